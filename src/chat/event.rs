@@ -1,0 +1,142 @@
+//! All that a server may tell. `docs/protocol.md` shows each as JSON.
+
+use serde::{Deserialize, Serialize};
+
+use super::{ChannelName, Code, DeviceName, Kind, MsgId, Seq, Target, UserName};
+
+/// A line as every member sees it, and as its sender gets it back for an acknowledgement.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Message {
+    pub seq: Seq,
+    pub to: Target,
+    pub from: UserName,
+    pub device: DeviceName,
+    pub id: MsgId,
+    /// Milliseconds since 1970, by the server's clock; for display only.
+    pub time_ms: i64,
+    #[serde(default)]
+    pub kind: Kind,
+    pub text: String,
+}
+
+/// One row of `/channels`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ChannelInfo {
+    pub channel: ChannelName,
+    /// People, not sessions.
+    pub here: usize,
+    /// Whether the one who asked is a member.
+    pub member: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub topic: Option<String>,
+}
+
+/// One thing that a server tells.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "lowercase")]
+pub enum Event {
+    /// The first event: the login holds. Names are as the server has them.
+    Welcome {
+        name: UserName,
+        device: DeviceName,
+        /// The server's version, for people.
+        version: String,
+        /// The longest text of a line, in bytes of UTF-8.
+        text_bytes_max: usize,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        motd: Option<String>,
+    },
+    Message(Message),
+    /// This session is now in a channel.
+    Entered {
+        channel: ChannelName,
+        people: Vec<UserName>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        topic: Option<String>,
+        #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
+        reference: Option<String>,
+    },
+    /// This session is no longer in a channel.
+    Parted {
+        channel: ChannelName,
+        #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
+        reference: Option<String>,
+    },
+    /// A person came into a channel; `here` people are in it now.
+    Joined {
+        to: ChannelName,
+        who: UserName,
+        here: usize,
+    },
+    /// A person's last session left a channel after `after_ms`; `reason` where one was given.
+    Left {
+        to: ChannelName,
+        who: UserName,
+        here: usize,
+        after_ms: u64,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+    },
+    People {
+        channel: ChannelName,
+        people: Vec<UserName>,
+        #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
+        reference: Option<String>,
+    },
+    Channels {
+        channels: Vec<ChannelInfo>,
+        #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
+        reference: Option<String>,
+    },
+    Whois {
+        name: UserName,
+        /// `SHA256:...` of each registered key.
+        fingerprints: Vec<String>,
+        /// Devices that are connected now.
+        devices: Vec<DeviceName>,
+        /// Since the last line of this person; none when nobody is connected.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        idle_ms: Option<u64>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        away: Option<String>,
+        /// The channels that the asker shares with this person.
+        channels: Vec<ChannelName>,
+        #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
+        reference: Option<String>,
+    },
+    /// A channel's topic; `who` set it just now, or nobody did and this answers a question.
+    Topic {
+        to: ChannelName,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        who: Option<UserName>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        text: Option<String>,
+        #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
+        reference: Option<String>,
+    },
+    /// A request was not carried out. `id` names a line, `ref` any other request.
+    Refused {
+        code: Code,
+        hint: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        id: Option<MsgId>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        retry_ms: Option<u64>,
+        #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
+        reference: Option<String>,
+    },
+    /// A word from the server or its operator.
+    Notice {
+        text: String,
+    },
+    /// The server ends the session; come back after `retry_ms`, or not at all where there is none.
+    Goodbye {
+        code: Code,
+        reason: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        retry_ms: Option<u64>,
+    },
+    /// A word that this client does not know: skipped.
+    #[serde(other)]
+    Unknown,
+}

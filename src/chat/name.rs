@@ -1,0 +1,235 @@
+//! Names of people, devices and channels. A name is legal because it exists: parse once, then trust.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use unicode_normalization::UnicodeNormalization;
+use unicode_security::{GeneralSecurityProfile, MixedScript, skeleton};
+
+use super::id::as_text;
+use crate::clean;
+
+/// Characters in a person's, a device's or a channel's name (the `#` not counted).
+pub const NAME_CHARS_MAX: usize = 32;
+
+/// A person's name: NFC, 1 to 32 letters, digits, `-` and `_`, of one script (Latin digits aside),
+/// beginning with a letter or a digit.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct UserName(Arc<str>);
+
+/// One of a person's devices: `laptop`, `phone`. The same letters as a person's name.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DeviceName(Arc<str>);
+
+/// A channel: `#` and a name, folded to lower case, so that `#Tea` and `#tea` are one channel.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ChannelName(Arc<str>);
+
+/// Where a line goes: `#channel` or `@person`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Target {
+    Channel(ChannelName),
+    User(UserName),
+}
+
+/// Why a text is no name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NameError {
+    #[error("a name has 1 to {NAME_CHARS_MAX} characters")]
+    Length,
+    #[error("a name has letters, digits, - and _ only, and begins with a letter or a digit")]
+    Character,
+    #[error("a name keeps to one script: letters that look alike must not be mixed")]
+    MixedScript,
+    #[error("a channel is written #name")]
+    NoChannel,
+    #[error("a line goes to #channel or @name")]
+    NoTarget,
+}
+
+impl UserName {
+    /// The UTS 39 skeleton, case folded: two names of one skeleton look alike and cannot both exist.
+    pub fn skeleton(&self) -> String {
+        skeleton(&self.0.to_lowercase()).collect()
+    }
+}
+
+impl DeviceName {
+    /// The device of a key file that names none.
+    pub fn main() -> Self {
+        DeviceName("main".into())
+    }
+
+    pub fn is_default(&self) -> bool {
+        &*self.0 == "main"
+    }
+}
+
+impl ChannelName {
+    /// The channel that everybody is in.
+    pub fn lobby() -> Self {
+        ChannelName("#lobby".into())
+    }
+
+    pub fn is_lobby(&self) -> bool {
+        &*self.0 == "#lobby"
+    }
+}
+
+/// `text` as the letters of a name, or why not.
+fn letters(text: &str) -> Result<String, NameError> {
+    let name: String = text.nfc().take(NAME_CHARS_MAX + 1).collect();
+    if name.is_empty() || name.chars().count() > NAME_CHARS_MAX {
+        return Err(NameError::Length);
+    }
+    let legal = |c: char| {
+        let letter = c.is_alphanumeric() || unicode_normalization::char::is_combining_mark(c);
+        matches!(c, '-' | '_') || (letter && !clean::acts(c) && c.identifier_allowed())
+    };
+    let first = name.chars().next().is_some_and(char::is_alphanumeric);
+    if !first || !name.chars().all(legal) || clean::text(&name) != name {
+        return Err(NameError::Character);
+    }
+    if !name.is_single_script() {
+        return Err(NameError::MixedScript);
+    }
+    Ok(name)
+}
+
+impl FromStr for UserName {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        Ok(UserName(letters(text)?.into()))
+    }
+}
+
+impl FromStr for DeviceName {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        Ok(DeviceName(letters(text)?.into()))
+    }
+}
+
+impl FromStr for ChannelName {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        let name = text.strip_prefix('#').ok_or(NameError::NoChannel)?;
+        Ok(ChannelName(format!("#{}", letters(&letters(name)?.to_lowercase())?).into()))
+    }
+}
+
+impl FromStr for Target {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        match text.strip_prefix('@') {
+            Some(name) => name.parse().map(Target::User),
+            None if text.starts_with('#') => text.parse().map(Target::Channel),
+            None => Err(NameError::NoTarget),
+        }
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Target::Channel(name) => name.fmt(f),
+            Target::User(name) => write!(f, "@{name}"),
+        }
+    }
+}
+
+/// What every name has: its text, shown as it is.
+macro_rules! names {
+    ($($kind:ident),+) => {$(
+        impl $kind {
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $kind {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $kind {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Debug::fmt(&*self.0, f)
+            }
+        }
+    )+};
+}
+
+names!(UserName, DeviceName, ChannelName);
+as_text!(UserName, DeviceName, ChannelName, Target);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn people_are_named_in_one_script() {
+        for good in ["alice", "Bob-2", "ünal", "анна", "李雷", "a_b", "7up"] {
+            assert_eq!(good.parse::<UserName>().unwrap().as_str(), good);
+        }
+        for bad in [
+            "",
+            "-a",
+            "_a",
+            "a b",
+            "a/b",
+            "..",
+            "a.b",
+            "a\u{200d}b",
+            "a\u{202e}b",
+            "\u{1b}[31m",
+            "раypal",
+            "a\n",
+            "@a",
+            "#a",
+            "a'b",
+            "👍",
+        ] {
+            assert!(bad.parse::<UserName>().is_err(), "{bad:?}");
+        }
+        assert!("a".repeat(32).parse::<UserName>().is_ok());
+        assert_eq!("a".repeat(33).parse::<UserName>(), Err(NameError::Length));
+    }
+
+    #[test]
+    fn names_that_look_alike_have_one_skeleton() {
+        let skeleton = |name: &str| name.parse::<UserName>().unwrap().skeleton();
+        assert_eq!(skeleton("alice"), skeleton("Alice"));
+        assert_eq!(skeleton("сорос"), skeleton("copoc"));
+        assert_ne!(skeleton("alice"), skeleton("bob"));
+    }
+
+    #[test]
+    fn channels_fold_their_case() {
+        assert_eq!("#Tea".parse::<ChannelName>().unwrap().as_str(), "#tea");
+        assert!("tea".parse::<ChannelName>().is_err());
+        assert!("#".parse::<ChannelName>().is_err());
+        assert_eq!("@bob".parse::<Target>().unwrap().to_string(), "@bob");
+        assert_eq!("bob".parse::<Target>(), Err(NameError::NoTarget));
+    }
+
+    proptest! {
+        #[test]
+        fn a_name_parses_to_itself(text in any::<String>()) {
+            if let Ok(name) = text.parse::<UserName>() {
+                prop_assert_eq!(name.as_str().parse::<UserName>().unwrap(), name.clone());
+                prop_assert!(!name.as_str().contains(['/', '.', '\0', ' ']));
+            }
+            if let Ok(name) = text.parse::<Target>() {
+                prop_assert_eq!(name.to_string().parse::<Target>().unwrap(), name);
+            }
+        }
+    }
+}

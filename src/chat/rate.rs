@@ -1,0 +1,87 @@
+//! Token buckets: how much of something a person may do, at once and over time.
+
+/// A moment of the monotonic clock, handed in as a value: milliseconds since the server's start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Stamp(pub u64);
+
+impl Stamp {
+    /// Milliseconds from `earlier` to this moment; 0 where `earlier` is later.
+    pub fn ms_since(self, earlier: Stamp) -> u64 {
+        self.0.saturating_sub(earlier.0)
+    }
+}
+
+/// A bucket of `burst` tokens, filled at `per_s`. Full at first.
+#[derive(Clone, Debug)]
+pub struct Bucket {
+    burst: f64,
+    per_s: f64,
+    tokens: f64,
+    filled: Stamp,
+}
+
+impl Bucket {
+    pub fn new(burst: f64, per_s: f64, now: Stamp) -> Self {
+        Bucket { burst, per_s, tokens: burst, filled: now }
+    }
+
+    /// Takes `amount` (at most a burst's worth counts), or tells in how many milliseconds it may be
+    /// taken. A refused take costs nothing.
+    pub fn take(&mut self, amount: f64, now: Stamp) -> Result<(), u64> {
+        let amount = amount.min(self.burst);
+        let gained = now.ms_since(self.filled) as f64 / 1000.0 * self.per_s;
+        self.tokens = (self.tokens + gained).min(self.burst);
+        self.filled = self.filled.max(now);
+        if self.tokens >= amount {
+            self.tokens -= amount;
+            return Ok(());
+        }
+        let wait_ms = (amount - self.tokens) / self.per_s * 1000.0;
+        Err((wait_ms.ceil() as u64).max(1))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_burst_then_the_rate() {
+        let mut bucket = Bucket::new(5.0, 2.0, Stamp(0));
+        for _ in 0..5 {
+            bucket.take(1.0, Stamp(0)).unwrap();
+        }
+        assert_eq!(bucket.take(1.0, Stamp(0)), Err(500));
+        assert!(bucket.take(1.0, Stamp(499)).is_err());
+        bucket.take(1.0, Stamp(500)).unwrap();
+    }
+
+    #[test]
+    fn a_clock_set_back_gives_nothing() {
+        let mut bucket = Bucket::new(1.0, 1.0, Stamp(10_000));
+        bucket.take(1.0, Stamp(10_000)).unwrap();
+        assert!(bucket.take(1.0, Stamp(0)).is_err());
+        assert!(bucket.take(1.0, Stamp(10_500)).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn never_more_than_the_burst_and_the_rate(
+            steps in prop::collection::vec((0u64..2_000, 0.1f64..4.0), 1..200),
+        ) {
+            let mut bucket = Bucket::new(5.0, 2.0, Stamp(0));
+            let (mut now, mut taken) = (0, 0.0);
+            for (pause, amount) in steps {
+                now += pause;
+                match bucket.take(amount, Stamp(now)) {
+                    Ok(()) => taken += amount,
+                    Err(wait) => {
+                        prop_assert!(bucket.clone().take(amount, Stamp(now + wait)).is_ok());
+                    }
+                }
+                prop_assert!(taken <= 5.0 + now as f64 / 1000.0 * 2.0 + 1e-6);
+            }
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! Every way to say no.
+
+use serde::{Deserialize, Serialize};
+
+use super::{ChannelName, Event, MsgId, UserName};
+
+/// The kinds of refusal and of goodbye: one list, for programs. `docs/json.md` explains each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Code {
+    Rate,
+    TooLong,
+    NotMember,
+    NoSuchUser,
+    NoSuchChannel,
+    Forbidden,
+    Storage,
+    Busy,
+    Slow,
+    Unavailable,
+    IdConflict,
+    BadRequest,
+    NotAdmitted,
+    /// The operator ended this session.
+    Kicked,
+    /// This person's key was removed.
+    Removed,
+    /// The server stops or starts again.
+    Shutdown,
+    #[serde(other)]
+    Unknown,
+}
+
+/// Why a command was not carried out, in words for the person who asked.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    #[error("too fast: wait {} s", retry_ms.div_ceil(1000))]
+    Rate { retry_ms: u64 },
+    #[error(
+        "a line may have {max_bytes} bytes and this one has {bytes}: nothing of it was sent; split it"
+    )]
+    TooLong { bytes: usize, max_bytes: usize },
+    #[error("an empty line was not sent")]
+    Empty,
+    #[error("you are not in {0}: /join {0} first")]
+    NotMember(ChannelName),
+    #[error("nobody here is called {0}: /list shows who is")]
+    NoSuchUser(UserName),
+    #[error("{0} is not connected, and private messages are not kept for people who are away")]
+    NotHere(UserName),
+    #[error("there is no channel {0}: /channels shows them, /join makes it")]
+    NoSuchChannel(ChannelName),
+    #[error("everybody stays in #lobby: /exit leaves the chat")]
+    LobbyStays,
+    #[error("you are in {max} channels, as many as one may be in: /part one first")]
+    TooManyChannels { max: usize },
+    #[error("you are connected {max} times, as often as one may be: end another session first")]
+    TooManySessions { max: usize },
+    #[error("the server has as many channels as it may have: join one that exists")]
+    ServerFull,
+    #[error("this server does not know that request: update pychat on one side")]
+    Unknown,
+}
+
+impl Refusal {
+    pub fn code(&self) -> Code {
+        match self {
+            Refusal::Rate { .. } => Code::Rate,
+            Refusal::TooLong { .. } => Code::TooLong,
+            Refusal::Empty | Refusal::Unknown => Code::BadRequest,
+            Refusal::NotMember(_) => Code::NotMember,
+            Refusal::NoSuchUser(_) => Code::NoSuchUser,
+            Refusal::NotHere(_) => Code::Unavailable,
+            Refusal::NoSuchChannel(_) => Code::NoSuchChannel,
+            Refusal::LobbyStays | Refusal::TooManyChannels { .. } => Code::Forbidden,
+            Refusal::ServerFull | Refusal::TooManySessions { .. } => Code::Busy,
+        }
+    }
+
+    /// The event that tells it to the one who asked.
+    pub fn event(&self, id: Option<MsgId>, reference: Option<String>) -> Event {
+        let retry_ms = match self {
+            Refusal::Rate { retry_ms } => Some(*retry_ms),
+            _ => None,
+        };
+        Event::Refused { code: self.code(), hint: self.to_string(), id, retry_ms, reference }
+    }
+}

@@ -1,0 +1,72 @@
+//! Text from elsewhere, made safe to show: nothing that is shown can move a cursor, change a
+//! title, hide or reorder other text. Applied once, where text is decoded.
+
+use unicode_normalization::char::canonical_combining_class;
+
+/// Combining marks kept on one base character; what is above it in a pile is dropped.
+const MARKS_MAX: usize = 4;
+
+/// `text` without the characters that would act on a screen rather than stand on it: C0 but newline
+/// and tab, DEL, C1, bidi controls, zero-width, tag and private-use characters, noncharacters, and
+/// more than four combining marks on one base. CR LF becomes LF.
+pub fn text(text: &str) -> String {
+    let mut marks = 0;
+    let mut clean = String::with_capacity(text.len());
+    for c in text.chars() {
+        if is_mark(c) {
+            marks += 1;
+        } else {
+            marks = 0;
+        }
+        if marks <= MARKS_MAX && (c == '\n' || c == '\t' || !acts(c)) {
+            clean.push(c);
+        }
+    }
+    clean
+}
+
+/// `text` on one line: cleaned, newlines and tabs turned to spaces. For names, topics and notices.
+pub fn line(text_: &str) -> String {
+    text(text_).replace(['\n', '\t'], " ")
+}
+
+/// Whether a character acts on a screen (or hides in it) rather than standing on it.
+pub fn acts(c: char) -> bool {
+    matches!(c,
+        '\u{0}'..='\u{1f}' | '\u{7f}'..='\u{9f}'
+        | '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}'
+        | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+        | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{fe00}'..='\u{fe0e}' | '\u{feff}' | '\u{ffa0}'
+        | '\u{fff0}'..='\u{fffb}' | '\u{fdd0}'..='\u{fdef}'
+        | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}'
+        | '\u{e000}'..='\u{f8ff}' | '\u{f0000}'..='\u{10ffff}')
+        || (c as u32) & 0xfffe == 0xfffe
+}
+
+fn is_mark(c: char) -> bool {
+    canonical_combining_class(c) != 0 || unicode_normalization::char::is_combining_mark(c)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn what_acts_goes_and_what_stands_stays() {
+        assert_eq!(text("a\u{1b}[2Jb\r\nc\td\u{7f}\u{9b}e"), "a[2Jb\nc\tde");
+        assert_eq!(text("x\u{202e}y\u{200b}z\u{e0041}\u{e000}"), "xyz");
+        assert_eq!(text("grün 漢字 👍 \u{202e}"), "grün 漢字 👍 ");
+        assert_eq!(text(&format!("e{}", "\u{301}".repeat(9))), format!("e{}", "\u{301}".repeat(4)));
+        assert_eq!(line("a\nb\tc"), "a b c");
+    }
+
+    proptest! {
+        #[test]
+        fn cleaning_is_idempotent_and_leaves_nothing_that_acts(dirty in any::<String>()) {
+            let clean = text(&dirty);
+            prop_assert_eq!(&text(&clean), &clean);
+            prop_assert!(clean.chars().all(|c| c == '\n' || c == '\t' || !acts(c)));
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! `pychat keygen` and `pychat key`: this client's own key.
+
+use std::io::IsTerminal;
+use std::process::ExitCode;
+
+use anyhow::{Context, bail};
+use clap::Subcommand;
+use zeroize::Zeroizing;
+
+use crate::chat::UserName;
+use crate::client::vault::Vault;
+use crate::crypto::PublicKey;
+use crate::invite::key_line;
+
+#[derive(Subcommand)]
+pub enum Job {
+    /// Print the public key as the line to send to an operator
+    Show {
+        /// The name to ask for
+        #[arg(long)]
+        name: Option<UserName>,
+        /// As SPKI PEM instead
+        #[arg(long)]
+        pem: bool,
+    },
+    /// Lock the key with a passphrase, or unlock it with an empty one
+    Passphrase,
+    /// Make a new key; it takes over as soon as a server has admitted it
+    Rotate {
+        /// The name to ask for
+        #[arg(long)]
+        name: Option<UserName>,
+    },
+}
+
+/// Makes the key where there is none.
+pub fn generate() -> anyhow::Result<ExitCode> {
+    let vault = Vault::open()?;
+    eprintln!("making an RSA-3072 key ...");
+    let identity = vault.create_identity()?;
+    eprintln!("made {} (0600)", vault.key_file().display());
+    println!("{}", identity.public().fingerprint());
+    Ok(ExitCode::SUCCESS)
+}
+
+pub fn run(job: Job) -> anyhow::Result<ExitCode> {
+    let vault = Vault::open()?;
+    match job {
+        Job::Show { name, pem } => {
+            let key = vault.public()?.context("there is no key yet: pychat keygen makes it")?;
+            if pem {
+                print!("{}", key.to_pem());
+            } else {
+                show(&vault, name, &key)?;
+            }
+        }
+        Job::Passphrase => {
+            let identity = vault.identity(&mut || ask("passphrase: "))?;
+            let identity = identity.context("there is no key yet: pychat keygen makes it")?;
+            let passphrase = ask_twice()?;
+            let locked = !passphrase.is_empty();
+            vault.lock(&identity, locked.then_some(passphrase.as_str()))?;
+            eprintln!("the key is {}", if locked { "locked" } else { "not locked any more" });
+        }
+        Job::Rotate { name } => {
+            vault.public()?.context("there is no key yet: pychat keygen makes it")?;
+            eprintln!("making an RSA-3072 key ...");
+            let locked = vault.identity(&mut || None).is_err();
+            let passphrase = if locked { Some(ask_twice()?) } else { None };
+            let next = vault.create_next_identity(passphrase.as_ref().map(|text| text.as_str()))?;
+            eprintln!("send this line to the operator, who puts it in the old key's place");
+            eprintln!("(pychat users add --replace); until then the old key goes on:");
+            show(&vault, name, next.public())?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The line to send, and what to read aloud.
+fn show(vault: &Vault, name: Option<UserName>, key: &PublicKey) -> anyhow::Result<()> {
+    let last = vault.servers()?.into_iter().next().and_then(|server| server.name);
+    let Some(name) = name.or(last) else { bail!("which name? add --name NAME") };
+    println!("{}", key_line(&name, key));
+    eprintln!("fingerprint {}", key.fingerprint());
+    eprintln!("read aloud  {}", key.fingerprint().spoken());
+    Ok(())
+}
+
+/// Asks on a terminal, without an echo; none where there is no terminal.
+pub fn ask(prompt: &str) -> Option<Zeroizing<String>> {
+    if !std::io::stdin().is_terminal() {
+        return None;
+    }
+    rpassword::prompt_password(prompt).ok().map(Zeroizing::new)
+}
+
+fn ask_twice() -> anyhow::Result<Zeroizing<String>> {
+    let one = ask("new passphrase (empty for none): ");
+    let one = one.context("a passphrase is asked on a terminal only")?;
+    let two = ask("once more: ").context("a passphrase is asked on a terminal only")?;
+    if *one != *two {
+        bail!("the two differ: nothing was changed");
+    }
+    Ok(one)
+}

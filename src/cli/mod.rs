@@ -1,0 +1,108 @@
+//! The command line: names every job and decides nothing.
+
+mod key;
+mod report;
+mod serve;
+mod users;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+use crate::client;
+use crate::keyring::Home;
+use crate::server::ctl;
+use report::report;
+
+/// A private chat to run at home: one server, people's RSA keys registered by hand, every hop
+/// encrypted.
+#[derive(Parser)]
+#[command(name = "pychat", version, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    job: Job,
+}
+
+#[derive(Subcommand)]
+enum Job {
+    /// Run the chat server of a home folder
+    Server(serve::Args),
+    /// Chat
+    Client(client::Args),
+    /// Print the line that invites somebody to this home's server
+    Invite {
+        /// Who is invited; only for the text around the line
+        name: Option<String>,
+        #[command(flatten)]
+        home: HomeArgs,
+        /// Also as a picture to scan
+        #[arg(long)]
+        qr: bool,
+    },
+    /// Who is registered
+    #[command(subcommand)]
+    Users(users::Job),
+    /// Make this client's RSA key
+    Keygen,
+    /// This client's own key
+    #[command(subcommand)]
+    Key(key::Job),
+    /// Talk to the running server of a home: channels, stats, users, kick, say, shutdown ...
+    Ctl {
+        /// The command and its words, as at the server's console without the slash
+        #[arg(required = true)]
+        words: Vec<String>,
+        #[command(flatten)]
+        home: HomeArgs,
+        /// The answer as one line of JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print completions for a shell
+    Completions { shell: clap_complete::Shell },
+    /// Print the manual page
+    Man,
+}
+
+/// Which home an operator's command is about.
+#[derive(clap::Args)]
+struct HomeArgs {
+    /// The folder with config.json, users/, keys/ and data/
+    #[arg(long, env = "PYCHAT_HOME", default_value = ".")]
+    home: PathBuf,
+}
+
+impl HomeArgs {
+    fn open(&self) -> Home {
+        Home::new(&self.home)
+    }
+}
+
+/// Runs the program; the exit code says how it ended.
+pub fn run() -> ExitCode {
+    let ended = match Cli::parse().job {
+        Job::Server(args) => serve::serve(args),
+        Job::Client(args) => return client::run(args),
+        Job::Invite { name, home, qr } => serve::invite(&home.open(), name.as_deref(), qr),
+        Job::Users(job) => users::run(job),
+        Job::Keygen => key::generate(),
+        Job::Key(job) => key::run(job),
+        Job::Ctl { words, home, json } => ctl::request(&home.open(), &words, json),
+        Job::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "pychat", &mut std::io::stdout());
+            Ok(ExitCode::SUCCESS)
+        }
+        Job::Man => clap_mangen::Man::new(Cli::command())
+            .render(&mut std::io::stdout())
+            .map(|()| ExitCode::SUCCESS)
+            .map_err(Into::into),
+    };
+    ended.unwrap_or_else(|error| report(&error))
+}
+
+/// `IP:PORT`, for `--listen`.
+fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| "an address to listen on is written 127.0.0.1:5000".to_owned())
+}

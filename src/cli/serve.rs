@@ -1,0 +1,236 @@
+//! `pychat server` and `pychat invite`: the first minute, and what is asked in it.
+
+use std::io::{BufRead, IsTerminal, Write};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::process::ExitCode;
+
+use anyhow::{Context, bail};
+use clap::ValueEnum;
+
+use super::{HomeArgs, address};
+use crate::chat::UserName;
+use crate::client::vault::{Server, Vault};
+use crate::config::Config;
+use crate::crypto::PublicKey;
+use crate::invite::Invite;
+use crate::keyring::{self, Home, Users};
+use crate::server::{self, Options};
+
+#[derive(clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    home: HomeArgs,
+    /// Who should reach the server; asked on a terminal where there is no config.json
+    #[arg(long, value_enum)]
+    mode: Option<Mode>,
+    /// Listen here instead of where config.json says; port 0 takes any
+    #[arg(long, value_name = "IP:PORT", env = "PYCHAT_LISTEN", value_parser = address)]
+    listen: Option<SocketAddr>,
+    /// Do not admit the account of the person who starts the server
+    #[arg(long)]
+    no_owner: bool,
+    /// Log this much
+    #[arg(long, default_value = "info", env = "PYCHAT_LOG")]
+    log: log::LevelFilter,
+}
+
+/// Who should reach a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Mode {
+    /// Only this computer
+    Localhost,
+    /// The home network
+    Lan,
+    /// Everybody who has the address and a registered key
+    Internet,
+}
+
+/// Makes what is missing in the home, says what it made, and serves.
+pub fn serve(args: Args) -> anyhow::Result<ExitCode> {
+    server::log::start(args.log);
+    let home = args.home.open();
+    let mut made = Vec::new();
+    let mut config = configure(&home, args.mode, &mut made)?;
+    if let Some(listen) = args.listen {
+        (config.server_ip, config.server_port) = (listen.ip(), listen.port());
+    }
+    home.make_folders()?;
+    let identity = match home.server_identity()? {
+        Some(identity) => identity,
+        None => {
+            eprintln!("  making the server's RSA-3072 key ...");
+            made.push("keys/server.pem (0600)");
+            home.make_server_identity()?
+        }
+    };
+    if !made.is_empty() {
+        eprintln!("  wrote {}", made.join(", "));
+    }
+    let owner = if args.no_owner { None } else { owner(&home) };
+    let on_ready = greet(identity.public().clone(), owner, &config);
+    server::run(Options { home, config, identity, on_ready })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Prints the invite of a home's server.
+pub fn invite(home: &Home, name: Option<&str>, qr: bool) -> anyhow::Result<ExitCode> {
+    let config = Config::load(&home.config_file())?;
+    let Some(identity) = home.server_identity()? else {
+        bail!("there is no server in {} yet: pychat server makes it", home.dir().display());
+    };
+    let address = SocketAddr::new(config.server_ip, config.server_port);
+    let line = invite_to(&config, address, identity.public()).to_string();
+    if qr {
+        let code = qrcode::QrCode::new(&line).context("the invite is too long for a picture")?;
+        let picture = code.render::<qrcode::render::unicode::Dense1x2>().build();
+        eprintln!("{picture}");
+    }
+    eprintln!("send this line to {}; it is public:", name.unwrap_or("your friend"));
+    println!("{line}");
+    eprintln!("they run:  pychat client {line}");
+    if config.server_ip.is_loopback() && config.invite_host.is_none() {
+        eprintln!("note: the server listens for this computer only; see server_ip in config.json");
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The configuration; where there is none, one is written for who should reach the server.
+fn configure(home: &Home, mode: Option<Mode>, made: &mut Vec<&str>) -> anyhow::Result<Config> {
+    let path = home.config_file();
+    if path.exists() {
+        let mut config = Config::load(&path)?;
+        if let Some(mode) = mode {
+            config.server_ip = mode.listen();
+        }
+        return Ok(config);
+    }
+    let terminal = std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
+    let mode = match mode {
+        Some(mode) => mode,
+        None if terminal => ask_mode()?,
+        None => Mode::Localhost,
+    };
+    let config = Config { server_ip: mode.listen(), ..Config::default() };
+    let (ip, port) = (config.server_ip, config.server_port);
+    let text = format!("{{\"server_ip\": \"{ip}\", \"server_port\": {port}}}\n");
+    keyring::file::make_folder(home.dir(), 0o755)?;
+    keyring::file::write_new(&path, text.as_bytes(), 0o644)?;
+    made.push("config.json");
+    Ok(config)
+}
+
+impl Mode {
+    fn listen(self) -> IpAddr {
+        match self {
+            Mode::Localhost => Ipv4Addr::LOCALHOST.into(),
+            Mode::Lan | Mode::Internet => Ipv4Addr::UNSPECIFIED.into(),
+        }
+    }
+}
+
+fn ask_mode() -> anyhow::Result<Mode> {
+    eprintln!("Who should reach this server?");
+    eprintln!("  1) only this computer   2) the home network   3) the internet");
+    loop {
+        eprint!("  [1]: ");
+        std::io::stderr().flush()?;
+        let mut line = String::new();
+        if std::io::stdin().lock().read_line(&mut line)? == 0 {
+            bail!("no answer: --mode localhost, lan or internet answers it");
+        }
+        match line.trim() {
+            "" | "1" | "localhost" => return Ok(Mode::Localhost),
+            "2" | "lan" => return Ok(Mode::Lan),
+            "3" | "internet" => {
+                eprintln!("  open the port in your router, and set invite_host in config.json");
+                return Ok(Mode::Internet);
+            }
+            _ => eprintln!("  1, 2 or 3"),
+        }
+    }
+}
+
+/// The first user of an empty users/ is whoever starts the server, from their own client's key.
+/// Later starts find them again, so that their client follows the server to another port.
+fn owner(home: &Home) -> Option<(Vault, UserName)> {
+    let admit = || -> anyhow::Result<Option<(Vault, UserName)>> {
+        let vault = Vault::open()?;
+        let (users, _) = Users::load(&home.users_dir())?;
+        let known = vault.public()?.and_then(|key| users.by_key(&key).map(|one| one.0.clone()));
+        if let Some(name) = known {
+            return Ok(Some((vault, name)));
+        }
+        if !users.is_empty() {
+            return Ok(None);
+        }
+        let key = match vault.public()? {
+            Some(key) => key,
+            None => vault.create_identity()?.public().clone(),
+        };
+        let name = account_name();
+        keyring::add(&home.users_dir(), &key, &name, None, false)?;
+        eprintln!("  admitted you as {name}, the owner of this server (users/{name}.pem)");
+        Ok(Some((vault, name)))
+    };
+    admit().unwrap_or_else(|error| {
+        eprintln!("  no account was made for you: {error:#}");
+        None
+    })
+}
+
+/// The operating system's name for this person, as far as it is a name here.
+fn account_name() -> UserName {
+    let name = std::env::var("USER").or_else(|_| std::env::var("USERNAME")).unwrap_or_default();
+    let name: String = name.chars().filter(|c| c.is_alphanumeric()).take(32).collect();
+    name.parse().unwrap_or_else(|_| "owner".parse().expect("owner is a name"))
+}
+
+/// Says where the server is: one line for programs on stdout, the rest for eyes.
+fn greet(
+    key: PublicKey,
+    owner: Option<(Vault, UserName)>,
+    config: &Config,
+) -> Box<dyn FnOnce(SocketAddr)> {
+    let config = config.clone();
+    Box::new(move |bound| {
+        let print = key.fingerprint();
+        eprintln!("  listening on {bound}");
+        eprintln!("  server fingerprint  {print}");
+        if let Some((vault, name)) = owner {
+            let host = match bound.ip() {
+                ip if ip.is_unspecified() => Ipv4Addr::LOCALHOST.to_string(),
+                ip => ip.to_string(),
+            };
+            let server = Server::new(host, bound.port(), &print, Some(name));
+            let kept = vault.remember_server_key(&key).and_then(|()| vault.remember(&server));
+            match kept {
+                Ok(()) => eprintln!("  to chat here:       pychat client"),
+                Err(error) => eprintln!("  your client was not told of the server: {error}"),
+            }
+        }
+        eprintln!("  to invite a friend: pychat invite bob");
+        if !bound.ip().is_loopback() {
+            eprintln!("  the line to share:  {}", invite_to(&config, bound, &key));
+        }
+        println!("ready addr={bound} fingerprint={print}");
+        // Whoever started the server may have closed its stdout.
+        let _ = std::io::stdout().flush();
+    })
+}
+
+fn invite_to(config: &Config, bound: SocketAddr, key: &PublicKey) -> Invite {
+    let host = match &config.invite_host {
+        Some(host) => host.clone(),
+        None if bound.ip().is_unspecified() => own_address().unwrap_or(bound.ip()).to_string(),
+        None => bound.ip().to_string(),
+    };
+    Invite { host, port: bound.port(), fingerprint: Some(key.fingerprint()) }
+}
+
+/// The address of this computer in its network: the one that a packet to elsewhere would leave
+/// from. None is sent.
+fn own_address() -> Option<IpAddr> {
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
+    socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9)).ok()?;
+    Some(socket.local_addr().ok()?.ip())
+}

@@ -1,0 +1,168 @@
+//! `pychat users`: who is registered, by hand.
+
+use std::io::{BufRead, IsTerminal, Read, Write};
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::{Context, bail};
+use clap::Subcommand;
+use serde_json::json;
+
+use super::HomeArgs;
+use crate::chat::{DeviceName, UserName};
+use crate::crypto::PublicKey;
+use crate::invite::read_key_line;
+use crate::keyring::{self, Users};
+
+#[derive(Subcommand)]
+pub enum Job {
+    /// Register a key: the line that `pychat client` shows, a PEM file, or - for stdin
+    Add {
+        /// pychat-key1.NAME..., a file, or -
+        key: String,
+        /// Under this name instead of the line's
+        #[arg(long = "as", value_name = "NAME")]
+        name: Option<UserName>,
+        /// A further device of a person who is registered
+        #[arg(long)]
+        device: Option<DeviceName>,
+        /// Put the key in the place of the one that is registered
+        #[arg(long)]
+        replace: bool,
+        /// The key was compared already
+        #[arg(long)]
+        yes: bool,
+        #[command(flatten)]
+        home: HomeArgs,
+    },
+    /// Everybody who is registered, and the files that are ignored
+    List {
+        #[command(flatten)]
+        home: HomeArgs,
+        #[arg(long)]
+        json: bool,
+    },
+    /// One person's keys
+    Show {
+        name: UserName,
+        #[command(flatten)]
+        home: HomeArgs,
+        #[arg(long)]
+        json: bool,
+    },
+    /// Remove a person's keys; live sessions end within a second
+    Remove {
+        name: UserName,
+        /// Only this device's key
+        #[arg(long)]
+        device: Option<DeviceName>,
+        #[command(flatten)]
+        home: HomeArgs,
+    },
+}
+
+pub fn run(job: Job) -> anyhow::Result<ExitCode> {
+    match job {
+        Job::Add { key, name, device, replace, yes, home } => {
+            let dir = home.open().users_dir();
+            let (own, key) = read_key(&key)?;
+            let Some(name) = name.or(own) else {
+                bail!("the file names nobody: add --as NAME");
+            };
+            let (users, _) = read_users(&dir)?;
+            users.check(&key, &name)?;
+            confirm(&name, &key, yes)?;
+            let path = keyring::add(&dir, &key, &name, device.as_ref(), replace)?;
+            eprintln!("{name} is registered ({})", path.display());
+        }
+        Job::List { home, json } => list(&home.open().users_dir(), json)?,
+        Job::Show { name, home, json } => show(&home.open().users_dir(), &name, json)?,
+        Job::Remove { name, device, home } => {
+            for path in keyring::remove(&home.open().users_dir(), &name, device.as_ref())? {
+                eprintln!("removed {}", path.display());
+            }
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A key from a line, a file or stdin, with the name that a line carries.
+fn read_key(given: &str) -> anyhow::Result<(Option<UserName>, PublicKey)> {
+    let text = if given == "-" {
+        let mut text = String::new();
+        std::io::stdin().lock().take(64 * 1024).read_to_string(&mut text)?;
+        text
+    } else if given.trim_start().starts_with("pychat-key1") {
+        given.to_owned()
+    } else {
+        let text = keyring::file::read_text(Path::new(given))?;
+        text.with_context(|| format!("there is no file {given}, and it is no key line"))?
+            .to_string()
+    };
+    if text.contains("-----BEGIN") {
+        return Ok((None, PublicKey::from_pem(&text)?));
+    }
+    let (name, key) = read_key_line(&text)?;
+    Ok((Some(name), key))
+}
+
+/// The operator compares what the person reads aloud.
+fn confirm(name: &UserName, key: &PublicKey, yes: bool) -> anyhow::Result<()> {
+    let print = key.fingerprint();
+    eprintln!("{name}: {print}");
+    eprintln!("  {}", print.spoken());
+    if yes {
+        return Ok(());
+    }
+    if !std::io::stdin().is_terminal() {
+        bail!("the key was not compared: --yes says that it was");
+    }
+    eprint!("Did {name} read you exactly this? [y/N] ");
+    std::io::stderr().flush()?;
+    let mut answer = String::new();
+    std::io::stdin().lock().read_line(&mut answer)?;
+    match answer.trim().to_lowercase().as_str() {
+        "y" | "yes" => Ok(()),
+        _ => bail!("{name} was not registered"),
+    }
+}
+
+fn read_users(dir: &Path) -> anyhow::Result<(Users, Vec<keyring::Rejected>)> {
+    Users::load(dir).with_context(|| format!("cannot read {}", dir.display()))
+}
+
+fn list(dir: &Path, json: bool) -> anyhow::Result<()> {
+    let (users, rejected) = read_users(dir)?;
+    if json {
+        let row = |name| json!({"name": name, "fingerprints": prints(&users, name)});
+        let rows: Vec<_> = users.names().map(row).collect();
+        let ignored: Vec<_> = rejected.iter().map(ToString::to_string).collect();
+        println!("{}", json!({"users": rows, "ignored": ignored}));
+        return Ok(());
+    }
+    for name in users.names() {
+        println!("{name:<20} {}", prints(&users, name).join(" "));
+    }
+    rejected.iter().for_each(|file| eprintln!("{file}"));
+    Ok(())
+}
+
+fn show(dir: &Path, name: &UserName, json: bool) -> anyhow::Result<()> {
+    let (users, _) = read_users(dir)?;
+    let Some(name) = users.find(name) else { bail!("nobody is registered as {name}") };
+    if json {
+        println!("{}", json!({"name": name, "fingerprints": prints(&users, name)}));
+        return Ok(());
+    }
+    println!("{name}");
+    for key in users.keys_of(name) {
+        let (print, device) = (key.fingerprint(), users.by_key(key).map(|one| one.1));
+        let device = device.map_or("main", DeviceName::as_str);
+        println!("  {device:<12} {print}\n  {:<12} {}", "", print.spoken());
+    }
+    Ok(())
+}
+
+fn prints(users: &Users, name: &UserName) -> Vec<String> {
+    users.keys_of(name).map(|key| key.fingerprint().to_string()).collect()
+}

@@ -1,0 +1,154 @@
+//! The first contact: which server, which name, which key. Asks on a terminal, and only there.
+
+use std::io::{BufRead, IsTerminal, Write};
+
+use zeroize::Zeroizing;
+
+use super::Fault;
+use super::vault::{Server, Vault};
+use crate::chat::UserName;
+use crate::crypto::{Fingerprint, Identity, PublicKey};
+use crate::invite::{Invite, key_line};
+
+/// Whom to call, and as whom.
+pub struct Contact {
+    pub vault: Vault,
+    pub identity: Identity,
+    /// What `key rotate` made: tried first.
+    pub next: Option<Identity>,
+    pub server: Server,
+    pub name: UserName,
+    pinned: Fingerprint,
+    new: bool,
+}
+
+impl Contact {
+    /// Everything that is needed to dial, from what was given, remembered or answered.
+    pub fn prepare(server: Option<&str>, name: Option<UserName>) -> Result<Contact, Fault> {
+        let unreadable = |error: &dyn std::fmt::Display| Fault::new(3, error, None);
+        let vault = Vault::open().map_err(|error| unreadable(&error))?;
+        let known = vault.servers().map_err(|error| unreadable(&error))?;
+        let asked = match (server, known.first()) {
+            (Some(text), _) => Some(text.to_owned()),
+            (None, Some(_)) => None,
+            (None, None) => {
+                Some(ask("Server (the operator's pychat:// line): ").ok_or_else(|| {
+                    let hint =
+                        "pychat client pychat://HOST:PORT/FINGERPRINT, as the operator sent it";
+                    Fault::new(2, "no server is known yet", Some(hint))
+                })?)
+            }
+        };
+        let mut server = match asked {
+            Some(text) => pin(&text, &known)?,
+            None => known[0].clone(),
+        };
+        let pinned = server.fingerprint().ok_or_else(|| {
+            Fault::new(3, "servers.json: a fingerprint is not whole", Some("use the invite again"))
+        })?;
+        let name = match name.or_else(|| server.name.clone()) {
+            Some(name) => name,
+            None => ask_name()?,
+        };
+        let mut passphrase = None;
+        let mut unlock = || {
+            passphrase = super::contact::passphrase(&passphrase);
+            passphrase.clone()
+        };
+        let (identity, new) = match vault.identity(&mut unlock) {
+            Ok(Some(identity)) => (identity, false),
+            Ok(None) => {
+                eprintln!("making an RSA-3072 key ...");
+                let made = vault.create_identity().map_err(|error| unreadable(&error))?;
+                eprintln!("made {}", vault.key_file().display());
+                (made, true)
+            }
+            Err(error) => return Err(unreadable(&error)),
+        };
+        let next = vault.next_identity(&mut unlock).map_err(|error| unreadable(&error))?;
+        server.name = Some(name.clone());
+        vault.remember(&server).map_err(|error| unreadable(&error))?;
+        Ok(Contact { vault, identity, next, server, name, pinned, new })
+    }
+
+    pub fn fingerprint(&self) -> &Fingerprint {
+        &self.pinned
+    }
+
+    /// A new key is shown as the line to send.
+    pub fn announce(&self) {
+        if self.new {
+            self.show_key();
+        }
+    }
+
+    pub fn show_key(&self) {
+        let key: &PublicKey = self.identity.public();
+        eprintln!("Send this line to the person who runs the server (it is public):");
+        eprintln!("{}", key_line(&self.name, key));
+        eprintln!("and read them this over the phone:  {}", key.fingerprint().spoken());
+    }
+}
+
+/// A server must be pinned: by the invite, or since it was met before.
+fn pin(text: &str, known: &[Server]) -> Result<Server, Fault> {
+    let invite: Invite = text.parse().map_err(|error| Fault::new(2, error, None))?;
+    let met = |server: &&Server| server.host == invite.host && server.port == invite.port;
+    let met = known.iter().find(met);
+    match (&invite.fingerprint, met) {
+        (Some(print), Some(server)) if server.fingerprint().as_ref() != Some(print) => {
+            let other = server.fingerprint().map_or_else(String::new, |print| print.to_string());
+            let error = format!(
+                "{}:{} was known by another key\n  pinned  {other}\n  invite  {print}",
+                invite.host, invite.port
+            );
+            let hint = "ask the operator whether the key changed; then remove the server from servers.json";
+            Err(Fault::new(6, error, Some(hint)))
+        }
+        (Some(print), met) => {
+            let name = met.and_then(|server| server.name.clone());
+            Ok(Server::new(invite.host, invite.port, print, name))
+        }
+        (None, Some(server)) => Ok(server.clone()),
+        (None, None) => {
+            let error = format!("{}:{} is not known yet", invite.host, invite.port);
+            let hint = "ask the operator for the invite: pychat://HOST:PORT/FINGERPRINT";
+            Err(Fault::new(2, error, Some(hint)))
+        }
+    }
+}
+
+fn ask_name() -> Result<UserName, Fault> {
+    let own = std::env::var("USER").unwrap_or_default();
+    let own: String = own.chars().filter(|c| c.is_alphanumeric()).take(32).collect();
+    loop {
+        let Some(answer) = ask(&format!("Your name [{own}]: ")) else {
+            return Err(Fault::new(2, "which name?", Some("pychat client --name NAME")));
+        };
+        let answer = if answer.is_empty() { &own } else { &answer };
+        match answer.parse() {
+            Ok(name) => return Ok(name),
+            Err(error) => eprintln!("{error}"),
+        }
+    }
+}
+
+/// One answer from a terminal; none where there is none.
+fn ask(prompt: &str) -> Option<String> {
+    if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
+        return None;
+    }
+    eprint!("{prompt}");
+    std::io::stderr().flush().ok()?;
+    let mut line = String::new();
+    let bytes = std::io::stdin().lock().read_line(&mut line).ok()?;
+    (bytes > 0).then(|| line.trim().to_owned())
+}
+
+/// The passphrase, asked once for both keys.
+fn passphrase(known: &Option<Zeroizing<String>>) -> Option<Zeroizing<String>> {
+    if known.is_some() || !std::io::stdin().is_terminal() {
+        return known.clone();
+    }
+    rpassword::prompt_password("passphrase of your key: ").ok().map(Zeroizing::new)
+}

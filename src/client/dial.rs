@@ -1,0 +1,209 @@
+//! The client's connection: dialed on a thread of its own, which then reads it to its end.
+
+use std::io;
+use std::sync::mpsc::Sender;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::contact::Contact;
+use super::model::{Happening, Loss};
+use crate::chat::{Code, Command, Event};
+use crate::crypto::{Identity, PublicKey, RecordType};
+use crate::net::tunnel::{
+    DialError, Incoming, Tunnel, TunnelReader, TunnelWriter, dial, fetch_key,
+};
+use crate::wire::codec::{self, Login};
+
+/// For a connection and its login.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// A silent connection is asked for a sign of life after this time ...
+const PING_AFTER: Duration = Duration::from_secs(30);
+/// ... and given up after this.
+const SILENCE_MAX: Duration = Duration::from_secs(75);
+
+type Writer = Arc<Mutex<Option<TunnelWriter>>>;
+
+/// Makes connections, one after the other.
+pub struct Dialer {
+    contact: Arc<Contact>,
+    writer: Writer,
+    happen: Sender<Happening>,
+}
+
+impl Dialer {
+    pub fn new(contact: Contact, happen: Sender<Happening>) -> Self {
+        Dialer { contact: Arc::new(contact), writer: Writer::default(), happen }
+    }
+
+    /// Connects after a while; what comes of it happens to the model.
+    pub fn dial(&mut self, after_ms: u64) {
+        let (contact, writer) = (Arc::clone(&self.contact), Arc::clone(&self.writer));
+        let happen = self.happen.clone();
+        let job = move || {
+            if after_ms > 0 {
+                thread::sleep(Duration::from_millis(after_ms));
+                let _ = happen.send(Happening::Wake);
+                return;
+            }
+            let loss = match connect(&contact) {
+                Ok((tunnel, first)) => live(tunnel, first, &writer, &happen),
+                Err(error) => why(error),
+            };
+            *lock(&writer) = None;
+            // At the end nobody may be left to hear of it.
+            let _ = happen.send(Happening::Lost(loss));
+        };
+        let spawned = thread::Builder::new().name("connection".into()).spawn(job);
+        spawned.expect("a client can start a thread");
+    }
+
+    pub fn send(&mut self, command: &Command) {
+        let mut body = Vec::new();
+        codec::encode(command, &mut body);
+        if let Some(writer) = &mut *lock(&self.writer)
+            && writer.send(RecordType::Json, &body).is_err()
+        {
+            // The reading half notices the same and says so.
+            writer.closer().cut();
+        }
+    }
+
+    /// Closes the connection for good, so that the server knows it was meant.
+    pub fn close(&mut self) {
+        if let Some(mut writer) = lock(&self.writer).take() {
+            writer.close("quit");
+        }
+    }
+}
+
+/// A connection that has its login, and the server's first words.
+fn connect(contact: &Contact) -> Result<(Tunnel, Vec<Event>), DialError> {
+    let server = server_key(contact)?;
+    if let Some(next) = &contact.next {
+        let (tunnel, first) = log_in(contact, next, &server)?;
+        let admitted = first.iter().any(|event| matches!(event, Event::Welcome { .. }));
+        if admitted {
+            if let Err(error) = contact.vault.promote_next(next) {
+                eprintln!("error: the new key works and cannot be kept: {error}");
+            }
+            return Ok((tunnel, first));
+        }
+    }
+    log_in(contact, &contact.identity, &server)
+}
+
+/// Dials and waits for the first events: they say whether the key is admitted.
+fn log_in(
+    contact: &Contact,
+    identity: &Identity,
+    server: &PublicKey,
+) -> Result<(Tunnel, Vec<Event>), DialError> {
+    let login = Login {
+        name: contact.name.clone(),
+        device: None,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        major: 1,
+        features: Vec::new(),
+    };
+    let at = &contact.server;
+    let mut tunnel = dial(&at.host, at.port, identity, server, &login, PATIENCE)?;
+    let first = loop {
+        match tunnel.reader.receive() {
+            Ok(Incoming::Record(RecordType::Json, body)) => {
+                break codec::decode(body).filter_map(Result::ok).collect();
+            }
+            Ok(Incoming::Record(..)) => {}
+            Ok(Incoming::Closed(_)) | Err(_) => return Err(DialError::Cut),
+        }
+    };
+    Ok((tunnel, first))
+}
+
+/// The pinned server's public key: kept, or asked for with the fingerprint.
+fn server_key(contact: &Contact) -> Result<PublicKey, DialError> {
+    let print = contact.fingerprint();
+    if let Ok(Some(key)) = contact.vault.server_key(print) {
+        return Ok(key);
+    }
+    let key = fetch_key(&contact.server.host, contact.server.port, print, PATIENCE)?;
+    if let Err(error) = contact.vault.remember_server_key(&key) {
+        eprintln!("error: the server's key cannot be kept: {error}");
+    }
+    Ok(key)
+}
+
+/// Reads a connection to its end.
+fn live(tunnel: Tunnel, first: Vec<Event>, writer: &Writer, happen: &Sender<Happening>) -> Loss {
+    let Tunnel { mut reader, writer: own, .. } = tunnel;
+    let closer = own.closer();
+    *lock(writer) = Some(own);
+    for event in first {
+        let _ = happen.send(Happening::Event(event));
+    }
+    if reader.set_timeout(PING_AFTER).is_ok() {
+        listen(&mut reader, writer, happen);
+    }
+    closer.cut();
+    Loss::Cut
+}
+
+fn listen(reader: &mut TunnelReader, writer: &Writer, happen: &Sender<Happening>) {
+    let mut heard = Instant::now();
+    loop {
+        match reader.receive() {
+            Ok(Incoming::Record(kind, body)) => {
+                heard = Instant::now();
+                match kind {
+                    RecordType::Json => {
+                        for event in codec::decode(body).filter_map(Result::ok) {
+                            if happen.send(Happening::Event(event)).is_err() {
+                                return;
+                            }
+                        }
+                    }
+                    RecordType::Ping => send(writer, RecordType::Pong, body),
+                    _ => {}
+                }
+            }
+            Ok(Incoming::Closed(reason)) => {
+                if reason.as_deref() == Some("rekey") {
+                    let reason = "a day has passed: logging in again".to_owned();
+                    let code = Code::Shutdown;
+                    let event = Event::Goodbye { code, reason, retry_ms: None };
+                    let _ = happen.send(Happening::Event(event));
+                }
+                return;
+            }
+            Err(error) if waits(&error) && heard.elapsed() < SILENCE_MAX => {
+                send(writer, RecordType::Ping, b"");
+            }
+            Err(_) => return,
+        }
+    }
+}
+
+fn send(writer: &Writer, kind: RecordType, body: &[u8]) {
+    if let Some(writer) = &mut *lock(writer) {
+        // The reading half notices a connection that is gone.
+        let _ = writer.send(kind, body);
+    }
+}
+
+fn waits(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
+}
+
+fn why(error: DialError) -> Loss {
+    match error {
+        DialError::Handshake => Loss::WrongServer,
+        DialError::Version { theirs } => Loss::Version(theirs),
+        DialError::Busy => Loss::Busy,
+        DialError::Cut => Loss::Cut,
+        other => Loss::Unreachable(other.to_string()),
+    }
+}
+
+fn lock(writer: &Writer) -> std::sync::MutexGuard<'_, Option<TunnelWriter>> {
+    writer.lock().unwrap_or_else(PoisonError::into_inner)
+}

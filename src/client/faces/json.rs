@@ -1,0 +1,132 @@
+//! One JSON object a line, both ways: the contract of docs/json.md.
+
+use std::io::Write;
+
+use serde_json::{Value, json};
+
+use super::Face;
+use crate::chat::{Command, Event, Message, MsgId};
+use crate::client::model::{Happening, Show, State};
+
+pub struct Json {
+    /// The server's fingerprint, for the first object.
+    server: String,
+}
+
+impl Json {
+    pub fn new(server: String) -> Self {
+        Json { server }
+    }
+
+    fn object(&self, show: &Show) -> Option<Value> {
+        Some(match show {
+            Show::State(state) => self::state(state),
+            Show::Message(message) => self::message(message),
+            Show::Ack { id, to, seq } => json!({"type": "ack", "id": id, "to": to, "seq": seq}),
+            Show::Event(Event::Welcome { name, device, .. }) => json!({
+                "type": "hello", "v": 1, "name": name, "device": device, "server": self.server,
+            }),
+            Show::Event(event) => serde_json::to_value(event).ok()?,
+            Show::Notice(text) => json!({"type": "notice", "text": text}),
+            Show::Error(text) => json!({"type": "error", "code": "client", "hint": text}),
+            Show::Bye(reason) => json!({"type": "bye", "reason": reason}),
+            Show::Target(_) | Show::Timestamps(_) | Show::Clear => return None,
+        })
+    }
+}
+
+impl Face for Json {
+    fn show(&mut self, show: &Show) {
+        if let Some(object) = self.object(show) {
+            let mut out = std::io::stdout().lock();
+            if writeln!(out, "{object}").and_then(|()| out.flush()).is_err() {
+                std::process::exit(0);
+            }
+        }
+    }
+}
+
+fn state(state: &State) -> Value {
+    match state {
+        State::Connecting => json!({"type": "state", "state": "connecting"}),
+        State::Connected { .. } => json!({"type": "state", "state": "connected"}),
+        State::Offline { retry_ms } => {
+            json!({"type": "state", "state": "offline", "retry_ms": retry_ms})
+        }
+        State::NotAdmitted { retry_ms } => {
+            json!({"type": "state", "state": "not_admitted", "retry_ms": retry_ms})
+        }
+        State::Refused { code } => json!({"type": "state", "state": "refused", "code": code}),
+    }
+}
+
+fn message(message: &Message) -> Value {
+    let time = jiff::Timestamp::from_millisecond(message.time_ms).unwrap_or_default();
+    json!({
+        "type": "message", "to": message.to, "from": message.from, "device": message.device,
+        "seq": message.seq, "id": message.id, "time": format!("{time:.3}"),
+        "text": message.text, "kind": message.kind, "replay": false,
+    })
+}
+
+/// One line of a program: a command of the protocol (an id is made where it names none), `me`,
+/// `list`, or `slash`.
+pub fn read(line: &str) -> Happening {
+    let fault = |text: String| Happening::Ask(Err(text));
+    let mut value: Value = match serde_json::from_str(line) {
+        Ok(value) => value,
+        Err(error) => return fault(format!("not an object of docs/json.md: {error}")),
+    };
+    let Some(object) = value.as_object_mut() else {
+        return fault("not an object of docs/json.md".into());
+    };
+    match object.get("type").and_then(Value::as_str) {
+        Some("slash") => {
+            return match object.get("line").and_then(Value::as_str) {
+                Some(line) if line.starts_with('/') => Happening::Line(line.to_owned()),
+                _ => fault("a slash object has a line that begins with /".into()),
+            };
+        }
+        Some("me") => {
+            object.insert("type".into(), "say".into());
+            object.insert("kind".into(), "me".into());
+        }
+        Some("list") => {
+            object.insert("type".into(), "people".into());
+            let to = object.remove("to").unwrap_or_else(|| "#lobby".into());
+            object.entry("channel").or_insert(to);
+        }
+        _ => {}
+    }
+    if object.get("type").and_then(Value::as_str) == Some("say") {
+        object.entry("id").or_insert_with(|| MsgId(rand::random()).to_string().into());
+    }
+    match serde_json::from_value::<Command>(value) {
+        Ok(Command::Unknown) => fault("there is no such type: see docs/json.md".into()),
+        Ok(command) => Happening::Ask(Ok(command)),
+        Err(error) => fault(format!("not an object of docs/json.md: {error}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn objects_become_commands() {
+        let say = read(r##"{"type":"me","to":"#lobby","text":"waves"}"##);
+        assert!(matches!(
+            say,
+            Happening::Ask(Ok(Command::Say { kind: crate::chat::Kind::Me, .. }))
+        ));
+        let list = read(r#"{"type":"list","ref":"q1"}"#);
+        assert!(matches!(list, Happening::Ask(Ok(Command::People { reference: Some(_), .. }))));
+        let slash = read(r#"{"type":"slash","line":"/topic tea"}"#);
+        assert!(matches!(slash, Happening::Line(line) if line == "/topic tea"));
+        for bad in
+            ["", "{", "[]", "{}", r#"{"type":"fly"}"#, r#"{"type":"say","to":"x","text":""}"#]
+        {
+            assert!(matches!(read(bad), Happening::Ask(Err(_))), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,25 @@
+//! Faces: how the client looks to a person or to a program. They show what the model decides and
+//! never touch a socket.
+
+pub mod json;
+pub mod plain;
+
+use super::model::Show;
+
+/// Shows things.
+pub trait Face: Send {
+    fn show(&mut self, show: &Show);
+}
+
+/// Shows nothing but errors, on stderr: for `--send`.
+pub struct Mute;
+
+impl Face for Mute {
+    fn show(&mut self, show: &Show) {
+        match show {
+            Show::Error(text) => eprintln!("error: {text}"),
+            Show::Event(crate::chat::Event::Refused { hint, .. }) => eprintln!("error: {hint}"),
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! Where a face's input comes from: each source is read on a thread of its own.
+
+use std::io::BufRead;
+use std::sync::mpsc::Sender;
+use std::thread;
+
+use rustyline::error::ReadlineError;
+use rustyline::{DefaultEditor, ExternalPrinter};
+
+use super::faces::json;
+use super::faces::plain::Print;
+use super::model::Happening;
+
+/// Longer lines are cut off unread: far above what a server takes, far below what hurts.
+const LINE_BYTES_MAX: usize = 1 << 20;
+
+/// Lines of stdin, as they are.
+pub fn lines(happen: Sender<Happening>) {
+    read(happen, Happening::Line);
+}
+
+/// Objects of stdin (docs/json.md).
+pub fn objects(happen: Sender<Happening>) {
+    read(happen, |line| json::read(&line));
+}
+
+/// The one text, or every line of stdin; a leading slash is part of the text.
+pub fn lines_to_send(text: &str, happen: Sender<Happening>) {
+    let literal = |line: String| match line.starts_with('/') {
+        true => Happening::Line(format!("/{line}")),
+        false => Happening::Line(line),
+    };
+    if text.is_empty() {
+        return read(happen, literal);
+    }
+    // The receiver outlives this: it is in the hands of the caller.
+    let _ = happen.send(literal(text.to_owned()));
+    let _ = happen.send(Happening::InputEnd);
+}
+
+fn read(happen: Sender<Happening>, make: impl Fn(String) -> Happening + Send + 'static) {
+    spawn(move || {
+        let mut stdin = std::io::stdin().lock();
+        let mut line = Vec::new();
+        loop {
+            line.clear();
+            match stdin.read_until(b'\n', &mut line) {
+                Ok(0) | Err(_) => break,
+                Ok(_) => {}
+            }
+            while line.last().is_some_and(|byte| matches!(byte, b'\n' | b'\r')) {
+                line.pop();
+            }
+            line.truncate(LINE_BYTES_MAX);
+            let text = String::from_utf8_lossy(&line).into_owned();
+            if !text.is_empty() && happen.send(make(text)).is_err() {
+                return;
+            }
+        }
+        // At the end nobody may be left to hear of it.
+        let _ = happen.send(Happening::InputEnd);
+    });
+}
+
+/// A line editor on a terminal: what is half typed stays while lines come in above it.
+pub fn editor(happen: Sender<Happening>, plain: Print) -> Print {
+    let editor = DefaultEditor::new().and_then(|mut editor| {
+        let printer = editor.create_external_printer()?;
+        Ok((editor, printer))
+    });
+    let (mut editor, mut printer) = match editor {
+        Ok(made) => made,
+        Err(_) => {
+            lines(happen);
+            return plain;
+        }
+    };
+    spawn(move || {
+        loop {
+            let happening = match editor.readline("> ") {
+                Ok(line) => {
+                    let _ = editor.add_history_entry(&line);
+                    Happening::Line(line)
+                }
+                Err(ReadlineError::Interrupted) => Happening::Interrupt,
+                Err(_) => Happening::Line("/exit".into()),
+            };
+            if happen.send(happening).is_err() {
+                return;
+            }
+        }
+    });
+    Box::new(move |line| {
+        // A terminal that is gone ends the editor, which ends the program.
+        let _ = printer.print(format!("{line}\n"));
+    })
+}
+
+fn spawn(job: impl FnOnce() + Send + 'static) {
+    thread::Builder::new().name("input".into()).spawn(job).expect("a client can start a thread");
+}

@@ -1,0 +1,136 @@
+//! What a person types after `/`: one table for parsing and for help.
+
+/// One slash command.
+pub struct Slash {
+    pub name: &'static str,
+    pub aliases: &'static [&'static str],
+    pub operands: &'static str,
+    pub does: &'static str,
+}
+
+const fn slash(
+    name: &'static str,
+    aliases: &'static [&'static str],
+    operands: &'static str,
+    does: &'static str,
+) -> Slash {
+    Slash { name, aliases, operands, does }
+}
+
+/// Every slash command, in the order of `/help`.
+pub const SLASHES: &[Slash] = &[
+    slash("help", &[], "[COMMAND]", "this list, or one command"),
+    slash("join", &[], "CHANNEL[,CHANNEL]", "enter a channel; it is made if nobody is in it"),
+    slash("part", &["leave"], "[CHANNEL]", "leave a channel"),
+    slash("pm", &["msg", "dm"], "NAME TEXT", "a private message, to all devices of a person"),
+    slash("query", &[], "NAME or CHANNEL", "what you type goes there from now on"),
+    slash("reply", &[], "TEXT", "answer the last private message"),
+    slash("me", &[], "ACTION", "say what you do"),
+    slash("topic", &[], "[TEXT]", "show or set the channel's topic"),
+    slash("list", &["names", "users"], "[CHANNEL]", "who is in a channel"),
+    slash("channels", &[], "", "which channels there are"),
+    slash("whois", &[], "NAME", "fingerprint, devices and idle time of a person"),
+    slash("away", &[], "[TEXT]", "say that you are away"),
+    slash("back", &[], "", "say that you are back"),
+    slash("ignore", &[], "[NAME]", "hide a person's lines, or show them again"),
+    slash("quiet", &[], "", "hide or show who comes and goes"),
+    slash("retry", &[], "", "send again what was not sent"),
+    slash("reconnect", &[], "", "connect anew"),
+    slash("timestamp", &[], "", "hide or show the time before lines"),
+    slash("clear", &[], "", "empty the screen"),
+    slash("nick", &[], "", "names are bound to keys and cannot be changed"),
+    slash("exit", &["quit", "q"], "", "leave the chat"),
+];
+
+/// What a typed line is.
+#[derive(Debug, PartialEq)]
+pub enum Typed<'a> {
+    /// A text to send, with a leading `//` already made one slash.
+    Text(&'a str),
+    /// A command's name (as in the table) and what follows it.
+    Command(&'static str, &'a str),
+    /// No such command: shown to the person who typed it, never sent.
+    Unknown(String),
+}
+
+/// Reads a line: `/` in column one is a command, `//` a text that begins with a slash, and a space
+/// before it makes it a text.
+pub fn read(line: &str) -> Typed<'_> {
+    let Some(rest) = line.strip_prefix('/') else { return Typed::Text(line) };
+    if rest.starts_with('/') {
+        return Typed::Text(rest);
+    }
+    let (word, operands) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
+    let word = word.to_lowercase();
+    match find(&word) {
+        Some(slash) => Typed::Command(slash.name, operands.trim()),
+        None => Typed::Unknown(unknown(&word)),
+    }
+}
+
+pub fn find(word: &str) -> Option<&'static Slash> {
+    SLASHES.iter().find(|slash| slash.name == word || slash.aliases.contains(&word))
+}
+
+/// The text of `/help` and of `/help COMMAND`.
+pub fn help(word: &str) -> String {
+    let line = |slash: &Slash| {
+        let call = format!("/{} {}", slash.name, slash.operands);
+        let others: String = slash.aliases.iter().map(|alias| format!(" /{alias}")).collect();
+        format!("{call:<26} {}{others}", slash.does)
+    };
+    match word.trim_start_matches('/').to_lowercase().as_str() {
+        "" | "all" => SLASHES.iter().map(line).collect::<Vec<_>>().join("\n"),
+        word => find(word).map_or_else(|| unknown(word), line),
+    }
+}
+
+fn unknown(word: &str) -> String {
+    if matches!(word, "shutdown" | "kick" | "ban" | "say" | "stats" | "reload") {
+        return format!("/{word} is for the operator, at the server's console or by pychat ctl");
+    }
+    let names = SLASHES
+        .iter()
+        .flat_map(|slash| [slash.name].into_iter().chain(slash.aliases.iter().copied()));
+    let near = names.map(|name| (strsim::damerau_levenshtein(name, word), name)).min();
+    match near.filter(|(distance, name)| *distance <= 2 && *distance < name.len()) {
+        Some((_, name)) => format!("there is no /{word}: did you mean /{name}? (// sends a slash)"),
+        None => format!("there is no /{word}: /help lists what there is (// sends a slash)"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn the_rules_on_slashes() {
+        assert_eq!(read("hello /join"), Typed::Text("hello /join"));
+        assert_eq!(read("//join"), Typed::Text("/join"));
+        assert_eq!(read(" /join"), Typed::Text(" /join"));
+        assert_eq!(read("/JOIN  #tea "), Typed::Command("join", "#tea"));
+        assert_eq!(read("/q"), Typed::Command("exit", ""));
+        assert!(matches!(read("/jion #tea"), Typed::Unknown(text) if text.contains("/join")));
+        assert!(matches!(read("/"), Typed::Unknown(_)));
+        assert!(matches!(read("/shutdown"), Typed::Unknown(text) if text.contains("operator")));
+    }
+
+    #[test]
+    fn names_are_unique() {
+        let mut names: Vec<_> = SLASHES.iter().map(|slash| slash.name).collect();
+        names.extend(SLASHES.iter().flat_map(|slash| slash.aliases));
+        let count = names.len();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), count);
+    }
+
+    proptest! {
+        #[test]
+        fn what_begins_with_one_slash_is_never_a_text(rest in "[^/].*") {
+            let line = format!("/{rest}");
+            prop_assert!(!matches!(read(&line), Typed::Text(_)));
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! What a client keeps on disk: its key and the servers it knows (0600 in a 0700 folder).
+
+use std::path::{Path, PathBuf};
+
+use etcetera::BaseStrategy;
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+use crate::chat::UserName;
+use crate::crypto::{Fingerprint, Identity, PublicKey};
+use crate::keyring::FileError;
+use crate::keyring::file::{make_folder, read_identity, read_text, replace, write_new};
+
+/// Gives a passphrase for a locked key, or none where nobody can be asked.
+pub type Ask<'a> = &'a mut dyn FnMut() -> Option<Zeroizing<String>>;
+
+/// The client's folder: `$XDG_DATA_HOME/pychat` or the platform's own.
+pub struct Vault {
+    dir: PathBuf,
+}
+
+/// A server that was met or invited to: pinned by its fingerprint.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Server {
+    pub host: String,
+    pub port: u16,
+    /// As in an invite: 43 characters of base64url.
+    fingerprint: String,
+    /// The name by which this client goes there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<UserName>,
+}
+
+impl Server {
+    pub fn new(host: String, port: u16, key: &Fingerprint, name: Option<UserName>) -> Self {
+        Server { host, port, fingerprint: key.to_url(), name }
+    }
+
+    /// The pinned fingerprint; none only if the file was tampered with.
+    pub fn fingerprint(&self) -> Option<Fingerprint> {
+        Fingerprint::from_url(&self.fingerprint)
+    }
+}
+
+impl Vault {
+    /// Opens or makes the folder (0700).
+    pub fn open() -> anyhow::Result<Vault> {
+        let dir = etcetera::choose_base_strategy()?.data_dir().join("pychat");
+        make_folder(&dir.join("servers"), 0o700)?;
+        Ok(Vault { dir })
+    }
+
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    pub fn key_file(&self) -> PathBuf {
+        self.dir.join("id.pem")
+    }
+
+    /// The public key; none where there is no key yet. Needs no passphrase.
+    pub fn public(&self) -> Result<Option<PublicKey>, FileError> {
+        read_public(&self.dir.join("id.pub.pem"))
+    }
+
+    /// The private key; `ask` is called only where the file is locked.
+    pub fn identity(&self, ask: Ask) -> Result<Option<Identity>, FileError> {
+        read_identity(&self.key_file(), ask)
+    }
+
+    /// The key that `key rotate` made and no server has admitted yet.
+    pub fn next_identity(&self, ask: Ask) -> Result<Option<Identity>, FileError> {
+        read_identity(&self.dir.join("id.next.pem"), ask)
+    }
+
+    /// Makes the key. Never replaces one.
+    pub fn create_identity(&self) -> Result<Identity, FileError> {
+        let identity = Identity::generate();
+        write_new(&self.key_file(), identity.to_pem(None).as_bytes(), 0o600)?;
+        self.write_public("id.pub.pem", &identity)?;
+        Ok(identity)
+    }
+
+    /// Makes the next key, which takes over once a server has admitted it.
+    pub fn create_next_identity(&self, passphrase: Option<&str>) -> Result<Identity, FileError> {
+        let identity = Identity::generate();
+        let pem = identity.to_pem(passphrase);
+        write_new(&self.dir.join("id.next.pem"), pem.as_bytes(), 0o600)?;
+        Ok(identity)
+    }
+
+    /// A server admitted the next key: it becomes the key; the old one stays as `id.old.pem`.
+    pub fn promote_next(&self, next: &Identity) -> Result<(), FileError> {
+        let rename = |from: &str, to: &str| {
+            let from = self.dir.join(from);
+            std::fs::rename(&from, self.dir.join(to)).map_err(FileError::io(&from))
+        };
+        rename("id.pem", "id.old.pem")?;
+        rename("id.next.pem", "id.pem")?;
+        self.write_public("id.pub.pem", next)
+    }
+
+    /// Writes the key again under another passphrase, or under none.
+    pub fn lock(&self, identity: &Identity, passphrase: Option<&str>) -> Result<(), FileError> {
+        replace(&self.key_file(), identity.to_pem(passphrase).as_bytes(), 0o600)
+    }
+
+    /// All servers, the last used first.
+    pub fn servers(&self) -> Result<Vec<Server>, FileError> {
+        let path = self.servers_file();
+        let Some(text) = read_text(&path)? else { return Ok(Vec::new()) };
+        serde_json::from_str(&text).map_err(|error| FileError::damaged(&path, error))
+    }
+
+    /// Adds or renews a server and makes it the last used. One entry for each key: a server that
+    /// moved is found at its new place.
+    pub fn remember(&self, server: &Server) -> Result<(), FileError> {
+        let mut servers = self.servers()?;
+        servers.retain(|other| other.fingerprint != server.fingerprint);
+        servers.insert(0, server.clone());
+        let text = serde_json::to_vec_pretty(&servers).expect("servers are plain JSON");
+        replace(&self.servers_file(), &text, 0o600)
+    }
+
+    /// The public key of a server, once fetched, checked against its fingerprint.
+    pub fn server_key(&self, server: &Fingerprint) -> Result<Option<PublicKey>, FileError> {
+        let path = self.server_key_file(server);
+        match read_public(&path)? {
+            Some(key) if key.fingerprint() != *server => {
+                Err(FileError::damaged(&path, "it holds another key than its name says"))
+            }
+            key => Ok(key),
+        }
+    }
+
+    pub fn remember_server_key(&self, key: &PublicKey) -> Result<(), FileError> {
+        let path = self.server_key_file(&key.fingerprint());
+        replace(&path, key.to_pem().as_bytes(), 0o600)
+    }
+
+    fn servers_file(&self) -> PathBuf {
+        self.dir.join("servers.json")
+    }
+
+    fn server_key_file(&self, server: &Fingerprint) -> PathBuf {
+        self.dir.join("servers").join(format!("{}.pem", server.to_url()))
+    }
+
+    fn write_public(&self, file: &str, identity: &Identity) -> Result<(), FileError> {
+        replace(&self.dir.join(file), identity.public().to_pem().as_bytes(), 0o644)
+    }
+}
+
+fn read_public(path: &Path) -> Result<Option<PublicKey>, FileError> {
+    let Some(text) = read_text(path)? else { return Ok(None) };
+    let key = PublicKey::from_pem(&text);
+    key.map(Some).map_err(|error| FileError::Key { path: path.to_owned(), error })
+}

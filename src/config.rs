@@ -1,0 +1,241 @@
+//! config.json: what an operator may set.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+use crate::limits::Limits;
+
+/// The seeds' two keys are a whole config.json; the rest has defaults.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    pub server_ip: IpAddr,
+    pub server_port: u16,
+    /// The host or address that invites name, where the one listened on says nothing to others.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub invite_host: Option<String>,
+    /// Shown to everybody who enters.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub motd: Option<String>,
+    /// Sources that the limits against strangers spare: addresses or CIDR ranges.
+    pub exempt: Vec<IpRange>,
+    pub limits: Limits,
+}
+
+/// An address or a CIDR range. Host bits must be zero; v4-mapped addresses compare as IPv4.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IpRange {
+    pub network: IpAddr,
+    pub prefix_bits: u8,
+}
+
+/// What is wrong with a configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    #[error("{}: {error}", path.display())]
+    Io { path: PathBuf, error: std::io::Error },
+    /// `hint` names the nearest known key where one is near.
+    #[error("{}: {place}{problem}", path.display())]
+    Value { path: PathBuf, place: String, problem: String, hint: Option<String> },
+}
+
+/// Keys of the top level, for suggestions.
+const KEYS: &[&str] = &["server_ip", "server_port", "invite_host", "motd", "exempt", "limits"];
+
+impl Config {
+    /// Reads a configuration; the defaults where there is no file.
+    pub fn load(path: &Path) -> Result<Config, ConfigError> {
+        match std::fs::read_to_string(path) {
+            Ok(text) => Config::parse(&text, path),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Config::default()),
+            Err(error) => Err(ConfigError::Io { path: path.to_owned(), error }),
+        }
+    }
+
+    fn parse(text: &str, path: &Path) -> Result<Config, ConfigError> {
+        let fault = |place: String, problem: String, hint| {
+            let path = path.to_owned();
+            ConfigError::Value { path, place, problem, hint }
+        };
+        let mut deserializer = serde_json::Deserializer::from_str(text);
+        let config: Config =
+            serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
+                let place = match error.path().to_string().as_str() {
+                    "." | "?" => String::new(),
+                    place => format!("{place}: "),
+                };
+                let problem = error.inner().to_string();
+                let comment = text.lines().any(|line| line.trim_start().starts_with(['/', '#']));
+                let hint = match nearest(&problem) {
+                    Some(near) => Some(format!("did you mean {near}?")),
+                    None if comment => Some("JSON has no comments: remove them".to_owned()),
+                    None => None,
+                };
+                fault(place, problem, hint)
+            })?;
+        deserializer.end().map_err(|error| fault(String::new(), error.to_string(), None))?;
+        config.limits.check().map_err(|(name, problem)| {
+            fault(format!("limits.{name}: "), problem.to_owned(), None)
+        })?;
+        Ok(config)
+    }
+}
+
+/// The known key nearest to the unknown one that serde complains about.
+fn nearest(problem: &str) -> Option<&'static str> {
+    let unknown = problem.strip_prefix("unknown field `")?.split('`').next()?;
+    let known = KEYS.iter().chain(Limits::NAMES);
+    let near = known.map(|known| (strsim::damerau_levenshtein(known, unknown), *known)).min()?;
+    (near.0 <= 1 + unknown.len() / 4).then_some(near.1)
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        let loopback =
+            ["127.0.0.0/8", "::1/128"].map(|range| range.parse().expect("a legal range"));
+        Config {
+            server_ip: IpAddr::from([127, 0, 0, 1]),
+            server_port: 5000,
+            invite_host: None,
+            motd: None,
+            exempt: loopback.to_vec(),
+            limits: Limits::default(),
+        }
+    }
+}
+
+impl IpRange {
+    pub fn contains(&self, address: IpAddr) -> bool {
+        let same = |a: u128, b: u128, width: u8| {
+            let shift = u32::from(width - self.prefix_bits);
+            a.checked_shr(shift).unwrap_or(0) == b.checked_shr(shift).unwrap_or(0)
+        };
+        match (self.network, address.to_canonical()) {
+            (IpAddr::V4(a), IpAddr::V4(b)) => same(a.to_bits().into(), b.to_bits().into(), 32),
+            (IpAddr::V6(a), IpAddr::V6(b)) => same(a.to_bits(), b.to_bits(), 128),
+            _ => false,
+        }
+    }
+}
+
+/// The text is no address or range.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RangeError {
+    #[error("an address or a range is written 192.168.1.7 or 192.168.1.0/24 or fd00::/8")]
+    Form,
+    #[error("the range has bits set beyond its prefix: write the network's own address")]
+    HostBits,
+}
+
+impl FromStr for IpRange {
+    type Err = RangeError;
+
+    fn from_str(text: &str) -> Result<Self, RangeError> {
+        let (address, prefix) = match text.split_once('/') {
+            Some((address, prefix)) => (address, Some(prefix)),
+            None => (text, None),
+        };
+        let network: IpAddr = address.parse().map_err(|_| RangeError::Form)?;
+        let width = if network.is_ipv4() { 32 } else { 128 };
+        let prefix_bits = match prefix {
+            Some(prefix)
+                if !prefix.is_empty() && prefix.bytes().all(|byte| byte.is_ascii_digit()) =>
+            {
+                prefix.parse().map_err(|_| RangeError::Form)?
+            }
+            Some(_) => return Err(RangeError::Form),
+            None => width,
+        };
+        if prefix_bits > width {
+            return Err(RangeError::Form);
+        }
+        let host_bits = match network {
+            IpAddr::V4(v4) => u128::from(v4.to_bits()).checked_shl(96 + u32::from(prefix_bits)),
+            IpAddr::V6(v6) => v6.to_bits().checked_shl(u32::from(prefix_bits)),
+        };
+        if host_bits.unwrap_or(0) != 0 {
+            return Err(RangeError::HostBits);
+        }
+        Ok(IpRange { network, prefix_bits })
+    }
+}
+
+impl fmt::Display for IpRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.network, self.prefix_bits)
+    }
+}
+
+impl Serialize for IpRange {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for IpRange {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Config, ConfigError> {
+        Config::parse(text, Path::new("config.json"))
+    }
+
+    #[test]
+    fn the_seeds_file_is_a_whole_configuration() {
+        let config = parse(r#"{"server_ip": "127.0.0.1", "server_port": 5000}"#).unwrap();
+        assert_eq!(config, Config::default());
+        assert_eq!(parse("{}").unwrap(), Config::default());
+    }
+
+    #[test]
+    fn a_fault_is_named_by_its_place() {
+        for (text, place) in [
+            (r#"{"server_port": "5000"}"#, "server_port: "),
+            (r#"{"limits": {"ping_s": -1}}"#, "limits.ping_s: "),
+            (r#"{"limits": {"ping_s": 0}}"#, "limits.ping_s: "),
+            (r#"{"limits": {"text_bytes_max": 9000}}"#, "limits.text_bytes_max: "),
+            (r#"{"exempt": ["10.0.0.1/8"]}"#, "exempt[0]: "),
+        ] {
+            let error = parse(text).unwrap_err().to_string();
+            assert!(error.starts_with(&format!("config.json: {place}")), "{error}");
+        }
+        for (text, word) in [
+            (r#"{"server_prot": 1}"#, "server_port"),
+            (r#"{"limits": {"ping": 1}}"#, "ping_s"),
+            ("// hello\n{}", "comments"),
+        ] {
+            let Err(ConfigError::Value { hint: Some(hint), .. }) = parse(text) else {
+                panic!("no hint for {text}")
+            };
+            assert!(hint.contains(word), "{hint}");
+        }
+        let twice = parse(r#"{"server_port": 1, "server_port": 2}"#).unwrap_err().to_string();
+        assert!(twice.contains("duplicate field `server_port`"), "{twice}");
+        assert!(parse("{} {}").is_err());
+    }
+
+    #[test]
+    fn ranges_hold_what_they_say() {
+        let holds = |range: &str, address: &str| {
+            range.parse::<IpRange>().unwrap().contains(address.parse().unwrap())
+        };
+        assert!(holds("127.0.0.0/8", "127.9.9.9") && !holds("127.0.0.0/8", "128.0.0.1"));
+        assert!(holds("127.0.0.0/8", "::ffff:127.0.0.1"));
+        assert!(holds("0.0.0.0/0", "9.9.9.9") && !holds("0.0.0.0/0", "::1"));
+        assert!(holds("::1", "::1") && holds("::/0", "fd00::1"));
+        assert_eq!("10.0.0.1/8".parse::<IpRange>(), Err(RangeError::HostBits));
+        for bad in ["", "10.0.0.0/33", "10.0.0.0/+8", "10.0.0/8", "x/8", "10.0.0.0/"] {
+            assert_eq!(bad.parse::<IpRange>(), Err(RangeError::Form), "{bad}");
+        }
+    }
+}

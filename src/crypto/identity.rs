@@ -1,0 +1,257 @@
+//! RSA identities: a private key that opens, a public key that is sealed to.
+
+use std::fmt;
+use std::sync::OnceLock;
+
+use aws_lc_rs::rsa::{
+    OAEP_SHA256_MGF1SHA256, OaepPrivateDecryptingKey, OaepPublicEncryptingKey,
+    PrivateDecryptingKey, PublicEncryptingKey,
+};
+use base64::Engine;
+use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
+use rsa::pkcs8::{
+    DecodePrivateKey, DecodePublicKey, EncodePrivateKey, EncodePublicKey, LineEnding,
+};
+use rsa::traits::PublicKeyParts;
+use rsa::{BoxedUint, RsaPrivateKey, RsaPublicKey};
+use zeroize::Zeroizing;
+
+use super::primitives::{Secret, hmac_sha256, random, sha256};
+
+/// Bytes of an RSA-3072 modulus: a public key on the wire, big-endian. Also of a ciphertext.
+pub const MODULUS_BYTES: usize = 384;
+const MODULUS_BITS: usize = 8 * MODULUS_BYTES;
+const EXPONENT: u32 = 65_537;
+const LABEL: &[u8] = b"pychat/1 hop";
+
+/// Letters of Crockford's base32, in which fingerprints are read aloud.
+pub const CROCKFORD: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
+
+/// Why something is no usable key. Each says what to do next.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum KeyError {
+    #[error("this is a private key: never hand it out; register the public key (pychat key show)")]
+    Private,
+    #[error("the key has {0} bits; pychat wants RSA with 3072")]
+    Size(usize),
+    #[error("the key's public exponent is not 65537")]
+    Exponent,
+    #[error("the modulus is even: this is no RSA key")]
+    Modulus,
+    #[error("not an RSA key in PEM form ({0})")]
+    Malformed(String),
+    #[error("the passphrase does not open the key")]
+    Passphrase,
+    #[error("the key is locked with a passphrase")]
+    Locked,
+}
+
+/// A public RSA-3072 key with e = 65537, as its modulus.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct PublicKey([u8; MODULUS_BYTES]);
+
+/// SHA-256 of a key's SPKI DER; shown as `SHA256:` and base64 without padding.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Fingerprint(pub [u8; 32]);
+
+/// A private key with its public half. `Debug` shows the fingerprint only.
+pub struct Identity {
+    private: RsaPrivateKey,
+    opening: OaepPrivateDecryptingKey,
+    public: PublicKey,
+}
+
+impl Identity {
+    /// A new RSA-3072 key; takes up to some seconds.
+    pub fn generate() -> Identity {
+        let private = RsaPrivateKey::new(&mut rand::rng(), MODULUS_BITS);
+        let private = private.expect("a key of this size can be made");
+        Identity::new(private).expect("a key made here is a legal one")
+    }
+
+    pub fn public(&self) -> &PublicKey {
+        &self.public
+    }
+
+    /// PKCS#8 PEM; with a passphrase, encrypted (PBES2: scrypt and AES-256-CBC).
+    pub fn to_pem(&self, passphrase: Option<&str>) -> Zeroizing<String> {
+        let pem = match passphrase {
+            Some(passphrase) => self.private.to_pkcs8_encrypted_pem(passphrase, LineEnding::LF),
+            None => self.private.to_pkcs8_pem(LineEnding::LF),
+        };
+        pem.expect("a whole key can be written")
+    }
+
+    /// From PKCS#8 PEM. `KeyError::Locked` where a passphrase is needed and none was given.
+    pub fn from_pem(pem: &str, passphrase: Option<&str>) -> Result<Identity, KeyError> {
+        let malformed = |error: &dyn fmt::Display| KeyError::Malformed(error.to_string());
+        let private = if pem.contains("-----BEGIN ENCRYPTED PRIVATE KEY-----") {
+            let passphrase = passphrase.ok_or(KeyError::Locked)?;
+            RsaPrivateKey::from_pkcs8_encrypted_pem(pem, passphrase)
+                .map_err(|_| KeyError::Passphrase)?
+        } else {
+            RsaPrivateKey::from_pkcs8_pem(pem).map_err(|error| malformed(&error))?
+        };
+        Identity::new(private)
+    }
+
+    fn new(private: RsaPrivateKey) -> Result<Identity, KeyError> {
+        let public = PublicKey::from_rsa(&private.to_public_key())?;
+        let malformed = |_| KeyError::Malformed("its numbers do not fit together".into());
+        private.validate().map_err(malformed)?;
+        let der = private.to_pkcs8_der().expect("a whole key can be written");
+        let opening = PrivateDecryptingKey::from_pkcs8(der.as_bytes())
+            .ok()
+            .and_then(|key| OaepPrivateDecryptingKey::new(key).ok())
+            .ok_or_else(|| KeyError::Malformed("its numbers do not fit together".into()))?;
+        Ok(Identity { private, opening, public })
+    }
+
+    /// Opens an encapsulation. Never tells of a failure: where OAEP fails, the secret is one that
+    /// nobody knows, and the next AEAD tag is what is wrong (docs/protocol.md, "RSA KEM").
+    pub(super) fn decapsulate(&self, ct: &[u8; MODULUS_BYTES]) -> Secret {
+        static REJECTION: OnceLock<[u8; 32]> = OnceLock::new();
+        let rejected = hmac_sha256(REJECTION.get_or_init(random), &[ct]);
+        let mut plain = Zeroizing::new([0; MODULUS_BYTES]);
+        let opened = self.opening.decrypt(&OAEP_SHA256_MGF1SHA256, ct, &mut plain[..], Some(LABEL));
+        let secret = opened.ok().and_then(|plain| <[u8; 32]>::try_from(&*plain).ok());
+        Zeroizing::new(secret.unwrap_or(rejected))
+    }
+}
+
+impl PublicKey {
+    /// The top bit must be set and the number odd.
+    pub fn from_modulus(modulus: &[u8]) -> Result<PublicKey, KeyError> {
+        let modulus: [u8; MODULUS_BYTES] =
+            modulus.try_into().map_err(|_| KeyError::Size(8 * modulus.len()))?;
+        if modulus[0] & 0x80 == 0 {
+            let zeros: u32 = match modulus.iter().position(|byte| *byte != 0) {
+                Some(first) => 8 * first as u32 + modulus[first].leading_zeros(),
+                None => MODULUS_BITS as u32,
+            };
+            return Err(KeyError::Size(MODULUS_BITS - zeros as usize));
+        }
+        if modulus[MODULUS_BYTES - 1] & 1 == 0 {
+            return Err(KeyError::Modulus);
+        }
+        Ok(PublicKey(modulus))
+    }
+
+    pub fn modulus(&self) -> &[u8; MODULUS_BYTES] {
+        &self.0
+    }
+
+    /// From SPKI PEM, `-----BEGIN PUBLIC KEY-----`.
+    pub fn from_pem(pem: &str) -> Result<PublicKey, KeyError> {
+        if pem.contains("PRIVATE KEY-----") {
+            return Err(KeyError::Private);
+        }
+        let key = RsaPublicKey::from_public_key_pem(pem.trim());
+        PublicKey::from_rsa(&key.map_err(|error| KeyError::Malformed(error.to_string()))?)
+    }
+
+    pub fn to_pem(&self) -> String {
+        self.to_rsa().to_public_key_pem(LineEnding::LF).expect("a public key can be written")
+    }
+
+    /// From SPKI DER.
+    pub fn from_der(spki: &[u8]) -> Result<PublicKey, KeyError> {
+        let key = RsaPublicKey::from_public_key_der(spki);
+        PublicKey::from_rsa(&key.map_err(|error| KeyError::Malformed(error.to_string()))?)
+    }
+
+    pub fn to_der(&self) -> Vec<u8> {
+        let der = self.to_rsa().to_public_key_der().expect("a public key can be written");
+        der.into_vec()
+    }
+
+    pub fn fingerprint(&self) -> Fingerprint {
+        Fingerprint(sha256(&[&self.to_der()]))
+    }
+
+    /// A fresh secret for the owner of this key, and its ciphertext.
+    pub(super) fn encapsulate(&self) -> ([u8; MODULUS_BYTES], Secret) {
+        let secret: Secret = Zeroizing::new(random());
+        let key = PublicEncryptingKey::from_der(&self.to_der());
+        let key = key.ok().and_then(|key| OaepPublicEncryptingKey::new(key).ok());
+        let mut ct = [0; MODULUS_BYTES];
+        let sealed = key.and_then(|key| {
+            let sealed = key.encrypt(&OAEP_SHA256_MGF1SHA256, &secret[..], &mut ct, Some(LABEL));
+            sealed.ok().map(|_| ())
+        });
+        if sealed.is_none() {
+            // A modulus that is no product of primes may be refused: its owner could not read
+            // anything either way.
+            ct = [0; MODULUS_BYTES];
+        }
+        (ct, secret)
+    }
+
+    fn from_rsa(key: &RsaPublicKey) -> Result<PublicKey, KeyError> {
+        let modulus = key.n_bytes();
+        let first = modulus.iter().position(|byte| *byte != 0).unwrap_or(modulus.len());
+        let modulus = &modulus[first..];
+        let leading = modulus.first().map_or(0, |byte| byte.leading_zeros() as usize);
+        let bits = 8 * modulus.len() - leading;
+        if bits != MODULUS_BITS {
+            return Err(KeyError::Size(bits));
+        }
+        let exponent = key.e_bytes();
+        let first = exponent.iter().position(|byte| *byte != 0).unwrap_or(exponent.len());
+        if exponent[first..] != EXPONENT.to_be_bytes()[1..] {
+            return Err(KeyError::Exponent);
+        }
+        PublicKey::from_modulus(modulus)
+    }
+
+    fn to_rsa(&self) -> RsaPublicKey {
+        let modulus = BoxedUint::from_be_slice(&self.0, MODULUS_BITS as u32);
+        let modulus = modulus.expect("the modulus has this many bits");
+        RsaPublicKey::new(modulus, EXPONENT.into()).expect("odd, 3072 bits, e = 65537")
+    }
+}
+
+impl Fingerprint {
+    /// Base64url without padding, 43 characters: the form in an invite.
+    pub fn to_url(&self) -> String {
+        URL_SAFE_NO_PAD.encode(self.0)
+    }
+
+    pub fn from_url(text: &str) -> Option<Fingerprint> {
+        let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
+        bytes.try_into().ok().map(Fingerprint)
+    }
+
+    /// The first 100 bits in Crockford base32, to read over the phone: four groups of five.
+    pub fn spoken(&self) -> String {
+        let bits = u128::from_be_bytes(*self.0.first_chunk().expect("32 bytes hold 16"));
+        let letter = |index: usize| CROCKFORD[(bits >> (123 - 5 * index)) as usize & 31] as char;
+        let groups = (0..4).map(|group| (5 * group..5 * group + 5).map(letter).collect::<String>());
+        groups.collect::<Vec<_>>().join("-")
+    }
+}
+
+/// `SHA256:...`
+impl fmt::Display for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SHA256:{}", STANDARD_NO_PAD.encode(self.0))
+    }
+}
+
+impl fmt::Debug for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl fmt::Debug for PublicKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.fingerprint(), f)
+    }
+}
+
+impl fmt::Debug for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.public, f)
+    }
+}

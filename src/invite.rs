@@ -1,0 +1,212 @@
+//! The two lines that people hand to each other: an invite to a server, and a person's public key.
+
+use std::fmt;
+use std::str::FromStr;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+use crate::chat::UserName;
+use crate::crypto::identity::CROCKFORD;
+use crate::crypto::{Fingerprint, KeyError, PublicKey};
+
+/// Where a server is, and the key it must hold: `pychat://HOST:PORT/FINGERPRINT`, or `HOST[:PORT]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Invite {
+    pub host: String,
+    pub port: u16,
+    pub fingerprint: Option<Fingerprint>,
+}
+
+/// The port where none is written.
+pub const PORT: u16 = 5000;
+const SCHEME: &str = "pychat://";
+const KEY_SCHEME: &str = "pychat-key1";
+
+/// Why a line is no invite or no key line.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InviteError {
+    #[error("a server is written HOST:PORT or pychat://HOST:PORT/FINGERPRINT")]
+    Server,
+    #[error("the invite's fingerprint is not whole: {0} of 43 characters")]
+    Fingerprint(usize),
+    #[error("a key line begins with {KEY_SCHEME}.")]
+    NoKeyLine,
+    #[error("the line is incomplete: {have} of {whole} characters")]
+    Incomplete { have: usize, whole: usize },
+    #[error("the line was changed on its way: its checksum does not fit")]
+    Checksum,
+    #[error("the line's name is no name")]
+    Name,
+    #[error("{0}")]
+    Key(#[from] KeyError),
+}
+
+impl fmt::Display for Invite {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let host = &self.host;
+        let (open, close) = if host.contains(':') { ("[", "]") } else { ("", "") };
+        match &self.fingerprint {
+            Some(print) => {
+                write!(f, "{SCHEME}{open}{host}{close}:{}/{}", self.port, print.to_url())
+            }
+            None => write!(f, "{open}{host}{close}:{}", self.port),
+        }
+    }
+}
+
+impl FromStr for Invite {
+    type Err = InviteError;
+
+    fn from_str(text: &str) -> Result<Self, InviteError> {
+        let text: String = text.split_whitespace().collect();
+        let (server, print) = match text.strip_prefix(SCHEME) {
+            Some(rest) => {
+                rest.split_once('/').map_or((rest, None), |(at, print)| (at, Some(print)))
+            }
+            None => (text.as_str(), None),
+        };
+        let fingerprint = match print {
+            None | Some("") => None,
+            Some(print) => {
+                let whole = Fingerprint::from_url(print);
+                Some(whole.ok_or(InviteError::Fingerprint(print.len()))?)
+            }
+        };
+        let (host, port) = match server.strip_prefix('[') {
+            Some(rest) => {
+                let (host, rest) = rest.split_once(']').ok_or(InviteError::Server)?;
+                (host, rest.strip_prefix(':').or(rest.is_empty().then_some("")))
+            }
+            None => match server.split_once(':') {
+                Some((host, port)) => (host, Some(port)),
+                None => (server, Some("")),
+            },
+        };
+        let port = match port.ok_or(InviteError::Server)? {
+            "" => PORT,
+            port => port.parse().ok().filter(|port| *port != 0).ok_or(InviteError::Server)?,
+        };
+        let legal = |c: char| c.is_ascii_alphanumeric() || "-_.:%".contains(c);
+        if host.is_empty() || host.len() > 253 || !host.chars().all(legal) {
+            return Err(InviteError::Server);
+        }
+        Ok(Invite { host: host.to_owned(), port, fingerprint })
+    }
+}
+
+/// `pychat-key1.NAME.SPKI.CHECK`: everything an operator needs to register somebody. Public.
+pub fn key_line(name: &UserName, key: &PublicKey) -> String {
+    let plain =
+        name.as_str().bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
+    let name = match plain {
+        true => name.to_string(),
+        false => format!("-{}", URL_SAFE_NO_PAD.encode(name.as_str())),
+    };
+    let line = format!("{KEY_SCHEME}.{name}.{}", URL_SAFE_NO_PAD.encode(key.to_der()));
+    format!("{line}.{}", check(&line))
+}
+
+/// Reads a key line, however white space was pasted into it.
+pub fn read_key_line(text: &str) -> Result<(UserName, PublicKey), InviteError> {
+    let line: String = text.split_whitespace().collect();
+    let rest = line.strip_prefix(KEY_SCHEME).and_then(|rest| rest.strip_prefix('.'));
+    let (name, rest) = rest.ok_or(InviteError::NoKeyLine)?.split_once('.').ok_or_else(|| {
+        InviteError::Incomplete { have: line.len(), whole: line.len() + 1 + SPKI_CHARS + 5 }
+    })?;
+    let whole = KEY_SCHEME.len() + 1 + name.len() + 1 + SPKI_CHARS + 1 + CHECK_CHARS;
+    if line.len() < whole {
+        return Err(InviteError::Incomplete { have: line.len(), whole });
+    }
+    let (spki, given) = rest.rsplit_once('.').ok_or(InviteError::Checksum)?;
+    let (body, _) = line.rsplit_once('.').ok_or(InviteError::Checksum)?;
+    if check(body) != given {
+        return Err(InviteError::Checksum);
+    }
+    let name = match name.strip_prefix('-') {
+        Some(encoded) => {
+            let bytes = URL_SAFE_NO_PAD.decode(encoded).map_err(|_| InviteError::Name)?;
+            String::from_utf8(bytes).map_err(|_| InviteError::Name)?
+        }
+        None => name.to_owned(),
+    };
+    let name = name.parse().map_err(|_| InviteError::Name)?;
+    let spki = URL_SAFE_NO_PAD.decode(spki).map_err(|_| InviteError::Checksum)?;
+    Ok((name, PublicKey::from_der(&spki)?))
+}
+
+/// Base64 characters of an RSA-3072 SPKI (422 bytes).
+const SPKI_CHARS: usize = 563;
+const CHECK_CHARS: usize = 4;
+
+/// Four letters of lower-case Crockford base32 of the line's SHA-256.
+fn check(line: &str) -> String {
+    let hash = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, line.as_bytes());
+    let bits = u32::from_be_bytes(*hash.as_ref().first_chunk().expect("32 bytes hold 4"));
+    let letter = |index| CROCKFORD[(bits >> (27 - 5 * index)) as usize & 31].to_ascii_lowercase();
+    (0..CHECK_CHARS).map(|index| letter(index) as char).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::LazyLock;
+
+    use super::*;
+    use crate::crypto::Identity;
+    use proptest::prelude::*;
+
+    static KEY: LazyLock<PublicKey> = LazyLock::new(|| Identity::generate().public().clone());
+
+    #[test]
+    fn servers_are_written_as_people_write_them() {
+        for (text, host, port) in [
+            ("chat.example", "chat.example", 5000),
+            ("192.168.1.20:6000", "192.168.1.20", 6000),
+            ("[fd00::1]:6000", "fd00::1", 6000),
+            ("pychat://host", "host", 5000),
+        ] {
+            let invite: Invite = text.parse().unwrap();
+            assert_eq!((invite.host.as_str(), invite.port), (host, port));
+        }
+        for bad in ["", ":5000", "host:0", "host:70000", "a b:c", "[fd00::1", "ho/st", "pychat://"]
+        {
+            assert!(bad.parse::<Invite>().is_err(), "{bad}");
+        }
+        let short = format!("pychat://host:5000/{}", &KEY.fingerprint().to_url()[..40]);
+        assert_eq!(short.parse::<Invite>(), Err(InviteError::Fingerprint(40)));
+    }
+
+    #[test]
+    fn a_key_line_says_what_is_wrong_with_it() {
+        let line = key_line(&"bob".parse().unwrap(), &KEY);
+        assert!(line.len() == 584 && line.starts_with("pychat-key1.bob."));
+        let cut = read_key_line(&line[..402]);
+        assert_eq!(cut, Err(InviteError::Incomplete { have: 402, whole: line.len() }));
+        assert_eq!(read_key_line("hello"), Err(InviteError::NoKeyLine));
+        let bent = line.replacen("bob", "bab", 1);
+        assert_eq!(read_key_line(&bent), Err(InviteError::Checksum));
+        let wrapped = format!(" {}\n  {}\r\n", &line[..100], &line[100..]);
+        assert_eq!(read_key_line(&wrapped), Ok(("bob".parse().unwrap(), KEY.clone())));
+        let name: UserName = "анна".parse().unwrap();
+        let line = key_line(&name, &KEY);
+        assert!(line.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._:/-".contains(&byte)));
+        assert_eq!(read_key_line(&line), Ok((name, KEY.clone())));
+    }
+
+    proptest! {
+        #[test]
+        fn an_invite_reads_as_it_was_written(
+            host in "[a-z][a-z0-9.-]{0,30}|fd00::[0-9a-f]{1,4}", port in 1u16.., print in any::<[u8; 32]>(),
+        ) {
+            let invite = Invite { host, port, fingerprint: Some(Fingerprint(print)) };
+            prop_assert_eq!(invite.to_string().parse::<Invite>().unwrap(), invite);
+        }
+
+        #[test]
+        fn whatever_is_pasted_is_an_answer_and_no_panic(text in any::<String>()) {
+            let _ = text.parse::<Invite>();
+            let _ = read_key_line(&text);
+            let _ = read_key_line(&format!("pychat-key1.{text}"));
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! Files that hold keys: written whole or not at all, readable by their owner alone.
+
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use zeroize::Zeroizing;
+
+use crate::crypto::{Identity, KeyError};
+
+/// Key files are far smaller; whatever is larger is none.
+const FILE_BYTES_MAX: u64 = 64 * 1024;
+
+/// What is wrong with a file.
+#[derive(Debug, thiserror::Error)]
+pub enum FileError {
+    #[error("{}: {error}", path.display())]
+    Io { path: PathBuf, error: io::Error },
+    #[error("{}: {error}", path.display())]
+    Key { path: PathBuf, error: KeyError },
+    /// Others may read a private key; the hint is the chmod that mends it.
+    #[error("{} may be read by others (mode {mode:o}): chmod 600 {}", path.display(), path.display())]
+    Exposed { path: PathBuf, mode: u32 },
+    #[error("{} exists already and is not replaced", path.display())]
+    Exists { path: PathBuf },
+    #[error("{}: {reason}", path.display())]
+    Damaged { path: PathBuf, reason: String },
+}
+
+impl FileError {
+    pub(crate) fn io(path: &Path) -> impl FnOnce(io::Error) -> FileError {
+        let path = path.to_owned();
+        move |error| match error.kind() {
+            io::ErrorKind::AlreadyExists => FileError::Exists { path },
+            _ => FileError::Io { path, error },
+        }
+    }
+
+    pub(crate) fn damaged(path: &Path, reason: impl ToString) -> FileError {
+        FileError::Damaged { path: path.to_owned(), reason: reason.to_string() }
+    }
+}
+
+/// Makes a folder, and those above it, where it is missing.
+pub fn make_folder(path: &Path, mode: u32) -> Result<(), FileError> {
+    DirBuilder::new().recursive(true).mode(mode).create(path).map_err(FileError::io(path))
+}
+
+/// Writes a file that must not exist yet: it appears whole, and under its name at once.
+pub fn write_new(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FileError> {
+    let temporary = temporary(path, bytes, mode)?;
+    temporary.persist_noclobber(path).map_err(|failed| FileError::io(path)(failed.error))?;
+    Ok(())
+}
+
+/// Writes a file in the place of the one that may be there.
+pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FileError> {
+    let temporary = temporary(path, bytes, mode)?;
+    temporary.persist(path).map_err(|failed| FileError::io(path)(failed.error))?;
+    Ok(())
+}
+
+fn temporary(path: &Path, bytes: &[u8], mode: u32) -> Result<tempfile::NamedTempFile, FileError> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let write = || {
+        let mut file = tempfile::Builder::new()
+            .prefix(".")
+            .suffix(".tmp")
+            .permissions(Permissions::from_mode(mode))
+            .tempfile_in(folder)?;
+        file.write_all(bytes)?;
+        file.as_file().sync_all()?;
+        Ok(file)
+    };
+    write().map_err(FileError::io(path))
+}
+
+/// A text file of bounded size; none where there is none.
+pub fn read_text(path: &Path) -> Result<Option<Zeroizing<String>>, FileError> {
+    let mut options = OpenOptions::new();
+    // A pipe in the place of a file must not hold the reader up.
+    options.read(true).custom_flags(rustix::fs::OFlags::NONBLOCK.bits() as i32);
+    let file = match options.open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(FileError::io(path)(error)),
+    };
+    read_open(path, &file).map(Some)
+}
+
+fn read_open(path: &Path, file: &File) -> Result<Zeroizing<String>, FileError> {
+    let mut text = Zeroizing::new(String::new());
+    let bytes = file.take(FILE_BYTES_MAX + 1).read_to_string(&mut text);
+    let bytes = bytes.map_err(|error| match error.kind() {
+        io::ErrorKind::InvalidData => FileError::damaged(path, "it is not text"),
+        _ => FileError::io(path)(error),
+    })?;
+    if bytes as u64 > FILE_BYTES_MAX {
+        return Err(FileError::damaged(path, "it is too large for a key file"));
+    }
+    Ok(text)
+}
+
+/// A private key that only its owner may read. `ask` is called for a passphrase where the file is
+/// locked. None where there is no file.
+pub fn read_identity(
+    path: &Path,
+    ask: &mut dyn FnMut() -> Option<Zeroizing<String>>,
+) -> Result<Option<Identity>, FileError> {
+    let Some(pem) = read_text(path)? else { return Ok(None) };
+    let mode = fs::metadata(path).map_err(FileError::io(path))?.permissions().mode() & 0o777;
+    if mode & 0o077 != 0 {
+        return Err(FileError::Exposed { path: path.to_owned(), mode });
+    }
+    let identity = match Identity::from_pem(&pem, None) {
+        Err(KeyError::Locked) => {
+            let passphrase = ask();
+            Identity::from_pem(&pem, passphrase.as_ref().map(|text| text.as_str()))
+        }
+        other => other,
+    };
+    identity.map(Some).map_err(|error| FileError::Key { path: path.to_owned(), error })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_file_never_replaces_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("key.pem");
+        write_new(&path, b"one", 0o600).unwrap();
+        assert!(matches!(write_new(&path, b"two", 0o600), Err(FileError::Exists { .. })));
+        assert_eq!(read_text(&path).unwrap().unwrap().as_str(), "one");
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "no leftovers");
+        assert!(read_text(&folder.path().join("none")).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_key_that_others_may_read_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("key.pem");
+        write_new(&path, b"half a key", 0o644).unwrap();
+        let refused = read_identity(&path, &mut || None);
+        assert!(matches!(refused, Err(FileError::Exposed { mode: 0o644, .. })));
+        fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
+        let refused = read_identity(&path, &mut || None);
+        assert!(matches!(refused, Err(FileError::Key { error: KeyError::Malformed(_), .. })));
+    }
+}

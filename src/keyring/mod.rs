@@ -1,0 +1,61 @@
+//! A server's home on disk: config.json, users/, keys/ and data/.
+
+pub mod file;
+mod users;
+
+use std::path::{Path, PathBuf};
+
+use crate::crypto::Identity;
+pub use file::FileError;
+pub use users::{AddError, Rejected, Users, UsersWatch, add, remove};
+
+/// The folder that `--home` names.
+#[derive(Clone, Debug)]
+pub struct Home {
+    dir: PathBuf,
+}
+
+impl Home {
+    pub fn new(dir: impl Into<PathBuf>) -> Home {
+        Home { dir: dir.into() }
+    }
+
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    pub fn config_file(&self) -> PathBuf {
+        self.dir.join("config.json")
+    }
+
+    pub fn users_dir(&self) -> PathBuf {
+        self.dir.join("users")
+    }
+
+    pub fn server_key_file(&self) -> PathBuf {
+        self.dir.join("keys").join("server.pem")
+    }
+
+    pub fn ctl_socket(&self) -> PathBuf {
+        self.dir.join("data").join("ctl.sock")
+    }
+
+    /// Makes the folders that are missing; keys/ and data/ are for the operator's eyes only.
+    pub fn make_folders(&self) -> Result<(), FileError> {
+        file::make_folder(&self.users_dir(), 0o755)?;
+        file::make_folder(&self.dir.join("keys"), 0o700)?;
+        file::make_folder(&self.dir.join("data"), 0o700)
+    }
+
+    /// The server's key; none where there is none yet.
+    pub fn server_identity(&self) -> Result<Option<Identity>, FileError> {
+        file::read_identity(&self.server_key_file(), &mut || None)
+    }
+
+    /// Makes the server's key. Never replaces one.
+    pub fn make_server_identity(&self) -> Result<Identity, FileError> {
+        let identity = Identity::generate();
+        file::write_new(&self.server_key_file(), identity.to_pem(None).as_bytes(), 0o600)?;
+        Ok(identity)
+    }
+}

@@ -1,0 +1,307 @@
+//! users/: one SPKI PEM for each registered key, `NAME.pem` or `NAME.DEVICE.pem`.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime};
+
+use super::file::{self, FileError};
+use crate::chat::{DeviceName, NameError, UserName};
+use crate::crypto::{KeyError, PublicKey};
+
+/// Who is registered.
+#[derive(Default)]
+pub struct Users {
+    keys: HashMap<PublicKey, (UserName, DeviceName)>,
+    names: BTreeMap<UserName, Vec<PublicKey>>,
+    folded: HashMap<String, UserName>,
+    skeletons: HashMap<String, UserName>,
+}
+
+/// A file in users/ that registers nobody, and why.
+#[derive(Debug)]
+pub struct Rejected {
+    pub file: PathBuf,
+    pub reason: Reason,
+}
+
+/// Why a key is not registered.
+#[derive(Debug, thiserror::Error)]
+pub enum Reason {
+    #[error("{0}")]
+    Key(#[from] KeyError),
+    #[error("the file's name is no NAME.pem or NAME.DEVICE.pem: {0}")]
+    Name(#[from] NameError),
+    #[error("the same key is registered for {0} already")]
+    DuplicateKey(UserName),
+    #[error("the name looks like {0}, who is registered already")]
+    Confusable(UserName),
+    #[error("{0}")]
+    File(String),
+}
+
+impl fmt::Display for Rejected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let file = crate::clean::line(&self.file.display().to_string());
+        write!(f, "{file} is ignored: {}", self.reason)
+    }
+}
+
+impl Users {
+    /// Reads users/. A file that registers nobody is reported and never stops the others. Of two
+    /// files with one key, and of two names that look alike, the first in the order of names wins.
+    pub fn load(dir: &Path) -> io::Result<(Users, Vec<Rejected>)> {
+        let mut files: Vec<PathBuf> = Vec::new();
+        for entry in fs::read_dir(dir)? {
+            let path = entry?.path();
+            let hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes()[0] == b'.');
+            if !hidden && path.extension().is_some_and(|extension| extension == "pem") {
+                files.push(path);
+            }
+        }
+        files.sort();
+        let (mut users, mut rejected) = (Users::default(), Vec::new());
+        for file in files {
+            if let Err(reason) = users.read(&file) {
+                rejected.push(Rejected { file, reason });
+            }
+        }
+        Ok((users, rejected))
+    }
+
+    fn read(&mut self, path: &Path) -> Result<(), Reason> {
+        let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+        let (name, device) = match stem.split_once('.') {
+            Some((name, device)) => (name.parse()?, device.parse()?),
+            None => (stem.parse()?, DeviceName::main()),
+        };
+        let text = file::read_text(path).map_err(|error| Reason::File(error.to_string()))?;
+        let text = text.ok_or_else(|| Reason::File("it is gone".into()))?;
+        self.register(PublicKey::from_pem(&text)?, name, device)
+    }
+
+    fn register(
+        &mut self,
+        key: PublicKey,
+        name: UserName,
+        device: DeviceName,
+    ) -> Result<(), Reason> {
+        self.check(&key, &name)?;
+        self.folded.insert(name.as_str().to_lowercase(), name.clone());
+        self.skeletons.insert(name.skeleton(), name.clone());
+        self.names.entry(name.clone()).or_default().push(key.clone());
+        self.keys.insert(key, (name, device));
+        Ok(())
+    }
+
+    /// Whether this key may be registered for this name.
+    pub fn check(&self, key: &PublicKey, name: &UserName) -> Result<(), Reason> {
+        if let Some((owner, _)) = self.keys.get(key) {
+            return Err(Reason::DuplicateKey(owner.clone()));
+        }
+        match self.skeletons.get(&name.skeleton()) {
+            Some(other) if other != name => Err(Reason::Confusable(other.clone())),
+            _ => Ok(()),
+        }
+    }
+
+    pub fn by_key(&self, key: &PublicKey) -> Option<(&UserName, &DeviceName)> {
+        self.keys.get(key).map(|(name, device)| (name, device))
+    }
+
+    /// The registered spelling of a name, whatever its case.
+    pub fn find(&self, name: &UserName) -> Option<&UserName> {
+        self.folded.get(&name.as_str().to_lowercase())
+    }
+
+    /// Everybody, in the order of names.
+    pub fn names(&self) -> impl Iterator<Item = &UserName> {
+        self.names.keys()
+    }
+
+    pub fn keys_of(&self, name: &UserName) -> impl Iterator<Item = &PublicKey> {
+        self.names.get(name).into_iter().flatten()
+    }
+
+    pub fn keys(&self) -> impl Iterator<Item = (&PublicKey, &UserName)> {
+        self.keys.iter().map(|(key, (name, _))| (key, name))
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_empty()
+    }
+}
+
+/// Why somebody could not be added or removed.
+#[derive(Debug, thiserror::Error)]
+pub enum AddError {
+    #[error("{0}")]
+    Refused(#[from] Reason),
+    #[error(
+        "{0} has another key already: --replace puts the new one in its place, --device NAME adds it"
+    )]
+    Taken(UserName),
+    #[error("nobody is registered as {0}")]
+    Nobody(UserName),
+    #[error("{0}")]
+    File(#[from] FileError),
+    #[error("cannot read users/: {0}")]
+    Io(#[from] io::Error),
+}
+
+/// Registers a key: writes `NAME.pem` or, for a device of its own, `NAME.DEVICE.pem`.
+pub fn add(
+    dir: &Path,
+    key: &PublicKey,
+    name: &UserName,
+    device: Option<&DeviceName>,
+    replace: bool,
+) -> Result<PathBuf, AddError> {
+    let (users, _) = Users::load(dir)?;
+    users.check(key, name)?;
+    let path = dir.join(match device {
+        Some(device) => format!("{name}.{device}.pem"),
+        None => format!("{name}.pem"),
+    });
+    let pem = key.to_pem();
+    if replace {
+        file::replace(&path, pem.as_bytes(), 0o644)?;
+    } else {
+        file::write_new(&path, pem.as_bytes(), 0o644).map_err(|error| match error {
+            FileError::Exists { .. } => AddError::Taken(name.clone()),
+            other => other.into(),
+        })?;
+    }
+    Ok(path)
+}
+
+/// Removes all keys of a person, or one device's; gives the files that are gone.
+pub fn remove(
+    dir: &Path,
+    name: &UserName,
+    device: Option<&DeviceName>,
+) -> Result<Vec<PathBuf>, AddError> {
+    let mut gone = Vec::new();
+    for entry in fs::read_dir(dir)? {
+        let path = entry?.path();
+        let file = path.file_name().and_then(|file| file.to_str()).unwrap_or_default();
+        let Some(stem) = file.strip_suffix(".pem") else { continue };
+        let (owner, own) = stem.split_once('.').unwrap_or((stem, "main"));
+        let wanted = device.is_none_or(|device| device.as_str() == own);
+        if owner == name.as_str() && wanted {
+            fs::remove_file(&path).map_err(FileError::io(&path))?;
+            gone.push(path);
+        }
+    }
+    if gone.is_empty() { Err(AddError::Nobody(name.clone())) } else { Ok(gone) }
+}
+
+/// Notices changes in users/: at once when files come, go or are renamed, and within seconds when
+/// one is changed in place.
+pub struct UsersWatch {
+    dir: PathBuf,
+    folder: Option<SystemTime>,
+    files: Vec<(PathBuf, SystemTime, u64)>,
+    looked: Instant,
+}
+
+/// Between two looks at every file.
+const LOOK_EVERY: Duration = Duration::from_secs(3);
+
+impl UsersWatch {
+    pub fn new(dir: PathBuf) -> Self {
+        let mut watch = UsersWatch { dir, folder: None, files: Vec::new(), looked: Instant::now() };
+        watch.folder = watch.folder_time();
+        watch.files = watch.list();
+        watch
+    }
+
+    /// Whether something has changed since the last time this was asked.
+    pub fn changed(&mut self) -> bool {
+        let folder = self.folder_time();
+        if folder == self.folder && self.looked.elapsed() < LOOK_EVERY {
+            return false;
+        }
+        self.looked = Instant::now();
+        let files = self.list();
+        let changed = folder != self.folder || files != self.files;
+        (self.folder, self.files) = (folder, files);
+        changed
+    }
+
+    fn folder_time(&self) -> Option<SystemTime> {
+        fs::metadata(&self.dir).and_then(|folder| folder.modified()).ok()
+    }
+
+    fn list(&self) -> Vec<(PathBuf, SystemTime, u64)> {
+        let Ok(entries) = fs::read_dir(&self.dir) else { return Vec::new() };
+        let about = |entry: io::Result<fs::DirEntry>| {
+            let entry = entry.ok()?;
+            let about = entry.metadata().ok()?;
+            Some((entry.path(), about.modified().ok()?, about.len()))
+        };
+        let mut files: Vec<_> = entries.filter_map(about).collect();
+        files.sort();
+        files
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crypto::Identity;
+
+    #[test]
+    fn bad_files_are_refused_each_with_its_reason_and_the_others_load() {
+        let folder = tempfile::tempdir().unwrap();
+        let (alice, bob) = (Identity::generate(), Identity::generate());
+        let put = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
+        put("alice.pem", &alice.public().to_pem());
+        put("bob.phone.pem", &bob.public().to_pem());
+        put("zoe.pem", &alice.public().to_pem());
+        put("Alice.laptop.pem", "not a key");
+        put("carol.pem", &bob.to_pem(None));
+        put("half.pem", &alice.public().to_pem()[..200]);
+        put("a b.pem", &alice.public().to_pem());
+        put("README.md", "no key at all");
+        put("bytes.pem", "\0\0");
+        fs::create_dir(folder.path().join("folder.pem")).unwrap();
+        let (users, rejected) = Users::load(folder.path()).unwrap();
+        assert_eq!(users.names().map(UserName::as_str).collect::<Vec<_>>(), ["alice", "bob"]);
+        let (name, device) = users.by_key(bob.public()).unwrap();
+        assert_eq!((name.as_str(), device.as_str()), ("bob", "phone"));
+        assert_eq!(users.find(&"ALICE".parse().unwrap()).unwrap().as_str(), "alice");
+        let reasons: BTreeMap<_, _> = rejected
+            .iter()
+            .map(|one| (one.file.file_name().unwrap().to_str().unwrap(), one.reason.to_string()))
+            .collect();
+        assert_eq!(reasons.len(), 7, "{reasons:?}");
+        assert!(reasons["zoe.pem"].contains("registered for alice"));
+        assert!(reasons["carol.pem"].contains("private key"));
+        assert!(reasons["a b.pem"].contains("letters"));
+        assert!(reasons["half.pem"].contains("not an RSA key"));
+    }
+
+    #[test]
+    fn adding_checks_and_removing_removes() {
+        let folder = tempfile::tempdir().unwrap();
+        let (one, two) = (Identity::generate(), Identity::generate());
+        let name = |text: &str| text.parse::<UserName>().unwrap();
+        let mut watch = UsersWatch::new(folder.path().to_owned());
+        add(folder.path(), one.public(), &name("alice"), None, false).unwrap();
+        assert!(watch.changed() && !watch.changed());
+        let again = add(folder.path(), one.public(), &name("bob"), None, false);
+        assert!(matches!(again, Err(AddError::Refused(Reason::DuplicateKey(_)))));
+        let alike = add(folder.path(), two.public(), &name("ALICE"), None, false);
+        assert!(matches!(alike, Err(AddError::Refused(Reason::Confusable(_)))));
+        let taken = add(folder.path(), two.public(), &name("alice"), None, false);
+        assert!(matches!(taken, Err(AddError::Taken(_))));
+        let phone = "phone".parse().unwrap();
+        add(folder.path(), two.public(), &name("alice"), Some(&phone), false).unwrap();
+        assert_eq!(remove(folder.path(), &name("alice"), None).unwrap().len(), 2);
+        let gone = remove(folder.path(), &name("alice"), None);
+        assert!(matches!(gone, Err(AddError::Nobody(_))));
+    }
+}

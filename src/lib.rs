@@ -1,0 +1,15 @@
+//! pychat: a private chat to run at home. ARCHITECTURE.md shows the floors that these modules stand on.
+#![forbid(unsafe_code)]
+
+pub mod chat;
+pub mod clean;
+pub mod cli;
+pub mod client;
+pub mod config;
+pub mod crypto;
+pub mod invite;
+pub mod keyring;
+pub mod limits;
+pub mod net;
+pub mod server;
+pub mod wire;

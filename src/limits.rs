@@ -1,0 +1,135 @@
+//! Every limit, named once with its unit and settable under `"limits"` in config.json.
+
+use serde::{Deserialize, Serialize};
+
+/// Plaintext of one transport record, in bytes. Part of the protocol, so not settable.
+pub const RECORD_PLAIN_BYTES_MAX: usize = 16_384;
+/// One record on the wire before login, in bytes (protocol).
+pub const RECORD_LOGIN_BYTES_MAX: usize = 2_048;
+/// A session ends with close(rekey) after this time (protocol).
+pub const SESSION_AGE_S_MAX: u64 = 24 * 60 * 60;
+
+macro_rules! limits {
+    ($($(#[$doc:meta])* $name:ident: $kind:ty = $value:expr,)+) => {
+        /// The settable limits. Each field's document says what it bounds and why it is what it is.
+        #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+        #[serde(default, deny_unknown_fields)]
+        pub struct Limits {
+            $($(#[$doc])* pub $name: $kind,)+
+        }
+
+        impl Default for Limits {
+            fn default() -> Self {
+                Limits { $($name: $value,)+ }
+            }
+        }
+
+        impl Limits {
+            /// The names, for suggestions and for the table in the documents.
+            pub const NAMES: &'static [&'static str] = &[$(stringify!($name)),+];
+        }
+    };
+}
+
+limits! {
+    /// Sessions and strangers together; 0 derives the cap from what the system allows.
+    connections_max: usize = 0,
+    /// Sessions of one person.
+    sessions_per_user_max: usize = 10,
+    /// Text of one line, in bytes of UTF-8.
+    text_bytes_max: usize = 8_192,
+    /// A topic or an away text, in bytes.
+    topic_bytes_max: usize = 400,
+    /// Channels that one session may be in.
+    channels_per_session_max: usize = 100,
+    /// Channels on this server.
+    channels_max: usize = 10_000,
+    /// An empty channel is forgotten after this many seconds.
+    channel_empty_s: u64 = 60,
+    /// Above this many people a channel does not announce who comes and goes (`/list` shows it).
+    announce_people_max: usize = 200,
+    /// Newest entries of a place kept in memory for readers who are behind, in bytes.
+    tail_bytes_max: usize = 1 << 20,
+    /// Answers waiting for a session that does not read them, in bytes.
+    answers_bytes_max: usize = 256 * 1024,
+    /// Lines a person may send at once.
+    lines_burst: u32 = 5,
+    /// Lines a person may send each second after that.
+    lines_per_s: f64 = 2.0,
+    /// Bytes of text a person may send each second (and ten times as many at once).
+    bytes_per_s: f64 = 61_440.0,
+    /// Requests that are no lines (`/list`, `/join` ...) a person may make each second, ten at once.
+    requests_per_s: f64 = 10.0,
+    /// From the first byte to the login, in milliseconds; absolute.
+    login_ms_max: u64 = 10_000,
+    /// Strangers of one source (an IPv4 address, an IPv6 /64).
+    strangers_per_source_max: usize = 8,
+    /// From this many strangers on, newcomers are dropped at random ...
+    strangers_drop_from: usize = 32,
+    /// ... with this chance in percent, which rises ...
+    strangers_drop_percent: u8 = 30,
+    /// ... to certainty at this many.
+    strangers_max: usize = 128,
+    /// Strangers that may wait for an RSA operation.
+    rsa_waiting_max: usize = 32,
+    /// RSA operations at once; 0 is half of the cores.
+    rsa_permits: usize = 0,
+    /// A source whose penalties add up to this many seconds is refused ...
+    penalty_refuse_s: u64 = 15,
+    /// ... and no source is refused for longer than this.
+    penalty_s_max: u64 = 600,
+    /// Sources with a penalty that are remembered.
+    penalty_sources_max: usize = 65_536,
+    /// A silent session is asked for a sign of life after this many seconds ...
+    ping_s: u64 = 30,
+    /// ... and ended after this many.
+    silence_s_max: u64 = 75,
+    /// From the word to stop to the exit, in milliseconds.
+    drain_ms_max: u64 = 4_000,
+    /// Connections that may wait for `accept`.
+    listen_backlog: u32 = 1_024,
+}
+
+impl Limits {
+    /// The first limit that cannot be what it is, and why.
+    pub fn check(&self) -> Result<(), (&'static str, &'static str)> {
+        let positive = [
+            ("sessions_per_user_max", self.sessions_per_user_max),
+            ("channels_per_session_max", self.channels_per_session_max),
+            ("channels_max", self.channels_max),
+            ("strangers_per_source_max", self.strangers_per_source_max),
+            ("strangers_max", self.strangers_max),
+            ("lines_burst", self.lines_burst as usize),
+            ("ping_s", self.ping_s as usize),
+            ("login_ms_max", self.login_ms_max as usize),
+            ("text_bytes_max", self.text_bytes_max),
+        ];
+        if let Some((name, _)) = positive.iter().find(|(_, value)| *value == 0) {
+            return Err((name, "0 would let nobody in or nothing through"));
+        }
+        let rates = [
+            ("lines_per_s", self.lines_per_s),
+            ("bytes_per_s", self.bytes_per_s),
+            ("requests_per_s", self.requests_per_s),
+        ];
+        if let Some((name, _)) = rates.iter().find(|(_, rate)| !rate.is_finite() || *rate <= 0.0) {
+            return Err((name, "a rate is a number above 0"));
+        }
+        if self.text_bytes_max > 8_192 {
+            return Err(("text_bytes_max", "a record of the protocol holds a line of 8192 bytes"));
+        }
+        if self.tail_bytes_max < 65_536 {
+            return Err(("tail_bytes_max", "65536 is the least that holds a few long lines"));
+        }
+        if self.strangers_drop_from > self.strangers_max {
+            return Err(("strangers_drop_from", "it lies above strangers_max"));
+        }
+        if self.strangers_drop_percent > 100 {
+            return Err(("strangers_drop_percent", "a percentage is at most 100"));
+        }
+        if self.silence_s_max <= self.ping_s {
+            return Err(("silence_s_max", "it must be longer than ping_s"));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,265 @@
+//! A connection and a handshake make a tunnel: records in, records out. The client's way in is
+//! here; the server's is its door.
+
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream, ToSocketAddrs};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::crypto::handshake::{ClientStart, R0};
+use crate::crypto::record_cipher::RECORD_BYTES_MAX;
+use crate::crypto::{Fingerprint, Identity, Opener, PublicKey, RecordType, Sealer, key_request};
+use crate::limits::RECORD_LOGIN_BYTES_MAX;
+use crate::wire::codec::{self, Login};
+use crate::wire::record::{self, RecordReader};
+
+/// What a server says in clear instead of R1.
+pub const BUSY: &[u8] = b"PYCHAT!busy";
+pub const VERSIONS: &[u8] = b"PYCHAT!1-1";
+
+/// Why there is no tunnel.
+#[derive(Debug, thiserror::Error)]
+pub enum DialError {
+    #[error("cannot connect: {0}")]
+    Connect(io::Error),
+    #[error("the server did not answer in time")]
+    Timeout,
+    #[error("the server is full")]
+    Busy,
+    #[error("the server speaks protocol {theirs}, this client speaks 1")]
+    Version { theirs: String },
+    /// Another key than the pinned one, or no pychat server at all.
+    #[error("the server does not hold the key that it should")]
+    Handshake,
+    #[error("the connection was cut before the login")]
+    Cut,
+}
+
+/// A socket whose reads share one absolute deadline, or a time of silence.
+pub struct Socket {
+    stream: Arc<TcpStream>,
+    deadline: Option<Instant>,
+}
+
+/// The reading half after the handshake.
+pub struct TunnelReader {
+    records: RecordReader<Socket>,
+    opener: Opener,
+}
+
+/// The client's writing half after the handshake.
+pub struct TunnelWriter {
+    stream: Arc<TcpStream>,
+    sealer: Sealer,
+    sealed: Vec<u8>,
+}
+
+/// Cuts a tunnel's socket from any thread.
+#[derive(Clone)]
+pub struct Closer(Arc<TcpStream>);
+
+/// Both halves, and who is at the other end.
+pub struct Tunnel {
+    pub reader: TunnelReader,
+    pub writer: TunnelWriter,
+    pub session_id: [u8; 32],
+    pub peer: SocketAddr,
+}
+
+/// What a tunnel gives.
+#[derive(Debug, PartialEq)]
+pub enum Incoming<'a> {
+    Record(RecordType, &'a [u8]),
+    /// The end: with the peer's reason if it closed for good, with none if the connection was cut.
+    Closed(Option<String>),
+}
+
+impl Read for Socket {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if let Some(deadline) = self.deadline {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+            self.stream.set_read_timeout(Some(left))?;
+        }
+        (&*self.stream).read(buffer)
+    }
+}
+
+/// Reads records of the handshake from a fresh connection, all before one deadline.
+pub fn login_reader(stream: &Arc<TcpStream>, deadline: Instant) -> RecordReader<Socket> {
+    let socket = Socket { stream: Arc::clone(stream), deadline: Some(deadline) };
+    RecordReader::new(socket, RECORD_LOGIN_BYTES_MAX)
+}
+
+/// Writes one record of the handshake in clear framing.
+pub fn write_record(stream: &TcpStream, body: &[u8]) -> io::Result<()> {
+    let mut framed = Vec::with_capacity(body.len() + 2);
+    record::frame(&mut framed, |out| out.extend_from_slice(body));
+    let mut stream = stream;
+    stream.write_all(&framed)
+}
+
+impl TunnelReader {
+    /// `records` is what read the handshake: bytes may have come behind it.
+    pub fn new(records: RecordReader<Socket>, opener: Opener) -> Self {
+        TunnelReader { records, opener }
+    }
+
+    /// The login is over: longer records are legal, and `timeout` of silence ends one read.
+    pub fn set_timeout(&mut self, timeout: Duration) -> io::Result<()> {
+        self.records.set_bytes_max(RECORD_BYTES_MAX);
+        let socket = self.records.source_mut();
+        socket.deadline = None;
+        socket.stream.set_read_timeout(Some(timeout))
+    }
+
+    /// Whether a whole record is at hand without another read.
+    pub fn has_record(&self) -> bool {
+        self.records.has_record()
+    }
+
+    /// The next record. `WouldBlock` or `TimedOut` after a time of silence; `InvalidData` where a
+    /// record does not open, and nothing that follows will.
+    pub fn receive(&mut self) -> io::Result<Incoming<'_>> {
+        let record = match self.records.read() {
+            Ok(Some(record)) => record,
+            Ok(None) => return Ok(Incoming::Closed(None)),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                return Ok(Incoming::Closed(None));
+            }
+            Err(error) => return Err(error),
+        };
+        match self.opener.open(record) {
+            Ok((RecordType::Close, body)) => {
+                let reason: Option<String> = serde_json::from_slice(body).ok();
+                Ok(Incoming::Closed(Some(reason.unwrap_or_default())))
+            }
+            Ok((kind, body)) => Ok(Incoming::Record(kind, body)),
+            Err(error) => Err(io::Error::new(io::ErrorKind::InvalidData, error)),
+        }
+    }
+}
+
+impl TunnelWriter {
+    /// Seals and writes one record; waits for a slow network, at most for the write timeout.
+    pub fn send(&mut self, kind: RecordType, body: &[u8]) -> io::Result<()> {
+        self.sealed.clear();
+        record::frame(&mut self.sealed, |out| self.sealer.seal(kind, body, out))
+            .map_err(io::Error::other)?;
+        (&*self.stream).write_all(&self.sealed)
+    }
+
+    /// Ends the session so that the other side knows it was meant.
+    pub fn close(&mut self, reason: &str) {
+        let reason = serde_json::to_string(reason).expect("a string is plain JSON");
+        // Whoever is gone already needs no goodbye.
+        let _ = self.send(RecordType::Close, reason.as_bytes());
+        let _ = self.stream.shutdown(Shutdown::Write);
+    }
+
+    pub fn closer(&self) -> Closer {
+        Closer(Arc::clone(&self.stream))
+    }
+}
+
+impl Closer {
+    pub fn cut(&self) {
+        // A socket that is gone already is what is wanted.
+        let _ = self.0.shutdown(Shutdown::Both);
+    }
+}
+
+/// A write that the network does not take for this long ends a client's session.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Connects, shakes hands under the pinned `server` key and sends `login`.
+pub fn dial(
+    host: &str,
+    port: u16,
+    identity: &Identity,
+    server: &PublicKey,
+    login: &Login,
+    patience: Duration,
+) -> Result<Tunnel, DialError> {
+    let deadline = Instant::now() + patience;
+    let (stream, peer) = connect(host, port, deadline)?;
+    let mut records = login_reader(&stream, deadline);
+    write_record(&stream, R0).map_err(DialError::Connect)?;
+    let r1 = answer(&mut records)?.ok_or(DialError::Cut)?.to_vec();
+    let (sent, r2) =
+        ClientStart::new(identity, server).answer(&r1).map_err(|_| DialError::Handshake)?;
+    write_record(&stream, &r2).map_err(|_| DialError::Cut)?;
+    // A server that holds another key closes here, and says nothing.
+    let r3 = answer(&mut records)?.ok_or(DialError::Handshake)?.to_vec();
+    let transport = sent.finish(&r3).map_err(|_| DialError::Handshake)?;
+    let mut writer = TunnelWriter { stream, sealer: transport.sealer, sealed: Vec::new() };
+    let mut body = Vec::new();
+    codec::encode(login, &mut body);
+    writer.send(RecordType::Login, &body).map_err(|_| DialError::Cut)?;
+    let mut reader = TunnelReader::new(records, transport.opener);
+    reader.set_timeout(patience).map_err(|_| DialError::Cut)?;
+    Ok(Tunnel { reader, writer, session_id: transport.session_id, peer })
+}
+
+/// Asks a server for its public key by the fingerprint that an invite carries.
+pub fn fetch_key(
+    host: &str,
+    port: u16,
+    server: &Fingerprint,
+    patience: Duration,
+) -> Result<PublicKey, DialError> {
+    let deadline = Instant::now() + patience;
+    let (stream, _) = connect(host, port, deadline)?;
+    let nonce = rand::random();
+    write_record(&stream, &key_request::ask(server, nonce)).map_err(DialError::Connect)?;
+    let mut records = login_reader(&stream, deadline);
+    // A server with another key is silent.
+    let sealed = answer(&mut records)?.ok_or(DialError::Handshake)?;
+    key_request::read_answer(server, nonce, sealed).ok_or(DialError::Handshake)
+}
+
+fn connect(
+    host: &str,
+    port: u16,
+    deadline: Instant,
+) -> Result<(Arc<TcpStream>, SocketAddr), DialError> {
+    let addresses = (host, port).to_socket_addrs().map_err(DialError::Connect)?;
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
+    for address in addresses {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(DialError::Timeout);
+        }
+        match TcpStream::connect_timeout(&address, left) {
+            Ok(stream) => {
+                stream.set_nodelay(true).map_err(DialError::Connect)?;
+                stream.set_write_timeout(Some(WRITE_TIMEOUT)).map_err(DialError::Connect)?;
+                return Ok((Arc::new(stream), address));
+            }
+            Err(error) => last = error,
+        }
+    }
+    Err(DialError::Connect(last))
+}
+
+/// One record of the handshake from the server; none where it closed instead.
+fn answer(records: &mut RecordReader<Socket>) -> Result<Option<&[u8]>, DialError> {
+    match records.read() {
+        Ok(Some(record)) => match record.strip_prefix(b"PYCHAT!") {
+            Some(b"busy") => Err(DialError::Busy),
+            Some(theirs) => {
+                let theirs = String::from_utf8_lossy(theirs);
+                Err(DialError::Version { theirs: crate::clean::line(&theirs) })
+            }
+            None => Ok(Some(record)),
+        },
+        Ok(None) => Ok(None),
+        Err(error) => match error.kind() {
+            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => Err(DialError::Timeout),
+            io::ErrorKind::InvalidData => Err(DialError::Handshake),
+            _ => Ok(None),
+        },
+    }
+}

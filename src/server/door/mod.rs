@@ -1,0 +1,338 @@
+//! The door: every newcomer is counted before it costs a thread, has one deadline for the whole
+//! login, and meets the same silence whatever it did wrong.
+
+mod capacity;
+mod doorman;
+mod penalties;
+mod permits;
+mod source;
+mod strangers;
+
+use std::net::{SocketAddr, TcpStream};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::stop::Stop;
+use crate::chat::rate::Stamp;
+use crate::config::{Config, IpRange};
+use crate::crypto::handshake::{R0, ServerHello};
+use crate::crypto::key_request::{ASK_BYTES, answer};
+use crate::crypto::{Identity, PublicKey, RecordType, Sealer};
+use crate::net::listener::Listener;
+use crate::net::tunnel::{Incoming, TunnelReader, VERSIONS, login_reader, write_record};
+use crate::wire::codec::{self, Login};
+use doorman::Doorman;
+use penalties::{Offence, Penalties};
+use permits::Permits;
+use source::Source;
+use strangers::Strangers;
+
+/// Stack of a client's thread, in bytes: enough for parsing, small enough for ten thousand.
+const STACK_BYTES: usize = 128 * 1024;
+/// The door looks this often whether the server stops.
+const ACCEPT_PATIENCE: Duration = Duration::from_millis(200);
+/// After a failed accept (no descriptors left, say) the door pauses instead of spinning.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// The server's door.
+pub struct Door {
+    identity: Identity,
+    exempt: Vec<IpRange>,
+    login_time: Duration,
+    connections_max: usize,
+    permits: Permits,
+    strangers: Mutex<Strangers>,
+    penalties: Mutex<Penalties>,
+    doorman: Doorman,
+    began: Instant,
+    connections: AtomicUsize,
+    counts: Counts,
+}
+
+#[derive(Default)]
+struct Counts {
+    logins: AtomicU64,
+    failures: AtomicU64,
+    refused: AtomicU64,
+    busy: AtomicU64,
+    rsa: AtomicU64,
+}
+
+/// Figures of the door since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DoorStats {
+    pub connections: usize,
+    pub connections_max: usize,
+    pub logins: u64,
+    pub failures: u64,
+    pub refused: u64,
+    pub busy: u64,
+    /// RSA private operations.
+    pub rsa: u64,
+}
+
+/// A peer that owns `key`: registered or not, it has proven that.
+pub struct Stranger {
+    pub login: Login,
+    pub key: PublicKey,
+    pub reader: TunnelReader,
+    pub sealer: Sealer,
+    pub stream: Arc<TcpStream>,
+    pub peer: SocketAddr,
+    pub waiting: Waiting,
+}
+
+/// A newcomer's place among the strangers, given back when dropped.
+pub struct Waiting {
+    door: Arc<Door>,
+    source: Source,
+    spared: bool,
+}
+
+/// A connection's place in the house, given back when dropped.
+struct Slot(Arc<Door>);
+
+impl Waiting {
+    /// The newcomer is registered: its source starts with a clean slate.
+    pub fn admitted(self) {
+        lock(&self.door.penalties).clear(self.source);
+    }
+
+    /// The newcomer's key is not registered.
+    pub fn not_registered(self) {
+        self.offends(Offence::NotRegistered);
+    }
+
+    fn offends(&self, offence: Offence) {
+        if !self.spared {
+            lock(&self.door.penalties).add(self.source, offence, self.door.now());
+        }
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        if !self.spared {
+            lock(&self.door.strangers).leave(self.source);
+        }
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.0.connections.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Serves a peer on its own thread until it ends.
+pub type Serve = Arc<dyn Fn(Stranger) + Send + Sync>;
+
+impl Door {
+    pub fn new(identity: Identity, config: &Config) -> Arc<Door> {
+        let limits = &config.limits;
+        let cores = thread::available_parallelism().map_or(1, usize::from);
+        let permits = if limits.rsa_permits == 0 { (cores / 2).max(1) } else { limits.rsa_permits };
+        Arc::new(Door {
+            identity,
+            exempt: config.exempt.clone(),
+            login_time: Duration::from_millis(limits.login_ms_max),
+            connections_max: capacity::connections(limits.connections_max),
+            permits: Permits::new(permits, limits.rsa_waiting_max),
+            strangers: Mutex::new(Strangers::new(limits)),
+            penalties: Mutex::new(Penalties::new(limits)),
+            doorman: Doorman::default(),
+            began: Instant::now(),
+            connections: AtomicUsize::new(0),
+            counts: Counts::default(),
+        })
+    }
+
+    /// Takes newcomers in until the server stops; each is served on a thread of its own.
+    pub fn run(self: &Arc<Self>, listener: &Listener, stop: &Arc<Stop>, serve: &Serve) {
+        let doorman = {
+            let (door, stop) = (Arc::clone(self), Arc::clone(stop));
+            let attend = move || door.doorman.attend(&stop);
+            thread::Builder::new().name("doorman".into()).spawn(attend)
+        };
+        if let Err(error) = doorman {
+            log::error!("cannot start the doorman's thread: {error}");
+        }
+        let mut failing = false;
+        while !stop.is_told() {
+            match listener.accept(ACCEPT_PATIENCE) {
+                Ok(Some((stream, peer))) => {
+                    failing = false;
+                    self.take_in(stream, peer, serve);
+                }
+                Ok(None) => {}
+                Err(error) => {
+                    if !std::mem::replace(&mut failing, true) {
+                        log::warn!("cannot accept connections for now: {error}");
+                    }
+                    stop.wait_for(ACCEPT_PAUSE);
+                }
+            }
+        }
+    }
+
+    pub fn stats(&self) -> DoorStats {
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        DoorStats {
+            connections: self.connections.load(Ordering::Relaxed),
+            connections_max: self.connections_max,
+            logins: count(&self.counts.logins),
+            failures: count(&self.counts.failures),
+            refused: count(&self.counts.refused),
+            busy: count(&self.counts.busy),
+            rsa: count(&self.counts.rsa),
+        }
+    }
+
+    /// Counts a newcomer and gives it a thread, or closes it before it costs one.
+    fn take_in(self: &Arc<Self>, stream: TcpStream, peer: SocketAddr, serve: &Serve) {
+        let Some(waiting) = self.wait(peer) else {
+            self.counts.refused.fetch_add(1, Ordering::Relaxed);
+            return;
+        };
+        let Some(slot) = self.slot() else {
+            self.counts.busy.fetch_add(1, Ordering::Relaxed);
+            return self.doorman.take(stream);
+        };
+        let (door, serve) = (Arc::clone(self), Arc::clone(serve));
+        let thread = thread::Builder::new().name(peer.to_string()).stack_size(STACK_BYTES);
+        let spawned = thread.spawn(move || {
+            let _slot = slot;
+            // One client's bug is that client's problem.
+            let served =
+                catch_unwind(AssertUnwindSafe(|| door.receive(stream, peer, waiting, &*serve)));
+            if served.is_err() {
+                log::error!("the thread of {peer} failed; only its client is gone");
+            }
+        });
+        if let Err(error) = spawned {
+            log::warn!("no thread for {peer}: {error}");
+        }
+    }
+
+    fn wait(self: &Arc<Self>, peer: SocketAddr) -> Option<Waiting> {
+        let source = Source::from(peer.ip());
+        let spared = self.exempt.iter().any(|range| range.contains(peer.ip()));
+        if !spared {
+            if lock(&self.penalties).refuses(source, self.now()) {
+                return None;
+            }
+            if !lock(&self.strangers).enter(source, rand::random_range(0..100)) {
+                return None;
+            }
+        }
+        Some(Waiting { door: Arc::clone(self), source, spared })
+    }
+
+    fn slot(self: &Arc<Self>) -> Option<Slot> {
+        let taken = self.connections.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |count| {
+            (count < self.connections_max).then_some(count + 1)
+        });
+        taken.is_ok().then(|| Slot(Arc::clone(self)))
+    }
+
+    fn receive(
+        &self,
+        stream: TcpStream,
+        peer: SocketAddr,
+        waiting: Waiting,
+        serve: &(dyn Fn(Stranger) + Send + Sync),
+    ) {
+        match self.shake_hands(stream, peer, waiting) {
+            Ok(stranger) => {
+                self.counts.logins.fetch_add(1, Ordering::Relaxed);
+                serve(stranger);
+            }
+            Err(waiting) => {
+                self.counts.failures.fetch_add(1, Ordering::Relaxed);
+                drop(waiting);
+                log::debug!("{peer} did not log in");
+            }
+        }
+    }
+
+    /// The handshake and the LOGIN, all before one deadline. A failure gives the waiting place back
+    /// with its penalty noted; the socket closes without a byte.
+    fn shake_hands(
+        &self,
+        stream: TcpStream,
+        peer: SocketAddr,
+        waiting: Waiting,
+    ) -> Result<Stranger, Waiting> {
+        let deadline = Instant::now() + self.login_time;
+        let stream = Arc::new(stream);
+        match self.handshake(&stream, deadline, waiting.spared) {
+            Ok((login, key, reader, sealer)) => {
+                Ok(Stranger { login, key, reader, sealer, stream, peer, waiting })
+            }
+            Err(offence) => {
+                let late = Instant::now() >= deadline;
+                waiting.offends(if late { Offence::Late } else { offence });
+                Err(waiting)
+            }
+        }
+    }
+
+    fn handshake(
+        &self,
+        stream: &Arc<TcpStream>,
+        deadline: Instant,
+        spared: bool,
+    ) -> Result<(Login, PublicKey, TunnelReader, Sealer), Offence> {
+        let gone = |_| Offence::EarlyEnd;
+        stream.set_nodelay(true).map_err(gone)?;
+        stream.set_write_timeout(Some(self.login_time)).map_err(gone)?;
+        let mut records = login_reader(stream, deadline);
+        let mut next = |bytes: usize| match records.read() {
+            Ok(Some(record)) if bytes == 0 || record.len() == bytes => Ok(record.to_vec()),
+            Ok(Some(_)) => Err(Offence::Garbage),
+            Ok(None) => Err(Offence::EarlyEnd),
+            Err(error) if error.kind() == std::io::ErrorKind::InvalidData => Err(Offence::Garbage),
+            Err(_) => Err(Offence::EarlyEnd),
+        };
+        let mut r0 = next(0)?;
+        if r0.len() == ASK_BYTES {
+            let sealed = answer(self.identity.public(), &r0).ok_or(Offence::Garbage)?;
+            write_record(stream, &sealed).map_err(gone)?;
+            r0 = next(R0.len())?;
+        }
+        let major = r0.strip_prefix(b"PYCHAT/");
+        if major.is_some_and(|major| major.iter().all(u8::is_ascii_digit)) && r0 != R0 {
+            write_record(stream, VERSIONS).map_err(gone)?;
+            return Err(Offence::EarlyEnd);
+        }
+        let garbage = |_| Offence::Garbage;
+        let (hello, r1) = ServerHello::start(&self.identity, &r0).map_err(garbage)?;
+        write_record(stream, &r1).map_err(gone)?;
+        let gated = hello.gate(&next(0)?).map_err(garbage)?;
+        let permit = self.permits.take(deadline, spared).ok_or(Offence::EarlyEnd)?;
+        self.counts.rsa.fetch_add(1, Ordering::Relaxed);
+        let (key, r3, transport) = gated.finish().map_err(garbage)?;
+        drop(permit);
+        write_record(stream, &r3).map_err(gone)?;
+        let mut reader = TunnelReader::new(records, transport.opener);
+        let login = match reader.receive() {
+            Ok(Incoming::Record(RecordType::Login, body)) => {
+                codec::decode::<Login>(body).next().and_then(Result::ok).ok_or(Offence::Garbage)?
+            }
+            Ok(Incoming::Record(..)) => return Err(Offence::Garbage),
+            _ => return Err(Offence::EarlyEnd),
+        };
+        Ok((login, key, reader, transport.sealer))
+    }
+
+    fn now(&self) -> Stamp {
+        Stamp(self.began.elapsed().as_millis() as u64)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

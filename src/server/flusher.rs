@@ -1,0 +1,97 @@
+//! The one thread behind the senders: it watches the sockets that are full and takes over places
+//! whose senders have delivered for others long enough.
+
+use std::io::{Read, Write};
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use rustix::event::{PollFd, PollFlags, poll};
+
+use super::hub::Hub;
+use super::outlet::{Outlet, PlaceId};
+
+/// The senders' side of the flusher.
+pub struct Flusher {
+    waiting: Mutex<Waiting>,
+    bell: UnixStream,
+}
+
+#[derive(Default)]
+struct Waiting {
+    parked: Vec<Arc<Outlet>>,
+    places: Vec<PlaceId>,
+    rung: bool,
+}
+
+impl Flusher {
+    /// The flusher, and the end of its bell that the thread listens to.
+    pub fn new() -> std::io::Result<(Flusher, UnixStream)> {
+        let (bell, ear) = UnixStream::pair()?;
+        ear.set_nonblocking(true)?;
+        bell.set_nonblocking(true)?;
+        Ok((Flusher { waiting: Mutex::default(), bell }, ear))
+    }
+
+    /// Watches a full socket until it takes what waits in its outlet.
+    pub fn park(&self, outlet: Arc<Outlet>) {
+        self.add(|waiting| waiting.parked.push(outlet));
+    }
+
+    /// Goes on delivering a place.
+    pub fn take_over(&self, place: PlaceId) {
+        self.add(|waiting| waiting.places.push(place));
+    }
+
+    fn add(&self, add: impl FnOnce(&mut Waiting)) {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        add(&mut waiting);
+        if !waiting.rung {
+            waiting.rung = true;
+            // One byte is enough, and a full bell rings already.
+            let _ = (&self.bell).write(&[1]);
+        }
+    }
+
+    fn take(&self) -> (Vec<Arc<Outlet>>, Vec<PlaceId>) {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting.rung = false;
+        (std::mem::take(&mut waiting.parked), std::mem::take(&mut waiting.places))
+    }
+}
+
+/// Runs until the hub is gone.
+pub fn run(hub: Weak<Hub>, mut ear: UnixStream) {
+    let mut parked: Vec<Arc<Outlet>> = Vec::new();
+    loop {
+        let ready = wait(&ear, &parked);
+        let Some(hub) = hub.upgrade() else { return };
+        // Whatever is in the bell, the bell's flag is reset before what waits is taken.
+        while matches!(ear.read(&mut [0; 16]), Ok(1..)) {}
+        let (newly, places) = hub.flusher().take();
+        let mut still = Vec::with_capacity(parked.len());
+        for (outlet, ready) in parked.into_iter().zip(ready) {
+            if !ready || !outlet.resume() {
+                still.push(outlet);
+            } else {
+                hub.catch_up(&outlet);
+            }
+        }
+        parked = still;
+        parked.extend(newly);
+        places.into_iter().for_each(|place| hub.go_on(place));
+    }
+}
+
+/// Waits for the bell or a writable socket; tells which sockets are.
+fn wait(ear: &UnixStream, parked: &[Arc<Outlet>]) -> Vec<bool> {
+    let mut fds = Vec::with_capacity(parked.len() + 1);
+    fds.push(PollFd::from_borrowed_fd(ear.as_fd(), PollFlags::IN));
+    for outlet in parked {
+        fds.push(PollFd::from_borrowed_fd(outlet.stream().as_fd(), PollFlags::OUT));
+    }
+    match poll(&mut fds, None) {
+        Ok(_) => fds[1..].iter().map(|fd| !fd.revents().is_empty()).collect(),
+        Err(_) => vec![false; parked.len()],
+    }
+}

@@ -1,0 +1,95 @@
+//! What the whole server shares besides the hub: the configuration and who is registered.
+
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use super::door::Door;
+use super::hub::Hub;
+use super::stop::Stop;
+use crate::chat::{Code, DeviceName, UserName};
+use crate::config::Config;
+use crate::crypto::PublicKey;
+use crate::keyring::{Home, Users};
+
+/// The server's shared parts. Sessions hold it, and so do the console and ctl.
+pub struct House {
+    pub config: Config,
+    pub hub: Arc<Hub>,
+    home: Home,
+    users: RwLock<Arc<Users>>,
+    door: Arc<Door>,
+    stop: Arc<Stop>,
+    /// One reading of users/ at a time: the watch and an operator's word may coincide.
+    reading: Mutex<()>,
+}
+
+impl House {
+    pub fn new(
+        config: Config,
+        hub: Arc<Hub>,
+        home: Home,
+        users: Users,
+        door: Arc<Door>,
+        stop: Arc<Stop>,
+    ) -> Self {
+        let users = RwLock::new(Arc::new(users));
+        House { config, hub, home, users, door, stop, reading: Mutex::new(()) }
+    }
+
+    pub fn door(&self) -> &Door {
+        &self.door
+    }
+
+    pub fn stop(&self) -> &Arc<Stop> {
+        &self.stop
+    }
+
+    pub fn home(&self) -> &Home {
+        &self.home
+    }
+
+    /// Who registered this key, if anybody has.
+    pub fn admit(&self, key: &PublicKey) -> Option<(UserName, DeviceName)> {
+        let users = self.users();
+        users.by_key(key).map(|(user, device)| (user.clone(), device.clone()))
+    }
+
+    /// The registered spelling of a name, whatever its case.
+    pub fn find(&self, name: &UserName) -> Option<UserName> {
+        self.users().find(name).cloned()
+    }
+
+    /// `SHA256:...` of each of a person's keys.
+    pub fn fingerprints(&self, name: &UserName) -> Vec<String> {
+        self.users().keys_of(name).map(|key| key.fingerprint().to_string()).collect()
+    }
+
+    /// Who is registered now.
+    pub fn users(&self) -> Arc<Users> {
+        Arc::clone(&self.users.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Reads users/ again; people whose keys are gone are out at once. Gives what was refused.
+    pub fn reload_users(&self) -> std::io::Result<usize> {
+        let _one = self.reading.lock().unwrap_or_else(PoisonError::into_inner);
+        let (new, rejected) = Users::load(&self.home.users_dir())?;
+        for file in &rejected {
+            log::warn!("{file}");
+        }
+        let new = Arc::new(new);
+        let old = {
+            let mut users = self.users.write().unwrap_or_else(PoisonError::into_inner);
+            std::mem::replace(&mut *users, Arc::clone(&new))
+        };
+        for (key, name) in new.keys().filter(|(key, _)| old.by_key(key).is_none()) {
+            log::info!("{name} is registered with {}", key.fingerprint());
+        }
+        for (key, name) in old.keys() {
+            if new.by_key(key).is_none_or(|(now, _)| now != name) {
+                let reason = "your key was removed";
+                let ended = self.hub.end_key(&key.fingerprint(), Code::Removed, reason);
+                log::info!("a key of {name} is no longer registered: {ended} sessions ended");
+            }
+        }
+        Ok(rejected.len())
+    }
+}

@@ -1,0 +1,224 @@
+//! What an operator may say, at the console and through `pychat ctl`: one table for both.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::house::House;
+use crate::chat::{Code, UserName};
+use crate::clean;
+
+/// The answer to an operator's words.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Reply {
+    pub ok: bool,
+    /// For eyes.
+    pub text: String,
+    /// For programs; null where there is nothing to add.
+    #[serde(default)]
+    pub data: Value,
+}
+
+/// The words, what follows them, and what they do.
+const WORDS: &[(&str, &str, &str)] = &[
+    ("channels", "", "channels with the people in them"),
+    ("stats", "", "figures since the start"),
+    ("status", "", "the same in one line"),
+    ("health", "", "whether the server answers"),
+    ("users", "", "who is registered and who is here"),
+    ("kick", "NAME [REASON]", "end all sessions of a person"),
+    ("say", "TEXT", "a word to everybody"),
+    ("reload", "", "read users/ again now"),
+    ("help", "", "this list"),
+    ("exit", "", "leave the console; the server goes on"),
+    ("shutdown", "[DELAY]", "stop the server, now or in 10s, 5m, 1h"),
+];
+
+const RULE: &str = "--------------------------------";
+
+/// Does what the words say.
+pub fn obey(house: &House, words: &[String]) -> Reply {
+    let word = words.first().map_or("", |word| word.trim_start_matches('/')).to_lowercase();
+    let rest = words.get(1..).unwrap_or_default();
+    match word.as_str() {
+        "channels" => channels(house),
+        "stats" | "status" => stats(house, word == "status"),
+        "health" => yes("healthy"),
+        "users" => users(house),
+        "kick" => kick(house, rest),
+        "say" => say(house, rest),
+        "reload" => match house.reload_users() {
+            Ok(0) => yes("users/ was read again"),
+            Ok(bad) => yes(&format!("users/ was read again; {bad} files are ignored, see the log")),
+            Err(error) => no(&format!("users/ stays as it was: {error}")),
+        },
+        "help" | "" => help(),
+        "exit" | "quit" => yes("the server goes on; /shutdown stops it"),
+        "shutdown" => shutdown(house, rest),
+        other => unknown(other),
+    }
+}
+
+fn yes(text: &str) -> Reply {
+    Reply { ok: true, text: text.to_owned(), data: Value::Null }
+}
+
+fn no(text: &str) -> Reply {
+    Reply { ok: false, text: text.to_owned(), data: Value::Null }
+}
+
+fn help() -> Reply {
+    let mut text = String::new();
+    for (word, operands, does) in WORDS {
+        let call = format!("/{word} {operands}");
+        let _ = writeln!(text, "{call:<24} {does}");
+    }
+    yes(text.trim_end())
+}
+
+fn unknown(word: &str) -> Reply {
+    let word = clean::line(word);
+    let near = WORDS.iter().map(|(known, ..)| (strsim::damerau_levenshtein(known, &word), known));
+    match near.min().filter(|(distance, _)| *distance <= 2) {
+        Some((_, known)) => no(&format!("there is no /{word}: did you mean /{known}?")),
+        None => no(&format!("there is no /{word}: /help lists what there is")),
+    }
+}
+
+fn channels(house: &House) -> Reply {
+    let channels = house.hub.channels();
+    let mut text = format!("{RULE}\n");
+    for (name, people) in &channels {
+        let members = if people.len() == 1 { "member" } else { "members" };
+        let _ = writeln!(text, "{name}  {} {members}", people.len());
+        people.iter().for_each(|person| {
+            let _ = writeln!(text, "    {person}");
+        });
+    }
+    text.push_str(RULE);
+    let rows = channels.iter().map(|(name, people)| json!({"channel": name, "people": people}));
+    Reply { ok: true, text, data: rows.collect() }
+}
+
+fn stats(house: &House, brief: bool) -> Reply {
+    let (hub, door) = (house.hub.stats(), house.door().stats());
+    let data = json!({
+        "sessions": hub.sessions, "people": hub.people, "channels": hub.channels,
+        "lines": hub.lines, "uptime_ms": hub.uptime_ms,
+        "connections": door.connections, "connections_max": door.connections_max,
+        "logins": door.logins, "login_failures": door.failures, "refused": door.refused,
+        "busy": door.busy, "rsa_operations": door.rsa,
+    });
+    let up_s = hub.uptime_ms / 1000;
+    let text = if brief {
+        format!(
+            "up {up_s} s, {} people in {} sessions, {} of {} connections",
+            hub.people, hub.sessions, door.connections, door.connections_max
+        )
+    } else {
+        let rows = data.as_object().into_iter().flatten();
+        rows.map(|(name, value)| format!("{name:<18} {value}")).collect::<Vec<_>>().join("\n")
+    };
+    Reply { ok: true, text, data }
+}
+
+fn users(house: &House) -> Reply {
+    let here = house.hub.people();
+    let mut text = String::new();
+    let mut rows = Vec::new();
+    for name in house.users().names() {
+        let mut devices: Vec<_> =
+            here.iter().filter(|one| one.0 == *name).map(|one| one.1.as_str()).collect();
+        devices.sort_unstable();
+        let state = if devices.is_empty() { "away".to_owned() } else { devices.join(", ") };
+        let _ = writeln!(text, "{name:<20} {state}");
+        rows.push(json!({"name": name, "devices": devices}));
+    }
+    if rows.is_empty() {
+        text.push_str("nobody is registered: pychat users add LINE");
+    }
+    Reply { ok: true, text: text.trim_end().to_owned(), data: rows.into() }
+}
+
+fn kick(house: &House, rest: &[String]) -> Reply {
+    let Some(name) = rest.first().and_then(|name| name.parse::<UserName>().ok()) else {
+        return no("whom? kick NAME [REASON]");
+    };
+    let name = house.find(&name).unwrap_or(name);
+    let reason = clean::line(&rest[1..].join(" "));
+    let reason = match reason.as_str() {
+        "" => "the operator ended your session".to_owned(),
+        reason => format!("the operator ended your session: {reason}"),
+    };
+    match house.hub.end_user(&name, Code::Kicked, &reason) {
+        0 => no(&format!("{name} is not here")),
+        ended => {
+            log::info!("{name} was kicked");
+            let text = format!("{name} is out ({ended} sessions)");
+            Reply { ok: true, text, data: json!({"sessions": ended}) }
+        }
+    }
+}
+
+fn say(house: &House, rest: &[String]) -> Reply {
+    let text = clean::line(&rest.join(" "));
+    if text.trim().is_empty() {
+        return no("say what? say TEXT");
+    }
+    house.hub.notice_all(&text);
+    yes("said")
+}
+
+fn shutdown(house: &House, rest: &[String]) -> Reply {
+    let delay = match rest.first().map(|text| delay(text)) {
+        None => Duration::ZERO,
+        Some(Some(delay)) => delay,
+        Some(None) => return no("a delay is written 10s, 5m or 1h"),
+    };
+    log::info!("the operator stops the server in {} s", delay.as_secs());
+    if delay.is_zero() {
+        house.stop().tell();
+        return yes("stopping");
+    }
+    house.hub.notice_all(&format!("the server stops in {} s", delay.as_secs()));
+    house.stop().tell_after(delay);
+    yes(&format!("stopping in {} s", delay.as_secs()))
+}
+
+/// `10s`, `5m`, `1h`; a bare number is seconds. At most a day.
+fn delay(text: &str) -> Option<Duration> {
+    let digits = text.trim_end_matches(['s', 'm', 'h']);
+    let unit = match &text[digits.len()..] {
+        "" | "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        _ => return None,
+    };
+    let count: u64 = digits.parse().ok().filter(|_| !digits.starts_with('+'))?;
+    let seconds = count.checked_mul(unit).filter(|seconds| *seconds <= 24 * 3600)?;
+    Some(Duration::from_secs(seconds))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn delays_have_units() {
+        for (text, seconds) in [("10", 10), ("10s", 10), ("5m", 300), ("1h", 3600), ("24h", 86_400)]
+        {
+            assert_eq!(delay(text), Some(Duration::from_secs(seconds)));
+        }
+        for bad in ["", "s", "10x", "1d", "-1", "+1", "1ss", "25h", "99999999999999999999"] {
+            assert_eq!(delay(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_mistyped_word_gets_the_nearest() {
+        assert!(unknown("chanels").text.contains("/channels"));
+        assert!(unknown("xyzzy").text.contains("/help"));
+    }
+}

@@ -1,0 +1,290 @@
+//! The writing half of a session: its sealer, its cursors, and what its socket has not taken yet.
+//! Nothing here waits: what a socket will not take is parked until it is writable.
+
+use std::cell::RefCell;
+use std::io;
+use std::net::{Shutdown, TcpStream};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rustix::net::SendFlags;
+
+use super::tail::Span;
+use crate::chat::{Event, SessionId};
+use crate::crypto::record_cipher::RECORD_BODY_BYTES_MAX;
+use crate::crypto::{Fingerprint, RecordType, Sealer};
+use crate::wire::{codec, record};
+
+/// A place's number in this server's run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PlaceId(pub u64);
+
+/// Sealed bytes handed to a socket in one call.
+const SEND_BYTES: usize = 64 * 1024;
+
+/// How an offer of a span ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Offered {
+    /// The socket has all of it.
+    Taken,
+    /// The socket is full as of now: watch it.
+    Parked,
+    /// The socket was full already: it is being watched.
+    StillParked,
+    /// The cursor lies before the span: what is between must come first.
+    Behind,
+    /// This session does not read the place, or not yet.
+    Elsewhere,
+    /// The session is over.
+    Over,
+}
+
+/// One session's way out.
+pub struct Outlet {
+    pub id: SessionId,
+    /// The key that this session has proven.
+    pub key: Fingerprint,
+    stream: Arc<TcpStream>,
+    answers_bytes_max: usize,
+    state: Mutex<State>,
+}
+
+struct State {
+    sealer: Sealer,
+    cursors: Vec<(PlaceId, u64)>,
+    /// Encoded events for this session alone, not yet sealed.
+    answers: Vec<u8>,
+    /// Sealed records that the socket has not taken.
+    unsent: Vec<u8>,
+    over: bool,
+}
+
+thread_local! {
+    /// Where records are sealed before they are sent; one for each thread that delivers.
+    static SEALED: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+impl Outlet {
+    /// `answers_bytes_max` bounds what waits for a peer that does not read.
+    pub fn new(
+        id: SessionId,
+        key: Fingerprint,
+        stream: Arc<TcpStream>,
+        sealer: Sealer,
+        answers_bytes_max: usize,
+    ) -> Self {
+        let state = State {
+            sealer,
+            cursors: Vec::new(),
+            answers: Vec::new(),
+            unsent: Vec::new(),
+            over: false,
+        };
+        Outlet { id, key, stream, answers_bytes_max, state: Mutex::new(state) }
+    }
+
+    pub fn stream(&self) -> &TcpStream {
+        &self.stream
+    }
+
+    /// From now on this session reads `place`, beginning at `position`.
+    pub fn follow(&self, place: PlaceId, position: u64) {
+        let mut state = self.lock();
+        if let Err(index) = state.cursors.binary_search_by_key(&place, |cursor| cursor.0) {
+            state.cursors.insert(index, (place, position));
+        }
+    }
+
+    pub fn unfollow(&self, place: PlaceId) {
+        self.lock().cursors.retain(|cursor| cursor.0 != place);
+    }
+
+    /// The places this session reads, and up to where.
+    pub fn cursors(&self) -> Vec<(PlaceId, u64)> {
+        self.lock().cursors.clone()
+    }
+
+    /// Brings the cursor of `place` to the end of `span`, if it lies in it.
+    pub fn offer(&self, place: PlaceId, span: &Span) -> Offered {
+        let mut state = self.lock();
+        if state.over {
+            return Offered::Over;
+        }
+        let Ok(index) = state.cursors.binary_search_by_key(&place, |cursor| cursor.0) else {
+            return Offered::Elsewhere;
+        };
+        let mut position = state.cursors[index].1;
+        if position >= span.end() {
+            return Offered::Taken;
+        }
+        if !state.unsent.is_empty() {
+            return Offered::StillParked;
+        }
+        if position < span.start {
+            return Offered::Behind;
+        }
+        while position < span.end() {
+            let rest = &span.bytes[(position - span.start) as usize..];
+            let taken = rest.len().min(SEND_BYTES);
+            let body = &rest[..taken - partial(&rest[..taken])];
+            position += body.len() as u64;
+            state.cursors[index].1 = position;
+            if !self.write(&mut state, RecordType::Json, body) {
+                return Offered::Parked;
+            }
+        }
+        Offered::Taken
+    }
+
+    /// An event for this session alone. True where the socket is full as of now.
+    #[must_use = "a parked outlet must be watched"]
+    pub fn answer(&self, event: &Event) -> bool {
+        let mut body = Vec::with_capacity(256);
+        codec::encode(event, &mut body);
+        self.send(RecordType::Json, &body)
+    }
+
+    /// A ping or a pong. True where the socket is full as of now.
+    #[must_use = "a parked outlet must be watched"]
+    pub fn send(&self, kind: RecordType, body: &[u8]) -> bool {
+        let mut state = self.lock();
+        if state.over {
+            return false;
+        }
+        if state.unsent.is_empty() {
+            return !self.write(&mut state, kind, body);
+        }
+        if kind == RecordType::Json {
+            state.answers.extend_from_slice(body);
+            if state.answers.len() > self.answers_bytes_max {
+                self.cut(&mut state);
+            }
+        }
+        false
+    }
+
+    /// The socket is writable again: true when it has taken all that waited here.
+    pub fn resume(&self) -> bool {
+        let mut state = self.lock();
+        if state.over {
+            return true;
+        }
+        let unsent = std::mem::take(&mut state.unsent);
+        if !self.push(&mut state, &unsent) {
+            return false;
+        }
+        let answers = std::mem::take(&mut state.answers);
+        answers.is_empty() || self.write(&mut state, RecordType::Json, &answers)
+    }
+
+    /// Ends the session from this side: a last event, an authenticated close, and the socket's end,
+    /// which wakes the session's thread.
+    pub fn end(&self, last: Option<&Event>, reason: &str) {
+        let mut state = self.lock();
+        if state.over {
+            return;
+        }
+        if state.unsent.is_empty() {
+            let mut body = Vec::new();
+            if let Some(event) = last {
+                codec::encode(event, &mut body);
+                self.write(&mut state, RecordType::Json, &body);
+            }
+            let reason = format!("\"{reason}\"");
+            self.write(&mut state, RecordType::Close, reason.as_bytes());
+        }
+        self.cut(&mut state);
+    }
+
+    /// The session is over; gives the places that it read.
+    pub fn retire(&self) -> Vec<PlaceId> {
+        let mut state = self.lock();
+        self.cut(&mut state);
+        std::mem::take(&mut state.cursors).into_iter().map(|cursor| cursor.0).collect()
+    }
+
+    fn cut(&self, state: &mut State) {
+        state.over = true;
+        state.unsent = Vec::new();
+        state.answers = Vec::new();
+        // A socket that is gone already is what is wanted.
+        let _ = self.stream.shutdown(Shutdown::Both);
+    }
+
+    /// Seals `body` as one or more records, cut between messages, and sends them. False when the
+    /// socket has not taken all.
+    fn write(&self, state: &mut State, kind: RecordType, body: &[u8]) -> bool {
+        SEALED.with_borrow_mut(|sealed| {
+            sealed.clear();
+            let mut rest = body;
+            loop {
+                let (head, tail) = split(rest);
+                let result = record::frame(sealed, |out| state.sealer.seal(kind, head, out));
+                if result.is_err() {
+                    self.cut(state);
+                    return true;
+                }
+                rest = tail;
+                if rest.is_empty() {
+                    break;
+                }
+            }
+            self.push(state, sealed)
+        })
+    }
+
+    /// Hands bytes to the socket; what it does not take is kept. False when something is kept.
+    fn push(&self, state: &mut State, mut bytes: &[u8]) -> bool {
+        while !bytes.is_empty() {
+            let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+            match rustix::net::send(&*self.stream, bytes, flags).map_err(io::Error::from) {
+                Ok(taken) => bytes = &bytes[taken..],
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    state.unsent = bytes.to_vec();
+                    return false;
+                }
+                Err(_) => {
+                    self.cut(state);
+                    return true;
+                }
+            }
+        }
+        true
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // A panic while sealing leaves a cursor or a counter behind at worst: the peer would notice.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The bytes after the last newline: the beginning of a message that goes on elsewhere.
+fn partial(bytes: &[u8]) -> usize {
+    bytes.iter().rev().position(|byte| *byte == b'\n').unwrap_or(0)
+}
+
+/// As many whole messages as one record holds, and the rest.
+fn split(body: &[u8]) -> (&[u8], &[u8]) {
+    let head = body.len().min(RECORD_BODY_BYTES_MAX);
+    if head == body.len() { (body, &[]) } else { body.split_at(head - partial(&body[..head])) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_are_cut_between_messages() {
+        let message = [vec![b'x'; 5_999], vec![b'\n']].concat();
+        let body = message.repeat(6);
+        let mut rest = &body[..];
+        let mut sizes = Vec::new();
+        while !rest.is_empty() {
+            let (head, tail) = split(rest);
+            assert!(head.ends_with(b"\n") && head.len() <= RECORD_BODY_BYTES_MAX);
+            sizes.push(head.len());
+            rest = tail;
+        }
+        assert_eq!(sizes, [12_000; 3]);
+    }
+}

@@ -1,0 +1,302 @@
+//! One authenticated connection: its thread reads, decodes and asks the hub, and never waits for
+//! another client.
+
+use std::io;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::door::Stranger;
+use super::house::House;
+use super::hub::line_fields;
+use super::outlet::Outlet;
+use crate::chat::{Code, Command, DeviceName, Event, Refusal, SessionId, Target, UserName};
+use crate::clean;
+use crate::crypto::RecordType;
+use crate::crypto::record_cipher::RECORD_BODY_BYTES_MAX;
+use crate::limits::SESSION_AGE_S_MAX;
+use crate::net::tunnel::{Incoming, TunnelReader};
+use crate::wire::codec;
+
+/// A person who writes a little too fast waits this long at most, and is refused beyond it.
+const PATIENCE_MS: u64 = 3_000;
+
+/// Room for what comes before a line's fields: its type and the longest seq.
+const LINE_HEAD_BYTES: usize = 64;
+
+/// Why a session ended, as the other members are told.
+enum End {
+    Quit,
+    Cut,
+    Protocol(&'static str),
+    Silence,
+    Age,
+}
+
+struct Session<'a> {
+    house: &'a House,
+    outlet: Arc<Outlet>,
+    user: UserName,
+    device: DeviceName,
+}
+
+/// Serves one peer that has proven its key, until it ends. Runs on the peer's own thread.
+pub fn serve(house: &House, stranger: Stranger, id: SessionId) {
+    let Some((user, device)) = house.admit(&stranger.key) else {
+        return not_admitted(house, stranger);
+    };
+    let Stranger { login, key, reader, sealer, stream, waiting, .. } = stranger;
+    waiting.admitted();
+    // A person's only key may be on any device: that one may name itself.
+    let device = match login.device {
+        Some(own) if device.is_default() => own,
+        _ => device,
+    };
+    let answers_max = house.config.limits.answers_bytes_max;
+    let outlet = Arc::new(Outlet::new(id, key.fingerprint(), stream, sealer, answers_max));
+    let session = Session { house, outlet, user, device };
+    let (user, device) = (session.user.clone(), session.device.clone());
+    if let Err(refusal) = house.hub.enter(&session.outlet, user, device, session.welcome()) {
+        let (code, reason) = (refusal.code(), refusal.to_string());
+        let event = Event::Goodbye { code, reason, retry_ms: Some(10_000) };
+        return session.outlet.end(Some(&event), "refused");
+    }
+    log::info!("{} ({}) entered", session.user, session.device);
+    let leaving = Leaving { session: &session };
+    // A key that was removed between the look at it and the entering is noticed here.
+    if house.admit(&key).is_none() {
+        house.hub.end_key(&key.fingerprint(), Code::Removed, "your key was removed");
+    }
+    let end = session.run(reader);
+    match end {
+        End::Quit => session.outlet.end(None, "quit"),
+        End::Age => session.outlet.end(None, "rekey"),
+        End::Silence => session.outlet.end(None, "silence"),
+        // One word for the peer; the log has the detail.
+        End::Protocol(_) => session.outlet.end(None, "protocol"),
+        End::Cut => {}
+    }
+    drop(leaving);
+    session.say_end(&end);
+}
+
+/// Tells a stranger, inside the channel, what to do to be let in.
+fn not_admitted(house: &House, stranger: Stranger) {
+    let Stranger { login, key, sealer, stream, waiting, peer, .. } = stranger;
+    let fingerprint = key.fingerprint();
+    log::info!("not admitted: {} from {peer} with {fingerprint}", login.name);
+    waiting.not_registered();
+    let reason =
+        format!("{fingerprint} is not registered here: send your key line to the operator");
+    let event = Event::Goodbye { code: Code::NotAdmitted, reason, retry_ms: Some(2_000) };
+    let limit = house.config.limits.answers_bytes_max;
+    let outlet = Outlet::new(SessionId(0), fingerprint, stream, sealer, limit);
+    outlet.end(Some(&event), "not_admitted");
+}
+
+/// The hub forgets the session however its thread ends, a panic included.
+struct Leaving<'a> {
+    session: &'a Session<'a>,
+}
+
+impl Drop for Leaving<'_> {
+    fn drop(&mut self) {
+        self.session.house.hub.leave(&self.session.outlet, None);
+    }
+}
+
+impl Session<'_> {
+    fn welcome(&self) -> Event {
+        Event::Welcome {
+            name: self.user.clone(),
+            device: self.device.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            text_bytes_max: self.house.config.limits.text_bytes_max,
+            motd: self.house.config.motd.clone(),
+        }
+    }
+
+    fn run(&self, mut reader: TunnelReader) -> End {
+        let limits = &self.house.config.limits;
+        let (ping, silence) = (limits.ping_s, Duration::from_secs(limits.silence_s_max));
+        let began = Instant::now();
+        let mut heard = began;
+        if reader.set_timeout(Duration::from_secs(ping)).is_err() {
+            return End::Cut;
+        }
+        loop {
+            if began.elapsed() >= Duration::from_secs(SESSION_AGE_S_MAX) {
+                return End::Age;
+            }
+            match reader.receive() {
+                Ok(Incoming::Record(kind, body)) => {
+                    heard = Instant::now();
+                    if let Some(end) = self.record(kind, body) {
+                        return end;
+                    }
+                }
+                Ok(Incoming::Closed(Some(_))) => return End::Quit,
+                Ok(Incoming::Closed(None)) => return End::Cut,
+                Err(error) if waits(&error) => {
+                    if heard.elapsed() >= silence {
+                        return End::Silence;
+                    }
+                    self.send(RecordType::Ping, b"");
+                }
+                Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                    return End::Protocol("a record that does not open");
+                }
+                Err(_) => return End::Cut,
+            }
+        }
+    }
+
+    fn record(&self, kind: RecordType, body: &[u8]) -> Option<End> {
+        match kind {
+            RecordType::Json => {
+                for command in codec::decode::<Command>(body) {
+                    match command {
+                        Ok(Command::Quit) => return Some(End::Quit),
+                        Ok(command) => self.command(command),
+                        Err(error) => self.malformed(&error),
+                    }
+                }
+                None
+            }
+            RecordType::Ping => {
+                self.send(RecordType::Pong, body);
+                None
+            }
+            RecordType::Pong | RecordType::Other(128..) => None,
+            _ => Some(End::Protocol("a record of an unexpected type")),
+        }
+    }
+
+    /// A message that is no command is refused, with what is wrong in it and none of its text.
+    fn malformed(&self, error: &codec::CodecError) {
+        let hint = clean::line(&error.to_string());
+        let event = Event::Refused {
+            code: Code::BadRequest,
+            hint,
+            id: None,
+            retry_ms: None,
+            reference: None,
+        };
+        self.answer(&event);
+    }
+
+    fn command(&self, mut command: Command) {
+        clean_texts(&mut command);
+        let began = Instant::now();
+        loop {
+            let Err(refusal) = self.obey(&command) else { return };
+            match refusal {
+                Refusal::Rate { retry_ms }
+                    if began.elapsed() + Duration::from_millis(retry_ms)
+                        <= Duration::from_millis(PATIENCE_MS) =>
+                {
+                    // Its own sender waits, and nobody else: reading goes on afterwards.
+                    thread::sleep(Duration::from_millis(retry_ms));
+                }
+                refusal => {
+                    let (id, reference) = names(&command);
+                    return self.answer(&refusal.event(id, reference));
+                }
+            }
+        }
+    }
+
+    fn obey(&self, command: &Command) -> Result<(), Refusal> {
+        let directory = |name: &UserName| self.house.find(name);
+        let fields = match command {
+            Command::Say { to, .. } => {
+                let to = match to {
+                    Target::User(name) => Target::User(directory(name).unwrap_or(name.clone())),
+                    channel => channel.clone(),
+                };
+                let time_ms = jiff::Timestamp::now().as_millisecond();
+                let fields = line_fields(&to, &self.user, &self.device, time_ms, command);
+                fits(fields.as_deref())?;
+                fields
+            }
+            _ => None,
+        };
+        self.house.hub.apply(&self.outlet, command, fields.as_deref(), &directory)?;
+        if let Command::Whois { name, reference } = command {
+            self.answer(&self.whois(name, reference.clone())?);
+        }
+        Ok(())
+    }
+
+    fn whois(&self, name: &UserName, reference: Option<String>) -> Result<Event, Refusal> {
+        let name = self.house.find(name).ok_or_else(|| Refusal::NoSuchUser(name.clone()))?;
+        let presence = self.house.hub.presence(&name, self.outlet.id);
+        let (devices, idle_ms, away, channels) = match presence {
+            Some(found) => (found.devices, Some(found.idle_ms), found.away, found.channels),
+            None => (Vec::new(), None, None, Vec::new()),
+        };
+        let fingerprints = self.house.fingerprints(&name);
+        Ok(Event::Whois { name, fingerprints, devices, idle_ms, away, channels, reference })
+    }
+
+    fn answer(&self, event: &Event) {
+        if self.outlet.answer(event) {
+            self.house.hub.flusher().park(Arc::clone(&self.outlet));
+        }
+    }
+
+    fn send(&self, kind: RecordType, body: &[u8]) {
+        if self.outlet.send(kind, body) {
+            self.house.hub.flusher().park(Arc::clone(&self.outlet));
+        }
+    }
+
+    fn say_end(&self, end: &End) {
+        let how = match end {
+            End::Quit => "left",
+            End::Cut => "was cut off",
+            End::Silence => "gave no sign of life",
+            End::Age => "was asked to log in again after a day",
+            End::Protocol(fault) => fault,
+        };
+        log::info!("{} ({}) ended: {how}", self.user, self.device);
+    }
+}
+
+/// A line must fit one record as JSON, where quotes and backslashes take twice their bytes.
+fn fits(fields: Option<&[u8]>) -> Result<(), Refusal> {
+    let max_bytes = RECORD_BODY_BYTES_MAX - LINE_HEAD_BYTES;
+    match fields.map(<[u8]>::len) {
+        Some(bytes) if bytes > max_bytes => Err(Refusal::TooLong { bytes, max_bytes }),
+        _ => Ok(()),
+    }
+}
+
+fn waits(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
+}
+
+/// Texts that others will see are cleaned before anything else is decided about them.
+fn clean_texts(command: &mut Command) {
+    match command {
+        Command::Say { text, .. } => *text = clean::text(text),
+        Command::Topic { text: Some(text), .. } | Command::Away { text: Some(text) } => {
+            *text = clean::line(text);
+        }
+        _ => {}
+    }
+}
+
+/// What a refusal of the command names.
+fn names(command: &Command) -> (Option<crate::chat::MsgId>, Option<String>) {
+    match command {
+        Command::Say { id, .. } => (Some(*id), None),
+        Command::Join { reference, .. }
+        | Command::Part { reference, .. }
+        | Command::People { reference, .. }
+        | Command::Channels { reference }
+        | Command::Whois { reference, .. }
+        | Command::Topic { reference, .. } => (None, reference.clone()),
+        Command::Away { .. } | Command::Quit | Command::Unknown => (None, None),
+    }
+}

@@ -1,0 +1,69 @@
+//! The word to stop: from a signal, the console or ctl.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+
+/// A flag that can be waited for.
+#[derive(Default)]
+pub struct Stop {
+    told: Mutex<bool>,
+    changed: Condvar,
+}
+
+impl Stop {
+    pub fn tell(&self) {
+        *self.told.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.changed.notify_all();
+    }
+
+    /// Tells in a while, from a thread of its own.
+    pub fn tell_after(self: &Arc<Self>, delay: Duration) {
+        let stop = Arc::clone(self);
+        let later = move || {
+            if !stop.wait_for(delay) {
+                stop.tell();
+            }
+        };
+        if thread::Builder::new().name("shutdown".into()).spawn(later).is_err() {
+            self.tell();
+        }
+    }
+
+    pub fn is_told(&self) -> bool {
+        *self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn wait(&self) {
+        while !self.wait_for(Duration::from_secs(3600)) {}
+    }
+
+    /// True as soon as it is told, false after `time` without.
+    pub fn wait_for(&self, time: Duration) -> bool {
+        let deadline = Instant::now() + time;
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        while !*told {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return false;
+            }
+            told = self.changed.wait_timeout(told, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        true
+    }
+}
+
+/// SIGINT, SIGTERM and SIGHUP: the first asks for a drain, the second ends the process at once.
+pub fn on_signals(stop: Arc<Stop>) -> anyhow::Result<()> {
+    let again = AtomicBool::new(false);
+    ctrlc::set_handler(move || {
+        if again.swap(true, Ordering::SeqCst) {
+            std::process::exit(130);
+        }
+        stop.tell();
+    })
+    .context("cannot listen to signals")
+}

@@ -1,0 +1,4 @@
+//! Bytes and values: framing of records and the JSON inside them. Pure.
+
+pub mod codec;
+pub mod record;

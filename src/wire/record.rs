@@ -1,0 +1,164 @@
+//! Framing on TCP: a big-endian u16 length, then the record (docs/protocol.md, "Framing").
+
+use std::io::{self, Read};
+
+/// Reads records through one buffer that takes many per read and grows with what has arrived, never by a
+/// declared length.
+pub struct RecordReader<R> {
+    source: R,
+    buffer: Vec<u8>,
+    start: usize,
+    end: usize,
+    bytes_max: usize,
+}
+
+/// Bytes that an idle reader keeps.
+const BUFFER_BYTES: usize = 2_048;
+
+impl<R: Read> RecordReader<R> {
+    /// Records above `bytes_max` are an `InvalidData` error.
+    pub fn new(source: R, bytes_max: usize) -> Self {
+        RecordReader { source, buffer: vec![0; BUFFER_BYTES], start: 0, end: 0, bytes_max }
+    }
+
+    /// After the login longer records are legal.
+    pub fn set_bytes_max(&mut self, bytes_max: usize) {
+        self.bytes_max = bytes_max;
+    }
+
+    pub fn source_mut(&mut self) -> &mut R {
+        &mut self.source
+    }
+
+    /// Whether a whole record is at hand without another read.
+    pub fn has_record(&self) -> bool {
+        self.declared().is_some_and(|bytes| self.end - self.start >= 2 + bytes)
+    }
+
+    /// The next record, to be opened in place. `UnexpectedEof` inside a record; `None` at a clean end.
+    /// After `WouldBlock` or `TimedOut` the call may be repeated: nothing that was read is lost.
+    pub fn read(&mut self) -> io::Result<Option<&mut [u8]>> {
+        loop {
+            if let Some(bytes) = self.declared() {
+                if bytes > self.bytes_max {
+                    return Err(io::Error::new(io::ErrorKind::InvalidData, "record too long"));
+                }
+                let first = self.start + 2;
+                if self.end >= first + bytes {
+                    self.start = first + bytes;
+                    return Ok(Some(&mut self.buffer[first..first + bytes]));
+                }
+            }
+            self.make_room();
+            match self.source.read(&mut self.buffer[self.end..]) {
+                Ok(0) if self.start == self.end => return Ok(None),
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(bytes) => self.end += bytes,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn declared(&self) -> Option<usize> {
+        let head = self.buffer[self.start..self.end].first_chunk::<2>()?;
+        Some(usize::from(u16::from_be_bytes(*head)))
+    }
+
+    /// Moves what is left to the front, and doubles the buffer when it is full of one record's start.
+    fn make_room(&mut self) {
+        if self.start == self.end {
+            (self.start, self.end) = (0, 0);
+            if self.buffer.len() > 4 * BUFFER_BYTES {
+                self.buffer.truncate(BUFFER_BYTES);
+                self.buffer.shrink_to_fit();
+            }
+        }
+        if self.end == self.buffer.len() {
+            self.buffer.copy_within(self.start..self.end, 0);
+            (self.start, self.end) = (0, self.end - self.start);
+            if self.end == self.buffer.len() {
+                self.buffer.resize(2 * self.buffer.len(), 0);
+            }
+        }
+    }
+}
+
+/// Appends a record's frame to `out`: `fill` appends the record itself. Gives what `fill` gives.
+pub fn frame<T>(out: &mut Vec<u8>, fill: impl FnOnce(&mut Vec<u8>) -> T) -> T {
+    let start = out.len();
+    out.extend_from_slice(&[0, 0]);
+    let result = fill(out);
+    let bytes = u16::try_from(out.len() - start - 2).expect("a record has at most 65535 bytes");
+    out[start..start + 2].copy_from_slice(&bytes.to_be_bytes());
+    result
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Gives its bytes in pieces of the wanted sizes, with a timeout between them.
+    struct Dripping {
+        bytes: Vec<u8>,
+        pieces: Vec<usize>,
+        late: bool,
+    }
+
+    impl Read for Dripping {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            self.late = !self.late;
+            if self.late {
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+            let piece = self.pieces.pop().unwrap_or(1).min(buffer.len()).min(self.bytes.len());
+            buffer[..piece].copy_from_slice(&self.bytes[..piece]);
+            self.bytes.drain(..piece);
+            Ok(piece)
+        }
+    }
+
+    fn read_all(source: Dripping, bytes_max: usize) -> io::Result<Vec<Vec<u8>>> {
+        let mut reader = RecordReader::new(source, bytes_max);
+        let mut records = Vec::new();
+        loop {
+            match reader.read() {
+                Ok(Some(record)) => records.push(record.to_vec()),
+                Ok(None) => return Ok(records),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn records_come_out_as_they_went_in_however_the_bytes_arrive(
+            records in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..5000), 0..8),
+            pieces in prop::collection::vec(1usize..4000, 0..40),
+        ) {
+            let mut bytes = Vec::new();
+            for record in &records {
+                frame(&mut bytes, |out| out.extend_from_slice(record));
+            }
+            let read = read_all(Dripping { bytes, pieces, late: false }, 65_535).unwrap();
+            prop_assert_eq!(read, records);
+        }
+
+        #[test]
+        fn a_cut_stream_is_an_error_and_never_a_record(cut in 1usize..10) {
+            let mut bytes = Vec::new();
+            frame(&mut bytes, |out| out.extend_from_slice(&[7; 9]));
+            bytes.truncate(cut);
+            let read = read_all(Dripping { bytes, pieces: vec![], late: false }, 65_535);
+            prop_assert_eq!(read.unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+        }
+    }
+
+    #[test]
+    fn a_long_record_is_refused_by_its_head_alone() {
+        let source = Dripping { bytes: vec![8, 1], pieces: vec![], late: false };
+        assert_eq!(read_all(source, 2_048).unwrap_err().kind(), io::ErrorKind::InvalidData);
+    }
+}

@@ -1,0 +1,69 @@
+//! Strangers at the door of the real binary.
+
+mod world;
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use world::World;
+
+/// What the server answers to a stranger's bytes before it closes.
+fn answer(world: &World, bytes: &[u8]) -> Vec<u8> {
+    let mut stream = TcpStream::connect(&world.address).unwrap();
+    stream.set_read_timeout(Some(world::DEADLINE)).unwrap();
+    stream.write_all(bytes).unwrap();
+    let mut answer = Vec::new();
+    // A reset is as silent as a close.
+    let _ = stream.read_to_end(&mut answer);
+    answer
+}
+
+#[test]
+fn other_protocols_and_garbage_meet_the_same_silence() {
+    let world = World::with(r#"{"login_ms_max": 1500}"#);
+    let alice = world.enters("alice");
+    let mut bob = world.enters("bob");
+    let tls = [0x16, 3, 1, 0, 0xf8, 1, 0, 0, 0xf4, 3, 3];
+    let garbage = [0xff; 3_000];
+    let zeros = [0; 64];
+    let strangers: [&[u8]; 6] =
+        [b"GET / HTTP/1.1\r\n\r\n", b"SSH-2.0-x\r\n", &tls, &garbage, &zeros, b""];
+    for bytes in strangers {
+        assert_eq!(answer(&world, bytes), b"", "{bytes:?}");
+    }
+    bob.types("nobody noticed");
+    alice.sees("bob: nobody noticed");
+}
+
+#[test]
+fn a_newer_major_is_told_which_ones_there_are() {
+    let world = World::new();
+    assert_eq!(answer(&world, b"\0\x08PYCHAT/9"), b"\0\x0aPYCHAT!1-1");
+}
+
+#[test]
+fn a_byte_now_and_then_does_not_stretch_the_deadline() {
+    let world = World::with(r#"{"login_ms_max": 1000}"#);
+    let mut stream = TcpStream::connect(&world.address).unwrap();
+    stream.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+    let began = Instant::now();
+    // One byte a tenth of a second: the record would take longer than the deadline.
+    for byte in b"\x01\x00".iter().chain(&[b'x'; 200]) {
+        if stream.write_all(&[*byte]).is_err() || matches!(stream.read(&mut [0]), Ok(0)) {
+            break;
+        }
+    }
+    assert!(began.elapsed() < Duration::from_secs(10));
+}
+
+#[test]
+fn beyond_the_cap_newcomers_are_told_busy_and_nobody_inside_notices() {
+    let world = World::with(r#"{"connections_max": 2}"#);
+    let alice = world.enters("alice");
+    let mut bob = world.enters("bob");
+    assert_eq!(answer(&world, b"\0\x08PYCHAT/1"), b"\0\x0bPYCHAT!busy");
+    assert_eq!(answer(&world, b"GET / HTTP/1.1\r\n\r\n"), b"");
+    bob.types("all well");
+    alice.sees("bob: all well");
+}

@@ -1,0 +1,147 @@
+//! The room: people, lines, channels and the operator, on the real binary.
+
+mod world;
+
+use rustix::process::Signal;
+use world::World;
+
+#[test]
+fn two_people_chat_and_leave() {
+    let world = World::new();
+    let mut alice = world.enters("alice");
+    let mut bob = world.enters("bob");
+    alice.sees("--> bob joined (2 here)");
+    bob.types("good morning");
+    alice.sees("bob: good morning");
+    bob.sees("You: good morning");
+    alice.types("/me waves");
+    bob.sees("* alice waves");
+    alice.types("/list");
+    alice.sees("#lobby (2 here): alice, bob");
+    alice.types("/whois bob");
+    alice.sees("SHA256:");
+    alice.types("/nick carol");
+    alice.sees("names are bound to keys");
+    alice.types("//join is a text");
+    bob.sees("alice: /join is a text");
+    bob.types("/exit");
+    assert!(bob.ends().success());
+    alice.sees("<-- bob left");
+    assert_eq!(alice.seen("good morning"), 1);
+}
+
+#[test]
+fn a_private_line_reaches_all_devices_and_nobody_else() {
+    let world = World::new();
+    let mut alice = world.enters("alice");
+    let laptop = world.enters("bob");
+    let phone = world.enters("bob.phone");
+    let mut carol = world.enters("carol");
+    alice.types("/pm Bob the key is under the mat");
+    laptop.sees("alice: the key is under the mat");
+    phone.sees("[Private]");
+    alice.sees("You -> bob: the key is under the mat");
+    carol.types("marker");
+    laptop.sees("carol: marker");
+    carol.sees("You: marker");
+    assert_eq!(carol.seen("under the mat"), 0);
+    alice.types("/pm nobody hi");
+    alice.sees("nobody here is called nobody");
+}
+
+#[test]
+fn channels_are_made_by_joining_and_isolated() {
+    let world = World::with(r#"{"channel_empty_s": 0}"#);
+    let mut alice = world.enters("alice");
+    let mut bob = world.enters("bob");
+    alice.types("/join #tea");
+    alice.sees("you are in #tea");
+    alice.types("oolong");
+    alice.sees("#tea You: oolong");
+    bob.types("/query #tea");
+    bob.types("let me in");
+    bob.sees("you are not in #tea");
+    bob.types("/join tea");
+    alice.sees("--> #tea bob joined (2 here)");
+    bob.types("/part #tea");
+    alice.types("/part");
+    alice.sees("you left #tea");
+    bob.types("/query #lobby");
+    bob.types("done");
+    alice.sees("bob: done");
+    assert_eq!(bob.seen("oolong"), 0);
+}
+
+#[test]
+fn removal_ends_live_sessions_and_a_waiting_client_gets_in() {
+    let world = World::new();
+    let mut alice = world.enters("alice");
+    let (ok, _) = world.operator(&["users", "remove", "alice"]);
+    assert!(ok);
+    alice.sees("your key was removed");
+    assert_eq!(alice.ends().code(), Some(5));
+    let bob = world.client("bob", &["--plain"]);
+    let line = bob.is_told("pychat-key1.bob.");
+    bob.sees("waiting to be admitted");
+    let (ok, told) = world.operator(&["users", "add", &line, "--yes"]);
+    assert!(ok, "{told}");
+    bob.sees("you are in #lobby");
+}
+
+#[test]
+fn what_is_sent_is_acknowledged_or_the_exit_code_says_so() {
+    let world = World::new();
+    let alice = world.enters("alice");
+    world.admit("bob");
+    assert_eq!(world.client("bob", &["--send", "one line"]).ends().code(), Some(0));
+    alice.sees("bob: one line");
+    let refused = world.client("bob", &["--send", "psst", "--to", "@nobody"]).ends();
+    assert_eq!(refused.code(), Some(8));
+    assert_eq!(world.client("carol", &["--send", "let me in"]).ends().code(), Some(5));
+}
+
+#[test]
+fn a_long_line_is_refused_whole_and_harms_nobody() {
+    let world = World::new();
+    let mut alice = world.enters("alice");
+    let bob = world.enters("bob");
+    alice.types(&"x".repeat(9_000));
+    alice.sees("a line may have 8192 bytes");
+    alice.types(&"\"".repeat(8_100));
+    alice.types("still here");
+    bob.sees("alice: still here");
+    assert_eq!(bob.seen("xxxx"), 0);
+}
+
+#[test]
+fn the_operator_sees_kicks_says_and_stops() {
+    let world = World::new();
+    let mut alice = world.enters("alice");
+    let bob = world.enters("bob");
+    let (_, channels) = world.operator(&["ctl", "channels"]);
+    assert!(channels.contains("#lobby  2 members\n    alice\n    bob\n"), "{channels}");
+    alice.types("/shutdown");
+    alice.sees("/shutdown is for the operator");
+    world.operator(&["ctl", "say", "tea is ready"]);
+    alice.sees("-- tea is ready");
+    let (ok, _) = world.operator(&["ctl", "kick", "bob", "noise"]);
+    assert!(ok);
+    bob.sees("the operator ended your session: noise");
+    let (ok, near) = world.operator(&["ctl", "chanels"]);
+    assert!(!ok && near.contains("/channels"), "{near}");
+}
+
+#[test]
+fn a_server_drains_and_its_clients_come_back() {
+    let world = World::new();
+    let mut alice = world.enters("alice");
+    alice.types("/join #tea");
+    alice.sees("you are in #tea");
+    world.server.signal(Signal::TERM);
+    alice.sees("the server stops");
+    let world = world.restarted();
+    let bob = world.enters("bob");
+    bob.sees("alice");
+    alice.types("back again");
+    alice.sees("#tea You: back again");
+}

@@ -1,0 +1,213 @@
+//! A house with people in it: the real binary, real sockets, folders of its own, deadlines.
+#![allow(dead_code)]
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::path::PathBuf;
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Condvar, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Whatever does not happen within this time does not happen.
+pub const DEADLINE: Duration = Duration::from_secs(20);
+
+/// What a process has printed, as it comes.
+#[derive(Clone, Default)]
+struct Lines(Arc<(Mutex<Vec<String>>, Condvar)>);
+
+impl Lines {
+    fn follow(&self, source: impl Read + Send + 'static) {
+        let lines = self.clone();
+        thread::spawn(move || {
+            for line in BufReader::new(source).lines().map_while(Result::ok) {
+                lines.0.0.lock().unwrap().push(line);
+                lines.0.1.notify_all();
+            }
+        });
+    }
+
+    /// The first line that holds `text`, now or before the deadline.
+    fn find(&self, text: &str, deadline: Duration) -> Option<String> {
+        let until = Instant::now() + deadline;
+        let mut lines = self.0.0.lock().unwrap();
+        loop {
+            if let Some(line) = lines.iter().find(|line| line.contains(text)) {
+                return Some(line.clone());
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return None;
+            }
+            lines = self.0.1.wait_timeout(lines, left).unwrap().0;
+        }
+    }
+
+    fn all(&self) -> Vec<String> {
+        self.0.0.lock().unwrap().clone()
+    }
+}
+
+/// A process that is ended with the test.
+pub struct Program {
+    child: Child,
+    stdin: Option<ChildStdin>,
+    out: Lines,
+    err: Lines,
+}
+
+impl Program {
+    fn start(mut command: Command) -> Program {
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let (out, err) = (Lines::default(), Lines::default());
+        out.follow(child.stdout.take().unwrap());
+        err.follow(child.stderr.take().unwrap());
+        Program { stdin: child.stdin.take(), child, out, err }
+    }
+
+    pub fn types(&mut self, line: &str) {
+        writeln!(self.stdin.as_mut().unwrap(), "{line}").unwrap();
+    }
+
+    /// Waits for a line that holds `text`.
+    #[track_caller]
+    pub fn sees(&self, text: &str) -> String {
+        self.out.find(text, DEADLINE).unwrap_or_else(|| {
+            panic!("never saw {text:?} in\n{:#?}\nstderr\n{:#?}", self.out.all(), self.err.all())
+        })
+    }
+
+    /// Waits for a line on stderr.
+    #[track_caller]
+    pub fn is_told(&self, text: &str) -> String {
+        let found = self.err.find(text, DEADLINE);
+        found.unwrap_or_else(|| panic!("never told {text:?} but\n{:#?}", self.err.all()))
+    }
+
+    pub fn seen(&self, text: &str) -> usize {
+        self.out.all().iter().filter(|line| line.contains(text)).count()
+    }
+
+    pub fn hangs_up(&mut self) {
+        self.stdin = None;
+    }
+
+    #[track_caller]
+    pub fn ends(&mut self) -> ExitStatus {
+        let until = Instant::now() + DEADLINE;
+        while Instant::now() < until {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            thread::park_timeout(Duration::from_millis(10));
+        }
+        panic!("still running; stderr {:#?}", self.err.all());
+    }
+
+    pub fn signal(&self, signal: rustix::process::Signal) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, signal).unwrap();
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A server and the folders of its people.
+pub struct World {
+    folder: tempfile::TempDir,
+    pub server: Program,
+    pub address: String,
+    pub invite: String,
+}
+
+impl World {
+    pub fn new() -> World {
+        World::with("{}")
+    }
+
+    /// With these limits, as JSON.
+    pub fn with(limits: &str) -> World {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("home")).unwrap();
+        let config = format!("{{\"limits\": {limits}}}");
+        fs::write(folder.path().join("home/config.json"), config).unwrap();
+        World::open(folder, "127.0.0.1:0")
+    }
+
+    fn open(folder: tempfile::TempDir, listen: &str) -> World {
+        let mut command = program(&folder, "operator");
+        command.args(["server", "--no-owner", "--listen", listen, "--home"]);
+        command.arg(folder.path().join("home"));
+        let server = Program::start(command);
+        let ready = server.sees("ready addr=");
+        let mut words = ready.split(['=', ' ']).skip(2).step_by(2);
+        let address = words.next().unwrap().to_owned();
+        let print = words.next().unwrap().trim_start_matches("SHA256:");
+        let print = print.replace('+', "-").replace('/', "_");
+        let invite = format!("pychat://{address}/{print}");
+        World { folder, server, address, invite }
+    }
+
+    /// The server ends and begins again, at the same address.
+    pub fn restarted(mut self) -> World {
+        self.server.signal(rustix::process::Signal::TERM);
+        self.server.ends();
+        let World { folder, address, .. } = self;
+        World::open(folder, &address)
+    }
+
+    pub fn home(&self) -> PathBuf {
+        self.folder.path().join("home")
+    }
+
+    /// Makes a key for a device of a person and registers it.
+    pub fn admit(&self, name: &str) {
+        let made = program(&self.folder, name).arg("keygen").output().unwrap();
+        assert!(made.status.success());
+        let person = name.split('.').next().unwrap();
+        let shown = program(&self.folder, name)
+            .args(["key", "show", "--pem", "--name", person])
+            .output()
+            .unwrap();
+        fs::write(self.home().join(format!("users/{name}.pem")), shown.stdout).unwrap();
+        let print = String::from_utf8(made.stdout).unwrap();
+        self.server.is_told(&format!("registered with {}", print.trim()));
+    }
+
+    /// An admitted person's client, connected.
+    pub fn enters(&self, name: &str) -> Program {
+        self.admit(name);
+        let client = self.client(name, &["--plain"]);
+        client.sees("you are in #lobby");
+        client
+    }
+
+    pub fn client(&self, name: &str, args: &[&str]) -> Program {
+        let person = name.split('.').next().unwrap();
+        let mut command = program(&self.folder, name);
+        command.args(["client", &self.invite, "--name", person]).args(args);
+        Program::start(command)
+    }
+
+    pub fn operator(&self, args: &[&str]) -> (bool, String) {
+        let mut command = program(&self.folder, "operator");
+        command.args(args).arg("--home").arg(self.home());
+        let output = command.output().unwrap();
+        let text = [output.stdout, output.stderr].concat();
+        (output.status.success(), String::from_utf8(text).unwrap())
+    }
+}
+
+/// The binary, with folders of its own for a person.
+fn program(folder: &tempfile::TempDir, person: &str) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_pychat"));
+    command.env("XDG_DATA_HOME", folder.path().join(person)).env("HOME", folder.path());
+    command.env("NO_COLOR", "1").env("TZ", "UTC");
+    command
+}
