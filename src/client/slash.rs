@@ -86,7 +86,7 @@ pub fn help(word: &str) -> String {
 }
 
 fn unknown(word: &str) -> String {
-    if matches!(word, "shutdown" | "kick" | "ban" | "say" | "stats" | "reload") {
+    if matches!(word, "shutdown" | "kick" | "ban" | "unban" | "say" | "stats" | "reload") {
         return format!("/{word} is for the operator, at the server's console or by pychat ctl");
     }
     let names = SLASHES
