@@ -1,5 +1,6 @@
 //! config.json: what an operator may set.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -7,6 +8,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+use crate::chat::{ChannelName, Place, Retention};
 use crate::limits::Limits;
 
 /// The seeds' two keys are a whole config.json; the rest has defaults.
@@ -21,9 +23,52 @@ pub struct Config {
     /// Shown to everybody who enters.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub motd: Option<String>,
+    /// Whether anything is kept on disk.
+    pub history: History,
+    /// How long lines are kept where a channel has no rule of its own.
+    pub retention: Retention,
+    /// Rules of single channels.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub channels: BTreeMap<ChannelName, ChannelRules>,
     /// Sources that the limits against strangers spare: addresses or CIDR ranges.
     pub exempt: Vec<IpRange>,
     pub limits: Limits,
+}
+
+/// Whether lines are kept on disk at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum History {
+    On,
+    Off,
+}
+
+/// What an operator may set for one channel.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ChannelRules {
+    pub retention: Retention,
+}
+
+/// How long the lines of each place are kept.
+#[derive(Clone, Debug)]
+pub struct Retentions {
+    default: Retention,
+    channels: BTreeMap<ChannelName, Retention>,
+}
+
+impl Retentions {
+    /// The same for every place.
+    pub fn all(default: Retention) -> Retentions {
+        Retentions { default, channels: BTreeMap::new() }
+    }
+
+    pub fn of(&self, place: &Place) -> Retention {
+        match place {
+            Place::Channel(channel) => *self.channels.get(channel).unwrap_or(&self.default),
+            Place::Private(..) => self.default,
+        }
+    }
 }
 
 /// An address or a CIDR range. Host bits must be zero; v4-mapped addresses compare as IPv4.
@@ -44,9 +89,28 @@ pub enum ConfigError {
 }
 
 /// Keys of the top level, for suggestions.
-const KEYS: &[&str] = &["server_ip", "server_port", "invite_host", "motd", "exempt", "limits"];
+const KEYS: &[&str] = &[
+    "server_ip",
+    "server_port",
+    "invite_host",
+    "motd",
+    "history",
+    "retention",
+    "channels",
+    "exempt",
+    "limits",
+];
 
 impl Config {
+    pub fn retentions(&self) -> Retentions {
+        if self.history == History::Off {
+            return Retentions::all(Retention::Off);
+        }
+        let rule = |(name, rules): (&ChannelName, &ChannelRules)| (name.clone(), rules.retention);
+        let channels = self.channels.iter().map(rule).collect();
+        Retentions { default: self.retention, channels }
+    }
+
     /// Reads a configuration; the defaults where there is no file.
     pub fn load(path: &Path) -> Result<Config, ConfigError> {
         match std::fs::read_to_string(path) {
@@ -102,6 +166,9 @@ impl Default for Config {
             server_port: 5000,
             invite_host: None,
             motd: None,
+            history: History::On,
+            retention: Retention::Forever,
+            channels: BTreeMap::new(),
             exempt: loopback.to_vec(),
             limits: Limits::default(),
         }

@@ -9,6 +9,7 @@ pub mod config;
 pub mod crypto;
 pub mod invite;
 pub mod keyring;
+pub mod ledger;
 pub mod limits;
 pub mod net;
 pub mod server;

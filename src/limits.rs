@@ -48,6 +48,22 @@ limits! {
     channel_empty_s: u64 = 60,
     /// Above this many people a channel does not announce who comes and goes (`/list` shows it).
     announce_people_max: usize = 200,
+    /// A session that was cut off and comes back within this many seconds was never away for others.
+    resume_window_s: u64 = 30,
+    /// Lines that a client gets at once when it comes back; older ones are loaded on demand.
+    resume_lines_max: usize = 500,
+    /// Lines of a place that a client gets when it sees the place for the first time.
+    first_lines_max: usize = 100,
+    /// Lines of one answer to `/history` or `/search`.
+    history_lines_max: usize = 1_000,
+    /// Answers to `/history` and `/search` a person may have each second, ten at once.
+    histories_per_s: f64 = 2.0,
+    /// Private messages that wait for a person who is away.
+    mailbox_lines_max: usize = 1_000,
+    /// A line can be edited or deleted by its sender for this many seconds.
+    change_s_max: u64 = 24 * 60 * 60,
+    /// Records that wait for the ledger; who would add one more waits.
+    ledger_waiting_max: usize = 4_096,
     /// Newest entries of a place kept in memory for readers who are behind, in bytes.
     tail_bytes_max: usize = 1 << 20,
     /// Answers waiting for a session that does not read them, in bytes.
@@ -103,6 +119,9 @@ impl Limits {
             ("ping_s", self.ping_s as usize),
             ("login_ms_max", self.login_ms_max as usize),
             ("text_bytes_max", self.text_bytes_max),
+            ("resume_lines_max", self.resume_lines_max),
+            ("history_lines_max", self.history_lines_max),
+            ("ledger_waiting_max", self.ledger_waiting_max),
         ];
         if let Some((name, _)) = positive.iter().find(|(_, value)| *value == 0) {
             return Err((name, "0 would let nobody in or nothing through"));
@@ -111,6 +130,7 @@ impl Limits {
             ("lines_per_s", self.lines_per_s),
             ("bytes_per_s", self.bytes_per_s),
             ("requests_per_s", self.requests_per_s),
+            ("histories_per_s", self.histories_per_s),
         ];
         if let Some((name, _)) = rates.iter().find(|(_, rate)| !rate.is_finite() || *rate <= 0.0) {
             return Err((name, "a rate is a number above 0"));

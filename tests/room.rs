@@ -61,6 +61,7 @@ fn channels_are_made_by_joining_and_isolated() {
     bob.types("/query #tea");
     bob.types("let me in");
     bob.sees("you are not in #tea");
+    assert_eq!(bob.seen("oolong"), 0, "who is not in it does not see it");
     bob.types("/join tea");
     alice.sees("--> #tea bob joined (2 here)");
     bob.types("/part #tea");
@@ -69,7 +70,7 @@ fn channels_are_made_by_joining_and_isolated() {
     bob.types("/query #lobby");
     bob.types("done");
     alice.sees("bob: done");
-    assert_eq!(bob.seen("oolong"), 0);
+    assert_eq!(bob.seen("oolong"), 1, "who comes in is told what was said");
 }
 
 #[test]

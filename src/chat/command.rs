@@ -2,15 +2,34 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{ChannelName, MsgId, Target, UserName};
+use super::{ChannelName, Mark, MsgId, Seq, Target, TimeSpan, UserName};
 
-/// How a line is meant: said, or done (`/me`).
+/// How a line is meant: said, done (`/me`), or a change of one's earlier line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
     #[default]
     Say,
     Me,
+    /// The line's text takes the place of the target's.
+    Edit,
+    /// The target's text is no more; a tombstone stays in its seat.
+    Delete,
+}
+
+/// Up to where a client has a place.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Position {
+    pub to: Target,
+    #[serde(flatten)]
+    pub mark: Mark,
+}
+
+/// Up to where a person has read a place.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ReadMark {
+    pub to: Target,
+    pub seq: Seq,
 }
 
 /// One request of a client. Whatever names a `ref` gets its answer with the same `ref`.
@@ -21,13 +40,22 @@ pub enum Command {
     Say {
         to: Target,
         id: MsgId,
+        #[serde(default)]
         text: String,
         #[serde(default)]
         kind: Kind,
+        /// Which of one's own lines an edit or a deletion is about.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        target: Option<Seq>,
     },
-    /// Enter a channel, which is made if nobody is in it.
+    /// Sent once after the welcome by who announced the feature `resume`: what it has of the lobby and
+    /// of private conversations. What it lacks follows, then what is new.
+    Resume { places: Vec<Position> },
+    /// Enter a channel, which is made if nobody is in it. What follows `after` is told first.
     Join {
         channel: ChannelName,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        after: Option<Mark>,
         #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
         reference: Option<String>,
     },
@@ -62,6 +90,28 @@ pub enum Command {
         #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
         reference: Option<String>,
     },
+    /// Lines of a place before `before`: at most `lines`, and none older than `span`.
+    History {
+        to: Target,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        before: Option<Seq>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        lines: Option<usize>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        span: Option<TimeSpan>,
+        #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
+        reference: Option<String>,
+    },
+    /// Lines that hold all words of `text`, in one place or in all that the asker may read.
+    Search {
+        text: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        to: Option<Target>,
+        #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
+        reference: Option<String>,
+    },
+    /// This person has read so far; all their devices are told.
+    Read { places: Vec<ReadMark> },
     /// Away with a reason, or back without one. Seen in `whois` and by who writes a private message.
     Away {
         #[serde(default, skip_serializing_if = "Option::is_none")]

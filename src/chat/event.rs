@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{ChannelName, Code, DeviceName, Kind, MsgId, Seq, Target, UserName};
+use super::{ChannelName, Code, DeviceName, Kind, LogId, MsgId, Retention, Seq, Target, UserName};
 
 /// A line as every member sees it, and as its sender gets it back for an acknowledgement.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -16,7 +16,38 @@ pub struct Message {
     pub time_ms: i64,
     #[serde(default)]
     pub kind: Kind,
+    /// The line that an edit or a deletion is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<Seq>,
     pub text: String,
+    /// The text is not the first one.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub edited: bool,
+    /// The text was deleted; this is its seat.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub deleted: bool,
+    /// Told again from the ledger.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub replay: bool,
+    /// Part of an answer to `/history` or `/search`.
+    #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
+    pub reference: Option<String>,
+}
+
+fn is_false(value: &bool) -> bool {
+    !value
+}
+
+/// What the server knows of a place for the one who is told.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PlaceInfo {
+    pub to: Target,
+    pub log: LogId,
+    /// The newest line.
+    pub last: Seq,
+    /// Up to here this person has read, on any device.
+    pub read: Seq,
+    pub retention: Retention,
 }
 
 /// One row of `/channels`.
@@ -47,9 +78,46 @@ pub enum Event {
         motd: Option<String>,
     },
     Message(Message),
+    /// A line that was sent again had been stored before: under this seq.
+    Stored {
+        id: MsgId,
+        to: Target,
+        seq: Seq,
+    },
+    /// Lines between what was told before and what is told now are left out: `kept` ones can be asked
+    /// for, others are gone.
+    Gap {
+        to: Target,
+        from_seq: Seq,
+        to_seq: Seq,
+        kept: bool,
+    },
+    /// After `Resume`: the places that this person can read, beside channels.
+    Places {
+        places: Vec<PlaceInfo>,
+    },
+    /// Another device of this person has read so far.
+    Read {
+        to: Target,
+        seq: Seq,
+    },
+    /// The end of an answer to `History` or `Search`, whose lines came before it. Where `more`, older
+    /// ones are left.
+    History {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        to: Option<Target>,
+        lines: usize,
+        more: bool,
+        #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
+        reference: Option<String>,
+    },
     /// This session is now in a channel.
     Entered {
         channel: ChannelName,
+        log: LogId,
+        last: Seq,
+        read: Seq,
+        retention: Retention,
         people: Vec<UserName>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         topic: Option<String>,
@@ -111,6 +179,8 @@ pub enum Event {
         who: Option<UserName>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         text: Option<String>,
+        /// How long the channel's lines are kept.
+        retention: Retention,
         #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
         reference: Option<String>,
     },

@@ -3,9 +3,24 @@
 use std::fmt;
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
+
 /// A message's position in its place: 1, 2, 3 and so on without a hole. Decimal text on the wire.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Seq(pub u64);
+
+/// One place's log from its first message on. A log that begins anew (kept in memory only, or brought
+/// back from a backup) has another id, so that nobody takes its seqs for those of the old one.
+/// 16 hex digits on the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LogId(pub u64);
+
+/// Up to where somebody has a log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mark {
+    pub log: LogId,
+    pub seq: Seq,
+}
 
 /// A message's name, made by its sender: 128 random bits, 32 lower-case hex digits on the wire.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -33,6 +48,22 @@ impl FromStr for Seq {
         let plain = text.bytes().all(|byte| byte.is_ascii_digit());
         let number = text.parse().ok().filter(|_| plain);
         number.map(Seq).ok_or(IdError("a seq is a decimal number as text"))
+    }
+}
+
+impl fmt::Display for LogId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+impl FromStr for LogId {
+    type Err = IdError;
+
+    fn from_str(text: &str) -> Result<Self, IdError> {
+        let plain = text.len() == 16 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let number = u64::from_str_radix(text, 16).ok().filter(|_| plain);
+        number.map(LogId).ok_or(IdError("a log id is 16 hex digits"))
     }
 }
 
@@ -85,7 +116,7 @@ macro_rules! as_text {
 }
 pub(crate) use as_text;
 
-as_text!(Seq, MsgId);
+as_text!(Seq, LogId, MsgId);
 
 #[cfg(test)]
 mod tests {

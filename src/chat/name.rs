@@ -77,6 +77,12 @@ impl ChannelName {
     }
 }
 
+impl Target {
+    pub fn is_lobby(&self) -> bool {
+        matches!(self, Target::Channel(channel) if channel.is_lobby())
+    }
+}
+
 /// `text` as the letters of a name, or why not.
 fn letters(text: &str) -> Result<String, NameError> {
     let name: String = text.nfc().take(NAME_CHARS_MAX + 1).collect();

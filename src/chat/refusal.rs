@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{ChannelName, Event, MsgId, UserName};
+use super::{ChannelName, Event, MsgId, TimeSpan, UserName};
 
 /// The kinds of refusal and of goodbye: one list, for programs. `docs/json.md` explains each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -13,12 +13,15 @@ pub enum Code {
     NotMember,
     NoSuchUser,
     NoSuchChannel,
+    NoSuchLine,
     Forbidden,
     Storage,
     Busy,
     Slow,
     Unavailable,
     IdConflict,
+    /// A person who is away has as many private messages waiting as may wait.
+    MailboxFull,
     BadRequest,
     NotAdmitted,
     /// The operator ended this session.
@@ -46,8 +49,28 @@ pub enum Refusal {
     NotMember(ChannelName),
     #[error("nobody here is called {0}: /list shows who is")]
     NoSuchUser(UserName),
-    #[error("{0} is not connected, and private messages are not kept for people who are away")]
+    #[error(
+        "{0} is not connected, and this server keeps no private messages for people who are away"
+    )]
     NotHere(UserName),
+    #[error("{0} is away and has {1} private messages waiting, as many as may: try later")]
+    MailboxFull(UserName, usize),
+    #[error("the server cannot store lines now: this one was not sent; its operator has to look")]
+    Storage,
+    #[error("another line had this id: nothing was sent")]
+    IdConflict,
+    #[error("there is no such line")]
+    NoSuchLine,
+    #[error("only one's own lines can be changed")]
+    NotOwn,
+    #[error("a line can be changed for {} after it was sent", window(*.0))]
+    TooLate(u64),
+    #[error("a line is changed with its seq and, for an edit, a text")]
+    BadChange,
+    #[error("a ref is longer than 64 bytes")]
+    LongReference,
+    #[error("you have not read what you asked for before: read on first")]
+    Unread,
     #[error("there is no channel {0}: /channels shows them, /join makes it")]
     NoSuchChannel(ChannelName),
     #[error("everybody stays in #lobby: /exit leaves the chat")]
@@ -67,7 +90,15 @@ impl Refusal {
         match self {
             Refusal::Rate { .. } => Code::Rate,
             Refusal::TooLong { .. } => Code::TooLong,
-            Refusal::Empty | Refusal::Unknown => Code::BadRequest,
+            Refusal::Empty | Refusal::Unknown | Refusal::BadChange | Refusal::LongReference => {
+                Code::BadRequest
+            }
+            Refusal::NoSuchLine => Code::NoSuchLine,
+            Refusal::MailboxFull(..) => Code::MailboxFull,
+            Refusal::Storage => Code::Storage,
+            Refusal::IdConflict => Code::IdConflict,
+            Refusal::NotOwn | Refusal::TooLate(_) => Code::Forbidden,
+            Refusal::Unread => Code::Slow,
             Refusal::NotMember(_) => Code::NotMember,
             Refusal::NoSuchUser(_) => Code::NoSuchUser,
             Refusal::NotHere(_) => Code::Unavailable,
@@ -85,4 +116,8 @@ impl Refusal {
         };
         Event::Refused { code: self.code(), hint: self.to_string(), id, retry_ms, reference }
     }
+}
+
+fn window(seconds: u64) -> String {
+    TimeSpan::from_s(seconds).map_or_else(|| "no time".to_owned(), |span| span.to_string())
 }

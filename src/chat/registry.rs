@@ -5,38 +5,52 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::rate::{Bucket, Stamp};
 use super::{
-    ChannelInfo, ChannelName, Command, DeviceName, Event, Refusal, SessionId, Target, UserName,
+    ChannelInfo, ChannelName, Command, DeviceName, Event, Kind, LogId, Mark, Place, PlaceInfo,
+    Position, ReadMark, Refusal, Retention, Seq, SessionId, Target, UserName,
 };
 use crate::limits::Limits;
-
-/// A channel, or the private conversation of two people (in the order of their names).
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Place {
-    Channel(ChannelName),
-    Private(UserName, UserName),
-}
-
-impl Place {
-    pub fn private(one: UserName, other: UserName) -> Place {
-        if one <= other { Place::Private(one, other) } else { Place::Private(other, one) }
-    }
-}
 
 /// What the hub does next, in this order.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Effect {
-    /// The line that came with the command goes into this place's log.
+    /// The line that came with the command goes to the ledger, for this place.
     Line(Place),
     /// A notice goes into a channel's log.
     Notice(ChannelName, Event),
-    /// These sessions read a place from now on.
-    Follow(Place, Vec<SessionId>),
+    /// These sessions read a place from here on.
+    Follow(Place, Vec<SessionId>, Start),
     /// The session no longer reads a place.
     Unfollow(Place, SessionId),
     /// An answer for the session that asked.
     Answer(Event),
+    /// The same for other sessions.
+    Tell(Vec<SessionId>, Event),
+    /// To be remembered over a restart.
+    Remember(Fact),
     /// Nobody is left who could come back to this place's log.
     Forget(Place),
+}
+
+/// Where a session begins to read a place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Start {
+    /// It has everything up to here ...
+    pub after: Seq,
+    /// ... and is told again what follows, up to here; then what is new.
+    pub upto: Seq,
+    /// Of that, at most this many, the newest.
+    pub lines_max: usize,
+    /// It never had anything of the place: what is left out is no gap.
+    pub fresh: bool,
+}
+
+/// What outlives the server's run.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Fact {
+    Topic(ChannelName, Option<String>),
+    Read(UserName, Place, Seq),
+    /// A person's last session ended; these are their private conversations.
+    Away(UserName, Vec<Place>),
 }
 
 type Outcome = Result<Vec<Effect>, Refusal>;
@@ -57,6 +71,10 @@ struct Session {
     user: UserName,
     device: DeviceName,
     channels: BTreeSet<ChannelName>,
+    /// It was cut off then: its seats are kept for the resume window.
+    cut: Option<Stamp>,
+    /// It says what it has of each place before it reads it.
+    resumes: bool,
 }
 
 struct User {
@@ -66,13 +84,22 @@ struct User {
     lines: Bucket,
     bytes: Bucket,
     requests: Bucket,
+    histories: Bucket,
+    /// Private lines that came since the last session ended.
+    waiting: usize,
+}
+
+/// What is known of a place's log.
+struct Log {
+    id: LogId,
+    last: Seq,
+    reads: HashMap<UserName, Seq>,
 }
 
 #[derive(Default)]
 struct Channel {
     /// People with their number of sessions here and the moment of the first.
     people: BTreeMap<UserName, (usize, Stamp)>,
-    topic: Option<String>,
     empty_since: Option<Stamp>,
 }
 
@@ -81,13 +108,58 @@ pub struct Registry {
     sessions: HashMap<SessionId, Session>,
     users: HashMap<UserName, User>,
     channels: BTreeMap<ChannelName, Channel>,
-    limits: Limits,
+    topics: HashMap<ChannelName, String>,
+    logs: HashMap<Place, Log>,
+    /// With whom a person has talked in private.
+    partners: HashMap<UserName, BTreeSet<UserName>>,
+    rules: Rules,
+    logs_made: u64,
+}
+
+/// What the operator has decided.
+pub struct Rules {
+    pub limits: Limits,
+    /// How long a place's lines are kept.
+    pub retention: Box<dyn Fn(&Place) -> Retention + Send>,
+    /// The id of the logs that are kept.
+    pub kept: LogId,
+    /// The ids of the others are counted from here on.
+    pub passing: LogId,
 }
 
 impl Registry {
-    pub fn new(limits: Limits) -> Self {
+    pub fn new(rules: Rules) -> Self {
         let channels = BTreeMap::from([(ChannelName::lobby(), Channel::default())]);
-        Registry { sessions: HashMap::new(), users: HashMap::new(), channels, limits }
+        Registry {
+            sessions: HashMap::new(),
+            users: HashMap::new(),
+            channels,
+            topics: HashMap::new(),
+            logs: HashMap::new(),
+            partners: HashMap::new(),
+            rules,
+            logs_made: 0,
+        }
+    }
+
+    /// What is known of a place from before this run.
+    pub fn remember(
+        &mut self,
+        place: Place,
+        last: Seq,
+        topic: Option<String>,
+        reads: Vec<(UserName, Seq)>,
+        waiting: Vec<(UserName, usize)>,
+    ) {
+        if let (Place::Channel(channel), Some(topic)) = (&place, topic) {
+            self.topics.insert(channel.clone(), topic);
+        }
+        let log = self.log(&place);
+        log.last = last;
+        log.reads = reads.into_iter().collect();
+        for (name, count) in waiting {
+            self.user(&name, Stamp(0)).waiting += count;
+        }
     }
 
     /// A session of `user` begins, in the lobby.
@@ -96,37 +168,153 @@ impl Registry {
         id: SessionId,
         user: UserName,
         device: DeviceName,
+        resumes: bool,
         now: Stamp,
     ) -> Outcome {
-        let limits = &self.limits;
-        let entry = self.users.entry(user.clone()).or_insert_with(|| User {
+        let max = self.rules.limits.sessions_per_user_max;
+        let entry = self.user(&user, now);
+        if entry.sessions.len() >= max {
+            return Err(Refusal::TooManySessions { max });
+        }
+        entry.sessions.push(id);
+        entry.waiting = 0;
+        let channels = BTreeSet::new();
+        self.sessions.insert(id, Session { user, device, channels, cut: None, resumes });
+        self.join(id, ChannelName::lobby(), None, None, now)
+    }
+
+    /// A session ends; its person leaves the channels where this was the last one, at once or, where
+    /// the session was cut off, unless they are back within the resume window.
+    pub fn leave(
+        &mut self,
+        id: SessionId,
+        reason: Option<&str>,
+        cut: bool,
+        now: Stamp,
+    ) -> Vec<Effect> {
+        let window = self.rules.limits.resume_window_s;
+        let Some(session) = self.sessions.get_mut(&id) else { return Vec::new() };
+        let user = session.user.clone();
+        let mut effects = Vec::new();
+        let mut last = false;
+        if let Some(entry) = self.users.get_mut(&user) {
+            entry.sessions.retain(|other| *other != id);
+            last = entry.sessions.is_empty();
+        }
+        if cut && window > 0 {
+            session.cut = Some(now);
+        } else {
+            effects.extend(self.remove(id, reason, now));
+            if last {
+                // Who leaves for good does not linger by an earlier session that was cut.
+                let lingering = self.cut_sessions(|session| session.user == user);
+                for id in lingering {
+                    effects.extend(self.remove(id, reason, now));
+                }
+            }
+        }
+        if last {
+            let places = self.conversations(&user);
+            effects.push(Effect::Remember(Fact::Away(user, places)));
+        }
+        effects
+    }
+
+    /// Takes a session out of all its channels.
+    fn remove(&mut self, id: SessionId, reason: Option<&str>, now: Stamp) -> Vec<Effect> {
+        let channels = self.session(id).channels.clone();
+        let depart = |channel: &ChannelName| self.depart(id, channel, reason, now);
+        let effects = channels.iter().flat_map(depart).collect();
+        self.sessions.remove(&id);
+        effects
+    }
+
+    fn cut_sessions(&self, which: impl Fn(&Session) -> bool) -> Vec<SessionId> {
+        let cut = self.sessions.iter().filter(|(_, session)| session.cut.is_some());
+        let mut ids: Vec<_> = cut.filter(|(_, one)| which(one)).map(|(id, _)| *id).collect();
+        ids.sort_unstable();
+        ids
+    }
+
+    fn user(&mut self, name: &UserName, now: Stamp) -> &mut User {
+        let limits = &self.rules.limits;
+        self.users.entry(name.clone()).or_insert_with(|| User {
             sessions: Vec::new(),
             away: None,
             active: now,
             lines: Bucket::new(limits.lines_burst.into(), limits.lines_per_s, now),
             bytes: Bucket::new(limits.bytes_per_s * 10.0, limits.bytes_per_s, now),
             requests: Bucket::new(limits.requests_per_s * 10.0, limits.requests_per_s, now),
-        });
-        if entry.sessions.len() >= limits.sessions_per_user_max {
-            return Err(Refusal::TooManySessions { max: limits.sessions_per_user_max });
-        }
-        entry.sessions.push(id);
-        self.sessions.insert(id, Session { user, device, channels: BTreeSet::new() });
-        self.join(id, ChannelName::lobby(), None, now)
+            histories: Bucket::new(limits.histories_per_s * 10.0, limits.histories_per_s, now),
+            waiting: 0,
+        })
     }
 
-    /// A session ends; its person leaves the channels where this was the last one.
-    pub fn leave(&mut self, id: SessionId, reason: Option<&str>, now: Stamp) -> Vec<Effect> {
-        let Some(channels) = self.sessions.get(&id).map(|session| session.channels.clone()) else {
-            return Vec::new();
-        };
-        let effects =
-            channels.iter().flat_map(|channel| self.depart(id, channel, reason, now)).collect();
-        let session = self.sessions.remove(&id).expect("it was there a moment ago");
-        if let Some(user) = self.users.get_mut(&session.user) {
-            user.sessions.retain(|other| *other != id);
+    fn log(&mut self, place: &Place) -> &mut Log {
+        let rules = &self.rules;
+        self.logs.entry(place.clone()).or_insert_with(|| {
+            if let Some([one, other]) = place.people() {
+                for (name, partner) in [(one, other), (other, one)] {
+                    let partners = self.partners.entry(name.clone()).or_default();
+                    partners.insert(partner.clone());
+                }
+            }
+            let id = match (rules.retention)(place) {
+                Retention::Off => {
+                    self.logs_made += 1;
+                    LogId(rules.passing.0.wrapping_add(self.logs_made))
+                }
+                _ => rules.kept,
+            };
+            Log { id, last: Seq(0), reads: HashMap::new() }
+        })
+    }
+
+    /// A line was committed.
+    pub fn committed(&mut self, place: &Place, from: &UserName, seq: Seq) {
+        self.log(place).last = seq;
+        for person in place.people().into_iter().flatten() {
+            if person != from && self.sessions_of(person).is_empty() {
+                self.user(person, Stamp(0)).waiting += 1;
+            }
         }
-        effects
+    }
+
+    /// The newest seq of a place.
+    pub fn last(&self, place: &Place) -> Seq {
+        self.logs.get(place).map_or(Seq(0), |log| log.last)
+    }
+
+    /// The places that a session may read.
+    pub fn readable(&self, id: SessionId) -> Vec<Place> {
+        let Some(session) = self.sessions.get(&id) else { return Vec::new() };
+        let channels = session.channels.iter().cloned().map(Place::Channel);
+        channels.chain(self.conversations(&session.user)).collect()
+    }
+
+    fn conversations(&self, user: &UserName) -> Vec<Place> {
+        let partners = self.partners.get(user).into_iter().flatten();
+        partners.map(|partner| Place::private(user.clone(), partner.clone())).collect()
+    }
+
+    /// Where a session that has `mark` of a place begins to read it.
+    fn start(&mut self, place: &Place, mark: Option<Mark>) -> Start {
+        let (resume_max, first_max) =
+            (self.rules.limits.resume_lines_max, self.rules.limits.first_lines_max);
+        let log = self.log(place);
+        let known = mark.filter(|mark| mark.log == log.id && mark.seq <= log.last);
+        match known {
+            Some(mark) => {
+                Start { after: mark.seq, upto: log.last, lines_max: resume_max, fresh: false }
+            }
+            None => Start { after: Seq(0), upto: log.last, lines_max: first_max, fresh: true },
+        }
+    }
+
+    /// From now on, without anything of before.
+    fn start_now(&mut self, place: &Place) -> Start {
+        let last = self.log(place).last;
+        Start { after: last, upto: last, lines_max: 0, fresh: true }
     }
 
     /// What follows from a command of a session. `text_bytes` is the length of a line's text.
@@ -139,10 +327,14 @@ impl Registry {
     ) -> Outcome {
         self.pay(from, command, now)?;
         match command {
-            Command::Say { to, .. } => self.say(from, to, directory),
-            Command::Join { channel, reference } => {
+            Command::Say { to, text, kind, target, .. } => {
+                changes(*kind, *target, text)?;
+                self.say(from, to, directory)
+            }
+            Command::Resume { places } => Ok(self.resume(from, places, directory)),
+            Command::Join { channel, after, reference } => {
                 self.may_join(from, channel)?;
-                self.join(from, channel.clone(), reference.clone(), now)
+                self.join(from, channel.clone(), *after, reference.clone(), now)
             }
             Command::Part { channel, reference } => {
                 self.part(from, channel, reference.clone(), now)
@@ -159,12 +351,17 @@ impl Registry {
             Command::Topic { channel, text, reference } => {
                 self.topic(from, channel, text.as_deref(), reference.clone())
             }
+            Command::Read { places } => Ok(self.read(from, places, directory)),
             Command::Away { text } => {
                 self.user_of(from).away = text.clone();
                 Ok(Vec::new())
             }
+            Command::History { to, .. } => self.may_read(from, to, directory).map(|_| Vec::new()),
+            Command::Search { to: Some(to), .. } => {
+                self.may_read(from, to, directory).map(|_| Vec::new())
+            }
             // The shell answers these: they need what is on disk, or end the session.
-            Command::Whois { .. } | Command::Quit => Ok(Vec::new()),
+            Command::Search { .. } | Command::Whois { .. } | Command::Quit => Ok(Vec::new()),
             Command::Unknown => Err(Refusal::Unknown),
         }
     }
@@ -185,21 +382,45 @@ impl Registry {
         })
     }
 
-    /// Forgets channels that have been empty for long enough.
+    /// Forgets what has been over for long enough: sessions that were cut off, empty channels.
     pub fn sweep(&mut self, now: Stamp) -> Vec<Effect> {
-        let limit_ms = self.limits.channel_empty_s * 1000;
+        let window_ms = self.rules.limits.resume_window_s * 1000;
+        let over =
+            |session: &Session| session.cut.is_some_and(|since| now.ms_since(since) >= window_ms);
+        let mut effects = Vec::new();
+        for id in self.cut_sessions(over) {
+            effects.extend(self.remove(id, None, now));
+        }
+        let limit_ms = self.rules.limits.channel_empty_s * 1000;
         let over = |channel: &Channel| {
             channel.empty_since.is_some_and(|since| now.ms_since(since) >= limit_ms)
         };
         let gone = self.channels.iter().filter(|(name, channel)| !name.is_lobby() && over(channel));
         let gone: Vec<ChannelName> = gone.map(|(name, _)| name.clone()).collect();
-        for name in &gone {
-            self.channels.remove(name);
+        for name in gone {
+            self.channels.remove(&name);
+            let place = Place::Channel(name);
+            if (self.rules.retention)(&place) == Retention::Off {
+                self.logs.remove(&place);
+            }
+            effects.push(Effect::Forget(place));
         }
         self.users.retain(|_, user| {
-            !user.sessions.is_empty() || now.ms_since(user.active) < 10 * 60 * 1000
+            let idle = user.sessions.is_empty() && user.waiting == 0;
+            !idle || now.ms_since(user.active) < 10 * 60 * 1000
         });
-        gone.into_iter().map(|name| Effect::Forget(Place::Channel(name))).collect()
+        effects
+    }
+
+    /// Who is in a channel.
+    pub fn people_of(&self, channel: &ChannelName) -> Vec<UserName> {
+        let channel = self.channels.get(channel);
+        channel.map_or_else(Vec::new, |channel| channel.people.keys().cloned().collect())
+    }
+
+    /// How many people are connected.
+    pub fn people(&self) -> usize {
+        self.users.values().filter(|user| !user.sessions.is_empty()).count()
     }
 
     /// Channels with the people in them, in the order of their names.
@@ -219,15 +440,15 @@ impl Registry {
 
     /// Takes what a command costs from its person's buckets.
     fn pay(&mut self, from: SessionId, command: &Command, now: Stamp) -> Result<(), Refusal> {
-        let max_bytes = self.limits.text_bytes_max;
-        let topic_max = self.limits.topic_bytes_max;
+        let max_bytes = self.rules.limits.text_bytes_max;
+        let topic_max = self.rules.limits.topic_bytes_max;
         let user = self.user_of(from);
         let paid = match command {
-            Command::Say { text, .. } => {
+            Command::Say { text, kind, .. } => {
                 if text.len() > max_bytes {
                     return Err(Refusal::TooLong { bytes: text.len(), max_bytes });
                 }
-                if text.trim().is_empty() {
+                if text.trim().is_empty() && *kind != Kind::Delete {
                     return Err(Refusal::Empty);
                 }
                 user.active = now;
@@ -239,6 +460,8 @@ impl Registry {
             {
                 return Err(Refusal::TooLong { bytes: text.len(), max_bytes: topic_max });
             }
+            Command::Search { text, .. } if text.trim().is_empty() => return Err(Refusal::Empty),
+            Command::History { .. } | Command::Search { .. } => user.histories.take(1.0, now),
             Command::Quit => Ok(()),
             _ => user.requests.take(1.0, now),
         };
@@ -246,33 +469,125 @@ impl Registry {
     }
 
     fn say(&mut self, from: SessionId, to: &Target, directory: Directory) -> Outcome {
+        let place = self.may_read(from, to, directory)?;
+        let Some([one, other]) = place.people() else { return Ok(vec![Effect::Line(place)]) };
+        let sender = self.session(from).user.clone();
+        let name = if *one == sender { other.clone() } else { one.clone() };
+        let mut readers = self.sessions_of(&name).to_vec();
+        if readers.is_empty() {
+            if (self.rules.retention)(&place) == Retention::Off {
+                return Err(Refusal::NotHere(name));
+            }
+            let max = self.rules.limits.mailbox_lines_max;
+            if self.users.get(&name).is_some_and(|user| user.waiting >= max) {
+                return Err(Refusal::MailboxFull(name, max));
+            }
+        }
+        if name != sender {
+            readers.extend_from_slice(self.sessions_of(&sender));
+        }
+        let start = self.start_now(&place);
+        Ok(vec![Effect::Follow(place.clone(), readers, start), Effect::Line(place)])
+    }
+
+    /// The place that a session means, if it may read it: a channel that it is in, or a private
+    /// conversation of its person.
+    pub fn may_read(
+        &self,
+        from: SessionId,
+        to: &Target,
+        directory: Directory,
+    ) -> Result<Place, Refusal> {
         match to {
             Target::Channel(channel) if self.is_member(from, channel) => {
-                Ok(vec![Effect::Line(Place::Channel(channel.clone()))])
+                Ok(Place::Channel(channel.clone()))
             }
             Target::Channel(channel) => Err(Refusal::NotMember(channel.clone())),
             Target::User(name) => {
-                let name = directory(name).ok_or_else(|| Refusal::NoSuchUser(name.clone()))?;
-                let sender = self.session(from).user.clone();
-                let mut readers = self.sessions_of(&name).to_vec();
-                if readers.is_empty() {
-                    return Err(Refusal::NotHere(name));
-                }
-                if name != sender {
-                    readers.extend_from_slice(self.sessions_of(&sender));
-                }
-                let place = Place::private(sender, name);
-                Ok(vec![Effect::Follow(place.clone(), readers), Effect::Line(place)])
+                let user = &self.session(from).user;
+                let known = || {
+                    // Who is no longer registered has still said what they said.
+                    let partners = self.partners.get(user);
+                    partners.and_then(|names| names.get(name)).cloned()
+                };
+                let name = directory(name).or_else(known);
+                let name = name.ok_or_else(|| match to {
+                    Target::User(name) => Refusal::NoSuchUser(name.clone()),
+                    Target::Channel(channel) => Refusal::NotMember(channel.clone()),
+                })?;
+                Ok(Place::private(user.clone(), name))
             }
         }
     }
 
+    /// The lobby and all private conversations are read from where the client has them.
+    fn resume(
+        &mut self,
+        from: SessionId,
+        places: &[Position],
+        directory: Directory,
+    ) -> Vec<Effect> {
+        let user = self.session(from).user.clone();
+        if !std::mem::take(&mut self.sessions.get_mut(&from).expect("it asks").resumes) {
+            return Vec::new();
+        }
+        let mut marks = HashMap::new();
+        for position in places {
+            if let Ok(place) = self.may_read(from, &position.to, directory) {
+                marks.insert(place, position.mark);
+            }
+        }
+        let lobby = Place::Channel(ChannelName::lobby());
+        let mut effects = Vec::new();
+        let mut infos = Vec::new();
+        for place in std::iter::once(lobby).chain(self.conversations(&user)) {
+            let mark = marks.get(&place).copied();
+            infos.push(self.place_info(&user, &place));
+            let start = self.start(&place, mark);
+            effects.push(Effect::Follow(place, vec![from], start));
+        }
+        // A record holds some hundred of them.
+        let tell = |infos: &[PlaceInfo]| Effect::Answer(Event::Places { places: infos.to_vec() });
+        infos.chunks(50).map(tell).chain(effects).collect()
+    }
+
+    fn place_info(&mut self, user: &UserName, place: &Place) -> PlaceInfo {
+        let retention = (self.rules.retention)(place);
+        let log = self.log(place);
+        let read = log.reads.get(user).copied().unwrap_or_default();
+        PlaceInfo { to: place.as_seen_by(user), log: log.id, last: log.last, read, retention }
+    }
+
+    /// A person has read: remembered, and told to their other sessions.
+    fn read(&mut self, from: SessionId, places: &[ReadMark], directory: Directory) -> Vec<Effect> {
+        let user = self.session(from).user.clone();
+        let mut others = self.sessions_of(&user).to_vec();
+        others.retain(|id| *id != from);
+        let mut effects = Vec::new();
+        for ReadMark { to, seq } in places {
+            let Ok(place) = self.may_read(from, to, directory) else { continue };
+            let log = self.log(&place);
+            let seq = (*seq).min(log.last);
+            let read = log.reads.entry(user.clone()).or_default();
+            if seq <= *read {
+                continue;
+            }
+            *read = seq;
+            let to = place.as_seen_by(&user);
+            if !others.is_empty() {
+                effects.push(Effect::Tell(others.clone(), Event::Read { to, seq }));
+            }
+            effects.push(Effect::Remember(Fact::Read(user.clone(), place, seq)));
+        }
+        effects
+    }
+
     fn may_join(&self, from: SessionId, channel: &ChannelName) -> Result<(), Refusal> {
-        let max = self.limits.channels_per_session_max;
+        let max = self.rules.limits.channels_per_session_max;
         if !self.is_member(from, channel) && self.session(from).channels.len() >= max {
             return Err(Refusal::TooManyChannels { max });
         }
-        let full = self.channels.len() >= self.limits.channels_max;
+        let full = self.channels.len() >= self.rules.limits.channels_max;
         if full && !self.channels.contains_key(channel) {
             return Err(Refusal::ServerFull);
         }
@@ -283,27 +598,40 @@ impl Registry {
         &mut self,
         from: SessionId,
         name: ChannelName,
+        after: Option<Mark>,
         reference: Option<String>,
         now: Stamp,
     ) -> Outcome {
         let session = self.sessions.get_mut(&from).expect("the hub knows its sessions");
         let (who, new) = (session.user.clone(), session.channels.insert(name.clone()));
+        let resumes = session.resumes;
         let channel = self.channels.entry(name.clone()).or_default();
         channel.empty_since = None;
         let seat = channel.people.entry(who.clone()).or_insert((0, now));
         seat.0 += usize::from(new);
         let first = new && seat.0 == 1;
         let here = channel.people.len();
-        let (people, topic) = (channel.people.keys().cloned().collect(), channel.topic.clone());
+        let people = channel.people.keys().cloned().collect();
         let mut effects = Vec::new();
-        if first && here <= self.limits.announce_people_max {
-            let event = Event::Joined { to: name.clone(), who, here };
+        if first && here <= self.rules.limits.announce_people_max {
+            let event = Event::Joined { to: name.clone(), who: who.clone(), here };
             effects.push(Effect::Notice(name.clone(), event));
         }
-        let entered = Event::Entered { channel: name.clone(), people, topic, reference };
+        let place = Place::Channel(name.clone());
+        let PlaceInfo { log, last, read, retention, .. } = self.place_info(&who, &place);
+        let topic = self.topics.get(&name).cloned();
+        let lobby = name.is_lobby();
+        let entered =
+            Event::Entered { channel: name, log, last, read, retention, people, topic, reference };
         effects.push(Effect::Answer(entered));
-        if new {
-            effects.push(Effect::Follow(Place::Channel(name), vec![from]));
+        // Who resumes says what it has of the lobby once it is in.
+        if new && !(lobby && resumes) {
+            let start = match after {
+                Some(_) => self.start(&place, after),
+                None if lobby => self.start_now(&place),
+                None => self.start(&place, None),
+            };
+            effects.push(Effect::Follow(place, vec![from], start));
         }
         Ok(effects)
     }
@@ -321,7 +649,14 @@ impl Registry {
         if !self.is_member(from, channel) {
             return Err(Refusal::NotMember(channel.clone()));
         }
-        let mut effects = self.depart(from, channel, None, now);
+        let user = self.session(from).user.clone();
+        let lingers =
+            |session: &Session| session.user == user && session.channels.contains(channel);
+        let mut effects = Vec::new();
+        for id in self.cut_sessions(lingers) {
+            effects.extend(self.depart(id, channel, None, now));
+        }
+        effects.extend(self.depart(from, channel, None, now));
         effects.push(Effect::Answer(Event::Parted { channel: channel.clone(), reference }));
         Ok(effects)
     }
@@ -350,7 +685,7 @@ impl Registry {
         let here = channel.people.len();
         if here == 0 {
             channel.empty_since = Some(now);
-        } else if here_before <= self.limits.announce_people_max {
+        } else if here_before <= self.rules.limits.announce_people_max {
             let reason = reason.map(str::to_owned);
             let event = Event::Left { to: name.clone(), who, here, after_ms, reason };
             effects.push(Effect::Notice(name.clone(), event));
@@ -368,16 +703,23 @@ impl Registry {
         if !self.is_member(from, name) {
             return Err(Refusal::NotMember(name.clone()));
         }
-        let channel = self.channels.get_mut(name).expect("members keep a channel alive");
+        let place = Place::Channel(name.clone());
+        let retention = (self.rules.retention)(&place);
+        let to = name.clone();
         let Some(text) = text else {
-            let (to, text) = (name.clone(), channel.topic.clone());
-            return Ok(vec![Effect::Answer(Event::Topic { to, who: None, text, reference })]);
+            let text = self.topics.get(name).cloned();
+            let topic = Event::Topic { to, who: None, text, retention, reference };
+            return Ok(vec![Effect::Answer(topic)]);
         };
-        channel.topic = Some(text.to_owned()).filter(|text| !text.trim().is_empty());
-        let (to, text) = (name.clone(), channel.topic.clone());
+        let text = Some(text.to_owned()).filter(|text| !text.trim().is_empty());
+        match &text {
+            Some(text) => self.topics.insert(name.clone(), text.clone()),
+            None => self.topics.remove(name),
+        };
+        let fact = Fact::Topic(name.clone(), text.clone());
         let who = Some(self.session(from).user.clone());
-        let event = Event::Topic { to, who, text, reference: None };
-        Ok(vec![Effect::Notice(name.clone(), event)])
+        let event = Event::Topic { to, who, text, retention, reference: None };
+        Ok(vec![Effect::Notice(name.clone(), event), Effect::Remember(fact)])
     }
 
     fn channels_for(&self, asker: SessionId) -> Vec<ChannelInfo> {
@@ -385,7 +727,7 @@ impl Registry {
             channel: name.clone(),
             here: channel.people.len(),
             member: self.is_member(asker, name),
-            topic: channel.topic.clone(),
+            topic: self.topics.get(name).cloned(),
         };
         self.channels.iter().map(row).collect()
     }
@@ -406,6 +748,15 @@ impl Registry {
         let session = self.sessions.get(&id).expect("the hub knows its sessions");
         self.users.get_mut(&session.user).expect("a session has its user")
     }
+}
+
+/// A change names a line, and nothing else does; only a deletion has no text.
+fn changes(kind: Kind, target: Option<Seq>, text: &str) -> Result<(), Refusal> {
+    let change = matches!(kind, Kind::Edit | Kind::Delete);
+    if change != target.is_some() || (kind == Kind::Delete) != text.is_empty() {
+        return Err(Refusal::BadChange);
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -8,14 +8,19 @@ struct Chat {
 impl Chat {
     fn new() -> Self {
         let limits = Limits { lines_burst: 1000, ..Limits::default() };
-        Chat { registry: Registry::new(limits), next: 0 }
+        let retention = Box::new(|place: &Place| match place {
+            Place::Channel(channel) if channel.to_string() == "#passing" => Retention::Off,
+            _ => Retention::Forever,
+        });
+        let rules = Rules { limits, retention, kept: LogId(1), passing: LogId(100) };
+        Chat { registry: Registry::new(rules), next: 0 }
     }
 
     fn enters(&mut self, name: &str) -> SessionId {
         self.next += 1;
         let id = SessionId(self.next);
         let device = "main".parse().unwrap();
-        self.registry.enter(id, name.parse().unwrap(), device, Stamp(0)).unwrap();
+        self.registry.enter(id, name.parse().unwrap(), device, false, Stamp(0)).unwrap();
         id
     }
 
@@ -28,12 +33,16 @@ impl Chat {
     }
 
     fn joins(&mut self, id: SessionId, channel: &str) -> Outcome {
-        self.does(id, Command::Join { channel: channel.parse().unwrap(), reference: None })
+        self.does(
+            id,
+            Command::Join { channel: channel.parse().unwrap(), after: None, reference: None },
+        )
     }
 
     fn says(&mut self, id: SessionId, to: &str, text: &str) -> Outcome {
         let (to, id_) = (to.parse().unwrap(), crate::chat::MsgId([1; 16]));
-        let command = Command::Say { to, id: id_, text: text.into(), kind: crate::chat::Kind::Say };
+        let kind = Kind::Say;
+        let command = Command::Say { to, id: id_, text: text.into(), kind, target: None };
         self.does(id, command)
     }
 }
@@ -50,9 +59,9 @@ fn a_second_device_neither_joins_nor_leaves_for_the_others() {
     assert_eq!(notices(&chat.joins(laptop, "#tea").unwrap()), 1);
     assert_eq!(notices(&chat.joins(phone, "#tea").unwrap()), 0);
     chat.enters("bob");
-    let effects = chat.registry.leave(laptop, None, Stamp(5));
+    let effects = chat.registry.leave(laptop, None, false, Stamp(5));
     assert_eq!(notices(&effects), 0);
-    let effects = chat.registry.leave(phone, None, Stamp(5));
+    let effects = chat.registry.leave(phone, None, false, Stamp(5));
     assert_eq!(notices(&effects), 1, "the lobby hears it; #tea is empty");
 }
 
@@ -74,9 +83,8 @@ fn a_private_line_reaches_all_devices_of_both() {
     let effects = chat.says(bob, "@Alice", "psst").unwrap();
     let place = Place::private("bob".parse().unwrap(), "alice".parse().unwrap());
     let readers = vec![alice, phone, bob];
-    assert_eq!(effects, vec![Effect::Follow(place.clone(), readers), Effect::Line(place)]);
-    let absent = chat.says(bob, "@carol", "psst");
-    assert_eq!(absent, Err(Refusal::NotHere("carol".parse().unwrap())));
+    let start = Start { after: Seq(0), upto: Seq(0), lines_max: 0, fresh: true };
+    assert_eq!(effects, vec![Effect::Follow(place.clone(), readers, start), Effect::Line(place)]);
     let nobody = chat.says(bob, "@dave", "psst");
     assert_eq!(nobody, Err(Refusal::NoSuchUser("dave".parse().unwrap())));
 }
@@ -96,8 +104,8 @@ fn an_empty_channel_is_forgotten_after_a_minute_and_not_before() {
 #[test]
 fn limits_refuse_and_change_nothing() {
     let mut chat = Chat::new();
-    chat.registry.limits.channels_per_session_max = 2;
-    chat.registry.limits.sessions_per_user_max = 1;
+    chat.registry.rules.limits.channels_per_session_max = 2;
+    chat.registry.rules.limits.sessions_per_user_max = 1;
     let alice = chat.enters("alice");
     chat.joins(alice, "#one").unwrap();
     assert_eq!(chat.joins(alice, "#two"), Err(Refusal::TooManyChannels { max: 2 }));
@@ -106,6 +114,7 @@ fn limits_refuse_and_change_nothing() {
         SessionId(99),
         "alice".parse().unwrap(),
         "phone".parse().unwrap(),
+        false,
         Stamp(0),
     );
     assert_eq!(again, Err(Refusal::TooManySessions { max: 1 }));
@@ -118,13 +127,155 @@ fn limits_refuse_and_change_nothing() {
 #[test]
 fn a_crowd_is_not_told_who_comes_and_goes() {
     let mut chat = Chat::new();
-    chat.registry.limits.announce_people_max = 2;
+    chat.registry.rules.limits.announce_people_max = 2;
     chat.enters("alice");
     let bob = chat.enters("bob");
     let id = SessionId(50);
     let entered =
-        chat.registry.enter(id, "carol".parse().unwrap(), "main".parse().unwrap(), Stamp(0));
+        chat.registry.enter(id, "carol".parse().unwrap(), "main".parse().unwrap(), false, Stamp(0));
     assert_eq!(notices(&entered.unwrap()), 0);
-    assert_eq!(notices(&chat.registry.leave(id, None, Stamp(1))), 0);
-    assert_eq!(notices(&chat.registry.leave(bob, None, Stamp(1))), 1);
+    assert_eq!(notices(&chat.registry.leave(id, None, false, Stamp(1))), 0);
+    assert_eq!(notices(&chat.registry.leave(bob, None, false, Stamp(1))), 1);
+}
+
+fn told(effects: &[Effect]) -> Vec<&Event> {
+    let answer = |effect: &'_ Effect| matches!(effect, Effect::Answer(_));
+    let answers = effects.iter().filter(|effect| answer(effect));
+    answers
+        .map(|effect| if let Effect::Answer(event) = effect { event } else { unreachable!() })
+        .collect()
+}
+
+fn starts(effects: &[Effect]) -> Vec<(String, Start)> {
+    let start = |effect: &Effect| match effect {
+        Effect::Follow(place, _, start) => Some((place.to_string(), *start)),
+        _ => None,
+    };
+    effects.iter().filter_map(start).collect()
+}
+
+#[test]
+fn a_cut_that_is_short_is_neither_a_leave_nor_a_join() {
+    let mut chat = Chat::new();
+    let (alice, bob) = (chat.enters("alice"), chat.enters("bob"));
+    chat.joins(alice, "#tea").unwrap();
+    chat.joins(bob, "#tea").unwrap();
+    let effects = chat.registry.leave(alice, None, true, Stamp(1_000));
+    assert_eq!(notices(&effects), 0);
+    assert_eq!(notices(&chat.registry.sweep(Stamp(30_999))), 0);
+    let again = chat.enters("alice");
+    assert_eq!(notices(&chat.joins(again, "#tea").unwrap()), 0);
+    assert_eq!(notices(&chat.registry.sweep(Stamp(31_000))), 0, "they are back");
+    chat.registry.leave(again, None, true, Stamp(40_000));
+    assert_eq!(notices(&chat.registry.sweep(Stamp(70_000))), 2, "they are not");
+}
+
+#[test]
+fn who_leaves_for_good_does_not_linger_by_an_earlier_cut() {
+    let mut chat = Chat::new();
+    let alice = chat.enters("alice");
+    chat.enters("bob");
+    chat.registry.leave(alice, None, true, Stamp(1));
+    let again = chat.enters("alice");
+    assert_eq!(notices(&chat.registry.leave(again, None, false, Stamp(2))), 1);
+}
+
+#[test]
+fn private_lines_wait_for_who_is_away_until_the_mailbox_is_full() {
+    let mut chat = Chat::new();
+    chat.registry.rules.limits.mailbox_lines_max = 2;
+    let alice = chat.enters("alice");
+    let (sender, carol): (UserName, UserName) =
+        ("alice".parse().unwrap(), "carol".parse().unwrap());
+    let place = Place::private(sender.clone(), carol.clone());
+    for seq in 1..=2 {
+        assert!(chat.says(alice, "@carol", "psst").is_ok());
+        chat.registry.committed(&place, &sender, Seq(seq));
+    }
+    assert_eq!(chat.says(alice, "@carol", "psst"), Err(Refusal::MailboxFull(carol, 2)));
+    chat.enters("carol");
+    assert!(chat.says(alice, "@carol", "psst").is_ok());
+}
+
+#[test]
+fn each_place_is_taken_up_where_it_was_left() {
+    let mut chat = Chat::new();
+    let (alice, bob): (UserName, UserName) = ("alice".parse().unwrap(), "bob".parse().unwrap());
+    let lobby = Place::Channel(ChannelName::lobby());
+    let private = Place::private(alice.clone(), bob.clone());
+    chat.registry.remember(lobby.clone(), Seq(40), None, vec![(alice.clone(), Seq(30))], vec![]);
+    chat.registry.remember(private, Seq(7), None, vec![], vec![]);
+    let id = SessionId(70);
+    let device: DeviceName = "main".parse().unwrap();
+    let entered = chat.registry.enter(id, alice, device, true, Stamp(0)).unwrap();
+    assert_eq!(starts(&entered), [], "first it says what it has");
+    let mark = |to: &str, log, seq| Position {
+        to: to.parse().unwrap(),
+        mark: Mark { log: LogId(log), seq: Seq(seq) },
+    };
+    let places = vec![mark("#lobby", 1, 35), mark("@bob", 99, 5)];
+    let resumed = chat.does(id, Command::Resume { places }).unwrap();
+    let [Event::Places { places }] = told(&resumed)[..] else { panic!() };
+    assert_eq!((places[0].read, places[0].last), (Seq(30), Seq(40)));
+    let known = Start { after: Seq(35), upto: Seq(40), lines_max: 500, fresh: false };
+    let fresh = Start { after: Seq(0), upto: Seq(7), lines_max: 100, fresh: true };
+    let wanted = [("#lobby".to_owned(), known), ("@alice@bob".to_owned(), fresh)];
+    assert_eq!(starts(&resumed), wanted, "another log's mark says nothing");
+    let again = chat.does(id, Command::Resume { places: vec![] }).unwrap();
+    assert_eq!(again, [], "once is enough");
+}
+
+#[test]
+fn reading_is_told_to_the_other_devices_and_never_goes_back() {
+    let mut chat = Chat::new();
+    let (laptop, phone) = (chat.enters("alice"), chat.enters("alice"));
+    let lobby = Place::Channel(ChannelName::lobby());
+    chat.registry.committed(&lobby, &"bob".parse().unwrap(), Seq(5));
+    let mut reads = |seq| {
+        let places = vec![ReadMark { to: "#lobby".parse().unwrap(), seq: Seq(seq) }];
+        chat.does(laptop, Command::Read { places }).unwrap()
+    };
+    let effects = reads(99);
+    let event = Event::Read { to: "#lobby".parse().unwrap(), seq: Seq(5) };
+    assert_eq!(effects[0], Effect::Tell(vec![phone], event), "no further than there is");
+    assert!(matches!(effects[1], Effect::Remember(Fact::Read(..))));
+    assert_eq!(reads(3), []);
+}
+
+#[test]
+fn a_passing_channel_begins_anew_once_it_is_forgotten() {
+    let mut chat = Chat::new();
+    let alice = chat.enters("alice");
+    let log = |effects: &[Effect]| match told(effects)[0] {
+        Event::Entered { log, retention, .. } => (*log, *retention),
+        other => panic!("{other:?}"),
+    };
+    let first = log(&chat.joins(alice, "#passing").unwrap());
+    assert_eq!(first.1, Retention::Off);
+    let part = Command::Part { channel: "#passing".parse().unwrap(), reference: None };
+    chat.does(alice, part).unwrap();
+    chat.registry.sweep(Stamp(100_000));
+    assert_ne!(log(&chat.joins(alice, "#passing").unwrap()).0, first.0);
+    assert_eq!(log(&chat.joins(alice, "#tea").unwrap()).0, LogId(1));
+}
+
+#[test]
+fn a_change_names_a_line_and_nothing_else_does() {
+    let mut chat = Chat::new();
+    let alice = chat.enters("alice");
+    let mut says = |kind, target: Option<u64>, text: &str| {
+        let (to, id) = ("#lobby".parse().unwrap(), crate::chat::MsgId([1; 16]));
+        let target = target.map(Seq);
+        chat.does(alice, Command::Say { to, id, text: text.into(), kind, target })
+    };
+    assert!(says(Kind::Edit, Some(1), "better").is_ok());
+    assert!(says(Kind::Delete, Some(1), "").is_ok());
+    for (kind, target, text) in [
+        (Kind::Edit, None, "better"),
+        (Kind::Delete, None, ""),
+        (Kind::Delete, Some(1), "text"),
+        (Kind::Say, Some(1), "text"),
+    ] {
+        assert_eq!(says(kind, target, text), Err(Refusal::BadChange));
+    }
 }

@@ -1,6 +1,7 @@
 //! The command line: names every job and decides nothing.
 
 mod key;
+mod ledger;
 mod report;
 mod serve;
 mod users;
@@ -59,6 +60,37 @@ enum Job {
         /// The answer as one line of JSON
         #[arg(long)]
         json: bool,
+        /// With retention: count what would be removed
+        #[arg(long, conflicts_with = "now")]
+        dry_run: bool,
+        /// With retention: remove what is too old now
+        #[arg(long)]
+        now: bool,
+    },
+    /// Copy the stored lines to a new file, while the server runs or not
+    Backup {
+        file: PathBuf,
+        #[command(flatten)]
+        home: HomeArgs,
+        #[arg(long)]
+        json: bool,
+    },
+    /// Put a backup in the place of the stored lines; the server must not run
+    Restore {
+        file: PathBuf,
+        #[command(flatten)]
+        home: HomeArgs,
+        #[arg(long)]
+        json: bool,
+    },
+    /// Check that the stored lines are sound
+    Verify {
+        /// This file instead of the home's
+        file: Option<PathBuf>,
+        #[command(flatten)]
+        home: HomeArgs,
+        #[arg(long)]
+        json: bool,
     },
     /// Print completions for a shell
     Completions { shell: clap_complete::Shell },
@@ -89,7 +121,14 @@ pub fn run() -> ExitCode {
         Job::Users(job) => users::run(job),
         Job::Keygen => key::generate(),
         Job::Key(job) => key::run(job),
-        Job::Ctl { words, home, json } => ctl::request(&home.open(), &words, json),
+        Job::Ctl { mut words, home, json, dry_run, now } => {
+            words.extend(dry_run.then(|| "dry-run".to_owned()));
+            words.extend(now.then(|| "now".to_owned()));
+            ctl::request(&home.open(), &words, json)
+        }
+        Job::Backup { file, home, json } => ledger::backup(&home.open(), &file, json),
+        Job::Restore { file, home, json } => ledger::restore(&home.open(), &file, json),
+        Job::Verify { file, home, json } => ledger::verify(&home.open(), file.as_deref(), json),
         Job::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "pychat", &mut std::io::stdout());
             Ok(ExitCode::SUCCESS)

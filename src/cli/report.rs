@@ -4,6 +4,8 @@ use std::process::ExitCode;
 
 use crate::config::ConfigError;
 use crate::keyring::FileError;
+use crate::keyring::LockError;
+use crate::ledger::LedgerError;
 use crate::net::listener::ListenError;
 
 /// Prints an error with its advice and gives the exit code for its kind.
@@ -34,6 +36,21 @@ fn advice(error: &anyhow::Error) -> (Option<String>, u8) {
                 _ => None,
             };
             return (hint, 3);
+        }
+        if let Some(error) = cause.downcast_ref::<LedgerError>() {
+            let hint = match error {
+                LedgerError::Newer { .. } | LedgerError::Poisoned { .. } => None,
+                LedgerError::Damaged { .. } | LedgerError::Sqlite { .. } => {
+                    Some("pychat verify says more; pychat restore FILE brings a backup back".into())
+                }
+                LedgerError::InDoubt { .. } | LedgerError::Io { .. } => {
+                    Some("look at the disk: space, permissions, cables".to_owned())
+                }
+            };
+            return (hint, 3);
+        }
+        if let Some(LockError::Taken { .. }) = cause.downcast_ref::<LockError>() {
+            return (Some("one server at a time has a home: --home names another".into()), 3);
         }
         if let Some(error) = cause.downcast_ref::<ListenError>() {
             let hint = match error.error.kind() {

@@ -56,6 +56,9 @@ pub enum Job {
         /// Only this device's key
         #[arg(long)]
         device: Option<DeviceName>,
+        /// Also take the texts of all their stored lines away, for good
+        #[arg(long, conflicts_with = "device")]
+        erase: bool,
         #[command(flatten)]
         home: HomeArgs,
     },
@@ -77,9 +80,18 @@ pub fn run(job: Job) -> anyhow::Result<ExitCode> {
         }
         Job::List { home, json } => list(&home.open().users_dir(), json)?,
         Job::Show { name, home, json } => show(&home.open().users_dir(), &name, json)?,
-        Job::Remove { name, device, home } => {
-            for path in keyring::remove(&home.open().users_dir(), &name, device.as_ref())? {
-                eprintln!("removed {}", path.display());
+        Job::Remove { name, device, erase, home } => {
+            let home = home.open();
+            let (users, _) = read_users(&home.users_dir())?;
+            let name = users.find(&name).cloned().unwrap_or(name);
+            match keyring::remove(&home.users_dir(), &name, device.as_ref()) {
+                Ok(paths) => paths.iter().for_each(|path| eprintln!("removed {}", path.display())),
+                // Who was removed before may be erased later.
+                Err(error) if !erase => return Err(error.into()),
+                Err(error) => eprintln!("{error}"),
+            }
+            if erase {
+                super::ledger::erase(&home, &name)?;
             }
         }
     }

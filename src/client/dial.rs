@@ -27,26 +27,28 @@ type Writer = Arc<Mutex<Option<TunnelWriter>>>;
 /// Makes connections, one after the other.
 pub struct Dialer {
     contact: Arc<Contact>,
+    /// Whether the client takes up each place where it was left.
+    resumes: bool,
     writer: Writer,
     happen: Sender<Happening>,
 }
 
 impl Dialer {
-    pub fn new(contact: Contact, happen: Sender<Happening>) -> Self {
-        Dialer { contact: Arc::new(contact), writer: Writer::default(), happen }
+    pub fn new(contact: Contact, resumes: bool, happen: Sender<Happening>) -> Self {
+        Dialer { contact: Arc::new(contact), resumes, writer: Writer::default(), happen }
     }
 
     /// Connects after a while; what comes of it happens to the model.
     pub fn dial(&mut self, after_ms: u64) {
         let (contact, writer) = (Arc::clone(&self.contact), Arc::clone(&self.writer));
-        let happen = self.happen.clone();
+        let (happen, resumes) = (self.happen.clone(), self.resumes);
         let job = move || {
             if after_ms > 0 {
                 thread::sleep(Duration::from_millis(after_ms));
                 let _ = happen.send(Happening::Wake);
                 return;
             }
-            let loss = match connect(&contact) {
+            let loss = match connect(&contact, resumes) {
                 Ok((tunnel, first)) => live(tunnel, first, &writer, &happen),
                 Err(error) => why(error),
             };
@@ -78,10 +80,10 @@ impl Dialer {
 }
 
 /// A connection that has its login, and the server's first words.
-fn connect(contact: &Contact) -> Result<(Tunnel, Vec<Event>), DialError> {
+fn connect(contact: &Contact, resumes: bool) -> Result<(Tunnel, Vec<Event>), DialError> {
     let server = server_key(contact)?;
     if let Some(next) = &contact.next {
-        let (tunnel, first) = log_in(contact, next, &server)?;
+        let (tunnel, first) = log_in(contact, next, &server, resumes)?;
         let admitted = first.iter().any(|event| matches!(event, Event::Welcome { .. }));
         if admitted {
             if let Err(error) = contact.vault.promote_next(next) {
@@ -90,7 +92,7 @@ fn connect(contact: &Contact) -> Result<(Tunnel, Vec<Event>), DialError> {
             return Ok((tunnel, first));
         }
     }
-    log_in(contact, &contact.identity, &server)
+    log_in(contact, &contact.identity, &server, resumes)
 }
 
 /// Dials and waits for the first events: they say whether the key is admitted.
@@ -98,13 +100,14 @@ fn log_in(
     contact: &Contact,
     identity: &Identity,
     server: &PublicKey,
+    resumes: bool,
 ) -> Result<(Tunnel, Vec<Event>), DialError> {
     let login = Login {
         name: contact.name.clone(),
         device: None,
         version: env!("CARGO_PKG_VERSION").to_owned(),
         major: 1,
-        features: Vec::new(),
+        features: if resumes { vec!["resume".to_owned()] } else { Vec::new() },
     };
     let at = &contact.server;
     let mut tunnel = dial(&at.host, at.port, identity, server, &login, PATIENCE)?;

@@ -4,14 +4,18 @@ mod contact;
 mod dial;
 mod faces;
 mod input;
+mod journal;
 pub mod model;
+mod outbox;
+mod places;
 pub mod slash;
 pub mod vault;
 
 use std::collections::BTreeSet;
 use std::io::IsTerminal;
 use std::process::ExitCode;
-use std::sync::mpsc;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::{Duration, Instant};
 
 use crate::chat::{ChannelName, Target, UserName};
 use contact::Contact;
@@ -19,7 +23,10 @@ use dial::Dialer;
 use faces::Face;
 use faces::json::Json;
 use faces::plain::Plain;
+use journal::{Journal, Left};
 use model::{Action, Happening, Model, Show, Use};
+use outbox::Outbox;
+use places::Places;
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -94,7 +101,7 @@ fn start(args: &Args) -> Result<u8, Fault> {
     let target = target(&args.to)?;
     let channels = channels(args, &target)?;
     let contact = Contact::prepare(args.server.as_deref(), args.name.clone())?;
-    let usage = if args.send.is_some() { Use::Once } else { Use::Live };
+    let live = args.send.is_none() && args.tail.is_none();
     let (happen, happenings) = mpsc::channel();
     let interrupted = happen.clone();
     // Without it Ctrl-C ends the program all the same.
@@ -103,6 +110,9 @@ fn start(args: &Args) -> Result<u8, Fault> {
     });
     let interactive = !args.json && args.tail.is_none() && args.send.is_none();
     let terminal = interactive && std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
+    let usage = Use { once: args.send.is_some(), resumes: live, reads: live && !args.json };
+    let journal = if live { journal(&contact) } else { None };
+    let (journal, left) = journal.map_or((None, Left::default()), |(one, left)| (Some(one), left));
     let mut print = faces::plain::stdout();
     match (&args.send, args.tail) {
         (Some(text), _) => input::lines_to_send(text, happen.clone()),
@@ -111,48 +121,109 @@ fn start(args: &Args) -> Result<u8, Fault> {
         (None, None) if terminal => print = input::editor(happen.clone(), print),
         (None, None) => input::lines(happen.clone()),
     }
-    let mut face: Box<dyn Face> = match args.json {
+    let face: Box<dyn Face> = match args.json {
         true => Box::new(Json::new(contact.fingerprint().to_string())),
         false if args.send.is_some() => Box::new(faces::Mute),
         false => Box::new(Plain::new(print, terminal)),
     };
     contact.announce();
-    let dialer = Dialer::new(contact, happen);
-    let model = Model::new(usage, target, channels);
-    Ok(attend(model, dialer, &happenings, &mut *face, args.tail.filter(|lines| *lines > 0)))
+    let dialer = Dialer::new(contact, live, happen);
+    let (outbox, places) = (Outbox::of(left.outbox), Places::of(left.positions));
+    let model = Model::new(usage, target, channels, outbox, places);
+    let lines_left = args.tail.filter(|lines| *lines > 0);
+    let shell = Shell { model, dialer, face, journal, lines_left };
+    Ok(shell.attend(&happenings))
 }
 
-/// The client's life: what happens goes into the model, what is to be done comes out of it.
-fn attend(
-    mut model: Model,
-    mut dialer: Dialer,
-    happenings: &mpsc::Receiver<Happening>,
-    face: &mut dyn Face,
-    mut lines_left: Option<u64>,
-) -> u8 {
-    face.show(&Show::State(model::State::Connecting));
-    dialer.dial(0);
-    for happening in happenings {
-        for action in model.update(happening, rand::random()) {
+/// What is kept of the talk with this server, unless another client of this person has it.
+fn journal(contact: &Contact) -> Option<(Journal, Left)> {
+    match Journal::open(&contact.vault.journal_stem(contact.fingerprint())) {
+        Ok(Some(opened)) => Some(opened),
+        Ok(None) => {
+            eprintln!("note: another client runs: lines typed here while offline are not kept");
+            None
+        }
+        Err(error) => {
+            eprintln!("error: lines typed while offline cannot be kept: {error}");
+            None
+        }
+    }
+}
+
+/// Things that happen in a row are kept and told once.
+const TICK_AFTER: Duration = Duration::from_millis(500);
+
+/// Around the model: what happens goes into it, and what is to be done comes out of it.
+struct Shell {
+    model: Model,
+    dialer: Dialer,
+    face: Box<dyn Face>,
+    journal: Option<Journal>,
+    lines_left: Option<u64>,
+}
+
+impl Shell {
+    /// The client's life; the exit code says how it ended.
+    fn attend(mut self, happenings: &mpsc::Receiver<Happening>) -> u8 {
+        self.face.show(&Show::State(model::State::Connecting));
+        self.dialer.dial(0);
+        let mut tick: Option<Instant> = None;
+        loop {
+            let next = match tick {
+                Some(due) => happenings.recv_timeout(due.saturating_duration_since(Instant::now())),
+                None => happenings.recv().map_err(Into::into),
+            };
+            let happening = match next {
+                Ok(happening) => happening,
+                Err(RecvTimeoutError::Timeout) => Happening::Tick,
+                Err(RecvTimeoutError::Disconnected) => return 0,
+            };
+            if let Some(code) = self.happens(happening) {
+                return code;
+            }
+            tick = match tick {
+                _ if !self.model.wants_tick() => None,
+                None => Some(Instant::now() + TICK_AFTER),
+                due => due,
+            };
+        }
+    }
+
+    fn happens(&mut self, happening: Happening) -> Option<u8> {
+        for action in self.model.update(happening, rand::random()) {
             match action {
                 Action::Show(show) => {
-                    face.show(&show);
-                    if let (Show::Message(_), Some(left)) = (&show, &mut lines_left) {
+                    self.face.show(&show);
+                    if let (Show::Message(_), Some(left)) = (&show, &mut self.lines_left) {
                         *left -= 1;
                         if *left == 0 {
-                            dialer.close();
-                            return 0;
+                            self.dialer.close();
+                            return Some(0);
                         }
                     }
                 }
-                Action::Send(command) => dialer.send(&command),
-                Action::Dial(after_ms) => dialer.dial(after_ms),
-                Action::Close => dialer.close(),
-                Action::Quit(code) => return code,
+                Action::Send(command) => self.dialer.send(&command),
+                Action::Keep(command) => self.write(|journal| journal.add(&command)),
+                Action::Drop(id) => self.write(|journal| journal.done(id)),
+                Action::Remember(positions) => self.write(|journal| journal.keep(&positions)),
+                Action::Dial(after_ms) => self.dialer.dial(after_ms),
+                Action::Close => self.dialer.close(),
+                Action::Quit(code) => return Some(code),
             }
         }
+        None
     }
-    0
+
+    /// A journal that fails is told of once, and no longer used.
+    fn write(&mut self, write: impl FnOnce(&mut Journal) -> std::io::Result<()>) {
+        if let Some(journal) = &mut self.journal
+            && let Err(error) = write(journal)
+        {
+            self.journal = None;
+            let text = format!("lines typed while offline are not kept from here on: {error}");
+            self.face.show(&Show::Error(text));
+        }
+    }
 }
 
 fn target(text: &str) -> Result<Target, Fault> {

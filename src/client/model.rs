@@ -2,8 +2,12 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
+use super::outbox::{Outbox, Stage};
+use super::places::Places;
 use super::slash::{self, Typed};
-use crate::chat::{ChannelName, Code, Command, Event, Kind, Message, MsgId, Seq, Target, UserName};
+use crate::chat::{
+    ChannelName, Code, Command, Event, Kind, Mark, Message, MsgId, Position, Seq, Target, UserName,
+};
 use crate::clean;
 
 /// What happens to the client.
@@ -19,6 +23,8 @@ pub enum Happening {
     Lost(Loss),
     /// It is time to dial again.
     Wake,
+    /// A while has passed since something changed that is kept or told with others of its kind.
+    Tick,
     /// No more input will come.
     InputEnd,
     /// The person wants out (Ctrl-C).
@@ -41,6 +47,12 @@ pub enum Loss {
 pub enum Action {
     Show(Show),
     Send(Command),
+    /// A line of one's own goes on disk until it is stored ...
+    Keep(Command),
+    /// ... or dropped.
+    Drop(MsgId),
+    /// Up to where this client has each place.
+    Remember(Vec<Position>),
     /// Dial after this many milliseconds.
     Dial(u64),
     /// Close the connection; the person meant it.
@@ -58,6 +70,18 @@ pub enum Show {
         id: MsgId,
         to: Target,
         seq: Seq,
+    },
+    /// A line that cannot be sent yet.
+    Pending {
+        id: MsgId,
+        to: Target,
+    },
+    /// What follows in this place is new to this person.
+    Divider(Target),
+    /// So many lines of a place were not read.
+    Unread {
+        to: Target,
+        lines: u64,
     },
     Event(Event),
     Notice(String),
@@ -88,11 +112,13 @@ const POLL_MS: (u64, u64) = (2_000, 15_000);
 
 /// How this client is used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Use {
-    /// Somebody is there: go on trying.
-    Live,
-    /// `--send`: every failure ends it.
-    Once,
+pub struct Use {
+    /// `--send`: every failure ends it. Otherwise somebody is there: go on trying.
+    pub once: bool,
+    /// It takes up each place where it was left.
+    pub resumes: bool,
+    /// Somebody reads what is shown.
+    pub reads: bool,
 }
 
 pub struct Model {
@@ -101,12 +127,10 @@ pub struct Model {
     target: Target,
     joined: BTreeSet<ChannelName>,
     reply_to: Option<UserName>,
-    /// Not sent yet: there was no connection.
-    waiting: Vec<Command>,
-    /// Sent and not acknowledged.
-    pending: Vec<Command>,
-    /// Sent to a connection that was cut before the acknowledgement.
-    unsent: Vec<Command>,
+    /// Requests that are no lines, typed before the first connection.
+    early: Vec<Command>,
+    outbox: Outbox,
+    places: Places,
     shown: VecDeque<MsgId>,
     ignored: BTreeSet<UserName>,
     quiet: bool,
@@ -120,16 +144,22 @@ pub struct Model {
 }
 
 impl Model {
-    pub fn new(usage: Use, target: Target, joined: BTreeSet<ChannelName>) -> Self {
+    pub fn new(
+        usage: Use,
+        target: Target,
+        joined: BTreeSet<ChannelName>,
+        outbox: Outbox,
+        places: Places,
+    ) -> Self {
         Model {
             usage,
             name: None,
             target,
             joined,
             reply_to: None,
-            waiting: Vec::new(),
-            pending: Vec::new(),
-            unsent: Vec::new(),
+            early: Vec::new(),
+            outbox,
+            places,
             shown: VecDeque::new(),
             ignored: BTreeSet::new(),
             quiet: false,
@@ -142,6 +172,11 @@ impl Model {
         }
     }
 
+    /// Whether a tick is due soon.
+    pub fn wants_tick(&self) -> bool {
+        self.places.is_changed()
+    }
+
     /// What follows from what happened. `chance` is 16 random bytes: a message's id, or jitter.
     pub fn update(&mut self, happening: Happening, chance: [u8; 16]) -> Vec<Action> {
         match happening {
@@ -152,11 +187,16 @@ impl Model {
             Happening::Event(event) => self.event(event),
             Happening::Lost(loss) => self.lost(loss, chance),
             Happening::Wake => vec![Action::Show(Show::State(State::Connecting)), Action::Dial(0)],
+            Happening::Tick => self.tick(),
             Happening::InputEnd => {
                 self.ending = true;
                 self.end_when_settled()
             }
-            Happening::Interrupt => vec![Action::Close, Action::Quit(130)],
+            Happening::Interrupt => {
+                let mut actions = self.tick();
+                actions.extend([Action::Close, Action::Quit(130)]);
+                actions
+            }
         }
     }
 
@@ -177,7 +217,8 @@ impl Model {
         match name {
             "help" => vec![notice(slash::help(operands))],
             "join" => {
-                self.each_channel(operands, |channel| Command::Join { channel, reference: None })
+                let marks: Vec<Position> = self.places.positions();
+                self.each_channel(operands, |channel| join(&marks, channel))
             }
             "part" if operands.is_empty() => match self.target.clone() {
                 Target::Channel(channel) => self.ask(Command::Part { channel, reference: None }),
@@ -214,6 +255,20 @@ impl Model {
                 Ok(name) => self.ask(Command::Whois { name, reference: None }),
                 Err(problem) => vec![error(format!("whois {operands}: {problem}"))],
             },
+            "history" => self.history(operands),
+            "search" => {
+                let text = operands.to_owned();
+                self.ask(Command::Search { text, to: None, reference: Some("search".into()) })
+            }
+            "edit" => self.change(None, Kind::Edit, operands, chance),
+            "delete" => match operands {
+                "" => self.change(None, Kind::Delete, "", chance),
+                seq => match seq.parse() {
+                    Ok(seq) => self.change(Some(seq), Kind::Delete, "", chance),
+                    Err(problem) => vec![error(format!("/delete {seq}: {problem}"))],
+                },
+            },
+            "cancel" => self.cancel(),
             "away" => {
                 let text = if operands.is_empty() { "away" } else { operands };
                 let mut actions = self.ask(Command::Away { text: Some(text.to_owned()) });
@@ -248,26 +303,96 @@ impl Model {
         if text.trim().is_empty() {
             return vec![error("there is nothing to send".into())];
         }
-        self.ask(Command::Say { to, id: MsgId(chance), text: text.to_owned(), kind })
+        let (id, text) = (MsgId(chance), text.to_owned());
+        self.ask(Command::Say { to, id, text, kind, target: None })
+    }
+
+    /// Changes a line of one's own: the last one here, where none is named.
+    fn change(
+        &mut self,
+        seq: Option<Seq>,
+        kind: Kind,
+        text: &str,
+        chance: [u8; 16],
+    ) -> Vec<Action> {
+        let to = self.target.clone();
+        let Some(target) = seq.or_else(|| self.places.last_own(&to)) else {
+            return vec![error(format!("you have said nothing in {to} yet"))];
+        };
+        if kind == Kind::Edit && text.is_empty() {
+            return vec![error("what should it say? /edit TEXT".into())];
+        }
+        let (id, text) = (MsgId(chance), text.to_owned());
+        self.ask(Command::Say { to, id, text, kind, target: Some(target) })
+    }
+
+    /// `/history`, `/history 50`, `/history 2d`.
+    fn history(&mut self, operands: &str) -> Vec<Action> {
+        let (lines, span) = match operands {
+            "" => (None, None),
+            number if number.bytes().all(|byte| byte.is_ascii_digit()) => match number.parse() {
+                Ok(lines @ 1..) => (Some(lines), None),
+                _ => return vec![error("how many lines? /history COUNT".into())],
+            },
+            span => match span.parse() {
+                Ok(span) => (Some(usize::MAX), Some(span)),
+                Err(problem) => return vec![error(format!("/history {span}: {problem}"))],
+            },
+        };
+        let (to, reference) = (self.target.clone(), Some("history".into()));
+        self.ask(Command::History { to, before: None, lines, span, reference })
+    }
+
+    /// Drops lines that are certainly not stored.
+    fn cancel(&mut self) -> Vec<Action> {
+        let dropped = self.outbox.cancel(self.connected);
+        let count = dropped.len();
+        let mut actions: Vec<Action> = dropped.into_iter().map(Action::Drop).collect();
+        actions.push(notice(match count {
+            0 => "nothing waits to be sent".to_owned(),
+            1 => "one line was dropped".to_owned(),
+            count => format!("{count} lines were dropped"),
+        }));
+        actions
+    }
+
+    /// Keeps and tells what has changed.
+    fn tick(&mut self) -> Vec<Action> {
+        if !self.places.take_changed() {
+            return Vec::new();
+        }
+        let mut actions = vec![Action::Remember(self.places.positions())];
+        if self.connected {
+            let places = self.places.take_read();
+            if !places.is_empty() {
+                actions.push(Action::Send(Command::Read { places }));
+            }
+        }
+        actions
     }
 
     /// Sends a command; without a connection a line waits for one, and so does everything that is
     /// asked before the first.
     fn ask(&mut self, command: Command) -> Vec<Action> {
-        let line = matches!(command, Command::Say { .. });
-        if !self.connected {
-            let first = self.name.is_none();
-            if !line && !first {
+        let Command::Say { id, ref to, .. } = command else {
+            if self.connected {
+                return vec![Action::Send(command)];
+            }
+            if self.name.is_some() {
                 return vec![error("there is no connection".into())];
             }
-            self.waiting.push(command);
-            let told = (!first).then(|| notice("this is sent once there is a connection".into()));
-            return told.into_iter().collect();
+            self.early.push(command);
+            return Vec::new();
+        };
+        let mut actions = vec![Action::Keep(command.clone())];
+        if self.connected {
+            actions.push(Action::Send(command.clone()));
+            self.outbox.add(command, Stage::Sent);
+        } else {
+            actions.push(Action::Show(Show::Pending { id, to: to.clone() }));
+            self.outbox.add(command, Stage::Waiting);
         }
-        if line {
-            self.pending.push(command.clone());
-        }
-        vec![Action::Send(command)]
+        actions
     }
 
     fn each_channel(
@@ -327,19 +452,27 @@ impl Model {
 
     fn retry(&mut self) -> Vec<Action> {
         if !self.connected {
-            return vec![error("there is no connection".into())];
+            return vec![error(
+                "there is no connection: lines are sent as soon as there is".into(),
+            )];
         }
-        let unsent = std::mem::take(&mut self.unsent);
-        if unsent.is_empty() {
+        let again = self.outbox.retry();
+        if again.is_empty() {
             return vec![notice("everything was sent".into())];
         }
-        unsent.into_iter().flat_map(|command| self.ask(command)).collect()
+        again.into_iter().map(Action::Send).collect()
     }
 
     fn exit(&mut self) -> Vec<Action> {
-        let quit = self.connected.then_some(Action::Send(Command::Quit));
+        let mut actions = self.tick();
+        actions.extend(self.connected.then_some(Action::Send(Command::Quit)));
+        if !self.connected && !self.outbox.is_settled() {
+            let text = format!("{} lines wait to be sent the next time", self.outbox.len());
+            actions.push(notice(text));
+        }
         let bye = Action::Show(Show::Bye("you left".into()));
-        quit.into_iter().chain([Action::Close, bye, Action::Quit(0)]).collect()
+        actions.extend([Action::Close, bye, Action::Quit(0)]);
+        actions
     }
 
     fn event(&mut self, event: Event) -> Vec<Action> {
@@ -355,37 +488,61 @@ impl Model {
                     actions.push(notice("back".into()));
                 }
                 actions.push(Action::Show(Show::Event(event)));
-                let joined = self.joined.clone().into_iter();
-                actions.extend(
-                    joined.map(|channel| Action::Send(Command::Join { channel, reference: None })),
-                );
-                let waiting = std::mem::take(&mut self.waiting);
-                actions.extend(waiting.into_iter().flat_map(|command| self.ask(command)));
+                if self.usage.resumes {
+                    let places = self.places.resume();
+                    actions.push(Action::Send(Command::Resume { places }));
+                }
+                let marks = self.places.positions();
+                let joined = self.joined.iter().cloned();
+                actions.extend(joined.map(|channel| Action::Send(join(&marks, channel))));
+                let early = std::mem::take(&mut self.early).into_iter();
+                actions.extend(early.map(Action::Send));
+                actions.extend(self.outbox.send_all().into_iter().map(Action::Send));
                 actions.extend(self.end_when_settled());
                 actions
             }
+            Event::Stored { id, to, seq } => {
+                let mut actions = self.settle(id, to, seq);
+                actions.extend(self.end_when_settled());
+                actions
+            }
+            Event::Places { places } => {
+                let mut actions = Vec::new();
+                for place in places {
+                    let lines = self.places.learn(&place.to, place.log, place.last, place.read);
+                    actions.extend(self.unread(place.to, lines));
+                }
+                actions
+            }
+            Event::Gap { ref to, to_seq, .. } => {
+                self.places.skip(to, to_seq);
+                vec![Action::Show(Show::Event(event))]
+            }
+            Event::Read { ref to, seq } => {
+                self.places.read(to, seq, false);
+                vec![Action::Show(Show::Event(event))]
+            }
             Event::Message(message) => self.message(message),
             Event::Refused { id, .. } => {
-                let mut refused = None;
-                if let Some(id) = id {
-                    let is = |command: &Command| matches!(command, Command::Say { id: own, .. } if *own == id);
-                    refused = self.pending.iter().position(is);
-                }
-                if let Some(index) = refused {
-                    self.pending.remove(index);
+                if id.is_some_and(|id| self.outbox.refuse(id)) {
                     self.refused = true;
                 }
                 let mut actions = vec![Action::Show(Show::Event(event))];
                 actions.extend(self.end_when_settled());
                 actions
             }
-            Event::Entered { ref channel, .. } => {
+            Event::Entered { ref channel, log, last, read, .. } => {
                 let lobby = channel.is_lobby();
+                let place = Target::Channel(channel.clone());
+                let lines = self.places.learn(&place, log, last, read);
                 let new = !lobby && self.joined.insert(channel.clone());
                 let target = Target::Channel(channel.clone());
                 let mut actions = vec![Action::Show(Show::Event(event))];
                 if new {
                     actions.extend(self.aim(target));
+                }
+                if !lobby {
+                    actions.extend(self.unread(place, lines));
                 }
                 actions
             }
@@ -412,26 +569,31 @@ impl Model {
     }
 
     fn message(&mut self, message: Message) -> Vec<Action> {
-        let own =
-            |command: &Command| matches!(command, Command::Say { id, .. } if *id == message.id);
-        let acked = self.pending.iter().position(own);
-        if let Some(index) = acked {
-            self.pending.remove(index);
-        }
+        let asked = message.reference.is_some();
+        let own = self.name.as_ref() == Some(&message.from);
         let mut actions = Vec::new();
-        if acked.is_some() {
-            let (id, to, seq) = (message.id, message.to.clone(), message.seq);
-            actions.push(Action::Show(Show::Ack { id, to, seq }));
+        if asked {
+            return vec![Action::Show(Show::Message(message))];
         }
-        let known = self.shown.contains(&message.id);
+        if own {
+            actions.extend(self.settle(message.id, message.to.clone(), message.seq));
+        }
+        let place = Places::of_line(&message, self.name.as_ref());
+        let arrival = self.places.arrive(&place, &message, own);
+        let known = arrival.known || self.shown.contains(&message.id);
         if !known && !self.ignored.contains(&message.from) {
             self.shown.push_back(message.id);
             if self.shown.len() > SHOWN_MAX {
                 self.shown.pop_front();
             }
-            let private = matches!(message.to, Target::User(_));
-            if private && self.name.as_ref() != Some(&message.from) {
+            if matches!(message.to, Target::User(_)) && !own {
                 self.reply_to = Some(message.from.clone());
+            }
+            if arrival.divider {
+                actions.push(Action::Show(Show::Divider(place.clone())));
+            }
+            if self.usage.reads {
+                self.places.read(&place, message.seq, true);
             }
             actions.push(Action::Show(Show::Message(message)));
         }
@@ -439,16 +601,24 @@ impl Model {
         actions
     }
 
+    /// The server has stored a line, of this client where it was in the outbox.
+    fn settle(&mut self, id: MsgId, to: Target, seq: Seq) -> Vec<Action> {
+        if !self.outbox.settle(id) {
+            return Vec::new();
+        }
+        vec![Action::Drop(id), Action::Show(Show::Ack { id, to, seq })]
+    }
+
+    fn unread(&self, to: Target, lines: u64) -> Option<Action> {
+        let new = lines > 0 && self.usage.resumes && self.places.mark(&to).is_some();
+        new.then_some(Action::Show(Show::Unread { to, lines }))
+    }
+
     fn lost(&mut self, loss: Loss, chance: [u8; 16]) -> Vec<Action> {
         self.connected = false;
         let mut actions = Vec::new();
-        let pending = std::mem::take(&mut self.pending);
-        if !pending.is_empty() {
-            let text =
-                "it is not known whether your last lines were sent (/retry sends them again)";
-            actions.push(error(text.into()));
-            self.unsent.extend(pending);
-        }
+        self.outbox.disconnected();
+        actions.extend(self.tick());
         let goodbye = self.goodbye.take();
         let random = u64::from_be_bytes(*chance.first_chunk().expect("16 bytes hold 8"));
         match (&loss, goodbye) {
@@ -463,7 +633,7 @@ impl Model {
                 actions.extend([error(text), Action::Quit(7)]);
             }
             (_, Some((Code::NotAdmitted, _))) => {
-                if self.usage == Use::Once {
+                if self.usage.once {
                     actions.extend([error("your key is not admitted".into()), Action::Quit(5)]);
                     return actions;
                 }
@@ -476,7 +646,7 @@ impl Model {
                 actions.push(Action::Show(Show::State(State::Refused { code })));
                 actions.push(Action::Quit(5));
             }
-            _ if self.usage == Use::Once => {
+            _ if self.usage.once => {
                 let code = if self.name.is_some() { 8 } else { 4 };
                 actions.extend([error(why(&loss)), Action::Quit(code)]);
             }
@@ -500,14 +670,23 @@ impl Model {
 
     /// When input has ended and nothing waits for a connection or an answer, so does the program.
     fn end_when_settled(&mut self) -> Vec<Action> {
-        let settled = self.pending.is_empty() && self.waiting.is_empty();
-        if !self.ending || !settled || (self.usage == Use::Once && self.name.is_none()) {
+        let settled = self.outbox.is_settled() && self.early.is_empty();
+        if !self.ending || !settled || (self.usage.once && self.name.is_none()) {
             return Vec::new();
         }
-        let code = if self.refused || !self.unsent.is_empty() { 8 } else { 0 };
-        let quit = self.connected.then_some(Action::Send(Command::Quit));
-        quit.into_iter().chain([Action::Close, Action::Quit(code)]).collect()
+        let code = if self.refused { 8 } else { 0 };
+        let mut actions = self.tick();
+        actions.extend(self.connected.then_some(Action::Send(Command::Quit)));
+        actions.extend([Action::Close, Action::Quit(code)]);
+        actions
     }
+}
+
+/// Enter a channel, and take it up where it was left.
+fn join(marks: &[Position], channel: ChannelName) -> Command {
+    let place = Target::Channel(channel.clone());
+    let after: Option<Mark> = marks.iter().find(|mark| mark.to == place).map(|one| one.mark);
+    Command::Join { channel, after, reference: None }
 }
 
 fn notice(text: String) -> Action {

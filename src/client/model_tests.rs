@@ -1,7 +1,14 @@
 use super::*;
 
+const LIVE: Use = Use { once: false, resumes: true, reads: true };
+
+fn model(usage: Use) -> Model {
+    let lobby = Target::Channel(ChannelName::lobby());
+    Model::new(usage, lobby, BTreeSet::new(), Outbox::default(), Places::default())
+}
+
 fn connected() -> Model {
-    let mut model = Model::new(Use::Live, Target::Channel(ChannelName::lobby()), BTreeSet::new());
+    let mut model = model(LIVE);
     model.update(Happening::Event(welcome()), [0; 16]);
     model
 }
@@ -25,7 +32,12 @@ fn message(id: u8, from: &str, to: &str) -> Message {
         id: MsgId([id; 16]),
         time_ms: 0,
         kind: Kind::Say,
+        target: None,
         text: "hi\u{1b}[2J".into(),
+        edited: false,
+        deleted: false,
+        replay: false,
+        reference: None,
     }
 }
 
@@ -36,11 +48,12 @@ fn typed(model: &mut Model, line: &str, id: u8) -> Vec<Action> {
 #[test]
 fn a_line_is_sent_acknowledged_and_shown_once_and_clean() {
     let mut model = connected();
-    assert!(matches!(&typed(&mut model, "hi", 7)[..], [Action::Send(Command::Say { .. })]));
+    let actions = typed(&mut model, "hi", 7);
+    assert!(matches!(&actions[..], [Action::Keep(_), Action::Send(Command::Say { .. })]));
     let actions =
         model.update(Happening::Event(Event::Message(message(7, "bob", "#lobby"))), [0; 16]);
     assert!(
-        matches!(&actions[..], [Action::Show(Show::Ack { .. }), Action::Show(Show::Message(shown))]
+        matches!(&actions[..], [Action::Drop(_), Action::Show(Show::Ack { .. }), Action::Show(Show::Message(shown))]
         if shown.text == "hi[2J")
     );
     let again =
@@ -49,28 +62,116 @@ fn a_line_is_sent_acknowledged_and_shown_once_and_clean() {
 }
 
 #[test]
-fn what_was_not_acknowledged_is_said_and_sent_again_on_demand() {
+fn what_was_not_acknowledged_is_sent_again_under_its_id() {
     let mut model = connected();
     typed(&mut model, "hi", 7);
     let actions = model.update(Happening::Lost(Loss::Cut), [9; 16]);
-    assert!(matches!(actions[0], Action::Show(Show::Error(_))));
     assert!(matches!(actions.last(), Some(Action::Dial(_))));
-    model.update(Happening::Event(welcome()), [0; 16]);
+    let again = model.update(Happening::Event(welcome()), [0; 16]);
+    assert!(
+        matches!(again.last(), Some(Action::Send(Command::Say { id, .. })) if *id == MsgId([7; 16]))
+    );
+    let (id, to) = (MsgId([7; 16]), "#lobby".parse().unwrap());
+    let stored = Event::Stored { id, to, seq: Seq(3) };
+    let actions = model.update(Happening::Event(stored), [0; 16]);
+    assert!(matches!(&actions[..], [Action::Drop(_), Action::Show(Show::Ack { .. })]));
+}
+
+#[test]
+fn a_refused_line_waits_for_retry_or_cancel() {
+    let mut model = connected();
+    let refuse = |model: &mut Model, id: u8| {
+        let refused = crate::chat::Refusal::Storage.event(Some(MsgId([id; 16])), None);
+        model.update(Happening::Event(refused), [0; 16])
+    };
+    typed(&mut model, "hi", 7);
+    refuse(&mut model, 7);
     let again = typed(&mut model, "/retry", 8);
     assert!(matches!(&again[..], [Action::Send(Command::Say { id, .. })] if *id == MsgId([7; 16])));
+    refuse(&mut model, 7);
+    let dropped = typed(&mut model, "/cancel", 9);
+    assert_eq!(dropped[0], Action::Drop(MsgId([7; 16])));
+    assert!(matches!(&typed(&mut model, "/retry", 8)[..], [Action::Show(Show::Notice(_))]));
+}
+
+#[test]
+fn a_line_that_was_here_is_not_shown_again_and_a_gap_moves_on() {
+    let mut model = connected();
+    let info = |log, last, read| crate::chat::PlaceInfo {
+        to: "#lobby".parse().unwrap(),
+        log: crate::chat::LogId(log),
+        last: Seq(last),
+        read: Seq(read),
+        retention: crate::chat::Retention::Forever,
+    };
+    let mut tell = |event| model.update(Happening::Event(event), [0; 16]);
+    let line = |id, seq| Event::Message(Message { seq: Seq(seq), ..message(id, "ana", "#lobby") });
+    tell(Event::Places { places: vec![info(1, 4, 2)] });
+    let shows = |actions: &[Action]| {
+        actions.iter().filter(|action| matches!(action, Action::Show(Show::Message(_)))).count()
+    };
+    assert_eq!(shows(&tell(line(1, 1))), 1);
+    let to: Target = "#lobby".parse().unwrap();
+    let gap = Event::Gap { to: to.clone(), from_seq: Seq(2), to_seq: Seq(2), kept: false };
+    tell(gap);
+    assert_eq!(shows(&tell(line(2, 2))), 0);
+    let first_new = tell(line(3, 3));
+    assert_eq!(first_new[0], Action::Show(Show::Divider(to)));
+    assert_eq!(shows(&tell(line(3, 3))), 0);
+    let last = tell(line(4, 4));
+    assert_eq!((shows(&last), last.len()), (1, 1), "one divider is enough");
+    // The server lost its log: what it tells now is new, even under old seqs.
+    tell(Event::Places { places: vec![info(2, 1, 0)] });
+    assert_eq!(shows(&tell(line(9, 1))), 1);
+}
+
+#[test]
+fn what_was_read_is_kept_and_told_together() {
+    let mut model = connected();
+    let place = crate::chat::PlaceInfo {
+        to: "#lobby".parse().unwrap(),
+        log: crate::chat::LogId(1),
+        last: Seq(0),
+        read: Seq(0),
+        retention: crate::chat::Retention::Forever,
+    };
+    model.update(Happening::Event(Event::Places { places: vec![place] }), [0; 16]);
+    for seq in 1..=3 {
+        let line = Message { seq: Seq(seq), ..message(seq as u8, "ana", "#lobby") };
+        model.update(Happening::Event(Event::Message(line)), [0; 16]);
+    }
+    assert!(model.wants_tick());
+    let actions = model.update(Happening::Tick, [0; 16]);
+    let [Action::Remember(positions), Action::Send(Command::Read { places })] = &actions[..] else {
+        panic!("{actions:?}")
+    };
+    assert_eq!((positions[0].mark.seq, places[0].seq), (Seq(3), Seq(3)));
+    assert!(!model.wants_tick());
 }
 
 #[test]
 fn joined_channels_are_joined_again_after_a_reconnect() {
     let mut model = connected();
     let tea: ChannelName = "#tea".parse().unwrap();
-    let entered =
-        Event::Entered { channel: tea.clone(), people: vec![], topic: None, reference: None };
+    let entered = Event::Entered {
+        channel: tea.clone(),
+        log: crate::chat::LogId(1),
+        last: Seq(0),
+        read: Seq(0),
+        retention: crate::chat::Retention::Forever,
+        people: vec![],
+        topic: None,
+        reference: None,
+    };
     model.update(Happening::Event(entered), [0; 16]);
     assert_eq!(model.target, Target::Channel(tea.clone()));
     model.update(Happening::Lost(Loss::Cut), [0; 16]);
     let actions = model.update(Happening::Event(welcome()), [0; 16]);
-    assert!(actions.contains(&Action::Send(Command::Join { channel: tea, reference: None })));
+    assert!(actions.contains(&Action::Send(Command::Join {
+        channel: tea,
+        after: None,
+        reference: None
+    })));
 }
 
 #[test]
@@ -110,9 +211,9 @@ fn the_end_of_input_waits_for_what_is_pending() {
 
 #[test]
 fn what_was_typed_before_the_connection_is_sent_with_it() {
-    let lobby = Target::Channel(ChannelName::lobby());
-    let mut model = Model::new(Use::Once, lobby, BTreeSet::new());
-    assert_eq!(typed(&mut model, "hi", 7), vec![]);
+    let mut model = model(Use { once: true, resumes: false, reads: false });
+    let actions = typed(&mut model, "hi", 7);
+    assert!(matches!(&actions[..], [Action::Keep(_), Action::Show(Show::Pending { .. })]));
     assert_eq!(model.update(Happening::InputEnd, [0; 16]), vec![]);
     let actions = model.update(Happening::Event(welcome()), [0; 16]);
     assert!(matches!(actions.last(), Some(Action::Send(Command::Say { .. }))));

@@ -139,6 +139,11 @@ impl Vault {
         replace(&path, key.to_pem().as_bytes(), 0o600)
     }
 
+    /// Where the journal of the talk with a server lies, without its files' endings.
+    pub fn journal_stem(&self, server: &Fingerprint) -> PathBuf {
+        self.dir.join("servers").join(server.to_url())
+    }
+
     fn servers_file(&self) -> PathBuf {
         self.dir.join("servers.json")
     }

@@ -9,4 +9,5 @@ mod primitives;
 pub mod record_cipher;
 
 pub use identity::{Fingerprint, Identity, KeyError, PublicKey};
+pub use primitives::sha256;
 pub use record_cipher::{Opener, RecordType, Sealer};

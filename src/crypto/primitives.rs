@@ -10,6 +10,7 @@ pub const TAG_BYTES: usize = 16;
 /// A 32-byte secret, wiped when dropped.
 pub type Secret = Zeroizing<[u8; 32]>;
 
+/// The hash of all parts, one behind the other.
 pub fn sha256(parts: &[&[u8]]) -> [u8; 32] {
     let mut context = digest::Context::new(&digest::SHA256);
     parts.iter().for_each(|part| context.update(part));

@@ -3,7 +3,11 @@
 pub mod file;
 mod users;
 
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, flock};
 
 use crate::crypto::Identity;
 pub use file::FileError;
@@ -13,6 +17,21 @@ pub use users::{AddError, Rejected, Users, UsersWatch, add, remove};
 #[derive(Clone, Debug)]
 pub struct Home {
     dir: PathBuf,
+}
+
+/// The home belongs to this process.
+#[derive(Debug)]
+pub struct HomeLock {
+    _file: File,
+}
+
+/// The home is somebody else's.
+#[derive(Debug, thiserror::Error)]
+pub enum LockError {
+    #[error("a server runs in {} already: pychat ctl shutdown stops it", dir.display())]
+    Taken { dir: PathBuf },
+    #[error("{}: {error}", path.display())]
+    Io { path: PathBuf, error: std::io::Error },
 }
 
 impl Home {
@@ -38,6 +57,23 @@ impl Home {
 
     pub fn ctl_socket(&self) -> PathBuf {
         self.dir.join("data").join("ctl.sock")
+    }
+
+    /// Where the ledger is on disk.
+    pub fn ledger_file(&self) -> PathBuf {
+        self.dir.join("data").join("ledger.db")
+    }
+
+    /// Takes the home for this process alone, until the lock is dropped.
+    pub fn lock(&self) -> Result<HomeLock, LockError> {
+        let path = self.dir.join("data").join("lock");
+        let open = OpenOptions::new().append(true).create(true).mode(0o600).open(&path);
+        let file = open.map_err(|error| LockError::Io { path: path.clone(), error })?;
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(HomeLock { _file: file }),
+            Err(rustix::io::Errno::WOULDBLOCK) => Err(LockError::Taken { dir: self.dir.clone() }),
+            Err(error) => Err(LockError::Io { path, error: error.into() }),
+        }
     }
 
     /// Makes the folders that are missing; keys/ and data/ are for the operator's eyes only.

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use serde::{Deserialize, Serialize};
 
 pub use super::operator::Reply;
@@ -23,6 +23,8 @@ pub type Handler = Arc<dyn Fn(&[String]) -> Reply + Send + Sync>;
 /// Bytes of one request or answer.
 const LINE_BYTES_MAX: u64 = 1 << 20;
 const PATIENCE: Duration = Duration::from_secs(5);
+/// A sweep of years of history takes its time.
+const ANSWER_PATIENCE: Duration = Duration::from_secs(600);
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -40,13 +42,9 @@ impl Drop for Socket {
     }
 }
 
-/// Listens to operators. A socket that nobody answers on any more is replaced; where somebody does,
-/// a server runs in this home already.
+/// Listens to operators. The home is locked, so a socket that is there is one that was left behind.
 pub fn serve(home: &Home, handler: Handler) -> anyhow::Result<Socket> {
     let path = home.ctl_socket();
-    if UnixStream::connect(&path).is_ok() {
-        bail!("a server runs in {} already: pychat ctl shutdown stops it", home.dir().display());
-    }
     match fs::remove_file(&path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             return Err(error).with_context(|| format!("cannot replace {}", path.display()));
@@ -90,20 +88,24 @@ fn attend(stream: &UnixStream, handler: &Handler) -> io::Result<()> {
 
 /// Says `words` to the server of a home and prints its answer.
 pub fn request(home: &Home, words: &[String], json: bool) -> anyhow::Result<ExitCode> {
-    let path = home.ctl_socket();
-    let mut stream = UnixStream::connect(&path)
+    let reply = ask(home, words)
         .with_context(|| format!("no server answers in {}", home.dir().display()))?;
-    stream.set_read_timeout(Some(PATIENCE))?;
+    if json {
+        println!("{}", serde_json::to_string(&reply)?);
+    } else {
+        println!("{}", reply.text);
+    }
+    Ok(if reply.ok { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Says `words` to the server of a home.
+pub fn ask(home: &Home, words: &[String]) -> anyhow::Result<Reply> {
+    let mut stream = UnixStream::connect(home.ctl_socket())?;
+    stream.set_read_timeout(Some(ANSWER_PATIENCE))?;
     let mut line = serde_json::to_vec(&Request { words: words.to_vec() })?;
     line.push(b'\n');
     stream.write_all(&line)?;
     let mut answer = String::new();
     BufReader::new(stream.take(LINE_BYTES_MAX)).read_line(&mut answer)?;
-    let reply: Reply = serde_json::from_str(&answer).context("the server's answer is no answer")?;
-    if json {
-        println!("{}", answer.trim_end());
-    } else {
-        println!("{}", reply.text);
-    }
-    Ok(if reply.ok { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    serde_json::from_str(&answer).context("the server's answer is no answer")
 }

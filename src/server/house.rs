@@ -1,6 +1,6 @@
 //! What the whole server shares besides the hub: the configuration and who is registered.
 
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, mpsc};
 
 use super::door::Door;
 use super::hub::Hub;
@@ -9,11 +9,14 @@ use crate::chat::{Code, DeviceName, UserName};
 use crate::config::Config;
 use crate::crypto::PublicKey;
 use crate::keyring::{Home, Users};
+use crate::ledger::{Kept, KeptReader, LedgerError, Swept};
 
 /// The server's shared parts. Sessions hold it, and so do the console and ctl.
 pub struct House {
     pub config: Config,
     pub hub: Arc<Hub>,
+    /// The ledger's reading half.
+    pub reader: Arc<KeptReader>,
     home: Home,
     users: RwLock<Arc<Users>>,
     door: Arc<Door>,
@@ -26,13 +29,14 @@ impl House {
     pub fn new(
         config: Config,
         hub: Arc<Hub>,
+        reader: Arc<KeptReader>,
         home: Home,
         users: Users,
         door: Arc<Door>,
         stop: Arc<Stop>,
     ) -> Self {
         let users = RwLock::new(Arc::new(users));
-        House { config, hub, home, users, door, stop, reading: Mutex::new(()) }
+        House { config, hub, reader, home, users, door, stop, reading: Mutex::new(()) }
     }
 
     pub fn door(&self) -> &Door {
@@ -45,6 +49,37 @@ impl House {
 
     pub fn home(&self) -> &Home {
         &self.home
+    }
+
+    /// Has the ledger's owner do something and waits for it; none where the server stops first.
+    pub fn ask_ledger<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&mut Kept) -> T + Send + 'static,
+    ) -> Option<T> {
+        let (done, result) = mpsc::channel();
+        self.hub.add_job(Box::new(move |ledger| {
+            // Who asked may have gone meanwhile.
+            let _ = done.send(job(ledger));
+        }));
+        result.recv().ok()
+    }
+
+    /// Removes lines that are older than their place's retention, or only counts them, in short
+    /// turns between commits. None where the server stops first.
+    pub fn sweep_ledger(&self, now_ms: i64, dry: bool) -> Option<Result<Swept, LedgerError>> {
+        let mut all = Swept::default();
+        loop {
+            match self.ask_ledger(move |ledger| ledger.sweep(now_ms, dry))? {
+                Ok(swept) => {
+                    all.lines += swept.lines;
+                    all.places = all.places.max(swept.places);
+                    if !swept.more {
+                        return Some(Ok(all));
+                    }
+                }
+                Err(error) => return Some(Err(error)),
+            }
+        }
     }
 
     /// Who registered this key, if anybody has.

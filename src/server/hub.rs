@@ -2,18 +2,23 @@
 //! it; seal, send and wait outside. A thread never holds it together with an outlet's lock.
 
 use std::collections::HashMap;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::flusher::Flusher;
-use super::outlet::{Offered, Outlet, PlaceId};
+use super::outlet::{Cursor, Offered, Outlet, PlaceId};
+use super::replayer::Replayer;
 use super::tail::{FellBehind, Span, Tail};
+use super::writer::Job;
 use crate::chat::rate::Stamp;
-use crate::chat::registry::{Directory, Effect, Place, Presence, Registry};
+use crate::chat::registry::{Directory, Effect, Fact, Presence, Registry, Start};
 use crate::chat::{
-    ChannelName, Code, Command, DeviceName, Event, Refusal, SessionId, Target, UserName,
+    ChannelName, Code, Command, DeviceName, Event, Kind, MsgId, Place, Refusal, Seq, SessionId,
+    Target, UserName,
 };
 use crate::crypto::Fingerprint;
+use crate::ledger::{Draft, Record, Verdict};
 use crate::limits::Limits;
 use crate::wire::codec;
 
@@ -26,9 +31,12 @@ const PROGRESS_WAIT: Duration = Duration::from_millis(50);
 /// Everything that sessions share.
 pub struct Hub {
     inner: Mutex<Inner>,
-    /// A span of some congested place was offered.
+    /// A span of some congested place was offered, or the ledger has decided.
     progress: Condvar,
+    /// Something waits for the ledger.
+    written: Condvar,
     flusher: Flusher,
+    replayer: Replayer,
     limits: Limits,
     began: Instant,
 }
@@ -38,12 +46,41 @@ struct Inner {
     places: HashMap<Place, PlaceId>,
     logs: HashMap<PlaceId, Log>,
     outlets: HashMap<SessionId, Arc<Outlet>>,
+    /// For the ledger, in the order of the decisions.
+    waiting: Vec<Waiting>,
+    jobs: Vec<Job>,
+    /// Nothing more will wait.
+    closed: bool,
     places_made: u64,
     lines: u64,
 }
 
+/// A record that waits for the ledger; a line with what its place's members will get.
+pub struct Waiting {
+    record: Record,
+    line: Option<Line>,
+}
+
+/// A line on its way through the ledger.
+pub struct Line {
+    place: Place,
+    from: UserName,
+    to: Target,
+    id: MsgId,
+    /// Its JSON from `to` on (see `Tail::append_line`).
+    fields: Vec<u8>,
+    outlet: Arc<Outlet>,
+}
+
+impl Waiting {
+    pub fn split(self) -> (Record, Option<Line>) {
+        (self.record, self.line)
+    }
+}
+
 /// A place's log and who reads it.
 struct Log {
+    place: Place,
     tail: Tail,
     members: Arc<Vec<Arc<Outlet>>>,
     /// Up to here the members have been offered what there is.
@@ -58,9 +95,19 @@ struct Log {
 #[derive(Default)]
 struct After {
     answers: Vec<Event>,
-    follows: Vec<(Arc<Outlet>, PlaceId, u64)>,
+    tells: Vec<(Arc<Outlet>, Event)>,
+    follows: Vec<(Arc<Outlet>, PlaceId, Start, u64)>,
     unfollows: Vec<(Arc<Outlet>, PlaceId)>,
     deliver: Vec<PlaceId>,
+    /// A line's place: who fills it faster than it is delivered is held back.
+    said: Option<PlaceId>,
+}
+
+/// A line as a session hands it in: its command, and its JSON from `to` on.
+pub struct Said<'a> {
+    pub to: &'a Target,
+    pub time_ms: i64,
+    pub fields: Vec<u8>,
 }
 
 /// Figures for people and for metrics.
@@ -74,19 +121,24 @@ pub struct HubStats {
 }
 
 impl Hub {
-    pub fn new(limits: Limits, flusher: Flusher) -> Self {
+    pub fn new(registry: Registry, limits: Limits, flusher: Flusher) -> Self {
         let inner = Inner {
-            registry: Registry::new(limits.clone()),
+            registry,
             places: HashMap::new(),
             logs: HashMap::new(),
             outlets: HashMap::new(),
+            waiting: Vec::new(),
+            jobs: Vec::new(),
+            closed: false,
             places_made: 0,
             lines: 0,
         };
         Hub {
             inner: Mutex::new(inner),
             progress: Condvar::new(),
+            written: Condvar::new(),
             flusher,
+            replayer: Replayer::default(),
             limits,
             began: Instant::now(),
         }
@@ -96,64 +148,217 @@ impl Hub {
         &self.flusher
     }
 
+    pub fn replayer(&self) -> &Replayer {
+        &self.replayer
+    }
+
     /// The monotonic clock of this server's run.
     pub fn now(&self) -> Stamp {
         Stamp(self.began.elapsed().as_millis() as u64)
     }
 
-    /// A session begins: `welcome` and the lobby are told to it, the lobby is told of it.
+    /// A session begins: `welcome` and the lobby are told to it, the lobby is told of it. One that
+    /// `resumes` says what it has before it reads anything.
     pub fn enter(
         &self,
         outlet: &Arc<Outlet>,
         user: UserName,
         device: DeviceName,
+        resumes: bool,
         welcome: Event,
     ) -> Result<(), Refusal> {
         let now = self.now();
         let mut inner = self.lock();
-        let effects = inner.registry.enter(outlet.id, user, device, now)?;
+        let effects = inner.registry.enter(outlet.id, user, device, resumes, now)?;
         inner.outlets.insert(outlet.id, Arc::clone(outlet));
-        let mut after = inner.carry_out(effects, None, &self.limits);
+        let mut after = inner.carry_out(effects, &self.limits);
         drop(inner);
         after.answers.insert(0, welcome);
         self.finish(outlet, after);
         Ok(())
     }
 
-    /// A command of a session; `fields` is a line's JSON from `to` on (see `Tail::append_line`).
-    pub fn apply(
+    /// A line of a session goes to the ledger. It comes back when it is stored.
+    pub fn say(
         &self,
         outlet: &Arc<Outlet>,
         command: &Command,
-        fields: Option<&[u8]>,
+        said: Said,
         directory: Directory,
     ) -> Result<(), Refusal> {
         let now = self.now();
         let mut inner = self.lock();
-        // Its end may have come between the read and this.
-        if inner.registry.who(outlet.id).is_none() {
-            return Ok(());
+        while inner.waiting.len() >= self.limits.ledger_waiting_max && !inner.closed {
+            inner = self.wait(inner);
         }
+        // Its end may have come between the read and this.
+        let Some((from, device)) = inner.registry.who(outlet.id) else { return Ok(()) };
+        let (from, device) = (from.clone(), device.clone());
         let effects = inner.registry.apply(outlet.id, command, directory, now)?;
-        let after = inner.carry_out(effects, fields, &self.limits);
+        let line = effects.iter().find_map(|effect| match effect {
+            Effect::Line(place) => Some(place.clone()),
+            _ => None,
+        });
+        let mut after = inner.carry_out(effects, &self.limits);
+        if let (Some(place), Command::Say { id, text, kind, target, .. }) = (line, command) {
+            if inner.closed {
+                return Err(Refusal::Storage);
+            }
+            after.said = Some(inner.place(place.clone(), &self.limits));
+            let line = Line {
+                place: place.clone(),
+                from: from.clone(),
+                to: said.to.clone(),
+                id: *id,
+                fields: said.fields,
+                outlet: Arc::clone(outlet),
+            };
+            let draft = Draft {
+                place,
+                from,
+                device,
+                id: *id,
+                time_ms: said.time_ms,
+                kind: *kind,
+                target: *target,
+                text: text.clone(),
+            };
+            outlet.undecided.fetch_add(1, Ordering::Relaxed);
+            inner.waiting.push(Waiting { record: Record::Line(draft), line: Some(line) });
+        }
         drop(inner);
+        self.written.notify_one();
         self.finish(outlet, after);
         Ok(())
     }
 
-    /// A session is over. Told to the channels it was in, with `reason` where one was given.
-    pub fn leave(&self, outlet: &Arc<Outlet>, reason: Option<&str>) {
+    /// Any other command of a session; its lines of before are decided first.
+    pub fn apply(
+        &self,
+        outlet: &Arc<Outlet>,
+        command: &Command,
+        directory: Directory,
+    ) -> Result<(), Refusal> {
         let now = self.now();
+        let mut inner = self.when_decided(outlet);
+        if inner.registry.who(outlet.id).is_none() {
+            return Ok(());
+        }
+        let effects = inner.registry.apply(outlet.id, command, directory, now)?;
+        let after = inner.carry_out(effects, &self.limits);
+        drop(inner);
+        self.written.notify_one();
+        self.finish(outlet, after);
+        Ok(())
+    }
+
+    /// A session is over. Told to the channels it was in, with `reason` where one was given; where it
+    /// was `cut`, only if it does not come back soon.
+    pub fn leave(&self, outlet: &Arc<Outlet>, reason: Option<&str>, cut: bool) {
         let read = outlet.retire();
-        let mut inner = self.lock();
-        let effects = inner.registry.leave(outlet.id, reason, now);
-        let after = inner.carry_out(effects, None, &self.limits);
+        let mut inner = self.when_decided(outlet);
+        let effects = inner.registry.leave(outlet.id, reason, cut, self.now());
+        let after = inner.carry_out(effects, &self.limits);
         inner.outlets.remove(&outlet.id);
         for place in read {
             inner.remove_member(place, outlet.id);
         }
         drop(inner);
+        self.written.notify_one();
         self.finish(outlet, after);
+    }
+
+    /// The lock, once the ledger has decided about all lines of a session: what it does next comes
+    /// after them for everybody.
+    fn when_decided(&self, outlet: &Outlet) -> MutexGuard<'_, Inner> {
+        let mut inner = self.lock();
+        while outlet.undecided.load(Ordering::Relaxed) > 0 {
+            inner = self.wait(inner);
+        }
+        inner
+    }
+
+    fn wait<'a>(&self, inner: MutexGuard<'a, Inner>) -> MutexGuard<'a, Inner> {
+        let waited = self.progress.wait_timeout(inner, PROGRESS_WAIT);
+        waited.unwrap_or_else(PoisonError::into_inner).0
+    }
+
+    /// What waits for the ledger, as soon as something does; none once nothing more will come.
+    pub fn next_waiting(&self) -> Option<(Vec<Waiting>, Vec<Job>)> {
+        let mut inner = self.lock();
+        while inner.waiting.is_empty() && inner.jobs.is_empty() {
+            if inner.closed {
+                return None;
+            }
+            inner = self.written.wait(inner).unwrap_or_else(PoisonError::into_inner);
+        }
+        let waiting = std::mem::take(&mut inner.waiting);
+        Some((waiting, std::mem::take(&mut inner.jobs)))
+    }
+
+    /// Something for the ledger's owner to do.
+    pub fn add_job(&self, job: Job) {
+        let mut inner = self.lock();
+        if !inner.closed {
+            inner.jobs.push(job);
+        }
+        drop(inner);
+        self.written.notify_one();
+    }
+
+    /// Nothing more goes to the ledger; what waits is still written.
+    pub fn close(&self) {
+        self.lock().closed = true;
+        self.written.notify_one();
+        self.replayer.close();
+    }
+
+    /// The ledger has decided about these lines: the stored ones go into their places' tails, in the
+    /// ledger's order, and out to the members; the others are refused to their senders.
+    pub fn decided(&self, lines: Vec<Option<Line>>, verdicts: Vec<Verdict>) {
+        let mut deliver = Vec::new();
+        let mut answers = Vec::new();
+        let mut inner = self.lock();
+        for (line, verdict) in lines.into_iter().zip(verdicts) {
+            let Some(line) = line else { continue };
+            line.outlet.undecided.fetch_sub(1, Ordering::Relaxed);
+            match verdict {
+                Verdict::Stored(seq) => {
+                    let id = inner.place(line.place.clone(), &self.limits);
+                    inner.log(id).tail.append_line(seq, &line.fields);
+                    inner.registry.committed(&line.place, &line.from, seq);
+                    inner.lines += 1;
+                    if !deliver.contains(&id) {
+                        deliver.push(id);
+                    }
+                }
+                Verdict::InDoubt => {}
+                other => answers.push((line.outlet, self.verdict(other, line.id, line.to))),
+            }
+        }
+        let more = !inner.waiting.is_empty();
+        drop(inner);
+        self.progress.notify_all();
+        for (outlet, event) in answers {
+            self.answer(&outlet, &event);
+        }
+        for place in deliver {
+            // A lone line goes out on the spot; where more waits, it is committed meanwhile.
+            if more { self.flusher.take_over(place) } else { self.deliver(place, false) }
+        }
+    }
+
+    /// What the sender of a line is told that was not stored now.
+    fn verdict(&self, verdict: Verdict, id: MsgId, to: Target) -> Event {
+        let refusal = match verdict {
+            Verdict::Known(seq) | Verdict::Stored(seq) => return Event::Stored { id, to, seq },
+            Verdict::Conflict => Refusal::IdConflict,
+            Verdict::NoSuchLine => Refusal::NoSuchLine,
+            Verdict::NotOwn => Refusal::NotOwn,
+            Verdict::TooLate => Refusal::TooLate(self.limits.change_s_max),
+            Verdict::Failed | Verdict::InDoubt => Refusal::Storage,
+        };
+        refusal.event(Some(id), None)
     }
 
     /// Ends all sessions of a person; gives how many there were.
@@ -183,22 +388,56 @@ impl Hub {
     /// A word to everybody.
     pub fn notice_all(&self, text: &str) {
         let event = Event::Notice { text: text.to_owned() };
-        for outlet in self.outlets() {
-            if outlet.answer(&event) {
-                self.flusher.park(outlet);
-            }
+        self.outlets().iter().for_each(|outlet| self.answer(outlet, &event));
+    }
+
+    /// An event for one session.
+    pub fn answer(&self, outlet: &Arc<Outlet>, event: &Event) {
+        if outlet.answer(event) {
+            self.flusher.park(Arc::clone(outlet));
         }
     }
 
-    /// Forgets what has been empty for long enough.
+    /// Who is in a channel, for a session that may have missed it.
+    pub fn tell_people(&self, outlet: &Arc<Outlet>, place: &Place) {
+        let Place::Channel(channel) = place else { return };
+        let people = self.lock().registry.people_of(channel);
+        let channel = channel.clone();
+        self.answer(outlet, &Event::People { channel, people, reference: None });
+    }
+
+    /// Forgets what has been over for long enough.
     pub fn sweep(&self) {
         let now = self.now();
         let mut inner = self.lock();
-        for effect in inner.registry.sweep(now) {
-            if let Effect::Forget(place) = effect {
-                inner.forget(&place);
-            }
-        }
+        let effects = inner.registry.sweep(now);
+        let after = inner.carry_out(effects, &self.limits);
+        drop(inner);
+        self.written.notify_one();
+        self.finish_for_all(after);
+    }
+
+    pub fn user_of(&self, id: SessionId) -> Option<UserName> {
+        self.lock().registry.who(id).map(|(user, _)| user.clone())
+    }
+
+    pub fn place_of(&self, id: PlaceId) -> Option<Place> {
+        self.lock().logs.get(&id).map(|log| log.place.clone())
+    }
+
+    /// The place that a session means, if it may read it.
+    pub fn may_read(
+        &self,
+        id: SessionId,
+        to: &Target,
+        directory: Directory,
+    ) -> Result<Place, Refusal> {
+        self.lock().registry.may_read(id, to, directory)
+    }
+
+    /// All places that a session may read.
+    pub fn readable(&self, id: SessionId) -> Vec<Place> {
+        self.lock().registry.readable(id)
     }
 
     pub fn presence(&self, name: &UserName, asker: SessionId) -> Option<Presence> {
@@ -226,10 +465,9 @@ impl Hub {
     pub fn stats(&self) -> HubStats {
         let uptime_ms = self.now().0;
         let inner = self.lock();
-        let lobby = inner.registry.channels().find(|(name, _)| name.is_lobby());
         HubStats {
             sessions: inner.outlets.len(),
-            people: lobby.map_or(0, |(_, people)| people.len()),
+            people: inner.registry.people(),
             channels: inner.registry.channels().count(),
             lines: inner.lines,
             uptime_ms,
@@ -240,10 +478,15 @@ impl Hub {
     pub fn catch_up(&self, outlet: &Arc<Outlet>) {
         loop {
             let cursors = outlet.cursors();
+            if cursors.iter().any(|(_, cursor)| matches!(cursor, Cursor::Replay(_))) {
+                self.replayer.add(outlet);
+            }
             let inner = self.lock();
-            let next = cursors.iter().find_map(|(place, position)| {
-                let read = inner.logs.get(place)?.tail.read(*position);
-                read.transpose().map(|span| (*place, span))
+            let next = cursors.iter().find_map(|(place, cursor)| {
+                let Cursor::Live { position, .. } = cursor else { return None };
+                let tail = &inner.logs.get(place)?.tail;
+                let read = tail.read(*position).transpose()?;
+                Some((*place, read.map_err(|FellBehind| (tail.seq(), tail.end()))))
             });
             drop(inner);
             match next {
@@ -255,11 +498,7 @@ impl Hub {
                     // The cursor moved, or the place is read no more: look again.
                     Offered::Behind | Offered::Elsewhere => {}
                 },
-                Some((_, Err(FellBehind))) => {
-                    let reason = "you read too slowly and missed lines that are not kept".into();
-                    let event = Event::Goodbye { code: Code::Slow, reason, retry_ms: Some(1_000) };
-                    return outlet.end(Some(&event), "slow");
-                }
+                Some((place, Err((upto, position)))) => outlet.fall_behind(place, upto, position),
             }
         }
     }
@@ -270,20 +509,40 @@ impl Hub {
     }
 
     /// Answers, then cursors, then the logs: outside the lock.
-    fn finish(&self, outlet: &Arc<Outlet>, after: After) {
-        for (outlet, place) in after.unfollows {
+    fn finish(&self, outlet: &Arc<Outlet>, mut after: After) {
+        for (outlet, place) in std::mem::take(&mut after.unfollows) {
             outlet.unfollow(place);
         }
-        for event in after.answers {
-            if outlet.answer(&event) {
-                self.flusher.park(Arc::clone(outlet));
-            }
+        for event in std::mem::take(&mut after.answers) {
+            self.answer(outlet, &event);
         }
-        for (outlet, place, position) in after.follows {
-            outlet.follow(place, position);
+        self.finish_for_all(after);
+    }
+
+    fn finish_for_all(&self, after: After) {
+        for (outlet, event) in after.tells {
+            self.answer(&outlet, &event);
+        }
+        for (outlet, place, start, position) in after.follows {
+            outlet.follow(place, start, position);
             self.catch_up(&outlet);
         }
         after.deliver.into_iter().for_each(|place| self.deliver(place, false));
+        if let Some(place) = after.said {
+            self.hold_back(place);
+        }
+    }
+
+    /// Who fills a place faster than it is delivered waits until it is not.
+    fn hold_back(&self, place: PlaceId) {
+        let mut inner = self.lock();
+        while inner.logs.get(&place).is_some_and(|log| log.delivering && self.congested(log)) {
+            inner = self.wait(inner);
+        }
+    }
+
+    fn congested(&self, log: &Log) -> bool {
+        log.tail.end() - log.offered > self.limits.tail_bytes_max as u64 / 2
     }
 
     /// Offers what is new in a place to its members, until nothing is. One thread at a time does so
@@ -313,20 +572,13 @@ impl Hub {
     /// The next span to offer and to whom; none when all is offered or another thread does it.
     fn next_span(&self, place: PlaceId, mine: &mut bool) -> Option<(Span, Arc<Vec<Arc<Outlet>>>)> {
         let mut inner = self.lock();
-        // A place that is filled faster than it is delivered holds up those who fill it.
-        let congested =
-            |log: &Log| log.tail.end() - log.offered > self.limits.tail_bytes_max as u64 / 2;
-        while !*mine && inner.logs.get(&place).is_some_and(|log| log.delivering && congested(log)) {
-            let waited = self.progress.wait_timeout(inner, PROGRESS_WAIT);
-            inner = waited.unwrap_or_else(PoisonError::into_inner).0;
-        }
         let log = inner.logs.get_mut(&place)?;
         if log.delivering && !*mine {
             return None;
         }
         match log.tail.read(log.offered) {
             Ok(Some(span)) => {
-                if congested(log) {
+                if self.congested(log) {
                     self.progress.notify_all();
                 }
                 (log.delivering, *mine) = (true, true);
@@ -364,17 +616,12 @@ impl Hub {
 
 impl Inner {
     /// Appends, follows and answers as the registry decided.
-    fn carry_out(&mut self, effects: Vec<Effect>, fields: Option<&[u8]>, limits: &Limits) -> After {
+    fn carry_out(&mut self, effects: Vec<Effect>, limits: &Limits) -> After {
         let mut after = After::default();
         for effect in effects {
             match effect {
-                Effect::Line(place) => {
-                    let fields = fields.expect("only a line makes a line");
-                    let id = self.place(place, limits);
-                    self.log(id).tail.append_line(fields);
-                    self.lines += 1;
-                    after.deliver.push(id);
-                }
+                // Whoever has the line puts it into the ledger's queue.
+                Effect::Line(_) => {}
                 Effect::Notice(channel, event) => {
                     let id = self.place(Place::Channel(channel), limits);
                     let mut entry = Vec::with_capacity(96);
@@ -382,13 +629,13 @@ impl Inner {
                     self.log(id).tail.append(&entry);
                     after.deliver.push(id);
                 }
-                Effect::Follow(place, sessions) => {
+                Effect::Follow(place, sessions, start) => {
                     let private = matches!(place, Place::Private(..));
                     let id = self.place(place, limits);
                     for session in sessions {
                         let Some(outlet) = self.outlets.get(&session).cloned() else { continue };
                         if let Some(position) = self.add_member(id, &outlet, private) {
-                            after.follows.push((outlet, id, position));
+                            after.follows.push((outlet, id, start, position));
                         }
                     }
                 }
@@ -400,18 +647,31 @@ impl Inner {
                     }
                 }
                 Effect::Answer(event) => after.answers.push(event),
-                Effect::Forget(place) => self.forget(&place),
+                Effect::Tell(sessions, event) => {
+                    let outlets = sessions.iter().filter_map(|id| self.outlets.get(id));
+                    after.tells.extend(outlets.map(|one| (Arc::clone(one), event.clone())));
+                }
+                Effect::Remember(fact) => {
+                    let record = match fact {
+                        Fact::Topic(channel, topic) => Record::Topic(channel, topic),
+                        Fact::Read(user, place, seq) => Record::Read(user, place, seq),
+                        Fact::Away(user, places) => Record::Away(user, places),
+                    };
+                    self.waiting.push(Waiting { record, line: None });
+                }
+                Effect::Forget(place) => self.forget(place),
             }
         }
         after
     }
 
     fn place(&mut self, place: Place, limits: &Limits) -> PlaceId {
-        *self.places.entry(place).or_insert_with(|| {
+        *self.places.entry(place.clone()).or_insert_with(|| {
             self.places_made += 1;
             let id = PlaceId(self.places_made);
             let log = Log {
-                tail: Tail::new(limits.tail_bytes_max),
+                tail: Tail::new(limits.tail_bytes_max, self.registry.last(&place)),
+                place,
                 members: Arc::default(),
                 offered: 0,
                 delivering: false,
@@ -449,10 +709,11 @@ impl Inner {
         }
     }
 
-    fn forget(&mut self, place: &Place) {
-        if let Some(id) = self.places.remove(place) {
+    fn forget(&mut self, place: Place) {
+        if let Some(id) = self.places.remove(&place) {
             self.logs.remove(&id);
         }
+        self.jobs.push(Box::new(move |ledger| ledger.forget(&place)));
     }
 }
 
@@ -475,14 +736,16 @@ pub fn line_fields(
         to: &'a Target,
         from: &'a UserName,
         device: &'a DeviceName,
-        id: &'a crate::chat::MsgId,
+        id: &'a MsgId,
         time_ms: i64,
-        kind: crate::chat::Kind,
+        kind: Kind,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        target: Option<Seq>,
         text: &'a str,
     }
-    let Command::Say { id, text, kind, .. } = command else { return None };
+    let Command::Say { id, text, kind, target, .. } = command else { return None };
     let mut fields = Vec::with_capacity(text.len() + 160);
-    let value = Fields { to, from, device, id, time_ms, kind: *kind, text };
+    let value = Fields { to, from, device, id, time_ms, kind: *kind, target: *target, text };
     codec::encode(&value, &mut fields);
     fields.remove(0);
     Some(fields)

@@ -9,9 +9,11 @@ mod hub;
 pub mod log;
 mod operator;
 mod outlet;
+mod replayer;
 mod session;
 mod stop;
 mod tail;
+mod writer;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -21,10 +23,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 
-use crate::chat::{Code, Event, SessionId};
-use crate::config::Config;
+use crate::chat::registry::{Registry, Rules};
+use crate::chat::{Code, Event, LogId, SessionId};
+use crate::config::{Config, History};
 use crate::crypto::Identity;
 use crate::keyring::{Home, Users, UsersWatch};
+use crate::ledger::{Kept, KeptReader, Memory, Remembered, Sqlite};
 use crate::net::listener::Listener;
 use door::{Door, Stranger};
 use flusher::Flusher;
@@ -47,24 +51,41 @@ const WATCH_EVERY: Duration = Duration::from_millis(250);
 /// Empty channels are looked for this often.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
 
+/// A look for lines that are older than their place's retention this often.
+const EXPIRE_EVERY: Duration = Duration::from_secs(60);
+
+/// Clocks that disagree by more than this are not trusted with removing lines.
+const CLOCK_DRIFT_MS_MAX: u64 = 3_600_000;
+
 /// Runs a server until it is told to stop; every session has been told when this returns.
 pub fn run(options: Options) -> anyhow::Result<()> {
     let Options { home, config, identity, on_ready } = options;
+    let _lock = home.lock()?;
     let address = SocketAddr::new(config.server_ip, config.server_port);
     let listener = Listener::bind(address, config.limits.listen_backlog)?;
     let (users, rejected) = Users::load(&home.users_dir())
         .with_context(|| format!("cannot read {}", home.users_dir().display()))?;
     rejected.iter().for_each(|file| ::log::warn!("{file}"));
+    let (ledger, reader) = open_ledger(&home, &config)?;
 
     let (flusher, ear) = Flusher::new().context("cannot make the flusher's bell")?;
-    let hub = Arc::new(Hub::new(config.limits.clone(), flusher));
+    let registry = registry(&ledger, &config)?;
+    let hub = Arc::new(Hub::new(registry, config.limits.clone(), flusher));
     let weak = Arc::downgrade(&hub);
     spawn("flusher", move || flusher::run(weak, ear))?;
+    let writer = {
+        let hub = Arc::clone(&hub);
+        spawn("writer", move || writer::run(&hub, ledger))?
+    };
+    {
+        let (hub, reader) = (Arc::clone(&hub), Arc::clone(&reader));
+        spawn("replayer", move || replayer::run(&hub, &*reader))?;
+    }
     let stop = Arc::new(Stop::default());
     stop::on_signals(Arc::clone(&stop))?;
     let door = Door::new(identity, &config);
-    let house =
-        Arc::new(House::new(config, hub, home, users, Arc::clone(&door), Arc::clone(&stop)));
+    let (own_door, own_stop) = (Arc::clone(&door), Arc::clone(&stop));
+    let house = Arc::new(House::new(config, hub, reader, home, users, own_door, own_stop));
 
     let keeper = Arc::clone(&house);
     spawn("keeper", move || keep(&keeper))?;
@@ -93,8 +114,43 @@ pub fn run(options: Options) -> anyhow::Result<()> {
     // The door is woken by the stop and closes behind itself.
     let _ = doorkeeper.join();
     drain(&house, deadline);
+    house.hub.close();
+    if writer.join().is_err() {
+        ::log::error!("the writer ended in a panic: what was not acknowledged may not be stored");
+    }
     ::log::info!("stopped");
     Ok(())
+}
+
+/// The ledger of a home: on disk unless the operator wants nothing kept.
+fn open_ledger(home: &Home, config: &Config) -> anyhow::Result<(Kept, Arc<KeptReader>)> {
+    let limits = &config.limits;
+    let passing = LogId(rand::random::<u64>() >> 1);
+    let memory = Memory::new(passing, limits.tail_bytes_max, limits.change_s_max);
+    let disk = match config.history {
+        History::Off => None,
+        History::On => {
+            let ledger = Sqlite::open(&home.ledger_file(), limits.change_s_max)?;
+            let reader = ledger.reader();
+            Some((Box::new(ledger) as _, Box::new(reader) as _))
+        }
+    };
+    Ok(Kept::new(disk, memory, config.retentions()))
+}
+
+/// The registry with what the ledger remembers.
+fn registry(ledger: &Kept, config: &Config) -> anyhow::Result<Registry> {
+    let retentions = config.retentions();
+    let mut registry = Registry::new(Rules {
+        limits: config.limits.clone(),
+        retention: Box::new(move |place| retentions.of(place)),
+        kept: ledger.log_id(),
+        passing: LogId(rand::random::<u64>() >> 1),
+    });
+    for Remembered { place, last, topic, reads, waiting } in ledger.remembered()? {
+        registry.remember(place, last, topic, reads, waiting);
+    }
+    Ok(registry)
 }
 
 /// Tells everybody and waits until the sessions' threads are done, or for the deadline.
@@ -115,6 +171,8 @@ fn drain(house: &House, deadline: Instant) {
 fn keep(house: &House) {
     let mut watch = UsersWatch::new(house.home().users_dir());
     let mut swept = Instant::now();
+    let mut expiry = Expiry::new();
+    expire(house);
     while !house.stop().wait_for(WATCH_EVERY) {
         if watch.changed()
             && let Err(error) = house.reload_users()
@@ -125,6 +183,46 @@ fn keep(house: &House) {
             house.hub.sweep();
             swept = Instant::now();
         }
+        if expiry.is_due(Instant::now(), jiff::Timestamp::now().as_millisecond()) {
+            expire(house);
+        }
+    }
+}
+
+/// Lines that are too old go.
+fn expire(house: &House) {
+    match house.sweep_ledger(jiff::Timestamp::now().as_millisecond(), false) {
+        Some(Ok(swept)) if swept.lines > 0 => {
+            ::log::info!("{} lines of {} places were too old", swept.lines, swept.places);
+        }
+        Some(Err(error)) => ::log::error!("old lines stay for now: {error}"),
+        _ => {}
+    }
+}
+
+/// When to look for old lines: by the monotonic clock, and not while the wall clock jumps.
+struct Expiry {
+    last: Instant,
+    last_ms: i64,
+}
+
+impl Expiry {
+    fn new() -> Expiry {
+        Expiry { last: Instant::now(), last_ms: jiff::Timestamp::now().as_millisecond() }
+    }
+
+    fn is_due(&mut self, now: Instant, now_ms: i64) -> bool {
+        let passed = now.duration_since(self.last);
+        if passed < EXPIRE_EVERY {
+            return false;
+        }
+        let drift_ms = (self.last_ms + passed.as_millis() as i64).abs_diff(now_ms);
+        (self.last, self.last_ms) = (now, now_ms);
+        if drift_ms > CLOCK_DRIFT_MS_MAX {
+            ::log::warn!("the clock jumped by {} s: old lines stay this time", drift_ms / 1000);
+            return false;
+        }
+        true
     }
 }
 
@@ -134,4 +232,24 @@ where
 {
     let thread = thread::Builder::new().name(name.to_owned()).spawn(job);
     thread.with_context(|| format!("cannot start the {name} thread"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_jumps_removes_nothing() {
+        let mut expiry = Expiry::new();
+        let (began, began_ms) = (expiry.last, expiry.last_ms);
+        let after = |seconds: u64| began + Duration::from_secs(seconds);
+        assert!(!expiry.is_due(after(59), began_ms + 59_000));
+        assert!(expiry.is_due(after(60), began_ms + 61_000));
+        assert!(!expiry.is_due(after(121), began_ms + 10 * 86_400_000), "ten days in a minute");
+        assert!(
+            expiry.is_due(after(182), began_ms + 10 * 86_400_000 + 61_000),
+            "the new time holds"
+        );
+        assert!(!expiry.is_due(after(243), began_ms), "set back");
+    }
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::house::House;
-use crate::chat::{Code, UserName};
+use crate::chat::{ChannelName, Code, Place, UserName};
 use crate::clean;
 
 /// The answer to an operator's words.
@@ -30,6 +30,8 @@ const WORDS: &[(&str, &str, &str)] = &[
     ("users", "", "who is registered and who is here"),
     ("kick", "NAME [REASON]", "end all sessions of a person"),
     ("say", "TEXT", "a word to everybody"),
+    ("retention", "[dry-run|now]", "how long lines are kept; remove old ones, or count them"),
+    ("erase", "NAME", "take the texts of all lines of a person away"),
     ("reload", "", "read users/ again now"),
     ("help", "", "this list"),
     ("exit", "", "leave the console; the server goes on"),
@@ -49,6 +51,8 @@ pub fn obey(house: &House, words: &[String]) -> Reply {
         "users" => users(house),
         "kick" => kick(house, rest),
         "say" => say(house, rest),
+        "retention" => retention(house, rest),
+        "erase" => erase(house, rest),
         "reload" => match house.reload_users() {
             Ok(0) => yes("users/ was read again"),
             Ok(bad) => yes(&format!("users/ was read again; {bad} files are ignored, see the log")),
@@ -169,6 +173,54 @@ fn say(house: &House, rest: &[String]) -> Reply {
     }
     house.hub.notice_all(&text);
     yes("said")
+}
+
+fn retention(house: &House, rest: &[String]) -> Reply {
+    let dry = match rest.first().map(|word| word.trim_start_matches('-')) {
+        None => {
+            let config = &house.config;
+            let rules = config.channels.iter().map(|(name, rules)| (name, rules.retention));
+            let rows: Vec<_> = rules.map(|(name, kept)| format!("{name:<20} {kept}")).collect();
+            let all = config.retentions().of(&Place::Channel(ChannelName::lobby()));
+            let text = format!("{:<20} {all}\n{}", "everything else", rows.join("\n"));
+            let data = json!({"retention": config.retention, "channels": config.channels});
+            return Reply { ok: true, text: text.trim_end().to_owned(), data };
+        }
+        Some("dry-run") => true,
+        Some("now") => false,
+        Some(_) => return no("retention, retention dry-run or retention now"),
+    };
+    let now_ms = jiff::Timestamp::now().as_millisecond();
+    match house.sweep_ledger(now_ms, dry) {
+        Some(Ok(swept)) => {
+            let did = if dry { "would be removed" } else { "were removed" };
+            let text = format!("{} lines of {} places {did}", swept.lines, swept.places);
+            let data = json!({"lines": swept.lines, "places": swept.places, "dry_run": dry});
+            Reply { ok: true, text, data }
+        }
+        Some(Err(error)) => no(&error.to_string()),
+        None => no("the server stops"),
+    }
+}
+
+fn erase(house: &House, rest: &[String]) -> Reply {
+    let Some(name) = rest.first().and_then(|name| name.parse::<UserName>().ok()) else {
+        return no("whose lines? erase NAME");
+    };
+    let name = house.find(&name).unwrap_or(name);
+    let erased = {
+        let name = name.clone();
+        house.ask_ledger(move |ledger| ledger.erase(&name))
+    };
+    match erased {
+        Some(Ok(lines)) => {
+            log::info!("the lines of {name} were erased");
+            let text = format!("{lines} lines of {name} were erased");
+            Reply { ok: true, text, data: json!({"lines": lines}) }
+        }
+        Some(Err(error)) => no(&error.to_string()),
+        None => no("the server stops"),
+    }
 }
 
 fn shutdown(house: &House, rest: &[String]) -> Reply {

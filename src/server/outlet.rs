@@ -4,12 +4,14 @@
 use std::cell::RefCell;
 use std::io;
 use std::net::{Shutdown, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::net::SendFlags;
 
 use super::tail::Span;
-use crate::chat::{Event, SessionId};
+use crate::chat::registry::Start;
+use crate::chat::{Event, Seq, SessionId};
 use crate::crypto::record_cipher::RECORD_BODY_BYTES_MAX;
 use crate::crypto::{Fingerprint, RecordType, Sealer};
 use crate::wire::{codec, record};
@@ -17,9 +19,6 @@ use crate::wire::{codec, record};
 /// A place's number in this server's run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PlaceId(pub u64);
-
-/// Sealed bytes handed to a socket in one call.
-const SEND_BYTES: usize = 64 * 1024;
 
 /// How an offer of a span ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,17 +44,49 @@ pub struct Outlet {
     pub key: Fingerprint,
     stream: Arc<TcpStream>,
     answers_bytes_max: usize,
+    /// Lines of this session that the ledger has not decided about. Changed under the hub's lock.
+    pub undecided: AtomicUsize,
+    /// It waits for the replayer.
+    pub queued: AtomicBool,
     state: Mutex<State>,
+}
+
+/// How far a session has read a place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cursor {
+    /// In its tail: up to a position, which lies behind the line of `seq`.
+    Live { position: u64, seq: Seq },
+    /// It reads on from the ledger.
+    Replay(Replay),
+}
+
+/// What a session is told from the ledger before it goes on in the tail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Replay {
+    /// It has been told, or told of the gap, up to here.
+    pub told: Seq,
+    /// The next line to read lies behind this one ...
+    pub after: Seq,
+    /// ... and the last one is this.
+    pub upto: Seq,
+    /// What is missing before the first line is no gap.
+    pub fresh: bool,
+    /// It was in the tail before, and missed notices.
+    pub fell_behind: bool,
+    /// Where it goes on in the tail.
+    position: u64,
 }
 
 struct State {
     sealer: Sealer,
-    cursors: Vec<(PlaceId, u64)>,
+    cursors: Vec<(PlaceId, Cursor)>,
     /// Encoded events for this session alone, not yet sealed.
     answers: Vec<u8>,
     /// Sealed records that the socket has not taken.
     unsent: Vec<u8>,
     over: bool,
+    /// This side ended it.
+    ended: bool,
 }
 
 thread_local! {
@@ -78,19 +109,36 @@ impl Outlet {
             answers: Vec::new(),
             unsent: Vec::new(),
             over: false,
+            ended: false,
         };
-        Outlet { id, key, stream, answers_bytes_max, state: Mutex::new(state) }
+        Outlet {
+            id,
+            key,
+            stream,
+            answers_bytes_max,
+            undecided: AtomicUsize::new(0),
+            queued: AtomicBool::new(false),
+            state: Mutex::new(state),
+        }
     }
 
     pub fn stream(&self) -> &TcpStream {
         &self.stream
     }
 
-    /// From now on this session reads `place`, beginning at `position`.
-    pub fn follow(&self, place: PlaceId, position: u64) {
+    /// From now on this session reads `place`: what `start` says from the ledger, then the tail from
+    /// `position` on.
+    pub fn follow(&self, place: PlaceId, start: Start, position: u64) {
+        let Start { after: told, upto, lines_max, fresh } = start;
+        let after = told.max(Seq(upto.0.saturating_sub(lines_max as u64)));
+        let cursor = if told == upto {
+            Cursor::Live { position, seq: upto }
+        } else {
+            Cursor::Replay(Replay { told, after, upto, fresh, fell_behind: false, position })
+        };
         let mut state = self.lock();
         if let Err(index) = state.cursors.binary_search_by_key(&place, |cursor| cursor.0) {
-            state.cursors.insert(index, (place, position));
+            state.cursors.insert(index, (place, cursor));
         }
     }
 
@@ -99,8 +147,45 @@ impl Outlet {
     }
 
     /// The places this session reads, and up to where.
-    pub fn cursors(&self) -> Vec<(PlaceId, u64)> {
+    pub fn cursors(&self) -> Vec<(PlaceId, Cursor)> {
         self.lock().cursors.clone()
+    }
+
+    /// The tail no longer holds what comes next: read on from the ledger, up to the line `upto`,
+    /// behind which lies `position`.
+    pub fn fall_behind(&self, place: PlaceId, upto: Seq, position: u64) {
+        let mut state = self.lock();
+        let Some(cursor) = state.cursor(place) else { return };
+        if let Cursor::Live { position: before, seq: after } = *cursor
+            && before < position
+        {
+            let replay =
+                Replay { told: after, after, upto, fresh: false, fell_behind: true, position };
+            *cursor = Cursor::Replay(replay);
+        }
+    }
+
+    /// Tells a page from the ledger, which brings the cursor of `place` from `replay` to the line
+    /// `after`; the tail is next once that is the last one.
+    pub fn tell_again(&self, place: PlaceId, replay: Replay, page: &[u8], after: Seq) -> Offered {
+        let mut state = self.lock();
+        if state.over {
+            return Offered::Over;
+        }
+        if !state.unsent.is_empty() {
+            return Offered::StillParked;
+        }
+        let Some(cursor) = state.cursor(place).filter(|cursor| **cursor == Cursor::Replay(replay))
+        else {
+            return Offered::Elsewhere;
+        };
+        *cursor = if after >= replay.upto {
+            Cursor::Live { position: replay.position, seq: replay.upto }
+        } else {
+            Cursor::Replay(Replay { told: after, after, fresh: false, ..replay })
+        };
+        let taken = page.is_empty() || self.write(&mut state, RecordType::Json, page);
+        if taken { Offered::Taken } else { Offered::Parked }
     }
 
     /// Brings the cursor of `place` to the end of `span`, if it lies in it.
@@ -109,30 +194,31 @@ impl Outlet {
         if state.over {
             return Offered::Over;
         }
-        let Ok(index) = state.cursors.binary_search_by_key(&place, |cursor| cursor.0) else {
+        let still = !state.unsent.is_empty();
+        let Some(Cursor::Live { position, seq }) = state.cursor(place) else {
             return Offered::Elsewhere;
         };
-        let mut position = state.cursors[index].1;
-        if position >= span.end() {
+        if *position >= span.end() {
             return Offered::Taken;
         }
-        if !state.unsent.is_empty() {
+        if still {
             return Offered::StillParked;
         }
-        if position < span.start {
+        if *position < span.start {
             return Offered::Behind;
         }
-        while position < span.end() {
-            let rest = &span.bytes[(position - span.start) as usize..];
-            let taken = rest.len().min(SEND_BYTES);
-            let body = &rest[..taken - partial(&rest[..taken])];
-            position += body.len() as u64;
-            state.cursors[index].1 = position;
-            if !self.write(&mut state, RecordType::Json, body) {
-                return Offered::Parked;
-            }
+        let rest = &span.bytes[(*position - span.start) as usize..];
+        (*position, *seq) = (span.end(), span.end_seq);
+        if self.write(&mut state, RecordType::Json, rest) {
+            Offered::Taken
+        } else {
+            Offered::Parked
         }
-        Offered::Taken
+    }
+
+    /// Whether the peer has not taken all that was sent to it.
+    pub fn is_behind(&self) -> bool {
+        !self.lock().unsent.is_empty()
     }
 
     /// An event for this session alone. True where the socket is full as of now.
@@ -143,7 +229,7 @@ impl Outlet {
         self.send(RecordType::Json, &body)
     }
 
-    /// A ping or a pong. True where the socket is full as of now.
+    /// Encoded events, a ping or a pong. True where the socket is full as of now.
     #[must_use = "a parked outlet must be watched"]
     pub fn send(&self, kind: RecordType, body: &[u8]) -> bool {
         let mut state = self.lock();
@@ -183,6 +269,7 @@ impl Outlet {
         if state.over {
             return;
         }
+        state.ended = true;
         if state.unsent.is_empty() {
             let mut body = Vec::new();
             if let Some(event) = last {
@@ -193,6 +280,11 @@ impl Outlet {
             self.write(&mut state, RecordType::Close, reason.as_bytes());
         }
         self.cut(&mut state);
+    }
+
+    /// Whether this side ended the session.
+    pub fn was_ended(&self) -> bool {
+        self.lock().ended
     }
 
     /// The session is over; gives the places that it read.
@@ -210,8 +302,8 @@ impl Outlet {
         let _ = self.stream.shutdown(Shutdown::Both);
     }
 
-    /// Seals `body` as one or more records, cut between messages, and sends them. False when the
-    /// socket has not taken all.
+    /// Seals `body` as one or more records, cut between messages, and sends them in as few calls as
+    /// the socket allows. False when it has not taken all; the rest is kept.
     fn write(&self, state: &mut State, kind: RecordType, body: &[u8]) -> bool {
         SEALED.with_borrow_mut(|sealed| {
             sealed.clear();
@@ -255,6 +347,13 @@ impl Outlet {
     fn lock(&self) -> MutexGuard<'_, State> {
         // A panic while sealing leaves a cursor or a counter behind at worst: the peer would notice.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn cursor(&mut self, place: PlaceId) -> Option<&mut Cursor> {
+        let index = self.cursors.binary_search_by_key(&place, |cursor| cursor.0).ok()?;
+        Some(&mut self.cursors[index].1)
     }
 }
 

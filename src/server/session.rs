@@ -8,12 +8,15 @@ use std::time::{Duration, Instant};
 
 use super::door::Stranger;
 use super::house::House;
-use super::hub::line_fields;
+use super::hub::{Said, line_fields};
 use super::outlet::Outlet;
-use crate::chat::{Code, Command, DeviceName, Event, Refusal, SessionId, Target, UserName};
+use crate::chat::{
+    Code, Command, DeviceName, Event, Message, Refusal, SessionId, Target, UserName,
+};
 use crate::clean;
 use crate::crypto::RecordType;
 use crate::crypto::record_cipher::RECORD_BODY_BYTES_MAX;
+use crate::ledger::{LedgerError, Page, Reader};
 use crate::limits::SESSION_AGE_S_MAX;
 use crate::net::tunnel::{Incoming, TunnelReader};
 use crate::wire::codec;
@@ -21,8 +24,17 @@ use crate::wire::codec;
 /// A person who writes a little too fast waits this long at most, and is refused beyond it.
 const PATIENCE_MS: u64 = 3_000;
 
-/// Room for what comes before a line's fields: its type and the longest seq.
-const LINE_HEAD_BYTES: usize = 64;
+/// Room for what a line's fields get when it is told: its type, the longest seq, and the marks of
+/// one that is told again, with the longest reference.
+const LINE_HEAD_BYTES: usize = 256;
+
+/// Longest reference of a request, in bytes: it comes back with every line of an answer.
+const REFERENCE_BYTES_MAX: usize = 64;
+
+/// Lines of an answer to `/history` where no number was asked for.
+const HISTORY_LINES: usize = 100;
+/// Lines of an answer to `/search`.
+const SEARCH_LINES: usize = 50;
 
 /// Why a session ended, as the other members are told.
 enum End {
@@ -56,13 +68,15 @@ pub fn serve(house: &House, stranger: Stranger, id: SessionId) {
     let outlet = Arc::new(Outlet::new(id, key.fingerprint(), stream, sealer, answers_max));
     let session = Session { house, outlet, user, device };
     let (user, device) = (session.user.clone(), session.device.clone());
-    if let Err(refusal) = house.hub.enter(&session.outlet, user, device, session.welcome()) {
+    let resumes = login.features.iter().any(|feature| feature == "resume");
+    let welcome = session.welcome();
+    if let Err(refusal) = house.hub.enter(&session.outlet, user, device, resumes, welcome) {
         let (code, reason) = (refusal.code(), refusal.to_string());
         let event = Event::Goodbye { code, reason, retry_ms: Some(10_000) };
         return session.outlet.end(Some(&event), "refused");
     }
     log::info!("{} ({}) entered", session.user, session.device);
-    let leaving = Leaving { session: &session };
+    let mut leaving = Leaving { session: &session, cut: true };
     // A key that was removed between the look at it and the entering is noticed here.
     if house.admit(&key).is_none() {
         house.hub.end_key(&key.fingerprint(), Code::Removed, "your key was removed");
@@ -76,6 +90,11 @@ pub fn serve(house: &House, stranger: Stranger, id: SessionId) {
         End::Protocol(_) => session.outlet.end(None, "protocol"),
         End::Cut => {}
     }
+    leaving.cut = match end {
+        End::Quit | End::Protocol(_) => false,
+        End::Age | End::Silence => true,
+        End::Cut => !session.outlet.was_ended(),
+    };
     drop(leaving);
     session.say_end(&end);
 }
@@ -97,11 +116,13 @@ fn not_admitted(house: &House, stranger: Stranger) {
 /// The hub forgets the session however its thread ends, a panic included.
 struct Leaving<'a> {
     session: &'a Session<'a>,
+    /// The connection broke: the person may be back in a moment.
+    cut: bool,
 }
 
 impl Drop for Leaving<'_> {
     fn drop(&mut self) {
-        self.session.house.hub.leave(&self.session.outlet, None);
+        self.session.house.hub.leave(&self.session.outlet, None, self.cut);
     }
 }
 
@@ -187,6 +208,9 @@ impl Session<'_> {
 
     fn command(&self, mut command: Command) {
         clean_texts(&mut command);
+        if names(&command).1.is_some_and(|reference| reference.len() > REFERENCE_BYTES_MAX) {
+            return self.answer(&Refusal::LongReference.event(None, None));
+        }
         let began = Instant::now();
         loop {
             let Err(refusal) = self.obey(&command) else { return };
@@ -208,7 +232,8 @@ impl Session<'_> {
 
     fn obey(&self, command: &Command) -> Result<(), Refusal> {
         let directory = |name: &UserName| self.house.find(name);
-        let fields = match command {
+        let hub = &self.house.hub;
+        match command {
             Command::Say { to, .. } => {
                 let to = match to {
                     Target::User(name) => Target::User(directory(name).unwrap_or(name.clone())),
@@ -216,15 +241,69 @@ impl Session<'_> {
                 };
                 let time_ms = jiff::Timestamp::now().as_millisecond();
                 let fields = line_fields(&to, &self.user, &self.device, time_ms, command);
-                fits(fields.as_deref())?;
-                fields
+                let fields = fields.expect("a line has fields");
+                fits(&fields)?;
+                let said = Said { to: &to, time_ms, fields };
+                return hub.say(&self.outlet, command, said, &directory);
             }
-            _ => None,
-        };
-        self.house.hub.apply(&self.outlet, command, fields.as_deref(), &directory)?;
-        if let Command::Whois { name, reference } = command {
-            self.answer(&self.whois(name, reference.clone())?);
+            Command::History { .. } | Command::Search { .. } if self.outlet.is_behind() => {
+                return Err(Refusal::Unread);
+            }
+            _ => hub.apply(&self.outlet, command, &directory)?,
         }
+        match command {
+            Command::Whois { name, reference } => {
+                self.answer(&self.whois(name, reference.clone())?);
+            }
+            Command::History { to, before, lines, span, reference } => {
+                let place = hub.may_read(self.outlet.id, to, &directory)?;
+                let now_ms = jiff::Timestamp::now().as_millisecond();
+                let since_ms = span.map(|span| now_ms - span.as_ms());
+                let page = self.page(lines.unwrap_or(HISTORY_LINES));
+                let found = self.house.reader.history(&place, *before, since_ms, page);
+                self.tell_again(Some(to.clone()), found, reference)?;
+            }
+            Command::Search { text, to, reference } => {
+                let places = match to {
+                    Some(to) => vec![hub.may_read(self.outlet.id, to, &directory)?],
+                    None => hub.readable(self.outlet.id),
+                };
+                let found = self.house.reader.search(&places, text, self.page(SEARCH_LINES));
+                self.tell_again(to.clone(), found, reference)?;
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// What one answer may hold.
+    fn page(&self, lines: usize) -> Page {
+        let limits = &self.house.config.limits;
+        let lines_max = lines.clamp(1, limits.history_lines_max);
+        Page { lines_max, bytes_max: limits.answers_bytes_max / 4 }
+    }
+
+    /// Lines of the ledger and the end of the answer.
+    fn tell_again(
+        &self,
+        to: Option<Target>,
+        found: Result<(Vec<Message>, bool), LedgerError>,
+        reference: &Option<String>,
+    ) -> Result<(), Refusal> {
+        let (lines, more) = found.map_err(|error| {
+            log::error!("{error}");
+            Refusal::Storage
+        })?;
+        let mut body = Vec::new();
+        let count = lines.len();
+        for mut line in lines {
+            // So that the asker can tell them from lines that are new.
+            line.reference = Some(reference.clone().unwrap_or_default());
+            codec::encode(&Event::Message(line), &mut body);
+        }
+        let end = Event::History { to, lines: count, more, reference: reference.clone() };
+        codec::encode(&end, &mut body);
+        self.send(RecordType::Json, &body);
         Ok(())
     }
 
@@ -240,9 +319,7 @@ impl Session<'_> {
     }
 
     fn answer(&self, event: &Event) {
-        if self.outlet.answer(event) {
-            self.house.hub.flusher().park(Arc::clone(&self.outlet));
-        }
+        self.house.hub.answer(&self.outlet, event);
     }
 
     fn send(&self, kind: RecordType, body: &[u8]) {
@@ -264,12 +341,9 @@ impl Session<'_> {
 }
 
 /// A line must fit one record as JSON, where quotes and backslashes take twice their bytes.
-fn fits(fields: Option<&[u8]>) -> Result<(), Refusal> {
-    let max_bytes = RECORD_BODY_BYTES_MAX - LINE_HEAD_BYTES;
-    match fields.map(<[u8]>::len) {
-        Some(bytes) if bytes > max_bytes => Err(Refusal::TooLong { bytes, max_bytes }),
-        _ => Ok(()),
-    }
+fn fits(fields: &[u8]) -> Result<(), Refusal> {
+    let (bytes, max_bytes) = (fields.len(), RECORD_BODY_BYTES_MAX - LINE_HEAD_BYTES);
+    if bytes > max_bytes { Err(Refusal::TooLong { bytes, max_bytes }) } else { Ok(()) }
 }
 
 fn waits(error: &io::Error) -> bool {
@@ -292,11 +366,17 @@ fn names(command: &Command) -> (Option<crate::chat::MsgId>, Option<String>) {
     match command {
         Command::Say { id, .. } => (Some(*id), None),
         Command::Join { reference, .. }
+        | Command::History { reference, .. }
+        | Command::Search { reference, .. }
         | Command::Part { reference, .. }
         | Command::People { reference, .. }
         | Command::Channels { reference }
         | Command::Whois { reference, .. }
         | Command::Topic { reference, .. } => (None, reference.clone()),
-        Command::Away { .. } | Command::Quit | Command::Unknown => (None, None),
+        Command::Resume { .. }
+        | Command::Read { .. }
+        | Command::Away { .. }
+        | Command::Quit
+        | Command::Unknown => (None, None),
     }
 }

@@ -22,6 +22,8 @@ pub struct Tail {
 pub struct Span {
     pub start: u64,
     pub bytes: Arc<Vec<u8>>,
+    /// The place's newest seq at its end.
+    pub end_seq: Seq,
 }
 
 /// The position lies before what is kept.
@@ -35,8 +37,14 @@ impl Span {
 }
 
 impl Tail {
-    pub fn new(bytes_max: usize) -> Self {
-        Tail { chunks: VecDeque::new(), end: 0, seq: Seq(0), bytes_max }
+    /// `last` is the place's newest seq of before.
+    pub fn new(bytes_max: usize, last: Seq) -> Self {
+        Tail { chunks: VecDeque::new(), end: 0, seq: last, bytes_max }
+    }
+
+    /// The place's newest seq.
+    pub fn seq(&self) -> Seq {
+        self.seq
     }
 
     /// The position after the newest entry.
@@ -49,13 +57,13 @@ impl Tail {
         self.push(&[entry]);
     }
 
-    /// Appends a message and gives it the place's next seq. `fields` is the message's JSON after the
-    /// `seq`, from the next key to the closing brace and the newline.
-    pub fn append_line(&mut self, fields: &[u8]) -> Seq {
-        self.seq.0 += 1;
+    /// Appends a message that was committed under `seq`. `fields` is its JSON after the `seq`, from the
+    /// next key to the closing brace and the newline.
+    pub fn append_line(&mut self, seq: Seq, fields: &[u8]) {
+        debug_assert_eq!(seq.0, self.seq.0 + 1, "seqs are contiguous");
+        self.seq = seq;
         let head = format!("{{\"type\":\"message\",\"seq\":\"{}\",", self.seq);
         self.push(&[head.as_bytes(), fields]);
-        self.seq
     }
 
     /// What follows `position`, as far as one chunk goes; none at the end.
@@ -77,11 +85,18 @@ impl Tail {
 
     fn push(&mut self, parts: &[&[u8]]) {
         // A chunk that somebody is reading is left alone: the next one begins behind it.
+        let end_seq = self.seq;
         let open = self.chunks.back_mut().filter(|chunk| chunk.bytes.len() < CHUNK_BYTES);
-        match open.and_then(|chunk| Arc::get_mut(&mut chunk.bytes)) {
+        let open = open.and_then(|chunk| {
+            let bytes = Arc::get_mut(&mut chunk.bytes)?;
+            chunk.end_seq = end_seq;
+            Some(bytes)
+        });
+        match open {
             Some(bytes) => parts.iter().for_each(|part| bytes.extend_from_slice(part)),
             None => {
-                self.chunks.push_back(Span { start: self.end, bytes: Arc::new(parts.concat()) })
+                let bytes = Arc::new(parts.concat());
+                self.chunks.push_back(Span { start: self.end, bytes, end_seq });
             }
         }
         self.end += parts.iter().map(|part| part.len() as u64).sum::<u64>();
@@ -111,7 +126,7 @@ mod tests {
             sizes in prop::collection::vec(1usize..40_000, 1..60),
             held in any::<bool>(),
         ) {
-            let mut tail = Tail::new(200_000);
+            let mut tail = Tail::new(200_000, Seq(0));
             let (mut log, mut holds) = (Vec::new(), Vec::new());
             for (number, size) in sizes.iter().enumerate() {
                 let entry = vec![number as u8; *size];
@@ -136,19 +151,22 @@ mod tests {
     }
 
     #[test]
-    fn seqs_have_no_holes_and_notices_take_none() {
-        let mut tail = Tail::new(1_000);
-        assert_eq!(tail.append_line(b"\"a\":1}\n"), Seq(1));
+    fn a_span_knows_the_seq_at_its_end_and_notices_have_none() {
+        let mut tail = Tail::new(1_000, Seq(6));
+        tail.append_line(Seq(7), b"\"a\":1}\n");
         tail.append(b"{\"type\":\"joined\"}\n");
-        assert_eq!(tail.append_line(b"\"a\":2}\n"), Seq(2));
+        let held = tail.read(0).unwrap().unwrap();
+        tail.append_line(Seq(8), b"\"a\":2}\n");
+        assert_eq!((held.end_seq, tail.seq()), (Seq(7), Seq(8)));
+        assert_eq!(tail.read(held.end()).unwrap().unwrap().end_seq, Seq(8));
         let text = String::from_utf8(read_all(&tail, 0).unwrap()).unwrap();
         let last = text.lines().last().unwrap();
-        assert_eq!(last, "{\"type\":\"message\",\"seq\":\"2\",\"a\":2}");
+        assert_eq!(last, "{\"type\":\"message\",\"seq\":\"8\",\"a\":2}");
     }
 
     #[test]
     fn what_is_released_is_gone_and_what_follows_is_not() {
-        let mut tail = Tail::new(1_000);
+        let mut tail = Tail::new(1_000, Seq(0));
         tail.append(b"one\n");
         let _held = tail.read(0).unwrap();
         tail.append(b"two\n");

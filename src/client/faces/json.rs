@@ -22,6 +22,7 @@ impl Json {
         Some(match show {
             Show::State(state) => self::state(state),
             Show::Message(message) => self::message(message),
+            Show::Pending { id, to } => json!({"type": "pending", "id": id, "to": to}),
             Show::Ack { id, to, seq } => json!({"type": "ack", "id": id, "to": to, "seq": seq}),
             Show::Event(Event::Welcome { name, device, .. }) => json!({
                 "type": "hello", "v": 1, "name": name, "device": device, "server": self.server,
@@ -30,7 +31,8 @@ impl Json {
             Show::Notice(text) => json!({"type": "notice", "text": text}),
             Show::Error(text) => json!({"type": "error", "code": "client", "hint": text}),
             Show::Bye(reason) => json!({"type": "bye", "reason": reason}),
-            Show::Target(_) | Show::Timestamps(_) | Show::Clear => return None,
+            Show::Unread { to, lines } => json!({"type": "unread", "to": to, "lines": lines}),
+            Show::Divider(_) | Show::Target(_) | Show::Timestamps(_) | Show::Clear => return None,
         })
     }
 }
@@ -62,11 +64,22 @@ fn state(state: &State) -> Value {
 
 fn message(message: &Message) -> Value {
     let time = jiff::Timestamp::from_millisecond(message.time_ms).unwrap_or_default();
-    json!({
+    let mut object = json!({
         "type": "message", "to": message.to, "from": message.from, "device": message.device,
         "seq": message.seq, "id": message.id, "time": format!("{time:.3}"),
-        "text": message.text, "kind": message.kind, "replay": false,
-    })
+        "text": message.text, "kind": message.kind, "replay": message.replay,
+    });
+    let flags = [("edited", message.edited), ("deleted", message.deleted)];
+    for (name, _) in flags.iter().filter(|(_, set)| *set) {
+        object[*name] = true.into();
+    }
+    if let Some(target) = message.target {
+        object["target"] = json!(target);
+    }
+    if let Some(reference) = &message.reference {
+        object["ref"] = json!(reference);
+    }
+    object
 }
 
 /// One line of a program: a command of the protocol (an id is made where it names none), `me`,
@@ -87,9 +100,10 @@ pub fn read(line: &str) -> Happening {
                 _ => fault("a slash object has a line that begins with /".into()),
             };
         }
-        Some("me") => {
+        Some(kind @ ("me" | "edit" | "delete")) => {
+            let kind = kind.to_owned();
             object.insert("type".into(), "say".into());
-            object.insert("kind".into(), "me".into());
+            object.insert("kind".into(), kind.into());
         }
         Some("list") => {
             object.insert("type".into(), "people".into());
@@ -102,6 +116,8 @@ pub fn read(line: &str) -> Happening {
         object.entry("id").or_insert_with(|| MsgId(rand::random()).to_string().into());
     }
     match serde_json::from_value::<Command>(value) {
+        // The model does that by itself.
+        Ok(Command::Resume { .. }) => fault("there is no such type: see docs/json.md".into()),
         Ok(Command::Unknown) => fault("there is no such type: see docs/json.md".into()),
         Ok(command) => Happening::Ask(Ok(command)),
         Err(error) => fault(format!("not an object of docs/json.md: {error}")),

@@ -6,7 +6,7 @@ use colored::{ColoredString, Colorize};
 use jiff::tz::TimeZone;
 
 use super::Face;
-use crate::chat::{ChannelInfo, Event, Kind, Message, Target, UserName};
+use crate::chat::{ChannelInfo, Event, Kind, Message, Retention, Target, UserName};
 use crate::client::model::{Show, State};
 
 /// Colours of names, readable on dark and on light.
@@ -20,13 +20,15 @@ pub struct Plain {
     own: Option<UserName>,
     zone: TimeZone,
     timestamps: bool,
+    /// Of the last line.
+    day: Option<jiff::civil::Date>,
     /// State changes are shown to a person, and are noise in a pipe.
     chatty: bool,
 }
 
 impl Plain {
     pub fn new(print: Print, chatty: bool) -> Self {
-        Plain { print, own: None, zone: TimeZone::system(), timestamps: true, chatty }
+        Plain { print, own: None, zone: TimeZone::system(), timestamps: true, day: None, chatty }
     }
 
     fn line(&mut self, line: String) {
@@ -41,23 +43,37 @@ impl Plain {
 
     fn message(&self, message: &Message) -> String {
         let own = self.own.as_ref() == Some(&message.from);
-        let who = if own { "You".bold() } else { painted(&message.from) };
         let time = self.time(message.time_ms);
-        match (&message.to, message.kind) {
-            (Target::Channel(channel), kind) => {
-                let place = if channel.is_lobby() { String::new() } else { format!("{channel} ") };
-                match kind {
-                    Kind::Say => format!("{time}{place}{who}: {}", message.text),
-                    Kind::Me => format!("{place}* {} {}", painted(&message.from), message.text),
-                }
-            }
-            (Target::User(to), kind) => {
-                let arrow = if own { format!(" -> {to}") } else { String::new() };
-                match kind {
-                    Kind::Say => format!("[Private]{time}{who}{arrow}: {}", message.text),
-                    Kind::Me => format!("[Private]* {} {}", painted(&message.from), message.text),
-                }
-            }
+        let (before, place, arrow) = match &message.to {
+            Target::Channel(channel) if channel.is_lobby() => ("", String::new(), String::new()),
+            Target::Channel(channel) => ("", format!("{channel} "), String::new()),
+            Target::User(to) if own => ("[Private]", String::new(), format!(" -> {to}")),
+            Target::User(_) => ("[Private]", String::new(), String::new()),
+        };
+        let name = painted(&message.from);
+        let who = if own { "You".bold() } else { name.clone() };
+        let text = match (message.deleted, message.edited) {
+            (true, _) => "(deleted)".to_owned(),
+            (_, true) => format!("{} (edited)", message.text),
+            _ => message.text.clone(),
+        };
+        match message.kind {
+            Kind::Say => format!("{before}{time}{place}{who}{arrow}: {text}"),
+            Kind::Me => format!("{before}{place}* {name} {text}"),
+            Kind::Edit => format!("{before}{time}{place}{who}{arrow} (corrected): {text}"),
+            Kind::Delete => format!("{before}{time}{place}{who}{arrow} (deleted a line)"),
+        }
+    }
+
+    /// A line that says which day it is, before the first line of another day.
+    fn day(&mut self, time_ms: i64) {
+        let time = jiff::Timestamp::from_millisecond(time_ms).unwrap_or_default();
+        let day = time.to_zoned(self.zone.clone()).date();
+        let before = self.day.replace(day);
+        let today = jiff::Timestamp::now().to_zoned(self.zone.clone()).date();
+        // A talk that begins today needs no date.
+        if before != Some(day) && (before.is_some() || day != today) {
+            self.line(format!("-- {} --", day.strftime("%a %-d %b %Y")));
         }
     }
 
@@ -88,11 +104,12 @@ impl Plain {
                 let after = span(*after_ms);
                 self.line(format!("<-- {place}{} left (after {after}){reason}", painted(who)));
             }
-            Event::Entered { channel, people, topic, .. } => {
+            Event::Entered { channel, people, topic, retention, .. } => {
+                let kept = kept(*retention);
                 let topic = topic.as_ref().map_or(String::new(), |topic| format!(" - {topic}"));
                 let here = people.len();
                 self.notice(&format!(
-                    "you are in {channel}{topic} ({here} here: {})",
+                    "you are in {channel}{topic} ({here} here: {}){kept}",
                     names(people)
                 ));
             }
@@ -122,15 +139,26 @@ impl Plain {
                 };
                 self.notice(&format!("{name}{on}: {state}\n{}", fingerprints.join("\n")));
             }
-            Event::Topic { to, who, text, .. } => {
+            Event::Topic { to, who, text, retention, .. } => {
+                let kept = kept(*retention);
                 let text = text.as_ref().map_or("(none)", String::as_str);
                 match who {
                     Some(who) => self.notice(&format!("{who} set the topic of {to}: {text}")),
-                    None => self.notice(&format!("topic of {to}: {text}")),
+                    None => self.notice(&format!("topic of {to}: {text}{kept}")),
                 }
             }
             Event::Refused { hint, .. } => self.line(format!("=!= not sent: {hint}")),
             Event::Notice { text } => self.notice(text),
+            Event::Gap { to, from_seq, to_seq, kept } => {
+                let lines = 1 + to_seq.0.saturating_sub(from_seq.0);
+                let where_to = if *kept { "/history shows them" } else { "they are gone" };
+                self.notice(&format!("{lines} lines of {to} are left out: {where_to}"));
+            }
+            Event::History { lines, more, .. } => {
+                let more = if *more { "; there are older ones" } else { "" };
+                self.notice(&format!("{lines} lines{more}"));
+            }
+            Event::Stored { .. } | Event::Places { .. } | Event::Read { .. } => {}
             Event::Message(_) | Event::Goodbye { .. } | Event::Unknown => {}
         }
     }
@@ -140,9 +168,18 @@ impl Face for Plain {
     fn show(&mut self, show: &Show) {
         match show {
             Show::Message(message) => {
+                self.day(message.time_ms);
                 let line = self.message(message);
                 self.line(line);
             }
+            Show::Divider(to) => {
+                let place = if to.is_lobby() { String::new() } else { format!("{to}: ") };
+                self.notice(&format!("{place}new --"));
+            }
+            Show::Unread { to, lines } if self.chatty => {
+                self.notice(&format!("{to}: {lines} not read"));
+            }
+            Show::Pending { .. } => self.notice("this is sent once there is a connection"),
             Show::Event(event) => self.event(event),
             Show::Notice(text) => self.notice(text),
             Show::Error(text) => self.line(format!("=!= {text}")),
@@ -160,7 +197,11 @@ impl Face for Plain {
                 }
             }
             Show::Bye(text) if self.chatty => self.notice(text),
-            Show::Ack { .. } | Show::Target(_) | Show::Clear | Show::Bye(_) => {}
+            Show::Ack { .. }
+            | Show::Unread { .. }
+            | Show::Target(_)
+            | Show::Clear
+            | Show::Bye(_) => {}
         }
     }
 }
@@ -184,6 +225,15 @@ fn describe(state: &State) -> String {
             "waiting to be admitted ... (Ctrl-C is fine; run pychat client later)".to_owned()
         }
         State::Refused { code } => format!("refused: {code:?}").to_lowercase(),
+    }
+}
+
+/// What is said of how long lines are kept, where it is not for ever.
+fn kept(retention: Retention) -> String {
+    match retention {
+        Retention::Forever => String::new(),
+        Retention::Off => "; lines are not kept".to_owned(),
+        Retention::For(span) => format!("; lines are kept for {span}"),
     }
 }
 
@@ -236,9 +286,14 @@ mod tests {
             from: from.parse().unwrap(),
             device: "main".parse().unwrap(),
             id: MsgId([0; 16]),
-            time_ms: 50_591_000,
+            time_ms: jiff::Timestamp::now().as_millisecond() / 86_400_000 * 86_400_000 + 50_591_000,
             kind,
+            target: None,
             text: text.into(),
+            edited: false,
+            deleted: false,
+            replay: false,
+            reference: None,
         })
     }
 

@@ -1,0 +1,86 @@
+//! `pychat backup`, `restore` and `verify`: the stored lines as one file.
+
+use std::io::{IsTerminal, Write};
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::{Context, bail};
+use serde_json::json;
+
+use crate::chat::UserName;
+use crate::keyring::Home;
+use crate::ledger::upkeep;
+use crate::server::ctl;
+
+pub fn backup(home: &Home, file: &Path, json: bool) -> anyhow::Result<ExitCode> {
+    let terminal = std::io::stderr().is_terminal();
+    let mut progress = |percent: u8| {
+        if terminal {
+            eprint!("\r{percent:>3} %");
+            // A progress that cannot be shown is no reason to stop.
+            let _ = std::io::stderr().flush();
+        }
+    };
+    upkeep::backup(&existing(home)?, file, &mut progress)?;
+    if terminal {
+        eprintln!();
+    }
+    let found = upkeep::verify(file)?;
+    say(json, file, found, "the copy holds");
+    eprintln!("config.json, users/ and keys/ are plain files: copy them too");
+    Ok(ExitCode::SUCCESS)
+}
+
+pub fn restore(home: &Home, file: &Path, json: bool) -> anyhow::Result<ExitCode> {
+    home.make_folders()?;
+    let _lock = home.lock()?;
+    let to = home.ledger_file();
+    if let Some(aside) = upkeep::restore(file, &to)? {
+        eprintln!("what was there is now {}", aside.display());
+    }
+    say(json, &to, upkeep::verify(&to)?, "restored:");
+    Ok(ExitCode::SUCCESS)
+}
+
+pub fn verify(home: &Home, file: Option<&Path>, json: bool) -> anyhow::Result<ExitCode> {
+    let path = match file {
+        Some(file) => file.to_owned(),
+        None => existing(home)?,
+    };
+    say(json, &path, upkeep::verify(&path)?, "sound:");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Takes a person's texts out of a home's stored lines, through its server where one runs.
+pub fn erase(home: &Home, name: &UserName) -> anyhow::Result<()> {
+    let words = ["erase".to_owned(), name.to_string()];
+    if let Ok(reply) = ctl::ask(home, &words) {
+        if !reply.ok {
+            bail!(reply.text);
+        }
+        eprintln!("{}", reply.text);
+        return Ok(());
+    }
+    let Ok(path) = existing(home) else { return Ok(()) };
+    let _lock = home.lock()?;
+    eprintln!("{} lines of {name} were erased", upkeep::erase_at(&path, name)?);
+    Ok(())
+}
+
+fn existing(home: &Home) -> anyhow::Result<std::path::PathBuf> {
+    let path = home.ledger_file();
+    let found = path.try_exists().with_context(|| format!("cannot read {}", path.display()))?;
+    if !found {
+        bail!("nothing is stored in {} yet", home.dir().display());
+    }
+    Ok(path)
+}
+
+fn say(json: bool, file: &Path, found: upkeep::Verified, what: &str) {
+    let upkeep::Verified { places, lines } = found;
+    if json {
+        println!("{}", json!({"file": file, "places": places, "lines": lines}));
+    } else {
+        println!("{what} {lines} lines of {places} places ({})", file.display());
+    }
+}

@@ -1,0 +1,158 @@
+//! What a client keeps of its talk with one server: lines that are not stored yet, and up to where it
+//! has each place. Files of the vault (0600); texts in them are as readable as the key's folder.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, flock};
+use serde::{Deserialize, Serialize};
+
+use super::outbox::id_of;
+use crate::chat::{Command, MsgId, Position};
+use crate::keyring::file::replace;
+
+/// Lines of the outbox are read up to here: far more than anybody types while offline.
+const OUTBOX_BYTES_MAX: u64 = 16 << 20;
+
+/// One entry of the outbox file.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Entry {
+    Add(Command),
+    Done(MsgId),
+}
+
+/// The open files; one client at a time has them.
+pub struct Journal {
+    outbox: File,
+    open: usize,
+    marks: PathBuf,
+}
+
+/// What an earlier run has left.
+#[derive(Default)]
+pub struct Left {
+    pub outbox: Vec<Command>,
+    pub positions: Vec<Position>,
+}
+
+impl Journal {
+    /// `stem` is the files' path without their endings. None where another client has them.
+    pub fn open(stem: &Path) -> io::Result<Option<(Journal, Left)>> {
+        let path = stem.with_extension("outbox");
+        let mut options = OpenOptions::new();
+        options.read(true).append(true).create(true).mode(0o600);
+        let mut outbox = options.open(path)?;
+        match flock(&outbox, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::WOULDBLOCK) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        }
+        let mut text = Vec::new();
+        (&mut outbox).take(OUTBOX_BYTES_MAX).read_to_end(&mut text)?;
+        let left = read_entries(&text);
+        let marks = stem.with_extension("marks.json");
+        let positions = match std::fs::read(&marks) {
+            // Without it the newest lines are shown again, and nothing is lost.
+            Ok(text) => serde_json::from_slice(&text).unwrap_or_default(),
+            Err(_) => Vec::new(),
+        };
+        let mut journal = Journal { outbox, open: 0, marks };
+        journal.clear()?;
+        for command in &left {
+            journal.add(command)?;
+        }
+        Ok(Some((journal, Left { outbox: left, positions })))
+    }
+
+    /// A line was typed.
+    pub fn add(&mut self, command: &Command) -> io::Result<()> {
+        self.open += 1;
+        self.write(&Entry::Add(command.clone()))
+    }
+
+    /// A line is stored, or dropped.
+    pub fn done(&mut self, id: MsgId) -> io::Result<()> {
+        self.open = self.open.saturating_sub(1);
+        if self.open == 0 {
+            return self.clear();
+        }
+        self.write(&Entry::Done(id))
+    }
+
+    /// Up to where the client has each place. What was typed is on the disk after this, too.
+    pub fn keep(&mut self, positions: &[Position]) -> io::Result<()> {
+        self.outbox.sync_data()?;
+        let text = serde_json::to_vec(positions)?;
+        replace(&self.marks, &text, 0o600).map_err(io::Error::other)
+    }
+
+    fn write(&mut self, entry: &Entry) -> io::Result<()> {
+        let mut line = serde_json::to_vec(entry)?;
+        line.push(b'\n');
+        self.outbox.write_all(&line)
+    }
+
+    fn clear(&mut self) -> io::Result<()> {
+        self.outbox.set_len(0)?;
+        self.outbox.rewind()
+    }
+}
+
+/// Lines that were added and are not done. A last line that was cut off is skipped.
+fn read_entries(text: &[u8]) -> Vec<Command> {
+    let mut open: Vec<Command> = Vec::new();
+    for line in text.split(|byte| *byte == b'\n') {
+        match serde_json::from_slice(line) {
+            Ok(Entry::Add(command)) => open.push(command),
+            Ok(Entry::Done(id)) => open.retain(|command| id_of(command) != Some(id)),
+            Err(_) => {}
+        }
+    }
+    open
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn say(id: u8) -> Command {
+        let line = format!(
+            r##"{{"type":"say","to":"#lobby","id":"{}","text":"hi"}}"##,
+            "0".repeat(30) + &format!("{id:02x}")
+        );
+        serde_json::from_str(&line).unwrap()
+    }
+
+    #[test]
+    fn what_is_not_stored_is_there_again_and_what_is_stored_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let stem = folder.path().join("server");
+        let (mut journal, left) = Journal::open(&stem).unwrap().unwrap();
+        assert!(left.outbox.is_empty());
+        assert!(Journal::open(&stem).unwrap().is_none(), "another client has it");
+        (1..=3).for_each(|id| journal.add(&say(id)).unwrap());
+        journal.done(id_of(&say(2)).unwrap()).unwrap();
+        journal.outbox.write_all(b"{\"add\":{\"type\":\"sa").unwrap();
+        drop(journal);
+        let (mut journal, left) = Journal::open(&stem).unwrap().unwrap();
+        assert_eq!(left.outbox, [say(1), say(3)]);
+        journal.done(id_of(&say(1)).unwrap()).unwrap();
+        journal.done(id_of(&say(3)).unwrap()).unwrap();
+        assert_eq!(std::fs::metadata(stem.with_extension("outbox")).unwrap().len(), 0);
+    }
+
+    #[test]
+    fn positions_are_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let stem = folder.path().join("server");
+        let text = r##"[{"to":"#lobby","log":"00000000000000ff","seq":"7"}]"##;
+        let positions: Vec<Position> = serde_json::from_str(text).unwrap();
+        let (mut journal, _) = Journal::open(&stem).unwrap().unwrap();
+        journal.keep(&positions).unwrap();
+        drop(journal);
+        assert_eq!(Journal::open(&stem).unwrap().unwrap().1.positions, positions);
+    }
+}

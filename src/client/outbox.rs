@@ -1,0 +1,111 @@
+//! The person's own lines that the server has not stored yet, in the order they were typed. Pure;
+//! `journal.rs` keeps them on disk.
+
+use std::collections::VecDeque;
+
+use crate::chat::{Command, MsgId};
+
+/// One line on its way.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Outgoing {
+    pub command: Command,
+    pub stage: Stage,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// There was no connection.
+    Waiting,
+    /// Sent; whether it is stored is not known.
+    Sent,
+    /// The server refused it; `/retry` sends it again, `/cancel` drops it.
+    Refused,
+}
+
+#[derive(Default)]
+pub struct Outbox(VecDeque<Outgoing>);
+
+impl Outbox {
+    /// Lines of an earlier run.
+    pub fn of(commands: Vec<Command>) -> Outbox {
+        let waiting = |command| Outgoing { command, stage: Stage::Waiting };
+        Outbox(commands.into_iter().map(waiting).collect())
+    }
+
+    pub fn add(&mut self, command: Command, stage: Stage) {
+        self.0.push_back(Outgoing { command, stage });
+    }
+
+    /// The line is stored; whether it was here.
+    pub fn settle(&mut self, id: MsgId) -> bool {
+        let found = self.0.iter().position(|one| id_of(&one.command) == Some(id));
+        found.and_then(|index| self.0.remove(index)).is_some()
+    }
+
+    /// The line is refused; whether it was here.
+    pub fn refuse(&mut self, id: MsgId) -> bool {
+        let found = self.0.iter_mut().find(|one| id_of(&one.command) == Some(id));
+        found.map(|one| one.stage = Stage::Refused).is_some()
+    }
+
+    /// All lines that are not refused, to be sent (again) over a new connection. Their ids make a
+    /// repeat harmless.
+    pub fn send_all(&mut self) -> Vec<Command> {
+        let open = self.0.iter_mut().filter(|one| one.stage != Stage::Refused);
+        let send = |one: &mut Outgoing| {
+            one.stage = Stage::Sent;
+            one.command.clone()
+        };
+        open.map(send).collect()
+    }
+
+    /// Refused lines become ones to send.
+    pub fn retry(&mut self) -> Vec<Command> {
+        let refused = self.0.iter_mut().filter(|one| one.stage == Stage::Refused);
+        let send = |one: &mut Outgoing| {
+            one.stage = Stage::Sent;
+            one.command.clone()
+        };
+        refused.map(send).collect()
+    }
+
+    /// The connection is gone: what was sent over it may have to be sent again.
+    pub fn disconnected(&mut self) {
+        for one in self.0.iter_mut().filter(|one| one.stage == Stage::Sent) {
+            one.stage = Stage::Waiting;
+        }
+    }
+
+    /// Drops what is certainly not stored: lines that wait or were refused. Gives their ids.
+    pub fn cancel(&mut self, connected: bool) -> Vec<MsgId> {
+        let goes = |one: &Outgoing| match one.stage {
+            Stage::Refused => true,
+            Stage::Waiting => !connected,
+            Stage::Sent => false,
+        };
+        let ids = self.0.iter().filter(|one| goes(one)).filter_map(|one| id_of(&one.command));
+        let ids: Vec<MsgId> = ids.collect();
+        self.0.retain(|one| !goes(one));
+        ids
+    }
+
+    /// Whether nothing is open: what was refused waits for the person alone.
+    pub fn is_settled(&self) -> bool {
+        self.0.iter().all(|one| one.stage == Stage::Refused)
+    }
+
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+pub fn id_of(command: &Command) -> Option<MsgId> {
+    match command {
+        Command::Say { id, .. } => Some(*id),
+        _ => None,
+    }
+}

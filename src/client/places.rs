@@ -1,0 +1,155 @@
+//! Up to where this client has each place, and up to where its person has read it. Pure.
+
+use std::collections::BTreeMap;
+
+use crate::chat::{LogId, Mark, Message, Position, ReadMark, Seq, Target, UserName};
+
+/// Places that a client names when it resumes: as many as fit one record.
+const RESUME_MAX: usize = 120;
+
+#[derive(Default)]
+struct PlaceState {
+    mark: Option<Mark>,
+    read: Seq,
+    /// Not told to the server yet.
+    read_unsent: bool,
+    /// The newest line when the connection began: up to here lines are old ones.
+    last: Seq,
+    divided: bool,
+    last_own: Option<Seq>,
+}
+
+/// What is known of all places.
+#[derive(Default)]
+pub struct Places {
+    places: BTreeMap<Target, PlaceState>,
+    changed: bool,
+}
+
+/// What a line is to this client.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Arrival {
+    /// It was here before.
+    pub known: bool,
+    /// It is the first one that the person has not read.
+    pub divider: bool,
+}
+
+impl Places {
+    /// From an earlier run.
+    pub fn of(positions: Vec<Position>) -> Places {
+        let mut places = Places::default();
+        for Position { to, mark } in positions {
+            places.entry(&to).mark = Some(mark);
+        }
+        places
+    }
+
+    /// The place of a line, as its reader calls it: a private one by the other person.
+    pub fn of_line(message: &Message, own: Option<&UserName>) -> Target {
+        match &message.to {
+            Target::User(_) if own != Some(&message.from) => Target::User(message.from.clone()),
+            to => to.clone(),
+        }
+    }
+
+    /// What the server says of a place; gives how many lines the person has not read.
+    pub fn learn(&mut self, to: &Target, log: LogId, last: Seq, read: Seq) -> u64 {
+        let place = self.entry(to);
+        if place.mark.is_none_or(|mark| mark.log != log) {
+            (place.mark, place.read) = (Some(Mark { log, seq: Seq(0) }), read);
+        }
+        place.read = place.read.max(read);
+        (place.last, place.divided) = (last, false);
+        last.0.saturating_sub(place.read.0)
+    }
+
+    pub fn mark(&self, to: &Target) -> Option<Mark> {
+        self.places.get(to)?.mark.filter(|mark| mark.seq > Seq(0))
+    }
+
+    /// All marks, to be kept and to resume from.
+    pub fn positions(&self) -> Vec<Position> {
+        let position = |(to, place): (&Target, &PlaceState)| {
+            let mark = place.mark.filter(|mark| mark.seq > Seq(0))?;
+            Some(Position { to: to.clone(), mark })
+        };
+        self.places.iter().filter_map(position).collect()
+    }
+
+    /// Those of the lobby and of private conversations.
+    pub fn resume(&self) -> Vec<Position> {
+        let mut positions = self.positions();
+        positions.retain(|position| match &position.to {
+            Target::Channel(channel) => channel.is_lobby(),
+            Target::User(_) => true,
+        });
+        positions.truncate(RESUME_MAX);
+        positions
+    }
+
+    /// A line came. `own` lines count as read.
+    pub fn arrive(&mut self, to: &Target, message: &Message, own: bool) -> Arrival {
+        self.changed = true;
+        let place = self.entry(to);
+        let before = place.mark.map_or(Seq(0), |mark| mark.seq);
+        let known = place.mark.is_some() && message.seq <= before;
+        if !known && let Some(mark) = &mut place.mark {
+            mark.seq = message.seq;
+        }
+        if own && message.target.is_none() {
+            place.last_own = Some(place.last_own.unwrap_or_default().max(message.seq));
+        }
+        let old = message.seq <= place.last;
+        let divider = !known && old && !own && !place.divided && message.seq > place.read;
+        // Nothing was read before the first visit: a divider above everything says nothing.
+        let divider = divider && place.read > Seq(0);
+        place.divided |= divider;
+        Arrival { known, divider }
+    }
+
+    /// Lines up to here will not come.
+    pub fn skip(&mut self, to: &Target, upto: Seq) {
+        self.changed = true;
+        if let Some(mark) = &mut self.entry(to).mark {
+            mark.seq = mark.seq.max(upto);
+        }
+    }
+
+    /// The person has read here or on another device.
+    pub fn read(&mut self, to: &Target, seq: Seq, here: bool) {
+        let place = self.entry(to);
+        if seq > place.read {
+            (place.read, place.read_unsent) = (seq, here);
+            self.changed |= here;
+        }
+    }
+
+    /// What was read here since the last call.
+    pub fn take_read(&mut self) -> Vec<ReadMark> {
+        let unsent = self.places.iter_mut().filter(|(_, place)| place.read_unsent);
+        let take = |(to, place): (&Target, &mut PlaceState)| {
+            place.read_unsent = false;
+            ReadMark { to: to.clone(), seq: place.read }
+        };
+        unsent.map(take).take(RESUME_MAX).collect()
+    }
+
+    /// Whether there is something to keep or to tell since the last call.
+    pub fn take_changed(&mut self) -> bool {
+        std::mem::take(&mut self.changed)
+    }
+
+    pub fn is_changed(&self) -> bool {
+        self.changed
+    }
+
+    /// The newest of one's own lines in a place.
+    pub fn last_own(&self, to: &Target) -> Option<Seq> {
+        self.places.get(to)?.last_own
+    }
+
+    fn entry(&mut self, to: &Target) -> &mut PlaceState {
+        self.places.entry(to.clone()).or_default()
+    }
+}

@@ -1,0 +1,424 @@
+//! What every ledger promises, held against each of them; and what the disk's adds.
+
+use std::path::PathBuf;
+
+use super::*;
+use crate::chat::Retention;
+use crate::config::Retentions;
+
+/// A ledger's two halves and the folder that it may live in.
+struct Made {
+    ledger: Box<dyn Ledger>,
+    reader: Box<dyn Reader>,
+    _folder: tempfile::TempDir,
+}
+
+const CHANGE_S_MAX: u64 = 60;
+const PAGE: Page = Page { lines_max: 1_000, bytes_max: 1 << 20 };
+
+fn memory() -> Made {
+    let memory = Memory::new(LogId(7), 1 << 20, CHANGE_S_MAX);
+    let _folder = tempfile::tempdir().unwrap();
+    Made { ledger: Box::new(memory.clone()), reader: Box::new(memory), _folder }
+}
+
+fn sqlite() -> Made {
+    let _folder = tempfile::tempdir().unwrap();
+    let ledger = Sqlite::open(&_folder.path().join("ledger.db"), CHANGE_S_MAX).unwrap();
+    let reader = ledger.reader();
+    Made { ledger: Box::new(ledger), reader: Box::new(reader), _folder }
+}
+
+fn on_disk() -> (Sqlite, tempfile::TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ledger.db");
+    (Sqlite::open(&path, CHANGE_S_MAX).unwrap(), folder, path)
+}
+
+fn draft(place: &str, from: &str, id: u8, text: &str) -> Draft {
+    Draft {
+        place: place.parse().unwrap(),
+        from: from.parse().unwrap(),
+        device: "main".parse().unwrap(),
+        id: MsgId([id; 16]),
+        time_ms: 1_000,
+        kind: Kind::Say,
+        target: None,
+        text: text.into(),
+    }
+}
+
+fn change(kind: Kind, from: &str, id: u8, target: u64, text: &str) -> Draft {
+    Draft { kind, target: Some(Seq(target)), ..draft("#tea", from, id, text) }
+}
+
+impl Made {
+    fn says(&mut self, draft: Draft) -> Verdict {
+        self.ledger.commit(&[Record::Line(draft)]).unwrap()[0]
+    }
+
+    fn texts(&self, place: &str) -> Vec<(u64, String)> {
+        let place = place.parse().unwrap();
+        let lines = self.reader.read(&place, Seq(0), Seq(u64::MAX), PAGE).unwrap();
+        lines.into_iter().map(|line| (line.seq.0, line.text)).collect()
+    }
+}
+
+/// A test for each ledger.
+macro_rules! contract {
+    ($($(#[$doc:meta])* $name:ident($made:ident) $body:block)+) => {$(
+        mod $name {
+            use super::*;
+
+            fn holds(mut $made: Made) $body
+
+            #[test]
+            fn in_memory() {
+                holds(memory());
+            }
+
+            #[test]
+            fn on_disk() {
+                holds(sqlite());
+            }
+        }
+    )+};
+}
+
+contract! {
+    seqs_are_contiguous_in_each_place(made) {
+        let batch: Vec<Record> = (1..=9)
+            .map(|id| Record::Line(draft(if id % 3 == 0 { "#tea" } else { "#lobby" }, "ana", id, "x")))
+            .collect();
+        let verdicts = made.ledger.commit(&batch).unwrap();
+        let wanted = [1, 2, 1, 3, 4, 2, 5, 6, 3].map(|seq| Verdict::Stored(Seq(seq)));
+        assert_eq!(verdicts, wanted);
+        assert_eq!(made.says(draft("#tea", "bob", 9, "x")), Verdict::Stored(Seq(4)));
+        assert_eq!(made.texts("#tea").len(), 4);
+    }
+
+    a_repeat_has_the_same_seq_and_another_text_is_refused(made) {
+        assert_eq!(made.says(draft("#tea", "ana", 1, "hi")), Verdict::Stored(Seq(1)));
+        assert_eq!(made.says(draft("#tea", "ana", 1, "hi")), Verdict::Known(Seq(1)));
+        assert_eq!(made.says(draft("#tea", "ana", 1, "ho")), Verdict::Conflict);
+        assert_eq!(made.says(draft("#tea", "bob", 1, "ho")), Verdict::Stored(Seq(2)), "bob's own id");
+        assert_eq!(made.says(draft("#lobby", "ana", 1, "ho")), Verdict::Stored(Seq(1)), "elsewhere");
+        let twice = [Record::Line(draft("#tea", "ana", 5, "x")), Record::Line(draft("#tea", "ana", 5, "x"))];
+        let verdicts = made.ledger.commit(&twice).unwrap();
+        assert_eq!(verdicts, [Verdict::Stored(Seq(3)), Verdict::Known(Seq(3))], "in one batch");
+        assert_eq!(made.texts("#tea").len(), 3);
+    }
+
+    a_sender_may_edit_and_delete_for_a_while(made) {
+        made.says(draft("#tea", "ana", 1, "helo"));
+        assert_eq!(made.says(change(Kind::Edit, "ana", 2, 1, "hello")), Verdict::Stored(Seq(2)));
+        assert_eq!(made.texts("#tea"), [(1, "hello".into()), (2, "hello".into())]);
+        assert_eq!(made.says(change(Kind::Edit, "ana", 2, 1, "hello")), Verdict::Known(Seq(2)));
+        assert_eq!(made.says(change(Kind::Edit, "bob", 3, 1, "bye")), Verdict::NotOwn);
+        assert_eq!(made.says(change(Kind::Edit, "ana", 4, 9, "bye")), Verdict::NoSuchLine);
+        assert_eq!(made.says(change(Kind::Edit, "ana", 4, 2, "bye")), Verdict::NoSuchLine, "an edit");
+        let late = Draft { time_ms: 62_000, ..change(Kind::Edit, "ana", 5, 1, "late") };
+        assert_eq!(made.says(late), Verdict::TooLate);
+        assert_eq!(made.says(change(Kind::Delete, "ana", 6, 1, "")), Verdict::Stored(Seq(3)));
+        let place = "#tea".parse().unwrap();
+        let lines = made.reader.read(&place, Seq(0), Seq(9), PAGE).unwrap();
+        assert!(lines[0].deleted && lines[0].text.is_empty() && lines[1].text.is_empty());
+        assert_eq!(made.says(change(Kind::Edit, "ana", 7, 1, "again")), Verdict::NoSuchLine);
+    }
+
+    reading_goes_by_seq_and_by_page(made) {
+        for id in 1..=20 {
+            made.says(draft("#tea", "ana", id, &format!("line {id}")));
+        }
+        let place: Place = "#tea".parse().unwrap();
+        let read = |after, upto, page| {
+            let lines = made.reader.read(&place, Seq(after), Seq(upto), page).unwrap();
+            lines.iter().map(|line| line.seq.0).collect::<Vec<_>>()
+        };
+        assert_eq!(read(5, 8, PAGE), [6, 7, 8]);
+        assert_eq!(read(18, u64::MAX, PAGE), [19, 20]);
+        assert_eq!(read(0, 20, Page { lines_max: 3, ..PAGE }), [1, 2, 3]);
+        assert_eq!(read(0, 20, Page { bytes_max: 1, ..PAGE }), [1], "one at least");
+        let history = |before: Option<u64>, lines_max| {
+            let page = Page { lines_max, ..PAGE };
+            let (lines, more) = made.reader.history(&place, before.map(Seq), None, page).unwrap();
+            (lines.iter().map(|line| line.seq.0).collect::<Vec<_>>(), more)
+        };
+        assert_eq!(history(None, 2), (vec![19, 20], true));
+        assert_eq!(history(Some(3), 5), (vec![1, 2], false));
+        let since = made.reader.history(&place, None, Some(1_001), PAGE).unwrap();
+        assert_eq!(since.0.len(), 0);
+        let elsewhere = "#none".parse().unwrap();
+        assert!(made.reader.read(&elsewhere, Seq(0), Seq(9), PAGE).unwrap().is_empty());
+    }
+
+    search_finds_all_words_in_the_given_places_only(made) {
+        made.says(draft("#tea", "ana", 1, "Green tea and cake"));
+        made.says(draft("#tea", "ana", 2, "black tea"));
+        made.says(draft("#secret", "ana", 3, "green tea too"));
+        made.says(draft("#tea", "ana", 4, "\"quoted\" OR (green"));
+        let search = |text: &str| {
+            let places = ["#tea".parse().unwrap()];
+            let (lines, _) = made.reader.search(&places, text, PAGE).unwrap();
+            lines.iter().map(|line| line.seq.0).collect::<Vec<_>>()
+        };
+        assert_eq!(search("tea green"), [1]);
+        assert_eq!(search("tea"), [1, 2]);
+        assert_eq!(search("\"quoted\""), [3]);
+        assert_eq!(search("water"), [] as [u64; 0]);
+    }
+
+    what_is_deleted_is_not_found(made) {
+        made.says(draft("#tea", "ana", 1, "a marker"));
+        made.says(draft("#tea", "bob", 2, "another marker"));
+        made.says(change(Kind::Delete, "ana", 3, 1, ""));
+        made.says(change(Kind::Edit, "bob", 4, 2, "nothing"));
+        let places = ["#tea".parse().unwrap()];
+        assert!(made.reader.search(&places, "marker", PAGE).unwrap().0.is_empty());
+        assert_eq!(made.reader.search(&places, "nothing", PAGE).unwrap().0[0].seq, Seq(2));
+    }
+
+    old_lines_go_and_leave_their_seqs(made) {
+        for id in 1..=4 {
+            let line = Draft { time_ms: i64::from(id) * 1_000, ..draft("#tea", "ana", id, "x") };
+            made.says(line);
+        }
+        let place = "#tea".parse().unwrap();
+        assert_eq!(made.ledger.expire(&place, 3_000, 100, true).unwrap(), 2);
+        assert_eq!(made.texts("#tea").len(), 4, "that was a dry run");
+        assert_eq!(made.ledger.expire(&place, 3_000, 100, false).unwrap(), 2);
+        made.ledger.scrub(3_000).unwrap();
+        assert_eq!(made.texts("#tea"), [(3, "x".into()), (4, "x".into())]);
+        assert_eq!(made.says(draft("#tea", "ana", 5, "x")), Verdict::Stored(Seq(5)));
+        let empty = made.ledger.expire(&place, i64::MAX, 100, false).unwrap();
+        assert_eq!(empty, 3);
+        assert_eq!(made.says(draft("#tea", "ana", 6, "x")), Verdict::Stored(Seq(6)));
+    }
+
+    a_person_is_erased_and_nobody_else(made) {
+        made.says(draft("#tea", "ana", 1, "mine"));
+        made.says(draft("@ana@bob", "ana", 2, "mine too"));
+        made.says(draft("#tea", "bob", 3, "not mine"));
+        assert_eq!(made.ledger.erase(&"ana".parse().unwrap()).unwrap(), 2);
+        assert_eq!(made.texts("#tea"), [(1, String::new()), (2, "not mine".into())]);
+        assert_eq!(made.texts("@ana@bob"), [(1, String::new())]);
+        let places = ["#tea".parse().unwrap(), "@ana@bob".parse().unwrap()];
+        let (found, _) = made.reader.search(&places, "mine", PAGE).unwrap();
+        assert_eq!(found.len(), 1);
+    }
+}
+
+#[test]
+fn what_was_committed_is_there_after_a_restart() {
+    let (mut ledger, _folder, path) = on_disk();
+    let (ana, bob): (UserName, UserName) = ("ana".parse().unwrap(), "bob".parse().unwrap());
+    let tea: Place = "#tea".parse().unwrap();
+    let private = Place::private(ana.clone(), bob.clone());
+    let records = [
+        Record::Line(draft("#tea", "ana", 1, "x")),
+        Record::Line(draft("@ana@bob", "ana", 2, "x")),
+        Record::Away(bob.clone(), vec![private.clone()]),
+        Record::Line(draft("@ana@bob", "ana", 3, "x")),
+        Record::Topic("#tea".parse().unwrap(), Some("green".into())),
+        Record::Read(bob.clone(), tea.clone(), Seq(1)),
+        Record::Read(bob.clone(), tea.clone(), Seq(0)),
+    ];
+    ledger.commit(&records).unwrap();
+    let log = ledger.log_id();
+    drop(ledger);
+    let mut ledger = Sqlite::open(&path, CHANGE_S_MAX).unwrap();
+    assert_eq!(ledger.log_id(), log);
+    let mut remembered = ledger.remembered().unwrap();
+    remembered.sort_by_key(|one| one.place.clone());
+    assert_eq!(remembered[0].topic.as_deref(), Some("green"));
+    assert_eq!(remembered[0].reads, [(bob.clone(), Seq(1))]);
+    assert_eq!((remembered[1].last, &remembered[1].waiting), (Seq(2), &vec![(ana, 0), (bob, 1)]));
+    let again = ledger.commit(&[Record::Line(draft("#tea", "ana", 1, "x"))]).unwrap();
+    assert_eq!(again, [Verdict::Known(Seq(1))], "ids are known over a restart");
+}
+
+#[test]
+fn ids_of_lines_that_are_gone_are_known_for_a_week() {
+    let (mut ledger, _folder, path) = on_disk();
+    ledger.commit(&[Record::Line(draft("#tea", "ana", 1, "x"))]).unwrap();
+    let week_ms = 7 * 86_400_000;
+    ledger.expire(&"#tea".parse().unwrap(), 2_000, 100, false).unwrap();
+    ledger.scrub(1_000 + week_ms).unwrap();
+    drop(ledger);
+    let mut ledger = Sqlite::open(&path, CHANGE_S_MAX).unwrap();
+    let again = ledger.commit(&[Record::Line(draft("#tea", "ana", 1, "x"))]).unwrap();
+    assert_eq!(again, [Verdict::Known(Seq(1))]);
+    ledger.scrub(1_001 + week_ms).unwrap();
+    let again = ledger.commit(&[Record::Line(draft("#tea", "ana", 1, "x"))]).unwrap();
+    assert_eq!(again, [Verdict::Stored(Seq(2))]);
+}
+
+#[test]
+fn a_commit_that_fails_at_any_line_stores_nothing_and_the_next_goes_on() {
+    for failing in 1..=10u64 {
+        let (mut ledger, _folder, _path) = on_disk();
+        ledger.commit(&[Record::Line(draft("#tea", "ana", 100, "before"))]).unwrap();
+        ledger.break_with(&format!(
+            "CREATE TEMP TRIGGER fails BEFORE INSERT ON main.lines WHEN new.seq = {} \
+             BEGIN SELECT RAISE(ABORT, 'disk full'); END",
+            failing + 1
+        ));
+        let batch: Vec<Record> =
+            (1..=10).map(|id| Record::Line(draft("#tea", "ana", id, "x"))).collect();
+        assert!(ledger.commit(&batch).is_err());
+        ledger.break_with("DROP TRIGGER fails");
+        let verdicts = ledger.commit(&batch).unwrap();
+        assert_eq!(verdicts[0], Verdict::Stored(Seq(2)), "no seq was lost");
+        assert_eq!(verdicts[9], Verdict::Stored(Seq(11)));
+    }
+}
+
+#[test]
+fn a_full_disk_refuses_and_recovers() {
+    let (mut ledger, _folder, _path) = on_disk();
+    ledger.limit_pages(60);
+    let text = "x".repeat(4_000);
+    let mut stored = 0;
+    let error = loop {
+        let line = Record::Line(draft("#tea", "ana", stored as u8 + 1, &text));
+        match ledger.commit(&[line]) {
+            Ok(verdicts) => {
+                stored += 1;
+                assert_eq!(verdicts, [Verdict::Stored(Seq(stored))]);
+                assert!(stored < 100, "the limit does not hold");
+            }
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(error, LedgerError::Sqlite { .. }), "{error}");
+    let reader = ledger.reader();
+    let place = "#tea".parse().unwrap();
+    let lines = reader.read(&place, Seq(0), Seq(u64::MAX), Page { bytes_max: 1 << 30, ..PAGE });
+    assert_eq!(lines.unwrap().len() as u64, stored, "reading goes on");
+    ledger.limit_pages(10_000);
+    let next = ledger.commit(&[Record::Line(draft("#tea", "ana", 200, &text))]).unwrap();
+    assert_eq!(next, [Verdict::Stored(Seq(stored + 1))]);
+}
+
+/// Whether any file of the ledger holds the bytes.
+fn found_on_disk(folder: &std::path::Path, marker: &str) -> usize {
+    let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let holds = |path: PathBuf| {
+        let bytes = std::fs::read(path).unwrap();
+        bytes.windows(marker.len()).filter(|part| *part == marker.as_bytes()).count()
+    };
+    files.map(holds).sum()
+}
+
+#[test]
+fn what_is_removed_cannot_be_read_from_the_disk() {
+    let (mut ledger, folder, _path) = on_disk();
+    let lines = (0..200u8).map(|id| {
+        let place = if id < 100 { "#old" } else { "#changed" };
+        Record::Line(draft(place, "ana", id, &format!("zebramarker{id} and more words")))
+    });
+    ledger.commit(&lines.collect::<Vec<_>>()).unwrap();
+    assert!(found_on_disk(folder.path(), "zebramarker") > 200, "the control: they are there");
+    ledger.expire(&"#old".parse().unwrap(), 2_000, 1_000, false).unwrap();
+    ledger.erase(&"ana".parse().unwrap()).unwrap();
+    ledger.scrub(2_000).unwrap();
+    assert_eq!(found_on_disk(folder.path(), "zebramarker"), 0);
+    assert_eq!(found_on_disk(folder.path(), "ebramarker"), 0, "nor as the index's prefix");
+}
+
+#[test]
+fn flipped_bits_are_reported_or_harmless() {
+    let (mut ledger, folder, path) = on_disk();
+    let lines: Vec<Record> = (1..=200u8)
+        .map(|id| Record::Line(draft("#tea", "ana", id, &format!("this is line {id} of the talk"))))
+        .collect();
+    ledger.commit(&lines).unwrap();
+    ledger.scrub(0).unwrap();
+    drop(ledger);
+    let sound = std::fs::read(&path).unwrap();
+    let place: Place = "#tea".parse().unwrap();
+    let mut reported = 0;
+    for number in 0..200usize {
+        let mut bytes = sound.clone();
+        let at = (number * 7_919 + 13) % bytes.len();
+        bytes[at] ^= 1 << (number % 8);
+        let bent = folder.path().join(format!("bent{number}.db"));
+        std::fs::write(&bent, &bytes).unwrap();
+        let read = Sqlite::open(&bent, CHANGE_S_MAX).and_then(|ledger| {
+            let page = Page { lines_max: 1_000, bytes_max: 1 << 30 };
+            ledger.reader().read(&place, Seq(0), Seq(u64::MAX), page)
+        });
+        match read {
+            Ok(lines) => {
+                let right = lines.iter().enumerate().all(|(index, line)| {
+                    line.seq.0 == index as u64 + 1
+                        && line.text == format!("this is line {} of the talk", index + 1)
+                });
+                assert!(right, "bit {number} at {at} changed what is read and nobody said so");
+                assert!(
+                    lines.len() == 200 || upkeep::verify(&bent).is_err(),
+                    "bit {number} at {at}"
+                );
+            }
+            Err(error) => {
+                assert!(error.to_string().contains("bent"), "{error}");
+                reported += 1;
+            }
+        }
+    }
+    assert!(reported > 10, "the control: some bits count");
+}
+
+#[test]
+fn a_backup_is_whole_and_a_restore_begins_new_logs() {
+    let (mut ledger, folder, path) = on_disk();
+    ledger.commit(&[Record::Line(draft("#tea", "ana", 1, "kept"))]).unwrap();
+    let copy = folder.path().join("copy.db");
+    let mut percents = Vec::new();
+    upkeep::backup(&path, &copy, &mut |percent| percents.push(percent)).unwrap();
+    assert_eq!(percents.last(), Some(&100));
+    assert!(upkeep::backup(&path, &copy, &mut |_| {}).is_err(), "no file is overwritten");
+    let log = ledger.log_id();
+    ledger.commit(&[Record::Line(draft("#tea", "ana", 2, "after the backup"))]).unwrap();
+    drop(ledger);
+    let verified = upkeep::verify(&copy).unwrap();
+    assert_eq!(verified, upkeep::Verified { places: 1, lines: 1 });
+    let aside = upkeep::restore(&copy, &path).unwrap().unwrap();
+    assert_eq!(upkeep::verify(&aside).unwrap().lines, 2, "what was there is kept");
+    let ledger = Sqlite::open(&path, CHANGE_S_MAX).unwrap();
+    assert_ne!(ledger.log_id(), log);
+    assert_eq!(ledger.remembered().unwrap()[0].last, Seq(1));
+}
+
+#[test]
+fn a_newer_schema_is_refused_and_an_older_one_is_copied_first() {
+    let (ledger, folder, path) = on_disk();
+    ledger.break_with("PRAGMA user_version = 99");
+    drop(ledger);
+    let error = Sqlite::open(&path, CHANGE_S_MAX).err().unwrap();
+    assert!(matches!(error, LedgerError::Newer { found: 99, .. }), "{error}");
+    let text = folder.path().join("text.db");
+    std::fs::write(
+        &text,
+        "this is no ledger at all, but it is long enough to be looked at".repeat(9),
+    )
+    .unwrap();
+    let error = Sqlite::open(&text, CHANGE_S_MAX).err().unwrap().to_string();
+    assert!(error.contains("text.db"), "{error}");
+}
+
+#[test]
+fn a_place_that_is_not_kept_is_in_memory_only() {
+    let (disk, folder, _path) = on_disk();
+    let reader = disk.reader();
+    let memory = Memory::new(LogId(7), 1 << 20, CHANGE_S_MAX);
+    let off = Retentions::all(Retention::Off);
+    let (mut kept, reader) = Kept::new(Some((Box::new(disk), Box::new(reader))), memory, off);
+    let (verdicts, fault) = kept.commit(vec![Record::Line(draft("#tea", "ana", 1, "zebramarker"))]);
+    assert_eq!((verdicts, fault.is_none()), (vec![Verdict::Stored(Seq(1))], true));
+    let place = "#tea".parse().unwrap();
+    assert_eq!(reader.read(&place, Seq(0), Seq(9), PAGE).unwrap().len(), 1);
+    assert_eq!(found_on_disk(folder.path(), "zebramarker"), 0);
+    kept.forget(&place);
+    assert!(reader.read(&place, Seq(0), Seq(9), PAGE).unwrap().is_empty());
+}

@@ -1,0 +1,197 @@
+//! The ledger gives order and durability: every line passes it once, gets its place's next seq, and
+//! is committed before anybody sees it. Two of a kind, one contract (`contract_tests.rs`): SQLite on
+//! disk, and memory for places whose lines are not kept.
+
+mod kept;
+mod memory;
+mod schema;
+mod sqlite;
+pub mod upkeep;
+
+use std::path::PathBuf;
+
+use crate::chat::{ChannelName, DeviceName, Kind, LogId, Message, MsgId, Place, Seq, UserName};
+pub use kept::{Kept, KeptReader};
+pub use memory::Memory;
+pub use sqlite::Sqlite;
+
+/// A line before it has its seq.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Draft {
+    pub place: Place,
+    pub from: UserName,
+    pub device: DeviceName,
+    pub id: MsgId,
+    /// Milliseconds since 1970; for display and for retention, never for order.
+    pub time_ms: i64,
+    pub kind: Kind,
+    /// The line that an edit or a deletion changes.
+    pub target: Option<Seq>,
+    pub text: String,
+}
+
+/// What is written: lines, and what is remembered beside them.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Record {
+    Line(Draft),
+    Topic(ChannelName, Option<String>),
+    /// A person has read a place up to a seq.
+    Read(UserName, Place, Seq),
+    /// A person's last session ended: what comes to these private conversations now waits for them.
+    Away(UserName, Vec<Place>),
+}
+
+/// What became of a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Committed; a line under this seq.
+    Stored(Seq),
+    /// The same line was stored before, under this seq.
+    Known(Seq),
+    /// Another line of this sender in this place has the id.
+    Conflict,
+    NoSuchLine,
+    NotOwn,
+    TooLate,
+    /// It is certain that nothing was stored.
+    Failed,
+    /// Whether it was stored shows after a restart: no answer is an honest one.
+    InDoubt,
+}
+
+/// What a place is remembered by when a server starts.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Remembered {
+    pub place: Place,
+    pub last: Seq,
+    pub topic: Option<String>,
+    pub reads: Vec<(UserName, Seq)>,
+    /// Lines that came since a person of a private conversation was last here.
+    pub waiting: Vec<(UserName, usize)>,
+}
+
+/// How much of a place to read at once; what comes first ends it.
+#[derive(Clone, Copy, Debug)]
+pub struct Page {
+    pub lines_max: usize,
+    /// Of text, so that an answer's size is bounded.
+    pub bytes_max: usize,
+}
+
+/// What went.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Swept {
+    pub lines: usize,
+    pub places: usize,
+    /// There is more to do.
+    pub more: bool,
+}
+
+/// Why the ledger does not do what it should. Names the file, never a text.
+#[derive(Debug, thiserror::Error)]
+pub enum LedgerError {
+    #[error("{}: {error}", path.display())]
+    Sqlite { path: PathBuf, error: rusqlite::Error },
+    #[error("{}: {error}", path.display())]
+    Io { path: PathBuf, error: std::io::Error },
+    /// A row does not hold what was written into it.
+    #[error("{}: damaged: {what}", path.display())]
+    Damaged { path: PathBuf, what: String },
+    #[error(
+        "{} was written by a newer pychat (schema {found}, this one knows {known}): update pychat, \
+         or pychat restore a backup of before",
+        path.display()
+    )]
+    Newer { path: PathBuf, found: i64, known: i64 },
+    /// A commit whose sync failed: it may be stored or not.
+    #[error("{}: the disk failed while it synced: {error}", path.display())]
+    InDoubt { path: PathBuf, error: rusqlite::Error },
+    /// After a failed sync nothing is certain until the file is opened again.
+    #[error("{}: a sync failed before; the server must be started again", path.display())]
+    Poisoned { path: PathBuf },
+}
+
+/// The writing half; one thread owns it.
+pub trait Ledger: Send {
+    /// Commits all records in their order, or none; one verdict for each. On return what is stored
+    /// is as durable as the ledger makes it.
+    fn commit(&mut self, records: &[Record]) -> Result<Vec<Verdict>, LedgerError>;
+
+    /// Removes lines of `place` that are older than `before_ms`, at most `lines_max` at once so that
+    /// nobody waits long for the next commit; only counts them all when `dry`.
+    fn expire(
+        &mut self,
+        place: &Place,
+        before_ms: i64,
+        lines_max: usize,
+        dry: bool,
+    ) -> Result<usize, LedgerError>;
+
+    /// All places.
+    fn places(&self) -> Vec<Place>;
+
+    /// Nothing of what was removed can be read from the medium any more; ids of removed lines are
+    /// forgotten after a week.
+    fn scrub(&mut self, now_ms: i64) -> Result<(), LedgerError>;
+
+    /// Takes the texts of all lines of a person away; their seats stay.
+    fn erase(&mut self, user: &UserName) -> Result<usize, LedgerError>;
+
+    /// All places with lines or a topic.
+    fn remembered(&self) -> Result<Vec<Remembered>, LedgerError>;
+
+    /// The id of its logs.
+    fn log_id(&self) -> LogId;
+}
+
+/// The reading half; shared by threads.
+pub trait Reader: Send + Sync {
+    /// Lines with `after < seq <= upto`, oldest first.
+    fn read(
+        &self,
+        place: &Place,
+        after: Seq,
+        upto: Seq,
+        page: Page,
+    ) -> Result<Vec<Message>, LedgerError>;
+
+    /// The newest lines before `before` that are not older than `since_ms`, oldest first, and whether
+    /// there are older ones.
+    fn history(
+        &self,
+        place: &Place,
+        before: Option<Seq>,
+        since_ms: Option<i64>,
+        page: Page,
+    ) -> Result<(Vec<Message>, bool), LedgerError>;
+
+    /// The newest lines that hold all words of `text`, oldest first, and whether there are more.
+    fn search(
+        &self,
+        places: &[Place],
+        text: &str,
+        page: Page,
+    ) -> Result<(Vec<Message>, bool), LedgerError>;
+}
+
+/// A stored line as everybody is told it again.
+fn message(draft: Draft, seq: Seq, edited: bool, deleted: bool) -> Message {
+    Message {
+        seq,
+        to: draft.place.as_seen_by(&draft.from),
+        from: draft.from,
+        device: draft.device,
+        id: draft.id,
+        time_ms: draft.time_ms,
+        kind: draft.kind,
+        target: draft.target,
+        text: draft.text,
+        edited,
+        deleted,
+        replay: true,
+        reference: None,
+    }
+}
+
+#[cfg(test)]
+mod contract_tests;

@@ -1,0 +1,69 @@
+//! The file's schema, one step for each version (`user_version` counts them). A step that was
+//! released never changes: a new one is added behind it.
+
+/// Kinds of a line in the column `kind`.
+pub const KINDS: [crate::chat::Kind; 4] = [
+    crate::chat::Kind::Say,
+    crate::chat::Kind::Me,
+    crate::chat::Kind::Edit,
+    crate::chat::Kind::Delete,
+];
+
+pub const STEPS: &[&str] = &["
+CREATE TABLE meta (
+    log INTEGER NOT NULL            -- the id of this file's logs
+) STRICT;
+CREATE TABLE places (
+    place INTEGER PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE,      -- #channel or @one@other
+    last INTEGER NOT NULL DEFAULT 0,
+    topic TEXT
+) STRICT;
+CREATE TABLE lines (
+    line INTEGER PRIMARY KEY,
+    place INTEGER NOT NULL REFERENCES places,
+    seq INTEGER NOT NULL,
+    id BLOB NOT NULL,
+    sender TEXT NOT NULL,
+    device TEXT NOT NULL,
+    time_ms INTEGER NOT NULL,
+    kind INTEGER NOT NULL,          -- 0 say, 1 me, 2 edit, 3 delete
+    target INTEGER,                 -- the seq that an edit or a deletion is about
+    state INTEGER NOT NULL DEFAULT 0, -- 0 as sent, 1 edited, 2 deleted
+    text TEXT NOT NULL,             -- an edit's text stands in its target
+    checksum INTEGER NOT NULL,
+    UNIQUE (place, seq),
+    UNIQUE (place, sender, id)
+) STRICT;
+CREATE INDEX lines_by_time ON lines (place, time_ms);
+CREATE INDEX lines_by_sender ON lines (sender);
+CREATE TABLE spent (                -- ids of lines that are gone, for a week
+    place INTEGER NOT NULL REFERENCES places,
+    sender TEXT NOT NULL,
+    id BLOB NOT NULL,
+    seq INTEGER NOT NULL,
+    time_ms INTEGER NOT NULL,
+    PRIMARY KEY (place, sender, id)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE reads (
+    person TEXT NOT NULL,
+    place INTEGER NOT NULL REFERENCES places,
+    seq INTEGER NOT NULL DEFAULT 0,
+    away INTEGER,                   -- the newest seq when the person was last here
+    PRIMARY KEY (person, place)
+) STRICT, WITHOUT ROWID;
+CREATE VIRTUAL TABLE words USING fts5 (
+    text, content = 'lines', content_rowid = 'line', tokenize = 'unicode61 remove_diacritics 2'
+);
+INSERT INTO words (words, rank) VALUES ('secure-delete', 1);
+CREATE TRIGGER lines_added AFTER INSERT ON lines WHEN new.text <> '' BEGIN
+    INSERT INTO words (rowid, text) VALUES (new.line, new.text);
+END;
+CREATE TRIGGER lines_gone AFTER DELETE ON lines WHEN old.text <> '' BEGIN
+    INSERT INTO words (words, rowid, text) VALUES ('delete', old.line, old.text);
+END;
+CREATE TRIGGER lines_changed AFTER UPDATE OF text ON lines BEGIN
+    INSERT INTO words (words, rowid, text) SELECT 'delete', old.line, old.text WHERE old.text <> '';
+    INSERT INTO words (rowid, text) SELECT new.line, new.text WHERE new.text <> '';
+END;
+"];

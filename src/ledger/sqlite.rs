@@ -1,0 +1,635 @@
+//! The ledger on disk: SQLite with a write-ahead log, synced at every commit (`synchronous=FULL`),
+//! and deleted bytes overwritten (`secure_delete`).
+
+use std::collections::HashMap;
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Condvar, Mutex, PoisonError};
+use std::time::Duration;
+
+use rusqlite::ffi;
+use rusqlite::types::Type;
+use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, Transaction, params};
+
+use super::memory::{known_as, may_change};
+use super::schema::KINDS;
+use super::{
+    Draft, Ledger, LedgerError, Page, Reader, Record, Remembered, Verdict, message, upkeep,
+};
+use crate::chat::{Kind, LogId, Message, MsgId, Place, Seq, UserName};
+use crate::crypto::sha256;
+
+/// Another connection's lock is waited for this long.
+const BUSY: Duration = Duration::from_secs(5);
+/// Read connections at once; who wants one more waits.
+const READERS_MAX: usize = 3;
+/// Ids of lines that are gone are known for this long.
+const SPENT_MS: i64 = 7 * 86_400_000;
+
+const COLUMNS: &str = "l.seq, l.id, l.sender, l.device, l.time_ms, l.kind, l.target, l.state, \
+     l.text, l.checksum, p.name, t.text AS target_text";
+const FROM: &str = "FROM lines l JOIN places p USING (place) \
+     LEFT JOIN lines t ON t.place = l.place AND t.seq = l.target";
+
+/// The writing half.
+pub struct Sqlite {
+    connection: Connection,
+    path: PathBuf,
+    log: LogId,
+    change_s_max: u64,
+    places: HashMap<Place, Known>,
+    /// Whether any id of a removed line is kept.
+    spent: bool,
+    poisoned: bool,
+}
+
+#[derive(Clone, Copy)]
+struct Known {
+    row: i64,
+    last: Seq,
+}
+
+/// The reading half: a few connections that only read.
+pub struct SqliteReader {
+    path: PathBuf,
+    idle: Mutex<(Vec<Connection>, usize)>,
+    freed: Condvar,
+}
+
+impl Sqlite {
+    /// Opens or makes the file, and brings its schema up to date (with a copy beside it first).
+    pub fn open(path: &Path, change_s_max: u64) -> Result<Sqlite, LedgerError> {
+        let fault = faults(path);
+        create(path).map_err(|error| LedgerError::Io { path: path.to_owned(), error })?;
+        let mut connection = Connection::open(path).map_err(&fault)?;
+        prepare(&connection).map_err(&fault)?;
+        upkeep::migrate(&mut connection, path)?;
+        let log: i64 =
+            connection.query_row("SELECT log FROM meta", [], |row| row.get(0)).map_err(&fault)?;
+        let spent = connection
+            .query_row("SELECT EXISTS (SELECT 1 FROM spent)", [], |row| row.get(0))
+            .map_err(&fault)?;
+        let mut places = HashMap::new();
+        {
+            let mut query =
+                connection.prepare("SELECT name, place, last FROM places").map_err(&fault)?;
+            let mut rows = query.query([]).map_err(&fault)?;
+            while let Some(row) = rows.next().map_err(&fault)? {
+                let known = read_known(row).map_err(&fault)?;
+                places.insert(known.0, known.1);
+            }
+        }
+        let (path, log) = (path.to_owned(), LogId(log as u64));
+        Ok(Sqlite { connection, path, log, change_s_max, places, spent, poisoned: false })
+    }
+
+    pub fn reader(&self) -> SqliteReader {
+        let idle = Mutex::new((Vec::new(), 0));
+        SqliteReader { path: self.path.clone(), idle, freed: Condvar::new() }
+    }
+
+    /// The file may grow to this many pages and no further.
+    #[cfg(test)]
+    pub fn limit_pages(&self, pages: i64) {
+        self.connection.pragma_update(None, "max_page_count", pages).unwrap();
+    }
+
+    #[cfg(test)]
+    pub fn break_with(&self, statement: &str) {
+        self.connection.execute_batch(statement).unwrap();
+    }
+}
+
+/// Makes the file for its owner's eyes only, where it is missing; SQLite gives its log the same mode.
+fn create(path: &Path) -> std::io::Result<()> {
+    OpenOptions::new().append(true).create(true).mode(0o600).open(path).map(|_| ())
+}
+
+/// What every connection that writes is set to.
+pub(super) fn prepare(connection: &Connection) -> rusqlite::Result<()> {
+    connection.busy_timeout(BUSY)?;
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "secure_delete", "ON")?;
+    connection.pragma_update(None, "foreign_keys", "ON")?;
+    connection.set_prepared_statement_cache_capacity(32);
+    Ok(())
+}
+
+pub(super) fn faults(path: &Path) -> impl Fn(rusqlite::Error) -> LedgerError {
+    let path = path.to_owned();
+    move |error| match error {
+        rusqlite::Error::FromSqlConversionFailure(_, _, what) => {
+            LedgerError::Damaged { path: path.clone(), what: what.to_string() }
+        }
+        error => LedgerError::Sqlite { path: path.clone(), error },
+    }
+}
+
+fn read_known(row: &Row) -> rusqlite::Result<(Place, Known)> {
+    let place = parsed(row, 0)?;
+    Ok((place, Known { row: row.get(1)?, last: seq(row.get(2)?) }))
+}
+
+/// A text column that is a name.
+fn parsed<T: std::str::FromStr<Err: std::error::Error + Send + Sync + 'static>>(
+    row: &Row,
+    column: usize,
+) -> rusqlite::Result<T> {
+    let text = row.get_ref(column)?.as_str()?;
+    text.parse().map_err(|error: T::Err| damaged(column, error))
+}
+
+fn damaged(
+    column: usize,
+    error: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+) -> rusqlite::Error {
+    rusqlite::Error::FromSqlConversionFailure(column, Type::Text, error.into())
+}
+
+fn seq(number: i64) -> Seq {
+    Seq(number as u64)
+}
+
+/// Eight bytes over all that a row says, so that a flipped bit on the disk is noticed.
+fn checksum(draft: &Draft, seq: Seq, state: i64) -> i64 {
+    let target = draft.target.map_or(0, |target| target.0);
+    let place = draft.place.to_string();
+    let parts: [&[u8]; 9] = [
+        place.as_bytes(),
+        &[0],
+        draft.from.as_str().as_bytes(),
+        &[0],
+        draft.device.as_str().as_bytes(),
+        &draft.id.0,
+        &[draft.kind as u8, state as u8],
+        &[seq.0.to_be_bytes(), draft.time_ms.to_be_bytes(), target.to_be_bytes()].concat(),
+        draft.text.as_bytes(),
+    ];
+    i64::from_be_bytes(*sha256(&parts).first_chunk().expect("a hash has 8 bytes"))
+}
+
+/// A row of `COLUMNS` as it was written.
+fn read_row(row: &Row) -> rusqlite::Result<(Draft, Seq, i64)> {
+    let kind: usize = row.get(5)?;
+    let draft = Draft {
+        place: parsed(row, 10)?,
+        from: parsed(row, 2)?,
+        device: parsed(row, 3)?,
+        id: MsgId(row.get(1)?),
+        time_ms: row.get(4)?,
+        kind: *KINDS.get(kind).ok_or_else(|| damaged(5, "a line of an unknown kind"))?,
+        target: row.get::<_, Option<i64>>(6)?.map(seq),
+        text: row.get(8)?,
+    };
+    let (number, state): (i64, i64) = (row.get(0)?, row.get(7)?);
+    if checksum(&draft, seq(number), state) != row.get::<_, i64>(9)? {
+        let what = format!("line {number} of {} is not what was stored", draft.place);
+        return Err(damaged(9, what));
+    }
+    Ok((draft, seq(number), state))
+}
+
+/// A row as it is told again: an edit with the text that its target has now.
+fn read_message(row: &Row) -> rusqlite::Result<Message> {
+    let (mut draft, number, state) = read_row(row)?;
+    if draft.kind == Kind::Edit {
+        draft.text = row.get::<_, Option<String>>(11)?.unwrap_or_default();
+    }
+    Ok(message(draft, number, state == 1, state == 2))
+}
+
+/// One transaction's work.
+struct Commit<'a> {
+    transaction: Transaction<'a>,
+    places: &'a HashMap<Place, Known>,
+    /// Places as they are once this is committed.
+    touched: &'a mut HashMap<Place, Known>,
+    spent: bool,
+    change_s_max: u64,
+}
+
+impl Commit<'_> {
+    fn write(&mut self, record: &Record) -> rusqlite::Result<Verdict> {
+        match record {
+            Record::Line(draft) => return self.line(draft),
+            Record::Topic(channel, topic) => {
+                let place = self.place(&Place::Channel(channel.clone()))?;
+                let set = "UPDATE places SET topic = ?2 WHERE place = ?1";
+                self.transaction.prepare_cached(set)?.execute(params![place.row, topic])?;
+            }
+            Record::Read(user, place, read) => {
+                let place = self.place(place)?;
+                let set = "INSERT INTO reads (person, place, seq) VALUES (?1, ?2, ?3) \
+                     ON CONFLICT DO UPDATE SET seq = max(seq, excluded.seq)";
+                let values = params![user.as_str(), place.row, read.0 as i64];
+                self.transaction.prepare_cached(set)?.execute(values)?;
+            }
+            Record::Away(user, places) => {
+                for place in places {
+                    let place = self.place(place)?;
+                    let set = "INSERT INTO reads (person, place, away) VALUES (?1, ?2, ?3) \
+                         ON CONFLICT DO UPDATE SET away = excluded.away";
+                    let values = params![user.as_str(), place.row, place.last.0 as i64];
+                    self.transaction.prepare_cached(set)?.execute(values)?;
+                }
+            }
+        }
+        Ok(Verdict::Stored(Seq(0)))
+    }
+
+    fn place(&mut self, place: &Place) -> rusqlite::Result<Known> {
+        if let Some(known) = self.touched.get(place).or_else(|| self.places.get(place)) {
+            return Ok(*known);
+        }
+        let add = "INSERT INTO places (name) VALUES (?1)";
+        self.transaction.prepare_cached(add)?.execute([place.to_string()])?;
+        let known = Known { row: self.transaction.last_insert_rowid(), last: Seq(0) };
+        self.touched.insert(place.clone(), known);
+        Ok(known)
+    }
+
+    fn line(&mut self, draft: &Draft) -> rusqlite::Result<Verdict> {
+        let place = self.place(&draft.place)?;
+        // A change is looked for first, because it would be made before its own line is added.
+        if (draft.target.is_some() || self.spent)
+            && let Some(verdict) = self.known(place, draft)?
+        {
+            return Ok(verdict);
+        }
+        if let Some(target) = draft.target
+            && let Err(verdict) = self.change(place, target, draft)?
+        {
+            return Ok(verdict);
+        }
+        let next = Seq(place.last.0 + 1);
+        let mut own = draft.clone();
+        if draft.kind == Kind::Edit {
+            own.text.clear();
+        }
+        let add = "INSERT INTO lines \
+             (place, seq, id, sender, device, time_ms, kind, target, text, checksum) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) \
+             ON CONFLICT (place, sender, id) DO NOTHING";
+        let added = self.transaction.prepare_cached(add)?.execute(params![
+            place.row,
+            next.0 as i64,
+            own.id.0,
+            own.from.as_str(),
+            own.device.as_str(),
+            own.time_ms,
+            own.kind as i64,
+            own.target.map(|target| target.0 as i64),
+            own.text,
+            checksum(&own, next, 0),
+        ])?;
+        if added == 0 {
+            return Ok(self.known(place, draft)?.unwrap_or(Verdict::Conflict));
+        }
+        self.touched.insert(draft.place.clone(), Known { last: next, ..place });
+        Ok(Verdict::Stored(next))
+    }
+
+    /// The verdict on a line whose id is known.
+    fn known(&self, place: Known, draft: &Draft) -> rusqlite::Result<Option<Verdict>> {
+        let by_id = params![place.row, draft.from.as_str(), draft.id.0];
+        let find =
+            format!("SELECT {COLUMNS} {FROM} WHERE l.place = ?1 AND l.sender = ?2 AND l.id = ?3");
+        let mut find = self.transaction.prepare_cached(&find)?;
+        if let Some((stored, number, state)) = find.query_row(by_id, read_row).optional()? {
+            return Ok(Some(known_as(&stored, state != 0, number, draft)));
+        }
+        let find = "SELECT seq FROM spent WHERE place = ?1 AND sender = ?2 AND id = ?3";
+        let mut find = self.transaction.prepare_cached(find)?;
+        let gone = find.query_row(by_id, |row| row.get(0)).optional()?;
+        Ok(gone.map(|number| Verdict::Known(seq(number))))
+    }
+
+    fn change(
+        &self,
+        place: Known,
+        target: Seq,
+        draft: &Draft,
+    ) -> rusqlite::Result<Result<(), Verdict>> {
+        let find = format!("SELECT {COLUMNS}, l.line {FROM} WHERE l.place = ?1 AND l.seq = ?2");
+        let mut find = self.transaction.prepare_cached(&find)?;
+        let by_seq = params![place.row, target.0 as i64];
+        let read = |row: &Row| Ok((read_row(row)?, row.get::<_, i64>(12)?));
+        let Some(((mut stored, number, state), line)) = find.query_row(by_seq, read).optional()?
+        else {
+            return Ok(Err(Verdict::NoSuchLine));
+        };
+        if let Err(verdict) = may_change(&stored, state == 2, draft, self.change_s_max) {
+            return Ok(Err(verdict));
+        }
+        let state = if draft.kind == Kind::Edit { 1 } else { 2 };
+        stored.text = if draft.kind == Kind::Edit { draft.text.clone() } else { String::new() };
+        let set = "UPDATE lines SET text = ?2, state = ?3, checksum = ?4 WHERE line = ?1";
+        let sum = checksum(&stored, number, state);
+        self.transaction.prepare_cached(set)?.execute(params![line, stored.text, state, sum])?;
+        Ok(Ok(()))
+    }
+
+    fn end(self) -> rusqlite::Result<()> {
+        for known in self.touched.values() {
+            let set = "UPDATE places SET last = ?2 WHERE place = ?1";
+            let mut set = self.transaction.prepare_cached(set)?;
+            set.execute(params![known.row, known.last.0 as i64])?;
+        }
+        self.transaction.commit()
+    }
+}
+
+/// Whether it is open what a failed commit left on the disk.
+fn in_doubt(error: &rusqlite::Error) -> bool {
+    let code = error.sqlite_error().map(|error| error.extended_code);
+    matches!(code, Some(ffi::SQLITE_IOERR_FSYNC | ffi::SQLITE_IOERR_DIR_FSYNC | ffi::SQLITE_IOERR))
+}
+
+impl Ledger for Sqlite {
+    fn commit(&mut self, records: &[Record]) -> Result<Vec<Verdict>, LedgerError> {
+        if self.poisoned {
+            return Err(LedgerError::Poisoned { path: self.path.clone() });
+        }
+        let mut touched = HashMap::new();
+        let mut work = || {
+            let transaction = Transaction::new_unchecked(
+                &self.connection,
+                rusqlite::TransactionBehavior::Immediate,
+            )?;
+            let (spent, change_s_max) = (self.spent, self.change_s_max);
+            let mut commit = Commit {
+                transaction,
+                places: &self.places,
+                touched: &mut touched,
+                spent,
+                change_s_max,
+            };
+            let verdicts: Result<Vec<_>, _> =
+                records.iter().map(|record| commit.write(record)).collect();
+            let verdicts = verdicts?;
+            commit.end()?;
+            Ok(verdicts)
+        };
+        match work() {
+            Ok(verdicts) => {
+                self.places.extend(touched);
+                Ok(verdicts)
+            }
+            Err(error) if in_doubt(&error) => {
+                self.poisoned = true;
+                Err(LedgerError::InDoubt { path: self.path.clone(), error })
+            }
+            Err(error) => Err(faults(&self.path)(error)),
+        }
+    }
+
+    fn expire(
+        &mut self,
+        place: &Place,
+        before_ms: i64,
+        lines_max: usize,
+        dry: bool,
+    ) -> Result<usize, LedgerError> {
+        let Some(known) = self.places.get(place) else { return Ok(0) };
+        let row = known.row;
+        let work = || {
+            if dry {
+                let count = "SELECT count(*) FROM lines WHERE place = ?1 AND time_ms < ?2";
+                return self.connection.query_row(count, params![row, before_ms], |row| row.get(0));
+            }
+            let transaction = self.connection.unchecked_transaction()?;
+            let old = "SELECT line FROM lines WHERE place = ?1 AND time_ms < ?2 \
+                 ORDER BY time_ms LIMIT ?3";
+            let values = params![row, before_ms, lines_max];
+            let keep = format!(
+                "INSERT OR IGNORE INTO spent SELECT place, sender, id, seq, time_ms \
+                 FROM lines WHERE line IN ({old})"
+            );
+            transaction.execute(&keep, values)?;
+            let gone =
+                transaction.execute(&format!("DELETE FROM lines WHERE line IN ({old})"), values)?;
+            transaction.commit()?;
+            Ok(gone)
+        };
+        let gone = work().map_err(faults(&self.path))?;
+        self.spent |= gone > 0 && !dry;
+        Ok(gone)
+    }
+
+    fn places(&self) -> Vec<Place> {
+        self.places.keys().cloned().collect()
+    }
+
+    fn scrub(&mut self, now_ms: i64) -> Result<(), LedgerError> {
+        let work = || {
+            self.connection.execute("DELETE FROM spent WHERE time_ms < ?1", [now_ms - SPENT_MS])?;
+            // A reader in the way makes it busy; the next sweep tries again.
+            self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+        };
+        work().map_err(faults(&self.path))
+    }
+
+    fn erase(&mut self, user: &UserName) -> Result<usize, LedgerError> {
+        upkeep::erase(&self.connection, user).map_err(faults(&self.path))
+    }
+
+    fn remembered(&self) -> Result<Vec<Remembered>, LedgerError> {
+        remembered(&self.connection).map_err(faults(&self.path))
+    }
+
+    fn log_id(&self) -> LogId {
+        self.log
+    }
+}
+
+/// Takes the texts of a person's lines away: each becomes a tombstone in its seat.
+pub(super) fn bury(connection: &Connection, user: &UserName) -> rusqlite::Result<usize> {
+    let transaction = connection.unchecked_transaction()?;
+    let buried = {
+        let find = format!(
+            "SELECT {COLUMNS}, l.line {FROM} WHERE l.sender = ?1 AND (l.text <> '' OR l.state = 1)"
+        );
+        let mut find = transaction.prepare(&find)?;
+        let mut rows = find.query([user.as_str()])?;
+        let mut set = transaction
+            .prepare("UPDATE lines SET text = '', state = 2, checksum = ?2 WHERE line = ?1")?;
+        let mut buried = 0;
+        while let Some(row) = rows.next()? {
+            let (mut draft, number, _) = read_row(row)?;
+            draft.text.clear();
+            let sum = checksum(&draft, number, 2);
+            buried += set.execute(params![row.get::<_, i64>(12)?, sum])?;
+        }
+        buried
+    };
+    transaction.commit()?;
+    Ok(buried)
+}
+
+/// Reads every line of a file; gives how many there are.
+pub(super) fn read_all(connection: &Connection) -> rusqlite::Result<usize> {
+    let mut query = connection.prepare(&format!("SELECT {COLUMNS} {FROM}"))?;
+    let mut rows = query.query([])?;
+    let mut count = 0;
+    while let Some(row) = rows.next()? {
+        read_row(row)?;
+        count += 1;
+    }
+    Ok(count)
+}
+
+fn remembered(connection: &Connection) -> rusqlite::Result<Vec<Remembered>> {
+    let mut places = connection.prepare("SELECT name, place, last, topic FROM places")?;
+    let mut reads = connection.prepare("SELECT person, seq FROM reads WHERE place = ?1")?;
+    let mut waiting = connection.prepare(
+        "SELECT count(*) FROM lines WHERE place = ?1 AND sender <> ?2 AND seq > coalesce( \
+         (SELECT away FROM reads WHERE place = ?1 AND person = ?2), 0)",
+    )?;
+    let mut found = Vec::new();
+    let mut rows = places.query([])?;
+    while let Some(row) = rows.next()? {
+        let (place, known) = read_known(row)?;
+        let read = |row: &Row| Ok((parsed(row, 0)?, seq(row.get(1)?)));
+        let reads = reads.query_map([known.row], read)?.collect::<Result<_, _>>()?;
+        let mut waits = Vec::new();
+        for person in place.people().into_iter().flatten() {
+            let count: usize =
+                waiting.query_row(params![known.row, person.as_str()], |row| row.get(0))?;
+            waits.push((person.clone(), count));
+        }
+        let topic = row.get(3)?;
+        found.push(Remembered { place, last: known.last, topic, reads, waiting: waits });
+    }
+    Ok(found)
+}
+
+impl SqliteReader {
+    fn with<T>(
+        &self,
+        work: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, LedgerError> {
+        let fault = faults(&self.path);
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let connection = loop {
+            if let Some(connection) = idle.0.pop() {
+                break Ok(connection);
+            }
+            if idle.1 < READERS_MAX {
+                idle.1 += 1;
+                break open_reader(&self.path);
+            }
+            idle = self.freed.wait(idle).unwrap_or_else(PoisonError::into_inner);
+        };
+        drop(idle);
+        let (connection, result) = match connection {
+            Ok(connection) => {
+                let result = work(&connection);
+                (Some(connection), result)
+            }
+            Err(error) => (None, Err(error)),
+        };
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        match connection {
+            Some(connection) => idle.0.push(connection),
+            None => idle.1 -= 1,
+        }
+        drop(idle);
+        self.freed.notify_one();
+        result.map_err(fault)
+    }
+}
+
+fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(BUSY)?;
+    connection.pragma_update(None, "query_only", "ON")?;
+    Ok(connection)
+}
+
+/// Rows as lines, as many as a page holds and one more to tell whether there are more.
+fn take(mut rows: rusqlite::Rows, page: Page) -> rusqlite::Result<(Vec<Message>, bool)> {
+    let (mut taken, mut bytes) = (Vec::new(), 0);
+    while let Some(row) = rows.next()? {
+        let line = read_message(row)?;
+        bytes += line.text.len() + 200;
+        let full = taken.len() >= page.lines_max || bytes > page.bytes_max;
+        if full && !taken.is_empty() {
+            return Ok((taken, true));
+        }
+        taken.push(line);
+    }
+    Ok((taken, false))
+}
+
+impl Reader for SqliteReader {
+    fn read(
+        &self,
+        place: &Place,
+        after: Seq,
+        upto: Seq,
+        page: Page,
+    ) -> Result<Vec<Message>, LedgerError> {
+        self.with(|connection| {
+            let query = format!(
+                "SELECT {COLUMNS} {FROM} WHERE l.place = (SELECT place FROM places WHERE name = ?1) \
+                 AND l.seq > ?2 AND l.seq <= ?3 ORDER BY l.seq LIMIT ?4"
+            );
+            let mut query = connection.prepare_cached(&query)?;
+            let (after, upto) = (after.0 as i64, i64::try_from(upto.0).unwrap_or(i64::MAX));
+            let limit = page.lines_max as i64;
+            let rows = query.query(params![place.to_string(), after, upto, limit])?;
+            Ok(take(rows, page)?.0)
+        })
+    }
+
+    fn history(
+        &self,
+        place: &Place,
+        before: Option<Seq>,
+        since_ms: Option<i64>,
+        page: Page,
+    ) -> Result<(Vec<Message>, bool), LedgerError> {
+        self.with(|connection| {
+            let query = format!(
+                "SELECT {COLUMNS} {FROM} WHERE l.place = (SELECT place FROM places WHERE name = ?1) \
+                 AND l.seq < ?2 AND l.time_ms >= ?3 AND l.kind < 2 ORDER BY l.seq DESC"
+            );
+            let before = before.map_or(i64::MAX, |seq| i64::try_from(seq.0).unwrap_or(i64::MAX));
+            let since_ms = since_ms.unwrap_or(i64::MIN);
+            let mut query = connection.prepare_cached(&query)?;
+            let rows = query.query(params![place.to_string(), before, since_ms])?;
+            let (mut lines, more) = take(rows, page)?;
+            lines.reverse();
+            Ok((lines, more))
+        })
+    }
+
+    fn search(
+        &self,
+        places: &[Place],
+        text: &str,
+        page: Page,
+    ) -> Result<(Vec<Message>, bool), LedgerError> {
+        let word = |word: &str| format!("\"{}\"*", word.replace('"', "\"\""));
+        let words: Vec<String> = text.split_whitespace().map(word).collect();
+        self.with(|connection| {
+            let query = format!(
+                "SELECT {COLUMNS} FROM words w JOIN lines l ON l.line = w.rowid \
+                 JOIN places p USING (place) \
+                 LEFT JOIN lines t ON t.place = l.place AND t.seq = l.target \
+                 WHERE words MATCH ?1 AND p.name IN (SELECT value FROM json_each(?2)) \
+                 ORDER BY w.rowid DESC"
+            );
+            let names: Vec<String> = places.iter().map(ToString::to_string).collect();
+            let names = serde_json::to_string(&names).expect("names are plain JSON");
+            let mut query = connection.prepare_cached(&query)?;
+            let rows = query.query(params![words.join(" "), names])?;
+            let (mut lines, more) = take(rows, page)?;
+            lines.reverse();
+            Ok((lines, more))
+        })
+    }
+}

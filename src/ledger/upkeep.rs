@@ -1,0 +1,189 @@
+//! The file's upkeep: schema steps, backups, restoring, verifying, erasing a person.
+
+use std::fs::{self, OpenOptions};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::backup::Backup;
+use rusqlite::{Connection, OpenFlags};
+
+use super::LedgerError;
+use super::schema::STEPS;
+use super::sqlite::{bury, faults, prepare, read_all};
+use crate::chat::UserName;
+
+/// What `verify` found in a sound file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Verified {
+    pub places: usize,
+    pub lines: usize,
+}
+
+/// Brings the schema up to date. A file that is not new is copied beside itself first.
+pub(super) fn migrate(connection: &mut Connection, path: &Path) -> Result<(), LedgerError> {
+    let fault = faults(path);
+    let found = version(connection).map_err(&fault)?;
+    let known = STEPS.len() as i64;
+    if found > known {
+        return Err(LedgerError::Newer { path: path.to_owned(), found, known });
+    }
+    if found == known {
+        return Ok(());
+    }
+    if found > 0 {
+        let copy = path.with_extension(format!("schema-{found}.backup"));
+        copy_to(connection, &copy, &mut |_| {})?;
+    }
+    let mut step_up = || -> rusqlite::Result<()> {
+        let transaction = connection.transaction()?;
+        for step in &STEPS[found.max(0) as usize..] {
+            transaction.execute_batch(step)?;
+        }
+        if found == 0 {
+            // 63 bits: SQLite's integers have a sign.
+            let log = rand::random::<u64>() >> 1;
+            transaction.execute("INSERT INTO meta (log) VALUES (?1)", [log as i64])?;
+        }
+        transaction.pragma_update(None, "user_version", known)?;
+        transaction.commit()
+    };
+    step_up().map_err(&fault)
+}
+
+fn version(connection: &Connection) -> rusqlite::Result<i64> {
+    connection.query_row("PRAGMA user_version", [], |row| row.get(0))
+}
+
+/// Copies the ledger at `from`, in use or not, to the new file `to`. `progress` is told percents.
+pub fn backup(from: &Path, to: &Path, progress: &mut dyn FnMut(u8)) -> Result<(), LedgerError> {
+    let connection = open_existing(from)?;
+    copy_to(&connection, to, progress)
+}
+
+/// Puts a backup in the place of the ledger, which nobody may have open. What was there is kept
+/// beside it, and its path given. The logs get a new id: what clients have of the old ones may
+/// reach further.
+pub fn restore(from: &Path, to: &Path) -> Result<Option<PathBuf>, LedgerError> {
+    verify(from)?;
+    let fresh = to.with_extension("restored");
+    remove(&fresh)?;
+    backup(from, &fresh, &mut |_| {})?;
+    let fault = faults(&fresh);
+    {
+        let connection = open_existing(&fresh)?;
+        let log = rand::random::<u64>() >> 1;
+        connection.execute("UPDATE meta SET log = ?1", [log as i64]).map_err(&fault)?;
+    }
+    let mut kept = None;
+    if to.exists() {
+        // Whatever is in its write-ahead log belongs into what is kept.
+        if let Ok(old) = open_existing(to) {
+            let checkpoint = "PRAGMA wal_checkpoint(TRUNCATE)";
+            // A damaged file is kept as it is.
+            let _ = old.query_row(checkpoint, [], |_| Ok(()));
+        }
+        let aside = to.with_extension("before-restore");
+        fs::rename(to, &aside).map_err(io(to))?;
+        kept = Some(aside);
+    }
+    for suffix in ["-wal", "-shm"] {
+        let mut name = to.as_os_str().to_owned();
+        name.push(suffix);
+        remove(Path::new(&name))?;
+    }
+    fs::rename(&fresh, to).map_err(io(to))?;
+    Ok(kept)
+}
+
+/// Whether the file is sound: its pages, its index of words, every line as it was written, and each
+/// place's seqs without a double or one beyond the last.
+pub fn verify(path: &Path) -> Result<Verified, LedgerError> {
+    let fault = faults(path);
+    let damaged = |what: String| LedgerError::Damaged { path: path.to_owned(), what };
+    let connection = open_existing(path)?;
+    let found = version(&connection).map_err(&fault)?;
+    if found > STEPS.len() as i64 {
+        let known = STEPS.len() as i64;
+        return Err(LedgerError::Newer { path: path.to_owned(), found, known });
+    }
+    let pages: String =
+        connection.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0)).map_err(&fault)?;
+    if pages != "ok" {
+        return Err(damaged(pages));
+    }
+    connection
+        .execute("INSERT INTO words (words, rank) VALUES ('integrity-check', 1)", [])
+        .map_err(&fault)?;
+    let lines = read_all(&connection).map_err(&fault)?;
+    let beyond: Option<String> = connection
+        .query_row(
+            "SELECT min(name) FROM places JOIN lines USING (place) WHERE seq > last OR seq < 1",
+            [],
+            |row| row.get(0),
+        )
+        .map_err(&fault)?;
+    if let Some(place) = beyond {
+        return Err(damaged(format!("{place} has a line that its count does not know")));
+    }
+    let places = connection
+        .query_row("SELECT count(*) FROM places", [], |row| row.get(0))
+        .map_err(&fault)?;
+    Ok(Verified { places, lines })
+}
+
+/// Takes the texts of all lines of a person away, for good.
+pub(super) fn erase(connection: &Connection, user: &UserName) -> rusqlite::Result<usize> {
+    let buried = bury(connection, user)?;
+    connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
+    Ok(buried)
+}
+
+/// The same on a ledger that no server has open.
+pub fn erase_at(path: &Path, user: &UserName) -> Result<usize, LedgerError> {
+    let connection = open_existing(path)?;
+    let lines = erase(&connection, user).map_err(faults(path))?;
+    Ok(lines)
+}
+
+fn open_existing(path: &Path) -> Result<Connection, LedgerError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags).map_err(faults(path))?;
+    prepare(&connection).map_err(faults(path))?;
+    Ok(connection)
+}
+
+fn copy_to(
+    connection: &Connection,
+    to: &Path,
+    progress: &mut dyn FnMut(u8),
+) -> Result<(), LedgerError> {
+    let fault = faults(to);
+    // Made here and by nobody else, for the operator's eyes only.
+    OpenOptions::new().write(true).create_new(true).mode(0o600).open(to).map_err(io(to))?;
+    let mut copy = Connection::open(to).map_err(&fault)?;
+    let work = Backup::new(connection, &mut copy).map_err(&fault)?;
+    loop {
+        let step = work.step(1_000).map_err(&fault)?;
+        let state = work.progress();
+        let done = state.pagecount - state.remaining;
+        progress((100 * done / state.pagecount.max(1)) as u8);
+        match step {
+            rusqlite::backup::StepResult::Done => return Ok(()),
+            rusqlite::backup::StepResult::More => {}
+            _ => std::thread::sleep(Duration::from_millis(50)),
+        }
+    }
+}
+
+fn remove(path: &Path) -> Result<(), LedgerError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(io(path)(error)),
+        _ => Ok(()),
+    }
+}
+
+fn io(path: &Path) -> impl FnOnce(std::io::Error) -> LedgerError {
+    let path = path.to_owned();
+    move |error| LedgerError::Io { path, error }
+}

@@ -1,0 +1,127 @@
+//! The one thread that reads for others from the ledger: sessions that come back, and readers that
+//! fell behind a tail. A page for each in turn, so that nobody waits for another's long absence.
+
+use std::collections::VecDeque;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+
+use super::hub::Hub;
+use super::outlet::{Cursor, Offered, Outlet, PlaceId, Replay};
+use crate::chat::{Event, Place, Seq};
+use crate::ledger::{Page, Reader};
+use crate::wire::codec;
+
+/// A page: enough to fill some records, little enough to be a short turn.
+const PAGE: Page = Page { lines_max: 200, bytes_max: 48 * 1024 };
+
+/// Who waits for a page.
+#[derive(Default)]
+pub struct Replayer {
+    waiting: Mutex<(VecDeque<Arc<Outlet>>, bool)>,
+    added: Condvar,
+}
+
+impl Replayer {
+    /// This session has places that it reads from the ledger.
+    pub fn add(&self, outlet: &Arc<Outlet>) {
+        if !outlet.queued.swap(true, Ordering::SeqCst) {
+            self.lock().0.push_back(Arc::clone(outlet));
+            self.added.notify_one();
+        }
+    }
+
+    /// The thread may end.
+    pub fn close(&self) {
+        self.lock().1 = true;
+        self.added.notify_all();
+    }
+
+    fn next(&self) -> Option<Arc<Outlet>> {
+        let mut waiting = self.lock();
+        loop {
+            if waiting.1 {
+                return None;
+            }
+            if let Some(outlet) = waiting.0.pop_front() {
+                outlet.queued.store(false, Ordering::SeqCst);
+                return Some(outlet);
+            }
+            waiting = self.added.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, (VecDeque<Arc<Outlet>>, bool)> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Runs until the replayer is closed.
+pub fn run(hub: &Hub, reader: &dyn Reader) {
+    while let Some(outlet) = hub.replayer().next() {
+        turn(hub, &outlet, reader);
+    }
+}
+
+/// One page of the first place that wants one.
+fn turn(hub: &Hub, outlet: &Arc<Outlet>, reader: &dyn Reader) {
+    let wants = |(place, cursor): &(PlaceId, Cursor)| match cursor {
+        Cursor::Replay(replay) => Some((*place, *replay)),
+        Cursor::Live { .. } => None,
+    };
+    let Some((id, replay)) = outlet.cursors().iter().find_map(wants) else { return };
+    let Some(place) = hub.place_of(id) else { return outlet.unfollow(id) };
+    let (bytes, after) = page(hub, outlet, &place, replay, reader);
+    match outlet.tell_again(id, replay, &bytes, after) {
+        Offered::Taken => {
+            if replay.fell_behind && after >= replay.upto {
+                hub.tell_people(outlet, &place);
+            }
+            hub.catch_up(outlet);
+        }
+        Offered::Parked => hub.flusher().park(Arc::clone(outlet)),
+        // The flusher brings it back once its socket is writable.
+        Offered::StillParked | Offered::Over => {}
+        Offered::Elsewhere | Offered::Behind => hub.catch_up(outlet),
+    }
+}
+
+/// The next lines as their reader is told them, with the gaps between them, and the last one's seq.
+fn page(
+    hub: &Hub,
+    outlet: &Outlet,
+    place: &Place,
+    replay: Replay,
+    reader: &dyn Reader,
+) -> (Vec<u8>, Seq) {
+    let Some(user) = hub.user_of(outlet.id) else { return (Vec::new(), replay.upto) };
+    let to = place.as_seen_by(&user);
+    let lines = match reader.read(place, replay.after, replay.upto, PAGE) {
+        Ok(lines) => lines,
+        Err(error) => {
+            // What cannot be read is a gap for the reader and an error for the operator.
+            log::error!("{error}");
+            Vec::new()
+        }
+    };
+    let mut bytes = Vec::new();
+    let gap = |bytes: &mut Vec<u8>, from: Seq, upto: Seq, kept| {
+        if from < upto && !replay.fresh {
+            let (from_seq, to_seq) = (Seq(from.0 + 1), upto);
+            codec::encode(&Event::Gap { to: to.clone(), from_seq, to_seq, kept }, bytes);
+        }
+    };
+    gap(&mut bytes, replay.told, replay.after, true);
+    let mut last = replay.after;
+    for (number, line) in lines.iter().enumerate() {
+        if line.seq.0 > last.0 + 1 && !(number == 0 && replay.fresh) {
+            gap(&mut bytes, last, Seq(line.seq.0 - 1), false);
+        }
+        codec::encode(&Event::Message(line.clone()), &mut bytes);
+        last = line.seq;
+    }
+    if lines.is_empty() {
+        gap(&mut bytes, last, replay.upto, false);
+        last = replay.upto;
+    }
+    (bytes, last)
+}
