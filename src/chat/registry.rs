@@ -85,7 +85,8 @@ struct User {
     bytes: Bucket,
     requests: Bucket,
     histories: Bucket,
-    /// Private lines that came since the last session ended.
+    /// Private lines since the last session ended, those that the ledger has not decided about
+    /// included.
     waiting: usize,
 }
 
@@ -271,11 +272,15 @@ impl Registry {
     }
 
     /// A line was committed.
-    pub fn committed(&mut self, place: &Place, from: &UserName, seq: Seq) {
+    pub fn committed(&mut self, place: &Place, seq: Seq) {
         self.log(place).last = seq;
-        for person in place.people().into_iter().flatten() {
-            if person != from && self.sessions_of(person).is_empty() {
-                self.user(person, Stamp(0)).waiting += 1;
+    }
+
+    /// A line was not stored: it does not wait for anybody.
+    pub fn refused(&mut self, place: &Place, from: &UserName) {
+        for person in place.people().into_iter().flatten().filter(|person| *person != from) {
+            if let Some(user) = self.users.get_mut(person) {
+                user.waiting = user.waiting.saturating_sub(1);
             }
         }
     }
@@ -329,7 +334,7 @@ impl Registry {
         match command {
             Command::Say { to, text, kind, target, .. } => {
                 changes(*kind, *target, text)?;
-                self.say(from, to, directory)
+                self.say(from, to, directory, now)
             }
             Command::Resume { places } => Ok(self.resume(from, places, directory)),
             Command::Join { channel, after, reference } => {
@@ -468,7 +473,7 @@ impl Registry {
         paid.map_err(|retry_ms| Refusal::Rate { retry_ms })
     }
 
-    fn say(&mut self, from: SessionId, to: &Target, directory: Directory) -> Outcome {
+    fn say(&mut self, from: SessionId, to: &Target, directory: Directory, now: Stamp) -> Outcome {
         let place = self.may_read(from, to, directory)?;
         let Some([one, other]) = place.people() else { return Ok(vec![Effect::Line(place)]) };
         let sender = self.session(from).user.clone();
@@ -479,9 +484,11 @@ impl Registry {
                 return Err(Refusal::NotHere(name));
             }
             let max = self.rules.limits.mailbox_lines_max;
-            if self.users.get(&name).is_some_and(|user| user.waiting >= max) {
+            let mailbox = &mut self.user(&name, now).waiting;
+            if *mailbox >= max {
                 return Err(Refusal::MailboxFull(name, max));
             }
+            *mailbox += 1;
         }
         if name != sender {
             readers.extend_from_slice(self.sessions_of(&sender));

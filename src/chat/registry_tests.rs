@@ -190,9 +190,11 @@ fn private_lines_wait_for_who_is_away_until_the_mailbox_is_full() {
     let place = Place::private(sender.clone(), carol.clone());
     for seq in 1..=2 {
         assert!(chat.says(alice, "@carol", "psst").is_ok());
-        chat.registry.committed(&place, &sender, Seq(seq));
+        chat.registry.committed(&place, Seq(seq));
     }
     assert_eq!(chat.says(alice, "@carol", "psst"), Err(Refusal::MailboxFull(carol, 2)));
+    chat.registry.refused(&place, &sender);
+    assert!(chat.says(alice, "@carol", "psst").is_ok(), "the ledger refused one");
     chat.enters("carol");
     assert!(chat.says(alice, "@carol", "psst").is_ok());
 }
@@ -230,7 +232,7 @@ fn reading_is_told_to_the_other_devices_and_never_goes_back() {
     let mut chat = Chat::new();
     let (laptop, phone) = (chat.enters("alice"), chat.enters("alice"));
     let lobby = Place::Channel(ChannelName::lobby());
-    chat.registry.committed(&lobby, &"bob".parse().unwrap(), Seq(5));
+    chat.registry.committed(&lobby, Seq(5));
     let mut reads = |seq| {
         let places = vec![ReadMark { to: "#lobby".parse().unwrap(), seq: Seq(seq) }];
         chat.does(laptop, Command::Read { places }).unwrap()

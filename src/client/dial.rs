@@ -71,6 +71,13 @@ impl Dialer {
         }
     }
 
+    /// Ends the connection; the server holds the person's seats for a while.
+    pub fn cut(&mut self) {
+        if let Some(writer) = &*lock(&self.writer) {
+            writer.closer().cut();
+        }
+    }
+
     /// Closes the connection for good, so that the server knows it was meant.
     pub fn close(&mut self) {
         if let Some(mut writer) = lock(&self.writer).take() {

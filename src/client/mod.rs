@@ -208,6 +208,7 @@ impl Shell {
                 Action::Remember(positions) => self.write(|journal| journal.keep(&positions)),
                 Action::Dial(after_ms) => self.dialer.dial(after_ms),
                 Action::Close => self.dialer.close(),
+                Action::Cut => self.dialer.cut(),
                 Action::Quit(code) => return Some(code),
             }
         }

@@ -57,6 +57,8 @@ pub enum Action {
     Dial(u64),
     /// Close the connection; the person meant it.
     Close,
+    /// End the connection as if the network had.
+    Cut,
     /// End the program with this exit code.
     Quit(u8),
 }
@@ -110,6 +112,9 @@ const BACKOFF_MS: (u64, u64) = (500, 30_000);
 /// Who waits to be admitted asks this often: soon at first, then calmly.
 const POLL_MS: (u64, u64) = (2_000, 15_000);
 
+/// A server that fails so many handshakes in a row holds another key than the pinned one.
+const SUSPECTS_MAX: u32 = 3;
+
 /// How this client is used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Use {
@@ -136,6 +141,8 @@ pub struct Model {
     quiet: bool,
     timestamps: bool,
     attempts: u32,
+    /// Connections in a row that broke as one to a server with another key does.
+    suspects: u32,
     connected: bool,
     ending: bool,
     /// The last goodbye, which decides what a lost connection means.
@@ -165,6 +172,7 @@ impl Model {
             quiet: false,
             timestamps: true,
             attempts: 0,
+            suspects: 0,
             connected: false,
             ending: false,
             goodbye: None,
@@ -287,7 +295,7 @@ impl Model {
                 vec![notice(format!("who comes and goes is {state}"))]
             }
             "retry" => self.retry(),
-            "reconnect" => vec![Action::Close],
+            "reconnect" => vec![Action::Cut],
             "timestamp" => {
                 self.timestamps = !self.timestamps;
                 vec![Action::Show(Show::Timestamps(self.timestamps))]
@@ -621,8 +629,10 @@ impl Model {
         actions.extend(self.tick());
         let goodbye = self.goodbye.take();
         let random = u64::from_be_bytes(*chance.first_chunk().expect("16 bytes hold 8"));
+        self.suspects = if loss == Loss::WrongServer { self.suspects + 1 } else { 0 };
         match (&loss, goodbye) {
-            (Loss::WrongServer, _) => {
+            // One such end may be a network's that cut in the middle of the handshake.
+            (Loss::WrongServer, _) if self.usage.once || self.suspects >= SUSPECTS_MAX => {
                 let text = "the server does not hold the pinned key: nothing was sent to it. \
                     If the operator changed the key, ask for a new invite";
                 actions.extend([error(text.into()), Action::Quit(6)]);

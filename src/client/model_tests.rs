@@ -7,6 +7,10 @@ fn model(usage: Use) -> Model {
     Model::new(usage, lobby, BTreeSet::new(), Outbox::default(), Places::default())
 }
 
+fn model_once() -> Model {
+    model(Use { once: true, resumes: false, reads: false })
+}
+
 fn connected() -> Model {
     let mut model = model(LIVE);
     model.update(Happening::Event(welcome()), [0; 16]);
@@ -175,9 +179,16 @@ fn joined_channels_are_joined_again_after_a_reconnect() {
 }
 
 #[test]
-fn a_wrong_server_ends_it_and_is_not_tried_again() {
+fn a_wrong_server_ends_it_and_a_cut_handshake_does_not() {
     let mut model = connected();
-    let actions = model.update(Happening::Lost(Loss::WrongServer), [0; 16]);
+    let mut lost = |loss| model.update(Happening::Lost(loss), [0; 16]).pop();
+    for loss in [Loss::WrongServer, Loss::WrongServer, Loss::Cut, Loss::WrongServer] {
+        assert!(matches!(lost(loss), Some(Action::Dial(_))));
+    }
+    lost(Loss::WrongServer);
+    assert_eq!(lost(Loss::WrongServer), Some(Action::Quit(6)));
+    let mut once = model_once();
+    let actions = once.update(Happening::Lost(Loss::WrongServer), [0; 16]);
     assert_eq!(actions.last(), Some(&Action::Quit(6)));
 }
 
@@ -211,7 +222,7 @@ fn the_end_of_input_waits_for_what_is_pending() {
 
 #[test]
 fn what_was_typed_before_the_connection_is_sent_with_it() {
-    let mut model = model(Use { once: true, resumes: false, reads: false });
+    let mut model = model_once();
     let actions = typed(&mut model, "hi", 7);
     assert!(matches!(&actions[..], [Action::Keep(_), Action::Show(Show::Pending { .. })]));
     assert_eq!(model.update(Happening::InputEnd, [0; 16]), vec![]);

@@ -326,14 +326,18 @@ impl Hub {
                 Verdict::Stored(seq) => {
                     let id = inner.place(line.place.clone(), &self.limits);
                     inner.log(id).tail.append_line(seq, &line.fields);
-                    inner.registry.committed(&line.place, &line.from, seq);
+                    inner.registry.committed(&line.place, seq);
                     inner.lines += 1;
                     if !deliver.contains(&id) {
                         deliver.push(id);
                     }
                 }
+                // No answer is an honest one.
                 Verdict::InDoubt => {}
-                other => answers.push((line.outlet, self.verdict(other, line.id, line.to))),
+                other => {
+                    inner.registry.refused(&line.place, &line.from);
+                    answers.push((line.outlet, self.verdict(other, line.id, line.to)));
+                }
             }
         }
         let more = !inner.waiting.is_empty();

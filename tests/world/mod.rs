@@ -85,6 +85,28 @@ impl Program {
         found.unwrap_or_else(|| panic!("never told {text:?} but\n{:#?}", self.err.all()))
     }
 
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// All lines of stdout so far.
+    pub fn shown(&self) -> Vec<String> {
+        self.out.all()
+    }
+
+    /// Waits until `enough` of what was shown.
+    #[track_caller]
+    pub fn shows(&self, what: &str, enough: impl Fn(&[String]) -> bool) {
+        let until = Instant::now() + 6 * DEADLINE;
+        let mut lines = self.out.0.0.lock().unwrap();
+        while !enough(&lines) {
+            let left = until.saturating_duration_since(Instant::now());
+            assert!(!left.is_zero(), "never {what}; stderr {:#?}", self.err.all());
+            lines = self.out.0.1.wait_timeout(lines, left).unwrap().0;
+        }
+    }
+
     pub fn seen(&self, text: &str) -> usize {
         self.out.all().iter().filter(|line| line.contains(text)).count()
     }
@@ -133,15 +155,15 @@ impl World {
 
     /// With these limits, as JSON.
     pub fn with(limits: &str) -> World {
-        let folder = tempfile::tempdir().unwrap();
-        fs::create_dir(folder.path().join("home")).unwrap();
-        let config = format!("{{\"limits\": {limits}}}");
-        fs::write(folder.path().join("home/config.json"), config).unwrap();
-        World::open(folder, "127.0.0.1:0")
+        World::configured(&format!("{{\"limits\": {limits}}}"))
     }
 
     fn open(folder: tempfile::TempDir, listen: &str) -> World {
-        let mut command = program(&folder, "operator");
+        let command = program(&folder, "operator");
+        World::start(folder, command, listen)
+    }
+
+    fn start(folder: tempfile::TempDir, mut command: Command, listen: &str) -> World {
         command.args(["server", "--no-owner", "--listen", listen, "--home"]);
         command.arg(folder.path().join("home"));
         let server = Program::start(command);
@@ -180,6 +202,12 @@ impl World {
         self.server.is_told(&format!("registered with {}", print.trim()));
     }
 
+    /// An admitted person's client with another face.
+    pub fn enters_as(&self, name: &str, face: &str) -> Program {
+        self.admit(name);
+        self.client(name, &[face])
+    }
+
     /// An admitted person's client, connected.
     pub fn enters(&self, name: &str) -> Program {
         self.admit(name);
@@ -189,10 +217,78 @@ impl World {
     }
 
     pub fn client(&self, name: &str, args: &[&str]) -> Program {
+        self.client_by(name, &self.address, args)
+    }
+
+    /// A client that reaches the server by another address.
+    pub fn client_by(&self, name: &str, address: &str, args: &[&str]) -> Program {
         let person = name.split('.').next().unwrap();
+        let invite = self.invite.replace(&self.address, address);
         let mut command = program(&self.folder, name);
-        command.args(["client", &self.invite, "--name", person]).args(args);
+        command.args(["client", &invite, "--name", person]).args(args);
         Program::start(command)
+    }
+
+    /// The server is gone from one moment to the next.
+    pub fn killed(mut self) -> World {
+        self.server.kill();
+        self.started()
+    }
+
+    /// The server ends; everything else stays.
+    pub fn stopped(mut self) -> World {
+        self.server.signal(rustix::process::Signal::TERM);
+        self.server.ends();
+        self
+    }
+
+    /// And begins again, at the same address.
+    pub fn started(self) -> World {
+        let World { folder, address, .. } = self;
+        World::open(folder, &address)
+    }
+
+    /// A server whose files cannot grow beyond so many kibibytes each.
+    pub fn full_after(kib: u32) -> World {
+        let folder = home("{\"limits\": {\"lines_burst\": 1000, \"bytes_per_s\": 1e9}}");
+        let mut command = Command::new("sh");
+        // The signal that comes with a file at its limit is ignored, so that the write fails.
+        let limited = format!("trap '' XFSZ; ulimit -f {}; exec \"$@\"", 2 * kib);
+        command.args(["-c", &limited, "sh", env!("CARGO_BIN_EXE_pychat")]);
+        surroundings(&mut command, &folder, "operator");
+        World::start(folder, command, "127.0.0.1:0")
+    }
+
+    /// Waits until something is so.
+    #[track_caller]
+    pub fn until(&self, what: &str, is: impl Fn() -> bool) {
+        let until = Instant::now() + DEADLINE;
+        while !is() {
+            assert!(Instant::now() < until, "never {what}");
+            thread::park_timeout(Duration::from_millis(50));
+        }
+    }
+
+    /// With these keys of config.json.
+    pub fn configured(config: &str) -> World {
+        World::open(home(config), "127.0.0.1:0")
+    }
+
+    /// How often the text stands in the files of a folder of this world.
+    pub fn found_in(&self, folder: &str, text: &str) -> usize {
+        let mut found = 0;
+        let mut folders = vec![self.folder.path().join(folder)];
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
+                if entry.file_type().unwrap().is_dir() {
+                    folders.push(entry.path());
+                } else if entry.file_type().unwrap().is_file() {
+                    let bytes = fs::read(entry.path()).unwrap();
+                    found += bytes.windows(text.len()).filter(|w| *w == text.as_bytes()).count();
+                }
+            }
+        }
+        found
     }
 
     pub fn operator(&self, args: &[&str]) -> (bool, String) {
@@ -204,10 +300,22 @@ impl World {
     }
 }
 
+/// A folder with a home and its config.json.
+fn home(config: &str) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("home")).unwrap();
+    fs::write(folder.path().join("home/config.json"), config).unwrap();
+    folder
+}
+
 /// The binary, with folders of its own for a person.
 fn program(folder: &tempfile::TempDir, person: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_pychat"));
+    surroundings(&mut command, folder, person);
+    command
+}
+
+fn surroundings(command: &mut Command, folder: &tempfile::TempDir, person: &str) {
     command.env("XDG_DATA_HOME", folder.path().join(person)).env("HOME", folder.path());
     command.env("NO_COLOR", "1").env("TZ", "UTC");
-    command
 }
