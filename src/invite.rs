@@ -193,6 +193,29 @@ mod tests {
         assert_eq!(read_key_line(&line), Ok((name, KEY.clone())));
     }
 
+    #[test]
+    fn the_lines_of_the_known_answers() {
+        let vectors = std::fs::read_to_string("tests/data/hop.json").unwrap();
+        let vectors: serde_json::Value = serde_json::from_str(&vectors).unwrap();
+        let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+        let (lines, keys) = (&vectors["lines"], &vectors["keys_for_tests_only"]);
+        let print = text(&keys["server"]["fingerprint_base64url"]);
+        for (line, host, port) in
+            [("invite", "192.168.1.20", 5000), ("invite_ipv6", "fd00::1", 6000)]
+        {
+            let invite =
+                Invite { host: host.into(), port, fingerprint: Fingerprint::from_url(&print) };
+            assert_eq!(invite.to_string(), lines[line]);
+            assert_eq!(text(&lines[line]).parse(), Ok(invite));
+        }
+        let key = Identity::from_pem(&text(&keys["client"]["pem"]), None).unwrap();
+        for (line, name) in [("key_of_bob", "bob"), ("key_of_анна", "анна")] {
+            let name: UserName = name.parse().unwrap();
+            assert_eq!(key_line(&name, key.public()), lines[line]);
+            assert_eq!(read_key_line(&text(&lines[line])), Ok((name, key.public().clone())));
+        }
+    }
+
     proptest! {
         #[test]
         fn an_invite_reads_as_it_was_written(

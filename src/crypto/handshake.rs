@@ -170,14 +170,21 @@ impl<'a> ServerHello<'a> {
 impl ServerGated<'_> {
     /// One RSA private operation and one encapsulation. Gives the client's key (not yet proven: the
     /// first record that opens proves it), R3 and the transport.
-    pub fn finish(mut self) -> Result<(PublicKey, [u8; R3_BYTES], Transport), HandshakeError> {
+    pub fn finish(self) -> Result<(PublicKey, [u8; R3_BYTES], Transport), HandshakeError> {
+        self.finish_with(PublicKey::encapsulate)
+    }
+
+    fn finish_with(
+        mut self,
+        encapsulate: impl FnOnce(&PublicKey) -> ([u8; MODULUS_BYTES], Secret),
+    ) -> Result<(PublicKey, [u8; R3_BYTES], Transport), HandshakeError> {
         let secret = self.identity.decapsulate(&self.ct);
         self.symmetric.mix_key_and_hash(&secret);
         let (key, end) = self.rest.split_at(SEALED_BYTES);
         let modulus = self.symmetric.decrypt_and_hash::<MODULUS_BYTES>(key)?;
         let client = PublicKey::from_modulus(&modulus).map_err(|_| HandshakeError)?;
         self.symmetric.decrypt_and_hash::<0>(end)?;
-        let (ct, secret) = client.encapsulate();
+        let (ct, secret) = encapsulate(&client);
         let mut r3 = self.symmetric.encrypt_and_hash(&ct);
         self.symmetric.mix_key_and_hash(&secret);
         r3.extend(self.symmetric.encrypt_and_hash(b""));
@@ -208,6 +215,15 @@ impl<'a> ClientStart<'a> {
 
     /// R1 in, R2 out.
     pub fn answer(self, r1: &[u8]) -> Result<(ClientSent<'a>, [u8; R2_BYTES]), HandshakeError> {
+        self.answer_with(r1, Ephemeral::generate(), PublicKey::encapsulate)
+    }
+
+    fn answer_with(
+        self,
+        r1: &[u8],
+        ephemeral: Ephemeral,
+        encapsulate: impl FnOnce(&PublicKey) -> ([u8; MODULUS_BYTES], Secret),
+    ) -> Result<(ClientSent<'a>, [u8; R2_BYTES]), HandshakeError> {
         let r1: &[u8; R1_BYTES] = r1.try_into().map_err(|_| HandshakeError)?;
         let (e, offer) = r1.split_first_chunk::<PUBLIC_BYTES>().expect("lengths add up");
         // Majors from..to must hold 1, and the suites' bit 0 must be set.
@@ -217,12 +233,11 @@ impl<'a> ClientStart<'a> {
         let mut symmetric = Symmetric::new(R0, self.server);
         symmetric.mix_hash(e);
         symmetric.mix_hash(offer);
-        let ephemeral = Ephemeral::generate();
         let secret = ephemeral.encapsulate(e)?;
         symmetric.mix_hash(ephemeral.public());
         symmetric.mix_key(&secret);
         let mut r2 = ephemeral.public().to_vec();
-        let (ct, secret) = self.server.encapsulate();
+        let (ct, secret) = encapsulate(self.server);
         r2.extend(symmetric.encrypt_and_hash(&ct));
         symmetric.mix_key_and_hash(&secret);
         r2.extend(symmetric.encrypt_and_hash(self.identity.public().modulus()));
@@ -249,3 +264,7 @@ impl ClientSent<'_> {
 #[cfg(test)]
 #[path = "handshake_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "vectors_tests.rs"]
+mod vectors;

@@ -1,0 +1,322 @@
+//! The known answers of tests/data/hop.json against the real code, step by step. The file is
+//! written anew by `cargo test --lib vectors::write -- --ignored`, which keeps its keys and lines
+//! and makes new RSA ciphertexts (OAEP is randomised).
+
+use std::{fs, path::PathBuf};
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::crypto::{Fingerprint, RecordType, key_request};
+
+/// The vectors renew a direction's key after this many records instead of 65536.
+const REKEY_RECORDS: u64 = 4;
+
+fn path() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data/hop.json")
+}
+
+fn vectors() -> Value {
+    serde_json::from_str(&fs::read_to_string(path()).unwrap()).unwrap()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn bytes(value: &Value) -> Vec<u8> {
+    let text = value.as_str().unwrap();
+    let byte = |at: usize| u8::from_str_radix(&text[at..at + 2], 16).unwrap();
+    (0..text.len()).step_by(2).map(byte).collect()
+}
+
+fn array<const N: usize>(value: &Value) -> [u8; N] {
+    bytes(value).try_into().unwrap()
+}
+
+fn secret(value: &Value) -> Secret {
+    Zeroizing::new(array(value))
+}
+
+/// A party's RSA key.
+fn identity(vectors: &Value, party: &str) -> Identity {
+    Identity::from_pem(vectors["keys_for_tests_only"][party]["pem"].as_str().unwrap(), None)
+        .unwrap()
+}
+
+/// A party's X25519 key.
+fn ephemeral(handshake: &Value, party: &str) -> Ephemeral {
+    Ephemeral::from_bytes(&array(&handshake["x25519"][party]))
+}
+
+/// The encapsulation to a party's RSA key.
+fn kem(handshake: &Value, party: &str) -> ([u8; MODULUS_BYTES], Secret) {
+    let kem = &handshake["rsa_kem"][party];
+    (array(&kem["ct"]), secret(&kem["ss"]))
+}
+
+/// The state after each step of docs/protocol.md, and both transport keys.
+fn steps(handshake: &Value, server: &PublicKey, client: &PublicKey) -> (Value, Secret, Secret) {
+    fn note(steps: &mut Vec<Value>, after: &str, state: &Symmetric) {
+        let k = state.key.as_ref().map(|(key, _)| hex(&key[..]));
+        let (h, ck) = (hex(&state.h), hex(&state.ck[..]));
+        steps.push(json!({"after": after, "h": h, "ck": ck, "k": k}));
+    }
+    let (at_server, at_client) = (ephemeral(handshake, "server"), ephemeral(handshake, "client"));
+    let mut state = Symmetric::new(R0, server);
+    let mut steps = Vec::new();
+    note(&mut steps, "prologue and server modulus", &state);
+    state.mix_hash(at_server.public());
+    state.mix_hash(OFFER);
+    note(&mut steps, "R1", &state);
+    state.mix_hash(at_client.public());
+    state.mix_key(&at_client.encapsulate(at_server.public()).unwrap());
+    note(&mut steps, "R2 ekem", &state);
+    let (ct, ss) = kem(handshake, "server");
+    state.encrypt_and_hash(&ct);
+    note(&mut steps, "R2 skem, its ciphertext", &state);
+    state.mix_key_and_hash(&ss);
+    note(&mut steps, "R2 skem", &state);
+    state.encrypt_and_hash(client.modulus());
+    note(&mut steps, "R2 s", &state);
+    state.encrypt_and_hash(b"");
+    note(&mut steps, "R2", &state);
+    let (ct, ss) = kem(handshake, "client");
+    state.encrypt_and_hash(&ct);
+    note(&mut steps, "R3 skem, its ciphertext", &state);
+    state.mix_key_and_hash(&ss);
+    note(&mut steps, "R3 skem", &state);
+    state.encrypt_and_hash(b"");
+    note(&mut steps, "R3", &state);
+    let (k1, k2, _) = state.split();
+    (json!(steps), k1, k2)
+}
+
+/// The records of a handshake whose random choices are those of `handshake`, and both ends.
+fn shake(
+    handshake: &Value,
+    server: &Identity,
+    client: &Identity,
+) -> ([Vec<u8>; 4], Transport, Transport) {
+    let (hello, r1) = ServerHello::start_with(server, R0, ephemeral(handshake, "server")).unwrap();
+    let (sent, r2) = ClientStart::new(client, server.public())
+        .answer_with(&r1, ephemeral(handshake, "client"), |_| kem(handshake, "server"))
+        .unwrap();
+    let gated = hello.gate(&r2).unwrap();
+    let (key, r3, at_server) = gated.finish_with(|_| kem(handshake, "client")).unwrap();
+    assert_eq!(&key, client.public());
+    let at_client = sent.finish(&r3).unwrap();
+    ([R0.to_vec(), r1.to_vec(), r2.to_vec(), r3.to_vec()], at_server, at_client)
+}
+
+#[test]
+fn keys_and_fingerprints() {
+    let vectors = vectors();
+    for party in ["server", "client"] {
+        let (key, known) = (identity(&vectors, party), &vectors["keys_for_tests_only"][party]);
+        assert_eq!(described(&key), *known);
+    }
+}
+
+fn described(identity: &Identity) -> Value {
+    let (key, print) = (identity.public(), identity.public().fingerprint());
+    json!({
+        "pem": *identity.to_pem(None),
+        "modulus": hex(key.modulus()),
+        "spki": hex(&key.to_der()),
+        "fingerprint": print.to_string(),
+        "fingerprint_spoken": print.spoken(),
+        "fingerprint_base64url": print.to_url(),
+    })
+}
+
+/// mk and ak.
+fn request_keys(server: &Fingerprint, nonce: &[u8; 16]) -> [Value; 2] {
+    let salt = b"pychat/1 key request";
+    let (mk, ak) = (hkdf(salt, &server.0, &[b"ask"]), hkdf(salt, &server.0, &[b"answer", nonce]));
+    [mk, ak].map(|key: Secret| hex(&key[..]).into())
+}
+
+#[test]
+fn key_request() {
+    let vectors = vectors();
+    let (server, known) = (identity(&vectors, "server"), &vectors["key_request"]);
+    let nonce = array(&known["nonce"]);
+    let print = server.public().fingerprint();
+    assert_eq!(request_keys(&print, &nonce), [known["mk"].clone(), known["ak"].clone()]);
+    assert_eq!(hex(&key_request::ask(&print, nonce)), known["ask"]);
+    let answer = key_request::answer(server.public(), &bytes(&known["ask"])).unwrap();
+    assert_eq!(hex(&answer), known["answer"]);
+    let key = key_request::read_answer(&print, nonce, &bytes(&known["answer"]));
+    assert_eq!(key.as_ref(), Some(server.public()));
+}
+
+#[test]
+fn kems() {
+    let vectors = vectors();
+    let handshake = &vectors["handshake"];
+    for party in ["server", "client"] {
+        let (ct, ss) = kem(handshake, party);
+        assert_eq!(identity(&vectors, party).decapsulate(&ct), ss);
+        let public = hex(ephemeral(handshake, party).public());
+        assert_eq!(public, handshake["x25519"][format!("{party}_public")]);
+    }
+    let (server, client) = (ephemeral(handshake, "server"), ephemeral(handshake, "client"));
+    let ss = secret(&handshake["dhkem"]["ss"]);
+    assert_eq!(server.decapsulate(&array(&handshake["dhkem"]["enc"])).unwrap(), ss);
+    assert_eq!(client.encapsulate(server.public()).unwrap(), ss);
+}
+
+#[test]
+fn the_handshake_byte_for_byte_at_both_ends() {
+    let vectors = vectors();
+    let known = &vectors["handshake"];
+    let (server, client) = (identity(&vectors, "server"), identity(&vectors, "client"));
+    assert_eq!(String::from_utf8_lossy(NAME), known["name"].as_str().unwrap());
+    let (records, at_server, at_client) = shake(known, &server, &client);
+    for (number, record) in records.iter().enumerate() {
+        assert_eq!(hex(record), known[format!("r{number}")], "R{number}");
+    }
+    assert_eq!(hex(&at_server.session_id), known["h"]);
+    assert_eq!(hex(&at_client.session_id), known["h"]);
+    let (steps, k1, k2) = steps(known, server.public(), client.public());
+    assert_eq!(steps, known["steps"]);
+    let last = steps.as_array().unwrap().last().unwrap();
+    assert_eq!((&last["h"], &last["ck"]), (&known["h"], &known["ck"]));
+    assert_eq!(
+        (hex(&k1[..]).into(), hex(&k2[..]).into()),
+        (known["k1"].clone(), known["k2"].clone())
+    );
+}
+
+#[test]
+fn the_records_of_both_directions() {
+    let vectors = vectors();
+    let (handshake, known) = (&vectors["handshake"], &vectors["transport"]);
+    let (server, client) = (identity(&vectors, "server"), identity(&vectors, "client"));
+    let (_, at_server, at_client) = shake(handshake, &server, &client);
+    for (direction, mut sealer, mut opener, key) in [
+        ("server_to_client", at_server.sealer, at_client.opener, "k1"),
+        ("client_to_server", at_client.sealer, at_server.opener, "k2"),
+    ] {
+        sealer.rekey_every(known["rekey_records"].as_u64().unwrap());
+        opener.rekey_every(known["rekey_records"].as_u64().unwrap());
+        let rekeyed = seal(&secret(&handshake[key]), u64::MAX, b"", &[0; 32]);
+        assert_eq!(hex(&rekeyed[..32]), known["key_after_rekey"][direction]);
+        for (n, record) in known[direction].as_array().unwrap().iter().enumerate() {
+            assert_eq!(record["n"], n);
+            let kind = RecordType::from(record["type"].as_u64().unwrap() as u8);
+            let body = record["body"].as_str().unwrap().as_bytes();
+            let mut sealed = Vec::new();
+            sealer.seal(kind, body, &mut sealed).unwrap();
+            assert_eq!(hex(&sealed), record["record"], "{direction} {n}");
+            assert_eq!(opener.open(&mut sealed), Ok((kind, body)));
+        }
+    }
+}
+
+/// What the parties of the vectors say: a type and a body for each record.
+const SERVER_SAYS: &[(RecordType, &str)] = &[
+    (
+        RecordType::Json,
+        "{\"type\":\"welcome\",\"name\":\"bob\",\"device\":\"laptop\",\"version\":\"0.1.0\",\
+         \"text_bytes_max\":8192}\n",
+    ),
+    // Two messages in one record.
+    (
+        RecordType::Json,
+        "{\"type\":\"joined\",\"to\":\"#lobby\",\"who\":\"bob\",\"here\":2}\n\
+         {\"type\":\"message\",\"seq\":\"7\",\"to\":\"#lobby\",\"from\":\"bob\",\
+         \"device\":\"laptop\",\"id\":\"000102030405060708090a0b0c0d0e0f\",\
+         \"time_ms\":1764079391123,\"kind\":\"say\",\"text\":\"gr\u{fc}n\"}\n",
+    ),
+    (RecordType::Pong, "42"),
+    // A body without a byte: 63 bytes of padding.
+    (RecordType::Ping, ""),
+    // The first under the next key.
+    (RecordType::Close, "\"shutdown\""),
+];
+const CLIENT_SAYS: &[(RecordType, &str)] = &[
+    (
+        RecordType::Login,
+        "{\"name\":\"bob\",\"device\":\"laptop\",\"version\":\"0.1.0\",\"major\":1,\
+         \"features\":[]}\n",
+    ),
+    (
+        RecordType::Json,
+        "{\"type\":\"say\",\"to\":\"#lobby\",\"id\":\"000102030405060708090a0b0c0d0e0f\",\
+         \"text\":\"gr\u{fc}n\",\"kind\":\"say\"}\n",
+    ),
+    (RecordType::Ping, "42"),
+    // A type byte and 63 bytes of body: no padding.
+    (
+        RecordType::Json,
+        "{\"type\":\"topic\",\"channel\":\"#lobby\",\"text\":\"sixty-three bytes\"}\n",
+    ),
+    // The first under the next key.
+    (RecordType::Close, "\"quit\""),
+];
+
+#[test]
+#[ignore = "writes tests/data/hop.json"]
+fn write() {
+    let old = vectors();
+    let (server, client) = (identity(&old, "server"), identity(&old, "client"));
+    let encapsulated = |identity: &Identity| {
+        let (ct, ss) = identity.public().encapsulate();
+        json!({"ct": hex(&ct), "ss": hex(&ss[..])})
+    };
+    let nonce: [u8; 16] = std::array::from_fn(|index| index as u8);
+    let ask = key_request::ask(&server.public().fingerprint(), nonce);
+    let [mk, ak] = request_keys(&server.public().fingerprint(), &nonce);
+    let mut handshake = json!({
+        "name": String::from_utf8_lossy(NAME),
+        "x25519": old["handshake"]["x25519"],
+        "rsa_kem": {"server": encapsulated(&server), "client": encapsulated(&client)},
+    });
+    let (at_server, at_client) = (ephemeral(&handshake, "server"), ephemeral(&handshake, "client"));
+    handshake["x25519"]["server_public"] = hex(at_server.public()).into();
+    handshake["x25519"]["client_public"] = hex(at_client.public()).into();
+    let ss = at_client.encapsulate(at_server.public()).unwrap();
+    handshake["dhkem"] = json!({"enc": hex(at_client.public()), "ss": hex(&ss[..])});
+    let (records, mut at_server, mut at_client) = shake(&handshake, &server, &client);
+    for (number, record) in records.iter().enumerate() {
+        handshake[format!("r{number}")] = hex(record).into();
+    }
+    let (steps, k1, k2) = steps(&handshake, server.public(), client.public());
+    handshake["ck"] = steps.as_array().unwrap().last().unwrap()["ck"].clone();
+    handshake["steps"] = steps;
+    handshake["h"] = hex(&at_server.session_id).into();
+    handshake["k1"] = hex(&k1[..]).into();
+    handshake["k2"] = hex(&k2[..]).into();
+    let renewed = |key: &Secret| hex(&seal(key, u64::MAX, b"", &[0; 32])[..32]);
+    let sealed = |sealer: &mut Sealer, said: &[(RecordType, &str)]| {
+        sealer.rekey_every(REKEY_RECORDS);
+        let records = said.iter().enumerate().map(|(n, (kind, body))| {
+            let mut record = Vec::new();
+            sealer.seal(*kind, body.as_bytes(), &mut record).unwrap();
+            json!({"n": n, "type": u8::from(*kind), "body": body, "record": hex(&record)})
+        });
+        records.collect::<Vec<_>>()
+    };
+    let new = json!({
+        "about": old["about"],
+        "keys_for_tests_only": {"server": described(&server), "client": described(&client)},
+        "lines": old["lines"],
+        "key_request": {
+            "nonce": hex(&nonce),
+            "mk": mk,
+            "ask": hex(&ask),
+            "ak": ak,
+            "answer": hex(&key_request::answer(server.public(), &ask).unwrap()),
+        },
+        "handshake": handshake,
+        "transport": {
+            "rekey_records": REKEY_RECORDS,
+            "key_after_rekey": {"server_to_client": renewed(&k1), "client_to_server": renewed(&k2)},
+            "server_to_client": sealed(&mut at_server.sealer, SERVER_SAYS),
+            "client_to_server": sealed(&mut at_client.sealer, CLIENT_SAYS),
+        },
+    });
+    fs::write(path(), serde_json::to_string_pretty(&new).unwrap() + "\n").unwrap();
+}
