@@ -1,0 +1,155 @@
+"""Checks tests/data/hop.json against hop.py: every value, and both ends of the handshake."""
+
+import json
+import sys
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+import hop
+
+VECTORS = Path(__file__).parent.parent / "data" / "hop.json"
+
+
+def same(what, ours, known):
+    ours = ours.hex() if isinstance(ours, bytes) else ours
+    if ours != known:
+        sys.exit(f"{what}: this is {ours}, and the file has {known}")
+
+
+def keys(known):
+    found = {}
+    for party, key in known.items():
+        found[party] = load_pem_private_key(key["pem"].encode(), None)
+        public = found[party].public_key()
+        print_ = hop.fingerprint(public)
+        same(f"modulus of {party}", hop.modulus(public), key["modulus"])
+        same(f"SPKI of {party}", hop.spki(public), key["spki"])
+        same(f"fingerprint of {party}", hop.shown(print_), key["fingerprint"])
+        same(f"spoken form of {party}", hop.spoken(print_), key["fingerprint_spoken"])
+        same(f"base64url of {party}", hop.base64url(print_), key["fingerprint_base64url"])
+    return found["server"], found["client"]
+
+
+def lines(known, server, client):
+    print_ = hop.fingerprint(server)
+    same("invite", hop.parse_invite(known["invite"]), ("192.168.1.20", 5000, print_))
+    same("IPv6 invite", hop.parse_invite(known["invite_ipv6"]), ("fd00::1", 6000, print_))
+    for name in ["bob", "анна"]:
+        same(f"key line of {name}", hop.key_line(name, client), known[f"key_of_{name}"])
+
+
+def key_request(known, server):
+    print_, nonce = hop.fingerprint(server), bytes.fromhex(known["nonce"])
+    mk, ak = hop.ask_keys(print_, nonce)
+    same("mk", mk, known["mk"])
+    same("ak", ak, known["ak"])
+    same("ASK", hop.ask(print_, nonce), known["ask"])
+    answer = bytes.fromhex(known["answer"])
+    same("ANSWER", hop.modulus(hop.read_answer(print_, nonce, answer)), hop.modulus(server).hex())
+    same("ANSWER, sealed", hop.seal(ak, 0, b"", hop.modulus(server)), known["answer"])
+
+
+def x25519(known, party):
+    key = X25519PrivateKey.from_private_bytes(bytes.fromhex(known["x25519"][party]))
+    public = key.public_key().public_bytes_raw()
+    same(f"X25519 of {party}", public, known["x25519"][f"{party}_public"])
+    return key
+
+
+def kem(known, party):
+    return tuple(bytes.fromhex(known["rsa_kem"][party][part]) for part in ["ct", "ss"])
+
+
+def as_server(known, server, client):
+    """Opens R2 as the server does and seals R3; the state after each step must be the known one."""
+    ephemeral = x25519(known, "server")
+    r1, r2 = bytes.fromhex(known["r1"]), bytes.fromhex(known["r2"])
+    steps = iter(known["steps"])
+    state = hop.Symmetric(server.public_key())
+
+    def step(after):
+        ours = {"after": after, "h": state.h.hex(), "ck": state.ck.hex()}
+        same(after, ours | {"k": state.k and state.k.hex()}, next(steps))
+
+    step("prologue and server modulus")
+    offer = bytes.fromhex("0101000140000000")
+    same("R1", ephemeral.public_key().public_bytes_raw() + offer, known["r1"])
+    state.mix_hash(r1[:32])
+    state.mix_hash(r1[32:])
+    step("R1")
+    state.mix_hash(r2[:32])
+    same("enc", r2[:32], known["dhkem"]["enc"])
+    ss = hop.dhkem_decap(ephemeral, r2[:32])
+    same("DHKEM", ss, known["dhkem"]["ss"])
+    state.mix_key(ss)
+    step("R2 ekem")
+    ct = state.decrypt_and_hash(r2[32:432])
+    same("ct to the server", ct, known["rsa_kem"]["server"]["ct"])
+    step("R2 skem, its ciphertext")
+    ss = hop.rsa_decap(server, ct)
+    same("ss to the server", ss, known["rsa_kem"]["server"]["ss"])
+    state.mix_key_and_hash(ss)
+    step("R2 skem")
+    same("s", state.decrypt_and_hash(r2[432:832]), hop.modulus(client.public_key()).hex())
+    step("R2 s")
+    same("R2's payload", state.decrypt_and_hash(r2[832:]), "")
+    step("R2")
+    ct, ss = kem(known, "client")
+    r3 = state.encrypt_and_hash(ct)
+    step("R3 skem, its ciphertext")
+    state.mix_key_and_hash(ss)
+    step("R3 skem")
+    same("R3", r3 + state.encrypt_and_hash(b""), known["r3"])
+    step("R3")
+    same("steps left", list(steps), [])
+    same("ck", state.ck, known["ck"])
+    k1, k2 = state.split()
+    same("k1", k1, known["k1"])
+    same("k2", k2, known["k2"])
+    return k1, k2
+
+
+def as_client(known, server, client):
+    handshake = hop.Handshake(client, server.public_key())
+    encap = lambda _: kem(known, "server")
+    r2 = handshake.answer(bytes.fromhex(known["r1"]), x25519(known, "client"), encap)
+    same("R2", r2, known["r2"])
+    sealer, opener, session_id = handshake.finish(bytes.fromhex(known["r3"]))
+    same("session id", session_id, known["h"])
+    return sealer.key, opener.key
+
+
+def records(known, direction, key):
+    period = known["rekey_records"]
+    sealer, opener = hop.Cipher(key, period), hop.Cipher(key, period)
+    for n, record in enumerate(known[direction]):
+        kind, body = record["type"], record["body"].encode()
+        same(f"{direction} n", n, record["n"])
+        same(f"{direction} {n}", sealer.seal(kind, body), record["record"])
+        opened = opener.open(bytes.fromhex(record["record"]))
+        same(f"{direction} {n}, opened", opened, (kind, body))
+    same(f"{direction}, renewed key", sealer.key, known["key_after_rekey"][direction])
+
+
+def main():
+    vectors = json.loads(VECTORS.read_text(encoding="utf-8"))
+    handshake = vectors["handshake"]
+    server, client = keys(vectors["keys_for_tests_only"])
+    lines(vectors["lines"], server.public_key(), client.public_key())
+    key_request(vectors["key_request"], server.public_key())
+    same("name", hop.NAME.decode(), handshake["name"])
+    same("R0", hop.R0, handshake["r0"])
+    k1, k2 = as_server(handshake, server, client)
+    same("client's keys", as_client(handshake, server, client), (k2, k1))
+    for party, key in [("server", server), ("client", client)]:
+        ct, ss = kem(handshake, party)
+        same(f"RSA KEM of {party}", hop.rsa_decap(key, ct), ss.hex())
+    records(vectors["transport"], "server_to_client", k1)
+    records(vectors["transport"], "client_to_server", k2)
+    print("tests/data/hop.json: every value agrees")
+
+
+if __name__ == "__main__":
+    main()

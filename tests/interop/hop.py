@@ -1,0 +1,270 @@
+"""The client's half of pychat's hop, written from docs/protocol.md alone: keys, key lines, the key
+request, the handshake and the records. Bytes in, bytes out."""
+
+import base64
+import hashlib
+import hmac
+import os
+import struct
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+NAME = b"Noise_pqKX_X25519DHKEM+RSAOAEP3072_AESGCM_SHA256"
+R0 = b"PYCHAT/1"
+CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+JSON, PING, PONG, CLOSE, LOGIN = 1, 3, 4, 5, 6
+
+
+class HopError(Exception):
+    """The other side is not who it should be, or does not keep to the protocol."""
+
+
+def sha256(data):
+    return hashlib.sha256(data).digest()
+
+
+def hmac_sha256(key, data):
+    return hmac.new(key, data, hashlib.sha256).digest()
+
+
+def hkdf(salt, ikm, info, length):
+    return HKDF(hashes.SHA256(), length, salt, info).derive(ikm)
+
+
+def nonce(counter):
+    return bytes(4) + struct.pack(">Q", counter)
+
+
+def seal(key, counter, aad, plain):
+    return AESGCM(key).encrypt(nonce(counter), plain, aad)
+
+
+def open_sealed(key, counter, aad, sealed):
+    try:
+        return AESGCM(key).decrypt(nonce(counter), sealed, aad)
+    except InvalidTag:
+        raise HopError("a ciphertext does not open") from None
+
+
+# Keys and lines
+
+
+def base64url(data):
+    return base64.urlsafe_b64encode(data).decode().rstrip("=")
+
+
+def from_base64url(text):
+    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+
+
+def modulus(key):
+    """A public key on the wire."""
+    return key.public_numbers().n.to_bytes(384, "big")
+
+
+def public_key(wire):
+    key = rsa.RSAPublicNumbers(65537, int.from_bytes(wire, "big")).public_key()
+    if len(wire) != 384 or key.key_size != 3072:
+        raise HopError("not an RSA-3072 modulus")
+    return key
+
+
+def spki(key):
+    return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+
+
+def fingerprint(key):
+    return sha256(spki(key))
+
+
+def shown(print_):
+    return "SHA256:" + base64.b64encode(print_).decode().rstrip("=")
+
+
+def crockford(data, letters):
+    bits = int.from_bytes(data, "big")
+    return "".join(CROCKFORD[bits >> 8 * len(data) - 5 * (at + 1) & 31] for at in range(letters))
+
+
+def spoken(print_):
+    letters = crockford(print_, 20)
+    return "-".join(letters[at : at + 5] for at in range(0, 20, 5))
+
+
+def key_line(name, key):
+    plain = all(c.isascii() and (c.isalnum() or c in "-_") for c in name)
+    line = f"pychat-key1.{name if plain else '-' + base64url(name.encode())}.{base64url(spki(key))}"
+    return f"{line}.{crockford(sha256(line.encode()), 4).lower()}"
+
+
+def parse_invite(text):
+    """Host, port and the server's fingerprint."""
+    scheme, _, rest = "".join(text.split()).partition("://")
+    server, _, print_ = rest.partition("/")
+    host, colon, port = server.rpartition(":")
+    if scheme != "pychat" or not colon or len(print_) != 43:
+        raise HopError("not an invite")
+    return host.removeprefix("[").removesuffix("]"), int(port), from_base64url(print_)
+
+
+# Key request
+
+
+def ask_keys(print_, nonce_):
+    salt = b"pychat/1 key request"
+    return hkdf(salt, print_, b"ask", 32), hkdf(salt, print_, b"answer" + nonce_, 32)
+
+
+def ask(print_, nonce_):
+    head = b"PYCHAT?1" + nonce_
+    return head + hmac_sha256(ask_keys(print_, nonce_)[0], head)
+
+
+def read_answer(print_, nonce_, answer):
+    key = public_key(open_sealed(ask_keys(print_, nonce_)[1], 0, b"", answer))
+    if fingerprint(key) != print_:
+        raise HopError("the answer holds another key")
+    return key
+
+
+# KEMs
+
+OAEP = padding.OAEP(padding.MGF1(hashes.SHA256()), hashes.SHA256(), b"pychat/1 hop")
+REJECTION = os.urandom(32)
+
+
+def rsa_encap(key):
+    ss = os.urandom(32)
+    return key.encrypt(ss, OAEP), ss
+
+
+def rsa_decap(own, ct):
+    try:
+        ss = own.decrypt(ct, OAEP)
+    except ValueError:
+        ss = b""
+    return ss if len(ss) == 32 else hmac_sha256(REJECTION, ct)
+
+
+def dhkem_secret(dh, enc, pk):
+    """ExtractAndExpand of RFC 9180, section 4.1."""
+    suite = b"KEM" + struct.pack(">H", 0x20)
+    prk = hmac_sha256(b"", b"HPKE-v1" + suite + b"eae_prk" + dh)
+    info = struct.pack(">H", 32) + b"HPKE-v1" + suite + b"shared_secret" + enc + pk
+    return hmac_sha256(prk, info + b"\x01")
+
+
+def dhkem_encap(own, pk):
+    enc = own.public_key().public_bytes_raw()
+    return enc, dhkem_secret(own.exchange(X25519PublicKey.from_public_bytes(pk)), enc, pk)
+
+
+def dhkem_decap(own, enc):
+    dh = own.exchange(X25519PublicKey.from_public_bytes(enc))
+    return dhkem_secret(dh, enc, own.public_key().public_bytes_raw())
+
+
+# Handshake
+
+
+class Symmetric:
+    def __init__(self, server):
+        self.h = self.ck = sha256(NAME)
+        self.k, self.n = None, 0
+        self.mix_hash(R0)
+        self.mix_hash(modulus(server))
+
+    def mix_hash(self, data):
+        self.h = sha256(self.h + data)
+
+    def mix_key(self, secret):
+        out = hkdf(self.ck, secret, b"", 64)
+        self.ck, self.k, self.n = out[:32], out[32:], 0
+
+    def mix_key_and_hash(self, secret):
+        out = hkdf(self.ck, secret, b"", 96)
+        self.ck, self.k, self.n = out[:32], out[64:], 0
+        self.mix_hash(out[32:64])
+
+    def encrypt_and_hash(self, plain):
+        sealed = seal(self.k, self.n, self.h, plain)
+        self.n += 1
+        self.mix_hash(sealed)
+        return sealed
+
+    def decrypt_and_hash(self, sealed):
+        plain = open_sealed(self.k, self.n, self.h, sealed)
+        self.n += 1
+        self.mix_hash(sealed)
+        return plain
+
+    def split(self):
+        out = hkdf(self.ck, b"", b"", 64)
+        return out[:32], out[32:]
+
+
+class Handshake:
+    """The client's, between R1 and R3."""
+
+    def __init__(self, own, server):
+        self.own, self.server = own, server
+        self.state = Symmetric(server)
+
+    def answer(self, r1, ephemeral=None, encap=rsa_encap):
+        """R1 in, R2 out."""
+        e, offer = r1[:32], r1[32:]
+        lowest, highest, suites, _, _ = struct.unpack(">BBHHH", offer)
+        if not lowest <= 1 <= highest or not suites & 1:
+            raise HopError("the server does not speak this")
+        state = self.state
+        state.mix_hash(e)
+        state.mix_hash(offer)
+        enc, ss = dhkem_encap(ephemeral or X25519PrivateKey.generate(), e)
+        state.mix_hash(enc)
+        state.mix_key(ss)
+        ct, ss = encap(self.server)
+        skem = state.encrypt_and_hash(ct)
+        state.mix_key_and_hash(ss)
+        s = state.encrypt_and_hash(modulus(self.own.public_key()))
+        return enc + skem + s + state.encrypt_and_hash(b"")
+
+    def finish(self, r3):
+        """R3 in; out come what seals, what opens, and the session id."""
+        ct = self.state.decrypt_and_hash(r3[:400])
+        self.state.mix_key_and_hash(rsa_decap(self.own, ct))
+        self.state.decrypt_and_hash(r3[400:])
+        k1, k2 = self.state.split()
+        return Cipher(k2), Cipher(k1), self.state.h
+
+
+# Records
+
+
+class Cipher:
+    """One direction."""
+
+    def __init__(self, key, rekey_records=65536):
+        self.key, self.n, self.rekey_records = key, 0, rekey_records
+
+    def next(self):
+        n = self.n
+        if n and n % self.rekey_records == 0:
+            self.key = seal(self.key, 2**64 - 1, b"", bytes(32))[:32]
+        self.n += 1
+        return n
+
+    def seal(self, kind, body):
+        plain = bytes([kind]) + body
+        n = self.next()
+        return seal(self.key, n, b"", plain + b" " * (-len(plain) % 64))
+
+    def open(self, record):
+        n = self.next()
+        plain = open_sealed(self.key, n, b"", record)
+        return plain[0], plain[1:].rstrip(b" ")

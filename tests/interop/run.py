@@ -1,0 +1,251 @@
+"""A stranger's client against the real server and the real client.
+
+    run.py PYCHAT    where PYCHAT is the binary
+
+Every wait has a deadline; the first thing that is not as it should be ends the run."""
+
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+import check_vectors
+import hop
+from client import DEADLINE, Closed, Connection, Session, fetch_key
+
+
+class Program:
+    """A pychat with folders of its own, and the lines that it prints as they come."""
+
+    def __init__(self, *args):
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+        self.process = subprocess.Popen(args, text=True, encoding="utf-8", bufsize=1, **pipes)
+        self.lines = queue.Queue()
+        threading.Thread(target=self.follow, daemon=True).start()
+
+    def follow(self):
+        for line in self.process.stdout:
+            self.lines.put(line.rstrip("\n"))
+
+    def sees(self, *texts):
+        """The next line that holds all of the texts; those before it are dropped."""
+        seen = []
+        while True:
+            try:
+                seen.append(self.lines.get(timeout=DEADLINE))
+            except queue.Empty:
+                sys.exit("\n".join([f"never saw {texts} but", *seen]))
+            if all(text in seen[-1] for text in texts):
+                return seen[-1]
+
+    def types(self, **message):
+        print(json.dumps(message), file=self.process.stdin, flush=True)
+
+
+class World:
+    def __init__(self, binary, folder):
+        self.binary, self.folder = binary, folder
+        self.home = str(folder / "home")
+        os.mkdir(self.home)
+        os.environ.update(HOME=str(folder), NO_COLOR="1", XDG_DATA_HOME=str(folder / "data"))
+        listen = ["--no-owner", "--listen", "127.0.0.1:0", "--home", self.home]
+        self.server = Program(binary, "server", *listen)
+        words = dict(word.split("=", 1) for word in self.server.sees("ready addr=").split()[1:])
+        self.shown = words["fingerprint"]
+        print_ = self.shown.removeprefix("SHA256:").replace("+", "-").replace("/", "_")
+        self.invite = f"pychat://{words['addr']}/{print_}"
+
+    def run(self, *args):
+        command = [self.binary, *args]
+        done = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=DEADLINE)
+        if done.returncode:
+            sys.exit(f"pychat {args[0]}: {done.stderr}")
+        return done.stdout
+
+    def admit(self, line):
+        self.run("users", "add", line, "--yes", "--home", self.home)
+        self.server.sees("registered with")
+
+    def connect(self):
+        return Connection(*hop.parse_invite(self.invite)[:2])
+
+
+def same(ours, wanted):
+    if ours != wanted:
+        raise AssertionError(f"{ours!r} is not {wanted!r}")
+
+
+def meets_silence(connection):
+    """The server closes without a byte."""
+    try:
+        record = connection.receive()
+    except Closed as end:
+        return same(end.reason, None)
+    raise AssertionError(f"the server answered {record!r}")
+
+
+def strangers_learn_nothing(world, ana):
+    other = rsa.generate_private_key(65537, 3072)
+    connection = world.connect()
+    connection.send(hop.ask(hop.fingerprint(other.public_key()), bytes(16)))
+    meets_silence(connection)
+    # Another key pinned than the server's.
+    connection = world.connect()
+    connection.send(hop.R0)
+    connection.send(hop.Handshake(ana, other.public_key()).answer(connection.receive()))
+    meets_silence(connection)
+    connection = world.connect()
+    connection.send(b"PYCHAT/2")
+    same(connection.receive(), b"PYCHAT!1-1")
+    meets_silence(connection)
+
+
+def who_is_not_registered_is_told(world, ana):
+    session = Session(world.invite, ana, "ana")
+    goodbye = session.wait(type="goodbye")
+    same(goodbye["code"], "not_admitted")
+    assert hop.shown(hop.fingerprint(ana.public_key())) in goodbye["reason"]
+    same(session.ended(), "not_admitted")
+
+
+def two_strangers_chat(world, ana, ben):
+    a = Session(world.invite, ana, "ana", device="laptop")
+    welcome = a.wait(type="welcome")
+    same((welcome["name"], welcome["device"]), ("ana", "laptop"))
+    # The second knows the key from before, and does not ask for it.
+    b = Session(world.invite, ben, "ben", server=ask_for_key(world))
+    b.wait(type="welcome", name="ben", device="main")
+    same(b.wait(type="entered", channel="#lobby")["people"], ["ana", "ben"])
+    a.wait(type="joined", to="#lobby", who="ben", here=2)
+
+    id = a.say("#lobby", "grün\x1b 漢字 👍")
+    acknowledged = a.wait(type="message", id=id)
+    arrived = b.wait(type="message", id=id)
+    same(acknowledged, arrived)
+    same((arrived["from"], arrived["device"], arrived["to"]), ("ana", "laptop", "#lobby"))
+    same((arrived["text"], arrived["kind"]), ("grün 漢字 👍", "say"))
+
+    id = b.say("@ana", "bring the good one", kind="me")
+    private = a.wait(type="message", id=id)
+    same((private["from"], private["to"], private["kind"]), ("ben", "@ana", "me"))
+    same(b.wait(type="message", id=id), private)
+
+    a.tell(type="join", channel="#Tea", ref="1")
+    same(a.wait(type="entered", ref="1")["channel"], "#tea")
+    same(refusal(b, "#tea", "let me in"), "not_member")
+    b.tell(type="join", channel="#tea", ref="2")
+    same(b.wait(type="entered", ref="2")["people"], ["ana", "ben"])
+    a.wait(type="joined", to="#tea", who="ben")
+    a.tell(type="topic", channel="#tea", text="now")
+    b.wait(type="topic", to="#tea", who="ana", text="now")
+    a.tell(type="people", channel="#tea", ref="3")
+    same(a.wait(type="people", ref="3")["people"], ["ana", "ben"])
+    a.tell(type="channels", ref="4")
+    rows = {row["channel"]: row for row in a.wait(type="channels", ref="4")["channels"]}
+    same(rows["#tea"], {"channel": "#tea", "here": 2, "member": True, "topic": "now"})
+    a.tell(type="part", channel="#tea", ref="5")
+    a.wait(type="parted", channel="#tea", ref="5")
+    b.wait(type="left", to="#tea", who="ana", here=1)
+
+    b.tell(type="away", text="lunch")
+    a.tell(type="whois", name="ben", ref="6")
+    whois = a.wait(type="whois", name="ben", ref="6")
+    same(whois["fingerprints"], [hop.shown(hop.fingerprint(ben.public_key()))])
+    same((whois["devices"], whois["channels"]), (["main"], ["#lobby"]))
+
+    same(refusal(a, "#lobby", "x" * (welcome["text_bytes_max"] + 1)), "too_long")
+    same(refusal(a, "#lobby", "  "), "bad_request")
+    same(refusal(a, "@nobody", "hello?"), "no_such_user")
+    a.tell(type="dance")
+    a.wait(type="refused", code="bad_request")
+    id = a.say("#lobby", "x" * welcome["text_bytes_max"])
+    same(len(b.wait(type="message", id=id)["text"]), welcome["text_bytes_max"])
+
+    # Records of types to come are skipped, and two messages in one record are two.
+    a.send(200, b"from the future")
+    people = b'{"type":"people","channel":"#lobby","ref":"%d"}\n'
+    a.send(hop.JSON, people % 7 + people % 8)
+    a.wait(type="people", ref="7")
+    a.wait(type="people", ref="8")
+    return a, b
+
+
+def ask_for_key(world):
+    connection = world.connect()
+    key = fetch_key(connection, hop.parse_invite(world.invite)[2])
+    connection.close()
+    return key
+
+
+def refusal(session, to, text):
+    return session.wait(type="refused", id=session.say(to, text))["code"]
+
+
+def keys_are_renewed(session):
+    """More pings than one key is for, in both directions."""
+    while session.sealer.n <= 65536 or session.opener.n <= 65536:
+        session.ping(256, b"still there?")
+    session.wait(type="message", id=session.say("#lobby", "under the next key"))
+
+
+def the_real_client_joins_in(world, a):
+    world.run("keygen")
+    world.admit(world.run("key", "show", "--name", "carol").strip())
+    carol = Program(world.binary, "client", world.invite, "--name", "carol", "--json")
+    carol.sees('"hello"', world.shown)
+    a.wait(type="joined", to="#lobby", who="carol")
+    id = a.say("@carol", "hello from afar")
+    carol.sees('"message"', id, '"to":"@carol"', "hello from afar")
+    carol.types(type="say", to="@ana", text="hello from here")
+    carol.sees('"ack"', '"to":"@ana"')
+    same(a.wait(type="message", **{"from": "carol"})["text"], "hello from here")
+    carol.types(type="quit")
+    a.wait(type="left", to="#lobby", who="carol")
+    same(carol.process.wait(DEADLINE), 0)
+
+
+def every_end_has_its_word(world, a, b, ben):
+    b.tell(type="quit")
+    same(b.ended(), "quit")
+    a.wait(type="left", to="#lobby", who="ben")
+    world.server.sees("ben (main) ended: left")
+    b = Session(world.invite, ben, "ben")
+    a.wait(type="joined", to="#lobby", who="ben")
+    b.close()
+    a.wait(type="left", to="#lobby", who="ben")
+    world.server.sees("ben (main) ended: left")
+    world.server.process.send_signal(signal.SIGTERM)
+    a.wait(type="goodbye", code="shutdown")
+    same(a.ended(), "shutdown")
+    same(world.server.process.wait(DEADLINE), 0)
+
+
+def main():
+    binary = str(Path(sys.argv[1]).resolve())
+    check_vectors.main()
+    ana, ben = (rsa.generate_private_key(65537, 3072) for _ in range(2))
+    with tempfile.TemporaryDirectory() as folder:
+        world = World(binary, Path(folder))
+        try:
+            strangers_learn_nothing(world, ana)
+            who_is_not_registered_is_told(world, ana)
+            world.admit(hop.key_line("ana", ana.public_key()))
+            world.admit(hop.key_line("ben", ben.public_key()))
+            a, b = two_strangers_chat(world, ana, ben)
+            keys_are_renewed(b)
+            the_real_client_joins_in(world, a)
+            every_end_has_its_word(world, a, b, ben)
+        finally:
+            world.server.process.kill()
+    print("the stranger's client, the server and the client understand each other")
+
+
+if __name__ == "__main__":
+    main()
