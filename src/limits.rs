@@ -6,8 +6,6 @@ use serde::{Deserialize, Serialize};
 pub const RECORD_PLAIN_BYTES_MAX: usize = 16_384;
 /// One record on the wire before login, in bytes (protocol).
 pub const RECORD_LOGIN_BYTES_MAX: usize = 2_048;
-/// A session ends with close(rekey) after this time (protocol).
-pub const SESSION_AGE_S_MAX: u64 = 24 * 60 * 60;
 
 macro_rules! limits {
     ($($(#[$doc:meta])* $name:ident: $kind:ty = $value:expr,)+) => {
@@ -100,6 +98,8 @@ limits! {
     ping_s: u64 = 30,
     /// ... and ended after this many.
     silence_s_max: u64 = 75,
+    /// A session is asked to log in again, under fresh keys, after this many seconds.
+    session_age_s_max: u64 = 24 * 60 * 60,
     /// From the word to stop to the exit, in milliseconds.
     drain_ms_max: u64 = 4_000,
     /// Connections that may wait for `accept`.
@@ -117,6 +117,7 @@ impl Limits {
             ("strangers_max", self.strangers_max),
             ("lines_burst", self.lines_burst as usize),
             ("ping_s", self.ping_s as usize),
+            ("session_age_s_max", self.session_age_s_max as usize),
             ("login_ms_max", self.login_ms_max as usize),
             ("text_bytes_max", self.text_bytes_max),
             ("resume_lines_max", self.resume_lines_max),

@@ -178,7 +178,7 @@ fn listen(reader: &mut TunnelReader, writer: &Writer, happen: &Sender<Happening>
             }
             Ok(Incoming::Closed(reason)) => {
                 if reason.as_deref() == Some("rekey") {
-                    let reason = "a day has passed: logging in again".to_owned();
+                    let reason = "it is time for fresh keys: logging in again".to_owned();
                     let code = Code::Shutdown;
                     let event = Event::Goodbye { code, reason, retry_ms: None };
                     let _ = happen.send(Happening::Event(event));

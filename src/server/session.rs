@@ -17,7 +17,6 @@ use crate::clean;
 use crate::crypto::RecordType;
 use crate::crypto::record_cipher::RECORD_BODY_BYTES_MAX;
 use crate::ledger::{LedgerError, Page, Reader};
-use crate::limits::SESSION_AGE_S_MAX;
 use crate::net::tunnel::{Incoming, TunnelReader};
 use crate::wire::codec;
 
@@ -140,13 +139,14 @@ impl Session<'_> {
     fn run(&self, mut reader: TunnelReader) -> End {
         let limits = &self.house.config.limits;
         let (ping, silence) = (limits.ping_s, Duration::from_secs(limits.silence_s_max));
+        let age = Duration::from_secs(limits.session_age_s_max);
         let began = Instant::now();
         let mut heard = began;
         if reader.set_timeout(Duration::from_secs(ping)).is_err() {
             return End::Cut;
         }
         loop {
-            if began.elapsed() >= Duration::from_secs(SESSION_AGE_S_MAX) {
+            if began.elapsed() >= age {
                 return End::Age;
             }
             match reader.receive() {
@@ -333,7 +333,7 @@ impl Session<'_> {
             End::Quit => "left",
             End::Cut => "was cut off",
             End::Silence => "gave no sign of life",
-            End::Age => "was asked to log in again after a day",
+            End::Age => "is old enough to log in again",
             End::Protocol(fault) => fault,
         };
         log::info!("{} ({}) ended: {how}", self.user, self.device);
