@@ -666,9 +666,7 @@ impl Model {
                 let jitter = random % bound.min(BACKOFF_MS.1);
                 let least = goodbye.and_then(|(_, retry_ms)| retry_ms).unwrap_or(0).min(60_000);
                 let retry_ms = least + jitter;
-                if let Loss::Unreachable(_) = loss
-                    && self.attempts == 1
-                {
+                if matches!(loss, Loss::Unreachable(_) | Loss::Busy) && self.attempts == 1 {
                     actions.push(error(why(loss)));
                 }
                 actions.push(Action::Show(Show::State(State::Offline { retry_ms })));
