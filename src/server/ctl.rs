@@ -25,6 +25,8 @@ const LINE_BYTES_MAX: u64 = 1 << 20;
 const PATIENCE: Duration = Duration::from_secs(5);
 /// A sweep of years of history takes its time.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(600);
+/// After a failure (no descriptors left, say) a pause instead of spinning.
+const PAUSE: Duration = Duration::from_millis(50);
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -56,10 +58,11 @@ pub fn serve(home: &Home, handler: Handler) -> anyhow::Result<Socket> {
     fs::set_permissions(&path, Permissions::from_mode(0o600))
         .with_context(|| format!("cannot protect {}", path.display()))?;
     let attend = move || {
-        for stream in listener.incoming().flatten() {
+        for stream in listener.incoming() {
             // One operator after the other, each bounded in time.
-            if let Err(error) = attend(&stream, &handler) {
+            if let Err(error) = stream.and_then(|stream| attend(&stream, &handler)) {
                 log::debug!("ctl: {error}");
+                thread::sleep(PAUSE);
             }
         }
     };
