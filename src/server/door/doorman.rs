@@ -1,6 +1,7 @@
 //! When the house is full: newcomers that speak pychat are told so, without a thread for each. All
 //! others meet the same silence as ever.
 
+use std::collections::VecDeque;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::{Condvar, Mutex, PoisonError};
@@ -13,31 +14,42 @@ use crate::crypto::key_request::ASK;
 use crate::net::tunnel::{BUSY, write_record};
 use crate::server::stop::Stop;
 
-/// Newcomers that wait for the word at once; who comes on top is closed.
-const WAITING_MAX: usize = 256;
 /// For this long a newcomer may take to say what it speaks.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Newcomers for whom there is no room.
-#[derive(Default)]
 pub struct Doorman {
-    newcomers: Mutex<Vec<(TcpStream, Instant)>>,
+    /// Who has come since the thread last looked.
+    newcomers: Mutex<VecDeque<Newcomer>>,
     came: Condvar,
+    /// Of those who have just come, and again of those whom the thread listens to.
+    newcomers_max: usize,
 }
 
+/// A newcomer, and until when it is listened to.
+type Newcomer = (TcpStream, Instant);
+
 impl Doorman {
-    /// Takes a newcomer that there is no room for.
+    /// With `places` for newcomers; each holds a descriptor.
+    pub fn new(places: usize) -> Self {
+        let newcomers_max = (places / 2).max(1);
+        Doorman { newcomers: Mutex::default(), came: Condvar::new(), newcomers_max }
+    }
+
+    /// Takes a newcomer that there is no room for. Where there are too many, those who have been
+    /// silent for longest are closed: who speaks pychat has said so at once.
     pub fn take(&self, stream: TcpStream) {
-        let mut newcomers = self.newcomers.lock().unwrap_or_else(PoisonError::into_inner);
-        if newcomers.len() < WAITING_MAX && stream.set_nonblocking(true).is_ok() {
-            newcomers.push((stream, Instant::now() + PATIENCE));
+        if stream.set_nonblocking(true).is_ok() {
+            let mut newcomers = self.newcomers.lock().unwrap_or_else(PoisonError::into_inner);
+            newcomers.push_back((stream, Instant::now() + PATIENCE));
+            self.keep_newest(&mut newcomers);
             self.came.notify_one();
         }
     }
 
     /// Tells newcomers until the server stops.
     pub fn attend(&self, stop: &Stop) {
-        let mut waiting: Vec<(TcpStream, Instant)> = Vec::new();
+        let mut waiting: VecDeque<Newcomer> = VecDeque::new();
         while !stop.is_told() {
             let mut newcomers = self.newcomers.lock().unwrap_or_else(PoisonError::into_inner);
             if waiting.is_empty() && newcomers.is_empty() {
@@ -45,24 +57,30 @@ impl Doorman {
                 newcomers = waited.unwrap_or_else(PoisonError::into_inner).0;
             }
             waiting.append(&mut newcomers);
+            self.keep_newest(&mut waiting);
             drop(newcomers);
             let now = Instant::now();
             let ready = ready(&waiting);
-            let mut still = Vec::new();
+            let mut still = VecDeque::new();
             for ((stream, deadline), ready) in waiting.into_iter().zip(ready) {
                 if ready {
                     tell(stream);
                 } else if now < deadline {
-                    still.push((stream, deadline));
+                    still.push_back((stream, deadline));
                 }
             }
             waiting = still;
         }
     }
+
+    fn keep_newest(&self, newcomers: &mut VecDeque<Newcomer>) {
+        let too_many = newcomers.len().saturating_sub(self.newcomers_max);
+        newcomers.drain(..too_many);
+    }
 }
 
 /// Which of the newcomers have said something; waits a little for the first.
-fn ready(waiting: &[(TcpStream, Instant)]) -> Vec<bool> {
+fn ready(waiting: &VecDeque<Newcomer>) -> Vec<bool> {
     let mut fds: Vec<_> =
         waiting.iter().map(|(stream, _)| PollFd::new(stream, PollFlags::IN)).collect();
     if fds.is_empty() {

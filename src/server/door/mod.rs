@@ -135,15 +135,16 @@ impl Door {
         let limits = &config.limits;
         let cores = thread::available_parallelism().map_or(1, usize::from);
         let permits = if limits.rsa_permits == 0 { (cores / 2).max(1) } else { limits.rsa_permits };
+        let room = capacity::room(limits.connections_max);
         Arc::new(Door {
             identity,
             exempt: config.exempt.clone(),
             login_time: Duration::from_millis(limits.login_ms_max),
-            connections_max: capacity::connections(limits.connections_max),
+            connections_max: room.connections,
             permits: Permits::new(permits, limits.rsa_waiting_max),
             strangers: Mutex::new(Strangers::new(limits)),
             penalties: Mutex::new(Penalties::new(limits)),
-            doorman: Doorman::default(),
+            doorman: Doorman::new(room.turned_away),
             began: Instant::now(),
             connections: AtomicUsize::new(0),
             counts: Counts::default(),
