@@ -185,7 +185,11 @@ fn listen(reader: &mut TunnelReader, writer: &Writer, happen: &Sender<Happening>
                 }
                 return;
             }
-            Err(error) if waits(&error) && heard.elapsed() < SILENCE_MAX => {
+            Err(error) if waits(&error) => {
+                let left = SILENCE_MAX.saturating_sub(heard.elapsed());
+                if left.is_zero() || reader.set_timeout(PING_AFTER.min(left)).is_err() {
+                    return;
+                }
                 send(writer, RecordType::Ping, b"");
             }
             Err(_) => return,

@@ -138,11 +138,12 @@ impl Session<'_> {
 
     fn run(&self, mut reader: TunnelReader) -> End {
         let limits = &self.house.config.limits;
-        let (ping, silence) = (limits.ping_s, Duration::from_secs(limits.silence_s_max));
+        let ping = Duration::from_secs(limits.ping_s);
+        let silence = Duration::from_secs(limits.silence_s_max);
         let age = Duration::from_secs(limits.session_age_s_max);
         let began = Instant::now();
         let mut heard = began;
-        if reader.set_timeout(Duration::from_secs(ping)).is_err() {
+        if reader.set_timeout(ping).is_err() {
             return End::Cut;
         }
         loop {
@@ -159,10 +160,14 @@ impl Session<'_> {
                 Ok(Incoming::Closed(Some(_))) => return End::Quit,
                 Ok(Incoming::Closed(None)) => return End::Cut,
                 Err(error) if waits(&error) => {
-                    if heard.elapsed() >= silence {
+                    let silent = heard.elapsed();
+                    if silent >= silence {
                         return End::Silence;
                     }
                     self.send(RecordType::Ping, b"");
+                    if reader.set_timeout(ping.min(silence - silent)).is_err() {
+                        return End::Cut;
+                    }
                 }
                 Err(error) if error.kind() == io::ErrorKind::InvalidData => {
                     return End::Protocol("a record that does not open");
