@@ -9,6 +9,11 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use pychat::crypto::PublicKey;
+use rustix::process::{Pid, Signal, kill_process};
+
+const BINARY: &str = env!("CARGO_BIN_EXE_pychat");
+
 /// Whatever does not happen within this time does not happen.
 pub const DEADLINE: Duration = Duration::from_secs(20);
 
@@ -127,9 +132,33 @@ impl Program {
         panic!("still running; stderr {:#?}", self.err.all());
     }
 
-    pub fn signal(&self, signal: rustix::process::Signal) {
-        let pid = rustix::process::Pid::from_child(&self.child);
-        rustix::process::kill_process(pid, signal).unwrap();
+    pub fn pid(&self) -> Pid {
+        Pid::from_child(&self.child)
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        kill_process(self.pid(), signal).unwrap();
+    }
+
+    /// User and system time so far.
+    pub fn cpu(&self) -> Duration {
+        let stat = self.proc("stat");
+        let after_name = stat.rsplit(") ").next().unwrap();
+        let ticks =
+            after_name.split(' ').skip(11).take(2).map(|field| field.parse::<u64>().unwrap());
+        // Linux shows these in hundredths of a second.
+        Duration::from_millis(10 * ticks.sum::<u64>())
+    }
+
+    /// Resident memory.
+    pub fn memory_kib(&self) -> u64 {
+        let status = self.proc("status");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse().unwrap()
+    }
+
+    fn proc(&self, file: &str) -> String {
+        fs::read_to_string(format!("/proc/{}/{file}", self.child.id())).unwrap()
     }
 }
 
@@ -158,12 +187,14 @@ impl World {
         World::configured(&format!("{{\"limits\": {limits}}}"))
     }
 
-    fn open(folder: tempfile::TempDir, listen: &str) -> World {
-        let command = program(&folder, "operator");
-        World::start(folder, command, listen)
+    /// With these limits, and after a word of the shell's: `ulimit -n 64`.
+    pub fn under(word: &str, limits: &str) -> World {
+        World::open(home(&format!("{{\"limits\": {limits}}}")), "127.0.0.1:0", word)
     }
 
-    fn start(folder: tempfile::TempDir, mut command: Command, listen: &str) -> World {
+    fn open(folder: tempfile::TempDir, listen: &str, word: &str) -> World {
+        let mut command = clean(Command::new("sh"), &folder, "operator");
+        command.args(["-c", &format!("{word} && exec \"$0\" \"$@\""), BINARY]);
         command.args(["server", "--no-owner", "--listen", listen, "--home"]);
         command.arg(folder.path().join("home"));
         let server = Program::start(command);
@@ -178,10 +209,10 @@ impl World {
 
     /// The server ends and begins again, at the same address.
     pub fn restarted(mut self) -> World {
-        self.server.signal(rustix::process::Signal::TERM);
+        self.server.signal(Signal::TERM);
         self.server.ends();
         let World { folder, address, .. } = self;
-        World::open(folder, &address)
+        World::open(folder, &address, "true")
     }
 
     pub fn home(&self) -> PathBuf {
@@ -206,6 +237,12 @@ impl World {
     pub fn enters_as(&self, name: &str, face: &str) -> Program {
         self.admit(name);
         self.client(name, &[face])
+    }
+
+    /// Registers a key that the test holds itself.
+    pub fn registers(&self, name: &str, key: &PublicKey) {
+        fs::write(self.home().join(format!("users/{name}.pem")), key.to_pem()).unwrap();
+        self.server.is_told(&format!("registered with {}", key.fingerprint()));
     }
 
     /// An admitted person's client, connected.
@@ -245,18 +282,14 @@ impl World {
     /// And begins again, at the same address.
     pub fn started(self) -> World {
         let World { folder, address, .. } = self;
-        World::open(folder, &address)
+        World::open(folder, &address, "true")
     }
 
-    /// A server whose files cannot grow beyond so many kibibytes each.
+    /// A server whose files cannot grow beyond so many kibibytes each. The signal that comes with
+    /// that is ignored, so that the write fails.
     pub fn full_after(kib: u32) -> World {
-        let folder = home("{\"limits\": {\"lines_burst\": 1000, \"bytes_per_s\": 1e9}}");
-        let mut command = Command::new("sh");
-        // The signal that comes with a file at its limit is ignored, so that the write fails.
-        let limited = format!("trap '' XFSZ; ulimit -f {}; exec \"$@\"", 2 * kib);
-        command.args(["-c", &limited, "sh", env!("CARGO_BIN_EXE_pychat")]);
-        surroundings(&mut command, &folder, "operator");
-        World::start(folder, command, "127.0.0.1:0")
+        let word = format!("trap '' XFSZ && ulimit -f {}", 2 * kib);
+        World::under(&word, "{\"lines_burst\": 1000, \"bytes_per_s\": 1e9}")
     }
 
     /// Waits until something is so.
@@ -271,7 +304,7 @@ impl World {
 
     /// With these keys of config.json.
     pub fn configured(config: &str) -> World {
-        World::open(home(config), "127.0.0.1:0")
+        World::open(home(config), "127.0.0.1:0", "true")
     }
 
     /// How often the text stands in the files of a folder of this world.
@@ -298,6 +331,15 @@ impl World {
         let text = [output.stdout, output.stderr].concat();
         (output.status.success(), String::from_utf8(text).unwrap())
     }
+
+    /// A figure of `pychat ctl stats`.
+    #[track_caller]
+    pub fn figure(&self, name: &str) -> u64 {
+        let (ok, text) = self.operator(&["ctl", "stats", "--json"]);
+        assert!(ok, "{text}");
+        let reply: serde_json::Value = serde_json::from_str(&text).unwrap();
+        reply["data"][name].as_u64().unwrap()
+    }
 }
 
 /// A folder with a home and its config.json.
@@ -310,12 +352,11 @@ fn home(config: &str) -> tempfile::TempDir {
 
 /// The binary, with folders of its own for a person.
 fn program(folder: &tempfile::TempDir, person: &str) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_pychat"));
-    surroundings(&mut command, folder, person);
-    command
+    clean(Command::new(BINARY), folder, person)
 }
 
-fn surroundings(command: &mut Command, folder: &tempfile::TempDir, person: &str) {
+fn clean(mut command: Command, folder: &tempfile::TempDir, person: &str) -> Command {
     command.env("XDG_DATA_HOME", folder.path().join(person)).env("HOME", folder.path());
     command.env("NO_COLOR", "1").env("TZ", "UTC");
+    command
 }
