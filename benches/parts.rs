@@ -1,0 +1,143 @@
+//! The parts that a line and a login pass through, each on its own: `cargo bench --bench parts`.
+
+use std::hint::black_box;
+
+use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use pychat::chat::rate::Stamp;
+use pychat::chat::registry::Registry;
+use pychat::chat::{Command, Event, Kind, Message, MsgId, Seq, SessionId, Target};
+use pychat::crypto::handshake::{
+    ClientSent, ClientStart, R0, R2_BYTES, R3_BYTES, ServerHello, Transport,
+};
+use pychat::crypto::{Identity, RecordType};
+use pychat::limits::Limits;
+use pychat::wire::codec;
+
+/// A lone line, and a hundred of them in one record.
+const BODIES: [usize; 2] = [150, 15_000];
+
+/// Both ends of a session, the server's first.
+fn session(server: &Identity, client: &Identity) -> (Transport, Transport) {
+    let (hello, r1) = ServerHello::start(server, R0).unwrap();
+    let (sent, r2) = ClientStart::new(client, server.public()).answer(&r1).unwrap();
+    let (_, r3, at_server) = hello.gate(&r2).unwrap().finish().unwrap();
+    (at_server, sent.finish(&r3).unwrap())
+}
+
+fn records(criterion: &mut Criterion) {
+    let (server, client) = (Identity::generate(), Identity::generate());
+    let (mut here, _) = session(&server, &client);
+    let mut group = criterion.benchmark_group("record");
+    for bytes in BODIES {
+        let body = vec![b'x'; bytes];
+        group.throughput(Throughput::Bytes(bytes as u64));
+        let mut sealed = Vec::with_capacity(2 * bytes);
+        group.bench_function(format!("seal {bytes}"), |bench| {
+            bench.iter(|| {
+                sealed.clear();
+                here.sealer.seal(RecordType::Json, black_box(&body), &mut sealed).unwrap();
+            })
+        });
+        // A record opens once and in its order, so each is sealed first, outside the clock.
+        group.bench_function(format!("open {bytes}"), |bench| {
+            let (mut here, mut there) = session(&server, &client);
+            let seal = || {
+                let mut sealed = Vec::new();
+                here.sealer.seal(RecordType::Json, &body, &mut sealed).unwrap();
+                sealed
+            };
+            let open = |record: &mut Vec<u8>| there.opener.open(record).unwrap().1.len();
+            bench.iter_batched_ref(seal, open, BatchSize::SmallInput)
+        });
+    }
+    group.finish();
+}
+
+fn handshake(criterion: &mut Criterion) {
+    let (server, client) = (Identity::generate(), Identity::generate());
+    let start = || ServerHello::start(&server, R0).unwrap();
+    let ask = |r1: &[u8]| ClientStart::new(&client, server.public()).answer(r1).unwrap();
+    let mut group = criterion.benchmark_group("handshake");
+    group.bench_function("server, R0 to R1", |bench| bench.iter(start));
+    group.bench_function("server, R2 to R3", |bench| {
+        let asked = || {
+            let (hello, r1) = start();
+            (hello, ask(&r1).1)
+        };
+        let answer = |(hello, r2): (ServerHello, [u8; R2_BYTES])| hello.gate(&r2).unwrap().finish();
+        bench.iter_batched(asked, |asked| answer(asked).unwrap().1, BatchSize::SmallInput)
+    });
+    group.bench_function("server, a garbled R2", |bench| {
+        bench.iter_batched(
+            start,
+            |(hello, _)| hello.gate(&[7; R2_BYTES]).is_err(),
+            BatchSize::SmallInput,
+        )
+    });
+    group.bench_function("client, R1 to R2", |bench| {
+        bench.iter_batched(start, |(_, r1)| ask(&r1).1, BatchSize::SmallInput)
+    });
+    group.bench_function("client, R3 to the end", |bench| {
+        let answered = || {
+            let (hello, r1) = start();
+            let (sent, r2) = ask(&r1);
+            (sent, hello.gate(&r2).unwrap().finish().unwrap().1)
+        };
+        let finish =
+            |(sent, r3): (ClientSent, [u8; R3_BYTES])| sent.finish(&r3).unwrap().session_id;
+        bench.iter_batched(answered, finish, BatchSize::SmallInput)
+    });
+    group.finish();
+}
+
+fn say() -> Command {
+    let text = "a line of the length that most lines have, or a little over it".to_owned();
+    let to = Target::Channel("#lobby".parse().unwrap());
+    Command::Say { to, id: MsgId([7; 16]), text, kind: Kind::Say }
+}
+
+fn codecs(criterion: &mut Criterion) {
+    let Command::Say { to, id, text, kind } = say() else { unreachable!("a say") };
+    let (from, device) = ("ana".parse().unwrap(), "laptop".parse().unwrap());
+    let time_ms = 1_764_079_391_123;
+    let message =
+        Event::Message(Message { seq: Seq(70_000), to, from, device, id, time_ms, kind, text });
+    let mut encoded = Vec::new();
+    let mut group = criterion.benchmark_group("codec");
+    group.bench_function("encode a message", |bench| {
+        bench.iter(|| {
+            encoded.clear();
+            codec::encode(black_box(&message), &mut encoded);
+        })
+    });
+    group.bench_function("decode a message", |bench| {
+        bench.iter(|| codec::decode::<Event>(black_box(&encoded)).next().unwrap().unwrap())
+    });
+    let mut asked = Vec::new();
+    codec::encode(&say(), &mut asked);
+    group.bench_function("decode a say", |bench| {
+        bench.iter(|| codec::decode::<Command>(black_box(&asked)).next().unwrap().unwrap())
+    });
+    group.finish();
+}
+
+/// What happens under the hub's lock for a line, before it is appended.
+fn registry(criterion: &mut Criterion) {
+    let limits =
+        Limits { lines_burst: u32::MAX, lines_per_s: 1e12, bytes_per_s: 1e12, ..Limits::default() };
+    let mut registry = Registry::new(limits);
+    for number in 0..1_000 {
+        let name = format!("person{number}").parse().unwrap();
+        registry.enter(SessionId(number), name, "main".parse().unwrap(), Stamp(0)).unwrap();
+    }
+    let (say, mut now) = (say(), 0);
+    criterion.bench_function("registry, a say among 1000 people", |bench| {
+        bench.iter(|| {
+            now += 1;
+            registry.apply(SessionId(500), black_box(&say), &|_| None, Stamp(now)).unwrap()
+        })
+    });
+}
+
+criterion_group!(parts, records, handshake, codecs, registry);
+criterion_main!(parts);
