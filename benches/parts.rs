@@ -4,8 +4,10 @@ use std::hint::black_box;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use pychat::chat::rate::Stamp;
-use pychat::chat::registry::Registry;
-use pychat::chat::{Command, Event, Kind, Message, MsgId, Seq, SessionId, Target};
+use pychat::chat::registry::{Registry, Rules};
+use pychat::chat::{
+    Command, Event, Kind, LogId, Message, MsgId, Place, Retention, Seq, SessionId, Target,
+};
 use pychat::crypto::handshake::{
     ClientSent, ClientStart, R0, R2_BYTES, R3_BYTES, ServerHello, Transport,
 };
@@ -93,15 +95,28 @@ fn handshake(criterion: &mut Criterion) {
 fn say() -> Command {
     let text = "a line of the length that most lines have, or a little over it".to_owned();
     let to = Target::Channel("#lobby".parse().unwrap());
-    Command::Say { to, id: MsgId([7; 16]), text, kind: Kind::Say }
+    Command::Say { to, id: MsgId([7; 16]), text, kind: Kind::Say, target: None }
 }
 
 fn codecs(criterion: &mut Criterion) {
-    let Command::Say { to, id, text, kind } = say() else { unreachable!("a say") };
+    let Command::Say { to, id, text, kind, target } = say() else { unreachable!("a say") };
     let (from, device) = ("ana".parse().unwrap(), "laptop".parse().unwrap());
     let time_ms = 1_764_079_391_123;
-    let message =
-        Event::Message(Message { seq: Seq(70_000), to, from, device, id, time_ms, kind, text });
+    let message = Event::Message(Message {
+        seq: Seq(70_000),
+        to,
+        from,
+        device,
+        id,
+        time_ms,
+        kind,
+        target,
+        text,
+        edited: false,
+        deleted: false,
+        replay: false,
+        reference: None,
+    });
     let mut encoded = Vec::new();
     let mut group = criterion.benchmark_group("codec");
     group.bench_function("encode a message", |bench| {
@@ -125,10 +140,13 @@ fn codecs(criterion: &mut Criterion) {
 fn registry(criterion: &mut Criterion) {
     let limits =
         Limits { lines_burst: u32::MAX, lines_per_s: 1e12, bytes_per_s: 1e12, ..Limits::default() };
-    let mut registry = Registry::new(limits);
+    let retention = Box::new(|_: &Place| Retention::Forever);
+    let rules = Rules { limits, retention, kept: LogId(1), passing: LogId(2) };
+    let mut registry = Registry::new(rules);
     for number in 0..1_000 {
         let name = format!("person{number}").parse().unwrap();
-        registry.enter(SessionId(number), name, "main".parse().unwrap(), Stamp(0)).unwrap();
+        let device = "main".parse().unwrap();
+        registry.enter(SessionId(number), name, device, false, Stamp(0)).unwrap();
     }
     let (say, mut now) = (say(), 0);
     criterion.bench_function("registry, a say among 1000 people", |bench| {

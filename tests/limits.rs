@@ -310,14 +310,23 @@ fn a_slow_reader_harms_only_itself() {
     let mut reader = reading.join().unwrap();
     alice.sees(&format!("crowd: {}.", LINES - 1));
     let grown = world.server.memory_kib().saturating_sub(memory);
-    assert!(grown < 4 * 1024, "{grown} KiB for {} KiB of lines", LINES * 8);
+    // SQLite's caches are 2 MiB for each of its connections.
+    assert!(grown < 10 * 1024, "{grown} KiB for {} KiB of lines", LINES * 8);
     assert_eq!(world.figure("sessions"), 4, "the one that reads nothing is still waited for");
-    stuck.sees("\"code\":\"slow\"");
-    assert_eq!(stuck.ends(), "\"slow\"");
-    settles(&world, "sessions", 3);
     sender.says(LINES, "goodbye");
     reader.sees("goodbye");
     alice.sees("crowd: goodbye");
+    // It reads on from the ledger, and has missed nothing.
+    let mut next = 1;
+    while next <= LINES + 1 {
+        let seen = stuck.sees("\"seq\"");
+        for seq in seen.split("\"seq\":\"").skip(1) {
+            let seq: u32 = seq.split('"').next().unwrap().parse().unwrap();
+            assert_eq!(seq, next);
+            next += 1;
+        }
+    }
+    assert_eq!(world.figure("sessions"), 4);
 }
 
 #[test]

@@ -85,7 +85,10 @@ impl Sqlite {
     }
 
     pub fn reader(&self) -> SqliteReader {
-        let idle = Mutex::new((Vec::new(), 0));
+        // One is opened now: there may be no descriptor left when it is needed.
+        let first = open_reader(&self.path).ok();
+        let count = usize::from(first.is_some());
+        let idle = Mutex::new((first.into_iter().collect(), count));
         SqliteReader { path: self.path.clone(), idle, freed: Condvar::new() }
     }
 
@@ -550,10 +553,22 @@ fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
 }
 
 /// Rows as lines, as many as a page holds and one more to tell whether there are more.
-fn take(mut rows: rusqlite::Rows, page: Page) -> rusqlite::Result<(Vec<Message>, bool)> {
+fn take(
+    path: &Path,
+    mut rows: rusqlite::Rows,
+    page: Page,
+) -> rusqlite::Result<(Vec<Message>, bool)> {
     let (mut taken, mut bytes) = (Vec::new(), 0);
     while let Some(row) = rows.next()? {
-        let line = read_message(row)?;
+        let line = match read_message(row) {
+            Ok(line) => line,
+            // Not what was stored, so nobody is shown it; its seat becomes a gap.
+            Err(error @ rusqlite::Error::FromSqlConversionFailure(..)) => {
+                log::error!("{}: damaged: {error}", path.display());
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
         bytes += line.text.len() + 200;
         let full = taken.len() >= page.lines_max || bytes > page.bytes_max;
         if full && !taken.is_empty() {
@@ -581,7 +596,7 @@ impl Reader for SqliteReader {
             let (after, upto) = (after.0 as i64, i64::try_from(upto.0).unwrap_or(i64::MAX));
             let limit = page.lines_max as i64;
             let rows = query.query(params![place.to_string(), after, upto, limit])?;
-            Ok(take(rows, page)?.0)
+            Ok(take(&self.path, rows, page)?.0)
         })
     }
 
@@ -601,7 +616,7 @@ impl Reader for SqliteReader {
             let since_ms = since_ms.unwrap_or(i64::MIN);
             let mut query = connection.prepare_cached(&query)?;
             let rows = query.query(params![place.to_string(), before, since_ms])?;
-            let (mut lines, more) = take(rows, page)?;
+            let (mut lines, more) = take(&self.path, rows, page)?;
             lines.reverse();
             Ok((lines, more))
         })
@@ -627,7 +642,7 @@ impl Reader for SqliteReader {
             let names = serde_json::to_string(&names).expect("names are plain JSON");
             let mut query = connection.prepare_cached(&query)?;
             let rows = query.query(params![words.join(" "), names])?;
-            let (mut lines, more) = take(rows, page)?;
+            let (mut lines, more) = take(&self.path, rows, page)?;
             lines.reverse();
             Ok((lines, more))
         })

@@ -23,8 +23,9 @@ pub type Handler = Arc<dyn Fn(&[String]) -> Reply + Send + Sync>;
 /// Bytes of one request or answer.
 const LINE_BYTES_MAX: u64 = 1 << 20;
 const PATIENCE: Duration = Duration::from_secs(5);
-/// A sweep of years of history takes its time.
-const ANSWER_PATIENCE: Duration = Duration::from_secs(600);
+/// These take their time with years of history.
+const LONG_WORDS: [&str; 2] = ["retention", "erase"];
+const LONG_PATIENCE: Duration = Duration::from_secs(600);
 /// After a failure (no descriptors left, say) a pause instead of spinning.
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -59,8 +60,17 @@ pub fn serve(home: &Home, handler: Handler) -> anyhow::Result<Socket> {
         .with_context(|| format!("cannot protect {}", path.display()))?;
     let attend = move || {
         for stream in listener.incoming() {
-            // One operator after the other, each bounded in time.
-            if let Err(error) = stream.and_then(|stream| attend(&stream, &handler)) {
+            // Each on a thread of its own: a long sweep must not hold up a question of health.
+            let begun = stream.and_then(|stream| {
+                let handler = Arc::clone(&handler);
+                let serve = move || {
+                    if let Err(error) = attend(&stream, &handler) {
+                        log::debug!("ctl: {error}");
+                    }
+                };
+                thread::Builder::new().name("ctl".into()).spawn(serve)
+            });
+            if let Err(error) = begun {
                 log::debug!("ctl: {error}");
                 thread::sleep(PAUSE);
             }
@@ -104,7 +114,9 @@ pub fn request(home: &Home, words: &[String], json: bool) -> anyhow::Result<Exit
 /// Says `words` to the server of a home.
 pub fn ask(home: &Home, words: &[String]) -> anyhow::Result<Reply> {
     let mut stream = UnixStream::connect(home.ctl_socket())?;
-    stream.set_read_timeout(Some(ANSWER_PATIENCE))?;
+    let word = words.first().map_or("", |word| word.trim_start_matches('/'));
+    let patience = if LONG_WORDS.contains(&word) { LONG_PATIENCE } else { PATIENCE };
+    stream.set_read_timeout(Some(patience))?;
     let mut line = serde_json::to_vec(&Request { words: words.to_vec() })?;
     line.push(b'\n');
     stream.write_all(&line)?;

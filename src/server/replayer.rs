@@ -4,15 +4,19 @@
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Duration;
 
 use super::hub::Hub;
 use super::outlet::{Cursor, Offered, Outlet, PlaceId, Replay};
 use crate::chat::{Event, Place, Seq};
-use crate::ledger::{Page, Reader};
+use crate::ledger::{LedgerError, Page, Reader};
 use crate::wire::codec;
 
 /// A page: enough to fill some records, little enough to be a short turn.
 const PAGE: Page = Page { lines_max: 200, bytes_max: 48 * 1024 };
+
+/// A ledger that cannot be read now is tried again after this.
+const RETRY_AFTER: Duration = Duration::from_millis(500);
 
 /// Who waits for a page.
 #[derive(Default)]
@@ -34,6 +38,14 @@ impl Replayer {
     pub fn close(&self) {
         self.lock().1 = true;
         self.added.notify_all();
+    }
+
+    /// Waits, or until it is closed.
+    fn pause(&self, time: Duration) {
+        let waiting = self.lock();
+        let closed = |waiting: &mut (VecDeque<Arc<Outlet>>, bool)| !waiting.1;
+        // Either way the next turn tells what is to be done.
+        let _ = self.added.wait_timeout_while(waiting, time, closed);
     }
 
     fn next(&self) -> Option<Arc<Outlet>> {
@@ -70,7 +82,15 @@ fn turn(hub: &Hub, outlet: &Arc<Outlet>, reader: &dyn Reader) {
     };
     let Some((id, replay)) = outlet.cursors().iter().find_map(wants) else { return };
     let Some(place) = hub.place_of(id) else { return outlet.unfollow(id) };
-    let (bytes, after) = page(hub, outlet, &place, replay, reader);
+    let (bytes, after) = match page(hub, outlet, &place, replay, reader) {
+        Ok(page) => page,
+        Err(error) => {
+            // Not this moment (no descriptor left, say): nothing is a gap because of that.
+            log::error!("{error}");
+            hub.replayer().pause(RETRY_AFTER);
+            return hub.replayer().add(outlet);
+        }
+    };
     match outlet.tell_again(id, replay, &bytes, after) {
         Offered::Taken => {
             if replay.fell_behind && after >= replay.upto {
@@ -92,17 +112,10 @@ fn page(
     place: &Place,
     replay: Replay,
     reader: &dyn Reader,
-) -> (Vec<u8>, Seq) {
-    let Some(user) = hub.user_of(outlet.id) else { return (Vec::new(), replay.upto) };
+) -> Result<(Vec<u8>, Seq), LedgerError> {
+    let Some(user) = hub.user_of(outlet.id) else { return Ok((Vec::new(), replay.upto)) };
     let to = place.as_seen_by(&user);
-    let lines = match reader.read(place, replay.after, replay.upto, PAGE) {
-        Ok(lines) => lines,
-        Err(error) => {
-            // What cannot be read is a gap for the reader and an error for the operator.
-            log::error!("{error}");
-            Vec::new()
-        }
-    };
+    let lines = reader.read(place, replay.after, replay.upto, PAGE)?;
     let mut bytes = Vec::new();
     let gap = |bytes: &mut Vec<u8>, from: Seq, upto: Seq, kept| {
         if from < upto && !replay.fresh {
@@ -123,5 +136,5 @@ fn page(
         gap(&mut bytes, last, replay.upto, false);
         last = replay.upto;
     }
-    (bytes, last)
+    Ok((bytes, last))
 }

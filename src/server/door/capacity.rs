@@ -10,6 +10,10 @@ const MAPS_PER_THREAD: usize = 4;
 /// Mappings, descriptors and threads that the rest of the process needs.
 const RESERVE: usize = 512;
 
+/// Descriptors that are in use whoever comes: the standard three, the listener, the operator's
+/// socket, the bell, the lock, and three for each of the ledger's connections.
+const OWN_DESCRIPTORS: usize = 32;
+
 /// How many may come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Room {
@@ -28,7 +32,7 @@ pub fn room(wanted: usize) -> Room {
         number("/proc/sys/kernel/threads-max"),
         own_cgroup().and_then(|group| number(&format!("/sys/fs/cgroup{group}/pids.max"))),
         limit(Resource::Nproc),
-        Some(descriptors()),
+        Some(descriptors().saturating_sub(OWN_DESCRIPTORS)),
     ];
     let bound = bounds.into_iter().flatten().min().unwrap_or(1024);
     let room = within(bound, wanted);
