@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 const FLOORS: &[(&str, u8)] = &[
     ("limits", 0),
     ("clean", 0),
+    ("fault", 0),
     ("config", 1),
     ("chat", 1),
     ("wire", 2),
@@ -14,6 +15,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("net", 3),
     ("invite", 3),
     ("keyring", 3),
+    ("terminal", 3),
     ("server", 4),
     ("client", 4),
     ("cli", 5),

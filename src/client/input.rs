@@ -4,12 +4,11 @@ use std::io::BufRead;
 use std::sync::mpsc::Sender;
 use std::thread;
 
-use rustyline::error::ReadlineError;
-use rustyline::{DefaultEditor, ExternalPrinter};
-
 use super::faces::json;
 use super::faces::plain::Print;
 use super::model::Happening;
+use super::slash;
+use crate::terminal::{self, Typed};
 
 /// Longer lines are cut off unread: far above what a server takes, far below what hurts.
 const LINE_BYTES_MAX: usize = 1 << 20;
@@ -64,35 +63,29 @@ fn read(happen: Sender<Happening>, make: impl Fn(String) -> Happening + Send + '
 
 /// A line editor on a terminal: what is half typed stays while lines come in above it.
 pub fn editor(happen: Sender<Happening>, plain: Print) -> Print {
-    let editor = DefaultEditor::new().and_then(|mut editor| {
-        let printer = editor.create_external_printer()?;
-        Ok((editor, printer))
-    });
-    let (mut editor, mut printer) = match editor {
-        Ok(made) => made,
-        Err(_) => {
-            lines(happen);
-            return plain;
-        }
+    let Some((mut editor, mut printer)) = terminal::open() else {
+        lines(happen);
+        return plain;
     };
     spawn(move || {
         loop {
-            let happening = match editor.readline("> ") {
-                Ok(line) => {
-                    let _ = editor.add_history_entry(&line);
-                    Happening::Line(line)
+            // What ends the program ends the reading first, so that the terminal is left in peace.
+            let (happening, end) = match editor.read() {
+                Typed::Line(line) => {
+                    let exit = matches!(slash::read(&line), slash::Typed::Command("exit", _));
+                    (Happening::Line(line), exit)
                 }
-                Err(ReadlineError::Interrupted) => Happening::Interrupt,
-                Err(_) => Happening::Line("/exit".into()),
+                Typed::Interrupt => (Happening::Interrupt, true),
+                Typed::End => (Happening::Line("/exit".into()), true),
             };
-            if happen.send(happening).is_err() {
+            if happen.send(happening).is_err() || end {
                 return;
             }
         }
     });
     Box::new(move |line| {
-        // A terminal that is gone ends the editor, which ends the program.
-        let _ = printer.print(format!("{line}\n"));
+        // A terminal that is gone has ended the editor, which ends the program.
+        let _ = printer.print(&line);
     })
 }
 

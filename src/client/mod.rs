@@ -14,6 +14,7 @@ use std::process::ExitCode;
 use std::sync::mpsc;
 
 use crate::chat::{ChannelName, Target, UserName};
+use crate::fault::{Fault, code};
 use contact::Contact;
 use dial::Dialer;
 use faces::Face;
@@ -59,38 +60,16 @@ enum Color {
 }
 
 /// Runs the client; the exit code says how it ended.
-pub fn run(args: Args) -> ExitCode {
+pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     match args.color {
         Color::Auto => {}
         Color::Always => colored::control::set_override(true),
         Color::Never => colored::control::set_override(false),
     }
-    match start(&args) {
-        Ok(code) => ExitCode::from(code),
-        Err(stop) => {
-            eprintln!("error: {}", stop.error);
-            if let Some(hint) = stop.hint {
-                eprintln!("hint:  {hint}");
-            }
-            ExitCode::from(stop.code)
-        }
-    }
+    start(&args).map(ExitCode::from)
 }
 
-/// Why the client does not start.
-struct Fault {
-    error: String,
-    hint: Option<&'static str>,
-    code: u8,
-}
-
-impl Fault {
-    fn new(code: u8, error: impl ToString, hint: Option<&'static str>) -> Fault {
-        Fault { error: error.to_string(), hint, code }
-    }
-}
-
-fn start(args: &Args) -> Result<u8, Fault> {
+fn start(args: &Args) -> anyhow::Result<u8> {
     let target = target(&args.to)?;
     let channels = channels(args, &target)?;
     let contact = Contact::prepare(args.server.as_deref(), args.name.clone())?;
@@ -157,7 +136,7 @@ fn attend(
 
 fn target(text: &str) -> Result<Target, Fault> {
     let full = if text.starts_with(['#', '@']) { text.to_owned() } else { format!("@{text}") };
-    full.parse().map_err(|error| Fault::new(2, format!("--to {text}: {error}"), None))
+    full.parse().map_err(|error| Fault::plain(code::USAGE, format!("--to {text}: {error}")))
 }
 
 fn channels(args: &Args, target: &Target) -> Result<BTreeSet<ChannelName>, Fault> {
@@ -165,7 +144,7 @@ fn channels(args: &Args, target: &Target) -> Result<BTreeSet<ChannelName>, Fault
     for name in &args.join {
         let full = if name.starts_with('#') { name.clone() } else { format!("#{name}") };
         let channel: ChannelName = full.parse().map_err(|error| {
-            Fault::new(2, format!("--join: {error}"), Some("PINs never travel in flags"))
+            Fault::new(code::USAGE, format!("--join: {error}"), "PINs never travel in flags")
         })?;
         channels.insert(channel);
     }

@@ -20,7 +20,7 @@ pub enum FileError {
     #[error("{}: {error}", path.display())]
     Key { path: PathBuf, error: KeyError },
     /// Others may read a private key; the hint is the chmod that mends it.
-    #[error("{} may be read by others (mode {mode:o}): chmod 600 {}", path.display(), path.display())]
+    #[error("{} may be read by others (mode {mode:o})", path.display())]
     Exposed { path: PathBuf, mode: u32 },
     #[error("{} exists already and is not replaced", path.display())]
     Exists { path: PathBuf },

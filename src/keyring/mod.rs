@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use crate::crypto::Identity;
 pub use file::FileError;
-pub use users::{AddError, Rejected, Users, UsersWatch, add, remove};
+pub use users::{AddError, Reason, Rejected, Users, UsersWatch, add, may_add, remove};
 
 /// The folder that `--home` names.
 #[derive(Clone, Debug)]

@@ -11,10 +11,11 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use serde::{Deserialize, Serialize};
 
 pub use super::operator::Reply;
+use crate::fault::{Fault, code};
 use crate::keyring::Home;
 
 /// Who carries out the operator's words.
@@ -40,13 +41,22 @@ impl Drop for Socket {
     }
 }
 
-/// Listens to operators. A socket that nobody answers on any more is replaced; where somebody does,
-/// a server runs in this home already.
-pub fn serve(home: &Home, handler: Handler) -> anyhow::Result<Socket> {
-    let path = home.ctl_socket();
-    if UnixStream::connect(&path).is_ok() {
-        bail!("a server runs in {} already: pychat ctl shutdown stops it", home.dir().display());
+/// Refuses a second server in one home.
+pub fn only_one(home: &Home) -> Result<(), Fault> {
+    match UnixStream::connect(home.ctl_socket()) {
+        Ok(_) => Err(Fault::new(
+            code::UNREACHABLE,
+            format!("a server runs in {} already", home.dir().display()),
+            "pychat ctl shutdown stops it; --home DIR is for another one",
+        )),
+        Err(_) => Ok(()),
     }
+}
+
+/// Listens to operators. A socket that nobody answers on any more is replaced.
+pub fn serve(home: &Home, handler: Handler) -> anyhow::Result<Socket> {
+    only_one(home)?;
+    let path = home.ctl_socket();
     match fs::remove_file(&path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             return Err(error).with_context(|| format!("cannot replace {}", path.display()));
@@ -91,8 +101,14 @@ fn attend(stream: &UnixStream, handler: &Handler) -> io::Result<()> {
 /// Says `words` to the server of a home and prints its answer.
 pub fn request(home: &Home, words: &[String], json: bool) -> anyhow::Result<ExitCode> {
     let path = home.ctl_socket();
-    let mut stream = UnixStream::connect(&path)
-        .with_context(|| format!("no server answers in {}", home.dir().display()))?;
+    let mut stream = UnixStream::connect(&path).map_err(|_| {
+        let error = format!("no server runs in {}", home.dir().display());
+        Fault::new(
+            code::UNREACHABLE,
+            error,
+            "pychat server starts it; --home DIR names another home",
+        )
+    })?;
     stream.set_read_timeout(Some(PATIENCE))?;
     let mut line = serde_json::to_vec(&Request { words: words.to_vec() })?;
     line.push(b'\n');

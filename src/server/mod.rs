@@ -26,6 +26,7 @@ use crate::config::Config;
 use crate::crypto::Identity;
 use crate::keyring::{Home, Users, UsersWatch};
 use crate::net::listener::Listener;
+use crate::terminal;
 use door::{Door, Stranger};
 use flusher::Flusher;
 use house::House;
@@ -50,6 +51,8 @@ const SWEEP_EVERY: Duration = Duration::from_secs(1);
 /// Runs a server until it is told to stop; every session has been told when this returns.
 pub fn run(options: Options) -> anyhow::Result<()> {
     let Options { home, config, identity, on_ready } = options;
+    // Before its port is found taken, which would say less.
+    ctl::only_one(&home)?;
     let address = SocketAddr::new(config.server_ip, config.server_port);
     let listener = Listener::bind(address, config.limits.listen_backlog)?;
     let (users, rejected) = Users::load(&home.users_dir())
@@ -85,7 +88,7 @@ pub fn run(options: Options) -> anyhow::Result<()> {
         spawn("door", move || door.run(&listener, &stop, &serve))?
     };
     on_ready(bound);
-    console::attend(operator);
+    console::attend(operator, Arc::clone(&stop));
 
     stop.wait();
     let deadline = Instant::now() + Duration::from_millis(house.config.limits.drain_ms_max);
@@ -93,6 +96,8 @@ pub fn run(options: Options) -> anyhow::Result<()> {
     // The door is woken by the stop and closes behind itself.
     let _ = doorkeeper.join();
     drain(&house, deadline);
+    log::print_plainly();
+    terminal::restore();
     ::log::info!("stopped");
     Ok(())
 }

@@ -1,6 +1,8 @@
 //! A house with people in it: the real binary, real sockets, folders of its own, deadlines.
 #![allow(dead_code)]
 
+pub mod pty;
+
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::PathBuf;
@@ -186,6 +188,11 @@ impl World {
         let client = self.client(name, &["--plain"]);
         client.sees("you are in #lobby");
         client
+    }
+
+    /// The binary, with the folders of a person.
+    pub fn program(&self, person: &str) -> Command {
+        program(&self.folder, person)
     }
 
     pub fn client(&self, name: &str, args: &[&str]) -> Program {
