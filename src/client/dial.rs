@@ -47,7 +47,7 @@ impl Dialer {
                 return;
             }
             let loss = match connect(&contact) {
-                Ok((tunnel, first)) => live(tunnel, first, &writer, &happen),
+                Ok((tunnel, first)) => live(&contact, tunnel, first, &writer, &happen),
                 Err(error) => why(error),
             };
             *lock(&writer) = None;
@@ -134,7 +134,13 @@ fn server_key(contact: &Contact) -> Result<PublicKey, DialError> {
 }
 
 /// Reads a connection to its end.
-fn live(tunnel: Tunnel, first: Vec<Event>, writer: &Writer, happen: &Sender<Happening>) -> Loss {
+fn live(
+    contact: &Contact,
+    tunnel: Tunnel,
+    first: Vec<Event>,
+    writer: &Writer,
+    happen: &Sender<Happening>,
+) -> Loss {
     let Tunnel { mut reader, writer: own, .. } = tunnel;
     let closer = own.closer();
     *lock(writer) = Some(own);
@@ -142,13 +148,18 @@ fn live(tunnel: Tunnel, first: Vec<Event>, writer: &Writer, happen: &Sender<Happ
         let _ = happen.send(Happening::Event(event));
     }
     if reader.set_timeout(PING_AFTER).is_ok() {
-        listen(&mut reader, writer, happen);
+        listen(contact, &mut reader, writer, happen);
     }
     closer.cut();
     Loss::Cut
 }
 
-fn listen(reader: &mut TunnelReader, writer: &Writer, happen: &Sender<Happening>) {
+fn listen(
+    contact: &Contact,
+    reader: &mut TunnelReader,
+    writer: &Writer,
+    happen: &Sender<Happening>,
+) {
     let mut heard = Instant::now();
     loop {
         match reader.receive() {
@@ -157,6 +168,7 @@ fn listen(reader: &mut TunnelReader, writer: &Writer, happen: &Sender<Happening>
                 match kind {
                     RecordType::Json => {
                         for event in codec::decode(body).filter_map(Result::ok) {
+                            let event = rotated(contact, event);
                             if happen.send(Happening::Event(event)).is_err() {
                                 return;
                             }
@@ -180,6 +192,17 @@ fn listen(reader: &mut TunnelReader, writer: &Writer, happen: &Sender<Happening>
             }
             Err(_) => return,
         }
+    }
+}
+
+/// A key that was removed while its next one waits was replaced by it, most likely.
+fn rotated(contact: &Contact, event: Event) -> Event {
+    match event {
+        Event::Goodbye { code: Code::Removed, .. } if contact.next.is_some() => {
+            let reason = "your key was replaced: logging in with the new one".to_owned();
+            Event::Goodbye { code: Code::Shutdown, reason, retry_ms: None }
+        }
+        other => other,
     }
 }
 
