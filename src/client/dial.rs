@@ -8,8 +8,10 @@ use std::time::{Duration, Instant};
 
 use super::contact::Contact;
 use super::model::{Happening, Loss};
-use crate::chat::{Code, Command, Event};
+use crate::chat::{Code, Command, Event, Refusal};
+use crate::crypto::record_cipher::RECORD_BODY_BYTES_MAX;
 use crate::crypto::{Identity, PublicKey, RecordType};
+use crate::limits::Limits;
 use crate::net::tunnel::{
     DialError, Incoming, Tunnel, TunnelReader, TunnelWriter, dial, fetch_key,
 };
@@ -61,6 +63,11 @@ impl Dialer {
     pub fn send(&mut self, command: &Command) {
         let mut body = Vec::new();
         codec::encode(command, &mut body);
+        if body.len() > RECORD_BODY_BYTES_MAX {
+            // At the end nobody may be left to hear of it.
+            let _ = self.happen.send(Happening::Event(too_long(command, body.len())));
+            return;
+        }
         if let Some(writer) = &mut *lock(&self.writer)
             && writer.send(RecordType::Json, &body).is_err()
         {
@@ -74,6 +81,17 @@ impl Dialer {
         if let Some(mut writer) = lock(&self.writer).take() {
             writer.close("quit");
         }
+    }
+}
+
+/// The refusal of what no record can hold, in the server's own words.
+fn too_long(command: &Command, bytes: usize) -> Event {
+    match command {
+        Command::Say { id, text, .. } => {
+            let max_bytes = Limits::default().text_bytes_max;
+            Refusal::TooLong { bytes: text.len(), max_bytes }.event(Some(*id), None)
+        }
+        _ => Refusal::TooLong { bytes, max_bytes: RECORD_BODY_BYTES_MAX }.event(None, None),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Where a face's input comes from: each source is read on a thread of its own.
 
-use std::io::BufRead;
+use std::io::{BufRead, Read};
 use std::sync::mpsc::Sender;
 use std::thread;
 
@@ -10,7 +10,7 @@ use super::model::Happening;
 use super::slash;
 use crate::terminal::{self, Typed};
 
-/// Longer lines are cut off unread: far above what a server takes, far below what hurts.
+/// Longer lines are refused unread: far above what a server takes, far below what hurts.
 const LINE_BYTES_MAX: usize = 1 << 20;
 
 /// Lines of stdin, as they are.
@@ -43,16 +43,26 @@ fn read(happen: Sender<Happening>, make: impl Fn(String) -> Happening + Send + '
         let mut line = Vec::new();
         loop {
             line.clear();
-            match stdin.read_until(b'\n', &mut line) {
+            let mut bounded = (&mut stdin).take(LINE_BYTES_MAX as u64);
+            match bounded.read_until(b'\n', &mut line) {
                 Ok(0) | Err(_) => break,
                 Ok(_) => {}
+            }
+            let whole = line.len() < LINE_BYTES_MAX || line.ends_with(b"\n");
+            if !whole && stdin.skip_until(b'\n').is_err() {
+                break;
             }
             while line.last().is_some_and(|byte| matches!(byte, b'\n' | b'\r')) {
                 line.pop();
             }
-            line.truncate(LINE_BYTES_MAX);
-            let text = String::from_utf8_lossy(&line).into_owned();
-            if !text.is_empty() && happen.send(make(text)).is_err() {
+            let refused = |why: &str| Happening::Ask(Err(format!("{why}: nothing of it was sent")));
+            let happening = match std::str::from_utf8(&line) {
+                _ if !whole => refused("a line is longer than a megabyte"),
+                Ok("") => continue,
+                Ok(text) => make(text.to_owned()),
+                Err(_) => refused("a line is not UTF-8"),
+            };
+            if happen.send(happening).is_err() {
                 return;
             }
         }

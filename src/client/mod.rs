@@ -14,6 +14,7 @@ use std::process::ExitCode;
 use std::sync::mpsc;
 
 use crate::chat::{ChannelName, Target, UserName};
+use crate::clean;
 use crate::fault::{Fault, code};
 use contact::Contact;
 use dial::Dialer;
@@ -120,6 +121,7 @@ fn attend(
                         *left -= 1;
                         if *left == 0 {
                             dialer.close();
+                            face.end(0);
                             return 0;
                         }
                     }
@@ -127,7 +129,10 @@ fn attend(
                 Action::Send(command) => dialer.send(&command),
                 Action::Dial(after_ms) => dialer.dial(after_ms),
                 Action::Close => dialer.close(),
-                Action::Quit(code) => return code,
+                Action::Quit(code) => {
+                    face.end(code);
+                    return code;
+                }
             }
         }
     }
@@ -136,7 +141,8 @@ fn attend(
 
 fn target(text: &str) -> Result<Target, Fault> {
     let full = if text.starts_with(['#', '@']) { text.to_owned() } else { format!("@{text}") };
-    full.parse().map_err(|error| Fault::plain(code::USAGE, format!("--to {text}: {error}")))
+    full.parse()
+        .map_err(|error| Fault::plain(code::USAGE, format!("--to {}: {error}", clean::line(text))))
 }
 
 fn channels(args: &Args, target: &Target) -> Result<BTreeSet<ChannelName>, Fault> {

@@ -59,7 +59,7 @@ pub struct Program {
 }
 
 impl Program {
-    fn start(mut command: Command) -> Program {
+    pub fn start(mut command: Command) -> Program {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let (out, err) = (Lines::default(), Lines::default());
