@@ -357,15 +357,15 @@ fn the_contract_for_programs_holds() {
     assert_eq!(refused["id"], "b".repeat(32));
 
     bob.types(r#"{"type":"list","ref":"q1"}"#);
-    let people = object(&bob.sees("q1"));
+    let people = object(&bob.sees(r#""ref":"q1""#));
     assert_eq!((&people["type"], &people["channel"]), (&"people".into(), &"#lobby".into()));
     assert_eq!(people["people"], serde_json::json!(["alice", "bob"]));
     bob.types(r#"{"type":"channels","ref":"q2"}"#);
-    assert_eq!(object(&bob.sees("q2"))["channels"][0]["channel"], "#lobby");
+    assert_eq!(object(&bob.sees(r#""ref":"q2""#))["channels"][0]["channel"], "#lobby");
     bob.types(r#"{"type":"whois","name":"alice","ref":"q3"}"#);
-    assert_eq!(object(&bob.sees("q3"))["devices"][0], "main");
+    assert_eq!(object(&bob.sees(r#""ref":"q3""#))["devices"][0], "main");
     bob.types(r##"{"type":"part","channel":"#tea","ref":"q4"}"##);
-    let refused = object(&bob.sees("q4"));
+    let refused = object(&bob.sees(r#""ref":"q4""#));
     assert_eq!((&refused["type"], &refused["code"]), (&"refused".into(), &"not_member".into()));
     bob.types(r#"{"type":"slash","line":"/topic tea at five"}"#);
     alice.sees("bob set the topic of #lobby: tea at five");
@@ -402,6 +402,21 @@ fn a_bye_is_the_last_word_however_it_ends() {
     assert_eq!(bob.ends().code(), Some(5));
     assert_eq!(object(&bob.sees("\"refused\""))["code"], "kicked");
     bob.sees("\"bye\"");
+}
+
+#[test]
+fn what_the_running_server_refuses_is_an_error() {
+    let world = World::new();
+    let refused = |words: &[&str]| {
+        let mut ctl = world.program("operator");
+        ended(ctl.arg("ctl").args(words).arg("--home").arg(world.home()))
+    };
+    let (code, told) = refused(&["kick"]);
+    assert_eq!((code, told.as_str()), (1, "error: whom? kick NAME [REASON]\n"));
+    let (code, told) = refused(&["kick", "nobody"]);
+    assert_eq!((code, told.as_str()), (1, "error: nobody is not here\n"));
+    let (code, told) = refused(&["shutdown", "10x"]);
+    assert_eq!((code, told.as_str()), (1, "error: a delay is written 10s, 5m or 1h\n"));
 }
 
 #[test]

@@ -101,6 +101,7 @@ fn a_rotated_key_takes_over_once_it_is_admitted() {
     alice.types("the new key is me");
     carol.sees("alice: the new key is me");
     assert_eq!(fs::read(key_file(&world, "alice")).unwrap(), new);
+    assert_eq!(fs::read(key_file(&world, "alice").with_file_name("id.old.pem")).unwrap(), old);
     let (_, shown, _) = run(world.program("alice").args(["key", "show"]));
     assert_eq!(shown, line);
 }

@@ -264,6 +264,7 @@ fn the_log_does_not_tear_what_the_operator_types() {
         fs::write(folder.path().join(&name), "half a key").unwrap();
         server.shows_row(|row| row.contains(" warn ") && row.contains(&name));
     }
+    assert_eq!(server.screen().matches("half0.pem is ignored").count(), 1, "it is told once");
     server.shows_row(|row| row == "> /chan");
     assert_eq!((server.cursor().1, server.cursor().2.as_str()), (7, "> /chan"));
     server.types("nels\r");

@@ -118,8 +118,10 @@ pub fn request(home: &Home, words: &[String], json: bool) -> anyhow::Result<Exit
     let reply: Reply = serde_json::from_str(&answer).context("the server's answer is no answer")?;
     if json {
         println!("{}", answer.trim_end());
-    } else {
+    } else if reply.ok {
         println!("{}", reply.text);
+    } else {
+        return Err(Fault::plain(code::OTHER, reply.text).into());
     }
     Ok(if reply.ok { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

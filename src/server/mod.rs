@@ -55,9 +55,8 @@ pub fn run(options: Options) -> anyhow::Result<()> {
     ctl::only_one(&home)?;
     let address = SocketAddr::new(config.server_ip, config.server_port);
     let listener = Listener::bind(address, config.limits.listen_backlog)?;
-    let (users, rejected) = Users::load(&home.users_dir())
+    let users = Users::load(&home.users_dir())
         .with_context(|| format!("cannot read {}", home.users_dir().display()))?;
-    rejected.iter().for_each(|file| ::log::warn!("{file}"));
 
     let (flusher, ear) = Flusher::new().context("cannot make the flusher's bell")?;
     let hub = Arc::new(Hub::new(config.limits.clone(), flusher));
