@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
 use rustyline::error::ReadlineError;
-use rustyline::{DefaultEditor, ExternalPrinter};
+use rustyline::{Cmd, DefaultEditor, ExternalPrinter, KeyEvent};
 
 /// What a person did at the prompt.
 pub enum Typed {
@@ -32,6 +32,8 @@ pub fn open() -> Option<(Editor, Printer)> {
     }
     *FOUND.lock().unwrap_or_else(PoisonError::into_inner) = tcgetattr(std::io::stdin()).ok();
     let mut editor = DefaultEditor::new().ok()?;
+    // The editor would come back from the background to a terminal without its modes.
+    editor.bind_sequence(KeyEvent::ctrl('Z'), Cmd::Noop);
     let printer = editor.create_external_printer().ok()?;
     Some((Editor(editor), Printer(Box::new(printer))))
 }

@@ -8,12 +8,13 @@ use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
-use world::{Program, World};
+use world::{DEADLINE, Program, World};
 
 /// Exit code and stderr of a server that is not to start.
 fn server(home: &Path, args: &[&str]) -> (i32, String) {
@@ -23,7 +24,15 @@ fn server(home: &Path, args: &[&str]) -> (i32, String) {
 }
 
 fn ended(command: &mut Command) -> (i32, String) {
-    let output = command.stdin(Stdio::null()).output().unwrap();
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let child = command.spawn().unwrap();
+    let pid = Pid::from_child(&child);
+    let (tell, told) = mpsc::channel();
+    thread::spawn(move || tell.send(child.wait_with_output().unwrap()));
+    let output = told.recv_timeout(DEADLINE).unwrap_or_else(|_| {
+        kill_process(pid, Signal::KILL).unwrap();
+        panic!("it did not end: {command:?}")
+    });
     (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
 }
 

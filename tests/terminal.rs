@@ -60,10 +60,44 @@ fn what_is_half_typed_survives_incoming_lines_and_is_sent_whole() {
 }
 
 #[test]
+fn a_paste_of_several_lines_is_one_text_and_runs_no_command() {
+    let world = World::new();
+    let mut alice = sits_down(&world, "alice");
+    let bob = world.enters("bob");
+    alice.types("\x1b[200~/exit\nsecond\x1b[201~");
+    alice.shows_row(|row| row == "second");
+    alice.types("\r");
+    bob.sees("alice: /exit");
+    bob.sees("    second");
+    // And lines typed ahead, in one go, are lines of their own.
+    alice.types("one\rtwo\rthree");
+    bob.sees("alice: one");
+    bob.sees("alice: two");
+    alice.shows_row(|row| row == "> three");
+}
+
+#[test]
+fn whoever_waits_is_told_once() {
+    let world = World::new();
+    let mut client = client(&world, "bob");
+    let bob = Terminal::run(client.env("USER", "bob"));
+    bob.shows("waiting to be admitted");
+    for _ in 0..3 {
+        world.server.forgets("not admitted: bob");
+    }
+    assert_eq!(bob.screen().matches("waiting to be admitted").count(), 1, "{}", bob.screen());
+    assert_eq!(bob.screen().matches("connecting").count(), 1, "{}", bob.screen());
+    assert!(bob.screen().contains("pychat-key1.bob."));
+}
+
+#[test]
 fn ctrl_c_ends_with_130_and_a_usable_terminal() {
     let world = World::new();
     let mut alice = sits_down(&world, "alice");
-    alice.types("half typed\x03");
+    // Ctrl-Z would come back to a terminal without the editor's modes: it does nothing.
+    alice.types("half\x1a typed");
+    alice.shows_row(|row| row == "> half typed");
+    alice.types("\x03");
     alice.ends_with(130);
     alice.is_usable();
 }

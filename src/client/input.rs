@@ -25,16 +25,20 @@ pub fn objects(happen: Sender<Happening>) {
 
 /// The one text, or every line of stdin; a leading slash is part of the text.
 pub fn lines_to_send(text: &str, happen: Sender<Happening>) {
-    let literal = |line: String| match line.starts_with('/') {
-        true => Happening::Line(format!("/{line}")),
-        false => Happening::Line(line),
-    };
     if text.is_empty() {
         return read(happen, literal);
     }
     // The receiver outlives this: it is in the hands of the caller.
     let _ = happen.send(literal(text.to_owned()));
     let _ = happen.send(Happening::InputEnd);
+}
+
+/// A line that is a text, whatever it begins with.
+fn literal(line: String) -> Happening {
+    match line.starts_with('/') {
+        true => Happening::Line(format!("/{line}")),
+        false => Happening::Line(line),
+    }
 }
 
 fn read(happen: Sender<Happening>, make: impl Fn(String) -> Happening + Send + 'static) {
@@ -81,6 +85,8 @@ pub fn editor(happen: Sender<Happening>, plain: Print) -> Print {
         loop {
             // What ends the program ends the reading first, so that the terminal is left in peace.
             let (happening, end) = match editor.read() {
+                // Several lines were pasted: they are a text, whatever they begin with.
+                Typed::Line(line) if line.contains('\n') => (literal(line), false),
                 Typed::Line(line) => {
                     let exit = matches!(slash::read(&line), slash::Typed::Command("exit", _));
                     (Happening::Line(line), exit)

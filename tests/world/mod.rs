@@ -87,6 +87,15 @@ impl Program {
         found.unwrap_or_else(|| panic!("never told {text:?} but\n{:#?}", self.err.all()))
     }
 
+    /// Waits for a line on stderr, which is not found a second time.
+    #[track_caller]
+    pub fn forgets(&self, text: &str) {
+        let line = self.is_told(text);
+        let mut lines = self.err.0.0.lock().unwrap();
+        let index = lines.iter().position(|one| *one == line).unwrap();
+        lines.remove(index);
+    }
+
     pub fn seen(&self, text: &str) -> usize {
         self.out.all().iter().filter(|line| line.contains(text)).count()
     }
