@@ -287,6 +287,35 @@ fn keys_dropped_by_hand_count_and_a_bad_one_stops_nobody() {
 }
 
 #[test]
+fn a_key_made_by_another_program_counts() {
+    let openssl = |args: &[&str]| Command::new("openssl").args(args).output();
+    let world = World::new();
+    let private = world.home().join("private.pem");
+    let size = "rsa_keygen_bits:3072";
+    let args =
+        ["genpkey", "-algorithm", "RSA", "-pkeyopt", size, "-out", private.to_str().unwrap()];
+    if openssl(&args).is_err() {
+        // There is no openssl here.
+        return;
+    }
+    let public = openssl(&["rsa", "-pubout", "-in", private.to_str().unwrap()]).unwrap().stdout;
+    fs::write(world.home().join("users/olga.pem"), &public).unwrap();
+    world.server.is_told("olga is registered with SHA256:");
+    let key = PublicKey::from_pem(&String::from_utf8(public).unwrap()).unwrap();
+    let (_, shown, _) = operator(&world, &["users", "show", "olga"]);
+    assert!(shown.contains(&key.fingerprint().spoken()), "{shown}");
+
+    // Its private half is a client's key, too.
+    let file = key_file(&world, "olga");
+    fs::create_dir_all(file.parent().unwrap()).unwrap();
+    fs::copy(&private, &file).unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+    world.client("olga", &["--plain"]).sees("you are in #lobby");
+    let (code, shown, told) = run(world.program("olga").args(["key", "show"]));
+    assert_eq!((code, shown.trim()), (0, line("olga", &key).as_str()), "{told}");
+}
+
+#[test]
 fn an_invite_is_a_line_a_picture_and_an_object() {
     let world = World::new();
     let home = world.home();

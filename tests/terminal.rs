@@ -91,6 +91,19 @@ fn whoever_waits_is_told_once() {
 }
 
 #[test]
+fn plain_lines_never_move_the_cursor() {
+    let world = World::new();
+    world.admit("alice");
+    let mut alice = Terminal::run(client(&world, "alice").arg("--plain"));
+    alice.shows("you are in #lobby");
+    alice.types("good morning\r");
+    alice.shows("You: good morning");
+    alice.types("/clear\r/exit\r");
+    alice.ends_with(0);
+    assert!(!alice.bytes().contains('\u{1b}'), "{:?}", alice.bytes());
+}
+
+#[test]
 fn ctrl_c_ends_with_130_and_a_usable_terminal() {
     let world = World::new();
     let mut alice = sits_down(&world, "alice");

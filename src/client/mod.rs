@@ -33,7 +33,7 @@ pub struct Args {
     /// Enter these channels too
     #[arg(long, value_name = "CHANNEL")]
     join: Vec<String>,
-    /// Append-only lines
+    /// Append-only lines, without a line editor: for screen readers and pipes
     #[arg(long, group = "face")]
     plain: bool,
     /// One JSON object a line, both ways (docs/json.md)
@@ -81,8 +81,8 @@ fn start(args: &Args) -> anyhow::Result<u8> {
     let _ = ctrlc::set_handler(move || {
         let _ = interrupted.send(Happening::Interrupt);
     });
-    let interactive = !args.json && args.tail.is_none() && args.send.is_none();
-    let terminal = interactive && std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
+    let editing = !args.plain && !args.json && args.tail.is_none() && args.send.is_none();
+    let terminal = editing && std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
     let mut print = faces::plain::stdout();
     match (&args.send, args.tail) {
         (Some(text), _) => input::lines_to_send(text, happen.clone()),

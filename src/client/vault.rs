@@ -59,9 +59,13 @@ impl Vault {
         self.dir.join("id.pem")
     }
 
-    /// The public key; none where there is no key yet. Needs no passphrase.
+    /// The public key; none where there is no key yet. Needs no passphrase but for a locked key that
+    /// another program made.
     pub fn public(&self) -> Result<Option<PublicKey>, FileError> {
-        read_public(&self.dir.join("id.pub.pem"))
+        match read_public(&self.dir.join("id.pub.pem"))? {
+            Some(key) => Ok(Some(key)),
+            None => Ok(self.identity(&mut || None)?.map(|own| own.public().clone())),
+        }
     }
 
     /// The private key; `ask` is called only where the file is locked.
