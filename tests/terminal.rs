@@ -339,7 +339,7 @@ fn a_server_that_is_stopped_leaves_the_operators_terminal_usable() {
     server.shows("> half typed");
     let mut ctl = Command::new(env!("CARGO_BIN_EXE_pychat"));
     ctl.args(["ctl", "shutdown", "--home"]).arg(folder.path().join("home"));
-    assert!(ctl.status().unwrap().success());
+    assert!(ctl.output().unwrap().status.success());
     server.ends_with(0);
     server.shows(" info stopped");
     server.is_usable();
