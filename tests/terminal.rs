@@ -222,6 +222,8 @@ fn text_from_others_never_acts_on_the_terminal() {
     mallory.types(&format!(r##"{{"type":"topic","channel":"#lobby","text":"{hostile} set"}}"##));
     alice.shows("set the topic of #lobby: [2J");
     mallory.types(&format!(r##"{{"type":"away","text":"{hostile} gone"}}"##));
+    mallory.types(r##"{"type":"say","to":"#lobby","text":"all of it"}"##);
+    alice.shows("mallory: all of it");
     alice.types("\x15/whois mallory\r");
     alice.shows("away ([2J");
     alice.types("untouched");

@@ -11,9 +11,9 @@ use vt100::{Callbacks, Screen};
 
 use super::DEADLINE;
 
-/// Runs the program, says how it ended, and reads one more line as any shell would.
+/// With job control, runs the program, says how it ended, and reads one more line as any shell would.
 const SHELL: &str =
-    r#"trap : INT; "$@"; echo "[ended $?]"; IFS= read -r line; echo "[read $line]""#;
+    r#"set -m; trap : INT; "$@"; echo "[ended $?]"; IFS= read -r line; echo "[read $line]""#;
 
 const SIZE: PtySize = PtySize { rows: 40, cols: 100, pixel_width: 0, pixel_height: 0 };
 
