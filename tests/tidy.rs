@@ -1,12 +1,18 @@
-//! The floors of ARCHITECTURE.md, held against the code.
+//! The documents, held against the code: the floors of ARCHITECTURE.md, and every table.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+
+use pychat::client::slash::{self, SLASHES};
+use pychat::limits::Limits;
+use serde_json::Value;
 
 /// Each module's floor: it uses lower floors and its own folder.
 const FLOORS: &[(&str, u8)] = &[
     ("limits", 0),
     ("clean", 0),
+    ("fault", 0),
     ("chat", 1),
     ("config", 2),
     ("wire", 2),
@@ -15,6 +21,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("invite", 3),
     ("keyring", 3),
     ("ledger", 3),
+    ("terminal", 3),
     ("server", 4),
     ("client", 4),
     ("cli", 5),
@@ -73,4 +80,97 @@ fn a_forbidden_arrow_is_noticed() {
     assert_eq!(faults("server", "use crate::client::vault;"), ["server uses client"]);
     assert_eq!(faults("chat", "use crate::{net}; crate::net::x()"), ["chat uses net"]);
     assert!(faults("server", "use crate::chat::Event;").is_empty());
+}
+
+/// A document.
+fn read(file: &str) -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file)).unwrap()
+}
+
+/// What stands between backticks.
+fn quoted(text: &str) -> impl Iterator<Item = &str> {
+    text.split('`').skip(1).step_by(2)
+}
+
+/// The rows of the tables below a heading, as their cells.
+fn rows<'a>(document: &'a str, heading: &str) -> Vec<Vec<&'a str>> {
+    let below = document.split(&format!("\n## {heading}\n")).nth(1).expect(heading);
+    let section = below.split("\n## ").next().unwrap();
+    let rows = section.lines().filter(|line| line.starts_with("| ") && line.contains('`'));
+    rows.map(|line| line.trim_matches('|').split(" | ").map(str::trim).collect()).collect()
+}
+
+#[test]
+fn the_readme_lists_every_slash_command() {
+    let readme = read("README.md");
+    let mut listed = BTreeSet::new();
+    for row in rows(&readme, "Commands in the chat") {
+        for call in quoted(row[0]) {
+            let (word, operands) = call.split_once(' ').unwrap_or((call, ""));
+            let word = word.trim_start_matches('/');
+            let known = slash::find(word).unwrap_or_else(|| panic!("README has /{word}"));
+            if known.name == word {
+                assert_eq!(operands, known.operands, "operands of /{word}");
+            }
+            assert!(listed.insert(word.to_owned()), "/{word} is listed twice");
+        }
+    }
+    let names = SLASHES.iter().flat_map(|slash| [&[slash.name], slash.aliases].concat());
+    // It only says why names cannot be changed.
+    let names: BTreeSet<_> = names.filter(|name| *name != "nick").map(str::to_owned).collect();
+    assert_eq!(listed, names);
+}
+
+#[test]
+fn the_operators_guide_lists_every_limit_with_its_default() {
+    let guide = read("docs/operating.md");
+    let defaults = serde_json::to_value(Limits::default()).unwrap();
+    let rows = rows(&guide, "Limits");
+    let names: Vec<_> = rows.iter().map(|row| row[0].trim_matches('`')).collect();
+    assert_eq!(names, Limits::NAMES);
+    let source = read("src/limits.rs");
+    for row in &rows {
+        let name = row[0].trim_matches('`');
+        let listed: Value = serde_json::from_str(row[1]).unwrap();
+        assert_eq!(listed, defaults[name], "default of {name}");
+        let field = source.split(&format!("\n    {name}: ")).next().unwrap();
+        let document = field.lines().last().unwrap().trim().trim_start_matches("/// ");
+        assert_eq!(row[2].trim_end_matches(" |"), document, "what {name} bounds");
+    }
+}
+
+#[test]
+fn the_contract_for_programs_lists_every_code() {
+    let contract = read("docs/json.md");
+    let rows = rows(&contract, "Codes");
+    let listed: BTreeSet<_> = rows.iter().flat_map(|row| quoted(row[0])).collect();
+    // The codes, as the source names them and as serde writes them.
+    let source = read("src/chat/refusal.rs");
+    let body = source.split("pub enum Code {").nth(1).unwrap().split("\n}").next().unwrap();
+    let names = body.lines().filter_map(|line| line.trim().strip_suffix(','));
+    let snake = |name: &str| {
+        let word =
+            |c: char| if c.is_uppercase() { format!("_{}", c.to_lowercase()) } else { c.into() };
+        name.chars().map(word).collect::<String>().trim_start_matches('_').to_owned()
+    };
+    let codes: Vec<_> = names.map(snake).filter(|name| name != "unknown").collect();
+    assert!(codes.len() > 10);
+    for code in &codes {
+        let written: pychat::chat::Code = serde_json::from_value(code.as_str().into()).unwrap();
+        assert_eq!(serde_json::to_value(written).unwrap(), code.as_str());
+    }
+    assert_eq!(listed, codes.iter().map(String::as_str).collect());
+}
+
+#[test]
+fn the_operators_guide_lists_every_key_of_the_configuration() {
+    let guide = read("docs/operating.md");
+    let rows = rows(&guide, "config.json");
+    let listed: Vec<_> = rows.iter().flat_map(|row| quoted(row[0])).collect();
+    let home = tempfile::tempdir().unwrap();
+    let file = home.path().join("config.json");
+    fs::write(&file, r#"{"none": 1}"#).unwrap();
+    let error = pychat::config::Config::load(&file).unwrap_err().to_string();
+    let known: Vec<_> = quoted(error.split_once("expected").unwrap().1).collect();
+    assert_eq!(known, listed);
 }

@@ -3,13 +3,13 @@
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
-use anyhow::{Context, bail};
 use clap::Subcommand;
 use zeroize::Zeroizing;
 
 use crate::chat::UserName;
 use crate::client::vault::Vault;
 use crate::crypto::PublicKey;
+use crate::fault::{Fault, code};
 use crate::invite::key_line;
 
 #[derive(Subcommand)]
@@ -47,7 +47,7 @@ pub fn run(job: Job) -> anyhow::Result<ExitCode> {
     let vault = Vault::open()?;
     match job {
         Job::Show { name, pem } => {
-            let key = vault.public()?.context("there is no key yet: pychat keygen makes it")?;
+            let key = vault.public()?.ok_or_else(no_key)?;
             if pem {
                 print!("{}", key.to_pem());
             } else {
@@ -56,14 +56,19 @@ pub fn run(job: Job) -> anyhow::Result<ExitCode> {
         }
         Job::Passphrase => {
             let identity = vault.identity(&mut || ask("passphrase: "))?;
-            let identity = identity.context("there is no key yet: pychat keygen makes it")?;
+            let identity = identity.ok_or_else(no_key)?;
             let passphrase = ask_twice()?;
             let locked = !passphrase.is_empty();
             vault.lock(&identity, locked.then_some(passphrase.as_str()))?;
             eprintln!("the key is {}", if locked { "locked" } else { "not locked any more" });
         }
         Job::Rotate { name } => {
-            vault.public()?.context("there is no key yet: pychat keygen makes it")?;
+            vault.public()?.ok_or_else(no_key)?;
+            if let Some(next) = vault.next_identity(&mut || ask("passphrase: "))? {
+                eprintln!("a new key waits to be admitted already; this is its line:");
+                show(&vault, name, next.public())?;
+                return Ok(ExitCode::SUCCESS);
+            }
             eprintln!("making an RSA-3072 key ...");
             let locked = vault.identity(&mut || None).is_err();
             let passphrase = if locked { Some(ask_twice()?) } else { None };
@@ -79,11 +84,21 @@ pub fn run(job: Job) -> anyhow::Result<ExitCode> {
 /// The line to send, and what to read aloud.
 fn show(vault: &Vault, name: Option<UserName>, key: &PublicKey) -> anyhow::Result<()> {
     let last = vault.servers()?.into_iter().next().and_then(|server| server.name);
-    let Some(name) = name.or(last) else { bail!("which name? add --name NAME") };
+    let name = name.or(last);
+    let name = name.ok_or_else(|| Fault::new(code::USAGE, "which name?", "add --name NAME"))?;
     println!("{}", key_line(&name, key));
     eprintln!("fingerprint {}", key.fingerprint());
     eprintln!("read aloud  {}", key.fingerprint().spoken());
     Ok(())
+}
+
+fn no_key() -> Fault {
+    Fault::new(code::UNREADABLE, "there is no key yet", "pychat keygen makes it")
+}
+
+fn no_terminal() -> Fault {
+    let hint = "secrets travel neither in flags nor in pipes";
+    Fault::new(code::USAGE, "a passphrase is asked on a terminal only", hint)
 }
 
 /// Asks on a terminal, without an echo; none where there is no terminal.
@@ -96,10 +111,12 @@ pub fn ask(prompt: &str) -> Option<Zeroizing<String>> {
 
 fn ask_twice() -> anyhow::Result<Zeroizing<String>> {
     let one = ask("new passphrase (empty for none): ");
-    let one = one.context("a passphrase is asked on a terminal only")?;
-    let two = ask("once more: ").context("a passphrase is asked on a terminal only")?;
+    let one = one.ok_or_else(no_terminal)?;
+    let two = ask("once more: ").ok_or_else(no_terminal)?;
     if *one != *two {
-        bail!("the two differ: nothing was changed");
+        return Err(
+            Fault::new(code::OTHER, "the two differ: nothing was changed", "try again").into()
+        );
     }
     Ok(one)
 }

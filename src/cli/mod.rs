@@ -15,6 +15,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use crate::client;
 use crate::keyring::Home;
 use crate::server::ctl;
+use crate::terminal;
 use report::report;
 
 /// A private chat to run at home: one server, people's RSA keys registered by hand, every hop
@@ -41,6 +42,9 @@ enum Job {
         /// Also as a picture to scan
         #[arg(long)]
         qr: bool,
+        /// One line of JSON instead
+        #[arg(long, conflicts_with = "qr")]
+        json: bool,
     },
     /// Who is registered
     #[command(subcommand)]
@@ -114,10 +118,13 @@ impl HomeArgs {
 
 /// Runs the program; the exit code says how it ended.
 pub fn run() -> ExitCode {
+    let _terminal = terminal::Guard;
     let ended = match Cli::parse().job {
         Job::Server(args) => serve::serve(args),
-        Job::Client(args) => return client::run(args),
-        Job::Invite { name, home, qr } => serve::invite(&home.open(), name.as_deref(), qr),
+        Job::Client(args) => client::run(args),
+        Job::Invite { name, home, qr, json } => {
+            serve::invite(&home.open(), name.as_deref(), qr, json)
+        }
         Job::Users(job) => users::run(job),
         Job::Keygen => key::generate(),
         Job::Key(job) => key::run(job),

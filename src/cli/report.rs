@@ -3,8 +3,10 @@
 use std::process::ExitCode;
 
 use crate::config::ConfigError;
-use crate::keyring::FileError;
-use crate::keyring::LockError;
+use crate::crypto::KeyError;
+use crate::fault::{Fault, code};
+use crate::invite::InviteError;
+use crate::keyring::{AddError, FileError, LockError, Reason};
 use crate::ledger::LedgerError;
 use crate::net::listener::ListenError;
 
@@ -20,22 +22,44 @@ pub fn report(error: &anyhow::Error) -> ExitCode {
 
 fn advice(error: &anyhow::Error) -> (Option<String>, u8) {
     for cause in error.chain() {
+        if let Some(fault) = cause.downcast_ref::<Fault>() {
+            return (fault.hint.clone(), fault.code);
+        }
         if let Some(error) = cause.downcast_ref::<ConfigError>() {
             let hint = match error {
                 ConfigError::Value { hint, .. } => hint.clone(),
                 ConfigError::Io { .. } => None,
             };
-            return (hint.or(Some("docs/operating.md lists every key".into())), 3);
+            return (hint.or(Some("docs/operating.md lists every key".into())), code::UNREADABLE);
         }
         if let Some(error) = cause.downcast_ref::<FileError>() {
-            let hint = match error {
-                FileError::Exposed { path, .. } => Some(format!("chmod 600 {}", path.display())),
-                FileError::Key { path, .. } => {
-                    Some(format!("restore {} from a copy, or move it away", path.display()))
+            return (file(error), code::UNREADABLE);
+        }
+        if let Some(error) = cause.downcast_ref::<InviteError>() {
+            return (line(error), code::UNREADABLE);
+        }
+        if let Some(error) = cause.downcast_ref::<KeyError>() {
+            return (key(error), code::UNREADABLE);
+        }
+        if let Some(error) = cause.downcast_ref::<AddError>() {
+            return match error {
+                AddError::File(error) => (file(error), code::UNREADABLE),
+                AddError::Taken(_) => (
+                    Some("--replace puts it in the old one's place, --device NAME adds it".into()),
+                    code::OTHER,
+                ),
+                AddError::Nobody(_) => {
+                    (Some("pychat users list shows who is registered".into()), code::OTHER)
                 }
-                _ => None,
+                AddError::Refused(Reason::Confusable(_)) => {
+                    (Some("--as NAME registers it under another name".into()), code::OTHER)
+                }
+                AddError::Refused(_) => (None, code::OTHER),
+                AddError::Io(_) => {
+                    let hint = "is this a server's home? --home DIR names it";
+                    (Some(hint.into()), code::UNREADABLE)
+                }
             };
-            return (hint, 3);
         }
         if let Some(error) = cause.downcast_ref::<LedgerError>() {
             let hint = match error {
@@ -47,20 +71,59 @@ fn advice(error: &anyhow::Error) -> (Option<String>, u8) {
                     Some("look at the disk: space, permissions, cables".to_owned())
                 }
             };
-            return (hint, 3);
+            return (hint, code::UNREADABLE);
         }
         if let Some(LockError::Taken { .. }) = cause.downcast_ref::<LockError>() {
-            return (Some("one server at a time has a home: --home names another".into()), 3);
+            let hint = "pychat ctl shutdown stops it; --home DIR is for another one";
+            return (Some(hint.into()), code::UNREACHABLE);
         }
         if let Some(error) = cause.downcast_ref::<ListenError>() {
             let hint = match error.error.kind() {
                 std::io::ErrorKind::AddrInUse => {
-                    "another program listens there: end it, or choose --listen IP:PORT".to_owned()
+                    "another program listens there: end it, or choose --listen IP:PORT"
                 }
-                _ => "choose another address with --listen IP:PORT".to_owned(),
+                _ => "choose another address with --listen IP:PORT",
             };
-            return (Some(hint), 4);
+            return (Some(hint.into()), code::UNREACHABLE);
         }
     }
-    (None, 1)
+    (None, code::OTHER)
+}
+
+fn file(error: &FileError) -> Option<String> {
+    match error {
+        FileError::Exposed { path, .. } => Some(format!("chmod 600 {}", path.display())),
+        FileError::Key { error: KeyError::Locked, .. } => {
+            Some("run it on a terminal, which asks for the passphrase".into())
+        }
+        FileError::Key { error: KeyError::Passphrase, .. } => Some("try again".into()),
+        FileError::Key { path, .. } | FileError::Damaged { path, .. } => {
+            Some(format!("restore {} from a copy, or move it away", path.display()))
+        }
+        FileError::Exists { .. } => Some("move it away first if it is to be made anew".into()),
+        FileError::Io { .. } => None,
+    }
+}
+
+/// What to do about a line that somebody sent.
+fn line(error: &InviteError) -> Option<String> {
+    match error {
+        InviteError::Incomplete { .. } | InviteError::Checksum => Some(
+            "have it sent again; `pychat users add -` takes it pasted, line breaks and all".into(),
+        ),
+        InviteError::NoKeyLine => Some("pychat key show prints the line to register".into()),
+        InviteError::Fingerprint(_) => Some("have the invite sent again".into()),
+        InviteError::Key(error) => key(error),
+        InviteError::Server | InviteError::Name => None,
+    }
+}
+
+fn key(error: &KeyError) -> Option<String> {
+    match error {
+        KeyError::Private => Some("register the public key: pychat key show prints it".into()),
+        KeyError::Size(_) | KeyError::Exponent | KeyError::Modulus => {
+            Some("pychat keygen makes a key that fits".into())
+        }
+        _ => None,
+    }
 }

@@ -4,14 +4,16 @@ use std::io::{BufRead, IsTerminal, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::process::ExitCode;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use clap::ValueEnum;
+use serde_json::json;
 
 use super::{HomeArgs, address};
 use crate::chat::UserName;
 use crate::client::vault::{Server, Vault};
 use crate::config::Config;
 use crate::crypto::PublicKey;
+use crate::fault::{Fault, code};
 use crate::invite::Invite;
 use crate::keyring::{self, Home, Users};
 use crate::server::{self, Options};
@@ -73,17 +75,33 @@ pub fn serve(args: Args) -> anyhow::Result<ExitCode> {
 }
 
 /// Prints the invite of a home's server.
-pub fn invite(home: &Home, name: Option<&str>, qr: bool) -> anyhow::Result<ExitCode> {
+pub fn invite(home: &Home, name: Option<&str>, qr: bool, json: bool) -> anyhow::Result<ExitCode> {
     let config = Config::load(&home.config_file())?;
     let Some(identity) = home.server_identity()? else {
-        bail!("there is no server in {} yet: pychat server makes it", home.dir().display());
+        let error = format!("there is no server in {} yet", home.dir().display());
+        let hint = "pychat server makes it; --home DIR names another home";
+        return Err(Fault::new(code::UNREADABLE, error, hint).into());
     };
     let address = SocketAddr::new(config.server_ip, config.server_port);
-    let line = invite_to(&config, address, identity.public()).to_string();
+    let invite = invite_to(&config, address, identity.public());
+    let line = invite.to_string();
+    if json {
+        let print = identity.public().fingerprint().to_string();
+        let (host, port) = (invite.host, invite.port);
+        println!("{}", json!({"invite": line, "host": host, "port": port, "fingerprint": print}));
+        return Ok(ExitCode::SUCCESS);
+    }
     if qr {
-        let code = qrcode::QrCode::new(&line).context("the invite is too long for a picture")?;
+        let level = qrcode::EcLevel::L;
+        let code = qrcode::QrCode::with_error_correction_level(&line, level);
+        let code = code.context("the invite is too long for a picture")?;
         let picture = code.render::<qrcode::render::unicode::Dense1x2>().build();
-        eprintln!("{picture}");
+        // A camera wants black on white, whatever the terminal's own colours are.
+        let (paint, end) = match std::io::stderr().is_terminal() {
+            true => ("\x1b[38;5;16;48;5;231m", "\x1b[0m"),
+            false => ("", ""),
+        };
+        picture.lines().for_each(|row| eprintln!("{paint}{row}{end}"));
     }
     eprintln!("send this line to {}; it is public:", name.unwrap_or("your friend"));
     println!("{line}");
@@ -136,7 +154,8 @@ fn ask_mode() -> anyhow::Result<Mode> {
         std::io::stderr().flush()?;
         let mut line = String::new();
         if std::io::stdin().lock().read_line(&mut line)? == 0 {
-            bail!("no answer: --mode localhost, lan or internet answers it");
+            let hint = "--mode localhost, lan or internet answers it";
+            return Err(Fault::new(code::USAGE, "who should reach the server?", hint).into());
         }
         match line.trim() {
             "" | "1" | "localhost" => return Ok(Mode::Localhost),

@@ -4,22 +4,24 @@ use std::io::{BufRead, IsTerminal, Read, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
-use anyhow::{Context, bail};
 use clap::Subcommand;
 use serde_json::json;
 
 use super::HomeArgs;
 use crate::chat::{DeviceName, UserName};
+use crate::clean;
 use crate::crypto::PublicKey;
+use crate::fault::{Fault, code};
 use crate::invite::read_key_line;
-use crate::keyring::{self, Users};
+use crate::keyring::{self, AddError, Users};
 
 #[derive(Subcommand)]
 pub enum Job {
     /// Register a key: the line that `pychat client` shows, a PEM file, or - for stdin
     Add {
-        /// pychat-key1.NAME..., a file, or -
-        key: String,
+        /// pychat-key1.NAME..., a file, or - to read it from stdin
+        #[arg(required = true)]
+        key: Vec<String>,
         /// Under this name instead of the line's
         #[arg(long = "as", value_name = "NAME")]
         name: Option<UserName>,
@@ -34,11 +36,15 @@ pub enum Job {
         yes: bool,
         #[command(flatten)]
         home: HomeArgs,
+        /// The result as one line of JSON
+        #[arg(long)]
+        json: bool,
     },
     /// Everybody who is registered, and the files that are ignored
     List {
         #[command(flatten)]
         home: HomeArgs,
+        /// As one line of JSON
         #[arg(long)]
         json: bool,
     },
@@ -47,6 +53,7 @@ pub enum Job {
         name: UserName,
         #[command(flatten)]
         home: HomeArgs,
+        /// As one line of JSON
         #[arg(long)]
         json: bool,
     },
@@ -61,37 +68,49 @@ pub enum Job {
         erase: bool,
         #[command(flatten)]
         home: HomeArgs,
+        /// The result as one line of JSON
+        #[arg(long)]
+        json: bool,
     },
 }
 
 pub fn run(job: Job) -> anyhow::Result<ExitCode> {
     match job {
-        Job::Add { key, name, device, replace, yes, home } => {
+        Job::Add { key, name, device, replace, yes, home, json } => {
             let dir = home.open().users_dir();
-            let (own, key) = read_key(&key)?;
-            let Some(name) = name.or(own) else {
-                bail!("the file names nobody: add --as NAME");
-            };
-            let (users, _) = read_users(&dir)?;
-            users.check(&key, &name)?;
+            let (own, key) = read_key(&key.concat())?;
+            let name = name.or(own).ok_or_else(|| {
+                Fault::new(code::USAGE, "whose key is it?", "a PEM names nobody: add --as NAME")
+            })?;
+            // What cannot be registered needs no comparing.
+            keyring::may_add(&dir, &key, &name, device.as_ref(), replace)?;
             confirm(&name, &key, yes)?;
             let path = keyring::add(&dir, &key, &name, device.as_ref(), replace)?;
             eprintln!("{name} is registered ({})", path.display());
+            if json {
+                let (file, print) = (path.display().to_string(), key.fingerprint().to_string());
+                println!("{}", json!({"name": name, "file": file, "fingerprint": print}));
+            }
         }
         Job::List { home, json } => list(&home.open().users_dir(), json)?,
         Job::Show { name, home, json } => show(&home.open().users_dir(), &name, json)?,
-        Job::Remove { name, device, erase, home } => {
+        Job::Remove { name, device, erase, home, json } => {
             let home = home.open();
-            let (users, _) = read_users(&home.users_dir())?;
+            let dir = home.users_dir();
+            let (users, _) = read_users(&dir)?;
             let name = users.find(&name).cloned().unwrap_or(name);
-            match keyring::remove(&home.users_dir(), &name, device.as_ref()) {
-                Ok(paths) => paths.iter().for_each(|path| eprintln!("removed {}", path.display())),
+            let gone = match keyring::remove(&dir, &name, device.as_ref()) {
                 // Who was removed before may be erased later.
-                Err(error) if !erase => return Err(error.into()),
-                Err(error) => eprintln!("{error}"),
-            }
+                Err(AddError::Nobody(_)) if erase => Vec::new(),
+                gone => gone?,
+            };
+            gone.iter().for_each(|path| eprintln!("removed {}", path.display()));
             if erase {
                 super::ledger::erase(&home, &name)?;
+            }
+            if json {
+                let files: Vec<_> = gone.iter().map(|path| path.display().to_string()).collect();
+                println!("{}", json!({"name": name, "removed": files}));
             }
         }
     }
@@ -108,8 +127,12 @@ fn read_key(given: &str) -> anyhow::Result<(Option<UserName>, PublicKey)> {
         given.to_owned()
     } else {
         let text = keyring::file::read_text(Path::new(given))?;
-        text.with_context(|| format!("there is no file {given}, and it is no key line"))?
-            .to_string()
+        let text = text.ok_or_else(|| {
+            let error =
+                format!("{}: there is no such file, and it is no key line", clean::line(given));
+            Fault::new(code::UNREADABLE, error, "a key line begins with pychat-key1.")
+        })?;
+        text.to_string()
     };
     if text.contains("-----BEGIN") {
         return Ok((None, PublicKey::from_pem(&text)?));
@@ -127,7 +150,8 @@ fn confirm(name: &UserName, key: &PublicKey, yes: bool) -> anyhow::Result<()> {
         return Ok(());
     }
     if !std::io::stdin().is_terminal() {
-        bail!("the key was not compared: --yes says that it was");
+        let hint = "--yes says that it was compared";
+        return Err(Fault::new(code::USAGE, "the key was not compared", hint).into());
     }
     eprint!("Did {name} read you exactly this? [y/N] ");
     std::io::stderr().flush()?;
@@ -135,12 +159,15 @@ fn confirm(name: &UserName, key: &PublicKey, yes: bool) -> anyhow::Result<()> {
     std::io::stdin().lock().read_line(&mut answer)?;
     match answer.trim().to_lowercase().as_str() {
         "y" | "yes" => Ok(()),
-        _ => bail!("{name} was not registered"),
+        _ => Err(Fault::plain(code::OTHER, format!("{name} was not registered")).into()),
     }
 }
 
 fn read_users(dir: &Path) -> anyhow::Result<(Users, Vec<keyring::Rejected>)> {
-    Users::load(dir).with_context(|| format!("cannot read {}", dir.display()))
+    Users::load(dir).map_err(|error| {
+        let hint = "is this a server's home? --home DIR names it";
+        Fault::new(code::UNREADABLE, format!("{}: {error}", dir.display()), hint).into()
+    })
 }
 
 fn list(dir: &Path, json: bool) -> anyhow::Result<()> {
@@ -161,7 +188,7 @@ fn list(dir: &Path, json: bool) -> anyhow::Result<()> {
 
 fn show(dir: &Path, name: &UserName, json: bool) -> anyhow::Result<()> {
     let (users, _) = read_users(dir)?;
-    let Some(name) = users.find(name) else { bail!("nobody is registered as {name}") };
+    let name = users.find(name).ok_or_else(|| keyring::AddError::Nobody(name.clone()))?;
     if json {
         println!("{}", json!({"name": name, "fingerprints": prints(&users, name)}));
         return Ok(());

@@ -4,11 +4,11 @@ use std::io::{BufRead, IsTerminal, Write};
 
 use zeroize::Zeroizing;
 
-use super::Fault;
 use super::vault::{Server, Vault};
 use crate::chat::UserName;
 use crate::crypto::{Fingerprint, Identity, PublicKey};
-use crate::invite::{Invite, key_line};
+use crate::fault::{Fault, code};
+use crate::invite::{Invite, InviteError, key_line};
 
 /// Whom to call, and as whom.
 pub struct Contact {
@@ -24,10 +24,9 @@ pub struct Contact {
 
 impl Contact {
     /// Everything that is needed to dial, from what was given, remembered or answered.
-    pub fn prepare(server: Option<&str>, name: Option<UserName>) -> Result<Contact, Fault> {
-        let unreadable = |error: &dyn std::fmt::Display| Fault::new(3, error, None);
-        let vault = Vault::open().map_err(|error| unreadable(&error))?;
-        let known = vault.servers().map_err(|error| unreadable(&error))?;
+    pub fn prepare(server: Option<&str>, name: Option<UserName>) -> anyhow::Result<Contact> {
+        let vault = Vault::open()?;
+        let known = vault.servers()?;
         let asked = match (server, known.first()) {
             (Some(text), _) => Some(text.to_owned()),
             (None, Some(_)) => None,
@@ -35,7 +34,7 @@ impl Contact {
                 Some(ask("Server (the operator's pychat:// line): ").ok_or_else(|| {
                     let hint =
                         "pychat client pychat://HOST:PORT/FINGERPRINT, as the operator sent it";
-                    Fault::new(2, "no server is known yet", Some(hint))
+                    Fault::new(code::USAGE, "no server is known yet", hint)
                 })?)
             }
         };
@@ -44,7 +43,8 @@ impl Contact {
             None => known[0].clone(),
         };
         let pinned = server.fingerprint().ok_or_else(|| {
-            Fault::new(3, "servers.json: a fingerprint is not whole", Some("use the invite again"))
+            let error = "servers.json: a fingerprint is not whole";
+            Fault::new(code::UNREADABLE, error, "use the invite again")
         })?;
         let name = match name.or_else(|| server.name.clone()) {
             Some(name) => name,
@@ -59,15 +59,15 @@ impl Contact {
             Ok(Some(identity)) => (identity, false),
             Ok(None) => {
                 eprintln!("making an RSA-3072 key ...");
-                let made = vault.create_identity().map_err(|error| unreadable(&error))?;
+                let made = vault.create_identity()?;
                 eprintln!("made {}", vault.key_file().display());
                 (made, true)
             }
-            Err(error) => return Err(unreadable(&error)),
+            Err(error) => return Err(error.into()),
         };
-        let next = vault.next_identity(&mut unlock).map_err(|error| unreadable(&error))?;
+        let next = vault.next_identity(&mut unlock)?;
         server.name = Some(name.clone());
-        vault.remember(&server).map_err(|error| unreadable(&error))?;
+        vault.remember(&server)?;
         Ok(Contact { vault, identity, next, server, name, pinned, new })
     }
 
@@ -92,7 +92,7 @@ impl Contact {
 
 /// A server must be pinned: by the invite, or since it was met before.
 fn pin(text: &str, known: &[Server]) -> Result<Server, Fault> {
-    let invite: Invite = text.parse().map_err(|error| Fault::new(2, error, None))?;
+    let invite: Invite = text.parse().map_err(unusable)?;
     let met = |server: &&Server| server.host == invite.host && server.port == invite.port;
     let met = known.iter().find(met);
     match (&invite.fingerprint, met) {
@@ -103,7 +103,7 @@ fn pin(text: &str, known: &[Server]) -> Result<Server, Fault> {
                 invite.host, invite.port
             );
             let hint = "ask the operator whether the key changed; then remove the server from servers.json";
-            Err(Fault::new(6, error, Some(hint)))
+            Err(Fault::new(code::WRONG_SERVER, error, hint))
         }
         (Some(print), met) => {
             let name = met.and_then(|server| server.name.clone());
@@ -113,9 +113,14 @@ fn pin(text: &str, known: &[Server]) -> Result<Server, Fault> {
         (None, None) => {
             let error = format!("{}:{} is not known yet", invite.host, invite.port);
             let hint = "ask the operator for the invite: pychat://HOST:PORT/FINGERPRINT";
-            Err(Fault::new(2, error, Some(hint)))
+            Err(Fault::new(code::USAGE, error, hint))
         }
     }
+}
+
+fn unusable(error: InviteError) -> Fault {
+    let hint = "paste the operator's whole pychat:// line";
+    Fault::new(code::USAGE, error, hint)
 }
 
 fn ask_name() -> Result<UserName, Fault> {
@@ -123,7 +128,7 @@ fn ask_name() -> Result<UserName, Fault> {
     let own: String = own.chars().filter(|c| c.is_alphanumeric()).take(32).collect();
     loop {
         let Some(answer) = ask(&format!("Your name [{own}]: ")) else {
-            return Err(Fault::new(2, "which name?", Some("pychat client --name NAME")));
+            return Err(Fault::new(code::USAGE, "which name?", "pychat client --name NAME"));
         };
         let answer = if answer.is_empty() { &own } else { &answer };
         match answer.parse() {

@@ -8,8 +8,10 @@ use std::time::{Duration, Instant};
 
 use super::contact::Contact;
 use super::model::{Happening, Loss};
-use crate::chat::{Code, Command, Event};
+use crate::chat::{Code, Command, Event, Refusal};
+use crate::crypto::record_cipher::RECORD_BODY_BYTES_MAX;
 use crate::crypto::{Identity, PublicKey, RecordType};
+use crate::limits::Limits;
 use crate::net::tunnel::{
     DialError, Incoming, Tunnel, TunnelReader, TunnelWriter, dial, fetch_key,
 };
@@ -49,7 +51,7 @@ impl Dialer {
                 return;
             }
             let loss = match connect(&contact, resumes) {
-                Ok((tunnel, first)) => live(tunnel, first, &writer, &happen),
+                Ok((tunnel, first)) => live(&contact, tunnel, first, &writer, &happen),
                 Err(error) => why(error),
             };
             *lock(&writer) = None;
@@ -63,6 +65,11 @@ impl Dialer {
     pub fn send(&mut self, command: &Command) {
         let mut body = Vec::new();
         codec::encode(command, &mut body);
+        if body.len() > RECORD_BODY_BYTES_MAX {
+            // At the end nobody may be left to hear of it.
+            let _ = self.happen.send(Happening::Event(too_long(command, body.len())));
+            return;
+        }
         if let Some(writer) = &mut *lock(&self.writer)
             && writer.send(RecordType::Json, &body).is_err()
         {
@@ -83,6 +90,17 @@ impl Dialer {
         if let Some(mut writer) = lock(&self.writer).take() {
             writer.close("quit");
         }
+    }
+}
+
+/// The refusal of what no record can hold, in the server's own words.
+fn too_long(command: &Command, bytes: usize) -> Event {
+    match command {
+        Command::Say { id, text, .. } => {
+            let max_bytes = Limits::default().text_bytes_max;
+            Refusal::TooLong { bytes: text.len(), max_bytes }.event(Some(*id), None)
+        }
+        _ => Refusal::TooLong { bytes, max_bytes: RECORD_BODY_BYTES_MAX }.event(None, None),
     }
 }
 
@@ -144,7 +162,13 @@ fn server_key(contact: &Contact) -> Result<PublicKey, DialError> {
 }
 
 /// Reads a connection to its end.
-fn live(tunnel: Tunnel, first: Vec<Event>, writer: &Writer, happen: &Sender<Happening>) -> Loss {
+fn live(
+    contact: &Contact,
+    tunnel: Tunnel,
+    first: Vec<Event>,
+    writer: &Writer,
+    happen: &Sender<Happening>,
+) -> Loss {
     let Tunnel { mut reader, writer: own, .. } = tunnel;
     let closer = own.closer();
     *lock(writer) = Some(own);
@@ -152,13 +176,18 @@ fn live(tunnel: Tunnel, first: Vec<Event>, writer: &Writer, happen: &Sender<Happ
         let _ = happen.send(Happening::Event(event));
     }
     if reader.set_timeout(PING_AFTER).is_ok() {
-        listen(&mut reader, writer, happen);
+        listen(contact, &mut reader, writer, happen);
     }
     closer.cut();
     Loss::Cut
 }
 
-fn listen(reader: &mut TunnelReader, writer: &Writer, happen: &Sender<Happening>) {
+fn listen(
+    contact: &Contact,
+    reader: &mut TunnelReader,
+    writer: &Writer,
+    happen: &Sender<Happening>,
+) {
     let mut heard = Instant::now();
     loop {
         match reader.receive() {
@@ -167,6 +196,7 @@ fn listen(reader: &mut TunnelReader, writer: &Writer, happen: &Sender<Happening>
                 match kind {
                     RecordType::Json => {
                         for event in codec::decode(body).filter_map(Result::ok) {
+                            let event = rotated(contact, event);
                             if happen.send(Happening::Event(event)).is_err() {
                                 return;
                             }
@@ -194,6 +224,17 @@ fn listen(reader: &mut TunnelReader, writer: &Writer, happen: &Sender<Happening>
             }
             Err(_) => return,
         }
+    }
+}
+
+/// A key that was removed while its next one waits was replaced by it, most likely.
+fn rotated(contact: &Contact, event: Event) -> Event {
+    match event {
+        Event::Goodbye { code: Code::Removed, .. } if contact.next.is_some() => {
+            let reason = "your key was replaced: logging in with the new one".to_owned();
+            Event::Goodbye { code: Code::Shutdown, reason, retry_ms: None }
+        }
+        other => other,
     }
 }
 

@@ -1,17 +1,16 @@
 //! Where a face's input comes from: each source is read on a thread of its own.
 
-use std::io::BufRead;
+use std::io::{BufRead, Read};
 use std::sync::mpsc::Sender;
 use std::thread;
-
-use rustyline::error::ReadlineError;
-use rustyline::{DefaultEditor, ExternalPrinter};
 
 use super::faces::json;
 use super::faces::plain::Print;
 use super::model::Happening;
+use super::slash;
+use crate::terminal::{self, Typed};
 
-/// Longer lines are cut off unread: far above what a server takes, far below what hurts.
+/// Longer lines are refused unread: far above what a server takes, far below what hurts.
 const LINE_BYTES_MAX: usize = 1 << 20;
 
 /// Lines of stdin, as they are.
@@ -26,10 +25,6 @@ pub fn objects(happen: Sender<Happening>) {
 
 /// The one text, or every line of stdin; a leading slash is part of the text.
 pub fn lines_to_send(text: &str, happen: Sender<Happening>) {
-    let literal = |line: String| match line.starts_with('/') {
-        true => Happening::Line(format!("/{line}")),
-        false => Happening::Line(line),
-    };
     if text.is_empty() {
         return read(happen, literal);
     }
@@ -38,22 +33,40 @@ pub fn lines_to_send(text: &str, happen: Sender<Happening>) {
     let _ = happen.send(Happening::InputEnd);
 }
 
+/// A line that is a text, whatever it begins with.
+fn literal(line: String) -> Happening {
+    match line.starts_with('/') {
+        true => Happening::Line(format!("/{line}")),
+        false => Happening::Line(line),
+    }
+}
+
 fn read(happen: Sender<Happening>, make: impl Fn(String) -> Happening + Send + 'static) {
     spawn(move || {
         let mut stdin = std::io::stdin().lock();
         let mut line = Vec::new();
         loop {
             line.clear();
-            match stdin.read_until(b'\n', &mut line) {
+            let mut bounded = (&mut stdin).take(LINE_BYTES_MAX as u64);
+            match bounded.read_until(b'\n', &mut line) {
                 Ok(0) | Err(_) => break,
                 Ok(_) => {}
+            }
+            let whole = line.len() < LINE_BYTES_MAX || line.ends_with(b"\n");
+            if !whole && stdin.skip_until(b'\n').is_err() {
+                break;
             }
             while line.last().is_some_and(|byte| matches!(byte, b'\n' | b'\r')) {
                 line.pop();
             }
-            line.truncate(LINE_BYTES_MAX);
-            let text = String::from_utf8_lossy(&line).into_owned();
-            if !text.is_empty() && happen.send(make(text)).is_err() {
+            let refused = |why: &str| Happening::Ask(Err(format!("{why}: nothing of it was sent")));
+            let happening = match std::str::from_utf8(&line) {
+                _ if !whole => refused("a line is longer than a megabyte"),
+                Ok("") => continue,
+                Ok(text) => make(text.to_owned()),
+                Err(_) => refused("a line is not UTF-8"),
+            };
+            if happen.send(happening).is_err() {
                 return;
             }
         }
@@ -64,35 +77,31 @@ fn read(happen: Sender<Happening>, make: impl Fn(String) -> Happening + Send + '
 
 /// A line editor on a terminal: what is half typed stays while lines come in above it.
 pub fn editor(happen: Sender<Happening>, plain: Print) -> Print {
-    let editor = DefaultEditor::new().and_then(|mut editor| {
-        let printer = editor.create_external_printer()?;
-        Ok((editor, printer))
-    });
-    let (mut editor, mut printer) = match editor {
-        Ok(made) => made,
-        Err(_) => {
-            lines(happen);
-            return plain;
-        }
+    let Some((mut editor, mut printer)) = terminal::open() else {
+        lines(happen);
+        return plain;
     };
     spawn(move || {
         loop {
-            let happening = match editor.readline("> ") {
-                Ok(line) => {
-                    let _ = editor.add_history_entry(&line);
-                    Happening::Line(line)
+            // What ends the program ends the reading first, so that the terminal is left in peace.
+            let (happening, end) = match editor.read() {
+                // Several lines were pasted: they are a text, whatever they begin with.
+                Typed::Line(line) if line.contains('\n') => (literal(line), false),
+                Typed::Line(line) => {
+                    let exit = matches!(slash::read(&line), slash::Typed::Command("exit", _));
+                    (Happening::Line(line), exit)
                 }
-                Err(ReadlineError::Interrupted) => Happening::Interrupt,
-                Err(_) => Happening::Line("/exit".into()),
+                Typed::Interrupt => (Happening::Interrupt, true),
+                Typed::End => (Happening::Line("/exit".into()), true),
             };
-            if happen.send(happening).is_err() {
+            if happen.send(happening).is_err() || end {
                 return;
             }
         }
     });
     Box::new(move |line| {
-        // A terminal that is gone ends the editor, which ends the program.
-        let _ = printer.print(format!("{line}\n"));
+        // A terminal that is gone has ended the editor, which ends the program.
+        let _ = printer.print(&line);
     })
 }
 

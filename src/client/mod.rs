@@ -18,6 +18,8 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use crate::chat::{ChannelName, Target, UserName};
+use crate::clean;
+use crate::fault::{Fault, code};
 use contact::Contact;
 use dial::Dialer;
 use faces::Face;
@@ -38,7 +40,7 @@ pub struct Args {
     /// Enter these channels too
     #[arg(long, value_name = "CHANNEL")]
     join: Vec<String>,
-    /// Append-only lines
+    /// Append-only lines, without a line editor: for screen readers and pipes
     #[arg(long, group = "face")]
     plain: bool,
     /// One JSON object a line, both ways (docs/json.md)
@@ -66,38 +68,16 @@ enum Color {
 }
 
 /// Runs the client; the exit code says how it ended.
-pub fn run(args: Args) -> ExitCode {
+pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     match args.color {
         Color::Auto => {}
         Color::Always => colored::control::set_override(true),
         Color::Never => colored::control::set_override(false),
     }
-    match start(&args) {
-        Ok(code) => ExitCode::from(code),
-        Err(stop) => {
-            eprintln!("error: {}", stop.error);
-            if let Some(hint) = stop.hint {
-                eprintln!("hint:  {hint}");
-            }
-            ExitCode::from(stop.code)
-        }
-    }
+    start(&args).map(ExitCode::from)
 }
 
-/// Why the client does not start.
-struct Fault {
-    error: String,
-    hint: Option<&'static str>,
-    code: u8,
-}
-
-impl Fault {
-    fn new(code: u8, error: impl ToString, hint: Option<&'static str>) -> Fault {
-        Fault { error: error.to_string(), hint, code }
-    }
-}
-
-fn start(args: &Args) -> Result<u8, Fault> {
+fn start(args: &Args) -> anyhow::Result<u8> {
     let target = target(&args.to)?;
     let channels = channels(args, &target)?;
     let contact = Contact::prepare(args.server.as_deref(), args.name.clone())?;
@@ -108,8 +88,8 @@ fn start(args: &Args) -> Result<u8, Fault> {
     let _ = ctrlc::set_handler(move || {
         let _ = interrupted.send(Happening::Interrupt);
     });
-    let interactive = !args.json && args.tail.is_none() && args.send.is_none();
-    let terminal = interactive && std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
+    let editing = !args.plain && !args.json && args.tail.is_none() && args.send.is_none();
+    let terminal = editing && std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
     let usage = Use { once: args.send.is_some(), resumes: live, reads: live && !args.json };
     let journal = if live { journal(&contact) } else { None };
     let (journal, left) = journal.map_or((None, Left::default()), |(one, left)| (Some(one), left));
@@ -198,6 +178,7 @@ impl Shell {
                         *left -= 1;
                         if *left == 0 {
                             self.dialer.close();
+                            self.face.end(0);
                             return Some(0);
                         }
                     }
@@ -209,7 +190,10 @@ impl Shell {
                 Action::Dial(after_ms) => self.dialer.dial(after_ms),
                 Action::Close => self.dialer.close(),
                 Action::Cut => self.dialer.cut(),
-                Action::Quit(code) => return Some(code),
+                Action::Quit(code) => {
+                    self.face.end(code);
+                    return Some(code);
+                }
             }
         }
         None
@@ -229,7 +213,8 @@ impl Shell {
 
 fn target(text: &str) -> Result<Target, Fault> {
     let full = if text.starts_with(['#', '@']) { text.to_owned() } else { format!("@{text}") };
-    full.parse().map_err(|error| Fault::new(2, format!("--to {text}: {error}"), None))
+    full.parse()
+        .map_err(|error| Fault::plain(code::USAGE, format!("--to {}: {error}", clean::line(text))))
 }
 
 fn channels(args: &Args, target: &Target) -> Result<BTreeSet<ChannelName>, Fault> {
@@ -237,7 +222,7 @@ fn channels(args: &Args, target: &Target) -> Result<BTreeSet<ChannelName>, Fault
     for name in &args.join {
         let full = if name.starts_with('#') { name.clone() } else { format!("#{name}") };
         let channel: ChannelName = full.parse().map_err(|error| {
-            Fault::new(2, format!("--join: {error}"), Some("PINs never travel in flags"))
+            Fault::new(code::USAGE, format!("--join: {error}"), "PINs never travel in flags")
         })?;
         channels.insert(channel);
     }

@@ -191,7 +191,10 @@ impl Model {
             Happening::Line(line) => self.line(&line, chance),
             Happening::Ask(Ok(Command::Quit)) => self.exit(),
             Happening::Ask(Ok(command)) => self.ask(command),
-            Happening::Ask(Err(problem)) => vec![error(problem)],
+            Happening::Ask(Err(problem)) => {
+                self.refused = true;
+                vec![error(problem)]
+            }
             Happening::Event(event) => self.event(event),
             Happening::Lost(loss) => self.lost(loss, chance),
             Happening::Wake => vec![Action::Show(Show::State(State::Connecting)), Action::Dial(0)],

@@ -81,7 +81,11 @@ pub fn find(word: &str) -> Option<&'static Slash> {
 pub fn help(word: &str) -> String {
     let line = |slash: &Slash| {
         let call = format!("/{} {}", slash.name, slash.operands);
-        let others: String = slash.aliases.iter().map(|alias| format!(" /{alias}")).collect();
+        let others: Vec<_> = slash.aliases.iter().map(|alias| format!("/{alias}")).collect();
+        let others = match others.as_slice() {
+            [] => String::new(),
+            others => format!(" (also {})", others.join(", ")),
+        };
         format!("{call:<26} {}{others}", slash.does)
     };
     match word.trim_start_matches('/').to_lowercase().as_str() {

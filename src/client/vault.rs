@@ -59,9 +59,13 @@ impl Vault {
         self.dir.join("id.pem")
     }
 
-    /// The public key; none where there is no key yet. Needs no passphrase.
+    /// The public key; none where there is no key yet. Needs no passphrase but for a locked key that
+    /// another program made.
     pub fn public(&self) -> Result<Option<PublicKey>, FileError> {
-        read_public(&self.dir.join("id.pub.pem"))
+        match read_public(&self.dir.join("id.pub.pem"))? {
+            Some(key) => Ok(Some(key)),
+            None => Ok(self.identity(&mut || None)?.map(|own| own.public().clone())),
+        }
     }
 
     /// The private key; `ask` is called only where the file is locked.
@@ -90,14 +94,20 @@ impl Vault {
         Ok(identity)
     }
 
-    /// A server admitted the next key: it becomes the key; the old one stays as `id.old.pem`.
+    /// A server admitted the next key: it becomes the key; the old one stays as `id.old.pem`. There
+    /// is an `id.pem` at every moment.
     pub fn promote_next(&self, next: &Identity) -> Result<(), FileError> {
-        let rename = |from: &str, to: &str| {
-            let from = self.dir.join(from);
-            std::fs::rename(&from, self.dir.join(to)).map_err(FileError::io(&from))
-        };
-        rename("id.pem", "id.old.pem")?;
-        rename("id.next.pem", "id.pem")?;
+        let waiting = self.dir.join("id.next.pem");
+        if !waiting.exists() {
+            // It became the key at an earlier login of this client.
+            return Ok(());
+        }
+        let (key, old) = (self.key_file(), self.dir.join("id.old.pem"));
+        if old.exists() {
+            std::fs::remove_file(&old).map_err(FileError::io(&old))?;
+        }
+        std::fs::hard_link(&key, &old).map_err(FileError::io(&old))?;
+        std::fs::rename(&waiting, &key).map_err(FileError::io(&waiting))?;
         self.write_public("id.pub.pem", next)
     }
 

@@ -30,7 +30,7 @@ pub const CROCKFORD: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 /// Why something is no usable key. Each says what to do next.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
-    #[error("this is a private key: never hand it out; register the public key (pychat key show)")]
+    #[error("this is a private key, which is never handed out")]
     Private,
     #[error("the key has {0} bits; pychat wants RSA with 3072")]
     Size(usize),
@@ -145,6 +145,12 @@ impl PublicKey {
     pub fn from_pem(pem: &str) -> Result<PublicKey, KeyError> {
         if pem.contains("PRIVATE KEY-----") {
             return Err(KeyError::Private);
+        }
+        if !pem.contains("-----BEGIN PUBLIC KEY-----") {
+            return Err(KeyError::Malformed("there is no -----BEGIN PUBLIC KEY----- in it".into()));
+        }
+        if !pem.contains("-----END PUBLIC KEY-----") {
+            return Err(KeyError::Malformed("it breaks off".into()));
         }
         let key = RsaPublicKey::from_public_key_pem(pem.trim());
         PublicKey::from_rsa(&key.map_err(|error| KeyError::Malformed(error.to_string()))?)

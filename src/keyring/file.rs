@@ -20,7 +20,7 @@ pub enum FileError {
     #[error("{}: {error}", path.display())]
     Key { path: PathBuf, error: KeyError },
     /// Others may read a private key; the hint is the chmod that mends it.
-    #[error("{} may be read by others (mode {mode:o}): chmod 600 {}", path.display(), path.display())]
+    #[error("{} may be read by others (mode {mode:o})", path.display())]
     Exposed { path: PathBuf, mode: u32 },
     #[error("{} exists already and is not replaced", path.display())]
     Exists { path: PathBuf },
@@ -94,6 +94,7 @@ fn read_open(path: &Path, file: &File) -> Result<Zeroizing<String>, FileError> {
     let bytes = file.take(FILE_BYTES_MAX + 1).read_to_string(&mut text);
     let bytes = bytes.map_err(|error| match error.kind() {
         io::ErrorKind::InvalidData => FileError::damaged(path, "it is not text"),
+        io::ErrorKind::IsADirectory => FileError::damaged(path, "it is a folder"),
         _ => FileError::io(path)(error),
     })?;
     if bytes as u64 > FILE_BYTES_MAX {

@@ -11,7 +11,7 @@ use rustix::fs::{FlockOperation, flock};
 
 use crate::crypto::Identity;
 pub use file::FileError;
-pub use users::{AddError, Rejected, Users, UsersWatch, add, remove};
+pub use users::{AddError, Reason, Rejected, Users, UsersWatch, add, may_add, remove};
 
 /// The folder that `--home` names.
 #[derive(Clone, Debug)]
@@ -28,7 +28,7 @@ pub struct HomeLock {
 /// The home is somebody else's.
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
-    #[error("a server runs in {} already: pychat ctl shutdown stops it", dir.display())]
+    #[error("a server runs in {} already", dir.display())]
     Taken { dir: PathBuf },
     #[error("{}: {error}", path.display())]
     Io { path: PathBuf, error: std::io::Error },

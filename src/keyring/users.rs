@@ -139,9 +139,7 @@ impl Users {
 pub enum AddError {
     #[error("{0}")]
     Refused(#[from] Reason),
-    #[error(
-        "{0} has another key already: --replace puts the new one in its place, --device NAME adds it"
-    )]
+    #[error("{0} has another key already")]
     Taken(UserName),
     #[error("nobody is registered as {0}")]
     Nobody(UserName),
@@ -151,8 +149,8 @@ pub enum AddError {
     Io(#[from] io::Error),
 }
 
-/// Registers a key: writes `NAME.pem` or, for a device of its own, `NAME.DEVICE.pem`.
-pub fn add(
+/// Whether `add` would register the key, and in which file.
+pub fn may_add(
     dir: &Path,
     key: &PublicKey,
     name: &UserName,
@@ -165,6 +163,21 @@ pub fn add(
         Some(device) => format!("{name}.{device}.pem"),
         None => format!("{name}.pem"),
     });
+    if !replace && path.exists() {
+        return Err(AddError::Taken(name.clone()));
+    }
+    Ok(path)
+}
+
+/// Registers a key: writes `NAME.pem` or, for a device of its own, `NAME.DEVICE.pem`.
+pub fn add(
+    dir: &Path,
+    key: &PublicKey,
+    name: &UserName,
+    device: Option<&DeviceName>,
+    replace: bool,
+) -> Result<PathBuf, AddError> {
+    let path = may_add(dir, key, name, device, replace)?;
     let pem = key.to_pem();
     if replace {
         file::replace(&path, pem.as_bytes(), 0o644)?;

@@ -1,31 +1,65 @@
 //! The operator at the server's own terminal.
 
 use std::io::{BufRead, IsTerminal};
+use std::sync::Arc;
 use std::thread;
 
 use super::ctl::Handler;
+use super::log;
+use super::stop::Stop;
+use crate::terminal::{self, Typed};
 
 /// Reads the operator's words where stdin is a terminal. At its end the server goes on.
-pub fn attend(handler: Handler) {
-    let stdin = std::io::stdin();
-    if !stdin.is_terminal() {
+pub fn attend(handler: Handler, stop: Arc<Stop>) {
+    if !std::io::stdin().is_terminal() {
         return;
     }
-    let listen = move || {
-        for line in stdin.lock().lines() {
-            let Ok(line) = line else { return };
-            let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
-            if words.is_empty() {
-                continue;
+    let console = thread::Builder::new().name("console".into());
+    let started = match terminal::open() {
+        Some((editor, printer)) => {
+            // A log that goes to a file stays there.
+            if std::io::stderr().is_terminal() {
+                log::print_with(printer);
             }
-            let reply = handler(&words);
-            eprintln!("{}", reply.text);
-            if matches!(words[0].trim_start_matches('/'), "exit" | "quit") {
-                return;
-            }
+            console.spawn(move || edit(editor, &handler, &stop))
         }
+        None => console.spawn(move || listen(&handler)),
     };
-    if let Err(error) = thread::Builder::new().name("console".into()).spawn(listen) {
-        log::warn!("no console: {error}");
+    if let Err(error) = started {
+        ::log::warn!("no console: {error}");
     }
+}
+
+fn edit(mut editor: terminal::Editor, handler: &Handler, stop: &Stop) {
+    // What stops the server ends the reading first, so that the terminal is left in peace.
+    while !stop.is_told() {
+        match editor.read() {
+            Typed::Line(line) if !obey(&line, handler) => break,
+            Typed::Line(_) => {}
+            Typed::Interrupt => {
+                // As without an editor: the first stops the server, the second ends it at once.
+                let own = rustix::process::getpid();
+                let _ = rustix::process::kill_process(own, rustix::process::Signal::INT);
+                break;
+            }
+            Typed::End => break,
+        }
+    }
+    log::print_plainly();
+}
+
+fn listen(handler: &Handler) {
+    for line in std::io::stdin().lock().lines().map_while(Result::ok) {
+        if !obey(&line, handler) {
+            return;
+        }
+    }
+}
+
+/// Answers one line; false when the operator leaves the console.
+fn obey(line: &str, handler: &Handler) -> bool {
+    let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+    let Some(word) = words.first() else { return true };
+    eprintln!("{}", handler(&words).text);
+    !matches!(word.trim_start_matches('/').to_lowercase().as_str(), "exit" | "quit")
 }

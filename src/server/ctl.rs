@@ -15,6 +15,7 @@ use anyhow::Context;
 use serde::{Deserialize, Serialize};
 
 pub use super::operator::Reply;
+use crate::fault::{Fault, code};
 use crate::keyring::Home;
 
 /// Who carries out the operator's words.
@@ -101,12 +102,17 @@ fn attend(stream: &UnixStream, handler: &Handler) -> io::Result<()> {
 
 /// Says `words` to the server of a home and prints its answer.
 pub fn request(home: &Home, words: &[String], json: bool) -> anyhow::Result<ExitCode> {
-    let reply = ask(home, words)
-        .with_context(|| format!("no server answers in {}", home.dir().display()))?;
+    let reply = ask(home, words).map_err(|_| {
+        let error = format!("no server runs in {}", home.dir().display());
+        let hint = "pychat server starts it; --home DIR names another home";
+        Fault::new(code::UNREACHABLE, error, hint)
+    })?;
     if json {
         println!("{}", serde_json::to_string(&reply)?);
-    } else {
+    } else if reply.ok {
         println!("{}", reply.text);
+    } else {
+        return Err(Fault::plain(code::OTHER, reply.text).into());
     }
     Ok(if reply.ok { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

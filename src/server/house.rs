@@ -1,5 +1,6 @@
 //! What the whole server shares besides the hub: the configuration and who is registered.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, mpsc};
 
 use super::door::Door;
@@ -8,7 +9,7 @@ use super::stop::Stop;
 use crate::chat::{Code, DeviceName, UserName};
 use crate::config::Config;
 use crate::crypto::PublicKey;
-use crate::keyring::{Home, Users};
+use crate::keyring::{Home, Rejected, Users};
 use crate::ledger::{Kept, KeptReader, LedgerError, Swept};
 
 /// The server's shared parts. Sessions hold it, and so do the console and ctl.
@@ -21,8 +22,9 @@ pub struct House {
     users: RwLock<Arc<Users>>,
     door: Arc<Door>,
     stop: Arc<Stop>,
-    /// One reading of users/ at a time: the watch and an operator's word may coincide.
-    reading: Mutex<()>,
+    /// What was said about files in users/ that register nobody: each is told once. One reading at
+    /// a time holds it, as the watch and an operator's word may coincide.
+    told: Mutex<BTreeSet<String>>,
 }
 
 impl House {
@@ -31,12 +33,14 @@ impl House {
         hub: Arc<Hub>,
         reader: Arc<KeptReader>,
         home: Home,
-        users: Users,
+        (users, rejected): (Users, Vec<Rejected>),
         door: Arc<Door>,
         stop: Arc<Stop>,
     ) -> Self {
         let users = RwLock::new(Arc::new(users));
-        House { config, hub, reader, home, users, door, stop, reading: Mutex::new(()) }
+        let mut told = BTreeSet::new();
+        tell(&mut told, &rejected);
+        House { config, hub, reader, home, users, door, stop, told: Mutex::new(told) }
     }
 
     pub fn door(&self) -> &Door {
@@ -105,11 +109,9 @@ impl House {
 
     /// Reads users/ again; people whose keys are gone are out at once. Gives what was refused.
     pub fn reload_users(&self) -> std::io::Result<usize> {
-        let _one = self.reading.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         let (new, rejected) = Users::load(&self.home.users_dir())?;
-        for file in &rejected {
-            log::warn!("{file}");
-        }
+        tell(&mut told, &rejected);
         let new = Arc::new(new);
         let old = {
             let mut users = self.users.write().unwrap_or_else(PoisonError::into_inner);
@@ -127,4 +129,11 @@ impl House {
         }
         Ok(rejected.len())
     }
+}
+
+/// Logs what was not said before, and remembers what holds now.
+fn tell(told: &mut BTreeSet<String>, rejected: &[Rejected]) {
+    let now: BTreeSet<_> = rejected.iter().map(ToString::to_string).collect();
+    now.difference(told).for_each(|file| log::warn!("{file}"));
+    *told = now;
 }

@@ -30,6 +30,7 @@ use crate::crypto::Identity;
 use crate::keyring::{Home, Users, UsersWatch};
 use crate::ledger::{Kept, KeptReader, Memory, Remembered, Sqlite};
 use crate::net::listener::Listener;
+use crate::terminal;
 use door::{Door, Stranger};
 use flusher::Flusher;
 use house::House;
@@ -60,12 +61,12 @@ const CLOCK_DRIFT_MS_MAX: u64 = 3_600_000;
 /// Runs a server until it is told to stop; every session has been told when this returns.
 pub fn run(options: Options) -> anyhow::Result<()> {
     let Options { home, config, identity, on_ready } = options;
+    // Before its port is found taken, which would say less.
     let _lock = home.lock()?;
     let address = SocketAddr::new(config.server_ip, config.server_port);
     let listener = Listener::bind(address, config.limits.listen_backlog)?;
-    let (users, rejected) = Users::load(&home.users_dir())
+    let users = Users::load(&home.users_dir())
         .with_context(|| format!("cannot read {}", home.users_dir().display()))?;
-    rejected.iter().for_each(|file| ::log::warn!("{file}"));
     let (ledger, reader) = open_ledger(&home, &config)?;
 
     let (flusher, ear) = Flusher::new().context("cannot make the flusher's bell")?;
@@ -106,7 +107,7 @@ pub fn run(options: Options) -> anyhow::Result<()> {
         spawn("door", move || door.run(&listener, &stop, &serve))?
     };
     on_ready(bound);
-    console::attend(operator);
+    console::attend(operator, Arc::clone(&stop));
 
     stop.wait();
     let deadline = Instant::now() + Duration::from_millis(house.config.limits.drain_ms_max);
@@ -118,6 +119,8 @@ pub fn run(options: Options) -> anyhow::Result<()> {
     if writer.join().is_err() {
         ::log::error!("the writer ended in a panic: what was not acknowledged may not be stored");
     }
+    log::print_plainly();
+    terminal::restore();
     ::log::info!("stopped");
     Ok(())
 }

@@ -61,6 +61,7 @@ pub fn on_signals(stop: Arc<Stop>) -> anyhow::Result<()> {
     let again = AtomicBool::new(false);
     ctrlc::set_handler(move || {
         if again.swap(true, Ordering::SeqCst) {
+            crate::terminal::restore();
             std::process::exit(130);
         }
         stop.tell();

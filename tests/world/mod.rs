@@ -1,6 +1,8 @@
 //! A house with people in it: the real binary, real sockets, folders of its own, deadlines.
 #![allow(dead_code)]
 
+pub mod pty;
+
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::PathBuf;
@@ -62,7 +64,7 @@ pub struct Program {
 }
 
 impl Program {
-    fn start(mut command: Command) -> Program {
+    pub fn start(mut command: Command) -> Program {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let (out, err) = (Lines::default(), Lines::default());
@@ -110,6 +112,15 @@ impl Program {
             assert!(!left.is_zero(), "never {what}; stderr {:#?}", self.err.all());
             lines = self.out.0.1.wait_timeout(lines, left).unwrap().0;
         }
+    }
+
+    /// Waits for a line on stderr, which is not found a second time.
+    #[track_caller]
+    pub fn forgets(&self, text: &str) {
+        let line = self.is_told(text);
+        let mut lines = self.err.0.0.lock().unwrap();
+        let index = lines.iter().position(|one| *one == line).unwrap();
+        lines.remove(index);
     }
 
     pub fn seen(&self, text: &str) -> usize {
@@ -251,6 +262,11 @@ impl World {
         let client = self.client(name, &["--plain"]);
         client.sees("you are in #lobby");
         client
+    }
+
+    /// The binary, with the folders of a person.
+    pub fn program(&self, person: &str) -> Command {
+        program(&self.folder, person)
     }
 
     pub fn client(&self, name: &str, args: &[&str]) -> Program {

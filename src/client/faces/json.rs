@@ -11,11 +11,13 @@ use crate::client::model::{Happening, Show, State};
 pub struct Json {
     /// The server's fingerprint, for the first object.
     server: String,
+    /// Why it ends, where the model has said so.
+    bye: Option<String>,
 }
 
 impl Json {
     pub fn new(server: String) -> Self {
-        Json { server }
+        Json { server, bye: None }
     }
 
     fn object(&self, show: &Show) -> Option<Value> {
@@ -30,21 +32,43 @@ impl Json {
             Show::Event(event) => serde_json::to_value(event).ok()?,
             Show::Notice(text) => json!({"type": "notice", "text": text}),
             Show::Error(text) => json!({"type": "error", "code": "client", "hint": text}),
-            Show::Bye(reason) => json!({"type": "bye", "reason": reason}),
             Show::Unread { to, lines } => json!({"type": "unread", "to": to, "lines": lines}),
-            Show::Divider(_) | Show::Target(_) | Show::Timestamps(_) | Show::Clear => return None,
+            Show::Divider(_)
+            | Show::Target(_)
+            | Show::Timestamps(_)
+            | Show::Clear
+            | Show::Bye(_) => return None,
         })
     }
 }
 
 impl Face for Json {
     fn show(&mut self, show: &Show) {
-        if let Some(object) = self.object(show) {
-            let mut out = std::io::stdout().lock();
-            if writeln!(out, "{object}").and_then(|()| out.flush()).is_err() {
-                std::process::exit(0);
-            }
+        if let Show::Bye(reason) = show {
+            self.bye = Some(reason.clone());
+        } else if let Some(object) = self.object(show) {
+            print(&object);
         }
+    }
+
+    fn end(&mut self, code: u8) {
+        let reason = self.bye.take().unwrap_or_else(|| {
+            let reason = match code {
+                0 | 8 => "the input has ended",
+                130 => "interrupted",
+                _ => "see the last error",
+            };
+            reason.to_owned()
+        });
+        print(&json!({"type": "bye", "reason": reason}));
+    }
+}
+
+/// A closed pipe ends the program as it ends every filter.
+fn print(object: &Value) {
+    let mut out = std::io::stdout().lock();
+    if writeln!(out, "{object}").and_then(|()| out.flush()).is_err() {
+        std::process::exit(0);
     }
 }
 

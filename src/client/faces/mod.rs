@@ -9,6 +9,9 @@ use super::model::Show;
 /// Shows things.
 pub trait Face: Send {
     fn show(&mut self, show: &Show);
+
+    /// The program ends, with this exit code.
+    fn end(&mut self, _code: u8) {}
 }
 
 /// Shows nothing but errors, on stderr: for `--send`.

@@ -24,11 +24,14 @@ pub struct Plain {
     day: Option<jiff::civil::Date>,
     /// State changes are shown to a person, and are noise in a pipe.
     chatty: bool,
+    /// The state that was told last: trying again and again is told once.
+    told: Option<State>,
 }
 
 impl Plain {
     pub fn new(print: Print, chatty: bool) -> Self {
-        Plain { print, own: None, zone: TimeZone::system(), timestamps: true, day: None, chatty }
+        let zone = TimeZone::system();
+        Plain { print, own: None, zone, timestamps: true, day: None, chatty, told: None }
     }
 
     fn line(&mut self, line: String) {
@@ -39,6 +42,14 @@ impl Plain {
     fn notice(&mut self, text: &str) {
         let lines: Vec<_> = text.lines().map(|line| format!("-- {line}")).collect();
         (self.print)(lines.join("\n"));
+    }
+
+    fn is_news(&self, state: &State) -> bool {
+        match (&self.told, state) {
+            (Some(State::Offline { .. } | State::NotAdmitted { .. }), State::Connecting) => false,
+            (Some(told), state) => std::mem::discriminant(told) != std::mem::discriminant(state),
+            (None, _) => true,
+        }
     }
 
     fn message(&self, message: &Message) -> String {
@@ -192,8 +203,11 @@ impl Face for Plain {
                 if let State::Connected { name } = state {
                     self.own = Some(name.clone());
                 }
-                if self.chatty || matches!(state, State::NotAdmitted { .. }) {
+                if self.is_news(state)
+                    && (self.chatty || matches!(state, State::NotAdmitted { .. }))
+                {
                     self.notice(&describe(state));
+                    self.told = Some(state.clone());
                 }
             }
             Show::Bye(text) if self.chatty => self.notice(text),
@@ -220,9 +234,13 @@ fn describe(state: &State) -> String {
     match state {
         State::Connecting => "connecting ...".to_owned(),
         State::Connected { name } => format!("connected as {name}"),
-        State::Offline { retry_ms } => format!("offline, retry in {}", span(*retry_ms)),
+        State::Offline { retry_ms } => {
+            format!("offline, retry in {}, and again until it works", span(*retry_ms))
+        }
         State::NotAdmitted { .. } => {
-            "waiting to be admitted ... (Ctrl-C is fine; run pychat client later)".to_owned()
+            "waiting to be admitted ... (Ctrl-C is fine: run pychat client later)\n\
+             pychat key show prints the line for the operator again"
+                .to_owned()
         }
         State::Refused { code } => format!("refused: {code:?}").to_lowercase(),
     }

@@ -1,0 +1,100 @@
+//! The terminal: a line editor above which others may print meanwhile, left as it was found.
+
+use std::io::{IsTerminal, Write};
+use std::sync::{Mutex, PoisonError};
+
+use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
+use rustyline::error::ReadlineError;
+use rustyline::{Cmd, DefaultEditor, ExternalPrinter, KeyEvent};
+
+/// What a person did at the prompt.
+pub enum Typed {
+    Line(String),
+    /// Ctrl-C.
+    Interrupt,
+    /// Ctrl-D, or the terminal is gone.
+    End,
+}
+
+/// Reads lines; what was typed before is there with the arrow keys, in memory only.
+pub struct Editor(DefaultEditor);
+
+/// Prints above what is being typed.
+pub struct Printer(Box<dyn ExternalPrinter + Send>);
+
+/// How the terminal was before the first editor.
+static FOUND: Mutex<Option<Termios>> = Mutex::new(None);
+
+/// An editor and its printer; none where stdin or stdout is no terminal.
+pub fn open() -> Option<(Editor, Printer)> {
+    if !std::io::stdin().is_terminal() || !std::io::stdout().is_terminal() {
+        return None;
+    }
+    *FOUND.lock().unwrap_or_else(PoisonError::into_inner) = tcgetattr(std::io::stdin()).ok();
+    let mut editor = DefaultEditor::new().ok()?;
+    // The editor would come back from the background to a terminal without its modes.
+    editor.bind_sequence(KeyEvent::ctrl('Z'), Cmd::Noop);
+    let printer = editor.create_external_printer().ok()?;
+    Some((Editor(editor), Printer(Box::new(printer))))
+}
+
+/// How the terminal was, while an editor reads from it.
+fn edited() -> Option<Termios> {
+    let found = FOUND.lock().unwrap_or_else(PoisonError::into_inner).clone()?;
+    let now = tcgetattr(std::io::stdin()).ok()?;
+    (now.local_modes != found.local_modes).then_some(found)
+}
+
+/// Ends the editor's hold on the terminal, which a program that ends in the middle of a line would
+/// leave without echo.
+pub fn restore() {
+    if let Some(found) = edited()
+        && tcsetattr(std::io::stdin(), OptionalActions::Now, &found).is_ok()
+    {
+        // The editor had asked for bracketed paste, and its prompt stands on this line.
+        let mut out = std::io::stdout().lock();
+        let _ = out.write_all(b"\x1b[?2004l\r\n").and_then(|()| out.flush());
+    }
+}
+
+/// Restores the terminal when dropped, a panic included.
+pub struct Guard;
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        restore();
+    }
+}
+
+impl Editor {
+    pub fn read(&mut self) -> Typed {
+        match self.0.readline("> ") {
+            Ok(line) => {
+                // A history that is full or takes no duplicates is no error.
+                let _ = self.0.add_history_entry(&line);
+                Typed::Line(line)
+            }
+            Err(ReadlineError::Interrupted) => Typed::Interrupt,
+            Err(_) => Typed::End,
+        }
+    }
+}
+
+impl Printer {
+    /// False when the editor is gone. Waits for a terminal that does not take it.
+    pub fn print(&mut self, line: &str) -> bool {
+        self.0.print(format!("{line}\n")).is_ok()
+    }
+}
+
+/// Waits until everything is printed: of three lines in a row the editor has finished the first
+/// when it takes the third. These go up a line and down again.
+impl Drop for Printer {
+    fn drop(&mut self) {
+        for _ in 0..2 {
+            if edited().is_some() {
+                self.print("\x1b[A");
+            }
+        }
+    }
+}

@@ -1,0 +1,350 @@
+//! Keys: made, shown, locked, rotated, registered and refused, on the real binary.
+
+mod world;
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use pychat::crypto::{Identity, PublicKey};
+use pychat::invite::key_line;
+use rsa::pkcs8::{EncodePublicKey, LineEnding};
+use rsa::traits::PublicKeyParts;
+use rsa::{BoxedUint, RsaPrivateKey, RsaPublicKey};
+use serde_json::Value;
+use world::World;
+use world::pty::Terminal;
+
+/// Exit code, stdout and stderr.
+fn run(command: &mut Command) -> (i32, String, String) {
+    let output = command.stdin(Stdio::null()).output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+}
+
+fn operator(world: &World, args: &[&str]) -> (i32, String, String) {
+    run(world.program("operator").args(args).arg("--home").arg(world.home()))
+}
+
+fn key_file(world: &World, person: &str) -> PathBuf {
+    world.home().parent().unwrap().join(person).join("pychat/id.pem")
+}
+
+fn line(name: &str, key: &PublicKey) -> String {
+    key_line(&name.parse().unwrap(), key)
+}
+
+/// A new public key.
+fn key() -> PublicKey {
+    Identity::generate().public().clone()
+}
+
+#[test]
+fn a_key_is_made_once_and_shown_as_a_line_and_as_pem() {
+    let world = World::new();
+    let (code, made, _) = run(world.program("bob").arg("keygen"));
+    assert_eq!(code, 0);
+    assert!(made.starts_with("SHA256:"));
+    let pem = fs::read(key_file(&world, "bob")).unwrap();
+    let mode = fs::metadata(key_file(&world, "bob")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+
+    let (code, _, told) = run(world.program("bob").arg("keygen"));
+    assert_eq!(code, 3);
+    assert!(told.contains("exists already and is not replaced\nhint:  "), "{told}");
+    assert_eq!(fs::read(key_file(&world, "bob")).unwrap(), pem);
+
+    let (code, _, told) = run(world.program("bob").args(["key", "show"]));
+    assert_eq!(code, 2);
+    assert!(told.contains("error: which name?\nhint:  add --name NAME"), "{told}");
+    let (code, line, told) = run(world.program("bob").args(["key", "show", "--name", "bob"]));
+    assert_eq!(code, 0);
+    assert!(line.starts_with("pychat-key1.bob.") && told.contains(made.trim()), "{told}");
+    let (_, pem, _) = run(world.program("bob").args(["key", "show", "--pem"]));
+    assert!(pem.starts_with("-----BEGIN PUBLIC KEY-----"));
+    let key = PublicKey::from_pem(&pem).unwrap();
+    assert_eq!(key.fingerprint().to_string(), made.trim());
+    assert_eq!(self::line("bob", &key), line.trim());
+}
+
+#[test]
+fn a_rotated_key_takes_over_once_it_is_admitted() {
+    let world = World::new();
+    world.admit("alice");
+    let (code, line, told) = run(world.program("alice").args(["key", "rotate", "--name", "alice"]));
+    assert_eq!(code, 0, "{told}");
+    let old = fs::read(key_file(&world, "alice")).unwrap();
+    let (code, again, _) = run(world.program("alice").args(["key", "rotate", "--name", "alice"]));
+    assert_eq!((code, again.as_str()), (0, line.as_str()), "one new key at a time");
+
+    // The old key goes on until the new one is admitted; then the client changes by itself.
+    let mut alice = world.client("alice", &["--plain"]);
+    alice.sees("you are in #lobby");
+    let bob = world.enters("bob");
+    let (code, _, told) = operator(&world, &["users", "add", line.trim(), "--yes"]);
+    assert_eq!(code, 1);
+    assert!(told.contains("alice has another key already\nhint:  --replace"), "{told}");
+    assert_eq!(fs::read(key_file(&world, "alice")).unwrap(), old);
+    let (code, _, told) = operator(&world, &["users", "add", line.trim(), "--yes", "--replace"]);
+    assert_eq!(code, 0, "{told}");
+    alice.sees("your key was replaced: logging in with the new one");
+    bob.sees("--> alice joined");
+    assert_ne!(fs::read(key_file(&world, "alice")).unwrap(), old);
+    assert_eq!(fs::read(key_file(&world, "alice").with_file_name("id.old.pem")).unwrap(), old);
+
+    // And another login of the same client leaves the files as they are.
+    let new = fs::read(key_file(&world, "alice")).unwrap();
+    let carol = world.enters("carol");
+    alice.types("/reconnect");
+    alice.shows("the third login", |lines| {
+        lines.iter().filter(|line| line.contains("you are in #lobby")).count() == 3
+    });
+    alice.types("the new key is me");
+    carol.sees("alice: the new key is me");
+    assert_eq!(fs::read(key_file(&world, "alice")).unwrap(), new);
+    assert_eq!(fs::read(key_file(&world, "alice").with_file_name("id.old.pem")).unwrap(), old);
+    let (_, shown, _) = run(world.program("alice").args(["key", "show"]));
+    assert_eq!(shown, line);
+}
+
+#[test]
+fn a_key_that_cannot_be_registered_is_refused_with_its_reason() {
+    let world = World::new();
+    let alice = key();
+    let (code, _, _) = operator(&world, &["users", "add", &line("alice", &alice), "--yes"]);
+    assert_eq!(code, 0);
+    let pem_of_bits = |bits| {
+        let key = RsaPrivateKey::new(&mut rand::rng(), bits).unwrap().to_public_key();
+        key.to_public_key_pem(LineEnding::LF).unwrap()
+    };
+    let bob = key();
+    let modulus = BoxedUint::from_be_slice(bob.modulus(), 3072).unwrap();
+    let three = RsaPublicKey::new(modulus, BoxedUint::from(3_u8)).unwrap();
+    assert_eq!(three.size(), 384);
+    let bob_line = line("bob", &bob);
+    let cut = &bob_line[..402];
+    let bent = bob_line.replacen(".bob.", ".bop.", 1);
+    let private = Identity::generate().to_pem(None).to_string();
+    let half = &bob.to_pem()[..200];
+    let refusals: &[(&str, &[&str], i32, &str)] = &[
+        (
+            &pem_of_bits(1024),
+            &["--as", "bob"],
+            3,
+            "the key has 1024 bits; pychat wants RSA with 3072",
+        ),
+        (&pem_of_bits(2048), &["--as", "bob"], 3, "the key has 2048 bits"),
+        (
+            &three.to_public_key_pem(LineEnding::LF).unwrap(),
+            &["--as", "bob"],
+            3,
+            "public exponent is not 65537",
+        ),
+        (&private, &["--as", "bob"], 3, "this is a private key"),
+        (half, &["--as", "bob"], 3, "not an RSA key in PEM form (it breaks off)"),
+        (&bob.to_pem(), &[], 2, "whose key is it?"),
+        (&bob.to_pem(), &["--as", "b b"], 2, "a name has letters"),
+        ("hello", &[], 3, "a key line begins with pychat-key1."),
+        ("pychat-key1.bob", &[], 3, "the line is incomplete"),
+        (cut, &[], 3, "the line is incomplete: 402 of 584 characters"),
+        (&bent, &[], 3, "checksum does not fit"),
+        (&line("alice2", &alice), &[], 1, "the same key is registered for alice already"),
+        (&line("alice", &bob), &[], 1, "alice has another key already"),
+        (&line("ALICE", &bob), &[], 1, "the name looks like alice"),
+        (&line("a1ice", &bob), &[], 1, "the name looks like alice"),
+    ];
+    for (index, (text, args, code, reason)) in refusals.iter().enumerate() {
+        let file = world.home().join(format!("sent{index}"));
+        fs::write(&file, text).unwrap();
+        let add = ["users", "add", file.to_str().unwrap(), "--yes"];
+        let args: Vec<_> = add.iter().chain(*args).copied().collect();
+        let (was, out, told) = operator(&world, &args);
+        assert_eq!((was, out.as_str()), (*code, ""), "{told}");
+        assert!(told.starts_with("error: ") && told.contains(reason), "{reason}: {told}");
+        assert_eq!(told.matches("error").count(), 1, "{told}");
+    }
+    let (_, list, _) = operator(&world, &["users", "list"]);
+    assert_eq!(list.lines().count(), 1, "{list}");
+
+    // An alphabet of its own that looks the same.
+    let (code, _, _) = operator(&world, &["users", "add", &line("copoc", &key()), "--yes"]);
+    assert_eq!(code, 0);
+    let (code, _, told) = operator(&world, &["users", "add", &line("сорос", &bob), "--yes"]);
+    assert_eq!(code, 1);
+    assert!(told.contains("the name looks like copoc"), "{told}");
+
+    let (code, _, told) = operator(&world, &["users", "add", &bob_line]);
+    assert_eq!(code, 2, "nobody was asked");
+    assert!(told.contains("hint:  --yes says that it was compared"), "{told}");
+    let (code, _, told) = operator(&world, &["users", "add", "/nowhere/bob.pem", "--yes"]);
+    assert_eq!(code, 3);
+    assert!(told.contains("there is no such file"), "{told}");
+}
+
+#[test]
+fn the_operator_compares_what_the_person_reads() {
+    let world = World::new();
+    let bob = key();
+    let answer = |answer: &str| {
+        let mut command = world.program("operator");
+        command.args(["users", "add", &line("bob", &bob), "--home"]).arg(world.home());
+        let mut terminal = Terminal::run(&command);
+        terminal.shows(&bob.fingerprint().spoken());
+        terminal.shows("Did bob read you exactly this? [y/N]");
+        terminal.types(answer);
+        terminal
+    };
+    answer("\r").ends_with(1);
+    assert!(!world.home().join("users/bob.pem").exists());
+    answer("y\r").ends_with(0);
+    assert!(world.home().join("users/bob.pem").exists());
+}
+
+#[test]
+fn a_pasted_line_may_be_broken_anywhere() {
+    let world = World::new();
+    let bob = line("bob", &key());
+    let (one, two) = bob.split_at(300);
+    let (code, _, told) = operator(&world, &["users", "add", one, two, "--yes"]);
+    assert_eq!(code, 0, "{told}");
+    let carol = line("carol", &key());
+    let (one, two) = carol.split_at(100);
+    fs::write(world.home().join("pasted"), format!("  {one}\r\n   {two}\n")).unwrap();
+    let mut add = world.program("operator");
+    add.args(["users", "add", "-", "--yes", "--home"]).arg(world.home());
+    add.stdin(fs::File::open(world.home().join("pasted")).unwrap());
+    assert!(add.output().unwrap().status.success());
+    let (_, list, _) = operator(&world, &["users", "list"]);
+    assert!(list.contains("bob ") && list.contains("carol "), "{list}");
+}
+
+#[test]
+fn users_are_listed_shown_and_removed_for_eyes_and_for_programs() {
+    let world = World::new();
+    let (alice, phone) = (key(), key());
+    let json = |args: &[&str]| {
+        let (code, out, told) = operator(&world, args);
+        assert_eq!(code, 0, "{told}");
+        assert_eq!(out.lines().count(), 1, "{out}");
+        serde_json::from_str::<Value>(&out).unwrap()
+    };
+    let added = json(&["users", "add", &line("alice", &alice), "--yes", "--json"]);
+    assert_eq!(added["name"], "alice");
+    assert_eq!(added["fingerprint"], alice.fingerprint().to_string());
+    json(&["users", "add", &line("alice", &phone), "--device", "phone", "--yes", "--json"]);
+    fs::write(world.home().join("users/half.pem"), "half a key").unwrap();
+
+    let list = json(&["users", "list", "--json"]);
+    assert_eq!(list["users"][0]["name"], "alice");
+    assert_eq!(list["users"][0]["fingerprints"].as_array().unwrap().len(), 2);
+    assert!(list["ignored"][0].as_str().unwrap().contains("half.pem is ignored"));
+    let (_, shown, _) = operator(&world, &["users", "show", "Alice"]);
+    for text in ["alice\n", "  main ", "  phone ", &alice.fingerprint().spoken()] {
+        assert!(shown.contains(text), "{shown}");
+    }
+    let shown = json(&["users", "show", "alice", "--json"]);
+    assert_eq!(shown["fingerprints"].as_array().unwrap().len(), 2);
+
+    let gone = json(&["users", "remove", "alice", "--device", "phone", "--json"]);
+    assert!(gone["removed"][0].as_str().unwrap().ends_with("alice.phone.pem"));
+    let gone = json(&["users", "remove", "ALICE", "--json"]);
+    assert_eq!(gone["name"], "alice");
+    assert_eq!(gone["removed"].as_array().unwrap().len(), 1);
+    for args in [["users", "remove", "alice"], ["users", "show", "alice"]] {
+        let (code, _, told) = operator(&world, &args);
+        assert_eq!(code, 1);
+        assert!(told.contains("nobody is registered as alice\nhint:  pychat users list"), "{told}");
+    }
+    let (code, _, told) =
+        run(world.program("operator").args(["users", "list", "--home", "/nowhere"]));
+    assert_eq!(code, 3);
+    assert!(told.contains("hint:  is this a server's home?"), "{told}");
+}
+
+#[test]
+fn keys_dropped_by_hand_count_and_a_bad_one_stops_nobody() {
+    let world = World::new();
+    let users = world.home().join("users");
+    for (file, text) in [
+        ("half.pem", "half a key"),
+        ("bytes.pem", "\0\u{1}"),
+        ("a b.pem", "no name"),
+        ("mallory.pem", &Identity::generate().to_pem(None)),
+    ] {
+        fs::write(users.join(file), text).unwrap();
+    }
+    fs::create_dir(users.join("folder.pem")).unwrap();
+    for file in ["half.pem", "bytes.pem", "a b.pem", "mallory.pem", "folder.pem"] {
+        world.server.is_told(&format!("{file} is ignored"));
+    }
+    let mut alice = world.enters("alice");
+    let phone = world.enters("alice.phone");
+    alice.types("/whois alice");
+    alice.sees("-- alice on main, phone");
+    fs::remove_file(users.join("alice.phone.pem")).unwrap();
+    phone.sees("your key was removed");
+    alice.types("only the phone is out");
+    alice.sees("You: only the phone is out");
+}
+
+#[test]
+fn a_key_made_by_another_program_counts() {
+    let openssl = |args: &[&str]| Command::new("openssl").args(args).output();
+    let world = World::new();
+    let private = world.home().join("private.pem");
+    let size = "rsa_keygen_bits:3072";
+    let args =
+        ["genpkey", "-algorithm", "RSA", "-pkeyopt", size, "-out", private.to_str().unwrap()];
+    if openssl(&args).is_err() {
+        // There is no openssl here.
+        return;
+    }
+    let public = openssl(&["rsa", "-pubout", "-in", private.to_str().unwrap()]).unwrap().stdout;
+    fs::write(world.home().join("users/olga.pem"), &public).unwrap();
+    world.server.is_told("olga is registered with SHA256:");
+    let key = PublicKey::from_pem(&String::from_utf8(public).unwrap()).unwrap();
+    let (_, shown, _) = operator(&world, &["users", "show", "olga"]);
+    assert!(shown.contains(&key.fingerprint().spoken()), "{shown}");
+
+    // Its private half is a client's key, too.
+    let file = key_file(&world, "olga");
+    fs::create_dir_all(file.parent().unwrap()).unwrap();
+    fs::copy(&private, &file).unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+    world.client("olga", &["--plain"]).sees("you are in #lobby");
+    let (code, shown, told) = run(world.program("olga").args(["key", "show"]));
+    assert_eq!((code, shown.trim()), (0, line("olga", &key).as_str()), "{told}");
+}
+
+#[test]
+fn an_invite_is_a_line_a_picture_and_an_object() {
+    let world = World::new();
+    let home = world.home();
+    fs::write(home.join("config.json"), r#"{"server_port": 6001, "invite_host": "chat.example"}"#)
+        .unwrap();
+    let print = world.invite.rsplit('/').next().unwrap();
+    let wanted = format!("pychat://chat.example:6001/{print}");
+    let (code, out, told) = operator(&world, &["invite", "bob"]);
+    assert_eq!((code, out.trim()), (0, wanted.as_str()));
+    assert!(told.contains("send this line to bob") && told.contains("pychat client pychat://"));
+
+    let (_, out, told) = operator(&world, &["invite", "bob", "--qr"]);
+    assert_eq!(out.trim(), wanted);
+    let rows: Vec<_> = told.lines().take_while(|row| !row.contains("send this")).collect();
+    let widths: Vec<_> = rows.iter().map(|row| row.chars().count()).collect();
+    assert_eq!(rows.len(), 21, "{told}");
+    assert!(widths.iter().all(|width| *width == 41), "{told}");
+    assert!(rows.iter().all(|row| row.chars().all(|c| " ▀▄█".contains(c))), "{told}");
+
+    let (_, out, told) = operator(&world, &["invite", "--json"]);
+    assert_eq!(told, "");
+    let object: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(object["invite"], wanted);
+    assert_eq!((&object["host"], &object["port"]), (&"chat.example".into(), &6001.into()));
+    assert!(object["fingerprint"].as_str().unwrap().starts_with("SHA256:"));
+
+    let (code, _, told) = run(world.program("operator").args(["invite", "--home", "/nowhere"]));
+    assert_eq!(code, 3);
+    assert!(told.contains("there is no server in /nowhere yet\nhint:  pychat server"), "{told}");
+}

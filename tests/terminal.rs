@@ -1,0 +1,378 @@
+//! At a terminal: what a person types and sees, on the real binary.
+
+mod world;
+
+use std::fs;
+use std::process::{Command, Stdio};
+
+use rustix::process::Signal;
+use world::World;
+use world::pty::Terminal;
+
+/// An admitted person's client on a terminal, connected.
+fn sits_down(world: &World, name: &str) -> Terminal {
+    world.admit(name);
+    let terminal = Terminal::run(&client(world, name));
+    terminal.shows("you are in #lobby");
+    terminal
+}
+
+fn client(world: &World, name: &str) -> Command {
+    let mut command = world.program(name);
+    command.args(["client", &world.invite, "--name", name]);
+    command
+}
+
+/// A server on a terminal, in a home of its own.
+fn serves(folder: &tempfile::TempDir, args: &[&str]) -> Terminal {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_pychat"));
+    command.env("HOME", folder.path()).env("XDG_DATA_HOME", folder.path().join("data"));
+    command.env("NO_COLOR", "1").env_remove("PYCHAT_HOME").env_remove("PYCHAT_LISTEN");
+    command.args(["server", "--listen", "127.0.0.1:0", "--no-owner", "--home"]);
+    command.arg(folder.path().join("home")).args(args);
+    Terminal::run(&command)
+}
+
+fn config(folder: &tempfile::TempDir) -> String {
+    fs::read_to_string(folder.path().join("home/config.json")).unwrap()
+}
+
+#[test]
+fn what_is_half_typed_survives_incoming_lines_and_is_sent_whole() {
+    let world = World::new();
+    let mut alice = sits_down(&world, "alice");
+    let mut bob = world.enters("bob");
+    alice.types("half of a th");
+    alice.shows_row(|row| row == "> half of a th");
+    for number in 0..5 {
+        bob.types(&format!("line {number}"));
+        alice.shows_row(|row| row.ends_with(&format!("bob: line {number}")));
+    }
+    alice.shows_row(|row| row == "> half of a th");
+    let (_, column, row) = alice.cursor();
+    assert_eq!((column, row.as_str()), (14, "> half of a th"));
+    alice.types("ought\r");
+    bob.sees("alice: half of a thought");
+    alice.shows("You: half of a thought");
+    alice.types("/exit\r");
+    alice.ends_with(0);
+    alice.is_usable();
+}
+
+#[test]
+fn a_paste_of_several_lines_is_one_text_and_runs_no_command() {
+    let world = World::new();
+    let mut alice = sits_down(&world, "alice");
+    let bob = world.enters("bob");
+    alice.types("\x1b[200~/exit\nsecond\x1b[201~");
+    alice.shows_row(|row| row == "second");
+    alice.types("\r");
+    bob.sees("alice: /exit");
+    bob.sees("    second");
+    // And lines typed ahead, in one go, are lines of their own.
+    alice.types("one\rtwo\rthree");
+    bob.sees("alice: one");
+    bob.sees("alice: two");
+    alice.shows_row(|row| row == "> three");
+}
+
+#[test]
+fn whoever_waits_is_told_once() {
+    let world = World::new();
+    let mut client = client(&world, "bob");
+    let bob = Terminal::run(client.env("USER", "bob"));
+    bob.shows("waiting to be admitted");
+    for _ in 0..3 {
+        world.server.forgets("not admitted: bob");
+    }
+    assert_eq!(bob.screen().matches("waiting to be admitted").count(), 1, "{}", bob.screen());
+    assert_eq!(bob.screen().matches("connecting").count(), 1, "{}", bob.screen());
+    assert!(bob.screen().contains("pychat-key1.bob."));
+}
+
+#[test]
+fn plain_lines_never_move_the_cursor() {
+    let world = World::new();
+    world.admit("alice");
+    let mut alice = Terminal::run(client(&world, "alice").arg("--plain"));
+    alice.shows("you are in #lobby");
+    alice.types("good morning\r");
+    alice.shows("You: good morning");
+    alice.types("/clear\r/exit\r");
+    alice.ends_with(0);
+    assert!(!alice.bytes().contains('\u{1b}'), "{:?}", alice.bytes());
+}
+
+#[test]
+fn ctrl_c_ends_with_130_and_a_usable_terminal() {
+    let world = World::new();
+    let mut alice = sits_down(&world, "alice");
+    // Ctrl-Z would come back to a terminal without the editor's modes: it does nothing.
+    alice.types("half\x1a typed");
+    alice.shows_row(|row| row == "> half typed");
+    alice.types("\x03");
+    alice.ends_with(130);
+    alice.is_usable();
+}
+
+#[test]
+fn whoever_is_kicked_in_the_middle_of_a_line_has_a_usable_terminal() {
+    let world = World::new();
+    let mut alice = sits_down(&world, "alice");
+    alice.types("half typed");
+    alice.shows("> half typed");
+    world.operator(&["ctl", "kick", "alice", "noise"]);
+    alice.ends_with(5);
+    assert!(alice.screen().contains("the operator ended your session: noise"));
+    alice.is_usable();
+}
+
+#[test]
+fn the_first_contact_asks_on_a_terminal() {
+    let world = World::new();
+    let mut command = world.program("bob");
+    command.arg("client").env("USER", "bob");
+    let mut bob = Terminal::run(&command);
+    bob.shows("Server (the operator's pychat:// line): ");
+    bob.types(&format!("{}\r", world.invite));
+    bob.shows("Your name [bob]: ");
+    bob.types("no name\r");
+    bob.shows("a name has letters");
+    bob.types("\r");
+    bob.shows("pychat-key1.bob.");
+    bob.shows("waiting to be admitted");
+    let key = world.program("bob").args(["key", "show"]).output().unwrap().stdout;
+    let key = String::from_utf8(key).unwrap();
+    let (ok, told) = world.operator(&["users", "add", &key, "--yes"]);
+    assert!(ok, "{told}");
+    bob.shows("you are in #lobby");
+}
+
+#[test]
+fn nothing_is_asked_on_a_pipe() {
+    let world = World::new();
+    let run = |args: &[&str]| {
+        let mut command = world.program("bob");
+        command.args(args).env("USER", "bob").env_remove("PYCHAT_NAME").stdin(Stdio::null());
+        let output = command.output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let (code, told) = run(&["client"]);
+    assert_eq!(code, Some(2));
+    assert!(told.starts_with("error: no server is known yet\nhint:  "), "{told}");
+    let (code, told) = run(&["client", &world.invite]);
+    assert_eq!(code, Some(2));
+    assert!(told.contains("error: which name?") && told.contains("--name"), "{told}");
+    let (code, told) = run(&["key", "passphrase"]);
+    assert_eq!(code, Some(3));
+    assert!(told.contains("there is no key yet"), "{told}");
+}
+
+#[test]
+fn a_passphrase_is_asked_without_an_echo() {
+    let world = World::new();
+    world.admit("alice");
+    let mut command = world.program("alice");
+    command.args(["key", "passphrase"]);
+    let mut lock = Terminal::run(&command);
+    lock.shows("new passphrase");
+    lock.hides();
+    lock.types("tall tree\r");
+    lock.shows("once more");
+    lock.hides();
+    lock.types("tall tree\r");
+    lock.ends_with(0);
+    lock.is_usable();
+    assert!(!lock.bytes().contains("tall"));
+
+    let mut alice = Terminal::run(&client(&world, "alice"));
+    alice.shows("passphrase of your key");
+    alice.hides();
+    alice.types("tall tree\r");
+    alice.shows("you are in #lobby");
+    assert!(!alice.bytes().contains("tall"));
+
+    let mut wrong = Terminal::run(&client(&world, "alice"));
+    wrong.shows("passphrase of your key");
+    wrong.hides();
+    wrong.types("small tree\r");
+    wrong.ends_with(3);
+    wrong.shows("the passphrase does not open the key");
+    wrong.is_usable();
+
+    let mut nobody = client(&world, "alice");
+    let output = nobody.arg("--plain").stdin(Stdio::null()).output().unwrap();
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(3));
+    assert!(told.contains("locked with a passphrase\nhint:  "), "{told}");
+}
+
+#[test]
+fn text_from_others_never_acts_on_the_terminal() {
+    let world = World::new();
+    let mut alice = sits_down(&world, "alice");
+    world.admit("mallory");
+    let mut mallory = world.client("mallory", &["--json"]);
+    mallory.sees("hello");
+    alice.types("untouched");
+    alice.shows_row(|row| row == "> untouched");
+    let hostile = r"\u001b[2J\u001b[H\u001b]0;owned\u0007\u001b]8;;http://x\u0007link\u001b]8;;\u0007\u001b]52;c;b3duZWQ=\u0007\u009b2J\u009d0;owned\u009c\rover\u0008\u202egnp\u200f";
+    mallory.types(&format!(r##"{{"type":"say","to":"#lobby","text":"{hostile} said"}}"##));
+    alice.shows_row(|row| row.contains("mallory: [2J[H]0;owned]8;;http://x"));
+    mallory.types(&format!(r##"{{"type":"topic","channel":"#lobby","text":"{hostile} set"}}"##));
+    alice.shows("set the topic of #lobby: [2J");
+    mallory.types(&format!(r##"{{"type":"away","text":"{hostile} gone"}}"##));
+    mallory.types(r##"{"type":"say","to":"#lobby","text":"all of it"}"##);
+    alice.shows("mallory: all of it");
+    alice.types("\x15/whois mallory\r");
+    alice.shows("away ([2J");
+    alice.types("untouched");
+    alice.shows_row(|row| row == "> untouched");
+    alice.shows("you are in #lobby");
+    assert_eq!(alice.cursor().1, 11);
+    assert_eq!(alice.acts(), Vec::<String>::new());
+    let bytes = alice.bytes();
+    for act in ["\u{1b}]", "\u{7}", "\u{9b}", "\u{9d}", "\u{202e}", "\u{200f}", "\u{8}"] {
+        assert!(!bytes.contains(act), "{act:?} reached the terminal");
+    }
+}
+
+#[test]
+fn colour_is_for_terminals_that_want_it() {
+    let world = World::new();
+    let mut bob = world.enters("bob");
+    world.admit("alice");
+    let sees = |env: &[(&str, &str)], args: &[&str]| {
+        let mut command = client(&world, "alice");
+        command.env_remove("NO_COLOR").env_remove("CLICOLOR_FORCE").env_remove("CLICOLOR");
+        command.envs(env.iter().copied()).args(args);
+        Terminal::run(&command)
+    };
+    let plain = sees(&[("NO_COLOR", "1")], &[]);
+    let forced = sees(&[("NO_COLOR", "1")], &["--color", "always"]);
+    let colour = sees(&[], &[]);
+    for terminal in [&plain, &forced, &colour] {
+        terminal.shows("you are in #lobby");
+    }
+    bob.types("which colour am I");
+    for (terminal, coloured) in [(&plain, false), (&forced, true), (&colour, true)] {
+        terminal.shows("bob: which colour am I");
+        assert_eq!(terminal.bytes().contains("\u{1b}[38;5;"), coloured, "{}", terminal.screen());
+    }
+}
+
+#[test]
+fn a_first_server_asks_who_should_reach_it() {
+    let ask = |answer: &str| {
+        let folder = tempfile::tempdir().unwrap();
+        let mut server = serves(&folder, &[]);
+        server.shows("3) the internet");
+        server.types("7\r");
+        server.shows("1, 2 or 3");
+        server.types(answer);
+        server.shows("ready addr=127.0.0.1:");
+        config(&folder)
+    };
+    assert!(ask("\r").contains("127.0.0.1"));
+    assert!(ask("2\r").contains("0.0.0.0"));
+    assert!(ask("internet\r").contains("0.0.0.0"));
+}
+
+#[test]
+fn a_mode_answers_and_a_pipe_is_not_asked() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = serves(&folder, &["--mode", "lan"]);
+    server.shows("ready addr=");
+    assert!(!server.screen().contains("Who should reach"));
+    assert!(config(&folder).contains("0.0.0.0"));
+    drop(server);
+    let folder = tempfile::tempdir().unwrap();
+    let mut server = Command::new(env!("CARGO_BIN_EXE_pychat"));
+    server.args(["server", "--no-owner", "--listen", "127.0.0.1:0", "--home"]);
+    server.arg(folder.path()).env("HOME", folder.path());
+    server.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut server = server.spawn().unwrap();
+    let mut ready = String::new();
+    let mut out = std::io::BufReader::new(server.stdout.take().unwrap());
+    std::io::BufRead::read_line(&mut out, &mut ready).unwrap();
+    assert!(ready.starts_with("ready addr=127.0.0.1:"), "{ready}");
+    server.kill().unwrap();
+    let told = String::from_utf8(server.wait_with_output().unwrap().stderr).unwrap();
+    assert!(!told.contains("Who should reach"), "{told}");
+}
+
+#[test]
+fn the_log_does_not_tear_what_the_operator_types() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut server = serves(&folder, &["--mode", "localhost"]);
+    server.shows("ready addr=");
+    server.types("/chan");
+    server.shows_row(|row| row == "> /chan");
+    for number in 0..3 {
+        let name = format!("home/users/half{number}.pem");
+        fs::write(folder.path().join(&name), "half a key").unwrap();
+        server.shows_row(|row| row.contains(" warn ") && row.contains(&name));
+    }
+    assert_eq!(server.screen().matches("half0.pem is ignored").count(), 1, "it is told once");
+    server.shows_row(|row| row == "> /chan");
+    assert_eq!((server.cursor().1, server.cursor().2.as_str()), (7, "> /chan"));
+    server.types("nels\r");
+    server.shows_row(|row| row == "#lobby  0 members");
+    server.types("\x1b[A\r");
+    server.types("/stats\r/users\r/kick\r/say hello\r/help\r/exot\r");
+    for answer in
+        ["uptime_ms", "nobody is registered", "whom? kick", "said", "stop the server", "/exit?"]
+    {
+        server.shows(answer);
+    }
+    server.types("half typed");
+    server.shows_row(|row| row == "> half typed");
+    server.types("\x15/shutdown\r");
+    server.ends_with(0);
+    server.is_usable();
+}
+
+#[test]
+fn a_server_that_is_stopped_leaves_the_operators_terminal_usable() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut server = serves(&folder, &["--mode", "localhost"]);
+    server.shows("ready addr=");
+    server.types("half typed");
+    server.shows("> half typed");
+    let mut ctl = Command::new(env!("CARGO_BIN_EXE_pychat"));
+    ctl.args(["ctl", "shutdown", "--home"]).arg(folder.path().join("home"));
+    assert!(ctl.output().unwrap().status.success());
+    server.ends_with(0);
+    server.shows(" info stopped");
+    server.is_usable();
+
+    let mut server = serves(&folder, &[]);
+    server.shows("ready addr=");
+    server.types("\x03");
+    server.ends_with(0);
+    server.is_usable();
+}
+
+#[test]
+fn a_console_that_is_left_lets_the_server_go_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut server = serves(&folder, &["--mode", "localhost"]);
+    server.shows("ready addr=");
+    server.types("/exit\r");
+    server.shows("the server goes on");
+    fs::write(folder.path().join("home/users/half.pem"), "half a key").unwrap();
+    server.shows("half.pem is ignored");
+    server.types("\x03");
+    server.ends_with(0);
+    server.is_usable();
+}
+
+#[test]
+fn a_terminal_that_goes_away_ends_the_client() {
+    let world = World::new();
+    let alice = sits_down(&world, "alice");
+    let bob = world.enters("bob");
+    drop(alice);
+    bob.sees("<-- alice left");
+    world.server.signal(Signal::TERM);
+}

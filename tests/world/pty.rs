@@ -1,0 +1,175 @@
+//! A person's terminal: a shell runs the program, and an emulator sees what a person would see.
+
+use std::io::{Read, Write};
+use std::process::Command;
+use std::sync::{Arc, Condvar, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};
+use vt100::{Callbacks, Screen};
+
+use super::DEADLINE;
+
+/// With job control, runs the program, says how it ended, and reads one more line as any shell would.
+const SHELL: &str =
+    r#"set -m; trap : INT; "$@"; echo "[ended $?]"; IFS= read -r line; echo "[read $line]""#;
+
+const SIZE: PtySize = PtySize { rows: 40, cols: 100, pixel_width: 0, pixel_height: 0 };
+
+pub struct Terminal {
+    child: Box<dyn Child + Send + Sync>,
+    master: Box<dyn MasterPty + Send>,
+    keys: Box<dyn Write + Send>,
+    seen: Arc<(Mutex<Seen>, Condvar)>,
+}
+
+struct Seen {
+    bytes: Vec<u8>,
+    emulator: vt100::Parser<Acts>,
+}
+
+/// What a program does to a terminal beyond its text.
+#[derive(Default)]
+struct Acts(Vec<String>);
+
+impl Callbacks for Acts {
+    fn set_window_title(&mut self, _: &mut Screen, title: &[u8]) {
+        self.0.push(format!("title {}", String::from_utf8_lossy(title)));
+    }
+
+    fn set_window_icon_name(&mut self, _: &mut Screen, name: &[u8]) {
+        self.0.push(format!("icon {}", String::from_utf8_lossy(name)));
+    }
+
+    fn copy_to_clipboard(&mut self, _: &mut Screen, _: &[u8], data: &[u8]) {
+        self.0.push(format!("clipboard {}", String::from_utf8_lossy(data)));
+    }
+
+    fn unhandled_osc(&mut self, _: &mut Screen, params: &[&[u8]]) {
+        self.0.push(format!("osc {params:?}"));
+    }
+
+    fn audible_bell(&mut self, _: &mut Screen) {
+        self.0.push("bell".into());
+    }
+}
+
+impl Terminal {
+    /// Runs a command as somebody would who typed it into a shell.
+    pub fn run(command: &Command) -> Terminal {
+        let pair = native_pty_system().openpty(SIZE).unwrap();
+        let mut shell = CommandBuilder::new("sh");
+        shell.args(["-c", SHELL, "sh"]);
+        shell.arg(command.get_program());
+        shell.args(command.get_args());
+        shell.env("TERM", "xterm-256color");
+        for (name, value) in command.get_envs() {
+            match value {
+                Some(value) => shell.env(name, value),
+                None => shell.env_remove(name),
+            }
+        }
+        let child = pair.slave.spawn_command(shell).unwrap();
+        let emulator = vt100::Parser::new_with_callbacks(SIZE.rows, SIZE.cols, 0, Acts::default());
+        let seen = Seen { bytes: Vec::new(), emulator };
+        let seen = Arc::new((Mutex::new(seen), Condvar::new()));
+        let mut screen = pair.master.try_clone_reader().unwrap();
+        let follow = Arc::clone(&seen);
+        thread::spawn(move || {
+            let mut buffer = [0; 4096];
+            while let Ok(bytes @ 1..) = screen.read(&mut buffer) {
+                let mut seen = follow.0.lock().unwrap();
+                seen.bytes.extend_from_slice(&buffer[..bytes]);
+                seen.emulator.process(&buffer[..bytes]);
+                follow.1.notify_all();
+            }
+        });
+        let keys = pair.master.take_writer().unwrap();
+        Terminal { child, master: pair.master, keys, seen }
+    }
+
+    /// Presses keys: `\r` is Enter.
+    pub fn types(&mut self, keys: &str) {
+        self.keys.write_all(keys.as_bytes()).unwrap();
+        self.keys.flush().unwrap();
+    }
+
+    /// Waits until nothing that is typed is shown.
+    #[track_caller]
+    pub fn hides(&self) {
+        let until = Instant::now() + DEADLINE;
+        let echo = rustix::termios::LocalModes::ECHO.bits();
+        while self.master.get_termios().unwrap().local_flags.bits() & echo != 0 {
+            assert!(Instant::now() < until, "what is typed is shown\n{}", self.screen());
+            thread::park_timeout(Duration::from_millis(5));
+        }
+    }
+
+    /// Waits until a row of the screen is what `wanted` says.
+    #[track_caller]
+    pub fn shows_row(&self, wanted: impl Fn(&str) -> bool) -> String {
+        let until = Instant::now() + DEADLINE;
+        let mut seen = self.seen.0.lock().unwrap();
+        loop {
+            let rows = seen.emulator.screen().contents();
+            if let Some(row) = rows.lines().find(|row| wanted(row)) {
+                return row.to_owned();
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            assert!(!left.is_zero(), "the screen never showed it, but\n{rows}");
+            seen = self.seen.1.wait_timeout(seen, left).unwrap().0;
+        }
+    }
+
+    #[track_caller]
+    pub fn shows(&self, text: &str) -> String {
+        self.shows_row(|row| row.contains(text))
+    }
+
+    pub fn screen(&self) -> String {
+        self.seen.0.lock().unwrap().emulator.screen().contents()
+    }
+
+    /// The row and column of the cursor, and that row's text.
+    pub fn cursor(&self) -> (u16, u16, String) {
+        let seen = self.seen.0.lock().unwrap();
+        let screen = seen.emulator.screen();
+        let (row, column) = screen.cursor_position();
+        let text = screen.rows(0, SIZE.cols).nth(row.into()).unwrap();
+        (row, column, text)
+    }
+
+    /// Everything that was written to the terminal.
+    pub fn bytes(&self) -> String {
+        String::from_utf8_lossy(&self.seen.0.lock().unwrap().bytes).into_owned()
+    }
+
+    /// What was done to the terminal beyond its text.
+    pub fn acts(&self) -> Vec<String> {
+        self.seen.0.lock().unwrap().emulator.callbacks().0.clone()
+    }
+
+    /// Waits for the program's end, with this exit code.
+    #[track_caller]
+    pub fn ends_with(&self, code: i32) {
+        let line = self.shows("[ended ");
+        assert!(line.contains(&format!("[ended {code}]")), "{line}\n{}", self.screen());
+    }
+
+    /// After the program's end the next one has a terminal that echoes and reads lines.
+    #[track_caller]
+    pub fn is_usable(&mut self) {
+        self.shows_row(|row| row.starts_with("[ended "));
+        self.types("all well\r");
+        self.shows_row(|row| row == "all well");
+        self.shows_row(|row| row == "[read all well]");
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
