@@ -1,0 +1,119 @@
+//! A link that breaks: a byte-exact TCP proxy that cuts, half-closes, delays, trickles and doubles
+//! bytes by a seed, a given number of times, and is a plain proxy after that.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+pub struct Proxy {
+    pub address: String,
+    left: Arc<AtomicI64>,
+}
+
+/// What happens to a connection once so many bytes have gone through it.
+#[derive(Clone, Copy)]
+struct Plan {
+    after_bytes: usize,
+    harm: Harm,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Harm {
+    None,
+    Cut,
+    /// One direction ends, and the other goes on for a while.
+    HalfClose,
+    /// Bytes come twice, which no record survives.
+    Double,
+    /// Byte for byte from here on, then a cut.
+    Trickle,
+}
+
+impl Proxy {
+    /// In front of `server`; `harms` connections are harmed.
+    pub fn start(server: &str, seed: u64, harms: i64) -> Proxy {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let left = Arc::new(AtomicI64::new(harms));
+        let (server, own_left) = (server.to_owned(), Arc::clone(&left));
+        let chance = Arc::new(Mutex::new(StdRng::seed_from_u64(seed)));
+        thread::spawn(move || {
+            for client in listener.incoming().map_while(Result::ok) {
+                let Ok(upstream) = TcpStream::connect(&server) else { continue };
+                let harmed = own_left.fetch_sub(1, Ordering::SeqCst) > 0;
+                let plan = draw(&mut chance.lock().unwrap(), harmed);
+                let inwards = chance.lock().unwrap().random_bool(0.5);
+                let none = Plan { after_bytes: 0, harm: Harm::None };
+                let (first, second) = if inwards { (plan, none) } else { (none, plan) };
+                pump(client.try_clone().unwrap(), upstream.try_clone().unwrap(), first);
+                pump(upstream, client, second);
+            }
+        });
+        Proxy { address, left }
+    }
+
+    /// Connections that are still to be harmed.
+    pub fn left(&self) -> i64 {
+        self.left.load(Ordering::SeqCst).max(0)
+    }
+}
+
+fn draw(chance: &mut StdRng, harmed: bool) -> Plan {
+    if !harmed {
+        return Plan { after_bytes: 0, harm: Harm::None };
+    }
+    let harm = match chance.random_range(0..10) {
+        0 => Harm::HalfClose,
+        1 => Harm::Double,
+        2 => Harm::Trickle,
+        _ => Harm::Cut,
+    };
+    // Some break in the handshake, most in the middle of the talk.
+    let longest = if chance.random_bool(0.2) { 1_500 } else { 40_000 };
+    Plan { after_bytes: chance.random_range(1..longest), harm }
+}
+
+fn pump(mut from: TcpStream, mut to: TcpStream, plan: Plan) {
+    thread::spawn(move || {
+        let mut buffer = [0; 4096];
+        let mut passed = 0;
+        loop {
+            let wanted = match plan.harm {
+                Harm::None => buffer.len(),
+                _ => buffer.len().min(plan.after_bytes - passed),
+            };
+            let Ok(bytes @ 1..) = from.read(&mut buffer[..wanted]) else { break };
+            if to.write_all(&buffer[..bytes]).is_err() {
+                break;
+            }
+            passed += bytes;
+            if plan.harm != Harm::None && passed == plan.after_bytes {
+                match plan.harm {
+                    Harm::HalfClose => return drop(to.shutdown(Shutdown::Write)),
+                    Harm::Double => drop(to.write_all(&buffer[..bytes])),
+                    Harm::Trickle => trickle(&mut from, &mut to),
+                    Harm::Cut | Harm::None => {}
+                }
+                break;
+            }
+        }
+        // Both directions end, whichever of them it was.
+        let _ = (from.shutdown(Shutdown::Both), to.shutdown(Shutdown::Both));
+    });
+}
+
+fn trickle(from: &mut TcpStream, to: &mut TcpStream) {
+    let mut byte = [0];
+    for _ in 0..200 {
+        if !matches!(from.read(&mut byte), Ok(1)) || to.write_all(&byte).is_err() {
+            return;
+        }
+        thread::sleep(Duration::from_millis(1));
+    }
+}
