@@ -1,3 +1,4 @@
+use super::super::slash;
 use super::*;
 
 const LIVE: Use = Use { once: false, resumes: true, reads: true };

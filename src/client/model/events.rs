@@ -1,0 +1,176 @@
+//! What the server tells.
+
+use super::*;
+use crate::clean;
+
+impl Model {
+    pub(super) fn event(&mut self, event: Event) -> Vec<Action> {
+        let event = cleaned(event);
+        match event {
+            Event::Welcome { ref name, .. } => {
+                let back = self.attempts > 0 && self.name.is_some();
+                (self.connected, self.attempts, self.goodbye) = (true, 0, None);
+                self.name = Some(name.clone());
+                let mut actions =
+                    vec![Action::Show(Show::State(State::Connected { name: name.clone() }))];
+                if back {
+                    actions.push(notice("back".into()));
+                }
+                actions.push(Action::Show(Show::Event(event)));
+                if self.usage.resumes {
+                    let places = self.places.resume();
+                    actions.push(Action::Send(Command::Resume { places }));
+                }
+                let marks = self.places.positions();
+                let joined = self.joined.iter().cloned();
+                actions.extend(joined.map(|channel| Action::Send(join(&marks, channel))));
+                let early = std::mem::take(&mut self.early).into_iter();
+                actions.extend(early.map(Action::Send));
+                actions.extend(self.outbox.send_all().into_iter().map(Action::Send));
+                actions.extend(self.end_when_settled());
+                actions
+            }
+            Event::Stored { id, to, seq } => {
+                let mut actions = self.settle(id, to, seq);
+                actions.extend(self.end_when_settled());
+                actions
+            }
+            Event::Places { places } => {
+                let mut actions = Vec::new();
+                for place in places {
+                    let lines = self.places.learn(&place.to, place.log, place.last, place.read);
+                    actions.extend(self.unread(place.to, lines));
+                }
+                actions
+            }
+            Event::Gap { ref to, to_seq, .. } => {
+                self.places.skip(to, to_seq);
+                vec![Action::Show(Show::Event(event))]
+            }
+            Event::Read { ref to, seq } => {
+                self.places.read(to, seq, false);
+                vec![Action::Show(Show::Event(event))]
+            }
+            Event::Message(message) => self.message(message),
+            Event::Refused { id, .. } => {
+                if id.is_some_and(|id| self.outbox.refuse(id)) {
+                    self.refused = true;
+                }
+                let mut actions = vec![Action::Show(Show::Event(event))];
+                actions.extend(self.end_when_settled());
+                actions
+            }
+            Event::Entered { ref channel, log, last, read, .. } => {
+                let lobby = channel.is_lobby();
+                let place = Target::Channel(channel.clone());
+                let lines = self.places.learn(&place, log, last, read);
+                let new = !lobby && self.joined.insert(channel.clone());
+                let target = Target::Channel(channel.clone());
+                let mut actions = vec![Action::Show(Show::Event(event))];
+                if new {
+                    actions.extend(self.aim(target));
+                }
+                if !lobby {
+                    actions.extend(self.unread(place, lines));
+                }
+                actions
+            }
+            Event::Parted { ref channel, .. } => {
+                self.joined.remove(channel);
+                let here = self.target == Target::Channel(channel.clone());
+                let mut actions = vec![Action::Show(Show::Event(event))];
+                if here {
+                    actions.extend(self.aim(Target::Channel(ChannelName::lobby())));
+                }
+                actions
+            }
+            Event::Joined { .. } | Event::Left { .. } if self.quiet => Vec::new(),
+            Event::Goodbye { code, ref reason, retry_ms } => {
+                self.goodbye = Some((code, retry_ms));
+                match code {
+                    Code::NotAdmitted => Vec::new(),
+                    _ => vec![error(reason.clone())],
+                }
+            }
+            Event::Unknown => Vec::new(),
+            event => vec![Action::Show(Show::Event(event))],
+        }
+    }
+
+    fn message(&mut self, message: Message) -> Vec<Action> {
+        let asked = message.reference.is_some();
+        let own = self.name.as_ref() == Some(&message.from);
+        let mut actions = Vec::new();
+        if asked {
+            return vec![Action::Show(Show::Message(message))];
+        }
+        if own {
+            actions.extend(self.settle(message.id, message.to.clone(), message.seq));
+        }
+        let place = Places::of_line(&message, self.name.as_ref());
+        let arrival = self.places.arrive(&place, &message, own);
+        let known = arrival.known || self.shown.contains(&message.id);
+        if !known && !self.ignored.contains(&message.from) {
+            self.shown.push_back(message.id);
+            if self.shown.len() > SHOWN_MAX {
+                self.shown.pop_front();
+            }
+            if matches!(message.to, Target::User(_)) && !own {
+                self.reply_to = Some(message.from.clone());
+            }
+            if arrival.divider {
+                actions.push(Action::Show(Show::Divider(place.clone())));
+            }
+            if self.usage.reads {
+                self.places.read(&place, message.seq, true);
+            }
+            actions.push(Action::Show(Show::Message(message)));
+        }
+        actions.extend(self.end_when_settled());
+        actions
+    }
+
+    /// The server has stored a line, of this client where it was in the outbox.
+    fn settle(&mut self, id: MsgId, to: Target, seq: Seq) -> Vec<Action> {
+        if !self.outbox.settle(id) {
+            return Vec::new();
+        }
+        vec![Action::Drop(id), Action::Show(Show::Ack { id, to, seq })]
+    }
+
+    fn unread(&self, to: Target, lines: u64) -> Option<Action> {
+        let new = lines > 0 && self.usage.resumes && self.places.mark(&to).is_some();
+        new.then_some(Action::Show(Show::Unread { to, lines }))
+    }
+}
+
+/// Every text that a server sends is made safe to show, whatever face shows it.
+fn cleaned(mut event: Event) -> Event {
+    let line = |text: &mut Option<String>| {
+        if let Some(text) = text {
+            *text = clean::line(text);
+        }
+    };
+    match &mut event {
+        Event::Message(message) => message.text = clean::text(&message.text),
+        Event::Welcome { motd, version, .. } => {
+            line(motd);
+            *version = clean::line(version);
+        }
+        Event::Entered { topic, .. } => line(topic),
+        Event::Topic { text, .. } => line(text),
+        Event::Left { reason, .. } => line(reason),
+        Event::Channels { channels, .. } => {
+            channels.iter_mut().for_each(|row| line(&mut row.topic));
+        }
+        Event::Whois { away, fingerprints, .. } => {
+            line(away);
+            fingerprints.iter_mut().for_each(|print| *print = clean::line(print));
+        }
+        Event::Refused { hint: text, .. }
+        | Event::Notice { text }
+        | Event::Goodbye { reason: text, .. } => *text = clean::line(text),
+        _ => {}
+    }
+    event
+}

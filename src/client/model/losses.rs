@@ -1,0 +1,69 @@
+//! What a lost connection means.
+
+use super::*;
+
+impl Model {
+    pub(super) fn lost(&mut self, loss: Loss, chance: [u8; 16]) -> Vec<Action> {
+        self.connected = false;
+        let mut actions = Vec::new();
+        self.outbox.disconnected();
+        actions.extend(self.tick());
+        let goodbye = self.goodbye.take();
+        let random = u64::from_be_bytes(*chance.first_chunk().expect("16 bytes hold 8"));
+        self.suspects = if loss == Loss::WrongServer { self.suspects + 1 } else { 0 };
+        match (&loss, goodbye) {
+            // One such end may be a network's that cut in the middle of the handshake.
+            (Loss::WrongServer, _) if self.usage.once || self.suspects >= SUSPECTS_MAX => {
+                let text = "the server does not hold the pinned key: nothing was sent to it. \
+                    If the operator changed the key, ask for a new invite";
+                actions.extend([error(text.into()), Action::Quit(6)]);
+            }
+            (Loss::Version(theirs), _) => {
+                let text =
+                    format!("the server speaks protocol {theirs}, this client 1: update one");
+                actions.extend([error(text), Action::Quit(7)]);
+            }
+            (_, Some((Code::NotAdmitted, _))) => {
+                if self.usage.once {
+                    actions.extend([error("your key is not admitted".into()), Action::Quit(5)]);
+                    return actions;
+                }
+                self.attempts += 1;
+                let retry_ms = (POLL_MS.0 * u64::from(self.attempts)).min(POLL_MS.1);
+                actions.push(Action::Show(Show::State(State::NotAdmitted { retry_ms })));
+                actions.push(Action::Dial(retry_ms));
+            }
+            (_, Some((code @ (Code::Kicked | Code::Removed), _))) => {
+                actions.push(Action::Show(Show::State(State::Refused { code })));
+                actions.push(Action::Quit(5));
+            }
+            _ if self.usage.once => {
+                let code = if self.name.is_some() { 8 } else { 4 };
+                actions.extend([error(why(&loss)), Action::Quit(code)]);
+            }
+            (loss, goodbye) => {
+                self.attempts += 1;
+                let bound = BACKOFF_MS.0 << self.attempts.min(7);
+                let jitter = random % bound.min(BACKOFF_MS.1);
+                let least = goodbye.and_then(|(_, retry_ms)| retry_ms).unwrap_or(0).min(60_000);
+                let retry_ms = least + jitter;
+                if matches!(loss, Loss::Unreachable(_) | Loss::Busy) && self.attempts == 1 {
+                    actions.push(error(why(loss)));
+                }
+                actions.push(Action::Show(Show::State(State::Offline { retry_ms })));
+                actions.push(Action::Dial(retry_ms));
+            }
+        }
+        actions
+    }
+}
+
+fn why(loss: &Loss) -> String {
+    match loss {
+        Loss::Cut => "the connection was cut".to_owned(),
+        Loss::Unreachable(problem) => problem.clone(),
+        Loss::Busy => "the server is full".to_owned(),
+        Loss::WrongServer => "the server does not hold the pinned key".to_owned(),
+        Loss::Version(theirs) => format!("the server speaks protocol {theirs}"),
+    }
+}

@@ -1,0 +1,314 @@
+//! What the client knows and decides: pure, from what happens to what is to be done.
+
+mod events;
+mod losses;
+mod slashes;
+
+use std::collections::{BTreeSet, VecDeque};
+
+use super::outbox::{Outbox, Stage};
+use super::places::Places;
+use crate::chat::{
+    ChannelName, Code, Command, Event, Kind, Mark, Message, MsgId, Position, Seq, Target, UserName,
+};
+
+/// What happens to the client.
+#[derive(Debug)]
+pub enum Happening {
+    /// A line was typed.
+    Line(String),
+    /// A program asks for something; as text where it is no command.
+    Ask(Result<Command, String>),
+    /// The server told something.
+    Event(Event),
+    /// The connection ended, or could not be made.
+    Lost(Loss),
+    /// It is time to dial again.
+    Wake,
+    /// A while has passed since something changed that is kept or told with others of its kind.
+    Tick,
+    /// No more input will come.
+    InputEnd,
+    /// The person wants out (Ctrl-C).
+    Interrupt,
+}
+
+/// Why there is no connection.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Loss {
+    Cut,
+    Unreachable(String),
+    /// The server holds another key than the pinned one.
+    WrongServer,
+    Version(String),
+    Busy,
+}
+
+/// What is to be done.
+#[derive(Debug, PartialEq)]
+pub enum Action {
+    Show(Show),
+    Send(Command),
+    /// A line of one's own goes on disk until it is stored ...
+    Keep(Command),
+    /// ... or dropped.
+    Drop(MsgId),
+    /// Up to where this client has each place.
+    Remember(Vec<Position>),
+    /// Dial after this many milliseconds.
+    Dial(u64),
+    /// Close the connection; the person meant it.
+    Close,
+    /// End the connection as if the network had.
+    Cut,
+    /// End the program with this exit code.
+    Quit(u8),
+}
+
+/// What a face shows.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Show {
+    State(State),
+    Message(Message),
+    Ack {
+        id: MsgId,
+        to: Target,
+        seq: Seq,
+    },
+    /// A line that cannot be sent yet.
+    Pending {
+        id: MsgId,
+        to: Target,
+    },
+    /// What follows in this place is new to this person.
+    Divider(Target),
+    /// So many lines of a place were not read.
+    Unread {
+        to: Target,
+        lines: u64,
+    },
+    Event(Event),
+    Notice(String),
+    Error(String),
+    /// The place that typed text goes to.
+    Target(Target),
+    Timestamps(bool),
+    Clear,
+    Bye(String),
+}
+
+/// The connection as a person sees it.
+#[derive(Clone, Debug, PartialEq)]
+pub enum State {
+    Connecting,
+    Connected { name: UserName },
+    Offline { retry_ms: u64 },
+    NotAdmitted { retry_ms: u64 },
+    Refused { code: Code },
+}
+
+/// Ids of shown messages that are remembered.
+const SHOWN_MAX: usize = 4_096;
+/// Backoff: full jitter below a bound that doubles from the first to the last.
+const BACKOFF_MS: (u64, u64) = (500, 30_000);
+/// Who waits to be admitted asks this often: soon at first, then calmly.
+const POLL_MS: (u64, u64) = (2_000, 15_000);
+
+/// A server that fails so many handshakes in a row holds another key than the pinned one.
+const SUSPECTS_MAX: u32 = 3;
+
+/// How this client is used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Use {
+    /// `--send`: every failure ends it. Otherwise somebody is there: go on trying.
+    pub once: bool,
+    /// It takes up each place where it was left.
+    pub resumes: bool,
+    /// Somebody reads what is shown.
+    pub reads: bool,
+}
+
+pub struct Model {
+    usage: Use,
+    name: Option<UserName>,
+    target: Target,
+    joined: BTreeSet<ChannelName>,
+    reply_to: Option<UserName>,
+    /// Requests that are no lines, typed before the first connection.
+    early: Vec<Command>,
+    outbox: Outbox,
+    places: Places,
+    shown: VecDeque<MsgId>,
+    ignored: BTreeSet<UserName>,
+    quiet: bool,
+    timestamps: bool,
+    attempts: u32,
+    /// Connections in a row that broke as one to a server with another key does.
+    suspects: u32,
+    connected: bool,
+    ending: bool,
+    /// The last goodbye, which decides what a lost connection means.
+    goodbye: Option<(Code, Option<u64>)>,
+    refused: bool,
+}
+
+impl Model {
+    pub fn new(
+        usage: Use,
+        target: Target,
+        joined: BTreeSet<ChannelName>,
+        outbox: Outbox,
+        places: Places,
+    ) -> Self {
+        Model {
+            usage,
+            name: None,
+            target,
+            joined,
+            reply_to: None,
+            early: Vec::new(),
+            outbox,
+            places,
+            shown: VecDeque::new(),
+            ignored: BTreeSet::new(),
+            quiet: false,
+            timestamps: true,
+            attempts: 0,
+            suspects: 0,
+            connected: false,
+            ending: false,
+            goodbye: None,
+            refused: false,
+        }
+    }
+
+    /// Whether a tick is due soon.
+    pub fn wants_tick(&self) -> bool {
+        self.places.is_changed()
+    }
+
+    /// What follows from what happened. `chance` is 16 random bytes: a message's id, or jitter.
+    pub fn update(&mut self, happening: Happening, chance: [u8; 16]) -> Vec<Action> {
+        match happening {
+            Happening::Line(line) => self.line(&line, chance),
+            Happening::Ask(Ok(Command::Quit)) => self.exit(),
+            Happening::Ask(Ok(command)) => self.ask(command),
+            Happening::Ask(Err(problem)) => {
+                self.refused = true;
+                vec![error(problem)]
+            }
+            Happening::Event(event) => self.event(event),
+            Happening::Lost(loss) => self.lost(loss, chance),
+            Happening::Wake => vec![Action::Show(Show::State(State::Connecting)), Action::Dial(0)],
+            Happening::Tick => self.tick(),
+            Happening::InputEnd => {
+                self.ending = true;
+                self.end_when_settled()
+            }
+            Happening::Interrupt => {
+                let mut actions = self.tick();
+                actions.extend([Action::Close, Action::Quit(130)]);
+                actions
+            }
+        }
+    }
+
+    pub fn name(&self) -> Option<&UserName> {
+        self.name.as_ref()
+    }
+
+    fn say(&mut self, to: Target, text: &str, kind: Kind, chance: [u8; 16]) -> Vec<Action> {
+        if text.trim().is_empty() {
+            return vec![error("there is nothing to send".into())];
+        }
+        let (id, text) = (MsgId(chance), text.to_owned());
+        self.ask(Command::Say { to, id, text, kind, target: None })
+    }
+
+    /// Sends a command; without a connection a line waits for one, and so does everything that is
+    /// asked before the first.
+    fn ask(&mut self, command: Command) -> Vec<Action> {
+        let Command::Say { id, ref to, .. } = command else {
+            if self.connected {
+                return vec![Action::Send(command)];
+            }
+            if self.name.is_some() {
+                return vec![error("there is no connection".into())];
+            }
+            self.early.push(command);
+            return Vec::new();
+        };
+        let mut actions = vec![Action::Keep(command.clone())];
+        if self.connected {
+            actions.push(Action::Send(command.clone()));
+            self.outbox.add(command, Stage::Sent);
+        } else {
+            actions.push(Action::Show(Show::Pending { id, to: to.clone() }));
+            self.outbox.add(command, Stage::Waiting);
+        }
+        actions
+    }
+
+    fn aim(&mut self, target: Target) -> Vec<Action> {
+        self.target = target.clone();
+        vec![Action::Show(Show::Target(target))]
+    }
+
+    /// Keeps and tells what has changed.
+    fn tick(&mut self) -> Vec<Action> {
+        if !self.places.take_changed() {
+            return Vec::new();
+        }
+        let mut actions = vec![Action::Remember(self.places.positions())];
+        if self.connected {
+            let places = self.places.take_read();
+            if !places.is_empty() {
+                actions.push(Action::Send(Command::Read { places }));
+            }
+        }
+        actions
+    }
+
+    fn exit(&mut self) -> Vec<Action> {
+        let mut actions = self.tick();
+        actions.extend(self.connected.then_some(Action::Send(Command::Quit)));
+        if !self.connected && !self.outbox.is_settled() {
+            let text = format!("{} lines wait to be sent the next time", self.outbox.len());
+            actions.push(notice(text));
+        }
+        let bye = Action::Show(Show::Bye("you left".into()));
+        actions.extend([Action::Close, bye, Action::Quit(0)]);
+        actions
+    }
+
+    /// When input has ended and nothing waits for a connection or an answer, so does the program.
+    fn end_when_settled(&mut self) -> Vec<Action> {
+        let settled = self.outbox.is_settled() && self.early.is_empty();
+        if !self.ending || !settled || (self.usage.once && self.name.is_none()) {
+            return Vec::new();
+        }
+        let code = if self.refused { 8 } else { 0 };
+        let mut actions = self.tick();
+        actions.extend(self.connected.then_some(Action::Send(Command::Quit)));
+        actions.extend([Action::Close, Action::Quit(code)]);
+        actions
+    }
+}
+
+/// Enter a channel, and take it up where it was left.
+fn join(marks: &[Position], channel: ChannelName) -> Command {
+    let place = Target::Channel(channel.clone());
+    let after: Option<Mark> = marks.iter().find(|mark| mark.to == place).map(|one| one.mark);
+    Command::Join { channel, after, reference: None }
+}
+
+fn notice(text: String) -> Action {
+    Action::Show(Show::Notice(text))
+}
+
+fn error(text: String) -> Action {
+    Action::Show(Show::Error(text))
+}
+
+#[cfg(test)]
+mod tests;

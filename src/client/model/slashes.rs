@@ -1,0 +1,227 @@
+//! What a typed line does.
+
+use super::super::slash::{self, Typed};
+use super::*;
+
+impl Model {
+    pub(super) fn line(&mut self, line: &str, chance: [u8; 16]) -> Vec<Action> {
+        match slash::read(line) {
+            Typed::Text(text) if text.trim().is_empty() => Vec::new(),
+            Typed::Text(text) => self.say(self.target.clone(), text, Kind::Say, chance),
+            Typed::Unknown(problem) => vec![error(problem)],
+            Typed::Command(name, operands) => self.command(name, operands, chance),
+        }
+    }
+
+    fn command(&mut self, name: &str, operands: &str, chance: [u8; 16]) -> Vec<Action> {
+        match name {
+            "help" => vec![notice(slash::help(operands))],
+            "join" => {
+                let marks: Vec<Position> = self.places.positions();
+                self.each_channel(operands, |channel| join(&marks, channel))
+            }
+            "part" if operands.is_empty() => match self.target.clone() {
+                Target::Channel(channel) => self.ask(Command::Part { channel, reference: None }),
+                Target::User(_) => self.aim(Target::Channel(ChannelName::lobby())),
+            },
+            "part" => {
+                self.each_channel(operands, |channel| Command::Part { channel, reference: None })
+            }
+            "pm" => match operands.split_once(char::is_whitespace) {
+                Some((name, text)) => match name.trim_start_matches('@').parse() {
+                    Ok(name) => self.say(Target::User(name), text.trim(), Kind::Say, chance),
+                    Err(problem) => vec![error(format!("{name}: {problem}"))],
+                },
+                None => vec![error("to whom, and what? /pm NAME TEXT".into())],
+            },
+            "query" => match target(operands) {
+                Ok(target) => self.aim(target),
+                Err(problem) => vec![error(problem)],
+            },
+            "reply" => match self.reply_to.clone() {
+                Some(name) => self.say(Target::User(name), operands, Kind::Say, chance),
+                None => vec![error("nobody has written to you yet".into())],
+            },
+            "me" => self.say(self.target.clone(), operands, Kind::Me, chance),
+            "topic" => self.in_channel("", |channel| {
+                let text = Some(operands.to_owned()).filter(|text| !text.is_empty());
+                Command::Topic { channel, text, reference: None }
+            }),
+            "list" => {
+                self.in_channel(operands, |channel| Command::People { channel, reference: None })
+            }
+            "channels" => self.ask(Command::Channels { reference: None }),
+            "whois" => match operands.trim_start_matches('@').parse() {
+                Ok(name) => self.ask(Command::Whois { name, reference: None }),
+                Err(problem) => vec![error(format!("whois {operands}: {problem}"))],
+            },
+            "history" => self.history(operands),
+            "search" => {
+                let text = operands.to_owned();
+                self.ask(Command::Search { text, to: None, reference: Some("search".into()) })
+            }
+            "edit" => self.change(None, Kind::Edit, operands, chance),
+            "delete" => match operands {
+                "" => self.change(None, Kind::Delete, "", chance),
+                seq => match seq.parse() {
+                    Ok(seq) => self.change(Some(seq), Kind::Delete, "", chance),
+                    Err(problem) => vec![error(format!("/delete {seq}: {problem}"))],
+                },
+            },
+            "cancel" => self.cancel(),
+            "away" => {
+                let text = if operands.is_empty() { "away" } else { operands };
+                let mut actions = self.ask(Command::Away { text: Some(text.to_owned()) });
+                actions.push(notice("you are away: /back says that you are back".into()));
+                actions
+            }
+            "back" => {
+                let mut actions = self.ask(Command::Away { text: None });
+                actions.push(notice("you are back".into()));
+                actions
+            }
+            "ignore" => self.ignore(operands),
+            "quiet" => {
+                self.quiet = !self.quiet;
+                let state = if self.quiet { "hidden" } else { "shown" };
+                vec![notice(format!("who comes and goes is {state}"))]
+            }
+            "retry" => self.retry(),
+            "reconnect" => vec![Action::Cut],
+            "timestamp" => {
+                self.timestamps = !self.timestamps;
+                vec![Action::Show(Show::Timestamps(self.timestamps))]
+            }
+            "clear" => vec![Action::Show(Show::Clear)],
+            "nick" => vec![error("names are bound to keys: the operator registers them".into())],
+            "exit" => self.exit(),
+            other => unreachable!("/{other} is in the table and not here"),
+        }
+    }
+
+    /// Changes a line of one's own: the last one here, where none is named.
+    fn change(
+        &mut self,
+        seq: Option<Seq>,
+        kind: Kind,
+        text: &str,
+        chance: [u8; 16],
+    ) -> Vec<Action> {
+        let to = self.target.clone();
+        let Some(target) = seq.or_else(|| self.places.last_own(&to)) else {
+            return vec![error(format!("you have said nothing in {to} yet"))];
+        };
+        if kind == Kind::Edit && text.is_empty() {
+            return vec![error("what should it say? /edit TEXT".into())];
+        }
+        let (id, text) = (MsgId(chance), text.to_owned());
+        self.ask(Command::Say { to, id, text, kind, target: Some(target) })
+    }
+
+    /// `/history`, `/history 50`, `/history 2d`.
+    fn history(&mut self, operands: &str) -> Vec<Action> {
+        let (lines, span) = match operands {
+            "" => (None, None),
+            number if number.bytes().all(|byte| byte.is_ascii_digit()) => match number.parse() {
+                Ok(lines @ 1..) => (Some(lines), None),
+                _ => return vec![error("how many lines? /history COUNT".into())],
+            },
+            span => match span.parse() {
+                Ok(span) => (Some(usize::MAX), Some(span)),
+                Err(problem) => return vec![error(format!("/history {span}: {problem}"))],
+            },
+        };
+        let (to, reference) = (self.target.clone(), Some("history".into()));
+        self.ask(Command::History { to, before: None, lines, span, reference })
+    }
+
+    /// Drops lines that are certainly not stored.
+    fn cancel(&mut self) -> Vec<Action> {
+        let dropped = self.outbox.cancel(self.connected);
+        let count = dropped.len();
+        let mut actions: Vec<Action> = dropped.into_iter().map(Action::Drop).collect();
+        actions.push(notice(match count {
+            0 => "nothing waits to be sent".to_owned(),
+            1 => "one line was dropped".to_owned(),
+            count => format!("{count} lines were dropped"),
+        }));
+        actions
+    }
+
+    fn each_channel(
+        &mut self,
+        operands: &str,
+        ask: impl Fn(ChannelName) -> Command,
+    ) -> Vec<Action> {
+        if operands.split_whitespace().count() > 1 {
+            return vec![error("channels with a PIN come later: /join CHANNEL[,CHANNEL]".into())];
+        }
+        let names = operands.split(',').filter(|name| !name.is_empty());
+        let mut actions = Vec::new();
+        for name in names {
+            match channel(name) {
+                Ok(channel) => actions.extend(self.ask(ask(channel))),
+                Err(problem) => actions.push(error(problem)),
+            }
+        }
+        if actions.is_empty() { vec![error("which channel?".into())] } else { actions }
+    }
+
+    fn in_channel(&mut self, name: &str, ask: impl Fn(ChannelName) -> Command) -> Vec<Action> {
+        let place = match (name, &self.target) {
+            ("", Target::Channel(channel)) => Ok(channel.clone()),
+            ("", Target::User(_)) => Ok(ChannelName::lobby()),
+            (name, _) => channel(name),
+        };
+        match place {
+            Ok(channel) => self.ask(ask(channel)),
+            Err(problem) => vec![error(problem)],
+        }
+    }
+
+    fn ignore(&mut self, name: &str) -> Vec<Action> {
+        if name.is_empty() {
+            let names: Vec<_> = self.ignored.iter().map(ToString::to_string).collect();
+            let names = if names.is_empty() { "nobody".to_owned() } else { names.join(", ") };
+            return vec![notice(format!("ignored: {names}"))];
+        }
+        match name.trim_start_matches('@').parse::<UserName>() {
+            Ok(name) if self.ignored.remove(&name) => {
+                vec![notice(format!("{name} is shown again"))]
+            }
+            Ok(name) => {
+                let text = format!("{name} is ignored: /ignore {name} again shows them");
+                self.ignored.insert(name);
+                vec![notice(text)]
+            }
+            Err(problem) => vec![error(format!("{name}: {problem}"))],
+        }
+    }
+
+    fn retry(&mut self) -> Vec<Action> {
+        if !self.connected {
+            return vec![error(
+                "there is no connection: lines are sent as soon as there is".into(),
+            )];
+        }
+        let again = self.outbox.retry();
+        if again.is_empty() {
+            return vec![notice("everything was sent".into())];
+        }
+        again.into_iter().map(Action::Send).collect()
+    }
+}
+
+/// A channel as people type it: the `#` may be missing.
+fn channel(name: &str) -> Result<ChannelName, String> {
+    let full = if name.starts_with('#') { name.to_owned() } else { format!("#{name}") };
+    full.parse().map_err(|problem| format!("{name}: {problem}"))
+}
+
+fn target(text: &str) -> Result<Target, String> {
+    if text.starts_with('#') {
+        return channel(text).map(Target::Channel);
+    }
+    let name = text.trim_start_matches('@').parse().map(Target::User);
+    name.map_err(|problem| format!("{text}: {problem}"))
+}
