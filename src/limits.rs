@@ -38,6 +38,8 @@ limits! {
     text_bytes_max: usize = 8_192,
     /// A topic or an away text, in bytes.
     topic_bytes_max: usize = 400,
+    /// Bans and mutes that hold at once.
+    sanctions_max: usize = 1_000,
     /// Channels that one session may be in.
     channels_per_session_max: usize = 100,
     /// Channels on this server.

@@ -122,7 +122,7 @@ fn the_operator_sees_kicks_says_and_stops() {
     let (_, channels) = world.operator(&["ctl", "channels"]);
     assert!(channels.contains("#lobby  2 members\n    alice\n    bob\n"), "{channels}");
     alice.types("/shutdown");
-    alice.sees("/shutdown is for the operator");
+    alice.sees("any operator's word: not for a member");
     world.operator(&["ctl", "say", "tea is ready"]);
     alice.sees("-- tea is ready");
     let (ok, _) = world.operator(&["ctl", "kick", "bob", "noise"]);

@@ -94,7 +94,7 @@ fn a_users_shutdown_does_not_stop_the_server() {
     let mut alice = world.enters("alice");
     let mut bob = world.enters("bob");
     alice.types("/shutdown");
-    alice.sees("is for the operator");
+    alice.sees("not for a member");
     alice.types("//shutdown");
     bob.sees("alice: /shutdown");
     bob.types("still here");
@@ -112,7 +112,7 @@ fn no_pin_travels_and_nobody_bans_by_a_display_name() {
     alice.sees("#lobby");
     assert_eq!(alice.seen("#tea"), 0, "no channel was made without its PIN");
     alice.types("/ban bob");
-    alice.sees("is for the operator");
+    alice.sees("not for a member");
     bob.types("unharmed");
     alice.sees("bob: unharmed");
 }

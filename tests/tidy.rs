@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use pychat::client::slash::{self, SLASHES};
+use pychat::chat::rights;
+use pychat::client::slash;
 use pychat::limits::Limits;
 use serde_json::Value;
 
@@ -115,7 +116,7 @@ fn the_readme_lists_every_slash_command() {
             assert!(listed.insert(word.to_owned()), "/{word} is listed twice");
         }
     }
-    let names = SLASHES.iter().flat_map(|slash| [&[slash.name], slash.aliases].concat());
+    let names = slash::all().flat_map(|slash| [&[slash.name], slash.aliases].concat());
     // It only says why names cannot be changed.
     let names: BTreeSet<_> = names.filter(|name| *name != "nick").map(str::to_owned).collect();
     assert_eq!(listed, names);
@@ -137,6 +138,22 @@ fn the_operators_guide_lists_every_limit_with_its_default() {
         let document = field.lines().last().unwrap().trim().trim_start_matches("/// ");
         assert_eq!(row[2].trim_end_matches(" |"), document, "what {name} bounds");
     }
+}
+
+/// `PYCHAT_WRITE_DOCS=1 cargo test --test tidy` writes the table anew.
+#[test]
+fn the_operators_guide_has_the_table_of_rights() {
+    let guide = read("docs/operating.md");
+    let (begin, end) = ("<!-- rights -->\n", "<!-- /rights -->");
+    let (before, rest) = guide.split_once(begin).unwrap();
+    let (table, after) = rest.split_once(end).unwrap();
+    let wanted = rights::table();
+    if std::env::var_os("PYCHAT_WRITE_DOCS").is_some() && table != wanted {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/operating.md");
+        fs::write(path, format!("{before}{begin}{wanted}{end}{after}")).unwrap();
+        return;
+    }
+    assert_eq!(table, wanted);
 }
 
 #[test]

@@ -117,6 +117,12 @@ pub enum Command {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         text: Option<String>,
     },
+    /// An operator's word and what follows it: `["ban","bob","1h","noise"]`. Answered with a notice.
+    Operate {
+        words: Vec<String>,
+        #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
+        reference: Option<String>,
+    },
     /// The person leaves for good, rather than by a cut connection.
     Quit,
     /// A word that this server does not know: refused, never fatal.

@@ -195,9 +195,11 @@ pub enum Event {
         #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
         reference: Option<String>,
     },
-    /// A word from the server or its operator.
+    /// A word from the server or its operator, or the answer to an operator's own word.
     Notice {
         text: String,
+        #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
+        reference: Option<String>,
     },
     /// The server ends the session; come back after `retry_ms`, or not at all where there is none.
     Goodbye {

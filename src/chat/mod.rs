@@ -9,6 +9,7 @@ mod place;
 pub mod rate;
 mod refusal;
 pub mod registry;
+pub mod rights;
 mod span;
 
 pub use command::{Command, Kind, Position, ReadMark};

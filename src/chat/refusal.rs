@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::rights::{Act, Role};
 use super::{ChannelName, Event, MsgId, TimeSpan, UserName};
 
 /// The kinds of refusal and of goodbye: one list, for programs. `docs/json.md` explains each.
@@ -26,6 +27,10 @@ pub enum Code {
     NotAdmitted,
     /// The operator ended this session.
     Kicked,
+    /// An operator took the word from this person for a while.
+    Muted,
+    /// An operator shut this person, key or address out.
+    Banned,
     /// This person's key was removed.
     Removed,
     /// The server stops or starts again.
@@ -81,6 +86,15 @@ pub enum Refusal {
     TooManySessions { max: usize },
     #[error("the server has as many channels as it may have: join one that exists")]
     ServerFull,
+    #[error("{0}")]
+    Muted(String),
+    #[error("{0}")]
+    Banned(String),
+    #[error("{word}: not for a {role}", word = .0.word(), role = .1)]
+    NotAllowed(Act, Role),
+    /// An operator's word was not carried out.
+    #[error("{0}")]
+    Operator(String),
     #[error("this server does not know that request: update pychat on one side")]
     Unknown,
 }
@@ -104,6 +118,9 @@ impl Refusal {
             Refusal::NotHere(_) => Code::Unavailable,
             Refusal::NoSuchChannel(_) => Code::NoSuchChannel,
             Refusal::LobbyStays | Refusal::TooManyChannels { .. } => Code::Forbidden,
+            Refusal::Muted(_) => Code::Muted,
+            Refusal::Banned(_) => Code::Banned,
+            Refusal::NotAllowed(..) | Refusal::Operator(_) => Code::Forbidden,
             Refusal::ServerFull | Refusal::TooManySessions { .. } => Code::Busy,
         }
     }

@@ -366,7 +366,10 @@ impl Registry {
                 self.may_read(from, to, directory).map(|_| Vec::new())
             }
             // The shell answers these: they need what is on disk, or end the session.
-            Command::Search { .. } | Command::Whois { .. } | Command::Quit => Ok(Vec::new()),
+            Command::Search { .. }
+            | Command::Whois { .. }
+            | Command::Operate { .. }
+            | Command::Quit => Ok(Vec::new()),
             Command::Unknown => Err(Refusal::Unknown),
         }
     }

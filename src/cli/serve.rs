@@ -10,12 +10,13 @@ use serde_json::json;
 
 use super::{HomeArgs, address};
 use crate::chat::UserName;
+use crate::chat::rights::Role;
 use crate::client::vault::{Server, Vault};
 use crate::config::Config;
 use crate::crypto::PublicKey;
 use crate::fault::{Fault, code};
 use crate::invite::Invite;
-use crate::keyring::{self, Home, Users};
+use crate::keyring::{self, Home, Settings, Users};
 use crate::server::{self, Options};
 
 #[derive(clap::Args)]
@@ -188,6 +189,7 @@ fn owner(home: &Home) -> Option<(Vault, UserName)> {
         };
         let name = account_name();
         keyring::add(&home.users_dir(), &key, &name, None, false)?;
+        Settings::change(&home.users_dir(), &name, |settings| settings.role = Role::Owner)?;
         eprintln!("  admitted you as {name}, the owner of this server (users/{name}.pem)");
         Ok(Some((vault, name)))
     };

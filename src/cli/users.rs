@@ -8,12 +8,13 @@ use clap::Subcommand;
 use serde_json::json;
 
 use super::HomeArgs;
+use crate::chat::rights::Role;
 use crate::chat::{DeviceName, UserName};
 use crate::clean;
 use crate::crypto::PublicKey;
 use crate::fault::{Fault, code};
 use crate::invite::read_key_line;
-use crate::keyring::{self, AddError, Users};
+use crate::keyring::{self, AddError, Settings, Users};
 
 #[derive(Subcommand)]
 pub enum Job {
@@ -57,6 +58,16 @@ pub enum Job {
         #[arg(long)]
         json: bool,
     },
+    /// Make a person owner, moderator or member; live sessions have it within a second
+    Role {
+        name: UserName,
+        role: Role,
+        #[command(flatten)]
+        home: HomeArgs,
+        /// The result as one line of JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Remove a person's keys; live sessions end within a second
     Remove {
         name: UserName,
@@ -85,8 +96,13 @@ pub fn run(job: Job) -> anyhow::Result<ExitCode> {
             // What cannot be registered needs no comparing.
             keyring::may_add(&dir, &key, &name, device.as_ref(), replace)?;
             confirm(&name, &key, yes)?;
+            let first = read_users(&dir)?.0.is_empty();
             let path = keyring::add(&dir, &key, &name, device.as_ref(), replace)?;
             eprintln!("{name} is registered ({})", path.display());
+            if first {
+                Settings::change(&dir, &name, |settings| settings.role = Role::Owner)?;
+                eprintln!("{name} is the first here, and so the owner of this server");
+            }
             if json {
                 let (file, print) = (path.display().to_string(), key.fingerprint().to_string());
                 println!("{}", json!({"name": name, "file": file, "fingerprint": print}));
@@ -94,6 +110,21 @@ pub fn run(job: Job) -> anyhow::Result<ExitCode> {
         }
         Job::List { home, json } => list(&home.open().users_dir(), json)?,
         Job::Show { name, home, json } => show(&home.open().users_dir(), &name, json)?,
+        Job::Role { name, role, home, json } => {
+            let dir = home.open().users_dir();
+            let (users, _) = read_users(&dir)?;
+            let name = users.find(&name).cloned().ok_or(AddError::Nobody(name))?;
+            if role < Role::Owner && users.owners().eq([&name]) {
+                let hint = "make somebody else the owner first";
+                let error = format!("{name} is the only owner: nobody could raise anybody again");
+                return Err(Fault::new(code::OTHER, error, hint).into());
+            }
+            Settings::change(&dir, &name, |settings| settings.role = role)?;
+            eprintln!("{name} is {role} now");
+            if json {
+                println!("{}", json!({"name": name, "role": role}));
+            }
+        }
         Job::Remove { name, device, erase, home, json } => {
             let home = home.open();
             let dir = home.users_dir();
@@ -173,14 +204,14 @@ fn read_users(dir: &Path) -> anyhow::Result<(Users, Vec<keyring::Rejected>)> {
 fn list(dir: &Path, json: bool) -> anyhow::Result<()> {
     let (users, rejected) = read_users(dir)?;
     if json {
-        let row = |name| json!({"name": name, "fingerprints": prints(&users, name)});
+        let row = |name| json!({"name": name, "role": users.role(name), "fingerprints": prints(&users, name)});
         let rows: Vec<_> = users.names().map(row).collect();
         let ignored: Vec<_> = rejected.iter().map(ToString::to_string).collect();
         println!("{}", json!({"users": rows, "ignored": ignored}));
         return Ok(());
     }
     for name in users.names() {
-        println!("{name:<20} {}", prints(&users, name).join(" "));
+        println!("{name:<20} {:<10} {}", users.role(name), prints(&users, name).join(" "));
     }
     rejected.iter().for_each(|file| eprintln!("{file}"));
     Ok(())
@@ -190,10 +221,11 @@ fn show(dir: &Path, name: &UserName, json: bool) -> anyhow::Result<()> {
     let (users, _) = read_users(dir)?;
     let name = users.find(name).ok_or_else(|| keyring::AddError::Nobody(name.clone()))?;
     if json {
-        println!("{}", json!({"name": name, "fingerprints": prints(&users, name)}));
+        let (role, prints) = (users.role(name), prints(&users, name));
+        println!("{}", json!({"name": name, "role": role, "fingerprints": prints}));
         return Ok(());
     }
-    println!("{name}");
+    println!("{name} ({})", users.role(name));
     for key in users.keys_of(name) {
         let (print, device) = (key.fingerprint(), users.by_key(key).map(|one| one.1));
         let device = device.map_or("main", DeviceName::as_str);

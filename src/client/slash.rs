@@ -47,6 +47,22 @@ pub const SLASHES: &[Slash] = &[
     slash("exit", &["quit", "q"], "", "leave the chat"),
 ];
 
+/// The operators' own words: they go to the server as they are, which knows who may say them.
+pub const OPERATOR_SLASHES: &[Slash] = &[
+    slash("kick", &[], "WHOM [REASON]", "end all sessions of a person, a key or an address"),
+    slash("ban", &[], "WHOM [TIME] [REASON]", "shut out a person, a key or an address range"),
+    slash("unban", &[], "WHOM", "let them in again"),
+    slash("banlist", &[], "", "who is banned and muted, by whom, why and for how long"),
+    slash("mute", &[], "WHOM [TIME] [REASON]", "take the word from somebody"),
+    slash("unmute", &[], "WHOM", "give it back"),
+    slash("op", &[], "NAME", "make a member a moderator"),
+    slash("deop", &[], "NAME", "make a moderator a member"),
+    slash("announce", &[], "TEXT", "a word to everybody"),
+    slash("motd", &[], "[TEXT or -]", "what everybody reads who enters; - for nothing"),
+    slash("reload", &[], "", "read the configuration and users/ again"),
+    slash("shutdown", &[], "[DELAY]", "stop the server, now or in 10s, 5m, 1h"),
+];
+
 /// What a typed line is.
 #[derive(Debug, PartialEq)]
 pub enum Typed<'a> {
@@ -54,6 +70,8 @@ pub enum Typed<'a> {
     Text(&'a str),
     /// A command's name (as in the table) and what follows it.
     Command(&'static str, &'a str),
+    /// An operator's word and what follows it, for the server to decide about.
+    Operate(Vec<String>),
     /// No such command: shown to the person who typed it, never sent.
     Unknown(String),
 }
@@ -67,14 +85,23 @@ pub fn read(line: &str) -> Typed<'_> {
     }
     let (word, operands) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
     let word = word.to_lowercase();
+    if OPERATOR_SLASHES.iter().any(|slash| slash.name == word) {
+        let operands = operands.split_whitespace().map(str::to_owned);
+        return Typed::Operate([word].into_iter().chain(operands).collect());
+    }
     match find(&word) {
         Some(slash) => Typed::Command(slash.name, operands.trim()),
         None => Typed::Unknown(unknown(&word)),
     }
 }
 
+/// Every slash command, the operators' behind the others.
+pub fn all() -> impl Iterator<Item = &'static Slash> {
+    SLASHES.iter().chain(OPERATOR_SLASHES)
+}
+
 pub fn find(word: &str) -> Option<&'static Slash> {
-    SLASHES.iter().find(|slash| slash.name == word || slash.aliases.contains(&word))
+    all().find(|slash| slash.name == word || slash.aliases.contains(&word))
 }
 
 /// The text of `/help` and of `/help COMMAND`.
@@ -89,18 +116,18 @@ pub fn help(word: &str) -> String {
         format!("{call:<26} {}{others}", slash.does)
     };
     match word.trim_start_matches('/').to_lowercase().as_str() {
-        "" | "all" => SLASHES.iter().map(line).collect::<Vec<_>>().join("\n"),
+        "" => SLASHES.iter().map(line).collect::<Vec<_>>().join("\n"),
+        "all" => all().map(line).collect::<Vec<_>>().join("\n"),
         word => find(word).map_or_else(|| unknown(word), line),
     }
 }
 
 fn unknown(word: &str) -> String {
-    if matches!(word, "shutdown" | "kick" | "ban" | "unban" | "say" | "stats" | "reload") {
+    if matches!(word, "say" | "stats" | "status" | "health" | "retention" | "erase") {
         return format!("/{word} is for the operator, at the server's console or by pychat ctl");
     }
-    let names = SLASHES
-        .iter()
-        .flat_map(|slash| [slash.name].into_iter().chain(slash.aliases.iter().copied()));
+    let names =
+        all().flat_map(|slash| [slash.name].into_iter().chain(slash.aliases.iter().copied()));
     let near = names.map(|name| (strsim::damerau_levenshtein(name, word), name)).min();
     match near.filter(|(distance, name)| *distance <= 2 && *distance < name.len()) {
         Some((_, name)) => format!("there is no /{word}: did you mean /{name}? (// sends a slash)"),
@@ -122,13 +149,15 @@ mod tests {
         assert_eq!(read("/q"), Typed::Command("exit", ""));
         assert!(matches!(read("/jion #tea"), Typed::Unknown(text) if text.contains("/join")));
         assert!(matches!(read("/"), Typed::Unknown(_)));
-        assert!(matches!(read("/shutdown"), Typed::Unknown(text) if text.contains("operator")));
+        let words = ["ban", "bob", "1h"].map(str::to_owned).to_vec();
+        assert_eq!(read("/Ban  bob 1h"), Typed::Operate(words));
+        assert!(matches!(read("/stats"), Typed::Unknown(text) if text.contains("operator")));
     }
 
     #[test]
     fn names_are_unique() {
-        let mut names: Vec<_> = SLASHES.iter().map(|slash| slash.name).collect();
-        names.extend(SLASHES.iter().flat_map(|slash| slash.aliases));
+        let mut names: Vec<_> = all().map(|slash| slash.name).collect();
+        names.extend(all().flat_map(|slash| slash.aliases));
         let count = names.len();
         names.sort_unstable();
         names.dedup();

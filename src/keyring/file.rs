@@ -76,8 +76,16 @@ fn temporary(path: &Path, bytes: &[u8], mode: u32) -> Result<tempfile::NamedTemp
     write().map_err(FileError::io(path))
 }
 
-/// A text file of bounded size; none where there is none.
+/// A key file, or another small text; none where there is none.
 pub fn read_text(path: &Path) -> Result<Option<Zeroizing<String>>, FileError> {
+    read_text_up_to(path, FILE_BYTES_MAX)
+}
+
+/// A text file of at most so many bytes; none where there is none.
+pub fn read_text_up_to(
+    path: &Path,
+    bytes_max: u64,
+) -> Result<Option<Zeroizing<String>>, FileError> {
     let mut options = OpenOptions::new();
     // A pipe in the place of a file must not hold the reader up.
     options.read(true).custom_flags(rustix::fs::OFlags::NONBLOCK.bits() as i32);
@@ -86,19 +94,19 @@ pub fn read_text(path: &Path) -> Result<Option<Zeroizing<String>>, FileError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(FileError::io(path)(error)),
     };
-    read_open(path, &file).map(Some)
+    read_open(path, &file, bytes_max).map(Some)
 }
 
-fn read_open(path: &Path, file: &File) -> Result<Zeroizing<String>, FileError> {
+fn read_open(path: &Path, file: &File, bytes_max: u64) -> Result<Zeroizing<String>, FileError> {
     let mut text = Zeroizing::new(String::new());
-    let bytes = file.take(FILE_BYTES_MAX + 1).read_to_string(&mut text);
+    let bytes = file.take(bytes_max + 1).read_to_string(&mut text);
     let bytes = bytes.map_err(|error| match error.kind() {
         io::ErrorKind::InvalidData => FileError::damaged(path, "it is not text"),
         io::ErrorKind::IsADirectory => FileError::damaged(path, "it is a folder"),
         _ => FileError::io(path)(error),
     })?;
-    if bytes as u64 > FILE_BYTES_MAX {
-        return Err(FileError::damaged(path, "it is too large for a key file"));
+    if bytes as u64 > bytes_max {
+        return Err(FileError::damaged(path, format!("it is larger than {bytes_max} bytes")));
     }
     Ok(text)
 }

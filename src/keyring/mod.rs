@@ -1,6 +1,8 @@
 //! A server's home on disk: config.json, users/, keys/ and data/.
 
 pub mod file;
+pub mod sanctions;
+mod settings;
 mod users;
 
 use std::fs::{File, OpenOptions};
@@ -11,6 +13,7 @@ use rustix::fs::{FlockOperation, flock};
 
 use crate::crypto::Identity;
 pub use file::FileError;
+pub use settings::Settings;
 pub use users::{AddError, Reason, Rejected, Users, UsersWatch, add, may_add, remove};
 
 /// The folder that `--home` names.
@@ -57,6 +60,11 @@ impl Home {
 
     pub fn ctl_socket(&self) -> PathBuf {
         self.dir.join("data").join("ctl.sock")
+    }
+
+    /// What operators have decided while the server ran.
+    pub fn decisions_file(&self) -> PathBuf {
+        self.dir.join("data").join("sanctions.json")
     }
 
     /// Where the ledger is on disk.

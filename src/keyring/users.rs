@@ -7,9 +7,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
+use super::Settings;
 use super::file::{self, FileError};
+use crate::chat::rights::Role;
 use crate::chat::{DeviceName, NameError, UserName};
-use crate::crypto::{KeyError, PublicKey};
+use crate::crypto::{Fingerprint, KeyError, PublicKey};
 
 /// Who is registered.
 #[derive(Default)]
@@ -18,6 +20,7 @@ pub struct Users {
     names: BTreeMap<UserName, Vec<PublicKey>>,
     folded: HashMap<String, UserName>,
     skeletons: HashMap<String, UserName>,
+    settings: HashMap<UserName, Settings>,
 }
 
 /// A file in users/ that registers nobody, and why.
@@ -40,6 +43,9 @@ pub enum Reason {
     Confusable(UserName),
     #[error("{0}")]
     File(String),
+    /// Of a person's settings: what they would have denied must not be allowed.
+    #[error("the settings of {0} are unreadable ({1}): nobody gets in by this name until they are")]
+    Settings(UserName, String),
 }
 
 impl fmt::Display for Rejected {
@@ -53,6 +59,11 @@ impl Users {
     /// Reads users/. A file that registers nobody is reported and never stops the others. Of two
     /// files with one key, and of two names that look alike, the first in the order of names wins.
     pub fn load(dir: &Path) -> io::Result<(Users, Vec<Rejected>)> {
+        Users::load_over(dir, None)
+    }
+
+    /// The same, where settings that cannot be read stay as they were in `old`.
+    pub fn load_over(dir: &Path, old: Option<&Users>) -> io::Result<(Users, Vec<Rejected>)> {
         let mut files: Vec<PathBuf> = Vec::new();
         for entry in fs::read_dir(dir)? {
             let path = entry?.path();
@@ -68,6 +79,7 @@ impl Users {
                 rejected.push(Rejected { file, reason });
             }
         }
+        rejected.extend(users.read_settings(dir, old));
         Ok((users, rejected))
     }
 
@@ -82,6 +94,48 @@ impl Users {
         self.register(PublicKey::from_pem(&text)?, name, device)
     }
 
+    /// Reads everybody's settings. Whose cannot be read keeps the old ones, or is not registered.
+    fn read_settings(&mut self, dir: &Path, old: Option<&Users>) -> Vec<Rejected> {
+        let mut rejected = Vec::new();
+        for name in self.names.keys().cloned().collect::<Vec<_>>() {
+            let settings = match Settings::load(dir, &name) {
+                Ok(settings) => Some(settings),
+                Err(error) => {
+                    let reason = Reason::Settings(name.clone(), error.to_string());
+                    rejected.push(Rejected { file: dir.join(format!("{name}.json")), reason });
+                    old.and_then(|old| old.settings.get(&name)).cloned()
+                }
+            };
+            match settings {
+                Some(settings) => {
+                    self.settings.insert(name, settings);
+                }
+                None => self.forget(&name),
+            }
+        }
+        rejected
+    }
+
+    fn forget(&mut self, name: &UserName) {
+        self.names.remove(name);
+        self.keys.retain(|_, (owner, _)| owner != name);
+        self.folded.retain(|_, owner| owner != name);
+        self.skeletons.retain(|_, owner| owner != name);
+    }
+
+    /// What is set for a person; the defaults for who is not registered.
+    pub fn settings(&self, name: &UserName) -> Settings {
+        self.settings.get(name).cloned().unwrap_or_default()
+    }
+
+    pub fn role(&self, name: &UserName) -> Role {
+        self.settings.get(name).map_or(Role::Member, |settings| settings.role)
+    }
+
+    pub fn owners(&self) -> impl Iterator<Item = &UserName> {
+        self.names.keys().filter(|name| self.role(name) == Role::Owner)
+    }
+
     fn register(
         &mut self,
         key: PublicKey,
@@ -94,6 +148,11 @@ impl Users {
         self.names.entry(name.clone()).or_default().push(key.clone());
         self.keys.insert(key, (name, device));
         Ok(())
+    }
+
+    /// The person and the device of a fingerprint.
+    pub fn by_print(&self, print: &Fingerprint) -> Option<&UserName> {
+        self.keys.iter().find(|(key, _)| key.fingerprint() == *print).map(|(_, one)| &one.0)
     }
 
     /// Whether this key may be registered for this name.
@@ -206,6 +265,15 @@ pub fn remove(
         if owner == name.as_str() && wanted {
             fs::remove_file(&path).map_err(FileError::io(&path))?;
             gone.push(path);
+        }
+    }
+    if device.is_none() && !gone.is_empty() {
+        // Whoever has this name next begins with nothing.
+        let path = dir.join(format!("{name}.json"));
+        match fs::remove_file(&path) {
+            Ok(()) => gone.push(path),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(FileError::io(&path)(error).into()),
         }
     }
     if gone.is_empty() { Err(AddError::Nobody(name.clone())) } else { Ok(gone) }

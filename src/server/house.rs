@@ -3,13 +3,20 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, mpsc};
 
+use anyhow::Context;
+
 use super::door::Door;
-use super::hub::Hub;
+use super::hub::{self, Hub};
+use super::moderation;
+use super::outlet::Outlet;
 use super::stop::Stop;
-use crate::chat::{Code, DeviceName, UserName};
+use crate::chat::rights::{Role, State};
+use crate::chat::{Code, DeviceName, Event, UserName};
 use crate::config::Config;
 use crate::crypto::PublicKey;
-use crate::keyring::{Home, Rejected, Users};
+use crate::fault::{Fault, code};
+use crate::keyring::sanctions::{Decisions, Kind, Subject, Whom};
+use crate::keyring::{FileError, Home, Reason, Rejected, Users};
 use crate::ledger::{Kept, KeptReader, LedgerError, Swept};
 
 /// The server's shared parts. Sessions hold it, and so do the console and ctl.
@@ -19,6 +26,7 @@ pub struct House {
     /// The ledger's reading half.
     pub reader: Arc<KeptReader>,
     home: Home,
+    decisions: RwLock<Arc<Decisions>>,
     users: RwLock<Arc<Users>>,
     door: Arc<Door>,
     stop: Arc<Stop>,
@@ -28,19 +36,105 @@ pub struct House {
 }
 
 impl House {
-    pub fn new(
+    /// With what the home says about people.
+    pub fn open(
         config: Config,
         hub: Arc<Hub>,
         reader: Arc<KeptReader>,
         home: Home,
-        (users, rejected): (Users, Vec<Rejected>),
         door: Arc<Door>,
         stop: Arc<Stop>,
-    ) -> Self {
-        let users = RwLock::new(Arc::new(users));
+    ) -> anyhow::Result<Self> {
+        let (users, rejected) = Users::load(&home.users_dir())
+            .with_context(|| format!("cannot read {}", home.users_dir().display()))?;
+        if let Some(bad) = rejected.iter().find(|one| matches!(one.reason, Reason::Settings(..))) {
+            let hint = "mend the file, or remove it for the defaults";
+            return Err(Fault::new(code::UNREADABLE, &bad.reason, hint).into());
+        }
+        let decisions = Decisions::load(&home.decisions_file())?;
         let mut told = BTreeSet::new();
         tell(&mut told, &rejected);
-        House { config, hub, reader, home, users, door, stop, told: Mutex::new(told) }
+        Ok(House {
+            config,
+            hub,
+            reader,
+            home,
+            decisions: RwLock::new(Arc::new(decisions)),
+            users: RwLock::new(Arc::new(users)),
+            door,
+            stop,
+            told: Mutex::new(told),
+        })
+    }
+
+    /// What operators have decided so far.
+    pub fn decisions(&self) -> Arc<Decisions> {
+        Arc::clone(&self.decisions.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Decides something: it holds once it is on disk, and otherwise not at all.
+    pub fn decide<T>(&self, change: impl FnOnce(&mut Decisions) -> T) -> Result<T, FileError> {
+        let mut decisions = self.decisions.write().unwrap_or_else(PoisonError::into_inner);
+        let mut new = Decisions::clone(&decisions);
+        let result = change(&mut new);
+        new.save(&self.home.decisions_file())?;
+        *decisions = Arc::new(new);
+        Ok(result)
+    }
+
+    pub fn motd(&self) -> Option<String> {
+        let decided = self.decisions().motd.clone();
+        decided.or_else(|| self.config.motd.clone()).filter(|motd| !motd.is_empty())
+    }
+
+    /// A person's role, how they stand, and what they are told of it.
+    pub fn standing(&self, whom: Whom) -> (Role, State, Option<String>) {
+        let role = self.users().role(whom.user);
+        if role >= Role::Owner {
+            return (role, State::Free, None);
+        }
+        let decisions = self.decisions();
+        if decisions.sanctions.is_empty() {
+            return (role, State::Free, None);
+        }
+        let now_ms = jiff::Timestamp::now().as_millisecond();
+        let find = |kind| decisions.find(kind, whom, now_ms).map(moderation::notice);
+        match (find(Kind::Ban), find(Kind::Mute)) {
+            (Some(why), _) => (role, State::Banned, Some(why)),
+            (None, Some(why)) => (role, State::Muted, Some(why)),
+            (None, None) => (role, State::Free, None),
+        }
+    }
+
+    /// Ends the sessions that a subject holds, but no owner's; gives how many there were.
+    pub fn end_subject(&self, subject: &Subject, code: Code, reason: &str) -> usize {
+        let event = Event::Goodbye { code, reason: reason.to_owned(), retry_ms: None };
+        let held = self.held(subject, code == Code::Banned);
+        held.iter().for_each(|outlet| outlet.end(Some(&event), &hub::word(code)));
+        held.len()
+    }
+
+    /// A notice for the sessions that a subject holds; gives how many there are.
+    pub fn tell_subject(&self, subject: &Subject, text: &str) -> usize {
+        let event = Event::Notice { text: text.to_owned(), reference: None };
+        let held = self.held(subject, false);
+        held.iter().for_each(|outlet| self.hub.answer(outlet, &event));
+        held.len()
+    }
+
+    fn held(&self, subject: &Subject, spares_owners: bool) -> Vec<Arc<Outlet>> {
+        let users = self.users();
+        let mut sessions = self.hub.sessions();
+        sessions.retain(|(user, outlet)| {
+            let spared = spares_owners && users.role(user) >= Role::Owner;
+            !spared && subject.holds(Whom { user, key: outlet.key, address: outlet.address() })
+        });
+        sessions.into_iter().map(|(_, outlet)| outlet).collect()
+    }
+
+    /// What an operator did, for the records.
+    pub fn record(&self, actor: &str, action: &str, target: &str, reason: Option<&str>) {
+        log::info!("{actor}: {action} {target} {}", reason.unwrap_or_default());
     }
 
     pub fn door(&self) -> &Door {
@@ -110,7 +204,10 @@ impl House {
     /// Reads users/ again; people whose keys are gone are out at once. Gives what was refused.
     pub fn reload_users(&self) -> std::io::Result<usize> {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        let (new, rejected) = Users::load(&self.home.users_dir())?;
+        let (new, rejected) = {
+            let old = self.users();
+            Users::load_over(&self.home.users_dir(), Some(&old))?
+        };
         tell(&mut told, &rejected);
         let new = Arc::new(new);
         let old = {
@@ -119,6 +216,9 @@ impl House {
         };
         for (key, name) in new.keys().filter(|(key, _)| old.by_key(key).is_none()) {
             log::info!("{name} is registered with {}", key.fingerprint());
+        }
+        for name in new.names().filter(|name| new.role(name) != old.role(name)) {
+            log::info!("{name} is {} now", new.role(name));
         }
         for (key, name) in old.keys() {
             if new.by_key(key).is_none_or(|(now, _)| now != name) {

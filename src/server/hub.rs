@@ -365,10 +365,14 @@ impl Hub {
         refusal.event(Some(id), None)
     }
 
-    /// Ends all sessions of a person; gives how many there were.
-    pub fn end_user(&self, name: &UserName, code: Code, reason: &str) -> usize {
-        let sessions = self.lock().registry.sessions_of(name).to_vec();
-        self.end_some(code, reason, |outlet| sessions.contains(&outlet.id))
+    /// Every session with its person.
+    pub fn sessions(&self) -> Vec<(UserName, Arc<Outlet>)> {
+        let inner = self.lock();
+        let who = |outlet: &Arc<Outlet>| {
+            let (user, _) = inner.registry.who(outlet.id)?;
+            Some((user.clone(), Arc::clone(outlet)))
+        };
+        inner.outlets.values().filter_map(who).collect()
     }
 
     /// Ends all sessions of a key; gives how many there were.
@@ -391,7 +395,7 @@ impl Hub {
 
     /// A word to everybody.
     pub fn notice_all(&self, text: &str) {
-        let event = Event::Notice { text: text.to_owned() };
+        let event = Event::Notice { text: text.to_owned(), reference: None };
         self.outlets().iter().for_each(|outlet| self.answer(outlet, &event));
     }
 
@@ -722,7 +726,7 @@ impl Inner {
 }
 
 /// The word of a code, as it is on the wire.
-fn word(code: Code) -> String {
+pub fn word(code: Code) -> String {
     let text = serde_json::to_string(&code).expect("a code is a word");
     text.trim_matches('"').to_owned()
 }

@@ -7,6 +7,7 @@ mod flusher;
 mod house;
 mod hub;
 pub mod log;
+mod moderation;
 mod operator;
 mod outlet;
 mod replayer;
@@ -27,7 +28,7 @@ use crate::chat::registry::{Registry, Rules};
 use crate::chat::{Code, Event, LogId, SessionId};
 use crate::config::{Config, History};
 use crate::crypto::Identity;
-use crate::keyring::{Home, Users, UsersWatch};
+use crate::keyring::{Home, UsersWatch};
 use crate::ledger::{Kept, KeptReader, Memory, Remembered, Sqlite};
 use crate::net::listener::Listener;
 use crate::terminal;
@@ -35,6 +36,7 @@ use door::{Door, Stranger};
 use flusher::Flusher;
 use house::House;
 use hub::Hub;
+use operator::Actor;
 use stop::Stop;
 
 /// What a server is started with.
@@ -65,8 +67,6 @@ pub fn run(options: Options) -> anyhow::Result<()> {
     let _lock = home.lock()?;
     let address = SocketAddr::new(config.server_ip, config.server_port);
     let listener = Listener::bind(address, config.limits.listen_backlog)?;
-    let users = Users::load(&home.users_dir())
-        .with_context(|| format!("cannot read {}", home.users_dir().display()))?;
     let (ledger, reader) = open_ledger(&home, &config)?;
 
     let (flusher, ear) = Flusher::new().context("cannot make the flusher's bell")?;
@@ -86,15 +86,15 @@ pub fn run(options: Options) -> anyhow::Result<()> {
     stop::on_signals(Arc::clone(&stop))?;
     let door = Door::new(identity, &config);
     let (own_door, own_stop) = (Arc::clone(&door), Arc::clone(&stop));
-    let house = Arc::new(House::new(config, hub, reader, home, users, own_door, own_stop));
+    let house = Arc::new(House::open(config, hub, reader, home, own_door, own_stop)?);
 
     let keeper = Arc::clone(&house);
     spawn("keeper", move || keep(&keeper))?;
-    let operator: ctl::Handler = {
+    let operator = |name: &'static str| -> ctl::Handler {
         let house = Arc::clone(&house);
-        Arc::new(move |words: &[String]| operator::obey(&house, words))
+        Arc::new(move |words: &[String]| operator::obey(&house, &Actor::own(name), words))
     };
-    let socket = ctl::serve(house.home(), Arc::clone(&operator))?;
+    let socket = ctl::serve(house.home(), operator("ctl"))?;
     let bound = listener.address();
     let doorkeeper = {
         let (house, door, stop) = (Arc::clone(&house), Arc::clone(&door), Arc::clone(&stop));
@@ -107,7 +107,7 @@ pub fn run(options: Options) -> anyhow::Result<()> {
         spawn("door", move || door.run(&listener, &stop, &serve))?
     };
     on_ready(bound);
-    console::attend(operator, Arc::clone(&stop));
+    console::attend(operator("console"), Arc::clone(&stop));
 
     stop.wait();
     let deadline = Instant::now() + Duration::from_millis(house.config.limits.drain_ms_max);

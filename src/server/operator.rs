@@ -7,8 +7,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::house::House;
-use crate::chat::{ChannelName, Code, Place, UserName};
+use super::moderation;
+use crate::chat::rights::{self, Act, Role, State};
+use crate::chat::{ChannelName, Place, Refusal, UserName};
 use crate::clean;
+use crate::keyring::sanctions::{Kind, Whom};
 
 /// The answer to an operator's words.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -21,63 +24,121 @@ pub struct Reply {
     pub data: Value,
 }
 
-/// The words, what follows them, and what they do.
-const WORDS: &[(&str, &str, &str)] = &[
-    ("channels", "", "channels with the people in them"),
-    ("stats", "", "figures since the start"),
-    ("status", "", "the same in one line"),
-    ("health", "", "whether the server answers"),
-    ("users", "", "who is registered and who is here"),
-    ("kick", "NAME [REASON]", "end all sessions of a person"),
-    ("say", "TEXT", "a word to everybody"),
-    ("retention", "[dry-run|now]", "how long lines are kept; remove old ones, or count them"),
-    ("erase", "NAME", "take the texts of all lines of a person away"),
-    ("reload", "", "read users/ again now"),
-    ("help", "", "this list"),
-    ("exit", "", "leave the console; the server goes on"),
-    ("shutdown", "[DELAY]", "stop the server, now or in 10s, 5m, 1h"),
+/// Who says a word.
+pub struct Actor<'a> {
+    pub role: Role,
+    pub state: State,
+    /// As records and other people name them: a user, `console` or `ctl`.
+    pub name: String,
+    /// None for who holds the server's own account.
+    pub whom: Option<Whom<'a>>,
+}
+
+impl Actor<'_> {
+    /// Whoever holds the server's own account, at its terminal or through its socket.
+    pub fn own(name: &str) -> Actor<'static> {
+        Actor { role: Role::Console, state: State::Free, name: name.to_owned(), whom: None }
+    }
+
+    /// As the person is told who is kicked or banned.
+    pub fn title(&self) -> &str {
+        if self.whom.is_some() { &self.name } else { "the operator" }
+    }
+}
+
+/// A word, its right, what follows it, and what it does.
+type Word = (&'static str, Act, &'static str, &'static str);
+
+const WORDS: &[Word] = &[
+    ("channels", Act::House, "", "channels with the people in them"),
+    ("stats", Act::House, "", "figures since the start"),
+    ("status", Act::House, "", "the same in one line"),
+    ("health", Act::House, "", "whether the server answers"),
+    ("users", Act::House, "", "who is registered and who is here"),
+    ("kick", Act::Kick, "WHOM [REASON]", "end all sessions of a NAME, a key or an address"),
+    ("ban", Act::Ban, "WHOM [TIME] [REASON]", "shut out a NAME, a key or an address range"),
+    ("unban", Act::Unban, "WHOM", "let them in again"),
+    ("banlist", Act::Banlist, "", "who is banned and muted, by whom, why, for how long"),
+    ("mute", Act::Mute, "WHOM [TIME] [REASON]", "take the word from somebody"),
+    ("unmute", Act::Unmute, "WHOM", "give it back"),
+    ("op", Act::Op, "NAME", "make a member a moderator"),
+    ("deop", Act::Deop, "NAME", "make a moderator a member"),
+    ("announce", Act::Announce, "TEXT", "a word to everybody, with its author's name"),
+    ("say", Act::House, "TEXT", "a word to everybody"),
+    ("motd", Act::Motd, "[TEXT or -]", "what everybody reads who enters; - for nothing"),
+    ("retention", Act::House, "[dry-run|now]", "how long lines are kept; remove or count old ones"),
+    ("erase", Act::House, "NAME", "take the texts of all lines of a person away"),
+    ("reload", Act::Reload, "", "read users/ again now"),
+    ("help", Act::Operate, "", "this list"),
+    ("exit", Act::House, "", "leave the console; the server goes on"),
+    ("shutdown", Act::Shutdown, "[DELAY]", "stop the server, now or in 10s, 5m, 1h"),
 ];
 
 const RULE: &str = "--------------------------------";
 
-/// Does what the words say.
-pub fn obey(house: &House, words: &[String]) -> Reply {
+/// Does what the words say, where `actor` may.
+pub fn obey(house: &House, actor: &Actor, words: &[String]) -> Reply {
     let word = words.first().map_or("", |word| word.trim_start_matches('/')).to_lowercase();
     let rest = words.get(1..).unwrap_or_default();
-    match word.as_str() {
+    let word = match word.as_str() {
+        "" => "help",
+        "quit" => "exit",
+        word => word,
+    };
+    let Some((word, act, ..)) = WORDS.iter().find(|known| known.0 == word) else {
+        return unknown(word);
+    };
+    if !rights::may(actor.role, actor.state, *act) {
+        return no(&Refusal::NotAllowed(*act, actor.role).to_string());
+    }
+    match *word {
         "channels" => channels(house),
-        "stats" | "status" => stats(house, word == "status"),
+        "stats" | "status" => stats(house, *word == "status"),
         "health" => yes("healthy"),
         "users" => users(house),
-        "kick" => kick(house, rest),
-        "say" => say(house, rest),
+        "kick" => moderation::kick(house, actor, rest),
+        "ban" => moderation::sanction(house, actor, Kind::Ban, rest),
+        "mute" => moderation::sanction(house, actor, Kind::Mute, rest),
+        "unban" => moderation::lift(house, actor, Kind::Ban, rest),
+        "unmute" => moderation::lift(house, actor, Kind::Mute, rest),
+        "banlist" => moderation::list(house),
+        "op" => moderation::give_role(house, actor, Role::Moderator, rest),
+        "deop" => moderation::give_role(house, actor, Role::Member, rest),
+        "announce" | "say" => say(house, actor, word, rest),
+        "motd" => motd(house, actor, rest),
         "retention" => retention(house, rest),
-        "erase" => erase(house, rest),
-        "reload" => match house.reload_users() {
-            Ok(0) => yes("users/ was read again"),
-            Ok(bad) => yes(&format!("users/ was read again; {bad} files are ignored, see the log")),
-            Err(error) => no(&format!("users/ stays as it was: {error}")),
-        },
-        "help" | "" => help(),
-        "exit" | "quit" => yes("the server goes on; /shutdown stops it"),
-        "shutdown" => shutdown(house, rest),
+        "erase" => erase(house, actor, rest),
+        "reload" => reload(house, actor),
+        "help" => help(actor),
+        "exit" => yes("the server goes on; /shutdown stops it"),
+        "shutdown" => shutdown(house, actor, rest),
         other => unknown(other),
     }
 }
 
-fn yes(text: &str) -> Reply {
+fn reload(house: &House, actor: &Actor) -> Reply {
+    house.record(&actor.name, "reload", "", None);
+    match house.reload_users() {
+        Ok(0) => yes("users/ was read again"),
+        Ok(bad) => yes(&format!("users/ was read again; {bad} files are ignored, see the log")),
+        Err(error) => no(&format!("users/ stays as it was: {error}")),
+    }
+}
+
+pub(super) fn yes(text: &str) -> Reply {
     Reply { ok: true, text: text.to_owned(), data: Value::Null }
 }
 
-fn no(text: &str) -> Reply {
+pub(super) fn no(text: &str) -> Reply {
     Reply { ok: false, text: text.to_owned(), data: Value::Null }
 }
 
-fn help() -> Reply {
+fn help(actor: &Actor) -> Reply {
     let mut text = String::new();
-    for (word, operands, does) in WORDS {
+    let own = WORDS.iter().filter(|word| rights::may(actor.role, actor.state, word.1));
+    for (word, _, operands, does) in own {
         let call = format!("/{word} {operands}");
-        let _ = writeln!(text, "{call:<24} {does}");
+        let _ = writeln!(text, "{call:<28} {does}");
     }
     yes(text.trim_end())
 }
@@ -146,33 +207,40 @@ fn users(house: &House) -> Reply {
     Reply { ok: true, text: text.trim_end().to_owned(), data: rows.into() }
 }
 
-fn kick(house: &House, rest: &[String]) -> Reply {
-    let Some(name) = rest.first().and_then(|name| name.parse::<UserName>().ok()) else {
-        return no("whom? kick NAME [REASON]");
+fn say(house: &House, actor: &Actor, word: &str, rest: &[String]) -> Reply {
+    let text = match moderation::words(house, rest) {
+        Ok(Some(text)) => text,
+        Ok(None) => return no(&format!("say what? {word} TEXT")),
+        Err(problem) => return no(&problem),
     };
-    let name = house.find(&name).unwrap_or(name);
-    let reason = clean::line(&rest[1..].join(" "));
-    let reason = match reason.as_str() {
-        "" => "the operator ended your session".to_owned(),
-        reason => format!("the operator ended your session: {reason}"),
-    };
-    match house.hub.end_user(&name, Code::Kicked, &reason) {
-        0 => no(&format!("{name} is not here")),
-        ended => {
-            log::info!("{name} was kicked");
-            let text = format!("{name} is out ({ended} sessions)");
-            Reply { ok: true, text, data: json!({"sessions": ended}) }
-        }
+    match actor.whom {
+        Some(_) => house.hub.notice_all(&format!("{} announces: {text}", actor.name)),
+        None => house.hub.notice_all(&text),
     }
+    house.record(&actor.name, word, "", None);
+    yes("said")
 }
 
-fn say(house: &House, rest: &[String]) -> Reply {
-    let text = clean::line(&rest.join(" "));
-    if text.trim().is_empty() {
-        return no("say what? say TEXT");
+fn motd(house: &House, actor: &Actor, rest: &[String]) -> Reply {
+    let text = match moderation::words(house, rest) {
+        Ok(Some(text)) => text,
+        Ok(None) => {
+            return match house.motd() {
+                Some(motd) => yes(&motd),
+                None => yes("there is no message of the day: motd TEXT sets it"),
+            };
+        }
+        Err(problem) => return no(&problem),
+    };
+    let text = if text == "-" { String::new() } else { text };
+    let said = if text.is_empty() { "there is no message of the day now" } else { "it is set" };
+    match house.decide(|decisions| decisions.motd = Some(text)) {
+        Ok(()) => {
+            house.record(&actor.name, "motd", "", None);
+            yes(said)
+        }
+        Err(error) => no(&error.to_string()),
     }
-    house.hub.notice_all(&text);
-    yes("said")
 }
 
 fn retention(house: &House, rest: &[String]) -> Reply {
@@ -203,7 +271,7 @@ fn retention(house: &House, rest: &[String]) -> Reply {
     }
 }
 
-fn erase(house: &House, rest: &[String]) -> Reply {
+fn erase(house: &House, actor: &Actor, rest: &[String]) -> Reply {
     let Some(name) = rest.first().and_then(|name| name.parse::<UserName>().ok()) else {
         return no("whose lines? erase NAME");
     };
@@ -214,7 +282,7 @@ fn erase(house: &House, rest: &[String]) -> Reply {
     };
     match erased {
         Some(Ok(lines)) => {
-            log::info!("the lines of {name} were erased");
+            house.record(&actor.name, "erase", name.as_str(), None);
             let text = format!("{lines} lines of {name} were erased");
             Reply { ok: true, text, data: json!({"lines": lines}) }
         }
@@ -223,13 +291,14 @@ fn erase(house: &House, rest: &[String]) -> Reply {
     }
 }
 
-fn shutdown(house: &House, rest: &[String]) -> Reply {
+fn shutdown(house: &House, actor: &Actor, rest: &[String]) -> Reply {
     let delay = match rest.first().map(|text| delay(text)) {
         None => Duration::ZERO,
         Some(Some(delay)) => delay,
         Some(None) => return no("a delay is written 10s, 5m or 1h"),
     };
-    log::info!("the operator stops the server in {} s", delay.as_secs());
+    house.record(&actor.name, "shutdown", "", None);
+    log::info!("{} stops the server in {} s", actor.title(), delay.as_secs());
     if delay.is_zero() {
         house.stop().tell();
         return yes("stopping");

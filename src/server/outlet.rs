@@ -3,7 +3,7 @@
 
 use std::cell::RefCell;
 use std::io;
-use std::net::{Shutdown, TcpStream};
+use std::net::{IpAddr, Shutdown, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -124,6 +124,11 @@ impl Outlet {
 
     pub fn stream(&self) -> &TcpStream {
         &self.stream
+    }
+
+    /// Where the peer is; none once it is gone.
+    pub fn address(&self) -> Option<IpAddr> {
+        self.stream.peer_addr().ok().map(|peer| peer.ip())
     }
 
     /// From now on this session reads `place`: what `start` says from the ledger, then the tail from

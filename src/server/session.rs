@@ -2,6 +2,7 @@
 //! another client.
 
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -9,13 +10,16 @@ use std::time::{Duration, Instant};
 use super::door::Stranger;
 use super::house::House;
 use super::hub::{Said, line_fields};
+use super::operator::{self, Actor};
 use super::outlet::Outlet;
+use crate::chat::rights::{self, State};
 use crate::chat::{
     Code, Command, DeviceName, Event, Message, Refusal, SessionId, Target, UserName,
 };
 use crate::clean;
 use crate::crypto::RecordType;
 use crate::crypto::record_cipher::RECORD_BODY_BYTES_MAX;
+use crate::keyring::sanctions::Whom;
 use crate::ledger::{LedgerError, Page, Reader};
 use crate::net::tunnel::{Incoming, TunnelReader};
 use crate::wire::codec;
@@ -49,6 +53,7 @@ struct Session<'a> {
     outlet: Arc<Outlet>,
     user: UserName,
     device: DeviceName,
+    address: IpAddr,
 }
 
 /// Serves one peer that has proven its key, until it ends. Runs on the peer's own thread.
@@ -56,8 +61,9 @@ pub fn serve(house: &House, stranger: Stranger, id: SessionId) {
     let Some((user, device)) = house.admit(&stranger.key) else {
         return not_admitted(house, stranger);
     };
-    let Stranger { login, key, reader, sealer, stream, waiting, .. } = stranger;
+    let Stranger { login, key, reader, sealer, stream, waiting, peer } = stranger;
     waiting.admitted();
+    let address = peer.ip();
     // A person's only key may be on any device: that one may name itself.
     let device = match login.device {
         Some(own) if device.is_default() => own,
@@ -65,7 +71,10 @@ pub fn serve(house: &House, stranger: Stranger, id: SessionId) {
     };
     let answers_max = house.config.limits.answers_bytes_max;
     let outlet = Arc::new(Outlet::new(id, key.fingerprint(), stream, sealer, answers_max));
-    let session = Session { house, outlet, user, device };
+    let session = Session { house, outlet, user, device, address };
+    if session.is_banned() {
+        return;
+    }
     let (user, device) = (session.user.clone(), session.device.clone());
     let resumes = login.features.iter().any(|feature| feature == "resume");
     let welcome = session.welcome();
@@ -80,6 +89,7 @@ pub fn serve(house: &House, stranger: Stranger, id: SessionId) {
     if house.admit(&key).is_none() {
         house.hub.end_key(&key.fingerprint(), Code::Removed, "your key was removed");
     }
+    session.is_banned();
     let end = session.run(reader);
     match end {
         End::Quit => session.outlet.end(None, "quit"),
@@ -132,8 +142,47 @@ impl Session<'_> {
             device: self.device.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             text_bytes_max: self.house.config.limits.text_bytes_max,
-            motd: self.house.config.motd.clone(),
+            motd: self.house.motd(),
         }
+    }
+
+    fn whom(&self) -> Whom<'_> {
+        Whom { user: &self.user, key: self.outlet.key, address: Some(self.address) }
+    }
+
+    /// Who is banned is told so, and that is the end of it.
+    fn is_banned(&self) -> bool {
+        let (_, State::Banned, why) = self.house.standing(self.whom()) else { return false };
+        let reason = why.unwrap_or_default();
+        log::info!("{} ({}) is banned", self.user, self.device);
+        let event = Event::Goodbye { code: Code::Banned, reason, retry_ms: None };
+        self.outlet.end(Some(&event), "banned");
+        true
+    }
+
+    /// The table of rights, before anything else is looked at.
+    fn may(&self, command: &Command) -> Result<(), Refusal> {
+        let act = rights::act_of(command).ok_or(Refusal::Unknown)?;
+        let (role, state, why) = self.house.standing(self.whom());
+        match state {
+            _ if rights::may(role, state, act) => Ok(()),
+            State::Free => Err(Refusal::NotAllowed(act, role)),
+            State::Muted => Err(Refusal::Muted(why.unwrap_or_default())),
+            State::Banned => Err(Refusal::Banned(why.unwrap_or_default())),
+        }
+    }
+
+    /// An operator's word in the chat.
+    fn operate(&self, words: &[String], reference: Option<String>) -> Result<(), Refusal> {
+        let (role, state, _) = self.house.standing(self.whom());
+        let name = self.user.to_string();
+        let actor = Actor { role, state, name, whom: Some(self.whom()) };
+        let reply = operator::obey(self.house, &actor, words);
+        if !reply.ok {
+            return Err(Refusal::Operator(reply.text));
+        }
+        self.answer(&Event::Notice { text: reply.text, reference });
+        Ok(())
     }
 
     fn run(&self, mut reader: TunnelReader) -> End {
@@ -238,6 +287,7 @@ impl Session<'_> {
     fn obey(&self, command: &Command) -> Result<(), Refusal> {
         let directory = |name: &UserName| self.house.find(name);
         let hub = &self.house.hub;
+        self.may(command)?;
         match command {
             Command::Say { to, .. } => {
                 let to = match to {
@@ -257,6 +307,7 @@ impl Session<'_> {
             _ => hub.apply(&self.outlet, command, &directory)?,
         }
         match command {
+            Command::Operate { words, reference } => self.operate(words, reference.clone())?,
             Command::Whois { name, reference } => {
                 self.answer(&self.whois(name, reference.clone())?);
             }
@@ -377,6 +428,7 @@ fn names(command: &Command) -> (Option<crate::chat::MsgId>, Option<String>) {
         | Command::People { reference, .. }
         | Command::Channels { reference }
         | Command::Whois { reference, .. }
+        | Command::Operate { reference, .. }
         | Command::Topic { reference, .. } => (None, reference.clone()),
         Command::Resume { .. }
         | Command::Read { .. }

@@ -159,7 +159,7 @@ impl Plain {
                 }
             }
             Event::Refused { hint, .. } => self.line(format!("=!= not sent: {hint}")),
-            Event::Notice { text } => self.notice(text),
+            Event::Notice { text, .. } => self.notice(text),
             Event::Gap { to, from_seq, to_seq, kept } => {
                 let lines = 1 + to_seq.0.saturating_sub(from_seq.0);
                 let where_to = if *kept { "/history shows them" } else { "they are gone" };

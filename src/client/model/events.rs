@@ -167,9 +167,10 @@ fn cleaned(mut event: Event) -> Event {
             line(away);
             fingerprints.iter_mut().for_each(|print| *print = clean::line(print));
         }
-        Event::Refused { hint: text, .. }
-        | Event::Notice { text }
-        | Event::Goodbye { reason: text, .. } => *text = clean::line(text),
+        Event::Refused { hint: text, .. } | Event::Goodbye { reason: text, .. } => {
+            *text = clean::line(text)
+        }
+        Event::Notice { text, .. } => *text = clean::text(text),
         _ => {}
     }
     event

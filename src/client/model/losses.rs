@@ -33,7 +33,7 @@ impl Model {
                 actions.push(Action::Show(Show::State(State::NotAdmitted { retry_ms })));
                 actions.push(Action::Dial(retry_ms));
             }
-            (_, Some((code @ (Code::Kicked | Code::Removed), _))) => {
+            (_, Some((code @ (Code::Kicked | Code::Removed | Code::Banned), _))) => {
                 actions.push(Action::Show(Show::State(State::Refused { code })));
                 actions.push(Action::Quit(5));
             }

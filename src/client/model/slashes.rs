@@ -9,6 +9,7 @@ impl Model {
             Typed::Text(text) if text.trim().is_empty() => Vec::new(),
             Typed::Text(text) => self.say(self.target.clone(), text, Kind::Say, chance),
             Typed::Unknown(problem) => vec![error(problem)],
+            Typed::Operate(words) => self.ask(Command::Operate { words, reference: None }),
             Typed::Command(name, operands) => self.command(name, operands, chance),
         }
     }

@@ -1,0 +1,101 @@
+use super::*;
+
+const ROLES: [Role; 4] = [Role::Member, Role::Moderator, Role::Owner, Role::Console];
+
+/// Every cell, written out by hand: act; member, moderator, owner, console when free; then the same
+/// four when muted. Banned is below.
+const CELLS: &[(Act, &str, &str)] = &[
+    (Act::Say, "yyyn", "nnnn"),
+    (Act::Edit, "yyyn", "nnnn"),
+    (Act::Delete, "yyyn", "yyyn"),
+    (Act::Topic, "yyyn", "yyyn"),
+    (Act::SetTopic, "yyyn", "nnnn"),
+    (Act::Away, "yyyn", "nnnn"),
+    (Act::Join, "yyyn", "yyyn"),
+    (Act::Part, "yyyn", "yyyn"),
+    (Act::People, "yyyn", "yyyn"),
+    (Act::Channels, "yyyn", "yyyn"),
+    (Act::Whois, "yyyn", "yyyn"),
+    (Act::History, "yyyn", "yyyn"),
+    (Act::Search, "yyyn", "yyyn"),
+    (Act::Read, "yyyn", "yyyn"),
+    (Act::Quit, "yyyn", "yyyn"),
+    (Act::Operate, "nyyy", "nnnn"),
+    (Act::Kick, "nyyy", "nnnn"),
+    (Act::Ban, "nyyy", "nnnn"),
+    (Act::Unban, "nyyy", "nnnn"),
+    (Act::Banlist, "nyyy", "nnnn"),
+    (Act::Mute, "nyyy", "nnnn"),
+    (Act::Unmute, "nyyy", "nnnn"),
+    (Act::Announce, "nyyy", "nnnn"),
+    (Act::Op, "nnyy", "nnnn"),
+    (Act::Deop, "nnyy", "nnnn"),
+    (Act::Motd, "nnyy", "nnnn"),
+    (Act::Reload, "nnyy", "nnnn"),
+    (Act::Shutdown, "nnyy", "nnnn"),
+    (Act::House, "nnny", "nnnn"),
+];
+
+#[test]
+fn every_cell_is_as_written_here() {
+    assert_eq!(CELLS.len(), Act::ALL.len());
+    for ((act, free, muted), listed) in CELLS.iter().zip(Act::ALL) {
+        assert_eq!(act, listed);
+        for (index, role) in ROLES.into_iter().enumerate() {
+            let is = |cells: &str| cells.as_bytes()[index] == b'y';
+            assert_eq!(may(role, State::Free, *act), is(free), "{act:?} by {role}");
+            assert_eq!(may(role, State::Muted, *act), is(muted), "{act:?} by {role}, muted");
+            let banned = may(role, State::Banned, *act);
+            assert_eq!(
+                banned,
+                *act == Act::Quit && role != Role::Console,
+                "{act:?} by {role}, banned"
+            );
+        }
+    }
+}
+
+#[test]
+fn power_goes_downwards_only_and_owners_are_safe() {
+    let against = [
+        // by, of, kick, ban and mute, op and deop
+        (Role::Moderator, Role::Member, true, true),
+        (Role::Moderator, Role::Moderator, false, false),
+        (Role::Moderator, Role::Owner, false, false),
+        (Role::Owner, Role::Member, true, true),
+        (Role::Owner, Role::Moderator, true, true),
+        (Role::Owner, Role::Owner, false, false),
+        (Role::Console, Role::Member, true, true),
+        (Role::Console, Role::Moderator, true, true),
+        (Role::Console, Role::Owner, true, false),
+        (Role::Member, Role::Member, false, false),
+    ];
+    for (by, of, kick, ban) in against {
+        assert_eq!(may_against(by, of, Act::Kick), kick, "{by} kicks {of}");
+        assert_eq!(may_against(by, of, Act::Ban), ban, "{by} bans {of}");
+        assert_eq!(may_against(by, of, Act::Mute), ban, "{by} mutes {of}");
+        assert!(!may_against(by, of, Act::Say));
+    }
+}
+
+#[test]
+fn every_request_of_the_protocol_has_an_act_and_the_unknown_has_none() {
+    let act = |json: &str| act_of(&serde_json::from_str::<Command>(json).unwrap());
+    let id = "0".repeat(32);
+    for (kind, expected) in
+        [("say", Act::Say), ("me", Act::Say), ("edit", Act::Edit), ("delete", Act::Delete)]
+    {
+        let say = format!(r##"{{"type":"say","to":"#a","id":"{id}","kind":"{kind}"}}"##);
+        assert_eq!(act(&say), Some(expected));
+    }
+    assert_eq!(act(r##"{"type":"topic","channel":"#a"}"##), Some(Act::Topic));
+    assert_eq!(act(r##"{"type":"topic","channel":"#a","text":""}"##), Some(Act::SetTopic));
+    assert_eq!(act(r#"{"type":"operate","words":["kick"]}"#), Some(Act::Operate));
+    assert_eq!(act(r#"{"type":"fly"}"#), None);
+}
+
+#[test]
+fn console_is_no_role_to_give() {
+    assert_eq!("Owner".parse(), Ok(Role::Owner));
+    assert_eq!("console".parse::<Role>(), Err(RoleError));
+}

@@ -1,0 +1,235 @@
+//! data/sanctions.json: who is banned and who is muted, and what operators say to who enters. A
+//! small file, written whole whenever it changes.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::path::Path;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use super::file::{self, FileError};
+use crate::chat::UserName;
+use crate::config::IpRange;
+use crate::crypto::Fingerprint;
+
+/// Far more than `sanctions_max` of them take.
+const FILE_BYTES_MAX: u64 = 64 << 20;
+
+/// Whom a sanction is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Subject {
+    User(UserName),
+    Key(Fingerprint),
+    Range(IpRange),
+}
+
+/// The text names neither a person nor a key nor addresses.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0} is no name, no SHA256:... fingerprint and no address or range: {1}")]
+pub struct SubjectError(String, String);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    Ban,
+    Mute,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sanction {
+    pub kind: Kind,
+    #[serde(with = "as_text")]
+    pub subject: Subject,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    pub by: String,
+    pub since_ms: i64,
+    /// None for ever.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until_ms: Option<i64>,
+}
+
+/// A person as a sanction may find them.
+#[derive(Clone, Copy)]
+pub struct Whom<'a> {
+    pub user: &'a UserName,
+    pub key: Fingerprint,
+    pub address: Option<IpAddr>,
+}
+
+/// What operators have decided while the server ran.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Decisions {
+    /// In the place of config.json's; an empty one is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub motd: Option<String>,
+    pub sanctions: Vec<Sanction>,
+}
+
+impl Subject {
+    pub fn holds(&self, whom: Whom) -> bool {
+        match self {
+            Subject::User(name) => name == whom.user,
+            Subject::Key(key) => *key == whom.key,
+            Subject::Range(range) => whom.address.is_some_and(|address| range.contains(address)),
+        }
+    }
+}
+
+impl Decisions {
+    /// What was decided in a home; nothing where there is no file.
+    pub fn load(path: &Path) -> Result<Decisions, FileError> {
+        let Some(text) = file::read_text_up_to(path, FILE_BYTES_MAX)? else {
+            return Ok(Decisions::default());
+        };
+        serde_json::from_str(&text).map_err(|error| FileError::damaged(path, error))
+    }
+
+    pub fn save(&self, path: &Path) -> Result<(), FileError> {
+        let mut text = serde_json::to_vec_pretty(self).expect("decisions are plain JSON");
+        text.push(b'\n');
+        file::replace(path, &text, 0o600)
+    }
+
+    /// The sanction of a kind that holds for somebody and lasts longest.
+    pub fn find(&self, kind: Kind, whom: Whom, now_ms: i64) -> Option<&Sanction> {
+        let holding = self.valid(now_ms).filter(|one| one.kind == kind && one.subject.holds(whom));
+        holding.max_by_key(|one| one.until_ms.unwrap_or(i64::MAX))
+    }
+
+    /// What has not ended yet.
+    pub fn valid(&self, now_ms: i64) -> impl Iterator<Item = &Sanction> {
+        self.sanctions.iter().filter(move |one| one.until_ms.is_none_or(|until| until > now_ms))
+    }
+
+    /// Adds one in the place of the same kind about the same subject; what has ended goes.
+    pub fn add(&mut self, sanction: Sanction, now_ms: i64) {
+        self.sanctions = self.valid(now_ms).cloned().collect();
+        self.sanctions.retain(|one| one.kind != sanction.kind || one.subject != sanction.subject);
+        self.sanctions.push(sanction);
+    }
+
+    /// Takes back what was decided about a subject; false where nothing was.
+    pub fn lift(&mut self, kind: Kind, subject: &Subject, now_ms: i64) -> bool {
+        self.sanctions = self.valid(now_ms).cloned().collect();
+        let before = self.sanctions.len();
+        self.sanctions.retain(|one| one.kind != kind || one.subject != *subject);
+        self.sanctions.len() < before
+    }
+}
+
+impl Sanction {
+    /// `until 2026-11-25 14:03 UTC: noise`, for the one it is about.
+    pub fn explain(&self) -> String {
+        let end = match self.until_ms.and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok()) {
+            Some(end) => format!("until {}", end.strftime("%Y-%m-%d %H:%M:%S UTC")),
+            None => "for good".to_owned(),
+        };
+        match &self.reason {
+            Some(reason) => format!("{end}: {reason}"),
+            None => end,
+        }
+    }
+}
+
+impl FromStr for Subject {
+    type Err = SubjectError;
+
+    /// `bob` or `@bob`, `SHA256:...`, `192.0.2.7` or `192.0.2.0/24`.
+    fn from_str(text: &str) -> Result<Self, SubjectError> {
+        let fault = |why: &dyn fmt::Display| {
+            SubjectError(crate::clean::line(text), crate::clean::line(&why.to_string()))
+        };
+        if let Some(print) = text.strip_prefix("SHA256:") {
+            let key = Fingerprint::from_url(&print.replace('+', "-").replace('/', "_"));
+            return key.map(Subject::Key).ok_or_else(|| fault(&"a fingerprint has 43 letters"));
+        }
+        if text.contains(['.', ':', '/']) {
+            return text.parse().map(Subject::Range).map_err(|error| fault(&error));
+        }
+        text.trim_start_matches('@').parse().map(Subject::User).map_err(|error| fault(&error))
+    }
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Subject::User(name) => name.fmt(f),
+            Subject::Key(key) => key.fmt(f),
+            Subject::Range(range) => range.fmt(f),
+        }
+    }
+}
+
+mod as_text {
+    use serde::{Deserialize, Deserializer, Serializer, de};
+
+    use super::Subject;
+
+    pub fn serialize<S: Serializer>(subject: &Subject, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(subject)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Subject, D::Error> {
+        String::deserialize(from)?.parse().map_err(de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sanction(kind: Kind, subject: &str, until_ms: Option<i64>) -> Sanction {
+        let subject = subject.parse().unwrap();
+        Sanction { kind, subject, reason: None, by: "console".into(), since_ms: 0, until_ms }
+    }
+
+    #[test]
+    fn people_keys_and_addresses_are_told_apart() {
+        let print = Fingerprint([7; 32]);
+        let subject = |text: &str| text.parse::<Subject>();
+        assert_eq!(subject("@bob"), subject("bob"));
+        assert_eq!(subject(&print.to_string()), Ok(Subject::Key(print)));
+        for text in ["192.0.2.7", "192.0.2.0/24", "2001:db8::/32", "::1"] {
+            assert!(matches!(subject(text), Ok(Subject::Range(_))), "{text}");
+        }
+        for bad in ["", "SHA256:short", "192.0.2.1/24", "a b", "10.0.0"] {
+            assert!(subject(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_sanction_holds_for_whom_it_is_about_until_it_ends() {
+        let bob: UserName = "bob".parse().unwrap();
+        let address: IpAddr = "::ffff:192.0.2.7".parse().unwrap();
+        let whom = Whom { user: &bob, key: Fingerprint([1; 32]), address: Some(address) };
+        let mut all = Decisions::default();
+        all.add(sanction(Kind::Ban, "192.0.2.0/24", Some(100)), 0);
+        assert!(all.find(Kind::Ban, whom, 99).is_some(), "a v4-mapped address is an IPv4 one");
+        assert!(all.find(Kind::Ban, whom, 100).is_none());
+        assert!(all.find(Kind::Mute, whom, 0).is_none());
+        all.add(sanction(Kind::Ban, "bob", None), 0);
+        all.add(sanction(Kind::Ban, "bob", Some(50)), 0);
+        assert_eq!(all.sanctions.len(), 2, "the later word about somebody holds");
+        assert!(all.lift(Kind::Ban, &"bob".parse().unwrap(), 10));
+        assert!(!all.lift(Kind::Ban, &"bob".parse().unwrap(), 10));
+        all.add(sanction(Kind::Mute, "carol", None), 200);
+        assert_eq!(all.sanctions.len(), 1, "what has ended is not kept");
+    }
+
+    #[test]
+    fn decisions_are_read_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("sanctions.json");
+        assert_eq!(Decisions::load(&path).unwrap(), Decisions::default());
+        let mut all = Decisions { motd: Some("tea".into()), ..Decisions::default() };
+        all.add(sanction(Kind::Ban, "2001:db8::/32", Some(i64::MAX)), 0);
+        all.save(&path).unwrap();
+        assert_eq!(Decisions::load(&path).unwrap(), all);
+        std::fs::write(&path, "{").unwrap();
+        assert!(Decisions::load(&path).unwrap_err().to_string().contains("sanctions.json"));
+    }
+}

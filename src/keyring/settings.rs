@@ -1,0 +1,71 @@
+//! users/NAME.json: what an operator may set for one person.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::file::{self, FileError};
+use crate::chat::UserName;
+use crate::chat::rights::Role;
+
+/// Whoever has no file has the defaults.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    pub role: Role,
+}
+
+impl Settings {
+    /// A person's settings; the defaults where there is no file.
+    pub fn load(dir: &Path, name: &UserName) -> Result<Settings, FileError> {
+        Self::read(&path(dir, name))
+    }
+
+    pub(super) fn read(path: &Path) -> Result<Settings, FileError> {
+        let Some(text) = file::read_text(path)? else { return Ok(Settings::default()) };
+        let settings: Settings =
+            serde_json::from_str(&text).map_err(|error| FileError::damaged(path, error))?;
+        match settings.role {
+            // Nobody is given the house by a file.
+            Role::Console => Err(FileError::damaged(path, "a role is owner, moderator or member")),
+            _ => Ok(settings),
+        }
+    }
+
+    /// Reads a person's settings, changes them and writes them whole (0600).
+    pub fn change(
+        dir: &Path,
+        name: &UserName,
+        change: impl FnOnce(&mut Settings),
+    ) -> Result<(), FileError> {
+        let path = path(dir, name);
+        let mut settings = Self::read(&path)?;
+        change(&mut settings);
+        let mut text = serde_json::to_vec_pretty(&settings).expect("settings are plain JSON");
+        text.push(b'\n');
+        file::replace(&path, &text, 0o600)
+    }
+}
+
+fn path(dir: &Path, name: &UserName) -> PathBuf {
+    dir.join(format!("{name}.json"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_are_read_back_and_a_wrong_one_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let name: UserName = "bob".parse().unwrap();
+        assert_eq!(Settings::load(folder.path(), &name).unwrap(), Settings::default());
+        Settings::change(folder.path(), &name, |one| one.role = Role::Moderator).unwrap();
+        assert_eq!(Settings::load(folder.path(), &name).unwrap().role, Role::Moderator);
+        for bad in [r#"{"role": "king"}"#, r#"{"role": "console"}"#, r#"{"rule": "owner"}"#, "{"] {
+            std::fs::write(folder.path().join("bob.json"), bad).unwrap();
+            let error = Settings::load(folder.path(), &name).unwrap_err().to_string();
+            assert!(error.contains("bob.json: "), "{error}");
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! Who is put out, kept out, silenced or raised: the operators' words about people. Each is checked
+//! against the table of rights, kept on disk, and holds for live sessions at once.
+
+use std::fmt::Write;
+
+use serde_json::json;
+
+use super::house::House;
+use super::operator::{Actor, Reply, no, yes};
+use crate::chat::rights::{Act, Role, may_against};
+use crate::chat::{Code, TimeSpan, UserName};
+use crate::clean;
+use crate::keyring::Settings;
+use crate::keyring::sanctions::{Kind, Sanction, Subject, Whom};
+
+/// What an operator's word says about somebody.
+struct Saying {
+    subject: Subject,
+    until_ms: Option<i64>,
+    reason: Option<String>,
+}
+
+type Said<T> = Result<T, String>;
+
+/// What was said, as one clean line of bounded length.
+pub fn words(house: &House, rest: &[String]) -> Said<Option<String>> {
+    let text = clean::line(&rest.join(" ")).trim().to_owned();
+    let bytes_max = house.config.limits.topic_bytes_max;
+    match text.len() {
+        0 => Ok(None),
+        bytes if bytes > bytes_max => {
+            Err(format!("{bytes} bytes are too long: {bytes_max} may be"))
+        }
+        _ => Ok(Some(text)),
+    }
+}
+
+pub fn kick(house: &House, actor: &Actor, rest: &[String]) -> Reply {
+    answer((|| {
+        let subject = subject(house, rest, "kick WHOM [REASON]")?;
+        let reason = words(house, &rest[1..])?;
+        check(house, actor, &subject, Act::Kick)?;
+        let text = told(&format!("{} ended your session", actor.title()), reason.as_deref());
+        let ended = house.end_subject(&subject, Code::Kicked, &text);
+        if ended == 0 {
+            return Err(format!("{subject} is not here"));
+        }
+        house.record(&actor.name, "kick", &subject.to_string(), reason.as_deref());
+        let text = format!("{subject} is out ({ended} sessions)");
+        Ok(Reply { ok: true, text, data: json!({"sessions": ended}) })
+    })())
+}
+
+pub fn sanction(house: &House, actor: &Actor, kind: Kind, rest: &[String]) -> Reply {
+    answer((|| {
+        let (act, word) = word(kind);
+        let Saying { subject, until_ms, reason } = saying(house, word, rest)?;
+        check(house, actor, &subject, act)?;
+        let since_ms = now_ms();
+        let max = house.config.limits.sanctions_max;
+        if house.decisions().valid(since_ms).count() >= max {
+            return Err(format!("{max} bans and mutes hold, as many as may: take some back first"));
+        }
+        let by = actor.name.clone();
+        let sanction = Sanction { kind, subject: subject.clone(), reason, by, since_ms, until_ms };
+        let kept = sanction.clone();
+        house
+            .decide(move |decisions| decisions.add(kept, since_ms))
+            .map_err(|error| error.to_string())?;
+        house.record(&actor.name, word, &subject.to_string(), sanction.reason.as_deref());
+        let (explained, sessions) = (sanction.explain(), tell(house, &sanction));
+        let text = format!("{subject} is {} {explained} ({sessions} sessions)", done(kind));
+        Ok(Reply { ok: true, text, data: json!({"sessions": sessions, "until_ms": until_ms}) })
+    })())
+}
+
+pub fn lift(house: &House, actor: &Actor, kind: Kind, rest: &[String]) -> Reply {
+    answer((|| {
+        let undo = if kind == Kind::Ban { "unban" } else { "unmute" };
+        let subject = subject(house, rest, &format!("{undo} WHOM"))?;
+        let lifted = house
+            .decide(|decisions| decisions.lift(kind, &subject, now_ms()))
+            .map_err(|error| error.to_string())?;
+        if !lifted {
+            return Err(format!("{subject} is not {}: banlist shows who is", done(kind)));
+        }
+        house.record(&actor.name, undo, &subject.to_string(), None);
+        if kind == Kind::Mute {
+            house.tell_subject(&subject, "you have the word again");
+        }
+        Ok(yes(&format!("{subject} is no longer {}", done(kind))))
+    })())
+}
+
+pub fn list(house: &House) -> Reply {
+    let decisions = house.decisions();
+    let mut text = String::new();
+    for one in decisions.valid(now_ms()) {
+        let _ =
+            writeln!(text, "{} is {} by {} {}", one.subject, done(one.kind), one.by, one.explain());
+    }
+    if text.is_empty() {
+        text.push_str("nobody is banned or muted");
+    }
+    let rows: Vec<_> = decisions.valid(now_ms()).collect();
+    Reply { ok: true, text: text.trim_end().to_owned(), data: json!(rows) }
+}
+
+/// Makes somebody a moderator, or a member again.
+pub fn give_role(house: &House, actor: &Actor, role: Role, rest: &[String]) -> Reply {
+    answer((|| {
+        let (act, word) = match role {
+            Role::Moderator => (Act::Op, "op"),
+            _ => (Act::Deop, "deop"),
+        };
+        let Subject::User(name) = subject(house, rest, &format!("{word} NAME"))? else {
+            return Err(format!("whom? {word} NAME"));
+        };
+        check(house, actor, &Subject::User(name.clone()), act)?;
+        if house.users().role(&name) == role {
+            return Err(format!("{name} is {role} already"));
+        }
+        Settings::change(&house.home().users_dir(), &name, |settings| settings.role = role)
+            .map_err(|error| error.to_string())?;
+        house.reload_users().map_err(|error| error.to_string())?;
+        house.record(&actor.name, word, name.as_str(), None);
+        house.tell_subject(&Subject::User(name.clone()), &format!("you are {role} here now"));
+        Ok(yes(&format!("{name} is {role} now")))
+    })())
+}
+
+/// Those whom a sanction finds are put out, or told that they are muted; gives how many sessions.
+fn tell(house: &House, sanction: &Sanction) -> usize {
+    let text = notice(sanction);
+    match sanction.kind {
+        Kind::Ban => house.end_subject(&sanction.subject, Code::Banned, &text),
+        Kind::Mute => house.tell_subject(&sanction.subject, &text),
+    }
+}
+
+/// What the person is told whom a sanction is about.
+pub fn notice(sanction: &Sanction) -> String {
+    format!("you are {} {}", done(sanction.kind), sanction.explain())
+}
+
+fn done(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Ban => "banned",
+        Kind::Mute => "muted",
+    }
+}
+
+fn word(kind: Kind) -> (Act, &'static str) {
+    match kind {
+        Kind::Ban => (Act::Ban, "ban"),
+        Kind::Mute => (Act::Mute, "mute"),
+    }
+}
+
+fn told(what: &str, reason: Option<&str>) -> String {
+    reason.map_or_else(|| what.to_owned(), |reason| format!("{what}: {reason}"))
+}
+
+fn now_ms() -> i64 {
+    jiff::Timestamp::now().as_millisecond()
+}
+
+fn answer(said: Said<Reply>) -> Reply {
+    said.unwrap_or_else(|problem| no(&problem))
+}
+
+/// `WHOM [TIME] [REASON]`. What begins with a digit is a time, and a wrong one is refused: nobody is
+/// banned for good by a typing error.
+fn saying(house: &House, word: &str, rest: &[String]) -> Said<Saying> {
+    let subject = subject(house, rest, &format!("{word} WHOM [TIME] [REASON]"))?;
+    let after = &rest[1..];
+    let timed = after.first().filter(|text| text.starts_with(|c: char| c.is_ascii_digit()));
+    let Some(text) = timed else {
+        return Ok(Saying { subject, until_ms: None, reason: words(house, after)? });
+    };
+    let span: TimeSpan = text
+        .parse()
+        .map_err(|error| format!("{}: {error}: nothing was done", clean::line(text)))?;
+    let until_ms = Some(now_ms() + span.as_ms());
+    Ok(Saying { subject, until_ms, reason: words(house, &after[1..])? })
+}
+
+/// The first word, with a registered name in its own spelling.
+fn subject(house: &House, rest: &[String], usage: &str) -> Said<Subject> {
+    let text = rest.first().ok_or_else(|| format!("whom? {usage}"))?;
+    match text.parse::<Subject>().map_err(|error| error.to_string())? {
+        Subject::User(name) => Ok(Subject::User(house.find(&name).unwrap_or(name))),
+        other => Ok(other),
+    }
+}
+
+/// Whether an actor may do this to all whom the subject holds; never to himself.
+fn check(house: &House, actor: &Actor, subject: &Subject, act: Act) -> Said<()> {
+    if actor.whom.is_some_and(|own| subject.holds(own)) {
+        return Err(format!("that is you: nobody can {} himself", act.word()));
+    }
+    let users = house.users();
+    let held: Vec<UserName> = match subject {
+        Subject::User(name) => match users.find(name) {
+            Some(name) => vec![name.clone()],
+            None => return Err(format!("nobody is registered as {name}")),
+        },
+        Subject::Key(print) => users.by_print(print).into_iter().cloned().collect(),
+        Subject::Range(_) => Vec::new(),
+    };
+    let here = house.hub.sessions().into_iter();
+    let here = here.filter(|(user, outlet)| {
+        subject.holds(Whom { user, key: outlet.key, address: outlet.address() })
+    });
+    for name in held.into_iter().chain(here.map(|(user, _)| user)) {
+        let role = users.role(&name);
+        if !may_against(actor.role, role, act) {
+            let (own, word) = (actor.role, act.word());
+            return Err(format!("{name} is {role} here: not for a {own} to {word}"));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,144 @@
+//! The operator's house: who may do what, who is kept out, and how it is told. On the real binary.
+
+mod world;
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use world::World;
+
+/// A world with an owner, a moderator and a member, all connected.
+fn house() -> (World, [world::Program; 3]) {
+    let world = World::new();
+    let people = ["olga", "mona", "bob"].map(|name| world.enters(name));
+    for (name, role) in [("olga", "owner"), ("mona", "moderator")] {
+        let (ok, told) = world.operator(&["users", "role", name, role]);
+        assert!(ok, "{told}");
+        world.server.is_told(&format!("{name} is {role} now"));
+    }
+    (world, people)
+}
+
+#[test]
+fn power_goes_downwards_from_the_chat() {
+    let (_world, [mut olga, mut mona, mut bob]) = house();
+    bob.types("/kick mona");
+    bob.sees("any operator's word: not for a member");
+    mona.types("/op bob");
+    mona.sees("op: not for a moderator");
+    mona.types("/ban olga 1h");
+    mona.sees("olga is owner here: not for a moderator to ban");
+    mona.types("/ban mona");
+    mona.sees("that is you");
+    mona.types("/ban 127.0.0.0/8");
+    mona.sees("that is you");
+    mona.types("/ban bob 1x noise");
+    mona.sees("1x: a time is written");
+    olga.types("/op bob");
+    olga.sees("bob is moderator now");
+    bob.sees("you are moderator here now");
+    bob.types("/kick mona");
+    bob.sees("mona is moderator here: not for a moderator to kick");
+    olga.types("/deop bob");
+    bob.sees("you are member here now");
+    bob.types("/banlist");
+    bob.shows("refused a second time", |lines| {
+        lines.iter().filter(|line| line.contains("not for a member")).count() == 2
+    });
+    olga.types("/announce tea at five");
+    bob.sees("-- olga announces: tea at five");
+}
+
+#[test]
+fn a_ban_ends_sessions_is_told_with_its_end_and_outlives_a_restart() {
+    let (world, [_olga, mut mona, mut bob]) = house();
+    let begun = Instant::now();
+    mona.types("/ban bob 1d12h too much noise");
+    bob.sees("you are banned until 20");
+    assert!(begun.elapsed() < Duration::from_secs(1), "took {:?}", begun.elapsed());
+    bob.sees("UTC: too much noise");
+    assert_eq!(bob.ends().code(), Some(5));
+    let mut again = world.client("bob", &["--plain"]);
+    again.sees("UTC: too much noise");
+    assert_eq!(again.ends().code(), Some(5));
+    let world = world.restarted();
+    world.client("bob", &["--plain"]).sees("you are banned until 20");
+    let (_, list) = world.operator(&["ctl", "banlist"]);
+    assert!(list.contains("bob is banned by mona until 20"), "{list}");
+    let (ok, _) = world.operator(&["ctl", "unban", "bob"]);
+    assert!(ok);
+    world.client("bob", &["--plain"]).sees("you are in #lobby");
+}
+
+#[test]
+fn keys_and_address_ranges_are_banned_too_but_never_the_owner() {
+    let (world, [mut olga, _mona, bob]) = house();
+    let (_, shown) = world.operator(&["users", "show", "bob", "--json"]);
+    let shown: serde_json::Value = serde_json::from_str(&shown).unwrap();
+    let print = shown["fingerprints"][0].as_str().unwrap();
+    let (ok, told) = world.operator(&["ctl", "ban", print, "1h"]);
+    assert!(ok, "{told}");
+    bob.sees("you are banned until");
+    let (ok, told) = world.operator(&["ctl", "ban", "127.0.0.0/8"]);
+    assert!(!ok && told.contains("olga is owner here"), "{told}");
+    olga.types("/exit");
+    olga.ends();
+    world.server.is_told("olga (main) ended");
+    let (ok, told) = world.operator(&["ctl", "ban", "127.0.0.0/8"]);
+    assert!(ok, "{told}");
+    _mona.sees("you are banned for good");
+    world.client("olga", &["--plain"]).sees("you are in #lobby");
+}
+
+#[test]
+fn who_is_muted_reads_on_and_says_nothing() {
+    let (world, [_olga, mut mona, mut bob]) = house();
+    bob.types("before");
+    mona.sees("bob: before");
+    mona.types("/mute Bob 2s shouting");
+    bob.sees("you are muted until 20");
+    for line in ["now", "/me acts", "/topic mine", "/away gone", "/edit other", "/pm mona hi"] {
+        bob.types(line);
+    }
+    bob.shows("each refused", |lines| {
+        lines.iter().filter(|line| line.contains("=!=") && line.contains("shouting")).count() == 6
+    });
+    mona.types("still heard");
+    bob.sees("mona: still heard");
+    assert_eq!(mona.seen("bob: now") + mona.seen("acts") + mona.seen("hi"), 0);
+    world
+        .until("the mute ends", || world.client("bob", &["--send", "free again"]).ends().success());
+    mona.sees("bob: free again");
+}
+
+#[test]
+fn what_is_set_for_a_person_must_be_readable() {
+    let (world, [_olga, _mona, bob]) = house();
+    let file = world.home().join("users/bob.json");
+    fs::write(&file, r#"{"role": "king"}"#).unwrap();
+    world.server.is_told("bob.json");
+    let (ok, _) = world.operator(&["ctl", "kick", "bob"]);
+    assert!(ok, "the old settings hold");
+    drop(bob);
+    let world = world.stopped();
+    let (ok, told) = world.operator(&["server", "--no-owner", "--listen", "127.0.0.1:0"]);
+    assert!(!ok && told.contains("a role is owner, moderator or member"), "{told}");
+}
+
+#[test]
+fn the_message_of_the_day_is_changed_from_the_chat() {
+    let (world, [mut olga, ..]) = house();
+    olga.types("/motd mind the step");
+    olga.sees("it is set");
+    let world = world.restarted();
+    world.enters("carol").sees("-- mind the step");
+}
+
+#[test]
+fn the_only_owner_stays_and_a_new_one_of_a_name_begins_with_nothing() {
+    let (world, _people) = house();
+    let (ok, told) = world.operator(&["users", "role", "olga", "member"]);
+    assert!(!ok && told.contains("the only owner"), "{told}");
+    let (ok, told) = world.operator(&["users", "remove", "olga"]);
+    assert!(ok && told.contains("olga.json"), "{told}");
+}

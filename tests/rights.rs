@@ -1,0 +1,120 @@
+//! The table of rights in docs/operating.md, tried out on the real binary cell by cell.
+
+mod world;
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::Value;
+use world::{Program, World};
+
+/// What is sent to try an act. None of it does anything where it is allowed, so that one after the
+/// other can be tried. An empty one is tried elsewhere.
+fn request(act: &str) -> String {
+    let typed = |rest: &str| format!("{{\"type\":{rest}}}");
+    let operate = |words: &str| typed(&format!(r#""operate","ref":"r","words":[{words}]"#));
+    match act {
+        "say, me" => typed(r##""me","to":"#lobby","text":"waves""##),
+        "edit" => typed(r##""edit","to":"#lobby","target":"9999","text":"new""##),
+        "delete" => typed(r##""delete","to":"#lobby","target":"9999""##),
+        "topic" => typed(r##""topic","channel":"#lobby""##),
+        "topic TEXT" => typed(r##""topic","channel":"#lobby","text":"tea""##),
+        "away" => typed(r#""away","text":"lunch""#),
+        "join" => typed(r##""join","channel":"#tea""##),
+        "part" => typed(r##""part","channel":"#tea""##),
+        "list" => typed(r##""list","to":"#lobby""##),
+        "channels" => typed(r#""channels""#),
+        "whois" => typed(r#""whois","name":"mona""#),
+        "history" => typed(r##""history","to":"#lobby""##),
+        "search" => typed(r#""search","text":"tea""#),
+        "resume, read" => typed(r##""read","places":[{"to":"#lobby","seq":"1"}]"##),
+        "exit" => String::new(),
+        "any operator's word" => operate(r#""help""#),
+        "shutdown" => operate(r#""shutdown","never""#),
+        "stats, users, retention, erase ..." => operate(r#""stats""#),
+        word => operate(&format!("{word:?}")),
+    }
+}
+
+/// The rows of the table: the act, and a cell for each column.
+fn table() -> Vec<(String, Vec<bool>)> {
+    let guide = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/operating.md");
+    let guide = fs::read_to_string(guide).unwrap();
+    let table = guide.split("<!-- rights -->").nth(1).unwrap();
+    let table = table.split("<!-- /rights -->").next().unwrap();
+    let rows = table.lines().filter(|line| line.starts_with("| `"));
+    rows.map(|line| {
+        let mut cells = line.trim_matches('|').split(" | ").map(str::trim);
+        let act = cells.next().unwrap().trim_matches('`').to_owned();
+        (act, cells.map(|cell| cell.trim_end_matches([' ', '|']) == "yes").collect())
+    })
+    .collect()
+}
+
+/// Whether somebody may do it: what came between the request and the answer to a later question.
+fn may(client: &mut Program, act: &str, asked: &mut usize) -> bool {
+    let before = client.shown().len();
+    *asked += 1;
+    client.types(&request(act));
+    client.types(&format!(r#"{{"type":"list","ref":"asked{asked}"}}"#));
+    client.sees(&format!("asked{asked}\""));
+    let denied = |line: &String| {
+        let object: Value = serde_json::from_str(line).unwrap();
+        let right = object["hint"].as_str().is_some_and(|hint| hint.contains("not for a"));
+        object["type"] == "refused"
+            && (object["code"] == "muted" || (object["code"] == "forbidden" && right))
+    };
+    !client.shown()[before..].iter().any(denied)
+}
+
+#[test]
+fn every_cell_of_the_table_holds() {
+    let rates = r#"{"lines_burst": 1000, "requests_per_s": 1000, "histories_per_s": 1000}"#;
+    let world = World::with(rates);
+    let columns = ["member", "moderator", "owner", "", "moderator"];
+    let people = ["bob", "mona", "olga", "", "nora"];
+    let mut asked = 0;
+    let table = table();
+    assert_eq!(table.len(), 29);
+    for (column, (role, name)) in columns.into_iter().zip(people).enumerate() {
+        if name.is_empty() {
+            continue;
+        }
+        world.admit(name);
+        let (ok, told) = world.operator(&["users", "role", name, role]);
+        assert!(ok, "{told}");
+        if role != "member" {
+            world.server.is_told(&format!("{name} is {role} now"));
+        }
+        if column == 4 {
+            let (ok, told) = world.operator(&["ctl", "mute", name]);
+            assert!(ok, "{told}");
+        }
+        let mut client = world.client(name, &["--json"]);
+        client.sees("entered");
+        for (act, cells) in &table {
+            if request(act).is_empty() {
+                assert!(cells[column]);
+                continue;
+            }
+            let able = may(&mut client, act, &mut asked);
+            assert_eq!(able, cells[column], "{act} by {name} ({role})");
+        }
+        client.types(r#"{"type":"quit"}"#);
+        assert_eq!(client.ends().code(), Some(0));
+    }
+    // Whoever holds the house has the operators' words, and no seat to say anything from.
+    for (act, cells) in &table {
+        let operate = request(act).contains("operate");
+        assert_eq!(cells[3], operate, "{act} by the console");
+        if operate && !act.contains(' ') {
+            let (_, told) = world.operator(&["ctl", act, "never"]);
+            assert!(!told.contains("not for a"), "{act}: {told}");
+        }
+    }
+    // Who is banned gets no session.
+    assert!(table.iter().all(|(act, cells)| cells[5] == (act == "exit")));
+    let (ok, _) = world.operator(&["ctl", "ban", "bob"]);
+    assert!(ok);
+    assert_eq!(world.client("bob", &["--json"]).ends().code(), Some(5));
+}
