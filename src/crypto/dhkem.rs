@@ -45,7 +45,7 @@ impl Ephemeral {
     }
 
     /// X25519; an all-zero result is an error (RFC 9180, section 7.1.4).
-    fn agree(&self, peer: &[u8; PUBLIC_BYTES]) -> Result<Secret, HandshakeError> {
+    pub(super) fn agree(&self, peer: &[u8; PUBLIC_BYTES]) -> Result<Secret, HandshakeError> {
         let peer = UnparsedPublicKey::new(&X25519, peer);
         let dh = agree(&self.private, peer, HandshakeError, |shared| {
             let shared: [u8; 32] = shared.try_into().map_err(|_| HandshakeError)?;

@@ -3,7 +3,7 @@
 //! every step.
 
 use super::dhkem::{Ephemeral, PUBLIC_BYTES};
-use super::identity::MODULUS_BYTES;
+use super::identity::{HOP, MODULUS_BYTES};
 use super::primitives::{Secret, TAG_BYTES, hkdf, open, seal, sha256};
 use super::{Identity, Opener, PublicKey, Sealer};
 use zeroize::Zeroizing;
@@ -171,14 +171,14 @@ impl ServerGated<'_> {
     /// One RSA private operation and one encapsulation. Gives the client's key (not yet proven: the
     /// first record that opens proves it), R3 and the transport.
     pub fn finish(self) -> Result<(PublicKey, [u8; R3_BYTES], Transport), HandshakeError> {
-        self.finish_with(PublicKey::encapsulate)
+        self.finish_with(|key| key.encapsulate(HOP))
     }
 
     fn finish_with(
         mut self,
         encapsulate: impl FnOnce(&PublicKey) -> ([u8; MODULUS_BYTES], Secret),
     ) -> Result<(PublicKey, [u8; R3_BYTES], Transport), HandshakeError> {
-        let secret = self.identity.decapsulate(&self.ct);
+        let secret = self.identity.decapsulate(HOP, &self.ct);
         self.symmetric.mix_key_and_hash(&secret);
         let (key, end) = self.rest.split_at(SEALED_BYTES);
         let modulus = self.symmetric.decrypt_and_hash::<MODULUS_BYTES>(key)?;
@@ -215,7 +215,7 @@ impl<'a> ClientStart<'a> {
 
     /// R1 in, R2 out.
     pub fn answer(self, r1: &[u8]) -> Result<(ClientSent<'a>, [u8; R2_BYTES]), HandshakeError> {
-        self.answer_with(r1, Ephemeral::generate(), PublicKey::encapsulate)
+        self.answer_with(r1, Ephemeral::generate(), |key| key.encapsulate(HOP))
     }
 
     fn answer_with(
@@ -253,7 +253,7 @@ impl ClientSent<'_> {
         let r3: &[u8; R3_BYTES] = r3.try_into().map_err(|_| HandshakeError)?;
         let (skem, end) = r3.split_at(SEALED_BYTES);
         let ct = self.symmetric.decrypt_and_hash(skem)?;
-        let secret = self.identity.decapsulate(&ct);
+        let secret = self.identity.decapsulate(HOP, &ct);
         self.symmetric.mix_key_and_hash(&secret);
         self.symmetric.decrypt_and_hash::<0>(end)?;
         let (server, own, session_id) = self.symmetric.split();

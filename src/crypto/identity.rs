@@ -7,6 +7,9 @@ use aws_lc_rs::rsa::{
     OAEP_SHA256_MGF1SHA256, OaepPrivateDecryptingKey, OaepPublicEncryptingKey,
     PrivateDecryptingKey, PublicEncryptingKey,
 };
+use aws_lc_rs::signature::{
+    RSA_PSS_2048_8192_SHA256, RSA_PSS_SHA256, RsaKeyPair, RsaPublicKeyComponents,
+};
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use rsa::pkcs8::{
@@ -22,7 +25,8 @@ use super::primitives::{Secret, hmac_sha256, random, sha256};
 pub const MODULUS_BYTES: usize = 384;
 const MODULUS_BITS: usize = 8 * MODULUS_BYTES;
 const EXPONENT: u32 = 65_537;
-const LABEL: &[u8] = b"pychat/1 hop";
+/// What an encapsulation is for: no ciphertext is taken for one of another purpose.
+pub(super) const HOP: &[u8] = b"pychat/1 hop";
 
 /// Letters of Crockford's base32, in which fingerprints are read aloud.
 pub const CROCKFORD: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
@@ -58,6 +62,7 @@ pub struct Fingerprint(pub [u8; 32]);
 pub struct Identity {
     private: RsaPrivateKey,
     opening: OaepPrivateDecryptingKey,
+    signing: RsaKeyPair,
     public: PublicKey,
 }
 
@@ -104,16 +109,27 @@ impl Identity {
             .ok()
             .and_then(|key| OaepPrivateDecryptingKey::new(key).ok())
             .ok_or_else(|| KeyError::Malformed("its numbers do not fit together".into()))?;
-        Ok(Identity { private, opening, public })
+        let signing = RsaKeyPair::from_pkcs8(der.as_bytes())
+            .map_err(|_| KeyError::Malformed("its numbers do not fit together".into()))?;
+        Ok(Identity { private, opening, signing, public })
+    }
+
+    /// RSASSA-PSS with SHA-256 and a salt of 32 bytes. A device certificate is all that it signs.
+    pub(super) fn sign(&self, message: &[u8]) -> [u8; MODULUS_BYTES] {
+        let mut signature = [0; MODULUS_BYTES];
+        let random = aws_lc_rs::rand::SystemRandom::new();
+        let signed = self.signing.sign(&RSA_PSS_SHA256, &random, message, &mut signature);
+        signed.expect("a whole key can sign");
+        signature
     }
 
     /// Opens an encapsulation. Never tells of a failure: where OAEP fails, the secret is one that
     /// nobody knows, and the next AEAD tag is what is wrong (docs/protocol.md, "RSA KEM").
-    pub(super) fn decapsulate(&self, ct: &[u8; MODULUS_BYTES]) -> Secret {
+    pub(super) fn decapsulate(&self, label: &[u8], ct: &[u8; MODULUS_BYTES]) -> Secret {
         static REJECTION: OnceLock<[u8; 32]> = OnceLock::new();
         let rejected = hmac_sha256(REJECTION.get_or_init(random), &[ct]);
         let mut plain = Zeroizing::new([0; MODULUS_BYTES]);
-        let opened = self.opening.decrypt(&OAEP_SHA256_MGF1SHA256, ct, &mut plain[..], Some(LABEL));
+        let opened = self.opening.decrypt(&OAEP_SHA256_MGF1SHA256, ct, &mut plain[..], Some(label));
         let secret = opened.ok().and_then(|plain| <[u8; 32]>::try_from(&*plain).ok());
         Zeroizing::new(secret.unwrap_or(rejected))
     }
@@ -175,14 +191,20 @@ impl PublicKey {
         Fingerprint(sha256(&[&self.to_der()]))
     }
 
+    /// Whether the owner of this key has signed `message`.
+    pub(super) fn verify(&self, message: &[u8], signature: &[u8]) -> bool {
+        let key = RsaPublicKeyComponents { n: &self.0[..], e: &EXPONENT.to_be_bytes()[1..] };
+        key.verify(&RSA_PSS_2048_8192_SHA256, message, signature).is_ok()
+    }
+
     /// A fresh secret for the owner of this key, and its ciphertext.
-    pub(super) fn encapsulate(&self) -> ([u8; MODULUS_BYTES], Secret) {
+    pub(super) fn encapsulate(&self, label: &[u8]) -> ([u8; MODULUS_BYTES], Secret) {
         let secret: Secret = Zeroizing::new(random());
         let key = PublicEncryptingKey::from_der(&self.to_der());
         let key = key.ok().and_then(|key| OaepPublicEncryptingKey::new(key).ok());
         let mut ct = [0; MODULUS_BYTES];
         let sealed = key.and_then(|key| {
-            let sealed = key.encrypt(&OAEP_SHA256_MGF1SHA256, &secret[..], &mut ct, Some(LABEL));
+            let sealed = key.encrypt(&OAEP_SHA256_MGF1SHA256, &secret[..], &mut ct, Some(label));
             sealed.ok().map(|_| ())
         });
         if sealed.is_none() {

@@ -1,13 +1,23 @@
-//! The hop: identities, the handshake as states and the record cipher. Pure: bytes in, bytes out.
+//! The hop (identities, the handshake as states, the record cipher) and what lies inside it from end
+//! to end (certificates, private messages, channels with a PIN). Pure: bytes in, bytes out.
 //! `docs/protocol.md` is the authority for every byte.
 
+pub mod certificate;
 mod dhkem;
 pub mod handshake;
 pub mod identity;
 pub mod key_request;
+pub mod note;
+pub mod pin_channel;
 mod primitives;
+pub mod private;
 pub mod record_cipher;
 
 pub use identity::{Fingerprint, Identity, KeyError, PublicKey};
-pub use primitives::sha256;
+pub use primitives::{random, sha256};
 pub use record_cipher::{Opener, RecordType, Sealer};
+
+#[cfg(test)]
+mod sealed_vectors_tests;
+#[cfg(test)]
+mod test_keys;

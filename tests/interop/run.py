@@ -16,6 +16,7 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+import check_sealed
 import check_vectors
 import hop
 from client import DEADLINE, Closed, Connection, Session, fetch_key
@@ -230,6 +231,7 @@ def every_end_has_its_word(world, a, b, ben):
 def main():
     binary = str(Path(sys.argv[1]).resolve())
     check_vectors.main()
+    check_sealed.main()
     ana, ben = (rsa.generate_private_key(65537, 3072) for _ in range(2))
     with tempfile.TemporaryDirectory() as folder:
         world = World(binary, Path(folder))

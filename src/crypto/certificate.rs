@@ -1,0 +1,223 @@
+//! Device certificates (docs/protocol.md, "Device certificates"): an RSA identity names the keys with
+//! which one device signs lines and opens private ones.
+
+use std::fmt;
+
+use aws_lc_rs::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
+use zeroize::Zeroizing;
+
+use super::dhkem::Ephemeral;
+use super::identity::MODULUS_BYTES;
+use super::primitives::{Secret, random, sha256};
+use super::{Fingerprint, Identity, PublicKey};
+
+const LABEL: &[u8] = b"pychat/1 cert";
+const SIGNED_BYTES: usize = 13 + 3 * 32 + 2 * 8;
+/// Bytes of a certificate.
+pub const CERTIFICATE_BYTES: usize = SIGNED_BYTES + MODULUS_BYTES;
+
+/// A certificate is valid for so many seconds from its making ...
+const VALID_S: u64 = 28 * 86_400;
+/// ... and from so long before, for clocks that differ.
+const EARLY_S: u64 = 86_400;
+
+/// SHA-256 of a certificate: its name wherever one is meant.
+pub type CertificateHash = [u8; 32];
+
+/// A certificate whose signature holds.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Certificate {
+    bytes: Box<[u8; CERTIFICATE_BYTES]>,
+    pub hash: CertificateHash,
+}
+
+/// The key with which a device signs its lines.
+pub struct SigningKey {
+    seed: Secret,
+    pair: Ed25519KeyPair,
+}
+
+/// The key to which private messages are sealed for a device, until it is deleted.
+pub struct OpeningKey {
+    private: Secret,
+    pair: Ephemeral,
+}
+
+impl Certificate {
+    /// Signs the keys of a device.
+    pub fn issue(
+        identity: &Identity,
+        signing: &SigningKey,
+        opening: &OpeningKey,
+        now_s: u64,
+    ) -> Certificate {
+        let mut bytes = Vec::with_capacity(CERTIFICATE_BYTES);
+        bytes.extend_from_slice(LABEL);
+        bytes.extend_from_slice(&identity.public().fingerprint().0);
+        bytes.extend_from_slice(signing.pair.public_key().as_ref());
+        bytes.extend_from_slice(opening.pair.public());
+        bytes.extend_from_slice(&now_s.saturating_sub(EARLY_S).to_be_bytes());
+        bytes.extend_from_slice(&(now_s + VALID_S).to_be_bytes());
+        bytes.extend_from_slice(&identity.sign(&bytes));
+        Certificate::of(&bytes).expect("all parts have their lengths")
+    }
+
+    /// From bytes of anywhere, under the identity that must have signed it.
+    pub fn verify(bytes: &[u8], key: &PublicKey) -> Option<Certificate> {
+        let certificate = Certificate::of(bytes)?;
+        let (signed, signature) = certificate.bytes.split_at(SIGNED_BYTES);
+        let own = certificate.fingerprint() == key.fingerprint();
+        (own && signed.starts_with(LABEL) && key.verify(signed, signature)).then_some(certificate)
+    }
+
+    fn of(bytes: &[u8]) -> Option<Certificate> {
+        let bytes: Box<[u8; CERTIFICATE_BYTES]> = Box::new(bytes.try_into().ok()?);
+        let hash = sha256(&[&bytes[..]]);
+        Some(Certificate { bytes, hash })
+    }
+
+    pub fn bytes(&self) -> &[u8; CERTIFICATE_BYTES] {
+        &self.bytes
+    }
+
+    /// Whose it is.
+    pub fn fingerprint(&self) -> Fingerprint {
+        Fingerprint(self.part(0))
+    }
+
+    /// Whose it claims to be, while nothing of it is believed yet.
+    pub fn issuer(bytes: &[u8; CERTIFICATE_BYTES]) -> Fingerprint {
+        Fingerprint(*bytes[LABEL.len()..].first_chunk().expect("a certificate has its length"))
+    }
+
+    pub(super) fn opening(&self) -> [u8; 32] {
+        self.part(2)
+    }
+
+    /// Seconds since 1970.
+    pub fn not_before(&self) -> u64 {
+        self.time(0)
+    }
+
+    pub fn not_after(&self) -> u64 {
+        self.time(1)
+    }
+
+    pub fn is_valid_at(&self, time_s: u64) -> bool {
+        (self.not_before()..=self.not_after()).contains(&time_s)
+    }
+
+    /// Whether its device has signed `message`.
+    pub(super) fn has_signed(&self, message: &[u8], signature: &[u8]) -> bool {
+        let key: [u8; 32] = self.part(1);
+        UnparsedPublicKey::new(&ED25519, key).verify(message, signature).is_ok()
+    }
+
+    fn part(&self, index: usize) -> [u8; 32] {
+        let start = LABEL.len() + 32 * index;
+        self.bytes[start..start + 32].try_into().expect("a certificate has its length")
+    }
+
+    fn time(&self, index: usize) -> u64 {
+        let start = LABEL.len() + 3 * 32 + 8 * index;
+        let bytes = self.bytes[start..start + 8].try_into().expect("a certificate has its length");
+        u64::from_be_bytes(bytes)
+    }
+}
+
+impl SigningKey {
+    pub fn generate() -> SigningKey {
+        SigningKey::from_seed(&Zeroizing::new(random()))
+    }
+
+    pub fn from_seed(seed: &[u8; 32]) -> SigningKey {
+        let pair = Ed25519KeyPair::from_seed_unchecked(seed);
+        let pair = pair.expect("any 32 bytes are an Ed25519 seed");
+        SigningKey { seed: Zeroizing::new(*seed), pair }
+    }
+
+    pub fn seed(&self) -> &Secret {
+        &self.seed
+    }
+
+    pub(super) fn sign(&self, message: &[u8]) -> [u8; 64] {
+        self.pair.sign(message).as_ref().try_into().expect("an Ed25519 signature has 64 bytes")
+    }
+}
+
+impl OpeningKey {
+    pub fn generate() -> OpeningKey {
+        OpeningKey::from_bytes(&Zeroizing::new(random()))
+    }
+
+    pub fn from_bytes(private: &[u8; 32]) -> OpeningKey {
+        OpeningKey { private: Zeroizing::new(*private), pair: Ephemeral::from_bytes(private) }
+    }
+
+    pub fn private(&self) -> &Secret {
+        &self.private
+    }
+
+    pub(super) fn pair(&self) -> &Ephemeral {
+        &self.pair
+    }
+}
+
+impl fmt::Debug for Certificate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Certificate({}, until {})", self.fingerprint(), self.not_after())
+    }
+}
+
+/// Secret keys show nothing of themselves.
+macro_rules! redacted {
+    ($($kind:ident),+) => {$(
+        impl std::fmt::Debug for $kind {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(concat!(stringify!($kind), "(...)"))
+            }
+        }
+    )+};
+}
+pub(super) use redacted;
+
+redacted!(SigningKey, OpeningKey);
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::crypto::test_keys::{ana, bob};
+
+    #[test]
+    fn a_certificate_holds_under_its_own_key_alone_and_only_whole() {
+        let (signing, opening) = (SigningKey::generate(), OpeningKey::generate());
+        let certificate = Certificate::issue(ana(), &signing, &opening, 1_000_000);
+        let bytes = *certificate.bytes();
+        assert_eq!(Certificate::verify(&bytes, ana().public()), Some(certificate.clone()));
+        assert_eq!(Certificate::verify(&bytes, bob().public()), None);
+        assert_eq!(Certificate::verify(&bytes[1..], ana().public()), None);
+        for index in 0..bytes.len() {
+            let mut other = bytes;
+            other[index] ^= 1;
+            assert_eq!(Certificate::verify(&other, ana().public()), None, "byte {index}");
+        }
+        assert!(certificate.is_valid_at(1_000_000));
+        assert!(!certificate.is_valid_at(1_000_000 - EARLY_S - 1));
+        assert!(!certificate.is_valid_at(1_000_000 + VALID_S + 1));
+    }
+
+    #[test]
+    fn keys_show_nothing_of_themselves() {
+        assert_eq!(format!("{:?}", SigningKey::from_seed(&[7; 32])), "SigningKey(...)");
+        assert_eq!(format!("{:?}", OpeningKey::from_bytes(&[7; 32])), "OpeningKey(...)");
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_comes_is_no_certificate(bytes in prop::collection::vec(any::<u8>(), 0..600)) {
+            prop_assert_eq!(Certificate::verify(&bytes, ana().public()), None);
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! What every sealed line says beside its text, and how a sealed text is padded (docs/protocol.md,
+//! "Sealed lines").
+
+use zeroize::Zeroizing;
+
+use super::certificate::CERTIFICATE_BYTES;
+use super::primitives::sha256;
+use crate::chat::{Kind, MsgId};
+
+/// Bytes of a note.
+pub const NOTE_BYTES: usize = 16 + 8 + 1 + 16 + 16 + 8 + 32;
+/// Every sealed line begins with it.
+pub(super) const VERSION: u8 = 1;
+/// A text and its length are padded to a multiple of this.
+const PADDING_BYTES: usize = 64;
+
+/// Why a sealed line is not opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SealError {
+    #[error("it is not what a sealed line looks like")]
+    Malformed,
+    #[error("it is not sealed to this device")]
+    NotForMe,
+    #[error("it does not open")]
+    Closed,
+    #[error("its signature does not hold")]
+    Forged,
+}
+
+/// A sender's own count of its lines in one place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Link {
+    /// One run of one client in one place.
+    pub session: [u8; 16],
+    /// The lines of the session before this one.
+    pub n: u64,
+    /// The hash of the sender's line before this one; zeros where it knows none.
+    pub prev: [u8; 32],
+}
+
+/// What a line says of itself. The server's word for it must be the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Note {
+    pub id: MsgId,
+    /// By the sender's clock, in milliseconds since 1970.
+    pub time_ms: u64,
+    pub kind: Kind,
+    /// The id of the line that an edit or a deletion is about; zeros otherwise.
+    pub target: MsgId,
+    pub link: Link,
+}
+
+/// A line as its sender meant it.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Opened {
+    pub note: Note,
+    pub text: String,
+}
+
+impl Note {
+    pub(super) fn to_bytes(self) -> [u8; NOTE_BYTES] {
+        let kind = [self.kind as u8];
+        let (time, n) = (self.time_ms.to_be_bytes(), self.link.n.to_be_bytes());
+        let parts: [&[u8]; 7] =
+            [&self.id.0, &time, &kind, &self.target.0, &self.link.session, &n, &self.link.prev];
+        parts.concat().try_into().expect("the parts have these lengths")
+    }
+
+    pub(super) fn from_bytes(bytes: &[u8]) -> Option<Note> {
+        let mut bytes = bytes;
+        let note = Note {
+            id: MsgId(take(&mut bytes)?),
+            time_ms: u64::from_be_bytes(take(&mut bytes)?),
+            kind: match take::<1>(&mut bytes)? {
+                [0] => Kind::Say,
+                [1] => Kind::Me,
+                [2] => Kind::Edit,
+                [3] => Kind::Delete,
+                _ => return None,
+            },
+            target: MsgId(take(&mut bytes)?),
+            link: Link {
+                session: take(&mut bytes)?,
+                n: u64::from_be_bytes(take(&mut bytes)?),
+                prev: take(&mut bytes)?,
+            },
+        };
+        bytes.is_empty().then_some(note)
+    }
+}
+
+/// The certificate of a sealed line's sender, as the line claims it: it follows the version.
+pub fn claimed_sender(body: &[u8]) -> Result<&[u8; CERTIFICATE_BYTES], SealError> {
+    let after = body.strip_prefix(&[VERSION]).ok_or(SealError::Malformed)?;
+    after.first_chunk().ok_or(SealError::Malformed)
+}
+
+/// The hash by which the sender's next line names this one.
+pub fn body_hash(body: &[u8]) -> [u8; 32] {
+    sha256(&[b"pychat/1 line", body])
+}
+
+/// The first bytes, taken off.
+pub(super) fn take<const N: usize>(bytes: &mut &[u8]) -> Option<[u8; N]> {
+    let (first, rest) = bytes.split_first_chunk::<N>()?;
+    *bytes = rest;
+    Some(*first)
+}
+
+/// A length, the text, and zeros up to a multiple of 64.
+pub(super) fn pad(text: &str) -> Option<Zeroizing<Vec<u8>>> {
+    let length = u16::try_from(text.len()).ok()?;
+    let bytes = (2 + text.len()).next_multiple_of(PADDING_BYTES);
+    let mut padded = Zeroizing::new(Vec::with_capacity(bytes));
+    padded.extend_from_slice(&length.to_be_bytes());
+    padded.extend_from_slice(text.as_bytes());
+    padded.resize(bytes, 0);
+    Some(padded)
+}
+
+pub(super) fn unpad(padded: &[u8]) -> Option<String> {
+    let mut rest = padded;
+    let length = usize::from(u16::from_be_bytes(take(&mut rest)?));
+    let (text, zeros) = rest.split_at_checked(length)?;
+    let canonical = padded.len() == (2 + length).next_multiple_of(PADDING_BYTES);
+    if !canonical || zeros.iter().any(|byte| *byte != 0) {
+        return None;
+    }
+    String::from_utf8(text.to_vec()).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_text_comes_back_from_its_padding(text in "\\PC{0,200}") {
+            let padded = pad(&text).unwrap();
+            prop_assert_eq!(padded.len() % PADDING_BYTES, 0);
+            prop_assert_eq!(unpad(&padded), Some(text));
+        }
+
+        #[test]
+        fn whatever_comes_is_read_in_one_way(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+            if let Some(text) = unpad(&bytes) {
+                prop_assert_eq!(&pad(&text).unwrap()[..], &bytes[..]);
+            }
+            if let Some(note) = Note::from_bytes(&bytes) {
+                prop_assert_eq!(&note.to_bytes()[..], &bytes[..]);
+            }
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! Channels with a PIN (docs/protocol.md, "Channels with a PIN"): from the PIN to the channel's id and
+//! keys, and lines sealed under them.
+
+use argon2::{Algorithm, Argon2, Block, Params, Version};
+use unicode_normalization::UnicodeNormalization;
+use zeroize::{Zeroize, Zeroizing};
+
+use super::Fingerprint;
+use super::certificate::{CERTIFICATE_BYTES, Certificate, CertificateHash, SigningKey, redacted};
+use super::identity::CROCKFORD;
+use super::note::{Note, Opened, SealError, VERSION, pad, take, unpad};
+use super::primitives::{Secret, hmac_sha256, open, random, seal, sha256};
+
+/// Memory, passes and lanes of Argon2id.
+const COST: (u32, u32, u32) = (64 * 1024, 3, 1);
+const SIGNATURE_BYTES: usize = 64;
+/// A note without the session and the count, which stand in the head.
+const INNER_BYTES: usize = 16 + 8 + 1 + 16 + 32;
+
+/// A PIN as a person types it; wiped when dropped.
+#[derive(Clone)]
+pub struct Pin(Zeroizing<String>);
+
+/// What a PIN and a name give: the channel's id and its key.
+#[derive(Clone)]
+pub struct PinChannel {
+    root: Secret,
+    id: [u8; 16],
+    key: Secret,
+}
+
+redacted!(Pin, PinChannel);
+
+impl Pin {
+    pub fn new(text: &str) -> Pin {
+        Pin(Zeroizing::new(text.nfc().collect()))
+    }
+
+    /// 50 random bits: ten letters of Crockford's base32 in lower case, five and five.
+    pub fn generate() -> Pin {
+        let bits = u64::from_be_bytes(random());
+        let letter = |index: usize| CROCKFORD[(bits >> (5 * index)) as usize & 31] as char;
+        let mut text: String = (0..10).map(letter).collect();
+        text.make_ascii_lowercase();
+        text.insert(5, '-');
+        Pin(Zeroizing::new(text))
+    }
+
+    /// To be shown to whoever made it.
+    pub fn text(&self) -> &str {
+        &self.0
+    }
+
+    /// About how many bits somebody has to guess who knows only what kind of letters it has.
+    pub fn bits(&self) -> u32 {
+        let has = |kind: fn(&char) -> bool| self.0.chars().any(|c| kind(&c));
+        let kinds = [
+            (has(char::is_ascii_digit), 10.0_f64),
+            (has(char::is_ascii_lowercase), 26.0),
+            (has(char::is_ascii_uppercase), 26.0),
+            (has(|c| !c.is_ascii_alphanumeric()), 32.0),
+        ];
+        let letters: f64 = kinds.iter().filter(|(has, _)| *has).map(|(_, count)| count).sum();
+        (letters.max(1.0).log2() * self.0.chars().count() as f64) as u32
+    }
+}
+
+impl PinChannel {
+    /// Takes a tenth of a second and 64 MiB. `name` is the folded name without its `#`.
+    pub fn derive(pin: &Pin, server: &Fingerprint, name: &str) -> PinChannel {
+        let salt = sha256(&[b"pychat/1 chan", &server.0, name.as_bytes()]);
+        let (memory, passes, lanes) = COST;
+        let params = Params::new(memory, passes, lanes, Some(32)).expect("legal costs");
+        let mut blocks = vec![Block::default(); params.block_count()];
+        let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
+        let mut root: Secret = Zeroizing::new([0; 32]);
+        argon2
+            .hash_password_into_with_memory(
+                pin.0.as_bytes(),
+                &salt[..16],
+                &mut root[..],
+                &mut blocks,
+            )
+            .expect("a salt of 16 bytes and an output of 32 are legal");
+        blocks.zeroize();
+        PinChannel::from_root(root)
+    }
+
+    pub fn from_root(root: Secret) -> PinChannel {
+        let id = *expand(&root, &[b"id"]).first_chunk().expect("32 bytes hold 16");
+        let key = expand(&root, &[b"key"]);
+        PinChannel { root, id, key }
+    }
+
+    /// What it can be made from again.
+    pub fn root(&self) -> &Secret {
+        &self.root
+    }
+
+    /// 26 letters of Crockford's base32 in lower case: 128 bits.
+    pub fn tag(&self) -> String {
+        let bits = u128::from_be_bytes(self.id);
+        let letter = |index: usize| {
+            let bits = if index < 25 { bits >> (123 - 5 * index) } else { bits << 2 };
+            CROCKFORD[bits as usize & 31].to_ascii_lowercase() as char
+        };
+        (0..26).map(letter).collect()
+    }
+
+    pub fn seal(
+        &self,
+        note: &Note,
+        text: &str,
+        (certificate, signing): (&Certificate, &SigningKey),
+    ) -> Result<Vec<u8>, SealError> {
+        let (session, n) = (&note.link.session, note.link.n);
+        let aad = self.aad(&certificate.hash, session, n);
+        let inner = inner(note);
+        let padded = pad(text).ok_or(SealError::Malformed)?;
+        let signature = signing.sign(&signed(&aad, &inner, &padded));
+        let plain = Zeroizing::new([&inner[..], &padded, &signature].concat());
+        let sealed = seal(&self.sender_key(&certificate.hash, session), n, &aad, &plain);
+        Ok([&[VERSION][..], certificate.bytes(), session, &n.to_be_bytes(), &sealed].concat())
+    }
+
+    /// `certificate` is the one that `claimed_sender` gives, checked.
+    pub fn open(&self, body: &[u8], certificate: &Certificate) -> Result<Opened, SealError> {
+        let mut rest = body;
+        let version = take::<1>(&mut rest).filter(|version| *version == [VERSION]);
+        version.ok_or(SealError::Malformed)?;
+        let from: [u8; CERTIFICATE_BYTES] = take(&mut rest).ok_or(SealError::Malformed)?;
+        let session: [u8; 16] = take(&mut rest).ok_or(SealError::Malformed)?;
+        let n = u64::from_be_bytes(take(&mut rest).ok_or(SealError::Malformed)?);
+        if from != *certificate.bytes() {
+            return Err(SealError::Forged);
+        }
+        let aad = self.aad(&certificate.hash, &session, n);
+        let key = self.sender_key(&certificate.hash, &session);
+        let plain = open(&key, n, &aad, rest).ok_or(SealError::Closed)?;
+        let bytes = plain.len().checked_sub(SIGNATURE_BYTES).ok_or(SealError::Malformed)?;
+        let (said, signature) = plain.split_at(bytes);
+        let (inner, padded) = said.split_at_checked(INNER_BYTES).ok_or(SealError::Malformed)?;
+        if !certificate.has_signed(&signed(&aad, inner, padded), signature) {
+            return Err(SealError::Forged);
+        }
+        let (before, prev) = inner.split_at(INNER_BYTES - 32);
+        let note = [before, &session, &n.to_be_bytes(), prev].concat();
+        let note = Note::from_bytes(&note).ok_or(SealError::Malformed)?;
+        Ok(Opened { note, text: unpad(padded).ok_or(SealError::Malformed)? })
+    }
+
+    fn aad(&self, certificate: &CertificateHash, session: &[u8; 16], n: u64) -> Vec<u8> {
+        [&b"pychat/1 pin"[..], &self.id, certificate, session, &n.to_be_bytes()].concat()
+    }
+
+    fn sender_key(&self, certificate: &CertificateHash, session: &[u8; 16]) -> Secret {
+        expand(&self.key, &[b"send", certificate, session])
+    }
+}
+
+/// HKDF-Expand of RFC 5869 to 32 bytes: one block.
+fn expand(key: &Secret, info: &[&[u8]]) -> Secret {
+    let mut parts = info.to_vec();
+    parts.push(&[1]);
+    Zeroizing::new(hmac_sha256(&key[..], &parts))
+}
+
+fn inner(note: &Note) -> [u8; INNER_BYTES] {
+    let bytes = note.to_bytes();
+    let (before, link) = bytes.split_at(INNER_BYTES - 32);
+    [before, &link[24..]].concat().try_into().expect("a note without session and count")
+}
+
+fn signed(aad: &[u8], inner: &[u8], padded: &[u8]) -> Vec<u8> {
+    [&b"pychat/1 pin sig"[..], &sha256(&[aad]), &sha256(&[inner, padded])].concat()
+}
+
+#[cfg(test)]
+#[path = "pin_channel_tests.rs"]
+mod tests;

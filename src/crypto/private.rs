@@ -1,0 +1,221 @@
+//! Private messages (docs/protocol.md, "Private messages"): one signed text under a fresh key, and that
+//! key sealed for each device of both people.
+
+use zeroize::Zeroizing;
+
+use super::certificate::{CERTIFICATE_BYTES, Certificate, CertificateHash, OpeningKey, SigningKey};
+use super::dhkem::Ephemeral;
+use super::identity::MODULUS_BYTES;
+use super::note::{NOTE_BYTES, Note, Opened, SealError, VERSION, pad, take, unpad};
+use super::primitives::{Secret, hkdf, open, random, seal, sha256};
+use super::{Identity, PublicKey};
+use crate::chat::UserName;
+
+const LABEL: &[u8] = b"pychat/1 pm";
+const SIGNATURE_BYTES: usize = 64;
+const TAG_BYTES: usize = 16;
+/// RSA ciphertext, ephemeral key, sealed message key.
+const WRAP_BYTES: usize = MODULUS_BYTES + 32 + 32 + TAG_BYTES;
+
+/// Devices that one message may be sealed for.
+pub const DEVICES_MAX: usize = 20;
+
+/// One device of a recipient.
+#[derive(Clone, Copy)]
+pub enum Device<'a> {
+    /// It has published a certificate, which this key has signed.
+    Certified(&'a Certificate, &'a PublicKey),
+    /// It has not yet: what is sealed for it is as safe as this key, for as long as it exists.
+    Bare(&'a PublicKey),
+}
+
+/// How a message was sealed for the device that opened it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Under {
+    Certificate,
+    RsaAlone,
+}
+
+/// What one sealing takes at random.
+pub(super) struct Fresh {
+    pub ct: [u8; MODULUS_BYTES],
+    pub r: Secret,
+    pub eph: Ephemeral,
+}
+
+impl Device<'_> {
+    /// By which a message names it: the hash of its certificate, or its key's fingerprint.
+    fn id(&self) -> [u8; 32] {
+        match self {
+            Device::Certified(certificate, _) => certificate.hash,
+            Device::Bare(key) => key.fingerprint().0,
+        }
+    }
+
+    fn key(&self) -> &PublicKey {
+        match self {
+            Device::Certified(_, key) | Device::Bare(key) => key,
+        }
+    }
+}
+
+/// A body taken apart; nothing of it is believed yet.
+pub struct Parsed<'a> {
+    pub note: Note,
+    from: [u8; CERTIFICATE_BYTES],
+    pub to: UserName,
+    devices: Vec<[u8; 32]>,
+    /// All before the wraps.
+    header: &'a [u8],
+    wraps: &'a [u8],
+    text: &'a [u8],
+}
+
+/// Seals `text` for devices: those of `to`, and the sender's own.
+pub fn seal_to(
+    note: &Note,
+    to: &UserName,
+    text: &str,
+    from: (&Certificate, &SigningKey),
+    devices: &[Device],
+) -> Result<Vec<u8>, SealError> {
+    let fresh = |key: &PublicKey| {
+        let (ct, r) = key.encapsulate(LABEL);
+        Fresh { ct, r, eph: Ephemeral::generate() }
+    };
+    seal_with(note, to, text, from, devices, Zeroizing::new(random()), fresh)
+}
+
+pub(super) fn seal_with(
+    note: &Note,
+    to: &UserName,
+    text: &str,
+    (from, signing): (&Certificate, &SigningKey),
+    devices: &[Device],
+    message_key: Secret,
+    mut fresh: impl FnMut(&PublicKey) -> Fresh,
+) -> Result<Vec<u8>, SealError> {
+    if devices.is_empty() || devices.len() > DEVICES_MAX {
+        return Err(SealError::Malformed);
+    }
+    let padded = pad(text).ok_or(SealError::Malformed)?;
+    let mut body = vec![VERSION];
+    body.extend_from_slice(from.bytes());
+    body.extend_from_slice(&note.to_bytes());
+    body.push(to.as_str().len() as u8);
+    body.extend_from_slice(to.as_str().as_bytes());
+    body.push(devices.len() as u8);
+    devices.iter().for_each(|device| body.extend_from_slice(&device.id()));
+    let header = body.clone();
+    for device in devices {
+        let Fresh { ct, r, eph } = fresh(device.key());
+        let (eph, shared) = match device {
+            Device::Certified(certificate, _) => {
+                let shared = eph.agree(&certificate.opening());
+                (*eph.public(), Some(shared.map_err(|_| SealError::Malformed)?))
+            }
+            Device::Bare(_) => ([0; 32], None),
+        };
+        let aad = [LABEL, &header, &ct, &eph].concat();
+        body.extend_from_slice(&ct);
+        body.extend_from_slice(&eph);
+        let key = wrap_key(&aad, &r, shared.as_ref());
+        body.extend_from_slice(&seal(&key, 0, &aad, &message_key[..]));
+    }
+    let hash = sha256(&[LABEL, &body]);
+    let signature = signing.sign(&signed(&hash, &padded));
+    let plain = Zeroizing::new([&padded[..], &signature].concat());
+    body.extend_from_slice(&seal(&message_key, 0, &hash, &plain));
+    Ok(body)
+}
+
+impl Parsed<'_> {
+    pub fn parse(body: &[u8]) -> Result<Parsed<'_>, SealError> {
+        Parsed::take_apart(body).ok_or(SealError::Malformed)
+    }
+
+    fn take_apart(body: &[u8]) -> Option<Parsed<'_>> {
+        let mut rest = body;
+        if take::<1>(&mut rest)? != [VERSION] {
+            return None;
+        }
+        let from = take(&mut rest)?;
+        let note = Note::from_bytes(&take::<NOTE_BYTES>(&mut rest)?)?;
+        let [length] = take(&mut rest)?;
+        let (name, after) = rest.split_at_checked(length.into())?;
+        rest = after;
+        let to: UserName = std::str::from_utf8(name).ok()?.parse().ok()?;
+        if to.as_str().as_bytes() != name {
+            return None;
+        }
+        let [count] = take(&mut rest)?;
+        if count == 0 || usize::from(count) > DEVICES_MAX {
+            return None;
+        }
+        let devices = (0..count).map(|_| take(&mut rest)).collect::<Option<_>>()?;
+        let header = &body[..body.len() - rest.len()];
+        let (wraps, text) = rest.split_at_checked(usize::from(count) * WRAP_BYTES)?;
+        Some(Parsed { note, from, to, devices, header, wraps, text })
+    }
+
+    /// Opens it with the key of one of this device's certificates (`own`), or with the identity alone,
+    /// and checks that `from`, the certificate that it claims, has signed all of it.
+    pub fn open(
+        &self,
+        identity: &Identity,
+        own: &[(CertificateHash, OpeningKey)],
+        from: &Certificate,
+    ) -> Result<(Opened, Under), SealError> {
+        let certified = self.devices.iter().enumerate().find_map(|(index, id)| {
+            let own = own.iter().find(|(hash, _)| hash == id)?;
+            Some((index, Some(&own.1)))
+        });
+        let bare = || {
+            let fingerprint = identity.public().fingerprint().0;
+            Some((self.devices.iter().position(|id| *id == fingerprint)?, None))
+        };
+        let (index, opening) = certified.or_else(bare).ok_or(SealError::NotForMe)?;
+        let mut wrap = &self.wraps[index * WRAP_BYTES..(index + 1) * WRAP_BYTES];
+        let ct: [u8; MODULUS_BYTES] = take(&mut wrap).ok_or(SealError::Malformed)?;
+        let eph: [u8; 32] = take(&mut wrap).ok_or(SealError::Malformed)?;
+        let r = identity.decapsulate(LABEL, &ct);
+        let shared = match opening {
+            Some(own) => Some(own.pair().agree(&eph).map_err(|_| SealError::Closed)?),
+            None => None,
+        };
+        let aad = [LABEL, self.header, &ct, &eph].concat();
+        let key = wrap_key(&aad, &r, shared.as_ref());
+        let key = open(&key, 0, &aad, wrap).ok_or(SealError::Closed)?;
+        let key: Secret = Zeroizing::new(key[..].try_into().map_err(|_| SealError::Closed)?);
+        let hash = sha256(&[LABEL, self.header, self.wraps]);
+        let plain = open(&key, 0, &hash, self.text).ok_or(SealError::Closed)?;
+        let bytes = plain.len().checked_sub(SIGNATURE_BYTES).ok_or(SealError::Malformed)?;
+        let (padded, signature) = plain.split_at(bytes);
+        if *from.bytes() != self.from || !from.has_signed(&signed(&hash, padded), signature) {
+            return Err(SealError::Forged);
+        }
+        let opened = Opened { note: self.note, text: unpad(padded).ok_or(SealError::Malformed)? };
+        let under = if opening.is_some() { Under::Certificate } else { Under::RsaAlone };
+        Ok((opened, under))
+    }
+}
+
+/// From both secrets, or from RSA's alone under a label of its own.
+fn wrap_key(aad: &[u8], r: &Secret, shared: Option<&Secret>) -> Secret {
+    let salt = sha256(&[aad]);
+    match shared {
+        Some(shared) => {
+            let ikm = Zeroizing::new([&r[..], &shared[..]].concat());
+            hkdf(&salt, &ikm, &[b"pychat/1 pm key"])
+        }
+        None => hkdf(&salt, &r[..], &[b"pychat/1 pm rsa key"]),
+    }
+}
+
+fn signed(hash: &[u8; 32], padded: &[u8]) -> Vec<u8> {
+    [&b"pychat/1 pm sig"[..], hash, &sha256(&[padded])].concat()
+}
+
+#[cfg(test)]
+#[path = "private_tests.rs"]
+mod tests;

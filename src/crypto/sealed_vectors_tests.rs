@@ -1,0 +1,192 @@
+//! The known answers of tests/data/sealed.json: a certificate, a private message, a PIN channel. The
+//! file is written anew by `cargo test --lib sealed_vectors_tests::write -- --ignored`; RSA's
+//! signature and ciphertext are random, so that each writing differs.
+
+use std::{fs, path::PathBuf};
+
+use serde_json::{Value, json};
+use zeroize::Zeroizing;
+
+use super::certificate::{Certificate, OpeningKey, SigningKey};
+use super::dhkem::Ephemeral;
+use super::identity::MODULUS_BYTES;
+use super::note::{Link, Note, Opened, body_hash};
+use super::pin_channel::{Pin, PinChannel};
+use super::private::{Device, Fresh, Parsed, Under, seal_with};
+use super::test_keys::{ana, bob};
+use crate::chat::{Kind, MsgId, UserName};
+
+const NOW_S: u64 = 1_764_079_391;
+
+fn path() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data/sealed.json")
+}
+
+fn vectors() -> Value {
+    serde_json::from_str(&fs::read_to_string(path()).unwrap()).unwrap()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn bytes(value: &Value) -> Vec<u8> {
+    let text = value.as_str().unwrap();
+    let byte = |at: usize| u8::from_str_radix(&text[at..at + 2], 16).unwrap();
+    (0..text.len()).step_by(2).map(byte).collect()
+}
+
+fn array<const N: usize>(value: &Value) -> [u8; N] {
+    bytes(value).try_into().unwrap()
+}
+
+fn signing() -> SigningKey {
+    SigningKey::from_seed(&[0x11; 32])
+}
+
+fn opening(seed: u8) -> OpeningKey {
+    OpeningKey::from_bytes(&[seed; 32])
+}
+
+fn note(kind: Kind, n: u64, prev: [u8; 32]) -> Note {
+    let target = if kind == Kind::Edit { MsgId([0xaa; 16]) } else { MsgId([0; 16]) };
+    let link = Link { session: [0x44; 16], n, prev };
+    Note { id: MsgId([0xa0 + n as u8; 16]), time_ms: 1_764_079_391_123, kind, target, link }
+}
+
+fn described(note: &Note) -> Value {
+    json!({
+        "id": hex(&note.id.0), "time_ms": note.time_ms, "kind": note.kind as u8,
+        "target": hex(&note.target.0), "session": hex(&note.link.session),
+        "n": note.link.n, "prev": hex(&note.link.prev),
+    })
+}
+
+fn to() -> UserName {
+    "bob".parse().unwrap()
+}
+
+const TEXT: &str = "gr\u{fc}n, at five";
+
+#[test]
+fn certificates() {
+    let known = &vectors()["certificates"];
+    for (party, identity, seed) in [("ana", ana(), 0x22), ("bob", bob(), 0x33)] {
+        let known = &known[party];
+        let certificate = Certificate::verify(&bytes(&known["certificate"]), identity.public());
+        let certificate = certificate.unwrap();
+        assert_eq!(hex(&certificate.hash), known["hash"]);
+        assert_eq!(certificate.not_after(), known["not_after"].as_u64().unwrap());
+        let made = Certificate::issue(identity, &signing(), &opening(seed), NOW_S);
+        assert_eq!(made.bytes()[..125], certificate.bytes()[..125]);
+    }
+}
+
+fn certificate(vectors: &Value, party: &str) -> Certificate {
+    let identity = if party == "ana" { ana() } else { bob() };
+    let bytes = bytes(&vectors["certificates"][party]["certificate"]);
+    Certificate::verify(&bytes, identity.public()).unwrap()
+}
+
+#[test]
+fn private_message() {
+    let vectors = vectors();
+    for (part, under) in [("private", Under::Certificate), ("private_rsa_alone", Under::RsaAlone)] {
+        private(&vectors, &vectors[part], under);
+    }
+}
+
+fn private(vectors: &Value, known: &Value, under: Under) {
+    let (from, bobs) = (certificate(vectors, "ana"), certificate(vectors, "bob"));
+    let body = bytes(&known["body"]);
+    let fresh = |_: &_| Fresh {
+        ct: array::<MODULUS_BYTES>(&known["ct"]),
+        r: Zeroizing::new(array(&known["r"])),
+        eph: Ephemeral::from_bytes(&array(&known["ephemeral"])),
+    };
+    let note = note(Kind::Say, 0, [0; 32]);
+    assert_eq!(described(&note), known["note"]);
+    let key = Zeroizing::new(array(&known["message_key"]));
+    let devices = [match under {
+        Under::Certificate => Device::Certified(&bobs, bob().public()),
+        Under::RsaAlone => Device::Bare(bob().public()),
+    }];
+    let made = seal_with(&note, &to(), TEXT, (&from, &signing()), &devices, key, fresh).unwrap();
+    assert_eq!(hex(&made), known["body"]);
+    let parsed = Parsed::parse(&body).unwrap();
+    let own = [(bobs.hash, opening(0x33))];
+    let opened = parsed.open(bob(), &own, &from).unwrap();
+    assert_eq!(opened, (Opened { note, text: TEXT.into() }, under));
+}
+
+#[test]
+fn pin_channel() {
+    let vectors = vectors();
+    let known = &vectors["pin_channel"];
+    let server = ana().public().fingerprint();
+    let channel =
+        PinChannel::derive(&Pin::new(known["pin"].as_str().unwrap()), &server, "f\u{e4}mily");
+    assert_eq!(hex(&channel.root()[..]), known["root"]);
+    assert_eq!(channel.tag(), known["tag"].as_str().unwrap());
+    let from = certificate(&vectors, "ana");
+    let mut prev = [0; 32];
+    for (n, line) in known["lines"].as_array().unwrap().iter().enumerate() {
+        let kind = if n == 0 { Kind::Say } else { Kind::Edit };
+        let note = note(kind, n as u64, prev);
+        assert_eq!(described(&note), line["note"]);
+        let body = channel.seal(&note, TEXT, (&from, &signing())).unwrap();
+        assert_eq!(hex(&body), line["body"]);
+        assert_eq!(channel.open(&body, &from), Ok(Opened { note, text: TEXT.into() }));
+        prev = body_hash(&body);
+    }
+}
+
+#[test]
+#[ignore = "writes tests/data/sealed.json"]
+fn write() {
+    let certify = |identity, seed| Certificate::issue(identity, &signing(), &opening(seed), NOW_S);
+    let (from, bobs) = (certify(ana(), 0x22), certify(bob(), 0x33));
+    let shown = |certificate: &Certificate, seed: u8| {
+        json!({
+            "signing_seed": hex(&signing().seed()[..]), "opening_key": hex(&[seed; 32]),
+            "certificate": hex(certificate.bytes()), "hash": hex(&certificate.hash),
+            "not_after": certificate.not_after(),
+        })
+    };
+    let private = |device: Device| {
+        let (ct, r) = bob().public().encapsulate(b"pychat/1 pm");
+        let (r_hex, ct_hex) = (hex(&r[..]), hex(&ct));
+        let mut fresh = Some(Fresh { ct, r, eph: Ephemeral::from_bytes(&[0x55; 32]) });
+        let say = note(Kind::Say, 0, [0; 32]);
+        let (by, key) = ((&from, &signing()), Zeroizing::new([0x66; 32]));
+        let body =
+            seal_with(&say, &to(), TEXT, by, &[device], key, |_| fresh.take().unwrap()).unwrap();
+        json!({
+            "note": described(&say), "to": "bob", "ct": ct_hex, "r": r_hex,
+            "ephemeral": hex(&[0x55; 32]), "message_key": hex(&[0x66; 32]), "body": hex(&body),
+        })
+    };
+    let pin = Pin::new("k3x9f-2m7qa");
+    let channel = PinChannel::derive(&pin, &ana().public().fingerprint(), "f\u{e4}mily");
+    let mut lines = Vec::new();
+    let mut prev = [0; 32];
+    for (n, kind) in [Kind::Say, Kind::Edit].into_iter().enumerate() {
+        let note = note(kind, n as u64, prev);
+        let body = channel.seal(&note, TEXT, (&from, &signing())).unwrap();
+        lines.push(json!({"note": described(&note), "body": hex(&body)}));
+        prev = body_hash(&body);
+    }
+    let new = json!({
+        "about": "Known answers for docs/protocol.md from \"Device certificates\" on. Ana and bob hold \
+            the RSA keys \"server\" and \"client\" of hop.json, and ana's key is the server's too. Hex.",
+        "text": TEXT,
+        "certificates": {"ana": shown(&from, 0x22), "bob": shown(&bobs, 0x33)},
+        "private": private(Device::Certified(&bobs, bob().public())),
+        "private_rsa_alone": private(Device::Bare(bob().public())),
+        "pin_channel": {
+            "pin": pin.text(), "name": "f\u{e4}mily", "root": hex(&channel.root()[..]),
+            "tag": channel.tag(), "lines": lines,
+        },
+    });
+    fs::write(path(), serde_json::to_string_pretty(&new).unwrap() + "\n").unwrap();
+}

@@ -1,0 +1,173 @@
+"""What lies inside the hop from end to end, written from docs/protocol.md alone: certificates,
+private messages, channels with a PIN. Bytes in, bytes out."""
+
+import struct
+import unicodedata
+
+from cryptography.exceptions import InvalidSignature, InvalidTag
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import padding
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
+from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
+
+import hop
+from hop import HopError, hkdf, hmac_sha256, open_sealed, seal, sha256
+
+PSS = padding.PSS(padding.MGF1(hashes.SHA256()), 32)
+OAEP = padding.OAEP(padding.MGF1(hashes.SHA256()), hashes.SHA256(), b"pychat/1 pm")
+
+
+def raw(key):
+    return key.public_key().public_bytes_raw()
+
+
+def pad(text):
+    text = text.encode()
+    padded = struct.pack(">H", len(text)) + text
+    return padded + bytes(-len(padded) % 64)
+
+
+def unpad(padded):
+    (length,) = struct.unpack(">H", padded[:2])
+    text = padded[2 : 2 + length].decode()
+    if pad(text) != padded:
+        raise HopError("not how a text is padded")
+    return text
+
+
+def note(fields):
+    """A note's bytes, of its fields in hex or as numbers."""
+    kind = bytes([fields["kind"]])
+    time, n = struct.pack(">Q", fields["time_ms"]), struct.pack(">Q", fields["n"])
+    id, target, session, prev = (bytes.fromhex(fields[x]) for x in ["id", "target", "session", "prev"])
+    return id + time + kind + target + session + n + prev
+
+
+def body_hash(body):
+    return sha256(b"pychat/1 line" + body)
+
+
+# Certificates
+
+
+def certify(identity, signing, opening, now):
+    signed = b"pychat/1 cert" + hop.fingerprint(identity.public_key()) + raw(signing) + raw(opening)
+    signed += struct.pack(">QQ", now - 86400, now + 28 * 86400)
+    return signed + identity.sign(signed, PSS, hashes.SHA256())
+
+
+def check_certificate(certificate, key):
+    """Gives the device's two public keys."""
+    signed, signature = certificate[:125], certificate[125:]
+    try:
+        key.verify(signature, signed, PSS, hashes.SHA256())
+    except InvalidSignature:
+        raise HopError("a certificate of another key") from None
+    if not signed.startswith(b"pychat/1 cert" + hop.fingerprint(key)):
+        raise HopError("not a certificate of this key")
+    return signed[45:77], signed[77:109]
+
+
+def check_signature(certificate, message, signature):
+    try:
+        Ed25519PublicKey.from_public_bytes(certificate[45:77]).verify(signature, message)
+    except InvalidSignature:
+        raise HopError("a forged line") from None
+
+
+# Private messages
+
+
+def wrap_key(aad, r, shared):
+    """`shared` is empty for a device that has no certificate."""
+    return hkdf(sha256(aad), r + shared, b"pychat/1 pm key" if shared else b"pychat/1 pm rsa key", 32)
+
+
+def device_id(device):
+    return device if len(device) == 32 else sha256(device)
+
+
+def seal_private(note_, to, text, certificate, signing, devices, message_key, fresh):
+    """`devices` are certificates, or fingerprints of keys that have none; `fresh` gives a ciphertext,
+    its r and a new X25519 key for one."""
+    header = b"\x01" + certificate + note_ + bytes([len(to.encode())]) + to.encode()
+    header += bytes([len(devices)]) + b"".join(map(device_id, devices))
+    wraps = b""
+    for device in devices:
+        ct, r, eph = fresh(device)
+        public, shared = bytes(32), b""
+        if len(device) > 32:
+            public = raw(eph)
+            shared = eph.exchange(X25519PublicKey.from_public_bytes(device[77:109]))
+        aad = b"pychat/1 pm" + header + ct + public
+        wraps += ct + public + seal(wrap_key(aad, r, shared), 0, aad, message_key)
+    digest, padded = sha256(b"pychat/1 pm" + header + wraps), pad(text)
+    signature = signing.sign(b"pychat/1 pm sig" + digest + sha256(padded))
+    return header + wraps + seal(message_key, 0, digest, padded + signature)
+
+
+def open_private(body, identity, own, opening, sender):
+    """`own` and `sender` are certificates; `own` is a fingerprint where it has none. Gives the note, the name it is to, and the text."""
+    note_, length = body[510:607], body[607]
+    if body[0] != 1 or body[1:510] != sender:
+        raise HopError("not a message of this sender")
+    to = body[608 : 608 + length].decode()
+    start = 608 + length
+    count, start = body[start], start + 1
+    devices = [body[start + 32 * at : start + 32 * at + 32] for at in range(count)]
+    start += 32 * count
+    header, wraps, text = body[:start], body[start : start + 464 * count], body[start + 464 * count :]
+    at = 464 * devices.index(device_id(own))
+    ct, eph, wrapped = wraps[at : at + 384], wraps[at + 384 : at + 416], wraps[at + 416 : at + 464]
+    shared = opening.exchange(X25519PublicKey.from_public_bytes(eph)) if len(own) > 32 else b""
+    aad = b"pychat/1 pm" + header + ct + eph
+    message_key = open_sealed(wrap_key(aad, identity.decrypt(ct, OAEP), shared), 0, aad, wrapped)
+    digest = sha256(b"pychat/1 pm" + header + wraps)
+    plain = open_sealed(message_key, 0, digest, text)
+    padded, signature = plain[:-64], plain[-64:]
+    check_signature(sender, b"pychat/1 pm sig" + digest + sha256(padded), signature)
+    return note_, to, unpad(padded)
+
+
+# Channels with a PIN
+
+
+def expand(key, info):
+    return hmac_sha256(key, info + b"\x01")
+
+
+class PinChannel:
+    def __init__(self, pin, server, name):
+        pin = unicodedata.normalize("NFC", pin).encode()
+        salt = sha256(b"pychat/1 chan" + server + name.encode())[:16]
+        cost = {"iterations": 3, "lanes": 1, "memory_cost": 65536}
+        self.root = Argon2id(salt=salt, length=32, **cost).derive(pin)
+        self.id, self.key = expand(self.root, b"id")[:16], expand(self.root, b"key")
+        self.tag = hop.crockford(self.id + bytes(1), 26).lower()
+
+    def aad(self, certificate, link):
+        return b"pychat/1 pin" + self.id + sha256(certificate) + link
+
+    def key_and_nonce(self, certificate, link):
+        (n,) = struct.unpack(">Q", link[16:])
+        return expand(self.key, b"send" + sha256(certificate) + link[:16]), n
+
+    def seal(self, note_, text, certificate, signing):
+        link = note_[41:65]
+        aad, inner = self.aad(certificate, link), note_[:41] + note_[65:]
+        padded = pad(text)
+        signature = signing.sign(b"pychat/1 pin sig" + sha256(aad) + sha256(inner + padded))
+        sealed_ = seal(*self.key_and_nonce(certificate, link), aad, inner + padded + signature)
+        return b"\x01" + certificate + link + sealed_
+
+    def open(self, body, certificate):
+        link, sealed_ = body[510:534], body[534:]
+        if body[0] != 1 or body[1:510] != certificate:
+            raise HopError("not a line of this sender")
+        aad = self.aad(certificate, link)
+        plain = open_sealed(*self.key_and_nonce(certificate, link), aad, sealed_)
+        inner, padded, signature = plain[:73], plain[73:-64], plain[-64:]
+        message = b"pychat/1 pin sig" + sha256(aad) + sha256(inner + padded)
+        check_signature(certificate, message, signature)
+        return inner[:41] + link + inner[41:], unpad(padded)
