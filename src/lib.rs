@@ -16,3 +16,5 @@ pub mod net;
 pub mod server;
 pub mod terminal;
 pub mod wire;
+#[cfg(test)]
+mod world_tests;

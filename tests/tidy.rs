@@ -26,6 +26,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("server", 4),
     ("client", 4),
     ("cli", 5),
+    ("world_tests", 5),
 ];
 
 fn floor(module: &str) -> Option<u8> {

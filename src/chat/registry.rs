@@ -481,8 +481,7 @@ impl Registry {
         let Some([one, other]) = place.people() else { return Ok(vec![Effect::Line(place)]) };
         let sender = self.session(from).user.clone();
         let name = if *one == sender { other.clone() } else { one.clone() };
-        let mut readers = self.sessions_of(&name).to_vec();
-        if readers.is_empty() {
+        if self.sessions_of(&name).is_empty() {
             if (self.rules.retention)(&place) == Retention::Off {
                 return Err(Refusal::NotHere(name));
             }
@@ -493,11 +492,22 @@ impl Registry {
             }
             *mailbox += 1;
         }
-        if name != sender {
-            readers.extend_from_slice(self.sessions_of(&sender));
-        }
+        let begins = !self.logs.contains_key(&place);
         let start = self.start_now(&place);
-        Ok(vec![Effect::Follow(place.clone(), readers, start), Effect::Line(place)])
+        let mut effects = Vec::new();
+        for person in if name == sender { vec![name] } else { vec![name, sender] } {
+            // Who still has to say what it has of before gets this line with the rest.
+            let resumes = |id: &SessionId| self.session(*id).resumes;
+            let readers = self.sessions_of(&person).iter().copied().filter(|id| !resumes(id));
+            let readers: Vec<SessionId> = readers.collect();
+            if begins {
+                let places = vec![self.place_info(&person, &place)];
+                effects.push(Effect::Tell(readers.clone(), Event::Places { places }));
+            }
+            effects.push(Effect::Follow(place.clone(), readers, start));
+        }
+        effects.push(Effect::Line(place));
+        Ok(effects)
     }
 
     /// The place that a session means, if it may read it: a channel that it is in, or a private

@@ -82,11 +82,35 @@ fn a_private_line_reaches_all_devices_of_both() {
     let (alice, phone, bob) = (chat.enters("alice"), chat.enters("alice"), chat.enters("bob"));
     let effects = chat.says(bob, "@Alice", "psst").unwrap();
     let place = Place::private("bob".parse().unwrap(), "alice".parse().unwrap());
-    let readers = vec![alice, phone, bob];
     let start = Start { after: Seq(0), upto: Seq(0), lines_max: 0, fresh: true };
-    assert_eq!(effects, vec![Effect::Follow(place.clone(), readers, start), Effect::Line(place)]);
+    let follow = |readers| Effect::Follow(place.clone(), readers, start);
+    let begins = |effect: &Effect| matches!(effect, Effect::Tell(_, Event::Places { .. }));
+    let (begun, rest): (Vec<_>, Vec<_>) = effects.into_iter().partition(begins);
+    assert_eq!(begun.len(), 2, "both learn of the conversation");
+    let line = Effect::Line(place.clone());
+    assert_eq!(rest, [follow(vec![alice, phone]), follow(vec![bob]), line]);
+    let begun = chat.says(bob, "@alice", "psst").unwrap().into_iter().filter(begins).count();
+    assert_eq!(begun, 0, "once");
     let nobody = chat.says(bob, "@dave", "psst");
     assert_eq!(nobody, Err(Refusal::NoSuchUser("dave".parse().unwrap())));
+}
+
+#[test]
+fn who_has_yet_to_resume_is_told_a_private_line_then() {
+    let mut chat = Chat::new();
+    let bob = chat.enters("bob");
+    let (id, device) = (SessionId(50), "phone".parse().unwrap());
+    chat.registry.enter(id, "alice".parse().unwrap(), device, true, Stamp(0)).unwrap();
+    let followers = |effects: Vec<Effect>| {
+        let follow = |effect| match effect {
+            Effect::Follow(Place::Private(..), sessions, _) => sessions,
+            _ => Vec::new(),
+        };
+        effects.into_iter().flat_map(follow).collect::<Vec<_>>()
+    };
+    assert_eq!(followers(chat.says(bob, "@alice", "psst").unwrap()), [bob]);
+    let resumed = chat.does(id, Command::Resume { places: Vec::new() }).unwrap();
+    assert_eq!(followers(resumed), [id]);
 }
 
 #[test]

@@ -6,8 +6,8 @@ mod faces;
 mod input;
 mod journal;
 pub mod model;
-mod outbox;
-mod places;
+pub(crate) mod outbox;
+pub(crate) mod places;
 pub mod slash;
 pub mod vault;
 

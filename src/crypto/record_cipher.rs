@@ -101,6 +101,12 @@ impl Cipher {
     }
 }
 
+/// Both halves of one direction, for tests of what uses them.
+#[cfg(test)]
+pub fn pair(secret: [u8; 32]) -> (Sealer, Opener) {
+    (Sealer::new(Zeroizing::new(secret)), Opener::new(Zeroizing::new(secret)))
+}
+
 impl Sealer {
     pub(super) fn new(secret: Secret) -> Self {
         Sealer(Cipher::new(secret))

@@ -68,19 +68,25 @@ pub fn run(hub: Weak<Hub>, mut ear: UnixStream) {
         let Some(hub) = hub.upgrade() else { return };
         // Whatever is in the bell, the bell's flag is reset before what waits is taken.
         while matches!(ear.read(&mut [0; 16]), Ok(1..)) {}
-        let (newly, places) = hub.flusher().take();
-        let mut still = Vec::with_capacity(parked.len());
-        for (outlet, ready) in parked.into_iter().zip(ready) {
-            if !ready || !outlet.resume() {
-                still.push(outlet);
-            } else {
-                hub.catch_up(&outlet);
-            }
-        }
-        parked = still;
-        parked.extend(newly);
-        places.into_iter().for_each(|place| hub.go_on(place));
+        parked = turn(&hub, parked, &ready);
     }
+}
+
+/// Lets those that are ready go on, and delivers what was handed over; gives who is full still, or
+/// as of now.
+pub fn turn(hub: &Hub, parked: Vec<Arc<Outlet>>, ready: &[bool]) -> Vec<Arc<Outlet>> {
+    let (newly, places) = hub.flusher().take();
+    let mut still = Vec::with_capacity(parked.len());
+    for (outlet, ready) in parked.into_iter().zip(ready) {
+        if !ready || !outlet.resume() {
+            still.push(outlet);
+        } else {
+            hub.catch_up(&outlet);
+        }
+    }
+    still.extend(newly);
+    places.into_iter().for_each(|place| hub.go_on(place));
+    still
 }
 
 /// Waits for the bell or a writable socket; tells which sockets are.
@@ -88,7 +94,7 @@ fn wait(ear: &UnixStream, parked: &[Arc<Outlet>]) -> Vec<bool> {
     let mut fds = Vec::with_capacity(parked.len() + 1);
     fds.push(PollFd::from_borrowed_fd(ear.as_fd(), PollFlags::IN));
     for outlet in parked {
-        fds.push(PollFd::from_borrowed_fd(outlet.stream().as_fd(), PollFlags::OUT));
+        fds.push(PollFd::from_borrowed_fd(outlet.pipe().fd(), PollFlags::OUT));
     }
     match poll(&mut fds, None) {
         Ok(_) => fds[1..].iter().map(|fd| !fd.revents().is_empty()).collect(),

@@ -296,6 +296,12 @@ impl Hub {
         Some((waiting, std::mem::take(&mut inner.jobs)))
     }
 
+    /// What waits for the ledger now.
+    #[cfg(test)]
+    pub fn take_waiting(&self) -> Vec<Waiting> {
+        std::mem::take(&mut self.lock().waiting)
+    }
+
     /// Something for the ledger's owner to do.
     pub fn add_job(&self, job: Job) {
         let mut inner = self.lock();

@@ -3,18 +3,19 @@
 mod console;
 pub mod ctl;
 pub mod door;
-mod flusher;
+pub(crate) mod flusher;
 mod house;
-mod hub;
+pub(crate) mod hub;
 pub mod log;
 mod moderation;
 mod operator;
-mod outlet;
-mod replayer;
+pub(crate) mod outlet;
+pub(crate) mod pipe;
+pub(crate) mod replayer;
 mod session;
 mod stop;
 mod tail;
-mod writer;
+pub(crate) mod writer;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

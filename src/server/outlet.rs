@@ -3,12 +3,11 @@
 
 use std::cell::RefCell;
 use std::io;
-use std::net::{IpAddr, Shutdown, TcpStream};
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use rustix::net::SendFlags;
-
+use super::pipe::Pipe;
 use super::tail::Span;
 use crate::chat::registry::Start;
 use crate::chat::{Event, Seq, SessionId};
@@ -42,7 +41,7 @@ pub struct Outlet {
     pub id: SessionId,
     /// The key that this session has proven.
     pub key: Fingerprint,
-    stream: Arc<TcpStream>,
+    pipe: Arc<dyn Pipe>,
     answers_bytes_max: usize,
     /// Lines of this session that the ledger has not decided about. Changed under the hub's lock.
     pub undecided: AtomicUsize,
@@ -99,7 +98,7 @@ impl Outlet {
     pub fn new(
         id: SessionId,
         key: Fingerprint,
-        stream: Arc<TcpStream>,
+        pipe: Arc<dyn Pipe>,
         sealer: Sealer,
         answers_bytes_max: usize,
     ) -> Self {
@@ -114,7 +113,7 @@ impl Outlet {
         Outlet {
             id,
             key,
-            stream,
+            pipe,
             answers_bytes_max,
             undecided: AtomicUsize::new(0),
             queued: AtomicBool::new(false),
@@ -122,13 +121,13 @@ impl Outlet {
         }
     }
 
-    pub fn stream(&self) -> &TcpStream {
-        &self.stream
+    pub fn pipe(&self) -> &dyn Pipe {
+        &*self.pipe
     }
 
     /// Where the peer is; none once it is gone.
     pub fn address(&self) -> Option<IpAddr> {
-        self.stream.peer_addr().ok().map(|peer| peer.ip())
+        self.pipe.address()
     }
 
     /// From now on this session reads `place`: what `start` says from the ledger, then the tail from
@@ -303,8 +302,7 @@ impl Outlet {
         state.over = true;
         state.unsent = Vec::new();
         state.answers = Vec::new();
-        // A socket that is gone already is what is wanted.
-        let _ = self.stream.shutdown(Shutdown::Both);
+        self.pipe.cut();
     }
 
     /// Seals `body` as one or more records, cut between messages, and sends them in as few calls as
@@ -332,8 +330,7 @@ impl Outlet {
     /// Hands bytes to the socket; what it does not take is kept. False when something is kept.
     fn push(&self, state: &mut State, mut bytes: &[u8]) -> bool {
         while !bytes.is_empty() {
-            let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
-            match rustix::net::send(&*self.stream, bytes, flags).map_err(io::Error::from) {
+            match self.pipe.send(bytes) {
                 Ok(taken) => bytes = &bytes[taken..],
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {

@@ -54,17 +54,28 @@ impl Replayer {
             if waiting.1 {
                 return None;
             }
-            if let Some(outlet) = waiting.0.pop_front() {
-                outlet.queued.store(false, Ordering::SeqCst);
+            if let Some(outlet) = pop(&mut waiting.0) {
                 return Some(outlet);
             }
             waiting = self.added.wait(waiting).unwrap_or_else(PoisonError::into_inner);
         }
     }
 
+    /// Who is next, if anybody waits.
+    #[cfg(test)]
+    pub fn try_next(&self) -> Option<Arc<Outlet>> {
+        pop(&mut self.lock().0)
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, (VecDeque<Arc<Outlet>>, bool)> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn pop(waiting: &mut VecDeque<Arc<Outlet>>) -> Option<Arc<Outlet>> {
+    let outlet = waiting.pop_front()?;
+    outlet.queued.store(false, Ordering::SeqCst);
+    Some(outlet)
 }
 
 /// Runs until the replayer is closed.
@@ -75,7 +86,7 @@ pub fn run(hub: &Hub, reader: &dyn Reader) {
 }
 
 /// One page of the first place that wants one.
-fn turn(hub: &Hub, outlet: &Arc<Outlet>, reader: &dyn Reader) {
+pub fn turn(hub: &Hub, outlet: &Arc<Outlet>, reader: &dyn Reader) {
     let wants = |(place, cursor): &(PlaceId, Cursor)| match cursor {
         Cursor::Replay(replay) => Some((*place, *replay)),
         Cursor::Live { .. } => None,

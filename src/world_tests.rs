@@ -1,0 +1,715 @@
+//! A server, its ledger, its clients and their links in one thread and in memory, driven by a seed:
+//! links fill up, break and are noticed late, commits fail, the server is killed. Whatever happens,
+//! nothing is lost, shown twice or out of order. One seed again: `WORLD_SEED=7 cargo test world`.
+
+#[path = "../tests/world/checker.rs"]
+mod checker;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::io::{self, Read};
+use std::net::IpAddr;
+use std::os::fd::BorrowedFd;
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+use crate::chat::registry::{Registry, Rules};
+use crate::chat::{
+    ChannelName, Command, DeviceName, Event, LogId, Place, Position, Seq, SessionId, Target,
+    UserName,
+};
+use crate::client::model::{Action, Happening, Loss, Model, Show, Use};
+use crate::client::outbox::{Outbox, id_of};
+use crate::client::places::Places;
+use crate::config::Config;
+use crate::crypto::record_cipher::{RECORD_BYTES_MAX, pair};
+use crate::crypto::{Fingerprint, Opener, RecordType};
+use crate::ledger::{
+    Kept, KeptReader, Ledger, LedgerError, Memory, Page, Reader, Record, Remembered, Verdict,
+};
+use crate::limits::Limits;
+use crate::server::flusher::{self, Flusher};
+use crate::server::hub::{Hub, Said, line_fields};
+use crate::server::outlet::Outlet;
+use crate::server::pipe::Pipe;
+use crate::server::{replayer, writer};
+use crate::wire::codec;
+use crate::wire::record::RecordReader;
+use checker::{Line, Run, check};
+
+const SEEDS: u64 = 500;
+/// What one world does before its faults end.
+const STEPS: usize = 600;
+/// Rounds in which it must settle after that.
+const ROUNDS_MAX: usize = 400;
+const PEOPLE: [&str; 4] = ["alice", "alice", "bob", "carol"];
+const PLACES: [&str; 3] = ["#lobby", "#tea", "@alice@bob"];
+const PAGE: Page = Page { lines_max: 1 << 20, bytes_max: 1 << 30 };
+
+/// The way to a client: holds a bounded number of bytes, as a socket does.
+struct Link {
+    state: Mutex<LinkState>,
+}
+
+struct LinkState {
+    bytes: VecDeque<u8>,
+    room: usize,
+    cut: bool,
+}
+
+impl Link {
+    fn with<T>(&self, change: impl FnOnce(&mut LinkState) -> T) -> T {
+        change(&mut self.state.lock().unwrap())
+    }
+
+    fn is_cut(&self) -> bool {
+        self.with(|state| state.cut)
+    }
+}
+
+impl Pipe for Link {
+    fn send(&self, bytes: &[u8]) -> io::Result<usize> {
+        self.with(|state| {
+            if state.cut {
+                return Err(io::ErrorKind::BrokenPipe.into());
+            }
+            let taken = bytes.len().min(state.room - state.bytes.len());
+            if taken == 0 {
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+            state.bytes.extend(&bytes[..taken]);
+            Ok(taken)
+        })
+    }
+
+    fn cut(&self) {
+        self.with(|state| state.cut = true);
+    }
+
+    fn address(&self) -> Option<IpAddr> {
+        None
+    }
+
+    fn fd(&self) -> BorrowedFd<'_> {
+        unimplemented!("nobody polls memory")
+    }
+}
+
+/// What has arrived at a client.
+#[derive(Default)]
+struct Arrived(VecDeque<u8>);
+
+impl Read for Arrived {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.0.is_empty() {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        self.0.read(buffer)
+    }
+}
+
+/// A ledger that outlives the server's processes and fails now and then.
+struct Faulty {
+    memory: Memory,
+    chance: StdRng,
+    fails: Arc<Mutex<Fails>>,
+}
+
+/// One in so many commits fails; none where it is 0.
+#[derive(Default)]
+struct Fails {
+    one_in: u32,
+    /// A sync failed: nothing more is stored until the next process.
+    poisoned: bool,
+}
+
+impl Ledger for Faulty {
+    fn commit(&mut self, records: &[Record]) -> Result<Vec<Verdict>, LedgerError> {
+        let mut fails = self.fails.lock().unwrap();
+        let path = PathBuf::from("memory");
+        if fails.poisoned {
+            return Err(LedgerError::Poisoned { path });
+        }
+        if fails.one_in > 0 && self.chance.random_range(0..fails.one_in) == 0 {
+            let kind = self.chance.random_range(0..3);
+            if kind == 0 {
+                let error = io::ErrorKind::StorageFull.into();
+                return Err(LedgerError::Io { path, error });
+            }
+            if kind == 1 {
+                self.memory.commit(records)?;
+            }
+            fails.poisoned = true;
+            return Err(LedgerError::InDoubt { path, error: rusqlite::Error::InvalidQuery });
+        }
+        self.memory.commit(records)
+    }
+
+    fn expire(&mut self, _: &Place, _: i64, _: usize, _: bool) -> Result<usize, LedgerError> {
+        Ok(0)
+    }
+
+    fn places(&self) -> Vec<Place> {
+        self.memory.places()
+    }
+
+    fn scrub(&mut self, _now_ms: i64) -> Result<(), LedgerError> {
+        Ok(())
+    }
+
+    fn erase(&mut self, user: &UserName) -> Result<usize, LedgerError> {
+        self.memory.erase(user)
+    }
+
+    fn remembered(&self) -> Result<Vec<Remembered>, LedgerError> {
+        self.memory.remembered()
+    }
+
+    fn log_id(&self) -> LogId {
+        self.memory.log_id()
+    }
+}
+
+/// One process of the server.
+struct Server {
+    hub: Hub,
+    parked: Vec<Arc<Outlet>>,
+    /// Each with its link and what its client has sent.
+    sessions: Vec<Session>,
+    _ear: UnixStream,
+}
+
+struct Session {
+    outlet: Arc<Outlet>,
+    link: Arc<Link>,
+    user: UserName,
+    device: DeviceName,
+    /// From its client, as encoded messages.
+    incoming: VecDeque<Vec<u8>>,
+}
+
+/// A client's end of a link.
+struct Connection {
+    id: SessionId,
+    link: Arc<Link>,
+    records: RecordReader<Arrived>,
+    opener: Opener,
+}
+
+/// One client of a person, and its files.
+struct Device {
+    user: UserName,
+    model: Model,
+    connection: Option<Connection>,
+    /// It wants to dial.
+    dials: bool,
+    outbox: Vec<Command>,
+    positions: Vec<Position>,
+    joined: BTreeSet<ChannelName>,
+}
+
+/// To send one line.
+#[derive(Default)]
+struct Attempts {
+    unanswered: usize,
+    /// The last one was.
+    refused: bool,
+}
+
+struct World {
+    seed: u64,
+    chance: StdRng,
+    limits: Limits,
+    kept: Kept,
+    reader: Arc<KeptReader>,
+    fails: Arc<Mutex<Fails>>,
+    server: Server,
+    devices: Vec<Device>,
+    sessions_made: u64,
+    lines_typed: usize,
+    attempts: HashMap<String, Attempts>,
+    /// What each place's members have sent, been told and shown, by device.
+    runs: BTreeMap<Place, Run>,
+}
+
+fn place(name: &str) -> Place {
+    name.parse().unwrap()
+}
+
+impl World {
+    fn new(seed: u64) -> World {
+        let mut chance = StdRng::seed_from_u64(seed);
+        let limits = Limits {
+            lines_burst: 1_000_000,
+            requests_per_s: 1e6,
+            bytes_per_s: 1e12,
+            sessions_per_user_max: 1_000,
+            resume_lines_max: 1 << 20,
+            first_lines_max: 1 << 20,
+            mailbox_lines_max: 1 << 20,
+            ledger_waiting_max: 1 << 20,
+            tail_bytes_max: 4_096,
+            answers_bytes_max: 1 << 20,
+            ..Limits::default()
+        };
+        let memory = Memory::new(LogId(7), 1 << 30, 60);
+        let fails = Arc::new(Mutex::new(Fails::default()));
+        let faulty = Faulty {
+            memory: memory.clone(),
+            chance: StdRng::seed_from_u64(chance.random()),
+            fails: Arc::clone(&fails),
+        };
+        let disk = (Box::new(faulty) as _, Box::new(memory) as _);
+        let passing = Memory::new(LogId(8), 1 << 20, 60);
+        let retentions = Config::default().retentions();
+        let (kept, reader) = Kept::new(Some(disk), passing, retentions);
+        let server = serve(&kept, &limits);
+        let devices = PEOPLE.iter().map(|name| Device::new(name));
+        let run = |name: &&str| {
+            let shown = vec![Vec::new(); PEOPLE.len()];
+            (place(name), Run { shown, ..Run::default() })
+        };
+        World {
+            seed,
+            chance,
+            limits,
+            kept,
+            reader,
+            fails,
+            server,
+            devices: devices.collect(),
+            sessions_made: 0,
+            lines_typed: 0,
+            attempts: HashMap::new(),
+            runs: PLACES.iter().map(run).collect(),
+        }
+    }
+
+    fn happens(&mut self, device: usize, happening: Happening) {
+        let actions = self.devices[device].model.update(happening, self.chance.random());
+        for action in actions {
+            self.obey(device, action);
+        }
+    }
+
+    /// The client's shell.
+    fn obey(&mut self, number: usize, action: Action) {
+        let device = &mut self.devices[number];
+        match action {
+            Action::Show(show) => self.shows(number, show),
+            Action::Send(command) => {
+                if let (Some(id), Command::Say { to, .. }) = (id_of(&command), &command)
+                    && let Some(run) = self.runs.get_mut(&Place::of(&device.user, to.clone()))
+                {
+                    run.refused.remove(&id.to_string());
+                    let attempts = self.attempts.entry(id.to_string()).or_default();
+                    (attempts.unanswered, attempts.refused) = (attempts.unanswered + 1, false);
+                }
+                let Some(connection) = &device.connection else { return };
+                let mut sessions = self.server.sessions.iter_mut();
+                let session = sessions.find(|session| session.outlet.id == connection.id);
+                let (Some(session), false) = (session, connection.link.is_cut()) else { return };
+                let mut bytes = Vec::new();
+                codec::encode(&command, &mut bytes);
+                session.incoming.push_back(bytes);
+            }
+            Action::Keep(command) => {
+                if let Command::Say { to, id, text, .. } = &command {
+                    let run = self.runs.get_mut(&Place::of(&device.user, to.clone())).unwrap();
+                    run.sent.insert(id.to_string(), text.clone());
+                }
+                device.outbox.push(command);
+            }
+            Action::Drop(id) => device.outbox.retain(|command| id_of(command) != Some(id)),
+            Action::Remember(positions) => device.positions = positions,
+            Action::Dial(_) => device.dials = true,
+            Action::Close | Action::Cut | Action::Quit(_) => {
+                panic!("seed {}: a client gave up: {action:?}", self.seed)
+            }
+        }
+    }
+
+    fn shows(&mut self, number: usize, show: Show) {
+        let user = self.devices[number].user.clone();
+        match show {
+            Show::Message(message) => {
+                let to = Places::of_line(&message, Some(&user));
+                let run = self.runs.get_mut(&Place::of(&user, to)).expect("a known place");
+                let (id, text) = (message.id.to_string(), message.text);
+                run.shown[number].push(Line { seq: message.seq.0, id, text });
+            }
+            Show::Ack { id, to, seq } => {
+                let run = self.runs.get_mut(&Place::of(&user, to)).expect("a known place");
+                run.acked.insert(id.to_string(), seq.0);
+            }
+            Show::Event(Event::Refused { id: Some(id), .. }) => {
+                let id = id.to_string();
+                let attempts = self.attempts.get_mut(&id).expect("a line that was sent");
+                (attempts.unanswered, attempts.refused) = (attempts.unanswered - 1, true);
+                // Where an earlier attempt got no answer, that one may be stored.
+                if attempts.unanswered == 0 {
+                    let run = self.runs.values_mut().find(|run| run.sent.contains_key(&id));
+                    run.expect("a line that was sent").refused.insert(id);
+                }
+            }
+            Show::Event(Event::Entered { channel, .. }) => {
+                self.devices[number].joined.insert(channel);
+            }
+            Show::Event(Event::Refused { code, hint, .. }) => {
+                panic!("seed {}: {code:?}: {hint}", self.seed)
+            }
+            Show::Event(Event::Gap { to, from_seq, to_seq, .. }) => {
+                panic!("seed {}: a gap in {to}: {from_seq} to {to_seq}", self.seed)
+            }
+            _ => {}
+        }
+    }
+
+    fn types(&mut self, device: usize) {
+        if self.devices[device].model.name().is_none() {
+            return;
+        }
+        self.lines_typed += 1;
+        // Long ones make a tail drop its oldest, and links full.
+        let filler =
+            if self.chance.random_bool(0.2) { self.chance.random_range(0..6_000) } else { 0 };
+        let text = format!("line {} {}", self.lines_typed, "x".repeat(filler));
+        let other = if self.devices[device].user.as_str() == "alice" { "bob" } else { "alice" };
+        let pm = device < 3 && self.chance.random_bool(0.3);
+        let line = if pm { format!("/pm {other} {text}") } else { text.trim().to_owned() };
+        self.happens(device, Happening::Line(line));
+    }
+
+    /// A dialling client comes in.
+    fn connects(&mut self, number: usize) {
+        self.sessions_made += 1;
+        let id = SessionId(self.sessions_made);
+        let room = self.chance.random_range(300..20_000);
+        let state = LinkState { bytes: VecDeque::new(), room, cut: false };
+        let link = Arc::new(Link { state: Mutex::new(state) });
+        let (sealer, opener) = pair(self.chance.random());
+        let pipe: Arc<dyn Pipe> = Arc::clone(&link) as _;
+        let key = Fingerprint([number as u8; 32]);
+        let answers_max = self.limits.answers_bytes_max;
+        let outlet = Arc::new(Outlet::new(id, key, pipe, sealer, answers_max));
+        let device = &mut self.devices[number];
+        device.dials = false;
+        let records = RecordReader::new(Arrived::default(), RECORD_BYTES_MAX);
+        device.connection = Some(Connection { id, link: Arc::clone(&link), records, opener });
+        let user = device.user.clone();
+        let name: DeviceName = format!("d{number}").parse().unwrap();
+        self.server.sessions.push(Session {
+            outlet: Arc::clone(&outlet),
+            link,
+            user: user.clone(),
+            device: name.clone(),
+            incoming: VecDeque::new(),
+        });
+        let welcome = Event::Welcome {
+            name: user.clone(),
+            device: name.clone(),
+            version: "0".into(),
+            text_bytes_max: self.limits.text_bytes_max,
+            motd: None,
+        };
+        self.server.hub.enter(&outlet, user, name, true, welcome).expect("there is room");
+    }
+
+    /// The session's thread takes the next message.
+    fn takes(&mut self, session: usize) {
+        let Some(bytes) = self.server.sessions[session].incoming.pop_front() else { return };
+        let mut commands = codec::decode::<Command>(&bytes);
+        let command = commands.next().expect("a message").expect("it is well-formed");
+        if !matches!(command, Command::Say { .. }) {
+            // Anything else waits until the ledger has decided.
+            self.writes();
+        }
+        let hub = &self.server.hub;
+        let Session { outlet, user, device, .. } = &self.server.sessions[session];
+        let directory = |name: &UserName| PEOPLE.contains(&name.as_str()).then(|| name.clone());
+        let result = match &command {
+            Command::Say { to, .. } => {
+                let fields = line_fields(to, user, device, 1_000, &command).expect("a line");
+                hub.say(outlet, &command, Said { to, time_ms: 1_000, fields }, &directory)
+            }
+            command => hub.apply(outlet, command, &directory),
+        };
+        if let Err(refusal) = result {
+            hub.answer(outlet, &refusal.event(id_of(&command), None));
+        }
+    }
+
+    /// The session's thread notices that its link is cut.
+    fn leaves(&mut self, session: usize) {
+        self.writes();
+        let session = self.server.sessions.remove(session);
+        self.server.hub.leave(&session.outlet, None, true);
+    }
+
+    fn writes(&mut self) {
+        let waiting = self.server.hub.take_waiting();
+        writer::write(&self.server.hub, &mut self.kept, waiting);
+    }
+
+    fn replays(&mut self) -> bool {
+        let next = self.server.hub.replayer().try_next();
+        next.inspect(|outlet| replayer::turn(&self.server.hub, outlet, &*self.reader)).is_some()
+    }
+
+    fn flushes(&mut self) {
+        let parked = std::mem::take(&mut self.server.parked);
+        let ready = vec![true; parked.len()];
+        self.server.parked = flusher::turn(&self.server.hub, parked, &ready);
+    }
+
+    /// Up to `bytes_max` bytes reach a client, and it obeys what they say; whether there were any.
+    fn arrives(&mut self, number: usize, bytes_max: usize) -> bool {
+        let Some(connection) = &mut self.devices[number].connection else { return false };
+        let arrived = connection.link.with(|state| {
+            let bytes = state.bytes.len().min(bytes_max);
+            state.bytes.drain(..bytes).collect::<Vec<u8>>()
+        });
+        connection.records.source_mut().0.extend(&arrived);
+        let mut events = Vec::new();
+        loop {
+            match connection.records.read() {
+                Ok(Some(record)) => {
+                    let (kind, body) = connection.opener.open(record).expect("it opens");
+                    assert_eq!(kind, RecordType::Json);
+                    events.extend(codec::decode::<Event>(body).map(|event| event.unwrap()));
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                other => panic!("seed {}: {other:?}", self.seed),
+            }
+        }
+        events.into_iter().for_each(|event| self.happens(number, Happening::Event(event)));
+        !arrived.is_empty()
+    }
+
+    /// The client notices that its link is cut.
+    fn notices(&mut self, number: usize) -> bool {
+        let device = &mut self.devices[number];
+        let cut = device.connection.take_if(|connection| connection.link.is_cut()).is_some();
+        if cut {
+            self.happens(number, Happening::Lost(Loss::Cut));
+        }
+        cut
+    }
+
+    /// A link breaks: some of what was under way still arrives, on either side.
+    fn breaks(&mut self, number: usize) {
+        let Some(connection) = &self.devices[number].connection else { return };
+        let arrive = self.chance.random::<f64>();
+        connection.link.with(|state| {
+            state.cut = true;
+            let bytes = state.bytes.len() as f64 * arrive;
+            state.bytes.truncate(bytes as usize);
+        });
+        let of = |session: &&mut Session| session.outlet.id == connection.id;
+        if let Some(session) = self.server.sessions.iter_mut().find(of) {
+            let messages = self.chance.random_range(0..=session.incoming.len());
+            session.incoming.truncate(messages);
+        }
+    }
+
+    /// Every process of the server ends without a word, and the next one begins.
+    fn is_killed(&mut self) {
+        self.server.sessions.iter().for_each(|session| session.link.cut());
+        self.fails.lock().unwrap().poisoned = false;
+        self.server = serve(&self.kept, &self.limits);
+    }
+
+    /// The person ends a client and starts it again.
+    fn restarts(&mut self, number: usize) {
+        self.happens(number, Happening::Tick);
+        let device = &mut self.devices[number];
+        if let Some(connection) = device.connection.take() {
+            connection.link.cut();
+        }
+        device.start();
+    }
+
+    fn any_session(&mut self, which: impl Fn(&Session) -> bool) -> Option<usize> {
+        let sessions = self.server.sessions.iter().enumerate();
+        let found: Vec<usize> =
+            sessions.filter(|(_, session)| which(session)).map(|(index, _)| index).collect();
+        (!found.is_empty()).then(|| found[self.chance.random_range(0..found.len())])
+    }
+
+    fn step(&mut self) {
+        let device = self.chance.random_range(0..self.devices.len());
+        match self.chance.random_range(0..1_000) {
+            0..200 => self.types(device),
+            200..400 => {
+                if let Some(session) = self.any_session(|session| !session.incoming.is_empty()) {
+                    self.takes(session);
+                }
+            }
+            400..550 => self.writes(),
+            550..650 => drop(self.replays()),
+            650..700 => self.flushes(),
+            700..880 => {
+                let bytes = self.chance.random_range(1..4_000);
+                self.arrives(device, bytes);
+            }
+            880..910 => self.breaks(device),
+            910..930 => drop(self.notices(device)),
+            930..945 => {
+                if let Some(session) = self.any_session(|session| session.link.is_cut()) {
+                    self.leaves(session);
+                }
+            }
+            945..970 if self.devices[device].dials => self.connects(device),
+            970..980 => self.happens(device, Happening::Tick),
+            980..985 => self.happens(device, Happening::Line("/retry".into())),
+            985..990 => self.joins(device),
+            990..994 => self.restarts(device),
+            994..996 => self.is_killed(),
+            _ => {}
+        }
+    }
+
+    fn joins(&mut self, number: usize) {
+        let tea: ChannelName = "#tea".parse().unwrap();
+        let device = &self.devices[number];
+        if device.model.name().is_some() && !device.joined.contains(&tea) {
+            self.happens(number, Happening::Line("/join #tea".into()));
+        }
+    }
+
+    /// No more faults: everything that is under way arrives.
+    fn settles(&mut self) {
+        self.fails.lock().unwrap().one_in = 0;
+        if self.fails.lock().unwrap().poisoned {
+            self.is_killed();
+        }
+        for round in 0.. {
+            assert!(round < ROUNDS_MAX, "seed {}: it never settles", self.seed);
+            let mut busy = false;
+            while let Some(session) = self.any_session(|session| !session.incoming.is_empty()) {
+                self.takes(session);
+                busy = true;
+            }
+            while let Some(session) = self.any_session(|session| session.link.is_cut()) {
+                self.leaves(session);
+                busy = true;
+            }
+            self.writes();
+            while self.replays() {
+                busy = true;
+            }
+            self.flushes();
+            busy |= !self.server.parked.is_empty();
+            for number in 0..self.devices.len() {
+                busy |= self.arrives(number, usize::MAX);
+                busy |= self.notices(number);
+                if self.devices[number].dials {
+                    self.connects(number);
+                    busy = true;
+                }
+                self.joins(number);
+                self.happens(number, Happening::Tick);
+            }
+            busy |= self.server.sessions.iter().any(|session| !session.incoming.is_empty());
+            if !busy {
+                return;
+            }
+        }
+    }
+
+    fn check(mut self) {
+        for device in &self.devices {
+            let open = device.outbox.iter().filter(|command| {
+                let id = id_of(command).map(|id| id.to_string()).unwrap_or_default();
+                !self.attempts.get(&id).is_some_and(|attempts| attempts.refused)
+            });
+            assert_eq!(open.count(), 0, "seed {}: lines never answered", self.seed);
+        }
+        for (place, run) in &mut self.runs {
+            let stored = self.reader.read(place, Seq(0), Seq(u64::MAX), PAGE).unwrap();
+            let line = |line: crate::chat::Message| Line {
+                seq: line.seq.0,
+                id: line.id.to_string(),
+                text: line.text,
+            };
+            run.stored = stored.into_iter().map(line).collect();
+            let others =
+                |user: &str| place.people().is_some_and(|p| p.iter().all(|p| p.as_str() != user));
+            for number in (0..PEOPLE.len()).rev().filter(|number| others(PEOPLE[*number])) {
+                let shown = run.shown.remove(number);
+                assert!(shown.is_empty(), "seed {}: {place} was shown to another", self.seed);
+            }
+            let faults = check(run);
+            assert!(faults.is_empty(), "seed {}: {place}: {faults:?}", self.seed);
+        }
+    }
+}
+
+impl Device {
+    fn new(name: &str) -> Device {
+        let mut device = Device {
+            user: name.parse().unwrap(),
+            model: model(&[], &[], BTreeSet::new()),
+            connection: None,
+            dials: false,
+            outbox: Vec::new(),
+            positions: Vec::new(),
+            joined: BTreeSet::new(),
+        };
+        device.start();
+        device
+    }
+
+    /// A new process, from the files of the one before.
+    fn start(&mut self) {
+        self.model = model(&self.outbox, &self.positions, self.joined.clone());
+        self.dials = true;
+    }
+}
+
+fn model(outbox: &[Command], positions: &[Position], joined: BTreeSet<ChannelName>) -> Model {
+    let usage = Use { once: false, resumes: true, reads: true };
+    let target = Target::Channel(ChannelName::lobby());
+    let (outbox, places) = (Outbox::of(outbox.to_vec()), Places::of(positions.to_vec()));
+    Model::new(usage, target, joined, outbox, places)
+}
+
+fn serve(kept: &Kept, limits: &Limits) -> Server {
+    let mut registry = Registry::new(Rules {
+        limits: limits.clone(),
+        retention: Box::new(|_| crate::chat::Retention::Forever),
+        kept: kept.log_id(),
+        passing: LogId(100),
+    });
+    for Remembered { place, last, topic, reads, waiting } in kept.remembered().unwrap() {
+        registry.remember(place, last, topic, reads, waiting);
+    }
+    let (flusher, _ear) = Flusher::new().unwrap();
+    let hub = Hub::new(registry, limits.clone(), flusher);
+    Server { hub, parked: Vec::new(), sessions: Vec::new(), _ear }
+}
+
+fn lives(seed: u64) -> usize {
+    let mut world = World::new(seed);
+    world.fails.lock().unwrap().one_in = [0, 20, 60][world.chance.random_range(0..3)];
+    (0..STEPS).for_each(|_| world.step());
+    world.settles();
+    let stored =
+        world.runs.keys().map(|place| world.reader.read(place, Seq(0), Seq(u64::MAX), PAGE));
+    let stored = stored.map(|lines| lines.unwrap().len()).sum();
+    world.check();
+    stored
+}
+
+#[test]
+fn whatever_happens_nothing_is_lost_or_shown_twice_or_out_of_order() {
+    if let Ok(seed) = std::env::var("WORLD_SEED") {
+        lives(seed.parse().expect("a number"));
+        return;
+    }
+    let stored: usize = (0..SEEDS).map(lives).sum();
+    assert!(stored > SEEDS as usize * 20, "worlds in which little is said: {stored} lines");
+}
