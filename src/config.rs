@@ -30,6 +30,12 @@ pub struct Config {
     /// Rules of single channels.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub channels: BTreeMap<ChannelName, ChannelRules>,
+    /// Addresses or CIDR ranges that may connect; all where there are none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub allow: Vec<IpRange>,
+    /// Those that may not, whatever `allow` says.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub deny: Vec<IpRange>,
     /// Sources that the limits against strangers spare: addresses or CIDR ranges.
     pub exempt: Vec<IpRange>,
     pub limits: Limits,
@@ -58,6 +64,15 @@ pub struct Retentions {
 }
 
 impl Retentions {
+    /// Whether some place would go from memory to disk, or from disk to memory.
+    pub fn moves(&self, to: &Retentions) -> bool {
+        let off = |one: Retention| one == Retention::Off;
+        let named = self.channels.keys().chain(to.channels.keys());
+        let mut named = named.map(|channel| Place::Channel(channel.clone()));
+        off(self.default) != off(to.default)
+            || named.any(|place| off(self.of(&place)) != off(to.of(&place)))
+    }
+
     /// The same for every place.
     pub fn all(default: Retention) -> Retentions {
         Retentions { default, channels: BTreeMap::new() }
@@ -97,6 +112,8 @@ const KEYS: &[&str] = &[
     "history",
     "retention",
     "channels",
+    "allow",
+    "deny",
     "exempt",
     "limits",
 ];
@@ -169,10 +186,19 @@ impl Default for Config {
             history: History::On,
             retention: Retention::Forever,
             channels: BTreeMap::new(),
+            allow: Vec::new(),
+            deny: Vec::new(),
             exempt: loopback.to_vec(),
             limits: Limits::default(),
         }
     }
+}
+
+/// Whether an address may come in: it is in no range of `deny`, and in one of `allow` where there are
+/// any.
+pub fn admits(allow: &[IpRange], deny: &[IpRange], address: IpAddr) -> bool {
+    let within = |ranges: &[IpRange]| ranges.iter().any(|range| range.contains(address));
+    !within(deny) && (allow.is_empty() || within(allow))
 }
 
 impl IpRange {
@@ -272,6 +298,8 @@ mod tests {
             (r#"{"limits": {"ping_s": 0}}"#, "limits.ping_s: "),
             (r#"{"limits": {"text_bytes_max": 9000}}"#, "limits.text_bytes_max: "),
             (r#"{"exempt": ["10.0.0.1/8"]}"#, "exempt[0]: "),
+            (r#"{"allow": ["10.0.0.0/8", "fd00::1/8"]}"#, "allow[1]: "),
+            (r#"{"deny": ["10.0.0.0/33"]}"#, "deny[0]: "),
         ] {
             let error = parse(text).unwrap_err().to_string();
             assert!(error.starts_with(&format!("config.json: {place}")), "{error}");
@@ -289,6 +317,35 @@ mod tests {
         let twice = parse(r#"{"server_port": 1, "server_port": 2}"#).unwrap_err().to_string();
         assert!(twice.contains("duplicate field `server_port`"), "{twice}");
         assert!(parse("{} {}").is_err());
+    }
+
+    #[test]
+    fn whom_the_lists_admit() {
+        let list = |ranges: &[&str]| -> Vec<IpRange> {
+            ranges.iter().map(|range| range.parse().unwrap()).collect()
+        };
+        let admitted = |allow: &[&str], deny: &[&str], address: &str| {
+            admits(&list(allow), &list(deny), address.parse().unwrap())
+        };
+        assert!(admitted(&[], &[], "192.0.2.7") && admitted(&[], &[], "::1"));
+        assert!(admitted(&["192.0.2.0/24"], &[], "192.0.2.7"));
+        assert!(admitted(&["192.0.2.0/24"], &[], "::ffff:192.0.2.7"), "v4-mapped");
+        assert!(!admitted(&["192.0.2.0/24"], &[], "192.0.3.7"));
+        assert!(!admitted(&["192.0.2.0/24"], &[], "2001:db8::1"));
+        assert!(!admitted(&["192.0.2.0/24"], &["192.0.2.7"], "192.0.2.7"), "deny wins");
+        assert!(!admitted(&[], &["2001:db8::/32"], "2001:db8:1::1"));
+        assert!(admitted(&[], &["2001:db8::/32"], "2001:db9::1"));
+    }
+
+    #[test]
+    fn a_place_moves_between_disk_and_memory_where_its_retention_is_turned_on_or_off() {
+        let of = |text: &str| parse(text).unwrap().retentions();
+        let plain = of("{}");
+        assert!(!plain.moves(&of(r#"{"retention": "2d"}"#)));
+        assert!(plain.moves(&of(r#"{"retention": "off"}"#)));
+        assert!(!plain.moves(&of(r##"{"channels": {"#a": {"retention": "1h"}}}"##)));
+        let off = of(r##"{"channels": {"#a": {"retention": "off"}}}"##);
+        assert!(plain.moves(&off) && off.moves(&plain) && !off.moves(&off));
     }
 
     #[test]

@@ -109,6 +109,28 @@ limits! {
 }
 
 impl Limits {
+    /// What is made by these at the start holds until the next one.
+    const AT_START: &'static [&'static str] = &[
+        "connections_max",
+        "change_s_max",
+        "ledger_waiting_max",
+        "tail_bytes_max",
+        "rsa_waiting_max",
+        "rsa_permits",
+        "listen_backlog",
+    ];
+
+    /// These limits in the place of `old` while the server runs, and the names of those that have to
+    /// wait for its next start.
+    pub fn over(&self, old: &Limits) -> (Limits, Vec<&'static str>) {
+        let value = |limits| serde_json::to_value(limits).expect("limits are plain JSON");
+        let (mut new, old) = (value(self), value(old));
+        let waits = |name: &&&str| new[**name] != old[**name];
+        let waiting: Vec<_> = Self::AT_START.iter().filter(waits).copied().collect();
+        waiting.iter().for_each(|name| new[*name] = old[*name].clone());
+        (serde_json::from_value(new).expect("each value is a limit's"), waiting)
+    }
+
     /// The first limit that cannot be what it is, and why.
     pub fn check(&self) -> Result<(), (&'static str, &'static str)> {
         let positive = [

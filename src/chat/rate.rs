@@ -25,6 +25,12 @@ impl Bucket {
         Bucket { burst, per_s, tokens: burst, filled: now }
     }
 
+    /// Another burst and rate from now on; what was taken stays taken.
+    pub fn retune(&mut self, burst: f64, per_s: f64) {
+        self.tokens = (self.tokens + burst - self.burst).clamp(0.0, burst);
+        (self.burst, self.per_s) = (burst, per_s);
+    }
+
     /// Takes `amount` (at most a burst's worth counts), or tells in how many milliseconds it may be
     /// taken. A refused take costs nothing.
     pub fn take(&mut self, amount: f64, now: Stamp) -> Result<(), u64> {
@@ -55,6 +61,18 @@ mod tests {
         assert_eq!(bucket.take(1.0, Stamp(0)), Err(500));
         assert!(bucket.take(1.0, Stamp(499)).is_err());
         bucket.take(1.0, Stamp(500)).unwrap();
+    }
+
+    #[test]
+    fn a_retuned_bucket_gives_nothing_twice() {
+        let mut bucket = Bucket::new(5.0, 2.0, Stamp(0));
+        bucket.take(5.0, Stamp(0)).unwrap();
+        bucket.retune(7.0, 1.0);
+        bucket.take(2.0, Stamp(0)).unwrap();
+        assert_eq!(bucket.take(1.0, Stamp(0)), Err(1000));
+        bucket.retune(1.0, 1.0);
+        assert!(bucket.take(1.0, Stamp(999)).is_err());
+        bucket.take(1.0, Stamp(1000)).unwrap();
     }
 
     #[test]

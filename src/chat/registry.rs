@@ -143,6 +143,17 @@ impl Registry {
         }
     }
 
+    /// Other limits and retentions from now on, for everybody.
+    pub fn retune(&mut self, limits: Limits, retention: Box<dyn Fn(&Place) -> Retention + Send>) {
+        for user in self.users.values_mut() {
+            user.lines.retune(limits.lines_burst.into(), limits.lines_per_s);
+            user.bytes.retune(limits.bytes_per_s * 10.0, limits.bytes_per_s);
+            user.requests.retune(limits.requests_per_s * 10.0, limits.requests_per_s);
+            user.histories.retune(limits.histories_per_s * 10.0, limits.histories_per_s);
+        }
+        (self.rules.limits, self.rules.retention) = (limits, retention);
+    }
+
     /// What is known of a place from before this run.
     pub fn remember(
         &mut self,

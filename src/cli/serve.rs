@@ -53,10 +53,9 @@ pub fn serve(args: Args) -> anyhow::Result<ExitCode> {
     server::log::start(args.log);
     let home = args.home.open();
     let mut made = Vec::new();
-    let mut config = configure(&home, args.mode, &mut made)?;
-    if let Some(listen) = args.listen {
-        (config.server_ip, config.server_port) = (listen.ip(), listen.port());
-    }
+    let config = configure(&home, args.mode, &mut made)?;
+    let own_ip = args.mode.map_or(config.server_ip, Mode::listen);
+    let listen = args.listen.unwrap_or(SocketAddr::new(own_ip, config.server_port));
     home.make_folders()?;
     let identity = match home.server_identity()? {
         Some(identity) => identity,
@@ -71,7 +70,7 @@ pub fn serve(args: Args) -> anyhow::Result<ExitCode> {
     }
     let owner = if args.no_owner { None } else { owner(&home) };
     let on_ready = greet(identity.public().clone(), owner, &config);
-    server::run(Options { home, config, identity, on_ready })?;
+    server::run(Options { home, config, identity, listen, on_ready })?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -117,11 +116,7 @@ pub fn invite(home: &Home, name: Option<&str>, qr: bool, json: bool) -> anyhow::
 fn configure(home: &Home, mode: Option<Mode>, made: &mut Vec<&str>) -> anyhow::Result<Config> {
     let path = home.config_file();
     if path.exists() {
-        let mut config = Config::load(&path)?;
-        if let Some(mode) = mode {
-            config.server_ip = mode.listen();
-        }
-        return Ok(config);
+        return Ok(Config::load(&path)?);
     }
     let terminal = std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
     let mode = match mode {

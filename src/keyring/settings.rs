@@ -7,12 +7,19 @@ use serde::{Deserialize, Serialize};
 use super::file::{self, FileError};
 use crate::chat::UserName;
 use crate::chat::rights::Role;
+use crate::config::IpRange;
 
 /// Whoever has no file has the defaults.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
     pub role: Role,
+    /// Addresses or CIDR ranges that this person may come from; all where there are none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub allow: Vec<IpRange>,
+    /// Those that they may not come from.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub deny: Vec<IpRange>,
 }
 
 impl Settings {
@@ -62,7 +69,13 @@ mod tests {
         assert_eq!(Settings::load(folder.path(), &name).unwrap(), Settings::default());
         Settings::change(folder.path(), &name, |one| one.role = Role::Moderator).unwrap();
         assert_eq!(Settings::load(folder.path(), &name).unwrap().role, Role::Moderator);
-        for bad in [r#"{"role": "king"}"#, r#"{"role": "console"}"#, r#"{"rule": "owner"}"#, "{"] {
+        for bad in [
+            r#"{"role": "king"}"#,
+            r#"{"role": "console"}"#,
+            r#"{"rule": "owner"}"#,
+            "{",
+            r#"{"allow": ["10.0.0.1/8"]}"#,
+        ] {
             std::fs::write(folder.path().join("bob.json"), bad).unwrap();
             let error = Settings::load(folder.path(), &name).unwrap_err().to_string();
             assert!(error.contains("bob.json: "), "{error}");

@@ -41,6 +41,11 @@ impl Kept {
         (kept, Arc::new(KeptReader { disk: reader, memory, retentions }))
     }
 
+    /// Other rules from now on, under which no place moves between disk and memory.
+    pub fn set_retentions(&mut self, retentions: Retentions) {
+        self.retentions = retentions;
+    }
+
     /// One verdict for each record. Where the disk fails, the records for it have failed; the reason
     /// is given beside.
     pub fn commit(&mut self, records: Vec<Record>) -> (Vec<Verdict>, Option<LedgerError>) {

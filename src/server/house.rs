@@ -12,7 +12,7 @@ use super::outlet::Outlet;
 use super::stop::Stop;
 use crate::chat::rights::{Role, State};
 use crate::chat::{Code, DeviceName, Event, UserName};
-use crate::config::Config;
+use crate::config::{Config, admits};
 use crate::crypto::PublicKey;
 use crate::fault::{Fault, code};
 use crate::keyring::sanctions::{Decisions, Kind, Subject, Whom};
@@ -21,7 +21,7 @@ use crate::ledger::{Kept, KeptReader, LedgerError, Swept};
 
 /// The server's shared parts. Sessions hold it, and so do the console and ctl.
 pub struct House {
-    pub config: Config,
+    config: RwLock<Arc<Config>>,
     pub hub: Arc<Hub>,
     /// The ledger's reading half.
     pub reader: Arc<KeptReader>,
@@ -55,7 +55,7 @@ impl House {
         let mut told = BTreeSet::new();
         tell(&mut told, &rejected);
         Ok(House {
-            config,
+            config: RwLock::new(Arc::new(config)),
             hub,
             reader,
             home,
@@ -65,6 +65,48 @@ impl House {
             stop,
             told: Mutex::new(told),
         })
+    }
+
+    /// The configuration that holds now.
+    pub fn config(&self) -> Arc<Config> {
+        Arc::clone(&self.config.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Another configuration from now on, for those who are here too.
+    pub fn retune(&self, config: Config) {
+        self.hub.retune(&config);
+        self.door.retune(&config);
+        *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
+        self.turn_out();
+    }
+
+    /// What keeps a person out who holds a registered key, and how their client is told.
+    pub fn bars(&self, whom: Whom) -> Option<Event> {
+        let (_, state, why) = self.standing(whom);
+        if state == State::Banned {
+            let reason = why.unwrap_or_default();
+            return Some(Event::Goodbye { code: Code::Banned, reason, retry_ms: None });
+        }
+        let (address, config) = (whom.address?, self.config());
+        let settings = self.users().settings(whom.user);
+        let barred = !admits(&config.allow, &config.deny, address)
+            || !admits(&settings.allow, &settings.deny, address);
+        barred.then(|| {
+            let address = address.to_canonical();
+            let reason = format!("{} may not come in from {address}", whom.user);
+            Event::Goodbye { code: Code::Forbidden, reason, retry_ms: Some(60_000) }
+        })
+    }
+
+    /// Ends the sessions of those who may not be here any more.
+    fn turn_out(&self) {
+        for (user, outlet) in self.hub.sessions() {
+            let whom = Whom { user: &user, key: outlet.key, address: outlet.address() };
+            if let Some(event) = self.bars(whom) {
+                outlet.end(Some(&event), "refused");
+                log::info!("{user} may not be here any more");
+            }
+        }
     }
 
     /// What operators have decided so far.
@@ -84,7 +126,7 @@ impl House {
 
     pub fn motd(&self) -> Option<String> {
         let decided = self.decisions().motd.clone();
-        decided.or_else(|| self.config.motd.clone()).filter(|motd| !motd.is_empty())
+        decided.or_else(|| self.config().motd.clone()).filter(|motd| !motd.is_empty())
     }
 
     /// A person's role, how they stand, and what they are told of it.
@@ -227,6 +269,7 @@ impl House {
                 log::info!("a key of {name} is no longer registered: {ended} sessions ended");
             }
         }
+        self.turn_out();
         Ok(rejected.len())
     }
 }

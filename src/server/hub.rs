@@ -17,6 +17,7 @@ use crate::chat::{
     ChannelName, Code, Command, DeviceName, Event, Kind, MsgId, Place, Refusal, Seq, SessionId,
     Target, UserName,
 };
+use crate::config::Config;
 use crate::crypto::Fingerprint;
 use crate::ledger::{Draft, Record, Verdict};
 use crate::limits::Limits;
@@ -418,6 +419,17 @@ impl Hub {
         let people = self.lock().registry.people_of(channel);
         let channel = channel.clone();
         self.answer(outlet, &Event::People { channel, people, reference: None });
+    }
+
+    /// Other limits and retentions from now on, under which no place moves between disk and memory.
+    pub fn retune(&self, config: &Config) {
+        let (limits, retentions) = (config.limits.clone(), config.retentions());
+        let retention = {
+            let retentions = retentions.clone();
+            move |place: &Place| retentions.of(place)
+        };
+        self.lock().registry.retune(limits, Box::new(retention));
+        self.add_job(Box::new(move |ledger| ledger.set_retentions(retentions)));
     }
 
     /// Forgets what has been over for long enough.

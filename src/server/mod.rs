@@ -11,6 +11,7 @@ mod moderation;
 mod operator;
 pub(crate) mod outlet;
 pub(crate) mod pipe;
+mod reload;
 pub(crate) mod replayer;
 mod session;
 mod stop;
@@ -45,6 +46,8 @@ pub struct Options {
     pub home: Home,
     pub config: Config,
     pub identity: Identity,
+    /// Instead of the configuration's own.
+    pub listen: SocketAddr,
     /// Called once with the address that is really listened on.
     pub on_ready: Box<dyn FnOnce(SocketAddr)>,
 }
@@ -63,11 +66,10 @@ const CLOCK_DRIFT_MS_MAX: u64 = 3_600_000;
 
 /// Runs a server until it is told to stop; every session has been told when this returns.
 pub fn run(options: Options) -> anyhow::Result<()> {
-    let Options { home, config, identity, on_ready } = options;
+    let Options { home, config, identity, listen, on_ready } = options;
     // Before its port is found taken, which would say less.
     let _lock = home.lock()?;
-    let address = SocketAddr::new(config.server_ip, config.server_port);
-    let listener = Listener::bind(address, config.limits.listen_backlog)?;
+    let listener = Listener::bind(listen, config.limits.listen_backlog)?;
     let (ledger, reader) = open_ledger(&home, &config)?;
 
     let (flusher, ear) = Flusher::new().context("cannot make the flusher's bell")?;
@@ -111,7 +113,7 @@ pub fn run(options: Options) -> anyhow::Result<()> {
     console::attend(operator("console"), Arc::clone(&stop));
 
     stop.wait();
-    let deadline = Instant::now() + Duration::from_millis(house.config.limits.drain_ms_max);
+    let deadline = Instant::now() + Duration::from_millis(house.config().limits.drain_ms_max);
     drop(socket);
     // The door is woken by the stop and closes behind itself.
     let _ = doorkeeper.join();

@@ -25,7 +25,7 @@ type Said<T> = Result<T, String>;
 /// What was said, as one clean line of bounded length.
 pub fn words(house: &House, rest: &[String]) -> Said<Option<String>> {
     let text = clean::line(&rest.join(" ")).trim().to_owned();
-    let bytes_max = house.config.limits.topic_bytes_max;
+    let bytes_max = house.config().limits.topic_bytes_max;
     match text.len() {
         0 => Ok(None),
         bytes if bytes > bytes_max => {
@@ -57,7 +57,7 @@ pub fn sanction(house: &House, actor: &Actor, kind: Kind, rest: &[String]) -> Re
         let Saying { subject, until_ms, reason } = saying(house, word, rest)?;
         check(house, actor, &subject, act)?;
         let since_ms = now_ms();
-        let max = house.config.limits.sanctions_max;
+        let max = house.config().limits.sanctions_max;
         if house.decisions().valid(since_ms).count() >= max {
             return Err(format!("{max} bans and mutes hold, as many as may: take some back first"));
         }

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::house::House;
 use super::moderation;
+use super::reload;
 use crate::chat::rights::{self, Act, Role, State};
 use crate::chat::{ChannelName, Place, Refusal, UserName};
 use crate::clean;
@@ -68,7 +69,7 @@ const WORDS: &[Word] = &[
     ("motd", Act::Motd, "[TEXT or -]", "what everybody reads who enters; - for nothing"),
     ("retention", Act::House, "[dry-run|now]", "how long lines are kept; remove or count old ones"),
     ("erase", Act::House, "NAME", "take the texts of all lines of a person away"),
-    ("reload", Act::Reload, "", "read users/ again now"),
+    ("reload", Act::Reload, "", "read config.json and users/ again"),
     ("help", Act::Operate, "", "this list"),
     ("exit", Act::House, "", "leave the console; the server goes on"),
     ("shutdown", Act::Shutdown, "[DELAY]", "stop the server, now or in 10s, 5m, 1h"),
@@ -118,10 +119,9 @@ pub fn obey(house: &House, actor: &Actor, words: &[String]) -> Reply {
 
 fn reload(house: &House, actor: &Actor) -> Reply {
     house.record(&actor.name, "reload", "", None);
-    match house.reload_users() {
-        Ok(0) => yes("users/ was read again"),
-        Ok(bad) => yes(&format!("users/ was read again; {bad} files are ignored, see the log")),
-        Err(error) => no(&format!("users/ stays as it was: {error}")),
+    match reload::reload(house) {
+        Ok(read) => Reply { ok: true, text: read.to_string(), data: json!(read) },
+        Err(problem) => no(&format!("{problem}: everything stays as it was")),
     }
 }
 
@@ -246,7 +246,7 @@ fn motd(house: &House, actor: &Actor, rest: &[String]) -> Reply {
 fn retention(house: &House, rest: &[String]) -> Reply {
     let dry = match rest.first().map(|word| word.trim_start_matches('-')) {
         None => {
-            let config = &house.config;
+            let config = house.config();
             let rules = config.channels.iter().map(|(name, rules)| (name, rules.retention));
             let rows: Vec<_> = rules.map(|(name, kept)| format!("{name:<20} {kept}")).collect();
             let all = config.retentions().of(&Place::Channel(ChannelName::lobby()));

@@ -69,10 +69,10 @@ pub fn serve(house: &House, stranger: Stranger, id: SessionId) {
         Some(own) if device.is_default() => own,
         _ => device,
     };
-    let answers_max = house.config.limits.answers_bytes_max;
+    let answers_max = house.config().limits.answers_bytes_max;
     let outlet = Arc::new(Outlet::new(id, key.fingerprint(), stream, sealer, answers_max));
     let session = Session { house, outlet, user, device, address };
-    if session.is_banned() {
+    if session.is_barred() {
         return;
     }
     let (user, device) = (session.user.clone(), session.device.clone());
@@ -89,7 +89,7 @@ pub fn serve(house: &House, stranger: Stranger, id: SessionId) {
     if house.admit(&key).is_none() {
         house.hub.end_key(&key.fingerprint(), Code::Removed, "your key was removed");
     }
-    session.is_banned();
+    session.is_barred();
     let end = session.run(reader);
     match end {
         End::Quit => session.outlet.end(None, "quit"),
@@ -117,7 +117,7 @@ fn not_admitted(house: &House, stranger: Stranger) {
     let reason =
         format!("{fingerprint} is not registered here: send your key line to the operator");
     let event = Event::Goodbye { code: Code::NotAdmitted, reason, retry_ms: Some(2_000) };
-    let limit = house.config.limits.answers_bytes_max;
+    let limit = house.config().limits.answers_bytes_max;
     let outlet = Outlet::new(SessionId(0), fingerprint, stream, sealer, limit);
     outlet.end(Some(&event), "not_admitted");
 }
@@ -141,7 +141,7 @@ impl Session<'_> {
             name: self.user.clone(),
             device: self.device.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            text_bytes_max: self.house.config.limits.text_bytes_max,
+            text_bytes_max: self.house.config().limits.text_bytes_max,
             motd: self.house.motd(),
         }
     }
@@ -150,13 +150,11 @@ impl Session<'_> {
         Whom { user: &self.user, key: self.outlet.key, address: Some(self.address) }
     }
 
-    /// Who is banned is told so, and that is the end of it.
-    fn is_banned(&self) -> bool {
-        let (_, State::Banned, why) = self.house.standing(self.whom()) else { return false };
-        let reason = why.unwrap_or_default();
-        log::info!("{} ({}) is banned", self.user, self.device);
-        let event = Event::Goodbye { code: Code::Banned, reason, retry_ms: None };
-        self.outlet.end(Some(&event), "banned");
+    /// Who may not be here is told why, and that is the end of it.
+    fn is_barred(&self) -> bool {
+        let Some(event) = self.house.bars(self.whom()) else { return false };
+        log::info!("{} ({}) may not come in", self.user, self.device);
+        self.outlet.end(Some(&event), "refused");
         true
     }
 
@@ -186,7 +184,8 @@ impl Session<'_> {
     }
 
     fn run(&self, mut reader: TunnelReader) -> End {
-        let limits = &self.house.config.limits;
+        let config = self.house.config();
+        let limits = &config.limits;
         let ping = Duration::from_secs(limits.ping_s);
         let silence = Duration::from_secs(limits.silence_s_max);
         let age = Duration::from_secs(limits.session_age_s_max);
@@ -334,7 +333,8 @@ impl Session<'_> {
 
     /// What one answer may hold.
     fn page(&self, lines: usize) -> Page {
-        let limits = &self.house.config.limits;
+        let config = self.house.config();
+        let limits = &config.limits;
         let lines_max = lines.clamp(1, limits.history_lines_max);
         Page { lines_max, bytes_max: limits.answers_bytes_max / 4 }
     }

@@ -328,6 +328,11 @@ impl World {
         }
     }
 
+    /// With these keys of config.json, listening there.
+    pub fn configured_at(config: &str, listen: &str) -> World {
+        World::open(home(config), listen, "true")
+    }
+
     /// With these keys of config.json.
     pub fn configured(config: &str) -> World {
         World::open(home(config), "127.0.0.1:0", "true")

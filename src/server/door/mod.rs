@@ -11,13 +11,13 @@ mod strangers;
 use std::net::{SocketAddr, TcpStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use super::stop::Stop;
 use crate::chat::rate::Stamp;
-use crate::config::{Config, IpRange};
+use crate::config::{Config, IpRange, admits};
 use crate::crypto::handshake::{R0, ServerHello};
 use crate::crypto::key_request::{ASK_BYTES, answer};
 use crate::crypto::{Identity, PublicKey, RecordType, Sealer};
@@ -40,8 +40,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// The server's door.
 pub struct Door {
     identity: Identity,
-    exempt: Vec<IpRange>,
-    login_time: Duration,
+    rules: RwLock<Rules>,
     connections_max: usize,
     permits: Permits,
     strangers: Mutex<Strangers>,
@@ -50,6 +49,25 @@ pub struct Door {
     began: Instant,
     connections: AtomicUsize,
     counts: Counts,
+}
+
+/// What `reload` may change.
+struct Rules {
+    allow: Vec<IpRange>,
+    deny: Vec<IpRange>,
+    exempt: Vec<IpRange>,
+    login_time: Duration,
+}
+
+impl Rules {
+    fn of(config: &Config) -> Rules {
+        Rules {
+            allow: config.allow.clone(),
+            deny: config.deny.clone(),
+            exempt: config.exempt.clone(),
+            login_time: Duration::from_millis(config.limits.login_ms_max),
+        }
+    }
 }
 
 #[derive(Default)]
@@ -138,8 +156,7 @@ impl Door {
         let room = capacity::room(limits.connections_max);
         Arc::new(Door {
             identity,
-            exempt: config.exempt.clone(),
-            login_time: Duration::from_millis(limits.login_ms_max),
+            rules: RwLock::new(Rules::of(config)),
             connections_max: room.connections,
             permits: Permits::new(permits, limits.rsa_waiting_max),
             strangers: Mutex::new(Strangers::new(limits)),
@@ -177,6 +194,17 @@ impl Door {
                 }
             }
         }
+    }
+
+    /// Another configuration from now on.
+    pub fn retune(&self, config: &Config) {
+        lock(&self.strangers).retune(&config.limits);
+        lock(&self.penalties).retune(&config.limits);
+        *self.rules.write().unwrap_or_else(PoisonError::into_inner) = Rules::of(config);
+    }
+
+    fn rules(&self) -> RwLockReadGuard<'_, Rules> {
+        self.rules.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub fn stats(&self) -> DoorStats {
@@ -220,7 +248,12 @@ impl Door {
 
     fn wait(self: &Arc<Self>, peer: SocketAddr) -> Option<Waiting> {
         let source = Source::from(peer.ip());
-        let spared = self.exempt.iter().any(|range| range.contains(peer.ip()));
+        let rules = self.rules();
+        if !admits(&rules.allow, &rules.deny, peer.ip()) {
+            return None;
+        }
+        let spared = rules.exempt.iter().any(|range| range.contains(peer.ip()));
+        drop(rules);
         if !spared {
             if lock(&self.penalties).refuses(source, self.now()) {
                 return None;
@@ -267,7 +300,7 @@ impl Door {
         peer: SocketAddr,
         waiting: Waiting,
     ) -> Result<Stranger, Waiting> {
-        let deadline = Instant::now() + self.login_time;
+        let deadline = Instant::now() + self.rules().login_time;
         let stream = Arc::new(stream);
         match self.handshake(&stream, deadline, waiting.spared) {
             Ok((login, key, reader, sealer)) => {
@@ -289,7 +322,7 @@ impl Door {
     ) -> Result<(Login, PublicKey, TunnelReader, Sealer), Offence> {
         let gone = |_| Offence::EarlyEnd;
         stream.set_nodelay(true).map_err(gone)?;
-        stream.set_write_timeout(Some(self.login_time)).map_err(gone)?;
+        stream.set_write_timeout(Some(self.rules().login_time)).map_err(gone)?;
         let mut records = login_reader(stream, deadline);
         let mut next = |bytes: usize| match records.read() {
             Ok(Some(record)) if bytes == 0 || record.len() == bytes => Ok(record.to_vec()),

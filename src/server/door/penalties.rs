@@ -48,6 +48,13 @@ impl Penalties {
         }
     }
 
+    /// Other limits from now on.
+    pub fn retune(&mut self, limits: &Limits) {
+        self.refuse_ms = limits.penalty_refuse_s * 1000;
+        self.ms_max = limits.penalty_s_max * 1000;
+        self.sources_max = limits.penalty_sources_max;
+    }
+
     /// Adds to a source's penalty; it never exceeds the cap.
     pub fn add(&mut self, source: Source, offence: Offence, now: Stamp) {
         if self.until.len() >= self.sources_max && !self.until.contains_key(&source) {

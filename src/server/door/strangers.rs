@@ -18,6 +18,11 @@ impl Strangers {
         Strangers { by_source: HashMap::new(), count: 0, limits: limits.clone() }
     }
 
+    /// Other limits from now on.
+    pub fn retune(&mut self, limits: &Limits) {
+        self.limits = limits.clone();
+    }
+
     /// Counts a newcomer in, or refuses it. `chance` is uniform in 0..100.
     pub fn enter(&mut self, source: Source, chance: u8) -> bool {
         let from_here = self.by_source.get(&source).copied().unwrap_or(0);

@@ -1,0 +1,63 @@
+//! `reload`: config.json and users/ are read again while the server runs. What cannot be read changes
+//! nothing.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use super::house::House;
+use crate::config::Config;
+
+/// What a reload has done.
+#[derive(Debug, Default, Serialize)]
+pub struct Reloaded {
+    /// Files in users/ that register nobody.
+    pub ignored: usize,
+    /// Keys of config.json whose new values hold after the next start only.
+    pub waiting: Vec<String>,
+}
+
+/// Reads everything again. On an error everything stays as it was.
+pub fn reload(house: &House) -> Result<Reloaded, String> {
+    let old = house.config();
+    let mut new = Config::load(&house.home().config_file()).map_err(|error| error.to_string())?;
+    let mut waiting = Vec::new();
+    let (limits, limits_waiting) = new.limits.over(&old.limits);
+    new.limits = limits;
+    waiting.extend(limits_waiting.into_iter().map(|name| format!("limits.{name}")));
+    let mut at_start = |name: &str, changed: bool| {
+        if changed {
+            waiting.push(name.to_owned());
+        }
+        changed
+    };
+    if at_start("server_ip", new.server_ip != old.server_ip) {
+        new.server_ip = old.server_ip;
+    }
+    if at_start("server_port", new.server_port != old.server_port) {
+        new.server_port = old.server_port;
+    }
+    if at_start("history", new.history != old.history) {
+        new.history = old.history;
+    }
+    if at_start("retention", old.retentions().moves(&new.retentions())) {
+        (new.retention, new.channels) = (old.retention, old.channels.clone());
+    }
+    // What can still fail comes first.
+    let ignored = house.reload_users().map_err(|error| format!("users/: {error}"))?;
+    house.retune(new);
+    Ok(Reloaded { ignored, waiting })
+}
+
+impl fmt::Display for Reloaded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("config.json and users/ were read again")?;
+        if self.ignored > 0 {
+            write!(f, "; {} files of users/ are ignored, see the log", self.ignored)?;
+        }
+        if !self.waiting.is_empty() {
+            write!(f, "; only the next start changes {}", self.waiting.join(", "))?;
+        }
+        Ok(())
+    }
+}

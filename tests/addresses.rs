@@ -1,0 +1,112 @@
+//! Who may connect from where, and the configuration that changes while the server runs. On the
+//! real binary.
+
+mod world;
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use world::World;
+
+/// Writes config.json anew and has it read.
+fn reload(world: &World, config: &str) -> (bool, String) {
+    fs::write(world.home().join("config.json"), config).unwrap();
+    world.operator(&["ctl", "reload"])
+}
+
+/// Whether the door answers somebody who speaks pychat.
+fn answers(world: &World) -> bool {
+    let mut stream = TcpStream::connect(&world.address).unwrap();
+    stream.set_read_timeout(Some(world::DEADLINE)).unwrap();
+    // Whom the door does not want finds the socket closed, maybe before this is written.
+    let _ = stream.write_all(b"\x00\x08PYCHAT/1");
+    matches!(stream.read(&mut [0; 2]), Ok(1..))
+}
+
+#[test]
+fn an_address_that_may_not_connect_meets_silence_until_the_list_is_read_again() {
+    let world = World::configured(r#"{"deny": ["127.0.0.0/8"]}"#);
+    assert!(!answers(&world));
+    world.admit("bob");
+    let bob = world.client("bob", &["--plain"]);
+    let (ok, told) = reload(&world, r#"{"allow": ["10.0.0.0/8", "127.0.0.1"]}"#);
+    assert!(ok, "{told}");
+    assert!(answers(&world));
+    bob.sees("you are in #lobby");
+
+    let bad = r#"{"allow": ["10.0.0.1/8"]}"#;
+    let (ok, told) = reload(&world, bad);
+    let wanted = "allow[0]: the range has bits set beyond its prefix";
+    assert!(!ok && told.contains(wanted) && told.contains("stays as it was"), "{told}");
+    assert!(answers(&world), "the old list holds");
+    let other = World::new();
+    fs::write(other.home().join("config.json"), bad).unwrap();
+    let other = other.stopped();
+    let (ok, told) = other.operator(&["server", "--no-owner"]);
+    assert!(!ok && told.contains(wanted), "{told}");
+
+    let begun = Instant::now();
+    let (ok, told) = reload(&world, r#"{"allow": ["10.0.0.0/8"]}"#);
+    assert!(ok, "{told}");
+    bob.sees("bob may not come in from 127.0.0.1");
+    assert!(begun.elapsed() < Duration::from_secs(1), "took {:?}", begun.elapsed());
+    assert!(!answers(&world));
+}
+
+#[test]
+fn a_persons_own_list_is_theirs_alone() {
+    let world = World::new();
+    let alice = world.enters("alice");
+    let bob = world.enters("bob");
+    let file = world.home().join("users/bob.json");
+    fs::write(&file, r#"{"allow": ["192.0.2.0/24", "2001:db8::/32"]}"#).unwrap();
+    bob.sees("bob may not come in from 127.0.0.1");
+    alice.sees("bob left");
+    world.client("bob", &["--plain"]).sees("bob may not come in from 127.0.0.1");
+    fs::write(&file, r#"{"allow": ["127.0.0.1/8"]}"#).unwrap();
+    world.server.is_told("bits set beyond its prefix");
+    world.client("bob", &["--plain"]).sees("bob may not come in");
+    fs::write(&file, r#"{"allow": ["127.0.0.0/8"]}"#).unwrap();
+    world.until("bob is in again", || world.client("bob", &["--send", "back"]).ends().success());
+    alice.sees("bob: back");
+}
+
+#[test]
+fn an_ipv4_address_is_the_same_when_it_comes_mapped_into_ipv6() {
+    let world = World::configured_at(r#"{"allow": ["127.0.0.0/8"]}"#, "[::]:0");
+    let port = world.address.rsplit(':').next().unwrap().to_owned();
+    world.admit("bob");
+    let by =
+        |host: &str| world.client_by("bob", &format!("{host}:{port}"), &["--send", "hi"]).ends();
+    assert!(by("127.0.0.1").success(), "it comes as ::ffff:127.0.0.1");
+    assert_eq!(by("[::1]").code(), Some(4), "and ::1 is not on the list");
+}
+
+#[test]
+fn a_reload_changes_limits_at_once_and_names_what_waits_for_the_next_start() {
+    let world = World::with(r#"{"lines_burst": 2, "lines_per_s": 0.01}"#);
+    let mut alice = world.enters("alice");
+    for line in ["one", "two", "three"] {
+        alice.types(line);
+    }
+    alice.sees("too fast");
+    let limits = r#""lines_burst": 10, "listen_backlog": 7"#;
+    let config = format!(r#"{{"server_port": 9, "motd": "new", "limits": {{{limits}}}}}"#);
+    fs::write(world.home().join("config.json"), config).unwrap();
+    let (ok, told) = world.operator(&["ctl", "reload", "--json"]);
+    assert!(ok, "{told}");
+    let reply: Value = serde_json::from_str(&told).unwrap();
+    let waiting = serde_json::json!(["limits.listen_backlog", "server_port"]);
+    assert_eq!(reply["data"]["waiting"], waiting, "{told}");
+    for line in ["four", "five", "six"] {
+        alice.types(line);
+        alice.sees(&format!("You: {line}"));
+    }
+    world.enters("bob").sees("-- new");
+    let (ok, told) = reload(&world, r#"{"retention": "off", "motd": "newer"}"#);
+    assert!(ok && told.contains("only the next start changes retention"), "{told}");
+    world.enters("carol").sees("-- newer");
+}
