@@ -23,6 +23,10 @@ pub struct Config {
     /// Shown to everybody who enters.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub motd: Option<String>,
+    /// How long the audit trail is kept: `forever`, `1y`, or `off` for none.
+    pub audit: Retention,
+    /// Whether addresses of people are written to the log.
+    pub log_ip: bool,
     /// Whether anything is kept on disk.
     pub history: History,
     /// How long lines are kept where a channel has no rule of its own.
@@ -109,6 +113,8 @@ const KEYS: &[&str] = &[
     "server_port",
     "invite_host",
     "motd",
+    "audit",
+    "log_ip",
     "history",
     "retention",
     "channels",
@@ -183,6 +189,8 @@ impl Default for Config {
             server_port: 5000,
             invite_host: None,
             motd: None,
+            audit: Retention::Forever,
+            log_ip: true,
             history: History::On,
             retention: Retention::Forever,
             channels: BTreeMap::new(),

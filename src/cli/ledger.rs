@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use anyhow::{Context, bail};
 use serde_json::json;
 
+use super::audit;
 use crate::chat::UserName;
 use crate::keyring::Home;
 use crate::ledger::upkeep;
@@ -26,6 +27,7 @@ pub fn backup(home: &Home, file: &Path, json: bool) -> anyhow::Result<ExitCode> 
         eprintln!();
     }
     let found = upkeep::verify(file)?;
+    audit::note(home, "backup", "", None);
     say(json, file, found, "the copy holds");
     eprintln!("config.json, users/ and keys/ are plain files: copy them too");
     Ok(ExitCode::SUCCESS)
@@ -38,6 +40,7 @@ pub fn restore(home: &Home, file: &Path, json: bool) -> anyhow::Result<ExitCode>
     if let Some(aside) = upkeep::restore(file, &to)? {
         eprintln!("what was there is now {}", aside.display());
     }
+    audit::note(home, "restore", "", None);
     say(json, &to, upkeep::verify(&to)?, "restored:");
     Ok(ExitCode::SUCCESS)
 }
@@ -64,6 +67,7 @@ pub fn erase(home: &Home, name: &UserName) -> anyhow::Result<()> {
     let Ok(path) = existing(home) else { return Ok(()) };
     let _lock = home.lock()?;
     eprintln!("{} lines of {name} were erased", upkeep::erase_at(&path, name)?);
+    audit::note(home, "erase", name.as_str(), None);
     Ok(())
 }
 

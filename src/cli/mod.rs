@@ -1,5 +1,6 @@
 //! The command line: names every job and decides nothing.
 
+mod audit;
 mod key;
 mod ledger;
 mod report;
@@ -96,6 +97,9 @@ enum Job {
         #[arg(long)]
         json: bool,
     },
+    /// The audit trail
+    #[command(subcommand)]
+    Audit(audit::Job),
     /// Print completions for a shell
     Completions { shell: clap_complete::Shell },
     /// Print the manual page
@@ -136,6 +140,7 @@ pub fn run() -> ExitCode {
         Job::Backup { file, home, json } => ledger::backup(&home.open(), &file, json),
         Job::Restore { file, home, json } => ledger::restore(&home.open(), &file, json),
         Job::Verify { file, home, json } => ledger::verify(&home.open(), file.as_deref(), json),
+        Job::Audit(job) => audit::run(job),
         Job::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "pychat", &mut std::io::stdout());
             Ok(ExitCode::SUCCESS)

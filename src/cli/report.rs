@@ -6,7 +6,7 @@ use crate::config::ConfigError;
 use crate::crypto::KeyError;
 use crate::fault::{Fault, code};
 use crate::invite::InviteError;
-use crate::keyring::{AddError, FileError, LockError, Reason};
+use crate::keyring::{AddError, AuditError, FileError, LockError, Reason};
 use crate::ledger::LedgerError;
 use crate::net::listener::ListenError;
 
@@ -31,6 +31,13 @@ fn advice(error: &anyhow::Error) -> (Option<String>, u8) {
                 ConfigError::Io { .. } => None,
             };
             return (hint.or(Some("docs/operating.md lists every key".into())), code::UNREADABLE);
+        }
+        if let Some(error) = cause.downcast_ref::<AuditError>() {
+            let hint = match error {
+                AuditError::File(error) => file(error),
+                _ => Some("ask who could write there; the lines before it are sound".into()),
+            };
+            return (hint, code::UNREADABLE);
         }
         if let Some(error) = cause.downcast_ref::<FileError>() {
             return (file(error), code::UNREADABLE);

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::Subcommand;
 use serde_json::json;
 
-use super::HomeArgs;
+use super::{HomeArgs, audit};
 use crate::chat::rights::Role;
 use crate::chat::{DeviceName, UserName};
 use crate::clean;
@@ -88,7 +88,8 @@ pub enum Job {
 pub fn run(job: Job) -> anyhow::Result<ExitCode> {
     match job {
         Job::Add { key, name, device, replace, yes, home, json } => {
-            let dir = home.open().users_dir();
+            let home = home.open();
+            let dir = home.users_dir();
             let (own, key) = read_key(&key.concat())?;
             let name = name.or(own).ok_or_else(|| {
                 Fault::new(code::USAGE, "whose key is it?", "a PEM names nobody: add --as NAME")
@@ -99,19 +100,27 @@ pub fn run(job: Job) -> anyhow::Result<ExitCode> {
             let first = read_users(&dir)?.0.is_empty();
             let path = keyring::add(&dir, &key, &name, device.as_ref(), replace)?;
             eprintln!("{name} is registered ({})", path.display());
+            let print = key.fingerprint().to_string();
+            audit::note(
+                &home,
+                if replace { "replace" } else { "add" },
+                name.as_str(),
+                Some(&print),
+            );
             if first {
                 Settings::change(&dir, &name, |settings| settings.role = Role::Owner)?;
                 eprintln!("{name} is the first here, and so the owner of this server");
             }
             if json {
-                let (file, print) = (path.display().to_string(), key.fingerprint().to_string());
+                let file = path.display().to_string();
                 println!("{}", json!({"name": name, "file": file, "fingerprint": print}));
             }
         }
         Job::List { home, json } => list(&home.open().users_dir(), json)?,
         Job::Show { name, home, json } => show(&home.open().users_dir(), &name, json)?,
         Job::Role { name, role, home, json } => {
-            let dir = home.open().users_dir();
+            let home = home.open();
+            let dir = home.users_dir();
             let (users, _) = read_users(&dir)?;
             let name = users.find(&name).cloned().ok_or(AddError::Nobody(name))?;
             if role < Role::Owner && users.owners().eq([&name]) {
@@ -121,6 +130,7 @@ pub fn run(job: Job) -> anyhow::Result<ExitCode> {
             }
             Settings::change(&dir, &name, |settings| settings.role = role)?;
             eprintln!("{name} is {role} now");
+            audit::note(&home, "role", name.as_str(), Some(&role.to_string()));
             if json {
                 println!("{}", json!({"name": name, "role": role}));
             }
@@ -136,6 +146,7 @@ pub fn run(job: Job) -> anyhow::Result<ExitCode> {
                 gone => gone?,
             };
             gone.iter().for_each(|path| eprintln!("removed {}", path.display()));
+            audit::note(&home, "remove", name.as_str(), device.as_ref().map(DeviceName::as_str));
             if erase {
                 super::ledger::erase(&home, &name)?;
             }

@@ -14,7 +14,7 @@ pub mod private;
 pub mod record_cipher;
 
 pub use identity::{Fingerprint, Identity, KeyError, PublicKey};
-pub use primitives::{random, sha256};
+pub use primitives::{equal, hmac_sha256, random, sha256};
 pub use record_cipher::{Opener, RecordType, Sealer};
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! A server's home on disk: config.json, users/, keys/ and data/.
 
+mod audit;
 pub mod file;
 pub mod sanctions;
 mod settings;
@@ -12,6 +13,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FlockOperation, flock};
 
 use crate::crypto::Identity;
+pub use audit::{Audit, AuditError, Decision};
 pub use file::FileError;
 pub use settings::Settings;
 pub use users::{AddError, Reason, Rejected, Users, UsersWatch, add, may_add, remove};

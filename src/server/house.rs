@@ -7,16 +7,17 @@ use anyhow::Context;
 
 use super::door::Door;
 use super::hub::{self, Hub};
+use super::log as server_log;
 use super::moderation;
 use super::outlet::Outlet;
 use super::stop::Stop;
 use crate::chat::rights::{Role, State};
-use crate::chat::{Code, DeviceName, Event, UserName};
+use crate::chat::{Code, DeviceName, Event, Retention, UserName};
 use crate::config::{Config, admits};
 use crate::crypto::PublicKey;
 use crate::fault::{Fault, code};
 use crate::keyring::sanctions::{Decisions, Kind, Subject, Whom};
-use crate::keyring::{FileError, Home, Reason, Rejected, Users};
+use crate::keyring::{Audit, Decision, FileError, Home, Reason, Rejected, Users};
 use crate::ledger::{Kept, KeptReader, LedgerError, Swept};
 
 /// The server's shared parts. Sessions hold it, and so do the console and ctl.
@@ -30,6 +31,7 @@ pub struct House {
     users: RwLock<Arc<Users>>,
     door: Arc<Door>,
     stop: Arc<Stop>,
+    audit: Audit,
     /// What was said about files in users/ that register nobody: each is told once. One reading at
     /// a time holds it, as the watch and an operator's word may coincide.
     told: Mutex<BTreeSet<String>>,
@@ -52,6 +54,7 @@ impl House {
             return Err(Fault::new(code::UNREADABLE, &bad.reason, hint).into());
         }
         let decisions = Decisions::load(&home.decisions_file())?;
+        let audit = Audit::of(&home);
         let mut told = BTreeSet::new();
         tell(&mut told, &rejected);
         Ok(House {
@@ -63,6 +66,7 @@ impl House {
             users: RwLock::new(Arc::new(users)),
             door,
             stop,
+            audit,
             told: Mutex::new(told),
         })
     }
@@ -76,6 +80,7 @@ impl House {
     pub fn retune(&self, config: Config) {
         self.hub.retune(&config);
         self.door.retune(&config);
+        server_log::show_addresses(config.log_ip);
         *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
         self.turn_out();
     }
@@ -174,9 +179,31 @@ impl House {
         sessions.into_iter().map(|(_, outlet)| outlet).collect()
     }
 
-    /// What an operator did, for the records.
-    pub fn record(&self, actor: &str, action: &str, target: &str, reason: Option<&str>) {
+    /// What was decided goes into the log and the audit trail.
+    pub fn record(&self, decision: &Decision) {
+        let Decision { actor, action, target, reason, .. } = decision;
         log::info!("{actor}: {action} {target} {}", reason.unwrap_or_default());
+        if self.config().audit != Retention::Off
+            && let Err(error) = self.audit.add(decision)
+        {
+            log::error!("the audit trail lacks this: {error}");
+        }
+    }
+
+    /// Lines of the audit trail that are too old go.
+    pub fn expire_audit(&self, now_ms: i64) {
+        let Retention::For(span) = self.config().audit else { return };
+        match self.audit.expire(now_ms - span.as_ms()) {
+            Ok(0) => {}
+            Ok(lines) => log::info!("{lines} lines of the audit trail were too old"),
+            Err(error) => log::error!("the audit trail stays as it is: {error}"),
+        }
+    }
+
+    /// What was noticed in users/, whoever did it.
+    fn record_of_users(&self, action: &str, name: &UserName, detail: Option<&str>) {
+        let target = name.as_str();
+        self.record(&Decision { actor: "users/", action, target, reason: detail, until_ms: None });
     }
 
     pub fn door(&self) -> &Door {
@@ -257,16 +284,22 @@ impl House {
             std::mem::replace(&mut *users, Arc::clone(&new))
         };
         for (key, name) in new.keys().filter(|(key, _)| old.by_key(key).is_none()) {
-            log::info!("{name} is registered with {}", key.fingerprint());
+            let print = key.fingerprint();
+            log::info!("{name} is registered with {print}");
+            self.record_of_users("admitted", name, Some(&print.to_string()));
         }
         for name in new.names().filter(|name| new.role(name) != old.role(name)) {
-            log::info!("{name} is {} now", new.role(name));
+            let role = new.role(name);
+            log::info!("{name} is {role} now");
+            self.record_of_users("role", name, Some(&role.to_string()));
         }
         for (key, name) in old.keys() {
             if new.by_key(key).is_none_or(|(now, _)| now != name) {
                 let reason = "your key was removed";
                 let ended = self.hub.end_key(&key.fingerprint(), Code::Removed, reason);
                 log::info!("a key of {name} is no longer registered: {ended} sessions ended");
+                let print = key.fingerprint().to_string();
+                self.record_of_users("removed", name, Some(&print));
             }
         }
         self.turn_out();

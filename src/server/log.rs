@@ -2,6 +2,7 @@
 //! types at the console, its lines stand above what is typed.
 
 use std::io::Write;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
@@ -28,6 +29,21 @@ pub fn start(level: LevelFilter) {
     // A second start in one process keeps the first.
     let _ = log::set_logger(&Stderr);
     log::set_max_level(level);
+}
+
+/// Whether addresses of people are written.
+static ADDRESSES: AtomicBool = AtomicBool::new(true);
+
+pub fn show_addresses(show: bool) {
+    ADDRESSES.store(show, Ordering::Relaxed);
+}
+
+/// An address as the log may have it.
+pub fn address(address: impl std::fmt::Display) -> String {
+    match ADDRESSES.load(Ordering::Relaxed) {
+        true => address.to_string(),
+        false => "somewhere".to_owned(),
+    }
 }
 
 /// Lines go to the console's printer from now on, on a thread of its own: whoever logs never waits

@@ -30,7 +30,7 @@ use crate::chat::registry::{Registry, Rules};
 use crate::chat::{Code, Event, LogId, SessionId};
 use crate::config::{Config, History};
 use crate::crypto::Identity;
-use crate::keyring::{Home, UsersWatch};
+use crate::keyring::{Decision, Home, UsersWatch};
 use crate::ledger::{Kept, KeptReader, Memory, Remembered, Sqlite};
 use crate::net::listener::Listener;
 use crate::terminal;
@@ -67,6 +67,7 @@ const CLOCK_DRIFT_MS_MAX: u64 = 3_600_000;
 /// Runs a server until it is told to stop; every session has been told when this returns.
 pub fn run(options: Options) -> anyhow::Result<()> {
     let Options { home, config, identity, listen, on_ready } = options;
+    log::show_addresses(config.log_ip);
     // Before its port is found taken, which would say less.
     let _lock = home.lock()?;
     let listener = Listener::bind(listen, config.limits.listen_backlog)?;
@@ -90,6 +91,8 @@ pub fn run(options: Options) -> anyhow::Result<()> {
     let door = Door::new(identity, &config);
     let (own_door, own_stop) = (Arc::clone(&door), Arc::clone(&stop));
     let house = Arc::new(House::open(config, hub, reader, home, own_door, own_stop)?);
+    let own = Actor::own("server");
+    house.record(&Decision { target: env!("CARGO_PKG_VERSION"), ..own.did("start") });
 
     let keeper = Arc::clone(&house);
     spawn("keeper", move || keep(&keeper))?;
@@ -118,6 +121,7 @@ pub fn run(options: Options) -> anyhow::Result<()> {
     // The door is woken by the stop and closes behind itself.
     let _ = doorkeeper.join();
     drain(&house, deadline);
+    house.record(&own.did("stop"));
     house.hub.close();
     if writer.join().is_err() {
         ::log::error!("the writer ended in a panic: what was not acknowledged may not be stored");
@@ -197,6 +201,7 @@ fn keep(house: &House) {
 
 /// Lines that are too old go.
 fn expire(house: &House) {
+    house.expire_audit(jiff::Timestamp::now().as_millisecond());
     match house.sweep_ledger(jiff::Timestamp::now().as_millisecond(), false) {
         Some(Ok(swept)) if swept.lines > 0 => {
             ::log::info!("{} lines of {} places were too old", swept.lines, swept.places);

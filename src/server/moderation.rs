@@ -10,8 +10,8 @@ use super::operator::{Actor, Reply, no, yes};
 use crate::chat::rights::{Act, Role, may_against};
 use crate::chat::{Code, TimeSpan, UserName};
 use crate::clean;
-use crate::keyring::Settings;
 use crate::keyring::sanctions::{Kind, Sanction, Subject, Whom};
+use crate::keyring::{Decision, Settings};
 
 /// What an operator's word says about somebody.
 struct Saying {
@@ -45,7 +45,8 @@ pub fn kick(house: &House, actor: &Actor, rest: &[String]) -> Reply {
         if ended == 0 {
             return Err(format!("{subject} is not here"));
         }
-        house.record(&actor.name, "kick", &subject.to_string(), reason.as_deref());
+        let target = subject.to_string();
+        house.record(&Decision { target: &target, reason: reason.as_deref(), ..actor.did("kick") });
         let text = format!("{subject} is out ({ended} sessions)");
         Ok(Reply { ok: true, text, data: json!({"sessions": ended}) })
     })())
@@ -67,7 +68,8 @@ pub fn sanction(house: &House, actor: &Actor, kind: Kind, rest: &[String]) -> Re
         house
             .decide(move |decisions| decisions.add(kept, since_ms))
             .map_err(|error| error.to_string())?;
-        house.record(&actor.name, word, &subject.to_string(), sanction.reason.as_deref());
+        let (target, reason) = (subject.to_string(), sanction.reason.as_deref());
+        house.record(&Decision { target: &target, reason, until_ms, ..actor.did(word) });
         let (explained, sessions) = (sanction.explain(), tell(house, &sanction));
         let text = format!("{subject} is {} {explained} ({sessions} sessions)", done(kind));
         Ok(Reply { ok: true, text, data: json!({"sessions": sessions, "until_ms": until_ms}) })
@@ -84,7 +86,7 @@ pub fn lift(house: &House, actor: &Actor, kind: Kind, rest: &[String]) -> Reply 
         if !lifted {
             return Err(format!("{subject} is not {}: banlist shows who is", done(kind)));
         }
-        house.record(&actor.name, undo, &subject.to_string(), None);
+        house.record(&Decision { target: &subject.to_string(), ..actor.did(undo) });
         if kind == Kind::Mute {
             house.tell_subject(&subject, "you have the word again");
         }
@@ -123,7 +125,7 @@ pub fn give_role(house: &House, actor: &Actor, role: Role, rest: &[String]) -> R
         Settings::change(&house.home().users_dir(), &name, |settings| settings.role = role)
             .map_err(|error| error.to_string())?;
         house.reload_users().map_err(|error| error.to_string())?;
-        house.record(&actor.name, word, name.as_str(), None);
+        house.record(&Decision { target: name.as_str(), ..actor.did(word) });
         house.tell_subject(&Subject::User(name.clone()), &format!("you are {role} here now"));
         Ok(yes(&format!("{name} is {role} now")))
     })())

@@ -12,6 +12,7 @@ use super::reload;
 use crate::chat::rights::{self, Act, Role, State};
 use crate::chat::{ChannelName, Place, Refusal, UserName};
 use crate::clean;
+use crate::keyring::Decision;
 use crate::keyring::sanctions::{Kind, Whom};
 
 /// The answer to an operator's words.
@@ -39,6 +40,11 @@ impl Actor<'_> {
     /// Whoever holds the server's own account, at its terminal or through its socket.
     pub fn own(name: &str) -> Actor<'static> {
         Actor { role: Role::Console, state: State::Free, name: name.to_owned(), whom: None }
+    }
+
+    /// For the records.
+    pub fn did<'b>(&'b self, action: &'b str) -> Decision<'b> {
+        Decision { actor: &self.name, action, ..Decision::default() }
     }
 
     /// As the person is told who is kicked or banned.
@@ -107,7 +113,7 @@ pub fn obey(house: &House, actor: &Actor, words: &[String]) -> Reply {
         "deop" => moderation::give_role(house, actor, Role::Member, rest),
         "announce" | "say" => say(house, actor, word, rest),
         "motd" => motd(house, actor, rest),
-        "retention" => retention(house, rest),
+        "retention" => retention(house, actor, rest),
         "erase" => erase(house, actor, rest),
         "reload" => reload(house, actor),
         "help" => help(actor),
@@ -118,7 +124,7 @@ pub fn obey(house: &House, actor: &Actor, words: &[String]) -> Reply {
 }
 
 fn reload(house: &House, actor: &Actor) -> Reply {
-    house.record(&actor.name, "reload", "", None);
+    house.record(&actor.did("reload"));
     match reload::reload(house) {
         Ok(read) => Reply { ok: true, text: read.to_string(), data: json!(read) },
         Err(problem) => no(&format!("{problem}: everything stays as it was")),
@@ -217,7 +223,7 @@ fn say(house: &House, actor: &Actor, word: &str, rest: &[String]) -> Reply {
         Some(_) => house.hub.notice_all(&format!("{} announces: {text}", actor.name)),
         None => house.hub.notice_all(&text),
     }
-    house.record(&actor.name, word, "", None);
+    house.record(&actor.did(word));
     yes("said")
 }
 
@@ -236,14 +242,14 @@ fn motd(house: &House, actor: &Actor, rest: &[String]) -> Reply {
     let said = if text.is_empty() { "there is no message of the day now" } else { "it is set" };
     match house.decide(|decisions| decisions.motd = Some(text)) {
         Ok(()) => {
-            house.record(&actor.name, "motd", "", None);
+            house.record(&actor.did("motd"));
             yes(said)
         }
         Err(error) => no(&error.to_string()),
     }
 }
 
-fn retention(house: &House, rest: &[String]) -> Reply {
+fn retention(house: &House, actor: &Actor, rest: &[String]) -> Reply {
     let dry = match rest.first().map(|word| word.trim_start_matches('-')) {
         None => {
             let config = house.config();
@@ -261,6 +267,10 @@ fn retention(house: &House, rest: &[String]) -> Reply {
     let now_ms = jiff::Timestamp::now().as_millisecond();
     match house.sweep_ledger(now_ms, dry) {
         Some(Ok(swept)) => {
+            if !dry {
+                house.record(&actor.did("retention"));
+                house.expire_audit(now_ms);
+            }
             let did = if dry { "would be removed" } else { "were removed" };
             let text = format!("{} lines of {} places {did}", swept.lines, swept.places);
             let data = json!({"lines": swept.lines, "places": swept.places, "dry_run": dry});
@@ -282,7 +292,7 @@ fn erase(house: &House, actor: &Actor, rest: &[String]) -> Reply {
     };
     match erased {
         Some(Ok(lines)) => {
-            house.record(&actor.name, "erase", name.as_str(), None);
+            house.record(&Decision { target: name.as_str(), ..actor.did("erase") });
             let text = format!("{lines} lines of {name} were erased");
             Reply { ok: true, text, data: json!({"lines": lines}) }
         }
@@ -297,8 +307,8 @@ fn shutdown(house: &House, actor: &Actor, rest: &[String]) -> Reply {
         Some(Some(delay)) => delay,
         Some(None) => return no("a delay is written 10s, 5m or 1h"),
     };
-    house.record(&actor.name, "shutdown", "", None);
-    log::info!("{} stops the server in {} s", actor.title(), delay.as_secs());
+    let target = format!("in {} s", delay.as_secs());
+    house.record(&Decision { target: &target, ..actor.did("shutdown") });
     if delay.is_zero() {
         house.stop().tell();
         return yes("stopping");

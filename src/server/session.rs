@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use super::door::Stranger;
 use super::house::House;
 use super::hub::{Said, line_fields};
+use super::log as server_log;
 use super::operator::{self, Actor};
 use super::outlet::Outlet;
 use crate::chat::rights::{self, State};
@@ -112,7 +113,8 @@ pub fn serve(house: &House, stranger: Stranger, id: SessionId) {
 fn not_admitted(house: &House, stranger: Stranger) {
     let Stranger { login, key, sealer, stream, waiting, peer, .. } = stranger;
     let fingerprint = key.fingerprint();
-    log::info!("not admitted: {} from {peer} with {fingerprint}", login.name);
+    let from = server_log::address(peer);
+    log::info!("not admitted: {} from {from} with {fingerprint}", login.name);
     waiting.not_registered();
     let reason =
         format!("{fingerprint} is not registered here: send your key line to the operator");

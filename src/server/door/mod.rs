@@ -15,6 +15,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::log as server_log;
 use super::stop::Stop;
 use crate::chat::rate::Stamp;
 use crate::config::{Config, IpRange, admits};
@@ -231,18 +232,19 @@ impl Door {
             return self.doorman.take(stream);
         };
         let (door, serve) = (Arc::clone(self), Arc::clone(serve));
-        let thread = thread::Builder::new().name(peer.to_string()).stack_size(STACK_BYTES);
+        let thread = thread::Builder::new().name(server_log::address(peer)).stack_size(STACK_BYTES);
         let spawned = thread.spawn(move || {
             let _slot = slot;
             // One client's bug is that client's problem.
             let served =
                 catch_unwind(AssertUnwindSafe(|| door.receive(stream, peer, waiting, &*serve)));
             if served.is_err() {
+                let peer = server_log::address(peer);
                 log::error!("the thread of {peer} failed; only its client is gone");
             }
         });
         if let Err(error) = spawned {
-            log::warn!("no thread for {peer}: {error}");
+            log::warn!("no thread for {}: {error}", server_log::address(peer));
         }
     }
 
@@ -287,7 +289,7 @@ impl Door {
             Err(waiting) => {
                 self.counts.failures.fetch_add(1, Ordering::Relaxed);
                 drop(waiting);
-                log::debug!("{peer} did not log in");
+                log::debug!("{} did not log in", server_log::address(peer));
             }
         }
     }

@@ -1,0 +1,49 @@
+//! `pychat audit`: whether the audit trail is what was written; and what operators do without a
+//! server goes into it.
+
+use std::process::ExitCode;
+
+use clap::Subcommand;
+use serde_json::json;
+
+use super::HomeArgs;
+use crate::chat::Retention;
+use crate::config::Config;
+use crate::keyring::{Audit, Decision, Home};
+
+#[derive(Subcommand)]
+pub enum Job {
+    /// Say whether every line of the audit trail is as it was written, and none is missing
+    Verify {
+        #[command(flatten)]
+        home: HomeArgs,
+        /// The result as one line of JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+pub fn run(job: Job) -> anyhow::Result<ExitCode> {
+    let Job::Verify { home, json } = job;
+    let sound = Audit::of(&home.open()).verify()?;
+    if json {
+        println!("{}", json!(sound));
+    } else if sound.lines == 0 {
+        println!("sound: nothing was decided yet");
+    } else {
+        println!("sound: {} lines, the last is number {} ({})", sound.lines, sound.last, sound.mac);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Notes what an operator did at the command line. A trail that cannot be written stops nothing.
+pub fn note(home: &Home, action: &str, target: &str, reason: Option<&str>) {
+    let kept = Config::load(&home.config_file()).is_ok_and(|one| one.audit != Retention::Off);
+    if !kept || !home.dir().join("keys").is_dir() {
+        return;
+    }
+    let decision = Decision { actor: "cli", action, target, reason, until_ms: None };
+    if let Err(error) = Audit::of(home).add(&decision) {
+        eprintln!("error: the audit trail lacks this: {error}");
+    }
+}

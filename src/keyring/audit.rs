@@ -1,0 +1,368 @@
+//! The audit trail: who decided what about whom, in data/audit.jsonl, one JSON object a line and
+//! nothing of what people say. Each line's MAC covers the one before, under a key of this home's own
+//! (keys/audit.key), and data/audit.head knows the last: who can write data/ alone cannot alter, drop
+//! or reorder a line unnoticed.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::PathBuf;
+
+use jiff::Timestamp;
+use rustix::fs::{FlockOperation, flock};
+use serde::{Deserialize, Serialize};
+
+use super::file::{self, FileError};
+use crate::crypto::{equal, hmac_sha256, random};
+
+/// The trail of a home.
+pub struct Audit {
+    trail: PathBuf,
+    head: PathBuf,
+    key_file: PathBuf,
+}
+
+/// Something that was decided.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Decision<'a> {
+    /// A person, or how the house's own account was used: `console`, `ctl`, `cli`, `server`.
+    pub actor: &'a str,
+    pub action: &'a str,
+    /// Whom or what it is about.
+    pub target: &'a str,
+    pub reason: Option<&'a str>,
+    /// When it ends by itself.
+    pub until_ms: Option<i64>,
+}
+
+/// A trail that is as it was written.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Sound {
+    pub lines: u64,
+    /// The number of the last line, counted since the trail began.
+    pub last: u64,
+    /// The last line's MAC: whoever notes it elsewhere will know this trail again.
+    pub mac: String,
+}
+
+/// Why a trail is not what was written, or cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum AuditError {
+    #[error("{0}")]
+    File(#[from] FileError),
+    #[error("{}: line {line} is not what was written, or one before it is missing", path.display())]
+    Line { path: PathBuf, line: u64 },
+    #[error("{}: it ends at number {last}, and number {wanted} was written", path.display())]
+    Short { path: PathBuf, last: u64, wanted: u64 },
+    #[error("{}: the last line breaks off", path.display())]
+    Torn { path: PathBuf },
+    #[error("{}: it is not what was written", path.display())]
+    Head { path: PathBuf },
+}
+
+type Result<T> = std::result::Result<T, AuditError>;
+type Mac = [u8; 32];
+
+const MAC_FIELD: &str = ",\"mac\":\"";
+/// The field, 64 letters, and `"}`.
+const MAC_BYTES: usize = MAC_FIELD.len() + 64 + 2;
+/// Longer lines are not written.
+const LINE_BYTES_MAX: usize = 16 * 1024;
+
+/// The first line: what came before it was removed by the operator's retention, or never was.
+#[derive(Serialize, Deserialize)]
+struct Base {
+    /// The number of the line before the next.
+    base: u64,
+    before: String,
+}
+
+#[derive(Serialize)]
+struct Line<'a> {
+    n: u64,
+    time: String,
+    actor: &'a str,
+    action: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    target: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    until: Option<String>,
+}
+
+/// What is read back of a line.
+#[derive(Deserialize)]
+struct Written {
+    n: u64,
+    time: String,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Head {
+    last: u64,
+    before: String,
+}
+
+/// Where a trail ends.
+#[derive(Clone, Copy, PartialEq)]
+struct End {
+    last: u64,
+    mac: Mac,
+}
+
+/// The key, and the lock on everything else, until dropped.
+struct Held {
+    key: [u8; 32],
+    _file: File,
+}
+
+impl Audit {
+    pub fn of(home: &super::Home) -> Audit {
+        let data = home.dir().join("data");
+        Audit {
+            trail: data.join("audit.jsonl"),
+            head: data.join("audit.head"),
+            key_file: home.dir().join("keys").join("audit.key"),
+        }
+    }
+
+    /// Appends a line, synced to the disk. A trail that is not what was written goes on and stays so:
+    /// nothing here mends it.
+    pub fn add(&self, decision: &Decision) -> Result<()> {
+        let held = self.hold(true)?.expect("a key is made where there is none");
+        let (end, whole) = self.end(&held)?;
+        let mut file = self.open()?;
+        let now = Timestamp::now();
+        let until = decision.until_ms.and_then(|ms| Timestamp::from_millisecond(ms).ok());
+        let n = end.last + 1;
+        let line = Line {
+            n,
+            time: seconds(now),
+            actor: decision.actor,
+            action: decision.action,
+            target: decision.target,
+            reason: decision.reason,
+            until: until.map(seconds),
+        };
+        let (text, mac) = held.seal(&line, &end.mac);
+        let io = FileError::io(&self.trail);
+        file.write_all(&text).and_then(|()| file.sync_data()).map_err(io)?;
+        if whole { self.write_head(&held, End { last: n, mac }) } else { Ok(()) }
+    }
+
+    /// Reads everything and holds it against what was written.
+    pub fn verify(&self) -> Result<Sound> {
+        let none = Sound { lines: 0, last: 0, mac: String::new() };
+        let Some(held) = self.hold(false)? else {
+            // Without a key nothing was ever written.
+            return if self.trail.exists() { Err(self.bad_head()) } else { Ok(none) };
+        };
+        let text = fs::read(&self.trail).map_err(FileError::io(&self.trail))?;
+        let (end, lines) = self.walk(&held, &text)?;
+        let head = self.read_head(&held).ok_or_else(|| self.bad_head())?;
+        if end.last < head.last {
+            let path = self.trail.clone();
+            return Err(AuditError::Short { path, last: end.last, wanted: head.last });
+        }
+        // A line that a crash kept out of the head is one all the same.
+        if !lines.contains(&head) {
+            return Err(self.bad_head());
+        }
+        let mac = hex(&end.mac);
+        Ok(Sound { lines: lines.len() as u64 - 1, last: end.last, mac })
+    }
+
+    /// Removes lines from before a moment; gives how many. A trail that is not what was written stays
+    /// as it is.
+    pub fn expire(&self, before_ms: i64) -> Result<u64> {
+        let Some(held) = self.hold(false)? else { return Ok(0) };
+        let text = fs::read(&self.trail).map_err(FileError::io(&self.trail))?;
+        let (_, ends) = self.walk(&held, &text)?;
+        let lines: Vec<&[u8]> = text.split_inclusive(|byte| *byte == b'\n').collect();
+        let old = |line: &&&[u8]| {
+            let written: Option<Written> = serde_json::from_slice(line).ok();
+            let time = written.and_then(|line| line.time.parse::<Timestamp>().ok());
+            time.is_some_and(|time| time.as_millisecond() < before_ms)
+        };
+        let gone = lines[1..].iter().take_while(old).count();
+        if gone == 0 {
+            return Ok(0);
+        }
+        let base = ends[gone];
+        let mut new = held.seal(&Base { base: base.last, before: hex(&base.mac) }, &[0; 32]).0;
+        lines[1 + gone..].iter().for_each(|line| new.extend_from_slice(line));
+        file::replace(&self.trail, &new, 0o600)?;
+        Ok(gone as u64)
+    }
+
+    /// The ends behind the base and behind each line.
+    fn walk(&self, held: &Held, text: &[u8]) -> Result<(End, Vec<End>)> {
+        if !text.ends_with(b"\n") {
+            return Err(AuditError::Torn { path: self.trail.clone() });
+        }
+        let mut ends: Vec<End> = Vec::new();
+        for (index, line) in text.split_inclusive(|byte| *byte == b'\n').enumerate() {
+            let next = match ends.last() {
+                None => held.open_base(line),
+                Some(end) => held.open(line, *end),
+            };
+            let path = || self.trail.clone();
+            ends.push(
+                next.ok_or_else(|| AuditError::Line { path: path(), line: index as u64 + 1 })?,
+            );
+        }
+        let end = *ends.last().ok_or_else(|| AuditError::Torn { path: self.trail.clone() })?;
+        Ok((end, ends))
+    }
+
+    /// Where the next line goes, and whether all is as the head has it. Makes an empty trail. What a
+    /// crash has torn off is cut off.
+    fn end(&self, held: &Held) -> Result<(End, bool)> {
+        let mut file = self.open()?;
+        let io = || FileError::io(&self.trail);
+        let bytes = file.metadata().map_err(io())?.len();
+        let head = self.read_head(held);
+        if bytes == 0 && head.is_none() && !self.head.exists() {
+            let (text, _) = held.seal(&Base { base: 0, before: hex(&[0; 32]) }, &[0; 32]);
+            file.write_all(&text).and_then(|()| file.sync_data()).map_err(io())?;
+            let end = End { last: 0, mac: [0; 32] };
+            self.write_head(held, end)?;
+            return Ok((end, true));
+        }
+        let mut tail = Vec::new();
+        let from = bytes.saturating_sub(4 * LINE_BYTES_MAX as u64);
+        file.seek(SeekFrom::Start(from)).map_err(io())?;
+        file.read_to_end(&mut tail).map_err(io())?;
+        let whole = tail.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+        if whole < tail.len() {
+            file.set_len(from + whole as u64).map_err(io())?;
+            tail.truncate(whole);
+        }
+        let lines = tail.split_inclusive(|byte| *byte == b'\n').rev();
+        // Back to the line that the head knows; from there on the chain must hold.
+        let mut behind: Vec<&[u8]> = Vec::new();
+        for line in lines {
+            if head.is_some_and(|head| {
+                ends_with(line, &head.mac) || held.open_base(line) == Some(head)
+            }) {
+                let step = |end: Option<End>, line: &&[u8]| held.open(line, end?);
+                if let Some(end) = behind.iter().rev().fold(head, step) {
+                    return Ok((end, true));
+                }
+                break;
+            }
+            behind.push(line);
+        }
+        // It goes on from what is there, and is found out by `verify`.
+        let last = head.map_or(0, |head| head.last);
+        Ok((End { last, mac: head.map_or([0; 32], |head| head.mac) }, false))
+    }
+
+    fn open(&self) -> Result<File> {
+        let mut options = OpenOptions::new();
+        options.read(true).append(true).create(true).mode(0o600);
+        Ok(options.open(&self.trail).map_err(FileError::io(&self.trail))?)
+    }
+
+    fn read_head(&self, held: &Held) -> Option<End> {
+        let text = file::read_text(&self.head).ok()??;
+        let body = held.checked(text.as_bytes(), &[1; 32])?.0;
+        let head: Head = serde_json::from_slice(&body).ok()?;
+        Some(End { last: head.last, mac: unhex(&head.before)? })
+    }
+
+    fn write_head(&self, held: &Held, end: End) -> Result<()> {
+        let (text, _) = held.seal(&Head { last: end.last, before: hex(&end.mac) }, &[1; 32]);
+        Ok(file::replace(&self.head, &text, 0o600)?)
+    }
+
+    fn bad_head(&self) -> AuditError {
+        AuditError::Head { path: self.head.clone() }
+    }
+
+    /// The key and the lock; none where there is no key and none is to be made.
+    fn hold(&self, make: bool) -> Result<Option<Held>> {
+        let path = &self.key_file;
+        if make && !path.exists() {
+            let made = file::write_new(path, hex(&random::<32>()).as_bytes(), 0o600);
+            // Another process may have been faster.
+            if !matches!(made, Ok(()) | Err(FileError::Exists { .. })) {
+                made?;
+            }
+        }
+        let Some(text) = file::read_text(path)? else { return Ok(None) };
+        let key = unhex(text.trim());
+        let key = key.ok_or_else(|| FileError::damaged(path, "it is no key of an audit trail"))?;
+        let file = File::open(path).map_err(FileError::io(path))?;
+        let lock = flock(&file, FlockOperation::LockExclusive);
+        lock.map_err(|error| FileError::io(path)(error.into()))?;
+        Ok(Some(Held { key, _file: file }))
+    }
+}
+
+impl Held {
+    fn mac(&self, before: &Mac, body: &[u8]) -> Mac {
+        hmac_sha256(&self.key, &[before, body])
+    }
+
+    /// A line with its MAC.
+    fn seal(&self, value: &impl Serialize, before: &Mac) -> (Vec<u8>, Mac) {
+        let mut text = serde_json::to_vec(value).expect("a line is plain JSON");
+        text.pop();
+        let mac = self.mac(before, &text);
+        text.extend_from_slice(format!("{MAC_FIELD}{}\"}}\n", hex(&mac)).as_bytes());
+        (text, mac)
+    }
+
+    /// A line as it was before its MAC, if that is right; and the MAC.
+    fn checked(&self, line: &[u8], before: &Mac) -> Option<(Vec<u8>, Mac)> {
+        let line = line.strip_suffix(b"\n")?;
+        let (body, end) = line.split_at_checked(line.len().checked_sub(MAC_BYTES)?)?;
+        let mac = self.mac(before, body);
+        let wanted = format!("{MAC_FIELD}{}\"}}", hex(&mac));
+        equal(end, wanted.as_bytes()).then(|| ([body, b"}"].concat(), mac))
+    }
+
+    fn open(&self, line: &[u8], end: End) -> Option<End> {
+        let (body, mac) = self.checked(line, &end.mac)?;
+        let written: Written = serde_json::from_slice(&body).ok()?;
+        (written.n == end.last + 1).then_some(End { last: written.n, mac })
+    }
+
+    fn open_base(&self, line: &[u8]) -> Option<End> {
+        let (body, _) = self.checked(line, &[0; 32])?;
+        let base: Base = serde_json::from_slice(&body).ok()?;
+        Some(End { last: base.base, mac: unhex(&base.before)? })
+    }
+}
+
+/// Whether a line has this MAC written on it.
+fn ends_with(line: &[u8], mac: &Mac) -> bool {
+    line.trim_ascii_end().ends_with(format!("{MAC_FIELD}{}\"}}", hex(mac)).as_bytes())
+}
+
+fn seconds(time: Timestamp) -> String {
+    time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
+fn hex(bytes: &Mac) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn unhex(text: &str) -> Option<Mac> {
+    let digits = text.as_bytes();
+    let legal = |byte: &u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(byte);
+    if digits.len() != 64 || !digits.iter().all(legal) {
+        return None;
+    }
+    let mut bytes = [0; 32];
+    for (byte, pair) in bytes.iter_mut().zip(digits.chunks(2)) {
+        *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
+    }
+    Some(bytes)
+}
+
+#[cfg(test)]
+#[path = "audit_tests.rs"]
+mod tests;
