@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use log::LevelFilter;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::chat::{ChannelName, Place, Retention};
@@ -25,8 +26,13 @@ pub struct Config {
     pub motd: Option<String>,
     /// How long the audit trail is kept: `forever`, `1y`, or `off` for none.
     pub audit: Retention,
+    /// What is logged, how and where.
+    pub log: LogRules,
     /// Whether addresses of people are written to the log.
     pub log_ip: bool,
+    /// Where figures for Prometheus can be fetched: an address of this computer's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub metrics: Option<SocketAddr>,
     /// Whether anything is kept on disk.
     pub history: History,
     /// How long lines are kept where a channel has no rule of its own.
@@ -58,6 +64,57 @@ pub enum History {
 #[serde(deny_unknown_fields)]
 pub struct ChannelRules {
     pub retention: Retention,
+}
+
+/// What is logged, how and where.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LogRules {
+    #[serde(with = "level")]
+    pub level: LevelFilter,
+    pub format: LogFormat,
+    /// Instead of stderr; from the home's folder on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file: Option<PathBuf>,
+    /// A file of so many bytes is moved aside ...
+    pub bytes_max: u64,
+    /// ... and so many of those are kept.
+    pub files_max: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+impl Default for LogRules {
+    fn default() -> Self {
+        LogRules {
+            level: LevelFilter::Info,
+            format: LogFormat::Text,
+            file: None,
+            bytes_max: 10 << 20,
+            files_max: 5,
+        }
+    }
+}
+
+/// Levels as words: `error`, `warn`, `info`, `debug`.
+mod level {
+    use log::LevelFilter;
+    use serde::{Deserialize, Deserializer, Serializer, de};
+
+    pub fn serialize<S: Serializer>(level: &LevelFilter, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(&level.as_str().to_lowercase())
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<LevelFilter, D::Error> {
+        let word = String::deserialize(from)?;
+        let wrong = || de::Error::custom("a level is error, warn, info or debug");
+        word.parse().map_err(|_| wrong())
+    }
 }
 
 /// How long the lines of each place are kept.
@@ -114,7 +171,9 @@ const KEYS: &[&str] = &[
     "invite_host",
     "motd",
     "audit",
+    "log",
     "log_ip",
+    "metrics",
     "history",
     "retention",
     "channels",
@@ -168,6 +227,10 @@ impl Config {
         config.limits.check().map_err(|(name, problem)| {
             fault(format!("limits.{name}: "), problem.to_owned(), None)
         })?;
+        if config.metrics.is_some_and(|address| !address.ip().is_loopback()) {
+            let problem = "figures are for this computer only: use a loopback address";
+            return Err(fault("metrics: ".to_owned(), problem.to_owned(), None));
+        }
         Ok(config)
     }
 }
@@ -190,7 +253,9 @@ impl Default for Config {
             invite_host: None,
             motd: None,
             audit: Retention::Forever,
+            log: LogRules::default(),
             log_ip: true,
+            metrics: None,
             history: History::On,
             retention: Retention::Forever,
             channels: BTreeMap::new(),

@@ -421,9 +421,9 @@ fn what_the_running_server_refuses_is_an_error() {
         ended(ctl.arg("ctl").args(words).arg("--home").arg(world.home()))
     };
     let (code, told) = refused(&["kick"]);
-    assert_eq!((code, told.as_str()), (1, "error: whom? kick NAME [REASON]\n"));
+    assert_eq!((code, told.as_str()), (1, "error: whom? kick WHOM [REASON]\n"));
     let (code, told) = refused(&["kick", "nobody"]);
-    assert_eq!((code, told.as_str()), (1, "error: nobody is not here\n"));
+    assert_eq!((code, told.as_str()), (1, "error: nobody is registered as nobody\n"));
     let (code, told) = refused(&["shutdown", "10x"]);
     assert_eq!((code, told.as_str()), (1, "error: a delay is written 10s, 5m or 1h\n"));
 }

@@ -6,7 +6,7 @@ use super::rights::{Act, Role};
 use super::{ChannelName, Event, MsgId, TimeSpan, UserName};
 
 /// The kinds of refusal and of goodbye: one list, for programs. `docs/json.md` explains each.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Code {
     Rate,

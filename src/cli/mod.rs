@@ -1,6 +1,7 @@
 //! The command line: names every job and decides nothing.
 
 mod audit;
+mod check;
 mod key;
 mod ledger;
 mod report;
@@ -97,6 +98,14 @@ enum Job {
         #[arg(long)]
         json: bool,
     },
+    /// Say everything that is wrong with a home before a server is started in it
+    Check {
+        #[command(flatten)]
+        home: HomeArgs,
+        /// As one line of JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// The audit trail
     #[command(subcommand)]
     Audit(audit::Job),
@@ -140,6 +149,7 @@ pub fn run() -> ExitCode {
         Job::Backup { file, home, json } => ledger::backup(&home.open(), &file, json),
         Job::Restore { file, home, json } => ledger::restore(&home.open(), &file, json),
         Job::Verify { file, home, json } => ledger::verify(&home.open(), file.as_deref(), json),
+        Job::Check { home, json } => check::check(&home.open(), json),
         Job::Audit(job) => audit::run(job),
         Job::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "pychat", &mut std::io::stdout());

@@ -20,7 +20,7 @@ pub fn report(error: &anyhow::Error) -> ExitCode {
     ExitCode::from(code)
 }
 
-fn advice(error: &anyhow::Error) -> (Option<String>, u8) {
+pub fn advice(error: &anyhow::Error) -> (Option<String>, u8) {
     for cause in error.chain() {
         if let Some(fault) = cause.downcast_ref::<Fault>() {
             return (fault.hint.clone(), fault.code);

@@ -32,9 +32,9 @@ pub struct Args {
     /// Do not admit the account of the person who starts the server
     #[arg(long)]
     no_owner: bool,
-    /// Log this much
-    #[arg(long, default_value = "info", env = "PYCHAT_LOG")]
-    log: log::LevelFilter,
+    /// Log this much instead of what config.json says
+    #[arg(long, value_name = "LEVEL", env = "PYCHAT_LOG")]
+    log: Option<log::LevelFilter>,
 }
 
 /// Who should reach a server.
@@ -50,7 +50,7 @@ enum Mode {
 
 /// Makes what is missing in the home, says what it made, and serves.
 pub fn serve(args: Args) -> anyhow::Result<ExitCode> {
-    server::log::start(args.log);
+    server::log::start(args.log.unwrap_or(log::LevelFilter::Info));
     let home = args.home.open();
     let mut made = Vec::new();
     let config = configure(&home, args.mode, &mut made)?;
@@ -70,7 +70,8 @@ pub fn serve(args: Args) -> anyhow::Result<ExitCode> {
     }
     let owner = if args.no_owner { None } else { owner(&home) };
     let on_ready = greet(identity.public().clone(), owner, &config);
-    server::run(Options { home, config, identity, listen, on_ready })?;
+    let log_level = args.log;
+    server::run(Options { home, config, identity, listen, log_level, on_ready })?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, mpsc};
+use std::time::Duration;
 
 use anyhow::Context;
+use log::LevelFilter;
 
 use super::door::Door;
 use super::hub::{self, Hub};
-use super::log as server_log;
 use super::moderation;
 use super::outlet::Outlet;
 use super::stop::Stop;
@@ -32,6 +33,8 @@ pub struct House {
     door: Arc<Door>,
     stop: Arc<Stop>,
     audit: Audit,
+    /// The command line's, which wins over the configuration's.
+    log_level: Option<LevelFilter>,
     /// What was said about files in users/ that register nobody: each is told once. One reading at
     /// a time holds it, as the watch and an operator's word may coincide.
     told: Mutex<BTreeSet<String>>,
@@ -41,6 +44,7 @@ impl House {
     /// With what the home says about people.
     pub fn open(
         config: Config,
+        log_level: Option<LevelFilter>,
         hub: Arc<Hub>,
         reader: Arc<KeptReader>,
         home: Home,
@@ -67,6 +71,7 @@ impl House {
             door,
             stop,
             audit,
+            log_level,
             told: Mutex::new(told),
         })
     }
@@ -76,13 +81,15 @@ impl House {
         Arc::clone(&self.config.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Another configuration from now on, for those who are here too.
-    pub fn retune(&self, config: Config) {
+    /// Another configuration from now on, for those who are here too. One whose log cannot be written
+    /// changes nothing.
+    pub fn retune(&self, config: Config) -> anyhow::Result<()> {
+        super::configure_log(&config, self.log_level, &self.home)?;
         self.hub.retune(&config);
         self.door.retune(&config);
-        server_log::show_addresses(config.log_ip);
         *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
         self.turn_out();
+        Ok(())
     }
 
     /// What keeps a person out who holds a registered key, and how their client is told.
@@ -229,6 +236,15 @@ impl House {
             let _ = done.send(job(ledger));
         }));
         result.recv().ok()
+    }
+
+    /// Whether the ledger's owner answers in time.
+    pub fn ledger_answers(&self, patience: Duration) -> bool {
+        let (done, answered) = mpsc::channel();
+        self.hub.add_job(Box::new(move |_| {
+            let _ = done.send(());
+        }));
+        answered.recv_timeout(patience).is_ok()
     }
 
     /// Removes lines that are older than their place's retention, or only counts them, in short

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::figures::Figures;
 use super::flusher::Flusher;
 use super::outlet::{Cursor, Offered, Outlet, PlaceId};
 use super::replayer::Replayer;
@@ -38,6 +39,7 @@ pub struct Hub {
     written: Condvar,
     flusher: Flusher,
     replayer: Replayer,
+    figures: Figures,
     limits: Limits,
     began: Instant,
 }
@@ -140,6 +142,7 @@ impl Hub {
             written: Condvar::new(),
             flusher,
             replayer: Replayer::default(),
+            figures: Figures::default(),
             limits,
             began: Instant::now(),
         }
@@ -147,6 +150,15 @@ impl Hub {
 
     pub fn flusher(&self) -> &Flusher {
         &self.flusher
+    }
+
+    pub fn figures(&self) -> &Figures {
+        &self.figures
+    }
+
+    /// Bytes that wait for sockets that do not take them.
+    pub fn queued_bytes(&self) -> usize {
+        self.outlets().iter().map(|outlet| outlet.queued_bytes()).sum()
     }
 
     pub fn replayer(&self) -> &Replayer {
@@ -577,9 +589,11 @@ impl Hub {
         for _ in 0..PASSES_MAX {
             let Some((span, members)) = self.next_span(place, &mut mine) else { return };
             let mut lagging = false;
+            let mut taken = 0;
             for outlet in members.iter() {
                 match outlet.offer(place, &span) {
-                    Offered::Taken | Offered::Over => {}
+                    Offered::Taken => taken += 1,
+                    Offered::Over => {}
                     Offered::Parked => {
                         lagging = true;
                         self.flusher.park(Arc::clone(outlet));
@@ -588,6 +602,7 @@ impl Hub {
                     Offered::StillParked | Offered::Elsewhere => lagging = true,
                 }
             }
+            self.figures.delivered(taken);
             if lagging && let Some(log) = self.lock().logs.get_mut(&place) {
                 log.lagging = true;
             }

@@ -3,10 +3,12 @@
 mod console;
 pub mod ctl;
 pub mod door;
+mod figures;
 pub(crate) mod flusher;
 mod house;
 pub(crate) mod hub;
 pub mod log;
+mod metrics;
 mod moderation;
 mod operator;
 pub(crate) mod outlet;
@@ -24,6 +26,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use ::log::LevelFilter;
 use anyhow::Context;
 
 use crate::chat::registry::{Registry, Rules};
@@ -48,6 +51,8 @@ pub struct Options {
     pub identity: Identity,
     /// Instead of the configuration's own.
     pub listen: SocketAddr,
+    /// Instead of the configuration's own.
+    pub log_level: Option<LevelFilter>,
     /// Called once with the address that is really listened on.
     pub on_ready: Box<dyn FnOnce(SocketAddr)>,
 }
@@ -66,8 +71,8 @@ const CLOCK_DRIFT_MS_MAX: u64 = 3_600_000;
 
 /// Runs a server until it is told to stop; every session has been told when this returns.
 pub fn run(options: Options) -> anyhow::Result<()> {
-    let Options { home, config, identity, listen, on_ready } = options;
-    log::show_addresses(config.log_ip);
+    let Options { home, config, identity, listen, log_level, on_ready } = options;
+    configure_log(&config, log_level, &home)?;
     // Before its port is found taken, which would say less.
     let _lock = home.lock()?;
     let listener = Listener::bind(listen, config.limits.listen_backlog)?;
@@ -90,7 +95,7 @@ pub fn run(options: Options) -> anyhow::Result<()> {
     stop::on_signals(Arc::clone(&stop))?;
     let door = Door::new(identity, &config);
     let (own_door, own_stop) = (Arc::clone(&door), Arc::clone(&stop));
-    let house = Arc::new(House::open(config, hub, reader, home, own_door, own_stop)?);
+    let house = Arc::new(House::open(config, log_level, hub, reader, home, own_door, own_stop)?);
     let own = Actor::own("server");
     house.record(&Decision { target: env!("CARGO_PKG_VERSION"), ..own.did("start") });
 
@@ -101,6 +106,9 @@ pub fn run(options: Options) -> anyhow::Result<()> {
         Arc::new(move |words: &[String]| operator::obey(&house, &Actor::own(name), words))
     };
     let socket = ctl::serve(house.home(), operator("ctl"))?;
+    if let Some(address) = house.config().metrics {
+        metrics::serve(&house, address)?;
+    }
     let bound = listener.address();
     let doorkeeper = {
         let (house, door, stop) = (Arc::clone(&house), Arc::clone(&door), Arc::clone(&stop));
@@ -130,6 +138,12 @@ pub fn run(options: Options) -> anyhow::Result<()> {
     terminal::restore();
     ::log::info!("stopped");
     Ok(())
+}
+
+/// The log as the configuration wants it; the command line's level wins.
+fn configure_log(config: &Config, level: Option<LevelFilter>, home: &Home) -> anyhow::Result<()> {
+    log::show_addresses(config.log_ip);
+    log::configure(&config.log, level, home.dir()).context("cannot write the log")
 }
 
 /// The ledger of a home: on disk unless the operator wants nothing kept.

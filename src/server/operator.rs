@@ -81,6 +81,9 @@ const WORDS: &[Word] = &[
     ("shutdown", Act::Shutdown, "[DELAY]", "stop the server, now or in 10s, 5m, 1h"),
 ];
 
+/// A ledger that has not answered by then is stuck.
+const HEALTH_PATIENCE: Duration = Duration::from_secs(3);
+
 const RULE: &str = "--------------------------------";
 
 /// Does what the words say, where `actor` may.
@@ -101,7 +104,7 @@ pub fn obey(house: &House, actor: &Actor, words: &[String]) -> Reply {
     match *word {
         "channels" => channels(house),
         "stats" | "status" => stats(house, *word == "status"),
-        "health" => yes("healthy"),
+        "health" => health(house),
         "users" => users(house),
         "kick" => moderation::kick(house, actor, rest),
         "ban" => moderation::sanction(house, actor, Kind::Ban, rest),
@@ -176,10 +179,11 @@ fn channels(house: &House) -> Reply {
 fn stats(house: &House, brief: bool) -> Reply {
     let (hub, door) = (house.hub.stats(), house.door().stats());
     let data = json!({
+        "version": env!("CARGO_PKG_VERSION"),
         "sessions": hub.sessions, "people": hub.people, "channels": hub.channels,
         "lines": hub.lines, "uptime_ms": hub.uptime_ms,
         "connections": door.connections, "connections_max": door.connections_max,
-        "logins": door.logins, "login_failures": door.failures, "refused": door.refused,
+        "logins": door.logins, "login_failures": door.failures, "key_requests": door.asked, "refused": door.refused,
         "busy": door.busy, "rsa_operations": door.rsa,
     });
     let up_s = hub.uptime_ms / 1000;
@@ -193,6 +197,23 @@ fn stats(house: &House, brief: bool) -> Reply {
         rows.map(|(name, value)| format!("{name:<18} {value}")).collect::<Vec<_>>().join("\n")
     };
     Reply { ok: true, text, data }
+}
+
+/// Whether the parts that everybody needs do their work.
+pub fn health(house: &House) -> Reply {
+    let parts = [
+        ("door", house.door().is_open()),
+        ("ledger", house.ledger_answers(HEALTH_PATIENCE)),
+        ("storage", !house.hub.figures().is_failing()),
+    ];
+    let ill: Vec<_> = parts.iter().filter(|(_, well)| !well).map(|(name, _)| *name).collect();
+    let text = match ill.is_empty() {
+        true => "healthy".to_owned(),
+        false => format!("not healthy: {}", ill.join(", ")),
+    };
+    let data: serde_json::Map<_, _> =
+        parts.iter().map(|(name, well)| ((*name).to_owned(), (*well).into())).collect();
+    Reply { ok: ill.is_empty(), text, data: data.into() }
 }
 
 fn users(house: &House) -> Reply {

@@ -220,6 +220,12 @@ impl Outlet {
         }
     }
 
+    /// Bytes that wait here for the peer's socket.
+    pub fn queued_bytes(&self) -> usize {
+        let state = self.lock();
+        state.unsent.len() + state.answers.len()
+    }
+
     /// Whether the peer has not taken all that was sent to it.
     pub fn is_behind(&self) -> bool {
         !self.lock().unsent.is_empty()

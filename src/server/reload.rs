@@ -37,6 +37,9 @@ pub fn reload(house: &House) -> Result<Reloaded, String> {
     if at_start("server_port", new.server_port != old.server_port) {
         new.server_port = old.server_port;
     }
+    if at_start("metrics", new.metrics != old.metrics) {
+        new.metrics = old.metrics;
+    }
     if at_start("history", new.history != old.history) {
         new.history = old.history;
     }
@@ -45,7 +48,7 @@ pub fn reload(house: &House) -> Result<Reloaded, String> {
     }
     // What can still fail comes first.
     let ignored = house.reload_users().map_err(|error| format!("users/: {error}"))?;
-    house.retune(new);
+    house.retune(new).map_err(|error| format!("{error:#}"))?;
     Ok(Reloaded { ignored, waiting })
 }
 

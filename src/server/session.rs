@@ -81,6 +81,7 @@ pub fn serve(house: &House, stranger: Stranger, id: SessionId) {
     let welcome = session.welcome();
     if let Err(refusal) = house.hub.enter(&session.outlet, user, device, resumes, welcome) {
         let (code, reason) = (refusal.code(), refusal.to_string());
+        house.hub.figures().refused(code);
         let event = Event::Goodbye { code, reason, retry_ms: Some(10_000) };
         return session.outlet.end(Some(&event), "refused");
     }
@@ -116,6 +117,7 @@ fn not_admitted(house: &House, stranger: Stranger) {
     let from = server_log::address(peer);
     log::info!("not admitted: {} from {from} with {fingerprint}", login.name);
     waiting.not_registered();
+    house.hub.figures().refused(Code::NotAdmitted);
     let reason =
         format!("{fingerprint} is not registered here: send your key line to the operator");
     let event = Event::Goodbye { code: Code::NotAdmitted, reason, retry_ms: Some(2_000) };
@@ -155,6 +157,9 @@ impl Session<'_> {
     /// Who may not be here is told why, and that is the end of it.
     fn is_barred(&self) -> bool {
         let Some(event) = self.house.bars(self.whom()) else { return false };
+        if let Event::Goodbye { code, .. } = &event {
+            self.house.hub.figures().refused(*code);
+        }
         log::info!("{} ({}) may not come in", self.user, self.device);
         self.outlet.end(Some(&event), "refused");
         true
@@ -279,6 +284,7 @@ impl Session<'_> {
                 }
                 refusal => {
                     let (id, reference) = names(&command);
+                    self.house.hub.figures().refused(refusal.code());
                     return self.answer(&refusal.event(id, reference));
                 }
             }

@@ -1,6 +1,8 @@
 //! The one thread that owns the ledger's writing half: what waits is committed together, and what was
 //! committed is delivered.
 
+use std::time::Instant;
+
 use super::hub::{Hub, Waiting};
 use crate::ledger::Kept;
 
@@ -21,7 +23,9 @@ pub fn write(hub: &Hub, ledger: &mut Kept, waiting: Vec<Waiting>) {
         return;
     }
     let (records, lines) = waiting.into_iter().map(Waiting::split).unzip();
+    let began = Instant::now();
     let (verdicts, fault) = ledger.commit(records);
+    hub.figures().committed(began.elapsed(), fault.is_some());
     if let Some(fault) = fault {
         log::error!("lines are not stored: {fault}");
     }

@@ -35,6 +35,8 @@ use strangers::Strangers;
 const STACK_BYTES: usize = 128 * 1024;
 /// The door looks this often whether the server stops.
 const ACCEPT_PATIENCE: Duration = Duration::from_millis(200);
+/// A door that has not looked for this long is stuck.
+const SLEEP_MS_MAX: u64 = 5_000;
 /// After a failed accept (no descriptors left, say) the door pauses instead of spinning.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -49,6 +51,8 @@ pub struct Door {
     doorman: Doorman,
     began: Instant,
     connections: AtomicUsize,
+    /// When it last looked for newcomers.
+    looked: AtomicU64,
     counts: Counts,
 }
 
@@ -75,6 +79,7 @@ impl Rules {
 struct Counts {
     logins: AtomicU64,
     failures: AtomicU64,
+    asked: AtomicU64,
     refused: AtomicU64,
     busy: AtomicU64,
     rsa: AtomicU64,
@@ -87,6 +92,8 @@ pub struct DoorStats {
     pub connections_max: usize,
     pub logins: u64,
     pub failures: u64,
+    /// Newcomers who asked for the server's key only.
+    pub asked: u64,
     pub refused: u64,
     pub busy: u64,
     /// RSA private operations.
@@ -165,6 +172,7 @@ impl Door {
             doorman: Doorman::new(room.turned_away),
             began: Instant::now(),
             connections: AtomicUsize::new(0),
+            looked: AtomicU64::new(0),
             counts: Counts::default(),
         })
     }
@@ -181,6 +189,7 @@ impl Door {
         }
         let mut failing = false;
         while !stop.is_told() {
+            self.looked.store(self.now().0, Ordering::Relaxed);
             match listener.accept(ACCEPT_PATIENCE) {
                 Ok(Some((stream, peer))) => {
                     failing = false;
@@ -208,6 +217,12 @@ impl Door {
         self.rules.read().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether newcomers are looked for, and not only could be.
+    pub fn is_open(&self) -> bool {
+        let looked = Stamp(self.looked.load(Ordering::Relaxed));
+        self.now().ms_since(looked) < SLEEP_MS_MAX
+    }
+
     pub fn stats(&self) -> DoorStats {
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         DoorStats {
@@ -215,6 +230,7 @@ impl Door {
             connections_max: self.connections_max,
             logins: count(&self.counts.logins),
             failures: count(&self.counts.failures),
+            asked: count(&self.counts.asked),
             refused: count(&self.counts.refused),
             busy: count(&self.counts.busy),
             rsa: count(&self.counts.rsa),
@@ -287,7 +303,6 @@ impl Door {
                 serve(stranger);
             }
             Err(waiting) => {
-                self.counts.failures.fetch_add(1, Ordering::Relaxed);
                 drop(waiting);
                 log::debug!("{} did not log in", server_log::address(peer));
             }
@@ -310,7 +325,13 @@ impl Door {
             }
             Err(offence) => {
                 let late = Instant::now() >= deadline;
-                waiting.offends(if late { Offence::Late } else { offence });
+                let offence = if late { Offence::Late } else { offence };
+                let counter = match offence {
+                    Offence::Asked => &self.counts.asked,
+                    _ => &self.counts.failures,
+                };
+                counter.fetch_add(1, Ordering::Relaxed);
+                waiting.offends(offence);
                 Err(waiting)
             }
         }
@@ -337,7 +358,10 @@ impl Door {
         if r0.len() == ASK_BYTES {
             let sealed = answer(self.identity.public(), &r0).ok_or(Offence::Garbage)?;
             write_record(stream, &sealed).map_err(gone)?;
-            r0 = next(R0.len())?;
+            r0 = next(R0.len()).map_err(|offence| match offence {
+                Offence::EarlyEnd => Offence::Asked,
+                other => other,
+            })?;
         }
         let major = r0.strip_prefix(b"PYCHAT/");
         if major.is_some_and(|major| major.iter().all(u8::is_ascii_digit)) && r0 != R0 {

@@ -18,6 +18,8 @@ pub enum Offence {
     NotRegistered,
     /// Gone before the login.
     EarlyEnd,
+    /// Gone with the server's key, which is all that it had asked for.
+    Asked,
 }
 
 impl Offence {
@@ -25,7 +27,7 @@ impl Offence {
         match self {
             Offence::Late => 10_000,
             Offence::Garbage | Offence::NotRegistered => 5_000,
-            Offence::EarlyEnd => 1_000,
+            Offence::EarlyEnd | Offence::Asked => 1_000,
         }
     }
 }

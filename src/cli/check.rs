@@ -1,0 +1,157 @@
+//! `pychat check`: what is wrong with a home, all of it, before a server is started in it.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::ExitCode;
+
+use serde_json::json;
+
+use super::report::advice;
+use crate::chat::Retention;
+use crate::config::{Config, History, admits};
+use crate::fault::code;
+use crate::keyring::sanctions::Decisions;
+use crate::keyring::{Audit, Home, LockError, Users};
+use crate::ledger::upkeep;
+use crate::net::listener::Listener;
+
+/// Less free space than this is too little to go on for long.
+const FREE_BYTES_MIN: u64 = 100 << 20;
+
+/// What was found.
+#[derive(Default)]
+struct Findings {
+    /// What is wrong, and what to do about it.
+    problems: Vec<(String, Option<String>)>,
+    /// What is worth knowing and not wrong.
+    notes: Vec<String>,
+}
+
+impl Findings {
+    /// What came of a look at something; an error is a problem.
+    fn take<T>(&mut self, looked: Result<T, impl Into<anyhow::Error>>) -> Option<T> {
+        looked.map_err(|error| self.fault(&error.into())).ok()
+    }
+
+    fn fault(&mut self, error: &anyhow::Error) {
+        self.problems.push((format!("{error:#}"), advice(error).0));
+    }
+
+    fn problem(&mut self, what: String, hint: &str) {
+        self.problems.push((what, Some(hint.to_owned())));
+    }
+}
+
+pub fn check(home: &Home, json: bool) -> anyhow::Result<ExitCode> {
+    let mut found = Findings::default();
+    if home.dir().is_dir() {
+        look(home, &mut found);
+    } else {
+        let hint = "pychat server makes it; --home DIR names another home";
+        found.problem(format!("there is no folder {}", home.dir().display()), hint);
+    }
+    let Findings { problems, notes } = found;
+    if json {
+        let problems: Vec<_> =
+            problems.iter().map(|(what, hint)| json!({"problem": what, "hint": hint})).collect();
+        println!("{}", json!({"problems": problems, "notes": notes}));
+    } else {
+        notes.iter().for_each(|note| println!("note: {note}"));
+        for (what, hint) in &problems {
+            println!("problem: {what}");
+            hint.iter().for_each(|hint| println!("hint:    {hint}"));
+        }
+        match problems.len() {
+            0 => println!("nothing is wrong"),
+            1 => println!("1 problem"),
+            count => println!("{count} problems"),
+        }
+    }
+    Ok(if problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(code::UNREADABLE) })
+}
+
+fn look(home: &Home, found: &mut Findings) {
+    let config = found.take(Config::load(&home.config_file()));
+    if !home.config_file().exists() {
+        found.notes.push("there is no config.json: the defaults hold".into());
+    }
+    for folder in ["keys", "data"] {
+        secret(&home.dir().join(folder), found);
+    }
+    if let Some(None) = found.take(home.server_identity()) {
+        found.notes.push("there is no keys/server.pem: the first start makes it".into());
+    }
+    people(home, found);
+    found.take(Decisions::load(&home.decisions_file()));
+    found.take(Audit::of(home).verify());
+    let config = config.unwrap_or_default();
+    if config.history == History::On && home.ledger_file().exists() {
+        found.take(upkeep::verify(&home.ledger_file()));
+    }
+    if config.history == History::Off || config.retention == Retention::Off {
+        found.notes.push("lines are kept in memory only, and are gone with the server".into());
+    }
+    let loopback = [[127, 0, 0, 1].into()];
+    if loopback.iter().any(|own| !admits(&config.allow, &config.deny, *own)) {
+        found.notes.push("clients on this computer may not connect (allow, deny)".into());
+    }
+    space(home.dir(), found);
+    addresses(home, &config, found);
+}
+
+/// Folders and files that only their owner may read.
+fn secret(folder: &Path, found: &mut Findings) {
+    let Ok(entries) = fs::read_dir(folder) else { return };
+    let inside = entries.filter_map(|entry| Some(entry.ok()?.path()));
+    for path in inside.chain([folder.to_owned()]) {
+        let Ok(about) = fs::symlink_metadata(&path) else { continue };
+        let mode = about.permissions().mode() & 0o777;
+        if mode & 0o077 != 0 && !about.is_symlink() {
+            let right = if about.is_dir() { 700 } else { 600 };
+            let what = format!("others may read {} (mode {mode:o})", path.display());
+            found.problem(what, &format!("chmod {right} {}", path.display()));
+        }
+    }
+}
+
+fn people(home: &Home, found: &mut Findings) {
+    if !home.users_dir().exists() {
+        return found.notes.push("nobody is registered yet".into());
+    }
+    let Some((users, rejected)) = found.take(Users::load(&home.users_dir())) else { return };
+    for file in rejected {
+        found.problem(file.to_string(), "mend it or take it away");
+    }
+    if users.is_empty() {
+        found.notes.push("nobody is registered yet: pychat users add LINE".into());
+    } else if users.owners().next().is_none() {
+        found.notes.push("nobody is owner: pychat users role NAME owner".into());
+    }
+}
+
+fn space(dir: &Path, found: &mut Findings) {
+    let Some(about) = found.take(rustix::fs::statvfs(dir)) else { return };
+    let free = about.f_bavail.saturating_mul(about.f_frsize);
+    if free < FREE_BYTES_MIN {
+        let what = format!("{} MiB are free on the disk of {}", free >> 20, dir.display());
+        found.problem(what, "make room: a full disk stores no lines");
+    }
+}
+
+/// Whether a server could listen where it is to; the one that runs here does so already.
+fn addresses(home: &Home, config: &Config, found: &mut Findings) {
+    let _lock = match home.dir().join("data").is_dir().then(|| home.lock()) {
+        Some(Err(LockError::Taken { .. })) => {
+            return found.notes.push("a server runs in this home".into());
+        }
+        Some(Err(error)) => return found.fault(&error.into()),
+        Some(Ok(lock)) => Some(lock),
+        None => None,
+    };
+    let own = SocketAddr::new(config.server_ip, config.server_port);
+    for address in [Some(own), config.metrics].into_iter().flatten() {
+        found.take(Listener::bind(address, 1));
+    }
+}

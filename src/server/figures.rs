@@ -1,0 +1,71 @@
+//! What the server counts while it works, for metrics: numbers only, never a name.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use crate::chat::Code;
+
+/// Upper bounds of the commit histogram's buckets, in seconds.
+pub const COMMIT_BOUNDS_S: [f64; 8] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5, 2.5];
+
+/// Counters since the start.
+#[derive(Default)]
+pub struct Figures {
+    /// Spans of lines and notices that a session's socket took at once.
+    deliveries: AtomicU64,
+    commits: Mutex<Commits>,
+    /// Requests and logins that were refused, by the reason's code.
+    refusals: Mutex<BTreeMap<Code, u64>>,
+    /// The last commit failed: the disk takes nothing.
+    failing: AtomicBool,
+}
+
+/// How long commits took.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Commits {
+    pub count: u64,
+    pub sum_s: f64,
+    /// Of each bound, how many took no longer.
+    pub within: [u64; COMMIT_BOUNDS_S.len()],
+}
+
+impl Figures {
+    pub fn delivered(&self, count: u64) {
+        self.deliveries.fetch_add(count, Ordering::Relaxed);
+    }
+
+    /// A commit took this long, and failed or not.
+    pub fn committed(&self, took: Duration, failed: bool) {
+        self.failing.store(failed, Ordering::Relaxed);
+        let took_s = took.as_secs_f64();
+        let mut commits = self.commits.lock().unwrap_or_else(PoisonError::into_inner);
+        commits.count += 1;
+        commits.sum_s += took_s;
+        for (within, bound) in commits.within.iter_mut().zip(COMMIT_BOUNDS_S) {
+            *within += u64::from(took_s <= bound);
+        }
+    }
+
+    pub fn refused(&self, code: Code) {
+        let mut refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
+        *refusals.entry(code).or_default() += 1;
+    }
+
+    pub fn deliveries(&self) -> u64 {
+        self.deliveries.load(Ordering::Relaxed)
+    }
+
+    pub fn commits(&self) -> Commits {
+        *self.commits.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn refusals(&self) -> BTreeMap<Code, u64> {
+        self.refusals.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub fn is_failing(&self) -> bool {
+        self.failing.load(Ordering::Relaxed)
+    }
+}

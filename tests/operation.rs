@@ -1,0 +1,196 @@
+//! Keeping a server running: its health, its figures, its log, and what is wrong with a home. On the
+//! real binary.
+
+mod world;
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt;
+
+use serde_json::Value;
+use world::World;
+
+/// What the server's metrics say when they are asked over HTTP.
+fn scrape(world: &World, ask: &str) -> String {
+    let said = world.server.is_told("metrics at http://");
+    let address = said.split("http://").nth(1).unwrap().trim_end_matches("/metrics").to_owned();
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(world::DEADLINE)).unwrap();
+    write!(stream, "{ask}\r\nHost: localhost\r\n\r\n").unwrap();
+    let mut page = String::new();
+    stream.read_to_string(&mut page).unwrap();
+    page
+}
+
+fn figure(page: &str, name: &str) -> f64 {
+    let line = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    line.unwrap_or_else(|| panic!("no {name} in {page}")).parse().unwrap()
+}
+
+#[test]
+fn metrics_count_what_happens_and_name_nobody() {
+    let config = r#"{"metrics": "127.0.0.1:0", "limits": {"lines_burst": 2, "lines_per_s": 0.01}}"#;
+    let world = World::configured(config);
+    let mut alice = world.enters("alice");
+    let bob = world.enters("bob");
+    for line in ["tea for two", "two for tea", "too fast"] {
+        alice.types(line);
+    }
+    bob.sees("two for tea");
+    alice.sees("too fast: wait");
+    let mut garbage = TcpStream::connect(&world.address).unwrap();
+    garbage.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
+    let _ = garbage.read(&mut [0; 1]);
+    let page = scrape(&world, "GET /metrics HTTP/1.1");
+    assert!(
+        page.starts_with("HTTP/1.1 200 OK\r\nContent-Type: text/plain; version=0.0.4"),
+        "{page}"
+    );
+    for (name, value) in [
+        ("pychat_sessions", 2.0),
+        ("pychat_people", 2.0),
+        ("pychat_channels", 1.0),
+        ("pychat_messages_total", 2.0),
+        ("pychat_handshakes_total{result=\"ok\"}", 2.0),
+        ("pychat_handshakes_total{result=\"asked\"}", 2.0),
+        ("pychat_handshakes_total{result=\"failed\"}", 1.0),
+        ("pychat_rsa_operations_total", 2.0),
+        ("pychat_refusals_total{reason=\"rate\"}", 1.0),
+        ("pychat_queue_bytes", 0.0),
+        ("pychat_storage_failing", 0.0),
+    ] {
+        assert_eq!(figure(&page, name), value, "{name} in {page}");
+    }
+    // Each line to two people, and the notices of who came.
+    assert!(figure(&page, "pychat_deliveries_total") >= 4.0, "{page}");
+    let commits = figure(&page, "pychat_commit_seconds_count");
+    assert!(commits >= 1.0 && figure(&page, "pychat_commit_seconds_sum") > 0.0, "{page}");
+    assert_eq!(figure(&page, "pychat_commit_seconds_bucket{le=\"+Inf\"}"), commits);
+    assert!(!page.contains("alice") && !page.contains("lobby") && !page.contains("tea"), "{page}");
+    assert!(scrape(&world, "GET / HTTP/1.1").starts_with("HTTP/1.1 404"));
+}
+
+#[test]
+fn metrics_are_for_this_computer_only() {
+    let world = World::new().stopped();
+    fs::write(world.home().join("config.json"), r#"{"metrics": "0.0.0.0:9464"}"#).unwrap();
+    let (ok, told) = world.operator(&["server", "--no-owner"]);
+    assert!(!ok && told.contains("metrics: ") && told.contains("loopback"), "{told}");
+}
+
+#[test]
+fn health_says_when_nothing_is_stored() {
+    let world = World::full_after(1_000);
+    let (ok, told) = world.operator(&["ctl", "health"]);
+    assert!(ok && told.contains("healthy"), "{told}");
+    let mut alice = world.enters("alice");
+    world.until("the disk is full", || {
+        alice_fills(&world);
+        !world.operator(&["ctl", "health"]).0
+    });
+    alice.types("one more");
+    let (ok, told) = world.operator(&["ctl", "health", "--json"]);
+    let reply: Value = serde_json::from_str(&told).unwrap();
+    assert!(!ok && reply["ok"] == false, "{told}");
+    assert_eq!((&reply["data"]["storage"], &reply["data"]["door"]), (&false.into(), &true.into()));
+}
+
+fn alice_fills(world: &World) {
+    let text = "x".repeat(8_000);
+    let lines = vec![text; 40].join("\n");
+    let mut client = world.client("alice", &["--send"]);
+    client.types(&lines);
+    client.hangs_up();
+    client.ends();
+}
+
+#[test]
+fn status_is_a_line_for_eyes_and_an_object_for_programs() {
+    let world = World::new();
+    let _alice = world.enters("alice");
+    let (ok, told) = world.operator(&["ctl", "status"]);
+    assert!(ok && told.contains("1 people in 1 sessions") && told.lines().count() == 1, "{told}");
+    let (_, told) = world.operator(&["ctl", "status", "--json"]);
+    let reply: Value = serde_json::from_str(&told).unwrap();
+    assert_eq!(reply["data"]["version"], env!("CARGO_PKG_VERSION"));
+    assert_eq!(reply["data"]["people"], 1);
+}
+
+#[test]
+fn the_log_is_text_or_json_of_the_wanted_level_and_rotates() {
+    let rules =
+        r#"{"log": {"format": "json", "file": "data/log", "bytes_max": 2000, "files_max": 2}}"#;
+    let world = World::configured(rules);
+    let file = world.home().join("data/log");
+    let read = || fs::read_to_string(&file).unwrap_or_default();
+    world.until("the server says it is there", || read().contains("room for"));
+    let line: Value = serde_json::from_str(read().lines().next().unwrap()).unwrap();
+    assert_eq!(line["level"], "info");
+    assert!(line["time"].as_str().unwrap().ends_with('Z') && line["text"].is_string());
+    assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    let made = world.program("eve").arg("keygen").output().unwrap();
+    assert!(made.status.success());
+    let eve = world.client("eve", &["--plain"]);
+    world.until("a refused newcomer is in it", || read().contains("not admitted: eve"));
+    drop(eve);
+    // A control: the same event once the level is higher, and in the other form.
+    let rules = r#"{"log": {"level": "warn", "format": "text", "file": "data/log2"}}"#;
+    fs::write(world.home().join("config.json"), rules).unwrap();
+    assert!(world.operator(&["ctl", "reload"]).0);
+    world.client("eve", &["--send", "hi"]).ends();
+    fs::write(world.home().join("users/half.pem"), "half a key").unwrap();
+    let other = world.home().join("data/log2");
+    let read2 = || fs::read_to_string(&other).unwrap_or_default();
+    world.until("a warning is in it", || read2().contains("warn") && read2().contains("half.pem"));
+    assert!(!read2().contains("eve") && !read2().contains('{'), "{}", read2());
+
+    let rules = r#"{"log": {"file": "data/log", "bytes_max": 300, "files_max": 2}}"#;
+    fs::write(world.home().join("config.json"), rules).unwrap();
+    assert!(world.operator(&["ctl", "reload"]).0);
+    for _ in 0..20 {
+        assert!(world.operator(&["ctl", "reload"]).0);
+    }
+    for name in ["log", "log.1", "log.2"] {
+        assert!(fs::metadata(world.home().join("data").join(name)).unwrap().len() <= 2_000);
+    }
+    assert!(!world.home().join("data/log.3").exists());
+}
+
+#[test]
+fn check_names_everything_that_is_wrong_at_once() {
+    let world = World::new();
+    world.admit("bob");
+    let (ok, told) = world.operator(&["check"]);
+    assert!(ok && told.contains("a server runs in this home") && told.contains("nothing is wrong"));
+    let world = world.stopped();
+    let home = world.home();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    fs::write(home.join("config.json"), format!("{{\"server_port\": {port}}}")).unwrap();
+    fs::write(home.join("users/half.pem"), "half a key").unwrap();
+    fs::write(home.join("users/bob.json"), "{").unwrap();
+    fs::write(home.join("data/sanctions.json"), "[]]").unwrap();
+    fs::set_permissions(home.join("keys/server.pem"), fs::Permissions::from_mode(0o644)).unwrap();
+    let trail = fs::read_to_string(home.join("data/audit.jsonl")).unwrap();
+    fs::write(home.join("data/audit.jsonl"), trail.replace("start", "stark")).unwrap();
+    let (ok, told) = world.operator(&["check"]);
+    assert!(!ok);
+    for problem in [
+        "half.pem is ignored",
+        "settings of bob are unreadable",
+        "sanctions.json",
+        "others may read",
+        "chmod 600",
+        "audit.jsonl: line 2",
+        &format!("cannot listen on 127.0.0.1:{port}"),
+    ] {
+        assert!(told.contains(problem), "{problem} in {told}");
+    }
+    let (_, told) = world.operator(&["check", "--json"]);
+    let reply: Value = serde_json::from_str(&told).unwrap();
+    assert!(reply["problems"].as_array().unwrap().len() >= 6, "{told}");
+    fs::write(home.join("config.json"), "{\"server_prot\": 1}").unwrap();
+    let (_, told) = world.operator(&["check"]);
+    assert!(told.contains("server_prot") && told.contains("did you mean server_port"), "{told}");
+}
