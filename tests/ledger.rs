@@ -319,3 +319,41 @@ fn a_full_disk_refuses_lines_and_the_talk_goes_on() {
     alice.sees("-- 1 lines");
     assert_eq!(bob.seen("alice: xxx"), alice.seen("You: xxx") - 1, "one is from the history");
 }
+
+/// A line whose sync failed may be on the disk or not: it gets no answer, nobody sees it, and what
+/// comes after it is refused. Once the server has started again its sender's client settles it.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_sync_that_fails_leaves_nobody_with_a_lie() {
+    let folder = tempfile::tempdir().unwrap();
+    let (shim, failing) = (folder.path().join("no_sync.so"), folder.path().join("failing"));
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/no_sync.c");
+    let mut cc = std::process::Command::new("cc");
+    assert!(cc.args(["-shared", "-fPIC", source, "-o"]).arg(&shim).status().unwrap().success());
+    let word = format!("export NO_SYNC={} LD_PRELOAD={}", failing.display(), shim.display());
+    let world = World::under(&word, "{}");
+    let mut alice = world.enters("alice");
+    let bob = world.enters("bob");
+    alice.types("first");
+    bob.sees("alice: first");
+
+    fs::write(&failing, "").unwrap();
+    alice.types("in doubt");
+    world.server.is_told("the disk failed while it synced");
+    fs::remove_file(&failing).unwrap();
+    alice.types("too late");
+    alice.sees("the server cannot store lines now");
+    alice.types("/whois bob");
+    alice.sees("bob on main");
+    assert_eq!((alice.seen("You: in doubt"), bob.seen("in doubt")), (0, 0), "no answer is known");
+    assert_eq!(alice.seen("cannot store"), 1, "and none is given");
+
+    let _world = world.killed();
+    bob.sees("alice: in doubt");
+    alice.sees("You: in doubt");
+    alice.types("/retry");
+    bob.sees("alice: too late");
+    alice.types("last");
+    bob.sees("alice: last");
+    assert_eq!((alice.seen("You: in doubt"), bob.seen("in doubt")), (1, 1));
+}
