@@ -60,7 +60,7 @@ pub enum Refusal {
     NotHere(UserName),
     #[error("{0} is away and has {1} private messages waiting, as many as may: try later")]
     MailboxFull(UserName, usize),
-    #[error("the server cannot store lines now: this one was not sent; its operator has to look")]
+    #[error("the server cannot store lines now: its operator has to look")]
     Storage,
     #[error("another line had this id: nothing was sent")]
     IdConflict,
