@@ -362,6 +362,21 @@ fn silence_ends_at_its_limit_and_not_at_the_ping_after_it() {
 }
 
 #[test]
+fn a_record_that_comes_byte_by_byte_is_silence() {
+    let world = World::with(r#"{"ping_s": 1, "silence_s_max": 3}"#);
+    let mut dripping = Peer::enters(&world, &crowd(&world));
+    let mut stream = dripping.stream.try_clone().unwrap();
+    thread::spawn(move || {
+        // Each byte comes well before a ping is due, and the record never ends.
+        stream.write_all(&[0x10, 0]).unwrap();
+        while stream.write_all(&[7]).is_ok() {
+            thread::park_timeout(Duration::from_millis(200));
+        }
+    });
+    assert_eq!(dripping.ends(), "\"silence\"");
+}
+
+#[test]
 fn one_sessions_faults_are_its_own() {
     let world = World::new();
     let server = crowd(&world);
@@ -374,6 +389,10 @@ fn one_sessions_faults_are_its_own() {
         clumsy.asks(bad);
         clumsy.sees("\"code\":\"bad_request\"");
     }
+    clumsy.asks(&format!(r##"{{"type":"say","to":"#","id":"{:032x}","text":"?"}}"##, 7));
+    clumsy.sees(&format!("\"id\":\"{:032x}\"", 7));
+    clumsy.asks(r##"{"type":"join","channel":"#","ref":"q1"}"##);
+    clumsy.sees("\"ref\":\"q1\"");
     clumsy.sends(RecordType::Json, b"\xff\xfe");
     clumsy.sees("\"code\":\"bad_request\"");
     clumsy.sends(RecordType::Other(200), b"from a later version");

@@ -35,10 +35,13 @@ pub enum DialError {
     Cut,
 }
 
-/// A socket whose reads share one absolute deadline, or a time of silence.
+/// A socket whose reads share one absolute deadline, or a time for each record.
 pub struct Socket {
     stream: Arc<TcpStream>,
     deadline: Option<Instant>,
+    /// A record that comes byte by byte has no more time than one that does not come.
+    patience: Duration,
+    asked: Instant,
 }
 
 /// The reading half after the handshake.
@@ -82,6 +85,8 @@ impl Read for Socket {
                 return Err(io::ErrorKind::TimedOut.into());
             }
             self.stream.set_read_timeout(Some(left))?;
+        } else if self.asked.elapsed() >= self.patience {
+            return Err(io::ErrorKind::WouldBlock.into());
         }
         (&*self.stream).read(buffer)
     }
@@ -89,7 +94,9 @@ impl Read for Socket {
 
 /// Reads records of the handshake from a fresh connection, all before one deadline.
 pub fn login_reader(stream: &Arc<TcpStream>, deadline: Instant) -> RecordReader<Socket> {
-    let socket = Socket { stream: Arc::clone(stream), deadline: Some(deadline) };
+    let stream = Arc::clone(stream);
+    let deadline = Some(deadline);
+    let socket = Socket { stream, deadline, patience: Duration::MAX, asked: Instant::now() };
     RecordReader::new(socket, RECORD_LOGIN_BYTES_MAX)
 }
 
@@ -107,11 +114,12 @@ impl TunnelReader {
         TunnelReader { records, opener }
     }
 
-    /// The login is over: longer records are legal, and `timeout` of silence ends one read.
+    /// The login is over: longer records are legal, and one `receive` takes `timeout` at most, or
+    /// twice as long where a record began to come.
     pub fn set_timeout(&mut self, timeout: Duration) -> io::Result<()> {
         self.records.set_bytes_max(RECORD_BYTES_MAX);
         let socket = self.records.source_mut();
-        socket.deadline = None;
+        (socket.deadline, socket.patience) = (None, timeout);
         socket.stream.set_read_timeout(Some(timeout))
     }
 
@@ -123,6 +131,7 @@ impl TunnelReader {
     /// The next record. `WouldBlock` or `TimedOut` after a time of silence; `InvalidData` where a
     /// record does not open, and nothing that follows will.
     pub fn receive(&mut self) -> io::Result<Incoming<'_>> {
+        self.records.source_mut().asked = Instant::now();
         let record = match self.records.read() {
             Ok(Some(record)) => record,
             Ok(None) => return Ok(Incoming::Closed(None)),

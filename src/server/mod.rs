@@ -95,12 +95,14 @@ pub fn run(options: Options) -> anyhow::Result<()> {
     stop::on_signals(Arc::clone(&stop))?;
     let door = Door::new(identity, &config);
     let (own_door, own_stop) = (Arc::clone(&door), Arc::clone(&stop));
+    // Before users/ is read: what comes between is noticed later.
+    let watch = UsersWatch::new(home.users_dir());
     let house = Arc::new(House::open(config, log_level, hub, reader, home, own_door, own_stop)?);
     let own = Actor::own("server");
     house.record(&Decision { target: env!("CARGO_PKG_VERSION"), ..own.did("start") });
 
     let keeper = Arc::clone(&house);
-    spawn("keeper", move || keep(&keeper))?;
+    spawn("keeper", move || keep(&keeper, watch))?;
     let operator = |name: &'static str| -> ctl::Handler {
         let house = Arc::clone(&house);
         Arc::new(move |words: &[String]| operator::obey(&house, &Actor::own(name), words))
@@ -192,16 +194,20 @@ fn drain(house: &House, deadline: Instant) {
 }
 
 /// The server's chores: users/ is watched and empty channels are forgotten.
-fn keep(house: &House) {
-    let mut watch = UsersWatch::new(house.home().users_dir());
+fn keep(house: &House, mut watch: UsersWatch) {
     let mut swept = Instant::now();
     let mut expiry = Expiry::new();
+    let mut unread = false;
     expire(house);
     while !house.stop().wait_for(WATCH_EVERY) {
-        if watch.changed()
-            && let Err(error) = house.reload_users()
-        {
-            ::log::error!("users/ cannot be read, so it stays as it was: {error}");
+        let changed = watch.changed();
+        if changed || unread {
+            let read = house.reload_users();
+            // No descriptor may have been left: the next look tries again, and says nothing new.
+            if let (Err(error), false) = (&read, unread) {
+                ::log::error!("users/ cannot be read, so it stays as it was: {error}");
+            }
+            unread = read.is_err();
         }
         if swept.elapsed() >= SWEEP_EVERY {
             house.hub.sweep();

@@ -239,7 +239,7 @@ impl Session<'_> {
                     match command {
                         Ok(Command::Quit) => return Some(End::Quit),
                         Ok(command) => self.command(command),
-                        Err(error) => self.malformed(&error),
+                        Err(error) => self.malformed(error),
                     }
                 }
                 None
@@ -254,15 +254,11 @@ impl Session<'_> {
     }
 
     /// A message that is no command is refused, with what is wrong in it and none of its text.
-    fn malformed(&self, error: &codec::CodecError) {
+    fn malformed(&self, error: codec::CodecError) {
         let hint = clean::line(&error.to_string());
-        let event = Event::Refused {
-            code: Code::BadRequest,
-            hint,
-            id: None,
-            retry_ms: None,
-            reference: None,
-        };
+        let codec::Names { id, reference } = error.names;
+        let reference = reference.filter(|reference| reference.len() <= REFERENCE_BYTES_MAX);
+        let event = Event::Refused { code: Code::BadRequest, hint, id, retry_ms: None, reference };
         self.answer(&event);
     }
 

@@ -3,7 +3,7 @@
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::chat::{DeviceName, UserName};
+use crate::chat::{DeviceName, MsgId, UserName};
 
 /// The body of the LOGIN record: the client's first under the new keys.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -21,10 +21,23 @@ pub struct Login {
     pub features: Vec<String>,
 }
 
-/// A record's JSON is not what it should be.
+/// A message is not what it should be.
 #[derive(Debug, thiserror::Error)]
-#[error("malformed message: {0}")]
-pub struct CodecError(#[from] serde_json::Error);
+#[error("malformed message: {error}")]
+pub struct CodecError {
+    error: serde_json::Error,
+    /// By which its sender knows it, as far as that can be read.
+    pub names: Names,
+}
+
+/// What an answer to a message names.
+#[derive(Debug, Default, Deserialize)]
+pub struct Names {
+    #[serde(default)]
+    pub id: Option<MsgId>,
+    #[serde(default, rename = "ref")]
+    pub reference: Option<String>,
+}
 
 /// Appends `value` and a newline.
 pub fn encode<T: Serialize>(value: &T, out: &mut Vec<u8>) {
@@ -34,8 +47,12 @@ pub fn encode<T: Serialize>(value: &T, out: &mut Vec<u8>) {
 
 /// The messages of a record's body, in order. Empty lines and padding are skipped.
 pub fn decode<T: DeserializeOwned>(body: &[u8]) -> impl Iterator<Item = Result<T, CodecError>> {
-    body.split(|byte| *byte == b'\n')
-        .map(<[u8]>::trim_ascii)
-        .filter(|line| !line.is_empty())
-        .map(|line| Ok(serde_json::from_slice(line)?))
+    body.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).filter(|line| !line.is_empty()).map(
+        |line| {
+            serde_json::from_slice(line).map_err(|error| CodecError {
+                error,
+                names: serde_json::from_slice(line).unwrap_or_default(),
+            })
+        },
+    )
 }

@@ -249,8 +249,12 @@ impl Door {
         };
         let (door, serve) = (Arc::clone(self), Arc::clone(serve));
         let thread = thread::Builder::new().name(server_log::address(peer)).stack_size(STACK_BYTES);
+        // So that there is somebody left to tell where there is no thread.
+        let stream = Arc::new(Mutex::new(Some(stream)));
+        let left = Arc::clone(&stream);
         let spawned = thread.spawn(move || {
             let _slot = slot;
+            let Some(stream) = lock(&stream).take() else { return };
             // One client's bug is that client's problem.
             let served =
                 catch_unwind(AssertUnwindSafe(|| door.receive(stream, peer, waiting, &*serve)));
@@ -261,6 +265,10 @@ impl Door {
         });
         if let Err(error) = spawned {
             log::warn!("no thread for {}: {error}", server_log::address(peer));
+            self.counts.busy.fetch_add(1, Ordering::Relaxed);
+            if let Some(stream) = lock(&left).take() {
+                self.doorman.take(stream);
+            }
         }
     }
 
