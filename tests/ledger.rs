@@ -153,6 +153,7 @@ fn lines_are_edited_and_deleted_by_their_senders() {
     let mut bob = world.enters("bob");
     alice.types("see you at six");
     bob.sees("alice: see you at six");
+    alice.sees("You: see you at six");
     alice.types("/edit see you at seven");
     bob.sees("alice (corrected): see you at seven");
     bob.types("/edit not mine");
