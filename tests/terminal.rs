@@ -19,7 +19,7 @@ fn sits_down(world: &World, name: &str) -> Terminal {
 
 fn client(world: &World, name: &str) -> Command {
     let mut command = world.program(name);
-    command.args(["client", &world.invite, "--name", name]);
+    command.args(["client", &world.invite, "--name", name, "--plain"]);
     command
 }
 
@@ -53,7 +53,11 @@ fn what_is_half_typed_survives_incoming_lines_and_is_sent_whole() {
     assert_eq!((column, row.as_str()), (14, "> half of a th"));
     alice.types("ought\r");
     bob.sees("alice: half of a thought");
-    alice.shows("You: half of a thought");
+    bob.types("a whole one");
+    alice.shows_row(|row| row.ends_with("bob: a whole one"));
+    // What was typed stands there already: it is not shown again.
+    alice.shows_row(|row| row == "> half of a thought");
+    assert_eq!(alice.screen().matches("half of a thought").count(), 1, "{}", alice.screen());
     alice.types("/exit\r");
     alice.ends_with(0);
     alice.is_usable();
@@ -91,16 +95,19 @@ fn whoever_waits_is_told_once() {
 }
 
 #[test]
-fn plain_lines_never_move_the_cursor() {
+fn a_dumb_terminal_gets_lines_and_nothing_else() {
     let world = World::new();
     world.admit("alice");
-    let mut alice = Terminal::run(client(&world, "alice").arg("--plain"));
-    alice.shows("you are in #lobby");
-    alice.types("good morning\r");
-    alice.shows("You: good morning");
-    alice.types("/clear\r/exit\r");
-    alice.ends_with(0);
-    assert!(!alice.bytes().contains('\u{1b}'), "{:?}", alice.bytes());
+    for (args, text) in [(&["--plain"][..], "good morning"), (&[], "good evening")] {
+        let mut command = world.program("alice");
+        command.args(["client", &world.invite, "--name", "alice"]).args(args);
+        let mut alice = Terminal::run(command.env("TERM", "dumb"));
+        alice.shows("you are in #lobby");
+        alice.types(&format!("{text}\r/clear\r/exit\r"));
+        alice.ends_with(0);
+        assert_eq!(alice.screen().matches(text).count(), 1, "{}", alice.screen());
+        assert!(!alice.bytes().contains('\u{1b}'), "{:?}", alice.bytes());
+    }
 }
 
 #[test]
@@ -131,7 +138,7 @@ fn whoever_is_kicked_in_the_middle_of_a_line_has_a_usable_terminal() {
 fn the_first_contact_asks_on_a_terminal() {
     let world = World::new();
     let mut command = world.program("bob");
-    command.arg("client").env("USER", "bob");
+    command.args(["client", "--plain"]).env("USER", "bob");
     let mut bob = Terminal::run(&command);
     bob.shows("Server (the operator's pychat:// line): ");
     bob.types(&format!("{}\r", world.invite));
@@ -201,7 +208,7 @@ fn a_passphrase_is_asked_without_an_echo() {
     wrong.is_usable();
 
     let mut nobody = client(&world, "alice");
-    let output = nobody.arg("--plain").stdin(Stdio::null()).output().unwrap();
+    let output = nobody.stdin(Stdio::null()).output().unwrap();
     let told = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(3));
     assert!(told.contains("locked with a passphrase\nhint:  "), "{told}");

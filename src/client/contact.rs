@@ -83,10 +83,19 @@ impl Contact {
     }
 
     pub fn show_key(&self) {
+        for line in self.admission() {
+            eprintln!("{line}");
+        }
+    }
+
+    /// What the operator needs to admit this person.
+    pub fn admission(&self) -> Vec<String> {
         let key: &PublicKey = self.identity.public();
-        eprintln!("Send this line to the person who runs the server (it is public):");
-        eprintln!("{}", key_line(&self.name, key));
-        eprintln!("and read them this over the phone:  {}", key.fingerprint().spoken());
+        vec![
+            "Send this line to the person who runs the server (it is public):".to_owned(),
+            key_line(&self.name, key),
+            format!("and read them this over the phone:  {}", key.fingerprint().spoken()),
+        ]
     }
 }
 

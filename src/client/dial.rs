@@ -50,7 +50,7 @@ impl Dialer {
                 let _ = happen.send(Happening::Wake);
                 return;
             }
-            let loss = match connect(&contact, resumes) {
+            let loss = match connect(&contact, resumes, &happen) {
                 Ok((tunnel, first)) => live(&contact, tunnel, first, &writer, &happen),
                 Err(error) => why(error),
             };
@@ -105,14 +105,20 @@ fn too_long(command: &Command, bytes: usize) -> Event {
 }
 
 /// A connection that has its login, and the server's first words.
-fn connect(contact: &Contact, resumes: bool) -> Result<(Tunnel, Vec<Event>), DialError> {
-    let server = server_key(contact)?;
+fn connect(
+    contact: &Contact,
+    resumes: bool,
+    happen: &Sender<Happening>,
+) -> Result<(Tunnel, Vec<Event>), DialError> {
+    let server = server_key(contact, happen)?;
     if let Some(next) = &contact.next {
         let (tunnel, first) = log_in(contact, next, &server, resumes)?;
         let admitted = first.iter().any(|event| matches!(event, Event::Welcome { .. }));
         if admitted {
             if let Err(error) = contact.vault.promote_next(next) {
-                eprintln!("error: the new key works and cannot be kept: {error}");
+                let text = format!("the new key works and cannot be kept: {error}");
+                // At the end nobody may be left to hear of it.
+                let _ = happen.send(Happening::Trouble(text));
             }
             return Ok((tunnel, first));
         }
@@ -149,14 +155,15 @@ fn log_in(
 }
 
 /// The pinned server's public key: kept, or asked for with the fingerprint.
-fn server_key(contact: &Contact) -> Result<PublicKey, DialError> {
+fn server_key(contact: &Contact, happen: &Sender<Happening>) -> Result<PublicKey, DialError> {
     let print = contact.fingerprint();
     if let Ok(Some(key)) = contact.vault.server_key(print) {
         return Ok(key);
     }
     let key = fetch_key(&contact.server.host, contact.server.port, print, PATIENCE)?;
     if let Err(error) = contact.vault.remember_server_key(&key) {
-        eprintln!("error: the server's key cannot be kept: {error}");
+        let text = format!("the server's key cannot be kept: {error}");
+        let _ = happen.send(Happening::Trouble(text));
     }
     Ok(key)
 }
@@ -189,6 +196,8 @@ fn listen(
     happen: &Sender<Happening>,
 ) {
     let mut heard = Instant::now();
+    let mut asked = Instant::now();
+    send(writer, RecordType::Ping, b"");
     loop {
         match reader.receive() {
             Ok(Incoming::Record(kind, body)) => {
@@ -203,6 +212,10 @@ fn listen(
                         }
                     }
                     RecordType::Ping => send(writer, RecordType::Pong, body),
+                    RecordType::Pong => {
+                        let ms = asked.elapsed().as_millis() as u64;
+                        let _ = happen.send(Happening::Answered(ms));
+                    }
                     _ => {}
                 }
             }
@@ -220,6 +233,7 @@ fn listen(
                 if left.is_zero() || reader.set_timeout(PING_AFTER.min(left)).is_err() {
                     return;
                 }
+                asked = Instant::now();
                 send(writer, RecordType::Ping, b"");
             }
             Err(_) => return,

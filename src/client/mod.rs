@@ -25,6 +25,7 @@ use dial::Dialer;
 use faces::Face;
 use faces::json::Json;
 use faces::plain::Plain;
+use faces::screen::{Person, Screen};
 use journal::{Journal, Left};
 use model::{Action, Happening, Model, Show, Use};
 use outbox::Outbox;
@@ -40,7 +41,7 @@ pub struct Args {
     /// Enter these channels too
     #[arg(long, value_name = "CHANNEL")]
     join: Vec<String>,
-    /// Append-only lines, without a line editor: for screen readers and pipes
+    /// Append-only lines: for screen readers and pipes
     #[arg(long, group = "face")]
     plain: bool,
     /// One JSON object a line, both ways (docs/json.md)
@@ -83,30 +84,54 @@ fn start(args: &Args) -> anyhow::Result<u8> {
     let contact = Contact::prepare(args.server.as_deref(), args.name.clone())?;
     let live = args.send.is_none() && args.tail.is_none();
     let (happen, happenings) = mpsc::channel();
-    let interrupted = happen.clone();
-    // Without it Ctrl-C ends the program all the same.
-    let _ = ctrlc::set_handler(move || {
-        let _ = interrupted.send(Happening::Interrupt);
-    });
-    let editing = !args.plain && !args.json && args.tail.is_none() && args.send.is_none();
-    let terminal = editing && std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
-    let usage = Use { once: args.send.is_some(), resumes: live, reads: live && !args.json };
-    let journal = if live { journal(&contact) } else { None };
-    let (journal, left) = journal.map_or((None, Left::default()), |(one, left)| (Some(one), left));
+    let terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
+    let able = terminal && std::env::var_os("TERM").is_some_and(|term| term != "dumb");
+    let full = able && live && !args.json && !args.plain;
+    let usage =
+        Use { once: args.send.is_some(), resumes: live, reads: live && !args.json && !full };
+    let (journal, left) = match live.then(|| journal(&contact)) {
+        Some(Ok((journal, left))) => (Some(journal), left),
+        Some(Err(trouble)) => {
+            match full {
+                // The receiver is in this function's hands.
+                true => drop(happen.send(Happening::Trouble(trouble))),
+                false => eprintln!("{trouble}"),
+            }
+            (None, Left::default())
+        }
+        None => (None, Left::default()),
+    };
     let mut print = faces::plain::stdout();
     match (&args.send, args.tail) {
+        _ if full => {}
         (Some(text), _) => input::lines_to_send(text, happen.clone()),
         (None, Some(_)) => {}
         (None, None) if args.json => input::objects(happen.clone()),
-        (None, None) if terminal => print = input::editor(happen.clone(), print),
+        (None, None) if able => print = input::editor(happen.clone(), print),
         (None, None) => input::lines(happen.clone()),
     }
+    if !full {
+        let interrupted = happen.clone();
+        // Without it Ctrl-C ends the program all the same.
+        let _ = ctrlc::set_handler(move || {
+            let _ = interrupted.send(Happening::Interrupt);
+        });
+        contact.announce();
+    }
     let face: Box<dyn Face> = match args.json {
+        _ if full => {
+            let person = Person {
+                name: contact.name.clone(),
+                colour: colored::control::SHOULD_COLORIZE.should_colorize(),
+                admission: contact.admission(),
+                outbox: left.outbox.clone(),
+            };
+            Box::new(Screen::open(person, happen.clone())?)
+        }
         true => Box::new(Json::new(contact.fingerprint().to_string())),
         false if args.send.is_some() => Box::new(faces::Mute),
-        false => Box::new(Plain::new(print, terminal)),
+        false => Box::new(Plain::new(print, terminal && live, able && live)),
     };
-    contact.announce();
     let dialer = Dialer::new(contact, live, happen);
     let (outbox, places) = (Outbox::of(left.outbox), Places::of(left.positions));
     let model = Model::new(usage, target, channels, outbox, places);
@@ -116,17 +141,13 @@ fn start(args: &Args) -> anyhow::Result<u8> {
 }
 
 /// What is kept of the talk with this server, unless another client of this person has it.
-fn journal(contact: &Contact) -> Option<(Journal, Left)> {
+fn journal(contact: &Contact) -> Result<(Journal, Left), String> {
     match Journal::open(&contact.vault.journal_stem(contact.fingerprint())) {
-        Ok(Some(opened)) => Some(opened),
+        Ok(Some(opened)) => Ok(opened),
         Ok(None) => {
-            eprintln!("note: another client runs: lines typed here while offline are not kept");
-            None
+            Err("note: another client runs: lines typed here while offline are not kept".to_owned())
         }
-        Err(error) => {
-            eprintln!("error: lines typed while offline cannot be kept: {error}");
-            None
-        }
+        Err(error) => Err(format!("error: lines typed while offline cannot be kept: {error}")),
     }
 }
 

@@ -7,6 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};
+use rustix::process::{Pid, Signal, kill_process};
 use vt100::{Callbacks, Screen};
 
 use super::DEADLINE;
@@ -64,6 +65,7 @@ impl Terminal {
         shell.arg(command.get_program());
         shell.args(command.get_args());
         shell.env("TERM", "xterm-256color");
+        shell.env_remove("COLORTERM");
         for (name, value) in command.get_envs() {
             match value {
                 Some(value) => shell.env(name, value),
@@ -140,6 +142,20 @@ impl Terminal {
         (row, column, text)
     }
 
+    /// Waits until the cursor stands in this column of a row that begins so.
+    #[track_caller]
+    pub fn rests(&self, column: u16, row: &str) {
+        let until = Instant::now() + DEADLINE;
+        loop {
+            let (_, at, text) = self.cursor();
+            if at == column && text.starts_with(row) {
+                return;
+            }
+            assert!(Instant::now() < until, "the cursor is at {at} of {text:?}");
+            thread::park_timeout(Duration::from_millis(5));
+        }
+    }
+
     /// Everything that was written to the terminal.
     pub fn bytes(&self) -> String {
         String::from_utf8_lossy(&self.seen.0.lock().unwrap().bytes).into_owned()
@@ -148,6 +164,16 @@ impl Terminal {
     /// What was done to the terminal beyond its text.
     pub fn acts(&self) -> Vec<String> {
         self.seen.0.lock().unwrap().emulator.callbacks().0.clone()
+    }
+
+    /// Sends a signal to the program that the shell runs.
+    #[track_caller]
+    pub fn signal(&self, signal: Signal) {
+        let shell = self.child.process_id().unwrap();
+        let children = format!("/proc/{shell}/task/{shell}/children");
+        let children = std::fs::read_to_string(children).unwrap();
+        let program = children.split_whitespace().next().expect("the shell runs something");
+        kill_process(Pid::from_raw(program.parse().unwrap()).unwrap(), signal).unwrap();
     }
 
     /// Waits for the program's end, with this exit code.

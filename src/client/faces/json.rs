@@ -33,7 +33,13 @@ impl Json {
             Show::Notice(text) => json!({"type": "notice", "text": text}),
             Show::Error(text) => json!({"type": "error", "code": "client", "hint": text}),
             Show::Unread { to, lines } => json!({"type": "unread", "to": to, "lines": lines}),
+            Show::Back => json!({"type": "notice", "text": "back"}),
             Show::Divider(_)
+            | Show::Outgoing { .. }
+            | Show::Dropped(_)
+            | Show::Place { .. }
+            | Show::Latency(_)
+            | Show::Presence(_)
             | Show::Target(_)
             | Show::Timestamps(_)
             | Show::Clear

@@ -3,6 +3,8 @@
 
 pub mod json;
 pub mod plain;
+pub mod screen;
+mod words;
 
 use super::model::Show;
 

@@ -1,16 +1,15 @@
 //! Lines that are only ever appended: for terminals, pipes and screen readers.
 
+use std::collections::HashSet;
 use std::io::Write;
 
 use colored::{ColoredString, Colorize};
 use jiff::tz::TimeZone;
 
 use super::Face;
-use crate::chat::{ChannelInfo, Event, Kind, Message, Retention, Target, UserName};
+use super::words::{self, PALETTE, describe, shade, span};
+use crate::chat::{Event, Kind, Message, MsgId, Target, UserName};
 use crate::client::model::{Show, State};
-
-/// Colours of names, readable on dark and on light.
-const PALETTE: [u8; 16] = [166, 130, 100, 64, 28, 29, 30, 31, 32, 63, 99, 134, 133, 163, 132, 168];
 
 /// Where finished lines go.
 pub type Print = Box<dyn FnMut(String) + Send>;
@@ -22,16 +21,31 @@ pub struct Plain {
     timestamps: bool,
     /// Of the last line.
     day: Option<jiff::civil::Date>,
-    /// State changes are shown to a person, and are noise in a pipe.
+    /// A person sits there: states are told, which are noise in a pipe, and what they typed stands
+    /// there already.
     chatty: bool,
+    /// The terminal can be emptied.
+    clears: bool,
     /// The state that was told last: trying again and again is told once.
     told: Option<State>,
+    /// Lines that were typed at this terminal: they stand there already.
+    typed: HashSet<MsgId>,
 }
 
 impl Plain {
-    pub fn new(print: Print, chatty: bool) -> Self {
+    pub fn new(print: Print, chatty: bool, clears: bool) -> Self {
         let zone = TimeZone::system();
-        Plain { print, own: None, zone, timestamps: true, day: None, chatty, told: None }
+        Plain {
+            print,
+            own: None,
+            zone,
+            timestamps: true,
+            day: None,
+            chatty,
+            clears,
+            told: None,
+            typed: HashSet::new(),
+        }
     }
 
     fn line(&mut self, line: String) {
@@ -115,62 +129,12 @@ impl Plain {
                 let after = span(*after_ms);
                 self.line(format!("<-- {place}{} left (after {after}){reason}", painted(who)));
             }
-            Event::Entered { channel, people, topic, retention, .. } => {
-                let kept = kept(*retention);
-                let topic = topic.as_ref().map_or(String::new(), |topic| format!(" - {topic}"));
-                let here = people.len();
-                self.notice(&format!(
-                    "you are in {channel}{topic} ({here} here: {}){kept}",
-                    names(people)
-                ));
-            }
-            Event::Parted { channel, .. } => self.notice(&format!("you left {channel}")),
-            Event::People { channel, people, .. } => {
-                self.notice(&format!("{channel} ({} here): {}", people.len(), names(people)));
-            }
-            Event::Channels { channels, .. } => {
-                let row = |row: &ChannelInfo| {
-                    let topic = row.topic.as_ref().map_or("", String::as_str);
-                    let mark = if row.member { "*" } else { " " };
-                    format!("{mark} {:<20} {:>4}  {topic}", row.channel, row.here)
-                };
-                self.notice(&channels.iter().map(row).collect::<Vec<_>>().join("\n"));
-            }
-            Event::Whois { name, fingerprints, devices, idle_ms, away, .. } => {
-                let devices: Vec<_> = devices.iter().map(ToString::to_string).collect();
-                let state = match (idle_ms, away) {
-                    (None, _) => "not connected".to_owned(),
-                    (Some(idle), None) => format!("idle for {}", span(*idle)),
-                    (Some(idle), Some(away)) => format!("away ({away}), idle for {}", span(*idle)),
-                };
-                let on = if devices.is_empty() {
-                    String::new()
-                } else {
-                    format!(" on {}", devices.join(", "))
-                };
-                self.notice(&format!("{name}{on}: {state}\n{}", fingerprints.join("\n")));
-            }
-            Event::Topic { to, who, text, retention, .. } => {
-                let kept = kept(*retention);
-                let text = text.as_ref().map_or("(none)", String::as_str);
-                match who {
-                    Some(who) => self.notice(&format!("{who} set the topic of {to}: {text}")),
-                    None => self.notice(&format!("topic of {to}: {text}{kept}")),
+            Event::Refused { hint, .. } => self.line(format!("=!= not sent: {hint}")),
+            event => {
+                if let Some(text) = words::told(event) {
+                    self.notice(&text);
                 }
             }
-            Event::Refused { hint, .. } => self.line(format!("=!= not sent: {hint}")),
-            Event::Notice { text, .. } => self.notice(text),
-            Event::Gap { to, from_seq, to_seq, kept } => {
-                let lines = 1 + to_seq.0.saturating_sub(from_seq.0);
-                let where_to = if *kept { "/history shows them" } else { "they are gone" };
-                self.notice(&format!("{lines} lines of {to} are left out: {where_to}"));
-            }
-            Event::History { lines, more, .. } => {
-                let more = if *more { "; there are older ones" } else { "" };
-                self.notice(&format!("{lines} lines{more}"));
-            }
-            Event::Stored { .. } | Event::Places { .. } | Event::Read { .. } => {}
-            Event::Message(_) | Event::Goodbye { .. } | Event::Unknown => {}
         }
     }
 }
@@ -178,6 +142,8 @@ impl Plain {
 impl Face for Plain {
     fn show(&mut self, show: &Show) {
         match show {
+            Show::Outgoing { id, .. } if self.chatty => drop(self.typed.insert(*id)),
+            Show::Message(message) if self.typed.remove(&message.id) => {}
             Show::Message(message) => {
                 self.day(message.time_ms);
                 let line = self.message(message);
@@ -198,7 +164,7 @@ impl Face for Plain {
                 self.notice(&format!("what you type goes to {target} now"));
             }
             Show::Timestamps(on) => self.timestamps = *on,
-            Show::Clear if self.chatty => (self.print)("\u{1b}[2J\u{1b}[H".into()),
+            Show::Clear if self.clears => (self.print)("\u{1b}[2J\u{1b}[H".into()),
             Show::State(state) => {
                 if let State::Connected { name } = state {
                     self.own = Some(name.clone());
@@ -211,7 +177,13 @@ impl Face for Plain {
                 }
             }
             Show::Bye(text) if self.chatty => self.notice(text),
+            Show::Back => self.notice("back"),
             Show::Ack { .. }
+            | Show::Outgoing { .. }
+            | Show::Dropped(_)
+            | Show::Place { .. }
+            | Show::Latency(_)
+            | Show::Presence(_)
             | Show::Unread { .. }
             | Show::Target(_)
             | Show::Clear
@@ -230,51 +202,9 @@ pub fn stdout() -> Print {
     })
 }
 
-fn describe(state: &State) -> String {
-    match state {
-        State::Connecting => "connecting ...".to_owned(),
-        State::Connected { name } => format!("connected as {name}"),
-        State::Offline { retry_ms } => {
-            format!("offline, retry in {}, and again until it works", span(*retry_ms))
-        }
-        State::NotAdmitted { .. } => {
-            "waiting to be admitted ... (Ctrl-C is fine: run pychat client later)\n\
-             pychat key show prints the line for the operator again"
-                .to_owned()
-        }
-        State::Refused { code } => format!("refused: {code:?}").to_lowercase(),
-    }
-}
-
-/// What is said of how long lines are kept, where it is not for ever.
-fn kept(retention: Retention) -> String {
-    match retention {
-        Retention::Forever => String::new(),
-        Retention::Off => "; lines are not kept".to_owned(),
-        Retention::For(span) => format!("; lines are kept for {span}"),
-    }
-}
-
-fn names(people: &[UserName]) -> String {
-    people.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
-}
-
-/// `4s`, `12m`, `2h`, `3d`.
-fn span(ms: u64) -> String {
-    match ms / 1000 {
-        s @ 0..60 => format!("{s}s"),
-        s @ 60..3_600 => format!("{}m", s / 60),
-        s @ 3_600..86_400 => format!("{}h", s / 3_600),
-        s => format!("{}d", s / 86_400),
-    }
-}
-
 /// A name in its own colour, the same everywhere and always: FNV-1a into the palette.
 fn painted(name: &UserName) -> ColoredString {
-    let hash = name.as_str().bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3)
-    });
-    name.as_str().ansi_color(PALETTE[(hash % 16) as usize])
+    name.as_str().ansi_color(PALETTE[shade(name)])
 }
 
 #[cfg(test)]
@@ -288,7 +218,8 @@ mod tests {
         colored::control::set_override(false);
         let lines = Arc::new(Mutex::new(Vec::new()));
         let sink = Arc::clone(&lines);
-        let mut plain = Plain::new(Box::new(move |line| sink.lock().unwrap().push(line)), false);
+        let mut plain =
+            Plain::new(Box::new(move |line| sink.lock().unwrap().push(line)), false, false);
         plain.zone = TimeZone::UTC;
         let name = "bob".parse().unwrap();
         plain.show(&Show::State(State::Connected { name }));

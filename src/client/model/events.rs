@@ -14,7 +14,7 @@ impl Model {
                 let mut actions =
                     vec![Action::Show(Show::State(State::Connected { name: name.clone() }))];
                 if back {
-                    actions.push(notice("back".into()));
+                    actions.push(Action::Show(Show::Back));
                 }
                 actions.push(Action::Show(Show::Event(event)));
                 if self.usage.resumes {
@@ -38,6 +38,8 @@ impl Model {
             Event::Places { places } => {
                 let mut actions = Vec::new();
                 for place in places {
+                    let (to, last, read) = (place.to.clone(), place.last, place.read);
+                    actions.push(Action::Show(Show::Place { to, last, read }));
                     let lines = self.places.learn(&place.to, place.log, place.last, place.read);
                     actions.extend(self.unread(place.to, lines));
                 }
@@ -84,7 +86,9 @@ impl Model {
                 }
                 actions
             }
-            Event::Joined { .. } | Event::Left { .. } if self.quiet => Vec::new(),
+            Event::Joined { .. } | Event::Left { .. } if self.quiet => {
+                vec![Action::Show(Show::Presence(event))]
+            }
             Event::Goodbye { code, ref reason, retry_ms } => {
                 self.goodbye = Some((code, retry_ms));
                 match code {

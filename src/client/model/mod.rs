@@ -17,6 +17,14 @@ use crate::chat::{
 pub enum Happening {
     /// A line was typed.
     Line(String),
+    /// A line was typed for this place, which others go to from now on.
+    TypedIn { to: Target, line: String },
+    /// Somebody has looked at a place up to here.
+    Seen { to: Target, seq: Seq },
+    /// The server answered a sign of life after this many milliseconds.
+    Answered(u64),
+    /// Something of this computer failed.
+    Trouble(String),
     /// A program asks for something; as text where it is no command.
     Ask(Result<Command, String>),
     /// The server told something.
@@ -70,11 +78,20 @@ pub enum Action {
 pub enum Show {
     State(State),
     Message(Message),
+    /// A line of one's own is on its way, for the first time or again.
+    Outgoing {
+        id: MsgId,
+        to: Target,
+        text: String,
+        kind: Kind,
+    },
     Ack {
         id: MsgId,
         to: Target,
         seq: Seq,
     },
+    /// A line of one's own is given up.
+    Dropped(MsgId),
     /// A line that cannot be sent yet.
     Pending {
         id: MsgId,
@@ -87,7 +104,19 @@ pub enum Show {
         to: Target,
         lines: u64,
     },
+    /// A place that this person can read: its newest line, and up to where they have read it.
+    Place {
+        to: Target,
+        last: Seq,
+        read: Seq,
+    },
+    /// How fast the server answers, in milliseconds.
+    Latency(u64),
+    /// The connection is there again.
+    Back,
     Event(Event),
+    /// Who comes and goes, where nobody wants to be told.
+    Presence(Event),
     Notice(String),
     Error(String),
     /// The place that typed text goes to.
@@ -191,6 +220,16 @@ impl Model {
     pub fn update(&mut self, happening: Happening, chance: [u8; 16]) -> Vec<Action> {
         match happening {
             Happening::Line(line) => self.line(&line, chance),
+            Happening::TypedIn { to, line } => {
+                self.target = to;
+                self.line(&line, chance)
+            }
+            Happening::Seen { to, seq } => {
+                self.places.read(&to, seq, true);
+                Vec::new()
+            }
+            Happening::Answered(ms) => vec![Action::Show(Show::Latency(ms))],
+            Happening::Trouble(text) => vec![error(text)],
             Happening::Ask(Ok(Command::Quit)) => self.exit(),
             Happening::Ask(Ok(command)) => self.ask(command),
             Happening::Ask(Err(problem)) => {
@@ -228,7 +267,7 @@ impl Model {
     /// Sends a command; without a connection a line waits for one, and so does everything that is
     /// asked before the first.
     fn ask(&mut self, command: Command) -> Vec<Action> {
-        let Command::Say { id, ref to, .. } = command else {
+        let Command::Say { id, ref to, ref text, kind, .. } = command else {
             if self.connected {
                 return vec![Action::Send(command)];
             }
@@ -238,12 +277,16 @@ impl Model {
             self.early.push(command);
             return Vec::new();
         };
-        let mut actions = vec![Action::Keep(command.clone())];
+        let (to, text) = (to.clone(), text.clone());
+        let mut actions = vec![
+            Action::Keep(command.clone()),
+            Action::Show(Show::Outgoing { id, to: to.clone(), text, kind }),
+        ];
         if self.connected {
             actions.push(Action::Send(command.clone()));
             self.outbox.add(command, Stage::Sent);
         } else {
-            actions.push(Action::Show(Show::Pending { id, to: to.clone() }));
+            actions.push(Action::Show(Show::Pending { id, to }));
             self.outbox.add(command, Stage::Waiting);
         }
         actions

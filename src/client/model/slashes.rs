@@ -94,6 +94,9 @@ impl Model {
                 vec![Action::Show(Show::Timestamps(self.timestamps))]
             }
             "clear" => vec![Action::Show(Show::Clear)],
+            "theme" | "notify" | "set" | "colors" => {
+                vec![error(format!("/{name} is for the full screen"))]
+            }
             "nick" => vec![error("names are bound to keys: the operator registers them".into())],
             "exit" => self.exit(),
             other => unreachable!("/{other} is in the table and not here"),
@@ -140,7 +143,8 @@ impl Model {
     fn cancel(&mut self) -> Vec<Action> {
         let dropped = self.outbox.cancel(self.connected);
         let count = dropped.len();
-        let mut actions: Vec<Action> = dropped.into_iter().map(Action::Drop).collect();
+        let drop = |id| [Action::Drop(id), Action::Show(Show::Dropped(id))];
+        let mut actions: Vec<Action> = dropped.into_iter().flat_map(drop).collect();
         actions.push(notice(match count {
             0 => "nothing waits to be sent".to_owned(),
             1 => "one line was dropped".to_owned(),
@@ -209,7 +213,17 @@ impl Model {
         if again.is_empty() {
             return vec![notice("everything was sent".into())];
         }
-        again.into_iter().map(Action::Send).collect()
+        let send = |command| {
+            let shown = match &command {
+                Command::Say { id, to, text, kind, .. } => {
+                    let (to, text) = (to.clone(), text.clone());
+                    Some(Action::Show(Show::Outgoing { id: *id, to, text, kind: *kind }))
+                }
+                _ => None,
+            };
+            shown.into_iter().chain([Action::Send(command)])
+        };
+        again.into_iter().flat_map(send).collect()
     }
 }
 

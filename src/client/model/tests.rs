@@ -54,7 +54,10 @@ fn typed(model: &mut Model, line: &str, id: u8) -> Vec<Action> {
 fn a_line_is_sent_acknowledged_and_shown_once_and_clean() {
     let mut model = connected();
     let actions = typed(&mut model, "hi", 7);
-    assert!(matches!(&actions[..], [Action::Keep(_), Action::Send(Command::Say { .. })]));
+    assert!(matches!(
+        &actions[..],
+        [Action::Keep(_), Action::Show(Show::Outgoing { .. }), Action::Send(Command::Say { .. })]
+    ));
     let actions =
         model.update(Happening::Event(Event::Message(message(7, "bob", "#lobby"))), [0; 16]);
     assert!(
@@ -92,10 +95,15 @@ fn a_refused_line_waits_for_retry_or_cancel() {
     typed(&mut model, "hi", 7);
     refuse(&mut model, 7);
     let again = typed(&mut model, "/retry", 8);
-    assert!(matches!(&again[..], [Action::Send(Command::Say { id, .. })] if *id == MsgId([7; 16])));
+    assert!(matches!(
+        &again[..],
+        [Action::Show(Show::Outgoing { .. }), Action::Send(Command::Say { id, .. })]
+            if *id == MsgId([7; 16])
+    ));
     refuse(&mut model, 7);
     let dropped = typed(&mut model, "/cancel", 9);
     assert_eq!(dropped[0], Action::Drop(MsgId([7; 16])));
+    assert_eq!(dropped[1], Action::Show(Show::Dropped(MsgId([7; 16]))));
     assert!(matches!(&typed(&mut model, "/retry", 8)[..], [Action::Show(Show::Notice(_))]));
 }
 
@@ -225,7 +233,10 @@ fn the_end_of_input_waits_for_what_is_pending() {
 fn what_was_typed_before_the_connection_is_sent_with_it() {
     let mut model = model_once();
     let actions = typed(&mut model, "hi", 7);
-    assert!(matches!(&actions[..], [Action::Keep(_), Action::Show(Show::Pending { .. })]));
+    assert!(matches!(
+        &actions[..],
+        [Action::Keep(_), Action::Show(Show::Outgoing { .. }), Action::Show(Show::Pending { .. })]
+    ));
     assert_eq!(model.update(Happening::InputEnd, [0; 16]), vec![]);
     let actions = model.update(Happening::Event(welcome()), [0; 16]);
     assert!(matches!(actions.last(), Some(Action::Send(Command::Say { .. }))));

@@ -1,0 +1,446 @@
+//! What keys, pastes and clicks do.
+
+use ratatui::crossterm::event::{Event, KeyEvent, KeyEventKind, MouseButton, MouseEvent};
+use ratatui::crossterm::event::{KeyCode, MouseEventKind};
+use ratatui::layout::Position;
+
+use super::app::{App, Effect, Finder, Overlay};
+use super::complete::{self, Known};
+use super::keys::Act;
+use super::pane::Pane;
+use super::settings::Notify;
+use super::theme::Theme;
+use super::window::{At, Older};
+use super::wrap;
+use crate::chat::{Target, UserName};
+use crate::clean;
+use crate::client::model::Happening;
+use crate::client::slash::{self, Typed};
+
+/// A second Ctrl-C within this time leaves.
+const LEAVING_MS: i64 = 3_000;
+/// Rows that a turn of the wheel moves.
+const WHEEL_ROWS: i64 = 3;
+
+impl App {
+    /// What the terminal tells.
+    pub fn input(&mut self, event: Event) {
+        match event {
+            Event::Key(key) if key.kind != KeyEventKind::Release => self.key(&key),
+            Event::Paste(text) => self.paste(&text),
+            Event::Mouse(mouse) => self.mouse(mouse),
+            Event::FocusGained => {
+                self.focused = Some(true);
+                self.look_at_it();
+            }
+            Event::FocusLost => self.focused = Some(false),
+            // The size is asked for before each picture.
+            _ => {}
+        }
+    }
+
+    fn key(&mut self, key: &KeyEvent) {
+        let act = self.keys.act(key);
+        if self.overlay.is_some() && self.over(key, act) {
+            return;
+        }
+        if self.finder.is_some() && self.finds(key, act) {
+            return;
+        }
+        match act {
+            Some(act) => self.act(act, key),
+            None => {
+                self.input.key(key);
+            }
+        }
+    }
+
+    fn act(&mut self, act: Act, key: &KeyEvent) {
+        if self.input.finding.is_some() && self.input.act(act) {
+            return;
+        }
+        match act {
+            Act::Send => self.send(),
+            Act::Complete | Act::CompleteBack => self.complete(act == Act::CompleteBack),
+            Act::PageUp => self.page(1),
+            Act::PageDown => self.page(-1),
+            Act::Top => self.scroll(i64::from(i32::MAX)),
+            Act::Bottom => self.go_to_end(),
+            Act::Window => {
+                if let KeyCode::Char(digit @ '1'..='9') = key.code {
+                    self.switch(digit as usize - '1' as usize);
+                }
+            }
+            Act::NextWindow => self.switch((self.current + 1) % self.windows.len()),
+            Act::PreviousWindow => {
+                self.switch((self.current + self.windows.len() - 1) % self.windows.len());
+            }
+            Act::NextActive => self.next_active(),
+            Act::FirstUnread => self.go_to_divider(),
+            Act::NextMention => self.go_to_mention(false),
+            Act::PreviousMention => self.go_to_mention(true),
+            Act::Search => self.finder = Some(Finder::default()),
+            Act::Help => {
+                self.overlay = Some(Overlay::Pane(Pane::help(&self.settings.keys)));
+            }
+            Act::Rooms => self.rooms_shown = !self.rooms_shown,
+            Act::People => self.people_shown = !self.people_shown,
+            Act::Editor => self.effects.push(Effect::Edit(self.input.text())),
+            Act::Redraw => self.effects.push(Effect::Redraw),
+            Act::Suspend => self.effects.push(Effect::Suspend),
+            Act::Interrupt => self.interrupt(),
+            Act::EndOfInput if self.input.is_empty() => self.leave(),
+            Act::EndOfInput => {
+                self.input.act(Act::EraseNext);
+            }
+            Act::Close => self.flash = None,
+            act => {
+                self.input.act(act);
+            }
+        }
+    }
+
+    /// Ctrl-C empties the line, and leaves when it is pressed twice on an empty one.
+    fn interrupt(&mut self) {
+        if !self.input.is_empty() {
+            self.input.set("");
+        } else if self.now_ms < self.leaving_until_ms {
+            self.happen(Happening::Interrupt);
+        } else {
+            self.leaving_until_ms = self.now_ms + LEAVING_MS;
+            self.flash = Some(("Ctrl-C again leaves".into(), self.leaving_until_ms));
+        }
+    }
+
+    fn leave(&mut self) {
+        self.happen(Happening::Line("/exit".into()));
+    }
+
+    fn send(&mut self) {
+        let line = self.input.take();
+        let line = line.trim_end_matches('\n');
+        if line.trim().is_empty() {
+            return;
+        }
+        self.input.remember(line);
+        self.say(line);
+    }
+
+    fn say(&mut self, line: &str) {
+        self.go_to_end();
+        self.window_mut().divider = None;
+        // Several lines are a text, whatever they begin with.
+        let several = line.contains('\n');
+        if let (false, Typed::Command(name, operands)) = (several, slash::read(line))
+            && self.own_command(name, operands)
+        {
+            return;
+        }
+        let line = match several && line.starts_with('/') {
+            true => format!("/{line}"),
+            false => line.to_owned(),
+        };
+        let to = self.window().target.clone();
+        self.happen(Happening::TypedIn { to, line });
+    }
+
+    /// Commands of the screen itself; whether it was one.
+    fn own_command(&mut self, name: &str, operands: &str) -> bool {
+        let private = matches!(self.window().target, Target::User(_));
+        match (name, operands) {
+            ("help", "" | "all") => {
+                self.overlay = Some(Overlay::Pane(Pane::help(&self.settings.keys)));
+            }
+            ("part", "") if private => self.close(self.current),
+            ("theme", name) => self.theme(name),
+            ("colors", _) => {
+                self.look.names = !self.look.names;
+                self.flash(if self.look.names { "names are coloured" } else { "names are plain" });
+            }
+            ("notify", wish) => self.notify(wish),
+            ("set", operands) => match self.settings.set(operands) {
+                Ok(text) => {
+                    self.effects.push(Effect::Mouse(self.settings.mouse));
+                    self.effects.push(Effect::Save);
+                    self.notice(self.current, text);
+                }
+                Err(problem) => self.error(format!("/set: {problem}")),
+            },
+            _ => return false,
+        }
+        true
+    }
+
+    fn theme(&mut self, name: &str) {
+        match Theme::named(name) {
+            Some(theme) => {
+                let names = self.look.names;
+                self.look = theme.look();
+                self.look.names = names;
+                self.settings.theme = Some(theme);
+                self.effects.push(Effect::Save);
+            }
+            None => self.error("which theme? /theme dark, light, 16 or mono".into()),
+        }
+    }
+
+    fn notify(&mut self, wish: &str) {
+        let place = self.window().target.to_string();
+        let (now, word) = match wish {
+            "" => {
+                let now = self.settings.notify.get(&place).copied().unwrap_or(Notify::Mentions);
+                return self.notice(self.current, format!("{place}: {now:?}").to_lowercase());
+            }
+            "off" => (Notify::Off, "nothing rings"),
+            "mentions" => (Notify::Mentions, "mentions ring"),
+            "all" => (Notify::All, "every line rings"),
+            _ => return self.error("which lines ring? /notify off, mentions or all".into()),
+        };
+        match now {
+            Notify::Mentions => self.settings.notify.remove(&place),
+            now => self.settings.notify.insert(place.clone(), now),
+        };
+        self.effects.push(Effect::Save);
+        self.notice(self.current, format!("{word} in {place}"));
+    }
+
+    fn complete(&mut self, back: bool) {
+        let people = self.likely_people();
+        let channels = self.windows.iter().map(|window| window.target.to_string());
+        let channels: Vec<String> = channels.filter(|name| name.starts_with('#')).collect();
+        let known = Known { people: &people, channels: &channels, paths: complete::paths };
+        self.input.complete(back, |before| complete::candidates(before, &known));
+    }
+
+    /// Who may be meant: those who spoke here last come first.
+    fn likely_people(&self) -> Vec<UserName> {
+        let mut people: Vec<(i64, UserName)> = Vec::new();
+        for window in [self.window(), &self.windows[0]] {
+            let mut here: Vec<_> = window.people.iter().collect();
+            here.sort_by_key(|(name, presence)| (-presence.active_ms, (*name).clone()));
+            people.extend(here.into_iter().map(|(name, one)| (one.active_ms, name.clone())));
+        }
+        if let Target::User(name) = &self.window().target {
+            people.insert(0, (0, name.clone()));
+        }
+        let mut known = Vec::new();
+        for (_, name) in people {
+            if !known.contains(&name) && self.own.as_ref() != Some(&name) {
+                known.push(name);
+            }
+        }
+        known
+    }
+
+    /// A paste of one line is typed; of several it is asked about.
+    fn paste(&mut self, text: &str) {
+        let text = clean::text(&text.replace("\r\n", "\n").replace('\r', "\n"));
+        let text = text.trim_end_matches('\n');
+        match text.contains('\n') {
+            true => self.overlay = Some(Overlay::Paste(text.to_owned())),
+            false => self.input.insert(text),
+        }
+    }
+
+    /// A key while something is open; whether it was for that.
+    fn over(&mut self, key: &KeyEvent, act: Option<Act>) -> bool {
+        if let Some(Overlay::Paste(text)) = &self.overlay {
+            let text = text.clone();
+            match (act, key.code) {
+                (Some(Act::Send), _) => {
+                    let typed = self.input.take();
+                    self.say(&format!("{typed}{text}"));
+                }
+                (Some(Act::Complete), _) => self.input.insert(&text),
+                (Some(Act::Close | Act::Interrupt), _) => {}
+                // Anything else is a slip: the question stays.
+                _ => return true,
+            }
+            self.overlay = None;
+            return true;
+        }
+        let area = self.areas().lines;
+        let (width, height) = (usize::from(area.width) - 2, usize::from(area.height) - 1);
+        let Some(Overlay::Pane(pane)) = &mut self.overlay else { return false };
+        let page = height as i64 - 1;
+        match act {
+            Some(Act::PageUp) => pane.scroll(-page, width, height),
+            Some(Act::PageDown) => pane.scroll(page, width, height),
+            Some(Act::Older) => pane.scroll(-1, width, height),
+            Some(Act::Newer) => pane.scroll(1, width, height),
+            Some(Act::Close | Act::Help | Act::Interrupt) => self.overlay = None,
+            // Whoever goes on typing has read it.
+            _ => {
+                self.overlay = None;
+                return false;
+            }
+        }
+        true
+    }
+
+    /// A key while something is looked for; whether it was for that.
+    fn finds(&mut self, key: &KeyEvent, act: Option<Act>) -> bool {
+        let Some(finder) = &mut self.finder else { return false };
+        match act {
+            None => {
+                if let KeyCode::Char(c) = key.code {
+                    finder.query.push(c);
+                    self.find_from_end();
+                }
+            }
+            Some(Act::Erase) => {
+                finder.query.pop();
+                self.find_from_end();
+            }
+            Some(Act::Send | Act::Older | Act::Search) => self.find_next(true),
+            Some(Act::Newer) => self.find_next(false),
+            Some(Act::Close | Act::Interrupt) => {
+                self.finder = None;
+                self.go_to_end();
+            }
+            Some(Act::PageUp | Act::PageDown | Act::Redraw) => return false,
+            Some(_) => {
+                self.finder = None;
+                return false;
+            }
+        }
+        true
+    }
+
+    fn find_from_end(&mut self) {
+        if let Some(finder) = &mut self.finder {
+            (finder.found, finder.exhausted) = (None, false);
+        }
+        self.go_to_end();
+        self.find_next(true);
+    }
+
+    /// The next hit upwards (or downwards); beyond the last one here, the server is asked.
+    fn find_next(&mut self, up: bool) {
+        let Some(finder) = &self.finder else { return };
+        let (query, found, exhausted) = (finder.query.clone(), finder.found, finder.exhausted);
+        if query.is_empty() {
+            return;
+        }
+        let window = self.window();
+        let numbers = window.numbers();
+        let hit = |number: &i64| {
+            window.line(*number).is_some_and(|line| !wrap::find(line.text(), &query).is_empty())
+        };
+        let next = match (up, found) {
+            (true, found) => (numbers.start..found.unwrap_or(numbers.end)).rev().find(hit),
+            (false, found) => (found.unwrap_or(numbers.end) + 1..numbers.end).find(hit),
+        };
+        match next {
+            Some(number) => {
+                self.go_to_line(number);
+                let finder = self.finder.as_mut().expect("it was just there");
+                (finder.found, finder.exhausted) = (Some(number), false);
+            }
+            None if up && exhausted => {
+                let line = format!("/search {query}");
+                let to = self.window().target.clone();
+                self.happen(Happening::TypedIn { to, line });
+                self.finder = None;
+            }
+            None => self.finder.as_mut().expect("it was just there").exhausted = up,
+        }
+    }
+
+    fn page(&mut self, up: i64) {
+        let rows = i64::from(self.areas().lines.height).max(3) - 2;
+        self.scroll(up * rows);
+    }
+
+    /// Moves the view by so many rows upwards.
+    pub fn scroll(&mut self, rows: i64) {
+        let areas = self.areas();
+        let at = self.paper(&areas).moved(self.window(), rows, areas.lines.height.into());
+        let window = self.window_mut();
+        window.at = at;
+        if rows > 0 && window.older == Older::Later {
+            window.older = Older::Perhaps;
+        }
+        self.look_at_it();
+    }
+
+    fn go_to_end(&mut self) {
+        self.window_mut().at = At::End;
+        self.look_at_it();
+    }
+
+    fn go_to_line(&mut self, number: i64) {
+        let areas = self.areas();
+        let at = self.paper(&areas).around(self.window(), number, areas.lines.height.into());
+        self.window_mut().at = at;
+        self.look_at_it();
+    }
+
+    fn next_active(&mut self) {
+        let after =
+            |index: &usize| (*index + self.windows.len() - self.current) % self.windows.len();
+        let mut order: Vec<usize> = (0..self.windows.len()).collect();
+        order.sort_by_key(after);
+        let mentioned = order.iter().copied().find(|index| self.windows[*index].mentions > 0);
+        let unread = order.iter().copied().find(|index| self.windows[*index].unread > 0);
+        match mentioned.or(unread) {
+            Some(index) => self.switch(index),
+            None => self.flash("nothing is new"),
+        }
+    }
+
+    fn go_to_divider(&mut self) {
+        let window = self.window();
+        match window.numbers().find(|number| window.divides(*number)) {
+            Some(number) => self.go_to_line(number),
+            None => self.flash("nothing is new here"),
+        }
+    }
+
+    fn go_to_mention(&mut self, up: bool) {
+        let window = self.window();
+        let numbers = window.numbers();
+        let from = match window.at {
+            At::End => numbers.end,
+            At::Line { number, .. } => self.marked.unwrap_or(number + 1),
+        };
+        let hit = |number: &i64| window.line(*number).is_some_and(|line| line.is_mention());
+        let next = match up {
+            true => (numbers.start..from.min(numbers.end)).rev().find(hit),
+            false => (from + 1..numbers.end).find(hit),
+        };
+        match next {
+            Some(number) => {
+                self.go_to_line(number);
+                self.marked = Some(number);
+            }
+            None => self.flash("no other mention here"),
+        }
+    }
+
+    fn mouse(&mut self, mouse: MouseEvent) {
+        let areas = self.areas();
+        let at = Position::new(mouse.column, mouse.row);
+        match mouse.kind {
+            MouseEventKind::ScrollUp => self.scroll(WHEEL_ROWS),
+            MouseEventKind::ScrollDown => self.scroll(-WHEEL_ROWS),
+            MouseEventKind::Down(MouseButton::Left) => {
+                if let Some(rooms) = areas.rooms.filter(|rooms| rooms.contains(at)) {
+                    let first = self.first_room(rooms.height);
+                    // Below the title of the pane.
+                    let row = usize::from(at.y - rooms.y);
+                    if row > 0 {
+                        self.switch(first + row - 1);
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// The first room that a pane of this height shows: the current one is always there.
+    pub fn first_room(&self, height: u16) -> usize {
+        let rows = usize::from(height).saturating_sub(1).max(1);
+        (self.current + 1).saturating_sub(rows)
+    }
+}

@@ -1,0 +1,331 @@
+//! The state of the full screen, and what changes it. Pure: what is to be done comes out as effects,
+//! the time comes in.
+
+use jiff::tz::TimeZone;
+use ratatui::layout::Rect;
+
+use super::input::Input;
+use super::keys::Keys;
+use super::layout::{self, Areas, WIDE};
+use super::pane::Pane;
+use super::rows::{Paper, Times};
+use super::settings::Settings;
+use super::theme::{Look, Theme};
+use super::window::{At, Line, Older, What, Window, day};
+use super::wrap;
+use crate::chat::{ChannelName, Command, Seq, Target, UserName};
+use crate::client::model::Happening;
+
+/// What is to be done.
+#[derive(Debug)]
+pub enum Effect {
+    Happen(Happening),
+    Bell,
+    /// A notification that names who and where, and no text of theirs.
+    Notify(String),
+    Save,
+    Mouse(bool),
+    Redraw,
+    Suspend,
+    /// Let the person write this in their editor.
+    Edit(String),
+}
+
+/// The connection.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Link {
+    Connecting,
+    Up,
+    Off {
+        retry_at_ms: i64,
+    },
+    /// The operator has not admitted the key yet.
+    Waiting {
+        retry_at_ms: i64,
+    },
+    Refused,
+}
+
+/// What is open above the room.
+pub enum Overlay {
+    Pane(Pane),
+    /// Several lines were pasted: what is to become of them?
+    Paste(String),
+}
+
+/// Ctrl-F: what is looked for, and the line that was found last.
+#[derive(Default)]
+pub struct Finder {
+    pub query: String,
+    pub found: Option<i64>,
+    pub exhausted: bool,
+}
+
+/// Lines of older times on their way from the server.
+pub struct Gathering {
+    pub to: Target,
+    pub lines: Vec<Line>,
+}
+
+/// Lines that are asked for at once when the person scrolls up.
+const OLDER_LINES: usize = 200;
+/// A word in the status line stays so long.
+const FLASH_MS: i64 = 10_000;
+/// Text of all places together, in bytes; above it the fullest place gives up its oldest lines.
+const BYTES_MAX: usize = 96 << 20;
+
+pub struct App {
+    pub own: Option<UserName>,
+    /// The lobby, then channels and conversations as they came. Never empty.
+    pub windows: Vec<Window>,
+    pub current: usize,
+    pub input: Input,
+    pub link: Link,
+    pub latency_ms: Option<u64>,
+    pub overlay: Option<Overlay>,
+    pub finder: Option<Finder>,
+    /// A word in the status line, and until when.
+    pub flash: Option<(String, i64)>,
+    pub settings: Settings,
+    pub keys: Keys,
+    pub look: Look,
+    /// What the operator needs to admit this person.
+    pub admission: Vec<String>,
+    /// None where the terminal has not said.
+    pub focused: Option<bool>,
+    pub size: Rect,
+    pub now_ms: i64,
+    pub zone: TimeZone,
+    pub timestamps: bool,
+    pub rooms_shown: bool,
+    pub people_shown: bool,
+    pub text_bytes_max: usize,
+    /// Lines that were missed, while they are counted.
+    pub missed: Option<usize>,
+    pub gathering: Vec<Gathering>,
+    pub hits: Vec<(Target, Line)>,
+    /// The mention that was jumped to last.
+    pub marked: Option<i64>,
+    /// Until when a second Ctrl-C leaves.
+    pub leaving_until_ms: i64,
+    /// The last error, for the terminal that is left behind.
+    pub parting: Option<String>,
+    pub effects: Vec<Effect>,
+}
+
+impl App {
+    pub fn new(settings: Settings, theme: Theme, zone: TimeZone) -> Result<App, String> {
+        let keys = Keys::new(&settings.keys)?;
+        let look = settings.theme.unwrap_or(theme).look();
+        Ok(App {
+            own: None,
+            windows: vec![Window::new(Target::Channel(ChannelName::lobby()))],
+            current: 0,
+            input: Input::new(),
+            link: Link::Connecting,
+            latency_ms: None,
+            overlay: None,
+            finder: None,
+            flash: None,
+            settings,
+            keys,
+            look,
+            admission: Vec::new(),
+            focused: None,
+            size: Rect::new(0, 0, 80, 24),
+            now_ms: 0,
+            zone,
+            timestamps: true,
+            rooms_shown: true,
+            people_shown: true,
+            text_bytes_max: usize::MAX,
+            missed: None,
+            gathering: Vec::new(),
+            hits: Vec::new(),
+            marked: None,
+            leaving_until_ms: 0,
+            parting: None,
+            effects: Vec::new(),
+        })
+    }
+
+    pub fn happen(&mut self, happening: Happening) {
+        self.effects.push(Effect::Happen(happening));
+    }
+
+    pub fn window(&self) -> &Window {
+        &self.windows[self.current]
+    }
+
+    pub fn window_mut(&mut self) -> &mut Window {
+        &mut self.windows[self.current]
+    }
+
+    pub fn position(&self, target: &Target) -> Option<usize> {
+        self.windows.iter().position(|window| window.target == *target)
+    }
+
+    /// The window of a place, made where there is none. Channels stand before conversations.
+    pub fn place(&mut self, target: &Target) -> usize {
+        if let Some(index) = self.position(target) {
+            return index;
+        }
+        let channels = self.windows.iter().filter(|one| matches!(one.target, Target::Channel(_)));
+        let index = match target {
+            Target::Channel(_) => channels.count(),
+            Target::User(_) => self.windows.len(),
+        };
+        self.windows.insert(index, Window::new(target.clone()));
+        if self.current >= index {
+            self.current += 1;
+        }
+        index
+    }
+
+    pub fn close(&mut self, index: usize) {
+        // The lobby stays.
+        if index == 0 || index >= self.windows.len() {
+            return;
+        }
+        if index == self.current {
+            self.switch(0);
+        }
+        self.windows.remove(index);
+        if self.current > index {
+            self.current -= 1;
+        }
+    }
+
+    pub fn switch(&mut self, index: usize) {
+        if index >= self.windows.len() || index == self.current {
+            return;
+        }
+        let draft = self.input.text();
+        let left = self.window_mut();
+        (left.draft, left.divider) = (draft, None);
+        self.current = index;
+        (self.finder, self.marked) = (None, None);
+        let draft = std::mem::take(&mut self.window_mut().draft);
+        self.input.set(&draft);
+        let window = self.window_mut();
+        if window.last > window.read {
+            window.divide();
+        }
+        self.look_at_it();
+    }
+
+    /// Whether the person sees the newest line of a place now.
+    pub fn sees(&self, index: usize) -> bool {
+        index == self.current && self.focused != Some(false) && self.window().at == At::End
+    }
+
+    /// What is on the screen counts as read.
+    pub fn look_at_it(&mut self) {
+        if self.sees(self.current)
+            && let Some(seq) = self.window_mut().seen()
+        {
+            let to = self.window().target.clone();
+            self.happen(Happening::Seen { to, seq });
+        }
+    }
+
+    pub fn notice(&mut self, index: usize, text: String) {
+        let line = self.line(What::Notice(text));
+        self.push(index, line);
+    }
+
+    pub fn error(&mut self, text: String) {
+        let line = self.line(What::Error(text));
+        self.push(self.current, line);
+    }
+
+    /// A line that comes from nowhere but here.
+    pub fn line(&self, what: What) -> Line {
+        let (time_ms, day) = self.stamp(self.now_ms);
+        Line { time_ms, day, seq: None, what }
+    }
+
+    pub fn stamp(&self, time_ms: i64) -> (i64, i32) {
+        (time_ms, day(time_ms, &self.zone))
+    }
+
+    pub fn push(&mut self, index: usize, line: Line) {
+        self.windows[index].push(line);
+        // A place is bounded by itself; that there are many of them is looked after now and then.
+        if self.windows.len() > 3 && self.windows[index].lines.len().is_multiple_of(256) {
+            while self.windows.iter().map(Window::bytes).sum::<usize>() > BYTES_MAX {
+                let fullest = self.windows.iter_mut().max_by_key(|window| window.bytes());
+                fullest.expect("the lobby is there").drop_some();
+            }
+        }
+    }
+
+    pub fn flash(&mut self, text: impl Into<String>) {
+        self.flash = Some((text.into(), self.now_ms + FLASH_MS));
+    }
+
+    /// When something on the screen changes by itself, in milliseconds from now.
+    pub fn next_change_ms(&self) -> Option<u64> {
+        let counts = match self.link {
+            Link::Off { retry_at_ms } | Link::Waiting { retry_at_ms } => {
+                let left = retry_at_ms - self.now_ms;
+                (left > 0).then(|| left.rem_euclid(1_000) as u64 + 1)
+            }
+            _ => None,
+        };
+        let flash = self.flash.as_ref().map(|(_, until)| (until - self.now_ms).max(0) as u64);
+        [counts, flash].into_iter().flatten().min()
+    }
+
+    /// Time has passed.
+    pub fn pass(&mut self, now_ms: i64) {
+        self.now_ms = now_ms;
+        if self.flash.as_ref().is_some_and(|(_, until)| *until <= now_ms) {
+            (self.flash, self.missed) = (None, None);
+        }
+    }
+
+    pub fn areas(&self) -> Areas {
+        let prompt = self.prompt().chars().count();
+        let width = usize::from(self.size.width).saturating_sub(prompt + 1);
+        let typed = ratatui::text::Span::raw(self.input.text());
+        let rows = wrap::rows(&[typed], width, 0).len() as u16;
+        layout::areas(self.size, rows, self.rooms_shown, self.people_shown)
+    }
+
+    pub fn prompt(&self) -> String {
+        let name = self.own.as_ref().map_or("", UserName::as_str);
+        format!("{}> ", wrap::clip(name, usize::from(self.size.width / 4)))
+    }
+
+    pub fn paper(&self, areas: &Areas) -> Paper<'_> {
+        let times = match (self.timestamps, self.size.width >= WIDE) {
+            (false, _) => Times::Hidden,
+            (true, true) => Times::Seconds,
+            (true, false) => Times::Minutes,
+        };
+        let query = self.finder.as_ref().map_or("", |finder| finder.query.as_str());
+        let width = usize::from(areas.lines.width).saturating_sub(1).max(1);
+        Paper { look: &self.look, zone: &self.zone, width, times, query }
+    }
+
+    /// The first line of a place is on the screen: are there older ones?
+    pub fn fetch(&mut self) {
+        let up = self.link == Link::Up;
+        let window = &mut self.windows[self.current];
+        if !up || !window.joined || window.older != Older::Perhaps {
+            return;
+        }
+        window.older = Older::Asked;
+        let to = window.target.clone();
+        let before = window.oldest();
+        self.history(to, before);
+    }
+
+    fn history(&mut self, to: Target, before: Option<Seq>) {
+        let reference = Some(format!("older {to}"));
+        let lines = Some(OLDER_LINES);
+        let ask = Command::History { to, before, lines, span: None, reference };
+        self.happen(Happening::Ask(Ok(ask)));
+    }
+}

@@ -1,0 +1,99 @@
+//! What Tab may make of a word: commands, channels, names and paths.
+
+use crate::chat::UserName;
+use crate::client::slash;
+
+/// What can be named.
+pub struct Known<'a> {
+    /// In the order in which they are likely: who spoke last comes first.
+    pub people: &'a [UserName],
+    pub channels: &'a [String],
+    /// The paths that begin with a text.
+    pub paths: fn(&str) -> Vec<String>,
+}
+
+/// Where the word before the cursor begins, and what it may become.
+pub fn candidates(before: &str, known: &Known) -> (usize, Vec<String>) {
+    let start = before.rfind(char::is_whitespace).map_or(0, |at| at + 1);
+    let word = &before[start..];
+    let first = before.split_whitespace().next().filter(|first| first.starts_with('/'));
+    let command = first.filter(|_| start > 0).unwrap_or("");
+    (start, words(word, start, command, known))
+}
+
+fn words(word: &str, start: usize, command: &str, known: &Known) -> Vec<String> {
+    if let (0, Some(begun)) = (start, word.strip_prefix('/')) {
+        let names = slash::all().map(|slash| slash.name).filter(|name| name.starts_with(begun));
+        return names.map(|name| format!("/{name} ")).collect();
+    }
+    if word.starts_with("./") || word.starts_with("../") || word.starts_with("~/") {
+        return (known.paths)(word);
+    }
+    if command == "/send" && word.starts_with('/') {
+        return (known.paths)(word);
+    }
+    if word.starts_with('#') || matches!(command, "/join" | "/part" | "/leave") {
+        let begun = format!("#{}", word.trim_start_matches('#').to_lowercase());
+        let channels = known.channels.iter().filter(|name| name.starts_with(&begun));
+        return channels.map(|name| format!("{name} ")).collect();
+    }
+    let begun = word.trim_start_matches('@').to_lowercase();
+    if begun.is_empty() && !word.starts_with('@') && command.is_empty() {
+        return Vec::new();
+    }
+    let people = known.people.iter().map(UserName::as_str);
+    let people = people.filter(|name| name.to_lowercase().starts_with(&begun));
+    let at = if word.starts_with('@') { "@" } else { "" };
+    // Whoever is named first is spoken to.
+    let end = if start == 0 { ": " } else { " " };
+    people.map(|name| format!("{at}{name}{end}")).collect()
+}
+
+/// Paths of this computer that begin with `text`; folders end with a slash.
+pub fn paths(text: &str) -> Vec<String> {
+    let (folder, begun) = text.rsplit_once('/').unwrap_or((".", text));
+    let home = || std::env::var("HOME").unwrap_or_default();
+    let real = match folder.strip_prefix('~') {
+        Some(rest) => format!("{}{rest}", home()),
+        None if folder.is_empty() => "/".to_owned(),
+        None => folder.to_owned(),
+    };
+    let Ok(entries) = std::fs::read_dir(real) else { return Vec::new() };
+    let mut paths: Vec<String> = entries
+        .take(4_096)
+        .filter_map(Result::ok)
+        .filter_map(|entry| {
+            let name = entry.file_name().into_string().ok()?;
+            // A name of a file is text from elsewhere, too.
+            let fits = name.starts_with(begun) && crate::clean::line(&name) == name;
+            let hidden = name.starts_with('.') && begun.is_empty();
+            let slash = if entry.path().is_dir() { "/" } else { "" };
+            (fits && !hidden).then(|| format!("{folder}/{name}{slash}"))
+        })
+        .collect();
+    paths.sort();
+    paths
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_kind_of_word_is_completed() {
+        let people: Vec<UserName> = ["bob", "bella"].map(|name| name.parse().unwrap()).into();
+        let channels = ["#work".to_owned(), "#wine".to_owned()];
+        let paths = |text: &str| vec![format!("{text}.png")];
+        let known = Known { people: &people, channels: &channels, paths };
+        let found = |before| candidates(before, &known);
+        assert_eq!(found("/whoi"), (0, vec!["/whois ".to_owned()]));
+        assert_eq!(found("b"), (0, vec!["bob: ".to_owned(), "bella: ".to_owned()]));
+        assert_eq!(found("so, B"), (4, vec!["bob ".to_owned(), "bella ".to_owned()]));
+        assert_eq!(found("ask @bo"), (4, vec!["@bob ".to_owned()]));
+        assert_eq!(found("/join wo"), (6, vec!["#work ".to_owned()]));
+        assert_eq!(found("see #wi"), (4, vec!["#wine ".to_owned()]));
+        assert_eq!(found("/whois be"), (7, vec!["bella ".to_owned()]));
+        assert_eq!(found("/send ./a"), (6, vec!["./a.png".to_owned()]));
+        assert_eq!(found("hello "), (6, vec![]));
+    }
+}

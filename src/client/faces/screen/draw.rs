@@ -1,0 +1,302 @@
+//! The picture: from the state to cells. Nothing here changes anything.
+
+use ratatui::Frame;
+use ratatui::layout::{Position, Rect};
+use ratatui::style::Style;
+use ratatui::text::{Line as Row, Span};
+use ratatui::widgets::{Block, Borders, Clear, Paragraph};
+
+use super::app::{App, Link, Overlay};
+use super::pane::Pane;
+use super::window::{At, Window};
+use super::wrap::{self, clip};
+use crate::chat::{Retention, Target};
+use crate::client::faces::words::span;
+
+/// Draws everything; whether the first line of the room is seen.
+pub fn draw(app: &App, frame: &mut Frame) -> bool {
+    let areas = app.areas();
+    title(app, frame, areas.title);
+    if let Some(area) = areas.rooms {
+        rooms(app, frame, area);
+    }
+    if let Some(area) = areas.people {
+        people(app, frame, area);
+    }
+    let height = usize::from(areas.lines.height);
+    let (view, first) = app.paper(&areas).view(app.window(), height);
+    // Few lines stand at the bottom, beside what is typed.
+    let above = height.saturating_sub(view.len()) as u16;
+    let lines = Rect { y: areas.lines.y + above, height: view.len() as u16, ..areas.lines };
+    frame.render_widget(Paragraph::new(view), lines);
+    status(app, frame, areas.status);
+    input(app, frame, areas.input);
+    match &app.overlay {
+        Some(Overlay::Pane(pane)) => open(app, frame, areas.lines, pane),
+        Some(Overlay::Paste(text)) => open(app, frame, areas.lines, &paste(app, text)),
+        None if matches!(app.link, Link::Waiting { .. }) => {
+            open(app, frame, areas.lines, &Pane::new("not admitted yet", app.admission.clone()));
+        }
+        None => {}
+    }
+    first
+}
+
+/// A bar with something at its left and something at its right; the left gives way.
+fn bar(frame: &mut Frame, area: Rect, style: Style, left: Vec<Span>, right: &str) {
+    frame.buffer_mut().set_style(area, style);
+    let width = usize::from(area.width);
+    let right = clip(right, width.saturating_sub(1));
+    let room = width.saturating_sub(Row::raw(right.as_str()).width() + 1);
+    let mut used = 0;
+    let mut spans = Vec::new();
+    for one in left {
+        let text = clip(&one.content, room.saturating_sub(used));
+        used += Row::raw(text.as_str()).width();
+        spans.push(Span::styled(text, one.style));
+    }
+    frame.render_widget(Row::from(spans), area);
+    frame.render_widget(Row::raw(right).right_aligned(), area);
+}
+
+fn title(app: &App, frame: &mut Frame, area: Rect) {
+    let window = app.window();
+    let topic = window.topic.as_ref().map_or(String::new(), |topic| format!(" - {topic}"));
+    let name = window.target.to_string();
+    let left = vec![Span::raw(name), Span::raw(topic)];
+    let wide = area.width >= super::layout::WIDE;
+    let mut right = Vec::new();
+    right.push(who_can_read(window, wide));
+    match window.retention {
+        Retention::Forever => {}
+        Retention::Off => right.push("not kept".to_owned()),
+        Retention::For(time) => right.push(format!("kept {time}")),
+    }
+    match &window.target {
+        Target::Channel(_) => right.push(format!("{} online", window.here())),
+        Target::User(name) => {
+            let here = app.windows[0].people.get(name).is_some_and(|one| one.here);
+            right.push(if here { "online" } else { "away" }.to_owned());
+        }
+    }
+    bar(frame, area, app.look.bar, left, &right.join("  "));
+}
+
+/// The lock, and who can read what is said here.
+fn who_can_read(window: &Window, wide: bool) -> String {
+    match (&window.target, wide) {
+        (_, false) => "open".to_owned(),
+        (Target::Channel(_), true) => "open: members and the operator read".to_owned(),
+        (Target::User(_), true) => "open: you two and the operator read".to_owned(),
+    }
+}
+
+/// A room's number, name and what is new in it.
+fn room(app: &App, index: usize) -> (String, Style) {
+    let window = &app.windows[index];
+    let news = match (window.mentions, window.unread) {
+        (0, 0) => String::new(),
+        (0, unread) => format!(" {unread}"),
+        (mentions, _) => format!(" {mentions}!"),
+    };
+    let style = match (index == app.current, window.mentions, window.unread) {
+        (true, ..) => app.look.chosen,
+        (_, 1.., _) => app.look.mention,
+        (_, _, 1..) => app.look.unread,
+        _ => Style::new(),
+    };
+    (format!("{}{news}", window.target), style)
+}
+
+fn rooms(app: &App, frame: &mut Frame, area: Rect) {
+    let block = Block::new().borders(Borders::RIGHT).border_style(app.look.dim);
+    let inner = block.inner(area);
+    frame.render_widget(block, area);
+    let first = app.first_room(area.height);
+    let mut rows = vec![Row::styled("rooms", app.look.dim)];
+    for index in first..app.windows.len() {
+        let (text, style) = room(app, index);
+        let text = format!("{} {text}", index + 1);
+        rows.push(Row::styled(clip(&text, inner.width.into()), style));
+    }
+    frame.render_widget(Paragraph::new(rows), inner);
+}
+
+fn people(app: &App, frame: &mut Frame, area: Rect) {
+    let block = Block::new().borders(Borders::LEFT).border_style(app.look.dim);
+    let inner = block.inner(area);
+    frame.render_widget(block, area);
+    let mut rows = vec![Row::styled("people", app.look.dim)];
+    let width = usize::from(inner.width);
+    let lobby = &app.windows[0].people;
+    let window = app.window();
+    let mut names: Vec<(bool, &crate::chat::UserName)> = match &window.target {
+        Target::Channel(_) => window.people.iter().map(|(name, one)| (one.here, name)).collect(),
+        Target::User(name) => {
+            let both = [Some(name), app.own.as_ref()];
+            let here = |name| lobby.get(name).is_some_and(|one| one.here);
+            both.into_iter().flatten().map(|name| (here(name), name)).collect()
+        }
+    };
+    names.sort_by_key(|(here, name)| (!here, *name));
+    let height = usize::from(inner.height).saturating_sub(1);
+    let more = names.len() > height;
+    for (here, name) in names.iter().take(if more { height.saturating_sub(1) } else { height }) {
+        let (mark, style) = match here {
+            true => ("* ", app.look.name(name)),
+            false => ("o ", app.look.dim),
+        };
+        let name = Span::styled(clip(name.as_str(), width.saturating_sub(2)), style);
+        rows.push(Row::from(vec![Span::styled(mark, style), name]));
+    }
+    if more {
+        let left = names.len() - height + 1;
+        rows.push(Row::styled(format!("  {left} more"), app.look.dim));
+    }
+    frame.render_widget(Paragraph::new(rows), inner);
+}
+
+fn status(app: &App, frame: &mut Frame, area: Rect) {
+    let look = &app.look;
+    let left_s = |until: i64| span((until - app.now_ms).max(0) as u64 + 999);
+    let link = match (&app.link, app.latency_ms) {
+        (Link::Connecting, _) => Span::styled("o connecting", look.error),
+        (Link::Up, None) => Span::styled("* connected", look.good),
+        (Link::Up, Some(ms)) => Span::styled(format!("* connected {ms} ms"), look.good),
+        (Link::Off { retry_at_ms }, _) => {
+            Span::styled(format!("o offline, retry in {}", left_s(*retry_at_ms)), look.error)
+        }
+        (Link::Waiting { retry_at_ms }, _) => {
+            Span::styled(format!("o waiting, asks in {}", left_s(*retry_at_ms)), look.error)
+        }
+        (Link::Refused, _) => Span::styled("o refused", look.error),
+    };
+    let mut left = vec![Span::raw(" "), link];
+    let word = match (&app.flash, app.missed) {
+        (_, Some(missed)) if app.link == Link::Up => {
+            left[1] = Span::styled(format!("* back, {missed} missed messages loaded"), look.good);
+            None
+        }
+        (Some((word, _)), _) => Some(word.clone()),
+        (None, _) => below(app.window()),
+    };
+    if let Some(word) = word.filter(|word| !word.is_empty()) {
+        left.extend([Span::raw(" | "), Span::styled(word, look.unread)]);
+    }
+    let mut bar_between = " | ";
+    for (index, window) in app.windows.iter().enumerate() {
+        if index == app.current || (window.unread == 0 && window.mentions == 0) {
+            continue;
+        }
+        let (text, style) = room(app, index);
+        left.push(Span::raw(std::mem::replace(&mut bar_between, "  ")));
+        left.push(Span::styled(format!("{}:{text}", index + 1), style));
+    }
+    let help = if area.width < super::layout::WIDE { "F1 " } else { "F1 help " };
+    bar(frame, area, look.bar, left, help);
+}
+
+/// What is below a view that is scrolled up.
+fn below(window: &Window) -> Option<String> {
+    match (window.at, window.unread) {
+        (At::End, _) => None,
+        (At::Line { .. }, 0) => Some("scrolled up, Alt-End goes down".to_owned()),
+        (At::Line { .. }, unread) => Some(format!("{unread} new below, Alt-End goes there")),
+    }
+}
+
+fn input(app: &App, frame: &mut Frame, area: Rect) {
+    if area.height == 0 {
+        return;
+    }
+    if let Some(finder) = &app.finder {
+        let note = match (finder.found.is_some(), finder.exhausted) {
+            (_, true) => "  (no other here: Enter asks the server)",
+            (true, false) => "  (Enter: the one before, Esc: back)",
+            (false, false) => "",
+        };
+        return line(app, frame, area, "search: ", &finder.query, note);
+    }
+    if let Some(finding) = &app.input.finding {
+        let found = app.input.found().map_or("  (nothing)".into(), |found| format!("  {found}"));
+        return line(app, frame, area, "typed: ", &finding.query, &found.replace('\n', " / "));
+    }
+    let prompt = app.prompt();
+    let wide = (prompt.chars().count() as u16).min(area.width.saturating_sub(1));
+    frame.render_widget(Span::styled(prompt, app.look.own), area);
+    let typed = Rect { x: area.x + wide, width: area.width - wide, ..area };
+    frame.render_widget(&app.input.area, typed);
+    let (cursor, scrolled) = (app.input.area.screen_cursor(), app.input.area.scroll_offset());
+    let x = typed.x + (cursor.col as u16).saturating_sub(scrolled.1);
+    let y = typed.y + (cursor.row as u16).saturating_sub(scrolled.0);
+    let (right, bottom) = (typed.right().max(1) - 1, typed.bottom().max(1) - 1);
+    frame.set_cursor_position(Position::new(x.min(right), y.min(bottom)));
+    if let Some((choices, chosen)) = app.input.choices() {
+        suggest(app, frame, area, choices, chosen);
+    }
+}
+
+/// A question in the place of what is typed.
+fn line(app: &App, frame: &mut Frame, area: Rect, label: &str, typed: &str, note: &str) {
+    let spans =
+        vec![Span::styled(label, app.look.own), Span::raw(typed), Span::styled(note, app.look.dim)];
+    frame.render_widget(Row::from(spans), area);
+    let column = Row::raw(label).width() + Row::raw(typed).width();
+    let x = (area.x + column as u16).min(area.right().max(1) - 1);
+    frame.set_cursor_position(Position::new(x, area.y));
+}
+
+/// What Tab goes through, above the status line.
+fn suggest(app: &App, frame: &mut Frame, area: Rect, choices: &[String], chosen: usize) {
+    let mut spans = Vec::new();
+    let mut used = 0;
+    // The chosen one is always there.
+    for (index, choice) in choices.iter().enumerate().skip(chosen.saturating_sub(2)) {
+        let text = format!(" {} ", choice.trim_end());
+        used += Row::raw(text.as_str()).width();
+        if used > usize::from(area.width) {
+            break;
+        }
+        let style = if index == chosen { app.look.chosen } else { app.look.dim };
+        spans.push(Span::styled(text, style));
+    }
+    let above = Rect { y: area.y.saturating_sub(2), height: 1, ..area };
+    frame.render_widget(Clear, above);
+    frame.render_widget(Row::from(spans), above);
+}
+
+/// A pane over the lines.
+fn open(app: &App, frame: &mut Frame, area: Rect, pane: &Pane) {
+    if area.height < 2 || area.width < 4 {
+        return;
+    }
+    frame.render_widget(Clear, area);
+    let heading = Rect { height: 1, ..area };
+    let inner =
+        Rect { x: area.x + 1, y: area.y + 1, width: area.width - 2, height: area.height - 1 };
+    let rows = pane.rows(inner.width.into());
+    let most = rows.len().saturating_sub(inner.height.into());
+    let hint = if most > 0 { "PgUp PgDn  Esc closes " } else { "Esc closes " };
+    let title = vec![Span::raw(" "), Span::raw(pane.title.clone())];
+    bar(frame, heading, app.look.chosen, title, hint);
+    let rows: Vec<Row> = rows.into_iter().skip(pane.scroll.min(most)).collect();
+    frame.render_widget(Paragraph::new(rows), inner);
+}
+
+fn paste(app: &App, text: &str) -> Pane {
+    let lines = text.lines().count();
+    let mut said = vec![
+        format!("{lines} lines were pasted."),
+        String::new(),
+        "Enter  sends them as one message".to_owned(),
+        "Tab    puts them into what you type".to_owned(),
+        "Esc    forgets them".to_owned(),
+        String::new(),
+    ];
+    if text.len() > app.text_bytes_max {
+        let (bytes, most) = (text.len(), app.text_bytes_max);
+        said.insert(1, format!("They are {bytes} bytes, and a message has {most} at most."));
+    }
+    said.extend(text.lines().take(20).map(|line| format!("  {}", wrap::clip(line, 200))));
+    Pane::new("paste", said)
+}

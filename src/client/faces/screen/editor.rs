@@ -1,0 +1,31 @@
+//! What is typed, in the person's own editor.
+
+use std::io::{Read, Write};
+use std::process::Command;
+
+use crate::clean;
+
+/// An edited text that is longer is no message of any server.
+const TEXT_BYTES_MAX: u64 = 64 << 10;
+
+/// Lets `$VISUAL` or `$EDITOR` change a text; the file (0600) is gone afterwards.
+pub fn edit(text: &str) -> Result<String, String> {
+    let named = |name| std::env::var(name).ok().filter(|value| !value.trim().is_empty());
+    let editor = named("VISUAL").or_else(|| named("EDITOR")).unwrap_or_else(|| "vi".to_owned());
+    let fault = |error: std::io::Error| format!("the text cannot be edited: {error}");
+    let mut file = tempfile::Builder::new().suffix(".txt").tempfile().map_err(fault)?;
+    file.write_all(text.as_bytes()).and_then(|()| file.flush()).map_err(fault)?;
+    // It may be more than one word: `code --wait`.
+    let run =
+        Command::new("sh").args(["-c", &format!("exec {editor} \"$0\"")]).arg(file.path()).status();
+    match run {
+        Ok(status) if status.success() => {}
+        Ok(status) => return Err(format!("{editor}: {status}: the text is as it was")),
+        Err(error) => return Err(format!("{editor}: {error}")),
+    }
+    // Many editors put another file in its place.
+    let mut edited = String::new();
+    let opened = std::fs::File::open(file.path()).map_err(fault)?;
+    opened.take(TEXT_BYTES_MAX).read_to_string(&mut edited).map_err(fault)?;
+    Ok(clean::text(edited.trim_end_matches('\n')))
+}

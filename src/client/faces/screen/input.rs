@@ -1,0 +1,329 @@
+//! The line that is being typed: a text area, what was typed before, and completion. Pure.
+
+use std::collections::VecDeque;
+
+use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use ratatui_textarea::{CursorMove, TextArea, WrapMode};
+
+use super::keys::Act;
+use crate::client::slash;
+
+/// Lines that are remembered.
+const TYPED_MAX: usize = 500;
+/// A text that is longer is no message of any server.
+const TEXT_BYTES_MAX: usize = 64 << 10;
+
+pub struct Input {
+    pub area: TextArea<'static>,
+    typed: VecDeque<String>,
+    /// Which of the remembered lines is shown, from the newest; and what was typed before that.
+    browsing: Option<(usize, String)>,
+    completing: Option<Completing>,
+    pub finding: Option<Finding>,
+}
+
+/// Ctrl-R: a search of what was typed.
+#[derive(Default)]
+pub struct Finding {
+    pub query: String,
+    nth: usize,
+}
+
+struct Completing {
+    /// What stands before and after the completed word.
+    before: String,
+    after: String,
+    candidates: Vec<String>,
+    chosen: usize,
+}
+
+impl Input {
+    pub fn new() -> Input {
+        Input {
+            area: area(""),
+            typed: VecDeque::new(),
+            browsing: None,
+            completing: None,
+            finding: None,
+        }
+    }
+
+    pub fn text(&self) -> String {
+        self.area.lines().join("\n")
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.area.is_empty()
+    }
+
+    pub fn set(&mut self, text: &str) {
+        let yank = self.area.yank_text();
+        self.area = area(text);
+        self.area.set_yank_text(yank);
+        (self.browsing, self.completing) = (None, None);
+    }
+
+    pub fn insert(&mut self, text: &str) {
+        let size: usize = self.area.lines().iter().map(|line| line.len() + 1).sum();
+        if size + text.len() <= TEXT_BYTES_MAX {
+            self.area.insert_str(text);
+        }
+        (self.browsing, self.completing) = (None, None);
+    }
+
+    /// A key that is bound to nothing: a character, or nothing.
+    pub fn key(&mut self, key: &KeyEvent) -> bool {
+        let KeyCode::Char(c) = key.code else { return false };
+        if key.modifiers.intersects(KeyModifiers::CONTROL | KeyModifiers::ALT) {
+            return false;
+        }
+        match &mut self.finding {
+            Some(finding) => {
+                finding.query.push(c);
+                finding.nth = 0;
+            }
+            None => self.insert(c.encode_utf8(&mut [0; 4])),
+        }
+        true
+    }
+
+    /// What is typed is taken away.
+    pub fn take(&mut self) -> String {
+        let text = self.text();
+        self.set("");
+        text
+    }
+
+    /// A line is remembered, unless it may hold a PIN.
+    pub fn remember(&mut self, line: &str) {
+        let secret = matches!(slash::read(line), slash::Typed::Command("join", operands)
+            if operands.split_whitespace().count() > 1);
+        if secret || line.trim().is_empty() || self.typed.back().is_some_and(|one| one == line) {
+            return;
+        }
+        self.typed.push_back(line.to_owned());
+        if self.typed.len() > TYPED_MAX {
+            self.typed.pop_front();
+        }
+    }
+
+    /// Whether the key was for the text.
+    pub fn act(&mut self, act: Act) -> bool {
+        if self.finding.is_some() {
+            return self.find(act);
+        }
+        let area = &mut self.area;
+        match act {
+            Act::Newline => area.insert_newline(),
+            Act::Left => area.move_cursor(CursorMove::Back),
+            Act::Right => area.move_cursor(CursorMove::Forward),
+            Act::WordLeft => area.move_cursor(CursorMove::WordBack),
+            Act::WordRight => area.move_cursor(CursorMove::WordForward),
+            Act::Home => area.move_cursor(CursorMove::Head),
+            Act::End => area.move_cursor(CursorMove::End),
+            Act::Erase => drop(area.delete_char()),
+            Act::EraseNext => drop(area.delete_next_char()),
+            Act::KillLine => drop(area.delete_line_by_end()),
+            Act::KillToHome => drop(area.delete_line_by_head()),
+            Act::KillWord => drop(area.delete_word()),
+            Act::KillNextWord => drop(area.delete_next_word()),
+            Act::Yank => drop(area.paste()),
+            Act::Undo => drop(area.undo()),
+            Act::Older if area.cursor().0 > 0 => area.move_cursor(CursorMove::Up),
+            Act::Newer if area.cursor().0 + 1 < area.lines().len() => {
+                area.move_cursor(CursorMove::Down);
+            }
+            Act::Older => self.browse(1),
+            Act::Newer => self.browse(-1),
+            Act::FindTyped => self.finding = Some(Finding::default()),
+            _ => return false,
+        }
+        if !matches!(act, Act::Older | Act::Newer) {
+            self.browsing = None;
+        }
+        self.completing = None;
+        true
+    }
+
+    fn browse(&mut self, step: isize) {
+        let (at, draft) = match self.browsing.take() {
+            Some((at, draft)) => (at as isize + step, draft),
+            None => (step - 1, self.text()),
+        };
+        if at < 0 {
+            if step < 0 {
+                self.set(&draft);
+            }
+            return;
+        }
+        let at = (at as usize).min(self.typed.len().saturating_sub(1));
+        let Some(line) = self.typed.iter().rev().nth(at).cloned() else { return };
+        self.set(&line);
+        self.browsing = Some((at, draft));
+    }
+
+    fn find(&mut self, act: Act) -> bool {
+        let found = self.found().map(str::to_owned);
+        let Some(finding) = &mut self.finding else { return false };
+        match act {
+            Act::FindTyped | Act::Older => finding.nth += 1,
+            Act::Newer => finding.nth = finding.nth.saturating_sub(1),
+            Act::Erase => {
+                finding.query.pop();
+                finding.nth = 0;
+            }
+            Act::Send | Act::Complete | Act::Right | Act::End => {
+                self.finding = None;
+                if let Some(line) = found {
+                    self.set(&line);
+                }
+            }
+            Act::Close | Act::Interrupt => self.finding = None,
+            _ => return false,
+        }
+        true
+    }
+
+    /// What Ctrl-R has found.
+    pub fn found(&self) -> Option<&str> {
+        let finding = self.finding.as_ref()?;
+        let hits = self.typed.iter().rev().filter(|line| line.contains(&finding.query));
+        let hits: Vec<_> = hits.collect();
+        hits.get(finding.nth.min(hits.len().saturating_sub(1))).map(|line| line.as_str())
+    }
+
+    /// The text before the cursor, and after it.
+    pub fn split(&self) -> (String, String) {
+        let (row, column) = (self.area.cursor().0, self.area.cursor().1);
+        let lines = self.area.lines();
+        let at = lines[row].char_indices().nth(column).map_or(lines[row].len(), |(at, _)| at);
+        let mut before = lines[..row].join("\n");
+        if row > 0 {
+            before.push('\n');
+        }
+        before.push_str(&lines[row][..at]);
+        let mut after = lines[row][at..].to_owned();
+        for line in &lines[row + 1..] {
+            after.push('\n');
+            after.push_str(line);
+        }
+        (before, after)
+    }
+
+    /// Goes through the candidates, or begins to. `find` gives where the word begins, and what it may
+    /// become.
+    pub fn complete(&mut self, back: bool, find: impl Fn(&str) -> (usize, Vec<String>)) {
+        let mut completing = match self.completing.take() {
+            Some(mut going) => {
+                let count = going.candidates.len();
+                going.chosen = (going.chosen + if back { count - 1 } else { 1 }) % count;
+                going
+            }
+            None => {
+                let (before, after) = self.split();
+                let (start, candidates) = find(&before);
+                if candidates.is_empty() {
+                    return;
+                }
+                let before = before[..start].to_owned();
+                Completing { before, after, candidates, chosen: 0 }
+            }
+        };
+        let word = &completing.candidates[completing.chosen];
+        let head = format!("{}{word}", completing.before);
+        self.set(&head);
+        let cursor = self.area.cursor();
+        self.area.insert_str(&completing.after);
+        self.area.move_cursor(CursorMove::Jump(cursor.0 as u16, cursor.1 as u16));
+        // One candidate is complete: the next Tab begins anew.
+        if completing.candidates.len() > 1 {
+            completing.candidates.shrink_to_fit();
+            self.completing = Some(completing);
+        }
+    }
+
+    /// What may be chosen now, and which one is.
+    pub fn choices(&self) -> Option<(&[String], usize)> {
+        self.completing.as_ref().map(|one| (one.candidates.as_slice(), one.chosen))
+    }
+}
+
+fn area(text: &str) -> TextArea<'static> {
+    let mut area = TextArea::new(text.split('\n').map(str::to_owned).collect());
+    area.set_wrap_mode(WrapMode::WordOrGlyph);
+    area.set_cursor_line_style(ratatui::style::Style::new());
+    // The terminal's own cursor is shown.
+    area.set_cursor_style(ratatui::style::Style::new());
+    area.set_max_histories(100);
+    area.move_cursor(CursorMove::Bottom);
+    area.move_cursor(CursorMove::End);
+    area
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn typed(input: &mut Input, text: &str) {
+        for c in text.chars() {
+            input.key(&KeyEvent::new(KeyCode::Char(c), KeyModifiers::NONE));
+        }
+    }
+
+    #[test]
+    fn what_was_typed_comes_back_and_the_draft_too() {
+        let mut input = Input::new();
+        for line in ["one", "two", "/join #tea 1234", "/join #tea"] {
+            input.remember(line);
+        }
+        typed(&mut input, "dra");
+        let mut walk = |act| {
+            input.act(act);
+            input.text()
+        };
+        assert_eq!(walk(Act::Older), "/join #tea");
+        assert_eq!(walk(Act::Older), "two", "a PIN is not remembered");
+        assert_eq!(walk(Act::Older), "one");
+        assert_eq!(walk(Act::Older), "one");
+        assert_eq!(walk(Act::Newer), "two");
+        assert_eq!(walk(Act::Newer), "/join #tea");
+        assert_eq!(walk(Act::Newer), "dra");
+        assert_eq!(walk(Act::Newer), "dra");
+    }
+
+    #[test]
+    fn ctrl_r_finds_and_enter_takes() {
+        let mut input = Input::new();
+        for line in ["tea at five", "coffee", "tea at six"] {
+            input.remember(line);
+        }
+        input.act(Act::FindTyped);
+        typed(&mut input, "tea");
+        assert_eq!(input.found(), Some("tea at six"));
+        input.act(Act::FindTyped);
+        assert_eq!(input.found(), Some("tea at five"));
+        input.act(Act::Send);
+        assert_eq!((input.text().as_str(), input.finding.is_none()), ("tea at five", true));
+    }
+
+    #[test]
+    fn completion_goes_round_and_leaves_what_follows() {
+        let mut input = Input::new();
+        typed(&mut input, "hi al!");
+        input.act(Act::Left);
+        let find = |before: &str| {
+            assert_eq!(before, "hi al");
+            (3, vec!["alice".to_owned(), "alan".to_owned()])
+        };
+        let mut tab = |back| {
+            input.complete(back, find);
+            input.text()
+        };
+        assert_eq!(tab(false), "hi alice!");
+        assert_eq!(tab(false), "hi alan!");
+        assert_eq!(tab(false), "hi alice!");
+        assert_eq!(tab(true), "hi alan!");
+        typed(&mut input, "?");
+        assert_eq!(input.text(), "hi alan?!");
+    }
+}

@@ -1,0 +1,272 @@
+//! Which key does what: one table, for the program and for F1.
+
+use std::collections::{BTreeMap, HashMap};
+
+use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Act {
+    Send,
+    Newline,
+    Complete,
+    CompleteBack,
+    Older,
+    Newer,
+    FindTyped,
+    Left,
+    Right,
+    WordLeft,
+    WordRight,
+    Home,
+    End,
+    Erase,
+    EraseNext,
+    KillLine,
+    KillToHome,
+    KillWord,
+    KillNextWord,
+    Yank,
+    Undo,
+    PageUp,
+    PageDown,
+    Top,
+    Bottom,
+    /// The digit of the key says which one.
+    Window,
+    NextWindow,
+    PreviousWindow,
+    NextActive,
+    FirstUnread,
+    NextMention,
+    PreviousMention,
+    Search,
+    Help,
+    Rooms,
+    People,
+    Editor,
+    Redraw,
+    Interrupt,
+    EndOfInput,
+    Suspend,
+    Close,
+}
+
+/// One row of the table.
+pub struct Binding {
+    pub act: Act,
+    /// What `keys` in screen.json calls it.
+    pub name: &'static str,
+    pub keys: &'static [&'static str],
+    pub does: &'static str,
+}
+
+const fn bind(
+    act: Act,
+    name: &'static str,
+    keys: &'static [&'static str],
+    does: &'static str,
+) -> Binding {
+    Binding { act, name, keys, does }
+}
+
+/// Every binding, in the order of F1.
+pub const BINDINGS: &[Binding] = &[
+    bind(Act::Send, "send", &["enter"], "send"),
+    bind(Act::Newline, "newline", &["alt-enter", "ctrl-j"], "a new line in the message"),
+    bind(Act::Complete, "complete", &["tab"], "complete a command, name, channel or path"),
+    bind(Act::CompleteBack, "complete-back", &["shift-tab"], "the completion before"),
+    bind(Act::Older, "older", &["up"], "what you typed before"),
+    bind(Act::Newer, "newer", &["down"], "what you typed after it"),
+    bind(Act::FindTyped, "find-typed", &["ctrl-r"], "find what you typed"),
+    bind(Act::PageUp, "page-up", &["pageup"], "scroll up; loads older lines"),
+    bind(Act::PageDown, "page-down", &["pagedown"], "scroll down"),
+    bind(Act::Top, "top", &["alt-home"], "the oldest line that is here"),
+    bind(Act::Bottom, "bottom", &["alt-end"], "the newest line"),
+    bind(
+        Act::Window,
+        "window",
+        &["alt-1", "alt-2", "alt-3", "alt-4", "alt-5", "alt-6", "alt-7", "alt-8", "alt-9"],
+        "the room of that number",
+    ),
+    bind(Act::NextWindow, "next-room", &["ctrl-n", "alt-down"], "the next room"),
+    bind(Act::PreviousWindow, "previous-room", &["ctrl-p", "alt-up"], "the room before"),
+    bind(Act::NextActive, "next-active", &["alt-a"], "the next room with news, mentions first"),
+    bind(Act::FirstUnread, "first-unread", &["alt-u"], "the first line that is new"),
+    bind(Act::PreviousMention, "previous-mention", &["alt-p"], "the mention before"),
+    bind(Act::NextMention, "next-mention", &["alt-n"], "the next mention"),
+    bind(Act::Search, "search", &["ctrl-f"], "search this room; Enter goes on upwards"),
+    bind(Act::Help, "help", &["f1"], "this help"),
+    bind(Act::Rooms, "rooms", &["f7"], "hide or show the rooms"),
+    bind(Act::People, "people", &["f8"], "hide or show the people"),
+    bind(Act::Editor, "editor", &["ctrl-x"], "write the message in $EDITOR"),
+    bind(Act::Redraw, "redraw", &["ctrl-l"], "draw everything anew"),
+    bind(Act::Close, "close", &["esc"], "close what is open"),
+    bind(Act::Interrupt, "interrupt", &["ctrl-c"], "empty the line; twice leaves"),
+    bind(Act::EndOfInput, "end", &["ctrl-d"], "delete a character; leave on an empty line"),
+    bind(Act::Suspend, "suspend", &["ctrl-z"], "back to the shell; fg comes back here"),
+    bind(Act::Left, "left", &["left", "ctrl-b"], "a character to the left"),
+    bind(Act::Right, "right", &["right"], "a character to the right"),
+    bind(Act::WordLeft, "word-left", &["alt-b", "ctrl-left", "alt-left"], "a word to the left"),
+    bind(
+        Act::WordRight,
+        "word-right",
+        &["alt-f", "ctrl-right", "alt-right"],
+        "a word to the right",
+    ),
+    bind(Act::Home, "home", &["home", "ctrl-a"], "the start of the line"),
+    bind(Act::End, "line-end", &["end", "ctrl-e"], "the end of the line"),
+    bind(Act::Erase, "erase", &["backspace", "ctrl-h"], "delete the character before"),
+    bind(Act::EraseNext, "erase-next", &["delete"], "delete the character after"),
+    bind(Act::KillLine, "kill-line", &["ctrl-k"], "cut to the end of the line"),
+    bind(Act::KillToHome, "kill-to-home", &["ctrl-u"], "cut to the start of the line"),
+    bind(Act::KillWord, "kill-word", &["ctrl-w", "alt-backspace"], "cut the word before"),
+    bind(Act::KillNextWord, "kill-next-word", &["alt-d"], "cut the word after"),
+    bind(Act::Yank, "yank", &["ctrl-y"], "put what was cut"),
+    bind(Act::Undo, "undo", &["ctrl-_"], "undo"),
+];
+
+type Chord = (KeyCode, KeyModifiers);
+
+/// The bindings in force.
+pub struct Keys(HashMap<Chord, Act>);
+
+impl Keys {
+    /// The table, with a person's own keys in the place of the usual ones.
+    pub fn new(own: &BTreeMap<String, Vec<String>>) -> Result<Keys, String> {
+        if let Some(name) = own.keys().find(|name| !BINDINGS.iter().any(|one| one.name == **name)) {
+            return Err(format!("keys: there is no {name:?}: F1 lists what there is"));
+        }
+        let mut keys = HashMap::new();
+        for binding in BINDINGS.iter().filter(|binding| !own.contains_key(binding.name)) {
+            keys.extend(binding.keys.iter().filter_map(|key| Some((chord(key)?, binding.act))));
+        }
+        for binding in BINDINGS {
+            for key in own.get(binding.name).into_iter().flatten() {
+                let chord = chord(key).ok_or_else(|| format!("keys: {key:?} is no key"))?;
+                keys.insert(chord, binding.act);
+            }
+        }
+        Ok(Keys(keys))
+    }
+
+    pub fn act(&self, key: &KeyEvent) -> Option<Act> {
+        self.0.get(&normal(key)).copied()
+    }
+}
+
+/// Letters carry their case themselves, and Shift-Tab is a key of its own.
+fn normal(key: &KeyEvent) -> Chord {
+    let mut modifiers = key.modifiers;
+    match key.code {
+        KeyCode::Char(c) if modifiers.intersects(KeyModifiers::CONTROL | KeyModifiers::ALT) => {
+            modifiers.remove(KeyModifiers::SHIFT);
+            (KeyCode::Char(c.to_ascii_lowercase()), modifiers)
+        }
+        KeyCode::Char(_) | KeyCode::BackTab => {
+            modifiers.remove(KeyModifiers::SHIFT);
+            (key.code, modifiers)
+        }
+        code => (code, modifiers),
+    }
+}
+
+/// `ctrl-x`, `alt-enter`, `f1`, `pageup`.
+fn chord(text: &str) -> Option<Chord> {
+    let mut modifiers = KeyModifiers::NONE;
+    let mut rest = text;
+    loop {
+        let (modifier, left) = match rest.split_once('-') {
+            Some(("ctrl", left)) => (KeyModifiers::CONTROL, left),
+            Some(("alt", left)) => (KeyModifiers::ALT, left),
+            Some(("shift", "tab")) => return Some((KeyCode::BackTab, modifiers)),
+            Some(("shift", left)) => (KeyModifiers::SHIFT, left),
+            _ => break,
+        };
+        (modifiers, rest) = (modifiers | modifier, left);
+    }
+    let code = match rest {
+        "enter" => KeyCode::Enter,
+        "tab" => KeyCode::Tab,
+        "esc" => KeyCode::Esc,
+        "up" => KeyCode::Up,
+        "down" => KeyCode::Down,
+        "left" => KeyCode::Left,
+        "right" => KeyCode::Right,
+        "home" => KeyCode::Home,
+        "end" => KeyCode::End,
+        "pageup" => KeyCode::PageUp,
+        "pagedown" => KeyCode::PageDown,
+        "backspace" => KeyCode::Backspace,
+        "delete" => KeyCode::Delete,
+        "insert" => KeyCode::Insert,
+        // What a terminal sends for Ctrl-_.
+        "_" if modifiers == KeyModifiers::CONTROL => KeyCode::Char('7'),
+        key => match key.strip_prefix('f').and_then(|number| number.parse().ok()) {
+            Some(number @ 1..=24) => KeyCode::F(number),
+            _ => {
+                let mut letters = key.chars();
+                match (letters.next(), letters.next()) {
+                    (Some(letter), None) => KeyCode::Char(letter.to_ascii_lowercase()),
+                    _ => return None,
+                }
+            }
+        },
+    };
+    Some((code, modifiers))
+}
+
+/// F1: every key and what it does.
+pub fn help(own: &BTreeMap<String, Vec<String>>) -> Vec<String> {
+    let row = |binding: &Binding| {
+        let keys = match own.get(binding.name) {
+            Some(keys) => keys.join(", "),
+            None if binding.act == Act::Window => "alt-1..9".to_owned(),
+            None => binding.keys.join(", "),
+        };
+        format!("{keys:<28} {}", binding.does)
+    };
+    BINDINGS.iter().map(row).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_key_of_the_table_is_one_and_does_one_thing() {
+        let mut seen = HashMap::new();
+        for binding in BINDINGS {
+            for key in binding.keys {
+                let chord = chord(key).unwrap_or_else(|| panic!("{key}"));
+                assert!(seen.insert(chord, binding.name).is_none(), "{key} is there twice");
+            }
+        }
+        assert_eq!(help(&BTreeMap::new()).len(), BINDINGS.len());
+    }
+
+    #[test]
+    fn the_document_lists_the_same_table() {
+        let row = |one: &Binding| {
+            let keys: Vec<_> = one.keys.iter().map(|key| format!("`{key}`")).collect();
+            format!("| `{}` | {} | {} |", one.name, keys.join(", "), one.does)
+        };
+        let rows = BINDINGS.iter().map(row).collect::<Vec<_>>().join("\n");
+        let document = include_str!("../../../../docs/screen.md");
+        let (_, table) = document.split_once("| name | keys | does |\n|---|---|---|\n").unwrap();
+        assert_eq!(table.split("\n\n").next().unwrap().trim_end(), rows);
+    }
+
+    #[test]
+    fn a_persons_own_keys_take_the_place_of_the_usual_ones() {
+        let own = BTreeMap::from([("page-up".to_owned(), vec!["ctrl-b".to_owned()])]);
+        let keys = Keys::new(&own).unwrap();
+        let act = |code, modifiers| keys.act(&KeyEvent::new(code, modifiers));
+        assert_eq!(act(KeyCode::PageUp, KeyModifiers::NONE), None);
+        assert_eq!(act(KeyCode::Char('b'), KeyModifiers::CONTROL), Some(Act::PageUp));
+        assert_eq!(act(KeyCode::Enter, KeyModifiers::NONE), Some(Act::Send));
+        let error = |own| Keys::new(&own).err().unwrap();
+        assert!(error(BTreeMap::from([("fly".to_owned(), vec![])])).contains("fly"));
+        let bad = vec!["hyper-x".to_owned()];
+        assert!(error(BTreeMap::from([("send".to_owned(), bad)])).contains("hyper-x"));
+    }
+}

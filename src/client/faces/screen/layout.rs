@@ -1,0 +1,81 @@
+//! Where everything stands, by the terminal's width. Pure.
+
+use ratatui::layout::Rect;
+
+/// From this width on there is room for the people, and for the seconds of a time.
+pub const WIDE: u16 = 60;
+/// From this width on there is room for the rooms, too.
+const WIDEST: u16 = 100;
+const ROOMS: u16 = 18;
+const PEOPLE: u16 = 16;
+/// What is typed may take so many rows.
+pub const INPUT_ROWS_MAX: u16 = 6;
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Areas {
+    pub title: Rect,
+    pub rooms: Option<Rect>,
+    pub lines: Rect,
+    pub people: Option<Rect>,
+    pub status: Rect,
+    pub input: Rect,
+}
+
+/// The areas of a terminal whose input needs so many rows.
+pub fn areas(size: Rect, input_rows: u16, rooms: bool, people: bool) -> Areas {
+    // The lines keep a row as long as there is one.
+    let input_rows = input_rows.clamp(1, INPUT_ROWS_MAX).min(size.height.saturating_sub(3).max(1));
+    let mut left = size.height;
+    let mut rows = |wanted: u16| {
+        let got = wanted.min(left);
+        left -= got;
+        got
+    };
+    let (input, status, title) = (rows(input_rows), rows(1), rows(1));
+    let middle = left;
+    let across = |y: u16, height: u16| Rect::new(size.x, size.y + y, size.width, height);
+    let rooms_wide = if rooms && size.width >= WIDEST { ROOMS } else { 0 };
+    let people_wide = if people && size.width >= WIDE { PEOPLE } else { 0 };
+    let pane = |x: u16, width: u16| Rect::new(size.x + x, size.y + title, width, middle);
+    Areas {
+        title: across(0, title),
+        rooms: (rooms_wide > 0).then(|| pane(0, rooms_wide)),
+        lines: pane(rooms_wide, size.width - rooms_wide - people_wide),
+        people: (people_wide > 0).then(|| pane(size.width - people_wide, people_wide)),
+        status: across(title + middle, status),
+        input: across(title + middle + status, input),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn panes_come_with_the_width() {
+        let at = |width| areas(Rect::new(0, 0, width, 24), 1, true, true);
+        assert!(at(100).rooms.is_some() && at(100).people.is_some());
+        assert!(at(99).rooms.is_none() && at(99).people.is_some());
+        assert!(at(59).people.is_none());
+        assert_eq!(at(40).lines, Rect::new(0, 1, 40, 21));
+    }
+
+    proptest! {
+        #[test]
+        fn no_cell_is_in_two_areas_and_none_outside(
+            width in 0u16..220, height in 0u16..80, rows in 0u16..9, rooms: bool, people: bool,
+        ) {
+            let size = Rect::new(0, 0, width, height);
+            let all = areas(size, rows, rooms, people);
+            let parts = [Some(all.title), all.rooms, Some(all.lines), all.people, Some(all.status),
+                Some(all.input)];
+            let cells: u32 = parts.iter().flatten().map(|area| area.area()).sum();
+            prop_assert_eq!(cells, size.area());
+            for part in parts.iter().flatten() {
+                prop_assert_eq!(part.intersection(size).area(), part.area());
+            }
+        }
+    }
+}

@@ -1,0 +1,262 @@
+//! The full screen: rooms, lines, people and what is typed. One thread has the state and the
+//! terminal; others hand it what the model shows and what is typed. It draws when something has
+//! changed, and never faster than thirty times a second.
+
+mod acts;
+mod app;
+mod complete;
+mod draw;
+mod editor;
+mod input;
+mod keys;
+mod layout;
+mod news;
+mod pane;
+mod rows;
+mod settings;
+mod theme;
+mod tty;
+mod window;
+mod wrap;
+
+use std::path::PathBuf;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, SyncSender};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use jiff::tz::TimeZone;
+
+use super::Face;
+use crate::chat::{Command, UserName};
+use crate::client::model::{Happening, Show};
+use crate::fault::{Fault, code};
+use app::{App, Effect};
+use settings::{Notifications, Settings};
+use theme::Theme;
+use tty::{Tty, Word};
+
+/// Between two pictures, at least.
+const PICTURE_EVERY: Duration = Duration::from_millis(33);
+/// What waits for the screen; whoever has more for it waits.
+const WAITING_MAX: usize = 1_024;
+/// The end waits so long for a terminal that takes nothing.
+const END_PATIENCE: Duration = Duration::from_secs(1);
+
+/// What the screen's thread is told.
+enum Cause {
+    Show(Show),
+    Word(Word),
+    End,
+}
+
+/// The face, as the shell holds it.
+pub struct Screen {
+    causes: SyncSender<Cause>,
+    /// What the person should know after the end.
+    parting: Receiver<Option<String>>,
+}
+
+/// Who sits there, and what is left from an earlier run.
+pub struct Person {
+    pub name: UserName,
+    pub colour: bool,
+    /// What the operator needs to admit them.
+    pub admission: Vec<String>,
+    /// Lines that are not sent yet.
+    pub outbox: Vec<Command>,
+}
+
+impl Screen {
+    /// Takes the terminal.
+    pub fn open(person: Person, happen: Sender<Happening>) -> Result<Screen, Fault> {
+        let file = Settings::file();
+        let settings = file.as_deref().map_or(Ok(Settings::default()), Settings::load)?;
+        let mouse = settings.mouse;
+        let theme = Theme::of_terminal(person.colour);
+        let mut app = App::new(settings, theme, TimeZone::system()).map_err(|problem| {
+            Fault::new(code::UNREADABLE, format!("screen.json: {problem}"), "correct it")
+        })?;
+        app.now_ms = now_ms();
+        app.own = Some(person.name);
+        app.admission = person.admission;
+        for command in person.outbox {
+            if let Command::Say { id, to, text, kind, .. } = command {
+                app.show(Show::Outgoing { id, to, text, kind });
+            }
+        }
+        let (causes, told) = mpsc::sync_channel(WAITING_MAX);
+        let tty = Tty::open(causes.clone(), Cause::Word, mouse).map_err(|error| {
+            let hint = "pychat client --plain needs no full screen";
+            Fault::new(code::OTHER, format!("the terminal cannot be used: {error}"), hint)
+        })?;
+        let (said, parting) = mpsc::channel();
+        let stage = Stage { app, tty, file, happen };
+        let play = move || {
+            let parting = stage.play(&told);
+            // The shell may have ended already.
+            let _ = said.send(parting);
+        };
+        let spawned = thread::Builder::new().name("screen".into()).spawn(play);
+        spawned.expect("a client can start a thread");
+        Ok(Screen { causes, parting })
+    }
+}
+
+impl Face for Screen {
+    fn show(&mut self, show: &Show) {
+        // A screen that has ended ends the program, which is under way then.
+        let _ = self.causes.send(Cause::Show(show.clone()));
+    }
+
+    fn end(&mut self, code: u8) {
+        // A screen that does not take it hangs on its terminal.
+        let until = Instant::now() + END_PATIENCE;
+        while self.causes.try_send(Cause::End).is_err() && Instant::now() < until {
+            thread::sleep(Duration::from_millis(5));
+        }
+        let parting = self.parting.recv_timeout(until.saturating_duration_since(Instant::now()));
+        tty::leave();
+        if let (Ok(Some(text)), true) = (parting, code != 0 && code != 130) {
+            eprintln!("error: {text}");
+        }
+    }
+}
+
+/// The screen's thread.
+struct Stage {
+    app: App,
+    tty: Tty,
+    file: Option<PathBuf>,
+    happen: Sender<Happening>,
+}
+
+impl Stage {
+    /// Until the end; gives the last error.
+    fn play(mut self, told: &Receiver<Cause>) -> Option<String> {
+        let mut changed = true;
+        let mut drawn = Instant::now() - PICTURE_EVERY;
+        loop {
+            if changed && drawn.elapsed() >= PICTURE_EVERY {
+                (changed, drawn) = (false, Instant::now());
+                if self.draw().is_err() {
+                    return self.gone(told);
+                }
+            }
+            let until_picture = PICTURE_EVERY.saturating_sub(drawn.elapsed());
+            let wait = match changed {
+                true => Some(until_picture),
+                false => self.app.next_change_ms().map(Duration::from_millis),
+            };
+            let cause = match wait {
+                Some(wait) => told.recv_timeout(wait),
+                None => told.recv().map_err(Into::into),
+            };
+            self.app.pass(now_ms());
+            match cause {
+                Ok(Cause::Show(show)) => self.app.show(show),
+                Ok(Cause::Word(word)) => match self.word(word) {
+                    Ok(true) => {}
+                    Ok(false) | Err(_) => return self.gone(told),
+                },
+                Ok(Cause::End) => return self.end(),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return None,
+            }
+            changed = true;
+            if self.carry_out().is_err() {
+                return self.gone(told);
+            }
+        }
+    }
+
+    fn end(mut self) -> Option<String> {
+        self.app.parting.take()
+    }
+
+    /// The terminal is gone: what was typed is on disk, and the rest of the program ends as well.
+    fn gone(self, told: &Receiver<Cause>) -> Option<String> {
+        tty::leave();
+        // The shell may have ended already.
+        let _ = self.happen.send(Happening::Interrupt);
+        while !matches!(told.recv(), Ok(Cause::End) | Err(_)) {}
+        None
+    }
+
+    fn draw(&mut self) -> std::io::Result<()> {
+        let app = &mut self.app;
+        let mut first = false;
+        self.tty.draw(|frame| {
+            app.size = frame.area();
+            first = draw::draw(app, frame);
+        })?;
+        if first {
+            self.app.fetch();
+            self.carry_out()?;
+        }
+        Ok(())
+    }
+
+    /// False where the terminal is gone.
+    fn word(&mut self, word: Word) -> std::io::Result<bool> {
+        match word {
+            Word::Input(event) => {
+                self.app.input(event);
+                // What is read next may be for an editor, or for the shell.
+                self.carry_out()?;
+                self.tty.read_on();
+            }
+            Word::Gone => return Ok(false),
+            // The shell may have ended already.
+            Word::Stop => drop(self.happen.send(Happening::Interrupt)),
+            Word::Suspend => self.suspend()?,
+            Word::Continue => self.tty.take_again()?,
+        }
+        Ok(true)
+    }
+
+    fn suspend(&mut self) -> std::io::Result<()> {
+        if !self.tty.suspend()? {
+            self.app.flash("there is no shell to go back to");
+        }
+        Ok(())
+    }
+
+    fn carry_out(&mut self) -> std::io::Result<()> {
+        for effect in std::mem::take(&mut self.app.effects) {
+            match effect {
+                // The shell may have ended already.
+                Effect::Happen(happening) => drop(self.happen.send(happening)),
+                Effect::Bell => self.tty.write(b"\x07")?,
+                Effect::Notify(text) => match self.app.settings.notifications {
+                    Notifications::Off => {}
+                    Notifications::Osc9 => {
+                        self.tty.write(format!("\x1b]9;pychat: {text}\x07").as_bytes())?;
+                    }
+                    Notifications::Osc777 => {
+                        let bytes = format!("\x1b]777;notify;pychat;{text}\x07");
+                        self.tty.write(bytes.as_bytes())?;
+                    }
+                },
+                Effect::Save => {
+                    if let Some(file) = &self.file
+                        && let Err(error) = self.app.settings.save(file)
+                    {
+                        self.app.error(format!("{}: {error}", file.display()));
+                    }
+                }
+                Effect::Mouse(on) => self.tty.mouse(on)?,
+                Effect::Redraw => self.tty.redraw()?,
+                Effect::Suspend => self.suspend()?,
+                Effect::Edit(text) => match self.tty.lend(|| editor::edit(&text))? {
+                    Ok(text) => self.app.input.set(&text),
+                    Err(problem) => self.app.error(problem),
+                },
+            }
+        }
+        Ok(())
+    }
+}
+
+fn now_ms() -> i64 {
+    jiff::Timestamp::now().as_millisecond()
+}

@@ -1,0 +1,341 @@
+//! What the model shows, on the screen.
+
+use super::app::{App, Effect, Gathering, Link, Overlay};
+use super::pane::Pane;
+use super::settings::Notify;
+use super::window::{At, Line, Older, What, mentions};
+use crate::chat::{Event, Kind, Message, Seq, Target};
+use crate::client::faces::words;
+use crate::client::model::{Show, State};
+use crate::client::places::Places;
+
+/// Hits of a search that are listed.
+const HITS_MAX: usize = 1_000;
+
+impl App {
+    pub fn show(&mut self, show: Show) {
+        match show {
+            Show::Message(message) => self.message(message),
+            Show::Outgoing { id, to, text, kind } => self.outgoing(id, to, text, kind),
+            Show::Ack { id, to, .. } => {
+                if let Some(index) = self.position(&to) {
+                    self.windows[index].settle(id);
+                }
+            }
+            Show::Dropped(id) => self.windows.iter_mut().for_each(|window| window.settle(id)),
+            Show::Divider(to) => {
+                let index = self.place(&to);
+                self.windows[index].divide();
+            }
+            Show::Place { to, last, read } => self.known(&to, last, read),
+            Show::Latency(ms) => self.latency_ms = Some(ms),
+            Show::Back => {
+                self.missed = Some(0);
+                self.flash("");
+            }
+            Show::State(state) => self.state(state),
+            Show::Event(event) => self.event(event, true),
+            Show::Presence(event) => self.event(event, false),
+            Show::Notice(text) => self.notice(self.current, text),
+            Show::Error(text) => {
+                self.parting = Some(text.clone());
+                self.error(text);
+            }
+            Show::Target(target) => {
+                let index = self.place(&target);
+                self.switch(index);
+            }
+            Show::Timestamps(on) => self.timestamps = on,
+            Show::Clear => self.window_mut().clear(Older::Later),
+            // The line itself says that it waits, and the rooms say what is unread.
+            Show::Pending { .. } | Show::Unread { .. } | Show::Bye(_) => {}
+        }
+    }
+
+    fn state(&mut self, state: State) {
+        self.link = match state {
+            State::Connecting => match self.link {
+                // It is tried again and again: the countdown says so.
+                Link::Waiting { .. } => return,
+                _ => Link::Connecting,
+            },
+            State::Connected { name } => {
+                (self.own, self.parting) = (Some(name), None);
+                Link::Up
+            }
+            State::Offline { retry_ms } => Link::Off { retry_at_ms: self.now_ms + retry_ms as i64 },
+            State::NotAdmitted { retry_ms } => {
+                Link::Waiting { retry_at_ms: self.now_ms + retry_ms as i64 }
+            }
+            State::Refused { code } => {
+                let why = format!("refused: {code:?}").to_lowercase();
+                self.parting.get_or_insert(why);
+                Link::Refused
+            }
+        };
+        if self.link != Link::Up {
+            self.latency_ms = None;
+            self.gathering.clear();
+            for window in &mut self.windows {
+                window.joined = matches!(window.target, Target::User(_));
+                if window.older == Older::Asked {
+                    window.older = Older::Perhaps;
+                }
+            }
+        }
+    }
+
+    /// The newest line of a place, and up to where this person has read it.
+    fn known(&mut self, to: &Target, last: Seq, read: Seq) {
+        let unread = last.0.saturating_sub(read.0) as usize;
+        if self.position(to).is_none() && unread == 0 {
+            return;
+        }
+        let index = self.place(to);
+        let window = &mut self.windows[index];
+        window.joined = true;
+        window.read = window.read.max(read);
+        window.last = window.last.max(last);
+        window.unread = last.0.saturating_sub(window.read.0) as usize;
+        if window.unread > 0 {
+            window.divide();
+        }
+        self.look_at_it();
+    }
+
+    fn outgoing(&mut self, id: crate::chat::MsgId, to: Target, text: String, kind: Kind) {
+        let (Kind::Say | Kind::Me, Some(who)) = (kind, self.own.clone()) else {
+            return;
+        };
+        let me = kind == Kind::Me;
+        let line = self.line(What::Outgoing { id, who, text, me, refused: None });
+        let index = self.place(&to);
+        self.windows[index].outgoing(line);
+    }
+
+    fn message(&mut self, message: Message) {
+        let to = Places::of_line(&message, self.own.as_ref());
+        match message.reference.as_deref() {
+            Some("search") => {
+                if self.hits.len() < HITS_MAX {
+                    let line = self.said(message);
+                    self.hits.push((to, line));
+                }
+                return;
+            }
+            Some(_) => return self.gather(to, message),
+            None => {}
+        }
+        if message.replay
+            && let Some(missed) = &mut self.missed
+        {
+            *missed += 1;
+        }
+        let index = self.place(&to);
+        let (seq, replay) = (message.seq, message.replay);
+        let sees = self.sees(index);
+        let window = &mut self.windows[index];
+        // What the server has announced is counted already.
+        let counted = seq <= window.last;
+        window.last = window.last.max(seq);
+        window.spoke(&message.from, message.time_ms);
+        if matches!(message.kind, Kind::Edit | Kind::Delete) {
+            window.change(&message);
+            if sees {
+                self.look_at_it();
+            }
+            return;
+        }
+        let line = self.said(message);
+        let What::Said { own, mention, .. } = line.what else { return };
+        let window = &mut self.windows[index];
+        if !own && !sees && seq > window.read {
+            window.divide();
+            window.unread += usize::from(!counted);
+            window.mentions += usize::from(mention);
+        }
+        match window.newest() {
+            Some(newest) if seq <= newest => window.merge(vec![line]),
+            _ => self.push(index, line),
+        }
+        if !replay && !own {
+            self.ring(index, mention);
+        }
+        self.look_at_it();
+    }
+
+    /// A line that somebody said.
+    fn said(&self, message: Message) -> Line {
+        let (time_ms, day) = self.stamp(message.time_ms);
+        let own = self.own.as_ref() == Some(&message.from);
+        let named = self.own.as_ref().is_some_and(|own| mentions(&message.text, own.as_str()));
+        let mention = !own && (named || matches!(message.to, Target::User(_)));
+        let what = What::Said {
+            who: message.from,
+            text: message.text,
+            me: message.kind == Kind::Me,
+            own,
+            mention,
+            edited: message.edited,
+            deleted: message.deleted,
+        };
+        Line { time_ms, day, seq: Some(message.seq), what }
+    }
+
+    fn ring(&mut self, index: usize, mention: bool) {
+        let place = self.windows[index].target.to_string();
+        let notify = self.settings.notify.get(&place).copied().unwrap_or(Notify::Mentions);
+        let wanted = match notify {
+            Notify::Off => false,
+            Notify::Mentions => mention,
+            Notify::All => true,
+        };
+        if !wanted || self.focused == Some(true) {
+            return;
+        }
+        if self.settings.bell {
+            self.effects.push(Effect::Bell);
+        }
+        let what = if mention { "you are meant in" } else { "news in" };
+        self.effects.push(Effect::Notify(format!("{what} {place}")));
+    }
+
+    fn gather(&mut self, to: Target, message: Message) {
+        if matches!(message.kind, Kind::Edit | Kind::Delete) {
+            return;
+        }
+        let line = self.said(message);
+        match self.gathering.iter_mut().find(|one| one.to == to) {
+            Some(one) => one.lines.push(line),
+            None => self.gathering.push(Gathering { to, lines: vec![line] }),
+        }
+    }
+
+    fn event(&mut self, event: Event, told: bool) {
+        let text = words::told(&event);
+        match event {
+            Event::Welcome { text_bytes_max, .. } => {
+                self.text_bytes_max = text_bytes_max;
+                if let Some(motd) = text
+                    && !self.windows[0].has_notice(&motd)
+                {
+                    self.notice(0, motd);
+                }
+            }
+            Event::Entered { channel, last, read, retention, people, topic, .. } => {
+                let to = Target::Channel(channel);
+                let index = self.place(&to);
+                let window = &mut self.windows[index];
+                (window.retention, window.topic) = (retention, topic);
+                window.gathers(&people);
+                if window.target.is_lobby() {
+                    window.joined = true;
+                } else {
+                    self.known(&to, last, read);
+                    let window = &mut self.windows[index];
+                    window.joined = true;
+                }
+            }
+            Event::Parted { channel, .. } => {
+                if let Some(index) = self.position(&Target::Channel(channel)) {
+                    self.close(index);
+                }
+            }
+            Event::Joined { to, who, .. } => self.moves(&Target::Channel(to), who, true, told),
+            Event::Left { to, who, .. } => self.moves(&Target::Channel(to), who, false, told),
+            Event::People { channel, people, .. } => {
+                if let Some(index) = self.position(&Target::Channel(channel)) {
+                    self.windows[index].gathers(&people);
+                }
+                self.notice(self.current, text.unwrap_or_default());
+            }
+            Event::Channels { .. } => self.open("channels", text),
+            Event::Whois { ref name, .. } => self.open(&format!("whois {name}"), text),
+            Event::Topic { to, who, text: topic, retention, .. } => {
+                let index = self.position(&Target::Channel(to)).unwrap_or(self.current);
+                let window = &mut self.windows[index];
+                (window.topic, window.retention) = (topic, retention);
+                let index = if who.is_some() { index } else { self.current };
+                self.notice(index, text.unwrap_or_default());
+            }
+            Event::Read { to, seq } => {
+                if let Some(index) = self.position(&to) {
+                    self.windows[index].read_elsewhere(seq);
+                }
+            }
+            Event::Gap { to, kept, .. } => {
+                let index = self.place(&to);
+                let window = &mut self.windows[index];
+                match kept && window.at == At::End {
+                    // What is missing is loaded by scrolling up, and the rest again with it.
+                    true => window.clear(Older::Perhaps),
+                    false => self.notice(index, text.unwrap_or_default()),
+                }
+            }
+            Event::History { to, more, lines, reference } => {
+                self.loaded(to, more, lines, reference.as_deref() == Some("search"));
+            }
+            Event::Refused { id, hint, reference, .. } => self.refused(id, hint, reference),
+            Event::Notice { text, .. } => self.notice(self.current, text),
+            Event::Stored { .. } | Event::Places { .. } => {}
+            Event::Message(_) | Event::Goodbye { .. } | Event::Unknown => {}
+        }
+    }
+
+    fn moves(&mut self, to: &Target, who: crate::chat::UserName, came: bool, told: bool) {
+        let Some(index) = self.position(to) else { return };
+        let stamp = self.stamp(self.now_ms);
+        let worth = self.windows[index].turns(&who, came, self.now_ms);
+        if told && worth && self.own.as_ref() != Some(&who) {
+            self.windows[index].moved(&who, came, stamp);
+        }
+    }
+
+    fn open(&mut self, title: &str, text: Option<String>) {
+        let text = text.unwrap_or_default().lines().map(str::to_owned).collect();
+        self.overlay = Some(Overlay::Pane(Pane::new(title, text)));
+    }
+
+    /// The end of an answer with older lines, or with what a search has found.
+    fn loaded(&mut self, to: Option<Target>, more: bool, lines: usize, search: bool) {
+        if search {
+            let hits = std::mem::take(&mut self.hits);
+            let areas = self.areas();
+            let paper = self.paper(&areas);
+            let row = |(to, line): &(Target, Line)| format!("{to}  {}", paper.plain(line));
+            let mut text: Vec<String> = hits.iter().map(row).collect();
+            if more {
+                text.insert(0, "there are older ones: search for more words".into());
+            }
+            let title = format!("search: {lines} found");
+            self.overlay = Some(Overlay::Pane(Pane::new(title, text)));
+            return;
+        }
+        let Some(to) = to else { return };
+        let lines = match self.gathering.iter().position(|one| one.to == to) {
+            Some(index) => self.gathering.swap_remove(index).lines,
+            None => Vec::new(),
+        };
+        if let Some(index) = self.position(&to) {
+            let window = &mut self.windows[index];
+            window.older = if more { Older::Perhaps } else { Older::None };
+            window.merge(lines);
+        }
+    }
+
+    fn refused(&mut self, id: Option<crate::chat::MsgId>, hint: String, reference: Option<String>) {
+        let older = reference.as_deref().and_then(|text| text.strip_prefix("older "));
+        if let Some(window) = self
+            .windows
+            .iter_mut()
+            .find(|one| older.is_some_and(|older| one.target.to_string() == older))
+        {
+            window.older = Older::Later;
+            return;
+        }
+        let marked = id.is_some_and(|id| self.windows.iter_mut().any(|one| one.refuse(id, &hint)));
+        if !marked {
+            self.error(hint);
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! What opens above a room and closes with Esc: help, answers, results.
+
+use std::collections::BTreeMap;
+
+use ratatui::text::{Line as Row, Span};
+
+use super::keys;
+use super::wrap;
+use crate::client::slash;
+
+pub struct Pane {
+    pub title: String,
+    pub text: Vec<String>,
+    /// Rows that are scrolled away above.
+    pub scroll: usize,
+}
+
+impl Pane {
+    pub fn new(title: impl Into<String>, text: Vec<String>) -> Pane {
+        Pane { title: title.into(), text, scroll: 0 }
+    }
+
+    /// F1 and `/help`.
+    pub fn help(own: &BTreeMap<String, Vec<String>>) -> Pane {
+        let mut text = vec!["Keys".to_owned(), String::new()];
+        text.extend(keys::help(own).into_iter().map(|row| format!("  {row}")));
+        text.extend([String::new(), "Commands (// sends a text that begins with a slash)".into()]);
+        text.push(String::new());
+        text.extend(slash::all().map(|slash| {
+            let call = format!("/{} {}", slash.name, slash.operands);
+            format!("  {call:<28} {}", slash.does)
+        }));
+        Pane::new("help", text)
+    }
+
+    /// The rows in so many cells.
+    pub fn rows(&self, width: usize) -> Vec<Row<'static>> {
+        let rows = |line: &String| {
+            // What a line says stands under itself, beyond its first column.
+            let indent = line.find("  ").filter(|at| *at > 0).map_or(2, |_| 4);
+            wrap::rows(&[Span::raw(line.clone())], width, indent)
+        };
+        self.text.iter().flat_map(rows).collect()
+    }
+
+    pub fn scroll(&mut self, by: i64, width: usize, height: usize) {
+        let most = self.rows(width).len().saturating_sub(height);
+        self.scroll = (self.scroll as i64 + by).clamp(0, most as i64) as usize;
+    }
+}

@@ -1,0 +1,215 @@
+//! The lines of a place as rows of the screen. Pure.
+
+use jiff::tz::TimeZone;
+use ratatui::style::{Modifier, Style};
+use ratatui::text::{Line as Row, Span};
+
+use super::theme::Look;
+use super::window::{At, Line, What, Window};
+use super::wrap;
+use crate::chat::UserName;
+
+/// How lines are shown.
+pub struct Paper<'a> {
+    pub look: &'a Look,
+    pub zone: &'a TimeZone,
+    pub width: usize,
+    pub times: Times,
+    /// What is looked for.
+    pub query: &'a str,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Times {
+    Hidden,
+    Minutes,
+    Seconds,
+}
+
+impl Paper<'_> {
+    /// The rows of a line, with what stands before it: another day, or the divider.
+    pub fn rows(&self, window: &Window, number: i64) -> Vec<Row<'static>> {
+        let Some(line) = window.line(number) else { return Vec::new() };
+        let mut rows = Vec::new();
+        let before = window.line(number - 1).map(|before| before.day);
+        if before.is_some_and(|day| day != line.day) {
+            rows.push(Row::styled(format!("-- {} --", self.date(line.time_ms)), self.look.dim));
+        }
+        if window.divides(number) {
+            let dashes = "-".repeat(self.width.saturating_sub(5) / 2);
+            rows.push(Row::styled(format!("{dashes} new {dashes}"), self.look.divider));
+        }
+        let (spans, indent) = self.spans(line);
+        rows.extend(wrap::rows(&spans, self.width, indent));
+        rows
+    }
+
+    fn spans(&self, line: &Line) -> (Vec<Span<'_>>, usize) {
+        let look = self.look;
+        let time = self.time(line.time_ms);
+        let indent = if self.times == Times::Seconds { time.len() } else { 2 };
+        let mut spans = vec![Span::styled(time, look.dim)];
+        match &line.what {
+            What::Said { who, text, me, own, mention, edited, deleted } => {
+                let style = match (*mention, *own) {
+                    (true, _) => look.mention,
+                    (false, true) => look.own,
+                    (false, false) => look.name(who),
+                };
+                spans.extend(head(who, *own, *me, style));
+                if *deleted {
+                    spans.push(Span::styled("(deleted)", look.dim));
+                } else {
+                    self.text(text, Style::new(), &mut spans);
+                }
+                if *edited && !*deleted {
+                    spans.push(Span::styled(" (edited)", look.dim));
+                }
+            }
+            What::Outgoing { text, me, refused, who, .. } => {
+                spans.extend(head(who, true, *me, look.dim));
+                self.text(text, look.dim, &mut spans);
+                match refused {
+                    None => spans.push(Span::styled(" ...", look.dim)),
+                    Some(why) => {
+                        spans
+                            .push(Span::styled(format!("  x not sent, /retry: {why}"), look.error));
+                    }
+                }
+            }
+            What::Moves { joined, left } => {
+                let mut said = Vec::new();
+                for (who, does) in [(joined, "joined"), (left, "left")] {
+                    if !who.is_empty() {
+                        let names: Vec<_> = who.iter().map(ToString::to_string).collect();
+                        said.push(format!("{} {does}", names.join(", ")));
+                    }
+                }
+                spans = vec![Span::styled(format!("-- {}", said.join(", ")), look.dim)];
+            }
+            What::Notice(text) => {
+                spans = vec![Span::styled("-- ", look.dim)];
+                self.text(text, look.dim, &mut spans);
+            }
+            What::Error(text) => {
+                spans = vec![Span::styled(format!("=!= {text}"), look.error)];
+            }
+        }
+        let indent =
+            if matches!(line.what, What::Said { .. } | What::Outgoing { .. }) { indent } else { 3 };
+        (spans, indent)
+    }
+
+    /// A line without its looks.
+    pub fn plain(&self, line: &Line) -> String {
+        let date = self.date(line.time_ms);
+        let text: String = self.spans(line).0.iter().map(|span| span.content.as_ref()).collect();
+        format!("{date} {}", text.replace('\n', " / "))
+    }
+
+    /// A text with what is looked for made visible.
+    fn text(&self, text: &str, style: Style, spans: &mut Vec<Span<'_>>) {
+        let mut from = 0;
+        for hit in wrap::find(text, self.query) {
+            spans.push(Span::styled(text[from..hit.start].to_owned(), style));
+            spans.push(Span::styled(text[hit.clone()].to_owned(), self.look.hit));
+            from = hit.end;
+        }
+        spans.push(Span::styled(text[from..].to_owned(), style));
+    }
+
+    fn time(&self, time_ms: i64) -> String {
+        let format = match self.times {
+            Times::Hidden => return String::new(),
+            Times::Minutes => "%H:%M ",
+            Times::Seconds => "[%H:%M:%S] ",
+        };
+        let time = jiff::Timestamp::from_millisecond(time_ms).unwrap_or_default();
+        time.to_zoned(self.zone.clone()).strftime(format).to_string()
+    }
+
+    fn date(&self, time_ms: i64) -> String {
+        let time = jiff::Timestamp::from_millisecond(time_ms).unwrap_or_default();
+        time.to_zoned(self.zone.clone()).strftime("%a %-d %b %Y").to_string()
+    }
+
+    /// What is seen of a place in so many rows; whether its first line is.
+    pub fn view(&self, window: &Window, height: usize) -> (Vec<Row<'static>>, bool) {
+        let numbers = window.numbers();
+        let (mut number, mut below) = match window.at {
+            At::End => (numbers.end - 1, 0),
+            At::Line { number, rows_below } => (number, rows_below),
+        };
+        let mut view: Vec<Row> = Vec::with_capacity(height);
+        while view.len() < height && number >= numbers.start {
+            let mut rows = self.rows(window, number);
+            rows.truncate(rows.len().saturating_sub(below).max(1));
+            view.extend(rows.into_iter().rev());
+            (number, below) = (number - 1, 0);
+        }
+        let first = number < numbers.start && view.len() <= height;
+        view.truncate(height);
+        view.reverse();
+        (view, first)
+    }
+
+    /// Where the view stands after a move by so many rows, upwards or downwards.
+    pub fn moved(&self, window: &Window, rows: i64, height: usize) -> At {
+        let numbers = window.numbers();
+        if numbers.is_empty() {
+            return At::End;
+        }
+        let count = |number| self.rows(window, number).len().max(1) as i64;
+        let (mut number, mut below) = match window.at {
+            At::End => (numbers.end - 1, 0),
+            At::Line { number, rows_below } => (number, rows_below as i64 % count(number)),
+        };
+        below += rows;
+        while below >= count(number) && number > numbers.start {
+            below -= count(number);
+            number -= 1;
+        }
+        // The first line stands at the top of the view, not below it.
+        let mut above = count(number) - below;
+        let mut next = number;
+        while above < height as i64 && next > numbers.start {
+            next -= 1;
+            above += count(next);
+        }
+        below -= (height as i64 - above).max(0);
+        while below < 0 {
+            number += 1;
+            if number >= numbers.end {
+                return At::End;
+            }
+            below += count(number);
+        }
+        match (number + 1 == numbers.end, below) {
+            (true, 0) => At::End,
+            _ => At::Line { number, rows_below: below as usize },
+        }
+    }
+
+    /// A view with this line in its middle.
+    pub fn around(&self, window: &Window, number: i64, height: usize) -> At {
+        let (mut number, mut below) = (number, height as i64 / 2);
+        while below > 0 && number + 1 < window.numbers().end {
+            number += 1;
+            below -= self.rows(window, number).len() as i64;
+        }
+        if number + 1 >= window.numbers().end {
+            At::End
+        } else {
+            At::Line { number, rows_below: 0 }
+        }
+    }
+}
+
+fn head(who: &UserName, own: bool, me: bool, style: Style) -> [Span<'static>; 2] {
+    let name = if own && !me { "You".to_owned() } else { who.to_string() };
+    let style = if own { style.add_modifier(Modifier::BOLD) } else { style };
+    match me {
+        true => [Span::raw("* "), Span::styled(format!("{name} "), style)],
+        false => [Span::styled(name, style), Span::raw(": ")],
+    }
+}

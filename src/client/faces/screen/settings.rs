@@ -1,0 +1,111 @@
+//! What a person has set for the full screen: `screen.json` in the configuration folder.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use etcetera::BaseStrategy;
+use serde::{Deserialize, Serialize};
+
+use super::theme::Theme;
+use crate::fault::{Fault, code};
+use crate::keyring::file::{make_folder, read_text, replace};
+
+/// Which lines of a place ring the bell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Notify {
+    Off,
+    Mentions,
+    All,
+}
+
+/// How the terminal is asked to show a notification.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Notifications {
+    #[default]
+    Off,
+    Osc9,
+    Osc777,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// None goes by the terminal.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub theme: Option<Theme>,
+    pub bell: bool,
+    pub mouse: bool,
+    pub notifications: Notifications,
+    /// By place: `#work`, `@bob`.
+    pub notify: BTreeMap<String, Notify>,
+    /// By the name of what the keys do: the keys that do it instead of the usual ones.
+    pub keys: BTreeMap<String, Vec<String>>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings {
+            theme: None,
+            bell: true,
+            mouse: false,
+            notifications: Notifications::Off,
+            notify: BTreeMap::new(),
+            keys: BTreeMap::new(),
+        }
+    }
+}
+
+impl Settings {
+    pub fn file() -> Option<PathBuf> {
+        let base = etcetera::choose_base_strategy().ok()?;
+        Some(base.config_dir().join("pychat").join("screen.json"))
+    }
+
+    pub fn load(file: &Path) -> Result<Settings, Fault> {
+        let unreadable = |error: String| {
+            let what = format!("{}: {error}", file.display());
+            Fault::new(code::UNREADABLE, what, "correct it, or remove it for the usual settings")
+        };
+        let Some(text) = read_text(file).map_err(|error| unreadable(error.to_string()))? else {
+            return Ok(Settings::default());
+        };
+        let mut text = serde_json::Deserializer::from_str(&text);
+        serde_path_to_error::deserialize(&mut text).map_err(|error| unreadable(error.to_string()))
+    }
+
+    pub fn save(&self, file: &Path) -> Result<(), String> {
+        let text = serde_json::to_vec_pretty(self).expect("settings are plain JSON");
+        let folder = file.parent().expect("it lies in a folder");
+        let saved = make_folder(folder, 0o700).and_then(|()| replace(file, &text, 0o600));
+        saved.map_err(|error| error.to_string())
+    }
+
+    /// `/set KEY VALUE`; the answer is for the person.
+    pub fn set(&mut self, operands: &str) -> Result<String, String> {
+        let on = |value: &str| match value {
+            "on" => Ok(true),
+            "off" => Ok(false),
+            other => Err(format!("on or off, not {other:?}")),
+        };
+        match operands.split_once(char::is_whitespace).unwrap_or((operands, "")) {
+            ("", _) => {}
+            ("bell", value) => self.bell = on(value)?,
+            ("mouse", value) => self.mouse = on(value)?,
+            ("notifications", value) => {
+                self.notifications = match value {
+                    "off" => Notifications::Off,
+                    "osc9" => Notifications::Osc9,
+                    "osc777" => Notifications::Osc777,
+                    other => return Err(format!("off, osc9 or osc777, not {other:?}")),
+                }
+            }
+            (key, _) => return Err(format!("there is no {key:?}: bell, mouse, notifications")),
+        }
+        let word = |on| if on { "on" } else { "off" };
+        let (bell, mouse) = (word(self.bell), word(self.mouse));
+        let notifications = format!("{:?}", self.notifications).to_lowercase();
+        Ok(format!("bell {bell}, mouse {mouse}, notifications {notifications}"))
+    }
+}

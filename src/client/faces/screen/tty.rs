@@ -1,0 +1,284 @@
+//! The terminal as the full screen has it: taken, read on a thread of its own, and given back on
+//! every way out.
+
+use std::io::{self, BufWriter, Stdout, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Receiver, Sender, SyncSender};
+use std::thread;
+use std::time::Duration;
+
+use ratatui::backend::{Backend, ClearType, CrosstermBackend, WindowSize};
+use ratatui::buffer::Cell;
+use ratatui::crossterm::event::{self, Event};
+use ratatui::crossterm::terminal::{disable_raw_mode, enable_raw_mode};
+use ratatui::layout::{Position, Size};
+use ratatui::{Frame, Terminal};
+use rustix::process::{Signal, getpgid, getpgrp, getpid, getppid, getsid, kill_process};
+use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGTERM, SIGTSTP};
+use signal_hook::iterator::Signals;
+
+/// The other screen, pastes in brackets, and word of the focus.
+const ENTER: &[u8] = b"\x1b[?1049h\x1b[2J\x1b[?2004h\x1b[?1004h";
+/// An update that was begun, the mouse, focus and pastes as they were; cursor and screen back.
+const LEAVE: &[u8] =
+    b"\x1b[?2026l\x1b[?1006l\x1b[?1000l\x1b[?1004l\x1b[?2004l\x1b[0m\x1b[?25h\x1b[?1049l";
+/// Presses and the wheel, with columns beyond 223.
+const MOUSE: [&[u8]; 2] = [b"\x1b[?1006l\x1b[?1000l", b"\x1b[?1000h\x1b[?1006h"];
+
+/// Who is asked to end and does not is ended after this: its terminal does not take what it writes.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Whether the terminal is in the hands of the full screen.
+static TAKEN: AtomicBool = AtomicBool::new(false);
+/// Whether another program has the terminal: Ctrl-C is for that one.
+static LENT: AtomicBool = AtomicBool::new(false);
+
+/// What the terminal and the system tell.
+#[derive(Debug)]
+pub enum Word {
+    Input(Event),
+    /// The terminal is gone.
+    Gone,
+    /// Somebody asks the program to end.
+    Stop,
+    /// The program is to go into the background, or is back from it.
+    Suspend,
+    Continue,
+}
+
+pub struct Tty {
+    terminal: Terminal<Contained>,
+    /// Lets the reader read on: what it reads next may be for another program.
+    read_on: Sender<()>,
+    mouse: bool,
+}
+
+impl Tty {
+    /// Takes the terminal; what it tells goes to `words`, wrapped by `wrap`.
+    pub fn open<W: Send + 'static>(
+        words: SyncSender<W>,
+        wrap: fn(Word) -> W,
+        mouse: bool,
+    ) -> io::Result<Tty> {
+        restore_on_panic();
+        heed_signals(words.clone(), wrap)?;
+        let backend = Contained { inner: CrosstermBackend::new(out()), updating: false };
+        let terminal = Terminal::new(backend)?;
+        let (read_on, may_read) = mpsc::channel();
+        let tty = Tty { terminal, read_on, mouse };
+        tty.enter()?;
+        let read = move || read(&words, wrap, &may_read);
+        thread::Builder::new().name("keys".into()).spawn(read)?;
+        Ok(tty)
+    }
+
+    fn enter(&self) -> io::Result<()> {
+        TAKEN.store(true, Ordering::SeqCst);
+        enable_raw_mode()?;
+        let mut out = io::stdout().lock();
+        out.write_all(ENTER)?;
+        if self.mouse {
+            out.write_all(MOUSE[1])?;
+        }
+        out.flush()
+    }
+
+    /// The next thing that was typed may be read.
+    pub fn read_on(&self) {
+        // A reader that is gone has said so.
+        let _ = self.read_on.send(());
+    }
+
+    pub fn draw(&mut self, draw: impl FnOnce(&mut Frame)) -> io::Result<()> {
+        self.terminal.draw(draw).map(drop)
+    }
+
+    /// Everything is drawn anew.
+    pub fn redraw(&mut self) -> io::Result<()> {
+        let size = self.terminal.size()?;
+        self.terminal.resize(ratatui::layout::Rect::from(size))
+    }
+
+    pub fn mouse(&mut self, on: bool) -> io::Result<()> {
+        self.mouse = on;
+        self.write(MOUSE[usize::from(on)])
+    }
+
+    /// Writes what is no part of the picture.
+    pub fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let mut out = io::stdout().lock();
+        out.write_all(bytes).and_then(|()| out.flush())
+    }
+
+    /// Takes the terminal again after somebody else had it.
+    pub fn take_again(&mut self) -> io::Result<()> {
+        // Whoever had it may have left it in any state: ours is set, not assumed.
+        disable_raw_mode()?;
+        self.enter()?;
+        self.redraw()
+    }
+
+    /// Goes to the background until the shell brings the program back. False where no shell would.
+    pub fn suspend(&mut self) -> io::Result<bool> {
+        // A shell with job control is in this session and has put the program into a group.
+        let same_session = |shell| getsid(Some(shell)).ok() == getsid(None).ok();
+        let own_group = |shell| getpgid(Some(shell)).ok() != Some(getpgrp());
+        if !getppid().is_some_and(|shell| same_session(shell) && own_group(shell)) {
+            return Ok(false);
+        }
+        leave();
+        kill_process(getpid(), Signal::STOP)?;
+        self.take_again()?;
+        Ok(true)
+    }
+
+    /// Runs a program that has the terminal meanwhile.
+    pub fn lend<T>(&mut self, run: impl FnOnce() -> T) -> io::Result<T> {
+        leave();
+        LENT.store(true, Ordering::SeqCst);
+        let done = run();
+        LENT.store(false, Ordering::SeqCst);
+        self.take_again()?;
+        Ok(done)
+    }
+}
+
+impl Drop for Tty {
+    fn drop(&mut self) {
+        leave();
+    }
+}
+
+/// Gives the terminal back, if it was taken.
+pub fn leave() {
+    if TAKEN.swap(false, Ordering::SeqCst) {
+        // A terminal that is gone needs nothing back.
+        let _ = disable_raw_mode();
+        let _ = rustix::io::write(io::stdout(), LEAVE);
+    }
+}
+
+/// A panic of any thread ends the program, with a terminal that shows what it says.
+fn restore_on_panic() {
+    let usual = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        leave();
+        usual(panic);
+        std::process::exit(101);
+    }));
+}
+
+fn heed_signals<W: Send + 'static>(words: SyncSender<W>, wrap: fn(Word) -> W) -> io::Result<()> {
+    let mut signals = Signals::new([SIGTERM, SIGHUP, SIGINT, SIGTSTP, SIGCONT])?;
+    let heed = move || {
+        for signal in &mut signals {
+            let word = match signal {
+                SIGINT if LENT.load(Ordering::SeqCst) => continue,
+                SIGTSTP => Word::Suspend,
+                SIGCONT => Word::Continue,
+                _ => Word::Stop,
+            };
+            let stop = matches!(word, Word::Stop);
+            if stop {
+                thread::spawn(end_anyway);
+            }
+            if words.send(wrap(word)).is_err() {
+                return;
+            }
+        }
+    };
+    thread::Builder::new().name("signals".into()).spawn(heed).map(drop)
+}
+
+/// For a program that hangs on a terminal that takes nothing: by then everybody else has ended.
+fn end_anyway() {
+    thread::sleep(PATIENCE);
+    thread::spawn(leave);
+    thread::sleep(PATIENCE / 8);
+    std::process::exit(130);
+}
+
+fn read<W>(words: &SyncSender<W>, wrap: fn(Word) -> W, may_read: &Receiver<()>) {
+    loop {
+        let (word, gone) = match event::read() {
+            Ok(event) => (Word::Input(event), false),
+            Err(_) => (Word::Gone, true),
+        };
+        if words.send(wrap(word)).is_err() || gone || may_read.recv().is_err() {
+            return;
+        }
+    }
+}
+
+fn out() -> BufWriter<Stdout> {
+    BufWriter::with_capacity(64 << 10, io::stdout())
+}
+
+/// A terminal that may have its own opinion of how wide a character is: after each one that is not
+/// plain ASCII the cursor is set anew, so that no text moves its neighbours. It is never asked
+/// anything, since its answer would come between what is typed.
+struct Contained {
+    inner: CrosstermBackend<BufWriter<Stdout>>,
+    updating: bool,
+}
+
+impl Backend for Contained {
+    type Error = io::Error;
+
+    fn draw<'a, I>(&mut self, content: I) -> io::Result<()>
+    where
+        I: Iterator<Item = (u16, u16, &'a Cell)>,
+    {
+        if !self.updating {
+            self.updating = true;
+            Write::write_all(&mut self.inner, b"\x1b[?2026h")?;
+        }
+        let mut run = Vec::new();
+        for one in content {
+            run.push(one);
+            if !one.2.symbol().is_ascii() {
+                self.inner.draw(run.drain(..))?;
+            }
+        }
+        self.inner.draw(run.into_iter())
+    }
+
+    fn hide_cursor(&mut self) -> io::Result<()> {
+        self.inner.hide_cursor()
+    }
+
+    fn show_cursor(&mut self) -> io::Result<()> {
+        self.inner.show_cursor()
+    }
+
+    fn get_cursor_position(&mut self) -> io::Result<Position> {
+        Ok(Position::ORIGIN)
+    }
+
+    fn set_cursor_position<P: Into<Position>>(&mut self, position: P) -> io::Result<()> {
+        self.inner.set_cursor_position(position)
+    }
+
+    fn clear(&mut self) -> io::Result<()> {
+        self.inner.clear()
+    }
+
+    fn clear_region(&mut self, kind: ClearType) -> io::Result<()> {
+        self.inner.clear_region(kind)
+    }
+
+    fn size(&self) -> io::Result<Size> {
+        self.inner.size()
+    }
+
+    fn window_size(&mut self) -> io::Result<WindowSize> {
+        self.inner.window_size()
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if std::mem::take(&mut self.updating) {
+            Write::write_all(&mut self.inner, b"\x1b[?2026l")?;
+        }
+        Backend::flush(&mut self.inner)
+    }
+}

@@ -1,0 +1,474 @@
+//! One place on the screen: its lines, who is in it, what is new, and where its reader stands. Pure.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use jiff::tz::TimeZone;
+
+use crate::chat::{Kind, Message, MsgId, Retention, Seq, Target, UserName};
+
+/// Lines of one place that are kept; older ones are loaded again from the server.
+pub const LINES_MAX: usize = 100_000;
+/// Their text, in bytes.
+const BYTES_MAX: usize = 32 << 20;
+
+/// One line.
+#[derive(Debug)]
+pub struct Line {
+    pub time_ms: i64,
+    /// Days since 1970 where the reader is.
+    pub day: i32,
+    pub seq: Option<Seq>,
+    pub what: What,
+}
+
+#[derive(Debug, PartialEq)]
+pub enum What {
+    Said {
+        who: UserName,
+        text: String,
+        me: bool,
+        own: bool,
+        mention: bool,
+        edited: bool,
+        deleted: bool,
+    },
+    /// A line of one's own that is not stored yet; refused ones say why.
+    Outgoing {
+        id: MsgId,
+        who: UserName,
+        text: String,
+        me: bool,
+        refused: Option<String>,
+    },
+    /// Who came and who left, folded.
+    Moves {
+        joined: Vec<UserName>,
+        left: Vec<UserName>,
+    },
+    Notice(String),
+    Error(String),
+}
+
+/// What stands at the bottom of the view.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum At {
+    /// The newest line, whatever comes.
+    End,
+    /// This line, but for so many of its last rows.
+    Line { number: i64, rows_below: usize },
+}
+
+/// What is known of older lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Older {
+    Perhaps,
+    Asked,
+    /// The server was asked too much: again when the person scrolls.
+    Later,
+    None,
+}
+
+/// A person in a place.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Presence {
+    /// Otherwise the person was here.
+    pub here: bool,
+    /// When they came, or last said something.
+    pub active_ms: i64,
+}
+
+/// Who leaves after so much silence leaves unannounced, in milliseconds.
+const SILENCE_MS: i64 = 5 * 60_000;
+
+pub struct Window {
+    pub target: Target,
+    pub lines: VecDeque<Line>,
+    /// The number of the first line: numbers stay while lines come and go at both ends.
+    first: i64,
+    bytes: usize,
+    pub unread: usize,
+    pub mentions: usize,
+    /// Lines after this one are new.
+    pub divider: Option<Seq>,
+    pub at: At,
+    pub older: Older,
+    pub topic: Option<String>,
+    pub people: BTreeMap<UserName, Presence>,
+    pub retention: Retention,
+    /// Up to here the person has read, on any device.
+    pub read: Seq,
+    /// The newest line.
+    pub last: Seq,
+    /// Whether the server lets this person read and write here now.
+    pub joined: bool,
+    /// What is half typed here while another place is on the screen.
+    pub draft: String,
+}
+
+impl Window {
+    pub fn new(target: Target) -> Window {
+        let joined = matches!(target, Target::User(_));
+        Window {
+            target,
+            lines: VecDeque::new(),
+            first: 0,
+            bytes: 0,
+            unread: 0,
+            mentions: 0,
+            divider: None,
+            at: At::End,
+            older: Older::Perhaps,
+            topic: None,
+            people: BTreeMap::new(),
+            retention: Retention::Forever,
+            read: Seq(0),
+            last: Seq(0),
+            joined,
+            draft: String::new(),
+        }
+    }
+
+    /// The numbers of the lines.
+    pub fn numbers(&self) -> std::ops::Range<i64> {
+        self.first..self.first + self.lines.len() as i64
+    }
+
+    pub fn line(&self, number: i64) -> Option<&Line> {
+        self.lines.get(usize::try_from(number - self.first).ok()?)
+    }
+
+    /// Adds a line at the end; the oldest make room.
+    pub fn push(&mut self, line: Line) {
+        self.bytes += line.bytes();
+        self.lines.push_back(line);
+        while self.lines.len() > LINES_MAX || (self.bytes > BYTES_MAX && self.lines.len() > 1) {
+            self.drop_first();
+        }
+    }
+
+    fn drop_first(&mut self) {
+        if let Some(line) = self.lines.pop_front() {
+            self.bytes -= line.bytes();
+            self.first += 1;
+            self.older = Older::Perhaps;
+        }
+        if let At::Line { number, .. } = &mut self.at {
+            *number = (*number).max(self.first);
+        }
+    }
+
+    /// Somebody came or went; whether that is worth a line.
+    pub fn turns(&mut self, who: &UserName, here: bool, time_ms: i64) -> bool {
+        let before = self.people.get(who).copied().unwrap_or_default();
+        let active_ms = if here { time_ms } else { before.active_ms };
+        self.people.insert(who.clone(), Presence { here, active_ms });
+        here || time_ms - before.active_ms < SILENCE_MS
+    }
+
+    /// Somebody said something.
+    pub fn spoke(&mut self, who: &UserName, time_ms: i64) {
+        if let Some(presence) = self.people.get_mut(who) {
+            presence.active_ms = presence.active_ms.max(time_ms);
+        }
+    }
+
+    /// Who is here now, as the server says.
+    pub fn gathers(&mut self, people: &[UserName]) {
+        self.people.values_mut().for_each(|one| one.here = false);
+        for name in people {
+            self.people.entry(name.clone()).or_default().here = true;
+        }
+    }
+
+    /// Told in the same line as the comings and goings before it.
+    pub fn moved(&mut self, who: &UserName, came: bool, stamp: (i64, i32)) {
+        let folds = matches!(self.lines.back(), Some(Line { what: What::Moves { .. }, .. }));
+        if !folds {
+            let what = What::Moves { joined: Vec::new(), left: Vec::new() };
+            self.push(Line { time_ms: stamp.0, day: stamp.1, seq: None, what });
+        }
+        let Some(Line { what: What::Moves { joined, left }, .. }) = self.lines.back_mut() else {
+            return;
+        };
+        let (to, from) = if came { (joined, left) } else { (left, joined) };
+        // Who came and went again in one line's time is not worth two words.
+        match from.iter().position(|one| one == who) {
+            Some(index) => drop(from.remove(index)),
+            None if to.contains(who) => {}
+            None => to.push(who.clone()),
+        }
+        let nothing = matches!(&self.lines.back().expect("it was just there").what,
+            What::Moves { joined, left } if joined.is_empty() && left.is_empty());
+        if nothing && let Some(line) = self.lines.pop_back() {
+            self.bytes -= line.bytes();
+        }
+    }
+
+    /// A line of one's own is on its way (again).
+    pub fn outgoing(&mut self, line: Line) {
+        if let What::Outgoing { id, .. } = line.what
+            && !self.sent_again(id)
+        {
+            self.push(line);
+        }
+    }
+
+    pub fn sent_again(&mut self, wanted: MsgId) -> bool {
+        let Some(line) = self.find_outgoing(wanted) else { return false };
+        if let What::Outgoing { refused, .. } = &mut self.lines[line].what {
+            *refused = None;
+        }
+        true
+    }
+
+    pub fn refuse(&mut self, wanted: MsgId, why: &str) -> bool {
+        let Some(line) = self.find_outgoing(wanted) else { return false };
+        if let What::Outgoing { refused, .. } = &mut self.lines[line].what {
+            *refused = Some(why.to_owned());
+        }
+        true
+    }
+
+    /// The line is stored, or dropped: what stays of it comes from the server.
+    pub fn settle(&mut self, id: MsgId) {
+        if let Some(index) = self.find_outgoing(id)
+            && let Some(line) = self.lines.remove(index)
+        {
+            self.bytes -= line.bytes();
+            let number = self.first + index as i64;
+            if let At::Line { number: at, .. } = &mut self.at
+                && *at > number
+            {
+                *at -= 1;
+            }
+        }
+    }
+
+    fn find_outgoing(&self, wanted: MsgId) -> Option<usize> {
+        // They are near the end: the newest first.
+        self.lines
+            .iter()
+            .rposition(|line| matches!(&line.what, What::Outgoing { id, .. } if *id == wanted))
+    }
+
+    /// An edit or a deletion of a line that is here.
+    pub fn change(&mut self, message: &Message) -> bool {
+        let Some(target) = message.target else { return false };
+        let found = self.lines.iter_mut().rev().find(|line| line.seq == Some(target));
+        let Some(Line { what: What::Said { text, edited, deleted, .. }, .. }) = found else {
+            return false;
+        };
+        self.bytes -= text.len();
+        match message.kind {
+            Kind::Delete => (*text, *deleted) = (String::new(), true),
+            _ => (*text, *edited) = (message.text.clone(), true),
+        }
+        self.bytes += text.len();
+        true
+    }
+
+    /// Older lines, in their order, before and between those that are here.
+    pub fn merge(&mut self, lines: Vec<Line>) {
+        for line in lines.into_iter().rev() {
+            let seq = line.seq;
+            // Lines without a seq stand where they came.
+            let newer = |one: &Line| one.seq.is_some() && one.seq >= seq;
+            let index = self.lines.iter().position(newer).unwrap_or(self.lines.len());
+            let known = self.lines.get(index).is_some_and(|one| one.seq == seq);
+            let full = self.lines.len() >= LINES_MAX || self.bytes + line.bytes() > BYTES_MAX;
+            if full {
+                self.older = Older::None;
+            }
+            if known || full {
+                continue;
+            }
+            // Before the first line that is newer, and before what was told between.
+            let index = if index == self.first_seq() { 0 } else { index };
+            self.bytes += line.bytes();
+            self.first -= 1;
+            self.lines.insert(index, line);
+        }
+    }
+
+    /// The index of the first line that has a seq.
+    fn first_seq(&self) -> usize {
+        self.lines.iter().position(|line| line.seq.is_some()).unwrap_or(0)
+    }
+
+    pub fn newest(&self) -> Option<Seq> {
+        self.lines.iter().rev().find_map(|line| line.seq)
+    }
+
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// A sixteenth of the lines, the oldest, makes room.
+    pub fn drop_some(&mut self) {
+        for _ in 0..=self.lines.len() / 16 {
+            self.drop_first();
+        }
+    }
+
+    pub fn has_notice(&self, text: &str) -> bool {
+        self.lines.iter().any(|line| matches!(&line.what, What::Notice(one) if one == text))
+    }
+
+    /// The oldest line of the place that is here.
+    pub fn oldest(&self) -> Option<Seq> {
+        self.lines.iter().find_map(|line| line.seq)
+    }
+
+    /// Nothing but what is on its way; what was here is loaded again from the server.
+    pub fn clear(&mut self, older: Older) {
+        self.first += self.lines.len() as i64;
+        self.lines.retain(|line| matches!(line.what, What::Outgoing { .. }));
+        self.first -= self.lines.len() as i64;
+        self.bytes = self.lines.iter().map(Line::bytes).sum();
+        (self.at, self.divider, self.older) = (At::End, None, older);
+    }
+
+    /// The person reads everything; up to where that is, if it is news.
+    pub fn seen(&mut self) -> Option<Seq> {
+        (self.unread, self.mentions) = (0, 0);
+        let news = self.last > self.read;
+        self.read = self.read.max(self.last);
+        news.then_some(self.read)
+    }
+
+    /// Something is there that the person does not see: a divider before the first of it. Where
+    /// nothing was ever read, it would stand above everything and say nothing.
+    pub fn divide(&mut self) {
+        if self.divider.is_none() && self.read > Seq(0) {
+            self.divider = Some(self.read);
+        }
+    }
+
+    /// Another device has read up to here.
+    pub fn read_elsewhere(&mut self, seq: Seq) {
+        self.read = self.read.max(seq);
+        if self.read >= self.last {
+            (self.unread, self.mentions) = (0, 0);
+        }
+    }
+
+    /// Whether the divider stands before this line.
+    pub fn divides(&self, number: i64) -> bool {
+        let (Some(divider), Some(line)) = (self.divider, self.line(number)) else { return false };
+        let mut before = (self.first..number).rev().filter_map(|number| self.line(number));
+        line.seq.is_some_and(|seq| seq > divider)
+            && before.find_map(|one| one.seq).is_none_or(|seq| seq <= divider)
+    }
+
+    pub fn here(&self) -> usize {
+        self.people.values().filter(|one| one.here).count()
+    }
+}
+
+impl Line {
+    fn bytes(&self) -> usize {
+        let text = match &self.what {
+            What::Said { text, .. } | What::Outgoing { text, .. } => text.len(),
+            What::Notice(text) | What::Error(text) => text.len(),
+            What::Moves { .. } => 0,
+        };
+        size_of::<Line>() + text
+    }
+
+    /// The line's text, for a search.
+    pub fn text(&self) -> &str {
+        match &self.what {
+            What::Said { text, .. } | What::Outgoing { text, .. } => text,
+            What::Notice(text) | What::Error(text) => text,
+            What::Moves { .. } => "",
+        }
+    }
+
+    pub fn is_mention(&self) -> bool {
+        matches!(self.what, What::Said { mention: true, .. })
+    }
+}
+
+/// The day of a time, in days since 1970, where the reader is.
+pub fn day(time_ms: i64, zone: &TimeZone) -> i32 {
+    let time = jiff::Timestamp::from_millisecond(time_ms).unwrap_or_default();
+    let midnight = time.to_zoned(zone.clone()).date();
+    let epoch = jiff::civil::date(1970, 1, 1);
+    (midnight - epoch).get_days()
+}
+
+/// Whether a text names a person: the whole word, in any case.
+pub fn mentions(text: &str, name: &str) -> bool {
+    let word = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_');
+    text.split(|c: char| !word(c))
+        .any(|one| one.len() <= name.len() * 4 && one.to_lowercase() == name.to_lowercase())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(seq: u64) -> Line {
+        let what = What::Said {
+            who: "ana".parse().unwrap(),
+            text: format!("line {seq}"),
+            me: false,
+            own: false,
+            mention: false,
+            edited: false,
+            deleted: false,
+        };
+        Line { time_ms: 0, day: 0, seq: Some(Seq(seq)), what }
+    }
+
+    fn seqs(window: &Window) -> Vec<u64> {
+        window.lines.iter().filter_map(|line| line.seq).map(|seq| seq.0).collect()
+    }
+
+    #[test]
+    fn older_lines_come_before_and_numbers_stay() {
+        let mut window = Window::new("#tea".parse().unwrap());
+        window.push(said(5));
+        window.push(said(6));
+        let number = window.numbers().start;
+        window.merge(vec![said(3), said(4), said(5)]);
+        assert_eq!(seqs(&window), [3, 4, 5, 6]);
+        assert_eq!(window.line(number).unwrap().seq, Some(Seq(5)));
+        window.merge(vec![said(1), said(2)]);
+        assert_eq!(seqs(&window), [1, 2, 3, 4, 5, 6]);
+        assert_eq!(window.line(number).unwrap().seq, Some(Seq(5)));
+    }
+
+    #[test]
+    fn lines_are_bounded() {
+        let mut window = Window::new("#tea".parse().unwrap());
+        for seq in 1..=LINES_MAX as u64 + 10 {
+            window.push(said(seq));
+        }
+        assert_eq!((window.lines.len(), window.oldest()), (LINES_MAX, Some(Seq(11))));
+        assert_eq!(window.numbers().start, 10);
+        assert_eq!(window.older, Older::Perhaps);
+    }
+
+    #[test]
+    fn who_comes_and_goes_is_folded() {
+        let mut window = Window::new("#tea".parse().unwrap());
+        let names: Vec<UserName> = ["dave", "erin", "frank"].map(|n| n.parse().unwrap()).into();
+        window.moved(&names[0], true, (0, 0));
+        window.moved(&names[1], true, (0, 0));
+        window.moved(&names[2], false, (0, 0));
+        window.moved(&names[1], false, (0, 0));
+        let left = vec![names[2].clone()];
+        let joined = vec![names[0].clone()];
+        assert_eq!(window.lines.len(), 1);
+        assert_eq!(window.lines[0].what, What::Moves { joined, left });
+    }
+
+    #[test]
+    fn a_mention_is_a_whole_word_in_any_case() {
+        assert!(mentions("hey Bob, look", "bob"));
+        assert!(mentions("@bob", "bob"));
+        assert!(!mentions("bobby and kabob", "bob"));
+        assert!(!mentions("bob-2", "bob"));
+    }
+}

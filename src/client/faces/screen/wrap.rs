@@ -1,0 +1,175 @@
+//! Rows from text, by display width: words stay whole where they can, wide characters are never
+//! cut, and further rows stand under the first.
+
+use std::ops::Range;
+
+use ratatui::buffer::CellWidth;
+use ratatui::style::Style;
+use ratatui::text::{Line, Span};
+
+const TAB: &str = "    ";
+
+/// One grapheme on its way into a row.
+struct Piece {
+    text: String,
+    width: usize,
+    style: Style,
+}
+
+/// The rows of a text that holds its own line breaks. All rows but the first are indented.
+pub fn rows(spans: &[Span], width: usize, indent: usize) -> Vec<Line<'static>> {
+    let width = width.max(4);
+    let indent = if indent * 2 > width { 0 } else { indent };
+    let mut wrap = Wrap { rows: Vec::new(), row: Vec::new(), used: 0, width, indent };
+    for span in spans {
+        for (number, part) in span.content.split('\n').enumerate() {
+            if number > 0 {
+                wrap.end_row();
+            }
+            let part = part.replace('\t', TAB);
+            let part = Span::styled(part, span.style);
+            for grapheme in part.styled_graphemes(Style::new()) {
+                wrap.push(grapheme.symbol, grapheme.style);
+            }
+        }
+    }
+    wrap.end_row();
+    wrap.rows
+}
+
+struct Wrap {
+    rows: Vec<Line<'static>>,
+    row: Vec<Piece>,
+    used: usize,
+    width: usize,
+    indent: usize,
+}
+
+impl Wrap {
+    fn push(&mut self, symbol: &str, style: Style) {
+        let width = usize::from(symbol.cell_width());
+        if self.used + width > self.room() {
+            if symbol == " " {
+                return self.end_row();
+            }
+            let rest = match self.row.iter().rposition(|piece| piece.text == " ") {
+                // A word longer than half a row is cut rather than leave a hole.
+                Some(space) if space * 2 > self.row.len() => self.row.split_off(space + 1),
+                _ => Vec::new(),
+            };
+            self.end_row();
+            self.used = rest.iter().map(|piece| piece.width).sum();
+            self.row = rest;
+        }
+        self.used += width;
+        self.row.push(Piece { text: symbol.to_owned(), width, style });
+    }
+
+    fn room(&self) -> usize {
+        if self.rows.is_empty() { self.width } else { self.width - self.indent }
+    }
+
+    fn end_row(&mut self) {
+        let mut spans: Vec<Span<'static>> = Vec::new();
+        if !self.rows.is_empty() && self.indent > 0 {
+            spans.push(Span::raw(" ".repeat(self.indent)));
+        }
+        for piece in self.row.drain(..) {
+            match spans.last_mut() {
+                Some(last) if last.style == piece.style => {
+                    last.content.to_mut().push_str(&piece.text)
+                }
+                _ => spans.push(Span::styled(piece.text, piece.style)),
+            }
+        }
+        self.used = 0;
+        self.rows.push(Line::from(spans));
+    }
+}
+
+/// Where `query` stands in `text`, in any case.
+pub fn find(text: &str, query: &str) -> Vec<Range<usize>> {
+    let wanted: Vec<char> = query.chars().flat_map(char::to_lowercase).collect();
+    if wanted.is_empty() {
+        return Vec::new();
+    }
+    // Lower case may be longer: each of its characters knows where it came from.
+    let lower =
+        |(at, c): (usize, char)| c.to_lowercase().map(move |lower| (lower, at, at + c.len_utf8()));
+    let lowered: Vec<(char, usize, usize)> = text.char_indices().flat_map(lower).collect();
+    let mut hits: Vec<Range<usize>> = Vec::new();
+    for part in lowered.windows(wanted.len()) {
+        let (start, end) = (part[0].1, part[part.len() - 1].2);
+        let new = hits.last().is_none_or(|last| start >= last.end);
+        if new && part.iter().map(|one| one.0).eq(wanted.iter().copied()) {
+            hits.push(start..end);
+        }
+    }
+    hits
+}
+
+/// `text` in at most so many cells, with `~` where something is cut.
+pub fn clip(text: &str, cells: usize) -> String {
+    if usize::from(text.cell_width()) <= cells {
+        return text.to_owned();
+    }
+    let mut clipped = String::new();
+    let mut used = 0;
+    for grapheme in Span::raw(text).styled_graphemes(Style::new()) {
+        let width = usize::from(grapheme.symbol.cell_width());
+        if used + width + 1 > cells {
+            break;
+        }
+        used += width;
+        clipped.push_str(grapheme.symbol);
+    }
+    if cells > 0 {
+        clipped.push('~');
+    }
+    clipped
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn texts(text: &str, width: usize, indent: usize) -> Vec<String> {
+        rows(&[Span::raw(text.to_owned())], width, indent).iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn words_stay_whole_and_wide_characters_are_not_cut() {
+        assert_eq!(texts("one two three", 8, 2), ["one two ", "  three"]);
+        assert_eq!(texts("abcdefghijkl", 5, 0), ["abcde", "fghij", "kl"]);
+        assert_eq!(texts("漢字漢字", 5, 0), ["漢字", "漢字"]);
+        assert_eq!(texts("a\nb", 9, 2), ["a", "  b"]);
+        assert_eq!(texts("e\u{301}e\u{301}e\u{301}e\u{301}e\u{301}", 4, 0).len(), 2);
+        assert_eq!(clip("漢字漢字", 5), "漢字~");
+        assert_eq!(clip("short", 5), "short");
+    }
+
+    #[test]
+    fn a_text_is_found_in_any_case() {
+        assert_eq!(find("Tea and tea", "tea"), [0..3, 8..11]);
+        assert_eq!(find("aaaa", "aa"), [0..2, 2..4]);
+        assert_eq!(find("GRÜN üN", "ün"), [2..5, 6..9]);
+        assert_eq!(find("İi", "i"), [0..2, 2..3]);
+        assert!(find("tea", "").is_empty() && find("", "tea").is_empty());
+    }
+
+    proptest! {
+        #[test]
+        fn no_row_is_too_wide_and_nothing_but_space_is_lost(
+            text in "[a-z 漢é👍\n]{0,80}", width in 4usize..30, indent in 0usize..12,
+        ) {
+            let rows = texts(&text, width, indent);
+            for row in &rows {
+                prop_assert!(usize::from(row.as_str().cell_width()) <= width, "{row:?}");
+            }
+            let solid = |text: &str| text.chars().filter(|c| !c.is_whitespace()).collect::<String>();
+            prop_assert_eq!(solid(&rows.concat()), solid(&text));
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! What is said in words, the same by every face for people.
+
+use crate::chat::{ChannelInfo, Event, Retention, UserName};
+use crate::client::model::State;
+
+/// Colours of names, readable on dark and on light.
+pub const PALETTE: [u8; 16] =
+    [166, 130, 100, 64, 28, 29, 30, 31, 32, 63, 99, 134, 133, 163, 132, 168];
+
+/// What an event says to a person; none where it is not told in words of its own.
+pub fn told(event: &Event) -> Option<String> {
+    match event {
+        Event::Entered { channel, people, topic, retention, .. } => {
+            let kept = kept(*retention);
+            let topic = topic.as_ref().map_or(String::new(), |topic| format!(" - {topic}"));
+            let here = people.len();
+            Some(format!("you are in {channel}{topic} ({here} here: {}){kept}", names(people)))
+        }
+        Event::Parted { channel, .. } => Some(format!("you left {channel}")),
+        Event::People { channel, people, .. } => {
+            Some(format!("{channel} ({} here): {}", people.len(), names(people)))
+        }
+        Event::Channels { channels, .. } => {
+            let row = |row: &ChannelInfo| {
+                let topic = row.topic.as_ref().map_or("", String::as_str);
+                let mark = if row.member { "*" } else { " " };
+                format!("{mark} {:<20} {:>4}  {topic}", row.channel, row.here)
+            };
+            Some(channels.iter().map(row).collect::<Vec<_>>().join("\n"))
+        }
+        Event::Whois { name, fingerprints, devices, idle_ms, away, .. } => {
+            let devices: Vec<_> = devices.iter().map(ToString::to_string).collect();
+            let state = match (idle_ms, away) {
+                (None, _) => "not connected".to_owned(),
+                (Some(idle), None) => format!("idle for {}", span(*idle)),
+                (Some(idle), Some(away)) => format!("away ({away}), idle for {}", span(*idle)),
+            };
+            let on = if devices.is_empty() {
+                String::new()
+            } else {
+                format!(" on {}", devices.join(", "))
+            };
+            Some(format!("{name}{on}: {state}\n{}", fingerprints.join("\n")))
+        }
+        Event::Topic { to, who, text, retention, .. } => {
+            let kept = kept(*retention);
+            let text = text.as_ref().map_or("(none)", String::as_str);
+            match who {
+                Some(who) => Some(format!("{who} set the topic of {to}: {text}")),
+                None => Some(format!("topic of {to}: {text}{kept}")),
+            }
+        }
+        Event::Notice { text, .. } => Some(text.clone()),
+        Event::Gap { to, from_seq, to_seq, kept } => {
+            let lines = 1 + to_seq.0.saturating_sub(from_seq.0);
+            let where_to = if *kept { "/history shows them" } else { "they are gone" };
+            Some(format!("{lines} lines of {to} are left out: {where_to}"))
+        }
+        Event::History { lines, more, .. } => {
+            let more = if *more { "; there are older ones" } else { "" };
+            Some(format!("{lines} lines{more}"))
+        }
+        _ => None,
+    }
+}
+
+/// The connection, to a person.
+pub fn describe(state: &State) -> String {
+    match state {
+        State::Connecting => "connecting ...".to_owned(),
+        State::Connected { name } => format!("connected as {name}"),
+        State::Offline { retry_ms } => {
+            format!("offline, retry in {}, and again until it works", span(*retry_ms))
+        }
+        State::NotAdmitted { .. } => {
+            "waiting to be admitted ... (Ctrl-C is fine: run pychat client later)\n\
+             pychat key show prints the line for the operator again"
+                .to_owned()
+        }
+        State::Refused { code } => format!("refused: {code:?}").to_lowercase(),
+    }
+}
+
+/// What is said of how long lines are kept, where it is not for ever.
+pub fn kept(retention: Retention) -> String {
+    match retention {
+        Retention::Forever => String::new(),
+        Retention::Off => "; lines are not kept".to_owned(),
+        Retention::For(span) => format!("; lines are kept for {span}"),
+    }
+}
+
+/// `alice, bob`
+pub fn names(people: &[UserName]) -> String {
+    people.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+/// `4s`, `12m`, `2h`, `3d`.
+pub fn span(ms: u64) -> String {
+    match ms / 1000 {
+        s @ 0..60 => format!("{s}s"),
+        s @ 60..3_600 => format!("{}m", s / 60),
+        s @ 3_600..86_400 => format!("{}h", s / 3_600),
+        s => format!("{}d", s / 86_400),
+    }
+}
+
+/// Which of the palette's colours is a name's.
+pub fn shade(name: &UserName) -> usize {
+    let hash = name.as_str().bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3)
+    });
+    (hash % PALETTE.len() as u64) as usize
+}
