@@ -4,25 +4,19 @@
 //!     cargo bench --bench fanout -- --members 100 --senders 4 --window 64 --seconds 3
 //!     cargo bench --bench fanout -- --table
 
-use std::fs;
-use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
-use std::process::{Child, Command, Stdio};
+#[path = "pychat-bench/server.rs"]
+#[allow(dead_code)]
+mod server;
+
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
-use pychat::crypto::handshake::{ClientStart, R0};
-use pychat::crypto::record_cipher::RECORD_BYTES_MAX;
-use pychat::crypto::{Fingerprint, Identity, Opener, PublicKey, RecordType, Sealer};
-use pychat::invite::Invite;
-use pychat::net::tunnel::{fetch_key, write_record};
-use pychat::wire::record::{RecordReader, frame};
+use pychat::crypto::RecordType;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::net::{RecvFlags, recv};
+use server::{Crowd, Member, NO_LIMITS, Server};
 
-const PATIENCE: Duration = Duration::from_secs(10);
 /// Of a line's text, the least size of the peers' figures.
 const TEXT_BYTES: usize = 64;
 /// Lines that a sender puts into one record at most.
@@ -50,6 +44,9 @@ struct Options {
     /// 10, 100 and 1000 members at windows of 1, 64 and 512.
     #[arg(long)]
     table: bool,
+    /// Keep nothing on disk.
+    #[arg(long)]
+    history_off: bool,
     /// Cargo says so; it changes nothing.
     #[arg(long, hide = true)]
     bench: bool,
@@ -64,142 +61,19 @@ fn main() {
     println!("| members | window | deliveries/s | server CPU us/delivery | p50 ms | p99 ms |");
     println!("|---|---|---|---|---|---|");
     for members in sizes {
-        let server = Server::start(members);
+        let home = tempfile::tempdir().unwrap();
+        let history = if options.history_off { "off" } else { "on" };
+        let config = format!(r#"{{"history": "{history}", "limits": {{{NO_LIMITS}}}}}"#);
+        let keys = Crowd::new();
+        let server = Server::start(home.path(), &config, &keys);
         let (cpu, memory) = (server.cpu(), server.memory_kib());
-        let mut crowd: Vec<Member> = (0..members).map(|_| server.member()).collect();
+        let mut crowd: Vec<Member> = (0..members).map(|_| server.member(&keys)).collect();
         let login_ms = (server.cpu() - cpu).as_secs_f64() * 1000.0 / members as f64;
         let resident_kib = (server.memory_kib() - memory) as f64 / members as f64;
         eprintln!("{members} members: {login_ms:.2} ms of CPU and {resident_kib:.1} KiB for each");
         for window in &windows {
             let figures = measure(&server, &mut crowd, *window, &options);
             println!("| {members} | {window} | {figures} |");
-        }
-    }
-}
-
-/// The server's process, ended with this.
-struct Server {
-    process: Child,
-    address: String,
-    key: PublicKey,
-    identity: Identity,
-    _home: tempfile::TempDir,
-}
-
-impl Server {
-    /// With limits that stop nobody, not even a load that gets no core for a while; and with one key
-    /// for all members: making a thousand takes minutes.
-    fn start(members: usize) -> Server {
-        let home = tempfile::tempdir().unwrap();
-        let limits = format!(
-            r#"{{"limits": {{"sessions_per_user_max": {members}, "announce_people_max": 0,
-                "tail_bytes_max": 67108864,
-                "lines_burst": 1000000000, "lines_per_s": 1e9, "bytes_per_s": 1e12}}}}"#
-        );
-        fs::write(home.path().join("config.json"), limits).unwrap();
-        fs::create_dir(home.path().join("users")).unwrap();
-        let identity = Identity::generate();
-        fs::write(home.path().join("users/load.pem"), identity.public().to_pem()).unwrap();
-        let mut process = Command::new(env!("CARGO_BIN_EXE_pychat"))
-            .args(["server", "--no-owner", "--log", "error", "--listen", "127.0.0.1:0", "--home"])
-            .arg(home.path())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
-        let ready = lines.find_map(|line| line.unwrap().strip_prefix("ready ").map(str::to_owned));
-        let ready = ready.expect("the server says where it listens");
-        let mut words = ready.split_whitespace().filter_map(|word| word.split_once('='));
-        let address = words.next().unwrap().1.to_owned();
-        let print = words.next().unwrap().1.trim_start_matches("SHA256:").to_owned();
-        let print = print.replace('+', "-").replace('/', "_");
-        let invite: Invite = format!("pychat://{address}/{print}").parse().unwrap();
-        let print: Fingerprint = invite.fingerprint.unwrap();
-        let key = fetch_key(&invite.host, invite.port, &print, PATIENCE).unwrap();
-        Server { process, address, key, identity, _home: home }
-    }
-
-    fn member(&self) -> Member {
-        let stream = TcpStream::connect(&self.address).unwrap();
-        stream.set_nodelay(true).unwrap();
-        write_record(&stream, R0).unwrap();
-        let mut records = RecordReader::new(stream.try_clone().unwrap(), RECORD_BYTES_MAX);
-        let r1 = records.read().unwrap().unwrap().to_vec();
-        let (sent, r2) = ClientStart::new(&self.identity, &self.key).answer(&r1).unwrap();
-        write_record(&stream, &r2).unwrap();
-        let transport = sent.finish(records.read().unwrap().unwrap()).unwrap();
-        let records = RecordReader::new(WhatIsThere(stream.try_clone().unwrap()), RECORD_BYTES_MAX);
-        let (sealer, opener) = (transport.sealer, transport.opener);
-        let mut member = Member { stream, records, sealer, opener };
-        member.send(RecordType::Login, br#"{"name":"load","version":"0","major":1}"#);
-        member
-    }
-
-    fn memory_kib(&self) -> u64 {
-        let status = self.proc("status");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-        line.trim().trim_end_matches(" kB").parse().unwrap()
-    }
-
-    fn proc(&self, file: &str) -> String {
-        fs::read_to_string(format!("/proc/{}/{file}", self.process.id())).unwrap()
-    }
-
-    /// User and system time so far.
-    fn cpu(&self) -> Duration {
-        let stat = self.proc("stat");
-        let after_name = stat.rsplit(") ").next().unwrap();
-        let ticks =
-            after_name.split(' ').skip(11).take(2).map(|field| field.parse::<u64>().unwrap());
-        // Linux shows these in hundredths of a second.
-        Duration::from_millis(10 * ticks.sum::<u64>())
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-/// Reads what has come and never waits; writing waits.
-struct WhatIsThere(TcpStream);
-
-impl Read for WhatIsThere {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        Ok(recv(&self.0, buffer, RecvFlags::DONTWAIT)?.0)
-    }
-}
-
-struct Member {
-    stream: TcpStream,
-    records: RecordReader<WhatIsThere>,
-    sealer: Sealer,
-    opener: Opener,
-}
-
-impl Member {
-    fn send(&mut self, kind: RecordType, body: &[u8]) {
-        let mut framed = Vec::new();
-        frame(&mut framed, |out| self.sealer.seal(kind, body, out)).unwrap();
-        self.stream.write_all(&framed).unwrap();
-    }
-
-    /// Hands each record's JSON that is there to `take`.
-    fn receive(&mut self, mut take: impl FnMut(&[u8])) {
-        loop {
-            match self.records.read() {
-                Ok(Some(record)) => match self.opener.open(record).unwrap() {
-                    (RecordType::Json, body) => take(body),
-                    (RecordType::Close, reason) => panic!("closed: {reason:?}"),
-                    _ => {}
-                },
-                Ok(None) => panic!("cut"),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                Err(error) => panic!("{error}"),
-            }
         }
     }
 }

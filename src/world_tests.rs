@@ -164,8 +164,8 @@ impl Ledger for Faulty {
         self.memory.erase(user)
     }
 
-    fn remembered(&self) -> Result<Vec<Remembered>, LedgerError> {
-        self.memory.remembered()
+    fn remembered(&self, waiting_max: usize) -> Result<Vec<Remembered>, LedgerError> {
+        self.memory.remembered(waiting_max)
     }
 
     fn log_id(&self) -> LogId {
@@ -684,7 +684,7 @@ fn serve(kept: &Kept, limits: &Limits) -> Server {
         kept: kept.log_id(),
         passing: LogId(100),
     });
-    for Remembered { place, last, topic, reads, waiting } in kept.remembered().unwrap() {
+    for Remembered { place, last, topic, reads, waiting } in kept.remembered(1_000).unwrap() {
         registry.remember(place, last, topic, reads, waiting);
     }
     let (flusher, _ear) = Flusher::new().unwrap();

@@ -85,6 +85,17 @@ impl Target {
 
 /// `text` as the letters of a name, or why not.
 fn letters(text: &str) -> Result<String, NameError> {
+    // Most names: ASCII is in NFC and of one script.
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    let first = text.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric());
+    if first && text.len() <= NAME_CHARS_MAX && text.bytes().all(plain) {
+        return Ok(text.to_owned());
+    }
+    any_letters(text)
+}
+
+/// The same for a text of any characters.
+fn any_letters(text: &str) -> Result<String, NameError> {
     let name: String = text.nfc().take(NAME_CHARS_MAX + 1).collect();
     if name.is_empty() || name.chars().count() > NAME_CHARS_MAX {
         return Err(NameError::Length);
@@ -227,6 +238,11 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn the_short_way_comes_to_the_same(text in "[ -~]{0,34}|[a-zA-Z0-9_-]{0,34}") {
+            prop_assert_eq!(letters(&text), any_letters(&text));
+        }
+
         #[test]
         fn a_name_parses_to_itself(text in any::<String>()) {
             if let Ok(name) = text.parse::<UserName>() {

@@ -31,7 +31,7 @@ pub const SLASHES: &[Slash] = &[
     slash("channels", &[], "", "which channels there are"),
     slash("whois", &[], "NAME", "fingerprint, devices and idle time of a person"),
     slash("history", &[], "[COUNT or 10m or 2d]", "older lines of this place"),
-    slash("search", &[], "TEXT", "lines that hold all these words, in all your places"),
+    slash("search", &[], "TEXT", "lines that hold all these whole words, in all your places"),
     slash("edit", &[], "TEXT", "give your last line here another text"),
     slash("delete", &[], "[SEQ]", "delete your last line here, or the one of that number"),
     slash("away", &[], "[TEXT]", "say that you are away"),

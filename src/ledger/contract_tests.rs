@@ -148,6 +148,16 @@ contract! {
         assert_eq!(history(Some(3), 5), (vec![1, 2], false));
         let since = made.reader.history(&place, None, Some(1_001), PAGE).unwrap();
         assert_eq!(since.0.len(), 0);
+        made.says(Draft { time_ms: 2_000, ..draft("#tea", "ana", 21, "later") });
+        made.says(Draft { time_ms: 3_000, ..draft("#tea", "ana", 22, "later") });
+        let since = |since_ms, lines_max| {
+            let page = Page { lines_max, ..PAGE };
+            let (lines, more) = made.reader.history(&place, None, Some(since_ms), page).unwrap();
+            (lines.iter().map(|line| line.seq.0).collect::<Vec<_>>(), more)
+        };
+        assert_eq!(since(1_001, 9), (vec![21, 22], false));
+        assert_eq!(since(1_001, 1), (vec![22], true));
+        assert_eq!(since(3_001, 9), (vec![], false));
         let elsewhere = "#none".parse().unwrap();
         assert!(made.reader.read(&elsewhere, Seq(0), Seq(9), PAGE).unwrap().is_empty());
     }
@@ -166,6 +176,27 @@ contract! {
         assert_eq!(search("tea"), [1, 2]);
         assert_eq!(search("\"quoted\""), [3]);
         assert_eq!(search("water"), [] as [u64; 0]);
+        assert_eq!(search("gree"), [] as [u64; 0], "words are whole");
+        assert_eq!(search("--- ("), [] as [u64; 0], "no word finds nothing");
+    }
+
+    search_gives_the_newest_of_all_places(made) {
+        let lines: Vec<Record> = (1..=9u8)
+            .map(|id| {
+                let place = ["#tea", "#cake", "@ana@bob"][usize::from(id) % 3];
+                let time_ms = i64::from(id) * 1_000;
+                Record::Line(Draft { time_ms, ..draft(place, "ana", id, "a marker") })
+            })
+            .collect();
+        made.ledger.commit(&lines).unwrap();
+        let places = ["#tea", "#cake", "@ana@bob"].map(|place| place.parse().unwrap());
+        let search = |lines_max| {
+            let page = Page { lines_max, ..PAGE };
+            let (lines, more) = made.reader.search(&places, "MARKER", page).unwrap();
+            (lines.iter().map(|line| line.time_ms / 1_000).collect::<Vec<_>>(), more)
+        };
+        assert_eq!(search(4), (vec![6, 7, 8, 9], true));
+        assert_eq!(search(9), ((1..=9).collect(), false));
     }
 
     what_is_deleted_is_not_found(made) {
@@ -209,6 +240,39 @@ contract! {
 }
 
 #[test]
+fn memory_is_bounded_whatever_the_lines_are() {
+    let mut memory = Memory::new(LogId(7), 10_000, CHANGE_S_MAX);
+    let place: Place = "#tea".parse().unwrap();
+    for number in 0..1_000u128 {
+        let line = Draft { id: MsgId(number.to_be_bytes()), ..draft("#tea", "ana", 0, "") };
+        memory.commit(&[Record::Line(line)]).unwrap();
+    }
+    let kept = memory.read(&place, Seq(0), Seq(u64::MAX), PAGE).unwrap();
+    assert!(kept.len() > 10 && kept.len() < 50, "{}", kept.len());
+    assert_eq!(kept.last().unwrap().seq, Seq(1_000));
+    memory.expire(&place, i64::MAX, 0, false).unwrap();
+    let line = draft("#tea", "ana", 0, "x".repeat(9_000).as_str());
+    let verdicts = memory.commit(&[Record::Line(line.clone()), Record::Line(line)]).unwrap();
+    assert_eq!(verdicts, [Verdict::Stored(Seq(1_001)), Verdict::Known(Seq(1_001))]);
+}
+
+#[test]
+fn only_lines_that_came_after_somebody_left_wait_and_no_more_are_counted_than_may() {
+    let (mut ledger, _folder, _path) = on_disk();
+    let private: Place = "@ana@bob".parse().unwrap();
+    let line = |id| Record::Line(draft("@ana@bob", "ana", id, "x"));
+    ledger.commit(&(1..=5).map(line).collect::<Vec<_>>()).unwrap();
+    ledger.commit(&[Record::Away("bob".parse().unwrap(), vec![private])]).unwrap();
+    ledger.commit(&(6..=9).map(line).collect::<Vec<_>>()).unwrap();
+    ledger.commit(&[Record::Line(draft("@ana@cleo", "ana", 1, "x"))]).unwrap();
+    let waiting = |max| {
+        let remembered = ledger.remembered(max).unwrap();
+        remembered.iter().find(|one| one.last == Seq(9)).unwrap().waiting[1].1
+    };
+    assert_eq!((waiting(1_000), waiting(3)), (4, 3));
+}
+
+#[test]
 fn what_was_committed_is_there_after_a_restart() {
     let (mut ledger, _folder, path) = on_disk();
     let (ana, bob): (UserName, UserName) = ("ana".parse().unwrap(), "bob".parse().unwrap());
@@ -228,7 +292,7 @@ fn what_was_committed_is_there_after_a_restart() {
     drop(ledger);
     let mut ledger = Sqlite::open(&path, CHANGE_S_MAX).unwrap();
     assert_eq!(ledger.log_id(), log);
-    let mut remembered = ledger.remembered().unwrap();
+    let mut remembered = ledger.remembered(1_000).unwrap();
     remembered.sort_by_key(|one| one.place.clone());
     assert_eq!(remembered[0].topic.as_deref(), Some("green"));
     assert_eq!(remembered[0].reads, [(bob.clone(), Seq(1))]);
@@ -259,7 +323,7 @@ fn a_commit_that_fails_at_any_line_stores_nothing_and_the_next_goes_on() {
         let (mut ledger, _folder, _path) = on_disk();
         ledger.commit(&[Record::Line(draft("#tea", "ana", 100, "before"))]).unwrap();
         ledger.break_with(&format!(
-            "CREATE TEMP TRIGGER fails BEFORE INSERT ON main.lines WHEN new.seq = {} \
+            "CREATE TEMP TRIGGER fails BEFORE INSERT ON main.lines WHEN new.line & 0xffffffffff = {} \
              BEGIN SELECT RAISE(ABORT, 'disk full'); END",
             failing + 1
         ));
@@ -386,7 +450,7 @@ fn a_backup_is_whole_and_a_restore_begins_new_logs() {
     assert_eq!(upkeep::verify(&aside).unwrap().lines, 2, "what was there is kept");
     let ledger = Sqlite::open(&path, CHANGE_S_MAX).unwrap();
     assert_ne!(ledger.log_id(), log);
-    assert_eq!(ledger.remembered().unwrap()[0].last, Seq(1));
+    assert_eq!(ledger.remembered(1_000).unwrap()[0].last, Seq(1));
 }
 
 #[test]

@@ -110,8 +110,9 @@ impl Kept {
         self.memory.forget(place);
     }
 
-    pub fn remembered(&self) -> Result<Vec<Remembered>, LedgerError> {
-        let mut all = self.disk.as_ref().map_or(Ok(Vec::new()), |disk| disk.remembered())?;
+    pub fn remembered(&self, waiting_max: usize) -> Result<Vec<Remembered>, LedgerError> {
+        let Some(disk) = &self.disk else { return Ok(Vec::new()) };
+        let mut all = disk.remembered(waiting_max)?;
         all.retain(|remembered| self.retentions.of(&remembered.place) != Retention::Off);
         Ok(all)
     }
@@ -189,7 +190,7 @@ impl Reader for KeptReader {
             found.extend(kept);
             more |= more_kept;
         }
-        found.sort_by_key(|message| message.time_ms);
-        Ok((found, more))
+        let (newest, left) = page.newest(found);
+        Ok((newest, more || left))
     }
 }

@@ -1,10 +1,13 @@
 //! A ledger in memory: the newest lines of each place, gone with the process.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque, vec_deque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::{Draft, Ledger, LedgerError, Page, Reader, Record, Remembered, Verdict, message};
-use crate::chat::{Kind, LogId, Message, Place, Seq, UserName};
+use crate::chat::{Kind, LogId, Message, MsgId, Place, Seq, UserName};
+
+/// What a line counts beside its text: about its size.
+const LINE_BYTES: usize = 256;
 
 /// Shared by its writer and its readers.
 #[derive(Clone)]
@@ -18,7 +21,9 @@ pub struct Memory {
 #[derive(Default)]
 struct Lines {
     last: Seq,
+    /// In the order of their seqs, which may have holes.
     lines: VecDeque<Line>,
+    by_id: HashMap<(UserName, MsgId), Seq>,
     bytes: usize,
     topic: Option<String>,
 }
@@ -49,8 +54,8 @@ impl Memory {
 
 impl Lines {
     fn append(&mut self, draft: &Draft, limits: (usize, u64)) -> Verdict {
-        let same = |line: &&Line| line.draft.from == draft.from && line.draft.id == draft.id;
-        if let Some(known) = self.lines.iter().rev().find(same) {
+        let id = (draft.from.clone(), draft.id);
+        if let Some(known) = self.by_id.get(&id).and_then(|seq| self.line(*seq)) {
             return known_as(&known.draft, known.edited || known.deleted, known.seq, draft);
         }
         if let Some(target) = draft.target
@@ -64,16 +69,25 @@ impl Lines {
             // It stands in its target.
             draft.text.clear();
         }
-        self.bytes += draft.text.len();
+        self.bytes += LINE_BYTES + draft.text.len();
         self.lines.push_back(Line { seq, draft, edited: false, deleted: false });
+        self.by_id.insert(id, seq);
         while self.bytes > limits.0 && self.lines.len() > 1 {
-            self.bytes -= self.lines.pop_front().map_or(0, |line| line.draft.text.len());
+            let Some(gone) = self.lines.pop_front() else { break };
+            self.forget(gone);
         }
         Verdict::Stored(seq)
     }
 
+    /// What is left of a line that was taken out.
+    fn forget(&mut self, gone: Line) {
+        self.bytes -= LINE_BYTES + gone.draft.text.len();
+        self.by_id.remove(&(gone.draft.from, gone.draft.id));
+    }
+
     fn change(&mut self, target: Seq, draft: &Draft, change_s_max: u64) -> Result<(), Verdict> {
-        let target = self.line(target).ok_or(Verdict::NoSuchLine)?;
+        let index = self.index(target).ok_or(Verdict::NoSuchLine)?;
+        let target = &mut self.lines[index];
         may_change(&target.draft, target.deleted, draft, change_s_max)?;
         let before = target.draft.text.len();
         target.draft.text = match draft.kind {
@@ -87,15 +101,26 @@ impl Lines {
         Ok(())
     }
 
-    fn line(&mut self, seq: Seq) -> Option<&mut Line> {
-        self.lines.iter_mut().find(|line| line.seq == seq)
+    fn index(&self, seq: Seq) -> Option<usize> {
+        self.lines.binary_search_by_key(&seq, |line| line.seq).ok()
+    }
+
+    fn line(&self, seq: Seq) -> Option<&Line> {
+        self.index(seq).map(|index| &self.lines[index])
+    }
+
+    /// Lines with `after < seq < before`.
+    fn between(&self, after: Seq, before: Seq) -> vec_deque::Iter<'_, Line> {
+        let first = self.lines.partition_point(|line| line.seq <= after);
+        let end = self.lines.partition_point(|line| line.seq < before).max(first);
+        self.lines.range(first..end)
     }
 
     /// A line as it is told again: an edit with the text that its target has now.
     fn told(&self, line: &Line) -> Message {
         let mut draft = line.draft.clone();
         if let Some(target) = draft.target {
-            let target = self.lines.iter().find(|line| line.seq == target);
+            let target = self.line(target);
             draft.text = target.map(|line| line.draft.text.clone()).unwrap_or_default();
         }
         message(draft, line.seq, line.edited, line.deleted)
@@ -159,8 +184,11 @@ impl Ledger for Memory {
         let Some(lines) = places.get_mut(place) else { return Ok(0) };
         let old = lines.lines.iter().filter(|line| line.draft.time_ms < before_ms).count();
         if !dry {
-            lines.lines.retain(|line| line.draft.time_ms >= before_ms);
-            lines.bytes = lines.lines.iter().map(|line| line.draft.text.len()).sum();
+            let (gone, kept): (VecDeque<_>, _) = std::mem::take(&mut lines.lines)
+                .into_iter()
+                .partition(|line| line.draft.time_ms < before_ms);
+            lines.lines = kept;
+            gone.into_iter().for_each(|line| lines.forget(line));
         }
         Ok(old)
     }
@@ -175,18 +203,20 @@ impl Ledger for Memory {
 
     fn erase(&mut self, user: &UserName) -> Result<usize, LedgerError> {
         let mut places = self.lock();
-        let lines = places.values_mut().flat_map(|lines| &mut lines.lines);
-        let own = lines.filter(|line| line.draft.from == *user && !line.deleted);
         let mut erased = 0;
-        for line in own {
-            line.draft.text.clear();
-            line.deleted = true;
-            erased += 1;
+        for place in places.values_mut() {
+            let own = |line: &&mut Line| line.draft.from == *user && !line.deleted;
+            for line in place.lines.iter_mut().filter(own) {
+                place.bytes -= line.draft.text.len();
+                line.draft.text.clear();
+                line.deleted = true;
+                erased += 1;
+            }
         }
         Ok(erased)
     }
 
-    fn remembered(&self) -> Result<Vec<Remembered>, LedgerError> {
+    fn remembered(&self, _waiting_max: usize) -> Result<Vec<Remembered>, LedgerError> {
         let places = self.lock();
         let remember = |(place, lines): (&Place, &Lines)| Remembered {
             place: place.clone(),
@@ -213,7 +243,7 @@ impl Reader for Memory {
     ) -> Result<Vec<Message>, LedgerError> {
         let places = self.lock();
         let Some(lines) = places.get(place) else { return Ok(Vec::new()) };
-        let wanted = lines.lines.iter().filter(|line| line.seq > after && line.seq <= upto);
+        let wanted = lines.between(after, Seq(upto.0.saturating_add(1)));
         Ok(page.take(wanted.map(|line| lines.told(line))))
     }
 
@@ -226,17 +256,14 @@ impl Reader for Memory {
     ) -> Result<(Vec<Message>, bool), LedgerError> {
         let places = self.lock();
         let Some(lines) = places.get(place) else { return Ok((Vec::new(), false)) };
-        let mut wanted = lines.lines.iter().rev().filter(|line| {
-            before.is_none_or(|before| line.seq < before)
-                && since_ms.is_none_or(|since| line.draft.time_ms >= since)
+        let wanted = lines.between(Seq(0), before.unwrap_or(Seq(u64::MAX))).rev().filter(|line| {
+            since_ms.is_none_or(|since| line.draft.time_ms >= since)
                 && matches!(line.draft.kind, Kind::Say | Kind::Me)
         });
-        let mut newest = page.take(wanted.by_ref().map(|line| lines.told(line)));
+        let mut left = wanted.clone();
+        let mut newest = page.take(wanted.map(|line| lines.told(line)));
+        let more = left.nth(newest.len()).is_some();
         newest.reverse();
-        let first = newest.first().map_or(Seq(u64::MAX), |message| message.seq);
-        let older =
-            |line: &&Line| line.seq < first && matches!(line.draft.kind, Kind::Say | Kind::Me);
-        let more = since_ms.is_none() && lines.lines.iter().any(|line| older(&line));
         Ok((newest, more))
     }
 
@@ -246,24 +273,28 @@ impl Reader for Memory {
         text: &str,
         page: Page,
     ) -> Result<(Vec<Message>, bool), LedgerError> {
-        let words: Vec<String> = text.split_whitespace().map(str::to_lowercase).collect();
+        let words: Vec<String> = words(text).collect();
+        if words.is_empty() {
+            return Ok((Vec::new(), false));
+        }
         let all = self.lock();
         let mut found = Vec::new();
         for place in places {
             let Some(lines) = all.get(place) else { continue };
             let holds = |line: &&Line| {
-                let text = line.draft.text.to_lowercase();
-                line.draft.target.is_none() && words.iter().all(|word| text.contains(word.as_str()))
+                let of_line: HashSet<String> = self::words(&line.draft.text).collect();
+                line.draft.target.is_none() && words.iter().all(|word| of_line.contains(word))
             };
             found.extend(lines.lines.iter().filter(holds).map(|line| lines.told(line)));
         }
-        found.sort_by_key(|message| (message.time_ms, message.seq));
-        let all = found.len();
-        let mut newest = page.take(found.into_iter().rev());
-        newest.reverse();
-        let more = newest.len() < all;
-        Ok((newest, more))
+        Ok(page.newest(found))
     }
+}
+
+/// Whole words in lower case.
+fn words(text: &str) -> impl Iterator<Item = String> {
+    let words = text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty());
+    words.map(str::to_lowercase)
 }
 
 impl Page {
@@ -279,5 +310,15 @@ impl Page {
             taken.push(line);
         }
         taken
+    }
+
+    /// The newest of these lines, oldest first, and whether any are left out.
+    pub(super) fn newest(self, mut lines: Vec<Message>) -> (Vec<Message>, bool) {
+        lines.sort_by_key(|line| (line.time_ms, line.seq));
+        let all = lines.len();
+        let mut newest = self.take(lines.into_iter().rev());
+        newest.reverse();
+        let left = newest.len() < all;
+        (newest, left)
     }
 }

@@ -137,8 +137,9 @@ pub trait Ledger: Send {
     /// Takes the texts of all lines of a person away; their seats stay.
     fn erase(&mut self, user: &UserName) -> Result<usize, LedgerError>;
 
-    /// All places with lines or a topic.
-    fn remembered(&self) -> Result<Vec<Remembered>, LedgerError>;
+    /// All places with lines or a topic. Of the lines that wait for a person, `waiting_max` are
+    /// counted at most.
+    fn remembered(&self, waiting_max: usize) -> Result<Vec<Remembered>, LedgerError>;
 
     /// The id of its logs.
     fn log_id(&self) -> LogId;
@@ -156,7 +157,7 @@ pub trait Reader: Send + Sync {
     ) -> Result<Vec<Message>, LedgerError>;
 
     /// The newest lines before `before` that are not older than `since_ms`, oldest first, and whether
-    /// there are older ones.
+    /// there are older ones among those.
     fn history(
         &self,
         place: &Place,
@@ -165,7 +166,8 @@ pub trait Reader: Send + Sync {
         page: Page,
     ) -> Result<(Vec<Message>, bool), LedgerError>;
 
-    /// The newest lines that hold all words of `text`, oldest first, and whether there are more.
+    /// The newest lines that hold all words of `text` as whole words, in any case, oldest first, and
+    /// whether there are more.
     fn search(
         &self,
         places: &[Place],

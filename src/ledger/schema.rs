@@ -20,9 +20,9 @@ CREATE TABLE places (
     topic TEXT
 ) STRICT;
 CREATE TABLE lines (
-    line INTEGER PRIMARY KEY,
+    line INTEGER PRIMARY KEY,       -- place << 40 | seq: a place's lines lie side by side, here and
+                                    -- in the index of words, so that a span of them is read at once
     place INTEGER NOT NULL REFERENCES places,
-    seq INTEGER NOT NULL,
     id BLOB NOT NULL,
     sender TEXT NOT NULL,
     device TEXT NOT NULL,
@@ -32,11 +32,9 @@ CREATE TABLE lines (
     state INTEGER NOT NULL DEFAULT 0, -- 0 as sent, 1 edited, 2 deleted
     text TEXT NOT NULL,             -- an edit's text stands in its target
     checksum INTEGER NOT NULL,
-    UNIQUE (place, seq),
     UNIQUE (place, sender, id)
 ) STRICT;
 CREATE INDEX lines_by_time ON lines (place, time_ms);
-CREATE INDEX lines_by_sender ON lines (sender);
 CREATE TABLE spent (                -- ids of lines that are gone, for a week
     place INTEGER NOT NULL REFERENCES places,
     sender TEXT NOT NULL,
@@ -53,7 +51,8 @@ CREATE TABLE reads (
     PRIMARY KEY (person, place)
 ) STRICT, WITHOUT ROWID;
 CREATE VIRTUAL TABLE words USING fts5 (
-    text, content = 'lines', content_rowid = 'line', tokenize = 'unicode61 remove_diacritics 2'
+    text, content = 'lines', content_rowid = 'line', columnsize = 0,
+    tokenize = 'unicode61 remove_diacritics 2'
 );
 INSERT INTO words (words, rank) VALUES ('secure-delete', 1);
 CREATE TRIGGER lines_added AFTER INSERT ON lines WHEN new.text <> '' BEGIN

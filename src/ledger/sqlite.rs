@@ -22,15 +22,23 @@ use crate::crypto::sha256;
 
 /// Another connection's lock is waited for this long.
 const BUSY: Duration = Duration::from_secs(5);
+/// Pages of the file in memory.
+const CACHE_KIB: i64 = 8_192;
+/// Pages in the write-ahead log before they are copied into the file.
+const LOG_PAGES: i64 = 4_000;
 /// Read connections at once; who wants one more waits.
 const READERS_MAX: usize = 3;
 /// Ids of lines that are gone are known for this long.
 const SPENT_MS: i64 = 7 * 86_400_000;
 
-const COLUMNS: &str = "l.seq, l.id, l.sender, l.device, l.time_ms, l.kind, l.target, l.state, \
+/// Bits of a line's number that are its seq; those above are its place's.
+const SEQ_BITS: u32 = 40;
+const SEQ_MAX: i64 = (1 << SEQ_BITS) - 1;
+
+const COLUMNS: &str = "l.line, l.id, l.sender, l.device, l.time_ms, l.kind, l.target, l.state, \
      l.text, l.checksum, p.name, t.text AS target_text";
 const FROM: &str = "FROM lines l JOIN places p USING (place) \
-     LEFT JOIN lines t ON t.place = l.place AND t.seq = l.target";
+     LEFT JOIN lines t ON t.line = l.place << 40 | l.target";
 
 /// The writing half.
 pub struct Sqlite {
@@ -116,6 +124,10 @@ pub(super) fn prepare(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "secure_delete", "ON")?;
     connection.pragma_update(None, "foreign_keys", "ON")?;
+    // The pages that writing touches again and again stay at hand, and are copied from the log into
+    // the file less often than a page's every change (both 4 times SQLite's own figures).
+    connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
+    connection.pragma_update(None, "wal_autocheckpoint", LOG_PAGES)?;
     connection.set_prepared_statement_cache_capacity(32);
     Ok(())
 }
@@ -155,6 +167,11 @@ fn seq(number: i64) -> Seq {
     Seq(number as u64)
 }
 
+/// The number of a place's line.
+fn line_of(place: i64, seq: Seq) -> i64 {
+    place << SEQ_BITS | i64::try_from(seq.0).unwrap_or(i64::MAX).min(SEQ_MAX)
+}
+
 /// Eight bytes over all that a row says, so that a flipped bit on the disk is noticed.
 fn checksum(draft: &Draft, seq: Seq, state: i64) -> i64 {
     let target = draft.target.map_or(0, |target| target.0);
@@ -186,12 +203,13 @@ fn read_row(row: &Row) -> rusqlite::Result<(Draft, Seq, i64)> {
         target: row.get::<_, Option<i64>>(6)?.map(seq),
         text: row.get(8)?,
     };
-    let (number, state): (i64, i64) = (row.get(0)?, row.get(7)?);
-    if checksum(&draft, seq(number), state) != row.get::<_, i64>(9)? {
-        let what = format!("line {number} of {} is not what was stored", draft.place);
+    let (line, state): (i64, i64) = (row.get(0)?, row.get(7)?);
+    let seq = seq(line & SEQ_MAX);
+    if checksum(&draft, seq, state) != row.get::<_, i64>(9)? {
+        let what = format!("line {seq} of {} is not what was stored", draft.place);
         return Err(damaged(9, what));
     }
-    Ok((draft, seq(number), state))
+    Ok((draft, seq, state))
 }
 
 /// A row as it is told again: an edit with the text that its target has now.
@@ -214,6 +232,29 @@ struct Commit<'a> {
 }
 
 impl Commit<'_> {
+    /// In their order, but for lines beside each other, which are taken place by place: the index of
+    /// words is written at once only as long as the lines' numbers rise.
+    fn write_all(&mut self, records: &[Record]) -> rusqlite::Result<Vec<Verdict>> {
+        let mut verdicts = vec![Verdict::Failed; records.len()];
+        let mut first = 0;
+        let is_line = |record: &Record| matches!(record, Record::Line(_));
+        for run in records.chunk_by(|one, next| is_line(one) && is_line(next)) {
+            let mut order: Vec<usize> = (first..first + run.len()).collect();
+            order.sort_by_cached_key(|index| match &records[*index] {
+                Record::Line(Draft { place, .. }) => {
+                    let row = self.places.get(place).map_or(i64::MAX, |known| known.row);
+                    Some((row, place.clone()))
+                }
+                _ => None,
+            });
+            for index in order {
+                verdicts[index] = self.write(&records[index])?;
+            }
+            first += run.len();
+        }
+        Ok(verdicts)
+    }
+
     fn write(&mut self, record: &Record) -> rusqlite::Result<Verdict> {
         match record {
             Record::Line(draft) => return self.line(draft),
@@ -272,12 +313,12 @@ impl Commit<'_> {
             own.text.clear();
         }
         let add = "INSERT INTO lines \
-             (place, seq, id, sender, device, time_ms, kind, target, text, checksum) \
+             (line, place, id, sender, device, time_ms, kind, target, text, checksum) \
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) \
              ON CONFLICT (place, sender, id) DO NOTHING";
         let added = self.transaction.prepare_cached(add)?.execute(params![
+            line_of(place.row, next),
             place.row,
-            next.0 as i64,
             own.id.0,
             own.from.as_str(),
             own.device.as_str(),
@@ -315,12 +356,10 @@ impl Commit<'_> {
         target: Seq,
         draft: &Draft,
     ) -> rusqlite::Result<Result<(), Verdict>> {
-        let find = format!("SELECT {COLUMNS}, l.line {FROM} WHERE l.place = ?1 AND l.seq = ?2");
+        let line = line_of(place.row, target);
+        let find = format!("SELECT {COLUMNS} {FROM} WHERE l.line = ?1");
         let mut find = self.transaction.prepare_cached(&find)?;
-        let by_seq = params![place.row, target.0 as i64];
-        let read = |row: &Row| Ok((read_row(row)?, row.get::<_, i64>(12)?));
-        let Some(((mut stored, number, state), line)) = find.query_row(by_seq, read).optional()?
-        else {
+        let Some((mut stored, number, state)) = find.query_row([line], read_row).optional()? else {
             return Ok(Err(Verdict::NoSuchLine));
         };
         if let Err(verdict) = may_change(&stored, state == 2, draft, self.change_s_max) {
@@ -369,9 +408,7 @@ impl Ledger for Sqlite {
                 spent,
                 change_s_max,
             };
-            let verdicts: Result<Vec<_>, _> =
-                records.iter().map(|record| commit.write(record)).collect();
-            let verdicts = verdicts?;
+            let verdicts = commit.write_all(records)?;
             commit.end()?;
             Ok(verdicts)
         };
@@ -407,7 +444,7 @@ impl Ledger for Sqlite {
                  ORDER BY time_ms LIMIT ?3";
             let values = params![row, before_ms, lines_max];
             let keep = format!(
-                "INSERT OR IGNORE INTO spent SELECT place, sender, id, seq, time_ms \
+                "INSERT OR IGNORE INTO spent SELECT place, sender, id, line & {SEQ_MAX}, time_ms \
                  FROM lines WHERE line IN ({old})"
             );
             transaction.execute(&keep, values)?;
@@ -438,8 +475,8 @@ impl Ledger for Sqlite {
         upkeep::erase(&self.connection, user).map_err(faults(&self.path))
     }
 
-    fn remembered(&self) -> Result<Vec<Remembered>, LedgerError> {
-        remembered(&self.connection).map_err(faults(&self.path))
+    fn remembered(&self, waiting_max: usize) -> Result<Vec<Remembered>, LedgerError> {
+        remembered(&self.connection, waiting_max).map_err(faults(&self.path))
     }
 
     fn log_id(&self) -> LogId {
@@ -451,8 +488,11 @@ impl Ledger for Sqlite {
 pub(super) fn bury(connection: &Connection, user: &UserName) -> rusqlite::Result<usize> {
     let transaction = connection.unchecked_transaction()?;
     let buried = {
+        // Place by place, where the index of ids has them by their sender.
         let find = format!(
-            "SELECT {COLUMNS}, l.line {FROM} WHERE l.sender = ?1 AND (l.text <> '' OR l.state = 1)"
+            "SELECT {COLUMNS} FROM places p CROSS JOIN lines l ON l.place = p.place \
+             LEFT JOIN lines t ON t.line = l.place << 40 | l.target \
+             WHERE l.sender = ?1 AND (l.text <> '' OR l.state = 1)"
         );
         let mut find = transaction.prepare(&find)?;
         let mut rows = find.query([user.as_str()])?;
@@ -463,7 +503,7 @@ pub(super) fn bury(connection: &Connection, user: &UserName) -> rusqlite::Result
             let (mut draft, number, _) = read_row(row)?;
             draft.text.clear();
             let sum = checksum(&draft, number, 2);
-            buried += set.execute(params![row.get::<_, i64>(12)?, sum])?;
+            buried += set.execute(params![row.get::<_, i64>(0)?, sum])?;
         }
         buried
     };
@@ -483,12 +523,14 @@ pub(super) fn read_all(connection: &Connection) -> rusqlite::Result<usize> {
     Ok(count)
 }
 
-fn remembered(connection: &Connection) -> rusqlite::Result<Vec<Remembered>> {
+fn remembered(connection: &Connection, waiting_max: usize) -> rusqlite::Result<Vec<Remembered>> {
     let mut places = connection.prepare("SELECT name, place, last, topic FROM places")?;
     let mut reads = connection.prepare("SELECT person, seq FROM reads WHERE place = ?1")?;
+    // Who is away does not write: as many lines as may wait are all that has to be looked at.
     let mut waiting = connection.prepare(
-        "SELECT count(*) FROM lines WHERE place = ?1 AND sender <> ?2 AND seq > coalesce( \
-         (SELECT away FROM reads WHERE place = ?1 AND person = ?2), 0)",
+        "SELECT count(*) FROM (SELECT sender FROM lines WHERE line > ?1 << 40 | coalesce( \
+         (SELECT away FROM reads WHERE place = ?1 AND person = ?2), 0) \
+         AND line < (?1 + 1) << 40 LIMIT ?3) WHERE sender <> ?2",
     )?;
     let mut found = Vec::new();
     let mut rows = places.query([])?;
@@ -498,9 +540,8 @@ fn remembered(connection: &Connection) -> rusqlite::Result<Vec<Remembered>> {
         let reads = reads.query_map([known.row], read)?.collect::<Result<_, _>>()?;
         let mut waits = Vec::new();
         for person in place.people().into_iter().flatten() {
-            let count: usize =
-                waiting.query_row(params![known.row, person.as_str()], |row| row.get(0))?;
-            waits.push((person.clone(), count));
+            let values = params![known.row, person.as_str(), waiting_max];
+            waits.push((person.clone(), waiting.query_row(values, |row| row.get(0))?));
         }
         let topic = row.get(3)?;
         found.push(Remembered { place, last: known.last, topic, reads, waiting: waits });
@@ -588,14 +629,13 @@ impl Reader for SqliteReader {
         page: Page,
     ) -> Result<Vec<Message>, LedgerError> {
         self.with(|connection| {
+            let Some(row) = row_of(connection, place)? else { return Ok(Vec::new()) };
             let query = format!(
-                "SELECT {COLUMNS} {FROM} WHERE l.place = (SELECT place FROM places WHERE name = ?1) \
-                 AND l.seq > ?2 AND l.seq <= ?3 ORDER BY l.seq LIMIT ?4"
+                "SELECT {COLUMNS} {FROM} WHERE l.line > ?1 AND l.line <= ?2 ORDER BY l.line LIMIT ?3"
             );
             let mut query = connection.prepare_cached(&query)?;
-            let (after, upto) = (after.0 as i64, i64::try_from(upto.0).unwrap_or(i64::MAX));
-            let limit = page.lines_max as i64;
-            let rows = query.query(params![place.to_string(), after, upto, limit])?;
+            let (after, upto) = (line_of(row, after), line_of(row, upto));
+            let rows = query.query(params![after, upto, page.lines_max])?;
             Ok(take(&self.path, rows, page)?.0)
         })
     }
@@ -608,14 +648,25 @@ impl Reader for SqliteReader {
         page: Page,
     ) -> Result<(Vec<Message>, bool), LedgerError> {
         self.with(|connection| {
+            let Some(row) = row_of(connection, place)? else { return Ok((Vec::new(), false)) };
+            let mut first = line_of(row, Seq(0));
+            if let Some(since_ms) = since_ms {
+                // Nothing before it need be looked at, so that it costs what it finds. (Where the
+                // clock was set back, lines of before that are left out.)
+                let find = "SELECT line FROM lines WHERE place = ?1 AND time_ms >= ?2 \
+                     ORDER BY time_ms LIMIT 1";
+                let mut find = connection.prepare_cached(find)?;
+                let found = find.query_row(params![row, since_ms], |row| row.get(0)).optional()?;
+                let Some(found) = found else { return Ok((Vec::new(), false)) };
+                first = found;
+            }
             let query = format!(
-                "SELECT {COLUMNS} {FROM} WHERE l.place = (SELECT place FROM places WHERE name = ?1) \
-                 AND l.seq < ?2 AND l.time_ms >= ?3 AND l.kind < 2 ORDER BY l.seq DESC"
+                "SELECT {COLUMNS} {FROM} WHERE l.line >= ?1 AND l.line < ?2 AND l.time_ms >= ?3 \
+                 AND l.kind < 2 ORDER BY l.line DESC"
             );
-            let before = before.map_or(i64::MAX, |seq| i64::try_from(seq.0).unwrap_or(i64::MAX));
-            let since_ms = since_ms.unwrap_or(i64::MIN);
+            let before = before.map_or((row + 1) << SEQ_BITS, |seq| line_of(row, seq));
             let mut query = connection.prepare_cached(&query)?;
-            let rows = query.query(params![place.to_string(), before, since_ms])?;
+            let rows = query.query(params![first, before, since_ms.unwrap_or(i64::MIN)])?;
             let (mut lines, more) = take(&self.path, rows, page)?;
             lines.reverse();
             Ok((lines, more))
@@ -628,23 +679,35 @@ impl Reader for SqliteReader {
         text: &str,
         page: Page,
     ) -> Result<(Vec<Message>, bool), LedgerError> {
-        let word = |word: &str| format!("\"{}\"*", word.replace('"', "\"\""));
+        let word = |word: &str| format!("\"{}\"", word.replace('"', "\"\""));
         let words: Vec<String> = text.split_whitespace().map(word).collect();
+        let words = words.join(" ");
+        // Whole words of one place at a time: the index gives these from the newest on, so that an
+        // answer costs what it shows, however many lines there are.
         self.with(|connection| {
             let query = format!(
                 "SELECT {COLUMNS} FROM words w JOIN lines l ON l.line = w.rowid \
                  JOIN places p USING (place) \
-                 LEFT JOIN lines t ON t.place = l.place AND t.seq = l.target \
-                 WHERE words MATCH ?1 AND p.name IN (SELECT value FROM json_each(?2)) \
-                 ORDER BY w.rowid DESC"
+                 LEFT JOIN lines t ON t.line = l.place << 40 | l.target \
+                 WHERE words MATCH ?1 AND w.rowid >= ?2 AND w.rowid < ?3 ORDER BY w.rowid DESC"
             );
-            let names: Vec<String> = places.iter().map(ToString::to_string).collect();
-            let names = serde_json::to_string(&names).expect("names are plain JSON");
             let mut query = connection.prepare_cached(&query)?;
-            let rows = query.query(params![words.join(" "), names])?;
-            let (mut lines, more) = take(&self.path, rows, page)?;
-            lines.reverse();
-            Ok((lines, more))
+            let (mut found, mut more) = (Vec::new(), false);
+            for place in places {
+                let Some(row) = row_of(connection, place)? else { continue };
+                let rows = query.query(params![words, row << SEQ_BITS, (row + 1) << SEQ_BITS])?;
+                let (lines, more_here) = take(&self.path, rows, page)?;
+                found.extend(lines);
+                more |= more_here;
+            }
+            let (newest, left) = page.newest(found);
+            Ok((newest, more || left))
         })
     }
+}
+
+/// A place's row, if it has one.
+fn row_of(connection: &Connection, place: &Place) -> rusqlite::Result<Option<i64>> {
+    let mut find = connection.prepare_cached("SELECT place FROM places WHERE name = ?1")?;
+    find.query_row([place.to_string()], |row| row.get(0)).optional()
 }

@@ -118,7 +118,8 @@ pub fn verify(path: &Path) -> Result<Verified, LedgerError> {
     let lines = read_all(&connection).map_err(&fault)?;
     let beyond: Option<String> = connection
         .query_row(
-            "SELECT min(name) FROM places JOIN lines USING (place) WHERE seq > last OR seq < 1",
+            "SELECT min(name) FROM places JOIN lines USING (place) \
+             WHERE line <= place << 40 OR line > place << 40 | last",
             [],
             |row| row.get(0),
         )

@@ -173,7 +173,9 @@ fn registry(ledger: &Kept, config: &Config) -> anyhow::Result<Registry> {
         kept: ledger.log_id(),
         passing: LogId(rand::random::<u64>() >> 1),
     });
-    for Remembered { place, last, topic, reads, waiting } in ledger.remembered()? {
+    for Remembered { place, last, topic, reads, waiting } in
+        ledger.remembered(config.limits.mailbox_lines_max)?
+    {
         registry.remember(place, last, topic, reads, waiting);
     }
     Ok(registry)

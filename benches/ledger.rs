@@ -1,0 +1,283 @@
+//! What it costs to keep lines: writers at the real server, and every way to read and write the
+//! ledger as it grows. docs/performance.md has the figures.
+//!
+//!     cargo bench --bench ledger                       # both tables
+//!     cargo bench --bench ledger -- growth --lines 10000,100000,1000000
+
+#[path = "pychat-bench/server.rs"]
+#[allow(dead_code)]
+mod server;
+
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use clap::{Parser, ValueEnum};
+use pychat::chat::{Kind, MsgId, Place, Seq};
+use pychat::crypto::RecordType;
+use pychat::ledger::{Draft, Ledger, Page, Reader, Record, Sqlite, Verdict};
+use rustix::event::{PollFd, PollFlags, poll};
+use server::{Crowd, Member, NO_LIMITS, Server};
+
+/// Words of a line, drawn from the vocabulary with the usual few in most lines.
+const WORDS: usize = 9;
+const VOCABULARY: f64 = 20_000.0;
+/// People who have talked.
+const PEOPLE: usize = 50;
+/// What the server's replayer and an answer to `/history` read at once.
+const PAGE: Page = Page { lines_max: 100, bytes_max: 64 * 1024 };
+/// The moment of the newest line.
+const NOW_MS: i64 = 1_764_079_391_123;
+/// Between two lines.
+const PAUSE_MS: i64 = 10_000;
+/// How often each call is made.
+const CALLS: usize = 100;
+
+#[derive(Parser)]
+struct Options {
+    #[arg(value_enum)]
+    part: Option<Part>,
+    #[arg(long, value_delimiter = ',', default_value = "10000,100000,1000000")]
+    lines: Vec<usize>,
+    #[arg(long, value_delimiter = ',', default_value = "1,8,64")]
+    writers: Vec<usize>,
+    #[arg(long, default_value_t = 3.0)]
+    seconds: f64,
+    /// Cargo says so; it changes nothing.
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, ValueEnum)]
+enum Part {
+    Writers,
+    Growth,
+}
+
+fn main() {
+    let options = Options::parse();
+    let keys = Crowd::new();
+    if options.part != Some(Part::Growth) {
+        writers(&options, &keys);
+    }
+    if options.part != Some(Part::Writers) {
+        growth(&options, &keys);
+    }
+}
+
+/// Each writer has a channel of its own and sends its next line when the last one is stored.
+fn writers(options: &Options, keys: &Crowd) {
+    println!("a write and its sync alone: {:.2} ms\n", sync_ms());
+    println!("| writers | history | lines/s | server CPU us/line | p50 ms | p99 ms |");
+    println!("|---|---|---|---|---|---|");
+    for history in ["on", "off"] {
+        let home = tempfile::tempdir().unwrap();
+        let config = format!(r#"{{"history": "{history}", "limits": {{{NO_LIMITS}}}}}"#);
+        let server = Server::start(home.path(), &config, keys);
+        for count in &options.writers {
+            let mut members: Vec<Member> = (0..*count).map(|_| server.member(keys)).collect();
+            for (number, member) in members.iter_mut().enumerate() {
+                let join = format!(r##"{{"type":"join","channel":"#w{count}-{number}"}}"##);
+                member.send(RecordType::Json, join.as_bytes());
+            }
+            let (began, cpu) = (Instant::now(), server.cpu());
+            let mut latencies = write_for(options.seconds, *count, &mut members);
+            let (seconds, cpu) = (began.elapsed().as_secs_f64(), server.cpu() - cpu);
+            latencies.sort_unstable();
+            let lines = latencies.len() as f64;
+            let ms = |part: usize| latencies[latencies.len() * part / 100].as_secs_f64() * 1e3;
+            println!(
+                "| {count} | {history} | {:.0} | {:.1} | {:.2} | {:.2} |",
+                lines / seconds,
+                cpu.as_secs_f64() * 1e6 / lines,
+                ms(50),
+                ms(99)
+            );
+        }
+    }
+}
+
+/// Every line's time from its sender back to its sender.
+fn write_for(seconds: f64, count: usize, members: &mut [Member]) -> Vec<Duration> {
+    let mut latencies = Vec::new();
+    let mut sent = vec![Instant::now(); members.len()];
+    let text = "x".repeat(64);
+    let mut number = 0u128;
+    let mut say = |index: usize, member: &mut Member| {
+        number += 1;
+        let line = format!(
+            r##"{{"type":"say","to":"#w{count}-{index}","id":"{number:032x}","text":"{text}"}}"##
+        );
+        member.send(RecordType::Json, line.as_bytes());
+        Instant::now()
+    };
+    let until = Instant::now() + Duration::from_secs_f64(seconds);
+    members.iter_mut().enumerate().for_each(|(index, member)| sent[index] = say(index, member));
+    while Instant::now() < until {
+        let mut fds: Vec<_> =
+            members.iter().map(|member| PollFd::new(&member.stream, PollFlags::IN)).collect();
+        poll(&mut fds, None).unwrap();
+        let ready: Vec<bool> = fds.iter().map(|fd| !fd.revents().is_empty()).collect();
+        for (index, member) in members.iter_mut().enumerate().filter(|one| ready[one.0]) {
+            let mut back = false;
+            member.receive(|body| {
+                back |= body.windows(17).any(|bytes| bytes == b"\"type\":\"message\",");
+            });
+            if back {
+                latencies.push(sent[index].elapsed());
+                sent[index] = say(index, member);
+            }
+        }
+    }
+    latencies
+}
+
+/// What the disk takes for a small write and its sync, the middle of some.
+fn sync_ms() -> f64 {
+    let folder = tempfile::tempdir().unwrap();
+    let mut file = fs::File::create(folder.path().join("file")).unwrap();
+    let page = [0; 4096];
+    middle(CALLS, || {
+        file.write_all(&page).unwrap();
+        file.sync_data().unwrap();
+    }) / 1e3
+}
+
+/// The same calls on ledgers of some sizes.
+fn growth(options: &Options, keys: &Crowd) {
+    let mut columns = Vec::new();
+    for lines in &options.lines {
+        let home = tempfile::tempdir().unwrap();
+        // Makes the folders and the key, which are not part of a start.
+        drop(Server::start(home.path(), "{}", keys));
+        let file = home.path().join("data/ledger.db");
+        let mut ledger = Sqlite::open(&file, 60).unwrap();
+        fill(&mut ledger, *lines);
+        // What the filling left to the disk is not part of what follows.
+        drop(ledger);
+        rustix::fs::sync();
+        let mut ledger = Sqlite::open(&file, 60).unwrap();
+        let mut rows = calls(&mut ledger, *lines);
+        drop(ledger);
+        rows.extend(start(home.path(), keys));
+        let bytes = fs::metadata(&file).unwrap().len() as f64;
+        rows.push(("the file, bytes a line", bytes / *lines as f64));
+        columns.push(rows);
+    }
+    let sizes: Vec<String> = options.lines.iter().map(|lines| format!("{lines} lines")).collect();
+    println!("\n| us, the middle of {CALLS} calls | {} | slope |", sizes.join(" | "));
+    println!("|---|{}---|", "---|".repeat(sizes.len()));
+    for (row, (name, first)) in columns[0].iter().enumerate() {
+        let cells: Vec<String> =
+            columns.iter().map(|column| format!("{:.1}", column[row].1)).collect();
+        let (last, work) = (columns[columns.len() - 1][row].1, options.lines[columns.len() - 1]);
+        let slope = (last / first).ln() / (work as f64 / options.lines[0] as f64).ln();
+        println!("| {name} | {} | {slope:.2} |", cells.join(" | "));
+    }
+}
+
+fn place(name: &str) -> Place {
+    name.parse().unwrap()
+}
+
+fn line(place: &Place, age: usize) -> Record {
+    let word = || format!("w{}", (rand::random::<f64>().powi(4) * VOCABULARY) as usize);
+    let text: Vec<String> = (0..WORDS).map(|_| word()).collect();
+    Record::Line(Draft {
+        place: place.clone(),
+        from: format!("person{}", rand::random_range(0..PEOPLE)).parse().unwrap(),
+        device: "main".parse().unwrap(),
+        id: MsgId(rand::random()),
+        time_ms: NOW_MS - age as i64 * PAUSE_MS,
+        kind: Kind::Say,
+        target: None,
+        text: text.join(" "),
+    })
+}
+
+/// All but a few hundred lines in one place, some in the private conversation of two people.
+fn fill(ledger: &mut Sqlite, lines: usize) {
+    let (busy, private) = (place("#lobby"), place("@ana@bob"));
+    let of = |age: usize| if age % 4 == 3 { &private } else { &busy };
+    let ages: Vec<usize> = (0..lines).rev().collect();
+    for ages in ages.chunks(5_000) {
+        let batch: Vec<Record> = ages.iter().map(|age| line(of(*age), *age)).collect();
+        ledger.commit(&batch).unwrap();
+    }
+    let quiet: Vec<Record> = (0..300).map(|_| line(&place("#tea"), 0)).collect();
+    ledger.commit(&quiet).unwrap();
+}
+
+fn calls(ledger: &mut Sqlite, lines: usize) -> Vec<(&'static str, f64)> {
+    let reader = ledger.reader();
+    let (lobby, tea) = (place("#lobby"), place("#tea"));
+    let last = match ledger.commit(&[line(&lobby, 0)]).unwrap()[0] {
+        Verdict::Stored(seq) => seq,
+        other => panic!("{other:?}"),
+    };
+    let page = |after: u64| reader.read(&lobby, Seq(after), last, PAGE).unwrap();
+    let history = |before: Option<u64>, since_ms: Option<i64>| {
+        reader.history(&lobby, before.map(Seq), since_ms, PAGE).unwrap()
+    };
+    let search =
+        |place: &Place, text: &str| reader.search(std::slice::from_ref(place), text, PAGE).unwrap();
+    let mut rows = vec![
+        ("resume, the last 100 lines", middle(CALLS, || page(last.0 - 100))),
+        ("a page from the middle", middle(CALLS, || page(last.0 / 2))),
+        ("`/history`", middle(CALLS, || history(None, None))),
+        ("`/history` from the middle", middle(CALLS, || history(Some(last.0 / 2), None))),
+        ("`/history 1d`", middle(CALLS, || history(None, Some(NOW_MS - 86_400_000)))),
+        ("`/history 1m` of a silent place", middle(CALLS, || history(None, Some(NOW_MS + 1)))),
+        ("`/search`, in most lines", middle(CALLS, || search(&lobby, "w0"))),
+        ("`/search`, in few lines", middle(CALLS, || search(&lobby, "w19321"))),
+        ("`/search`, in no line", middle(CALLS, || search(&lobby, "nowhere"))),
+        ("`/search` of a quiet place", middle(CALLS, || search(&tea, "w0 w1 w2"))),
+        ("`/search`, one letter", middle(CALLS / 10, || search(&lobby, "w"))),
+    ];
+    let mut commit = |count: usize, calls: usize| {
+        let batches: Vec<Vec<Record>> =
+            (0..calls).map(|_| (0..count).map(|_| line(&lobby, 0)).collect()).collect();
+        let mut batches = batches.iter();
+        let cpu = own_cpu_us();
+        let wall = middle(calls, || ledger.commit(batches.next().unwrap()).unwrap());
+        (wall, (own_cpu_us() - cpu) / (calls * count) as f64)
+    };
+    let (wall, cpu) = commit(1, CALLS);
+    rows.push(("a lone line, until it is synced", wall));
+    rows.push(("a lone line, CPU", cpu));
+    rows.push(("64 lines at once, CPU of each", commit(64, CALLS).1));
+    rows.push(("2,000 lines at once, CPU of each", commit(2_000, CALLS.min(lines / 2_000)).1));
+    rows
+}
+
+/// From the command to the moment at which the server listens: CPU, and memory then.
+fn start(home: &Path, keys: &Crowd) -> [(&'static str, f64); 2] {
+    let mut memory = 0.0;
+    let mut cpus = [0.0; 5].map(|_| {
+        let server = Server::start(home, "{}", keys);
+        memory = server.memory_kib() as f64;
+        server.cpu_of_threads_us()
+    });
+    cpus.sort_by(f64::total_cmp);
+    [("start of the server, CPU", cpus[cpus.len() / 2]), ("its memory then, KiB", memory)]
+}
+
+/// The middle of the times of some calls, in microseconds.
+fn middle<T>(calls: usize, mut call: impl FnMut() -> T) -> f64 {
+    let mut times: Vec<f64> = (0..calls)
+        .map(|_| {
+            let began = Instant::now();
+            std::hint::black_box(call());
+            began.elapsed().as_secs_f64() * 1e6
+        })
+        .collect();
+    times.sort_by(f64::total_cmp);
+    times[times.len() / 2]
+}
+
+/// CPU of this thread so far.
+fn own_cpu_us() -> f64 {
+    let stat = fs::read_to_string("/proc/thread-self/schedstat").unwrap();
+    stat.split(' ').next().unwrap().parse::<f64>().unwrap() / 1e3
+}
