@@ -1,14 +1,16 @@
-//! The first contact: which server, which name, which key. Asks on a terminal, and only there.
+//! The first contact: which server, which name, which key.
 
-use std::io::{BufRead, IsTerminal, Write};
+use std::thread;
 
 use zeroize::Zeroizing;
 
+use super::asker::{Asker, Question};
 use super::vault::{Server, Vault};
 use crate::chat::UserName;
-use crate::crypto::{Fingerprint, Identity, PublicKey};
+use crate::crypto::{Fingerprint, Identity, KeyError, PublicKey};
 use crate::fault::{Fault, code};
 use crate::invite::{Invite, InviteError, key_line};
+use crate::keyring::FileError;
 
 /// Whom to call, and as whom.
 pub struct Contact {
@@ -24,23 +26,17 @@ pub struct Contact {
 
 impl Contact {
     /// Everything that is needed to dial, from what was given, remembered or answered.
-    pub fn prepare(server: Option<&str>, name: Option<UserName>) -> anyhow::Result<Contact> {
+    pub fn prepare(
+        server: Option<&str>,
+        name: Option<UserName>,
+        asker: &mut dyn Asker,
+    ) -> anyhow::Result<Contact> {
         let vault = Vault::open()?;
         let known = vault.servers()?;
-        let asked = match (server, known.first()) {
-            (Some(text), _) => Some(text.to_owned()),
-            (None, Some(_)) => None,
-            (None, None) => {
-                Some(ask("Server (the operator's pychat:// line): ").ok_or_else(|| {
-                    let hint =
-                        "pychat client pychat://HOST:PORT/FINGERPRINT, as the operator sent it";
-                    Fault::new(code::USAGE, "no server is known yet", hint)
-                })?)
-            }
-        };
-        let mut server = match asked {
-            Some(text) => pin(&text, &known)?,
-            None => known[0].clone(),
+        let mut server = match (server, known.first()) {
+            (Some(text), _) => pin(text, &known)?,
+            (None, Some(server)) => server.clone(),
+            (None, None) => ask_server(asker)?,
         };
         let pinned = server.fingerprint().ok_or_else(|| {
             let error = "servers.json: a fingerprint is not whole";
@@ -48,24 +44,16 @@ impl Contact {
         })?;
         let name = match name.or_else(|| server.name.clone()) {
             Some(name) => name,
-            None => ask_name()?,
+            None => ask_name(asker)?,
         };
         let mut passphrase = None;
-        let mut unlock = || {
-            passphrase = super::contact::passphrase(&passphrase);
-            passphrase.clone()
+        let (identity, new) = match open_key(&vault, &mut passphrase, asker)? {
+            Some(identity) => (identity, false),
+            None => (make_key(&vault, asker)?, true),
         };
-        let (identity, new) = match vault.identity(&mut unlock) {
-            Ok(Some(identity)) => (identity, false),
-            Ok(None) => {
-                eprintln!("making an RSA-3072 key ...");
-                let made = vault.create_identity()?;
-                eprintln!("made {}", vault.key_file().display());
-                (made, true)
-            }
-            Err(error) => return Err(error.into()),
-        };
-        let next = vault.next_identity(&mut unlock)?;
+        let next = vault.next_identity(&mut || {
+            passphrase.clone().or_else(|| asker.ask(&Question::Passphrase, None))
+        })?;
         server.name = Some(name.clone());
         vault.remember(&server)?;
         Ok(Contact { vault, identity, next, server, name, pinned, new })
@@ -132,37 +120,78 @@ fn unusable(error: InviteError) -> Fault {
     Fault::new(code::USAGE, error, hint)
 }
 
-fn ask_name() -> Result<UserName, Fault> {
-    let own = std::env::var("USER").unwrap_or_default();
-    let own: String = own.chars().filter(|c| c.is_alphanumeric()).take(32).collect();
+fn ask_server(asker: &mut dyn Asker) -> Result<Server, Fault> {
+    let mut trouble: Option<String> = None;
     loop {
-        let Some(answer) = ask(&format!("Your name [{own}]: ")) else {
-            return Err(Fault::new(code::USAGE, "which name?", "pychat client --name NAME"));
+        let Some(answer) = asker.ask(&Question::Server, trouble.as_deref()) else {
+            let hint = "pychat client pychat://HOST:PORT/FINGERPRINT, as the operator sent it";
+            return Err(Fault::new(code::USAGE, "no server is known yet", hint));
         };
-        let answer = if answer.is_empty() { &own } else { &answer };
-        match answer.parse() {
-            Ok(name) => return Ok(name),
-            Err(error) => eprintln!("{error}"),
+        match pin(&answer, &[]) {
+            Ok(server) => return Ok(server),
+            Err(fault) => trouble = Some(fault.error),
         }
     }
 }
 
-/// One answer from a terminal; none where there is none.
-fn ask(prompt: &str) -> Option<String> {
-    if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
-        return None;
+fn ask_name(asker: &mut dyn Asker) -> Result<UserName, Fault> {
+    let own = std::env::var("USER").unwrap_or_default();
+    let own: String = own.chars().filter(|c| c.is_alphanumeric()).take(32).collect();
+    let question = Question::Name { usual: own.clone() };
+    let mut trouble: Option<String> = None;
+    loop {
+        let Some(answer) = asker.ask(&question, trouble.as_deref()) else {
+            return Err(Fault::new(code::USAGE, "which name?", "pychat client --name NAME"));
+        };
+        let answer = if answer.is_empty() { &own } else { answer.as_str() };
+        match answer.parse::<UserName>() {
+            Ok(name) => return Ok(name),
+            Err(error) => trouble = Some(error.to_string()),
+        }
     }
-    eprint!("{prompt}");
-    std::io::stderr().flush().ok()?;
-    let mut line = String::new();
-    let bytes = std::io::stdin().lock().read_line(&mut line).ok()?;
-    (bytes > 0).then(|| line.trim().to_owned())
 }
 
-/// The passphrase, asked once for both keys.
-fn passphrase(known: &Option<Zeroizing<String>>) -> Option<Zeroizing<String>> {
-    if known.is_some() || !std::io::stdin().is_terminal() {
-        return known.clone();
+/// The key; none where there is none yet. What opened it is kept for the next one.
+fn open_key(
+    vault: &Vault,
+    passphrase: &mut Option<Zeroizing<String>>,
+    asker: &mut dyn Asker,
+) -> anyhow::Result<Option<Identity>> {
+    let mut trouble: Option<String> = None;
+    loop {
+        let patient = asker.is_patient();
+        let mut unlock = || {
+            *passphrase = asker.ask(&Question::Passphrase, trouble.as_deref());
+            passphrase.clone()
+        };
+        match vault.identity(&mut unlock) {
+            Err(FileError::Key { error: error @ KeyError::Passphrase, .. }) if patient => {
+                trouble = Some(error.to_string());
+            }
+            other => return Ok(other?),
+        }
     }
-    rpassword::prompt_password("passphrase of your key: ").ok().map(Zeroizing::new)
+}
+
+/// Makes the key, and locks it where the person wants that.
+fn make_key(vault: &Vault, asker: &mut dyn Asker) -> anyhow::Result<Identity> {
+    let identity = thread::scope(|scope| {
+        let making = scope.spawn(|| vault.create_identity());
+        asker.wait("making an RSA-3072 key", &|| making.is_finished());
+        making.join().expect("a key is made without a panic")
+    })?;
+    asker.tell(&format!("made {}", vault.key_file().display()));
+    let mut trouble = None;
+    while let Some(first) = asker.ask(&Question::NewPassphrase, trouble)
+        && !first.is_empty()
+    {
+        match asker.ask(&Question::NewPassphraseAgain, None) {
+            Some(again) if again == first => {
+                vault.lock(&identity, Some(&first))?;
+                break;
+            }
+            _ => trouble = Some("these were two different ones"),
+        }
+    }
+    Ok(identity)
 }

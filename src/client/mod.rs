@@ -1,5 +1,6 @@
 //! The client: a shell around a pure model, with faces for people and for programs.
 
+mod asker;
 mod contact;
 mod dial;
 mod faces;
@@ -25,7 +26,7 @@ use dial::Dialer;
 use faces::Face;
 use faces::json::Json;
 use faces::plain::Plain;
-use faces::screen::{Person, Screen};
+use faces::screen::{Assistant, Opened, Person, Rooms};
 use journal::{Journal, Left};
 use model::{Action, Happening, Model, Show, Use};
 use outbox::Outbox;
@@ -78,15 +79,31 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     start(&args).map(ExitCode::from)
 }
 
+/// The exit code of who was interrupted.
+const INTERRUPTED: u8 = 130;
+
 fn start(args: &Args) -> anyhow::Result<u8> {
     let target = target(&args.to)?;
-    let channels = channels(args, &target)?;
-    let contact = Contact::prepare(args.server.as_deref(), args.name.clone())?;
+    let mut channels = channels(args, &target)?;
     let live = args.send.is_none() && args.tail.is_none();
     let (happen, happenings) = mpsc::channel();
     let terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
     let able = terminal && std::env::var_os("TERM").is_some_and(|term| term != "dumb");
     let full = able && live && !args.json && !args.plain;
+    let colour = colored::control::SHOULD_COLORIZE.should_colorize();
+    let mut screen = if full { Some(Opened::open(colour)?) } else { None };
+    let (server, name) = (args.server.as_deref(), args.name.clone());
+    let contact = match &mut screen {
+        None => Contact::prepare(server, name, &mut asker::Lines)?,
+        Some(screen) => {
+            let mut assistant = Assistant::new(screen);
+            let prepared = Contact::prepare(server, name, &mut assistant);
+            if assistant.left {
+                return Ok(INTERRUPTED);
+            }
+            prepared?
+        }
+    };
     let usage =
         Use { once: args.send.is_some(), resumes: live, reads: live && !args.json && !full };
     let (journal, left) = match live.then(|| journal(&contact)) {
@@ -118,19 +135,21 @@ fn start(args: &Args) -> anyhow::Result<u8> {
         });
         contact.announce();
     }
-    let face: Box<dyn Face> = match args.json {
-        _ if full => {
+    let face: Box<dyn Face> = match screen {
+        Some(screen) => {
+            let rooms = Rooms::load(contact.vault.journal_stem(contact.fingerprint()));
+            channels.extend(rooms.channels());
             let person = Person {
                 name: contact.name.clone(),
-                colour: colored::control::SHOULD_COLORIZE.should_colorize(),
                 admission: contact.admission(),
                 outbox: left.outbox.clone(),
+                rooms,
             };
-            Box::new(Screen::open(person, happen.clone())?)
+            Box::new(screen.play(person, happen.clone()))
         }
-        true => Box::new(Json::new(contact.fingerprint().to_string())),
-        false if args.send.is_some() => Box::new(faces::Mute),
-        false => Box::new(Plain::new(print, terminal && live, able && live)),
+        None if args.json => Box::new(Json::new(contact.fingerprint().to_string())),
+        None if args.send.is_some() => Box::new(faces::Mute),
+        None => Box::new(Plain::new(print, terminal && live, able && live)),
     };
     let dialer = Dialer::new(contact, live, happen);
     let (outbox, places) = (Outbox::of(left.outbox), Places::of(left.positions));

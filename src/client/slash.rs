@@ -40,7 +40,7 @@ pub const SLASHES: &[Slash] = &[
     slash("quiet", &[], "", "hide or show who comes and goes"),
     slash("retry", &[], "", "send again what was refused"),
     slash("cancel", &[], "", "drop lines that were not sent"),
-    slash("reconnect", &[], "", "connect anew"),
+    slash("reconnect", &[], "", "connect anew, or right now"),
     slash("timestamp", &[], "", "hide or show the time before lines"),
     slash("notify", &[], "[off or mentions or all]", "which lines of this place ring the bell"),
     slash("colors", &[], "", "names in their colours, or not"),

@@ -388,6 +388,7 @@ fn program(folder: &tempfile::TempDir, person: &str) -> Command {
 
 fn clean(mut command: Command, folder: &tempfile::TempDir, person: &str) -> Command {
     command.env("XDG_DATA_HOME", folder.path().join(person)).env("HOME", folder.path());
+    command.env("XDG_CONFIG_HOME", folder.path().join(person).join("config"));
     command.env("NO_COLOR", "1").env("TZ", "UTC");
     command
 }

@@ -16,6 +16,10 @@ use super::DEADLINE;
 const SHELL: &str =
     r#"set -m; trap : INT; "$@"; echo "[ended $?]"; IFS= read -r line; echo "[read $line]""#;
 
+/// The same, for a program that goes to the background once and is brought back.
+const SHELL_WITH_FG: &str = r#"set -m; trap : INT; "$@"; echo "[stopped $?]"; IFS= read -r line;
+    fg > /dev/null; echo "[ended $?]"; IFS= read -r line; echo "[read $line]""#;
+
 const SIZE: PtySize = PtySize { rows: 40, cols: 100, pixel_width: 0, pixel_height: 0 };
 
 pub struct Terminal {
@@ -59,9 +63,18 @@ impl Callbacks for Acts {
 impl Terminal {
     /// Runs a command as somebody would who typed it into a shell.
     pub fn run(command: &Command) -> Terminal {
+        Terminal::run_by(SHELL, command)
+    }
+
+    /// By a shell that brings the program back with a line, after it was stopped.
+    pub fn run_with_fg(command: &Command) -> Terminal {
+        Terminal::run_by(SHELL_WITH_FG, command)
+    }
+
+    fn run_by(script: &str, command: &Command) -> Terminal {
         let pair = native_pty_system().openpty(SIZE).unwrap();
         let mut shell = CommandBuilder::new("sh");
-        shell.args(["-c", SHELL, "sh"]);
+        shell.args(["-c", script, "sh"]);
         shell.arg(command.get_program());
         shell.args(command.get_args());
         shell.env("TERM", "xterm-256color");
@@ -95,6 +108,34 @@ impl Terminal {
     pub fn types(&mut self, keys: &str) {
         self.keys.write_all(keys.as_bytes()).unwrap();
         self.keys.flush().unwrap();
+    }
+
+    /// The window gets another size.
+    pub fn resize(&self, cols: u16, rows: u16) {
+        let mut seen = self.seen.0.lock().unwrap();
+        seen.emulator.screen_mut().set_size(rows, cols);
+        self.master.resize(PtySize { rows, cols, ..SIZE }).unwrap();
+    }
+
+    /// The rows of the screen, as wide as it is.
+    pub fn rows(&self) -> Vec<String> {
+        let seen = self.seen.0.lock().unwrap();
+        let screen = seen.emulator.screen();
+        screen.rows(0, screen.size().1).collect()
+    }
+
+    /// Waits until the screen as a whole is what `wanted` says.
+    #[track_caller]
+    pub fn shows_all(&self, wanted: impl Fn(&[String]) -> bool) {
+        let until = Instant::now() + DEADLINE;
+        loop {
+            let rows = self.rows();
+            if wanted(&rows) {
+                return;
+            }
+            assert!(Instant::now() < until, "the screen never showed it, but\n{rows:#?}");
+            thread::park_timeout(Duration::from_millis(5));
+        }
     }
 
     /// Waits until nothing that is typed is shown.
@@ -183,10 +224,26 @@ impl Terminal {
         assert!(line.contains(&format!("[ended {code}]")), "{line}\n{}", self.screen());
     }
 
+    /// Nothing of what a full screen asks of a terminal is left.
+    #[track_caller]
+    pub fn is_given_back(&self) {
+        let seen = self.seen.0.lock().unwrap();
+        let screen = seen.emulator.screen();
+        assert!(!screen.alternate_screen(), "the other screen is still there");
+        assert!(!screen.hide_cursor(), "the cursor is hidden");
+        assert!(!screen.bracketed_paste(), "pastes still come in brackets");
+        assert_eq!(screen.mouse_protocol_mode(), vt100::MouseProtocolMode::None);
+        let bytes = String::from_utf8_lossy(&seen.bytes);
+        let last = |mode: &str| bytes.rfind(&format!("\u{1b}[?{mode}"));
+        assert!(last("1004h") <= last("1004l"), "the focus is still reported");
+        assert!(last("2026h") <= last("2026l"), "an update was begun and not ended");
+    }
+
     /// After the program's end the next one has a terminal that echoes and reads lines.
     #[track_caller]
     pub fn is_usable(&mut self) {
         self.shows_row(|row| row.starts_with("[ended "));
+        self.is_given_back();
         self.types("all well\r");
         self.shows_row(|row| row == "all well");
         self.shows_row(|row| row == "[read all well]");

@@ -4,7 +4,7 @@ use super::*;
 
 impl Model {
     pub(super) fn lost(&mut self, loss: Loss, chance: [u8; 16]) -> Vec<Action> {
-        self.connected = false;
+        (self.connected, self.dialing) = (false, false);
         let mut actions = Vec::new();
         self.outbox.disconnected();
         actions.extend(self.tick());

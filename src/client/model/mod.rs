@@ -175,6 +175,8 @@ pub struct Model {
     /// Connections in a row that broke as one to a server with another key does.
     suspects: u32,
     connected: bool,
+    /// A connection is being made, or is there.
+    dialing: bool,
     ending: bool,
     /// The last goodbye, which decides what a lost connection means.
     goodbye: Option<(Code, Option<u64>)>,
@@ -205,6 +207,8 @@ impl Model {
             attempts: 0,
             suspects: 0,
             connected: false,
+            // Whoever makes a model dials.
+            dialing: true,
             ending: false,
             goodbye: None,
             refused: false,
@@ -238,7 +242,7 @@ impl Model {
             }
             Happening::Event(event) => self.event(event),
             Happening::Lost(loss) => self.lost(loss, chance),
-            Happening::Wake => vec![Action::Show(Show::State(State::Connecting)), Action::Dial(0)],
+            Happening::Wake => self.dial(),
             Happening::Tick => self.tick(),
             Happening::InputEnd => {
                 self.ending = true;
@@ -250,6 +254,14 @@ impl Model {
                 actions
             }
         }
+    }
+
+    /// Connects now, unless that is under way: whoever asked for it first has been heard.
+    fn dial(&mut self) -> Vec<Action> {
+        if std::mem::replace(&mut self.dialing, true) {
+            return Vec::new();
+        }
+        vec![Action::Show(Show::State(State::Connecting)), Action::Dial(0)]
     }
 
     pub fn name(&self) -> Option<&UserName> {

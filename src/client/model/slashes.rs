@@ -88,7 +88,8 @@ impl Model {
                 vec![notice(format!("who comes and goes is {state}"))]
             }
             "retry" => self.retry(),
-            "reconnect" => vec![Action::Cut],
+            "reconnect" if self.connected => vec![Action::Cut],
+            "reconnect" => self.dial(),
             "timestamp" => {
                 self.timestamps = !self.timestamps;
                 vec![Action::Show(Show::Timestamps(self.timestamps))]

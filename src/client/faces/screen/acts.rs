@@ -151,7 +151,8 @@ impl App {
             ("help", "" | "all") => {
                 self.overlay = Some(Overlay::Pane(Pane::help(&self.settings.keys)));
             }
-            ("part", "") if private => self.close(self.current),
+            // A room that is only remembered is left without a word to the server.
+            ("part", "") if private || !self.window().joined => self.close(self.current),
             ("theme", name) => self.theme(name),
             ("colors", _) => {
                 self.look.names = !self.look.names;
@@ -234,6 +235,9 @@ impl App {
 
     /// A paste of one line is typed; of several it is asked about.
     fn paste(&mut self, text: &str) {
+        if matches!(self.overlay, Some(Overlay::Paste(_))) {
+            return self.flash("there is a question to answer first");
+        }
         let text = clean::text(&text.replace("\r\n", "\n").replace('\r', "\n"));
         let text = text.trim_end_matches('\n');
         match text.contains('\n') {

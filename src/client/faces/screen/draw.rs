@@ -13,6 +13,9 @@ use super::wrap::{self, clip};
 use crate::chat::{Retention, Target};
 use crate::client::faces::words::span;
 
+const WAITS: &str = "This goes on by itself once they have. Ctrl-C twice leaves; the next \
+    `pychat client` goes on here, and `pychat key show` prints the line for copying.";
+
 /// Draws everything; whether the first line of the room is seen.
 pub fn draw(app: &App, frame: &mut Frame) -> bool {
     let areas = app.areas();
@@ -35,7 +38,11 @@ pub fn draw(app: &App, frame: &mut Frame) -> bool {
         Some(Overlay::Pane(pane)) => open(app, frame, areas.lines, pane),
         Some(Overlay::Paste(text)) => open(app, frame, areas.lines, &paste(app, text)),
         None if matches!(app.link, Link::Waiting { .. }) => {
-            open(app, frame, areas.lines, &Pane::new("not admitted yet", app.admission.clone()));
+            // Nothing stands beside what is to be copied.
+            let area = Rect { x: 0, width: frame.area().width, ..areas.lines };
+            let mut text = app.admission.clone();
+            text.extend(["", WAITS].map(str::to_owned));
+            open(app, frame, area, &Pane::flat("not admitted yet", text));
         }
         None => {}
     }
@@ -73,6 +80,7 @@ fn title(app: &App, frame: &mut Frame, area: Rect) {
         Retention::For(time) => right.push(format!("kept {time}")),
     }
     match &window.target {
+        Target::Channel(_) if !window.joined => {}
         Target::Channel(_) => right.push(format!("{} online", window.here())),
         Target::User(name) => {
             let here = app.windows[0].people.get(name).is_some_and(|one| one.here);
@@ -164,7 +172,9 @@ fn status(app: &App, frame: &mut Frame, area: Rect) {
         (Link::Up, None) => Span::styled("* connected", look.good),
         (Link::Up, Some(ms)) => Span::styled(format!("* connected {ms} ms"), look.good),
         (Link::Off { retry_at_ms }, _) => {
-            Span::styled(format!("o offline, retry in {}", left_s(*retry_at_ms)), look.error)
+            let now = if area.width < super::layout::WIDE { "" } else { " (/reconnect: now)" };
+            let left = left_s(*retry_at_ms);
+            Span::styled(format!("o offline, retry in {left}{now}"), look.error)
         }
         (Link::Waiting { retry_at_ms }, _) => {
             Span::styled(format!("o waiting, asks in {}", left_s(*retry_at_ms)), look.error)
@@ -276,7 +286,11 @@ fn open(app: &App, frame: &mut Frame, area: Rect, pane: &Pane) {
         Rect { x: area.x + 1, y: area.y + 1, width: area.width - 2, height: area.height - 1 };
     let rows = pane.rows(inner.width.into());
     let most = rows.len().saturating_sub(inner.height.into());
-    let hint = if most > 0 { "PgUp PgDn  Esc closes " } else { "Esc closes " };
+    let hint = match app.overlay {
+        None => "",
+        Some(_) if most > 0 => "PgUp PgDn  Esc closes ",
+        Some(_) => "Esc closes ",
+    };
     let title = vec![Span::raw(" "), Span::raw(pane.title.clone())];
     bar(frame, heading, app.look.chosen, title, hint);
     let rows: Vec<Row> = rows.into_iter().skip(pane.scroll.min(most)).collect();

@@ -4,6 +4,7 @@
 
 mod acts;
 mod app;
+mod assistant;
 mod complete;
 mod draw;
 mod editor;
@@ -12,6 +13,7 @@ mod keys;
 mod layout;
 mod news;
 mod pane;
+mod rooms;
 mod rows;
 mod settings;
 mod theme;
@@ -31,6 +33,8 @@ use crate::chat::{Command, UserName};
 use crate::client::model::{Happening, Show};
 use crate::fault::{Fault, code};
 use app::{App, Effect};
+pub use assistant::Assistant;
+pub use rooms::Rooms;
 use settings::{Notifications, Settings};
 use theme::Theme;
 use tty::{Tty, Word};
@@ -59,38 +63,57 @@ pub struct Screen {
 /// Who sits there, and what is left from an earlier run.
 pub struct Person {
     pub name: UserName,
-    pub colour: bool,
     /// What the operator needs to admit them.
     pub admission: Vec<String>,
     /// Lines that are not sent yet.
     pub outbox: Vec<Command>,
+    /// The rooms that were open, and where they are kept.
+    pub rooms: Rooms,
 }
 
-impl Screen {
+/// The terminal is taken; nobody is on it yet.
+pub struct Opened {
+    app: App,
+    tty: Tty,
+    file: Option<PathBuf>,
+    causes: SyncSender<Cause>,
+    told: Receiver<Cause>,
+}
+
+impl Opened {
     /// Takes the terminal.
-    pub fn open(person: Person, happen: Sender<Happening>) -> Result<Screen, Fault> {
+    pub fn open(colour: bool) -> Result<Opened, Fault> {
         let file = Settings::file();
         let settings = file.as_deref().map_or(Ok(Settings::default()), Settings::load)?;
         let mouse = settings.mouse;
-        let theme = Theme::of_terminal(person.colour);
-        let mut app = App::new(settings, theme, TimeZone::system()).map_err(|problem| {
+        let theme = Theme::of_terminal(colour);
+        let app = App::new(settings, theme, TimeZone::system()).map_err(|problem| {
             Fault::new(code::UNREADABLE, format!("screen.json: {problem}"), "correct it")
         })?;
-        app.now_ms = now_ms();
-        app.own = Some(person.name);
-        app.admission = person.admission;
-        for command in person.outbox {
-            if let Command::Say { id, to, text, kind, .. } = command {
-                app.show(Show::Outgoing { id, to, text, kind });
-            }
-        }
         let (causes, told) = mpsc::sync_channel(WAITING_MAX);
         let tty = Tty::open(causes.clone(), Cause::Word, mouse).map_err(|error| {
             let hint = "pychat client --plain needs no full screen";
             Fault::new(code::OTHER, format!("the terminal cannot be used: {error}"), hint)
         })?;
+        Ok(Opened { app, tty, file, causes, told })
+    }
+
+    /// The chat begins.
+    pub fn play(self, person: Person, happen: Sender<Happening>) -> Screen {
+        let Opened { mut app, tty, file, causes, told } = self;
+        app.now_ms = now_ms();
+        app.own = Some(person.name);
+        app.admission = person.admission;
+        for room in &person.rooms.open {
+            app.place(room);
+        }
+        for command in person.outbox {
+            if let Command::Say { id, to, text, kind, .. } = command {
+                app.show(Show::Outgoing { id, to, text, kind });
+            }
+        }
         let (said, parting) = mpsc::channel();
-        let stage = Stage { app, tty, file, happen };
+        let stage = Stage { app, tty, file, rooms: person.rooms, happen };
         let play = move || {
             let parting = stage.play(&told);
             // The shell may have ended already.
@@ -98,7 +121,7 @@ impl Screen {
         };
         let spawned = thread::Builder::new().name("screen".into()).spawn(play);
         spawned.expect("a client can start a thread");
-        Ok(Screen { causes, parting })
+        Screen { causes, parting }
     }
 }
 
@@ -127,6 +150,7 @@ struct Stage {
     app: App,
     tty: Tty,
     file: Option<PathBuf>,
+    rooms: Rooms,
     happen: Sender<Happening>,
 }
 
@@ -163,6 +187,7 @@ impl Stage {
                 Err(RecvTimeoutError::Disconnected) => return None,
             }
             changed = true;
+            self.keep_rooms();
             if self.carry_out().is_err() {
                 return self.gone(told);
             }
@@ -212,6 +237,17 @@ impl Stage {
             Word::Continue => self.tty.take_again()?,
         }
         Ok(true)
+    }
+
+    /// The rooms that are open now are open the next time.
+    fn keep_rooms(&mut self) {
+        let open = self.app.windows.iter().map(|window| &window.target);
+        if !open.clone().eq(&self.rooms.open) {
+            self.rooms.open = open.cloned().collect();
+            if let Err(error) = self.rooms.save() {
+                self.app.error(format!("which rooms are open cannot be kept: {error}"));
+            }
+        }
     }
 
     fn suspend(&mut self) -> std::io::Result<()> {

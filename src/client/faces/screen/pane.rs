@@ -13,11 +13,17 @@ pub struct Pane {
     pub text: Vec<String>,
     /// Rows that are scrolled away above.
     pub scroll: usize,
+    /// Lines are only cut: what is copied from them is whole.
+    flat: bool,
 }
 
 impl Pane {
     pub fn new(title: impl Into<String>, text: Vec<String>) -> Pane {
-        Pane { title: title.into(), text, scroll: 0 }
+        Pane { title: title.into(), text, scroll: 0, flat: false }
+    }
+
+    pub fn flat(title: impl Into<String>, text: Vec<String>) -> Pane {
+        Pane { flat: true, ..Pane::new(title, text) }
     }
 
     /// F1 and `/help`.
@@ -37,6 +43,9 @@ impl Pane {
     pub fn rows(&self, width: usize) -> Vec<Row<'static>> {
         let rows = |line: &String| {
             // What a line says stands under itself, beyond its first column.
+            if self.flat {
+                return wrap::rows(&[Span::raw(line.clone())], width, 0);
+            }
             let indent = line.find("  ").filter(|at| *at > 0).map_or(2, |_| 4);
             wrap::rows(&[Span::raw(line.clone())], width, indent)
         };

@@ -50,6 +50,8 @@ pub struct Tty {
     terminal: Terminal<Contained>,
     /// Lets the reader read on: what it reads next may be for another program.
     read_on: Sender<()>,
+    /// Word of each SIGCONT.
+    continued: Receiver<()>,
     mouse: bool,
 }
 
@@ -61,11 +63,11 @@ impl Tty {
         mouse: bool,
     ) -> io::Result<Tty> {
         restore_on_panic();
-        heed_signals(words.clone(), wrap)?;
+        let continued = heed_signals(words.clone(), wrap)?;
         let backend = Contained { inner: CrosstermBackend::new(out()), updating: false };
         let terminal = Terminal::new(backend)?;
         let (read_on, may_read) = mpsc::channel();
-        let tty = Tty { terminal, read_on, mouse };
+        let tty = Tty { terminal, read_on, continued, mouse };
         tty.enter()?;
         let read = move || read(&words, wrap, &may_read);
         thread::Builder::new().name("keys".into()).spawn(read)?;
@@ -127,7 +129,10 @@ impl Tty {
             return Ok(false);
         }
         leave();
+        while self.continued.try_recv().is_ok() {}
         kill_process(getpid(), Signal::STOP)?;
+        // The signal may stop another thread first: this one must not run on until it is undone.
+        let _ = self.continued.recv();
         self.take_again()?;
         Ok(true)
     }
@@ -168,7 +173,12 @@ fn restore_on_panic() {
     }));
 }
 
-fn heed_signals<W: Send + 'static>(words: SyncSender<W>, wrap: fn(Word) -> W) -> io::Result<()> {
+/// Gives word of each SIGCONT.
+fn heed_signals<W: Send + 'static>(
+    words: SyncSender<W>,
+    wrap: fn(Word) -> W,
+) -> io::Result<Receiver<()>> {
+    let (tell, continued) = mpsc::channel();
     let mut signals = Signals::new([SIGTERM, SIGHUP, SIGINT, SIGTSTP, SIGCONT])?;
     let heed = move || {
         for signal in &mut signals {
@@ -178,16 +188,19 @@ fn heed_signals<W: Send + 'static>(words: SyncSender<W>, wrap: fn(Word) -> W) ->
                 SIGCONT => Word::Continue,
                 _ => Word::Stop,
             };
-            let stop = matches!(word, Word::Stop);
-            if stop {
-                thread::spawn(end_anyway);
+            match word {
+                // Nobody waits for it unless the program is stopped.
+                Word::Continue => drop(tell.send(())),
+                Word::Stop => drop(thread::spawn(end_anyway)),
+                _ => {}
             }
             if words.send(wrap(word)).is_err() {
                 return;
             }
         }
     };
-    thread::Builder::new().name("signals".into()).spawn(heed).map(drop)
+    thread::Builder::new().name("signals".into()).spawn(heed)?;
+    Ok(continued)
 }
 
 /// For a program that hangs on a terminal that takes nothing: by then everybody else has ended.
@@ -280,5 +293,54 @@ impl Backend for Contained {
             Write::write_all(&mut self.inner, b"\x1b[?2026l")?;
         }
         Backend::flush(&mut self.inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+
+    use portable_pty::{CommandBuilder, PtySize, native_pty_system};
+
+    use super::*;
+
+    #[test]
+    #[ignore = "the test below runs it, on a terminal of its own"]
+    fn panics() {
+        let (words, _told) = mpsc::sync_channel(8);
+        let _tty = Tty::open(words, |word| word, true).unwrap();
+        let _ = thread::spawn(|| panic!("for a good reason")).join();
+        unreachable!("a panic of any thread ends the program");
+    }
+
+    #[test]
+    fn a_panic_gives_the_terminal_back_before_it_says_why() {
+        let pair = native_pty_system().openpty(PtySize::default()).unwrap();
+        let before = pair.master.get_termios().unwrap();
+        let mut command = CommandBuilder::new(std::env::current_exe().unwrap());
+        let name = format!("{}::panics", module_path!().split_once("::").unwrap().1);
+        command.args([&name, "--exact", "--ignored", "--nocapture"]);
+        let mut child = pair.slave.spawn_command(command).unwrap();
+        let mut screen = pair.master.try_clone_reader().unwrap();
+        let mut said = Vec::new();
+        let mut buffer = [0; 4096];
+        let mut read_until = |wanted: &str| {
+            while !String::from_utf8_lossy(&said).contains(wanted) {
+                match screen.read(&mut buffer) {
+                    Ok(bytes @ 1..) => said.extend_from_slice(&buffer[..bytes]),
+                    _ => panic!("{:?}", String::from_utf8_lossy(&said)),
+                }
+            }
+            String::from_utf8_lossy(&said).into_owned()
+        };
+        let said = read_until("for a good reason");
+        assert_eq!(child.wait().unwrap().exit_code(), 101);
+        let at = |text: &[u8]| said.find(std::str::from_utf8(text).unwrap()).unwrap();
+        assert!(at(ENTER) < at(LEAVE) && at(LEAVE) < at(b"for a good reason"), "{said:?}");
+        let after = pair.master.get_termios().unwrap();
+        assert_eq!(
+            (before.local_flags, before.output_flags),
+            (after.local_flags, after.output_flags)
+        );
     }
 }

@@ -1,0 +1,224 @@
+//! The first contact, inside the full screen: server, name, key and passphrase.
+
+use std::time::Duration;
+
+use ratatui::Frame;
+use ratatui::crossterm::event::{Event, KeyCode, KeyEvent, KeyEventKind};
+use ratatui::layout::{Position, Rect};
+use ratatui::text::{Line as Row, Span};
+use ratatui::widgets::Paragraph;
+use zeroize::Zeroizing;
+
+use super::keys::Act;
+use super::theme::Look;
+use super::tty::Word;
+use super::wrap;
+use super::{Cause, Opened};
+use crate::clean;
+use crate::client::asker::{Asker, Question};
+
+/// An answer that is longer is none.
+const ANSWER_BYTES_MAX: usize = 4_096;
+/// What shows that something is under way moves so often.
+const SPIN: Duration = Duration::from_millis(120);
+
+/// Asks on the screen. `left` is set when the person wants out.
+pub struct Assistant<'a> {
+    opened: &'a mut Opened,
+    /// What was answered so far, and what was done.
+    done: Vec<(String, String)>,
+    pub left: bool,
+}
+
+/// What is shown.
+pub struct Sheet<'a> {
+    pub done: &'a [(String, String)],
+    pub asked: &'a [&'a str],
+    pub trouble: Option<&'a str>,
+    /// None where nothing is asked.
+    pub typed: Option<&'a str>,
+    pub hidden: bool,
+}
+
+impl<'a> Assistant<'a> {
+    pub fn new(opened: &'a mut Opened) -> Assistant<'a> {
+        Assistant { opened, done: Vec::new(), left: false }
+    }
+
+    fn draw(&mut self, sheet: &Sheet) {
+        let look = self.opened.app.look;
+        // A terminal that is gone says so to the reader.
+        let _ = self.opened.tty.draw(|frame| draw(frame, &look, sheet));
+    }
+
+    /// One word of the terminal, if there is one in time; false when the person wants out.
+    fn word(&mut self, wait: Option<Duration>) -> Option<Event> {
+        let cause = match wait {
+            Some(wait) => self.opened.told.recv_timeout(wait).ok(),
+            None => self.opened.told.recv().ok(),
+        };
+        match cause? {
+            Cause::Word(Word::Input(event)) => {
+                self.opened.tty.read_on();
+                return Some(event);
+            }
+            Cause::Word(Word::Continue) => {
+                let _ = self.opened.tty.take_again();
+            }
+            Cause::Word(Word::Suspend) => {
+                let _ = self.opened.tty.suspend();
+            }
+            Cause::Word(Word::Gone | Word::Stop) | Cause::End => self.left = true,
+            Cause::Show(_) => {}
+        }
+        None
+    }
+}
+
+impl Asker for Assistant<'_> {
+    fn ask(&mut self, question: &Question, trouble: Option<&str>) -> Option<Zeroizing<String>> {
+        let hidden = !matches!(question, Question::Server | Question::Name { .. });
+        let usual = match question {
+            Question::Name { usual } => usual.clone(),
+            _ => String::new(),
+        };
+        let asked = asked(question);
+        if trouble.is_some() {
+            self.answered(question, "");
+        }
+        let mut typed = Zeroizing::new(usual);
+        while !self.left {
+            let done = std::mem::take(&mut self.done);
+            let (done, asked, typed_now) = (done, &asked[..], Some(typed.as_str()));
+            self.draw(&Sheet { done: &done, asked, trouble, typed: typed_now, hidden });
+            self.done = done;
+            match self.word(None) {
+                Some(Event::Key(key)) if key.kind != KeyEventKind::Release => {
+                    match self.opened.app.keys.act(&key) {
+                        Some(Act::Send) => {
+                            self.answered(question, &typed);
+                            return Some(typed);
+                        }
+                        Some(Act::Interrupt | Act::EndOfInput | Act::Close) => self.left = true,
+                        Some(Act::Erase) => drop(typed.pop()),
+                        Some(Act::KillToHome | Act::KillWord) => typed.clear(),
+                        Some(Act::Suspend) => drop(self.opened.tty.suspend()),
+                        Some(_) => {}
+                        None => push(&mut typed, &key),
+                    }
+                }
+                Some(Event::Paste(text)) => {
+                    // An invite that was broken over several lines is one all the same.
+                    let text = clean::line(&text.replace(['\r', '\n'], ""));
+                    if typed.len() + text.len() <= ANSWER_BYTES_MAX {
+                        typed.push_str(text.trim());
+                    }
+                }
+                _ => {}
+            }
+        }
+        None
+    }
+
+    fn wait(&mut self, what: &str, done: &dyn Fn() -> bool) {
+        let mut turns = 0;
+        while !done() {
+            turns += 1;
+            let spun = format!("{what} {}", ["|", "/", "-", "\\"][turns % 4]);
+            let before = std::mem::take(&mut self.done);
+            let asked = [spun.as_str()];
+            let (done, asked, trouble) = (&before[..], &asked[..], None);
+            self.draw(&Sheet { done, asked, trouble, typed: None, hidden: false });
+            self.done = before;
+            self.word(Some(SPIN));
+        }
+    }
+
+    fn tell(&mut self, text: &str) {
+        self.done.push(("key".into(), text.to_owned()));
+    }
+
+    fn is_patient(&self) -> bool {
+        !self.left
+    }
+}
+
+impl Assistant<'_> {
+    fn answered(&mut self, question: &Question, typed: &str) {
+        let (label, value) = match question {
+            Question::Server => ("server", typed),
+            Question::Name { .. } => ("name", typed),
+            _ => return,
+        };
+        self.done.retain(|(before, _)| before != label);
+        if !value.is_empty() {
+            self.done.push((label.into(), value.to_owned()));
+        }
+    }
+}
+
+fn push(typed: &mut Zeroizing<String>, key: &KeyEvent) {
+    if let KeyCode::Char(c) = key.code
+        && typed.len() < ANSWER_BYTES_MAX
+        && !clean::acts(c)
+    {
+        typed.push(c);
+    }
+}
+
+fn asked(question: &Question) -> Vec<&'static str> {
+    match question {
+        Question::Server => vec![
+            "Which server?",
+            "Paste the line that its operator sent you: pychat://HOST:PORT/...",
+        ],
+        Question::Name { .. } => vec!["Your name there?", "The operator knows you by it."],
+        Question::Passphrase => vec!["The passphrase of your key?"],
+        Question::NewPassphrase => vec![
+            "A passphrase for your new key?",
+            "It is asked for at each start. Empty leaves the key open, readable by you alone.",
+        ],
+        Question::NewPassphraseAgain => vec!["The same passphrase once more?"],
+    }
+}
+
+/// The assistant's picture.
+pub fn draw(frame: &mut Frame, look: &Look, sheet: &Sheet) {
+    let area = frame.area();
+    let inner = Rect {
+        x: area.x + area.width.min(2),
+        y: area.y + area.height.min(1),
+        width: area.width.saturating_sub(4),
+        height: area.height.saturating_sub(1),
+    };
+    let width = usize::from(inner.width);
+    let mut rows = vec![Row::styled("pychat: the first contact", look.own), Row::default()];
+    for (label, value) in sheet.done {
+        let said = vec![Span::styled(format!("{label:<8}"), look.dim), Span::raw(value.clone())];
+        rows.extend(wrap::rows(&said, width, 8));
+    }
+    if !sheet.done.is_empty() {
+        rows.push(Row::default());
+    }
+    for (number, text) in sheet.asked.iter().enumerate() {
+        let style = if number == 0 { look.own } else { look.dim };
+        rows.extend(wrap::rows(&[Span::styled(*text, style)], width, 0));
+    }
+    if let Some(trouble) = sheet.trouble {
+        rows.extend(wrap::rows(&[Span::styled(format!("=!= {trouble}"), look.error)], width, 4));
+    }
+    if let Some(typed) = sheet.typed {
+        let stars = "*".repeat(typed.chars().count());
+        let typed = if sheet.hidden { stars } else { typed.to_owned() };
+        rows.push(Row::default());
+        let typed = wrap::rows(&[Span::styled("> ", look.own), Span::raw(typed)], width, 2);
+        let (row, column) = (rows.len() + typed.len() - 1, typed[typed.len() - 1].width());
+        let x = inner.x + (column as u16).min(inner.width.saturating_sub(1));
+        let y = inner.y + (row as u16).min(inner.height.saturating_sub(1));
+        frame.set_cursor_position(Position::new(x, y));
+        rows.extend(typed);
+        rows.push(Row::default());
+        rows.push(Row::styled("Enter goes on, Ctrl-C leaves", look.dim));
+    }
+    frame.render_widget(Paragraph::new(rows), inner);
+}
