@@ -12,11 +12,12 @@ impl Model {
         let random = u64::from_be_bytes(*chance.first_chunk().expect("16 bytes hold 8"));
         self.suspects = if loss == Loss::WrongServer { self.suspects + 1 } else { 0 };
         match (&loss, goodbye) {
-            // One such end may be a network's that cut in the middle of the handshake.
-            (Loss::WrongServer, _) if self.usage.once || self.suspects >= SUSPECTS_MAX => {
-                let text = "the server does not hold the pinned key: nothing was sent to it. \
-                    If the operator changed the key, ask for a new invite";
-                actions.extend([error(text.into()), Action::Quit(6)]);
+            // Such an end may be a network's that cuts in the middle of handshakes: whoever was in
+            // goes on trying.
+            (Loss::WrongServer, _)
+                if self.usage.once || (self.name.is_none() && self.suspects >= SUSPECTS_MAX) =>
+            {
+                actions.extend([error(wrong_server("nothing was sent to it")), Action::Quit(6)]);
             }
             (Loss::Version(theirs), _) => {
                 let text =
@@ -50,12 +51,22 @@ impl Model {
                 if matches!(loss, Loss::Unreachable(_) | Loss::Busy) && self.attempts == 1 {
                     actions.push(error(why(loss)));
                 }
+                if self.suspects == SUSPECTS_MAX {
+                    actions.push(error(wrong_server("nothing is sent to it until it does")));
+                }
                 actions.push(Action::Show(Show::State(State::Offline { retry_ms })));
                 actions.push(Action::Dial(retry_ms));
             }
         }
         actions
     }
+}
+
+fn wrong_server(sent: &str) -> String {
+    format!(
+        "the server does not hold the pinned key: {sent}. \
+        If the operator changed the key, ask for a new invite"
+    )
 }
 
 fn why(loss: &Loss) -> String {

@@ -188,8 +188,15 @@ fn joined_channels_are_joined_again_after_a_reconnect() {
 }
 
 #[test]
-fn a_wrong_server_ends_it_and_a_cut_handshake_does_not() {
-    let mut model = connected();
+fn a_wrong_server_ends_a_client_that_never_was_in_and_warns_one_that_was() {
+    let (mut inside, mut warnings) = (connected(), 0);
+    for _ in 0..10 {
+        let actions = inside.update(Happening::Lost(Loss::WrongServer), [0; 16]);
+        assert!(matches!(actions.last(), Some(Action::Dial(_))));
+        warnings += actions.iter().filter(|a| matches!(a, Action::Show(Show::Error(_)))).count();
+    }
+    assert_eq!(warnings, 1, "once, after the third");
+    let mut model = model(LIVE);
     let mut lost = |loss| model.update(Happening::Lost(loss), [0; 16]).pop();
     for loss in [Loss::WrongServer, Loss::WrongServer, Loss::Cut, Loss::WrongServer] {
         assert!(matches!(lost(loss), Some(Action::Dial(_))));
