@@ -26,6 +26,8 @@ pub struct Config {
     pub motd: Option<String>,
     /// How long the audit trail is kept: `forever`, `1y`, or `off` for none.
     pub audit: Retention,
+    /// Who is asked for a password: those who have one, or everybody.
+    pub passwords: Passwords,
     /// What is logged, how and where.
     pub log: LogRules,
     /// Whether addresses of people are written to the log.
@@ -64,6 +66,16 @@ pub enum History {
 #[serde(deny_unknown_fields)]
 pub struct ChannelRules {
     pub retention: Retention,
+}
+
+/// Who is asked for a password.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Passwords {
+    /// Those who have one.
+    Set,
+    /// Everybody: who has none is not let in.
+    All,
 }
 
 /// What is logged, how and where.
@@ -171,6 +183,7 @@ const KEYS: &[&str] = &[
     "invite_host",
     "motd",
     "audit",
+    "passwords",
     "log",
     "log_ip",
     "metrics",
@@ -253,6 +266,7 @@ impl Default for Config {
             invite_host: None,
             motd: None,
             audit: Retention::Forever,
+            passwords: Passwords::Set,
             log: LogRules::default(),
             log_ip: true,
             metrics: None,

@@ -78,6 +78,8 @@ limits! {
     requests_per_s: f64 = 10.0,
     /// From the first byte to the login, in milliseconds; absolute.
     login_ms_max: u64 = 10_000,
+    /// A person has this many seconds to give their password.
+    password_s_max: u64 = 120,
     /// Strangers of one source (an IPv4 address, an IPv6 /64).
     strangers_per_source_max: usize = 8,
     /// From this many strangers on, newcomers are dropped at random ...
@@ -143,6 +145,7 @@ impl Limits {
             ("ping_s", self.ping_s as usize),
             ("session_age_s_max", self.session_age_s_max as usize),
             ("login_ms_max", self.login_ms_max as usize),
+            ("password_s_max", self.password_s_max as usize),
             ("text_bytes_max", self.text_bytes_max),
             ("resume_lines_max", self.resume_lines_max),
             ("history_lines_max", self.history_lines_max),

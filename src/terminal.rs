@@ -1,11 +1,18 @@
 //! The terminal: a line editor above which others may print meanwhile, left as it was found.
 
+use std::borrow::Cow;
 use std::io::{IsTerminal, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
+use rustyline::completion::Completer;
 use rustyline::error::ReadlineError;
-use rustyline::{Cmd, DefaultEditor, ExternalPrinter, KeyEvent};
+use rustyline::highlight::{CmdKind, Highlighter};
+use rustyline::hint::Hinter;
+use rustyline::history::MemHistory;
+use rustyline::validate::Validator;
+use rustyline::{Cmd, ColorMode, Config, Editor as LineEditor, ExternalPrinter, Helper, KeyEvent};
 
 /// What a person did at the prompt.
 pub enum Typed {
@@ -17,7 +24,43 @@ pub enum Typed {
 }
 
 /// Reads lines; what was typed before is there with the arrow keys, in memory only.
-pub struct Editor(DefaultEditor);
+pub struct Editor(LineEditor<Mask, MemHistory>);
+
+/// Shows stars for letters while a secret is typed.
+struct Mask;
+
+impl Helper for Mask {}
+
+impl Validator for Mask {}
+
+impl Completer for Mask {
+    type Candidate = String;
+}
+
+impl Hinter for Mask {
+    type Hint = String;
+}
+
+impl Highlighter for Mask {
+    fn highlight<'l>(&self, line: &'l str, _: usize) -> Cow<'l, str> {
+        match HIDDEN.load(Ordering::Relaxed) {
+            true => Cow::Owned("*".repeat(line.chars().count())),
+            false => Cow::Borrowed(line),
+        }
+    }
+
+    fn highlight_char(&self, _: &str, _: usize, _: CmdKind) -> bool {
+        HIDDEN.load(Ordering::Relaxed)
+    }
+}
+
+/// Whether what is typed is a secret.
+static HIDDEN: AtomicBool = AtomicBool::new(false);
+
+/// From now on what is typed is a secret, or no longer one.
+pub fn hide(on: bool) {
+    HIDDEN.store(on, Ordering::Relaxed);
+}
 
 /// Prints above what is being typed.
 pub struct Printer(Box<dyn ExternalPrinter + Send>);
@@ -31,7 +74,10 @@ pub fn open() -> Option<(Editor, Printer)> {
         return None;
     }
     *FOUND.lock().unwrap_or_else(PoisonError::into_inner) = tcgetattr(std::io::stdin()).ok();
-    let mut editor = DefaultEditor::new().ok()?;
+    // Stars are no colour: they are there wherever colours are not wanted.
+    let config = Config::builder().color_mode(ColorMode::Forced).build();
+    let mut editor = LineEditor::with_history(config, MemHistory::new()).ok()?;
+    editor.set_helper(Some(Mask));
     // The editor would come back from the background to a terminal without its modes.
     editor.bind_sequence(KeyEvent::ctrl('Z'), Cmd::Noop);
     let printer = editor.create_external_printer().ok()?;
@@ -70,8 +116,10 @@ impl Editor {
     pub fn read(&mut self) -> Typed {
         match self.0.readline("> ") {
             Ok(line) => {
-                // A history that is full or takes no duplicates is no error.
-                let _ = self.0.add_history_entry(&line);
+                if !HIDDEN.load(Ordering::Relaxed) {
+                    // A history that is full or takes no duplicates is no error.
+                    let _ = self.0.add_history_entry(&line);
+                }
                 Typed::Line(line)
             }
             Err(ReadlineError::Interrupted) => Typed::Interrupt,

@@ -326,6 +326,8 @@ impl World {
             Action::Drop(id) => device.outbox.retain(|command| id_of(command) != Some(id)),
             Action::Remember(positions) => device.positions = positions,
             Action::Dial(_) => device.dials = true,
+            // Nobody is too fast here.
+            Action::Wait(_) => panic!("seed {}: a client was told to wait", self.seed),
             Action::Close | Action::Cut | Action::Quit(_) => {
                 panic!("seed {}: a client gave up: {action:?}", self.seed)
             }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{ChannelName, Mark, MsgId, Seq, Target, TimeSpan, UserName};
+use super::{ChannelName, Hidden, Mark, MsgId, Seq, Target, TimeSpan, UserName};
 
 /// How a line is meant: said, done (`/me`), or a change of one's earlier line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -123,6 +123,8 @@ pub enum Command {
         #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
         reference: Option<String>,
     },
+    /// The answer to `Event::Password`, before the welcome.
+    Password { password: Hidden },
     /// The person leaves for good, rather than by a cut connection.
     Quit,
     /// A word that this server does not know: refused, never fatal.

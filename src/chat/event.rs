@@ -77,6 +77,13 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         motd: Option<String>,
     },
+    /// Before the welcome: this person's password is wanted. `wrong` after a wrong one; a guess within
+    /// `retry_ms` is not looked at.
+    Password {
+        wrong: bool,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        retry_ms: Option<u64>,
+    },
     Message(Message),
     /// A line that was sent again had been stored before: under this seq.
     Stored {

@@ -3,6 +3,7 @@
 
 mod command;
 mod event;
+mod hidden;
 mod id;
 mod name;
 mod place;
@@ -14,6 +15,7 @@ mod span;
 
 pub use command::{Command, Kind, Position, ReadMark};
 pub use event::{ChannelInfo, Event, Message, PlaceInfo};
+pub use hidden::Hidden;
 pub use id::{LogId, Mark, MsgId, Seq, SessionId};
 pub use name::{ChannelName, DeviceName, NameError, Target, UserName};
 pub use place::Place;

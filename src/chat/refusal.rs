@@ -25,6 +25,8 @@ pub enum Code {
     MailboxFull,
     BadRequest,
     NotAdmitted,
+    /// A password was wanted and not given, or is a new one now.
+    Password,
     /// The operator ended this session.
     Kicked,
     /// An operator took the word from this person for a while.

@@ -381,7 +381,7 @@ impl Registry {
             | Command::Whois { .. }
             | Command::Operate { .. }
             | Command::Quit => Ok(Vec::new()),
-            Command::Unknown => Err(Refusal::Unknown),
+            Command::Password { .. } | Command::Unknown => Err(Refusal::Unknown),
         }
     }
 

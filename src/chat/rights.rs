@@ -151,7 +151,8 @@ pub fn act_of(command: &Command) -> Option<Act> {
         Command::Resume { .. } | Command::Read { .. } => Act::Read,
         Command::Quit => Act::Quit,
         Command::Operate { .. } => Act::Operate,
-        Command::Unknown => return None,
+        // It has its time before the welcome.
+        Command::Password { .. } | Command::Unknown => return None,
     })
 }
 

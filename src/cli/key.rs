@@ -12,6 +12,8 @@ use crate::crypto::PublicKey;
 use crate::fault::{Fault, code};
 use crate::invite::key_line;
 
+const NEW_PASSPHRASE: &str = "new passphrase (empty for none): ";
+
 #[derive(Subcommand)]
 pub enum Job {
     /// Print the public key as the line to send to an operator
@@ -57,7 +59,7 @@ pub fn run(job: Job) -> anyhow::Result<ExitCode> {
         Job::Passphrase => {
             let identity = vault.identity(&mut || ask("passphrase: "))?;
             let identity = identity.ok_or_else(no_key)?;
-            let passphrase = ask_twice()?;
+            let passphrase = ask_twice(NEW_PASSPHRASE)?;
             let locked = !passphrase.is_empty();
             vault.lock(&identity, locked.then_some(passphrase.as_str()))?;
             eprintln!("the key is {}", if locked { "locked" } else { "not locked any more" });
@@ -71,7 +73,7 @@ pub fn run(job: Job) -> anyhow::Result<ExitCode> {
             }
             eprintln!("making an RSA-3072 key ...");
             let locked = vault.identity(&mut || None).is_err();
-            let passphrase = if locked { Some(ask_twice()?) } else { None };
+            let passphrase = if locked { Some(ask_twice(NEW_PASSPHRASE)?) } else { None };
             let next = vault.create_next_identity(passphrase.as_ref().map(|text| text.as_str()))?;
             eprintln!("send this line to the operator, who puts it in the old key's place");
             eprintln!("(pychat users add --replace); until then the old key goes on:");
@@ -109,8 +111,9 @@ pub fn ask(prompt: &str) -> Option<Zeroizing<String>> {
     rpassword::prompt_password(prompt).ok().map(Zeroizing::new)
 }
 
-fn ask_twice() -> anyhow::Result<Zeroizing<String>> {
-    let one = ask("new passphrase (empty for none): ");
+/// Asks for something new, twice.
+pub fn ask_twice(prompt: &str) -> anyhow::Result<Zeroizing<String>> {
+    let one = ask(prompt);
     let one = one.ok_or_else(no_terminal)?;
     let two = ask("once more: ").ok_or_else(no_terminal)?;
     if *one != *two {

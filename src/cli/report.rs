@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use crate::config::ConfigError;
 use crate::crypto::KeyError;
+use crate::crypto::password::PasswordError;
 use crate::fault::{Fault, code};
 use crate::invite::InviteError;
 use crate::keyring::{AddError, AuditError, FileError, LockError, Reason};
@@ -41,6 +42,9 @@ pub fn advice(error: &anyhow::Error) -> (Option<String>, u8) {
         }
         if let Some(error) = cause.downcast_ref::<FileError>() {
             return (file(error), code::UNREADABLE);
+        }
+        if cause.downcast_ref::<PasswordError>().is_some() {
+            return (Some("nothing was changed: try again".into()), code::OTHER);
         }
         if let Some(error) = cause.downcast_ref::<InviteError>() {
             return (line(error), code::UNREADABLE);

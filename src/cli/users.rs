@@ -7,11 +7,14 @@ use std::process::ExitCode;
 use clap::Subcommand;
 use serde_json::json;
 
+use zeroize::Zeroizing;
+
 use super::{HomeArgs, audit};
 use crate::chat::rights::Role;
 use crate::chat::{DeviceName, UserName};
 use crate::clean;
 use crate::crypto::PublicKey;
+use crate::crypto::password::PasswordHash;
 use crate::fault::{Fault, code};
 use crate::invite::read_key_line;
 use crate::keyring::{self, AddError, Settings, Users};
@@ -62,6 +65,18 @@ pub enum Job {
     Role {
         name: UserName,
         role: Role,
+        #[command(flatten)]
+        home: HomeArgs,
+        /// The result as one line of JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Set a person's password, which is asked after the key: typed twice, or a line of stdin
+    Passwd {
+        name: UserName,
+        /// No password any more
+        #[arg(long)]
+        remove: bool,
         #[command(flatten)]
         home: HomeArgs,
         /// The result as one line of JSON
@@ -135,6 +150,25 @@ pub fn run(job: Job) -> anyhow::Result<ExitCode> {
                 println!("{}", json!({"name": name, "role": role}));
             }
         }
+        Job::Passwd { name, remove, home, json } => {
+            let home = home.open();
+            let dir = home.users_dir();
+            let (users, _) = read_users(&dir)?;
+            let name = users.find(&name).cloned().ok_or(AddError::Nobody(name))?;
+            let password = if remove { None } else { Some(PasswordHash::of(&new_password()?)?) };
+            Settings::change(&dir, &name, |settings| settings.password = password)?;
+            let did = if remove { "has no password any more" } else { "has a new password" };
+            eprintln!("{name} {did}");
+            audit::note(
+                &home,
+                if remove { "passwd remove" } else { "passwd" },
+                name.as_str(),
+                None,
+            );
+            if json {
+                println!("{}", json!({"name": name, "password": !remove}));
+            }
+        }
         Job::Remove { name, device, erase, home, json } => {
             let home = home.open();
             let dir = home.users_dir();
@@ -181,6 +215,17 @@ fn read_key(given: &str) -> anyhow::Result<(Option<UserName>, PublicKey)> {
     }
     let (name, key) = read_key_line(&text)?;
     Ok((Some(name), key))
+}
+
+/// A new password: typed twice on a terminal, a line of stdin otherwise. Never from the command line,
+/// which others can read.
+fn new_password() -> anyhow::Result<Zeroizing<String>> {
+    if std::io::stdin().is_terminal() {
+        return super::key::ask_twice("new password: ");
+    }
+    let mut line = Zeroizing::new(String::new());
+    std::io::stdin().lock().take(4096).read_line(&mut line)?;
+    Ok(Zeroizing::new(line.trim_end_matches(['\r', '\n']).to_owned()))
 }
 
 /// The operator compares what the person reads aloud.

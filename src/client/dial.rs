@@ -113,7 +113,9 @@ fn connect(
     let server = server_key(contact, happen)?;
     if let Some(next) = &contact.next {
         let (tunnel, first) = log_in(contact, next, &server, resumes)?;
-        let admitted = first.iter().any(|event| matches!(event, Event::Welcome { .. }));
+        let admitted =
+            |event: &Event| matches!(event, Event::Welcome { .. } | Event::Password { .. });
+        let admitted = first.iter().any(admitted);
         if admitted {
             if let Err(error) = contact.vault.promote_next(next) {
                 let text = format!("the new key works and cannot be kept: {error}");

@@ -155,7 +155,7 @@ fn start(args: &Args) -> anyhow::Result<u8> {
     let (outbox, places) = (Outbox::of(left.outbox), Places::of(left.positions));
     let model = Model::new(usage, target, channels, outbox, places);
     let lines_left = args.tail.filter(|lines| *lines > 0);
-    let shell = Shell { model, dialer, face, journal, lines_left };
+    let shell = Shell { model, dialer, face, journal, lines_left, wait: None };
     Ok(shell.attend(&happenings))
 }
 
@@ -180,6 +180,8 @@ struct Shell {
     face: Box<dyn Face>,
     journal: Option<Journal>,
     lines_left: Option<u64>,
+    /// When the model wants to be told that it has waited.
+    wait: Option<Instant>,
 }
 
 impl Shell {
@@ -189,12 +191,17 @@ impl Shell {
         self.dialer.dial(0);
         let mut tick: Option<Instant> = None;
         loop {
-            let next = match tick {
+            let due = tick.into_iter().chain(self.wait).min();
+            let next = match due {
                 Some(due) => happenings.recv_timeout(due.saturating_duration_since(Instant::now())),
                 None => happenings.recv().map_err(Into::into),
             };
             let happening = match next {
                 Ok(happening) => happening,
+                Err(RecvTimeoutError::Timeout) if self.wait == due => {
+                    self.wait = None;
+                    Happening::Waited
+                }
                 Err(RecvTimeoutError::Timeout) => Happening::Tick,
                 Err(RecvTimeoutError::Disconnected) => return 0,
             };
@@ -227,6 +234,10 @@ impl Shell {
                 Action::Keep(command) => self.write(|journal| journal.add(&command)),
                 Action::Drop(id) => self.write(|journal| journal.done(id)),
                 Action::Remember(positions) => self.write(|journal| journal.keep(&positions)),
+                Action::Wait(ms) => {
+                    let due = Instant::now() + Duration::from_millis(ms);
+                    self.wait = Some(self.wait.map_or(due, |wait| wait.min(due)));
+                }
                 Action::Dial(after_ms) => self.dialer.dial(after_ms),
                 Action::Close => self.dialer.close(),
                 Action::Cut => self.dialer.cut(),

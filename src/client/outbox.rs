@@ -18,6 +18,8 @@ pub enum Stage {
     Waiting,
     /// Sent; whether it is stored is not known.
     Sent,
+    /// It came too fast for the server: it is sent again once the time for it has come.
+    Later,
     /// The server refused it; `/retry` sends it again, `/cancel` drops it.
     Refused,
 }
@@ -48,6 +50,17 @@ impl Outbox {
         found.map(|one| one.stage = Stage::Refused).is_some()
     }
 
+    /// The line came too fast; whether it was here.
+    pub fn postpone(&mut self, id: MsgId) -> bool {
+        let found = self.0.iter_mut().find(|one| id_of(&one.command) == Some(id));
+        found.map(|one| one.stage = Stage::Later).is_some()
+    }
+
+    /// Lines that came too fast become ones to send.
+    pub fn again(&mut self) -> Vec<Command> {
+        self.resend(Stage::Later)
+    }
+
     /// All lines that are not refused, to be sent (again) over a new connection. Their ids make a
     /// repeat harmless.
     pub fn send_all(&mut self) -> Vec<Command> {
@@ -61,17 +74,22 @@ impl Outbox {
 
     /// Refused lines become ones to send.
     pub fn retry(&mut self) -> Vec<Command> {
-        let refused = self.0.iter_mut().filter(|one| one.stage == Stage::Refused);
+        self.resend(Stage::Refused)
+    }
+
+    fn resend(&mut self, stage: Stage) -> Vec<Command> {
+        let chosen = self.0.iter_mut().filter(|one| one.stage == stage);
         let send = |one: &mut Outgoing| {
             one.stage = Stage::Sent;
             one.command.clone()
         };
-        refused.map(send).collect()
+        chosen.map(send).collect()
     }
 
     /// The connection is gone: what was sent over it may have to be sent again.
     pub fn disconnected(&mut self) {
-        for one in self.0.iter_mut().filter(|one| one.stage == Stage::Sent) {
+        let gone = |one: &&mut Outgoing| matches!(one.stage, Stage::Sent | Stage::Later);
+        for one in self.0.iter_mut().filter(gone) {
             one.stage = Stage::Waiting;
         }
     }
@@ -79,7 +97,7 @@ impl Outbox {
     /// Drops what is certainly not stored: lines that wait or were refused. Gives their ids.
     pub fn cancel(&mut self, connected: bool) -> Vec<MsgId> {
         let goes = |one: &Outgoing| match one.stage {
-            Stage::Refused => true,
+            Stage::Refused | Stage::Later => true,
             Stage::Waiting => !connected,
             Stage::Sent => false,
         };

@@ -8,6 +8,7 @@ pub mod handshake;
 pub mod identity;
 pub mod key_request;
 pub mod note;
+pub mod password;
 pub mod pin_channel;
 mod primitives;
 pub mod private;

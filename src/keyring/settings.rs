@@ -8,12 +8,16 @@ use super::file::{self, FileError};
 use crate::chat::UserName;
 use crate::chat::rights::Role;
 use crate::config::IpRange;
+use crate::crypto::password::PasswordHash;
 
 /// Whoever has no file has the defaults.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
     pub role: Role,
+    /// Asked for after the handshake.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub password: Option<PasswordHash>,
     /// Addresses or CIDR ranges that this person may come from; all where there are none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub allow: Vec<IpRange>,
@@ -75,6 +79,7 @@ mod tests {
             r#"{"rule": "owner"}"#,
             "{",
             r#"{"allow": ["10.0.0.1/8"]}"#,
+            r#"{"password": "tea for two"}"#,
         ] {
             std::fs::write(folder.path().join("bob.json"), bad).unwrap();
             let error = Settings::load(folder.path(), &name).unwrap_err().to_string();

@@ -123,6 +123,12 @@ impl TunnelReader {
         socket.stream.set_read_timeout(Some(timeout))
     }
 
+    /// The login is over: longer records are legal, and all reads share a deadline.
+    pub fn set_deadline(&mut self, deadline: Instant) {
+        self.records.set_bytes_max(RECORD_BYTES_MAX);
+        self.records.source_mut().deadline = Some(deadline);
+    }
+
     /// Whether a whole record is at hand without another read.
     pub fn has_record(&self) -> bool {
         self.records.has_record()

@@ -1,13 +1,16 @@
 //! What the whole server shares besides the hub: the configuration and who is registered.
 
-use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, PoisonError, RwLock, mpsc};
-use std::time::Duration;
+use std::collections::{BTreeSet, HashMap};
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, mpsc};
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use log::LevelFilter;
 
 use super::door::Door;
+use super::door::permits::Permits;
+use super::guesses::Guesses;
 use super::hub::{self, Hub};
 use super::moderation;
 use super::outlet::Outlet;
@@ -21,6 +24,10 @@ use crate::keyring::sanctions::{Decisions, Kind, Subject, Whom};
 use crate::keyring::{Audit, Decision, FileError, Home, Reason, Rejected, Users};
 use crate::ledger::{Kept, KeptReader, LedgerError, Swept};
 
+/// Passwords that are hashed at once, 19 MiB each, and those that may wait for it.
+const HASHES_AT_ONCE: usize = 2;
+const HASHES_WAITING_MAX: usize = 64;
+
 /// The server's shared parts. Sessions hold it, and so do the console and ctl.
 pub struct House {
     config: RwLock<Arc<Config>>,
@@ -33,6 +40,10 @@ pub struct House {
     door: Arc<Door>,
     stop: Arc<Stop>,
     audit: Audit,
+    guesses: Mutex<Guesses>,
+    /// Connections of a person that are asked for a password now.
+    asked: Mutex<HashMap<UserName, usize>>,
+    hashing: Permits,
     /// The command line's, which wins over the configuration's.
     log_level: Option<LevelFilter>,
     /// What was said about files in users/ that register nobody: each is told once. One reading at
@@ -71,6 +82,9 @@ impl House {
             door,
             stop,
             audit,
+            guesses: Mutex::default(),
+            asked: Mutex::default(),
+            hashing: Permits::new(HASHES_AT_ONCE, HASHES_WAITING_MAX),
             log_level,
             told: Mutex::new(told),
         })
@@ -121,6 +135,39 @@ impl House {
         }
     }
 
+    /// A place among a person's connections that are asked for a password; none where too many are.
+    pub fn asks(&self, user: &UserName) -> Option<Asking<'_>> {
+        let max = self.config().limits.sessions_per_user_max;
+        let mut asked = lock(&self.asked);
+        let count = asked.entry(user.clone()).or_default();
+        if *count >= max {
+            return None;
+        }
+        *count += 1;
+        Some(Asking { house: self, user: user.clone() })
+    }
+
+    /// How long a guess of a password from there has to wait, in milliseconds.
+    pub fn guess_wait_ms(&self, user: &UserName, address: IpAddr) -> u64 {
+        lock(&self.guesses).wait_ms(user, address.into(), self.hub.now())
+    }
+
+    /// What came of a guess.
+    pub fn guessed(&self, user: &UserName, address: IpAddr, fits: bool) {
+        let (mut guesses, now) = (lock(&self.guesses), self.hub.now());
+        match fits {
+            true => guesses.right(user, address.into(), now),
+            false => guesses.wrong(user, address.into(), now),
+        }
+    }
+
+    /// Does something that takes a hash's memory and time; few at once. None where its turn does not
+    /// come before the deadline.
+    pub fn hashes<T>(&self, deadline: Instant, hash: impl FnOnce() -> T) -> Option<T> {
+        let _permit = self.hashing.take(deadline, false)?;
+        Some(hash())
+    }
+
     /// What operators have decided so far.
     pub fn decisions(&self) -> Arc<Decisions> {
         Arc::clone(&self.decisions.read().unwrap_or_else(PoisonError::into_inner))
@@ -162,7 +209,8 @@ impl House {
 
     /// Ends the sessions that a subject holds, but no owner's; gives how many there were.
     pub fn end_subject(&self, subject: &Subject, code: Code, reason: &str) -> usize {
-        let event = Event::Goodbye { code, reason: reason.to_owned(), retry_ms: None };
+        let retry_ms = (code == Code::Password).then_some(1_000);
+        let event = Event::Goodbye { code, reason: reason.to_owned(), retry_ms };
         let held = self.held(subject, code == Code::Banned);
         held.iter().for_each(|outlet| outlet.end(Some(&event), &hub::word(code)));
         held.len()
@@ -309,6 +357,18 @@ impl House {
             log::info!("{name} is {role} now");
             self.record_of_users("role", name, Some(&role.to_string()));
         }
+        for name in new.names() {
+            let (old, new) = (old.settings(name).password, new.settings(name).password);
+            if old == new {
+                continue;
+            }
+            log::info!("{name} has {} password now", if new.is_some() { "a new" } else { "no" });
+            self.record_of_users("password", name, None);
+            if new.is_some() {
+                let reason = "your password was changed: log in again";
+                self.end_subject(&Subject::User(name.clone()), Code::Password, reason);
+            }
+        }
         for (key, name) in old.keys() {
             if new.by_key(key).is_none_or(|(now, _)| now != name) {
                 let reason = "your key was removed";
@@ -321,6 +381,28 @@ impl House {
         self.turn_out();
         Ok(rejected.len())
     }
+}
+
+/// One connection that is asked for a password, until dropped.
+pub struct Asking<'a> {
+    house: &'a House,
+    user: UserName,
+}
+
+impl Drop for Asking<'_> {
+    fn drop(&mut self) {
+        let mut asked = lock(&self.house.asked);
+        if let Some(count) = asked.get_mut(&self.user) {
+            *count -= 1;
+            if *count == 0 {
+                asked.remove(&self.user);
+            }
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Logs what was not said before, and remembers what holds now.

@@ -13,6 +13,7 @@ use super::hub::{Said, line_fields};
 use super::log as server_log;
 use super::operator::{self, Actor};
 use super::outlet::Outlet;
+use super::second::{self, Asker};
 use crate::chat::rights::{self, State};
 use crate::chat::{
     Code, Command, DeviceName, Event, Message, Refusal, SessionId, Target, UserName,
@@ -62,7 +63,7 @@ pub fn serve(house: &House, stranger: Stranger, id: SessionId) {
     let Some((user, device)) = house.admit(&stranger.key) else {
         return not_admitted(house, stranger);
     };
-    let Stranger { login, key, reader, sealer, stream, waiting, peer } = stranger;
+    let Stranger { login, key, mut reader, sealer, stream, waiting, peer } = stranger;
     waiting.admitted();
     let address = peer.ip();
     // A person's only key may be on any device: that one may name itself.
@@ -74,6 +75,10 @@ pub fn serve(house: &House, stranger: Stranger, id: SessionId) {
     let outlet = Arc::new(Outlet::new(id, key.fingerprint(), stream, sealer, answers_max));
     let session = Session { house, outlet, user, device, address };
     if session.is_barred() {
+        return;
+    }
+    let asker = Asker { user: &session.user, address, outlet: &session.outlet };
+    if !second::knows(house, &asker, &mut reader) {
         return;
     }
     let (user, device) = (session.user.clone(), session.device.clone());
@@ -437,6 +442,7 @@ fn names(command: &Command) -> (Option<crate::chat::MsgId>, Option<String>) {
         Command::Resume { .. }
         | Command::Read { .. }
         | Command::Away { .. }
+        | Command::Password { .. }
         | Command::Quit
         | Command::Unknown => (None, None),
     }

@@ -105,6 +105,11 @@ impl Program {
         self.out.all()
     }
 
+    /// All lines of stderr so far.
+    pub fn told(&self) -> Vec<String> {
+        self.err.all()
+    }
+
     /// Waits until `enough` of what was shown.
     #[track_caller]
     pub fn shows(&self, what: &str, enough: impl Fn(&[String]) -> bool) {

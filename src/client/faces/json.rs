@@ -43,6 +43,7 @@ impl Json {
             | Show::Target(_)
             | Show::Timestamps(_)
             | Show::Clear
+            | Show::Hidden(_)
             | Show::Bye(_) => return None,
         })
     }

@@ -10,6 +10,7 @@ use super::Face;
 use super::words::{self, PALETTE, describe, shade, span};
 use crate::chat::{Event, Kind, Message, MsgId, Target, UserName};
 use crate::client::model::{Show, State};
+use crate::terminal;
 
 /// Where finished lines go.
 pub type Print = Box<dyn FnMut(String) + Send>;
@@ -163,6 +164,7 @@ impl Face for Plain {
             Show::Target(target) if self.chatty => {
                 self.notice(&format!("what you type goes to {target} now"));
             }
+            Show::Hidden(on) => terminal::hide(*on),
             Show::Timestamps(on) => self.timestamps = *on,
             Show::Clear if self.clears => (self.print)("\u{1b}[2J\u{1b}[H".into()),
             Show::State(state) => {

@@ -50,6 +50,12 @@ pub fn told(event: &Event) -> Option<String> {
                 None => Some(format!("topic of {to}: {text}{kept}")),
             }
         }
+        Event::Password { wrong, retry_ms } => {
+            let wrong = if *wrong { "that is not your password; " } else { "" };
+            let wait =
+                retry_ms.map_or(String::new(), |ms| format!("wait {} s, then ", ms.div_ceil(1000)));
+            Some(format!("{wrong}{wait}type your password and Enter"))
+        }
         Event::Notice { text, .. } => Some(text.clone()),
         Event::Gap { to, from_seq, to_seq, kept } => {
             let lines = 1 + to_seq.0.saturating_sub(from_seq.0);

@@ -30,6 +30,7 @@ impl Model {
                 actions.extend(self.end_when_settled());
                 actions
             }
+            Event::Password { wrong, retry_ms } => self.ask_password(wrong, retry_ms),
             Event::Stored { id, to, seq } => {
                 let mut actions = self.settle(id, to, seq);
                 actions.extend(self.end_when_settled());
@@ -54,6 +55,17 @@ impl Model {
                 vec![Action::Show(Show::Event(event))]
             }
             Event::Message(message) => self.message(message),
+            // A program decides for itself when to send it again.
+            Event::Refused {
+                code: Code::Rate,
+                id: Some(id),
+                retry_ms: Some(wait_ms),
+                ref hint,
+                ..
+            } if (self.usage.reads || self.usage.once) && self.outbox.postpone(id) => {
+                let text = format!("{hint}; it is sent then");
+                vec![notice(text), Action::Wait(wait_ms)]
+            }
             Event::Refused { id, .. } => {
                 if id.is_some_and(|id| self.outbox.refuse(id)) {
                     self.refused = true;
@@ -99,6 +111,52 @@ impl Model {
             Event::Unknown => Vec::new(),
             event => vec![Action::Show(Show::Event(event))],
         }
+    }
+
+    /// The server wants a password: the one that was right before, or the next line.
+    fn ask_password(&mut self, wrong: bool, retry_ms: Option<u64>) -> Vec<Action> {
+        if wrong {
+            self.password = None;
+        }
+        if let Some(password) = self.password.clone() {
+            let Some(retry_ms) = retry_ms else {
+                return vec![Action::Send(Command::Password { password })];
+            };
+            self.later = true;
+            return vec![Action::Wait(retry_ms)];
+        }
+        if self.usage.once || !self.usage.resumes {
+            let text = "the server asks for a password: use pychat client, or --json for scripts";
+            return vec![error(text.into()), Action::Close, Action::Quit(5)];
+        }
+        self.asked = true;
+        vec![
+            Action::Show(Show::Hidden(true)),
+            Action::Show(Show::Event(Event::Password { wrong, retry_ms })),
+        ]
+    }
+
+    /// The time that the server wanted has passed.
+    pub(super) fn waited(&mut self) -> Vec<Action> {
+        let later = std::mem::take(&mut self.later);
+        if self.connected {
+            return self.outbox.again().into_iter().map(Action::Send).collect();
+        }
+        let password = self.password.clone().filter(|_| later);
+        password.map(|password| Action::Send(Command::Password { password })).into_iter().collect()
+    }
+
+    /// A line that is a password.
+    pub(super) fn give_password(&mut self, password: Hidden) -> Vec<Action> {
+        if !self.asked {
+            return vec![error("no password is asked for".into())];
+        }
+        if password.reveal() == "/exit" {
+            return self.exit();
+        }
+        self.asked = false;
+        self.password = Some(password.clone());
+        vec![Action::Show(Show::Hidden(false)), Action::Send(Command::Password { password })]
     }
 
     fn message(&mut self, message: Message) -> Vec<Action> {

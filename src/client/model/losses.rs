@@ -6,6 +6,9 @@ impl Model {
     pub(super) fn lost(&mut self, loss: Loss, chance: [u8; 16]) -> Vec<Action> {
         (self.connected, self.dialing) = (false, false);
         let mut actions = Vec::new();
+        if std::mem::take(&mut self.asked) {
+            actions.push(Action::Show(Show::Hidden(false)));
+        }
         self.outbox.disconnected();
         actions.extend(self.tick());
         let goodbye = self.goodbye.take();

@@ -9,7 +9,8 @@ use std::collections::{BTreeSet, VecDeque};
 use super::outbox::{Outbox, Stage};
 use super::places::Places;
 use crate::chat::{
-    ChannelName, Code, Command, Event, Kind, Mark, Message, MsgId, Position, Seq, Target, UserName,
+    ChannelName, Code, Command, Event, Hidden, Kind, Mark, Message, MsgId, Position, Seq, Target,
+    UserName,
 };
 
 /// What happens to the client.
@@ -33,6 +34,8 @@ pub enum Happening {
     Lost(Loss),
     /// It is time to dial again.
     Wake,
+    /// What `Action::Wait` asked for has passed.
+    Waited,
     /// A while has passed since something changed that is kept or told with others of its kind.
     Tick,
     /// No more input will come.
@@ -63,6 +66,8 @@ pub enum Action {
     Drop(MsgId),
     /// Up to where this client has each place.
     Remember(Vec<Position>),
+    /// `Happening::Waited` in this many milliseconds, and not later than an earlier one.
+    Wait(u64),
     /// Dial after this many milliseconds.
     Dial(u64),
     /// Close the connection; the person meant it.
@@ -117,6 +122,8 @@ pub enum Show {
     Event(Event),
     /// Who comes and goes, where nobody wants to be told.
     Presence(Event),
+    /// The next line is a password: do not show it. Or it no longer is.
+    Hidden(bool),
     Notice(String),
     Error(String),
     /// The place that typed text goes to.
@@ -170,6 +177,12 @@ pub struct Model {
     shown: VecDeque<MsgId>,
     ignored: BTreeSet<UserName>,
     quiet: bool,
+    /// The server waits for a password: the next line is one.
+    asked: bool,
+    /// The password is sent again once the server's wait is over.
+    later: bool,
+    /// What was right last time, for the next connection.
+    password: Option<Hidden>,
     timestamps: bool,
     attempts: u32,
     /// Connections in a row that broke as one to a server with another key does.
@@ -203,6 +216,9 @@ impl Model {
             shown: VecDeque::new(),
             ignored: BTreeSet::new(),
             quiet: false,
+            asked: false,
+            later: false,
+            password: None,
             timestamps: true,
             attempts: 0,
             suspects: 0,
@@ -223,6 +239,10 @@ impl Model {
     /// What follows from what happened. `chance` is 16 random bytes: a message's id, or jitter.
     pub fn update(&mut self, happening: Happening, chance: [u8; 16]) -> Vec<Action> {
         match happening {
+            Happening::Line(line) | Happening::TypedIn { line, .. } if self.asked => {
+                self.give_password(Hidden::new(line))
+            }
+            Happening::Ask(Ok(Command::Password { password })) => self.give_password(password),
             Happening::Line(line) => self.line(&line, chance),
             Happening::TypedIn { to, line } => {
                 self.target = to;
@@ -244,6 +264,7 @@ impl Model {
             Happening::Lost(loss) => self.lost(loss, chance),
             Happening::Wake => self.dial(),
             Happening::Tick => self.tick(),
+            Happening::Waited => self.waited(),
             Happening::InputEnd => {
                 self.ending = true;
                 self.end_when_settled()

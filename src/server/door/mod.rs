@@ -4,8 +4,8 @@
 mod capacity;
 mod doorman;
 mod penalties;
-mod permits;
-mod source;
+pub mod permits;
+pub mod source;
 mod strangers;
 
 use std::net::{SocketAddr, TcpStream};

@@ -122,6 +122,9 @@ impl App {
         if line.trim().is_empty() {
             return;
         }
+        if self.input.hidden {
+            return self.happen(Happening::Line(line.to_owned()));
+        }
         self.input.remember(line);
         self.say(line);
     }

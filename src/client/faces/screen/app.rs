@@ -294,6 +294,9 @@ impl App {
     }
 
     pub fn prompt(&self) -> String {
+        if self.input.hidden {
+            return "password> ".to_owned();
+        }
         let name = self.own.as_ref().map_or("", UserName::as_str);
         format!("{}> ", wrap::clip(name, usize::from(self.size.width / 4)))
     }

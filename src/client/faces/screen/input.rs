@@ -20,6 +20,8 @@ pub struct Input {
     browsing: Option<(usize, String)>,
     completing: Option<Completing>,
     pub finding: Option<Finding>,
+    /// What is typed is a secret: stars stand for it, and it is not remembered.
+    pub hidden: bool,
 }
 
 /// Ctrl-R: a search of what was typed.
@@ -45,7 +47,14 @@ impl Input {
             browsing: None,
             completing: None,
             finding: None,
+            hidden: false,
         }
+    }
+
+    /// From now on what is typed is a secret, or no longer one.
+    pub fn hide(&mut self, on: bool) {
+        self.hidden = on;
+        self.set("");
     }
 
     pub fn text(&self) -> String {
@@ -60,6 +69,9 @@ impl Input {
         let yank = self.area.yank_text();
         self.area = area(text);
         self.area.set_yank_text(yank);
+        if self.hidden {
+            self.area.set_mask_char('*');
+        }
         (self.browsing, self.completing) = (None, None);
     }
 

@@ -45,6 +45,7 @@ impl App {
                 let index = self.place(&target);
                 self.switch(index);
             }
+            Show::Hidden(on) => self.input.hide(on),
             Show::Timestamps(on) => self.timestamps = on,
             Show::Clear => self.window_mut().clear(Older::Later),
             // The line itself says that it waits, and the rooms say what is unread.
@@ -275,6 +276,7 @@ impl App {
             Event::History { to, more, lines, reference } => {
                 self.loaded(to, more, lines, reference.as_deref() == Some("search"));
             }
+            Event::Password { .. } => self.notice(self.current, text.unwrap_or_default()),
             Event::Refused { id, hint, reference, .. } => self.refused(id, hint, reference),
             Event::Notice { text, .. } => self.notice(self.current, text),
             Event::Stored { .. } | Event::Places { .. } => {}

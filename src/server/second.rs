@@ -1,0 +1,129 @@
+//! The second factor: whose password is set proves that they know it, inside the tunnel and on their
+//! own thread, before they are anybody here.
+
+use std::io;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::house::House;
+use super::outlet::Outlet;
+use crate::chat::{Code, Command, Event, UserName};
+use crate::crypto::RecordType;
+use crate::crypto::password::PasswordHash;
+use crate::net::tunnel::{Incoming, TunnelReader};
+use crate::wire::codec;
+
+/// Wrong guesses of one connection.
+const GUESSES_MAX: u32 = 3;
+
+/// Who asks for a way in.
+pub struct Asker<'a> {
+    pub user: &'a UserName,
+    pub address: IpAddr,
+    pub outlet: &'a Arc<Outlet>,
+}
+
+/// Whether this person may come in: no password is set, or they know it. Otherwise the connection has
+/// ended when this returns.
+pub fn knows(house: &House, asker: &Asker, reader: &mut TunnelReader) -> bool {
+    let password = house.users().settings(asker.user).password;
+    let Some(hash) = password else {
+        if house.config().passwords == crate::config::Passwords::All {
+            let reason = "everybody needs a password here: the operator sets yours".to_owned();
+            end(house, asker, reason, None);
+            return false;
+        }
+        return true;
+    };
+    let Some(_place) = house.asks(asker.user) else {
+        end(house, asker, "too many of your connections wait for a password".into(), Some(10_000));
+        return false;
+    };
+    match ask(house, asker, &hash, reader) {
+        Ok(true) => true,
+        Ok(false) => {
+            let wait_ms = house.guess_wait_ms(asker.user, asker.address).max(1_000);
+            end(house, asker, "this is not your password".into(), Some(wait_ms));
+            false
+        }
+        // The peer is gone, or speaks something else.
+        Err(_) => {
+            end(house, asker, "no password came".into(), Some(5_000));
+            false
+        }
+    }
+}
+
+fn ask(
+    house: &House,
+    asker: &Asker,
+    hash: &PasswordHash,
+    reader: &mut TunnelReader,
+) -> io::Result<bool> {
+    let seconds = house.config().limits.password_s_max;
+    let deadline = Instant::now() + Duration::from_secs(seconds);
+    let mut wrong = 0;
+    tell(house, asker, false);
+    while wrong < GUESSES_MAX {
+        let Some(guess) = next(asker, reader, deadline)? else { continue };
+        if house.guess_wait_ms(asker.user, asker.address) > 0 {
+            // Too early: it is not looked at.
+            house.hub.figures().refused(Code::Rate);
+            tell(house, asker, false);
+            continue;
+        }
+        let fits = house.hashes(deadline, || hash.fits(guess.reveal()));
+        let Some(fits) = fits else { return Err(io::ErrorKind::TimedOut.into()) };
+        house.guessed(asker.user, asker.address, fits);
+        if fits {
+            return Ok(true);
+        }
+        wrong += 1;
+        house.hub.figures().refused(Code::Password);
+        log::info!("a wrong password for {}", asker.user);
+        if wrong < GUESSES_MAX {
+            tell(house, asker, true);
+        }
+    }
+    Ok(false)
+}
+
+/// The next guess; none where something else came.
+fn next(
+    asker: &Asker,
+    reader: &mut TunnelReader,
+    deadline: Instant,
+) -> io::Result<Option<crate::chat::Hidden>> {
+    reader.set_deadline(deadline);
+    match reader.receive()? {
+        Incoming::Record(RecordType::Json, body) => {
+            let command = codec::decode::<Command>(body).find_map(Result::ok);
+            match command {
+                Some(Command::Password { password }) => Ok(Some(password)),
+                Some(Command::Quit) => Err(io::ErrorKind::ConnectionAborted.into()),
+                _ => Ok(None),
+            }
+        }
+        Incoming::Record(RecordType::Ping, body) => {
+            // What a socket does not take is kept, and this one is watched by nobody yet.
+            let _ = asker.outlet.send(RecordType::Pong, body);
+            Ok(None)
+        }
+        Incoming::Record(..) => Ok(None),
+        Incoming::Closed(_) => Err(io::ErrorKind::ConnectionAborted.into()),
+    }
+}
+
+fn tell(house: &House, asker: &Asker, wrong: bool) {
+    let wait_ms = house.guess_wait_ms(asker.user, asker.address);
+    let retry_ms = (wait_ms > 0).then_some(wait_ms);
+    // A peer that does not read this gets nothing else either.
+    let _ = asker.outlet.answer(&Event::Password { wrong, retry_ms });
+}
+
+fn end(house: &House, asker: &Asker, reason: String, retry_ms: Option<u64>) {
+    house.hub.figures().refused(Code::Password);
+    let event = Event::Goodbye { code: Code::Password, reason, retry_ms };
+    asker.outlet.end(Some(&event), "password");
+}

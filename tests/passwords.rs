@@ -1,0 +1,184 @@
+//! Passwords as a second factor, on the real binary.
+
+mod world;
+
+use std::io::Write;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use world::pty::Terminal;
+use world::{Program, World};
+
+const PASSWORD: &str = "tea for two";
+
+/// Sets a person's password; it comes by stdin.
+fn passwd(world: &World, name: &str, password: &str) -> (bool, String) {
+    let mut command = world.program("operator");
+    command.args(["users", "passwd", name, "--home"]).arg(world.home());
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    writeln!(child.stdin.take().unwrap(), "{password}").unwrap();
+    let output = child.wait_with_output().unwrap();
+    if output.status.success() {
+        world.server.forgets(&format!("{name} has a new password now"));
+    }
+    (output.status.success(), String::from_utf8(output.stderr).unwrap())
+}
+
+fn object(line: &str) -> Value {
+    serde_json::from_str(line).unwrap()
+}
+
+fn guesses(client: &mut Program, password: &str) {
+    client.types(&json!({"type": "password", "password": password}).to_string());
+}
+
+#[test]
+fn who_has_a_password_is_asked_for_it_and_nobody_waits_meanwhile() {
+    let world = World::new();
+    let mut alice = world.enters("alice");
+    world.admit("bob");
+    let (ok, told) = passwd(&world, "bob", "short");
+    assert!(!ok && told.contains("at least 8 characters"), "{told}");
+    assert!(passwd(&world, "bob", PASSWORD).0);
+    let silent = world.client("bob", &["--plain"]);
+    silent.sees("type your password and Enter");
+    let mut bob = world.client("bob", &["--plain"]);
+    bob.sees("type your password and Enter");
+    // The first prompt waits on; the second is answered, and others come and go.
+    alice.types("meanwhile");
+    alice.sees("You: meanwhile");
+    let carol = world.enters("carol");
+    drop(carol);
+    assert_eq!(alice.seen("bob joined"), 0, "nobody is here before the password");
+    bob.types(PASSWORD);
+    bob.sees("you are in #lobby");
+    alice.sees("bob joined");
+    bob.types("hello");
+    alice.sees("bob: hello");
+    assert_eq!(silent.seen("you are in"), 0);
+    // What others see of it: nothing, on screens, in logs and on disk.
+    assert_eq!(alice.seen(PASSWORD) + bob.seen(PASSWORD), 0);
+    assert_eq!(world.found_in("home", PASSWORD), 0);
+    assert_eq!(world.found_in("bob", PASSWORD), 0);
+    assert!(!world.server.told().iter().any(|line| line.contains(PASSWORD)));
+    // A dropped connection is taken up without asking again.
+    bob.types("/reconnect");
+    bob.sees("-- back");
+    // And another password ends the session.
+    assert!(passwd(&world, "bob", "coffee for two").0);
+    bob.sees("your password was changed");
+    bob.sees("that is not your password");
+    bob.types("coffee for two");
+    bob.shows("in again", |lines| lines.iter().filter(|line| line.contains("back")).count() == 2);
+    let (ok, _) = world.operator(&["users", "passwd", "bob", "--remove"]);
+    assert!(ok);
+    world.server.is_told("bob has no password now");
+    assert!(world.client("bob", &["--send", "no password"]).ends().success());
+}
+
+#[test]
+fn wrong_guesses_wait_ever_longer_and_the_connection_ends_after_three() {
+    let world = World::new();
+    world.admit("bob");
+    passwd(&world, "bob", PASSWORD);
+    let mut bob = world.client("bob", &["--json"]);
+    let asked = object(&bob.sees("\"password\""));
+    assert_eq!((&asked["wrong"], asked.get("retry_ms")), (&false.into(), None));
+    guesses(&mut bob, "wrong guess");
+    let asked = object(&bob.sees("\"wrong\":true"));
+    let wait = asked["retry_ms"].as_u64().unwrap();
+    assert!((500..=1_000).contains(&wait), "{wait}");
+    // The right one comes too early, and is not looked at.
+    guesses(&mut bob, PASSWORD);
+    let begun = Instant::now();
+    bob.sees("hello");
+    let waited = begun.elapsed().as_millis() as u64 + 100;
+    assert!(waited >= wait, "the client sends it again when its time has come: {waited} ms");
+    bob.types(r#"{"type":"quit"}"#);
+    bob.ends();
+
+    let mut eve = world.client("bob", &["--json"]);
+    eve.sees("\"password\"");
+    for count in 1..=3 {
+        guesses(&mut eve, "wrong guess");
+        eve.shows("the answer to a guess", |lines| {
+            let wrong = lines.iter().filter(|line| line.contains("\"wrong\":true")).count();
+            wrong >= count || lines.iter().any(|line| line.contains("this is not your password"))
+        });
+    }
+    eve.sees("this is not your password");
+}
+
+#[test]
+fn everybody_needs_one_where_the_operator_says_so() {
+    let world = World::configured(r#"{"passwords": "all"}"#);
+    world.admit("bob");
+    let bob = world.client("bob", &["--plain"]);
+    bob.sees("everybody needs a password here");
+    drop(bob);
+    passwd(&world, "bob", PASSWORD);
+    let mut bob = world.client("bob", &["--plain"]);
+    bob.sees("type your password");
+    bob.types(PASSWORD);
+    bob.sees("you are in #lobby");
+    let mut script = world.client("bob", &["--send", "hi"]);
+    assert_eq!(script.ends().code(), Some(5));
+    script.is_told("the server asks for a password");
+}
+
+#[test]
+fn who_does_not_answer_is_gone_in_time_and_few_may_be_asked_at_once() {
+    let world = World::with(r#"{"password_s_max": 2, "sessions_per_user_max": 2}"#);
+    world.admit("bob");
+    passwd(&world, "bob", PASSWORD);
+    let begun = Instant::now();
+    let one = world.client("bob", &["--json"]);
+    let two = world.client("bob", &["--json"]);
+    one.sees("\"password\"");
+    two.sees("\"password\"");
+    let three = world.client("bob", &["--json"]);
+    three.sees("too many of your connections");
+    one.sees("no password came");
+    assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
+}
+
+#[test]
+fn stars_stand_for_what_is_typed_and_it_is_not_kept() {
+    let world = World::new();
+    world.admit("bob");
+    passwd(&world, "bob", PASSWORD);
+    let mut client = world.program("bob");
+    client.args(["client", &world.invite, "--name", "bob", "--plain"]);
+    let mut bob = Terminal::run(&client);
+    bob.shows("type your password and Enter");
+    bob.types(PASSWORD);
+    bob.shows(&format!("> {}", "*".repeat(PASSWORD.len())));
+    bob.types("\r");
+    bob.shows("you are in #lobby");
+    bob.types("\x1b[A");
+    bob.types("visible\r");
+    bob.shows("> visible");
+    assert!(!bob.bytes().contains("tea"), "{}", bob.bytes());
+    assert!(!bob.screen().contains(PASSWORD), "{}", bob.screen());
+}
+
+#[test]
+fn the_full_screen_hides_it_too() {
+    let world = World::new();
+    world.admit("bob");
+    passwd(&world, "bob", PASSWORD);
+    let mut client = world.program("bob");
+    client.args(["client", &world.invite, "--name", "bob"]);
+    let mut bob = Terminal::run(&client);
+    bob.shows_row(|row| row.starts_with("password> "));
+    bob.types(PASSWORD);
+    bob.shows(&format!("password> {}", "*".repeat(PASSWORD.len())));
+    bob.types("\r");
+    bob.shows("* connected");
+    bob.types("\x1b[A");
+    bob.types("visible\r");
+    bob.shows("You: visible");
+    assert!(!bob.bytes().contains("tea for"), "{}", bob.bytes());
+}
