@@ -6,6 +6,7 @@ mod key;
 mod ledger;
 mod report;
 mod serve;
+mod service;
 mod users;
 
 use std::net::SocketAddr;
@@ -106,6 +107,8 @@ enum Job {
         #[arg(long)]
         json: bool,
     },
+    /// Print the systemd unit for a home's server, or write it
+    InstallService(service::Args),
     /// The audit trail
     #[command(subcommand)]
     Audit(audit::Job),
@@ -150,6 +153,7 @@ pub fn run() -> ExitCode {
         Job::Restore { file, home, json } => ledger::restore(&home.open(), &file, json),
         Job::Verify { file, home, json } => ledger::verify(&home.open(), file.as_deref(), json),
         Job::Check { home, json } => check::check(&home.open(), json),
+        Job::InstallService(args) => service::install(&args),
         Job::Audit(job) => audit::run(job),
         Job::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "pychat", &mut std::io::stdout());

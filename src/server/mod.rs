@@ -11,6 +11,7 @@ pub(crate) mod hub;
 pub mod log;
 mod metrics;
 mod moderation;
+mod notify;
 mod operator;
 pub(crate) mod outlet;
 pub(crate) mod pipe;
@@ -125,9 +126,12 @@ pub fn run(options: Options) -> anyhow::Result<()> {
         spawn("door", move || door.run(&listener, &stop, &serve))?
     };
     on_ready(bound);
+    notify::tell(&format!("READY=1\nSTATUS=listening on {bound}"));
+    notify::watch(&house)?;
     console::attend(operator("console"), Arc::clone(&stop));
 
     stop.wait();
+    notify::tell("STOPPING=1");
     let deadline = Instant::now() + Duration::from_millis(house.config().limits.drain_ms_max);
     drop(socket);
     // The door is woken by the stop and closes behind itself.

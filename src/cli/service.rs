@@ -1,0 +1,99 @@
+//! `pychat install-service`: the systemd unit of a home's server, as a text or as a file.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use crate::fault::{Fault, code};
+use crate::keyring::file;
+
+/// The unit of the Debian package: its own binary, home and account.
+const UNIT: &str = include_str!("../../packaging/pychat.service");
+const BINARY: &str = "/usr/bin/pychat";
+const HOME: &str = "/var/lib/pychat";
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// The folder with config.json, users/, keys/ and data/
+    #[arg(long, env = "PYCHAT_HOME", default_value = HOME)]
+    home: PathBuf,
+    /// The account that the server runs under
+    #[arg(long, default_value = "pychat")]
+    user: String,
+    /// Write it here instead of printing it
+    #[arg(long, value_name = "FILE", num_args = 0..=1,
+          default_missing_value = "/etc/systemd/system/pychat.service")]
+    write: Option<PathBuf>,
+}
+
+pub fn install(args: &Args) -> anyhow::Result<ExitCode> {
+    let binary = std::env::current_exe()?;
+    let home = std::path::absolute(&args.home)?;
+    let unit = unit(plain(&binary)?, plain(&home)?, &args.user)?;
+    let Some(path) = &args.write else {
+        print!("{unit}");
+        return Ok(ExitCode::SUCCESS);
+    };
+    file::replace(path, unit.as_bytes(), 0o644)?;
+    eprintln!("wrote {}; next, as root:", path.display());
+    eprintln!(
+        "  useradd --system --home-dir {} --shell /usr/sbin/nologin {}",
+        home.display(),
+        args.user
+    );
+    eprintln!("  systemctl daemon-reload && systemctl enable --now pychat");
+    Ok(ExitCode::SUCCESS)
+}
+
+fn unit(binary: &str, home: &str, user: &str) -> Result<String, Fault> {
+    let legal = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);
+    if user.is_empty() || !user.chars().all(legal) {
+        return Err(Fault::new(
+            code::USAGE,
+            "an account has letters, digits, - and _",
+            "--user NAME",
+        ));
+    }
+    let mut unit = UNIT.replace(BINARY, binary).replace("User=pychat", &format!("User={user}"));
+    if home != HOME {
+        unit = unit
+            .replace("StateDirectory=pychat\nStateDirectoryMode=0700\n", "")
+            .replace(HOME, home);
+    }
+    let private = ["/home/", "/root/"];
+    if private.iter().any(|folder| binary.starts_with(folder) || home.starts_with(folder)) {
+        unit = unit.replace("ProtectHome=yes", "ProtectHome=read-only");
+    }
+    Ok(unit)
+}
+
+/// A path that a unit file takes as it is.
+fn plain(path: &Path) -> Result<&str, Fault> {
+    let legal = |c: char| c.is_ascii_alphanumeric() || "/-_.+@".contains(c);
+    path.to_str().filter(|text| text.chars().all(legal)).ok_or_else(|| {
+        let error = format!("{}: a unit file wants a path of plain characters", path.display());
+        Fault::new(code::USAGE, error, "move it, or write the unit by hand")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_unit_is_the_packages_own_for_its_own_paths() {
+        assert_eq!(unit(BINARY, HOME, "pychat").unwrap(), UNIT);
+        let own = unit("/home/olga/bin/pychat", "/srv/chat", "olga").unwrap();
+        for line in [
+            "ExecStart=/home/olga/bin/pychat server --no-owner --home /srv/chat",
+            "ExecReload=/home/olga/bin/pychat ctl reload --home /srv/chat",
+            "User=olga",
+            "ReadWritePaths=/srv/chat",
+            "ProtectHome=read-only",
+        ] {
+            assert!(own.lines().any(|one| one == line), "{line} in {own}");
+        }
+        assert!(!own.contains("StateDirectory") && !own.contains("/var/lib"));
+        assert!(unit(BINARY, HOME, "a b").is_err() && unit(BINARY, HOME, "").is_err());
+        assert!(plain(Path::new("/srv/my chat")).is_err() && plain(Path::new("/a%b")).is_err());
+    }
+}

@@ -1,0 +1,38 @@
+//! What systemd is told of a service of `Type=notify`: that the server can serve, that it stops, and
+//! again and again that it is healthy (sd_notify(3): lines in a datagram to $NOTIFY_SOCKET).
+
+use std::os::unix::net::UnixDatagram;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::house::House;
+use super::operator;
+
+/// Tells systemd something; nothing where it did not start this process.
+pub fn tell(state: &str) {
+    let Some(path) = std::env::var_os("NOTIFY_SOCKET") else { return };
+    let told = UnixDatagram::unbound().and_then(|socket| socket.send_to(state.as_bytes(), path));
+    if let Err(error) = told {
+        log::warn!("systemd cannot be told: {error}");
+    }
+}
+
+/// Where a watchdog is set, tells it twice as often as it wants while the server is healthy: whoever
+/// is not is started again.
+pub fn watch(house: &Arc<House>) -> anyhow::Result<()> {
+    let own =
+        std::env::var("WATCHDOG_PID").map_or(true, |pid| pid == std::process::id().to_string());
+    let time_us = std::env::var("WATCHDOG_USEC").ok().and_then(|time| time.parse::<u64>().ok());
+    let Some(time_us) = time_us.filter(|time_us| own && *time_us > 0) else { return Ok(()) };
+    let house = Arc::clone(house);
+    super::spawn("watchdog", move || {
+        while !house.stop().wait_for(Duration::from_micros(time_us / 2)) {
+            let health = operator::health(&house);
+            match health.data["ledger"] == true && health.data["door"] == true {
+                true => tell("WATCHDOG=1"),
+                false => log::error!("{}", health.text),
+            }
+        }
+    })?;
+    Ok(())
+}

@@ -1,0 +1,59 @@
+//! The server as a service: what systemd is told, and what its unit keeps from it.
+
+mod world;
+
+use std::fs;
+use std::os::unix::net::UnixDatagram;
+use std::process::Command;
+
+use rustix::process::Signal;
+use world::World;
+
+/// Exposure of 0 to 10, as `systemd-analyze security` counts it; it was 1.2 when this was written.
+const EXPOSURE_MAX: f64 = 1.5;
+
+#[test]
+fn systemd_is_told_that_the_server_is_there_and_well_and_that_it_stops() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("notify");
+    let socket = UnixDatagram::bind(&path).unwrap();
+    socket.set_read_timeout(Some(world::DEADLINE)).unwrap();
+    let next = || {
+        let mut told = [0; 512];
+        let bytes = socket.recv(&mut told).unwrap();
+        String::from_utf8(told[..bytes].to_vec()).unwrap()
+    };
+    let word = format!("export NOTIFY_SOCKET={} WATCHDOG_USEC=400000", path.display());
+    let world = World::under(&word, "{}");
+    assert_eq!(next(), format!("READY=1\nSTATUS=listening on {}", world.address));
+    assert_eq!(next(), "WATCHDOG=1");
+    assert_eq!(next(), "WATCHDOG=1");
+    world.server.signal(Signal::TERM);
+    let last = std::iter::repeat_with(next).find(|told| told != "WATCHDOG=1");
+    assert_eq!(last.unwrap(), "STOPPING=1");
+}
+
+#[test]
+fn the_unit_is_printed_or_written_and_exposes_little() {
+    let world = World::new();
+    let file = world.home().join("pychat.service");
+    let (ok, printed) = world.operator(&["install-service", "--user", "olga"]);
+    assert!(ok, "{printed}");
+    let home = format!("--home {}", world.home().display());
+    assert!(printed.contains("User=olga") && printed.contains(&home), "{printed}");
+    assert!(printed.contains("Type=notify") && printed.contains("WatchdogSec="), "{printed}");
+    let write = file.to_str().unwrap();
+    let (ok, told) = world.operator(&["install-service", "--user", "olga", "--write", write]);
+    assert!(ok && told.contains("systemctl"), "{told}");
+    assert_eq!(fs::read_to_string(&file).unwrap(), printed);
+    let Ok(analysed) = Command::new("systemd-analyze")
+        .args(["security", "--offline=yes", "--no-pager", write])
+        .output()
+    else {
+        return println!("systemd-analyze is not here: the unit was not looked at");
+    };
+    let text = String::from_utf8(analysed.stdout).unwrap();
+    let overall = text.lines().find(|line| line.contains("Overall exposure level")).unwrap();
+    let level = overall.rsplit(": ").next().unwrap().split(' ').next().unwrap();
+    assert!(level.parse::<f64>().unwrap() <= EXPOSURE_MAX, "{text}");
+}
