@@ -245,8 +245,22 @@ impl World {
         self.folder.path().join("home")
     }
 
+    /// Makes a key for a person and registers it, where the log goes to a file.
+    pub fn admit_by_log(&self, name: &str, log: &str) {
+        let print = self.registers_key_of(name);
+        let log = self.home().join(log);
+        self.until("the key is registered", || {
+            fs::read_to_string(&log).is_ok_and(|text| text.contains(&print))
+        });
+    }
+
     /// Makes a key for a device of a person and registers it.
     pub fn admit(&self, name: &str) {
+        let print = self.registers_key_of(name);
+        self.server.is_told(&format!("registered with {print}"));
+    }
+
+    fn registers_key_of(&self, name: &str) -> String {
         let made = program(&self.folder, name).arg("keygen").output().unwrap();
         assert!(made.status.success());
         let person = name.split('.').next().unwrap();
@@ -255,8 +269,7 @@ impl World {
             .output()
             .unwrap();
         fs::write(self.home().join(format!("users/{name}.pem")), shown.stdout).unwrap();
-        let print = String::from_utf8(made.stdout).unwrap();
-        self.server.is_told(&format!("registered with {}", print.trim()));
+        String::from_utf8(made.stdout).unwrap().trim().to_owned()
     }
 
     /// An admitted person's client with another face.

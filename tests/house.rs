@@ -1,0 +1,153 @@
+//! The house under pressure: one person's flood, a full house of silent peers, secrets that must not
+//! reach a log, and a backup while everybody talks. On the real binary.
+
+mod world;
+
+use std::fs;
+use std::io::Write;
+use std::net::TcpStream;
+use std::process::Stdio;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use world::{DEADLINE, Program, World};
+
+/// How long each of some lines takes from alice to bob, in the middle.
+fn median_delay(alice: &mut Program, bob: &Program, topic: &str) -> Duration {
+    let mut delays: Vec<Duration> = (0..15)
+        .map(|number| {
+            let began = Instant::now();
+            alice.types(&format!("{topic} {number}"));
+            bob.sees(&format!("alice: {topic} {number}"));
+            thread::park_timeout(Duration::from_millis(100));
+            began.elapsed().saturating_sub(Duration::from_millis(100))
+        })
+        .collect();
+    delays.sort_unstable();
+    delays[delays.len() / 2]
+}
+
+#[test]
+fn twenty_sessions_of_one_person_have_one_persons_budget() {
+    let limits = r#"{"lines_burst": 20, "lines_per_s": 20, "sessions_per_user_max": 20}"#;
+    let world = World::with(limits);
+    let mut alice = world.enters("alice");
+    let bob = world.enters("bob");
+    world.admit("eve");
+    let mut flood: Vec<Program> = (0..20).map(|_| world.client("eve", &["--json"])).collect();
+    flood.iter().for_each(|one| drop(one.sees("\"entered\"")));
+    let baseline = median_delay(&mut alice, &bob, "before");
+    let began = Instant::now();
+    let line = json!({"type": "say", "to": "#lobby", "text": "flood"}).to_string();
+    for number in 0..2_000 {
+        flood[number % 20].types(&line);
+    }
+    let during = median_delay(&mut alice, &bob, "during");
+    let elapsed = began.elapsed();
+    let passed = bob.seen("eve: flood");
+    let budget = 20.0 + 20.0 * elapsed.as_secs_f64();
+    assert!(passed as f64 <= budget + 1.0, "{passed} lines in {elapsed:?}, and {budget} may pass");
+    assert!(passed >= 20, "the flood had its burst: {passed}");
+    flood[0].sees("\"code\":\"rate\"");
+    // What is below a few milliseconds is the noise of a busy machine.
+    let twice = (2 * baseline).max(Duration::from_millis(10));
+    println!("baseline {baseline:?}, during the flood {during:?}, {passed} of {budget:.0} lines");
+    assert!(during <= twice, "{during:?} during the flood, {baseline:?} before");
+}
+
+#[test]
+fn a_member_gets_into_a_full_house_of_silent_peers_within_eleven_seconds() {
+    let world = World::with(r#"{"connections_max": 40}"#);
+    world.admit("bob");
+    assert!(world.client("bob", &["--send", "empty"]).ends().success());
+    let began = Instant::now();
+    let parked: Vec<_> = (0..60).map(|_| TcpStream::connect(&world.address).unwrap()).collect();
+    world.until("the house is full", || world.figure("connections") == 40);
+    assert!(!world.client("bob", &["--send", "full"]).ends().success(), "the house was full");
+    while !world.client("bob", &["--send", "in"]).ends().success() {
+        assert!(began.elapsed() < DEADLINE, "never in");
+        thread::park_timeout(Duration::from_millis(100));
+    }
+    println!("in after {:?}", began.elapsed());
+    assert!(began.elapsed() <= Duration::from_secs(11), "in after {:?}", began.elapsed());
+    drop(parked);
+}
+
+#[test]
+fn of_five_hundred_secrets_none_is_in_a_log() {
+    let rates =
+        r#""limits": {"lines_burst": 10000, "requests_per_s": 10000, "histories_per_s": 10000}"#;
+    let log = r#""log": {"level": "debug", "file": "data/log"}"#;
+    let world = World::configured(&format!("{{{rates}, {log}}}"));
+    world.admit_by_log("bob", "data/log");
+    let mut bob = world.client("bob", &["--json"]);
+    bob.sees("\"entered\"");
+    let mut planted = 0;
+    let mut plant = |object: &dyn Fn(&str) -> String| {
+        for _ in 0..50 {
+            planted += 1;
+            bob.types(&object(&format!("xyzzy{planted:04}")));
+        }
+    };
+    plant(&|it| json!({"type": "say", "to": "#lobby", "text": it}).to_string());
+    plant(&|it| json!({"type": "me", "to": "@bob", "text": it}).to_string());
+    plant(&|it| json!({"type": "say", "to": "@nobody", "text": it}).to_string());
+    plant(&|it| json!({"type": "topic", "channel": "#lobby", "text": it}).to_string());
+    plant(&|it| json!({"type": "away", "text": it}).to_string());
+    plant(&|it| json!({"type": "search", "text": it}).to_string());
+    plant(&|it| json!({"type": "password", "password": it}).to_string());
+    plant(&|it| json!({"type": "slash", "line": format!("/join #tea {it}")}).to_string());
+    plant(&|it| json!({"type": "operate", "words": ["announce", it]}).to_string());
+    plant(&|it| json!({"type": "edit", "to": "#lobby", "target": "1", "text": it}).to_string());
+    assert_eq!(planted, 500);
+    bob.types(r#"{"type":"list","ref":"last"}"#);
+    bob.sees("\"ref\":\"last\"");
+    for file in ["data/log", "data/audit.jsonl"] {
+        let text = fs::read_to_string(world.home().join(file)).unwrap();
+        assert!(text.contains("bob") && !text.contains("xyzzy"), "{file}: {text}");
+    }
+    assert!(!world.server.told().iter().any(|line| line.contains("xyzzy")));
+    // They were there: the last of them is the topic of no log, but the room's.
+    bob.types(r##"{"type":"topic","channel":"#lobby","ref":"topic"}"##);
+    assert!(bob.sees("\"ref\":\"topic\"").contains("xyzzy"));
+}
+
+#[test]
+fn a_backup_under_load_is_whole_and_comes_back() {
+    let world = World::with(r#"{"lines_burst": 100000, "lines_per_s": 10000, "bytes_per_s": 1e8}"#);
+    world.admit("alice");
+    let mut command = world.program("alice");
+    command.args(["client", &world.invite, "--name", "alice", "--send"]);
+    command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut sending = command.spawn().unwrap();
+    let mut lines = sending.stdin.take().unwrap();
+    let load = thread::spawn(move || {
+        for number in 0..30_000 {
+            writeln!(lines, "line {number:05}").unwrap();
+        }
+    });
+    world.until("many lines are stored", || world.figure("lines") >= 300);
+    let before = world.figure("lines");
+    let copy = world.home().join("copy.db");
+    let (ok, told) = world.operator(&["backup", copy.to_str().unwrap()]);
+    assert!(ok, "{told}");
+    let after = world.figure("lines");
+    assert!(after > before, "nothing was said meanwhile");
+    load.join().unwrap();
+    assert!(sending.wait().unwrap().success());
+    let world = world.stopped();
+    let (ok, told) = world.operator(&["verify", copy.to_str().unwrap(), "--json"]);
+    let found: serde_json::Value = serde_json::from_str(&told).unwrap();
+    let kept = found["lines"].as_u64().unwrap();
+    assert!(ok && (before..=after).contains(&kept), "{before} {kept} {after}");
+    let (ok, told) = world.operator(&["restore", copy.to_str().unwrap()]);
+    assert!(ok, "{told}");
+    let (ok, told) = world.operator(&["audit", "verify"]);
+    assert!(ok, "{told}");
+    let world = world.started();
+    let bob = world.enters("bob");
+    drop(bob);
+    let (ok, told) = world.operator(&["verify", "--json"]);
+    assert!(ok && told.contains(&format!("\"lines\":{kept}")), "{told}");
+}
