@@ -8,7 +8,7 @@ import time
 
 import hop
 
-DEADLINE = 20.0
+DEADLINE = 60.0
 LOGIN_BYTES_MAX, RECORD_BYTES_MAX = 2048, 16400
 
 

@@ -20,7 +20,7 @@ use rustix::process::{Pid, Signal, kill_process};
 const BINARY: &str = env!("CARGO_BIN_EXE_pychat");
 
 /// Whatever does not happen within this time does not happen.
-pub const DEADLINE: Duration = Duration::from_secs(20);
+pub const DEADLINE: Duration = Duration::from_secs(60);
 
 /// What a process has printed, as it comes.
 #[derive(Clone, Default)]
