@@ -267,7 +267,7 @@ fn waits(error: &io::Error) -> bool {
 
 fn why(error: DialError) -> Loss {
     match error {
-        DialError::Handshake => Loss::WrongServer,
+        DialError::WrongKey => Loss::WrongServer,
         DialError::Version { theirs } => Loss::Version(theirs),
         DialError::Busy => Loss::Busy,
         DialError::Cut => Loss::Cut,

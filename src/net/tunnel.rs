@@ -6,7 +6,7 @@ use std::net::{Shutdown, SocketAddr, TcpStream, ToSocketAddrs};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::crypto::handshake::{ClientStart, R0};
+use crate::crypto::handshake::{ClientStart, R0, R1_BYTES};
 use crate::crypto::record_cipher::RECORD_BYTES_MAX;
 use crate::crypto::{Fingerprint, Identity, Opener, PublicKey, RecordType, Sealer, key_request};
 use crate::limits::RECORD_LOGIN_BYTES_MAX;
@@ -28,9 +28,17 @@ pub enum DialError {
     Busy,
     #[error("the server speaks protocol {theirs}, this client speaks 1")]
     Version { theirs: String },
-    /// Another key than the pinned one, or no pychat server at all.
+    /// Closed before a first word: a list of addresses, penalties, or a house so full that nobody
+    /// has the time to say so.
+    #[error(
+        "the server closed the connection without a word: it may not let this address in, or be too busy"
+    )]
+    Wordless,
+    #[error("what answers there does not speak pychat")]
+    Foreign,
+    /// It speaks pychat, and not to those who know the pinned key.
     #[error("the server does not hold the key that it should")]
-    Handshake,
+    WrongKey,
     #[error("the connection was cut before the login")]
     Cut,
 }
@@ -189,7 +197,8 @@ impl Closer {
 /// A write that the network does not take for this long ends a client's session.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Connects, shakes hands under the pinned `server` key and sends `login`.
+/// Connects, shakes hands under the pinned `server` key and sends `login`. A server that falls silent
+/// on the way is asked for its key: whether it is another one, or the connection was cut.
 pub fn dial(
     host: &str,
     port: u16,
@@ -201,14 +210,17 @@ pub fn dial(
     let deadline = Instant::now() + patience;
     let (stream, peer) = connect(host, port, deadline)?;
     let mut records = login_reader(&stream, deadline);
-    write_record(&stream, R0).map_err(DialError::Connect)?;
-    let r1 = answer(&mut records)?.ok_or(DialError::Cut)?.to_vec();
+    write_record(&stream, R0).map_err(|_| DialError::Wordless)?;
+    let r1 = first_answer(&mut records)?.to_vec();
     let (sent, r2) =
-        ClientStart::new(identity, server).answer(&r1).map_err(|_| DialError::Handshake)?;
+        ClientStart::new(identity, server).answer(&r1).map_err(|_| DialError::Foreign)?;
     write_record(&stream, &r2).map_err(|_| DialError::Cut)?;
     // A server that holds another key closes here, and says nothing.
-    let r3 = answer(&mut records)?.ok_or(DialError::Handshake)?.to_vec();
-    let transport = sent.finish(&r3).map_err(|_| DialError::Handshake)?;
+    let transport = answer(&mut records)?.and_then(|r3| sent.finish(r3).ok());
+    let Some(transport) = transport else {
+        fetch_key(host, port, &server.fingerprint(), patience)?;
+        return Err(DialError::Cut);
+    };
     let mut writer = TunnelWriter { stream, sealer: transport.sealer, sealed: Vec::new() };
     let mut body = Vec::new();
     codec::encode(login, &mut body);
@@ -218,21 +230,56 @@ pub fn dial(
     Ok(Tunnel { reader, writer, session_id: transport.session_id, peer })
 }
 
-/// Asks a server for its public key by the fingerprint that an invite carries.
+/// Asks a server for its public key by the fingerprint that an invite carries. A server that says
+/// nothing to that holds another key only if it speaks pychat otherwise: strangers whom it does not
+/// let in, or has no time for, meet the same silence.
 pub fn fetch_key(
     host: &str,
     port: u16,
     server: &Fingerprint,
     patience: Duration,
 ) -> Result<PublicKey, DialError> {
+    if let Some(key) = ask_key(host, port, server, patience)? {
+        return Ok(key);
+    }
+    greet(host, port, patience)?;
+    // It could have been cut off before.
+    ask_key(host, port, server, patience)?.ok_or(DialError::WrongKey)
+}
+
+/// One request for the key; none where it was heard, and not answered.
+fn ask_key(
+    host: &str,
+    port: u16,
+    server: &Fingerprint,
+    patience: Duration,
+) -> Result<Option<PublicKey>, DialError> {
     let deadline = Instant::now() + patience;
     let (stream, _) = connect(host, port, deadline)?;
     let nonce = rand::random();
-    write_record(&stream, &key_request::ask(server, nonce)).map_err(DialError::Connect)?;
+    write_record(&stream, &key_request::ask(server, nonce)).map_err(|_| DialError::Wordless)?;
     let mut records = login_reader(&stream, deadline);
-    // A server with another key is silent.
-    let sealed = answer(&mut records)?.ok_or(DialError::Handshake)?;
-    key_request::read_answer(server, nonce, sealed).ok_or(DialError::Handshake)
+    match answer(&mut records) {
+        Ok(Some(sealed)) => {
+            let key = key_request::read_answer(server, nonce, sealed);
+            key.map(Some).ok_or(DialError::WrongKey)
+        }
+        Ok(None) => Ok(None),
+        // Who closes before the request came has not heard it.
+        Err(DialError::Cut) => Err(DialError::Wordless),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether a server speaks pychat with this computer.
+fn greet(host: &str, port: u16, patience: Duration) -> Result<(), DialError> {
+    let deadline = Instant::now() + patience;
+    let (stream, _) = connect(host, port, deadline)?;
+    write_record(&stream, R0).map_err(|_| DialError::Wordless)?;
+    match first_answer(&mut login_reader(&stream, deadline))?.len() {
+        R1_BYTES => Ok(()),
+        _ => Err(DialError::Foreign),
+    }
 }
 
 fn connect(
@@ -259,6 +306,15 @@ fn connect(
     Err(DialError::Connect(last))
 }
 
+/// The server's first word.
+fn first_answer(records: &mut RecordReader<Socket>) -> Result<&[u8], DialError> {
+    match answer(records) {
+        Ok(Some(record)) => Ok(record),
+        Ok(None) | Err(DialError::Cut) => Err(DialError::Wordless),
+        Err(error) => Err(error),
+    }
+}
+
 /// One record of the handshake from the server; none where it closed instead.
 fn answer(records: &mut RecordReader<Socket>) -> Result<Option<&[u8]>, DialError> {
     match records.read() {
@@ -271,10 +327,10 @@ fn answer(records: &mut RecordReader<Socket>) -> Result<Option<&[u8]>, DialError
             None => Ok(Some(record)),
         },
         Ok(None) => Ok(None),
-        Err(error) => match error.kind() {
-            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => Err(DialError::Timeout),
-            io::ErrorKind::InvalidData => Err(DialError::Handshake),
-            _ => Ok(None),
-        },
+        Err(error) => Err(match error.kind() {
+            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => DialError::Timeout,
+            io::ErrorKind::InvalidData => DialError::Foreign,
+            _ => DialError::Cut,
+        }),
     }
 }

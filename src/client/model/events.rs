@@ -10,6 +10,7 @@ impl Model {
             Event::Welcome { ref name, .. } => {
                 let back = self.attempts > 0 && self.name.is_some();
                 (self.connected, self.attempts, self.goodbye) = (true, 0, None);
+                self.suspects = false;
                 self.name = Some(name.clone());
                 let mut actions =
                     vec![Action::Show(Show::State(State::Connected { name: name.clone() }))];

@@ -13,13 +13,9 @@ impl Model {
         actions.extend(self.tick());
         let goodbye = self.goodbye.take();
         let random = u64::from_be_bytes(*chance.first_chunk().expect("16 bytes hold 8"));
-        self.suspects = if loss == Loss::WrongServer { self.suspects + 1 } else { 0 };
         match (&loss, goodbye) {
-            // Such an end may be a network's that cuts in the middle of handshakes: whoever was in
-            // goes on trying.
-            (Loss::WrongServer, _)
-                if self.usage.once || (self.name.is_none() && self.suspects >= SUSPECTS_MAX) =>
-            {
+            // Whoever was in goes on trying: the right server may be back at this address.
+            (Loss::WrongServer, _) if self.name.is_none() => {
                 actions.extend([error(wrong_server("nothing was sent to it")), Action::Quit(6)]);
             }
             (Loss::Version(theirs), _) => {
@@ -54,7 +50,7 @@ impl Model {
                 if matches!(loss, Loss::Unreachable(_) | Loss::Busy) && self.attempts == 1 {
                     actions.push(error(why(loss)));
                 }
-                if self.suspects == SUSPECTS_MAX {
+                if *loss == Loss::WrongServer && !std::mem::replace(&mut self.suspects, true) {
                     actions.push(error(wrong_server("nothing is sent to it until it does")));
                 }
                 actions.push(Action::Show(Show::State(State::Offline { retry_ms })));

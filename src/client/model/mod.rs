@@ -49,7 +49,7 @@ pub enum Happening {
 pub enum Loss {
     Cut,
     Unreachable(String),
-    /// The server holds another key than the pinned one.
+    /// It was found out that the server holds another key than the pinned one.
     WrongServer,
     Version(String),
     Busy,
@@ -150,9 +150,6 @@ const BACKOFF_MS: (u64, u64) = (500, 30_000);
 /// Who waits to be admitted asks this often: soon at first, then calmly.
 const POLL_MS: (u64, u64) = (2_000, 15_000);
 
-/// A server that fails so many handshakes in a row holds another key than the pinned one.
-const SUSPECTS_MAX: u32 = 3;
-
 /// How this client is used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Use {
@@ -185,8 +182,8 @@ pub struct Model {
     password: Option<Hidden>,
     timestamps: bool,
     attempts: u32,
-    /// Connections in a row that broke as one to a server with another key does.
-    suspects: u32,
+    /// Another server was found where this one was, and that was told.
+    suspects: bool,
     connected: bool,
     /// A connection is being made, or is there.
     dialing: bool,
@@ -221,7 +218,7 @@ impl Model {
             password: None,
             timestamps: true,
             attempts: 0,
-            suspects: 0,
+            suspects: false,
             connected: false,
             // Whoever makes a model dials.
             dialing: true,

@@ -23,7 +23,7 @@ use crate::crypto::handshake::{R0, ServerHello};
 use crate::crypto::key_request::{ASK_BYTES, answer};
 use crate::crypto::{Identity, PublicKey, RecordType, Sealer};
 use crate::net::listener::Listener;
-use crate::net::tunnel::{Incoming, TunnelReader, VERSIONS, login_reader, write_record};
+use crate::net::tunnel::{BUSY, Incoming, TunnelReader, VERSIONS, login_reader, write_record};
 use crate::wire::codec::{self, Login};
 use doorman::Doorman;
 use penalties::{Offence, Penalties};
@@ -332,10 +332,11 @@ impl Door {
                 Ok(Stranger { login, key, reader, sealer, stream, peer, waiting })
             }
             Err(offence) => {
-                let late = Instant::now() >= deadline;
+                let late = Instant::now() >= deadline && offence != Offence::Unserved;
                 let offence = if late { Offence::Late } else { offence };
                 let counter = match offence {
                     Offence::Asked => &self.counts.asked,
+                    Offence::Unserved => &self.counts.busy,
                     _ => &self.counts.failures,
                 };
                 counter.fetch_add(1, Ordering::Relaxed);
@@ -380,7 +381,11 @@ impl Door {
         let (hello, r1) = ServerHello::start(&self.identity, &r0).map_err(garbage)?;
         write_record(stream, &r1).map_err(gone)?;
         let gated = hello.gate(&next(0)?).map_err(garbage)?;
-        let permit = self.permits.take(deadline, spared).ok_or(Offence::EarlyEnd)?;
+        let Some(permit) = self.permits.take(deadline, spared) else {
+            // Only those who know the server's key get here: they may know that it has no time.
+            write_record(stream, BUSY).map_err(gone)?;
+            return Err(Offence::Unserved);
+        };
         self.counts.rsa.fetch_add(1, Ordering::Relaxed);
         let (key, r3, transport) = gated.finish().map_err(garbage)?;
         drop(permit);

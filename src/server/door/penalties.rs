@@ -20,6 +20,8 @@ pub enum Offence {
     EarlyEnd,
     /// Gone with the server's key, which is all that it had asked for.
     Asked,
+    /// Told that the server has no time for another login.
+    Unserved,
 }
 
 impl Offence {
@@ -27,7 +29,7 @@ impl Offence {
         match self {
             Offence::Late => 10_000,
             Offence::Garbage | Offence::NotRegistered => 5_000,
-            Offence::EarlyEnd | Offence::Asked => 1_000,
+            Offence::EarlyEnd | Offence::Asked | Offence::Unserved => 1_000,
         }
     }
 }
