@@ -673,7 +673,7 @@ impl Device {
 }
 
 fn model(outbox: &[Command], positions: &[Position], joined: BTreeSet<ChannelName>) -> Model {
-    let usage = Use { once: false, resumes: true, reads: true };
+    let usage = Use { once: false, resumes: true, reads: true, retries: true };
     let target = Target::Channel(ChannelName::lobby());
     let (outbox, places) = (Outbox::of(outbox.to_vec()), Places::of(positions.to_vec()));
     Model::new(usage, target, joined, outbox, places)

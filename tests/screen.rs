@@ -291,3 +291,25 @@ fn what_is_meant_for_somebody_rings_while_they_look_elsewhere() {
     again.shows("alice, quietly");
     assert_eq!(bells(&again), 0, "{:?}", again.acts());
 }
+
+#[test]
+fn what_came_too_fast_is_said_later_and_in_order() {
+    // Slower than the server's own patience.
+    let world = World::with(r#"{"lines_burst": 1, "lines_per_s": 0.31}"#);
+    let bob = world.enters("bob");
+    let mut carol = world.enters("carol");
+    let mut alice = sits_down(&world, "alice");
+    for line in ["one", "two", "three"] {
+        carol.types(line);
+        alice.types(&format!("{line}\r"));
+    }
+    alice.shows("it is sent then");
+    carol.sees("it is sent then");
+    for name in ["alice", "carol"] {
+        bob.sees(&format!("{name}: three"));
+        let said =
+            |line: &String| line.split_once(&format!("{name}: ")).map(|said| said.1.to_owned());
+        let said: Vec<String> = bob.shown().iter().filter_map(said).collect();
+        assert_eq!(said, ["one", "two", "three"], "{name}");
+    }
+}

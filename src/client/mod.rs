@@ -104,8 +104,12 @@ fn start(args: &Args) -> anyhow::Result<u8> {
             prepared?
         }
     };
-    let usage =
-        Use { once: args.send.is_some(), resumes: live, reads: live && !args.json && !full };
+    let usage = Use {
+        once: args.send.is_some(),
+        resumes: live,
+        reads: live && !args.json && !full,
+        retries: !args.json,
+    };
     let (journal, left) = match live.then(|| journal(&contact)) {
         Some(Ok((journal, left))) => (Some(journal), left),
         Some(Err(trouble)) => {

@@ -18,7 +18,7 @@ pub enum Stage {
     Waiting,
     /// Sent; whether it is stored is not known.
     Sent,
-    /// It came too fast for the server: it is sent again once the time for it has come.
+    /// It, or one before it, came too fast for the server: it is sent once the time for it has come.
     Later,
     /// The server refused it; `/retry` sends it again, `/cancel` drops it.
     Refused,
@@ -54,6 +54,11 @@ impl Outbox {
     pub fn postpone(&mut self, id: MsgId) -> bool {
         let found = self.0.iter_mut().find(|one| id_of(&one.command) == Some(id));
         found.map(|one| one.stage = Stage::Later).is_some()
+    }
+
+    /// Whether lines wait for the time that the server wants.
+    pub fn is_held(&self) -> bool {
+        self.0.iter().any(|one| one.stage == Stage::Later)
     }
 
     /// Lines that came too fast become ones to send.

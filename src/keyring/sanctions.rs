@@ -3,8 +3,9 @@
 
 use std::fmt;
 use std::net::IpAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use serde::{Deserialize, Serialize};
 
@@ -67,6 +68,36 @@ pub struct Decisions {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub motd: Option<String>,
     pub sanctions: Vec<Sanction>,
+}
+
+/// What holds now, for everybody who looks; one after the other decides. Nobody who looks waits for
+/// the disk.
+pub struct Decided {
+    path: PathBuf,
+    now: RwLock<Arc<Decisions>>,
+    turn: Mutex<()>,
+}
+
+impl Decided {
+    /// What was decided in a home.
+    pub fn open(path: PathBuf) -> Result<Decided, FileError> {
+        let now = RwLock::new(Arc::new(Decisions::load(&path)?));
+        Ok(Decided { path, now, turn: Mutex::new(()) })
+    }
+
+    pub fn now(&self) -> Arc<Decisions> {
+        Arc::clone(&self.now.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Decides something: it holds once it is on disk, and otherwise not at all.
+    pub fn decide<T>(&self, change: impl FnOnce(&mut Decisions) -> T) -> Result<T, FileError> {
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut new = Decisions::clone(&self.now());
+        let result = change(&mut new);
+        new.save(&self.path)?;
+        *self.now.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(new);
+        Ok(result)
+    }
 }
 
 impl Subject {
@@ -218,6 +249,27 @@ mod tests {
         assert!(!all.lift(Kind::Ban, &"bob".parse().unwrap(), 10));
         all.add(sanction(Kind::Mute, "carol", None), 200);
         assert_eq!(all.sanctions.len(), 1, "what has ended is not kept");
+    }
+
+    #[test]
+    fn who_looks_does_not_wait_for_who_decides() {
+        let folder = tempfile::tempdir().unwrap();
+        let decided = Decided::open(folder.path().join("sanctions.json")).unwrap();
+        let (looked, seen) = std::sync::mpsc::channel();
+        std::thread::scope(|scope| {
+            let decide = decided.decide(|new| {
+                new.motd = Some("tea".into());
+                scope.spawn(|| looked.send(decided.now().motd.clone()));
+                // Nothing of it holds before it is on disk.
+                seen.recv_timeout(std::time::Duration::from_secs(60))
+            });
+            assert_eq!(decide.unwrap(), Ok(None));
+        });
+        assert_eq!(decided.now().motd.as_deref(), Some("tea"));
+        // What cannot be written does not hold.
+        drop(folder);
+        assert!(decided.decide(|new| new.motd = None).is_err());
+        assert_eq!(decided.now().motd.as_deref(), Some("tea"));
     }
 
     #[test]

@@ -20,8 +20,8 @@ use crate::chat::{Code, DeviceName, Event, Retention, UserName};
 use crate::config::{Config, admits};
 use crate::crypto::PublicKey;
 use crate::fault::{Fault, code};
-use crate::keyring::sanctions::{Decisions, Kind, Subject, Whom};
-use crate::keyring::{Audit, Decision, FileError, Home, Reason, Rejected, Users};
+use crate::keyring::sanctions::{Decided, Kind, Subject, Whom};
+use crate::keyring::{Audit, Decision, Home, Reason, Rejected, Users};
 use crate::ledger::{Kept, KeptReader, LedgerError, Swept};
 
 /// Passwords that are hashed at once, 19 MiB each, and those that may wait for it.
@@ -35,7 +35,8 @@ pub struct House {
     /// The ledger's reading half.
     pub reader: Arc<KeptReader>,
     home: Home,
-    decisions: RwLock<Arc<Decisions>>,
+    /// What operators have decided while the server ran.
+    pub decided: Decided,
     users: RwLock<Arc<Users>>,
     door: Arc<Door>,
     stop: Arc<Stop>,
@@ -68,7 +69,7 @@ impl House {
             let hint = "mend the file, or remove it for the defaults";
             return Err(Fault::new(code::UNREADABLE, &bad.reason, hint).into());
         }
-        let decisions = Decisions::load(&home.decisions_file())?;
+        let decided = Decided::open(home.decisions_file())?;
         let audit = Audit::of(&home);
         let mut told = BTreeSet::new();
         tell(&mut told, &rejected);
@@ -77,7 +78,7 @@ impl House {
             hub,
             reader,
             home,
-            decisions: RwLock::new(Arc::new(decisions)),
+            decided,
             users: RwLock::new(Arc::new(users)),
             door,
             stop,
@@ -168,23 +169,8 @@ impl House {
         Some(hash())
     }
 
-    /// What operators have decided so far.
-    pub fn decisions(&self) -> Arc<Decisions> {
-        Arc::clone(&self.decisions.read().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    /// Decides something: it holds once it is on disk, and otherwise not at all.
-    pub fn decide<T>(&self, change: impl FnOnce(&mut Decisions) -> T) -> Result<T, FileError> {
-        let mut decisions = self.decisions.write().unwrap_or_else(PoisonError::into_inner);
-        let mut new = Decisions::clone(&decisions);
-        let result = change(&mut new);
-        new.save(&self.home.decisions_file())?;
-        *decisions = Arc::new(new);
-        Ok(result)
-    }
-
     pub fn motd(&self) -> Option<String> {
-        let decided = self.decisions().motd.clone();
+        let decided = self.decided.now().motd.clone();
         decided.or_else(|| self.config().motd.clone()).filter(|motd| !motd.is_empty())
     }
 
@@ -194,7 +180,7 @@ impl House {
         if role >= Role::Owner {
             return (role, State::Free, None);
         }
-        let decisions = self.decisions();
+        let decisions = self.decided.now();
         if decisions.sanctions.is_empty() {
             return (role, State::Free, None);
         }

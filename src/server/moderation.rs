@@ -59,13 +59,14 @@ pub fn sanction(house: &House, actor: &Actor, kind: Kind, rest: &[String]) -> Re
         check(house, actor, &subject, act)?;
         let since_ms = now_ms();
         let max = house.config().limits.sanctions_max;
-        if house.decisions().valid(since_ms).count() >= max {
+        if house.decided.now().valid(since_ms).count() >= max {
             return Err(format!("{max} bans and mutes hold, as many as may: take some back first"));
         }
         let by = actor.name.clone();
         let sanction = Sanction { kind, subject: subject.clone(), reason, by, since_ms, until_ms };
         let kept = sanction.clone();
         house
+            .decided
             .decide(move |decisions| decisions.add(kept, since_ms))
             .map_err(|error| error.to_string())?;
         let (target, reason) = (subject.to_string(), sanction.reason.as_deref());
@@ -81,6 +82,7 @@ pub fn lift(house: &House, actor: &Actor, kind: Kind, rest: &[String]) -> Reply 
         let undo = if kind == Kind::Ban { "unban" } else { "unmute" };
         let subject = subject(house, rest, &format!("{undo} WHOM"))?;
         let lifted = house
+            .decided
             .decide(|decisions| decisions.lift(kind, &subject, now_ms()))
             .map_err(|error| error.to_string())?;
         if !lifted {
@@ -95,7 +97,7 @@ pub fn lift(house: &House, actor: &Actor, kind: Kind, rest: &[String]) -> Reply 
 }
 
 pub fn list(house: &House) -> Reply {
-    let decisions = house.decisions();
+    let decisions = house.decided.now();
     let mut text = String::new();
     for one in decisions.valid(now_ms()) {
         let _ =

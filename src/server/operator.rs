@@ -261,7 +261,7 @@ fn motd(house: &House, actor: &Actor, rest: &[String]) -> Reply {
     };
     let text = if text == "-" { String::new() } else { text };
     let said = if text.is_empty() { "there is no message of the day now" } else { "it is set" };
-    match house.decide(|decisions| decisions.motd = Some(text)) {
+    match house.decided.decide(|decisions| decisions.motd = Some(text)) {
         Ok(()) => {
             house.record(&actor.did("motd"));
             yes(said)

@@ -56,14 +56,13 @@ impl Model {
                 vec![Action::Show(Show::Event(event))]
             }
             Event::Message(message) => self.message(message),
-            // A program decides for itself when to send it again.
             Event::Refused {
                 code: Code::Rate,
                 id: Some(id),
                 retry_ms: Some(wait_ms),
                 ref hint,
                 ..
-            } if (self.usage.reads || self.usage.once) && self.outbox.postpone(id) => {
+            } if self.usage.retries && self.outbox.postpone(id) => {
                 let text = format!("{hint}; it is sent then");
                 vec![notice(text), Action::Wait(wait_ms)]
             }

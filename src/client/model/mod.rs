@@ -159,6 +159,8 @@ pub struct Use {
     pub resumes: bool,
     /// Somebody reads what is shown.
     pub reads: bool,
+    /// What came too fast for the server is sent again; a program decides that for itself.
+    pub retries: bool,
 }
 
 pub struct Model {
@@ -312,7 +314,11 @@ impl Model {
             Action::Keep(command.clone()),
             Action::Show(Show::Outgoing { id, to: to.clone(), text, kind }),
         ];
-        if self.connected {
+        if self.connected && self.outbox.is_held() {
+            // What was said before it has not gone yet.
+            actions.push(Action::Show(Show::Pending { id, to }));
+            self.outbox.add(command, Stage::Later);
+        } else if self.connected {
             actions.push(Action::Send(command.clone()));
             self.outbox.add(command, Stage::Sent);
         } else {

@@ -1,7 +1,7 @@
 use super::super::slash;
 use super::*;
 
-const LIVE: Use = Use { once: false, resumes: true, reads: true };
+const LIVE: Use = Use { once: false, resumes: true, reads: true, retries: true };
 
 fn model(usage: Use) -> Model {
     let lobby = Target::Channel(ChannelName::lobby());
@@ -9,7 +9,7 @@ fn model(usage: Use) -> Model {
 }
 
 fn model_once() -> Model {
-    model(Use { once: true, resumes: false, reads: false })
+    model(Use { once: true, resumes: false, reads: false, retries: true })
 }
 
 fn connected() -> Model {
@@ -242,4 +242,30 @@ fn what_was_typed_before_the_connection_is_sent_with_it() {
     assert_eq!(model.update(Happening::InputEnd, [0; 16]), vec![]);
     let actions = model.update(Happening::Event(welcome()), [0; 16]);
     assert!(matches!(actions.last(), Some(Action::Send(Command::Say { .. }))));
+}
+
+#[test]
+fn a_line_that_came_too_fast_is_sent_later_and_what_follows_it_waits() {
+    let mut model = connected();
+    typed(&mut model, "one", 1);
+    let refused = |id| {
+        let refusal = crate::chat::Refusal::Rate { retry_ms: 3_500 };
+        Happening::Event(refusal.event(Some(MsgId([id; 16])), None))
+    };
+    let actions = model.update(refused(1), [0; 16]);
+    assert!(matches!(&actions[..], [Action::Show(Show::Notice(_)), Action::Wait(3_500)]));
+    let actions = typed(&mut model, "two", 2);
+    assert!(matches!(actions.last(), Some(Action::Show(Show::Pending { .. }))), "{actions:?}");
+    let sent = model.update(Happening::Waited, [0; 16]);
+    let texts = sent.iter().map(|action| match action {
+        Action::Send(Command::Say { text, .. }) => text.as_str(),
+        other => panic!("{other:?}"),
+    });
+    assert_eq!(texts.collect::<Vec<_>>(), ["one", "two"]);
+    // And lines that wait when the connection goes are sent over the next one.
+    model.update(refused(2), [0; 16]);
+    model.update(Happening::Lost(Loss::Cut), [0; 16]);
+    let actions = model.update(Happening::Event(welcome()), [0; 16]);
+    let said = |action: &&Action| matches!(action, Action::Send(Command::Say { .. }));
+    assert_eq!(actions.iter().filter(said).count(), 2);
 }
