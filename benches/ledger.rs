@@ -4,6 +4,12 @@
 //!     cargo bench --bench ledger                       # both tables
 //!     cargo bench --bench ledger -- growth --lines 10000,100000,1000000
 
+#[path = "pychat-bench/client.rs"]
+#[allow(dead_code)]
+mod client;
+#[path = "pychat-bench/process.rs"]
+#[allow(dead_code)]
+mod process;
 #[path = "pychat-bench/server.rs"]
 #[allow(dead_code)]
 mod server;
@@ -11,9 +17,11 @@ mod server;
 use std::fs;
 use std::io::Write;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clap::{Parser, ValueEnum};
+use client::Client;
 use pychat::chat::{Kind, MsgId, Place, Seq};
 use pychat::crypto::RecordType;
 use pychat::ledger::{Draft, Ledger, Page, Reader, Record, Sqlite, Verdict};
@@ -67,7 +75,7 @@ fn main() {
 }
 
 /// Each writer has a channel of its own and sends its next line when the last one is stored.
-fn writers(options: &Options, keys: &Crowd) {
+fn writers(options: &Options, keys: &Arc<Crowd>) {
     println!("a write and its sync alone: {:.2} ms\n", sync_ms());
     println!("| writers | history | lines/s | server CPU us/line | p50 ms | p99 ms |");
     println!("|---|---|---|---|---|---|");
@@ -76,14 +84,14 @@ fn writers(options: &Options, keys: &Crowd) {
         let config = format!(r#"{{"history": "{history}", "limits": {{{NO_LIMITS}}}}}"#);
         let server = Server::start(home.path(), &config, keys);
         for count in &options.writers {
-            let mut members: Vec<Member> = (0..*count).map(|_| server.member(keys)).collect();
+            let mut members: Vec<Member> = (0..*count).map(|_| server.member(0)).collect();
             for (number, member) in members.iter_mut().enumerate() {
                 let join = format!(r##"{{"type":"join","channel":"#w{count}-{number}"}}"##);
                 member.send(RecordType::Json, join.as_bytes());
             }
-            let (began, cpu) = (Instant::now(), server.cpu());
+            let (began, cpu) = (Instant::now(), server.process.cpu());
             let mut latencies = write_for(options.seconds, *count, &mut members);
-            let (seconds, cpu) = (began.elapsed().as_secs_f64(), server.cpu() - cpu);
+            let (seconds, cpu) = (began.elapsed().as_secs_f64(), server.process.cpu() - cpu);
             latencies.sort_unstable();
             let lines = latencies.len() as f64;
             let ms = |part: usize| latencies[latencies.len() * part / 100].as_secs_f64() * 1e3;
@@ -116,12 +124,12 @@ fn write_for(seconds: f64, count: usize, members: &mut [Member]) -> Vec<Duration
     members.iter_mut().enumerate().for_each(|(index, member)| sent[index] = say(index, member));
     while Instant::now() < until {
         let mut fds: Vec<_> =
-            members.iter().map(|member| PollFd::new(&member.stream, PollFlags::IN)).collect();
+            members.iter().map(|member| PollFd::new(member.stream(), PollFlags::IN)).collect();
         poll(&mut fds, None).unwrap();
         let ready: Vec<bool> = fds.iter().map(|fd| !fd.revents().is_empty()).collect();
         for (index, member) in members.iter_mut().enumerate().filter(|one| ready[one.0]) {
             let mut back = false;
-            member.receive(|body| {
+            member.receive(&mut |body| {
                 back |= body.windows(17).any(|bytes| bytes == b"\"type\":\"message\",");
             });
             if back {
@@ -145,7 +153,7 @@ fn sync_ms() -> f64 {
 }
 
 /// The same calls on ledgers of some sizes.
-fn growth(options: &Options, keys: &Crowd) {
+fn growth(options: &Options, keys: &Arc<Crowd>) {
     let mut columns = Vec::new();
     for lines in &options.lines {
         let home = tempfile::tempdir().unwrap();
@@ -252,12 +260,12 @@ fn calls(ledger: &mut Sqlite, lines: usize) -> Vec<(&'static str, f64)> {
 }
 
 /// From the command to the moment at which the server listens: CPU, and memory then.
-fn start(home: &Path, keys: &Crowd) -> [(&'static str, f64); 2] {
+fn start(home: &Path, keys: &Arc<Crowd>) -> [(&'static str, f64); 2] {
     let mut memory = 0.0;
     let mut cpus = [0.0; 5].map(|_| {
         let server = Server::start(home, "{}", keys);
-        memory = server.memory_kib() as f64;
-        server.cpu_of_threads_us()
+        memory = server.process.memory_kib() as f64;
+        server.process.cpu_of_threads_us()
     });
     cpus.sort_by(f64::total_cmp);
     [("start of the server, CPU", cpus[cpus.len() / 2]), ("its memory then, KiB", memory)]

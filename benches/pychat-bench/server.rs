@@ -1,57 +1,66 @@
 //! The real server as a process of its own, and one member's connection to it.
 
 use std::fs;
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Write};
 use std::net::TcpStream;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use pychat::crypto::handshake::{ClientStart, R0};
 use pychat::crypto::record_cipher::RECORD_BYTES_MAX;
 use pychat::crypto::{Fingerprint, Identity, Opener, PublicKey, RecordType, Sealer};
 use pychat::invite::Invite;
-use pychat::net::tunnel::{fetch_key, write_record};
+use pychat::net::tunnel::{BUSY, fetch_key, write_record};
 use pychat::wire::record::{RecordReader, frame};
-use rustix::net::{RecvFlags, recv};
+
+use crate::client::{Client, House, WhatIsThere, connect};
+use crate::process::Process;
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Limits that stop nobody, not even a load that gets no core for a while.
 pub const NO_LIMITS: &str = r#""sessions_per_user_max": 1000000, "announce_people_max": 0,
     "tail_bytes_max": 67108864, "requests_per_s": 1e9, "histories_per_s": 1e9,
-    "lines_burst": 1000000000, "lines_per_s": 1e9, "bytes_per_s": 1e12"#;
+    "lines_burst": 1000000000, "lines_per_s": 1e9, "bytes_per_s": 1e12, "login_ms_max": 600000,
+    "ping_s": 600, "silence_s_max": 1200, "listen_backlog": 4096, "channel_empty_s": 1"#;
 
 /// A server's process, ended with this.
 pub struct Server {
-    process: Child,
+    pub process: Process,
     pub address: String,
     key: PublicKey,
+    crowd: Arc<Crowd>,
 }
 
 /// The key of all members: making a thousand takes minutes.
 pub struct Crowd(Identity);
 
 impl Crowd {
-    pub fn new() -> Crowd {
-        Crowd(Identity::generate())
+    pub fn new() -> Arc<Crowd> {
+        Arc::new(Crowd(Identity::generate()))
     }
 }
 
 impl Server {
     /// Serves the folder `home`, whose config.json is `config`, with the crowd registered.
-    pub fn start(home: &Path, config: &str, crowd: &Crowd) -> Server {
+    pub fn start(home: &Path, config: &str, crowd: &Arc<Crowd>) -> Server {
+        Server::start_at(home, config, crowd, "127.0.0.1:0")
+    }
+
+    pub fn start_at(home: &Path, config: &str, crowd: &Arc<Crowd>, listen: &str) -> Server {
         fs::write(home.join("config.json"), config).unwrap();
         fs::create_dir_all(home.join("users")).unwrap();
         fs::write(home.join("users/load.pem"), crowd.0.public().to_pem()).unwrap();
-        let mut process = Command::new(env!("CARGO_BIN_EXE_pychat"))
-            .args(["server", "--no-owner", "--log", "error", "--listen", "127.0.0.1:0", "--home"])
+        let process = Command::new(env!("CARGO_BIN_EXE_pychat"))
+            .args(["server", "--no-owner", "--log", "error", "--listen", listen, "--home"])
             .arg(home)
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
+            .spawn();
+        let mut process = Process(process.unwrap());
+        let mut lines = BufReader::new(process.0.stdout.take().unwrap()).lines();
         let ready = lines.find_map(|line| line.unwrap().strip_prefix("ready ").map(str::to_owned));
         let ready = ready.expect("the server says where it listens");
         let mut words = ready.split_whitespace().filter_map(|word| word.split_once('='));
@@ -61,90 +70,90 @@ impl Server {
         let invite: Invite = format!("pychat://{address}/{print}").parse().unwrap();
         let print: Fingerprint = invite.fingerprint.unwrap();
         let key = fetch_key(&invite.host, invite.port, &print, PATIENCE).unwrap();
-        Server { process, address, key }
+        Server { process, address, key, crowd: Arc::clone(crowd) }
     }
 
-    pub fn member(&self, crowd: &Crowd) -> Member {
-        let stream = TcpStream::connect(&self.address).unwrap();
-        stream.set_nodelay(true).unwrap();
+    /// A new member, in the lobby.
+    pub fn member(&self, number: usize) -> Member {
+        self.try_member(number).expect("the server lets the member in")
+    }
+
+    /// None where the house is full, and says so.
+    pub fn try_member(&self, number: usize) -> Option<Member> {
+        let stream = Arc::new(connect(&self.address, number));
         write_record(&stream, R0).unwrap();
-        let mut records = RecordReader::new(stream.try_clone().unwrap(), RECORD_BYTES_MAX);
-        let r1 = records.read().unwrap().unwrap().to_vec();
-        let (sent, r2) = ClientStart::new(&crowd.0, &self.key).answer(&r1).unwrap();
+        let mut records = RecordReader::new(&*stream, RECORD_BYTES_MAX);
+        let r1 = records.read().unwrap().expect("the server answers").to_vec();
+        if r1 == BUSY {
+            return None;
+        }
+        let (sent, r2) = ClientStart::new(&self.crowd.0, &self.key).answer(&r1).unwrap();
         write_record(&stream, &r2).unwrap();
-        let transport = sent.finish(records.read().unwrap().unwrap()).unwrap();
-        let records = RecordReader::new(WhatIsThere(stream.try_clone().unwrap()), RECORD_BYTES_MAX);
+        let transport = sent.finish(records.read().unwrap().expect("the server knows us")).unwrap();
+        let records = RecordReader::new(WhatIsThere(Arc::clone(&stream)), RECORD_BYTES_MAX);
         let (sealer, opener) = (transport.sealer, transport.opener);
-        let mut member = Member { stream, records, sealer, opener };
+        let mut member = Member { stream, records, sealer, opener, said: rand::random() };
         member.send(RecordType::Login, br#"{"name":"load","version":"0","major":1}"#);
-        member
-    }
-
-    pub fn memory_kib(&self) -> u64 {
-        let status = self.proc("status");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-        line.trim().trim_end_matches(" kB").parse().unwrap()
-    }
-
-    fn proc(&self, file: &str) -> String {
-        fs::read_to_string(format!("/proc/{}/{file}", self.process.id())).unwrap()
-    }
-
-    /// User and system time so far.
-    pub fn cpu(&self) -> Duration {
-        let stat = self.proc("stat");
-        let after_name = stat.rsplit(") ").next().unwrap();
-        let ticks =
-            after_name.split(' ').skip(11).take(2).map(|field| field.parse::<u64>().unwrap());
-        // Linux shows these in hundredths of a second.
-        Duration::from_millis(10 * ticks.sum::<u64>())
-    }
-
-    /// CPU of the threads that run now, in microseconds, finer than `cpu`.
-    pub fn cpu_of_threads_us(&self) -> f64 {
-        let tasks = fs::read_dir(format!("/proc/{}/task", self.process.id())).unwrap();
-        let used = |task: fs::DirEntry| {
-            // A thread may end between the two looks.
-            let stat = fs::read_to_string(task.path().join("schedstat")).unwrap_or_default();
-            stat.split(' ').next().and_then(|ns| ns.parse::<f64>().ok()).unwrap_or(0.0) / 1e3
-        };
-        tasks.map(|task| used(task.unwrap())).sum()
+        Some(member)
     }
 }
 
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
+impl House for Server {
+    fn name(&self) -> &str {
+        "pychat"
     }
-}
 
-/// Reads what has come and never waits; writing waits.
-struct WhatIsThere(TcpStream);
+    fn process(&self) -> &Process {
+        &self.process
+    }
 
-impl Read for WhatIsThere {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        Ok(recv(&self.0, buffer, RecvFlags::DONTWAIT)?.0)
+    fn enter(&self, number: usize, room: &str) -> Box<dyn Client> {
+        let mut member = self.member(number);
+        if room != "#lobby" {
+            let join = format!(r#"{{"type":"join","channel":"{room}"}}"#);
+            member.send(RecordType::Json, join.as_bytes());
+        }
+        Box::new(member)
     }
 }
 
 /// One member's end.
 pub struct Member {
-    pub stream: TcpStream,
+    pub stream: Arc<TcpStream>,
     records: RecordReader<WhatIsThere>,
     sealer: Sealer,
     opener: Opener,
+    /// Ids of lines are counted from a number of its own: a repeated id is no new line.
+    said: u128,
 }
 
 impl Member {
     pub fn send(&mut self, kind: RecordType, body: &[u8]) {
         let mut framed = Vec::new();
         frame(&mut framed, |out| self.sealer.seal(kind, body, out)).unwrap();
-        self.stream.write_all(&framed).unwrap();
+        (&*self.stream).write_all(&framed).unwrap();
+    }
+}
+
+impl Client for Member {
+    fn stream(&self) -> &TcpStream {
+        &self.stream
     }
 
-    /// Hands each record's JSON that is there to `take`.
-    pub fn receive(&mut self, mut take: impl FnMut(&[u8])) {
+    fn say(&mut self, room: &str, texts: &[String]) {
+        let mut body = String::new();
+        for text in texts {
+            self.said = self.said.wrapping_add(1);
+            let id = self.said;
+            let line =
+                format!(r#"{{"type":"say","to":"{room}","id":"{id:032x}","text":"{text}"}}"#);
+            body.push_str(&line);
+            body.push('\n');
+        }
+        self.send(RecordType::Json, body.as_bytes());
+    }
+
+    fn receive(&mut self, take: &mut dyn FnMut(&[u8])) {
         loop {
             match self.records.read() {
                 Ok(Some(record)) => match self.opener.open(record).unwrap() {

@@ -1,0 +1,324 @@
+//! One run: members in rooms, of whom some keep a window of lines in flight or a pace, and what that
+//! costs the server.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::event::{Timespec, epoll};
+
+use crate::client::{Client, House};
+use crate::line;
+
+/// Lines that a sender hands over at once at most.
+const AT_ONCE: u64 = 64;
+/// Members whose every line is timed; all others only count.
+const TIMED: usize = 10;
+/// A room that is silent for this long has nothing more to come.
+const SILENCE: Duration = Duration::from_millis(300);
+/// Threads of the load.
+const THREADS: usize = 2;
+
+/// What is asked of the server.
+#[derive(Clone, Copy, Debug)]
+pub struct Plan {
+    pub rooms: usize,
+    /// Of each room.
+    pub members: usize,
+    /// Of each room.
+    pub senders: usize,
+    /// Lines of a sender that have not come to the next member yet.
+    pub window: usize,
+    /// Lines a second of each sender, instead of as many as can be.
+    pub pace: Option<f64>,
+    pub seconds: f64,
+}
+
+/// What it took.
+#[derive(Clone, Copy, Debug)]
+pub struct Figures {
+    pub per_second: f64,
+    pub cpu_us: f64,
+    pub p50_ms: f64,
+    pub p99_ms: f64,
+}
+
+/// Everybody who takes part, one room after the other.
+pub struct Crew {
+    members: Vec<Box<dyn Client>>,
+    per_room: usize,
+}
+
+/// What a member does in a run.
+struct Part {
+    room: String,
+    /// Their number among all.
+    number: usize,
+    /// How many lines they have sent, if they do.
+    sender: Option<u64>,
+    /// Whose lines come home when they arrive here.
+    acknowledges: Option<usize>,
+    timed: bool,
+    /// They do not read.
+    stopped: bool,
+}
+
+/// What the threads of a run share.
+struct Run {
+    began: Instant,
+    plan: Plan,
+    /// Lines that have come home, by sender.
+    home: Vec<AtomicU64>,
+    deliveries: AtomicU64,
+    measuring: AtomicBool,
+    over: AtomicBool,
+}
+
+fn room(index: usize, rooms: usize) -> String {
+    if rooms == 1 { "#lobby".into() } else { format!("#r{rooms}-{index}") }
+}
+
+impl Crew {
+    /// Members come in, from all threads at once.
+    pub fn enter(house: &dyn House, rooms: usize, per_room: usize) -> Crew {
+        let count = rooms * per_room;
+        let share = count.div_ceil(THREADS);
+        let mut members = thread::scope(|scope| {
+            let part = |from: usize| {
+                let enter =
+                    move |number: usize| house.enter(number, &room(number / per_room, rooms));
+                move || (from..count.min(from + share)).map(enter).collect::<Vec<_>>()
+            };
+            let threads: Vec<_> =
+                (0..count).step_by(share).map(|from| scope.spawn(part(from))).collect();
+            threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect::<Vec<_>>()
+        });
+        settle(&mut members);
+        Crew { members, per_room }
+    }
+
+    pub fn len(&self) -> usize {
+        self.members.len()
+    }
+
+    /// One run: a moment to get going, then the time that counts. The members whose number in all is
+    /// a multiple of `stop_every` do not read until the time is over.
+    pub fn run(&mut self, house: &dyn House, plan: Plan, stop_every: Option<usize>) -> Figures {
+        assert_eq!((self.per_room, self.len()), (plan.members, plan.rooms * plan.members));
+        let count = self.len();
+        let run = Run {
+            began: Instant::now(),
+            plan,
+            home: (0..count).map(|_| AtomicU64::new(0)).collect(),
+            deliveries: AtomicU64::new(0),
+            measuring: AtomicBool::new(false),
+            over: AtomicBool::new(false),
+        };
+        let share = count.div_ceil(THREADS);
+        let mut parts = parts(plan, share, stop_every);
+        let figures = thread::scope(|scope| {
+            let shares = self.members.chunks_mut(share).zip(parts.chunks_mut(share));
+            let threads: Vec<_> = shares
+                .map(|(members, parts)| {
+                    let run = &run;
+                    scope.spawn(move || play(members, parts, run))
+                })
+                .collect();
+            thread::sleep(Duration::from_secs(1));
+            run.measuring.store(true, Ordering::Relaxed);
+            let deliveries = || run.deliveries.load(Ordering::Relaxed);
+            let look = || (Instant::now(), deliveries(), house.process().cpu());
+            let (began, deliveries, cpu) = look();
+            thread::sleep(Duration::from_secs_f64(plan.seconds));
+            let (ended, deliveries_after, cpu_after) = look();
+            run.over.store(true, Ordering::Relaxed);
+            let latencies = threads.into_iter().flat_map(|thread| thread.join().unwrap());
+            let mut latencies_us: Vec<u32> = latencies.collect();
+            latencies_us.sort_unstable();
+            let ms = |part: usize| {
+                let index = latencies_us.len() * part / 100;
+                latencies_us.get(index).map_or(f64::NAN, |us| f64::from(*us) / 1000.0)
+            };
+            let deliveries = (deliveries_after - deliveries) as f64;
+            Figures {
+                per_second: deliveries / (ended - began).as_secs_f64(),
+                cpu_us: (cpu_after - cpu).as_secs_f64() * 1e6 / deliveries,
+                p50_ms: ms(50),
+                p99_ms: ms(99),
+            }
+        });
+        settle(&mut self.members);
+        figures
+    }
+
+    /// The middle of each figure over some runs.
+    pub fn median(&mut self, house: &dyn House, plan: Plan, rounds: usize) -> Figures {
+        let runs: Vec<Figures> = (0..rounds).map(|_| self.run(house, plan, None)).collect();
+        middle(&runs)
+    }
+
+    /// From the moment a member says a line until everybody has it, and the server's CPU for it.
+    pub fn broadcast(&mut self, house: &dyn House) -> (Duration, Duration) {
+        let cpu = house.process().cpu();
+        let began = Instant::now();
+        self.members[0].say("#lobby", &[line::text(0, 0)]);
+        // A server that does not tell a sender their own line leaves them out.
+        let least = self.len() as u64 - 1;
+        let mut got = 0;
+        let epoll = watch(&self.members, |_| true);
+        while got < least {
+            for index in ready(&epoll, 100) {
+                self.members[index].receive(&mut |body| got += line::count(body));
+            }
+        }
+        let took = began.elapsed();
+        settle(&mut self.members);
+        (took, house.process().cpu() - cpu)
+    }
+}
+
+/// The middle of each figure.
+pub fn middle(runs: &[Figures]) -> Figures {
+    let of = |figure: fn(&Figures) -> f64| {
+        let mut values: Vec<f64> = runs.iter().map(figure).collect();
+        values.sort_by(f64::total_cmp);
+        values[values.len() / 2]
+    };
+    Figures {
+        per_second: of(|run| run.per_second),
+        cpu_us: of(|run| run.cpu_us),
+        p50_ms: of(|run| run.p50_ms),
+        p99_ms: of(|run| run.p99_ms),
+    }
+}
+
+/// Who does what. A sender and whoever acknowledges their lines are on one thread of the load, so
+/// that none has to be woken for the other.
+fn parts(plan: Plan, share: usize, stop_every: Option<usize>) -> Vec<Part> {
+    let count = plan.rooms * plan.members;
+    let timed_every = count.div_ceil(TIMED.min(count));
+    let sends_every = plan.members.div_ceil(plan.senders.min(plan.members));
+    let stops = |number: usize| stop_every.is_some_and(|every| number % every == every - 1);
+    let mut parts: Vec<Part> = (0..count)
+        .map(|number| Part {
+            room: room(number / plan.members, plan.rooms),
+            number,
+            sender: (number % plan.members).is_multiple_of(sends_every).then_some(0),
+            acknowledges: None,
+            timed: number % timed_every == 1 % timed_every,
+            stopped: stops(number),
+        })
+        .collect();
+    for sender in (0..count).filter(|number| parts[*number].sender.is_some()).collect::<Vec<_>>() {
+        let fits = |other: &usize| {
+            other / plan.members == sender / plan.members
+                && other / share == sender / share
+                && !stops(*other)
+                && parts[*other].acknowledges.is_none()
+        };
+        let other = [sender + 1, sender.wrapping_sub(1), sender].into_iter().find(fits);
+        parts[other.expect("a sender has a neighbour")].acknowledges = Some(sender);
+    }
+    parts
+}
+
+/// Reads for some members and sends for those who do, until the run is over and every line is home.
+/// Gives the timed lines' latencies.
+fn play(members: &mut [Box<dyn Client>], parts: &mut [Part], run: &Run) -> Vec<u32> {
+    let mut latencies_us = Vec::new();
+    let first = parts[0].number;
+    let epoll = watch(members, |index| !parts[index].stopped);
+    let senders: Vec<usize> = (0..parts.len()).filter(|one| parts[*one].sender.is_some()).collect();
+    let mut turn: Vec<usize> = senders.clone();
+    loop {
+        let over = run.over.load(Ordering::Relaxed);
+        if !over {
+            turn.iter().for_each(|index| say(&mut *members[*index], &mut parts[*index], run));
+        } else if senders.iter().all(|index| in_flight(&parts[*index], run) == 0) {
+            return latencies_us;
+        }
+        // At a pace every sender is looked at in every turn; else those whose lines came home.
+        turn.clear();
+        let measuring = run.measuring.load(Ordering::Relaxed);
+        let mut deliveries = 0;
+        for index in ready(&epoll, 1) {
+            let part = &parts[index];
+            members[index].receive(&mut |body| {
+                deliveries += line::count(body);
+                if !part.timed && part.acknowledges.is_none() {
+                    return;
+                }
+                let now_us = run.began.elapsed().as_micros() as u64;
+                for (sender, sent_us) in line::stamps(body) {
+                    if part.acknowledges == Some(sender) {
+                        run.home[sender].fetch_add(1, Ordering::Relaxed);
+                    }
+                    if part.timed && measuring && !over {
+                        latencies_us.push(now_us.saturating_sub(sent_us) as u32);
+                    }
+                }
+            });
+            turn.extend(part.acknowledges.map(|sender| sender - first));
+        }
+        if run.plan.pace.is_some() {
+            turn.clone_from(&senders);
+        }
+        run.deliveries.fetch_add(deliveries, Ordering::Relaxed);
+    }
+}
+
+fn in_flight(part: &Part, run: &Run) -> u64 {
+    part.sender.unwrap_or(0) - run.home[part.number].load(Ordering::Relaxed)
+}
+
+/// Sends what the window or the pace allows.
+fn say(member: &mut dyn Client, part: &mut Part, run: &Run) {
+    let flying = in_flight(part, run);
+    let Some(sent) = &mut part.sender else { return };
+    let elapsed = run.began.elapsed();
+    let mut lines = (run.plan.window as u64).saturating_sub(flying);
+    if let Some(pace) = run.plan.pace {
+        // Those of a room, and the rooms, take turns.
+        let phase = (part.number * 7_919 % 1_000) as f64 / 1_000.0;
+        lines = lines.min(((elapsed.as_secs_f64() * pace + phase) as u64).saturating_sub(*sent));
+    }
+    *sent += lines;
+    while lines > 0 {
+        let now = lines.min(AT_ONCE);
+        let text = line::text(part.number, elapsed.as_micros() as u64);
+        member.say(&part.room, &vec![text; now as usize]);
+        lines -= now;
+    }
+}
+
+/// Reads on until nobody has got anything for a while.
+pub fn settle(members: &mut [Box<dyn Client>]) {
+    let epoll = watch(members, |_| true);
+    let mut last = Instant::now();
+    while last.elapsed() < SILENCE {
+        for index in ready(&epoll, SILENCE.as_millis() as i64) {
+            members[index].receive(&mut |_| {});
+            last = Instant::now();
+        }
+    }
+}
+
+fn watch(members: &[Box<dyn Client>], which: impl Fn(usize) -> bool) -> rustix::fd::OwnedFd {
+    let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).unwrap();
+    for (index, member) in members.iter().enumerate().filter(|one| which(one.0)) {
+        let data = epoll::EventData::new_u64(index as u64);
+        epoll::add(&epoll, member.stream(), data, epoll::EventFlags::IN).unwrap();
+    }
+    epoll
+}
+
+/// Who has something to read; waits for the first.
+fn ready(epoll: &rustix::fd::OwnedFd, ms: i64) -> Vec<usize> {
+    let mut events = Vec::with_capacity(1_024);
+    let patience = Timespec { tv_sec: ms / 1000, tv_nsec: ms % 1000 * 1_000_000 };
+    match epoll::wait(epoll, rustix::buffer::spare_capacity(&mut events), Some(&patience)) {
+        Ok(_) => events.iter().map(|event| event.data.u64() as usize).collect(),
+        Err(rustix::io::Errno::INTR) => Vec::new(),
+        Err(error) => panic!("{error}"),
+    }
+}

@@ -1,0 +1,44 @@
+//! What pychat's server costs on real sockets, and what others cost in the same minutes.
+//! docs/performance.md has the figures and what they mean.
+//!
+//!     cargo bench --bench pychat-bench                      # everything
+//!     cargo bench --bench pychat-bench -- rooms --plan 1x100x4x512,100x10x1x4
+//!     cargo bench --bench pychat-bench -- crowd --members 10000
+
+mod client;
+mod crowd;
+mod line;
+mod load;
+mod process;
+mod rooms;
+mod server;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+struct Options {
+    #[command(subcommand)]
+    suite: Option<Suite>,
+    /// Cargo says so; it changes nothing.
+    #[arg(long, hide = true, global = true)]
+    bench: bool,
+}
+
+#[derive(Subcommand)]
+enum Suite {
+    /// CPU and latency of a delivery, by rooms, members and lines in flight.
+    Rooms(rooms::Options),
+    /// Many connections: logins, memory, silence, a line for all, everybody's return.
+    Crowd(crowd::Options),
+}
+
+fn main() {
+    match Options::parse().suite {
+        Some(Suite::Rooms(options)) => rooms::measure(&options),
+        Some(Suite::Crowd(options)) => crowd::measure(&options),
+        None => {
+            rooms::measure(&rooms::Options::parse_from(["rooms"]));
+            crowd::measure(&crowd::Options::parse_from(["crowd"]));
+        }
+    }
+}
