@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 pub const RECORD_PLAIN_BYTES_MAX: usize = 16_384;
 /// One record on the wire before login, in bytes (protocol).
 pub const RECORD_LOGIN_BYTES_MAX: usize = 2_048;
+/// One message of a server, which may span records, in bytes (protocol): ten thousand names fit.
+pub const MESSAGE_BYTES_MAX: usize = 1 << 20;
 
 macro_rules! limits {
     ($($(#[$doc:meta])* $name:ident: $kind:ty = $value:expr,)+) => {
@@ -56,7 +58,7 @@ limits! {
     first_lines_max: usize = 100,
     /// Lines of one answer to `/history` or `/search`.
     history_lines_max: usize = 1_000,
-    /// Answers to `/history` and `/search` a person may have each second, ten at once.
+    /// Answers to `/history` and `/search` a person may have each second, tenfold at once.
     histories_per_s: f64 = 2.0,
     /// Private messages that wait for a person who is away.
     mailbox_lines_max: usize = 1_000,
@@ -74,7 +76,7 @@ limits! {
     lines_per_s: f64 = 2.0,
     /// Bytes of text a person may send each second (and ten times as many at once).
     bytes_per_s: f64 = 61_440.0,
-    /// Requests that are no lines (`/list`, `/join` ...) a person may make each second, ten at once.
+    /// Requests (`/list`, a ping, a refused line ...) a person may make each second, tenfold at once.
     requests_per_s: f64 = 10.0,
     /// From the first byte to the login, in milliseconds; absolute.
     login_ms_max: u64 = 10_000,

@@ -36,7 +36,7 @@ use crate::server::hub::{Hub, Said, line_fields};
 use crate::server::outlet::Outlet;
 use crate::server::pipe::Pipe;
 use crate::server::{replayer, writer};
-use crate::wire::codec;
+use crate::wire::codec::{self, Parts};
 use crate::wire::record::RecordReader;
 use checker::{Line, Run, check};
 
@@ -197,6 +197,7 @@ struct Connection {
     link: Arc<Link>,
     records: RecordReader<Arrived>,
     opener: Opener,
+    parts: Parts,
 }
 
 /// One client of a person, and its files.
@@ -400,7 +401,13 @@ impl World {
         let device = &mut self.devices[number];
         device.dials = false;
         let records = RecordReader::new(Arrived::default(), RECORD_BYTES_MAX);
-        device.connection = Some(Connection { id, link: Arc::clone(&link), records, opener });
+        device.connection = Some(Connection {
+            id,
+            link: Arc::clone(&link),
+            records,
+            opener,
+            parts: Parts::default(),
+        });
         let user = device.user.clone();
         let name: DeviceName = format!("d{number}").parse().unwrap();
         self.server.sessions.push(Session {
@@ -453,7 +460,7 @@ impl World {
 
     fn writes(&mut self) {
         let waiting = self.server.hub.take_waiting();
-        writer::write(&self.server.hub, &mut self.kept, waiting);
+        writer::work(&self.server.hub, &mut self.kept, waiting);
     }
 
     fn replays(&mut self) -> bool {
@@ -481,7 +488,8 @@ impl World {
                 Ok(Some(record)) => {
                     let (kind, body) = connection.opener.open(record).expect("it opens");
                     assert_eq!(kind, RecordType::Json);
-                    events.extend(codec::decode::<Event>(body).map(|event| event.unwrap()));
+                    let messages = connection.parts.join(body).expect("short enough");
+                    events.extend(codec::decode::<Event>(messages).map(|event| event.unwrap()));
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 other => panic!("seed {}: {other:?}", self.seed),

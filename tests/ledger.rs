@@ -358,3 +358,32 @@ fn a_sync_that_fails_leaves_nobody_with_a_lie() {
     bob.sees("alice: last");
     assert_eq!((alice.seen("You: in doubt"), bob.seen("in doubt")), (1, 1));
 }
+
+#[test]
+fn a_memory_only_channel_that_is_made_anew_begins_anew() {
+    let world = World::configured(
+        r##"{"channels": {"#tea": {"retention": "off"}}, "limits": {"channel_empty_s": 0}}"##,
+    );
+    let mut alice = world.enters("alice");
+    let mut bob = world.enters("bob");
+    alice.types("/join #tea");
+    alice.sees("you are in #tea");
+    alice.types("of before");
+    alice.sees("You: of before");
+    alice.types("/part #tea");
+    alice.sees("you left #tea");
+    world.until("the channel is forgotten", || {
+        !world.operator(&["ctl", "channels"]).1.contains("#tea")
+    });
+    bob.types("/join #tea");
+    bob.sees("you are in #tea");
+    bob.types("of now");
+    bob.sees("You: of now");
+    alice.types("/join #tea");
+    alice.sees("bob: of now");
+    bob.types("and this");
+    alice.sees("bob: and this");
+    assert_eq!((alice.seen("of before"), bob.seen("of before")), (1, 0));
+    bob.types("/history");
+    bob.sees("-- 2 lines");
+}

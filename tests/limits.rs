@@ -280,17 +280,11 @@ fn a_slow_reader_harms_only_itself() {
             "announce_people_max": 2}"#,
     );
     let server = crowd(&world);
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-    socket.set_recv_buffer_size(4_096).unwrap();
-    let address: std::net::SocketAddr = world.address.parse().unwrap();
-    socket.connect(&address.into()).unwrap();
-    let mut stuck = Peer::on(socket.into(), &server);
     let (mut sender, mut reader) = (Peer::enters(&world, &server), Peer::enters(&world, &server));
     let alice = world.enters("alice");
-    let memory = world.server.memory_kib();
     let reading = thread::spawn(move || {
         let mut seen = String::new();
-        for number in 0..LINES {
+        for number in 0..2 * LINES {
             let line = format!("\"text\":\"{number}.");
             while !seen.contains(&line) {
                 seen = reader.sees("message");
@@ -303,22 +297,30 @@ fn a_slow_reader_harms_only_itself() {
         reader
     });
     let padding = "x".repeat(8_000);
-    for number in 0..LINES {
+    let mut says = |number| {
         sender.says(number, &format!("{number}.{padding}"));
         sender.sees(&format!("\"text\":\"{number}."));
-    }
+    };
+    // Until SQLite's caches are full, so that what grows afterwards is the reader's.
+    (0..LINES).for_each(&mut says);
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.set_recv_buffer_size(4_096).unwrap();
+    let address: std::net::SocketAddr = world.address.parse().unwrap();
+    socket.connect(&address.into()).unwrap();
+    let mut stuck = Peer::on(socket.into(), &server);
+    let memory = world.server.memory_kib();
+    (LINES..2 * LINES).for_each(&mut says);
     let mut reader = reading.join().unwrap();
-    alice.sees(&format!("crowd: {}.", LINES - 1));
+    alice.sees(&format!("crowd: {}.", 2 * LINES - 1));
     let grown = world.server.memory_kib().saturating_sub(memory);
-    // SQLite's caches are 2 MiB for each of its connections.
-    assert!(grown < 10 * 1024, "{grown} KiB for {} KiB of lines", LINES * 8);
+    assert!(grown < 4 * 1024, "{grown} KiB for {} KiB of lines", LINES * 8);
     assert_eq!(world.figure("sessions"), 4, "the one that reads nothing is still waited for");
-    sender.says(LINES, "goodbye");
+    sender.says(2 * LINES, "goodbye");
     reader.sees("goodbye");
     alice.sees("crowd: goodbye");
     // It reads on from the ledger, and has missed nothing.
-    let mut next = 1;
-    while next <= LINES + 1 {
+    let mut next = LINES + 1;
+    while next <= 2 * LINES + 1 {
         let seen = stuck.sees("\"seq\"");
         for seq in seen.split("\"seq\":\"").skip(1) {
             let seq: u32 = seq.split('"').next().unwrap().parse().unwrap();
@@ -444,4 +446,41 @@ fn an_old_session_is_asked_to_log_in_again_and_its_client_does_so_by_itself() {
     settles(&world, "logins", 3);
     alice.types("the same as before");
     alice.sees("You: the same as before");
+}
+
+#[test]
+fn what_a_kicked_session_had_sent_before_is_not_obeyed_after() {
+    let world = World::with(r#"{"lines_burst": 1, "lines_per_s": 0.5}"#);
+    let server = crowd(&world);
+    let mut alice = world.enters("alice");
+    let mut peer = Peer::enters(&world, &server);
+    // The second line waits for its turn, and the kick comes before that.
+    peer.says(1, "one");
+    peer.says(2, "two");
+    peer.says(3, "three");
+    alice.sees("crowd: one");
+    assert!(world.operator(&["ctl", "kick", "crowd"]).0);
+    assert_eq!(peer.ends(), "\"kicked\"");
+    alice.sees("<-- crowd left");
+    settles(&world, "sessions", 1);
+    alice.types("/history");
+    alice.sees("-- 1 lines");
+    assert_eq!((alice.seen("two"), alice.seen("three")), (0, 0));
+}
+
+#[test]
+fn what_is_malformed_has_a_price() {
+    let world = World::with(r#"{"requests_per_s": 5}"#);
+    let mut clumsy = Peer::enters(&world, &crowd(&world));
+    // Fifty are free; each of the others takes a fifth of a second of its sender's own time.
+    let began = Instant::now();
+    for _ in 0..60 {
+        clumsy.asks("nonsense");
+    }
+    for _ in 0..60 {
+        clumsy.sees("bad_request");
+    }
+    let took = began.elapsed();
+    // The server counts in milliseconds.
+    assert!(took >= Duration::from_millis(1_990), "{took:?}");
 }

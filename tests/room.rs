@@ -146,3 +146,23 @@ fn a_server_drains_and_its_clients_come_back() {
     alice.types("back again");
     alice.sees("#tea You: back again");
 }
+
+#[test]
+fn an_answer_longer_than_a_record_comes_whole() {
+    let world = World::with(r#"{"requests_per_s": 1000, "channels_per_session_max": 1000}"#);
+    let mut alice = world.enters("alice");
+    // A row of /channels takes about 130 bytes here, and a record holds 16 KiB.
+    let name = |number| format!("#channel-{number}-{}", "x".repeat(10));
+    for number in 0..300 {
+        alice.types(&format!("/join {}", name(number)));
+    }
+    alice.sees(&format!("you are in {}", name(299)));
+    alice.types("/topic tea");
+    alice.sees("set the topic");
+    alice.types("/channels");
+    alice.sees(&name(0));
+    alice.sees("tea");
+    alice.shows("a row for each channel", |lines| {
+        (0..300).all(|number| lines.iter().filter(|line| line.contains(&name(number))).count() >= 2)
+    });
+}

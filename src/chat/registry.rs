@@ -457,6 +457,15 @@ impl Registry {
         self.sessions.get(&id).map(|session| (&session.user, &session.device))
     }
 
+    /// Takes the price of a request from a session's person.
+    pub fn pay_request(&mut self, from: SessionId, now: Stamp) -> Result<(), Refusal> {
+        if !self.sessions.contains_key(&from) {
+            return Ok(());
+        }
+        let paid = self.user_of(from).requests.take(1.0, now);
+        paid.map_err(|retry_ms| Refusal::Rate { retry_ms })
+    }
+
     /// Takes what a command costs from its person's buckets.
     fn pay(&mut self, from: SessionId, command: &Command, now: Stamp) -> Result<(), Refusal> {
         let max_bytes = self.rules.limits.text_bytes_max;

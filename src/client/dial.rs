@@ -15,7 +15,7 @@ use crate::limits::Limits;
 use crate::net::tunnel::{
     DialError, Incoming, Tunnel, TunnelReader, TunnelWriter, dial, fetch_key,
 };
-use crate::wire::codec::{self, Login};
+use crate::wire::codec::{self, Login, Parts};
 
 /// For a connection and its login.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -147,7 +147,11 @@ fn log_in(
     let first = loop {
         match tunnel.reader.receive() {
             Ok(Incoming::Record(RecordType::Json, body)) => {
-                break codec::decode(body).filter_map(Result::ok).collect();
+                let messages = tunnel.parts.join(body).ok_or(DialError::Cut)?;
+                let events: Vec<Event> = codec::decode(messages).filter_map(Result::ok).collect();
+                if !events.is_empty() {
+                    break events;
+                }
             }
             Ok(Incoming::Record(..)) => {}
             Ok(Incoming::Closed(_)) | Err(_) => return Err(DialError::Cut),
@@ -178,14 +182,14 @@ fn live(
     writer: &Writer,
     happen: &Sender<Happening>,
 ) -> Loss {
-    let Tunnel { mut reader, writer: own, .. } = tunnel;
+    let Tunnel { mut reader, mut parts, writer: own, .. } = tunnel;
     let closer = own.closer();
     *lock(writer) = Some(own);
     for event in first {
         let _ = happen.send(Happening::Event(event));
     }
     if reader.set_timeout(PING_AFTER).is_ok() {
-        listen(contact, &mut reader, writer, happen);
+        listen(contact, &mut reader, &mut parts, writer, happen);
     }
     closer.cut();
     Loss::Cut
@@ -194,6 +198,7 @@ fn live(
 fn listen(
     contact: &Contact,
     reader: &mut TunnelReader,
+    parts: &mut Parts,
     writer: &Writer,
     happen: &Sender<Happening>,
 ) {
@@ -206,7 +211,8 @@ fn listen(
                 heard = Instant::now();
                 match kind {
                     RecordType::Json => {
-                        for event in codec::decode(body).filter_map(Result::ok) {
+                        let Some(messages) = parts.join(body) else { return };
+                        for event in codec::decode(messages).filter_map(Result::ok) {
                             let event = rotated(contact, event);
                             if happen.send(Happening::Event(event)).is_err() {
                                 return;

@@ -10,7 +10,7 @@ use crate::crypto::handshake::{ClientStart, R0, R1_BYTES};
 use crate::crypto::record_cipher::RECORD_BYTES_MAX;
 use crate::crypto::{Fingerprint, Identity, Opener, PublicKey, RecordType, Sealer, key_request};
 use crate::limits::RECORD_LOGIN_BYTES_MAX;
-use crate::wire::codec::{self, Login};
+use crate::wire::codec::{self, Login, Parts};
 use crate::wire::record::{self, RecordReader};
 
 /// What a server says in clear instead of R1.
@@ -73,6 +73,8 @@ pub struct Closer(Arc<TcpStream>);
 pub struct Tunnel {
     pub reader: TunnelReader,
     pub writer: TunnelWriter,
+    /// Joins the server's messages that span records.
+    pub parts: Parts,
     pub session_id: [u8; 32],
     pub peer: SocketAddr,
 }
@@ -227,7 +229,8 @@ pub fn dial(
     writer.send(RecordType::Login, &body).map_err(|_| DialError::Cut)?;
     let mut reader = TunnelReader::new(records, transport.opener);
     reader.set_timeout(patience).map_err(|_| DialError::Cut)?;
-    Ok(Tunnel { reader, writer, session_id: transport.session_id, peer })
+    let parts = Parts::default();
+    Ok(Tunnel { reader, writer, parts, session_id: transport.session_id, peer })
 }
 
 /// Asks a server for its public key by the fingerprint that an invite carries. A server that says

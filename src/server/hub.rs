@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use super::figures::Figures;
@@ -51,17 +52,19 @@ struct Inner {
     outlets: HashMap<SessionId, Arc<Outlet>>,
     /// For the ledger, in the order of the decisions.
     waiting: Vec<Waiting>,
-    jobs: Vec<Job>,
     /// Nothing more will wait.
     closed: bool,
     places_made: u64,
     lines: u64,
 }
 
-/// A record that waits for the ledger; a line with what its place's members will get.
-pub struct Waiting {
-    record: Record,
-    line: Option<Line>,
+/// What waits for the ledger.
+#[expect(clippy::large_enum_variant, reason = "nearly all are lines, and each is moved once")]
+pub enum Waiting {
+    /// A record; a line with what its place's members will get.
+    Record(Record, Option<Line>),
+    /// Something else, for which all that was decided before is written first.
+    Job(Job),
 }
 
 /// A line on its way through the ledger.
@@ -73,12 +76,6 @@ pub struct Line {
     /// Its JSON from `to` on (see `Tail::append_line`).
     fields: Vec<u8>,
     outlet: Arc<Outlet>,
-}
-
-impl Waiting {
-    pub fn split(self) -> (Record, Option<Line>) {
-        (self.record, self.line)
-    }
 }
 
 /// A place's log and who reads it.
@@ -131,7 +128,6 @@ impl Hub {
             logs: HashMap::new(),
             outlets: HashMap::new(),
             waiting: Vec::new(),
-            jobs: Vec::new(),
             closed: false,
             places_made: 0,
             lines: 0,
@@ -181,13 +177,18 @@ impl Hub {
         welcome: Event,
     ) -> Result<(), Refusal> {
         let now = self.now();
+        outlet.hold();
         let mut inner = self.lock();
         let effects = inner.registry.enter(outlet.id, user, device, resumes, now)?;
         inner.outlets.insert(outlet.id, Arc::clone(outlet));
-        let mut after = inner.carry_out(effects, &self.limits);
+        let after = inner.carry_out(effects, &self.limits);
         drop(inner);
-        after.answers.insert(0, welcome);
+        if outlet.welcome(&welcome) {
+            self.flusher.park(Arc::clone(outlet));
+        }
         self.finish(outlet, after);
+        // Others may have made it a reader of something meanwhile.
+        self.catch_up(outlet);
         Ok(())
     }
 
@@ -237,12 +238,18 @@ impl Hub {
                 text: text.clone(),
             };
             outlet.undecided.fetch_add(1, Ordering::Relaxed);
-            inner.waiting.push(Waiting { record: Record::Line(draft), line: Some(line) });
+            inner.waiting.push(Waiting::Record(Record::Line(draft), Some(line)));
         }
         drop(inner);
         self.written.notify_one();
         self.finish(outlet, after);
         Ok(())
+    }
+
+    /// Takes the price of a request that was no command. A refusal says how long to wait.
+    pub fn pay(&self, outlet: &Outlet) -> Result<(), Refusal> {
+        let now = self.now();
+        self.lock().registry.pay_request(outlet.id, now)
     }
 
     /// Any other command of a session; its lines of before are decided first.
@@ -268,13 +275,16 @@ impl Hub {
     /// A session is over. Told to the channels it was in, with `reason` where one was given; where it
     /// was `cut`, only if it does not come back soon.
     pub fn leave(&self, outlet: &Arc<Outlet>, reason: Option<&str>, cut: bool) {
-        let read = outlet.retire();
+        outlet.retire();
         let mut inner = self.when_decided(outlet);
+        let read = inner.registry.readable(outlet.id);
         let effects = inner.registry.leave(outlet.id, reason, cut, self.now());
         let after = inner.carry_out(effects, &self.limits);
         inner.outlets.remove(&outlet.id);
         for place in read {
-            inner.remove_member(place, outlet.id);
+            if let Some(id) = inner.places.get(&place).copied() {
+                inner.remove_member(id, outlet.id);
+            }
         }
         drop(inner);
         self.written.notify_one();
@@ -297,16 +307,15 @@ impl Hub {
     }
 
     /// What waits for the ledger, as soon as something does; none once nothing more will come.
-    pub fn next_waiting(&self) -> Option<(Vec<Waiting>, Vec<Job>)> {
+    pub fn next_waiting(&self) -> Option<Vec<Waiting>> {
         let mut inner = self.lock();
-        while inner.waiting.is_empty() && inner.jobs.is_empty() {
+        while inner.waiting.is_empty() {
             if inner.closed {
                 return None;
             }
             inner = self.written.wait(inner).unwrap_or_else(PoisonError::into_inner);
         }
-        let waiting = std::mem::take(&mut inner.waiting);
-        Some((waiting, std::mem::take(&mut inner.jobs)))
+        Some(std::mem::take(&mut inner.waiting))
     }
 
     /// What waits for the ledger now.
@@ -319,7 +328,7 @@ impl Hub {
     pub fn add_job(&self, job: Job) {
         let mut inner = self.lock();
         if !inner.closed {
-            inner.jobs.push(job);
+            inner.waiting.push(Waiting::Job(job));
         }
         drop(inner);
         self.written.notify_one();
@@ -588,6 +597,7 @@ impl Hub {
     fn deliver(&self, place: PlaceId, mut mine: bool) {
         for _ in 0..PASSES_MAX {
             let Some((span, members)) = self.next_span(place, &mut mine) else { return };
+            let _release = Release { hub: self, place };
             let mut lagging = false;
             let mut taken = 0;
             for outlet in members.iter() {
@@ -655,6 +665,22 @@ impl Hub {
     }
 }
 
+/// A panic in a delivery leaves the place to the next one who delivers.
+struct Release<'a> {
+    hub: &'a Hub,
+    place: PlaceId,
+}
+
+impl Drop for Release<'_> {
+    fn drop(&mut self) {
+        if thread::panicking()
+            && let Some(log) = self.hub.lock().logs.get_mut(&self.place)
+        {
+            log.delivering = false;
+        }
+    }
+}
+
 impl Inner {
     /// Appends, follows and answers as the registry decided.
     fn carry_out(&mut self, effects: Vec<Effect>, limits: &Limits) -> After {
@@ -698,7 +724,7 @@ impl Inner {
                         Fact::Read(user, place, seq) => Record::Read(user, place, seq),
                         Fact::Away(user, places) => Record::Away(user, places),
                     };
-                    self.waiting.push(Waiting { record, line: None });
+                    self.waiting.push(Waiting::Record(record, None));
                 }
                 Effect::Forget(place) => self.forget(place),
             }
@@ -754,7 +780,7 @@ impl Inner {
         if let Some(id) = self.places.remove(&place) {
             self.logs.remove(&id);
         }
-        self.jobs.push(Box::new(move |ledger| ledger.forget(&place)));
+        self.waiting.push(Waiting::Job(Box::new(move |ledger| ledger.forget(&place))));
     }
 }
 

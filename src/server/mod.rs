@@ -45,7 +45,7 @@ use flusher::Flusher;
 use house::House;
 use hub::Hub;
 use operator::Actor;
-use stop::Stop;
+use stop::{Stop, essential};
 
 /// What a server is started with.
 pub struct Options {
@@ -84,18 +84,18 @@ pub fn run(options: Options) -> anyhow::Result<()> {
     let (flusher, ear) = Flusher::new().context("cannot make the flusher's bell")?;
     let registry = registry(&ledger, &config)?;
     let hub = Arc::new(Hub::new(registry, config.limits.clone(), flusher));
+    let stop = Arc::new(Stop::default());
+    stop::on_signals(Arc::clone(&stop))?;
     let weak = Arc::downgrade(&hub);
-    spawn("flusher", move || flusher::run(weak, ear))?;
+    essential("flusher", &stop, move || flusher::run(weak, ear))?;
     let writer = {
         let hub = Arc::clone(&hub);
-        spawn("writer", move || writer::run(&hub, ledger))?
+        essential("writer", &stop, move || writer::run(&hub, ledger))?
     };
     {
         let (hub, reader) = (Arc::clone(&hub), Arc::clone(&reader));
-        spawn("replayer", move || replayer::run(&hub, &*reader))?;
+        essential("replayer", &stop, move || replayer::run(&hub, &*reader))?;
     }
-    let stop = Arc::new(Stop::default());
-    stop::on_signals(Arc::clone(&stop))?;
     let door = Door::new(identity, &config);
     let (own_door, own_stop) = (Arc::clone(&door), Arc::clone(&stop));
     // Before users/ is read: what comes between is noticed later.
@@ -105,7 +105,7 @@ pub fn run(options: Options) -> anyhow::Result<()> {
     house.record(&Decision { target: env!("CARGO_PKG_VERSION"), ..own.did("start") });
 
     let keeper = Arc::clone(&house);
-    spawn("keeper", move || keep(&keeper, watch))?;
+    essential("keeper", &stop, move || keep(&keeper, watch))?;
     let operator = |name: &'static str| -> ctl::Handler {
         let house = Arc::clone(&house);
         Arc::new(move |words: &[String]| operator::obey(&house, &Actor::own(name), words))
@@ -123,7 +123,8 @@ pub fn run(options: Options) -> anyhow::Result<()> {
             session::serve(&house, stranger, id);
         };
         let serve: door::Serve = Arc::new(serve);
-        spawn("door", move || door.run(&listener, &stop, &serve))?
+        let told = Arc::clone(&stop);
+        essential("door", &stop, move || door.run(&listener, &told, &serve))?
     };
     on_ready(bound);
     notify::tell(&format!("READY=1\nSTATUS=listening on {bound}"));
@@ -139,13 +140,15 @@ pub fn run(options: Options) -> anyhow::Result<()> {
     drain(&house, deadline);
     house.record(&own.did("stop"));
     house.hub.close();
-    if writer.join().is_err() {
-        ::log::error!("the writer ended in a panic: what was not acknowledged may not be stored");
-    }
+    // A panic in it is the stop's fault.
+    let _ = writer.join();
     log::print_plainly();
     terminal::restore();
     ::log::info!("stopped");
-    Ok(())
+    match stop.fault() {
+        None => Ok(()),
+        Some(fault) => anyhow::bail!("{fault}: what was not acknowledged may not be stored"),
+    }
 }
 
 /// The log as the configuration wants it; the command line's level wins.

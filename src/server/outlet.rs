@@ -4,8 +4,9 @@
 use std::cell::RefCell;
 use std::io;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicBool, AtomicUsize};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use super::pipe::Pipe;
 use super::tail::Span;
@@ -47,6 +48,9 @@ pub struct Outlet {
     pub undecided: AtomicUsize,
     /// It waits for the replayer.
     pub queued: AtomicBool,
+    /// Changed under the state's lock.
+    over: AtomicBool,
+    ended: Condvar,
     state: Mutex<State>,
 }
 
@@ -83,7 +87,8 @@ struct State {
     answers: Vec<u8>,
     /// Sealed records that the socket has not taken.
     unsent: Vec<u8>,
-    over: bool,
+    /// Its welcome comes first: until then all else waits.
+    held: bool,
     /// This side ended it.
     ended: bool,
 }
@@ -107,7 +112,7 @@ impl Outlet {
             cursors: Vec::new(),
             answers: Vec::new(),
             unsent: Vec::new(),
-            over: false,
+            held: false,
             ended: false,
         };
         Outlet {
@@ -117,6 +122,8 @@ impl Outlet {
             answers_bytes_max,
             undecided: AtomicUsize::new(0),
             queued: AtomicBool::new(false),
+            over: AtomicBool::new(false),
+            ended: Condvar::new(),
             state: Mutex::new(state),
         }
     }
@@ -173,10 +180,10 @@ impl Outlet {
     /// `after`; the tail is next once that is the last one.
     pub fn tell_again(&self, place: PlaceId, replay: Replay, page: &[u8], after: Seq) -> Offered {
         let mut state = self.lock();
-        if state.over {
+        if self.is_over() {
             return Offered::Over;
         }
-        if !state.unsent.is_empty() {
+        if state.is_waiting() {
             return Offered::StillParked;
         }
         let Some(cursor) = state.cursor(place).filter(|cursor| **cursor == Cursor::Replay(replay))
@@ -195,10 +202,10 @@ impl Outlet {
     /// Brings the cursor of `place` to the end of `span`, if it lies in it.
     pub fn offer(&self, place: PlaceId, span: &Span) -> Offered {
         let mut state = self.lock();
-        if state.over {
+        if self.is_over() {
             return Offered::Over;
         }
-        let still = !state.unsent.is_empty();
+        let still = state.is_waiting();
         let Some(Cursor::Live { position, seq }) = state.cursor(place) else {
             return Offered::Elsewhere;
         };
@@ -239,14 +246,30 @@ impl Outlet {
         self.send(RecordType::Json, &body)
     }
 
+    /// Nothing but its welcome is sent from now on.
+    pub fn hold(&self) {
+        self.lock().held = true;
+    }
+
+    /// The first event, and what has come since `hold`. True where the socket is full as of now.
+    #[must_use = "a parked outlet must be watched"]
+    pub fn welcome(&self, event: &Event) -> bool {
+        let mut body = Vec::with_capacity(256);
+        codec::encode(event, &mut body);
+        let mut state = self.lock();
+        state.held = false;
+        body.append(&mut state.answers);
+        !self.is_over() && !self.write(&mut state, RecordType::Json, &body)
+    }
+
     /// Encoded events, a ping or a pong. True where the socket is full as of now.
     #[must_use = "a parked outlet must be watched"]
     pub fn send(&self, kind: RecordType, body: &[u8]) -> bool {
         let mut state = self.lock();
-        if state.over {
+        if self.is_over() {
             return false;
         }
-        if state.unsent.is_empty() {
+        if !state.is_waiting() {
             return !self.write(&mut state, kind, body);
         }
         if kind == RecordType::Json {
@@ -261,7 +284,7 @@ impl Outlet {
     /// The socket is writable again: true when it has taken all that waited here.
     pub fn resume(&self) -> bool {
         let mut state = self.lock();
-        if state.over {
+        if self.is_over() {
             return true;
         }
         let unsent = std::mem::take(&mut state.unsent);
@@ -276,7 +299,7 @@ impl Outlet {
     /// which wakes the session's thread.
     pub fn end(&self, last: Option<&Event>, reason: &str) {
         let mut state = self.lock();
-        if state.over {
+        if self.is_over() {
             return;
         }
         state.ended = true;
@@ -292,20 +315,33 @@ impl Outlet {
         self.cut(&mut state);
     }
 
+    /// Whether the session has ended, from either side: nothing that its peer sent before is obeyed.
+    pub fn is_over(&self) -> bool {
+        self.over.load(Ordering::SeqCst)
+    }
+
+    /// Waits for `time`, or until the session is over.
+    pub fn pause(&self, time: Duration) {
+        let lasts = |_: &mut State| !self.is_over();
+        // Either way its caller looks again.
+        let _ = self.ended.wait_timeout_while(self.lock(), time, lasts);
+    }
+
     /// Whether this side ended the session.
     pub fn was_ended(&self) -> bool {
         self.lock().ended
     }
 
-    /// The session is over; gives the places that it read.
-    pub fn retire(&self) -> Vec<PlaceId> {
+    /// The session is over and reads nothing more.
+    pub fn retire(&self) {
         let mut state = self.lock();
         self.cut(&mut state);
-        std::mem::take(&mut state.cursors).into_iter().map(|cursor| cursor.0).collect()
+        state.cursors = Vec::new();
     }
 
     fn cut(&self, state: &mut State) {
-        state.over = true;
+        self.over.store(true, Ordering::SeqCst);
+        self.ended.notify_all();
         state.unsent = Vec::new();
         state.answers = Vec::new();
         self.pipe.cut();
@@ -359,26 +395,35 @@ impl Outlet {
 }
 
 impl State {
+    /// Something has to be sent before anything else is.
+    fn is_waiting(&self) -> bool {
+        self.held || !self.unsent.is_empty()
+    }
+
     fn cursor(&mut self, place: PlaceId) -> Option<&mut Cursor> {
         let index = self.cursors.binary_search_by_key(&place, |cursor| cursor.0).ok()?;
         Some(&mut self.cursors[index].1)
     }
 }
 
-/// The bytes after the last newline: the beginning of a message that goes on elsewhere.
-fn partial(bytes: &[u8]) -> usize {
-    bytes.iter().rev().position(|byte| *byte == b'\n').unwrap_or(0)
-}
-
-/// As many whole messages as one record holds, and the rest.
+/// What one record holds, and the rest: whole messages where that is possible. A longer one goes on in
+/// the next record, and is cut behind something that is not taken for padding.
 fn split(body: &[u8]) -> (&[u8], &[u8]) {
-    let head = body.len().min(RECORD_BODY_BYTES_MAX);
-    if head == body.len() { (body, &[]) } else { body.split_at(head - partial(&body[..head])) }
+    let most = body.len().min(RECORD_BODY_BYTES_MAX);
+    if most == body.len() {
+        return (body, &[]);
+    }
+    let head = &body[..most];
+    let behind = |index: usize| index + 1;
+    let message = head.iter().rposition(|byte| *byte == b'\n');
+    let part = || head.iter().rposition(|byte| *byte != b' ');
+    body.split_at(message.or_else(part).map_or(most, behind))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::codec::Parts;
 
     #[test]
     fn records_are_cut_between_messages() {
@@ -393,5 +438,24 @@ mod tests {
             rest = tail;
         }
         assert_eq!(sizes, [12_000; 3]);
+    }
+
+    #[test]
+    fn a_message_longer_than_a_record_is_cut_where_no_padding_is_lost() {
+        let spaces =
+            [vec![b'x'; RECORD_BODY_BYTES_MAX - 3], vec![b' '; 50], b"y\n".to_vec()].concat();
+        for body in [vec![b'x'; 40_000], spaces] {
+            let mut parts = Parts::default();
+            let mut joined = Vec::new();
+            let mut rest = &[&body[..], b"\n"].concat()[..];
+            while !rest.is_empty() {
+                let (head, tail) = split(rest);
+                assert!(!head.is_empty() && head.len() <= RECORD_BODY_BYTES_MAX);
+                assert_ne!(head.last(), Some(&b' '), "its reader would take that for padding");
+                joined.extend_from_slice(parts.join(head).expect("short enough"));
+                rest = tail;
+            }
+            assert_eq!(joined, [&body[..], b"\n"].concat());
+        }
     }
 }

@@ -4,7 +4,6 @@
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use super::door::Stranger;
@@ -241,6 +240,10 @@ impl Session<'_> {
         match kind {
             RecordType::Json => {
                 for command in codec::decode::<Command>(body) {
+                    // What was sent before the end is not obeyed after it.
+                    if self.outlet.is_over() {
+                        return Some(End::Cut);
+                    }
                     match command {
                         Ok(Command::Quit) => return Some(End::Quit),
                         Ok(command) => self.command(command),
@@ -250,6 +253,7 @@ impl Session<'_> {
                 None
             }
             RecordType::Ping => {
+                self.pay();
                 self.send(RecordType::Pong, body);
                 None
             }
@@ -264,12 +268,26 @@ impl Session<'_> {
         let codec::Names { id, reference } = error.names;
         let reference = reference.filter(|reference| reference.len() <= REFERENCE_BYTES_MAX);
         let event = Event::Refused { code: Code::BadRequest, hint, id, retry_ms: None, reference };
+        self.house.hub.figures().refused(Code::BadRequest);
+        self.pay();
         self.answer(&event);
+    }
+
+    /// What is no command, or is refused, has the price of a request: its own sender waits until it
+    /// can be paid, and nobody else.
+    fn pay(&self) {
+        while let Err(Refusal::Rate { retry_ms }) = self.house.hub.pay(&self.outlet) {
+            if self.outlet.is_over() {
+                return;
+            }
+            self.outlet.pause(Duration::from_millis(retry_ms));
+        }
     }
 
     fn command(&self, mut command: Command) {
         clean_texts(&mut command);
         if names(&command).1.is_some_and(|reference| reference.len() > REFERENCE_BYTES_MAX) {
+            self.pay();
             return self.answer(&Refusal::LongReference.event(None, None));
         }
         let began = Instant::now();
@@ -281,11 +299,15 @@ impl Session<'_> {
                         <= Duration::from_millis(PATIENCE_MS) =>
                 {
                     // Its own sender waits, and nobody else: reading goes on afterwards.
-                    thread::sleep(Duration::from_millis(retry_ms));
+                    self.outlet.pause(Duration::from_millis(retry_ms));
+                    if self.outlet.is_over() {
+                        return;
+                    }
                 }
                 refusal => {
                     let (id, reference) = names(&command);
                     self.house.hub.figures().refused(refusal.code());
+                    self.pay();
                     return self.answer(&refusal.event(id, reference));
                 }
             }
@@ -419,9 +441,9 @@ fn waits(error: &io::Error) -> bool {
 fn clean_texts(command: &mut Command) {
     match command {
         Command::Say { text, .. } => *text = clean::text(text),
-        Command::Topic { text: Some(text), .. } | Command::Away { text: Some(text) } => {
-            *text = clean::line(text);
-        }
+        Command::Topic { text: Some(text), .. }
+        | Command::Away { text: Some(text) }
+        | Command::Search { text, .. } => *text = clean::line(text),
         _ => {}
     }
 }

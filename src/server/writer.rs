@@ -3,26 +3,40 @@
 
 use std::time::Instant;
 
-use super::hub::{Hub, Waiting};
-use crate::ledger::Kept;
+use super::hub::{Hub, Line, Waiting};
+use crate::ledger::{Kept, Record};
 
 /// Something for the ledger's owner to do between two commits.
 pub type Job = Box<dyn FnOnce(&mut Kept) + Send>;
 
 /// Runs until the hub is told that nothing more will come.
 pub fn run(hub: &Hub, mut ledger: Kept) {
-    while let Some((waiting, jobs)) = hub.next_waiting() {
-        write(hub, &mut ledger, waiting);
-        jobs.into_iter().for_each(|job| job(&mut ledger));
+    while let Some(waiting) = hub.next_waiting() {
+        work(hub, &mut ledger, waiting);
     }
 }
 
-/// Commits what waits and lets everybody know.
-pub fn write(hub: &Hub, ledger: &mut Kept, waiting: Vec<Waiting>) {
-    if waiting.is_empty() {
+/// Commits what waits and does the jobs between, in their order.
+pub fn work(hub: &Hub, ledger: &mut Kept, waiting: Vec<Waiting>) {
+    let mut batch = Vec::new();
+    for one in waiting {
+        match one {
+            Waiting::Record(record, line) => batch.push((record, line)),
+            Waiting::Job(job) => {
+                write(hub, ledger, std::mem::take(&mut batch));
+                job(ledger);
+            }
+        }
+    }
+    write(hub, ledger, batch);
+}
+
+/// Commits a batch and lets everybody know.
+fn write(hub: &Hub, ledger: &mut Kept, batch: Vec<(Record, Option<Line>)>) {
+    if batch.is_empty() {
         return;
     }
-    let (records, lines) = waiting.into_iter().map(Waiting::split).unzip();
+    let (records, lines) = batch.into_iter().unzip();
     let began = Instant::now();
     let (verdicts, fault) = ledger.commit(records);
     hub.figures().committed(began.elapsed(), fault.is_some());
@@ -30,4 +44,52 @@ pub fn write(hub: &Hub, ledger: &mut Kept, waiting: Vec<Waiting>) {
         log::error!("lines are not stored: {fault}");
     }
     hub.decided(lines, verdicts);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::chat::registry::{Registry, Rules};
+    use crate::chat::{Kind, LogId, MsgId, Retention, Seq};
+    use crate::config::Config;
+    use crate::ledger::{Draft, Memory, Page, Reader};
+    use crate::server::flusher::Flusher;
+
+    #[test]
+    fn a_job_comes_between_the_records_that_were_decided_before_and_after_it() {
+        let config = Config::default();
+        let memory = Memory::new(LogId(1), 1 << 20, 60);
+        let (mut ledger, reader) = Kept::new(None, memory, config.retentions());
+        let registry = Registry::new(Rules {
+            limits: config.limits.clone(),
+            retention: Box::new(|_| Retention::Off),
+            kept: LogId(1),
+            passing: LogId(2),
+        });
+        let (flusher, _ear) = Flusher::new().unwrap();
+        let hub = Hub::new(registry, config.limits, flusher);
+        let tea: crate::chat::Place = "#tea".parse().unwrap();
+        let say = |id: u8| {
+            let line = Draft {
+                place: tea.clone(),
+                from: "alice".parse().unwrap(),
+                device: "main".parse().unwrap(),
+                id: MsgId([id; 16]),
+                time_ms: 1_000,
+                kind: Kind::Say,
+                target: None,
+                text: format!("line {id}"),
+            };
+            Waiting::Record(Record::Line(line), None)
+        };
+        let forget = {
+            let tea = tea.clone();
+            Waiting::Job(Box::new(move |ledger: &mut Kept| ledger.forget(&tea)))
+        };
+        work(&hub, &mut ledger, vec![say(1), say(2), forget, say(3)]);
+        let page = Page { lines_max: 10, bytes_max: 1 << 20 };
+        let lines = reader.read(&tea, Seq(0), Seq(10), page).unwrap();
+        let lines: Vec<_> = lines.iter().map(|line| (line.seq, line.text.as_str())).collect();
+        assert_eq!(lines, [(Seq(1), "line 3")]);
+    }
 }

@@ -72,6 +72,8 @@ class Session:
         host, port, print_ = hop.parse_invite(invite)
         self.connection = connection = Connection(host, port)
         self.inbox = []
+        # The beginning of a message that goes on in the next record.
+        self.part = b""
         handshake = hop.Handshake(own, server or fetch_key(connection, print_))
         connection.send(hop.R0)
         r1 = connection.receive()
@@ -123,7 +125,8 @@ class Session:
             except TimeoutError:
                 raise TimeoutError(f"never came: {fields}") from None
             if kind == hop.JSON:
-                self.inbox += [json.loads(line) for line in body.splitlines() if line.strip()]
+                *messages, self.part = (self.part + body).split(b"\n")
+                self.inbox += [json.loads(line) for line in messages if line.strip()]
 
     def ping(self, count, body=b"?"):
         """Sends pings, and waits for the pong of each."""
