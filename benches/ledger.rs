@@ -201,6 +201,7 @@ fn line(place: &Place, age: usize) -> Record {
         kind: Kind::Say,
         target: None,
         text: text.join(" "),
+        sealed: None,
     })
 }
 

@@ -95,11 +95,11 @@ fn handshake(criterion: &mut Criterion) {
 fn say() -> Command {
     let text = "a line of the length that most lines have, or a little over it".to_owned();
     let to = Target::Channel("#lobby".parse().unwrap());
-    Command::Say { to, id: MsgId([7; 16]), text, kind: Kind::Say, target: None }
+    Command::Say { to, id: MsgId([7; 16]), text, sealed: None, kind: Kind::Say, target: None }
 }
 
 fn codecs(criterion: &mut Criterion) {
-    let Command::Say { to, id, text, kind, target } = say() else { unreachable!("a say") };
+    let Command::Say { to, id, text, sealed, kind, target } = say() else { unreachable!("a say") };
     let (from, device) = ("ana".parse().unwrap(), "laptop".parse().unwrap());
     let time_ms = 1_764_079_391_123;
     let message = Event::Message(Message {
@@ -112,6 +112,7 @@ fn codecs(criterion: &mut Criterion) {
         kind,
         target,
         text,
+        sealed,
         edited: false,
         deleted: false,
         replay: false,

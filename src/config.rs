@@ -39,6 +39,8 @@ pub struct Config {
     pub history: History,
     /// How long lines are kept where a channel has no rule of its own.
     pub retention: Retention,
+    /// Whether the lines of a channel with a PIN go with the last of its people.
+    pub forget_empty: bool,
     /// Rules of single channels.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub channels: BTreeMap<ChannelName, ChannelRules>,
@@ -134,6 +136,7 @@ mod level {
 pub struct Retentions {
     default: Retention,
     channels: BTreeMap<ChannelName, Retention>,
+    forget_empty: bool,
 }
 
 impl Retentions {
@@ -148,14 +151,23 @@ impl Retentions {
 
     /// The same for every place.
     pub fn all(default: Retention) -> Retentions {
-        Retentions { default, channels: BTreeMap::new() }
+        Retentions { default, channels: BTreeMap::new(), forget_empty: false }
     }
 
     pub fn of(&self, place: &Place) -> Retention {
         match place {
-            Place::Channel(channel) => *self.channels.get(channel).unwrap_or(&self.default),
+            // A rule for a name holds for its channels with a PIN too.
+            Place::Channel(channel) => {
+                let own = self.channels.get(channel);
+                *own.or_else(|| self.channels.get(&channel.bare())).unwrap_or(&self.default)
+            }
             Place::Private(..) => self.default,
         }
+    }
+
+    /// Whether a place's lines go at once when nobody is left in it.
+    pub fn forgets(&self, place: &Place) -> bool {
+        self.forget_empty && matches!(place, Place::Channel(channel) if channel.has_pin())
     }
 }
 
@@ -189,6 +201,7 @@ const KEYS: &[&str] = &[
     "metrics",
     "history",
     "retention",
+    "forget_empty",
     "channels",
     "allow",
     "deny",
@@ -203,7 +216,7 @@ impl Config {
         }
         let rule = |(name, rules): (&ChannelName, &ChannelRules)| (name.clone(), rules.retention);
         let channels = self.channels.iter().map(rule).collect();
-        Retentions { default: self.retention, channels }
+        Retentions { default: self.retention, channels, forget_empty: self.forget_empty }
     }
 
     /// Reads a configuration; the defaults where there is no file.
@@ -272,6 +285,7 @@ impl Default for Config {
             metrics: None,
             history: History::On,
             retention: Retention::Forever,
+            forget_empty: false,
             channels: BTreeMap::new(),
             allow: Vec::new(),
             deny: Vec::new(),

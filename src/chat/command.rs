@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{ChannelName, Hidden, Mark, MsgId, Seq, Target, TimeSpan, UserName};
+use super::{ChannelName, Hidden, Mark, MsgId, Opaque, Seq, Target, TimeSpan, UserName};
 
 /// How a line is meant: said, done (`/me`), or a change of one's earlier line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,6 +42,9 @@ pub enum Command {
         id: MsgId,
         #[serde(default)]
         text: String,
+        /// Instead of a text: what only people can read.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        sealed: Option<Opaque>,
         #[serde(default)]
         kind: Kind,
         /// Which of one's own lines an edit or a deletion is about.
@@ -87,6 +90,14 @@ pub enum Command {
         channel: ChannelName,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         text: Option<String>,
+        #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
+        reference: Option<String>,
+    },
+    /// This device's certificate, for whoever seals something for it.
+    Certify { certificate: Opaque },
+    /// Keys and certificates of people.
+    Keys {
+        names: Vec<UserName>,
         #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
         reference: Option<String>,
     },

@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{ChannelName, Code, DeviceName, Kind, LogId, MsgId, Retention, Seq, Target, UserName};
+use super::{
+    ChannelName, Code, DeviceName, Kind, LogId, MsgId, Opaque, Retention, Seq, Target, UserName,
+};
 
 /// A line as every member sees it, and as its sender gets it back for an acknowledgement.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -19,7 +21,11 @@ pub struct Message {
     /// The line that an edit or a deletion is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<Seq>,
+    /// Empty where `sealed` has it, or where it was deleted.
+    #[serde(default)]
     pub text: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sealed: Option<Opaque>,
     /// The text is not the first one.
     #[serde(default, skip_serializing_if = "is_false")]
     pub edited: bool,
@@ -32,6 +38,13 @@ pub struct Message {
     /// Part of an answer to `/history` or `/search`.
     #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
     pub reference: Option<String>,
+}
+
+impl Message {
+    /// Bytes of what it says, as they are told.
+    pub fn said_bytes(&self) -> usize {
+        self.text.len() + self.sealed.as_ref().map_or(0, Opaque::wire_len)
+    }
 }
 
 fn is_false(value: &bool) -> bool {
@@ -53,13 +66,27 @@ pub struct PlaceInfo {
 /// One row of `/channels`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ChannelInfo {
+    /// Who is not a member of a channel with a PIN is told its bare name.
     pub channel: ChannelName,
+    /// It has a PIN.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub sealed: bool,
     /// People, not sessions.
     pub here: usize,
     /// Whether the one who asked is a member.
     pub member: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub topic: Option<String>,
+}
+
+/// A registered key of a person, and the newest certificate that it has signed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DeviceKey {
+    pub device: DeviceName,
+    /// SPKI, DER.
+    pub key: Opaque,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<Opaque>,
 }
 
 /// One thing that a server tells.
@@ -176,6 +203,15 @@ pub enum Event {
         away: Option<String>,
         /// The channels that the asker shares with this person.
         channels: Vec<ChannelName>,
+        #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
+        reference: Option<String>,
+    },
+    /// A person's keys: none where nobody is registered by the name. Where `more`, others follow.
+    Keys {
+        name: UserName,
+        keys: Vec<DeviceKey>,
+        #[serde(default, skip_serializing_if = "is_false")]
+        more: bool,
         #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
         reference: Option<String>,
     },

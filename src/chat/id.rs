@@ -106,6 +106,13 @@ macro_rules! as_text {
             }
         }
 
+        $crate::chat::id::read_text!($kind);
+    )+};
+}
+
+/// Read from a text by `FromStr`.
+macro_rules! read_text {
+    ($($kind:ty),+) => {$(
         impl<'de> serde::Deserialize<'de> for $kind {
             fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
                 let text = <std::borrow::Cow<'de, str> as serde::Deserialize>::deserialize(deserializer)?;
@@ -114,7 +121,7 @@ macro_rules! as_text {
         }
     )+};
 }
-pub(crate) use as_text;
+pub(crate) use {as_text, read_text};
 
 as_text!(Seq, LogId, MsgId);
 

@@ -4,14 +4,19 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use serde::{Serialize, Serializer};
 use unicode_normalization::UnicodeNormalization;
 use unicode_security::{GeneralSecurityProfile, MixedScript, skeleton};
 
-use super::id::as_text;
+use super::id::{as_text, read_text};
 use crate::clean;
 
 /// Characters in a person's, a device's or a channel's name (the `#` not counted).
 pub const NAME_CHARS_MAX: usize = 32;
+
+/// Letters of a tag, and those of them that people are shown.
+const TAG_CHARS: usize = 26;
+const SHOWN_CHARS: usize = 4;
 
 /// A person's name: NFC, 1 to 32 letters, digits, `-` and `_`, of one script (Latin digits aside),
 /// beginning with a letter or a digit.
@@ -22,7 +27,9 @@ pub struct UserName(Arc<str>);
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DeviceName(Arc<str>);
 
-/// A channel: `#` and a name, folded to lower case, so that `#Tea` and `#tea` are one channel.
+/// A channel: `#` and a name, folded to lower case, so that `#Tea` and `#tea` are one channel. One with a
+/// PIN is told apart by the tag that its members have from the PIN: `#tea~` and 26 letters. People are
+/// shown the first few of them.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ChannelName(Arc<str>);
 
@@ -44,6 +51,8 @@ pub enum NameError {
     MixedScript,
     #[error("a channel is written #name")]
     NoChannel,
+    #[error("a channel with a PIN is written #name~ and 26 letters")]
+    Tag,
     #[error("a line goes to #channel or @name")]
     NoTarget,
 }
@@ -74,6 +83,40 @@ impl ChannelName {
 
     pub fn is_lobby(&self) -> bool {
         &*self.0 == "#lobby"
+    }
+
+    /// Whether its lines are sealed under a PIN.
+    pub fn has_pin(&self) -> bool {
+        self.tag().is_some()
+    }
+
+    /// What the PIN made of it.
+    pub fn tag(&self) -> Option<&str> {
+        self.0.split_once('~').map(|(_, tag)| tag)
+    }
+
+    /// The channel of this name and PIN.
+    pub fn with_tag(&self, tag: &str) -> Result<ChannelName, NameError> {
+        format!("{}~{tag}", self.bare()).parse()
+    }
+
+    /// The channel of this name that has no PIN.
+    pub fn bare(&self) -> ChannelName {
+        ChannelName(format!("#{}", self.letters()).into())
+    }
+
+    /// The name alone.
+    pub fn letters(&self) -> &str {
+        let name = self.0.split_once('~').map_or(&*self.0, |(name, _)| name);
+        &name[1..]
+    }
+
+    /// As people write it, who have seen a part of its tag.
+    pub fn is_meant_by(&self, text: &str) -> bool {
+        let (name, tag) = text.split_once('~').unwrap_or((text, ""));
+        let name = name.strip_prefix('#').unwrap_or(name).to_lowercase();
+        let tag = tag.to_lowercase();
+        name == self.letters() && self.tag().unwrap_or_default().starts_with(&tag)
     }
 }
 
@@ -135,7 +178,18 @@ impl FromStr for ChannelName {
 
     fn from_str(text: &str) -> Result<Self, NameError> {
         let name = text.strip_prefix('#').ok_or(NameError::NoChannel)?;
-        Ok(ChannelName(format!("#{}", letters(&letters(name)?.to_lowercase())?).into()))
+        let (name, tag) = match name.split_once('~') {
+            Some((name, tag)) => (name, Some(tag)),
+            None => (name, None),
+        };
+        let name = letters(&letters(name)?.to_lowercase())?;
+        match tag {
+            None => Ok(ChannelName(format!("#{name}").into())),
+            Some(tag) if is_tag(tag) && name != "lobby" => {
+                Ok(ChannelName(format!("#{name}~{tag}").into()))
+            }
+            Some(_) => Err(NameError::Tag),
+        }
     }
 }
 
@@ -160,18 +214,28 @@ impl fmt::Display for Target {
     }
 }
 
+/// As people are shown it: of a tag enough to tell it from others.
+impl fmt::Display for ChannelName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.tag() {
+            Some(tag) => f.pad(&format!("#{}~{}", self.letters(), &tag[..SHOWN_CHARS])),
+            None => f.pad(&self.0),
+        }
+    }
+}
+
+/// 128 bits as Crockford's base32 in lower case, whose last letter has two bits too many.
+fn is_tag(text: &str) -> bool {
+    let legal = |byte: u8| b"0123456789abcdefghjkmnpqrstvwxyz".contains(&byte);
+    text.len() == TAG_CHARS && text.bytes().all(legal) && b"048cgmrw".contains(&text.as_bytes()[25])
+}
+
 /// What every name has: its text, shown as it is.
 macro_rules! names {
     ($($kind:ident),+) => {$(
         impl $kind {
             pub fn as_str(&self) -> &str {
                 &self.0
-            }
-        }
-
-        impl fmt::Display for $kind {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.pad(&self.0)
             }
         }
 
@@ -184,7 +248,37 @@ macro_rules! names {
 }
 
 names!(UserName, DeviceName, ChannelName);
-as_text!(UserName, DeviceName, ChannelName, Target);
+as_text!(UserName, DeviceName);
+
+impl fmt::Display for UserName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+impl fmt::Display for DeviceName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+/// On the wire and in files a channel has its whole name.
+impl Serialize for ChannelName {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+impl Serialize for Target {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Target::Channel(name) => name.serialize(serializer),
+            Target::User(_) => serializer.collect_str(self),
+        }
+    }
+}
+
+read_text!(ChannelName, Target);
 
 #[cfg(test)]
 mod tests {
@@ -226,6 +320,30 @@ mod tests {
         assert_eq!(skeleton("alice"), skeleton("Alice"));
         assert_eq!(skeleton("сорос"), skeleton("copoc"));
         assert_ne!(skeleton("alice"), skeleton("bob"));
+    }
+
+    #[test]
+    fn a_channel_with_a_pin_has_a_tag_that_people_see_a_part_of() {
+        let tag = "kq3f0123456789abcdefghjkm0";
+        let tea: ChannelName = format!("#Tea~{tag}").parse().unwrap();
+        assert_eq!((tea.letters(), tea.tag()), ("tea", Some(tag)));
+        assert_eq!((tea.to_string(), tea.bare().as_str()), ("#tea~kq3f".to_owned(), "#tea"));
+        assert_eq!(serde_json::to_string(&tea).unwrap(), format!("\"#tea~{tag}\""));
+        assert_eq!(serde_json::from_str::<Target>(&format!("\"#tea~{tag}\"")).unwrap(), {
+            Target::Channel(tea.clone())
+        });
+        assert_eq!(tea.bare().with_tag(tag), Ok(tea.clone()));
+        assert!(tea.has_pin() && !tea.bare().has_pin());
+        for meant in ["tea", "#tea", "#TEA~kq", "#tea~KQ3F", tea.as_str()] {
+            assert!(tea.is_meant_by(meant), "{meant}");
+        }
+        for other in ["te", "#tea~k9", "#teas"] {
+            assert!(!tea.is_meant_by(other), "{other}");
+        }
+        for bad in ["#tea~", "#tea~kq3f", &format!("#lobby~{tag}"), &format!("#tea~{tag}0")] {
+            assert_eq!(bad.parse::<ChannelName>(), Err(NameError::Tag), "{bad}");
+        }
+        assert_eq!(tea.as_str().replace("m0", "m1").parse::<ChannelName>(), Err(NameError::Tag));
     }
 
     #[test]

@@ -43,11 +43,11 @@ impl Place {
     }
 }
 
-/// `#channel`, or `@one@other`.
+/// For files: `#channel` with its whole tag, or `@one@other`.
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Place::Channel(channel) => channel.fmt(f),
+            Place::Channel(channel) => f.write_str(channel.as_str()),
             Place::Private(one, other) => write!(f, "@{one}@{other}"),
         }
     }

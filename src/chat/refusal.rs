@@ -74,6 +74,16 @@ pub enum Refusal {
     TooLate(u64),
     #[error("a line is changed with its seq and, for an edit, a text")]
     BadChange,
+    #[error("a channel with a PIN takes sealed lines only: update pychat")]
+    MustSeal,
+    #[error("nobody could read a sealed line here")]
+    MustNotSeal,
+    #[error("a channel with a PIN has no topic: the operator could read it")]
+    NoTopic,
+    #[error("this is no certificate of your key: nothing was published")]
+    NotOwnCertificate,
+    #[error("so many people's keys are not asked for at once")]
+    TooManyNames,
     #[error("a ref is longer than 64 bytes")]
     LongReference,
     #[error("you have not read what you asked for before: read on first")]
@@ -106,14 +116,19 @@ impl Refusal {
         match self {
             Refusal::Rate { .. } => Code::Rate,
             Refusal::TooLong { .. } => Code::TooLong,
-            Refusal::Empty | Refusal::Unknown | Refusal::BadChange | Refusal::LongReference => {
-                Code::BadRequest
-            }
+            Refusal::Empty
+            | Refusal::Unknown
+            | Refusal::BadChange
+            | Refusal::MustSeal
+            | Refusal::MustNotSeal
+            | Refusal::NotOwnCertificate
+            | Refusal::TooManyNames
+            | Refusal::LongReference => Code::BadRequest,
             Refusal::NoSuchLine => Code::NoSuchLine,
             Refusal::MailboxFull(..) => Code::MailboxFull,
             Refusal::Storage => Code::Storage,
             Refusal::IdConflict => Code::IdConflict,
-            Refusal::NotOwn | Refusal::TooLate(_) => Code::Forbidden,
+            Refusal::NotOwn | Refusal::TooLate(_) | Refusal::NoTopic => Code::Forbidden,
             Refusal::Unread => Code::Slow,
             Refusal::NotMember(_) => Code::NotMember,
             Refusal::NoSuchUser(_) => Code::NoSuchUser,

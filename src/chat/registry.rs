@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::rate::{Bucket, Stamp};
 use super::{
-    ChannelInfo, ChannelName, Command, DeviceName, Event, Kind, LogId, Mark, Place, PlaceInfo,
-    Position, ReadMark, Refusal, Retention, Seq, SessionId, Target, UserName,
+    ChannelInfo, ChannelName, Command, DeviceName, Event, LogId, Mark, Place, PlaceInfo, Position,
+    ReadMark, Refusal, Retention, Seq, SessionId, Target, UserName, suits,
 };
 use crate::limits::Limits;
 
@@ -343,10 +343,7 @@ impl Registry {
     ) -> Outcome {
         self.pay(from, command, now)?;
         match command {
-            Command::Say { to, text, kind, target, .. } => {
-                changes(*kind, *target, text)?;
-                self.say(from, to, directory, now)
-            }
+            Command::Say { to, .. } => self.say(from, to, directory, now),
             Command::Resume { places } => Ok(self.resume(from, places, directory)),
             Command::Join { channel, after, reference } => {
                 self.may_join(from, channel)?;
@@ -378,6 +375,8 @@ impl Registry {
             }
             // The shell answers these: they need what is on disk, or end the session.
             Command::Search { .. }
+            | Command::Certify { .. }
+            | Command::Keys { .. }
             | Command::Whois { .. }
             | Command::Operate { .. }
             | Command::Quit => Ok(Vec::new()),
@@ -472,16 +471,15 @@ impl Registry {
         let topic_max = self.rules.limits.topic_bytes_max;
         let user = self.user_of(from);
         let paid = match command {
-            Command::Say { text, kind, .. } => {
+            Command::Say { to, text, sealed, kind, target, .. } => {
                 if text.len() > max_bytes {
                     return Err(Refusal::TooLong { bytes: text.len(), max_bytes });
                 }
-                if text.trim().is_empty() && *kind != Kind::Delete {
-                    return Err(Refusal::Empty);
-                }
+                suits(to, *kind, *target, text, sealed.is_some())?;
                 user.active = now;
+                let bytes = text.len() + sealed.as_ref().map_or(0, |sealed| sealed.bytes().len());
                 let lines = user.lines.take(1.0, now);
-                lines.and_then(|()| user.bytes.take(text.len() as f64, now))
+                lines.and_then(|()| user.bytes.take(bytes as f64, now))
             }
             Command::Topic { text: Some(text), .. } | Command::Away { text: Some(text) }
                 if text.len() > topic_max =>
@@ -752,6 +750,9 @@ impl Registry {
             return Ok(vec![Effect::Answer(topic)]);
         };
         let text = Some(text.to_owned()).filter(|text| !text.trim().is_empty());
+        if name.has_pin() && text.is_some() {
+            return Err(Refusal::NoTopic);
+        }
         match &text {
             Some(text) => self.topics.insert(name.clone(), text.clone()),
             None => self.topics.remove(name),
@@ -763,11 +764,12 @@ impl Registry {
     }
 
     fn channels_for(&self, asker: SessionId) -> Vec<ChannelInfo> {
-        let row = |(name, channel): (&ChannelName, &Channel)| ChannelInfo {
-            channel: name.clone(),
-            here: channel.people.len(),
-            member: self.is_member(asker, name),
-            topic: self.topics.get(name).cloned(),
+        let row = |(name, channel): (&ChannelName, &Channel)| {
+            let member = self.is_member(asker, name);
+            // By the tag of a channel its PIN can be guessed at.
+            let shown = if member { name.clone() } else { name.bare() };
+            let (here, topic) = (channel.people.len(), self.topics.get(name).cloned());
+            ChannelInfo { channel: shown, sealed: name.has_pin(), here, member, topic }
         };
         self.channels.iter().map(row).collect()
     }
@@ -788,15 +790,6 @@ impl Registry {
         let session = self.sessions.get(&id).expect("the hub knows its sessions");
         self.users.get_mut(&session.user).expect("a session has its user")
     }
-}
-
-/// A change names a line, and nothing else does; only a deletion has no text.
-fn changes(kind: Kind, target: Option<Seq>, text: &str) -> Result<(), Refusal> {
-    let change = matches!(kind, Kind::Edit | Kind::Delete);
-    if change != target.is_some() || (kind == Kind::Delete) != text.is_empty() {
-        return Err(Refusal::BadChange);
-    }
-    Ok(())
 }
 
 #[cfg(test)]

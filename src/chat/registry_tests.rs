@@ -1,3 +1,4 @@
+use super::super::{Kind, Opaque};
 use super::*;
 
 struct Chat {
@@ -42,7 +43,8 @@ impl Chat {
     fn says(&mut self, id: SessionId, to: &str, text: &str) -> Outcome {
         let (to, id_) = (to.parse().unwrap(), crate::chat::MsgId([1; 16]));
         let kind = Kind::Say;
-        let command = Command::Say { to, id: id_, text: text.into(), kind, target: None };
+        let command =
+            Command::Say { to, id: id_, text: text.into(), sealed: None, kind, target: None };
         self.does(id, command)
     }
 }
@@ -292,7 +294,7 @@ fn a_change_names_a_line_and_nothing_else_does() {
     let mut says = |kind, target: Option<u64>, text: &str| {
         let (to, id) = ("#lobby".parse().unwrap(), crate::chat::MsgId([1; 16]));
         let target = target.map(Seq);
-        chat.does(alice, Command::Say { to, id, text: text.into(), kind, target })
+        chat.does(alice, Command::Say { to, id, text: text.into(), sealed: None, kind, target })
     };
     assert!(says(Kind::Edit, Some(1), "better").is_ok());
     assert!(says(Kind::Delete, Some(1), "").is_ok());
@@ -304,4 +306,44 @@ fn a_change_names_a_line_and_nothing_else_does() {
     ] {
         assert_eq!(says(kind, target, text), Err(Refusal::BadChange));
     }
+}
+
+#[test]
+fn a_channel_with_a_pin_is_one_of_its_own_and_takes_sealed_lines_only() {
+    let mut chat = Chat::new();
+    let (alice, bob) = (chat.enters("alice"), chat.enters("bob"));
+    let tea = format!("#tea~{}", "1".repeat(25) + "0");
+    let other = format!("#tea~{}", "2".repeat(25) + "0");
+    for channel in [&tea, &other] {
+        chat.joins(alice, channel).unwrap();
+    }
+    chat.joins(bob, "#tea").unwrap();
+    assert_eq!(chat.says(alice, &tea, "in clear"), Err(Refusal::MustSeal));
+    let say = |chat: &mut Chat, id, to: &str| {
+        let sealed = Some(Opaque::new(&[1, 2]).unwrap());
+        let (to, id_, text) = (to.parse().unwrap(), crate::chat::MsgId([2; 16]), String::new());
+        let say = Command::Say { to, id: id_, text, sealed, kind: Kind::Say, target: None };
+        chat.does(id, say)
+    };
+    assert_eq!(say(&mut chat, alice, &tea), Ok(vec![Effect::Line(tea.parse().unwrap())]));
+    assert_eq!(say(&mut chat, bob, &tea), Err(Refusal::NotMember(tea.parse().unwrap())));
+    assert_eq!(say(&mut chat, bob, "#tea"), Err(Refusal::MustNotSeal));
+    assert!(say(&mut chat, bob, "@alice").is_ok());
+    let channel: ChannelName = tea.parse().unwrap();
+    let text = Some("five".to_owned());
+    let topic = Command::Topic { channel, text, reference: None };
+    assert_eq!(chat.does(alice, topic), Err(Refusal::NoTopic));
+    // Who is not in it sees that it is there, and nothing to guess its PIN by.
+    let rows = |chat: &mut Chat, id| {
+        let effects = chat.does(id, Command::Channels { reference: None }).unwrap();
+        let Effect::Answer(Event::Channels { channels, .. }) = effects[0].clone() else { panic!() };
+        let row = |one: ChannelInfo| (one.channel.as_str().to_owned(), one.sealed, one.here);
+        channels.into_iter().map(row).collect::<Vec<_>>()
+    };
+    let row = |name: &str, sealed, here| (name.to_owned(), sealed, here);
+    let open = [row("#lobby", false, 2), row("#tea", false, 1)];
+    let of_bob = [row("#tea", true, 1), row("#tea", true, 1)];
+    assert_eq!(rows(&mut chat, bob), [&open[..], &of_bob].concat());
+    let of_alice = [row(&tea, true, 1), row(&other, true, 1)];
+    assert_eq!(rows(&mut chat, alice), [&open[..], &of_alice].concat());
 }

@@ -73,6 +73,9 @@ acts! {
     Whois "whois" Member,
     History "history" Member,
     Search "search" Member,
+    Keys "keys" Member,
+    /// To publish the certificate of one's device.
+    Certify "certify" Member,
     /// Up to where one has a place, and has read it.
     Read "resume, read" Member,
     Quit "exit" Member,
@@ -110,6 +113,8 @@ pub fn may(role: Role, state: State, act: Act) -> bool {
                 | Act::Whois
                 | Act::History
                 | Act::Search
+                | Act::Keys
+                | Act::Certify
                 | Act::Read
                 | Act::Quit
         ),
@@ -148,6 +153,8 @@ pub fn act_of(command: &Command) -> Option<Act> {
         Command::Whois { .. } => Act::Whois,
         Command::History { .. } => Act::History,
         Command::Search { .. } => Act::Search,
+        Command::Keys { .. } => Act::Keys,
+        Command::Certify { .. } => Act::Certify,
         Command::Resume { .. } | Command::Read { .. } => Act::Read,
         Command::Quit => Act::Quit,
         Command::Operate { .. } => Act::Operate,

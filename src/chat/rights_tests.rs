@@ -18,6 +18,8 @@ const CELLS: &[(Act, &str, &str)] = &[
     (Act::Whois, "yyyn", "yyyn"),
     (Act::History, "yyyn", "yyyn"),
     (Act::Search, "yyyn", "yyyn"),
+    (Act::Keys, "yyyn", "yyyn"),
+    (Act::Certify, "yyyn", "yyyn"),
     (Act::Read, "yyyn", "yyyn"),
     (Act::Quit, "yyyn", "yyyn"),
     (Act::Operate, "nyyy", "nnnn"),

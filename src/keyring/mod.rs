@@ -69,6 +69,11 @@ impl Home {
         self.dir.join("data").join("sanctions.json")
     }
 
+    /// The certificates that people have published.
+    pub fn certificates_file(&self) -> PathBuf {
+        self.dir.join("data").join("certificates.json")
+    }
+
     /// Where the ledger is on disk.
     pub fn ledger_file(&self) -> PathBuf {
         self.dir.join("data").join("ledger.db")

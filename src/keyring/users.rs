@@ -150,9 +150,10 @@ impl Users {
         Ok(())
     }
 
-    /// The person and the device of a fingerprint.
-    pub fn by_print(&self, print: &Fingerprint) -> Option<&UserName> {
-        self.keys.iter().find(|(key, _)| key.fingerprint() == *print).map(|(_, one)| &one.0)
+    /// The registered key of a fingerprint, and whose it is.
+    pub fn by_print(&self, print: &Fingerprint) -> Option<(&PublicKey, &UserName)> {
+        let found = self.keys.iter().find(|(key, _)| key.fingerprint() == *print)?;
+        Some((found.0, &found.1.0))
     }
 
     /// Whether this key may be registered for this name.

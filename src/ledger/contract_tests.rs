@@ -7,35 +7,35 @@ use crate::chat::Retention;
 use crate::config::Retentions;
 
 /// A ledger's two halves and the folder that it may live in.
-struct Made {
-    ledger: Box<dyn Ledger>,
-    reader: Box<dyn Reader>,
+pub(super) struct Made {
+    pub ledger: Box<dyn Ledger>,
+    pub reader: Box<dyn Reader>,
     _folder: tempfile::TempDir,
 }
 
 const CHANGE_S_MAX: u64 = 60;
-const PAGE: Page = Page { lines_max: 1_000, bytes_max: 1 << 20 };
+pub(super) const PAGE: Page = Page { lines_max: 1_000, bytes_max: 1 << 20 };
 
-fn memory() -> Made {
+pub(super) fn memory() -> Made {
     let memory = Memory::new(LogId(7), 1 << 20, CHANGE_S_MAX);
     let _folder = tempfile::tempdir().unwrap();
     Made { ledger: Box::new(memory.clone()), reader: Box::new(memory), _folder }
 }
 
-fn sqlite() -> Made {
+pub(super) fn sqlite() -> Made {
     let _folder = tempfile::tempdir().unwrap();
     let ledger = Sqlite::open(&_folder.path().join("ledger.db"), CHANGE_S_MAX).unwrap();
     let reader = ledger.reader();
     Made { ledger: Box::new(ledger), reader: Box::new(reader), _folder }
 }
 
-fn on_disk() -> (Sqlite, tempfile::TempDir, PathBuf) {
+pub(super) fn on_disk() -> (Sqlite, tempfile::TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("ledger.db");
     (Sqlite::open(&path, CHANGE_S_MAX).unwrap(), folder, path)
 }
 
-fn draft(place: &str, from: &str, id: u8, text: &str) -> Draft {
+pub(super) fn draft(place: &str, from: &str, id: u8, text: &str) -> Draft {
     Draft {
         place: place.parse().unwrap(),
         from: from.parse().unwrap(),
@@ -45,15 +45,16 @@ fn draft(place: &str, from: &str, id: u8, text: &str) -> Draft {
         kind: Kind::Say,
         target: None,
         text: text.into(),
+        sealed: None,
     }
 }
 
-fn change(kind: Kind, from: &str, id: u8, target: u64, text: &str) -> Draft {
+pub(super) fn change(kind: Kind, from: &str, id: u8, target: u64, text: &str) -> Draft {
     Draft { kind, target: Some(Seq(target)), ..draft("#tea", from, id, text) }
 }
 
 impl Made {
-    fn says(&mut self, draft: Draft) -> Verdict {
+    pub fn says(&mut self, draft: Draft) -> Verdict {
         self.ledger.commit(&[Record::Line(draft)]).unwrap()[0]
     }
 
@@ -365,7 +366,7 @@ fn a_full_disk_refuses_and_recovers() {
 }
 
 /// Whether any file of the ledger holds the bytes.
-fn found_on_disk(folder: &std::path::Path, marker: &str) -> usize {
+pub(super) fn found_on_disk(folder: &std::path::Path, marker: &str) -> usize {
     let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     let holds = |path: PathBuf| {
         let bytes = std::fs::read(path).unwrap();
@@ -482,6 +483,6 @@ fn a_place_that_is_not_kept_is_in_memory_only() {
     let place = "#tea".parse().unwrap();
     assert_eq!(reader.read(&place, Seq(0), Seq(9), PAGE).unwrap().len(), 1);
     assert_eq!(found_on_disk(folder.path(), "zebramarker"), 0);
-    kept.forget(&place);
+    kept.forget(&place, 0).unwrap();
     assert!(reader.read(&place, Seq(0), Seq(9), PAGE).unwrap().is_empty());
 }

@@ -105,9 +105,15 @@ impl Kept {
         Ok(kept + passing)
     }
 
-    /// Nobody is left who could come back to a place that is in memory.
-    pub fn forget(&mut self, place: &Place) {
+    /// Nobody is left in a place: what is in memory goes, and what is on disk where the operator
+    /// wants that.
+    pub fn forget(&mut self, place: &Place, now_ms: i64) -> Result<(), LedgerError> {
         self.memory.forget(place);
+        let Some(disk) = self.disk.as_mut().filter(|_| self.retentions.forgets(place)) else {
+            return Ok(());
+        };
+        while disk.expire(place, i64::MAX, SWEEP_LINES, false)? > 0 {}
+        disk.scrub(now_ms)
     }
 
     pub fn remembered(&self, waiting_max: usize) -> Result<Vec<Remembered>, LedgerError> {

@@ -67,9 +67,9 @@ impl Lines {
         let (seq, mut draft) = (self.last, draft.clone());
         if draft.kind == Kind::Edit {
             // It stands in its target.
-            draft.text.clear();
+            draft.clear();
         }
-        self.bytes += LINE_BYTES + draft.text.len();
+        self.bytes += LINE_BYTES + draft.said_bytes();
         self.lines.push_back(Line { seq, draft, edited: false, deleted: false });
         self.by_id.insert(id, seq);
         while self.bytes > limits.0 && self.lines.len() > 1 {
@@ -81,7 +81,7 @@ impl Lines {
 
     /// What is left of a line that was taken out.
     fn forget(&mut self, gone: Line) {
-        self.bytes -= LINE_BYTES + gone.draft.text.len();
+        self.bytes -= LINE_BYTES + gone.draft.said_bytes();
         self.by_id.remove(&(gone.draft.from, gone.draft.id));
     }
 
@@ -89,14 +89,14 @@ impl Lines {
         let index = self.index(target).ok_or(Verdict::NoSuchLine)?;
         let target = &mut self.lines[index];
         may_change(&target.draft, target.deleted, draft, change_s_max)?;
-        let before = target.draft.text.len();
-        target.draft.text = match draft.kind {
-            Kind::Edit => draft.text.clone(),
-            _ => String::new(),
-        };
+        let before = target.draft.said_bytes();
+        match draft.kind {
+            Kind::Edit => target.draft.say_as(draft),
+            _ => target.draft.clear(),
+        }
         target.edited = draft.kind == Kind::Edit;
         target.deleted = draft.kind == Kind::Delete;
-        let after = target.draft.text.len();
+        let after = target.draft.said_bytes();
         self.bytes = self.bytes - before + after;
         Ok(())
     }
@@ -119,9 +119,11 @@ impl Lines {
     /// A line as it is told again: an edit with the text that its target has now.
     fn told(&self, line: &Line) -> Message {
         let mut draft = line.draft.clone();
-        if let Some(target) = draft.target {
-            let target = self.line(target);
-            draft.text = target.map(|line| line.draft.text.clone()).unwrap_or_default();
+        if let (Kind::Edit, Some(target)) = (draft.kind, draft.target) {
+            match self.line(target) {
+                Some(line) => draft.say_as(&line.draft),
+                None => draft.clear(),
+            }
         }
         message(draft, line.seq, line.edited, line.deleted)
     }
@@ -130,8 +132,9 @@ impl Lines {
 /// The verdict on a line whose id is known: the same line again, or another under its id. What was
 /// `changed` since cannot be compared and passes.
 pub(super) fn known_as(known: &Draft, changed: bool, seq: Seq, again: &Draft) -> Verdict {
-    let text = known.text == again.text || changed || again.kind == Kind::Edit;
-    let alike = known.kind == again.kind && known.target == again.target && text;
+    let same = known.text == again.text && known.sealed == again.sealed;
+    let said = same || changed || again.kind == Kind::Edit;
+    let alike = known.kind == again.kind && known.target == again.target && said;
     if alike { Verdict::Known(seq) } else { Verdict::Conflict }
 }
 
@@ -207,8 +210,8 @@ impl Ledger for Memory {
         for place in places.values_mut() {
             let own = |line: &&mut Line| line.draft.from == *user && !line.deleted;
             for line in place.lines.iter_mut().filter(own) {
-                place.bytes -= line.draft.text.len();
-                line.draft.text.clear();
+                place.bytes -= line.draft.said_bytes();
+                line.draft.clear();
                 line.deleted = true;
                 erased += 1;
             }
@@ -303,7 +306,7 @@ impl Page {
         let mut bytes = 0;
         let mut taken = Vec::new();
         for line in lines.take(self.lines_max) {
-            bytes += line.text.len() + 200;
+            bytes += line.said_bytes() + 200;
             if bytes > self.bytes_max && !taken.is_empty() {
                 break;
             }

@@ -10,7 +10,9 @@ pub mod upkeep;
 
 use std::path::PathBuf;
 
-use crate::chat::{ChannelName, DeviceName, Kind, LogId, Message, MsgId, Place, Seq, UserName};
+use crate::chat::{
+    ChannelName, DeviceName, Kind, LogId, Message, MsgId, Opaque, Place, Seq, UserName,
+};
 pub use kept::{Kept, KeptReader};
 pub use memory::Memory;
 pub use sqlite::Sqlite;
@@ -28,6 +30,26 @@ pub struct Draft {
     /// The line that an edit or a deletion changes.
     pub target: Option<Seq>,
     pub text: String,
+    /// Instead of a text.
+    pub sealed: Option<Opaque>,
+}
+
+impl Draft {
+    /// What it says is gone; its seat stays.
+    fn clear(&mut self) {
+        self.text.clear();
+        self.sealed = None;
+    }
+
+    /// It says what `other` says.
+    fn say_as(&mut self, other: &Draft) {
+        (self.text, self.sealed) = (other.text.clone(), other.sealed.clone());
+    }
+
+    /// Bytes of what it says.
+    fn said_bytes(&self) -> usize {
+        self.text.len() + self.sealed.as_ref().map_or(0, |sealed| sealed.bytes().len())
+    }
 }
 
 /// What is written: lines, and what is remembered beside them.
@@ -188,6 +210,7 @@ fn message(draft: Draft, seq: Seq, edited: bool, deleted: bool) -> Message {
         kind: draft.kind,
         target: draft.target,
         text: draft.text,
+        sealed: draft.sealed,
         edited,
         deleted,
         replay: true,
@@ -197,3 +220,5 @@ fn message(draft: Draft, seq: Seq, edited: bool, deleted: bool) -> Message {
 
 #[cfg(test)]
 mod contract_tests;
+#[cfg(test)]
+mod sealed_tests;

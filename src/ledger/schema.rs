@@ -9,7 +9,8 @@ pub const KINDS: [crate::chat::Kind; 4] = [
     crate::chat::Kind::Delete,
 ];
 
-pub const STEPS: &[&str] = &["
+pub const STEPS: &[&str] = &[
+    "
 CREATE TABLE meta (
     log INTEGER NOT NULL            -- the id of this file's logs
 ) STRICT;
@@ -65,4 +66,8 @@ CREATE TRIGGER lines_changed AFTER UPDATE OF text ON lines BEGIN
     INSERT INTO words (words, rowid, text) SELECT 'delete', old.line, old.text WHERE old.text <> '';
     INSERT INTO words (rowid, text) SELECT new.line, new.text WHERE new.text <> '';
 END;
-"];
+",
+    "
+ALTER TABLE lines ADD COLUMN sealed BLOB; -- instead of a text: what only people can read
+",
+];

@@ -17,7 +17,7 @@ use super::schema::KINDS;
 use super::{
     Draft, Ledger, LedgerError, Page, Reader, Record, Remembered, Verdict, message, upkeep,
 };
-use crate::chat::{Kind, LogId, Message, MsgId, Place, Seq, UserName};
+use crate::chat::{Kind, LogId, Message, MsgId, Opaque, Place, Seq, UserName};
 use crate::crypto::sha256;
 
 /// Another connection's lock is waited for this long.
@@ -36,7 +36,7 @@ const SEQ_BITS: u32 = 40;
 const SEQ_MAX: i64 = (1 << SEQ_BITS) - 1;
 
 const COLUMNS: &str = "l.line, l.id, l.sender, l.device, l.time_ms, l.kind, l.target, l.state, \
-     l.text, l.checksum, p.name, t.text AS target_text";
+     l.text, l.checksum, p.name, t.text AS target_text, l.sealed, t.sealed AS target_sealed";
 const FROM: &str = "FROM lines l JOIN places p USING (place) \
      LEFT JOIN lines t ON t.line = l.place << 40 | l.target";
 
@@ -176,18 +176,28 @@ fn line_of(place: i64, seq: Seq) -> i64 {
 fn checksum(draft: &Draft, seq: Seq, state: i64) -> i64 {
     let target = draft.target.map_or(0, |target| target.0);
     let place = draft.place.to_string();
-    let parts: [&[u8]; 9] = [
+    // A line with a text has the sum that it had before lines could be sealed.
+    let sealed = draft.sealed.as_ref().map_or(&[][..], Opaque::bytes);
+    let mark = if draft.sealed.is_some() { 0x80 } else { 0 };
+    let parts: [&[u8]; 10] = [
         place.as_bytes(),
         &[0],
         draft.from.as_str().as_bytes(),
         &[0],
         draft.device.as_str().as_bytes(),
         &draft.id.0,
-        &[draft.kind as u8, state as u8],
+        &[draft.kind as u8 | mark, state as u8],
         &[seq.0.to_be_bytes(), draft.time_ms.to_be_bytes(), target.to_be_bytes()].concat(),
         draft.text.as_bytes(),
+        sealed,
     ];
     i64::from_be_bytes(*sha256(&parts).first_chunk().expect("a hash has 8 bytes"))
+}
+
+fn read_sealed(row: &Row, column: usize) -> rusqlite::Result<Option<Opaque>> {
+    let bytes = row.get_ref(column)?.as_blob_or_null()?;
+    let sealed = bytes.map(Opaque::new).transpose();
+    sealed.map_err(|error| damaged(column, error))
 }
 
 /// A row of `COLUMNS` as it was written.
@@ -202,6 +212,7 @@ fn read_row(row: &Row) -> rusqlite::Result<(Draft, Seq, i64)> {
         kind: *KINDS.get(kind).ok_or_else(|| damaged(5, "a line of an unknown kind"))?,
         target: row.get::<_, Option<i64>>(6)?.map(seq),
         text: row.get(8)?,
+        sealed: read_sealed(row, 12)?,
     };
     let (line, state): (i64, i64) = (row.get(0)?, row.get(7)?);
     let seq = seq(line & SEQ_MAX);
@@ -217,6 +228,7 @@ fn read_message(row: &Row) -> rusqlite::Result<Message> {
     let (mut draft, number, state) = read_row(row)?;
     if draft.kind == Kind::Edit {
         draft.text = row.get::<_, Option<String>>(11)?.unwrap_or_default();
+        draft.sealed = read_sealed(row, 13)?;
     }
     Ok(message(draft, number, state == 1, state == 2))
 }
@@ -310,11 +322,11 @@ impl Commit<'_> {
         let next = Seq(place.last.0 + 1);
         let mut own = draft.clone();
         if draft.kind == Kind::Edit {
-            own.text.clear();
+            own.clear();
         }
         let add = "INSERT INTO lines \
-             (line, place, id, sender, device, time_ms, kind, target, text, checksum) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) \
+             (line, place, id, sender, device, time_ms, kind, target, text, checksum, sealed) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11) \
              ON CONFLICT (place, sender, id) DO NOTHING";
         let added = self.transaction.prepare_cached(add)?.execute(params![
             line_of(place.row, next),
@@ -327,6 +339,7 @@ impl Commit<'_> {
             own.target.map(|target| target.0 as i64),
             own.text,
             checksum(&own, next, 0),
+            own.sealed.as_ref().map(Opaque::bytes),
         ])?;
         if added == 0 {
             return Ok(self.known(place, draft)?.unwrap_or(Verdict::Conflict));
@@ -366,10 +379,16 @@ impl Commit<'_> {
             return Ok(Err(verdict));
         }
         let state = if draft.kind == Kind::Edit { 1 } else { 2 };
-        stored.text = if draft.kind == Kind::Edit { draft.text.clone() } else { String::new() };
-        let set = "UPDATE lines SET text = ?2, state = ?3, checksum = ?4 WHERE line = ?1";
+        match draft.kind {
+            Kind::Edit => stored.say_as(draft),
+            _ => stored.clear(),
+        }
+        let set =
+            "UPDATE lines SET text = ?2, state = ?3, checksum = ?4, sealed = ?5 WHERE line = ?1";
         let sum = checksum(&stored, number, state);
-        self.transaction.prepare_cached(set)?.execute(params![line, stored.text, state, sum])?;
+        let sealed = stored.sealed.as_ref().map(Opaque::bytes);
+        let values = params![line, stored.text, state, sum, sealed];
+        self.transaction.prepare_cached(set)?.execute(values)?;
         Ok(Ok(()))
     }
 
@@ -492,16 +511,18 @@ pub(super) fn bury(connection: &Connection, user: &UserName) -> rusqlite::Result
         let find = format!(
             "SELECT {COLUMNS} FROM places p CROSS JOIN lines l ON l.place = p.place \
              LEFT JOIN lines t ON t.line = l.place << 40 | l.target \
-             WHERE l.sender = ?1 AND (l.text <> '' OR l.state = 1)"
+             WHERE l.sender = ?1 AND (l.text <> '' OR l.sealed IS NOT NULL OR l.state = 1)"
         );
         let mut find = transaction.prepare(&find)?;
         let mut rows = find.query([user.as_str()])?;
-        let mut set = transaction
-            .prepare("UPDATE lines SET text = '', state = 2, checksum = ?2 WHERE line = ?1")?;
+        let mut set = transaction.prepare(
+            "UPDATE lines SET text = '', sealed = NULL, state = 2, checksum = ?2 \
+                 WHERE line = ?1",
+        )?;
         let mut buried = 0;
         while let Some(row) = rows.next()? {
             let (mut draft, number, _) = read_row(row)?;
-            draft.text.clear();
+            draft.clear();
             let sum = checksum(&draft, number, 2);
             buried += set.execute(params![row.get::<_, i64>(0)?, sum])?;
         }
@@ -610,7 +631,7 @@ fn take(
             }
             Err(error) => return Err(error),
         };
-        bytes += line.text.len() + 200;
+        bytes += line.said_bytes() + 200;
         let full = taken.len() >= page.lines_max || bytes > page.bytes_max;
         if full && !taken.is_empty() {
             return Ok((taken, true));

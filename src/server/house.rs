@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use log::LevelFilter;
 
+use super::directory::Directory;
 use super::door::Door;
 use super::door::permits::Permits;
 use super::guesses::Guesses;
@@ -37,6 +38,8 @@ pub struct House {
     home: Home,
     /// What operators have decided while the server ran.
     pub decided: Decided,
+    /// What is sealed for whom.
+    pub directory: Directory,
     users: RwLock<Arc<Users>>,
     door: Arc<Door>,
     stop: Arc<Stop>,
@@ -70,6 +73,7 @@ impl House {
             return Err(Fault::new(code::UNREADABLE, &bad.reason, hint).into());
         }
         let decided = Decided::open(home.decisions_file())?;
+        let directory = Directory::open(home.certificates_file())?;
         let audit = Audit::of(&home);
         let mut told = BTreeSet::new();
         tell(&mut told, &rejected);
@@ -79,6 +83,7 @@ impl House {
             reader,
             home,
             decided,
+            directory,
             users: RwLock::new(Arc::new(users)),
             door,
             stop,
@@ -337,6 +342,11 @@ impl House {
             let print = key.fingerprint();
             log::info!("{name} is registered with {print}");
             self.record_of_users("admitted", name, Some(&print.to_string()));
+            // Whoever has seal for this person checks whether it is still them.
+            let keys = self.directory.keys_of(&new, name, &None);
+            for (_, outlet) in self.hub.sessions() {
+                keys.iter().for_each(|event| self.hub.answer(&outlet, event));
+            }
         }
         for name in new.names().filter(|name| new.role(name) != old.role(name)) {
             let role = new.role(name);

@@ -16,8 +16,8 @@ use super::writer::Job;
 use crate::chat::rate::Stamp;
 use crate::chat::registry::{Directory, Effect, Fact, Presence, Registry, Start};
 use crate::chat::{
-    ChannelName, Code, Command, DeviceName, Event, Kind, MsgId, Place, Refusal, Seq, SessionId,
-    Target, UserName,
+    ChannelName, Code, Command, DeviceName, Event, Kind, MsgId, Opaque, Place, Refusal, Seq,
+    SessionId, Target, UserName,
 };
 use crate::config::Config;
 use crate::crypto::Fingerprint;
@@ -214,7 +214,8 @@ impl Hub {
             _ => None,
         });
         let mut after = inner.carry_out(effects, &self.limits);
-        if let (Some(place), Command::Say { id, text, kind, target, .. }) = (line, command) {
+        if let (Some(place), Command::Say { id, text, sealed, kind, target, .. }) = (line, command)
+        {
             if inner.closed {
                 return Err(Refusal::Storage);
             }
@@ -236,6 +237,7 @@ impl Hub {
                 kind: *kind,
                 target: *target,
                 text: text.clone(),
+                sealed: sealed.clone(),
             };
             outlet.undecided.fetch_add(1, Ordering::Relaxed);
             inner.waiting.push(Waiting::Record(Record::Line(draft), Some(line)));
@@ -780,7 +782,12 @@ impl Inner {
         if let Some(id) = self.places.remove(&place) {
             self.logs.remove(&id);
         }
-        self.waiting.push(Waiting::Job(Box::new(move |ledger| ledger.forget(&place))));
+        self.waiting.push(Waiting::Job(Box::new(move |ledger| {
+            let now_ms = jiff::Timestamp::now().as_millisecond();
+            if let Err(error) = ledger.forget(&place, now_ms) {
+                log::error!("{place} is empty and its lines stay for now: {error}");
+            }
+        })));
     }
 }
 
@@ -809,10 +816,15 @@ pub fn line_fields(
         #[serde(skip_serializing_if = "Option::is_none")]
         target: Option<Seq>,
         text: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        sealed: Option<&'a Opaque>,
     }
-    let Command::Say { id, text, kind, target, .. } = command else { return None };
-    let mut fields = Vec::with_capacity(text.len() + 160);
-    let value = Fields { to, from, device, id, time_ms, kind: *kind, target: *target, text };
+    let Command::Say { id, text, sealed, kind, target, .. } = command else { return None };
+    let sealed = sealed.as_ref();
+    let bytes = text.len() + sealed.map_or(0, Opaque::wire_len);
+    let mut fields = Vec::with_capacity(bytes + 160);
+    let value =
+        Fields { to, from, device, id, time_ms, kind: *kind, target: *target, text, sealed };
     codec::encode(&value, &mut fields);
     fields.remove(0);
     Some(fields)

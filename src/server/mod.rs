@@ -2,7 +2,8 @@
 
 mod console;
 pub mod ctl;
-pub mod door;
+pub mod directory;
+mod door;
 mod figures;
 pub(crate) mod flusher;
 mod guesses;

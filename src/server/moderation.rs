@@ -209,7 +209,9 @@ fn check(house: &House, actor: &Actor, subject: &Subject, act: Act) -> Said<()> 
             Some(name) => vec![name.clone()],
             None => return Err(format!("nobody is registered as {name}")),
         },
-        Subject::Key(print) => users.by_print(print).into_iter().cloned().collect(),
+        Subject::Key(print) => {
+            users.by_print(print).into_iter().map(|(_, name)| name.clone()).collect()
+        }
         Subject::Range(_) => Vec::new(),
     };
     let here = house.hub.sessions().into_iter();

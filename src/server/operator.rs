@@ -166,13 +166,16 @@ fn channels(house: &House) -> Reply {
     let mut text = format!("{RULE}\n");
     for (name, people) in &channels {
         let members = if people.len() == 1 { "member" } else { "members" };
-        let _ = writeln!(text, "{name}  {} {members}", people.len());
+        let lock = if name.has_pin() { " \u{1f512}" } else { "" };
+        let _ = writeln!(text, "{name}{lock}  {} {members}", people.len());
         people.iter().for_each(|person| {
             let _ = writeln!(text, "    {person}");
         });
     }
     text.push_str(RULE);
-    let rows = channels.iter().map(|(name, people)| json!({"channel": name, "people": people}));
+    let rows = channels
+        .iter()
+        .map(|(name, people)| json!({"channel": name, "sealed": name.has_pin(), "people": people}));
     Reply { ok: true, text, data: rows.collect() }
 }
 

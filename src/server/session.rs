@@ -341,6 +341,14 @@ impl Session<'_> {
             Command::Whois { name, reference } => {
                 self.answer(&self.whois(name, reference.clone())?);
             }
+            Command::Certify { certificate } => {
+                self.house.directory.publish(&self.house.users(), &self.outlet.key, certificate)?;
+            }
+            Command::Keys { names, reference } => {
+                let users = self.house.users();
+                let events = self.house.directory.keys(&users, names, reference)?;
+                events.iter().for_each(|event| self.answer(event));
+            }
             Command::History { to, before, lines, span, reference } => {
                 let place = hub.may_read(self.outlet.id, to, &directory)?;
                 let now_ms = jiff::Timestamp::now().as_millisecond();
@@ -459,11 +467,13 @@ fn names(command: &Command) -> (Option<crate::chat::MsgId>, Option<String>) {
         | Command::People { reference, .. }
         | Command::Channels { reference }
         | Command::Whois { reference, .. }
+        | Command::Keys { reference, .. }
         | Command::Operate { reference, .. }
         | Command::Topic { reference, .. } => (None, reference.clone()),
         Command::Resume { .. }
         | Command::Read { .. }
         | Command::Away { .. }
+        | Command::Certify { .. }
         | Command::Password { .. }
         | Command::Quit
         | Command::Unknown => (None, None),

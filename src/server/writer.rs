@@ -79,12 +79,13 @@ mod tests {
                 kind: Kind::Say,
                 target: None,
                 text: format!("line {id}"),
+                sealed: None,
             };
             Waiting::Record(Record::Line(line), None)
         };
         let forget = {
             let tea = tea.clone();
-            Waiting::Job(Box::new(move |ledger: &mut Kept| ledger.forget(&tea)))
+            Waiting::Job(Box::new(move |ledger: &mut Kept| ledger.forget(&tea, 0).unwrap()))
         };
         work(&hub, &mut ledger, vec![say(1), say(2), forget, say(3)]);
         let page = Page { lines_max: 10, bytes_max: 1 << 20 };

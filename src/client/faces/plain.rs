@@ -241,6 +241,7 @@ mod tests {
             kind,
             target: None,
             text: text.into(),
+            sealed: None,
             edited: false,
             deleted: false,
             replay: false,

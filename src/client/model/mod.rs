@@ -293,7 +293,7 @@ impl Model {
             return vec![error("there is nothing to send".into())];
         }
         let (id, text) = (MsgId(chance), text.to_owned());
-        self.ask(Command::Say { to, id, text, kind, target: None })
+        self.ask(Command::Say { to, id, text, sealed: None, kind, target: None })
     }
 
     /// Sends a command; without a connection a line waits for one, and so does everything that is

@@ -120,7 +120,7 @@ impl Model {
             return vec![error("what should it say? /edit TEXT".into())];
         }
         let (id, text) = (MsgId(chance), text.to_owned());
-        self.ask(Command::Say { to, id, text, kind, target: Some(target) })
+        self.ask(Command::Say { to, id, text, sealed: None, kind, target: Some(target) })
     }
 
     /// `/history`, `/history 50`, `/history 2d`.

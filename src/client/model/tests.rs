@@ -39,6 +39,7 @@ fn message(id: u8, from: &str, to: &str) -> Message {
         kind: Kind::Say,
         target: None,
         text: "hi\u{1b}[2J".into(),
+        sealed: None,
         edited: false,
         deleted: false,
         replay: false,

@@ -1,0 +1,119 @@
+//! Lines that only people read, in every ledger as others are.
+
+use super::contract_tests::{Made, PAGE, change, draft, memory, on_disk, sqlite};
+use super::*;
+use crate::chat::{Kind, Retention};
+use crate::config::Config;
+
+const TEA: &str = "#tea~kq3f0123456789abcdefghjkm0";
+
+fn opaque(bytes: &[u8]) -> Opaque {
+    Opaque::new(bytes).unwrap()
+}
+
+fn sealed(id: u8, bytes: &[u8]) -> Draft {
+    Draft { sealed: Some(opaque(bytes)), ..draft(TEA, "alice", id, "") }
+}
+
+fn changed(kind: Kind, id: u8, target: u64, bytes: &[u8]) -> Draft {
+    let place = TEA.parse().unwrap();
+    Draft { place, sealed: Some(opaque(bytes)), ..change(kind, "alice", id, target, "") }
+}
+
+/// Seq, what is sealed, edited, deleted.
+type Told = (u64, Option<Vec<u8>>, bool, bool);
+
+fn told(made: &Made) -> Vec<Told> {
+    let lines = made.reader.read(&TEA.parse().unwrap(), Seq(0), Seq(99), PAGE).unwrap();
+    let told = |line: Message| {
+        assert_eq!(line.text, "");
+        let sealed = line.sealed.map(|sealed| sealed.bytes().to_vec());
+        (line.seq.0, sealed, line.edited, line.deleted)
+    };
+    lines.into_iter().map(told).collect()
+}
+
+fn some(bytes: &[u8]) -> Option<Vec<u8>> {
+    Some(bytes.to_vec())
+}
+
+#[test]
+fn sealed_lines_are_kept_changed_and_taken_away_as_clear_ones_are() {
+    for mut made in [memory(), sqlite()] {
+        assert_eq!(made.says(sealed(1, b"tea at five")), Verdict::Stored(Seq(1)));
+        assert_eq!(made.says(sealed(1, b"tea at five")), Verdict::Known(Seq(1)));
+        assert_eq!(made.says(sealed(1, b"tea at six")), Verdict::Conflict);
+        assert_eq!(made.says(sealed(2, &[0, 255, 3])), Verdict::Stored(Seq(2)));
+        assert_eq!(made.says(changed(Kind::Edit, 3, 1, b"at six")), Verdict::Stored(Seq(3)));
+        let lines = [
+            (1, some(b"at six"), true, false),
+            (2, some(&[0, 255, 3]), false, false),
+            (3, some(b"at six"), false, false),
+        ];
+        assert_eq!(told(&made), lines);
+        // What a deletion says stays: it is its sender's word for it.
+        assert_eq!(made.says(changed(Kind::Delete, 4, 1, b"gone")), Verdict::Stored(Seq(4)));
+        let lines = [
+            (1, None, false, true),
+            (2, some(&[0, 255, 3]), false, false),
+            (3, None, false, false),
+            (4, some(b"gone"), false, false),
+        ];
+        assert_eq!(told(&made), lines);
+        let (found, _) = made.reader.search(&[TEA.parse().unwrap()], "gone", PAGE).unwrap();
+        assert_eq!(found, []);
+        assert!(made.ledger.erase(&"alice".parse().unwrap()).unwrap() >= 2);
+        assert!(told(&made).iter().all(|line| line.1.is_none()));
+    }
+}
+
+#[test]
+fn a_sealed_line_whose_bytes_were_altered_on_the_disk_is_told_to_nobody() {
+    let (mut ledger, _folder, path) = on_disk();
+    ledger.commit(&[Record::Line(sealed(1, b"one")), Record::Line(sealed(2, b"two"))]).unwrap();
+    assert_eq!(upkeep::verify(&path).unwrap().lines, 2);
+    ledger.break_with("UPDATE lines SET sealed = x'00' WHERE sealed = x'6f6e65'");
+    let lines = ledger.reader().read(&TEA.parse().unwrap(), Seq(0), Seq(9), PAGE).unwrap();
+    assert_eq!(lines.iter().map(|line| line.seq).collect::<Vec<_>>(), [Seq(2)]);
+    assert!(upkeep::verify(&path).is_err());
+}
+
+#[test]
+fn a_file_of_before_lines_were_sealed_is_copied_and_goes_on() {
+    let (mut ledger, folder, path) = on_disk();
+    ledger.commit(&[Record::Line(draft("#tea", "alice", 1, "hi"))]).unwrap();
+    ledger.break_with("ALTER TABLE lines DROP COLUMN sealed; PRAGMA user_version = 1");
+    drop(ledger);
+    let mut ledger = Sqlite::open(&path, 60).unwrap();
+    assert!(folder.path().join("ledger.schema-1.backup").exists());
+    ledger.commit(&[Record::Line(sealed(2, b"two"))]).unwrap();
+    let lines = ledger.reader().read(&"#tea".parse().unwrap(), Seq(0), Seq(9), PAGE).unwrap();
+    assert_eq!((lines.len(), lines[0].text.as_str()), (1, "hi"));
+    assert_eq!(upkeep::verify(&path).unwrap().lines, 2);
+}
+
+#[test]
+fn what_is_left_in_an_empty_channel_with_a_pin_goes_where_the_operator_wants_that() {
+    for forget_empty in [false, true] {
+        let (disk, folder, _) = on_disk();
+        let reader = Box::new(disk.reader());
+        let config = Config { forget_empty, ..Config::default() };
+        assert_eq!(config.retention, Retention::Forever);
+        let memory = Memory::new(LogId(7), 1 << 20, 60);
+        let disk: (Box<dyn Ledger>, Box<dyn Reader>) = (Box::new(disk), reader);
+        let (mut kept, reader) = Kept::new(Some(disk), memory, config.retentions());
+        let open = draft("#tea", "alice", 2, "hi");
+        kept.commit(vec![Record::Line(sealed(1, b"zebramarker")), Record::Line(open)]);
+        for place in [TEA, "#tea"] {
+            kept.forget(&place.parse().unwrap(), 0).unwrap();
+        }
+        let count =
+            |place: &str| reader.read(&place.parse().unwrap(), Seq(0), Seq(9), PAGE).unwrap().len();
+        assert_eq!((count(TEA), count("#tea")), (usize::from(!forget_empty), 1));
+        let found = super::contract_tests::found_on_disk(folder.path(), "zebramarker");
+        assert_eq!(found > 0, !forget_empty);
+        // The count goes on: nobody takes a new line for one of before.
+        let (verdicts, _) = kept.commit(vec![Record::Line(sealed(3, b"new"))]);
+        assert_eq!(verdicts, [Verdict::Stored(Seq(2))]);
+    }
+}

@@ -1,0 +1,108 @@
+//! Which keys people have: what clients seal for, and check signatures by. The keys are those in users/,
+//! the certificates those that people's clients publish. The server cannot make one: each client checks
+//! all of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
+
+use crate::chat::{DeviceKey, Event, Opaque, Refusal, UserName};
+use crate::crypto::Fingerprint;
+use crate::crypto::certificate::{CERTIFICATE_BYTES, Certificate};
+use crate::keyring::file::{read_text, replace};
+use crate::keyring::{FileError, Users};
+
+/// Keys in one event, which must fit a record.
+const KEYS_PER_EVENT: usize = 8;
+/// People whose keys are asked for at once.
+const NAMES_MAX: usize = 50;
+
+/// The newest certificate of each key.
+pub struct Directory {
+    file: PathBuf,
+    certificates: Mutex<BTreeMap<Fingerprint, Opaque>>,
+}
+
+impl Directory {
+    pub fn open(file: PathBuf) -> Result<Directory, FileError> {
+        let mut certificates = BTreeMap::new();
+        if let Some(text) = read_text(&file)? {
+            let list: Vec<Opaque> =
+                serde_json::from_str(&text).map_err(|error| FileError::damaged(&file, error))?;
+            for one in list {
+                let bytes: Option<&[u8; CERTIFICATE_BYTES]> = one.bytes().try_into().ok();
+                let bytes = bytes.ok_or_else(|| FileError::damaged(&file, "no certificate"))?;
+                certificates.insert(Certificate::issuer(bytes), one);
+            }
+        }
+        Ok(Directory { file, certificates: Mutex::new(certificates) })
+    }
+
+    /// A client has made a certificate for its key. An older one than is known changes nothing.
+    pub fn publish(
+        &self,
+        users: &Users,
+        key: &Fingerprint,
+        certificate: &Opaque,
+    ) -> Result<(), Refusal> {
+        let (key, _) = users.by_print(key).ok_or(Refusal::NotOwnCertificate)?;
+        let fresh = Certificate::verify(certificate.bytes(), key);
+        let fresh = fresh.ok_or(Refusal::NotOwnCertificate)?;
+        let mut known = self.certificates.lock().unwrap_or_else(PoisonError::into_inner);
+        let old = known.get(&fresh.fingerprint());
+        let old = old.and_then(|old| Certificate::verify(old.bytes(), key));
+        if old.is_some_and(|old| old.not_before() >= fresh.not_before()) {
+            return Ok(());
+        }
+        let mut new = known.clone();
+        new.insert(fresh.fingerprint(), certificate.clone());
+        let registered: BTreeSet<_> = users.keys().map(|(key, _)| key.fingerprint()).collect();
+        new.retain(|print, _| registered.contains(print));
+        let list: Vec<_> = new.values().collect();
+        let text = serde_json::to_vec(&list).expect("certificates are plain JSON");
+        replace(&self.file, &text, 0o600).map_err(|error| {
+            log::error!("a certificate is not kept: {error}");
+            Refusal::Storage
+        })?;
+        *known = new;
+        Ok(())
+    }
+
+    /// The answer to `Command::Keys`.
+    pub fn keys(
+        &self,
+        users: &Users,
+        names: &[UserName],
+        reference: &Option<String>,
+    ) -> Result<Vec<Event>, Refusal> {
+        if names.len() > NAMES_MAX {
+            return Err(Refusal::TooManyNames);
+        }
+        Ok(names.iter().flat_map(|name| self.keys_of(users, name, reference)).collect())
+    }
+
+    /// One person's keys, in one event or several.
+    pub fn keys_of(
+        &self,
+        users: &Users,
+        name: &UserName,
+        reference: &Option<String>,
+    ) -> Vec<Event> {
+        let known = self.certificates.lock().unwrap_or_else(PoisonError::into_inner);
+        let name = users.find(name).unwrap_or(name);
+        let keys = users.keys_of(name).filter_map(|key| {
+            let (_, device) = users.by_key(key)?;
+            let certificate = known.get(&key.fingerprint()).cloned();
+            let spki = Opaque::new(&key.to_der()).expect("a key has bytes");
+            Some(DeviceKey { device: device.clone(), key: spki, certificate })
+        });
+        let keys: Vec<DeviceKey> = keys.collect();
+        let events = keys.len().div_ceil(KEYS_PER_EVENT).max(1);
+        let event = |index: usize| {
+            let chunk = keys.iter().skip(index * KEYS_PER_EVENT).take(KEYS_PER_EVENT).cloned();
+            let (name, reference) = (name.clone(), reference.clone());
+            Event::Keys { name, keys: chunk.collect(), more: index + 1 < events, reference }
+        };
+        (0..events).map(event).collect()
+    }
+}
