@@ -44,7 +44,7 @@ pub const SLASHES: &[Slash] = &[
     slash("timestamp", &[], "", "hide or show the time before lines"),
     slash("notify", &[], "[off or mentions or all]", "which lines of this place ring the bell"),
     slash("colors", &[], "", "names in their colours, or not"),
-    slash("theme", &[], "[NAME]", "dark, light, 16 or mono"),
+    slash("theme", &[], "[dark or light or 16 or mono]", "how the full screen looks"),
     slash("set", &[], "[KEY VALUE]", "bell, mouse and notifications of the full screen"),
     slash("clear", &[], "", "empty the screen"),
     slash("nick", &[], "", "names are bound to keys and cannot be changed"),
@@ -102,6 +102,18 @@ pub fn read(line: &str) -> Typed<'_> {
 /// Every slash command, the operators' behind the others.
 pub fn all() -> impl Iterator<Item = &'static Slash> {
     SLASHES.iter().chain(OPERATOR_SLASHES)
+}
+
+/// The words that a command takes, where it takes only certain ones.
+pub fn wishes(slash: &'static Slash) -> Vec<&'static str> {
+    let Some(wishes) = slash.operands.strip_prefix('[').and_then(|one| one.strip_suffix(']'))
+    else {
+        return Vec::new();
+    };
+    let wishes: Vec<_> = wishes.split(" or ").collect();
+    let word = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    let certain = wishes.len() > 1 && wishes.iter().all(|wish| wish.chars().all(word));
+    if certain { wishes } else { Vec::new() }
 }
 
 pub fn find(word: &str) -> Option<&'static Slash> {

@@ -33,7 +33,14 @@ impl App {
                 self.focused = Some(true);
                 self.look_at_it();
             }
-            Event::FocusLost => self.focused = Some(false),
+            Event::FocusLost => {
+                self.focused = Some(false);
+                // What comes from now on is new.
+                let window = self.window_mut();
+                if window.unread == 0 {
+                    window.divider = None;
+                }
+            }
             // The size is asked for before each picture.
             _ => {}
         }
@@ -267,7 +274,8 @@ impl App {
             return true;
         }
         let area = self.areas().lines;
-        let (width, height) = (usize::from(area.width) - 2, usize::from(area.height) - 1);
+        let (width, height) = (area.width.saturating_sub(2), area.height.saturating_sub(1));
+        let (width, height) = (usize::from(width), usize::from(height));
         let Some(Overlay::Pane(pane)) = &mut self.overlay else { return false };
         let page = height as i64 - 1;
         match act {
@@ -361,6 +369,7 @@ impl App {
 
     /// Moves the view by so many rows upwards.
     pub fn scroll(&mut self, rows: i64) {
+        self.marked = None;
         let areas = self.areas();
         let at = self.paper(&areas).moved(self.window(), rows, areas.lines.height.into());
         let window = self.window_mut();
@@ -372,6 +381,7 @@ impl App {
     }
 
     fn go_to_end(&mut self) {
+        self.marked = None;
         self.window_mut().at = At::End;
         self.look_at_it();
     }
@@ -390,9 +400,17 @@ impl App {
         order.sort_by_key(after);
         let mentioned = order.iter().copied().find(|index| self.windows[*index].mentions > 0);
         let unread = order.iter().copied().find(|index| self.windows[*index].unread > 0);
-        match mentioned.or(unread) {
-            Some(index) => self.switch(index),
-            None => self.flash("nothing is new"),
+        let from = self.went_from.take();
+        let before = from.as_ref().and_then(|from| self.position(from));
+        match (mentioned.or(unread), before) {
+            (Some(index), _) if index != self.current => {
+                let from = from.unwrap_or_else(|| self.window().target.clone());
+                self.switch(index);
+                self.went_from = Some(from);
+            }
+            (Some(_), _) => self.go_to_end(),
+            (None, Some(index)) => self.switch(index),
+            (None, None) => self.flash("nothing is new"),
         }
     }
 
@@ -407,9 +425,10 @@ impl App {
     fn go_to_mention(&mut self, up: bool) {
         let window = self.window();
         let numbers = window.numbers();
-        let from = match window.at {
-            At::End => numbers.end,
-            At::Line { number, .. } => self.marked.unwrap_or(number + 1),
+        let from = match (self.marked, window.at) {
+            (Some(marked), _) => marked,
+            (None, At::End) => numbers.end,
+            (None, At::Line { number, .. }) => number + 1,
         };
         let hit = |number: &i64| window.line(*number).is_some_and(|line| line.is_mention());
         let next = match up {

@@ -104,8 +104,10 @@ pub struct App {
     pub missed: Option<usize>,
     pub gathering: Vec<Gathering>,
     pub hits: Vec<(Target, Line)>,
-    /// The mention that was jumped to last.
+    /// The mention that was jumped to last, until something else moves the view.
     pub marked: Option<i64>,
+    /// Where the person was before they went round the places with news.
+    pub went_from: Option<Target>,
     /// Until when a second Ctrl-C leaves.
     pub leaving_until_ms: i64,
     /// The last error, for the terminal that is left behind.
@@ -143,6 +145,7 @@ impl App {
             gathering: Vec::new(),
             hits: Vec::new(),
             marked: None,
+            went_from: None,
             leaving_until_ms: 0,
             parting: None,
             effects: Vec::new(),
@@ -204,7 +207,7 @@ impl App {
         let left = self.window_mut();
         (left.draft, left.divider) = (draft, None);
         self.current = index;
-        (self.finder, self.marked) = (None, None);
+        (self.finder, self.marked, self.went_from) = (None, None, None);
         let draft = std::mem::take(&mut self.window_mut().draft);
         self.input.set(&draft);
         let window = self.window_mut();

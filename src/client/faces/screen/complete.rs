@@ -14,7 +14,8 @@ pub struct Known<'a> {
 
 /// Where the word before the cursor begins, and what it may become.
 pub fn candidates(before: &str, known: &Known) -> (usize, Vec<String>) {
-    let start = before.rfind(char::is_whitespace).map_or(0, |at| at + 1);
+    let space = before.char_indices().rfind(|(_, c)| c.is_whitespace());
+    let start = space.map_or(0, |(at, c)| at + c.len_utf8());
     let word = &before[start..];
     let first = before.split_whitespace().next().filter(|first| first.starts_with('/'));
     let command = first.filter(|_| start > 0).unwrap_or("");
@@ -31,6 +32,16 @@ fn words(word: &str, start: usize, command: &str, known: &Known) -> Vec<String> 
     }
     if command == "/send" && word.starts_with('/') {
         return (known.paths)(word);
+    }
+    if command == "/help" {
+        let begun = word.trim_start_matches('/');
+        let names = slash::all().map(|slash| slash.name).filter(|name| name.starts_with(begun));
+        return names.map(|name| format!("{name} ")).collect();
+    }
+    let wishes = slash::find(command.trim_start_matches('/')).map_or(Vec::new(), slash::wishes);
+    if !wishes.is_empty() {
+        let wishes = wishes.into_iter().filter(|wish| wish.starts_with(word));
+        return wishes.map(|wish| format!("{wish} ")).collect();
     }
     if word.starts_with('#') || matches!(command, "/join" | "/part" | "/leave") {
         let begun = format!("#{}", word.trim_start_matches('#').to_lowercase());
@@ -95,5 +106,9 @@ mod tests {
         assert_eq!(found("/whois be"), (7, vec!["bella ".to_owned()]));
         assert_eq!(found("/send ./a"), (6, vec!["./a.png".to_owned()]));
         assert_eq!(found("hello "), (6, vec![]));
+        assert_eq!(found("so\u{a0}bo"), (4, vec!["bob ".to_owned()]));
+        assert_eq!(found("/theme l"), (7, vec!["light ".to_owned()]));
+        assert_eq!(found("/notify "), (8, ["off ", "mentions ", "all "].map(str::to_owned).into()));
+        assert_eq!(found("/help whoi"), (6, vec!["whois ".to_owned()]));
     }
 }

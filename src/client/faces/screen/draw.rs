@@ -166,13 +166,15 @@ fn people(app: &App, frame: &mut Frame, area: Rect) {
 
 fn status(app: &App, frame: &mut Frame, area: Rect) {
     let look = &app.look;
+    let narrow = area.width < super::layout::WIDE;
     let left_s = |until: i64| span((until - app.now_ms).max(0) as u64 + 999);
     let link = match (&app.link, app.latency_ms) {
         (Link::Connecting, _) => Span::styled("o connecting", look.error),
+        (Link::Up, Some(ms)) if narrow => Span::styled(format!("* {ms} ms"), look.good),
         (Link::Up, None) => Span::styled("* connected", look.good),
         (Link::Up, Some(ms)) => Span::styled(format!("* connected {ms} ms"), look.good),
         (Link::Off { retry_at_ms }, _) => {
-            let now = if area.width < super::layout::WIDE { "" } else { " (/reconnect: now)" };
+            let now = if narrow { "" } else { " (/reconnect: now)" };
             let left = left_s(*retry_at_ms);
             Span::styled(format!("o offline, retry in {left}{now}"), look.error)
         }
@@ -202,7 +204,7 @@ fn status(app: &App, frame: &mut Frame, area: Rect) {
         left.push(Span::raw(std::mem::replace(&mut bar_between, "  ")));
         left.push(Span::styled(format!("{}:{text}", index + 1), style));
     }
-    let help = if area.width < super::layout::WIDE { "F1 " } else { "F1 help " };
+    let help = if narrow { "F1 " } else { "F1 help " };
     bar(frame, area, look.bar, left, help);
 }
 
@@ -210,8 +212,8 @@ fn status(app: &App, frame: &mut Frame, area: Rect) {
 fn below(window: &Window) -> Option<String> {
     match (window.at, window.unread) {
         (At::End, _) => None,
-        (At::Line { .. }, 0) => Some("scrolled up, Alt-End goes down".to_owned()),
-        (At::Line { .. }, unread) => Some(format!("{unread} new below, Alt-End goes there")),
+        (At::Line { .. }, 0) => Some("scrolled up: Alt-End".to_owned()),
+        (At::Line { .. }, unread) => Some(format!("{unread} new below: Alt-End")),
     }
 }
 

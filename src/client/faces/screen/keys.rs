@@ -90,7 +90,12 @@ pub const BINDINGS: &[Binding] = &[
     ),
     bind(Act::NextWindow, "next-room", &["ctrl-n", "alt-down"], "the next room"),
     bind(Act::PreviousWindow, "previous-room", &["ctrl-p", "alt-up"], "the room before"),
-    bind(Act::NextActive, "next-active", &["alt-a"], "the next room with news, mentions first"),
+    bind(
+        Act::NextActive,
+        "next-active",
+        &["alt-a"],
+        "the next room with news, mentions first; then back",
+    ),
     bind(Act::FirstUnread, "first-unread", &["alt-u"], "the first line that is new"),
     bind(Act::PreviousMention, "previous-mention", &["alt-p"], "the mention before"),
     bind(Act::NextMention, "next-mention", &["alt-n"], "the next mention"),
@@ -171,7 +176,7 @@ fn normal(key: &KeyEvent) -> Chord {
 }
 
 /// `ctrl-x`, `alt-enter`, `f1`, `pageup`.
-fn chord(text: &str) -> Option<Chord> {
+pub fn chord(text: &str) -> Option<Chord> {
     let mut modifiers = KeyModifiers::NONE;
     let mut rest = text;
     loop {

@@ -16,6 +16,8 @@ mod pane;
 mod rooms;
 mod rows;
 mod settings;
+#[cfg(test)]
+mod tests;
 mod theme;
 mod tty;
 mod window;

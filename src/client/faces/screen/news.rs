@@ -159,6 +159,9 @@ impl App {
             Some(newest) if seq <= newest => window.merge(vec![line]),
             _ => self.push(index, line),
         }
+        if mention && index == self.current && self.window().at == At::End {
+            self.marked = None;
+        }
         if !replay && !own {
             self.ring(index, mention);
         }
@@ -274,6 +277,9 @@ impl App {
                 }
             }
             Event::History { to, more, lines, reference } => {
+                if reference.as_deref() == Some("history") {
+                    self.flash(format!("{lines} lines are here: PageUp"));
+                }
                 self.loaded(to, more, lines, reference.as_deref() == Some("search"));
             }
             Event::Password { .. } => self.notice(self.current, text.unwrap_or_default()),

@@ -42,12 +42,16 @@ impl Pane {
     /// The rows in so many cells.
     pub fn rows(&self, width: usize) -> Vec<Row<'static>> {
         let rows = |line: &String| {
-            // What a line says stands under itself, beyond its first column.
             if self.flat {
                 return wrap::rows(&[Span::raw(line.clone())], width, 0);
             }
-            let indent = line.find("  ").filter(|at| *at > 0).map_or(2, |_| 4);
-            wrap::rows(&[Span::raw(line.clone())], width, indent)
+            let (text, indent) = match second_column(line) {
+                None => (line.clone(), 2),
+                // What a line says stands under itself, beyond its first column.
+                Some((_, at)) if at * 2 <= width => (line.clone(), at),
+                Some((end, at)) => (format!("{}  {}", &line[..end], &line[at..]), 4),
+            };
+            wrap::rows(&[Span::raw(text)], width, indent)
         };
         self.text.iter().flat_map(rows).collect()
     }
@@ -56,4 +60,12 @@ impl Pane {
         let most = self.rows(width).len().saturating_sub(height);
         self.scroll = (self.scroll as i64 + by).clamp(0, most as i64) as usize;
     }
+}
+
+/// Where the first column of a line ends, and where its second one begins.
+fn second_column(line: &str) -> Option<(usize, usize)> {
+    let start = line.find(|c| c != ' ')?;
+    let end = start + line[start..].find("  ")?;
+    let gap = line[end..].find(|c| c != ' ')?;
+    Some((end, end + gap))
 }

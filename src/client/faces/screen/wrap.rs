@@ -52,9 +52,12 @@ impl Wrap {
             if symbol == " " {
                 return self.end_row();
             }
-            let rest = match self.row.iter().rposition(|piece| piece.text == " ") {
+            // A row may end at a space, and beside each character of a script that has none.
+            let ends = |piece: &Piece| piece.text == " " || piece.width > 1;
+            let rest = match self.row.iter().rposition(ends) {
+                _ if width > 1 => Vec::new(),
                 // A word longer than half a row is cut rather than leave a hole.
-                Some(space) if space * 2 > self.row.len() => self.row.split_off(space + 1),
+                Some(end) if end * 2 > self.row.len() => self.row.split_off(end + 1),
                 _ => Vec::new(),
             };
             self.end_row();
@@ -144,6 +147,8 @@ mod tests {
         assert_eq!(texts("one two three", 8, 2), ["one two ", "  three"]);
         assert_eq!(texts("abcdefghijkl", 5, 0), ["abcde", "fghij", "kl"]);
         assert_eq!(texts("漢字漢字", 5, 0), ["漢字", "漢字"]);
+        assert_eq!(texts("says: 漢字漢字", 10, 0), ["says: 漢字", "漢字"]);
+        assert_eq!(texts("漢字漢字漢abc", 12, 0), ["漢字漢字漢", "abc"]);
         assert_eq!(texts("a\nb", 9, 2), ["a", "  b"]);
         assert_eq!(texts("e\u{301}e\u{301}e\u{301}e\u{301}e\u{301}", 4, 0).len(), 2);
         assert_eq!(clip("漢字漢字", 5), "漢字~");

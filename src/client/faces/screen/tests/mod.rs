@@ -1,0 +1,181 @@
+//! The full screen without a terminal: a person at a desk, pictures of what they see, and walks.
+
+mod assistant;
+mod looks;
+mod panes;
+mod pictures;
+mod walks;
+
+use jiff::tz::TimeZone;
+use ratatui::Terminal;
+use ratatui::backend::{Backend, TestBackend};
+use ratatui::buffer::{Buffer, Cell, CellWidth};
+use ratatui::crossterm::event::{Event as Told, KeyCode, KeyEvent, KeyModifiers};
+use serde_json::{Value, json};
+
+use super::app::{App, Effect};
+use super::draw::draw;
+use super::keys;
+use super::settings::Settings;
+use super::theme::Theme;
+use crate::chat::{Event, Kind, MsgId, Target};
+use crate::client::model::{Happening, Show, State};
+
+/// Wednesday, 25 November 2026, 14:03 UTC.
+const NOON_MS: i64 = 1_795_615_380_000;
+
+/// Alice sits here, connected, in the lobby with bob and carol.
+pub struct Desk {
+    pub app: App,
+    terminal: Terminal<TestBackend>,
+}
+
+impl Desk {
+    pub fn new(width: u16, height: u16) -> Desk {
+        Desk::with(width, height, Theme::Dark)
+    }
+
+    pub fn with(width: u16, height: u16, theme: Theme) -> Desk {
+        let mut app = App::new(Settings::default(), theme, TimeZone::UTC).unwrap();
+        app.now_ms = NOON_MS;
+        let terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
+        let mut desk = Desk { app, terminal };
+        desk.app.show(Show::State(State::Connected { name: "alice".parse().unwrap() }));
+        desk.hears(json!({"type": "welcome", "name": "alice", "device": "main", "version": "1",
+            "text_bytes_max": 8192}));
+        desk.enters("#lobby", 0, 0, &["alice", "bob", "carol"]);
+        desk.app.show(Show::Latency(12));
+        desk.picture();
+        desk
+    }
+
+    /// The server tells something.
+    pub fn hears(&mut self, event: Value) {
+        match serde_json::from_value(event).unwrap() {
+            Event::Message(message) => self.app.show(Show::Message(message)),
+            event => self.app.show(Show::Event(event)),
+        }
+    }
+
+    pub fn enters(&mut self, channel: &str, last: u64, read: u64, people: &[&str]) {
+        self.hears(json!({"type": "entered", "channel": channel, "log": "00000000000000ab",
+            "last": last.to_string(), "read": read.to_string(), "retention": "forever",
+            "people": people}));
+    }
+
+    /// A line, as the server tells it. The seq is the next one of its place.
+    pub fn says(&mut self, from: &str, to: &str, text: &str) {
+        self.says_as(from, to, text, json!({}));
+    }
+
+    pub fn says_as(&mut self, from: &str, to: &str, text: &str, more: Value) {
+        let place: Target =
+            if to == "@alice" { format!("@{from}") } else { to.into() }.parse().unwrap();
+        let last = self.app.position(&place).map_or(0, |index| self.app.windows[index].last.0);
+        let mut line = json!({"type": "message", "seq": (last + 1).to_string(), "to": to,
+            "from": from, "device": "main", "id": format!("{:032x}", last + 1),
+            "time_ms": self.app.now_ms, "text": text});
+        for (key, value) in more.as_object().unwrap() {
+            line[key] = value.clone();
+        }
+        self.hears(line);
+        self.waits(1_000);
+    }
+
+    /// A line of alice's own that is on its way, with this byte in its id.
+    pub fn sends(&mut self, id: u8, to: &str, text: &str) {
+        let (id, to, text) = (MsgId([id; 16]), to.parse().unwrap(), text.to_owned());
+        self.app.show(Show::Outgoing { id, to, text, kind: Kind::Say });
+    }
+
+    pub fn waits(&mut self, ms: i64) {
+        self.app.pass(self.app.now_ms + ms);
+    }
+
+    pub fn types(&mut self, text: &str) {
+        for c in text.chars() {
+            let key = KeyEvent::new(KeyCode::Char(c), KeyModifiers::NONE);
+            self.app.input(Told::Key(key));
+        }
+    }
+
+    /// Keys by their names: `alt-1 pageup`.
+    pub fn presses(&mut self, names: &str) {
+        for name in names.split_whitespace() {
+            let (code, modifiers) = keys::chord(name).unwrap_or_else(|| panic!("{name}"));
+            self.app.input(Told::Key(KeyEvent::new(code, modifiers)));
+        }
+    }
+
+    pub fn enter(&mut self, line: &str) {
+        self.types(line);
+        self.presses("enter");
+    }
+
+    /// What was to be done since the last call, in words.
+    pub fn effects(&mut self) -> Vec<String> {
+        let words = |effect| match effect {
+            Effect::Happen(Happening::TypedIn { to, line }) => format!("{to}: {line}"),
+            Effect::Happen(Happening::Line(line)) => line,
+            Effect::Happen(Happening::Seen { to, seq }) => format!("seen {to} {seq}"),
+            Effect::Happen(Happening::Ask(Ok(ask))) => serde_json::to_string(&ask).unwrap(),
+            effect => format!("{effect:?}"),
+        };
+        std::mem::take(&mut self.app.effects).into_iter().map(words).collect()
+    }
+
+    pub fn resizes(&mut self, width: u16, height: u16) {
+        self.terminal.backend_mut().resize(width, height);
+    }
+
+    /// Draws as the screen's thread does; the cells.
+    pub fn draws(&mut self) -> &Buffer {
+        let app = &mut self.app;
+        let mut first = false;
+        self.terminal
+            .draw(|frame| {
+                app.size = frame.area();
+                first = draw(app, frame);
+            })
+            .unwrap();
+        if first {
+            self.app.fetch();
+        }
+        self.terminal.backend().buffer()
+    }
+
+    /// The rows as a person reads them.
+    pub fn rows(&mut self) -> Vec<String> {
+        rows(self.draws())
+    }
+
+    /// What a person sees, and where the cursor is.
+    pub fn picture(&mut self) -> String {
+        let rows = self.rows().join("\n");
+        let at = self.terminal.backend_mut().get_cursor_position().unwrap();
+        format!("{rows}\ncursor {},{}", at.x, at.y)
+    }
+
+    /// The rows of a picture that say something.
+    pub fn lines(&mut self) -> String {
+        let rows = self.rows();
+        rows.iter().filter(|row| !row.is_empty()).cloned().collect::<Vec<_>>().join("\n")
+    }
+}
+
+pub fn rows(buffer: &Buffer) -> Vec<String> {
+    let width = usize::from(buffer.area.width.max(1));
+    let row = |cells: &[Cell]| {
+        let mut row = String::new();
+        let mut hidden = 0;
+        for cell in cells {
+            if hidden == 0 {
+                row.push_str(cell.symbol());
+                hidden = usize::from(cell.symbol().cell_width().max(1));
+            }
+            hidden -= 1;
+        }
+        row.trim_end().to_owned()
+    };
+    buffer.content.chunks(width).map(row).collect()
+}

@@ -1,0 +1,274 @@
+//! Pictures of what opens above the room, and of what stands in the place of the typed line.
+
+use insta::assert_snapshot;
+use serde_json::json;
+
+use super::*;
+use crate::client::faces::screen::keys::BINDINGS;
+use crate::client::slash;
+
+#[test]
+fn several_pasted_lines_are_asked_about() {
+    let mut desk = Desk::new(60, 14);
+    desk.types("see: ");
+    desk.app.input(Told::Paste("/exit\r\n  second line\rthird\u{1b}[2J\n".into()));
+    assert_snapshot!(desk.picture(), @"
+    #lobby         open: members and the operator read  3 online
+     paste                           Esc closes │people
+     3 lines were pasted.                       │* alice
+                                                │* bob
+     Enter  sends them as one message           │* carol
+     Tab    puts them into what you type        │
+     Esc    forgets them                        │
+                                                │
+       /exit                                    │
+         second line                            │
+       third[2J                                 │
+                                                │
+     * connected 12 ms                                  F1 help
+    alice> see:
+    cursor 12,13
+    ");
+    desk.presses("x");
+    assert!(desk.picture().contains("3 lines were pasted"), "any other key is a slip");
+    desk.presses("enter");
+    assert_eq!(desk.effects().last().unwrap(), "#lobby: see: /exit\n  second line\nthird[2J");
+    assert!(!desk.picture().contains("pasted"));
+}
+
+#[test]
+fn a_paste_that_no_line_can_hold_says_so() {
+    let mut desk = Desk::new(60, 8);
+    desk.app.input(Told::Paste("many words\n".repeat(1_000)));
+    let picture = desk.picture();
+    assert!(picture.contains("They are 10999 bytes, and a message has"), "{picture}");
+    desk.presses("esc");
+    desk.app.input(Told::Paste("one line\n".into()));
+    assert_snapshot!(desk.lines(), @"
+    #lobby         open: members and the operator read  3 online
+                                                │people
+                                                │* alice
+                                                │* bob
+                                                │* carol
+                                                │
+     * connected 12 ms                                  F1 help
+    alice> one line
+    ");
+}
+
+#[test]
+fn help_is_the_tables() {
+    let mut desk = Desk::new(100, 16);
+    desk.presses("f1");
+    assert_snapshot!(desk.picture(), @"
+    #lobby                                                 open: members and the operator read  3 online
+    rooms            │ help                                       PgUp PgDn  Esc closes │people
+    1 #lobby         │ Keys                                                             │* alice
+                     │                                                                  │* bob
+                     │   enter                        send                              │* carol
+                     │   alt-enter, ctrl-j            a new line in the message         │
+                     │   tab                          complete a command, name, channel │
+                     │                                or path                           │
+                     │   shift-tab                    the completion before             │
+                     │   up                           what you typed before             │
+                     │   down                         what you typed after it           │
+                     │   ctrl-r                       find what you typed               │
+                     │   pageup                       scroll up; loads older lines      │
+                     │   pagedown                     scroll down                       │
+     * connected 12 ms                                                                          F1 help
+    alice>
+    cursor 7,15
+    ");
+    let (mut desk, mut seen) = (Desk::new(160, 16), String::new());
+    desk.presses("f1");
+    for _ in 0..40 {
+        seen.push_str(&desk.lines());
+        desk.presses("pagedown");
+    }
+    for binding in BINDINGS {
+        assert!(seen.contains(binding.does), "{}", binding.name);
+    }
+    for slash in slash::all() {
+        assert!(seen.contains(&format!("/{} ", slash.name)), "/{}", slash.name);
+    }
+    desk.presses("esc");
+    assert!(!desk.picture().contains("Esc closes"));
+}
+
+#[test]
+fn help_fits_a_phone() {
+    let mut desk = Desk::new(40, 10);
+    desk.presses("f1 pagedown");
+    assert_snapshot!(desk.picture(), @"
+    #lobby                    open  3 online
+     help             PgUp PgDn  Esc closes
+       tab  complete a command, name,
+         channel or path
+       shift-tab  the completion before
+       up  what you typed before
+       down  what you typed after it
+       ctrl-r  find what you typed
+     * 12 ms                             F1
+    alice>
+    cursor 7,9
+    ");
+}
+
+#[test]
+fn who_somebody_is() {
+    let mut desk = Desk::new(80, 8);
+    desk.hears(json!({"type": "whois", "name": "bob", "fingerprints": ["SHA256:abc"],
+        "devices": ["laptop", "phone"], "idle_ms": 65_000, "channels": ["#lobby"]}));
+    assert_snapshot!(desk.picture(), @"
+    #lobby                             open: members and the operator read  3 online
+     whois bob                                           Esc closes │people
+     bob on laptop, phone: idle for 1m                              │* alice
+     SHA256:abc                                                     │* bob
+                                                                    │* carol
+                                                                    │
+     * connected 12 ms                                                      F1 help
+    alice>
+    cursor 7,7
+    ");
+    desk.types("thanks");
+    let picture = desk.picture();
+    assert!(!picture.contains("Esc closes") && picture.contains("alice> thanks"), "{picture}");
+}
+
+#[test]
+fn which_channels_there_are() {
+    let mut desk = Desk::new(80, 6);
+    desk.hears(json!({"type": "channels", "channels": [
+        {"channel": "#lobby", "here": 3, "member": true},
+        {"channel": "#tea", "here": 12, "member": false, "topic": "at five"}]}));
+    assert_snapshot!(desk.picture(), @"
+    #lobby                             open: members and the operator read  3 online
+     channels                                            Esc closes │people
+     * #lobby                  3                                    │* alice
+       #tea                   12  at five                           │  2 more
+     * connected 12 ms                                                      F1 help
+    alice>
+    cursor 7,5
+    ");
+}
+
+#[test]
+fn what_the_server_has_found() {
+    let mut desk = Desk::new(100, 7);
+    desk.says_as("bob", "#lobby", "tea at five", json!({"ref": "search"}));
+    desk.says_as("carol", "@alice", "tea, then?", json!({"ref": "search"}));
+    desk.hears(json!({"type": "history", "lines": 2, "more": true, "ref": "search"}));
+    assert_snapshot!(desk.picture(), @"
+    #lobby                                                 open: members and the operator read  3 online
+    rooms            │ search: 2 found                                       Esc closes │people
+    1 #lobby         │ there are older ones: search for more words                      │* alice
+                     │ #lobby  Wed 25 Nov 2026 [14:03:00] bob: tea at five              │* bob
+                     │ @carol  Wed 25 Nov 2026 [14:03:01] carol: tea, then?             │* carol
+     * connected 12 ms                                                                          F1 help
+    alice>
+    cursor 7,6
+    ");
+}
+
+#[test]
+fn who_is_not_admitted_sees_what_to_send() {
+    let mut desk = Desk::new(80, 12);
+    desk.app.admission =
+        ["Send this line:", "pychat-key1.alice.MIIBoj", "read them this:", "M4T9A"]
+            .map(str::to_owned)
+            .into();
+    desk.app.show(Show::State(State::NotAdmitted { retry_ms: 6_000 }));
+    assert_snapshot!(desk.picture(), @"
+    #lobby                                       open: members and the operator read
+     not admitted yet
+     Send this line:
+     pychat-key1.alice.MIIBoj
+     read them this:
+     M4T9A
+
+     This goes on by itself once they have. Ctrl-C twice leaves; the next `pychat
+     client` goes on here, and `pychat key show` prints the line for copying.
+
+     o waiting, asks in 6s                                                  F1 help
+    alice>
+    cursor 7,11
+    ");
+    desk.app.show(Show::State(State::Connected { name: "alice".parse().unwrap() }));
+    assert!(!desk.picture().contains("pychat-key1"));
+}
+
+#[test]
+fn what_tab_goes_through() {
+    let mut desk = Desk::new(60, 6);
+    desk.types("/");
+    desk.presses("tab tab");
+    assert_snapshot!(desk.picture(), @"
+    #lobby         open: members and the operator read  3 online
+                                                │people
+                                                │* alice
+     /help  /join  /part  /pm  /query  /reply  /me  /topic
+     * connected 12 ms                                  F1 help
+    alice> /join
+    cursor 13,5
+    ");
+    desk.presses("ctrl-c");
+    desk.types("ask c");
+    desk.presses("tab");
+    assert!(desk.rows()[5].ends_with("alice> ask carol"), "one candidate is simply taken");
+}
+
+#[test]
+fn ctrl_r_shows_what_it_has_found() {
+    let mut desk = Desk::new(60, 5);
+    for line in ["tea at five", "coffee", "tea at six"] {
+        desk.enter(line);
+    }
+    desk.presses("ctrl-r");
+    desk.types("tea");
+    assert_snapshot!(desk.rows()[4], @"typed: tea  tea at six");
+    desk.presses("ctrl-r");
+    assert_snapshot!(desk.rows()[4], @"typed: tea  tea at five");
+    desk.types("x");
+    assert_snapshot!(desk.rows()[4], @"typed: teax  (nothing)");
+    desk.presses("backspace enter");
+    assert_snapshot!(desk.rows()[4], @"alice> tea at six");
+}
+
+#[test]
+fn ctrl_f_marks_hits_and_goes_on_upwards() {
+    let mut desk = Desk::new(60, 9);
+    for number in 1..=40 {
+        let drink = if number % 13 == 0 { "Tea" } else { "coffee" };
+        desk.says("bob", "#lobby", &format!("{drink} for {number}"));
+    }
+    desk.presses("ctrl-f");
+    desk.types("tea");
+    let hit = desk.app.look.hit;
+    let hits = |desk: &mut Desk| {
+        let buffer = desk.draws();
+        let cells = buffer.content.iter().filter(|cell| Some(cell.bg) == hit.bg);
+        cells.map(|cell| cell.symbol()).collect::<String>()
+    };
+    assert_eq!(hits(&mut desk), "Tea");
+    assert_snapshot!(desk.picture(), @"
+    #lobby         open: members and the operator read  3 online
+    [14:03:34] bob: coffee for 35               │people
+    [14:03:35] bob: coffee for 36               │* alice
+    [14:03:36] bob: coffee for 37               │* bob
+    [14:03:37] bob: coffee for 38               │* carol
+    [14:03:38] bob: Tea for 39                  │
+    [14:03:39] bob: coffee for 40               │
+     * connected 12 ms                                  F1 help
+    search: tea  (Enter: the one before, Esc: back)
+    cursor 11,8
+    ");
+    desk.presses("enter");
+    assert!(desk.picture().contains("Tea for 26"), "{}", desk.picture());
+    desk.presses("enter enter");
+    assert_snapshot!(desk.rows()[8], @"search: tea  (no other here: Enter asks the server)");
+    desk.effects();
+    desk.presses("enter");
+    assert_eq!(desk.effects(), ["#lobby: /search tea"]);
+    desk.presses("ctrl-f esc");
+    assert!(desk.picture().contains("coffee for 40"), "{}", desk.picture());
+}

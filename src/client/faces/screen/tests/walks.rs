@@ -1,0 +1,340 @@
+//! What keys, clicks and the passing of time do.
+
+use proptest::prelude::*;
+use ratatui::crossterm::event::{MouseButton, MouseEvent, MouseEventKind};
+use serde_json::json;
+
+use super::super::layout;
+use super::super::window::{At, Older};
+use super::*;
+
+/// A desk whose lobby has lines from `first` on to `last`.
+fn long(first: u64, last: u64) -> Desk {
+    let mut desk = Desk::new(60, 12);
+    desk.app.windows[0].last = crate::chat::Seq(first - 1);
+    // The empty room has asked for lines, too.
+    desk.app.windows[0].older = Older::Perhaps;
+    for number in first..=last {
+        desk.says("bob", "#lobby", &format!("line {number}"));
+    }
+    desk.draws();
+    desk.effects();
+    desk
+}
+
+fn texts(desk: &mut Desk) -> Vec<String> {
+    let text = |row: &String| {
+        row.split_once("bob: ").map(|(_, text)| text.split('│').next().unwrap().trim().to_owned())
+    };
+    desk.rows().iter().filter_map(text).collect()
+}
+
+#[test]
+fn scrolling_up_loads_older_lines_and_the_view_does_not_jump() {
+    let mut desk = long(301, 340);
+    desk.presses("pageup pageup pageup pageup pageup pageup");
+    let before = texts(&mut desk);
+    assert_eq!(before[0], "line 301");
+    let asked: Value = serde_json::from_str(&desk.effects()[0]).unwrap();
+    assert_eq!((&asked["before"], &asked["lines"]), (&json!("301"), &json!(200)));
+    desk.draws();
+    assert!(desk.effects().is_empty(), "it is asked for once");
+    // New lines come while the old ones are on their way.
+    desk.says("bob", "#lobby", "line 341");
+    for number in 101..=300 {
+        let more = json!({"ref": "older #lobby", "seq": format!("{number}")});
+        desk.says_as("bob", "#lobby", &format!("line {number}"), more);
+    }
+    assert_eq!(texts(&mut desk), before);
+    let told = json!({"type": "history", "to": "#lobby", "lines": 200, "more": true,
+        "ref": "older #lobby"});
+    desk.hears(told);
+    assert_eq!(texts(&mut desk), before);
+    desk.presses("pageup");
+    assert_eq!(texts(&mut desk)[7], "line 301");
+    desk.says("bob", "#lobby", "line 342");
+    assert_eq!(texts(&mut desk)[7], "line 301");
+    desk.presses("alt-end");
+    assert_eq!(texts(&mut desk).last().unwrap(), "line 342");
+    // Where there are no older ones, nobody is asked again.
+    desk.presses("alt-home");
+    desk.draws();
+    assert!(desk.effects().last().unwrap().contains("older #lobby"));
+    desk.hears(json!({"type": "history", "to": "#lobby", "lines": 0, "more": false,
+        "ref": "older #lobby"}));
+    desk.presses("pagedown alt-home");
+    desk.draws();
+    assert!(desk.effects().is_empty());
+}
+
+#[test]
+fn alt_a_goes_round_mentions_first_and_comes_back() {
+    let mut desk = Desk::new(60, 12);
+    desk.enters("#tea", 0, 0, &["alice", "bob"]);
+    desk.enters("#work", 0, 0, &["alice", "bob"]);
+    desk.says("bob", "#tea", "news");
+    desk.says("bob", "#work", "alice: more news");
+    let mut walk = |keys: &str| {
+        desk.presses(keys);
+        desk.app.window().target.to_string()
+    };
+    assert_eq!(walk("alt-a"), "#work");
+    assert_eq!(walk("alt-a"), "#tea");
+    assert_eq!(walk("alt-a"), "#lobby", "back where it began");
+    assert_eq!(walk("alt-a"), "#lobby");
+    assert!(desk.lines().contains("nothing is new"));
+}
+
+#[test]
+fn rooms_are_reached_by_number_and_one_by_one_and_keep_what_is_half_typed() {
+    let mut desk = Desk::new(60, 12);
+    desk.enters("#tea", 0, 0, &["alice"]);
+    desk.enters("#work", 0, 0, &["alice"]);
+    desk.types("in the lobby");
+    let mut walk = |keys: &str| {
+        desk.presses(keys);
+        (desk.app.window().target.to_string(), desk.app.input.text())
+    };
+    let at = |place: &str, typed: &str| (place.to_owned(), typed.to_owned());
+    assert_eq!(walk("alt-2"), at("#tea", ""));
+    assert_eq!(walk("ctrl-n"), at("#work", ""));
+    assert_eq!(walk("ctrl-n"), at("#lobby", "in the lobby"));
+    assert_eq!(walk("ctrl-p"), at("#work", ""));
+    assert_eq!(walk("alt-9"), at("#work", ""), "there is no ninth");
+    assert_eq!(walk("alt-1"), at("#lobby", "in the lobby"));
+}
+
+#[test]
+fn alt_p_and_alt_n_go_from_mention_to_mention() {
+    let mut desk = Desk::new(60, 12);
+    for number in 1..=60 {
+        let whom = if number % 20 == 0 { "Alice: " } else { "" };
+        desk.says("bob", "#lobby", &format!("{whom}line {number}"));
+    }
+    let mut walk = |keys: &str| {
+        desk.presses(keys);
+        desk.app.marked.map(|number| desk.app.window().line(number).unwrap().text().to_owned())
+    };
+    assert_eq!(walk("alt-p").unwrap(), "Alice: line 60");
+    assert_eq!(walk("alt-p").unwrap(), "Alice: line 40");
+    assert_eq!(walk("alt-p").unwrap(), "Alice: line 20");
+    assert_eq!(walk("alt-p").unwrap(), "Alice: line 20");
+    assert_eq!(walk("alt-n").unwrap(), "Alice: line 40");
+    desk.presses("alt-p");
+    assert!(desk.lines().contains("Alice: line 20"));
+}
+
+#[test]
+fn alt_u_goes_to_the_first_new_line_and_looking_away_begins_anew() {
+    let mut desk = long(1, 30);
+    desk.app.input(Told::FocusLost);
+    for number in 31..=60 {
+        desk.says("bob", "#lobby", &format!("line {number}"));
+    }
+    desk.presses("alt-u");
+    let rows = desk.rows();
+    let at = rows.iter().position(|row| row.contains("- new -")).unwrap();
+    assert!(rows[at + 1].contains("line 31"), "{rows:#?}");
+    desk.app.input(Told::FocusGained);
+    desk.presses("alt-end");
+    desk.app.input(Told::FocusLost);
+    desk.says("bob", "#lobby", "line 61");
+    let rows = desk.rows();
+    let at = rows.iter().position(|row| row.contains("- new -")).unwrap();
+    assert!(rows[at + 1].contains("line 61"), "{rows:#?}");
+    // Who answers has read it.
+    desk.enter("yes");
+    assert!(!desk.picture().contains("- new -"));
+}
+
+/// What rings: bells, and notifications in words.
+fn rings(desk: &mut Desk) -> Vec<String> {
+    let mut effects = desk.effects();
+    effects.retain(|effect| effect.starts_with("Bell") || effect.starts_with("Notify"));
+    effects
+}
+
+#[test]
+fn what_rings_is_what_was_wished_for_each_place() {
+    let mut desk = Desk::new(60, 12);
+    desk.enters("#tea", 0, 0, &["alice", "bob"]);
+    desk.app.input(Told::FocusLost);
+    let mut heard = |to: &str, text: &str, more: Value| {
+        desk.says_as("bob", to, text, more);
+        rings(&mut desk)
+    };
+    let now = json!({});
+    let mention = ["Bell".to_owned(), "Notify(\"you are meant in #tea\")".to_owned()];
+    assert_eq!(heard("#tea", "ALICE, look", now.clone()), mention);
+    assert_eq!(heard("#tea", "malice", now.clone()), [""; 0]);
+    assert_eq!(heard("@alice", "secret", now.clone()).len(), 2);
+    assert_eq!(heard("#tea", "alice", json!({"replay": true})), [""; 0], "nothing old rings");
+    assert_eq!(heard("@alice", "old", json!({"replay": true})), [""; 0]);
+    assert_eq!(heard("#tea", "alice", json!({"from": "alice"})), [""; 0], "nothing own rings");
+    assert_eq!(heard("#tea", "alice", json!({"ref": "search"})), [""; 0]);
+    desk.presses("alt-2");
+    for (wish, loud, quiet) in
+        [("all", true, true), ("mentions", true, false), ("off", false, false)]
+    {
+        desk.enter(&format!("/notify {wish}"));
+        desk.effects();
+        desk.says("bob", "#tea", "alice!");
+        assert_eq!(!rings(&mut desk).is_empty(), loud, "{wish}");
+        desk.says("bob", "#tea", "nobody");
+        assert_eq!(!rings(&mut desk).is_empty(), quiet, "{wish}");
+    }
+    desk.enter("/notify all");
+    desk.app.input(Told::FocusGained);
+    desk.effects();
+    desk.says("bob", "#tea", "alice!");
+    assert_eq!(rings(&mut desk), [""; 0], "who looks needs no bell");
+    desk.app.input(Told::FocusLost);
+    desk.enter("/set bell off");
+    desk.effects();
+    desk.says("bob", "#tea", "alice!");
+    assert_eq!(rings(&mut desk).len(), 1);
+}
+
+#[test]
+fn the_wheel_scrolls_and_a_click_goes_to_a_room() {
+    let mut desk = Desk::new(100, 12);
+    desk.enters("#tea", 0, 0, &["alice"]);
+    for number in 1..=30 {
+        desk.says("bob", "#lobby", &format!("line {number}"));
+    }
+    desk.draws();
+    let mouse = |desk: &mut Desk, kind, column, row| {
+        let modifiers = KeyModifiers::NONE;
+        desk.app.input(Told::Mouse(MouseEvent { kind, column, row, modifiers }));
+    };
+    mouse(&mut desk, MouseEventKind::ScrollUp, 40, 5);
+    assert_eq!(texts(&mut desk).last().unwrap(), "line 27");
+    mouse(&mut desk, MouseEventKind::ScrollDown, 40, 5);
+    assert_eq!(desk.app.window().at, At::End);
+    let click = MouseEventKind::Down(MouseButton::Left);
+    mouse(&mut desk, click, 3, 3);
+    assert_eq!(desk.app.window().target.to_string(), "#tea");
+    mouse(&mut desk, click, 3, 1);
+    mouse(&mut desk, click, 3, 9);
+    assert_eq!(desk.app.window().target.to_string(), "#tea", "there is no room");
+    assert!(!desk.app.settings.mouse, "it is off by default");
+}
+
+#[test]
+fn panes_are_hidden_and_shown() {
+    let mut desk = Desk::new(100, 8);
+    assert!(desk.lines().contains("rooms") && desk.lines().contains("people"));
+    desk.presses("f7");
+    assert!(!desk.lines().contains("rooms") && desk.lines().contains("people"));
+    desk.presses("f8 f7");
+    assert!(desk.lines().contains("rooms") && !desk.lines().contains("people"));
+}
+
+#[test]
+fn ways_out_and_what_others_do() {
+    let mut desk = Desk::new(60, 8);
+    desk.effects();
+    let mut does = |keys: &str| {
+        desk.presses(keys);
+        desk.effects()
+    };
+    assert_eq!(does("ctrl-c"), [""; 0]);
+    assert_eq!(does("ctrl-c"), ["Happen(Interrupt)"]);
+    assert_eq!(does("ctrl-z"), ["Suspend"]);
+    assert_eq!(does("ctrl-l"), ["Redraw"]);
+    assert_eq!(does("a b ctrl-x"), ["Edit(\"ab\")"]);
+    assert_eq!(does("ctrl-d"), [""; 0], "it deletes where something is typed");
+    assert_eq!(does("ctrl-c"), [""; 0]);
+    assert_eq!(does("ctrl-d"), ["/exit"]);
+    desk.waits(4_000);
+    desk.presses("ctrl-c");
+    desk.waits(4_000);
+    desk.presses("ctrl-c");
+    assert_eq!(desk.effects(), [""; 0], "the second one came too late");
+}
+
+#[test]
+fn several_lines_run_no_command() {
+    let mut desk = Desk::new(60, 8);
+    desk.effects();
+    desk.types("/exit");
+    desk.presses("ctrl-j");
+    desk.enter("or not");
+    assert_eq!(desk.effects(), ["#lobby: //exit\nor not"]);
+    desk.enter("/topic tea");
+    assert_eq!(desk.effects(), ["#lobby: /topic tea"]);
+}
+
+#[test]
+fn nothing_is_asked_of_the_terminal_when_nothing_happens() {
+    let mut desk = Desk::new(60, 8);
+    assert_eq!(desk.app.next_change_ms(), None);
+    desk.app.flash("a word");
+    assert_eq!(desk.app.next_change_ms(), Some(10_000));
+    desk.waits(10_000);
+    assert_eq!(desk.app.next_change_ms(), None);
+    desk.app.show(Show::State(State::Offline { retry_ms: 4_500 }));
+    let due = desk.app.next_change_ms().unwrap();
+    assert!((1..=1_000).contains(&due), "the countdown goes on by seconds: {due}");
+}
+
+/// Texts as they are cleaned at the edge, with all that can go wrong with their width.
+fn any_text() -> impl Strategy<Value = String> {
+    let odd = "[\u{0}-\u{ff}\u{300}-\u{30f}漢字👍\u{fe0f}\u{200d}\u{202e}\u{5d0}\u{627}\n\t]{0,60}";
+    (odd, any::<bool>()).prop_map(
+        |(text, clean)| {
+            if clean { crate::clean::text(&text) } else { text }
+        },
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    /// Nothing received reaches a cell outside of the lines, or a terminal's ear.
+    #[test]
+    fn no_text_leaves_the_area_of_lines(
+        texts in proptest::collection::vec(any_text(), 1..5),
+        width in 20u16..120, height in 4u16..30,
+    ) {
+        let mut desk = Desk::new(width, height);
+        desk.says("carol", "#lobby", "hi");
+        let before = desk.draws().clone();
+        for text in texts {
+            desk.says("carol", "#lobby", &text);
+        }
+        let rows = 1;
+        let areas = layout::areas(before.area, rows, true, true);
+        let after = desk.draws();
+        for (index, cell) in after.content.iter().enumerate() {
+            let at = after.pos_of(index);
+            prop_assert!(!cell.symbol().contains(char::is_control), "{:?}", cell.symbol());
+            if !areas.lines.contains(at.into()) {
+                prop_assert_eq!(cell, &before.content[index], "at {:?}", at);
+            }
+        }
+    }
+
+    #[test]
+    fn no_size_and_no_key_is_a_trouble(
+        sizes in proptest::collection::vec((0u16..130, 0u16..40), 1..6),
+        keys in proptest::collection::vec(0usize..keys::BINDINGS.len(), 0..30),
+        text in any_text(),
+    ) {
+        let mut desk = Desk::new(80, 24);
+        desk.enters("#tea", 0, 0, &["alice", "bob"]);
+        desk.app.input(Told::FocusLost);
+        for number in 0..30 {
+            desk.says("bob", "#tea", &format!("{number} {text}"));
+        }
+        desk.types(&text);
+        for (nth, key) in keys.iter().enumerate() {
+            for chord in keys::BINDINGS[*key].keys {
+                desk.presses(chord);
+            }
+            let (width, height) = sizes[nth % sizes.len()];
+            desk.resizes(width, height);
+            desk.draws();
+        }
+    }
+}
