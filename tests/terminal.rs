@@ -176,6 +176,39 @@ fn nothing_is_asked_on_a_pipe() {
 }
 
 #[test]
+fn a_passphrase_locks_the_key_that_waits_too_and_the_next_one() {
+    let world = World::new();
+    world.admit("alice");
+    let run = |args: &[&str], words: &[(&str, &str)]| {
+        let mut command = world.program("alice");
+        command.args(args);
+        let mut terminal = Terminal::run(&command);
+        for (prompt, word) in words {
+            terminal.shows(prompt);
+            terminal.hides();
+            terminal.types(word);
+        }
+        terminal.ends_with(0);
+    };
+    let locked = |file: &str| world.found_in("alice", file);
+    let new = [("new passphrase", "tall tree\r"), ("once more", "tall tree\r")];
+    run(&["key", "rotate", "--name", "alice"], &[]);
+    assert_eq!(locked("BEGIN ENCRYPTED PRIVATE KEY"), 0);
+    run(&["key", "passphrase"], &new);
+    assert_eq!((locked("BEGIN ENCRYPTED PRIVATE KEY"), locked("BEGIN PRIVATE KEY")), (2, 0));
+    for file in ["id.next.pem", "id.next.pub.pem"] {
+        std::fs::remove_file(world.vault("alice").join(file)).unwrap();
+    }
+    run(&["key", "rotate", "--name", "alice"], &[("passphrase: ", "tall tree\r")]);
+    assert_eq!((locked("BEGIN ENCRYPTED PRIVATE KEY"), locked("BEGIN PRIVATE KEY")), (2, 0));
+    // One passphrase opens both.
+    let mut alice = Terminal::run(&client(&world, "alice"));
+    alice.shows("passphrase of your key");
+    alice.types("tall tree\r");
+    alice.shows("you are in #lobby");
+}
+
+#[test]
 fn a_passphrase_is_asked_without_an_echo() {
     let world = World::new();
     world.admit("alice");

@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 
 use crate::chat::UserName;
 use crate::client::vault::Vault;
-use crate::crypto::PublicKey;
+use crate::crypto::{Identity, PublicKey};
 use crate::fault::{Fault, code};
 use crate::invite::key_line;
 
@@ -57,23 +57,31 @@ pub fn run(job: Job) -> anyhow::Result<ExitCode> {
             }
         }
         Job::Passphrase => {
-            let identity = vault.identity(&mut || ask("passphrase: "))?;
-            let identity = identity.ok_or_else(no_key)?;
+            let (identity, known) = open(&vault)?;
+            let mut unlock = || ask("passphrase of the new key: ");
+            let next = vault.next_identity(known.as_ref(), &mut unlock)?;
             let passphrase = ask_twice(NEW_PASSPHRASE)?;
-            let locked = !passphrase.is_empty();
-            vault.lock(&identity, locked.then_some(passphrase.as_str()))?;
-            eprintln!("the key is {}", if locked { "locked" } else { "not locked any more" });
+            let passphrase = Some(passphrase.as_str()).filter(|text| !text.is_empty());
+            vault.lock(&identity, passphrase)?;
+            if let Some(next) = next {
+                vault.lock_next(&next, passphrase)?;
+            }
+            if let Some(passphrase) = passphrase {
+                vault.lock_old(passphrase)?;
+            }
+            let state = if passphrase.is_some() { "locked" } else { "not locked any more" };
+            eprintln!("the key is {state}");
         }
         Job::Rotate { name } => {
             vault.public()?.ok_or_else(no_key)?;
-            if let Some(next) = vault.next_identity(&mut || ask("passphrase: "))? {
+            if let Some(next) = vault.next_public()? {
                 eprintln!("a new key waits to be admitted already; this is its line:");
-                show(&vault, name, next.public())?;
+                show(&vault, name, &next)?;
                 return Ok(ExitCode::SUCCESS);
             }
+            // The new key is locked as the old one is.
+            let (_, passphrase) = open(&vault)?;
             eprintln!("making an RSA-3072 key ...");
-            let locked = vault.identity(&mut || None).is_err();
-            let passphrase = if locked { Some(ask_twice(NEW_PASSPHRASE)?) } else { None };
             let next = vault.create_next_identity(passphrase.as_ref().map(|text| text.as_str()))?;
             eprintln!("send this line to the operator, who puts it in the old key's place");
             eprintln!("(pychat users add --replace); until then the old key goes on:");
@@ -81,6 +89,16 @@ pub fn run(job: Job) -> anyhow::Result<ExitCode> {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The own key, and the passphrase where it is locked.
+fn open(vault: &Vault) -> anyhow::Result<(Identity, Option<Zeroizing<String>>)> {
+    let mut passphrase = None;
+    let identity = vault.identity(&mut || {
+        passphrase = ask("passphrase: ");
+        passphrase.clone()
+    })?;
+    Ok((identity.ok_or_else(no_key)?, passphrase))
 }
 
 /// The line to send, and what to read aloud.

@@ -1,10 +1,12 @@
 //! The first contact: which server, which name, which key.
 
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use zeroize::Zeroizing;
 
 use super::asker::{Asker, Question};
+use super::keys::Keys;
 use super::vault::{Server, Vault};
 use crate::chat::UserName;
 use crate::crypto::{Fingerprint, Identity, KeyError, PublicKey};
@@ -15,9 +17,7 @@ use crate::keyring::FileError;
 /// Whom to call, and as whom.
 pub struct Contact {
     pub vault: Vault,
-    pub identity: Identity,
-    /// What `key rotate` made: tried first.
-    pub next: Option<Identity>,
+    keys: Mutex<Keys>,
     pub server: Server,
     pub name: UserName,
     pinned: Fingerprint,
@@ -51,12 +51,14 @@ impl Contact {
             Some(identity) => (identity, false),
             None => (make_key(&vault, asker)?, true),
         };
-        let next = vault.next_identity(&mut || {
-            passphrase.clone().or_else(|| asker.ask(&Question::Passphrase, None))
-        })?;
+        let other = passphrase.as_ref().map(|_| "the new key has another passphrase");
+        let mut unlock = || asker.ask(&Question::Passphrase, other);
+        // What stands in its way is told with the first connection.
+        let next = vault.next_identity(passphrase.as_ref(), &mut unlock).unwrap_or_default();
+        let keys = Mutex::new(Keys::new(identity, next, passphrase));
         server.name = Some(name.clone());
         vault.remember(&server)?;
-        Ok(Contact { vault, identity, next, server, name, pinned, new })
+        Ok(Contact { vault, keys, server, name, pinned, new })
     }
 
     pub fn fingerprint(&self) -> &Fingerprint {
@@ -70,6 +72,10 @@ impl Contact {
         }
     }
 
+    pub fn keys(&self) -> MutexGuard<'_, Keys> {
+        self.keys.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub fn show_key(&self) {
         for line in self.admission() {
             eprintln!("{line}");
@@ -78,7 +84,8 @@ impl Contact {
 
     /// What the operator needs to admit this person.
     pub fn admission(&self) -> Vec<String> {
-        let key: &PublicKey = self.identity.public();
+        let own = Arc::clone(&self.keys().own);
+        let key: &PublicKey = own.public();
         vec![
             "Send this line to the person who runs the server (it is public):".to_owned(),
             key_line(&self.name, key),

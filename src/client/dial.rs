@@ -10,7 +10,7 @@ use super::contact::Contact;
 use super::model::{Happening, Loss};
 use crate::chat::{Code, Command, Event, Refusal};
 use crate::crypto::record_cipher::RECORD_BODY_BYTES_MAX;
-use crate::crypto::{Identity, PublicKey, RecordType};
+use crate::crypto::{Fingerprint, Identity, PublicKey, RecordType};
 use crate::limits::Limits;
 use crate::net::tunnel::{
     DialError, Incoming, Tunnel, TunnelReader, TunnelWriter, dial, fetch_key,
@@ -51,7 +51,7 @@ impl Dialer {
                 return;
             }
             let loss = match connect(&contact, resumes, &happen) {
-                Ok((tunnel, first)) => live(&contact, tunnel, first, &writer, &happen),
+                Ok((tunnel, first, key)) => live(&contact, tunnel, first, &key, &writer, &happen),
                 Err(error) => why(error),
             };
             *lock(&writer) = None;
@@ -104,28 +104,39 @@ fn too_long(command: &Command, bytes: usize) -> Event {
     }
 }
 
-/// A connection that has its login, and the server's first words.
+/// Logs in with the next key, where there is one, and with the own one where that is not admitted.
 fn connect(
     contact: &Contact,
     resumes: bool,
     happen: &Sender<Happening>,
-) -> Result<(Tunnel, Vec<Event>), DialError> {
+) -> Result<(Tunnel, Vec<Event>, Fingerprint), DialError> {
     let server = server_key(contact, happen)?;
-    if let Some(next) = &contact.next {
-        let (tunnel, first) = log_in(contact, next, &server, resumes)?;
+    let keys = {
+        let mut keys = contact.keys();
+        if let Some(error) = keys.refresh(&contact.vault) {
+            let text = format!("the new key is not tried: {error}");
+            // At the end nobody may be left to hear of it.
+            let _ = happen.send(Happening::Trouble(text));
+        }
+        [keys.next.clone(), Some(Arc::clone(&keys.own))]
+    };
+    let mut last = Err(DialError::Cut);
+    for key in keys.into_iter().flatten() {
+        let (tunnel, first) = log_in(contact, &key, &server, resumes)?;
         let admitted =
             |event: &Event| matches!(event, Event::Welcome { .. } | Event::Password { .. });
         let admitted = first.iter().any(admitted);
+        let print = key.public().fingerprint();
+        last = Ok((tunnel, first, print));
         if admitted {
-            if let Err(error) = contact.vault.promote_next(next) {
+            if let Err(error) = contact.keys().admitted(&key, &contact.vault) {
                 let text = format!("the new key works and cannot be kept: {error}");
-                // At the end nobody may be left to hear of it.
                 let _ = happen.send(Happening::Trouble(text));
             }
-            return Ok((tunnel, first));
+            break;
         }
     }
-    log_in(contact, &contact.identity, &server, resumes)
+    last
 }
 
 /// Dials and waits for the first events: they say whether the key is admitted.
@@ -179,6 +190,7 @@ fn live(
     contact: &Contact,
     tunnel: Tunnel,
     first: Vec<Event>,
+    key: &Fingerprint,
     writer: &Writer,
     happen: &Sender<Happening>,
 ) -> Loss {
@@ -189,7 +201,7 @@ fn live(
         let _ = happen.send(Happening::Event(event));
     }
     if reader.set_timeout(PING_AFTER).is_ok() {
-        listen(contact, &mut reader, &mut parts, writer, happen);
+        listen(contact, &mut reader, &mut parts, key, writer, happen);
     }
     closer.cut();
     Loss::Cut
@@ -199,6 +211,7 @@ fn listen(
     contact: &Contact,
     reader: &mut TunnelReader,
     parts: &mut Parts,
+    key: &Fingerprint,
     writer: &Writer,
     happen: &Sender<Happening>,
 ) {
@@ -213,7 +226,7 @@ fn listen(
                     RecordType::Json => {
                         let Some(messages) = parts.join(body) else { return };
                         for event in codec::decode(messages).filter_map(Result::ok) {
-                            let event = rotated(contact, event);
+                            let event = rotated(contact, key, event);
                             if happen.send(Happening::Event(event)).is_err() {
                                 return;
                             }
@@ -249,10 +262,12 @@ fn listen(
     }
 }
 
-/// A key that was removed while its next one waits was replaced by it, most likely.
-fn rotated(contact: &Contact, event: Event) -> Event {
+/// A key that was removed while another one waits was replaced by it, most likely.
+fn rotated(contact: &Contact, key: &Fingerprint, event: Event) -> Event {
     match event {
-        Event::Goodbye { code: Code::Removed, .. } if contact.next.is_some() => {
+        Event::Goodbye { code: Code::Removed, .. }
+            if contact.keys().another(key, &contact.vault) =>
+        {
             let reason = "your key was replaced: logging in with the new one".to_owned();
             Event::Goodbye { code: Code::Shutdown, reason, retry_ms: None }
         }

@@ -2,7 +2,7 @@
 //! has each place. Files of the vault (0600); texts in them are as readable as the key's folder.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Seek, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -12,9 +12,6 @@ use serde::{Deserialize, Serialize};
 use super::outbox::id_of;
 use crate::chat::{Command, MsgId, Position};
 use crate::keyring::file::replace;
-
-/// Lines of the outbox are read up to here: far more than anybody types while offline.
-const OUTBOX_BYTES_MAX: u64 = 16 << 20;
 
 /// One entry of the outbox file.
 #[derive(Serialize, Deserialize)]
@@ -51,18 +48,22 @@ impl Journal {
             Err(error) => return Err(error.into()),
         }
         let mut text = Vec::new();
-        (&mut outbox).take(OUTBOX_BYTES_MAX).read_to_end(&mut text)?;
-        let left = read_entries(&text);
+        outbox.read_to_end(&mut text)?;
+        // What was not written whole was never said to be kept.
+        let whole = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1);
+        let left = read_entries(&text[..whole]);
         let marks = stem.with_extension("marks.json");
         let positions = match std::fs::read(&marks) {
             // Without it the newest lines are shown again, and nothing is lost.
             Ok(text) => serde_json::from_slice(&text).unwrap_or_default(),
             Err(_) => Vec::new(),
         };
-        let mut journal = Journal { outbox, open: 0, marks };
-        journal.clear()?;
-        for command in &left {
-            journal.add(command)?;
+        // The lines stay where they are until all are stored: nothing is lost by an end in between,
+        // nor by a disk that is full.
+        let mut journal = Journal { outbox, open: left.len(), marks };
+        match left.is_empty() {
+            true => journal.clear()?,
+            false => journal.outbox.set_len(whole as u64)?,
         }
         Ok(Some((journal, Left { outbox: left, positions })))
     }
@@ -96,12 +97,11 @@ impl Journal {
     }
 
     fn clear(&mut self) -> io::Result<()> {
-        self.outbox.set_len(0)?;
-        self.outbox.rewind()
+        self.outbox.set_len(0)
     }
 }
 
-/// Lines that were added and are not done. A last line that was cut off is skipped.
+/// Lines that were added and are not done.
 fn read_entries(text: &[u8]) -> Vec<Command> {
     let mut open: Vec<Command> = Vec::new();
     for line in text.split(|byte| *byte == b'\n') {
@@ -137,8 +137,20 @@ mod tests {
         journal.done(id_of(&say(2)).unwrap()).unwrap();
         journal.outbox.write_all(b"{\"add\":{\"type\":\"sa").unwrap();
         drop(journal);
+        let path = stem.with_extension("outbox");
+        let mut written = std::fs::read(&path).unwrap();
+        written.truncate(1 + written.iter().rposition(|byte| *byte == b'\n').unwrap());
+        for _ in 0..2 {
+            let (journal, left) = Journal::open(&stem).unwrap().unwrap();
+            assert_eq!(left.outbox, [say(1), say(3)]);
+            // Nothing is written anew, which a kill or a full disk could break off.
+            assert!(std::fs::read(&path).unwrap() == written);
+            drop(journal);
+        }
         let (mut journal, left) = Journal::open(&stem).unwrap().unwrap();
-        assert_eq!(left.outbox, [say(1), say(3)]);
+        journal.add(&say(4)).unwrap();
+        journal.done(id_of(&say(4)).unwrap()).unwrap();
+        assert_eq!(left.outbox, read_entries(&std::fs::read(&path).unwrap()));
         journal.done(id_of(&say(1)).unwrap()).unwrap();
         journal.done(id_of(&say(3)).unwrap()).unwrap();
         assert_eq!(std::fs::metadata(stem.with_extension("outbox")).unwrap().len(), 0);

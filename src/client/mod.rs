@@ -6,6 +6,7 @@ mod dial;
 mod faces;
 mod input;
 mod journal;
+mod keys;
 pub mod model;
 pub(crate) mod outbox;
 pub(crate) mod places;

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::chat::UserName;
-use crate::crypto::{Fingerprint, Identity, PublicKey};
+use crate::crypto::{Fingerprint, Identity, KeyError, PublicKey};
 use crate::keyring::FileError;
 use crate::keyring::file::{make_folder, read_identity, read_text, replace, write_new};
 
@@ -51,6 +51,11 @@ impl Vault {
         Ok(Vault { dir })
     }
 
+    #[cfg(test)]
+    pub fn at(dir: &Path) -> Vault {
+        Vault { dir: dir.to_owned() }
+    }
+
     pub fn dir(&self) -> &Path {
         &self.dir
     }
@@ -73,9 +78,31 @@ impl Vault {
         read_identity(&self.key_file(), ask)
     }
 
-    /// The key that `key rotate` made and no server has admitted yet.
-    pub fn next_identity(&self, ask: Ask) -> Result<Option<Identity>, FileError> {
-        read_identity(&self.dir.join("id.next.pem"), ask)
+    /// The key that `key rotate` made and no server has admitted yet. `known` is tried before `ask`
+    /// is called.
+    pub fn next_identity(
+        &self,
+        known: Option<&Zeroizing<String>>,
+        ask: Ask,
+    ) -> Result<Option<Identity>, FileError> {
+        let path = self.dir.join("id.next.pem");
+        match read_identity(&path, &mut || known.cloned()) {
+            Err(FileError::Key { error: KeyError::Passphrase | KeyError::Locked, .. }) => {
+                read_identity(&path, ask)
+            }
+            other => other,
+        }
+    }
+
+    /// The public half of that key.
+    pub fn next_public(&self) -> Result<Option<PublicKey>, FileError> {
+        if !self.dir.join("id.next.pem").exists() {
+            return Ok(None);
+        }
+        match read_public(&self.dir.join("id.next.pub.pem"))? {
+            Some(key) => Ok(Some(key)),
+            None => Ok(self.next_identity(None, &mut || None)?.map(|next| next.public().clone())),
+        }
     }
 
     /// Makes the key. Never replaces one.
@@ -91,29 +118,47 @@ impl Vault {
         let identity = Identity::generate();
         let pem = identity.to_pem(passphrase);
         write_new(&self.dir.join("id.next.pem"), pem.as_bytes(), 0o600)?;
+        self.write_public("id.next.pub.pem", &identity)?;
         Ok(identity)
     }
 
     /// A server admitted the next key: it becomes the key; the old one stays as `id.old.pem`. There
-    /// is an `id.pem` at every moment.
+    /// is an `id.pem` at every moment, and what breaks off is done again at the next login.
     pub fn promote_next(&self, next: &Identity) -> Result<(), FileError> {
-        let waiting = self.dir.join("id.next.pem");
-        if !waiting.exists() {
-            // It became the key at an earlier login of this client.
+        if self.next_public()?.as_ref() != Some(next.public()) {
+            // Another client was first, and the key that waits now may be a later one.
             return Ok(());
         }
-        let (key, old) = (self.key_file(), self.dir.join("id.old.pem"));
-        if old.exists() {
-            std::fs::remove_file(&old).map_err(FileError::io(&old))?;
+        let (key, old, waiting) =
+            (self.key_file(), self.dir.join("id.old.pem"), self.dir.join("id.next.pem"));
+        self.write_public("id.pub.pem", next)?;
+        if let Some(pem) = read_text(&key)? {
+            replace(&old, pem.as_bytes(), 0o600)?;
         }
-        std::fs::hard_link(&key, &old).map_err(FileError::io(&old))?;
         std::fs::rename(&waiting, &key).map_err(FileError::io(&waiting))?;
-        self.write_public("id.pub.pem", next)
+        // Without its key it says nothing.
+        let _ = std::fs::remove_file(self.dir.join("id.next.pub.pem"));
+        Ok(())
     }
 
     /// Writes the key again under another passphrase, or under none.
     pub fn lock(&self, identity: &Identity, passphrase: Option<&str>) -> Result<(), FileError> {
         replace(&self.key_file(), identity.to_pem(passphrase).as_bytes(), 0o600)
+    }
+
+    /// The same for the key that waits to be admitted.
+    pub fn lock_next(&self, next: &Identity, passphrase: Option<&str>) -> Result<(), FileError> {
+        replace(&self.dir.join("id.next.pem"), next.to_pem(passphrase).as_bytes(), 0o600)
+    }
+
+    /// A key of earlier times that lies open is locked too: other servers may admit it still.
+    pub fn lock_old(&self, passphrase: &str) -> Result<(), FileError> {
+        let path = self.dir.join("id.old.pem");
+        match read_identity(&path, &mut || None) {
+            Ok(Some(old)) => replace(&path, old.to_pem(Some(passphrase)).as_bytes(), 0o600),
+            Err(FileError::Key { error: KeyError::Locked, .. }) | Ok(None) => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 
     /// All servers, the last used first.

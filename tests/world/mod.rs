@@ -241,6 +241,11 @@ impl World {
         World::open(folder, &address, "true")
     }
 
+    /// A person's vault.
+    pub fn vault(&self, person: &str) -> PathBuf {
+        self.folder.path().join(person).join("pychat")
+    }
+
     pub fn home(&self) -> PathBuf {
         self.folder.path().join("home")
     }

@@ -1,0 +1,135 @@
+//! Which keys this client logs in with: the vault's own, and the one that `key rotate` has made.
+//! Both may change in the vault while the client runs.
+
+use std::sync::Arc;
+
+use zeroize::Zeroizing;
+
+use super::vault::Vault;
+use crate::crypto::{Fingerprint, Identity, PublicKey};
+use crate::keyring::FileError;
+
+pub struct Keys {
+    pub own: Arc<Identity>,
+    /// Tried first: a server that admits it makes it the own one.
+    pub next: Option<Arc<Identity>>,
+    /// What opened the own key, for those that come later.
+    passphrase: Option<Zeroizing<String>>,
+    /// A next key that cannot be opened, which is told once.
+    closed: Option<PublicKey>,
+}
+
+impl Keys {
+    pub fn new(
+        own: Identity,
+        next: Option<Identity>,
+        passphrase: Option<Zeroizing<String>>,
+    ) -> Keys {
+        Keys { own: Arc::new(own), next: next.map(Arc::new), passphrase, closed: None }
+    }
+
+    /// Takes up what has changed in the vault. Gives what stands in the way of a key there.
+    pub fn refresh(&mut self, vault: &Vault) -> Option<FileError> {
+        let known = self.passphrase.clone();
+        let own = match vault.public() {
+            // Another client has made the next key the own one.
+            Ok(Some(own)) if own != *self.own.public() => vault.identity(&mut || known.clone()),
+            _ => Ok(None),
+        };
+        if let Ok(Some(own)) = own {
+            self.own = Arc::new(own);
+        }
+        let waiting = match vault.next_public() {
+            Ok(waiting) => waiting,
+            Err(error) => return Some(error),
+        };
+        let Some(waiting) = waiting.filter(|waiting| waiting != self.own.public()) else {
+            self.next = None;
+            return None;
+        };
+        if self.next.as_ref().is_some_and(|next| *next.public() == waiting) {
+            return None;
+        }
+        self.next = None;
+        match vault.next_identity(known.as_ref(), &mut || None) {
+            Ok(next) => {
+                self.next = next.map(Arc::new);
+                None
+            }
+            Err(error) => {
+                let told = self.closed.replace(waiting);
+                (told != self.closed).then_some(error)
+            }
+        }
+    }
+
+    /// Whether there is another key than this one to log in with.
+    pub fn another(&mut self, key: &Fingerprint, vault: &Vault) -> bool {
+        // What stands in the way of one is told with the next connection.
+        let _ = self.refresh(vault);
+        let keys = self.next.iter().chain([&self.own]);
+        keys.into_iter().any(|one| one.public().fingerprint() != *key)
+    }
+
+    /// A server has admitted a key: where it is the next one, it becomes the own one.
+    pub fn admitted(&mut self, key: &Arc<Identity>, vault: &Vault) -> Result<(), FileError> {
+        if self.next.as_ref().is_some_and(|next| Arc::ptr_eq(next, key)) {
+            self.next = None;
+            self.own = Arc::clone(key);
+            vault.promote_next(key)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn print(key: &Identity) -> Fingerprint {
+        key.public().fingerprint()
+    }
+
+    #[test]
+    fn two_clients_of_a_vault_never_promote_a_key_that_nobody_admitted() {
+        let folder = tempfile::tempdir().unwrap();
+        let vault = Vault::at(folder.path());
+        let old = print(&vault.create_identity().unwrap());
+        let first = print(&vault.create_next_identity(None).unwrap());
+        let open = || {
+            let own = vault.identity(&mut || None).unwrap().unwrap();
+            Keys::new(own, vault.next_identity(None, &mut || None).unwrap(), None)
+        };
+        let (mut one, mut two) = (open(), open());
+        let next = one.next.clone().unwrap();
+        one.admitted(&next, &vault).unwrap();
+        assert_eq!((print(&one.own), one.next.is_none()), (first, true));
+        assert!(!one.another(&first, &vault));
+        // A later key waits when the second client gets in with the one that it knows.
+        let later = print(&vault.create_next_identity(None).unwrap());
+        let next = two.next.clone().unwrap();
+        two.admitted(&next, &vault).unwrap();
+        assert_eq!(vault.public().unwrap().unwrap().fingerprint(), first);
+        assert_eq!(print(&vault.identity(&mut || None).unwrap().unwrap()), first);
+        assert_eq!(vault.next_public().unwrap().unwrap().fingerprint(), later);
+        assert!(old != first && two.another(&first, &vault));
+        assert_eq!(two.next.map(|next| print(&next)), Some(later));
+    }
+
+    #[test]
+    fn what_another_client_took_up_is_taken_up_and_a_locked_key_is_told_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let vault = Vault::at(folder.path());
+        let old = vault.create_identity().unwrap();
+        let mut keys = Keys::new(old, None, Some(Zeroizing::new("tall tree".into())));
+        let next = vault.create_next_identity(Some("small tree")).unwrap();
+        assert!(keys.refresh(&vault).is_some() && keys.refresh(&vault).is_none());
+        assert!(keys.next.is_none());
+        vault.lock_next(&next, Some("tall tree")).unwrap();
+        assert!(keys.refresh(&vault).is_none());
+        assert_eq!(keys.next.as_ref().map(|next| print(next)), Some(print(&next)));
+        vault.promote_next(&next).unwrap();
+        assert!(keys.refresh(&vault).is_none());
+        assert_eq!((print(&keys.own), keys.next.is_none()), (print(&next), true));
+    }
+}
