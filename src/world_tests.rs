@@ -18,8 +18,8 @@ use rand::{RngExt, SeedableRng};
 
 use crate::chat::registry::{Registry, Rules};
 use crate::chat::{
-    ChannelName, Command, DeviceName, Event, LogId, Place, Position, Seq, SessionId, Target,
-    UserName,
+    ChannelName, Command, DeviceName, Event, LogId, Message, Place, Position, Seq, SessionId,
+    Target, UserName,
 };
 use crate::client::model::{Action, Happening, Loss, Model, Show, Use};
 use crate::client::outbox::{Outbox, id_of};
@@ -170,6 +170,36 @@ impl Ledger for Faulty {
 
     fn log_id(&self) -> LogId {
         self.memory.log_id()
+    }
+}
+
+/// A moment in which nothing can be read.
+struct Unreadable;
+
+impl Unreadable {
+    fn fault<T>(&self) -> Result<T, LedgerError> {
+        let error = io::Error::other("no descriptor left");
+        Err(LedgerError::Io { path: PathBuf::from("memory"), error })
+    }
+}
+
+impl Reader for Unreadable {
+    fn read(&self, _: &Place, _: Seq, _: Seq, _: Page) -> Result<Vec<Message>, LedgerError> {
+        self.fault()
+    }
+
+    fn history(
+        &self,
+        _: &Place,
+        _: Option<Seq>,
+        _: Option<i64>,
+        _: Page,
+    ) -> Result<(Vec<Message>, bool), LedgerError> {
+        self.fault()
+    }
+
+    fn search(&self, _: &[Place], _: &str, _: Page) -> Result<(Vec<Message>, bool), LedgerError> {
+        self.fault()
     }
 }
 
@@ -465,7 +495,9 @@ impl World {
 
     fn replays(&mut self) -> bool {
         let next = self.server.hub.replayer().try_next();
-        next.inspect(|outlet| replayer::turn(&self.server.hub, outlet, &*self.reader)).is_some()
+        let fails = self.fails.lock().unwrap().one_in > 0 && self.chance.random_bool(0.1);
+        let reader: &dyn Reader = if fails { &Unreadable } else { &*self.reader };
+        next.inspect(|outlet| replayer::turn(&self.server.hub, outlet, reader)).is_some()
     }
 
     fn flushes(&mut self) {

@@ -107,6 +107,8 @@ pub fn run(options: Options) -> anyhow::Result<()> {
 
     let keeper = Arc::clone(&house);
     essential("keeper", &stop, move || keep(&keeper, watch))?;
+    let sweeper = Arc::clone(&house);
+    essential("sweeper", &stop, move || sweep(&sweeper))?;
     let operator = |name: &'static str| -> ctl::Handler {
         let house = Arc::clone(&house);
         Arc::new(move |words: &[String]| operator::obey(&house, &Actor::own(name), words))
@@ -208,9 +210,7 @@ fn drain(house: &House, deadline: Instant) {
 /// The server's chores: users/ is watched and empty channels are forgotten.
 fn keep(house: &House, mut watch: UsersWatch) {
     let mut swept = Instant::now();
-    let mut expiry = Expiry::new();
     let mut unread = false;
-    expire(house);
     while !house.stop().wait_for(WATCH_EVERY) {
         let changed = watch.changed();
         if changed || unread {
@@ -225,13 +225,21 @@ fn keep(house: &House, mut watch: UsersWatch) {
             house.hub.sweep();
             swept = Instant::now();
         }
+    }
+}
+
+/// Lines that are too old go. A thread of its own: a disk that takes its time with it keeps nobody in
+/// who was removed.
+fn sweep(house: &House) {
+    let mut expiry = Expiry::new();
+    expire(house);
+    while !house.stop().wait_for(EXPIRE_EVERY) {
         if expiry.is_due(Instant::now(), jiff::Timestamp::now().as_millisecond()) {
             expire(house);
         }
     }
 }
 
-/// Lines that are too old go.
 fn expire(house: &House) {
     house.expire_audit(jiff::Timestamp::now().as_millisecond());
     match house.sweep_ledger(jiff::Timestamp::now().as_millisecond(), false) {

@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::hub::Hub;
 use super::outlet::{Cursor, Offered, Outlet, PlaceId, Replay};
@@ -18,56 +18,82 @@ const PAGE: Page = Page { lines_max: 200, bytes_max: 48 * 1024 };
 /// A ledger that cannot be read now is tried again after this.
 const RETRY_AFTER: Duration = Duration::from_millis(500);
 
+/// Without anybody to wait for it looks again after this.
+const IDLE: Duration = Duration::from_secs(3_600);
+
 /// Who waits for a page.
 #[derive(Default)]
 pub struct Replayer {
-    waiting: Mutex<(VecDeque<Arc<Outlet>>, bool)>,
+    waiting: Mutex<Waiting>,
     added: Condvar,
+}
+
+#[derive(Default)]
+struct Waiting {
+    now: VecDeque<Arc<Outlet>>,
+    /// Nothing could be read for these: they are next again then, in this order.
+    later: VecDeque<(Instant, Arc<Outlet>)>,
+    /// The last look failed, and the log says so.
+    failing: bool,
+    closed: bool,
 }
 
 impl Replayer {
     /// This session has places that it reads from the ledger.
     pub fn add(&self, outlet: &Arc<Outlet>) {
         if !outlet.queued.swap(true, Ordering::SeqCst) {
-            self.lock().0.push_back(Arc::clone(outlet));
+            self.lock().now.push_back(Arc::clone(outlet));
             self.added.notify_one();
+        }
+    }
+
+    /// Nothing can be read for this session now (no descriptor left, say): nothing is a gap because
+    /// of that, and nobody else waits for it.
+    fn put_off(&self, outlet: &Arc<Outlet>, error: &LedgerError) {
+        let mut waiting = self.lock();
+        if !std::mem::replace(&mut waiting.failing, true) {
+            log::error!("lines cannot be read, which is tried again: {error}");
+        }
+        if !outlet.queued.swap(true, Ordering::SeqCst) {
+            waiting.later.push_back((Instant::now() + RETRY_AFTER, Arc::clone(outlet)));
         }
     }
 
     /// The thread may end.
     pub fn close(&self) {
-        self.lock().1 = true;
+        self.lock().closed = true;
         self.added.notify_all();
-    }
-
-    /// Waits, or until it is closed.
-    fn pause(&self, time: Duration) {
-        let waiting = self.lock();
-        let closed = |waiting: &mut (VecDeque<Arc<Outlet>>, bool)| !waiting.1;
-        // Either way the next turn tells what is to be done.
-        let _ = self.added.wait_timeout_while(waiting, time, closed);
     }
 
     fn next(&self) -> Option<Arc<Outlet>> {
         let mut waiting = self.lock();
         loop {
-            if waiting.1 {
+            if waiting.closed {
                 return None;
             }
-            if let Some(outlet) = pop(&mut waiting.0) {
+            let now = Instant::now();
+            while let Some((_, outlet)) = waiting.later.pop_front_if(|(due, _)| *due <= now) {
+                waiting.now.push_back(outlet);
+            }
+            if let Some(outlet) = pop(&mut waiting.now) {
                 return Some(outlet);
             }
-            waiting = self.added.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+            let due = waiting.later.front().map_or(IDLE, |(due, _)| due.duration_since(now));
+            let waited = self.added.wait_timeout(waiting, due);
+            waiting = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 
-    /// Who is next, if anybody waits.
+    /// Who is next, if anybody waits, and for however long.
     #[cfg(test)]
     pub fn try_next(&self) -> Option<Arc<Outlet>> {
-        pop(&mut self.lock().0)
+        let mut waiting = self.lock();
+        let later = std::mem::take(&mut waiting.later);
+        waiting.now.extend(later.into_iter().map(|(_, outlet)| outlet));
+        pop(&mut waiting.now)
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, (VecDeque<Arc<Outlet>>, bool)> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -95,13 +121,9 @@ pub fn turn(hub: &Hub, outlet: &Arc<Outlet>, reader: &dyn Reader) {
     let Some(place) = hub.place_of(id) else { return outlet.unfollow(id) };
     let (bytes, after) = match page(hub, outlet, &place, replay, reader) {
         Ok(page) => page,
-        Err(error) => {
-            // Not this moment (no descriptor left, say): nothing is a gap because of that.
-            log::error!("{error}");
-            hub.replayer().pause(RETRY_AFTER);
-            return hub.replayer().add(outlet);
-        }
+        Err(error) => return hub.replayer().put_off(outlet, &error),
     };
+    hub.replayer().lock().failing = false;
     match outlet.tell_again(id, replay, &bytes, after) {
         Offered::Taken => {
             if replay.fell_behind && after >= replay.upto {
