@@ -417,8 +417,11 @@ impl Registry {
         let gone: Vec<ChannelName> = gone.map(|(name, _)| name.clone()).collect();
         for name in gone {
             self.channels.remove(&name);
-            let place = Place::Channel(name);
+            let place = Place::Channel(name.clone());
             if (self.rules.retention)(&place) == Retention::Off {
+                self.topics.remove(&name);
+                self.logs.remove(&place);
+            } else if self.last(&place) == Seq(0) && !self.topics.contains_key(&name) {
                 self.logs.remove(&place);
             }
             effects.push(Effect::Forget(place));

@@ -347,3 +347,29 @@ fn a_channel_with_a_pin_is_one_of_its_own_and_takes_sealed_lines_only() {
     let of_alice = [row(&tea, true, 1), row(&other, true, 1)];
     assert_eq!(rows(&mut chat, alice), [&open[..], &of_alice].concat());
 }
+
+#[test]
+fn of_a_channel_that_is_gone_nothing_stays_that_nobody_said() {
+    let mut chat = Chat::new();
+    let alice = chat.enters("alice");
+    let logs = chat.registry.logs.len();
+    let topic = |channel: &str| Command::Topic {
+        channel: channel.parse().unwrap(),
+        text: Some("tea".into()),
+        reference: None,
+    };
+    for channel in ["#silent", "#said", "#named", "#passing"] {
+        chat.joins(alice, channel).unwrap();
+    }
+    chat.registry.committed(&"#said".parse().unwrap(), Seq(1));
+    chat.registry.committed(&"#passing".parse().unwrap(), Seq(1));
+    chat.does(alice, topic("#named")).unwrap();
+    chat.does(alice, topic("#passing")).unwrap();
+    for channel in ["#silent", "#said", "#named", "#passing"] {
+        let channel = channel.parse().unwrap();
+        chat.does(alice, Command::Part { channel, reference: None }).unwrap();
+    }
+    assert_eq!(chat.registry.sweep(Stamp(100_000)).len(), 4);
+    assert_eq!(chat.registry.logs.len(), logs + 2, "of those with a line or a topic");
+    assert_eq!(chat.registry.topics.len(), 1);
+}
