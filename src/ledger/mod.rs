@@ -221,4 +221,6 @@ fn message(draft: Draft, seq: Seq, edited: bool, deleted: bool) -> Message {
 #[cfg(test)]
 mod contract_tests;
 #[cfg(test)]
+mod damage_tests;
+#[cfg(test)]
 mod sealed_tests;

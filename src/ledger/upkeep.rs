@@ -10,7 +10,7 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::LedgerError;
 use super::schema::STEPS;
-use super::sqlite::{bury, faults, prepare, read_all};
+use super::sqlite::{BUSY, bury, faults, prepare, read_all};
 use crate::chat::UserName;
 
 /// What `verify` found in a sound file.
@@ -136,8 +136,17 @@ pub fn verify(path: &Path) -> Result<Verified, LedgerError> {
 /// Takes the texts of all lines of a person away, for good.
 pub(super) fn erase(connection: &Connection, user: &UserName) -> rusqlite::Result<usize> {
     let buried = bury(connection, user)?;
-    connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
+    truncate_log(connection)?;
     Ok(buried)
+}
+
+/// Copies the write-ahead log into the file and empties it, so that nothing of what was removed stays
+/// in it. Nobody's line waits for a reader that is in the way: then the next sweep does it.
+pub(super) fn truncate_log(connection: &Connection) -> rusqlite::Result<()> {
+    connection.busy_timeout(Duration::ZERO)?;
+    let done = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+    connection.busy_timeout(BUSY)?;
+    done
 }
 
 /// The same on a ledger that no server has open.

@@ -1,44 +1,33 @@
 //! The ledger on disk: SQLite with a write-ahead log, synced at every commit (`synchronous=FULL`),
 //! and deleted bytes overwritten (`secure_delete`).
 
+mod reader;
+mod rows;
+
 use std::collections::HashMap;
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use rusqlite::ffi;
-use rusqlite::types::Type;
-use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, Transaction, params};
+use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 
 use super::memory::{known_as, may_change};
-use super::schema::KINDS;
-use super::{
-    Draft, Ledger, LedgerError, Page, Reader, Record, Remembered, Verdict, message, upkeep,
-};
-use crate::chat::{Kind, LogId, Message, MsgId, Opaque, Place, Seq, UserName};
-use crate::crypto::sha256;
+use super::{Draft, Ledger, LedgerError, Record, Remembered, Verdict, upkeep};
+use crate::chat::{Kind, LogId, Opaque, Place, Seq, UserName};
+pub use reader::SqliteReader;
+use rows::{COLUMNS, FROM, SEQ_MAX, checksum, is_row_damaged, line_of, parsed, read_row, seq};
+pub(super) use rows::{faults, read_all};
 
 /// Another connection's lock is waited for this long.
-const BUSY: Duration = Duration::from_secs(5);
+pub(super) const BUSY: Duration = Duration::from_secs(5);
 /// Pages of the file in memory.
 const CACHE_KIB: i64 = 8_192;
 /// Pages in the write-ahead log before they are copied into the file.
 const LOG_PAGES: i64 = 4_000;
-/// Read connections at once; who wants one more waits.
-const READERS_MAX: usize = 3;
 /// Ids of lines that are gone are known for this long.
 const SPENT_MS: i64 = 7 * 86_400_000;
-
-/// Bits of a line's number that are its seq; those above are its place's.
-const SEQ_BITS: u32 = 40;
-const SEQ_MAX: i64 = (1 << SEQ_BITS) - 1;
-
-const COLUMNS: &str = "l.line, l.id, l.sender, l.device, l.time_ms, l.kind, l.target, l.state, \
-     l.text, l.checksum, p.name, t.text AS target_text, l.sealed, t.sealed AS target_sealed";
-const FROM: &str = "FROM lines l JOIN places p USING (place) \
-     LEFT JOIN lines t ON t.line = l.place << 40 | l.target";
 
 /// The writing half.
 pub struct Sqlite {
@@ -56,13 +45,6 @@ pub struct Sqlite {
 struct Known {
     row: i64,
     last: Seq,
-}
-
-/// The reading half: a few connections that only read.
-pub struct SqliteReader {
-    path: PathBuf,
-    idle: Mutex<(Vec<Connection>, usize)>,
-    freed: Condvar,
 }
 
 impl Sqlite {
@@ -93,11 +75,7 @@ impl Sqlite {
     }
 
     pub fn reader(&self) -> SqliteReader {
-        // One is opened now: there may be no descriptor left when it is needed.
-        let first = open_reader(&self.path).ok();
-        let count = usize::from(first.is_some());
-        let idle = Mutex::new((first.into_iter().collect(), count));
-        SqliteReader { path: self.path.clone(), idle, freed: Condvar::new() }
+        SqliteReader::new(&self.path)
     }
 
     /// The file may grow to this many pages and no further.
@@ -132,105 +110,9 @@ pub(super) fn prepare(connection: &Connection) -> rusqlite::Result<()> {
     Ok(())
 }
 
-pub(super) fn faults(path: &Path) -> impl Fn(rusqlite::Error) -> LedgerError {
-    let path = path.to_owned();
-    move |error| match error {
-        rusqlite::Error::FromSqlConversionFailure(_, _, what) => {
-            LedgerError::Damaged { path: path.clone(), what: what.to_string() }
-        }
-        error => LedgerError::Sqlite { path: path.clone(), error },
-    }
-}
-
 fn read_known(row: &Row) -> rusqlite::Result<(Place, Known)> {
     let place = parsed(row, 0)?;
     Ok((place, Known { row: row.get(1)?, last: seq(row.get(2)?) }))
-}
-
-/// A text column that is a name.
-fn parsed<T: std::str::FromStr<Err: std::error::Error + Send + Sync + 'static>>(
-    row: &Row,
-    column: usize,
-) -> rusqlite::Result<T> {
-    let text = row.get_ref(column)?.as_str()?;
-    text.parse().map_err(|error: T::Err| damaged(column, error))
-}
-
-fn damaged(
-    column: usize,
-    error: impl Into<Box<dyn std::error::Error + Send + Sync>>,
-) -> rusqlite::Error {
-    rusqlite::Error::FromSqlConversionFailure(column, Type::Text, error.into())
-}
-
-fn seq(number: i64) -> Seq {
-    Seq(number as u64)
-}
-
-/// The number of a place's line.
-fn line_of(place: i64, seq: Seq) -> i64 {
-    place << SEQ_BITS | i64::try_from(seq.0).unwrap_or(i64::MAX).min(SEQ_MAX)
-}
-
-/// Eight bytes over all that a row says, so that a flipped bit on the disk is noticed.
-fn checksum(draft: &Draft, seq: Seq, state: i64) -> i64 {
-    let target = draft.target.map_or(0, |target| target.0);
-    let place = draft.place.to_string();
-    // A line with a text has the sum that it had before lines could be sealed.
-    let sealed = draft.sealed.as_ref().map_or(&[][..], Opaque::bytes);
-    let mark = if draft.sealed.is_some() { 0x80 } else { 0 };
-    let parts: [&[u8]; 10] = [
-        place.as_bytes(),
-        &[0],
-        draft.from.as_str().as_bytes(),
-        &[0],
-        draft.device.as_str().as_bytes(),
-        &draft.id.0,
-        &[draft.kind as u8 | mark, state as u8],
-        &[seq.0.to_be_bytes(), draft.time_ms.to_be_bytes(), target.to_be_bytes()].concat(),
-        draft.text.as_bytes(),
-        sealed,
-    ];
-    i64::from_be_bytes(*sha256(&parts).first_chunk().expect("a hash has 8 bytes"))
-}
-
-fn read_sealed(row: &Row, column: usize) -> rusqlite::Result<Option<Opaque>> {
-    let bytes = row.get_ref(column)?.as_blob_or_null()?;
-    let sealed = bytes.map(Opaque::new).transpose();
-    sealed.map_err(|error| damaged(column, error))
-}
-
-/// A row of `COLUMNS` as it was written.
-fn read_row(row: &Row) -> rusqlite::Result<(Draft, Seq, i64)> {
-    let kind: usize = row.get(5)?;
-    let draft = Draft {
-        place: parsed(row, 10)?,
-        from: parsed(row, 2)?,
-        device: parsed(row, 3)?,
-        id: MsgId(row.get(1)?),
-        time_ms: row.get(4)?,
-        kind: *KINDS.get(kind).ok_or_else(|| damaged(5, "a line of an unknown kind"))?,
-        target: row.get::<_, Option<i64>>(6)?.map(seq),
-        text: row.get(8)?,
-        sealed: read_sealed(row, 12)?,
-    };
-    let (line, state): (i64, i64) = (row.get(0)?, row.get(7)?);
-    let seq = seq(line & SEQ_MAX);
-    if checksum(&draft, seq, state) != row.get::<_, i64>(9)? {
-        let what = format!("line {seq} of {} is not what was stored", draft.place);
-        return Err(damaged(9, what));
-    }
-    Ok((draft, seq, state))
-}
-
-/// A row as it is told again: an edit with the text that its target has now.
-fn read_message(row: &Row) -> rusqlite::Result<Message> {
-    let (mut draft, number, state) = read_row(row)?;
-    if draft.kind == Kind::Edit {
-        draft.text = row.get::<_, Option<String>>(11)?.unwrap_or_default();
-        draft.sealed = read_sealed(row, 13)?;
-    }
-    Ok(message(draft, number, state == 1, state == 2))
 }
 
 /// One transaction's work.
@@ -354,8 +236,16 @@ impl Commit<'_> {
         let find =
             format!("SELECT {COLUMNS} {FROM} WHERE l.place = ?1 AND l.sender = ?2 AND l.id = ?3");
         let mut find = self.transaction.prepare_cached(&find)?;
-        if let Some((stored, number, state)) = find.query_row(by_id, read_row).optional()? {
-            return Ok(Some(known_as(&stored, state != 0, number, draft)));
+        let verdict = |row: &Row| match read_row(row) {
+            Ok((stored, number, state)) => Ok(known_as(&stored, state != 0, number, draft)),
+            // It was stored; whether it was the same nobody can tell any more.
+            Err(error) if is_row_damaged(&error) => {
+                Ok(Verdict::Known(seq(row.get::<_, i64>(0)? & SEQ_MAX)))
+            }
+            Err(error) => Err(error),
+        };
+        if let Some(verdict) = find.query_row(by_id, verdict).optional()? {
+            return Ok(Some(verdict));
         }
         let find = "SELECT seq FROM spent WHERE place = ?1 AND sender = ?2 AND id = ?3";
         let mut find = self.transaction.prepare_cached(find)?;
@@ -372,8 +262,12 @@ impl Commit<'_> {
         let line = line_of(place.row, target);
         let find = format!("SELECT {COLUMNS} {FROM} WHERE l.line = ?1");
         let mut find = self.transaction.prepare_cached(&find)?;
-        let Some((mut stored, number, state)) = find.query_row([line], read_row).optional()? else {
-            return Ok(Err(Verdict::NoSuchLine));
+        let (mut stored, number, state) = match find.query_row([line], read_row).optional() {
+            Ok(Some(found)) => found,
+            Ok(None) => return Ok(Err(Verdict::NoSuchLine)),
+            // Nobody is shown it, so there is nothing to change.
+            Err(error) if is_row_damaged(&error) => return Ok(Err(Verdict::NoSuchLine)),
+            Err(error) => return Err(error),
         };
         if let Err(verdict) = may_change(&stored, state == 2, draft, self.change_s_max) {
             return Ok(Err(verdict));
@@ -484,8 +378,7 @@ impl Ledger for Sqlite {
     fn scrub(&mut self, now_ms: i64) -> Result<(), LedgerError> {
         let work = || {
             self.connection.execute("DELETE FROM spent WHERE time_ms < ?1", [now_ms - SPENT_MS])?;
-            // A reader in the way makes it busy; the next sweep tries again.
-            self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+            upkeep::truncate_log(&self.connection)
         };
         work().map_err(faults(&self.path))
     }
@@ -510,7 +403,6 @@ pub(super) fn bury(connection: &Connection, user: &UserName) -> rusqlite::Result
         // Place by place, where the index of ids has them by their sender.
         let find = format!(
             "SELECT {COLUMNS} FROM places p CROSS JOIN lines l ON l.place = p.place \
-             LEFT JOIN lines t ON t.line = l.place << 40 | l.target \
              WHERE l.sender = ?1 AND (l.text <> '' OR l.sealed IS NOT NULL OR l.state = 1)"
         );
         let mut find = transaction.prepare(&find)?;
@@ -521,27 +413,21 @@ pub(super) fn bury(connection: &Connection, user: &UserName) -> rusqlite::Result
         )?;
         let mut buried = 0;
         while let Some(row) = rows.next()? {
-            let (mut draft, number, _) = read_row(row)?;
-            draft.clear();
-            let sum = checksum(&draft, number, 2);
+            let sum = match read_row(row) {
+                Ok((mut draft, number, _)) => {
+                    draft.clear();
+                    checksum(&draft, number, 2)
+                }
+                // Its text goes, and the rest stays as damaged as it was.
+                Err(error) if is_row_damaged(&error) => 0,
+                Err(error) => return Err(error),
+            };
             buried += set.execute(params![row.get::<_, i64>(0)?, sum])?;
         }
         buried
     };
     transaction.commit()?;
     Ok(buried)
-}
-
-/// Reads every line of a file; gives how many there are.
-pub(super) fn read_all(connection: &Connection) -> rusqlite::Result<usize> {
-    let mut query = connection.prepare(&format!("SELECT {COLUMNS} {FROM}"))?;
-    let mut rows = query.query([])?;
-    let mut count = 0;
-    while let Some(row) = rows.next()? {
-        read_row(row)?;
-        count += 1;
-    }
-    Ok(count)
 }
 
 fn remembered(connection: &Connection, waiting_max: usize) -> rusqlite::Result<Vec<Remembered>> {
@@ -568,167 +454,4 @@ fn remembered(connection: &Connection, waiting_max: usize) -> rusqlite::Result<V
         found.push(Remembered { place, last: known.last, topic, reads, waiting: waits });
     }
     Ok(found)
-}
-
-impl SqliteReader {
-    fn with<T>(
-        &self,
-        work: impl FnOnce(&Connection) -> rusqlite::Result<T>,
-    ) -> Result<T, LedgerError> {
-        let fault = faults(&self.path);
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        let connection = loop {
-            if let Some(connection) = idle.0.pop() {
-                break Ok(connection);
-            }
-            if idle.1 < READERS_MAX {
-                idle.1 += 1;
-                break open_reader(&self.path);
-            }
-            idle = self.freed.wait(idle).unwrap_or_else(PoisonError::into_inner);
-        };
-        drop(idle);
-        let (connection, result) = match connection {
-            Ok(connection) => {
-                let result = work(&connection);
-                (Some(connection), result)
-            }
-            Err(error) => (None, Err(error)),
-        };
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        match connection {
-            Some(connection) => idle.0.push(connection),
-            None => idle.1 -= 1,
-        }
-        drop(idle);
-        self.freed.notify_one();
-        result.map_err(fault)
-    }
-}
-
-fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags)?;
-    connection.busy_timeout(BUSY)?;
-    connection.pragma_update(None, "query_only", "ON")?;
-    Ok(connection)
-}
-
-/// Rows as lines, as many as a page holds and one more to tell whether there are more.
-fn take(
-    path: &Path,
-    mut rows: rusqlite::Rows,
-    page: Page,
-) -> rusqlite::Result<(Vec<Message>, bool)> {
-    let (mut taken, mut bytes) = (Vec::new(), 0);
-    while let Some(row) = rows.next()? {
-        let line = match read_message(row) {
-            Ok(line) => line,
-            // Not what was stored, so nobody is shown it; its seat becomes a gap.
-            Err(error @ rusqlite::Error::FromSqlConversionFailure(..)) => {
-                log::error!("{}: damaged: {error}", path.display());
-                continue;
-            }
-            Err(error) => return Err(error),
-        };
-        bytes += line.said_bytes() + 200;
-        let full = taken.len() >= page.lines_max || bytes > page.bytes_max;
-        if full && !taken.is_empty() {
-            return Ok((taken, true));
-        }
-        taken.push(line);
-    }
-    Ok((taken, false))
-}
-
-impl Reader for SqliteReader {
-    fn read(
-        &self,
-        place: &Place,
-        after: Seq,
-        upto: Seq,
-        page: Page,
-    ) -> Result<Vec<Message>, LedgerError> {
-        self.with(|connection| {
-            let Some(row) = row_of(connection, place)? else { return Ok(Vec::new()) };
-            let query = format!(
-                "SELECT {COLUMNS} {FROM} WHERE l.line > ?1 AND l.line <= ?2 ORDER BY l.line LIMIT ?3"
-            );
-            let mut query = connection.prepare_cached(&query)?;
-            let (after, upto) = (line_of(row, after), line_of(row, upto));
-            let rows = query.query(params![after, upto, page.lines_max])?;
-            Ok(take(&self.path, rows, page)?.0)
-        })
-    }
-
-    fn history(
-        &self,
-        place: &Place,
-        before: Option<Seq>,
-        since_ms: Option<i64>,
-        page: Page,
-    ) -> Result<(Vec<Message>, bool), LedgerError> {
-        self.with(|connection| {
-            let Some(row) = row_of(connection, place)? else { return Ok((Vec::new(), false)) };
-            let mut first = line_of(row, Seq(0));
-            if let Some(since_ms) = since_ms {
-                // Nothing before it need be looked at, so that it costs what it finds. (Where the
-                // clock was set back, lines of before that are left out.)
-                let find = "SELECT line FROM lines WHERE place = ?1 AND time_ms >= ?2 \
-                     ORDER BY time_ms LIMIT 1";
-                let mut find = connection.prepare_cached(find)?;
-                let found = find.query_row(params![row, since_ms], |row| row.get(0)).optional()?;
-                let Some(found) = found else { return Ok((Vec::new(), false)) };
-                first = found;
-            }
-            let query = format!(
-                "SELECT {COLUMNS} {FROM} WHERE l.line >= ?1 AND l.line < ?2 AND l.time_ms >= ?3 \
-                 AND l.kind < 2 ORDER BY l.line DESC"
-            );
-            let before = before.map_or((row + 1) << SEQ_BITS, |seq| line_of(row, seq));
-            let mut query = connection.prepare_cached(&query)?;
-            let rows = query.query(params![first, before, since_ms.unwrap_or(i64::MIN)])?;
-            let (mut lines, more) = take(&self.path, rows, page)?;
-            lines.reverse();
-            Ok((lines, more))
-        })
-    }
-
-    fn search(
-        &self,
-        places: &[Place],
-        text: &str,
-        page: Page,
-    ) -> Result<(Vec<Message>, bool), LedgerError> {
-        let word = |word: &str| format!("\"{}\"", word.replace('"', "\"\""));
-        let words: Vec<String> = text.split_whitespace().map(word).collect();
-        let words = words.join(" ");
-        // Whole words of one place at a time: the index gives these from the newest on, so that an
-        // answer costs what it shows, however many lines there are.
-        self.with(|connection| {
-            let query = format!(
-                "SELECT {COLUMNS} FROM words w JOIN lines l ON l.line = w.rowid \
-                 JOIN places p USING (place) \
-                 LEFT JOIN lines t ON t.line = l.place << 40 | l.target \
-                 WHERE words MATCH ?1 AND w.rowid >= ?2 AND w.rowid < ?3 ORDER BY w.rowid DESC"
-            );
-            let mut query = connection.prepare_cached(&query)?;
-            let (mut found, mut more) = (Vec::new(), false);
-            for place in places {
-                let Some(row) = row_of(connection, place)? else { continue };
-                let rows = query.query(params![words, row << SEQ_BITS, (row + 1) << SEQ_BITS])?;
-                let (lines, more_here) = take(&self.path, rows, page)?;
-                found.extend(lines);
-                more |= more_here;
-            }
-            let (newest, left) = page.newest(found);
-            Ok((newest, more || left))
-        })
-    }
-}
-
-/// A place's row, if it has one.
-fn row_of(connection: &Connection, place: &Place) -> rusqlite::Result<Option<i64>> {
-    let mut find = connection.prepare_cached("SELECT place FROM places WHERE name = ?1")?;
-    find.query_row([place.to_string()], |row| row.get(0)).optional()
 }

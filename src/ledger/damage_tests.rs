@@ -1,0 +1,149 @@
+//! A file that does not hold what was written into it: what is damaged is nobody's words, and costs
+//! nobody what lies around it.
+
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+use super::contract_tests::{PAGE, change, draft, found_on_disk, on_disk};
+use super::*;
+
+const ALL: Page = Page { bytes_max: 1 << 30, lines_max: 10_000 };
+const CHANGE_S_MAX: u64 = 3_600;
+
+fn said(ledger: &mut Sqlite, id: u8, text: &str) {
+    let verdicts = ledger.commit(&[Record::Line(draft("#tea", "alice", id, text))]).unwrap();
+    assert!(matches!(verdicts[..], [Verdict::Stored(_)]));
+}
+
+fn commit(ledger: &mut Sqlite, draft: Draft) -> Verdict {
+    ledger.commit(&[Record::Line(draft)]).unwrap()[0]
+}
+
+fn seqs(reader: &impl Reader) -> Vec<u64> {
+    let lines = reader.read(&"#tea".parse().unwrap(), Seq(0), Seq(99), PAGE).unwrap();
+    lines.iter().map(|line| line.seq.0).collect()
+}
+
+#[test]
+fn a_damaged_line_and_its_edit_are_left_out_and_its_place_goes_on() {
+    let (mut ledger, folder, path) = on_disk();
+    said(&mut ledger, 1, "one");
+    said(&mut ledger, 2, "zebramarker two");
+    let edit = change(Kind::Edit, "alice", 3, 1, "zebramarker one, mended");
+    assert_eq!(commit(&mut ledger, edit), Verdict::Stored(Seq(3)));
+    let reader = ledger.reader();
+    assert_eq!(seqs(&reader), [1, 2, 3]);
+    // Of the text that the edit is told with, and that stands in the first line, one letter.
+    ledger.break_with("UPDATE lines SET text = replace(text, 'mended', 'mendet')");
+    assert_eq!(seqs(&reader), [2], "neither the line nor the edit that repeats its text");
+    let (told, more) = reader.history(&"#tea".parse().unwrap(), None, None, PAGE).unwrap();
+    assert_eq!((told.len(), more), (1, false));
+
+    let again = draft("#tea", "alice", 1, "one");
+    assert_eq!(commit(&mut ledger, again), Verdict::Known(Seq(1)), "it was stored once");
+    let edit = change(Kind::Edit, "alice", 4, 1, "again");
+    assert_eq!(commit(&mut ledger, edit), Verdict::NoSuchLine);
+    said(&mut ledger, 5, "four");
+    assert_eq!(seqs(&reader), [2, 4]);
+
+    assert!(found_on_disk(folder.path(), "zebramarker") > 0, "the control");
+    ledger.erase(&"alice".parse().unwrap()).unwrap();
+    assert_eq!(found_on_disk(folder.path(), "zebramarker"), 0, "damaged texts are erased too");
+    drop((ledger, reader));
+    let error = upkeep::verify(&path).unwrap_err().to_string();
+    assert!(error.contains("ledger.db") && error.contains("line 1"), "{error}");
+}
+
+#[test]
+fn around_a_damaged_page_everything_is_read_and_written() {
+    let (mut ledger, _folder, path) = on_disk();
+    let text = |seq: u64| format!("line number {seq} {}", "x".repeat(300));
+    let lines: Vec<_> = (1..=300u64)
+        .map(|seq| {
+            let id = MsgId(u128::from(seq).to_be_bytes());
+            Record::Line(Draft { id, ..draft("#tea", "alice", 0, &text(seq)) })
+        })
+        .collect();
+    ledger.commit(&lines).unwrap();
+    drop(ledger);
+    let mut bytes = std::fs::read(&path).unwrap();
+    let marker = text(150).into_bytes();
+    let at = bytes.windows(marker.len()).position(|part| part == marker).unwrap();
+    let page = at - at % 4_096;
+    bytes[page..page + 8].fill(0xff);
+    std::fs::write(&path, bytes).unwrap();
+
+    let mut ledger = Sqlite::open(&path, CHANGE_S_MAX).unwrap();
+    let reader = ledger.reader();
+    let tea: Place = "#tea".parse().unwrap();
+    let told = reader.read(&tea, Seq(0), Seq(300), ALL).unwrap();
+    let lost: Vec<u64> = (1..=300).filter(|seq| told.iter().all(|l| l.seq.0 != *seq)).collect();
+    assert!(lost.contains(&150) && lost.len() < 20, "{lost:?}");
+    assert!(told.iter().all(|line| line.text == text(line.seq.0)));
+    assert!(told.is_sorted_by_key(|line| line.seq));
+    // In pages it is the same.
+    let (mut paged, mut after) = (Vec::new(), Seq(0));
+    loop {
+        let page = reader.read(&tea, after, Seq(300), Page { lines_max: 7, ..ALL }).unwrap();
+        let Some(last) = page.last() else { break };
+        assert!(page.len() <= 7);
+        after = last.seq;
+        paged.extend(page);
+    }
+    assert!(paged == told);
+    let (history, more) = reader.history(&tea, None, None, ALL).unwrap();
+    assert!(!more && history == told, "{} of {}", history.len(), told.len());
+    let (newest, more) =
+        reader.history(&tea, Some(Seq(160)), None, Page { lines_max: 30, ..ALL }).unwrap();
+    assert!(more);
+    let before = told.partition_point(|line| line.seq < Seq(160));
+    assert!(newest.len() == 30 && newest == told[before - 30..before]);
+    assert_eq!(commit(&mut ledger, draft("#tea", "bob", 1, "next")), Verdict::Stored(Seq(301)));
+    assert!(upkeep::verify(&path).unwrap_err().to_string().contains("ledger.db"));
+}
+
+#[test]
+fn of_200_flipped_bits_none_changes_what_anybody_said() {
+    let (mut ledger, folder, path) = on_disk();
+    for id in 1..=60 {
+        said(&mut ledger, id, &format!("line {id} of words that are looked for"));
+    }
+    assert_eq!(
+        commit(&mut ledger, change(Kind::Edit, "alice", 61, 7, "mended")),
+        Verdict::Stored(Seq(61))
+    );
+    let tea: Place = "#tea".parse().unwrap();
+    let sound = ledger.reader().read(&tea, Seq(0), Seq(99), ALL).unwrap();
+    assert_eq!(sound.len(), 61);
+    drop(ledger);
+    let bytes = std::fs::read(&path).unwrap();
+    let mut chance = StdRng::seed_from_u64(7);
+    let (mut refused, mut left_out) = (0, 0);
+    for number in 0..200 {
+        let flipped = folder.path().join(format!("flipped-{number}.db"));
+        let mut copy = bytes.clone();
+        let (byte, bit) = (chance.random_range(0..copy.len()), chance.random_range(0..8));
+        copy[byte] ^= 1 << bit;
+        std::fs::write(&flipped, copy).unwrap();
+        let told = Sqlite::open(&flipped, CHANGE_S_MAX)
+            .and_then(|ledger| ledger.reader().read(&tea, Seq(0), Seq(99), ALL));
+        match told {
+            Err(error) => {
+                let error = error.to_string();
+                assert!(error.contains("flipped-"), "{byte}: {error}");
+                refused += 1;
+            }
+            Ok(told) => {
+                for line in &told {
+                    let true_line = sound.iter().find(|sound| sound.seq == line.seq);
+                    assert_eq!(Some(line), true_line, "byte {byte}, bit {bit}");
+                }
+                if told.len() < sound.len() {
+                    left_out += 1;
+                    assert!(upkeep::verify(&flipped).is_err(), "byte {byte}, bit {bit}");
+                }
+            }
+        }
+    }
+    assert!(refused > 0 && left_out > 10, "{refused} refused, {left_out} left something out");
+}

@@ -1,0 +1,260 @@
+//! The reading half: a few connections that only read. What is damaged is left out,
+//! said in the log, and costs nobody what lies around it.
+
+use std::cell::Cell;
+use std::path::{Path, PathBuf};
+use std::sync::{Condvar, Mutex, PoisonError};
+
+use rusqlite::{Connection, OpenFlags, OptionalExtension, Rows, params};
+
+use super::BUSY;
+use super::rows::{
+    COLUMNS, FROM, SEQ_BITS, faults, is_page_damaged, is_row_damaged, line_of, read_message,
+};
+use crate::chat::{Message, Place, Seq};
+use crate::ledger::{LedgerError, Page, Reader};
+
+/// Read connections at once; who wants one more waits.
+const READERS_MAX: usize = 3;
+
+/// The reading half: a few connections that only read.
+pub struct SqliteReader {
+    path: PathBuf,
+    idle: Mutex<(Vec<Connection>, usize)>,
+    freed: Condvar,
+}
+
+impl SqliteReader {
+    pub(super) fn new(path: &Path) -> SqliteReader {
+        // One is opened now: there may be no descriptor left when it is needed.
+        let first = open_reader(path).ok();
+        let count = usize::from(first.is_some());
+        let idle = Mutex::new((first.into_iter().collect(), count));
+        SqliteReader { path: path.to_owned(), idle, freed: Condvar::new() }
+    }
+
+    fn with<T>(
+        &self,
+        work: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, LedgerError> {
+        let fault = faults(&self.path);
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let connection = loop {
+            if let Some(connection) = idle.0.pop() {
+                break Ok(connection);
+            }
+            if idle.1 < READERS_MAX {
+                idle.1 += 1;
+                break open_reader(&self.path);
+            }
+            idle = self.freed.wait(idle).unwrap_or_else(PoisonError::into_inner);
+        };
+        drop(idle);
+        let (connection, result) = match connection {
+            Ok(connection) => {
+                let result = work(&connection);
+                (Some(connection), result)
+            }
+            Err(error) => (None, Err(error)),
+        };
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        match connection {
+            Some(connection) => idle.0.push(connection),
+            None => idle.1 -= 1,
+        }
+        drop(idle);
+        self.freed.notify_one();
+        result.map_err(fault)
+    }
+}
+
+fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(BUSY)?;
+    connection.pragma_update(None, "query_only", "ON")?;
+    Ok(connection)
+}
+
+/// Lines, and whether there are more of them than a page holds.
+type Lines = (Vec<Message>, bool);
+
+/// What could not be read of a place.
+struct Damage<'a> {
+    path: &'a Path,
+    place: &'a Place,
+    lines: Cell<usize>,
+}
+
+impl Drop for Damage<'_> {
+    fn drop(&mut self) {
+        if self.lines.get() > 0 {
+            let (path, lines, place) = (self.path.display(), self.lines.get(), self.place);
+            log::error!(
+                "{path}: damaged: {lines} lines of {place} cannot be read and are left out; \
+                 pychat restore puts a backup in its place"
+            );
+        }
+    }
+}
+
+impl Damage<'_> {
+    /// Rows as lines, as many as a page holds and one more to tell whether there are more.
+    fn take(&self, connection: &Connection, mut rows: Rows, page: Page) -> rusqlite::Result<Lines> {
+        let (mut taken, mut bytes) = (Vec::new(), 0);
+        while let Some(row) = rows.next()? {
+            let line = match read_message(connection, row) {
+                Ok(line) => line,
+                // Not what was stored, so nobody is shown it; its seat becomes a gap.
+                Err(error) if is_row_damaged(&error) => {
+                    self.lines.update(|lines| lines + 1);
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            bytes += line.said_bytes() + 200;
+            let full = taken.len() >= page.lines_max || bytes > page.bytes_max;
+            if full && !taken.is_empty() {
+                return Ok((taken, true));
+            }
+            taken.push(line);
+        }
+        Ok((taken, false))
+    }
+
+    /// What `read` gives of the lines behind `after` up to `upto`; around pages of the file that are
+    /// damaged, in ever smaller halves, the one that `read` begins with first. It must not look
+    /// beyond as many lines as there may be, where the next page may be the damaged one.
+    fn around(
+        &self,
+        (after, upto): (i64, i64),
+        newest_first: bool,
+        lines_max: usize,
+        read: &dyn Fn(i64, i64) -> rusqlite::Result<Lines>,
+    ) -> rusqlite::Result<Lines> {
+        match read(after, upto) {
+            Err(error) if is_page_damaged(&error) => {}
+            lines => return lines,
+        }
+        if upto - after <= 1 {
+            self.lines.update(|lines| lines + 1);
+            return Ok((Vec::new(), false));
+        }
+        let middle = after + (upto - after) / 2;
+        let (one, other) = ((after, middle), (middle, upto));
+        let (first, second) = if newest_first { (other, one) } else { (one, other) };
+        let (mut lines, more) = self.around(first, newest_first, lines_max, read)?;
+        if more {
+            return Ok((lines, true));
+        }
+        let (rest, more) = self.around(second, newest_first, lines_max, read)?;
+        lines.extend(rest);
+        let more = more || lines.len() > lines_max;
+        lines.truncate(lines_max);
+        Ok((lines, more))
+    }
+}
+
+impl Reader for SqliteReader {
+    fn read(
+        &self,
+        place: &Place,
+        after: Seq,
+        upto: Seq,
+        page: Page,
+    ) -> Result<Vec<Message>, LedgerError> {
+        self.with(|connection| {
+            let Some(row) = row_of(connection, place)? else { return Ok(Vec::new()) };
+            let query = format!(
+                "SELECT {COLUMNS} {FROM} WHERE l.line BETWEEN ?1 + 1 AND ?2 ORDER BY l.line \
+                 LIMIT ?3"
+            );
+            let damage = Damage { path: &self.path, place, lines: Cell::new(0) };
+            let range = (line_of(row, after), line_of(row, upto));
+            let lines = damage.around(range, false, page.lines_max, &|after, upto| {
+                let mut query = connection.prepare_cached(&query)?;
+                damage.take(connection, query.query([after, upto, upto - after])?, page)
+            });
+            Ok(lines?.0)
+        })
+    }
+
+    fn history(
+        &self,
+        place: &Place,
+        before: Option<Seq>,
+        since_ms: Option<i64>,
+        page: Page,
+    ) -> Result<(Vec<Message>, bool), LedgerError> {
+        self.with(|connection| {
+            let Some(row) = row_of(connection, place)? else { return Ok((Vec::new(), false)) };
+            let mut first = line_of(row, Seq(0));
+            if let Some(since_ms) = since_ms {
+                // Nothing before it need be looked at, so that it costs what it finds. (Where the
+                // clock was set back, lines of before that are left out.)
+                let find = "SELECT line FROM lines WHERE place = ?1 AND time_ms >= ?2 \
+                     ORDER BY time_ms LIMIT 1";
+                let mut find = connection.prepare_cached(find)?;
+                let found = find.query_row(params![row, since_ms], |row| row.get(0)).optional()?;
+                let Some(found) = found else { return Ok((Vec::new(), false)) };
+                first = found;
+            }
+            let query = format!(
+                "SELECT {COLUMNS} {FROM} WHERE l.line BETWEEN ?1 + 1 AND ?2 AND l.time_ms >= ?3 \
+                 AND l.kind < 2 ORDER BY l.line DESC LIMIT ?4"
+            );
+            let last = before.map_or((row + 1) << SEQ_BITS, |seq| line_of(row, seq)) - 1;
+            let damage = Damage { path: &self.path, place, lines: Cell::new(0) };
+            let (mut lines, more) =
+                damage.around((first - 1, last), true, page.lines_max, &|after, upto| {
+                    let mut query = connection.prepare_cached(&query)?;
+                    let since_ms = since_ms.unwrap_or(i64::MIN);
+                    damage.take(
+                        connection,
+                        query.query([after, upto, since_ms, upto - after])?,
+                        page,
+                    )
+                })?;
+            lines.reverse();
+            Ok((lines, more))
+        })
+    }
+
+    fn search(
+        &self,
+        places: &[Place],
+        text: &str,
+        page: Page,
+    ) -> Result<(Vec<Message>, bool), LedgerError> {
+        let word = |word: &str| format!("\"{}\"", word.replace('"', "\"\""));
+        let words: Vec<String> = text.split_whitespace().map(word).collect();
+        let words = words.join(" ");
+        // Whole words of one place at a time: the index gives these from the newest on, so that an
+        // answer costs what it shows, however many lines there are.
+        self.with(|connection| {
+            let query = format!(
+                "SELECT {COLUMNS} FROM words w JOIN lines l ON l.line = w.rowid \
+                 JOIN places p USING (place) \
+                 WHERE words MATCH ?1 AND w.rowid >= ?2 AND w.rowid < ?3 ORDER BY w.rowid DESC"
+            );
+            let mut query = connection.prepare_cached(&query)?;
+            let (mut found, mut more) = (Vec::new(), false);
+            for place in places {
+                let Some(row) = row_of(connection, place)? else { continue };
+                let damage = Damage { path: &self.path, place, lines: Cell::new(0) };
+                let rows = query.query(params![words, row << SEQ_BITS, (row + 1) << SEQ_BITS])?;
+                let (lines, more_here) = damage.take(connection, rows, page)?;
+                found.extend(lines);
+                more |= more_here;
+            }
+            let (newest, left) = page.newest(found);
+            Ok((newest, more || left))
+        })
+    }
+}
+
+/// A place's row, if it has one.
+fn row_of(connection: &Connection, place: &Place) -> rusqlite::Result<Option<i64>> {
+    let mut find = connection.prepare_cached("SELECT place FROM places WHERE name = ?1")?;
+    find.query_row([place.to_string()], |row| row.get(0)).optional()
+}

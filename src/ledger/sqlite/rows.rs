@@ -1,0 +1,155 @@
+//! What a line is as a row, and a row as a line: with a checksum over all that it says.
+
+use std::path::Path;
+
+use rusqlite::types::Type;
+use rusqlite::{Connection, ErrorCode, OptionalExtension, Row};
+
+use crate::chat::{Kind, Message, MsgId, Opaque, Seq};
+use crate::crypto::sha256;
+use crate::ledger::schema::KINDS;
+use crate::ledger::{Draft, LedgerError, message};
+
+/// Bits of a line's number that are its seq; those above are its place's.
+pub(super) const SEQ_BITS: u32 = 40;
+pub(super) const SEQ_MAX: i64 = (1 << SEQ_BITS) - 1;
+
+/// What `read_row` reads, of lines `l` and places `p`.
+pub(super) const COLUMNS: &str = "l.line, l.id, l.sender, l.device, l.time_ms, l.kind, l.target, \
+     l.state, l.text, l.checksum, p.name, l.sealed";
+pub(super) const FROM: &str = "FROM lines l JOIN places p USING (place)";
+
+pub(in crate::ledger) fn faults(path: &Path) -> impl Fn(rusqlite::Error) -> LedgerError {
+    let path = path.to_owned();
+    move |error| match error {
+        rusqlite::Error::FromSqlConversionFailure(_, _, what) => {
+            LedgerError::Damaged { path: path.clone(), what: what.to_string() }
+        }
+        error if is_row_damaged(&error) => {
+            LedgerError::Damaged { path: path.clone(), what: error.to_string() }
+        }
+        error => LedgerError::Sqlite { path: path.clone(), error },
+    }
+}
+
+/// A text column that is a name.
+pub(super) fn parsed<T: std::str::FromStr<Err: std::error::Error + Send + Sync + 'static>>(
+    row: &Row,
+    column: usize,
+) -> rusqlite::Result<T> {
+    let text = row.get_ref(column)?.as_str()?;
+    text.parse().map_err(|error: T::Err| damaged(column, error))
+}
+
+fn damaged(
+    column: usize,
+    error: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+) -> rusqlite::Error {
+    rusqlite::Error::FromSqlConversionFailure(column, Type::Text, error.into())
+}
+
+pub(super) fn seq(number: i64) -> Seq {
+    Seq(number as u64)
+}
+
+/// The number of a place's line.
+pub(super) fn line_of(place: i64, seq: Seq) -> i64 {
+    place << SEQ_BITS | i64::try_from(seq.0).unwrap_or(i64::MAX).min(SEQ_MAX)
+}
+
+/// Eight bytes over all that a row says, so that a flipped bit on the disk is noticed.
+pub(super) fn checksum(draft: &Draft, seq: Seq, state: i64) -> i64 {
+    let target = draft.target.map_or(0, |target| target.0);
+    let place = draft.place.to_string();
+    // A line with a text has the sum that it had before lines could be sealed.
+    let sealed = draft.sealed.as_ref().map_or(&[][..], Opaque::bytes);
+    let mark = if draft.sealed.is_some() { 0x80 } else { 0 };
+    let parts: [&[u8]; 10] = [
+        place.as_bytes(),
+        &[0],
+        draft.from.as_str().as_bytes(),
+        &[0],
+        draft.device.as_str().as_bytes(),
+        &draft.id.0,
+        &[draft.kind as u8 | mark, state as u8],
+        &[seq.0.to_be_bytes(), draft.time_ms.to_be_bytes(), target.to_be_bytes()].concat(),
+        draft.text.as_bytes(),
+        sealed,
+    ];
+    i64::from_be_bytes(*sha256(&parts).first_chunk().expect("a hash has 8 bytes"))
+}
+
+fn read_sealed(row: &Row, column: usize) -> rusqlite::Result<Option<Opaque>> {
+    let bytes = row.get_ref(column)?.as_blob_or_null()?;
+    let sealed = bytes.map(Opaque::new).transpose();
+    sealed.map_err(|error| damaged(column, error))
+}
+
+/// A row of `COLUMNS` as it was written.
+pub(super) fn read_row(row: &Row) -> rusqlite::Result<(Draft, Seq, i64)> {
+    let kind: usize = row.get(5)?;
+    let draft = Draft {
+        place: parsed(row, 10)?,
+        from: parsed(row, 2)?,
+        device: parsed(row, 3)?,
+        id: MsgId(row.get(1)?),
+        time_ms: row.get(4)?,
+        kind: *KINDS.get(kind).ok_or_else(|| damaged(5, "a line of an unknown kind"))?,
+        target: row.get::<_, Option<i64>>(6)?.map(seq),
+        text: row.get(8)?,
+        sealed: read_sealed(row, 11)?,
+    };
+    let (line, state): (i64, i64) = (row.get(0)?, row.get(7)?);
+    let seq = seq(line & SEQ_MAX);
+    if checksum(&draft, seq, state) != row.get::<_, i64>(9)? {
+        let what = format!("line {seq} of {} is not what was stored", draft.place);
+        return Err(damaged(9, what));
+    }
+    Ok((draft, seq, state))
+}
+
+/// A row as it is told again: an edit with the text that its target has now.
+pub(super) fn read_message(connection: &Connection, row: &Row) -> rusqlite::Result<Message> {
+    let (mut draft, number, state) = read_row(row)?;
+    if let (Kind::Edit, Some(target)) = (draft.kind, draft.target) {
+        let line = row.get::<_, i64>(0)? - number.0 as i64;
+        let find = format!("SELECT {COLUMNS} {FROM} WHERE l.line = ?1 + ?2");
+        let mut find = connection.prepare_cached(&find)?;
+        let target = find.query_row([line, target.0 as i64], read_row).optional()?;
+        (draft.text, draft.sealed) =
+            target.map(|(target, ..)| (target.text, target.sealed)).unwrap_or_default();
+    }
+    Ok(message(draft, number, state == 1, state == 2))
+}
+
+/// A row does not hold what was written into it.
+pub(super) fn is_row_damaged(error: &rusqlite::Error) -> bool {
+    use rusqlite::Error::{
+        FromSqlConversionFailure, IntegralValueOutOfRange, InvalidColumnType, Utf8Error,
+    };
+    matches!(
+        error,
+        FromSqlConversionFailure(..)
+            | IntegralValueOutOfRange(..)
+            | InvalidColumnType(..)
+            | Utf8Error(..)
+    )
+}
+
+/// A page of the file does not hold what was written into it.
+pub(super) fn is_page_damaged(error: &rusqlite::Error) -> bool {
+    let code = error.sqlite_error_code();
+    matches!(code, Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
+}
+
+/// Reads every line of a file; gives how many there are.
+pub(in crate::ledger) fn read_all(connection: &Connection) -> rusqlite::Result<usize> {
+    let mut query = connection.prepare(&format!("SELECT {COLUMNS} {FROM}"))?;
+    let mut rows = query.query([])?;
+    let mut count = 0;
+    while let Some(row) = rows.next()? {
+        read_row(row)?;
+        count += 1;
+    }
+    Ok(count)
+}
