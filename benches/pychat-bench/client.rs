@@ -22,8 +22,6 @@ pub trait Client: Send {
 
 /// A server under load.
 pub trait House: Sync {
-    fn name(&self) -> &str;
-
     fn process(&self) -> &Process;
 
     /// A new member, in `room`.

@@ -1,6 +1,7 @@
 //! One run: members in rooms, of whom some keep a window of lines in flight or a pace, and what that
 //! costs the server.
 
+use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -16,6 +17,8 @@ const AT_ONCE: u64 = 64;
 const TIMED: usize = 10;
 /// A room that is silent for this long has nothing more to come.
 const SILENCE: Duration = Duration::from_millis(300);
+/// A line that has not come home after this long of silence never will.
+const LOST: Duration = Duration::from_secs(20);
 /// Threads of the load.
 const THREADS: usize = 2;
 
@@ -41,6 +44,13 @@ pub struct Figures {
     pub cpu_us: f64,
     pub p50_ms: f64,
     pub p99_ms: f64,
+}
+
+impl fmt::Display for Figures {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Figures { per_second, cpu_us, p50_ms, p99_ms } = self;
+        write!(f, "{per_second:.0} | {cpu_us:.3} | {p50_ms:.2} | {p99_ms:.2}")
+    }
 }
 
 /// Everybody who takes part, one room after the other.
@@ -151,12 +161,6 @@ impl Crew {
         figures
     }
 
-    /// The middle of each figure over some runs.
-    pub fn median(&mut self, house: &dyn House, plan: Plan, rounds: usize) -> Figures {
-        let runs: Vec<Figures> = (0..rounds).map(|_| self.run(house, plan, None)).collect();
-        middle(&runs)
-    }
-
     /// From the moment a member says a line until everybody has it, and the server's CPU for it.
     pub fn broadcast(&mut self, house: &dyn House) -> (Duration, Duration) {
         let cpu = house.process().cpu();
@@ -230,6 +234,7 @@ fn play(members: &mut [Box<dyn Client>], parts: &mut [Part], run: &Run) -> Vec<u
     let epoll = watch(members, |index| !parts[index].stopped);
     let senders: Vec<usize> = (0..parts.len()).filter(|one| parts[*one].sender.is_some()).collect();
     let mut turn: Vec<usize> = senders.clone();
+    let mut heard = Instant::now();
     loop {
         let over = run.over.load(Ordering::Relaxed);
         if !over {
@@ -241,7 +246,9 @@ fn play(members: &mut [Box<dyn Client>], parts: &mut [Part], run: &Run) -> Vec<u
         turn.clear();
         let measuring = run.measuring.load(Ordering::Relaxed);
         let mut deliveries = 0;
+        assert!(!over || heard.elapsed() < LOST, "lines are lost: what is in flight never comes");
         for index in ready(&epoll, 1) {
+            heard = Instant::now();
             let part = &parts[index];
             members[index].receive(&mut |body| {
                 deliveries += line::count(body);

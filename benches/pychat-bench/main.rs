@@ -9,6 +9,8 @@ mod client;
 mod crowd;
 mod line;
 mod load;
+mod peer;
+mod plot;
 mod process;
 mod rooms;
 mod server;

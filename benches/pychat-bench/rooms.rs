@@ -1,11 +1,17 @@
 //! CPU and latency of a delivery, by rooms, members and lines in flight.
 
+use std::fmt;
+use std::path::PathBuf;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use clap::Parser;
+use tempfile::TempDir;
 
 use crate::client::House;
-use crate::load::{Crew, Figures, Plan};
+use crate::load::{Crew, Plan, middle};
+use crate::peer::Peer;
+use crate::plot::{self, Bar};
 use crate::server::{Crowd, NO_LIMITS, Server};
 
 #[derive(Parser)]
@@ -24,6 +30,12 @@ pub struct Options {
     /// Whether lines are kept on disk.
     #[arg(long, value_delimiter = ',', default_value = "on,off")]
     history: Vec<String>,
+    /// Other servers in the same minutes: ngircd, inspircd, redis (benches/peers/peer installs them).
+    #[arg(long, value_delimiter = ',')]
+    against: Vec<String>,
+    /// Draws the CPU of each row into this file.
+    #[arg(long)]
+    plot: Option<PathBuf>,
 }
 
 /// What the documents show.
@@ -62,34 +74,69 @@ impl Options {
     }
 }
 
+/// A server and the folder it works in.
+struct Opponent {
+    name: String,
+    house: Box<dyn House>,
+    _home: Option<TempDir>,
+}
+
+fn opponents(options: &Options, keys: &Arc<Crowd>) -> Vec<Opponent> {
+    let pychat = options.history.iter().map(|history| {
+        let home = tempfile::tempdir().unwrap();
+        let config = format!(r#"{{"history": "{history}", "limits": {{{NO_LIMITS}}}}}"#);
+        let house = Box::new(Server::start(home.path(), &config, keys));
+        Opponent { name: format!("pychat, history {history}"), house, _home: Some(home) }
+    });
+    let peers = options.against.iter().map(|name| {
+        let house = Box::new(Peer::start(name));
+        Opponent { name: name.clone(), house, _home: None }
+    });
+    pychat.chain(peers).collect()
+}
+
 pub fn measure(options: &Options) {
     println!(
-        "| server | rooms x members | senders x window | deliveries/s | CPU us/delivery | p50 ms | p99 ms |"
+        "| rooms x members | senders x window | server | deliveries/s | CPU us/delivery | p50 ms | p99 ms |"
     );
     println!("|---|---|---|---|---|---|---|");
     let keys = Crowd::new();
     // Shapes of the same house share its members.
     let same =
         |one: &Shape, other: &Shape| (one.rooms, one.members) == (other.rooms, other.members);
+    let mut bars = Vec::new();
     for shapes in options.plan.chunk_by(same) {
-        for history in &options.history {
-            let home = tempfile::tempdir().unwrap();
-            let config = format!(r#"{{"history": "{history}", "limits": {{{NO_LIMITS}}}}}"#);
-            let server = Server::start(home.path(), &config, &keys);
-            let name = format!("{}, history {history}", server.name());
-            let mut crew = Crew::enter(&server, shapes[0].rooms, shapes[0].members);
-            for shape in shapes {
-                let figures = crew.median(&server, options.plan(*shape), options.rounds);
-                println!("| {name} | {} |", cells(*shape, figures));
+        let houses = opponents(options, &keys);
+        let enter = |one: &Opponent| Crew::enter(&*one.house, shapes[0].rooms, shapes[0].members);
+        let mut crews: Vec<Crew> = houses.iter().map(enter).collect();
+        for shape in shapes {
+            let mut runs = vec![Vec::new(); houses.len()];
+            // In turns: what else happens on the machine meets all alike.
+            for _ in 0..options.rounds {
+                for (index, one) in houses.iter().enumerate() {
+                    let plan = options.plan(*shape);
+                    runs[index].push(crews[index].run(&*one.house, plan, None));
+                }
+            }
+            for (one, runs) in houses.iter().zip(&runs) {
+                let figures = middle(runs);
+                println!("| {shape} | {} | {figures} |", one.name);
+                bars.push(Bar {
+                    row: shape.to_string(),
+                    server: one.name.clone(),
+                    us: figures.cpu_us,
+                });
             }
         }
     }
+    if let Some(file) = &options.plot {
+        std::fs::write(file, plot::draw(&bars)).unwrap();
+    }
 }
 
-fn cells(shape: Shape, figures: Figures) -> String {
-    let Shape { rooms, members, senders, window } = shape;
-    let Figures { per_second, cpu_us, p50_ms, p99_ms } = figures;
-    format!(
-        "{rooms} x {members} | {senders} x {window} | {per_second:.0} | {cpu_us:.3} | {p50_ms:.2} | {p99_ms:.2}"
-    )
+impl fmt::Display for Shape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Shape { rooms, members, senders, window } = self;
+        write!(f, "{rooms} x {members} | {senders} x {window}")
+    }
 }

@@ -99,10 +99,6 @@ impl Server {
 }
 
 impl House for Server {
-    fn name(&self) -> &str {
-        "pychat"
-    }
-
     fn process(&self) -> &Process {
         &self.process
     }
