@@ -1,4 +1,4 @@
-use super::super::{Kind, Opaque};
+use super::super::{ChannelInfo, Kind, Mark, Opaque, Position, ReadMark};
 use super::*;
 
 struct Chat {

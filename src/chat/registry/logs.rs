@@ -1,0 +1,201 @@
+//! The places' logs: how far each goes, where a session begins to read it, and how far people have
+//! read.
+
+use std::collections::HashMap;
+
+use super::{Directory, Effect, Fact, Log, Registry, Start};
+use crate::chat::rate::Stamp;
+use crate::chat::{
+    ChannelName, Event, LogId, Mark, Place, PlaceInfo, Position, ReadMark, Refusal, Retention, Seq,
+    SessionId, Target, UserName,
+};
+
+impl Registry {
+    /// What is known of a place from before this run.
+    pub fn remember(
+        &mut self,
+        place: Place,
+        last: Seq,
+        topic: Option<String>,
+        reads: Vec<(UserName, Seq)>,
+        waiting: Vec<(UserName, usize)>,
+    ) {
+        if let (Place::Channel(channel), Some(topic)) = (&place, topic) {
+            self.topics.insert(channel.clone(), topic);
+        }
+        let log = self.log(&place);
+        log.last = last;
+        log.reads = reads.into_iter().collect();
+        for (name, count) in waiting {
+            self.user(&name, Stamp(0)).waiting += count;
+        }
+    }
+
+    pub(super) fn log(&mut self, place: &Place) -> &mut Log {
+        let rules = &self.rules;
+        self.logs.entry(place.clone()).or_insert_with(|| {
+            if let Some([one, other]) = place.people() {
+                for (name, partner) in [(one, other), (other, one)] {
+                    let partners = self.partners.entry(name.clone()).or_default();
+                    partners.insert(partner.clone());
+                }
+            }
+            let id = match (rules.retention)(place) {
+                Retention::Off => {
+                    self.logs_made += 1;
+                    LogId(rules.passing.0.wrapping_add(self.logs_made))
+                }
+                _ => rules.kept,
+            };
+            Log { id, last: Seq(0), reads: HashMap::new() }
+        })
+    }
+
+    /// A line was committed.
+    pub fn committed(&mut self, place: &Place, seq: Seq) {
+        self.log(place).last = seq;
+    }
+
+    /// A line was not stored: it does not wait for anybody.
+    pub fn refused(&mut self, place: &Place, from: &UserName) {
+        for person in place.people().into_iter().flatten().filter(|person| *person != from) {
+            if let Some(user) = self.users.get_mut(person) {
+                user.waiting = user.waiting.saturating_sub(1);
+            }
+        }
+    }
+
+    /// The newest seq of a place.
+    pub fn last(&self, place: &Place) -> Seq {
+        self.logs.get(place).map_or(Seq(0), |log| log.last)
+    }
+
+    /// The places that a session may read.
+    pub fn readable(&self, id: SessionId) -> Vec<Place> {
+        let Some(session) = self.sessions.get(&id) else { return Vec::new() };
+        let channels = session.channels.iter().cloned().map(Place::Channel);
+        channels.chain(self.conversations(&session.user)).collect()
+    }
+
+    pub(super) fn conversations(&self, user: &UserName) -> Vec<Place> {
+        let partners = self.partners.get(user).into_iter().flatten();
+        partners.map(|partner| Place::private(user.clone(), partner.clone())).collect()
+    }
+
+    /// Where a session that has `mark` of a place begins to read it.
+    pub(super) fn start(&mut self, place: &Place, mark: Option<Mark>) -> Start {
+        let (resume_max, first_max) =
+            (self.rules.limits.resume_lines_max, self.rules.limits.first_lines_max);
+        let log = self.log(place);
+        let known = mark.filter(|mark| mark.log == log.id && mark.seq <= log.last);
+        match known {
+            Some(mark) => {
+                Start { after: mark.seq, upto: log.last, lines_max: resume_max, fresh: false }
+            }
+            None => Start { after: Seq(0), upto: log.last, lines_max: first_max, fresh: true },
+        }
+    }
+
+    /// From now on, without anything of before.
+    pub(super) fn start_now(&mut self, place: &Place) -> Start {
+        let last = self.log(place).last;
+        Start { after: last, upto: last, lines_max: 0, fresh: true }
+    }
+
+    /// The place that a session means, if it may read it: a channel that it is in, or a private
+    /// conversation of its person.
+    pub fn may_read(
+        &self,
+        from: SessionId,
+        to: &Target,
+        directory: Directory,
+    ) -> Result<Place, Refusal> {
+        match to {
+            Target::Channel(channel) if self.is_member(from, channel) => {
+                Ok(Place::Channel(channel.clone()))
+            }
+            Target::Channel(channel) => Err(Refusal::NotMember(channel.clone())),
+            Target::User(name) => {
+                let user = &self.session(from).user;
+                let known = || {
+                    // Who is no longer registered has still said what they said.
+                    let partners = self.partners.get(user);
+                    partners.and_then(|names| names.get(name)).cloned()
+                };
+                let name = directory(name).or_else(known);
+                let name = name.ok_or_else(|| match to {
+                    Target::User(name) => Refusal::NoSuchUser(name.clone()),
+                    Target::Channel(channel) => Refusal::NotMember(channel.clone()),
+                })?;
+                Ok(Place::private(user.clone(), name))
+            }
+        }
+    }
+
+    /// The lobby and all private conversations are read from where the client has them.
+    pub(super) fn resume(
+        &mut self,
+        from: SessionId,
+        places: &[Position],
+        directory: Directory,
+    ) -> Vec<Effect> {
+        let user = self.session(from).user.clone();
+        if !std::mem::take(&mut self.sessions.get_mut(&from).expect("it asks").resumes) {
+            return Vec::new();
+        }
+        let mut marks = HashMap::new();
+        for position in places {
+            if let Ok(place) = self.may_read(from, &position.to, directory) {
+                marks.insert(place, position.mark);
+            }
+        }
+        let lobby = Place::Channel(ChannelName::lobby());
+        let mut effects = Vec::new();
+        let mut infos = Vec::new();
+        for place in std::iter::once(lobby).chain(self.conversations(&user)) {
+            let mark = marks.get(&place).copied();
+            infos.push(self.place_info(&user, &place));
+            let start = self.start(&place, mark);
+            effects.push(Effect::Follow(place, vec![from], start));
+        }
+        // A record holds some hundred of them.
+        let tell = |infos: &[PlaceInfo]| Effect::Answer(Event::Places { places: infos.to_vec() });
+        infos.chunks(50).map(tell).chain(effects).collect()
+    }
+
+    pub(super) fn place_info(&mut self, user: &UserName, place: &Place) -> PlaceInfo {
+        let retention = (self.rules.retention)(place);
+        let log = self.log(place);
+        let read = log.reads.get(user).copied().unwrap_or_default();
+        PlaceInfo { to: place.as_seen_by(user), log: log.id, last: log.last, read, retention }
+    }
+
+    /// A person has read: remembered, and told to their other sessions.
+    pub(super) fn read(
+        &mut self,
+        from: SessionId,
+        places: &[ReadMark],
+        directory: Directory,
+    ) -> Vec<Effect> {
+        let user = self.session(from).user.clone();
+        let mut others = self.sessions_of(&user).to_vec();
+        others.retain(|id| *id != from);
+        let mut effects = Vec::new();
+        for ReadMark { to, seq } in places {
+            let Ok(place) = self.may_read(from, to, directory) else { continue };
+            let log = self.log(&place);
+            let seq = (*seq).min(log.last);
+            let read = log.reads.entry(user.clone()).or_default();
+            if seq <= *read {
+                continue;
+            }
+            *read = seq;
+            let to = place.as_seen_by(&user);
+            if !others.is_empty() {
+                effects.push(Effect::Tell(others.clone(), Event::Read { to, seq }));
+            }
+            effects.push(Effect::Remember(Fact::Read(user.clone(), place, seq)));
+        }
+        effects
+    }
+}

@@ -1,0 +1,142 @@
+//! Sessions and their people: who comes, who goes, and who was only cut off.
+
+use std::collections::BTreeSet;
+
+use super::{Channel, Effect, Fact, Outcome, Presence, Registry, Session, User};
+use crate::chat::rate::{Bucket, Stamp};
+use crate::chat::{ChannelName, DeviceName, Refusal, SessionId, UserName};
+
+impl Registry {
+    /// A session of `user` begins, in the lobby.
+    pub fn enter(
+        &mut self,
+        id: SessionId,
+        user: UserName,
+        device: DeviceName,
+        resumes: bool,
+        now: Stamp,
+    ) -> Outcome {
+        let max = self.rules.limits.sessions_per_user_max;
+        let entry = self.user(&user, now);
+        if entry.sessions.len() >= max {
+            return Err(Refusal::TooManySessions { max });
+        }
+        entry.sessions.push(id);
+        entry.waiting = 0;
+        let channels = BTreeSet::new();
+        self.sessions.insert(id, Session { user, device, channels, cut: None, resumes });
+        self.join(id, ChannelName::lobby(), None, None, now)
+    }
+
+    /// A session ends; its person leaves the channels where this was the last one, at once or, where
+    /// the session was cut off, unless they are back within the resume window.
+    pub fn leave(
+        &mut self,
+        id: SessionId,
+        reason: Option<&str>,
+        cut: bool,
+        now: Stamp,
+    ) -> Vec<Effect> {
+        let window = self.rules.limits.resume_window_s;
+        let Some(session) = self.sessions.get_mut(&id) else { return Vec::new() };
+        let user = session.user.clone();
+        let mut effects = Vec::new();
+        let mut last = false;
+        if let Some(entry) = self.users.get_mut(&user) {
+            entry.sessions.retain(|other| *other != id);
+            last = entry.sessions.is_empty();
+        }
+        if cut && window > 0 {
+            session.cut = Some(now);
+        } else {
+            effects.extend(self.remove(id, reason, now));
+            if last {
+                // Who leaves for good does not linger by an earlier session that was cut.
+                let lingering = self.cut_sessions(|session| session.user == user);
+                for id in lingering {
+                    effects.extend(self.remove(id, reason, now));
+                }
+            }
+        }
+        if last {
+            let places = self.conversations(&user);
+            effects.push(Effect::Remember(Fact::Away(user, places)));
+        }
+        effects
+    }
+
+    /// Takes a session out of all its channels.
+    pub(super) fn remove(
+        &mut self,
+        id: SessionId,
+        reason: Option<&str>,
+        now: Stamp,
+    ) -> Vec<Effect> {
+        let channels = self.session(id).channels.clone();
+        let depart = |channel: &ChannelName| self.depart(id, channel, reason, now);
+        let effects = channels.iter().flat_map(depart).collect();
+        self.sessions.remove(&id);
+        effects
+    }
+
+    pub(super) fn cut_sessions(&self, which: impl Fn(&Session) -> bool) -> Vec<SessionId> {
+        let cut = self.sessions.iter().filter(|(_, session)| session.cut.is_some());
+        let mut ids: Vec<_> = cut.filter(|(_, one)| which(one)).map(|(id, _)| *id).collect();
+        ids.sort_unstable();
+        ids
+    }
+
+    pub(super) fn user(&mut self, name: &UserName, now: Stamp) -> &mut User {
+        let limits = &self.rules.limits;
+        self.users.entry(name.clone()).or_insert_with(|| User {
+            sessions: Vec::new(),
+            away: None,
+            active: now,
+            lines: Bucket::new(limits.lines_burst.into(), limits.lines_per_s, now),
+            bytes: Bucket::new(limits.bytes_per_s * 10.0, limits.bytes_per_s, now),
+            requests: Bucket::new(limits.requests_per_s * 10.0, limits.requests_per_s, now),
+            histories: Bucket::new(limits.histories_per_s * 10.0, limits.histories_per_s, now),
+            waiting: 0,
+        })
+    }
+
+    /// What is known of a person who is connected; the channels are those that `asker` is in too.
+    pub fn presence(&self, name: &UserName, asker: SessionId, now: Stamp) -> Option<Presence> {
+        let user = self.users.get(name).filter(|user| !user.sessions.is_empty())?;
+        let devices = user.sessions.iter().map(|id| self.sessions[id].device.clone());
+        let shared = |(channel, entry): (&ChannelName, &Channel)| {
+            let both = entry.people.contains_key(name) && self.is_member(asker, channel);
+            both.then(|| channel.clone())
+        };
+        Some(Presence {
+            devices: devices.collect(),
+            idle_ms: now.ms_since(user.active),
+            away: user.away.clone(),
+            channels: self.channels.iter().filter_map(shared).collect(),
+        })
+    }
+
+    /// How many people are connected.
+    pub fn people(&self) -> usize {
+        self.users.values().filter(|user| !user.sessions.is_empty()).count()
+    }
+
+    /// The sessions of a person.
+    pub fn sessions_of(&self, name: &UserName) -> &[SessionId] {
+        self.users.get(name).map_or(&[], |user| &user.sessions)
+    }
+
+    /// Who sits in a session, and on which device.
+    pub fn who(&self, id: SessionId) -> Option<(&UserName, &DeviceName)> {
+        self.sessions.get(&id).map(|session| (&session.user, &session.device))
+    }
+
+    pub(super) fn session(&self, id: SessionId) -> &Session {
+        self.sessions.get(&id).expect("the hub knows its sessions")
+    }
+
+    pub(super) fn user_of(&mut self, id: SessionId) -> &mut User {
+        let session = self.sessions.get(&id).expect("the hub knows its sessions");
+        self.users.get_mut(&session.user).expect("a session has its user")
+    }
+}

@@ -1,0 +1,136 @@
+//! Who is here, what they may read, and a word to all of them.
+
+use std::sync::Arc;
+
+use super::{Hub, word};
+use crate::chat::registry::{Directory, Presence};
+use crate::chat::{
+    ChannelName, Code, DeviceName, Event, Place, Refusal, SessionId, Target, UserName,
+};
+use crate::crypto::Fingerprint;
+use crate::server::outlet::{Outlet, PlaceId};
+
+/// Figures for people and for metrics.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct HubStats {
+    pub sessions: usize,
+    pub people: usize,
+    pub channels: usize,
+    pub lines: u64,
+    pub uptime_ms: u64,
+}
+
+impl Hub {
+    /// Bytes that wait for sockets that do not take them.
+    pub fn queued_bytes(&self) -> usize {
+        self.outlets().iter().map(|outlet| outlet.queued_bytes()).sum()
+    }
+
+    /// Every session with its person.
+    pub fn sessions(&self) -> Vec<(UserName, Arc<Outlet>)> {
+        let inner = self.lock();
+        let who = |outlet: &Arc<Outlet>| {
+            let (user, _) = inner.registry.who(outlet.id)?;
+            Some((user.clone(), Arc::clone(outlet)))
+        };
+        inner.outlets.values().filter_map(who).collect()
+    }
+
+    /// Ends all sessions of a key; gives how many there were.
+    pub fn end_key(&self, key: &Fingerprint, code: Code, reason: &str) -> usize {
+        self.end_some(code, reason, |outlet| outlet.key == *key)
+    }
+
+    pub(super) fn end_some(
+        &self,
+        code: Code,
+        reason: &str,
+        which: impl Fn(&Outlet) -> bool,
+    ) -> usize {
+        let event = Event::Goodbye { code, reason: reason.to_owned(), retry_ms: None };
+        let mut outlets = self.outlets();
+        outlets.retain(|outlet| which(outlet));
+        outlets.iter().for_each(|outlet| outlet.end(Some(&event), &word(code)));
+        outlets.len()
+    }
+
+    /// Ends every session; `last` says why and when to come back.
+    pub fn end_all(&self, last: &Event, reason: &str) {
+        self.outlets().iter().for_each(|outlet| outlet.end(Some(last), reason));
+    }
+
+    /// A word to everybody.
+    pub fn notice_all(&self, text: &str) {
+        let event = Event::Notice { text: text.to_owned(), reference: None };
+        self.outlets().iter().for_each(|outlet| self.answer(outlet, &event));
+    }
+
+    /// Who is in a channel, for a session that may have missed it.
+    pub fn tell_people(&self, outlet: &Arc<Outlet>, place: &Place) {
+        let Place::Channel(channel) = place else { return };
+        let people = self.lock().registry.people_of(channel);
+        let channel = channel.clone();
+        self.answer(outlet, &Event::People { channel, people, reference: None });
+    }
+
+    pub fn user_of(&self, id: SessionId) -> Option<UserName> {
+        self.lock().registry.who(id).map(|(user, _)| user.clone())
+    }
+
+    pub fn place_of(&self, id: PlaceId) -> Option<Place> {
+        self.lock().logs.get(&id).map(|log| log.place.clone())
+    }
+
+    /// The place that a session means, if it may read it.
+    pub fn may_read(
+        &self,
+        id: SessionId,
+        to: &Target,
+        directory: Directory,
+    ) -> Result<Place, Refusal> {
+        self.lock().registry.may_read(id, to, directory)
+    }
+
+    /// All places that a session may read.
+    pub fn readable(&self, id: SessionId) -> Vec<Place> {
+        self.lock().registry.readable(id)
+    }
+
+    pub fn presence(&self, name: &UserName, asker: SessionId) -> Option<Presence> {
+        let now = self.now();
+        self.lock().registry.presence(name, asker, now)
+    }
+
+    /// Channels and the people in them, in the order of their names.
+    pub fn channels(&self) -> Vec<(ChannelName, Vec<UserName>)> {
+        let inner = self.lock();
+        let own = |people: Vec<&UserName>| people.into_iter().cloned().collect();
+        inner.registry.channels().map(|(name, people)| (name.clone(), own(people))).collect()
+    }
+
+    /// Who is connected: name, device, session.
+    pub fn people(&self) -> Vec<(UserName, DeviceName, SessionId)> {
+        let inner = self.lock();
+        let who = |id: &SessionId| {
+            let (user, device) = inner.registry.who(*id)?;
+            Some((user.clone(), device.clone(), *id))
+        };
+        inner.outlets.keys().filter_map(who).collect()
+    }
+
+    pub fn stats(&self) -> HubStats {
+        let uptime_ms = self.now().0;
+        let inner = self.lock();
+        HubStats {
+            sessions: inner.outlets.len(),
+            people: inner.registry.people(),
+            channels: inner.registry.channels().count(),
+            lines: inner.lines,
+            uptime_ms,
+        }
+    }
+
+    pub(super) fn outlets(&self) -> Vec<Arc<Outlet>> {
+        self.lock().outlets.values().cloned().collect()
+    }
+}

@@ -1,0 +1,139 @@
+//! What follows under the lock from what the registry decided: appended to the places' logs, put into
+//! the ledger's queue, and left to do outside.
+
+use std::sync::Arc;
+
+use super::{After, Inner, Waiting};
+use crate::chat::registry::{Effect, Fact};
+use crate::chat::{Place, SessionId};
+use crate::ledger::Record;
+use crate::limits::Limits;
+use crate::server::outlet::{Outlet, PlaceId};
+use crate::server::tail::Tail;
+use crate::wire::codec;
+
+/// A place's log and who reads it.
+pub(super) struct Log {
+    pub(super) place: Place,
+    pub(super) tail: Tail,
+    pub(super) members: Arc<Vec<Arc<Outlet>>>,
+    /// Up to here the members have been offered what there is.
+    pub(super) offered: u64,
+    /// Somebody is delivering: others only append.
+    pub(super) delivering: bool,
+    /// Some member has not got all that was offered.
+    pub(super) lagging: bool,
+}
+
+impl Inner {
+    /// Appends, follows and answers as the registry decided.
+    pub(super) fn carry_out(&mut self, effects: Vec<Effect>, limits: &Limits) -> After {
+        let mut after = After::default();
+        for effect in effects {
+            match effect {
+                // Whoever has the line puts it into the ledger's queue.
+                Effect::Line(_) => {}
+                Effect::Notice(channel, event) => {
+                    let id = self.place(Place::Channel(channel), limits);
+                    let mut entry = Vec::with_capacity(96);
+                    codec::encode(&event, &mut entry);
+                    self.log(id).tail.append(&entry);
+                    after.deliver.push(id);
+                }
+                Effect::Follow(place, sessions, start) => {
+                    let private = matches!(place, Place::Private(..));
+                    let id = self.place(place, limits);
+                    for session in sessions {
+                        let Some(outlet) = self.outlets.get(&session).cloned() else { continue };
+                        if let Some(position) = self.add_member(id, &outlet, private) {
+                            after.follows.push((outlet, id, start, position));
+                        }
+                    }
+                }
+                Effect::Unfollow(place, session) => {
+                    let id = self.place(place, limits);
+                    self.remove_member(id, session);
+                    if let Some(outlet) = self.outlets.get(&session) {
+                        after.unfollows.push((Arc::clone(outlet), id));
+                    }
+                }
+                Effect::Answer(event) => after.answers.push(event),
+                Effect::Tell(sessions, event) => {
+                    let outlets = sessions.iter().filter_map(|id| self.outlets.get(id));
+                    after.tells.extend(outlets.map(|one| (Arc::clone(one), event.clone())));
+                }
+                Effect::Remember(fact) => {
+                    let record = match fact {
+                        Fact::Topic(channel, topic) => Record::Topic(channel, topic),
+                        Fact::Read(user, place, seq) => Record::Read(user, place, seq),
+                        Fact::Away(user, places) => Record::Away(user, places),
+                    };
+                    self.waiting.push(Waiting::Record(record, None));
+                }
+                Effect::Forget(place) => self.forget(place),
+            }
+        }
+        after
+    }
+
+    pub(super) fn place(&mut self, place: Place, limits: &Limits) -> PlaceId {
+        *self.places.entry(place.clone()).or_insert_with(|| {
+            self.places_made += 1;
+            let id = PlaceId(self.places_made);
+            let log = Log {
+                tail: Tail::new(limits.tail_bytes_max, self.registry.last(&place)),
+                place,
+                members: Arc::default(),
+                offered: 0,
+                delivering: false,
+                lagging: false,
+            };
+            self.logs.insert(id, log);
+            id
+        })
+    }
+
+    pub(super) fn log(&mut self, id: PlaceId) -> &mut Log {
+        self.logs.get_mut(&id).expect("a place that has an id has a log")
+    }
+
+    /// Where the new member begins to read; none where it is a member already, which only a private
+    /// conversation's may be.
+    pub(super) fn add_member(
+        &mut self,
+        id: PlaceId,
+        outlet: &Arc<Outlet>,
+        private: bool,
+    ) -> Option<u64> {
+        let log = self.log(id);
+        if private && log.members.iter().any(|member| member.id == outlet.id) {
+            return None;
+        }
+        Arc::make_mut(&mut log.members).push(Arc::clone(outlet));
+        Some(log.tail.end())
+    }
+
+    pub(super) fn remove_member(&mut self, id: PlaceId, session: SessionId) {
+        let Some(log) = self.logs.get_mut(&id) else { return };
+        if let Some(index) = log.members.iter().position(|member| member.id == session) {
+            Arc::make_mut(&mut log.members).swap_remove(index);
+        }
+        if log.members.is_empty() {
+            // Nobody is left who could read it.
+            let end = log.tail.end();
+            log.tail.release(end);
+        }
+    }
+
+    pub(super) fn forget(&mut self, place: Place) {
+        if let Some(id) = self.places.remove(&place) {
+            self.logs.remove(&id);
+        }
+        self.waiting.push(Waiting::Job(Box::new(move |ledger| {
+            let now_ms = jiff::Timestamp::now().as_millisecond();
+            if let Err(error) = ledger.forget(&place, now_ms) {
+                log::error!("{place} is empty and its lines stay for now: {error}");
+            }
+        })));
+    }
+}

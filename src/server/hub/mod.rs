@@ -1,0 +1,360 @@
+//! The one lock: the registry, the places' logs and the sessions' outlets. Decide and append under
+//! it; seal, send and wait outside. A thread never holds it together with an outlet's lock.
+
+mod census;
+mod deliver;
+mod inner;
+mod queue;
+
+use std::collections::HashMap;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::figures::Figures;
+use super::flusher::Flusher;
+use super::outlet::{Outlet, PlaceId};
+use super::replayer::Replayer;
+use crate::chat::rate::Stamp;
+use crate::chat::registry::{Directory, Effect, Registry, Start};
+use crate::chat::{
+    Code, Command, DeviceName, Event, Kind, MsgId, Opaque, Place, Refusal, Seq, SessionId, Target,
+    UserName,
+};
+use crate::config::Config;
+use crate::ledger::{Draft, Record};
+use crate::limits::Limits;
+use crate::wire::codec;
+use inner::Log;
+pub use queue::{Line, Waiting};
+
+/// A sender that waits for deliveries to make progress looks again after this time.
+const PROGRESS_WAIT: Duration = Duration::from_millis(50);
+
+/// Everything that sessions share.
+pub struct Hub {
+    inner: Mutex<Inner>,
+    /// A span of some congested place was offered, or the ledger has decided.
+    progress: Condvar,
+    /// Something waits for the ledger.
+    written: Condvar,
+    flusher: Flusher,
+    replayer: Replayer,
+    figures: Figures,
+    limits: Limits,
+    began: Instant,
+}
+
+struct Inner {
+    registry: Registry,
+    places: HashMap<Place, PlaceId>,
+    logs: HashMap<PlaceId, Log>,
+    outlets: HashMap<SessionId, Arc<Outlet>>,
+    /// For the ledger, in the order of the decisions.
+    waiting: Vec<Waiting>,
+    /// Nothing more will wait.
+    closed: bool,
+    places_made: u64,
+    lines: u64,
+}
+
+/// What is left to do once the lock is free.
+#[derive(Default)]
+struct After {
+    answers: Vec<Event>,
+    tells: Vec<(Arc<Outlet>, Event)>,
+    follows: Vec<(Arc<Outlet>, PlaceId, Start, u64)>,
+    unfollows: Vec<(Arc<Outlet>, PlaceId)>,
+    deliver: Vec<PlaceId>,
+    /// A line's place: who fills it faster than it is delivered is held back.
+    said: Option<PlaceId>,
+}
+
+/// A line as a session hands it in: its command, and its JSON from `to` on.
+pub struct Said<'a> {
+    pub to: &'a Target,
+    pub time_ms: i64,
+    pub fields: Vec<u8>,
+}
+
+impl Hub {
+    pub fn new(registry: Registry, limits: Limits, flusher: Flusher) -> Self {
+        let inner = Inner {
+            registry,
+            places: HashMap::new(),
+            logs: HashMap::new(),
+            outlets: HashMap::new(),
+            waiting: Vec::new(),
+            closed: false,
+            places_made: 0,
+            lines: 0,
+        };
+        Hub {
+            inner: Mutex::new(inner),
+            progress: Condvar::new(),
+            written: Condvar::new(),
+            flusher,
+            replayer: Replayer::default(),
+            figures: Figures::default(),
+            limits,
+            began: Instant::now(),
+        }
+    }
+
+    pub fn flusher(&self) -> &Flusher {
+        &self.flusher
+    }
+
+    pub fn figures(&self) -> &Figures {
+        &self.figures
+    }
+
+    pub fn replayer(&self) -> &Replayer {
+        &self.replayer
+    }
+
+    /// The monotonic clock of this server's run.
+    pub fn now(&self) -> Stamp {
+        Stamp(self.began.elapsed().as_millis() as u64)
+    }
+
+    /// A session begins: `welcome` and the lobby are told to it, the lobby is told of it. One that
+    /// `resumes` says what it has before it reads anything.
+    pub fn enter(
+        &self,
+        outlet: &Arc<Outlet>,
+        user: UserName,
+        device: DeviceName,
+        resumes: bool,
+        welcome: Event,
+    ) -> Result<(), Refusal> {
+        let now = self.now();
+        outlet.hold();
+        let mut inner = self.lock();
+        let effects = inner.registry.enter(outlet.id, user, device, resumes, now)?;
+        inner.outlets.insert(outlet.id, Arc::clone(outlet));
+        let after = inner.carry_out(effects, &self.limits);
+        drop(inner);
+        if outlet.welcome(&welcome) {
+            self.flusher.park(Arc::clone(outlet));
+        }
+        self.finish(outlet, after);
+        // Others may have made it a reader of something meanwhile.
+        self.catch_up(outlet);
+        Ok(())
+    }
+
+    /// A line of a session goes to the ledger. It comes back when it is stored.
+    pub fn say(
+        &self,
+        outlet: &Arc<Outlet>,
+        command: &Command,
+        said: Said,
+        directory: Directory,
+    ) -> Result<(), Refusal> {
+        let now = self.now();
+        let mut inner = self.lock();
+        while inner.waiting.len() >= self.limits.ledger_waiting_max && !inner.closed {
+            inner = self.wait(inner);
+        }
+        // Its end may have come between the read and this.
+        let Some((from, device)) = inner.registry.who(outlet.id) else { return Ok(()) };
+        let (from, device) = (from.clone(), device.clone());
+        let effects = inner.registry.apply(outlet.id, command, directory, now)?;
+        let line = effects.iter().find_map(|effect| match effect {
+            Effect::Line(place) => Some(place.clone()),
+            _ => None,
+        });
+        let mut after = inner.carry_out(effects, &self.limits);
+        if let (Some(place), Command::Say { id, text, sealed, kind, target, .. }) = (line, command)
+        {
+            if inner.closed {
+                return Err(Refusal::Storage);
+            }
+            after.said = Some(inner.place(place.clone(), &self.limits));
+            let line = Line {
+                place: place.clone(),
+                from: from.clone(),
+                to: said.to.clone(),
+                id: *id,
+                fields: said.fields,
+                outlet: Arc::clone(outlet),
+            };
+            let draft = Draft {
+                place,
+                from,
+                device,
+                id: *id,
+                time_ms: said.time_ms,
+                kind: *kind,
+                target: *target,
+                text: text.clone(),
+                sealed: sealed.clone(),
+            };
+            outlet.undecided.fetch_add(1, Ordering::Relaxed);
+            inner.waiting.push(Waiting::Record(Record::Line(draft), Some(line)));
+        }
+        drop(inner);
+        self.written.notify_one();
+        self.finish(outlet, after);
+        Ok(())
+    }
+
+    /// Takes the price of a request that was no command. A refusal says how long to wait.
+    pub fn pay(&self, outlet: &Outlet) -> Result<(), Refusal> {
+        let now = self.now();
+        self.lock().registry.pay_request(outlet.id, now)
+    }
+
+    /// Any other command of a session; its lines of before are decided first.
+    pub fn apply(
+        &self,
+        outlet: &Arc<Outlet>,
+        command: &Command,
+        directory: Directory,
+    ) -> Result<(), Refusal> {
+        let now = self.now();
+        let mut inner = self.when_decided(outlet);
+        if inner.registry.who(outlet.id).is_none() {
+            return Ok(());
+        }
+        let effects = inner.registry.apply(outlet.id, command, directory, now)?;
+        let after = inner.carry_out(effects, &self.limits);
+        drop(inner);
+        self.written.notify_one();
+        self.finish(outlet, after);
+        Ok(())
+    }
+
+    /// A session is over. Told to the channels it was in, with `reason` where one was given; where it
+    /// was `cut`, only if it does not come back soon.
+    pub fn leave(&self, outlet: &Arc<Outlet>, reason: Option<&str>, cut: bool) {
+        outlet.retire();
+        let mut inner = self.when_decided(outlet);
+        let read = inner.registry.readable(outlet.id);
+        let effects = inner.registry.leave(outlet.id, reason, cut, self.now());
+        let after = inner.carry_out(effects, &self.limits);
+        inner.outlets.remove(&outlet.id);
+        for place in read {
+            if let Some(id) = inner.places.get(&place).copied() {
+                inner.remove_member(id, outlet.id);
+            }
+        }
+        drop(inner);
+        self.written.notify_one();
+        self.finish(outlet, after);
+    }
+
+    /// The lock, once the ledger has decided about all lines of a session: what it does next comes
+    /// after them for everybody.
+    fn when_decided(&self, outlet: &Outlet) -> MutexGuard<'_, Inner> {
+        let mut inner = self.lock();
+        while outlet.undecided.load(Ordering::Relaxed) > 0 {
+            inner = self.wait(inner);
+        }
+        inner
+    }
+
+    fn wait<'a>(&self, inner: MutexGuard<'a, Inner>) -> MutexGuard<'a, Inner> {
+        let waited = self.progress.wait_timeout(inner, PROGRESS_WAIT);
+        waited.unwrap_or_else(PoisonError::into_inner).0
+    }
+
+    /// An event for one session.
+    pub fn answer(&self, outlet: &Arc<Outlet>, event: &Event) {
+        if outlet.answer(event) {
+            self.flusher.park(Arc::clone(outlet));
+        }
+    }
+
+    /// Other limits and retentions from now on, under which no place moves between disk and memory.
+    pub fn retune(&self, config: &Config) {
+        let (limits, retentions) = (config.limits.clone(), config.retentions());
+        let retention = {
+            let retentions = retentions.clone();
+            move |place: &Place| retentions.of(place)
+        };
+        self.lock().registry.retune(limits, Box::new(retention));
+        self.add_job(Box::new(move |ledger| ledger.set_retentions(retentions)));
+    }
+
+    /// Forgets what has been over for long enough.
+    pub fn sweep(&self) {
+        let now = self.now();
+        let mut inner = self.lock();
+        let effects = inner.registry.sweep(now);
+        let after = inner.carry_out(effects, &self.limits);
+        drop(inner);
+        self.written.notify_one();
+        self.finish_for_all(after);
+    }
+
+    /// Answers, then cursors, then the logs: outside the lock.
+    fn finish(&self, outlet: &Arc<Outlet>, mut after: After) {
+        for (outlet, place) in std::mem::take(&mut after.unfollows) {
+            outlet.unfollow(place);
+        }
+        for event in std::mem::take(&mut after.answers) {
+            self.answer(outlet, &event);
+        }
+        self.finish_for_all(after);
+    }
+
+    fn finish_for_all(&self, after: After) {
+        for (outlet, event) in after.tells {
+            self.answer(&outlet, &event);
+        }
+        for (outlet, place, start, position) in after.follows {
+            outlet.follow(place, start, position);
+            self.catch_up(&outlet);
+        }
+        after.deliver.into_iter().for_each(|place| self.deliver(place, false));
+        if let Some(place) = after.said {
+            self.hold_back(place);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        // Every change under this lock is whole before the next can panic: the maps stay usable.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The word of a code, as it is on the wire.
+pub fn word(code: Code) -> String {
+    let text = serde_json::to_string(&code).expect("a code is a word");
+    text.trim_matches('"').to_owned()
+}
+
+/// The fields of a line after its seq, as `Tail::append_line` wants them.
+pub fn line_fields(
+    to: &Target,
+    from: &UserName,
+    device: &DeviceName,
+    time_ms: i64,
+    command: &Command,
+) -> Option<Vec<u8>> {
+    #[derive(serde::Serialize)]
+    struct Fields<'a> {
+        to: &'a Target,
+        from: &'a UserName,
+        device: &'a DeviceName,
+        id: &'a MsgId,
+        time_ms: i64,
+        kind: Kind,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        target: Option<Seq>,
+        text: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        sealed: Option<&'a Opaque>,
+    }
+    let Command::Say { id, text, sealed, kind, target, .. } = command else { return None };
+    let sealed = sealed.as_ref();
+    let bytes = text.len() + sealed.map_or(0, Opaque::wire_len);
+    let mut fields = Vec::with_capacity(bytes + 160);
+    let value =
+        Fields { to, from, device, id, time_ms, kind: *kind, target: *target, text, sealed };
+    codec::encode(&value, &mut fields);
+    fields.remove(0);
+    Some(fields)
+}

@@ -1,0 +1,119 @@
+//! What waits for the ledger, and what it has decided.
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
+
+use super::Hub;
+use crate::chat::{Event, MsgId, Place, Refusal, Target, UserName};
+use crate::ledger::{Record, Verdict};
+use crate::server::outlet::Outlet;
+use crate::server::writer::Job;
+
+/// What waits for the ledger.
+#[expect(clippy::large_enum_variant, reason = "nearly all are lines, and each is moved once")]
+pub enum Waiting {
+    /// A record; a line with what its place's members will get.
+    Record(Record, Option<Line>),
+    /// Something else, for which all that was decided before is written first.
+    Job(Job),
+}
+
+/// A line on its way through the ledger.
+pub struct Line {
+    pub(super) place: Place,
+    pub(super) from: UserName,
+    pub(super) to: Target,
+    pub(super) id: MsgId,
+    /// Its JSON from `to` on (see `Tail::append_line`).
+    pub(super) fields: Vec<u8>,
+    pub(super) outlet: Arc<Outlet>,
+}
+
+impl Hub {
+    /// What waits for the ledger, as soon as something does; none once nothing more will come.
+    pub fn next_waiting(&self) -> Option<Vec<Waiting>> {
+        let mut inner = self.lock();
+        while inner.waiting.is_empty() {
+            if inner.closed {
+                return None;
+            }
+            inner = self.written.wait(inner).unwrap_or_else(PoisonError::into_inner);
+        }
+        Some(std::mem::take(&mut inner.waiting))
+    }
+
+    /// What waits for the ledger now.
+    #[cfg(test)]
+    pub fn take_waiting(&self) -> Vec<Waiting> {
+        std::mem::take(&mut self.lock().waiting)
+    }
+
+    /// Something for the ledger's owner to do.
+    pub fn add_job(&self, job: Job) {
+        let mut inner = self.lock();
+        if !inner.closed {
+            inner.waiting.push(Waiting::Job(job));
+        }
+        drop(inner);
+        self.written.notify_one();
+    }
+
+    /// Nothing more goes to the ledger; what waits is still written.
+    pub fn close(&self) {
+        self.lock().closed = true;
+        self.written.notify_one();
+        self.replayer.close();
+    }
+
+    /// The ledger has decided about these lines: the stored ones go into their places' tails, in the
+    /// ledger's order, and out to the members; the others are refused to their senders.
+    pub fn decided(&self, lines: Vec<Option<Line>>, verdicts: Vec<Verdict>) {
+        let mut deliver = Vec::new();
+        let mut answers = Vec::new();
+        let mut inner = self.lock();
+        for (line, verdict) in lines.into_iter().zip(verdicts) {
+            let Some(line) = line else { continue };
+            line.outlet.undecided.fetch_sub(1, Ordering::Relaxed);
+            match verdict {
+                Verdict::Stored(seq) => {
+                    let id = inner.place(line.place.clone(), &self.limits);
+                    inner.log(id).tail.append_line(seq, &line.fields);
+                    inner.registry.committed(&line.place, seq);
+                    inner.lines += 1;
+                    if !deliver.contains(&id) {
+                        deliver.push(id);
+                    }
+                }
+                // No answer is an honest one.
+                Verdict::InDoubt => {}
+                other => {
+                    inner.registry.refused(&line.place, &line.from);
+                    answers.push((line.outlet, self.verdict(other, line.id, line.to)));
+                }
+            }
+        }
+        let more = !inner.waiting.is_empty();
+        drop(inner);
+        self.progress.notify_all();
+        for (outlet, event) in answers {
+            self.answer(&outlet, &event);
+        }
+        for place in deliver {
+            // A lone line goes out on the spot; where more waits, it is committed meanwhile.
+            if more { self.flusher.take_over(place) } else { self.deliver(place, false) }
+        }
+    }
+
+    /// What the sender of a line is told that was not stored now.
+    pub(super) fn verdict(&self, verdict: Verdict, id: MsgId, to: Target) -> Event {
+        let refusal = match verdict {
+            Verdict::Known(seq) | Verdict::Stored(seq) => return Event::Stored { id, to, seq },
+            Verdict::Conflict => Refusal::IdConflict,
+            Verdict::NoSuchLine => Refusal::NoSuchLine,
+            Verdict::NotOwn => Refusal::NotOwn,
+            Verdict::TooLate => Refusal::TooLate(self.limits.change_s_max),
+            Verdict::Failed | Verdict::InDoubt => Refusal::Storage,
+        };
+        refusal.event(Some(id), None)
+    }
+}
