@@ -9,7 +9,7 @@ use std::str::FromStr;
 use log::LevelFilter;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use crate::chat::{ChannelName, Place, Retention};
+use crate::chat::{ChannelName, Place, Retention, TimeSpan};
 use crate::limits::Limits;
 
 /// The seeds' two keys are a whole config.json; the rest has defaults.
@@ -28,6 +28,9 @@ pub struct Config {
     pub audit: Retention,
     /// Who is asked for a password: those who have one, or everybody.
     pub passwords: Passwords,
+    /// Keys that were not here for so long are registered no more; none for ever.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub device_expiry: Option<TimeSpan>,
     /// What is logged, how and where.
     pub log: LogRules,
     /// Whether addresses of people are written to the log.
@@ -196,6 +199,7 @@ const KEYS: &[&str] = &[
     "motd",
     "audit",
     "passwords",
+    "device_expiry",
     "log",
     "log_ip",
     "metrics",
@@ -280,6 +284,7 @@ impl Default for Config {
             motd: None,
             audit: Retention::Forever,
             passwords: Passwords::Set,
+            device_expiry: None,
             log: LogRules::default(),
             log_ip: true,
             metrics: None,

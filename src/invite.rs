@@ -8,7 +8,9 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use crate::chat::UserName;
 use crate::crypto::identity::CROCKFORD;
-use crate::crypto::{Fingerprint, KeyError, PublicKey};
+use crate::crypto::identity::MODULUS_BYTES;
+use crate::crypto::succession::Signature;
+use crate::crypto::{Fingerprint, KeyError, PublicKey, sha256};
 
 /// Where a server is, and the key it must hold: `pychat://HOST:PORT/FINGERPRINT`, or `HOST[:PORT]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +24,7 @@ pub struct Invite {
 pub const PORT: u16 = 5000;
 const SCHEME: &str = "pychat://";
 const KEY_SCHEME: &str = "pychat-key1";
+const NEXT_SCHEME: &str = "pychat-next1";
 
 /// Why a line is no invite or no key line.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -97,28 +100,59 @@ impl FromStr for Invite {
 
 /// `pychat-key1.NAME.SPKI.CHECK`: everything an operator needs to register somebody. Public.
 pub fn key_line(name: &UserName, key: &PublicKey) -> String {
+    line(KEY_SCHEME, name, &[&key.to_der()])
+}
+
+/// `pychat-next1.NAME.SPKI.SIGNATURE.CHECK`: a key that the one before it has signed. Public.
+pub fn next_line(name: &UserName, key: &PublicKey, signature: &Signature) -> String {
+    line(NEXT_SCHEME, name, &[&key.to_der(), signature])
+}
+
+fn line(scheme: &str, name: &UserName, parts: &[&[u8]]) -> String {
     let plain =
         name.as_str().bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
     let name = match plain {
         true => name.to_string(),
         false => format!("-{}", URL_SAFE_NO_PAD.encode(name.as_str())),
     };
-    let line = format!("{KEY_SCHEME}.{name}.{}", URL_SAFE_NO_PAD.encode(key.to_der()));
+    let mut line = format!("{scheme}.{name}");
+    for part in parts {
+        line.push('.');
+        URL_SAFE_NO_PAD.encode_string(part, &mut line);
+    }
     format!("{line}.{}", check(&line))
 }
 
+/// What a line says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyLine {
+    pub name: UserName,
+    pub key: PublicKey,
+    /// By the key in whose place it is to be.
+    pub signature: Option<Signature>,
+}
+
+/// Whether a text is meant as a key line.
+pub fn is_key_line(text: &str) -> bool {
+    [KEY_SCHEME, NEXT_SCHEME].iter().any(|scheme| text.trim_start().starts_with(scheme))
+}
+
 /// Reads a key line, however white space was pasted into it.
-pub fn read_key_line(text: &str) -> Result<(UserName, PublicKey), InviteError> {
+pub fn read_key_line(text: &str) -> Result<KeyLine, InviteError> {
     let line: String = text.split_whitespace().collect();
-    let rest = line.strip_prefix(KEY_SCHEME).and_then(|rest| rest.strip_prefix('.'));
-    let (name, rest) = rest.ok_or(InviteError::NoKeyLine)?.split_once('.').ok_or_else(|| {
-        InviteError::Incomplete { have: line.len(), whole: line.len() + 1 + SPKI_CHARS + 5 }
-    })?;
-    let whole = KEY_SCHEME.len() + 1 + name.len() + 1 + SPKI_CHARS + 1 + CHECK_CHARS;
+    let (signed, rest) = match line.strip_prefix(NEXT_SCHEME) {
+        Some(rest) => (true, Some(rest)),
+        None => (false, line.strip_prefix(KEY_SCHEME)),
+    };
+    let rest = rest.and_then(|rest| rest.strip_prefix('.')).ok_or(InviteError::NoKeyLine)?;
+    let after = 1 + SPKI_CHARS + if signed { 1 + SIGNATURE_CHARS } else { 0 } + 1 + CHECK_CHARS;
+    let incomplete = |whole| InviteError::Incomplete { have: line.len(), whole };
+    let (name, rest) = rest.split_once('.').ok_or_else(|| incomplete(line.len() + after))?;
+    let whole = line.len() - rest.len() - 1 + after;
     if line.len() < whole {
-        return Err(InviteError::Incomplete { have: line.len(), whole });
+        return Err(incomplete(whole));
     }
-    let (spki, given) = rest.rsplit_once('.').ok_or(InviteError::Checksum)?;
+    let (rest, given) = rest.rsplit_once('.').ok_or(InviteError::Checksum)?;
     let (body, _) = line.rsplit_once('.').ok_or(InviteError::Checksum)?;
     if check(body) != given {
         return Err(InviteError::Checksum);
@@ -131,18 +165,28 @@ pub fn read_key_line(text: &str) -> Result<(UserName, PublicKey), InviteError> {
         None => name.to_owned(),
     };
     let name = name.parse().map_err(|_| InviteError::Name)?;
-    let spki = URL_SAFE_NO_PAD.decode(spki).map_err(|_| InviteError::Checksum)?;
-    Ok((name, PublicKey::from_der(&spki)?))
+    let decode = |part| URL_SAFE_NO_PAD.decode(part).map_err(|_| InviteError::Checksum);
+    let (spki, signature) = match signed {
+        true => {
+            let (spki, signature) = rest.split_once('.').ok_or(InviteError::Checksum)?;
+            let signature = decode(signature)?.try_into().map_err(|_| InviteError::Checksum)?;
+            (spki, Some(signature))
+        }
+        false => (rest, None),
+    };
+    Ok(KeyLine { name, key: PublicKey::from_der(&decode(spki)?)?, signature })
 }
 
 /// Base64 characters of an RSA-3072 SPKI (422 bytes).
 const SPKI_CHARS: usize = 563;
+/// Of an RSA-3072 signature.
+const SIGNATURE_CHARS: usize = MODULUS_BYTES / 3 * 4;
 const CHECK_CHARS: usize = 4;
 
 /// Four letters of lower-case Crockford base32 of the line's SHA-256.
 fn check(line: &str) -> String {
-    let hash = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, line.as_bytes());
-    let bits = u32::from_be_bytes(*hash.as_ref().first_chunk().expect("32 bytes hold 4"));
+    let hash = sha256(&[line.as_bytes()]);
+    let bits = u32::from_be_bytes(*hash.first_chunk().expect("32 bytes hold 4"));
     let letter = |index| CROCKFORD[(bits >> (27 - 5 * index)) as usize & 31].to_ascii_lowercase();
     (0..CHECK_CHARS).map(|index| letter(index) as char).collect()
 }
@@ -186,11 +230,20 @@ mod tests {
         let bent = line.replacen("bob", "bab", 1);
         assert_eq!(read_key_line(&bent), Err(InviteError::Checksum));
         let wrapped = format!(" {}\n  {}\r\n", &line[..100], &line[100..]);
-        assert_eq!(read_key_line(&wrapped), Ok(("bob".parse().unwrap(), KEY.clone())));
+        let read = |name: &UserName, signature| {
+            Ok(KeyLine { name: name.clone(), key: KEY.clone(), signature })
+        };
+        let bob = "bob".parse().unwrap();
+        assert_eq!(read_key_line(&wrapped), read(&bob, None));
+        let signed = next_line(&bob, &KEY, &[7; 384]);
+        assert_eq!(read_key_line(&signed), read(&bob, Some([7; 384])));
+        let cut = InviteError::Incomplete { have: 700, whole: signed.len() };
+        assert_eq!(read_key_line(&signed[..700]), Err(cut));
+        assert_eq!(read_key_line(&signed.replacen("bob", "bab", 1)), Err(InviteError::Checksum));
         let name: UserName = "анна".parse().unwrap();
         let line = key_line(&name, &KEY);
         assert!(line.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._:/-".contains(&byte)));
-        assert_eq!(read_key_line(&line), Ok((name, KEY.clone())));
+        assert_eq!(read_key_line(&line), read(&name, None));
     }
 
     #[test]
@@ -212,7 +265,8 @@ mod tests {
         for (line, name) in [("key_of_bob", "bob"), ("key_of_анна", "анна")] {
             let name: UserName = name.parse().unwrap();
             assert_eq!(key_line(&name, key.public()), lines[line]);
-            assert_eq!(read_key_line(&text(&lines[line])), Ok((name, key.public().clone())));
+            let read = KeyLine { name, key: key.public().clone(), signature: None };
+            assert_eq!(read_key_line(&text(&lines[line])), Ok(read));
         }
     }
 
@@ -230,6 +284,7 @@ mod tests {
             let _ = text.parse::<Invite>();
             let _ = read_key_line(&text);
             let _ = read_key_line(&format!("pychat-key1.{text}"));
+            let _ = read_key_line(&format!("pychat-next1.{text}"));
         }
     }
 }

@@ -12,6 +12,7 @@ use super::report::advice;
 use crate::chat::Retention;
 use crate::config::{Config, History, admits};
 use crate::fault::code;
+use crate::keyring::known::Known;
 use crate::keyring::sanctions::Decisions;
 use crate::keyring::{Audit, Home, LockError, Users};
 use crate::ledger::upkeep;
@@ -85,6 +86,7 @@ fn look(home: &Home, found: &mut Findings) {
     }
     people(home, found);
     found.take(Decisions::load(&home.decisions_file()));
+    found.take(Known::load(&home.known_file()));
     found.take(Audit::of(home).verify());
     let config = config.unwrap_or_default();
     if config.history == History::On && home.ledger_file().exists() {

@@ -8,9 +8,10 @@ use zeroize::Zeroizing;
 
 use crate::chat::UserName;
 use crate::client::vault::Vault;
+use crate::crypto::succession::{self, Whose};
 use crate::crypto::{Identity, PublicKey};
 use crate::fault::{Fault, code};
-use crate::invite::key_line;
+use crate::invite::{key_line, next_line};
 
 const NEW_PASSPHRASE: &str = "new passphrase (empty for none): ";
 
@@ -73,19 +74,28 @@ pub fn run(job: Job) -> anyhow::Result<ExitCode> {
             eprintln!("the key is {state}");
         }
         Job::Rotate { name } => {
-            vault.public()?.ok_or_else(no_key)?;
-            if let Some(next) = vault.next_public()? {
-                eprintln!("a new key waits to be admitted already; this is its line:");
-                show(&vault, name, &next)?;
-                return Ok(ExitCode::SUCCESS);
-            }
-            // The new key is locked as the old one is.
-            let (_, passphrase) = open(&vault)?;
-            eprintln!("making an RSA-3072 key ...");
-            let next = vault.create_next_identity(passphrase.as_ref().map(|text| text.as_str()))?;
-            eprintln!("send this line to the operator, who puts it in the old key's place");
-            eprintln!("(pychat users add --replace); until then the old key goes on:");
-            show(&vault, name, next.public())?;
+            let (old, passphrase) = open(&vault)?;
+            let next = match vault.next_public()? {
+                Some(next) => {
+                    eprintln!("a new key waits to be admitted already; this is its line:");
+                    next
+                }
+                None => {
+                    // The new key is locked as the old one is.
+                    eprintln!("making an RSA-3072 key ...");
+                    let passphrase = passphrase.as_ref().map(|text| text.as_str());
+                    let next = vault.create_next_identity(passphrase)?;
+                    eprintln!(
+                        "send this line to the operator (pychat users add). Your old key has"
+                    );
+                    eprintln!("signed it, and goes on until the new one is in its place:");
+                    next.public().clone()
+                }
+            };
+            let name = own_name(&vault, name)?;
+            let signature = succession::sign(&old, Whose::Person, &next);
+            println!("{}", next_line(&name, &next, &signature));
+            say(&next);
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -103,13 +113,21 @@ fn open(vault: &Vault) -> anyhow::Result<(Identity, Option<Zeroizing<String>>)> 
 
 /// The line to send, and what to read aloud.
 fn show(vault: &Vault, name: Option<UserName>, key: &PublicKey) -> anyhow::Result<()> {
-    let last = vault.servers()?.into_iter().next().and_then(|server| server.name);
-    let name = name.or(last);
-    let name = name.ok_or_else(|| Fault::new(code::USAGE, "which name?", "add --name NAME"))?;
-    println!("{}", key_line(&name, key));
+    println!("{}", key_line(&own_name(vault, name)?, key));
+    say(key);
+    Ok(())
+}
+
+fn say(key: &PublicKey) {
     eprintln!("fingerprint {}", key.fingerprint());
     eprintln!("read aloud  {}", key.fingerprint().spoken());
-    Ok(())
+}
+
+/// The name that was given, or the one at the server that was used last.
+fn own_name(vault: &Vault, name: Option<UserName>) -> anyhow::Result<UserName> {
+    let last = vault.servers()?.into_iter().next().and_then(|server| server.name);
+    let name = name.or(last);
+    Ok(name.ok_or_else(|| Fault::new(code::USAGE, "which name?", "add --name NAME"))?)
 }
 
 fn no_key() -> Fault {

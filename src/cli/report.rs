@@ -59,6 +59,10 @@ pub fn advice(error: &anyhow::Error) -> (Option<String>, u8) {
                     Some("--replace puts it in the old one's place, --device NAME adds it".into()),
                     code::OTHER,
                 ),
+                AddError::Unsigned(_) => (
+                    Some("pychat users replace NAME LINE, once they have read it to you".into()),
+                    code::OTHER,
+                ),
                 AddError::Nobody(_) => {
                     (Some("pychat users list shows who is registered".into()), code::OTHER)
                 }

@@ -15,8 +15,9 @@ use crate::chat::{DeviceName, UserName};
 use crate::clean;
 use crate::crypto::PublicKey;
 use crate::crypto::password::PasswordHash;
+use crate::crypto::succession::Signature;
 use crate::fault::{Fault, code};
-use crate::invite::read_key_line;
+use crate::invite::{KeyLine, is_key_line, read_key_line};
 use crate::keyring::{self, AddError, Settings, Users};
 
 #[derive(Subcommand)]
@@ -35,6 +36,24 @@ pub enum Job {
         /// Put the key in the place of the one that is registered
         #[arg(long)]
         replace: bool,
+        /// The key was compared already
+        #[arg(long)]
+        yes: bool,
+        #[command(flatten)]
+        home: HomeArgs,
+        /// The result as one line of JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Put another key in the place of one that was lost; everybody is told
+    Replace {
+        name: UserName,
+        /// pychat-key1.NAME..., a file, or - to read it from stdin
+        #[arg(required = true)]
+        key: Vec<String>,
+        /// The device whose key was lost
+        #[arg(long)]
+        device: Option<DeviceName>,
         /// The key was compared already
         #[arg(long)]
         yes: bool,
@@ -105,17 +124,29 @@ pub fn run(job: Job) -> anyhow::Result<ExitCode> {
         Job::Add { key, name, device, replace, yes, home, json } => {
             let home = home.open();
             let dir = home.users_dir();
-            let (own, key) = read_key(&key.concat())?;
+            let Given { name: own, key, signature } = read_key(&key.concat())?;
             let name = name.or(own).ok_or_else(|| {
                 Fault::new(code::USAGE, "whose key is it?", "a PEM names nobody: add --as NAME")
             })?;
+            let print = key.fingerprint().to_string();
+            if let Some(signature) = signature {
+                let name = read_users(&dir)?.0.find(&name).cloned().unwrap_or(name);
+                let (path, old) = keyring::succeed(&dir, &key, &name, &signature)?;
+                eprintln!("{name} has a new key ({})", path.display());
+                eprintln!("  {print}\n  signed by the one before: {old}");
+                audit::note(&home, "rotate", name.as_str(), Some(&print));
+                if json {
+                    let file = path.display().to_string();
+                    println!("{}", json!({"name": name, "file": file, "fingerprint": print}));
+                }
+                return Ok(ExitCode::SUCCESS);
+            }
             // What cannot be registered needs no comparing.
             keyring::may_add(&dir, &key, &name, device.as_ref(), replace)?;
             confirm(&name, &key, yes)?;
             let first = read_users(&dir)?.0.is_empty();
             let path = keyring::add(&dir, &key, &name, device.as_ref(), replace)?;
             eprintln!("{name} is registered ({})", path.display());
-            let print = key.fingerprint().to_string();
             audit::note(
                 &home,
                 if replace { "replace" } else { "add" },
@@ -126,6 +157,29 @@ pub fn run(job: Job) -> anyhow::Result<ExitCode> {
                 Settings::change(&dir, &name, |settings| settings.role = Role::Owner)?;
                 eprintln!("{name} is the first here, and so the owner of this server");
             }
+            if json {
+                let file = path.display().to_string();
+                println!("{}", json!({"name": name, "file": file, "fingerprint": print}));
+            }
+        }
+        Job::Replace { name, key, device, yes, home, json } => {
+            let home = home.open();
+            let dir = home.users_dir();
+            let (users, _) = read_users(&dir)?;
+            let name = users.find(&name).cloned().ok_or(AddError::Nobody(name))?;
+            let Given { name: own, key, .. } = read_key(&key.concat())?;
+            if let Some(own) = own.filter(|own| *own != name) {
+                let hint = "users add registers somebody else's";
+                let error = format!("this is a key line of {own}, and not of {name}");
+                return Err(Fault::new(code::OTHER, error, hint).into());
+            }
+            let device = lost_device(&users, &name, device)?;
+            keyring::may_add(&dir, &key, &name, device.as_ref(), true)?;
+            confirm(&name, &key, yes)?;
+            let path = keyring::add(&dir, &key, &name, device.as_ref(), true)?;
+            let print = key.fingerprint().to_string();
+            eprintln!("{name} has another key ({}); everybody is told", path.display());
+            audit::note(&home, "replace", name.as_str(), Some(&print));
             if json {
                 let file = path.display().to_string();
                 println!("{}", json!({"name": name, "file": file, "fingerprint": print}));
@@ -193,13 +247,42 @@ pub fn run(job: Job) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// A key from a line, a file or stdin, with the name that a line carries.
-fn read_key(given: &str) -> anyhow::Result<(Option<UserName>, PublicKey)> {
+/// The device whose key is replaced, as its file is named: the one of the only key, or a given one.
+fn lost_device(
+    users: &Users,
+    name: &UserName,
+    given: Option<DeviceName>,
+) -> Result<Option<DeviceName>, Fault> {
+    let own = users.keys_of(name).filter_map(|key| Some(users.by_key(key)?.1.clone()));
+    let own: Vec<DeviceName> = own.collect();
+    let device = match (given, &own[..]) {
+        (Some(device), _) if own.contains(&device) => device,
+        (None, [only]) => only.clone(),
+        _ => {
+            let own: Vec<_> = own.iter().map(DeviceName::as_str).collect();
+            let hint = format!("--device is one of {}", own.join(", "));
+            return Err(Fault::new(code::USAGE, format!("which key of {name}?"), hint));
+        }
+    };
+    Ok(Some(device).filter(|device| !device.is_default()))
+}
+
+/// A key as an operator gives it.
+struct Given {
+    /// A line has one.
+    name: Option<UserName>,
+    key: PublicKey,
+    /// By the key before it.
+    signature: Option<Signature>,
+}
+
+/// A key from a line, a file or stdin.
+fn read_key(given: &str) -> anyhow::Result<Given> {
     let text = if given == "-" {
         let mut text = String::new();
         std::io::stdin().lock().take(64 * 1024).read_to_string(&mut text)?;
         text
-    } else if given.trim_start().starts_with("pychat-key1") {
+    } else if is_key_line(given) {
         given.to_owned()
     } else {
         let text = keyring::file::read_text(Path::new(given))?;
@@ -211,10 +294,10 @@ fn read_key(given: &str) -> anyhow::Result<(Option<UserName>, PublicKey)> {
         text.to_string()
     };
     if text.contains("-----BEGIN") {
-        return Ok((None, PublicKey::from_pem(&text)?));
+        return Ok(Given { name: None, key: PublicKey::from_pem(&text)?, signature: None });
     }
-    let (name, key) = read_key_line(&text)?;
-    Ok((Some(name), key))
+    let KeyLine { name, key, signature } = read_key_line(&text)?;
+    Ok(Given { name: Some(name), key, signature })
 }
 
 /// A new password: typed twice on a terminal, a line of stdin otherwise. Never from the command line,

@@ -114,7 +114,8 @@ impl Identity {
         Ok(Identity { private, opening, signing, public })
     }
 
-    /// RSASSA-PSS with SHA-256 and a salt of 32 bytes. A device certificate is all that it signs.
+    /// RSASSA-PSS with SHA-256 and a salt of 32 bytes. Device certificates and the next key
+    /// are all that it signs.
     pub(super) fn sign(&self, message: &[u8]) -> [u8; MODULUS_BYTES] {
         let mut signature = [0; MODULUS_BYTES];
         let random = aws_lc_rs::rand::SystemRandom::new();

@@ -13,6 +13,7 @@ pub mod pin_channel;
 mod primitives;
 pub mod private;
 pub mod record_cipher;
+pub mod succession;
 
 pub use identity::{Fingerprint, Identity, KeyError, PublicKey};
 pub use primitives::{equal, hmac_sha256, random, sha256};

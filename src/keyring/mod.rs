@@ -2,6 +2,7 @@
 
 mod audit;
 pub mod file;
+pub mod known;
 pub mod sanctions;
 mod settings;
 mod users;
@@ -16,7 +17,9 @@ use crate::crypto::Identity;
 pub use audit::{Audit, AuditError, Decision};
 pub use file::FileError;
 pub use settings::Settings;
-pub use users::{AddError, Reason, Rejected, Users, UsersWatch, add, may_add, remove};
+pub use users::{
+    AddError, Reason, Rejected, Users, UsersWatch, add, may_add, remove, remove_key, succeed,
+};
 
 /// The folder that `--home` names.
 #[derive(Clone, Debug)]
@@ -72,6 +75,11 @@ impl Home {
     /// The certificates that people have published.
     pub fn certificates_file(&self) -> PathBuf {
         self.dir.join("data").join("certificates.json")
+    }
+
+    /// What the server remembers of people's keys.
+    pub fn known_file(&self) -> PathBuf {
+        self.dir.join("data").join("keys.json")
     }
 
     /// Where the ledger is on disk.

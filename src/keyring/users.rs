@@ -1,4 +1,5 @@
-//! users/: one SPKI PEM for each registered key, `NAME.pem` or `NAME.DEVICE.pem`.
+//! users/: one SPKI PEM for each registered key, `NAME.pem` or `NAME.DEVICE.pem`. A line before it may
+//! have the signature of the key in whose place it is.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -7,10 +8,15 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use zeroize::Zeroizing;
+
 use super::Settings;
 use super::file::{self, FileError};
 use crate::chat::rights::Role;
 use crate::chat::{DeviceName, NameError, UserName};
+use crate::crypto::succession::{self, Signature, Whose};
 use crate::crypto::{Fingerprint, KeyError, PublicKey};
 
 /// Who is registered.
@@ -21,6 +27,8 @@ pub struct Users {
     folded: HashMap<String, UserName>,
     skeletons: HashMap<String, UserName>,
     settings: HashMap<UserName, Settings>,
+    /// What each key's file says that the one before has signed. Nobody has verified it yet.
+    signatures: HashMap<PublicKey, Signature>,
 }
 
 /// A file in users/ that registers nobody, and why.
@@ -91,7 +99,12 @@ impl Users {
         };
         let text = file::read_text(path).map_err(|error| Reason::File(error.to_string()))?;
         let text = text.ok_or_else(|| Reason::File("it is gone".into()))?;
-        self.register(PublicKey::from_pem(&text)?, name, device)
+        let key = PublicKey::from_pem(&text)?;
+        self.register(key.clone(), name, device)?;
+        if let Some(signature) = signature_of(&text) {
+            self.signatures.insert(key, signature);
+        }
+        Ok(())
     }
 
     /// Reads everybody's settings. Whose cannot be read keeps the old ones, or is not registered.
@@ -171,6 +184,11 @@ impl Users {
         self.keys.get(key).map(|(name, device)| (name, device))
     }
 
+    /// What the key before this one is said to have signed.
+    pub fn signature(&self, key: &PublicKey) -> Option<&Signature> {
+        self.signatures.get(key)
+    }
+
     /// The registered spelling of a name, whatever its case.
     pub fn find(&self, name: &UserName) -> Option<&UserName> {
         self.folded.get(&name.as_str().to_lowercase())
@@ -203,6 +221,8 @@ pub enum AddError {
     Taken(UserName),
     #[error("nobody is registered as {0}")]
     Nobody(UserName),
+    #[error("no key that is registered for {0} has signed this one")]
+    Unsigned(UserName),
     #[error("{0}")]
     File(#[from] FileError),
     #[error("cannot read users/: {0}")]
@@ -219,10 +239,7 @@ pub fn may_add(
 ) -> Result<PathBuf, AddError> {
     let (users, _) = Users::load(dir)?;
     users.check(key, name)?;
-    let path = dir.join(match device {
-        Some(device) => format!("{name}.{device}.pem"),
-        None => format!("{name}.pem"),
-    });
+    let path = key_file(dir, name, device);
     if !replace && path.exists() {
         return Err(AddError::Taken(name.clone()));
     }
@@ -248,6 +265,59 @@ pub fn add(
         })?;
     }
     Ok(path)
+}
+
+/// Before the signature in a key's file.
+const SIGNED_BY: &str = "signed by the key before: ";
+
+fn signature_of(text: &str) -> Option<Signature> {
+    let line = text.lines().next()?.strip_prefix(SIGNED_BY)?;
+    URL_SAFE_NO_PAD.decode(line).ok()?.try_into().ok()
+}
+
+/// Registers a key in the place of the one that has signed it; gives the file and the old key.
+pub fn succeed(
+    dir: &Path,
+    key: &PublicKey,
+    name: &UserName,
+    signature: &Signature,
+) -> Result<(PathBuf, Fingerprint), AddError> {
+    let (users, _) = Users::load(dir)?;
+    let signs = |old: &&PublicKey| succession::holds(old, Whose::Person, key, signature);
+    let old = users.keys_of(name).find(signs).ok_or_else(|| AddError::Unsigned(name.clone()))?;
+    users.check(key, name)?;
+    let path = file_of(dir, old)?.ok_or_else(|| AddError::Nobody(name.clone()))?;
+    let text = format!("{SIGNED_BY}{}\n{}", URL_SAFE_NO_PAD.encode(signature), key.to_pem());
+    file::replace(&path, text.as_bytes(), 0o644)?;
+    Ok((path, old.fingerprint()))
+}
+
+/// Removes one key.
+pub fn remove_key(dir: &Path, key: &PublicKey) -> Result<(), AddError> {
+    let Some(path) = file_of(dir, key)? else { return Ok(()) };
+    fs::remove_file(&path).map_err(FileError::io(&path))?;
+    Ok(())
+}
+
+/// Where a key is registered.
+fn file_of(dir: &Path, key: &PublicKey) -> Result<Option<PathBuf>, AddError> {
+    for entry in fs::read_dir(dir)? {
+        let path = entry?.path();
+        let holds = |text: &Zeroizing<String>| PublicKey::from_pem(text).as_ref() == Ok(key);
+        if path.extension().is_some_and(|extension| extension == "pem")
+            && file::read_text(&path)?.as_ref().is_some_and(holds)
+        {
+            return Ok(Some(path));
+        }
+    }
+    Ok(None)
+}
+
+fn key_file(dir: &Path, name: &UserName, device: Option<&DeviceName>) -> PathBuf {
+    dir.join(match device {
+        Some(device) => format!("{name}.{device}.pem"),
+        None => format!("{name}.pem"),
+    })
 }
 
 /// Removes all keys of a person, or one device's; gives the files that are gone.

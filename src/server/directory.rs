@@ -9,13 +9,16 @@ use std::sync::{Mutex, PoisonError};
 use crate::chat::{DeviceKey, Event, Opaque, Refusal, UserName};
 use crate::crypto::Fingerprint;
 use crate::crypto::certificate::{CERTIFICATE_BYTES, Certificate};
-use crate::keyring::file::{read_text, replace};
+use crate::keyring::file::{read_text_up_to, replace};
 use crate::keyring::{FileError, Users};
 
 /// Keys in one event, which must fit a record.
 const KEYS_PER_EVENT: usize = 8;
 /// People whose keys are asked for at once.
 const NAMES_MAX: usize = 50;
+
+/// Far more than ten thousand certificates take.
+const FILE_BYTES_MAX: u64 = 64 << 20;
 
 /// The newest certificate of each key.
 pub struct Directory {
@@ -26,7 +29,7 @@ pub struct Directory {
 impl Directory {
     pub fn open(file: PathBuf) -> Result<Directory, FileError> {
         let mut certificates = BTreeMap::new();
-        if let Some(text) = read_text(&file)? {
+        if let Some(text) = read_text_up_to(&file, FILE_BYTES_MAX)? {
             let list: Vec<Opaque> =
                 serde_json::from_str(&text).map_err(|error| FileError::damaged(&file, error))?;
             for one in list {

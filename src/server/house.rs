@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use log::LevelFilter;
 
+use super::devices::Devices;
 use super::directory::Directory;
 use super::door::Door;
 use super::door::permits::Permits;
@@ -41,6 +42,8 @@ pub struct House {
     /// What is sealed for whom.
     pub directory: Directory,
     users: RwLock<Arc<Users>>,
+    /// What is remembered of people's keys.
+    pub(super) devices: Devices,
     door: Arc<Door>,
     stop: Arc<Stop>,
     audit: Audit,
@@ -74,10 +77,11 @@ impl House {
         }
         let decided = Decided::open(home.decisions_file())?;
         let directory = Directory::open(home.certificates_file())?;
+        let (devices, changes) = Devices::open(&home, &users)?;
         let audit = Audit::of(&home);
         let mut told = BTreeSet::new();
         tell(&mut told, &rejected);
-        Ok(House {
+        let house = House {
             config: RwLock::new(Arc::new(config)),
             hub,
             reader,
@@ -85,6 +89,7 @@ impl House {
             decided,
             directory,
             users: RwLock::new(Arc::new(users)),
+            devices,
             door,
             stop,
             audit,
@@ -93,7 +98,9 @@ impl House {
             hashing: Permits::new(HASHES_AT_ONCE, HASHES_WAITING_MAX),
             log_level,
             told: Mutex::new(told),
-        })
+        };
+        changes.iter().for_each(|change| house.record_key(change));
+        Ok(house)
     }
 
     /// The configuration that holds now.
@@ -374,6 +381,7 @@ impl House {
                 self.record_of_users("removed", name, Some(&print));
             }
         }
+        self.notice_keys(&new);
         self.turn_out();
         Ok(rejected.len())
     }

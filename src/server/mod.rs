@@ -2,6 +2,7 @@
 
 mod console;
 pub mod ctl;
+mod devices;
 pub mod directory;
 mod door;
 mod figures;
@@ -136,6 +137,7 @@ pub fn run(options: Options) -> anyhow::Result<()> {
 
     stop.wait();
     notify::tell("STOPPING=1");
+    house.see_keys();
     let deadline = Instant::now() + Duration::from_millis(house.config().limits.drain_ms_max);
     drop(socket);
     // The door is woken by the stop and closes behind itself.
@@ -228,7 +230,7 @@ fn keep(house: &House, mut watch: UsersWatch) {
     }
 }
 
-/// Lines that are too old go. A thread of its own: a disk that takes its time with it keeps nobody in
+/// Lines and keys that are too old go. A thread of its own: a disk that takes its time with it keeps nobody in
 /// who was removed.
 fn sweep(house: &House) {
     let mut expiry = Expiry::new();
@@ -241,6 +243,8 @@ fn sweep(house: &House) {
 }
 
 fn expire(house: &House) {
+    house.see_keys();
+    house.expire_keys();
     house.expire_audit(jiff::Timestamp::now().as_millisecond());
     match house.sweep_ledger(jiff::Timestamp::now().as_millisecond(), false) {
         Some(Ok(swept)) if swept.lines > 0 => {

@@ -96,6 +96,7 @@ pub fn serve(house: &House, stranger: Stranger, id: SessionId) {
         house.hub.end_key(&key.fingerprint(), Code::Removed, "your key was removed");
     }
     session.is_barred();
+    house.missed_keys(&session.outlet.key).iter().for_each(|event| session.answer(event));
     let end = session.run(reader);
     match end {
         End::Quit => session.outlet.end(None, "quit"),

@@ -1,0 +1,204 @@
+//! data/keys.json: what a server remembers of the keys that it has met. From it everybody is told who
+//! has another key than before, whoever put it there and whether the server ran or not; and it says
+//! which devices have not come for long.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::Users;
+use super::file::{self, FileError};
+use crate::chat::{DeviceName, UserName};
+use crate::crypto::succession::{self, Whose};
+use crate::crypto::{Fingerprint, PublicKey};
+
+/// Changes of keys that are told to who was away, and for how long.
+const CHANGES_MAX: usize = 1_000;
+const CHANGES_MS: i64 = 366 * 86_400_000;
+/// Removed keys that are remembered, so that the next key of that name is noticed.
+const GONE_MAX: usize = 1_000;
+/// A server that was away for longer did not see anybody meanwhile, and nobody is blamed for it.
+const AWAY_MS: i64 = 86_400_000;
+/// Far more than ten thousand keys take.
+const FILE_BYTES_MAX: u64 = 64 << 20;
+
+/// The keys that were ever registered here.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Known {
+    /// The server ran until then.
+    alive_ms: i64,
+    keys: BTreeMap<String, Key>,
+    changes: Vec<Change>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Key {
+    name: UserName,
+    device: DeviceName,
+    /// SPKI PEM, for what the next key says of it.
+    pem: String,
+    /// It was here, or was registered.
+    seen_ms: i64,
+    /// It is registered no more.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    gone: bool,
+}
+
+/// Somebody has a key that they had not before.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Change {
+    pub time_ms: i64,
+    pub name: UserName,
+    pub device: DeviceName,
+    /// In whose place it is; none for a further device.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub old: Option<String>,
+    pub new: String,
+    /// The old key has signed it.
+    pub signed: bool,
+}
+
+/// As members are told.
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Change { name, device, new, .. } = self;
+        match &self.old {
+            Some(_) if self.signed => {
+                write!(f, "{name} has a new key, signed by the one before: {new}")
+            }
+            Some(old) => write!(
+                f,
+                "the operator gave {name} another key: {new}, not signed by the one before ({old})"
+            ),
+            None => write!(f, "{name} has a further device, {device}: {new}"),
+        }
+    }
+}
+
+impl Known {
+    /// What a home remembers; nothing where there is no file.
+    pub fn load(path: &Path) -> Result<Known, FileError> {
+        let Some(text) = file::read_text_up_to(path, FILE_BYTES_MAX)? else {
+            return Ok(Known::default());
+        };
+        serde_json::from_str(&text).map_err(|error| FileError::damaged(path, error))
+    }
+
+    pub fn save(&self, path: &Path) -> Result<(), FileError> {
+        let mut text = serde_json::to_vec(self).expect("known keys are plain JSON");
+        text.push(b'\n');
+        file::replace(path, &text, 0o600)
+    }
+
+    /// The server begins to run: the time that it was away counts for nobody.
+    pub fn begin(&mut self, now_ms: i64) {
+        let away_ms = now_ms - self.alive_ms;
+        for key in self.keys.values_mut() {
+            if away_ms > AWAY_MS {
+                key.seen_ms += away_ms;
+            }
+            key.seen_ms = key.seen_ms.min(now_ms);
+        }
+        self.alive_ms = now_ms;
+    }
+
+    /// Compares with who is registered now; gives what members have to be told.
+    pub fn compare(&mut self, users: &Users, now_ms: i64) -> Vec<Change> {
+        let mut names: BTreeMap<UserName, bool> = BTreeMap::new();
+        for key in self.keys.values_mut() {
+            let registered = key.public().and_then(|own| Some(users.by_key(&own)?.0 == &key.name));
+            // One that comes back is met below.
+            key.gone |= registered != Some(true);
+            *names.entry(key.name.clone()).or_default() |= !key.gone;
+        }
+        let mut changes = Vec::new();
+        for (public, name) in users.keys() {
+            let print = public.fingerprint().to_string();
+            if self.keys.get(&print).is_some_and(|known| !known.gone) {
+                continue;
+            }
+            let device = users.by_key(public).map_or_else(DeviceName::main, |one| one.1.clone());
+            let has_others = names.get(name);
+            let before = self.before(name, &device, has_others == Some(&true));
+            let signed = before
+                .as_ref()
+                .zip(users.signature(public))
+                .is_some_and(|(old, by)| succession::holds(&old.1, Whose::Person, public, by));
+            let back = before.as_ref().is_some_and(|old| old.0 == print);
+            if has_others.is_some() && !back {
+                let (old, new) = (before.map(|old| old.0), print.clone());
+                let (name, device) = (name.clone(), device.clone());
+                changes.push(Change { time_ms: now_ms, name, device, old, new, signed });
+            }
+            let pem = public.to_pem();
+            let key = Key { name: name.clone(), device, pem, seen_ms: now_ms, gone: false };
+            self.keys.insert(print, key);
+        }
+        self.changes.extend(changes.iter().cloned());
+        self.changes.retain(|one| now_ms - one.time_ms < CHANGES_MS);
+        let excess = self.changes.len().saturating_sub(CHANGES_MAX);
+        self.changes.drain(..excess);
+        self.forget();
+        changes
+    }
+
+    /// The key that was in this place: the same device's, or the last of a person who has none now.
+    fn before(
+        &self,
+        name: &UserName,
+        device: &DeviceName,
+        has_others: bool,
+    ) -> Option<(String, PublicKey)> {
+        let gone = self.keys.iter().filter(|(_, key)| {
+            key.gone && key.name == *name && (!has_others || key.device == *device)
+        });
+        let (print, key) = gone.max_by_key(|(_, key)| (key.device == *device, key.seen_ms))?;
+        Some((print.clone(), key.public()?))
+    }
+
+    /// The keys that are gone longest are forgotten where there are too many.
+    fn forget(&mut self) {
+        let mut gone: Vec<_> = self.keys.iter().filter(|(_, key)| key.gone).collect();
+        gone.sort_unstable_by_key(|(_, key)| key.seen_ms);
+        let excess = gone.len().saturating_sub(GONE_MAX);
+        let old: Vec<String> = gone[..excess].iter().map(|(print, _)| (*print).clone()).collect();
+        old.iter().for_each(|print| drop(self.keys.remove(print)));
+    }
+
+    /// These keys are here now.
+    pub fn see(&mut self, here: &[Fingerprint], now_ms: i64) {
+        for print in here {
+            if let Some(key) = self.keys.get_mut(&print.to_string()) {
+                key.seen_ms = key.seen_ms.max(now_ms);
+            }
+        }
+        self.alive_ms = now_ms;
+    }
+
+    /// What has changed since a key was here.
+    pub fn missed(&self, print: &Fingerprint) -> Vec<Change> {
+        let Some(key) = self.keys.get(&print.to_string()) else { return Vec::new() };
+        self.changes.iter().filter(|one| one.time_ms > key.seen_ms).cloned().collect()
+    }
+
+    /// Registered keys that were not here since then, each with its person and device.
+    pub fn unseen_since(&self, since_ms: i64) -> Vec<(UserName, DeviceName, String)> {
+        let old = self.keys.iter().filter(|(_, key)| !key.gone && key.seen_ms < since_ms);
+        old.map(|(print, key)| (key.name.clone(), key.device.clone(), print.clone())).collect()
+    }
+}
+
+impl Key {
+    fn public(&self) -> Option<PublicKey> {
+        PublicKey::from_pem(&self.pem).ok()
+    }
+}
+
+#[cfg(test)]
+#[path = "known_tests.rs"]
+mod tests;
