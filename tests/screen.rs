@@ -3,10 +3,12 @@
 mod world;
 
 use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
-use world::World;
 use world::pty::Terminal;
+use world::{World, cpu, memory_kib};
 
 fn client(world: &World, name: &str) -> Command {
     let mut command = world.program(name);
@@ -312,4 +314,230 @@ fn what_came_too_fast_is_said_later_and_in_order() {
         let said: Vec<String> = bob.shown().iter().filter_map(said).collect();
         assert_eq!(said, ["one", "two", "three"], "{name}");
     }
+}
+
+/// Rows and columns of the lines at 100 columns and 40 rows.
+const LINES: (std::ops::Range<usize>, std::ops::Range<usize>) = (1..38, 18..84);
+
+/// Everything but the lines, and how fast the server answers.
+fn around(terminal: &Terminal) -> Vec<Vec<String>> {
+    let mut cells = terminal.cells();
+    for (number, row) in cells.iter_mut().enumerate() {
+        match number {
+            38 => drop(row.drain(..24)),
+            _ if LINES.0.contains(&number) => drop(row.drain(LINES.1)),
+            _ => {}
+        }
+    }
+    cells
+}
+
+#[test]
+fn nothing_received_reaches_beyond_the_lines() {
+    let world = World::with(r#"{"lines_burst": 1000}"#);
+    let mut alice = sits_down(&world, "alice");
+    let mut carol = world.enters_as("carol", "--json");
+    carol.sees("connected");
+    carol.types(r##"{"type":"slash","line":"/topic tea"}"##);
+    alice.shows_row(|row| row.starts_with("#lobby - tea") && row.ends_with("2 online"));
+    alice.types("half-typed");
+    alice.rests(17, "alice> half-typed");
+    alice.shows_row(|row| row.starts_with(" * connected ") && row.contains(" ms"));
+    let (before, acts) = (around(&alice), alice.acts());
+    let attacks = [
+        ("CSI", r"\u001b[2J\u001b[1;1Howned\u001b[41m\u001b[?1049l\u001b[6n"),
+        ("OSC 0", r"\u001b]0;owned\u0007 \u001b]2;owned\u001b\\"),
+        ("OSC 8", r"\u001b]8;;http://owned\u001b\\link\u001b]8;;\u001b\\"),
+        ("OSC 52", r"\u001b]52;c;b3duZWQ=\u0007"),
+        ("DCS", r"\u001bP$qm\u001b\\ \u001b[c \u001bc"),
+        ("C1", r"\u009b2J \u009d0;owned\u009c \u0090q \u0085 \u008d"),
+        ("CR", r"much to read here\rowned"),
+        ("C0", r"\u0008\u0008\u0008\u000b\u000c\u000e\u0007\u007f"),
+        ("bidi", r"\u202eowned\u202c \u2066owned\u2069 \u200f"),
+        ("zero width", r"o\u200bw\u200dn\ufeffe\u2060d \udb40\udc41"),
+        ("marks", r"z\u0301\u0301\u0301\u0301\u0301\u0301\u0301\u0301\u0301\u0301"),
+        ("wide", r"漢字漢字👍👨‍👩‍👧🇩🇪❤️한국어漢字漢字👍漢字漢字漢字漢字漢字漢字漢字漢字漢字漢字"),
+        ("right to left", r"שלום עולם مرحبا"),
+        ("lines", r"\n\n\t\t\nmany"),
+        ("long", "wwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwww"),
+    ];
+    for (name, text) in attacks {
+        let say = |text: &str| format!(r##"{{"type":"say","to":"#lobby","text":"{text}"}}"##);
+        carol.types(&say(text));
+        carol.types(&say(&format!("after {name}")));
+        alice.shows(&format!("carol: after {name}"));
+        // Drawn anew, wide characters have a chance to move what is beside them.
+        alice.types("\x0cx");
+        alice.rests(18, "alice> half-typedx");
+        alice.types("\x7f");
+        alice.rests(17, "alice> half-typed");
+        assert_eq!(around(&alice), before, "{name}\n{}", alice.screen());
+    }
+    assert_eq!(alice.acts(), acts);
+    // A topic and a word about being away are texts of others, too.
+    carol.types(r##"{"type":"slash","line":"/away \u001b]0;owned\u0007\u009b2J"}"##);
+    carol.types(r##"{"type":"slash","line":"/topic \u001b[2J\u202etea\u001b]0;owned\u0007"}"##);
+    alice.shows_row(|row| row.starts_with("#lobby - [2Jtea]0;owned "));
+    alice.types("\x15/whois carol\r");
+    alice.shows("away (]0;owned2J)");
+    alice.types("\x1b");
+    alice.shows_all(|rows| !rows.concat().contains("Esc closes"));
+    assert_eq!(alice.acts(), acts);
+    let unseen = ['\u{202e}', '\u{2066}', '\u{200f}', '\u{200b}', '\u{feff}', '\u{e0041}'];
+    assert!(!alice.bytes().contains(unseen));
+    // However wide a terminal takes a character to be, the next one is put in its place.
+    let bytes = alice.bytes();
+    let screen = bytes.split("\u{1b}[?1049h").nth(1).unwrap();
+    let after_wide = screen.chars().zip(screen.chars().skip(1));
+    let glued = |(c, next): &(char, char)| !c.is_ascii() && next.is_ascii() && *next != '\u{1b}';
+    assert_eq!(after_wide.filter(glued).count(), 0);
+    // All that the terminal was ever told: places, looks, erasing, modes. No colour (NO_COLOR), no
+    // question whose answer would be typed, no title.
+    let known = ["[H", "[m", "[J", "[K", "[?h", "[?l"].map(str::to_owned);
+    let sequences = alice.sequences();
+    assert!(sequences.iter().all(|one| known.contains(one)), "{sequences:?}");
+    let looks = bytes.split("\x1b[").filter_map(|rest| rest.split_once('m')).map(|(look, _)| look);
+    let looks = looks.filter(|look| look.chars().all(|c| c.is_ascii_digit() || c == ';'));
+    let mut numbers = looks.flat_map(|look| look.split(';')).filter_map(|look| look.parse().ok());
+    let coloured = |look: &u8| matches!(look, 30..=38 | 40..=48 | 90..=107);
+    assert_eq!(numbers.find(coloured), None);
+}
+
+#[test]
+fn no_name_is_hostile() {
+    let world = World::new();
+    let mut command = world.program("alice");
+    command.args(["client", &world.invite, "--name", "al\x1b[2J\u{202e}ice"]);
+    let terminal = Terminal::run(&command);
+    terminal.shows("[ended 2]");
+    assert!(!terminal.bytes().contains("\x1b[2J\u{202e}"), "{:?}", terminal.bytes());
+}
+
+#[test]
+fn the_window_changes_its_size_while_lines_come() {
+    let world = World::with(r#"{"lines_burst": 1000}"#);
+    let mut alice = sits_down(&world, "alice");
+    let mut bob = world.enters("bob");
+    alice.types("half typed");
+    alice.shows("alice> half typed");
+    for (turn, size) in [(40, 24), (200, 50), (61, 9), (9, 3), (1, 1), (130, 20)].iter().enumerate()
+    {
+        for line in 0..20 {
+            bob.types(&format!("turn {turn} line {line}"));
+        }
+        alice.resize(size.0, size.1);
+    }
+    bob.types("the end");
+    alice.shows("bob: the end");
+    alice.resize(100, 40);
+    alice.shows_all(|rows| {
+        rows[0].starts_with("#lobby")
+            && rows[0].trim_end().ends_with("2 online")
+            && rows[37].contains("] bob: the end")
+            && rows[36].contains("] bob: turn 5 line 19")
+            && rows[39].trim_end() == "alice> half typed"
+    });
+    alice.types("\x03/exit\r");
+    alice.ends_with(0);
+    alice.is_usable();
+}
+
+#[test]
+fn the_mouse_is_asked_for_only_by_who_wants_it() {
+    let world = World::new();
+    let mut alice = sits_down(&world, "alice");
+    alice.types("/join tea\r");
+    alice.shows_row(|row| row.starts_with("#tea"));
+    assert_eq!(alice.mouse_mode(), vt100::MouseProtocolMode::None);
+    alice.types("/set mouse on\r");
+    alice.shows("mouse on");
+    assert_eq!(alice.mouse_mode(), vt100::MouseProtocolMode::PressRelease);
+    alice.types("\x1b[<0;4;3M\x1b[<0;4;3m");
+    alice.shows_row(|row| row.starts_with("#lobby"));
+    alice.types("/exit\r");
+    alice.ends_with(0);
+    alice.is_usable();
+    let mut again = Terminal::run(&client(&world, "alice"));
+    again.shows("* connected");
+    assert_eq!(again.mouse_mode(), vt100::MouseProtocolMode::PressRelease, "it is kept");
+    again.types("/set mouse off\r");
+    again.shows("mouse off");
+    assert_eq!(again.mouse_mode(), vt100::MouseProtocolMode::None);
+}
+
+#[test]
+fn a_dead_server_leaves_a_usable_terminal() {
+    let world = World::new();
+    let mut alice = sits_down(&world, "alice");
+    let mut world = world;
+    world.server.kill();
+    alice.shows("o offline, retry in");
+    alice.types("kept for later\r");
+    alice.shows("You: kept for later ...");
+    alice.types("\x04");
+    alice.ends_with(0);
+    alice.is_usable();
+}
+
+/// `cargo test --release --test screen -- --ignored --nocapture` prints the figures of
+/// docs/performance.md.
+#[test]
+#[ignore = "it measures: in release, with nothing else under way"]
+fn a_busy_room_leaves_keys_and_the_processor_alone() {
+    let world = World::with(r#"{"lines_burst": 1000000, "lines_per_s": 1e6, "bytes_per_s": 1e9}"#);
+    let mut alice = sits_down(&world, "alice");
+    let mut bob = world.enters_as("bob", "--json");
+    bob.sees("connected");
+    let pid = alice.program();
+    let mut number = 0;
+    let mut say = |text: &str| {
+        number += 1;
+        let text = format!("{text} {number}");
+        bob.types(&format!(r##"{{"type":"say","to":"#lobby","text":"{text}"}}"##));
+    };
+    let before = cpu(pid);
+    for _ in 0..100_000 {
+        say("some words as people say them, about the length of two rows on a phone");
+    }
+    say("all of them");
+    alice.shows("all of them 100001");
+    let (each, memory) = ((cpu(pid) - before) / 100_001, memory_kib(pid) / 1024);
+    println!("| 100,000 lines: CPU of each; memory | {each:?}; {memory} MiB |");
+
+    // 500 lines a second, and five keys.
+    let (begun, before) = (Instant::now(), (cpu(pid), alice.bytes().len()));
+    let (mut waits, mut typed) = (Vec::new(), String::from("alice> "));
+    for turn in 0..500 {
+        (0..10).for_each(|_| say("one of five hundred in this second"));
+        if turn % 10 == 0 {
+            typed.push('x');
+            let pressed = Instant::now();
+            alice.types("x");
+            alice.rests(typed.len() as u16, &typed);
+            waits.push(pressed.elapsed());
+        }
+        let due = begun + Duration::from_millis(20) * (turn + 1);
+        thread::park_timeout(due.saturating_duration_since(Instant::now()));
+    }
+    let took = begun.elapsed().as_secs_f64();
+    let busy = (cpu(pid) - before.0).as_secs_f64() / took;
+    let written = (alice.bytes().len() - before.1) as f64 / took / 1024.0;
+    waits.sort_unstable();
+    let (middle, most) = (waits[waits.len() / 2], waits[waits.len() - 1]);
+    println!("| a key until it is seen, 500 lines/s: middle; worst | {middle:?}; {most:?} |");
+    println!("| CPU then; bytes to the terminal | {:.1} %; {written:.0} KiB/s |", busy * 100.0);
+    assert!(most < Duration::from_millis(500), "{waits:?}");
+
+    say("quiet now");
+    alice.shows("quiet now");
+    let before = (cpu(pid), alice.bytes().len());
+    let until = Instant::now() + Duration::from_secs(20);
+    while Instant::now() < until {
+        thread::park_timeout(until - Instant::now());
+    }
+    let (idle, written) = (cpu(pid) - before.0, alice.bytes().len() - before.1);
+    println!("| idle for 20 s: CPU; bytes to the terminal | {idle:?}; {written} |");
+    assert!(idle < Duration::from_millis(100), "{idle:?}");
+    // Signs of life alone: a picture of one row now and then.
+    assert!(written < 4_096, "{written}");
 }

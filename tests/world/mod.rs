@@ -168,24 +168,33 @@ impl Program {
 
     /// User and system time so far.
     pub fn cpu(&self) -> Duration {
-        let stat = self.proc("stat");
-        let after_name = stat.rsplit(") ").next().unwrap();
-        let ticks =
-            after_name.split(' ').skip(11).take(2).map(|field| field.parse::<u64>().unwrap());
-        // Linux shows these in hundredths of a second.
-        Duration::from_millis(10 * ticks.sum::<u64>())
+        cpu(self.pid())
     }
 
     /// Resident memory.
     pub fn memory_kib(&self) -> u64 {
-        let status = self.proc("status");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-        line.trim().trim_end_matches(" kB").parse().unwrap()
+        memory_kib(self.pid())
     }
+}
 
-    fn proc(&self, file: &str) -> String {
-        fs::read_to_string(format!("/proc/{}/{file}", self.child.id())).unwrap()
-    }
+/// User and system time of a process so far.
+pub fn cpu(pid: Pid) -> Duration {
+    let stat = proc(pid, "stat");
+    let after_name = stat.rsplit(") ").next().unwrap();
+    let ticks = after_name.split(' ').skip(11).take(2).map(|field| field.parse::<u64>().unwrap());
+    // Linux shows these in hundredths of a second.
+    Duration::from_millis(10 * ticks.sum::<u64>())
+}
+
+/// Resident memory of a process.
+pub fn memory_kib(pid: Pid) -> u64 {
+    let status = proc(pid, "status");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse().unwrap()
+}
+
+fn proc(pid: Pid, file: &str) -> String {
+    fs::read_to_string(format!("/proc/{}/{file}", pid.as_raw_nonzero())).unwrap()
 }
 
 impl Drop for Program {

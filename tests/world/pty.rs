@@ -1,5 +1,6 @@
 //! A person's terminal: a shell runs the program, and an emulator sees what a person would see.
 
+use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::process::Command;
 use std::sync::{Arc, Condvar, Mutex};
@@ -124,6 +125,45 @@ impl Terminal {
         screen.rows(0, screen.size().1).collect()
     }
 
+    /// Each cell: what stands in it, and how.
+    pub fn cells(&self) -> Vec<Vec<String>> {
+        let seen = self.seen.0.lock().unwrap();
+        let screen = seen.emulator.screen();
+        let (rows, columns) = screen.size();
+        let look = |cell: &vt100::Cell| {
+            let text = if cell.has_contents() { cell.contents() } else { " " };
+            let looks = (cell.fgcolor(), cell.bgcolor(), cell.bold(), cell.dim(), cell.inverse());
+            format!("{text:?} {looks:?}")
+        };
+        let cell = |row, column| look(screen.cell(row, column).expect("it is on the screen"));
+        (0..rows).map(|row| (0..columns).map(|column| cell(row, column)).collect()).collect()
+    }
+
+    pub fn mouse_mode(&self) -> vt100::MouseProtocolMode {
+        self.seen.0.lock().unwrap().emulator.screen().mouse_protocol_mode()
+    }
+
+    /// The sequences that were written to the terminal while the full screen had it, each without
+    /// its parameters: `[H`, `[?h`, `]0`, `P`.
+    pub fn sequences(&self) -> BTreeSet<String> {
+        let bytes = self.bytes();
+        let screen = bytes.split("\u{1b}[?1049h").nth(1).unwrap();
+        let screen = screen.split("\u{1b}[?1049l").next().unwrap();
+        let mut sequences: BTreeSet<String> =
+            screen.chars().filter(|c| c.is_control() && *c != '\u{1b}').map(String::from).collect();
+        for after in screen.split('\u{1b}').skip(1) {
+            let parameter = |c: char| c.is_ascii_digit() || c == ';';
+            let head: String = after.chars().filter(|c| !parameter(*c)).take(2).collect();
+            let private = after.starts_with("[?");
+            let last = after.chars().skip(2).find(|c| private && !parameter(*c));
+            sequences.extend([head].into_iter().map(|head| match last {
+                Some(last) => format!("{head}{last}"),
+                None => head,
+            }));
+        }
+        sequences
+    }
+
     /// Waits until the screen as a whole is what `wanted` says.
     #[track_caller]
     pub fn shows_all(&self, wanted: impl Fn(&[String]) -> bool) {
@@ -207,14 +247,20 @@ impl Terminal {
         self.seen.0.lock().unwrap().emulator.callbacks().0.clone()
     }
 
-    /// Sends a signal to the program that the shell runs.
+    /// The program that the shell runs.
     #[track_caller]
-    pub fn signal(&self, signal: Signal) {
+    pub fn program(&self) -> Pid {
         let shell = self.child.process_id().unwrap();
         let children = format!("/proc/{shell}/task/{shell}/children");
         let children = std::fs::read_to_string(children).unwrap();
         let program = children.split_whitespace().next().expect("the shell runs something");
-        kill_process(Pid::from_raw(program.parse().unwrap()).unwrap(), signal).unwrap();
+        Pid::from_raw(program.parse().unwrap()).unwrap()
+    }
+
+    /// Sends it a signal.
+    #[track_caller]
+    pub fn signal(&self, signal: Signal) {
+        kill_process(self.program(), signal).unwrap();
     }
 
     /// Waits for the program's end, with this exit code.

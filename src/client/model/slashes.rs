@@ -19,15 +19,13 @@ impl Model {
             "help" => vec![notice(slash::help(operands))],
             "join" => {
                 let marks: Vec<Position> = self.places.positions();
-                self.each_channel(operands, |channel| join(&marks, channel))
+                self.each_channel(operands, |model, channel| model.ask(join(&marks, channel)))
             }
             "part" if operands.is_empty() => match self.target.clone() {
-                Target::Channel(channel) => self.ask(Command::Part { channel, reference: None }),
+                Target::Channel(channel) => self.part(channel),
                 Target::User(_) => self.aim(Target::Channel(ChannelName::lobby())),
             },
-            "part" => {
-                self.each_channel(operands, |channel| Command::Part { channel, reference: None })
-            }
+            "part" => self.each_channel(operands, Model::part),
             "pm" => match operands.split_once(char::is_whitespace) {
                 Some((name, text)) => match name.trim_start_matches('@').parse() {
                     Ok(name) => self.say(Target::User(name), text.trim(), Kind::Say, chance),
@@ -157,7 +155,7 @@ impl Model {
     fn each_channel(
         &mut self,
         operands: &str,
-        ask: impl Fn(ChannelName) -> Command,
+        each: impl Fn(&mut Model, ChannelName) -> Vec<Action>,
     ) -> Vec<Action> {
         if operands.split_whitespace().count() > 1 {
             return vec![error("channels with a PIN come later: /join CHANNEL[,CHANNEL]".into())];
@@ -166,11 +164,20 @@ impl Model {
         let mut actions = Vec::new();
         for name in names {
             match channel(name) {
-                Ok(channel) => actions.extend(self.ask(ask(channel))),
+                Ok(channel) => actions.extend(each(self, channel)),
                 Err(problem) => actions.push(error(problem)),
             }
         }
         if actions.is_empty() { vec![error("which channel?".into())] } else { actions }
+    }
+
+    /// Leaves a channel: without a connection it is not entered again.
+    fn part(&mut self, channel: ChannelName) -> Vec<Action> {
+        self.joined.remove(&channel);
+        if self.connected || channel.is_lobby() {
+            return self.ask(Command::Part { channel, reference: None });
+        }
+        self.event(Event::Parted { channel, reference: None })
     }
 
     fn in_channel(&mut self, name: &str, ask: impl Fn(ChannelName) -> Command) -> Vec<Action> {

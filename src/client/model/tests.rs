@@ -270,3 +270,20 @@ fn a_line_that_came_too_fast_is_sent_later_and_what_follows_it_waits() {
     let said = |action: &&Action| matches!(action, Action::Send(Command::Say { .. }));
     assert_eq!(actions.iter().filter(said).count(), 2);
 }
+
+#[test]
+fn a_channel_that_is_left_offline_is_not_entered_again() {
+    let mut model = connected();
+    let entered = r##"{"type": "entered", "channel": "#tea", "log": "00000000000000ab", "last": "0",
+        "read": "0", "retention": "forever", "people": []}"##;
+    model.update(Happening::Event(serde_json::from_str(entered).unwrap()), [0; 16]);
+    model.update(Happening::Lost(Loss::Cut), [9; 16]);
+    let left = typed(&mut model, "/part", 1);
+    assert!(
+        matches!(&left[..], [Action::Show(Show::Event(Event::Parted { .. })), Action::Show(Show::Target(to))]
+        if to.is_lobby())
+    );
+    let again = model.update(Happening::Event(welcome()), [0; 16]);
+    let joins = |action: &Action| matches!(action, Action::Send(Command::Join { .. }));
+    assert!(!again.iter().any(joins), "{again:?}");
+}

@@ -6,12 +6,12 @@ use ratatui::layout::Position;
 
 use super::app::{App, Effect, Finder, Overlay};
 use super::complete::{self, Known};
+use super::find::Needle;
 use super::keys::Act;
 use super::pane::Pane;
 use super::settings::Notify;
 use super::theme::Theme;
 use super::window::{At, Older};
-use super::wrap;
 use crate::chat::{Target, UserName};
 use crate::clean;
 use crate::client::model::Happening;
@@ -71,7 +71,7 @@ impl App {
             Act::Complete | Act::CompleteBack => self.complete(act == Act::CompleteBack),
             Act::PageUp => self.page(1),
             Act::PageDown => self.page(-1),
-            Act::Top => self.scroll(i64::from(i32::MAX)),
+            Act::Top => self.go_to_top(),
             Act::Bottom => self.go_to_end(),
             Act::Window => {
                 if let KeyCode::Char(digit @ '1'..='9') = key.code {
@@ -161,8 +161,13 @@ impl App {
             ("help", "" | "all") => {
                 self.overlay = Some(Overlay::Pane(Pane::help(&self.settings.keys)));
             }
-            // A room that is only remembered is left without a word to the server.
-            ("part", "") if private || !self.window().joined => self.close(self.current),
+            ("part", "") if private => self.close(self.current),
+            ("part", "") if !self.window().joined => {
+                // It may be entered just now: the server hears of it all the same.
+                let (index, to) = (self.current, self.window().target.clone());
+                self.happen(Happening::TypedIn { to, line: "/part".to_owned() });
+                self.close(index);
+            }
             ("theme", name) => self.theme(name),
             ("colors", _) => {
                 self.look.names = !self.look.names;
@@ -339,9 +344,8 @@ impl App {
         }
         let window = self.window();
         let numbers = window.numbers();
-        let hit = |number: &i64| {
-            window.line(*number).is_some_and(|line| !wrap::find(line.text(), &query).is_empty())
-        };
+        let needle = Needle::new(&query);
+        let hit = |number: &i64| window.line(*number).is_some_and(|line| needle.is_in(line.text()));
         let next = match (up, found) {
             (true, found) => (numbers.start..found.unwrap_or(numbers.end)).rev().find(hit),
             (false, found) => (found.unwrap_or(numbers.end) + 1..numbers.end).find(hit),
@@ -369,12 +373,22 @@ impl App {
 
     /// Moves the view by so many rows upwards.
     pub fn scroll(&mut self, rows: i64) {
-        self.marked = None;
         let areas = self.areas();
         let at = self.paper(&areas).moved(self.window(), rows, areas.lines.height.into());
+        self.go_to(at, rows > 0);
+    }
+
+    fn go_to_top(&mut self) {
+        let areas = self.areas();
+        let at = self.paper(&areas).top(self.window(), areas.lines.height.into());
+        self.go_to(at, true);
+    }
+
+    fn go_to(&mut self, at: At, up: bool) {
+        self.marked = None;
         let window = self.window_mut();
         window.at = at;
-        if rows > 0 && window.older == Older::Later {
+        if up && window.older == Older::Later {
             window.older = Older::Perhaps;
         }
         self.look_at_it();

@@ -8,6 +8,7 @@ mod assistant;
 mod complete;
 mod draw;
 mod editor;
+mod find;
 mod input;
 mod keys;
 mod layout;

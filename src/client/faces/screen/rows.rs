@@ -4,6 +4,7 @@ use jiff::tz::TimeZone;
 use ratatui::style::{Modifier, Style};
 use ratatui::text::{Line as Row, Span};
 
+use super::find::find;
 use super::theme::Look;
 use super::window::{At, Line, What, Window};
 use super::wrap;
@@ -110,7 +111,7 @@ impl Paper<'_> {
     /// A text with what is looked for made visible.
     fn text(&self, text: &str, style: Style, spans: &mut Vec<Span<'_>>) {
         let mut from = 0;
-        for hit in wrap::find(text, self.query) {
+        for hit in find(text, self.query) {
             spans.push(Span::styled(text[from..hit.start].to_owned(), style));
             spans.push(Span::styled(text[hit.clone()].to_owned(), self.look.hit));
             from = hit.end;
@@ -188,6 +189,22 @@ impl Paper<'_> {
             (true, 0) => At::End,
             _ => At::Line { number, rows_below: below as usize },
         }
+    }
+
+    /// The view that begins with the first line.
+    pub fn top(&self, window: &Window, height: usize) -> At {
+        let numbers = window.numbers();
+        let mut rows = 0;
+        for number in numbers.clone() {
+            rows += self.rows(window, number).len();
+            if rows >= height {
+                return match (number + 1 == numbers.end, rows - height) {
+                    (true, 0) => At::End,
+                    (_, rows_below) => At::Line { number, rows_below },
+                };
+            }
+        }
+        At::End
     }
 
     /// A view with this line in its middle.

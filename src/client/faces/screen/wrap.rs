@@ -1,8 +1,6 @@
 //! Rows from text, by display width: words stay whole where they can, wide characters are never
 //! cut, and further rows stand under the first.
 
-use std::ops::Range;
-
 use ratatui::buffer::CellWidth;
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
@@ -90,27 +88,6 @@ impl Wrap {
     }
 }
 
-/// Where `query` stands in `text`, in any case.
-pub fn find(text: &str, query: &str) -> Vec<Range<usize>> {
-    let wanted: Vec<char> = query.chars().flat_map(char::to_lowercase).collect();
-    if wanted.is_empty() {
-        return Vec::new();
-    }
-    // Lower case may be longer: each of its characters knows where it came from.
-    let lower =
-        |(at, c): (usize, char)| c.to_lowercase().map(move |lower| (lower, at, at + c.len_utf8()));
-    let lowered: Vec<(char, usize, usize)> = text.char_indices().flat_map(lower).collect();
-    let mut hits: Vec<Range<usize>> = Vec::new();
-    for part in lowered.windows(wanted.len()) {
-        let (start, end) = (part[0].1, part[part.len() - 1].2);
-        let new = hits.last().is_none_or(|last| start >= last.end);
-        if new && part.iter().map(|one| one.0).eq(wanted.iter().copied()) {
-            hits.push(start..end);
-        }
-    }
-    hits
-}
-
 /// `text` in at most so many cells, with `~` where something is cut.
 pub fn clip(text: &str, cells: usize) -> String {
     if usize::from(text.cell_width()) <= cells {
@@ -153,15 +130,6 @@ mod tests {
         assert_eq!(texts("e\u{301}e\u{301}e\u{301}e\u{301}e\u{301}", 4, 0).len(), 2);
         assert_eq!(clip("漢字漢字", 5), "漢字~");
         assert_eq!(clip("short", 5), "short");
-    }
-
-    #[test]
-    fn a_text_is_found_in_any_case() {
-        assert_eq!(find("Tea and tea", "tea"), [0..3, 8..11]);
-        assert_eq!(find("aaaa", "aa"), [0..2, 2..4]);
-        assert_eq!(find("GRÜN üN", "ün"), [2..5, 6..9]);
-        assert_eq!(find("İi", "i"), [0..2, 2..3]);
-        assert!(find("tea", "").is_empty() && find("", "tea").is_empty());
     }
 
     proptest! {

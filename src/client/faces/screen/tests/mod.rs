@@ -4,6 +4,7 @@ mod assistant;
 mod looks;
 mod panes;
 mod pictures;
+mod speed;
 mod walks;
 
 use jiff::tz::TimeZone;

@@ -105,6 +105,21 @@ fn rooms_are_reached_by_number_and_one_by_one_and_keep_what_is_half_typed() {
 }
 
 #[test]
+fn a_room_that_was_not_entered_yet_is_left_for_good() {
+    let mut desk = Desk::new(60, 12);
+    desk.app.place(&"#tea".parse().unwrap());
+    desk.presses("alt-2");
+    desk.effects();
+    desk.enter("/part");
+    assert_eq!(desk.effects(), ["#tea: /part"]);
+    assert_eq!(desk.app.windows.len(), 1);
+    // It was on its way; what was asked for then follows.
+    desk.enters("#tea", 0, 0, &["alice"]);
+    desk.hears(json!({"type": "parted", "channel": "#tea"}));
+    assert_eq!(desk.app.windows.len(), 1);
+}
+
+#[test]
 fn alt_p_and_alt_n_go_from_mention_to_mention() {
     let mut desk = Desk::new(60, 12);
     for number in 1..=60 {
