@@ -191,28 +191,6 @@ pub enum ConfigError {
     Value { path: PathBuf, place: String, problem: String, hint: Option<String> },
 }
 
-/// Keys of the top level, for suggestions.
-const KEYS: &[&str] = &[
-    "server_ip",
-    "server_port",
-    "invite_host",
-    "motd",
-    "audit",
-    "passwords",
-    "device_expiry",
-    "log",
-    "log_ip",
-    "metrics",
-    "history",
-    "retention",
-    "forget_empty",
-    "channels",
-    "allow",
-    "deny",
-    "exempt",
-    "limits",
-];
-
 impl Config {
     pub fn retentions(&self) -> Retentions {
         if self.history == History::Off {
@@ -246,11 +224,8 @@ impl Config {
                 };
                 let problem = error.inner().to_string();
                 let comment = text.lines().any(|line| line.trim_start().starts_with(['/', '#']));
-                let hint = match nearest(&problem) {
-                    Some(near) => Some(format!("did you mean {near}?")),
-                    None if comment => Some("JSON has no comments: remove them".to_owned()),
-                    None => None,
-                };
+                let no_comments = || "JSON has no comments: remove them".to_owned();
+                let hint = nearest(&problem).or_else(|| comment.then(no_comments));
                 fault(place, problem, hint)
             })?;
         deserializer.end().map_err(|error| fault(String::new(), error.to_string(), None))?;
@@ -265,12 +240,20 @@ impl Config {
     }
 }
 
-/// The known key nearest to the unknown one that serde complains about.
-fn nearest(problem: &str) -> Option<&'static str> {
-    let unknown = problem.strip_prefix("unknown field `")?.split('`').next()?;
-    let known = KEYS.iter().chain(Limits::NAMES);
-    let near = known.map(|known| (strsim::damerau_levenshtein(known, unknown), *known)).min()?;
-    (near.0 <= 1 + unknown.len() / 4).then_some(near.1)
+/// What to do about a word that serde does not know: the nearest of those that it expected there.
+fn nearest(problem: &str) -> Option<String> {
+    let of = |kind| problem.strip_prefix(kind);
+    let words = of("unknown field `").or_else(|| of("unknown variant `"))?;
+    let mut words = words.split('`').step_by(2);
+    let unknown = words.next()?;
+    let near = words.map(|known| (strsim::damerau_levenshtein(known, unknown), known)).min();
+    match near.filter(|(distance, _)| *distance <= 1 + unknown.len() / 4) {
+        Some((_, known)) => Some(format!("did you mean {known}?")),
+        None if Limits::NAMES.contains(&unknown) => {
+            Some(format!("{unknown} belongs under \"limits\""))
+        }
+        None => None,
+    }
 }
 
 impl Default for Config {
@@ -413,6 +396,10 @@ mod tests {
         for (text, word) in [
             (r#"{"server_prot": 1}"#, "server_port"),
             (r#"{"limits": {"ping": 1}}"#, "ping_s"),
+            (r#"{"ping_s": 1}"#, "under \"limits\""),
+            (r#"{"log": {"levle": "warn"}}"#, "did you mean level?"),
+            (r#"{"log": {"format": "jsn"}}"#, "did you mean json?"),
+            (r##"{"channels": {"#a": {"retentoin": "2d"}}}"##, "did you mean retention?"),
             ("// hello\n{}", "comments"),
         ] {
             let Err(ConfigError::Value { hint: Some(hint), .. }) = parse(text) else {

@@ -359,7 +359,7 @@ impl World {
             Action::Dial(_) => device.dials = true,
             // Nobody is too fast here.
             Action::Wait(_) => panic!("seed {}: a client was told to wait", self.seed),
-            Action::Close | Action::Cut | Action::Quit(_) => {
+            Action::Echo | Action::Close | Action::Cut | Action::Quit(_) => {
                 panic!("seed {}: a client gave up: {action:?}", self.seed)
             }
         }

@@ -181,7 +181,7 @@ fn a_server_that_cannot_be_reached_ends_a_script_with_4() {
     world.server.is_told("info stopped");
     let (code, told) = fed(&world, "bob", &["--send", "hello"], b"");
     assert_eq!(code, 4, "{told}");
-    assert!(told.contains("error: cannot connect"), "{told}");
+    assert!(told.contains("error: cannot connect") && told.contains("\nhint:  "), "{told}");
     let client = world.client("bob", &["--plain"]);
     client.sees("=!= cannot connect");
 }
@@ -271,6 +271,35 @@ fn a_line_beyond_all_bounds_is_refused_whole_and_the_session_lives() {
     let (code, told) = fed(&world, "carol", &["--send", &"x".repeat(100_000)], b"");
     assert_eq!(code, 8, "{told}");
     assert!(told.contains("error: a line may have 8192 bytes"), "{told}");
+}
+
+#[test]
+fn who_asks_through_a_pipe_gets_the_answer() {
+    let world = World::new();
+    world.admit("bob");
+    let (code, told) = fed(&world, "bob", &["--json"], b"{\"type\":\"list\",\"ref\":\"1\"}\n");
+    assert_eq!(code, 0, "{told}");
+    let answer = told.lines().find(|line| line.contains("\"ref\":\"1\"")).expect("an answer");
+    assert_eq!(object(answer)["people"], serde_json::json!(["bob"]));
+    let (code, told) = fed(&world, "bob", &["--plain"], b"one\n/whois bob\n/history\n");
+    assert_eq!(code, 0, "{told}");
+    for text in ["You: one", "-- bob on main", "-- 1 lines"] {
+        assert!(told.contains(text), "{told}");
+    }
+}
+
+#[test]
+fn nothing_to_send_is_no_success() {
+    let world = World::new();
+    world.admit("bob");
+    for text in ["", "  "] {
+        let (code, told) = fed(&world, "bob", &["--send", text], b"");
+        assert_eq!(code, 2, "{told}");
+        assert!(told.contains("error: there is nothing to send\nhint:  "), "{told}");
+    }
+    let (code, told) = fed(&world, "carol", &["--send", "hi"], b"");
+    assert_eq!(code, 5, "{told}");
+    assert!(told.contains("error: your key is not admitted\nhint:  pychat key show"), "{told}");
 }
 
 #[test]

@@ -456,6 +456,19 @@ fn an_invite_is_a_line_a_picture_and_an_object() {
     assert_eq!((&object["host"], &object["port"]), (&"chat.example".into(), &6001.into()));
     assert!(object["fingerprint"].as_str().unwrap().starts_with("SHA256:"));
 
+    let (code, _, told) =
+        run(world.program("operator").args(["users", "list", "--home", "/nowhere"]));
+    assert_eq!((code, told.matches("No such file").count()), (3, 1), "{told}");
+    let add = [
+        "users",
+        "add",
+        &line("bob", Identity::generate().public()),
+        "--yes",
+        "--home",
+        "/nowhere",
+    ];
+    let (code, _, told) = run(world.program("operator").args(add));
+    assert_eq!((code, told.matches("No such file").count()), (3, 1), "{told}");
     let (code, _, told) = run(world.program("operator").args(["invite", "--home", "/nowhere"]));
     assert_eq!(code, 3);
     assert!(told.contains("there is no server in /nowhere yet\nhint:  pychat server"), "{told}");

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use serde_json::json;
 
-use super::report::advice;
+use super::report::{advice, told};
 use crate::chat::Retention;
 use crate::config::{Config, History, admits};
 use crate::fault::code;
@@ -37,7 +37,7 @@ impl Findings {
     }
 
     fn fault(&mut self, error: &anyhow::Error) {
-        self.problems.push((format!("{error:#}"), advice(error).0));
+        self.problems.push((told(error), advice(error).0));
     }
 
     fn problem(&mut self, what: String, hint: &str) {

@@ -13,12 +13,25 @@ use crate::net::listener::ListenError;
 
 /// Prints an error with its advice and gives the exit code for its kind.
 pub fn report(error: &anyhow::Error) -> ExitCode {
-    eprintln!("error: {error:#}");
+    eprintln!("error: {}", told(error));
     let (hint, code) = advice(error);
     if let Some(hint) = hint {
         eprintln!("hint:  {hint}");
     }
     ExitCode::from(code)
+}
+
+/// An error and its causes, each told once.
+pub fn told(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if text.is_empty() {
+            text = cause;
+        } else if !text.ends_with(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
 }
 
 pub fn advice(error: &anyhow::Error) -> (Option<String>, u8) {

@@ -8,6 +8,7 @@ use anyhow::Context;
 use clap::ValueEnum;
 use serde_json::json;
 
+use super::report::told;
 use super::{HomeArgs, address};
 use crate::chat::UserName;
 use crate::chat::rights::Role;
@@ -190,7 +191,7 @@ fn owner(home: &Home) -> Option<(Vault, UserName)> {
         Ok(Some((vault, name)))
     };
     admit().unwrap_or_else(|error| {
-        eprintln!("  no account was made for you: {error:#}");
+        eprintln!("  no account was made for you: {}", told(&error));
         None
     })
 }

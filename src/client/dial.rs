@@ -24,6 +24,9 @@ const PING_AFTER: Duration = Duration::from_secs(30);
 /// ... and given up after this.
 const SILENCE_MAX: Duration = Duration::from_secs(75);
 
+/// What a ping that asks for an echo says.
+const ECHO: &[u8] = b"echo";
+
 type Writer = Arc<Mutex<Option<TunnelWriter>>>;
 
 /// Makes connections, one after the other.
@@ -76,6 +79,11 @@ impl Dialer {
             // The reading half notices the same and says so.
             writer.closer().cut();
         }
+    }
+
+    /// Asks for a sign that the server has answered all that it got before.
+    pub fn echo(&mut self) {
+        send(&self.writer, RecordType::Ping, ECHO);
     }
 
     /// Ends the connection; the server holds the person's seats for a while.
@@ -233,6 +241,9 @@ fn listen(
                         }
                     }
                     RecordType::Ping => send(writer, RecordType::Pong, body),
+                    RecordType::Pong if body == ECHO => {
+                        let _ = happen.send(Happening::Echoed);
+                    }
                     RecordType::Pong => {
                         let ms = asked.elapsed().as_millis() as u64;
                         let _ = happen.send(Happening::Answered(ms));

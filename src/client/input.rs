@@ -24,10 +24,10 @@ pub fn objects(happen: Sender<Happening>) {
 }
 
 /// The one text, or every line of stdin; a leading slash is part of the text.
-pub fn lines_to_send(text: &str, happen: Sender<Happening>) {
-    if text.is_empty() {
+pub fn lines_to_send(text: Option<&str>, happen: Sender<Happening>) {
+    let Some(text) = text else {
         return read(happen, literal);
-    }
+    };
     // The receiver outlives this: it is in the hands of the caller.
     let _ = happen.send(literal(text.to_owned()));
     let _ = happen.send(Happening::InputEnd);

@@ -50,8 +50,8 @@ pub struct Args {
     #[arg(long, group = "face")]
     json: bool,
     /// Send one text, or each line of stdin, and end: 0 only when the server has acknowledged all
-    #[arg(long, value_name = "TEXT", num_args = 0..=1, default_missing_value = "", group = "face")]
-    send: Option<String>,
+    #[arg(long, value_name = "TEXT", num_args = 0..=1, group = "face")]
+    send: Option<Option<String>>,
     /// Print this many lines as they come and end; 0 goes on
     #[arg(long, value_name = "N", group = "face")]
     tail: Option<u64>,
@@ -86,6 +86,12 @@ const INTERRUPTED: u8 = 130;
 fn start(args: &Args) -> anyhow::Result<u8> {
     let target = target(&args.to)?;
     let mut channels = channels(args, &target)?;
+    if let Some(Some(text)) = &args.send
+        && text.trim().is_empty()
+    {
+        let hint = "--send TEXT, or --send alone for lines of stdin";
+        return Err(Fault::new(code::USAGE, "there is nothing to send", hint).into());
+    }
     let live = args.send.is_none() && args.tail.is_none();
     let (happen, happenings) = mpsc::channel();
     let terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
@@ -126,7 +132,7 @@ fn start(args: &Args) -> anyhow::Result<u8> {
     let mut print = faces::plain::stdout();
     match (&args.send, args.tail) {
         _ if full => {}
-        (Some(text), _) => input::lines_to_send(text, happen.clone()),
+        (Some(text), _) => input::lines_to_send(text.as_deref(), happen.clone()),
         (None, Some(_)) => {}
         (None, None) if args.json => input::objects(happen.clone()),
         (None, None) if able => print = input::editor(happen.clone(), print),
@@ -244,6 +250,7 @@ impl Shell {
                     self.wait = Some(self.wait.map_or(due, |wait| wait.min(due)));
                 }
                 Action::Dial(after_ms) => self.dialer.dial(after_ms),
+                Action::Echo => self.dialer.echo(),
                 Action::Close => self.dialer.close(),
                 Action::Cut => self.dialer.cut(),
                 Action::Quit(code) => {

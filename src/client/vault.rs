@@ -1,8 +1,11 @@
 //! What a client keeps on disk: its key and the servers it knows (0600 in a 0700 folder).
 
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use etcetera::BaseStrategy;
+use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
@@ -171,11 +174,22 @@ impl Vault {
     /// Adds or renews a server and makes it the last used. One entry for each key: a server that
     /// moved is found at its new place.
     pub fn remember(&self, server: &Server) -> Result<(), FileError> {
+        let _turn = self.turn()?;
         let mut servers = self.servers()?;
         servers.retain(|other| other.fingerprint != server.fingerprint);
         servers.insert(0, server.clone());
         let text = serde_json::to_vec_pretty(&servers).expect("servers are plain JSON");
         replace(&self.servers_file(), &text, 0o600)
+    }
+
+    /// Of several clients that change a file one at a time does, until this is dropped.
+    fn turn(&self) -> Result<File, FileError> {
+        let path = self.dir.join("lock");
+        let open = OpenOptions::new().append(true).create(true).mode(0o600).open(&path);
+        let file = open.map_err(FileError::io(&path))?;
+        let taken = flock(&file, FlockOperation::LockExclusive);
+        taken.map_err(|error| FileError::io(&path)(error.into()))?;
+        Ok(file)
     }
 
     /// The public key of a server, once fetched, checked against its fingerprint.
@@ -216,4 +230,26 @@ fn read_public(path: &Path) -> Result<Option<PublicKey>, FileError> {
     let Some(text) = read_text(path)? else { return Ok(None) };
     let key = PublicKey::from_pem(&text);
     key.map(Some).map_err(|error| FileError::Key { path: path.to_owned(), error })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+
+    #[test]
+    fn clients_that_start_at_once_forget_no_server() {
+        let folder = tempfile::tempdir().unwrap();
+        let vault = Vault::at(folder.path());
+        thread::scope(|scope| {
+            for number in 0..16 {
+                let vault = &vault;
+                let key = Fingerprint([number; 32]);
+                let server = Server::new("host".into(), 5000 + u16::from(number), &key, None);
+                scope.spawn(move || vault.remember(&server).unwrap());
+            }
+        });
+        assert_eq!(vault.servers().unwrap().len(), 16);
+    }
 }

@@ -37,6 +37,7 @@ impl Json {
             Show::Divider(_)
             | Show::Outgoing { .. }
             | Show::Dropped(_)
+            | Show::Hint(_)
             | Show::Place { .. }
             | Show::Latency(_)
             | Show::Presence(_)
@@ -127,7 +128,7 @@ pub fn read(line: &str) -> Happening {
     match object.get("type").and_then(Value::as_str) {
         Some("slash") => {
             return match object.get("line").and_then(Value::as_str) {
-                Some(line) if line.starts_with('/') => Happening::Line(line.to_owned()),
+                Some(line) if line.starts_with('/') => Happening::Slash(line.to_owned()),
                 _ => fault("a slash object has a line that begins with /".into()),
             };
         }
@@ -169,7 +170,7 @@ mod tests {
         let list = read(r#"{"type":"list","ref":"q1"}"#);
         assert!(matches!(list, Happening::Ask(Ok(Command::People { reference: Some(_), .. }))));
         let slash = read(r#"{"type":"slash","line":"/topic tea"}"#);
-        assert!(matches!(slash, Happening::Line(line) if line == "/topic tea"));
+        assert!(matches!(slash, Happening::Slash(line) if line == "/topic tea"));
         for bad in
             ["", "{", "[]", "{}", r#"{"type":"fly"}"#, r#"{"type":"say","to":"x","text":""}"#]
         {

@@ -23,6 +23,7 @@ impl Face for Mute {
     fn show(&mut self, show: &Show) {
         match show {
             Show::Error(text) => eprintln!("error: {text}"),
+            Show::Hint(text) => eprintln!("hint:  {text}"),
             Show::Event(crate::chat::Event::Refused { hint, .. }) => eprintln!("error: {hint}"),
             _ => {}
         }

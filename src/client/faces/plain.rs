@@ -183,6 +183,7 @@ impl Face for Plain {
             Show::Ack { .. }
             | Show::Outgoing { .. }
             | Show::Dropped(_)
+            | Show::Hint(_)
             | Show::Place { .. }
             | Show::Latency(_)
             | Show::Presence(_)

@@ -25,9 +25,8 @@ impl Model {
                 let marks = self.places.positions();
                 let joined = self.joined.iter().cloned();
                 actions.extend(joined.map(|channel| Action::Send(join(&marks, channel))));
-                let early = std::mem::take(&mut self.early).into_iter();
-                actions.extend(early.map(Action::Send));
-                actions.extend(self.outbox.send_all().into_iter().map(Action::Send));
+                self.open = !self.early.is_empty();
+                actions.extend(self.all_typed().into_iter().map(Action::Send));
                 actions.extend(self.end_when_settled());
                 actions
             }
@@ -113,6 +112,19 @@ impl Model {
         }
     }
 
+    /// What was typed without a connection, in the order in which it was.
+    fn all_typed(&mut self) -> Vec<Command> {
+        let mut early = std::mem::take(&mut self.early).into_iter().peekable();
+        let mut typed = Vec::new();
+        for (before, line) in self.outbox.send_all().into_iter().enumerate() {
+            let due = |one: &(usize, Command)| one.0 <= before;
+            typed.extend(std::iter::from_fn(|| early.next_if(due)).map(|(_, command)| command));
+            typed.push(line);
+        }
+        typed.extend(early.map(|(_, command)| command));
+        typed
+    }
+
     /// The server wants a password: the one that was right before, or the next line.
     fn ask_password(&mut self, wrong: bool, retry_ms: Option<u64>) -> Vec<Action> {
         if wrong {
@@ -172,7 +184,7 @@ impl Model {
         let place = Places::of_line(&message, self.name.as_ref());
         let arrival = self.places.arrive(&place, &message, own);
         let known = arrival.known || self.shown.contains(&message.id);
-        if !known && !self.ignored.contains(&message.from) {
+        if !known && !self.ignored.contains_key(&message.from.as_str().to_lowercase()) {
             self.shown.push_back(message.id);
             if self.shown.len() > SHOWN_MAX {
                 self.shown.pop_front();

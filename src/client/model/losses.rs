@@ -13,6 +13,13 @@ impl Model {
         actions.extend(self.tick());
         let goodbye = self.goodbye.take();
         let random = u64::from_be_bytes(*chance.first_chunk().expect("16 bytes hold 8"));
+        if self.ending && std::mem::take(&mut self.open) {
+            self.refused = true;
+            if self.outbox.is_settled() {
+                actions.extend([error(why(&loss)), Action::Quit(8)]);
+                return actions;
+            }
+        }
         match (&loss, goodbye) {
             // Whoever was in goes on trying: the right server may be back at this address.
             (Loss::WrongServer, _) if self.name.is_none() => {
@@ -25,7 +32,9 @@ impl Model {
             }
             (_, Some((Code::NotAdmitted, _))) => {
                 if self.usage.once {
-                    actions.extend([error("your key is not admitted".into()), Action::Quit(5)]);
+                    let text = "your key is not admitted".to_owned();
+                    let hint = "pychat key show prints the line for the operator, who admits it";
+                    actions.extend([error(text), Action::Show(Show::Hint(hint)), Action::Quit(5)]);
                     return actions;
                 }
                 self.attempts += 1;
@@ -38,8 +47,16 @@ impl Model {
                 actions.push(Action::Quit(5));
             }
             _ if self.usage.once => {
-                let code = if self.name.is_some() { 8 } else { 4 };
-                actions.extend([error(why(&loss)), Action::Quit(code)]);
+                let (hint, code) = match self.name {
+                    Some(_) => ("/history tells which lines were stored: send the others again", 8),
+                    None => ("nothing was sent: is the server up, and the address right?", 4),
+                };
+                let open = match self.outbox.len() {
+                    lines @ 1.. if code == 8 => format!("; {lines} lines were not acknowledged"),
+                    _ => String::new(),
+                };
+                let text = format!("{}{open}", why(&loss));
+                actions.extend([error(text), Action::Show(Show::Hint(hint)), Action::Quit(code)]);
             }
             (loss, goodbye) => {
                 self.attempts += 1;

@@ -4,7 +4,7 @@ mod events;
 mod losses;
 mod slashes;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::outbox::{Outbox, Stage};
 use super::places::Places;
@@ -26,6 +26,10 @@ pub enum Happening {
     Answered(u64),
     /// Something of this computer failed.
     Trouble(String),
+    /// A program types a slash command.
+    Slash(String),
+    /// What was sent before `Action::Echo` has been answered.
+    Echoed,
     /// A program asks for something; as text where it is no command.
     Ask(Result<Command, String>),
     /// The server told something.
@@ -70,6 +74,8 @@ pub enum Action {
     Wait(u64),
     /// Dial after this many milliseconds.
     Dial(u64),
+    /// Ask for a sign that all that was sent before has been answered.
+    Echo,
     /// Close the connection; the person meant it.
     Close,
     /// End the connection as if the network had.
@@ -126,6 +132,8 @@ pub enum Show {
     Hidden(bool),
     Notice(String),
     Error(String),
+    /// What to do about the error before.
+    Hint(&'static str),
     /// The place that typed text goes to.
     Target(Target),
     Timestamps(bool),
@@ -169,12 +177,13 @@ pub struct Model {
     target: Target,
     joined: BTreeSet<ChannelName>,
     reply_to: Option<UserName>,
-    /// Requests that are no lines, typed before the first connection.
-    early: Vec<Command>,
+    /// Requests that are no lines, typed before the first connection, each behind so many lines.
+    early: Vec<(usize, Command)>,
     outbox: Outbox,
     places: Places,
     shown: VecDeque<MsgId>,
-    ignored: BTreeSet<UserName>,
+    /// By their names in lower case.
+    ignored: BTreeMap<String, UserName>,
     quiet: bool,
     /// The server waits for a password: the next line is one.
     asked: bool,
@@ -190,6 +199,8 @@ pub struct Model {
     /// A connection is being made, or is there.
     dialing: bool,
     ending: bool,
+    /// Requests that are no lines are on their way: their answers are still to come.
+    open: bool,
     /// The last goodbye, which decides what a lost connection means.
     goodbye: Option<(Code, Option<u64>)>,
     refused: bool,
@@ -213,7 +224,7 @@ impl Model {
             outbox,
             places,
             shown: VecDeque::new(),
-            ignored: BTreeSet::new(),
+            ignored: BTreeMap::new(),
             quiet: false,
             asked: false,
             later: false,
@@ -225,6 +236,7 @@ impl Model {
             // Whoever makes a model dials.
             dialing: true,
             ending: false,
+            open: false,
             goodbye: None,
             refused: false,
         }
@@ -242,7 +254,7 @@ impl Model {
                 self.give_password(Hidden::new(line))
             }
             Happening::Ask(Ok(Command::Password { password })) => self.give_password(password),
-            Happening::Line(line) => self.line(&line, chance),
+            Happening::Line(line) | Happening::Slash(line) => self.line(&line, chance),
             Happening::TypedIn { to, line } => {
                 self.target = to;
                 self.line(&line, chance)
@@ -266,6 +278,10 @@ impl Model {
             Happening::Waited => self.waited(),
             Happening::InputEnd => {
                 self.ending = true;
+                self.end_when_settled()
+            }
+            Happening::Echoed => {
+                self.open = false;
                 self.end_when_settled()
             }
             Happening::Interrupt => {
@@ -301,12 +317,13 @@ impl Model {
     fn ask(&mut self, command: Command) -> Vec<Action> {
         let Command::Say { id, ref to, ref text, kind, .. } = command else {
             if self.connected {
+                self.open = true;
                 return vec![Action::Send(command)];
             }
             if self.name.is_some() {
                 return vec![error("there is no connection".into())];
             }
-            self.early.push(command);
+            self.early.push((self.outbox.len(), command));
             return Vec::new();
         };
         let (to, text) = (to.clone(), text.clone());
@@ -360,11 +377,15 @@ impl Model {
         actions
     }
 
-    /// When input has ended and nothing waits for a connection or an answer, so does the program.
+    /// When input has ended and nothing waits for a connection or an answer, so does the program: whoever
+    /// asks through a pipe gets what they asked for.
     fn end_when_settled(&mut self) -> Vec<Action> {
         let settled = self.outbox.is_settled() && self.early.is_empty();
         if !self.ending || !settled || (self.usage.once && self.name.is_none()) {
             return Vec::new();
+        }
+        if self.open && self.connected {
+            return vec![Action::Echo];
         }
         let code = if self.refused { 8 } else { 0 };
         let mut actions = self.tick();

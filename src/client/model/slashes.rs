@@ -194,17 +194,18 @@ impl Model {
 
     fn ignore(&mut self, name: &str) -> Vec<Action> {
         if name.is_empty() {
-            let names: Vec<_> = self.ignored.iter().map(ToString::to_string).collect();
+            let names: Vec<_> = self.ignored.values().map(ToString::to_string).collect();
             let names = if names.is_empty() { "nobody".to_owned() } else { names.join(", ") };
             return vec![notice(format!("ignored: {names}"))];
         }
         match name.trim_start_matches('@').parse::<UserName>() {
-            Ok(name) if self.ignored.remove(&name) => {
-                vec![notice(format!("{name} is shown again"))]
-            }
             Ok(name) => {
+                let folded = name.as_str().to_lowercase();
+                if self.ignored.remove(&folded).is_some() {
+                    return vec![notice(format!("{name} is shown again"))];
+                }
                 let text = format!("{name} is ignored: /ignore {name} again shows them");
-                self.ignored.insert(name);
+                self.ignored.insert(folded, name);
                 vec![notice(text)]
             }
             Err(problem) => vec![error(format!("{name}: {problem}"))],

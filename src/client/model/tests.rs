@@ -233,6 +233,45 @@ fn the_end_of_input_waits_for_what_is_pending() {
 }
 
 #[test]
+fn the_end_of_input_waits_for_the_answers_to_what_was_asked() {
+    let mut model = connected();
+    typed(&mut model, "/list", 7);
+    assert_eq!(model.update(Happening::InputEnd, [0; 16]), vec![Action::Echo]);
+    let actions = model.update(Happening::Echoed, [0; 16]);
+    assert_eq!(actions.last(), Some(&Action::Quit(0)));
+    // What was asked before the first connection, too.
+    let mut model = self::model(LIVE);
+    typed(&mut model, "/list", 7);
+    assert_eq!(model.update(Happening::InputEnd, [0; 16]), vec![]);
+    let actions = model.update(Happening::Event(welcome()), [0; 16]);
+    assert_eq!(actions.last(), Some(&Action::Echo));
+    // An answer that is lost is no success.
+    let actions = model.update(Happening::Lost(Loss::Cut), [0; 16]);
+    assert_eq!(actions.last(), Some(&Action::Quit(8)));
+}
+
+#[test]
+fn a_program_slash_is_no_guess_at_a_password() {
+    let mut model = model(LIVE);
+    let asks = Event::Password { wrong: false, retry_ms: None };
+    model.update(Happening::Event(asks), [0; 16]);
+    assert_eq!(model.update(Happening::Slash("/list".into()), [0; 16]), vec![]);
+    let actions = model.update(Happening::Line("tall tree".into()), [0; 16]);
+    assert!(matches!(actions.last(), Some(Action::Send(Command::Password { .. }))));
+}
+
+#[test]
+fn whoever_is_ignored_is_ignored_however_the_name_is_written() {
+    let mut model = connected();
+    typed(&mut model, "/ignore ALICE", 7);
+    let line = Happening::Event(Event::Message(message(1, "alice", "#lobby")));
+    assert_eq!(model.update(line, [0; 16]), vec![]);
+    typed(&mut model, "/ignore Alice", 7);
+    let line = Happening::Event(Event::Message(message(2, "alice", "#lobby")));
+    assert!(matches!(model.update(line, [0; 16])[..], [Action::Show(Show::Message(_))]));
+}
+
+#[test]
 fn what_was_typed_before_the_connection_is_sent_with_it() {
     let mut model = model_once();
     let actions = typed(&mut model, "hi", 7);

@@ -49,7 +49,7 @@ impl App {
             Show::Timestamps(on) => self.timestamps = on,
             Show::Clear => self.window_mut().clear(Older::Later),
             // The line itself says that it waits, and the rooms say what is unread.
-            Show::Pending { .. } | Show::Unread { .. } | Show::Bye(_) => {}
+            Show::Pending { .. } | Show::Unread { .. } | Show::Hint(_) | Show::Bye(_) => {}
         }
     }
 
