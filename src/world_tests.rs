@@ -5,7 +5,7 @@
 #[path = "../tests/world/checker.rs"]
 mod checker;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::io::{self, Read};
 use std::net::IpAddr;
 use std::os::fd::BorrowedFd;
@@ -18,8 +18,8 @@ use rand::{RngExt, SeedableRng};
 
 use crate::chat::registry::{Registry, Rules};
 use crate::chat::{
-    ChannelName, Command, DeviceName, Event, LogId, Message, Place, Position, Seq, SessionId,
-    Target, UserName,
+    ChannelName, Command, DeviceName, Event, LogId, Message, MsgId, Place, Position, Seq,
+    SessionId, Target, UserName,
 };
 use crate::client::model::{Action, Happening, Loss, Model, Show, Use};
 use crate::client::outbox::{Outbox, id_of};
@@ -238,6 +238,7 @@ struct Device {
     /// It wants to dial.
     dials: bool,
     outbox: Vec<Command>,
+    refused: HashSet<MsgId>,
     positions: Vec<Position>,
     joined: BTreeSet<ChannelName>,
 }
@@ -354,7 +355,12 @@ impl World {
                 }
                 device.outbox.push(command);
             }
-            Action::Drop(id) => device.outbox.retain(|command| id_of(command) != Some(id)),
+            Action::Drop(id) => {
+                device.outbox.retain(|command| id_of(command) != Some(id));
+                device.refused.remove(&id);
+            }
+            Action::Refused(id) => drop(device.refused.insert(id)),
+            Action::Retry(id) => drop(device.refused.remove(&id)),
             Action::Remember(positions) => device.positions = positions,
             Action::Dial(_) => device.dials = true,
             // Nobody is too fast here.
@@ -694,10 +700,11 @@ impl Device {
     fn new(name: &str) -> Device {
         let mut device = Device {
             user: name.parse().unwrap(),
-            model: model(&[], &[], BTreeSet::new()),
+            model: model(&[], &HashSet::new(), &[], BTreeSet::new()),
             connection: None,
             dials: false,
             outbox: Vec::new(),
+            refused: HashSet::new(),
             positions: Vec::new(),
             joined: BTreeSet::new(),
         };
@@ -707,15 +714,20 @@ impl Device {
 
     /// A new process, from the files of the one before.
     fn start(&mut self) {
-        self.model = model(&self.outbox, &self.positions, self.joined.clone());
+        self.model = model(&self.outbox, &self.refused, &self.positions, self.joined.clone());
         self.dials = true;
     }
 }
 
-fn model(outbox: &[Command], positions: &[Position], joined: BTreeSet<ChannelName>) -> Model {
+fn model(
+    outbox: &[Command],
+    refused: &HashSet<MsgId>,
+    positions: &[Position],
+    joined: BTreeSet<ChannelName>,
+) -> Model {
     let usage = Use { once: false, resumes: true, reads: true, retries: true };
     let target = Target::Channel(ChannelName::lobby());
-    let (outbox, places) = (Outbox::of(outbox.to_vec()), Places::of(positions.to_vec()));
+    let (outbox, places) = (Outbox::of(outbox.to_vec(), refused), Places::of(positions.to_vec()));
     Model::new(usage, target, joined, outbox, places)
 }
 

@@ -167,6 +167,11 @@ pub fn run() -> ExitCode {
     ended.unwrap_or_else(|error| report(&error))
 }
 
+/// How much is logged, for `--log`.
+fn level(text: &str) -> Result<log::LevelFilter, String> {
+    text.parse().map_err(|_| "a level is error, warn, info or debug".to_owned())
+}
+
 /// `IP:PORT`, for `--listen`.
 fn address(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| "an address to listen on is written 127.0.0.1:5000".to_owned())

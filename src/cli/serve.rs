@@ -9,7 +9,7 @@ use clap::ValueEnum;
 use serde_json::json;
 
 use super::report::told;
-use super::{HomeArgs, address};
+use super::{HomeArgs, address, level};
 use crate::chat::UserName;
 use crate::chat::rights::Role;
 use crate::client::vault::{Server, Vault};
@@ -34,7 +34,7 @@ pub struct Args {
     #[arg(long)]
     no_owner: bool,
     /// Log this much instead of what config.json says
-    #[arg(long, value_name = "LEVEL", env = "PYCHAT_LOG")]
+    #[arg(long, value_name = "LEVEL", env = "PYCHAT_LOG", value_parser = level)]
     log: Option<log::LevelFilter>,
 }
 

@@ -57,7 +57,10 @@ impl Contact {
         let next = vault.next_identity(passphrase.as_ref(), &mut unlock).unwrap_or_default();
         let keys = Mutex::new(Keys::new(identity, next, passphrase));
         server.name = Some(name.clone());
-        vault.remember(&server)?;
+        if let Err(error) = vault.remember(&server) {
+            // This time it is known.
+            asker.tell(&format!("error: the server is not remembered: {error}"));
+        }
         Ok(Contact { vault, keys, server, name, pinned, new })
     }
 

@@ -1,6 +1,7 @@
 //! What a client keeps of its talk with one server: lines that are not stored yet, and up to where it
 //! has each place. Files of the vault (0600); texts in them are as readable as the key's folder.
 
+use std::collections::HashSet;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -19,6 +20,10 @@ use crate::keyring::file::replace;
 enum Entry {
     Add(Command),
     Done(MsgId),
+    /// The server refused it.
+    Refused(MsgId),
+    /// The person wants it sent all the same.
+    Retry(MsgId),
 }
 
 /// The open files; one client at a time has them.
@@ -32,7 +37,17 @@ pub struct Journal {
 #[derive(Default)]
 pub struct Left {
     pub outbox: Vec<Command>,
+    /// Which of them were refused: only the person sends those again.
+    pub refused: HashSet<MsgId>,
     pub positions: Vec<Position>,
+}
+
+impl Left {
+    /// Those lines that were not refused.
+    pub fn on_their_way(&self) -> Vec<Command> {
+        let goes = |command: &&Command| id_of(command).is_none_or(|id| !self.refused.contains(&id));
+        self.outbox.iter().filter(goes).cloned().collect()
+    }
 }
 
 impl Journal {
@@ -51,7 +66,7 @@ impl Journal {
         outbox.read_to_end(&mut text)?;
         // What was not written whole was never said to be kept.
         let whole = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1);
-        let left = read_entries(&text[..whole]);
+        let (left, refused) = read_entries(&text[..whole]);
         let marks = stem.with_extension("marks.json");
         let positions = match std::fs::read(&marks) {
             // Without it the newest lines are shown again, and nothing is lost.
@@ -65,7 +80,7 @@ impl Journal {
             true => journal.clear()?,
             false => journal.outbox.set_len(whole as u64)?,
         }
-        Ok(Some((journal, Left { outbox: left, positions })))
+        Ok(Some((journal, Left { outbox: left, refused, positions })))
     }
 
     /// A line was typed.
@@ -81,6 +96,16 @@ impl Journal {
             return self.clear();
         }
         self.write(&Entry::Done(id))
+    }
+
+    /// The server refused a line.
+    pub fn refused(&mut self, id: MsgId) -> io::Result<()> {
+        self.write(&Entry::Refused(id))
+    }
+
+    /// It is sent again.
+    pub fn retry(&mut self, id: MsgId) -> io::Result<()> {
+        self.write(&Entry::Retry(id))
     }
 
     /// Up to where the client has each place. What was typed is on the disk after this, too.
@@ -101,17 +126,19 @@ impl Journal {
     }
 }
 
-/// Lines that were added and are not done.
-fn read_entries(text: &[u8]) -> Vec<Command> {
-    let mut open: Vec<Command> = Vec::new();
+/// Lines that were added and are not done, and which of them were refused.
+fn read_entries(text: &[u8]) -> (Vec<Command>, HashSet<MsgId>) {
+    let (mut open, mut refused): (Vec<Command>, _) = (Vec::new(), HashSet::new());
     for line in text.split(|byte| *byte == b'\n') {
         match serde_json::from_slice(line) {
             Ok(Entry::Add(command)) => open.push(command),
             Ok(Entry::Done(id)) => open.retain(|command| id_of(command) != Some(id)),
+            Ok(Entry::Refused(id)) => drop(refused.insert(id)),
+            Ok(Entry::Retry(id)) => drop(refused.remove(&id)),
             Err(_) => {}
         }
     }
-    open
+    (open, refused)
 }
 
 #[cfg(test)]
@@ -150,7 +177,12 @@ mod tests {
         let (mut journal, left) = Journal::open(&stem).unwrap().unwrap();
         journal.add(&say(4)).unwrap();
         journal.done(id_of(&say(4)).unwrap()).unwrap();
-        assert_eq!(left.outbox, read_entries(&std::fs::read(&path).unwrap()));
+        for id in [1, 3].map(|id| id_of(&say(id)).unwrap()) {
+            journal.refused(id).unwrap();
+        }
+        journal.retry(id_of(&say(3)).unwrap()).unwrap();
+        let (open, refused) = read_entries(&std::fs::read(&path).unwrap());
+        assert_eq!((open, refused), (left.outbox, HashSet::from([id_of(&say(1)).unwrap()])));
         journal.done(id_of(&say(1)).unwrap()).unwrap();
         journal.done(id_of(&say(3)).unwrap()).unwrap();
         assert_eq!(std::fs::metadata(stem.with_extension("outbox")).unwrap().len(), 0);

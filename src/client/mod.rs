@@ -55,7 +55,7 @@ pub struct Args {
     /// Print this many lines as they come and end; 0 goes on
     #[arg(long, value_name = "N", group = "face")]
     tail: Option<u64>,
-    /// Where --send and typed lines go: #CHANNEL or @NAME
+    /// Where --send and typed lines go: #CHANNEL or NAME
     #[arg(long, value_name = "PLACE", default_value = "#lobby")]
     to: String,
     /// Colour names
@@ -153,7 +153,7 @@ fn start(args: &Args) -> anyhow::Result<u8> {
             let person = Person {
                 name: contact.name.clone(),
                 admission: contact.admission(),
-                outbox: left.outbox.clone(),
+                outbox: left.on_their_way(),
                 rooms,
             };
             Box::new(screen.play(person, happen.clone()))
@@ -163,7 +163,7 @@ fn start(args: &Args) -> anyhow::Result<u8> {
         None => Box::new(Plain::new(print, terminal && live, able && live)),
     };
     let dialer = Dialer::new(contact, live, happen);
-    let (outbox, places) = (Outbox::of(left.outbox), Places::of(left.positions));
+    let (outbox, places) = (Outbox::of(left.outbox, &left.refused), Places::of(left.positions));
     let model = Model::new(usage, target, channels, outbox, places);
     let lines_left = args.tail.filter(|lines| *lines > 0);
     let shell = Shell { model, dialer, face, journal, lines_left, wait: None };
@@ -244,6 +244,8 @@ impl Shell {
                 Action::Send(command) => self.dialer.send(&command),
                 Action::Keep(command) => self.write(|journal| journal.add(&command)),
                 Action::Drop(id) => self.write(|journal| journal.done(id)),
+                Action::Refused(id) => self.write(|journal| journal.refused(id)),
+                Action::Retry(id) => self.write(|journal| journal.retry(id)),
                 Action::Remember(positions) => self.write(|journal| journal.keep(&positions)),
                 Action::Wait(ms) => {
                     let due = Instant::now() + Duration::from_millis(ms);
@@ -276,8 +278,10 @@ impl Shell {
 
 fn target(text: &str) -> Result<Target, Fault> {
     let full = if text.starts_with(['#', '@']) { text.to_owned() } else { format!("@{text}") };
-    full.parse()
-        .map_err(|error| Fault::plain(code::USAGE, format!("--to {}: {error}", clean::line(text))))
+    full.parse().map_err(|error| {
+        let error = format!("--to {}: {error}", clean::line(text));
+        Fault::new(code::USAGE, error, "--to '#CHANNEL' or --to NAME")
+    })
 }
 
 fn channels(args: &Args, target: &Target) -> Result<BTreeSet<ChannelName>, Fault> {

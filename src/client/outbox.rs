@@ -1,7 +1,7 @@
 //! The person's own lines that the server has not stored yet, in the order they were typed. Pure;
 //! `journal.rs` keeps them on disk.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 
 use crate::chat::{Command, MsgId};
 
@@ -28,10 +28,19 @@ pub enum Stage {
 pub struct Outbox(VecDeque<Outgoing>);
 
 impl Outbox {
-    /// Lines of an earlier run.
-    pub fn of(commands: Vec<Command>) -> Outbox {
-        let waiting = |command| Outgoing { command, stage: Stage::Waiting };
-        Outbox(commands.into_iter().map(waiting).collect())
+    /// Lines of an earlier run, and which of them were refused.
+    pub fn of(commands: Vec<Command>, refused: &HashSet<MsgId>) -> Outbox {
+        let line = |command: Command| {
+            let refused = id_of(&command).is_some_and(|id| refused.contains(&id));
+            let stage = if refused { Stage::Refused } else { Stage::Waiting };
+            Outgoing { command, stage }
+        };
+        Outbox(commands.into_iter().map(line).collect())
+    }
+
+    /// Lines that wait for the person.
+    pub fn refused(&self) -> usize {
+        self.0.iter().filter(|one| one.stage == Stage::Refused).count()
     }
 
     pub fn add(&mut self, command: Command, stage: Stage) {
@@ -91,21 +100,21 @@ impl Outbox {
         chosen.map(send).collect()
     }
 
-    /// The connection is gone: what was sent over it may have to be sent again.
+    /// The connection is gone: what was sent over it may be stored, and is sent again.
     pub fn disconnected(&mut self) {
-        let gone = |one: &&mut Outgoing| matches!(one.stage, Stage::Sent | Stage::Later);
-        for one in self.0.iter_mut().filter(gone) {
+        for one in self.0.iter_mut().filter(|one| one.stage == Stage::Later) {
             one.stage = Stage::Waiting;
         }
     }
 
-    /// Drops what is certainly not stored: lines that wait or were refused. Gives their ids.
-    pub fn cancel(&mut self, connected: bool) -> Vec<MsgId> {
-        let goes = |one: &Outgoing| match one.stage {
-            Stage::Refused | Stage::Later => true,
-            Stage::Waiting => !connected,
-            Stage::Sent => false,
-        };
+    /// Lines of which nobody here knows whether they are stored.
+    pub fn in_doubt(&self) -> usize {
+        self.0.iter().filter(|one| one.stage == Stage::Sent).count()
+    }
+
+    /// Drops what is not stored: lines that wait or were refused. Gives their ids.
+    pub fn cancel(&mut self) -> Vec<MsgId> {
+        let goes = |one: &Outgoing| one.stage != Stage::Sent;
         let ids = self.0.iter().filter(|one| goes(one)).filter_map(|one| id_of(&one.command));
         let ids: Vec<MsgId> = ids.collect();
         self.0.retain(|one| !goes(one));

@@ -101,10 +101,10 @@ impl Places {
             place.last_own = Some(place.last_own.unwrap_or_default().max(message.seq));
         }
         let old = message.seq <= place.last;
-        let divider = !known && old && !own && !place.divided && message.seq > place.read;
+        let unread = !known && old && !own && !place.divided && message.seq > place.read;
+        place.divided |= unread;
         // Nothing was read before the first visit: a divider above everything says nothing.
-        let divider = divider && place.read > Seq(0);
-        place.divided |= divider;
+        let divider = unread && place.read > Seq(0);
         Arrival { known, divider }
     }
 
@@ -151,5 +151,51 @@ impl Places {
 
     fn entry(&mut self, to: &Target) -> &mut PlaceState {
         self.places.entry(to.clone()).or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::chat::{Kind, MsgId};
+
+    fn line(seq: u64) -> Message {
+        Message {
+            seq: Seq(seq),
+            to: "#lobby".parse().unwrap(),
+            from: "alice".parse().unwrap(),
+            device: "main".parse().unwrap(),
+            id: MsgId([seq as u8; 16]),
+            time_ms: 0,
+            kind: Kind::Say,
+            target: None,
+            text: "hi".into(),
+            sealed: None,
+            edited: false,
+            deleted: false,
+            replay: true,
+            reference: None,
+        }
+    }
+
+    /// Which of the lines a divider stands before, for somebody who reads each.
+    fn dividers(places: &mut Places, lines: std::ops::RangeInclusive<u64>) -> Vec<u64> {
+        let lobby: Target = "#lobby".parse().unwrap();
+        let shown = lines.filter(|seq| {
+            let arrival = places.arrive(&lobby, &line(*seq), false);
+            places.read(&lobby, Seq(*seq), true);
+            arrival.divider
+        });
+        shown.collect()
+    }
+
+    #[test]
+    fn a_divider_stands_before_the_first_unread_line_and_not_at_the_first_visit() {
+        let lobby: Target = "#lobby".parse().unwrap();
+        let mut places = Places::default();
+        assert_eq!(places.learn(&lobby, LogId(1), Seq(3), Seq(0)), 3);
+        assert_eq!(dividers(&mut places, 1..=5), [] as [u64; 0]);
+        assert_eq!(places.learn(&lobby, LogId(1), Seq(8), Seq(5)), 3);
+        assert_eq!(dividers(&mut places, 6..=9), [6]);
     }
 }

@@ -110,4 +110,88 @@ mod tests {
         let records = (0..).take_while(|_| parts.join(&part).is_some()).count();
         assert_eq!(records, MESSAGE_BYTES_MAX / part.len());
     }
+
+    use crate::chat::{Command, Kind, Seq, Target};
+    use proptest::prelude::*;
+
+    fn command() -> impl Strategy<Value = Command> {
+        let name = "[a-z][a-z0-9_-]{0,31}";
+        let reference = || prop::option::of(any::<String>());
+        let kind = prop::sample::select(vec![Kind::Say, Kind::Me, Kind::Edit, Kind::Delete]);
+        let line = (name, any::<[u8; 16]>(), any::<String>(), kind, prop::option::of(any::<u64>()));
+        let say = line.prop_map(|(name, id, text, kind, target)| {
+            let to = Target::User(name.parse().expect("a name"));
+            let (id, target) = (MsgId(id), target.map(Seq));
+            Command::Say { to, id, text, sealed: None, kind, target }
+        });
+        let topic = (name, prop::option::of(any::<String>()), reference());
+        let topic = topic.prop_map(|(name, text, reference)| {
+            let channel = format!("#{name}").parse().expect("a channel");
+            Command::Topic { channel, text, reference }
+        });
+        let operate = (prop::collection::vec(any::<String>(), 0..4), reference());
+        let operate = operate.prop_map(|(words, reference)| Command::Operate { words, reference });
+        let search = (any::<String>(), reference()).prop_map(|(text, reference)| Command::Search {
+            text,
+            to: None,
+            reference,
+        });
+        prop_oneof![say, topic, operate, search]
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_encoded_is_decoded_in_order_whatever_stands_between(
+            commands in prop::collection::vec(command(), 0..8),
+            noise in "[^\\n{]{0,40}",
+        ) {
+            let mut body = Vec::new();
+            for command in &commands {
+                encode(command, &mut body);
+                body.extend_from_slice(noise.as_bytes());
+                body.push(b'\n');
+            }
+            let read: Vec<Command> = decode(&body).filter_map(Result::ok).collect();
+            prop_assert_eq!(read, commands);
+        }
+
+        #[test]
+        fn whatever_bytes_come_are_an_answer_and_no_panic(
+            body in prop::collection::vec(any::<u8>(), 0..600),
+        ) {
+            decode::<Command>(&body).for_each(drop);
+            decode::<crate::chat::Event>(&body).for_each(drop);
+            decode::<Login>(&body).for_each(drop);
+        }
+
+        #[test]
+        fn a_command_that_is_bent_is_another_or_none(
+            command in command(), at in any::<prop::sample::Index>(), bit in 0..8,
+        ) {
+            let mut body = Vec::new();
+            encode(&command, &mut body);
+            let at = at.index(body.len());
+            body[at] ^= 1u8 << bit;
+            prop_assert!(decode::<Command>(&body).count() <= 2);
+        }
+
+        #[test]
+        fn messages_are_joined_wherever_they_were_cut(
+            commands in prop::collection::vec(command(), 1..8),
+            cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..8),
+        ) {
+            let mut text = Vec::new();
+            commands.iter().for_each(|command| encode(command, &mut text));
+            let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(text.len())).collect();
+            cuts.extend([0, text.len()]);
+            cuts.sort_unstable();
+            let mut parts = Parts::default();
+            let mut read: Vec<Command> = Vec::new();
+            for cut in cuts.windows(2) {
+                let whole = parts.join(&text[cut[0]..cut[1]]).expect("short enough");
+                read.extend(decode(whole).map(|one| one.expect("a command")));
+            }
+            prop_assert_eq!(read, commands);
+        }
+    }
 }

@@ -58,13 +58,18 @@ pub fn told(event: &Event) -> Option<String> {
         }
         Event::Notice { text, .. } => Some(text.clone()),
         Event::Gap { to, from_seq, to_seq, kept } => {
-            let lines = 1 + to_seq.0.saturating_sub(from_seq.0);
-            let where_to = if *kept { "/history shows them" } else { "they are gone" };
-            Some(format!("{lines} lines of {to} are left out: {where_to}"))
+            let (what, where_to) = match (1 + to_seq.0.saturating_sub(from_seq.0), kept) {
+                (1, true) => ("1 line".to_owned(), "is left out: /history shows it"),
+                (1, false) => ("1 line".to_owned(), "is left out: it is gone"),
+                (lines, true) => (format!("{lines} lines"), "are left out: /history shows them"),
+                (lines, false) => (format!("{lines} lines"), "are left out: they are gone"),
+            };
+            Some(format!("{what} of {to} {where_to}"))
         }
         Event::History { lines, more, .. } => {
             let more = if *more { "; there are older ones" } else { "" };
-            Some(format!("{lines} lines{more}"))
+            let what = if *lines == 1 { "line" } else { "lines" };
+            Some(format!("{lines} {what}{more}"))
         }
         _ => None,
     }

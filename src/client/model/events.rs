@@ -9,6 +9,7 @@ impl Model {
         match event {
             Event::Welcome { ref name, .. } => {
                 let back = self.attempts > 0 && self.name.is_some();
+                let old = if self.name.is_none() { self.outbox.refused() } else { 0 };
                 (self.connected, self.attempts, self.goodbye) = (true, 0, None);
                 self.suspects = false;
                 self.name = Some(name.clone());
@@ -27,6 +28,11 @@ impl Model {
                 actions.extend(joined.map(|channel| Action::Send(join(&marks, channel))));
                 self.open = !self.early.is_empty();
                 actions.extend(self.all_typed().into_iter().map(Action::Send));
+                if old > 0 {
+                    let what = if old == 1 { "a line" } else { "lines" };
+                    let text = format!("{what} of last time had been refused: /retry or /cancel");
+                    actions.push(notice(text));
+                }
                 actions.extend(self.end_when_settled());
                 actions
             }
@@ -66,10 +72,18 @@ impl Model {
                 vec![notice(text), Action::Wait(wait_ms)]
             }
             Event::Refused { id, .. } => {
-                if id.is_some_and(|id| self.outbox.refuse(id)) {
-                    self.refused = true;
-                }
                 let mut actions = vec![Action::Show(Show::Event(event))];
+                if let Some(id) = id.filter(|id| self.outbox.refuse(*id)) {
+                    self.refused = true;
+                    actions.push(match self.usage.retries {
+                        true => Action::Refused(id),
+                        // A program knows it now.
+                        false => {
+                            self.outbox.settle(id);
+                            Action::Drop(id)
+                        }
+                    });
+                }
                 actions.extend(self.end_when_settled());
                 actions
             }

@@ -68,6 +68,10 @@ pub enum Action {
     Keep(Command),
     /// ... or dropped.
     Drop(MsgId),
+    /// It was refused, and waits on disk for the person ...
+    Refused(MsgId),
+    /// ... who wants it sent again.
+    Retry(MsgId),
     /// Up to where this client has each place.
     Remember(Vec<Position>),
     /// `Happening::Waited` in this many milliseconds, and not later than an earlier one.
@@ -321,7 +325,7 @@ impl Model {
                 return vec![Action::Send(command)];
             }
             if self.name.is_some() {
-                return vec![error("there is no connection".into())];
+                return vec![error("there is no connection: ask again once it is back".into())];
             }
             self.early.push((self.outbox.len(), command));
             return Vec::new();

@@ -140,11 +140,13 @@ impl Model {
 
     /// Drops lines that are certainly not stored.
     fn cancel(&mut self) -> Vec<Action> {
-        let dropped = self.outbox.cancel(self.connected);
+        let dropped = self.outbox.cancel();
         let count = dropped.len();
         let drop = |id| [Action::Drop(id), Action::Show(Show::Dropped(id))];
         let mut actions: Vec<Action> = dropped.into_iter().flat_map(drop).collect();
+        let in_doubt = self.outbox.in_doubt();
         actions.push(notice(match count {
+            0 if in_doubt > 0 => "what was sent may be stored already: wait for it".to_owned(),
             0 => "nothing waits to be sent".to_owned(),
             1 => "one line was dropped".to_owned(),
             count => format!("{count} lines were dropped"),
@@ -226,9 +228,10 @@ impl Model {
             let shown = match &command {
                 Command::Say { id, to, text, kind, .. } => {
                     let (to, text) = (to.clone(), text.clone());
-                    Some(Action::Show(Show::Outgoing { id: *id, to, text, kind: *kind }))
+                    let shown = Show::Outgoing { id: *id, to, text, kind: *kind };
+                    vec![Action::Retry(*id), Action::Show(shown)]
                 }
-                _ => None,
+                _ => Vec::new(),
             };
             shown.into_iter().chain([Action::Send(command)])
         };

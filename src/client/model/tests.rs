@@ -1,5 +1,6 @@
 use super::super::slash;
 use super::*;
+use std::collections::HashSet;
 
 const LIVE: Use = Use { once: false, resumes: true, reads: true, retries: true };
 
@@ -44,6 +45,17 @@ fn message(id: u8, from: &str, to: &str) -> Message {
         deleted: false,
         replay: false,
         reference: None,
+    }
+}
+
+fn said(id: u8) -> Command {
+    Command::Say {
+        to: Target::Channel(ChannelName::lobby()),
+        id: MsgId([id; 16]),
+        text: "hi".into(),
+        sealed: None,
+        kind: Kind::Say,
+        target: None,
     }
 }
 
@@ -98,7 +110,7 @@ fn a_refused_line_waits_for_retry_or_cancel() {
     let again = typed(&mut model, "/retry", 8);
     assert!(matches!(
         &again[..],
-        [Action::Show(Show::Outgoing { .. }), Action::Send(Command::Say { id, .. })]
+        [Action::Retry(_), Action::Show(Show::Outgoing { .. }), Action::Send(Command::Say { id, .. })]
             if *id == MsgId([7; 16])
     ));
     refuse(&mut model, 7);
@@ -106,6 +118,49 @@ fn a_refused_line_waits_for_retry_or_cancel() {
     assert_eq!(dropped[0], Action::Drop(MsgId([7; 16])));
     assert_eq!(dropped[1], Action::Show(Show::Dropped(MsgId([7; 16]))));
     assert!(matches!(&typed(&mut model, "/retry", 8)[..], [Action::Show(Show::Notice(_))]));
+}
+
+#[test]
+fn what_was_refused_last_time_is_not_sent_unasked() {
+    let (line, refused) = (said(7), HashSet::from([MsgId([7; 16])]));
+    let outbox = Outbox::of(vec![line, said(8)], &refused);
+    let mut model = Model::new(
+        LIVE,
+        Target::Channel(ChannelName::lobby()),
+        BTreeSet::new(),
+        outbox,
+        Places::default(),
+    );
+    let actions = model.update(Happening::Event(welcome()), [0; 16]);
+    let sent = actions.iter().filter_map(|action| match action {
+        Action::Send(Command::Say { id, .. }) => Some(*id),
+        _ => None,
+    });
+    assert_eq!(sent.collect::<Vec<_>>(), [MsgId([8; 16])]);
+    assert!(
+        matches!(actions.last(), Some(Action::Show(Show::Notice(text))) if text.contains("/retry"))
+    );
+    assert!(typed(&mut model, "/retry", 9).contains(&Action::Send(said(7))));
+}
+
+#[test]
+fn what_may_be_stored_is_not_cancelled() {
+    let mut model = connected();
+    typed(&mut model, "sent", 7);
+    model.update(Happening::Lost(Loss::Cut), [0; 16]);
+    typed(&mut model, "typed offline", 8);
+    let dropped = typed(&mut model, "/cancel", 9);
+    assert_eq!(dropped[0], Action::Drop(MsgId([8; 16])));
+    let again = typed(&mut model, "/cancel", 9);
+    assert!(
+        matches!(&again[..], [Action::Show(Show::Notice(text))] if text.contains("may be stored"))
+    );
+    let actions = model.update(Happening::Event(welcome()), [0; 16]);
+    assert!(
+        actions
+            .iter()
+            .any(|a| matches!(a, Action::Send(Command::Say { id, .. }) if *id == MsgId([7; 16])))
+    );
 }
 
 #[test]
