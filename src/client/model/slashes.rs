@@ -19,7 +19,15 @@ impl Model {
             "help" => vec![notice(slash::help(operands))],
             "join" => {
                 let marks: Vec<Position> = self.places.positions();
-                self.each_channel(operands, |model, channel| model.ask(join(&marks, channel)))
+                self.each_channel(operands, |model, channel| {
+                    // Who is in it already wants to go there.
+                    let known = model.joined.contains(&channel);
+                    let mut actions = model.ask(join(&marks, channel.clone()));
+                    if known {
+                        actions.extend(model.aim(Target::Channel(channel)));
+                    }
+                    actions
+                })
             }
             "part" if operands.is_empty() => match self.target.clone() {
                 Target::Channel(channel) => self.part(channel),

@@ -366,6 +366,18 @@ fn a_line_that_came_too_fast_is_sent_later_and_what_follows_it_waits() {
 }
 
 #[test]
+fn who_joins_a_channel_again_goes_there() {
+    let mut model = connected();
+    let entered = r##"{"type": "entered", "channel": "#tea", "log": "00000000000000ab", "last": "0",
+        "read": "0", "retention": "forever", "people": []}"##;
+    model.update(Happening::Event(serde_json::from_str(entered).unwrap()), [0; 16]);
+    typed(&mut model, "/query #lobby", 1);
+    let again = typed(&mut model, "/join tea", 2);
+    let tea: Target = "#tea".parse().unwrap();
+    assert_eq!(again.last(), Some(&Action::Show(Show::Target(tea))));
+}
+
+#[test]
 fn a_channel_that_is_left_offline_is_not_entered_again() {
     let mut model = connected();
     let entered = r##"{"type": "entered", "channel": "#tea", "log": "00000000000000ab", "last": "0",

@@ -255,6 +255,10 @@ impl App {
         }
         let text = clean::text(&text.replace("\r\n", "\n").replace('\r', "\n"));
         let text = text.trim_end_matches('\n');
+        if let Some(finder) = &mut self.finder {
+            finder.query.push_str(text.lines().next().unwrap_or_default());
+            return self.find_from_end();
+        }
         match text.contains('\n') {
             true => self.overlay = Some(Overlay::Paste(text.to_owned())),
             false => self.input.insert(text),

@@ -312,7 +312,8 @@ impl App {
         };
         let query = self.finder.as_ref().map_or("", |finder| finder.query.as_str());
         let width = usize::from(areas.lines.width).saturating_sub(1).max(1);
-        Paper { look: &self.look, zone: &self.zone, width, times, query }
+        let today = day(self.now_ms, &self.zone);
+        Paper { look: &self.look, zone: &self.zone, width, times, today, query }
     }
 
     /// The first line of a place is on the screen: are there older ones?

@@ -111,6 +111,9 @@ impl App {
         let me = kind == Kind::Me;
         let line = self.line(What::Outgoing { id, who, text, me, refused: None });
         let index = self.place(&to);
+        if index != self.current && self.link == Link::Up {
+            self.flash(format!("to {to}: Alt-{}", index + 1));
+        }
         self.windows[index].outgoing(line);
     }
 

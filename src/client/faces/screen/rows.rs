@@ -16,6 +16,8 @@ pub struct Paper<'a> {
     pub zone: &'a TimeZone,
     pub width: usize,
     pub times: Times,
+    /// In days since 1970, where the reader is.
+    pub today: i32,
     /// What is looked for.
     pub query: &'a str,
 }
@@ -32,8 +34,9 @@ impl Paper<'_> {
     pub fn rows(&self, window: &Window, number: i64) -> Vec<Row<'static>> {
         let Some(line) = window.line(number) else { return Vec::new() };
         let mut rows = Vec::new();
-        let before = window.line(number - 1).map(|before| before.day);
-        if before.is_some_and(|day| day != line.day) {
+        // Above the first line stands its day, unless that is today.
+        let before = window.line(number - 1).map_or(self.today, |before| before.day);
+        if before != line.day {
             rows.push(Row::styled(format!("-- {} --", self.date(line.time_ms)), self.look.dim));
         }
         if window.divides(number) {

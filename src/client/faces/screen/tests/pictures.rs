@@ -176,7 +176,7 @@ fn a_days_line_and_folded_comings_and_goings() {
     assert_snapshot!(desk.picture(), @"
     #lobby         open: members and the operator read  4 online
                                                 │people
-                                                │* alice
+    -- Wed 25 Nov 2026 --                       │* alice
     [14:03:00] bob: good night                  │* bob
     -- Thu 26 Nov 2026 --                       │* dave
     [01:03:01] carol: good morning              │* erin

@@ -105,6 +105,34 @@ fn rooms_are_reached_by_number_and_one_by_one_and_keep_what_is_half_typed() {
 }
 
 #[test]
+fn a_line_for_another_room_says_where_it_went() {
+    let mut desk = Desk::new(60, 8);
+    desk.sends(1, "@bob", "psst");
+    assert!(desk.rows()[6].contains("| to @bob: Alt-2"), "{}", desk.picture());
+    desk.presses("alt-2");
+    assert!(desk.lines().contains("You: psst ..."));
+}
+
+#[test]
+fn lines_of_another_day_say_which_one() {
+    let mut desk = Desk::new(60, 8);
+    desk.says("bob", "#lobby", "good night");
+    assert!(!desk.picture().contains("-- Wed 25 Nov 2026 --"), "that is today");
+    desk.waits(24 * 3_600_000);
+    let lines = desk.lines();
+    assert!(lines.contains("-- Wed 25 Nov 2026 --"), "{lines}");
+}
+
+#[test]
+fn what_is_pasted_into_a_search_is_looked_for() {
+    let mut desk = long(1, 30);
+    desk.presses("ctrl-f");
+    desk.app.input(Told::Paste("LINE 7\nand more".into()));
+    assert!(desk.rows()[11].starts_with("search: LINE 7"), "{}", desk.picture());
+    assert!(desk.lines().contains("line 7 "));
+}
+
+#[test]
 fn a_room_that_was_not_entered_yet_is_left_for_good() {
     let mut desk = Desk::new(60, 12);
     desk.app.place(&"#tea".parse().unwrap());
