@@ -124,7 +124,8 @@ pub fn run(options: Options) -> anyhow::Result<()> {
         let next = AtomicU64::new(1);
         let serve = move |stranger: Stranger| {
             let id = SessionId(next.fetch_add(1, Ordering::Relaxed));
-            session::serve(&house, stranger, id);
+            let entered = session::enter(&house, stranger, id)?;
+            Some(Box::new(move || entered.serve()) as door::Stay)
         };
         let serve: door::Serve = Arc::new(serve);
         let told = Arc::clone(&stop);

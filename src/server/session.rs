@@ -49,18 +49,38 @@ enum End {
     Age,
 }
 
-struct Session<'a> {
-    house: &'a House,
+struct Session {
+    house: Arc<House>,
     outlet: Arc<Outlet>,
     user: UserName,
     device: DeviceName,
     address: IpAddr,
 }
 
-/// Serves one peer that has proven its key, until it ends. Runs on the peer's own thread.
-pub fn serve(house: &House, stranger: Stranger, id: SessionId) {
+impl End {
+    /// As the log has it.
+    fn how(&self) -> &str {
+        match self {
+            End::Quit => "left",
+            End::Cut => "was cut off",
+            End::Silence => "gave no sign of life",
+            End::Age => "is old enough to log in again",
+            End::Protocol(fault) => fault,
+        }
+    }
+}
+
+/// A session that has begun.
+pub struct Entered {
+    leaving: Leaving,
+    reader: TunnelReader,
+}
+
+/// Lets a peer in that has proven its key; none where it may not come in, and was told why.
+pub fn enter(house: &Arc<House>, stranger: Stranger, id: SessionId) -> Option<Entered> {
     let Some((user, device)) = house.admit(&stranger.key) else {
-        return not_admitted(house, stranger);
+        not_admitted(house, stranger);
+        return None;
     };
     let Stranger { login, key, mut reader, sealer, stream, waiting, peer } = stranger;
     waiting.admitted();
@@ -72,13 +92,13 @@ pub fn serve(house: &House, stranger: Stranger, id: SessionId) {
     };
     let answers_max = house.config().limits.answers_bytes_max;
     let outlet = Arc::new(Outlet::new(id, key.fingerprint(), stream, sealer, answers_max));
-    let session = Session { house, outlet, user, device, address };
+    let session = Session { house: Arc::clone(house), outlet, user, device, address };
     if session.is_barred() {
-        return;
+        return None;
     }
     let asker = Asker { user: &session.user, address, outlet: &session.outlet };
     if !second::knows(house, &asker, &mut reader) {
-        return;
+        return None;
     }
     let (user, device) = (session.user.clone(), session.device.clone());
     let resumes = login.features.iter().any(|feature| feature == "resume");
@@ -87,32 +107,44 @@ pub fn serve(house: &House, stranger: Stranger, id: SessionId) {
         let (code, reason) = (refusal.code(), refusal.to_string());
         house.hub.figures().refused(code);
         let event = Event::Goodbye { code, reason, retry_ms: Some(10_000) };
-        return session.outlet.end(Some(&event), "refused");
+        session.outlet.end(Some(&event), "refused");
+        return None;
     }
     log::info!("{} ({}) entered", session.user, session.device);
-    let mut leaving = Leaving { session: &session, cut: true };
+    let leaving = Leaving { session, cut: true };
     // A key that was removed between the look at it and the entering is noticed here.
     if house.admit(&key).is_none() {
         house.hub.end_key(&key.fingerprint(), Code::Removed, "your key was removed");
     }
+    let session = &leaving.session;
     session.is_barred();
     house.missed_keys(&session.outlet.key).iter().for_each(|event| session.answer(event));
-    let end = session.run(reader);
-    match end {
-        End::Quit => session.outlet.end(None, "quit"),
-        End::Age => session.outlet.end(None, "rekey"),
-        End::Silence => session.outlet.end(None, "silence"),
-        // One word for the peer; the log has the detail.
-        End::Protocol(_) => session.outlet.end(None, "protocol"),
-        End::Cut => {}
+    Some(Entered { leaving, reader })
+}
+
+impl Entered {
+    /// Serves the peer until it ends. Runs on the peer's own thread.
+    pub fn serve(self) {
+        let Entered { mut leaving, reader } = self;
+        let session = &leaving.session;
+        let end = session.run(reader);
+        match end {
+            End::Quit => session.outlet.end(None, "quit"),
+            End::Age => session.outlet.end(None, "rekey"),
+            End::Silence => session.outlet.end(None, "silence"),
+            // One word for the peer; the log has the detail.
+            End::Protocol(_) => session.outlet.end(None, "protocol"),
+            End::Cut => {}
+        }
+        let name = format!("{} ({})", session.user, session.device);
+        leaving.cut = match end {
+            End::Quit | End::Protocol(_) => false,
+            End::Age | End::Silence => true,
+            End::Cut => !session.outlet.was_ended(),
+        };
+        drop(leaving);
+        log::info!("{name} ended: {}", end.how());
     }
-    leaving.cut = match end {
-        End::Quit | End::Protocol(_) => false,
-        End::Age | End::Silence => true,
-        End::Cut => !session.outlet.was_ended(),
-    };
-    drop(leaving);
-    session.say_end(&end);
 }
 
 /// Tells a stranger, inside the channel, what to do to be let in.
@@ -132,19 +164,19 @@ fn not_admitted(house: &House, stranger: Stranger) {
 }
 
 /// The hub forgets the session however its thread ends, a panic included.
-struct Leaving<'a> {
-    session: &'a Session<'a>,
+struct Leaving {
+    session: Session,
     /// The connection broke: the person may be back in a moment.
     cut: bool,
 }
 
-impl Drop for Leaving<'_> {
+impl Drop for Leaving {
     fn drop(&mut self) {
         self.session.house.hub.leave(&self.session.outlet, None, self.cut);
     }
 }
 
-impl Session<'_> {
+impl Session {
     fn welcome(&self) -> Event {
         Event::Welcome {
             name: self.user.clone(),
@@ -187,7 +219,7 @@ impl Session<'_> {
         let (role, state, _) = self.house.standing(self.whom());
         let name = self.user.to_string();
         let actor = Actor { role, state, name, whom: Some(self.whom()) };
-        let reply = operator::obey(self.house, &actor, words);
+        let reply = operator::obey(&self.house, &actor, words);
         if !reply.ok {
             return Err(Refusal::Operator(reply.text));
         }
@@ -422,17 +454,6 @@ impl Session<'_> {
         if self.outlet.send(kind, body) {
             self.house.hub.flusher().park(Arc::clone(&self.outlet));
         }
-    }
-
-    fn say_end(&self, end: &End) {
-        let how = match end {
-            End::Quit => "left",
-            End::Cut => "was cut off",
-            End::Silence => "gave no sign of life",
-            End::Age => "is old enough to log in again",
-            End::Protocol(fault) => fault,
-        };
-        log::info!("{} ({}) ended: {how}", self.user, self.device);
     }
 }
 

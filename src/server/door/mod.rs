@@ -8,6 +8,7 @@ pub mod permits;
 pub mod source;
 mod strangers;
 
+use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -153,8 +154,11 @@ impl Drop for Slot {
     }
 }
 
-/// Serves a peer on its own thread until it ends.
-pub type Serve = Arc<dyn Fn(Stranger) + Send + Sync>;
+/// A peer's time here, on its own thread until it ends.
+pub type Stay = Box<dyn FnOnce() + Send>;
+
+/// Lets a peer in, or tells it why not.
+pub type Serve = Arc<dyn Fn(Stranger) -> Option<Stay> + Send + Sync>;
 
 impl Door {
     pub fn new(identity: Identity, config: &Config) -> Arc<Door> {
@@ -248,27 +252,11 @@ impl Door {
             return self.doorman.take(stream);
         };
         let (door, serve) = (Arc::clone(self), Arc::clone(serve));
-        let thread = thread::Builder::new().name(server_log::address(peer)).stack_size(STACK_BYTES);
-        // So that there is somebody left to tell where there is no thread.
-        let stream = Arc::new(Mutex::new(Some(stream)));
-        let left = Arc::clone(&stream);
-        let spawned = thread.spawn(move || {
-            let _slot = slot;
-            let Some(stream) = lock(&stream).take() else { return };
-            // One client's bug is that client's problem.
-            let served =
-                catch_unwind(AssertUnwindSafe(|| door.receive(stream, peer, waiting, &*serve)));
-            if served.is_err() {
-                let peer = server_log::address(peer);
-                log::error!("the thread of {peer} failed; only its client is gone");
-            }
-        });
-        if let Err(error) = spawned {
+        let shake = move |stream| door.receive(stream, peer, waiting, slot, &serve);
+        if let Err((error, stream)) = on_own_thread(peer, stream, shake) {
             log::warn!("no thread for {}: {error}", server_log::address(peer));
             self.counts.busy.fetch_add(1, Ordering::Relaxed);
-            if let Some(stream) = lock(&left).take() {
-                self.doorman.take(stream);
-            }
+            stream.into_iter().for_each(|stream| self.doorman.take(stream));
         }
     }
 
@@ -298,22 +286,29 @@ impl Door {
         taken.is_ok().then(|| Slot(Arc::clone(self)))
     }
 
+    /// Shakes hands, lets in, and hands over to a thread that has done neither: what that has touched
+    /// of its stack and kept of its memory goes with it, before the client stays for hours.
     fn receive(
         &self,
         stream: TcpStream,
         peer: SocketAddr,
         waiting: Waiting,
-        serve: &(dyn Fn(Stranger) + Send + Sync),
+        slot: Slot,
+        serve: &Serve,
     ) {
-        match self.shake_hands(stream, peer, waiting) {
-            Ok(stranger) => {
-                self.counts.logins.fetch_add(1, Ordering::Relaxed);
-                serve(stranger);
-            }
+        let stranger = match self.shake_hands(stream, peer, waiting) {
+            Ok(stranger) => stranger,
             Err(waiting) => {
                 drop(waiting);
-                log::debug!("{} did not log in", server_log::address(peer));
+                return log::debug!("{} did not log in", server_log::address(peer));
             }
+        };
+        self.counts.logins.fetch_add(1, Ordering::Relaxed);
+        let Some(stay) = serve(stranger) else { return };
+        let begin = |(stay, _slot): (Stay, Slot)| stay();
+        if let Err((_, Some((stay, _slot)))) = on_own_thread(peer, (stay, slot), begin) {
+            // Then this one will do.
+            stay();
         }
     }
 
@@ -360,7 +355,7 @@ impl Door {
             Ok(Some(record)) if bytes == 0 || record.len() == bytes => Ok(record.to_vec()),
             Ok(Some(_)) => Err(Offence::Garbage),
             Ok(None) => Err(Offence::EarlyEnd),
-            Err(error) if error.kind() == std::io::ErrorKind::InvalidData => Err(Offence::Garbage),
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => Err(Offence::Garbage),
             Err(_) => Err(Offence::EarlyEnd),
         };
         let mut r0 = next(0)?;
@@ -404,6 +399,26 @@ impl Door {
     fn now(&self) -> Stamp {
         Stamp(self.began.elapsed().as_millis() as u64)
     }
+}
+
+/// Runs `job` on a thread of the client's own; gives back what it was to have where there is none.
+fn on_own_thread<T: Send + 'static>(
+    peer: SocketAddr,
+    given: T,
+    job: impl FnOnce(T) + Send + 'static,
+) -> Result<(), (io::Error, Option<T>)> {
+    let given = Arc::new(Mutex::new(Some(given)));
+    let left = Arc::clone(&given);
+    let thread = thread::Builder::new().name(server_log::address(peer)).stack_size(STACK_BYTES);
+    let spawned = thread.spawn(move || {
+        let Some(given) = lock(&given).take() else { return };
+        // One client's bug is that client's problem.
+        if catch_unwind(AssertUnwindSafe(|| job(given))).is_err() {
+            let peer = server_log::address(peer);
+            log::error!("the thread of {peer} failed; only its client is gone");
+        }
+    });
+    spawned.map(drop).map_err(|error| (error, lock(&left).take()))
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
