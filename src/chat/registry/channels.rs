@@ -37,6 +37,9 @@ impl Registry {
         let first = new && seat.0 == 1;
         let here = channel.people.len();
         let people = channel.people.keys().cloned().collect();
+        if name.is_lobby() && resumes && here <= self.rules.limits.announce_people_max {
+            session.told = channel.people.iter().map(|(who, seat)| (who.clone(), seat.1)).collect();
+        }
         let mut effects = Vec::new();
         if first && here <= self.rules.limits.announce_people_max {
             let event = Event::Joined { to: name.clone(), who: who.clone(), here };

@@ -138,6 +138,7 @@ impl Registry {
         from: SessionId,
         places: &[Position],
         directory: Directory,
+        now: Stamp,
     ) -> Vec<Effect> {
         let user = self.session(from).user.clone();
         if !std::mem::take(&mut self.sessions.get_mut(&from).expect("it asks").resumes) {
@@ -160,7 +161,32 @@ impl Registry {
         }
         // A record holds some hundred of them.
         let tell = |infos: &[PlaceInfo]| Effect::Answer(Event::Places { places: infos.to_vec() });
-        infos.chunks(50).map(tell).chain(effects).collect()
+        let missed = self.missed(from, now);
+        infos.chunks(50).map(tell).chain(missed).chain(effects).collect()
+    }
+
+    /// Who came and went between a session's welcome and its resuming: it read no log then.
+    fn missed(&mut self, from: SessionId, now: Stamp) -> Vec<Effect> {
+        let told = std::mem::take(&mut self.sessions.get_mut(&from).expect("it asks").told);
+        let (to, limits) = (ChannelName::lobby(), &self.rules.limits);
+        let Some(lobby) = self.channels.get(&to).filter(|_| !told.is_empty()) else {
+            return Vec::new();
+        };
+        let here = lobby.people.len();
+        if here > limits.announce_people_max {
+            return Vec::new();
+        }
+        let left = told.iter().filter(|(who, _)| !lobby.people.contains_key(*who));
+        let left = left.map(|(who, since)| {
+            let (to, who, after_ms) = (to.clone(), who.clone(), now.ms_since(*since));
+            Effect::Answer(Event::Left { to, who, here, after_ms, reason: None })
+        });
+        let came = lobby.people.keys().filter(|who| !told.contains_key(*who));
+        let came = came.map(|who| {
+            let (to, who) = (to.clone(), who.clone());
+            Effect::Answer(Event::Joined { to, who, here })
+        });
+        left.chain(came).collect()
     }
 
     pub(super) fn place_info(&mut self, user: &UserName, place: &Place) -> PlaceInfo {

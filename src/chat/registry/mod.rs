@@ -79,6 +79,8 @@ struct Session {
     cut: Option<Stamp>,
     /// It says what it has of each place before it reads it.
     resumes: bool,
+    /// Until then: who was in the lobby, and since when, as it was told.
+    told: BTreeMap<UserName, Stamp>,
 }
 
 struct User {
@@ -169,7 +171,7 @@ impl Registry {
         self.pay(from, command, now)?;
         match command {
             Command::Say { to, .. } => self.say(from, to, directory, now),
-            Command::Resume { places } => Ok(self.resume(from, places, directory)),
+            Command::Resume { places } => Ok(self.resume(from, places, directory, now)),
             Command::Join { channel, after, reference } => {
                 self.may_join(from, channel)?;
                 self.join(from, channel.clone(), *after, reference.clone(), now)

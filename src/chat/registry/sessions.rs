@@ -24,7 +24,10 @@ impl Registry {
         entry.sessions.push(id);
         entry.waiting = 0;
         let channels = BTreeSet::new();
-        self.sessions.insert(id, Session { user, device, channels, cut: None, resumes });
+        self.sessions.insert(
+            id,
+            Session { user, device, channels, cut: None, resumes, told: Default::default() },
+        );
         self.join(id, ChannelName::lobby(), None, None, now)
     }
 

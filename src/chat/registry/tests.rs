@@ -116,6 +116,26 @@ fn who_has_yet_to_resume_is_told_a_private_line_then() {
 }
 
 #[test]
+fn who_has_yet_to_resume_is_told_then_who_came_and_went() {
+    let mut chat = Chat::new();
+    let bob = chat.enters("bob");
+    let (id, device) = (SessionId(50), "main".parse().unwrap());
+    chat.registry.enter(id, "alice".parse().unwrap(), device, true, Stamp(0)).unwrap();
+    chat.registry.leave(bob, None, false, Stamp(1));
+    chat.enters("carol");
+    let told = |effects: Vec<Effect>| {
+        let told = |effect| match effect {
+            Effect::Answer(Event::Left { who, here, .. }) => Some(format!("{who} left {here}")),
+            Effect::Answer(Event::Joined { who, here, .. }) => Some(format!("{who} came {here}")),
+            _ => None,
+        };
+        effects.into_iter().filter_map(told).collect::<Vec<_>>()
+    };
+    let resumed = chat.does(id, Command::Resume { places: Vec::new() }).unwrap();
+    assert_eq!(told(resumed), ["bob left 2", "carol came 2"]);
+}
+
+#[test]
 fn an_empty_channel_is_forgotten_after_a_minute_and_not_before() {
     let mut chat = Chat::new();
     let alice = chat.enters("alice");
