@@ -286,6 +286,11 @@ fn what_is_meant_for_somebody_rings_while_they_look_elsewhere() {
     alice.shows("alice, quietly");
     assert_eq!(bells(&alice), 2);
     assert!(!alice.bytes().contains("\u{7}look"));
+    alice.types("/notify all\r/set notifications osc777\r");
+    alice.shows("notifications osc777");
+    bob.types("to nobody again");
+    alice.shows("bob: to nobody again");
+    assert!(alice.bytes().contains("\u{1b}]777;notify;pychat;news in #lobby\u{7}"));
     // What is told again rings no more.
     alice.types("/exit\r");
     alice.ends_with(0);
@@ -477,6 +482,36 @@ fn a_dead_server_leaves_a_usable_terminal() {
     alice.types("\x04");
     alice.ends_with(0);
     alice.is_usable();
+}
+
+#[test]
+fn keys_and_looks_are_those_of_ones_own_settings() {
+    let world = World::new();
+    world.admit("alice");
+    let mut command = client(&world, "alice");
+    command.env_remove("NO_COLOR");
+    let home = command.get_envs().find(|(name, _)| *name == "XDG_CONFIG_HOME").unwrap().1.unwrap();
+    let file = std::path::Path::new(home).join("pychat/screen.json");
+    std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+    let settings = r#"{"theme": "light", "keys": {"help": ["ctrl-g"], "send": ["f2"]}}"#;
+    std::fs::write(&file, settings).unwrap();
+    let mut alice = Terminal::run(&command);
+    alice.shows("* connected");
+    alice.types("\x07");
+    alice.shows_row(|row| row.contains("ctrl-g") && row.contains("this help"));
+    alice.types("\x1bOP");
+    alice.shows_all(|rows| !rows.concat().contains("this help"));
+    alice.types("by another key\r\x1bOQ");
+    alice.shows("You: by another key");
+    alice.types("/exit\x1bOQ");
+    alice.ends_with(0);
+    assert!(alice.bytes().contains("48;5;254"), "it was light");
+    std::fs::write(&file, r#"{"keys": {"fly": ["f9"]}}"#).unwrap();
+    let wrong = Terminal::run(&command);
+    wrong.shows("screen.json");
+    wrong.shows("there is no \"fly\"");
+    wrong.ends_with(3);
+    wrong.is_given_back();
 }
 
 /// `cargo test --release --test screen -- --ignored --nocapture` prints the figures of

@@ -190,9 +190,13 @@ impl App {
     fn theme(&mut self, name: &str) {
         match Theme::named(name) {
             Some(theme) => {
-                let names = self.look.names;
-                self.look = theme.look();
-                self.look.names = names;
+                if self.colour {
+                    let names = self.look.names;
+                    self.look = theme.look();
+                    self.look.names = names;
+                } else {
+                    self.flash("no colour is wanted here: it stays mono");
+                }
                 self.settings.theme = Some(theme);
                 self.effects.push(Effect::Save);
             }

@@ -89,6 +89,8 @@ pub struct App {
     pub settings: Settings,
     pub keys: Keys,
     pub look: Look,
+    /// Whether there may be colours (`NO_COLOR`, `--color`).
+    pub colour: bool,
     /// What the operator needs to admit this person.
     pub admission: Vec<String>,
     /// None where the terminal has not said.
@@ -118,7 +120,9 @@ pub struct App {
 impl App {
     pub fn new(settings: Settings, theme: Theme, zone: TimeZone) -> Result<App, String> {
         let keys = Keys::new(&settings.keys)?;
-        let look = settings.theme.unwrap_or(theme).look();
+        // Who wants no colour gets none, whatever theme was chosen.
+        let colour = theme != Theme::Mono;
+        let look = settings.theme.filter(|_| colour).unwrap_or(theme).look();
         Ok(App {
             own: None,
             windows: vec![Window::new(Target::Channel(ChannelName::lobby()))],
@@ -132,6 +136,7 @@ impl App {
             settings,
             keys,
             look,
+            colour,
             admission: Vec::new(),
             focused: None,
             size: Rect::new(0, 0, 80, 24),

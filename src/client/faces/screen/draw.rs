@@ -7,6 +7,7 @@ use ratatui::text::{Line as Row, Span};
 use ratatui::widgets::{Block, Borders, Clear, Paragraph};
 
 use super::app::{App, Link, Overlay};
+use super::layout::Areas;
 use super::pane::Pane;
 use super::window::{At, Window};
 use super::wrap::{self, clip};
@@ -32,7 +33,7 @@ pub fn draw(app: &App, frame: &mut Frame) -> bool {
     let above = height.saturating_sub(view.len()) as u16;
     let lines = Rect { y: areas.lines.y + above, height: view.len() as u16, ..areas.lines };
     frame.render_widget(Paragraph::new(view), lines);
-    status(app, frame, areas.status);
+    status(app, frame, &areas);
     input(app, frame, areas.input);
     match &app.overlay {
         Some(Overlay::Pane(pane)) => open(app, frame, areas.lines, pane),
@@ -164,8 +165,8 @@ fn people(app: &App, frame: &mut Frame, area: Rect) {
     frame.render_widget(Paragraph::new(rows), inner);
 }
 
-fn status(app: &App, frame: &mut Frame, area: Rect) {
-    let look = &app.look;
+fn status(app: &App, frame: &mut Frame, areas: &Areas) {
+    let (look, area) = (&app.look, areas.status);
     let narrow = area.width < super::layout::WIDE;
     let left_s = |until: i64| span((until - app.now_ms).max(0) as u64 + 999);
     let link = match (&app.link, app.latency_ms) {
@@ -195,17 +196,36 @@ fn status(app: &App, frame: &mut Frame, area: Rect) {
     if let Some(word) = word.filter(|word| !word.is_empty()) {
         left.extend([Span::raw(" | "), Span::styled(word, look.unread)]);
     }
-    let mut bar_between = " | ";
-    for (index, window) in app.windows.iter().enumerate() {
-        if index == app.current || (window.unread == 0 && window.mentions == 0) {
-            continue;
-        }
-        let (text, style) = room(app, index);
-        left.push(Span::raw(std::mem::replace(&mut bar_between, "  ")));
-        left.push(Span::styled(format!("{}:{text}", index + 1), style));
-    }
     let help = if narrow { "F1 " } else { "F1 help " };
+    let used: usize = left.iter().chain([&Span::raw(help)]).map(Span::width).sum();
+    left.extend(rooms_in_line(app, areas, usize::from(area.width).saturating_sub(used + 1)));
     bar(frame, area, look.bar, left, help);
+}
+
+/// The rooms, where no pane has them and all of them fit; otherwise those with news.
+fn rooms_in_line(app: &App, areas: &Areas, cells: usize) -> Vec<Span<'static>> {
+    let span = |index: usize| {
+        let (text, style) = room(app, index);
+        Span::styled(format!("{}:{text}", index + 1), style)
+    };
+    let all: Vec<_> = (0..app.windows.len()).map(span).collect();
+    let fit = all.iter().map(|room| room.width() + 2).sum::<usize>() < cells;
+    let shown = match areas.rooms.is_none() && fit && all.len() > 1 {
+        true => all,
+        false => {
+            let news = |index: &usize| {
+                let window = &app.windows[*index];
+                *index != app.current && window.unread + window.mentions > 0
+            };
+            (0..app.windows.len()).filter(news).map(span).collect()
+        }
+    };
+    let mut spans = Vec::new();
+    for room in shown {
+        spans.push(Span::raw(if spans.is_empty() { " | " } else { "  " }));
+        spans.push(room);
+    }
+    spans
 }
 
 /// What is below a view that is scrolled up.

@@ -30,6 +30,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use jiff::tz::TimeZone;
+use ratatui::crossterm::style::force_color_output;
 
 use super::Face;
 use crate::chat::{Command, UserName};
@@ -90,6 +91,8 @@ impl Opened {
         let settings = file.as_deref().map_or(Ok(Settings::default()), Settings::load)?;
         let mouse = settings.mouse;
         let theme = Theme::of_terminal(colour);
+        // It has been decided: nobody looks at the environment again.
+        force_color_output(colour);
         let app = App::new(settings, theme, TimeZone::system()).map_err(|problem| {
             Fault::new(code::UNREADABLE, format!("screen.json: {problem}"), "correct it")
         })?;

@@ -143,6 +143,19 @@ fn the_theme_is_changed_at_once_and_kept() {
 }
 
 #[test]
+fn who_wants_no_colour_gets_none_whatever_was_chosen() {
+    let settings = Settings { theme: Some(Theme::Light), ..Settings::default() };
+    let of = |theme| App::new(settings.clone(), theme, TimeZone::UTC).unwrap().look.theme;
+    assert_eq!((of(Theme::Mono), of(Theme::Dark)), (Theme::Mono, Theme::Light));
+    let mut desk = lively(Theme::Mono);
+    let before = styled(&mut desk);
+    desk.enter("/theme dark");
+    desk.waits(20_000);
+    assert_eq!(styled(&mut desk), before);
+    assert_eq!(desk.app.settings.theme, Some(Theme::Dark), "for where there are colours");
+}
+
+#[test]
 fn names_have_their_colours_everywhere_and_none_when_they_are_plain() {
     let mut desk = Desk::new(100, 8);
     desk.says("bob", "#lobby", "hi");

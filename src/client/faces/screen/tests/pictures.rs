@@ -65,7 +65,7 @@ fn two_panes_from_60_columns_on() {
     ----------------------------- new ----------------------------- │
     [14:03:02] carol: @alice look                                   │
     -- dave, erin joined, carol left                                │
-     * connected 12 ms | 2:#work 3  4:@bob 1!                               F1 help
+     * connected 12 ms | 1:#lobby  2:#work 3  3:#family 1!  4:@bob 1!       F1 help
     alice> half-typed text
     cursor 22,13
     ");
