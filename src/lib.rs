@@ -10,11 +10,13 @@ pub mod crypto;
 pub mod fault;
 pub mod invite;
 pub mod keyring;
+#[cfg(feature = "server")]
 pub mod ledger;
 pub mod limits;
 pub mod net;
+#[cfg(feature = "server")]
 pub mod server;
 pub mod terminal;
 pub mod wire;
-#[cfg(test)]
+#[cfg(all(test, feature = "server"))]
 mod world_tests;

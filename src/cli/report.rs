@@ -8,6 +8,7 @@ use crate::crypto::password::PasswordError;
 use crate::fault::{Fault, code};
 use crate::invite::InviteError;
 use crate::keyring::{AddError, AuditError, FileError, LockError, Reason};
+#[cfg(feature = "server")]
 use crate::ledger::LedgerError;
 use crate::net::listener::ListenError;
 
@@ -89,6 +90,7 @@ pub fn advice(error: &anyhow::Error) -> (Option<String>, u8) {
                 }
             };
         }
+        #[cfg(feature = "server")]
         if let Some(error) = cause.downcast_ref::<LedgerError>() {
             let hint = match error {
                 LedgerError::Newer { .. } | LedgerError::Poisoned { .. } => None,

@@ -3,12 +3,12 @@
 
 use std::fmt;
 
-use aws_lc_rs::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
 use zeroize::Zeroizing;
 
 use super::dhkem::Ephemeral;
 use super::identity::MODULUS_BYTES;
 use super::primitives::{Secret, random, sha256};
+use super::provider::{self, Signing};
 use super::{Fingerprint, Identity, PublicKey};
 
 const LABEL: &[u8] = b"pychat/1 cert";
@@ -34,7 +34,7 @@ pub struct Certificate {
 /// The key with which a device signs its lines.
 pub struct SigningKey {
     seed: Secret,
-    pair: Ed25519KeyPair,
+    pair: Signing,
 }
 
 /// The key to which private messages are sealed for a device, until it is deleted.
@@ -54,7 +54,7 @@ impl Certificate {
         let mut bytes = Vec::with_capacity(CERTIFICATE_BYTES);
         bytes.extend_from_slice(LABEL);
         bytes.extend_from_slice(&identity.public().fingerprint().0);
-        bytes.extend_from_slice(signing.pair.public_key().as_ref());
+        bytes.extend_from_slice(&signing.pair.public());
         bytes.extend_from_slice(opening.pair.public());
         bytes.extend_from_slice(&now_s.saturating_sub(EARLY_S).to_be_bytes());
         bytes.extend_from_slice(&(now_s + VALID_S).to_be_bytes());
@@ -109,8 +109,7 @@ impl Certificate {
 
     /// Whether its device has signed `message`.
     pub(super) fn has_signed(&self, message: &[u8], signature: &[u8]) -> bool {
-        let key: [u8; 32] = self.part(1);
-        UnparsedPublicKey::new(&ED25519, key).verify(message, signature).is_ok()
+        provider::signed(&self.part(1), message, signature)
     }
 
     fn part(&self, index: usize) -> [u8; 32] {
@@ -131,9 +130,7 @@ impl SigningKey {
     }
 
     pub fn from_seed(seed: &[u8; 32]) -> SigningKey {
-        let pair = Ed25519KeyPair::from_seed_unchecked(seed);
-        let pair = pair.expect("any 32 bytes are an Ed25519 seed");
-        SigningKey { seed: Zeroizing::new(*seed), pair }
+        SigningKey { seed: Zeroizing::new(*seed), pair: Signing::from_seed(seed) }
     }
 
     pub fn seed(&self) -> &Secret {
@@ -141,7 +138,7 @@ impl SigningKey {
     }
 
     pub(super) fn sign(&self, message: &[u8]) -> [u8; 64] {
-        self.pair.sign(message).as_ref().try_into().expect("an Ed25519 signature has 64 bytes")
+        self.pair.sign(message)
     }
 }
 

@@ -1,19 +1,16 @@
 //! DHKEM(X25519, HKDF-SHA256) of RFC 9180, section 4.1: the ephemeral KEM of the handshake.
 
-use aws_lc_rs::agreement::{PrivateKey, UnparsedPublicKey, X25519, agree};
 use zeroize::Zeroizing;
 
 use super::handshake::HandshakeError;
 use super::primitives::{Secret, hmac_sha256, random};
+use super::provider::Agreement;
 
 /// Bytes of a public key and of an encapsulation.
 pub const PUBLIC_BYTES: usize = 32;
 
 /// An X25519 key pair for one handshake.
-pub struct Ephemeral {
-    private: PrivateKey,
-    public: [u8; PUBLIC_BYTES],
-}
+pub struct Ephemeral(Agreement);
 
 impl Ephemeral {
     pub fn generate() -> Self {
@@ -21,37 +18,28 @@ impl Ephemeral {
     }
 
     pub fn from_bytes(private: &[u8; 32]) -> Self {
-        let private = PrivateKey::from_private_key(&X25519, private);
-        let private = private.expect("any 32 bytes are an X25519 key");
-        let public = private.compute_public_key().expect("a private key has its public half");
-        let public = public.as_ref().try_into().expect("an X25519 key has 32 bytes");
-        Ephemeral { private, public }
+        Ephemeral(Agreement::from_bytes(private))
     }
 
     pub fn public(&self) -> &[u8; PUBLIC_BYTES] {
-        &self.public
+        self.0.public()
     }
 
     /// `Decap(enc, skR)`.
     pub fn decapsulate(&self, enc: &[u8; PUBLIC_BYTES]) -> Result<Secret, HandshakeError> {
         let dh = self.agree(enc)?;
-        Ok(extract_and_expand(&dh, enc, &self.public))
+        Ok(extract_and_expand(&dh, enc, self.public()))
     }
 
     /// `Encap(pkR)` with this pair as the ephemeral one: the encapsulation is its public key.
     pub fn encapsulate(&self, to: &[u8; PUBLIC_BYTES]) -> Result<Secret, HandshakeError> {
         let dh = self.agree(to)?;
-        Ok(extract_and_expand(&dh, &self.public, to))
+        Ok(extract_and_expand(&dh, self.public(), to))
     }
 
     /// X25519; an all-zero result is an error (RFC 9180, section 7.1.4).
     pub(super) fn agree(&self, peer: &[u8; PUBLIC_BYTES]) -> Result<Secret, HandshakeError> {
-        let peer = UnparsedPublicKey::new(&X25519, peer);
-        let dh = agree(&self.private, peer, HandshakeError, |shared| {
-            let shared: [u8; 32] = shared.try_into().map_err(|_| HandshakeError)?;
-            Ok(Zeroizing::new(shared))
-        })?;
-        if *dh == [0; 32] { Err(HandshakeError) } else { Ok(dh) }
+        self.0.agree(peer).ok_or(HandshakeError)
     }
 }
 

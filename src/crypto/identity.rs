@@ -3,13 +3,6 @@
 use std::fmt;
 use std::sync::OnceLock;
 
-use aws_lc_rs::rsa::{
-    OAEP_SHA256_MGF1SHA256, OaepPrivateDecryptingKey, OaepPublicEncryptingKey,
-    PrivateDecryptingKey, PublicEncryptingKey,
-};
-use aws_lc_rs::signature::{
-    RSA_PSS_2048_8192_SHA256, RSA_PSS_SHA256, RsaKeyPair, RsaPublicKeyComponents,
-};
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use rsa::pkcs8::{
@@ -20,11 +13,12 @@ use rsa::{BoxedUint, RsaPrivateKey, RsaPublicKey};
 use zeroize::Zeroizing;
 
 use super::primitives::{Secret, hmac_sha256, random, sha256};
+use super::provider::{self, Rsa};
 
 /// Bytes of an RSA-3072 modulus: a public key on the wire, big-endian. Also of a ciphertext.
 pub const MODULUS_BYTES: usize = 384;
 const MODULUS_BITS: usize = 8 * MODULUS_BYTES;
-const EXPONENT: u32 = 65_537;
+pub(super) const EXPONENT: u32 = 65_537;
 /// What an encapsulation is for: no ciphertext is taken for one of another purpose.
 pub(super) const HOP: &[u8] = b"pychat/1 hop";
 
@@ -61,8 +55,7 @@ pub struct Fingerprint(pub [u8; 32]);
 /// A private key with its public half. `Debug` shows the fingerprint only.
 pub struct Identity {
     private: RsaPrivateKey,
-    opening: OaepPrivateDecryptingKey,
-    signing: RsaKeyPair,
+    operations: Rsa,
     public: PublicKey,
 }
 
@@ -104,24 +97,15 @@ impl Identity {
         let public = PublicKey::from_rsa(&private.to_public_key())?;
         let malformed = |_| KeyError::Malformed("its numbers do not fit together".into());
         private.validate().map_err(malformed)?;
-        let der = private.to_pkcs8_der().expect("a whole key can be written");
-        let opening = PrivateDecryptingKey::from_pkcs8(der.as_bytes())
-            .ok()
-            .and_then(|key| OaepPrivateDecryptingKey::new(key).ok())
+        let operations = Rsa::new(&private)
             .ok_or_else(|| KeyError::Malformed("its numbers do not fit together".into()))?;
-        let signing = RsaKeyPair::from_pkcs8(der.as_bytes())
-            .map_err(|_| KeyError::Malformed("its numbers do not fit together".into()))?;
-        Ok(Identity { private, opening, signing, public })
+        Ok(Identity { private, operations, public })
     }
 
     /// RSASSA-PSS with SHA-256 and a salt of 32 bytes. Device certificates and the next key
     /// are all that it signs.
     pub(super) fn sign(&self, message: &[u8]) -> [u8; MODULUS_BYTES] {
-        let mut signature = [0; MODULUS_BYTES];
-        let random = aws_lc_rs::rand::SystemRandom::new();
-        let signed = self.signing.sign(&RSA_PSS_SHA256, &random, message, &mut signature);
-        signed.expect("a whole key can sign");
-        signature
+        self.operations.sign(message)
     }
 
     /// Opens an encapsulation. Never tells of a failure: where OAEP fails, the secret is one that
@@ -129,10 +113,7 @@ impl Identity {
     pub(super) fn decapsulate(&self, label: &[u8], ct: &[u8; MODULUS_BYTES]) -> Secret {
         static REJECTION: OnceLock<[u8; 32]> = OnceLock::new();
         let rejected = hmac_sha256(REJECTION.get_or_init(random), &[ct]);
-        let mut plain = Zeroizing::new([0; MODULUS_BYTES]);
-        let opened = self.opening.decrypt(&OAEP_SHA256_MGF1SHA256, ct, &mut plain[..], Some(label));
-        let secret = opened.ok().and_then(|plain| <[u8; 32]>::try_from(&*plain).ok());
-        Zeroizing::new(secret.unwrap_or(rejected))
+        self.operations.open(label, ct).unwrap_or(Zeroizing::new(rejected))
     }
 }
 
@@ -194,25 +175,15 @@ impl PublicKey {
 
     /// Whether the owner of this key has signed `message`.
     pub(super) fn verify(&self, message: &[u8], signature: &[u8]) -> bool {
-        let key = RsaPublicKeyComponents { n: &self.0[..], e: &EXPONENT.to_be_bytes()[1..] };
-        key.verify(&RSA_PSS_2048_8192_SHA256, message, signature).is_ok()
+        provider::rsa_signed(self, message, signature)
     }
 
     /// A fresh secret for the owner of this key, and its ciphertext.
     pub(super) fn encapsulate(&self, label: &[u8]) -> ([u8; MODULUS_BYTES], Secret) {
         let secret: Secret = Zeroizing::new(random());
-        let key = PublicEncryptingKey::from_der(&self.to_der());
-        let key = key.ok().and_then(|key| OaepPublicEncryptingKey::new(key).ok());
-        let mut ct = [0; MODULUS_BYTES];
-        let sealed = key.and_then(|key| {
-            let sealed = key.encrypt(&OAEP_SHA256_MGF1SHA256, &secret[..], &mut ct, Some(label));
-            sealed.ok().map(|_| ())
-        });
-        if sealed.is_none() {
-            // A modulus that is no product of primes may be refused: its owner could not read
-            // anything either way.
-            ct = [0; MODULUS_BYTES];
-        }
+        // A modulus that is no product of primes may be refused: its owner could not read anything
+        // either way.
+        let ct = provider::rsa_seal(self, label, &secret).unwrap_or([0; MODULUS_BYTES]);
         (ct, secret)
     }
 
@@ -233,7 +204,7 @@ impl PublicKey {
         PublicKey::from_modulus(modulus)
     }
 
-    fn to_rsa(&self) -> RsaPublicKey {
+    pub(super) fn to_rsa(&self) -> RsaPublicKey {
         let modulus = BoxedUint::from_be_slice(&self.0, MODULUS_BITS as u32);
         let modulus = modulus.expect("the modulus has this many bits");
         RsaPublicKey::new(modulus, EXPONENT.into()).expect("odd, 3072 bits, e = 65537")

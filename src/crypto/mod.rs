@@ -12,6 +12,7 @@ pub mod password;
 pub mod pin_channel;
 mod primitives;
 pub mod private;
+mod provider;
 pub mod record_cipher;
 pub mod succession;
 

@@ -1,7 +1,7 @@
 //! SHA-256, HKDF, AES-256-GCM and random bytes, in the few shapes that the protocol wants.
 
-use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
-use aws_lc_rs::{digest, hkdf, hmac, rand};
+use super::provider;
+pub use super::provider::{Aead, equal, hmac_sha256, sha256};
 use zeroize::Zeroizing;
 
 /// Bytes of an AES-256-GCM tag.
@@ -10,71 +10,46 @@ pub const TAG_BYTES: usize = 16;
 /// A 32-byte secret, wiped when dropped.
 pub type Secret = Zeroizing<[u8; 32]>;
 
-/// The hash of all parts, one behind the other.
-pub fn sha256(parts: &[&[u8]]) -> [u8; 32] {
-    let mut context = digest::Context::new(&digest::SHA256);
-    parts.iter().for_each(|part| context.update(part));
-    context.finish().as_ref().try_into().expect("SHA-256 gives 32 bytes")
-}
-
 /// RFC 5869 with SHA-256: extract under `salt`, then expand to `N` bytes.
 pub fn hkdf<const N: usize>(salt: &[u8], ikm: &[u8], info: &[&[u8]]) -> Zeroizing<[u8; N]> {
-    struct Length(usize);
-    impl hkdf::KeyType for Length {
-        fn len(&self) -> usize {
-            self.0
-        }
-    }
-    let prk = hkdf::Salt::new(hkdf::HKDF_SHA256, salt).extract(ikm);
+    let prk = Zeroizing::new(hmac_sha256(salt, &[ikm]));
     let mut out = Zeroizing::new([0; N]);
-    let okm = prk.expand(info, Length(N)).expect("N is far below 255 hashes");
-    okm.fill(&mut out[..]).expect("the buffer has the length asked for");
+    let mut before = Zeroizing::new(Vec::new());
+    for (count, chunk) in (1u8..).zip(out.chunks_mut(32)) {
+        let (prefix, suffix) = ([&before[..]], [count]);
+        let parts = prefix.iter().chain(info).copied().chain([&suffix[..]]).collect::<Vec<_>>();
+        let block = Zeroizing::new(hmac_sha256(&prk[..], &parts));
+        chunk.copy_from_slice(&block[..chunk.len()]);
+        *before = block.to_vec();
+    }
     out
-}
-
-pub fn hmac_sha256(key: &[u8], parts: &[&[u8]]) -> [u8; 32] {
-    let mut context = hmac::Context::with_key(&hmac::Key::new(hmac::HMAC_SHA256, key));
-    parts.iter().for_each(|part| context.update(part));
-    context.sign().as_ref().try_into().expect("HMAC-SHA-256 gives 32 bytes")
-}
-
-/// Whether two byte strings are equal, in time that depends on their lengths only.
-pub fn equal(one: &[u8], other: &[u8]) -> bool {
-    aws_lc_rs::constant_time::verify_slices_are_equal(one, other).is_ok()
 }
 
 pub fn random<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
-    rand::fill(&mut bytes).expect("the system gives random bytes");
+    provider::fill(&mut bytes);
     bytes
 }
 
-/// An AES-256-GCM key whose nonces are `0x00000000 || counter` (big-endian).
-pub fn aead_key(key: &[u8; 32]) -> LessSafeKey {
-    let key = UnboundKey::new(&AES_256_GCM, key).expect("the key has 32 bytes");
-    LessSafeKey::new(key)
-}
-
-pub fn nonce(counter: u64) -> Nonce {
+/// `0x00000000 || counter` (big-endian).
+pub fn nonce(counter: u64) -> [u8; 12] {
     let mut nonce = [0; 12];
     nonce[4..].copy_from_slice(&counter.to_be_bytes());
-    Nonce::assume_unique_for_key(nonce)
+    nonce
 }
 
 /// Seals a short text: ciphertext, then tag.
 pub fn seal(key: &[u8; 32], counter: u64, aad: &[u8], plain: &[u8]) -> Vec<u8> {
     let mut sealed = plain.to_vec();
-    let sealing =
-        aead_key(key).seal_in_place_append_tag(nonce(counter), Aad::from(aad), &mut sealed);
-    sealing.expect("a short text can be sealed");
+    let tag = Aead::new(key).seal(nonce(counter), aad, &mut sealed);
+    sealed.extend(tag.expect("a short text can be sealed"));
     sealed
 }
 
 /// Opens what `seal` made; none if anything differs.
 pub fn open(key: &[u8; 32], counter: u64, aad: &[u8], sealed: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
     let mut plain = Zeroizing::new(sealed.to_vec());
-    let opened = aead_key(key).open_in_place(nonce(counter), Aad::from(aad), &mut plain);
-    let bytes = opened.ok()?.len();
+    let bytes = Aead::new(key).open(nonce(counter), aad, &mut plain)?.len();
     plain.truncate(bytes);
     Some(plain)
 }

@@ -1,10 +1,9 @@
 //! The transport's records: AES-256-GCM under a counter, rekeyed as it runs (docs/protocol.md,
 //! "Transport"). Each half has one owner.
 
-use aws_lc_rs::aead::{Aad, LessSafeKey};
 use zeroize::Zeroizing;
 
-use super::primitives::{Secret, TAG_BYTES, aead_key, nonce, seal};
+use super::primitives::{Aead, Secret, TAG_BYTES, nonce, seal};
 use crate::limits::RECORD_PLAIN_BYTES_MAX;
 
 /// Bytes of body that one record carries.
@@ -68,7 +67,7 @@ impl From<RecordType> for u8 {
 /// A key and its counter: what both halves are made of.
 struct Cipher {
     secret: Secret,
-    key: LessSafeKey,
+    key: Aead,
     counter: u64,
     rekey_records: u64,
 }
@@ -81,7 +80,7 @@ pub struct Opener(Cipher);
 
 impl Cipher {
     fn new(secret: Secret) -> Self {
-        let key = aead_key(&secret);
+        let key = Aead::new(&secret);
         Cipher { secret, key, counter: 0, rekey_records: REKEY_RECORDS }
     }
 
@@ -94,7 +93,7 @@ impl Cipher {
         if counter > 0 && counter.is_multiple_of(self.rekey_records) {
             let next = Zeroizing::new(seal(&self.secret, u64::MAX, b"", &[0; 32]));
             self.secret.copy_from_slice(&next[..32]);
-            self.key = aead_key(&self.secret);
+            self.key = Aead::new(&self.secret);
         }
         self.counter += 1;
         Ok(counter)
@@ -136,8 +135,8 @@ impl Sealer {
         out.extend_from_slice(body);
         out.resize(start + (1 + body.len()).next_multiple_of(PADDING_BYTES), b' ');
         let plain = &mut out[start..];
-        let tag = self.0.key.seal_in_place_separate_tag(nonce(counter), Aad::empty(), plain);
-        out.extend_from_slice(tag.map_err(|_| RecordError)?.as_ref());
+        let tag = self.0.key.seal(nonce(counter), b"", plain);
+        out.extend_from_slice(&tag.ok_or(RecordError)?);
         Ok(())
     }
 }
@@ -163,8 +162,7 @@ impl Opener {
             return Err(RecordError);
         }
         let counter = self.0.next()?;
-        let opened = self.0.key.open_in_place(nonce(counter), Aad::empty(), record);
-        let plain = opened.map_err(|_| RecordError)?;
+        let plain = &*self.0.key.open(nonce(counter), b"", record).ok_or(RecordError)?;
         let (kind, body) = plain.split_first().ok_or(RecordError)?;
         let end = body.iter().rposition(|byte| *byte != b' ').map_or(0, |last| last + 1);
         Ok(((*kind).into(), &body[..end]))

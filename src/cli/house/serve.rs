@@ -8,10 +8,10 @@ use anyhow::Context;
 use clap::ValueEnum;
 use serde_json::json;
 
-use super::report::told;
 use super::{HomeArgs, address, level};
 use crate::chat::UserName;
 use crate::chat::rights::Role;
+use crate::cli::report::told;
 use crate::client::vault::{Server, Vault};
 use crate::config::Config;
 use crate::crypto::PublicKey;

@@ -7,7 +7,7 @@ use crate::fault::{Fault, code};
 use crate::keyring::file;
 
 /// The unit of the Debian package: its own binary, home and account.
-const UNIT: &str = include_str!("../../packaging/pychat.service");
+const UNIT: &str = include_str!("../../../packaging/pychat.service");
 const BINARY: &str = "/usr/bin/pychat";
 const HOME: &str = "/var/lib/pychat";
 

@@ -304,7 +304,7 @@ fn read_key(given: &str) -> anyhow::Result<Given> {
 /// which others can read.
 fn new_password() -> anyhow::Result<Zeroizing<String>> {
     if std::io::stdin().is_terminal() {
-        return super::key::ask_twice("new password: ");
+        return crate::cli::key::ask_twice("new password: ");
     }
     let mut line = Zeroizing::new(String::new());
     std::io::stdin().lock().take(4096).read_line(&mut line)?;

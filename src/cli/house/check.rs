@@ -8,8 +8,8 @@ use std::process::ExitCode;
 
 use serde_json::json;
 
-use super::report::{advice, told};
 use crate::chat::Retention;
+use crate::cli::report::{advice, told};
 use crate::config::{Config, History, admits};
 use crate::fault::code;
 use crate::keyring::known::Known;

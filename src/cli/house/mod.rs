@@ -1,0 +1,140 @@
+//! What the server's operator does: jobs in a home.
+
+mod audit;
+mod check;
+mod ledger;
+mod serve;
+mod service;
+mod users;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Subcommand;
+
+use crate::keyring::Home;
+use crate::server::ctl;
+
+#[derive(Subcommand)]
+pub enum Job {
+    /// Run the chat server of a home folder
+    Server(serve::Args),
+    /// Print the line that invites somebody to this home's server
+    Invite {
+        /// Who is invited; only for the text around the line
+        name: Option<String>,
+        #[command(flatten)]
+        home: HomeArgs,
+        /// Also as a picture to scan
+        #[arg(long)]
+        qr: bool,
+        /// One line of JSON instead
+        #[arg(long, conflicts_with = "qr")]
+        json: bool,
+    },
+    /// Who is registered
+    #[command(subcommand)]
+    Users(users::Job),
+    /// Talk to the running server of a home: channels, stats, users, kick, say, shutdown ...
+    Ctl {
+        /// The command and its words, as at the server's console without the slash
+        #[arg(required = true)]
+        words: Vec<String>,
+        #[command(flatten)]
+        home: HomeArgs,
+        /// The answer as one line of JSON
+        #[arg(long)]
+        json: bool,
+        /// With retention: count what would be removed
+        #[arg(long, conflicts_with = "now")]
+        dry_run: bool,
+        /// With retention: remove what is too old now
+        #[arg(long)]
+        now: bool,
+    },
+    /// Copy the stored lines to a new file, while the server runs or not
+    Backup {
+        file: PathBuf,
+        #[command(flatten)]
+        home: HomeArgs,
+        #[arg(long)]
+        json: bool,
+    },
+    /// Put a backup in the place of the stored lines; the server must not run
+    Restore {
+        file: PathBuf,
+        #[command(flatten)]
+        home: HomeArgs,
+        #[arg(long)]
+        json: bool,
+    },
+    /// Check that the stored lines are sound
+    Verify {
+        /// This file instead of the home's
+        file: Option<PathBuf>,
+        #[command(flatten)]
+        home: HomeArgs,
+        #[arg(long)]
+        json: bool,
+    },
+    /// Say everything that is wrong with a home before a server is started in it
+    Check {
+        #[command(flatten)]
+        home: HomeArgs,
+        /// As one line of JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print the systemd unit for a home's server, or write it
+    InstallService(service::Args),
+    /// The audit trail
+    #[command(subcommand)]
+    Audit(audit::Job),
+}
+
+/// Which home an operator's command is about.
+#[derive(clap::Args)]
+pub struct HomeArgs {
+    /// The folder with config.json, users/, keys/ and data/
+    #[arg(long, env = "PYCHAT_HOME", default_value = ".")]
+    home: PathBuf,
+}
+
+impl HomeArgs {
+    fn open(&self) -> Home {
+        Home::new(&self.home)
+    }
+}
+
+/// Does an operator's job; the exit code says how it ended.
+pub fn run(job: Job) -> anyhow::Result<ExitCode> {
+    match job {
+        Job::Server(args) => serve::serve(args),
+        Job::Invite { name, home, qr, json } => {
+            serve::invite(&home.open(), name.as_deref(), qr, json)
+        }
+        Job::Users(job) => users::run(job),
+        Job::Ctl { mut words, home, json, dry_run, now } => {
+            words.extend(dry_run.then(|| "dry-run".to_owned()));
+            words.extend(now.then(|| "now".to_owned()));
+            ctl::request(&home.open(), &words, json)
+        }
+        Job::Backup { file, home, json } => ledger::backup(&home.open(), &file, json),
+        Job::Restore { file, home, json } => ledger::restore(&home.open(), &file, json),
+        Job::Verify { file, home, json } => ledger::verify(&home.open(), file.as_deref(), json),
+        Job::Check { home, json } => check::check(&home.open(), json),
+        Job::InstallService(args) => service::install(&args),
+        Job::Audit(job) => audit::run(job),
+    }
+}
+
+/// `IP:PORT`, for `--listen`.
+fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| "an address to listen on is written 127.0.0.1:5000".to_owned())
+}
+
+/// How much is logged, for `--log`.
+fn level(text: &str) -> Result<log::LevelFilter, String> {
+    text.parse().map_err(|_| "a level is error, warn, info or debug".to_owned())
+}

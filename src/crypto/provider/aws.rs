@@ -1,0 +1,166 @@
+//! AWS-LC: constant time, and AES-GCM at the speed of the hardware.
+
+use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
+use aws_lc_rs::agreement::{self, X25519};
+use aws_lc_rs::rsa::{
+    OAEP_SHA256_MGF1SHA256, OaepPrivateDecryptingKey, OaepPublicEncryptingKey,
+    PrivateDecryptingKey, PublicEncryptingKey,
+};
+use aws_lc_rs::signature::{
+    ED25519, Ed25519KeyPair, KeyPair, RSA_PSS_2048_8192_SHA256, RSA_PSS_SHA256, RsaKeyPair,
+    RsaPublicKeyComponents, UnparsedPublicKey,
+};
+use aws_lc_rs::{digest, hmac, rand};
+use rsa::RsaPrivateKey;
+use rsa::pkcs8::EncodePrivateKey;
+use zeroize::Zeroizing;
+
+use crate::crypto::PublicKey;
+use crate::crypto::identity::{EXPONENT, MODULUS_BYTES};
+use crate::crypto::primitives::{Secret, TAG_BYTES};
+
+pub fn sha256(parts: &[&[u8]]) -> [u8; 32] {
+    let mut context = digest::Context::new(&digest::SHA256);
+    parts.iter().for_each(|part| context.update(part));
+    context.finish().as_ref().try_into().expect("SHA-256 gives 32 bytes")
+}
+
+pub fn hmac_sha256(key: &[u8], parts: &[&[u8]]) -> [u8; 32] {
+    let mut context = hmac::Context::with_key(&hmac::Key::new(hmac::HMAC_SHA256, key));
+    parts.iter().for_each(|part| context.update(part));
+    context.sign().as_ref().try_into().expect("HMAC-SHA-256 gives 32 bytes")
+}
+
+pub fn equal(one: &[u8], other: &[u8]) -> bool {
+    aws_lc_rs::constant_time::verify_slices_are_equal(one, other).is_ok()
+}
+
+pub fn fill(bytes: &mut [u8]) {
+    rand::fill(bytes).expect("the system gives random bytes");
+}
+
+/// AES-256-GCM.
+pub struct Aead(LessSafeKey);
+
+impl Aead {
+    pub fn new(key: &[u8; 32]) -> Aead {
+        let key = UnboundKey::new(&AES_256_GCM, key).expect("the key has 32 bytes");
+        Aead(LessSafeKey::new(key))
+    }
+
+    /// Seals in place; the tag is none for more bytes than a key may seal at once.
+    pub fn seal(&self, nonce: [u8; 12], aad: &[u8], plain: &mut [u8]) -> Option<[u8; TAG_BYTES]> {
+        let nonce = Nonce::assume_unique_for_key(nonce);
+        let tag = self.0.seal_in_place_separate_tag(nonce, Aad::from(aad), plain).ok()?;
+        tag.as_ref().try_into().ok()
+    }
+
+    /// Opens ciphertext and tag in place.
+    pub fn open<'a>(
+        &self,
+        nonce: [u8; 12],
+        aad: &[u8],
+        sealed: &'a mut [u8],
+    ) -> Option<&'a mut [u8]> {
+        let nonce = Nonce::assume_unique_for_key(nonce);
+        self.0.open_in_place(nonce, Aad::from(aad), sealed).ok()
+    }
+}
+
+/// An X25519 key.
+pub struct Agreement {
+    private: agreement::PrivateKey,
+    public: [u8; 32],
+}
+
+impl Agreement {
+    pub fn from_bytes(private: &[u8; 32]) -> Agreement {
+        let private = agreement::PrivateKey::from_private_key(&X25519, private);
+        let private = private.expect("any 32 bytes are an X25519 key");
+        let public = private.compute_public_key().expect("a private key has its public half");
+        let public = public.as_ref().try_into().expect("an X25519 key has 32 bytes");
+        Agreement { private, public }
+    }
+
+    pub fn public(&self) -> &[u8; 32] {
+        &self.public
+    }
+
+    /// The shared secret; none where it is all zero.
+    pub fn agree(&self, peer: &[u8; 32]) -> Option<Secret> {
+        let peer = agreement::UnparsedPublicKey::new(&X25519, peer);
+        let shared = agreement::agree(&self.private, peer, (), |shared| {
+            let shared: [u8; 32] = shared.try_into().map_err(|_| ())?;
+            Ok(Zeroizing::new(shared))
+        });
+        shared.ok().filter(|shared| **shared != [0; 32])
+    }
+}
+
+/// An Ed25519 key.
+pub struct Signing(Ed25519KeyPair);
+
+impl Signing {
+    pub fn from_seed(seed: &[u8; 32]) -> Signing {
+        let pair = Ed25519KeyPair::from_seed_unchecked(seed);
+        Signing(pair.expect("any 32 bytes are an Ed25519 seed"))
+    }
+
+    pub fn public(&self) -> [u8; 32] {
+        self.0.public_key().as_ref().try_into().expect("an Ed25519 key has 32 bytes")
+    }
+
+    pub fn sign(&self, message: &[u8]) -> [u8; 64] {
+        self.0.sign(message).as_ref().try_into().expect("an Ed25519 signature has 64 bytes")
+    }
+}
+
+/// Whether `signature` is Ed25519's under `public`.
+pub fn signed(public: &[u8; 32], message: &[u8], signature: &[u8]) -> bool {
+    UnparsedPublicKey::new(&ED25519, public).verify(message, signature).is_ok()
+}
+
+/// A private RSA-3072 key: OAEP and PSS, both with SHA-256.
+pub struct Rsa {
+    opening: OaepPrivateDecryptingKey,
+    signing: RsaKeyPair,
+}
+
+impl Rsa {
+    /// None where its numbers do not fit together.
+    pub fn new(private: &RsaPrivateKey) -> Option<Rsa> {
+        let der = private.to_pkcs8_der().ok()?;
+        let opening = PrivateDecryptingKey::from_pkcs8(der.as_bytes()).ok()?;
+        let opening = OaepPrivateDecryptingKey::new(opening).ok()?;
+        Some(Rsa { opening, signing: RsaKeyPair::from_pkcs8(der.as_bytes()).ok()? })
+    }
+
+    pub fn open(&self, label: &[u8], sealed: &[u8; MODULUS_BYTES]) -> Option<Secret> {
+        let mut plain = Zeroizing::new([0; MODULUS_BYTES]);
+        let opened =
+            self.opening.decrypt(&OAEP_SHA256_MGF1SHA256, sealed, &mut plain[..], Some(label));
+        <[u8; 32]>::try_from(&*opened.ok()?).ok().map(Zeroizing::new)
+    }
+
+    pub fn sign(&self, message: &[u8]) -> [u8; MODULUS_BYTES] {
+        let mut signature = [0; MODULUS_BYTES];
+        let random = rand::SystemRandom::new();
+        let signed = self.signing.sign(&RSA_PSS_SHA256, &random, message, &mut signature);
+        signed.expect("a whole key can sign");
+        signature
+    }
+}
+
+/// None for a modulus that is no product of primes.
+pub fn rsa_seal(key: &PublicKey, label: &[u8], secret: &Secret) -> Option<[u8; MODULUS_BYTES]> {
+    let key = PublicEncryptingKey::from_der(&key.to_der()).ok()?;
+    let key = OaepPublicEncryptingKey::new(key).ok()?;
+    let mut sealed = [0; MODULUS_BYTES];
+    key.encrypt(&OAEP_SHA256_MGF1SHA256, &secret[..], &mut sealed, Some(label)).ok()?;
+    Some(sealed)
+}
+
+pub fn rsa_signed(key: &PublicKey, message: &[u8], signature: &[u8]) -> bool {
+    let key = RsaPublicKeyComponents { n: &key.modulus()[..], e: &EXPONENT.to_be_bytes()[1..] };
+    key.verify(&RSA_PSS_2048_8192_SHA256, message, signature).is_ok()
+}

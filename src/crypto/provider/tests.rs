@@ -1,0 +1,92 @@
+//! Both compute the same, and refuse the same. The known answers of tests/data hold for each alone:
+//! `cargo test --lib crypto` and `cargo test --no-default-features --lib crypto`.
+
+use proptest::prelude::*;
+use rsa::RsaPrivateKey;
+use rsa::pkcs8::DecodePrivateKey;
+use zeroize::Zeroizing;
+
+use super::{aws, pure};
+use crate::crypto::test_keys::{ana, bob};
+
+proptest! {
+    #[test]
+    fn hashes_and_ciphers_are_the_same(
+        key in any::<[u8; 32]>(), nonce in any::<[u8; 12]>(),
+        aad in prop::collection::vec(any::<u8>(), 0..80),
+        text in prop::collection::vec(any::<u8>(), 0..300), bent in any::<prop::sample::Index>(),
+    ) {
+        let parts: [&[u8]; 2] = [&aad, &text];
+        prop_assert_eq!(aws::sha256(&parts), pure::sha256(&parts));
+        prop_assert_eq!(aws::hmac_sha256(&aad, &parts), pure::hmac_sha256(&aad, &parts));
+        prop_assert_eq!(aws::equal(&aad, &text), pure::equal(&aad, &text));
+        let (one, other) = (aws::Aead::new(&key), pure::Aead::new(&key));
+        let (mut sealed, mut same) = (text.clone(), text.clone());
+        let tag = one.seal(nonce, &aad, &mut sealed).unwrap();
+        prop_assert_eq!(other.seal(nonce, &aad, &mut same), Some(tag));
+        prop_assert_eq!(&sealed, &same);
+        sealed.extend(tag);
+        let mut copies = [sealed.clone(), sealed.clone()];
+        let [first, second] = &mut copies;
+        prop_assert_eq!(one.open(nonce, &aad, first).map(|text| text.to_vec()), Some(text.clone()));
+        prop_assert_eq!(other.open(nonce, &aad, second).map(|text| text.to_vec()), Some(text));
+        let index = bent.index(sealed.len());
+        sealed[index] ^= 1;
+        prop_assert!(one.open(nonce, &aad, &mut sealed.clone()).is_none());
+        prop_assert!(other.open(nonce, &aad, &mut sealed).is_none());
+        prop_assert!(other.open(nonce, &aad, &mut [0; 15]).is_none());
+    }
+
+    #[test]
+    fn curves_are_the_same(
+        seed in any::<[u8; 32]>(), peer in any::<[u8; 32]>(), text in any::<Vec<u8>>(),
+    ) {
+        let (one, other) = (aws::Agreement::from_bytes(&seed), pure::Agreement::from_bytes(&seed));
+        prop_assert_eq!(one.public(), other.public());
+        prop_assert_eq!(one.agree(&peer), other.agree(&peer));
+        prop_assert!(one.agree(&[0; 32]).is_none() && other.agree(&[0; 32]).is_none());
+        let (one, other) = (aws::Signing::from_seed(&seed), pure::Signing::from_seed(&seed));
+        prop_assert_eq!(one.public(), other.public());
+        let signature = one.sign(&text);
+        prop_assert_eq!(signature, other.sign(&text));
+        for (key, message) in [(one.public(), &text[..]), (peer, &text[..]), (one.public(), b"x")] {
+            let holds = aws::signed(&key, message, &signature);
+            prop_assert_eq!(holds, pure::signed(&key, message, &signature));
+            prop_assert_eq!(holds, key == one.public() && message == text);
+        }
+        prop_assert!(!pure::signed(&one.public(), &text, &signature[1..]));
+    }
+}
+
+#[test]
+fn what_one_seals_and_signs_with_rsa_the_other_opens_and_verifies() {
+    let private = RsaPrivateKey::from_pkcs8_pem(&ana().to_pem(None)).unwrap();
+    let (key, wrong) = (ana().public(), bob().public());
+    let (one, other) = (aws::Rsa::new(&private).unwrap(), pure::Rsa::new(&private).unwrap());
+    let secret = Zeroizing::new([7; 32]);
+    for sealed in [aws::rsa_seal(key, b"tea", &secret), pure::rsa_seal(key, b"tea", &secret)] {
+        let sealed = sealed.unwrap();
+        assert_eq!(one.open(b"tea", &sealed).as_ref(), Some(&secret));
+        assert_eq!(other.open(b"tea", &sealed).as_ref(), Some(&secret));
+        assert!(one.open(b"two", &sealed).is_none() && other.open(b"two", &sealed).is_none());
+        let mut bent = sealed;
+        bent[200] ^= 1;
+        assert!(one.open(b"tea", &bent).is_none() && other.open(b"tea", &bent).is_none());
+    }
+    for signature in [one.sign(b"tea"), other.sign(b"tea")] {
+        for verify in [aws::rsa_signed, pure::rsa_signed] {
+            assert!(verify(key, b"tea", &signature));
+            assert!(!verify(key, b"two", &signature) && !verify(wrong, b"tea", &signature));
+            assert!(!verify(key, b"tea", &signature[1..]));
+        }
+    }
+}
+
+#[test]
+fn random_bytes_are_other_ones_each_time() {
+    for fill in [aws::fill as fn(&mut [u8]), pure::fill] {
+        let mut bytes = [[0; 32]; 2];
+        bytes.iter_mut().for_each(|bytes| fill(bytes));
+        assert!(bytes[0] != bytes[1] && bytes[0] != [0; 32]);
+    }
+}
