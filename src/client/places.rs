@@ -19,6 +19,14 @@ struct PlaceState {
     last_own: Option<Seq>,
 }
 
+impl PlaceState {
+    fn owns(&mut self, message: &Message) {
+        if message.target.is_none() && !message.deleted {
+            self.last_own = self.last_own.max(Some(message.seq));
+        }
+    }
+}
+
 /// What is known of all places.
 #[derive(Default)]
 pub struct Places {
@@ -97,8 +105,8 @@ impl Places {
         if !known && let Some(mark) = &mut place.mark {
             mark.seq = message.seq;
         }
-        if own && message.target.is_none() {
-            place.last_own = Some(place.last_own.unwrap_or_default().max(message.seq));
+        if own {
+            place.owns(message);
         }
         let old = message.seq <= place.last;
         let unread = !known && old && !own && !place.divided && message.seq > place.read;
@@ -106,6 +114,11 @@ impl Places {
         // Nothing was read before the first visit: a divider above everything says nothing.
         let divider = unread && place.read > Seq(0);
         Arrival { known, divider }
+    }
+
+    /// A line of this person's own that was asked for.
+    pub fn own(&mut self, to: &Target, message: &Message) {
+        self.entry(to).owns(message);
     }
 
     /// Lines up to here will not come.

@@ -190,6 +190,10 @@ impl Model {
         let own = self.name.as_ref() == Some(&message.from);
         let mut actions = Vec::new();
         if asked {
+            if own {
+                let place = Places::of_line(&message, self.name.as_ref());
+                self.places.own(&place, &message);
+            }
             return vec![Action::Show(Show::Message(message))];
         }
         if own {

@@ -366,6 +366,24 @@ fn a_line_that_came_too_fast_is_sent_later_and_what_follows_it_waits() {
 }
 
 #[test]
+fn the_last_line_of_an_earlier_run_can_be_edited_once_it_was_loaded() {
+    let mut model = connected();
+    assert!(matches!(&typed(&mut model, "/edit tea", 1)[..], [Action::Show(Show::Error(_))]));
+    for (seq, from, deleted) in
+        [(5, "bob", false), (4, "bob", false), (6, "ana", false), (7, "bob", true)]
+    {
+        let reference = Some("older #lobby".into());
+        let line =
+            Message { seq: Seq(seq), reference, deleted, ..message(seq as u8, from, "#lobby") };
+        model.update(Happening::Event(Event::Message(line)), [0; 16]);
+    }
+    let edited = typed(&mut model, "/edit tea", 2);
+    let five =
+        |action: &Action| matches!(action, Action::Send(Command::Say { target: Some(Seq(5)), .. }));
+    assert!(edited.iter().any(five), "{edited:?}");
+}
+
+#[test]
 fn who_joins_a_channel_again_goes_there() {
     let mut model = connected();
     let entered = r##"{"type": "entered", "channel": "#tea", "log": "00000000000000ab", "last": "0",
