@@ -26,6 +26,8 @@ pub struct Mark {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MsgId(pub [u8; 16]);
 
+const HEX: &[u8; 16] = b"0123456789abcdef";
+
 /// One authenticated connection of this server's run. Never on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SessionId(pub u64);
@@ -69,7 +71,13 @@ impl FromStr for LogId {
 
 impl fmt::Display for MsgId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        // Each line is told with its id: a table, and no formatting of numbers.
+        let mut hex = [0; 32];
+        for (pair, byte) in hex.chunks_exact_mut(2).zip(self.0) {
+            pair[0] = HEX[usize::from(byte >> 4)];
+            pair[1] = HEX[usize::from(byte & 15)];
+        }
+        f.write_str(std::str::from_utf8(&hex).expect("digits are ASCII"))
     }
 }
 
@@ -84,14 +92,15 @@ impl FromStr for MsgId {
 
     fn from_str(text: &str) -> Result<Self, IdError> {
         let wrong = IdError("a message id is 32 lower-case hex digits");
-        let legal = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
-        if text.len() != 32 || !text.bytes().all(legal) {
-            return Err(wrong);
-        }
+        let digits: &[u8; 32] = text.as_bytes().try_into().map_err(|_| wrong)?;
+        let value = |digit: u8| match digit {
+            b'0'..=b'9' => Ok(digit - b'0'),
+            b'a'..=b'f' => Ok(digit - b'a' + 10),
+            _ => Err(wrong),
+        };
         let mut id = [0; 16];
-        for (byte, pair) in id.iter_mut().zip(text.as_bytes().chunks(2)) {
-            let pair = std::str::from_utf8(pair).map_err(|_| wrong)?;
-            *byte = u8::from_str_radix(pair, 16).map_err(|_| wrong)?;
+        for (byte, pair) in id.iter_mut().zip(digits.chunks_exact(2)) {
+            *byte = value(pair[0])? << 4 | value(pair[1])?;
         }
         Ok(MsgId(id))
     }

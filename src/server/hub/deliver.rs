@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::thread;
 
-use super::{Hub, Log};
+use super::Hub;
 use crate::server::outlet::{Cursor, Offered, Outlet, PlaceId};
 use crate::server::tail::{FellBehind, Span};
 
@@ -49,13 +49,9 @@ impl Hub {
     /// Who fills a place faster than it is delivered waits until it is not.
     pub(super) fn hold_back(&self, place: PlaceId) {
         let mut inner = self.lock();
-        while inner.logs.get(&place).is_some_and(|log| log.delivering && self.congested(log)) {
+        while inner.logs.get(&place).is_some_and(|log| log.is_crowded(&self.limits)) {
             inner = self.wait(inner);
         }
-    }
-
-    pub(super) fn congested(&self, log: &Log) -> bool {
-        log.tail.end() - log.offered > self.limits.tail_bytes_max as u64 / 2
     }
 
     /// Offers what is new in a place to its members, until nothing is. One thread at a time does so
@@ -99,7 +95,7 @@ impl Hub {
         }
         match log.tail.read(log.offered) {
             Ok(Some(span)) => {
-                if self.congested(log) {
+                if log.is_congested(&self.limits) {
                     self.progress.notify_all();
                 }
                 (log.delivering, *mine) = (true, true);

@@ -25,6 +25,18 @@ pub(super) struct Log {
     pub(super) lagging: bool,
 }
 
+impl Log {
+    /// Much of what was appended has not been offered yet.
+    pub(super) fn is_congested(&self, limits: &Limits) -> bool {
+        self.tail.end() - self.offered > limits.tail_bytes_max as u64 / 2
+    }
+
+    /// Somebody delivers, and does not keep up: who fills it has to wait.
+    pub(super) fn is_crowded(&self, limits: &Limits) -> bool {
+        self.delivering && self.is_congested(limits)
+    }
+}
+
 impl Inner {
     /// Appends, follows and answers as the registry decided.
     pub(super) fn carry_out(&mut self, effects: Vec<Effect>, limits: &Limits) -> After {

@@ -54,6 +54,10 @@ struct Inner {
     waiting: Vec<Waiting>,
     /// Nothing more will wait.
     closed: bool,
+    /// Nothing waited when the writer looked last: it is to be woken.
+    writer_sleeps: bool,
+    /// Threads that wait for progress.
+    waiters: usize,
     places_made: u64,
     lines: u64,
 }
@@ -66,8 +70,8 @@ struct After {
     follows: Vec<(Arc<Outlet>, PlaceId, Start, u64)>,
     unfollows: Vec<(Arc<Outlet>, PlaceId)>,
     deliver: Vec<PlaceId>,
-    /// A line's place: who fills it faster than it is delivered is held back.
-    said: Option<PlaceId>,
+    /// A line's place where that is crowded: who fills it is held back.
+    crowded: Option<PlaceId>,
 }
 
 /// A line as a session hands it in: its command, and its JSON from `to` on.
@@ -86,6 +90,8 @@ impl Hub {
             outlets: HashMap::new(),
             waiting: Vec::new(),
             closed: false,
+            writer_sleeps: false,
+            waiters: 0,
             places_made: 0,
             lines: 0,
         };
@@ -171,7 +177,8 @@ impl Hub {
             if inner.closed {
                 return Err(Refusal::Storage);
             }
-            after.said = Some(inner.place(place.clone(), &self.limits));
+            let said_in = inner.place(place.clone(), &self.limits);
+            after.crowded = inner.log(said_in).is_crowded(&self.limits).then_some(said_in);
             let line = Line {
                 place: place.clone(),
                 from: from.clone(),
@@ -194,8 +201,7 @@ impl Hub {
             outlet.undecided.fetch_add(1, Ordering::Relaxed);
             inner.waiting.push(Waiting::Record(Record::Line(draft), Some(line)));
         }
-        drop(inner);
-        self.written.notify_one();
+        self.wake_writer(inner);
         self.finish(outlet, after);
         Ok(())
     }
@@ -220,8 +226,7 @@ impl Hub {
         }
         let effects = inner.registry.apply(outlet.id, command, directory, now)?;
         let after = inner.carry_out(effects, &self.limits);
-        drop(inner);
-        self.written.notify_one();
+        self.wake_writer(inner);
         self.finish(outlet, after);
         Ok(())
     }
@@ -240,8 +245,7 @@ impl Hub {
                 inner.remove_member(id, outlet.id);
             }
         }
-        drop(inner);
-        self.written.notify_one();
+        self.wake_writer(inner);
         self.finish(outlet, after);
     }
 
@@ -255,9 +259,23 @@ impl Hub {
         inner
     }
 
-    fn wait<'a>(&self, inner: MutexGuard<'a, Inner>) -> MutexGuard<'a, Inner> {
+    fn wait<'a>(&self, mut inner: MutexGuard<'a, Inner>) -> MutexGuard<'a, Inner> {
+        inner.waiters += 1;
         let waited = self.progress.wait_timeout(inner, PROGRESS_WAIT);
-        waited.unwrap_or_else(PoisonError::into_inner).0
+        let mut inner = waited.unwrap_or_else(PoisonError::into_inner).0;
+        inner.waiters -= 1;
+        inner
+    }
+
+    /// Lets the lock go, and wakes the writer where it sleeps and has something to do: to wake nobody
+    /// is a system call all the same.
+    fn wake_writer(&self, mut inner: MutexGuard<'_, Inner>) {
+        let something = !inner.waiting.is_empty() || inner.closed;
+        let wakes = something && std::mem::take(&mut inner.writer_sleeps);
+        drop(inner);
+        if wakes {
+            self.written.notify_one();
+        }
     }
 
     /// An event for one session.
@@ -284,8 +302,7 @@ impl Hub {
         let mut inner = self.lock();
         let effects = inner.registry.sweep(now);
         let after = inner.carry_out(effects, &self.limits);
-        drop(inner);
-        self.written.notify_one();
+        self.wake_writer(inner);
         self.finish_for_all(after);
     }
 
@@ -309,7 +326,7 @@ impl Hub {
             self.catch_up(&outlet);
         }
         after.deliver.into_iter().for_each(|place| self.deliver(place, false));
-        if let Some(place) = after.said {
+        if let Some(place) = after.crowded {
             self.hold_back(place);
         }
     }

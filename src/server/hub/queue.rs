@@ -37,7 +37,9 @@ impl Hub {
             if inner.closed {
                 return None;
             }
+            inner.writer_sleeps = true;
             inner = self.written.wait(inner).unwrap_or_else(PoisonError::into_inner);
+            inner.writer_sleeps = false;
         }
         Some(std::mem::take(&mut inner.waiting))
     }
@@ -54,14 +56,14 @@ impl Hub {
         if !inner.closed {
             inner.waiting.push(Waiting::Job(job));
         }
-        drop(inner);
-        self.written.notify_one();
+        self.wake_writer(inner);
     }
 
     /// Nothing more goes to the ledger; what waits is still written.
     pub fn close(&self) {
-        self.lock().closed = true;
-        self.written.notify_one();
+        let mut inner = self.lock();
+        inner.closed = true;
+        self.wake_writer(inner);
         self.replayer.close();
     }
 
@@ -80,9 +82,7 @@ impl Hub {
                     inner.log(id).tail.append_line(seq, &line.fields);
                     inner.registry.committed(&line.place, seq);
                     inner.lines += 1;
-                    if !deliver.contains(&id) {
-                        deliver.push(id);
-                    }
+                    deliver.push(id);
                 }
                 // No answer is an honest one.
                 Verdict::InDoubt => {}
@@ -92,9 +92,13 @@ impl Hub {
                 }
             }
         }
-        let more = !inner.waiting.is_empty();
+        deliver.sort_unstable();
+        deliver.dedup();
+        let (more, waiters) = (!inner.waiting.is_empty(), inner.waiters);
         drop(inner);
-        self.progress.notify_all();
+        if waiters > 0 {
+            self.progress.notify_all();
+        }
         for (outlet, event) in answers {
             self.answer(&outlet, &event);
         }
