@@ -5,7 +5,7 @@
 #[path = "../tests/world/checker.rs"]
 mod checker;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use std::io::{self, Read};
 use std::net::IpAddr;
 use std::os::fd::BorrowedFd;
@@ -18,7 +18,7 @@ use rand::{RngExt, SeedableRng};
 
 use crate::chat::registry::{Registry, Rules};
 use crate::chat::{
-    ChannelName, Command, DeviceName, Event, LogId, Message, MsgId, Place, Position, Seq,
+    ChannelName, Code, Command, DeviceName, Event, LogId, Message, MsgId, Place, Position, Seq,
     SessionId, Target, UserName,
 };
 use crate::client::model::{Action, Happening, Loss, Model, Show, Use};
@@ -28,7 +28,7 @@ use crate::config::Config;
 use crate::crypto::record_cipher::{RECORD_BYTES_MAX, pair};
 use crate::crypto::{Fingerprint, Opener, RecordType};
 use crate::ledger::{
-    Kept, KeptReader, Ledger, LedgerError, Memory, Page, Reader, Record, Remembered, Verdict,
+    Draft, Kept, KeptReader, Ledger, LedgerError, Memory, Page, Reader, Record, Remembered, Verdict,
 };
 use crate::limits::Limits;
 use crate::server::flusher::{self, Flusher};
@@ -148,6 +148,12 @@ impl Ledger for Faulty {
         self.memory.commit(records)
     }
 
+    fn stored(&self, line: &Draft) -> Option<Seq> {
+        let page = Page { lines_max: usize::MAX, bytes_max: usize::MAX };
+        let lines = self.memory.read(&line.place, Seq(0), Seq(u64::MAX), page).unwrap();
+        lines.iter().find(|one| (&one.from, one.id) == (&line.from, line.id)).map(|one| one.seq)
+    }
+
     fn expire(&mut self, _: &Place, _: i64, _: usize, _: bool) -> Result<usize, LedgerError> {
         Ok(0)
     }
@@ -243,14 +249,6 @@ struct Device {
     joined: BTreeSet<ChannelName>,
 }
 
-/// To send one line.
-#[derive(Default)]
-struct Attempts {
-    unanswered: usize,
-    /// The last one was.
-    refused: bool,
-}
-
 struct World {
     seed: u64,
     chance: StdRng,
@@ -262,7 +260,6 @@ struct World {
     devices: Vec<Device>,
     sessions_made: u64,
     lines_typed: usize,
-    attempts: HashMap<String, Attempts>,
     /// What each place's members have sent, been told and shown, by device.
     runs: BTreeMap<Place, Run>,
 }
@@ -315,7 +312,6 @@ impl World {
             devices: devices.collect(),
             sessions_made: 0,
             lines_typed: 0,
-            attempts: HashMap::new(),
             runs: PLACES.iter().map(run).collect(),
         }
     }
@@ -337,8 +333,6 @@ impl World {
                     && let Some(run) = self.runs.get_mut(&Place::of(&device.user, to.clone()))
                 {
                     run.refused.remove(&id.to_string());
-                    let attempts = self.attempts.entry(id.to_string()).or_default();
-                    (attempts.unanswered, attempts.refused) = (attempts.unanswered + 1, false);
                 }
                 let Some(connection) = &device.connection else { return };
                 let mut sessions = self.server.sessions.iter_mut();
@@ -384,15 +378,11 @@ impl World {
                 let run = self.runs.get_mut(&Place::of(&user, to)).expect("a known place");
                 run.acked.insert(id.to_string(), seq.0);
             }
+            Show::Event(Event::Refused { code: Code::InDoubt, .. }) => {}
             Show::Event(Event::Refused { id: Some(id), .. }) => {
                 let id = id.to_string();
-                let attempts = self.attempts.get_mut(&id).expect("a line that was sent");
-                (attempts.unanswered, attempts.refused) = (attempts.unanswered - 1, true);
-                // Where an earlier attempt got no answer, that one may be stored.
-                if attempts.unanswered == 0 {
-                    let run = self.runs.values_mut().find(|run| run.sent.contains_key(&id));
-                    run.expect("a line that was sent").refused.insert(id);
-                }
+                let run = self.runs.values_mut().find(|run| run.sent.contains_key(&id));
+                run.expect("a line that was sent").refused.insert(id);
             }
             Show::Event(Event::Entered { channel, .. }) => {
                 self.devices[number].joined.insert(channel);
@@ -672,7 +662,7 @@ impl World {
         for device in &self.devices {
             let open = device.outbox.iter().filter(|command| {
                 let id = id_of(command).map(|id| id.to_string()).unwrap_or_default();
-                !self.attempts.get(&id).is_some_and(|attempts| attempts.refused)
+                !self.runs.values().any(|run| run.refused.contains(&id))
             });
             assert_eq!(open.count(), 0, "seed {}: lines never answered", self.seed);
         }

@@ -4,6 +4,7 @@
 mod world;
 
 use std::fs;
+use std::path::PathBuf;
 
 use world::World;
 
@@ -321,11 +322,9 @@ fn a_full_disk_refuses_lines_and_the_talk_goes_on() {
     assert_eq!(bob.seen("alice: xxx"), alice.seen("You: xxx") - 1, "one is from the history");
 }
 
-/// A line whose sync failed may be on the disk or not: it gets no answer, nobody sees it, and what
-/// comes after it is refused. Once the server has started again its sender's client settles it.
-#[test]
+/// A house whose disk fails to sync while the file is there.
 #[cfg(target_os = "linux")]
-fn a_sync_that_fails_leaves_nobody_with_a_lie() {
+fn on_a_failing_disk() -> (tempfile::TempDir, PathBuf, World) {
     let folder = tempfile::tempdir().unwrap();
     let (shim, failing) = (folder.path().join("no_sync.so"), folder.path().join("failing"));
     let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/no_sync.c");
@@ -333,6 +332,13 @@ fn a_sync_that_fails_leaves_nobody_with_a_lie() {
     assert!(cc.args(["-shared", "-fPIC", source, "-o"]).arg(&shim).status().unwrap().success());
     let word = format!("export NO_SYNC={} LD_PRELOAD={}", failing.display(), shim.display());
     let world = World::under(&word, "{}");
+    (folder, failing, world)
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_sync_that_fails_leaves_nobody_with_a_lie() {
+    let (_folder, failing, world) = on_a_failing_disk();
     let mut alice = world.enters("alice");
     let bob = world.enters("bob");
     alice.types("first");
@@ -341,6 +347,7 @@ fn a_sync_that_fails_leaves_nobody_with_a_lie() {
     fs::write(&failing, "").unwrap();
     alice.types("in doubt");
     world.server.is_told("the disk failed while it synced");
+    alice.sees("whether this line is stored shows when its operator has started it again");
     fs::remove_file(&failing).unwrap();
     alice.types("too late");
     alice.sees("the server cannot store lines now");
@@ -357,6 +364,33 @@ fn a_sync_that_fails_leaves_nobody_with_a_lie() {
     alice.types("last");
     bob.sees("alice: last");
     assert_eq!((alice.seen("You: in doubt"), bob.seen("in doubt")), (1, 1));
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn who_only_sends_is_told_what_a_failing_disk_leaves_open() {
+    let (_folder, failing, world) = on_a_failing_disk();
+    world.admit("alice");
+    fs::write(&failing, "").unwrap();
+    let mut alice = world.client("alice", &["--send", "in doubt"]);
+    assert_eq!(alice.ends().code(), Some(8), "{:?}", alice.told());
+    alice.is_told("whether this line is stored");
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_sync_that_fails_while_old_lines_are_removed_is_no_better() {
+    let (_folder, failing, world) = on_a_failing_disk();
+    let mut alice = world.enters("alice");
+    alice.types("first");
+    alice.sees("You: first");
+    fs::write(&failing, "").unwrap();
+    let (ok, told) = world.operator(&["ctl", "retention", "--now"]);
+    assert!(!ok, "{told}");
+    fs::remove_file(&failing).unwrap();
+    alice.types("too late");
+    alice.sees("the server cannot store lines now");
+    assert_eq!(alice.seen("You: too late"), 0);
 }
 
 #[test]

@@ -17,6 +17,8 @@ pub enum Code {
     NoSuchLine,
     Forbidden,
     Storage,
+    /// Whether the line is stored shows when the server has been started again.
+    InDoubt,
     Busy,
     Slow,
     Unavailable,
@@ -64,6 +66,11 @@ pub enum Refusal {
     MailboxFull(UserName, usize),
     #[error("the server cannot store lines now: its operator has to look")]
     Storage,
+    #[error(
+        "the server's disk failed: whether this line is stored shows when its operator has started it \
+         again"
+    )]
+    InDoubt,
     #[error("another line had this id: nothing was sent")]
     IdConflict,
     #[error("there is no such line")]
@@ -127,6 +134,7 @@ impl Refusal {
             Refusal::NoSuchLine => Code::NoSuchLine,
             Refusal::MailboxFull(..) => Code::MailboxFull,
             Refusal::Storage => Code::Storage,
+            Refusal::InDoubt => Code::InDoubt,
             Refusal::IdConflict => Code::IdConflict,
             Refusal::NotOwn | Refusal::TooLate(_) | Refusal::NoTopic => Code::Forbidden,
             Refusal::Unread => Code::Slow,

@@ -103,6 +103,35 @@ fn around_a_damaged_page_everything_is_read_and_written() {
 }
 
 #[test]
+fn where_the_newest_page_or_all_are_damaged_an_answer_still_comes() {
+    for page_of in [300, 0] {
+        let (mut ledger, _folder, path) = on_disk();
+        let text = |seq: u64| format!("line number {seq} {}", "x".repeat(300));
+        for seq in 1..=300u64 {
+            let id = MsgId(u128::from(seq).to_be_bytes());
+            let line = Draft { id, ..draft("#tea", "alice", 0, &text(seq)) };
+            assert_eq!(commit(&mut ledger, line), Verdict::Stored(Seq(seq)));
+        }
+        let root = "SELECT rootpage FROM sqlite_schema WHERE name = 'lines'";
+        let root: usize = ledger.ask(root);
+        drop(ledger);
+        let mut bytes = std::fs::read(&path).unwrap();
+        let marker = text(page_of).into_bytes();
+        let at = bytes.windows(marker.len()).position(|part| part == marker);
+        let page = at.map_or((root - 1) * 4_096, |at| at - at % 4_096);
+        bytes[page..page + 8].fill(0xff);
+        std::fs::write(&path, bytes).unwrap();
+        let reader = Sqlite::open(&path, CHANGE_S_MAX).unwrap().reader();
+        let tea: Place = "#tea".parse().unwrap();
+        let (history, _) = reader.history(&tea, None, None, ALL).unwrap();
+        let read = reader.read(&tea, Seq(0), Seq(u64::MAX), ALL).unwrap();
+        assert!(history == read, "{} {}", history.len(), read.len());
+        let whole = if page_of == 0 { 0..1 } else { 280..300 };
+        assert!(whole.contains(&read.len()), "{}", read.len());
+    }
+}
+
+#[test]
 fn of_200_flipped_bits_none_changes_what_anybody_said() {
     let (mut ledger, folder, path) = on_disk();
     for id in 1..=60 {

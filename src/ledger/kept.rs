@@ -1,9 +1,10 @@
 //! Which ledger a place is in: on disk, or in memory where nothing of it is to be kept.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
-use super::{Ledger, LedgerError, Memory, Page, Reader, Record, Remembered, Swept, Verdict};
-use crate::chat::{LogId, Message, Place, Retention, UserName};
+use super::{Draft, Ledger, LedgerError, Memory, Page, Reader, Record, Remembered, Swept, Verdict};
+use crate::chat::{LogId, Message, MsgId, Place, Retention, UserName};
 use crate::config::Retentions;
 
 /// The writing half of all places.
@@ -11,7 +12,12 @@ pub struct Kept {
     disk: Option<Box<dyn Ledger>>,
     memory: Memory,
     retentions: Retentions,
+    /// Lines of a commit whose sync failed.
+    doubtful: HashSet<LineName>,
 }
+
+/// What tells lines apart.
+type LineName = (Place, UserName, MsgId);
 
 /// The reading half of all places.
 pub struct KeptReader {
@@ -37,7 +43,12 @@ impl Kept {
             Some((disk, reader)) => (Some(disk), Some(reader)),
             None => (None, None),
         };
-        let kept = Kept { disk, memory: memory.clone(), retentions: retentions.clone() };
+        let kept = Kept {
+            disk,
+            memory: memory.clone(),
+            retentions: retentions.clone(),
+            doubtful: HashSet::new(),
+        };
         (kept, Arc::new(KeptReader { disk: reader, memory, retentions }))
     }
 
@@ -59,11 +70,18 @@ impl Kept {
         let (kept, fault) = match disk.commit(&kept) {
             Ok(verdicts) => (verdicts, None),
             Err(error) => {
-                let verdict = match error {
-                    LedgerError::InDoubt { .. } => Verdict::InDoubt,
-                    _ => Verdict::Failed,
+                if let LedgerError::InDoubt { .. } = error {
+                    self.doubtful.extend(kept.iter().filter_map(line).map(name));
+                }
+                let verdict = |record: &Record| match line(record) {
+                    Some(line) => match disk.stored(line) {
+                        Some(seq) => Verdict::Known(seq),
+                        None if self.doubtful.contains(&name(line)) => Verdict::InDoubt,
+                        None => Verdict::Failed,
+                    },
+                    None => Verdict::Failed,
                 };
-                (vec![verdict; kept.len()], Some(error))
+                (kept.iter().map(verdict).collect(), Some(error))
             }
         };
         let mut kept = kept.into_iter();
@@ -148,6 +166,17 @@ fn split(records: Vec<Record>, on_disk: &[bool]) -> (Vec<Record>, Vec<Record>) {
         if *on_disk { kept.push(record) } else { passing.push(record) }
     }
     (kept, passing)
+}
+
+fn line(record: &Record) -> Option<&Draft> {
+    match record {
+        Record::Line(line) => Some(line),
+        _ => None,
+    }
+}
+
+fn name(line: &Draft) -> LineName {
+    (line.place.clone(), line.from.clone(), line.id)
 }
 
 fn commit_to_memory(memory: &mut Memory, records: &[Record]) -> Vec<Verdict> {

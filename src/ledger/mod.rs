@@ -77,7 +77,7 @@ pub enum Verdict {
     TooLate,
     /// It is certain that nothing was stored.
     Failed,
-    /// Whether it was stored shows after a restart: no answer is an honest one.
+    /// Whether it was stored shows after a restart.
     InDoubt,
 }
 
@@ -138,6 +138,9 @@ pub trait Ledger: Send {
     /// Commits all records in their order, or none; one verdict for each. On return what is stored
     /// is as durable as the ledger makes it.
     fn commit(&mut self, records: &[Record]) -> Result<Vec<Verdict>, LedgerError>;
+
+    /// The seq of a line that was stored before, also where nothing can be stored now.
+    fn stored(&self, line: &Draft) -> Option<Seq>;
 
     /// Removes lines of `place` that are older than `before_ms`, at most `lines_max` at once so that
     /// nobody waits long for the next commit; only counts them all when `dry`.
@@ -224,3 +227,5 @@ mod contract_tests;
 mod damage_tests;
 #[cfg(test)]
 mod sealed_tests;
+#[cfg(test)]
+mod upkeep_tests;

@@ -1,11 +1,11 @@
 //! The file's upkeep: schema steps, backups, restoring, verifying, erasing a person.
 
-use std::fs::{self, OpenOptions};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rusqlite::backup::Backup;
+use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, OpenFlags};
 
 use super::LedgerError;
@@ -32,8 +32,7 @@ pub(super) fn migrate(connection: &mut Connection, path: &Path) -> Result<(), Le
         return Ok(());
     }
     if found > 0 {
-        let copy = path.with_extension(format!("schema-{found}.backup"));
-        copy_to(connection, &copy, &mut |_| {})?;
+        keep_copy(connection, path, found)?;
     }
     let mut step_up = || -> rusqlite::Result<()> {
         let transaction = connection.transaction()?;
@@ -49,6 +48,21 @@ pub(super) fn migrate(connection: &mut Connection, path: &Path) -> Result<(), Le
         transaction.commit()
     };
     step_up().map_err(&fault)
+}
+
+/// Copies a file of an older schema beside itself, under the first name that is free.
+fn keep_copy(connection: &Connection, path: &Path, schema: i64) -> Result<(), LedgerError> {
+    let names = (1..).map(|number| match number {
+        1 => format!("schema-{schema}.backup"),
+        number => format!("schema-{schema}-{number}.backup"),
+    });
+    for name in names {
+        match copy_to(connection, &path.with_extension(name), &mut |_| {}) {
+            Err(LedgerError::Io { error, .. }) if error.kind() == ErrorKind::AlreadyExists => {}
+            done => return done,
+        }
+    }
+    unreachable!("some number is free")
 }
 
 fn version(connection: &Connection) -> rusqlite::Result<i64> {
@@ -83,9 +97,7 @@ pub fn restore(from: &Path, to: &Path) -> Result<Option<PathBuf>, LedgerError> {
             // A damaged file is kept as it is.
             let _ = old.query_row(checkpoint, [], |_| Ok(()));
         }
-        let aside = to.with_extension("before-restore");
-        fs::rename(to, &aside).map_err(io(to))?;
-        kept = Some(aside);
+        kept = Some(set_aside(to)?);
     }
     for suffix in ["-wal", "-shm"] {
         let mut name = to.as_os_str().to_owned();
@@ -94,6 +106,22 @@ pub fn restore(from: &Path, to: &Path) -> Result<Option<PathBuf>, LedgerError> {
     }
     fs::rename(&fresh, to).map_err(io(to))?;
     Ok(kept)
+}
+
+/// Gives a file a second name, the first that is free: at no moment is it without one.
+fn set_aside(path: &Path) -> Result<PathBuf, LedgerError> {
+    for number in 1.. {
+        let aside = match number {
+            1 => path.with_extension("before-restore"),
+            number => path.with_extension(format!("before-restore-{number}")),
+        };
+        match fs::hard_link(path, &aside) {
+            Ok(()) => return Ok(aside),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(io(path)(error)),
+        }
+    }
+    unreachable!("some number is free")
 }
 
 /// Whether the file is sound: its pages, its index of words, every line as it was written, and each
@@ -115,7 +143,7 @@ pub fn verify(path: &Path) -> Result<Verified, LedgerError> {
     connection
         .execute("INSERT INTO words (words, rank) VALUES ('integrity-check', 1)", [])
         .map_err(&fault)?;
-    let lines = read_all(&connection).map_err(&fault)?;
+    let lines = read_all(&connection, found).map_err(&fault)?;
     let beyond: Option<String> = connection
         .query_row(
             "SELECT min(name) FROM places JOIN lines USING (place) \
@@ -151,9 +179,9 @@ pub(super) fn truncate_log(connection: &Connection) -> rusqlite::Result<()> {
 
 /// The same on a ledger that no server has open.
 pub fn erase_at(path: &Path, user: &UserName) -> Result<usize, LedgerError> {
-    let connection = open_existing(path)?;
-    let lines = erase(&connection, user).map_err(faults(path))?;
-    Ok(lines)
+    let mut connection = open_existing(path)?;
+    migrate(&mut connection, path)?;
+    erase(&connection, user).map_err(faults(path))
 }
 
 fn open_existing(path: &Path) -> Result<Connection, LedgerError> {
@@ -168,27 +196,41 @@ fn copy_to(
     to: &Path,
     progress: &mut dyn FnMut(u8),
 ) -> Result<(), LedgerError> {
+    if to.exists() {
+        return Err(io(to)(ErrorKind::AlreadyExists.into()));
+    }
     let fault = faults(to);
-    // Made here and by nobody else, for the operator's eyes only.
-    OpenOptions::new().write(true).create_new(true).mode(0o600).open(to).map_err(io(to))?;
-    let mut copy = Connection::open(to).map_err(&fault)?;
-    let work = Backup::new(connection, &mut copy).map_err(&fault)?;
-    loop {
-        let step = work.step(1_000).map_err(&fault)?;
-        let state = work.progress();
-        let done = state.pagecount - state.remaining;
-        progress((100 * done / state.pagecount.max(1)) as u8);
-        match step {
-            rusqlite::backup::StepResult::Done => return Ok(()),
-            rusqlite::backup::StepResult::More => {}
-            _ => std::thread::sleep(Duration::from_millis(50)),
+    // Under another name, for the operator's eyes only, until it is whole.
+    let folder = to.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let partial = tempfile::Builder::new()
+        .prefix(".backup-")
+        .tempfile_in(folder.unwrap_or(Path::new(".")))
+        .map_err(io(to))?;
+    {
+        let mut copy = Connection::open(partial.path()).map_err(&fault)?;
+        // One look at the source for the whole copy: else it begins anew after each line that comes.
+        let look = connection.unchecked_transaction().map_err(&fault)?;
+        look.query_row("PRAGMA schema_version", [], |_| Ok(())).map_err(&fault)?;
+        let work = Backup::new(connection, &mut copy).map_err(&fault)?;
+        loop {
+            let step = work.step(1_000).map_err(&fault)?;
+            let state = work.progress();
+            let done = state.pagecount - state.remaining;
+            progress((100 * done / state.pagecount.max(1)) as u8);
+            match step {
+                StepResult::Done => break,
+                StepResult::More => {}
+                _ => std::thread::sleep(Duration::from_millis(50)),
+            }
         }
     }
+    partial.persist_noclobber(to).map_err(|error| io(to)(error.error))?;
+    Ok(())
 }
 
 fn remove(path: &Path) -> Result<(), LedgerError> {
     match fs::remove_file(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(io(path)(error)),
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(io(path)(error)),
         _ => Ok(()),
     }
 }

@@ -4,6 +4,7 @@
 use std::cell::RefCell;
 use std::io;
 use std::net::IpAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -288,7 +289,7 @@ impl Outlet {
             return true;
         }
         let unsent = std::mem::take(&mut state.unsent);
-        if !self.push(&mut state, &unsent) {
+        if !self.alone(&mut state, |state| self.push(state, &unsent)) {
             return false;
         }
         let answers = std::mem::take(&mut state.answers);
@@ -350,6 +351,19 @@ impl Outlet {
     /// Seals `body` as one or more records, cut between messages, and sends them in as few calls as
     /// the socket allows. False when it has not taken all; the rest is kept.
     fn write(&self, state: &mut State, kind: RecordType, body: &[u8]) -> bool {
+        self.alone(state, |state| self.seal_and_push(state, kind, body))
+    }
+
+    /// A panic over one session's bytes ends that session, and no other notices.
+    fn alone(&self, state: &mut State, job: impl FnOnce(&mut State) -> bool) -> bool {
+        let done = catch_unwind(AssertUnwindSafe(|| job(state)));
+        done.unwrap_or_else(|_| {
+            self.cut(state);
+            true
+        })
+    }
+
+    fn seal_and_push(&self, state: &mut State, kind: RecordType, body: &[u8]) -> bool {
         SEALED.with_borrow_mut(|sealed| {
             sealed.clear();
             let mut rest = body;

@@ -8,7 +8,7 @@ use jiff::tz::TimeZone;
 
 use super::Face;
 use super::words::{self, PALETTE, describe, shade, span};
-use crate::chat::{Event, Kind, Message, MsgId, Target, UserName};
+use crate::chat::{Code, Event, Kind, Message, MsgId, Target, UserName};
 use crate::client::model::{Show, State};
 use crate::terminal;
 
@@ -130,6 +130,7 @@ impl Plain {
                 let after = span(*after_ms);
                 self.line(format!("<-- {place}{} left (after {after}){reason}", painted(who)));
             }
+            Event::Refused { code: Code::InDoubt, hint, .. } => self.line(format!("=!= {hint}")),
             Event::Refused { hint, .. } => self.line(format!("=!= not sent: {hint}")),
             event => {
                 if let Some(text) = words::told(event) {

@@ -71,6 +71,10 @@ impl Model {
                 let text = format!("{hint}; it is sent then");
                 vec![notice(text), Action::Wait(wait_ms)]
             }
+            // It stays among the lines on their way: the next connection settles it.
+            Event::Refused { code: Code::InDoubt, .. } if !self.usage.once => {
+                vec![Action::Show(Show::Event(event))]
+            }
             Event::Refused { id, .. } => {
                 let mut actions = vec![Action::Show(Show::Event(event))];
                 if let Some(id) = id.filter(|id| self.outbox.refuse(*id)) {

@@ -78,10 +78,34 @@ impl Sqlite {
         SqliteReader::new(&self.path)
     }
 
+    /// Whatever is written: after a sync that failed nothing is, until the file is opened again.
+    fn write<T>(
+        &mut self,
+        work: impl FnOnce(&Sqlite) -> rusqlite::Result<T>,
+    ) -> Result<T, LedgerError> {
+        let path = || self.path.clone();
+        if self.poisoned {
+            return Err(LedgerError::Poisoned { path: path() });
+        }
+        match work(self) {
+            Err(error) if in_doubt(&error) => {
+                let error = LedgerError::InDoubt { path: path(), error };
+                self.poisoned = true;
+                Err(error)
+            }
+            done => done.map_err(faults(&self.path)),
+        }
+    }
+
     /// The file may grow to this many pages and no further.
     #[cfg(test)]
     pub fn limit_pages(&self, pages: i64) {
         self.connection.pragma_update(None, "max_page_count", pages).unwrap();
+    }
+
+    #[cfg(test)]
+    pub fn ask<T: rusqlite::types::FromSql>(&self, query: &str) -> T {
+        self.connection.query_row(query, [], |row| row.get(0)).unwrap()
     }
 
     #[cfg(test)]
@@ -296,7 +320,7 @@ impl Commit<'_> {
     }
 }
 
-/// Whether it is open what a failed commit left on the disk.
+/// Whether it is open what a failed write left on the disk.
 fn in_doubt(error: &rusqlite::Error) -> bool {
     let code = error.sqlite_error().map(|error| error.extended_code);
     matches!(code, Some(ffi::SQLITE_IOERR_FSYNC | ffi::SQLITE_IOERR_DIR_FSYNC | ffi::SQLITE_IOERR))
@@ -304,38 +328,34 @@ fn in_doubt(error: &rusqlite::Error) -> bool {
 
 impl Ledger for Sqlite {
     fn commit(&mut self, records: &[Record]) -> Result<Vec<Verdict>, LedgerError> {
-        if self.poisoned {
-            return Err(LedgerError::Poisoned { path: self.path.clone() });
-        }
         let mut touched = HashMap::new();
-        let mut work = || {
+        let verdicts = self.write(|ledger| {
             let transaction = Transaction::new_unchecked(
-                &self.connection,
+                &ledger.connection,
                 rusqlite::TransactionBehavior::Immediate,
             )?;
-            let (spent, change_s_max) = (self.spent, self.change_s_max);
             let mut commit = Commit {
                 transaction,
-                places: &self.places,
+                places: &ledger.places,
                 touched: &mut touched,
-                spent,
-                change_s_max,
+                spent: ledger.spent,
+                change_s_max: ledger.change_s_max,
             };
             let verdicts = commit.write_all(records)?;
             commit.end()?;
             Ok(verdicts)
-        };
-        match work() {
-            Ok(verdicts) => {
-                self.places.extend(touched);
-                Ok(verdicts)
-            }
-            Err(error) if in_doubt(&error) => {
-                self.poisoned = true;
-                Err(LedgerError::InDoubt { path: self.path.clone(), error })
-            }
-            Err(error) => Err(faults(&self.path)(error)),
-        }
+        })?;
+        self.places.extend(touched);
+        Ok(verdicts)
+    }
+
+    fn stored(&self, line: &Draft) -> Option<Seq> {
+        let place = self.places.get(&line.place)?;
+        let find = "SELECT line FROM lines WHERE place = ?1 AND sender = ?2 AND id = ?3";
+        let by_id = params![place.row, line.from.as_str(), line.id.0];
+        // Where nothing can be read either, nothing is known of it.
+        let found = self.connection.query_row(find, by_id, |row| row.get::<_, i64>(0));
+        found.ok().map(|line| seq(line & SEQ_MAX))
     }
 
     fn expire(
@@ -347,12 +367,13 @@ impl Ledger for Sqlite {
     ) -> Result<usize, LedgerError> {
         let Some(known) = self.places.get(place) else { return Ok(0) };
         let row = known.row;
-        let work = || {
-            if dry {
-                let count = "SELECT count(*) FROM lines WHERE place = ?1 AND time_ms < ?2";
-                return self.connection.query_row(count, params![row, before_ms], |row| row.get(0));
-            }
-            let transaction = self.connection.unchecked_transaction()?;
+        if dry {
+            let count = "SELECT count(*) FROM lines WHERE place = ?1 AND time_ms < ?2";
+            let count = self.connection.query_row(count, [row, before_ms], |row| row.get(0));
+            return count.map_err(faults(&self.path));
+        }
+        let gone = self.write(|ledger| {
+            let transaction = ledger.connection.unchecked_transaction()?;
             let old = "SELECT line FROM lines WHERE place = ?1 AND time_ms < ?2 \
                  ORDER BY time_ms LIMIT ?3";
             let values = params![row, before_ms, lines_max];
@@ -365,9 +386,8 @@ impl Ledger for Sqlite {
                 transaction.execute(&format!("DELETE FROM lines WHERE line IN ({old})"), values)?;
             transaction.commit()?;
             Ok(gone)
-        };
-        let gone = work().map_err(faults(&self.path))?;
-        self.spent |= gone > 0 && !dry;
+        })?;
+        self.spent |= gone > 0;
         Ok(gone)
     }
 
@@ -376,15 +396,15 @@ impl Ledger for Sqlite {
     }
 
     fn scrub(&mut self, now_ms: i64) -> Result<(), LedgerError> {
-        let work = || {
-            self.connection.execute("DELETE FROM spent WHERE time_ms < ?1", [now_ms - SPENT_MS])?;
-            upkeep::truncate_log(&self.connection)
-        };
-        work().map_err(faults(&self.path))
+        self.write(|ledger| {
+            let old = [now_ms - SPENT_MS];
+            ledger.connection.execute("DELETE FROM spent WHERE time_ms < ?1", old)?;
+            upkeep::truncate_log(&ledger.connection)
+        })
     }
 
     fn erase(&mut self, user: &UserName) -> Result<usize, LedgerError> {
-        upkeep::erase(&self.connection, user).map_err(faults(&self.path))
+        self.write(|ledger| upkeep::erase(&ledger.connection, user))
     }
 
     fn remembered(&self, waiting_max: usize) -> Result<Vec<Remembered>, LedgerError> {

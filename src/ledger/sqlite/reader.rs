@@ -5,11 +5,11 @@ use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::sync::{Condvar, Mutex, PoisonError};
 
-use rusqlite::{Connection, OpenFlags, OptionalExtension, Rows, params};
+use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, Rows, params};
 
 use super::BUSY;
 use super::rows::{
-    COLUMNS, FROM, SEQ_BITS, faults, is_page_damaged, is_row_damaged, line_of, read_message,
+    COLUMNS, FROM, SEQ_BITS, faults, is_page_damaged, is_row_damaged, line_of, read_message, seq,
 };
 use crate::chat::{Message, Place, Seq};
 use crate::ledger::{LedgerError, Page, Reader};
@@ -79,11 +79,16 @@ fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
 /// Lines, and whether there are more of them than a page holds.
 type Lines = (Vec<Message>, bool);
 
+/// Looks at damaged pages that one answer may cost; beyond them the rest is left out too.
+const LOOKS_MAX: usize = 1_000;
+
 /// What could not be read of a place.
 struct Damage<'a> {
     path: &'a Path,
     place: &'a Place,
     lines: Cell<usize>,
+    /// Pages that were looked at and are damaged.
+    looks: Cell<usize>,
 }
 
 impl Drop for Damage<'_> {
@@ -98,7 +103,11 @@ impl Drop for Damage<'_> {
     }
 }
 
-impl Damage<'_> {
+impl<'a> Damage<'a> {
+    fn new(path: &'a Path, place: &'a Place) -> Damage<'a> {
+        Damage { path, place, lines: Cell::new(0), looks: Cell::new(0) }
+    }
+
     /// Rows as lines, as many as a page holds and one more to tell whether there are more.
     fn take(&self, connection: &Connection, mut rows: Rows, page: Page) -> rusqlite::Result<Lines> {
         let (mut taken, mut bytes) = (Vec::new(), 0);
@@ -132,12 +141,15 @@ impl Damage<'_> {
         lines_max: usize,
         read: &dyn Fn(i64, i64) -> rusqlite::Result<Lines>,
     ) -> rusqlite::Result<Lines> {
-        match read(after, upto) {
-            Err(error) if is_page_damaged(&error) => {}
-            lines => return lines,
+        if self.looks.get() < LOOKS_MAX {
+            match read(after, upto) {
+                Err(error) if is_page_damaged(&error) => self.looks.update(|looks| looks + 1),
+                lines => return lines,
+            }
         }
-        if upto - after <= 1 {
-            self.lines.update(|lines| lines + 1);
+        let lines = usize::try_from(upto - after).unwrap_or(usize::MAX);
+        if lines <= 1 || self.looks.get() >= LOOKS_MAX {
+            self.lines.update(|lost| lost + lines);
             return Ok((Vec::new(), false));
         }
         let middle = after + (upto - after) / 2;
@@ -164,13 +176,13 @@ impl Reader for SqliteReader {
         page: Page,
     ) -> Result<Vec<Message>, LedgerError> {
         self.with(|connection| {
-            let Some(row) = row_of(connection, place)? else { return Ok(Vec::new()) };
+            let Some((row, last)) = row_of(connection, place)? else { return Ok(Vec::new()) };
             let query = format!(
                 "SELECT {COLUMNS} {FROM} WHERE l.line BETWEEN ?1 + 1 AND ?2 ORDER BY l.line \
                  LIMIT ?3"
             );
-            let damage = Damage { path: &self.path, place, lines: Cell::new(0) };
-            let range = (line_of(row, after), line_of(row, upto));
+            let damage = Damage::new(&self.path, place);
+            let range = (line_of(row, after.min(last)), line_of(row, upto.min(last)));
             let lines = damage.around(range, false, page.lines_max, &|after, upto| {
                 let mut query = connection.prepare_cached(&query)?;
                 damage.take(connection, query.query([after, upto, upto - after])?, page)
@@ -187,7 +199,9 @@ impl Reader for SqliteReader {
         page: Page,
     ) -> Result<(Vec<Message>, bool), LedgerError> {
         self.with(|connection| {
-            let Some(row) = row_of(connection, place)? else { return Ok((Vec::new(), false)) };
+            let Some((row, last)) = row_of(connection, place)? else {
+                return Ok((Vec::new(), false));
+            };
             let mut first = line_of(row, Seq(0));
             if let Some(since_ms) = since_ms {
                 // Nothing before it need be looked at, so that it costs what it finds. (Where the
@@ -203,10 +217,13 @@ impl Reader for SqliteReader {
                 "SELECT {COLUMNS} {FROM} WHERE l.line BETWEEN ?1 + 1 AND ?2 AND l.time_ms >= ?3 \
                  AND l.kind < 2 ORDER BY l.line DESC LIMIT ?4"
             );
-            let last = before.map_or((row + 1) << SEQ_BITS, |seq| line_of(row, seq)) - 1;
-            let damage = Damage { path: &self.path, place, lines: Cell::new(0) };
-            let (mut lines, more) =
-                damage.around((first - 1, last), true, page.lines_max, &|after, upto| {
+            let last = before.map_or(last, |before| Seq(before.0.saturating_sub(1)).min(last));
+            let damage = Damage::new(&self.path, place);
+            let (mut lines, more) = damage.around(
+                (first - 1, line_of(row, last)),
+                true,
+                page.lines_max,
+                &|after, upto| {
                     let mut query = connection.prepare_cached(&query)?;
                     let since_ms = since_ms.unwrap_or(i64::MIN);
                     damage.take(
@@ -214,7 +231,8 @@ impl Reader for SqliteReader {
                         query.query([after, upto, since_ms, upto - after])?,
                         page,
                     )
-                })?;
+                },
+            )?;
             lines.reverse();
             Ok((lines, more))
         })
@@ -240,8 +258,8 @@ impl Reader for SqliteReader {
             let mut query = connection.prepare_cached(&query)?;
             let (mut found, mut more) = (Vec::new(), false);
             for place in places {
-                let Some(row) = row_of(connection, place)? else { continue };
-                let damage = Damage { path: &self.path, place, lines: Cell::new(0) };
+                let Some((row, _)) = row_of(connection, place)? else { continue };
+                let damage = Damage::new(&self.path, place);
                 let rows = query.query(params![words, row << SEQ_BITS, (row + 1) << SEQ_BITS])?;
                 let (lines, more_here) = damage.take(connection, rows, page)?;
                 found.extend(lines);
@@ -253,8 +271,9 @@ impl Reader for SqliteReader {
     }
 }
 
-/// A place's row, if it has one.
-fn row_of(connection: &Connection, place: &Place) -> rusqlite::Result<Option<i64>> {
-    let mut find = connection.prepare_cached("SELECT place FROM places WHERE name = ?1")?;
-    find.query_row([place.to_string()], |row| row.get(0)).optional()
+/// A place's row and its newest seq, if it has a row.
+fn row_of(connection: &Connection, place: &Place) -> rusqlite::Result<Option<(i64, Seq)>> {
+    let mut find = connection.prepare_cached("SELECT place, last FROM places WHERE name = ?1")?;
+    let known = |row: &Row| Ok((row.get(0)?, seq(row.get(1)?)));
+    find.query_row([place.to_string()], known).optional()
 }

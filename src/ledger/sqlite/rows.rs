@@ -142,9 +142,10 @@ pub(super) fn is_page_damaged(error: &rusqlite::Error) -> bool {
     matches!(code, Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
 }
 
-/// Reads every line of a file; gives how many there are.
-pub(in crate::ledger) fn read_all(connection: &Connection) -> rusqlite::Result<usize> {
-    let mut query = connection.prepare(&format!("SELECT {COLUMNS} {FROM}"))?;
+/// Reads every line of a file of any schema; gives how many there are.
+pub(in crate::ledger) fn read_all(connection: &Connection, schema: i64) -> rusqlite::Result<usize> {
+    let columns = if schema < 2 { COLUMNS.replace("l.sealed", "NULL") } else { COLUMNS.to_owned() };
+    let mut query = connection.prepare(&format!("SELECT {columns} {FROM}"))?;
     let mut rows = query.query([])?;
     let mut count = 0;
     while let Some(row) = rows.next()? {

@@ -2,7 +2,6 @@
 //! for each place.
 
 use std::sync::Arc;
-use std::thread;
 
 use super::Hub;
 use crate::server::outlet::{Cursor, Offered, Outlet, PlaceId};
@@ -59,7 +58,6 @@ impl Hub {
     pub(super) fn deliver(&self, place: PlaceId, mut mine: bool) {
         for _ in 0..PASSES_MAX {
             let Some((span, members)) = self.next_span(place, &mut mine) else { return };
-            let _release = Release { hub: self, place };
             let mut lagging = false;
             let mut taken = 0;
             for outlet in members.iter() {
@@ -118,22 +116,6 @@ impl Hub {
                 }
                 None
             }
-        }
-    }
-}
-
-/// A panic in a delivery leaves the place to the next one who delivers.
-struct Release<'a> {
-    hub: &'a Hub,
-    place: PlaceId,
-}
-
-impl Drop for Release<'_> {
-    fn drop(&mut self) {
-        if thread::panicking()
-            && let Some(log) = self.hub.lock().logs.get_mut(&self.place)
-        {
-            log.delivering = false;
         }
     }
 }

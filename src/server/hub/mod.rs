@@ -5,6 +5,8 @@ mod census;
 mod deliver;
 mod inner;
 mod queue;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 use std::sync::atomic::Ordering;

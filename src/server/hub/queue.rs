@@ -84,8 +84,6 @@ impl Hub {
                     inner.lines += 1;
                     deliver.push(id);
                 }
-                // No answer is an honest one.
-                Verdict::InDoubt => {}
                 other => {
                     inner.registry.refused(&line.place, &line.from);
                     answers.push((line.outlet, self.verdict(other, line.id, line.to)));
@@ -116,7 +114,8 @@ impl Hub {
             Verdict::NoSuchLine => Refusal::NoSuchLine,
             Verdict::NotOwn => Refusal::NotOwn,
             Verdict::TooLate => Refusal::TooLate(self.limits.change_s_max),
-            Verdict::Failed | Verdict::InDoubt => Refusal::Storage,
+            Verdict::InDoubt => Refusal::InDoubt,
+            Verdict::Failed => Refusal::Storage,
         };
         refusal.event(Some(id), None)
     }

@@ -4,7 +4,7 @@ use super::app::{App, Effect, Gathering, Link, Overlay};
 use super::pane::Pane;
 use super::settings::Notify;
 use super::window::{At, Line, Older, What, mentions};
-use crate::chat::{Event, Kind, Message, Seq, Target};
+use crate::chat::{Code, Event, Kind, Message, Seq, Target};
 use crate::client::faces::words;
 use crate::client::model::{Show, State};
 use crate::client::places::Places;
@@ -286,6 +286,7 @@ impl App {
                 self.loaded(to, more, lines, reference.as_deref() == Some("search"));
             }
             Event::Password { .. } => self.notice(self.current, text.unwrap_or_default()),
+            Event::Refused { code: Code::InDoubt, hint, .. } => self.notice(self.current, hint),
             Event::Refused { id, hint, reference, .. } => self.refused(id, hint, reference),
             Event::Notice { text, .. } => self.notice(self.current, text),
             Event::Stored { .. } | Event::Places { .. } => {}

@@ -1,0 +1,88 @@
+//! Copies, restores and older files: nothing that was stored is lost on the way.
+
+use super::contract_tests::{change, draft, found_on_disk, on_disk};
+use super::*;
+
+const CHANGE_S_MAX: u64 = 60;
+
+fn says(ledger: &mut Sqlite, number: u64, text: &str) {
+    let id = MsgId(u128::from(number).to_be_bytes());
+    let line = Record::Line(Draft { id, ..draft("#tea", "alice", 0, text) });
+    assert_eq!(ledger.commit(&[line]).unwrap(), [Verdict::Stored(Seq(number))]);
+}
+
+#[test]
+fn a_backup_ends_however_much_is_said_meanwhile() {
+    let (mut ledger, folder, path) = on_disk();
+    let text = "x".repeat(7_000);
+    (1..=1_200).for_each(|number| says(&mut ledger, number, &text));
+    let copy = folder.path().join("copy.db");
+    let mut steps = 0;
+    upkeep::backup(&path, &copy, &mut |_| {
+        steps += 1;
+        assert!(steps < 100, "it begins anew after each line");
+        says(&mut ledger, 1_200 + steps, "meanwhile");
+    })
+    .unwrap();
+    assert!(steps > 1, "the control: more than one step");
+    assert_eq!(upkeep::verify(&copy).unwrap().lines, 1_200, "as it was when it began");
+    let left = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name());
+    assert!(left.into_iter().all(|name| !name.to_string_lossy().starts_with('.')));
+}
+
+/// A file as the first schema had it.
+fn of_schema_1() -> (tempfile::TempDir, PathBuf) {
+    let (mut ledger, folder, path) = on_disk();
+    says(&mut ledger, 1, "zebramarker one");
+    says(&mut ledger, 2, "two");
+    let edit = change(Kind::Edit, "alice", 99, 2, "two, mended");
+    assert_eq!(ledger.commit(&[Record::Line(edit)]).unwrap(), [Verdict::Stored(Seq(3))]);
+    ledger.break_with("ALTER TABLE lines DROP COLUMN sealed; PRAGMA user_version = 1");
+    (folder, path)
+}
+
+#[test]
+fn a_file_of_an_older_schema_is_verified_restored_and_erased_from() {
+    let (_folder, old) = of_schema_1();
+    assert_eq!(upkeep::verify(&old).unwrap(), upkeep::Verified { places: 1, lines: 3 });
+    let (other, _home, path) = on_disk();
+    drop(other);
+    upkeep::restore(&old, &path).unwrap();
+    let ledger = Sqlite::open(&path, CHANGE_S_MAX).unwrap();
+    let page = Page { lines_max: 9, bytes_max: 1 << 20 };
+    let told = ledger.reader().read(&"#tea".parse().unwrap(), Seq(0), Seq(9), page).unwrap();
+    let texts: Vec<_> = told.iter().map(|line| line.text.as_str()).collect();
+    assert_eq!(texts, ["zebramarker one", "two, mended", "two, mended"]);
+
+    let (folder, old) = of_schema_1();
+    assert_eq!(upkeep::erase_at(&old, &"alice".parse().unwrap()).unwrap(), 2);
+    // In the copy of before the change of the schema it still is: that is the operator's to remove.
+    std::fs::remove_file(folder.path().join("ledger.schema-1.backup")).unwrap();
+    assert_eq!(found_on_disk(folder.path(), "zebramarker"), 0);
+}
+
+#[test]
+fn a_change_of_the_schema_that_broke_off_is_made_again_and_no_copy_is_lost() {
+    let (folder, path) = of_schema_1();
+    let copy = |name: &str| folder.path().join(name);
+    std::fs::write(copy("ledger.schema-1.backup"), "an earlier try").unwrap();
+    Sqlite::open(&path, CHANGE_S_MAX).unwrap();
+    assert_eq!(std::fs::read(copy("ledger.schema-1.backup")).unwrap(), b"an earlier try");
+    assert_eq!(upkeep::verify(&copy("ledger.schema-1-2.backup")).unwrap().lines, 3);
+}
+
+#[test]
+fn a_second_restore_keeps_what_the_first_one_kept() {
+    let (mut ledger, folder, path) = on_disk();
+    says(&mut ledger, 1, "one");
+    let copy = folder.path().join("copy.db");
+    upkeep::backup(&path, &copy, &mut |_| {}).unwrap();
+    says(&mut ledger, 2, "two");
+    drop(ledger);
+    let first = upkeep::restore(&copy, &path).unwrap().unwrap();
+    let second = upkeep::restore(&copy, &path).unwrap().unwrap();
+    assert_ne!(first, second);
+    assert_eq!(upkeep::verify(&first).unwrap().lines, 2, "the original");
+    assert_eq!(upkeep::verify(&second).unwrap().lines, 1);
+    assert_eq!(upkeep::verify(&path).unwrap().lines, 1);
+}

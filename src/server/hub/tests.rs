@@ -1,0 +1,172 @@
+//! A thousand faults in single sessions' halves, among the others' deliveries.
+
+use std::collections::VecDeque;
+use std::io::{self, Read};
+use std::net::IpAddr;
+use std::os::fd::BorrowedFd;
+use std::sync::atomic::AtomicBool;
+
+use super::*;
+use crate::chat::registry::Rules;
+use crate::chat::{DeviceName, LogId, Retention};
+use crate::crypto::record_cipher::{RECORD_BYTES_MAX, pair};
+use crate::crypto::{Fingerprint, Opener};
+use crate::ledger::{Kept, Memory};
+use crate::server::pipe::Pipe;
+use crate::server::writer;
+use crate::wire::record::RecordReader;
+
+/// A peer whose socket takes everything, until it faults.
+#[derive(Default)]
+struct Peer {
+    bytes: Mutex<Vec<u8>>,
+    faults: AtomicBool,
+    cut: AtomicBool,
+}
+
+impl Pipe for Peer {
+    fn send(&self, bytes: &[u8]) -> io::Result<usize> {
+        assert!(!self.faults.load(Ordering::Relaxed), "planted");
+        self.bytes.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn cut(&self) {
+        self.cut.store(true, Ordering::Relaxed);
+    }
+
+    fn address(&self) -> Option<IpAddr> {
+        None
+    }
+
+    fn fd(&self) -> BorrowedFd<'_> {
+        unimplemented!("nobody polls memory")
+    }
+}
+
+struct Member {
+    peer: Arc<Peer>,
+    outlet: Arc<Outlet>,
+    opener: Opener,
+    /// The first line that comes after it entered.
+    first: u64,
+}
+
+struct Room {
+    hub: Hub,
+    kept: Kept,
+    entered: u64,
+    lines: u64,
+    members: Vec<Member>,
+}
+
+impl Room {
+    fn new() -> Room {
+        let config = Config::default();
+        let limits = Limits {
+            lines_per_s: 1e9,
+            bytes_per_s: 1e12,
+            lines_burst: 1_000_000,
+            ..config.limits.clone()
+        };
+        let memory = Memory::new(LogId(1), 1 << 20, 60);
+        let (kept, _) = Kept::new(None, memory, config.retentions());
+        let registry = Registry::new(Rules {
+            limits: Limits { sessions_per_user_max: 1_000_000, ..limits.clone() },
+            retention: Box::new(|_| Retention::Off),
+            kept: LogId(1),
+            passing: LogId(2),
+        });
+        let hub = Hub::new(registry, limits, Flusher::new().unwrap().0);
+        Room { hub, kept, entered: 0, lines: 0, members: Vec::new() }
+    }
+
+    fn enters(&mut self) {
+        self.entered += 1;
+        let (sealer, opener) = pair([7; 32]);
+        let peer = Arc::new(Peer::default());
+        let pipe: Arc<dyn Pipe> = Arc::clone(&peer) as _;
+        let key = Fingerprint([7; 32]);
+        let outlet = Arc::new(Outlet::new(SessionId(self.entered), key, pipe, sealer, 1 << 20));
+        let (user, device): (UserName, DeviceName) =
+            ("alice".parse().unwrap(), "main".parse().unwrap());
+        let welcome = Event::Notice { text: "hello".into(), reference: None };
+        self.hub.enter(&outlet, user, device, false, welcome).unwrap();
+        self.members.push(Member { peer, outlet, opener, first: self.lines + 1 });
+    }
+
+    /// One member says a line, and the ledger's thread delivers it.
+    fn says(&mut self, member: usize) {
+        self.lines += 1;
+        let outlet = &self.members[member].outlet;
+        let to = Target::Channel("#lobby".parse().unwrap());
+        let command = Command::Say {
+            to: to.clone(),
+            id: MsgId(u128::from(self.lines).to_be_bytes()),
+            text: "x".into(),
+            sealed: None,
+            kind: Kind::Say,
+            target: None,
+        };
+        let (user, device) = ("alice".parse().unwrap(), "main".parse().unwrap());
+        let fields = line_fields(&to, &user, &device, 0, &command).unwrap();
+        let said = Said { to: &to, time_ms: 0, fields };
+        self.hub.say(outlet, &command, said, &|name| Some(name.clone())).unwrap();
+        writer::work(&self.hub, &mut self.kept, self.hub.take_waiting());
+    }
+}
+
+/// The seqs of the lines in what a peer has got.
+fn seqs(member: &mut Member) -> Vec<u64> {
+    let bytes = std::mem::take(&mut *member.peer.bytes.lock().unwrap());
+    let mut records = RecordReader::new(Bytes(bytes.into()), RECORD_BYTES_MAX);
+    let mut found = Vec::new();
+    while let Ok(Some(record)) = records.read() {
+        let (_, body) = member.opener.open(record).unwrap();
+        for event in codec::decode::<Event>(body) {
+            if let Event::Message(line) = event.unwrap() {
+                found.push(line.seq.0);
+            }
+        }
+    }
+    found
+}
+
+struct Bytes(VecDeque<u8>);
+
+impl Read for Bytes {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.read(buffer)
+    }
+}
+
+#[test]
+fn a_thousand_panics_in_single_sessions_harm_no_other() {
+    const MEMBERS: usize = 10;
+    let hook = std::panic::take_hook();
+    // What is planted need not be told a thousand times.
+    std::panic::set_hook(Box::new(move |panic| {
+        let planted = panic.payload().downcast_ref::<&str>() == Some(&"planted");
+        if !planted {
+            hook(panic);
+        }
+    }));
+    let mut room = Room::new();
+    (0..MEMBERS).for_each(|_| room.enters());
+    for round in 0..1_000 {
+        let faulty = round * 7 % MEMBERS;
+        room.members[faulty].peer.faults.store(true, Ordering::Relaxed);
+        room.says((faulty + 3) % MEMBERS);
+        let gone = room.members.remove(faulty);
+        assert!(gone.peer.cut.load(Ordering::Relaxed), "its session ends");
+        room.hub.leave(&gone.outlet, None, false);
+        room.says(round % (MEMBERS - 1));
+        room.enters();
+    }
+    room.says(0);
+    let last = room.lines;
+    for member in &mut room.members {
+        assert_eq!(seqs(member), (member.first..=last).collect::<Vec<_>>());
+    }
+    assert_eq!(room.hub.stats().sessions, MEMBERS);
+}
