@@ -24,10 +24,10 @@ fn history_and_search_outlive_the_server() {
     bob.sees("tea at five");
     bob.sees("alice: the green tea");
     bob.types("/history 1");
-    bob.sees("-- 1 lines; there are older ones");
+    bob.sees("-- 1 line; there are older ones");
     assert_eq!((bob.seen("green tea"), bob.seen("black tea")), (1, 2));
     bob.types("/search tea green");
-    bob.sees("-- 1 lines");
+    bob.sees("-- 1 line");
     bob.types("/history 10x");
     bob.sees("a time is written");
     bob.types("/history 1h");
@@ -318,7 +318,7 @@ fn a_full_disk_refuses_lines_and_the_talk_goes_on() {
     alice.types("/whois bob");
     alice.sees("bob on main");
     alice.types("/history 1");
-    alice.sees("-- 1 lines");
+    alice.sees("-- 1 line");
     assert_eq!(bob.seen("alice: xxx"), alice.seen("You: xxx") - 1, "one is from the history");
 }
 
