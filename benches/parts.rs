@@ -113,6 +113,7 @@ fn codecs(criterion: &mut Criterion) {
         target,
         text,
         sealed,
+        lock: pychat::chat::Lock::Open,
         edited: false,
         deleted: false,
         replay: false,

@@ -113,10 +113,11 @@ impl Drop for Guard {
 }
 
 impl Editor {
-    pub fn read(&mut self) -> Typed {
+    /// The next line, which is not remembered where it is a secret.
+    pub fn read(&mut self, is_secret: fn(&str) -> bool) -> Typed {
         match self.0.readline("> ") {
             Ok(line) => {
-                if !HIDDEN.load(Ordering::Relaxed) {
+                if !HIDDEN.load(Ordering::Relaxed) && !is_secret(&line) {
                     // A history that is full or takes no duplicates is no error.
                     let _ = self.0.add_history_entry(&line);
                 }

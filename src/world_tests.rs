@@ -359,6 +359,9 @@ impl World {
             Action::Dial(_) => device.dials = true,
             // Nobody is too fast here.
             Action::Wait(_) => panic!("seed {}: a client was told to wait", self.seed),
+            Action::Derive { .. } | Action::LookUp { .. } | Action::Forget(_) => {
+                panic!("nobody asked for it")
+            }
             Action::Echo | Action::Close | Action::Cut | Action::Quit(_) => {
                 panic!("seed {}: a client gave up: {action:?}", self.seed)
             }

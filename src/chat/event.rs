@@ -6,6 +6,20 @@ use super::{
     ChannelName, Code, DeviceName, Kind, LogId, MsgId, Opaque, Retention, Seq, Target, UserName,
 };
 
+/// Who could read a line, as its reader's client has found. Never on the wire.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Lock {
+    /// The server and its operator too.
+    #[default]
+    Open,
+    /// Who knows the channel's PIN.
+    Pin,
+    /// The two who talk.
+    Sealed,
+    /// The same, as long as nobody has the recipient's RSA key: a device of theirs has no certificate yet.
+    RsaAlone,
+}
+
 /// A line as every member sees it, and as its sender gets it back for an acknowledgement.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Message {
@@ -26,6 +40,8 @@ pub struct Message {
     pub text: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sealed: Option<Opaque>,
+    #[serde(skip)]
+    pub lock: Lock,
     /// The text is not the first one.
     #[serde(default, skip_serializing_if = "is_false")]
     pub edited: bool,

@@ -15,7 +15,7 @@ pub mod rights;
 mod span;
 
 pub use command::{Command, Kind, Position, ReadMark};
-pub use event::{ChannelInfo, DeviceKey, Event, Message, PlaceInfo};
+pub use event::{ChannelInfo, DeviceKey, Event, Lock, Message, PlaceInfo};
 pub use hidden::Hidden;
 pub use id::{LogId, Mark, MsgId, Seq, SessionId};
 pub use name::{ChannelName, DeviceName, NameError, Target, UserName};

@@ -111,12 +111,16 @@ impl ChannelName {
         &name[1..]
     }
 
-    /// As people write it, who have seen a part of its tag.
+    /// As people write it, who have seen a part of its tag; `#tea~open` is the one without a PIN.
     pub fn is_meant_by(&self, text: &str) -> bool {
         let (name, tag) = text.split_once('~').unwrap_or((text, ""));
         let name = name.strip_prefix('#').unwrap_or(name).to_lowercase();
         let tag = tag.to_lowercase();
-        name == self.letters() && self.tag().unwrap_or_default().starts_with(&tag)
+        let tagged = match tag.as_str() {
+            "open" => !self.has_pin(),
+            tag => self.tag().unwrap_or_default().starts_with(tag),
+        };
+        name == self.letters() && tagged
     }
 }
 
@@ -337,7 +341,8 @@ mod tests {
         for meant in ["tea", "#tea", "#TEA~kq", "#tea~KQ3F", tea.as_str()] {
             assert!(tea.is_meant_by(meant), "{meant}");
         }
-        for other in ["te", "#tea~k9", "#teas"] {
+        assert!(tea.bare().is_meant_by("#tea~open") && tea.bare().is_meant_by("tea"));
+        for other in ["te", "#tea~k9", "#teas", "tea~open"] {
             assert!(!tea.is_meant_by(other), "{other}");
         }
         for bad in ["#tea~", "#tea~kq3f", &format!("#lobby~{tag}"), &format!("#tea~{tag}0")] {

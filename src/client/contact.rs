@@ -55,13 +55,38 @@ impl Contact {
         let mut unlock = || asker.ask(&Question::Passphrase, other);
         // What stands in its way is told with the first connection.
         let next = vault.next_identity(passphrase.as_ref(), &mut unlock).unwrap_or_default();
-        let keys = Mutex::new(Keys::new(identity, next, passphrase));
+        let keys = Mutex::new(Keys::new(identity, next, passphrase).with_former(&vault));
         server.name = Some(name.clone());
         if let Err(error) = vault.remember(&server) {
             // This time it is known.
             asker.tell(&format!("error: the server is not remembered: {error}"));
         }
         Ok(Contact { vault, keys, server, name, pinned, new })
+    }
+
+    #[cfg(test)]
+    pub fn of(vault: Vault, identity: Identity, server: Server, name: UserName) -> Contact {
+        let pinned = server.fingerprint().unwrap();
+        let keys = Mutex::new(Keys::new(identity, None, None));
+        Contact { vault, keys, server, name, pinned, new: false }
+    }
+
+    /// The key by which the server knows this person.
+    pub fn own(&self) -> Arc<Identity> {
+        Arc::clone(&self.keys().own)
+    }
+
+    /// What may have been sealed for this person was sealed for one of these, the own one first.
+    pub fn openers(&self) -> Vec<Arc<Identity>> {
+        let keys = self.keys();
+        [Some(&keys.own), keys.former.as_ref()].into_iter().flatten().cloned().collect()
+    }
+
+    /// What is kept is sealed for these: the key, and the one that may take over.
+    pub fn keepers(&self) -> Vec<PublicKey> {
+        let keys = self.keys();
+        let keepers = [Some(&keys.own), keys.next.as_ref()].into_iter().flatten();
+        keepers.map(|key| key.public().clone()).collect()
     }
 
     pub fn fingerprint(&self) -> &Fingerprint {

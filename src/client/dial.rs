@@ -39,8 +39,8 @@ pub struct Dialer {
 }
 
 impl Dialer {
-    pub fn new(contact: Contact, resumes: bool, happen: Sender<Happening>) -> Self {
-        Dialer { contact: Arc::new(contact), resumes, writer: Writer::default(), happen }
+    pub fn new(contact: Arc<Contact>, resumes: bool, happen: Sender<Happening>) -> Self {
+        Dialer { contact, resumes, writer: Writer::default(), happen }
     }
 
     /// Connects after a while; what comes of it happens to the model.

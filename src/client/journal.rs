@@ -1,7 +1,8 @@
 //! What a client keeps of its talk with one server: lines that are not stored yet, and up to where it
-//! has each place. Files of the vault (0600); texts in them are as readable as the key's folder.
+//! has each place. Files of the vault (0600); what was typed is under a key that only the person's own
+//! opens.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -9,9 +10,11 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
 
 use super::outbox::id_of;
-use crate::chat::{Command, MsgId, Position};
+use crate::chat::{Command, MsgId, Opaque, Position};
+use crate::crypto::keep;
 use crate::keyring::file::replace;
 
 /// One entry of the outbox file.
@@ -24,11 +27,16 @@ enum Entry {
     Refused(MsgId),
     /// The person wants it sent all the same.
     Retry(MsgId),
+    /// How a line goes out that only people can read.
+    Sealed(MsgId, Opaque),
+    /// One of these, under the key of what is written line by line.
+    Locked(Opaque),
 }
 
 /// The open files; one client at a time has them.
 pub struct Journal {
     outbox: File,
+    key: Zeroizing<[u8; 32]>,
     open: usize,
     marks: PathBuf,
 }
@@ -39,6 +47,7 @@ pub struct Left {
     pub outbox: Vec<Command>,
     /// Which of them were refused: only the person sends those again.
     pub refused: HashSet<MsgId>,
+    pub sealed: HashMap<MsgId, Opaque>,
     pub positions: Vec<Position>,
 }
 
@@ -51,8 +60,9 @@ impl Left {
 }
 
 impl Journal {
-    /// `stem` is the files' path without their endings. None where another client has them.
-    pub fn open(stem: &Path) -> io::Result<Option<(Journal, Left)>> {
+    /// `stem` is the files' path without their endings, and under `key` lies what was typed. None where
+    /// another client has them.
+    pub fn open(stem: &Path, key: Zeroizing<[u8; 32]>) -> io::Result<Option<(Journal, Left)>> {
         let path = stem.with_extension("outbox");
         let mut options = OpenOptions::new();
         options.read(true).append(true).create(true).mode(0o600);
@@ -66,7 +76,7 @@ impl Journal {
         outbox.read_to_end(&mut text)?;
         // What was not written whole was never said to be kept.
         let whole = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1);
-        let (left, refused) = read_entries(&text[..whole]);
+        let left = read_entries(&text[..whole], &key);
         let marks = stem.with_extension("marks.json");
         let positions = match std::fs::read(&marks) {
             // Without it the newest lines are shown again, and nothing is lost.
@@ -75,18 +85,23 @@ impl Journal {
         };
         // The lines stay where they are until all are stored: nothing is lost by an end in between,
         // nor by a disk that is full.
-        let mut journal = Journal { outbox, open: left.len(), marks };
-        match left.is_empty() {
+        let mut journal = Journal { outbox, key, open: left.outbox.len(), marks };
+        match left.outbox.is_empty() {
             true => journal.clear()?,
             false => journal.outbox.set_len(whole as u64)?,
         }
-        Ok(Some((journal, Left { outbox: left, refused, positions })))
+        Ok(Some((journal, Left { positions, ..left })))
     }
 
     /// A line was typed.
     pub fn add(&mut self, command: &Command) -> io::Result<()> {
         self.open += 1;
-        self.write(&Entry::Add(command.clone()))
+        self.write_locked(&Entry::Add(command.clone()))
+    }
+
+    /// A line goes out like this, whenever it is sent.
+    pub fn seal(&mut self, id: MsgId, sealed: &Opaque) -> io::Result<()> {
+        self.write_locked(&Entry::Sealed(id, sealed.clone()))
     }
 
     /// A line is stored, or dropped.
@@ -115,6 +130,12 @@ impl Journal {
         replace(&self.marks, &text, 0o600).map_err(io::Error::other)
     }
 
+    fn write_locked(&mut self, entry: &Entry) -> io::Result<()> {
+        let text = Zeroizing::new(serde_json::to_vec(entry)?);
+        let locked = keep::lock(&self.key, &text);
+        self.write(&Entry::Locked(Opaque::new(&locked).expect("a salt at least")))
+    }
+
     fn write(&mut self, entry: &Entry) -> io::Result<()> {
         let mut line = serde_json::to_vec(entry)?;
         line.push(b'\n');
@@ -126,24 +147,37 @@ impl Journal {
     }
 }
 
-/// Lines that were added and are not done, and which of them were refused.
-fn read_entries(text: &[u8]) -> (Vec<Command>, HashSet<MsgId>) {
-    let (mut open, mut refused): (Vec<Command>, _) = (Vec::new(), HashSet::new());
+/// Lines that were added and are not done, which of them were refused, and how they go out.
+fn read_entries(text: &[u8], key: &[u8; 32]) -> Left {
+    let mut left = Left::default();
     for line in text.split(|byte| *byte == b'\n') {
-        match serde_json::from_slice(line) {
-            Ok(Entry::Add(command)) => open.push(command),
-            Ok(Entry::Done(id)) => open.retain(|command| id_of(command) != Some(id)),
-            Ok(Entry::Refused(id)) => drop(refused.insert(id)),
-            Ok(Entry::Retry(id)) => drop(refused.remove(&id)),
-            Err(_) => {}
+        let entry = match serde_json::from_slice(line) {
+            Ok(Entry::Locked(locked)) => keep::unlock(key, locked.bytes())
+                .and_then(|text| serde_json::from_slice::<Entry>(&text).ok()),
+            other => other.ok(),
+        };
+        match entry {
+            Some(Entry::Add(command)) => left.outbox.push(command),
+            Some(Entry::Done(id)) => {
+                left.outbox.retain(|command| id_of(command) != Some(id));
+                left.sealed.remove(&id);
+            }
+            Some(Entry::Refused(id)) => drop(left.refused.insert(id)),
+            Some(Entry::Retry(id)) => drop(left.refused.remove(&id)),
+            Some(Entry::Sealed(id, body)) => drop(left.sealed.insert(id, body)),
+            Some(Entry::Locked(_)) | None => {}
         }
     }
-    (open, refused)
+    left
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn key() -> Zeroizing<[u8; 32]> {
+        Zeroizing::new([7; 32])
+    }
 
     fn say(id: u8) -> Command {
         let line = format!(
@@ -157,32 +191,38 @@ mod tests {
     fn what_is_not_stored_is_there_again_and_what_is_stored_is_not() {
         let folder = tempfile::tempdir().unwrap();
         let stem = folder.path().join("server");
-        let (mut journal, left) = Journal::open(&stem).unwrap().unwrap();
+        let (mut journal, left) = Journal::open(&stem, key()).unwrap().unwrap();
         assert!(left.outbox.is_empty());
-        assert!(Journal::open(&stem).unwrap().is_none(), "another client has it");
+        assert!(Journal::open(&stem, key()).unwrap().is_none(), "another client has it");
         (1..=3).for_each(|id| journal.add(&say(id)).unwrap());
         journal.done(id_of(&say(2)).unwrap()).unwrap();
+        let body = Opaque::new(b"sealed").unwrap();
+        journal.seal(id_of(&say(3)).unwrap(), &body).unwrap();
+        let written = std::fs::read_to_string(stem.with_extension("outbox")).unwrap();
+        assert!(!written.contains("hi") && !written.contains("lobby"), "{written}");
         journal.outbox.write_all(b"{\"add\":{\"type\":\"sa").unwrap();
         drop(journal);
         let path = stem.with_extension("outbox");
         let mut written = std::fs::read(&path).unwrap();
         written.truncate(1 + written.iter().rposition(|byte| *byte == b'\n').unwrap());
         for _ in 0..2 {
-            let (journal, left) = Journal::open(&stem).unwrap().unwrap();
+            let (journal, left) = Journal::open(&stem, key()).unwrap().unwrap();
             assert_eq!(left.outbox, [say(1), say(3)]);
+            assert_eq!(left.sealed, HashMap::from([(id_of(&say(3)).unwrap(), body.clone())]));
             // Nothing is written anew, which a kill or a full disk could break off.
             assert!(std::fs::read(&path).unwrap() == written);
             drop(journal);
         }
-        let (mut journal, left) = Journal::open(&stem).unwrap().unwrap();
+        let (mut journal, left) = Journal::open(&stem, key()).unwrap().unwrap();
         journal.add(&say(4)).unwrap();
         journal.done(id_of(&say(4)).unwrap()).unwrap();
         for id in [1, 3].map(|id| id_of(&say(id)).unwrap()) {
             journal.refused(id).unwrap();
         }
         journal.retry(id_of(&say(3)).unwrap()).unwrap();
-        let (open, refused) = read_entries(&std::fs::read(&path).unwrap());
-        assert_eq!((open, refused), (left.outbox, HashSet::from([id_of(&say(1)).unwrap()])));
+        let read = read_entries(&std::fs::read(&path).unwrap(), &key());
+        let refused = HashSet::from([id_of(&say(1)).unwrap()]);
+        assert_eq!((read.outbox, read.refused), (left.outbox, refused));
         journal.done(id_of(&say(1)).unwrap()).unwrap();
         journal.done(id_of(&say(3)).unwrap()).unwrap();
         assert_eq!(std::fs::metadata(stem.with_extension("outbox")).unwrap().len(), 0);
@@ -194,9 +234,9 @@ mod tests {
         let stem = folder.path().join("server");
         let text = r##"[{"to":"#lobby","log":"00000000000000ff","seq":"7"}]"##;
         let positions: Vec<Position> = serde_json::from_str(text).unwrap();
-        let (mut journal, _) = Journal::open(&stem).unwrap().unwrap();
+        let (mut journal, _) = Journal::open(&stem, key()).unwrap().unwrap();
         journal.keep(&positions).unwrap();
         drop(journal);
-        assert_eq!(Journal::open(&stem).unwrap().unwrap().1.positions, positions);
+        assert_eq!(Journal::open(&stem, key()).unwrap().unwrap().1.positions, positions);
     }
 }

@@ -13,6 +13,8 @@ pub struct Keys {
     pub own: Arc<Identity>,
     /// Tried first: a server that admits it makes it the own one.
     pub next: Option<Arc<Identity>>,
+    /// The one before the own one: what was sealed for it opens still.
+    pub former: Option<Arc<Identity>>,
     /// What opened the own key, for those that come later.
     passphrase: Option<Zeroizing<String>>,
     /// A next key that cannot be opened, which is told once.
@@ -25,7 +27,15 @@ impl Keys {
         next: Option<Identity>,
         passphrase: Option<Zeroizing<String>>,
     ) -> Keys {
-        Keys { own: Arc::new(own), next: next.map(Arc::new), passphrase, closed: None }
+        let (own, next) = (Arc::new(own), next.map(Arc::new));
+        Keys { own, next, former: None, passphrase, closed: None }
+    }
+
+    /// With the former key, where it is there and opens.
+    pub fn with_former(mut self, vault: &Vault) -> Keys {
+        let former = vault.old_identity(self.passphrase.as_ref());
+        self.former = former.ok().flatten().map(Arc::new);
+        self
     }
 
     /// Takes up what has changed in the vault. Gives what stands in the way of a key there.
@@ -37,7 +47,7 @@ impl Keys {
             _ => Ok(None),
         };
         if let Ok(Some(own)) = own {
-            self.own = Arc::new(own);
+            self.former = Some(std::mem::replace(&mut self.own, Arc::new(own)));
         }
         let waiting = match vault.next_public() {
             Ok(waiting) => waiting,
@@ -75,7 +85,7 @@ impl Keys {
     pub fn admitted(&mut self, key: &Arc<Identity>, vault: &Vault) -> Result<(), FileError> {
         if self.next.as_ref().is_some_and(|next| Arc::ptr_eq(next, key)) {
             self.next = None;
-            self.own = Arc::clone(key);
+            self.former = Some(std::mem::replace(&mut self.own, Arc::clone(key)));
             vault.promote_next(key)?;
         }
         Ok(())

@@ -5,22 +5,23 @@ mod contact;
 mod dial;
 mod faces;
 mod input;
+mod invited;
 mod journal;
 mod keys;
 pub mod model;
 pub(crate) mod outbox;
 pub(crate) mod places;
+mod secrets;
+mod shell;
 pub mod slash;
 pub mod vault;
 
-use std::collections::BTreeSet;
 use std::io::IsTerminal;
+use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::mpsc::{self, RecvTimeoutError};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, mpsc};
 
-use crate::chat::{ChannelName, Target, UserName};
-use crate::clean;
+use crate::chat::{Target, UserName};
 use crate::fault::{Fault, code};
 use contact::Contact;
 use dial::Dialer;
@@ -29,9 +30,11 @@ use faces::json::Json;
 use faces::plain::Plain;
 use faces::screen::{Assistant, Opened, Person, Rooms};
 use journal::{Journal, Left};
-use model::{Action, Happening, Model, Show, Use};
+use model::{Happening, Model, Use};
 use outbox::Outbox;
 use places::Places;
+use secrets::Secrets;
+use shell::Shell;
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -43,6 +46,9 @@ pub struct Args {
     /// Enter these channels too
     #[arg(long, value_name = "CHANNEL")]
     join: Vec<String>,
+    /// The same for channels with a PIN: a file (0600) with a CHANNEL and its PIN in each line
+    #[arg(long, value_name = "FILE")]
+    join_file: Option<PathBuf>,
     /// Append-only lines: for screen readers and pipes
     #[arg(long, group = "face")]
     plain: bool,
@@ -84,8 +90,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
 const INTERRUPTED: u8 = 130;
 
 fn start(args: &Args) -> anyhow::Result<u8> {
-    let target = target(&args.to)?;
-    let mut channels = channels(args, &target)?;
+    let mut channels = invited::channels(&args.join)?;
     if let Some(Some(text)) = &args.send
         && text.trim().is_empty()
     {
@@ -117,7 +122,18 @@ fn start(args: &Args) -> anyhow::Result<u8> {
         reads: live && !args.json && !full,
         retries: !args.json,
     };
-    let (journal, left) = match live.then(|| journal(&contact)) {
+    let contact = Arc::new(contact);
+    let mut secrets = Secrets::open(Arc::clone(&contact), usage.retries)?;
+    if let Some(file) = &args.join_file {
+        channels.extend(invited::from_file(file, contact.fingerprint(), &mut secrets)?);
+    }
+    let target = invited::target(&args.to, &secrets)?;
+    if let Target::Channel(channel) = &target
+        && !channel.is_lobby()
+    {
+        channels.insert(channel.clone());
+    }
+    let (journal, left) = match live.then(|| journal(&contact, &secrets)) {
         Some(Ok((journal, left))) => (Some(journal), left),
         Some(Err(trouble)) => {
             match full {
@@ -129,6 +145,12 @@ fn start(args: &Args) -> anyhow::Result<u8> {
         }
         None => (None, Left::default()),
     };
+    if journal.is_some() {
+        secrets.resume(left.sealed.clone());
+    }
+    if live {
+        channels.extend(secrets.channels().cloned());
+    }
     let mut print = faces::plain::stdout();
     match (&args.send, args.tail) {
         _ if full => {}
@@ -149,7 +171,8 @@ fn start(args: &Args) -> anyhow::Result<u8> {
     let face: Box<dyn Face> = match screen {
         Some(screen) => {
             let rooms = Rooms::load(contact.vault.journal_stem(contact.fingerprint()));
-            channels.extend(rooms.channels());
+            // Where a PIN is no longer known nothing could be read.
+            channels.extend(rooms.channels().filter(|channel| !channel.has_pin()));
             let person = Person {
                 name: contact.name.clone(),
                 admission: contact.admission(),
@@ -162,141 +185,22 @@ fn start(args: &Args) -> anyhow::Result<u8> {
         None if args.send.is_some() => Box::new(faces::Mute),
         None => Box::new(Plain::new(print, terminal && live, able && live)),
     };
-    let dialer = Dialer::new(contact, live, happen);
+    let dialer = Dialer::new(Arc::clone(&contact), live, happen.clone());
     let (outbox, places) = (Outbox::of(left.outbox, &left.refused), Places::of(left.positions));
     let model = Model::new(usage, target, channels, outbox, places);
     let lines_left = args.tail.filter(|lines| *lines > 0);
-    let shell = Shell { model, dialer, face, journal, lines_left, wait: None };
+    let shell = Shell { model, secrets, dialer, face, journal, lines_left, contact, happen };
     Ok(shell.attend(&happenings))
 }
 
 /// What is kept of the talk with this server, unless another client of this person has it.
-fn journal(contact: &Contact) -> Result<(Journal, Left), String> {
-    match Journal::open(&contact.vault.journal_stem(contact.fingerprint())) {
+fn journal(contact: &Contact, secrets: &Secrets) -> Result<(Journal, Left), String> {
+    let stem = contact.vault.journal_stem(contact.fingerprint());
+    match Journal::open(&stem, secrets.line_key()) {
         Ok(Some(opened)) => Ok(opened),
         Ok(None) => {
             Err("note: another client runs: lines typed here while offline are not kept".to_owned())
         }
         Err(error) => Err(format!("error: lines typed while offline cannot be kept: {error}")),
     }
-}
-
-/// Things that happen in a row are kept and told once.
-const TICK_AFTER: Duration = Duration::from_millis(500);
-
-/// Around the model: what happens goes into it, and what is to be done comes out of it.
-struct Shell {
-    model: Model,
-    dialer: Dialer,
-    face: Box<dyn Face>,
-    journal: Option<Journal>,
-    lines_left: Option<u64>,
-    /// When the model wants to be told that it has waited.
-    wait: Option<Instant>,
-}
-
-impl Shell {
-    /// The client's life; the exit code says how it ended.
-    fn attend(mut self, happenings: &mpsc::Receiver<Happening>) -> u8 {
-        self.face.show(&Show::State(model::State::Connecting));
-        self.dialer.dial(0);
-        let mut tick: Option<Instant> = None;
-        loop {
-            let due = tick.into_iter().chain(self.wait).min();
-            let next = match due {
-                Some(due) => happenings.recv_timeout(due.saturating_duration_since(Instant::now())),
-                None => happenings.recv().map_err(Into::into),
-            };
-            let happening = match next {
-                Ok(happening) => happening,
-                Err(RecvTimeoutError::Timeout) if self.wait == due => {
-                    self.wait = None;
-                    Happening::Waited
-                }
-                Err(RecvTimeoutError::Timeout) => Happening::Tick,
-                Err(RecvTimeoutError::Disconnected) => return 0,
-            };
-            if let Some(code) = self.happens(happening) {
-                return code;
-            }
-            tick = match tick {
-                _ if !self.model.wants_tick() => None,
-                None => Some(Instant::now() + TICK_AFTER),
-                due => due,
-            };
-        }
-    }
-
-    fn happens(&mut self, happening: Happening) -> Option<u8> {
-        for action in self.model.update(happening, rand::random()) {
-            match action {
-                Action::Show(show) => {
-                    self.face.show(&show);
-                    if let (Show::Message(_), Some(left)) = (&show, &mut self.lines_left) {
-                        *left -= 1;
-                        if *left == 0 {
-                            self.dialer.close();
-                            self.face.end(0);
-                            return Some(0);
-                        }
-                    }
-                }
-                Action::Send(command) => self.dialer.send(&command),
-                Action::Keep(command) => self.write(|journal| journal.add(&command)),
-                Action::Drop(id) => self.write(|journal| journal.done(id)),
-                Action::Refused(id) => self.write(|journal| journal.refused(id)),
-                Action::Retry(id) => self.write(|journal| journal.retry(id)),
-                Action::Remember(positions) => self.write(|journal| journal.keep(&positions)),
-                Action::Wait(ms) => {
-                    let due = Instant::now() + Duration::from_millis(ms);
-                    self.wait = Some(self.wait.map_or(due, |wait| wait.min(due)));
-                }
-                Action::Dial(after_ms) => self.dialer.dial(after_ms),
-                Action::Echo => self.dialer.echo(),
-                Action::Close => self.dialer.close(),
-                Action::Cut => self.dialer.cut(),
-                Action::Quit(code) => {
-                    self.face.end(code);
-                    return Some(code);
-                }
-            }
-        }
-        None
-    }
-
-    /// A journal that fails is told of once, and no longer used.
-    fn write(&mut self, write: impl FnOnce(&mut Journal) -> std::io::Result<()>) {
-        if let Some(journal) = &mut self.journal
-            && let Err(error) = write(journal)
-        {
-            self.journal = None;
-            let text = format!("lines typed while offline are not kept from here on: {error}");
-            self.face.show(&Show::Error(text));
-        }
-    }
-}
-
-fn target(text: &str) -> Result<Target, Fault> {
-    let full = if text.starts_with(['#', '@']) { text.to_owned() } else { format!("@{text}") };
-    full.parse().map_err(|error| {
-        let error = format!("--to {}: {error}", clean::line(text));
-        Fault::new(code::USAGE, error, "--to '#CHANNEL' or --to NAME")
-    })
-}
-
-fn channels(args: &Args, target: &Target) -> Result<BTreeSet<ChannelName>, Fault> {
-    let mut channels = BTreeSet::new();
-    for name in &args.join {
-        let full = if name.starts_with('#') { name.clone() } else { format!("#{name}") };
-        let channel: ChannelName = full.parse().map_err(|error| {
-            Fault::new(code::USAGE, format!("--join: {error}"), "PINs never travel in flags")
-        })?;
-        channels.insert(channel);
-    }
-    if let Target::Channel(channel) = target
-        && !channel.is_lobby()
-    {
-        channels.insert(channel.clone());
-    }
-    Ok(channels)
 }

@@ -184,6 +184,7 @@ mod tests {
             target: None,
             text: "hi".into(),
             sealed: None,
+            lock: crate::chat::Lock::Open,
             edited: false,
             deleted: false,
             replay: true,

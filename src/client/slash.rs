@@ -20,7 +20,18 @@ const fn slash(
 /// Every slash command, in the order of `/help`.
 pub const SLASHES: &[Slash] = &[
     slash("help", &[], "[COMMAND]", "this list, or one command"),
-    slash("join", &[], "CHANNEL[,CHANNEL]", "enter a channel; it is made if nobody is in it"),
+    slash(
+        "join",
+        &[],
+        "CHANNEL[,CHANNEL] or CHANNEL PIN",
+        "enter a channel; it is made if nobody is in it",
+    ),
+    slash(
+        "create",
+        &[],
+        "CHANNEL",
+        "make a channel with a PIN, and show the line that lets others in",
+    ),
     slash("part", &["leave"], "[CHANNEL]", "leave a channel"),
     slash("pm", &["msg", "dm"], "NAME TEXT", "a private message, to all devices of a person"),
     slash("query", &[], "NAME or CHANNEL", "what you type goes there from now on"),
@@ -30,8 +41,9 @@ pub const SLASHES: &[Slash] = &[
     slash("list", &["names", "users"], "[CHANNEL]", "who is in a channel"),
     slash("channels", &[], "", "which channels there are"),
     slash("whois", &[], "NAME", "fingerprint, devices and idle time of a person"),
+    slash("fingerprint", &[], "NAME [confirm]", "compare keys with a person; confirm new ones"),
     slash("history", &[], "[COUNT or 10m or 2d]", "older lines of this place"),
-    slash("search", &[], "TEXT", "lines that hold all these whole words, in all your places"),
+    slash("search", &[], "TEXT", "lines of open channels that hold all these whole words"),
     slash("edit", &[], "TEXT", "give your last line here another text"),
     slash("delete", &[], "[SEQ]", "delete your last line here, or the one of that number"),
     slash("away", &[], "[TEXT]", "say that you are away"),
@@ -97,6 +109,18 @@ pub fn read(line: &str) -> Typed<'_> {
         Some(slash) => Typed::Command(slash.name, operands.trim()),
         None => Typed::Unknown(unknown(&word)),
     }
+}
+
+/// The channel and the PIN of `/join CHANNEL PIN`.
+pub fn with_pin(operands: &str) -> Option<(&str, &str)> {
+    let (name, pin) = operands.split_once(char::is_whitespace)?;
+    let pin = pin.trim();
+    (!pin.is_empty() && !name.ends_with(',')).then_some((name, pin))
+}
+
+/// Whether a typed line holds a PIN: nothing remembers it.
+pub fn is_secret(line: &str) -> bool {
+    matches!(read(line), Typed::Command("join", operands) if with_pin(operands).is_some())
 }
 
 /// Every slash command, the operators' behind the others.

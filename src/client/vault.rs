@@ -56,6 +56,7 @@ impl Vault {
 
     #[cfg(test)]
     pub fn at(dir: &Path) -> Vault {
+        make_folder(&dir.join("servers"), 0o700).unwrap();
         Vault { dir: dir.to_owned() }
     }
 
@@ -209,6 +210,19 @@ impl Vault {
     pub fn remember_server_key(&self, key: &PublicKey) -> Result<(), FileError> {
         let path = self.server_key_file(&key.fingerprint());
         replace(&path, key.to_pem().as_bytes(), 0o600)
+    }
+
+    /// The keys of this device.
+    pub fn devices_dir(&self) -> PathBuf {
+        self.dir.join("device")
+    }
+
+    /// The key before this one: it may open what was sealed for it.
+    pub fn old_identity(
+        &self,
+        known: Option<&Zeroizing<String>>,
+    ) -> Result<Option<Identity>, FileError> {
+        read_identity(&self.dir.join("id.old.pem"), &mut || known.cloned())
     }
 
     /// Where the journal of the talk with a server lies, without its files' endings.

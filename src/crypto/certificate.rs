@@ -94,6 +94,11 @@ impl Certificate {
         self.part(2)
     }
 
+    /// When it was issued.
+    pub fn made_at(&self) -> u64 {
+        self.not_before().saturating_add(EARLY_S)
+    }
+
     /// Seconds since 1970.
     pub fn not_before(&self) -> u64 {
         self.time(0)

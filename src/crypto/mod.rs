@@ -6,6 +6,7 @@ pub mod certificate;
 mod dhkem;
 pub mod handshake;
 pub mod identity;
+pub mod keep;
 pub mod key_request;
 pub mod note;
 pub mod password;

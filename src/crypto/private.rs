@@ -134,6 +134,11 @@ impl Parsed<'_> {
         Parsed::take_apart(body).ok_or(SealError::Malformed)
     }
 
+    /// Whether it was sealed for a device: by its certificate's hash, or its key's fingerprint.
+    pub fn is_for(&self, device: &[u8; 32]) -> bool {
+        self.devices.contains(device)
+    }
+
     fn take_apart(body: &[u8]) -> Option<Parsed<'_>> {
         let mut rest = body;
         if take::<1>(&mut rest)? != [VERSION] {

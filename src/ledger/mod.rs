@@ -11,7 +11,7 @@ pub mod upkeep;
 use std::path::PathBuf;
 
 use crate::chat::{
-    ChannelName, DeviceName, Kind, LogId, Message, MsgId, Opaque, Place, Seq, UserName,
+    ChannelName, DeviceName, Kind, Lock, LogId, Message, MsgId, Opaque, Place, Seq, UserName,
 };
 pub use kept::{Kept, KeptReader};
 pub use memory::Memory;
@@ -214,6 +214,7 @@ fn message(draft: Draft, seq: Seq, edited: bool, deleted: bool) -> Message {
         target: draft.target,
         text: draft.text,
         sealed: draft.sealed,
+        lock: Lock::Open,
         edited,
         deleted,
         replay: true,

@@ -5,7 +5,7 @@ use std::io::Write;
 use serde_json::{Value, json};
 
 use super::Face;
-use crate::chat::{Command, Event, Message, MsgId};
+use crate::chat::{Command, Event, Lock, Message, MsgId};
 use crate::client::model::{Happening, Show, State};
 
 pub struct Json {
@@ -29,11 +29,25 @@ impl Json {
             Show::Event(Event::Welcome { name, device, .. }) => json!({
                 "type": "hello", "v": 1, "name": name, "device": device, "server": self.server,
             }),
+            Show::Event(
+                event @ (Event::Entered { channel, .. } | Event::Topic { to: channel, .. }),
+            ) => {
+                let mut object = serde_json::to_value(event).ok()?;
+                object["readers"] = if channel.has_pin() { "pin" } else { "operator" }.into();
+                object
+            }
             Show::Event(event) => serde_json::to_value(event).ok()?,
             Show::Notice(text) => json!({"type": "notice", "text": text}),
             Show::Error(text) => json!({"type": "error", "code": "client", "hint": text}),
             Show::Unread { to, lines } => json!({"type": "unread", "to": to, "lines": lines}),
             Show::Back => json!({"type": "notice", "text": "back"}),
+            Show::Flaw { to, from, seq, flaw } => json!({
+                "type": "flaw", "to": to, "from": from, "seq": seq, "code": flaw.code(),
+                "hint": flaw.told(from),
+            }),
+            Show::KeyChanged { name, text } => {
+                json!({"type": "key_changed", "name": name, "hint": text})
+            }
             Show::Divider(_)
             | Show::Outgoing { .. }
             | Show::Dropped(_)
@@ -100,6 +114,12 @@ fn message(message: &Message) -> Value {
         "type": "message", "to": message.to, "from": message.from, "device": message.device,
         "seq": message.seq, "id": message.id, "time": format!("{time:.3}"),
         "text": message.text, "kind": message.kind, "replay": message.replay,
+        "lock": match message.lock {
+            Lock::Open => "open",
+            Lock::Pin => "pin",
+            Lock::Sealed => "sealed",
+            Lock::RsaAlone => "rsa_alone",
+        },
     });
     let flags = [("edited", message.edited), ("deleted", message.deleted)];
     for (name, _) in flags.iter().filter(|(_, set)| *set) {
@@ -130,6 +150,14 @@ pub fn read(line: &str) -> Happening {
             return match object.get("line").and_then(Value::as_str) {
                 Some(line) if line.starts_with('/') => Happening::Slash(line.to_owned()),
                 _ => fault("a slash object has a line that begins with /".into()),
+            };
+        }
+        Some("join") if object.contains_key("pin") => {
+            let field = |name: &str| object.get(name).and_then(Value::as_str).unwrap_or_default();
+            let (name, pin) = (field("channel"), field("pin"));
+            return match name.contains(char::is_whitespace) || pin.trim().is_empty() {
+                true => fault("a join with a PIN has a channel and a pin, as texts".into()),
+                false => Happening::Line(format!("/join {name} {pin}")),
             };
         }
         Some(kind @ ("me" | "edit" | "delete")) => {

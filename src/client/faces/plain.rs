@@ -80,8 +80,8 @@ impl Plain {
         let who = if own { "You".bold() } else { name.clone() };
         let text = match (message.deleted, message.edited) {
             (true, _) => "(deleted)".to_owned(),
-            (_, true) => format!("{} (edited)", message.text),
-            _ => message.text.clone(),
+            (_, true) => format!("{} (edited){}", message.text, words::lock_note(message)),
+            _ => format!("{}{}", message.text, words::lock_note(message)),
         };
         match message.kind {
             Kind::Say => format!("{before}{time}{place}{who}{arrow}: {text}"),
@@ -159,6 +159,10 @@ impl Face for Plain {
                 self.notice(&format!("{to}: {lines} not read"));
             }
             Show::Pending { .. } => self.notice("this is sent once there is a connection"),
+            Show::Flaw { to, from, flaw, .. } => {
+                self.line(format!("=!= {to}: {}", flaw.told(from)));
+            }
+            Show::KeyChanged { text, .. } => self.line(format!("=!= {text}")),
             Show::Event(event) => self.event(event),
             Show::Notice(text) => self.notice(text),
             Show::Error(text) => self.line(format!("=!= {text}")),
@@ -216,7 +220,7 @@ mod tests {
     use std::sync::{Arc, Mutex};
 
     use super::*;
-    use crate::chat::{MsgId, Seq};
+    use crate::chat::{Lock, MsgId, Seq};
 
     fn shown(shows: &[Show]) -> Vec<String> {
         colored::control::set_override(false);
@@ -244,6 +248,7 @@ mod tests {
             target: None,
             text: text.into(),
             sealed: None,
+            lock: if to.starts_with('@') { Lock::Sealed } else { Lock::Open },
             edited: false,
             deleted: false,
             replay: false,

@@ -1,6 +1,6 @@
 //! What is said in words, the same by every face for people.
 
-use crate::chat::{ChannelInfo, Event, Retention, UserName};
+use crate::chat::{ChannelInfo, ChannelName, Event, Lock, Message, Retention, Target, UserName};
 use crate::client::model::State;
 
 /// Colours of names, readable on dark and on light.
@@ -14,7 +14,11 @@ pub fn told(event: &Event) -> Option<String> {
             let kept = kept(*retention);
             let topic = topic.as_ref().map_or(String::new(), |topic| format!(" - {topic}"));
             let here = people.len();
-            Some(format!("you are in {channel}{topic} ({here} here: {}){kept}", names(people)))
+            let readers = readers(channel);
+            Some(format!(
+                "you are in {channel}{topic} ({here} here: {}){kept}{readers}",
+                names(people)
+            ))
         }
         Event::Parted { channel, .. } => Some(format!("you left {channel}")),
         Event::People { channel, people, .. } => {
@@ -24,7 +28,9 @@ pub fn told(event: &Event) -> Option<String> {
             let row = |row: &ChannelInfo| {
                 let topic = row.topic.as_ref().map_or("", String::as_str);
                 let mark = if row.member { "*" } else { " " };
-                format!("{mark} {:<20} {:>4}  {topic}", row.channel, row.here)
+                let lock = if row.sealed { format!("{LOCK} ") } else { String::new() };
+                let name = row.channel.to_string();
+                format!("{mark} {name:<20} {:>4}  {lock}{topic}", row.here)
             };
             Some(channels.iter().map(row).collect::<Vec<_>>().join("\n"))
         }
@@ -47,7 +53,8 @@ pub fn told(event: &Event) -> Option<String> {
             let text = text.as_ref().map_or("(none)", String::as_str);
             match who {
                 Some(who) => Some(format!("{who} set the topic of {to}: {text}")),
-                None => Some(format!("topic of {to}: {text}{kept}")),
+                None if to.has_pin() => Some(format!("{to} has no topic{kept}{}", readers(to))),
+                None => Some(format!("topic of {to}: {text}{kept}{}", readers(to))),
             }
         }
         Event::Password { wrong, retry_ms } => {
@@ -89,6 +96,28 @@ pub fn describe(state: &State) -> String {
                 .to_owned()
         }
         State::Refused { code } => format!("refused: {code:?}").to_lowercase(),
+    }
+}
+
+/// What stands for a channel with a PIN.
+pub const LOCK: &str = "\u{1f512}";
+
+/// Who can read what is said in a channel.
+fn readers(channel: &ChannelName) -> &'static str {
+    match channel.has_pin() {
+        true => "; sealed: only who knows the PIN can read it",
+        false => "; open: the operator can read it too",
+    }
+}
+
+/// What is said beside a private line that is less safe than others are.
+pub fn lock_note(message: &Message) -> &'static str {
+    match (message.lock, &message.to) {
+        (Lock::Open, Target::User(_)) if !message.deleted && !message.text.is_empty() => {
+            " (not sealed: the operator could read it, and have written it)"
+        }
+        (Lock::RsaAlone, _) => " (sealed under the RSA key alone: no certificate there yet)",
+        _ => "",
     }
 }
 

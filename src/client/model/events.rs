@@ -97,7 +97,12 @@ impl Model {
                 let lines = self.places.learn(&place, log, last, read);
                 let new = !lobby && self.joined.insert(channel.clone());
                 let target = Target::Channel(channel.clone());
+                let first = self.opened.remove(channel) && is_first(&event);
                 let mut actions = vec![Action::Show(Show::Event(event))];
+                if first {
+                    let text = "you are the first here: if others should be, check the PIN";
+                    actions.push(notice(text.into()));
+                }
                 if new {
                     actions.extend(self.aim(target));
                 }
@@ -226,6 +231,29 @@ impl Model {
         actions
     }
 
+    /// A line that is not what it should be, or before which others are missing.
+    pub(super) fn flawed(&mut self, message: Message, flaw: Flaw) -> Vec<Action> {
+        let to = Places::of_line(&message, self.name.as_ref());
+        let shown = Action::Show(Show::Flaw {
+            to: to.clone(),
+            from: message.from.clone(),
+            seq: message.seq,
+            flaw,
+        });
+        if flaw.is_shown() || message.reference.is_some() {
+            return vec![shown];
+        }
+        let own = self.name.as_ref() == Some(&message.from);
+        let known = self.places.arrive(&to, &message, own).known;
+        let mut actions = Vec::new();
+        if own {
+            actions.extend(self.settle(message.id, message.to, message.seq));
+        }
+        actions.extend((!known).then_some(shown));
+        actions.extend(self.end_when_settled());
+        actions
+    }
+
     /// The server has stored a line, of this client where it was in the outbox.
     fn settle(&mut self, id: MsgId, to: Target, seq: Seq) -> Vec<Action> {
         if !self.outbox.settle(id) {
@@ -238,6 +266,11 @@ impl Model {
         let new = lines > 0 && self.usage.resumes && self.places.mark(&to).is_some();
         new.then_some(Action::Show(Show::Unread { to, lines }))
     }
+}
+
+/// Whether nobody else is in a channel, and nobody has said anything in it.
+fn is_first(entered: &Event) -> bool {
+    matches!(entered, Event::Entered { last: Seq(0), people, .. } if people.len() <= 1)
 }
 
 /// Every text that a server sends is made safe to show, whatever face shows it.

@@ -2,19 +2,22 @@
 
 mod events;
 mod losses;
+mod pins;
 mod slashes;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::fmt;
 
 use super::outbox::{Outbox, Stage};
 use super::places::Places;
+use super::secrets::Flaw;
 use crate::chat::{
     ChannelName, Code, Command, Event, Hidden, Kind, Mark, Message, MsgId, Position, Seq, Target,
     UserName,
 };
+use crate::crypto::pin_channel::{Pin, PinChannel};
 
 /// What happens to the client.
-#[derive(Debug)]
 pub enum Happening {
     /// A line was typed.
     Line(String),
@@ -34,6 +37,16 @@ pub enum Happening {
     Ask(Result<Command, String>),
     /// The server told something.
     Event(Event),
+    /// A line that came is not what it should be; its text is not in it.
+    Flawed { message: Message, flaw: Flaw },
+    /// The server knows a key of a person that was not there before.
+    KeyChanged { name: UserName, text: String },
+    /// An answer of this client's own.
+    Told(String),
+    /// A PIN was worked out; it is in hand where it was made here.
+    Derived { name: ChannelName, key: PinChannel, made: Option<Hidden> },
+    /// The channel of a name and a PIN, which is known from now on.
+    Opened { channel: Result<ChannelName, String>, made: Option<Hidden> },
     /// The connection ended, or could not be made.
     Lost(Loss),
     /// It is time to dial again.
@@ -46,6 +59,16 @@ pub enum Happening {
     InputEnd,
     /// The person wants out (Ctrl-C).
     Interrupt,
+}
+
+/// What was typed may be a secret.
+impl fmt::Debug for Happening {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Happening::Interrupt => "Interrupt",
+            _ => "Happening(...)",
+        })
+    }
 }
 
 /// Why there is no connection.
@@ -76,6 +99,19 @@ pub enum Action {
     Remember(Vec<Position>),
     /// `Happening::Waited` in this many milliseconds, and not later than an earlier one.
     Wait(u64),
+    /// `Happening::Derived` of a channel's name and PIN, which takes a moment.
+    Derive {
+        name: ChannelName,
+        pin: Hidden,
+        made: bool,
+    },
+    /// Whose keys are whose: told, or confirmed.
+    LookUp {
+        name: UserName,
+        confirms: bool,
+    },
+    /// A channel's PIN is no longer wanted.
+    Forget(ChannelName),
     /// Dial after this many milliseconds.
     Dial(u64),
     /// Ask for a sign that all that was sent before has been answered.
@@ -130,6 +166,18 @@ pub enum Show {
     /// The connection is there again.
     Back,
     Event(Event),
+    /// A line is not what it should be, or others are missing before it.
+    Flaw {
+        to: Target,
+        from: UserName,
+        seq: Seq,
+        flaw: Flaw,
+    },
+    /// A person has a key that was not there before.
+    KeyChanged {
+        name: UserName,
+        text: String,
+    },
     /// Who comes and goes, where nobody wants to be told.
     Presence(Event),
     /// The next line is a password: do not show it. Or it no longer is.
@@ -180,6 +228,10 @@ pub struct Model {
     name: Option<UserName>,
     target: Target,
     joined: BTreeSet<ChannelName>,
+    /// Channels whose PIN was given just now.
+    opened: BTreeSet<ChannelName>,
+    /// PINs that are being worked out.
+    deriving: usize,
     reply_to: Option<UserName>,
     /// Requests that are no lines, typed before the first connection, each behind so many lines.
     early: Vec<(usize, Command)>,
@@ -223,6 +275,8 @@ impl Model {
             name: None,
             target,
             joined,
+            opened: BTreeSet::new(),
+            deriving: 0,
             reply_to: None,
             early: Vec::new(),
             outbox,
@@ -276,6 +330,14 @@ impl Model {
                 vec![error(problem)]
             }
             Happening::Event(event) => self.event(event),
+            Happening::Flawed { message, flaw } => self.flawed(message, flaw),
+            Happening::KeyChanged { name, text } => {
+                vec![Action::Show(Show::KeyChanged { name, text })]
+            }
+            Happening::Told(text) => vec![notice(text)],
+            // The shell has what it takes.
+            Happening::Derived { .. } => Vec::new(),
+            Happening::Opened { channel, made } => self.opened(channel, made),
             Happening::Lost(loss) => self.lost(loss, chance),
             Happening::Wake => self.dial(),
             Happening::Tick => self.tick(),
@@ -384,7 +446,7 @@ impl Model {
     /// When input has ended and nothing waits for a connection or an answer, so does the program: whoever
     /// asks through a pipe gets what they asked for.
     fn end_when_settled(&mut self) -> Vec<Action> {
-        let settled = self.outbox.is_settled() && self.early.is_empty();
+        let settled = self.outbox.is_settled() && self.early.is_empty() && self.deriving == 0;
         if !self.ending || !settled || (self.usage.once && self.name.is_none()) {
             return Vec::new();
         }

@@ -17,18 +17,9 @@ impl Model {
     fn command(&mut self, name: &str, operands: &str, chance: [u8; 16]) -> Vec<Action> {
         match name {
             "help" => vec![notice(slash::help(operands))],
-            "join" => {
-                let marks: Vec<Position> = self.places.positions();
-                self.each_channel(operands, |model, channel| {
-                    // Who is in it already wants to go there.
-                    let known = model.joined.contains(&channel);
-                    let mut actions = model.ask(join(&marks, channel.clone()));
-                    if known {
-                        actions.extend(model.aim(Target::Channel(channel)));
-                    }
-                    actions
-                })
-            }
+            "join" => self.join_typed(operands),
+            "create" => self.create(operands),
+            "fingerprint" => self.fingerprint(operands),
             "part" if operands.is_empty() => match self.target.clone() {
                 Target::Channel(channel) => self.part(channel),
                 Target::User(_) => self.aim(Target::Channel(ChannelName::lobby())),
@@ -41,7 +32,7 @@ impl Model {
                 },
                 None => vec![error("to whom, and what? /pm NAME TEXT".into())],
             },
-            "query" => match target(operands) {
+            "query" => match self.target(operands) {
                 Ok(target) => self.aim(target),
                 Err(problem) => vec![error(problem)],
             },
@@ -167,13 +158,10 @@ impl Model {
         operands: &str,
         each: impl Fn(&mut Model, ChannelName) -> Vec<Action>,
     ) -> Vec<Action> {
-        if operands.split_whitespace().count() > 1 {
-            return vec![error("channels with a PIN come later: /join CHANNEL[,CHANNEL]".into())];
-        }
         let names = operands.split(',').filter(|name| !name.is_empty());
         let mut actions = Vec::new();
         for name in names {
-            match channel(name) {
+            match self.channel(name.trim()) {
                 Ok(channel) => actions.extend(each(self, channel)),
                 Err(problem) => actions.push(error(problem)),
             }
@@ -187,14 +175,17 @@ impl Model {
         if self.connected || channel.is_lobby() {
             return self.ask(Command::Part { channel, reference: None });
         }
-        self.event(Event::Parted { channel, reference: None })
+        let forget = channel.has_pin().then(|| Action::Forget(channel.clone()));
+        let mut actions = self.event(Event::Parted { channel, reference: None });
+        actions.extend(forget);
+        actions
     }
 
     fn in_channel(&mut self, name: &str, ask: impl Fn(ChannelName) -> Command) -> Vec<Action> {
         let place = match (name, &self.target) {
             ("", Target::Channel(channel)) => Ok(channel.clone()),
             ("", Target::User(_)) => Ok(ChannelName::lobby()),
-            (name, _) => channel(name),
+            (name, _) => self.channel(name),
         };
         match place {
             Ok(channel) => self.ask(ask(channel)),
@@ -245,18 +236,4 @@ impl Model {
         };
         again.into_iter().flat_map(send).collect()
     }
-}
-
-/// A channel as people type it: the `#` may be missing.
-fn channel(name: &str) -> Result<ChannelName, String> {
-    let full = if name.starts_with('#') { name.to_owned() } else { format!("#{name}") };
-    full.parse().map_err(|problem| format!("{name}: {problem}"))
-}
-
-fn target(text: &str) -> Result<Target, String> {
-    if text.starts_with('#') {
-        return channel(text).map(Target::Channel);
-    }
-    let name = text.trim_start_matches('@').parse().map(Target::User);
-    name.map_err(|problem| format!("{text}: {problem}"))
 }

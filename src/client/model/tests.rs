@@ -41,6 +41,7 @@ fn message(id: u8, from: &str, to: &str) -> Message {
         target: None,
         text: "hi\u{1b}[2J".into(),
         sealed: None,
+        lock: crate::chat::Lock::Open,
         edited: false,
         deleted: false,
         replay: false,

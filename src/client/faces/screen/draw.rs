@@ -12,7 +12,7 @@ use super::pane::Pane;
 use super::window::{At, Window};
 use super::wrap::{self, clip};
 use crate::chat::{Retention, Target};
-use crate::client::faces::words::span;
+use crate::client::faces::words::{LOCK, span};
 
 const WAITS: &str = "This goes on by itself once they have. Ctrl-C twice leaves; the next \
     `pychat client` goes on here, and `pychat key show` prints the line for copying.";
@@ -94,9 +94,13 @@ fn title(app: &App, frame: &mut Frame, area: Rect) {
 /// The lock, and who can read what is said here.
 fn who_can_read(window: &Window, wide: bool) -> String {
     match (&window.target, wide) {
-        (_, false) => "open".to_owned(),
+        (Target::Channel(channel), false) if !channel.has_pin() => "open".to_owned(),
+        (_, false) => format!("{LOCK} sealed"),
+        (Target::Channel(channel), true) if channel.has_pin() => {
+            format!("{LOCK} sealed: who knows the PIN reads")
+        }
         (Target::Channel(_), true) => "open: members and the operator read".to_owned(),
-        (Target::User(_), true) => "open: you two and the operator read".to_owned(),
+        (Target::User(_), true) => format!("{LOCK} sealed: you two read"),
     }
 }
 

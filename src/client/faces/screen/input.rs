@@ -108,9 +108,10 @@ impl Input {
 
     /// A line is remembered, unless it may hold a PIN.
     pub fn remember(&mut self, line: &str) {
-        let secret = matches!(slash::read(line), slash::Typed::Command("join", operands)
-            if operands.split_whitespace().count() > 1);
-        if secret || line.trim().is_empty() || self.typed.back().is_some_and(|one| one == line) {
+        if slash::is_secret(line)
+            || line.trim().is_empty()
+            || self.typed.back().is_some_and(|one| one == line)
+        {
             return;
         }
         self.typed.push_back(line.to_owned());

@@ -34,6 +34,12 @@ impl App {
                 self.flash("");
             }
             Show::State(state) => self.state(state),
+            Show::Flaw { to, from, flaw, .. } => {
+                let index = self.place(&to);
+                let line = self.line(What::Error(flaw.told(&from)));
+                self.push(index, line);
+            }
+            Show::KeyChanged { text, .. } => self.error(text),
             Show::Event(event) => self.event(event, true),
             Show::Presence(event) => self.event(event, false),
             Show::Notice(text) => self.notice(self.current, text),
@@ -177,9 +183,10 @@ impl App {
         let own = self.own.as_ref() == Some(&message.from);
         let named = self.own.as_ref().is_some_and(|own| mentions(&message.text, own.as_str()));
         let mention = !own && (named || matches!(message.to, Target::User(_)));
+        let note = words::lock_note(&message);
         let what = What::Said {
             who: message.from,
-            text: message.text,
+            text: message.text + note,
             me: message.kind == Kind::Me,
             own,
             mention,

@@ -19,7 +19,7 @@ use super::draw::draw;
 use super::keys;
 use super::settings::Settings;
 use super::theme::Theme;
-use crate::chat::{Event, Kind, MsgId, Target};
+use crate::chat::{Event, Kind, Lock, MsgId, Target};
 use crate::client::model::{Happening, Show, State};
 
 /// Wednesday, 25 November 2026, 14:03 UTC.
@@ -53,7 +53,13 @@ impl Desk {
     /// The server tells something.
     pub fn hears(&mut self, event: Value) {
         match serde_json::from_value(event).unwrap() {
-            Event::Message(message) => self.app.show(Show::Message(message)),
+            Event::Message(mut message) => {
+                if matches!(message.to, Target::User(_)) {
+                    // The secrets have opened it.
+                    message.lock = Lock::Sealed;
+                }
+                self.app.show(Show::Message(message));
+            }
             event => self.app.show(Show::Event(event)),
         }
     }

@@ -206,7 +206,7 @@ fn what_tab_goes_through() {
     #lobby         open: members and the operator read  3 online
                                                 │people
                                                 │* alice
-     /help  /join  /part  /pm  /query  /reply  /me  /topic
+     /help  /join  /create  /part  /pm  /query  /reply  /me
      * connected 12 ms                                  F1 help
     alice> /join
     cursor 13,5

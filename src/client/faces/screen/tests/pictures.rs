@@ -258,7 +258,7 @@ fn a_private_conversation() {
     desk.presses("alt-a");
     desk.says("alice", "@bob", "I will");
     assert_snapshot!(desk.picture(), @"
-    @bob                                                     open: you two and the operator read  online
+    @bob                                                                 🔒 sealed: you two read  online
     rooms            │                                                                  │people
     1 #lobby         │                                                                  │* alice
     2 @bob           │[14:03:00] bob: bring the good one                                │* bob

@@ -1,0 +1,87 @@
+//! Channels that the command line names, and the file that names some with their PINs: what is written on
+//! a command line everybody on the computer can read.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use zeroize::Zeroizing;
+
+use super::secrets::Secrets;
+use crate::chat::{ChannelName, Target};
+use crate::clean;
+use crate::crypto::Fingerprint;
+use crate::crypto::pin_channel::{Pin, PinChannel};
+use crate::fault::{Fault, code};
+
+/// Where `--to` points: of a name with several channels, to the one whose PIN is known.
+pub fn target(text: &str, secrets: &Secrets) -> Result<Target, Fault> {
+    let full = if text.starts_with(['#', '@']) { text.to_owned() } else { format!("@{text}") };
+    let wrong = |error: String| {
+        let error = format!("--to {}: {error}", clean::line(text));
+        Fault::new(code::USAGE, error, "--to '#CHANNEL' or --to NAME")
+    };
+    if full.starts_with('#') {
+        let known: Vec<_> = secrets.channels().filter(|one| one.is_meant_by(&full)).collect();
+        match known[..] {
+            [] => {}
+            [one] => return Ok(Target::Channel(one.clone())),
+            _ => {
+                let names: Vec<_> = known.iter().map(ToString::to_string).collect();
+                return Err(wrong(format!("which one? {}", names.join(" or "))));
+            }
+        }
+    }
+    full.trim_end_matches("~open").parse().map_err(|error| wrong(format!("{error}")))
+}
+
+/// The channels of `--join`, which has no PINs.
+pub fn channels(join: &[String]) -> Result<BTreeSet<ChannelName>, Fault> {
+    let channel = |name: &String| {
+        let hint = "everybody on this computer can read a command line: type /join CHANNEL PIN in \
+            the chat, or use --join-file";
+        if name.contains(':') {
+            return Err(Fault::new(code::USAGE, "--join: a PIN does not belong here", hint));
+        }
+        let full = if name.starts_with('#') { name.clone() } else { format!("#{name}") };
+        full.parse().map_err(|error| Fault::new(code::USAGE, format!("--join: {error}"), hint))
+    };
+    join.iter().map(channel).collect()
+}
+
+/// The channels of `--join-file`: a CHANNEL and its PIN in each line.
+pub fn from_file(
+    path: &Path,
+    server: &Fingerprint,
+    secrets: &mut Secrets,
+) -> Result<BTreeSet<ChannelName>, Fault> {
+    let shown = clean::line(&path.display().to_string());
+    let unreadable = |error: &dyn std::fmt::Display, hint: &str| {
+        Fault::new(code::UNREADABLE, format!("{shown}: {error}"), hint)
+    };
+    let io = |error: std::io::Error| unreadable(&error, "a CHANNEL and its PIN in each line");
+    let mode = fs::metadata(path).map_err(io)?.permissions().mode();
+    if mode & 0o077 != 0 {
+        return Err(unreadable(&"others can read it", &format!("chmod 600 {shown}")));
+    }
+    let text = Zeroizing::new(fs::read_to_string(path).map_err(io)?);
+    let mut channels = BTreeSet::new();
+    for (number, line) in text.lines().map(str::trim).enumerate() {
+        if line.is_empty() {
+            continue;
+        }
+        let place = format!("line {}", number + 1);
+        let (name, pin) = line
+            .split_once(char::is_whitespace)
+            .ok_or_else(|| unreadable(&place, "a CHANNEL and its PIN in each line"))?;
+        let full = if name.starts_with('#') { name.to_owned() } else { format!("#{name}") };
+        let name: ChannelName =
+            full.parse().map_err(|error| unreadable(&format!("{place}: {error}"), "correct it"))?;
+        eprintln!("working out the key of {name} ...");
+        let key = PinChannel::derive(&Pin::new(pin.trim()), server, name.letters());
+        let channel = secrets.add_channel(key, &name);
+        channels.insert(channel.map_err(|error| unreadable(&error, "look at the disk"))?);
+    }
+    Ok(channels)
+}

@@ -1,0 +1,172 @@
+//! Channels with a PIN, and the names by which people call channels.
+
+use super::super::slash;
+use super::*;
+
+/// Guessing times of PINs: who has a channel's tag tries one each 120 ms on one core.
+const TIMES: &str = "whoever has the server's disk can try PINs, one each 120 ms for each core:\n\
+    4 digits        20 minutes\n\
+    6 digits        33 hours\n\
+    8 digits        139 days\n\
+    6 letters       1.2 years\n\
+    8 letters       790 years\n\
+    /create's own   4 million years";
+
+/// PINs below this are warned of.
+const BITS_ENOUGH: u32 = 45;
+
+impl Model {
+    /// `/join CHANNEL[,CHANNEL]` or `/join CHANNEL PIN`.
+    pub(super) fn join_typed(&mut self, operands: &str) -> Vec<Action> {
+        if let Some((name, pin)) = slash::with_pin(operands) {
+            return match new_channel(name) {
+                Ok(name) => self.derive(name, Hidden::new(pin.to_owned()), false),
+                Err(problem) => vec![error(problem)],
+            };
+        }
+        let marks: Vec<Position> = self.places.positions();
+        let joined = self.joined.clone();
+        let known = |name: &str| joined.iter().find(|channel| channel.is_meant_by(name));
+        let names = operands.split(',').map(str::trim).filter(|name| !name.is_empty());
+        let mut actions = Vec::new();
+        for name in names {
+            // One of a PIN that is known is meant by its tag alone; by its name, only the open one.
+            let channel = match known(name).filter(|_| name.contains('~')) {
+                Some(channel) => Ok(channel.clone()),
+                None => new_channel(name),
+            };
+            match channel {
+                Ok(channel) => {
+                    if let Some(own) = known(name).filter(|own| **own != channel) {
+                        actions.push(notice(format!(
+                            "this is the open {channel}, which the operator can read; the one whose \
+                             PIN you know is {own}"
+                        )));
+                    }
+                    // Who is in it already wants to go there.
+                    let known = joined.contains(&channel);
+                    actions.extend(self.ask(join(&marks, channel.clone())));
+                    if known {
+                        actions.extend(self.aim(Target::Channel(channel)));
+                    }
+                }
+                Err(problem) => actions.push(error(problem)),
+            }
+        }
+        if actions.is_empty() { vec![error("which channel?".into())] } else { actions }
+    }
+
+    /// `/create CHANNEL`: a channel with a PIN that nobody has to think of.
+    pub(super) fn create(&mut self, operands: &str) -> Vec<Action> {
+        match new_channel(operands) {
+            _ if operands.split_whitespace().count() != 1 => {
+                vec![error("which channel? /create CHANNEL makes its PIN".into())]
+            }
+            Ok(name) => {
+                let pin = Hidden::new(Pin::generate().text().to_owned());
+                self.derive(name, pin, true)
+            }
+            Err(problem) => vec![error(problem)],
+        }
+    }
+
+    fn derive(&mut self, name: ChannelName, pin: Hidden, made: bool) -> Vec<Action> {
+        if name.is_lobby() {
+            return vec![error("everybody is in #lobby: it has no PIN".into())];
+        }
+        let mut actions = Vec::new();
+        if Pin::new(pin.reveal()).bits() < BITS_ENOUGH {
+            actions.push(notice(format!("this PIN is short: {TIMES}")));
+        }
+        actions.push(notice(format!("working out the key of {name} ...")));
+        self.deriving += 1;
+        actions.push(Action::Derive { name, pin, made });
+        actions
+    }
+
+    /// A PIN is known: in.
+    pub(super) fn opened(
+        &mut self,
+        channel: Result<ChannelName, String>,
+        made: Option<Hidden>,
+    ) -> Vec<Action> {
+        self.deriving = self.deriving.saturating_sub(1);
+        let channel = match channel {
+            Ok(channel) => channel,
+            Err(problem) => {
+                let mut actions = vec![error(problem)];
+                actions.extend(self.end_when_settled());
+                return actions;
+            }
+        };
+        let mut actions = Vec::new();
+        match made {
+            Some(pin) => {
+                let (name, pin) = (channel.bare(), pin.reveal());
+                let text = format!(
+                    "{channel} is made; this line lets others in, so tell it to nobody else:\n\
+                     /join {name} {pin}"
+                );
+                actions.push(notice(text));
+            }
+            None => drop(self.opened.insert(channel.clone())),
+        }
+        let marks = self.places.positions();
+        let known = self.joined.contains(&channel);
+        actions.extend(self.ask(join(&marks, channel.clone())));
+        if known {
+            actions.extend(self.aim(Target::Channel(channel)));
+        }
+        actions.extend(self.end_when_settled());
+        actions
+    }
+
+    /// A channel as people type it: the `#` may be missing, and of its tag all that tells it from others.
+    pub(super) fn channel(&self, name: &str) -> Result<ChannelName, String> {
+        let meant: Vec<_> = self.joined.iter().filter(|one| one.is_meant_by(name)).collect();
+        match meant[..] {
+            [] => new_channel(name),
+            [one] => Ok(one.clone()),
+            _ => {
+                let shown = |one: &&ChannelName| match one.has_pin() {
+                    true => one.to_string(),
+                    false => format!("{one}~open"),
+                };
+                let names: Vec<_> = meant.iter().map(shown).collect();
+                Err(format!("which one? {}", names.join(" or ")))
+            }
+        }
+    }
+
+    pub(super) fn target(&self, text: &str) -> Result<Target, String> {
+        if text.starts_with('#') {
+            return self.channel(text).map(Target::Channel);
+        }
+        let name = text.trim_start_matches('@').parse().map(Target::User);
+        name.map_err(|problem| format!("{text}: {problem}"))
+    }
+
+    /// `/fingerprint NAME [confirm]`.
+    pub(super) fn fingerprint(&mut self, operands: &str) -> Vec<Action> {
+        let (name, rest) = operands.split_once(char::is_whitespace).unwrap_or((operands, ""));
+        let confirms = match rest.trim() {
+            "" => false,
+            "confirm" => true,
+            _ => return vec![error("whose? /fingerprint NAME, and confirm behind it".into())],
+        };
+        match name.trim_start_matches('@').parse() {
+            Ok(_) if !self.connected => vec![error("there is no connection".into())],
+            Ok(name) => {
+                self.open = true;
+                vec![Action::LookUp { name, confirms }]
+            }
+            Err(problem) => vec![error(format!("fingerprint {name}: {problem}"))],
+        }
+    }
+}
+
+/// A channel's name; the `#` may be missing.
+fn new_channel(name: &str) -> Result<ChannelName, String> {
+    let full = if name.starts_with('#') { name.to_owned() } else { format!("#{name}") };
+    full.parse().map_err(|problem| format!("{name}: {problem}"))
+}

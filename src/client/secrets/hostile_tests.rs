@@ -1,0 +1,494 @@
+//! Hostile doubles: a server that forges, replays, drops, swaps and downgrades, and a member that speaks as
+//! another. Each is found out, two hundred times of two hundred, and what it says is never shown as
+//! anybody's words; an honest server is never suspected.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use zeroize::Zeroizing;
+
+use super::*;
+use crate::chat::{DeviceName, Kind, Message, Place};
+use crate::client::vault::{Server as Met, Vault};
+use crate::crypto::certificate::{OpeningKey, SigningKey};
+use crate::crypto::note::{Link, Note};
+use crate::crypto::{Fingerprint, Identity};
+
+const TRIES: usize = 200;
+const NOW_MS: i64 = 1_800_000_000_000;
+
+struct Person {
+    name: UserName,
+    secrets: Secrets,
+    contact: Arc<Contact>,
+    _folder: tempfile::TempDir,
+}
+
+/// What a client has shown.
+#[derive(Default)]
+struct Seen {
+    texts: Vec<String>,
+    flaws: Vec<Flaw>,
+    changed: usize,
+    refused: usize,
+}
+
+/// An honest server's memory.
+#[derive(Default)]
+struct House {
+    keys: HashMap<UserName, Vec<DeviceKey>>,
+    lines: Vec<Message>,
+    ids: u64,
+}
+
+fn tag(byte: u8) -> (ChannelName, PinChannel) {
+    let key = PinChannel::from_root(Zeroizing::new([byte; 32]));
+    let name: ChannelName = "#tea".parse().unwrap();
+    (name.with_tag(&key.tag()).unwrap(), key)
+}
+
+fn device_key(identity: &Identity, certificate: Option<Opaque>) -> DeviceKey {
+    let device = DeviceName::main();
+    DeviceKey { device, key: Opaque::new(&identity.public().to_der()).unwrap(), certificate }
+}
+
+impl Person {
+    fn new(name: &str) -> Person {
+        let folder = tempfile::tempdir().unwrap();
+        let vault = Vault::at(folder.path());
+        let name: UserName = name.parse().unwrap();
+        let met = Met::new("there".into(), 1, &Fingerprint([9; 32]), Some(name.clone()));
+        let contact = Arc::new(Contact::of(vault, Identity::generate(), met, name.clone()));
+        let mut secrets = Secrets::open(Arc::clone(&contact), true).unwrap();
+        let (channel, key) = tag(7);
+        assert_eq!(secrets.add_channel(key, &channel.bare()).unwrap(), channel);
+        Person { name, secrets, contact, _folder: folder }
+    }
+
+    fn says(&mut self, house: &mut House, to: &str, text: &str) -> Seen {
+        self.asks(house, to, text, Kind::Say, None)
+    }
+
+    fn asks(
+        &mut self,
+        house: &mut House,
+        to: &str,
+        text: &str,
+        kind: Kind,
+        target: Option<Seq>,
+    ) -> Seen {
+        house.ids += 1;
+        let id = MsgId(u128::from(house.ids).to_be_bytes());
+        let (to, text) = (to.parse().unwrap(), text.to_owned());
+        let next =
+            self.secrets.send(Command::Say { to, id, text, sealed: None, kind, target }, NOW_MS);
+        self.follows(house, next)
+    }
+
+    fn is_told(&mut self, house: &mut House, event: Event) -> Seen {
+        let next = self.secrets.received(event, NOW_MS);
+        self.follows(house, next)
+    }
+
+    fn follows(&mut self, house: &mut House, next: Vec<Next>) -> Seen {
+        let mut seen = Seen::default();
+        let mut next = VecDeque::from(next);
+        while let Some(one) = next.pop_front() {
+            match one {
+                Next::Happen(Happening::Event(Event::Message(message))) => {
+                    seen.texts.push(message.text);
+                }
+                Next::Happen(Happening::Flawed { flaw, .. }) => seen.flaws.push(flaw),
+                Next::Happen(Happening::KeyChanged { .. }) => seen.changed += 1,
+                Next::Happen(Happening::Event(Event::Refused { .. })) => seen.refused += 1,
+                Next::Happen(_) | Next::Keep(..) => {}
+                Next::Send(command) => {
+                    let answers = house.obeys(&self.name, command);
+                    let told = |event| self.secrets.received(event, NOW_MS);
+                    next.extend(answers.into_iter().flat_map(told));
+                }
+            }
+        }
+        seen
+    }
+
+    /// The client logs in.
+    fn enters(&mut self, house: &mut House) {
+        let key = device_key(&self.contact.own(), None);
+        house.keys.insert(self.name.clone(), vec![key]);
+        self.secrets.lost();
+        let welcome = Event::Welcome {
+            name: self.name.clone(),
+            device: DeviceName::main(),
+            version: "0".into(),
+            text_bytes_max: 8_192,
+            motd: None,
+        };
+        assert!(self.is_told(house, welcome).flaws.is_empty());
+    }
+}
+
+impl House {
+    fn obeys(&mut self, from: &UserName, command: Command) -> Vec<Event> {
+        match command {
+            Command::Certify { certificate } => {
+                let own = self.keys.get_mut(from).unwrap();
+                own[0].certificate = Some(certificate);
+                Vec::new()
+            }
+            Command::Keys { names, reference } => {
+                let keys = |name: &UserName| self.keys.get(name).cloned().unwrap_or_default();
+                let event = |name: UserName| Event::Keys {
+                    keys: keys(&name),
+                    name,
+                    more: false,
+                    reference: reference.clone(),
+                };
+                names.into_iter().map(event).collect()
+            }
+            Command::Say { to, id, text, sealed, kind, target } => {
+                let place = Place::of(from, to.clone());
+                let here = |line: &&Message| Place::of(&line.from, line.to.clone()) == place;
+                let seq = Seq(self.lines.iter().filter(here).count() as u64 + 1);
+                let line = Message {
+                    seq,
+                    to,
+                    from: from.clone(),
+                    device: DeviceName::main(),
+                    id,
+                    time_ms: NOW_MS,
+                    kind,
+                    target,
+                    text,
+                    sealed,
+                    lock: Default::default(),
+                    edited: false,
+                    deleted: false,
+                    replay: false,
+                    reference: None,
+                };
+                self.lines.push(line.clone());
+                vec![Event::Message(line)]
+            }
+            other => panic!("nobody asks {other:?}"),
+        }
+    }
+}
+
+/// Alice has said some lines in a place, which a server can now tell bob as it likes.
+struct Story {
+    house: House,
+    alice: Person,
+    bob: Person,
+    mallory: Person,
+    place: String,
+    chance: StdRng,
+    told: u64,
+}
+
+impl Story {
+    fn new(place: &str) -> Story {
+        let mut story = Story {
+            house: House::default(),
+            alice: Person::new("alice"),
+            bob: Person::new("bob"),
+            mallory: Person::new("mallory"),
+            place: match place {
+                "#tea" => tag(7).0.as_str().to_owned(),
+                other => other.to_owned(),
+            },
+            chance: StdRng::seed_from_u64(7),
+            told: 0,
+        };
+        let Story { house, alice, bob, mallory, .. } = &mut story;
+        [alice, bob, mallory].into_iter().for_each(|person| person.enters(house));
+        for _ in 0..2 {
+            // So that bob knows her.
+            assert_eq!(story.honest().texts, ["hi"]);
+        }
+        story
+    }
+
+    /// Some lines of alice's, as her server has them.
+    fn lines(&mut self, count: usize) -> Vec<Message> {
+        let first = self.house.lines.len();
+        for _ in 0..count {
+            let seen = self.alice.says(&mut self.house, &self.place.clone(), "hi");
+            assert_eq!((seen.texts.len(), seen.flaws.len()), (1, 0), "{:?}", seen.flaws);
+        }
+        self.house.lines[first..].to_vec()
+    }
+
+    /// Tells bob a line, under seqs without a hole.
+    fn tells(&mut self, mut line: Message) -> Seen {
+        self.told += 1;
+        line.seq = Seq(self.told);
+        self.bob.is_told(&mut self.house, Event::Message(line))
+    }
+
+    fn honest(&mut self) -> Seen {
+        let line = self.lines(1).remove(0);
+        self.tells(line)
+    }
+
+    /// What is told is not shown.
+    #[track_caller]
+    fn never_shown(&mut self, line: Message) -> Flaw {
+        let seen = self.tells(line);
+        assert_eq!(seen.texts, [""; 0], "{:?}", seen.flaws);
+        assert_eq!(seen.flaws.len(), 1, "{:?}", seen.flaws);
+        assert!(!seen.flaws[0].is_shown());
+        seen.flaws[0]
+    }
+
+    /// A gap heals what was broken on purpose.
+    fn heals(&mut self) {
+        let (to, upto) = (self.seen_as(), Seq(self.told));
+        let gap = Event::Gap { to, from_seq: upto, to_seq: upto, kept: false };
+        assert!(self.bob.is_told(&mut self.house, gap).flaws.is_empty());
+    }
+
+    fn seen_as(&self) -> Target {
+        match self.place.as_str() {
+            "@bob" => "@alice".parse().unwrap(),
+            place => place.parse().unwrap(),
+        }
+    }
+}
+
+fn in_both(tries: impl Fn(&mut Story)) {
+    for place in ["#tea", "@bob"] {
+        let mut story = Story::new(place);
+        (0..TRIES).for_each(|_| tries(&mut story));
+    }
+}
+
+#[test]
+fn an_honest_server_is_never_suspected() {
+    in_both(|story| {
+        let seen = story.honest();
+        assert_eq!((seen.texts, seen.flaws), (vec!["hi".to_owned()], vec![]));
+    });
+}
+
+#[test]
+fn an_altered_line_is_never_shown() {
+    in_both(|story| {
+        let mut line = story.lines(1).remove(0);
+        let mut bytes = line.sealed.as_ref().unwrap().bytes().to_vec();
+        let index = story.chance.random_range(0..bytes.len());
+        bytes[index] ^= 1 << story.chance.random_range(0..8);
+        line.sealed = Some(Opaque::new(&bytes).unwrap());
+        story.never_shown(line);
+        story.heals();
+    });
+}
+
+#[test]
+fn a_member_cannot_speak_as_another_nor_a_server_as_anybody() {
+    in_both(|story| {
+        let place = story.place.clone();
+        let mut line = {
+            let Story { house, mallory, .. } = story;
+            mallory.says(house, &place, "I am alice");
+            house.lines.last().unwrap().clone()
+        };
+        // The server lends a hand.
+        line.from = "alice".parse().unwrap();
+        assert_eq!(story.never_shown(line), Flaw::Forged);
+    });
+}
+
+#[test]
+fn a_stolen_certificate_signs_nothing() {
+    let mut story = Story::new("#tea");
+    let (channel, key) = tag(7);
+    let certificate = story.alice.secrets.devices.signing().unwrap().0.clone();
+    let to = Target::Channel(channel);
+    for n in 0..TRIES as u64 {
+        // Whoever knows the PIN can seal, but not sign.
+        let link = Link { session: [3; 16], n, prev: [0; 32] };
+        let (id, target) = (MsgId([n as u8; 16]), MsgId([0; 16]));
+        let note = Note { id, time_ms: NOW_MS as u64, kind: Kind::Say, target, link };
+        let signing = SigningKey::generate();
+        let body = key.seal(&note, "I am alice", (&certificate, &signing)).unwrap();
+        let mut line = story.house.lines[0].clone();
+        (line.id, line.to) = (id, to.clone());
+        line.sealed = Some(Opaque::new(&body).unwrap());
+        assert_eq!(story.never_shown(line), Flaw::Forged);
+    }
+}
+
+#[test]
+fn a_line_of_another_place_is_never_shown() {
+    in_both(|story| {
+        let mut line = story.lines(1).remove(0);
+        // The same name with another PIN, and the conversation with somebody else.
+        match &mut line.to {
+            Target::Channel(channel) => {
+                let (other, key) = tag(8);
+                story.bob.secrets.add_channel(key, &other.bare()).unwrap();
+                *channel = other;
+            }
+            Target::User(name) => {
+                *name = "bob".parse().unwrap();
+                let place = "@mallory";
+                let Story { house, alice, .. } = story;
+                alice.says(house, place, "for mallory");
+                line.sealed = house.lines.last().unwrap().sealed.clone();
+            }
+        }
+        story.never_shown(line);
+        story.heals();
+    });
+}
+
+#[test]
+fn a_line_that_is_told_as_another_is_never_shown() {
+    in_both(|story| {
+        let (one, two) = (story.lines(1).remove(0), story.lines(1).remove(0));
+        let mut line = one.clone();
+        match story.chance.random_range(0..4) {
+            0 => line.id = two.id,
+            1 => line.kind = Kind::Me,
+            2 => (line.kind, line.target) = (Kind::Edit, Some(Seq(1))),
+            _ => line.sealed = two.sealed,
+        }
+        assert_eq!(story.never_shown(line), Flaw::Spliced);
+        story.heals();
+    });
+}
+
+#[test]
+fn a_line_that_is_told_twice_is_shown_once() {
+    in_both(|story| {
+        let line = story.lines(1).remove(0);
+        assert_eq!(story.tells(line.clone()).texts, ["hi"]);
+        assert_eq!(story.never_shown(line), Flaw::Again);
+    });
+}
+
+#[test]
+fn a_line_that_is_left_out_or_swapped_is_missed() {
+    in_both(|story| {
+        assert!(story.honest().flaws.is_empty());
+        let mut lines = story.lines(5);
+        let index = story.chance.random_range(0..4);
+        let dropped = story.chance.random_bool(0.5);
+        match dropped {
+            true => drop(lines.remove(index)),
+            false => lines.swap(index, index + 1),
+        }
+        let seen: Vec<_> = lines.into_iter().map(|line| story.tells(line)).collect();
+        let flaws: Vec<_> = seen.iter().flat_map(|seen| &seen.flaws).collect();
+        assert!(flaws.contains(&&Flaw::Missing(1)), "{dropped} {flaws:?}");
+        story.heals();
+    });
+}
+
+#[test]
+fn the_end_of_a_session_that_is_left_out_is_missed() {
+    in_both(|story| {
+        let line = story.lines(2).remove(0);
+        story.tells(line);
+        // A new run of alice's client.
+        story.alice.secrets.lanes.clear();
+        let seen = story.honest();
+        assert_eq!(seen.flaws, [Flaw::Unlinked]);
+        story.heals();
+    });
+}
+
+#[test]
+fn words_in_clear_are_never_a_persons_who_seals() {
+    in_both(|story| {
+        let mut line = story.lines(1).remove(0);
+        (line.sealed, line.text) = (None, "in clear".into());
+        assert_eq!(story.never_shown(line), Flaw::Downgraded);
+        story.heals();
+    });
+}
+
+#[test]
+fn a_hole_in_the_servers_own_count_is_missed() {
+    in_both(|story| {
+        story.told += 3;
+        let seen = story.honest();
+        assert_eq!(seen.flaws, [Flaw::Missing(3)]);
+    });
+}
+
+#[test]
+fn anothers_key_in_a_name_is_shown_and_neither_read_nor_written_to() {
+    for place in ["#tea", "@bob"] {
+        let mut story = Story::new(place);
+        for _ in 0..TRIES {
+            // The server adds a key of its own, or puts it in the place of hers, and signs with it.
+            let own = story.mallory.contact.own();
+            let (signing, opening) = (SigningKey::generate(), OpeningKey::generate());
+            let now_s = (NOW_MS / 1000) as u64;
+            let certificate = Certificate::issue(&own, &signing, &opening, now_s);
+            let bytes = Opaque::new(certificate.bytes()).unwrap();
+            let false_key = device_key(&own, Some(bytes));
+            let name: UserName = "alice".parse().unwrap();
+            let honest = story.house.keys[&name].clone();
+            let keys = match story.chance.random_bool(0.5) {
+                true => vec![false_key],
+                false => [honest.clone(), vec![false_key]].concat(),
+            };
+            story.house.keys.insert(name.clone(), keys.clone());
+            story.bob.secrets.lost();
+            let event = Event::Keys { name: name.clone(), keys, more: false, reference: None };
+            let seen = story.bob.is_told(&mut story.house, event);
+            assert_eq!(seen.changed, 1, "it is shown");
+            let seen = story.bob.says(&mut story.house, "@alice", "a secret");
+            assert_eq!((seen.refused, seen.texts.len()), (1, 0), "nothing is sealed for it");
+            let place = story.place.clone();
+            let Story { house, mallory, .. } = &mut story;
+            mallory.says(house, &place, "I am alice");
+            let mut line = house.lines.pop().unwrap();
+            line.from = name.clone();
+            assert_eq!(story.never_shown(line), Flaw::Unconfirmed);
+            // The server gives up.
+            story.house.keys.insert(name, honest);
+            story.bob.secrets.lost();
+        }
+        let seen = story.honest();
+        assert_eq!(seen.texts, ["hi"], "{:?}", seen.flaws);
+    }
+}
+
+#[test]
+fn edits_and_deletions_are_their_senders_own() {
+    let mut story = Story::new("#tea");
+    let place = story.place.clone();
+    for _ in 0..TRIES {
+        let line = story.lines(1).remove(0);
+        let seq = line.seq;
+        story.tells(line.clone());
+        let target = Seq(story.told);
+        let Story { house, alice, .. } = &mut story;
+        alice.asks(house, &place, "better", Kind::Edit, Some(seq));
+        let mut edit = house.lines.last().unwrap().clone();
+        edit.target = Some(target);
+        assert_eq!(story.tells(edit.clone()).texts, ["better"]);
+        alice_deletes(&mut story, &place, seq, target);
+        // The same change under another line's name.
+        edit.target = Some(Seq(1));
+        assert_eq!(story.never_shown(edit), Flaw::Spliced);
+    }
+}
+
+fn alice_deletes(story: &mut Story, place: &str, seq: Seq, target: Seq) {
+    let Story { house, alice, .. } = story;
+    alice.asks(house, place, "", Kind::Delete, Some(seq));
+    let mut delete = house.lines.last().unwrap().clone();
+    delete.target = Some(target);
+    let seen = story.tells(delete.clone());
+    assert_eq!((seen.texts.len(), seen.flaws.len()), (1, 0), "{:?}", seen.flaws);
+    // A deletion that nobody has signed.
+    delete.sealed = None;
+    assert_eq!(story.never_shown(delete), Flaw::Downgraded);
+}

@@ -1,0 +1,294 @@
+//! Lines on their way out. Of each place one is under way at a time, so that each can name the one before
+//! it, and no count is ever used for two.
+
+use std::collections::VecDeque;
+
+use super::people::{NoWay, Recipient};
+use super::{Next, Secrets, refused};
+use crate::chat::{Code, Command, Kind, MsgId, Opaque, Refusal, Seq, Target, UserName};
+use crate::crypto::certificate::{Certificate, SigningKey};
+use crate::crypto::note::{Link, Note, SealError};
+use crate::crypto::private::{DEVICES_MAX, Device, seal_to};
+use crate::crypto::record_cipher::RECORD_BODY_BYTES_MAX;
+use crate::crypto::{Fingerprint, random};
+
+/// Room for what a record has beside the sealed bytes.
+const HEAD_BYTES: usize = 1_024;
+const WIRE_BYTES_MAX: usize = RECORD_BODY_BYTES_MAX - HEAD_BYTES;
+
+/// One place's way out.
+pub struct Lane {
+    waiting: VecDeque<Command>,
+    under_way: Option<MsgId>,
+    /// It came too fast and is sent again soon: nothing overtakes it.
+    postponed: Option<MsgId>,
+    session: [u8; 16],
+    n: u64,
+}
+
+impl Default for Lane {
+    fn default() -> Lane {
+        Lane { waiting: VecDeque::new(), under_way: None, postponed: None, session: random(), n: 0 }
+    }
+}
+
+impl Lane {
+    pub fn lost(&mut self) {
+        self.waiting.clear();
+        (self.under_way, self.postponed) = (None, None);
+    }
+
+    /// A line whose count is used will not be sent: others begin anew.
+    pub fn given_up(&mut self, id: MsgId) {
+        if self.postponed.take_if(|postponed| *postponed == id).is_some() {
+            (self.session, self.n) = (random(), 0);
+        }
+    }
+}
+
+/// What became of a line.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Settled {
+    Stored,
+    Refused,
+    /// It is sent again by itself.
+    Postponed,
+}
+
+/// Why a line is not sealed.
+enum Not {
+    /// This person's keys are asked for first.
+    Wait(UserName),
+    Refused(Code, String),
+}
+
+impl From<Refusal> for Not {
+    fn from(refusal: Refusal) -> Not {
+        Not::Refused(refusal.code(), refusal.to_string())
+    }
+}
+
+impl Secrets {
+    pub(super) fn say(&mut self, command: Command, now_ms: i64, next: &mut Vec<Next>) {
+        let Command::Say { to, id, .. } = &command else { return };
+        let place = match to {
+            Target::User(name) => Target::User(self.people.spelled(name)),
+            channel => channel.clone(),
+        };
+        let lane = self.lanes.entry(place.clone()).or_default();
+        match lane.postponed {
+            Some(postponed) if postponed == *id => {
+                lane.postponed = None;
+                lane.waiting.push_front(command);
+            }
+            _ => lane.waiting.push_back(command),
+        }
+        self.pump(&place, now_ms, next);
+    }
+
+    pub(super) fn pump_all(&mut self, now_ms: i64, next: &mut Vec<Next>) {
+        for place in self.lanes.keys().cloned().collect::<Vec<_>>() {
+            self.pump(&place, now_ms, next);
+        }
+    }
+
+    /// Sends the next line of a place, if none is under way.
+    fn pump(&mut self, place: &Target, now_ms: i64, next: &mut Vec<Next>) {
+        loop {
+            let Some(lane) = self.lanes.get_mut(place) else { return };
+            if lane.under_way.is_some() || lane.postponed.is_some() {
+                return;
+            }
+            let Some(command) = lane.waiting.pop_front() else { return };
+            let Command::Say { id, kind, target, .. } = command else { continue };
+            match self.seal(&command, place, now_ms, next) {
+                Ok((to, sealed)) => {
+                    let text = String::new();
+                    let sealed = Some(sealed);
+                    next.push(Next::Send(Command::Say { to, id, text, sealed, kind, target }));
+                    let lane = self.lanes.get_mut(place).expect("it was just there");
+                    return lane.under_way = Some(id);
+                }
+                Err(Not::Wait(name)) => {
+                    let lane = self.lanes.get_mut(place).expect("it was just there");
+                    lane.waiting.push_front(command);
+                    return self.ask(&[name], next);
+                }
+                Err(Not::Refused(code, hint)) => next.push(refused(id, code, hint)),
+            }
+        }
+    }
+
+    /// The server has decided about a line.
+    pub(super) fn settled(&mut self, id: MsgId, how: Settled, now_ms: i64, next: &mut Vec<Next>) {
+        if how == Settled::Stored {
+            self.sealed.remove(&id);
+        }
+        let found = self.lanes.iter_mut().find(|(_, lane)| lane.under_way == Some(id));
+        let Some((place, lane)) = found else { return };
+        lane.under_way = None;
+        match how {
+            Settled::Stored => {}
+            Settled::Postponed => lane.postponed = Some(id),
+            // Its count stays its own, whenever it is sent again: others begin anew.
+            Settled::Refused => (lane.session, lane.n) = (random(), 0),
+        }
+        let place = place.clone();
+        self.pump(&place, now_ms, next);
+    }
+
+    /// A line as it goes out: the same bytes each time.
+    fn seal(
+        &mut self,
+        command: &Command,
+        place: &Target,
+        now_ms: i64,
+        next: &mut Vec<Next>,
+    ) -> Result<(Target, Opaque), Not> {
+        let Command::Say { id, text, kind, target, .. } = command else {
+            return Err(Refusal::Unknown.into());
+        };
+        if let Some(sealed) = self.sealed.get(id) {
+            let to = match place {
+                Target::User(name) => Target::User(self.people.spelled(name)),
+                channel => channel.clone(),
+            };
+            return Ok((to, sealed.clone()));
+        }
+        if text.len() > self.text_bytes_max {
+            let max_bytes = self.text_bytes_max;
+            return Err(Refusal::TooLong { bytes: text.len(), max_bytes }.into());
+        }
+        if text.trim().is_empty() && *kind != Kind::Delete {
+            return Err(Refusal::Empty.into());
+        }
+        let (to, body) = match place {
+            Target::Channel(channel) => {
+                let note = self.note(place, place, *id, *kind, *target, now_ms)?;
+                let Some(key) = self.channels.get(channel) else {
+                    let hint = format!("the PIN of {channel} is not known here: /join it with it");
+                    return Err(Not::Refused(Code::NotMember, hint));
+                };
+                (place.clone(), key.seal(&note, text, self.signing()?))
+            }
+            Target::User(name) => {
+                // First, so that it is the registered name whatever was typed.
+                let recipients = self.recipients(name, now_ms)?;
+                let name = self.people.spelled(name);
+                let to = Target::User(name.clone());
+                let note = self.note(place, &to, *id, *kind, *target, now_ms)?;
+                (to, self.seal_private(&note, &name, text, recipients)?)
+            }
+        };
+        let body = body.map_err(|_| Not::from(Refusal::Unknown))?;
+        let sealed = Opaque::new(&body).expect("a sealed line has bytes");
+        if sealed.wire_len() > WIRE_BYTES_MAX {
+            let (bytes, max_bytes) = (sealed.wire_len(), WIRE_BYTES_MAX);
+            return Err(Refusal::TooLong { bytes, max_bytes }.into());
+        }
+        let lane = self.lanes.get_mut(place).expect("it is its lane");
+        lane.n += 1;
+        self.sealed.insert(*id, sealed.clone());
+        next.push(Next::Keep(*id, sealed.clone()));
+        Ok((to, sealed))
+    }
+
+    fn signing(&self) -> Result<(&Certificate, &SigningKey), Not> {
+        let hint = "this device has no keys to seal with: its disk has to be looked at";
+        self.devices.signing().ok_or_else(|| Not::Refused(Code::Storage, hint.into()))
+    }
+
+    fn note(
+        &self,
+        lane: &Target,
+        place: &Target,
+        id: MsgId,
+        kind: Kind,
+        target: Option<Seq>,
+        now_ms: i64,
+    ) -> Result<Note, Not> {
+        let target = match target {
+            None => MsgId([0; 16]),
+            Some(seq) => {
+                let known = self.ids.get(place).and_then(|ids| ids.get(&seq));
+                let hint = "this line was not seen here: /history first";
+                *known.ok_or_else(|| Not::Refused(Code::NoSuchLine, hint.into()))?
+            }
+        };
+        let lane = self.lanes.get(lane).expect("the line waits in it");
+        let (session, n) = (lane.session, lane.n);
+        let own = self.contact.own().public().fingerprint();
+        let prev = self.chains.newest(place, &own.to_url());
+        let time_ms = now_ms.max(0) as u64;
+        Ok(Note { id, time_ms, kind, target, link: Link { session, n, prev } })
+    }
+
+    fn recipients(&mut self, name: &UserName, now_ms: i64) -> Result<Vec<Recipient>, Not> {
+        match self.people.recipients(name, now_ms) {
+            Ok(recipients) => Ok(recipients),
+            Err(NoWay::Ask) => {
+                if self.people.is_listed(name) {
+                    self.people.stale(name);
+                }
+                Err(Not::Wait(name.clone()))
+            }
+            Err(NoWay::Nobody) => {
+                // They may be registered by the next time.
+                self.people.stale(name);
+                Err(Refusal::NoSuchUser(name.clone()).into())
+            }
+            Err(NoWay::Changed) if self.people.spelled(name) == self.own => {
+                Ok(self.people.own_devices(name))
+            }
+            Err(NoWay::Changed) => {
+                let hint = format!(
+                    "{name} has a key that you have not confirmed: compare /fingerprint {name} \
+                     with them, then /fingerprint {name} confirm"
+                );
+                Err(Not::Refused(Code::Forbidden, hint))
+            }
+        }
+    }
+
+    /// For all devices of a person, for one's own others, and for this one.
+    fn seal_private(
+        &self,
+        note: &Note,
+        to: &UserName,
+        text: &str,
+        mut recipients: Vec<Recipient>,
+    ) -> Result<Result<Vec<u8>, SealError>, Not> {
+        let signing = self.signing()?;
+        let own = self.contact.own();
+        let key = own.public();
+        recipients.extend(self.people.own_devices(&self.own));
+        recipients.retain(|one| one.key != *key);
+        recipients.push(Recipient { key: key.clone(), certificate: Some(signing.0.clone()) });
+        let mut seen: Vec<Fingerprint> = Vec::new();
+        recipients.retain(|one| {
+            let print = one.key.fingerprint();
+            let new = !seen.contains(&print);
+            seen.push(print);
+            new
+        });
+        let count = recipients.len();
+        let hint = if count > DEVICES_MAX {
+            Some(format!(
+                "you two have {count} devices: a message is sealed for {DEVICES_MAX} at most"
+            ))
+        } else {
+            let room = (WIRE_BYTES_MAX / 4 * 3).saturating_sub(900 + 496 * count);
+            (text.len() > room).then(|| {
+                format!(
+                    "a private message for {count} devices may have {room} bytes: nothing of it \
+                     was sent; split it"
+                )
+            })
+        };
+        if let Some(hint) = hint {
+            return Err(Not::Refused(Code::TooLong, hint));
+        }
+        let devices: Vec<Device> = recipients.iter().map(Recipient::device).collect();
+        Ok(seal_to(note, to, text, signing, &devices))
+    }
+}

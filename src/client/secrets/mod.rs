@@ -1,0 +1,410 @@
+//! Between the model, which knows texts, and the connection, which in private conversations and in
+//! channels with a PIN carries what only people can read. Lines go out sealed and signed, one at a time
+//! in each place; what comes in is opened and checked before anybody sees it.
+
+mod chain;
+mod devices;
+mod flaw;
+mod lanes;
+mod people;
+mod reading;
+mod store;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::contact::Contact;
+use super::model::Happening;
+use crate::chat::{
+    ChannelName, Code, Command, DeviceKey, Event, MsgId, Opaque, Refusal, Seq, Target, UserName,
+};
+use crate::crypto::certificate::{Certificate, CertificateHash};
+use crate::crypto::keep;
+use crate::crypto::pin_channel::PinChannel;
+use crate::keyring::FileError;
+use crate::keyring::file::replace;
+use chain::Chains;
+use devices::Devices;
+pub use flaw::Flaw;
+use lanes::{Lane, Settled};
+use people::People;
+use store::Store;
+
+#[cfg(test)]
+mod hostile_tests;
+
+/// What follows, in this order.
+#[derive(Debug)]
+pub enum Next {
+    Send(Command),
+    Happen(Happening),
+    /// A line goes out like this, now and whenever it is sent again.
+    Keep(MsgId, Opaque),
+}
+
+/// People that are asked for at once.
+const NAMES_MAX: usize = 50;
+/// Events that wait for a person's keys: a server that never tells them is not waited for any more.
+const HELD_MAX: usize = 20_000;
+/// Lines of a place whose ids are known.
+const IDS_MAX: usize = 5_000;
+/// Certificates that were checked.
+const CHECKED_MAX: usize = 1_000;
+
+pub struct Secrets {
+    contact: Arc<Contact>,
+    store: Store,
+    devices: Devices,
+    people: People,
+    channels: HashMap<ChannelName, PinChannel>,
+    chains: Chains,
+    /// Where the chains are kept; nowhere where another client keeps them.
+    chains_file: Option<PathBuf>,
+    lanes: BTreeMap<Target, Lane>,
+    /// Lines that were sealed and are not stored yet, as far as is known.
+    sealed: HashMap<MsgId, Opaque>,
+    /// What came after a line whose sender's keys are asked for.
+    held: VecDeque<Event>,
+    ids: HashMap<Target, BTreeMap<Seq, MsgId>>,
+    checked: HashMap<CertificateHash, Certificate>,
+    own: UserName,
+    /// What came too fast is sent again by itself.
+    retries: bool,
+    text_bytes_max: usize,
+    /// Whose keys somebody wants to see once they are here.
+    looked_up: BTreeSet<UserName>,
+}
+
+impl Secrets {
+    /// With what is kept of this server.
+    pub fn open(contact: Arc<Contact>, retries: bool) -> Result<Secrets, FileError> {
+        let stem = contact.vault.journal_stem(contact.fingerprint());
+        let (openers, keepers) = (contact.openers(), contact.keepers());
+        let store = Store::open(&stem, &openers, &keepers)?;
+        let devices = Devices::open(&contact.vault.devices_dir(), &openers)?;
+        Ok(Secrets {
+            people: People::of(store.kept.people.iter()),
+            channels: store.channels().collect(),
+            store,
+            devices,
+            chains: Chains::default(),
+            chains_file: None,
+            lanes: BTreeMap::new(),
+            sealed: HashMap::new(),
+            held: VecDeque::new(),
+            ids: HashMap::new(),
+            checked: HashMap::new(),
+            own: contact.name.clone(),
+            retries,
+            text_bytes_max: usize::MAX,
+            looked_up: BTreeSet::new(),
+            contact,
+        })
+    }
+
+    /// The key of what is written line by line.
+    pub fn line_key(&self) -> zeroize::Zeroizing<[u8; 32]> {
+        self.store.key()
+    }
+
+    /// The channels whose PINs are known.
+    pub fn channels(&self) -> impl Iterator<Item = &ChannelName> {
+        self.channels.keys()
+    }
+
+    /// This client takes up each place where the last one left it: lines that it has sealed go out as
+    /// they are, and what comes is held against what came before.
+    pub fn resume(&mut self, sealed: HashMap<MsgId, Opaque>) {
+        self.sealed = sealed;
+        let stem = self.contact.vault.journal_stem(self.contact.fingerprint());
+        let file = stem.with_extension("chains");
+        // Without it the next line of everybody is taken as it comes.
+        let locked = std::fs::read(&file).unwrap_or_default();
+        let text = keep::unlock(&self.store.key(), &locked);
+        let chains = text.and_then(|text| serde_json::from_slice(&text).ok());
+        (self.chains, self.chains_file) = (chains.unwrap_or_default(), Some(file));
+    }
+
+    /// A channel's PIN is known from now on.
+    pub fn add_channel(
+        &mut self,
+        key: PinChannel,
+        name: &ChannelName,
+    ) -> Result<ChannelName, String> {
+        let name = name.with_tag(&key.tag()).map_err(|error| error.to_string())?;
+        self.keep(|kept| kept.add_channel(&name, &key))?;
+        self.channels.insert(name.clone(), key);
+        Ok(name)
+    }
+
+    fn forget_channel(&mut self, name: &ChannelName) -> Result<(), String> {
+        if self.channels.remove(name).is_none() {
+            return Ok(());
+        }
+        self.chains.forget(&Target::Channel(name.clone()));
+        self.keep(|kept| kept.forget_channel(name))
+    }
+
+    fn keep(&mut self, change: impl FnOnce(&mut store::Kept)) -> Result<(), String> {
+        let kept = self.store.update(&self.contact.openers(), &self.contact.keepers(), change);
+        kept.map_err(|error| format!("this cannot be kept: {error}"))
+    }
+
+    /// How far lines were checked goes on disk with how far they were shown.
+    pub fn write_down(&mut self) {
+        if let Some(file) = self.chains_file.as_ref().filter(|_| self.chains.take_changed()) {
+            let text = serde_json::to_vec(&self.chains).expect("chains are plain JSON");
+            if let Err(error) = replace(file, &keep::lock(&self.store.key(), &text), 0o600) {
+                // Lines are checked all the same as long as this client runs.
+                self.chains_file = None;
+                log::warn!("{error}");
+            }
+        }
+    }
+
+    /// A channel is left where no server could be told.
+    pub fn forget(&mut self, channel: &ChannelName) -> Vec<Next> {
+        let problem = self.forget_channel(channel).err();
+        problem.map(|problem| Next::Happen(Happening::Trouble(problem))).into_iter().collect()
+    }
+
+    /// A line is given up.
+    pub fn drop_line(&mut self, id: MsgId) {
+        self.sealed.remove(&id);
+        self.lanes.values_mut().for_each(|lane| lane.given_up(id));
+    }
+
+    /// The connection is gone; what is open is sent again by the model.
+    pub fn lost(&mut self) {
+        self.held.clear();
+        self.people.disconnected();
+        self.lanes.values_mut().for_each(Lane::lost);
+    }
+
+    /// The server has told something.
+    pub fn received(&mut self, event: Event, now_ms: i64) -> Vec<Next> {
+        let mut next = Vec::new();
+        match event {
+            Event::Keys { name, keys, more, .. } => {
+                self.learn(&name, keys, more, now_ms, &mut next)
+            }
+            event if !self.held.is_empty() && self.held.len() < HELD_MAX => {
+                self.held.push_back(event);
+            }
+            event => {
+                while let Some(held) = self.held.pop_front() {
+                    self.pass(held, now_ms, &mut next);
+                }
+                match self.wants(&event) {
+                    Some(name) => {
+                        self.held.push_back(event);
+                        self.ask(&[name], &mut next);
+                    }
+                    None => self.pass(event, now_ms, &mut next),
+                }
+            }
+        }
+        next
+    }
+
+    /// Whose keys must be asked for before this can be judged.
+    fn wants(&self, event: &Event) -> Option<UserName> {
+        let Event::Message(message) = event else { return None };
+        let print = reading::claimed(message)?;
+        let known = self.people.standing(&message.from, &print);
+        let asks = known == people::Standing::Unknown && !self.people.is_listed(&message.from);
+        asks.then(|| message.from.clone())
+    }
+
+    fn ask(&mut self, names: &[UserName], next: &mut Vec<Next>) {
+        let names: Vec<_> = names.iter().filter(|name| self.people.ask(name)).cloned().collect();
+        for names in names.chunks(NAMES_MAX) {
+            next.push(Next::Send(Command::Keys { names: names.to_vec(), reference: None }));
+        }
+    }
+
+    fn learn(
+        &mut self,
+        name: &UserName,
+        keys: Vec<DeviceKey>,
+        more: bool,
+        now_ms: i64,
+        next: &mut Vec<Next>,
+    ) {
+        let Some(learned) = self.people.learn(name, keys, more, now_ms) else { return };
+        if learned.pinned {
+            self.keep_person(name, next);
+        }
+        if !learned.changed.is_empty() {
+            let prints: Vec<_> = learned.changed.iter().map(ToString::to_string).collect();
+            let prints = prints.join(" ");
+            let whose = if *name == self.own { "your name" } else { name.as_str() };
+            let happening = Happening::KeyChanged {
+                name: name.clone(),
+                text: format!(
+                    "a key that was not there before is registered for {whose}: {prints}. Nothing \
+                     is sealed for it and none of its lines are shown until you have compared \
+                     /fingerprint {name} and typed /fingerprint {name} confirm"
+                ),
+            };
+            next.push(Next::Happen(happening));
+        }
+        if self.looked_up.remove(name) {
+            next.push(Next::Happen(Happening::Told(self.describe(name))));
+        }
+        while let Some(event) = self.held.pop_front() {
+            if let Some(name) = self.wants(&event) {
+                self.held.push_front(event);
+                self.ask(&[name], next);
+                break;
+            }
+            self.pass(event, now_ms, next);
+        }
+        self.pump_all(now_ms, next);
+    }
+
+    fn keep_person(&mut self, name: &UserName, next: &mut Vec<Next>) {
+        if let Some(known) = self.people.known(name).cloned()
+            && let Err(problem) = self.keep(|kept| kept.set_person(&known))
+        {
+            next.push(Next::Happen(Happening::Trouble(problem)));
+        }
+    }
+
+    /// `/fingerprint NAME`: whose keys these are, and the number to compare.
+    pub fn look_up(&mut self, name: &UserName, confirms: bool, now_ms: i64) -> Vec<Next> {
+        let mut next = Vec::new();
+        let name = self.people.spelled(name);
+        if !self.people.is_listed(&name) {
+            self.looked_up.insert(name.clone());
+            self.ask(&[name], &mut next);
+            return next;
+        }
+        if confirms {
+            if self.people.confirm(&name) {
+                self.keep_person(&name, &mut next);
+            }
+            let text =
+                format!("the keys of {name} are confirmed: what was refused goes with /retry");
+            next.push(Next::Happen(Happening::Told(text)));
+            self.pump_all(now_ms, &mut next);
+        } else {
+            next.push(Next::Happen(Happening::Told(self.describe(&name))));
+        }
+        next
+    }
+
+    fn describe(&self, name: &UserName) -> String {
+        let ((prints, news), (own, _)) = (self.people.prints(name), self.people.prints(&self.own));
+        if prints.is_empty() && news.is_empty() {
+            return format!("nobody here is called {name}");
+        }
+        let mut text = String::new();
+        if *name != self.own {
+            let all = [&prints[..], &news].concat();
+            let number = people::safety_number(&own, &all);
+            text = format!(
+                "compare this with {name}, over the phone or face to face; it is the same on both \
+                 sides only if nobody is between you:\n{number}\n"
+            );
+        }
+        prints.iter().for_each(|print| text.push_str(&format!("{name}: {print}\n")));
+        for print in &news {
+            text.push_str(&format!(
+                "{name}: {print} is new: /fingerprint {name} confirm, if it is theirs\n"
+            ));
+        }
+        text.trim_end().to_owned()
+    }
+
+    fn pass(&mut self, event: Event, now_ms: i64, next: &mut Vec<Next>) {
+        match event {
+            Event::Message(message) => return self.message(message, now_ms, next),
+            Event::Welcome { ref name, text_bytes_max, .. } => {
+                (self.own, self.text_bytes_max) = (name.clone(), text_bytes_max);
+                self.present(now_ms, next);
+            }
+            Event::Places { ref places } => {
+                places.iter().for_each(|place| self.chains.begin(&place.to, place.log));
+            }
+            Event::Entered { ref channel, log, ref people, .. } if channel.has_pin() => {
+                self.chains.begin(&Target::Channel(channel.clone()), log);
+                self.ask(people, next);
+            }
+            Event::Joined { ref to, ref who, .. } if to.has_pin() => {
+                self.ask(std::slice::from_ref(who), next);
+            }
+            Event::Gap { ref to, to_seq, .. } => self.chains.skip(to, to_seq),
+            Event::Parted { ref channel, .. } => {
+                if let Err(problem) = self.forget_channel(channel) {
+                    next.push(Next::Happen(Happening::Trouble(problem)));
+                }
+            }
+            _ => {}
+        }
+        let settled = match &event {
+            Event::Stored { id, .. } => Some((*id, Settled::Stored)),
+            Event::Refused { id: Some(id), code: Code::Rate, retry_ms: Some(_), .. }
+                if self.retries =>
+            {
+                Some((*id, Settled::Postponed))
+            }
+            Event::Refused { id: Some(id), .. } => Some((*id, Settled::Refused)),
+            _ => None,
+        };
+        next.push(Next::Happen(Happening::Event(event)));
+        if let Some((id, how)) = settled {
+            self.settled(id, how, now_ms, next);
+        }
+    }
+
+    /// A login: this device's certificate is published.
+    fn present(&mut self, now_ms: i64, next: &mut Vec<Next>) {
+        let (own, keepers) = (self.contact.own(), self.contact.keepers());
+        // The key may be another one since the last login.
+        if let Err(problem) = self.keep(|_| {}) {
+            next.push(Next::Happen(Happening::Trouble(problem)));
+        }
+        if let Err(error) = self.devices.renew(&own, &keepers, (now_ms / 1000) as u64) {
+            let text = format!("the keys of this device cannot be kept: {error}");
+            next.push(Next::Happen(Happening::Trouble(text)));
+        }
+        if let Some((certificate, _)) = self.devices.signing() {
+            let certificate = Opaque::new(certificate.bytes()).expect("a certificate has bytes");
+            next.push(Next::Send(Command::Certify { certificate }));
+        }
+        let own = self.own.clone();
+        self.ask(&[own], next);
+    }
+
+    /// The model wants something sent.
+    pub fn send(&mut self, command: Command, now_ms: i64) -> Vec<Next> {
+        let mut next = Vec::new();
+        match command {
+            Command::Say { ref to, sealed: None, .. } if is_sealed(to) => {
+                self.say(command, now_ms, &mut next);
+            }
+            // The server would refuse it, but have seen it.
+            Command::Topic { ref channel, text: Some(_), ref reference } if channel.has_pin() => {
+                let refused = Refusal::NoTopic.event(None, reference.clone());
+                next.push(Next::Happen(Happening::Event(refused)));
+            }
+            command => next.push(Next::Send(command)),
+        }
+        next
+    }
+}
+
+/// Whether lines go there sealed.
+pub fn is_sealed(to: &Target) -> bool {
+    match to {
+        Target::Channel(channel) => channel.has_pin(),
+        Target::User(_) => true,
+    }
+}
+
+fn refused(id: MsgId, code: Code, hint: String) -> Next {
+    let event = Event::Refused { code, hint, id: Some(id), retry_ms: None, reference: None };
+    Next::Happen(Happening::Event(event))
+}

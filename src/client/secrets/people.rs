@@ -1,0 +1,376 @@
+//! Whose key is whose: pinned when a person is first met, and never changed without their friends'
+//! word. Pure.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::chat::{DeviceKey, Opaque, UserName};
+use crate::crypto::certificate::Certificate;
+use crate::crypto::private::Device;
+use crate::crypto::{Fingerprint, PublicKey, sha256};
+
+/// What is kept of a person.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Known {
+    pub name: Option<UserName>,
+    /// SPKI of each key that is theirs.
+    pub keys: Vec<Opaque>,
+    /// They have published a certificate: what they say in private is sealed.
+    pub certified: bool,
+}
+
+/// A person, as far as this client knows.
+#[derive(Default)]
+struct Person {
+    known: Known,
+    /// The keys of `known`.
+    pinned: Vec<(Fingerprint, PublicKey)>,
+    /// What the server says now.
+    listed: Option<Vec<Listed>>,
+    /// Answers that are not whole yet.
+    coming: Vec<DeviceKey>,
+    asked: bool,
+    learned_ms: i64,
+}
+
+#[derive(Clone)]
+struct Listed {
+    print: Fingerprint,
+    key: PublicKey,
+    certificate: Option<Certificate>,
+}
+
+/// What a key is to a person.
+#[derive(Debug, PartialEq)]
+pub enum Standing<'a> {
+    Theirs(&'a PublicKey),
+    /// The server says so, and nobody has confirmed it.
+    Unconfirmed,
+    Unknown,
+}
+
+/// A key to seal for.
+#[derive(Clone)]
+pub struct Recipient {
+    pub key: PublicKey,
+    pub certificate: Option<Certificate>,
+}
+
+/// Why nothing is sealed for a person.
+#[derive(Debug, PartialEq, Eq)]
+pub enum NoWay {
+    /// The server has to be asked first.
+    Ask,
+    Nobody,
+    /// They have a key that is not confirmed.
+    Changed,
+}
+
+/// What was new in an answer.
+#[derive(Debug, Default, PartialEq)]
+pub struct Learned {
+    /// To be kept.
+    pub pinned: bool,
+    /// Keys that a known person did not have before.
+    pub changed: Vec<Fingerprint>,
+}
+
+/// An answer of the server holds for so long.
+const FRESH_MS: i64 = 5 * 60 * 1000;
+
+#[derive(Default)]
+pub struct People(BTreeMap<String, Person>);
+
+/// Names are the same in any case, as the server takes them.
+fn fold(name: &UserName) -> String {
+    name.as_str().to_lowercase()
+}
+
+impl People {
+    pub fn of<'a>(known: impl Iterator<Item = &'a Known>) -> People {
+        let mut people = People::default();
+        for known in known {
+            let Some(name) = &known.name else { continue };
+            let keys = known.keys.iter().filter_map(|key| PublicKey::from_der(key.bytes()).ok());
+            let pinned = keys.map(|key| (key.fingerprint(), key)).collect();
+            let person = Person { known: known.clone(), pinned, ..Person::default() };
+            people.0.insert(fold(name), person);
+        }
+        people
+    }
+
+    fn person(&mut self, name: &UserName) -> &mut Person {
+        self.0.entry(fold(name)).or_default()
+    }
+
+    /// The registered spelling, where it is known.
+    pub fn spelled(&self, name: &UserName) -> UserName {
+        let known = self.0.get(&fold(name)).and_then(|person| person.known.name.clone());
+        known.unwrap_or_else(|| name.clone())
+    }
+
+    /// What is to be kept of a person.
+    pub fn known(&self, name: &UserName) -> Option<&Known> {
+        self.0.get(&fold(name)).map(|person| &person.known).filter(|known| known.name.is_some())
+    }
+
+    /// Whether the server should be asked about a person, as far as it has not been.
+    pub fn ask(&mut self, name: &UserName) -> bool {
+        let person = self.person(name);
+        person.listed.is_none() && !std::mem::replace(&mut person.asked, true)
+    }
+
+    /// Whether the server has said something of a person on this connection.
+    pub fn is_listed(&self, name: &UserName) -> bool {
+        self.0.get(&fold(name)).is_some_and(|person| person.listed.is_some())
+    }
+
+    /// The connection is gone: what the server said may no longer hold.
+    pub fn disconnected(&mut self) {
+        for person in self.0.values_mut() {
+            (person.listed, person.asked) = (None, false);
+            person.coming.clear();
+        }
+    }
+
+    /// The server has said which keys a person has; none while more of them come.
+    pub fn learn(
+        &mut self,
+        name: &UserName,
+        keys: Vec<DeviceKey>,
+        more: bool,
+        now_ms: i64,
+    ) -> Option<Learned> {
+        let person = self.person(name);
+        // Whom nobody here has asked about is not met by the server's word alone.
+        if !person.asked && person.known.name.is_none() {
+            return None;
+        }
+        person.coming.extend(keys);
+        if more {
+            return None;
+        }
+        let listed = |one: DeviceKey| {
+            let key = PublicKey::from_der(one.key.bytes()).ok()?;
+            let certificate = one.certificate.and_then(|bytes| {
+                let certificate = Certificate::verify(bytes.bytes(), &key)?;
+                certificate.is_valid_at((now_ms / 1000) as u64).then_some(certificate)
+            });
+            Some(Listed { print: key.fingerprint(), key, certificate })
+        };
+        let listed: Vec<_> =
+            std::mem::take(&mut person.coming).into_iter().filter_map(listed).collect();
+        let before: Vec<_> = person.listed.iter().flatten().map(|one| one.print).collect();
+        let mut learned = Learned::default();
+        if person.known.name.is_none() && !listed.is_empty() {
+            person.known.name = Some(name.clone());
+            person.pin(&listed);
+            learned.pinned = true;
+        }
+        let certified = listed.iter().any(|one| one.certificate.is_some());
+        if certified && !person.known.certified {
+            (person.known.certified, learned.pinned) = (true, true);
+        }
+        let other = listed.iter().map(|one| one.print);
+        let other = other.filter(|print| !person.has(print) && !before.contains(print));
+        learned.changed = other.collect();
+        (person.listed, person.learned_ms) = (Some(listed), now_ms);
+        Some(learned)
+    }
+
+    /// A line of a person came with a certificate that one of their keys has signed.
+    pub fn saw(&mut self, name: &UserName, certificate: &Certificate) {
+        let person = self.person(name);
+        person.known.certified = true;
+        let print = certificate.fingerprint();
+        if let Some(listed) = person.listed.iter_mut().flatten().find(|one| one.print == print) {
+            let known = listed.certificate.as_ref().map_or(0, Certificate::made_at);
+            if known < certificate.made_at() {
+                listed.certificate = Some(certificate.clone());
+            }
+        }
+    }
+
+    /// The person has compared the keys: all that the server says are theirs. Whether any was new.
+    pub fn confirm(&mut self, name: &UserName) -> bool {
+        let person = self.person(name);
+        let listed = person.listed.clone().unwrap_or_default();
+        let news = listed.iter().any(|one| !person.has(&one.print));
+        person.pin(&listed);
+        news
+    }
+
+    /// What a key is to a person.
+    pub fn standing(&self, name: &UserName, print: &Fingerprint) -> Standing<'_> {
+        let Some(person) = self.0.get(&fold(name)) else { return Standing::Unknown };
+        if let Some((_, key)) = person.pinned.iter().find(|(pinned, _)| pinned == print) {
+            return Standing::Theirs(key);
+        }
+        let listed = person.listed.iter().flatten().any(|one| one.print == *print);
+        if listed { Standing::Unconfirmed } else { Standing::Unknown }
+    }
+
+    /// The keys of a person that the server says are still theirs.
+    pub fn recipients(&self, name: &UserName, now_ms: i64) -> Result<Vec<Recipient>, NoWay> {
+        let person = self.0.get(&fold(name)).ok_or(NoWay::Ask)?;
+        let fresh = now_ms.abs_diff(person.learned_ms) < FRESH_MS as u64;
+        let listed = person.listed.as_ref().filter(|_| fresh).ok_or(NoWay::Ask)?;
+        if listed.is_empty() {
+            return Err(NoWay::Nobody);
+        }
+        if listed.iter().any(|one| !person.has(&one.print)) {
+            return Err(NoWay::Changed);
+        }
+        Ok(listed.iter().map(Listed::recipient).collect())
+    }
+
+    /// The same of one's own other devices, without keys that are not confirmed.
+    pub fn own_devices(&self, name: &UserName) -> Vec<Recipient> {
+        let Some(person) = self.0.get(&fold(name)) else { return Vec::new() };
+        let listed = person.listed.iter().flatten().filter(|one| person.has(&one.print));
+        listed.map(Listed::recipient).collect()
+    }
+
+    /// What the server said of a person is asked for anew.
+    pub fn stale(&mut self, name: &UserName) {
+        let person = self.person(name);
+        (person.listed, person.asked) = (None, false);
+    }
+
+    /// Fingerprints: those that are confirmed, and those that are not.
+    pub fn prints(&self, name: &UserName) -> (Vec<Fingerprint>, Vec<Fingerprint>) {
+        let Some(person) = self.0.get(&fold(name)) else { return Default::default() };
+        let pinned = person.pinned.iter().map(|(print, _)| *print).collect();
+        let listed = person.listed.iter().flatten().map(|one| one.print);
+        (pinned, listed.filter(|print| !person.has(print)).collect())
+    }
+}
+
+impl Person {
+    fn has(&self, print: &Fingerprint) -> bool {
+        self.pinned.iter().any(|(pinned, _)| pinned == print)
+    }
+
+    fn pin(&mut self, listed: &[Listed]) {
+        for one in listed {
+            if !self.has(&one.print) {
+                self.pinned.push((one.print, one.key.clone()));
+                let spki = Opaque::new(&one.key.to_der()).expect("a key has bytes");
+                self.known.keys.push(spki);
+            }
+        }
+    }
+}
+
+impl Recipient {
+    pub fn device(&self) -> Device<'_> {
+        match &self.certificate {
+            Some(certificate) => Device::Certified(certificate, &self.key),
+            None => Device::Bare(&self.key),
+        }
+    }
+}
+
+impl Listed {
+    fn recipient(&self) -> Recipient {
+        Recipient { key: self.key.clone(), certificate: self.certificate.clone() }
+    }
+}
+
+/// 60 digits that are the same for two people only if each has the other's keys (docs/protocol.md).
+pub fn safety_number(one: &[Fingerprint], other: &[Fingerprint]) -> String {
+    let half = |prints: &[Fingerprint]| {
+        let mut prints: Vec<&[u8]> = prints.iter().map(|print| &print.0[..]).collect();
+        prints.sort_unstable();
+        prints.insert(0, b"pychat/1 safety");
+        let hash = sha256(&prints);
+        let group = |five: &[u8]| {
+            let number = five.iter().fold(0u64, |number, byte| number << 8 | u64::from(*byte));
+            format!("{:05}", number % 100_000)
+        };
+        hash.chunks_exact(5).map(group).collect::<Vec<_>>().join(" ")
+    };
+    let mut halves = [half(one), half(other)];
+    halves.sort_unstable();
+    halves.join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crypto::Identity;
+    use crate::crypto::certificate::{OpeningKey, SigningKey};
+
+    fn listed(key: &Identity, certified: bool) -> DeviceKey {
+        let (signing, opening) = (SigningKey::generate(), OpeningKey::generate());
+        let certificate = Certificate::issue(key, &signing, &opening, 1_000);
+        DeviceKey {
+            device: "main".parse().unwrap(),
+            key: Opaque::new(&key.public().to_der()).unwrap(),
+            certificate: certified.then(|| Opaque::new(certificate.bytes()).unwrap()),
+        }
+    }
+
+    #[test]
+    fn a_person_is_pinned_at_first_sight_and_another_key_waits_for_a_word() {
+        let (one, two) = (Identity::generate(), Identity::generate());
+        let (bob, print) = ("bob".parse().unwrap(), two.public().fingerprint());
+        let mut people = People::default();
+        assert_eq!(people.recipients(&bob, 0).err(), Some(NoWay::Ask));
+        assert!(people.ask(&bob) && !people.ask(&bob));
+        assert_eq!(people.learn(&bob, vec![listed(&one, true)], true, 1_000_000), None);
+        let learned = people.learn(&bob, vec![], false, 1_000_000).unwrap();
+        assert_eq!((learned.pinned, learned.changed.len()), (true, 0));
+        let to = people.recipients(&"Bob".parse().unwrap(), 1_000_000).unwrap();
+        assert!(to.len() == 1 && to[0].certificate.is_some());
+        let both = vec![listed(&one, true), listed(&two, false)];
+        let learned = people.learn(&bob, both.clone(), false, 1_000_000).unwrap();
+        assert_eq!((learned.pinned, learned.changed), (false, vec![print]));
+        let again = people.learn(&bob, both, false, 1_000_000).unwrap();
+        assert_eq!(again.changed, [], "it was told once");
+        assert_eq!(people.standing(&bob, &print), Standing::Unconfirmed);
+        assert_eq!(people.recipients(&bob, 1_000_000).err(), Some(NoWay::Changed));
+        let kept = people.known(&bob).unwrap().clone();
+        assert!(people.confirm(&bob) && !people.confirm(&bob));
+        assert!(matches!(people.standing(&bob, &print), Standing::Theirs(_)));
+        assert_eq!(people.recipients(&bob, 1_000_000).unwrap().len(), 2);
+        assert_eq!(people.recipients(&bob, 1_000_000 + FRESH_MS).err(), Some(NoWay::Ask));
+        // Over a restart.
+        let mut people = People::of([kept].iter());
+        assert_eq!(people.standing(&bob, &print), Standing::Unknown);
+        let learned = people.learn(&bob, vec![listed(&two, false)], false, 0).unwrap();
+        assert_eq!(learned.changed, [print]);
+        let carol = "carol".parse().unwrap();
+        assert_eq!(people.learn(&carol, vec![listed(&two, false)], false, 0), None, "not met");
+        people.disconnected();
+        assert!(people.ask(&bob));
+        people.learn(&bob, vec![], false, 0).unwrap();
+        assert_eq!(people.recipients(&bob, 0).err(), Some(NoWay::Nobody));
+    }
+
+    #[test]
+    fn a_certificate_that_another_key_signed_is_none() {
+        let (one, two) = (Identity::generate(), Identity::generate());
+        let bob = "bob".parse().unwrap();
+        let mut forged = listed(&one, true);
+        forged.certificate = listed(&two, true).certificate;
+        let mut people = People::default();
+        people.ask(&bob);
+        people.learn(&bob, vec![forged], false, 1_000_000).unwrap();
+        assert!(people.recipients(&bob, 1_000_000).unwrap()[0].certificate.is_none());
+        let old = 1_000_000 + 30 * 86_400_000;
+        people.learn(&bob, vec![listed(&one, true)], false, old).unwrap();
+        assert!(people.recipients(&bob, old).unwrap()[0].certificate.is_none(), "it is over");
+    }
+
+    #[test]
+    fn both_see_one_number_and_another_key_another() {
+        let prints: Vec<_> = (1..=3).map(|byte| Fingerprint([byte; 32])).collect();
+        let number = safety_number(&prints[..1], &prints[1..]);
+        assert_eq!(number.bytes().filter(u8::is_ascii_digit).count(), 60);
+        let swapped = [prints[2], prints[1]];
+        assert_eq!(number, safety_number(&swapped, &prints[..1]));
+        assert_ne!(number, safety_number(&prints[..1], &prints[1..2]));
+    }
+}

@@ -1,0 +1,216 @@
+//! Lines that come in: opened, and held against what the server says of them.
+
+use super::chain::Order;
+use super::lanes::Settled;
+use super::people::Standing;
+use super::{CHECKED_MAX, Flaw, IDS_MAX, Next, Secrets, is_sealed};
+use crate::chat::{Kind, Lock, Message, MsgId, Target, UserName};
+use crate::client::model::Happening;
+use crate::client::places::Places;
+use crate::crypto::Fingerprint;
+use crate::crypto::certificate::Certificate;
+use crate::crypto::note::{Note, Opened, body_hash, claimed_sender};
+use crate::crypto::private::{Parsed, Under};
+
+/// Who has signed a sealed line, as it says itself.
+pub fn claimed(message: &Message) -> Option<Fingerprint> {
+    let sealed = message.sealed.as_ref()?;
+    claimed_sender(sealed.bytes()).ok().map(Certificate::issuer)
+}
+
+impl Secrets {
+    pub(super) fn message(&mut self, message: Message, now_ms: i64, next: &mut Vec<Next>) {
+        let to = Places::of_line(&message, Some(&self.own));
+        let (id, own) = (message.id, message.from == self.own);
+        let told_again = message.reference.is_some();
+        let told = self.judge(message, &to, next);
+        next.push(Next::Happen(told));
+        if own && !told_again {
+            self.settled(id, Settled::Stored, now_ms, next);
+        }
+    }
+
+    /// The line as it is shown, or what is wrong with it.
+    fn judge(&mut self, mut message: Message, to: &Target, next: &mut Vec<Next>) -> Happening {
+        if !is_sealed(to) {
+            return match message.sealed.take() {
+                None => Happening::Event(crate::chat::Event::Message(message)),
+                Some(_) => flawed(message, Flaw::Malformed),
+            };
+        }
+        let asked = message.reference.is_some();
+        let (new, missing) = if asked { (false, 0) } else { self.chains.arrives(to, message.seq) };
+        if missing > 0 {
+            next.push(Next::Happen(flawed(message.clone(), Flaw::Missing(missing))));
+        }
+        self.remember_id(to, &message);
+        let Some(sealed) = message.sealed.take() else { return self.clear(message, to, new) };
+        let read = match to {
+            Target::Channel(channel) => self.read_channel(channel, &message.from, sealed.bytes()),
+            Target::User(_) => self.read_private(&message, sealed.bytes()),
+        };
+        let (opened, lock, device) = match read {
+            Ok(read) => read,
+            Err(flaw) => return flawed(message, flaw),
+        };
+        match self.agrees(&opened.note, &message, to) {
+            Agreement::No => return flawed(message, Flaw::Spliced),
+            // What the line said first is nowhere any more.
+            Agreement::Changed if new => self.chains.spent(to, &message.from),
+            Agreement::Changed => {}
+            Agreement::Yes if new => {
+                let hash = body_hash(sealed.bytes());
+                let link = &opened.note.link;
+                match self.chains.takes(to, &message.from, &device.to_url(), link, hash) {
+                    Order::Good => {}
+                    Order::Again => return flawed(message, Flaw::Again),
+                    order => {
+                        let flaw = match order {
+                            Order::Missing(lines) => Flaw::Missing(lines),
+                            _ => Flaw::Unlinked,
+                        };
+                        next.push(Next::Happen(flawed(message.clone(), flaw)));
+                    }
+                }
+            }
+            Agreement::Yes => {}
+        }
+        (message.text, message.lock) = (opened.text, lock);
+        Happening::Event(crate::chat::Event::Message(message))
+    }
+
+    /// A line without anything sealed where lines are sealed.
+    fn clear(&mut self, mut message: Message, to: &Target, new: bool) -> Happening {
+        // The seat of a deleted line, and of a change whose line was changed again.
+        let seat = message.deleted || matches!(message.kind, Kind::Edit | Kind::Delete);
+        let empty = message.text.is_empty();
+        if seat && empty && (message.deleted || message.kind == Kind::Edit) {
+            if new {
+                self.chains.spent(to, &message.from);
+            }
+            return Happening::Event(crate::chat::Event::Message(message));
+        }
+        let seals = self.people.known(&message.from).is_some_and(|known| known.certified);
+        // What was said before they sealed is told again, and by the server's word alone.
+        let before = message.replay || message.reference.is_some();
+        match to {
+            Target::User(_) if before || !seals => {
+                message.lock = Lock::Open;
+                Happening::Event(crate::chat::Event::Message(message))
+            }
+            _ => flawed(message, Flaw::Downgraded),
+        }
+    }
+
+    fn read_channel(
+        &mut self,
+        channel: &crate::chat::ChannelName,
+        from: &UserName,
+        body: &[u8],
+    ) -> Result<(Opened, Lock, Fingerprint), Flaw> {
+        let certificate = self.certificate(from, body)?;
+        let key = self.channels.get(channel).ok_or(Flaw::NoKey)?;
+        let opened = key.open(body, &certificate)?;
+        valid(&certificate, &opened.note)?;
+        Ok((opened, Lock::Pin, certificate.fingerprint()))
+    }
+
+    fn read_private(
+        &mut self,
+        message: &Message,
+        body: &[u8],
+    ) -> Result<(Opened, Lock, Fingerprint), Flaw> {
+        let certificate = self.certificate(&message.from, body)?;
+        let parsed = Parsed::parse(body)?;
+        if Target::User(parsed.to.clone()) != message.to {
+            return Err(Flaw::Spliced);
+        }
+        let own = self.devices.opening();
+        let openers = self.contact.openers();
+        let mut opened = openers.iter().map(|opener| parsed.open(opener, own, &certificate));
+        let first = opened.next().expect("there is a key");
+        let (opened, under) = opened.fold(first, |found, next| found.or(next))?;
+        valid(&certificate, &opened.note)?;
+        let (prints, news) = self.people.prints(&parsed.to);
+        let bare = prints.iter().chain(&news).any(|print| parsed.is_for(&print.0));
+        let lock = match under {
+            Under::Certificate if !bare => Lock::Sealed,
+            _ => Lock::RsaAlone,
+        };
+        Ok((opened, lock, certificate.fingerprint()))
+    }
+
+    /// The certificate in a body, if a key of this person has signed it.
+    fn certificate(&mut self, from: &UserName, body: &[u8]) -> Result<Certificate, Flaw> {
+        let bytes = claimed_sender(body)?;
+        let key = match self.people.standing(from, &Certificate::issuer(bytes)) {
+            Standing::Theirs(key) => key,
+            Standing::Unconfirmed => return Err(Flaw::Unconfirmed),
+            Standing::Unknown => return Err(Flaw::Forged),
+        };
+        let hash = crate::crypto::sha256(&[bytes]);
+        if let Some(checked) = self.checked.get(&hash)
+            && checked.fingerprint() == key.fingerprint()
+        {
+            return Ok(checked.clone());
+        }
+        let certificate = Certificate::verify(bytes, key).ok_or(Flaw::Forged)?;
+        if self.checked.len() >= CHECKED_MAX {
+            self.checked.clear();
+        }
+        self.people.saw(from, &certificate);
+        self.checked.insert(hash, certificate.clone());
+        Ok(certificate)
+    }
+
+    /// Whether the server's word for a line is its sender's.
+    fn agrees(&self, note: &Note, message: &Message, to: &Target) -> Agreement {
+        let ids = self.ids.get(to);
+        let names = |id: MsgId| match message.target {
+            // A line that was not seen here is changed nowhere here.
+            Some(seq) => ids.and_then(|ids| ids.get(&seq)).is_none_or(|known| *known == id),
+            None => id == MsgId([0; 16]),
+        };
+        let itself = note.id == message.id && note.kind == message.kind;
+        let agrees = match message.kind {
+            Kind::Say | Kind::Me if message.edited => {
+                note.kind == Kind::Edit && note.target == message.id
+            }
+            // A later change has its place.
+            Kind::Edit if !itself && message.replay => {
+                note.kind == Kind::Edit && names(note.target)
+            }
+            _ => itself && names(note.target),
+        };
+        match (agrees, itself) {
+            (true, true) => Agreement::Yes,
+            (true, false) => Agreement::Changed,
+            (false, _) => Agreement::No,
+        }
+    }
+
+    fn remember_id(&mut self, to: &Target, message: &Message) {
+        let ids = self.ids.entry(to.clone()).or_default();
+        ids.entry(message.seq).or_insert(message.id);
+        if ids.len() > IDS_MAX {
+            ids.pop_first();
+        }
+    }
+}
+
+enum Agreement {
+    Yes,
+    /// It is what a later change has made of it.
+    Changed,
+    No,
+}
+
+/// A certificate holds for its own time only.
+fn valid(certificate: &Certificate, note: &Note) -> Result<(), Flaw> {
+    if certificate.is_valid_at(note.time_ms / 1000) { Ok(()) } else { Err(Flaw::Forged) }
+}
+
+fn flawed(mut message: Message, flaw: Flaw) -> Happening {
+    (message.text, message.sealed) = (String::new(), None);
+    Happening::Flawed { message, flaw }
+}

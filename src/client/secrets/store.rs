@@ -1,0 +1,159 @@
+//! What is kept of one server's people and channels: whose key is whose, and the keys of channels with a
+//! PIN. A file of the vault (0600), sealed to the person's key.
+
+use std::fs::{self, OpenOptions};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
+use rustix::fs::{FlockOperation, flock};
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+use super::people::Known;
+use crate::chat::{ChannelName, Hidden};
+use crate::crypto::pin_channel::PinChannel;
+use crate::crypto::{Identity, PublicKey, keep, random};
+use crate::keyring::FileError;
+use crate::keyring::file::replace;
+
+/// The file's content.
+#[derive(Serialize, Deserialize)]
+pub struct Kept {
+    /// Of what is written line by line.
+    key: Hidden,
+    pub people: Vec<Known>,
+    /// Roots of channels with a PIN.
+    channels: Vec<(ChannelName, Hidden)>,
+}
+
+pub struct Store {
+    stem: PathBuf,
+    pub kept: Kept,
+}
+
+impl Store {
+    /// `stem` is the files' path without their endings.
+    pub fn open(
+        stem: &Path,
+        openers: &[Arc<Identity>],
+        keepers: &[PublicKey],
+    ) -> Result<Store, FileError> {
+        let own_stem = stem.to_owned();
+        if let Some(kept) = read(stem, openers)? {
+            return Ok(Store { stem: own_stem, kept });
+        }
+        let key = Hidden::new(STANDARD_NO_PAD.encode(random::<32>()));
+        let kept = Kept { key, people: Vec::new(), channels: Vec::new() };
+        let mut store = Store { stem: own_stem, kept };
+        // Of two clients that begin at once the first one's key holds.
+        store.update(openers, keepers, |_| {})?;
+        Ok(store)
+    }
+
+    /// Changes what is on disk now, which another client of this person may have changed meanwhile.
+    pub fn update(
+        &mut self,
+        openers: &[Arc<Identity>],
+        keepers: &[PublicKey],
+        change: impl FnOnce(&mut Kept),
+    ) -> Result<(), FileError> {
+        let path = self.stem.with_extension("secrets.lock");
+        let mut options = OpenOptions::new();
+        let lock = options.append(true).create(true).mode(0o600).open(&path);
+        let lock = lock.map_err(FileError::io(&path))?;
+        flock(&lock, FlockOperation::LockExclusive)
+            .map_err(|error| FileError::io(&path)(error.into()))?;
+        if let Some(kept) = read(&self.stem, openers)? {
+            self.kept = kept;
+        }
+        change(&mut self.kept);
+        let text = Zeroizing::new(serde_json::to_vec(&self.kept).expect("it is plain JSON"));
+        let keepers: Vec<_> = keepers.iter().collect();
+        replace(&file(&self.stem), &keep::seal_for(&keepers, &text), 0o600)
+    }
+
+    /// The key of what is written line by line.
+    pub fn key(&self) -> Zeroizing<[u8; 32]> {
+        secret(&self.kept.key).unwrap_or_default()
+    }
+
+    pub fn channels(&self) -> impl Iterator<Item = (ChannelName, PinChannel)> {
+        self.kept
+            .channels
+            .iter()
+            .filter_map(|(name, root)| Some((name.clone(), PinChannel::from_root(secret(root)?))))
+    }
+}
+
+impl Kept {
+    /// A channel's PIN was given.
+    pub fn add_channel(&mut self, name: &ChannelName, key: &PinChannel) {
+        self.forget_channel(name);
+        let root = Zeroizing::new(STANDARD_NO_PAD.encode(&key.root()[..]));
+        self.channels.push((name.clone(), Hidden::new(root.to_string())));
+    }
+
+    pub fn forget_channel(&mut self, name: &ChannelName) {
+        self.channels.retain(|(other, _)| other != name);
+    }
+
+    /// What is known of a person is this.
+    pub fn set_person(&mut self, known: &Known) {
+        self.people.retain(|other| other.name != known.name);
+        self.people.push(known.clone());
+    }
+}
+
+fn file(stem: &Path) -> PathBuf {
+    stem.with_extension("secrets")
+}
+
+fn read(stem: &Path, openers: &[Arc<Identity>]) -> Result<Option<Kept>, FileError> {
+    let path = file(stem);
+    let sealed = match fs::read(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        other => other.map_err(FileError::io(&path))?,
+    };
+    let what = "it is not sealed to your key: move it away to meet everybody anew";
+    let text = openers.iter().find_map(|opener| keep::open_by(opener, &sealed));
+    let text = text.ok_or_else(|| FileError::damaged(&path, what))?;
+    let kept = serde_json::from_slice(&text).map_err(|error| FileError::damaged(&path, error))?;
+    Ok(Some(kept))
+}
+
+fn secret(text: &Hidden) -> Option<Zeroizing<[u8; 32]>> {
+    let bytes = Zeroizing::new(STANDARD_NO_PAD.decode(text.reveal()).ok()?);
+    Some(Zeroizing::new(bytes[..].try_into().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_kept_is_there_again_for_two_clients_and_sealed() {
+        let folder = tempfile::tempdir().unwrap();
+        let (stem, identity) = (folder.path().join("server"), Arc::new(Identity::generate()));
+        let (openers, keepers) = ([Arc::clone(&identity)], [identity.public().clone()]);
+        let mut one = Store::open(&stem, &openers, &keepers).unwrap();
+        let mut two = Store::open(&stem, &openers, &keepers).unwrap();
+        let tea: ChannelName = format!("#tea~{}", "0".repeat(26)).parse().unwrap();
+        let key = PinChannel::from_root(Zeroizing::new([7; 32]));
+        one.update(&openers, &keepers, |kept| kept.add_channel(&tea, &key)).unwrap();
+        let known = Known { name: Some("bob".parse().unwrap()), ..Known::default() };
+        two.update(&openers, &keepers, |kept| kept.set_person(&known)).unwrap();
+        let three = Store::open(&stem, &openers, &keepers).unwrap();
+        assert_eq!(three.key(), one.key());
+        assert_eq!(three.kept.people, [known]);
+        let channels: Vec<_> = three.channels().map(|(name, key)| (name, key.tag())).collect();
+        assert_eq!(channels, [(tea, key.tag())]);
+        let bytes = fs::read(stem.with_extension("secrets")).unwrap();
+        assert!(!bytes.windows(4).any(|window| window == b"#tea" || window == b"bob\""));
+        let error = Store::open(&stem, &[Arc::new(Identity::generate())], &keepers).err().unwrap();
+        assert!(error.to_string().contains("not sealed to your key"), "{error}");
+    }
+}

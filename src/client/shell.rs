@@ -1,0 +1,209 @@
+//! Around the model: what happens goes into it, and what is to be done comes out of it. What goes over
+//! the connection, and what comes over it, passes the secrets.
+
+use std::collections::VecDeque;
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::contact::Contact;
+use super::dial::Dialer;
+use super::faces::Face;
+use super::journal::Journal;
+use super::model::{self, Action, Happening, Model, Show};
+use super::secrets::{Next, Secrets};
+use crate::chat::{ChannelName, Hidden};
+use crate::crypto::pin_channel::{Pin, PinChannel};
+
+/// Things that happen in a row are kept and told once.
+const TICK_AFTER: Duration = Duration::from_millis(500);
+
+pub struct Shell {
+    pub model: Model,
+    pub secrets: Secrets,
+    pub dialer: Dialer,
+    pub face: Box<dyn Face>,
+    pub journal: Option<Journal>,
+    pub lines_left: Option<u64>,
+    pub contact: Arc<Contact>,
+    pub happen: Sender<Happening>,
+}
+
+/// What waits to be told later.
+#[derive(Default)]
+struct Waits {
+    tick: Option<Instant>,
+    /// When the model wants to be told that it has waited.
+    wait: Option<Instant>,
+}
+
+impl Shell {
+    /// The client's life; the exit code says how it ended.
+    pub fn attend(mut self, happenings: &mpsc::Receiver<Happening>) -> u8 {
+        self.face.show(&Show::State(model::State::Connecting));
+        self.dialer.dial(0);
+        let mut waits = Waits::default();
+        loop {
+            let due = waits.tick.into_iter().chain(waits.wait).min();
+            let next = match due {
+                Some(due) => happenings.recv_timeout(due.saturating_duration_since(Instant::now())),
+                None => happenings.recv().map_err(Into::into),
+            };
+            let happening = match next {
+                Ok(happening) => happening,
+                Err(RecvTimeoutError::Timeout) if waits.wait == due => {
+                    waits.wait = None;
+                    Happening::Waited
+                }
+                Err(RecvTimeoutError::Timeout) => Happening::Tick,
+                Err(RecvTimeoutError::Disconnected) => return 0,
+            };
+            if let Some(code) = self.happens(happening, &mut waits) {
+                return code;
+            }
+            waits.tick = match waits.tick {
+                _ if !self.model.wants_tick() => None,
+                None => Some(Instant::now() + TICK_AFTER),
+                due => due,
+            };
+        }
+    }
+
+    /// One thing, and all that follows from it.
+    fn happens(&mut self, happening: Happening, waits: &mut Waits) -> Option<u8> {
+        let now_ms = jiff::Timestamp::now().as_millisecond();
+        let next = match happening {
+            Happening::Event(event) => self.secrets.received(event, now_ms),
+            Happening::Derived { name, key, made } => {
+                let channel = self.secrets.add_channel(key, &name);
+                let happening = Happening::Opened { channel, made };
+                vec![Next::Happen(happening)]
+            }
+            Happening::Lost(loss) => {
+                self.secrets.lost();
+                vec![Next::Happen(Happening::Lost(loss))]
+            }
+            other => vec![Next::Happen(other)],
+        };
+        let mut next = VecDeque::from(next);
+        while let Some(one) = next.pop_front() {
+            match one {
+                Next::Send(_) | Next::Keep(..) => drop(self.goes_out(vec![one])),
+                Next::Happen(happening) => {
+                    let actions = self.model.update(happening, rand::random());
+                    let mut follows = VecDeque::new();
+                    for action in actions {
+                        match self.does(action, now_ms, waits) {
+                            Done::Go(more) => follows.extend(more),
+                            Done::End(code) => return Some(code),
+                        }
+                    }
+                    // What follows from this comes before what came later.
+                    follows.extend(next);
+                    next = follows;
+                }
+            }
+        }
+        None
+    }
+
+    fn does(&mut self, action: Action, now_ms: i64, waits: &mut Waits) -> Done {
+        match action {
+            Action::Show(show) => {
+                self.face.show(&show);
+                if let (Show::Message(_), Some(left)) = (&show, &mut self.lines_left) {
+                    *left -= 1;
+                    if *left == 0 {
+                        self.dialer.close();
+                        self.face.end(0);
+                        return Done::End(0);
+                    }
+                }
+            }
+            Action::Send(command) => {
+                let next = self.secrets.send(command, now_ms);
+                return Done::Go(self.goes_out(next));
+            }
+            Action::Keep(command) => self.write(|journal| journal.add(&command)),
+            Action::Drop(id) => {
+                self.secrets.drop_line(id);
+                self.write(|journal| journal.done(id));
+            }
+            Action::Refused(id) => self.write(|journal| journal.refused(id)),
+            Action::Retry(id) => self.write(|journal| journal.retry(id)),
+            Action::Remember(positions) => {
+                self.secrets.write_down();
+                self.write(|journal| journal.keep(&positions));
+            }
+            Action::Wait(ms) => {
+                let due = Instant::now() + Duration::from_millis(ms);
+                waits.wait = Some(waits.wait.map_or(due, |wait| wait.min(due)));
+            }
+            Action::Derive { name, pin, made } => self.derive(name, pin, made),
+            Action::LookUp { name, confirms } => {
+                let next = self.secrets.look_up(&name, confirms, now_ms);
+                return Done::Go(self.goes_out(next));
+            }
+            Action::Forget(channel) => {
+                let next = self.secrets.forget(&channel);
+                return Done::Go(self.goes_out(next));
+            }
+            Action::Dial(after_ms) => self.dialer.dial(after_ms),
+            Action::Echo => self.dialer.echo(),
+            Action::Close => self.dialer.close(),
+            Action::Cut => self.dialer.cut(),
+            Action::Quit(code) => {
+                self.face.end(code);
+                return Done::End(code);
+            }
+        }
+        Done::Go(Vec::new())
+    }
+
+    /// Sends and keeps at once; gives what happens then.
+    fn goes_out(&mut self, next: Vec<Next>) -> Vec<Next> {
+        let mut happens = Vec::new();
+        for one in next {
+            match one {
+                Next::Send(command) => self.dialer.send(&command),
+                Next::Keep(id, sealed) => self.write(|journal| journal.seal(id, &sealed)),
+                Next::Happen(_) => happens.push(one),
+            }
+        }
+        happens
+    }
+
+    /// Works out what a PIN opens, while everything else goes on.
+    fn derive(&self, name: ChannelName, pin: Hidden, made: bool) {
+        let (server, happen) = (*self.contact.fingerprint(), self.happen.clone());
+        let job = move || {
+            // Each takes 64 MiB.
+            static ONE: Mutex<()> = Mutex::new(());
+            let _turn = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+            let key = PinChannel::derive(&Pin::new(pin.reveal()), &server, name.letters());
+            // At the end nobody may be left to hear of it.
+            let _ = happen.send(Happening::Derived { name, key, made: made.then_some(pin) });
+        };
+        let spawned = thread::Builder::new().name("pin".into()).spawn(job);
+        spawned.expect("a client can start a thread");
+    }
+
+    /// A journal that fails is told of once, and no longer used.
+    fn write(&mut self, write: impl FnOnce(&mut Journal) -> std::io::Result<()>) {
+        if let Some(journal) = &mut self.journal
+            && let Err(error) = write(journal)
+        {
+            self.journal = None;
+            let text = format!("lines typed while offline are not kept from here on: {error}");
+            self.face.show(&Show::Error(text));
+        }
+    }
+}
+
+/// What is left of an action.
+enum Done {
+    Go(Vec<Next>),
+    /// The program ends with this code.
+    End(u8),
+}

@@ -1,0 +1,100 @@
+//! What a person's programs keep for themselves: sealed to the person's own key, so that a passphrase
+//! on the key covers all of it.
+
+use zeroize::Zeroizing;
+
+use super::identity::MODULUS_BYTES;
+use super::note::take;
+use super::primitives::{Secret, TAG_BYTES, hkdf, open, random, seal, sha256};
+use super::{Identity, PublicKey};
+
+const LABEL: &[u8] = b"pychat/1 keep";
+const WRAP_BYTES: usize = 32 + MODULUS_BYTES + 32 + TAG_BYTES;
+const SALT_BYTES: usize = 32;
+
+/// Seals for whoever holds one of these keys: the one in use and, perhaps, its successor.
+pub fn seal_for(keys: &[&PublicKey], plain: &[u8]) -> Vec<u8> {
+    let key: Secret = Zeroizing::new(random());
+    let mut sealed = vec![keys.len() as u8];
+    for one in keys {
+        let (ct, r) = one.encapsulate(LABEL);
+        sealed.extend_from_slice(&one.fingerprint().0);
+        sealed.extend_from_slice(&ct);
+        sealed.extend_from_slice(&seal(&wrap_key(&ct, &r), 0, LABEL, &key[..]));
+    }
+    let text = seal(&key, 0, &sha256(&[LABEL, &sealed]), plain);
+    sealed.extend_from_slice(&text);
+    sealed
+}
+
+/// What was sealed for this identity; none where it was not, or is not whole.
+pub fn open_by(identity: &Identity, sealed: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+    let mut rest = sealed;
+    let [count] = take(&mut rest)?;
+    let (wraps, text) = rest.split_at_checked(usize::from(count) * WRAP_BYTES)?;
+    let own = identity.public().fingerprint().0;
+    let mut wrap = wraps.chunks(WRAP_BYTES).find(|wrap| wrap.starts_with(&own))?.get(32..)?;
+    let ct: [u8; MODULUS_BYTES] = take(&mut wrap)?;
+    let r = identity.decapsulate(LABEL, &ct);
+    let key = open(&wrap_key(&ct, &r), 0, LABEL, wrap)?;
+    let key: Secret = Zeroizing::new(key[..].try_into().ok()?);
+    open(&key, 0, &sha256(&[LABEL, &sealed[..sealed.len() - text.len()]]), text)
+}
+
+fn wrap_key(ct: &[u8; MODULUS_BYTES], r: &Secret) -> Secret {
+    hkdf(&sha256(&[ct]), &r[..], &[LABEL])
+}
+
+/// The same under a key that was opened before: for what is written line by line.
+pub fn lock(key: &[u8; 32], plain: &[u8]) -> Vec<u8> {
+    let salt: [u8; SALT_BYTES] = random();
+    [&salt[..], &seal(&hkdf(&salt, key, &[LABEL, b" line"]), 0, LABEL, plain)].concat()
+}
+
+pub fn unlock(key: &[u8; 32], locked: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+    let (salt, sealed) = locked.split_first_chunk::<SALT_BYTES>()?;
+    open(&hkdf(salt, key, &[LABEL, b" line"]), 0, LABEL, sealed)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::crypto::test_keys::{ana, bob};
+
+    #[test]
+    fn what_is_kept_opens_for_its_owners_alone_and_only_whole() {
+        let sealed = seal_for(&[ana().public()], b"a PIN");
+        assert_eq!(open_by(ana(), &sealed).unwrap()[..], b"a PIN"[..]);
+        assert!(open_by(bob(), &sealed).is_none());
+        for index in (0..sealed.len()).step_by(7).chain(sealed.len() - 20..sealed.len()) {
+            let mut other = sealed.clone();
+            other[index] ^= 1;
+            assert!(open_by(ana(), &other).is_none(), "byte {index}");
+        }
+        let both = seal_for(&[ana().public(), bob().public()], b"a PIN");
+        assert!(open_by(ana(), &both).is_some() && open_by(bob(), &both).is_some());
+        assert!(both.windows(5).all(|window| window != b"a PIN"));
+    }
+
+    #[test]
+    fn a_locked_line_opens_under_its_key_and_only_whole() {
+        let locked = lock(&[7; 32], b"a line");
+        assert_eq!(unlock(&[7; 32], &locked).unwrap()[..], b"a line"[..]);
+        assert!(unlock(&[8; 32], &locked).is_none());
+        for index in 0..locked.len() {
+            let mut other = locked.clone();
+            other[index] ^= 1;
+            assert!(unlock(&[7; 32], &other).is_none(), "byte {index}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_lies_there_is_none_of_it(bytes in prop::collection::vec(any::<u8>(), 0..900)) {
+            prop_assert!(open_by(ana(), &bytes).is_none());
+            prop_assert!(unlock(&[7; 32], &bytes).is_none());
+        }
+    }
+}

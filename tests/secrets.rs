@@ -1,0 +1,187 @@
+//! What only people can read: channels with a PIN and private messages, on the real binary.
+
+mod world;
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use world::{Program, World};
+
+/// A line that lets others into a channel, as its maker is shown it.
+fn makes(maker: &mut Program, channel: &str) -> String {
+    maker.types(&format!("/create {channel}"));
+    let line = maker.sees(&format!("/join #{channel} ")).trim_start_matches("-- ").to_owned();
+    maker.sees(&format!("you are in #{channel}~"));
+    line
+}
+
+#[test]
+fn who_has_the_pin_reads_and_another_pin_is_another_channel() {
+    let world = World::new();
+    let (mut alice, mut bob, mut carol) =
+        (world.enters("alice"), world.enters("bob"), world.enters("carol"));
+    let line = makes(&mut alice, "tea");
+    alice.types("the first line");
+    alice.sees("You: the first line");
+    bob.types(&line);
+    bob.sees("working out the key");
+    bob.sees("only who knows the PIN can read it");
+    bob.sees("alice: the first line");
+    assert_eq!(bob.seen("you are the first here"), 0);
+    carol.types("/join tea 1234");
+    carol.sees("this PIN is short");
+    carol.sees("20 minutes");
+    carol.sees("you are the first here");
+    bob.types("is it five?");
+    alice.sees("bob: is it five?");
+    bob.types("/edit is it six?");
+    alice.sees("bob (corrected): is it six?");
+    bob.types("/me waits");
+    alice.sees("* bob waits");
+    bob.types("/topic secret things");
+    bob.sees("no topic");
+    carol.types("/channels");
+    carol.sees("#lobby");
+    carol.sees("#tea~");
+    bob.types("/search six");
+    // Two channels of one name, each with its lock.
+    let (ok, shown) = world.operator(&["ctl", "channels"]);
+    assert!(ok);
+    assert_eq!(shown.matches("\u{1f512}").count(), 2, "{shown}");
+    assert_eq!(shown.matches("#tea~").count(), 2, "{shown}");
+    assert!(shown.contains("  2 members\n    alice\n    bob"), "{shown}");
+    // The others never saw a word of it.
+    for word in ["first line", "five", "six", "waits"] {
+        assert_eq!(carol.seen(word), 0, "{word}");
+    }
+}
+
+#[test]
+fn a_channel_is_there_again_with_what_was_missed_and_forgotten_when_left() {
+    let world = World::new();
+    let mut alice = world.enters("alice");
+    let line = makes(&mut alice, "tea");
+    let mut bob = world.enters("bob");
+    bob.types(&line);
+    bob.sees("you are in #tea~");
+    bob.types("/exit");
+    bob.ends();
+    alice.types("while bob was away");
+    alice.sees("You: while bob was away");
+    alice.types("/delete");
+    alice.sees("(deleted a line)");
+    alice.types("and this stays");
+    alice.sees("You: and this stays");
+    let mut bob = world.client("bob", &["--plain"]);
+    bob.sees("alice: and this stays");
+    assert_eq!(bob.seen("while bob was away"), 0);
+    assert_eq!(bob.seen("missing"), 0, "{:#?}", bob.shown());
+    bob.types("/query #tea");
+    bob.types("hi again");
+    alice.sees("bob: hi again");
+    bob.types("/part tea");
+    bob.sees("you left #tea~");
+    bob.types("/exit");
+    bob.ends();
+    let mut bob = world.client("bob", &["--plain"]);
+    bob.sees("you are in #lobby");
+    bob.types("/history");
+    bob.sees("lines");
+    assert_eq!(bob.seen("you are in #tea"), 0, "{:#?}", bob.shown());
+}
+
+#[test]
+fn a_private_message_is_sealed_for_every_device_also_of_who_is_away() {
+    let world = World::new();
+    let mut alice = world.enters("alice");
+    let mut laptop = world.enters("bob");
+    laptop.types("/exit");
+    laptop.ends();
+    let phone = world.enters("bob.phone");
+    // The new key of a known person waits for a word.
+    alice.types("/pm bob the first");
+    phone.sees("[Private]");
+    phone.sees("alice: the first");
+    let laptop = world.client("bob", &["--plain"]);
+    laptop.sees("alice: the first");
+    alice.sees("You -> bob: the first");
+    let mut again = world.client("bob.phone", &["--plain"]);
+    again.types("/pm alice and back");
+    alice.sees("bob: and back");
+    laptop.sees("You -> alice: and back");
+    for shown in [alice.shown(), laptop.shown(), phone.shown()] {
+        let odd: Vec<_> = shown.iter().filter(|line| line.contains("sealed")).collect();
+        assert!(odd.is_empty(), "{odd:#?}");
+    }
+}
+
+#[test]
+fn who_has_never_been_here_is_reached_under_the_rsa_key_and_the_line_says_so() {
+    let world = World::new();
+    let mut alice = world.enters("alice");
+    world.admit("bob");
+    alice.types("/pm bob welcome");
+    alice.sees("You -> bob: welcome (sealed under the RSA key alone");
+    let mut bob = world.client("bob", &["--plain"]);
+    bob.sees("alice: welcome (sealed under the RSA key alone");
+    bob.types("/pm alice thanks");
+    alice.sees("bob: thanks");
+    alice.types("/pm bob now it is sealed");
+    let line = bob.sees("alice: now it is sealed");
+    assert!(line.ends_with("now it is sealed"), "{line}");
+}
+
+#[test]
+fn another_key_of_a_known_person_is_shown_and_nothing_is_sealed_for_it() {
+    let world = World::new();
+    let mut alice = world.enters("alice");
+    let mut bob = world.enters("bob");
+    alice.types("/pm bob the first");
+    bob.sees("alice: the first");
+    bob.types("/fingerprint alice");
+    alice.types("/fingerprint bob");
+    let number = |one: &Program| {
+        let digits = |word: &str| word.len() == 5 && word.bytes().all(|byte| byte.is_ascii_digit());
+        one.sees("compare this with");
+        let shown = one.shown().join("\n");
+        let number =
+            shown.lines().find(|line| line.split(' ').filter(|it| digits(it)).count() == 12);
+        number.expect("60 digits").to_owned()
+    };
+    let before = number(&alice);
+    assert_eq!(before, number(&bob));
+    world.admit("bob.other");
+    alice.sees("a key that was not there before is registered for bob");
+    bob.sees("is registered for your name");
+    alice.types("/pm bob not for the other");
+    alice.sees("not sent: bob has a key that you have not confirmed");
+    alice.types("/fingerprint bob");
+    alice.sees("is new: /fingerprint bob confirm");
+    alice.types("/fingerprint bob confirm");
+    alice.sees("the keys of bob are confirmed");
+    alice.types("/retry");
+    bob.sees("alice: not for the other");
+}
+
+#[test]
+fn no_pin_is_taken_from_the_command_line_and_a_file_of_them_is_for_ones_own_eyes() {
+    let world = World::new();
+    let mut alice = world.enters("alice");
+    alice.types("/join tea half past four");
+    alice.sees("you are the first here");
+    alice.types("only for bob");
+    alice.sees("You: only for bob");
+    world.admit("bob");
+    let mut refused = world.client("bob", &["--plain", "--join", "tea:half past four"]);
+    assert_eq!(refused.ends().code(), Some(2));
+    refused.is_told("--join-file");
+    let file = world.home().join("pins");
+    fs::write(&file, "tea  half past four\n").unwrap();
+    let path = file.to_str().unwrap();
+    let mut refused = world.client("bob", &["--plain", "--join-file", path]);
+    assert_eq!(refused.ends().code(), Some(3));
+    refused.is_told("chmod 600");
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+    let bob = world.client("bob", &["--plain", "--join-file", path]);
+    bob.sees("alice: only for bob");
+}
