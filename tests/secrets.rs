@@ -3,6 +3,7 @@
 mod world;
 
 use std::fs;
+use std::io::{Read, Seek, SeekFrom};
 use std::os::unix::fs::PermissionsExt;
 
 use world::{Program, World};
@@ -13,6 +14,15 @@ fn makes(maker: &mut Program, channel: &str) -> String {
     let line = maker.sees(&format!("/join #{channel} ")).trim_start_matches("-- ").to_owned();
     maker.sees(&format!("you are in #{channel}~"));
     line
+}
+
+/// Waits until so many devices have published a certificate.
+fn certified(world: &World, devices: usize) {
+    let file = world.home().join("data/certificates.json");
+    world.until("they have certificates", || {
+        let text = fs::read_to_string(&file).unwrap_or_default();
+        serde_json::from_str::<Vec<String>>(&text).is_ok_and(|list| list.len() == devices)
+    });
 }
 
 #[test]
@@ -95,22 +105,27 @@ fn a_private_message_is_sealed_for_every_device_also_of_who_is_away() {
     let world = World::new();
     let mut alice = world.enters("alice");
     let mut laptop = world.enters("bob");
+    certified(&world, 2);
     laptop.types("/exit");
     laptop.ends();
     let phone = world.enters("bob.phone");
-    // The new key of a known person waits for a word.
+    certified(&world, 3);
     alice.types("/pm bob the first");
     phone.sees("[Private]");
     phone.sees("alice: the first");
-    let laptop = world.client("bob", &["--plain"]);
+    let mut laptop = world.client("bob", &["--plain"]);
     laptop.sees("alice: the first");
+    // His own further key waits for his word, too.
+    laptop.types("/fingerprint bob confirm");
+    laptop.sees("the keys of bob are confirmed");
     alice.sees("You -> bob: the first");
     let mut again = world.client("bob.phone", &["--plain"]);
     again.types("/pm alice and back");
     alice.sees("bob: and back");
     laptop.sees("You -> alice: and back");
     for shown in [alice.shown(), laptop.shown(), phone.shown()] {
-        let odd: Vec<_> = shown.iter().filter(|line| line.contains("sealed")).collect();
+        let odd = |line: &&String| line.contains("[Private]") && line.contains("sealed");
+        let odd: Vec<_> = shown.iter().filter(odd).collect();
         assert!(odd.is_empty(), "{odd:#?}");
     }
 }
@@ -124,6 +139,7 @@ fn who_has_never_been_here_is_reached_under_the_rsa_key_and_the_line_says_so() {
     alice.sees("You -> bob: welcome (sealed under the RSA key alone");
     let mut bob = world.client("bob", &["--plain"]);
     bob.sees("alice: welcome (sealed under the RSA key alone");
+    certified(&world, 2);
     bob.types("/pm alice thanks");
     alice.sees("bob: thanks");
     alice.types("/pm bob now it is sealed");
@@ -143,6 +159,7 @@ fn another_key_of_a_known_person_is_shown_and_nothing_is_sealed_for_it() {
     let number = |one: &Program| {
         let digits = |word: &str| word.len() == 5 && word.bytes().all(|byte| byte.is_ascii_digit());
         one.sees("compare this with");
+        one.sees(": SHA256:");
         let shown = one.shown().join("\n");
         let number =
             shown.lines().find(|line| line.split(' ').filter(|it| digits(it)).count() == 12);
@@ -184,4 +201,89 @@ fn no_pin_is_taken_from_the_command_line_and_a_file_of_them_is_for_ones_own_eyes
     fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
     let bob = world.client("bob", &["--plain", "--join-file", path]);
     bob.sees("alice: only for bob");
+}
+
+/// How often a text stands in the memory of a process.
+fn in_memory(program: &Program, text: &str) -> usize {
+    let pid = program.pid().as_raw_nonzero();
+    let maps = fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();
+    let mut memory = fs::File::open(format!("/proc/{pid}/mem")).unwrap();
+    let mut found = 0;
+    for line in maps.lines().filter(|line| line.split(' ').nth(1).unwrap().starts_with("rw")) {
+        let (from, to) = line.split(' ').next().unwrap().split_once('-').unwrap();
+        let number = |text| u64::from_str_radix(text, 16).unwrap();
+        let (mut at, end) = (number(from), number(to));
+        let mut piece = vec![0; 1 << 20];
+        while at < end {
+            let bytes = piece.len().min((end - at) as usize);
+            memory.seek(SeekFrom::Start(at)).unwrap();
+            // Some pages are there and cannot be read.
+            if memory.read_exact(&mut piece[..bytes]).is_ok() {
+                let words = piece[..bytes].windows(text.len());
+                found += words.filter(|word| *word == text.as_bytes()).count();
+            }
+            at += bytes as u64;
+        }
+    }
+    found
+}
+
+/// Of words said in channels with a PIN and in private, and of a PIN, none reaches the server: not its
+/// files, write-ahead log, logs and backups, and not its memory. A word of the lobby does reach them all.
+#[test]
+fn no_canary_flies_to_the_server() {
+    let log = r#"{"log": {"level": "debug", "file": "data/log"}}"#;
+    let world = World::configured(log);
+    world.admit_by_log("alice", "data/log");
+    world.admit_by_log("bob", "data/log");
+    let mut alice = world.client("alice", &["--plain"]);
+    alice.sees("you are in #lobby");
+    let mut bob = world.client("bob", &["--plain"]);
+    bob.sees("you are in #lobby");
+    for who in [&mut alice, &mut bob] {
+        who.types("/join #nest canarypin zebra");
+        who.sees("you are in #nest~");
+    }
+    alice.types("canaryone in the nest");
+    bob.sees("canaryone");
+    alice.types("/edit canarytwo in the nest");
+    bob.sees("canarytwo");
+    bob.types("/me canarythree");
+    alice.sees("canarythree");
+    bob.types("/topic canaryfour");
+    bob.sees("no topic");
+    alice.types("/pm bob canaryfive");
+    bob.sees("canaryfive");
+    bob.types("/exit");
+    bob.ends();
+    alice.types("/pm bob canarysix while away");
+    alice.sees("You -> bob: canarysix");
+    let mut bob = world.client("bob", &["--plain"]);
+    bob.sees("canarysix");
+    bob.types("/query #nest");
+    bob.types("/history");
+    bob.sees("lines");
+    // The control: it is read, and it is found.
+    alice.types("/query #lobby");
+    alice.types("controlbird sings");
+    bob.sees("controlbird");
+    let backup = world.home().join("backup.db");
+    let (ok, told) = world.operator(&["backup", backup.to_str().unwrap()]);
+    assert!(ok, "{told}");
+    let inside = |text: &str| (world.found_in("home", text), in_memory(&world.server, text));
+    let (files, memory) = inside("controlbird");
+    assert!(files >= 2 && memory > 0, "in files {files}, in memory {memory}");
+    for word in ["canarypin", "zebra", "one", "two", "three", "four", "five", "six"] {
+        let word = match word {
+            "canarypin" | "zebra" => word.to_owned(),
+            number => format!("canary{number}"),
+        };
+        assert_eq!(inside(&word), (0, 0), "{word}");
+        // The PIN and what was said lie in nobody's files either.
+        assert_eq!(
+            (world.found_in("alice", &word), world.found_in("bob", &word)),
+            (0, 0),
+            "{word}"
+        );
+    }
 }

@@ -1,0 +1,174 @@
+//! Every decoder that meets bytes of others, as a function of bytes that must neither panic nor hang.
+//! Plain functions, so that they compile with the stable toolchain and suit any fuzzer; `main.rs` runs
+//! one on a file or on stdin, as AFL++ and honggfuzz want it.
+#![forbid(unsafe_code)]
+
+use std::sync::OnceLock;
+
+use pychat::chat::{ChannelName, Command, Event, Opaque, Place, Target, TimeSpan, UserName};
+use pychat::config::IpRange;
+use pychat::crypto::certificate::{Certificate, OpeningKey};
+use pychat::crypto::handshake::{ClientSent, ClientStart, R0, ServerHello};
+use pychat::crypto::note::claimed_sender;
+use pychat::crypto::pin_channel::PinChannel;
+use pychat::crypto::private::Parsed;
+use pychat::crypto::{Fingerprint, Identity, PublicKey, keep, key_request};
+use pychat::invite::{Invite, read_key_line};
+use pychat::wire::codec::{self, Login, Parts};
+use pychat::wire::record::RecordReader;
+
+/// A decoder and its name.
+pub type Decoder = (&'static str, fn(&[u8]));
+
+pub const TARGETS: &[Decoder] = &[
+    ("commands", fuzz_commands),
+    ("events", fuzz_events),
+    ("login", fuzz_login),
+    ("parts", fuzz_parts),
+    ("frames", fuzz_frames),
+    ("record", fuzz_record),
+    ("handshake", fuzz_handshake),
+    ("key_request", fuzz_key_request),
+    ("certificate", fuzz_certificate),
+    ("private", fuzz_private),
+    ("pin_channel", fuzz_pin_channel),
+    ("kept", fuzz_kept),
+    ("keys", fuzz_keys),
+    ("texts", fuzz_texts),
+];
+
+fn identity() -> &'static Identity {
+    static IDENTITY: OnceLock<Identity> = OnceLock::new();
+    IDENTITY.get_or_init(Identity::generate)
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+pub fn fuzz_commands(bytes: &[u8]) {
+    codec::decode::<Command>(bytes).for_each(drop);
+}
+
+pub fn fuzz_events(bytes: &[u8]) {
+    codec::decode::<Event>(bytes).for_each(drop);
+}
+
+pub fn fuzz_login(bytes: &[u8]) {
+    codec::decode::<Login>(bytes).for_each(drop);
+}
+
+/// Pieces of one message over several records: the first byte says how long each is.
+pub fn fuzz_parts(bytes: &[u8]) {
+    let Some((size, rest)) = bytes.split_first() else { return };
+    let mut parts = Parts::default();
+    for piece in rest.chunks(usize::from(*size) + 1) {
+        if parts.join(piece).is_none() {
+            return;
+        }
+    }
+}
+
+pub fn fuzz_frames(bytes: &[u8]) {
+    let mut reader = RecordReader::new(bytes, 16_500);
+    while let Ok(Some(_)) = reader.read() {}
+}
+
+/// A server's and a client's first two steps, which nothing was wrong with.
+fn two_steps<T>(go_on: impl FnOnce(ServerHello<'static>, ClientSent<'static>, &[u8]) -> T) -> T {
+    let (hello, r1) = ServerHello::start(identity(), R0).expect("R0 is what it is");
+    let start = ClientStart::new(identity(), identity().public());
+    let (sent, r2) = start.answer(&r1).expect("a whole R1");
+    go_on(hello, sent, &r2)
+}
+
+pub fn fuzz_record(bytes: &[u8]) {
+    let finished = two_steps(|hello, _, r2| hello.gate(r2).and_then(|gated| gated.finish()));
+    let (_, _, mut transport) = finished.expect("a whole handshake");
+    let _ = transport.opener.open(&mut bytes.to_vec());
+}
+
+pub fn fuzz_handshake(bytes: &[u8]) {
+    let _ = ServerHello::start(identity(), bytes);
+    let _ = ClientStart::new(identity(), identity().public()).answer(bytes);
+    two_steps(|hello, sent, _| {
+        let _ = hello.gate(bytes);
+        let _ = sent.finish(bytes);
+    });
+}
+
+pub fn fuzz_key_request(bytes: &[u8]) {
+    let _ = key_request::answer(identity().public(), bytes);
+    let _ = key_request::read_answer(&identity().public().fingerprint(), Default::default(), bytes);
+}
+
+pub fn fuzz_certificate(bytes: &[u8]) {
+    let _ = Certificate::verify(bytes, identity().public());
+    let _ = claimed_sender(bytes).map(Certificate::issuer);
+}
+
+fn certificate() -> &'static Certificate {
+    static CERTIFICATE: OnceLock<Certificate> = OnceLock::new();
+    CERTIFICATE.get_or_init(|| {
+        let signing = pychat::crypto::certificate::SigningKey::from_seed(&[7; 32]);
+        Certificate::issue(identity(), &signing, &OpeningKey::from_bytes(&[7; 32]), 1_000_000)
+    })
+}
+
+pub fn fuzz_private(bytes: &[u8]) {
+    let own = [(certificate().hash, OpeningKey::from_bytes(&[7; 32]))];
+    if let Ok(parsed) = Parsed::parse(bytes) {
+        let _ = parsed.open(identity(), &own, certificate());
+    }
+}
+
+pub fn fuzz_pin_channel(bytes: &[u8]) {
+    static CHANNEL: OnceLock<PinChannel> = OnceLock::new();
+    let channel = CHANNEL.get_or_init(|| PinChannel::from_root([7; 32].into()));
+    let _ = channel.open(bytes, certificate());
+}
+
+pub fn fuzz_kept(bytes: &[u8]) {
+    let _ = keep::open_by(identity(), bytes);
+    let _ = keep::unlock(&[7; 32], bytes);
+}
+
+pub fn fuzz_keys(bytes: &[u8]) {
+    let _ = PublicKey::from_der(bytes);
+    let _ = PublicKey::from_pem(&text(bytes));
+    let _ = Identity::from_pem(&text(bytes), Some("passphrase"));
+}
+
+pub fn fuzz_texts(bytes: &[u8]) {
+    let text = text(bytes);
+    let _ = text.parse::<UserName>();
+    let _ = text.parse::<ChannelName>();
+    let _ = text.parse::<Target>();
+    let _ = text.parse::<Place>();
+    let _ = text.parse::<TimeSpan>();
+    let _ = text.parse::<IpRange>();
+    let _ = text.parse::<Invite>();
+    let _ = read_key_line(&text);
+    let _ = Fingerprint::from_url(&text);
+    let _ = serde_json::from_str::<Opaque>(&text);
+    let _ = pychat::clean::text(&text);
+    let _ = pychat::client::slash::read(&text);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_target_takes_some_bytes() {
+        let mut state = 7u64;
+        let mut byte = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (state >> 56) as u8
+        };
+        for round in 0..60 {
+            let bytes: Vec<u8> = (0..round * 35).map(|_| byte()).collect();
+            TARGETS.iter().for_each(|(_, target)| target(&bytes));
+        }
+    }
+}
