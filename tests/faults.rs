@@ -21,6 +21,7 @@ struct Crowd {
     clients: Vec<Program>,
     writers: usize,
     sent: HashMap<String, String>,
+    turns: Vec<Vec<String>>,
 }
 
 impl Crowd {
@@ -29,7 +30,7 @@ impl Crowd {
         names.iter().for_each(|name| world.admit(name));
         let client = |name: &String| world.client_by(name, address, &["--json"]);
         let clients: Vec<_> = names.iter().map(client).collect();
-        Crowd { clients, writers, sent: HashMap::new() }
+        Crowd { clients, writers, sent: HashMap::new(), turns: vec![Vec::new(); writers] }
     }
 
     /// Each writer says `lines` more.
@@ -41,6 +42,11 @@ impl Crowd {
                 let say =
                     format!(r##"{{"type":"say","to":"#lobby","id":"{id}","text":"{text}"}}"##);
                 self.clients[writer].types(&say);
+                if number.is_multiple_of(5) {
+                    // Said again, as by a program that did not hear the answer.
+                    self.clients[writer].types(&say);
+                }
+                self.turns[writer].push(id.clone());
                 self.sent.insert(id, text);
             }
         }
@@ -64,7 +70,7 @@ impl Crowd {
     }
 
     fn run(mut self, world: World) -> Run {
-        let mut run = Run { sent: self.sent, ..Run::default() };
+        let mut run = Run { sent: self.sent, turns: self.turns, ..Run::default() };
         for client in &mut self.clients {
             client.types(r#"{"type":"quit"}"#);
             client.ends();
@@ -158,6 +164,12 @@ fn two_thousand_broken_links() {
 
 #[test]
 #[ignore = "takes minutes: the figures of docs/performance.md"]
+fn a_hundred_thousand_lines_have_one_order() {
+    links_break(100_000, 16, 8, 0);
+}
+
+#[test]
+#[ignore = "takes minutes: the figures of docs/performance.md"]
 fn five_hundred_kills() {
     the_server_is_killed(500);
 }
@@ -171,6 +183,10 @@ fn sound() -> Run {
         acked: lines.iter().map(|line| (line.id.clone(), line.seq)).collect(),
         refused: HashSet::new(),
         shown: vec![lines.clone(), lines.clone()],
+        turns: vec![
+            vec!["id1".into(), "id3".into()],
+            vec!["id2".into(), "id4".into(), "id5".into()],
+        ],
         stored: lines,
     }
 }
@@ -206,5 +222,6 @@ fn the_checker_finds_each_kind_of_fault() {
     finds(&|run| drop(run.shown[1].remove(3)), Fault::Gapped(4));
     finds(&|run| drop(run.stored.remove(1)), Fault::Gapped(2));
     finds(&|run| drop(run.sent.remove(&id(4))), Fault::Phantom(id(4)));
+    finds(&|run| run.turns[1].swap(1, 2), Fault::OutOfTurn(id(4)));
     finds(&|run| run.refused.extend([id(1)]), Fault::ShownAfterRefusal(id(1)));
 }

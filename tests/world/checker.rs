@@ -15,6 +15,8 @@ pub struct Line {
 pub struct Run {
     /// Text by id.
     pub sent: HashMap<String, String>,
+    /// Each writer's ids in the order in which they were typed.
+    pub turns: Vec<Vec<String>>,
     /// Seq by id.
     pub acked: HashMap<String, u64>,
     pub refused: HashSet<String>,
@@ -38,6 +40,8 @@ pub enum Fault {
     Gapped(u64),
     /// Nobody sent it.
     Phantom(String),
+    /// Stored before a line that its writer had typed before it.
+    OutOfTurn(String),
     /// It was refused, and is there all the same.
     ShownAfterRefusal(String),
 }
@@ -55,6 +59,16 @@ pub fn check(run: &Run) -> Vec<Fault> {
     for (id, seq) in &run.acked {
         if by_seq.get(seq).is_none_or(|line| line.id != *id) {
             faults.push(Fault::Lost(id.clone()));
+        }
+    }
+    let by_id: HashMap<&String, u64> = run.stored.iter().map(|one| (&one.id, one.seq)).collect();
+    for turns in &run.turns {
+        let mut last = 0;
+        for (id, seq) in turns.iter().filter_map(|id| Some((id, *by_id.get(id)?))) {
+            if seq < last {
+                faults.push(Fault::OutOfTurn(id.clone()));
+            }
+            last = last.max(seq);
         }
     }
     let stored = std::iter::once(&run.stored);
