@@ -264,6 +264,38 @@ fn a_person_is_removed_with_everything_they_said() {
 }
 
 #[test]
+fn who_is_removed_while_they_talk_leaves_nothing() {
+    let world = World::with(r#"{"lines_burst": 100000, "lines_per_s": 1e6, "bytes_per_s": 1e9}"#);
+    let alice = world.enters("alice");
+    let mut bob = world.enters("bob");
+    (0..3_000).for_each(|number| bob.types(&format!("walrusmarker {number}")));
+    alice.sees("walrusmarker 100");
+    let (ok, told) = world.operator(&["users", "remove", "bob", "--erase"]);
+    assert!(ok, "{told}");
+    assert_eq!(world.found_in("home", "walrusmarker"), 0, "{told}");
+}
+
+#[test]
+fn what_retention_removed_is_in_nobodys_mailbox() {
+    let world = World::configured(r#"{"retention": "1s", "limits": {"mailbox_lines_max": 2}}"#);
+    world.admit("bob");
+    let mut alice = world.enters("alice");
+    for text in ["one", "two"] {
+        alice.types(&format!("/pm bob {text}"));
+        alice.sees(&format!("You -> bob: {text}"));
+    }
+    alice.types("/pm bob three");
+    alice.sees("as many as may");
+    world.until("both lines are too old", || {
+        let told = world.operator(&["ctl", "retention", "--dry-run"]).1;
+        told.contains("2 lines of 1 places")
+    });
+    assert!(world.operator(&["ctl", "retention", "--now"]).0);
+    alice.types("/pm bob four");
+    alice.sees("You -> bob: four");
+}
+
+#[test]
 fn backups_are_made_while_it_runs_and_restored_while_it_does_not() {
     let world = World::new();
     let mut alice = world.enters("alice");

@@ -303,11 +303,24 @@ impl House {
                     all.lines += swept.lines;
                     all.places = all.places.max(swept.places);
                     if !swept.more {
+                        if all.lines > 0 && !dry {
+                            self.recount_mailboxes();
+                        }
                         return Some(Ok(all));
                     }
                 }
                 Err(error) => return Some(Err(error)),
             }
+        }
+    }
+
+    /// What was removed no longer waits for anybody.
+    pub fn recount_mailboxes(&self) {
+        let lines_max = self.config().limits.mailbox_lines_max;
+        let known = self.ask_ledger(move |ledger| ledger.remembered(lines_max));
+        // Where it cannot be read, the mailboxes stay as full as they were.
+        if let Some(Ok(known)) = known {
+            self.hub.recount(known.into_iter().flat_map(|remembered| remembered.waiting));
         }
     }
 

@@ -74,6 +74,9 @@ const EXPIRE_EVERY: Duration = Duration::from_secs(60);
 /// Clocks that disagree by more than this are not trusted with removing lines.
 const CLOCK_DRIFT_MS_MAX: u64 = 3_600_000;
 
+/// After the drain the last lines are written, within this time.
+const WRITER_GRACE: Duration = Duration::from_millis(800);
+
 /// Runs a server until it is told to stop; every session has been told when this returns.
 pub fn run(options: Options) -> anyhow::Result<()> {
     let Options { home, config, identity, listen, log_level, on_ready } = options;
@@ -146,8 +149,12 @@ pub fn run(options: Options) -> anyhow::Result<()> {
     drain(&house, deadline);
     house.record(&own.did("stop"));
     house.hub.close();
-    // A panic in it is the stop's fault.
-    let _ = writer.join();
+    while !writer.is_finished() && Instant::now() < deadline + WRITER_GRACE {
+        thread::sleep(Duration::from_millis(5));
+    }
+    if !writer.is_finished() {
+        stop.fail("the disk takes too long over the last lines".to_owned());
+    }
     log::print_plainly();
     terminal::restore();
     ::log::info!("stopped");

@@ -1,7 +1,8 @@
 //! What an operator may say, at the console and through `pychat ctl`: one table for both.
 
 use std::fmt::Write;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -14,6 +15,9 @@ use crate::chat::{ChannelName, Place, Refusal, UserName};
 use crate::clean;
 use crate::keyring::Decision;
 use crate::keyring::sanctions::{Kind, Whom};
+
+/// Sessions of a person who was removed are over within this time.
+const LEAVE_TIME: Duration = Duration::from_secs(2);
 
 /// The answer to an operator's words.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -309,13 +313,23 @@ fn erase(house: &House, actor: &Actor, rest: &[String]) -> Reply {
     let Some(name) = rest.first().and_then(|name| name.parse::<UserName>().ok()) else {
         return no("whose lines? erase NAME");
     };
+    // Who was removed a moment ago says nothing more once the lines are looked for.
+    if let Err(error) = house.reload_users() {
+        return no(&format!("users/ cannot be read: {error}"));
+    }
     let name = house.find(&name).unwrap_or(name);
+    let deadline = Instant::now() + LEAVE_TIME;
+    let is_here = || house.hub.people().iter().any(|(person, ..)| *person == name);
+    while house.find(&name).is_none() && is_here() && Instant::now() < deadline {
+        thread::sleep(Duration::from_millis(10));
+    }
     let erased = {
         let name = name.clone();
         house.ask_ledger(move |ledger| ledger.erase(&name))
     };
     match erased {
         Some(Ok(lines)) => {
+            house.recount_mailboxes();
             house.record(&Decision { target: name.as_str(), ..actor.did("erase") });
             let text = format!("{lines} lines of {name} were erased");
             Reply { ok: true, text, data: json!({"lines": lines}) }

@@ -68,6 +68,17 @@ impl Registry {
         effects
     }
 
+    /// So many private lines wait for people who are away, and for nobody else.
+    pub fn recount(&mut self, waiting: impl Iterator<Item = (UserName, usize)>) {
+        let away = |user: &&mut User| user.sessions.is_empty();
+        self.users.values_mut().filter(away).for_each(|user| user.waiting = 0);
+        for (name, count) in waiting {
+            if let Some(user) = self.users.get_mut(&name).filter(|user| user.sessions.is_empty()) {
+                user.waiting += count;
+            }
+        }
+    }
+
     /// Takes a session out of all its channels.
     pub(super) fn remove(
         &mut self,

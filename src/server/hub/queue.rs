@@ -59,10 +59,16 @@ impl Hub {
         self.wake_writer(inner);
     }
 
-    /// Nothing more goes to the ledger; what waits is still written.
+    /// Private lines that wait for people, counted anew.
+    pub fn recount(&self, waiting: impl Iterator<Item = (UserName, usize)>) {
+        self.lock().registry.recount(waiting);
+    }
+
+    /// Nothing more goes to the ledger; the records that wait are still written.
     pub fn close(&self) {
         let mut inner = self.lock();
         inner.closed = true;
+        inner.waiting.retain(|one| matches!(one, Waiting::Record(..)));
         self.wake_writer(inner);
         self.replayer.close();
     }
