@@ -199,6 +199,8 @@ fn what_is_too_old_goes_from_the_disk_and_leaves_a_gap() {
     alice.sees("lines are not kept");
     bob.types("/join #old");
     bob.sees("you are in #old");
+    bob.types("I was here");
+    bob.sees("You: I was here");
     bob.types("/exit");
     bob.ends();
     alice.types("/query #never");
@@ -206,13 +208,17 @@ fn what_is_too_old_goes_from_the_disk_and_leaves_a_gap() {
     alice.sees("You: zebramarker never");
     assert_eq!(world.found_in("home/data", "zebramarker"), 0);
     alice.types("/query #old");
+    alice.types("/topic");
+    alice.shows("the retention beside the topic", |lines| {
+        lines.iter().filter(|line| line.contains("lines are kept for 1s")).count() == 2
+    });
     alice.types("zebramarker old");
     alice.sees("You: zebramarker old");
     assert!(world.found_in("home/data", "zebramarker") > 0, "the control: it is there");
     world.until("a line is old enough", || {
-        world.operator(&["ctl", "retention", "--dry-run"]).1.contains("1 lines of 1 places would")
+        world.operator(&["ctl", "retention", "--dry-run"]).1.contains("2 lines of 1 places would")
     });
-    assert!(world.operator(&["ctl", "retention", "--now"]).1.contains("1 lines of 1 places were"));
+    assert!(world.operator(&["ctl", "retention", "--now"]).1.contains("2 lines of 1 places were"));
     assert_eq!(world.found_in("home/data", "zebramarker"), 0);
     alice.types("/history");
     alice.sees("-- 0 lines");
@@ -220,6 +226,7 @@ fn what_is_too_old_goes_from_the_disk_and_leaves_a_gap() {
     alice.sees("You: after the sweep");
     let bob = world.client("bob", &["--plain", "--join", "#old"]);
     bob.sees("alice: after the sweep");
+    bob.sees("1 line of #old is left out: it is gone");
 }
 
 #[test]

@@ -125,23 +125,29 @@ fn set_aside(path: &Path) -> Result<PathBuf, LedgerError> {
 }
 
 /// Whether the file is sound: its pages, its index of words, every line as it was written, and each
-/// place's seqs without a double or one beyond the last.
+/// place's seqs without a double or one beyond the last. A server that uses the file is not disturbed:
+/// its index of words, which is checked by writing, is checked in a copy in memory.
 pub fn verify(path: &Path) -> Result<Verified, LedgerError> {
     let fault = faults(path);
     let damaged = |what: String| LedgerError::Damaged { path: path.to_owned(), what };
-    let connection = open_existing(path)?;
+    let connection = open_as_it_is(path)?;
     let found = version(&connection).map_err(&fault)?;
     if found > STEPS.len() as i64 {
         let known = STEPS.len() as i64;
         return Err(LedgerError::Newer { path: path.to_owned(), found, known });
     }
+    let look = connection.unchecked_transaction().map_err(&fault)?;
     let pages: String =
         connection.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0)).map_err(&fault)?;
     if pages != "ok" {
         return Err(damaged(pages));
     }
-    connection
-        .execute("INSERT INTO words (words, rank) VALUES ('integrity-check', 1)", [])
+    let mut copy = Connection::open_in_memory().map_err(&fault)?;
+    Backup::new(&look, &mut copy)
+        .and_then(|work| work.step(-1))
+        .and_then(|_| {
+            copy.execute("INSERT INTO words (words, rank) VALUES ('integrity-check', 1)", [])
+        })
         .map_err(&fault)?;
     let lines = read_all(&connection, found).map_err(&fault)?;
     let beyond: Option<String> = connection
@@ -164,17 +170,30 @@ pub fn verify(path: &Path) -> Result<Verified, LedgerError> {
 /// Takes the texts of all lines of a person away, for good.
 pub(super) fn erase(connection: &Connection, user: &UserName) -> rusqlite::Result<usize> {
     let buried = bury(connection, user)?;
-    truncate_log(connection)?;
+    // Somebody may just be reading what was there before.
+    for _ in 0..SCRUB_TRIES {
+        if truncate_log(connection)? {
+            break;
+        }
+        std::thread::sleep(SCRUB_PAUSE);
+    }
     Ok(buried)
 }
 
+/// After an erasure a reader in the way of the write-ahead log is waited for so often ...
+const SCRUB_TRIES: usize = 10;
+/// ... and so long each time; then it is left to the next sweep.
+const SCRUB_PAUSE: Duration = Duration::from_millis(50);
+
 /// Copies the write-ahead log into the file and empties it, so that nothing of what was removed stays
 /// in it. Nobody's line waits for a reader that is in the way: then the next sweep does it.
-pub(super) fn truncate_log(connection: &Connection) -> rusqlite::Result<()> {
+/// Whether it is done.
+pub(super) fn truncate_log(connection: &Connection) -> rusqlite::Result<bool> {
     connection.busy_timeout(Duration::ZERO)?;
-    let done = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+    let busy: rusqlite::Result<i64> =
+        connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0));
     connection.busy_timeout(BUSY)?;
-    done
+    Ok(busy? == 0)
 }
 
 /// The same on a ledger that no server has open.
@@ -185,9 +204,15 @@ pub fn erase_at(path: &Path, user: &UserName) -> Result<usize, LedgerError> {
 }
 
 fn open_existing(path: &Path) -> Result<Connection, LedgerError> {
+    let connection = open_as_it_is(path)?;
+    prepare(&connection).map_err(faults(path))?;
+    Ok(connection)
+}
+
+fn open_as_it_is(path: &Path) -> Result<Connection, LedgerError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags).map_err(faults(path))?;
-    prepare(&connection).map_err(faults(path))?;
+    connection.busy_timeout(BUSY).map_err(faults(path))?;
     Ok(connection)
 }
 

@@ -86,3 +86,32 @@ fn a_second_restore_keeps_what_the_first_one_kept() {
     assert_eq!(upkeep::verify(&second).unwrap().lines, 1);
     assert_eq!(upkeep::verify(&path).unwrap().lines, 1);
 }
+
+#[test]
+fn a_verification_holds_up_nobody_and_is_held_up_by_nobody() {
+    let (mut ledger, _folder, path) = on_disk();
+    says(&mut ledger, 1, "one");
+    ledger.break_with("BEGIN IMMEDIATE; UPDATE places SET topic = 'tea'");
+    let began = std::time::Instant::now();
+    assert_eq!(upkeep::verify(&path).unwrap().lines, 1);
+    assert!(began.elapsed() < std::time::Duration::from_secs(4), "it waited for the writer");
+    ledger.break_with("COMMIT");
+    ledger
+        .break_with("INSERT INTO words (words, rowid, text) VALUES ('delete', 1 << 40 | 1, 'one')");
+    assert!(upkeep::verify(&path).is_err(), "an index that lacks a word");
+}
+
+#[test]
+fn an_erasure_waits_a_little_for_who_reads_what_was_there() {
+    let (mut ledger, folder, path) = on_disk();
+    says(&mut ledger, 1, "zebramarker");
+    let look = rusqlite::Connection::open(&path).unwrap();
+    look.execute_batch("BEGIN; SELECT count(*) FROM lines").unwrap();
+    let reader = std::thread::spawn(move || {
+        std::thread::park_timeout(std::time::Duration::from_millis(120));
+        drop(look);
+    });
+    assert_eq!(ledger.erase(&"alice".parse().unwrap()).unwrap(), 1);
+    assert_eq!(found_on_disk(folder.path(), "zebramarker"), 0);
+    reader.join().unwrap();
+}

@@ -399,7 +399,7 @@ impl Ledger for Sqlite {
         self.write(|ledger| {
             let old = [now_ms - SPENT_MS];
             ledger.connection.execute("DELETE FROM spent WHERE time_ms < ?1", old)?;
-            upkeep::truncate_log(&ledger.connection)
+            upkeep::truncate_log(&ledger.connection).map(|_| ())
         })
     }
 
