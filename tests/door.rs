@@ -67,3 +67,34 @@ fn beyond_the_cap_newcomers_are_told_busy_and_nobody_inside_notices() {
     bob.types("all well");
     alice.sees("bob: all well");
 }
+
+/// A stranger that has said hello and got its answer; none where the door stayed shut.
+fn greeted(world: &World) -> Option<TcpStream> {
+    let mut stream = TcpStream::connect(&world.address).unwrap();
+    stream.set_read_timeout(Some(world::DEADLINE)).unwrap();
+    stream.write_all(b"\0\x08PYCHAT/1").ok()?;
+    stream.read_exact(&mut [0; 42]).ok()?;
+    Some(stream)
+}
+
+#[test]
+fn strangers_of_one_source_are_few_and_who_offends_is_shut_out_for_a_while() {
+    let world = World::configured(
+        r#"{"exempt": [], "limits": {"strangers_per_source_max": 3, "login_ms_max": 60000,
+            "penalty_refuse_s": 8, "penalty_s_max": 20}}"#,
+    );
+    let held: Vec<_> = (0..3).map(|_| greeted(&world).expect("there is room")).collect();
+    assert!(greeted(&world).is_none(), "the fourth");
+    drop(held);
+    world.until("there is room again", || greeted(&world).is_some());
+    world.until("it is shut out", || {
+        let Some(mut stream) = greeted(&world) else { return true };
+        // A key exchange that stops at the gate.
+        let _ = stream.write_all(&[&[3, 0x50][..], &[7; 848]].concat());
+        let _ = stream.read_to_end(&mut Vec::new());
+        false
+    });
+    let told = world.operator(&["ctl", "stats", "--json"]).1;
+    assert!(told.contains("\"logins\":0"), "{told}");
+    world.until("its time is over", || greeted(&world).is_some());
+}
