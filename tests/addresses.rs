@@ -101,6 +101,8 @@ fn a_reload_changes_limits_at_once_and_names_what_waits_for_the_next_start() {
     let reply: Value = serde_json::from_str(&told).unwrap();
     let waiting = serde_json::json!(["limits.listen_backlog", "server_port"]);
     assert_eq!(reply["data"]["waiting"], waiting, "{told}");
+    // It would wait for its time, and the others behind it.
+    alice.types("/cancel");
     for line in ["four", "five", "six"] {
         alice.types(line);
         alice.sees(&format!("You: {line}"));
