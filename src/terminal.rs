@@ -97,9 +97,9 @@ pub fn restore() {
     if let Some(found) = edited()
         && tcsetattr(std::io::stdin(), OptionalActions::Now, &found).is_ok()
     {
-        // The editor had asked for bracketed paste, and its prompt stands on this line.
+        // The editor had asked for bracketed paste, may just draw, and its prompt stands on this line.
         let mut out = std::io::stdout().lock();
-        let _ = out.write_all(b"\x1b[?2004l\r\n").and_then(|()| out.flush());
+        let _ = out.write_all(b"\x1b[?2026l\x1b[?2004l\r\n").and_then(|()| out.flush());
     }
 }
 

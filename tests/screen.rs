@@ -211,6 +211,7 @@ fn rooms_are_open_again_the_next_time() {
     let mut again = Terminal::run(&client(&world, "alice"));
     again.shows_row(|row| row.starts_with("2 #tea "));
     again.shows_row(|row| row.starts_with("3 @bob "));
+    again.shows("* connected");
     again.types("\x1b2still here\r");
     again.shows("You: still here");
     again.types("/part\r");
