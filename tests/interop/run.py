@@ -210,7 +210,12 @@ def the_real_client_joins_in(world, a):
     carol.sees('"message"', id, '"to":"@carol"', "hello from afar")
     carol.types(type="say", to="@ana", text="hello from here")
     carol.sees('"ack"', '"to":"@ana"')
-    same(a.wait(type="message", **{"from": "carol"})["text"], "hello from here")
+    # Sealed for this client's key: it comes, and the server could not read it.
+    message = a.wait(type="message", **{"from": "carol"})
+    same((message["text"], bool(message["sealed"])), ("", True))
+    carol.types(type="say", to="#lobby", text="hello from here")
+    carol.sees('"ack"', '"to":"#lobby"')
+    a.wait(type="message", **{"from": "carol"}, text="hello from here")
     carol.types(type="quit")
     a.wait(type="left", to="#lobby", who="carol")
     same(carol.process.wait(DEADLINE), 0)
