@@ -3,7 +3,7 @@
 
 use std::collections::{HashSet, VecDeque};
 
-use crate::chat::{Command, MsgId};
+use crate::chat::{Command, MsgId, Target};
 
 /// One line on its way.
 #[derive(Clone, Debug, PartialEq)]
@@ -47,10 +47,19 @@ impl Outbox {
         self.0.push_back(Outgoing { command, stage });
     }
 
-    /// The line is stored; whether it was here.
-    pub fn settle(&mut self, id: MsgId) -> bool {
+    /// The line is stored; none where it was not here.
+    pub fn settle(&mut self, id: MsgId) -> Option<Command> {
         let found = self.0.iter().position(|one| id_of(&one.command) == Some(id));
-        found.and_then(|index| self.0.remove(index)).is_some()
+        found.and_then(|index| self.0.remove(index)).map(|one| one.command)
+    }
+
+    /// What was said last in a place, where that is still on its way.
+    pub fn last_said(&self, place: &Target) -> Option<MsgId> {
+        let says = |one: &&Outgoing| {
+            one.stage != Stage::Refused
+                && matches!(&one.command, Command::Say { to, target: None, .. } if to == place)
+        };
+        self.0.iter().rev().find(says).and_then(|one| id_of(&one.command))
     }
 
     /// The line is refused; whether it was here.

@@ -157,6 +157,12 @@ impl Places {
         self.changed
     }
 
+    /// A line of one's own is stored there.
+    pub fn said(&mut self, to: &Target, seq: Seq) {
+        let state = self.entry(to);
+        state.last_own = state.last_own.max(Some(seq));
+    }
+
     /// The newest of one's own lines in a place.
     pub fn last_own(&self, to: &Target) -> Option<Seq> {
         self.places.get(to)?.last_own

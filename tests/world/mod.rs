@@ -352,7 +352,7 @@ impl World {
 
     /// Waits until something is so.
     #[track_caller]
-    pub fn until(&self, what: &str, is: impl Fn() -> bool) {
+    pub fn until(&self, what: &str, mut is: impl FnMut() -> bool) {
         let until = Instant::now() + DEADLINE;
         while !is() {
             assert!(Instant::now() < until, "never {what}");

@@ -79,6 +79,7 @@ impl Model {
                 let mut actions = vec![Action::Show(Show::Event(event))];
                 if let Some(id) = id.filter(|id| self.outbox.refuse(*id)) {
                     self.refused = true;
+                    actions.extend(self.drop_changes(id));
                     actions.push(match self.usage.retries {
                         true => Action::Refused(id),
                         // A program knows it now.
@@ -256,10 +257,13 @@ impl Model {
 
     /// The server has stored a line, of this client where it was in the outbox.
     fn settle(&mut self, id: MsgId, to: Target, seq: Seq) -> Vec<Action> {
-        if !self.outbox.settle(id) {
-            return Vec::new();
+        let Some(line) = self.outbox.settle(id) else { return Vec::new() };
+        if let Command::Say { target: None, .. } = line {
+            self.places.said(&to, seq);
         }
-        vec![Action::Drop(id), Action::Show(Show::Ack { id, to, seq })]
+        let mut actions = vec![Action::Drop(id), Action::Show(Show::Ack { id, to, seq })];
+        actions.extend(self.change_stored(id, seq));
+        actions
     }
 
     fn unread(&self, to: Target, lines: u64) -> Option<Action> {

@@ -236,6 +236,8 @@ pub struct Model {
     /// Requests that are no lines, typed before the first connection, each behind so many lines.
     early: Vec<(usize, Command)>,
     outbox: Outbox,
+    /// Changes of lines that are still on their way, each behind its line.
+    changes: Vec<(MsgId, Command)>,
     places: Places,
     shown: VecDeque<MsgId>,
     /// By their names in lower case.
@@ -280,6 +282,7 @@ impl Model {
             reply_to: None,
             early: Vec::new(),
             outbox,
+            changes: Vec::new(),
             places,
             shown: VecDeque::new(),
             ignored: BTreeMap::new(),
@@ -446,7 +449,10 @@ impl Model {
     /// When input has ended and nothing waits for a connection or an answer, so does the program: whoever
     /// asks through a pipe gets what they asked for.
     fn end_when_settled(&mut self) -> Vec<Action> {
-        let settled = self.outbox.is_settled() && self.early.is_empty() && self.deriving == 0;
+        let settled = self.outbox.is_settled()
+            && self.changes.is_empty()
+            && self.early.is_empty()
+            && self.deriving == 0;
         if !self.ending || !settled || (self.usage.once && self.name.is_none()) {
             return Vec::new();
         }

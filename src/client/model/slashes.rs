@@ -109,15 +109,46 @@ impl Model {
         text: &str,
         chance: [u8; 16],
     ) -> Vec<Action> {
-        let to = self.target.clone();
-        let Some(target) = seq.or_else(|| self.places.last_own(&to)) else {
-            return vec![error(format!("you have said nothing in {to} yet"))];
-        };
         if kind == Kind::Edit && text.is_empty() {
             return vec![error("what should it say? /edit TEXT".into())];
         }
-        let (id, text) = (MsgId(chance), text.to_owned());
-        self.ask(Command::Say { to, id, text, sealed: None, kind, target: Some(target) })
+        let (to, id, text) = (self.target.clone(), MsgId(chance), text.to_owned());
+        let behind = if seq.is_none() { self.outbox.last_said(&to) } else { None };
+        let target = seq.or_else(|| self.places.last_own(&to));
+        if behind.is_none() && target.is_none() {
+            return vec![error(format!("you have said nothing in {to} yet"))];
+        }
+        let change = Command::Say { to, id, text, sealed: None, kind, target };
+        match behind {
+            Some(line) => {
+                self.changes.push((line, change));
+                Vec::new()
+            }
+            None => self.ask(change),
+        }
+    }
+
+    /// A line is stored, and what changes it may follow.
+    pub(super) fn change_stored(&mut self, line: MsgId, seq: Seq) -> Vec<Action> {
+        let changes = std::mem::take(&mut self.changes).into_iter();
+        let (due, others): (Vec<_>, _) = changes.partition(|(behind, _)| *behind == line);
+        self.changes = others;
+        let mut actions = Vec::new();
+        for (_, mut change) in due {
+            if let Command::Say { target, .. } = &mut change {
+                *target = Some(seq);
+            }
+            actions.extend(self.ask(change));
+        }
+        actions
+    }
+
+    /// A line is not stored: what should change it is dropped.
+    pub(super) fn drop_changes(&mut self, line: MsgId) -> Option<Action> {
+        let before = self.changes.len();
+        self.changes.retain(|(behind, _)| *behind != line);
+        let dropped = self.changes.len() < before;
+        dropped.then(|| error("the line is not stored: there is nothing to change".into()))
     }
 
     /// `/history`, `/history 50`, `/history 2d`.
@@ -142,7 +173,8 @@ impl Model {
         let dropped = self.outbox.cancel();
         let count = dropped.len();
         let drop = |id| [Action::Drop(id), Action::Show(Show::Dropped(id))];
-        let mut actions: Vec<Action> = dropped.into_iter().flat_map(drop).collect();
+        let mut actions: Vec<Action> = dropped.iter().copied().flat_map(drop).collect();
+        actions.extend(dropped.into_iter().filter_map(|id| self.drop_changes(id)));
         let in_doubt = self.outbox.in_doubt();
         actions.push(notice(match count {
             0 if in_doubt > 0 => "what was sent may be stored already: wait for it".to_owned(),

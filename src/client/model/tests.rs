@@ -412,3 +412,37 @@ fn a_channel_that_is_left_offline_is_not_entered_again() {
     let joins = |action: &Action| matches!(action, Action::Send(Command::Join { .. }));
     assert!(!again.iter().any(joins), "{again:?}");
 }
+
+#[test]
+fn a_change_waits_for_the_line_it_is_meant_for() {
+    let sent = |actions: &[Action]| {
+        let targets = actions.iter().filter_map(|action| match action {
+            Action::Send(Command::Say { target, .. }) => Some(*target),
+            _ => None,
+        });
+        targets.collect::<Vec<_>>()
+    };
+    let lobby = Target::Channel(ChannelName::lobby());
+    let stored = |id, seq| {
+        let (id, to) = (MsgId([id; 16]), lobby.clone());
+        Happening::Event(Event::Stored { id, to, seq: Seq(seq) })
+    };
+    let mut model = connected();
+    typed(&mut model, "first", 1);
+    model.update(stored(1, 1), [0; 16]);
+    typed(&mut model, "second", 2);
+    assert_eq!(typed(&mut model, "/edit the second", 3), []);
+    assert_eq!(typed(&mut model, "/edit second", 4), []);
+    assert_eq!(sent(&model.update(stored(2, 2), [0; 16])), [Some(Seq(2)), Some(Seq(2))]);
+    // It is the last one before its line comes by.
+    assert_eq!(sent(&typed(&mut model, "/delete", 5)), [Some(Seq(2))]);
+
+    typed(&mut model, "third", 6);
+    assert_eq!(typed(&mut model, "/delete", 7), []);
+    let refused = crate::chat::Refusal::Storage.event(Some(MsgId([6; 16])), None);
+    let actions = model.update(Happening::Event(refused), [0; 16]);
+    let told = |text: &str| text.contains("nothing to change");
+    assert!(actions.iter().any(|it| matches!(it, Action::Show(Show::Error(text)) if told(text))));
+    assert_eq!(typed(&mut model, "/retry", 8).len(), 3);
+    assert_eq!(sent(&model.update(stored(6, 3), [0; 16])), []);
+}
