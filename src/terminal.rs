@@ -3,7 +3,9 @@
 use std::borrow::Cow;
 use std::io::{IsTerminal, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
 
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
 use rustyline::completion::Completer;
@@ -43,6 +45,7 @@ impl Hinter for Mask {
 
 impl Highlighter for Mask {
     fn highlight<'l>(&self, line: &'l str, _: usize) -> Cow<'l, str> {
+        at_work();
         match HIDDEN.load(Ordering::Relaxed) {
             true => Cow::Owned("*".repeat(line.chars().count())),
             false => Cow::Borrowed(line),
@@ -62,8 +65,41 @@ pub fn hide(on: bool) {
     HIDDEN.store(on, Ordering::Relaxed);
 }
 
-/// Prints above what is being typed.
-pub struct Printer(Box<dyn ExternalPrinter + Send>);
+/// Prints above what is being typed; when it is dropped, the editor draws no more.
+pub struct Printer(Option<Box<dyn ExternalPrinter + Send>>);
+
+/// What the thread that reads and draws is at.
+struct Stage {
+    reading: bool,
+    /// The program ends: who draws next rests instead.
+    ended: bool,
+    resting: bool,
+}
+
+static STAGE: Mutex<Stage> = Mutex::new(Stage { reading: false, ended: false, resting: false });
+static STAGE_CHANGED: Condvar = Condvar::new();
+
+/// How long the end waits for an editor that writes to a terminal which may take nothing.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+fn stage() -> MutexGuard<'static, Stage> {
+    STAGE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The editor begins to read or to draw: at the end of the program it gets no further.
+fn at_work() {
+    let mut stage = stage();
+    stage.reading = true;
+    if !stage.ended {
+        return;
+    }
+    stage.resting = true;
+    STAGE_CHANGED.notify_all();
+    drop(stage);
+    loop {
+        thread::park();
+    }
+}
 
 /// How the terminal was before the first editor.
 static FOUND: Mutex<Option<Termios>> = Mutex::new(None);
@@ -81,7 +117,7 @@ pub fn open() -> Option<(Editor, Printer)> {
     // The editor would come back from the background to a terminal without its modes.
     editor.bind_sequence(KeyEvent::ctrl('Z'), Cmd::Noop);
     let printer = editor.create_external_printer().ok()?;
-    Some((Editor(editor), Printer(Box::new(printer))))
+    Some((Editor(editor), Printer(Some(Box::new(printer)))))
 }
 
 /// How the terminal was, while an editor reads from it.
@@ -115,7 +151,11 @@ impl Drop for Guard {
 impl Editor {
     /// The next line, which is not remembered where it is a secret.
     pub fn read(&mut self, is_secret: fn(&str) -> bool) -> Typed {
-        match self.0.readline("> ") {
+        at_work();
+        let line = self.0.readline("> ");
+        stage().reading = false;
+        STAGE_CHANGED.notify_all();
+        match line {
             Ok(line) => {
                 if !HIDDEN.load(Ordering::Relaxed) && !is_secret(&line) {
                     // A history that is full or takes no duplicates is no error.
@@ -132,18 +172,26 @@ impl Editor {
 impl Printer {
     /// False when the editor is gone. Waits for a terminal that does not take it.
     pub fn print(&mut self, line: &str) -> bool {
-        self.0.print(format!("{line}\n")).is_ok()
+        self.0.as_mut().is_some_and(|printer| printer.print(format!("{line}\n")).is_ok())
     }
 }
 
-/// Waits until everything is printed: of three lines in a row the editor has finished the first
-/// when it takes the third. These go up a line and down again.
+/// Goes up a line and down again: the screen stays as it is.
+const NOTHING: &str = "\x1b[A\n";
+
+/// Everything is printed, and the editor rests before its next prompt: it would draw over what the
+/// program, and the shell after it, have to say.
 impl Drop for Printer {
     fn drop(&mut self) {
-        for _ in 0..2 {
-            if edited().is_some() {
-                self.print("\x1b[A");
-            }
+        let Some(mut printer) = self.0.take() else { return };
+        // An editor that has room for this one has begun with the line before.
+        if stage().reading {
+            let _ = printer.print(NOTHING.to_owned());
         }
+        stage().ended = true;
+        // Wakes an editor that waits for keys. One that rests already takes it no more.
+        thread::spawn(move || printer.print(NOTHING.to_owned()));
+        let at_rest = |stage: &mut Stage| stage.reading && !stage.resting;
+        drop(STAGE_CHANGED.wait_timeout_while(stage(), PATIENCE, at_rest));
     }
 }
