@@ -7,6 +7,8 @@ use std::fs;
 use std::io::Write;
 use std::net::TcpStream;
 use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -122,18 +124,28 @@ fn a_backup_under_load_is_whole_and_comes_back() {
     command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
     let mut sending = command.spawn().unwrap();
     let mut lines = sending.stdin.take().unwrap();
+    let copied = Arc::new(AtomicBool::new(false));
+    let until = Arc::clone(&copied);
     let load = thread::spawn(move || {
-        for number in 0..30_000 {
-            writeln!(lines, "line {number:05}").unwrap();
+        for number in (0..).take_while(|_| !until.load(Ordering::Relaxed)) {
+            writeln!(lines, "line {number}").unwrap();
+            if number % 20 == 0 {
+                thread::park_timeout(Duration::from_millis(10));
+            }
         }
     });
     world.until("many lines are stored", || world.figure("lines") >= 300);
-    let before = world.figure("lines");
     let copy = world.home().join("copy.db");
-    let (ok, told) = world.operator(&["backup", copy.to_str().unwrap()]);
-    assert!(ok, "{told}");
-    let after = world.figure("lines");
-    assert!(after > before, "nothing was said meanwhile");
+    let (mut before, mut after) = (0, 0);
+    world.until("lines were said during a backup", || {
+        let _ = fs::remove_file(&copy);
+        before = world.figure("lines");
+        let (ok, told) = world.operator(&["backup", copy.to_str().unwrap()]);
+        assert!(ok, "{told}");
+        after = world.figure("lines");
+        after > before
+    });
+    copied.store(true, Ordering::Relaxed);
     load.join().unwrap();
     assert!(sending.wait().unwrap().success());
     let world = world.stopped();
