@@ -181,7 +181,7 @@ mod tests {
 
     fn say(id: u8) -> Command {
         let line = format!(
-            r##"{{"type":"say","to":"#lobby","id":"{}","text":"hi"}}"##,
+            r##"{{"type":"say","to":"#lobby","id":"{}","text":"hi there"}}"##,
             "0".repeat(30) + &format!("{id:02x}")
         );
         serde_json::from_str(&line).unwrap()
@@ -199,7 +199,7 @@ mod tests {
         let body = Opaque::new(b"sealed").unwrap();
         journal.seal(id_of(&say(3)).unwrap(), &body).unwrap();
         let written = std::fs::read_to_string(stem.with_extension("outbox")).unwrap();
-        assert!(!written.contains("hi") && !written.contains("lobby"), "{written}");
+        assert!(!written.contains("hi there") && !written.contains("lobby"), "{written}");
         journal.outbox.write_all(b"{\"add\":{\"type\":\"sa").unwrap();
         drop(journal);
         let path = stem.with_extension("outbox");
