@@ -190,7 +190,8 @@ impl Drop for Printer {
         }
         stage().ended = true;
         // Wakes an editor that waits for keys. One that rests already takes it no more.
-        thread::spawn(move || printer.print(NOTHING.to_owned()));
+        let wake = move || drop(printer.print(NOTHING.to_owned()));
+        let _ = thread::Builder::new().name("wake".into()).spawn(wake);
         let at_rest = |stage: &mut Stage| stage.reading && !stage.resting;
         drop(STAGE_CHANGED.wait_timeout_while(stage(), PATIENCE, at_rest));
     }
