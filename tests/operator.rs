@@ -97,7 +97,7 @@ fn who_is_muted_reads_on_and_says_nothing() {
     mona.sees("bob: before");
     mona.types("/mute Bob 2s shouting");
     bob.sees("you are muted until 20");
-    for line in ["now", "/me acts", "/topic mine", "/away gone", "/edit other", "/pm mona hi"] {
+    for line in ["/edit other", "now", "/me acts", "/topic mine", "/away gone", "/pm mona hi"] {
         bob.types(line);
     }
     bob.shows("each refused", |lines| {
