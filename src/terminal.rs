@@ -80,7 +80,7 @@ static STAGE: Mutex<Stage> = Mutex::new(Stage { reading: false, ended: false, re
 static STAGE_CHANGED: Condvar = Condvar::new();
 
 /// How long the end waits for an editor that writes to a terminal which may take nothing.
-const PATIENCE: Duration = Duration::from_secs(2);
+const PATIENCE: Duration = Duration::from_secs(1);
 
 fn stage() -> MutexGuard<'static, Stage> {
     STAGE.lock().unwrap_or_else(PoisonError::into_inner)

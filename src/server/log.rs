@@ -33,7 +33,7 @@ static ADDRESSES: AtomicBool = AtomicBool::new(true);
 const WAITING_MAX: usize = 1_000;
 
 /// What waits for the console is given this long when the console ends.
-const PATIENCE: Duration = Duration::from_millis(500);
+const PATIENCE: Duration = Duration::from_secs(2);
 
 struct Shape {
     format: LogFormat,
@@ -92,6 +92,8 @@ pub fn print_with(mut printer: Printer) {
                 eprintln!("{line}");
             }
         }
+        // Its end is part of what is waited for.
+        drop(printer);
     };
     if thread::Builder::new().name("log".into()).spawn(print).is_ok() {
         *console() = Some((lines, ended));
