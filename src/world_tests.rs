@@ -359,7 +359,10 @@ impl World {
             Action::Dial(_) => device.dials = true,
             // Nobody is too fast here.
             Action::Wait(_) => panic!("seed {}: a client was told to wait", self.seed),
-            Action::Derive { .. } | Action::LookUp { .. } | Action::Forget(_) => {
+            Action::Derive { .. }
+            | Action::LookUp { .. }
+            | Action::SetSearch(_)
+            | Action::Forget(_) => {
                 panic!("nobody asked for it")
             }
             Action::Echo | Action::Close | Action::Cut | Action::Quit(_) => {

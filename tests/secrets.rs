@@ -228,7 +228,7 @@ fn in_memory(program: &Program, text: &str) -> usize {
     found
 }
 
-/// Of words said in channels with a PIN and in private, and of a PIN, none reaches the server: not its
+/// Of words said in channels with a PIN and in private or looked for there, and of a PIN, none reaches the server: not its
 /// files, write-ahead log, logs and backups, and not its memory. A word of the lobby does reach them all.
 #[test]
 fn no_canary_flies_to_the_server() {
@@ -263,6 +263,14 @@ fn no_canary_flies_to_the_server() {
     bob.types("/query #nest");
     bob.types("/history");
     bob.sees("lines");
+    // What they look for there is known to them alone, also where it was never said.
+    for (who, place) in [(&mut alice, "bob"), (&mut bob, "#nest")] {
+        who.types(&format!("/query {place}"));
+        who.types("/search canaryseven");
+        who.sees("0 lines");
+    }
+    bob.types("/search canarytwo");
+    bob.sees("-- 1 line");
     // The control: it is read, and it is found.
     alice.types("/query #lobby");
     alice.types("controlbird sings");
@@ -273,7 +281,7 @@ fn no_canary_flies_to_the_server() {
     let inside = |text: &str| (world.found_in("home", text), in_memory(&world.server, text));
     let (files, memory) = inside("controlbird");
     assert!(files >= 2 && memory > 0, "in files {files}, in memory {memory}");
-    for word in ["canarypin", "zebra", "one", "two", "three", "four", "five", "six"] {
+    for word in ["canarypin", "zebra", "one", "two", "three", "four", "five", "six", "seven"] {
         let word = match word {
             "canarypin" | "zebra" => word.to_owned(),
             number => format!("canary{number}"),

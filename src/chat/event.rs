@@ -7,7 +7,8 @@ use super::{
 };
 
 /// Who could read a line, as its reader's client has found. Never on the wire.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Lock {
     /// The server and its operator too.
     #[default]

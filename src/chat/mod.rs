@@ -13,6 +13,7 @@ mod refusal;
 pub mod registry;
 pub mod rights;
 mod span;
+mod words;
 
 pub use command::{Command, Kind, Position, ReadMark};
 pub use event::{ChannelInfo, DeviceKey, Event, Lock, Message, PlaceInfo};
@@ -23,3 +24,4 @@ pub use opaque::{Opaque, OpaqueError, suits};
 pub use place::Place;
 pub use refusal::{Code, Refusal};
 pub use span::{Retention, TimeSpan, TimeSpanError};
+pub use words::Wanted;

@@ -52,6 +52,8 @@ pub enum Refusal {
         "a line may have {max_bytes} bytes and this one has {bytes}: nothing of it was sent; split it"
     )]
     TooLong { bytes: usize, max_bytes: usize },
+    #[error("nothing of sealed places is kept here: /set search on keeps it from now on")]
+    SearchOff,
     #[error("an empty line was not sent")]
     Empty,
     #[error("you are not in {0}: /join {0} first")]
@@ -140,7 +142,7 @@ impl Refusal {
             Refusal::Unread => Code::Slow,
             Refusal::NotMember(_) => Code::NotMember,
             Refusal::NoSuchUser(_) => Code::NoSuchUser,
-            Refusal::NotHere(_) => Code::Unavailable,
+            Refusal::NotHere(_) | Refusal::SearchOff => Code::Unavailable,
             Refusal::NoSuchChannel(_) => Code::NoSuchChannel,
             Refusal::LobbyStays | Refusal::TooManyChannels { .. } => Code::Forbidden,
             Refusal::Muted(_) => Code::Muted,

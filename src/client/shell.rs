@@ -145,6 +145,10 @@ impl Shell {
                 let next = self.secrets.look_up(&name, confirms, now_ms);
                 return Done::Go(self.goes_out(next));
             }
+            Action::SetSearch(search) => {
+                let next = self.secrets.set_search(search);
+                return Done::Go(self.goes_out(next));
+            }
             Action::Forget(channel) => {
                 let next = self.secrets.forget(&channel);
                 return Done::Go(self.goes_out(next));

@@ -43,7 +43,12 @@ pub const SLASHES: &[Slash] = &[
     slash("whois", &[], "NAME", "fingerprint, devices and idle time of a person"),
     slash("fingerprint", &[], "NAME [confirm]", "compare keys with a person; confirm new ones"),
     slash("history", &[], "[COUNT or 10m or 2d]", "older lines of this place"),
-    slash("search", &[], "TEXT", "lines of open channels that hold all these whole words"),
+    slash(
+        "search",
+        &[],
+        "TEXT",
+        "lines that hold all these whole words; what you look for in a sealed place stays here",
+    ),
     slash("edit", &[], "TEXT", "give your last line here another text"),
     slash("delete", &[], "[SEQ]", "delete your last line here, or the one of that number"),
     slash("away", &[], "[TEXT]", "say that you are away"),
@@ -57,10 +62,23 @@ pub const SLASHES: &[Slash] = &[
     slash("notify", &[], "[off or mentions or all]", "which lines of this place ring the bell"),
     slash("colors", &[], "", "names in their colours, or not"),
     slash("theme", &[], "[dark or light or 16 or mono]", "how the full screen looks"),
-    slash("set", &[], "[KEY VALUE]", "bell, mouse and notifications of the full screen"),
+    slash(
+        "set",
+        &[],
+        "[KEY VALUE]",
+        "search on or off: sealed lines are kept here for it; bell, mouse, notifications of the screen",
+    ),
     slash("clear", &[], "", "empty the screen"),
     slash("nick", &[], "", "names are bound to keys and cannot be changed"),
     slash("exit", &["quit", "q"], "", "leave the chat"),
+];
+
+/// What can be set, and what it can be.
+pub const SETTINGS: &[(&str, &[&str])] = &[
+    ("search", &["on", "off"]),
+    ("bell", &["on", "off"]),
+    ("mouse", &["on", "off"]),
+    ("notifications", &["off", "osc9", "osc777"]),
 ];
 
 /// The operators' own words: they go to the server as they are, which knows who may say them.

@@ -35,6 +35,20 @@ pub struct Server {
     pub name: Option<UserName>,
 }
 
+/// What holds for every face and every server.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// Lines of sealed places are kept here, so that they can be looked for.
+    pub search: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings { search: true }
+    }
+}
+
 impl Server {
     pub fn new(host: String, port: u16, key: &Fingerprint, name: Option<UserName>) -> Self {
         Server { host, port, fingerprint: key.to_url(), name }
@@ -163,6 +177,22 @@ impl Vault {
             Err(FileError::Key { error: KeyError::Locked, .. }) | Ok(None) => Ok(()),
             Err(error) => Err(error),
         }
+    }
+
+    /// What the person has set.
+    pub fn settings(&self) -> Result<Settings, FileError> {
+        let path = self.settings_file();
+        let Some(text) = read_text(&path)? else { return Ok(Settings::default()) };
+        serde_json::from_str(&text).map_err(|error| FileError::damaged(&path, error))
+    }
+
+    pub fn set(&self, settings: &Settings) -> Result<(), FileError> {
+        let text = serde_json::to_vec_pretty(settings).expect("settings are plain JSON");
+        replace(&self.settings_file(), &text, 0o600)
+    }
+
+    fn settings_file(&self) -> PathBuf {
+        self.dir.join("settings.json")
     }
 
     /// All servers, the last used first.

@@ -1,7 +1,7 @@
 //! Files that hold keys: written whole or not at all, readable by their owner alone.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -59,6 +59,19 @@ pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FileError> {
     let temporary = temporary(path, bytes, mode)?;
     temporary.persist(path).map_err(|failed| FileError::io(path)(failed.error))?;
     Ok(())
+}
+
+/// Overwrites a file before it goes.
+pub fn wipe(path: &Path) -> io::Result<()> {
+    overwrite(&mut OpenOptions::new().write(true).open(path)?)?;
+    fs::remove_file(path)
+}
+
+/// Zeros in the place of all that a file holds.
+pub fn overwrite(file: &mut File) -> io::Result<()> {
+    file.seek(SeekFrom::Start(0))?;
+    io::copy(&mut io::repeat(0).take(file.metadata()?.len()), file)?;
+    file.sync_data()
 }
 
 fn temporary(path: &Path, bytes: &[u8], mode: u32) -> Result<tempfile::NamedTempFile, FileError> {

@@ -1,10 +1,10 @@
 //! A ledger in memory: the newest lines of each place, gone with the process.
 
-use std::collections::{HashMap, HashSet, VecDeque, vec_deque};
+use std::collections::{HashMap, VecDeque, vec_deque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::{Draft, Ledger, LedgerError, Page, Reader, Record, Remembered, Verdict, message};
-use crate::chat::{Kind, LogId, Message, MsgId, Place, Seq, UserName};
+use crate::chat::{Kind, LogId, Message, MsgId, Place, Seq, UserName, Wanted};
 
 /// What a line counts beside its text: about its size.
 const LINE_BYTES: usize = 256;
@@ -281,28 +281,17 @@ impl Reader for Memory {
         text: &str,
         page: Page,
     ) -> Result<(Vec<Message>, bool), LedgerError> {
-        let words: Vec<String> = words(text).collect();
-        if words.is_empty() {
-            return Ok((Vec::new(), false));
-        }
+        let wanted = Wanted::new(text);
         let all = self.lock();
         let mut found = Vec::new();
         for place in places {
             let Some(lines) = all.get(place) else { continue };
-            let holds = |line: &&Line| {
-                let of_line: HashSet<String> = self::words(&line.draft.text).collect();
-                line.draft.target.is_none() && words.iter().all(|word| of_line.contains(word))
-            };
+            let holds =
+                |line: &&Line| line.draft.target.is_none() && wanted.is_in(&line.draft.text);
             found.extend(lines.lines.iter().filter(holds).map(|line| lines.told(line)));
         }
         Ok(page.newest(found))
     }
-}
-
-/// Whole words in lower case.
-fn words(text: &str) -> impl Iterator<Item = String> {
-    let words = text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty());
-    words.map(str::to_lowercase)
 }
 
 impl Page {

@@ -10,7 +10,7 @@ use std::fmt;
 
 use super::outbox::{Outbox, Stage};
 use super::places::Places;
-use super::secrets::Flaw;
+use super::secrets::{Flaw, is_sealed};
 use crate::chat::{
     ChannelName, Code, Command, Event, Hidden, Kind, Mark, Message, MsgId, Position, Seq, Target,
     UserName,
@@ -110,6 +110,8 @@ pub enum Action {
         name: UserName,
         confirms: bool,
     },
+    /// Whether opened lines of sealed places are kept for a search: told, or set.
+    SetSearch(Option<bool>),
     /// A channel's PIN is no longer wanted.
     Forget(ChannelName),
     /// Dial after this many milliseconds.
@@ -385,6 +387,10 @@ impl Model {
     /// asked before the first.
     fn ask(&mut self, command: Command) -> Vec<Action> {
         let Command::Say { id, ref to, ref text, kind, .. } = command else {
+            // That is answered here.
+            if matches!(&command, Command::Search { to: Some(to), .. } if is_sealed(to)) {
+                return vec![Action::Send(command)];
+            }
             if self.connected {
                 self.open = true;
                 return vec![Action::Send(command)];

@@ -55,8 +55,10 @@ impl Model {
             },
             "history" => self.history(operands),
             "search" => {
-                let text = operands.to_owned();
-                self.ask(Command::Search { text, to: None, reference: Some("search".into()) })
+                let (text, reference) = (operands.to_owned(), Some("search".into()));
+                // What is looked for among lines that the server cannot read is not told to it.
+                let to = Some(self.target.clone()).filter(is_sealed);
+                self.ask(Command::Search { text, to, reference })
             }
             "edit" => self.change(None, Kind::Edit, operands, chance),
             "delete" => match operands {
@@ -92,12 +94,28 @@ impl Model {
                 vec![Action::Show(Show::Timestamps(self.timestamps))]
             }
             "clear" => vec![Action::Show(Show::Clear)],
-            "theme" | "notify" | "set" | "colors" => {
+            "set" => self.set(operands),
+            "theme" | "notify" | "colors" => {
                 vec![error(format!("/{name} is for the full screen"))]
             }
             "nick" => vec![error("names are bound to keys: the operator registers them".into())],
             "exit" => self.exit(),
             other => unreachable!("/{other} is in the table and not here"),
+        }
+    }
+
+    /// `/set`, `/set search on`: what holds for every face.
+    fn set(&mut self, operands: &str) -> Vec<Action> {
+        let (key, value) = operands.split_once(char::is_whitespace).unwrap_or((operands, ""));
+        match (key, value.trim()) {
+            ("" | "search", "") => vec![Action::SetSearch(None)],
+            ("search", "on") => vec![Action::SetSearch(Some(true))],
+            ("search", "off") => vec![Action::SetSearch(Some(false))],
+            ("search", other) => vec![error(format!("/set search: on or off, not {other:?}"))],
+            (key, _) if slash::SETTINGS.iter().any(|(known, _)| *known == key) => {
+                vec![error(format!("/set {key} is for the full screen"))]
+            }
+            (key, _) => vec![error(format!("there is no {key:?}: /help set names what there is"))],
         }
     }
 

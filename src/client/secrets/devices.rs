@@ -2,8 +2,7 @@
 //! that was sealed for them can wait any more. One file for each, so that two clients of one person
 //! never write over each other's.
 
-use std::fs::{self, OpenOptions};
-use std::io::Write;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -16,7 +15,7 @@ use crate::chat::{Hidden, Opaque};
 use crate::crypto::certificate::{Certificate, CertificateHash, OpeningKey, SigningKey};
 use crate::crypto::{Identity, PublicKey, keep};
 use crate::keyring::FileError;
-use crate::keyring::file::{make_folder, write_new};
+use crate::keyring::file::{make_folder, wipe, write_new};
 
 /// A certificate is followed by another after a week ...
 const RENEWED_AFTER_S: u64 = 7 * 86_400;
@@ -142,15 +141,6 @@ fn read(file: &Path, openers: &[Arc<Identity>]) -> Result<Option<(Kept, Certific
 fn secret(text: &Hidden) -> Option<Zeroizing<[u8; 32]>> {
     let bytes = Zeroizing::new(STANDARD_NO_PAD.decode(text.reveal()).ok()?);
     Some(Zeroizing::new(bytes[..].try_into().ok()?))
-}
-
-/// Overwrites a file before it goes.
-fn wipe(file: &Path) -> std::io::Result<()> {
-    let bytes = fs::metadata(file)?.len() as usize;
-    let mut over = OpenOptions::new().write(true).open(file)?;
-    over.write_all(&vec![0; bytes])?;
-    over.sync_data()?;
-    fs::remove_file(file)
 }
 
 #[cfg(test)]

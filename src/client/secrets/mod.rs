@@ -2,12 +2,15 @@
 //! channels with a PIN carries what only people can read. Lines go out sealed and signed, one at a time
 //! in each place; what comes in is opened and checked before anybody sees it.
 
+mod book;
 mod chain;
 mod devices;
 mod flaw;
 mod lanes;
 mod people;
 mod reading;
+mod search;
+mod shelf;
 mod store;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
@@ -24,15 +27,19 @@ use crate::crypto::keep;
 use crate::crypto::pin_channel::PinChannel;
 use crate::keyring::FileError;
 use crate::keyring::file::replace;
+use book::Entry;
 use chain::Chains;
 use devices::Devices;
 pub use flaw::Flaw;
 use lanes::{Lane, Settled};
 use people::People;
+use shelf::Shelf;
 use store::Store;
 
 #[cfg(test)]
 mod hostile_tests;
+#[cfg(test)]
+mod search_tests;
 
 /// What follows, in this order.
 #[derive(Debug)]
@@ -47,6 +54,8 @@ pub enum Next {
 const NAMES_MAX: usize = 50;
 /// Events that wait for a person's keys: a server that never tells them is not waited for any more.
 const HELD_MAX: usize = 20_000;
+/// Bytes of sealed lines that are kept for a search: some fifteen thousand. Beyond, the older half goes.
+const BOOK_BYTES_MAX: u64 = 8 << 20;
 /// Lines of a place whose ids are known.
 const IDS_MAX: usize = 5_000;
 /// Certificates that were checked.
@@ -61,6 +70,9 @@ pub struct Secrets {
     chains: Chains,
     /// Where the chains are kept; nowhere where another client keeps them.
     chains_file: Option<PathBuf>,
+    /// Where opened lines are kept, and whether this client writes them.
+    shelf: Option<Shelf>,
+    writes_lines: bool,
     lanes: BTreeMap<Target, Lane>,
     /// Lines that were sealed and are not stored yet, as far as is known.
     sealed: HashMap<MsgId, Opaque>,
@@ -79,6 +91,8 @@ pub struct Secrets {
 impl Secrets {
     /// With what is kept of this server.
     pub fn open(contact: Arc<Contact>, retries: bool) -> Result<Secrets, FileError> {
+        // A setting that cannot be read is told before anything is done by it.
+        contact.vault.settings()?;
         let stem = contact.vault.journal_stem(contact.fingerprint());
         let (openers, keepers) = (contact.openers(), contact.keepers());
         let store = Store::open(&stem, &openers, &keepers)?;
@@ -90,6 +104,8 @@ impl Secrets {
             devices,
             chains: Chains::default(),
             chains_file: None,
+            shelf: None,
+            writes_lines: false,
             lanes: BTreeMap::new(),
             sealed: HashMap::new(),
             held: VecDeque::new(),
@@ -124,6 +140,8 @@ impl Secrets {
         let text = keep::unlock(&self.store.key(), &locked);
         let chains = text.and_then(|text| serde_json::from_slice(&text).ok());
         (self.chains, self.chains_file) = (chains.unwrap_or_default(), Some(file));
+        self.writes_lines = true;
+        self.tidy_lines();
     }
 
     /// A channel's PIN is known from now on.
@@ -142,7 +160,9 @@ impl Secrets {
         if self.channels.remove(name).is_none() {
             return Ok(());
         }
-        self.chains.forget(&Target::Channel(name.clone()));
+        let place = Target::Channel(name.clone());
+        self.chains.forget(&place);
+        self.note_down(&Entry::Forget(place));
         self.keep(|kept| kept.forget_channel(name))
     }
 
@@ -153,6 +173,7 @@ impl Secrets {
 
     /// How far lines were checked goes on disk with how far they were shown.
     pub fn write_down(&mut self) {
+        self.tidy_lines();
         if let Some(file) = self.chains_file.as_ref().filter(|_| self.chains.take_changed()) {
             let text = serde_json::to_vec(&self.chains).expect("chains are plain JSON");
             if let Err(error) = replace(file, &keep::lock(&self.store.key(), &text), 0o600) {
@@ -326,14 +347,22 @@ impl Secrets {
                 self.present(now_ms, next);
             }
             Event::Places { ref places } => {
-                places.iter().for_each(|place| self.chains.begin(&place.to, place.log));
+                for place in places {
+                    self.chains.begin(&place.to, place.log);
+                    self.place_is(&place.to, Some(place.log), place.retention);
+                }
             }
-            Event::Entered { ref channel, log, ref people, .. } if channel.has_pin() => {
-                self.chains.begin(&Target::Channel(channel.clone()), log);
+            Event::Entered { ref channel, log, ref people, retention, .. } if channel.has_pin() => {
+                let place = Target::Channel(channel.clone());
+                self.chains.begin(&place, log);
+                self.place_is(&place, Some(log), retention);
                 self.ask(people, next);
             }
             Event::Joined { ref to, ref who, .. } if to.has_pin() => {
                 self.ask(std::slice::from_ref(who), next);
+            }
+            Event::Topic { ref to, retention, .. } => {
+                self.place_is(&Target::Channel(to.clone()), None, retention);
             }
             Event::Gap { ref to, to_seq, .. } => self.chains.skip(to, to_seq),
             Event::Parted { ref channel, .. } => {
@@ -384,6 +413,10 @@ impl Secrets {
         match command {
             Command::Say { ref to, sealed: None, .. } if is_sealed(to) => {
                 self.say(command, now_ms, &mut next);
+            }
+            // What is looked for there is for nobody's eyes.
+            Command::Search { text, to: Some(to), reference } if is_sealed(&to) => {
+                return self.search(to, &text, reference, now_ms);
             }
             // The server would refuse it, but have seen it.
             Command::Topic { ref channel, text: Some(_), ref reference } if channel.has_pin() => {

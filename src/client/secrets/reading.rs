@@ -76,6 +76,7 @@ impl Secrets {
             Agreement::Yes => {}
         }
         (message.text, message.lock) = (opened.text, lock);
+        self.remember(to, &message, Some(opened.note.target));
         Happening::Event(crate::chat::Event::Message(message))
     }
 
@@ -88,6 +89,7 @@ impl Secrets {
             if new {
                 self.chains.spent(to, &message.from);
             }
+            self.remember(to, &message, None);
             return Happening::Event(crate::chat::Event::Message(message));
         }
         let seals = self.people.known(&message.from).is_some_and(|known| known.certified);
@@ -96,6 +98,7 @@ impl Secrets {
         match to {
             Target::User(_) if before || !seals => {
                 message.lock = Lock::Open;
+                self.remember(to, &message, None);
                 Happening::Event(crate::chat::Event::Message(message))
             }
             _ => flawed(message, Flaw::Downgraded),

@@ -174,11 +174,16 @@ impl App {
                 self.flash(if self.look.names { "names are coloured" } else { "names are plain" });
             }
             ("notify", wish) => self.notify(wish),
+            ("set", operands) if operands.split_whitespace().next() == Some("search") => {
+                return false;
+            }
             ("set", operands) => match self.settings.set(operands) {
                 Ok(text) => {
                     self.effects.push(Effect::Mouse(self.settings.mouse));
                     self.effects.push(Effect::Save);
                     self.notice(self.current, text);
+                    // What holds for every face is told behind it.
+                    return !operands.is_empty();
                 }
                 Err(problem) => self.error(format!("/set: {problem}")),
             },

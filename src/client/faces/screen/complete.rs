@@ -19,10 +19,10 @@ pub fn candidates(before: &str, known: &Known) -> (usize, Vec<String>) {
     let word = &before[start..];
     let first = before.split_whitespace().next().filter(|first| first.starts_with('/'));
     let command = first.filter(|_| start > 0).unwrap_or("");
-    (start, words(word, start, command, known))
+    (start, words(word, start, (command, before), known))
 }
 
-fn words(word: &str, start: usize, command: &str, known: &Known) -> Vec<String> {
+fn words(word: &str, start: usize, (command, before): (&str, &str), known: &Known) -> Vec<String> {
     if let (0, Some(begun)) = (start, word.strip_prefix('/')) {
         let names = slash::all().map(|slash| slash.name).filter(|name| name.starts_with(begun));
         return names.map(|name| format!("/{name} ")).collect();
@@ -43,6 +43,9 @@ fn words(word: &str, start: usize, command: &str, known: &Known) -> Vec<String> 
         let wishes = wishes.into_iter().filter(|wish| wish.starts_with(word));
         return wishes.map(|wish| format!("{wish} ")).collect();
     }
+    if command == "/set" {
+        return settings(word, &before[..start]);
+    }
     if word.starts_with('#') || matches!(command, "/join" | "/part" | "/leave") {
         let begun = format!("#{}", word.trim_start_matches('#').to_lowercase());
         let channels = known.channels.iter().filter(|name| name.starts_with(&begun));
@@ -58,6 +61,18 @@ fn words(word: &str, start: usize, command: &str, known: &Known) -> Vec<String> 
     // Whoever is named first is spoken to.
     let end = if start == 0 { ": " } else { " " };
     people.map(|name| format!("{at}{name}{end}")).collect()
+}
+
+/// What may follow `/set`: a key, and behind it a value.
+fn settings(word: &str, before: &str) -> Vec<String> {
+    let known = slash::SETTINGS;
+    let all: Vec<&str> = match before.split_whitespace().collect::<Vec<_>>()[1..] {
+        [] => known.iter().map(|(key, _)| *key).collect(),
+        [key] => known.iter().find(|one| one.0 == key).map_or(Vec::new(), |one| one.1.to_vec()),
+        _ => Vec::new(),
+    };
+    let all = all.into_iter().filter(|one| one.starts_with(word));
+    all.map(|one| format!("{one} ")).collect()
 }
 
 /// Paths of this computer that begin with `text`; folders end with a slash.
@@ -109,6 +124,8 @@ mod tests {
         assert_eq!(found("so\u{a0}bo"), (4, vec!["bob ".to_owned()]));
         assert_eq!(found("/theme l"), (7, vec!["light ".to_owned()]));
         assert_eq!(found("/notify "), (8, ["off ", "mentions ", "all "].map(str::to_owned).into()));
+        assert_eq!(found("/set se"), (5, vec!["search ".to_owned()]));
+        assert_eq!(found("/set search o"), (12, ["on ", "off "].map(str::to_owned).into()));
         assert_eq!(found("/help whoi"), (6, vec!["whois ".to_owned()]));
     }
 }

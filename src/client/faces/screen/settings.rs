@@ -101,7 +101,9 @@ impl Settings {
                     other => return Err(format!("off, osc9 or osc777, not {other:?}")),
                 }
             }
-            (key, _) => return Err(format!("there is no {key:?}: bell, mouse, notifications")),
+            (key, _) => {
+                return Err(format!("there is no {key:?}: search, bell, mouse, notifications"));
+            }
         }
         let word = |on| if on { "on" } else { "off" };
         let (bell, mouse) = (word(self.bell), word(self.mouse));

@@ -1,0 +1,260 @@
+//! The book on its shelf, against lines that are simply remembered.
+
+use std::path::Path;
+
+use proptest::prelude::*;
+use zeroize::Zeroizing;
+
+use super::book::Entry;
+use super::shelf::{EXTENSION, Shelf, erase_all, read};
+use crate::chat::{Kind, Lock, LogId, Message, MsgId, Retention, Seq, Target, Wanted};
+
+const KEY: [u8; 32] = [7; 32];
+const DAY_MS: i64 = 86_400_000;
+
+fn shelf(stem: &Path, now_ms: i64, bytes_max: u64) -> Shelf {
+    Shelf::open(stem, Zeroizing::new(KEY), now_ms, bytes_max).unwrap()
+}
+
+fn place(number: u8) -> Target {
+    ["@alice", "@bob", "@carol"][usize::from(number) % 3].parse().unwrap()
+}
+
+fn line(seq: u64, time_ms: i64, text: &str) -> Message {
+    Message {
+        seq: Seq(seq),
+        to: "@bob".parse().unwrap(),
+        from: "alice".parse().unwrap(),
+        device: "main".parse().unwrap(),
+        id: MsgId([seq as u8; 16]),
+        time_ms,
+        kind: Kind::Say,
+        target: None,
+        text: text.into(),
+        sealed: None,
+        lock: Lock::Sealed,
+        edited: false,
+        deleted: false,
+        replay: false,
+        reference: None,
+    }
+}
+
+fn said(number: u8, message: Message) -> Entry {
+    Entry::of(&place(number), &message, None).unwrap()
+}
+
+/// A change of a line, by its sender's word.
+fn change(number: u8, kind: Kind, seq: u64, text: &str) -> Entry {
+    let message = Message { kind, target: Some(Seq(seq)), ..line(99, 0, text) };
+    Entry::of(&place(number), &message, Some(MsgId([seq as u8; 16]))).unwrap()
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Say(u8, u64, String),
+    Edit(u8, u64, String),
+    Delete(u8, u64),
+    Gone(u8, u64),
+    Forget(u8),
+    Log(u8, u64),
+    Kept(u8, Option<u8>),
+    Later(i64),
+    Tidy,
+    Restart,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let (place, seq) = (0..3u8, 1..9u64);
+    let text = "(tea|cake|Grün|half|past|,| ){1,6}";
+    prop_oneof![
+        6 => (place.clone(), seq.clone(), text).prop_map(|(p, s, t)| Step::Say(p, s, t)),
+        3 => (place.clone(), seq.clone(), text).prop_map(|(p, s, t)| Step::Edit(p, s, t)),
+        2 => (place.clone(), seq.clone()).prop_map(|(p, s)| Step::Delete(p, s)),
+        1 => (place.clone(), seq).prop_map(|(p, s)| Step::Gone(p, s)),
+        1 => place.clone().prop_map(Step::Forget),
+        1 => (place.clone(), 0..2u64).prop_map(|(p, log)| Step::Log(p, log)),
+        1 => (place, prop::option::of(1..3u8)).prop_map(|(p, days)| Step::Kept(p, days)),
+        2 => (0..DAY_MS).prop_map(Step::Later),
+        1 => Just(Step::Tidy),
+        1 => Just(Step::Restart),
+    ]
+}
+
+/// Lines as anybody would remember them.
+#[derive(Default)]
+struct Naive {
+    lines: Vec<(u8, Message)>,
+    logs: [Option<u64>; 3],
+    kept: [Option<u8>; 3],
+}
+
+impl Naive {
+    fn does(&mut self, step: &Step, now_ms: i64) {
+        let is = |p: &u8, s: &u64| {
+            let (p, s) = (*p, *s);
+            move |one: &(u8, Message)| one.0 == p && one.1.seq == Seq(s)
+        };
+        match step {
+            Step::Say(p, s, text) => {
+                self.lines.retain(|one| !is(p, s)(one));
+                self.lines.push((*p, line(*s, now_ms, text)));
+            }
+            Step::Edit(p, s, text) => {
+                let hit = is(p, s);
+                let hits = self.lines.iter_mut().filter(|one| hit(one));
+                hits.for_each(|(_, line)| (line.text, line.edited) = (text.clone(), true));
+            }
+            Step::Delete(p, s) | Step::Gone(p, s) => self.lines.retain(|one| !is(p, s)(one)),
+            Step::Forget(p) => {
+                self.lines.retain(|(place, _)| place != p);
+                (self.logs[usize::from(*p)], self.kept[usize::from(*p)]) = (None, None);
+            }
+            Step::Log(p, log) => {
+                if self.logs[usize::from(*p)].replace(*log) != Some(*log) {
+                    self.lines.retain(|(place, _)| place != p);
+                }
+            }
+            Step::Kept(p, days) => self.kept[usize::from(*p)] = *days,
+            Step::Later(_) | Step::Tidy | Step::Restart => {}
+        }
+        // What is too old is gone for good as soon as anything looks.
+        let kept = self.kept;
+        let old = |p: u8, line: &Message| {
+            kept[usize::from(p)]
+                .is_some_and(|days| line.time_ms + i64::from(days) * DAY_MS <= now_ms)
+        };
+        self.lines.retain(|(p, line)| !old(*p, line));
+    }
+
+    fn finds(&self, p: u8, text: &str, now_ms: i64) -> Vec<Message> {
+        let wanted = Wanted::new(text);
+        let days = self.kept[usize::from(p)];
+        let lines = self.lines.iter().filter(|(place, line)| {
+            let kept = days.is_none_or(|days| line.time_ms + i64::from(days) * DAY_MS > now_ms);
+            *place == p && kept && wanted.is_in(&line.text)
+        });
+        let mut found: Vec<Message> = lines.map(|(_, line)| line.clone()).collect();
+        found.sort_by_key(|line| line.seq);
+        found
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(128))]
+
+    #[test]
+    fn the_book_finds_what_anybody_would(steps in prop::collection::vec(step(), 1..60)) {
+        let folder = tempfile::tempdir().unwrap();
+        let stem = folder.path().join("server");
+        let mut now_ms = 1_800_000_000_000;
+        let (mut shelf, mut naive) = (self::shelf(&stem, now_ms, 1 << 20), Naive::default());
+        for step in &steps {
+            let entry = match step.clone() {
+                Step::Say(p, s, text) => Some(said(p, line(s, now_ms, &text))),
+                Step::Edit(p, s, text) => Some(change(p, Kind::Edit, s, &text)),
+                Step::Delete(p, s) => Some(change(p, Kind::Delete, s, "")),
+                Step::Gone(p, s) => Some(said(p, Message { deleted: true, ..line(s, 0, "") })),
+                Step::Forget(p) => Some(Entry::Forget(place(p))),
+                Step::Log(p, log) => Some(Entry::Log(place(p), LogId(log))),
+                Step::Kept(p, days) => {
+                    let span = days.map(|days| Retention::For(format!("{days}d").parse().unwrap()));
+                    Some(Entry::Kept(place(p), span.unwrap_or(Retention::Forever)))
+                }
+                Step::Later(ms) => {
+                    now_ms += ms;
+                    None
+                }
+                Step::Tidy => {
+                    shelf.tidy(now_ms).unwrap();
+                    None
+                }
+                Step::Restart => {
+                    shelf = self::shelf(&stem, now_ms, 1 << 20);
+                    None
+                }
+            };
+            entry.into_iter().for_each(|entry| shelf.add(&entry, now_ms).unwrap());
+            naive.does(step, now_ms);
+            let book = read(&stem, &KEY).unwrap();
+            for (p, text) in (0..3).flat_map(|p| ["tea", "grun CAKE", "half-past"].map(|t| (p, t))) {
+                let (found, more) = book.search(&place(p), text, now_ms);
+                prop_assert_eq!(found, naive.finds(p, text, now_ms), "{} in {}", text, p);
+                prop_assert!(!more);
+            }
+        }
+    }
+}
+
+/// How often a text could be read by who has the key.
+fn entries_with(stem: &Path, text: &str) -> usize {
+    use base64::Engine;
+    let lines = std::fs::read(stem.with_extension(EXTENSION)).unwrap();
+    let opened = lines.split(|byte| *byte == b'\n').filter_map(|line| {
+        let locked = base64::engine::general_purpose::STANDARD_NO_PAD.decode(line).ok()?;
+        crate::crypto::keep::unlock(&KEY, &locked)
+    });
+    opened.filter(|entry| entry.windows(text.len()).any(|part| part == text.as_bytes())).count()
+}
+
+#[test]
+fn what_is_not_to_be_there_leaves_the_disk() {
+    let folder = tempfile::tempdir().unwrap();
+    let stem = folder.path().join("server");
+    let now_ms = 1_800_000_000_000;
+    let mut shelf = self::shelf(&stem, now_ms, 1 << 20);
+    for (seq, word) in [(1, "edited"), (2, "deleted"), (3, "old"), (4, "stays")] {
+        let time_ms = if word == "old" { now_ms - 3 * DAY_MS } else { now_ms };
+        shelf.add(&said(0, line(seq, time_ms, word)), now_ms).unwrap();
+        shelf.add(&said(0, line(seq, time_ms, word)), now_ms).unwrap();
+        assert_eq!(entries_with(&stem, word), 1, "told again is not written again");
+    }
+    let raw = std::fs::read(stem.with_extension(EXTENSION)).unwrap();
+    assert!(!raw.windows(5).any(|part| part == b"stays"), "it is sealed");
+    shelf.add(&change(0, Kind::Edit, 1, "another"), now_ms).unwrap();
+    shelf.add(&change(0, Kind::Delete, 2, ""), now_ms).unwrap();
+    shelf.add(&Entry::Kept(place(0), Retention::For("2d".parse().unwrap())), now_ms).unwrap();
+    shelf.tidy(now_ms).unwrap();
+    let left =
+        ["edited\"", "deleted", "old", "stays", "another"].map(|word| entries_with(&stem, word));
+    assert_eq!(left, [1, 0, 0, 1, 1], "the first is the mark of an edited line");
+    // Of whoever is not the sender, and of a line with another id, nothing is taken.
+    let other = Message { from: "bob".parse().unwrap(), ..line(9, 0, "false") };
+    let other = Message { kind: Kind::Edit, target: Some(Seq(4)), ..other };
+    for id in [4, 5] {
+        let entry = Entry::of(&place(0), &other, Some(MsgId([id; 16]))).unwrap();
+        shelf.add(&entry, now_ms).unwrap();
+    }
+    let found = read(&stem, &KEY).unwrap().search(&place(0), "stays", now_ms);
+    assert_eq!((found.0.len(), found.0[0].edited), (1, false));
+    // Two days later, without a word from anybody.
+    shelf.tidy(now_ms + 2 * DAY_MS).unwrap();
+    assert_eq!(entries_with(&stem, "stays") + entries_with(&stem, "another"), 0);
+    shelf.add(&said(1, line(1, now_ms, "parted")), now_ms).unwrap();
+    shelf.add(&Entry::Forget(place(1)), now_ms).unwrap();
+    assert_eq!(entries_with(&stem, "parted"), 0);
+    erase_all(folder.path()).unwrap();
+    assert!(!stem.with_extension(EXTENSION).exists());
+}
+
+#[test]
+fn the_file_has_its_bound_and_the_newest_lines_stay() {
+    let folder = tempfile::tempdir().unwrap();
+    let stem = folder.path().join("server");
+    let mut shelf = self::shelf(&stem, 0, 100_000);
+    for number in 0..1_000u64 {
+        let entry = said(number as u8, line(number, number as i64, "marker"));
+        shelf.add(&entry, 0).unwrap();
+        let bytes = std::fs::metadata(stem.with_extension(EXTENSION)).unwrap().len();
+        assert!(bytes <= 100_000, "{bytes}");
+    }
+    let book = read(&stem, &KEY).unwrap();
+    let (found, more) = book.search(&place((999 % 256) as u8), "MARKER", 0);
+    assert!(more || found.len() > 10);
+    assert_eq!(found.last().unwrap().seq, Seq(999));
+    // Half a line at the end, and a stranger's bytes.
+    std::fs::write(stem.with_extension("book"), b"AAAA\n\xff\n\n").unwrap();
+    assert!(read(&stem, &KEY).unwrap().entries().next().is_none());
+    self::shelf(&stem, 0, 100_000).add(&said(0, line(1, 0, "tea")), 0).unwrap();
+    assert_eq!(read(&stem, &KEY).unwrap().search(&place(0), "tea", 0).0.len(), 1);
+}

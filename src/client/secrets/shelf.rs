@@ -1,0 +1,201 @@
+//! Where the book of sealed lines lies: a file of the vault (0600) that grows line by line, each under the
+//! key of what is written so. Whoever has the journal writes it, and every client of the person reads it.
+
+use std::collections::HashMap;
+use std::fs::{self, File, OpenOptions};
+use std::hash::{BuildHasher, RandomState};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
+use zeroize::Zeroizing;
+
+use super::book::{Book, Entry};
+use crate::chat::{Message, Seq, Target};
+use crate::crypto::keep;
+use crate::keyring::file::{overwrite, replace, wipe};
+
+/// What is read of a file that somebody else has made larger.
+const READ_BYTES_MAX: u64 = 64 << 20;
+/// What a line takes beside its text: names, a salt and a tag, in base64.
+const LINE_BYTES: usize = 450;
+/// Lines that are too old are looked for at most this often.
+const TIDY_MS: i64 = 60_000;
+
+pub const EXTENSION: &str = "book";
+
+pub struct Shelf {
+    path: PathBuf,
+    key: Zeroizing<[u8; 32]>,
+    file: File,
+    bytes: u64,
+    /// When there are more, the older half of the lines goes.
+    bytes_max: u64,
+    /// By place and seq: what the file says of it last.
+    last: HashMap<u64, u64>,
+    hasher: RandomState,
+    /// Something is in the file that is not in the book any more.
+    stale: bool,
+    synced: bool,
+    /// When the first line is too old.
+    due_ms: Option<i64>,
+    tidied_ms: i64,
+}
+
+/// What lies there.
+pub fn read(stem: &Path, key: &[u8; 32]) -> io::Result<Book> {
+    let file = match File::open(stem.with_extension(EXTENSION)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Book::default()),
+        other => other?,
+    };
+    let mut bytes = Vec::new();
+    file.take(READ_BYTES_MAX).read_to_end(&mut bytes)?;
+    let mut book = Book::default();
+    // What was not written whole does not open, and is not there.
+    for line in bytes.split(|byte| *byte == b'\n') {
+        let locked = STANDARD_NO_PAD.decode(line).unwrap_or_default();
+        let text = keep::unlock(key, &locked);
+        let entry = text.and_then(|text| serde_json::from_slice(&text).ok());
+        entry.into_iter().for_each(|entry| book.write(entry));
+    }
+    Ok(book)
+}
+
+/// The books of all servers go.
+pub fn erase_all(folder: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == EXTENSION) {
+            wipe(&path)?;
+        }
+    }
+    Ok(())
+}
+
+impl Shelf {
+    /// With nothing in the file that should not be there.
+    pub fn open(
+        stem: &Path,
+        key: Zeroizing<[u8; 32]>,
+        now_ms: i64,
+        bytes_max: u64,
+    ) -> io::Result<Shelf> {
+        let path = stem.with_extension(EXTENSION);
+        let mut options = OpenOptions::new();
+        let file = options.write(true).create(true).truncate(false).mode(0o600).open(&path)?;
+        let mut shelf = Shelf {
+            path,
+            key,
+            file,
+            bytes: 0,
+            bytes_max,
+            last: HashMap::new(),
+            hasher: RandomState::new(),
+            stale: false,
+            synced: true,
+            due_ms: None,
+            tidied_ms: now_ms,
+        };
+        shelf.rewrite(now_ms)?;
+        Ok(shelf)
+    }
+
+    /// Writes what is not there yet.
+    pub fn add(&mut self, entry: &Entry, now_ms: i64) -> io::Result<()> {
+        let text = Zeroizing::new(serde_json::to_vec(entry)?);
+        let said = self.hasher.hash_one(&text[..]);
+        let seat = self.seat(entry);
+        let before = seat.and_then(|seat| self.last.get(&seat).copied());
+        match entry {
+            // Of lines that are not in the book nothing can change.
+            Entry::Change { .. } | Entry::Gone(..) if before.is_none() => return Ok(()),
+            Entry::Line(..) | Entry::Log(..) | Entry::Kept(..) if before == Some(said) => {
+                return Ok(());
+            }
+            _ => {}
+        }
+        if matches!(entry, Entry::Kept(..)) {
+            // What was too old until now is.
+            self.rewrite(now_ms)?;
+        }
+        self.stale |= before.is_some() || seat.is_none();
+        if let Some(seat) = seat {
+            self.last.insert(seat, said);
+        }
+        self.append(&text)?;
+        if self.bytes > self.bytes_max
+            || matches!(entry, Entry::Log(..) | Entry::Kept(..) | Entry::Forget(_))
+        {
+            self.rewrite(now_ms)?;
+        }
+        Ok(())
+    }
+
+    /// What was changed, deleted or has become too old leaves the disk, and what is new is on it.
+    pub fn tidy(&mut self, now_ms: i64) -> io::Result<()> {
+        let old = self.due_ms.is_some_and(|due_ms| due_ms <= now_ms)
+            && now_ms.abs_diff(self.tidied_ms) >= TIDY_MS as u64;
+        if self.stale || old {
+            return self.rewrite(now_ms);
+        }
+        if !std::mem::replace(&mut self.synced, true) {
+            self.file.sync_data()?;
+        }
+        Ok(())
+    }
+
+    /// Which seat in the book an entry is about.
+    fn seat(&self, entry: &Entry) -> Option<u64> {
+        let seat = |place: &Target, what: u8, seq: Seq| {
+            self.hasher.hash_one((place.to_string(), what, seq))
+        };
+        match entry {
+            Entry::Log(place, _) => Some(seat(place, 0, Seq(0))),
+            Entry::Kept(place, _) => Some(seat(place, 1, Seq(0))),
+            Entry::Line(place, _, Message { seq, .. })
+            | Entry::Change { place, seq, .. }
+            | Entry::Gone(place, seq) => Some(seat(place, 2, *seq)),
+            Entry::Forget(_) => None,
+        }
+    }
+
+    fn append(&mut self, text: &[u8]) -> io::Result<()> {
+        let line = locked(&self.key, text);
+        self.file.write_all(line.as_bytes())?;
+        self.bytes += line.len() as u64;
+        self.synced = false;
+        Ok(())
+    }
+
+    /// The file anew, with what is in the book; the old one's bytes are overwritten.
+    fn rewrite(&mut self, now_ms: i64) -> io::Result<()> {
+        let stem = self.path.with_extension("");
+        let mut book = read(&stem, &self.key)?;
+        self.due_ms = book.expire(now_ms);
+        if self.file.metadata()?.len() > self.bytes_max {
+            book.shorten(self.bytes_max as usize / 2, |line| LINE_BYTES + line.text.len() * 4 / 3);
+        }
+        let mut text = String::new();
+        self.last.clear();
+        for entry in book.entries() {
+            let json = Zeroizing::new(serde_json::to_vec(&entry)?);
+            if let Some(seat) = self.seat(&entry) {
+                self.last.insert(seat, self.hasher.hash_one(&json[..]));
+            }
+            text.push_str(&locked(&self.key, &json));
+        }
+        replace(&self.path, text.as_bytes(), 0o600).map_err(io::Error::other)?;
+        let mut file = OpenOptions::new().write(true).open(&self.path)?;
+        file.seek(SeekFrom::End(0))?;
+        overwrite(&mut std::mem::replace(&mut self.file, file))?;
+        (self.bytes, self.stale, self.synced) = (text.len() as u64, false, true);
+        self.tidied_ms = now_ms;
+        Ok(())
+    }
+}
+
+fn locked(key: &[u8; 32], text: &[u8]) -> String {
+    STANDARD_NO_PAD.encode(keep::lock(key, text)) + "\n"
+}
