@@ -54,12 +54,14 @@ pub enum Order {
 }
 
 impl Chains {
-    /// What the server says of a place. Of another log nothing is known.
-    pub fn begin(&mut self, to: &Target, log: LogId) {
+    /// What the server says of a place. Of another log nothing is known; whether it is one.
+    pub fn begin(&mut self, to: &Target, log: LogId) -> bool {
         let lines = self.lines(to);
-        if lines.log != Some(log) {
+        let other = lines.log != Some(log);
+        if other {
             *lines = Lines { log: Some(log), ..Lines::default() };
         }
+        other
     }
 
     /// Lines up to here are not told: what follows may follow anything.

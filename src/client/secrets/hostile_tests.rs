@@ -16,6 +16,9 @@ use crate::crypto::certificate::{OpeningKey, SigningKey};
 use crate::crypto::note::{Link, Note};
 use crate::crypto::{Fingerprint, Identity};
 
+#[path = "hostile_history_tests.rs"]
+mod history;
+
 const TRIES: usize = 200;
 const NOW_MS: i64 = 1_800_000_000_000;
 

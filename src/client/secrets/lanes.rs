@@ -22,13 +22,25 @@ pub struct Lane {
     under_way: Option<MsgId>,
     /// It came too fast and is sent again soon: nothing overtakes it.
     postponed: Option<MsgId>,
-    session: [u8; 16],
+    /// Lines that say something, and lines that change others: each kind counts its own.
+    sessions: [Session; 2],
+}
+
+struct Session {
+    id: [u8; 16],
     n: u64,
+}
+
+impl Default for Session {
+    fn default() -> Session {
+        Session { id: random(), n: 0 }
+    }
 }
 
 impl Default for Lane {
     fn default() -> Lane {
-        Lane { waiting: VecDeque::new(), under_way: None, postponed: None, session: random(), n: 0 }
+        let sessions = Default::default();
+        Lane { waiting: VecDeque::new(), under_way: None, postponed: None, sessions }
     }
 }
 
@@ -41,8 +53,12 @@ impl Lane {
     /// A line whose count is used will not be sent: others begin anew.
     pub fn given_up(&mut self, id: MsgId) {
         if self.postponed.take_if(|postponed| *postponed == id).is_some() {
-            (self.session, self.n) = (random(), 0);
+            self.sessions = Default::default();
         }
+    }
+
+    fn session(&mut self, kind: Kind) -> &mut Session {
+        &mut self.sessions[usize::from(matches!(kind, Kind::Edit | Kind::Delete))]
     }
 }
 
@@ -131,7 +147,7 @@ impl Secrets {
             Settled::Stored => {}
             Settled::Postponed => lane.postponed = Some(id),
             // Its count stays its own, whenever it is sent again: others begin anew.
-            Settled::Refused => (lane.session, lane.n) = (random(), 0),
+            Settled::Refused => lane.sessions = Default::default(),
         }
         let place = place.clone();
         self.pump(&place, now_ms, next);
@@ -187,7 +203,7 @@ impl Secrets {
             return Err(Refusal::TooLong { bytes, max_bytes }.into());
         }
         let lane = self.lanes.get_mut(place).expect("it is its lane");
-        lane.n += 1;
+        lane.session(*kind).n += 1;
         self.sealed.insert(*id, sealed.clone());
         next.push(Next::Keep(*id, sealed.clone()));
         Ok((to, sealed))
@@ -199,7 +215,7 @@ impl Secrets {
     }
 
     fn note(
-        &self,
+        &mut self,
         lane: &Target,
         place: &Target,
         id: MsgId,
@@ -212,11 +228,11 @@ impl Secrets {
             Some(seq) => {
                 let known = self.ids.get(place).and_then(|ids| ids.get(&seq));
                 let hint = "this line was not seen here: /history first";
-                *known.ok_or_else(|| Not::Refused(Code::NoSuchLine, hint.into()))?
+                known.ok_or_else(|| Not::Refused(Code::NoSuchLine, hint.into()))?.0
             }
         };
-        let lane = self.lanes.get(lane).expect("the line waits in it");
-        let (session, n) = (lane.session, lane.n);
+        let lane = self.lanes.get_mut(lane).expect("the line waits in it");
+        let Session { id: session, n } = *lane.session(kind);
         let own = self.contact.own().public().fingerprint();
         let prev = self.chains.newest(place, &own.to_url());
         let time_ms = now_ms.max(0) as u64;

@@ -2,6 +2,7 @@
 //! channels with a PIN carries what only people can read. Lines go out sealed and signed, one at a time
 //! in each place; what comes in is opened and checked before anybody sees it.
 
+mod answer;
 mod book;
 mod chain;
 mod devices;
@@ -20,13 +21,15 @@ use std::sync::Arc;
 use super::contact::Contact;
 use super::model::Happening;
 use crate::chat::{
-    ChannelName, Code, Command, DeviceKey, Event, MsgId, Opaque, Refusal, Seq, Target, UserName,
+    ChannelName, Code, Command, DeviceKey, Event, LogId, MsgId, Opaque, Refusal, Seq, Target,
+    UserName,
 };
 use crate::crypto::certificate::{Certificate, CertificateHash};
 use crate::crypto::keep;
 use crate::crypto::pin_channel::PinChannel;
 use crate::keyring::FileError;
 use crate::keyring::file::replace;
+use answer::Answer;
 use book::Entry;
 use chain::Chains;
 use devices::Devices;
@@ -56,8 +59,8 @@ const NAMES_MAX: usize = 50;
 const HELD_MAX: usize = 20_000;
 /// Bytes of sealed lines that are kept for a search: some fifteen thousand. Beyond, the older half goes.
 const BOOK_BYTES_MAX: u64 = 8 << 20;
-/// Lines of a place whose ids are known.
-const IDS_MAX: usize = 5_000;
+/// Lines of a place whose ids are known: as many as a window of the full screen has.
+const IDS_MAX: usize = 100_000;
 /// Certificates that were checked.
 const CHECKED_MAX: usize = 1_000;
 
@@ -68,6 +71,7 @@ pub struct Secrets {
     people: People,
     channels: HashMap<ChannelName, PinChannel>,
     chains: Chains,
+    answer: Answer,
     /// Where the chains are kept; nowhere where another client keeps them.
     chains_file: Option<PathBuf>,
     /// Where opened lines are kept, and whether this client writes them.
@@ -78,7 +82,8 @@ pub struct Secrets {
     sealed: HashMap<MsgId, Opaque>,
     /// What came after a line whose sender's keys are asked for.
     held: VecDeque<Event>,
-    ids: HashMap<Target, BTreeMap<Seq, MsgId>>,
+    /// Lines that were found good, and whose they are.
+    ids: HashMap<Target, BTreeMap<Seq, (MsgId, UserName)>>,
     checked: HashMap<CertificateHash, Certificate>,
     own: UserName,
     /// What came too fast is sent again by itself.
@@ -103,6 +108,7 @@ impl Secrets {
             store,
             devices,
             chains: Chains::default(),
+            answer: Answer::default(),
             chains_file: None,
             shelf: None,
             writes_lines: false,
@@ -199,6 +205,7 @@ impl Secrets {
     /// The connection is gone; what is open is sent again by the model.
     pub fn lost(&mut self) {
         self.held.clear();
+        self.answer.ends();
         self.people.disconnected();
         self.lanes.values_mut().for_each(Lane::lost);
     }
@@ -348,13 +355,13 @@ impl Secrets {
             }
             Event::Places { ref places } => {
                 for place in places {
-                    self.chains.begin(&place.to, place.log);
+                    self.begins(&place.to, place.log);
                     self.place_is(&place.to, Some(place.log), place.retention);
                 }
             }
             Event::Entered { ref channel, log, ref people, retention, .. } if channel.has_pin() => {
                 let place = Target::Channel(channel.clone());
-                self.chains.begin(&place, log);
+                self.begins(&place, log);
                 self.place_is(&place, Some(log), retention);
                 self.ask(people, next);
             }
@@ -364,6 +371,7 @@ impl Secrets {
             Event::Topic { ref to, retention, .. } => {
                 self.place_is(&Target::Channel(to.clone()), None, retention);
             }
+            Event::History { .. } => self.answer.ends(),
             Event::Gap { ref to, to_seq, .. } => self.chains.skip(to, to_seq),
             Event::Parted { ref channel, .. } => {
                 if let Err(problem) = self.forget_channel(channel) {
@@ -385,6 +393,13 @@ impl Secrets {
         next.push(Next::Happen(Happening::Event(event)));
         if let Some((id, how)) = settled {
             self.settled(id, how, now_ms, next);
+        }
+    }
+
+    /// What the server says of a place. Of another log nothing is known.
+    fn begins(&mut self, to: &Target, log: LogId) {
+        if self.chains.begin(to, log) {
+            self.ids.remove(to);
         }
     }
 

@@ -38,12 +38,20 @@ impl Secrets {
                 Some(_) => flawed(message, Flaw::Malformed),
             };
         }
-        let asked = message.reference.is_some();
-        let (new, missing) = if asked { (false, 0) } else { self.chains.arrives(to, message.seq) };
+        let (new, missing) = match &message.reference {
+            // An answer goes by itself: what it tells is no news.
+            Some(reference) if !self.answer.goes_on(to, reference, message.seq) => {
+                return flawed(message, Flaw::Again);
+            }
+            Some(_) => (false, 0),
+            None => self.chains.arrives(to, message.seq),
+        };
         if missing > 0 {
             next.push(Next::Happen(flawed(message.clone(), Flaw::Missing(missing))));
         }
-        self.remember_id(to, &message);
+        if self.is_anothers_seat(to, &message) {
+            return flawed(message, Flaw::Spliced);
+        }
         let Some(sealed) = message.sealed.take() else { return self.clear(message, to, new) };
         let read = match to {
             Target::Channel(channel) => self.read_channel(channel, &message.from, sealed.bytes()),
@@ -53,31 +61,39 @@ impl Secrets {
             Ok(read) => read,
             Err(flaw) => return flawed(message, flaw),
         };
-        match self.agrees(&opened.note, &message, to) {
+        let (link, hash) = (&opened.note.link, body_hash(sealed.bytes()));
+        let (from, device) = (&message.from, device.to_url());
+        let order = match self.agrees(&opened.note, &message, to) {
             Agreement::No => return flawed(message, Flaw::Spliced),
             // What the line said first is nowhere any more.
-            Agreement::Changed if new => self.chains.spent(to, &message.from),
-            Agreement::Changed => {}
-            Agreement::Yes if new => {
-                let hash = body_hash(sealed.bytes());
-                let link = &opened.note.link;
-                match self.chains.takes(to, &message.from, &device.to_url(), link, hash) {
-                    Order::Good => {}
-                    Order::Again => return flawed(message, Flaw::Again),
-                    order => {
-                        let flaw = match order {
-                            Order::Missing(lines) => Flaw::Missing(lines),
-                            _ => Flaw::Unlinked,
-                        };
-                        next.push(Next::Happen(flawed(message.clone(), flaw)));
-                    }
-                }
+            Agreement::Changed => {
+                self.spent(&message, to, new);
+                Order::Good
             }
-            Agreement::Yes => {}
-        }
+            Agreement::Yes if new => self.chains.takes(to, from, &device, link, hash),
+            Agreement::Yes if message.reference.is_some() => self.answer.takes(from, &device, link),
+            Agreement::Yes => Order::Good,
+        };
+        let flaw = match order {
+            Order::Good => None,
+            Order::Again => return flawed(message, Flaw::Again),
+            Order::Missing(lines) => Some(Flaw::Missing(lines)),
+            Order::Unlinked => Some(Flaw::Unlinked),
+        };
+        next.extend(flaw.map(|flaw| Next::Happen(flawed(message.clone(), flaw))));
+        self.remember_id(to, &message);
         (message.text, message.lock) = (opened.text, lock);
         self.remember(to, &message, Some(opened.note.target));
         Happening::Event(crate::chat::Event::Message(message))
+    }
+
+    /// What a line said first is not told.
+    fn spent(&mut self, message: &Message, to: &Target, new: bool) {
+        match message.reference {
+            Some(_) => self.answer.spent(&message.from),
+            None if new => self.chains.spent(to, &message.from),
+            None => {}
+        }
     }
 
     /// A line without anything sealed where lines are sealed.
@@ -86,9 +102,8 @@ impl Secrets {
         let seat = message.deleted || matches!(message.kind, Kind::Edit | Kind::Delete);
         let empty = message.text.is_empty();
         if seat && empty && (message.deleted || message.kind == Kind::Edit) {
-            if new {
-                self.chains.spent(to, &message.from);
-            }
+            self.spent(&message, to, new);
+            self.remember_id(to, &message);
             self.remember(to, &message, None);
             return Happening::Event(crate::chat::Event::Message(message));
         }
@@ -98,6 +113,7 @@ impl Secrets {
         match to {
             Target::User(_) if before || !seals => {
                 message.lock = Lock::Open;
+                self.remember_id(to, &message);
                 self.remember(to, &message, None);
                 Happening::Event(crate::chat::Event::Message(message))
             }
@@ -171,7 +187,9 @@ impl Secrets {
         let ids = self.ids.get(to);
         let names = |id: MsgId| match message.target {
             // A line that was not seen here is changed nowhere here.
-            Some(seq) => ids.and_then(|ids| ids.get(&seq)).is_none_or(|known| *known == id),
+            Some(seq) => ids
+                .and_then(|ids| ids.get(&seq))
+                .is_none_or(|(known, whose)| *known == id && *whose == message.from),
             None => id == MsgId([0; 16]),
         };
         let itself = note.id == message.id && note.kind == message.kind;
@@ -192,9 +210,15 @@ impl Secrets {
         }
     }
 
+    /// Whether another line was found good under its seq.
+    fn is_anothers_seat(&self, to: &Target, message: &Message) -> bool {
+        let known = self.ids.get(to).and_then(|ids| ids.get(&message.seq));
+        known.is_some_and(|(id, whose)| *id != message.id || *whose != message.from)
+    }
+
     fn remember_id(&mut self, to: &Target, message: &Message) {
         let ids = self.ids.entry(to.clone()).or_default();
-        ids.entry(message.seq).or_insert(message.id);
+        ids.insert(message.seq, (message.id, message.from.clone()));
         if ids.len() > IDS_MAX {
             ids.pop_first();
         }

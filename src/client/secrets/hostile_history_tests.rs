@@ -1,0 +1,132 @@
+//! A server that answers `/history` with less than there is, or with something else.
+
+use super::*;
+
+/// The answer of an honest server: what changes lines is not told, and each line is as it is now.
+fn answer(lines: &[Message], reference: &str) -> Vec<Message> {
+    let says = |line: &&Message| line.target.is_none();
+    let now = |line: &Message| {
+        let mut told = Message { reference: Some(reference.into()), ..line.clone() };
+        let mut changes = lines.iter().filter(|change| change.target == Some(line.seq));
+        if let Some(change) = changes.next_back() {
+            told.edited = change.kind == Kind::Edit;
+            told.deleted = !told.edited;
+            told.sealed = change.sealed.clone().filter(|_| told.edited);
+        }
+        told
+    };
+    lines.iter().filter(says).map(now).collect()
+}
+
+impl Story {
+    /// Some lines of alice's, two of which she changes.
+    fn talk(&mut self) -> Vec<Message> {
+        let (first, place) = (self.house.lines.len(), self.place.clone());
+        for number in 0..6 {
+            self.lines(1);
+            let seq = self.house.lines.last().unwrap().seq;
+            let change = match number {
+                1 => ("better", Kind::Edit),
+                3 => ("", Kind::Delete),
+                _ => continue,
+            };
+            if self.chance.random_bool(0.5) {
+                let Story { house, alice, .. } = self;
+                alice.asks(house, &place, change.0, change.1, Some(seq));
+            }
+        }
+        self.house.lines[first..].to_vec()
+    }
+
+    fn is_answered(&mut self, lines: Vec<Message>) -> Seen {
+        let count = lines.len();
+        let mut all = Seen::default();
+        for line in lines {
+            let seen = self.bob.is_told(&mut self.house, Event::Message(line));
+            all.texts.extend(seen.texts);
+            all.flaws.extend(seen.flaws);
+        }
+        let (to, reference) = (Some(self.seen_as()), Some("history".into()));
+        let end = Event::History { to, lines: count, more: true, reference };
+        self.bob.is_told(&mut self.house, end);
+        all
+    }
+}
+
+#[test]
+fn a_line_that_is_left_out_of_an_answer_is_missed() {
+    in_both(|story| {
+        let talk = story.talk();
+        let mut lines = answer(&talk, "history");
+        let honest = story.is_answered(lines.clone());
+        assert_eq!((honest.texts.len(), honest.flaws), (6, vec![]));
+        // Neither the first nor the last, nor one that was changed: those may be any.
+        let index = [2, 4][story.chance.random_range(0..2)];
+        lines.remove(index);
+        let seen = story.is_answered(lines);
+        assert_eq!((seen.texts.len(), seen.flaws), (5, vec![Flaw::Missing(1)]));
+    });
+}
+
+#[test]
+fn lines_of_an_answer_that_are_swapped_or_told_twice_show() {
+    in_both(|story| {
+        let lines = answer(&story.talk(), "history");
+        let [one, two] = [2, 4].map(|index| lines[index].clone());
+        let mut swapped = lines.clone();
+        (swapped[2], swapped[4]) = (two.clone(), one.clone());
+        // Under their own seqs, or under each other's.
+        if story.chance.random_bool(0.5) {
+            (swapped[2].seq, swapped[4].seq) = (one.seq, two.seq);
+        }
+        let seen = story.is_answered(swapped);
+        assert!(seen.flaws.contains(&Flaw::Again), "{:?}", seen.flaws);
+        let mut twice = answer(&story.talk(), "history");
+        let one = twice[2].clone();
+        twice.insert(4, Message { seq: Seq(twice[3].seq.0), ..one });
+        let seen = story.is_answered(twice);
+        assert_eq!((seen.texts.len(), seen.flaws), (6, vec![Flaw::Again]));
+    });
+}
+
+#[test]
+fn nobody_changes_anothers_line() {
+    let mut story = Story::new("#tea");
+    let place = story.place.clone();
+    for _ in 0..TRIES {
+        let line = story.lines(1).remove(0);
+        assert_eq!(story.tells(line.clone()).texts, ["hi"]);
+        let target = Some(Seq(story.told));
+        // Mallory's client is a double: it signs a change of alice's line, and the server helps.
+        let kind = [Kind::Edit, Kind::Delete][story.chance.random_range(0..2)];
+        let text = if kind == Kind::Edit { "forged" } else { "" };
+        let Story { house, mallory, .. } = &mut story;
+        let ids = mallory.secrets.ids.entry(line.to.clone()).or_default();
+        ids.insert(line.seq, (line.id, line.from));
+        mallory.asks(house, &place, text, kind, Some(line.seq));
+        let change = Message { target, ..house.lines.pop().unwrap() };
+        assert_eq!(story.never_shown(change), Flaw::Spliced);
+        story.heals();
+    }
+}
+
+#[test]
+fn what_was_not_found_good_names_no_line() {
+    in_both(|story| {
+        let place = story.place.clone();
+        let (one, two) = (story.lines(1).remove(0), story.lines(1).remove(0));
+        // Under the seat of the first the server tells rubbish that has the second one's id.
+        let mut rubbish = Message { id: two.id, ..one.clone() };
+        rubbish.sealed = Some(Opaque::new(&[1; 700]).unwrap());
+        story.never_shown(rubbish);
+        let seat = Seq(story.told);
+        let told = Message { seq: seat, reference: Some("history".into()), ..one };
+        assert_eq!(story.is_answered(vec![told]).texts, ["hi"]);
+        let Story { house, alice, .. } = story;
+        alice.asks(house, &place, "of the second", Kind::Edit, Some(two.seq));
+        let mut edit = house.lines.last().unwrap().clone();
+        edit.target = Some(seat);
+        assert_eq!(story.never_shown(edit), Flaw::Spliced);
+        story.heals();
+    });
+}
