@@ -54,7 +54,8 @@ impl Directory {
         let mut known = self.certificates.lock().unwrap_or_else(PoisonError::into_inner);
         let old = known.get(&fresh.fingerprint());
         let old = old.and_then(|old| Certificate::verify(old.bytes(), key));
-        if old.is_some_and(|old| old.not_before() >= fresh.not_before()) {
+        let now_s = jiff::Timestamp::now().as_second().max(0) as u64;
+        if old.is_some_and(|old| stays(&old, &fresh, now_s)) {
             return Ok(());
         }
         let mut new = known.clone();
@@ -107,5 +108,29 @@ impl Directory {
             Event::Keys { name, keys: chunk.collect(), more: index + 1 < events, reference }
         };
         (0..events).map(event).collect()
+    }
+}
+
+/// Whether a certificate keeps its place: not one that is over, nor one of a clock that was ahead.
+fn stays(old: &Certificate, fresh: &Certificate, now_s: u64) -> bool {
+    old.is_valid_at(now_s) && old.not_before() >= fresh.not_before()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crypto::Identity;
+    use crate::crypto::certificate::{OpeningKey, SigningKey};
+
+    #[test]
+    fn a_newer_certificate_takes_the_place_and_so_does_one_after_a_wrong_clock() {
+        let key = Identity::generate();
+        let made = |day: u64| {
+            let (signing, opening) = (SigningKey::generate(), OpeningKey::generate());
+            Certificate::issue(&key, &signing, &opening, day * 86_400)
+        };
+        let ([one, two, ahead], now_s) = ([100, 107, 400].map(made), 108 * 86_400);
+        assert!(!stays(&one, &two, now_s) && stays(&two, &one, now_s) && stays(&two, &two, now_s));
+        assert!(!stays(&ahead, &two, now_s));
     }
 }

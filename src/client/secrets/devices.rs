@@ -47,16 +47,29 @@ impl Devices {
     pub fn open(dir: &Path, openers: &[Arc<Identity>]) -> Result<Devices, FileError> {
         make_folder(dir, 0o700)?;
         let mut devices = Devices { dir: dir.to_owned(), own: Vec::new(), opening: Vec::new() };
-        for entry in fs::read_dir(dir).map_err(FileError::io(dir))? {
-            let file = entry.map_err(FileError::io(dir))?.path();
+        devices.refresh(openers)?;
+        Ok(devices)
+    }
+
+    /// Takes up what another client of this person has made since.
+    pub fn refresh(&mut self, openers: &[Arc<Identity>]) -> Result<(), FileError> {
+        let dir = self.dir.clone();
+        for entry in fs::read_dir(&dir).map_err(FileError::io(&dir))? {
+            let file = entry.map_err(FileError::io(&dir))?.path();
             if file.extension().is_some_and(|extension| extension == "key")
+                && !self.own.iter().any(|own| own.file == file)
                 && let Some((kept, certificate)) = read(&file, openers)?
             {
-                devices.add(file, certificate, &kept);
+                self.add(file, certificate, &kept);
             }
         }
-        devices.own.sort_by_key(|own| own.certificate.made_at());
-        Ok(devices)
+        self.own.sort_by_key(|own| own.certificate.made_at());
+        Ok(())
+    }
+
+    /// Whether a certificate was made here.
+    pub fn has(&self, certificate: &Certificate) -> bool {
+        self.own.iter().any(|own| own.certificate.hash == certificate.hash)
     }
 
     fn add(&mut self, file: PathBuf, certificate: Certificate, kept: &Kept) {
@@ -82,7 +95,10 @@ impl Devices {
             let age_s = now_s.abs_diff(own.certificate.made_at());
             own.certificate.fingerprint() == print && age_s < RENEWED_AFTER_S
         };
-        if self.own.last().is_some_and(is_fresh) {
+        // One of a clock that was wrong may stand behind it.
+        if let Some(index) = self.own.iter().rposition(is_fresh) {
+            let fresh = self.own.remove(index);
+            self.own.push(fresh);
             return Ok(());
         }
         let (signing, opening) = (SigningKey::generate(), OpeningKey::generate());
@@ -175,6 +191,30 @@ mod tests {
         // A clock that was wrong by months.
         devices.renew(&identity, &keepers, 10 * DAY).unwrap();
         assert!(devices.signing().unwrap().0.is_valid_at(10 * DAY));
+        let count = files();
+        for _ in 0..3 {
+            let mut devices = open();
+            devices.renew(&identity, &keepers, 11 * DAY).unwrap();
+            assert!(devices.signing().unwrap().0.is_valid_at(11 * DAY));
+        }
+        assert_eq!(files(), count, "not one for each start");
+    }
+
+    #[test]
+    fn two_clients_of_a_vault_open_what_is_sealed_for_either() {
+        let folder = tempfile::tempdir().unwrap();
+        let identity = Arc::new(Identity::generate());
+        let (keepers, openers) = ([identity.public().clone()], [Arc::clone(&identity)]);
+        let [mut one, mut two] = [(); 2].map(|()| Devices::open(folder.path(), &openers).unwrap());
+        one.renew(&identity, &keepers, 100 * DAY).unwrap();
+        two.refresh(&openers).unwrap();
+        two.renew(&identity, &keepers, 100 * DAY).unwrap();
+        assert_eq!(one.signing().unwrap().0, two.signing().unwrap().0, "none is made anew");
+        two.renew(&identity, &keepers, 107 * DAY).unwrap();
+        let newest = two.signing().unwrap().0.clone();
+        assert!(!one.has(&newest));
+        one.refresh(&openers).unwrap();
+        assert!(one.has(&newest) && one.opening().len() == 2);
     }
 
     #[test]

@@ -72,6 +72,8 @@ pub struct Secrets {
     channels: HashMap<ChannelName, PinChannel>,
     chains: Chains,
     answer: Answer,
+    /// It was told that another folder has this key.
+    copied: bool,
     /// Where the chains are kept; nowhere where another client keeps them.
     chains_file: Option<PathBuf>,
     /// Where opened lines are kept, and whether this client writes them.
@@ -109,6 +111,7 @@ impl Secrets {
             devices,
             chains: Chains::default(),
             answer: Answer::default(),
+            copied: false,
             chains_file: None,
             shelf: None,
             writes_lines: false,
@@ -278,6 +281,9 @@ impl Secrets {
             };
             next.push(Next::Happen(happening));
         }
+        if *name == self.own {
+            self.look_for_copies(next);
+        }
         if self.looked_up.remove(name) {
             next.push(Next::Happen(Happening::Told(self.describe(name))));
         }
@@ -290,6 +296,22 @@ impl Secrets {
             self.pass(event, now_ms, next);
         }
         self.pump_all(now_ms, next);
+    }
+
+    /// Private messages are sealed for the newest certificate of a key: of two folders with one key only
+    /// one can open them.
+    fn look_for_copies(&mut self, next: &mut Vec<Next>) {
+        let print = self.contact.own().public().fingerprint();
+        let devices = self.people.own_devices(&self.own).into_iter();
+        let own = devices.filter(|one| one.key.fingerprint() == print);
+        let Some(other) = own.filter_map(|one| one.certificate).next() else { return };
+        // A client that cannot read its folder has told so.
+        let _ = self.devices.refresh(&self.contact.openers());
+        if !self.devices.has(&other) && !std::mem::replace(&mut self.copied, true) {
+            let text = "a copy of your key is in use elsewhere, and private messages are sealed for that \
+                 copy alone: give each device a key of its own (pychat keygen)";
+            next.push(Next::Happen(Happening::Trouble(text.into())));
+        }
     }
 
     fn keep_person(&mut self, name: &UserName, next: &mut Vec<Next>) {
@@ -410,7 +432,9 @@ impl Secrets {
         if let Err(problem) = self.keep(|_| {}) {
             next.push(Next::Happen(Happening::Trouble(problem)));
         }
-        if let Err(error) = self.devices.renew(&own, &keepers, (now_ms / 1000) as u64) {
+        let renewed = self.devices.refresh(&self.contact.openers());
+        let now_s = (now_ms / 1000) as u64;
+        if let Err(error) = renewed.and_then(|()| self.devices.renew(&own, &keepers, now_s)) {
             let text = format!("the keys of this device cannot be kept: {error}");
             next.push(Next::Happen(Happening::Trouble(text)));
         }

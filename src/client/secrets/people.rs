@@ -28,6 +28,9 @@ struct Person {
     pinned: Vec<(Fingerprint, PublicKey)>,
     /// What the server says now.
     listed: Option<Vec<Listed>>,
+    /// The newest certificate of each key that was ever seen here: the server may tell of an older one, or
+    /// of none.
+    newest: BTreeMap<[u8; 32], Certificate>,
     /// Answers that are not whole yet.
     coming: Vec<DeviceKey>,
     asked: bool,
@@ -75,6 +78,9 @@ pub struct Learned {
     /// Keys that a known person did not have before.
     pub changed: Vec<Fingerprint>,
 }
+
+/// Keys of a person that are listened to.
+const KEYS_MAX: usize = 1_000;
 
 /// An answer of the server holds for so long.
 const FRESH_MS: i64 = 5 * 60 * 1000;
@@ -147,7 +153,8 @@ impl People {
         if !person.asked && person.known.name.is_none() {
             return None;
         }
-        person.coming.extend(keys);
+        let room = KEYS_MAX.saturating_sub(person.coming.len());
+        person.coming.extend(keys.into_iter().take(room));
         if more {
             return None;
         }
@@ -159,8 +166,14 @@ impl People {
             });
             Some(Listed { print: key.fingerprint(), key, certificate })
         };
-        let listed: Vec<_> =
+        let mut listed: Vec<_> =
             std::mem::take(&mut person.coming).into_iter().filter_map(listed).collect();
+        for one in &mut listed {
+            one.certificate.iter().for_each(|certificate| person.sees(certificate));
+            let newest = person.newest.get(&one.print.0);
+            let valid = |it: &&Certificate| it.is_valid_at((now_ms / 1000) as u64);
+            one.certificate = newest.filter(valid).or(one.certificate.as_ref()).cloned();
+        }
         let before: Vec<_> = person.listed.iter().flatten().map(|one| one.print).collect();
         let mut learned = Learned::default();
         if person.known.name.is_none() && !listed.is_empty() {
@@ -183,6 +196,7 @@ impl People {
     pub fn saw(&mut self, name: &UserName, certificate: &Certificate) {
         let person = self.person(name);
         person.known.certified = true;
+        person.sees(certificate);
         let print = certificate.fingerprint();
         if let Some(listed) = person.listed.iter_mut().flatten().find(|one| one.print == print) {
             let known = listed.certificate.as_ref().map_or(0, Certificate::made_at);
@@ -248,6 +262,14 @@ impl People {
 }
 
 impl Person {
+    fn sees(&mut self, certificate: &Certificate) {
+        let newest = self.newest.entry(certificate.fingerprint().0);
+        let newest = newest.or_insert_with(|| certificate.clone());
+        if newest.made_at() < certificate.made_at() {
+            *newest = certificate.clone();
+        }
+    }
+
     fn has(&self, print: &Fingerprint) -> bool {
         self.pinned.iter().any(|(pinned, _)| pinned == print)
     }
@@ -362,6 +384,39 @@ mod tests {
         let old = 1_000_000 + 30 * 86_400_000;
         people.learn(&bob, vec![listed(&one, true)], false, old).unwrap();
         assert!(people.recipients(&bob, old).unwrap()[0].certificate.is_none(), "it is over");
+    }
+
+    #[test]
+    fn a_server_that_keeps_a_certificate_back_or_tells_of_an_older_one_is_not_followed() {
+        let (key, bob) = (Identity::generate(), "bob".parse().unwrap());
+        let [old, new] = [1_000_000, 1_100_000].map(|made_s| {
+            let (signing, opening) = (SigningKey::generate(), OpeningKey::generate());
+            Certificate::issue(&key, &signing, &opening, made_s)
+        });
+        let told = |certificate: Option<&Certificate>| DeviceKey {
+            certificate: certificate.map(|one| Opaque::new(one.bytes()).unwrap()),
+            ..listed(&key, false)
+        };
+        let mut people = People::default();
+        let now_ms = 1_100_000_000;
+        for told in [told(Some(&old)), told(Some(&new)), told(Some(&old)), told(None)] {
+            people.disconnected();
+            people.ask(&bob);
+            people.learn(&bob, vec![told], false, now_ms).unwrap();
+        }
+        let to = people.recipients(&bob, now_ms).unwrap();
+        assert_eq!(to[0].certificate, Some(new));
+        // Until it is over.
+        let later_ms = now_ms + 30 * 86_400_000;
+        people.stale(&bob);
+        people.learn(&bob, vec![told(None)], false, later_ms);
+        assert!(people.recipients(&bob, later_ms).is_ok_and(|to| to[0].certificate.is_none()));
+        // Keys without an end are not kept.
+        people.ask(&bob);
+        for _ in 0..10 {
+            people.learn(&bob, vec![told(None); 500], true, now_ms);
+        }
+        assert_eq!(people.person(&bob).coming.len(), KEYS_MAX);
     }
 
     #[test]
