@@ -12,12 +12,15 @@ use crate::crypto::identity::MODULUS_BYTES;
 use crate::crypto::succession::Signature;
 use crate::crypto::{Fingerprint, KeyError, PublicKey, sha256};
 
-/// Where a server is, and the key it must hold: `pychat://HOST:PORT/FINGERPRINT`, or `HOST[:PORT]`.
+/// Where a server is, and the key it must hold: `pychat://HOST:PORT/FINGERPRINT`, or `HOST[:PORT]`. Once a
+/// server has changed its key, `/FOUNDING` follows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Invite {
     pub host: String,
     pub port: u16,
     pub fingerprint: Option<Fingerprint>,
+    /// Of the server's first key, where that is another one.
+    pub founding: Option<Fingerprint>,
 }
 
 /// The port where none is written.
@@ -51,7 +54,8 @@ impl fmt::Display for Invite {
         let (open, close) = if host.contains(':') { ("[", "]") } else { ("", "") };
         match &self.fingerprint {
             Some(print) => {
-                write!(f, "{SCHEME}{open}{host}{close}:{}/{}", self.port, print.to_url())
+                write!(f, "{SCHEME}{open}{host}{close}:{}/{}", self.port, print.to_url())?;
+                self.founding.iter().try_for_each(|founding| write!(f, "/{}", founding.to_url()))
             }
             None => write!(f, "{open}{host}{close}:{}", self.port),
         }
@@ -69,13 +73,14 @@ impl FromStr for Invite {
             }
             None => (text.as_str(), None),
         };
-        let fingerprint = match print {
-            None | Some("") => None,
-            Some(print) => {
-                let whole = Fingerprint::from_url(print);
-                Some(whole.ok_or(InviteError::Fingerprint(print.len()))?)
-            }
+        let whole =
+            |print: &str| Fingerprint::from_url(print).ok_or(InviteError::Fingerprint(print.len()));
+        let (fingerprint, founding) = match print.map(|prints| prints.split_once('/')) {
+            None => (None, None),
+            Some(Some((print, founding))) => (Some(whole(print)?), Some(whole(founding)?)),
+            Some(None) => (print.filter(|print| !print.is_empty()).map(whole).transpose()?, None),
         };
+        let founding = founding.filter(|founding| fingerprint.as_ref() != Some(founding));
         let (host, port) = match server.strip_prefix('[') {
             Some(rest) => {
                 let (host, rest) = rest.split_once(']').ok_or(InviteError::Server)?;
@@ -94,7 +99,7 @@ impl FromStr for Invite {
         if host.is_empty() || host.len() > 253 || !host.chars().all(legal) {
             return Err(InviteError::Server);
         }
-        Ok(Invite { host: host.to_owned(), port, fingerprint })
+        Ok(Invite { host: host.to_owned(), port, fingerprint, founding })
     }
 }
 
@@ -253,11 +258,14 @@ mod tests {
         let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
         let (lines, keys) = (&vectors["lines"], &vectors["keys_for_tests_only"]);
         let print = text(&keys["server"]["fingerprint_base64url"]);
-        for (line, host, port) in
-            [("invite", "192.168.1.20", 5000), ("invite_ipv6", "fd00::1", 6000)]
-        {
-            let invite =
-                Invite { host: host.into(), port, fingerprint: Fingerprint::from_url(&print) };
+        for (line, host, port) in [
+            ("invite", "192.168.1.20", 5000),
+            ("invite_ipv6", "fd00::1", 6000),
+            ("invite_changed", "192.168.1.20", 5000),
+        ] {
+            let fingerprint = Fingerprint::from_url(&print);
+            let founding = line.ends_with("changed").then_some(Fingerprint([7; 32]));
+            let invite = Invite { host: host.into(), port, fingerprint, founding };
             assert_eq!(invite.to_string(), lines[line]);
             assert_eq!(text(&lines[line]).parse(), Ok(invite));
         }
@@ -274,8 +282,10 @@ mod tests {
         #[test]
         fn an_invite_reads_as_it_was_written(
             host in "[a-z][a-z0-9.-]{0,30}|fd00::[0-9a-f]{1,4}", port in 1u16.., print in any::<[u8; 32]>(),
+            first in any::<Option<[u8; 32]>>(),
         ) {
-            let invite = Invite { host, port, fingerprint: Some(Fingerprint(print)) };
+            let founding = first.filter(|first| *first != print).map(Fingerprint);
+            let invite = Invite { host, port, fingerprint: Some(Fingerprint(print)), founding };
             prop_assert_eq!(invite.to_string().parse::<Invite>().unwrap(), invite);
         }
 

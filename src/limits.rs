@@ -106,6 +106,8 @@ limits! {
     silence_s_max: u64 = 75,
     /// A session is asked to log in again, under fresh keys, after this many seconds.
     session_age_s_max: u64 = 24 * 60 * 60,
+    /// After the server's key was changed, the one before is accepted for so many seconds.
+    key_overlap_s: u64 = 30 * 24 * 60 * 60,
     /// From the word to stop to the exit, in milliseconds.
     drain_ms_max: u64 = 4_000,
     /// Connections that may wait for `accept`.

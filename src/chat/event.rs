@@ -232,6 +232,11 @@ pub enum Event {
         #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
         reference: Option<String>,
     },
+    /// The server has another key (SPKI, DER), as the one before it has signed.
+    Successor {
+        key: Opaque,
+        signature: Opaque,
+    },
     /// A channel's topic; `who` set it just now, or nobody did and this answers a question.
     Topic {
         to: ChannelName,

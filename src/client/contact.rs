@@ -9,6 +9,7 @@ use super::asker::{Asker, Question};
 use super::keys::Keys;
 use super::vault::{Server, Vault};
 use crate::chat::UserName;
+use crate::crypto::succession::{self, Whose};
 use crate::crypto::{Fingerprint, Identity, KeyError, PublicKey};
 use crate::fault::{Fault, code};
 use crate::invite::{Invite, InviteError, key_line};
@@ -18,9 +19,10 @@ use crate::keyring::FileError;
 pub struct Contact {
     pub vault: Vault,
     keys: Mutex<Keys>,
-    pub server: Server,
+    /// With the key that is pinned now.
+    server: Mutex<Server>,
     pub name: UserName,
-    pinned: Fingerprint,
+    founding: Fingerprint,
     new: bool,
 }
 
@@ -38,7 +40,7 @@ impl Contact {
             (None, Some(server)) => server.clone(),
             (None, None) => ask_server(asker)?,
         };
-        let pinned = server.fingerprint().ok_or_else(|| {
+        let founding = server.fingerprint().and(server.founding()).ok_or_else(|| {
             let error = "servers.json: a fingerprint is not whole";
             Fault::new(code::UNREADABLE, error, "use the invite again")
         })?;
@@ -61,14 +63,14 @@ impl Contact {
             // This time it is known.
             asker.tell(&format!("error: the server is not remembered: {error}"));
         }
-        Ok(Contact { vault, keys, server, name, pinned, new })
+        Ok(Contact { vault, keys, server: Mutex::new(server), name, founding, new })
     }
 
     #[cfg(test)]
     pub fn of(vault: Vault, identity: Identity, server: Server, name: UserName) -> Contact {
-        let pinned = server.fingerprint().unwrap();
+        let founding = server.founding().unwrap();
         let keys = Mutex::new(Keys::new(identity, None, None));
-        Contact { vault, keys, server, name, pinned, new: false }
+        Contact { vault, keys, server: Mutex::new(server), name, founding, new: false }
     }
 
     /// The key by which the server knows this person.
@@ -89,8 +91,39 @@ impl Contact {
         keepers.map(|key| key.public().clone()).collect()
     }
 
-    pub fn fingerprint(&self) -> &Fingerprint {
-        &self.pinned
+    /// Of the server's first key: what is kept of the server, and what is derived from it, stays with it
+    /// when its key changes.
+    pub fn founding(&self) -> &Fingerprint {
+        &self.founding
+    }
+
+    /// Of the key that the server must hold.
+    pub fn pinned(&self) -> Fingerprint {
+        self.server().fingerprint().expect("it was looked at when this was made")
+    }
+
+    /// Where the server is, and by which key it is known.
+    pub fn server(&self) -> Server {
+        self.server.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The server names the key that follows its own: where the pinned one has signed it, it is pinned from
+    /// now on. Gives what a person is told, if anything is new.
+    pub fn succeed(&self, key: &[u8], signature: &[u8]) -> anyhow::Result<Option<String>> {
+        let key = PublicKey::from_der(key)?;
+        let (server, print) = (self.server(), key.fingerprint());
+        if server.is_known_by(&print) {
+            return Ok(None);
+        }
+        let old = self.vault.server_key(&self.pinned())?;
+        if !old.is_some_and(|old| succession::holds(&old, Whose::Server, &key, signature)) {
+            anyhow::bail!("the server names another key, which the pinned one has not signed");
+        }
+        let server = server.succeeded_by(&print);
+        self.vault.remember_server_key(&key)?;
+        self.vault.remember(&server)?;
+        *self.server.lock().unwrap_or_else(PoisonError::into_inner) = server;
+        Ok(Some(format!("the server has a new key, signed by the one before: {print}")))
     }
 
     /// A new key is shown as the line to send.
@@ -127,19 +160,29 @@ fn pin(text: &str, known: &[Server]) -> Result<Server, Fault> {
     let invite: Invite = text.parse().map_err(unusable)?;
     let met = |server: &&Server| server.host == invite.host && server.port == invite.port;
     let met = known.iter().find(met);
+    // An invite of before the server changed its key, or to another place of it.
+    let same = |print| known.iter().find(|server| server.is_known_by(print));
+    if let Some(server) = invite.fingerprint.as_ref().and_then(same)
+        && met.is_none_or(|met| met.founding() == server.founding())
+    {
+        return Ok(server.at(invite.host, invite.port));
+    }
+    // Nobody takes the place of a server by naming its first key.
+    let claims = |founding| known.iter().find(|server| server.founding() == Some(founding));
+    let met = met.or_else(|| invite.founding.and_then(claims));
     match (&invite.fingerprint, met) {
-        (Some(print), Some(server)) if server.fingerprint().as_ref() != Some(print) => {
+        (Some(print), Some(server)) => {
             let other = server.fingerprint().map_or_else(String::new, |print| print.to_string());
             let error = format!(
-                "{}:{} was known by another key\n  pinned  {other}\n  invite  {print}",
-                invite.host, invite.port
+                "the server of {}:{} is known by another key\n  pinned  {other}\n  invite  {print}",
+                server.host, server.port
             );
-            let hint = "ask the operator whether the key changed; then remove the server from servers.json";
+            let hint = "ask the operator whether the key changed; then take the server out of servers.json";
             Err(Fault::new(code::WRONG_SERVER, error, hint))
         }
-        (Some(print), met) => {
-            let name = met.and_then(|server| server.name.clone());
-            Ok(Server::new(invite.host, invite.port, print, name))
+        (Some(print), None) => {
+            let founding = invite.founding.as_ref().unwrap_or(print);
+            Ok(Server::new(invite.host, invite.port, print, founding, None))
         }
         (None, Some(server)) => Ok(server.clone()),
         (None, None) => {
@@ -229,4 +272,53 @@ fn make_key(vault: &Vault, asker: &mut dyn Asker) -> anyhow::Result<Identity> {
         }
     }
     Ok(identity)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crypto::test_keys::{ana, bob};
+
+    fn print(key: &Identity) -> Fingerprint {
+        key.public().fingerprint()
+    }
+
+    #[test]
+    fn only_the_pinned_key_names_the_one_that_follows_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let vault = Vault::at(folder.path());
+        vault.remember_server_key(ana().public()).unwrap();
+        let server = Server::new("host".into(), 1, &print(ana()), &print(ana()), None);
+        let contact = Contact::of(vault, Identity::generate(), server, "carol".parse().unwrap());
+        let next = bob().public().to_der();
+        let own = succession::sign(bob(), Whose::Server, bob().public());
+        let for_people = succession::sign(ana(), Whose::Person, bob().public());
+        for forged in [&own[..], &for_people, b"", &[0; 384]] {
+            assert!(contact.succeed(&next, forged).is_err());
+            assert_eq!(contact.pinned(), print(ana()));
+        }
+        let signed = succession::sign(ana(), Whose::Server, bob().public());
+        assert!(contact.succeed(&next, &signed).unwrap().is_some());
+        assert_eq!((contact.pinned(), *contact.founding()), (print(bob()), print(ana())));
+        assert!(contact.succeed(&next, &signed).unwrap().is_none(), "it is known");
+    }
+
+    #[test]
+    fn an_invite_of_before_leads_to_the_server_and_a_claim_to_nobody_elses() {
+        let [one, two, other] = [1, 2, 3].map(|number| Fingerprint([number; 32]));
+        let name = Some("carol".parse().unwrap());
+        let server = Server::new("host".into(), 5000, &one, &one, name).succeeded_by(&two);
+        let known = std::slice::from_ref(&server);
+        let at = |host: &str, prints: &[Fingerprint]| {
+            let prints: Vec<_> = prints.iter().map(Fingerprint::to_url).collect();
+            pin(&format!("pychat://{host}:5000/{}", prints.join("/")), known)
+        };
+        for prints in [&[one][..], &[two], &[two, one]] {
+            assert_eq!(at("host", prints).unwrap(), server);
+        }
+        assert_eq!(at("new.host", &[one]).unwrap(), server.at("new.host".into(), 5000));
+        assert!(at("host", &[other]).is_err() && at("host", &[other, one]).is_err());
+        assert!(at("evil.host", &[other, one]).is_err(), "what is kept of it is not theirs");
+        assert_eq!(at("other.host", &[other]).unwrap().founding(), Some(other));
+    }
 }

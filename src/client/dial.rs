@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::contact::Contact;
 use super::model::{Happening, Loss};
-use crate::chat::{Code, Command, Event, Refusal};
+use crate::chat::{Code, Command, Event, Opaque, Refusal};
 use crate::crypto::record_cipher::RECORD_BODY_BYTES_MAX;
 use crate::crypto::{Fingerprint, Identity, PublicKey, RecordType};
 use crate::limits::Limits;
@@ -161,7 +161,7 @@ fn log_in(
         major: 1,
         features: if resumes { vec!["resume".to_owned()] } else { Vec::new() },
     };
-    let at = &contact.server;
+    let at = contact.server();
     let mut tunnel = dial(&at.host, at.port, identity, server, &login, PATIENCE)?;
     let first = loop {
         match tunnel.reader.receive() {
@@ -181,11 +181,11 @@ fn log_in(
 
 /// The pinned server's public key: kept, or asked for with the fingerprint.
 fn server_key(contact: &Contact, happen: &Sender<Happening>) -> Result<PublicKey, DialError> {
-    let print = contact.fingerprint();
-    if let Ok(Some(key)) = contact.vault.server_key(print) {
+    let (at, print) = (contact.server(), contact.pinned());
+    if let Ok(Some(key)) = contact.vault.server_key(&print) {
         return Ok(key);
     }
-    let key = fetch_key(&contact.server.host, contact.server.port, print, PATIENCE)?;
+    let key = fetch_key(&at.host, at.port, &print, PATIENCE)?;
     if let Err(error) = contact.vault.remember_server_key(&key) {
         let text = format!("the server's key cannot be kept: {error}");
         let _ = happen.send(Happening::Trouble(text));
@@ -234,8 +234,16 @@ fn listen(
                     RecordType::Json => {
                         let Some(messages) = parts.join(body) else { return };
                         for event in codec::decode(messages).filter_map(Result::ok) {
-                            let event = rotated(contact, key, event);
-                            if happen.send(Happening::Event(event)).is_err() {
+                            let happening = match rotated(contact, key, event) {
+                                Event::Successor { key, signature } => {
+                                    match succeeded(contact, &key, &signature) {
+                                        Some(happening) => happening,
+                                        None => continue,
+                                    }
+                                }
+                                event => Happening::Event(event),
+                            };
+                            if happen.send(happening).is_err() {
                                 return;
                             }
                         }
@@ -283,6 +291,14 @@ fn rotated(contact: &Contact, key: &Fingerprint, event: Event) -> Event {
             Event::Goodbye { code: Code::Shutdown, reason, retry_ms: None }
         }
         other => other,
+    }
+}
+
+/// The server names the key that follows its own.
+fn succeeded(contact: &Contact, key: &Opaque, signature: &Opaque) -> Option<Happening> {
+    match contact.succeed(key.bytes(), signature.bytes()) {
+        Ok(told) => told.map(Happening::Told),
+        Err(error) => Some(Happening::Trouble(format!("the server's key stays pinned: {error:#}"))),
     }
 }
 

@@ -125,7 +125,7 @@ fn start(args: &Args) -> anyhow::Result<u8> {
     let contact = Arc::new(contact);
     let mut secrets = Secrets::open(Arc::clone(&contact), usage.retries)?;
     if let Some(file) = &args.join_file {
-        channels.extend(invited::from_file(file, contact.fingerprint(), &mut secrets)?);
+        channels.extend(invited::from_file(file, contact.founding(), &mut secrets)?);
     }
     let target = invited::target(&args.to, &secrets)?;
     if let Target::Channel(channel) = &target
@@ -170,7 +170,7 @@ fn start(args: &Args) -> anyhow::Result<u8> {
     }
     let face: Box<dyn Face> = match screen {
         Some(screen) => {
-            let rooms = Rooms::load(contact.vault.journal_stem(contact.fingerprint()));
+            let rooms = Rooms::load(contact.vault.journal_stem(contact.founding()));
             // Where a PIN is no longer known nothing could be read.
             channels.extend(rooms.channels().filter(|channel| !channel.has_pin()));
             let person = Person {
@@ -181,7 +181,7 @@ fn start(args: &Args) -> anyhow::Result<u8> {
             };
             Box::new(screen.play(person, happen.clone()))
         }
-        None if args.json => Box::new(Json::new(contact.fingerprint().to_string())),
+        None if args.json => Box::new(Json::new(contact.pinned().to_string())),
         None if args.send.is_some() => Box::new(faces::Mute),
         None => Box::new(Plain::new(print, terminal && live, able && live)),
     };
@@ -195,7 +195,7 @@ fn start(args: &Args) -> anyhow::Result<u8> {
 
 /// What is kept of the talk with this server, unless another client of this person has it.
 fn journal(contact: &Contact, secrets: &Secrets) -> Result<(Journal, Left), String> {
-    let stem = contact.vault.journal_stem(contact.fingerprint());
+    let stem = contact.vault.journal_stem(contact.founding());
     match Journal::open(&stem, secrets.line_key()) {
         Ok(Some(opened)) => Ok(opened),
         Ok(None) => {

@@ -180,7 +180,7 @@ impl Shell {
 
     /// Works out what a PIN opens, while everything else goes on.
     fn derive(&self, name: ChannelName, pin: Hidden, made: bool) {
-        let (server, happen) = (*self.contact.fingerprint(), self.happen.clone());
+        let (server, happen) = (*self.contact.founding(), self.happen.clone());
         let job = move || {
             // Each takes 64 MiB.
             static ONE: Mutex<()> = Mutex::new(());

@@ -1,18 +1,15 @@
 //! What a client keeps on disk: its key and the servers it knows (0600 in a 0700 folder).
 
-use std::fs::{File, OpenOptions};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use etcetera::BaseStrategy;
-use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::chat::UserName;
 use crate::crypto::{Fingerprint, Identity, KeyError, PublicKey};
 use crate::keyring::FileError;
-use crate::keyring::file::{make_folder, read_identity, read_text, replace, write_new};
+use crate::keyring::file::{make_folder, read_identity, read_text, replace, turn, write_new};
 
 /// Gives a passphrase for a locked key, or none where nobody can be asked.
 pub type Ask<'a> = &'a mut dyn FnMut() -> Option<Zeroizing<String>>;
@@ -30,6 +27,9 @@ pub struct Server {
     pub port: u16,
     /// As in an invite: 43 characters of base64url.
     fingerprint: String,
+    /// Of the keys that it had before, the first one first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    former: Vec<String>,
     /// The name by which this client goes there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<UserName>,
@@ -50,8 +50,39 @@ impl Default for Settings {
 }
 
 impl Server {
-    pub fn new(host: String, port: u16, key: &Fingerprint, name: Option<UserName>) -> Self {
-        Server { host, port, fingerprint: key.to_url(), name }
+    /// `founding` is its first key's fingerprint.
+    pub fn new(
+        host: String,
+        port: u16,
+        key: &Fingerprint,
+        founding: &Fingerprint,
+        name: Option<UserName>,
+    ) -> Self {
+        let former = if founding == key { Vec::new() } else { vec![founding.to_url()] };
+        Server { host, port, fingerprint: key.to_url(), former, name }
+    }
+
+    /// The same server with the key that follows its own.
+    pub fn succeeded_by(&self, key: &Fingerprint) -> Server {
+        let mut server = Server { fingerprint: key.to_url(), ..self.clone() };
+        server.former.push(self.fingerprint.clone());
+        server
+    }
+
+    /// The same server at another place.
+    pub fn at(&self, host: String, port: u16) -> Server {
+        Server { host, port, ..self.clone() }
+    }
+
+    /// Whether this is or was its key.
+    pub fn is_known_by(&self, key: &Fingerprint) -> bool {
+        let key = key.to_url();
+        self.fingerprint == key || self.former.contains(&key)
+    }
+
+    /// Its first key's fingerprint, which stays what it is.
+    pub fn founding(&self) -> Option<Fingerprint> {
+        Fingerprint::from_url(self.former.first().unwrap_or(&self.fingerprint))
     }
 
     /// The pinned fingerprint; none only if the file was tampered with.
@@ -202,28 +233,18 @@ impl Vault {
         serde_json::from_str(&text).map_err(|error| FileError::damaged(&path, error))
     }
 
-    /// Adds or renews a server and makes it the last used. One entry for each key: a server that
-    /// moved is found at its new place.
+    /// Adds or renews a server and makes it the last used. One entry for each server, by its first key:
+    /// one that moved is found at its new place, and one with another key is known by it.
     pub fn remember(&self, server: &Server) -> Result<(), FileError> {
         if self.servers()?.first() == Some(server) {
             return Ok(());
         }
-        let _turn = self.turn()?;
+        let _turn = turn(&self.dir.join("lock"))?;
         let mut servers = self.servers()?;
-        servers.retain(|other| other.fingerprint != server.fingerprint);
+        servers.retain(|other| other.founding() != server.founding());
         servers.insert(0, server.clone());
         let text = serde_json::to_vec_pretty(&servers).expect("servers are plain JSON");
         replace(&self.servers_file(), &text, 0o600)
-    }
-
-    /// Of several clients that change a file one at a time does, until this is dropped.
-    fn turn(&self) -> Result<File, FileError> {
-        let path = self.dir.join("lock");
-        let open = OpenOptions::new().append(true).create(true).mode(0o600).open(&path);
-        let file = open.map_err(FileError::io(&path))?;
-        let taken = flock(&file, FlockOperation::LockExclusive);
-        taken.map_err(|error| FileError::io(&path)(error.into()))?;
-        Ok(file)
     }
 
     /// The public key of a server, once fetched, checked against its fingerprint.
@@ -255,9 +276,10 @@ impl Vault {
         read_identity(&self.dir.join("id.old.pem"), &mut || known.cloned())
     }
 
-    /// Where the journal of the talk with a server lies, without its files' endings.
-    pub fn journal_stem(&self, server: &Fingerprint) -> PathBuf {
-        self.dir.join("servers").join(server.to_url())
+    /// Where the journal of the talk with a server lies, without its files' endings: by its first key,
+    /// whatever it has now.
+    pub fn journal_stem(&self, founding: &Fingerprint) -> PathBuf {
+        self.dir.join("servers").join(founding.to_url())
     }
 
     fn servers_file(&self) -> PathBuf {
@@ -294,7 +316,7 @@ mod tests {
             for number in 0..16 {
                 let vault = &vault;
                 let key = Fingerprint([number; 32]);
-                let server = Server::new("host".into(), 5000 + u16::from(number), &key, None);
+                let server = Server::new("host".into(), 5000 + u16::from(number), &key, &key, None);
                 scope.spawn(move || vault.remember(&server).unwrap());
             }
         });
@@ -305,5 +327,22 @@ mod tests {
         let written = file();
         vault.remember(&servers[0]).unwrap();
         assert_eq!(file(), written);
+    }
+
+    #[test]
+    fn a_server_with_another_key_is_the_same_server() {
+        let folder = tempfile::tempdir().unwrap();
+        let vault = Vault::at(folder.path());
+        let [one, two, three] = [1, 2, 3].map(|number| Fingerprint([number; 32]));
+        let server = Server::new("host".into(), 5000, &one, &one, None);
+        vault.remember(&server).unwrap();
+        let server = server.succeeded_by(&two).succeeded_by(&three);
+        vault.remember(&server).unwrap();
+        assert_eq!(vault.servers().unwrap(), std::slice::from_ref(&server));
+        assert_eq!((server.fingerprint(), server.founding()), (Some(three), Some(one)));
+        assert!([one, two, three].iter().all(|key| server.is_known_by(key)));
+        assert!(!server.is_known_by(&Fingerprint([4; 32])));
+        let invited = Server::new("host".into(), 5000, &three, &one, None);
+        assert_eq!(invited.founding(), Some(one));
     }
 }

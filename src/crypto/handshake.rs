@@ -113,8 +113,8 @@ impl Symmetric {
 
 /// Server, R1 sent, waiting for R2.
 pub struct ServerHello<'a> {
-    identity: &'a Identity,
-    symmetric: Symmetric,
+    /// The keys by which the client may know the server, with what was said so far under each.
+    under: Vec<(&'a Identity, Symmetric)>,
     ephemeral: Ephemeral,
 }
 
@@ -143,27 +143,37 @@ impl<'a> ServerHello<'a> {
         if r0 != R0 {
             return Err(HandshakeError);
         }
-        let mut symmetric = Symmetric::new(r0, identity.public());
-        symmetric.mix_hash(ephemeral.public());
-        symmetric.mix_hash(OFFER);
         let mut r1 = [0; R1_BYTES];
         r1[..PUBLIC_BYTES].copy_from_slice(ephemeral.public());
         r1[PUBLIC_BYTES..].copy_from_slice(OFFER);
-        Ok((ServerHello { identity, symmetric, ephemeral }, r1))
+        Ok((ServerHello { under: Vec::new(), ephemeral }.or_under(identity), r1))
+    }
+
+    /// The client may also know the server by this key: the gate finds out.
+    pub fn or_under(mut self, identity: &'a Identity) -> Self {
+        let mut symmetric = Symmetric::new(R0, identity.public());
+        symmetric.mix_hash(self.ephemeral.public());
+        symmetric.mix_hash(OFFER);
+        self.under.push((identity, symmetric));
+        self
     }
 
     /// X25519 and the gate; no RSA. Garbage, replays and whoever lacks the server's public key end
     /// here.
-    pub fn gate(mut self, r2: &[u8]) -> Result<ServerGated<'a>, HandshakeError> {
+    pub fn gate(self, r2: &[u8]) -> Result<ServerGated<'a>, HandshakeError> {
         let r2: &[u8; R2_BYTES] = r2.try_into().map_err(|_| HandshakeError)?;
         let (ekem, rest) = r2.split_first_chunk::<PUBLIC_BYTES>().expect("lengths add up");
         let (skem, rest) = rest.split_first_chunk::<SEALED_BYTES>().expect("lengths add up");
         let secret = self.ephemeral.decapsulate(ekem)?;
-        self.symmetric.mix_hash(ekem);
-        self.symmetric.mix_key(&secret);
-        let ct = self.symmetric.decrypt_and_hash(skem)?;
         let rest = rest.try_into().expect("lengths add up");
-        Ok(ServerGated { identity: self.identity, symmetric: self.symmetric, ct, rest })
+        for (identity, mut symmetric) in self.under {
+            symmetric.mix_hash(ekem);
+            symmetric.mix_key(&secret);
+            if let Ok(ct) = symmetric.decrypt_and_hash(skem) {
+                return Ok(ServerGated { identity, symmetric, ct, rest });
+            }
+        }
+        Err(HandshakeError)
     }
 }
 

@@ -37,6 +37,20 @@ fn both_ends_hold_the_same_keys_and_talk() {
 }
 
 #[test]
+fn a_server_is_known_by_each_of_its_keys() {
+    for key in [SERVER.public(), OTHER.public()] {
+        let (hello, r1) = ServerHello::start(&SERVER, R0).unwrap();
+        let (sent, r2) = ClientStart::new(&CLIENT, key).answer(&r1).unwrap();
+        let (client, r3, at_server) = hello.or_under(&OTHER).gate(&r2).unwrap().finish().unwrap();
+        assert_eq!(&client, CLIENT.public());
+        assert_eq!(sent.finish(&r3).unwrap().session_id, at_server.session_id);
+    }
+    let (hello, r1) = ServerHello::start(&SERVER, R0).unwrap();
+    let (_, r2) = ClientStart::new(&CLIENT, CLIENT.public()).answer(&r1).unwrap();
+    assert!(hello.or_under(&OTHER).gate(&r2).is_err(), "a third key");
+}
+
+#[test]
 fn every_byte_of_every_record_counts() {
     for (number, bytes) in [(0, 8), (1, R1_BYTES), (2, R2_BYTES), (3, R3_BYTES)] {
         // RSA makes a full sweep slow: every seventh byte, and the borders of the parts.

@@ -24,4 +24,4 @@ pub use record_cipher::{Opener, RecordType, Sealer};
 #[cfg(test)]
 mod sealed_vectors_tests;
 #[cfg(test)]
-mod test_keys;
+pub(crate) mod test_keys;

@@ -7,6 +7,7 @@ use std::{fs, path::PathBuf};
 use serde_json::{Value, json};
 
 use super::*;
+use crate::crypto::succession::{self, Whose};
 use crate::crypto::{Fingerprint, RecordType, key_request};
 
 /// The vectors renew a direction's key after this many records instead of 65536.
@@ -149,6 +150,15 @@ fn key_request() {
     assert_eq!(hex(&answer), known["answer"]);
     let key = key_request::read_answer(&print, nonce, &bytes(&known["answer"]));
     assert_eq!(key.as_ref(), Some(server.public()));
+}
+
+#[test]
+fn a_server_key_and_the_next_one() {
+    let vectors = vectors();
+    let [old, new] = ["server", "client"].map(|party| identity(&vectors, party));
+    let signature = bytes(&vectors["next_server_key"]["signature"]);
+    assert!(succession::holds(old.public(), Whose::Server, new.public(), &signature));
+    assert!(!succession::holds(new.public(), Whose::Server, old.public(), &signature));
 }
 
 #[test]
@@ -309,6 +319,11 @@ fn write() {
             "ask": hex(&ask),
             "ak": ak,
             "answer": hex(&key_request::answer(server.public(), &ask).unwrap()),
+        },
+        "next_server_key": {
+            "old": "server",
+            "new": "client",
+            "signature": hex(&succession::sign(&server, Whose::Server, client.public())),
         },
         "handshake": handshake,
         "transport": {

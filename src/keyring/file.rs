@@ -5,6 +5,7 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{FlockOperation, flock};
 use zeroize::Zeroizing;
 
 use crate::crypto::{Identity, KeyError};
@@ -72,6 +73,15 @@ pub fn overwrite(file: &mut File) -> io::Result<()> {
     file.seek(SeekFrom::Start(0))?;
     io::copy(&mut io::repeat(0).take(file.metadata()?.len()), file)?;
     file.sync_data()
+}
+
+/// Of several programs that change what this file stands for one at a time does, until it is dropped.
+pub fn turn(path: &Path) -> Result<File, FileError> {
+    let open = OpenOptions::new().append(true).create(true).mode(0o600).open(path);
+    let file = open.map_err(FileError::io(path))?;
+    let taken = flock(&file, FlockOperation::LockExclusive);
+    taken.map_err(|error| FileError::io(path)(error.into()))?;
+    Ok(file)
 }
 
 fn temporary(path: &Path, bytes: &[u8], mode: u32) -> Result<tempfile::NamedTempFile, FileError> {

@@ -4,6 +4,7 @@ mod audit;
 pub mod file;
 pub mod known;
 pub mod sanctions;
+mod server_keys;
 mod settings;
 mod users;
 
@@ -13,9 +14,9 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
 
-use crate::crypto::Identity;
 pub use audit::{Audit, AuditError, Decision};
 pub use file::FileError;
+pub use server_keys::{KeyStamp, RotateError, ServerKeys};
 pub use settings::Settings;
 pub use users::{
     AddError, Reason, Rejected, Users, UsersWatch, add, may_add, remove, remove_key, succeed,
@@ -60,7 +61,11 @@ impl Home {
     }
 
     pub fn server_key_file(&self) -> PathBuf {
-        self.dir.join("keys").join("server.pem")
+        self.key_path("server.pem")
+    }
+
+    fn key_path(&self, file: &str) -> PathBuf {
+        self.dir.join("keys").join(file)
     }
 
     pub fn ctl_socket(&self) -> PathBuf {
@@ -104,17 +109,5 @@ impl Home {
         file::make_folder(&self.users_dir(), 0o755)?;
         file::make_folder(&self.dir.join("keys"), 0o700)?;
         file::make_folder(&self.dir.join("data"), 0o700)
-    }
-
-    /// The server's key; none where there is none yet.
-    pub fn server_identity(&self) -> Result<Option<Identity>, FileError> {
-        file::read_identity(&self.server_key_file(), &mut || None)
-    }
-
-    /// Makes the server's key. Never replaces one.
-    pub fn make_server_identity(&self) -> Result<Identity, FileError> {
-        let identity = Identity::generate();
-        file::write_new(&self.server_key_file(), identity.to_pem(None).as_bytes(), 0o600)?;
-        Ok(identity)
     }
 }

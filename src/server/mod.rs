@@ -17,6 +17,7 @@ mod notify;
 mod operator;
 pub(crate) mod outlet;
 pub(crate) mod pipe;
+mod rekeying;
 mod reload;
 pub(crate) mod replayer;
 mod second;
@@ -37,8 +38,7 @@ use anyhow::Context;
 use crate::chat::registry::{Registry, Rules};
 use crate::chat::{Code, Event, LogId, SessionId};
 use crate::config::{Config, History};
-use crate::crypto::Identity;
-use crate::keyring::{Decision, Home, UsersWatch};
+use crate::keyring::{Decision, Home, ServerKeys, UsersWatch};
 use crate::ledger::{Kept, KeptReader, Memory, Remembered, Sqlite};
 use crate::net::listener::Listener;
 use crate::terminal;
@@ -47,13 +47,14 @@ use flusher::Flusher;
 use house::House;
 use hub::Hub;
 use operator::Actor;
+use rekeying::Rekeying;
 use stop::{Stop, essential};
 
 /// What a server is started with.
 pub struct Options {
     pub home: Home,
     pub config: Config,
-    pub identity: Identity,
+    pub keys: ServerKeys,
     /// Instead of the configuration's own.
     pub listen: SocketAddr,
     /// Instead of the configuration's own.
@@ -79,7 +80,7 @@ const WRITER_GRACE: Duration = Duration::from_millis(800);
 
 /// Runs a server until it is told to stop; every session has been told when this returns.
 pub fn run(options: Options) -> anyhow::Result<()> {
-    let Options { home, config, identity, listen, log_level, on_ready } = options;
+    let Options { home, config, keys, listen, log_level, on_ready } = options;
     configure_log(&config, log_level, &home)?;
     // Before its port is found taken, which would say less.
     let _lock = home.lock()?;
@@ -101,7 +102,7 @@ pub fn run(options: Options) -> anyhow::Result<()> {
         let (hub, reader) = (Arc::clone(&hub), Arc::clone(&reader));
         essential("replayer", &stop, move || replayer::run(&hub, &*reader))?;
     }
-    let door = Door::new(identity, &config);
+    let door = Door::new(keys, &config);
     let (own_door, own_stop) = (Arc::clone(&door), Arc::clone(&stop));
     // Before users/ is read: what comes between is noticed later.
     let watch = UsersWatch::new(home.users_dir());
@@ -217,10 +218,11 @@ fn drain(house: &House, deadline: Instant) {
     }
 }
 
-/// The server's chores: users/ is watched and empty channels are forgotten.
+/// The server's chores: users/ and the server's own key are watched, and empty channels are forgotten.
 fn keep(house: &House, mut watch: UsersWatch) {
     let mut swept = Instant::now();
     let mut unread = false;
+    let mut rekeying = Rekeying::new();
     while !house.stop().wait_for(WATCH_EVERY) {
         let changed = watch.changed();
         if changed || unread {
@@ -231,6 +233,7 @@ fn keep(house: &House, mut watch: UsersWatch) {
             }
             unread = read.is_err();
         }
+        rekeying.look(house);
         if swept.elapsed() >= SWEEP_EVERY {
             house.hub.sweep();
             swept = Instant::now();

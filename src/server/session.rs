@@ -118,6 +118,7 @@ pub fn enter(house: &Arc<House>, stranger: Stranger, id: SessionId) -> Option<En
     }
     let session = &leaving.session;
     session.is_barred();
+    house.successor().iter().for_each(|event| session.answer(event));
     house.missed_keys(&session.outlet.key).iter().for_each(|event| session.answer(event));
     Some(Entered { leaving, reader })
 }

@@ -34,8 +34,10 @@ def keys(known):
 
 def lines(known, server, client):
     print_ = hop.fingerprint(server)
-    same("invite", hop.parse_invite(known["invite"]), ("192.168.1.20", 5000, print_))
-    same("IPv6 invite", hop.parse_invite(known["invite_ipv6"]), ("fd00::1", 6000, print_))
+    same("invite", hop.parse_invite(known["invite"]), ("192.168.1.20", 5000, print_, print_))
+    same("IPv6 invite", hop.parse_invite(known["invite_ipv6"]), ("fd00::1", 6000, print_, print_))
+    changed = ("192.168.1.20", 5000, print_, bytes([7] * 32))
+    same("invite of a server with another key", hop.parse_invite(known["invite_changed"]), changed)
     for name in ["bob", "анна"]:
         same(f"key line of {name}", hop.key_line(name, client), known[f"key_of_{name}"])
 
@@ -139,6 +141,8 @@ def main():
     server, client = keys(vectors["keys_for_tests_only"])
     lines(vectors["lines"], server.public_key(), client.public_key())
     key_request(vectors["key_request"], server.public_key())
+    signature = bytes.fromhex(vectors["next_server_key"]["signature"])
+    hop.follows(server.public_key(), client.public_key(), signature)
     same("name", hop.NAME.decode(), handshake["name"])
     same("R0", hop.R0, handshake["r0"])
     k1, k2 = as_server(handshake, server, client)

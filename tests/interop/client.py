@@ -69,7 +69,7 @@ class Session:
 
     def __init__(self, invite, own, name, device=None, server=None):
         """`server` is the pinned key; where it is not given, the server is asked for it."""
-        host, port, print_ = hop.parse_invite(invite)
+        host, port, print_, _ = hop.parse_invite(invite)
         self.connection = connection = Connection(host, port)
         self.inbox = []
         # The beginning of a message that goes on in the next record.

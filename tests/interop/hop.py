@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 NAME = b"Noise_pqKX_X25519DHKEM+RSAOAEP3072_AESGCM_SHA256"
 R0 = b"PYCHAT/1"
 CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+PSS = padding.PSS(padding.MGF1(hashes.SHA256()), 32)
 JSON, PING, PONG, CLOSE, LOGIN = 1, 3, 4, 5, 6
 
 
@@ -104,13 +105,21 @@ def key_line(name, key):
 
 
 def parse_invite(text):
-    """Host, port and the server's fingerprint."""
+    """Host, port, the server's fingerprint and its first key's, which PINs are worked out with."""
     scheme, _, rest = "".join(text.split()).partition("://")
-    server, _, print_ = rest.partition("/")
+    server, _, prints = rest.partition("/")
+    print_, _, founding = prints.partition("/")
     host, colon, port = server.rpartition(":")
-    if scheme != "pychat" or not colon or len(print_) != 43:
+    if scheme != "pychat" or not colon or len(print_) != 43 or len(founding) not in (0, 43):
         raise HopError("not an invite")
-    return host.removeprefix("[").removesuffix("]"), int(port), from_base64url(print_)
+    host = host.removeprefix("[").removesuffix("]")
+    return host, int(port), from_base64url(print_), from_base64url(founding or print_)
+
+
+def follows(old, new, signature):
+    """Raises unless the server key `old` has signed that `new` follows it."""
+    signed = b"pychat/1 next server key" + fingerprint(old) + fingerprint(new)
+    old.verify(signature, signed, PSS, hashes.SHA256())
 
 
 # Key request

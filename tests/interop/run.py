@@ -4,6 +4,7 @@
 
 Every wait has a deadline; the first thing that is not as it should be ends the run."""
 
+import base64
 import json
 import os
 import pathlib
@@ -16,6 +17,7 @@ import threading
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 import check_sealed
 import check_vectors
@@ -221,6 +223,22 @@ def the_real_client_joins_in(world, a):
     same(carol.process.wait(DEADLINE), 0)
 
 
+def the_server_changes_its_key(world, a, ben):
+    """Who knows the old key learns the next one by it; both are accepted for a while."""
+    old = ask_for_key(world)
+    shown = world.run("server-key", "rotate", "--home", world.home).split()[0]
+    told = a.wait(type="successor")
+    new = load_der_public_key(base64.b64decode(told["key"] + "=="))
+    hop.follows(old, new, base64.b64decode(told["signature"] + "=="))
+    same(hop.shown(hop.fingerprint(new)), shown)
+    line = world.run("invite", "--home", world.home)
+    same(hop.parse_invite(line)[2:], (hop.fingerprint(new), hop.fingerprint(old)))
+    for server in [old, new]:
+        again = Session(world.invite, ben, "ben", device="phone", server=server)
+        again.wait(type="successor")
+        again.close()
+
+
 def every_end_has_its_word(world, a, b, ben):
     b.tell(type="quit")
     same(b.ended(), "quit")
@@ -252,6 +270,7 @@ def main():
             a, b = two_strangers_chat(world, ana, ben)
             keys_are_renewed(b)
             the_real_client_joins_in(world, a)
+            the_server_changes_its_key(world, a, ben)
             every_end_has_its_word(world, a, b, ben)
         finally:
             world.server.process.kill()

@@ -81,7 +81,7 @@ fn look(home: &Home, found: &mut Findings) {
     for folder in ["keys", "data"] {
         secret(&home.dir().join(folder), found);
     }
-    if let Some(None) = found.take(home.server_identity()) {
+    if let Some(None) = found.take(home.server_keys()) {
         found.notes.push("there is no keys/server.pem: the first start makes it".into());
     }
     people(home, found);

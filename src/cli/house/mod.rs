@@ -4,6 +4,7 @@ mod audit;
 mod check;
 mod ledger;
 mod serve;
+mod server_key;
 mod service;
 mod users;
 
@@ -36,6 +37,9 @@ pub enum Job {
     /// Who is registered
     #[command(subcommand)]
     Users(users::Job),
+    /// The server's own key
+    #[command(subcommand)]
+    ServerKey(server_key::Job),
     /// Talk to the running server of a home: channels, stats, users, kick, say, shutdown ...
     Ctl {
         /// The command and its words, as at the server's console without the slash
@@ -115,6 +119,7 @@ pub fn run(job: Job) -> anyhow::Result<ExitCode> {
             serve::invite(&home.open(), name.as_deref(), qr, json)
         }
         Job::Users(job) => users::run(job),
+        Job::ServerKey(job) => server_key::run(job),
         Job::Ctl { mut words, home, json, dry_run, now } => {
             words.extend(dry_run.then(|| "dry-run".to_owned()));
             words.extend(now.then(|| "now".to_owned()));

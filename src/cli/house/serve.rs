@@ -14,7 +14,7 @@ use crate::chat::rights::Role;
 use crate::cli::report::told;
 use crate::client::vault::{Server, Vault};
 use crate::config::Config;
-use crate::crypto::PublicKey;
+use crate::crypto::{Fingerprint, PublicKey};
 use crate::fault::{Fault, code};
 use crate::invite::Invite;
 use crate::keyring::{self, Home, Settings, Users};
@@ -58,37 +58,37 @@ pub fn serve(args: Args) -> anyhow::Result<ExitCode> {
     let own_ip = args.mode.map_or(config.server_ip, Mode::listen);
     let listen = args.listen.unwrap_or(SocketAddr::new(own_ip, config.server_port));
     home.make_folders()?;
-    let identity = match home.server_identity()? {
-        Some(identity) => identity,
+    let keys = match home.server_keys()? {
+        Some(keys) => keys,
         None => {
             eprintln!("  making the server's RSA-3072 key ...");
             made.push("keys/server.pem (0600)");
-            home.make_server_identity()?
+            home.make_server_key()?
         }
     };
     if !made.is_empty() {
         eprintln!("  wrote {}", made.join(", "));
     }
     let owner = if args.no_owner { None } else { owner(&home) };
-    let on_ready = greet(identity.public().clone(), owner, &config);
+    let on_ready = greet(keys.own.public().clone(), keys.founding, owner, &config);
     let log_level = args.log;
-    server::run(Options { home, config, identity, listen, log_level, on_ready })?;
+    server::run(Options { home, config, keys, listen, log_level, on_ready })?;
     Ok(ExitCode::SUCCESS)
 }
 
 /// Prints the invite of a home's server.
 pub fn invite(home: &Home, name: Option<&str>, qr: bool, json: bool) -> anyhow::Result<ExitCode> {
     let config = Config::load(&home.config_file())?;
-    let Some(identity) = home.server_identity()? else {
+    let Some(keys) = home.server_keys()? else {
         let error = format!("there is no server in {} yet", home.dir().display());
         let hint = "pychat server makes it; --home DIR names another home";
         return Err(Fault::new(code::UNREADABLE, error, hint).into());
     };
     let address = SocketAddr::new(config.server_ip, config.server_port);
-    let invite = invite_to(&config, address, identity.public());
+    let invite = invite_to(&config, address, &keys.own.public().fingerprint(), &keys.founding);
     let line = invite.to_string();
     if json {
-        let print = identity.public().fingerprint().to_string();
+        let print = keys.own.public().fingerprint().to_string();
         let (host, port) = (invite.host, invite.port);
         println!("{}", json!({"invite": line, "host": host, "port": port, "fingerprint": print}));
         return Ok(ExitCode::SUCCESS);
@@ -206,6 +206,7 @@ fn account_name() -> UserName {
 /// Says where the server is: one line for programs on stdout, the rest for eyes.
 fn greet(
     key: PublicKey,
+    founding: Fingerprint,
     owner: Option<(Vault, UserName)>,
     config: &Config,
 ) -> Box<dyn FnOnce(SocketAddr)> {
@@ -219,7 +220,7 @@ fn greet(
                 ip if ip.is_unspecified() => Ipv4Addr::LOCALHOST.to_string(),
                 ip => ip.to_string(),
             };
-            let server = Server::new(host, bound.port(), &print, Some(name));
+            let server = Server::new(host, bound.port(), &print, &founding, Some(name));
             let kept = vault.remember_server_key(&key).and_then(|()| vault.remember(&server));
             match kept {
                 Ok(()) => eprintln!("  to chat here:       pychat client"),
@@ -228,7 +229,7 @@ fn greet(
         }
         eprintln!("  to invite a friend: pychat invite bob");
         if !bound.ip().is_loopback() {
-            eprintln!("  the line to share:  {}", invite_to(&config, bound, &key));
+            eprintln!("  the line to share:  {}", invite_to(&config, bound, &print, &founding));
         }
         println!("ready addr={bound} fingerprint={print}");
         // Whoever started the server may have closed its stdout.
@@ -236,13 +237,19 @@ fn greet(
     })
 }
 
-fn invite_to(config: &Config, bound: SocketAddr, key: &PublicKey) -> Invite {
+fn invite_to(
+    config: &Config,
+    bound: SocketAddr,
+    key: &Fingerprint,
+    founding: &Fingerprint,
+) -> Invite {
     let host = match &config.invite_host {
         Some(host) => host.clone(),
         None if bound.ip().is_unspecified() => own_address().unwrap_or(bound.ip()).to_string(),
         None => bound.ip().to_string(),
     };
-    Invite { host, port: bound.port(), fingerprint: Some(key.fingerprint()) }
+    let founding = Some(*founding).filter(|founding| founding != key);
+    Invite { host, port: bound.port(), fingerprint: Some(*key), founding }
 }
 
 /// The address of this computer in its network: the one that a packet to elsewhere would leave

@@ -100,7 +100,7 @@ impl Secrets {
     pub fn open(contact: Arc<Contact>, retries: bool) -> Result<Secrets, FileError> {
         // A setting that cannot be read is told before anything is done by it.
         contact.vault.settings()?;
-        let stem = contact.vault.journal_stem(contact.fingerprint());
+        let stem = contact.vault.journal_stem(contact.founding());
         let (openers, keepers) = (contact.openers(), contact.keepers());
         let store = Store::open(&stem, &openers, &keepers)?;
         let devices = Devices::open(&contact.vault.devices_dir(), &openers)?;
@@ -142,7 +142,7 @@ impl Secrets {
     /// they are, and what comes is held against what came before.
     pub fn resume(&mut self, sealed: HashMap<MsgId, Opaque>) {
         self.sealed = sealed;
-        let stem = self.contact.vault.journal_stem(self.contact.fingerprint());
+        let stem = self.contact.vault.journal_stem(self.contact.founding());
         let file = stem.with_extension("chains");
         // Without it the next line of everybody is taken as it comes.
         let locked = std::fs::read(&file).unwrap_or_default();

@@ -11,7 +11,7 @@ use crate::client::vault::Settings;
 
 impl Secrets {
     fn stem(&self) -> PathBuf {
-        self.contact.vault.journal_stem(self.contact.fingerprint())
+        self.contact.vault.journal_stem(self.contact.founding())
     }
 
     /// Whether lines are kept; another client of this person may have changed it just now.

@@ -22,7 +22,8 @@ use crate::chat::rate::Stamp;
 use crate::config::{Config, IpRange, admits};
 use crate::crypto::handshake::{R0, ServerHello};
 use crate::crypto::key_request::{ASK_BYTES, answer};
-use crate::crypto::{Identity, PublicKey, RecordType, Sealer};
+use crate::crypto::{PublicKey, RecordType, Sealer};
+use crate::keyring::ServerKeys;
 use crate::net::listener::Listener;
 use crate::net::tunnel::{BUSY, Incoming, TunnelReader, VERSIONS, login_reader, write_record};
 use crate::wire::codec::{self, Login};
@@ -43,7 +44,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// The server's door.
 pub struct Door {
-    identity: Identity,
+    keys: RwLock<Arc<ServerKeys>>,
     rules: RwLock<Rules>,
     connections_max: usize,
     permits: Permits,
@@ -161,13 +162,13 @@ pub type Stay = Box<dyn FnOnce() + Send>;
 pub type Serve = Arc<dyn Fn(Stranger) -> Option<Stay> + Send + Sync>;
 
 impl Door {
-    pub fn new(identity: Identity, config: &Config) -> Arc<Door> {
+    pub fn new(keys: ServerKeys, config: &Config) -> Arc<Door> {
         let limits = &config.limits;
         let cores = thread::available_parallelism().map_or(1, usize::from);
         let permits = if limits.rsa_permits == 0 { (cores / 2).max(1) } else { limits.rsa_permits };
         let room = capacity::room(limits.connections_max);
         Arc::new(Door {
-            identity,
+            keys: RwLock::new(Arc::new(keys)),
             rules: RwLock::new(Rules::of(config)),
             connections_max: room.connections,
             permits: Permits::new(permits, limits.rsa_waiting_max),
@@ -208,6 +209,16 @@ impl Door {
                 }
             }
         }
+    }
+
+    /// The keys by which the server is known.
+    pub fn keys(&self) -> Arc<ServerKeys> {
+        Arc::clone(&self.keys.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Other keys from now on.
+    pub fn set_keys(&self, keys: ServerKeys) {
+        *self.keys.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(keys);
     }
 
     /// Another configuration from now on.
@@ -359,8 +370,11 @@ impl Door {
             Err(_) => Err(Offence::EarlyEnd),
         };
         let mut r0 = next(0)?;
+        let (keys, now_ms) = (self.keys(), jiff::Timestamp::now().as_millisecond());
         if r0.len() == ASK_BYTES {
-            let sealed = answer(self.identity.public(), &r0).ok_or(Offence::Garbage)?;
+            let mut accepted = keys.accepted(now_ms);
+            let sealed = accepted.find_map(|key| answer(key.public(), &r0));
+            let sealed = sealed.ok_or(Offence::Garbage)?;
             write_record(stream, &sealed).map_err(gone)?;
             r0 = next(R0.len()).map_err(|offence| match offence {
                 Offence::EarlyEnd => Offence::Asked,
@@ -373,7 +387,10 @@ impl Door {
             return Err(Offence::EarlyEnd);
         }
         let garbage = |_| Offence::Garbage;
-        let (hello, r1) = ServerHello::start(&self.identity, &r0).map_err(garbage)?;
+        let (mut hello, r1) = ServerHello::start(&keys.own, &r0).map_err(garbage)?;
+        for former in keys.accepted(now_ms).skip(1) {
+            hello = hello.or_under(former);
+        }
         write_record(stream, &r1).map_err(gone)?;
         let gated = hello.gate(&next(0)?).map_err(garbage)?;
         let Some(permit) = self.permits.take(deadline, spared) else {

@@ -61,8 +61,12 @@ impl Hub {
 
     /// A word to everybody.
     pub fn notice_all(&self, text: &str) {
-        let event = Event::Notice { text: text.to_owned(), reference: None };
-        self.outlets().iter().for_each(|outlet| self.answer(outlet, &event));
+        self.tell_all(&Event::Notice { text: text.to_owned(), reference: None });
+    }
+
+    /// Everybody is told.
+    pub fn tell_all(&self, event: &Event) {
+        self.outlets().iter().for_each(|outlet| self.answer(outlet, event));
     }
 
     /// Who is in a channel, for a session that may have missed it.

@@ -297,7 +297,11 @@ impl App {
             Event::Refused { id, hint, reference, .. } => self.refused(id, hint, reference),
             Event::Notice { text, .. } => self.notice(self.current, text),
             Event::Stored { .. } | Event::Places { .. } => {}
-            Event::Message(_) | Event::Keys { .. } | Event::Goodbye { .. } | Event::Unknown => {}
+            Event::Message(_)
+            | Event::Keys { .. }
+            | Event::Successor { .. }
+            | Event::Goodbye { .. }
+            | Event::Unknown => {}
         }
     }
 

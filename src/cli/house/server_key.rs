@@ -1,0 +1,58 @@
+//! `pychat server-key`: another key for the server, which clients take up by themselves.
+
+use std::process::ExitCode;
+
+use clap::Subcommand;
+use serde_json::json;
+
+use super::{HomeArgs, audit};
+use crate::config::Config;
+use crate::fault::{Fault, code};
+use crate::keyring::RotateError;
+
+#[derive(Subcommand)]
+pub enum Job {
+    /// Make the next key; the one before signs it, and is accepted for limits.key_overlap_s more seconds
+    Rotate {
+        #[command(flatten)]
+        home: HomeArgs,
+        /// The result as one line of JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+pub fn run(job: Job) -> anyhow::Result<ExitCode> {
+    let Job::Rotate { home, json } = job;
+    let home = home.open();
+    let overlap_s = Config::load(&home.config_file())?.limits.key_overlap_s;
+    let now_ms = jiff::Timestamp::now().as_millisecond();
+    let until_ms = now_ms.saturating_add_unsigned(overlap_s.saturating_mul(1000));
+    let until = jiff::Timestamp::from_millisecond(until_ms).unwrap_or(jiff::Timestamp::MAX);
+    if home.server_key_file().exists() {
+        eprintln!("making an RSA-3072 key ...");
+    }
+    let keys = home.rotate_server_key(now_ms, until.as_millisecond()).map_err(|error| {
+        let (code, hint) = match &error {
+            RotateError::NoServer(_) => {
+                (code::UNREADABLE, "pychat server makes it; --home DIR names another home")
+            }
+            RotateError::Underway(_) => {
+                (code::OTHER, "wait until then: clients that were away know that one only")
+            }
+            RotateError::File(_) => return anyhow::Error::from(error),
+        };
+        Fault::new(code, error, hint).into()
+    })?;
+    let print = keys.own.public().fingerprint().to_string();
+    audit::note(&home, "rotate server key", &print, None);
+    match json {
+        true => println!("{}", json!({"fingerprint": print, "until": until.to_string()})),
+        false => println!("{print}"),
+    }
+    eprintln!("the server's key is this from now on; a server that runs takes it up by itself.");
+    eprintln!(
+        "Clients that come until {until:.0} learn of it and go on; others need a new invite."
+    );
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,235 @@
+//! The server's keys in keys/: the one that holds, and the one before it for as long as it is accepted
+//! (docs/protocol.md, "The server's next key").
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::{Deserialize, Serialize};
+
+use super::Home;
+use super::file::{self, FileError};
+use crate::crypto::succession::{self, Signature, Whose};
+use crate::crypto::{Fingerprint, Identity, PublicKey};
+
+pub struct ServerKeys {
+    pub own: Identity,
+    /// The one before, while it is accepted.
+    pub former: Option<Former>,
+    /// Of the server's first key: what people derive from the server outlives its keys.
+    pub founding: Fingerprint,
+}
+
+/// A key that has a successor.
+pub struct Former {
+    identity: Identity,
+    /// Says that the server's key follows this one.
+    pub signature: Signature,
+    pub until_ms: i64,
+}
+
+/// `keys/server.json`: there once the server has changed its key.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Record {
+    /// The first key's fingerprint, as in an invite.
+    founding: String,
+    /// By the former key, for the one that holds.
+    signature: String,
+    /// The former key is accepted until then.
+    until_ms: i64,
+}
+
+/// Another key cannot be made now.
+#[derive(Debug, thiserror::Error)]
+pub enum RotateError {
+    #[error("there is no server in {0} yet")]
+    NoServer(String),
+    #[error("the key was changed a while ago, and the one before is accepted until {0}")]
+    Underway(jiff::Timestamp),
+    #[error(transparent)]
+    File(#[from] FileError),
+}
+
+/// Which key file is there now: another one after a change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeyStamp(u64, i64);
+
+impl ServerKeys {
+    /// The only key so far.
+    pub fn first(own: Identity) -> ServerKeys {
+        let founding = own.public().fingerprint();
+        ServerKeys { own, former: None, founding }
+    }
+
+    /// The keys by which a client may know this server, the newest first.
+    pub fn accepted(&self, now_ms: i64) -> impl Iterator<Item = &Identity> {
+        let former = self.former.as_ref().filter(|former| now_ms < former.until_ms);
+        [Some(&self.own), former.map(|former| &former.identity)].into_iter().flatten()
+    }
+
+    /// Whether these hold a key that `old` has signed.
+    pub fn follow(&self, old: &PublicKey) -> bool {
+        self.former.as_ref().is_some_and(|former| former.identity.public() == old)
+    }
+}
+
+impl Home {
+    /// The server's keys; none where there are none yet.
+    pub fn server_keys(&self) -> Result<Option<ServerKeys>, FileError> {
+        let Some(own) = file::read_identity(&self.server_key_file(), &mut || None)? else {
+            return Ok(None);
+        };
+        let mut keys = ServerKeys::first(own);
+        let Some(record) = self.key_record()? else { return Ok(Some(keys)) };
+        let path = self.key_record_file();
+        let wrong = |what| FileError::damaged(&path, what);
+        keys.founding =
+            Fingerprint::from_url(&record.founding).ok_or_else(|| wrong("founding is no key's"))?;
+        let signature = URL_SAFE_NO_PAD.decode(&record.signature).ok();
+        let signature: Signature = signature
+            .and_then(|bytes| bytes.try_into().ok())
+            .ok_or_else(|| wrong("it holds no signature"))?;
+        if let Some(identity) = file::read_identity(&self.former_key_file(), &mut || None)?
+            // A change that broke off has left the key as it was.
+            && succession::holds(identity.public(), Whose::Server, keys.own.public(), &signature)
+        {
+            keys.former = Some(Former { identity, signature, until_ms: record.until_ms });
+        }
+        Ok(Some(keys))
+    }
+
+    /// Makes the server's key. Never replaces one.
+    pub fn make_server_key(&self) -> Result<ServerKeys, FileError> {
+        let own = Identity::generate();
+        file::write_new(&self.server_key_file(), own.to_pem(None).as_bytes(), 0o600)?;
+        Ok(self.server_keys()?.unwrap_or_else(|| ServerKeys::first(own)))
+    }
+
+    /// Makes the server's next key, which holds from now on; the one before signs it and is accepted
+    /// until `until_ms`. There is a `server.pem` at every moment, and what breaks off is done again.
+    pub fn rotate_server_key(&self, now_ms: i64, until_ms: i64) -> Result<ServerKeys, RotateError> {
+        let _turn = self.keys_turn()?;
+        let Some(keys) = self.server_keys()? else {
+            return Err(RotateError::NoServer(self.dir().display().to_string()));
+        };
+        if let Some(former) = &keys.former {
+            if now_ms < former.until_ms {
+                let until = jiff::Timestamp::from_millisecond(former.until_ms).unwrap_or_default();
+                return Err(RotateError::Underway(until));
+            }
+            self.put_former_away()?;
+        }
+        let (old, next) = (keys.own, Identity::generate());
+        let signature = succession::sign(&old, Whose::Server, next.public());
+        let waiting = self.key_path("server.next.pem");
+        file::replace(&waiting, next.to_pem(None).as_bytes(), 0o600)?;
+        file::replace(&self.former_key_file(), old.to_pem(None).as_bytes(), 0o600)?;
+        let record = Record {
+            founding: keys.founding.to_url(),
+            signature: URL_SAFE_NO_PAD.encode(signature),
+            until_ms,
+        };
+        let text = serde_json::to_vec_pretty(&record).expect("a record is plain JSON");
+        file::replace(&self.key_record_file(), &text, 0o600)?;
+        fs::rename(&waiting, self.server_key_file()).map_err(FileError::io(&waiting))?;
+        let former = Some(Former { identity: old, signature, until_ms });
+        Ok(ServerKeys { own: next, former, founding: keys.founding })
+    }
+
+    /// The former key's time is over: it is kept as `server.retired.pem`, and opens nothing.
+    pub fn retire_server_key(&self, now_ms: i64) -> Result<bool, FileError> {
+        let _turn = self.keys_turn()?;
+        let over = self.key_record()?.is_some_and(|record| record.until_ms <= now_ms);
+        if !over || !self.former_key_file().exists() {
+            return Ok(false);
+        }
+        self.put_former_away()?;
+        Ok(true)
+    }
+
+    /// Which key file is there; none while none can be looked at.
+    pub fn server_key_stamp(&self) -> Option<KeyStamp> {
+        let about = fs::metadata(self.server_key_file()).ok()?;
+        Some(KeyStamp(about.ino(), about.mtime_nsec() ^ about.mtime()))
+    }
+
+    fn put_former_away(&self) -> Result<(), FileError> {
+        let former = self.former_key_file();
+        fs::rename(&former, self.key_path("server.retired.pem")).map_err(FileError::io(&former))
+    }
+
+    fn key_record(&self) -> Result<Option<Record>, FileError> {
+        let path = self.key_record_file();
+        let Some(text) = file::read_text(&path)? else { return Ok(None) };
+        let record = serde_json::from_str(&text);
+        record.map(Some).map_err(|error| FileError::damaged(&path, error))
+    }
+
+    /// One changes the keys at a time, until this is dropped.
+    fn keys_turn(&self) -> Result<fs::File, FileError> {
+        file::turn(&self.key_path("lock"))
+    }
+
+    fn key_record_file(&self) -> std::path::PathBuf {
+        self.key_path("server.json")
+    }
+
+    fn former_key_file(&self) -> std::path::PathBuf {
+        self.key_path("server.old.pem")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn prints(keys: &ServerKeys, now_ms: i64) -> Vec<Fingerprint> {
+        keys.accepted(now_ms).map(|key| key.public().fingerprint()).collect()
+    }
+
+    #[test]
+    fn a_key_has_a_successor_for_a_while_and_the_first_one_is_remembered() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::new(folder.path());
+        home.make_folders().unwrap();
+        assert!(matches!(home.rotate_server_key(0, 10), Err(RotateError::NoServer(_))));
+        let first = home.make_server_key().unwrap().own.public().fingerprint();
+        let stamp = home.server_key_stamp();
+        let made = home.rotate_server_key(0, 10).unwrap();
+        assert_ne!(home.server_key_stamp(), stamp);
+        let second = made.own.public().fingerprint();
+        let read = home.server_keys().unwrap().unwrap();
+        assert_eq!(prints(&read, 9), [second, first]);
+        assert_eq!(prints(&read, 10), [second]);
+        assert_eq!(read.founding, first);
+        let former = read.former.as_ref().unwrap();
+        let (old, new) = (former.identity.public(), read.own.public());
+        assert!(succession::holds(old, Whose::Server, new, &former.signature));
+
+        assert!(matches!(home.rotate_server_key(9, 20), Err(RotateError::Underway(_))));
+        assert!(!home.retire_server_key(9).unwrap());
+        assert!(home.retire_server_key(10).unwrap() && !home.retire_server_key(10).unwrap());
+        assert!(home.server_keys().unwrap().unwrap().former.is_none());
+        let third = home.rotate_server_key(11, 20).unwrap();
+        assert_eq!(prints(&third, 11), [third.own.public().fingerprint(), second]);
+        assert_eq!(third.founding, first, "through all changes");
+    }
+
+    #[test]
+    fn a_change_that_broke_off_leaves_the_key_and_is_done_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::new(folder.path());
+        home.make_folders().unwrap();
+        let first = home.make_server_key().unwrap().own.public().fingerprint();
+        let pem = fs::read(home.server_key_file()).unwrap();
+        home.rotate_server_key(0, 10).unwrap();
+        // As if the last step had not been done.
+        file::replace(&home.server_key_file(), &pem, 0o600).unwrap();
+        let read = home.server_keys().unwrap().unwrap();
+        assert_eq!((prints(&read, 0), read.founding), (vec![first], first));
+        let again = home.rotate_server_key(1, 10).unwrap();
+        assert_eq!(prints(&again, 1), [again.own.public().fingerprint(), first]);
+    }
+}
