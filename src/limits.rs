@@ -42,8 +42,9 @@ limits! {
     topic_bytes_max: usize = 400,
     /// Bans and mutes that hold at once.
     sanctions_max: usize = 1_000,
-    /// Channels that one session may be in.
-    channels_per_session_max: usize = 100,
+    #[serde(alias = "channels_per_session_max")]
+    /// Channels that one person may be in or have made, over all their sessions.
+    channels_per_user_max: usize = 100,
     /// Channels on this server.
     channels_max: usize = 10_000,
     /// An empty channel is forgotten after this many seconds.
@@ -141,7 +142,7 @@ impl Limits {
     pub fn check(&self) -> Result<(), (&'static str, &'static str)> {
         let positive = [
             ("sessions_per_user_max", self.sessions_per_user_max),
-            ("channels_per_session_max", self.channels_per_session_max),
+            ("channels_per_user_max", self.channels_per_user_max),
             ("channels_max", self.channels_max),
             ("strangers_per_source_max", self.strangers_per_source_max),
             ("strangers_max", self.strangers_max),

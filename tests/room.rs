@@ -149,7 +149,7 @@ fn a_server_drains_and_its_clients_come_back() {
 
 #[test]
 fn an_answer_longer_than_a_record_comes_whole() {
-    let world = World::with(r#"{"requests_per_s": 1000, "channels_per_session_max": 1000}"#);
+    let world = World::with(r#"{"requests_per_s": 1000, "channels_per_user_max": 1000}"#);
     let mut alice = world.enters("alice");
     // A row of /channels takes about 130 bytes here, and a record holds 16 KiB.
     let name = |number| format!("#channel-{number}-{}", "x".repeat(10));

@@ -101,7 +101,7 @@ pub enum Refusal {
     NoSuchChannel(ChannelName),
     #[error("everybody stays in #lobby: /exit leaves the chat")]
     LobbyStays,
-    #[error("you are in {max} channels, as many as one may be in: /part one first")]
+    #[error("{max} channels are yours, as many as one may be in or have made: /part one first")]
     TooManyChannels { max: usize },
     #[error("you are connected {max} times, as often as one may be: end another session first")]
     TooManySessions { max: usize },

@@ -7,9 +7,15 @@ use crate::chat::{
 };
 
 impl Registry {
-    pub(super) fn may_join(&self, from: SessionId, channel: &ChannelName) -> Result<(), Refusal> {
-        let max = self.rules.limits.channels_per_session_max;
-        if !self.is_member(from, channel) && self.session(from).channels.len() >= max {
+    pub(super) fn may_join(
+        &mut self,
+        from: SessionId,
+        channel: &ChannelName,
+    ) -> Result<(), Refusal> {
+        let max = self.rules.limits.channels_per_user_max;
+        let who = self.session(from).user.clone();
+        let known = self.channels.get(channel).is_some_and(|channel| channel.counts_for(&who));
+        if !known && self.user_of(from).channels >= max {
             return Err(Refusal::TooManyChannels { max });
         }
         let full = self.channels.len() >= self.rules.limits.channels_max;
@@ -30,11 +36,17 @@ impl Registry {
         let session = self.sessions.get_mut(&from).expect("the hub knows its sessions");
         let (who, new) = (session.user.clone(), session.channels.insert(name.clone()));
         let resumes = session.resumes;
-        let channel = self.channels.entry(name.clone()).or_default();
+        let made = || Channel { maker: Some(who.clone()), ..Channel::default() };
+        let mut theirs = usize::from(!self.channels.contains_key(&name));
+        let channel = self.channels.entry(name.clone()).or_insert_with(made);
+        theirs += usize::from(!channel.counts_for(&who));
         channel.empty_since = None;
         let seat = channel.people.entry(who.clone()).or_insert((0, now));
         seat.0 += usize::from(new);
         let first = new && seat.0 == 1;
+        if let Some(user) = self.users.get_mut(&who) {
+            user.channels += theirs;
+        }
         let here = channel.people.len();
         let people = channel.people.keys().cloned().collect();
         if name.is_lobby() && resumes && here <= self.rules.limits.announce_people_max {
@@ -110,6 +122,11 @@ impl Registry {
         }
         let after_ms = now.ms_since(seat.1);
         channel.people.remove(&who);
+        if !channel.counts_for(&who)
+            && let Some(user) = self.users.get_mut(&who)
+        {
+            user.channels = user.channels.saturating_sub(1);
+        }
         let here = channel.people.len();
         if here == 0 {
             channel.empty_since = Some(now);

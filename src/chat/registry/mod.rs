@@ -85,6 +85,8 @@ struct Session {
 
 struct User {
     sessions: Vec<SessionId>,
+    /// How many channels are theirs: they are in them, or have made them.
+    channels: usize,
     away: Option<String>,
     active: Stamp,
     lines: Bucket,
@@ -108,6 +110,15 @@ struct Channel {
     /// People with their number of sessions here and the moment of the first.
     people: BTreeMap<UserName, (usize, Stamp)>,
     empty_since: Option<Stamp>,
+    /// Who came first: it is among their channels as long as it is there.
+    maker: Option<UserName>,
+}
+
+impl Channel {
+    /// Whether it is among a person's channels.
+    fn counts_for(&self, who: &UserName) -> bool {
+        self.maker.as_ref() == Some(who) || self.people.contains_key(who)
+    }
 }
 
 /// The maps. Every method takes the moment it happens at.
@@ -227,7 +238,10 @@ impl Registry {
         let gone = self.channels.iter().filter(|(name, channel)| !name.is_lobby() && over(channel));
         let gone: Vec<ChannelName> = gone.map(|(name, _)| name.clone()).collect();
         for name in gone {
-            self.channels.remove(&name);
+            let maker = self.channels.remove(&name).and_then(|channel| channel.maker);
+            if let Some(user) = maker.and_then(|maker| self.users.get_mut(&maker)) {
+                user.channels = user.channels.saturating_sub(1);
+            }
             let place = Place::Channel(name.clone());
             if (self.rules.retention)(&place) == Retention::Off {
                 self.topics.remove(&name);
@@ -238,7 +252,7 @@ impl Registry {
             effects.push(Effect::Forget(place));
         }
         self.users.retain(|_, user| {
-            let idle = user.sessions.is_empty() && user.waiting == 0;
+            let idle = user.sessions.is_empty() && user.waiting == 0 && user.channels == 0;
             !idle || now.ms_since(user.active) < 10 * 60 * 1000
         });
         effects

@@ -104,6 +104,7 @@ impl Registry {
         let limits = &self.rules.limits;
         self.users.entry(name.clone()).or_insert_with(|| User {
             sessions: Vec::new(),
+            channels: 0,
             away: None,
             active: now,
             lines: Bucket::new(limits.lines_burst.into(), limits.lines_per_s, now),

@@ -150,7 +150,7 @@ fn an_empty_channel_is_forgotten_after_a_minute_and_not_before() {
 #[test]
 fn limits_refuse_and_change_nothing() {
     let mut chat = Chat::new();
-    chat.registry.rules.limits.channels_per_session_max = 2;
+    chat.registry.rules.limits.channels_per_user_max = 2;
     chat.registry.rules.limits.sessions_per_user_max = 1;
     let alice = chat.enters("alice");
     chat.joins(alice, "#one").unwrap();
@@ -168,6 +168,51 @@ fn limits_refuse_and_change_nothing() {
     let long = "x".repeat(8_193);
     assert!(matches!(chat.says(alice, "#lobby", &long), Err(Refusal::TooLong { .. })));
     assert_eq!(chat.says(alice, "#lobby", "  "), Err(Refusal::Empty));
+}
+
+#[test]
+fn channels_are_counted_for_a_person_over_all_sessions_and_while_they_last() {
+    let mut chat = Chat::new();
+    chat.registry.rules.limits.channels_per_user_max = 4;
+    let alice = chat.enters("alice");
+    let phone = SessionId(77);
+    let device = "phone".parse().unwrap();
+    chat.registry.enter(phone, "alice".parse().unwrap(), device, false, Stamp(0)).unwrap();
+    let part = |chat: &mut Chat, id, name: &str| {
+        chat.does(id, Command::Part { channel: name.parse().unwrap(), reference: None }).unwrap()
+    };
+    let refused = Err(Refusal::TooManyChannels { max: 4 });
+    // The lobby is one of them.
+    for (id, name) in [(alice, "#one"), (phone, "#two"), (phone, "#one"), (alice, "#three")] {
+        assert!(chat.joins(id, name).is_ok(), "{name}");
+    }
+    assert_eq!(
+        (chat.joins(alice, "#four"), chat.joins(phone, "#four")),
+        (refused.clone(), refused.clone())
+    );
+    assert!(chat.joins(alice, "#two").is_ok(), "it is theirs by the other session");
+    // What they have made is theirs until it is gone.
+    part(&mut chat, alice, "#three");
+    assert_eq!(chat.joins(phone, "#four"), refused);
+    assert!(chat.joins(phone, "#three").is_ok());
+    part(&mut chat, phone, "#three");
+    chat.registry.sweep(Stamp(61_000));
+    assert!(chat.joins(phone, "#four").is_ok());
+    // What others have made is theirs while they are in it.
+    let bob = chat.enters("bob");
+    chat.joins(bob, "#five").unwrap();
+    assert_eq!(chat.joins(alice, "#five"), refused);
+    chat.registry.leave(phone, None, false, Stamp(70_000));
+    assert_eq!(chat.joins(alice, "#five"), refused, "#four is empty and still there");
+    chat.registry.sweep(Stamp(140_000));
+    assert!(chat.joins(alice, "#five").is_ok());
+    part(&mut chat, alice, "#five");
+    assert!(chat.joins(alice, "#six").is_ok());
+    chat.registry.leave(alice, None, false, Stamp(150_000));
+    chat.registry.leave(bob, None, false, Stamp(150_000));
+    chat.registry.sweep(Stamp(220_000));
+    let none = |user: &super::User| user.channels == 0;
+    assert!(chat.registry.users.values().all(none), "nothing is counted for ever");
 }
 
 #[test]
