@@ -359,6 +359,15 @@ fn users_are_listed_shown_and_removed_for_eyes_and_for_programs() {
 
     let gone = json(&["users", "remove", "alice", "--device", "phone", "--json"]);
     assert!(gone["removed"][0].as_str().unwrap().ends_with("alice.phone.pem"));
+    // A person's last key by its device is the person, too.
+    let tablet = key();
+    json(&["users", "add", &line("bob", &tablet), "--device", "tablet", "--yes", "--json"]);
+    json(&["users", "role", "bob", "moderator", "--json"]);
+    let gone = json(&["users", "remove", "bob", "--device", "tablet", "--json"]);
+    assert!(gone["removed"][1].as_str().unwrap().ends_with("bob.json"), "{gone}");
+    json(&["users", "add", &line("bob", &tablet), "--yes", "--json"]);
+    assert_eq!(json(&["users", "show", "bob", "--json"])["role"], "member");
+    json(&["users", "remove", "bob", "--json"]);
     let gone = json(&["users", "remove", "ALICE", "--json"]);
     assert_eq!(gone["name"], "alice");
     // The key, and what was set for the first one here: that they own the house.

@@ -2,6 +2,7 @@
 
 mod world;
 
+use std::collections::BTreeSet;
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -208,12 +209,19 @@ fn rooms_are_open_again_the_next_time() {
     alice.shows_row(|row| row.starts_with("@bob"));
     alice.types("/exit\r");
     alice.ends_with(0);
+    // Before there is a connection, keys do what they always do.
+    world.server.signal(Signal::STOP);
     let mut again = Terminal::run(&client(&world, "alice"));
     again.shows_row(|row| row.starts_with("2 #tea "));
     again.shows_row(|row| row.starts_with("3 @bob "));
-    again.shows("* connected");
-    again.types("\x1b2still here\r");
+    again.types("\x1b2");
+    again.shows_row(|row| row.starts_with("#tea"));
+    again.types("still here\r");
     again.shows("You: still here");
+    world.server.signal(Signal::CONT);
+    again.shows("* connected");
+    again.shows_row(|row| row.starts_with("#tea"));
+    again.shows_row(|row| row.contains("You: still here") && !row.contains("pending"));
     again.types("/part\r");
     again.shows_row(|row| row.starts_with("2 @bob "));
     drop(bob);
@@ -407,6 +415,52 @@ fn nothing_received_reaches_beyond_the_lines() {
     let mut numbers = looks.flat_map(|look| look.split(';')).filter_map(|look| look.parse().ok());
     let coloured = |look: &u8| matches!(look, 30..=38 | 40..=48 | 90..=107);
     assert_eq!(numbers.find(coloured), None);
+}
+
+#[test]
+fn what_no_server_could_clean_is_cleaned_by_who_shows_it() {
+    let world = World::with(r#"{"lines_burst": 1000}"#);
+    let mut alice = sits_down(&world, "alice");
+    let bob = world.enters("bob");
+    let mut carol = world.enters_as("carol", "--json");
+    carol.sees("connected");
+    alice.types("/query carol\r");
+    alice.shows_row(|row| row.starts_with("@carol"));
+    let hostile = r"\u001b[2J\u001b]0;owned\u0007\u009b2J\rz\u0301\u0301\u0301\u0301\u0301\u0301 o\u200dw\u202en\udb40\udc41";
+    for name in ["alice", "bob"] {
+        let say = |text: &str| format!(r#"{{"type":"say","to":"@{name}","text":"{text}"}}"#);
+        carol.types(&say(hostile));
+        carol.types(&say("that was it"));
+    }
+    alice.shows("carol: that was it");
+    bob.sees("carol: that was it");
+    // Sealed: the server has not seen it.
+    assert!(bob.sees("]0;owned").contains("[2J]0;owned2J"), "{:?}", bob.shown());
+    let shown = bob.shown().join("\n");
+    let piled = "\u{301}".repeat(5);
+    for text in [alice.bytes(), shown.clone()] {
+        assert!(!text.contains(['\u{200d}', '\u{202e}', '\u{e0041}', '\u{9b}']), "{text:?}");
+        assert!(text.contains("z\u{301}") && !text.contains(&piled), "{text:?}");
+    }
+    assert!(!shown.contains(['\u{1b}', '\r', '\u{7}']), "{shown:?}");
+    assert!(alice.acts().iter().all(|act| act == "bell"), "{:?}", alice.acts());
+}
+
+#[test]
+fn an_old_terminal_is_told_colours_that_it_knows() {
+    let world = World::new();
+    let bob = world.enters("bob");
+    world.admit("alice");
+    let mut command = client(&world, "alice");
+    command.env_remove("NO_COLOR").env("TERM", "xterm");
+    let terminal = Terminal::run(&command);
+    terminal.shows("* connected");
+    terminal.shows("bob");
+    let bytes = terminal.bytes();
+    let looks = bytes.split("\x1b[").filter_map(|rest| rest.split_once('m')).map(|(look, _)| look);
+    let looks: BTreeSet<_> = looks.flat_map(|look| look.split(';')).collect();
+    assert!(looks.contains("90") && !looks.contains("38") && !looks.contains("48"), "{looks:?}");
+    drop(bob);
 }
 
 #[test]

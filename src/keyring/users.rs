@@ -320,13 +320,14 @@ fn key_file(dir: &Path, name: &UserName, device: Option<&DeviceName>) -> PathBuf
     })
 }
 
-/// Removes all keys of a person, or one device's; gives the files that are gone.
+/// Removes all keys of a person, or one device's; with the last one goes what was set for them. Gives the
+/// files that are gone.
 pub fn remove(
     dir: &Path,
     name: &UserName,
     device: Option<&DeviceName>,
 ) -> Result<Vec<PathBuf>, AddError> {
-    let mut gone = Vec::new();
+    let (mut gone, mut left) = (Vec::new(), false);
     for entry in fs::read_dir(dir)? {
         let path = entry?.path();
         let file = path.file_name().and_then(|file| file.to_str()).unwrap_or_default();
@@ -336,9 +337,11 @@ pub fn remove(
         if owner == name.as_str() && wanted {
             fs::remove_file(&path).map_err(FileError::io(&path))?;
             gone.push(path);
+        } else {
+            left |= owner == name.as_str();
         }
     }
-    if device.is_none() && !gone.is_empty() {
+    if !left && !gone.is_empty() {
         // Whoever has this name next begins with nothing.
         let path = dir.join(format!("{name}.json"));
         match fs::remove_file(&path) {

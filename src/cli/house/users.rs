@@ -153,6 +153,10 @@ pub fn run(job: Job) -> anyhow::Result<ExitCode> {
                 name.as_str(),
                 Some(&print),
             );
+            let role = read_users(&dir)?.0.role(&name);
+            if role > Role::Member {
+                eprintln!("{name} is {role}: users/{name}.json says so");
+            }
             if first {
                 Settings::change(&dir, &name, |settings| settings.role = Role::Owner)?;
                 eprintln!("{name} is the first here, and so the owner of this server");

@@ -34,7 +34,7 @@ pub fn told(event: &Event) -> Option<String> {
             };
             Some(channels.iter().map(row).collect::<Vec<_>>().join("\n"))
         }
-        Event::Whois { name, fingerprints, devices, idle_ms, away, .. } => {
+        Event::Whois { name, fingerprints, devices, idle_ms, away, channels, .. } => {
             let devices: Vec<_> = devices.iter().map(ToString::to_string).collect();
             let state = match (idle_ms, away) {
                 (None, _) => "not connected".to_owned(),
@@ -46,7 +46,13 @@ pub fn told(event: &Event) -> Option<String> {
             } else {
                 format!(" on {}", devices.join(", "))
             };
-            Some(format!("{name}{on}: {state}\n{}", fingerprints.join("\n")))
+            let mut rows = vec![format!("{name}{on}: {state}")];
+            if !channels.is_empty() {
+                let channels: Vec<_> = channels.iter().map(ToString::to_string).collect();
+                rows.push(format!("with you in {}", channels.join(", ")));
+            }
+            rows.extend(fingerprints.iter().cloned());
+            Some(rows.join("\n"))
         }
         Event::Topic { to, who, text, retention, .. } => {
             let kept = kept(*retention);

@@ -17,6 +17,7 @@ mod pane;
 mod rooms;
 mod rows;
 mod settings;
+mod short;
 #[cfg(test)]
 mod tests;
 mod theme;

@@ -17,6 +17,8 @@ use rustix::process::{Signal, getpgid, getpgrp, getpid, getppid, getsid, kill_pr
 use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGTERM, SIGTSTP};
 use signal_hook::iterator::Signals;
 
+use super::short::Short;
+
 /// The other screen, pastes in brackets, and word of the focus.
 const ENTER: &[u8] = b"\x1b[?1049h\x1b[2J\x1b[?2004h\x1b[?1004h";
 /// An update that was begun, the mouse, focus and pastes as they were; cursor and screen back.
@@ -64,7 +66,8 @@ impl Tty {
     ) -> io::Result<Tty> {
         restore_on_panic();
         let continued = heed_signals(words.clone(), wrap)?;
-        let backend = Contained { inner: CrosstermBackend::new(out()), updating: false };
+        let backend =
+            Contained { inner: CrosstermBackend::new(Short::new(out())), updating: false };
         let terminal = Terminal::new(backend)?;
         let (read_on, may_read) = mpsc::channel();
         let tty = Tty { terminal, read_on, continued, mouse };
@@ -231,7 +234,7 @@ fn out() -> BufWriter<Stdout> {
 /// plain ASCII the cursor is set anew, so that no text moves its neighbours. It is never asked
 /// anything, since its answer would come between what is typed.
 struct Contained {
-    inner: CrosstermBackend<BufWriter<Stdout>>,
+    inner: CrosstermBackend<Short<BufWriter<Stdout>>>,
     updating: bool,
 }
 

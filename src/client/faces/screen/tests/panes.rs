@@ -118,13 +118,13 @@ fn help_fits_a_phone() {
 fn who_somebody_is() {
     let mut desk = Desk::new(80, 8);
     desk.hears(json!({"type": "whois", "name": "bob", "fingerprints": ["SHA256:abc"],
-        "devices": ["laptop", "phone"], "idle_ms": 65_000, "channels": ["#lobby"]}));
+        "devices": ["laptop", "phone"], "idle_ms": 65_000, "channels": ["#lobby", "#tea"]}));
     assert_snapshot!(desk.picture(), @"
     #lobby                             open: members and the operator read  3 online
      whois bob                                           Esc closes │people
      bob on laptop, phone: idle for 1m                              │* alice
-     SHA256:abc                                                     │* bob
-                                                                    │* carol
+     with you in #lobby, #tea                                       │* bob
+     SHA256:abc                                                     │* carol
                                                                     │
      * connected 12 ms                                                      F1 help
     alice>
