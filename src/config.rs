@@ -322,7 +322,7 @@ impl FromStr for IpRange {
             None => (text, None),
         };
         let network: IpAddr = address.parse().map_err(|_| RangeError::Form)?;
-        let width = if network.is_ipv4() { 32 } else { 128 };
+        let width: u8 = if network.is_ipv4() { 32 } else { 128 };
         let prefix_bits = match prefix {
             Some(prefix)
                 if !prefix.is_empty() && prefix.bytes().all(|byte| byte.is_ascii_digit()) =>
@@ -342,7 +342,13 @@ impl FromStr for IpRange {
         if host_bits.unwrap_or(0) != 0 {
             return Err(RangeError::HostBits);
         }
-        Ok(IpRange { network, prefix_bits })
+        // Who comes over IPv4 has an IPv4 address here, however a range of those is written.
+        Ok(match network.to_canonical() {
+            v4 if v4.is_ipv4() && network.is_ipv6() => {
+                IpRange { network: v4, prefix_bits: prefix_bits.saturating_sub(96) }
+            }
+            _ => IpRange { network, prefix_bits },
+        })
     }
 }
 
@@ -448,6 +454,11 @@ mod tests {
         };
         assert!(holds("127.0.0.0/8", "127.9.9.9") && !holds("127.0.0.0/8", "128.0.0.1"));
         assert!(holds("127.0.0.0/8", "::ffff:127.0.0.1"));
+        // However it is written, and however they come.
+        for address in ["192.0.2.7", "::ffff:192.0.2.7"] {
+            assert!(holds("::ffff:192.0.2.0/120", address) && holds("::ffff:192.0.2.7", address));
+            assert!(!holds("::ffff:192.0.3.0/120", address) && !holds("::/0", address));
+        }
         assert!(holds("0.0.0.0/0", "9.9.9.9") && !holds("0.0.0.0/0", "::1"));
         assert!(holds("::1", "::1") && holds("::/0", "fd00::1"));
         assert_eq!("10.0.0.1/8".parse::<IpRange>(), Err(RangeError::HostBits));
