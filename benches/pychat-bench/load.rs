@@ -2,7 +2,7 @@
 //! costs the server.
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -35,6 +35,8 @@ pub struct Plan {
     /// Lines a second of each sender, instead of as many as can be.
     pub pace: Option<f64>,
     pub seconds: f64,
+    /// Members whose number in all is a multiple of this do not read until the time is over.
+    pub stop_every: Option<usize>,
 }
 
 /// What it took.
@@ -44,11 +46,13 @@ pub struct Figures {
     pub cpu_us: f64,
     pub p50_ms: f64,
     pub p99_ms: f64,
+    /// Of each line and each member who stopped, the part that came when they read again.
+    pub caught_up: f64,
 }
 
 impl fmt::Display for Figures {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Figures { per_second, cpu_us, p50_ms, p99_ms } = self;
+        let Figures { per_second, cpu_us, p50_ms, p99_ms, .. } = self;
         write!(f, "{per_second:.0} | {cpu_us:.3} | {p50_ms:.2} | {p99_ms:.2}")
     }
 }
@@ -66,6 +70,8 @@ struct Part {
     number: usize,
     /// How many lines they have sent, if they do.
     sender: Option<u64>,
+    /// Somebody on another thread acknowledges their lines as well.
+    seen_afar: bool,
     /// Whose lines come home when they arrive here.
     acknowledges: Option<usize>,
     timed: bool,
@@ -77,9 +83,12 @@ struct Part {
 struct Run {
     began: Instant,
     plan: Plan,
-    /// Lines that have come home, by sender.
-    home: Vec<AtomicU64>,
+    /// Lines that have come home, by sender: to a member on the sender's thread of the load, and to one
+    /// on another. A thread that gets no core would else fall behind without end.
+    home: Vec<[AtomicU64; 2]>,
     deliveries: AtomicU64,
+    /// Threads whose lines are not all home.
+    under_way: AtomicUsize,
     measuring: AtomicBool,
     over: AtomicBool,
 }
@@ -103,7 +112,7 @@ impl Crew {
                 (0..count).step_by(share).map(|from| scope.spawn(part(from))).collect();
             threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect::<Vec<_>>()
         });
-        settle(&mut members);
+        settle(&mut members, |_, _| ());
         Crew { members, per_room }
     }
 
@@ -111,22 +120,22 @@ impl Crew {
         self.members.len()
     }
 
-    /// One run: a moment to get going, then the time that counts. The members whose number in all is
-    /// a multiple of `stop_every` do not read until the time is over.
-    pub fn run(&mut self, house: &dyn House, plan: Plan, stop_every: Option<usize>) -> Figures {
+    /// One run: a moment to get going, then the time that counts.
+    pub fn run(&mut self, house: &dyn House, plan: Plan) -> Figures {
         assert_eq!((self.per_room, self.len()), (plan.members, plan.rooms * plan.members));
         let count = self.len();
+        let share = count.div_ceil(THREADS);
         let run = Run {
             began: Instant::now(),
             plan,
-            home: (0..count).map(|_| AtomicU64::new(0)).collect(),
+            home: (0..count).map(|_| Default::default()).collect(),
             deliveries: AtomicU64::new(0),
+            under_way: AtomicUsize::new(count.div_ceil(share)),
             measuring: AtomicBool::new(false),
             over: AtomicBool::new(false),
         };
-        let share = count.div_ceil(THREADS);
-        let mut parts = parts(plan, share, stop_every);
-        let figures = thread::scope(|scope| {
+        let mut parts = parts(plan, share);
+        let mut figures = thread::scope(|scope| {
             let shares = self.members.chunks_mut(share).zip(parts.chunks_mut(share));
             let threads: Vec<_> = shares
                 .map(|(members, parts)| {
@@ -155,9 +164,16 @@ impl Crew {
                 cpu_us: (cpu_after - cpu).as_secs_f64() * 1e6 / deliveries,
                 p50_ms: ms(50),
                 p99_ms: ms(99),
+                caught_up: f64::NAN,
             }
         });
-        settle(&mut self.members);
+        let mut late = 0;
+        settle(&mut self.members, |index, body| {
+            late += if parts[index].stopped { line::count(body) } else { 0 };
+        });
+        let said: u64 = parts.iter().filter_map(|part| part.sender).sum();
+        let stopped = parts.iter().filter(|part| part.stopped).count() as u64;
+        figures.caught_up = late as f64 / (said * stopped) as f64;
         figures
     }
 
@@ -176,52 +192,64 @@ impl Crew {
             }
         }
         let took = began.elapsed();
-        settle(&mut self.members);
+        settle(&mut self.members, |_, _| ());
         (took, house.process().cpu() - cpu)
     }
 }
 
 /// The middle of each figure.
 pub fn middle(runs: &[Figures]) -> Figures {
-    let of = |figure: fn(&Figures) -> f64| {
-        let mut values: Vec<f64> = runs.iter().map(figure).collect();
-        values.sort_by(f64::total_cmp);
-        values[values.len() / 2]
-    };
+    let of = |figure: fn(&Figures) -> f64| middle_of(runs.iter().map(figure));
     Figures {
         per_second: of(|run| run.per_second),
         cpu_us: of(|run| run.cpu_us),
         p50_ms: of(|run| run.p50_ms),
         p99_ms: of(|run| run.p99_ms),
+        caught_up: of(|run| run.caught_up),
     }
+}
+
+pub fn middle_of(values: impl Iterator<Item = f64>) -> f64 {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
 }
 
 /// Who does what. A sender and whoever acknowledges their lines are on one thread of the load, so
 /// that none has to be woken for the other.
-fn parts(plan: Plan, share: usize, stop_every: Option<usize>) -> Vec<Part> {
+fn parts(plan: Plan, share: usize) -> Vec<Part> {
     let count = plan.rooms * plan.members;
     let timed_every = count.div_ceil(TIMED.min(count));
     let sends_every = plan.members.div_ceil(plan.senders.min(plan.members));
-    let stops = |number: usize| stop_every.is_some_and(|every| number % every == every - 1);
+    let stops = |number: usize| plan.stop_every.is_some_and(|every| number % every == every - 1);
     let mut parts: Vec<Part> = (0..count)
         .map(|number| Part {
             room: room(number / plan.members, plan.rooms),
             number,
             sender: (number % plan.members).is_multiple_of(sends_every).then_some(0),
+            seen_afar: false,
             acknowledges: None,
             timed: number % timed_every == 1 % timed_every,
             stopped: stops(number),
         })
         .collect();
-    for sender in (0..count).filter(|number| parts[*number].sender.is_some()).collect::<Vec<_>>() {
-        let fits = |other: &usize| {
-            other / plan.members == sender / plan.members
-                && other / share == sender / share
-                && !stops(*other)
-                && parts[*other].acknowledges.is_none()
-        };
-        let other = [sender + 1, sender.wrapping_sub(1), sender].into_iter().find(fits);
-        parts[other.expect("a sender has a neighbour")].acknowledges = Some(sender);
+    let senders: Vec<usize> = (0..count).filter(|one| parts[*one].sender.is_some()).collect();
+    let fits = |parts: &[Part], sender: usize, other: usize| {
+        let together = other / plan.members == sender / plan.members;
+        together && !stops(other) && parts[other].acknowledges.is_none()
+    };
+    for sender in &senders {
+        let near = |other: &usize| other / share == sender / share && fits(&parts, *sender, *other);
+        let other = [sender + 1, sender.wrapping_sub(1), *sender].into_iter().find(near);
+        parts[other.expect("a sender has a neighbour")].acknowledges = Some(*sender);
+    }
+    for sender in senders.into_iter().filter(|_| plan.window > 1) {
+        let first = sender / plan.members * plan.members;
+        let far = |other: &usize| other / share != sender / share && fits(&parts, sender, *other);
+        if let Some(far) = (first..first + plan.members).find(far) {
+            parts[far].acknowledges = Some(sender);
+            parts[sender].seen_afar = true;
+        }
     }
     parts
 }
@@ -231,18 +259,27 @@ fn parts(plan: Plan, share: usize, stop_every: Option<usize>) -> Vec<Part> {
 fn play(members: &mut [Box<dyn Client>], parts: &mut [Part], run: &Run) -> Vec<u32> {
     let mut latencies_us = Vec::new();
     let first = parts[0].number;
+    let own = first..first + parts.len();
     let epoll = watch(members, |index| !parts[index].stopped);
     let senders: Vec<usize> = (0..parts.len()).filter(|one| parts[*one].sender.is_some()).collect();
     let mut turn: Vec<usize> = senders.clone();
-    let mut heard = Instant::now();
+    let (mut heard, mut home) = (Instant::now(), false);
     loop {
         let over = run.over.load(Ordering::Relaxed);
         if !over {
             turn.iter().for_each(|index| say(&mut *members[*index], &mut parts[*index], run));
-        } else if senders.iter().all(|index| in_flight(&parts[*index], run) == 0) {
-            return latencies_us;
+        } else {
+            if !home && senders.iter().all(|index| in_flight(&parts[*index], run) == 0) {
+                home = true;
+                run.under_way.fetch_sub(1, Ordering::Relaxed);
+            }
+            // Others may wait for what is read here.
+            if run.under_way.load(Ordering::Relaxed) == 0 {
+                return latencies_us;
+            }
         }
-        // At a pace every sender is looked at in every turn; else those whose lines came home.
+        // At a pace, or where others may acknowledge them, all senders are looked at in every turn;
+        // else those whose lines came home.
         turn.clear();
         let measuring = run.measuring.load(Ordering::Relaxed);
         let mut deliveries = 0;
@@ -258,16 +295,18 @@ fn play(members: &mut [Box<dyn Client>], parts: &mut [Part], run: &Run) -> Vec<u
                 let now_us = run.began.elapsed().as_micros() as u64;
                 for (sender, sent_us) in line::stamps(body) {
                     if part.acknowledges == Some(sender) {
-                        run.home[sender].fetch_add(1, Ordering::Relaxed);
+                        let afar = usize::from(!own.contains(&sender));
+                        run.home[sender][afar].fetch_add(1, Ordering::Relaxed);
                     }
                     if part.timed && measuring && !over {
                         latencies_us.push(now_us.saturating_sub(sent_us) as u32);
                     }
                 }
             });
-            turn.extend(part.acknowledges.map(|sender| sender - first));
+            let sender = part.acknowledges.filter(|sender| own.contains(sender));
+            turn.extend(sender.map(|sender| sender - first));
         }
-        if run.plan.pace.is_some() {
+        if run.plan.pace.is_some() || run.plan.rooms == 1 {
             turn.clone_from(&senders);
         }
         run.deliveries.fetch_add(deliveries, Ordering::Relaxed);
@@ -275,7 +314,10 @@ fn play(members: &mut [Box<dyn Client>], parts: &mut [Part], run: &Run) -> Vec<u
 }
 
 fn in_flight(part: &Part, run: &Run) -> u64 {
-    part.sender.unwrap_or(0) - run.home[part.number].load(Ordering::Relaxed)
+    let [near, afar] = &run.home[part.number];
+    let near = near.load(Ordering::Relaxed);
+    let home = if part.seen_afar { near.min(afar.load(Ordering::Relaxed)) } else { near };
+    part.sender.unwrap_or(0) - home
 }
 
 /// Sends what the window or the pace allows.
@@ -299,12 +341,12 @@ fn say(member: &mut dyn Client, part: &mut Part, run: &Run) {
 }
 
 /// Reads on until nobody has got anything for a while.
-pub fn settle(members: &mut [Box<dyn Client>]) {
+fn settle(members: &mut [Box<dyn Client>], mut take: impl FnMut(usize, &[u8])) {
     let epoll = watch(members, |_| true);
     let mut last = Instant::now();
     while last.elapsed() < SILENCE {
         for index in ready(&epoll, SILENCE.as_millis() as i64) {
-            members[index].receive(&mut |_| {});
+            members[index].receive(&mut |body| take(index, body));
             last = Instant::now();
         }
     }

@@ -4,9 +4,12 @@
 //!     cargo bench --bench pychat-bench                      # everything
 //!     cargo bench --bench pychat-bench -- rooms --plan 1x100x4x512,100x10x1x4
 //!     cargo bench --bench pychat-bench -- crowd --members 10000
+//!     cargo bench --bench pychat-bench -- slow
+//!     cargo bench --bench pychat-bench -- growth users
 
 mod client;
 mod crowd;
+mod growth;
 mod line;
 mod load;
 mod peer;
@@ -14,6 +17,7 @@ mod plot;
 mod process;
 mod rooms;
 mod server;
+mod slow;
 
 use clap::{Parser, Subcommand};
 
@@ -32,15 +36,23 @@ enum Suite {
     Rooms(rooms::Options),
     /// Many connections: logins, memory, silence, a line for all, everybody's return.
     Crowd(crowd::Options),
+    /// What everybody else notices of members who do not read.
+    Slow(slow::Options),
+    /// The same load with 1, 10 and 100 times as much of something.
+    Growth(growth::Options),
 }
 
 fn main() {
     match Options::parse().suite {
         Some(Suite::Rooms(options)) => rooms::measure(&options),
         Some(Suite::Crowd(options)) => crowd::measure(&options),
+        Some(Suite::Slow(options)) => slow::measure(&options),
+        Some(Suite::Growth(options)) => growth::measure(&options),
         None => {
             rooms::measure(&rooms::Options::parse_from(["rooms"]));
             crowd::measure(&crowd::Options::parse_from(["crowd"]));
+            slow::measure(&slow::Options::parse_from(["slow"]));
+            growth::measure(&growth::Options::parse_from(["growth"]));
         }
     }
 }

@@ -1,7 +1,7 @@
 //! CPU and latency of a delivery, by rooms, members and lines in flight.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -9,10 +9,10 @@ use clap::Parser;
 use tempfile::TempDir;
 
 use crate::client::House;
-use crate::load::{Crew, Plan, middle};
+use crate::load::{Crew, Plan, middle, middle_of};
 use crate::peer::Peer;
 use crate::plot::{self, Bar};
-use crate::server::{Crowd, NO_LIMITS, Server};
+use crate::server::{BUILD, Crowd, LONG_TAIL, NO_LIMITS, Server};
 
 #[derive(Parser)]
 pub struct Options {
@@ -22,27 +22,28 @@ pub struct Options {
     /// Lines a second of each sender, instead of as many as can be.
     #[arg(long)]
     pace: Option<f64>,
-    #[arg(long, default_value_t = 2.0)]
+    #[arg(long, default_value_t = 1.0)]
     seconds: f64,
     /// Runs of each plan, of which the middle is shown.
     #[arg(long, default_value_t = 3)]
     rounds: usize,
     /// Whether lines are kept on disk.
-    #[arg(long, value_delimiter = ',', default_value = "on,off")]
+    #[arg(long, value_delimiter = ',', default_value = "off,on")]
     history: Vec<String>,
     /// Other servers in the same minutes: ngircd, inspircd, redis (benches/peers/peer installs them).
     #[arg(long, value_delimiter = ',')]
     against: Vec<String>,
+    /// Other builds of pychat in the same minutes, by their paths.
+    #[arg(long, value_delimiter = ',')]
+    build: Vec<PathBuf>,
     /// Draws the CPU of each row into this file.
     #[arg(long)]
     plot: Option<PathBuf>,
 }
 
 /// What the documents show.
-const PLANS: &str = "1x10x1x1,1x10x4x1,1x10x4x64,1x10x4x512,\
-    1x100x1x1,1x100x4x1,1x100x4x64,1x100x4x512,\
-    1x1000x1x1,1x1000x4x1,1x1000x4x64,1x1000x4x512,\
-    100x10x1x1,100x10x1x4,1000x10x1x1,1000x10x1x4";
+const PLANS: &str = "1x10x1x1,1x10x4x512,1x100x1x1,1x100x4x64,1x100x4x512,\
+    1x1000x1x1,1x1000x4x512,100x10x1x1,100x10x1x4";
 
 /// Rooms, members, senders, window.
 #[derive(Clone, Copy, Debug)]
@@ -70,7 +71,8 @@ impl FromStr for Shape {
 impl Options {
     fn plan(&self, shape: Shape) -> Plan {
         let Shape { rooms, members, senders, window } = shape;
-        Plan { rooms, members, senders, window, pace: self.pace, seconds: self.seconds }
+        let (pace, seconds) = (self.pace, self.seconds);
+        Plan { rooms, members, senders, window, pace, seconds, stop_every: None }
     }
 }
 
@@ -82,24 +84,34 @@ struct Opponent {
 }
 
 fn opponents(options: &Options, keys: &Arc<Crowd>) -> Vec<Opponent> {
-    let pychat = options.history.iter().map(|history| {
+    let pychat = |build: &Path, name: &str, history: &str| {
         let home = tempfile::tempdir().unwrap();
-        let config = format!(r#"{{"history": "{history}", "limits": {{{NO_LIMITS}}}}}"#);
-        let house = Box::new(Server::start(home.path(), &config, keys));
-        Opponent { name: format!("pychat, history {history}"), house, _home: Some(home) }
-    });
+        let limits = format!("{NO_LIMITS}, {LONG_TAIL}");
+        let config = format!(r#"{{"history": "{history}", "limits": {{{limits}}}}}"#);
+        let house = Box::new(Server::start_build(build, home.path(), &config, keys, "127.0.0.1:0"));
+        Opponent { name: format!("{name}, history {history}"), house, _home: Some(home) }
+    };
+    let builds: Vec<Opponent> = options
+        .history
+        .iter()
+        .flat_map(|history| {
+            let others = options.build.iter();
+            let others = others.map(move |path| pychat(path, &path.to_string_lossy(), history));
+            [pychat(Path::new(BUILD), "pychat", history)].into_iter().chain(others)
+        })
+        .collect();
     let peers = options.against.iter().map(|name| {
         let house = Box::new(Peer::start(name));
         Opponent { name: name.clone(), house, _home: None }
     });
-    pychat.chain(peers).collect()
+    builds.into_iter().chain(peers).collect()
 }
 
 pub fn measure(options: &Options) {
     println!(
-        "| rooms x members | senders x window | server | deliveries/s | CPU us/delivery | p50 ms | p99 ms |"
+        "| rooms x members | senders x window | server | deliveries/s | CPU us/delivery | p50 ms | p99 ms | CPU, times the first |"
     );
-    println!("|---|---|---|---|---|---|---|");
+    println!("|---|---|---|---|---|---|---|---|");
     let keys = Crowd::new();
     // Shapes of the same house share its members.
     let same =
@@ -115,12 +127,14 @@ pub fn measure(options: &Options) {
             for _ in 0..options.rounds {
                 for (index, one) in houses.iter().enumerate() {
                     let plan = options.plan(*shape);
-                    runs[index].push(crews[index].run(&*one.house, plan, None));
+                    runs[index].push(crews[index].run(&*one.house, plan));
                 }
             }
-            for (one, runs) in houses.iter().zip(&runs) {
-                let figures = middle(runs);
-                println!("| {shape} | {} | {figures} |", one.name);
+            for (one, own) in houses.iter().zip(&runs) {
+                let figures = middle(own);
+                let pairs = own.iter().zip(&runs[0]);
+                let times = middle_of(pairs.map(|(own, first)| own.cpu_us / first.cpu_us));
+                println!("| {shape} | {} | {figures} | {times:.2} |", one.name);
                 bars.push(Bar {
                     row: shape.to_string(),
                     server: one.name.clone(),

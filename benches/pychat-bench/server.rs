@@ -22,9 +22,15 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Limits that stop nobody, not even a load that gets no core for a while.
 pub const NO_LIMITS: &str = r#""sessions_per_user_max": 1000000, "announce_people_max": 0,
-    "tail_bytes_max": 4194304, "requests_per_s": 1e9, "histories_per_s": 1e9,
+    "requests_per_s": 1e9, "histories_per_s": 1e9,
     "lines_burst": 1000000000, "lines_per_s": 1e9, "bytes_per_s": 1e12, "login_ms_max": 600000,
     "ping_s": 600, "silence_s_max": 1200, "listen_backlog": 4096, "channel_empty_s": 1"#;
+
+/// A tail in which nobody who reads falls behind.
+pub const LONG_TAIL: &str = r#""tail_bytes_max": 4194304"#;
+
+/// This build of pychat.
+pub const BUILD: &str = env!("CARGO_BIN_EXE_pychat");
 
 /// A server's process, ended with this.
 pub struct Server {
@@ -41,6 +47,10 @@ impl Crowd {
     pub fn new() -> Arc<Crowd> {
         Arc::new(Crowd(Identity::generate()))
     }
+
+    pub fn public(&self) -> PublicKey {
+        self.0.public().clone()
+    }
 }
 
 impl Server {
@@ -50,10 +60,21 @@ impl Server {
     }
 
     pub fn start_at(home: &Path, config: &str, crowd: &Arc<Crowd>, listen: &str) -> Server {
+        Server::start_build(Path::new(BUILD), home, config, crowd, listen)
+    }
+
+    /// The same with any build of pychat.
+    pub fn start_build(
+        build: &Path,
+        home: &Path,
+        config: &str,
+        crowd: &Arc<Crowd>,
+        listen: &str,
+    ) -> Server {
         fs::write(home.join("config.json"), config).unwrap();
         fs::create_dir_all(home.join("users")).unwrap();
         fs::write(home.join("users/load.pem"), crowd.0.public().to_pem()).unwrap();
-        let process = Command::new(env!("CARGO_BIN_EXE_pychat"))
+        let process = Command::new(build)
             .args(["server", "--no-owner", "--log", "error", "--listen", listen, "--home"])
             .arg(home)
             .stdout(Stdio::piped())
