@@ -4,7 +4,6 @@
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 use pychat::chat::{Kind, MsgId};
@@ -64,7 +63,7 @@ struct Size {
     server: Server,
     crew: Crew,
     plan: Plan,
-    start: Duration,
+    start_ms: f64,
     login_ms: f64,
     _home: TempDir,
 }
@@ -97,7 +96,7 @@ pub fn measure(options: &Options) {
             };
             row("us/delivery", costs.map(|costs| middle_of(costs.into_iter())));
             row("ms/login", sizes.each_ref().map(|size| size.login_ms));
-            row("ms/start", sizes.each_ref().map(|size| size.start.as_secs_f64() * 1e3));
+            row("ms/start", sizes.each_ref().map(|size| size.start_ms));
         }
     }
 }
@@ -116,12 +115,13 @@ fn begin(what: What, size: usize, history: &str, options: &Options, keys: &Arc<C
     // What that left to the disk is not part of what follows.
     rustix::fs::sync();
     let server = Server::start(home.path(), &config, keys);
-    let start = server.process.cpu();
+    let start_ms = server.process.cpu_of_threads_us() / 1e3;
+    let before = server.process.cpu();
     let plan = what.plan(size, options.seconds);
     let crew = Crew::enter(&server, plan.rooms, plan.members);
-    let logins = server.process.cpu() - start;
+    let logins = server.process.cpu() - before;
     let login_ms = logins.as_secs_f64() * 1e3 / (plan.rooms * plan.members) as f64;
-    Size { server, crew, plan, start, login_ms, _home: home }
+    Size { server, crew, plan, start_ms, login_ms, _home: home }
 }
 
 /// Lines of before, in the room that is talked in.

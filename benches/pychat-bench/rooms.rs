@@ -142,9 +142,9 @@ pub fn measure(options: &Options) {
                 });
             }
         }
-    }
-    if let Some(file) = &options.plot {
-        std::fs::write(file, plot::draw(&bars)).unwrap();
+        if let Some(file) = &options.plot {
+            std::fs::write(file, plot::draw(&bars)).unwrap();
+        }
     }
 }
 

@@ -15,15 +15,16 @@ pub struct Options {
     /// Of the whole room.
     #[arg(long, default_value_t = 500.0)]
     lines_per_s: f64,
-    #[arg(long, default_value_t = 10.0)]
+    /// The sockets of who stopped are full after about 25 seconds.
+    #[arg(long, default_value_t = 50.0)]
     seconds: f64,
     /// Pairs of a run in which everybody reads and one in which some stop.
-    #[arg(long, default_value_t = 5)]
+    #[arg(long, default_value_t = 3)]
     rounds: usize,
 }
 
 const SENDERS: usize = 10;
-/// As small as it may be: who has stopped for some seconds has full sockets, and goes on from the ledger.
+/// As small as it may be: who is behind full sockets goes on from the ledger.
 const TAIL_BYTES: usize = 65_536;
 
 pub fn measure(options: &Options) {
