@@ -1,5 +1,7 @@
 //! pychat: a private chat to run at home. ARCHITECTURE.md shows the floors that these modules stand on.
 #![forbid(unsafe_code)]
+// They panic where nobody reads any more: crate::print does not.
+#![cfg_attr(not(test), deny(clippy::print_stdout, clippy::print_stderr))]
 
 pub mod chat;
 pub mod clean;
@@ -14,6 +16,7 @@ pub mod keyring;
 pub mod ledger;
 pub mod limits;
 pub mod net;
+pub mod print;
 #[cfg(feature = "server")]
 pub mod server;
 pub mod terminal;

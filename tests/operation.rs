@@ -7,6 +7,7 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
+use std::process::Stdio;
 
 use serde_json::Value;
 use world::World;
@@ -196,4 +197,78 @@ fn check_names_everything_that_is_wrong_at_once() {
     fs::write(home.join("config.json"), "{\"server_prot\": 1}").unwrap();
     let (_, told) = world.operator(&["check"]);
     assert!(told.contains("server_prot") && told.contains("did you mean server_port"), "{told}");
+}
+
+/// Where nobody reads any more.
+fn closed() -> std::io::PipeWriter {
+    std::io::pipe().unwrap().1
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_is_no_error() {
+    let world = World::new();
+    world.admit("alice");
+    let home = world.home();
+    let jobs = [
+        "ctl stats",
+        "ctl users --json",
+        "users list",
+        "users list --json",
+        "users show alice",
+        "users role alice moderator",
+        "invite",
+        "check",
+        "verify",
+        "audit verify",
+        "install-service",
+        "key show --name alice",
+        "key show --pem",
+        "completions bash",
+        "man",
+        "--help",
+    ];
+    for job in jobs {
+        let run = |out: Stdio, err: Stdio| {
+            let mut command = world.program("alice");
+            command.env("PYCHAT_HOME", &home).args(job.split(' ')).stdin(Stdio::null());
+            command.stdout(out).stderr(err).output().unwrap()
+        };
+        let ended = run(closed().into(), Stdio::piped());
+        let told = String::from_utf8_lossy(&ended.stderr).into_owned();
+        assert!(ended.status.success() && !told.contains("panicked"), "{job}: {ended:?} {told}");
+        assert!(run(closed().into(), closed().into()).status.success(), "{job} on nothing");
+    }
+    // What fails says so by its code, where its words are not read.
+    let mut command = world.program("alice");
+    let home = home.join("nowhere");
+    command.args(["ctl", "stats", "--home"]).arg(home).stdout(closed()).stderr(closed());
+    assert_eq!(command.status().unwrap().code(), Some(4));
+    // What could not be written is an error.
+    let full = fs::File::options().write(true).open("/dev/full").unwrap();
+    let ended = world.program("alice").arg("man").stdout(full).output().unwrap();
+    let told = String::from_utf8_lossy(&ended.stderr).into_owned();
+    assert!(!ended.status.success() && told.starts_with("error: No space left"), "{told}");
+}
+
+#[test]
+fn the_manual_page_has_every_command() {
+    let world = World::new();
+    let page = world.program("alice").arg("man").output().unwrap();
+    let page = String::from_utf8(page.stdout).unwrap().replace('\\', "");
+    for (command, option) in [
+        ("CLIENT", "--join-file"),
+        ("SERVER", "--listen"),
+        ("USERS ADD", "--replace"),
+        ("CTL", "--dry-run"),
+        ("KEY SHOW", "--pem"),
+        ("AUDIT VERIFY", "--json"),
+        ("INSTALL-SERVICE", "--write"),
+        ("MAN", "--help"),
+    ] {
+        let heading = format!(".SH \"PYCHAT {command}\"\n");
+        let after = page.split(&heading).nth(1).unwrap_or_else(|| panic!("{heading} in {page}"));
+        let section = after.split("\n.SH ").next().unwrap();
+        assert!(section.contains("\n.SS SYNOPSIS\n") && section.contains(option), "{section}");
+    }
+    assert_eq!(page.matches(".TH ").count(), 1);
 }

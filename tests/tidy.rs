@@ -14,6 +14,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("limits", 0),
     ("clean", 0),
     ("fault", 0),
+    ("print", 0),
     ("chat", 1),
     ("config", 2),
     ("wire", 2),
@@ -33,12 +34,12 @@ fn floor(module: &str) -> Option<u8> {
     FLOORS.iter().find(|(name, _)| *name == module).map(|(_, floor)| *floor)
 }
 
-/// The forbidden arrows in a file of `module`.
-fn faults(module: &str, text: &str) -> Vec<String> {
+/// The forbidden arrows in the file of the module with this path below the crate.
+fn faults(path: &[&str], text: &str) -> Vec<String> {
+    let module = path[0];
     let own = floor(module).unwrap_or_else(|| panic!("{module} has no floor"));
     let mut faults = Vec::new();
-    for part in text.split("crate::").skip(1) {
-        let used: String = part.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+    for used in roots(path.len(), text) {
         match floor(&used) {
             Some(floor) if used != module && floor >= own => {
                 faults.push(format!("{module} uses {used}"));
@@ -46,7 +47,75 @@ fn faults(module: &str, text: &str) -> Vec<String> {
             _ => {}
         }
     }
+    faults.dedup();
     faults
+}
+
+/// The modules right below the crate that a file names, so many levels below the crate itself.
+fn roots(depth: usize, text: &str) -> Vec<String> {
+    let mut roots = Vec::new();
+    // How far the modules inside the file, which are open on a line, are indented.
+    let mut inner: Vec<usize> = Vec::new();
+    let mut at = 0;
+    for line in text.split_inclusive('\n') {
+        let indent = line.len() - line.trim_start().len();
+        if inner.last() == Some(&indent) && line.trim_start().starts_with('}') {
+            inner.pop();
+        }
+        for word in ["crate::", "super::"] {
+            for (begin, _) in line.match_indices(word) {
+                let before = line[..begin].chars().next_back();
+                if before.is_some_and(|c| c.is_alphanumeric() || c == '_' || c == ':') {
+                    continue;
+                }
+                let mut paths = Vec::new();
+                follow(&text[at + begin..], &[], &mut paths);
+                let depth = depth + inner.len();
+                roots.extend(paths.iter().filter_map(|path| root(depth, path)));
+            }
+        }
+        if line.trim_end().ends_with('{') && line.split_whitespace().any(|word| word == "mod") {
+            inner.push(indent);
+        }
+        at += line.len();
+    }
+    roots
+}
+
+/// The module right below the crate that a path written at a depth leads into.
+fn root(depth: usize, path: &[String]) -> Option<String> {
+    let ups = path.iter().take_while(|part| *part == "super").count();
+    let first = match path.first()?.as_str() {
+        "crate" => 1,
+        _ if ups == depth => ups,
+        _ => return None,
+    };
+    path.get(first).cloned()
+}
+
+/// Adds the paths that begin here, those in braces one by one; gives what is behind them.
+fn follow<'a>(text: &'a str, before: &[String], paths: &mut Vec<Vec<String>>) -> &'a str {
+    let text = text.trim_start();
+    if let Some(mut text) = text.strip_prefix('{') {
+        loop {
+            text = follow(text, before, paths).trim_start();
+            let Some(next) = text.strip_prefix(',') else {
+                return text.strip_prefix('}').unwrap_or(text);
+            };
+            text = next;
+        }
+    }
+    let end = text.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(text.len());
+    let (part, mut rest) = text.split_at(end);
+    let path = [before, &[part.to_owned()]].concat();
+    if let Some(deeper) = rest.strip_prefix("::") {
+        return follow(deeper, &path, paths);
+    }
+    paths.push(path);
+    if let Some(name) = rest.strip_prefix(" as ") {
+        rest = name.trim_start_matches(|c: char| c.is_alphanumeric() || c == '_');
+    }
+    rest
 }
 
 fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
@@ -68,20 +137,42 @@ fn modules_use_lower_floors_only() {
     assert!(files.len() > 30);
     for file in files {
         let inside = file.strip_prefix(&src).unwrap();
-        let module = inside.iter().next().unwrap().to_str().unwrap().trim_end_matches(".rs");
-        if matches!(module, "main" | "lib") {
+        let path = inside.with_extension("");
+        let mut path: Vec<_> = path.iter().map(|part| part.to_str().unwrap()).collect();
+        path.pop_if(|last| *last == "mod");
+        if matches!(path[0], "main" | "lib") {
             continue;
         }
-        let faults = faults(module, &fs::read_to_string(&file).unwrap());
+        let faults = faults(&path, &fs::read_to_string(&file).unwrap());
         assert!(faults.is_empty(), "{}: {faults:?}", inside.display());
     }
 }
 
 #[test]
 fn a_forbidden_arrow_is_noticed() {
-    assert_eq!(faults("server", "use crate::client::vault;"), ["server uses client"]);
-    assert_eq!(faults("chat", "use crate::{net}; crate::net::x()"), ["chat uses net"]);
-    assert!(faults("server", "use crate::chat::Event;").is_empty());
+    let server = |text: &str| faults(&["server", "door"], text);
+    for text in [
+        "use crate::client::vault;",
+        "use crate::{chat::Event, client::vault};",
+        "use crate::{\n    chat::{Event, Place as Spot, id::{self}},\n    client::{self, vault},\n};",
+        "use super::super::client::vault;",
+        "use super::{super::{client, chat}, house};",
+        "fn f() { super::super::client::x(crate::chat::y()) }",
+        "mod tests {\n    use super::super::super::client;\n}",
+    ] {
+        assert_eq!(server(text), ["server uses client"], "{text}");
+    }
+    for text in [
+        "use crate::chat::Event;",
+        "use crate::{chat::{client, Event}, net};",
+        "use super::{house::client, client};",
+        "mod tests {\n    use super::super::client;\n}",
+        "mod tests {\n}\nuse super::client;",
+    ] {
+        assert!(server(text).is_empty(), "{text}");
+    }
+    assert_eq!(faults(&["server"], "use super::client;"), ["server uses client"]);
+    assert_eq!(faults(&["chat"], "use crate::{net}; crate::net::x()"), ["chat uses net"]);
 }
 
 /// A document.

@@ -12,6 +12,7 @@ use crate::crypto::succession::{self, Whose};
 use crate::crypto::{Identity, PublicKey};
 use crate::fault::{Fault, code};
 use crate::invite::{key_line, next_line};
+use crate::print::{self, err, out};
 
 const NEW_PASSPHRASE: &str = "new passphrase (empty for none): ";
 
@@ -39,10 +40,10 @@ pub enum Job {
 /// Makes the key where there is none.
 pub fn generate() -> anyhow::Result<ExitCode> {
     let vault = Vault::open()?;
-    eprintln!("making an RSA-3072 key ...");
+    err!("making an RSA-3072 key ...");
     let identity = vault.create_identity()?;
-    eprintln!("made {} (0600)", vault.key_file().display());
-    println!("{}", identity.public().fingerprint());
+    err!("made {} (0600)", vault.key_file().display());
+    out!("{}", identity.public().fingerprint())?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -52,7 +53,7 @@ pub fn run(job: Job) -> anyhow::Result<ExitCode> {
         Job::Show { name, pem } => {
             let key = vault.public()?.ok_or_else(no_key)?;
             if pem {
-                print!("{}", key.to_pem());
+                print::result(key.to_pem())?;
             } else {
                 show(&vault, name, &key)?;
             }
@@ -71,30 +72,28 @@ pub fn run(job: Job) -> anyhow::Result<ExitCode> {
                 vault.lock_old(passphrase)?;
             }
             let state = if passphrase.is_some() { "locked" } else { "not locked any more" };
-            eprintln!("the key is {state}");
+            err!("the key is {state}");
         }
         Job::Rotate { name } => {
             let (old, passphrase) = open(&vault)?;
             let next = match vault.next_public()? {
                 Some(next) => {
-                    eprintln!("a new key waits to be admitted already; this is its line:");
+                    err!("a new key waits to be admitted already; this is its line:");
                     next
                 }
                 None => {
                     // The new key is locked as the old one is.
-                    eprintln!("making an RSA-3072 key ...");
+                    err!("making an RSA-3072 key ...");
                     let passphrase = passphrase.as_ref().map(|text| text.as_str());
                     let next = vault.create_next_identity(passphrase)?;
-                    eprintln!(
-                        "send this line to the operator (pychat users add). Your old key has"
-                    );
-                    eprintln!("signed it, and goes on until the new one is in its place:");
+                    err!("send this line to the operator (pychat users add). Your old key has");
+                    err!("signed it, and goes on until the new one is in its place:");
                     next.public().clone()
                 }
             };
             let name = own_name(&vault, name)?;
             let signature = succession::sign(&old, Whose::Person, &next);
-            println!("{}", next_line(&name, &next, &signature));
+            out!("{}", next_line(&name, &next, &signature))?;
             say(&next);
         }
     }
@@ -113,14 +112,14 @@ fn open(vault: &Vault) -> anyhow::Result<(Identity, Option<Zeroizing<String>>)> 
 
 /// The line to send, and what to read aloud.
 fn show(vault: &Vault, name: Option<UserName>, key: &PublicKey) -> anyhow::Result<()> {
-    println!("{}", key_line(&own_name(vault, name)?, key));
+    out!("{}", key_line(&own_name(vault, name)?, key))?;
     say(key);
     Ok(())
 }
 
 fn say(key: &PublicKey) {
-    eprintln!("fingerprint {}", key.fingerprint());
-    eprintln!("read aloud  {}", key.fingerprint().spoken());
+    err!("fingerprint {}", key.fingerprint());
+    err!("read aloud  {}", key.fingerprint().spoken());
 }
 
 /// The name that was given, or the one at the server that was used last.

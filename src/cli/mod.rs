@@ -3,6 +3,7 @@
 #[cfg(feature = "server")]
 mod house;
 mod key;
+mod man;
 mod report;
 
 use std::process::ExitCode;
@@ -10,6 +11,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::client;
+use crate::print;
 use crate::terminal;
 use report::report;
 
@@ -36,7 +38,7 @@ enum Job {
     Key(key::Job),
     /// Print completions for a shell
     Completions { shell: clap_complete::Shell },
-    /// Print the manual page
+    /// Print the manual page, which has every command
     Man,
 }
 
@@ -50,13 +52,16 @@ pub fn run() -> ExitCode {
         Job::Keygen => key::generate(),
         Job::Key(job) => key::run(job),
         Job::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "pychat", &mut std::io::stdout());
-            Ok(ExitCode::SUCCESS)
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "pychat", &mut script);
+            printed(&script)
         }
-        Job::Man => clap_mangen::Man::new(Cli::command())
-            .render(&mut std::io::stdout())
-            .map(|()| ExitCode::SUCCESS)
-            .map_err(Into::into),
+        Job::Man => man::page(Cli::command()).map_err(Into::into).and_then(|page| printed(&page)),
     };
     ended.unwrap_or_else(|error| report(&error))
+}
+
+fn printed(text: &[u8]) -> anyhow::Result<ExitCode> {
+    print::result(String::from_utf8_lossy(text))?;
+    Ok(ExitCode::SUCCESS)
 }

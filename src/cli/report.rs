@@ -11,13 +11,14 @@ use crate::keyring::{AddError, AuditError, FileError, LockError, Reason};
 #[cfg(feature = "server")]
 use crate::ledger::LedgerError;
 use crate::net::listener::ListenError;
+use crate::print::err;
 
 /// Prints an error with its advice and gives the exit code for its kind.
 pub fn report(error: &anyhow::Error) -> ExitCode {
-    eprintln!("error: {}", told(error));
+    err!("error: {}", told(error));
     let (hint, code) = advice(error);
     if let Some(hint) = hint {
-        eprintln!("hint:  {hint}");
+        err!("hint:  {hint}");
     }
     ExitCode::from(code)
 }

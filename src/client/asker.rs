@@ -1,8 +1,10 @@
 //! Who answers what is needed for the first contact: somebody at a terminal, or nobody.
 
-use std::io::{BufRead, IsTerminal, Write};
+use std::io::{BufRead, IsTerminal};
 
 use zeroize::Zeroizing;
+
+use crate::print::{self, err};
 
 /// What is asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,7 +41,7 @@ pub struct Lines;
 impl Asker for Lines {
     fn ask(&mut self, question: &Question, trouble: Option<&str>) -> Option<Zeroizing<String>> {
         if let Some(trouble) = trouble {
-            eprintln!("{trouble}");
+            err!("{trouble}");
         }
         match question {
             Question::Server => ask("Server (the operator's pychat:// line): "),
@@ -54,11 +56,11 @@ impl Asker for Lines {
     }
 
     fn wait(&mut self, what: &str, _: &dyn Fn() -> bool) {
-        eprintln!("{what} ...");
+        err!("{what} ...");
     }
 
     fn tell(&mut self, text: &str) {
-        eprintln!("{text}");
+        err!("{text}");
     }
 
     fn is_patient(&self) -> bool {
@@ -70,8 +72,7 @@ fn ask(prompt: &str) -> Option<Zeroizing<String>> {
     if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
         return None;
     }
-    eprint!("{prompt}");
-    std::io::stderr().flush().ok()?;
+    print::aside(prompt);
     let mut line = String::new();
     let bytes = std::io::stdin().lock().read_line(&mut line).ok()?;
     (bytes > 0).then(|| Zeroizing::new(line.trim().to_owned()))

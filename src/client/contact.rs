@@ -14,6 +14,7 @@ use crate::crypto::{Fingerprint, Identity, KeyError, PublicKey};
 use crate::fault::{Fault, code};
 use crate::invite::{Invite, InviteError, key_line};
 use crate::keyring::FileError;
+use crate::print::err;
 
 /// Whom to call, and as whom.
 pub struct Contact {
@@ -139,7 +140,7 @@ impl Contact {
 
     pub fn show_key(&self) {
         for line in self.admission() {
-            eprintln!("{line}");
+            err!("{line}");
         }
     }
 

@@ -14,6 +14,7 @@ use crate::clean;
 use crate::crypto::Fingerprint;
 use crate::crypto::pin_channel::{Pin, PinChannel};
 use crate::fault::{Fault, code};
+use crate::print::err;
 
 /// Where `--to` points: of a name with several channels, to the one whose PIN is known.
 pub fn target(text: &str, secrets: &Secrets) -> Result<Target, Fault> {
@@ -78,7 +79,7 @@ pub fn from_file(
         let full = if name.starts_with('#') { name.to_owned() } else { format!("#{name}") };
         let name: ChannelName =
             full.parse().map_err(|error| unreadable(&format!("{place}: {error}"), "correct it"))?;
-        eprintln!("working out the key of {name} ...");
+        err!("working out the key of {name} ...");
         let key = PinChannel::derive(&Pin::new(pin.trim()), server, name.letters());
         let channel = secrets.add_channel(key, &name);
         channels.insert(channel.map_err(|error| unreadable(&error, "look at the disk"))?);

@@ -23,6 +23,7 @@ use std::sync::{Arc, mpsc};
 
 use crate::chat::{Target, UserName};
 use crate::fault::{Fault, code};
+use crate::print::err;
 use contact::Contact;
 use dial::Dialer;
 use faces::Face;
@@ -139,7 +140,7 @@ fn start(args: &Args) -> anyhow::Result<u8> {
             match full {
                 // The receiver is in this function's hands.
                 true => drop(happen.send(Happening::Trouble(trouble))),
-                false => eprintln!("{trouble}"),
+                false => err!("{trouble}"),
             }
             (None, Left::default())
         }

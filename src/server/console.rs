@@ -7,6 +7,7 @@ use std::thread;
 use super::ctl::Handler;
 use super::log;
 use super::stop::Stop;
+use crate::print::err;
 use crate::terminal::{self, Typed};
 
 /// Reads the operator's words where stdin is a terminal. At its end the server goes on.
@@ -60,6 +61,6 @@ fn listen(handler: &Handler) {
 fn obey(line: &str, handler: &Handler) -> bool {
     let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
     let Some(word) = words.first() else { return true };
-    eprintln!("{}", handler(&words).text);
+    err!("{}", handler(&words).text);
     !matches!(word.trim_start_matches('/').to_lowercase().as_str(), "exit" | "quit")
 }

@@ -2,7 +2,7 @@
 //! line of JSON in, `{"words":["kick","bob"]}`, one line of JSON out.
 
 use std::fs::{self, Permissions};
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
@@ -17,12 +17,14 @@ use serde::{Deserialize, Serialize};
 pub use super::operator::Reply;
 use crate::fault::{Fault, code};
 use crate::keyring::Home;
+use crate::print::out;
 
 /// Who carries out the operator's words.
 pub type Handler = Arc<dyn Fn(&[String]) -> Reply + Send + Sync>;
 
-/// Bytes of one request or answer.
-const LINE_BYTES_MAX: u64 = 1 << 20;
+const REQUEST_BYTES_MAX: u64 = 1 << 20;
+/// A list of some ten thousand people, twice: as a text and as data.
+const ANSWER_BYTES_MAX: u64 = 16 << 20;
 const PATIENCE: Duration = Duration::from_secs(5);
 /// These take their time with years of history.
 const LONG_WORDS: [&str; 2] = ["retention", "erase"];
@@ -50,7 +52,7 @@ impl Drop for Socket {
 pub fn serve(home: &Home, handler: Handler) -> anyhow::Result<Socket> {
     let path = home.ctl_socket();
     match fs::remove_file(&path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
             return Err(error).with_context(|| format!("cannot replace {}", path.display()));
         }
         _ => {}
@@ -85,7 +87,7 @@ fn attend(stream: &UnixStream, handler: &Handler) -> io::Result<()> {
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
     let mut line = String::new();
-    BufReader::new(stream.take(LINE_BYTES_MAX)).read_line(&mut line)?;
+    BufReader::new(stream.take(REQUEST_BYTES_MAX)).read_line(&mut line)?;
     let reply = match serde_json::from_str::<Request>(&line) {
         Ok(request) => handler(&request.words),
         Err(error) => Reply {
@@ -102,31 +104,152 @@ fn attend(stream: &UnixStream, handler: &Handler) -> io::Result<()> {
 
 /// Says `words` to the server of a home and prints its answer.
 pub fn request(home: &Home, words: &[String], json: bool) -> anyhow::Result<ExitCode> {
-    let reply = ask(home, words).map_err(|_| {
+    let Some(reply) = ask(home, words)? else {
         let error = format!("no server runs in {}", home.dir().display());
         let hint = "pychat server starts it; --home DIR names another home";
-        Fault::new(code::UNREACHABLE, error, hint)
-    })?;
+        return Err(Fault::new(code::UNREACHABLE, error, hint).into());
+    };
     if json {
-        println!("{}", serde_json::to_string(&reply)?);
+        out!("{}", serde_json::to_string(&reply)?)?;
     } else if reply.ok {
-        println!("{}", reply.text);
+        out!("{}", reply.text)?;
     } else {
         return Err(Fault::plain(code::OTHER, reply.text).into());
     }
     Ok(if reply.ok { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Says `words` to the server of a home.
-pub fn ask(home: &Home, words: &[String]) -> anyhow::Result<Reply> {
-    let mut stream = UnixStream::connect(home.ctl_socket())?;
+/// Says `words` to the server of a home; none where no server runs.
+pub fn ask(home: &Home, words: &[String]) -> Result<Option<Reply>, Fault> {
     let word = words.first().map_or("", |word| word.trim_start_matches('/'));
     let patience = if LONG_WORDS.contains(&word) { LONG_PATIENCE } else { PATIENCE };
-    stream.set_read_timeout(Some(patience))?;
-    let mut line = serde_json::to_vec(&Request { words: words.to_vec() })?;
+    ask_within(home, words, patience)
+}
+
+fn ask_within(home: &Home, words: &[String], patience: Duration) -> Result<Option<Reply>, Fault> {
+    let told = |error: io::Error| trouble(home, &error, patience);
+    let mut stream = match UnixStream::connect(home.ctl_socket()) {
+        Ok(stream) => stream,
+        // One that was killed leaves its socket behind.
+        Err(error)
+            if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) =>
+        {
+            return Ok(None);
+        }
+        Err(error) => return Err(told(error)),
+    };
+    stream.set_read_timeout(Some(patience)).map_err(told)?;
+    stream.set_write_timeout(Some(patience)).map_err(told)?;
+    let mut line = serde_json::to_vec(&Request { words: words.to_vec() })
+        .expect("words are written as JSON whatever they are");
     line.push(b'\n');
-    stream.write_all(&line)?;
-    let mut answer = String::new();
-    BufReader::new(stream.take(LINE_BYTES_MAX)).read_line(&mut answer)?;
-    serde_json::from_str(&answer).context("the server's answer is no answer")
+    if line.len() as u64 > REQUEST_BYTES_MAX {
+        let error = format!("a request has at most {} KiB", REQUEST_BYTES_MAX >> 10);
+        return Err(Fault::new(code::USAGE, error, "say it in fewer words"));
+    }
+    stream.write_all(&line).map_err(told)?;
+    let mut answer = Vec::new();
+    let mut limited = BufReader::new(stream.take(ANSWER_BYTES_MAX));
+    limited.read_until(b'\n', &mut answer).map_err(told)?;
+    if answer.last() != Some(&b'\n') {
+        return Err(match answer.len() as u64 >= ANSWER_BYTES_MAX {
+            true => {
+                let error = format!("the answer is longer than {} MiB", ANSWER_BYTES_MAX >> 20);
+                Fault::new(code::OTHER, error, "it was carried out; ask for less of it")
+            }
+            false => told(ErrorKind::UnexpectedEof.into()),
+        });
+    }
+    serde_json::from_slice(&answer).map(Some).map_err(|error| {
+        let hint = "are this program and the server of the same version?";
+        Fault::new(code::OTHER, format!("the server's answer is no answer: {error}"), hint)
+    })
+}
+
+/// What went wrong on the way to a server that is there.
+fn trouble(home: &Home, error: &io::Error, patience: Duration) -> Fault {
+    let socket = home.ctl_socket();
+    match error.kind() {
+        ErrorKind::PermissionDenied => Fault::new(
+            code::UNREADABLE,
+            format!("{} is not for this account", socket.display()),
+            "run it as the account that the server runs under, or as root",
+        ),
+        ErrorKind::WouldBlock | ErrorKind::TimedOut => Fault::new(
+            code::UNREACHABLE,
+            format!(
+                "the server in {} did not answer within {} s",
+                home.dir().display(),
+                patience.as_secs()
+            ),
+            "it may still carry it out; its log says what it does",
+        ),
+        ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => {
+            Fault::new(
+                code::UNREACHABLE,
+                format!("the server in {} ended before it answered", home.dir().display()),
+                "its log says why; pychat server starts it again",
+            )
+        }
+        _ => Fault::plain(code::OTHER, format!("{}: {error}", socket.display())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is told of a server that does this with a request.
+    fn told(server: impl FnOnce(UnixStream) + Send + 'static) -> Fault {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::new(folder.path());
+        home.make_folders().unwrap();
+        let listener = UnixListener::bind(home.ctl_socket()).unwrap();
+        let serving = thread::spawn(move || server(listener.accept().unwrap().0));
+        let fault = ask_within(&home, &["stats".into()], Duration::from_secs(1)).unwrap_err();
+        serving.join().unwrap();
+        fault
+    }
+
+    #[test]
+    fn each_failure_has_its_own_words_and_code() {
+        let silent = |stream: UnixStream| {
+            // Until the other side gives up.
+            let _ = io::copy(&mut &stream, &mut io::sink());
+        };
+        let ends = |stream: UnixStream| drop(BufReader::new(stream).read_line(&mut String::new()));
+        let endless = |mut stream: UnixStream| while stream.write_all(&[b'x'; 1 << 16]).is_ok() {};
+        let garbage = |mut stream: UnixStream| stream.write_all(b"tea\n").unwrap();
+        for (fault, words, code) in [
+            (told(silent), "did not answer within 1 s", code::UNREACHABLE),
+            (told(ends), "ended before it answered", code::UNREACHABLE),
+            (told(endless), "the answer is longer than 16 MiB", code::OTHER),
+            (told(garbage), "is no answer", code::OTHER),
+        ] {
+            assert!(fault.error.contains(words), "{words}: {fault}");
+            assert!(fault.hint.is_some() && fault.code == code, "{fault}");
+        }
+        let denied = ErrorKind::PermissionDenied.into();
+        let fault = trouble(&Home::new("/srv/chat"), &denied, PATIENCE);
+        assert!(fault.error.contains("ctl.sock is not for this account"), "{fault}");
+        assert_eq!(fault.code, code::UNREADABLE);
+    }
+
+    #[test]
+    fn no_server_is_no_failure_of_its_own() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::new(folder.path());
+        assert!(ask(&home, &["stats".into()]).unwrap().is_none());
+        home.make_folders().unwrap();
+        drop(UnixListener::bind(home.ctl_socket()).unwrap());
+        assert!(ask(&home, &["stats".into()]).unwrap().is_none());
+        let fault = {
+            let _listener = {
+                fs::remove_file(home.ctl_socket()).unwrap();
+                UnixListener::bind(home.ctl_socket()).unwrap()
+            };
+            ask(&home, &["x".repeat(REQUEST_BYTES_MAX as usize)]).unwrap_err()
+        };
+        assert_eq!(fault.code, code::USAGE);
+    }
 }

@@ -16,6 +16,7 @@ use log::{LevelFilter, Log, Metadata, Record};
 
 use crate::clean;
 use crate::config::{LogFormat, LogRules};
+use crate::print::err;
 use crate::terminal::Printer;
 
 struct Sink;
@@ -89,7 +90,7 @@ pub fn print_with(mut printer: Printer) {
         let _ending: SyncSender<()> = ending;
         for line in waiting {
             if !printer.print(&line) {
-                eprintln!("{line}");
+                err!("{line}");
             }
         }
         // Its end is part of what is waited for.

@@ -10,6 +10,7 @@ use super::HomeArgs;
 use crate::chat::Retention;
 use crate::config::Config;
 use crate::keyring::{Audit, Decision, Home};
+use crate::print::{err, out};
 
 #[derive(Subcommand)]
 pub enum Job {
@@ -27,11 +28,11 @@ pub fn run(job: Job) -> anyhow::Result<ExitCode> {
     let Job::Verify { home, json } = job;
     let sound = Audit::of(&home.open()).verify()?;
     if json {
-        println!("{}", json!(sound));
+        out!("{}", json!(sound))?;
     } else if sound.lines == 0 {
-        println!("sound: nothing was decided yet");
+        out!("sound: nothing was decided yet")?;
     } else {
-        println!("sound: {} lines, the last is number {} ({})", sound.lines, sound.last, sound.mac);
+        out!("sound: {} lines, the last is number {} ({})", sound.lines, sound.last, sound.mac)?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -44,6 +45,6 @@ pub fn note(home: &Home, action: &str, target: &str, reason: Option<&str>) {
     }
     let decision = Decision { actor: "cli", action, target, reason, until_ms: None };
     if let Err(error) = Audit::of(home).add(&decision) {
-        eprintln!("error: the audit trail lacks this: {error}");
+        err!("error: the audit trail lacks this: {error}");
     }
 }

@@ -17,6 +17,7 @@ use crate::keyring::sanctions::Decisions;
 use crate::keyring::{Audit, Home, LockError, Users};
 use crate::ledger::upkeep;
 use crate::net::listener::Listener;
+use crate::print::out;
 
 /// Less free space than this is too little to go on for long.
 const FREE_BYTES_MIN: u64 = 100 << 20;
@@ -57,18 +58,22 @@ pub fn check(home: &Home, json: bool) -> anyhow::Result<ExitCode> {
     if json {
         let problems: Vec<_> =
             problems.iter().map(|(what, hint)| json!({"problem": what, "hint": hint})).collect();
-        println!("{}", json!({"problems": problems, "notes": notes}));
+        out!("{}", json!({"problems": problems, "notes": notes}))?;
     } else {
-        notes.iter().for_each(|note| println!("note: {note}"));
+        for note in &notes {
+            out!("note: {note}")?;
+        }
         for (what, hint) in &problems {
-            println!("problem: {what}");
-            hint.iter().for_each(|hint| println!("hint:    {hint}"));
+            out!("problem: {what}")?;
+            if let Some(hint) = hint {
+                out!("hint:    {hint}")?;
+            }
         }
         match problems.len() {
-            0 => println!("nothing is wrong"),
-            1 => println!("1 problem"),
-            count => println!("{count} problems"),
-        }
+            0 => out!("nothing is wrong"),
+            1 => out!("1 problem"),
+            count => out!("{count} problems"),
+        }?;
     }
     Ok(if problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(code::UNREADABLE) })
 }

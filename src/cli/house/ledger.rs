@@ -1,6 +1,6 @@
 //! `pychat backup`, `restore` and `verify`: the stored lines as one file.
 
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -11,25 +11,24 @@ use super::audit;
 use crate::chat::UserName;
 use crate::keyring::Home;
 use crate::ledger::upkeep;
+use crate::print::{self, err, out};
 use crate::server::ctl;
 
 pub fn backup(home: &Home, file: &Path, json: bool) -> anyhow::Result<ExitCode> {
     let terminal = std::io::stderr().is_terminal();
     let mut progress = |percent: u8| {
         if terminal {
-            eprint!("\r{percent:>3} %");
-            // A progress that cannot be shown is no reason to stop.
-            let _ = std::io::stderr().flush();
+            print::aside(format_args!("\r{percent:>3} %"));
         }
     };
     upkeep::backup(&existing(home)?, file, &mut progress)?;
     if terminal {
-        eprintln!();
+        print::aside("\n");
     }
     let found = upkeep::verify(file)?;
     audit::note(home, "backup", "", None);
-    say(json, file, found, "the copy holds");
-    eprintln!("config.json, users/ and keys/ are plain files: copy them too");
+    say(json, file, found, "the copy holds")?;
+    err!("config.json, users/ and keys/ are plain files: copy them too");
     Ok(ExitCode::SUCCESS)
 }
 
@@ -38,10 +37,10 @@ pub fn restore(home: &Home, file: &Path, json: bool) -> anyhow::Result<ExitCode>
     let _lock = home.lock()?;
     let to = home.ledger_file();
     if let Some(aside) = upkeep::restore(file, &to)? {
-        eprintln!("what was there is now {}", aside.display());
+        err!("what was there is now {}", aside.display());
     }
     audit::note(home, "restore", "", None);
-    say(json, &to, upkeep::verify(&to)?, "restored:");
+    say(json, &to, upkeep::verify(&to)?, "restored:")?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -50,23 +49,23 @@ pub fn verify(home: &Home, file: Option<&Path>, json: bool) -> anyhow::Result<Ex
         Some(file) => file.to_owned(),
         None => existing(home)?,
     };
-    say(json, &path, upkeep::verify(&path)?, "sound:");
+    say(json, &path, upkeep::verify(&path)?, "sound:")?;
     Ok(ExitCode::SUCCESS)
 }
 
 /// Takes a person's texts out of a home's stored lines, through its server where one runs.
 pub fn erase(home: &Home, name: &UserName) -> anyhow::Result<()> {
     let words = ["erase".to_owned(), name.to_string()];
-    if let Ok(reply) = ctl::ask(home, &words) {
+    if let Some(reply) = ctl::ask(home, &words)? {
         if !reply.ok {
             bail!(reply.text);
         }
-        eprintln!("{}", reply.text);
+        err!("{}", reply.text);
         return Ok(());
     }
     let Ok(path) = existing(home) else { return Ok(()) };
     let _lock = home.lock()?;
-    eprintln!("{} lines of {name} were erased", upkeep::erase_at(&path, name)?);
+    err!("{} lines of {name} were erased", upkeep::erase_at(&path, name)?);
     audit::note(home, "erase", name.as_str(), None);
     Ok(())
 }
@@ -80,11 +79,11 @@ fn existing(home: &Home) -> anyhow::Result<std::path::PathBuf> {
     Ok(path)
 }
 
-fn say(json: bool, file: &Path, found: upkeep::Verified, what: &str) {
+fn say(json: bool, file: &Path, found: upkeep::Verified, what: &str) -> std::io::Result<()> {
     let upkeep::Verified { places, lines } = found;
     if json {
-        println!("{}", json!({"file": file, "places": places, "lines": lines}));
+        out!("{}", json!({"file": file, "places": places, "lines": lines}))
     } else {
-        println!("{what} {lines} lines of {places} places ({})", file.display());
+        out!("{what} {lines} lines of {places} places ({})", file.display())
     }
 }

@@ -1,6 +1,6 @@
 //! `pychat server` and `pychat invite`: the first minute, and what is asked in it.
 
-use std::io::{BufRead, IsTerminal, Write};
+use std::io::{BufRead, IsTerminal};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::process::ExitCode;
 
@@ -18,6 +18,7 @@ use crate::crypto::{Fingerprint, PublicKey};
 use crate::fault::{Fault, code};
 use crate::invite::Invite;
 use crate::keyring::{self, Home, Settings, Users};
+use crate::print::{self, err, out};
 use crate::server::{self, Options};
 
 #[derive(clap::Args)]
@@ -61,13 +62,13 @@ pub fn serve(args: Args) -> anyhow::Result<ExitCode> {
     let keys = match home.server_keys()? {
         Some(keys) => keys,
         None => {
-            eprintln!("  making the server's RSA-3072 key ...");
+            err!("  making the server's RSA-3072 key ...");
             made.push("keys/server.pem (0600)");
             home.make_server_key()?
         }
     };
     if !made.is_empty() {
-        eprintln!("  wrote {}", made.join(", "));
+        err!("  wrote {}", made.join(", "));
     }
     let owner = if args.no_owner { None } else { owner(&home) };
     let on_ready = greet(keys.own.public().clone(), keys.founding, owner, &config);
@@ -90,7 +91,7 @@ pub fn invite(home: &Home, name: Option<&str>, qr: bool, json: bool) -> anyhow::
     if json {
         let print = keys.own.public().fingerprint().to_string();
         let (host, port) = (invite.host, invite.port);
-        println!("{}", json!({"invite": line, "host": host, "port": port, "fingerprint": print}));
+        out!("{}", json!({"invite": line, "host": host, "port": port, "fingerprint": print}))?;
         return Ok(ExitCode::SUCCESS);
     }
     if qr {
@@ -103,13 +104,13 @@ pub fn invite(home: &Home, name: Option<&str>, qr: bool, json: bool) -> anyhow::
             true => ("\x1b[38;5;16;48;5;231m", "\x1b[0m"),
             false => ("", ""),
         };
-        picture.lines().for_each(|row| eprintln!("{paint}{row}{end}"));
+        picture.lines().for_each(|row| err!("{paint}{row}{end}"));
     }
-    eprintln!("send this line to {}; it is public:", name.unwrap_or("your friend"));
-    println!("{line}");
-    eprintln!("they run:  pychat client {line}");
+    err!("send this line to {}; it is public:", name.unwrap_or("your friend"));
+    out!("{line}")?;
+    err!("they run:  pychat client {line}");
     if config.server_ip.is_loopback() && config.invite_host.is_none() {
-        eprintln!("note: the server listens for this computer only; see server_ip in config.json");
+        err!("note: the server listens for this computer only; see server_ip in config.json");
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -145,11 +146,10 @@ impl Mode {
 }
 
 fn ask_mode() -> anyhow::Result<Mode> {
-    eprintln!("Who should reach this server?");
-    eprintln!("  1) only this computer   2) the home network   3) the internet");
+    err!("Who should reach this server?");
+    err!("  1) only this computer   2) the home network   3) the internet");
     loop {
-        eprint!("  [1]: ");
-        std::io::stderr().flush()?;
+        print::aside("  [1]: ");
         let mut line = String::new();
         if std::io::stdin().lock().read_line(&mut line)? == 0 {
             let hint = "--mode localhost, lan or internet answers it";
@@ -159,10 +159,10 @@ fn ask_mode() -> anyhow::Result<Mode> {
             "" | "1" | "localhost" => return Ok(Mode::Localhost),
             "2" | "lan" => return Ok(Mode::Lan),
             "3" | "internet" => {
-                eprintln!("  open the port in your router, and set invite_host in config.json");
+                err!("  open the port in your router, and set invite_host in config.json");
                 return Ok(Mode::Internet);
             }
-            _ => eprintln!("  1, 2 or 3"),
+            _ => err!("  1, 2 or 3"),
         }
     }
 }
@@ -187,11 +187,11 @@ fn owner(home: &Home) -> Option<(Vault, UserName)> {
         let name = account_name();
         keyring::add(&home.users_dir(), &key, &name, None, false)?;
         Settings::change(&home.users_dir(), &name, |settings| settings.role = Role::Owner)?;
-        eprintln!("  admitted you as {name}, the owner of this server (users/{name}.pem)");
+        err!("  admitted you as {name}, the owner of this server (users/{name}.pem)");
         Ok(Some((vault, name)))
     };
     admit().unwrap_or_else(|error| {
-        eprintln!("  no account was made for you: {}", told(&error));
+        err!("  no account was made for you: {}", told(&error));
         None
     })
 }
@@ -213,8 +213,8 @@ fn greet(
     let config = config.clone();
     Box::new(move |bound| {
         let print = key.fingerprint();
-        eprintln!("  listening on {bound}");
-        eprintln!("  server fingerprint  {print}");
+        err!("  listening on {bound}");
+        err!("  server fingerprint  {print}");
         if let Some((vault, name)) = owner {
             let host = match bound.ip() {
                 ip if ip.is_unspecified() => Ipv4Addr::LOCALHOST.to_string(),
@@ -223,17 +223,16 @@ fn greet(
             let server = Server::new(host, bound.port(), &print, &founding, Some(name));
             let kept = vault.remember_server_key(&key).and_then(|()| vault.remember(&server));
             match kept {
-                Ok(()) => eprintln!("  to chat here:       pychat client"),
-                Err(error) => eprintln!("  your client was not told of the server: {error}"),
+                Ok(()) => err!("  to chat here:       pychat client"),
+                Err(error) => err!("  your client was not told of the server: {error}"),
             }
         }
-        eprintln!("  to invite a friend: pychat invite bob");
+        err!("  to invite a friend: pychat invite bob");
         if !bound.ip().is_loopback() {
-            eprintln!("  the line to share:  {}", invite_to(&config, bound, &print, &founding));
+            err!("  the line to share:  {}", invite_to(&config, bound, &print, &founding));
         }
-        println!("ready addr={bound} fingerprint={print}");
         // Whoever started the server may have closed its stdout.
-        let _ = std::io::stdout().flush();
+        let _ = out!("ready addr={bound} fingerprint={print}");
     })
 }
 

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use crate::fault::{Fault, code};
 use crate::keyring::file;
+use crate::print::{self, err};
 
 /// The unit of the Debian package: its own binary, home and account.
 const UNIT: &str = include_str!("../../../packaging/pychat.service");
@@ -30,17 +31,17 @@ pub fn install(args: &Args) -> anyhow::Result<ExitCode> {
     let home = std::path::absolute(&args.home)?;
     let unit = unit(plain(&binary)?, plain(&home)?, &args.user)?;
     let Some(path) = &args.write else {
-        print!("{unit}");
+        print::result(unit)?;
         return Ok(ExitCode::SUCCESS);
     };
     file::replace(path, unit.as_bytes(), 0o644)?;
-    eprintln!("wrote {}; next, as root:", path.display());
-    eprintln!(
+    err!("wrote {}; next, as root:", path.display());
+    err!(
         "  useradd --system --home-dir {} --shell /usr/sbin/nologin {}",
         home.display(),
         args.user
     );
-    eprintln!("  systemctl daemon-reload && systemctl enable --now pychat");
+    err!("  systemctl daemon-reload && systemctl enable --now pychat");
     Ok(ExitCode::SUCCESS)
 }
 

@@ -1,6 +1,6 @@
 //! `pychat users`: who is registered, by hand.
 
-use std::io::{BufRead, IsTerminal, Read, Write};
+use std::io::{BufRead, IsTerminal, Read};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -19,6 +19,7 @@ use crate::crypto::succession::Signature;
 use crate::fault::{Fault, code};
 use crate::invite::{KeyLine, is_key_line, read_key_line};
 use crate::keyring::{self, AddError, Settings, Users};
+use crate::print::{self, err, out};
 
 #[derive(Subcommand)]
 pub enum Job {
@@ -132,12 +133,12 @@ pub fn run(job: Job) -> anyhow::Result<ExitCode> {
             if let Some(signature) = signature {
                 let name = read_users(&dir)?.0.find(&name).cloned().unwrap_or(name);
                 let (path, old) = keyring::succeed(&dir, &key, &name, &signature)?;
-                eprintln!("{name} has a new key ({})", path.display());
-                eprintln!("  {print}\n  signed by the one before: {old}");
+                err!("{name} has a new key ({})", path.display());
+                err!("  {print}\n  signed by the one before: {old}");
                 audit::note(&home, "rotate", name.as_str(), Some(&print));
                 if json {
                     let file = path.display().to_string();
-                    println!("{}", json!({"name": name, "file": file, "fingerprint": print}));
+                    out!("{}", json!({"name": name, "file": file, "fingerprint": print}))?;
                 }
                 return Ok(ExitCode::SUCCESS);
             }
@@ -146,7 +147,7 @@ pub fn run(job: Job) -> anyhow::Result<ExitCode> {
             confirm(&name, &key, yes)?;
             let first = read_users(&dir)?.0.is_empty();
             let path = keyring::add(&dir, &key, &name, device.as_ref(), replace)?;
-            eprintln!("{name} is registered ({})", path.display());
+            err!("{name} is registered ({})", path.display());
             audit::note(
                 &home,
                 if replace { "replace" } else { "add" },
@@ -159,11 +160,11 @@ pub fn run(job: Job) -> anyhow::Result<ExitCode> {
             }
             if first {
                 Settings::change(&dir, &name, |settings| settings.role = Role::Owner)?;
-                eprintln!("{name} is the first here, and so the owner of this server");
+                err!("{name} is the first here, and so the owner of this server");
             }
             if json {
                 let file = path.display().to_string();
-                println!("{}", json!({"name": name, "file": file, "fingerprint": print}));
+                out!("{}", json!({"name": name, "file": file, "fingerprint": print}))?;
             }
         }
         Job::Replace { name, key, device, yes, home, json } => {
@@ -182,11 +183,11 @@ pub fn run(job: Job) -> anyhow::Result<ExitCode> {
             confirm(&name, &key, yes)?;
             let path = keyring::add(&dir, &key, &name, device.as_ref(), true)?;
             let print = key.fingerprint().to_string();
-            eprintln!("{name} has another key ({}); everybody is told", path.display());
+            err!("{name} has another key ({}); everybody is told", path.display());
             audit::note(&home, "replace", name.as_str(), Some(&print));
             if json {
                 let file = path.display().to_string();
-                println!("{}", json!({"name": name, "file": file, "fingerprint": print}));
+                out!("{}", json!({"name": name, "file": file, "fingerprint": print}))?;
             }
         }
         Job::List { home, json } => list(&home.open().users_dir(), json)?,
@@ -202,10 +203,10 @@ pub fn run(job: Job) -> anyhow::Result<ExitCode> {
                 return Err(Fault::new(code::OTHER, error, hint).into());
             }
             Settings::change(&dir, &name, |settings| settings.role = role)?;
-            eprintln!("{name} is {role} now");
+            err!("{name} is {role} now");
             audit::note(&home, "role", name.as_str(), Some(&role.to_string()));
             if json {
-                println!("{}", json!({"name": name, "role": role}));
+                out!("{}", json!({"name": name, "role": role}))?;
             }
         }
         Job::Passwd { name, remove, home, json } => {
@@ -216,7 +217,7 @@ pub fn run(job: Job) -> anyhow::Result<ExitCode> {
             let password = if remove { None } else { Some(PasswordHash::of(&new_password()?)?) };
             Settings::change(&dir, &name, |settings| settings.password = password)?;
             let did = if remove { "has no password any more" } else { "has a new password" };
-            eprintln!("{name} {did}");
+            err!("{name} {did}");
             audit::note(
                 &home,
                 if remove { "passwd remove" } else { "passwd" },
@@ -224,7 +225,7 @@ pub fn run(job: Job) -> anyhow::Result<ExitCode> {
                 None,
             );
             if json {
-                println!("{}", json!({"name": name, "password": !remove}));
+                out!("{}", json!({"name": name, "password": !remove}))?;
             }
         }
         Job::Remove { name, device, erase, home, json } => {
@@ -237,14 +238,14 @@ pub fn run(job: Job) -> anyhow::Result<ExitCode> {
                 Err(AddError::Nobody(_)) if erase => Vec::new(),
                 gone => gone?,
             };
-            gone.iter().for_each(|path| eprintln!("removed {}", path.display()));
+            gone.iter().for_each(|path| err!("removed {}", path.display()));
             audit::note(&home, "remove", name.as_str(), device.as_ref().map(DeviceName::as_str));
             if erase {
                 super::ledger::erase(&home, &name)?;
             }
             if json {
                 let files: Vec<_> = gone.iter().map(|path| path.display().to_string()).collect();
-                println!("{}", json!({"name": name, "removed": files}));
+                out!("{}", json!({"name": name, "removed": files}))?;
             }
         }
     }
@@ -318,8 +319,8 @@ fn new_password() -> anyhow::Result<Zeroizing<String>> {
 /// The operator compares what the person reads aloud.
 fn confirm(name: &UserName, key: &PublicKey, yes: bool) -> anyhow::Result<()> {
     let print = key.fingerprint();
-    eprintln!("{name}: {print}");
-    eprintln!("  {}", print.spoken());
+    err!("{name}: {print}");
+    err!("  {}", print.spoken());
     if yes {
         return Ok(());
     }
@@ -327,8 +328,7 @@ fn confirm(name: &UserName, key: &PublicKey, yes: bool) -> anyhow::Result<()> {
         let hint = "--yes says that it was compared";
         return Err(Fault::new(code::USAGE, "the key was not compared", hint).into());
     }
-    eprint!("Did {name} read you exactly this? [y/N] ");
-    std::io::stderr().flush()?;
+    print::aside(format_args!("Did {name} read you exactly this? [y/N] "));
     let mut answer = String::new();
     std::io::stdin().lock().read_line(&mut answer)?;
     match answer.trim().to_lowercase().as_str() {
@@ -350,13 +350,13 @@ fn list(dir: &Path, json: bool) -> anyhow::Result<()> {
         let row = |name| json!({"name": name, "role": users.role(name), "fingerprints": prints(&users, name)});
         let rows: Vec<_> = users.names().map(row).collect();
         let ignored: Vec<_> = rejected.iter().map(ToString::to_string).collect();
-        println!("{}", json!({"users": rows, "ignored": ignored}));
+        out!("{}", json!({"users": rows, "ignored": ignored}))?;
         return Ok(());
     }
     for name in users.names() {
-        println!("{name:<20} {:<10} {}", users.role(name), prints(&users, name).join(" "));
+        out!("{name:<20} {:<10} {}", users.role(name), prints(&users, name).join(" "))?;
     }
-    rejected.iter().for_each(|file| eprintln!("{file}"));
+    rejected.iter().for_each(|file| err!("{file}"));
     Ok(())
 }
 
@@ -365,14 +365,14 @@ fn show(dir: &Path, name: &UserName, json: bool) -> anyhow::Result<()> {
     let name = users.find(name).ok_or_else(|| keyring::AddError::Nobody(name.clone()))?;
     if json {
         let (role, prints) = (users.role(name), prints(&users, name));
-        println!("{}", json!({"name": name, "role": role, "fingerprints": prints}));
+        out!("{}", json!({"name": name, "role": role, "fingerprints": prints}))?;
         return Ok(());
     }
-    println!("{name} ({})", users.role(name));
+    out!("{name} ({})", users.role(name))?;
     for key in users.keys_of(name) {
         let (print, device) = (key.fingerprint(), users.by_key(key).map(|one| one.1));
         let device = device.map_or("main", DeviceName::as_str);
-        println!("  {device:<12} {print}\n  {:<12} {}", "", print.spoken());
+        out!("  {device:<12} {print}\n  {:<12} {}", "", print.spoken())?;
     }
     Ok(())
 }

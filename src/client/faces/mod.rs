@@ -7,6 +7,7 @@ pub mod screen;
 mod words;
 
 use super::model::Show;
+use crate::print::err;
 
 /// Shows things.
 pub trait Face: Send {
@@ -22,9 +23,9 @@ pub struct Mute;
 impl Face for Mute {
     fn show(&mut self, show: &Show) {
         match show {
-            Show::Error(text) => eprintln!("error: {text}"),
-            Show::Hint(text) => eprintln!("hint:  {text}"),
-            Show::Event(crate::chat::Event::Refused { hint, .. }) => eprintln!("error: {hint}"),
+            Show::Error(text) => err!("error: {text}"),
+            Show::Hint(text) => err!("hint:  {text}"),
+            Show::Event(crate::chat::Event::Refused { hint, .. }) => err!("error: {hint}"),
             _ => {}
         }
     }

@@ -37,6 +37,7 @@ use super::Face;
 use crate::chat::{Command, UserName};
 use crate::client::model::{Happening, Show};
 use crate::fault::{Fault, code};
+use crate::print::err;
 use app::{App, Effect};
 pub use assistant::Assistant;
 pub use rooms::Rooms;
@@ -147,7 +148,7 @@ impl Face for Screen {
         let parting = self.parting.recv_timeout(until.saturating_duration_since(Instant::now()));
         tty::leave();
         if let (Ok(Some(text)), true) = (parting, code != 0 && code != 130) {
-            eprintln!("error: {text}");
+            err!("error: {text}");
         }
     }
 }

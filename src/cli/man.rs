@@ -1,0 +1,45 @@
+//! `pychat man`: one page with every command, made of the command line's own definition.
+
+use std::io;
+
+use clap::Command;
+use clap_mangen::Man;
+
+/// The page, as roff.
+pub fn page(mut program: Command) -> io::Result<Vec<u8>> {
+    program = program.disable_help_subcommand(true);
+    program.build();
+    let mut page = Vec::new();
+    let man = Man::new(program.clone());
+    man.render_title(&mut page)?;
+    man.render_name_section(&mut page)?;
+    man.render_synopsis_section(&mut page)?;
+    man.render_description_section(&mut page)?;
+    for command in program.get_subcommands() {
+        add(&mut page, command)?;
+    }
+    man.render_version_section(&mut page)?;
+    Ok(page)
+}
+
+/// A section for a command that does something, and one for each command below it.
+fn add(page: &mut Vec<u8>, command: &Command) -> io::Result<()> {
+    if command.has_subcommands() {
+        return command.get_subcommands().try_for_each(|below| add(page, below));
+    }
+    let man = Man::new(command.clone());
+    let mut section = Vec::new();
+    man.render_description_section(&mut section)?;
+    man.render_synopsis_section(&mut section)?;
+    man.render_options_section(&mut section)?;
+    let name = command.get_bin_name().unwrap_or(command.get_name()).to_uppercase();
+    page.extend(format!(".SH \"{name}\"\n").into_bytes());
+    for line in String::from_utf8_lossy(&section).lines() {
+        // Its own title says what a description is, and what else has one stands below it.
+        if line != ".SH DESCRIPTION" {
+            page.extend(line.replacen(".SH ", ".SS ", 1).into_bytes());
+            page.push(b'\n');
+        }
+    }
+    Ok(())
+}
