@@ -95,7 +95,7 @@ fn who_is_muted_reads_on_and_says_nothing() {
     let (world, [_olga, mut mona, mut bob]) = house();
     bob.types("before");
     mona.sees("bob: before");
-    mona.types("/mute Bob 2s shouting");
+    mona.types("/mute Bob 1h shouting");
     bob.sees("you are muted until 20");
     for line in ["/edit other", "now", "/me acts", "/topic mine", "/away gone", "/pm mona hi"] {
         bob.types(line);
@@ -106,6 +106,7 @@ fn who_is_muted_reads_on_and_says_nothing() {
     mona.types("still heard");
     bob.sees("mona: still heard");
     assert_eq!(mona.seen("bob: now") + mona.seen("acts") + mona.seen("hi"), 0);
+    mona.types("/mute Bob 1s shouting");
     world
         .until("the mute ends", || world.client("bob", &["--send", "free again"]).ends().success());
     mona.sees("bob: free again");
