@@ -69,6 +69,8 @@ limits! {
     ledger_waiting_max: usize = 4_096,
     /// Newest entries of a place kept in memory for readers who are behind, in bytes.
     tail_bytes_max: usize = 1 << 20,
+    /// Lines kept in memory only, of all places together, in bytes; the oldest of the largest go.
+    memory_bytes_max: usize = 64 << 20,
     /// Answers waiting for a session that does not read them, in bytes.
     answers_bytes_max: usize = 256 * 1024,
     /// Lines a person may send at once.
@@ -122,6 +124,7 @@ impl Limits {
         "change_s_max",
         "ledger_waiting_max",
         "tail_bytes_max",
+        "memory_bytes_max",
         "rsa_waiting_max",
         "rsa_permits",
         "listen_backlog",

@@ -284,7 +284,7 @@ impl World {
             answers_bytes_max: 1 << 20,
             ..Limits::default()
         };
-        let memory = Memory::new(LogId(7), 1 << 30, 60);
+        let memory = Memory::new(LogId(7), (1 << 30, 1 << 30), 60);
         let fails = Arc::new(Mutex::new(Fails::default()));
         let faulty = Faulty {
             memory: memory.clone(),
@@ -292,7 +292,7 @@ impl World {
             fails: Arc::clone(&fails),
         };
         let disk = (Box::new(faulty) as _, Box::new(memory) as _);
-        let passing = Memory::new(LogId(8), 1 << 20, 60);
+        let passing = Memory::new(LogId(8), (1 << 20, 1 << 30), 60);
         let retentions = Config::default().retentions();
         let (kept, reader) = Kept::new(Some(disk), passing, retentions);
         let server = serve(&kept, &limits);

@@ -47,10 +47,40 @@ impl Bucket {
     }
 }
 
+/// Takes from two buckets at once, or from neither: then it tells when both may give.
+pub fn take_both(
+    (one, of_one): (&mut Bucket, f64),
+    (other, of_other): (&mut Bucket, f64),
+    now: Stamp,
+) -> Result<(), u64> {
+    let (mut one_after, mut other_after) = (one.clone(), other.clone());
+    match (one_after.take(of_one, now), other_after.take(of_other, now)) {
+        (Ok(()), Ok(())) => {
+            (*one, *other) = (one_after, other_after);
+            Ok(())
+        }
+        (of_one, of_other) => Err(of_one.err().max(of_other.err()).unwrap_or_default()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn a_pair_gives_all_or_nothing_and_says_when_it_will() {
+        let mut lines = Bucket::new(2.0, 1.0, Stamp(0));
+        let mut bytes = Bucket::new(100.0, 10.0, Stamp(0));
+        let mut both = |size, ms| take_both((&mut lines, 1.0), (&mut bytes, size), Stamp(ms));
+        both(60.0, 0).unwrap();
+        for _ in 0..5 {
+            assert_eq!(both(60.0, 0), Err(2_000), "and it costs no line");
+        }
+        both(40.0, 0).unwrap();
+        assert_eq!(both(5.0, 0), Err(1_000), "the longer wait");
+        both(5.0, 1_000).unwrap();
+    }
 
     #[test]
     fn a_burst_then_the_rate() {

@@ -353,34 +353,37 @@ pub fn remove(
     if gone.is_empty() { Err(AddError::Nobody(name.clone())) } else { Ok(gone) }
 }
 
-/// Notices changes in users/: at once when files come, go or are renamed, and within seconds when
-/// one is changed in place.
+/// Notices changes in users/: at once when files come, go or are renamed, and within a second when
+/// one is changed in place, unless there are thousands.
 pub struct UsersWatch {
     dir: PathBuf,
     folder: Option<SystemTime>,
     files: Vec<(PathBuf, SystemTime, u64)>,
-    looked: Instant,
+    /// The next look at every file.
+    look_at: Instant,
 }
 
-/// Between two looks at every file.
-const LOOK_EVERY: Duration = Duration::from_secs(3);
+/// Between two looks at every file ...
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// ... and as many times as long as the look took: it takes a hundredth of a core at most.
+const LOOK_PAUSE: u32 = 100;
 
 impl UsersWatch {
     pub fn new(dir: PathBuf) -> Self {
-        let mut watch = UsersWatch { dir, folder: None, files: Vec::new(), looked: Instant::now() };
+        let mut watch =
+            UsersWatch { dir, folder: None, files: Vec::new(), look_at: Instant::now() };
         watch.folder = watch.folder_time();
-        watch.files = watch.list();
+        watch.files = watch.look();
         watch
     }
 
     /// Whether something has changed since the last time this was asked.
     pub fn changed(&mut self) -> bool {
         let folder = self.folder_time();
-        if folder == self.folder && self.looked.elapsed() < LOOK_EVERY {
+        if folder == self.folder && Instant::now() < self.look_at {
             return false;
         }
-        self.looked = Instant::now();
-        let files = self.list();
+        let files = self.look();
         let changed = folder != self.folder || files != self.files;
         (self.folder, self.files) = (folder, files);
         changed
@@ -388,6 +391,13 @@ impl UsersWatch {
 
     fn folder_time(&self) -> Option<SystemTime> {
         fs::metadata(&self.dir).and_then(|folder| folder.modified()).ok()
+    }
+
+    fn look(&mut self) -> Vec<(PathBuf, SystemTime, u64)> {
+        let began = Instant::now();
+        let files = self.list();
+        self.look_at = Instant::now() + LOOK_EVERY.max(began.elapsed() * LOOK_PAUSE);
+        files
     }
 
     fn list(&self) -> Vec<(PathBuf, SystemTime, u64)> {
@@ -437,6 +447,22 @@ mod tests {
         assert!(reasons["carol.pem"].contains("private key"));
         assert!(reasons["a b.pem"].contains("letters"));
         assert!(reasons["half.pem"].contains("not an RSA key"));
+    }
+
+    #[test]
+    fn a_file_that_is_changed_in_place_is_noticed_within_a_second() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("alice.pem");
+        fs::write(&file, "one").unwrap();
+        let mut watch = UsersWatch::new(folder.path().to_owned());
+        assert!(!watch.changed());
+        let began = Instant::now();
+        fs::write(&file, "another").unwrap();
+        while !watch.changed() {
+            std::thread::park_timeout(Duration::from_millis(50));
+            assert!(began.elapsed() < Duration::from_secs(1), "nobody has noticed");
+        }
+        assert!(!watch.changed());
     }
 
     #[test]

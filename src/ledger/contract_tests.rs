@@ -17,7 +17,7 @@ const CHANGE_S_MAX: u64 = 60;
 pub(super) const PAGE: Page = Page { lines_max: 1_000, bytes_max: 1 << 20 };
 
 pub(super) fn memory() -> Made {
-    let memory = Memory::new(LogId(7), 1 << 20, CHANGE_S_MAX);
+    let memory = Memory::new(LogId(7), (1 << 20, 1 << 30), CHANGE_S_MAX);
     let _folder = tempfile::tempdir().unwrap();
     Made { ledger: Box::new(memory.clone()), reader: Box::new(memory), _folder }
 }
@@ -181,6 +181,25 @@ contract! {
         assert_eq!(search("--- ("), [] as [u64; 0], "no word finds nothing");
     }
 
+    search_knows_letters_without_their_accents(made) {
+        let texts = ["K\u{e4}se", "cafe\u{301}", "\u{c5}NGSTR\u{d6}M", "na\u{ef}ve", "\u{1ec7}",
+            "stra\u{df}e", "\u{141}\u{f3}d\u{17a}", "\u{41c}\u{43e}\u{439}", "\u{386}\u{3bb}\u{3c6}\u{3b1}"];
+        for (id, text) in texts.iter().enumerate() {
+            made.says(draft("#tea", "alice", id as u8 + 1, text));
+        }
+        let search = |text: &str| {
+            let places = ["#tea".parse().unwrap()];
+            let (lines, _) = made.reader.search(&places, text, PAGE).unwrap();
+            lines.iter().map(|line| line.seq.0).collect::<Vec<_>>()
+        };
+        let asked = ["kase", "KA\u{308}SE", "CAF\u{c9}", "angstrom", "naive", "e", "STRA\u{df}E",
+            "\u{142}odz", "\u{43c}\u{43e}\u{439}", "\u{3ac}\u{3bb}\u{3c6}\u{3b1}"];
+        let found: Vec<_> = asked.iter().map(|text| search(text)).collect();
+        let wanted = [1, 1, 2, 3, 4, 5, 6, 7, 8, 9].map(|seq| vec![seq]);
+        assert_eq!(found, wanted);
+        assert_eq!(search("strasse"), [] as [u64; 0]);
+    }
+
     search_gives_the_newest_of_all_places(made) {
         let lines: Vec<Record> = (1..=9u8)
             .map(|id| {
@@ -242,7 +261,7 @@ contract! {
 
 #[test]
 fn memory_is_bounded_whatever_the_lines_are() {
-    let mut memory = Memory::new(LogId(7), 10_000, CHANGE_S_MAX);
+    let mut memory = Memory::new(LogId(7), (10_000, 1 << 30), CHANGE_S_MAX);
     let place: Place = "#tea".parse().unwrap();
     for number in 0..1_000u128 {
         let line = Draft { id: MsgId(number.to_be_bytes()), ..draft("#tea", "ana", 0, "") };
@@ -433,7 +452,7 @@ fn a_newer_schema_is_refused_and_an_older_one_is_copied_first() {
 fn a_place_that_is_not_kept_is_in_memory_only() {
     let (disk, folder, _path) = on_disk();
     let reader = disk.reader();
-    let memory = Memory::new(LogId(7), 1 << 20, CHANGE_S_MAX);
+    let memory = Memory::new(LogId(7), (1 << 20, 1 << 30), CHANGE_S_MAX);
     let off = Retentions::all(Retention::Off);
     let (mut kept, reader) = Kept::new(Some((Box::new(disk), Box::new(reader))), memory, off);
     let (verdicts, fault) = kept.commit(vec![Record::Line(draft("#tea", "ana", 1, "zebramarker"))]);

@@ -12,10 +12,17 @@ const LINE_BYTES: usize = 256;
 /// Shared by its writer and its readers.
 #[derive(Clone)]
 pub struct Memory {
-    places: Arc<Mutex<HashMap<Place, Lines>>>,
+    places: Arc<Mutex<Places>>,
     log: LogId,
-    bytes_max: usize,
     change_s_max: u64,
+}
+
+struct Places {
+    places: HashMap<Place, Lines>,
+    /// Of all places together.
+    bytes: usize,
+    place_bytes_max: usize,
+    bytes_max: usize,
 }
 
 #[derive(Default)]
@@ -36,30 +43,54 @@ struct Line {
 }
 
 impl Memory {
-    /// Keeps `bytes_max` of each place, its newest line at least. A line can be changed for
-    /// `change_s_max` seconds.
-    pub fn new(log: LogId, bytes_max: usize, change_s_max: u64) -> Memory {
-        Memory { places: Arc::default(), log, bytes_max, change_s_max }
+    /// Keeps `bytes_max` of each place, its newest line at least, and of all together. A line can be
+    /// changed for `change_s_max` seconds.
+    pub fn new(log: LogId, bytes_max: (usize, usize), change_s_max: u64) -> Memory {
+        let (place_bytes_max, bytes_max) = bytes_max;
+        let places = Places { places: HashMap::new(), bytes: 0, place_bytes_max, bytes_max };
+        Memory { places: Arc::new(Mutex::new(places)), log, change_s_max }
     }
 
     /// Forgets a place altogether: whoever makes it again begins anew.
     pub fn forget(&self, place: &Place) {
-        self.lock().remove(place);
+        let mut all = self.lock();
+        if let Some(gone) = all.places.remove(place) {
+            all.bytes -= gone.bytes;
+        }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Place, Lines>> {
+    fn lock(&self) -> MutexGuard<'_, Places> {
         self.places.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
+impl Places {
+    fn append(&mut self, draft: &Draft, change_s_max: u64) -> Verdict {
+        let lines = self.places.entry(draft.place.clone()).or_default();
+        let before = lines.bytes;
+        let verdict = lines.append(draft, change_s_max);
+        lines.shrink(self.place_bytes_max);
+        self.bytes = self.bytes - before + lines.bytes;
+        while self.bytes > self.bytes_max {
+            // Half of the largest goes at once, so that it is seldom looked for.
+            let largest = self.places.values_mut().max_by_key(|lines| lines.bytes);
+            let Some(lines) = largest.filter(|lines| lines.lines.len() > 1) else { break };
+            let before = lines.bytes;
+            lines.shrink(before / 2);
+            self.bytes = self.bytes - before + lines.bytes;
+        }
+        verdict
+    }
+}
+
 impl Lines {
-    fn append(&mut self, draft: &Draft, limits: (usize, u64)) -> Verdict {
+    fn append(&mut self, draft: &Draft, change_s_max: u64) -> Verdict {
         let id = (draft.from.clone(), draft.id);
         if let Some(known) = self.by_id.get(&id).and_then(|seq| self.line(*seq)) {
             return known_as(&known.draft, known.edited || known.deleted, known.seq, draft);
         }
         if let Some(target) = draft.target
-            && let Err(verdict) = self.change(target, draft, limits.1)
+            && let Err(verdict) = self.change(target, draft, change_s_max)
         {
             return verdict;
         }
@@ -72,11 +103,15 @@ impl Lines {
         self.bytes += LINE_BYTES + draft.said_bytes();
         self.lines.push_back(Line { seq, draft, edited: false, deleted: false });
         self.by_id.insert(id, seq);
-        while self.bytes > limits.0 && self.lines.len() > 1 {
+        Verdict::Stored(seq)
+    }
+
+    /// Its oldest lines go, down to so many bytes or its newest line.
+    fn shrink(&mut self, bytes_max: usize) {
+        while self.bytes > bytes_max && self.lines.len() > 1 {
             let Some(gone) = self.lines.pop_front() else { break };
             self.forget(gone);
         }
-        Verdict::Stored(seq)
     }
 
     /// What is left of a line that was taken out.
@@ -160,14 +195,12 @@ pub(super) fn may_change(
 
 impl Ledger for Memory {
     fn commit(&mut self, records: &[Record]) -> Result<Vec<Verdict>, LedgerError> {
-        let limits = (self.bytes_max, self.change_s_max);
-        let mut places = self.lock();
+        let mut all = self.lock();
         let mut write = |record: &Record| match record {
-            Record::Line(draft) => {
-                places.entry(draft.place.clone()).or_default().append(draft, limits)
-            }
+            Record::Line(draft) => all.append(draft, self.change_s_max),
             Record::Topic(channel, topic) => {
-                places.entry(Place::Channel(channel.clone())).or_default().topic = topic.clone();
+                all.places.entry(Place::Channel(channel.clone())).or_default().topic =
+                    topic.clone();
                 Verdict::Stored(Seq(0))
             }
             // The registry remembers them as long as this process does.
@@ -188,8 +221,9 @@ impl Ledger for Memory {
         _lines_max: usize,
         dry: bool,
     ) -> Result<usize, LedgerError> {
-        let mut places = self.lock();
-        let Some(lines) = places.get_mut(place) else { return Ok(0) };
+        let mut all = self.lock();
+        let Some(lines) = all.places.get_mut(place) else { return Ok(0) };
+        let before = lines.bytes;
         let old = lines.lines.iter().filter(|line| line.draft.time_ms < before_ms).count();
         if !dry {
             let (gone, kept): (VecDeque<_>, _) = std::mem::take(&mut lines.lines)
@@ -198,11 +232,13 @@ impl Ledger for Memory {
             lines.lines = kept;
             gone.into_iter().for_each(|line| lines.forget(line));
         }
+        let after = lines.bytes;
+        all.bytes = all.bytes - before + after;
         Ok(old)
     }
 
     fn places(&self) -> Vec<Place> {
-        self.lock().keys().cloned().collect()
+        self.lock().places.keys().cloned().collect()
     }
 
     fn scrub(&mut self, _now_ms: i64) -> Result<(), LedgerError> {
@@ -210,9 +246,9 @@ impl Ledger for Memory {
     }
 
     fn erase(&mut self, user: &UserName) -> Result<usize, LedgerError> {
-        let mut places = self.lock();
-        let mut erased = 0;
-        for place in places.values_mut() {
+        let mut all = self.lock();
+        let (mut erased, mut bytes) = (0, 0);
+        for place in all.places.values_mut() {
             let own = |line: &&mut Line| line.draft.from == *user && !line.deleted;
             for line in place.lines.iter_mut().filter(own) {
                 place.bytes -= line.draft.said_bytes();
@@ -220,12 +256,14 @@ impl Ledger for Memory {
                 line.deleted = true;
                 erased += 1;
             }
+            bytes += place.bytes;
         }
+        all.bytes = bytes;
         Ok(erased)
     }
 
     fn remembered(&self, _waiting_max: usize) -> Result<Vec<Remembered>, LedgerError> {
-        let places = self.lock();
+        let all = self.lock();
         let remember = |(place, lines): (&Place, &Lines)| Remembered {
             place: place.clone(),
             last: lines.last,
@@ -233,7 +271,7 @@ impl Ledger for Memory {
             reads: Vec::new(),
             waiting: Vec::new(),
         };
-        Ok(places.iter().map(remember).collect())
+        Ok(all.places.iter().map(remember).collect())
     }
 
     fn log_id(&self) -> LogId {
@@ -249,8 +287,8 @@ impl Reader for Memory {
         upto: Seq,
         page: Page,
     ) -> Result<Vec<Message>, LedgerError> {
-        let places = self.lock();
-        let Some(lines) = places.get(place) else { return Ok(Vec::new()) };
+        let all = self.lock();
+        let Some(lines) = all.places.get(place) else { return Ok(Vec::new()) };
         let wanted = lines.between(after, Seq(upto.0.saturating_add(1)));
         Ok(page.take(wanted.map(|line| lines.told(line))))
     }
@@ -262,8 +300,8 @@ impl Reader for Memory {
         since_ms: Option<i64>,
         page: Page,
     ) -> Result<(Vec<Message>, bool), LedgerError> {
-        let places = self.lock();
-        let Some(lines) = places.get(place) else { return Ok((Vec::new(), false)) };
+        let all = self.lock();
+        let Some(lines) = all.places.get(place) else { return Ok((Vec::new(), false)) };
         let wanted = lines.between(Seq(0), before.unwrap_or(Seq(u64::MAX))).rev().filter(|line| {
             since_ms.is_none_or(|since| line.draft.time_ms >= since)
                 && matches!(line.draft.kind, Kind::Say | Kind::Me)
@@ -285,7 +323,7 @@ impl Reader for Memory {
         let all = self.lock();
         let mut found = Vec::new();
         for place in places {
-            let Some(lines) = all.get(place) else { continue };
+            let Some(lines) = all.places.get(place) else { continue };
             let holds =
                 |line: &&Line| line.draft.target.is_none() && wanted.is_in(&line.draft.text);
             found.extend(lines.lines.iter().filter(holds).map(|line| lines.told(line)));

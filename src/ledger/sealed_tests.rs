@@ -99,7 +99,7 @@ fn what_is_left_in_an_empty_channel_with_a_pin_goes_where_the_operator_wants_tha
         let reader = Box::new(disk.reader());
         let config = Config { forget_empty, ..Config::default() };
         assert_eq!(config.retention, Retention::Forever);
-        let memory = Memory::new(LogId(7), 1 << 20, 60);
+        let memory = Memory::new(LogId(7), (1 << 20, 1 << 30), 60);
         let disk: (Box<dyn Ledger>, Box<dyn Reader>) = (Box::new(disk), reader);
         let (mut kept, reader) = Kept::new(Some(disk), memory, config.retentions());
         let open = draft("#tea", "alice", 2, "hi");

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use crate::chat::{DeviceKey, Event, Opaque, Refusal, UserName};
 use crate::crypto::Fingerprint;
@@ -20,11 +20,15 @@ const NAMES_MAX: usize = 50;
 /// Far more than ten thousand certificates take.
 const FILE_BYTES_MAX: u64 = 64 << 20;
 
-/// The newest certificate of each key.
+/// The newest certificate of each key. One after the other is published; nobody who looks waits for
+/// the disk.
 pub struct Directory {
     file: PathBuf,
-    certificates: Mutex<BTreeMap<Fingerprint, Opaque>>,
+    certificates: RwLock<Arc<Certificates>>,
+    turn: Mutex<()>,
 }
+
+type Certificates = BTreeMap<Fingerprint, Opaque>;
 
 impl Directory {
     pub fn open(file: PathBuf) -> Result<Directory, FileError> {
@@ -38,7 +42,15 @@ impl Directory {
                 certificates.insert(Certificate::issuer(bytes), one);
             }
         }
-        Ok(Directory { file, certificates: Mutex::new(certificates) })
+        Ok(Directory {
+            file,
+            certificates: RwLock::new(Arc::new(certificates)),
+            turn: Mutex::new(()),
+        })
+    }
+
+    fn now(&self) -> Arc<Certificates> {
+        Arc::clone(&self.certificates.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// A client has made a certificate for its key. An older one than is known changes nothing.
@@ -51,24 +63,33 @@ impl Directory {
         let (key, _) = users.by_print(key).ok_or(Refusal::NotOwnCertificate)?;
         let fresh = Certificate::verify(certificate.bytes(), key);
         let fresh = fresh.ok_or(Refusal::NotOwnCertificate)?;
-        let mut known = self.certificates.lock().unwrap_or_else(PoisonError::into_inner);
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = self.now();
         let old = known.get(&fresh.fingerprint());
         let old = old.and_then(|old| Certificate::verify(old.bytes(), key));
         let now_s = jiff::Timestamp::now().as_second().max(0) as u64;
         if old.is_some_and(|old| stays(&old, &fresh, now_s)) {
             return Ok(());
         }
-        let mut new = known.clone();
+        let mut new = Certificates::clone(&known);
         new.insert(fresh.fingerprint(), certificate.clone());
         let registered: BTreeSet<_> = users.keys().map(|(key, _)| key.fingerprint()).collect();
         new.retain(|print, _| registered.contains(print));
-        let list: Vec<_> = new.values().collect();
-        let text = serde_json::to_vec(&list).expect("certificates are plain JSON");
-        replace(&self.file, &text, 0o600).map_err(|error| {
+        self.keep(new, |text| replace(&self.file, text, 0o600)).map_err(|error| {
             log::error!("a certificate is not kept: {error}");
             Refusal::Storage
-        })?;
-        *known = new;
+        })
+    }
+
+    /// Others hold once they are on disk.
+    fn keep(
+        &self,
+        new: Certificates,
+        write: impl FnOnce(&[u8]) -> Result<(), FileError>,
+    ) -> Result<(), FileError> {
+        let list: Vec<_> = new.values().collect();
+        write(&serde_json::to_vec(&list).expect("certificates are plain JSON"))?;
+        *self.certificates.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(new);
         Ok(())
     }
 
@@ -92,7 +113,7 @@ impl Directory {
         name: &UserName,
         reference: &Option<String>,
     ) -> Vec<Event> {
-        let known = self.certificates.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = self.now();
         let name = users.find(name).unwrap_or(name);
         let keys = users.keys_of(name).filter_map(|key| {
             let (_, device) = users.by_key(key)?;
@@ -132,5 +153,29 @@ mod tests {
         let ([one, two, ahead], now_s) = ([100, 107, 400].map(made), 108 * 86_400);
         assert!(!stays(&one, &two, now_s) && stays(&two, &one, now_s) && stays(&two, &two, now_s));
         assert!(!stays(&ahead, &two, now_s));
+    }
+
+    #[test]
+    fn who_looks_does_not_wait_for_the_disk() {
+        let folder = tempfile::tempdir().unwrap();
+        let directory = Directory::open(folder.path().join("certificates.json")).unwrap();
+        let new = || Certificates::from([(Fingerprint([1; 32]), Opaque::new(b"x").unwrap())]);
+        let (looked, seen) = std::sync::mpsc::channel();
+        std::thread::scope(|scope| {
+            let kept = directory.keep(new(), |_| {
+                scope.spawn(|| looked.send(directory.now().len()));
+                // Nothing of it holds before it is on disk.
+                assert_eq!(seen.recv_timeout(std::time::Duration::from_secs(60)), Ok(0));
+                Ok(())
+            });
+            kept.unwrap();
+        });
+        assert_eq!(directory.now().len(), 1);
+        let fails = directory
+            .keep(Certificates::new(), |_| Err(FileError::damaged(&directory.file, "no disk")));
+        assert!(
+            fails.is_err() && directory.now().len() == 1,
+            "what cannot be written does not hold"
+        );
     }
 }

@@ -175,7 +175,8 @@ fn configure_log(config: &Config, level: Option<LevelFilter>, home: &Home) -> an
 fn open_ledger(home: &Home, config: &Config) -> anyhow::Result<(Kept, Arc<KeptReader>)> {
     let limits = &config.limits;
     let passing = LogId(rand::random::<u64>() >> 1);
-    let memory = Memory::new(passing, limits.tail_bytes_max, limits.change_s_max);
+    let bytes_max = (limits.tail_bytes_max, limits.memory_bytes_max);
+    let memory = Memory::new(passing, bytes_max, limits.change_s_max);
     let disk = match config.history {
         History::Off => None,
         History::On => {

@@ -58,7 +58,7 @@ mod tests {
     #[test]
     fn a_job_comes_between_the_records_that_were_decided_before_and_after_it() {
         let config = Config::default();
-        let memory = Memory::new(LogId(1), 1 << 20, 60);
+        let memory = Memory::new(LogId(1), (1 << 20, 1 << 30), 60);
         let (mut ledger, reader) = Kept::new(None, memory, config.retentions());
         let registry = Registry::new(Rules {
             limits: config.limits.clone(),

@@ -82,6 +82,37 @@ impl Registry {
         partners.map(|partner| Place::private(user.clone(), partner.clone())).collect()
     }
 
+    /// What was kept in memory only goes once both people have been away for the resume window.
+    pub(super) fn forget_conversations(&mut self, window_ms: u64, now: Stamp) -> Vec<Effect> {
+        let over = |(_, since): &(&UserName, &Stamp)| now.ms_since(**since) >= window_ms;
+        let gone = self.left.iter().filter(over).map(|(name, _)| name.clone());
+        let gone: Vec<UserName> = gone.collect();
+        self.left.retain(|name, _| !gone.contains(name));
+        let mut effects = Vec::new();
+        for name in gone {
+            for partner in self.partners.get(&name).cloned().unwrap_or_default() {
+                let place = Place::private(name.clone(), partner.clone());
+                let is_here = !self.sessions_of(&partner).is_empty();
+                // Who left a moment ago may be back, and is looked at later.
+                if is_here
+                    || self.left.contains_key(&partner)
+                    || (self.rules.retention)(&place) != Retention::Off
+                {
+                    continue;
+                }
+                self.logs.remove(&place);
+                for (one, other) in [(&name, &partner), (&partner, &name)] {
+                    if let Some(partners) = self.partners.get_mut(one) {
+                        partners.remove(other);
+                    }
+                }
+                effects.push(Effect::Forget(place));
+            }
+        }
+        self.partners.retain(|_, partners| !partners.is_empty());
+        effects
+    }
+
     /// Where a session that has `mark` of a place begins to read it.
     pub(super) fn start(&mut self, place: &Place, mark: Option<Mark>) -> Start {
         let (resume_max, first_max) =

@@ -7,7 +7,7 @@ mod sessions;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::rate::{Bucket, Stamp};
+use super::rate::{Bucket, Stamp, take_both};
 use super::{
     ChannelName, Command, DeviceName, Event, LogId, Place, Refusal, Retention, Seq, SessionId,
     Target, UserName, suits,
@@ -130,6 +130,8 @@ pub struct Registry {
     logs: HashMap<Place, Log>,
     /// With whom a person has talked in private.
     partners: HashMap<UserName, BTreeSet<UserName>>,
+    /// Since when people are away whose private conversations may have to be forgotten.
+    left: BTreeMap<UserName, Stamp>,
     rules: Rules,
     logs_made: u64,
 }
@@ -155,6 +157,7 @@ impl Registry {
             topics: HashMap::new(),
             logs: HashMap::new(),
             partners: HashMap::new(),
+            left: BTreeMap::new(),
             rules,
             logs_made: 0,
         }
@@ -222,7 +225,8 @@ impl Registry {
         }
     }
 
-    /// Forgets what has been over for long enough: sessions that were cut off, empty channels.
+    /// Forgets what has been over for long enough: sessions that were cut off, empty channels, and
+    /// private conversations that are kept in memory only and have nobody left.
     pub fn sweep(&mut self, now: Stamp) -> Vec<Effect> {
         let window_ms = self.rules.limits.resume_window_s * 1000;
         let over =
@@ -251,6 +255,7 @@ impl Registry {
             }
             effects.push(Effect::Forget(place));
         }
+        effects.extend(self.forget_conversations(window_ms, now));
         self.users.retain(|_, user| {
             let idle = user.sessions.is_empty() && user.waiting == 0 && user.channels == 0;
             !idle || now.ms_since(user.active) < 10 * 60 * 1000
@@ -280,8 +285,7 @@ impl Registry {
                 suits(to, *kind, *target, text, sealed.is_some())?;
                 user.active = now;
                 let bytes = text.len() + sealed.as_ref().map_or(0, |sealed| sealed.bytes().len());
-                let lines = user.lines.take(1.0, now);
-                lines.and_then(|()| user.bytes.take(bytes as f64, now))
+                take_both((&mut user.lines, 1.0), (&mut user.bytes, bytes as f64), now)
             }
             Command::Topic { text: Some(text), .. } | Command::Away { text: Some(text) }
                 if text.len() > topic_max =>

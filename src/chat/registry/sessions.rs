@@ -23,6 +23,7 @@ impl Registry {
         }
         entry.sessions.push(id);
         entry.waiting = 0;
+        self.left.remove(&user);
         let channels = BTreeSet::new();
         self.sessions.insert(
             id,
@@ -62,6 +63,7 @@ impl Registry {
             }
         }
         if last {
+            self.left.insert(user.clone(), now);
             let places = self.conversations(&user);
             effects.push(Effect::Remember(Fact::Away(user, places)));
         }

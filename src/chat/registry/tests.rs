@@ -11,6 +11,7 @@ impl Chat {
         let limits = Limits { lines_burst: 1000, ..Limits::default() };
         let retention = Box::new(|place: &Place| match place {
             Place::Channel(channel) if channel.to_string() == "#passing" => Retention::Off,
+            place if place.to_string() == "@bob@carol" => Retention::Off,
             _ => Retention::Forever,
         });
         let rules = Rules { limits, retention, kept: LogId(1), passing: LogId(100) };
@@ -437,4 +438,50 @@ fn of_a_channel_that_is_gone_nothing_stays_that_nobody_said() {
     assert_eq!(chat.registry.sweep(Stamp(100_000)).len(), 4);
     assert_eq!(chat.registry.logs.len(), logs + 2, "of those with a line or a topic");
     assert_eq!(chat.registry.topics.len(), 1);
+}
+
+#[test]
+fn a_conversation_in_memory_is_forgotten_once_both_have_been_away() {
+    let mut chat = Chat::new();
+    let window_ms = chat.registry.rules.limits.resume_window_s * 1000;
+    let [alice, bob, carol] = ["alice", "bob", "carol"].map(|name| chat.enters(name));
+    chat.says(bob, "@carol", "in memory").unwrap();
+    chat.says(bob, "@alice", "kept").unwrap();
+    let place = |text: &str| text.parse::<Place>().unwrap();
+    let forgotten = |chat: &mut Chat, ms| {
+        let effects = chat.registry.sweep(Stamp(ms));
+        let forgets = effects.into_iter().filter_map(|effect| match effect {
+            Effect::Forget(place) => Some(place),
+            _ => None,
+        });
+        forgets.collect::<Vec<_>>()
+    };
+    chat.registry.leave(alice, None, false, Stamp(0));
+    chat.registry.leave(carol, None, true, Stamp(0));
+    assert_eq!(forgotten(&mut chat, window_ms), [], "bob is here");
+    chat.registry.leave(bob, None, false, Stamp(window_ms));
+    assert_eq!(forgotten(&mut chat, 2 * window_ms - 1), [], "he may be back");
+    let bob = chat.enters("bob");
+    assert_eq!(forgotten(&mut chat, 2 * window_ms), [], "and is");
+    let log = chat.registry.log(&place("@bob@carol")).id;
+    chat.registry.leave(bob, None, false, Stamp(2 * window_ms));
+    assert_eq!(forgotten(&mut chat, 3 * window_ms), [place("@bob@carol")]);
+    assert_eq!(forgotten(&mut chat, 9 * window_ms), []);
+    let names = |name: &str| chat.registry.conversations(&name.parse().unwrap());
+    assert_eq!(names("bob"), [place("@alice@bob")]);
+    assert_eq!(names("carol"), []);
+    let new = chat.registry.log(&place("@bob@carol")).id;
+    assert_ne!(new, log, "whoever talks again begins anew");
+}
+
+#[test]
+fn a_line_that_is_too_much_costs_no_line() {
+    let mut chat = Chat::new();
+    chat.registry.rules.limits.bytes_per_s = 10.0;
+    let alice = chat.enters("alice");
+    chat.says(alice, "#lobby", &"x".repeat(60)).unwrap();
+    let before = chat.registry.user_of(alice).lines.clone();
+    assert!(matches!(chat.says(alice, "#lobby", &"x".repeat(60)), Err(Refusal::Rate { .. })));
+    let after = chat.registry.user_of(alice).lines.clone();
+    assert_eq!(format!("{before:?}"), format!("{after:?}"));
 }

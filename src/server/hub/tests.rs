@@ -69,7 +69,7 @@ impl Room {
             lines_burst: 1_000_000,
             ..config.limits.clone()
         };
-        let memory = Memory::new(LogId(1), 1 << 20, 60);
+        let memory = Memory::new(LogId(1), (1 << 20, 1 << 30), 60);
         let (kept, _) = Kept::new(None, memory, config.retentions());
         let registry = Registry::new(Rules {
             limits: Limits { sessions_per_user_max: 1_000_000, ..limits.clone() },
