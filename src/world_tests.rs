@@ -162,8 +162,12 @@ impl Ledger for Faulty {
         self.memory.places()
     }
 
-    fn scrub(&mut self, _now_ms: i64) -> Result<(), LedgerError> {
-        Ok(())
+    fn scrub(&mut self, _now_ms: i64) -> Result<bool, LedgerError> {
+        Ok(true)
+    }
+
+    fn newest_ms(&self) -> Result<Option<i64>, LedgerError> {
+        self.memory.newest_ms()
     }
 
     fn erase(&mut self, user: &UserName) -> Result<usize, LedgerError> {

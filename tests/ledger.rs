@@ -460,3 +460,26 @@ fn a_memory_only_channel_that_is_made_anew_begins_anew() {
     bob.types("/history");
     bob.sees("-- 2 lines");
 }
+
+#[test]
+fn whoever_reads_beside_the_server_is_waited_for_and_named() {
+    let world = World::configured(r#"{"retention": "1s"}"#);
+    let mut alice = world.enters("alice");
+    alice.types("zebramarker");
+    alice.sees("You: zebramarker");
+    world.until("the line is old enough", || {
+        world.operator(&["ctl", "retention", "--dry-run"]).1.contains("1 lines of 1 places would")
+    });
+    let reader = rusqlite::Connection::open(world.home().join("data/ledger.db")).unwrap();
+    reader.execute_batch("BEGIN; SELECT count(*) FROM lines;").unwrap();
+    let (ok, told) = world.operator(&["ctl", "retention", "--now"]);
+    assert!(
+        !ok && told.contains("1 lines of 1 places were removed; their texts are still"),
+        "{told}"
+    );
+    assert!(world.found_in("home/data", "zebramarker") > 0, "and they are");
+    reader.execute_batch("COMMIT").unwrap();
+    let (ok, told) = world.operator(&["ctl", "retention", "--now"]);
+    assert!(ok && !told.contains("still"), "{told}");
+    assert_eq!(world.found_in("home/data", "zebramarker"), 0);
+}

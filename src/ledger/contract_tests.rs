@@ -229,6 +229,14 @@ contract! {
         assert_eq!(made.reader.search(&places, "nothing", PAGE).unwrap().0[0].seq, Seq(2));
     }
 
+    the_newest_line_says_its_time(made) {
+        assert_eq!(made.ledger.newest_ms().unwrap(), None);
+        for (id, place, time_ms) in [(1, "#tea", 1_000), (2, "#cake", 2_000), (3, "#tea", 3_000)] {
+            made.says(Draft { time_ms, ..draft(place, "alice", id, "x") });
+        }
+        assert_eq!(made.ledger.newest_ms().unwrap(), Some(3_000));
+    }
+
     old_lines_go_and_leave_their_seqs(made) {
         for id in 1..=4 {
             let line = Draft { time_ms: i64::from(id) * 1_000, ..draft("#tea", "ana", id, "x") };
@@ -462,4 +470,26 @@ fn a_place_that_is_not_kept_is_in_memory_only() {
     assert_eq!(found_on_disk(folder.path(), "zebramarker"), 0);
     kept.forget(&place, 0).unwrap();
     assert!(reader.read(&place, Seq(0), Seq(9), PAGE).unwrap().is_empty());
+}
+
+#[test]
+fn all_of_memory_is_bounded_and_the_largest_place_pays() {
+    let mut memory = Memory::new(LogId(7), (1 << 20, 40_000), CHANGE_S_MAX);
+    for id in 0..100 {
+        let large = [Record::Line(draft("#large", "alice", id, &"x".repeat(500)))];
+        memory.commit(&large).unwrap();
+        if id < 3 {
+            memory.commit(&[Record::Line(draft("#small", "alice", id, "x"))]).unwrap();
+        }
+    }
+    let texts = |place: &str| {
+        let place = place.parse().unwrap();
+        memory.read(&place, Seq(0), Seq(999), PAGE).unwrap().iter().map(|line| line.seq.0).collect()
+    };
+    let (large, small): (Vec<u64>, Vec<u64>) = (texts("#large"), texts("#small"));
+    assert_eq!(small, [1, 2, 3]);
+    assert!((25..60).contains(&large.len()) && large.last() == Some(&100), "{large:?}");
+    memory.forget(&"#large".parse().unwrap());
+    let page = memory.history(&"#small".parse().unwrap(), None, None, PAGE).unwrap();
+    assert_eq!(page.0.len(), 3);
 }

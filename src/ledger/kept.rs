@@ -112,9 +112,14 @@ impl Kept {
             }
         }
         if !dry && !swept.more {
-            disk.scrub(now_ms)?;
+            swept.remains = !disk.scrub(now_ms)?;
         }
         Ok(swept)
+    }
+
+    /// When the newest line on disk was said.
+    pub fn newest_ms(&self) -> Result<Option<i64>, LedgerError> {
+        self.disk.as_ref().map_or(Ok(None), |disk| disk.newest_ms())
     }
 
     pub fn erase(&mut self, user: &UserName) -> Result<usize, LedgerError> {
@@ -131,7 +136,8 @@ impl Kept {
             return Ok(());
         };
         while disk.expire(place, i64::MAX, SWEEP_LINES, false)? > 0 {}
-        disk.scrub(now_ms)
+        // Where somebody reads beside, the next sweep does it.
+        disk.scrub(now_ms).map(|_| ())
     }
 
     pub fn remembered(&self, waiting_max: usize) -> Result<Vec<Remembered>, LedgerError> {

@@ -241,8 +241,14 @@ impl Ledger for Memory {
         self.lock().places.keys().cloned().collect()
     }
 
-    fn scrub(&mut self, _now_ms: i64) -> Result<(), LedgerError> {
-        Ok(())
+    fn scrub(&mut self, _now_ms: i64) -> Result<bool, LedgerError> {
+        Ok(true)
+    }
+
+    fn newest_ms(&self) -> Result<Option<i64>, LedgerError> {
+        let all = self.lock();
+        let lines = all.places.values().flat_map(|place| place.lines.back());
+        Ok(lines.map(|line| line.draft.time_ms).max())
     }
 
     fn erase(&mut self, user: &UserName) -> Result<usize, LedgerError> {

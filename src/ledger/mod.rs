@@ -107,6 +107,8 @@ pub struct Swept {
     pub places: usize,
     /// There is more to do.
     pub more: bool,
+    /// What went can still be read from the files.
+    pub remains: bool,
 }
 
 /// Why the ledger does not do what it should. Names the file, never a text.
@@ -155,9 +157,12 @@ pub trait Ledger: Send {
     /// All places.
     fn places(&self) -> Vec<Place>;
 
-    /// Nothing of what was removed can be read from the medium any more; ids of removed lines are
-    /// forgotten after a week.
-    fn scrub(&mut self, now_ms: i64) -> Result<(), LedgerError>;
+    /// Nothing of what was removed can be read from the medium any more, or else false: somebody
+    /// reads what was there before. Ids of removed lines are forgotten after a week.
+    fn scrub(&mut self, now_ms: i64) -> Result<bool, LedgerError>;
+
+    /// When the newest line was said.
+    fn newest_ms(&self) -> Result<Option<i64>, LedgerError>;
 
     /// Takes the texts of all lines of a person away; their seats stay.
     fn erase(&mut self, user: &UserName) -> Result<usize, LedgerError>;

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, mpsc};
 use std::time::{Duration, Instant};
 
@@ -56,6 +57,8 @@ pub struct House {
     /// What was said about files in users/ that register nobody: each is told once. One reading at
     /// a time holds it, as the watch and an operator's word may coincide.
     told: Mutex<BTreeSet<String>>,
+    /// An operator has had old lines removed.
+    swept: AtomicBool,
 }
 
 impl House {
@@ -98,6 +101,7 @@ impl House {
             hashing: Permits::new(HASHES_AT_ONCE, HASHES_WAITING_MAX),
             log_level,
             told: Mutex::new(told),
+            swept: AtomicBool::new(false),
         };
         changes.iter().for_each(|change| house.record_key(change));
         Ok(house)
@@ -293,6 +297,15 @@ impl House {
         answered.recv_timeout(patience).is_ok()
     }
 
+    /// Whether an operator has had old lines removed since this was asked last.
+    pub fn was_swept_by_hand(&self) -> bool {
+        self.swept.swap(false, Ordering::Relaxed)
+    }
+
+    pub fn sweeps_by_hand(&self) {
+        self.swept.store(true, Ordering::Relaxed);
+    }
+
     /// Removes lines that are older than their place's retention, or only counts them, in short
     /// turns between commits. None where the server stops first.
     pub fn sweep_ledger(&self, now_ms: i64, dry: bool) -> Option<Result<Swept, LedgerError>> {
@@ -302,6 +315,7 @@ impl House {
                 Ok(swept) => {
                     all.lines += swept.lines;
                     all.places = all.places.max(swept.places);
+                    all.remains = swept.remains;
                     if !swept.more {
                         if all.lines > 0 && !dry {
                             self.recount_mailboxes();

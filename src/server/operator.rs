@@ -15,6 +15,7 @@ use crate::chat::{ChannelName, Place, Refusal, UserName};
 use crate::clean;
 use crate::keyring::Decision;
 use crate::keyring::sanctions::{Kind, Whom};
+use crate::ledger::{LedgerError, Swept};
 
 /// Sessions of a person who was removed are over within this time.
 const LEAVE_TIME: Duration = Duration::from_secs(2);
@@ -87,6 +88,13 @@ const WORDS: &[Word] = &[
 
 /// A ledger that has not answered by then is stuck.
 const HEALTH_PATIENCE: Duration = Duration::from_secs(3);
+
+/// Who reads the ledger beside the server is waited for this long, and looked at this often.
+const READ_TIME: Duration = Duration::from_secs(5);
+const READ_PAUSE: Duration = Duration::from_millis(100);
+
+const REMAINS: &str = "; their texts are still in data/ledger.db-wal, because a program reads the ledger \
+    beside the server (a backup?): once it has ended, the next minute's sweep or --now takes them away";
 
 const RULE: &str = "--------------------------------";
 
@@ -293,19 +301,45 @@ fn retention(house: &House, actor: &Actor, rest: &[String]) -> Reply {
         Some(_) => return no("retention, retention dry-run or retention now"),
     };
     let now_ms = jiff::Timestamp::now().as_millisecond();
-    match house.sweep_ledger(now_ms, dry) {
+    match sweep(house, now_ms, dry) {
         Some(Ok(swept)) => {
             if !dry {
+                house.sweeps_by_hand();
                 house.record(&actor.did("retention"));
                 house.expire_audit(now_ms);
             }
             let did = if dry { "would be removed" } else { "were removed" };
-            let text = format!("{} lines of {} places {did}", swept.lines, swept.places);
-            let data = json!({"lines": swept.lines, "places": swept.places, "dry_run": dry});
-            Reply { ok: true, text, data }
+            let Swept { lines, places, remains, .. } = swept;
+            let mut text = format!("{lines} lines of {places} places {did}");
+            if remains {
+                text.push_str(REMAINS);
+            }
+            let data =
+                json!({"lines": lines, "places": places, "dry_run": dry, "remains": remains});
+            Reply { ok: !remains, text, data }
         }
         Some(Err(error)) => no(&error.to_string()),
         None => no("the server stops"),
+    }
+}
+
+/// Removes what is too old, and waits a while for whoever reads beside.
+fn sweep(house: &House, now_ms: i64, dry: bool) -> Option<Result<Swept, LedgerError>> {
+    let deadline = Instant::now() + READ_TIME;
+    let mut all = Swept::default();
+    loop {
+        match house.sweep_ledger(now_ms, dry)? {
+            Ok(swept) => {
+                all.lines += swept.lines;
+                all.places = all.places.max(swept.places);
+                all.remains = swept.remains;
+            }
+            Err(error) => return Some(Err(error)),
+        }
+        if !all.remains || Instant::now() >= deadline {
+            return Some(Ok(all));
+        }
+        thread::sleep(READ_PAUSE);
     }
 }
 

@@ -395,12 +395,19 @@ impl Ledger for Sqlite {
         self.places.keys().cloned().collect()
     }
 
-    fn scrub(&mut self, now_ms: i64) -> Result<(), LedgerError> {
+    fn scrub(&mut self, now_ms: i64) -> Result<bool, LedgerError> {
         self.write(|ledger| {
             let old = [now_ms - SPENT_MS];
             ledger.connection.execute("DELETE FROM spent WHERE time_ms < ?1", old)?;
-            upkeep::truncate_log(&ledger.connection).map(|_| ())
+            upkeep::truncate_log(&ledger.connection)
         })
+    }
+
+    fn newest_ms(&self) -> Result<Option<i64>, LedgerError> {
+        // Place by place, where an index has its times.
+        let find =
+            "SELECT max((SELECT max(time_ms) FROM lines l WHERE l.place = p.place)) FROM places p";
+        self.connection.query_row(find, [], |row| row.get(0)).map_err(faults(&self.path))
     }
 
     fn erase(&mut self, user: &UserName) -> Result<usize, LedgerError> {
