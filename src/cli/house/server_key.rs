@@ -9,6 +9,7 @@ use super::{HomeArgs, audit};
 use crate::config::Config;
 use crate::fault::{Fault, code};
 use crate::keyring::RotateError;
+use crate::print::{err, out};
 
 #[derive(Subcommand)]
 pub enum Job {
@@ -30,7 +31,7 @@ pub fn run(job: Job) -> anyhow::Result<ExitCode> {
     let until_ms = now_ms.saturating_add_unsigned(overlap_s.saturating_mul(1000));
     let until = jiff::Timestamp::from_millisecond(until_ms).unwrap_or(jiff::Timestamp::MAX);
     if home.server_key_file().exists() {
-        eprintln!("making an RSA-3072 key ...");
+        err!("making an RSA-3072 key ...");
     }
     let keys = home.rotate_server_key(now_ms, until.as_millisecond()).map_err(|error| {
         let (code, hint) = match &error {
@@ -47,12 +48,10 @@ pub fn run(job: Job) -> anyhow::Result<ExitCode> {
     let print = keys.own.public().fingerprint().to_string();
     audit::note(&home, "rotate server key", &print, None);
     match json {
-        true => println!("{}", json!({"fingerprint": print, "until": until.to_string()})),
-        false => println!("{print}"),
-    }
-    eprintln!("the server's key is this from now on; a server that runs takes it up by itself.");
-    eprintln!(
-        "Clients that come until {until:.0} learn of it and go on; others need a new invite."
-    );
+        true => out!("{}", json!({"fingerprint": print, "until": until.to_string()})),
+        false => out!("{print}"),
+    }?;
+    err!("the server's key is this from now on; a server that runs takes it up by itself.");
+    err!("Clients that come until {until:.0} learn of it and go on; others need a new invite.");
     Ok(ExitCode::SUCCESS)
 }

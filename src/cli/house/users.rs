@@ -156,7 +156,7 @@ pub fn run(job: Job) -> anyhow::Result<ExitCode> {
             );
             let role = read_users(&dir)?.0.role(&name);
             if role > Role::Member {
-                eprintln!("{name} is {role}: users/{name}.json says so");
+                err!("{name} is {role}: users/{name}.json says so");
             }
             if first {
                 Settings::change(&dir, &name, |settings| settings.role = Role::Owner)?;
