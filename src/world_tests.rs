@@ -365,6 +365,7 @@ impl World {
             Action::Wait(_) => panic!("seed {}: a client was told to wait", self.seed),
             Action::Derive { .. }
             | Action::LookUp { .. }
+            | Action::Behave(_)
             | Action::SetSearch(_)
             | Action::Forget(_) => {
                 panic!("nobody asked for it")

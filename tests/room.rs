@@ -3,7 +3,7 @@
 mod world;
 
 use rustix::process::Signal;
-use world::World;
+use world::{Program, World};
 
 #[test]
 fn two_people_chat_and_leave() {
@@ -47,6 +47,45 @@ fn a_private_line_reaches_all_devices_and_nobody_else() {
     assert_eq!(carol.seen("under the mat"), 0);
     alice.types("/pm nobody hi");
     alice.sees("nobody here is called nobody");
+}
+
+#[test]
+fn whoever_is_ignored_is_ignored_the_next_time_too() {
+    let world = World::new();
+    let (mut alice, mut bob) = (world.enters("alice"), world.enters("bob"));
+    world.admit("carol");
+    let carol_says = |text: &str, alice: &Program| {
+        let mut carol = world.client("carol", &["--plain"]);
+        carol.sees("you are in #lobby");
+        carol.types(text);
+        alice.sees(&format!("carol: {text}"));
+        carol.types("/exit");
+        carol.ends();
+    };
+    alice.types("/ignore Bob");
+    alice.sees("Bob is ignored");
+    alice.types("/quiet");
+    alice.sees("is hidden");
+    alice.types("/exit");
+    alice.ends();
+    let mut alice = world.client("alice", &["--plain"]);
+    alice.sees("you are in #lobby");
+    bob.types("noise");
+    bob.sees("You: noise");
+    carol_says("one", &alice);
+    assert_eq!((alice.seen("noise"), alice.seen("carol joined")), (0, 0));
+    alice.types("/ignore");
+    alice.sees("ignored: Bob");
+    alice.types("/ignore bob");
+    alice.sees("bob is shown again");
+    alice.types("/exit");
+    alice.ends();
+    let alice = world.client("alice", &["--plain"]);
+    alice.sees("you are in #lobby");
+    bob.types("music");
+    alice.sees("bob: music");
+    carol_says("two", &alice);
+    assert_eq!(alice.seen("carol joined"), 0);
 }
 
 #[test]

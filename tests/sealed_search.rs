@@ -16,7 +16,8 @@ fn finds(who: &mut Program, words: &str, mark: &str) -> Vec<String> {
     let shown = who.shown();
     let end = format!("{mark:?}");
     let lines = shown[before..].iter().take_while(|line| !line.contains(&end));
-    lines.filter(|line| !line.contains("-- ")).cloned().collect()
+    // What is told meanwhile, of a server that cannot be reached, begins otherwise.
+    lines.filter(|line| line.starts_with('[')).cloned().collect()
 }
 
 /// Their lines lie there, and none of these words in clear.
@@ -116,6 +117,9 @@ fn a_program_searches_sealed_places_by_the_same_object() {
     let mut alice = world.enters("alice");
     let mut bob = world.enters_as("bob", "--json");
     bob.sees("\"hello\"");
+    // His certificate goes before his first line: what is said to him then is sealed.
+    bob.types(r##"{"type":"say","to":"#lobby","text":"here"}"##);
+    alice.sees("bob: here");
     alice.types("/pm bob the kettle sings");
     bob.sees("the kettle sings");
     bob.types(r#"{"type":"search","to":"@alice","text":"Kettle","ref":"q1"}"#);

@@ -8,6 +8,7 @@ mod input;
 mod invited;
 mod journal;
 mod keys;
+mod manners;
 pub mod model;
 pub(crate) mod outbox;
 pub(crate) mod places;
@@ -31,6 +32,7 @@ use faces::json::Json;
 use faces::plain::Plain;
 use faces::screen::{Assistant, Opened, Person, Rooms};
 use journal::{Journal, Left};
+use manners::{Manners, MannersFile};
 use model::{Happening, Model, Use};
 use outbox::Outbox;
 use places::Places;
@@ -188,9 +190,15 @@ fn start(args: &Args) -> anyhow::Result<u8> {
     };
     let dialer = Dialer::new(Arc::clone(&contact), live, happen.clone());
     let (outbox, places) = (Outbox::of(left.outbox, &left.refused), Places::of(left.positions));
-    let model = Model::new(usage, target, channels, outbox, places);
+    // A program sees everybody, unless it asks otherwise itself.
+    let person = (live && usage.retries)
+        .then(|| MannersFile::open(contact.vault.journal_stem(contact.founding())));
+    let (manners_file, manners) =
+        person.map_or((None, Manners::default()), |(file, manners)| (Some(file), manners));
+    let model = Model::new(usage, target, channels, outbox, places).with(manners);
     let lines_left = args.tail.filter(|lines| *lines > 0);
-    let shell = Shell { model, secrets, dialer, face, journal, lines_left, contact, happen };
+    let shell =
+        Shell { model, secrets, dialer, face, journal, manners_file, lines_left, contact, happen };
     Ok(shell.attend(&happenings))
 }
 

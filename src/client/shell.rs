@@ -11,6 +11,7 @@ use super::contact::Contact;
 use super::dial::Dialer;
 use super::faces::Face;
 use super::journal::Journal;
+use super::manners::MannersFile;
 use super::model::{self, Action, Happening, Model, Show};
 use super::secrets::{Next, Secrets};
 use crate::chat::{ChannelName, Hidden};
@@ -25,6 +26,7 @@ pub struct Shell {
     pub dialer: Dialer,
     pub face: Box<dyn Face>,
     pub journal: Option<Journal>,
+    pub manners_file: Option<MannersFile>,
     pub lines_left: Option<u64>,
     pub contact: Arc<Contact>,
     pub happen: Sender<Happening>,
@@ -135,6 +137,12 @@ impl Shell {
             Action::Remember(positions) => {
                 self.secrets.write_down();
                 self.write(|journal| journal.keep(&positions));
+            }
+            Action::Behave(manners) => {
+                let saved = self.manners_file.as_ref().map(|file| file.save(&manners));
+                if let Some(Err(error)) = saved {
+                    self.face.show(&Show::Error(format!("it holds for this run only: {error}")));
+                }
             }
             Action::Wait(ms) => {
                 let due = Instant::now() + Duration::from_millis(ms);

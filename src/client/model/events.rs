@@ -121,7 +121,7 @@ impl Model {
                 }
                 actions
             }
-            Event::Joined { .. } | Event::Left { .. } if self.quiet => {
+            Event::Joined { .. } | Event::Left { .. } if self.manners.quiet => {
                 vec![Action::Show(Show::Presence(event))]
             }
             Event::Goodbye { code, ref reason, retry_ms } => {
@@ -212,7 +212,7 @@ impl Model {
         let place = Places::of_line(&message, self.name.as_ref());
         let arrival = self.places.arrive(&place, &message, own);
         let known = arrival.known || self.shown.contains(&message.id);
-        if !known && !self.ignored.contains_key(&message.from.as_str().to_lowercase()) {
+        if !known && !self.manners.ignores(&message.from) {
             self.shown.push_back(message.id);
             if self.shown.len() > SHOWN_MAX {
                 self.shown.pop_front();

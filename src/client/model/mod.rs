@@ -5,9 +5,10 @@ mod losses;
 mod pins;
 mod slashes;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::fmt;
 
+use super::manners::Manners;
 use super::outbox::{Outbox, Stage};
 use super::places::Places;
 use super::secrets::{Flaw, is_sealed};
@@ -95,6 +96,8 @@ pub enum Action {
     Refused(MsgId),
     /// ... who wants it sent again.
     Retry(MsgId),
+    /// What is hidden, for the next run too.
+    Behave(Manners),
     /// Up to where this client has each place.
     Remember(Vec<Position>),
     /// `Happening::Waited` in this many milliseconds, and not later than an earlier one.
@@ -242,9 +245,7 @@ pub struct Model {
     changes: Vec<(MsgId, Command)>,
     places: Places,
     shown: VecDeque<MsgId>,
-    /// By their names in lower case.
-    ignored: BTreeMap<String, UserName>,
-    quiet: bool,
+    manners: Manners,
     /// The server waits for a password: the next line is one.
     asked: bool,
     /// The password is sent again once the server's wait is over.
@@ -287,8 +288,7 @@ impl Model {
             changes: Vec::new(),
             places,
             shown: VecDeque::new(),
-            ignored: BTreeMap::new(),
-            quiet: false,
+            manners: Manners::default(),
             asked: false,
             later: false,
             password: None,
@@ -303,6 +303,12 @@ impl Model {
             goodbye: None,
             refused: false,
         }
+    }
+
+    /// With what an earlier run was told to hide.
+    pub fn with(mut self, manners: Manners) -> Model {
+        self.manners = manners;
+        self
     }
 
     /// Whether a tick is due soon.

@@ -82,9 +82,10 @@ impl Model {
             }
             "ignore" => self.ignore(operands),
             "quiet" => {
-                self.quiet = !self.quiet;
-                let state = if self.quiet { "hidden" } else { "shown" };
-                vec![notice(format!("who comes and goes is {state}"))]
+                self.manners.quiet = !self.manners.quiet;
+                let state = if self.manners.quiet { "hidden" } else { "shown" };
+                let told = notice(format!("who comes and goes is {state}"));
+                vec![Action::Behave(self.manners.clone()), told]
             }
             "retry" => self.retry(),
             "reconnect" if self.connected => vec![Action::Cut],
@@ -245,19 +246,17 @@ impl Model {
 
     fn ignore(&mut self, name: &str) -> Vec<Action> {
         if name.is_empty() {
-            let names: Vec<_> = self.ignored.values().map(ToString::to_string).collect();
+            let names: Vec<_> = self.manners.ignored.iter().map(ToString::to_string).collect();
             let names = if names.is_empty() { "nobody".to_owned() } else { names.join(", ") };
             return vec![notice(format!("ignored: {names}"))];
         }
         match name.trim_start_matches('@').parse::<UserName>() {
             Ok(name) => {
-                let folded = name.as_str().to_lowercase();
-                if self.ignored.remove(&folded).is_some() {
-                    return vec![notice(format!("{name} is shown again"))];
-                }
-                let text = format!("{name} is ignored: /ignore {name} again shows them");
-                self.ignored.insert(folded, name);
-                vec![notice(text)]
+                let text = match self.manners.toggle(name.clone()) {
+                    true => format!("{name} is ignored: /ignore {name} again shows them"),
+                    false => format!("{name} is shown again"),
+                };
+                vec![Action::Behave(self.manners.clone()), notice(text)]
             }
             Err(problem) => vec![error(format!("{name}: {problem}"))],
         }
