@@ -1,7 +1,7 @@
 //! The audit trail: who decided what about whom, in data/audit.jsonl, one JSON object a line and
 //! nothing of what people say. Each line's MAC covers the one before, under a key of this home's own
-//! (keys/audit.key), and data/audit.head knows the last: who can write data/ alone cannot alter, drop
-//! or reorder a line unnoticed.
+//! (keys/audit.key), and keys/audit.head knows the last: who can write data/ alone cannot alter, drop
+//! or reorder a line unnoticed, nor put the whole folder back as it was.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -19,6 +19,8 @@ use crate::crypto::{equal, hmac_sha256, random};
 pub struct Audit {
     trail: PathBuf,
     head: PathBuf,
+    /// Where the head was in the first homes, beside the trail.
+    former_head: PathBuf,
     key_file: PathBuf,
 }
 
@@ -119,11 +121,12 @@ struct Held {
 
 impl Audit {
     pub fn of(home: &super::Home) -> Audit {
-        let data = home.dir().join("data");
+        let (data, keys) = (home.dir().join("data"), home.dir().join("keys"));
         Audit {
             trail: data.join("audit.jsonl"),
-            head: data.join("audit.head"),
-            key_file: home.dir().join("keys").join("audit.key"),
+            head: keys.join("audit.head"),
+            former_head: data.join("audit.head"),
+            key_file: keys.join("audit.key"),
         }
     }
 
@@ -223,7 +226,7 @@ impl Audit {
         let io = || FileError::io(&self.trail);
         let bytes = file.metadata().map_err(io())?.len();
         let head = self.read_head(held);
-        if bytes == 0 && head.is_none() && !self.head.exists() {
+        if bytes == 0 && head.is_none() && !self.head().exists() {
             let (text, _) = held.seal(&Base { base: 0, before: hex(&[0; 32]) }, &[0; 32]);
             file.write_all(&text).and_then(|()| file.sync_data()).map_err(io())?;
             let end = End { last: 0, mac: [0; 32] };
@@ -265,8 +268,17 @@ impl Audit {
         Ok(options.open(&self.trail).map_err(FileError::io(&self.trail))?)
     }
 
+    /// Where the head is.
+    fn head(&self) -> &PathBuf {
+        if !self.head.exists() && self.former_head.exists() {
+            &self.former_head
+        } else {
+            &self.head
+        }
+    }
+
     fn read_head(&self, held: &Held) -> Option<End> {
-        let text = file::read_text(&self.head).ok()??;
+        let text = file::read_text(self.head()).ok()??;
         let body = held.checked(text.as_bytes(), &[1; 32])?.0;
         let head: Head = serde_json::from_slice(&body).ok()?;
         Some(End { last: head.last, mac: unhex(&head.before)? })
@@ -274,11 +286,14 @@ impl Audit {
 
     fn write_head(&self, held: &Held, end: End) -> Result<()> {
         let (text, _) = held.seal(&Head { last: end.last, before: hex(&end.mac) }, &[1; 32]);
-        Ok(file::replace(&self.head, &text, 0o600)?)
+        file::replace(&self.head, &text, 0o600)?;
+        // Whatever is there now says nothing any more.
+        let _ = fs::remove_file(&self.former_head);
+        Ok(())
     }
 
     fn bad_head(&self) -> AuditError {
-        AuditError::Head { path: self.head.clone() }
+        AuditError::Head { path: self.head().clone() }
     }
 
     /// The key and the lock; none where there is no key and none is to be made.

@@ -90,6 +90,54 @@ fn a_changed_trail_goes_on_and_stays_found_out() {
     assert!(audit.verify().is_err());
 }
 
+/// A home's data folder as it was, put back later.
+struct Copy(Vec<(PathBuf, Vec<u8>)>);
+
+impl Copy {
+    fn of(folder: &std::path::Path) -> Copy {
+        let files = fs::read_dir(folder.join("data")).unwrap().map(|entry| entry.unwrap().path());
+        Copy(files.map(|path| (path.clone(), fs::read(path).unwrap())).collect())
+    }
+
+    fn put_back(&self) {
+        for (path, bytes) in &self.0 {
+            fs::write(path, bytes).unwrap();
+        }
+    }
+}
+
+#[test]
+fn who_has_all_of_data_drops_no_line_unnoticed() {
+    let (folder, audit) = trail(3);
+    let before = Copy::of(folder.path());
+    for action in ["ban", "unban"] {
+        audit.add(&Decision { actor: "olga", action, ..Decision::default() }).unwrap();
+    }
+    let after = Copy::of(folder.path());
+    before.put_back();
+    assert!(audit.verify().is_err(), "the folder as it was before two decisions");
+    audit.add(&Decision { actor: "olga", action: "kick", ..Decision::default() }).unwrap();
+    assert!(audit.verify().is_err(), "nor does it heal");
+    after.put_back();
+    for (path, _) in &after.0 {
+        fs::remove_file(path).unwrap();
+    }
+    assert!(audit.verify().is_err(), "an empty folder");
+    audit.add(&Decision { actor: "olga", action: "kick", ..Decision::default() }).unwrap();
+    assert!(audit.verify().is_err(), "nothing begins anew");
+}
+
+#[test]
+fn a_trail_whose_head_lies_in_data_goes_on() {
+    let (folder, audit) = trail(3);
+    let former = folder.path().join("data/audit.head");
+    fs::rename(&audit.head, &former).unwrap();
+    assert_eq!(audit.verify().unwrap().lines, 3);
+    audit.add(&Decision { actor: "olga", action: "kick", ..Decision::default() }).unwrap();
+    assert_eq!(audit.verify().unwrap().lines, 4);
+    assert!(audit.head.exists() && !former.exists());
+}
+
 #[test]
 fn a_crash_in_the_middle_of_a_line_costs_nothing_that_was_written() {
     let (_folder, audit) = trail(3);
