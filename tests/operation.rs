@@ -12,18 +12,6 @@ use std::process::Stdio;
 use serde_json::Value;
 use world::World;
 
-/// What the server's metrics say when they are asked over HTTP.
-fn scrape(world: &World, ask: &str) -> String {
-    let said = world.server.is_told("metrics at http://");
-    let address = said.split("http://").nth(1).unwrap().trim_end_matches("/metrics").to_owned();
-    let mut stream = TcpStream::connect(address).unwrap();
-    stream.set_read_timeout(Some(world::DEADLINE)).unwrap();
-    write!(stream, "{ask}\r\nHost: localhost\r\n\r\n").unwrap();
-    let mut page = String::new();
-    stream.read_to_string(&mut page).unwrap();
-    page
-}
-
 fn figure(page: &str, name: &str) -> f64 {
     let line = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
     line.unwrap_or_else(|| panic!("no {name} in {page}")).parse().unwrap()
@@ -46,9 +34,8 @@ fn metrics_count_what_happens_and_name_nobody() {
     let _ = garbage.read(&mut [0; 1]);
     // Two lines to two people, one by one, and the notice of who came: what is delivered is counted a
     // moment later, and not where a socket took nothing at once.
-    let scraped = || scrape(&world, "GET /metrics HTTP/1.1");
-    world.until("all is counted", || figure(&scraped(), "pychat_deliveries_total") >= 3.0);
-    let page = scraped();
+    world.until("all is counted", || figure(&world.metrics(), "pychat_deliveries_total") >= 3.0);
+    let page = world.metrics();
     assert!(
         page.starts_with("HTTP/1.1 200 OK\r\nContent-Type: text/plain; version=0.0.4"),
         "{page}"
@@ -72,7 +59,7 @@ fn metrics_count_what_happens_and_name_nobody() {
     assert!(commits >= 1.0 && figure(&page, "pychat_commit_seconds_sum") > 0.0, "{page}");
     assert_eq!(figure(&page, "pychat_commit_seconds_bucket{le=\"+Inf\"}"), commits);
     assert!(!page.contains("alice") && !page.contains("lobby") && !page.contains("tea"), "{page}");
-    assert!(scrape(&world, "GET / HTTP/1.1").starts_with("HTTP/1.1 404"));
+    assert!(world.asks_metrics("GET / HTTP/1.1").starts_with("HTTP/1.1 404"));
 }
 
 #[test]

@@ -79,6 +79,56 @@ fn who_has_a_password_is_asked_for_it_and_nobody_waits_meanwhile() {
 }
 
 #[test]
+fn a_prompt_does_not_outlive_the_password_that_it_is_about() {
+    let world = World::new();
+    world.admit("bob");
+    assert!(passwd(&world, "bob", PASSWORD).0);
+    let mut bob = world.client("bob", &["--plain"]);
+    bob.sees("type your password and Enter");
+    assert!(passwd(&world, "bob", "coffee for two").0);
+    bob.types(PASSWORD);
+    bob.sees("your password was changed: log in again");
+    bob.sees("that is not your password");
+    assert_eq!(bob.seen("you are in"), 0);
+    bob.types("coffee for two");
+    bob.sees("you are in #lobby");
+    // One that is taken away while it is asked for is asked for no more.
+    let mut other = world.client("bob", &["--plain"]);
+    other.sees("type your password and Enter");
+    assert!(world.operator(&["users", "passwd", "bob", "--remove"]).0);
+    world.server.is_told("bob has no password now");
+    other.types("whatever it was");
+    other.sees("you are in #lobby");
+}
+
+#[test]
+fn guesses_that_come_at_once_are_not_all_looked_at() {
+    const AT_ONCE: usize = 10;
+    let world = World::configured(r#"{"metrics": "127.0.0.1:0"}"#);
+    world.admit("bob");
+    assert!(passwd(&world, "bob", PASSWORD).0);
+    let prompt = || {
+        let client = world.client("bob", &["--json"]);
+        client.sees("\"password\"");
+        client
+    };
+    let mut clients: Vec<Program> = (0..AT_ONCE).map(|_| prompt()).collect();
+    let began = Instant::now();
+    clients.iter_mut().for_each(|client| guesses(client, "wrong guess"));
+    // Refused for being wrong, or for coming too early.
+    let refused = || {
+        let page = world.metrics();
+        let counts = page.lines().filter_map(|line| line.strip_prefix("pychat_refusals_total{"));
+        counts.map(|line| line.rsplit(' ').next().unwrap().parse::<usize>().unwrap()).sum::<usize>()
+    };
+    world.until("each had its answer", || refused() >= AT_ONCE);
+    let looked =
+        world.server.told().iter().filter(|line| line.contains("a wrong password")).count();
+    let (at_once, turns) = (2, 1 + began.elapsed().as_secs() as usize);
+    assert!((1..=at_once * turns).contains(&looked), "{looked} in {turns} s");
+}
+
+#[test]
 fn wrong_guesses_wait_ever_longer_and_the_connection_ends_after_three() {
     let world = World::new();
     world.admit("bob");

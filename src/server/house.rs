@@ -17,10 +17,11 @@ use super::guesses::Guesses;
 use super::hub::{self, Hub};
 use super::moderation;
 use super::outlet::Outlet;
+use super::second;
 use super::stop::Stop;
 use crate::chat::rights::{Role, State};
 use crate::chat::{Code, DeviceName, Event, Retention, UserName};
-use crate::config::{Config, admits};
+use crate::config::{Config, IpRange, admits};
 use crate::crypto::PublicKey;
 use crate::fault::{Fault, code};
 use crate::keyring::sanctions::{Decided, Kind, Subject, Whom};
@@ -239,7 +240,11 @@ impl House {
     /// What was decided goes into the log and the audit trail.
     pub fn record(&self, decision: &Decision) {
         let Decision { actor, action, target, reason, .. } = decision;
-        log::info!("{actor}: {action} {target} {}", reason.unwrap_or_default());
+        let logged = match target.parse::<IpRange>() {
+            Ok(range) => super::log::address(range),
+            Err(_) => (*target).to_owned(),
+        };
+        log::info!("{actor}: {action} {logged} {}", reason.unwrap_or_default());
         if self.config().audit != Retention::Off
             && let Err(error) = self.audit.add(decision)
         {
@@ -395,8 +400,7 @@ impl House {
             log::info!("{name} has {} password now", if new.is_some() { "a new" } else { "no" });
             self.record_of_users("password", name, None);
             if new.is_some() {
-                let reason = "your password was changed: log in again";
-                self.end_subject(&Subject::User(name.clone()), Code::Password, reason);
+                self.end_subject(&Subject::User(name.clone()), Code::Password, second::CHANGED);
             }
         }
         for (key, name) in old.keys() {

@@ -17,6 +17,9 @@ use crate::wire::codec;
 /// Wrong guesses of one connection.
 const GUESSES_MAX: u32 = 3;
 
+/// As somebody is told whose password is another one now.
+pub const CHANGED: &str = "your password was changed: log in again";
+
 /// Who asks for a way in.
 pub struct Asker<'a> {
     pub user: &'a UserName,
@@ -24,35 +27,52 @@ pub struct Asker<'a> {
     pub outlet: &'a Arc<Outlet>,
 }
 
-/// Whether this person may come in: no password is set, or they know it. Otherwise the connection has
-/// ended when this returns.
-pub fn knows(house: &House, asker: &Asker, reader: &mut TunnelReader) -> bool {
+/// What somebody has come in by.
+pub struct Proof(Option<PasswordHash>);
+
+impl Proof {
+    /// Whether it is enough still: a password may have been set meanwhile, or another one.
+    pub fn holds(&self, house: &House, user: &UserName) -> bool {
+        let now = house.users().settings(user).password;
+        now.is_none() || now == self.0
+    }
+}
+
+/// What came of asking.
+enum Answer {
+    Right,
+    Wrong,
+    /// The password is another one now, or none.
+    Changed,
+}
+
+/// What this person may come in by: no password is set, or they know it. None where the connection has
+/// ended.
+pub fn knows(house: &House, asker: &Asker, reader: &mut TunnelReader) -> Option<Proof> {
     let password = house.users().settings(asker.user).password;
     let Some(hash) = password else {
         if house.config().passwords == crate::config::Passwords::All {
             let reason = "everybody needs a password here: the operator sets yours".to_owned();
             end(house, asker, reason, None);
-            return false;
+            return None;
         }
-        return true;
+        return Some(Proof(None));
     };
     let Some(_place) = house.asks(asker.user) else {
         end(house, asker, "too many of your connections wait for a password".into(), Some(10_000));
-        return false;
+        return None;
     };
     match ask(house, asker, &hash, reader) {
-        Ok(true) => true,
-        Ok(false) => {
+        Ok(Answer::Right) => return Some(Proof(Some(hash))),
+        Ok(Answer::Wrong) => {
             let wait_ms = house.guess_wait_ms(asker.user, asker.address).max(1_000);
             end(house, asker, "this is not your password".into(), Some(wait_ms));
-            false
         }
+        Ok(Answer::Changed) => end(house, asker, CHANGED.into(), Some(1_000)),
         // The peer is gone, or speaks something else.
-        Err(_) => {
-            end(house, asker, "no password came".into(), Some(5_000));
-            false
-        }
+        Err(_) => end(house, asker, "no password came".into(), Some(5_000)),
     }
+    None
 }
 
 fn ask(
@@ -60,33 +80,40 @@ fn ask(
     asker: &Asker,
     hash: &PasswordHash,
     reader: &mut TunnelReader,
-) -> io::Result<bool> {
+) -> io::Result<Answer> {
     let seconds = house.config().limits.password_s_max;
     let deadline = Instant::now() + Duration::from_secs(seconds);
     let mut wrong = 0;
     tell(house, asker, false);
     while wrong < GUESSES_MAX {
         let Some(guess) = next(asker, reader, deadline)? else { continue };
-        if house.guess_wait_ms(asker.user, asker.address) > 0 {
-            // Too early: it is not looked at.
-            house.hub.figures().refused(Code::Rate);
-            tell(house, asker, false);
-            continue;
+        if house.users().settings(asker.user).password.as_ref() != Some(hash) {
+            return Ok(Answer::Changed);
         }
-        let fits = house.hashes(deadline, || hash.fits(guess.reveal()));
-        let Some(fits) = fits else { return Err(io::ErrorKind::TimedOut.into()) };
-        house.guessed(asker.user, asker.address, fits);
-        if fits {
-            return Ok(true);
-        }
-        wrong += 1;
-        house.hub.figures().refused(Code::Password);
-        log::info!("a wrong password for {}", asker.user);
-        if wrong < GUESSES_MAX {
-            tell(house, asker, true);
+        // Looked at once it is its turn, so that those that come together wait for each other too.
+        let looked = house.hashes(deadline, || {
+            let early = house.guess_wait_ms(asker.user, asker.address) > 0;
+            let fits = (!early).then(|| hash.fits(guess.reveal()));
+            fits.inspect(|fits| house.guessed(asker.user, asker.address, *fits))
+        });
+        match looked {
+            None => return Err(io::ErrorKind::TimedOut.into()),
+            Some(Some(true)) => return Ok(Answer::Right),
+            Some(Some(false)) => {
+                wrong += 1;
+                house.hub.figures().refused(Code::Password);
+                log::info!("a wrong password for {}", asker.user);
+                if wrong < GUESSES_MAX {
+                    tell(house, asker, true);
+                }
+            }
+            Some(None) => {
+                house.hub.figures().refused(Code::Rate);
+                tell(house, asker, false);
+            }
         }
     }
-    Ok(false)
+    Ok(Answer::Wrong)
 }
 
 /// The next guess; none where something else came.

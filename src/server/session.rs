@@ -20,7 +20,7 @@ use crate::chat::{
 use crate::clean;
 use crate::crypto::RecordType;
 use crate::crypto::record_cipher::RECORD_BODY_BYTES_MAX;
-use crate::keyring::sanctions::Whom;
+use crate::keyring::sanctions::{Subject, Whom};
 use crate::ledger::{LedgerError, Page, Reader};
 use crate::net::tunnel::{Incoming, TunnelReader};
 use crate::wire::codec;
@@ -97,9 +97,7 @@ pub fn enter(house: &Arc<House>, stranger: Stranger, id: SessionId) -> Option<En
         return None;
     }
     let asker = Asker { user: &session.user, address, outlet: &session.outlet };
-    if !second::knows(house, &asker, &mut reader) {
-        return None;
-    }
+    let proof = second::knows(house, &asker, &mut reader)?;
     let (user, device) = (session.user.clone(), session.device.clone());
     let resumes = login.features.iter().any(|feature| feature == "resume");
     let welcome = session.welcome();
@@ -112,9 +110,17 @@ pub fn enter(house: &Arc<House>, stranger: Stranger, id: SessionId) -> Option<En
     }
     log::info!("{} ({}) entered", session.user, session.device);
     let leaving = Leaving { session, cut: true };
-    // A key that was removed between the look at it and the entering is noticed here.
+    // A key that was removed between the look at it and the entering is noticed here, and another
+    // password.
     if house.admit(&key).is_none() {
         house.hub.end_key(&key.fingerprint(), Code::Removed, "your key was removed");
+    }
+    if !proof.holds(house, &leaving.session.user) {
+        house.end_subject(
+            &Subject::User(leaving.session.user.clone()),
+            Code::Password,
+            second::CHANGED,
+        );
     }
     let session = &leaving.session;
     session.is_barred();

@@ -8,6 +8,7 @@ pub mod pty;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
@@ -393,6 +394,23 @@ impl World {
         let output = command.output().unwrap();
         let text = [output.stdout, output.stderr].concat();
         (output.status.success(), String::from_utf8(text).unwrap())
+    }
+
+    /// The page of figures, where the configuration has `metrics`.
+    pub fn metrics(&self) -> String {
+        self.asks_metrics("GET /metrics HTTP/1.1")
+    }
+
+    /// What the listener for metrics says to a request.
+    pub fn asks_metrics(&self, request: &str) -> String {
+        let said = self.server.is_told("metrics at http://");
+        let address = said.split("http://").nth(1).unwrap().trim_end_matches("/metrics");
+        let mut stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(DEADLINE)).unwrap();
+        write!(stream, "{request}\r\nHost: localhost\r\n\r\n").unwrap();
+        let mut page = String::new();
+        stream.read_to_string(&mut page).unwrap();
+        page
     }
 
     /// A figure of `pychat ctl stats`.
