@@ -94,6 +94,10 @@ fn addresses_and_the_trail_can_be_left_out() {
     let (ok, _) = world.operator(&["ctl", "kick", "bob"]);
     assert!(ok);
     bob.sees("ended your session");
+    // Not even one that an operator names.
+    assert!(world.operator(&["ctl", "ban", "192.0.2.7"]).0);
+    world.server.is_told("ctl: ban somewhere");
+    assert!(!world.server.told().iter().any(|line| line.contains("192.0.2")));
     assert!(!world.home().join("data/audit.jsonl").exists());
     assert!(world.operator(&["audit", "verify"]).0);
 }

@@ -21,7 +21,7 @@ fn house() -> (World, [world::Program; 3]) {
 
 #[test]
 fn power_goes_downwards_from_the_chat() {
-    let (_world, [mut olga, mut mona, mut bob]) = house();
+    let (world, [mut olga, mut mona, mut bob]) = house();
     bob.types("/kick mona");
     bob.sees("any operator's word: not for a member");
     mona.types("/op bob");
@@ -32,8 +32,12 @@ fn power_goes_downwards_from_the_chat() {
     mona.sees("that is you");
     mona.types("/ban 127.0.0.0/8");
     mona.sees("that is you");
-    mona.types("/ban bob 1x noise");
-    mona.sees("1x: a time is written");
+    for slip in ["1x", "-1d", "+2h", ".5h"] {
+        mona.types(&format!("/ban bob {slip} noise"));
+        mona.sees(&format!("{slip}: a time is written"));
+    }
+    let (_, list) = world.operator(&["ctl", "banlist"]);
+    assert!(list.contains("nobody is banned"), "{list}");
     olga.types("/op bob");
     olga.sees("bob is moderator now");
     bob.sees("you are moderator here now");
@@ -140,6 +144,17 @@ fn the_only_owner_stays_and_a_new_one_of_a_name_begins_with_nothing() {
     let (world, _people) = house();
     let (ok, told) = world.operator(&["users", "role", "olga", "member"]);
     assert!(!ok && told.contains("the only owner"), "{told}");
+    // Neither word is about an owner, whoever says it and however lately one became that.
+    for (name, word) in [("olga", "op"), ("olga", "deop"), ("mona", "deop")] {
+        if name == "mona" {
+            assert!(world.operator(&["users", "role", name, "owner"]).0);
+        }
+        let (ok, told) = world.operator(&["ctl", word, name]);
+        assert!(!ok && told.contains(&format!("{name} is owner")), "{word} {name}: {told}");
+    }
+    let (_, list) = world.operator(&["users", "list"]);
+    assert_eq!(list.matches(" owner ").count(), 2, "{list}");
+    assert!(world.operator(&["users", "role", "mona", "member"]).0);
     let (ok, told) = world.operator(&["users", "remove", "olga"]);
     assert!(ok && told.contains("olga.json"), "{told}");
 }

@@ -145,13 +145,16 @@ impl Rotating {
             name.push(format!(".{number}"));
             PathBuf::from(name)
         };
-        for number in (1..self.files_max).rev() {
-            // One that is not there needs no moving.
-            let _ = fs::rename(old(number), old(number + 1));
-        }
-        match self.files_max {
-            0 => fs::remove_file(&self.path)?,
-            _ => fs::rename(&self.path, old(1))?,
+        // Somebody else may have moved it aside.
+        if self.path.exists() {
+            for number in (1..self.files_max).rev() {
+                // One that is not there needs no moving.
+                let _ = fs::rename(old(number), old(number + 1));
+            }
+            match self.files_max {
+                0 => fs::remove_file(&self.path)?,
+                _ => fs::rename(&self.path, old(1))?,
+            }
         }
         (self.file, self.bytes) = Self::append(&self.path)?;
         Ok(())
@@ -216,5 +219,13 @@ mod tests {
         let mut log = Rotating::open(path, &rules).unwrap();
         log.write("six").unwrap();
         assert_eq!(read("log"), "five\nsix\n", "a start goes on");
+        // Somebody else has moved it aside: a full one begins anew, and what is kept stays.
+        fs::remove_file(folder.path().join("log")).unwrap();
+        for line in ["seven seven", "eight eight eight"] {
+            log.write(line).unwrap();
+        }
+        assert_eq!(read("log"), "eight eight eight\n");
+        assert_eq!(read("log.1"), "seven seven\n");
+        assert_eq!(read("log.2"), "four four four four four\n");
     }
 }

@@ -120,9 +120,16 @@ pub fn give_role(house: &House, actor: &Actor, role: Role, rest: &[String]) -> R
         let Subject::User(name) = subject(house, rest, &format!("{word} NAME"))? else {
             return Err(format!("whom? {word} NAME"));
         };
+        // A role that was given a moment ago counts.
+        house.reload_users().map_err(|error| error.to_string())?;
         check(house, actor, &Subject::User(name.clone()), act)?;
-        if house.users().role(&name) == role {
-            return Err(format!("{name} is {role} already"));
+        match house.users().role(&name) {
+            own if own == role => return Err(format!("{name} is {role} already")),
+            Role::Owner => {
+                let hint = format!("pychat users role {name} {role}");
+                return Err(format!("{name} is owner here, which only {hint} changes"));
+            }
+            _ => {}
         }
         Settings::change(&house.home().users_dir(), &name, |settings| settings.role = role)
             .map_err(|error| error.to_string())?;
@@ -173,12 +180,14 @@ fn answer(said: Said<Reply>) -> Reply {
     said.unwrap_or_else(|problem| no(&problem))
 }
 
-/// `WHOM [TIME] [REASON]`. What begins with a digit is a time, and a wrong one is refused: nobody is
+/// `WHOM [TIME] [REASON]`. What begins as a number is a time, and a wrong one is refused: nobody is
 /// banned for good by a typing error.
 fn saying(house: &House, word: &str, rest: &[String]) -> Said<Saying> {
     let subject = subject(house, rest, &format!("{word} WHOM [TIME] [REASON]"))?;
     let after = &rest[1..];
-    let timed = after.first().filter(|text| text.starts_with(|c: char| c.is_ascii_digit()));
+    let timed = after
+        .first()
+        .filter(|text| text.trim_start_matches(['+', '-', '.', ',']).starts_with(char::is_numeric));
     let Some(text) = timed else {
         return Ok(Saying { subject, until_ms: None, reason: words(house, after)? });
     };
