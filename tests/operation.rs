@@ -179,6 +179,7 @@ fn check_names_everything_that_is_wrong_at_once() {
     ] {
         assert!(told.contains(problem), "{problem} in {told}");
     }
+    assert_eq!(told.matches("server.pem").count(), 2, "once, with its hint: {told}");
     let (_, told) = world.operator(&["check", "--json"]);
     let reply: Value = serde_json::from_str(&told).unwrap();
     assert!(reply["problems"].as_array().unwrap().len() >= 6, "{told}");

@@ -14,7 +14,7 @@ use crate::config::{Config, History, admits};
 use crate::fault::code;
 use crate::keyring::known::Known;
 use crate::keyring::sanctions::Decisions;
-use crate::keyring::{Audit, Home, LockError, Users};
+use crate::keyring::{Audit, FileError, Home, LockError, Users};
 use crate::ledger::upkeep;
 use crate::net::listener::Listener;
 use crate::print::out;
@@ -86,8 +86,13 @@ fn look(home: &Home, found: &mut Findings) {
     for folder in ["keys", "data"] {
         secret(&home.dir().join(folder), found);
     }
-    if let Some(None) = found.take(home.server_keys()) {
-        found.notes.push("there is no keys/server.pem: the first start makes it".into());
+    match home.server_keys() {
+        // That was told with the other files of keys/.
+        Ok(Some(_)) | Err(FileError::Exposed { .. }) => {}
+        Ok(None) => {
+            found.notes.push("there is no keys/server.pem: the first start makes it".into());
+        }
+        Err(error) => found.fault(&error.into()),
     }
     people(home, found);
     found.take(Decisions::load(&home.decisions_file()));
@@ -113,9 +118,9 @@ fn secret(folder: &Path, found: &mut Findings) {
     let Ok(entries) = fs::read_dir(folder) else { return };
     let inside = entries.filter_map(|entry| Some(entry.ok()?.path()));
     for path in inside.chain([folder.to_owned()]) {
-        let Ok(about) = fs::symlink_metadata(&path) else { continue };
+        let Ok(about) = fs::metadata(&path) else { continue };
         let mode = about.permissions().mode() & 0o777;
-        if mode & 0o077 != 0 && !about.is_symlink() {
+        if mode & 0o077 != 0 {
             let right = if about.is_dir() { 700 } else { 600 };
             let what = format!("others may read {} (mode {mode:o})", path.display());
             found.problem(what, &format!("chmod {right} {}", path.display()));
