@@ -5,6 +5,7 @@ mod world;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
+use world::pty::Terminal;
 use world::{Program, World};
 
 const TOLD: &str = "the server has a new key, signed by the one before: SHA256:";
@@ -108,12 +109,32 @@ fn the_former_key_is_put_away_in_time_and_who_comes_later_is_told_what_to_do() {
     let line = invite(&world);
     let mut bob = invited(&world, "bob", &line);
     bob.is_told("is known by another key");
-    bob.is_told(
-        "ask the operator whether the key changed; then take the server out of servers.json",
-    );
+    bob.is_told("if it did: pychat trust and this invite");
     assert_eq!(bob.ends().code(), Some(6));
-    fs::remove_file(world.vault("bob").join("servers.json")).unwrap();
-    let bob = invited(&world, "bob", &line);
+    let trust = |args: &[&str]| {
+        let mut command = world.program("bob");
+        let ended = command.arg("trust").arg(&line).args(args).output().unwrap();
+        (ended.status.code(), String::from_utf8(ended.stderr).unwrap())
+    };
+    let pinned = servers(&world, "bob");
+    let (code, told) = trust(&[]);
+    assert!(code == Some(2) && told.contains("the key was not compared"), "{told}");
+    assert_eq!(servers(&world, "bob"), pinned);
+    // On a terminal it is asked for.
+    let mut command = world.program("bob");
+    command.arg("trust").arg(&line);
+    let mut asked = Terminal::run(&command);
+    asked.shows(&print);
+    asked.shows("channels with a PIN stay the same");
+    asked.shows("read you exactly this new key? [y/N]");
+    asked.types("n\r");
+    asked.shows("nothing was changed");
+    assert_eq!(servers(&world, "bob"), pinned);
+    let (code, told) = trust(&["--yes"]);
+    assert!(code == Some(0) && told.contains("the new key is pinned"), "{told}");
+    assert_eq!(trust(&["--yes"]).0, Some(0), "it is known");
+    // The channel with its PIN is still there, and the invite of before leads to the same server.
+    let bob = world.client("bob", &["--plain"]);
     bob.sees("you are in #tea~");
     drop(bob);
 

@@ -31,6 +31,8 @@ enum Job {
     House(house::Job),
     /// Chat
     Client(client::Args),
+    /// Take another key of a known server from its new invite, once you have compared it
+    Trust(client::trust::Args),
     /// Make this client's RSA key
     Keygen,
     /// This client's own key
@@ -49,6 +51,7 @@ pub fn run() -> ExitCode {
         #[cfg(feature = "server")]
         Job::House(job) => house::run(job),
         Job::Client(args) => client::run(args),
+        Job::Trust(args) => client::trust::run(&args),
         Job::Keygen => key::generate(),
         Job::Key(job) => key::run(job),
         Job::Completions { shell } => {

@@ -178,7 +178,8 @@ fn pin(text: &str, known: &[Server]) -> Result<Server, Fault> {
                 "the server of {}:{} is known by another key\n  pinned  {other}\n  invite  {print}",
                 server.host, server.port
             );
-            let hint = "ask the operator whether the key changed; then take the server out of servers.json";
+            let hint =
+                "ask the operator whether the key changed; if it did: pychat trust and this invite";
             Err(Fault::new(code::WRONG_SERVER, error, hint))
         }
         (Some(print), None) => {
@@ -194,7 +195,7 @@ fn pin(text: &str, known: &[Server]) -> Result<Server, Fault> {
     }
 }
 
-fn unusable(error: InviteError) -> Fault {
+pub(super) fn unusable(error: InviteError) -> Fault {
     let hint = "paste the operator's whole pychat:// line";
     Fault::new(code::USAGE, error, hint)
 }

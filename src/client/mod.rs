@@ -15,6 +15,7 @@ pub(crate) mod places;
 mod secrets;
 mod shell;
 pub mod slash;
+pub mod trust;
 pub mod vault;
 
 use std::io::IsTerminal;

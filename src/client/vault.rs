@@ -239,10 +239,15 @@ impl Vault {
         if self.servers()?.first() == Some(server) {
             return Ok(());
         }
+        self.exchange(server, server)
+    }
+
+    /// Puts a server in the place of another, and makes it the last used.
+    pub fn exchange(&self, old: &Server, new: &Server) -> Result<(), FileError> {
         let _turn = turn(&self.dir.join("lock"))?;
         let mut servers = self.servers()?;
-        servers.retain(|other| other.founding() != server.founding());
-        servers.insert(0, server.clone());
+        servers.retain(|other| ![old.founding(), new.founding()].contains(&other.founding()));
+        servers.insert(0, new.clone());
         let text = serde_json::to_vec_pretty(&servers).expect("servers are plain JSON");
         replace(&self.servers_file(), &text, 0o600)
     }

@@ -81,7 +81,7 @@ impl Model {
 fn wrong_server(sent: &str) -> String {
     format!(
         "the server does not hold the pinned key: {sent}. \
-        If the operator changed the key, ask for a new invite"
+        If the operator changed the key, ask for a new invite, and give it to pychat trust"
     )
 }
 
