@@ -450,6 +450,13 @@ fn an_invite_is_a_line_a_picture_and_an_object() {
     assert_eq!((code, out.trim()), (0, wanted.as_str()));
     assert!(told.contains("send this line to bob") && told.contains("pychat client pychat://"));
 
+    // Where a server was told by its environment where to listen, in a container say.
+    let mut command = world.program("operator");
+    command.args(["invite", "--home"]).arg(&home).env("PYCHAT_LISTEN", "0.0.0.0:7001");
+    let (_, out, told) = run(&mut command);
+    assert_eq!(out.trim(), wanted.replace("6001", "7001"));
+    assert!(!told.contains("for this computer only"), "{told}");
+
     let (_, out, told) = operator(&world, &["invite", "bob", "--qr"]);
     assert_eq!(out.trim(), wanted);
     let rows: Vec<_> = told.lines().take_while(|row| !row.contains("send this")).collect();

@@ -94,7 +94,10 @@ pub fn advice(error: &anyhow::Error) -> (Option<String>, u8) {
         #[cfg(feature = "server")]
         if let Some(error) = cause.downcast_ref::<LedgerError>() {
             let hint = match error {
-                LedgerError::Newer { .. } | LedgerError::Poisoned { .. } => None,
+                LedgerError::Newer { .. } => {
+                    Some("update pychat; pychat restore FILE brings a backup of before back".into())
+                }
+                LedgerError::Poisoned { .. } => None,
                 LedgerError::Damaged { .. } | LedgerError::Sqlite { .. } => {
                     Some("pychat verify says more; pychat restore FILE brings a backup back".into())
                 }

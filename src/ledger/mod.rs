@@ -122,8 +122,7 @@ pub enum LedgerError {
     #[error("{}: damaged: {what}", path.display())]
     Damaged { path: PathBuf, what: String },
     #[error(
-        "{} was written by a newer pychat (schema {found}, this one knows {known}): update pychat, \
-         or pychat restore a backup of before",
+        "{} was written by a newer pychat (schema {found}, this one knows {known})",
         path.display()
     )]
     Newer { path: PathBuf, found: i64, known: i64 },

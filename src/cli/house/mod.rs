@@ -27,6 +27,9 @@ pub enum Job {
         name: Option<String>,
         #[command(flatten)]
         home: HomeArgs,
+        /// Where the server listens, if not where config.json says
+        #[arg(long, value_name = "IP:PORT", env = "PYCHAT_LISTEN", value_parser = address)]
+        listen: Option<SocketAddr>,
         /// Also as a picture to scan
         #[arg(long)]
         qr: bool,
@@ -115,8 +118,8 @@ impl HomeArgs {
 pub fn run(job: Job) -> anyhow::Result<ExitCode> {
     match job {
         Job::Server(args) => serve::serve(args),
-        Job::Invite { name, home, qr, json } => {
-            serve::invite(&home.open(), name.as_deref(), qr, json)
+        Job::Invite { name, home, listen, qr, json } => {
+            serve::invite(&home.open(), name.as_deref(), listen, qr, json)
         }
         Job::Users(job) => users::run(job),
         Job::ServerKey(job) => server_key::run(job),

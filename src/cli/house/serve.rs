@@ -78,14 +78,20 @@ pub fn serve(args: Args) -> anyhow::Result<ExitCode> {
 }
 
 /// Prints the invite of a home's server.
-pub fn invite(home: &Home, name: Option<&str>, qr: bool, json: bool) -> anyhow::Result<ExitCode> {
+pub fn invite(
+    home: &Home,
+    name: Option<&str>,
+    listen: Option<SocketAddr>,
+    qr: bool,
+    json: bool,
+) -> anyhow::Result<ExitCode> {
     let config = Config::load(&home.config_file())?;
     let Some(keys) = home.server_keys()? else {
         let error = format!("there is no server in {} yet", home.dir().display());
         let hint = "pychat server makes it; --home DIR names another home";
         return Err(Fault::new(code::UNREADABLE, error, hint).into());
     };
-    let address = SocketAddr::new(config.server_ip, config.server_port);
+    let address = listen.unwrap_or(SocketAddr::new(config.server_ip, config.server_port));
     let invite = invite_to(&config, address, &keys.own.public().fingerprint(), &keys.founding);
     let line = invite.to_string();
     if json {
@@ -109,7 +115,7 @@ pub fn invite(home: &Home, name: Option<&str>, qr: bool, json: bool) -> anyhow::
     err!("send this line to {}; it is public:", name.unwrap_or("your friend"));
     out!("{line}")?;
     err!("they run:  pychat client {line}");
-    if config.server_ip.is_loopback() && config.invite_host.is_none() {
+    if address.ip().is_loopback() && config.invite_host.is_none() {
         err!("note: the server listens for this computer only; see server_ip in config.json");
     }
     Ok(ExitCode::SUCCESS)

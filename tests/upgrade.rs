@@ -1,0 +1,82 @@
+//! A home that an older pychat has made goes on, and one of a newer pychat is left alone. On the real
+//! binary.
+
+mod world;
+
+use std::fs;
+use std::path::Path;
+
+use rusqlite::Connection;
+use world::World;
+
+/// What of a home was there at first: the seeds' two keys in config.json, the server's key, people's
+/// keys, and a ledger of the first schema.
+fn made_old(home: &Path) {
+    let config = r#"{"server_ip": "127.0.0.1", "server_port": 5000}"#;
+    fs::write(home.join("config.json"), config).unwrap();
+    let keeps = |folder: &str, kept: &dyn Fn(&str) -> bool| {
+        for entry in fs::read_dir(home.join(folder)).unwrap() {
+            let path = entry.unwrap().path();
+            if !kept(path.file_name().unwrap().to_str().unwrap()) {
+                fs::remove_file(path).unwrap();
+            }
+        }
+    };
+    keeps("keys", &|name| name == "server.pem");
+    keeps("users", &|name| name.ends_with(".pem"));
+    // The server has ended, and with it what lies beside the ledger.
+    keeps("data", &|name| name == "ledger.db");
+    let ledger = Connection::open(home.join("data/ledger.db")).unwrap();
+    ledger.execute_batch("ALTER TABLE lines DROP COLUMN sealed; PRAGMA user_version = 1").unwrap();
+}
+
+#[test]
+fn a_home_of_the_first_days_goes_on() {
+    let world = World::new();
+    let mut alice = world.enters("alice");
+    world.admit("bob");
+    for line in ["tea at five", "or at six"] {
+        alice.types(line);
+        alice.sees(&format!("You: {line}"));
+    }
+    drop(alice);
+    let world = world.stopped();
+    let home = world.home();
+    made_old(&home);
+    let (_, told) = world.operator(&["check"]);
+    assert!(!told.contains("problem:") || told.contains("127.0.0.1:5000"), "{told}");
+
+    let world = world.started();
+    assert!(home.join("data/ledger.schema-1.backup").exists());
+    let mut bob = world.client("bob", &["--plain"]);
+    bob.sees("alice: tea at five");
+    bob.sees("alice: or at six");
+    bob.types("six then");
+    bob.sees("You: six then");
+    bob.types("/search five");
+    bob.shows("what was found", |lines| {
+        lines.iter().filter(|line| line.contains("tea at five")).count() >= 2
+    });
+    for word in ["ban", "unban"] {
+        let (ok, told) = world.operator(&["ctl", word, "192.0.2.7"]);
+        assert!(ok, "{told}");
+    }
+    for job in [&["audit", "verify"][..], &["verify"], &["check"]] {
+        let (ok, told) = world.operator(job);
+        assert!(ok, "{job:?}: {told}");
+    }
+}
+
+#[test]
+fn a_home_of_a_newer_pychat_is_refused_with_a_sentence_and_left_alone() {
+    let world = World::new().stopped();
+    let file = world.home().join("data/ledger.db");
+    Connection::open(&file).unwrap().execute_batch("PRAGMA user_version = 99").unwrap();
+    let before = fs::read(&file).unwrap();
+    for job in [&["server", "--no-owner", "--listen", "127.0.0.1:0"][..], &["verify"], &["check"]] {
+        let (ok, told) = world.operator(job);
+        assert!(!ok && told.contains("ledger.db") && told.contains("newer"), "{job:?}: {told}");
+        assert!(told.contains("hint:"), "{job:?}: {told}");
+    }
+    assert_eq!(fs::read(&file).unwrap(), before);
+}
