@@ -228,6 +228,18 @@ fn rooms_are_open_again_the_next_time() {
 }
 
 #[test]
+fn who_is_first_in_a_room_with_a_pin_is_told_there() {
+    let world = World::new();
+    let mut alice = sits_down(&world, "alice");
+    alice.types("/join tea half past four\r");
+    alice.shows_row(|row| row.starts_with("#tea~"));
+    alice.shows("you are the first here: if others should be");
+    alice.types("\x1b1");
+    alice.shows_row(|row| row.starts_with("#lobby"));
+    assert!(!alice.screen().contains("you are the first here"), "{}", alice.screen());
+}
+
+#[test]
 fn a_paste_of_several_lines_asks_and_runs_no_command() {
     let world = World::new();
     let mut alice = sits_down(&world, "alice");
@@ -266,6 +278,19 @@ fn a_text_can_be_written_in_an_editor() {
     alice.rests(21, "alice> coffee at five");
     alice.types("?\r");
     alice.shows("You: coffee at five?");
+    alice.types("/exit\r");
+    alice.ends_with(0);
+    // What cannot be taken is not lost.
+    command.env("EDITOR", "printf '\\377' >>");
+    let mut alice = Terminal::run(&command);
+    alice.shows("* connected");
+    alice.types("a long work\x18");
+    let told = alice.shows("=!= it is no UTF-8, and lies in ");
+    let file = told.split("lies in ").nth(1).unwrap().split(".txt").next().unwrap();
+    let file = format!("{file}.txt");
+    assert_eq!(std::fs::read(&file).unwrap(), b"a long work\xff");
+    std::fs::remove_file(file).unwrap();
+    alice.rests(18, "alice> a long work");
 }
 
 #[test]
@@ -536,6 +561,7 @@ fn a_dead_server_leaves_a_usable_terminal() {
     alice.shows("You: kept for later ...");
     alice.types("\x04");
     alice.ends_with(0);
+    alice.shows("a line of yours was not sent yet: it is sent the next time");
     alice.is_usable();
 }
 

@@ -100,12 +100,12 @@ impl Model {
                 let target = Target::Channel(channel.clone());
                 let first = self.opened.remove(channel) && is_first(&event);
                 let mut actions = vec![Action::Show(Show::Event(event))];
+                if new {
+                    actions.extend(self.aim(target));
+                }
                 if first {
                     let text = "you are the first here: if others should be, check the PIN";
                     actions.push(notice(text.into()));
-                }
-                if new {
-                    actions.extend(self.aim(target));
                 }
                 if !lobby {
                     actions.extend(self.unread(place, lines));

@@ -4,14 +4,12 @@ use ratatui::crossterm::event::{Event, KeyEvent, KeyEventKind, MouseButton, Mous
 use ratatui::crossterm::event::{KeyCode, MouseEventKind};
 use ratatui::layout::Position;
 
-use super::app::{App, Effect, Finder, Overlay};
+use super::app::{App, Effect, Overlay};
 use super::complete::{self, Known};
-use super::find::Needle;
 use super::keys::Act;
 use super::pane::Pane;
 use super::settings::Notify;
 use super::theme::Theme;
-use super::window::{At, Older};
 use crate::chat::{Target, UserName};
 use crate::clean;
 use crate::client::model::Happening;
@@ -86,12 +84,13 @@ impl App {
             Act::FirstUnread => self.go_to_divider(),
             Act::NextMention => self.go_to_mention(false),
             Act::PreviousMention => self.go_to_mention(true),
-            Act::Search => self.finder = Some(Finder::default()),
+            Act::Search => self.search(),
             Act::Help => {
-                self.overlay = Some(Overlay::Pane(Pane::help(&self.settings.keys)));
+                self.overlay = Some(Overlay::Pane(Pane::help(&self.keys)));
             }
             Act::Rooms => self.rooms_shown = !self.rooms_shown,
             Act::People => self.people_shown = !self.people_shown,
+            Act::Editor if self.input.hidden => self.flash("a password stays here"),
             Act::Editor => self.effects.push(Effect::Edit(self.input.text())),
             Act::Redraw => self.effects.push(Effect::Redraw),
             Act::Suspend => self.effects.push(Effect::Suspend),
@@ -124,8 +123,12 @@ impl App {
     }
 
     fn send(&mut self) {
-        let line = self.input.take();
+        let line = self.input.text();
         let line = line.trim_end_matches('\n');
+        if !self.input.hidden && self.is_too_long(line) {
+            return;
+        }
+        self.input.set("");
         if line.trim().is_empty() {
             return;
         }
@@ -136,9 +139,22 @@ impl App {
         self.say(line);
     }
 
+    /// A text that no server takes stays where it can be shortened.
+    fn is_too_long(&mut self, line: &str) -> bool {
+        let command = !line.contains('\n') && !matches!(slash::read(line), Typed::Text(_));
+        let (bytes, most) = (line.len(), self.text_bytes_max);
+        let too_long = !command && bytes > most;
+        if too_long {
+            self.flash(format!("too long: {bytes} bytes of {most}"));
+        }
+        too_long
+    }
+
     fn say(&mut self, line: &str) {
         self.go_to_end();
-        self.window_mut().divider = None;
+        // Who writes here has heard what rang.
+        let window = self.window_mut();
+        (window.divider, window.rang_ms) = (None, 0);
         // Several lines are a text, whatever they begin with.
         let several = line.contains('\n');
         if let (false, Typed::Command(name, operands)) = (several, slash::read(line))
@@ -159,7 +175,7 @@ impl App {
         let private = matches!(self.window().target, Target::User(_));
         match (name, operands) {
             ("help", "" | "all") => {
-                self.overlay = Some(Overlay::Pane(Pane::help(&self.settings.keys)));
+                self.overlay = Some(Overlay::Pane(Pane::help(&self.keys)));
             }
             ("part", "") if private => self.close(self.current),
             ("part", "") if !self.window().joined => {
@@ -231,8 +247,13 @@ impl App {
 
     fn complete(&mut self, back: bool) {
         let people = self.likely_people();
-        let channels = self.windows.iter().map(|window| window.target.to_string());
-        let channels: Vec<String> = channels.filter(|name| name.starts_with('#')).collect();
+        let rooms = self.windows.iter().map(|window| window.target.to_string());
+        let mut channels: Vec<String> = rooms.filter(|name| name.starts_with('#')).collect();
+        for listed in &self.listed {
+            if !channels.contains(listed) {
+                channels.push(listed.clone());
+            }
+        }
         let known = Known { people: &people, channels: &channels, paths: complete::paths };
         self.input.complete(back, |before| complete::candidates(before, &known));
     }
@@ -264,13 +285,26 @@ impl App {
         }
         let text = clean::text(&text.replace("\r\n", "\n").replace('\r', "\n"));
         let text = text.trim_end_matches('\n');
+        let first = text.lines().next().unwrap_or_default();
+        if self.input.hidden {
+            return self.insert(first);
+        }
+        if let Some(finding) = &mut self.input.finding {
+            return finding.extend(first);
+        }
         if let Some(finder) = &mut self.finder {
-            finder.query.push_str(text.lines().next().unwrap_or_default());
-            return self.find_from_end();
+            finder.query.push_str(first);
+            return self.find_anew();
         }
         match text.contains('\n') {
             true => self.overlay = Some(Overlay::Paste(text.to_owned())),
-            false => self.input.insert(text),
+            false => self.insert(text),
+        }
+    }
+
+    fn insert(&mut self, text: &str) {
+        if !self.input.insert(text) {
+            self.flash("too much to type: it was not taken");
         }
     }
 
@@ -280,10 +314,14 @@ impl App {
             let text = text.clone();
             match (act, key.code) {
                 (Some(Act::Send), _) => {
-                    let typed = self.input.take();
-                    self.say(&format!("{typed}{text}"));
+                    let whole = format!("{}{text}", self.input.text());
+                    if self.is_too_long(&whole) {
+                        return true;
+                    }
+                    self.input.set("");
+                    self.say(&whole);
                 }
-                (Some(Act::Complete), _) => self.input.insert(&text),
+                (Some(Act::Complete), _) => self.insert(&text),
                 (Some(Act::Close | Act::Interrupt), _) => {}
                 // Anything else is a slip: the question stays.
                 _ => return true,
@@ -291,9 +329,7 @@ impl App {
             self.overlay = None;
             return true;
         }
-        let area = self.areas().lines;
-        let (width, height) = (area.width.saturating_sub(2), area.height.saturating_sub(1));
-        let (width, height) = (usize::from(width), usize::from(height));
+        let (width, height) = self.pane_size();
         let Some(Overlay::Pane(pane)) = &mut self.overlay else { return false };
         let page = height as i64 - 1;
         match act {
@@ -309,115 +345,6 @@ impl App {
             }
         }
         true
-    }
-
-    /// A key while something is looked for; whether it was for that.
-    fn finds(&mut self, key: &KeyEvent, act: Option<Act>) -> bool {
-        let Some(finder) = &mut self.finder else { return false };
-        match act {
-            None => {
-                if let KeyCode::Char(c) = key.code {
-                    finder.query.push(c);
-                    self.find_from_end();
-                }
-            }
-            Some(Act::Erase) => {
-                finder.query.pop();
-                self.find_from_end();
-            }
-            Some(Act::Send | Act::Older | Act::Search) => self.find_next(true),
-            Some(Act::Newer) => self.find_next(false),
-            Some(Act::Close | Act::Interrupt) => {
-                self.finder = None;
-                self.go_to_end();
-            }
-            Some(Act::PageUp | Act::PageDown | Act::Redraw) => return false,
-            Some(_) => {
-                self.finder = None;
-                return false;
-            }
-        }
-        true
-    }
-
-    fn find_from_end(&mut self) {
-        if let Some(finder) = &mut self.finder {
-            (finder.found, finder.exhausted) = (None, false);
-        }
-        self.go_to_end();
-        self.find_next(true);
-    }
-
-    /// The next hit upwards (or downwards); beyond the last one here, the server is asked.
-    fn find_next(&mut self, up: bool) {
-        let Some(finder) = &self.finder else { return };
-        let (query, found, exhausted) = (finder.query.clone(), finder.found, finder.exhausted);
-        if query.is_empty() {
-            return;
-        }
-        let window = self.window();
-        let numbers = window.numbers();
-        let needle = Needle::new(&query);
-        let hit = |number: &i64| window.line(*number).is_some_and(|line| needle.is_in(line.text()));
-        let next = match (up, found) {
-            (true, found) => (numbers.start..found.unwrap_or(numbers.end)).rev().find(hit),
-            (false, found) => (found.unwrap_or(numbers.end) + 1..numbers.end).find(hit),
-        };
-        match next {
-            Some(number) => {
-                self.go_to_line(number);
-                let finder = self.finder.as_mut().expect("it was just there");
-                (finder.found, finder.exhausted) = (Some(number), false);
-            }
-            None if up && exhausted => {
-                let line = format!("/search {query}");
-                let to = self.window().target.clone();
-                self.happen(Happening::TypedIn { to, line });
-                self.finder = None;
-            }
-            None => self.finder.as_mut().expect("it was just there").exhausted = up,
-        }
-    }
-
-    fn page(&mut self, up: i64) {
-        let rows = i64::from(self.areas().lines.height).max(3) - 2;
-        self.scroll(up * rows);
-    }
-
-    /// Moves the view by so many rows upwards.
-    pub fn scroll(&mut self, rows: i64) {
-        let areas = self.areas();
-        let at = self.paper(&areas).moved(self.window(), rows, areas.lines.height.into());
-        self.go_to(at, rows > 0);
-    }
-
-    fn go_to_top(&mut self) {
-        let areas = self.areas();
-        let at = self.paper(&areas).top(self.window(), areas.lines.height.into());
-        self.go_to(at, true);
-    }
-
-    fn go_to(&mut self, at: At, up: bool) {
-        self.marked = None;
-        let window = self.window_mut();
-        window.at = at;
-        if up && window.older == Older::Later {
-            window.older = Older::Perhaps;
-        }
-        self.look_at_it();
-    }
-
-    fn go_to_end(&mut self) {
-        self.marked = None;
-        self.window_mut().at = At::End;
-        self.look_at_it();
-    }
-
-    fn go_to_line(&mut self, number: i64) {
-        let areas = self.areas();
-        let at = self.paper(&areas).around(self.window(), number, areas.lines.height.into());
-        self.window_mut().at = at;
-        self.look_at_it();
     }
 
     fn next_active(&mut self) {
@@ -441,42 +368,12 @@ impl App {
         }
     }
 
-    fn go_to_divider(&mut self) {
-        let window = self.window();
-        match window.numbers().find(|number| window.divides(*number)) {
-            Some(number) => self.go_to_line(number),
-            None => self.flash("nothing is new here"),
-        }
-    }
-
-    fn go_to_mention(&mut self, up: bool) {
-        let window = self.window();
-        let numbers = window.numbers();
-        let from = match (self.marked, window.at) {
-            (Some(marked), _) => marked,
-            (None, At::End) => numbers.end,
-            (None, At::Line { number, .. }) => number + 1,
-        };
-        let hit = |number: &i64| window.line(*number).is_some_and(|line| line.is_mention());
-        let next = match up {
-            true => (numbers.start..from.min(numbers.end)).rev().find(hit),
-            false => (from + 1..numbers.end).find(hit),
-        };
-        match next {
-            Some(number) => {
-                self.go_to_line(number);
-                self.marked = Some(number);
-            }
-            None => self.flash("no other mention here"),
-        }
-    }
-
     fn mouse(&mut self, mouse: MouseEvent) {
         let areas = self.areas();
         let at = Position::new(mouse.column, mouse.row);
         match mouse.kind {
-            MouseEventKind::ScrollUp => self.scroll(WHEEL_ROWS),
-            MouseEventKind::ScrollDown => self.scroll(-WHEEL_ROWS),
+            MouseEventKind::ScrollUp => self.wheel(WHEEL_ROWS),
+            MouseEventKind::ScrollDown => self.wheel(-WHEEL_ROWS),
             MouseEventKind::Down(MouseButton::Left) => {
                 if let Some(rooms) = areas.rooms.filter(|rooms| rooms.contains(at)) {
                     let first = self.first_room(rooms.height);
@@ -489,6 +386,22 @@ impl App {
             }
             _ => {}
         }
+    }
+
+    /// Moves what is open, or else the room, by so many rows upwards.
+    fn wheel(&mut self, rows: i64) {
+        let (width, height) = self.pane_size();
+        match &mut self.overlay {
+            Some(Overlay::Pane(pane)) => pane.scroll(-rows, width, height),
+            Some(Overlay::Paste(_)) => {}
+            None => self.scroll(rows),
+        }
+    }
+
+    /// Columns and rows of what a pane says.
+    fn pane_size(&self) -> (usize, usize) {
+        let area = self.areas().lines;
+        (area.width.saturating_sub(2).into(), area.height.saturating_sub(1).into())
     }
 
     /// The first room that a pane of this height shows: the current one is always there.

@@ -9,6 +9,7 @@ use super::keys::Keys;
 use super::layout::{self, Areas, WIDE};
 use super::pane::Pane;
 use super::rows::{Paper, Times};
+use super::seek::Finder;
 use super::settings::Settings;
 use super::theme::{Look, Theme};
 use super::window::{At, Line, Older, What, Window, day};
@@ -51,14 +52,6 @@ pub enum Overlay {
     Pane(Pane),
     /// Several lines were pasted: what is to become of them?
     Paste(String),
-}
-
-/// Ctrl-F: what is looked for, and the line that was found last.
-#[derive(Default)]
-pub struct Finder {
-    pub query: String,
-    pub found: Option<i64>,
-    pub exhausted: bool,
 }
 
 /// Lines of older times on their way from the server.
@@ -106,6 +99,8 @@ pub struct App {
     pub missed: Option<usize>,
     pub gathering: Vec<Gathering>,
     pub hits: Vec<(Target, Line)>,
+    /// Channels that the server has named.
+    pub listed: Vec<String>,
     /// The mention that was jumped to last, until something else moves the view.
     pub marked: Option<i64>,
     /// Where the person was before they went round the places with news.
@@ -149,6 +144,7 @@ impl App {
             missed: None,
             gathering: Vec::new(),
             hits: Vec::new(),
+            listed: Vec::new(),
             marked: None,
             went_from: None,
             leaving_until_ms: 0,
@@ -208,13 +204,13 @@ impl App {
         if index >= self.windows.len() || index == self.current {
             return;
         }
-        let draft = self.input.text();
-        let left = self.window_mut();
-        (left.draft, left.divider) = (draft, None);
+        let left = self.current;
         self.current = index;
         (self.finder, self.marked, self.went_from) = (None, None, None);
         let draft = std::mem::take(&mut self.window_mut().draft);
-        self.input.set(&draft);
+        let draft = self.input.exchange(draft);
+        let left = &mut self.windows[left];
+        (left.draft, left.divider, left.visited) = (draft, None, true);
         let window = self.window_mut();
         if window.last > window.read {
             window.divide();

@@ -59,6 +59,10 @@ fn bar(frame: &mut Frame, area: Rect, style: Style, left: Vec<Span>, right: &str
     let mut used = 0;
     let mut spans = Vec::new();
     for one in left {
+        // A separator with nothing behind it says nothing.
+        if used + 4 > room && one.content.trim() == "|" {
+            break;
+        }
         let text = clip(&one.content, room.saturating_sub(used));
         used += Row::raw(text.as_str()).width();
         spans.push(Span::styled(text, one.style));
@@ -85,7 +89,7 @@ fn title(app: &App, frame: &mut Frame, area: Rect) {
         Target::Channel(_) => right.push(format!("{} online", window.here())),
         Target::User(name) => {
             let here = app.windows[0].people.get(name).is_some_and(|one| one.here);
-            right.push(if here { "online" } else { "away" }.to_owned());
+            right.push(if here { "online" } else { "offline" }.to_owned());
         }
     }
     bar(frame, area, app.look.bar, left, &right.join("  "));
@@ -191,7 +195,12 @@ fn status(app: &App, frame: &mut Frame, areas: &Areas) {
     let mut left = vec![Span::raw(" "), link];
     let word = match (&app.flash, app.missed) {
         (_, Some(missed)) if app.link == Link::Up => {
-            left[1] = Span::styled(format!("* back, {missed} missed messages loaded"), look.good);
+            let missed = match missed {
+                0 => "nothing was missed".to_owned(),
+                1 => "1 missed message loaded".to_owned(),
+                many => format!("{many} missed messages loaded"),
+            };
+            left[1] = Span::styled(format!("* back, {missed}"), look.good);
             None
         }
         (Some((word, _)), _) => Some(word.clone()),
@@ -274,10 +283,12 @@ fn input(app: &App, frame: &mut Frame, area: Rect) {
 
 /// A question in the place of what is typed.
 fn line(app: &App, frame: &mut Frame, area: Rect, label: &str, typed: &str, note: &str) {
+    let cells = usize::from(area.width).saturating_sub(Row::raw(label).width() + 1);
+    let typed = wrap::clip_start(typed, cells);
+    let column = Row::raw(label).width() + Row::raw(typed.as_str()).width();
     let spans =
         vec![Span::styled(label, app.look.own), Span::raw(typed), Span::styled(note, app.look.dim)];
     frame.render_widget(Row::from(spans), area);
-    let column = Row::raw(label).width() + Row::raw(typed).width();
     let x = (area.x + column as u16).min(area.right().max(1) - 1);
     frame.set_cursor_position(Position::new(x, area.y));
 }

@@ -8,7 +8,8 @@ use crate::clean;
 /// An edited text that is longer is no message of any server.
 const TEXT_BYTES_MAX: u64 = 64 << 10;
 
-/// Lets `$VISUAL` or `$EDITOR` change a text; the file (0600) is gone afterwards.
+/// Lets `$VISUAL` or `$EDITOR` change a text; the file (0600) is gone afterwards, unless it is what
+/// cannot be taken.
 pub fn edit(text: &str) -> Result<String, String> {
     let named = |name| std::env::var(name).ok().filter(|value| !value.trim().is_empty());
     let editor = named("VISUAL").or_else(|| named("EDITOR")).unwrap_or_else(|| "vi".to_owned());
@@ -24,8 +25,17 @@ pub fn edit(text: &str) -> Result<String, String> {
         Err(error) => return Err(format!("{editor}: {error}")),
     }
     // Many editors put another file in its place.
-    let mut edited = String::new();
+    let mut edited = Vec::new();
     let opened = std::fs::File::open(file.path()).map_err(fault)?;
-    opened.take(TEXT_BYTES_MAX).read_to_string(&mut edited).map_err(fault)?;
-    Ok(clean::text(edited.trim_end_matches('\n')))
+    opened.take(TEXT_BYTES_MAX + 1).read_to_end(&mut edited).map_err(fault)?;
+    let trouble = match String::from_utf8(edited) {
+        Ok(text) if text.len() as u64 <= TEXT_BYTES_MAX => {
+            return Ok(clean::text(text.trim_end_matches('\n')));
+        }
+        Ok(_) => format!("it is longer than {} KiB", TEXT_BYTES_MAX >> 10),
+        Err(_) => "it is no UTF-8".to_owned(),
+    };
+    // It may be a long work.
+    let path = file.into_temp_path().keep().map_err(|error| fault(error.error))?;
+    Err(format!("{trouble}, and lies in {}: the text is as it was", path.display()))
 }

@@ -22,6 +22,8 @@ pub struct Input {
     pub finding: Option<Finding>,
     /// What is typed is a secret: stars stand for it, and it is not remembered.
     pub hidden: bool,
+    /// What was half typed when a secret was asked for.
+    aside: String,
 }
 
 /// Ctrl-R: a search of what was typed.
@@ -29,6 +31,13 @@ pub struct Input {
 pub struct Finding {
     pub query: String,
     nth: usize,
+}
+
+impl Finding {
+    pub fn extend(&mut self, text: &str) {
+        self.query.push_str(text);
+        self.nth = 0;
+    }
 }
 
 struct Completing {
@@ -48,13 +57,32 @@ impl Input {
             completing: None,
             finding: None,
             hidden: false,
+            aside: String::new(),
         }
     }
 
     /// From now on what is typed is a secret, or no longer one.
     pub fn hide(&mut self, on: bool) {
-        self.hidden = on;
-        self.set("");
+        if on && !self.hidden {
+            self.aside = self.text();
+        }
+        let typed = if on { String::new() } else { std::mem::take(&mut self.aside) };
+        (self.hidden, self.finding) = (on, None);
+        // What was cut of a secret is not put anywhere else.
+        self.area.set_yank_text("");
+        self.set(&typed);
+    }
+
+    /// Another place has the line: what was half typed is given for what is half typed there. A
+    /// secret is of no place and stays.
+    pub fn exchange(&mut self, draft: String) -> String {
+        self.finding = None;
+        if self.hidden {
+            return std::mem::replace(&mut self.aside, draft);
+        }
+        let before = self.text();
+        self.set(&draft);
+        before
     }
 
     pub fn text(&self) -> String {
@@ -75,12 +103,15 @@ impl Input {
         (self.browsing, self.completing) = (None, None);
     }
 
-    pub fn insert(&mut self, text: &str) {
+    /// Whether there was room for it.
+    pub fn insert(&mut self, text: &str) -> bool {
         let size: usize = self.area.lines().iter().map(|line| line.len() + 1).sum();
-        if size + text.len() <= TEXT_BYTES_MAX {
+        let fits = size + text.len() <= TEXT_BYTES_MAX;
+        if fits {
             self.area.insert_str(text);
         }
         (self.browsing, self.completing) = (None, None);
+        fits
     }
 
     /// A key that is bound to nothing: a character, or nothing.
@@ -90,20 +121,10 @@ impl Input {
             return false;
         }
         match &mut self.finding {
-            Some(finding) => {
-                finding.query.push(c);
-                finding.nth = 0;
-            }
-            None => self.insert(c.encode_utf8(&mut [0; 4])),
+            Some(finding) => finding.extend(c.encode_utf8(&mut [0; 4])),
+            None => drop(self.insert(c.encode_utf8(&mut [0; 4]))),
         }
         true
-    }
-
-    /// What is typed is taken away.
-    pub fn take(&mut self) -> String {
-        let text = self.text();
-        self.set("");
-        text
     }
 
     /// A line is remembered, unless it may hold a PIN.
@@ -127,6 +148,8 @@ impl Input {
         }
         let area = &mut self.area;
         match act {
+            // A secret is not remembered, and nothing that was said is one.
+            Act::Older | Act::Newer | Act::FindTyped if self.hidden => {}
             Act::Newline => area.insert_newline(),
             Act::Left => area.move_cursor(CursorMove::Back),
             Act::Right => area.move_cursor(CursorMove::Forward),
@@ -192,6 +215,10 @@ impl Input {
                 }
             }
             Act::Close | Act::Interrupt => self.finding = None,
+            Act::Left | Act::WordLeft | Act::WordRight | Act::Home => {
+                self.find(Act::Send);
+                return self.act(act);
+            }
             _ => return false,
         }
         true
@@ -226,6 +253,9 @@ impl Input {
     /// Goes through the candidates, or begins to. `find` gives where the word begins, and what it may
     /// become.
     pub fn complete(&mut self, back: bool, find: impl Fn(&str) -> (usize, Vec<String>)) {
+        if self.hidden {
+            return;
+        }
         let mut completing = match self.completing.take() {
             Some(mut going) => {
                 let count = going.candidates.len();

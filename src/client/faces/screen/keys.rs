@@ -133,7 +133,10 @@ pub const BINDINGS: &[Binding] = &[
 type Chord = (KeyCode, KeyModifiers);
 
 /// The bindings in force.
-pub struct Keys(HashMap<Chord, Act>);
+pub struct Keys {
+    acts: HashMap<Chord, Act>,
+    own: BTreeMap<String, Vec<String>>,
+}
 
 impl Keys {
     /// The table, with a person's own keys in the place of the usual ones.
@@ -141,21 +144,53 @@ impl Keys {
         if let Some(name) = own.keys().find(|name| !BINDINGS.iter().any(|one| one.name == **name)) {
             return Err(format!("keys: there is no {name:?}: F1 lists what there is"));
         }
-        let mut keys = HashMap::new();
+        let mut acts = HashMap::new();
         for binding in BINDINGS.iter().filter(|binding| !own.contains_key(binding.name)) {
-            keys.extend(binding.keys.iter().filter_map(|key| Some((chord(key)?, binding.act))));
+            acts.extend(binding.keys.iter().filter_map(|key| Some((chord(key)?, binding.act))));
         }
+        let mut taken = HashMap::new();
         for binding in BINDINGS {
             for key in own.get(binding.name).into_iter().flatten() {
                 let chord = chord(key).ok_or_else(|| format!("keys: {key:?} is no key"))?;
-                keys.insert(chord, binding.act);
+                let digit = matches!(chord.0, KeyCode::Char('1'..='9'));
+                if binding.act == Act::Window && !digit {
+                    let of_digits = "the keys of \"window\" end in a digit from 1 to 9";
+                    return Err(format!("keys: {key:?} is no number: {of_digits}"));
+                }
+                if let Some(other) = taken.insert(chord, binding.name) {
+                    let name = binding.name;
+                    return Err(format!("keys: {key:?} is for {other:?} and for {name:?}"));
+                }
+                acts.insert(chord, binding.act);
             }
         }
-        Ok(Keys(keys))
+        Ok(Keys { acts, own: own.clone() })
+    }
+
+    /// F1: every key and what it does. A key that a person has given to something else is not told.
+    pub fn help(&self) -> Vec<String> {
+        let row = |binding: &Binding| {
+            let own =
+                self.own.get(binding.name).map(|own| own.iter().map(String::as_str).collect());
+            let keys: Vec<&str> = own.unwrap_or_else(|| binding.keys.to_vec());
+            let does = |key: &&str| {
+                chord(key).and_then(|chord| self.acts.get(&chord)) == Some(&binding.act)
+            };
+            let keys: Vec<&str> = keys.into_iter().filter(does).collect();
+            let keys = match keys.is_empty() {
+                true => "(no key)".to_owned(),
+                false if binding.act == Act::Window && keys == binding.keys => {
+                    "alt-1..9".to_owned()
+                }
+                false => keys.join(", "),
+            };
+            format!("{keys:<28} {}", binding.does)
+        };
+        BINDINGS.iter().map(row).collect()
     }
 
     pub fn act(&self, key: &KeyEvent) -> Option<Act> {
-        self.0.get(&normal(key)).copied()
+        self.acts.get(&normal(key)).copied()
     }
 }
 
@@ -220,19 +255,6 @@ pub fn chord(text: &str) -> Option<Chord> {
     Some((code, modifiers))
 }
 
-/// F1: every key and what it does.
-pub fn help(own: &BTreeMap<String, Vec<String>>) -> Vec<String> {
-    let row = |binding: &Binding| {
-        let keys = match own.get(binding.name) {
-            Some(keys) => keys.join(", "),
-            None if binding.act == Act::Window => "alt-1..9".to_owned(),
-            None => binding.keys.join(", "),
-        };
-        format!("{keys:<28} {}", binding.does)
-    };
-    BINDINGS.iter().map(row).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -246,7 +268,7 @@ mod tests {
                 assert!(seen.insert(chord, binding.name).is_none(), "{key} is there twice");
             }
         }
-        assert_eq!(help(&BTreeMap::new()).len(), BINDINGS.len());
+        assert_eq!(Keys::new(&BTreeMap::new()).unwrap().help().len(), BINDINGS.len());
     }
 
     #[test]
@@ -271,7 +293,20 @@ mod tests {
         assert_eq!(act(KeyCode::Enter, KeyModifiers::NONE), Some(Act::Send));
         let error = |own| Keys::new(&own).err().unwrap();
         assert!(error(BTreeMap::from([("fly".to_owned(), vec![])])).contains("fly"));
-        let bad = vec!["hyper-x".to_owned()];
-        assert!(error(BTreeMap::from([("send".to_owned(), bad)])).contains("hyper-x"));
+        let own = |name: &str, keys: &[&str]| {
+            (name.to_owned(), keys.iter().map(|key| (*key).to_owned()).collect::<Vec<_>>())
+        };
+        assert!(error(BTreeMap::from([own("send", &["hyper-x"])])).contains("hyper-x"));
+        let same = [own("help", &["ctrl-g"]), own("rooms", &["f9", "ctrl-g"])];
+        assert!(error(BTreeMap::from(same)).contains("for \"help\" and for \"rooms\""));
+        assert!(error(BTreeMap::from([own("window", &["f2"])])).contains("digit"));
+        // F1 tells what a key does now, not what it would do.
+        let taken = BTreeMap::from([own("help", &["ctrl-f"]), own("undo", &[])]);
+        let help = Keys::new(&taken).unwrap().help();
+        let row = |does: &str| help.iter().find(|row| row.ends_with(does)).unwrap().clone();
+        assert!(row(" this help").starts_with("ctrl-f "));
+        assert!(row("Enter goes on upwards").starts_with("(no key) "));
+        assert!(row(" undo").starts_with("(no key) "));
+        assert!(row("of that number").starts_with("alt-1..9 "));
     }
 }

@@ -16,6 +16,7 @@ mod news;
 mod pane;
 mod rooms;
 mod rows;
+mod seek;
 mod settings;
 mod short;
 #[cfg(test)]
@@ -44,6 +45,7 @@ pub use rooms::Rooms;
 use settings::{Notifications, Settings};
 use theme::Theme;
 use tty::{Tty, Word};
+use window::Window;
 
 /// Between two pictures, at least.
 const PICTURE_EVERY: Duration = Duration::from_millis(33);
@@ -62,8 +64,15 @@ enum Cause {
 /// The face, as the shell holds it.
 pub struct Screen {
     causes: SyncSender<Cause>,
-    /// What the person should know after the end.
-    parting: Receiver<Option<String>>,
+    parting: Receiver<Parting>,
+}
+
+/// What the person should know after the end.
+#[derive(Default)]
+struct Parting {
+    error: Option<String>,
+    /// Lines of theirs that are not stored yet.
+    waiting: usize,
 }
 
 /// Who sits there, and what is left from an earlier run.
@@ -147,8 +156,14 @@ impl Face for Screen {
         }
         let parting = self.parting.recv_timeout(until.saturating_duration_since(Instant::now()));
         tty::leave();
-        if let (Ok(Some(text)), true) = (parting, code != 0 && code != 130) {
+        let Parting { error, waiting } = parting.unwrap_or_default();
+        if let Some(text) = error.filter(|_| code != 0 && code != 130) {
             err!("error: {text}");
+        }
+        match waiting {
+            0 => {}
+            1 => err!("a line of yours was not sent yet: it is sent the next time"),
+            lines => err!("{lines} lines of yours were not sent yet: they are sent the next time"),
         }
     }
 }
@@ -163,8 +178,8 @@ struct Stage {
 }
 
 impl Stage {
-    /// Until the end; gives the last error.
-    fn play(mut self, told: &Receiver<Cause>) -> Option<String> {
+    /// Until the end.
+    fn play(mut self, told: &Receiver<Cause>) -> Parting {
         let mut changed = true;
         let mut drawn = Instant::now() - PICTURE_EVERY;
         loop {
@@ -192,7 +207,7 @@ impl Stage {
                 },
                 Ok(Cause::End) => return self.end(),
                 Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return None,
+                Err(RecvTimeoutError::Disconnected) => return Parting::default(),
             }
             changed = true;
             self.keep_rooms();
@@ -202,17 +217,18 @@ impl Stage {
         }
     }
 
-    fn end(mut self) -> Option<String> {
-        self.app.parting.take()
+    fn end(mut self) -> Parting {
+        let waiting = self.app.windows.iter().map(Window::waiting).sum();
+        Parting { error: self.app.parting.take(), waiting }
     }
 
     /// The terminal is gone: what was typed is on disk, and the rest of the program ends as well.
-    fn gone(self, told: &Receiver<Cause>) -> Option<String> {
+    fn gone(self, told: &Receiver<Cause>) -> Parting {
         tty::leave();
         // The shell may have ended already.
         let _ = self.happen.send(Happening::Interrupt);
         while !matches!(told.recv(), Ok(Cause::End) | Err(_)) {}
-        None
+        Parting::default()
     }
 
     fn draw(&mut self) -> std::io::Result<()> {

@@ -6,9 +6,11 @@ use super::settings::Notify;
 use super::window::{At, Line, Older, What, mentions};
 use crate::chat::{Code, Event, Kind, Message, Seq, Target};
 use crate::client::faces::words;
-use crate::client::model::{Show, State};
+use crate::client::model::{Happening, Show, State};
 use crate::client::places::Places;
 
+/// Between two bells of a place, at least.
+const RING_EVERY_MS: i64 = 1_000;
 /// Hits of a search that are listed.
 const HITS_MAX: usize = 1_000;
 
@@ -159,6 +161,9 @@ impl App {
         let line = self.said(message);
         let What::Said { own, mention, .. } = line.what else { return };
         let window = &mut self.windows[index];
+        window.visited |= index == self.current;
+        // Whoever answers from elsewhere has read what was there.
+        let read = (own && !sees && window.unread == 0).then(|| window.seen()).flatten();
         if !own && !sees && seq > window.read {
             window.divide();
             window.unread += usize::from(!counted);
@@ -170,6 +175,9 @@ impl App {
         }
         if mention && index == self.current && self.window().at == At::End {
             self.marked = None;
+        }
+        if let Some(seq) = read {
+            self.happen(Happening::Seen { to, seq });
         }
         if !replay && !own {
             self.ring(index, mention);
@@ -204,9 +212,12 @@ impl App {
             Notify::Mentions => mention,
             Notify::All => true,
         };
-        if !wanted || self.focused == Some(true) {
+        // A crowd of lines is one ring.
+        let just_now = self.now_ms - self.windows[index].rang_ms < RING_EVERY_MS;
+        if !wanted || just_now || self.focused == Some(true) {
             return;
         }
+        self.windows[index].rang_ms = self.now_ms;
         if self.settings.bell {
             self.effects.push(Effect::Bell);
         }
@@ -263,7 +274,10 @@ impl App {
                 }
                 self.notice(self.current, text.unwrap_or_default());
             }
-            Event::Channels { .. } => self.open("channels", text),
+            Event::Channels { channels, .. } => {
+                self.listed = channels.iter().map(|row| row.channel.to_string()).collect();
+                self.open("channels", text);
+            }
             Event::Whois { ref name, .. } => self.open(&format!("whois {name}"), text),
             Event::Topic { to, who, text: topic, retention, .. } => {
                 let index = self.position(&Target::Channel(to)).unwrap_or(self.current);
@@ -316,7 +330,14 @@ impl App {
 
     fn open(&mut self, title: &str, text: Option<String>) {
         let text = text.unwrap_or_default().lines().map(str::to_owned).collect();
-        self.overlay = Some(Overlay::Pane(Pane::new(title, text)));
+        self.open_pane(Pane::new(title, text));
+    }
+
+    fn open_pane(&mut self, pane: Pane) {
+        if matches!(self.overlay, Some(Overlay::Paste(_))) {
+            return self.flash("an answer came: ask again");
+        }
+        self.overlay = Some(Overlay::Pane(pane));
     }
 
     /// The end of an answer with older lines, or with what a search has found.
@@ -331,8 +352,7 @@ impl App {
                 text.insert(0, "there are older ones: search for more words".into());
             }
             let title = format!("search: {lines} found");
-            self.overlay = Some(Overlay::Pane(Pane::new(title, text)));
-            return;
+            return self.open_pane(Pane::new(title, text));
         }
         let Some(to) = to else { return };
         let lines = match self.gathering.iter().position(|one| one.to == to) {

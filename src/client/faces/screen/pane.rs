@@ -1,10 +1,8 @@
 //! What opens above a room and closes with Esc: help, answers, results.
 
-use std::collections::BTreeMap;
-
 use ratatui::text::{Line as Row, Span};
 
-use super::keys;
+use super::keys::Keys;
 use super::wrap;
 use crate::client::slash;
 
@@ -27,14 +25,15 @@ impl Pane {
     }
 
     /// F1 and `/help`.
-    pub fn help(own: &BTreeMap<String, Vec<String>>) -> Pane {
+    pub fn help(keys: &Keys) -> Pane {
         let mut text = vec!["Keys".to_owned(), String::new()];
-        text.extend(keys::help(own).into_iter().map(|row| format!("  {row}")));
+        text.extend(keys.help().into_iter().map(|row| format!("  {row}")));
         text.extend([String::new(), "Commands (// sends a text that begins with a slash)".into()]);
         text.push(String::new());
         text.extend(slash::all().map(|slash| {
             let call = format!("/{} {}", slash.name, slash.operands);
-            format!("  {call:<28} {}", slash.does)
+            let gap = if call.chars().count() < 28 { " " } else { "  " };
+            format!("  {call:<28}{gap}{}", slash.does)
         }));
         Pane::new("help", text)
     }

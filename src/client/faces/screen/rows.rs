@@ -9,6 +9,10 @@ use super::theme::Look;
 use super::window::{At, Line, What, Window};
 use super::wrap;
 use crate::chat::UserName;
+use crate::client::faces::words::names;
+
+/// Of those who come and go so many are named.
+const NAMED_MAX: usize = 8;
 
 /// How lines are shown.
 pub struct Paper<'a> {
@@ -85,8 +89,7 @@ impl Paper<'_> {
                 let mut said = Vec::new();
                 for (who, does) in [(joined, "joined"), (left, "left")] {
                     if !who.is_empty() {
-                        let names: Vec<_> = who.iter().map(ToString::to_string).collect();
-                        said.push(format!("{} {does}", names.join(", ")));
+                        said.push(format!("{} {does}", some(who)));
                     }
                 }
                 spans = vec![Span::styled(format!("-- {}", said.join(", ")), look.dim)];
@@ -210,18 +213,32 @@ impl Paper<'_> {
         At::End
     }
 
-    /// A view with this line in its middle.
+    /// A view with this line in its middle, or what is found in it.
     pub fn around(&self, window: &Window, number: i64, height: usize) -> At {
-        let (mut number, mut below) = (number, height as i64 / 2);
-        while below > 0 && number + 1 < window.numbers().end {
+        let rows = self.rows(window, number);
+        let hit = |row: &Row| row.spans.iter().any(|span| span.style == self.look.hit);
+        let wanted = rows.iter().position(hit).unwrap_or(0);
+        let mut below = height as i64 / 2 - (rows.len() as i64 - 1 - wanted as i64);
+        let (mut number, last) = (number, window.numbers().end - 1);
+        while below > 0 && number < last {
             number += 1;
             below -= self.rows(window, number).len() as i64;
         }
-        if number + 1 >= window.numbers().end {
+        if number == last && below >= 0 {
             At::End
         } else {
-            At::Line { number, rows_below: 0 }
+            At::Line { number, rows_below: -below as usize }
         }
+    }
+}
+
+/// Names, of a crowd only the first.
+fn some(who: &[UserName]) -> String {
+    let (named, others) = who.split_at(who.len().min(NAMED_MAX));
+    match others.len() {
+        0 => names(named),
+        1 => names(who),
+        others => format!("{} and {others} others", names(named)),
     }
 }
 

@@ -111,7 +111,7 @@ impl Theme {
                 theme: self,
                 names: true,
                 bar: bar(236, 254),
-                dim: colour(245),
+                dim: colour(242),
                 own: bold,
                 error: colour(160),
                 unread: colour(25).add_modifier(Modifier::BOLD),

@@ -101,6 +101,10 @@ pub struct Window {
     pub last: Seq,
     /// Whether the server lets this person read and write here now.
     pub joined: bool,
+    /// Whether the person was here: what comes later is new, even if there was nothing.
+    pub visited: bool,
+    /// When something here rang last.
+    pub rang_ms: i64,
     /// What is half typed here while another place is on the screen.
     pub draft: String,
 }
@@ -124,6 +128,8 @@ impl Window {
             read: Seq(0),
             last: Seq(0),
             joined,
+            visited: false,
+            rang_ms: 0,
             draft: String::new(),
         }
     }
@@ -295,6 +301,12 @@ impl Window {
         self.lines.iter().position(|line| line.seq.is_some()).unwrap_or(0)
     }
 
+    /// Lines of one's own that are on their way.
+    pub fn waiting(&self) -> usize {
+        let waits = |line: &&Line| matches!(line.what, What::Outgoing { refused: None, .. });
+        self.lines.iter().filter(waits).count()
+    }
+
     pub fn newest(&self) -> Option<Seq> {
         self.lines.iter().rev().find_map(|line| line.seq)
     }
@@ -337,9 +349,9 @@ impl Window {
     }
 
     /// Something is there that the person does not see: a divider before the first of it. Where
-    /// nothing was ever read, it would stand above everything and say nothing.
+    /// the person never was, it would stand above everything and say nothing.
     pub fn divide(&mut self) {
-        if self.divider.is_none() && self.read > Seq(0) {
+        if self.divider.is_none() && (self.visited || self.read > Seq(0)) {
             self.divider = Some(self.read);
         }
     }

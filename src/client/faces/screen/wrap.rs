@@ -109,6 +109,23 @@ pub fn clip(text: &str, cells: usize) -> String {
     clipped
 }
 
+/// The same, with what is cut at the start.
+pub fn clip_start(text: &str, cells: usize) -> String {
+    let span = Span::raw(text);
+    let graphemes: Vec<&str> = span.styled_graphemes(Style::new()).map(|one| one.symbol).collect();
+    let mut left = usize::from(text.cell_width());
+    if left <= cells {
+        return text.to_owned();
+    }
+    let cut = |symbol: &&str| {
+        let goes = left + 1 > cells;
+        left -= usize::from(symbol.cell_width()).min(left);
+        goes
+    };
+    let kept: String = graphemes.iter().copied().skip_while(cut).collect();
+    if cells > 0 { format!("~{kept}") } else { kept }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -130,6 +147,12 @@ mod tests {
         assert_eq!(texts("e\u{301}e\u{301}e\u{301}e\u{301}e\u{301}", 4, 0).len(), 2);
         assert_eq!(clip("漢字漢字", 5), "漢字~");
         assert_eq!(clip("short", 5), "short");
+        assert_eq!(clip_start("漢字漢字", 5), "~漢字");
+        assert_eq!(clip_start("漢字漢字", 4), "~字");
+        assert_eq!(
+            (clip_start("short", 5), clip_start("short", 4)),
+            ("short".into(), "~ort".into())
+        );
     }
 
     proptest! {

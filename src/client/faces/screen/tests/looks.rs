@@ -84,12 +84,12 @@ fn dark() {
 fn light() {
     assert_snapshot!(styled(&mut lively(Theme::Light)), @"
     #lobby                                                 open: members and the operator read  3 online [236 on 254]
-    rooms [245] │ [245] │people [245]
-    1 #lobby [232 on 250] │ [245] │ [245] * alice [31]
-    2 #work 1 [25 bold] │[14:03:02] [245] carol [127 bold] │ [245] * bob [28]
-    3 @bob 1! [127 bold] │[14:03:03] [245] You [bold] │ [245] * carol [100]
-    │[14:03:04] [245] You [245 bold] soon ... [245] │ [245]
-    │ [245] =!= no [160] │ [245]
+    rooms [242] │ [242] │people [242]
+    1 #lobby [232 on 250] │ [242] │ [242] * alice [31]
+    2 #work 1 [25 bold] │[14:03:02] [242] carol [127 bold] │ [242] * bob [28]
+    3 @bob 1! [127 bold] │[14:03:03] [242] You [bold] │ [242] * carol [100]
+    │[14:03:04] [242] You [242 bold] soon ... [242] │ [242]
+    │ [242] =!= no [160] │ [242]
     * connected 12 ms [28 on 254] | [236 on 254] 2:#work 1 [25 on 254 bold] 3:@bob 1! [127 on 254 bold] F1 help [236 on 254]
     alice> [bold]
     ");

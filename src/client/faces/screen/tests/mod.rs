@@ -1,6 +1,7 @@
 //! The full screen without a terminal: a person at a desk, pictures of what they see, and walks.
 
 mod assistant;
+mod care;
 mod looks;
 mod panes;
 mod pictures;

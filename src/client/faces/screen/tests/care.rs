@@ -1,0 +1,215 @@
+//! What must not be lost, shown or told wrongly.
+
+use ratatui::crossterm::event::{MouseEvent, MouseEventKind};
+use serde_json::json;
+
+use super::super::app::Overlay;
+use super::*;
+
+fn pastes(desk: &mut Desk, text: &str) {
+    desk.app.input(Told::Paste(text.to_owned()));
+}
+
+#[test]
+fn half_of_a_password_is_shown_nowhere_and_what_was_typed_before_comes_back() {
+    let mut desk = Desk::new(60, 12);
+    desk.enters("#tea", 0, 0, &["alice"]);
+    desk.presses("alt-2");
+    desk.types("for tea");
+    desk.presses("alt-1");
+    desk.types("half a line");
+    desk.app.show(Show::Hidden(true));
+    desk.types("secret");
+    // It is of no room, no editor, no history, and not to be put anywhere else.
+    desk.presses("alt-2 ctrl-x up ctrl-r tab");
+    assert!(!desk.effects().iter().any(|effect| effect.contains("Edit")));
+    assert!(desk.rows()[11].starts_with("password> ******"), "{}", desk.picture());
+    desk.presses("alt-1 alt-2 ctrl-u");
+    desk.types("right");
+    desk.presses("enter");
+    assert_eq!(desk.effects().last().unwrap(), "right");
+    desk.app.show(Show::Hidden(false));
+    assert_eq!(desk.app.input.text(), "for tea");
+    desk.presses("ctrl-y");
+    assert_eq!(desk.app.input.text(), "for tea");
+    desk.presses("alt-1");
+    assert_eq!(desk.app.input.text(), "half a line");
+}
+
+#[test]
+fn a_pasted_password_is_no_paste_of_lines() {
+    let mut desk = Desk::new(60, 12);
+    desk.app.show(Show::Hidden(true));
+    pastes(&mut desk, "secret\nand more");
+    assert!(desk.app.overlay.is_none());
+    assert!(desk.rows()[11].starts_with("password> ******"), "{}", desk.picture());
+}
+
+#[test]
+fn a_text_that_no_server_takes_stays_where_it_can_be_shortened() {
+    let mut desk = Desk::new(100, 12);
+    desk.effects();
+    pastes(&mut desk, &"x".repeat(8_193));
+    desk.presses("enter");
+    assert!(desk.effects().is_empty());
+    assert!(desk.lines().contains("| too long: 8193 bytes of 8192"), "{}", desk.picture());
+    desk.presses("backspace enter");
+    assert_eq!(desk.effects(), [format!("#lobby: {}", "x".repeat(8_192))]);
+    // Several pasted lines stay as well, and so does what is too much to type at all.
+    let many = "line\n".repeat(14_000);
+    pastes(&mut desk, &many);
+    desk.presses("enter");
+    assert!(desk.app.overlay.is_some() && desk.effects().is_empty());
+    desk.presses("tab");
+    assert!(desk.lines().contains("too much to type"), "{}", desk.picture());
+    pastes(&mut desk, &"x".repeat(70_000));
+    assert!(desk.lines().contains("too much to type"), "{}", desk.picture());
+}
+
+#[test]
+fn an_answer_does_not_take_a_paste_away() {
+    let mut desk = Desk::new(60, 12);
+    pastes(&mut desk, "one\ntwo");
+    desk.hears(json!({"type": "channels", "channels": []}));
+    assert!(matches!(&desk.app.overlay, Some(Overlay::Paste(text)) if text == "one\ntwo"));
+    assert!(desk.rows()[10].contains("ask again"), "{}", desk.picture());
+}
+
+#[test]
+fn what_one_says_from_elsewhere_is_not_unread() {
+    let mut desk = Desk::new(60, 12);
+    desk.effects();
+    desk.says_as("alice", "@bob", "psst", json!({}));
+    assert_eq!(desk.effects(), ["seen @bob 1"]);
+    // The server counts the same after the next connection.
+    desk.app.show(Show::Place {
+        to: "@bob".parse().unwrap(),
+        last: crate::chat::Seq(1),
+        read: crate::chat::Seq(0),
+    });
+    assert_eq!(desk.app.windows[1].unread, 0);
+}
+
+#[test]
+fn new_lines_in_a_room_that_was_empty_when_one_left_are_new() {
+    let mut desk = Desk::new(60, 12);
+    desk.enters("#tea", 0, 0, &["alice", "bob"]);
+    desk.presses("alt-2 alt-1");
+    for line in ["one", "two"] {
+        desk.says("bob", "#tea", line);
+    }
+    desk.presses("alt-2");
+    let lines = desk.lines();
+    assert!(
+        lines.find(" new ").is_some_and(|new| new < lines.find("bob: one").unwrap()),
+        "{lines}"
+    );
+    desk.presses("alt-u");
+    assert!(!desk.lines().contains("nothing is new"), "{}", desk.picture());
+}
+
+#[test]
+fn a_search_ends_where_it_began_and_a_long_one_shows_its_end() {
+    let mut desk = Desk::new(60, 12);
+    for number in 1..=60 {
+        desk.says("bob", "#lobby", &format!("line {number}."));
+    }
+    desk.presses("pageup pageup");
+    let before = desk.rows();
+    desk.presses("ctrl-f alt-x");
+    desk.types("line 59.");
+    assert!(desk.lines().contains("bob: line 59."));
+    assert!(desk.rows()[11].starts_with("search: line 59."), "{}", desk.picture());
+    desk.presses("esc");
+    assert_eq!(desk.rows(), before);
+    desk.presses("ctrl-f");
+    desk.types(&format!("{} the end", "words ".repeat(20)));
+    let row = desk.rows()[11].clone();
+    assert!(row.starts_with("search: ~") && row.contains("words  the end"), "{row}");
+}
+
+#[test]
+fn what_is_found_in_a_long_line_is_on_the_screen() {
+    let mut desk = Desk::new(60, 12);
+    let words = |count| "words ".repeat(count);
+    desk.says("bob", "#lobby", &format!("{}needle {}", words(100), words(200)));
+    desk.says("bob", "#lobby", "haystack");
+    desk.says("bob", "#lobby", &words(200));
+    for wanted in ["needle", "haystack"] {
+        desk.presses("ctrl-f");
+        desk.types(wanted);
+        assert!(desk.rows()[1..10].iter().any(|row| row.contains(wanted)), "{}", desk.picture());
+        desk.presses("esc");
+    }
+}
+
+#[test]
+fn what_ctrl_r_has_found_is_edited_and_left_behind() {
+    let mut desk = Desk::new(60, 12);
+    desk.enters("#tea", 0, 0, &["alice"]);
+    desk.enter("tea at five");
+    desk.presses("ctrl-r");
+    pastes(&mut desk, "tea");
+    desk.presses("home");
+    desk.types("no ");
+    assert_eq!(desk.app.input.text(), "no tea at five");
+    desk.presses("ctrl-c ctrl-r alt-2");
+    assert!(desk.rows()[11].starts_with("alice>"), "{}", desk.picture());
+}
+
+#[test]
+fn the_wheel_scrolls_what_is_open() {
+    let mut desk = Desk::new(60, 12);
+    for number in 1..=60 {
+        desk.says("bob", "#lobby", &format!("line {number}."));
+    }
+    desk.presses("f1");
+    let (kind, modifiers) = (MouseEventKind::ScrollDown, KeyModifiers::NONE);
+    desk.app.input(Told::Mouse(MouseEvent { kind, column: 3, row: 3, modifiers }));
+    assert!(!desk.lines().contains("Keys") && desk.lines().contains("help"), "{}", desk.picture());
+    desk.presses("esc");
+    assert!(desk.lines().contains("line 60."), "the room has not moved");
+}
+
+#[test]
+fn of_a_crowd_that_comes_some_are_named() {
+    let mut desk = Desk::new(60, 12);
+    for number in 1..=300 {
+        desk.hears(json!({"type": "joined", "to": "#lobby", "who": format!("p{number}"),
+            "here": number}));
+    }
+    let lines = desk.lines();
+    assert!(lines.contains("p8 and 292 ") && !lines.contains("p9,"), "{lines}");
+}
+
+#[test]
+fn a_crowd_of_lines_rings_once_a_second() {
+    let mut desk = Desk::new(60, 12);
+    desk.effects();
+    let mut rings = |wait: i64| {
+        desk.says_as("bob", "@alice", "look", json!({}));
+        desk.waits(wait - 1_000);
+        desk.effects().iter().filter(|effect| *effect == "Bell").count()
+    };
+    assert_eq!([rings(10), rings(10), rings(1_000), rings(10)], [1, 0, 0, 1]);
+}
+
+#[test]
+fn channels_that_the_server_named_are_completed() {
+    let mut desk = Desk::new(60, 12);
+    let row = |name: &str| json!({"channel": name, "here": 2, "member": false});
+    desk.hears(json!({"type": "channels", "channels": [row("#tea"), row("#work")]}));
+    desk.presses("esc");
+    desk.types("/join wo");
+    desk.presses("tab");
+    assert_eq!(desk.app.input.text(), "/join #work ");
+}
+
+#[test]
+fn what_was_missed_is_said_in_words_that_fit() {
+    let mut desk = Desk::new(60, 8);
+    desk.app.show(Show::Back);
+    assert!(desk.lines().contains("* back, nothing was missed"), "{}", desk.picture());
+    desk.says_as("bob", "#lobby", "one", json!({"replay": true}));
+    assert!(desk.lines().contains("* back, 1 missed message loaded"), "{}", desk.picture());
+}
