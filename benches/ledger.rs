@@ -192,7 +192,7 @@ fn place(name: &str) -> Place {
 fn line(place: &Place, age: usize) -> Record {
     let word = || format!("w{}", (rand::random::<f64>().powi(4) * VOCABULARY) as usize);
     let text: Vec<String> = (0..WORDS).map(|_| word()).collect();
-    Record::Line(Draft {
+    Record::line(Draft {
         place: place.clone(),
         from: format!("person{}", rand::random_range(0..PEOPLE)).parse().unwrap(),
         device: "main".parse().unwrap(),

@@ -10,9 +10,19 @@ const MARKS_MAX: usize = 4;
 /// and tab, DEL, C1, bidi controls, zero-width, tag and private-use characters, noncharacters, and
 /// more than four combining marks on one base. CR LF becomes LF.
 pub fn text(text: &str) -> String {
-    // Most lines: a look at each byte and a copy.
-    let stands = |byte: u8| matches!(byte, b' '..=b'~' | b'\n' | b'\t');
-    if text.bytes().all(stands) { text.to_owned() } else { any_text(text) }
+    if is_plain(text) { text.to_owned() } else { any_text(text) }
+}
+
+/// The same in its place.
+pub fn wash(text: &mut String) {
+    if !is_plain(text) {
+        *text = any_text(text);
+    }
+}
+
+/// Most lines: a look at each byte.
+fn is_plain(text: &str) -> bool {
+    text.bytes().all(|byte| matches!(byte, b' '..=b'~' | b'\n' | b'\t'))
 }
 
 /// The same for a text of any characters.

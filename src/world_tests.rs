@@ -496,8 +496,8 @@ impl World {
     }
 
     fn writes(&mut self) {
-        let waiting = self.server.hub.take_waiting();
-        writer::work(&self.server.hub, &mut self.kept, waiting);
+        let mut waiting = self.server.hub.take_waiting();
+        writer::work(&self.server.hub, &mut self.kept, &mut waiting);
     }
 
     fn replays(&mut self) -> bool {

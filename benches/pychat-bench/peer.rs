@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore};
@@ -20,6 +21,9 @@ use crate::process::Process;
 /// Lines in one record of TLS. ngircd reads 2,048 bytes at a time, and what is left of a longer record
 /// waits until more comes.
 const RECORD_LINES: usize = 16;
+/// InspIRCd leaves what came in one segment with the end of the handshake until more comes: after this
+/// time something does.
+const NUDGE: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
 /// A server that does not answer within this time has not started.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -113,11 +117,10 @@ impl Member {
     fn wait_for(&mut self, what: &str) {
         let mut text = String::new();
         while !text.contains(what) {
-            rustix::event::poll(
-                &mut [rustix::event::PollFd::new(&self.stream, rustix::event::PollFlags::IN)],
-                None,
-            )
-            .unwrap();
+            let came = poll(&mut [PollFd::new(&self.stream, PollFlags::IN)], Some(&NUDGE)).unwrap();
+            if came == 0 && self.speech == Speech::Irc {
+                self.send(b"PING :nudge\r\n");
+            }
             self.receive(&mut |bytes| text.push_str(&String::from_utf8_lossy(bytes)));
         }
     }

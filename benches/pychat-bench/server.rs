@@ -162,10 +162,7 @@ impl Client for Member {
         for text in texts {
             self.said = self.said.wrapping_add(1);
             let id = self.said;
-            let line =
-                format!(r#"{{"type":"say","to":"{room}","id":"{id:032x}","text":"{text}"}}"#);
-            body.push_str(&line);
-            body.push('\n');
+            body.push_str(&format!("[\"{room}\",\"{id:032x}\",\"{text}\"]\n"));
         }
         self.send(RecordType::Json, body.as_bytes());
     }

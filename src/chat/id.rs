@@ -69,15 +69,28 @@ impl FromStr for LogId {
     }
 }
 
-impl fmt::Display for MsgId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl MsgId {
+    /// Hands its digits to `take`.
+    fn with_digits<T>(&self, take: impl FnOnce(&str) -> T) -> T {
         // Each line is told with its id: a table, and no formatting of numbers.
         let mut hex = [0; 32];
         for (pair, byte) in hex.chunks_exact_mut(2).zip(self.0) {
             pair[0] = HEX[usize::from(byte >> 4)];
             pair[1] = HEX[usize::from(byte & 15)];
         }
-        f.write_str(std::str::from_utf8(&hex).expect("digits are ASCII"))
+        take(std::str::from_utf8(&hex).expect("digits are ASCII"))
+    }
+}
+
+impl fmt::Display for MsgId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.with_digits(|digits| f.write_str(digits))
+    }
+}
+
+impl Serialize for MsgId {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.with_digits(|digits| serializer.serialize_str(digits))
     }
 }
 
@@ -132,7 +145,8 @@ macro_rules! read_text {
 }
 pub(crate) use {as_text, read_text};
 
-as_text!(Seq, LogId, MsgId);
+as_text!(Seq, LogId);
+read_text!(MsgId);
 
 #[cfg(test)]
 mod tests {

@@ -132,13 +132,14 @@ impl Target {
 
 /// `text` as the letters of a name, or why not.
 fn letters(text: &str) -> Result<String, NameError> {
-    // Most names: ASCII is in NFC and of one script.
+    if is_plain(text) { Ok(text.to_owned()) } else { any_letters(text) }
+}
+
+/// Most names: ASCII is in NFC and of one script.
+fn is_plain(text: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
     let first = text.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric());
-    if first && text.len() <= NAME_CHARS_MAX && text.bytes().all(plain) {
-        return Ok(text.to_owned());
-    }
-    any_letters(text)
+    first && text.len() <= NAME_CHARS_MAX && text.bytes().all(plain)
 }
 
 /// The same for a text of any characters.
@@ -182,6 +183,9 @@ impl FromStr for ChannelName {
 
     fn from_str(text: &str) -> Result<Self, NameError> {
         let name = text.strip_prefix('#').ok_or(NameError::NoChannel)?;
+        if is_plain(name) && !name.bytes().any(|byte| byte.is_ascii_uppercase()) {
+            return Ok(ChannelName(text.into()));
+        }
         let (name, tag) = match name.split_once('~') {
             Some((name, tag)) => (name, Some(tag)),
             None => (name, None),

@@ -236,9 +236,8 @@ const SERVER_SAYS: &[(RecordType, &str)] = &[
     (
         RecordType::Json,
         "{\"type\":\"joined\",\"to\":\"#lobby\",\"who\":\"bob\",\"here\":2}\n\
-         {\"type\":\"message\",\"seq\":\"7\",\"to\":\"#lobby\",\"from\":\"bob\",\
-         \"device\":\"laptop\",\"id\":\"000102030405060708090a0b0c0d0e0f\",\
-         \"time_ms\":1764079391123,\"kind\":\"say\",\"text\":\"gr\u{fc}n\"}\n",
+         [\"7\",\"#lobby\",\"bob\",\"laptop\",\"000102030405060708090a0b0c0d0e0f\",\
+         1764079391123,\"gr\u{fc}n\"]\n",
     ),
     (RecordType::Pong, "42"),
     // A body without a byte: 63 bytes of padding.
@@ -252,11 +251,7 @@ const CLIENT_SAYS: &[(RecordType, &str)] = &[
         "{\"name\":\"bob\",\"device\":\"laptop\",\"version\":\"0.1.0\",\"major\":1,\
          \"features\":[]}\n",
     ),
-    (
-        RecordType::Json,
-        "{\"type\":\"say\",\"to\":\"#lobby\",\"id\":\"000102030405060708090a0b0c0d0e0f\",\
-         \"text\":\"gr\u{fc}n\",\"kind\":\"say\"}\n",
-    ),
+    (RecordType::Json, "[\"#lobby\",\"000102030405060708090a0b0c0d0e0f\",\"gr\u{fc}n\"]\n"),
     (RecordType::Ping, "42"),
     // A type byte and 63 bytes of body: no padding.
     (

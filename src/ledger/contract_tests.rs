@@ -55,7 +55,7 @@ pub(super) fn change(kind: Kind, from: &str, id: u8, target: u64, text: &str) ->
 
 impl Made {
     pub fn says(&mut self, draft: Draft) -> Verdict {
-        self.ledger.commit(&[Record::Line(draft)]).unwrap()[0]
+        self.ledger.commit(&[Record::line(draft)]).unwrap()[0]
     }
 
     fn texts(&self, place: &str) -> Vec<(u64, String)> {
@@ -89,7 +89,7 @@ macro_rules! contract {
 contract! {
     seqs_are_contiguous_in_each_place(made) {
         let batch: Vec<Record> = (1..=9)
-            .map(|id| Record::Line(draft(if id % 3 == 0 { "#tea" } else { "#lobby" }, "ana", id, "x")))
+            .map(|id| Record::line(draft(if id % 3 == 0 { "#tea" } else { "#lobby" }, "ana", id, "x")))
             .collect();
         let verdicts = made.ledger.commit(&batch).unwrap();
         let wanted = [1, 2, 1, 3, 4, 2, 5, 6, 3].map(|seq| Verdict::Stored(Seq(seq)));
@@ -104,7 +104,7 @@ contract! {
         assert_eq!(made.says(draft("#tea", "ana", 1, "ho")), Verdict::Conflict);
         assert_eq!(made.says(draft("#tea", "bob", 1, "ho")), Verdict::Stored(Seq(2)), "bob's own id");
         assert_eq!(made.says(draft("#lobby", "ana", 1, "ho")), Verdict::Stored(Seq(1)), "elsewhere");
-        let twice = [Record::Line(draft("#tea", "ana", 5, "x")), Record::Line(draft("#tea", "ana", 5, "x"))];
+        let twice = [Record::line(draft("#tea", "ana", 5, "x")), Record::line(draft("#tea", "ana", 5, "x"))];
         let verdicts = made.ledger.commit(&twice).unwrap();
         assert_eq!(verdicts, [Verdict::Stored(Seq(3)), Verdict::Known(Seq(3))], "in one batch");
         assert_eq!(made.texts("#tea").len(), 3);
@@ -205,7 +205,7 @@ contract! {
             .map(|id| {
                 let place = ["#tea", "#cake", "@ana@bob"][usize::from(id) % 3];
                 let time_ms = i64::from(id) * 1_000;
-                Record::Line(Draft { time_ms, ..draft(place, "ana", id, "a marker") })
+                Record::line(Draft { time_ms, ..draft(place, "ana", id, "a marker") })
             })
             .collect();
         made.ledger.commit(&lines).unwrap();
@@ -273,14 +273,14 @@ fn memory_is_bounded_whatever_the_lines_are() {
     let place: Place = "#tea".parse().unwrap();
     for number in 0..1_000u128 {
         let line = Draft { id: MsgId(number.to_be_bytes()), ..draft("#tea", "ana", 0, "") };
-        memory.commit(&[Record::Line(line)]).unwrap();
+        memory.commit(&[Record::line(line)]).unwrap();
     }
     let kept = memory.read(&place, Seq(0), Seq(u64::MAX), PAGE).unwrap();
     assert!(kept.len() > 10 && kept.len() < 50, "{}", kept.len());
     assert_eq!(kept.last().unwrap().seq, Seq(1_000));
     memory.expire(&place, i64::MAX, 0, false).unwrap();
     let line = draft("#tea", "ana", 0, "x".repeat(9_000).as_str());
-    let verdicts = memory.commit(&[Record::Line(line.clone()), Record::Line(line)]).unwrap();
+    let verdicts = memory.commit(&[Record::line(line.clone()), Record::line(line)]).unwrap();
     assert_eq!(verdicts, [Verdict::Stored(Seq(1_001)), Verdict::Known(Seq(1_001))]);
 }
 
@@ -288,11 +288,11 @@ fn memory_is_bounded_whatever_the_lines_are() {
 fn only_lines_that_came_after_somebody_left_wait_and_no_more_are_counted_than_may() {
     let (mut ledger, _folder, _path) = on_disk();
     let private: Place = "@ana@bob".parse().unwrap();
-    let line = |id| Record::Line(draft("@ana@bob", "ana", id, "x"));
+    let line = |id| Record::line(draft("@ana@bob", "ana", id, "x"));
     ledger.commit(&(1..=5).map(line).collect::<Vec<_>>()).unwrap();
     ledger.commit(&[Record::Away("bob".parse().unwrap(), vec![private])]).unwrap();
     ledger.commit(&(6..=9).map(line).collect::<Vec<_>>()).unwrap();
-    ledger.commit(&[Record::Line(draft("@ana@cleo", "ana", 1, "x"))]).unwrap();
+    ledger.commit(&[Record::line(draft("@ana@cleo", "ana", 1, "x"))]).unwrap();
     let waiting = |max| {
         let remembered = ledger.remembered(max).unwrap();
         remembered.iter().find(|one| one.last == Seq(9)).unwrap().waiting[1].1
@@ -307,10 +307,10 @@ fn what_was_committed_is_there_after_a_restart() {
     let tea: Place = "#tea".parse().unwrap();
     let private = Place::private(ana.clone(), bob.clone());
     let records = [
-        Record::Line(draft("#tea", "ana", 1, "x")),
-        Record::Line(draft("@ana@bob", "ana", 2, "x")),
+        Record::line(draft("#tea", "ana", 1, "x")),
+        Record::line(draft("@ana@bob", "ana", 2, "x")),
         Record::Away(bob.clone(), vec![private.clone()]),
-        Record::Line(draft("@ana@bob", "ana", 3, "x")),
+        Record::line(draft("@ana@bob", "ana", 3, "x")),
         Record::Topic("#tea".parse().unwrap(), Some("green".into())),
         Record::Read(bob.clone(), tea.clone(), Seq(1)),
         Record::Read(bob.clone(), tea.clone(), Seq(0)),
@@ -325,23 +325,23 @@ fn what_was_committed_is_there_after_a_restart() {
     assert_eq!(remembered[0].topic.as_deref(), Some("green"));
     assert_eq!(remembered[0].reads, [(bob.clone(), Seq(1))]);
     assert_eq!((remembered[1].last, &remembered[1].waiting), (Seq(2), &vec![(ana, 0), (bob, 1)]));
-    let again = ledger.commit(&[Record::Line(draft("#tea", "ana", 1, "x"))]).unwrap();
+    let again = ledger.commit(&[Record::line(draft("#tea", "ana", 1, "x"))]).unwrap();
     assert_eq!(again, [Verdict::Known(Seq(1))], "ids are known over a restart");
 }
 
 #[test]
 fn ids_of_lines_that_are_gone_are_known_for_a_week() {
     let (mut ledger, _folder, path) = on_disk();
-    ledger.commit(&[Record::Line(draft("#tea", "ana", 1, "x"))]).unwrap();
+    ledger.commit(&[Record::line(draft("#tea", "ana", 1, "x"))]).unwrap();
     let week_ms = 7 * 86_400_000;
     ledger.expire(&"#tea".parse().unwrap(), 2_000, 100, false).unwrap();
     ledger.scrub(1_000 + week_ms).unwrap();
     drop(ledger);
     let mut ledger = Sqlite::open(&path, CHANGE_S_MAX).unwrap();
-    let again = ledger.commit(&[Record::Line(draft("#tea", "ana", 1, "x"))]).unwrap();
+    let again = ledger.commit(&[Record::line(draft("#tea", "ana", 1, "x"))]).unwrap();
     assert_eq!(again, [Verdict::Known(Seq(1))]);
     ledger.scrub(1_001 + week_ms).unwrap();
-    let again = ledger.commit(&[Record::Line(draft("#tea", "ana", 1, "x"))]).unwrap();
+    let again = ledger.commit(&[Record::line(draft("#tea", "ana", 1, "x"))]).unwrap();
     assert_eq!(again, [Verdict::Stored(Seq(2))]);
 }
 
@@ -349,14 +349,14 @@ fn ids_of_lines_that_are_gone_are_known_for_a_week() {
 fn a_commit_that_fails_at_any_line_stores_nothing_and_the_next_goes_on() {
     for failing in 1..=10u64 {
         let (mut ledger, _folder, _path) = on_disk();
-        ledger.commit(&[Record::Line(draft("#tea", "ana", 100, "before"))]).unwrap();
+        ledger.commit(&[Record::line(draft("#tea", "ana", 100, "before"))]).unwrap();
         ledger.break_with(&format!(
             "CREATE TEMP TRIGGER fails BEFORE INSERT ON main.lines WHEN new.line & 0xffffffffff = {} \
              BEGIN SELECT RAISE(ABORT, 'disk full'); END",
             failing + 1
         ));
         let batch: Vec<Record> =
-            (1..=10).map(|id| Record::Line(draft("#tea", "ana", id, "x"))).collect();
+            (1..=10).map(|id| Record::line(draft("#tea", "ana", id, "x"))).collect();
         assert!(ledger.commit(&batch).is_err());
         ledger.break_with("DROP TRIGGER fails");
         let verdicts = ledger.commit(&batch).unwrap();
@@ -372,7 +372,7 @@ fn a_full_disk_refuses_and_recovers() {
     let text = "x".repeat(4_000);
     let mut stored = 0;
     let error = loop {
-        let line = Record::Line(draft("#tea", "ana", stored as u8 + 1, &text));
+        let line = Record::line(draft("#tea", "ana", stored as u8 + 1, &text));
         match ledger.commit(&[line]) {
             Ok(verdicts) => {
                 stored += 1;
@@ -388,7 +388,7 @@ fn a_full_disk_refuses_and_recovers() {
     let lines = reader.read(&place, Seq(0), Seq(u64::MAX), Page { bytes_max: 1 << 30, ..PAGE });
     assert_eq!(lines.unwrap().len() as u64, stored, "reading goes on");
     ledger.limit_pages(10_000);
-    let next = ledger.commit(&[Record::Line(draft("#tea", "ana", 200, &text))]).unwrap();
+    let next = ledger.commit(&[Record::line(draft("#tea", "ana", 200, &text))]).unwrap();
     assert_eq!(next, [Verdict::Stored(Seq(stored + 1))]);
 }
 
@@ -407,7 +407,7 @@ fn what_is_removed_cannot_be_read_from_the_disk() {
     let (mut ledger, folder, _path) = on_disk();
     let lines = (0..200u8).map(|id| {
         let place = if id < 100 { "#old" } else { "#changed" };
-        Record::Line(draft(place, "ana", id, &format!("zebramarker{id} and more words")))
+        Record::line(draft(place, "ana", id, &format!("zebramarker{id} and more words")))
     });
     ledger.commit(&lines.collect::<Vec<_>>()).unwrap();
     assert!(found_on_disk(folder.path(), "zebramarker") > 200, "the control: they are there");
@@ -421,14 +421,14 @@ fn what_is_removed_cannot_be_read_from_the_disk() {
 #[test]
 fn a_backup_is_whole_and_a_restore_begins_new_logs() {
     let (mut ledger, folder, path) = on_disk();
-    ledger.commit(&[Record::Line(draft("#tea", "ana", 1, "kept"))]).unwrap();
+    ledger.commit(&[Record::line(draft("#tea", "ana", 1, "kept"))]).unwrap();
     let copy = folder.path().join("copy.db");
     let mut percents = Vec::new();
     upkeep::backup(&path, &copy, &mut |percent| percents.push(percent)).unwrap();
     assert_eq!(percents.last(), Some(&100));
     assert!(upkeep::backup(&path, &copy, &mut |_| {}).is_err(), "no file is overwritten");
     let log = ledger.log_id();
-    ledger.commit(&[Record::Line(draft("#tea", "ana", 2, "after the backup"))]).unwrap();
+    ledger.commit(&[Record::line(draft("#tea", "ana", 2, "after the backup"))]).unwrap();
     drop(ledger);
     let verified = upkeep::verify(&copy).unwrap();
     assert_eq!(verified, upkeep::Verified { places: 1, lines: 1 });
@@ -463,7 +463,7 @@ fn a_place_that_is_not_kept_is_in_memory_only() {
     let memory = Memory::new(LogId(7), (1 << 20, 1 << 30), CHANGE_S_MAX);
     let off = Retentions::all(Retention::Off);
     let (mut kept, reader) = Kept::new(Some((Box::new(disk), Box::new(reader))), memory, off);
-    let (verdicts, fault) = kept.commit(vec![Record::Line(draft("#tea", "ana", 1, "zebramarker"))]);
+    let (verdicts, fault) = kept.commit(vec![Record::line(draft("#tea", "ana", 1, "zebramarker"))]);
     assert_eq!((verdicts, fault.is_none()), (vec![Verdict::Stored(Seq(1))], true));
     let place = "#tea".parse().unwrap();
     assert_eq!(reader.read(&place, Seq(0), Seq(9), PAGE).unwrap().len(), 1);
@@ -476,10 +476,10 @@ fn a_place_that_is_not_kept_is_in_memory_only() {
 fn all_of_memory_is_bounded_and_the_largest_place_pays() {
     let mut memory = Memory::new(LogId(7), (1 << 20, 40_000), CHANGE_S_MAX);
     for id in 0..100 {
-        let large = [Record::Line(draft("#large", "alice", id, &"x".repeat(500)))];
+        let large = [Record::line(draft("#large", "alice", id, &"x".repeat(500)))];
         memory.commit(&large).unwrap();
         if id < 3 {
-            memory.commit(&[Record::Line(draft("#small", "alice", id, "x"))]).unwrap();
+            memory.commit(&[Record::line(draft("#small", "alice", id, "x"))]).unwrap();
         }
     }
     let texts = |place: &str| {

@@ -11,12 +11,12 @@ const ALL: Page = Page { bytes_max: 1 << 30, lines_max: 10_000 };
 const CHANGE_S_MAX: u64 = 3_600;
 
 fn said(ledger: &mut Sqlite, id: u8, text: &str) {
-    let verdicts = ledger.commit(&[Record::Line(draft("#tea", "alice", id, text))]).unwrap();
+    let verdicts = ledger.commit(&[Record::line(draft("#tea", "alice", id, text))]).unwrap();
     assert!(matches!(verdicts[..], [Verdict::Stored(_)]));
 }
 
 fn commit(ledger: &mut Sqlite, draft: Draft) -> Verdict {
-    ledger.commit(&[Record::Line(draft)]).unwrap()[0]
+    ledger.commit(&[Record::line(draft)]).unwrap()[0]
 }
 
 fn seqs(reader: &impl Reader) -> Vec<u64> {
@@ -61,7 +61,7 @@ fn around_a_damaged_page_everything_is_read_and_written() {
     let lines: Vec<_> = (1..=300u64)
         .map(|seq| {
             let id = MsgId(u128::from(seq).to_be_bytes());
-            Record::Line(Draft { id, ..draft("#tea", "alice", 0, &text(seq)) })
+            Record::line(Draft { id, ..draft("#tea", "alice", 0, &text(seq)) })
         })
         .collect();
     ledger.commit(&lines).unwrap();

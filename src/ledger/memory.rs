@@ -37,7 +37,7 @@ struct Lines {
 
 struct Line {
     seq: Seq,
-    draft: Draft,
+    draft: Arc<Draft>,
     edited: bool,
     deleted: bool,
 }
@@ -65,7 +65,7 @@ impl Memory {
 }
 
 impl Places {
-    fn append(&mut self, draft: &Draft, change_s_max: u64) -> Verdict {
+    fn append(&mut self, draft: &Arc<Draft>, change_s_max: u64) -> Verdict {
         let lines = self.places.entry(draft.place.clone()).or_default();
         let before = lines.bytes;
         let verdict = lines.append(draft, change_s_max);
@@ -84,7 +84,7 @@ impl Places {
 }
 
 impl Lines {
-    fn append(&mut self, draft: &Draft, change_s_max: u64) -> Verdict {
+    fn append(&mut self, draft: &Arc<Draft>, change_s_max: u64) -> Verdict {
         let id = (draft.from.clone(), draft.id);
         if let Some(known) = self.by_id.get(&id).and_then(|seq| self.line(*seq)) {
             return known_as(&known.draft, known.edited || known.deleted, known.seq, draft);
@@ -95,10 +95,10 @@ impl Lines {
             return verdict;
         }
         self.last.0 += 1;
-        let (seq, mut draft) = (self.last, draft.clone());
+        let (seq, mut draft) = (self.last, Arc::clone(draft));
         if draft.kind == Kind::Edit {
             // It stands in its target.
-            draft.clear();
+            Arc::make_mut(&mut draft).clear();
         }
         self.bytes += LINE_BYTES + draft.said_bytes();
         self.lines.push_back(Line { seq, draft, edited: false, deleted: false });
@@ -117,7 +117,7 @@ impl Lines {
     /// What is left of a line that was taken out.
     fn forget(&mut self, gone: Line) {
         self.bytes -= LINE_BYTES + gone.draft.said_bytes();
-        self.by_id.remove(&(gone.draft.from, gone.draft.id));
+        self.by_id.remove(&(gone.draft.from.clone(), gone.draft.id));
     }
 
     fn change(&mut self, target: Seq, draft: &Draft, change_s_max: u64) -> Result<(), Verdict> {
@@ -125,9 +125,10 @@ impl Lines {
         let target = &mut self.lines[index];
         may_change(&target.draft, target.deleted, draft, change_s_max)?;
         let before = target.draft.said_bytes();
+        let changed = Arc::make_mut(&mut target.draft);
         match draft.kind {
-            Kind::Edit => target.draft.say_as(draft),
-            _ => target.draft.clear(),
+            Kind::Edit => changed.say_as(draft),
+            _ => changed.clear(),
         }
         target.edited = draft.kind == Kind::Edit;
         target.deleted = draft.kind == Kind::Delete;
@@ -153,7 +154,7 @@ impl Lines {
 
     /// A line as it is told again: an edit with the text that its target has now.
     fn told(&self, line: &Line) -> Message {
-        let mut draft = line.draft.clone();
+        let mut draft = Draft::clone(&line.draft);
         if let (Kind::Edit, Some(target)) = (draft.kind, draft.target) {
             match self.line(target) {
                 Some(line) => draft.say_as(&line.draft),
@@ -258,7 +259,7 @@ impl Ledger for Memory {
             let own = |line: &&mut Line| line.draft.from == *user && !line.deleted;
             for line in place.lines.iter_mut().filter(own) {
                 place.bytes -= line.draft.said_bytes();
-                line.draft.clear();
+                Arc::make_mut(&mut line.draft).clear();
                 line.deleted = true;
                 erased += 1;
             }

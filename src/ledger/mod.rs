@@ -9,6 +9,7 @@ mod sqlite;
 pub mod upkeep;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use crate::chat::{
     ChannelName, DeviceName, Kind, Lock, LogId, Message, MsgId, Opaque, Place, Seq, UserName,
@@ -55,12 +56,18 @@ impl Draft {
 /// What is written: lines, and what is remembered beside them.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Record {
-    Line(Draft),
+    Line(Arc<Draft>),
     Topic(ChannelName, Option<String>),
     /// A person has read a place up to a seq.
     Read(UserName, Place, Seq),
     /// A person's last session ended: what comes to these private conversations now waits for them.
     Away(UserName, Vec<Place>),
+}
+
+impl Record {
+    pub fn line(draft: Draft) -> Record {
+        Record::Line(Arc::new(draft))
+    }
 }
 
 /// What became of a record.

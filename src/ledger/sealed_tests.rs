@@ -70,7 +70,7 @@ fn sealed_lines_are_kept_changed_and_taken_away_as_clear_ones_are() {
 #[test]
 fn a_sealed_line_whose_bytes_were_altered_on_the_disk_is_told_to_nobody() {
     let (mut ledger, _folder, path) = on_disk();
-    ledger.commit(&[Record::Line(sealed(1, b"one")), Record::Line(sealed(2, b"two"))]).unwrap();
+    ledger.commit(&[Record::line(sealed(1, b"one")), Record::line(sealed(2, b"two"))]).unwrap();
     assert_eq!(upkeep::verify(&path).unwrap().lines, 2);
     ledger.break_with("UPDATE lines SET sealed = x'00' WHERE sealed = x'6f6e65'");
     let lines = ledger.reader().read(&TEA.parse().unwrap(), Seq(0), Seq(9), PAGE).unwrap();
@@ -81,12 +81,12 @@ fn a_sealed_line_whose_bytes_were_altered_on_the_disk_is_told_to_nobody() {
 #[test]
 fn a_file_of_before_lines_were_sealed_is_copied_and_goes_on() {
     let (mut ledger, folder, path) = on_disk();
-    ledger.commit(&[Record::Line(draft("#tea", "alice", 1, "hi"))]).unwrap();
-    ledger.break_with("ALTER TABLE lines DROP COLUMN sealed; PRAGMA user_version = 1");
+    ledger.commit(&[Record::line(draft("#tea", "alice", 1, "hi"))]).unwrap();
+    ledger.break_with(super::upkeep_tests::TO_SCHEMA_1);
     drop(ledger);
     let mut ledger = Sqlite::open(&path, 60).unwrap();
     assert!(folder.path().join("ledger.schema-1.backup").exists());
-    ledger.commit(&[Record::Line(sealed(2, b"two"))]).unwrap();
+    ledger.commit(&[Record::line(sealed(2, b"two"))]).unwrap();
     let lines = ledger.reader().read(&"#tea".parse().unwrap(), Seq(0), Seq(9), PAGE).unwrap();
     assert_eq!((lines.len(), lines[0].text.as_str()), (1, "hi"));
     assert_eq!(upkeep::verify(&path).unwrap().lines, 2);
@@ -103,7 +103,7 @@ fn what_is_left_in_an_empty_channel_with_a_pin_goes_where_the_operator_wants_tha
         let disk: (Box<dyn Ledger>, Box<dyn Reader>) = (Box::new(disk), reader);
         let (mut kept, reader) = Kept::new(Some(disk), memory, config.retentions());
         let open = draft("#tea", "alice", 2, "hi");
-        kept.commit(vec![Record::Line(sealed(1, b"zebramarker")), Record::Line(open)]);
+        kept.commit(vec![Record::line(sealed(1, b"zebramarker")), Record::line(open)]);
         for place in [TEA, "#tea"] {
             kept.forget(&place.parse().unwrap(), 0).unwrap();
         }
@@ -113,7 +113,7 @@ fn what_is_left_in_an_empty_channel_with_a_pin_goes_where_the_operator_wants_tha
         let found = super::contract_tests::found_on_disk(folder.path(), "zebramarker");
         assert_eq!(found > 0, !forget_empty);
         // The count goes on: nobody takes a new line for one of before.
-        let (verdicts, _) = kept.commit(vec![Record::Line(sealed(3, b"new"))]);
+        let (verdicts, _) = kept.commit(vec![Record::line(sealed(3, b"new"))]);
         assert_eq!(verdicts, [Verdict::Stored(Seq(2))]);
     }
 }

@@ -7,7 +7,7 @@ const CHANGE_S_MAX: u64 = 60;
 
 fn says(ledger: &mut Sqlite, number: u64, text: &str) {
     let id = MsgId(u128::from(number).to_be_bytes());
-    let line = Record::Line(Draft { id, ..draft("#tea", "alice", 0, text) });
+    let line = Record::line(Draft { id, ..draft("#tea", "alice", 0, text) });
     assert_eq!(ledger.commit(&[line]).unwrap(), [Verdict::Stored(Seq(number))]);
 }
 
@@ -30,14 +30,21 @@ fn a_backup_ends_however_much_is_said_meanwhile() {
     assert!(left.into_iter().all(|name| !name.to_string_lossy().starts_with('.')));
 }
 
+/// Takes back what the schema's later steps changed.
+pub(super) const TO_SCHEMA_1: &str = "ALTER TABLE lines DROP COLUMN sealed;
+CREATE TRIGGER lines_added AFTER INSERT ON lines WHEN new.text <> '' BEGIN
+    INSERT INTO words (rowid, text) VALUES (new.line, new.text);
+END;
+PRAGMA user_version = 1";
+
 /// A file as the first schema had it.
 fn of_schema_1() -> (tempfile::TempDir, PathBuf) {
     let (mut ledger, folder, path) = on_disk();
     says(&mut ledger, 1, "zebramarker one");
     says(&mut ledger, 2, "two");
     let edit = change(Kind::Edit, "alice", 99, 2, "two, mended");
-    assert_eq!(ledger.commit(&[Record::Line(edit)]).unwrap(), [Verdict::Stored(Seq(3))]);
-    ledger.break_with("ALTER TABLE lines DROP COLUMN sealed; PRAGMA user_version = 1");
+    assert_eq!(ledger.commit(&[Record::line(edit)]).unwrap(), [Verdict::Stored(Seq(3))]);
+    ledger.break_with(TO_SCHEMA_1);
     (folder, path)
 }
 
@@ -114,4 +121,28 @@ fn an_erasure_waits_a_little_for_who_reads_what_was_there() {
     assert_eq!(ledger.erase(&"alice".parse().unwrap()).unwrap(), 1);
     assert_eq!(found_on_disk(folder.path(), "zebramarker"), 0);
     reader.join().unwrap();
+}
+
+#[test]
+fn the_words_of_lines_that_are_changed_in_the_commit_that_stores_them_are_the_new_ones() {
+    let (mut ledger, _folder, path) = on_disk();
+    let records = [
+        draft("#tea", "alice", 1, "green"),
+        draft("#tea", "alice", 2, "white"),
+        change(Kind::Edit, "alice", 3, 1, "black"),
+        draft("#lobby", "alice", 4, "green"),
+        change(Kind::Delete, "alice", 5, 2, ""),
+    ];
+    let records: Vec<Record> = records.into_iter().map(Record::line).collect();
+    ledger.commit(&records).unwrap();
+    assert_eq!(upkeep::verify(&path).unwrap().lines, 5);
+    let places = ["#tea".parse().unwrap(), "#lobby".parse().unwrap()];
+    let page = Page { lines_max: 9, bytes_max: 1 << 20 };
+    let found = |word: &str| {
+        let (lines, _) = ledger.reader().search(&places, word, page).unwrap();
+        lines.iter().map(|line| (line.to.to_string(), line.seq.0)).collect::<Vec<_>>()
+    };
+    assert_eq!(found("green"), [("#lobby".into(), 1)]);
+    assert_eq!(found("black"), [("#tea".into(), 1)]);
+    assert_eq!(found("white"), []);
 }

@@ -28,9 +28,9 @@ use crate::wire::codec;
 /// A person who writes a little too fast waits this long at most, and is refused beyond it.
 const PATIENCE_MS: u64 = 3_000;
 
-/// Room for what a line's fields get when it is told: its type, the longest seq, and the marks of
-/// one that is told again, with the longest reference.
-const LINE_HEAD_BYTES: usize = 256;
+/// Room for what a line's fields get when it is told: its type, the longest seq, and for one that is
+/// told again the names of its fields, its marks and the longest reference.
+const LINE_HEAD_BYTES: usize = 320;
 
 /// Longest reference of a request, in bytes: it comes back with every line of an answer.
 const REFERENCE_BYTES_MAX: usize = 64;
@@ -477,7 +477,7 @@ fn waits(error: &io::Error) -> bool {
 /// Texts that others will see are cleaned before anything else is decided about them.
 fn clean_texts(command: &mut Command) {
     match command {
-        Command::Say { text, .. } => *text = clean::text(text),
+        Command::Say { text, .. } => clean::wash(text),
         Command::Topic { text: Some(text), .. }
         | Command::Away { text: Some(text) }
         | Command::Search { text, .. } => *text = clean::line(text),

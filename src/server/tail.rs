@@ -57,13 +57,17 @@ impl Tail {
         self.push(&[entry]);
     }
 
-    /// Appends a message that was committed under `seq`. `fields` is its JSON after the `seq`, from the
-    /// next key to the closing brace and the newline.
+    /// Appends a message that was committed under `seq`: it goes in front of `fields`, an object's or,
+    /// in the short form, an array's, and a newline.
     pub fn append_line(&mut self, seq: Seq, fields: &[u8]) {
         debug_assert_eq!(seq.0, self.seq.0 + 1, "seqs are contiguous");
         self.seq = seq;
-        let head = format!("{{\"type\":\"message\",\"seq\":\"{}\",", self.seq);
-        self.push(&[head.as_bytes(), fields]);
+        let (open, rest) = fields.split_at(1);
+        let head = match open {
+            b"[" => format!("[\"{seq}\","),
+            _ => format!("{{\"type\":\"message\",\"seq\":\"{seq}\","),
+        };
+        self.push(&[head.as_bytes(), rest]);
     }
 
     /// What follows `position`, as far as one chunk goes; none at the end.
@@ -153,15 +157,16 @@ mod tests {
     #[test]
     fn a_span_knows_the_seq_at_its_end_and_notices_have_none() {
         let mut tail = Tail::new(1_000, Seq(6));
-        tail.append_line(Seq(7), b"\"a\":1}\n");
+        tail.append_line(Seq(7), b"[1]\n");
         tail.append(b"{\"type\":\"joined\"}\n");
         let held = tail.read(0).unwrap().unwrap();
-        tail.append_line(Seq(8), b"\"a\":2}\n");
+        tail.append_line(Seq(8), b"{\"a\":2}\n");
         assert_eq!((held.end_seq, tail.seq()), (Seq(7), Seq(8)));
         assert_eq!(tail.read(held.end()).unwrap().unwrap().end_seq, Seq(8));
         let text = String::from_utf8(read_all(&tail, 0).unwrap()).unwrap();
-        let last = text.lines().last().unwrap();
-        assert_eq!(last, "{\"type\":\"message\",\"seq\":\"8\",\"a\":2}");
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines[0], "[\"7\",1]");
+        assert_eq!(lines[2], "{\"type\":\"message\",\"seq\":\"8\",\"a\":2}");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The one thread that owns the ledger's writing half: what waits is committed together, and what was
 //! committed is delivered.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::hub::{Hub, Line, Waiting};
@@ -11,17 +12,35 @@ pub type Job = Box<dyn FnOnce(&mut Kept) + Send>;
 
 /// Runs until the hub is told that nothing more will come.
 pub fn run(hub: &Hub, mut ledger: Kept) {
-    while let Some(waiting) = hub.next_waiting() {
-        work(hub, &mut ledger, waiting);
+    let mut waiting = Vec::new();
+    while hub.next_waiting(&mut waiting) {
+        work(hub, &mut ledger, &mut waiting);
     }
 }
 
-/// Commits what waits and does the jobs between, in their order.
-pub fn work(hub: &Hub, ledger: &mut Kept, waiting: Vec<Waiting>) {
-    let mut batch = Vec::new();
-    for one in waiting {
+/// What is committed together: records, and of those that are lines the rest.
+#[derive(Default)]
+struct Batch {
+    records: Vec<Record>,
+    lines: Vec<Option<Line>>,
+}
+
+/// Commits all that waits and does the jobs between, in their order.
+pub fn work(hub: &Hub, ledger: &mut Kept, waiting: &mut Vec<Waiting>) {
+    let mut batch = Batch {
+        records: Vec::with_capacity(waiting.len()),
+        lines: Vec::with_capacity(waiting.len()),
+    };
+    for one in waiting.drain(..) {
         match one {
-            Waiting::Record(record, line) => batch.push((record, line)),
+            Waiting::Line(line) => {
+                batch.records.push(Record::Line(Arc::clone(&line.draft)));
+                batch.lines.push(Some(line));
+            }
+            Waiting::Record(record) => {
+                batch.records.push(record);
+                batch.lines.push(None);
+            }
             Waiting::Job(job) => {
                 write(hub, ledger, std::mem::take(&mut batch));
                 job(ledger);
@@ -32,11 +51,10 @@ pub fn work(hub: &Hub, ledger: &mut Kept, waiting: Vec<Waiting>) {
 }
 
 /// Commits a batch and lets everybody know.
-fn write(hub: &Hub, ledger: &mut Kept, batch: Vec<(Record, Option<Line>)>) {
-    if batch.is_empty() {
+fn write(hub: &Hub, ledger: &mut Kept, Batch { records, lines }: Batch) {
+    if records.is_empty() {
         return;
     }
-    let (records, lines) = batch.into_iter().unzip();
     let began = Instant::now();
     let (verdicts, fault) = ledger.commit(records);
     hub.figures().committed(began.elapsed(), fault.is_some());
@@ -81,13 +99,13 @@ mod tests {
                 text: format!("line {id}"),
                 sealed: None,
             };
-            Waiting::Record(Record::Line(line), None)
+            Waiting::Record(Record::line(line))
         };
         let forget = {
             let tea = tea.clone();
             Waiting::Job(Box::new(move |ledger: &mut Kept| ledger.forget(&tea, 0).unwrap()))
         };
-        work(&hub, &mut ledger, vec![say(1), say(2), forget, say(3)]);
+        work(&hub, &mut ledger, &mut vec![say(1), say(2), forget, say(3)]);
         let page = Page { lines_max: 10, bytes_max: 1 << 20 };
         let lines = reader.read(&tea, Seq(0), Seq(10), page).unwrap();
         let lines: Vec<_> = lines.iter().map(|line| (line.seq, line.text.as_str())).collect();

@@ -1,9 +1,9 @@
 //! Commands, events and the login as JSON: one or more messages in a record, separated by newlines.
 
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::chat::{DeviceName, MsgId, UserName};
+use super::short;
+use crate::chat::{Command, DeviceName, Event, Kind, MsgId, UserName};
 use crate::limits::MESSAGE_BYTES_MAX;
 
 /// The body of the LOGIN record: the client's first under the new keys.
@@ -40,22 +40,64 @@ pub struct Names {
     pub reference: Option<String>,
 }
 
+/// What a record may say.
+pub trait Wire: Serialize + Sized {
+    fn read(json: &[u8]) -> serde_json::Result<Self>;
+
+    fn write(&self, out: &mut Vec<u8>) -> serde_json::Result<()> {
+        serde_json::to_writer(out, self)
+    }
+}
+
+impl Wire for Login {
+    fn read(json: &[u8]) -> serde_json::Result<Login> {
+        serde_json::from_slice(json)
+    }
+}
+
+impl Wire for Command {
+    fn read(json: &[u8]) -> serde_json::Result<Command> {
+        if short::is_short(json) { short::read_command(json) } else { serde_json::from_slice(json) }
+    }
+
+    fn write(&self, out: &mut Vec<u8>) -> serde_json::Result<()> {
+        match self {
+            Command::Say { to, id, text, sealed: None, kind: Kind::Say, target: None } => {
+                serde_json::to_writer(out, &(to, id, text))
+            }
+            command => serde_json::to_writer(out, command),
+        }
+    }
+}
+
+/// The server writes the short form of an event itself (`server::hub::line_fields`): members share it.
+impl Wire for Event {
+    fn read(json: &[u8]) -> serde_json::Result<Event> {
+        if short::is_short(json) { short::read_event(json) } else { serde_json::from_slice(json) }
+    }
+}
+
 /// Appends `value` and a newline.
-pub fn encode<T: Serialize>(value: &T, out: &mut Vec<u8>) {
-    serde_json::to_writer(&mut *out, value).expect("values of the protocol are plain JSON");
+pub fn encode<T: Wire>(value: &T, out: &mut Vec<u8>) {
+    value.write(out).expect("values of the protocol are plain JSON");
     out.push(b'\n');
 }
 
 /// The messages of a record's body, in order. Empty lines and padding are skipped.
-pub fn decode<T: DeserializeOwned>(body: &[u8]) -> impl Iterator<Item = Result<T, CodecError>> {
-    body.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).filter(|line| !line.is_empty()).map(
-        |line| {
-            serde_json::from_slice(line).map_err(|error| CodecError {
-                error,
-                names: serde_json::from_slice(line).unwrap_or_default(),
-            })
-        },
-    )
+pub fn decode<T: Wire>(body: &[u8]) -> impl Iterator<Item = Result<T, CodecError>> {
+    body.split(|byte| *byte == b'\n')
+        .map(<[u8]>::trim_ascii)
+        .filter(|line| !line.is_empty())
+        .map(|line| T::read(line).map_err(|error| CodecError { error, names: Names::read(line) }))
+}
+
+impl Names {
+    fn read(json: &[u8]) -> Names {
+        if short::is_short(json) {
+            return Names { id: short::read_id(json), reference: None };
+        }
+        serde_json::from_slice(json).unwrap_or_default()
+    }
 }
 
 /// Joins a server's messages that are longer than a record: what follows the last newline of a record
@@ -111,8 +153,37 @@ mod tests {
         assert_eq!(records, MESSAGE_BYTES_MAX / part.len());
     }
 
-    use crate::chat::{Command, Kind, Seq, Target};
+    use crate::chat::{Seq, Target};
     use proptest::prelude::*;
+
+    #[test]
+    fn a_line_of_nothing_but_a_text_is_short_and_the_long_form_is_read_as_well() {
+        let id = "000102030405060708090a0b0c0d0e0f";
+        let long = format!(r##"{{"type":"say","to":"#tea","id":"{id}","text":"a \"b\""}}"##);
+        let say = decode::<Command>(long.as_bytes()).next().unwrap().unwrap();
+        let mut short = Vec::new();
+        encode(&say, &mut short);
+        assert_eq!(short, format!("[\"#tea\",\"{id}\",\"a \\\"b\\\"\"]\n").as_bytes());
+        assert_eq!(decode::<Command>(&short).next().unwrap().unwrap(), say);
+        let fields = format!(r#""from":"bob","device":"main","id":"{id}","time_ms":5,"text":"hi""#);
+        let long = format!(r##"{{"type":"message","seq":"7","to":"#tea",{fields}}}"##);
+        let short = format!(r##"["7","#tea","bob","main","{id}",5,"hi"]"##);
+        let told = |json: &str| decode::<Event>(json.as_bytes()).next().unwrap().unwrap();
+        assert_eq!(told(&short), told(&long));
+    }
+
+    #[test]
+    fn a_wrong_short_line_is_refused_by_its_id() {
+        let id = "000102030405060708090a0b0c0d0e0f";
+        for wrong in [format!(r#"["tea","{id}","hi"]"#), format!(r##"["#tea","{id}",7]"##)] {
+            let error = decode::<Command>(wrong.as_bytes()).next().unwrap().unwrap_err();
+            assert_eq!(error.names.id, Some(id.parse().unwrap()), "{wrong}");
+        }
+        for wrong in ["[]", "[1,2,3]", r##"["#tea","0","hi","more"]"##] {
+            let error = decode::<Command>(wrong.as_bytes()).next().unwrap().unwrap_err();
+            assert_eq!(error.names.id, None, "{wrong}");
+        }
+    }
 
     fn command() -> impl Strategy<Value = Command> {
         let name = "[a-z][a-z0-9_-]{0,31}";

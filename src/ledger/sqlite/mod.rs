@@ -4,6 +4,7 @@
 mod reader;
 mod rows;
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt;
@@ -147,6 +148,8 @@ struct Commit<'a> {
     touched: &'a mut HashMap<Place, Known>,
     spent: bool,
     change_s_max: u64,
+    /// New lines whose words are not in the index yet.
+    unindexed: Vec<i64>,
 }
 
 impl Commit<'_> {
@@ -159,9 +162,9 @@ impl Commit<'_> {
         for run in records.chunk_by(|one, next| is_line(one) && is_line(next)) {
             let mut order: Vec<usize> = (first..first + run.len()).collect();
             order.sort_by_cached_key(|index| match &records[*index] {
-                Record::Line(Draft { place, .. }) => {
-                    let row = self.places.get(place).map_or(i64::MAX, |known| known.row);
-                    Some((row, place.clone()))
+                Record::Line(draft) => {
+                    let row = self.places.get(&draft.place).map_or(i64::MAX, |known| known.row);
+                    Some((row, draft.place.clone()))
                 }
                 _ => None,
             });
@@ -220,15 +223,17 @@ impl Commit<'_> {
         {
             return Ok(verdict);
         }
-        if let Some(target) = draft.target
-            && let Err(verdict) = self.change(place, target, draft)?
-        {
-            return Ok(verdict);
+        if let Some(target) = draft.target {
+            // It may be one of these.
+            self.index_words()?;
+            if let Err(verdict) = self.change(place, target, draft)? {
+                return Ok(verdict);
+            }
         }
         let next = Seq(place.last.0 + 1);
-        let mut own = draft.clone();
+        let mut own = Cow::Borrowed(draft);
         if draft.kind == Kind::Edit {
-            own.clear();
+            own.to_mut().clear();
         }
         let add = "INSERT INTO lines \
              (line, place, id, sender, device, time_ms, kind, target, text, checksum, sealed) \
@@ -250,8 +255,23 @@ impl Commit<'_> {
         if added == 0 {
             return Ok(self.known(place, draft)?.unwrap_or(Verdict::Conflict));
         }
+        if !own.text.is_empty() {
+            self.unindexed.push(line_of(place.row, next));
+        }
         self.touched.insert(draft.place.clone(), Known { last: next, ..place });
         Ok(Verdict::Stored(next))
+    }
+
+    /// In one statement: for each, the index writes what it has gathered before.
+    fn index_words(&mut self) -> rusqlite::Result<()> {
+        if self.unindexed.is_empty() {
+            return Ok(());
+        }
+        let lines = format!("{:?}", std::mem::take(&mut self.unindexed));
+        let add = "INSERT INTO words (rowid, text) SELECT line, text FROM lines \
+             WHERE line IN (SELECT value FROM json_each(?1)) ORDER BY line";
+        self.transaction.prepare_cached(add)?.execute([lines])?;
+        Ok(())
     }
 
     /// The verdict on a line whose id is known.
@@ -310,7 +330,8 @@ impl Commit<'_> {
         Ok(Ok(()))
     }
 
-    fn end(self) -> rusqlite::Result<()> {
+    fn end(mut self) -> rusqlite::Result<()> {
+        self.index_words()?;
         for known in self.touched.values() {
             let set = "UPDATE places SET last = ?2 WHERE place = ?1";
             let mut set = self.transaction.prepare_cached(set)?;
@@ -340,6 +361,7 @@ impl Ledger for Sqlite {
                 touched: &mut touched,
                 spent: ledger.spent,
                 change_s_max: ledger.change_s_max,
+                unindexed: Vec::new(),
             };
             let verdicts = commit.write_all(records)?;
             commit.end()?;

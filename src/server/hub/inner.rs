@@ -46,7 +46,7 @@ impl Inner {
                 // Whoever has the line puts it into the ledger's queue.
                 Effect::Line(_) => {}
                 Effect::Notice(channel, event) => {
-                    let id = self.place(Place::Channel(channel), limits);
+                    let id = self.place(&Place::Channel(channel), limits);
                     let mut entry = Vec::with_capacity(96);
                     codec::encode(&event, &mut entry);
                     self.log(id).tail.append(&entry);
@@ -54,7 +54,7 @@ impl Inner {
                 }
                 Effect::Follow(place, sessions, start) => {
                     let private = matches!(place, Place::Private(..));
-                    let id = self.place(place, limits);
+                    let id = self.place(&place, limits);
                     for session in sessions {
                         let Some(outlet) = self.outlets.get(&session).cloned() else { continue };
                         if let Some(position) = self.add_member(id, &outlet, private) {
@@ -63,7 +63,7 @@ impl Inner {
                     }
                 }
                 Effect::Unfollow(place, session) => {
-                    let id = self.place(place, limits);
+                    let id = self.place(&place, limits);
                     self.remove_member(id, session);
                     if let Some(outlet) = self.outlets.get(&session) {
                         after.unfollows.push((Arc::clone(outlet), id));
@@ -80,7 +80,7 @@ impl Inner {
                         Fact::Read(user, place, seq) => Record::Read(user, place, seq),
                         Fact::Away(user, places) => Record::Away(user, places),
                     };
-                    self.waiting.push(Waiting::Record(record, None));
+                    self.waiting.push(Waiting::Record(record));
                 }
                 Effect::Forget(place) => self.forget(place),
             }
@@ -88,21 +88,23 @@ impl Inner {
         after
     }
 
-    pub(super) fn place(&mut self, place: Place, limits: &Limits) -> PlaceId {
-        *self.places.entry(place.clone()).or_insert_with(|| {
-            self.places_made += 1;
-            let id = PlaceId(self.places_made);
-            let log = Log {
-                tail: Tail::new(limits.tail_bytes_max, self.registry.last(&place)),
-                place,
-                members: Arc::default(),
-                offered: 0,
-                delivering: false,
-                lagging: false,
-            };
-            self.logs.insert(id, log);
-            id
-        })
+    pub(super) fn place(&mut self, place: &Place, limits: &Limits) -> PlaceId {
+        if let Some(id) = self.places.get(place) {
+            return *id;
+        }
+        self.places_made += 1;
+        let id = PlaceId(self.places_made);
+        let log = Log {
+            tail: Tail::new(limits.tail_bytes_max, self.registry.last(place)),
+            place: place.clone(),
+            members: Arc::default(),
+            offered: 0,
+            delivering: false,
+            lagging: false,
+        };
+        self.places.insert(place.clone(), id);
+        self.logs.insert(id, log);
+        id
     }
 
     pub(super) fn log(&mut self, id: PlaceId) -> &mut Log {

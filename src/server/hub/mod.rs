@@ -24,9 +24,8 @@ use crate::chat::{
     UserName,
 };
 use crate::config::Config;
-use crate::ledger::{Draft, Record};
+use crate::ledger::Draft;
 use crate::limits::Limits;
-use crate::wire::codec;
 use inner::Log;
 pub use queue::{Line, Waiting};
 
@@ -76,7 +75,7 @@ struct After {
     crowded: Option<PlaceId>,
 }
 
-/// A line as a session hands it in: its command, and its JSON from `to` on.
+/// A line as a session hands it in: its command, and what `line_fields` made of it.
 pub struct Said<'a> {
     pub to: &'a Target,
     pub time_ms: i64,
@@ -179,16 +178,8 @@ impl Hub {
             if inner.closed {
                 return Err(Refusal::Storage);
             }
-            let said_in = inner.place(place.clone(), &self.limits);
+            let said_in = inner.place(&place, &self.limits);
             after.crowded = inner.log(said_in).is_crowded(&self.limits).then_some(said_in);
-            let line = Line {
-                place: place.clone(),
-                from: from.clone(),
-                to: said.to.clone(),
-                id: *id,
-                fields: said.fields,
-                outlet: Arc::clone(outlet),
-            };
             let draft = Draft {
                 place,
                 from,
@@ -201,7 +192,13 @@ impl Hub {
                 sealed: sealed.clone(),
             };
             outlet.undecided.fetch_add(1, Ordering::Relaxed);
-            inner.waiting.push(Waiting::Record(Record::Line(draft), Some(line)));
+            inner.waiting.push(Waiting::Line(Line {
+                draft: Arc::new(draft),
+                place: said_in,
+                fields: said.fields,
+                to: said.to.clone(),
+                outlet: Arc::clone(outlet),
+            }));
         }
         self.wake_writer(inner);
         self.finish(outlet, after);
@@ -345,7 +342,8 @@ pub fn word(code: Code) -> String {
     text.trim_matches('"').to_owned()
 }
 
-/// The fields of a line after its seq, as `Tail::append_line` wants them.
+/// A line as JSON, but for what comes before its seq and the seq (see `Tail::append_line`). One that has
+/// nothing but a text has the short form.
 pub fn line_fields(
     to: &Target,
     from: &UserName,
@@ -368,12 +366,16 @@ pub fn line_fields(
         sealed: Option<&'a Opaque>,
     }
     let Command::Say { id, text, sealed, kind, target, .. } = command else { return None };
-    let sealed = sealed.as_ref();
+    let (kind, target, sealed) = (*kind, *target, sealed.as_ref());
     let bytes = text.len() + sealed.map_or(0, Opaque::wire_len);
     let mut fields = Vec::with_capacity(bytes + 160);
-    let value =
-        Fields { to, from, device, id, time_ms, kind: *kind, target: *target, text, sealed };
-    codec::encode(&value, &mut fields);
-    fields.remove(0);
+    let written = if (kind, target, sealed) == (Kind::Say, None, None) {
+        serde_json::to_writer(&mut fields, &(to, from, device, id, time_ms, text))
+    } else {
+        let value = Fields { to, from, device, id, time_ms, kind, target, text, sealed };
+        serde_json::to_writer(&mut fields, &value)
+    };
+    written.expect("a line is plain JSON");
+    fields.push(b'\n');
     Some(fields)
 }

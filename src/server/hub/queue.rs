@@ -4,44 +4,46 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
 use super::Hub;
-use crate::chat::{Event, MsgId, Place, Refusal, Target, UserName};
-use crate::ledger::{Record, Verdict};
-use crate::server::outlet::Outlet;
+use crate::chat::{Event, MsgId, Refusal, Target, UserName};
+use crate::ledger::{Draft, Record, Verdict};
+use crate::server::outlet::{Outlet, PlaceId};
 use crate::server::writer::Job;
 
 /// What waits for the ledger.
-#[expect(clippy::large_enum_variant, reason = "nearly all are lines, and each is moved once")]
 pub enum Waiting {
-    /// A record; a line with what its place's members will get.
-    Record(Record, Option<Line>),
+    Line(Line),
+    /// Something that is remembered beside lines.
+    Record(Record),
     /// Something else, for which all that was decided before is written first.
     Job(Job),
 }
 
 /// A line on its way through the ledger.
 pub struct Line {
-    pub(super) place: Place,
-    pub(super) from: UserName,
-    pub(super) to: Target,
-    pub(super) id: MsgId,
-    /// Its JSON from `to` on (see `Tail::append_line`).
-    pub(super) fields: Vec<u8>,
-    pub(super) outlet: Arc<Outlet>,
+    pub draft: Arc<Draft>,
+    /// Its place, if that was not forgotten since.
+    pub place: PlaceId,
+    /// What its place's members will get: what `line_fields` made of it.
+    pub fields: Vec<u8>,
+    pub to: Target,
+    pub outlet: Arc<Outlet>,
 }
 
 impl Hub {
-    /// What waits for the ledger, as soon as something does; none once nothing more will come.
-    pub fn next_waiting(&self) -> Option<Vec<Waiting>> {
+    /// Puts what waits for the ledger into `waiting`, which is empty and keeps its room, as soon as
+    /// something does. False once nothing more will come.
+    pub fn next_waiting(&self, waiting: &mut Vec<Waiting>) -> bool {
         let mut inner = self.lock();
         while inner.waiting.is_empty() {
             if inner.closed {
-                return None;
+                return false;
             }
             inner.writer_sleeps = true;
             inner = self.written.wait(inner).unwrap_or_else(PoisonError::into_inner);
             inner.writer_sleeps = false;
         }
-        Some(std::mem::take(&mut inner.waiting))
+        std::mem::swap(&mut inner.waiting, waiting);
+        true
     }
 
     /// What waits for the ledger now.
@@ -68,7 +70,7 @@ impl Hub {
     pub fn close(&self) {
         let mut inner = self.lock();
         inner.closed = true;
-        inner.waiting.retain(|one| matches!(one, Waiting::Record(..)));
+        inner.waiting.retain(|one| !matches!(one, Waiting::Job(_)));
         self.wake_writer(inner);
         self.replayer.close();
     }
@@ -84,15 +86,19 @@ impl Hub {
             line.outlet.undecided.fetch_sub(1, Ordering::Relaxed);
             match verdict {
                 Verdict::Stored(seq) => {
-                    let id = inner.place(line.place.clone(), &self.limits);
+                    let id = if inner.logs.contains_key(&line.place) {
+                        line.place
+                    } else {
+                        inner.place(&line.draft.place, &self.limits)
+                    };
                     inner.log(id).tail.append_line(seq, &line.fields);
-                    inner.registry.committed(&line.place, seq);
+                    inner.registry.committed(&line.draft.place, seq);
                     inner.lines += 1;
                     deliver.push(id);
                 }
                 other => {
-                    inner.registry.refused(&line.place, &line.from);
-                    answers.push((line.outlet, self.verdict(other, line.id, line.to)));
+                    inner.registry.refused(&line.draft.place, &line.draft.from);
+                    answers.push((line.outlet, self.verdict(other, line.draft.id, line.to)));
                 }
             }
         }

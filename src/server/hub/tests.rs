@@ -14,6 +14,7 @@ use crate::crypto::{Fingerprint, Opener};
 use crate::ledger::{Kept, Memory};
 use crate::server::pipe::Pipe;
 use crate::server::writer;
+use crate::wire::codec;
 use crate::wire::record::RecordReader;
 
 /// A peer whose socket takes everything, until it faults.
@@ -112,7 +113,7 @@ impl Room {
         let fields = line_fields(&to, &user, &device, 0, &command).unwrap();
         let said = Said { to: &to, time_ms: 0, fields };
         self.hub.say(outlet, &command, said, &|name| Some(name.clone())).unwrap();
-        writer::work(&self.hub, &mut self.kept, self.hub.take_waiting());
+        writer::work(&self.hub, &mut self.kept, &mut self.hub.take_waiting());
     }
 }
 
