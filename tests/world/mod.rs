@@ -7,7 +7,7 @@ pub mod proxy;
 pub mod pty;
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
@@ -385,7 +385,11 @@ impl World {
                 if entry.file_type().unwrap().is_dir() {
                     folders.push(entry.path());
                 } else if entry.file_type().unwrap().is_file() {
-                    let bytes = fs::read(entry.path()).unwrap();
+                    let bytes = match fs::read(entry.path()) {
+                        // It was renamed into its place meanwhile.
+                        Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                        bytes => bytes.unwrap(),
+                    };
                     found += bytes.windows(text.len()).filter(|w| *w == text.as_bytes()).count();
                 }
             }
