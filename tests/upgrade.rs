@@ -27,7 +27,15 @@ fn made_old(home: &Path) {
     // The server has ended, and with it what lies beside the ledger.
     keeps("data", &|name| name == "ledger.db");
     let ledger = Connection::open(home.join("data/ledger.db")).unwrap();
-    ledger.execute_batch("ALTER TABLE lines DROP COLUMN sealed; PRAGMA user_version = 1").unwrap();
+    ledger
+        .execute_batch(
+            "ALTER TABLE lines DROP COLUMN sealed;
+             CREATE TRIGGER lines_added AFTER INSERT ON lines WHEN new.text <> '' BEGIN
+                 INSERT INTO words (rowid, text) VALUES (new.line, new.text);
+             END;
+             PRAGMA user_version = 1",
+        )
+        .unwrap();
 }
 
 #[test]
