@@ -7,7 +7,6 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
 use rustyline::completion::Completer;
 use rustyline::error::ReadlineError;
 use rustyline::highlight::{CmdKind, Highlighter};
@@ -15,6 +14,8 @@ use rustyline::hint::Hinter;
 use rustyline::history::MemHistory;
 use rustyline::validate::Validator;
 use rustyline::{Cmd, ColorMode, Config, Editor as LineEditor, ExternalPrinter, Helper, KeyEvent};
+
+use crate::system::terminal::Modes;
 
 /// What a person did at the prompt.
 pub enum Typed {
@@ -102,14 +103,14 @@ fn at_work() {
 }
 
 /// How the terminal was before the first editor.
-static FOUND: Mutex<Option<Termios>> = Mutex::new(None);
+static FOUND: Mutex<Option<Modes>> = Mutex::new(None);
 
 /// An editor and its printer; none where stdin or stdout is no terminal.
 pub fn open() -> Option<(Editor, Printer)> {
     if !std::io::stdin().is_terminal() || !std::io::stdout().is_terminal() {
         return None;
     }
-    *FOUND.lock().unwrap_or_else(PoisonError::into_inner) = tcgetattr(std::io::stdin()).ok();
+    *FOUND.lock().unwrap_or_else(PoisonError::into_inner) = Modes::now();
     // Stars are no colour: they are there wherever colours are not wanted.
     let config = Config::builder().color_mode(ColorMode::Forced).build();
     let mut editor = LineEditor::with_history(config, MemHistory::new()).ok()?;
@@ -120,18 +121,13 @@ pub fn open() -> Option<(Editor, Printer)> {
     Some((Editor(editor), Printer(Some(Box::new(printer)))))
 }
 
-/// How the terminal was, while an editor reads from it.
-fn edited() -> Option<Termios> {
-    let found = FOUND.lock().unwrap_or_else(PoisonError::into_inner).clone()?;
-    let now = tcgetattr(std::io::stdin()).ok()?;
-    (now.local_modes != found.local_modes).then_some(found)
-}
-
 /// Ends the editor's hold on the terminal, which a program that ends in the middle of a line would
 /// leave without echo.
 pub fn restore() {
-    if let Some(found) = edited()
-        && tcsetattr(std::io::stdin(), OptionalActions::Now, &found).is_ok()
+    let found = FOUND.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    if let Some(found) = found
+        && found.are_changed()
+        && found.set().is_ok()
     {
         // The editor had asked for bracketed paste, may just draw, and its prompt stands on this line.
         let mut out = std::io::stdout().lock();

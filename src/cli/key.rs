@@ -13,6 +13,7 @@ use crate::crypto::{Identity, PublicKey};
 use crate::fault::{Fault, code};
 use crate::invite::{key_line, next_line};
 use crate::print::{self, err, out};
+use crate::system::files;
 
 const NEW_PASSPHRASE: &str = "new passphrase (empty for none): ";
 
@@ -42,7 +43,7 @@ pub fn generate() -> anyhow::Result<ExitCode> {
     let vault = Vault::open()?;
     err!("making an RSA-3072 key ...");
     let identity = vault.create_identity()?;
-    err!("made {} (0600)", vault.key_file().display());
+    err!("made {} ({})", vault.key_file().display(), files::READERS);
     out!("{}", identity.public().fingerprint())?;
     Ok(ExitCode::SUCCESS)
 }

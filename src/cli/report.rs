@@ -10,6 +10,7 @@ use crate::invite::InviteError;
 use crate::keyring::{AddError, AuditError, FileError, LockError, Reason};
 #[cfg(feature = "server")]
 use crate::ledger::LedgerError;
+#[cfg(feature = "server")]
 use crate::net::listener::ListenError;
 use crate::print::err;
 
@@ -111,6 +112,7 @@ pub fn advice(error: &anyhow::Error) -> (Option<String>, u8) {
             let hint = "pychat ctl shutdown stops it; --home DIR is for another one";
             return (Some(hint.into()), code::UNREACHABLE);
         }
+        #[cfg(feature = "server")]
         if let Some(error) = cause.downcast_ref::<ListenError>() {
             let hint = match error.error.kind() {
                 std::io::ErrorKind::AddrInUse => {

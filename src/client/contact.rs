@@ -15,6 +15,7 @@ use crate::fault::{Fault, code};
 use crate::invite::{Invite, InviteError, key_line};
 use crate::keyring::FileError;
 use crate::print::err;
+use crate::system::programs;
 
 /// Whom to call, and as whom.
 pub struct Contact {
@@ -215,7 +216,7 @@ fn ask_server(asker: &mut dyn Asker) -> Result<Server, Fault> {
 }
 
 fn ask_name(asker: &mut dyn Asker) -> Result<UserName, Fault> {
-    let own = std::env::var("USER").unwrap_or_default();
+    let own = std::env::var(programs::USER).unwrap_or_default();
     let own: String = own.chars().filter(|c| c.is_alphanumeric()).take(32).collect();
     let question = Question::Name { usual: own.clone() };
     let mut trouble: Option<String> = None;

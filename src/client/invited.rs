@@ -3,7 +3,6 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use zeroize::Zeroizing;
@@ -15,6 +14,7 @@ use crate::crypto::Fingerprint;
 use crate::crypto::pin_channel::{Pin, PinChannel};
 use crate::fault::{Fault, code};
 use crate::print::err;
+use crate::system::files;
 
 /// Where `--to` points: of a name with several channels, to the one whose PIN is known.
 pub fn target(text: &str, secrets: &Secrets) -> Result<Target, Fault> {
@@ -62,8 +62,7 @@ pub fn from_file(
         Fault::new(code::UNREADABLE, format!("{shown}: {error}"), hint)
     };
     let io = |error: std::io::Error| unreadable(&error, "a CHANNEL and its PIN in each line");
-    let mode = fs::metadata(path).map_err(io)?.permissions().mode();
-    if mode & 0o077 != 0 {
+    if files::exposed(path).map_err(io)?.is_some() {
         return Err(unreadable(&"others can read it", &format!("chmod 600 {shown}")));
     }
     let text = Zeroizing::new(fs::read_to_string(path).map_err(io)?);

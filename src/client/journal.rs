@@ -3,12 +3,10 @@
 //! opens.
 
 use std::collections::{HashMap, HashSet};
-use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
@@ -16,6 +14,7 @@ use super::outbox::id_of;
 use crate::chat::{Command, MsgId, Opaque, Position};
 use crate::crypto::keep;
 use crate::keyring::file::replace;
+use crate::system::files;
 
 /// One entry of the outbox file.
 #[derive(Serialize, Deserialize)]
@@ -64,13 +63,11 @@ impl Journal {
     /// another client has them.
     pub fn open(stem: &Path, key: Zeroizing<[u8; 32]>) -> io::Result<Option<(Journal, Left)>> {
         let path = stem.with_extension("outbox");
-        let mut options = OpenOptions::new();
-        options.read(true).append(true).create(true).mode(0o600);
+        let mut options = files::private();
+        options.read(true).write(true).create(true).truncate(false);
         let mut outbox = options.open(path)?;
-        match flock(&outbox, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {}
-            Err(rustix::io::Errno::WOULDBLOCK) => return Ok(None),
-            Err(error) => return Err(error.into()),
+        if !files::try_lock(&outbox)? {
+            return Ok(None);
         }
         let mut text = Vec::new();
         outbox.read_to_end(&mut text)?;
@@ -86,10 +83,7 @@ impl Journal {
         // The lines stay where they are until all are stored: nothing is lost by an end in between,
         // nor by a disk that is full.
         let mut journal = Journal { outbox, key, open: left.outbox.len(), marks };
-        match left.outbox.is_empty() {
-            true => journal.clear()?,
-            false => journal.outbox.set_len(whole as u64)?,
-        }
+        journal.shorten(if left.outbox.is_empty() { 0 } else { whole as u64 })?;
         Ok(Some((journal, Left { positions, ..left })))
     }
 
@@ -108,7 +102,7 @@ impl Journal {
     pub fn done(&mut self, id: MsgId) -> io::Result<()> {
         self.open = self.open.saturating_sub(1);
         if self.open == 0 {
-            return self.clear();
+            return self.shorten(0);
         }
         self.write(&Entry::Done(id))
     }
@@ -142,8 +136,10 @@ impl Journal {
         self.outbox.write_all(&line)
     }
 
-    fn clear(&mut self) -> io::Result<()> {
-        self.outbox.set_len(0)
+    /// What follows is written behind so many bytes.
+    fn shorten(&mut self, bytes: u64) -> io::Result<()> {
+        self.outbox.set_len(bytes)?;
+        self.outbox.seek(SeekFrom::Start(bytes)).map(drop)
     }
 }
 

@@ -26,6 +26,7 @@ use std::sync::{Arc, mpsc};
 use crate::chat::{Target, UserName};
 use crate::fault::{Fault, code};
 use crate::print::err;
+use crate::system;
 use contact::Contact;
 use dial::Dialer;
 use faces::Face;
@@ -104,7 +105,7 @@ fn start(args: &Args) -> anyhow::Result<u8> {
     let live = args.send.is_none() && args.tail.is_none();
     let (happen, happenings) = mpsc::channel();
     let terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
-    let able = terminal && std::env::var_os("TERM").is_some_and(|term| term != "dumb");
+    let able = terminal && system::terminal::is_able();
     let full = able && live && !args.json && !args.plain;
     let colour = colored::control::SHOULD_COLORIZE.should_colorize();
     let mut screen = if full { Some(Opened::open(colour)?) } else { None };

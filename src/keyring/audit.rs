@@ -3,17 +3,16 @@
 //! (keys/audit.key), and keys/audit.head knows the last: who can write data/ alone cannot alter, drop
 //! or reorder a line unnoticed, nor put the whole folder back as it was.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 
 use jiff::Timestamp;
-use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
 use super::file::{self, FileError};
 use crate::crypto::{equal, hmac_sha256, random};
+use crate::system::files;
 
 /// The trail of a home.
 pub struct Audit {
@@ -263,8 +262,8 @@ impl Audit {
     }
 
     fn open(&self) -> Result<File> {
-        let mut options = OpenOptions::new();
-        options.read(true).append(true).create(true).mode(0o600);
+        let mut options = files::private();
+        options.read(true).append(true).create(true);
         Ok(options.open(&self.trail).map_err(FileError::io(&self.trail))?)
     }
 
@@ -310,8 +309,7 @@ impl Audit {
         let key = unhex(text.trim());
         let key = key.ok_or_else(|| FileError::damaged(path, "it is no key of an audit trail"))?;
         let file = File::open(path).map_err(FileError::io(path))?;
-        let lock = flock(&file, FlockOperation::LockExclusive);
-        lock.map_err(|error| FileError::io(path)(error.into()))?;
+        files::lock(&file).map_err(FileError::io(path))?;
         Ok(Some(Held { key, _file: file }))
     }
 }

@@ -1,14 +1,13 @@
 //! Files that hold keys: written whole or not at all, readable by their owner alone.
 
-use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FlockOperation, flock};
 use zeroize::Zeroizing;
 
 use crate::crypto::{Identity, KeyError};
+use crate::system::files;
 
 /// Key files are far smaller; whatever is larger is none.
 const FILE_BYTES_MAX: u64 = 64 * 1024;
@@ -45,7 +44,7 @@ impl FileError {
 
 /// Makes a folder, and those above it, where it is missing.
 pub fn make_folder(path: &Path, mode: u32) -> Result<(), FileError> {
-    DirBuilder::new().recursive(true).mode(mode).create(path).map_err(FileError::io(path))
+    files::make_folder(path, mode).map_err(FileError::io(path))
 }
 
 /// Writes a file that must not exist yet: it appears whole, and under its name at once.
@@ -58,8 +57,7 @@ pub fn write_new(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FileError> 
 /// Writes a file in the place of the one that may be there.
 pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FileError> {
     let temporary = temporary(path, bytes, mode)?;
-    temporary.persist(path).map_err(|failed| FileError::io(path)(failed.error))?;
-    Ok(())
+    files::put(temporary, path).map_err(FileError::io(path))
 }
 
 /// Overwrites a file before it goes.
@@ -77,21 +75,21 @@ pub fn overwrite(file: &mut File) -> io::Result<()> {
 
 /// Of several programs that change what this file stands for one at a time does, until it is dropped.
 pub fn turn(path: &Path) -> Result<File, FileError> {
-    let open = OpenOptions::new().append(true).create(true).mode(0o600).open(path);
+    let open = files::private().write(true).create(true).truncate(false).open(path);
     let file = open.map_err(FileError::io(path))?;
-    let taken = flock(&file, FlockOperation::LockExclusive);
-    taken.map_err(|error| FileError::io(path)(error.into()))?;
+    files::lock(&file).map_err(FileError::io(path))?;
     Ok(file)
 }
 
 fn temporary(path: &Path, bytes: &[u8], mode: u32) -> Result<tempfile::NamedTempFile, FileError> {
     let folder = path.parent().unwrap_or(Path::new("."));
     let write = || {
-        let mut file = tempfile::Builder::new()
-            .prefix(".")
-            .suffix(".tmp")
-            .permissions(Permissions::from_mode(mode))
-            .tempfile_in(folder)?;
+        let mut builder = tempfile::Builder::new();
+        builder.prefix(".").suffix(".tmp");
+        if let Some(permissions) = files::permissions(mode) {
+            builder.permissions(permissions);
+        }
+        let mut file = builder.tempfile_in(folder)?;
         file.write_all(bytes)?;
         file.as_file().sync_all()?;
         Ok(file)
@@ -109,10 +107,7 @@ pub fn read_text_up_to(
     path: &Path,
     bytes_max: u64,
 ) -> Result<Option<Zeroizing<String>>, FileError> {
-    let mut options = OpenOptions::new();
-    // A pipe in the place of a file must not hold the reader up.
-    options.read(true).custom_flags(rustix::fs::OFlags::NONBLOCK.bits() as i32);
-    let file = match options.open(path) {
+    let file = match files::open_to_read(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(FileError::io(path)(error)),
@@ -141,8 +136,7 @@ pub fn read_identity(
     ask: &mut dyn FnMut() -> Option<Zeroizing<String>>,
 ) -> Result<Option<Identity>, FileError> {
     let Some(pem) = read_text(path)? else { return Ok(None) };
-    let mode = fs::metadata(path).map_err(FileError::io(path))?.permissions().mode() & 0o777;
-    if mode & 0o077 != 0 {
+    if let Some(mode) = files::exposed(path).map_err(FileError::io(path))? {
         return Err(FileError::Exposed { path: path.to_owned(), mode });
     }
     let identity = match Identity::from_pem(&pem, None) {
@@ -157,6 +151,9 @@ pub fn read_identity(
 
 #[cfg(test)]
 mod tests {
+    use std::fs::Permissions;
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     #[test]

@@ -8,11 +8,8 @@ mod server_keys;
 mod settings;
 mod users;
 
-use std::fs::{File, OpenOptions};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs::File;
 use std::path::{Path, PathBuf};
-
-use rustix::fs::{FlockOperation, flock};
 
 pub use audit::{Audit, AuditError, Decision};
 pub use file::FileError;
@@ -21,6 +18,8 @@ pub use settings::Settings;
 pub use users::{
     AddError, Reason, Rejected, Users, UsersWatch, add, may_add, remove, remove_key, succeed,
 };
+
+use crate::system::files;
 
 /// The folder that `--home` names.
 #[derive(Clone, Debug)]
@@ -95,12 +94,12 @@ impl Home {
     /// Takes the home for this process alone, until the lock is dropped.
     pub fn lock(&self) -> Result<HomeLock, LockError> {
         let path = self.dir.join("data").join("lock");
-        let open = OpenOptions::new().append(true).create(true).mode(0o600).open(&path);
+        let open = files::private().write(true).create(true).truncate(false).open(&path);
         let file = open.map_err(|error| LockError::Io { path: path.clone(), error })?;
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(HomeLock { _file: file }),
-            Err(rustix::io::Errno::WOULDBLOCK) => Err(LockError::Taken { dir: self.dir.clone() }),
-            Err(error) => Err(LockError::Io { path, error: error.into() }),
+        match files::try_lock(&file) {
+            Ok(true) => Ok(HomeLock { _file: file }),
+            Ok(false) => Err(LockError::Taken { dir: self.dir.clone() }),
+            Err(error) => Err(LockError::Io { path, error }),
         }
     }
 

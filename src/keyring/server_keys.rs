@@ -2,7 +2,6 @@
 //! (docs/protocol.md, "The server's next key").
 
 use std::fs;
-use std::os::unix::fs::MetadataExt;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -12,6 +11,7 @@ use super::Home;
 use super::file::{self, FileError};
 use crate::crypto::succession::{self, Signature, Whose};
 use crate::crypto::{Fingerprint, Identity, PublicKey};
+use crate::system::files;
 
 pub struct ServerKeys {
     pub own: Identity,
@@ -152,7 +152,8 @@ impl Home {
     /// Which key file is there; none while none can be looked at.
     pub fn server_key_stamp(&self) -> Option<KeyStamp> {
         let about = fs::metadata(self.server_key_file()).ok()?;
-        Some(KeyStamp(about.ino(), about.mtime_nsec() ^ about.mtime()))
+        let (file, changed) = files::stamp(&about);
+        Some(KeyStamp(file, changed))
     }
 
     fn put_former_away(&self) -> Result<(), FileError> {

@@ -1,4 +1,5 @@
 //! Sockets: listening, dialing, and the handshake over them.
 
+#[cfg(feature = "server")]
 pub mod listener;
 pub mod tunnel;

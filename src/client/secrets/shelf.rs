@@ -5,7 +5,6 @@ use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
 use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use base64::Engine;
@@ -16,6 +15,7 @@ use super::book::{Book, Entry};
 use crate::chat::{Message, Seq, Target};
 use crate::crypto::keep;
 use crate::keyring::file::{overwrite, replace, wipe};
+use crate::system::files;
 
 /// What is read of a file that somebody else has made larger.
 const READ_BYTES_MAX: u64 = 64 << 20;
@@ -83,8 +83,8 @@ impl Shelf {
         bytes_max: u64,
     ) -> io::Result<Shelf> {
         let path = stem.with_extension(EXTENSION);
-        let mut options = OpenOptions::new();
-        let file = options.write(true).create(true).truncate(false).mode(0o600).open(&path)?;
+        let mut options = files::private();
+        let file = options.write(true).create(true).truncate(false).open(&path)?;
         let mut shelf = Shelf {
             path,
             key,

@@ -1,15 +1,13 @@
 //! What is kept of one server's people and channels: whose key is whose, and the keys of channels with a
 //! PIN. A file of the vault (0600), sealed to the person's key.
 
-use std::fs::{self, OpenOptions};
+use std::fs;
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
-use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
@@ -18,7 +16,7 @@ use crate::chat::{ChannelName, Hidden};
 use crate::crypto::pin_channel::PinChannel;
 use crate::crypto::{Identity, PublicKey, keep, random};
 use crate::keyring::FileError;
-use crate::keyring::file::replace;
+use crate::keyring::file::{replace, turn};
 
 /// The file's content.
 #[derive(Serialize, Deserialize)]
@@ -61,12 +59,7 @@ impl Store {
         keepers: &[PublicKey],
         change: impl FnOnce(&mut Kept),
     ) -> Result<(), FileError> {
-        let path = self.stem.with_extension("secrets.lock");
-        let mut options = OpenOptions::new();
-        let lock = options.append(true).create(true).mode(0o600).open(&path);
-        let lock = lock.map_err(FileError::io(&path))?;
-        flock(&lock, FlockOperation::LockExclusive)
-            .map_err(|error| FileError::io(&path)(error.into()))?;
+        let _turn = turn(&self.stem.with_extension("secrets.lock"))?;
         if let Some(kept) = read(&self.stem, openers)? {
             self.kept = kept;
         }

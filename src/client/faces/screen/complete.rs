@@ -2,6 +2,7 @@
 
 use crate::chat::UserName;
 use crate::client::slash;
+use crate::system::programs;
 
 /// What can be named.
 pub struct Known<'a> {
@@ -78,7 +79,7 @@ fn settings(word: &str, before: &str) -> Vec<String> {
 /// Paths of this computer that begin with `text`; folders end with a slash.
 pub fn paths(text: &str) -> Vec<String> {
     let (folder, begun) = text.rsplit_once('/').unwrap_or((".", text));
-    let home = || std::env::var("HOME").unwrap_or_default();
+    let home = || std::env::var(programs::HOME).unwrap_or_default();
     let real = match folder.strip_prefix('~') {
         Some(rest) => format!("{}{rest}", home()),
         None if folder.is_empty() => "/".to_owned(),

@@ -1,9 +1,9 @@
 //! What is typed, in the person's own editor.
 
 use std::io::{Read, Write};
-use std::process::Command;
 
 use crate::clean;
+use crate::system::programs;
 
 /// An edited text that is longer is no message of any server.
 const TEXT_BYTES_MAX: u64 = 64 << 10;
@@ -12,14 +12,12 @@ const TEXT_BYTES_MAX: u64 = 64 << 10;
 /// cannot be taken.
 pub fn edit(text: &str) -> Result<String, String> {
     let named = |name| std::env::var(name).ok().filter(|value| !value.trim().is_empty());
-    let editor = named("VISUAL").or_else(|| named("EDITOR")).unwrap_or_else(|| "vi".to_owned());
+    let editor =
+        named("VISUAL").or_else(|| named("EDITOR")).unwrap_or_else(|| programs::EDITOR.to_owned());
     let fault = |error: std::io::Error| format!("the text cannot be edited: {error}");
     let mut file = tempfile::Builder::new().suffix(".txt").tempfile().map_err(fault)?;
     file.write_all(text.as_bytes()).and_then(|()| file.flush()).map_err(fault)?;
-    // It may be more than one word: `code --wait`.
-    let run =
-        Command::new("sh").args(["-c", &format!("exec {editor} \"$0\"")]).arg(file.path()).status();
-    match run {
+    match programs::edit(&editor, file.path()).status() {
         Ok(status) if status.success() => {}
         Ok(status) => return Err(format!("{editor}: {status}: the text is as it was")),
         Err(error) => return Err(format!("{editor}: {error}")),
@@ -30,7 +28,7 @@ pub fn edit(text: &str) -> Result<String, String> {
     opened.take(TEXT_BYTES_MAX + 1).read_to_end(&mut edited).map_err(fault)?;
     let trouble = match String::from_utf8(edited) {
         Ok(text) if text.len() as u64 <= TEXT_BYTES_MAX => {
-            return Ok(clean::text(text.trim_end_matches('\n')));
+            return Ok(clean::text(text.trim_end_matches(['\r', '\n'])));
         }
         Ok(_) => format!("it is longer than {} KiB", TEXT_BYTES_MAX >> 10),
         Err(_) => "it is no UTF-8".to_owned(),

@@ -13,19 +13,9 @@ use ratatui::crossterm::event::{self, Event};
 use ratatui::crossterm::terminal::{disable_raw_mode, enable_raw_mode};
 use ratatui::layout::{Position, Size};
 use ratatui::{Frame, Terminal};
-use rustix::process::{Signal, getpgid, getpgrp, getpid, getppid, getsid, kill_process};
-use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGTERM, SIGTSTP};
-use signal_hook::iterator::Signals;
 
 use super::short::Short;
-
-/// The other screen, pastes in brackets, and word of the focus.
-const ENTER: &[u8] = b"\x1b[?1049h\x1b[2J\x1b[?2004h\x1b[?1004h";
-/// An update that was begun, the mouse, focus and pastes as they were; cursor and screen back.
-const LEAVE: &[u8] =
-    b"\x1b[?2026l\x1b[?1006l\x1b[?1000l\x1b[?1004l\x1b[?2004l\x1b[0m\x1b[?25h\x1b[?1049l";
-/// Presses and the wheel, with columns beyond 223.
-const MOUSE: [&[u8]; 2] = [b"\x1b[?1006l\x1b[?1000l", b"\x1b[?1000h\x1b[?1006h"];
+use crate::system::{Signal, terminal};
 
 /// Who is asked to end and does not is ended after this: its terminal does not take what it writes.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -81,9 +71,9 @@ impl Tty {
         TAKEN.store(true, Ordering::SeqCst);
         enable_raw_mode()?;
         let mut out = io::stdout().lock();
-        out.write_all(ENTER)?;
+        out.write_all(terminal::ENTER)?;
         if self.mouse {
-            out.write_all(MOUSE[1])?;
+            terminal::hear_mouse(&mut out, true)?;
         }
         out.flush()
     }
@@ -106,7 +96,8 @@ impl Tty {
 
     pub fn mouse(&mut self, on: bool) -> io::Result<()> {
         self.mouse = on;
-        self.write(MOUSE[usize::from(on)])
+        let mut out = io::stdout().lock();
+        terminal::hear_mouse(&mut out, on).and_then(|()| out.flush())
     }
 
     /// Writes what is no part of the picture.
@@ -125,15 +116,12 @@ impl Tty {
 
     /// Goes to the background until the shell brings the program back. False where no shell would.
     pub fn suspend(&mut self) -> io::Result<bool> {
-        // A shell with job control is in this session and has put the program into a group.
-        let same_session = |shell| getsid(Some(shell)).ok() == getsid(None).ok();
-        let own_group = |shell| getpgid(Some(shell)).ok() != Some(getpgrp());
-        if !getppid().is_some_and(|shell| same_session(shell) && own_group(shell)) {
+        if !terminal::may_stop() {
             return Ok(false);
         }
         leave();
         while self.continued.try_recv().is_ok() {}
-        kill_process(getpid(), Signal::STOP)?;
+        terminal::stop()?;
         // The signal may stop another thread first: this one must not run on until it is undone.
         let _ = self.continued.recv();
         self.take_again()?;
@@ -160,9 +148,7 @@ impl Drop for Tty {
 /// Gives the terminal back, if it was taken.
 pub fn leave() {
     if TAKEN.swap(false, Ordering::SeqCst) {
-        // A terminal that is gone needs nothing back.
-        let _ = disable_raw_mode();
-        let _ = rustix::io::write(io::stdout(), LEAVE);
+        terminal::give_back();
     }
 }
 
@@ -182,27 +168,21 @@ fn heed_signals<W: Send + 'static>(
     wrap: fn(Word) -> W,
 ) -> io::Result<Receiver<()>> {
     let (tell, continued) = mpsc::channel();
-    let mut signals = Signals::new([SIGTERM, SIGHUP, SIGINT, SIGTSTP, SIGCONT])?;
-    let heed = move || {
-        for signal in &mut signals {
-            let word = match signal {
-                SIGINT if LENT.load(Ordering::SeqCst) => continue,
-                SIGTSTP => Word::Suspend,
-                SIGCONT => Word::Continue,
-                _ => Word::Stop,
-            };
-            match word {
-                // Nobody waits for it unless the program is stopped.
-                Word::Continue => drop(tell.send(())),
-                Word::Stop => drop(thread::spawn(end_anyway)),
-                _ => {}
-            }
-            if words.send(wrap(word)).is_err() {
-                return;
-            }
+    terminal::heed_signals(move |signal| {
+        let word = match signal {
+            Signal::Interrupt if LENT.load(Ordering::SeqCst) => return true,
+            Signal::Interrupt | Signal::End => Word::Stop,
+            Signal::Suspend => Word::Suspend,
+            Signal::Continue => Word::Continue,
+        };
+        match word {
+            // Nobody waits for it unless the program is stopped.
+            Word::Continue => drop(tell.send(())),
+            Word::Stop => drop(thread::spawn(end_anyway)),
+            _ => {}
         }
-    };
-    thread::Builder::new().name("signals".into()).spawn(heed)?;
+        words.send(wrap(word)).is_ok()
+    })?;
     Ok(continued)
 }
 
@@ -217,7 +197,7 @@ fn end_anyway() {
 fn read<W>(words: &SyncSender<W>, wrap: fn(Word) -> W, may_read: &Receiver<()>) {
     loop {
         let (word, gone) = match event::read() {
-            Ok(event) => (Word::Input(event), false),
+            Ok(event) => (Word::Input(terminal::meant(event)), false),
             Err(_) => (Word::Gone, true),
         };
         if words.send(wrap(word)).is_err() || gone || may_read.recv().is_err() {
@@ -339,7 +319,11 @@ mod tests {
         let said = read_until("for a good reason");
         assert_eq!(child.wait().unwrap().exit_code(), 101);
         let at = |text: &[u8]| said.find(std::str::from_utf8(text).unwrap()).unwrap();
-        assert!(at(ENTER) < at(LEAVE) && at(LEAVE) < at(b"for a good reason"), "{said:?}");
+        assert!(
+            at(terminal::ENTER) < at(terminal::LEAVE)
+                && at(terminal::LEAVE) < at(b"for a good reason"),
+            "{said:?}"
+        );
         let after = pair.master.get_termios().unwrap();
         assert_eq!(
             (before.local_flags, before.output_flags),

@@ -1,0 +1,5 @@
+//! Linux, and what is like it: Android, macOS.
+
+pub mod files;
+pub mod programs;
+pub mod terminal;
