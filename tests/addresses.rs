@@ -66,6 +66,11 @@ fn a_persons_own_list_is_theirs_alone() {
     bob.sees("bob may not come in from 127.0.0.1");
     alice.sees("bob left");
     world.client("bob", &["--plain"]).sees("bob may not come in from 127.0.0.1");
+    // A script is told that, and not that the server is gone.
+    let mut script = world.client("bob", &["--send", "hi"]);
+    assert_eq!(script.ends().code(), Some(5));
+    script.is_told("bob may not come in");
+    assert!(!script.told().iter().any(|line| line.contains("was cut")), "{:?}", script.told());
     fs::write(&file, r#"{"allow": ["127.0.0.1/8"]}"#).unwrap();
     world.server.is_told("bits set beyond its prefix");
     world.client("bob", &["--plain"]).sees("bob may not come in");

@@ -3,7 +3,8 @@
 mod world;
 
 use std::fs;
-use std::os::unix::net::UnixDatagram;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::process::Command;
 
 use rustix::process::Signal;
@@ -31,6 +32,17 @@ fn systemd_is_told_that_the_server_is_there_and_well_and_that_it_stops() {
     world.server.signal(Signal::TERM);
     let last = std::iter::repeat_with(next).find(|told| told != "WATCHDOG=1");
     assert_eq!(last.unwrap(), "STOPPING=1");
+}
+
+#[test]
+fn a_socket_without_a_file_is_told_too() {
+    let name = format!("pychat-test-{}", std::process::id());
+    let socket = UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(&name).unwrap()).unwrap();
+    socket.set_read_timeout(Some(world::DEADLINE)).unwrap();
+    let _world = World::under(&format!("export NOTIFY_SOCKET=@{name}"), "{}");
+    let mut told = [0; 512];
+    let bytes = socket.recv(&mut told).unwrap();
+    assert!(told[..bytes].starts_with(b"READY=1\n"));
 }
 
 #[test]

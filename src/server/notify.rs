@@ -1,7 +1,12 @@
 //! What systemd is told of a service of `Type=notify`: that the server can serve, that it stops, and
 //! again and again that it is healthy (sd_notify(3): lines in a datagram to $NOTIFY_SOCKET).
 
-use std::os::unix::net::UnixDatagram;
+#[cfg(target_os = "android")]
+use std::os::android::net::SocketAddrExt;
+#[cfg(not(target_os = "android"))]
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +16,13 @@ use super::operator;
 /// Tells systemd something; nothing where it did not start this process.
 pub fn tell(state: &str) {
     let Some(path) = std::env::var_os("NOTIFY_SOCKET") else { return };
-    let told = UnixDatagram::unbound().and_then(|socket| socket.send_to(state.as_bytes(), path));
+    // One that begins with @ has no file.
+    let address = match path.as_bytes().strip_prefix(b"@") {
+        Some(name) => SocketAddr::from_abstract_name(name),
+        None => SocketAddr::from_pathname(&path),
+    };
+    let told = address
+        .and_then(|address| UnixDatagram::unbound()?.send_to_addr(state.as_bytes(), &address));
     if let Err(error) = told {
         log::warn!("systemd cannot be told: {error}");
     }

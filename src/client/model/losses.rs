@@ -46,6 +46,13 @@ impl Model {
                 actions.push(Action::Show(Show::State(State::Refused { code })));
                 actions.push(Action::Quit(5));
             }
+            // The reason was shown.
+            (_, Some((code @ (Code::Forbidden | Code::Password), _)))
+                if self.usage.once && self.name.is_none() =>
+            {
+                actions.push(Action::Show(Show::State(State::Refused { code })));
+                actions.push(Action::Quit(5));
+            }
             _ if self.usage.once => {
                 let (hint, code) = match self.name {
                     Some(_) => ("/history tells which lines were stored: send the others again", 8),
