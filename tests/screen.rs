@@ -111,10 +111,10 @@ fn the_first_contact_is_inside_the_screen() {
     bob.shows("=!= nowhere:5000 is not known yet");
     let (half, rest) = world.invite.split_at(30);
     bob.types(&format!("\x15\x1b[200~{half}\r\n{rest}\x1b[201~\r"));
-    bob.shows("Your name there?");
-    bob.types("\x15no name\r");
+    bob.shows("Your name there? [bob]");
+    bob.types("no name\r");
     bob.shows("=!= a name has letters");
-    bob.types("\x15bob\r");
+    bob.types("\r");
     bob.shows("A passphrase for your new key?");
     bob.types("tall tree\r");
     bob.shows("once more?");

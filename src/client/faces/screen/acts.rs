@@ -7,6 +7,7 @@ use ratatui::layout::Position;
 use super::app::{App, Effect, Overlay};
 use super::complete::{self, Known};
 use super::keys::Act;
+use super::layout;
 use super::pane::Pane;
 use super::settings::Notify;
 use super::theme::Theme;
@@ -88,8 +89,14 @@ impl App {
             Act::Help => {
                 self.overlay = Some(Overlay::Pane(Pane::help(&self.keys)));
             }
-            Act::Rooms => self.rooms_shown = !self.rooms_shown,
-            Act::People => self.people_shown = !self.people_shown,
+            Act::Rooms => {
+                self.rooms_shown = !self.rooms_shown;
+                self.needs_width("rooms", layout::WIDEST);
+            }
+            Act::People => {
+                self.people_shown = !self.people_shown;
+                self.needs_width("people", layout::WIDE);
+            }
             Act::Editor if self.input.hidden => self.flash("a password stays here"),
             Act::Editor => self.effects.push(Effect::Edit(self.input.text())),
             Act::Redraw => self.effects.push(Effect::Redraw),
@@ -103,6 +110,13 @@ impl App {
             act => {
                 self.input.act(act);
             }
+        }
+    }
+
+    /// A key for a pane that this terminal has no room for says so.
+    fn needs_width(&mut self, what: &str, columns: u16) {
+        if self.size.width < columns {
+            self.flash(format!("{what}: from {columns} columns on"));
         }
     }
 

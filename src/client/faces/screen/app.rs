@@ -2,6 +2,7 @@
 //! the time comes in.
 
 use jiff::tz::TimeZone;
+use ratatui::buffer::CellWidth;
 use ratatui::layout::Rect;
 
 use super::input::Input;
@@ -290,11 +291,14 @@ impl App {
     }
 
     pub fn areas(&self) -> Areas {
-        let prompt = self.prompt().chars().count();
-        let width = usize::from(self.size.width).saturating_sub(prompt + 1);
-        let typed = ratatui::text::Span::raw(self.input.text());
-        let rows = wrap::rows(&[typed], width, 0).len() as u16;
+        let cells = usize::from(self.size.width - self.prompt_cells());
+        let rows = self.input.lay_out(cells).rows.len() as u16;
         layout::areas(self.size, rows, self.rooms_shown, self.people_shown)
+    }
+
+    /// What is typed begins behind so many cells.
+    pub fn prompt_cells(&self) -> u16 {
+        self.prompt().as_str().cell_width().min(self.size.width.saturating_sub(1))
     }
 
     pub fn prompt(&self) -> String {

@@ -78,15 +78,12 @@ impl<'a> Assistant<'a> {
 impl Asker for Assistant<'_> {
     fn ask(&mut self, question: &Question, trouble: Option<&str>) -> Option<Zeroizing<String>> {
         let hidden = !matches!(question, Question::Server | Question::Name { .. });
-        let usual = match question {
-            Question::Name { usual } => usual.clone(),
-            _ => String::new(),
-        };
         let asked = asked(question);
+        let asked: Vec<&str> = asked.iter().map(String::as_str).collect();
         if trouble.is_some() {
             self.answered(question, "");
         }
-        let mut typed = Zeroizing::new(usual);
+        let mut typed = Zeroizing::new(String::new());
         while !self.left {
             let done = std::mem::take(&mut self.done);
             let (done, asked, typed_now) = (done, &asked[..], Some(typed.as_str()));
@@ -96,6 +93,9 @@ impl Asker for Assistant<'_> {
                 Some(Event::Key(key)) if key.kind != KeyEventKind::Release => {
                     match self.opened.app.keys.act(&key) {
                         Some(Act::Send) => {
+                            if let (Question::Name { usual }, true) = (question, typed.is_empty()) {
+                                typed.push_str(usual);
+                            }
                             self.answered(question, &typed);
                             return Some(typed);
                         }
@@ -166,20 +166,26 @@ fn push(typed: &mut Zeroizing<String>, key: &KeyEvent) {
     }
 }
 
-fn asked(question: &Question) -> Vec<&'static str> {
-    match question {
-        Question::Server => vec![
-            "Which server?",
-            "Paste the line that its operator sent you: pychat://HOST:PORT/...",
-        ],
-        Question::Name { .. } => vec!["Your name there?", "The operator knows you by it."],
-        Question::Passphrase => vec!["The passphrase of your key?"],
-        Question::NewPassphrase => vec![
+fn asked(question: &Question) -> Vec<String> {
+    let texts: &[&str] = match question {
+        Question::Server => {
+            &["Which server?", "Paste the line that its operator sent you: pychat://HOST:PORT/..."]
+        }
+        Question::Name { usual } => {
+            let usual = if usual.is_empty() { String::new() } else { format!(" [{usual}]") };
+            return vec![
+                format!("Your name there?{usual}"),
+                "The operator knows you by it.".into(),
+            ];
+        }
+        Question::Passphrase => &["The passphrase of your key?"],
+        Question::NewPassphrase => &[
             "A passphrase for your new key?",
             "It is asked for at each start. Empty leaves the key open, readable by you alone.",
         ],
-        Question::NewPassphraseAgain => vec!["The same passphrase once more?"],
-    }
+        Question::NewPassphraseAgain => &["The same passphrase once more?"],
+    };
+    texts.iter().map(|text| (*text).to_owned()).collect()
 }
 
 /// The assistant's picture.

@@ -18,9 +18,27 @@ pub fn candidates(before: &str, known: &Known) -> (usize, Vec<String>) {
     let space = before.char_indices().rfind(|(_, c)| c.is_whitespace());
     let start = space.map_or(0, |(at, c)| at + c.len_utf8());
     let word = &before[start..];
+    if let Some((at, paths)) = spaced_path(before, known) {
+        return (at, paths);
+    }
     let first = before.split_whitespace().next().filter(|first| first.starts_with('/'));
     let command = first.filter(|_| start > 0).unwrap_or("");
     (start, words(word, start, (command, before), known))
+}
+
+/// A path may have spaces in it: the one that begins last goes on to the end, if there is such a file.
+fn spaced_path(before: &str, known: &Known) -> Option<(usize, Vec<String>)> {
+    let begins = |(at, c): (usize, char)| {
+        let start = at + c.len_utf8();
+        let is_path = ["./", "../", "~/"].iter().any(|head| before[start..].starts_with(head));
+        (c.is_whitespace() && is_path).then_some(start)
+    };
+    let start = before.char_indices().rev().find_map(begins)?;
+    let paths = match before[start..].contains(char::is_whitespace) {
+        true => (known.paths)(&before[start..]),
+        false => Vec::new(),
+    };
+    (!paths.is_empty()).then_some((start, paths))
 }
 
 fn words(word: &str, start: usize, (command, before): (&str, &str), known: &Known) -> Vec<String> {
@@ -128,5 +146,8 @@ mod tests {
         assert_eq!(found("/set se"), (5, vec!["search ".to_owned()]));
         assert_eq!(found("/set search o"), (12, ["on ", "off "].map(str::to_owned).into()));
         assert_eq!(found("/help whoi"), (6, vec!["whois ".to_owned()]));
+        assert_eq!(found("see ./my dir/a"), (4, vec!["./my dir/a.png".to_owned()]));
+        let files = Known { paths: |_| Vec::new(), ..known };
+        assert_eq!(candidates("./not there, b", &files).1, ["bob ", "bella "]);
     }
 }

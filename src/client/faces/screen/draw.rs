@@ -2,7 +2,7 @@
 
 use ratatui::Frame;
 use ratatui::layout::{Position, Rect};
-use ratatui::style::Style;
+use ratatui::style::{Modifier, Style};
 use ratatui::text::{Line as Row, Span};
 use ratatui::widgets::{Block, Borders, Clear, Paragraph};
 
@@ -218,7 +218,10 @@ fn status(app: &App, frame: &mut Frame, areas: &Areas) {
 /// The rooms, where no pane has them and all of them fit; otherwise those with news.
 fn rooms_in_line(app: &App, areas: &Areas, cells: usize) -> Vec<Span<'static>> {
     let span = |index: usize| {
-        let (text, style) = room(app, index);
+        let (text, mut style) = room(app, index);
+        if index == app.current && app.look.chosen == app.look.bar {
+            style = style.add_modifier(Modifier::UNDERLINED);
+        }
         Span::styled(format!("{}:{text}", index + 1), style)
     };
     let all: Vec<_> = (0..app.windows.len()).map(span).collect();
@@ -266,16 +269,18 @@ fn input(app: &App, frame: &mut Frame, area: Rect) {
         let found = app.input.found().map_or("  (nothing)".into(), |found| format!("  {found}"));
         return line(app, frame, area, "typed: ", &finding.query, &found.replace('\n', " / "));
     }
-    let prompt = app.prompt();
-    let wide = (prompt.chars().count() as u16).min(area.width.saturating_sub(1));
-    frame.render_widget(Span::styled(prompt, app.look.own), area);
-    let typed = Rect { x: area.x + wide, width: area.width - wide, ..area };
-    frame.render_widget(&app.input.area, typed);
-    let (cursor, scrolled) = (app.input.area.screen_cursor(), app.input.area.scroll_offset());
-    let x = typed.x + (cursor.col as u16).saturating_sub(scrolled.1);
-    let y = typed.y + (cursor.row as u16).saturating_sub(scrolled.0);
-    let (right, bottom) = (typed.right().max(1) - 1, typed.bottom().max(1) - 1);
-    frame.set_cursor_position(Position::new(x.min(right), y.min(bottom)));
+    let wide = app.prompt_cells();
+    frame.render_widget(Span::styled(app.prompt(), app.look.own), area);
+    let room = Rect { x: area.x + wide, width: area.width - wide, ..area };
+    let typed = app.input.lay_out(room.width.into());
+    let (row, column) = typed.cursor;
+    // Of more rows than there are, those up to the cursor's.
+    let hidden = (row + 1).saturating_sub(room.height.into());
+    let rows: Vec<Row> = typed.rows.into_iter().skip(hidden).map(Row::raw).collect();
+    frame.render_widget(Clear, room);
+    frame.render_widget(Paragraph::new(rows), room);
+    let x = room.x + (column as u16).min(room.width.saturating_sub(1));
+    frame.set_cursor_position(Position::new(x, room.y + (row - hidden) as u16));
     if let Some((choices, chosen)) = app.input.choices() {
         suggest(app, frame, area, choices, chosen);
     }

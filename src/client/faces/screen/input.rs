@@ -3,9 +3,10 @@
 use std::collections::VecDeque;
 
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
-use ratatui_textarea::{CursorMove, TextArea, WrapMode};
+use ratatui_textarea::{CursorMove, TextArea};
 
 use super::keys::Act;
+use super::typed::{self, Typed};
 use crate::client::slash;
 
 /// Lines that are remembered.
@@ -14,7 +15,7 @@ const TYPED_MAX: usize = 500;
 const TEXT_BYTES_MAX: usize = 64 << 10;
 
 pub struct Input {
-    pub area: TextArea<'static>,
+    area: TextArea<'static>,
     typed: VecDeque<String>,
     /// Which of the remembered lines is shown, from the newest; and what was typed before that.
     browsing: Option<(usize, String)>,
@@ -89,6 +90,11 @@ impl Input {
         self.area.lines().join("\n")
     }
 
+    pub fn lay_out(&self, cells: usize) -> Typed {
+        let cursor = self.area.cursor();
+        typed::lay_out(self.area.lines(), (cursor.0, cursor.1), self.hidden, cells)
+    }
+
     pub fn is_empty(&self) -> bool {
         self.area.is_empty()
     }
@@ -97,9 +103,6 @@ impl Input {
         let yank = self.area.yank_text();
         self.area = area(text);
         self.area.set_yank_text(yank);
-        if self.hidden {
-            self.area.set_mask_char('*');
-        }
         (self.browsing, self.completing) = (None, None);
     }
 
@@ -147,18 +150,25 @@ impl Input {
             return self.find(act);
         }
         let area = &mut self.area;
+        let (row, column) = (area.cursor().0, area.cursor().1);
+        let beside = |before| typed::grapheme(&area.lines()[row], column, before);
+        let (before, behind) = (beside(true), beside(false));
         match act {
             // A secret is not remembered, and nothing that was said is one.
             Act::Older | Act::Newer | Act::FindTyped if self.hidden => {}
             Act::Newline => area.insert_newline(),
-            Act::Left => area.move_cursor(CursorMove::Back),
-            Act::Right => area.move_cursor(CursorMove::Forward),
+            Act::Left => (0..before).for_each(|_| area.move_cursor(CursorMove::Back)),
+            Act::Right => (0..behind).for_each(|_| area.move_cursor(CursorMove::Forward)),
             Act::WordLeft => area.move_cursor(CursorMove::WordBack),
             Act::WordRight => area.move_cursor(CursorMove::WordForward),
             Act::Home => area.move_cursor(CursorMove::Head),
             Act::End => area.move_cursor(CursorMove::End),
-            Act::Erase => drop(area.delete_char()),
-            Act::EraseNext => drop(area.delete_next_char()),
+            Act::Erase => (0..before).for_each(|_| {
+                area.delete_char();
+            }),
+            Act::EraseNext => (0..behind).for_each(|_| {
+                area.delete_next_char();
+            }),
             Act::KillLine => drop(area.delete_line_by_end()),
             Act::KillToHome => drop(area.delete_line_by_head()),
             Act::KillWord => drop(area.delete_word()),
@@ -293,10 +303,6 @@ impl Input {
 
 fn area(text: &str) -> TextArea<'static> {
     let mut area = TextArea::new(text.split('\n').map(str::to_owned).collect());
-    area.set_wrap_mode(WrapMode::WordOrGlyph);
-    area.set_cursor_line_style(ratatui::style::Style::new());
-    // The terminal's own cursor is shown.
-    area.set_cursor_style(ratatui::style::Style::new());
     area.set_max_histories(100);
     area.move_cursor(CursorMove::Bottom);
     area.move_cursor(CursorMove::End);

@@ -5,7 +5,7 @@ use ratatui::layout::Rect;
 /// From this width on there is room for the people, and for the seconds of a time.
 pub const WIDE: u16 = 60;
 /// From this width on there is room for the rooms, too.
-const WIDEST: u16 = 100;
+pub const WIDEST: u16 = 100;
 const ROOMS: u16 = 18;
 const PEOPLE: u16 = 16;
 /// What is typed may take so many rows.

@@ -23,6 +23,7 @@ mod short;
 mod tests;
 mod theme;
 mod tty;
+mod typed;
 mod window;
 mod wrap;
 

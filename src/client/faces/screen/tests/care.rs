@@ -1,6 +1,7 @@
 //! What must not be lost, shown or told wrongly.
 
 use ratatui::crossterm::event::{MouseEvent, MouseEventKind};
+use ratatui::style::Modifier;
 use serde_json::json;
 
 use super::super::app::Overlay;
@@ -203,6 +204,35 @@ fn channels_that_the_server_named_are_completed() {
     desk.types("/join wo");
     desk.presses("tab");
     assert_eq!(desk.app.input.text(), "/join #work ");
+}
+
+#[test]
+fn the_cursor_stands_behind_what_is_typed_whatever_that_is() {
+    let mut desk = Desk::new(60, 8);
+    pastes(&mut desk, "❤\u{fe0f} 👨\u{200d}👩\u{200d}👧漢");
+    // "alice> ", a heart, a space, a family without its joiners (a paste is cleaned), a character.
+    assert!(desk.picture().ends_with("cursor 18,7"), "{}", desk.picture());
+    desk.presses("home right");
+    assert!(desk.picture().ends_with("cursor 9,7"), "{}", desk.picture());
+    desk.presses("backspace");
+    assert_eq!(desk.app.input.text(), " 👨👩👧漢");
+    assert!(desk.picture().ends_with("cursor 7,7"), "{}", desk.picture());
+    // A name may be wide, too.
+    desk.app.own = Some("漢字".parse().unwrap());
+    assert!(desk.picture().ends_with("cursor 6,7"), "{}", desk.picture());
+}
+
+#[test]
+fn the_room_of_a_bar_without_colours_is_marked() {
+    for theme in [Theme::Mono, Theme::Sixteen] {
+        let mut desk = Desk::with(80, 8, theme);
+        desk.enters("#tea", 0, 0, &["alice"]);
+        desk.presses("alt-2");
+        let underlined = |cell: &&Cell| cell.modifier.contains(Modifier::UNDERLINED);
+        let marked: String =
+            desk.draws().content.iter().filter(underlined).map(Cell::symbol).collect();
+        assert_eq!(marked, "2:#tea");
+    }
 }
 
 #[test]

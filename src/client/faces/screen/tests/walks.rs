@@ -271,6 +271,10 @@ fn panes_are_hidden_and_shown() {
     assert!(!desk.lines().contains("rooms") && desk.lines().contains("people"));
     desk.presses("f8 f7");
     assert!(desk.lines().contains("rooms") && !desk.lines().contains("people"));
+    assert!(!desk.lines().contains("columns"));
+    let mut desk = Desk::new(80, 8);
+    desk.presses("f7");
+    assert!(desk.lines().contains("| rooms: from 100 columns on"), "{}", desk.picture());
 }
 
 #[test]
