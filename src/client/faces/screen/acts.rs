@@ -106,7 +106,7 @@ impl App {
             Act::EndOfInput => {
                 self.input.act(Act::EraseNext);
             }
-            Act::Close => self.flash = None,
+            Act::Close => (self.flash, self.missed) = (None, None),
             act => {
                 self.input.act(act);
             }

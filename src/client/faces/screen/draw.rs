@@ -193,20 +193,16 @@ fn status(app: &App, frame: &mut Frame, areas: &Areas) {
         (Link::Refused, _) => Span::styled("o refused", look.error),
     };
     let mut left = vec![Span::raw(" "), link];
-    let word = match (&app.flash, app.missed) {
-        (_, Some(missed)) if app.link == Link::Up => {
-            let missed = match missed {
-                0 => "nothing was missed".to_owned(),
-                1 => "1 missed message loaded".to_owned(),
-                many => format!("{many} missed messages loaded"),
-            };
-            left[1] = Span::styled(format!("* back, {missed}"), look.good);
-            None
-        }
-        (Some((word, _)), _) => Some(word.clone()),
-        (None, _) => below(app.window()),
-    };
-    if let Some(word) = word.filter(|word| !word.is_empty()) {
+    if let (Link::Up, Some(missed)) = (&app.link, app.missed) {
+        let missed = match missed {
+            0 => "nothing was missed".to_owned(),
+            1 => "1 missed message loaded".to_owned(),
+            many => format!("{many} missed messages loaded"),
+        };
+        left[1] = Span::styled(format!("* back, {missed}"), look.good);
+    }
+    let flash = app.flash.as_ref().map(|(word, _)| word.clone());
+    if let Some(word) = flash.filter(|word| !word.is_empty()).or_else(|| below(app.window())) {
         left.extend([Span::raw(" | "), Span::styled(word, look.unread)]);
     }
     let help = if narrow { "F1 " } else { "F1 help " };

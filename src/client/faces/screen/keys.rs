@@ -154,8 +154,9 @@ impl Keys {
                 let chord = chord(key).ok_or_else(|| format!("keys: {key:?} is no key"))?;
                 let digit = matches!(chord.0, KeyCode::Char('1'..='9'));
                 if binding.act == Act::Window && !digit {
-                    let of_digits = "the keys of \"window\" end in a digit from 1 to 9";
-                    return Err(format!("keys: {key:?} is no number: {of_digits}"));
+                    return Err(format!(
+                        "keys: window: {key:?} does not end in a digit from 1 to 9"
+                    ));
                 }
                 if let Some(other) = taken.insert(chord, binding.name) {
                     let name = binding.name;

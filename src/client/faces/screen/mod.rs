@@ -27,7 +27,7 @@ mod typed;
 mod window;
 mod wrap;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, SyncSender};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -106,7 +106,9 @@ impl Opened {
         // It has been decided: nobody looks at the environment again.
         force_color_output(colour);
         let app = App::new(settings, theme, TimeZone::system()).map_err(|problem| {
-            Fault::new(code::UNREADABLE, format!("screen.json: {problem}"), "correct it")
+            let file = file.as_deref().map_or("screen.json".into(), Path::to_string_lossy);
+            let hint = "correct it, or remove it for the usual settings";
+            Fault::new(code::UNREADABLE, format!("{file}: {problem}"), hint)
         })?;
         let (causes, told) = mpsc::sync_channel(WAITING_MAX);
         let tty = Tty::open(causes.clone(), Cause::Word, mouse).map_err(|error| {

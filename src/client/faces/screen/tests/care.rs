@@ -240,6 +240,11 @@ fn what_was_missed_is_said_in_words_that_fit() {
     let mut desk = Desk::new(60, 8);
     desk.app.show(Show::Back);
     assert!(desk.lines().contains("* back, nothing was missed"), "{}", desk.picture());
+    desk.presses("alt-n");
+    assert!(desk.lines().contains("missed | no other mention here"), "{}", desk.picture());
+    desk.presses("esc");
+    assert!(desk.lines().contains("* connected 12 ms  "), "{}", desk.picture());
+    desk.app.show(Show::Back);
     desk.says_as("bob", "#lobby", "one", json!({"replay": true}));
     assert!(desk.lines().contains("* back, 1 missed message loaded"), "{}", desk.picture());
 }
