@@ -8,6 +8,10 @@ pub const RECORD_PLAIN_BYTES_MAX: usize = 16_384;
 pub const RECORD_LOGIN_BYTES_MAX: usize = 2_048;
 /// One message of a server, which may span records, in bytes (protocol): ten thousand names fit.
 pub const MESSAGE_BYTES_MAX: usize = 1 << 20;
+/// Events that a client holds back until it is told the keys of a line's sender ...
+pub const HELD_EVENTS_MAX: usize = 20_000;
+/// ... and bytes of them: some of each of a person's hundred channels, when the client comes back.
+pub const HELD_EVENTS_BYTES_MAX: usize = 32 << 20;
 
 macro_rules! limits {
     ($($(#[$doc:meta])* $name:ident: $kind:ty = $value:expr,)+) => {

@@ -112,6 +112,11 @@ impl Certificate {
         (self.not_before()..=self.not_after()).contains(&time_s)
     }
 
+    /// Whether its time had ended by then.
+    pub fn is_over_since(&self, time_s: i64) -> bool {
+        u64::try_from(time_s).is_ok_and(|time_s| time_s > self.not_after())
+    }
+
     /// Whether its device has signed `message`.
     pub(super) fn has_signed(&self, message: &[u8], signature: &[u8]) -> bool {
         provider::signed(&self.part(1), message, signature)

@@ -1,5 +1,8 @@
 //! Whether a person's device has said all that we were told, in its order: each sealed line counts its
 //! session's lines and names the one before. Pure.
+//!
+//! What was said stays said, whatever log the server tells it from: a server that has another log (a
+//! backup was restored, or it only says so) has other seqs, and the same people with the same lines.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -23,8 +26,17 @@ pub struct Chains {
 #[derive(Default, Serialize, Deserialize)]
 struct Lines {
     log: Option<LogId>,
+    /// The log is not the first one: what was told before may be told again.
+    #[serde(default)]
+    again: bool,
     /// The newest line that was told.
     last: Seq,
+    /// When it was the newest one there is, by this client's clock in milliseconds since 1970.
+    #[serde(default)]
+    told_ms: i64,
+    /// Which line was the newest one, and when, as the server said at last.
+    #[serde(default)]
+    newest: Option<(Seq, i64)>,
     /// By the certificate's fingerprint.
     devices: BTreeMap<String, Device>,
     /// Lines of a person whose own body is gone, because they were changed.
@@ -33,12 +45,32 @@ struct Lines {
 
 #[derive(Default, Serialize, Deserialize)]
 struct Device {
-    /// Each with the count that comes next.
-    sessions: VecDeque<(Opaque, u64)>,
-    /// Hashes of the newest lines.
-    lines: VecDeque<Opaque>,
+    sessions: VecDeque<Session>,
+    /// What was said until then, in sessions that are remembered no more, is not new.
+    until_ms: i64,
+    /// Hashes of the newest lines that say something, and of those that change others.
+    lines: [VecDeque<Opaque>; 2],
     /// Something was left out before: its next line may be any.
     loose: bool,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Session {
+    id: Opaque,
+    /// The count that comes next.
+    next: u64,
+    /// Of its newest line, by its sender's clock.
+    time_ms: i64,
+}
+
+/// A line as its sender has signed it.
+#[derive(Clone, Copy)]
+pub struct Signed<'a> {
+    pub link: &'a Link,
+    /// It changes another one.
+    pub changes: bool,
+    pub time_ms: i64,
+    pub hash: [u8; 32],
 }
 
 /// What is wrong with a line that is whole by itself.
@@ -54,32 +86,54 @@ pub enum Order {
 }
 
 impl Chains {
-    /// What the server says of a place. Of another log nothing is known; whether it is one.
-    pub fn begin(&mut self, to: &Target, log: LogId) -> bool {
+    /// What the server says of a place: its log, and the newest line there. Whether the log is another
+    /// one than before, and whether there was one.
+    pub fn begin(&mut self, to: &Target, log: LogId, newest: Seq, now_ms: i64) -> (bool, bool) {
         let lines = self.lines(to);
-        let other = lines.log != Some(log);
+        let (other, met) = (lines.log != Some(log), lines.log.is_some());
         if other {
-            *lines = Lines { log: Some(log), ..Lines::default() };
+            lines.log = Some(log);
+            (lines.again, lines.last, lines.told_ms) = (met, Seq(0), 0);
+            lines.spent.clear();
         }
-        other
+        // Until that line is here, the one before says since when nothing older is new.
+        match newest <= lines.last {
+            true => (lines.told_ms, lines.newest) = (now_ms, None),
+            false => lines.newest = Some((newest, now_ms)),
+        }
+        self.changed = true;
+        (other, met)
+    }
+
+    /// When all lines up to the newest one that was told were here already: what is told from now on
+    /// was stored since, by the server's own word of then.
+    pub fn told_ms(&self, to: &Target) -> i64 {
+        self.place(to).map_or(0, |lines| lines.told_ms)
+    }
+
+    /// Whether lines of an earlier log may be told again.
+    pub fn tells_again(&self, to: &Target) -> bool {
+        self.place(to).is_some_and(|lines| lines.again)
     }
 
     /// Lines up to here are not told: what follows may follow anything.
     pub fn skip(&mut self, to: &Target, upto: Seq) {
         let lines = self.lines(to);
-        lines.last = lines.last.max(upto);
+        lines.reaches(lines.last.max(upto));
         lines.devices.values_mut().for_each(|device| device.loose = true);
         self.changed = true;
     }
 
-    /// Whether a line is new, and how many seqs are missing before it.
-    pub fn arrives(&mut self, to: &Target, seq: Seq) -> (bool, u64) {
+    /// Whether a line is new, and how many seqs are missing before it. One that is not told again comes
+    /// when it is stored, at `live_ms`.
+    pub fn arrives(&mut self, to: &Target, seq: Seq, live_ms: Option<i64>) -> (bool, u64) {
         let lines = self.lines(to);
         let (before, new) = (lines.last, seq > lines.last);
         if !new {
             return (false, 0);
         }
-        lines.last = seq;
+        lines.reaches(seq);
+        lines.told_ms = live_ms.unwrap_or(lines.told_ms);
         self.changed = true;
         (true, if before == Seq(0) { 0 } else { seq.0 - before.0 - 1 })
     }
@@ -91,25 +145,19 @@ impl Chains {
     }
 
     /// A new line of a person's device.
-    pub fn takes(
-        &mut self,
-        to: &Target,
-        who: &UserName,
-        device: &str,
-        link: &Link,
-        hash: [u8; 32],
-    ) -> Order {
+    pub fn takes(&mut self, to: &Target, who: &UserName, device: &str, line: Signed) -> Order {
         self.changed = true;
         let lines = self.lines(to);
         let mut none = 0;
         let spent = lines.spent.get_mut(who).unwrap_or(&mut none);
         let device = lines.devices.entry(device.to_owned()).or_default();
+        let Signed { link, time_ms, hash, .. } = line;
         let free = device.loose || device.sessions.is_empty();
-        let linked = link.prev == [0; 32] && link.n == 0
-            || device.lines.iter().any(|line| line.bytes() == link.prev);
-        let session = device.sessions.iter().position(|(id, _)| id.bytes() == link.session);
-        let expected = session.map_or(0, |index| device.sessions[index].1);
-        if link.n < expected || device.lines.iter().any(|line| line.bytes() == hash) {
+        let linked = link.prev == [0; 32] && link.n == 0 || device.has_told(&link.prev);
+        let session = device.sessions.iter().position(|one| one.id.bytes() == link.session);
+        let expected = session.map_or(0, |index| device.sessions[index].next);
+        let forgotten = session.is_none() && time_ms <= device.until_ms;
+        if link.n < expected || forgotten || device.has_told(&hash) {
             return Order::Again;
         }
         let missing = link.n - expected;
@@ -132,21 +180,25 @@ impl Chains {
             device.sessions.remove(index);
         }
         let id = Opaque::new(&link.session).expect("16 bytes");
-        device.sessions.push_back((id, link.n.saturating_add(1)));
-        device.lines.push_back(Opaque::new(&hash).expect("32 bytes"));
-        while device.sessions.len() > SESSIONS_MAX {
-            device.sessions.pop_front();
+        let next = link.n.saturating_add(1);
+        device.sessions.push_back(Session { id, next, time_ms });
+        if device.sessions.len() > SESSIONS_MAX
+            && let Some(oldest) = device.sessions.pop_front()
+        {
+            device.until_ms = device.until_ms.max(oldest.time_ms);
         }
-        while device.lines.len() > LINES_MAX {
-            device.lines.pop_front();
+        let hashes = &mut device.lines[usize::from(line.changes)];
+        hashes.push_back(Opaque::new(&hash).expect("32 bytes"));
+        if hashes.len() > LINES_MAX {
+            hashes.pop_front();
         }
         order
     }
 
-    /// The newest line of a device: zeros where none is known.
-    pub fn newest(&self, to: &Target, device: &str) -> [u8; 32] {
-        let lines = self.places.iter().find(|(place, _)| place == to).map(|(_, lines)| lines);
-        let newest = lines.and_then(|lines| lines.devices.get(device)?.lines.back());
+    /// The newest line of a device that says something, or changes another: zeros where none is known.
+    pub fn newest(&self, to: &Target, device: &str, changes: bool) -> [u8; 32] {
+        let device = self.place(to).and_then(|lines| lines.devices.get(device));
+        let newest = device.and_then(|device| device.lines[usize::from(changes)].back());
         newest.and_then(|line| line.bytes().try_into().ok()).unwrap_or_default()
     }
 
@@ -161,6 +213,10 @@ impl Chains {
         std::mem::take(&mut self.changed)
     }
 
+    fn place(&self, to: &Target) -> Option<&Lines> {
+        self.places.iter().find(|(place, _)| place == to).map(|(_, lines)| lines)
+    }
+
     fn lines(&mut self, to: &Target) -> &mut Lines {
         let index = self.places.iter().position(|(place, _)| place == to);
         let index = index.unwrap_or_else(|| {
@@ -168,6 +224,21 @@ impl Chains {
             self.places.len() - 1
         });
         &mut self.places[index].1
+    }
+}
+
+impl Lines {
+    fn reaches(&mut self, seq: Seq) {
+        self.last = seq;
+        if let Some((_, then_ms)) = self.newest.take_if(|(newest, _)| *newest < seq) {
+            self.told_ms = then_ms;
+        }
+    }
+}
+
+impl Device {
+    fn has_told(&self, hash: &[u8; 32]) -> bool {
+        self.lines.iter().flatten().any(|line| line.bytes() == hash)
     }
 }
 
@@ -191,7 +262,10 @@ mod tests {
         /// The line of this hash.
         fn says(&mut self, session: u8, n: u64, prev: u8, hash: u8) -> Order {
             let (to, who) = (TEA.parse().unwrap(), "ana".parse().unwrap());
-            self.0.takes(&to, &who, "laptop", &link(session, n, prev), [hash; 32])
+            let link = &link(session, n, prev);
+            let time_ms = i64::from(hash);
+            let line = Signed { link, changes: false, time_ms, hash: [hash; 32] };
+            self.0.takes(&to, &who, "laptop", line)
         }
     }
 
@@ -206,7 +280,7 @@ mod tests {
         let kept = serde_json::to_string(&talk.0).unwrap();
         let mut talk = Talk(serde_json::from_str(&kept).unwrap());
         assert_eq!(talk.says(3, 1, 45, 46), Order::Good);
-        assert_eq!(talk.0.newest(&TEA.parse().unwrap(), "laptop"), [46; 32]);
+        assert_eq!(talk.0.newest(&TEA.parse().unwrap(), "laptop", false), [46; 32]);
     }
 
     #[test]
@@ -230,10 +304,55 @@ mod tests {
         talk.0.spent(&tea, &"ana".parse().unwrap());
         assert_eq!(talk.says(1, 7, 7, 8), Order::Good);
         assert_eq!(talk.says(1, 9, 9, 10), Order::Missing(1), "that excuse was used");
-        assert_eq!(talk.0.arrives(&tea, Seq(8)), (true, 0));
-        assert_eq!(talk.0.arrives(&tea, Seq(8)), (false, 0));
-        assert_eq!(talk.0.arrives(&tea, Seq(11)), (true, 2));
-        talk.0.begin(&tea, LogId(9));
-        assert_eq!(talk.says(1, 99, 9, 11), Order::Good, "another log");
+        assert_eq!(talk.0.arrives(&tea, Seq(8), None), (true, 0));
+        assert_eq!(talk.0.arrives(&tea, Seq(8), None), (false, 0));
+        assert_eq!(talk.0.arrives(&tea, Seq(11), None), (true, 2));
+    }
+
+    #[test]
+    fn in_another_log_the_lines_go_on_and_those_that_were_told_are_known() {
+        let tea = TEA.parse().unwrap();
+        let mut talk = Talk::new();
+        let begins = |talk: &mut Talk, log, newest| talk.0.begin(&tea, LogId(log), Seq(newest), 7);
+        assert_eq!(begins(&mut talk, 8, 0), (true, false));
+        talk.says(1, 0, 0, 1);
+        assert_eq!((begins(&mut talk, 8, 1), talk.0.tells_again(&tea)), ((false, true), false));
+        assert_eq!((begins(&mut talk, 9, 1), talk.0.tells_again(&tea)), ((true, true), true));
+        assert_eq!(talk.0.arrives(&tea, Seq(1), None), (true, 0), "its count begins anew");
+        assert_eq!(talk.says(1, 0, 0, 1), Order::Again);
+        assert_eq!(talk.says(1, 2, 2, 3), Order::Missing(1), "one was lost with the old log");
+        assert_eq!(talk.says(1, 3, 3, 4), Order::Good);
+    }
+
+    #[test]
+    fn a_session_that_is_remembered_no_more_says_nothing_new() {
+        let mut talk = Talk::new();
+        let sessions = 0..=SESSIONS_MAX as u8;
+        sessions.for_each(|session| {
+            talk.says(session, 0, session, session + 1);
+        });
+        assert_eq!(talk.says(0, 0, 0, 1), Order::Again, "another one took its room");
+        assert_eq!(talk.says(0, 1, 1, 1), Order::Again);
+        assert_eq!(talk.says(1, 1, 33, 60), Order::Good, "the next one is known still");
+    }
+
+    #[test]
+    fn since_when_lines_are_new_is_known_from_the_last_time_that_all_were_here() {
+        let tea = TEA.parse().unwrap();
+        let mut chains = Chains::default();
+        chains.begin(&tea, LogId(9), Seq(2), 1_000);
+        assert_eq!(chains.told_ms(&tea), 0, "two lines are owed");
+        for (seq, told_ms) in [(1, 0), (2, 0), (3, 1_000)] {
+            chains.arrives(&tea, Seq(seq), None);
+            assert_eq!(chains.told_ms(&tea), told_ms, "{seq}");
+        }
+        chains.begin(&tea, LogId(9), Seq(3), 2_000);
+        assert_eq!(chains.told_ms(&tea), 2_000);
+        chains.begin(&tea, LogId(9), Seq(9), 3_000);
+        assert_eq!(chains.told_ms(&tea), 2_000);
+        chains.arrives(&tea, Seq(4), Some(3_500));
+        assert_eq!(chains.told_ms(&tea), 3_500, "it came as it was said");
+        chains.begin(&tea, LogId(10), Seq(9), 4_000);
+        assert_eq!(chains.told_ms(&tea), 0);
     }
 }

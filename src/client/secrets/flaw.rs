@@ -7,6 +7,10 @@ use crate::crypto::note::SealError;
 pub enum Flaw {
     /// No key of the person has signed it.
     Forged,
+    /// The server does not tell whose keys are whose.
+    NoKeys,
+    /// Its certificate was over when it came.
+    Expired,
     /// A key has signed it that the server calls theirs, and nobody has confirmed.
     Unconfirmed,
     /// It was altered, or was said elsewhere.
@@ -25,18 +29,22 @@ pub enum Flaw {
     Missing(u64),
     /// ... or some, nobody knows how many.
     Unlinked,
+    /// Its sender's clock says another time than the server's: in milliseconds since 1970.
+    Dated(i64),
 }
 
 impl Flaw {
     /// Whether the line is whole in itself, and shown.
     pub fn is_shown(self) -> bool {
-        matches!(self, Flaw::Missing(_) | Flaw::Unlinked)
+        matches!(self, Flaw::Missing(_) | Flaw::Unlinked | Flaw::Dated(_))
     }
 
     /// For programs.
     pub fn code(self) -> &'static str {
         match self {
             Flaw::Forged => "forged",
+            Flaw::NoKeys => "no_keys",
+            Flaw::Expired => "expired",
             Flaw::Unconfirmed => "unconfirmed",
             Flaw::Closed => "closed",
             Flaw::NotForMe => "not_for_me",
@@ -47,6 +55,7 @@ impl Flaw {
             Flaw::NoKey => "no_key",
             Flaw::Missing(_) => "missing",
             Flaw::Unlinked => "unlinked",
+            Flaw::Dated(_) => "dated",
         }
     }
 
@@ -55,6 +64,10 @@ impl Flaw {
         let not_shown = |what: &str| format!("a line under the name of {from} {what}: not shown");
         match self {
             Flaw::Forged => not_shown("is signed by no key of theirs"),
+            Flaw::NoKeys => not_shown("came, and the server does not tell their keys"),
+            Flaw::Expired => not_shown(
+                "is signed under a certificate that was over when it came (or is a clock wrong?)",
+            ),
             Flaw::Unconfirmed => format!(
                 "a line by a new key of {from} is not shown: compare /fingerprint {from} with \
                  them, then /fingerprint {from} confirm"
@@ -71,6 +84,11 @@ impl Flaw {
                 format!("{lines} lines of {from} are missing before the next one")
             }
             Flaw::Unlinked => format!("lines of {from} are missing before the next one"),
+            Flaw::Dated(time_ms) => {
+                let time = jiff::Timestamp::from_millisecond(time_ms).unwrap_or_default();
+                let time = time.strftime("%Y-%m-%d %H:%M UTC");
+                format!("the next line of {from} was said at {time}, by the clock of {from}")
+            }
         }
     }
 }

@@ -48,7 +48,7 @@ impl Story {
         }
         let (to, reference) = (Some(self.seen_as()), Some("history".into()));
         let end = Event::History { to, lines: count, more: true, reference };
-        self.bob.is_told(&mut self.house, end);
+        all.flaws.extend(self.bob.is_told(&mut self.house, end).flaws);
         all
     }
 }
@@ -128,5 +128,30 @@ fn what_was_not_found_good_names_no_line() {
         edit.target = Some(seat);
         assert_eq!(story.never_shown(edit), Flaw::Spliced);
         story.heals();
+    });
+}
+
+#[test]
+fn the_last_line_of_an_answer_that_is_left_out_is_missed() {
+    in_both(|story| {
+        let lines = story.lines(4);
+        // What is here begins with the line after them, which may be of another run of alice's client.
+        if story.chance.random_bool(0.5) {
+            story.alice.secrets.lanes.clear();
+        }
+        let line = story.lines(1).remove(0);
+        let before = Some(line.seq);
+        story.told = line.seq.0 - 1;
+        story.heals();
+        assert_eq!(story.tells(line).flaws, []);
+        let mut lines = answer(&lines, "history");
+        let dropped = story.chance.random_range(0..=1);
+        lines.truncate(4 - dropped);
+        let (to, reference) = (story.seen_as(), Some("history".into()));
+        let ask = Command::History { to, before, lines: None, span: None, reference };
+        let asked = story.bob.secrets.send(ask, NOW_MS);
+        assert!(matches!(asked[..], [Next::Send(Command::History { .. })]));
+        let seen = story.is_answered(lines);
+        assert_eq!((seen.texts.len(), seen.flaws), (4 - dropped, vec![Flaw::Unlinked; dropped]));
     });
 }

@@ -2,7 +2,7 @@
 //! another. Each is found out, two hundred times of two hundred, and what it says is never shown as
 //! anybody's words; an honest server is never suspected.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use rand::rngs::StdRng;
@@ -18,6 +18,8 @@ use crate::crypto::{Fingerprint, Identity};
 
 #[path = "hostile_history_tests.rs"]
 mod history;
+#[path = "hostile_log_tests.rs"]
+mod log;
 
 const TRIES: usize = 200;
 const NOW_MS: i64 = 1_800_000_000_000;
@@ -91,8 +93,10 @@ impl Person {
         house.ids += 1;
         let id = MsgId(u128::from(house.ids).to_be_bytes());
         let (to, text) = (to.parse().unwrap(), text.to_owned());
-        let next =
-            self.secrets.send(Command::Say { to, id, text, sealed: None, kind, target }, NOW_MS);
+        // Each a millisecond after the one before.
+        let now_ms = NOW_MS + house.ids as i64;
+        let say = Command::Say { to, id, text, sealed: None, kind, target };
+        let next = self.secrets.send(say, now_ms);
         self.follows(house, next)
     }
 

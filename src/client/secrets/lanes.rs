@@ -7,7 +7,7 @@ use super::people::{NoWay, Recipient};
 use super::{Next, Secrets, refused};
 use crate::chat::{Code, Command, Kind, MsgId, Opaque, Refusal, Seq, Target, UserName};
 use crate::crypto::certificate::{Certificate, SigningKey};
-use crate::crypto::note::{Link, Note, SealError};
+use crate::crypto::note::{Link, Note, SealError, claimed_sender};
 use crate::crypto::private::{DEVICES_MAX, Device, seal_to};
 use crate::crypto::record_cipher::RECORD_BODY_BYTES_MAX;
 use crate::crypto::{Fingerprint, random};
@@ -164,7 +164,7 @@ impl Secrets {
         let Command::Say { id, text, kind, target, .. } = command else {
             return Err(Refusal::Unknown.into());
         };
-        if let Some(sealed) = self.sealed.get(id) {
+        if let Some(sealed) = self.sealed.get(id).filter(|sealed| self.holds(sealed, now_ms)) {
             let to = match place {
                 Target::User(name) => Target::User(self.people.spelled(name)),
                 channel => channel.clone(),
@@ -209,6 +209,15 @@ impl Secrets {
         Ok((to, sealed))
     }
 
+    /// Whether a line that was sealed once may still go out as it is: under a certificate that is over
+    /// nobody would read it.
+    fn holds(&self, sealed: &Opaque, now_ms: i64) -> bool {
+        let claimed = claimed_sender(sealed.bytes()).ok();
+        let own = self.contact.own();
+        let certificate = claimed.and_then(|bytes| Certificate::verify(bytes, own.public()));
+        certificate.is_none_or(|certificate| !certificate.is_over_since(now_ms / 1000))
+    }
+
     fn signing(&self) -> Result<(&Certificate, &SigningKey), Not> {
         let hint = "this device has no keys to seal with: its disk has to be looked at";
         self.devices.signing().ok_or_else(|| Not::Refused(Code::Storage, hint.into()))
@@ -234,7 +243,8 @@ impl Secrets {
         let lane = self.lanes.get_mut(lane).expect("the line waits in it");
         let Session { id: session, n } = *lane.session(kind);
         let own = self.contact.own().public().fingerprint();
-        let prev = self.chains.newest(place, &own.to_url());
+        let changes = matches!(kind, Kind::Edit | Kind::Delete);
+        let prev = self.chains.newest(place, &own.to_url(), changes);
         let time_ms = now_ms.max(0) as u64;
         Ok(Note { id, time_ms, kind, target, link: Link { session, n, prev } })
     }

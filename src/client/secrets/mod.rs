@@ -7,6 +7,7 @@ mod book;
 mod chain;
 mod devices;
 mod flaw;
+mod held;
 mod lanes;
 mod people;
 mod reading;
@@ -14,15 +15,15 @@ mod search;
 mod shelf;
 mod store;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::contact::Contact;
 use super::model::Happening;
 use crate::chat::{
-    ChannelName, Code, Command, DeviceKey, Event, LogId, MsgId, Opaque, Refusal, Seq, Target,
-    UserName,
+    ChannelName, Code, Command, DeviceKey, Event, MsgId, Opaque, PlaceInfo, Refusal, Retention,
+    Seq, Target, UserName,
 };
 use crate::crypto::certificate::{Certificate, CertificateHash};
 use crate::crypto::keep;
@@ -34,6 +35,7 @@ use book::Entry;
 use chain::Chains;
 use devices::Devices;
 pub use flaw::Flaw;
+use held::Held;
 use lanes::{Lane, Settled};
 use people::People;
 use shelf::Shelf;
@@ -55,14 +57,14 @@ pub enum Next {
 
 /// People that are asked for at once.
 const NAMES_MAX: usize = 50;
-/// Events that wait for a person's keys: a server that never tells them is not waited for any more.
-const HELD_MAX: usize = 20_000;
 /// Bytes of sealed lines that are kept for a search: some fifteen thousand. Beyond, the older half goes.
 const BOOK_BYTES_MAX: u64 = 8 << 20;
 /// Lines of a place whose ids are known: as many as a window of the full screen has.
 const IDS_MAX: usize = 100_000;
 /// Certificates that were checked.
 const CHECKED_MAX: usize = 1_000;
+/// Clocks differ by less, or it is told.
+const CLOCKS_MS: i64 = 86_400_000;
 
 pub struct Secrets {
     contact: Arc<Contact>,
@@ -83,7 +85,7 @@ pub struct Secrets {
     /// Lines that were sealed and are not stored yet, as far as is known.
     sealed: HashMap<MsgId, Opaque>,
     /// What came after a line whose sender's keys are asked for.
-    held: VecDeque<Event>,
+    held: Held,
     /// Lines that were found good, and whose they are.
     ids: HashMap<Target, BTreeMap<Seq, (MsgId, UserName)>>,
     checked: HashMap<CertificateHash, Certificate>,
@@ -93,6 +95,8 @@ pub struct Secrets {
     text_bytes_max: usize,
     /// Whose keys somebody wants to see once they are here.
     looked_up: BTreeSet<UserName>,
+    /// Channels that the person wants to leave.
+    leaving: BTreeSet<ChannelName>,
 }
 
 impl Secrets {
@@ -117,13 +121,14 @@ impl Secrets {
             writes_lines: false,
             lanes: BTreeMap::new(),
             sealed: HashMap::new(),
-            held: VecDeque::new(),
+            held: Held::default(),
             ids: HashMap::new(),
             checked: HashMap::new(),
             own: contact.name.clone(),
             retries,
             text_bytes_max: usize::MAX,
             looked_up: BTreeSet::new(),
+            leaving: BTreeSet::new(),
             contact,
         })
     }
@@ -165,12 +170,15 @@ impl Secrets {
         Ok(name)
     }
 
-    fn forget_channel(&mut self, name: &ChannelName) -> Result<(), String> {
+    /// Its key and its lines go; which lines were told as well, where its person wants to leave.
+    fn forget_channel(&mut self, name: &ChannelName, leaves: bool) -> Result<(), String> {
         if self.channels.remove(name).is_none() {
             return Ok(());
         }
         let place = Target::Channel(name.clone());
-        self.chains.forget(&place);
+        if leaves {
+            self.chains.forget(&place);
+        }
         self.note_down(&Entry::Forget(place));
         self.keep(|kept| kept.forget_channel(name))
     }
@@ -195,7 +203,7 @@ impl Secrets {
 
     /// A channel is left where no server could be told.
     pub fn forget(&mut self, channel: &ChannelName) -> Vec<Next> {
-        let problem = self.forget_channel(channel).err();
+        let problem = self.forget_channel(channel, true).err();
         problem.map(|problem| Next::Happen(Happening::Trouble(problem))).into_iter().collect()
     }
 
@@ -208,7 +216,7 @@ impl Secrets {
     /// The connection is gone; what is open is sent again by the model.
     pub fn lost(&mut self) {
         self.held.clear();
-        self.answer.ends();
+        self.answer.lost();
         self.people.disconnected();
         self.lanes.values_mut().for_each(Lane::lost);
     }
@@ -220,16 +228,14 @@ impl Secrets {
             Event::Keys { name, keys, more, .. } => {
                 self.learn(&name, keys, more, now_ms, &mut next)
             }
-            event if !self.held.is_empty() && self.held.len() < HELD_MAX => {
-                self.held.push_back(event);
-            }
+            event if !self.held.is_empty() && !self.held.is_full() => self.held.push(event),
             event => {
-                while let Some(held) = self.held.pop_front() {
+                while let Some(held) = self.held.pop() {
                     self.pass(held, now_ms, &mut next);
                 }
                 match self.wants(&event) {
                     Some(name) => {
-                        self.held.push_back(event);
+                        self.held.push(event);
                         self.ask(&[name], &mut next);
                     }
                     None => self.pass(event, now_ms, &mut next),
@@ -287,9 +293,9 @@ impl Secrets {
         if self.looked_up.remove(name) {
             next.push(Next::Happen(Happening::Told(self.describe(name))));
         }
-        while let Some(event) = self.held.pop_front() {
+        while let Some(event) = self.held.pop() {
             if let Some(name) = self.wants(&event) {
-                self.held.push_front(event);
+                self.held.push_back_in_front(event);
                 self.ask(&[name], next);
                 break;
             }
@@ -375,16 +381,12 @@ impl Secrets {
                 (self.own, self.text_bytes_max) = (name.clone(), text_bytes_max);
                 self.present(now_ms, next);
             }
-            Event::Places { ref places } => {
-                for place in places {
-                    self.begins(&place.to, place.log);
-                    self.place_is(&place.to, Some(place.log), place.retention);
-                }
-            }
-            Event::Entered { ref channel, log, ref people, retention, .. } if channel.has_pin() => {
-                let place = Target::Channel(channel.clone());
-                self.begins(&place, log);
-                self.place_is(&place, Some(log), retention);
+            Event::Places { ref places } => self.begin(places, now_ms, next),
+            Event::Entered { ref channel, log, last, read, retention, ref people, .. }
+                if channel.has_pin() =>
+            {
+                let to = Target::Channel(channel.clone());
+                self.begin(&[PlaceInfo { to, log, last, read, retention }], now_ms, next);
                 self.ask(people, next);
             }
             Event::Joined { ref to, ref who, .. } if to.has_pin() => {
@@ -393,10 +395,20 @@ impl Secrets {
             Event::Topic { ref to, retention, .. } => {
                 self.place_is(&Target::Channel(to.clone()), None, retention);
             }
-            Event::History { .. } => self.answer.ends(),
-            Event::Gap { ref to, to_seq, .. } => self.chains.skip(to, to_seq),
+            Event::History { .. } => {
+                let missed = self.answer.ends().into_iter();
+                next.extend(missed.map(|line| {
+                    Next::Happen(Happening::Flawed { message: line, flaw: Flaw::Unlinked })
+                }));
+            }
+            Event::Gap { ref to, to_seq, .. } => {
+                self.chains.skip(to, to_seq);
+                self.answer.skip(to);
+            }
             Event::Parted { ref channel, .. } => {
-                if let Err(problem) = self.forget_channel(channel) {
+                // Who was put out comes back to what was said before.
+                let asked = self.leaving.remove(channel);
+                if let Err(problem) = self.forget_channel(channel, asked) {
                     next.push(Next::Happen(Happening::Trouble(problem)));
                 }
             }
@@ -418,10 +430,29 @@ impl Secrets {
         }
     }
 
-    /// What the server says of a place. Of another log nothing is known.
-    fn begins(&mut self, to: &Target, log: LogId) {
-        if self.chains.begin(to, log) {
-            self.ids.remove(to);
+    /// What the server says of places.
+    fn begin(&mut self, places: &[PlaceInfo], now_ms: i64, next: &mut Vec<Next>) {
+        let mut others = Vec::new();
+        for PlaceInfo { to, log, last, retention, .. } in places {
+            let (other, met) = self.chains.begin(to, *log, *last, now_ms);
+            if other {
+                self.ids.remove(to);
+                self.answer.skip(to);
+            }
+            // What is kept in memory only has another log after each start.
+            if other && met && is_sealed(to) && *retention != Retention::Off {
+                others.push(to.to_string());
+            }
+            self.place_is(to, Some(*log), *retention);
+        }
+        if !others.is_empty() {
+            let text = format!(
+                "the server begins anew with {}, as after a restore from a backup: lines that you \
+                 have read may be told again, under their own time, and some may be missing. If \
+                 nobody has restored one, do not trust this server",
+                others.join(", ")
+            );
+            next.push(Next::Happen(Happening::Trouble(text)));
         }
     }
 
@@ -456,6 +487,16 @@ impl Secrets {
             // What is looked for there is for nobody's eyes.
             Command::Search { text, to: Some(to), reference } if is_sealed(&to) => {
                 return self.search(to, &text, reference, now_ms);
+            }
+            Command::History { ref to, before, ref reference, .. } if is_sealed(to) => {
+                // Without an end the newest lines are told, which are here already.
+                let reference = reference.as_deref().unwrap_or_default();
+                before.into_iter().for_each(|before| self.answer.asked(to, reference, before));
+                next.push(Next::Send(command));
+            }
+            Command::Part { ref channel, .. } => {
+                self.leaving.insert(channel.clone());
+                next.push(Next::Send(command));
             }
             // The server would refuse it, but have seen it.
             Command::Topic { ref channel, text: Some(_), ref reference } if channel.has_pin() => {

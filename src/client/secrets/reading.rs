@@ -1,10 +1,10 @@
 //! Lines that come in: opened, and held against what the server says of them.
 
-use super::chain::Order;
+use super::chain::{Order, Signed};
 use super::lanes::Settled;
 use super::people::Standing;
-use super::{CHECKED_MAX, Flaw, IDS_MAX, Next, Secrets, is_sealed};
-use crate::chat::{Kind, Lock, Message, MsgId, Target, UserName};
+use super::{CHECKED_MAX, CLOCKS_MS, Flaw, IDS_MAX, Next, Secrets, is_sealed};
+use crate::chat::{Kind, Lock, Message, MsgId, Seq, Target, UserName};
 use crate::client::model::Happening;
 use crate::client::places::Places;
 use crate::crypto::Fingerprint;
@@ -23,7 +23,7 @@ impl Secrets {
         let to = Places::of_line(&message, Some(&self.own));
         let (id, own) = (message.id, message.from == self.own);
         let told_again = message.reference.is_some();
-        let told = self.judge(message, &to, next);
+        let told = self.judge(message, &to, now_ms, next);
         next.push(Next::Happen(told));
         if own && !told_again {
             self.settled(id, Settled::Stored, now_ms, next);
@@ -31,7 +31,13 @@ impl Secrets {
     }
 
     /// The line as it is shown, or what is wrong with it.
-    fn judge(&mut self, mut message: Message, to: &Target, next: &mut Vec<Next>) -> Happening {
+    fn judge(
+        &mut self,
+        mut message: Message,
+        to: &Target,
+        now_ms: i64,
+        next: &mut Vec<Next>,
+    ) -> Happening {
         if !is_sealed(to) {
             return match message.sealed.take() {
                 None => Happening::Event(crate::chat::Event::Message(message)),
@@ -44,7 +50,10 @@ impl Secrets {
                 return flawed(message, Flaw::Again);
             }
             Some(_) => (false, 0),
-            None => self.chains.arrives(to, message.seq),
+            None => {
+                let live_ms = (!message.replay).then_some(now_ms);
+                self.chains.arrives(to, message.seq, live_ms)
+            }
         };
         if missing > 0 {
             next.push(Next::Happen(flawed(message.clone(), Flaw::Missing(missing))));
@@ -52,46 +61,95 @@ impl Secrets {
         if self.is_anothers_seat(to, &message) {
             return flawed(message, Flaw::Spliced);
         }
+        // What is new is told as such once.
+        let live = message.reference.is_none() && !message.replay;
+        if live && !new {
+            return flawed(message, Flaw::Again);
+        }
         let Some(sealed) = message.sealed.take() else { return self.clear(message, to, new) };
         let read = match to {
             Target::Channel(channel) => self.read_channel(channel, &message.from, sealed.bytes()),
             Target::User(_) => self.read_private(&message, sealed.bytes()),
         };
-        let (opened, lock, device) = match read {
+        let (opened, lock, certificate) = match read {
             Ok(read) => read,
             Err(flaw) => return flawed(message, flaw),
         };
-        let (link, hash) = (&opened.note.link, body_hash(sealed.bytes()));
-        let (from, device) = (&message.from, device.to_url());
-        let order = match self.agrees(&opened.note, &message, to) {
+        // A line that is not old was signed when its key was of use: a stolen one that is over signs none.
+        let since_ms = match (live, new) {
+            (true, _) => now_ms,
+            (false, true) => self.chains.told_ms(to).min(now_ms),
+            (false, false) => i64::MIN,
+        };
+        if certificate.is_over_since(since_ms.saturating_sub(CLOCKS_MS) / 1000) {
+            return flawed(message, Flaw::Expired);
+        }
+        let device = certificate.fingerprint().to_url();
+        let note = &opened.note;
+        let changes = matches!(note.kind, Kind::Edit | Kind::Delete);
+        let (time_ms, hash) = (note.time_ms.min(i64::MAX as u64) as i64, body_hash(sealed.bytes()));
+        let signed = Signed { link: &note.link, changes, time_ms, hash };
+        let agrees = self.agrees(note, &message, to);
+        let order = match agrees {
             Agreement::No => return flawed(message, Flaw::Spliced),
             // What the line said first is nowhere any more.
             Agreement::Changed => {
                 self.spent(&message, to, new);
                 Order::Good
             }
-            Agreement::Yes if new => self.chains.takes(to, from, &device, link, hash),
-            Agreement::Yes if message.reference.is_some() => self.answer.takes(from, &device, link),
+            Agreement::Yes if new => self.takes(&message, to, &device, signed),
+            Agreement::Yes if message.reference.is_some() => {
+                self.answer.takes(&message, &device, &note.link, hash)
+            }
             Agreement::Yes => Order::Good,
         };
         let flaw = match order {
             Order::Good => None,
+            // After another log began, old lines are told again; as what they are.
+            Order::Again if message.replay && self.tells_again(to, &message) => {
+                message.time_ms = time_ms;
+                None
+            }
             Order::Again => return flawed(message, Flaw::Again),
             Order::Missing(lines) => Some(Flaw::Missing(lines)),
             Order::Unlinked => Some(Flaw::Unlinked),
         };
-        next.extend(flaw.map(|flaw| Next::Happen(flawed(message.clone(), flaw))));
+        // A change has its own time, of which the server says nothing where it tells the line.
+        let dated = matches!(agrees, Agreement::Yes)
+            && (new || message.reference.is_some())
+            && message.time_ms.abs_diff(time_ms) > CLOCKS_MS as u64;
+        let flaws = flaw.into_iter().chain(dated.then_some(Flaw::Dated(time_ms)));
+        next.extend(flaws.map(|flaw| Next::Happen(flawed(message.clone(), flaw))));
         self.remember_id(to, &message);
         (message.text, message.lock) = (opened.text, lock);
         self.remember(to, &message, Some(opened.note.target));
         Happening::Event(crate::chat::Event::Message(message))
     }
 
+    /// A new line, in the place's chains and at the older end of what is here.
+    fn takes(&mut self, message: &Message, to: &Target, device: &str, signed: Signed) -> Order {
+        let order = self.chains.takes(to, &message.from, device, signed);
+        if !signed.changes && order != Order::Again {
+            self.answer.is_told(to, message, Some((device, signed.link)));
+        }
+        order
+    }
+
+    /// Whether this line, which was told before, may be told again: under one seq of this log.
+    fn tells_again(&self, to: &Target, message: &Message) -> bool {
+        let elsewhere =
+            |(seq, (id, _)): (&Seq, &(MsgId, UserName))| *id == message.id && *seq != message.seq;
+        self.chains.tells_again(to) && !self.ids.get(to).into_iter().flatten().any(elsewhere)
+    }
+
     /// What a line said first is not told.
     fn spent(&mut self, message: &Message, to: &Target, new: bool) {
         match message.reference {
             Some(_) => self.answer.spent(&message.from),
-            None if new => self.chains.spent(to, &message.from),
+            None if new => {
+                self.chains.spent(to, &message.from);
+                self.answer.is_told(to, message, None);
+            }
             None => {}
         }
     }
@@ -126,19 +184,19 @@ impl Secrets {
         channel: &crate::chat::ChannelName,
         from: &UserName,
         body: &[u8],
-    ) -> Result<(Opened, Lock, Fingerprint), Flaw> {
+    ) -> Result<(Opened, Lock, Certificate), Flaw> {
         let certificate = self.certificate(from, body)?;
         let key = self.channels.get(channel).ok_or(Flaw::NoKey)?;
         let opened = key.open(body, &certificate)?;
         valid(&certificate, &opened.note)?;
-        Ok((opened, Lock::Pin, certificate.fingerprint()))
+        Ok((opened, Lock::Pin, certificate))
     }
 
     fn read_private(
         &mut self,
         message: &Message,
         body: &[u8],
-    ) -> Result<(Opened, Lock, Fingerprint), Flaw> {
+    ) -> Result<(Opened, Lock, Certificate), Flaw> {
         let certificate = self.certificate(&message.from, body)?;
         let parsed = Parsed::parse(body)?;
         if Target::User(parsed.to.clone()) != message.to {
@@ -160,7 +218,7 @@ impl Secrets {
             Under::Certificate if !bare => Lock::Sealed,
             _ => Lock::RsaAlone,
         };
-        Ok((opened, lock, certificate.fingerprint()))
+        Ok((opened, lock, certificate))
     }
 
     /// The certificate in a body, if a key of this person has signed it.
@@ -169,7 +227,8 @@ impl Secrets {
         let key = match self.people.standing(from, &Certificate::issuer(bytes)) {
             Standing::Theirs(key) => key,
             Standing::Unconfirmed => return Err(Flaw::Unconfirmed),
-            Standing::Unknown => return Err(Flaw::Forged),
+            Standing::Unknown if self.people.is_listed(from) => return Err(Flaw::Forged),
+            Standing::Unknown => return Err(Flaw::NoKeys),
         };
         let hash = crate::crypto::sha256(&[bytes]);
         if let Some(checked) = self.checked.get(&hash)

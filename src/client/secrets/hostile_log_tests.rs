@@ -1,0 +1,169 @@
+//! A server that begins anew, truly or not, and lines under keys whose time is over.
+
+use super::*;
+use crate::chat::{LogId, PlaceInfo, Retention};
+
+const DAY_MS: i64 = 86_400_000;
+
+impl Story {
+    /// Bob is told which log there is, and its newest line.
+    fn begins(&mut self, log: u64, last: u64, retention: Retention) -> Vec<String> {
+        let (to, log, last) = (self.seen_as(), LogId(log), Seq(last));
+        let place = PlaceInfo { to, log, last, read: Seq(0), retention };
+        let next = self.bob.secrets.received(Event::Places { places: vec![place] }, NOW_MS);
+        let trouble = |next| match next {
+            Next::Happen(Happening::Trouble(text)) => Some(text),
+            _ => None,
+        };
+        next.into_iter().filter_map(trouble).collect()
+    }
+
+    /// Another log begins, whose lines are counted from one.
+    fn restores(&mut self, log: u64) {
+        let told = self.begins(log, 0, Retention::Forever);
+        assert!(told.len() == 1 && told[0].contains("as after a restore"), "{told:?}");
+        self.told = 0;
+    }
+
+    /// The lines that bob is shown of what is told, each with whether it is an old one.
+    fn shown(&mut self, mut line: Message, now_ms: i64) -> (Vec<Message>, Vec<Flaw>) {
+        self.told += 1;
+        line.seq = Seq(self.told);
+        let next = self.bob.secrets.received(Event::Message(line), now_ms);
+        let (mut lines, mut flaws) = (Vec::new(), Vec::new());
+        for next in next {
+            match next {
+                Next::Happen(Happening::Event(Event::Message(line))) => lines.push(line),
+                Next::Happen(Happening::Flawed { flaw, .. }) => flaws.push(flaw),
+                _ => {}
+            }
+        }
+        (lines, flaws)
+    }
+}
+
+#[test]
+fn old_lines_are_never_new_words_whatever_log_the_server_claims() {
+    in_both(|story| {
+        story.begins(1, story.told, Retention::Forever);
+        let lines = story.lines(3);
+        for line in &lines {
+            assert_eq!(story.tells(line.clone()).texts, ["hi"]);
+        }
+        let log = story.chance.random_range(2..u64::MAX);
+        story.restores(log);
+        let mut old = lines[story.chance.random_range(0..3)].clone();
+        // As new ones they are not shown, whatever the server says of their time.
+        old.time_ms += 60_000;
+        assert_eq!(story.never_shown(old.clone()), Flaw::Again);
+        // Told again they are what they are: once, and under their own time.
+        old.replay = true;
+        let (shown, flaws) = story.shown(old.clone(), NOW_MS);
+        assert_eq!((shown.len(), flaws), (1, vec![]));
+        assert!(shown[0].replay && shown[0].time_ms < old.time_ms);
+        assert_eq!(story.never_shown(old), Flaw::Again);
+        let kept = serde_json::to_string(&story.bob.secrets.chains).unwrap();
+        story.bob.secrets.chains = serde_json::from_str(&kept).unwrap();
+        assert_eq!(story.honest().flaws, [], "and those who talk go on");
+        story.begins(1, 0, Retention::Forever);
+        story.told = 0;
+    });
+}
+
+#[test]
+fn after_a_true_restore_what_was_read_is_told_again_and_what_was_lost_is_missed() {
+    for place in ["#tea", "@bob"] {
+        let mut story = Story::new(place);
+        story.begins(1, story.told, Retention::Forever);
+        let lines = story.lines(4);
+        lines.iter().for_each(|line| assert_eq!(story.tells(line.clone()).texts, ["hi"]));
+        // A line that bob was not told goes with the old log, and so do the last two that he was.
+        story.lines(1);
+        story.restores(2);
+        for line in &lines[..2] {
+            let (shown, flaws) = story.shown(Message { replay: true, ..line.clone() }, NOW_MS);
+            assert_eq!((shown.len(), flaws), (1, vec![]));
+        }
+        let seen = story.honest();
+        assert_eq!((seen.texts.len(), seen.flaws), (1, vec![Flaw::Missing(1)]));
+        assert_eq!(story.honest().flaws, []);
+    }
+    let mut story = Story::new("#tea");
+    assert!(story.begins(1, 0, Retention::Off).is_empty());
+    assert!(story.begins(2, 0, Retention::Off).is_empty(), "memory alone: each start is another");
+}
+
+#[test]
+fn a_seq_that_was_told_is_not_told_as_new() {
+    in_both(|story| {
+        let line = story.lines(1).remove(0);
+        assert_eq!(story.tells(line.clone()).texts, ["hi"]);
+        story.told -= 1;
+        assert_eq!(story.never_shown(line), Flaw::Again);
+    });
+}
+
+#[test]
+fn who_is_put_out_of_a_channel_and_comes_back_is_told_nothing_anew() {
+    let mut story = Story::new("#tea");
+    let (channel, key) = tag(7);
+    for _ in 0..TRIES {
+        let line = story.lines(1).remove(0);
+        assert_eq!(story.tells(line.clone()).texts, ["hi"]);
+        let parted = Event::Parted { channel: channel.clone(), reference: None };
+        story.bob.is_told(&mut story.house, parted);
+        assert!(story.bob.secrets.channels.is_empty());
+        let key = PinChannel::from_root(key.root().clone());
+        story.bob.secrets.add_channel(key, &channel.bare()).unwrap();
+        assert_eq!(story.never_shown(line), Flaw::Again);
+    }
+}
+
+#[test]
+fn a_key_whose_time_is_over_signs_nothing_that_is_new() {
+    in_both(|story| {
+        story.begins(1, story.told, Retention::Forever);
+        let line = story.lines(1).remove(0);
+        // A thief of her signing key dates a line back, so that its certificate holds.
+        let late_ms = NOW_MS + story.chance.random_range(31..300) * DAY_MS;
+        let forged = Message { time_ms: late_ms, ..line.clone() };
+        let (shown, flaws) = story.shown(forged.clone(), late_ms);
+        assert_eq!((shown.len(), flaws), (0, vec![Flaw::Expired]));
+        // As one of those that came while bob was away: all there were are here since yesterday.
+        let to = story.seen_as();
+        let chains = &mut story.bob.secrets.chains;
+        chains.begin(&to, LogId(1), Seq(story.told), late_ms - DAY_MS);
+        let replayed = Message { replay: true, ..forged.clone() };
+        let (shown, flaws) = story.shown(replayed.clone(), late_ms);
+        assert_eq!((shown.len(), flaws), (0, vec![Flaw::Expired]));
+        // Who was away as long as the line is old is told it, and when it was said.
+        let chains = &mut story.bob.secrets.chains;
+        chains.begin(&to, LogId(1), Seq(story.told), NOW_MS);
+        let (shown, flaws) = story.shown(replayed, late_ms);
+        let time_ms = NOW_MS + story.house.ids as i64;
+        assert_eq!((shown.len(), flaws), (1, vec![Flaw::Dated(time_ms)]));
+    });
+}
+
+#[test]
+fn a_server_that_never_tells_keys_fills_no_memory() {
+    let mut story = Story::new("@bob");
+    let line = story.lines(1).remove(0);
+    let stranger = Message { from: "carol".parse().unwrap(), ..line };
+    let asks = story.bob.secrets.received(Event::Message(stranger), NOW_MS);
+    assert!(matches!(asks[..], [Next::Send(Command::Keys { .. })]), "{asks:?}");
+    let text = "x".repeat(1 << 18);
+    let mut told = 0;
+    let longest = crate::limits::HELD_EVENTS_BYTES_MAX / text.len() + 1;
+    while told == 0 {
+        let event = Event::Notice { text: text.clone(), reference: None };
+        let next = story.bob.secrets.received(event, NOW_MS);
+        told += next.len();
+        let flawed = |next: &Next| {
+            matches!(next, Next::Happen(Happening::Flawed { flaw: Flaw::NoKeys, .. }))
+        };
+        assert!(next.is_empty() || flawed(&next[0]), "and nobody is suspected of a forgery");
+    }
+    assert!((longest - 2..=longest + 2).contains(&told), "{told} of {longest}");
+    assert!(story.bob.secrets.held.is_empty());
+}
