@@ -1,14 +1,19 @@
 @echo off
-rem Starts the pychat client. It runs in WSL, the Linux inside Windows: see docs/operating.md.
-where wsl.exe >nul 2>nul || goto nowsl
-pushd "%~dp0"
-wsl.exe -- bash -lc "exec cargo run --release -- client \"$@\"" pychat %*
+rem Starts the pychat client: pychat.exe beside this file, or what Rust's cargo builds here.
+rem See docs/operating.md.
+if not exist "%~dp0pychat.exe" goto build
+"%~dp0pychat.exe" client %*
+goto ended
+:build
+cargo --version >nul 2>nul
+if errorlevel 1 goto nocargo
+cargo run --release --no-default-features --manifest-path "%~dp0Cargo.toml" -- client %*
+:ended
 set code=%errorlevel%
-popd
 pause
 exit /b %code%
-:nowsl
-echo error: WSL is not installed
-echo hint:  run "wsl --install" as administrator, start Windows again, then see docs/operating.md
+:nocargo
+echo error: there is no pychat.exe here, and no Rust to build it
+echo hint:  put pychat.exe beside this file, or install Rust: see docs/operating.md
 pause
 exit /b 1

@@ -30,11 +30,26 @@ pub fn permissions(_: u32) -> Option<Permissions> {
 /// would be denied that.
 pub fn put(file: NamedTempFile, path: &Path) -> io::Result<()> {
     let temporary = file.into_temp_path().keep().map_err(|failed| failed.error)?;
-    let put = fs::rename(&temporary, path);
+    let put = match fs::rename(&temporary, path) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            put_instead(&temporary, path)
+        }
+        other => other,
+    };
     if put.is_err() {
         // It is of no use, and the error that counts is that it could not be put there.
         let _ = fs::remove_file(&temporary);
     }
+    put
+}
+
+/// Where the file system (FAT) replaces no open file, that one is moved aside.
+fn put_instead(temporary: &Path, path: &Path) -> io::Result<()> {
+    let aside = temporary.with_extension("old");
+    fs::rename(path, &aside)?;
+    let put = fs::rename(temporary, path);
+    // Either it is in the way no more, or it comes back: both errors would hide the one that counts.
+    let _ = if put.is_ok() { fs::remove_file(&aside) } else { fs::rename(&aside, path) };
     put
 }
 
