@@ -130,7 +130,7 @@ fn write_for(seconds: f64, count: usize, members: &mut [Member]) -> Vec<Duration
         for (index, member) in members.iter_mut().enumerate().filter(|one| ready[one.0]) {
             let mut back = false;
             member.receive(&mut |body| {
-                back |= body.windows(17).any(|bytes| bytes == b"\"type\":\"message\",");
+                back |= body.split(|byte| *byte == b'\n').any(|line| line.starts_with(b"["));
             });
             if back {
                 latencies.push(sent[index].elapsed());
