@@ -167,3 +167,59 @@ fn a_server_that_never_tells_keys_fills_no_memory() {
     assert!((longest - 2..=longest + 2).contains(&told), "{told} of {longest}");
     assert!(story.bob.secrets.held.is_empty());
 }
+
+/// Bob's client begins anew and wants to write to alice, while the server tells of this certificate.
+/// Gives what goes out, and how often it was refused.
+fn writes_after_a_restart(
+    story: &mut Story,
+    told: Option<Opaque>,
+    now_ms: i64,
+) -> (Option<Opaque>, usize) {
+    let alice: UserName = "alice".parse().unwrap();
+    story.house.keys.get_mut(&alice).unwrap()[0].certificate = told;
+    let contact = Arc::clone(&story.bob.contact);
+    story.bob.secrets = Secrets::open(contact, true).unwrap();
+    let Story { house, bob, .. } = story;
+    bob.enters(house);
+    house.ids += 1;
+    let id = MsgId(u128::from(house.ids).to_be_bytes());
+    let (to, text) = (Target::User(alice), "a secret".to_owned());
+    let say = Command::Say { to, id, text, sealed: None, kind: Kind::Say, target: None };
+    let mut next = VecDeque::from(bob.secrets.send(say, now_ms));
+    let mut refused = 0;
+    while let Some(one) = next.pop_front() {
+        match one {
+            Next::Send(Command::Say { sealed, .. }) => return (sealed, refused),
+            Next::Send(command) => {
+                let answers = house.obeys(&bob.name, command);
+                let told = |event| bob.secrets.received(event, now_ms);
+                next.extend(answers.into_iter().flat_map(told));
+            }
+            Next::Happen(Happening::Event(Event::Refused { .. })) => refused += 1,
+            _ => {}
+        }
+    }
+    (None, refused)
+}
+
+#[test]
+fn who_had_a_certificate_is_not_reached_under_the_rsa_key_because_it_is_kept_back() {
+    let mut story = Story::new("@bob");
+    let own = story.alice.contact.own();
+    let newest = story.alice.secrets.devices.signing().unwrap().0.hash;
+    for _ in 0..TRIES {
+        let (signing, opening) = (SigningKey::generate(), OpeningKey::generate());
+        let old_s = (NOW_MS / 1000) as u64 - story.chance.random_range(1..27) * 86_400;
+        let old = Certificate::issue(&own, &signing, &opening, old_s);
+        let older = Opaque::new(old.bytes()).unwrap();
+        let told = story.chance.random_bool(0.5).then_some(older);
+        let (sealed, refused) = writes_after_a_restart(&mut story, told.clone(), NOW_MS);
+        let sealed = sealed.expect("it goes out");
+        let parsed = crate::crypto::private::Parsed::parse(sealed.bytes()).unwrap();
+        assert!(parsed.is_for(&newest) && !parsed.is_for(&old.hash));
+        assert!(refused == 0 && !parsed.is_for(&own.public().fingerprint().0));
+        // Once it is over nothing goes out.
+        let late_ms = NOW_MS + story.chance.random_range(29..300) * DAY_MS;
+        assert_eq!(writes_after_a_restart(&mut story, told, late_ms), (None, 1));
+    }
+}

@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 use super::people::{NoWay, Recipient};
 use super::{Next, Secrets, refused};
 use crate::chat::{Code, Command, Kind, MsgId, Opaque, Refusal, Seq, Target, UserName};
+use crate::client::model::Happening;
 use crate::crypto::certificate::{Certificate, SigningKey};
 use crate::crypto::note::{Link, Note, SealError, claimed_sender};
 use crate::crypto::private::{DEVICES_MAX, Device, seal_to};
@@ -190,6 +191,7 @@ impl Secrets {
             Target::User(name) => {
                 // First, so that it is the registered name whatever was typed.
                 let recipients = self.recipients(name, now_ms)?;
+                self.tell_left_out(name, next);
                 let name = self.people.spelled(name);
                 let to = Target::User(name.clone());
                 let note = self.note(place, &to, *id, *kind, *target, now_ms)?;
@@ -266,12 +268,40 @@ impl Secrets {
             Err(NoWay::Changed) if self.people.spelled(name) == self.own => {
                 Ok(self.people.own_devices(name))
             }
+            Err(NoWay::Over) if self.people.spelled(name) == self.own => {
+                Ok(self.people.own_devices(name))
+            }
+            Err(NoWay::Over) => {
+                let hint = format!(
+                    "{name} had certificates, and the server tells of none that holds now: they \
+                     were not here for weeks, it keeps theirs back, or a clock is wrong. Wait for \
+                     {name}, or type /fingerprint {name} confirm to seal for their RSA key alone, \
+                     then /retry"
+                );
+                Err(Not::Refused(Code::Forbidden, hint))
+            }
             Err(NoWay::Changed) => {
                 let hint = format!(
                     "{name} has a key that you have not confirmed: compare /fingerprint {name} \
                      with them, then /fingerprint {name} confirm"
                 );
                 Err(Not::Refused(Code::Forbidden, hint))
+            }
+        }
+    }
+
+    /// For which keys of the two nothing is sealed any more; once in a run.
+    fn tell_left_out(&mut self, name: &UserName, next: &mut Vec<Next>) {
+        let (own, this) = (self.own.clone(), self.contact.own().public().fingerprint());
+        for whose in if *name == own { vec![name] } else { vec![name, &own] } {
+            let left_out = self.people.left_out(whose).into_iter();
+            for print in left_out.filter(|print| *print != this) {
+                let text = format!(
+                    "the certificate of a device of {whose} is over ({print}): nothing is sealed \
+                     for it until it is here again, or you type /fingerprint {whose} confirm, \
+                     which seals for its RSA key alone"
+                );
+                next.push(Next::Happen(Happening::Told(text)));
             }
         }
     }

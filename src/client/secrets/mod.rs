@@ -89,6 +89,8 @@ pub struct Secrets {
     /// Lines that were found good, and whose they are.
     ids: HashMap<Target, BTreeMap<Seq, (MsgId, UserName)>>,
     checked: HashMap<CertificateHash, Certificate>,
+    /// The line at hand has a certificate of its sender that is to be kept.
+    seen_newer: bool,
     own: UserName,
     /// What came too fast is sent again by itself.
     retries: bool,
@@ -124,6 +126,7 @@ impl Secrets {
             held: Held::default(),
             ids: HashMap::new(),
             checked: HashMap::new(),
+            seen_newer: false,
             own: contact.name.clone(),
             retries,
             text_bytes_max: usize::MAX,

@@ -1,12 +1,12 @@
 //! Whose key is whose: pinned when a person is first met, and never changed without their friends'
 //! word. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
 use crate::chat::{DeviceKey, Opaque, UserName};
-use crate::crypto::certificate::Certificate;
+use crate::crypto::certificate::{CERTIFICATE_BYTES, Certificate};
 use crate::crypto::private::Device;
 use crate::crypto::{Fingerprint, PublicKey, sha256};
 
@@ -18,6 +18,30 @@ pub struct Known {
     pub keys: Vec<Opaque>,
     /// They have published a certificate: what they say in private is sealed.
     pub certified: bool,
+    /// The newest certificate of each of these keys that was ever seen here.
+    #[serde(default)]
+    pub certificates: Vec<Opaque>,
+}
+
+impl Known {
+    /// Another client of this person may have seen newer certificates.
+    pub fn takes_newer(&mut self, other: &Known) {
+        for bytes in &other.certificates {
+            let Some(theirs) = Certificate::unchecked(bytes.bytes()) else { continue };
+            let print = theirs.fingerprint();
+            let same = |own: &Opaque| {
+                Certificate::unchecked(own.bytes()).filter(|own| own.fingerprint() == print)
+            };
+            let at = self.certificates.iter().position(|own| same(own).is_some());
+            match at.map(|at| (at, same(&self.certificates[at]))) {
+                None => self.certificates.push(bytes.clone()),
+                Some((at, Some(own))) if own.made_at() < theirs.made_at() => {
+                    self.certificates[at] = bytes.clone();
+                }
+                Some(_) => {}
+            }
+        }
+    }
 }
 
 /// A person, as far as this client knows.
@@ -31,6 +55,10 @@ struct Person {
     /// The newest certificate of each key that was ever seen here: the server may tell of an older one, or
     /// of none.
     newest: BTreeMap<[u8; 32], Certificate>,
+    /// Keys that were confirmed as ones without a certificate that holds, until there is one.
+    bare: BTreeSet<[u8; 32]>,
+    /// Keys of which it was told that nothing is sealed for them.
+    left_out: BTreeSet<[u8; 32]>,
     /// Answers that are not whole yet.
     coming: Vec<DeviceKey>,
     asked: bool,
@@ -42,6 +70,8 @@ struct Listed {
     print: Fingerprint,
     key: PublicKey,
     certificate: Option<Certificate>,
+    /// It had one, and none that holds is told.
+    over: bool,
 }
 
 /// What a key is to a person.
@@ -68,6 +98,8 @@ pub enum NoWay {
     Nobody,
     /// They have a key that is not confirmed.
     Changed,
+    /// They had certificates, and the server tells of none that holds.
+    Over,
 }
 
 /// What was new in an answer.
@@ -81,6 +113,11 @@ pub struct Learned {
 
 /// Keys of a person that are listened to.
 const KEYS_MAX: usize = 1_000;
+
+/// A key and a certificate, in bytes: what is longer is neither.
+const KEY_BYTES_MAX: usize = 1_024;
+/// A certificate that was made later than so many seconds from now is of a clock that is wrong.
+const EARLY_S: i64 = 86_400;
 
 /// An answer of the server holds for so long.
 const FRESH_MS: i64 = 5 * 60 * 1000;
@@ -99,8 +136,15 @@ impl People {
         for known in known {
             let Some(name) = &known.name else { continue };
             let keys = known.keys.iter().filter_map(|key| PublicKey::from_der(key.bytes()).ok());
-            let pinned = keys.map(|key| (key.fingerprint(), key)).collect();
-            let person = Person { known: known.clone(), pinned, ..Person::default() };
+            let pinned: Vec<_> = keys.map(|key| (key.fingerprint(), key)).collect();
+            let bytes = known.certificates.iter().map(Opaque::bytes);
+            let verified = |bytes| {
+                let print = Certificate::issuer(<&[u8; CERTIFICATE_BYTES]>::try_from(bytes).ok()?);
+                let key = &pinned.iter().find(|(pinned, _)| *pinned == print)?.1;
+                Some((print.0, Certificate::verify(bytes, key)?))
+            };
+            let newest = bytes.filter_map(verified).collect();
+            let person = Person { known: known.clone(), pinned, newest, ..Person::default() };
             people.0.insert(fold(name), person);
         }
         people
@@ -154,7 +198,11 @@ impl People {
             return None;
         }
         let room = KEYS_MAX.saturating_sub(person.coming.len());
-        person.coming.extend(keys.into_iter().take(room));
+        let fits = |one: &DeviceKey| {
+            let certificate = one.certificate.as_ref().map_or(0, |one| one.bytes().len());
+            one.key.bytes().len().max(certificate) <= KEY_BYTES_MAX
+        };
+        person.coming.extend(keys.into_iter().filter(fits).take(room));
         if more {
             return None;
         }
@@ -164,15 +212,16 @@ impl People {
                 let certificate = Certificate::verify(bytes.bytes(), &key)?;
                 certificate.is_valid_at((now_ms / 1000) as u64).then_some(certificate)
             });
-            Some(Listed { print: key.fingerprint(), key, certificate })
+            Some(Listed { print: key.fingerprint(), key, certificate, over: false })
         };
         let mut listed: Vec<_> =
             std::mem::take(&mut person.coming).into_iter().filter_map(listed).collect();
         for one in &mut listed {
-            one.certificate.iter().for_each(|certificate| person.sees(certificate));
+            one.certificate.iter().for_each(|certificate| person.sees(certificate, now_ms));
             let newest = person.newest.get(&one.print.0);
             let valid = |it: &&Certificate| it.is_valid_at((now_ms / 1000) as u64);
-            one.certificate = newest.filter(valid).or(one.certificate.as_ref()).cloned();
+            one.certificate = newest.filter(valid).cloned();
+            one.over = newest.is_some() && one.certificate.is_none();
         }
         let before: Vec<_> = person.listed.iter().flatten().map(|one| one.print).collect();
         let mut learned = Learned::default();
@@ -185,6 +234,7 @@ impl People {
         if certified && !person.known.certified {
             (person.known.certified, learned.pinned) = (true, true);
         }
+        learned.pinned |= person.notes_certificates();
         let other = listed.iter().map(|one| one.print);
         let other = other.filter(|print| !person.has(print) && !before.contains(print));
         learned.changed = other.collect();
@@ -192,26 +242,36 @@ impl People {
         Some(learned)
     }
 
-    /// A line of a person came with a certificate that one of their keys has signed.
-    pub fn saw(&mut self, name: &UserName, certificate: &Certificate) {
+    /// A line of a person came with a certificate that one of their keys has signed. Whether there is
+    /// something to be kept.
+    pub fn saw(&mut self, name: &UserName, certificate: &Certificate, now_ms: i64) -> bool {
         let person = self.person(name);
-        person.known.certified = true;
-        person.sees(certificate);
+        let first = !std::mem::replace(&mut person.known.certified, true);
+        person.sees(certificate, now_ms);
         let print = certificate.fingerprint();
+        let newest = person.newest.get(&print.0) == Some(certificate);
+        let holds = newest && certificate.is_valid_at((now_ms / 1000) as u64);
         if let Some(listed) = person.listed.iter_mut().flatten().find(|one| one.print == print) {
-            let known = listed.certificate.as_ref().map_or(0, Certificate::made_at);
-            if known < certificate.made_at() {
-                listed.certificate = Some(certificate.clone());
+            match holds {
+                true => (listed.certificate, listed.over) = (Some(certificate.clone()), false),
+                false => listed.over |= listed.certificate.is_none(),
             }
         }
+        person.notes_certificates() || first
     }
 
-    /// The person has compared the keys: all that the server says are theirs. Whether any was new.
+    /// The person has compared the keys: all that the server says are theirs. Whether any was new; if
+    /// none was, it is about those without a certificate.
     pub fn confirm(&mut self, name: &UserName) -> bool {
         let person = self.person(name);
         let listed = person.listed.clone().unwrap_or_default();
         let news = listed.iter().any(|one| !person.has(&one.print));
         person.pin(&listed);
+        if !news {
+            let bare = listed.iter().filter(|one| one.certificate.is_none());
+            person.bare.extend(bare.map(|one| one.print.0));
+        }
+        person.notes_certificates();
         news
     }
 
@@ -236,14 +296,27 @@ impl People {
         if listed.iter().any(|one| !person.has(&one.print)) {
             return Err(NoWay::Changed);
         }
-        Ok(listed.iter().map(Listed::recipient).collect())
+        // Who had certificates is not reached under RSA keys alone because a server says so.
+        let good = |one: &Listed| one.certificate.is_some() || person.bare.contains(&one.print.0);
+        if person.known.certified && !listed.iter().any(good) {
+            return Err(NoWay::Over);
+        }
+        Ok(person.sealable().map(Listed::recipient).collect())
     }
 
     /// The same of one's own other devices, without keys that are not confirmed.
     pub fn own_devices(&self, name: &UserName) -> Vec<Recipient> {
         let Some(person) = self.0.get(&fold(name)) else { return Vec::new() };
-        let listed = person.listed.iter().flatten().filter(|one| person.has(&one.print));
-        listed.map(Listed::recipient).collect()
+        person.sealable().map(Listed::recipient).collect()
+    }
+
+    /// Keys for which nothing is sealed because their certificates are over, as far as it was not told.
+    pub fn left_out(&mut self, name: &UserName) -> Vec<Fingerprint> {
+        let person = self.person(name);
+        let over = person.listed.iter().flatten();
+        let over = over.filter(|one| one.over && !person.bare.contains(&one.print.0));
+        let over: Vec<_> = over.map(|one| one.print).collect();
+        over.into_iter().filter(|print| person.left_out.insert(print.0)).collect()
     }
 
     /// What the server said of a person is asked for anew.
@@ -262,12 +335,35 @@ impl People {
 }
 
 impl Person {
-    fn sees(&mut self, certificate: &Certificate) {
-        let newest = self.newest.entry(certificate.fingerprint().0);
-        let newest = newest.or_insert_with(|| certificate.clone());
+    fn sees(&mut self, certificate: &Certificate, now_ms: i64) {
+        let latest_s = u64::try_from(now_ms / 1000 + EARLY_S).unwrap_or_default();
+        if certificate.made_at() > latest_s {
+            return;
+        }
+        let print = certificate.fingerprint().0;
+        let newest = self.newest.entry(print).or_insert_with(|| certificate.clone());
         if newest.made_at() < certificate.made_at() {
             *newest = certificate.clone();
         }
+        if newest.is_valid_at((now_ms / 1000) as u64) {
+            self.bare.remove(&print);
+        }
+    }
+
+    /// The newest certificates of the pinned keys are to be kept; whether any is another one.
+    fn notes_certificates(&mut self) -> bool {
+        let newest = self.newest.iter().filter(|(print, _)| self.has(&Fingerprint(**print)));
+        let bytes = |one: &Certificate| Opaque::new(one.bytes()).expect("a certificate has bytes");
+        let newest: Vec<_> = newest.map(|(_, one)| bytes(one)).collect();
+        let changed = self.known.certificates != newest;
+        self.known.certificates = newest;
+        changed
+    }
+
+    /// The pinned keys that lines are sealed for.
+    fn sealable(&self) -> impl Iterator<Item = &Listed> {
+        let listed = self.listed.iter().flatten().filter(|one| self.has(&one.print));
+        listed.filter(|one| !one.over || self.bare.contains(&one.print.0))
     }
 
     fn has(&self, print: &Fingerprint) -> bool {
@@ -405,18 +501,60 @@ mod tests {
             people.learn(&bob, vec![told], false, now_ms).unwrap();
         }
         let to = people.recipients(&bob, now_ms).unwrap();
-        assert_eq!(to[0].certificate, Some(new));
-        // Until it is over.
+        assert_eq!(to[0].certificate, Some(new.clone()));
+        // After a restart too, and once it is over nothing goes out until the person says so.
+        let kept = serde_json::to_vec(people.known(&bob).unwrap()).unwrap();
+        let kept: Known = serde_json::from_slice(&kept).unwrap();
+        let told_after = |told: DeviceKey, now_ms: i64| {
+            let mut people = People::of([kept.clone()].iter());
+            people.ask(&bob);
+            people.learn(&bob, vec![told], false, now_ms).unwrap();
+            people
+        };
+        for told in [told(Some(&old)), told(None)] {
+            let people = told_after(told, now_ms);
+            assert_eq!(people.recipients(&bob, now_ms).unwrap()[0].certificate, Some(new.clone()));
+        }
         let later_ms = now_ms + 30 * 86_400_000;
-        people.stale(&bob);
-        people.learn(&bob, vec![told(None)], false, later_ms);
-        assert!(people.recipients(&bob, later_ms).is_ok_and(|to| to[0].certificate.is_none()));
+        let mut later = told_after(told(None), later_ms);
+        assert_eq!(later.recipients(&bob, later_ms).err(), Some(NoWay::Over));
+        assert_eq!(later.own_devices(&bob).len(), 0);
+        assert_eq!((later.left_out(&bob).len(), later.left_out(&bob).len()), (1, 0));
+        later.confirm(&bob);
+        let to = later.recipients(&bob, later_ms).unwrap();
+        assert!(to.len() == 1 && to[0].certificate.is_none());
+        // A certificate ends that, however it comes.
+        let (signing, opening) = (SigningKey::generate(), OpeningKey::generate());
+        let next = Certificate::issue(&key, &signing, &opening, later_ms as u64 / 1000);
+        assert!(later.saw(&bob, &next, later_ms) && !later.saw(&bob, &next, later_ms));
+        assert_eq!(later.recipients(&bob, later_ms).unwrap()[0].certificate, Some(next.clone()));
+        // One of a clock that is ahead stands before none.
+        assert!(
+            !told_after(told(Some(&next)), now_ms)
+                .person(&bob)
+                .newest
+                .values()
+                .any(|one| *one == next)
+        );
+        // Without the key that had certificates, another one is not good enough.
+        let mut fewer = People::of([kept.clone()].iter());
+        fewer.ask(&bob);
+        let other = listed(&Identity::generate(), false);
+        fewer.learn(&bob, vec![other], false, now_ms).unwrap();
+        assert!(fewer.confirm(&bob));
+        assert_eq!(fewer.recipients(&bob, now_ms).err(), Some(NoWay::Over));
+        fewer.confirm(&bob);
+        assert!(fewer.recipients(&bob, now_ms).is_ok());
         // Keys without an end are not kept.
         people.ask(&bob);
         for _ in 0..10 {
             people.learn(&bob, vec![told(None); 500], true, now_ms);
         }
         assert_eq!(people.person(&bob).coming.len(), KEYS_MAX);
+        people.person(&bob).coming.clear();
+        let long = Opaque::new(&[7; KEY_BYTES_MAX + 1]).unwrap();
+        people.learn(&bob, vec![DeviceKey { key: long, ..told(None) }], true, now_ms);
+        assert_eq!(people.person(&bob).coming.len(), 0);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use super::chain::{Order, Signed};
 use super::lanes::Settled;
 use super::people::Standing;
 use super::{CHECKED_MAX, CLOCKS_MS, Flaw, IDS_MAX, Next, Secrets, is_sealed};
-use crate::chat::{Kind, Lock, Message, MsgId, Seq, Target, UserName};
+use crate::chat::{Kind, Lock, Message, MsgId, Opaque, Seq, Target, UserName};
 use crate::client::model::Happening;
 use crate::client::places::Places;
 use crate::crypto::Fingerprint;
@@ -23,7 +23,11 @@ impl Secrets {
         let to = Places::of_line(&message, Some(&self.own));
         let (id, own) = (message.id, message.from == self.own);
         let told_again = message.reference.is_some();
+        let from = message.from.clone();
         let told = self.judge(message, &to, now_ms, next);
+        if std::mem::take(&mut self.seen_newer) {
+            self.keep_person(&from, next);
+        }
         next.push(Next::Happen(told));
         if own && !told_again {
             self.settled(id, Settled::Stored, now_ms, next);
@@ -68,8 +72,8 @@ impl Secrets {
         }
         let Some(sealed) = message.sealed.take() else { return self.clear(message, to, new) };
         let read = match to {
-            Target::Channel(channel) => self.read_channel(channel, &message.from, sealed.bytes()),
-            Target::User(_) => self.read_private(&message, sealed.bytes()),
+            Target::Channel(channel) => self.read_channel(channel, &message, &sealed, now_ms),
+            Target::User(_) => self.read_private(&message, &sealed, now_ms),
         };
         let (opened, lock, certificate) = match read {
             Ok(read) => read,
@@ -182,10 +186,12 @@ impl Secrets {
     fn read_channel(
         &mut self,
         channel: &crate::chat::ChannelName,
-        from: &UserName,
-        body: &[u8],
+        message: &Message,
+        sealed: &Opaque,
+        now_ms: i64,
     ) -> Result<(Opened, Lock, Certificate), Flaw> {
-        let certificate = self.certificate(from, body)?;
+        let body = sealed.bytes();
+        let certificate = self.certificate(&message.from, body, now_ms)?;
         let key = self.channels.get(channel).ok_or(Flaw::NoKey)?;
         let opened = key.open(body, &certificate)?;
         valid(&certificate, &opened.note)?;
@@ -195,9 +201,11 @@ impl Secrets {
     fn read_private(
         &mut self,
         message: &Message,
-        body: &[u8],
+        sealed: &Opaque,
+        now_ms: i64,
     ) -> Result<(Opened, Lock, Certificate), Flaw> {
-        let certificate = self.certificate(&message.from, body)?;
+        let body = sealed.bytes();
+        let certificate = self.certificate(&message.from, body, now_ms)?;
         let parsed = Parsed::parse(body)?;
         if Target::User(parsed.to.clone()) != message.to {
             return Err(Flaw::Spliced);
@@ -222,7 +230,12 @@ impl Secrets {
     }
 
     /// The certificate in a body, if a key of this person has signed it.
-    fn certificate(&mut self, from: &UserName, body: &[u8]) -> Result<Certificate, Flaw> {
+    fn certificate(
+        &mut self,
+        from: &UserName,
+        body: &[u8],
+        now_ms: i64,
+    ) -> Result<Certificate, Flaw> {
         let bytes = claimed_sender(body)?;
         let key = match self.people.standing(from, &Certificate::issuer(bytes)) {
             Standing::Theirs(key) => key,
@@ -240,7 +253,7 @@ impl Secrets {
         if self.checked.len() >= CHECKED_MAX {
             self.checked.clear();
         }
-        self.people.saw(from, &certificate);
+        self.seen_newer |= self.people.saw(from, &certificate, now_ms);
         self.checked.insert(hash, certificate.clone());
         Ok(certificate)
     }

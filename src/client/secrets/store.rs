@@ -96,8 +96,11 @@ impl Kept {
 
     /// What is known of a person is this.
     pub fn set_person(&mut self, known: &Known) {
-        self.people.retain(|other| other.name != known.name);
-        self.people.push(known.clone());
+        let mut known = known.clone();
+        let same = |other: &Known| other.name == known.name;
+        let before = self.people.iter().position(same).map(|at| self.people.remove(at));
+        before.iter().for_each(|before| known.takes_newer(before));
+        self.people.push(known);
     }
 }
 
@@ -126,6 +129,8 @@ fn secret(text: &Hidden) -> Option<Zeroizing<[u8; 32]>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::chat::Opaque;
+    use crate::crypto::certificate::{Certificate, OpeningKey, SigningKey};
 
     #[test]
     fn what_is_kept_is_there_again_for_two_clients_and_sealed() {
@@ -137,8 +142,20 @@ mod tests {
         let tea: ChannelName = format!("#tea~{}", "0".repeat(26)).parse().unwrap();
         let key = PinChannel::from_root(Zeroizing::new([7; 32]));
         one.update(&openers, &keepers, |kept| kept.add_channel(&tea, &key)).unwrap();
-        let known = Known { name: Some("bob".parse().unwrap()), ..Known::default() };
+        let [old, new] = [1_000_000, 1_100_000].map(|made_s| {
+            let (signing, opening) = (SigningKey::generate(), OpeningKey::generate());
+            let certificate = Certificate::issue(&identity, &signing, &opening, made_s);
+            Opaque::new(certificate.bytes()).unwrap()
+        });
+        let of = |one: &Opaque| Known {
+            name: Some("bob".parse().unwrap()),
+            certificates: vec![one.clone()],
+            ..Known::default()
+        };
+        let known = of(&new);
         two.update(&openers, &keepers, |kept| kept.set_person(&known)).unwrap();
+        // The one that has seen an older certificate only does not put it in the place of the newer one.
+        one.update(&openers, &keepers, |kept| kept.set_person(&of(&old))).unwrap();
         let three = Store::open(&stem, &openers, &keepers).unwrap();
         assert_eq!(three.key(), one.key());
         assert_eq!(three.kept.people, [known]);
