@@ -12,11 +12,12 @@ pub struct Typed {
     pub cursor: (usize, usize),
 }
 
-/// A grapheme, and the number of its first character in the line.
+/// A grapheme: where it ends in the line's text, and the number of its first character.
 struct Piece {
-    text: String,
+    end: usize,
     cells: usize,
     first: usize,
+    is_space: bool,
 }
 
 /// Lines in so many cells. The last cell is for the cursor, and for a space that words end with.
@@ -24,37 +25,43 @@ pub fn lay_out(lines: &[String], cursor: (usize, usize), secret: bool, cells: us
     let width = cells.saturating_sub(1).max(1);
     let mut typed = Typed::default();
     for (number, line) in lines.iter().enumerate() {
-        for row in wrapped(line, secret, width) {
+        let shown = match secret {
+            true => "*".repeat(line.chars().count()),
+            false => visible(line),
+        };
+        let mut start = 0;
+        for row in wrapped(&shown, width) {
             let begins = row.first().map_or_else(|| line.chars().count(), |piece| piece.first);
             if number == cursor.0 && begins <= cursor.1 {
                 let before = row.iter().take_while(|piece| piece.first < cursor.1);
                 // Within a grapheme the cursor stands behind it.
                 typed.cursor = (typed.rows.len(), before.map(|piece| piece.cells).sum());
             }
-            typed.rows.push(row.into_iter().map(|piece| piece.text).collect());
+            let end = row.last().map_or(start, |piece| piece.end);
+            typed.rows.push(shown[start..end].to_owned());
+            start = end;
         }
     }
     typed
 }
 
-fn wrapped(line: &str, secret: bool, width: usize) -> Vec<Vec<Piece>> {
-    let shown = match secret {
-        true => "*".repeat(line.chars().count()),
-        false => visible(line),
-    };
-    let (mut rows, mut row, mut used, mut first) = (Vec::new(), Vec::<Piece>::new(), 0, 0);
+fn wrapped(shown: &str, width: usize) -> Vec<Vec<Piece>> {
+    let (mut rows, mut row, mut used) = (Vec::new(), Vec::<Piece>::new(), 0);
+    let (mut first, mut end) = (0, 0);
     for grapheme in Span::raw(shown).styled_graphemes(Style::new()) {
-        let (text, cells) = (grapheme.symbol, usize::from(grapheme.symbol.cell_width()));
-        let room = if text == " " { width + 1 } else { width };
+        let cells = usize::from(grapheme.symbol.cell_width());
+        let is_space = grapheme.symbol == " ";
+        let room = if is_space { width + 1 } else { width };
         while used + cells > room && !row.is_empty() {
-            let space = row.iter().rposition(|piece| piece.text == " ").filter(|_| text != " ");
+            let space = row.iter().rposition(|piece| piece.is_space).filter(|_| !is_space);
             let rest = space.filter(|_| cells < 2).map(|at| row.split_off(at + 1));
             rows.push(std::mem::replace(&mut row, rest.unwrap_or_default()));
             used = row.iter().map(|piece| piece.cells).sum();
         }
-        row.push(Piece { text: text.to_owned(), cells, first });
+        end += grapheme.symbol.len();
+        row.push(Piece { end, cells, first, is_space });
         used += cells;
-        first += text.chars().count();
+        first += grapheme.symbol.chars().count();
     }
     // Behind a space in the cursor's own cell it stands in the next row.
     if used > width && row.len() > 1 {

@@ -70,6 +70,7 @@ fn a_key_with_100_000_lines() {
         let width = if desk.app.size.width == 200 { 80 } else { 200 };
         desk.resizes(width, 50);
     });
+    measure("10,000 characters are typed", 10, &mut |desk| desk.app.input.set(&text.repeat(130)));
     measure("an edit of a line that is gone", 10, &mut |desk| {
         desk.says_as("bob", "#lobby", "no", json!({"kind": "edit", "target": "1"}));
     });
