@@ -113,6 +113,10 @@ impl Certificate {
         (self.not_before()..=self.not_after()).contains(&time_s)
     }
 
+    pub fn has_begun_at(&self, time_s: u64) -> bool {
+        self.not_before() <= time_s
+    }
+
     /// Whether its time had ended by then.
     pub fn is_over_since(&self, time_s: i64) -> bool {
         u64::try_from(time_s).is_ok_and(|time_s| time_s > self.not_after())

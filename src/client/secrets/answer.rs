@@ -16,9 +16,19 @@ const LINES_MAX: usize = 16;
 /// Questions that wait for their answers.
 const ASKED_MAX: usize = 100;
 
+/// Answers, and what they are held against.
+#[derive(Default)]
+pub struct Answers {
+    now: Answer,
+    /// Up to where lines were asked for, by the question.
+    asked: VecDeque<(Target, String, Seq)>,
+    /// Of each place the older end of what was told without a hole.
+    ends: HashMap<Target, End>,
+}
+
 /// The answer that is being told.
 #[derive(Default)]
-pub struct Answer {
+struct Answer {
     of: Option<(Target, String)>,
     first: Seq,
     last: Seq,
@@ -26,10 +36,6 @@ pub struct Answer {
     devices: HashMap<String, Device>,
     /// Lines of a person whose own count is gone, all of them and those that excuse nothing yet.
     seats: HashMap<UserName, Seats>,
-    /// Up to where lines were asked for, by the question.
-    asked: VecDeque<(Target, String, Seq)>,
-    /// Of each place the older end of what was told without a hole.
-    ends: HashMap<Target, End>,
 }
 
 struct Session {
@@ -71,7 +77,7 @@ struct Wants {
     any: bool,
 }
 
-impl Answer {
+impl Answers {
     /// Lines before this one are asked for.
     pub fn asked(&mut self, to: &Target, reference: &str, before: Seq) {
         self.asked.push_back((to.clone(), reference.to_owned(), before));
@@ -82,51 +88,46 @@ impl Answer {
 
     /// A line of an answer to this question comes; whether it stands where it should.
     pub fn goes_on(&mut self, to: &Target, reference: &str, seq: Seq) -> bool {
-        if !self.of.as_ref().is_some_and(|of| of.0 == *to && of.1 == reference) {
-            self.clear();
-            self.of = Some((to.clone(), reference.to_owned()));
-            self.first = seq;
+        let now = &mut self.now;
+        if !now.of.as_ref().is_some_and(|of| of.0 == *to && of.1 == reference) {
+            let of = Some((to.clone(), reference.to_owned()));
+            *now = Answer { of, first: seq, ..Answer::default() };
         }
-        let later = seq > self.last;
-        self.last = self.last.max(seq);
+        let later = seq > now.last;
+        now.last = now.last.max(seq);
         later
     }
 
     /// The answer is whole. Gives the lines, told before, whose one before is missing.
     pub fn ends(&mut self) -> Vec<Message> {
-        let Some((to, reference)) = self.of.take() else { return Vec::new() };
+        let now = std::mem::take(&mut self.now);
+        let Some((to, reference)) = now.of else { return Vec::new() };
         let asked = self.asked.iter().position(|one| one.0 == to && one.1 == reference);
         let before = asked.and_then(|index| self.asked.remove(index)).map(|one| one.2);
         let mut missed = Vec::new();
         if let Some(end) = self.ends.get_mut(&to).filter(|end| Some(end.first) == before) {
-            end.first = self.first;
-            for (name, device) in &self.devices {
+            end.first = now.first;
+            for (name, device) in &now.devices {
                 let Some(wants) = end.devices.get(name) else { continue };
-                let all = self.seats.get(&wants.line.from).map_or(0, |seats| seats.all);
+                let all = now.seats.get(&wants.line.from).map_or(0, |seats| seats.all);
                 if !wants.any && all == device.seats && !device.has(&wants.link) {
                     missed.push(wants.line.clone());
                 }
             }
-            end.seats.extend(self.seats.keys().cloned());
+            end.seats.extend(now.seats.keys().cloned());
             for wants in end.devices.values_mut() {
-                wants.any |= self.seats.contains_key(&wants.line.from);
+                wants.any |= now.seats.contains_key(&wants.line.from);
             }
-            let devices = std::mem::take(&mut self.devices).into_iter();
+            let devices = now.devices.into_iter();
             end.devices.extend(devices.map(|(name, device)| (name, device.wants)));
         }
-        self.clear();
         missed
     }
 
     /// The connection is gone, and with it what was asked.
     pub fn lost(&mut self) {
-        self.clear();
+        self.now = Answer::default();
         self.asked.clear();
-    }
-
-    fn clear(&mut self) {
-        let (asked, ends) = (std::mem::take(&mut self.asked), std::mem::take(&mut self.ends));
-        *self = Answer { asked, ends, ..Answer::default() };
     }
 
     /// A new line is told. The first one of a device is held against what is told of older ones;
@@ -150,24 +151,25 @@ impl Answer {
 
     /// A line of this person is told without what it said first.
     pub fn spent(&mut self, who: &UserName) {
-        let seats = self.seats.entry(who.clone()).or_default();
+        let seats = self.now.seats.entry(who.clone()).or_default();
         (seats.all, seats.free) = (seats.all + 1, seats.free + 1);
     }
 
     /// A line as its person's device has said it.
     pub fn takes(&mut self, line: &Message, device: &str, link: &Link, hash: [u8; 32]) -> Order {
+        let now = &mut self.now;
         let mut none = Seats::default();
-        let seats = self.seats.get_mut(&line.from).unwrap_or(&mut none);
-        let now = Session { next: link.n.saturating_add(1), seats: seats.all };
+        let seats = now.seats.get_mut(&line.from).unwrap_or(&mut none);
+        let counted = Session { next: link.n.saturating_add(1), seats: seats.all };
         let session = (device.to_owned(), link.session);
         let begins = || Device {
             wants: Wants { link: *link, line: bare(line), any: seats.all > 0 },
             hashes: VecDeque::new(),
             seats: seats.all,
         };
-        let told = self.devices.entry(device.to_owned()).or_insert_with(begins);
+        let told = now.devices.entry(device.to_owned()).or_insert_with(begins);
         let first = told.hashes.is_empty();
-        let order = match self.sessions.get(&session) {
+        let order = match now.sessions.get(&session) {
             None if first || told.has(link) => Order::Good,
             None if seats.all > told.seats && seats.free > 0 => {
                 seats.free -= 1;
@@ -190,7 +192,7 @@ impl Answer {
         if told.hashes.len() > LINES_MAX {
             told.hashes.pop_front();
         }
-        self.sessions.insert(session, now);
+        now.sessions.insert(session, counted);
         order
     }
 }
@@ -222,8 +224,8 @@ mod tests {
     #[test]
     fn between_two_lines_of_a_session_nothing_is_left_out() {
         let (tea, ana): (Target, UserName) = ("#tea".parse().unwrap(), "ana".parse().unwrap());
-        let mut answer = Answer::default();
-        let says = |answer: &mut Answer, session: u8, n: u64| {
+        let mut answer = Answers::default();
+        let says = |answer: &mut Answers, session: u8, n: u64| {
             // Each line names the one before, and the first of the second session the first one's last.
             let hash = |session: u8, n: u64| [session ^ n as u8; 32];
             let prev =
@@ -255,7 +257,7 @@ mod tests {
         let link = |n: u8| Link { session: [7; 16], n: n.into(), prev: [n - 1; 32] };
         // What is here begins with the ninth line, and older ones are asked for.
         let page = |lines: &[u8], changed: bool, before: u64| {
-            let mut answer = Answer::default();
+            let mut answer = Answers::default();
             answer.is_told(&tea, &line(9), Some(("laptop", &link(9))));
             answer.is_told(&tea, &line(10), Some(("laptop", &link(10))));
             answer.asked(&tea, "1", Seq(before));
@@ -290,12 +292,12 @@ mod tests {
     #[test]
     fn the_ends_of_sessions_are_missed_too() {
         let tea: Target = "#tea".parse().unwrap();
-        let takes = |answer: &mut Answer, session: u8, n: u64, prev: u8, hash: u8| {
+        let takes = |answer: &mut Answers, session: u8, n: u64, prev: u8, hash: u8| {
             let link = Link { session: [session; 16], n, prev: [prev; 32] };
             answer.takes(&line(1), "laptop", &link, [hash; 32])
         };
         let begins = || {
-            let mut answer = Answer::default();
+            let mut answer = Answers::default();
             assert!(answer.goes_on(&tea, "1", Seq(1)));
             assert_eq!(takes(&mut answer, 1, 0, 0, 1), Order::Good);
             answer

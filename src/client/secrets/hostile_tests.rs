@@ -10,7 +10,7 @@ use rand::{RngExt, SeedableRng};
 use zeroize::Zeroizing;
 
 use super::*;
-use crate::chat::{DeviceName, Kind, Message, Place};
+use crate::chat::{DeviceKey, DeviceName, Kind, Message, Place};
 use crate::client::vault::{Server as Met, Vault};
 use crate::crypto::certificate::{OpeningKey, SigningKey};
 use crate::crypto::note::{Link, Note};

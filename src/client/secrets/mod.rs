@@ -9,6 +9,7 @@ mod devices;
 mod flaw;
 mod held;
 mod lanes;
+mod learning;
 mod people;
 mod reading;
 mod search;
@@ -22,15 +23,15 @@ use std::sync::Arc;
 use super::contact::Contact;
 use super::model::Happening;
 use crate::chat::{
-    ChannelName, Code, Command, DeviceKey, Event, MsgId, Opaque, PlaceInfo, Refusal, Retention,
-    Seq, Target, UserName,
+    ChannelName, Code, Command, Event, MsgId, Opaque, PlaceInfo, Refusal, Retention, Seq, Target,
+    UserName,
 };
 use crate::crypto::certificate::{Certificate, CertificateHash};
 use crate::crypto::keep;
 use crate::crypto::pin_channel::PinChannel;
 use crate::keyring::FileError;
 use crate::keyring::file::replace;
-use answer::Answer;
+use answer::Answers;
 use book::Entry;
 use chain::Chains;
 use devices::Devices;
@@ -73,7 +74,7 @@ pub struct Secrets {
     people: People,
     channels: HashMap<ChannelName, PinChannel>,
     chains: Chains,
-    answer: Answer,
+    answers: Answers,
     /// It was told that another folder has this key.
     copied: bool,
     /// Where the chains are kept; nowhere where another client keeps them.
@@ -116,7 +117,7 @@ impl Secrets {
             store,
             devices,
             chains: Chains::default(),
-            answer: Answer::default(),
+            answers: Answers::default(),
             copied: false,
             chains_file: None,
             shelf: None,
@@ -219,7 +220,8 @@ impl Secrets {
     /// The connection is gone; what is open is sent again by the model.
     pub fn lost(&mut self) {
         self.held.clear();
-        self.answer.lost();
+        self.answers.lost();
+        self.leaving.clear();
         self.people.disconnected();
         self.lanes.values_mut().for_each(Lane::lost);
     }
@@ -248,135 +250,6 @@ impl Secrets {
         next
     }
 
-    /// Whose keys must be asked for before this can be judged.
-    fn wants(&self, event: &Event) -> Option<UserName> {
-        let Event::Message(message) = event else { return None };
-        let print = reading::claimed(message)?;
-        let known = self.people.standing(&message.from, &print);
-        let asks = known == people::Standing::Unknown && !self.people.is_listed(&message.from);
-        asks.then(|| message.from.clone())
-    }
-
-    fn ask(&mut self, names: &[UserName], next: &mut Vec<Next>) {
-        let names: Vec<_> = names.iter().filter(|name| self.people.ask(name)).cloned().collect();
-        for names in names.chunks(NAMES_MAX) {
-            next.push(Next::Send(Command::Keys { names: names.to_vec(), reference: None }));
-        }
-    }
-
-    fn learn(
-        &mut self,
-        name: &UserName,
-        keys: Vec<DeviceKey>,
-        more: bool,
-        now_ms: i64,
-        next: &mut Vec<Next>,
-    ) {
-        let Some(learned) = self.people.learn(name, keys, more, now_ms) else { return };
-        if learned.pinned {
-            self.keep_person(name, next);
-        }
-        if !learned.changed.is_empty() {
-            let prints: Vec<_> = learned.changed.iter().map(ToString::to_string).collect();
-            let prints = prints.join(" ");
-            let whose = if *name == self.own { "your name" } else { name.as_str() };
-            let happening = Happening::KeyChanged {
-                name: name.clone(),
-                text: format!(
-                    "a key that was not there before is registered for {whose}: {prints}. Nothing \
-                     is sealed for it and none of its lines are shown until you have compared \
-                     /fingerprint {name} and typed /fingerprint {name} confirm"
-                ),
-            };
-            next.push(Next::Happen(happening));
-        }
-        if *name == self.own {
-            self.look_for_copies(next);
-        }
-        if self.looked_up.remove(name) {
-            next.push(Next::Happen(Happening::Told(self.describe(name))));
-        }
-        while let Some(event) = self.held.pop() {
-            if let Some(name) = self.wants(&event) {
-                self.held.push_back_in_front(event);
-                self.ask(&[name], next);
-                break;
-            }
-            self.pass(event, now_ms, next);
-        }
-        self.pump_all(now_ms, next);
-    }
-
-    /// Private messages are sealed for the newest certificate of a key: of two folders with one key only
-    /// one can open them.
-    fn look_for_copies(&mut self, next: &mut Vec<Next>) {
-        let print = self.contact.own().public().fingerprint();
-        let devices = self.people.own_devices(&self.own).into_iter();
-        let own = devices.filter(|one| one.key.fingerprint() == print);
-        let Some(other) = own.filter_map(|one| one.certificate).next() else { return };
-        // A client that cannot read its folder has told so.
-        let _ = self.devices.refresh(&self.contact.openers());
-        if !self.devices.has(&other) && !std::mem::replace(&mut self.copied, true) {
-            let text = "a copy of your key is in use elsewhere, and private messages are sealed for that \
-                 copy alone: give each device a key of its own (pychat keygen)";
-            next.push(Next::Happen(Happening::Trouble(text.into())));
-        }
-    }
-
-    fn keep_person(&mut self, name: &UserName, next: &mut Vec<Next>) {
-        if let Some(known) = self.people.known(name).cloned()
-            && let Err(problem) = self.keep(|kept| kept.set_person(&known))
-        {
-            next.push(Next::Happen(Happening::Trouble(problem)));
-        }
-    }
-
-    /// `/fingerprint NAME`: whose keys these are, and the number to compare.
-    pub fn look_up(&mut self, name: &UserName, confirms: bool, now_ms: i64) -> Vec<Next> {
-        let mut next = Vec::new();
-        let name = self.people.spelled(name);
-        if !self.people.is_listed(&name) {
-            self.looked_up.insert(name.clone());
-            self.ask(&[name], &mut next);
-            return next;
-        }
-        if confirms {
-            if self.people.confirm(&name) {
-                self.keep_person(&name, &mut next);
-            }
-            let text =
-                format!("the keys of {name} are confirmed: what was refused goes with /retry");
-            next.push(Next::Happen(Happening::Told(text)));
-            self.pump_all(now_ms, &mut next);
-        } else {
-            next.push(Next::Happen(Happening::Told(self.describe(&name))));
-        }
-        next
-    }
-
-    fn describe(&self, name: &UserName) -> String {
-        let ((prints, news), (own, _)) = (self.people.prints(name), self.people.prints(&self.own));
-        if prints.is_empty() && news.is_empty() {
-            return format!("nobody here is called {name}");
-        }
-        let mut text = String::new();
-        if *name != self.own {
-            let all = [&prints[..], &news].concat();
-            let number = people::safety_number(&own, &all);
-            text = format!(
-                "compare this with {name}, over the phone or face to face; it is the same on both \
-                 sides only if nobody is between you:\n{number}\n"
-            );
-        }
-        prints.iter().for_each(|print| text.push_str(&format!("{name}: {print}\n")));
-        for print in &news {
-            text.push_str(&format!(
-                "{name}: {print} is new: /fingerprint {name} confirm, if it is theirs\n"
-            ));
-        }
-        text.trim_end().to_owned()
-    }
-
     fn pass(&mut self, event: Event, now_ms: i64, next: &mut Vec<Next>) {
         match event {
             Event::Message(message) => return self.message(message, now_ms, next),
@@ -399,14 +272,14 @@ impl Secrets {
                 self.place_is(&Target::Channel(to.clone()), None, retention);
             }
             Event::History { .. } => {
-                let missed = self.answer.ends().into_iter();
+                let missed = self.answers.ends().into_iter();
                 next.extend(missed.map(|line| {
                     Next::Happen(Happening::Flawed { message: line, flaw: Flaw::Unlinked })
                 }));
             }
             Event::Gap { ref to, to_seq, .. } => {
                 self.chains.skip(to, to_seq);
-                self.answer.skip(to);
+                self.answers.skip(to);
             }
             Event::Parted { ref channel, .. } => {
                 // Who was put out comes back to what was said before.
@@ -440,7 +313,7 @@ impl Secrets {
             let (other, met) = self.chains.begin(to, *log, *last, now_ms);
             if other {
                 self.ids.remove(to);
-                self.answer.skip(to);
+                self.answers.skip(to);
             }
             // What is kept in memory only has another log after each start.
             if other && met && is_sealed(to) && *retention != Retention::Off {
@@ -494,7 +367,7 @@ impl Secrets {
             Command::History { ref to, before, ref reference, .. } if is_sealed(to) => {
                 // Without an end the newest lines are told, which are here already.
                 let reference = reference.as_deref().unwrap_or_default();
-                before.into_iter().for_each(|before| self.answer.asked(to, reference, before));
+                before.into_iter().for_each(|before| self.answers.asked(to, reference, before));
                 next.push(Next::Send(command));
             }
             Command::Part { ref channel, .. } => {

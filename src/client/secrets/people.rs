@@ -116,8 +116,6 @@ const KEYS_MAX: usize = 1_000;
 
 /// A key and a certificate, in bytes: what is longer is neither.
 const KEY_BYTES_MAX: usize = 1_024;
-/// A certificate that was made later than so many seconds from now is of a clock that is wrong.
-const EARLY_S: i64 = 86_400;
 
 /// An answer of the server holds for so long.
 const FRESH_MS: i64 = 5 * 60 * 1000;
@@ -336,8 +334,8 @@ impl People {
 
 impl Person {
     fn sees(&mut self, certificate: &Certificate, now_ms: i64) {
-        let latest_s = u64::try_from(now_ms / 1000 + EARLY_S).unwrap_or_default();
-        if certificate.made_at() > latest_s {
+        // One of a clock that is far ahead would stand before all others.
+        if !certificate.has_begun_at((now_ms / 1000) as u64) {
             return;
         }
         let print = certificate.fingerprint().0;
@@ -415,155 +413,5 @@ pub fn safety_number(one: &[Fingerprint], other: &[Fingerprint]) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::crypto::Identity;
-    use crate::crypto::certificate::{OpeningKey, SigningKey};
-
-    fn listed(key: &Identity, certified: bool) -> DeviceKey {
-        let (signing, opening) = (SigningKey::generate(), OpeningKey::generate());
-        let certificate = Certificate::issue(key, &signing, &opening, 1_000);
-        DeviceKey {
-            device: "main".parse().unwrap(),
-            key: Opaque::new(&key.public().to_der()).unwrap(),
-            certificate: certified.then(|| Opaque::new(certificate.bytes()).unwrap()),
-        }
-    }
-
-    #[test]
-    fn a_person_is_pinned_at_first_sight_and_another_key_waits_for_a_word() {
-        let (one, two) = (Identity::generate(), Identity::generate());
-        let (bob, print) = ("bob".parse().unwrap(), two.public().fingerprint());
-        let mut people = People::default();
-        assert_eq!(people.recipients(&bob, 0).err(), Some(NoWay::Ask));
-        assert!(people.ask(&bob) && !people.ask(&bob));
-        assert_eq!(people.learn(&bob, vec![listed(&one, true)], true, 1_000_000), None);
-        let learned = people.learn(&bob, vec![], false, 1_000_000).unwrap();
-        assert_eq!((learned.pinned, learned.changed.len()), (true, 0));
-        let to = people.recipients(&"Bob".parse().unwrap(), 1_000_000).unwrap();
-        assert!(to.len() == 1 && to[0].certificate.is_some());
-        let both = vec![listed(&one, true), listed(&two, false)];
-        let learned = people.learn(&bob, both.clone(), false, 1_000_000).unwrap();
-        assert_eq!((learned.pinned, learned.changed), (false, vec![print]));
-        let again = people.learn(&bob, both, false, 1_000_000).unwrap();
-        assert_eq!(again.changed, [], "it was told once");
-        assert_eq!(people.standing(&bob, &print), Standing::Unconfirmed);
-        assert_eq!(people.recipients(&bob, 1_000_000).err(), Some(NoWay::Changed));
-        let kept = people.known(&bob).unwrap().clone();
-        assert!(people.confirm(&bob) && !people.confirm(&bob));
-        assert!(matches!(people.standing(&bob, &print), Standing::Theirs(_)));
-        assert_eq!(people.recipients(&bob, 1_000_000).unwrap().len(), 2);
-        assert_eq!(people.recipients(&bob, 1_000_000 + FRESH_MS).err(), Some(NoWay::Ask));
-        // Over a restart.
-        let mut people = People::of([kept].iter());
-        assert_eq!(people.standing(&bob, &print), Standing::Unknown);
-        let learned = people.learn(&bob, vec![listed(&two, false)], false, 0).unwrap();
-        assert_eq!(learned.changed, [print]);
-        let carol = "carol".parse().unwrap();
-        assert_eq!(people.learn(&carol, vec![listed(&two, false)], false, 0), None, "not met");
-        people.disconnected();
-        assert!(people.ask(&bob));
-        people.learn(&bob, vec![], false, 0).unwrap();
-        assert_eq!(people.recipients(&bob, 0).err(), Some(NoWay::Nobody));
-    }
-
-    #[test]
-    fn a_certificate_that_another_key_signed_is_none() {
-        let (one, two) = (Identity::generate(), Identity::generate());
-        let bob = "bob".parse().unwrap();
-        let mut forged = listed(&one, true);
-        forged.certificate = listed(&two, true).certificate;
-        let mut people = People::default();
-        people.ask(&bob);
-        people.learn(&bob, vec![forged], false, 1_000_000).unwrap();
-        assert!(people.recipients(&bob, 1_000_000).unwrap()[0].certificate.is_none());
-        let old = 1_000_000 + 30 * 86_400_000;
-        people.learn(&bob, vec![listed(&one, true)], false, old).unwrap();
-        assert!(people.recipients(&bob, old).unwrap()[0].certificate.is_none(), "it is over");
-    }
-
-    #[test]
-    fn a_server_that_keeps_a_certificate_back_or_tells_of_an_older_one_is_not_followed() {
-        let (key, bob) = (Identity::generate(), "bob".parse().unwrap());
-        let [old, new] = [1_000_000, 1_100_000].map(|made_s| {
-            let (signing, opening) = (SigningKey::generate(), OpeningKey::generate());
-            Certificate::issue(&key, &signing, &opening, made_s)
-        });
-        let told = |certificate: Option<&Certificate>| DeviceKey {
-            certificate: certificate.map(|one| Opaque::new(one.bytes()).unwrap()),
-            ..listed(&key, false)
-        };
-        let mut people = People::default();
-        let now_ms = 1_100_000_000;
-        for told in [told(Some(&old)), told(Some(&new)), told(Some(&old)), told(None)] {
-            people.disconnected();
-            people.ask(&bob);
-            people.learn(&bob, vec![told], false, now_ms).unwrap();
-        }
-        let to = people.recipients(&bob, now_ms).unwrap();
-        assert_eq!(to[0].certificate, Some(new.clone()));
-        // After a restart too, and once it is over nothing goes out until the person says so.
-        let kept = serde_json::to_vec(people.known(&bob).unwrap()).unwrap();
-        let kept: Known = serde_json::from_slice(&kept).unwrap();
-        let told_after = |told: DeviceKey, now_ms: i64| {
-            let mut people = People::of([kept.clone()].iter());
-            people.ask(&bob);
-            people.learn(&bob, vec![told], false, now_ms).unwrap();
-            people
-        };
-        for told in [told(Some(&old)), told(None)] {
-            let people = told_after(told, now_ms);
-            assert_eq!(people.recipients(&bob, now_ms).unwrap()[0].certificate, Some(new.clone()));
-        }
-        let later_ms = now_ms + 30 * 86_400_000;
-        let mut later = told_after(told(None), later_ms);
-        assert_eq!(later.recipients(&bob, later_ms).err(), Some(NoWay::Over));
-        assert_eq!(later.own_devices(&bob).len(), 0);
-        assert_eq!((later.left_out(&bob).len(), later.left_out(&bob).len()), (1, 0));
-        later.confirm(&bob);
-        let to = later.recipients(&bob, later_ms).unwrap();
-        assert!(to.len() == 1 && to[0].certificate.is_none());
-        // A certificate ends that, however it comes.
-        let (signing, opening) = (SigningKey::generate(), OpeningKey::generate());
-        let next = Certificate::issue(&key, &signing, &opening, later_ms as u64 / 1000);
-        assert!(later.saw(&bob, &next, later_ms) && !later.saw(&bob, &next, later_ms));
-        assert_eq!(later.recipients(&bob, later_ms).unwrap()[0].certificate, Some(next.clone()));
-        // One of a clock that is ahead stands before none.
-        assert!(
-            !told_after(told(Some(&next)), now_ms)
-                .person(&bob)
-                .newest
-                .values()
-                .any(|one| *one == next)
-        );
-        // Without the key that had certificates, another one is not good enough.
-        let mut fewer = People::of([kept.clone()].iter());
-        fewer.ask(&bob);
-        let other = listed(&Identity::generate(), false);
-        fewer.learn(&bob, vec![other], false, now_ms).unwrap();
-        assert!(fewer.confirm(&bob));
-        assert_eq!(fewer.recipients(&bob, now_ms).err(), Some(NoWay::Over));
-        fewer.confirm(&bob);
-        assert!(fewer.recipients(&bob, now_ms).is_ok());
-        // Keys without an end are not kept.
-        people.ask(&bob);
-        for _ in 0..10 {
-            people.learn(&bob, vec![told(None); 500], true, now_ms);
-        }
-        assert_eq!(people.person(&bob).coming.len(), KEYS_MAX);
-        people.person(&bob).coming.clear();
-        let long = Opaque::new(&[7; KEY_BYTES_MAX + 1]).unwrap();
-        people.learn(&bob, vec![DeviceKey { key: long, ..told(None) }], true, now_ms);
-        assert_eq!(people.person(&bob).coming.len(), 0);
-    }
-
-    #[test]
-    fn both_see_one_number_and_another_key_another() {
-        let prints: Vec<_> = (1..=3).map(|byte| Fingerprint([byte; 32])).collect();
-        let number = safety_number(&prints[..1], &prints[1..]);
-        assert_eq!(number.bytes().filter(u8::is_ascii_digit).count(), 60);
-        let swapped = [prints[2], prints[1]];
-        assert_eq!(number, safety_number(&swapped, &prints[..1]));
-        assert_ne!(number, safety_number(&prints[..1], &prints[1..2]));
-    }
-}
+#[path = "people_tests.rs"]
+mod tests;

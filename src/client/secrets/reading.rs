@@ -50,7 +50,7 @@ impl Secrets {
         }
         let (new, missing) = match &message.reference {
             // An answer goes by itself: what it tells is no news.
-            Some(reference) if !self.answer.goes_on(to, reference, message.seq) => {
+            Some(reference) if !self.answers.goes_on(to, reference, message.seq) => {
                 return flawed(message, Flaw::Again);
             }
             Some(_) => (false, 0),
@@ -103,7 +103,7 @@ impl Secrets {
             }
             Agreement::Yes if new => self.takes(&message, to, &device, signed),
             Agreement::Yes if message.reference.is_some() => {
-                self.answer.takes(&message, &device, &note.link, hash)
+                self.answers.takes(&message, &device, &note.link, hash)
             }
             Agreement::Yes => Order::Good,
         };
@@ -134,7 +134,7 @@ impl Secrets {
     fn takes(&mut self, message: &Message, to: &Target, device: &str, signed: Signed) -> Order {
         let order = self.chains.takes(to, &message.from, device, signed);
         if !signed.changes && order != Order::Again {
-            self.answer.is_told(to, message, Some((device, signed.link)));
+            self.answers.is_told(to, message, Some((device, signed.link)));
         }
         order
     }
@@ -149,10 +149,10 @@ impl Secrets {
     /// What a line said first is not told.
     fn spent(&mut self, message: &Message, to: &Target, new: bool) {
         match message.reference {
-            Some(_) => self.answer.spent(&message.from),
+            Some(_) => self.answers.spent(&message.from),
             None if new => {
                 self.chains.spent(to, &message.from);
-                self.answer.is_told(to, message, None);
+                self.answers.is_told(to, message, None);
             }
             None => {}
         }

@@ -1,0 +1,138 @@
+//! Whose keys are whose, as far as the server tells: asked for before a line can be judged, learned,
+//! kept, and shown to a person who compares them.
+
+use super::people::{Standing, safety_number};
+use super::{NAMES_MAX, Next, Secrets, reading};
+use crate::chat::{Command, DeviceKey, Event, UserName};
+use crate::client::model::Happening;
+
+impl Secrets {
+    /// Whose keys must be asked for before this can be judged.
+    pub(super) fn wants(&self, event: &Event) -> Option<UserName> {
+        let Event::Message(message) = event else { return None };
+        let print = reading::claimed(message)?;
+        let known = self.people.standing(&message.from, &print);
+        let asks = known == Standing::Unknown && !self.people.is_listed(&message.from);
+        asks.then(|| message.from.clone())
+    }
+
+    pub(super) fn ask(&mut self, names: &[UserName], next: &mut Vec<Next>) {
+        let names: Vec<_> = names.iter().filter(|name| self.people.ask(name)).cloned().collect();
+        for names in names.chunks(NAMES_MAX) {
+            next.push(Next::Send(Command::Keys { names: names.to_vec(), reference: None }));
+        }
+    }
+
+    pub(super) fn learn(
+        &mut self,
+        name: &UserName,
+        keys: Vec<DeviceKey>,
+        more: bool,
+        now_ms: i64,
+        next: &mut Vec<Next>,
+    ) {
+        let Some(learned) = self.people.learn(name, keys, more, now_ms) else { return };
+        if learned.pinned {
+            self.keep_person(name, next);
+        }
+        if !learned.changed.is_empty() {
+            let prints: Vec<_> = learned.changed.iter().map(ToString::to_string).collect();
+            let prints = prints.join(" ");
+            let whose = if *name == self.own { "your name" } else { name.as_str() };
+            let happening = Happening::KeyChanged {
+                name: name.clone(),
+                text: format!(
+                    "a key that was not there before is registered for {whose}: {prints}. Nothing \
+                     is sealed for it and none of its lines are shown until you have compared \
+                     /fingerprint {name} and typed /fingerprint {name} confirm"
+                ),
+            };
+            next.push(Next::Happen(happening));
+        }
+        if *name == self.own {
+            self.look_for_copies(next);
+        }
+        if self.looked_up.remove(name) {
+            next.push(Next::Happen(Happening::Told(self.describe(name))));
+        }
+        while let Some(event) = self.held.pop() {
+            if let Some(name) = self.wants(&event) {
+                self.held.push_back_in_front(event);
+                self.ask(&[name], next);
+                break;
+            }
+            self.pass(event, now_ms, next);
+        }
+        self.pump_all(now_ms, next);
+    }
+
+    /// Private messages are sealed for the newest certificate of a key: of two folders with one key only
+    /// one can open them.
+    fn look_for_copies(&mut self, next: &mut Vec<Next>) {
+        let print = self.contact.own().public().fingerprint();
+        let devices = self.people.own_devices(&self.own).into_iter();
+        let own = devices.filter(|one| one.key.fingerprint() == print);
+        let Some(other) = own.filter_map(|one| one.certificate).next() else { return };
+        // A client that cannot read its folder has told so.
+        let _ = self.devices.refresh(&self.contact.openers());
+        if !self.devices.has(&other) && !std::mem::replace(&mut self.copied, true) {
+            let text = "a copy of your key is in use elsewhere, and private messages are sealed for that \
+                 copy alone: give each device a key of its own (pychat keygen)";
+            next.push(Next::Happen(Happening::Trouble(text.into())));
+        }
+    }
+
+    pub(super) fn keep_person(&mut self, name: &UserName, next: &mut Vec<Next>) {
+        if let Some(known) = self.people.known(name).cloned()
+            && let Err(problem) = self.keep(|kept| kept.set_person(&known))
+        {
+            next.push(Next::Happen(Happening::Trouble(problem)));
+        }
+    }
+
+    /// `/fingerprint NAME`: whose keys these are, and the number to compare.
+    pub fn look_up(&mut self, name: &UserName, confirms: bool, now_ms: i64) -> Vec<Next> {
+        let mut next = Vec::new();
+        let name = self.people.spelled(name);
+        if !self.people.is_listed(&name) {
+            self.looked_up.insert(name.clone());
+            self.ask(&[name], &mut next);
+            return next;
+        }
+        if confirms {
+            if self.people.confirm(&name) {
+                self.keep_person(&name, &mut next);
+            }
+            let text =
+                format!("the keys of {name} are confirmed: what was refused goes with /retry");
+            next.push(Next::Happen(Happening::Told(text)));
+            self.pump_all(now_ms, &mut next);
+        } else {
+            next.push(Next::Happen(Happening::Told(self.describe(&name))));
+        }
+        next
+    }
+
+    fn describe(&self, name: &UserName) -> String {
+        let ((prints, news), (own, _)) = (self.people.prints(name), self.people.prints(&self.own));
+        if prints.is_empty() && news.is_empty() {
+            return format!("nobody here is called {name}");
+        }
+        let mut text = String::new();
+        if *name != self.own {
+            let all = [&prints[..], &news].concat();
+            let number = safety_number(&own, &all);
+            text = format!(
+                "compare this with {name}, over the phone or face to face; it is the same on both \
+                 sides only if nobody is between you:\n{number}\n"
+            );
+        }
+        prints.iter().for_each(|print| text.push_str(&format!("{name}: {print}\n")));
+        for print in &news {
+            text.push_str(&format!(
+                "{name}: {print} is new: /fingerprint {name} confirm, if it is theirs\n"
+            ));
+        }
+        text.trim_end().to_owned()
+    }
+}
