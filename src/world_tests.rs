@@ -479,7 +479,7 @@ impl World {
         let result = match &command {
             Command::Say { to, .. } => {
                 let fields = line_fields(to, user, device, 1_000, &command).expect("a line");
-                hub.say(outlet, &command, Said { to, time_ms: 1_000, fields }, &directory)
+                hub.say(outlet, &command, Said { time_ms: 1_000, fields }, &directory)
             }
             command => hub.apply(outlet, command, &directory),
         };

@@ -142,3 +142,29 @@ pub enum Command {
     #[serde(other)]
     Unknown,
 }
+
+impl Command {
+    /// What an answer to it names: a line's id, or the reference of another request.
+    pub fn names(&self) -> (Option<MsgId>, Option<&String>) {
+        match self {
+            Command::Say { id, .. } => (Some(*id), None),
+            Command::Join { reference, .. }
+            | Command::History { reference, .. }
+            | Command::Search { reference, .. }
+            | Command::Part { reference, .. }
+            | Command::People { reference, .. }
+            | Command::Channels { reference }
+            | Command::Whois { reference, .. }
+            | Command::Keys { reference, .. }
+            | Command::Operate { reference, .. }
+            | Command::Topic { reference, .. } => (None, reference.as_ref()),
+            Command::Resume { .. }
+            | Command::Read { .. }
+            | Command::Away { .. }
+            | Command::Certify { .. }
+            | Command::Password { .. }
+            | Command::Quit
+            | Command::Unknown => (None, None),
+        }
+    }
+}

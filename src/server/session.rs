@@ -326,7 +326,7 @@ impl Session {
 
     fn command(&self, mut command: Command) {
         clean_texts(&mut command);
-        if names(&command).1.is_some_and(|reference| reference.len() > REFERENCE_BYTES_MAX) {
+        if command.names().1.is_some_and(|reference| reference.len() > REFERENCE_BYTES_MAX) {
             self.pay();
             return self.answer(&Refusal::LongReference.event(None, None));
         }
@@ -345,10 +345,10 @@ impl Session {
                     }
                 }
                 refusal => {
-                    let (id, reference) = names(&command);
+                    let (id, reference) = command.names();
                     self.house.hub.figures().refused(refusal.code());
                     self.pay();
-                    return self.answer(&refusal.event(id, reference));
+                    return self.answer(&refusal.event(id, reference.cloned()));
                 }
             }
         }
@@ -368,7 +368,7 @@ impl Session {
                 let fields = line_fields(&to, &self.user, &self.device, time_ms, command);
                 let fields = fields.expect("a line has fields");
                 fits(&fields)?;
-                let said = Said { to: &to, time_ms, fields };
+                let said = Said { time_ms, fields };
                 return hub.say(&self.outlet, command, said, &directory);
             }
             Command::History { .. } | Command::Search { .. } if self.outlet.is_behind() => {
@@ -482,29 +482,5 @@ fn clean_texts(command: &mut Command) {
         | Command::Away { text: Some(text) }
         | Command::Search { text, .. } => *text = clean::line(text),
         _ => {}
-    }
-}
-
-/// What a refusal of the command names.
-fn names(command: &Command) -> (Option<crate::chat::MsgId>, Option<String>) {
-    match command {
-        Command::Say { id, .. } => (Some(*id), None),
-        Command::Join { reference, .. }
-        | Command::History { reference, .. }
-        | Command::Search { reference, .. }
-        | Command::Part { reference, .. }
-        | Command::People { reference, .. }
-        | Command::Channels { reference }
-        | Command::Whois { reference, .. }
-        | Command::Keys { reference, .. }
-        | Command::Operate { reference, .. }
-        | Command::Topic { reference, .. } => (None, reference.clone()),
-        Command::Resume { .. }
-        | Command::Read { .. }
-        | Command::Away { .. }
-        | Command::Certify { .. }
-        | Command::Password { .. }
-        | Command::Quit
-        | Command::Unknown => (None, None),
     }
 }

@@ -1,10 +1,10 @@
 //! The ledger on disk: SQLite with a write-ahead log, synced at every commit (`synchronous=FULL`),
 //! and deleted bytes overwritten (`secure_delete`).
 
+mod commit;
 mod reader;
 mod rows;
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt;
@@ -12,13 +12,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::ffi;
-use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
+use rusqlite::{Connection, Row, params};
 
-use super::memory::{known_as, may_change};
 use super::{Draft, Ledger, LedgerError, Record, Remembered, Verdict, upkeep};
-use crate::chat::{Kind, LogId, Opaque, Place, Seq, UserName};
+use crate::chat::{LogId, Place, Seq, UserName};
+use commit::Commit;
 pub use reader::SqliteReader;
-use rows::{COLUMNS, FROM, SEQ_MAX, checksum, is_row_damaged, line_of, parsed, read_row, seq};
+use rows::{COLUMNS, SEQ_MAX, checksum, is_row_damaged, parsed, read_row, seq};
 pub(super) use rows::{faults, read_all};
 
 /// Another connection's lock is waited for this long.
@@ -140,207 +140,6 @@ fn read_known(row: &Row) -> rusqlite::Result<(Place, Known)> {
     Ok((place, Known { row: row.get(1)?, last: seq(row.get(2)?) }))
 }
 
-/// One transaction's work.
-struct Commit<'a> {
-    transaction: Transaction<'a>,
-    places: &'a HashMap<Place, Known>,
-    /// Places as they are once this is committed.
-    touched: &'a mut HashMap<Place, Known>,
-    spent: bool,
-    change_s_max: u64,
-    /// New lines whose words are not in the index yet.
-    unindexed: Vec<i64>,
-}
-
-impl Commit<'_> {
-    /// In their order, but for lines beside each other, which are taken place by place: the index of
-    /// words is written at once only as long as the lines' numbers rise.
-    fn write_all(&mut self, records: &[Record]) -> rusqlite::Result<Vec<Verdict>> {
-        let mut verdicts = vec![Verdict::Failed; records.len()];
-        let mut first = 0;
-        let is_line = |record: &Record| matches!(record, Record::Line(_));
-        for run in records.chunk_by(|one, next| is_line(one) && is_line(next)) {
-            let mut order: Vec<usize> = (first..first + run.len()).collect();
-            order.sort_by_cached_key(|index| match &records[*index] {
-                Record::Line(draft) => {
-                    let row = self.places.get(&draft.place).map_or(i64::MAX, |known| known.row);
-                    Some((row, draft.place.clone()))
-                }
-                _ => None,
-            });
-            for index in order {
-                verdicts[index] = self.write(&records[index])?;
-            }
-            first += run.len();
-        }
-        Ok(verdicts)
-    }
-
-    fn write(&mut self, record: &Record) -> rusqlite::Result<Verdict> {
-        match record {
-            Record::Line(draft) => return self.line(draft),
-            Record::Topic(channel, topic) => {
-                let place = self.place(&Place::Channel(channel.clone()))?;
-                let set = "UPDATE places SET topic = ?2 WHERE place = ?1";
-                self.transaction.prepare_cached(set)?.execute(params![place.row, topic])?;
-            }
-            Record::Read(user, place, read) => {
-                let place = self.place(place)?;
-                let set = "INSERT INTO reads (person, place, seq) VALUES (?1, ?2, ?3) \
-                     ON CONFLICT DO UPDATE SET seq = max(seq, excluded.seq)";
-                let values = params![user.as_str(), place.row, read.0 as i64];
-                self.transaction.prepare_cached(set)?.execute(values)?;
-            }
-            Record::Away(user, places) => {
-                for place in places {
-                    let place = self.place(place)?;
-                    let set = "INSERT INTO reads (person, place, away) VALUES (?1, ?2, ?3) \
-                         ON CONFLICT DO UPDATE SET away = excluded.away";
-                    let values = params![user.as_str(), place.row, place.last.0 as i64];
-                    self.transaction.prepare_cached(set)?.execute(values)?;
-                }
-            }
-        }
-        Ok(Verdict::Stored(Seq(0)))
-    }
-
-    fn place(&mut self, place: &Place) -> rusqlite::Result<Known> {
-        if let Some(known) = self.touched.get(place).or_else(|| self.places.get(place)) {
-            return Ok(*known);
-        }
-        let add = "INSERT INTO places (name) VALUES (?1)";
-        self.transaction.prepare_cached(add)?.execute([place.to_string()])?;
-        let known = Known { row: self.transaction.last_insert_rowid(), last: Seq(0) };
-        self.touched.insert(place.clone(), known);
-        Ok(known)
-    }
-
-    fn line(&mut self, draft: &Draft) -> rusqlite::Result<Verdict> {
-        let place = self.place(&draft.place)?;
-        // A change is looked for first, because it would be made before its own line is added.
-        if (draft.target.is_some() || self.spent)
-            && let Some(verdict) = self.known(place, draft)?
-        {
-            return Ok(verdict);
-        }
-        if let Some(target) = draft.target {
-            // It may be one of these.
-            self.index_words()?;
-            if let Err(verdict) = self.change(place, target, draft)? {
-                return Ok(verdict);
-            }
-        }
-        let next = Seq(place.last.0 + 1);
-        let mut own = Cow::Borrowed(draft);
-        if draft.kind == Kind::Edit {
-            own.to_mut().clear();
-        }
-        let add = "INSERT INTO lines \
-             (line, place, id, sender, device, time_ms, kind, target, text, checksum, sealed) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11) \
-             ON CONFLICT (place, sender, id) DO NOTHING";
-        let added = self.transaction.prepare_cached(add)?.execute(params![
-            line_of(place.row, next),
-            place.row,
-            own.id.0,
-            own.from.as_str(),
-            own.device.as_str(),
-            own.time_ms,
-            own.kind as i64,
-            own.target.map(|target| target.0 as i64),
-            own.text,
-            checksum(&own, next, 0),
-            own.sealed.as_ref().map(Opaque::bytes),
-        ])?;
-        if added == 0 {
-            return Ok(self.known(place, draft)?.unwrap_or(Verdict::Conflict));
-        }
-        if !own.text.is_empty() {
-            self.unindexed.push(line_of(place.row, next));
-        }
-        self.touched.insert(draft.place.clone(), Known { last: next, ..place });
-        Ok(Verdict::Stored(next))
-    }
-
-    /// In one statement: for each, the index writes what it has gathered before.
-    fn index_words(&mut self) -> rusqlite::Result<()> {
-        if self.unindexed.is_empty() {
-            return Ok(());
-        }
-        let lines = format!("{:?}", std::mem::take(&mut self.unindexed));
-        let add = "INSERT INTO words (rowid, text) SELECT line, text FROM lines \
-             WHERE line IN (SELECT value FROM json_each(?1)) ORDER BY line";
-        self.transaction.prepare_cached(add)?.execute([lines])?;
-        Ok(())
-    }
-
-    /// The verdict on a line whose id is known.
-    fn known(&self, place: Known, draft: &Draft) -> rusqlite::Result<Option<Verdict>> {
-        let by_id = params![place.row, draft.from.as_str(), draft.id.0];
-        let find =
-            format!("SELECT {COLUMNS} {FROM} WHERE l.place = ?1 AND l.sender = ?2 AND l.id = ?3");
-        let mut find = self.transaction.prepare_cached(&find)?;
-        let verdict = |row: &Row| match read_row(row) {
-            Ok((stored, number, state)) => Ok(known_as(&stored, state != 0, number, draft)),
-            // It was stored; whether it was the same nobody can tell any more.
-            Err(error) if is_row_damaged(&error) => {
-                Ok(Verdict::Known(seq(row.get::<_, i64>(0)? & SEQ_MAX)))
-            }
-            Err(error) => Err(error),
-        };
-        if let Some(verdict) = find.query_row(by_id, verdict).optional()? {
-            return Ok(Some(verdict));
-        }
-        let find = "SELECT seq FROM spent WHERE place = ?1 AND sender = ?2 AND id = ?3";
-        let mut find = self.transaction.prepare_cached(find)?;
-        let gone = find.query_row(by_id, |row| row.get(0)).optional()?;
-        Ok(gone.map(|number| Verdict::Known(seq(number))))
-    }
-
-    fn change(
-        &self,
-        place: Known,
-        target: Seq,
-        draft: &Draft,
-    ) -> rusqlite::Result<Result<(), Verdict>> {
-        let line = line_of(place.row, target);
-        let find = format!("SELECT {COLUMNS} {FROM} WHERE l.line = ?1");
-        let mut find = self.transaction.prepare_cached(&find)?;
-        let (mut stored, number, state) = match find.query_row([line], read_row).optional() {
-            Ok(Some(found)) => found,
-            Ok(None) => return Ok(Err(Verdict::NoSuchLine)),
-            // Nobody is shown it, so there is nothing to change.
-            Err(error) if is_row_damaged(&error) => return Ok(Err(Verdict::NoSuchLine)),
-            Err(error) => return Err(error),
-        };
-        if let Err(verdict) = may_change(&stored, state == 2, draft, self.change_s_max) {
-            return Ok(Err(verdict));
-        }
-        let state = if draft.kind == Kind::Edit { 1 } else { 2 };
-        match draft.kind {
-            Kind::Edit => stored.say_as(draft),
-            _ => stored.clear(),
-        }
-        let set =
-            "UPDATE lines SET text = ?2, state = ?3, checksum = ?4, sealed = ?5 WHERE line = ?1";
-        let sum = checksum(&stored, number, state);
-        let sealed = stored.sealed.as_ref().map(Opaque::bytes);
-        let values = params![line, stored.text, state, sum, sealed];
-        self.transaction.prepare_cached(set)?.execute(values)?;
-        Ok(Ok(()))
-    }
-
-    fn end(mut self) -> rusqlite::Result<()> {
-        self.index_words()?;
-        for known in self.touched.values() {
-            let set = "UPDATE places SET last = ?2 WHERE place = ?1";
-            let mut set = self.transaction.prepare_cached(set)?;
-            set.execute(params![known.row, known.last.0 as i64])?;
-        }
-        self.transaction.commit()
-    }
-}
-
 /// Whether it is open what a failed write left on the disk.
 fn in_doubt(error: &rusqlite::Error) -> bool {
     let code = error.sqlite_error().map(|error| error.extended_code);
@@ -351,18 +150,7 @@ impl Ledger for Sqlite {
     fn commit(&mut self, records: &[Record]) -> Result<Vec<Verdict>, LedgerError> {
         let mut touched = HashMap::new();
         let verdicts = self.write(|ledger| {
-            let transaction = Transaction::new_unchecked(
-                &ledger.connection,
-                rusqlite::TransactionBehavior::Immediate,
-            )?;
-            let mut commit = Commit {
-                transaction,
-                places: &ledger.places,
-                touched: &mut touched,
-                spent: ledger.spent,
-                change_s_max: ledger.change_s_max,
-                unindexed: Vec::new(),
-            };
+            let mut commit = Commit::begin(ledger, &mut touched)?;
             let verdicts = commit.write_all(records)?;
             commit.end()?;
             Ok(verdicts)

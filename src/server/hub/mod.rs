@@ -76,8 +76,7 @@ struct After {
 }
 
 /// A line as a session hands it in: its command, and what `line_fields` made of it.
-pub struct Said<'a> {
-    pub to: &'a Target,
+pub struct Said {
     pub time_ms: i64,
     pub fields: Vec<u8>,
 }
@@ -196,7 +195,6 @@ impl Hub {
                 draft: Arc::new(draft),
                 place: said_in,
                 fields: said.fields,
-                to: said.to.clone(),
                 outlet: Arc::clone(outlet),
             }));
         }

@@ -25,7 +25,6 @@ pub struct Line {
     pub place: PlaceId,
     /// What its place's members will get: what `line_fields` made of it.
     pub fields: Vec<u8>,
-    pub to: Target,
     pub outlet: Arc<Outlet>,
 }
 
@@ -98,7 +97,8 @@ impl Hub {
                 }
                 other => {
                     inner.registry.refused(&line.draft.place, &line.draft.from);
-                    answers.push((line.outlet, self.verdict(other, line.draft.id, line.to)));
+                    let to = line.draft.place.as_seen_by(&line.draft.from);
+                    answers.push((line.outlet, self.verdict(other, line.draft.id, to)));
                 }
             }
         }

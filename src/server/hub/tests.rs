@@ -111,7 +111,7 @@ impl Room {
         };
         let (user, device) = ("alice".parse().unwrap(), "main".parse().unwrap());
         let fields = line_fields(&to, &user, &device, 0, &command).unwrap();
-        let said = Said { to: &to, time_ms: 0, fields };
+        let said = Said { time_ms: 0, fields };
         self.hub.say(outlet, &command, said, &|name| Some(name.clone())).unwrap();
         writer::work(&self.hub, &mut self.kept, &mut self.hub.take_waiting());
     }
