@@ -37,19 +37,36 @@ fn request(act: &str) -> String {
     }
 }
 
-/// The rows of the table: the act, and a cell for each column.
-fn table() -> Vec<(String, Vec<bool>)> {
+/// The rows of a table of the guide, as the texts of their cells.
+fn rows(name: &str) -> Vec<Vec<String>> {
     let guide = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/operating.md");
     let guide = fs::read_to_string(guide).unwrap();
-    let table = guide.split("<!-- rights -->").nth(1).unwrap();
-    let table = table.split("<!-- /rights -->").next().unwrap();
+    let table = guide.split(&format!("<!-- {name} -->")).nth(1).unwrap();
+    let table = table.split(&format!("<!-- /{name} -->")).next().unwrap();
     let rows = table.lines().filter(|line| line.starts_with("| `"));
-    rows.map(|line| {
-        let mut cells = line.trim_matches('|').split(" | ").map(str::trim);
-        let act = cells.next().unwrap().trim_matches('`').to_owned();
-        (act, cells.map(|cell| cell.trim_end_matches([' ', '|']) == "yes").collect())
-    })
-    .collect()
+    let bare = |cell: &str| cell.trim_matches([' ', '|', '`']).to_owned();
+    rows.map(|line| line.split(" | ").map(bare).collect()).collect()
+}
+
+/// The rows of the table: the act, and a cell for each column.
+fn table() -> Vec<(String, Vec<bool>)> {
+    let rows = rows("rights").into_iter();
+    rows.map(|row| (row[0].clone(), row[1..].iter().map(|cell| cell == "yes").collect())).collect()
+}
+
+/// Says an operator's words as somebody, or as the console where there is no client; gives the
+/// refusal, where there was one.
+fn says(world: &World, client: Option<&mut Program>, words: &[&str]) -> Option<String> {
+    let Some(client) = client else {
+        let (ok, told) = world.operator(&[&["ctl"], words].concat());
+        return (!ok).then_some(told);
+    };
+    let number = client.shown().len();
+    let said =
+        serde_json::json!({"type": "operate", "ref": format!("said{number}"), "words": words});
+    client.types(&said.to_string());
+    let answer: Value = serde_json::from_str(&client.sees(&format!("said{number}\""))).unwrap();
+    (answer["type"] == "refused").then(|| answer["hint"].as_str().unwrap().to_owned())
 }
 
 /// Whether somebody may do it: what came between the request and the answer to a later question.
@@ -118,4 +135,66 @@ fn every_cell_of_the_table_holds() {
     let (ok, _) = world.operator(&["ctl", "ban", "bob"]);
     assert!(ok);
     assert_eq!(world.client("bob", &["--json"]).ends().code(), Some(5));
+}
+
+#[test]
+fn every_cell_of_what_is_done_to_others_holds() {
+    let world = World::with(r#"{"requests_per_s": 1000}"#);
+    let people = [
+        ("bob", "member"),
+        ("nora", "moderator"),
+        ("oscar", "owner"),
+        ("eve", "member"),
+        ("mona", "moderator"),
+        ("olga", "owner"),
+    ];
+    for (name, role) in people {
+        world.admit(name);
+        if role != "member" {
+            assert!(world.operator(&["users", "role", name, role]).0);
+            world.server.is_told(&format!("{name} is {role} now"));
+        }
+    }
+    let mut actors = ["eve", "mona", "olga"].map(|name| {
+        let client = world.client(name, &["--json"]);
+        client.sees("entered");
+        Some(client)
+    });
+    let mut actors: Vec<_> = actors.iter_mut().map(Option::take).chain([None]).collect();
+    let decided = || world.operator(&["ctl", "banlist", "--json"]).1;
+    let rows = rows("targets");
+    assert_eq!(rows.len(), 27);
+    for row in rows {
+        let (act, about) = (row[0].as_str(), row[1].as_str());
+        let decider = about.strip_prefix("decided by ");
+        let target = people.iter().find(|person| decider.is_none() && person.1 == about);
+        let target = target.map_or("bob", |person| person.0);
+        for (column, cell) in row[2..].iter().enumerate() {
+            if let Some(role) = decider {
+                let word = act.trim_start_matches("un");
+                let by =
+                    ["member", "moderator", "owner", "console"].iter().position(|one| *one == role);
+                let refused = says(&world, actors[by.unwrap()].as_mut(), &[word, target, "1h"]);
+                assert_eq!(refused, None, "{row:?}");
+            }
+            let before = decided();
+            let refused = says(&world, actors[column].as_mut(), &[act, target]);
+            let denied = refused.is_some_and(|hint| {
+                hint.contains("not for a")
+                    || hint.contains("only an owner")
+                    || hint.contains("only pychat")
+            });
+            assert_eq!(denied, cell != "yes", "{row:?}, column {column}");
+            if act.ends_with("ban") || act.ends_with("mute") {
+                assert_eq!(decided() == before, denied, "{row:?}, column {column}");
+            }
+            // As it was; most of it was so.
+            let back = match (act, about) {
+                ("op", "member") => "deop",
+                ("deop", "moderator") => "op",
+                (act, _) => &format!("un{}", act.trim_start_matches("un")),
+            };
+            says(&world, None, &[back, target]);
+        }
+    }
 }

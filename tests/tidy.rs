@@ -233,20 +233,21 @@ fn the_operators_guide_lists_every_limit_with_its_default() {
     }
 }
 
-/// `PYCHAT_WRITE_DOCS=1 cargo test --test tidy` writes the table anew.
+/// `PYCHAT_WRITE_DOCS=1 cargo test --test tidy` writes the tables anew.
 #[test]
-fn the_operators_guide_has_the_table_of_rights() {
-    let guide = read("docs/operating.md");
-    let (begin, end) = ("<!-- rights -->\n", "<!-- /rights -->");
-    let (before, rest) = guide.split_once(begin).unwrap();
-    let (table, after) = rest.split_once(end).unwrap();
-    let wanted = rights::table();
-    if std::env::var_os("PYCHAT_WRITE_DOCS").is_some() && table != wanted {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/operating.md");
-        fs::write(path, format!("{before}{begin}{wanted}{end}{after}")).unwrap();
-        return;
+fn the_operators_guide_has_the_tables_of_rights() {
+    for (name, wanted) in [("rights", rights::table()), ("targets", rights::table_of_targets())] {
+        let guide = read("docs/operating.md");
+        let (begin, end) = (format!("<!-- {name} -->\n"), format!("<!-- /{name} -->"));
+        let (before, rest) = guide.split_once(&begin).unwrap();
+        let (table, after) = rest.split_once(&end).unwrap();
+        if std::env::var_os("PYCHAT_WRITE_DOCS").is_some() && table != wanted {
+            let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/operating.md");
+            fs::write(path, format!("{before}{begin}{wanted}{end}{after}")).unwrap();
+            continue;
+        }
+        assert_eq!(table, wanted);
     }
-    assert_eq!(table, wanted);
 }
 
 #[test]

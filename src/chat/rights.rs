@@ -125,14 +125,20 @@ pub fn may(role: Role, state: State, act: Act) -> bool {
     stands && seat && role >= act.least()
 }
 
-/// Whether somebody of the role `of` may be kicked, banned or muted by `by`: only from above, and
-/// nobody bans or mutes an owner.
+/// Whether somebody of the role `of` may be kicked, banned, muted, raised or lowered by `by`: only
+/// from above, and an owner is kicked at most.
 pub fn may_against(by: Role, of: Role, act: Act) -> bool {
     match act {
-        Act::Kick | Act::Op | Act::Deop => by > of,
-        Act::Ban | Act::Mute => by > of && of < Role::Owner,
+        Act::Kick => by > of,
+        Act::Ban | Act::Mute | Act::Op | Act::Deop => by > of && of < Role::Owner,
         _ => false,
     }
+}
+
+/// Whether `by` may take back what somebody of the role `decided` has decided, or put another in its
+/// place: an owner's word and the console's hold until one of them says otherwise.
+pub fn may_undo(by: Role, decided: Role) -> bool {
+    by >= Role::Moderator && by >= decided.min(Role::Owner)
 }
 
 /// The act behind a client's request; none for what this server does not know.
@@ -163,19 +169,42 @@ pub fn act_of(command: &Command) -> Option<Act> {
     })
 }
 
+const ROLES: [Role; 4] = [Role::Member, Role::Moderator, Role::Owner, Role::Console];
+
 /// The table of docs/operating.md.
 pub fn table() -> String {
-    let roles = [Role::Member, Role::Moderator, Role::Owner, Role::Console];
     let mut text =
         String::from("| act | member | moderator | owner | console | muted | banned |\n");
     text.push_str("|---|---|---|---|---|---|---|\n");
     for act in Act::ALL {
-        let free = roles.map(|role| may(role, State::Free, *act));
+        let free = ROLES.map(|role| may(role, State::Free, *act));
         // Of who is muted or banned, the mightiest that can be.
         let bound = [State::Muted, State::Banned].map(|state| may(Role::Moderator, state, *act));
         let cells = free.iter().chain(&bound).map(|may| if *may { "yes" } else { "-" });
         let cells: Vec<_> = cells.collect();
         text.push_str(&format!("| `{}` | {} |\n", act.word(), cells.join(" | ")));
+    }
+    text
+}
+
+/// The table of docs/operating.md of what is done to others, and to what others have decided.
+pub fn table_of_targets() -> String {
+    let mut text = String::from("| act | about | member | moderator | owner | console |\n");
+    text.push_str("|---|---|---|---|---|---|\n");
+    let mut row = |act: Act, about: String, allows: &dyn Fn(Role) -> bool| {
+        let can = |role| may(role, State::Free, act) && allows(role);
+        let cells = ROLES.map(|role| if can(role) { "yes" } else { "-" });
+        text.push_str(&format!("| `{}` | {about} | {} |\n", act.word(), cells.join(" | ")));
+    };
+    for act in [Act::Kick, Act::Ban, Act::Mute, Act::Op, Act::Deop] {
+        for of in &ROLES[..3] {
+            row(act, format!("{of}"), &|by| may_against(by, *of, act));
+        }
+    }
+    for act in [Act::Unban, Act::Unmute, Act::Ban, Act::Mute] {
+        for decided in &ROLES[1..] {
+            row(act, format!("decided by {decided}"), &|by| may_undo(by, *decided));
+        }
     }
     text
 }

@@ -1,7 +1,5 @@
 use super::*;
 
-const ROLES: [Role; 4] = [Role::Member, Role::Moderator, Role::Owner, Role::Console];
-
 /// Every cell, written out by hand: act; member, moderator, owner, console when free; then the same
 /// four when muted. Banned is below.
 const CELLS: &[(Act, &str, &str)] = &[
@@ -60,7 +58,7 @@ fn every_cell_is_as_written_here() {
 #[test]
 fn power_goes_downwards_only_and_owners_are_safe() {
     let against = [
-        // by, of, kick, ban and mute, op and deop
+        // by, of; kick; ban, mute, op and deop
         (Role::Moderator, Role::Member, true, true),
         (Role::Moderator, Role::Moderator, false, false),
         (Role::Moderator, Role::Owner, false, false),
@@ -74,9 +72,26 @@ fn power_goes_downwards_only_and_owners_are_safe() {
     ];
     for (by, of, kick, ban) in against {
         assert_eq!(may_against(by, of, Act::Kick), kick, "{by} kicks {of}");
-        assert_eq!(may_against(by, of, Act::Ban), ban, "{by} bans {of}");
-        assert_eq!(may_against(by, of, Act::Mute), ban, "{by} mutes {of}");
+        for act in [Act::Ban, Act::Mute, Act::Op, Act::Deop] {
+            assert_eq!(may_against(by, of, act), ban, "{by}: {act:?} {of}");
+        }
         assert!(!may_against(by, of, Act::Say));
+    }
+}
+
+#[test]
+fn what_an_owner_decided_only_an_owner_undoes() {
+    // Who would undo it; decided by a moderator, an owner, the console.
+    let cells = [
+        (Role::Member, "nnn"),
+        (Role::Moderator, "ynn"),
+        (Role::Owner, "yyy"),
+        (Role::Console, "yyy"),
+    ];
+    for (by, row) in cells {
+        for (decided, cell) in ROLES[1..].iter().zip(row.chars()) {
+            assert_eq!(may_undo(by, *decided), cell == 'y', "{by} undoes what {decided} decided");
+        }
     }
 }
 

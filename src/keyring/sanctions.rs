@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::file::{self, FileError};
 use crate::chat::UserName;
+use crate::chat::rights::{Role, may_undo};
 use crate::config::IpRange;
 use crate::crypto::Fingerprint;
 
@@ -46,11 +47,19 @@ pub struct Sanction {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     pub by: String,
+    /// The role of who decided, up to owner; one that is not known is taken for an owner's.
+    #[serde(default = "unknown_rank")]
+    pub rank: Role,
     pub since_ms: i64,
     /// None for ever.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until_ms: Option<i64>,
 }
+
+/// Who decided this stands above whoever would take it back or put another in its place.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{} is {} by {}: only an owner lifts or changes that", .0.subject, .0.kind.done(), .0.by)]
+pub struct Stands(Sanction);
 
 /// A person as a sanction may find them.
 #[derive(Clone, Copy)]
@@ -94,8 +103,10 @@ impl Decided {
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         let mut new = Decisions::clone(&self.now());
         let result = change(&mut new);
-        new.save(&self.path)?;
-        *self.now.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(new);
+        if new != *self.now() {
+            new.save(&self.path)?;
+            *self.now.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(new);
+        }
         Ok(result)
     }
 }
@@ -136,19 +147,46 @@ impl Decisions {
         self.sanctions.iter().filter(move |one| one.until_ms.is_none_or(|until| until > now_ms))
     }
 
-    /// Adds one in the place of the same kind about the same subject; what has ended goes.
-    pub fn add(&mut self, sanction: Sanction, now_ms: i64) {
-        self.sanctions = self.valid(now_ms).cloned().collect();
-        self.sanctions.retain(|one| one.kind != sanction.kind || one.subject != sanction.subject);
+    /// Adds one in the place of the same kind about the same subject, where `role` may; what has
+    /// ended goes.
+    pub fn add(&mut self, sanction: Sanction, role: Role, now_ms: i64) -> Result<(), Stands> {
+        self.lift(sanction.kind, &sanction.subject, role, now_ms)?;
         self.sanctions.push(sanction);
+        Ok(())
     }
 
-    /// Takes back what was decided about a subject; false where nothing was.
-    pub fn lift(&mut self, kind: Kind, subject: &Subject, now_ms: i64) -> bool {
+    /// Takes back what was decided about a subject, where `role` may; false where nothing was.
+    pub fn lift(
+        &mut self,
+        kind: Kind,
+        subject: &Subject,
+        role: Role,
+        now_ms: i64,
+    ) -> Result<bool, Stands> {
+        let is_it = |one: &Sanction| one.kind == kind && one.subject == *subject;
+        let stands = self.valid(now_ms).find(|one| is_it(one) && !may_undo(role, one.rank));
+        if let Some(one) = stands {
+            return Err(Stands(one.clone()));
+        }
         self.sanctions = self.valid(now_ms).cloned().collect();
         let before = self.sanctions.len();
-        self.sanctions.retain(|one| one.kind != kind || one.subject != *subject);
-        self.sanctions.len() < before
+        self.sanctions.retain(|one| !is_it(one));
+        Ok(self.sanctions.len() < before)
+    }
+}
+
+/// Of files that do not say it.
+fn unknown_rank() -> Role {
+    Role::Owner
+}
+
+impl Kind {
+    /// What it makes of somebody.
+    pub fn done(self) -> &'static str {
+        match self {
+            Kind::Ban => "banned",
+            Kind::Mute => "muted",
+        }
     }
 }
 
@@ -215,7 +253,15 @@ mod tests {
 
     fn sanction(kind: Kind, subject: &str, until_ms: Option<i64>) -> Sanction {
         let subject = subject.parse().unwrap();
-        Sanction { kind, subject, reason: None, by: "console".into(), since_ms: 0, until_ms }
+        Sanction {
+            kind,
+            subject,
+            reason: None,
+            by: "console".into(),
+            rank: Role::Owner,
+            since_ms: 0,
+            until_ms,
+        }
     }
 
     #[test]
@@ -238,17 +284,43 @@ mod tests {
         let address: IpAddr = "::ffff:192.0.2.7".parse().unwrap();
         let whom = Whom { user: &bob, key: Fingerprint([1; 32]), address: Some(address) };
         let mut all = Decisions::default();
-        all.add(sanction(Kind::Ban, "192.0.2.0/24", Some(100)), 0);
+        let add = |all: &mut Decisions, one, now_ms| all.add(one, Role::Owner, now_ms).unwrap();
+        add(&mut all, sanction(Kind::Ban, "192.0.2.0/24", Some(100)), 0);
         assert!(all.find(Kind::Ban, whom, 99).is_some(), "a v4-mapped address is an IPv4 one");
         assert!(all.find(Kind::Ban, whom, 100).is_none());
         assert!(all.find(Kind::Mute, whom, 0).is_none());
-        all.add(sanction(Kind::Ban, "bob", None), 0);
-        all.add(sanction(Kind::Ban, "bob", Some(50)), 0);
+        add(&mut all, sanction(Kind::Ban, "bob", None), 0);
+        add(&mut all, sanction(Kind::Ban, "bob", Some(50)), 0);
         assert_eq!(all.sanctions.len(), 2, "the later word about somebody holds");
-        assert!(all.lift(Kind::Ban, &"bob".parse().unwrap(), 10));
-        assert!(!all.lift(Kind::Ban, &"bob".parse().unwrap(), 10));
-        all.add(sanction(Kind::Mute, "carol", None), 200);
+        let about_bob: Subject = "bob".parse().unwrap();
+        assert_eq!(all.lift(Kind::Ban, &about_bob, Role::Owner, 10), Ok(true));
+        assert_eq!(all.lift(Kind::Ban, &about_bob, Role::Owner, 10), Ok(false));
+        add(&mut all, sanction(Kind::Mute, "carol", None), 200);
         assert_eq!(all.sanctions.len(), 1, "what has ended is not kept");
+    }
+
+    #[test]
+    fn what_an_owner_decided_a_moderator_leaves_alone_until_it_has_ended() {
+        let bob: Subject = "bob".parse().unwrap();
+        let mut all = Decisions::default();
+        all.add(sanction(Kind::Ban, "bob", Some(100)), Role::Console, 0).unwrap();
+        let before = all.clone();
+        let milder = Sanction { rank: Role::Moderator, ..sanction(Kind::Ban, "bob", Some(50)) };
+        let stands = all.add(milder.clone(), Role::Moderator, 0).unwrap_err().to_string();
+        assert_eq!(stands, "bob is banned by console: only an owner lifts or changes that");
+        assert!(all.lift(Kind::Ban, &bob, Role::Moderator, 0).is_err());
+        assert_eq!(all, before);
+        assert_eq!(all.lift(Kind::Mute, &bob, Role::Moderator, 0), Ok(false), "another kind");
+        all.add(milder, Role::Moderator, 100).unwrap();
+        assert_eq!(all.lift(Kind::Ban, &bob, Role::Moderator, 0), Ok(true), "a moderator's own");
+    }
+
+    #[test]
+    fn a_file_that_does_not_say_who_decided_is_taken_for_an_owners() {
+        let old =
+            r#"{"sanctions": [{"kind": "ban", "subject": "bob", "by": "mona", "since_ms": 0}]}"#;
+        let old: Decisions = serde_json::from_str(old).unwrap();
+        assert_eq!(old.sanctions[0].rank, Role::Owner);
     }
 
     #[test]
@@ -278,7 +350,7 @@ mod tests {
         let path = folder.path().join("sanctions.json");
         assert_eq!(Decisions::load(&path).unwrap(), Decisions::default());
         let mut all = Decisions { motd: Some("tea".into()), ..Decisions::default() };
-        all.add(sanction(Kind::Ban, "2001:db8::/32", Some(i64::MAX)), 0);
+        all.add(sanction(Kind::Ban, "2001:db8::/32", Some(i64::MAX)), Role::Owner, 0).unwrap();
         all.save(&path).unwrap();
         assert_eq!(Decisions::load(&path).unwrap(), all);
         std::fs::write(&path, "{").unwrap();

@@ -10,7 +10,7 @@ use super::operator::{Actor, Reply, no, yes};
 use crate::chat::rights::{Act, Role, may_against};
 use crate::chat::{Code, TimeSpan, UserName};
 use crate::clean;
-use crate::keyring::sanctions::{Kind, Sanction, Subject, Whom};
+use crate::keyring::sanctions::{Decisions, Kind, Sanction, Stands, Subject, Whom};
 use crate::keyring::{Decision, Settings};
 
 /// What an operator's word says about somebody.
@@ -62,17 +62,15 @@ pub fn sanction(house: &House, actor: &Actor, kind: Kind, rest: &[String]) -> Re
         if house.decided.now().valid(since_ms).count() >= max {
             return Err(format!("{max} bans and mutes hold, as many as may: take some back first"));
         }
-        let by = actor.name.clone();
-        let sanction = Sanction { kind, subject: subject.clone(), reason, by, since_ms, until_ms };
+        let (by, rank) = (actor.name.clone(), actor.role.min(Role::Owner));
+        let about = subject.clone();
+        let sanction = Sanction { kind, subject: about, reason, by, rank, since_ms, until_ms };
         let kept = sanction.clone();
-        house
-            .decided
-            .decide(move |decisions| decisions.add(kept, since_ms))
-            .map_err(|error| error.to_string())?;
+        decide(house, move |decisions| decisions.add(kept, actor.role, since_ms))?;
         let (target, reason) = (subject.to_string(), sanction.reason.as_deref());
         house.record(&Decision { target: &target, reason, until_ms, ..actor.did(word) });
         let (explained, sessions) = (sanction.explain(), tell(house, &sanction));
-        let text = format!("{subject} is {} {explained} ({sessions} sessions)", done(kind));
+        let text = format!("{subject} is {} {explained} ({sessions} sessions)", kind.done());
         Ok(Reply { ok: true, text, data: json!({"sessions": sessions, "until_ms": until_ms}) })
     })())
 }
@@ -81,18 +79,16 @@ pub fn lift(house: &House, actor: &Actor, kind: Kind, rest: &[String]) -> Reply 
     answer((|| {
         let undo = if kind == Kind::Ban { "unban" } else { "unmute" };
         let subject = subject(house, rest, &format!("{undo} WHOM"))?;
-        let lifted = house
-            .decided
-            .decide(|decisions| decisions.lift(kind, &subject, now_ms()))
-            .map_err(|error| error.to_string())?;
+        let lifted =
+            decide(house, |decisions| decisions.lift(kind, &subject, actor.role, now_ms()))?;
         if !lifted {
-            return Err(format!("{subject} is not {}: banlist shows who is", done(kind)));
+            return Err(format!("{subject} is not {}: banlist shows who is", kind.done()));
         }
         house.record(&Decision { target: &subject.to_string(), ..actor.did(undo) });
         if kind == Kind::Mute {
             house.tell_subject(&subject, "you have the word again");
         }
-        Ok(yes(&format!("{subject} is no longer {}", done(kind))))
+        Ok(yes(&format!("{subject} is no longer {}", kind.done())))
     })())
 }
 
@@ -100,8 +96,14 @@ pub fn list(house: &House) -> Reply {
     let decisions = house.decided.now();
     let mut text = String::new();
     for one in decisions.valid(now_ms()) {
-        let _ =
-            writeln!(text, "{} is {} by {} {}", one.subject, done(one.kind), one.by, one.explain());
+        let _ = writeln!(
+            text,
+            "{} is {} by {} {}",
+            one.subject,
+            one.kind.done(),
+            one.by,
+            one.explain()
+        );
     }
     if text.is_empty() {
         text.push_str("nobody is banned or muted");
@@ -122,14 +124,13 @@ pub fn give_role(house: &House, actor: &Actor, role: Role, rest: &[String]) -> R
         };
         // A role that was given a moment ago counts.
         house.reload_users().map_err(|error| error.to_string())?;
-        check(house, actor, &Subject::User(name.clone()), act)?;
         match house.users().role(&name) {
             own if own == role => return Err(format!("{name} is {role} already")),
             Role::Owner => {
                 let hint = format!("pychat users role {name} {role}");
                 return Err(format!("{name} is owner here, which only {hint} changes"));
             }
-            _ => {}
+            _ => check(house, actor, &Subject::User(name.clone()), act)?,
         }
         Settings::change(&house.home().users_dir(), &name, |settings| settings.role = role)
             .map_err(|error| error.to_string())?;
@@ -138,6 +139,12 @@ pub fn give_role(house: &House, actor: &Actor, role: Role, rest: &[String]) -> R
         house.tell_subject(&Subject::User(name.clone()), &format!("you are {role} here now"));
         Ok(yes(&format!("{name} is {role} now")))
     })())
+}
+
+/// What is decided holds once it is on disk, where the actor may decide it.
+fn decide<T>(house: &House, change: impl FnOnce(&mut Decisions) -> Result<T, Stands>) -> Said<T> {
+    let decided = house.decided.decide(change).map_err(|error| error.to_string())?;
+    decided.map_err(|stands| stands.to_string())
 }
 
 /// Those whom a sanction finds are put out, or told that they are muted; gives how many sessions.
@@ -151,14 +158,7 @@ fn tell(house: &House, sanction: &Sanction) -> usize {
 
 /// What the person is told whom a sanction is about.
 pub fn notice(sanction: &Sanction) -> String {
-    format!("you are {} {}", done(sanction.kind), sanction.explain())
-}
-
-fn done(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Ban => "banned",
-        Kind::Mute => "muted",
-    }
+    format!("you are {} {}", sanction.kind.done(), sanction.explain())
 }
 
 fn word(kind: Kind) -> (Act, &'static str) {
