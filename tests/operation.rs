@@ -183,6 +183,17 @@ fn check_names_everything_that_is_wrong_at_once() {
     let (_, told) = world.operator(&["check", "--json"]);
     let reply: Value = serde_json::from_str(&told).unwrap();
     assert!(reply["problems"].as_array().unwrap().len() >= 6, "{told}");
+    // Where the server listens by its environment is tried in config.json's place.
+    let by_environment = |address: &str| {
+        let mut command = world.program("operator");
+        command.args(["check", "--home"]).arg(&home).env("PYCHAT_LISTEN", address);
+        String::from_utf8(command.output().unwrap().stdout).unwrap()
+    };
+    let told = by_environment("127.0.0.1:0");
+    assert!(told.contains("half.pem") && !told.contains("cannot listen"), "{told}");
+    fs::write(home.join("config.json"), "{\"server_port\": 0}").unwrap();
+    let told = by_environment(&format!("127.0.0.1:{port}"));
+    assert!(told.contains(&format!("cannot listen on 127.0.0.1:{port}")), "{told}");
     fs::write(home.join("config.json"), "{\"server_prot\": 1}").unwrap();
     let (_, told) = world.operator(&["check"]);
     assert!(told.contains("server_prot") && told.contains("did you mean server_port"), "{told}");
@@ -239,25 +250,39 @@ fn a_reader_that_has_seen_enough_is_no_error() {
     assert!(!ended.status.success() && told.starts_with("error: No space left"), "{told}");
 }
 
+/// The commands below these words, as `--help` lists them; each that does something by itself.
+fn commands(world: &World, words: &[String], found: &mut Vec<String>) {
+    let help = world.program("alice").args(words).arg("--help").output().unwrap();
+    let help = String::from_utf8(help.stdout).unwrap();
+    let listed = help.split("\nCommands:\n").nth(1).unwrap_or_default();
+    let listed = listed.lines().take_while(|line| line.starts_with("  "));
+    // What is further in goes on with the line before it.
+    let names = listed.filter_map(|line| line.strip_prefix("  ")?.split(' ').next());
+    let names: Vec<_> = names.filter(|name| !["", "help"].contains(name)).collect();
+    if names.is_empty() {
+        return found.push(words.join(" "));
+    }
+    names.iter().for_each(|name| commands(world, &[words, &[(*name).to_owned()]].concat(), found));
+}
+
 #[test]
 fn the_manual_page_has_every_command() {
     let world = World::new();
     let page = world.program("alice").arg("man").output().unwrap();
     let page = String::from_utf8(page.stdout).unwrap().replace('\\', "");
-    for (command, option) in [
-        ("CLIENT", "--join-file"),
-        ("SERVER", "--listen"),
-        ("USERS ADD", "--replace"),
-        ("CTL", "--dry-run"),
-        ("KEY SHOW", "--pem"),
-        ("AUDIT VERIFY", "--json"),
-        ("INSTALL-SERVICE", "--write"),
-        ("MAN", "--help"),
-    ] {
-        let heading = format!(".SH \"PYCHAT {command}\"\n");
+    let section = |command: &str| {
+        let heading = format!(".SH \"PYCHAT {}\"\n", command.to_uppercase());
         let after = page.split(&heading).nth(1).unwrap_or_else(|| panic!("{heading} in {page}"));
-        let section = after.split("\n.SH ").next().unwrap();
-        assert!(section.contains("\n.SS SYNOPSIS\n") && section.contains(option), "{section}");
+        after.split("\n.SH ").next().unwrap()
+    };
+    let mut found = Vec::new();
+    commands(&world, &[], &mut found);
+    assert!(found.len() > 20 && found.contains(&"users passwd".to_owned()), "{found:?}");
+    for command in &found {
+        assert!(section(command).contains("\n.SS SYNOPSIS\n"), "{command}");
+    }
+    for (command, option) in [("client", "--join-file"), ("server", "--listen"), ("ctl", "--now")] {
+        assert!(section(command).contains(option), "{command}");
     }
     assert_eq!(page.matches(".TH ").count(), 1);
 }

@@ -46,10 +46,10 @@ impl Findings {
     }
 }
 
-pub fn check(home: &Home, json: bool) -> anyhow::Result<ExitCode> {
+pub fn check(home: &Home, listen: Option<SocketAddr>, json: bool) -> anyhow::Result<ExitCode> {
     let mut found = Findings::default();
     if home.dir().is_dir() {
-        look(home, &mut found);
+        look(home, listen, &mut found);
     } else {
         let hint = "pychat server makes it; --home DIR names another home";
         found.problem(format!("there is no folder {}", home.dir().display()), hint);
@@ -78,7 +78,7 @@ pub fn check(home: &Home, json: bool) -> anyhow::Result<ExitCode> {
     Ok(if problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(code::UNREADABLE) })
 }
 
-fn look(home: &Home, found: &mut Findings) {
+fn look(home: &Home, listen: Option<SocketAddr>, found: &mut Findings) {
     let config = found.take(Config::load(&home.config_file()));
     if !home.config_file().exists() {
         found.notes.push("there is no config.json: the defaults hold".into());
@@ -110,7 +110,8 @@ fn look(home: &Home, found: &mut Findings) {
         found.notes.push("clients on this computer may not connect (allow, deny)".into());
     }
     space(home.dir(), found);
-    addresses(home, &config, found);
+    let listen = listen.unwrap_or(SocketAddr::new(config.server_ip, config.server_port));
+    addresses(home, [Some(listen), config.metrics], found);
 }
 
 /// Folders and files that only their owner may read.
@@ -153,7 +154,7 @@ fn space(dir: &Path, found: &mut Findings) {
 }
 
 /// Whether a server could listen where it is to; the one that runs here does so already.
-fn addresses(home: &Home, config: &Config, found: &mut Findings) {
+fn addresses(home: &Home, wanted: [Option<SocketAddr>; 2], found: &mut Findings) {
     let _lock = match home.dir().join("data").is_dir().then(|| home.lock()) {
         Some(Err(LockError::Taken { .. })) => {
             return found.notes.push("a server runs in this home".into());
@@ -162,8 +163,7 @@ fn addresses(home: &Home, config: &Config, found: &mut Findings) {
         Some(Ok(lock)) => Some(lock),
         None => None,
     };
-    let own = SocketAddr::new(config.server_ip, config.server_port);
-    for address in [Some(own), config.metrics].into_iter().flatten() {
+    for address in wanted.into_iter().flatten() {
         found.take(Listener::bind(address, 1));
     }
 }

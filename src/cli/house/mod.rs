@@ -89,6 +89,9 @@ pub enum Job {
     Check {
         #[command(flatten)]
         home: HomeArgs,
+        /// Where the server is to listen, if not where config.json says
+        #[arg(long, value_name = "IP:PORT", env = "PYCHAT_LISTEN", value_parser = address)]
+        listen: Option<SocketAddr>,
         /// As one line of JSON
         #[arg(long)]
         json: bool,
@@ -131,7 +134,7 @@ pub fn run(job: Job) -> anyhow::Result<ExitCode> {
         Job::Backup { file, home, json } => ledger::backup(&home.open(), &file, json),
         Job::Restore { file, home, json } => ledger::restore(&home.open(), &file, json),
         Job::Verify { file, home, json } => ledger::verify(&home.open(), file.as_deref(), json),
-        Job::Check { home, json } => check::check(&home.open(), json),
+        Job::Check { home, listen, json } => check::check(&home.open(), listen, json),
         Job::InstallService(args) => service::install(&args),
         Job::Audit(job) => audit::run(job),
     }
