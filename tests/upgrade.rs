@@ -88,3 +88,53 @@ fn a_home_of_a_newer_pychat_is_refused_with_a_sentence_and_left_alone() {
     }
     assert_eq!(fs::read(&file).unwrap(), before);
 }
+
+/// What mattered of the layout that schema 1 had before the first release, with a line in it.
+const UNRELEASED: &str = "
+PRAGMA journal_mode = WAL;
+CREATE TABLE meta (log INTEGER NOT NULL) STRICT;
+CREATE TABLE places (
+    place INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, last INTEGER NOT NULL DEFAULT 0, topic TEXT
+) STRICT;
+CREATE TABLE lines (
+    line INTEGER PRIMARY KEY, place INTEGER NOT NULL REFERENCES places, seq INTEGER NOT NULL,
+    id BLOB NOT NULL, sender TEXT NOT NULL, device TEXT NOT NULL, time_ms INTEGER NOT NULL,
+    kind INTEGER NOT NULL, target INTEGER, state INTEGER NOT NULL DEFAULT 0, text TEXT NOT NULL,
+    checksum INTEGER NOT NULL, UNIQUE (place, seq), UNIQUE (place, sender, id)
+) STRICT;
+INSERT INTO meta VALUES (7);
+INSERT INTO places VALUES (1, '#lobby', 1, NULL);
+INSERT INTO lines VALUES (1, 1, 1, x'00', 'alice', 'main', 0, 0, NULL, 0, 'tea at five', 0);
+PRAGMA user_version = 1;
+";
+
+#[test]
+fn a_ledger_from_before_the_first_release_is_refused_and_left_alone() {
+    let world = World::new().stopped();
+    let data = world.home().join("data");
+    let file = data.join("ledger.db");
+    let path = file.to_str().unwrap();
+    fs::remove_file(&file).unwrap();
+    Connection::open(&file).unwrap().execute_batch(UNRELEASED).unwrap();
+    let before = fs::read(&file).unwrap();
+    for job in [
+        &["server", "--no-owner", "--listen", "127.0.0.1:0"][..],
+        &["verify"],
+        &["check"],
+        &["restore", path],
+        &["users", "remove", "alice", "--erase"],
+    ] {
+        let (ok, told) = world.operator(job);
+        assert!(!ok, "{job:?}: {told}");
+        if job[0] != "users" {
+            assert!(told.contains("ledger.db is of a layout from before"), "{job:?}: {told}");
+            assert!(told.contains("hint:") && told.contains("move it away"), "{job:?}: {told}");
+        }
+    }
+    assert_eq!(fs::read(&file).unwrap(), before);
+    let names = fs::read_dir(&data).unwrap().map(|entry| entry.unwrap().file_name());
+    assert!(!names.into_iter().any(|name| name.to_str().unwrap().contains("backup")));
+    // Its place is free once it was moved away.
+    fs::rename(&file, data.join("old.db")).unwrap();
+    world.started().enters("bob");
+}

@@ -95,6 +95,10 @@ pub fn advice(error: &anyhow::Error) -> (Option<String>, u8) {
         #[cfg(feature = "server")]
         if let Some(error) = cause.downcast_ref::<LedgerError>() {
             let hint = match error {
+                LedgerError::Unreleased { .. } => Some(
+                    "nothing in it was changed: move it away, and the server begins a new one"
+                        .into(),
+                ),
                 LedgerError::Newer { .. } => {
                     Some("update pychat; pychat restore FILE brings a backup of before back".into())
                 }

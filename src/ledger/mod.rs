@@ -133,6 +133,9 @@ pub enum LedgerError {
         path.display()
     )]
     Newer { path: PathBuf, found: i64, known: i64 },
+    /// The layout that schema 1 had before the first release.
+    #[error("{} is of a layout from before pychat's first release, which nothing converts", path.display())]
+    Unreleased { path: PathBuf },
     /// A commit whose sync failed: it may be stored or not.
     #[error("{}: the disk failed while it synced: {error}", path.display())]
     InDoubt { path: PathBuf, error: rusqlite::Error },

@@ -23,11 +23,8 @@ pub struct Verified {
 /// Brings the schema up to date. A file that is not new is copied beside itself first.
 pub(super) fn migrate(connection: &mut Connection, path: &Path) -> Result<(), LedgerError> {
     let fault = faults(path);
-    let found = version(connection).map_err(&fault)?;
+    let found = version(connection, path)?;
     let known = STEPS.len() as i64;
-    if found > known {
-        return Err(LedgerError::Newer { path: path.to_owned(), found, known });
-    }
     if found == known {
         return Ok(());
     }
@@ -65,8 +62,19 @@ fn keep_copy(connection: &Connection, path: &Path, schema: i64) -> Result<(), Le
     unreachable!("some number is free")
 }
 
-fn version(connection: &Connection) -> rusqlite::Result<i64> {
-    connection.query_row("PRAGMA user_version", [], |row| row.get(0))
+/// The file's schema, where it is one that this pychat knows.
+fn version(connection: &Connection, path: &Path) -> Result<i64, LedgerError> {
+    let fault = faults(path);
+    let ask = |query| connection.query_row(query, [], |row| row.get(0)).map_err(&fault);
+    let (found, known) = (ask("PRAGMA user_version")?, STEPS.len() as i64);
+    if found > known {
+        return Err(LedgerError::Newer { path: path.to_owned(), found, known });
+    }
+    let columns = "SELECT count(*) FROM pragma_table_info('lines') WHERE name = 'seq'";
+    if ask(columns)? > 0 {
+        return Err(LedgerError::Unreleased { path: path.to_owned() });
+    }
+    Ok(found)
 }
 
 /// Copies the ledger at `from`, in use or not, to the new file `to`. `progress` is told percents.
@@ -131,11 +139,7 @@ pub fn verify(path: &Path) -> Result<Verified, LedgerError> {
     let fault = faults(path);
     let damaged = |what: String| LedgerError::Damaged { path: path.to_owned(), what };
     let connection = open_as_it_is(path)?;
-    let found = version(&connection).map_err(&fault)?;
-    if found > STEPS.len() as i64 {
-        let known = STEPS.len() as i64;
-        return Err(LedgerError::Newer { path: path.to_owned(), found, known });
-    }
+    let found = version(&connection, path)?;
     let look = connection.unchecked_transaction().map_err(&fault)?;
     let pages: String =
         connection.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0)).map_err(&fault)?;
