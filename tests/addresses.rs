@@ -113,6 +113,15 @@ fn a_reload_changes_limits_at_once_and_names_what_waits_for_the_next_start() {
         alice.sees(&format!("You: {line}"));
     }
     world.enters("bob").sees("-- new");
+    // So it is with the rules of a channel.
+    let (_, told) = world.operator(&["ctl", "retention", "--dry-run"]);
+    assert!(told.starts_with("0 lines"), "{told}");
+    let (ok, told) = reload(&world, r##"{"channels": {"#lobby": {"retention": "1s"}}}"##);
+    assert!(ok, "{told}");
+    world.until("lines of the lobby are too old", || {
+        let (_, told) = world.operator(&["ctl", "retention", "--dry-run"]);
+        told.contains("of 1 places would be removed")
+    });
     let (ok, told) = reload(&world, r#"{"retention": "off", "motd": "newer"}"#);
     assert!(ok && told.contains("only the next start changes retention"), "{told}");
     world.enters("carol").sees("-- newer");

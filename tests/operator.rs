@@ -80,6 +80,18 @@ fn keys_and_address_ranges_are_banned_too_but_never_the_owner() {
     let (_, shown) = world.operator(&["users", "show", "bob", "--json"]);
     let shown: serde_json::Value = serde_json::from_str(&shown).unwrap();
     let print = shown["fingerprints"][0].as_str().unwrap();
+    let does = |words: &[&str]| {
+        let (ok, told) = world.operator(&[&["ctl"], words].concat());
+        assert!(ok, "{words:?}: {told}");
+    };
+    does(&["mute", print, "1h", "noise"]);
+    bob.sees("you are muted until 20");
+    does(&["unmute", print]);
+    bob.sees("you have the word again");
+    does(&["kick", print, "noise"]);
+    bob.sees("the operator ended your session: noise");
+    let bob = world.client("bob", &["--plain"]);
+    bob.sees("you are in #lobby");
     let (ok, told) = world.operator(&["ctl", "ban", print, "1h"]);
     assert!(ok, "{told}");
     bob.sees("you are banned until");
@@ -88,6 +100,9 @@ fn keys_and_address_ranges_are_banned_too_but_never_the_owner() {
     olga.types("/exit");
     olga.ends();
     world.server.is_told("olga (main) ended");
+    does(&["mute", "127.0.0.0/8"]);
+    _mona.sees("you are muted for good");
+    does(&["unmute", "127.0.0.0/8"]);
     let (ok, told) = world.operator(&["ctl", "ban", "127.0.0.0/8"]);
     assert!(ok, "{told}");
     _mona.sees("you are banned for good");

@@ -7,6 +7,7 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use world::proxy::Proxy;
 use world::pty::Terminal;
 use world::{Program, World};
 
@@ -159,6 +160,38 @@ fn wrong_guesses_wait_ever_longer_and_the_connection_ends_after_three() {
         });
     }
     eve.sees("this is not your password");
+}
+
+#[test]
+fn a_thief_of_a_key_who_guesses_elsewhere_keeps_nobody_out_at_home() {
+    let world = World::new();
+    world.admit("bob");
+    assert!(passwd(&world, "bob", PASSWORD).0);
+    let enters_at_home = || {
+        let mut bob = world.client("bob", &["--json"]);
+        let asked = object(&bob.sees("\"password\""));
+        assert_eq!(asked.get("retry_ms"), None, "nobody at home waits");
+        guesses(&mut bob, PASSWORD);
+        bob.sees("\"hello\"");
+        bob.types(r#"{"type":"quit"}"#);
+        bob.ends();
+    };
+    enters_at_home();
+    // Each guess comes from an address that was never seen.
+    let prompt = |last: u8| {
+        let proxy = Proxy::from_source(&world.address, [127, 0, 7, last]);
+        let thief = world.client_by("bob", &proxy.address, &["--json"]);
+        let asked = object(&thief.sees("\"password\""));
+        (thief, asked)
+    };
+    for last in 1..=9 {
+        let (mut thief, _) = prompt(last);
+        guesses(&mut thief, "wrong guess");
+        thief.sees("\"wrong\":true");
+    }
+    let (_thief, asked) = prompt(10);
+    assert!(asked["retry_ms"].as_u64().is_some_and(|wait| wait > 0), "a fresh address waits");
+    enters_at_home();
 }
 
 #[test]

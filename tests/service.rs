@@ -58,10 +58,12 @@ fn the_unit_is_printed_or_written_and_exposes_little() {
     let (ok, told) = world.operator(&["install-service", "--user", "olga", "--write", write]);
     assert!(ok && told.contains("systemctl"), "{told}");
     assert_eq!(fs::read_to_string(&file).unwrap(), printed);
-    let Ok(analysed) = Command::new("systemd-analyze")
-        .args(["security", "--offline=yes", "--no-pager", write])
-        .output()
-    else {
+    let analyse = |job: &[&str]| Command::new("systemd-analyze").args(job).arg(write).output();
+    if let Ok(verified) = analyse(&["verify"]) {
+        let told = String::from_utf8(verified.stderr).unwrap();
+        assert!(verified.status.success() && !told.contains("pychat"), "{told}");
+    }
+    let Ok(analysed) = analyse(&["security", "--offline=yes", "--no-pager"]) else {
         return println!("systemd-analyze is not here: the unit was not looked at");
     };
     let text = String::from_utf8(analysed.stdout).unwrap();

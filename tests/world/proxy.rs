@@ -1,8 +1,8 @@
 //! A link that breaks: a byte-exact TCP proxy that cuts, half-closes, delays, trickles and doubles
 //! bytes by a seed, a given number of times, and is a plain proxy after that.
 
-use std::io::{Read, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
+use socket2::{Domain, Socket, Type};
 
 pub struct Proxy {
     pub address: String,
@@ -38,6 +39,25 @@ enum Harm {
 impl Proxy {
     /// In front of `server`; `harms` connections are harmed.
     pub fn start(server: &str, seed: u64, harms: i64) -> Proxy {
+        Proxy::reaching(server, seed, harms, |server| TcpStream::connect(server))
+    }
+
+    /// One that harms nothing, and reaches the server from an address of its own.
+    pub fn from_source(server: &str, source: [u8; 4]) -> Proxy {
+        Proxy::reaching(server, 0, 0, move |server| {
+            let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+            socket.bind(&SocketAddr::from((source, 0)).into())?;
+            socket.connect(&server.parse::<SocketAddr>().unwrap().into())?;
+            Ok(socket.into())
+        })
+    }
+
+    fn reaching(
+        server: &str,
+        seed: u64,
+        harms: i64,
+        reach: impl Fn(&str) -> io::Result<TcpStream> + Send + 'static,
+    ) -> Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let left = Arc::new(AtomicI64::new(harms));
@@ -45,7 +65,7 @@ impl Proxy {
         let chance = Arc::new(Mutex::new(StdRng::seed_from_u64(seed)));
         thread::spawn(move || {
             for client in listener.incoming().map_while(Result::ok) {
-                let Ok(upstream) = TcpStream::connect(&server) else { continue };
+                let Ok(upstream) = reach(&server) else { continue };
                 let harmed = own_left.fetch_sub(1, Ordering::SeqCst) > 0;
                 let plan = draw(&mut chance.lock().unwrap(), harmed);
                 let inwards = chance.lock().unwrap().random_bool(0.5);
