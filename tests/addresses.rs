@@ -122,7 +122,10 @@ fn a_reload_changes_limits_at_once_and_names_what_waits_for_the_next_start() {
         let (_, told) = world.operator(&["ctl", "retention", "--dry-run"]);
         told.contains("of 1 places would be removed")
     });
+    // What is wrong with a person's file is said too, and what was set for them before holds.
+    fs::write(world.home().join("users/bob.json"), r#"{"role": "king"}"#).unwrap();
     let (ok, told) = reload(&world, r#"{"retention": "off", "motd": "newer"}"#);
     assert!(ok && told.contains("only the next start changes retention"), "{told}");
+    assert!(told.contains("bob.json") && told.contains("a role is owner, moderator"), "{told}");
     world.enters("carol").sees("-- newer");
 }

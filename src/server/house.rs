@@ -364,8 +364,8 @@ impl House {
         Arc::clone(&self.users.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Reads users/ again; people whose keys are gone are out at once. Gives what was refused.
-    pub fn reload_users(&self) -> std::io::Result<usize> {
+    /// Reads users/ again; people whose keys are gone are out at once. Gives what was refused, and why.
+    pub fn reload_users(&self) -> std::io::Result<Vec<String>> {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         let (new, rejected) = {
             let old = self.users();
@@ -414,7 +414,7 @@ impl House {
         }
         self.notice_keys(&new);
         self.turn_out();
-        Ok(rejected.len())
+        Ok(rejected.iter().map(ToString::to_string).collect())
     }
 }
 

@@ -8,11 +8,14 @@ use serde::Serialize;
 use super::house::House;
 use crate::config::Config;
 
+/// So many files are told of in the answer's text.
+const TOLD_MAX: usize = 5;
+
 /// What a reload has done.
 #[derive(Debug, Default, Serialize)]
 pub struct Reloaded {
-    /// Files in users/ that register nobody.
-    pub ignored: usize,
+    /// What is wrong with files in users/: they register nobody, or change nothing.
+    pub ignored: Vec<String>,
     /// Keys of config.json whose new values hold after the next start only.
     pub waiting: Vec<String>,
 }
@@ -55,8 +58,9 @@ pub fn reload(house: &House) -> Result<Reloaded, String> {
 impl fmt::Display for Reloaded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("config.json and users/ were read again")?;
-        if self.ignored > 0 {
-            write!(f, "; {} files of users/ are ignored, see the log", self.ignored)?;
+        self.ignored.iter().take(TOLD_MAX).try_for_each(|file| write!(f, "; {file}"))?;
+        if self.ignored.len() > TOLD_MAX {
+            write!(f, "; the log has {} more", self.ignored.len() - TOLD_MAX)?;
         }
         if !self.waiting.is_empty() {
             write!(f, "; only the next start changes {}", self.waiting.join(", "))?;
