@@ -59,6 +59,31 @@ fn twenty_sessions_of_one_person_have_one_persons_budget() {
 }
 
 #[test]
+fn history_has_a_budget_of_its_own_over_all_sessions() {
+    // One answer, and the next after a hundred seconds.
+    let world = World::with(r#"{"histories_per_s": 0.01}"#);
+    let mut eve = world.enters_as("eve", "--json");
+    let mut other = world.client("eve", &["--json"]);
+    [&eve, &other].iter().for_each(|one| drop(one.sees("\"entered\"")));
+    let asks = |client: &mut Program, name: &str| {
+        client.types(&json!({"type": "history", "to": "#lobby", "ref": name}).to_string());
+        let answer = client.sees(&format!("\"{name}\""));
+        serde_json::from_str::<serde_json::Value>(&answer).unwrap()
+    };
+    let is_refused = |answer: &serde_json::Value| {
+        let waits = answer["retry_ms"].as_u64().is_some_and(|wait| wait > 3_000);
+        answer["type"] == "refused" && answer["code"] == "rate" && waits
+    };
+    let answers: Vec<_> = (0..4).map(|n| asks(&mut eve, &format!("asked{n}."))).collect();
+    let refused = answers.iter().filter(|one| is_refused(one)).count();
+    assert_eq!(refused, 3, "{answers:#?}");
+    let answer = asks(&mut other, "elsewhere");
+    assert!(is_refused(&answer), "{answer}");
+    other.types(&json!({"type": "say", "to": "#lobby", "text": "lines go on"}).to_string());
+    eve.sees("lines go on");
+}
+
+#[test]
 fn a_member_gets_into_a_full_house_of_silent_peers_within_eleven_seconds() {
     let world = World::with(r#"{"connections_max": 40}"#);
     world.admit("bob");
