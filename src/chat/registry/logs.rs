@@ -53,7 +53,10 @@ impl Registry {
 
     /// A line was committed.
     pub fn committed(&mut self, place: &Place, seq: Seq) {
-        self.log(place).last = seq;
+        match self.logs.get_mut(place) {
+            Some(log) => log.last = seq,
+            None => self.log(place).last = seq,
+        }
     }
 
     /// A line was not stored: it does not wait for anybody.

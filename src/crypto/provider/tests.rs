@@ -6,7 +6,7 @@ use rsa::RsaPrivateKey;
 use rsa::pkcs8::DecodePrivateKey;
 use zeroize::Zeroizing;
 
-use super::{aws, pure};
+use super::{native, pure};
 use crate::crypto::test_keys::{ana, bob};
 
 proptest! {
@@ -17,10 +17,10 @@ proptest! {
         text in prop::collection::vec(any::<u8>(), 0..300), bent in any::<prop::sample::Index>(),
     ) {
         let parts: [&[u8]; 2] = [&aad, &text];
-        prop_assert_eq!(aws::sha256(&parts), pure::sha256(&parts));
-        prop_assert_eq!(aws::hmac_sha256(&aad, &parts), pure::hmac_sha256(&aad, &parts));
-        prop_assert_eq!(aws::equal(&aad, &text), pure::equal(&aad, &text));
-        let (one, other) = (aws::Aead::new(&key), pure::Aead::new(&key));
+        prop_assert_eq!(native::sha256(&parts), pure::sha256(&parts));
+        prop_assert_eq!(native::hmac_sha256(&aad, &parts), pure::hmac_sha256(&aad, &parts));
+        prop_assert_eq!(native::equal(&aad, &text), pure::equal(&aad, &text));
+        let (one, other) = (native::Aead::new(&key), pure::Aead::new(&key));
         let (mut sealed, mut same) = (text.clone(), text.clone());
         let tag = one.seal(nonce, &aad, &mut sealed).unwrap();
         prop_assert_eq!(other.seal(nonce, &aad, &mut same), Some(tag));
@@ -41,16 +41,16 @@ proptest! {
     fn curves_are_the_same(
         seed in any::<[u8; 32]>(), peer in any::<[u8; 32]>(), text in any::<Vec<u8>>(),
     ) {
-        let (one, other) = (aws::Agreement::from_bytes(&seed), pure::Agreement::from_bytes(&seed));
+        let (one, other) = (native::Agreement::from_bytes(&seed), pure::Agreement::from_bytes(&seed));
         prop_assert_eq!(one.public(), other.public());
         prop_assert_eq!(one.agree(&peer), other.agree(&peer));
         prop_assert!(one.agree(&[0; 32]).is_none() && other.agree(&[0; 32]).is_none());
-        let (one, other) = (aws::Signing::from_seed(&seed), pure::Signing::from_seed(&seed));
+        let (one, other) = (native::Signing::from_seed(&seed), pure::Signing::from_seed(&seed));
         prop_assert_eq!(one.public(), other.public());
         let signature = one.sign(&text);
         prop_assert_eq!(signature, other.sign(&text));
         for (key, message) in [(one.public(), &text[..]), (peer, &text[..]), (one.public(), b"x")] {
-            let holds = aws::signed(&key, message, &signature);
+            let holds = native::signed(&key, message, &signature);
             prop_assert_eq!(holds, pure::signed(&key, message, &signature));
             prop_assert_eq!(holds, key == one.public() && message == text);
         }
@@ -62,9 +62,9 @@ proptest! {
 fn what_one_seals_and_signs_with_rsa_the_other_opens_and_verifies() {
     let private = RsaPrivateKey::from_pkcs8_pem(&ana().to_pem(None)).unwrap();
     let (key, wrong) = (ana().public(), bob().public());
-    let (one, other) = (aws::Rsa::new(&private).unwrap(), pure::Rsa::new(&private).unwrap());
+    let (one, other) = (native::Rsa::new(&private).unwrap(), pure::Rsa::new(&private).unwrap());
     let secret = Zeroizing::new([7; 32]);
-    for sealed in [aws::rsa_seal(key, b"tea", &secret), pure::rsa_seal(key, b"tea", &secret)] {
+    for sealed in [native::rsa_seal(key, b"tea", &secret), pure::rsa_seal(key, b"tea", &secret)] {
         let sealed = sealed.unwrap();
         assert_eq!(one.open(b"tea", &sealed).as_ref(), Some(&secret));
         assert_eq!(other.open(b"tea", &sealed).as_ref(), Some(&secret));
@@ -74,7 +74,7 @@ fn what_one_seals_and_signs_with_rsa_the_other_opens_and_verifies() {
         assert!(one.open(b"tea", &bent).is_none() && other.open(b"tea", &bent).is_none());
     }
     for signature in [one.sign(b"tea"), other.sign(b"tea")] {
-        for verify in [aws::rsa_signed, pure::rsa_signed] {
+        for verify in [native::rsa_signed, pure::rsa_signed] {
             assert!(verify(key, b"tea", &signature));
             assert!(!verify(key, b"two", &signature) && !verify(wrong, b"tea", &signature));
             assert!(!verify(key, b"tea", &signature[1..]));
@@ -84,7 +84,7 @@ fn what_one_seals_and_signs_with_rsa_the_other_opens_and_verifies() {
 
 #[test]
 fn random_bytes_are_other_ones_each_time() {
-    for fill in [aws::fill as fn(&mut [u8]), pure::fill] {
+    for fill in [native::fill as fn(&mut [u8]), pure::fill] {
         let mut bytes = [[0; 32]; 2];
         bytes.iter_mut().for_each(|bytes| fill(bytes));
         assert!(bytes[0] != bytes[1] && bytes[0] != [0; 32]);

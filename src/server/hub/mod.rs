@@ -150,11 +150,12 @@ impl Hub {
         Ok(())
     }
 
-    /// A line of a session goes to the ledger. It comes back when it is stored.
+    /// A line of a session goes to the ledger. It comes back when it is stored. What it says is taken out
+    /// of a `command` that is not refused.
     pub fn say(
         &self,
         outlet: &Arc<Outlet>,
-        command: &Command,
+        command: &mut Command,
         said: Said,
         directory: Directory,
     ) -> Result<(), Refusal> {
@@ -187,8 +188,8 @@ impl Hub {
                 time_ms: said.time_ms,
                 kind: *kind,
                 target: *target,
-                text: text.clone(),
-                sealed: sealed.clone(),
+                text: std::mem::take(text),
+                sealed: sealed.take(),
             };
             outlet.undecided.fetch_add(1, Ordering::Relaxed);
             inner.waiting.push(Waiting::Line(Line {

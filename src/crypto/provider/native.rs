@@ -1,6 +1,6 @@
-//! AWS-LC: constant time, and AES-GCM at the speed of the hardware.
+//! AWS-LC: constant time. AES-GCM is of ring, which has code for the widest instructions of more processors
+//! (docs/performance.md).
 
-use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use aws_lc_rs::agreement::{self, X25519};
 use aws_lc_rs::rsa::{
     OAEP_SHA256_MGF1SHA256, OaepPrivateDecryptingKey, OaepPublicEncryptingKey,
@@ -11,6 +11,7 @@ use aws_lc_rs::signature::{
     RsaPublicKeyComponents, UnparsedPublicKey,
 };
 use aws_lc_rs::{digest, hmac, rand};
+use ring::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use rsa::RsaPrivateKey;
 use rsa::pkcs8::EncodePrivateKey;
 use zeroize::Zeroizing;
