@@ -100,6 +100,16 @@ fn a_channel_is_there_again_with_what_was_missed_and_forgotten_when_left() {
     assert_eq!(bob.seen("you are in #tea"), 0, "{:#?}", bob.shown());
 }
 
+/// The other device of this person is theirs, by their own word.
+fn confirms_own(bob: &mut Program) {
+    bob.sees("is registered for your name");
+    bob.types("/fingerprint bob confirm");
+    bob.sees("was not shown yet");
+    bob.sees("is new: /fingerprint bob confirm, if it is yours");
+    bob.types("/fingerprint bob confirm");
+    bob.sees("the keys of bob are confirmed");
+}
+
 #[test]
 fn a_private_message_is_sealed_for_every_device_also_of_who_is_away() {
     let world = World::new();
@@ -116,10 +126,11 @@ fn a_private_message_is_sealed_for_every_device_also_of_who_is_away() {
     let mut laptop = world.client("bob", &["--plain"]);
     laptop.sees("alice: the first");
     // His own further key waits for his word, too.
-    laptop.types("/fingerprint bob confirm");
-    laptop.sees("the keys of bob are confirmed");
+    confirms_own(&mut laptop);
     alice.sees("You -> bob: the first");
     let mut again = world.client("bob.phone", &["--plain"]);
+    again.sees("you are in #lobby");
+    confirms_own(&mut again);
     again.types("/pm alice and back");
     alice.sees("bob: and back");
     laptop.sees("You -> alice: and back");
@@ -147,6 +158,53 @@ fn who_has_never_been_here_is_reached_under_the_rsa_key_and_the_line_says_so() {
     assert!(line.ends_with("now it is sealed"), "{line}");
 }
 
+/// The 60 digits that this person was shown last.
+fn number(one: &Program) -> String {
+    let digits = |word: &str| word.len() == 5 && word.bytes().all(|byte| byte.is_ascii_digit());
+    one.sees("compare this with");
+    one.sees(": SHA256:");
+    let shown = one.shown().join("\n");
+    let mut numbers =
+        shown.lines().filter(|line| line.split(' ').filter(|it| digits(it)).count() == 12);
+    numbers.next_back().expect("60 digits").to_owned()
+}
+
+#[test]
+fn who_has_lost_a_key_compares_one_number_with_those_who_knew_it() {
+    let world = World::new();
+    let mut alice = world.enters("alice");
+    let mut bob = world.enters("bob");
+    alice.types("/pm bob the first");
+    bob.sees("alice: the first");
+    bob.types("/exit");
+    bob.ends();
+    // His computer is gone, with all that was on it.
+    fs::remove_dir_all(world.vault("bob")).unwrap();
+    let made = world.program("bob").arg("keygen").output().unwrap();
+    assert!(made.status.success());
+    let shown = world.program("bob").args(["key", "show", "--name", "bob"]).output().unwrap();
+    let line = String::from_utf8(shown.stdout).unwrap();
+    let (ok, told) = world.operator(&["users", "replace", "bob", line.trim(), "--yes"]);
+    assert!(ok, "{told}");
+    alice.sees("a key that was not there before is registered for bob");
+    let mut bob = world.client("bob", &["--plain"]);
+    bob.sees("you are in #lobby");
+    certified(&world, 2);
+    bob.types("/fingerprint alice");
+    alice.types("/fingerprint bob");
+    alice.sees("is not in use any more");
+    assert_eq!(number(&alice), number(&bob));
+    alice.types("/fingerprint bob confirm");
+    alice.sees("the keys of bob are confirmed");
+    alice.types("/pm bob welcome back");
+    bob.sees("alice: welcome back");
+    alice.types("/fingerprint bob");
+    alice.shows("the number again", |lines| {
+        lines.iter().filter(|line| line.contains("compare this with")).count() == 2
+    });
+    assert_eq!(number(&alice), number(&bob));
+}
+
 #[test]
 fn another_key_of_a_known_person_is_shown_and_nothing_is_sealed_for_it() {
     let world = World::new();
@@ -156,15 +214,6 @@ fn another_key_of_a_known_person_is_shown_and_nothing_is_sealed_for_it() {
     bob.sees("alice: the first");
     bob.types("/fingerprint alice");
     alice.types("/fingerprint bob");
-    let number = |one: &Program| {
-        let digits = |word: &str| word.len() == 5 && word.bytes().all(|byte| byte.is_ascii_digit());
-        one.sees("compare this with");
-        one.sees(": SHA256:");
-        let shown = one.shown().join("\n");
-        let number =
-            shown.lines().find(|line| line.split(' ').filter(|it| digits(it)).count() == 12);
-        number.expect("60 digits").to_owned()
-    };
     let before = number(&alice);
     assert_eq!(before, number(&bob));
     world.admit("bob.other");
@@ -201,6 +250,59 @@ fn no_pin_is_taken_from_the_command_line_and_a_file_of_them_is_for_ones_own_eyes
     fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
     let bob = world.client("bob", &["--plain", "--join-file", path]);
     bob.sees("alice: only for bob");
+}
+
+#[test]
+fn a_program_is_told_who_can_read_and_what_is_kept_is_for_ones_own_eyes() {
+    let world = World::new();
+    let mut bob = world.enters_as("bob", "--json");
+    let lobby = bob.sees(r##""channel":"#lobby""##);
+    assert!(lobby.contains(r#""readers":"operator""#), "{lobby}");
+    bob.types(r#"{"type":"slash","line":"/join tea half past four"}"#);
+    let tea = bob.sees(r##""channel":"#tea~"##);
+    assert!(tea.contains(r#""readers":"pin""#), "{tea}");
+    bob.types(r#"{"type":"slash","line":"/topic"}"#);
+    let topic = bob.sees(r#""type":"topic""#);
+    assert!(topic.contains(r#""readers":"pin""#), "{topic}");
+    bob.types(r#"{"type":"slash","line":"/me waits"}"#);
+    bob.sees(r#""lock":"pin""#);
+    let mut files = 0;
+    for folder in ["servers", "device"] {
+        for file in fs::read_dir(world.vault("bob").join(folder)).unwrap() {
+            let file = file.unwrap();
+            // The server's public key is for everybody.
+            if file.path().extension().is_some_and(|extension| extension == "pem") {
+                continue;
+            }
+            let mode = file.metadata().unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o600, "{:?}", file.path());
+            files += 1;
+        }
+    }
+    assert!(files >= 4, "{files}");
+}
+
+#[test]
+fn an_empty_channel_vanishes_and_its_lines_stay_or_go_as_the_operator_wants() {
+    for forgets in [false, true] {
+        let limits = r#""limits": {"channel_empty_s": 1}"#;
+        let world = World::configured(&format!(r#"{{"forget_empty": {forgets}, {limits}}}"#));
+        let mut alice = world.enters("alice");
+        let line = makes(&mut alice, "tea");
+        alice.types("still here");
+        alice.sees("You: still here");
+        let channels = || world.operator(&["ctl", "channels"]).1;
+        assert!(channels().contains("#tea~"));
+        alice.types("/part tea");
+        alice.sees("you left #tea~");
+        world.until("it is gone", || !channels().contains("#tea~"));
+        let mut bob = world.enters("bob");
+        bob.types(&line);
+        bob.sees("only who knows the PIN");
+        bob.types("/history");
+        bob.sees(if forgets { "-- 0 lines" } else { "-- 1 line" });
+        assert_eq!(bob.seen("alice: still here") > 0, !forgets, "{:#?}", bob.shown());
+    }
 }
 
 /// How often a text stands in the memory of a process.

@@ -18,6 +18,8 @@ use crate::crypto::{Fingerprint, Identity};
 
 #[path = "hostile_history_tests.rs"]
 mod history;
+#[path = "hostile_keys_tests.rs"]
+mod keys;
 #[path = "hostile_log_tests.rs"]
 mod log;
 

@@ -1,7 +1,7 @@
 //! Whose keys are whose, as far as the server tells: asked for before a line can be judged, learned,
 //! kept, and shown to a person who compares them.
 
-use super::people::{Standing, safety_number};
+use super::people::{Confirmed, Prints, Standing, safety_number};
 use super::{NAMES_MAX, Next, Secrets, reading};
 use crate::chat::{Command, DeviceKey, Event, UserName};
 use crate::client::model::Happening;
@@ -38,13 +38,17 @@ impl Secrets {
         if !learned.changed.is_empty() {
             let prints: Vec<_> = learned.changed.iter().map(ToString::to_string).collect();
             let prints = prints.join(" ");
-            let whose = if *name == self.own { "your name" } else { name.as_str() };
+            let what = match *name == self.own {
+                true => format!("a key of another device is registered for your name: {prints}"),
+                false => {
+                    format!("a key that was not there before is registered for {name}: {prints}")
+                }
+            };
             let happening = Happening::KeyChanged {
                 name: name.clone(),
                 text: format!(
-                    "a key that was not there before is registered for {whose}: {prints}. Nothing \
-                     is sealed for it and none of its lines are shown until you have compared \
-                     /fingerprint {name} and typed /fingerprint {name} confirm"
+                    "{what}. Nothing is sealed for it and none of its lines are shown until you \
+                     have compared /fingerprint {name} and typed /fingerprint {name} confirm"
                 ),
             };
             next.push(Next::Happen(happening));
@@ -100,7 +104,17 @@ impl Secrets {
             return next;
         }
         if confirms {
-            if self.people.confirm(&name) {
+            let confirmed = self.people.confirm(&name);
+            if confirmed == Confirmed::Unseen {
+                let text = format!(
+                    "a key of {name} was not shown yet, and nothing is confirmed: compare, then \
+                     type it again\n{}",
+                    self.describe(&name)
+                );
+                next.push(Next::Happen(Happening::Told(text)));
+                return next;
+            }
+            if confirmed == Confirmed::News {
                 self.keep_person(&name, &mut next);
             }
             let text =
@@ -108,29 +122,45 @@ impl Secrets {
             next.push(Next::Happen(Happening::Told(text)));
             self.pump_all(now_ms, &mut next);
         } else {
-            next.push(Next::Happen(Happening::Told(self.describe(&name))));
+            let text = self.describe(&name);
+            next.push(Next::Happen(Happening::Told(text)));
         }
         next
     }
 
-    fn describe(&self, name: &UserName) -> String {
-        let ((prints, news), (own, _)) = (self.people.prints(name), self.people.prints(&self.own));
-        if prints.is_empty() && news.is_empty() {
-            return format!("nobody here is called {name}");
-        }
+    /// The number is of the keys that are in use, so that it is the same for somebody who was met under
+    /// an older one; of one's own, those that one has confirmed.
+    fn describe(&mut self, name: &UserName) -> String {
+        let (own, Prints { theirs, news, gone }) =
+            (self.people.prints(&self.own), self.people.shows(name));
+        let in_use = [&theirs[..], &news].concat();
         let mut text = String::new();
-        if *name != self.own {
-            let all = [&prints[..], &news].concat();
-            let number = safety_number(&own, &all);
+        if in_use.is_empty() {
+            text = format!("nobody here is called {name}\n");
+        } else if *name != self.own {
+            let number = safety_number(&own.theirs, &in_use);
             text = format!(
                 "compare this with {name}, over the phone or face to face; it is the same on both \
                  sides only if nobody is between you:\n{number}\n"
             );
+            if !own.news.is_empty() {
+                text.push_str(&format!(
+                    "it is another one there until you have confirmed your own name's keys: \
+                     /fingerprint {}\n",
+                    self.own
+                ));
+            }
         }
-        prints.iter().for_each(|print| text.push_str(&format!("{name}: {print}\n")));
+        let whose = if *name == self.own { "yours" } else { "theirs" };
+        theirs.iter().for_each(|print| text.push_str(&format!("{name}: {print}\n")));
         for print in &news {
             text.push_str(&format!(
-                "{name}: {print} is new: /fingerprint {name} confirm, if it is theirs\n"
+                "{name}: {print} is new: /fingerprint {name} confirm, if it is {whose}\n"
+            ));
+        }
+        for print in &gone {
+            text.push_str(&format!(
+                "{name}: {print} is not in use any more; lines of before are signed by it\n"
             ));
         }
         text.trim_end().to_owned()

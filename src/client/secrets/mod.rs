@@ -349,7 +349,9 @@ impl Secrets {
             let certificate = Opaque::new(certificate.bytes()).expect("a certificate has bytes");
             next.push(Next::Send(Command::Certify { certificate }));
         }
+        let mine = self.contact.openers().iter().map(|key| key.public().fingerprint()).collect();
         let own = self.own.clone();
+        self.people.is_own(&own, mine);
         self.ask(&[own], next);
     }
 

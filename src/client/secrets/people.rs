@@ -24,8 +24,12 @@ pub struct Known {
 }
 
 impl Known {
-    /// Another client of this person may have seen newer certificates.
-    pub fn takes_newer(&mut self, other: &Known) {
+    /// Another client of this vault may have learned more.
+    pub fn joins(&mut self, other: &Known) {
+        self.certified |= other.certified;
+        let more = other.keys.iter().filter(|key| !self.keys.contains(key));
+        let more: Vec<_> = more.cloned().collect();
+        self.keys.extend(more);
         for bytes in &other.certificates {
             let Some(theirs) = Certificate::unchecked(bytes.bytes()) else { continue };
             let print = theirs.fingerprint();
@@ -59,6 +63,10 @@ struct Person {
     bare: BTreeSet<[u8; 32]>,
     /// Keys of which it was told that nothing is sealed for them.
     left_out: BTreeSet<[u8; 32]>,
+    /// Keys that are not confirmed, and were shown to be compared.
+    shown: BTreeSet<[u8; 32]>,
+    /// It is this client's own person, who has these keys here: no other is theirs because a server says so.
+    mine: Option<Vec<Fingerprint>>,
     /// Answers that are not whole yet.
     coming: Vec<DeviceKey>,
     asked: bool,
@@ -102,6 +110,28 @@ pub enum NoWay {
     Over,
 }
 
+/// A person's keys, as they are shown.
+#[derive(Debug, Default, PartialEq)]
+pub struct Prints {
+    /// Those that are theirs, and that the server says are in use.
+    pub theirs: Vec<Fingerprint>,
+    /// Those that the server says are theirs, and nobody has confirmed.
+    pub news: Vec<Fingerprint>,
+    /// Those that are theirs, and that the server does not tell of any more.
+    pub gone: Vec<Fingerprint>,
+}
+
+/// What a person's word for another's keys has changed.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Confirmed {
+    /// New keys are theirs.
+    News,
+    /// Those without a certificate that holds are good enough.
+    Bare,
+    /// Some were not shown yet: nothing.
+    Unseen,
+}
+
 /// What was new in an answer.
 #[derive(Debug, Default, PartialEq)]
 pub struct Learned {
@@ -141,8 +171,9 @@ impl People {
                 let key = &pinned.iter().find(|(pinned, _)| *pinned == print)?.1;
                 Some((print.0, Certificate::verify(bytes, key)?))
             };
-            let newest = bytes.filter_map(verified).collect();
-            let person = Person { known: known.clone(), pinned, newest, ..Person::default() };
+            let newest: BTreeMap<_, _> = bytes.filter_map(verified).collect();
+            let mut person = Person { known: known.clone(), pinned, newest, ..Person::default() };
+            person.known.certified |= !person.newest.is_empty();
             people.0.insert(fold(name), person);
         }
         people
@@ -167,6 +198,11 @@ impl People {
     pub fn ask(&mut self, name: &UserName) -> bool {
         let person = self.person(name);
         person.listed.is_none() && !std::mem::replace(&mut person.asked, true)
+    }
+
+    /// This is the person whose client this is: these keys are theirs for certain.
+    pub fn is_own(&mut self, name: &UserName, mine: Vec<Fingerprint>) {
+        self.person(name).mine = Some(mine);
     }
 
     /// Whether the server has said something of a person on this connection.
@@ -225,8 +261,14 @@ impl People {
         let mut learned = Learned::default();
         if person.known.name.is_none() && !listed.is_empty() {
             person.known.name = Some(name.clone());
-            person.pin(&listed);
             learned.pinned = true;
+            if person.mine.is_none() {
+                person.pin(&listed);
+            }
+        }
+        if let Some(mine) = person.mine.clone() {
+            let mine = listed.iter().filter(|one| mine.contains(&one.print)).cloned();
+            learned.pinned |= person.pin(&mine.collect::<Vec<_>>());
         }
         let certified = listed.iter().any(|one| one.certificate.is_some());
         if certified && !person.known.certified {
@@ -237,6 +279,7 @@ impl People {
         let other = other.filter(|print| !person.has(print) && !before.contains(print));
         learned.changed = other.collect();
         (person.listed, person.learned_ms) = (Some(listed), now_ms);
+        person.forgets_strangers();
         Some(learned)
     }
 
@@ -258,19 +301,31 @@ impl People {
         person.notes_certificates() || first
     }
 
-    /// The person has compared the keys: all that the server says are theirs. Whether any was new; if
-    /// none was, it is about those without a certificate.
-    pub fn confirm(&mut self, name: &UserName) -> bool {
+    /// A person's keys, for somebody who compares them: what was shown can be confirmed.
+    pub fn shows(&mut self, name: &UserName) -> Prints {
+        let prints = self.prints(name);
+        self.person(name).shown = prints.news.iter().map(|print| print.0).collect();
+        prints
+    }
+
+    /// The person has compared the keys that were shown. Where none was new, it is about those without
+    /// a certificate.
+    pub fn confirm(&mut self, name: &UserName) -> Confirmed {
         let person = self.person(name);
         let listed = person.listed.clone().unwrap_or_default();
-        let news = listed.iter().any(|one| !person.has(&one.print));
+        let mut news = listed.iter().filter(|one| !person.has(&one.print)).peekable();
+        let any = news.peek().is_some();
+        // The server may have added one while they were on the phone.
+        if news.any(|one| !person.shown.contains(&one.print.0)) {
+            return Confirmed::Unseen;
+        }
         person.pin(&listed);
-        if !news {
+        if !any {
             let bare = listed.iter().filter(|one| one.certificate.is_none());
             person.bare.extend(bare.map(|one| one.print.0));
         }
         person.notes_certificates();
-        news
+        if any { Confirmed::News } else { Confirmed::Bare }
     }
 
     /// What a key is to a person.
@@ -323,12 +378,14 @@ impl People {
         (person.listed, person.asked) = (None, false);
     }
 
-    /// Fingerprints: those that are confirmed, and those that are not.
-    pub fn prints(&self, name: &UserName) -> (Vec<Fingerprint>, Vec<Fingerprint>) {
-        let Some(person) = self.0.get(&fold(name)) else { return Default::default() };
-        let pinned = person.pinned.iter().map(|(print, _)| *print).collect();
+    pub fn prints(&self, name: &UserName) -> Prints {
+        let Some(person) = self.0.get(&fold(name)) else { return Prints::default() };
         let listed = person.listed.iter().flatten().map(|one| one.print);
-        (pinned, listed.filter(|print| !person.has(print)).collect())
+        let news = listed.clone().filter(|print| !person.has(print)).collect();
+        let pinned = person.pinned.iter().map(|(print, _)| *print);
+        let in_use = |print: &Fingerprint| listed.clone().any(|one| one == *print);
+        let (theirs, gone) = pinned.partition(|print| person.listed.is_none() || in_use(print));
+        Prints { theirs, news, gone }
     }
 }
 
@@ -368,7 +425,18 @@ impl Person {
         self.pinned.iter().any(|(pinned, _)| pinned == print)
     }
 
-    fn pin(&mut self, listed: &[Listed]) {
+    /// Nothing is kept of keys that are neither theirs nor told of now.
+    fn forgets_strangers(&mut self) {
+        let prints = self.listed.iter().flatten().map(|one| one.print);
+        let prints = prints.chain(self.pinned.iter().map(|(print, _)| *print));
+        let prints: BTreeSet<_> = prints.map(|print| print.0).collect();
+        self.newest.retain(|print, _| prints.contains(print));
+        self.left_out.retain(|print| prints.contains(print));
+    }
+
+    /// Whether any is new.
+    fn pin(&mut self, listed: &[Listed]) -> bool {
+        let before = self.pinned.len();
         for one in listed {
             if !self.has(&one.print) {
                 self.pinned.push((one.print, one.key.clone()));
@@ -376,6 +444,7 @@ impl Person {
                 self.known.keys.push(spki);
             }
         }
+        self.pinned.len() > before
     }
 }
 

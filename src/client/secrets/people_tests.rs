@@ -34,7 +34,16 @@ fn a_person_is_pinned_at_first_sight_and_another_key_waits_for_a_word() {
     assert_eq!(people.standing(&bob, &print), Standing::Unconfirmed);
     assert_eq!(people.recipients(&bob, 1_000_000).err(), Some(NoWay::Changed));
     let kept = people.known(&bob).unwrap().clone();
-    assert!(people.confirm(&bob) && !people.confirm(&bob));
+    assert_eq!(people.confirm(&bob), Confirmed::Unseen);
+    assert_eq!(people.shows(&bob).news, [print]);
+    // While they compare it, another one is told of.
+    let third = listed(&Identity::generate(), false);
+    let three = vec![listed(&one, true), listed(&two, false), third];
+    people.learn(&bob, three, false, 1_000_000).unwrap();
+    assert_eq!(people.confirm(&bob), Confirmed::Unseen);
+    people.learn(&bob, vec![listed(&one, true), listed(&two, false)], false, 1_000_000).unwrap();
+    let confirmed = [people.confirm(&bob), people.confirm(&bob)];
+    assert_eq!(confirmed, [Confirmed::News, Confirmed::Bare]);
     assert!(matches!(people.standing(&bob, &print), Standing::Theirs(_)));
     assert_eq!(people.recipients(&bob, 1_000_000).unwrap().len(), 2);
     assert_eq!(people.recipients(&bob, 1_000_000 + FRESH_MS).err(), Some(NoWay::Ask));
@@ -121,7 +130,8 @@ fn a_server_that_keeps_a_certificate_back_or_tells_of_an_older_one_is_not_follow
     fewer.ask(&bob);
     let other = listed(&Identity::generate(), false);
     fewer.learn(&bob, vec![other], false, now_ms).unwrap();
-    assert!(fewer.confirm(&bob));
+    fewer.shows(&bob);
+    assert_eq!(fewer.confirm(&bob), Confirmed::News);
     assert_eq!(fewer.recipients(&bob, now_ms).err(), Some(NoWay::Over));
     fewer.confirm(&bob);
     assert!(fewer.recipients(&bob, now_ms).is_ok());
@@ -135,6 +145,56 @@ fn a_server_that_keeps_a_certificate_back_or_tells_of_an_older_one_is_not_follow
     let long = Opaque::new(&[7; KEY_BYTES_MAX + 1]).unwrap();
     people.learn(&bob, vec![DeviceKey { key: long, ..told(None) }], true, now_ms);
     assert_eq!(people.person(&bob).coming.len(), 0);
+}
+
+#[test]
+fn of_ones_own_keys_only_those_that_are_here_are_ones_own() {
+    let [mine, other] = [(); 2].map(|()| Identity::generate());
+    let alice = "alice".parse().unwrap();
+    let [mine_is, other_is] = [&mine, &other].map(|one| one.public().fingerprint());
+    let mut people = People::default();
+    people.is_own(&alice, vec![mine_is]);
+    people.ask(&alice);
+    let both = vec![listed(&mine, true), listed(&other, true)];
+    let learned = people.learn(&alice, both, false, 1_000_000).unwrap();
+    assert_eq!((learned.pinned, learned.changed), (true, vec![other_is]));
+    assert_eq!(people.own_devices(&alice).len(), 1);
+    people.shows(&alice);
+    assert_eq!(people.confirm(&alice), Confirmed::News);
+    assert_eq!(people.own_devices(&alice).len(), 2);
+}
+
+#[test]
+fn a_key_that_is_not_in_use_any_more_is_shown_as_such() {
+    let [old, new] = [(); 2].map(|()| Identity::generate());
+    let bob = "bob".parse().unwrap();
+    let [old_is, new_is] = [&old, &new].map(|one| one.public().fingerprint());
+    let mut people = People::default();
+    people.ask(&bob);
+    people.learn(&bob, vec![listed(&old, true)], false, 1_000_000).unwrap();
+    people.learn(&bob, vec![listed(&new, true)], false, 1_000_000).unwrap();
+    let prints = |theirs, news| Prints { theirs, news, gone: vec![old_is] };
+    assert_eq!(people.shows(&bob), prints(vec![], vec![new_is]));
+    people.confirm(&bob);
+    assert_eq!(people.prints(&bob), prints(vec![new_is], vec![]));
+    assert!(matches!(people.standing(&bob, &old_is), Standing::Theirs(_)), "for lines of before");
+    // Of keys that nobody has confirmed nothing is kept once they are not told of.
+    for _ in 0..3 {
+        let stranger = listed(&Identity::generate(), true);
+        people.learn(&bob, vec![listed(&new, true), stranger], false, 1_000_000).unwrap();
+        assert_eq!(people.person(&bob).newest.len(), 3);
+    }
+}
+
+#[test]
+fn what_two_clients_of_a_vault_have_learned_is_kept_together() {
+    let [one, two] = [1, 2].map(|byte| Opaque::new(&[byte; 9]).unwrap());
+    let known =
+        |key: &Opaque, certified| Known { keys: vec![key.clone()], certified, ..Known::default() };
+    let mut first = known(&one, false);
+    first.joins(&known(&two, true));
+    first.joins(&known(&one, false));
+    assert_eq!((first.keys, first.certified), (vec![one, two], true));
 }
 
 #[test]

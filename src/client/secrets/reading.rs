@@ -2,7 +2,7 @@
 
 use super::chain::{Order, Signed};
 use super::lanes::Settled;
-use super::people::Standing;
+use super::people::{Prints, Standing};
 use super::{CHECKED_MAX, CLOCKS_MS, Flaw, IDS_MAX, Next, Secrets, is_sealed};
 use crate::chat::{Kind, Lock, Message, MsgId, Opaque, Seq, Target, UserName};
 use crate::client::model::Happening;
@@ -220,8 +220,9 @@ impl Secrets {
         let first = opened.next().expect("there is a key");
         let (opened, under) = opened.fold(first, |found, next| found.or(next))?;
         valid(&certificate, &opened.note)?;
-        let (prints, news) = self.people.prints(&parsed.to);
-        let bare = prints.iter().chain(&news).any(|print| parsed.is_for(&print.0));
+        let Prints { theirs, news, gone } = self.people.prints(&parsed.to);
+        let mut prints = theirs.iter().chain(&news).chain(&gone);
+        let bare = prints.any(|print| parsed.is_for(&print.0));
         let lock = match under {
             Under::Certificate if !bare => Lock::Sealed,
             _ => Lock::RsaAlone,

@@ -99,7 +99,7 @@ impl Kept {
         let mut known = known.clone();
         let same = |other: &Known| other.name == known.name;
         let before = self.people.iter().position(same).map(|at| self.people.remove(at));
-        before.iter().for_each(|before| known.takes_newer(before));
+        before.iter().for_each(|before| known.joins(before));
         self.people.push(known);
     }
 }
