@@ -416,3 +416,17 @@ fn a_terminal_that_goes_away_ends_the_client() {
     bob.sees("<-- alice left");
     world.server.signal(Signal::TERM);
 }
+
+#[test]
+fn a_pin_that_was_typed_is_not_among_the_lines_of_before() {
+    let world = World::new();
+    let mut alice = sits_down(&world, "alice");
+    alice.types("the first words\r");
+    alice.shows_row(|row| row == "> the first words");
+    alice.types("/join tea 4711\r");
+    alice.shows("only who knows the PIN");
+    alice.types("\x1b[A");
+    alice.rests(17, "> the first words");
+    alice.types("\x15/exit\r");
+    alice.ends_with(0);
+}

@@ -98,11 +98,13 @@ impl Model {
                 let lines = self.places.learn(&place, log, last, read);
                 let new = !lobby && self.joined.insert(channel.clone());
                 let target = Target::Channel(channel.clone());
-                let first = self.opened.remove(channel) && is_first(&event);
+                let inside = self.opened.remove(channel);
+                let first = inside.as_ref().is_some_and(|it| !it.made) && is_first(&event);
                 let mut actions = vec![Action::Show(Show::Event(event))];
                 if new {
                     actions.extend(self.aim(target));
                 }
+                actions.extend(inside.and_then(|inside| inside.words).map(pins::shown));
                 if first {
                     let text = "you are the first here: if others should be, check the PIN";
                     actions.push(notice(text.into()));

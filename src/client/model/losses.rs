@@ -5,7 +5,9 @@ use super::*;
 impl Model {
     pub(super) fn lost(&mut self, loss: Loss, chance: [u8; 16]) -> Vec<Action> {
         (self.connected, self.dialing) = (false, false);
-        let mut actions = Vec::new();
+        // Nobody knows when they will be in.
+        let words = self.opened.values_mut().filter_map(|inside| inside.words.take());
+        let mut actions: Vec<_> = words.map(pins::shown).collect();
         if std::mem::take(&mut self.asked) {
             actions.push(Action::Show(Show::Hidden(false)));
         }

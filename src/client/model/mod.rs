@@ -5,7 +5,7 @@ mod losses;
 mod pins;
 mod slashes;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 
 use super::manners::Manners;
@@ -233,10 +233,10 @@ pub struct Model {
     name: Option<UserName>,
     target: Target,
     joined: BTreeSet<ChannelName>,
-    /// Channels whose PIN was given just now.
-    opened: BTreeSet<ChannelName>,
-    /// PINs that are being worked out.
-    deriving: usize,
+    /// Channels whose PIN was given just now, and what is to be read in them.
+    opened: BTreeMap<ChannelName, pins::Inside>,
+    /// PINs that are being worked out, and whether each is short.
+    deriving: Vec<(ChannelName, bool)>,
     reply_to: Option<UserName>,
     /// Requests that are no lines, typed before the first connection, each behind so many lines.
     early: Vec<(usize, Command)>,
@@ -280,8 +280,8 @@ impl Model {
             name: None,
             target,
             joined,
-            opened: BTreeSet::new(),
-            deriving: 0,
+            opened: BTreeMap::new(),
+            deriving: Vec::new(),
             reply_to: None,
             early: Vec::new(),
             outbox,
@@ -464,7 +464,7 @@ impl Model {
         let settled = self.outbox.is_settled()
             && self.changes.is_empty()
             && self.early.is_empty()
-            && self.deriving == 0;
+            && self.deriving.is_empty();
         if !self.ending || !settled || (self.usage.once && self.name.is_none()) {
             return Vec::new();
         }

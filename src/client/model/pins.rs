@@ -15,6 +15,12 @@ const TIMES: &str = "whoever has the server's disk can try PINs, one each 120 ms
 /// PINs below this are warned of.
 const BITS_ENOUGH: u32 = 45;
 
+/// What whoever has given a PIN reads once they are in its channel.
+pub(super) struct Inside {
+    pub made: bool,
+    pub words: Option<Hidden>,
+}
+
 impl Model {
     /// `/join CHANNEL[,CHANNEL]` or `/join CHANNEL PIN`.
     pub(super) fn join_typed(&mut self, operands: &str) -> Vec<Action> {
@@ -74,14 +80,10 @@ impl Model {
         if name.is_lobby() {
             return vec![error("everybody is in #lobby: it has no PIN".into())];
         }
-        let mut actions = Vec::new();
-        if Pin::new(pin.reveal()).bits() < BITS_ENOUGH {
-            actions.push(notice(format!("this PIN is short: {TIMES}")));
-        }
-        actions.push(notice(format!("working out the key of {name} ...")));
-        self.deriving += 1;
-        actions.push(Action::Derive { name, pin, made });
-        actions
+        let short = Pin::new(pin.reveal()).bits() < BITS_ENOUGH;
+        self.deriving.push((name.bare(), short));
+        let told = notice(format!("working out the key of {name} ..."));
+        vec![told, Action::Derive { name, pin, made }]
     }
 
     /// A PIN is known: in.
@@ -90,7 +92,9 @@ impl Model {
         channel: Result<ChannelName, String>,
         made: Option<Hidden>,
     ) -> Vec<Action> {
-        self.deriving = self.deriving.saturating_sub(1);
+        let name = channel.as_ref().ok().map(ChannelName::bare);
+        let is = |one: &(ChannelName, bool)| name.as_ref().is_none_or(|name| *name == one.0);
+        let derived = self.deriving.iter().position(is).map(|index| self.deriving.remove(index));
         let channel = match channel {
             Ok(channel) => channel,
             Err(problem) => {
@@ -99,24 +103,27 @@ impl Model {
                 return actions;
             }
         };
-        let mut actions = Vec::new();
-        match made {
-            Some(pin) => {
-                let (name, pin) = (channel.bare(), pin.reveal());
-                let text = format!(
-                    "{channel} is made; this line lets others in, so tell it to nobody else:\n\
-                     /join {name} {pin}"
-                );
-                actions.push(notice(text));
-            }
-            None => drop(self.opened.insert(channel.clone())),
-        }
+        let words = match &made {
+            Some(pin) => Some(format!(
+                "{channel} is made; this line lets others in, so tell it to nobody else:\n\
+                 /join {} {}",
+                channel.bare(),
+                pin.reveal()
+            )),
+            None => derived.filter(|one| one.1).map(|_| format!("this PIN is short: {TIMES}")),
+        };
+        let mut inside = Inside { made: made.is_some(), words: words.map(Hidden::new) };
         let marks = self.places.positions();
         let known = self.joined.contains(&channel);
-        actions.extend(self.ask(join(&marks, channel.clone())));
+        let mut actions = self.ask(join(&marks, channel.clone()));
         if known {
-            actions.extend(self.aim(Target::Channel(channel)));
+            actions.extend(self.aim(Target::Channel(channel.clone())));
         }
+        // Where people go they read it; who cannot go now reads it here.
+        if known || !self.connected {
+            actions.extend(inside.words.take().map(shown));
+        }
+        self.opened.insert(channel, inside);
         actions.extend(self.end_when_settled());
         actions
     }
@@ -163,6 +170,10 @@ impl Model {
             Err(problem) => vec![error(format!("fingerprint {name}: {problem}"))],
         }
     }
+}
+
+pub(super) fn shown(words: Hidden) -> Action {
+    notice(words.reveal().to_owned())
 }
 
 /// A channel's name; the `#` may be missing.

@@ -446,3 +446,63 @@ fn a_change_waits_for_the_line_it_is_meant_for() {
     assert_eq!(typed(&mut model, "/retry", 8).len(), 3);
     assert_eq!(sent(&model.update(stored(6, 3), [0; 16])), []);
 }
+
+/// What is told of a PIN that was worked out just now, and again once the channel is entered.
+fn told_of_a_pin(model: &mut Model, line: &str, made: bool) -> [String; 2] {
+    let derive = typed(model, line, 7);
+    assert!(!format!("{derive:?}").contains("1234"), "{derive:?}");
+    let pin = derive.into_iter().find_map(|action| match action {
+        Action::Derive { pin, .. } => Some(pin),
+        _ => None,
+    });
+    let channel: ChannelName = format!("#tea~{}", "0".repeat(26)).parse().unwrap();
+    let made = pin.filter(|_| made);
+    let words = |actions: Vec<Action>| {
+        let text = |action| match action {
+            Action::Show(Show::Notice(text)) => Some(text),
+            Action::Show(Show::Target(target)) => Some(format!("to {target}")),
+            _ => None,
+        };
+        actions.into_iter().filter_map(text).collect::<Vec<_>>().join("\n")
+    };
+    let opened = Happening::Opened { channel: Ok(channel.clone()), made };
+    let before = words(model.update(opened, [0; 16]));
+    let entered = Event::Entered {
+        channel,
+        log: crate::chat::LogId(1),
+        last: Seq(0),
+        read: Seq(0),
+        retention: crate::chat::Retention::Forever,
+        people: vec!["bob".parse().unwrap()],
+        topic: None,
+        reference: None,
+    };
+    [before, words(model.update(Happening::Event(entered), [0; 16]))]
+}
+
+#[test]
+fn what_is_to_be_known_of_a_pin_is_told_in_its_channel() {
+    let [before, inside] = told_of_a_pin(&mut connected(), "/create tea", true);
+    assert_eq!(before, "");
+    let (to, line) = inside.split_once('\n').unwrap();
+    assert!(to.starts_with("to #tea") && line.contains("\n/join #tea "), "{inside}");
+    assert!(!inside.contains("first here"), "{inside}");
+    let [before, inside] = told_of_a_pin(&mut connected(), "/join tea 1234", false);
+    assert_eq!(before, "");
+    let (to, told) = inside.split_once('\n').unwrap();
+    assert!(to.starts_with("to #tea") && told.contains("20 minutes"), "{inside}");
+    assert!(told.ends_with("check the PIN"), "{inside}");
+    let [_, inside] = told_of_a_pin(&mut connected(), "/join tea a long one of many words", false);
+    assert!(!inside.contains("20 minutes") && inside.contains("check the PIN"), "{inside}");
+    // Who cannot go there now is told at once, and once.
+    let [before, inside] = told_of_a_pin(&mut model(LIVE), "/create tea", true);
+    assert!(before.contains("/join #tea ") && !inside.contains("/join"), "{before} {inside}");
+    let mut lost = connected();
+    typed(&mut lost, "/create tea", 7);
+    let channel = format!("#tea~{}", "0".repeat(26)).parse().unwrap();
+    let opened = Happening::Opened { channel: Ok(channel), made: Some(Hidden::new("abc".into())) };
+    lost.update(opened, [0; 16]);
+    let actions = lost.update(Happening::Lost(Loss::Cut), [0; 16]);
+    let tells = |action: &Action| matches!(action, Action::Show(Show::Notice(text)) if text.ends_with("/join #tea abc"));
+    assert_eq!(actions.iter().filter(|action| tells(action)).count(), 1);
+}
