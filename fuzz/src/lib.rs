@@ -6,14 +6,20 @@
 use std::sync::OnceLock;
 
 use pychat::chat::{ChannelName, Command, Event, Opaque, Place, Target, TimeSpan, UserName};
-use pychat::config::IpRange;
+use pychat::client::vault;
+use pychat::config::{Config, IpRange};
 use pychat::crypto::certificate::{Certificate, OpeningKey};
 use pychat::crypto::handshake::{ClientSent, ClientStart, R0, ServerHello};
 use pychat::crypto::note::claimed_sender;
 use pychat::crypto::pin_channel::PinChannel;
 use pychat::crypto::private::Parsed;
-use pychat::crypto::{Fingerprint, Identity, PublicKey, keep, key_request};
+use pychat::crypto::{Fingerprint, Identity, PublicKey, keep, key_request, succession};
 use pychat::invite::{Invite, read_key_line};
+use pychat::keyring::known::Known;
+use pychat::keyring::sanctions::Decisions;
+use pychat::keyring::{Audit, Decision, Home, Settings, Users};
+use pychat::ledger::{Sqlite, upkeep};
+use pychat::server::directory::Directory;
 use pychat::wire::codec::{self, Login, Parts};
 use pychat::wire::record::RecordReader;
 
@@ -33,6 +39,10 @@ pub const TARGETS: &[Decoder] = &[
     ("private", fuzz_private),
     ("pin_channel", fuzz_pin_channel),
     ("kept", fuzz_kept),
+    ("succession", fuzz_succession),
+    ("home", fuzz_home),
+    ("ledger", fuzz_ledger),
+    ("vault", fuzz_vault),
     ("keys", fuzz_keys),
     ("texts", fuzz_texts),
 ];
@@ -131,6 +141,66 @@ pub fn fuzz_pin_channel(bytes: &[u8]) {
 pub fn fuzz_kept(bytes: &[u8]) {
     let _ = keep::open_by(identity(), bytes);
     let _ = keep::unlock(&[7; 32], bytes);
+}
+
+/// What one key says of the next.
+pub fn fuzz_succession(bytes: &[u8]) {
+    let key = identity().public();
+    let _ = succession::holds(key, succession::Whose::Server, key, bytes);
+}
+
+/// Every file that a server reads, one after the other.
+pub fn fuzz_home(bytes: &[u8]) {
+    let folder = tempfile::tempdir().expect("a folder for files");
+    let home = Home::new(folder.path());
+    home.make_folders().expect("its folders");
+    let (actor, action, target) = ("alice", "mute", "bob");
+    let decision = Decision { actor, action, target, reason: None, until_ms: None };
+    Audit::of(&home).add(&decision).expect("a trail to be read");
+    let [users, keys, data] = ["users", "keys", "data"].map(|name| folder.path().join(name));
+    let files = [
+        home.config_file(),
+        home.decisions_file(),
+        home.known_file(),
+        home.certificates_file(),
+        users.join("alice.pem"),
+        users.join("alice.json"),
+        home.server_key_file(),
+        keys.join("server.json"),
+        keys.join("audit.head"),
+        data.join("audit.jsonl"),
+    ];
+    for file in files {
+        let before = std::fs::read(&file);
+        std::fs::write(&file, bytes).expect("its bytes");
+        let _ = Config::load(&home.config_file());
+        let _ = Decisions::load(&home.decisions_file());
+        let _ = Known::load(&home.known_file());
+        let _ = Directory::open(home.certificates_file());
+        let _ = Users::load(&users);
+        let _ = Settings::load(&users, &"alice".parse().expect("a name"));
+        let _ = home.server_keys();
+        let _ = Audit::of(&home).verify();
+        match before {
+            Ok(before) => std::fs::write(&file, before).expect("its own bytes"),
+            Err(_) => std::fs::remove_file(&file).expect("it is there"),
+        }
+    }
+}
+
+/// The file of a server's lines.
+pub fn fuzz_ledger(bytes: &[u8]) {
+    let folder = tempfile::tempdir().expect("a folder for a file");
+    let path = folder.path().join("ledger.db");
+    std::fs::write(&path, bytes).expect("its bytes");
+    let _ = upkeep::verify(&path);
+    let _ = Sqlite::open(&path, 60);
+}
+
+/// What a client keeps in clear. All else in its vault is sealed: to `kept` it is closed or its own.
+pub fn fuzz_vault(bytes: &[u8]) {
+    let _ = serde_json::from_slice::<Vec<vault::Server>>(bytes);
+    let _ = serde_json::from_slice::<vault::Settings>(bytes);
 }
 
 pub fn fuzz_keys(bytes: &[u8]) {
