@@ -352,7 +352,9 @@ impl People {
         // Who had certificates is not reached under RSA keys alone because a server says so.
         let good = |one: &Listed| one.certificate.is_some() || person.bare.contains(&one.print.0);
         if person.known.certified && !listed.iter().any(good) {
-            return Err(NoWay::Over);
+            // They may have published one since.
+            let just_now = now_ms == person.learned_ms;
+            return Err(if just_now { NoWay::Over } else { NoWay::Ask });
         }
         Ok(person.sealable().map(Listed::recipient).collect())
     }

@@ -111,6 +111,11 @@ fn a_server_that_keeps_a_certificate_back_or_tells_of_an_older_one_is_not_follow
     let later_ms = now_ms + 30 * 86_400_000;
     let mut later = told_after(told(None), later_ms);
     assert_eq!(later.recipients(&bob, later_ms).err(), Some(NoWay::Over));
+    assert_eq!(
+        later.recipients(&bob, later_ms + 1).err(),
+        Some(NoWay::Ask),
+        "there may be one now"
+    );
     assert_eq!(later.own_devices(&bob).len(), 0);
     assert_eq!((later.left_out(&bob).len(), later.left_out(&bob).len()), (1, 0));
     later.confirm(&bob);
