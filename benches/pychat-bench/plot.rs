@@ -9,7 +9,15 @@ pub struct Bar {
     pub us: f64,
 }
 
-const COLOURS: [&str; 6] = ["#0b6e4f", "#6bbf59", "#d1495b", "#edae49", "#30638e", "#8d6a9f"];
+/// Each server's colour, and its shape, a path from its middle: who does not see colours sees those.
+const MARKS: [(&str, &str); 6] = [
+    ("#0b6e4f", "m-5 0a5 5 0 1 0 10 0a5 5 0 1 0 -10 0"),
+    ("#6bbf59", "m-4.5 -4.5h9v9h-9z"),
+    ("#d1495b", "m0 -6l5.5 10h-11z"),
+    ("#edae49", "m0 -6l6 6l-6 6l-6 -6z"),
+    ("#30638e", "m0 6l5.5 -10h-11z"),
+    ("#8d6a9f", "m-5 -2h3v-3h4v3h3v4h-3v3h-4v-3h-3z"),
+];
 const LEFT: f64 = 190.0;
 const WIDTH: f64 = 620.0;
 const ROW: f64 = 22.0;
@@ -22,7 +30,13 @@ fn x(us: f64) -> f64 {
     LEFT + (us.log10().clamp(FROM, TO) - FROM) / (TO - FROM) * WIDTH
 }
 
-/// A row for each shape of the load, a dot in it for each server.
+/// The mark of a server, by its number.
+fn mark(number: usize, x: f64, y: f64) -> String {
+    let (colour, shape) = MARKS[number % MARKS.len()];
+    format!("<path d=\"M{x:.1} {y}{shape}\" fill=\"{colour}\"/>")
+}
+
+/// A row for each shape of the load, a mark in it for each server.
 pub fn draw(bars: &[Bar]) -> String {
     let (mut rows, mut servers): (Vec<&str>, Vec<&str>) = (Vec::new(), Vec::new());
     for bar in bars {
@@ -43,8 +57,8 @@ pub fn draw(bars: &[Bar]) -> String {
     );
     let mut line = |text: String| writeln!(svg, "{text}").unwrap();
     for (number, server) in servers.iter().enumerate() {
-        let (at, colour) = (8.0 + 150.0 * number as f64, COLOURS[number % COLOURS.len()]);
-        line(format!("<circle cx=\"{}\" cy=\"36\" r=\"5\" fill=\"{colour}\"/>", at + 5.0));
+        let at = 8.0 + 150.0 * number as f64;
+        line(mark(number, at + 5.0, 36.0));
         line(format!("<text x=\"{}\" y=\"40\">{server}</text>", at + 14.0));
     }
     for power in FROM as i32..=TO as i32 {
@@ -65,8 +79,7 @@ pub fn draw(bars: &[Bar]) -> String {
     }
     for bar in bars {
         let at = TOP + ROW * (place(&rows, &bar.row) as f64 + 0.5);
-        let colour = COLOURS[place(&servers, &bar.server) % COLOURS.len()];
-        line(format!("<circle cx=\"{:.1}\" cy=\"{at}\" r=\"5\" fill=\"{colour}\"/>", x(bar.us)));
+        line(mark(place(&servers, &bar.server), x(bar.us), at));
     }
     svg.push_str("</svg>\n");
     svg
