@@ -57,6 +57,23 @@ fn an_address_that_may_not_connect_meets_silence_until_the_list_is_read_again() 
 }
 
 #[test]
+fn an_owner_in_the_chat_does_not_put_themselves_out() {
+    let world = World::new();
+    let mut bob = world.enters("bob");
+    world.operator(&["users", "role", "bob", "owner"]);
+    world.server.is_told("bob is owner now");
+    fs::write(world.home().join("config.json"), r#"{"allow": ["10.0.0.0/8"]}"#).unwrap();
+    bob.types("/reload");
+    bob.sees("config.json would put you out, who come from 127.0.0.1");
+    bob.types("still here");
+    bob.sees("You: still here");
+    assert!(answers(&world), "the old list holds");
+    let (ok, told) = world.operator(&["ctl", "reload"]);
+    assert!(ok, "{told}");
+    bob.sees("bob may not come in from 127.0.0.1");
+}
+
+#[test]
 fn a_persons_own_list_is_theirs_alone() {
     let world = World::new();
     let alice = world.enters("alice");

@@ -140,7 +140,7 @@ pub fn obey(house: &House, actor: &Actor, words: &[String]) -> Reply {
 
 fn reload(house: &House, actor: &Actor) -> Reply {
     house.record(&actor.did("reload"));
-    match reload::reload(house) {
+    match reload::reload(house, actor.whom) {
         Ok(read) => Reply { ok: true, text: read.to_string(), data: json!(read) },
         Err(problem) => no(&format!("{problem}: everything stays as it was")),
     }

@@ -6,7 +6,8 @@ use std::fmt;
 use serde::Serialize;
 
 use super::house::House;
-use crate::config::Config;
+use crate::config::{Config, admits};
+use crate::keyring::sanctions::Whom;
 
 /// So many files are told of in the answer's text.
 const TOLD_MAX: usize = 5;
@@ -20,10 +21,18 @@ pub struct Reloaded {
     pub waiting: Vec<String>,
 }
 
-/// Reads everything again. On an error everything stays as it was.
-pub fn reload(house: &House) -> Result<Reloaded, String> {
+/// Reads everything again. On an error everything stays as it was. An author in the chat does not put
+/// themselves out.
+pub fn reload(house: &House, author: Option<Whom>) -> Result<Reloaded, String> {
     let old = house.config();
     let mut new = Config::load(&house.home().config_file()).map_err(|error| error.to_string())?;
+    let own = author.and_then(|author| author.address);
+    if let Some(address) = own.filter(|address| !admits(&new.allow, &new.deny, *address)) {
+        let address = address.to_canonical();
+        return Err(format!(
+            "config.json would put you out, who come from {address} (pychat ctl reload does it)"
+        ));
+    }
     let mut waiting = Vec::new();
     let (limits, limits_waiting) = new.limits.over(&old.limits);
     new.limits = limits;

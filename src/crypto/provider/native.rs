@@ -154,7 +154,7 @@ impl Rsa {
 
 /// None for a modulus that is no product of primes.
 pub fn rsa_seal(key: &PublicKey, label: &[u8], secret: &Secret) -> Option<[u8; MODULUS_BYTES]> {
-    let key = PublicEncryptingKey::from_der(&key.to_der()).ok()?;
+    let key: PublicEncryptingKey = components(key).try_into().ok()?;
     let key = OaepPublicEncryptingKey::new(key).ok()?;
     let mut sealed = [0; MODULUS_BYTES];
     key.encrypt(&OAEP_SHA256_MGF1SHA256, &secret[..], &mut sealed, Some(label)).ok()?;
@@ -162,6 +162,10 @@ pub fn rsa_seal(key: &PublicKey, label: &[u8], secret: &Secret) -> Option<[u8; M
 }
 
 pub fn rsa_signed(key: &PublicKey, message: &[u8], signature: &[u8]) -> bool {
-    let key = RsaPublicKeyComponents { n: &key.modulus()[..], e: &EXPONENT.to_be_bytes()[1..] };
-    key.verify(&RSA_PSS_2048_8192_SHA256, message, signature).is_ok()
+    components(key).verify(&RSA_PSS_2048_8192_SHA256, message, signature).is_ok()
+}
+
+fn components(key: &PublicKey) -> RsaPublicKeyComponents<&[u8]> {
+    const E: [u8; 4] = EXPONENT.to_be_bytes();
+    RsaPublicKeyComponents { n: &key.modulus()[..], e: &E[1..] }
 }
