@@ -15,9 +15,10 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use world::{DEADLINE, Program, World};
 
-/// How long each of some lines takes from alice to bob, in the middle.
+/// How long each of some lines takes from alice to bob, in the middle: of so many that a busy moment of
+/// the machine is not the middle.
 fn median_delay(alice: &mut Program, bob: &Program, topic: &str) -> Duration {
-    let mut delays: Vec<Duration> = (0..15)
+    let mut delays: Vec<Duration> = (0..45)
         .map(|number| {
             let began = Instant::now();
             alice.types(&format!("{topic} {number}"));
@@ -45,19 +46,17 @@ fn twenty_sessions_of_one_person_have_one_persons_budget() {
     for number in 0..2_000 {
         flood[number % 20].types(&line);
     }
-    // What is below a few milliseconds is the noise of a busy machine, and so may one look be: the flood
-    // lasts for longer than three.
-    let twice = (2 * baseline).max(Duration::from_millis(10));
-    let mut looks = (0..3).map(|look| median_delay(&mut alice, &bob, &format!("during {look}:")));
-    let during = looks.find(|during| *during <= twice);
+    let during = median_delay(&mut alice, &bob, "during");
     let elapsed = began.elapsed();
     let passed = bob.seen("eve: flood");
     let budget = 20.0 + 20.0 * elapsed.as_secs_f64();
     assert!(passed as f64 <= budget + 1.0, "{passed} lines in {elapsed:?}, and {budget} may pass");
     assert!(passed >= 20, "the flood had its burst: {passed}");
     flood[0].sees("\"code\":\"rate\"");
+    // What is below a few milliseconds is the noise of a busy machine.
+    let twice = (2 * baseline).max(Duration::from_millis(10));
     println!("baseline {baseline:?}, during the flood {during:?}, {passed} of {budget:.0} lines");
-    assert!(during.is_some(), "three times above {twice:?} during the flood, {baseline:?} before");
+    assert!(during <= twice, "{during:?} during the flood, {baseline:?} before");
 }
 
 #[test]
