@@ -468,7 +468,7 @@ impl World {
     fn takes(&mut self, session: usize) {
         let Some(bytes) = self.server.sessions[session].incoming.pop_front() else { return };
         let mut commands = codec::decode::<Command>(&bytes);
-        let mut command = commands.next().expect("a message").expect("it is well-formed");
+        let command = commands.next().expect("a message").expect("it is well-formed");
         if !matches!(command, Command::Say { .. }) {
             // Anything else waits until the ledger has decided.
             self.writes();
@@ -479,7 +479,7 @@ impl World {
         let result = match &command {
             Command::Say { to, .. } => {
                 let fields = line_fields(to, user, device, 1_000, &command).expect("a line");
-                hub.say(outlet, &mut command, Said { time_ms: 1_000, fields }, &directory)
+                hub.say(outlet, &command, Said { time_ms: 1_000, fields }, &directory)
             }
             command => hub.apply(outlet, command, &directory),
         };

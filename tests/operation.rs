@@ -281,7 +281,17 @@ fn the_manual_page_has_every_command() {
     for command in &found {
         assert!(section(command).contains("\n.SS SYNOPSIS\n"), "{command}");
     }
-    for (command, option) in [("client", "--join-file"), ("server", "--listen"), ("ctl", "--now")] {
+    for (command, option) in [
+        ("client", "--join-file"),
+        ("server", "--listen"),
+        ("users add", "--replace"),
+        ("ctl", "--now"),
+        ("ctl", "--dry-run"),
+        ("key show", "--pem"),
+        ("audit verify", "--json"),
+        ("install-service", "--write"),
+        ("man", "--help"),
+    ] {
         assert!(section(command).contains(option), "{command}");
     }
     assert_eq!(page.matches(".TH ").count(), 1);

@@ -332,7 +332,7 @@ impl Session {
         }
         let began = Instant::now();
         loop {
-            let Err(refusal) = self.obey(&mut command) else { return };
+            let Err(refusal) = self.obey(&command) else { return };
             match refusal {
                 Refusal::Rate { retry_ms }
                     if began.elapsed() + Duration::from_millis(retry_ms)
@@ -354,8 +354,7 @@ impl Session {
         }
     }
 
-    /// A line that is not refused is taken out of its command.
-    fn obey(&self, command: &mut Command) -> Result<(), Refusal> {
+    fn obey(&self, command: &Command) -> Result<(), Refusal> {
         let directory = |name: &UserName| self.house.find(name);
         let hub = &self.house.hub;
         self.may(command)?;

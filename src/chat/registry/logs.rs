@@ -53,10 +53,7 @@ impl Registry {
 
     /// A line was committed.
     pub fn committed(&mut self, place: &Place, seq: Seq) {
-        match self.logs.get_mut(place) {
-            Some(log) => log.last = seq,
-            None => self.log(place).last = seq,
-        }
+        self.log(place).last = seq;
     }
 
     /// A line was not stored: it does not wait for anybody.

@@ -150,12 +150,11 @@ impl Hub {
         Ok(())
     }
 
-    /// A line of a session goes to the ledger. It comes back when it is stored. What it says is taken out
-    /// of a `command` that is not refused.
+    /// A line of a session goes to the ledger. It comes back when it is stored.
     pub fn say(
         &self,
         outlet: &Arc<Outlet>,
-        command: &mut Command,
+        command: &Command,
         said: Said,
         directory: Directory,
     ) -> Result<(), Refusal> {
@@ -188,8 +187,8 @@ impl Hub {
                 time_ms: said.time_ms,
                 kind: *kind,
                 target: *target,
-                text: std::mem::take(text),
-                sealed: sealed.take(),
+                text: text.clone(),
+                sealed: sealed.clone(),
             };
             outlet.undecided.fetch_add(1, Ordering::Relaxed);
             inner.waiting.push(Waiting::Line(Line {

@@ -93,9 +93,7 @@ impl Hub {
                     inner.log(id).tail.append_line(seq, &line.fields);
                     inner.registry.committed(&line.draft.place, seq);
                     inner.lines += 1;
-                    if deliver.last() != Some(&id) {
-                        deliver.push(id);
-                    }
+                    deliver.push(id);
                 }
                 other => {
                     inner.registry.refused(&line.draft.place, &line.draft.from);

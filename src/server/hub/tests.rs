@@ -101,7 +101,7 @@ impl Room {
         self.lines += 1;
         let outlet = &self.members[member].outlet;
         let to = Target::Channel("#lobby".parse().unwrap());
-        let mut command = Command::Say {
+        let command = Command::Say {
             to: to.clone(),
             id: MsgId(u128::from(self.lines).to_be_bytes()),
             text: "x".into(),
@@ -112,7 +112,7 @@ impl Room {
         let (user, device) = ("alice".parse().unwrap(), "main".parse().unwrap());
         let fields = line_fields(&to, &user, &device, 0, &command).unwrap();
         let said = Said { time_ms: 0, fields };
-        self.hub.say(outlet, &mut command, said, &|name| Some(name.clone())).unwrap();
+        self.hub.say(outlet, &command, said, &|name| Some(name.clone())).unwrap();
         writer::work(&self.hub, &mut self.kept, &mut self.hub.take_waiting());
     }
 }
