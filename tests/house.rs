@@ -33,7 +33,8 @@ fn median_delay(alice: &mut Program, bob: &Program, topic: &str) -> Duration {
 
 #[test]
 fn twenty_sessions_of_one_person_have_one_persons_budget() {
-    let limits = r#"{"lines_burst": 20, "lines_per_s": 20, "sessions_per_user_max": 20}"#;
+    // In the three seconds that a line waits for its turn there are turns for 15 of 20 sessions.
+    let limits = r#"{"lines_burst": 60, "lines_per_s": 5, "sessions_per_user_max": 20}"#;
     let world = World::with(limits);
     let mut alice = world.enters("alice");
     let bob = world.enters("bob");
@@ -49,10 +50,11 @@ fn twenty_sessions_of_one_person_have_one_persons_budget() {
     let during = median_delay(&mut alice, &bob, "during");
     let elapsed = began.elapsed();
     let passed = bob.seen("eve: flood");
-    let budget = 20.0 + 20.0 * elapsed.as_secs_f64();
+    let budget = 60.0 + 5.0 * elapsed.as_secs_f64();
     assert!(passed as f64 <= budget + 1.0, "{passed} lines in {elapsed:?}, and {budget} may pass");
-    assert!(passed >= 20, "the flood had its burst: {passed}");
-    flood[0].sees("\"code\":\"rate\"");
+    assert!(passed >= 60, "the flood had its burst: {passed}");
+    let refused = |one: &Program| one.seen("\"code\":\"rate\"") > 0;
+    world.until("some line waited for too long", || flood.iter().any(refused));
     // What is below a few milliseconds is the noise of a busy machine.
     let twice = (2 * baseline).max(Duration::from_millis(10));
     println!("baseline {baseline:?}, during the flood {during:?}, {passed} of {budget:.0} lines");
