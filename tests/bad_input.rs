@@ -443,21 +443,6 @@ fn a_bye_is_the_last_word_however_it_ends() {
 }
 
 #[test]
-fn what_the_running_server_refuses_is_an_error() {
-    let world = World::new();
-    let refused = |words: &[&str]| {
-        let mut ctl = world.program("operator");
-        ended(ctl.arg("ctl").args(words).arg("--home").arg(world.home()))
-    };
-    let (code, told) = refused(&["kick"]);
-    assert_eq!((code, told.as_str()), (1, "error: whom? kick WHOM [REASON]\n"));
-    let (code, told) = refused(&["kick", "nobody"]);
-    assert_eq!((code, told.as_str()), (1, "error: nobody is registered as nobody\n"));
-    let (code, told) = refused(&["shutdown", "10x"]);
-    assert_eq!((code, told.as_str()), (1, "error: a delay is written 10s, 5m or 1h\n"));
-}
-
-#[test]
 fn whoever_is_kicked_or_removed_ends_with_5() {
     let world = World::new();
     let mut alice = world.enters("alice");

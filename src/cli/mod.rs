@@ -5,9 +5,11 @@ mod house;
 mod key;
 mod man;
 mod report;
+mod usage;
 
 use std::process::ExitCode;
 
+use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::client;
@@ -44,10 +46,26 @@ enum Job {
     Man,
 }
 
+const HELP: [ErrorKind; 3] = [
+    ErrorKind::DisplayHelp,
+    ErrorKind::DisplayVersion,
+    ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand,
+];
+
 /// Runs the program; the exit code says how it ended.
 pub fn run() -> ExitCode {
     let _terminal = terminal::Guard;
-    let ended = match Cli::parse().job {
+    let job = match Cli::try_parse() {
+        Ok(cli) => cli.job,
+        // Who asks for help gets it, and so does who names half a command.
+        Err(asked) if HELP.contains(&asked.kind()) => asked.exit(),
+        Err(error) => {
+            let typed = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned());
+            let typed: Vec<String> = typed.collect();
+            return report(&usage::fault(Cli::command(), &error, &typed).into());
+        }
+    };
+    let ended = match job {
         #[cfg(feature = "server")]
         Job::House(job) => house::run(job),
         Job::Client(args) => client::run(args),

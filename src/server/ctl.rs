@@ -14,6 +14,7 @@ use std::time::Duration;
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
 
+use super::operator;
 pub use super::operator::Reply;
 use crate::fault::{Fault, code};
 use crate::keyring::Home;
@@ -90,11 +91,7 @@ fn attend(stream: &UnixStream, handler: &Handler) -> io::Result<()> {
     BufReader::new(stream.take(REQUEST_BYTES_MAX)).read_line(&mut line)?;
     let reply = match serde_json::from_str::<Request>(&line) {
         Ok(request) => handler(&request.words),
-        Err(error) => Reply {
-            ok: false,
-            text: format!("malformed request: {error}"),
-            data: serde_json::Value::Null,
-        },
+        Err(error) => operator::misused(&format!("malformed request: {error}")),
     };
     let mut answer = serde_json::to_vec(&reply)?;
     answer.push(b'\n');
@@ -113,10 +110,17 @@ pub fn request(home: &Home, words: &[String], json: bool) -> anyhow::Result<Exit
         out!("{}", serde_json::to_string(&reply)?)?;
     } else if reply.ok {
         out!("{}", reply.text)?;
+    } else if reply.misused {
+        let hint = "pychat ctl help lists the words and what follows them";
+        return Err(Fault::new(code::USAGE, reply.text, hint).into());
     } else {
         return Err(Fault::plain(code::OTHER, reply.text).into());
     }
-    Ok(if reply.ok { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(match reply.ok {
+        true => ExitCode::SUCCESS,
+        false if reply.misused => code::USAGE.into(),
+        false => ExitCode::FAILURE,
+    })
 }
 
 /// Says `words` to the server of a home; none where no server runs.

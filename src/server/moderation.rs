@@ -6,7 +6,7 @@ use std::fmt::Write;
 use serde_json::json;
 
 use super::house::House;
-use super::operator::{Actor, Reply, no, yes};
+use super::operator::{Actor, Reply, misused, no, with, yes};
 use crate::chat::rights::{Act, Role, may_against};
 use crate::chat::{Code, TimeSpan, UserName};
 use crate::clean;
@@ -20,7 +20,8 @@ struct Saying {
     reason: Option<String>,
 }
 
-type Said<T> = Result<T, String>;
+/// Or why not.
+type Said<T> = Result<T, Reply>;
 
 /// What was said, as one clean line of bounded length.
 pub fn words(house: &House, rest: &[String]) -> Said<Option<String>> {
@@ -29,7 +30,7 @@ pub fn words(house: &House, rest: &[String]) -> Said<Option<String>> {
     match text.len() {
         0 => Ok(None),
         bytes if bytes > bytes_max => {
-            Err(format!("{bytes} bytes are too long: {bytes_max} may be"))
+            Err(misused(&format!("{bytes} bytes are too long: {bytes_max} may be")))
         }
         _ => Ok(Some(text)),
     }
@@ -43,12 +44,12 @@ pub fn kick(house: &House, actor: &Actor, rest: &[String]) -> Reply {
         let text = told(&format!("{} ended your session", actor.title()), reason.as_deref());
         let ended = house.end_subject(&subject, Code::Kicked, &text);
         if ended == 0 {
-            return Err(format!("{subject} is not here"));
+            return Err(no(&format!("{subject} is not here")));
         }
         let target = subject.to_string();
         house.record(&Decision { target: &target, reason: reason.as_deref(), ..actor.did("kick") });
         let text = format!("{subject} is out ({ended} sessions)");
-        Ok(Reply { ok: true, text, data: json!({"sessions": ended}) })
+        Ok(with(text, json!({"sessions": ended})))
     })())
 }
 
@@ -60,7 +61,9 @@ pub fn sanction(house: &House, actor: &Actor, kind: Kind, rest: &[String]) -> Re
         let since_ms = now_ms();
         let max = house.config().limits.sanctions_max;
         if house.decided.now().valid(since_ms).count() >= max {
-            return Err(format!("{max} bans and mutes hold, as many as may: take some back first"));
+            return Err(no(&format!(
+                "{max} bans and mutes hold, as many as may: take some back first"
+            )));
         }
         let (by, rank) = (actor.name.clone(), actor.role.min(Role::Owner));
         let about = subject.clone();
@@ -71,7 +74,7 @@ pub fn sanction(house: &House, actor: &Actor, kind: Kind, rest: &[String]) -> Re
         house.record(&Decision { target: &target, reason, until_ms, ..actor.did(word) });
         let (explained, sessions) = (sanction.explain(), tell(house, &sanction));
         let text = format!("{subject} is {} {explained} ({sessions} sessions)", kind.done());
-        Ok(Reply { ok: true, text, data: json!({"sessions": sessions, "until_ms": until_ms}) })
+        Ok(with(text, json!({"sessions": sessions, "until_ms": until_ms})))
     })())
 }
 
@@ -82,7 +85,7 @@ pub fn lift(house: &House, actor: &Actor, kind: Kind, rest: &[String]) -> Reply 
         let lifted =
             decide(house, |decisions| decisions.lift(kind, &subject, actor.role, now_ms()))?;
         if !lifted {
-            return Err(format!("{subject} is not {}: banlist shows who is", kind.done()));
+            return Err(no(&format!("{subject} is not {}: banlist shows who is", kind.done())));
         }
         house.record(&Decision { target: &subject.to_string(), ..actor.did(undo) });
         if kind == Kind::Mute {
@@ -109,7 +112,7 @@ pub fn list(house: &House) -> Reply {
         text.push_str("nobody is banned or muted");
     }
     let rows: Vec<_> = decisions.valid(now_ms()).collect();
-    Reply { ok: true, text: text.trim_end().to_owned(), data: json!(rows) }
+    with(text.trim_end().to_owned(), json!(rows))
 }
 
 /// Makes somebody a moderator, or a member again.
@@ -120,21 +123,21 @@ pub fn give_role(house: &House, actor: &Actor, role: Role, rest: &[String]) -> R
             _ => (Act::Deop, "deop"),
         };
         let Subject::User(name) = subject(house, rest, &format!("{word} NAME"))? else {
-            return Err(format!("whom? {word} NAME"));
+            return Err(misused(&format!("whom? {word} NAME")));
         };
         // A role that was given a moment ago counts.
-        house.reload_users().map_err(|error| error.to_string())?;
+        house.reload_users().map_err(|error| no(&error.to_string()))?;
         match house.users().role(&name) {
-            own if own == role => return Err(format!("{name} is {role} already")),
+            own if own == role => return Err(no(&format!("{name} is {role} already"))),
             Role::Owner => {
                 let hint = format!("pychat users role {name} {role}");
-                return Err(format!("{name} is owner here, which only {hint} changes"));
+                return Err(no(&format!("{name} is owner here, which only {hint} changes")));
             }
             _ => check(house, actor, &Subject::User(name.clone()), act)?,
         }
         Settings::change(&house.home().users_dir(), &name, |settings| settings.role = role)
-            .map_err(|error| error.to_string())?;
-        house.reload_users().map_err(|error| error.to_string())?;
+            .map_err(|error| no(&error.to_string()))?;
+        house.reload_users().map_err(|error| no(&error.to_string()))?;
         house.record(&Decision { target: name.as_str(), ..actor.did(word) });
         house.tell_subject(&Subject::User(name.clone()), &format!("you are {role} here now"));
         Ok(yes(&format!("{name} is {role} now")))
@@ -143,8 +146,8 @@ pub fn give_role(house: &House, actor: &Actor, role: Role, rest: &[String]) -> R
 
 /// What is decided holds once it is on disk, where the actor may decide it.
 fn decide<T>(house: &House, change: impl FnOnce(&mut Decisions) -> Result<T, Stands>) -> Said<T> {
-    let decided = house.decided.decide(change).map_err(|error| error.to_string())?;
-    decided.map_err(|stands| stands.to_string())
+    let decided = house.decided.decide(change).map_err(|error| no(&error.to_string()))?;
+    decided.map_err(|stands| no(&stands.to_string()))
 }
 
 /// Those whom a sanction finds are put out, or told that they are muted; gives how many sessions.
@@ -177,7 +180,7 @@ fn now_ms() -> i64 {
 }
 
 fn answer(said: Said<Reply>) -> Reply {
-    said.unwrap_or_else(|problem| no(&problem))
+    said.unwrap_or_else(|why| why)
 }
 
 /// `WHOM [TIME] [REASON]`. What begins as a number is a time, and a wrong one is refused: nobody is
@@ -193,15 +196,15 @@ fn saying(house: &House, word: &str, rest: &[String]) -> Said<Saying> {
     };
     let span: TimeSpan = text
         .parse()
-        .map_err(|error| format!("{}: {error}: nothing was done", clean::line(text)))?;
+        .map_err(|error| misused(&format!("{}: {error}: nothing was done", clean::line(text))))?;
     let until_ms = Some(now_ms() + span.as_ms());
     Ok(Saying { subject, until_ms, reason: words(house, &after[1..])? })
 }
 
 /// The first word, with a registered name in its own spelling.
 fn subject(house: &House, rest: &[String], usage: &str) -> Said<Subject> {
-    let text = rest.first().ok_or_else(|| format!("whom? {usage}"))?;
-    match text.parse::<Subject>().map_err(|error| error.to_string())? {
+    let text = rest.first().ok_or_else(|| misused(&format!("whom? {usage}")))?;
+    match text.parse::<Subject>().map_err(|error| misused(&error.to_string()))? {
         Subject::User(name) => Ok(Subject::User(house.find(&name).unwrap_or(name))),
         other => Ok(other),
     }
@@ -210,13 +213,13 @@ fn subject(house: &House, rest: &[String], usage: &str) -> Said<Subject> {
 /// Whether an actor may do this to all whom the subject holds; never to himself.
 fn check(house: &House, actor: &Actor, subject: &Subject, act: Act) -> Said<()> {
     if actor.whom.is_some_and(|own| subject.holds(own)) {
-        return Err(format!("that is you: nobody can {} himself", act.word()));
+        return Err(no(&format!("that is you: nobody can {} himself", act.word())));
     }
     let users = house.users();
     let held: Vec<UserName> = match subject {
         Subject::User(name) => match users.find(name) {
             Some(name) => vec![name.clone()],
-            None => return Err(format!("nobody is registered as {name}")),
+            None => return Err(no(&format!("nobody is registered as {name}"))),
         },
         Subject::Key(print) => {
             users.by_print(print).into_iter().map(|(_, name)| name.clone()).collect()
@@ -231,7 +234,7 @@ fn check(house: &House, actor: &Actor, subject: &Subject, act: Act) -> Said<()> 
         let role = users.role(&name);
         if !may_against(actor.role, role, act) {
             let (own, word) = (actor.role, act.word());
-            return Err(format!("{name} is {role} here: not for a {own} to {word}"));
+            return Err(no(&format!("{name} is {role} here: not for a {own} to {word}")));
         }
     }
     Ok(())

@@ -24,6 +24,9 @@ const LEAVE_TIME: Duration = Duration::from_secs(2);
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Reply {
     pub ok: bool,
+    /// The words are not how one says it.
+    #[serde(default)]
+    pub misused: bool,
     /// For eyes.
     pub text: String,
     /// For programs; null where there is nothing to add.
@@ -141,17 +144,26 @@ pub fn obey(house: &House, actor: &Actor, words: &[String]) -> Reply {
 fn reload(house: &House, actor: &Actor) -> Reply {
     house.record(&actor.did("reload"));
     match reload::reload(house, actor.whom) {
-        Ok(read) => Reply { ok: true, text: read.to_string(), data: json!(read) },
+        Ok(read) => with(read.to_string(), json!(read)),
         Err(problem) => no(&format!("{problem}: everything stays as it was")),
     }
 }
 
 pub(super) fn yes(text: &str) -> Reply {
-    Reply { ok: true, text: text.to_owned(), data: Value::Null }
+    with(text.to_owned(), Value::Null)
+}
+
+/// Done, with data for programs.
+pub(super) fn with(text: String, data: Value) -> Reply {
+    Reply { ok: true, misused: false, text, data }
 }
 
 pub(super) fn no(text: &str) -> Reply {
-    Reply { ok: false, text: text.to_owned(), data: Value::Null }
+    Reply { ok: false, ..yes(text) }
+}
+
+pub(super) fn misused(text: &str) -> Reply {
+    Reply { misused: true, ..no(text) }
 }
 
 fn help(actor: &Actor) -> Reply {
@@ -168,8 +180,8 @@ fn unknown(word: &str) -> Reply {
     let word = clean::line(word);
     let near = WORDS.iter().map(|(known, ..)| (strsim::damerau_levenshtein(known, &word), known));
     match near.min().filter(|(distance, _)| *distance <= 2) {
-        Some((_, known)) => no(&format!("there is no /{word}: did you mean /{known}?")),
-        None => no(&format!("there is no /{word}: /help lists what there is")),
+        Some((_, known)) => misused(&format!("there is no /{word}: did you mean /{known}?")),
+        None => misused(&format!("there is no /{word}: /help lists what there is")),
     }
 }
 
@@ -188,7 +200,7 @@ fn channels(house: &House) -> Reply {
     let rows = channels
         .iter()
         .map(|(name, people)| json!({"channel": name, "sealed": name.has_pin(), "people": people}));
-    Reply { ok: true, text, data: rows.collect() }
+    with(text, rows.collect())
 }
 
 fn stats(house: &House, brief: bool) -> Reply {
@@ -211,7 +223,7 @@ fn stats(house: &House, brief: bool) -> Reply {
         let rows = data.as_object().into_iter().flatten();
         rows.map(|(name, value)| format!("{name:<18} {value}")).collect::<Vec<_>>().join("\n")
     };
-    Reply { ok: true, text, data }
+    with(text, data)
 }
 
 /// Whether the parts that everybody needs do their work.
@@ -228,7 +240,7 @@ pub fn health(house: &House) -> Reply {
     };
     let data: serde_json::Map<_, _> =
         parts.iter().map(|(name, well)| ((*name).to_owned(), (*well).into())).collect();
-    Reply { ok: ill.is_empty(), text, data: data.into() }
+    Reply { ok: ill.is_empty(), ..with(text, data.into()) }
 }
 
 fn users(house: &House) -> Reply {
@@ -246,14 +258,14 @@ fn users(house: &House) -> Reply {
     if rows.is_empty() {
         text.push_str("nobody is registered: pychat users add LINE");
     }
-    Reply { ok: true, text: text.trim_end().to_owned(), data: rows.into() }
+    with(text.trim_end().to_owned(), rows.into())
 }
 
 fn say(house: &House, actor: &Actor, word: &str, rest: &[String]) -> Reply {
     let text = match moderation::words(house, rest) {
         Ok(Some(text)) => text,
-        Ok(None) => return no(&format!("say what? {word} TEXT")),
-        Err(problem) => return no(&problem),
+        Ok(None) => return misused(&format!("say what? {word} TEXT")),
+        Err(problem) => return problem,
     };
     match actor.whom {
         Some(_) => house.hub.notice_all(&format!("{} announces: {text}", actor.name)),
@@ -272,7 +284,7 @@ fn motd(house: &House, actor: &Actor, rest: &[String]) -> Reply {
                 None => yes("there is no message of the day: motd TEXT sets it"),
             };
         }
-        Err(problem) => return no(&problem),
+        Err(problem) => return problem,
     };
     let text = if text == "-" { String::new() } else { text };
     let said = if text.is_empty() { "there is no message of the day now" } else { "it is set" };
@@ -294,11 +306,11 @@ fn retention(house: &House, actor: &Actor, rest: &[String]) -> Reply {
             let all = config.retentions().of(&Place::Channel(ChannelName::lobby()));
             let text = format!("{:<20} {all}\n{}", "everything else", rows.join("\n"));
             let data = json!({"retention": config.retention, "channels": config.channels});
-            return Reply { ok: true, text: text.trim_end().to_owned(), data };
+            return with(text.trim_end().to_owned(), data);
         }
         Some("dry-run") => true,
         Some("now") => false,
-        Some(_) => return no("retention, retention dry-run or retention now"),
+        Some(_) => return misused("retention, retention dry-run or retention now"),
     };
     let now_ms = jiff::Timestamp::now().as_millisecond();
     match sweep(house, now_ms, dry) {
@@ -316,7 +328,7 @@ fn retention(house: &House, actor: &Actor, rest: &[String]) -> Reply {
             }
             let data =
                 json!({"lines": lines, "places": places, "dry_run": dry, "remains": remains});
-            Reply { ok: !remains, text, data }
+            Reply { ok: !remains, ..with(text, data) }
         }
         Some(Err(error)) => no(&error.to_string()),
         None => no("the server stops"),
@@ -345,7 +357,7 @@ fn sweep(house: &House, now_ms: i64, dry: bool) -> Option<Result<Swept, LedgerEr
 
 fn erase(house: &House, actor: &Actor, rest: &[String]) -> Reply {
     let Some(name) = rest.first().and_then(|name| name.parse::<UserName>().ok()) else {
-        return no("whose lines? erase NAME");
+        return misused("whose lines? erase NAME");
     };
     // Who was removed a moment ago says nothing more once the lines are looked for.
     if let Err(error) = house.reload_users() {
@@ -366,7 +378,7 @@ fn erase(house: &House, actor: &Actor, rest: &[String]) -> Reply {
             house.recount_mailboxes();
             house.record(&Decision { target: name.as_str(), ..actor.did("erase") });
             let text = format!("{lines} lines of {name} were erased");
-            Reply { ok: true, text, data: json!({"lines": lines}) }
+            with(text, json!({"lines": lines}))
         }
         Some(Err(error)) => no(&error.to_string()),
         None => no("the server stops"),
@@ -377,7 +389,7 @@ fn shutdown(house: &House, actor: &Actor, rest: &[String]) -> Reply {
     let delay = match rest.first().map(|text| delay(text)) {
         None => Duration::ZERO,
         Some(Some(delay)) => delay,
-        Some(None) => return no("a delay is written 10s, 5m or 1h"),
+        Some(None) => return misused("a delay is written 10s, 5m or 1h"),
     };
     let target = format!("in {} s", delay.as_secs());
     house.record(&Decision { target: &target, ..actor.did("shutdown") });
