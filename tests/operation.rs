@@ -63,6 +63,31 @@ fn metrics_count_what_happens_and_name_nobody() {
 }
 
 #[test]
+fn what_an_operator_changes_holds_when_the_command_ends() {
+    let world = World::configured(r#"{"log": {"file": "data/log"}}"#);
+    let log = world.home().join("data/log");
+    let holds = |args: &[&str], wanted: &str| {
+        let (ok, told) = world.operator(args);
+        assert!(ok && told.contains("the server goes by it now"), "{told}");
+        let log = fs::read_to_string(&log).unwrap();
+        assert!(log.contains(wanted), "{args:?}: no {wanted:?} in {log}");
+    };
+    for name in ["alice", "bob", "carol"] {
+        assert!(world.program(name).arg("keygen").output().unwrap().status.success());
+        let shown = world.program(name).args(["key", "show", "--name", name]).output().unwrap();
+        let shown = String::from_utf8(shown.stdout).unwrap();
+        let line = shown.lines().find(|line| line.starts_with("pychat-key1.")).unwrap();
+        holds(&["users", "add", "--yes", line], &format!("{name} is registered with"));
+    }
+    holds(&["users", "role", "bob", "moderator"], "bob is moderator now");
+    holds(&["users", "passwd", "bob", "--remove"], "bob is moderator now");
+    holds(&["users", "remove", "carol"], "a key of carol is no longer registered");
+    let world = world.stopped();
+    let (ok, told) = world.operator(&["users", "remove", "bob"]);
+    assert!(ok && !told.contains("the server"), "{told}");
+}
+
+#[test]
 fn metrics_are_for_this_computer_only() {
     let world = World::new().stopped();
     fs::write(world.home().join("config.json"), r#"{"metrics": "0.0.0.0:9464"}"#).unwrap();

@@ -11,7 +11,7 @@ use super::house::House;
 use super::moderation;
 use super::reload;
 use crate::chat::rights::{self, Act, Role, State};
-use crate::chat::{ChannelName, Place, Refusal, UserName};
+use crate::chat::{ChannelName, Place, Refusal, TimeSpan, UserName};
 use crate::clean;
 use crate::keyring::Decision;
 use crate::keyring::sanctions::{Kind, Whom};
@@ -216,8 +216,12 @@ fn stats(house: &House, brief: bool) -> Reply {
     let up_s = hub.uptime_ms / 1000;
     let text = if brief {
         format!(
-            "up {up_s} s, {} people in {} sessions, {} of {} connections",
-            hub.people, hub.sessions, door.connections, door.connections_max
+            "up {}, {} people in {} sessions, {} of {} connections",
+            TimeSpan::from_s(up_s).map_or("0s".to_owned(), |up| up.to_string()),
+            hub.people,
+            hub.sessions,
+            door.connections,
+            door.connections_max
         )
     } else {
         let rows = data.as_object().into_iter().flatten();
@@ -244,6 +248,10 @@ pub fn health(house: &House) -> Reply {
 }
 
 fn users(house: &House) -> Reply {
+    // Who was registered a moment ago counts.
+    if let Err(error) = house.reload_users() {
+        return no(&format!("users/ cannot be read: {error}"));
+    }
     let here = house.hub.people();
     let mut text = String::new();
     let mut rows = Vec::new();

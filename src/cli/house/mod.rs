@@ -17,6 +17,9 @@ use clap::Subcommand;
 use crate::keyring::Home;
 use crate::server::ctl;
 
+/// What to do where a folder is no home.
+const NO_HOME: &str = "is this a server's home? --home DIR names it";
+
 #[derive(Subcommand)]
 pub enum Job {
     /// Run the chat server of a home folder

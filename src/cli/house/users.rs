@@ -9,7 +9,7 @@ use serde_json::json;
 
 use zeroize::Zeroizing;
 
-use super::{HomeArgs, audit};
+use super::{HomeArgs, NO_HOME, audit};
 use crate::chat::rights::Role;
 use crate::chat::{DeviceName, UserName};
 use crate::clean;
@@ -18,8 +18,9 @@ use crate::crypto::password::PasswordHash;
 use crate::crypto::succession::Signature;
 use crate::fault::{Fault, code};
 use crate::invite::{KeyLine, is_key_line, read_key_line};
-use crate::keyring::{self, AddError, Settings, Users};
+use crate::keyring::{self, AddError, Home, Settings, Users};
 use crate::print::{self, err, out};
+use crate::server::ctl;
 
 #[derive(Subcommand)]
 pub enum Job {
@@ -136,6 +137,7 @@ pub fn run(job: Job) -> anyhow::Result<ExitCode> {
                 err!("{name} has a new key ({})", path.display());
                 err!("  {print}\n  signed by the one before: {old}");
                 audit::note(&home, "rotate", name.as_str(), Some(&print));
+                take_up(&home);
                 if json {
                     let file = path.display().to_string();
                     out!("{}", json!({"name": name, "file": file, "fingerprint": print}))?;
@@ -162,6 +164,7 @@ pub fn run(job: Job) -> anyhow::Result<ExitCode> {
                 Settings::change(&dir, &name, |settings| settings.role = Role::Owner)?;
                 err!("{name} is the first here, and so the owner of this server");
             }
+            take_up(&home);
             if json {
                 let file = path.display().to_string();
                 out!("{}", json!({"name": name, "file": file, "fingerprint": print}))?;
@@ -185,6 +188,7 @@ pub fn run(job: Job) -> anyhow::Result<ExitCode> {
             let print = key.fingerprint().to_string();
             err!("{name} has another key ({}); everybody is told", path.display());
             audit::note(&home, "replace", name.as_str(), Some(&print));
+            take_up(&home);
             if json {
                 let file = path.display().to_string();
                 out!("{}", json!({"name": name, "file": file, "fingerprint": print}))?;
@@ -205,6 +209,7 @@ pub fn run(job: Job) -> anyhow::Result<ExitCode> {
             Settings::change(&dir, &name, |settings| settings.role = role)?;
             err!("{name} is {role} now");
             audit::note(&home, "role", name.as_str(), Some(&role.to_string()));
+            take_up(&home);
             if json {
                 out!("{}", json!({"name": name, "role": role}))?;
             }
@@ -224,6 +229,7 @@ pub fn run(job: Job) -> anyhow::Result<ExitCode> {
                 name.as_str(),
                 None,
             );
+            take_up(&home);
             if json {
                 out!("{}", json!({"name": name, "password": !remove}))?;
             }
@@ -240,6 +246,7 @@ pub fn run(job: Job) -> anyhow::Result<ExitCode> {
             };
             gone.iter().for_each(|path| err!("removed {}", path.display()));
             audit::note(&home, "remove", name.as_str(), device.as_ref().map(DeviceName::as_str));
+            take_up(&home);
             if erase {
                 super::ledger::erase(&home, &name)?;
             }
@@ -250,6 +257,17 @@ pub fn run(job: Job) -> anyhow::Result<ExitCode> {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// A server that runs here looks at users/ by itself before long; it is asked to do so now, so that what was
+/// changed holds when the command ends.
+fn take_up(home: &Home) {
+    match ctl::ask(home, &["users".to_owned()]) {
+        Ok(None) => {}
+        Ok(Some(reply)) if reply.ok => err!("the server goes by it now"),
+        Ok(Some(reply)) => err!("the server does not go by it yet: {}", reply.text),
+        Err(fault) => err!("the server does not go by it yet: {fault}"),
+    }
 }
 
 /// The device whose key is replaced, as its file is named: the one of the only key, or a given one.
@@ -339,8 +357,7 @@ fn confirm(name: &UserName, key: &PublicKey, yes: bool) -> anyhow::Result<()> {
 
 fn read_users(dir: &Path) -> anyhow::Result<(Users, Vec<keyring::Rejected>)> {
     Users::load(dir).map_err(|error| {
-        let hint = "is this a server's home? --home DIR names it";
-        Fault::new(code::UNREADABLE, format!("{}: {error}", dir.display()), hint).into()
+        Fault::new(code::UNREADABLE, format!("{}: {error}", dir.display()), NO_HOME).into()
     })
 }
 
