@@ -3,10 +3,20 @@
 mod world;
 
 use std::fs;
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
+use std::sync::Arc;
+use std::thread;
+use std::time::Instant;
 
+use pychat::chat::{Event, Opaque};
+use pychat::crypto::handshake::ServerHello;
+use pychat::crypto::succession::{self, Whose};
+use pychat::crypto::{Identity, RecordType};
+use pychat::net::tunnel::{Incoming, TunnelReader, login_reader, write_record};
+use pychat::wire::codec;
 use world::pty::Terminal;
-use world::{Program, World};
+use world::{DEADLINE, Program, World};
 
 const TOLD: &str = "the server has a new key, signed by the one before: SHA256:";
 
@@ -38,6 +48,70 @@ fn invited(world: &World, name: &str, invite: &str) -> Program {
 
 fn url(print: &str) -> String {
     print.trim_start_matches("SHA256:").replace('+', "-").replace('/', "_")
+}
+
+/// A server by another's hands that holds a key which clients know, lets carol in, says this, and stays.
+fn says(stream: TcpStream, own: &Identity, event: &Event) {
+    let stream = Arc::new(stream);
+    let mut records = login_reader(&stream, Instant::now() + DEADLINE);
+    let r0 = records.read().unwrap().unwrap().to_vec();
+    let (hello, r1) = ServerHello::start(own, &r0).unwrap();
+    write_record(&stream, &r1).unwrap();
+    let (_, r3, mut transport) =
+        hello.gate(records.read().unwrap().unwrap()).unwrap().finish().unwrap();
+    write_record(&stream, &r3).unwrap();
+    let mut reader = TunnelReader::new(records, transport.opener);
+    assert!(matches!(reader.receive(), Ok(Incoming::Record(RecordType::Login, _))));
+    reader.set_deadline(Instant::now() + DEADLINE);
+    let welcome = Event::Welcome {
+        name: "carol".parse().unwrap(),
+        device: "main".parse().unwrap(),
+        version: "1".into(),
+        text_bytes_max: 9,
+        motd: None,
+    };
+    for event in [&welcome, event] {
+        let mut body = Vec::new();
+        codec::encode(event, &mut body);
+        let mut record = Vec::new();
+        transport.sealer.seal(RecordType::Json, &body, &mut record).unwrap();
+        write_record(&stream, &record).unwrap();
+    }
+    while matches!(reader.receive(), Ok(Incoming::Record(..))) {}
+}
+
+#[test]
+fn a_key_that_the_pinned_one_has_not_signed_is_not_followed() {
+    let world = World::new();
+    drop(world.enters("carol"));
+    let pem = fs::read_to_string(world.home().join("keys/server.pem")).unwrap();
+    let (own, thief) = (Arc::new(Identity::from_pem(&pem, None).unwrap()), Identity::generate());
+    let by = |old: &Identity, whose| succession::sign(old, whose, thief.public());
+    // Signed by itself, for another purpose, and by nobody; and then as it should be.
+    let forged = [by(&thief, Whose::Server), by(&own, Whose::Person), [0; 384]];
+    for (signature, signed) in forged
+        .into_iter()
+        .map(|signature| (signature, false))
+        .chain([(by(&own, Whose::Server), true)])
+    {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let opaque = |bytes: &[u8]| Opaque::new(bytes).unwrap();
+        let (key, signature) = (opaque(&thief.public().to_der()), opaque(&signature));
+        let (event, own) = (Event::Successor { key, signature }, Arc::clone(&own));
+        let serving = thread::spawn(move || says(listener.accept().unwrap().0, &own, &event));
+        let carol = world.client_by("carol", &address, &["--plain"]);
+        if signed {
+            carol.sees(TOLD);
+        } else {
+            carol.sees("the server names another key, which the pinned one has not signed");
+            assert_eq!(carol.seen(TOLD), 0);
+        }
+        let known = servers(&world, "carol").contains(&thief.public().fingerprint().to_url());
+        assert_eq!(known, signed);
+        drop(carol);
+        serving.join().unwrap();
+    }
 }
 
 #[test]
