@@ -61,6 +61,8 @@ fn a_ban_ends_sessions_is_told_with_its_end_and_outlives_a_restart() {
     bob.sees("you are banned until 20");
     assert!(begun.elapsed() < Duration::from_secs(1), "took {:?}", begun.elapsed());
     bob.sees("UTC: too much noise");
+    mona.sees("UTC: too much noise (1 session)");
+    world.server.is_told("info bob (main) ended: was ended from here");
     assert_eq!(bob.ends().code(), Some(5));
     let mut again = world.client("bob", &["--plain"]);
     again.sees("UTC: too much noise");

@@ -244,7 +244,8 @@ impl House {
             Ok(range) => super::log::address(range),
             Err(_) => (*target).to_owned(),
         };
-        log::info!("{actor}: {action} {logged} {}", reason.unwrap_or_default());
+        let said = format!("{actor}: {action} {logged} {}", reason.unwrap_or_default());
+        log::info!("{}", said.trim_end());
         if self.config().audit != Retention::Off
             && let Err(error) = self.audit.add(decision)
         {

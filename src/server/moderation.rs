@@ -48,7 +48,7 @@ pub fn kick(house: &House, actor: &Actor, rest: &[String]) -> Reply {
         }
         let target = subject.to_string();
         house.record(&Decision { target: &target, reason: reason.as_deref(), ..actor.did("kick") });
-        let text = format!("{subject} is out ({ended} sessions)");
+        let text = format!("{subject} is out ({})", sessions(ended));
         Ok(with(text, json!({"sessions": ended})))
     })())
 }
@@ -72,9 +72,9 @@ pub fn sanction(house: &House, actor: &Actor, kind: Kind, rest: &[String]) -> Re
         decide(house, move |decisions| decisions.add(kept, actor.role, since_ms))?;
         let (target, reason) = (subject.to_string(), sanction.reason.as_deref());
         house.record(&Decision { target: &target, reason, until_ms, ..actor.did(word) });
-        let (explained, sessions) = (sanction.explain(), tell(house, &sanction));
-        let text = format!("{subject} is {} {explained} ({sessions} sessions)", kind.done());
-        Ok(with(text, json!({"sessions": sessions, "until_ms": until_ms})))
+        let (explained, told) = (sanction.explain(), tell(house, &sanction));
+        let text = format!("{subject} is {} {explained} ({})", kind.done(), sessions(told));
+        Ok(with(text, json!({"sessions": told, "until_ms": until_ms})))
     })())
 }
 
@@ -162,6 +162,10 @@ fn tell(house: &House, sanction: &Sanction) -> usize {
 /// What the person is told whom a sanction is about.
 pub fn notice(sanction: &Sanction) -> String {
     format!("you are {} {}", sanction.kind.done(), sanction.explain())
+}
+
+fn sessions(count: usize) -> String {
+    format!("{count} session{}", if count == 1 { "" } else { "s" })
 }
 
 fn word(kind: Kind) -> (Act, &'static str) {

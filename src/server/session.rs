@@ -44,6 +44,8 @@ const SEARCH_LINES: usize = 50;
 enum End {
     Quit,
     Cut,
+    /// By the server: an operator, or a limit.
+    Told,
     Protocol(&'static str),
     Silence,
     Age,
@@ -63,6 +65,7 @@ impl End {
         match self {
             End::Quit => "left",
             End::Cut => "was cut off",
+            End::Told => "was ended from here",
             End::Silence => "gave no sign of life",
             End::Age => "is old enough to log in again",
             End::Protocol(fault) => fault,
@@ -134,20 +137,22 @@ impl Entered {
     pub fn serve(self) {
         let Entered { mut leaving, reader } = self;
         let session = &leaving.session;
-        let end = session.run(reader);
+        let end = match session.run(reader) {
+            End::Cut if session.outlet.was_ended() => End::Told,
+            end => end,
+        };
         match end {
             End::Quit => session.outlet.end(None, "quit"),
             End::Age => session.outlet.end(None, "rekey"),
             End::Silence => session.outlet.end(None, "silence"),
             // One word for the peer; the log has the detail.
             End::Protocol(_) => session.outlet.end(None, "protocol"),
-            End::Cut => {}
+            End::Cut | End::Told => {}
         }
         let name = format!("{} ({})", session.user, session.device);
         leaving.cut = match end {
-            End::Quit | End::Protocol(_) => false,
-            End::Age | End::Silence => true,
-            End::Cut => !session.outlet.was_ended(),
+            End::Quit | End::Told | End::Protocol(_) => false,
+            End::Age | End::Silence | End::Cut => true,
         };
         drop(leaving);
         log::info!("{name} ended: {}", end.how());
