@@ -6,7 +6,7 @@ mod world;
 use std::fs;
 use std::io::Write;
 use std::net::TcpStream;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -190,4 +190,40 @@ fn a_backup_under_load_is_whole_and_comes_back() {
     drop(bob);
     let (ok, told) = world.operator(&["verify", "--json"]);
     assert!(ok && told.contains(&format!("\"lines\":{kept}")), "{told}");
+}
+
+#[test]
+fn a_house_moves_with_its_bans_and_its_trail() {
+    let world = World::new();
+    drop(world.enters("bob"));
+    for words in [&["ctl", "ban", "bob", "1d", "too loud"][..], &["ctl", "motd", "shoes off"]] {
+        let (ok, told) = world.operator(words);
+        assert!(ok, "{told}");
+    }
+    let (old, new) = (world.home(), world.home().with_file_name("moved"));
+    let copy = old.with_file_name("copy.db");
+    let (ok, told) = world.operator(&["backup", copy.to_str().unwrap()]);
+    assert!(ok && told.contains("data/*.json and data/audit.jsonl are plain files"), "{told}");
+    // As docs/operating.md has it, while the server runs.
+    fs::create_dir_all(new.join("data")).unwrap();
+    let cp =
+        "cp -a keys users config.json \"$0\" && cp -a data/*.json data/audit.jsonl \"$0/data\"";
+    let copied = Command::new("sh").args(["-c", cp]).arg(&new).current_dir(&old).status();
+    assert!(copied.unwrap().success());
+    let run = |args: &[&str]| {
+        let output = world.program("operator").args(args).arg("--home").arg(&new).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8([output.stdout, output.stderr].concat()).unwrap()
+    };
+    run(&["restore", copy.to_str().unwrap()]);
+    run(&["audit", "verify"]);
+    let mut command = world.program("operator");
+    command.args(["server", "--no-owner", "--listen", "127.0.0.1:0", "--home"]).arg(&new);
+    let server = Program::start(command);
+    server.sees("ready addr=");
+    assert!(run(&["ctl", "banlist"]).contains("bob is banned by ctl until"));
+    assert_eq!(run(&["ctl", "motd"]), "shoes off\n");
+    let trail = fs::read_to_string(new.join("data/audit.jsonl")).unwrap();
+    assert!(trail.contains("\"ban\"") && trail.contains("\"restore\""), "{trail}");
+    run(&["audit", "verify"]);
 }

@@ -58,6 +58,11 @@ fn the_unit_is_printed_or_written_and_exposes_little() {
     let (ok, told) = world.operator(&["install-service", "--user", "olga", "--write", write]);
     assert!(ok && told.contains("systemctl"), "{told}");
     assert_eq!(fs::read_to_string(&file).unwrap(), printed);
+    let (ok, told) = world.operator(&["install-service", "--write", "/nowhere/pychat.service"]);
+    assert!(!ok, "{told}");
+    let wanted = "error: /nowhere/pychat.service: entity not found\n\
+        hint:  make the folder /nowhere first, or name another one\n";
+    assert_eq!(told, wanted);
     let analyse = |job: &[&str]| Command::new("systemd-analyze").args(job).arg(write).output();
     if let Ok(verified) = analyse(&["verify"]) {
         let told = String::from_utf8(verified.stderr).unwrap();

@@ -66,6 +66,28 @@ fn what_is_wrong_is_said_in_two_lines() {
 }
 
 #[test]
+fn a_home_or_a_file_that_is_not_there_is_named_and_not_made() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path().to_str().unwrap();
+    let home = format!("error: there is no server in {at} yet\nhint:  ");
+    let file = format!("error: there is no file {at}/none\nhint:  name what pychat backup");
+    for (line, wanted) in [
+        ("audit verify", home.as_str()),
+        ("server-key rotate", &home),
+        ("invite", &home),
+        ("backup /nowhere/copy", "yet\nhint:  is this a server's home?"),
+        (&format!("restore {at}/none"), &file),
+        (&format!("verify {at}/none"), &file),
+    ] {
+        let (code, told) = run(&format!("{line} --home {at}"));
+        assert_eq!(code, 3, "{line}: {told}");
+        are_two_lines(&told);
+        assert!(told.contains(wanted), "{line}: {told}");
+        assert_eq!(folder.path().read_dir().unwrap().count(), 0, "{line} has made something");
+    }
+}
+
+#[test]
 fn a_password_in_a_wrong_place_is_not_repeated() {
     for line in [
         "users passwd bob hunter2",

@@ -1,5 +1,7 @@
 //! How an error meets the person: a line what, a line what to do, and the exit code.
 
+use std::io::ErrorKind;
+use std::path::Path;
 use std::process::ExitCode;
 
 use crate::config::ConfigError;
@@ -13,6 +15,8 @@ use crate::ledger::LedgerError;
 #[cfg(feature = "server")]
 use crate::net::listener::ListenError;
 use crate::print::err;
+
+const DISK: &str = "look at the disk: space, permissions, cables";
 
 /// Prints an error with its advice and gives the exit code for its kind.
 pub fn report(error: &anyhow::Error) -> ExitCode {
@@ -106,9 +110,8 @@ pub fn advice(error: &anyhow::Error) -> (Option<String>, u8) {
                 LedgerError::Damaged { .. } | LedgerError::Sqlite { .. } => {
                     Some("pychat verify says more; pychat restore FILE brings a backup back".into())
                 }
-                LedgerError::InDoubt { .. } | LedgerError::Io { .. } => {
-                    Some("look at the disk: space, permissions, cables".to_owned())
-                }
+                LedgerError::Io { path, error } => Some(on_disk(path, error.kind())),
+                LedgerError::InDoubt { .. } => Some(DISK.to_owned()),
             };
             return (hint, code::UNREADABLE);
         }
@@ -141,7 +144,25 @@ fn file(error: &FileError) -> Option<String> {
             Some(format!("restore {} from a copy, or move it away", path.display()))
         }
         FileError::Exists { .. } => Some("move it away first if it is to be made anew".into()),
-        FileError::Io { .. } => None,
+        FileError::Io { path, error } => Some(on_disk(path, error.kind())),
+    }
+}
+
+/// What to do where the system refuses a file.
+fn on_disk(path: &Path, kind: ErrorKind) -> String {
+    match (kind, path.parent()) {
+        (ErrorKind::NotFound | ErrorKind::NotADirectory, Some(folder)) if !folder.is_dir() => {
+            format!("make the folder {} first, or name another one", folder.display())
+        }
+        (ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::IsADirectory, _) => {
+            "name another file".into()
+        }
+        (ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem, _) => {
+            "run it as the account whose folder it is, or as root".into()
+        }
+        (ErrorKind::StorageFull | ErrorKind::QuotaExceeded, _) => "make room on the disk".into(),
+        (ErrorKind::AlreadyExists, _) => "nothing is replaced: name another file".into(),
+        _ => DISK.into(),
     }
 }
 

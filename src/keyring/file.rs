@@ -94,7 +94,12 @@ fn temporary(path: &Path, bytes: &[u8], mode: u32) -> Result<tempfile::NamedTemp
         file.as_file().sync_all()?;
         Ok(file)
     };
-    write().map_err(FileError::io(path))
+    write().map_err(unnamed).map_err(FileError::io(path))
+}
+
+/// The name of a file that nobody asked for tells nobody anything.
+fn unnamed(error: io::Error) -> io::Error {
+    if error.get_ref().is_some() { error.kind().into() } else { error }
 }
 
 /// A key file, or another small text; none where there is none.

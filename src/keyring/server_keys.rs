@@ -110,10 +110,12 @@ impl Home {
     /// Makes the server's next key, which holds from now on; the one before signs it and is accepted
     /// until `until_ms`. There is a `server.pem` at every moment, and what breaks off is done again.
     pub fn rotate_server_key(&self, now_ms: i64, until_ms: i64) -> Result<ServerKeys, RotateError> {
+        let none = || RotateError::NoServer(self.dir().display().to_string());
+        if !self.server_key_file().exists() {
+            return Err(none());
+        }
         let _turn = self.keys_turn()?;
-        let Some(keys) = self.server_keys()? else {
-            return Err(RotateError::NoServer(self.dir().display().to_string()));
-        };
+        let keys = self.server_keys()?.ok_or_else(none)?;
         if let Some(former) = &keys.former {
             if now_ms < former.until_ms {
                 let until = jiff::Timestamp::from_millisecond(former.until_ms).unwrap_or_default();

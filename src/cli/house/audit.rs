@@ -6,9 +6,10 @@ use std::process::ExitCode;
 use clap::Subcommand;
 use serde_json::json;
 
-use super::HomeArgs;
+use super::{HomeArgs, NO_HOME};
 use crate::chat::Retention;
 use crate::config::Config;
+use crate::fault::{Fault, code};
 use crate::keyring::{Audit, Decision, Home};
 use crate::print::{err, out};
 
@@ -26,7 +27,12 @@ pub enum Job {
 
 pub fn run(job: Job) -> anyhow::Result<ExitCode> {
     let Job::Verify { home, json } = job;
-    let sound = Audit::of(&home.open()).verify()?;
+    let home = home.open();
+    if !home.dir().join("keys").is_dir() {
+        let error = format!("there is no server in {} yet", home.dir().display());
+        return Err(Fault::new(code::UNREADABLE, error, NO_HOME).into());
+    }
+    let sound = Audit::of(&home).verify()?;
     if json {
         out!("{}", json!(sound))?;
     } else if sound.lines == 0 {

@@ -7,8 +7,9 @@ use std::process::ExitCode;
 use anyhow::{Context, bail};
 use serde_json::json;
 
-use super::audit;
+use super::{NO_HOME, audit};
 use crate::chat::UserName;
+use crate::fault::{Fault, code};
 use crate::keyring::Home;
 use crate::ledger::upkeep;
 use crate::print::{self, err, out};
@@ -28,11 +29,15 @@ pub fn backup(home: &Home, file: &Path, json: bool) -> anyhow::Result<ExitCode> 
     let found = upkeep::verify(file)?;
     audit::note(home, "backup", "", None);
     say(json, file, found, "the copy holds")?;
-    err!("config.json, users/ and keys/ are plain files: copy them too");
+    err!(
+        "keys/, users/, config.json, data/*.json and data/audit.jsonl are plain files: copy them too"
+    );
     Ok(ExitCode::SUCCESS)
 }
 
 pub fn restore(home: &Home, file: &Path, json: bool) -> anyhow::Result<ExitCode> {
+    // A mistyped name makes no home.
+    named(file)?;
     home.make_folders()?;
     let _lock = home.lock()?;
     let to = home.ledger_file();
@@ -46,7 +51,7 @@ pub fn restore(home: &Home, file: &Path, json: bool) -> anyhow::Result<ExitCode>
 
 pub fn verify(home: &Home, file: Option<&Path>, json: bool) -> anyhow::Result<ExitCode> {
     let path = match file {
-        Some(file) => file.to_owned(),
+        Some(file) => named(file)?.to_owned(),
         None => existing(home)?,
     };
     say(json, &path, upkeep::verify(&path)?, "sound:")?;
@@ -74,9 +79,22 @@ fn existing(home: &Home) -> anyhow::Result<std::path::PathBuf> {
     let path = home.ledger_file();
     let found = path.try_exists().with_context(|| format!("cannot read {}", path.display()))?;
     if !found {
-        bail!("nothing is stored in {} yet", home.dir().display());
+        let error = format!("nothing is stored in {} yet", home.dir().display());
+        return Err(Fault::new(code::UNREADABLE, error, NO_HOME).into());
     }
     Ok(path)
+}
+
+/// A file that somebody names has to be there.
+fn named(file: &Path) -> anyhow::Result<&Path> {
+    let found = file.try_exists().with_context(|| format!("cannot read {}", file.display()))?;
+    if !found {
+        let error = format!("there is no file {}", file.display());
+        return Err(
+            Fault::new(code::UNREADABLE, error, "name what pychat backup has written").into()
+        );
+    }
+    Ok(file)
 }
 
 fn say(json: bool, file: &Path, found: upkeep::Verified, what: &str) -> std::io::Result<()> {

@@ -34,14 +34,14 @@ pub fn run(job: Job) -> anyhow::Result<ExitCode> {
         err!("making an RSA-3072 key ...");
     }
     let keys = home.rotate_server_key(now_ms, until.as_millisecond()).map_err(|error| {
-        let (code, hint) = match &error {
+        let (code, hint) = match error {
             RotateError::NoServer(_) => {
                 (code::UNREADABLE, "pychat server makes it; --home DIR names another home")
             }
             RotateError::Underway(_) => {
                 (code::OTHER, "wait until then: clients that were away know that one only")
             }
-            RotateError::File(_) => return anyhow::Error::from(error),
+            RotateError::File(error) => return anyhow::Error::from(error),
         };
         Fault::new(code, error, hint).into()
     })?;
