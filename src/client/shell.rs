@@ -47,14 +47,13 @@ impl Shell {
         self.dialer.dial(0);
         let mut waits = Waits::default();
         loop {
-            let due = waits.tick.into_iter().chain(waits.wait).min();
-            let next = match due {
-                Some(due) => happenings.recv_timeout(due.saturating_duration_since(Instant::now())),
-                None => happenings.recv().map_err(Into::into),
-            };
-            let happening = match next {
+            let rests_ms = self.secrets.rests_ms(jiff::Timestamp::now().as_millisecond());
+            let tends = Instant::now() + Duration::from_millis(rests_ms);
+            let due = waits.tick.into_iter().chain(waits.wait).fold(tends, Instant::min);
+            let left = due.saturating_duration_since(Instant::now());
+            let happening = match happenings.recv_timeout(left) {
                 Ok(happening) => happening,
-                Err(RecvTimeoutError::Timeout) if waits.wait == due => {
+                Err(RecvTimeoutError::Timeout) if waits.wait == Some(due) => {
                     waits.wait = None;
                     Happening::Waited
                 }
@@ -75,6 +74,7 @@ impl Shell {
     /// One thing, and all that follows from it.
     fn happens(&mut self, happening: Happening, waits: &mut Waits) -> Option<u8> {
         let now_ms = jiff::Timestamp::now().as_millisecond();
+        let tended = self.secrets.tend(now_ms);
         let next = match happening {
             Happening::Event(event) => self.secrets.received(event, now_ms),
             Happening::Derived { name, key, made } => {
@@ -88,7 +88,7 @@ impl Shell {
             }
             other => vec![Next::Happen(other)],
         };
-        let mut next = VecDeque::from(next);
+        let mut next: VecDeque<Next> = tended.into_iter().chain(next).collect();
         while let Some(one) = next.pop_front() {
             match one {
                 Next::Send(_) | Next::Keep(..) => drop(self.goes_out(vec![one])),

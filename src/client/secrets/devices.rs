@@ -3,6 +3,7 @@
 //! never write over each other's.
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -119,10 +120,14 @@ impl Devices {
     }
 
     /// Private parts that nobody needs any more go.
-    fn expire(&mut self, now_s: u64) -> Result<(), FileError> {
+    pub fn expire(&mut self, now_s: u64) -> Result<(), FileError> {
         let over = |own: &Own| now_s > own.certificate.not_after() + DELETED_AFTER_S;
         for own in self.own.iter().filter(|own| over(own)) {
-            wipe(&own.file).map_err(FileError::io(&own.file))?;
+            match wipe(&own.file) {
+                // Another client of this person was there first.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                other => other.map_err(FileError::io(&own.file))?,
+            }
         }
         let gone: Vec<_> =
             self.own.iter().filter(|own| over(own)).map(|own| own.certificate.hash).collect();
@@ -143,7 +148,10 @@ impl Devices {
 }
 
 fn read(file: &Path, openers: &[Arc<Identity>]) -> Result<Option<(Kept, Certificate)>, FileError> {
-    let sealed = fs::read(file).map_err(FileError::io(file))?;
+    let sealed = match fs::read(file) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        other => other.map_err(FileError::io(file))?,
+    };
     let opened = openers.iter().find_map(|opener| Some((keep::open_by(opener, &sealed)?, opener)));
     let Some((text, _)) = opened else { return Ok(None) };
     let kept: Kept =
@@ -215,6 +223,12 @@ mod tests {
         assert!(!one.has(&newest));
         one.refresh(&openers).unwrap();
         assert!(one.has(&newest) && one.opening().len() == 2);
+        // What is over is gone for both, whoever is first.
+        for client in [&mut one, &mut two] {
+            client.renew(&identity, &keepers, 149 * DAY + 1).unwrap();
+            client.refresh(&openers).unwrap();
+        }
+        assert_eq!((one.opening().len(), two.opening().len()), (1, 2));
     }
 
     #[test]

@@ -84,3 +84,89 @@ fn a_key_that_is_slipped_in_while_people_compare_is_not_confirmed() {
         assert_eq!((seen.refused, seen.texts.len()), (1, 0), "nothing was confirmed");
     }
 }
+
+const DAY_MS: i64 = 86_400_000;
+
+/// Certificates that a client publishes now.
+fn published(next: &[Next]) -> Vec<Opaque> {
+    let certify = |one: &Next| match one {
+        Next::Send(Command::Certify { certificate }) => Some(certificate.clone()),
+        _ => None,
+    };
+    next.iter().filter_map(certify).collect()
+}
+
+#[test]
+fn a_connection_that_never_ends_keeps_no_key_alive() {
+    let mut story = Story::new("@bob");
+    let folder = story.bob.contact.vault.devices_dir();
+    let files = || std::fs::read_dir(&folder).unwrap().count();
+    let first = story.bob.secrets.devices.signing().unwrap().0.clone();
+    let begun_ms = first.made_at() as i64 * 1000;
+    let mut certificates = vec![Opaque::new(first.bytes()).unwrap()];
+    // The server says nothing at all.
+    for hour in 1..=43 * 24 {
+        let now_ms = begun_ms + hour * DAY_MS / 24;
+        assert_eq!(story.bob.secrets.rests_ms(now_ms), 0, "an hour has passed");
+        let next = story.bob.secrets.tend(now_ms);
+        let asks =
+            |one: &Next| matches!(one, Next::Send(Command::Keys { names, .. }) if names.len() == 1);
+        assert!(next.iter().any(asks), "of one's own other devices");
+        certificates.extend(published(&next));
+        certificates.dedup();
+        assert!(story.bob.secrets.tend(now_ms + 1).is_empty());
+        assert!(story.bob.secrets.rests_ms(now_ms + 1) > 0);
+        // 28 days, and two weeks.
+        let holds = story.bob.secrets.devices.has(&first);
+        assert_eq!(holds, now_ms <= begun_ms + 42 * DAY_MS, "after {hour} hours");
+    }
+    assert_eq!(certificates.len(), 7, "one each week");
+    assert_eq!((files(), story.bob.secrets.devices.opening().len()), (6, 6));
+    // Nor does it need a server: what is over goes, and nothing is made that nobody is told of.
+    story.bob.secrets.lost();
+    let next = story.bob.secrets.tend(begun_ms + 400 * DAY_MS);
+    assert!(next.is_empty() && files() == 0, "{next:?}");
+}
+
+#[test]
+fn nothing_is_sealed_for_ones_own_other_device_that_a_server_has_not_told_of_for_weeks() {
+    let mut story = Story::new("@bob");
+    let (other, name) = (Identity::generate(), story.bob.name.clone());
+    let (signing, opening) = (SigningKey::generate(), OpeningKey::generate());
+    let certificate = Certificate::issue(&other, &signing, &opening, (NOW_MS / 1000) as u64);
+    let key = device_key(&other, Some(Opaque::new(certificate.bytes()).unwrap()));
+    story.house.keys.get_mut(&name).unwrap().push(key);
+    restarts(&mut story, false);
+    for _ in 0..2 {
+        let next = story.bob.secrets.look_up(&name, true, NOW_MS);
+        story.bob.follows(&mut story.house, next);
+    }
+    let sealed_for = |story: &Story, now_ms| story.bob.secrets.people.own_devices(&name, now_ms);
+    assert_eq!(sealed_for(&story, NOW_MS + 27 * DAY_MS).len(), 2);
+    assert_eq!(sealed_for(&story, NOW_MS + 29 * DAY_MS).len(), 0);
+}
+
+#[test]
+fn keys_that_a_server_had_no_time_for_are_asked_for_again_and_nobody_is_bothered() {
+    let mut story = Story::new("@bob");
+    let (alice, mut now_ms) = ("alice".parse().unwrap(), NOW_MS);
+    story.bob.secrets.people.stale(&alice);
+    let (id, text) = (MsgId([9; 16]), "hi".to_owned());
+    let to = Target::User(alice.clone());
+    let say = Command::Say { to, id, text, sealed: None, kind: Kind::Say, target: None };
+    let mut next = story.bob.secrets.send(say, now_ms);
+    for _ in 0..TRIES {
+        let [Next::Send(Command::Keys { names, reference })] = &next[..] else {
+            panic!("{next:?}")
+        };
+        assert!(names.len() == 1 && names[0] == alice, "{names:?}");
+        let retry_ms = story.chance.random_range(500..2_000);
+        let refused = Refusal::Rate { retry_ms }.event(None, reference.clone());
+        assert!(story.bob.secrets.received(refused, now_ms).is_empty(), "nobody hears of it");
+        assert_eq!(story.bob.secrets.rests_ms(now_ms), retry_ms);
+        assert!(story.bob.secrets.tend(now_ms + retry_ms as i64 - 1).is_empty());
+        now_ms += retry_ms as i64;
+        next = story.bob.secrets.tend(now_ms);
+    }
+    assert_eq!(story.bob.follows(&mut story.house, next).texts, ["hi"], "the line goes at last");
+}

@@ -195,7 +195,7 @@ impl Secrets {
                 let name = self.people.spelled(name);
                 let to = Target::User(name.clone());
                 let note = self.note(place, &to, *id, *kind, *target, now_ms)?;
-                (to, self.seal_private(&note, &name, text, recipients)?)
+                (to, self.seal_private(&note, &name, text, recipients, now_ms)?)
             }
         };
         let body = body.map_err(|_| Not::from(Refusal::Unknown))?;
@@ -266,10 +266,10 @@ impl Secrets {
                 Err(Refusal::NoSuchUser(name.clone()).into())
             }
             Err(NoWay::Changed) if self.people.spelled(name) == self.own => {
-                Ok(self.people.own_devices(name))
+                Ok(self.people.own_devices(name, now_ms))
             }
             Err(NoWay::Over) if self.people.spelled(name) == self.own => {
-                Ok(self.people.own_devices(name))
+                Ok(self.people.own_devices(name, now_ms))
             }
             Err(NoWay::Over) => {
                 let hint = format!(
@@ -313,11 +313,12 @@ impl Secrets {
         to: &UserName,
         text: &str,
         mut recipients: Vec<Recipient>,
+        now_ms: i64,
     ) -> Result<Result<Vec<u8>, SealError>, Not> {
         let signing = self.signing()?;
         let own = self.contact.own();
         let key = own.public();
-        recipients.extend(self.people.own_devices(&self.own));
+        recipients.extend(self.people.own_devices(&self.own, now_ms));
         recipients.retain(|one| one.key != *key);
         recipients.push(Recipient { key: key.clone(), certificate: Some(signing.0.clone()) });
         let mut seen: Vec<Fingerprint> = Vec::new();

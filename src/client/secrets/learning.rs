@@ -3,7 +3,7 @@
 
 use super::people::{Confirmed, Prints, Standing, safety_number};
 use super::{NAMES_MAX, Next, Secrets, reading};
-use crate::chat::{Command, DeviceKey, Event, UserName};
+use crate::chat::{DeviceKey, Event, UserName};
 use crate::client::model::Happening;
 
 impl Secrets {
@@ -18,8 +18,12 @@ impl Secrets {
 
     pub(super) fn ask(&mut self, names: &[UserName], next: &mut Vec<Next>) {
         let names: Vec<_> = names.iter().filter(|name| self.people.ask(name)).cloned().collect();
+        self.request(names, next);
+    }
+
+    pub(super) fn request(&mut self, names: Vec<UserName>, next: &mut Vec<Next>) {
         for names in names.chunks(NAMES_MAX) {
-            next.push(Next::Send(Command::Keys { names: names.to_vec(), reference: None }));
+            next.push(Next::Send(self.asking.request(names.to_vec())));
         }
     }
 
@@ -54,7 +58,7 @@ impl Secrets {
             next.push(Next::Happen(happening));
         }
         if *name == self.own {
-            self.look_for_copies(next);
+            self.look_for_copies(now_ms, next);
         }
         if self.looked_up.remove(name) {
             next.push(Next::Happen(Happening::Told(self.describe(name))));
@@ -72,9 +76,9 @@ impl Secrets {
 
     /// Private messages are sealed for the newest certificate of a key: of two folders with one key only
     /// one can open them.
-    fn look_for_copies(&mut self, next: &mut Vec<Next>) {
+    fn look_for_copies(&mut self, now_ms: i64, next: &mut Vec<Next>) {
         let print = self.contact.own().public().fingerprint();
-        let devices = self.people.own_devices(&self.own).into_iter();
+        let devices = self.people.own_devices(&self.own, now_ms).into_iter();
         let own = devices.filter(|one| one.key.fingerprint() == print);
         let Some(other) = own.filter_map(|one| one.certificate).next() else { return };
         // A client that cannot read its folder has told so.

@@ -3,6 +3,7 @@
 //! in each place; what comes in is opened and checked before anybody sees it.
 
 mod answer;
+mod asking;
 mod book;
 mod chain;
 mod devices;
@@ -15,6 +16,7 @@ mod reading;
 mod search;
 mod shelf;
 mod store;
+mod tending;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
@@ -32,6 +34,7 @@ use crate::crypto::pin_channel::PinChannel;
 use crate::keyring::FileError;
 use crate::keyring::file::replace;
 use answer::Answers;
+use asking::Asking;
 use book::Entry;
 use chain::Chains;
 use devices::Devices;
@@ -71,7 +74,12 @@ pub struct Secrets {
     contact: Arc<Contact>,
     store: Store,
     devices: Devices,
+    /// When its keys were looked at.
+    tended_ms: Option<i64>,
+    /// The server has said welcome on this connection.
+    is_in: bool,
     people: People,
+    asking: Asking,
     channels: HashMap<ChannelName, PinChannel>,
     chains: Chains,
     answers: Answers,
@@ -116,6 +124,9 @@ impl Secrets {
             channels: store.channels().collect(),
             store,
             devices,
+            asking: Asking::default(),
+            tended_ms: None,
+            is_in: false,
             chains: Chains::default(),
             answers: Answers::default(),
             copied: false,
@@ -223,6 +234,8 @@ impl Secrets {
         self.answers.lost();
         self.leaving.clear();
         self.people.disconnected();
+        self.asking = Asking::default();
+        self.is_in = false;
         self.lanes.values_mut().for_each(Lane::lost);
     }
 
@@ -230,9 +243,14 @@ impl Secrets {
     pub fn received(&mut self, event: Event, now_ms: i64) -> Vec<Next> {
         let mut next = Vec::new();
         match event {
-            Event::Keys { name, keys, more, .. } => {
+            Event::Keys { name, keys, more, reference } => {
+                self.asking.answered(reference.as_deref());
                 self.learn(&name, keys, more, now_ms, &mut next)
             }
+            // Nobody has asked but this client.
+            Event::Refused {
+                code: Code::Rate, reference: Some(told), retry_ms: Some(ms), ..
+            } if self.asking.refused(&told, ms, now_ms) => {}
             event if !self.held.is_empty() && !self.held.is_full() => self.held.push(event),
             event => {
                 while let Some(held) = self.held.pop() {
@@ -330,29 +348,6 @@ impl Secrets {
             );
             next.push(Next::Happen(Happening::Trouble(text)));
         }
-    }
-
-    /// A login: this device's certificate is published.
-    fn present(&mut self, now_ms: i64, next: &mut Vec<Next>) {
-        let (own, keepers) = (self.contact.own(), self.contact.keepers());
-        // The key may be another one since the last login.
-        if let Err(problem) = self.keep(|_| {}) {
-            next.push(Next::Happen(Happening::Trouble(problem)));
-        }
-        let renewed = self.devices.refresh(&self.contact.openers());
-        let now_s = (now_ms / 1000) as u64;
-        if let Err(error) = renewed.and_then(|()| self.devices.renew(&own, &keepers, now_s)) {
-            let text = format!("the keys of this device cannot be kept: {error}");
-            next.push(Next::Happen(Happening::Trouble(text)));
-        }
-        if let Some((certificate, _)) = self.devices.signing() {
-            let certificate = Opaque::new(certificate.bytes()).expect("a certificate has bytes");
-            next.push(Next::Send(Command::Certify { certificate }));
-        }
-        let mine = self.contact.openers().iter().map(|key| key.public().fingerprint()).collect();
-        let own = self.own.clone();
-        self.people.is_own(&own, mine);
-        self.ask(&[own], next);
     }
 
     /// The model wants something sent.

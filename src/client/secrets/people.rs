@@ -359,10 +359,13 @@ impl People {
         Ok(person.sealable().map(Listed::recipient).collect())
     }
 
-    /// The same of one's own other devices, without keys that are not confirmed.
-    pub fn own_devices(&self, name: &UserName) -> Vec<Recipient> {
+    /// The same of one's own other devices, without keys that are not confirmed. The server may have been
+    /// silent about them for long.
+    pub fn own_devices(&self, name: &UserName, now_ms: i64) -> Vec<Recipient> {
         let Some(person) = self.0.get(&fold(name)) else { return Vec::new() };
-        person.sealable().map(Listed::recipient).collect()
+        let holds = |it: &Certificate| it.is_valid_at((now_ms / 1000) as u64);
+        let holds = |one: &&Listed| one.certificate.as_ref().is_none_or(holds);
+        person.sealable().filter(holds).map(Listed::recipient).collect()
     }
 
     /// Keys for which nothing is sealed because their certificates are over, as far as it was not told.

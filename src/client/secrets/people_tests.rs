@@ -116,7 +116,7 @@ fn a_server_that_keeps_a_certificate_back_or_tells_of_an_older_one_is_not_follow
         Some(NoWay::Ask),
         "there may be one now"
     );
-    assert_eq!(later.own_devices(&bob).len(), 0);
+    assert_eq!(later.own_devices(&bob, 1_000_000).len(), 0);
     assert_eq!((later.left_out(&bob).len(), later.left_out(&bob).len()), (1, 0));
     later.confirm(&bob);
     let to = later.recipients(&bob, later_ms).unwrap();
@@ -163,10 +163,10 @@ fn of_ones_own_keys_only_those_that_are_here_are_ones_own() {
     let both = vec![listed(&mine, true), listed(&other, true)];
     let learned = people.learn(&alice, both, false, 1_000_000).unwrap();
     assert_eq!((learned.pinned, learned.changed), (true, vec![other_is]));
-    assert_eq!(people.own_devices(&alice).len(), 1);
+    assert_eq!(people.own_devices(&alice, 1_000_000).len(), 1);
     people.shows(&alice);
     assert_eq!(people.confirm(&alice), Confirmed::News);
-    assert_eq!(people.own_devices(&alice).len(), 2);
+    assert_eq!(people.own_devices(&alice, 1_000_000).len(), 2);
 }
 
 #[test]

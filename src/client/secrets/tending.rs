@@ -1,0 +1,76 @@
+//! What is done at each login and then by this client's own clock, so that no server has to help with
+//! it, nor can hinder it: the keys of this device are made anew each week, those for which nothing can
+//! wait any more are deleted, and it is asked which keys one's own other devices have.
+
+use super::{Next, Secrets};
+use crate::chat::{Command, Opaque};
+use crate::client::model::Happening;
+use crate::keyring::FileError;
+
+/// Between two looks at the device's keys.
+const TENDED_EVERY_MS: u64 = 60 * 60 * 1000;
+
+impl Secrets {
+    /// A login.
+    pub(super) fn present(&mut self, now_ms: i64, next: &mut Vec<Next>) {
+        // The key may be another one since the last login.
+        if let Err(problem) = self.keep(|_| {}) {
+            next.push(Next::Happen(Happening::Trouble(problem)));
+        }
+        let mine = self.contact.openers().iter().map(|key| key.public().fingerprint()).collect();
+        let own = self.own.clone();
+        self.people.is_own(&own, mine);
+        self.is_in = true;
+        self.renew(now_ms, next);
+        self.ask(&[own], next);
+    }
+
+    /// In how many milliseconds `tend` has something to do, at the latest.
+    pub fn rests_ms(&self, now_ms: i64) -> u64 {
+        let again_ms = self.asking.rests_ms(now_ms);
+        again_ms.into_iter().fold(self.key_rest_ms(now_ms), u64::min)
+    }
+
+    /// Until the device's keys are looked at.
+    fn key_rest_ms(&self, now_ms: i64) -> u64 {
+        let since_ms = self.tended_ms.map_or(TENDED_EVERY_MS, |then| now_ms.abs_diff(then));
+        TENDED_EVERY_MS.saturating_sub(since_ms)
+    }
+
+    /// Time has passed.
+    pub fn tend(&mut self, now_ms: i64) -> Vec<Next> {
+        let mut next = Vec::new();
+        let again = self.asking.due(now_ms);
+        self.request(again, &mut next);
+        if self.key_rest_ms(now_ms) == 0 {
+            self.renew(now_ms, &mut next);
+            if self.is_in {
+                self.request(vec![self.own.clone()], &mut next);
+            }
+        }
+        next
+    }
+
+    /// The device's keys that are over are deleted; where there is a server to tell, those in use are
+    /// renewed and published.
+    fn renew(&mut self, now_ms: i64, next: &mut Vec<Next>) {
+        self.tended_ms = Some(now_ms);
+        if let Err(error) = self.renew_on_disk(now_ms) {
+            let text = format!("the keys of this device cannot be kept: {error}");
+            next.push(Next::Happen(Happening::Trouble(text)));
+        }
+        if let Some((certificate, _)) = self.devices.signing().filter(|_| self.is_in) {
+            let certificate = Opaque::new(certificate.bytes()).expect("a certificate has bytes");
+            next.push(Next::Send(Command::Certify { certificate }));
+        }
+    }
+
+    fn renew_on_disk(&mut self, now_ms: i64) -> Result<(), FileError> {
+        let now_s = (now_ms / 1000).max(0) as u64;
+        if !self.is_in {
+            return self.devices.expire(now_s);
+        }
+        self.devices.refresh(&self.contact.openers())?;
+        self.devices.renew(&self.contact.own(), &self.contact.keepers(), now_s)
+    }
+}
