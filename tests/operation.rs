@@ -7,7 +7,7 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use serde_json::Value;
 use world::World;
@@ -312,6 +312,7 @@ fn the_manual_page_has_every_command() {
         ("users add", "--replace"),
         ("ctl", "--now"),
         ("ctl", "--dry-run"),
+        ("ctl", "mute WHOM [TIME] [REASON]  take the word from somebody"),
         ("key show", "--pem"),
         ("audit verify", "--json"),
         ("install-service", "--write"),
@@ -320,4 +321,14 @@ fn the_manual_page_has_every_command() {
         assert!(section(command).contains(option), "{command}");
     }
     assert_eq!(page.matches(".TH ").count(), 1);
+}
+
+#[test]
+fn the_package_has_the_manual_page_and_the_version_of_this_program() {
+    let page = Command::new(env!("CARGO_BIN_EXE_pychat")).arg("man").env_clear().output().unwrap();
+    let packed = fs::read("packaging/pychat.1").unwrap();
+    assert!(page.stdout == packed, "pychat man >packaging/pychat.1 makes it anew");
+    let changes = fs::read_to_string("packaging/changelog").unwrap();
+    let version = format!("pychat ({}) ", env!("CARGO_PKG_VERSION"));
+    assert!(changes.starts_with(&version), "{version} comes first in packaging/changelog");
 }

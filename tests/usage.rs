@@ -29,13 +29,13 @@ fn are_two_lines(told: &str) {
 #[test]
 fn what_is_wrong_is_said_in_two_lines() {
     let time = "a time is written 45s, 10m, 2h, 7d, 3w, 6mo, 1y or 1d12h: nothing was done\nhint:  \
-        pychat ctl help";
+        pychat ctl --help";
     for (line, wanted) in [
         ("ctl ban bob -1d", format!("error: -1d: {time}").as_str()),
         ("ctl mute bob -.5h loud", &format!("error: -.5h: {time}")),
         ("ctl ban bob --1d --json", &format!("error: --1d: {time}")),
-        ("ctl say -x", "error: there is no option -x\nhint:  pychat ctl help"),
-        ("ctl", "error: <WORDS>... is missing\nhint:  pychat ctl help"),
+        ("ctl say -x", "error: there is no option -x\nhint:  pychat ctl --help"),
+        ("ctl", "error: <WORDS>... is missing\nhint:  pychat ctl --help"),
         ("ctl stats --now --dry-run", "error: --now does not go with --dry-run\n"),
         ("ctl stats --json --json", "error: --json is there twice\n"),
         ("users role bob admin", "error: <ROLE>: a role is owner, moderator or member\n"),

@@ -32,12 +32,18 @@ fn add(page: &mut Vec<u8>, command: &Command) -> io::Result<()> {
     man.render_description_section(&mut section)?;
     man.render_synopsis_section(&mut section)?;
     man.render_options_section(&mut section)?;
+    if command.get_after_help().is_some() {
+        // A table, whose lines stay as they are.
+        man.render_extra_section(&mut section)?;
+        section.extend_from_slice(b".fi\n");
+    }
     let name = command.get_bin_name().unwrap_or(command.get_name()).to_uppercase();
     page.extend(format!(".SH \"{name}\"\n").into_bytes());
     for line in String::from_utf8_lossy(&section).lines() {
         // Its own title says what a description is, and what else has one stands below it.
         if line != ".SH DESCRIPTION" {
-            page.extend(line.replacen(".SH ", ".SS ", 1).into_bytes());
+            let line = line.replacen(".SH EXTRA", ".PP\n.nf", 1).replacen(".SH ", ".SS ", 1);
+            page.extend(line.into_bytes());
             page.push(b'\n');
         }
     }

@@ -12,7 +12,7 @@ use crate::fault::{Fault, code};
 
 /// Its words are the server's, and anything may be a text.
 const CTL: &str =
-    "pychat ctl help lists the words and what follows them; -- goes before a text with a -";
+    "pychat ctl --help lists the words and what follows them; -- goes before a text with a -";
 
 /// What is wrong with `typed`, which is what follows the program's name.
 pub fn fault(mut program: Command, error: &clap::Error, typed: &[String]) -> Fault {

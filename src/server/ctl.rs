@@ -15,7 +15,7 @@ use anyhow::Context;
 use serde::{Deserialize, Serialize};
 
 use super::operator;
-pub use super::operator::Reply;
+pub use super::operator::{Reply, words};
 use crate::fault::{Fault, code};
 use crate::keyring::Home;
 use crate::print::out;
@@ -111,7 +111,7 @@ pub fn request(home: &Home, words: &[String], json: bool) -> anyhow::Result<Exit
     } else if reply.ok {
         out!("{}", reply.text)?;
     } else if reply.misused {
-        let hint = "pychat ctl help lists the words and what follows them";
+        let hint = "pychat ctl --help lists the words and what follows them";
         return Err(Fault::new(code::USAGE, reply.text, hint).into());
     } else {
         return Err(Fault::plain(code::OTHER, reply.text).into());

@@ -167,13 +167,23 @@ pub(super) fn misused(text: &str) -> Reply {
 }
 
 fn help(actor: &Actor) -> Reply {
-    let mut text = String::new();
+    yes(&list("/", actor))
+}
+
+/// The words of whoever holds the server's own account, as `pychat ctl --help` has them.
+pub fn words() -> String {
+    list("  ", &Actor::own("ctl"))
+}
+
+fn list(before: &str, actor: &Actor) -> String {
     let own = WORDS.iter().filter(|word| rights::may(actor.role, actor.state, word.1));
-    for (word, _, operands, does) in own {
-        let call = format!("/{word} {operands}");
-        let _ = writeln!(text, "{call:<28} {does}");
-    }
-    yes(text.trim_end())
+    let rows: Vec<_> = own
+        .map(|(word, _, operands, does)| {
+            let call = format!("{before}{word} {operands}");
+            format!("{call:<28} {does}")
+        })
+        .collect();
+    rows.join("\n")
 }
 
 fn unknown(word: &str) -> Reply {

@@ -14,11 +14,15 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 
+use crate::chat::TimeSpanError;
 use crate::keyring::Home;
 use crate::server::ctl;
 
 /// What to do where a folder is no home.
 const NO_HOME: &str = "is this a server's home? --home DIR names it";
+
+const WHOM: &str =
+    "WHOM is a name, a key's fingerprint, an address or a range. Without a TIME it is for good; ";
 
 #[derive(Subcommand)]
 pub enum Job {
@@ -46,9 +50,10 @@ pub enum Job {
     /// The server's own key
     #[command(subcommand)]
     ServerKey(server_key::Job),
-    /// Talk to the running server of a home: channels, stats, users, kick, say, shutdown ...
+    /// Talk to the running server of a home: status, kick, ban, reload, shutdown ...
+    #[command(after_help = format!("Words:\n{}\n\n{WHOM}{TimeSpanError}.", ctl::words()))]
     Ctl {
-        /// The command and its words, as at the server's console without the slash
+        /// One of the words below, and what follows it
         #[arg(required = true)]
         words: Vec<String>,
         #[command(flatten)]
