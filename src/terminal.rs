@@ -27,7 +27,11 @@ pub enum Typed {
 }
 
 /// Reads lines; what was typed before is there with the arrow keys, in memory only.
-pub struct Editor(LineEditor<Mask, MemHistory>);
+pub struct Editor {
+    lines: LineEditor<Mask, MemHistory>,
+    /// What the next line begins with: the last one, where that is to be mended.
+    begun: String,
+}
 
 /// Shows stars for letters while a secret is typed.
 struct Mask;
@@ -118,7 +122,7 @@ pub fn open() -> Option<(Editor, Printer)> {
     // The editor would come back from the background to a terminal without its modes.
     editor.bind_sequence(KeyEvent::ctrl('Z'), Cmd::Noop);
     let printer = editor.create_external_printer().ok()?;
-    Some((Editor(editor), Printer(Some(Box::new(printer)))))
+    Some((Editor { lines: editor, begun: String::new() }, Printer(Some(Box::new(printer)))))
 }
 
 /// Ends the editor's hold on the terminal, which a program that ends in the middle of a line would
@@ -145,17 +149,23 @@ impl Drop for Guard {
 }
 
 impl Editor {
-    /// The next line, which is not remembered where it is a secret.
-    pub fn read(&mut self, is_secret: fn(&str) -> bool) -> Typed {
+    /// The next line, which is not remembered where it is a secret, and comes back where it is to be
+    /// mended.
+    pub fn read(&mut self, is_secret: fn(&str) -> bool, is_slip: fn(&str) -> bool) -> Typed {
         at_work();
-        let line = self.0.readline("> ");
+        let begun = std::mem::take(&mut self.begun);
+        let line = self.lines.readline_with_initial("> ", (&begun, ""));
         stage().reading = false;
         STAGE_CHANGED.notify_all();
         match line {
             Ok(line) => {
-                if !HIDDEN.load(Ordering::Relaxed) && !is_secret(&line) {
+                let hidden = HIDDEN.load(Ordering::Relaxed);
+                if !hidden && !is_secret(&line) {
                     // A history that is full or takes no duplicates is no error.
-                    let _ = self.0.add_history_entry(&line);
+                    let _ = self.lines.add_history_entry(&line);
+                }
+                if !hidden && is_slip(&line) {
+                    self.begun.clone_from(&line);
                 }
                 Typed::Line(line)
             }

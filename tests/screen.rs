@@ -228,6 +228,26 @@ fn rooms_are_open_again_the_next_time() {
 }
 
 #[test]
+fn a_slip_is_there_to_be_mended_and_the_pin_in_it_nowhere_afterwards() {
+    let world = World::new();
+    let mut alice = sits_down(&world, "alice");
+    alice.types("the first words\r");
+    alice.shows("You: the first words");
+    alice.types("/jion tea half past four\r");
+    alice.shows("did you mean /join?");
+    alice.shows_row(|row| row == "alice> /jion tea half past four");
+    // Home, and over the slash.
+    alice.types("\x01\x1b[C\x1b[3~\x1b[3~\x1b[3~\x1b[3~join\r");
+    alice.shows_row(|row| row.starts_with("#tea~"));
+    alice.types("\x1b[A");
+    alice.shows_row(|row| row.trim_end() == "alice> the first words");
+    // Ctrl-R finds no more.
+    alice.types("\x15\x12half");
+    alice.shows("half");
+    assert!(!alice.screen().contains("half past"), "{}", alice.screen());
+}
+
+#[test]
 fn who_is_first_in_a_room_with_a_pin_is_told_there() {
     let world = World::new();
     let mut alice = sits_down(&world, "alice");

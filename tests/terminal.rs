@@ -427,6 +427,12 @@ fn a_pin_that_was_typed_is_not_among_the_lines_of_before() {
     alice.shows("only who knows the PIN");
     alice.types("\x1b[A");
     alice.rests(17, "> the first words");
+    // Nor is it behind a slip, which is there to be mended instead.
+    alice.types("\x15/jion work 4712\r");
+    alice.shows("did you mean /join?");
+    alice.rests(17, "> /jion work 4712");
+    alice.types("\x15\x1b[A");
+    alice.rests(17, "> the first words");
     alice.types("\x15/exit\r");
     alice.ends_with(0);
 }

@@ -84,7 +84,7 @@ pub fn editor(happen: Sender<Happening>, plain: Print) -> Print {
     spawn(move || {
         loop {
             // What ends the program ends the reading first, so that the terminal is left in peace.
-            let (happening, end) = match editor.read(slash::is_secret) {
+            let (happening, end) = match editor.read(slash::is_secret, slash::is_slip) {
                 // Several lines were pasted: they are a text, whatever they begin with.
                 Typed::Line(line) if line.contains('\n') => (literal(line), false),
                 Typed::Line(line) => {

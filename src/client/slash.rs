@@ -136,9 +136,21 @@ pub fn with_pin(operands: &str) -> Option<(&str, &str)> {
     (!pin.is_empty() && !name.ends_with(',')).then_some((name, pin))
 }
 
-/// Whether a typed line holds a PIN: nothing remembers it.
+/// Whether a typed line may hold a PIN: nothing remembers it. `/create` takes none, and who gives it
+/// one has thought of it.
 pub fn is_secret(line: &str) -> bool {
-    matches!(read(line), Typed::Command("join", operands) if with_pin(operands).is_some())
+    match read(line) {
+        Typed::Command("join", operands) => with_pin(operands).is_some(),
+        Typed::Command("create", operands) => operands.contains(char::is_whitespace),
+        _ => is_slip(line),
+    }
+}
+
+/// Whether a typed line is a command that there is not. It is there again to be mended, and nowhere
+/// else: what stands behind `/jion` may be a PIN.
+pub fn is_slip(line: &str) -> bool {
+    // Several lines are a text, whatever they begin with.
+    !line.contains('\n') && matches!(read(line), Typed::Unknown(_))
 }
 
 /// Every slash command, the operators' behind the others.
@@ -210,6 +222,19 @@ mod tests {
         let words = ["ban", "bob", "1h"].map(str::to_owned).to_vec();
         assert_eq!(read("/Ban  bob 1h"), Typed::Operate(words));
         assert!(matches!(read("/stats"), Typed::Unknown(text) if text.contains("operator")));
+    }
+
+    #[test]
+    fn what_may_be_a_pin_is_not_remembered() {
+        for line in ["/join tea 1234", "/JOIN tea,work 1234", "/create tea 1234", "/jion tea 1234"]
+        {
+            assert!(is_secret(line), "{line}");
+        }
+        for line in ["/join tea", "/join tea, work", "/create tea", "/pm bob 1234", "/kick bob x"] {
+            assert!(!is_secret(line), "{line}");
+        }
+        assert!(is_slip("/jion tea 1234") && !is_slip("/join tea 1234") && !is_slip("//jion"));
+        assert!(!is_slip("/etc/hosts has\ntwo lines"));
     }
 
     #[test]

@@ -34,7 +34,7 @@ pub fn attend(handler: Handler, stop: Arc<Stop>) {
 fn edit(mut editor: terminal::Editor, handler: &Handler, stop: &Stop) {
     // What stops the server ends the reading first, so that the terminal is left in peace.
     while !stop.is_told() {
-        match editor.read(|_| false) {
+        match editor.read(|_| false, |_| false) {
             Typed::Line(line) if !obey(&line, handler) => break,
             Typed::Line(_) => {}
             Typed::Interrupt => {

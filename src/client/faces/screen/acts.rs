@@ -151,6 +151,9 @@ impl App {
         }
         self.input.remember(line);
         self.say(line);
+        if slash::is_slip(line) {
+            self.input.set(line);
+        }
     }
 
     /// A text that no server takes stays where it can be shortened.

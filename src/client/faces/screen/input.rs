@@ -322,7 +322,7 @@ mod tests {
     #[test]
     fn what_was_typed_comes_back_and_the_draft_too() {
         let mut input = Input::new();
-        for line in ["one", "two", "/join #tea 1234", "/join #tea"] {
+        for line in ["one", "two", "/join #tea 1234", "/jion #tea 1234", "/join #tea"] {
             input.remember(line);
         }
         typed(&mut input, "dra");
