@@ -238,9 +238,20 @@ fn no_pin_is_taken_from_the_command_line_and_a_file_of_them_is_for_ones_own_eyes
     alice.types("only for bob");
     alice.sees("You: only for bob");
     world.admit("bob");
-    let mut refused = world.client("bob", &["--plain", "--join", "tea:half past four"]);
+    for asked in ["tea:half past four", "tea:4711", "tea 4711"] {
+        let mut refused = world.client("bob", &["--plain", "--join", asked]);
+        assert_eq!(refused.ends().code(), Some(2));
+        refused.is_told("a PIN does not belong here");
+        let hint = refused.is_told("hint:");
+        assert!(hint.contains("/join CHANNEL PIN") && hint.contains("--join-file"), "{hint}");
+        let told = [refused.told(), refused.shown()].concat().join("\n");
+        assert!(!told.contains("past") && !told.contains("4711"), "{told}");
+    }
+    // What is no PIN gets no word about PINs.
+    let mut refused = world.client("bob", &["--plain", "--join", "te%a"]);
     assert_eq!(refused.ends().code(), Some(2));
-    refused.is_told("--join-file");
+    let hint = refused.is_told("hint:");
+    assert!(!hint.contains("PIN"), "{hint}");
     let file = world.home().join("pins");
     fs::write(&file, "tea  half past four\n").unwrap();
     let path = file.to_str().unwrap();

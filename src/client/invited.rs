@@ -39,14 +39,15 @@ pub fn target(text: &str, secrets: &Secrets) -> Result<Target, Fault> {
 
 /// The channels of `--join`, which has no PINs.
 pub fn channels(join: &[String]) -> Result<BTreeSet<ChannelName>, Fault> {
+    let wrong = |error: String, hint: &str| Fault::new(code::USAGE, error, hint);
     let channel = |name: &String| {
-        let hint = "everybody on this computer can read a command line: type /join CHANNEL PIN in \
-            the chat, or use --join-file";
-        if name.contains(':') {
-            return Err(Fault::new(code::USAGE, "--join: a PIN does not belong here", hint));
+        if name.contains(|c: char| c == ':' || c.is_whitespace()) {
+            let hint = "everybody on this computer can read a command line: type /join CHANNEL PIN \
+                in the chat, or use --join-file";
+            return Err(wrong("--join: a PIN does not belong here".into(), hint));
         }
         let full = if name.starts_with('#') { name.clone() } else { format!("#{name}") };
-        full.parse().map_err(|error| Fault::new(code::USAGE, format!("--join: {error}"), hint))
+        full.parse().map_err(|error| wrong(format!("--join: {error}"), "--join CHANNEL"))
     };
     join.iter().map(channel).collect()
 }
