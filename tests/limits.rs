@@ -279,7 +279,7 @@ fn a_slow_reader_harms_only_itself() {
     const LINES: u32 = 2_000;
     let world = World::with(
         r#"{"tail_bytes_max": 65536, "lines_burst": 100000, "bytes_per_s": 1e9, "lines_per_s": 1e9,
-            "announce_people_max": 2}"#,
+            "announce_people_max": 2, "silence_s_max": 600}"#,
     );
     let server = crowd(&world);
     let (mut sender, mut reader) = (Peer::enters(&world, &server), Peer::enters(&world, &server));

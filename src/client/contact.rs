@@ -280,7 +280,7 @@ fn make_key(vault: &Vault, asker: &mut dyn Asker) -> anyhow::Result<Identity> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::crypto::test_keys::{ana, bob};
+    use crate::crypto::test_keys::{ana, bob, spare};
 
     fn print(key: &Identity) -> Fingerprint {
         key.public().fingerprint()
@@ -292,7 +292,7 @@ mod tests {
         let vault = Vault::at(folder.path());
         vault.remember_server_key(ana().public()).unwrap();
         let server = Server::new("host".into(), 1, &print(ana()), &print(ana()), None);
-        let contact = Contact::of(vault, Identity::generate(), server, "carol".parse().unwrap());
+        let contact = Contact::of(vault, spare(0), server, "carol".parse().unwrap());
         let next = bob().public().to_der();
         let own = succession::sign(bob(), Whose::Server, bob().public());
         let for_people = succession::sign(ana(), Whose::Person, bob().public());

@@ -5,8 +5,12 @@ use std::sync::OnceLock;
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
+use rsa::pkcs1::{self, RsaPublicKeyRef, UintRef};
+use rsa::pkcs8::der::asn1::BitStringRef;
+use rsa::pkcs8::der::{Decode, Encode};
 use rsa::pkcs8::{
     DecodePrivateKey, DecodePublicKey, EncodePrivateKey, EncodePublicKey, LineEnding,
+    SubjectPublicKeyInfoRef,
 };
 use rsa::traits::PublicKeyParts;
 use rsa::{BoxedUint, RsaPrivateKey, RsaPublicKey};
@@ -158,15 +162,26 @@ impl PublicKey {
         self.to_rsa().to_public_key_pem(LineEnding::LF).expect("a public key can be written")
     }
 
-    /// From SPKI DER.
+    /// From SPKI DER. Nothing is computed with its numbers: fingerprints are asked for often.
     pub fn from_der(spki: &[u8]) -> Result<PublicKey, KeyError> {
-        let key = RsaPublicKey::from_public_key_der(spki);
-        PublicKey::from_rsa(&key.map_err(|error| KeyError::Malformed(error.to_string()))?)
+        let malformed = |error: &dyn fmt::Display| KeyError::Malformed(error.to_string());
+        let spki = SubjectPublicKeyInfoRef::from_der(spki).map_err(|error| malformed(&error))?;
+        let kind = spki.algorithm.assert_algorithm_oid(pkcs1::ALGORITHM_OID);
+        kind.map_err(|error| malformed(&error))?;
+        let key = RsaPublicKeyRef::from_der(spki.subject_public_key.raw_bytes());
+        let key = key.map_err(|error| malformed(&error))?;
+        PublicKey::from_numbers(key.modulus.as_bytes(), key.public_exponent.as_bytes())
     }
 
     pub fn to_der(&self) -> Vec<u8> {
-        let der = self.to_rsa().to_public_key_der().expect("a public key can be written");
-        der.into_vec()
+        let exponent = EXPONENT.to_be_bytes();
+        let [modulus, public_exponent] = [&self.0[..], &exponent]
+            .map(|number| UintRef::new(number).expect("DER has numbers of this size"));
+        let key = RsaPublicKeyRef { modulus, public_exponent }.to_der();
+        let key = key.expect("a public key can be written");
+        let subject_public_key = BitStringRef::from_bytes(&key).expect("a key is of whole bytes");
+        let spki = SubjectPublicKeyInfoRef { algorithm: pkcs1::ALGORITHM_ID, subject_public_key };
+        spki.to_der().expect("a public key can be written")
     }
 
     pub fn fingerprint(&self) -> Fingerprint {
@@ -188,7 +203,11 @@ impl PublicKey {
     }
 
     fn from_rsa(key: &RsaPublicKey) -> Result<PublicKey, KeyError> {
-        let modulus = key.n_bytes();
+        PublicKey::from_numbers(&key.n_bytes(), &key.e_bytes())
+    }
+
+    /// Both big-endian.
+    fn from_numbers(modulus: &[u8], exponent: &[u8]) -> Result<PublicKey, KeyError> {
         let first = modulus.iter().position(|byte| *byte != 0).unwrap_or(modulus.len());
         let modulus = &modulus[first..];
         let leading = modulus.first().map_or(0, |byte| byte.leading_zeros() as usize);
@@ -196,7 +215,6 @@ impl PublicKey {
         if bits != MODULUS_BITS {
             return Err(KeyError::Size(bits));
         }
-        let exponent = key.e_bytes();
         let first = exponent.iter().position(|byte| *byte != 0).unwrap_or(exponent.len());
         if exponent[first..] != EXPONENT.to_be_bytes()[1..] {
             return Err(KeyError::Exponent);

@@ -61,11 +61,11 @@ fn answer_key(server: &Fingerprint, nonce: &[u8]) -> Secret {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::crypto::Identity;
+    use crate::crypto::test_keys::spare;
 
     #[test]
     fn the_key_is_for_those_who_know_its_fingerprint() {
-        let server = Identity::generate();
+        let server = spare(0);
         let fingerprint = server.public().fingerprint();
         let request = ask(&fingerprint, [5; 16]);
         let sealed = answer(server.public(), &request).unwrap();

@@ -1,6 +1,9 @@
-//! Two RSA identities for tests, those of tests/data/hop.json: making new ones takes seconds.
+//! RSA identities for tests: two are those of tests/data/hop.json, others are made once in a process, since
+//! making one takes longer than all else that most tests do.
 
 use std::sync::OnceLock;
+
+use zeroize::Zeroizing;
 
 use super::Identity;
 
@@ -12,6 +15,13 @@ pub fn ana() -> &'static Identity {
 pub fn bob() -> &'static Identity {
     static KEY: OnceLock<Identity> = OnceLock::new();
     KEY.get_or_init(|| read("client"))
+}
+
+/// Another one for each index.
+pub fn spare(index: usize) -> Identity {
+    static PEM: [OnceLock<Zeroizing<String>>; 6] = [const { OnceLock::new() }; 6];
+    let pem = PEM[index].get_or_init(|| Identity::generate().to_pem(None));
+    Identity::from_pem(pem, None).unwrap()
 }
 
 fn read(party: &str) -> Identity {

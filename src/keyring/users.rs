@@ -416,12 +416,12 @@ impl UsersWatch {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::crypto::Identity;
+    use crate::crypto::test_keys::spare;
 
     #[test]
     fn bad_files_are_refused_each_with_its_reason_and_the_others_load() {
         let folder = tempfile::tempdir().unwrap();
-        let (alice, bob) = (Identity::generate(), Identity::generate());
+        let (alice, bob) = (spare(0), spare(1));
         let put = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
         put("alice.pem", &alice.public().to_pem());
         put("bob.phone.pem", &bob.public().to_pem());
@@ -468,7 +468,7 @@ mod tests {
     #[test]
     fn adding_checks_and_removing_removes() {
         let folder = tempfile::tempdir().unwrap();
-        let (one, two) = (Identity::generate(), Identity::generate());
+        let (one, two) = (spare(0), spare(1));
         let name = |text: &str| text.parse::<UserName>().unwrap();
         let mut watch = UsersWatch::new(folder.path().to_owned());
         add(folder.path(), one.public(), &name("alice"), None, false).unwrap();

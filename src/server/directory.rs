@@ -140,12 +140,12 @@ fn stays(old: &Certificate, fresh: &Certificate, now_s: u64) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::crypto::Identity;
     use crate::crypto::certificate::{OpeningKey, SigningKey};
+    use crate::crypto::test_keys::spare;
 
     #[test]
     fn a_newer_certificate_takes_the_place_and_so_does_one_after_a_wrong_clock() {
-        let key = Identity::generate();
+        let key = spare(0);
         let made = |day: u64| {
             let (signing, opening) = (SigningKey::generate(), OpeningKey::generate());
             Certificate::issue(&key, &signing, &opening, day * 86_400)

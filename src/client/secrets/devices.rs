@@ -170,13 +170,14 @@ fn secret(text: &Hidden) -> Option<Zeroizing<[u8; 32]>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::crypto::test_keys::spare;
 
     const DAY: u64 = 86_400;
 
     #[test]
     fn a_certificate_lasts_a_week_and_its_private_parts_six() {
         let folder = tempfile::tempdir().unwrap();
-        let identity = Arc::new(Identity::generate());
+        let identity = Arc::new(spare(0));
         let keepers = [identity.public().clone()];
         let open = || Devices::open(folder.path(), &[Arc::clone(&identity)]).unwrap();
         let files = || fs::read_dir(folder.path()).unwrap().count();
@@ -211,7 +212,7 @@ mod tests {
     #[test]
     fn two_clients_of_a_vault_open_what_is_sealed_for_either() {
         let folder = tempfile::tempdir().unwrap();
-        let identity = Arc::new(Identity::generate());
+        let identity = Arc::new(spare(0));
         let (keepers, openers) = ([identity.public().clone()], [Arc::clone(&identity)]);
         let [mut one, mut two] = [(); 2].map(|()| Devices::open(folder.path(), &openers).unwrap());
         one.renew(&identity, &keepers, 100 * DAY).unwrap();
@@ -234,11 +235,11 @@ mod tests {
     #[test]
     fn the_files_are_of_no_use_without_the_key() {
         let folder = tempfile::tempdir().unwrap();
-        let [identity, next] = [(); 2].map(|()| Arc::new(Identity::generate()));
+        let [identity, next] = [0, 1].map(|index| Arc::new(spare(index)));
         let keepers = [identity.public().clone(), next.public().clone()];
         let mut devices = Devices::open(folder.path(), &[Arc::clone(&identity)]).unwrap();
         devices.renew(&identity, &keepers, 100 * DAY).unwrap();
-        let other = Devices::open(folder.path(), &[Arc::new(Identity::generate())]).unwrap();
+        let other = Devices::open(folder.path(), &[Arc::new(spare(2))]).unwrap();
         assert!(other.signing().is_none() && other.opening().is_empty());
         // The successor has them for what was sealed before, and makes its own.
         let openers = [Arc::clone(&next), Arc::clone(&identity)];

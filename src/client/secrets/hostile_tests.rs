@@ -14,6 +14,7 @@ use crate::chat::{DeviceKey, DeviceName, Kind, Message, Place};
 use crate::client::vault::{Server as Met, Vault};
 use crate::crypto::certificate::{OpeningKey, SigningKey};
 use crate::crypto::note::{Link, Note};
+use crate::crypto::test_keys::spare;
 use crate::crypto::{Fingerprint, Identity};
 
 #[path = "hostile_history_tests.rs"]
@@ -62,7 +63,7 @@ fn device_key(identity: &Identity, certificate: Option<Opaque>) -> DeviceKey {
 }
 
 impl Person {
-    fn new(name: &str) -> Person {
+    fn new(name: &str, key: usize) -> Person {
         let folder = tempfile::tempdir().unwrap();
         let vault = Vault::at(folder.path());
         let name: UserName = name.parse().unwrap();
@@ -73,7 +74,7 @@ impl Person {
             &Fingerprint([9; 32]),
             Some(name.clone()),
         );
-        let contact = Arc::new(Contact::of(vault, Identity::generate(), met, name.clone()));
+        let contact = Arc::new(Contact::of(vault, spare(key), met, name.clone()));
         let mut secrets = Secrets::open(Arc::clone(&contact), true).unwrap();
         let (channel, key) = tag(7);
         assert_eq!(secrets.add_channel(key, &channel.bare()).unwrap(), channel);
@@ -207,9 +208,9 @@ impl Story {
     fn new(place: &str) -> Story {
         let mut story = Story {
             house: House::default(),
-            alice: Person::new("alice"),
-            bob: Person::new("bob"),
-            mallory: Person::new("mallory"),
+            alice: Person::new("alice", 0),
+            bob: Person::new("bob", 1),
+            mallory: Person::new("mallory", 2),
             place: match place {
                 "#tea" => tag(7).0.as_str().to_owned(),
                 other => other.to_owned(),

@@ -3,6 +3,7 @@
 use super::*;
 use crate::crypto::Identity;
 use crate::crypto::certificate::{OpeningKey, SigningKey};
+use crate::crypto::test_keys::spare;
 
 fn listed(key: &Identity, certified: bool) -> DeviceKey {
     let (signing, opening) = (SigningKey::generate(), OpeningKey::generate());
@@ -16,7 +17,7 @@ fn listed(key: &Identity, certified: bool) -> DeviceKey {
 
 #[test]
 fn a_person_is_pinned_at_first_sight_and_another_key_waits_for_a_word() {
-    let (one, two) = (Identity::generate(), Identity::generate());
+    let (one, two) = (spare(0), spare(1));
     let (bob, print) = ("bob".parse().unwrap(), two.public().fingerprint());
     let mut people = People::default();
     assert_eq!(people.recipients(&bob, 0).err(), Some(NoWay::Ask));
@@ -37,7 +38,7 @@ fn a_person_is_pinned_at_first_sight_and_another_key_waits_for_a_word() {
     assert_eq!(people.confirm(&bob), Confirmed::Unseen);
     assert_eq!(people.shows(&bob).news, [print]);
     // While they compare it, another one is told of.
-    let third = listed(&Identity::generate(), false);
+    let third = listed(&spare(2), false);
     let three = vec![listed(&one, true), listed(&two, false), third];
     people.learn(&bob, three, false, 1_000_000).unwrap();
     assert_eq!(people.confirm(&bob), Confirmed::Unseen);
@@ -62,7 +63,7 @@ fn a_person_is_pinned_at_first_sight_and_another_key_waits_for_a_word() {
 
 #[test]
 fn a_certificate_that_another_key_signed_is_none() {
-    let (one, two) = (Identity::generate(), Identity::generate());
+    let (one, two) = (spare(0), spare(1));
     let bob = "bob".parse().unwrap();
     let mut forged = listed(&one, true);
     forged.certificate = listed(&two, true).certificate;
@@ -77,7 +78,7 @@ fn a_certificate_that_another_key_signed_is_none() {
 
 #[test]
 fn a_server_that_keeps_a_certificate_back_or_tells_of_an_older_one_is_not_followed() {
-    let (key, bob) = (Identity::generate(), "bob".parse().unwrap());
+    let (key, bob) = (spare(0), "bob".parse().unwrap());
     let [old, new] = [1_000_000, 1_100_000].map(|made_s| {
         let (signing, opening) = (SigningKey::generate(), OpeningKey::generate());
         Certificate::issue(&key, &signing, &opening, made_s)
@@ -133,7 +134,7 @@ fn a_server_that_keeps_a_certificate_back_or_tells_of_an_older_one_is_not_follow
     // Without the key that had certificates, another one is not good enough.
     let mut fewer = People::of([kept.clone()].iter());
     fewer.ask(&bob);
-    let other = listed(&Identity::generate(), false);
+    let other = listed(&spare(2), false);
     fewer.learn(&bob, vec![other], false, now_ms).unwrap();
     fewer.shows(&bob);
     assert_eq!(fewer.confirm(&bob), Confirmed::News);
@@ -154,7 +155,7 @@ fn a_server_that_keeps_a_certificate_back_or_tells_of_an_older_one_is_not_follow
 
 #[test]
 fn of_ones_own_keys_only_those_that_are_here_are_ones_own() {
-    let [mine, other] = [(); 2].map(|()| Identity::generate());
+    let [mine, other] = [0, 1].map(spare);
     let alice = "alice".parse().unwrap();
     let [mine_is, other_is] = [&mine, &other].map(|one| one.public().fingerprint());
     let mut people = People::default();
@@ -171,7 +172,7 @@ fn of_ones_own_keys_only_those_that_are_here_are_ones_own() {
 
 #[test]
 fn a_key_that_is_not_in_use_any_more_is_shown_as_such() {
-    let [old, new] = [(); 2].map(|()| Identity::generate());
+    let [old, new] = [0, 1].map(spare);
     let bob = "bob".parse().unwrap();
     let [old_is, new_is] = [&old, &new].map(|one| one.public().fingerprint());
     let mut people = People::default();
@@ -184,8 +185,8 @@ fn a_key_that_is_not_in_use_any_more_is_shown_as_such() {
     assert_eq!(people.prints(&bob), prints(vec![new_is], vec![]));
     assert!(matches!(people.standing(&bob, &old_is), Standing::Theirs(_)), "for lines of before");
     // Of keys that nobody has confirmed nothing is kept once they are not told of.
-    for _ in 0..3 {
-        let stranger = listed(&Identity::generate(), true);
+    for index in 2..5 {
+        let stranger = listed(&spare(index), true);
         people.learn(&bob, vec![listed(&new, true), stranger], false, 1_000_000).unwrap();
         assert_eq!(people.person(&bob).newest.len(), 3);
     }
