@@ -105,6 +105,23 @@ fn every_dependency_is_one_that_deny_toml_allows() {
 }
 
 #[test]
+fn the_client_alone_wants_no_c_compiler() {
+    let compilers = |features: &[&str]| {
+        let mut tree = Command::new(env!("CARGO"));
+        tree.args(["tree", "--locked", "--edges", "normal,build", "--prefix", "none"]);
+        tree.args(["--format", "{p}"]).args(features).current_dir(env!("CARGO_MANIFEST_DIR"));
+        let output = tree.output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let text = String::from_utf8(output.stdout).unwrap();
+        let names: BTreeSet<_> = text.lines().filter_map(|line| line.split(' ').next()).collect();
+        assert!(names.contains("rsa"), "{text}");
+        ["cc", "cmake", "bindgen", "pkg-config"].iter().filter(|one| names.contains(**one)).count()
+    };
+    assert_eq!(compilers(&["--no-default-features"]), 0);
+    assert!(compilers(&[]) > 0, "AWS-LC, ring and SQLite want one");
+}
+
+#[test]
 fn an_expression_is_read_as_its_author_meant_it() {
     let mit = |expression| satisfied(expression, &|one| one == "MIT");
     for yes in ["MIT", "GPL-3.0 OR MIT", "Apache-2.0/MIT", "MIT AND (ISC OR MIT)", "X AND Y OR MIT"]

@@ -212,7 +212,9 @@ fn the_former_key_is_put_away_in_time_and_who_comes_later_is_told_what_to_do() {
     bob.sees("you are in #tea~");
     drop(bob);
 
-    // And once more, after a start.
+    // And once more, after a start, with time enough for whoever comes back.
+    let limits = "{\"limits\": {\"key_overlap_s\": 600}}";
+    fs::write(world.home().join("config.json"), limits).unwrap();
     let world = world.restarted();
     drop(alice);
     let again = rotates(&world);

@@ -3,8 +3,8 @@
 
 pub mod checker;
 pub mod proxy;
-
 pub mod pty;
+mod spare;
 
 use std::fs;
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 
 use pychat::crypto::PublicKey;
 use rustix::process::{Pid, Signal, kill_process};
+use spare::SpareKeys;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_pychat");
 
@@ -211,6 +212,7 @@ impl Drop for Program {
 /// A server and the folders of its people.
 pub struct World {
     folder: tempfile::TempDir,
+    keys: SpareKeys,
     pub server: Program,
     pub address: String,
     pub invite: String,
@@ -228,10 +230,19 @@ impl World {
 
     /// With these limits, and after a word of the shell's: `ulimit -n 64`.
     pub fn under(word: &str, limits: &str) -> World {
-        World::open(home(&format!("{{\"limits\": {limits}}}")), "127.0.0.1:0", word)
+        World::begin(home(&format!("{{\"limits\": {limits}}}")), "127.0.0.1:0", word)
     }
 
-    fn open(folder: tempfile::TempDir, listen: &str, word: &str) -> World {
+    fn begin(folder: tempfile::TempDir, listen: &str, word: &str) -> World {
+        let keys = SpareKeys::default();
+        let own = folder.path().join("home/keys");
+        keys.give(&own);
+        fs::rename(own.join("id.pem"), own.join("server.pem")).unwrap();
+        fs::remove_file(own.join("id.pub.pem")).unwrap();
+        World::open(folder, keys, listen, word)
+    }
+
+    fn open(folder: tempfile::TempDir, keys: SpareKeys, listen: &str, word: &str) -> World {
         let mut command = clean(Command::new("sh"), &folder, "operator");
         command.args(["-c", &format!("{word} && exec \"$0\" \"$@\""), BINARY]);
         command.args(["server", "--no-owner", "--listen", listen, "--home"]);
@@ -243,15 +254,15 @@ impl World {
         let print = words.next().unwrap().trim_start_matches("SHA256:");
         let print = print.replace('+', "-").replace('/', "_");
         let invite = format!("pychat://{address}/{print}");
-        World { folder, server, address, invite }
+        World { folder, keys, server, address, invite }
     }
 
     /// The server ends and begins again, at the same address.
     pub fn restarted(mut self) -> World {
         self.server.signal(Signal::TERM);
         self.server.ends();
-        let World { folder, address, .. } = self;
-        World::open(folder, &address, "true")
+        let World { folder, keys, address, .. } = self;
+        World::open(folder, keys, &address, "true")
     }
 
     /// A person's vault.
@@ -263,7 +274,7 @@ impl World {
         self.folder.path().join("home")
     }
 
-    /// Makes a key for a person and registers it, where the log goes to a file.
+    /// Registers a key for a person, where the log goes to a file.
     pub fn admit_by_log(&self, name: &str, log: &str) {
         let print = self.registers_key_of(name);
         let log = self.home().join(log);
@@ -272,22 +283,19 @@ impl World {
         });
     }
 
-    /// Makes a key for a device of a person and registers it.
+    /// Registers a key for a device of a person.
     pub fn admit(&self, name: &str) {
         let print = self.registers_key_of(name);
         self.server.is_told(&format!("registered with {print}"));
     }
 
     fn registers_key_of(&self, name: &str) -> String {
-        let made = program(&self.folder, name).arg("keygen").output().unwrap();
-        assert!(made.status.success());
-        let person = name.split('.').next().unwrap();
-        let shown = program(&self.folder, name)
-            .args(["key", "show", "--pem", "--name", person])
-            .output()
-            .unwrap();
-        fs::write(self.home().join(format!("users/{name}.pem")), shown.stdout).unwrap();
-        String::from_utf8(made.stdout).unwrap().trim().to_owned()
+        let vault = self.vault(name);
+        self.keys.give(&vault);
+        let pem = fs::read_to_string(vault.join("id.pub.pem")).unwrap();
+        let print = PublicKey::from_pem(&pem).unwrap().fingerprint();
+        fs::write(self.home().join(format!("users/{name}.pem")), pem).unwrap();
+        print.to_string()
     }
 
     /// An admitted person's client with another face.
@@ -345,8 +353,8 @@ impl World {
 
     /// And begins again, at the same address.
     pub fn started(self) -> World {
-        let World { folder, address, .. } = self;
-        World::open(folder, &address, "true")
+        let World { folder, keys, address, .. } = self;
+        World::open(folder, keys, &address, "true")
     }
 
     /// A server whose files cannot grow beyond so many kibibytes each. The signal that comes with
@@ -368,12 +376,12 @@ impl World {
 
     /// With these keys of config.json, listening there.
     pub fn configured_at(config: &str, listen: &str) -> World {
-        World::open(home(config), listen, "true")
+        World::begin(home(config), listen, "true")
     }
 
     /// With these keys of config.json.
     pub fn configured(config: &str) -> World {
-        World::open(home(config), "127.0.0.1:0", "true")
+        World::begin(home(config), "127.0.0.1:0", "true")
     }
 
     /// How often the text stands in the files of a folder of this world.
