@@ -227,3 +227,28 @@ fn a_house_moves_with_its_bans_and_its_trail() {
     assert!(trail.contains("\"ban\"") && trail.contains("\"restore\""), "{trail}");
     run(&["audit", "verify"]);
 }
+
+#[test]
+fn a_backup_that_finds_no_room_says_so_and_leaves_nothing() {
+    let world = World::new();
+    let (ok, told) = world.operator(&["backup", "/nowhere/copy.db"]);
+    assert!(
+        !ok && told.ends_with("hint:  make the folder /nowhere first, or name another one\n"),
+        "{told}"
+    );
+    let copy = world.home().with_file_name("copy.db");
+    let limited = format!(
+        "trap '' XFSZ && ulimit -f 16 && exec {} backup \"$0\" --home \"$1\"",
+        env!("CARGO_BIN_EXE_pychat")
+    );
+    let sh =
+        Command::new("sh").args(["-c", &limited]).arg(&copy).arg(world.home()).output().unwrap();
+    let told = String::from_utf8(sh.stderr).unwrap();
+    assert_eq!(sh.status.code(), Some(3), "{told}");
+    assert!(told.ends_with("hint:  look at the disk: space, permissions, cables\n"), "{told}");
+    assert!(!copy.exists());
+    fs::write(&copy, "mine").unwrap();
+    let (ok, told) = world.operator(&["backup", copy.to_str().unwrap()]);
+    assert!(!ok && told.ends_with("hint:  nothing is replaced: name another file\n"), "{told}");
+    assert_eq!(fs::read_to_string(&copy).unwrap(), "mine");
+}

@@ -107,6 +107,7 @@ pub fn advice(error: &anyhow::Error) -> (Option<String>, u8) {
                     Some("update pychat; pychat restore FILE brings a backup of before back".into())
                 }
                 LedgerError::Poisoned { .. } => None,
+                error if error.is_of_the_disk() => Some(DISK.to_owned()),
                 LedgerError::Damaged { .. } | LedgerError::Sqlite { .. } => {
                     Some("pychat verify says more; pychat restore FILE brings a backup back".into())
                 }

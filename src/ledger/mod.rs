@@ -144,6 +144,15 @@ pub enum LedgerError {
     Poisoned { path: PathBuf },
 }
 
+impl LedgerError {
+    /// The disk has no room, or does not do what it should; what the file holds may be sound.
+    pub fn is_of_the_disk(&self) -> bool {
+        use rusqlite::ErrorCode::{DiskFull, SystemIoFailure};
+        let LedgerError::Sqlite { error, .. } = self else { return false };
+        matches!(error.sqlite_error_code(), Some(DiskFull | SystemIoFailure))
+    }
+}
+
 /// The writing half; one thread owns it.
 pub trait Ledger: Send {
     /// Commits all records in their order, or none; one verdict for each. On return what is stored

@@ -36,9 +36,12 @@ impl Figures {
         self.deliveries.fetch_add(count, Ordering::Relaxed);
     }
 
-    /// A commit took this long, and failed or not.
-    pub fn committed(&self, took: Duration, failed: bool) {
-        self.failing.store(failed, Ordering::Relaxed);
+    /// A commit took this long, and failed or not. Where the disk is full, what is small may still find
+    /// room: all is well again once a line did.
+    pub fn committed(&self, took: Duration, failed: bool, has_line: bool) {
+        if failed || has_line {
+            self.failing.store(failed, Ordering::Relaxed);
+        }
         let took_s = took.as_secs_f64();
         let mut commits = self.commits.lock().unwrap_or_else(PoisonError::into_inner);
         commits.count += 1;
@@ -67,5 +70,23 @@ impl Figures {
 
     pub fn is_failing(&self) -> bool {
         self.failing.load(Ordering::Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn storage_is_well_again_once_a_line_was_stored() {
+        let figures = Figures::default();
+        let commit = |failed, has_line| {
+            figures.committed(Duration::from_millis(1), failed, has_line);
+            figures.is_failing()
+        };
+        assert!(!commit(false, true));
+        assert!(commit(true, true) && commit(false, false), "what is small has found room");
+        assert!(!commit(false, true));
+        assert!(commit(true, false) && figures.commits().count == 5);
     }
 }

@@ -57,7 +57,8 @@ fn write(hub: &Hub, ledger: &mut Kept, Batch { records, lines }: Batch) {
     }
     let began = Instant::now();
     let (verdicts, fault) = ledger.commit(records);
-    hub.figures().committed(began.elapsed(), fault.is_some());
+    let has_line = lines.iter().any(Option::is_some);
+    hub.figures().committed(began.elapsed(), fault.is_some(), has_line);
     if let Some(fault) = fault {
         log::error!("lines are not stored: {fault}");
     }
