@@ -186,6 +186,11 @@ fn who_found_the_house_full_gets_in_once_somebody_left() {
     world.admit("carol");
     let carol = world.client("carol", &["--plain"]);
     carol.sees("the server is full");
+    world.server.is_told("warn the house is full: 2 connections");
+    let mut sends = world.program("carol");
+    let sent = sends.args(["client", &world.invite, "--name", "carol", "--send", "hi"]).output();
+    let told = String::from_utf8(sent.unwrap().stderr).unwrap();
+    assert_eq!(told, "error: the server is full\nhint:  nothing was sent: try again later\n");
     chat(&mut alice, &mut bob, "carol");
     bob.types("/exit");
     carol.sees("you are in #lobby");

@@ -88,11 +88,17 @@ fn what_an_operator_changes_holds_when_the_command_ends() {
 }
 
 #[test]
-fn metrics_are_for_this_computer_only() {
+fn metrics_are_for_this_computer_only_and_a_log_is_where_one_can_be() {
     let world = World::new().stopped();
     fs::write(world.home().join("config.json"), r#"{"metrics": "0.0.0.0:9464"}"#).unwrap();
     let (ok, told) = world.operator(&["server", "--no-owner"]);
     assert!(!ok && told.contains("metrics: ") && told.contains("loopback"), "{told}");
+    let config = r#"{"log": {"file": "/nowhere/pychat.log"}}"#;
+    fs::write(world.home().join("config.json"), config).unwrap();
+    let (ok, told) = world.operator(&["server", "--no-owner"]);
+    let wanted = "error: cannot write the log: /nowhere/pychat.log: No such file or directory (os error 2)\n\
+        hint:  make the folder /nowhere first, or name another one\n";
+    assert!(!ok && told.ends_with(wanted), "{told}");
 }
 
 #[test]

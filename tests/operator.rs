@@ -139,6 +139,12 @@ fn what_is_set_for_a_person_must_be_readable() {
     let file = world.home().join("users/bob.json");
     fs::write(&file, r#"{"role": "king"}"#).unwrap();
     world.server.is_told("bob.json");
+    let (ok, told) = world.operator(&["ctl", "reload"]);
+    assert!(
+        ok && told.contains("is owner, moderator or member") && !told.contains("nobody gets in"),
+        "{told}"
+    );
+    assert!(told.contains("until they are, those of before hold"), "{told}");
     let (ok, _) = world.operator(&["ctl", "kick", "bob"]);
     assert!(ok, "the old settings hold");
     drop(bob);

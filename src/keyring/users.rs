@@ -54,6 +54,8 @@ pub enum Reason {
     /// Of a person's settings: what they would have denied must not be allowed.
     #[error("the settings of {0} are unreadable ({1}): nobody gets in by this name until they are")]
     Settings(UserName, String),
+    #[error("the settings of {0} are unreadable ({1}): until they are, those of before hold")]
+    Kept(UserName, String),
 }
 
 impl fmt::Display for Rejected {
@@ -114,9 +116,14 @@ impl Users {
             let settings = match Settings::load(dir, &name) {
                 Ok(settings) => Some(settings),
                 Err(error) => {
-                    let reason = Reason::Settings(name.clone(), error.to_string());
+                    let before = old.and_then(|old| old.settings.get(&name)).cloned();
+                    let (about, why) = (name.clone(), error.to_string());
+                    let reason = match before {
+                        Some(_) => Reason::Kept(about, why),
+                        None => Reason::Settings(about, why),
+                    };
                     rejected.push(Rejected { file: dir.join(format!("{name}.json")), reason });
-                    old.and_then(|old| old.settings.get(&name)).cloned()
+                    before
                 }
             };
             match settings {

@@ -16,6 +16,7 @@ use log::{LevelFilter, Log, Metadata, Record};
 
 use crate::clean;
 use crate::config::{LogFormat, LogRules};
+use crate::keyring::FileError;
 use crate::print::err;
 use crate::terminal::Printer;
 
@@ -59,9 +60,16 @@ pub fn start(level: LevelFilter) {
 
 /// As the configuration wants it from now on; `level` is the command line's, which wins. A file's name
 /// is taken from `home`.
-pub fn configure(rules: &LogRules, level: Option<LevelFilter>, home: &Path) -> io::Result<()> {
+pub fn configure(
+    rules: &LogRules,
+    level: Option<LevelFilter>,
+    home: &Path,
+) -> Result<(), FileError> {
     let file = match &rules.file {
-        Some(path) => Some(Rotating::open(home.join(path), rules)?),
+        Some(path) => {
+            let path = home.join(path);
+            Some(Rotating::open(path.clone(), rules).map_err(FileError::io(&path))?)
+        }
         None => None,
     };
     *shape() = Shape { format: rules.format, file };

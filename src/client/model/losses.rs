@@ -58,6 +58,7 @@ impl Model {
             _ if self.usage.once => {
                 let (hint, code) = match self.name {
                     Some(_) => ("/history tells which lines were stored: send the others again", 8),
+                    None if loss == Loss::Busy => ("nothing was sent: try again later", 4),
                     None => ("nothing was sent: is the server up, and the address right?", 4),
                 };
                 let open = match self.outbox.len() {

@@ -39,6 +39,8 @@ const STACK_BYTES: usize = 128 * 1024;
 const ACCEPT_PATIENCE: Duration = Duration::from_millis(200);
 /// A door that has not looked for this long is stuck.
 const SLEEP_MS_MAX: u64 = 5_000;
+/// That the house is full is logged once in this time.
+const FULL_MS: u64 = 60_000;
 /// After a failed accept (no descriptors left, say) the door pauses instead of spinning.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -55,6 +57,8 @@ pub struct Door {
     connections: AtomicUsize,
     /// When it last looked for newcomers.
     looked: AtomicU64,
+    /// When the log was last told that the house is full; 0 for never.
+    told_full: AtomicU64,
     counts: Counts,
 }
 
@@ -178,6 +182,7 @@ impl Door {
             began: Instant::now(),
             connections: AtomicUsize::new(0),
             looked: AtomicU64::new(0),
+            told_full: AtomicU64::new(0),
             counts: Counts::default(),
         })
     }
@@ -260,6 +265,7 @@ impl Door {
         };
         let Some(slot) = self.slot() else {
             self.counts.busy.fetch_add(1, Ordering::Relaxed);
+            self.tell_full();
             return self.doorman.take(stream);
         };
         let (door, serve) = (Arc::clone(self), Arc::clone(serve));
@@ -268,6 +274,19 @@ impl Door {
             log::warn!("no thread for {}: {error}", server_log::address(peer));
             self.counts.busy.fetch_add(1, Ordering::Relaxed);
             stream.into_iter().for_each(|stream| self.doorman.take(stream));
+        }
+    }
+
+    fn tell_full(&self) {
+        let now = self.now().0.max(1);
+        let told = self.told_full.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |last| {
+            (last == 0 || now.saturating_sub(last) >= FULL_MS).then_some(now)
+        });
+        if told.is_ok() {
+            log::warn!(
+                "the house is full: {} connections; others are told so",
+                self.connections_max
+            );
         }
     }
 
