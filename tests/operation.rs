@@ -88,6 +88,24 @@ fn what_an_operator_changes_holds_when_the_command_ends() {
 }
 
 #[test]
+fn a_stop_that_was_named_for_later_is_moved_and_taken_back() {
+    let mut world = World::new();
+    let alice = world.enters("alice");
+    for (delay, told) in
+        [("20m", "the server stops in 1200 s"), ("-", "the server does not stop now")]
+    {
+        assert!(world.operator(&["ctl", "shutdown", delay]).0);
+        alice.sees(told);
+    }
+    for delay in ["30m", "1s"] {
+        assert!(world.operator(&["ctl", "shutdown", delay]).0);
+    }
+    assert_eq!(world.server.ends().code(), Some(0));
+    let trail = fs::read_to_string(world.home().join("data/audit.jsonl")).unwrap();
+    assert!(trail.contains("\"taken back\""), "{trail}");
+}
+
+#[test]
 fn metrics_are_for_this_computer_only_and_a_log_is_where_one_can_be() {
     let world = World::new().stopped();
     fs::write(world.home().join("config.json"), r#"{"metrics": "0.0.0.0:9464"}"#).unwrap();

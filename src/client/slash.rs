@@ -94,7 +94,12 @@ pub const OPERATOR_SLASHES: &[Slash] = &[
     slash("announce", &[], "TEXT", "a word to everybody"),
     slash("motd", &[], "[TEXT or -]", "what everybody reads who enters; - for nothing"),
     slash("reload", &[], "", "read the configuration and users/ again"),
-    slash("shutdown", &[], "[DELAY]", "stop the server, now or in 10s, 5m, 1h"),
+    slash(
+        "shutdown",
+        &[],
+        "[DELAY or -]",
+        "stop the server, now or in 10s, 5m, 1h; - takes it back",
+    ),
 ];
 
 /// What a typed line is.

@@ -86,7 +86,12 @@ const WORDS: &[Word] = &[
     ("reload", Act::Reload, "", "read config.json and users/ again"),
     ("help", Act::Operate, "", "this list"),
     ("exit", Act::House, "", "leave the console; the server goes on"),
-    ("shutdown", Act::Shutdown, "[DELAY]", "stop the server, now or in 10s, 5m, 1h"),
+    (
+        "shutdown",
+        Act::Shutdown,
+        "[DELAY or -]",
+        "stop the server, now or in 10s, 5m, 1h; - takes it back",
+    ),
 ];
 
 /// A ledger that has not answered by then is stuck.
@@ -404,6 +409,12 @@ fn erase(house: &House, actor: &Actor, rest: &[String]) -> Reply {
 }
 
 fn shutdown(house: &House, actor: &Actor, rest: &[String]) -> Reply {
+    if rest.first().is_some_and(|text| text == "-") {
+        house.record(&Decision { target: "taken back", ..actor.did("shutdown") });
+        house.stop().forget_time();
+        house.hub.notice_all("the server does not stop now");
+        return yes("a time that was named holds no more");
+    }
     let delay = match rest.first().map(|text| delay(text)) {
         None => Duration::ZERO,
         Some(Some(delay)) => delay,

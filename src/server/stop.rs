@@ -1,24 +1,35 @@
 //! The word to stop: from a signal, the console or ctl.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::Context;
 
 /// A flag that can be waited for.
 #[derive(Default)]
 pub struct Stop {
-    told: Mutex<bool>,
+    state: Mutex<State>,
     changed: Condvar,
     fault: OnceLock<String>,
 }
 
+#[derive(Default)]
+struct State {
+    told: bool,
+    /// How often a time was named, or taken back: the last word holds.
+    plan: u64,
+}
+
 impl Stop {
     pub fn tell(&self) {
-        *self.told.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.lock().told = true;
         self.changed.notify_all();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Tells because the server cannot go on; the first reason stays.
@@ -33,11 +44,11 @@ impl Stop {
         self.fault.get().map(String::as_str)
     }
 
-    /// Tells in a while, from a thread of its own.
+    /// Tells in a while, from a thread of its own, and not at a time that was named before.
     pub fn tell_after(self: &Arc<Self>, delay: Duration) {
-        let stop = Arc::clone(self);
+        let (stop, plan) = (Arc::clone(self), self.forget_time());
         let later = move || {
-            if !stop.wait_for(delay) {
+            if stop.lasts(delay, |state| !state.told && state.plan == plan) {
                 stop.tell();
             }
         };
@@ -46,8 +57,16 @@ impl Stop {
         }
     }
 
+    /// A time that was named holds no more. Gives the number of this word.
+    pub fn forget_time(&self) -> u64 {
+        let mut state = self.lock();
+        state.plan += 1;
+        self.changed.notify_all();
+        state.plan
+    }
+
     pub fn is_told(&self) -> bool {
-        *self.told.lock().unwrap_or_else(PoisonError::into_inner)
+        self.lock().told
     }
 
     pub fn wait(&self) {
@@ -56,16 +75,14 @@ impl Stop {
 
     /// True as soon as it is told, false after `time` without.
     pub fn wait_for(&self, time: Duration) -> bool {
-        let deadline = Instant::now() + time;
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        while !*told {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return false;
-            }
-            told = self.changed.wait_timeout(told, left).unwrap_or_else(PoisonError::into_inner).0;
-        }
-        true
+        !self.lasts(time, |state| !state.told)
+    }
+
+    /// Whether something stays so for a while.
+    fn lasts(&self, time: Duration, so: impl Fn(&State) -> bool) -> bool {
+        let waited = self.changed.wait_timeout_while(self.lock(), time, |state| so(state));
+        let (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        so(&state)
     }
 }
 
@@ -110,7 +127,23 @@ impl Drop for Alarm {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use super::*;
+
+    #[test]
+    fn of_several_times_the_last_one_holds() {
+        let long = Duration::from_secs(60);
+        let stop = Arc::new(Stop::default());
+        stop.tell_after(Duration::from_millis(50));
+        stop.tell_after(Duration::from_millis(200));
+        stop.forget_time();
+        assert!(!stop.wait_for(Duration::from_millis(400)), "it was taken back");
+        stop.tell_after(long);
+        let begun = Instant::now();
+        stop.tell_after(Duration::from_millis(50));
+        assert!(stop.wait_for(long) && begun.elapsed() < long / 2);
+    }
 
     #[test]
     fn a_panic_in_an_essential_thread_stops_the_server_and_is_named() {
