@@ -2,15 +2,15 @@
 //! links fill up, break and are noticed late, commits fail, the server is killed. Whatever happens,
 //! nothing is lost, shown twice or out of order. One seed again: `WORLD_SEED=7 cargo test world`.
 
-#[path = "../tests/world/checker.rs"]
+#[path = "../../tests/world/checker.rs"]
 mod checker;
+mod device;
+mod faulty;
+mod link;
 
-use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
-use std::io::{self, Read};
-use std::net::IpAddr;
-use std::os::fd::BorrowedFd;
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use rand::rngs::StdRng;
@@ -18,18 +18,15 @@ use rand::{RngExt, SeedableRng};
 
 use crate::chat::registry::{Registry, Rules};
 use crate::chat::{
-    ChannelName, Code, Command, DeviceName, Event, LogId, Message, MsgId, Place, Position, Seq,
-    SessionId, Target, UserName,
+    ChannelName, Code, Command, DeviceName, Event, LogId, Place, Seq, SessionId, UserName,
 };
-use crate::client::model::{Action, Happening, Loss, Model, Show, Use};
-use crate::client::outbox::{Outbox, id_of};
+use crate::client::model::{Action, Happening, Loss, Show};
+use crate::client::outbox::id_of;
 use crate::client::places::Places;
 use crate::config::Config;
 use crate::crypto::record_cipher::{RECORD_BYTES_MAX, pair};
-use crate::crypto::{Fingerprint, Opener, RecordType};
-use crate::ledger::{
-    Draft, Kept, KeptReader, Ledger, LedgerError, Memory, Page, Reader, Record, Remembered, Verdict,
-};
+use crate::crypto::{Fingerprint, RecordType};
+use crate::ledger::{Kept, KeptReader, Memory, Page, Reader, Remembered};
 use crate::limits::Limits;
 use crate::server::flusher::{self, Flusher};
 use crate::server::hub::{Hub, Said, line_fields};
@@ -39,6 +36,9 @@ use crate::server::{replayer, writer};
 use crate::wire::codec::{self, Parts};
 use crate::wire::record::RecordReader;
 use checker::{Line, Run, check};
+use device::{Connection, Device};
+use faulty::{Fails, Faulty, Unreadable};
+use link::{Arrived, Link, LinkState};
 
 const SEEDS: u64 = 500;
 /// What one world does before its faults end.
@@ -48,170 +48,6 @@ const ROUNDS_MAX: usize = 400;
 const PEOPLE: [&str; 4] = ["alice", "alice", "bob", "carol"];
 const PLACES: [&str; 3] = ["#lobby", "#tea", "@alice@bob"];
 const PAGE: Page = Page { lines_max: 1 << 20, bytes_max: 1 << 30 };
-
-/// The way to a client: holds a bounded number of bytes, as a socket does.
-struct Link {
-    state: Mutex<LinkState>,
-}
-
-struct LinkState {
-    bytes: VecDeque<u8>,
-    room: usize,
-    cut: bool,
-}
-
-impl Link {
-    fn with<T>(&self, change: impl FnOnce(&mut LinkState) -> T) -> T {
-        change(&mut self.state.lock().unwrap())
-    }
-
-    fn is_cut(&self) -> bool {
-        self.with(|state| state.cut)
-    }
-}
-
-impl Pipe for Link {
-    fn send(&self, bytes: &[u8]) -> io::Result<usize> {
-        self.with(|state| {
-            if state.cut {
-                return Err(io::ErrorKind::BrokenPipe.into());
-            }
-            let taken = bytes.len().min(state.room - state.bytes.len());
-            if taken == 0 {
-                return Err(io::ErrorKind::WouldBlock.into());
-            }
-            state.bytes.extend(&bytes[..taken]);
-            Ok(taken)
-        })
-    }
-
-    fn cut(&self) {
-        self.with(|state| state.cut = true);
-    }
-
-    fn address(&self) -> Option<IpAddr> {
-        None
-    }
-
-    fn fd(&self) -> BorrowedFd<'_> {
-        unimplemented!("nobody polls memory")
-    }
-}
-
-/// What has arrived at a client.
-#[derive(Default)]
-struct Arrived(VecDeque<u8>);
-
-impl Read for Arrived {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.0.is_empty() {
-            return Err(io::ErrorKind::WouldBlock.into());
-        }
-        self.0.read(buffer)
-    }
-}
-
-/// A ledger that outlives the server's processes and fails now and then.
-struct Faulty {
-    memory: Memory,
-    chance: StdRng,
-    fails: Arc<Mutex<Fails>>,
-}
-
-/// One in so many commits fails; none where it is 0.
-#[derive(Default)]
-struct Fails {
-    one_in: u32,
-    /// A sync failed: nothing more is stored until the next process.
-    poisoned: bool,
-}
-
-impl Ledger for Faulty {
-    fn commit(&mut self, records: &[Record]) -> Result<Vec<Verdict>, LedgerError> {
-        let mut fails = self.fails.lock().unwrap();
-        let path = PathBuf::from("memory");
-        if fails.poisoned {
-            return Err(LedgerError::Poisoned { path });
-        }
-        if fails.one_in > 0 && self.chance.random_range(0..fails.one_in) == 0 {
-            let kind = self.chance.random_range(0..3);
-            if kind == 0 {
-                let error = io::ErrorKind::StorageFull.into();
-                return Err(LedgerError::Io { path, error });
-            }
-            if kind == 1 {
-                self.memory.commit(records)?;
-            }
-            fails.poisoned = true;
-            return Err(LedgerError::InDoubt { path, error: rusqlite::Error::InvalidQuery });
-        }
-        self.memory.commit(records)
-    }
-
-    fn stored(&self, line: &Draft) -> Option<Seq> {
-        let page = Page { lines_max: usize::MAX, bytes_max: usize::MAX };
-        let lines = self.memory.read(&line.place, Seq(0), Seq(u64::MAX), page).unwrap();
-        lines.iter().find(|one| (&one.from, one.id) == (&line.from, line.id)).map(|one| one.seq)
-    }
-
-    fn expire(&mut self, _: &Place, _: i64, _: usize, _: bool) -> Result<usize, LedgerError> {
-        Ok(0)
-    }
-
-    fn places(&self) -> Vec<Place> {
-        self.memory.places()
-    }
-
-    fn scrub(&mut self, _now_ms: i64) -> Result<bool, LedgerError> {
-        Ok(true)
-    }
-
-    fn newest_ms(&self) -> Result<Option<i64>, LedgerError> {
-        self.memory.newest_ms()
-    }
-
-    fn erase(&mut self, user: &UserName) -> Result<usize, LedgerError> {
-        self.memory.erase(user)
-    }
-
-    fn remembered(&self, waiting_max: usize) -> Result<Vec<Remembered>, LedgerError> {
-        self.memory.remembered(waiting_max)
-    }
-
-    fn log_id(&self) -> LogId {
-        self.memory.log_id()
-    }
-}
-
-/// A moment in which nothing can be read.
-struct Unreadable;
-
-impl Unreadable {
-    fn fault<T>(&self) -> Result<T, LedgerError> {
-        let error = io::Error::other("no descriptor left");
-        Err(LedgerError::Io { path: PathBuf::from("memory"), error })
-    }
-}
-
-impl Reader for Unreadable {
-    fn read(&self, _: &Place, _: Seq, _: Seq, _: Page) -> Result<Vec<Message>, LedgerError> {
-        self.fault()
-    }
-
-    fn history(
-        &self,
-        _: &Place,
-        _: Option<Seq>,
-        _: Option<i64>,
-        _: Page,
-    ) -> Result<(Vec<Message>, bool), LedgerError> {
-        self.fault()
-    }
-
-    fn search(&self, _: &[Place], _: &str, _: Page) -> Result<(Vec<Message>, bool), LedgerError> {
-        self.fault()
-    }
-}
 
 /// One process of the server.
 struct Server {
@@ -229,28 +65,6 @@ struct Session {
     device: DeviceName,
     /// From its client, as encoded messages.
     incoming: VecDeque<Vec<u8>>,
-}
-
-/// A client's end of a link.
-struct Connection {
-    id: SessionId,
-    link: Arc<Link>,
-    records: RecordReader<Arrived>,
-    opener: Opener,
-    parts: Parts,
-}
-
-/// One client of a person, and its files.
-struct Device {
-    user: UserName,
-    model: Model,
-    connection: Option<Connection>,
-    /// It wants to dial.
-    dials: bool,
-    outbox: Vec<Command>,
-    refused: HashSet<MsgId>,
-    positions: Vec<Position>,
-    joined: BTreeSet<ChannelName>,
 }
 
 struct World {
@@ -695,41 +509,6 @@ impl World {
             assert!(faults.is_empty(), "seed {}: {place}: {faults:?}", self.seed);
         }
     }
-}
-
-impl Device {
-    fn new(name: &str) -> Device {
-        let mut device = Device {
-            user: name.parse().unwrap(),
-            model: model(&[], &HashSet::new(), &[], BTreeSet::new()),
-            connection: None,
-            dials: false,
-            outbox: Vec::new(),
-            refused: HashSet::new(),
-            positions: Vec::new(),
-            joined: BTreeSet::new(),
-        };
-        device.start();
-        device
-    }
-
-    /// A new process, from the files of the one before.
-    fn start(&mut self) {
-        self.model = model(&self.outbox, &self.refused, &self.positions, self.joined.clone());
-        self.dials = true;
-    }
-}
-
-fn model(
-    outbox: &[Command],
-    refused: &HashSet<MsgId>,
-    positions: &[Position],
-    joined: BTreeSet<ChannelName>,
-) -> Model {
-    let usage = Use { once: false, resumes: true, reads: true, retries: true };
-    let target = Target::Channel(ChannelName::lobby());
-    let (outbox, places) = (Outbox::of(outbox.to_vec(), refused), Places::of(positions.to_vec()));
-    Model::new(usage, target, joined, outbox, places)
 }
 
 fn serve(kept: &Kept, limits: &Limits) -> Server {

@@ -1,0 +1,70 @@
+//! A client in memory: it dies and starts again with the files that it had.
+
+use std::collections::{BTreeSet, HashSet};
+use std::sync::Arc;
+
+use super::link::{Arrived, Link};
+use crate::chat::{ChannelName, Command, MsgId, Position, SessionId, Target, UserName};
+use crate::client::model::{Model, Use};
+use crate::client::outbox::Outbox;
+use crate::client::places::Places;
+use crate::crypto::Opener;
+use crate::wire::codec::Parts;
+use crate::wire::record::RecordReader;
+
+/// A client's end of a link.
+pub struct Connection {
+    pub id: SessionId,
+    pub link: Arc<Link>,
+    pub records: RecordReader<Arrived>,
+    pub opener: Opener,
+    pub parts: Parts,
+}
+
+/// One client of a person, and its files.
+pub struct Device {
+    pub user: UserName,
+    pub model: Model,
+    pub connection: Option<Connection>,
+    /// It wants to dial.
+    pub dials: bool,
+    pub outbox: Vec<Command>,
+    pub refused: HashSet<MsgId>,
+    pub positions: Vec<Position>,
+    pub joined: BTreeSet<ChannelName>,
+}
+
+impl Device {
+    pub fn new(name: &str) -> Device {
+        let mut device = Device {
+            user: name.parse().unwrap(),
+            model: model(&[], &HashSet::new(), &[], BTreeSet::new()),
+            connection: None,
+            dials: false,
+            outbox: Vec::new(),
+            refused: HashSet::new(),
+            positions: Vec::new(),
+            joined: BTreeSet::new(),
+        };
+        device.start();
+        device
+    }
+
+    /// A new process, from the files of the one before.
+    pub fn start(&mut self) {
+        self.model = model(&self.outbox, &self.refused, &self.positions, self.joined.clone());
+        self.dials = true;
+    }
+}
+
+pub fn model(
+    outbox: &[Command],
+    refused: &HashSet<MsgId>,
+    positions: &[Position],
+    joined: BTreeSet<ChannelName>,
+) -> Model {
+    let usage = Use { once: false, resumes: true, reads: true, retries: true };
+    let target = Target::Channel(ChannelName::lobby());
+    let (outbox, places) = (Outbox::of(outbox.to_vec(), refused), Places::of(positions.to_vec()));
+    Model::new(usage, target, joined, outbox, places)
+}
