@@ -3,7 +3,6 @@
 mod world;
 
 use std::collections::BTreeSet;
-use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -11,25 +10,11 @@ use rustix::process::Signal;
 use world::pty::Terminal;
 use world::{World, cpu, memory_kib};
 
-fn client(world: &World, name: &str) -> Command {
-    let mut command = world.program(name);
-    command.args(["client", &world.invite, "--name", name]);
-    command
-}
-
-/// An admitted person's full screen, connected.
-fn sits_down(world: &World, name: &str) -> Terminal {
-    world.admit(name);
-    let terminal = Terminal::run(&client(world, name));
-    terminal.shows("* connected");
-    terminal
-}
-
 #[test]
 fn two_people_chat() {
     let world = World::new();
-    let mut alice = sits_down(&world, "alice");
-    let mut bob = sits_down(&world, "bob");
+    let mut alice = world.sits_down("alice");
+    let mut bob = world.sits_down("bob");
     alice.shows_row(|row| row.contains("│* bob"));
     alice.types("morning\r");
     bob.shows("alice: morning");
@@ -53,7 +38,7 @@ fn two_people_chat() {
 #[test]
 fn what_is_half_typed_stays_while_lines_come_in() {
     let world = World::new();
-    let mut alice = sits_down(&world, "alice");
+    let mut alice = world.sits_down("alice");
     let mut bob = world.enters("bob");
     alice.types("half of a th");
     alice.shows_row(|row| row.starts_with("alice> half of a th"));
@@ -69,7 +54,7 @@ fn what_is_half_typed_stays_while_lines_come_in() {
 #[test]
 fn every_way_out_leaves_a_usable_terminal() {
     let world = World::new();
-    let mut exit = sits_down(&world, "alice");
+    let mut exit = world.sits_down("alice");
     exit.types("half typed");
     exit.shows("alice> half typed");
     exit.types("\x03\x03");
@@ -78,13 +63,13 @@ fn every_way_out_leaves_a_usable_terminal() {
     exit.ends_with(130);
     exit.is_usable();
 
-    let mut end = Terminal::run(&client(&world, "alice"));
+    let mut end = Terminal::run(&world.screen_of("alice"));
     end.shows("* connected");
     end.types("\x04");
     end.ends_with(0);
     end.is_usable();
 
-    let mut kicked = Terminal::run(&client(&world, "alice"));
+    let mut kicked = Terminal::run(&world.screen_of("alice"));
     kicked.shows("* connected");
     world.operator(&["ctl", "kick", "alice", "noise"]);
     kicked.ends_with(5);
@@ -92,7 +77,7 @@ fn every_way_out_leaves_a_usable_terminal() {
     kicked.is_usable();
 
     for signal in [Signal::TERM, Signal::HUP, Signal::INT] {
-        let mut told = Terminal::run(&client(&world, "alice"));
+        let mut told = Terminal::run(&world.screen_of("alice"));
         told.shows("* connected");
         told.signal(signal);
         told.ends_with(130);
@@ -157,7 +142,7 @@ fn in_the_background_the_shell_has_its_terminal_and_the_screen_comes_back() {
     let world = World::new();
     world.admit("alice");
     for by_key in [true, false] {
-        let mut alice = Terminal::run_with_fg(&client(&world, "alice"));
+        let mut alice = Terminal::run_with_fg(&world.screen_of("alice"));
         alice.shows("* connected");
         alice.types("half typed");
         alice.shows("alice> half typed");
@@ -178,7 +163,7 @@ fn in_the_background_the_shell_has_its_terminal_and_the_screen_comes_back() {
 #[test]
 fn the_link_drops_and_comes_back() {
     let world = World::new();
-    let mut alice = sits_down(&world, "alice");
+    let mut alice = world.sits_down("alice");
     let mut bob = world.enters("bob");
     bob.types("before");
     alice.shows("bob: before");
@@ -201,7 +186,7 @@ fn the_link_drops_and_comes_back() {
 #[test]
 fn rooms_are_open_again_the_next_time() {
     let world = World::new();
-    let mut alice = sits_down(&world, "alice");
+    let mut alice = world.sits_down("alice");
     let bob = world.enters("bob");
     alice.types("/join tea\r");
     alice.shows_row(|row| row.starts_with("#tea"));
@@ -211,7 +196,7 @@ fn rooms_are_open_again_the_next_time() {
     alice.ends_with(0);
     // Before there is a connection, keys do what they always do.
     world.server.signal(Signal::STOP);
-    let mut again = Terminal::run(&client(&world, "alice"));
+    let mut again = Terminal::run(&world.screen_of("alice"));
     again.shows_row(|row| row.starts_with("2 #tea "));
     again.shows_row(|row| row.starts_with("3 @bob "));
     again.types("\x1b2");
@@ -230,7 +215,7 @@ fn rooms_are_open_again_the_next_time() {
 #[test]
 fn a_slip_is_there_to_be_mended_and_the_pin_in_it_nowhere_afterwards() {
     let world = World::new();
-    let mut alice = sits_down(&world, "alice");
+    let mut alice = world.sits_down("alice");
     alice.types("the first words\r");
     alice.shows("You: the first words");
     alice.types("/jion tea half past four\r");
@@ -250,7 +235,7 @@ fn a_slip_is_there_to_be_mended_and_the_pin_in_it_nowhere_afterwards() {
 #[test]
 fn who_is_first_in_a_room_with_a_pin_is_told_there() {
     let world = World::new();
-    let mut alice = sits_down(&world, "alice");
+    let mut alice = world.sits_down("alice");
     alice.types("/join tea half past four\r");
     alice.shows_row(|row| row.starts_with("#tea~"));
     alice.shows("you are the first here: if others should be");
@@ -262,7 +247,7 @@ fn who_is_first_in_a_room_with_a_pin_is_told_there() {
 #[test]
 fn a_paste_of_several_lines_asks_and_runs_no_command() {
     let world = World::new();
-    let mut alice = sits_down(&world, "alice");
+    let mut alice = world.sits_down("alice");
     let bob = world.enters("bob");
     alice.types("\x1b[200~/exit\r\nsecond\x1b[201~");
     alice.shows("2 lines were pasted.");
@@ -290,7 +275,7 @@ fn a_paste_of_several_lines_asks_and_runs_no_command() {
 fn a_text_can_be_written_in_an_editor() {
     let world = World::new();
     world.admit("alice");
-    let mut command = client(&world, "alice");
+    let mut command = world.screen_of("alice");
     command.env("EDITOR", "sed -i s/tea/coffee/").env_remove("VISUAL");
     let mut alice = Terminal::run(&command);
     alice.shows("* connected");
@@ -316,7 +301,7 @@ fn a_text_can_be_written_in_an_editor() {
 #[test]
 fn what_is_meant_for_somebody_rings_while_they_look_elsewhere() {
     let world = World::new();
-    let mut alice = sits_down(&world, "alice");
+    let mut alice = world.sits_down("alice");
     let mut bob = world.enters("bob");
     let bells = |alice: &Terminal| alice.acts().iter().filter(|act| *act == "bell").count();
     alice.types("\x1b[I/set notifications osc9\r");
@@ -348,7 +333,7 @@ fn what_is_meant_for_somebody_rings_while_they_look_elsewhere() {
     // What is told again rings no more.
     alice.types("/exit\r");
     alice.ends_with(0);
-    let again = Terminal::run(&client(&world, "alice"));
+    let again = Terminal::run(&world.screen_of("alice"));
     again.shows("alice, quietly");
     assert_eq!(bells(&again), 0, "{:?}", again.acts());
 }
@@ -359,7 +344,7 @@ fn what_came_too_fast_is_said_later_and_in_order() {
     let world = World::with(r#"{"lines_burst": 1, "lines_per_s": 0.31}"#);
     let bob = world.enters("bob");
     let mut carol = world.enters("carol");
-    let mut alice = sits_down(&world, "alice");
+    let mut alice = world.sits_down("alice");
     for line in ["one", "two", "three"] {
         carol.types(line);
         alice.types(&format!("{line}\r"));
@@ -375,128 +360,12 @@ fn what_came_too_fast_is_said_later_and_in_order() {
     }
 }
 
-/// Rows and columns of the lines at 100 columns and 40 rows.
-const LINES: (std::ops::Range<usize>, std::ops::Range<usize>) = (1..38, 18..84);
-
-/// Everything but the lines, and how fast the server answers.
-fn around(terminal: &Terminal) -> Vec<Vec<String>> {
-    let mut cells = terminal.cells();
-    for (number, row) in cells.iter_mut().enumerate() {
-        match number {
-            38 => drop(row.drain(..24)),
-            _ if LINES.0.contains(&number) => drop(row.drain(LINES.1)),
-            _ => {}
-        }
-    }
-    cells
-}
-
-#[test]
-fn nothing_received_reaches_beyond_the_lines() {
-    let world = World::with(r#"{"lines_burst": 1000}"#);
-    let mut alice = sits_down(&world, "alice");
-    let mut carol = world.enters_as("carol", "--json");
-    carol.sees("connected");
-    carol.types(r##"{"type":"slash","line":"/topic tea"}"##);
-    alice.shows_row(|row| row.starts_with("#lobby - tea") && row.ends_with("2 online"));
-    alice.types("half-typed");
-    alice.rests(17, "alice> half-typed");
-    alice.shows_row(|row| row.starts_with(" * connected ") && row.contains(" ms"));
-    let (before, acts) = (around(&alice), alice.acts());
-    let attacks = [
-        ("CSI", r"\u001b[2J\u001b[1;1Howned\u001b[41m\u001b[?1049l\u001b[6n"),
-        ("OSC 0", r"\u001b]0;owned\u0007 \u001b]2;owned\u001b\\"),
-        ("OSC 8", r"\u001b]8;;http://owned\u001b\\link\u001b]8;;\u001b\\"),
-        ("OSC 52", r"\u001b]52;c;b3duZWQ=\u0007"),
-        ("DCS", r"\u001bP$qm\u001b\\ \u001b[c \u001bc"),
-        ("C1", r"\u009b2J \u009d0;owned\u009c \u0090q \u0085 \u008d"),
-        ("CR", r"much to read here\rowned"),
-        ("C0", r"\u0008\u0008\u0008\u000b\u000c\u000e\u0007\u007f"),
-        ("bidi", r"\u202eowned\u202c \u2066owned\u2069 \u200f"),
-        ("zero width", r"o\u200bw\u200dn\ufeffe\u2060d \udb40\udc41"),
-        ("marks", r"z\u0301\u0301\u0301\u0301\u0301\u0301\u0301\u0301\u0301\u0301"),
-        ("wide", r"漢字漢字👍👨‍👩‍👧🇩🇪❤️한국어漢字漢字👍漢字漢字漢字漢字漢字漢字漢字漢字漢字漢字"),
-        ("right to left", r"שלום עולם مرحبا"),
-        ("lines", r"\n\n\t\t\nmany"),
-        ("long", "wwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwww"),
-    ];
-    for (name, text) in attacks {
-        let say = |text: &str| format!(r##"{{"type":"say","to":"#lobby","text":"{text}"}}"##);
-        carol.types(&say(text));
-        carol.types(&say(&format!("after {name}")));
-        alice.shows(&format!("carol: after {name}"));
-        // Drawn anew, wide characters have a chance to move what is beside them.
-        alice.types("\x0cx");
-        alice.rests(18, "alice> half-typedx");
-        alice.types("\x7f");
-        alice.rests(17, "alice> half-typed");
-        assert_eq!(around(&alice), before, "{name}\n{}", alice.screen());
-    }
-    assert_eq!(alice.acts(), acts);
-    // A topic and a word about being away are texts of others, too.
-    carol.types(r##"{"type":"slash","line":"/away \u001b]0;owned\u0007\u009b2J"}"##);
-    carol.types(r##"{"type":"slash","line":"/topic \u001b[2J\u202etea\u001b]0;owned\u0007"}"##);
-    alice.shows_row(|row| row.starts_with("#lobby - [2Jtea]0;owned "));
-    alice.types("\x15/whois carol\r");
-    alice.shows("away (]0;owned2J)");
-    alice.types("\x1b");
-    alice.shows_all(|rows| !rows.concat().contains("Esc closes"));
-    assert_eq!(alice.acts(), acts);
-    let unseen = ['\u{202e}', '\u{2066}', '\u{200f}', '\u{200b}', '\u{feff}', '\u{e0041}'];
-    assert!(!alice.bytes().contains(unseen));
-    // However wide a terminal takes a character to be, the next one is put in its place.
-    let bytes = alice.bytes();
-    let screen = bytes.split("\u{1b}[?1049h").nth(1).unwrap();
-    let after_wide = screen.chars().zip(screen.chars().skip(1));
-    let glued = |(c, next): &(char, char)| !c.is_ascii() && next.is_ascii() && *next != '\u{1b}';
-    assert_eq!(after_wide.filter(glued).count(), 0);
-    // All that the terminal was ever told: places, looks, erasing, modes. No colour (NO_COLOR), no
-    // question whose answer would be typed, no title.
-    let known = ["[H", "[m", "[J", "[K", "[?h", "[?l"].map(str::to_owned);
-    let sequences = alice.sequences();
-    assert!(sequences.iter().all(|one| known.contains(one)), "{sequences:?}");
-    let looks = bytes.split("\x1b[").filter_map(|rest| rest.split_once('m')).map(|(look, _)| look);
-    let looks = looks.filter(|look| look.chars().all(|c| c.is_ascii_digit() || c == ';'));
-    let mut numbers = looks.flat_map(|look| look.split(';')).filter_map(|look| look.parse().ok());
-    let coloured = |look: &u8| matches!(look, 30..=38 | 40..=48 | 90..=107);
-    assert_eq!(numbers.find(coloured), None);
-}
-
-#[test]
-fn what_no_server_could_clean_is_cleaned_by_who_shows_it() {
-    let world = World::with(r#"{"lines_burst": 1000}"#);
-    let mut alice = sits_down(&world, "alice");
-    let bob = world.enters("bob");
-    let mut carol = world.enters_as("carol", "--json");
-    carol.sees("connected");
-    alice.types("/query carol\r");
-    alice.shows_row(|row| row.starts_with("@carol"));
-    let hostile = r"\u001b[2J\u001b]0;owned\u0007\u009b2J\rz\u0301\u0301\u0301\u0301\u0301\u0301 o\u200dw\u202en\udb40\udc41";
-    for name in ["alice", "bob"] {
-        let say = |text: &str| format!(r#"{{"type":"say","to":"@{name}","text":"{text}"}}"#);
-        carol.types(&say(hostile));
-        carol.types(&say("that was it"));
-    }
-    alice.shows("carol: that was it");
-    bob.sees("carol: that was it");
-    // Sealed: the server has not seen it.
-    assert!(bob.sees("]0;owned").contains("[2J]0;owned2J"), "{:?}", bob.shown());
-    let shown = bob.shown().join("\n");
-    let piled = "\u{301}".repeat(5);
-    for text in [alice.bytes(), shown.clone()] {
-        assert!(!text.contains(['\u{200d}', '\u{202e}', '\u{e0041}', '\u{9b}']), "{text:?}");
-        assert!(text.contains("z\u{301}") && !text.contains(&piled), "{text:?}");
-    }
-    assert!(!shown.contains(['\u{1b}', '\r', '\u{7}']), "{shown:?}");
-    assert!(alice.acts().iter().all(|act| act == "bell"), "{:?}", alice.acts());
-}
-
 #[test]
 fn an_old_terminal_is_told_colours_that_it_knows() {
     let world = World::new();
     let bob = world.enters("bob");
     world.admit("alice");
-    let mut command = client(&world, "alice");
+    let mut command = world.screen_of("alice");
     command.env_remove("NO_COLOR").env("TERM", "xterm");
     let terminal = Terminal::run(&command);
     terminal.shows("* connected");
@@ -509,19 +378,9 @@ fn an_old_terminal_is_told_colours_that_it_knows() {
 }
 
 #[test]
-fn no_name_is_hostile() {
-    let world = World::new();
-    let mut command = world.program("alice");
-    command.args(["client", &world.invite, "--name", "al\x1b[2J\u{202e}ice"]);
-    let terminal = Terminal::run(&command);
-    terminal.shows("[ended 2]");
-    assert!(!terminal.bytes().contains("\x1b[2J\u{202e}"), "{:?}", terminal.bytes());
-}
-
-#[test]
 fn the_window_changes_its_size_while_lines_come() {
     let world = World::with(r#"{"lines_burst": 1000}"#);
-    let mut alice = sits_down(&world, "alice");
+    let mut alice = world.sits_down("alice");
     let mut bob = world.enters("bob");
     alice.types("half typed");
     alice.shows("alice> half typed");
@@ -550,7 +409,7 @@ fn the_window_changes_its_size_while_lines_come() {
 #[test]
 fn the_mouse_is_asked_for_only_by_who_wants_it() {
     let world = World::new();
-    let mut alice = sits_down(&world, "alice");
+    let mut alice = world.sits_down("alice");
     alice.types("/join tea\r");
     alice.shows_row(|row| row.starts_with("#tea"));
     assert_eq!(alice.mouse_mode(), vt100::MouseProtocolMode::None);
@@ -562,7 +421,7 @@ fn the_mouse_is_asked_for_only_by_who_wants_it() {
     alice.types("/exit\r");
     alice.ends_with(0);
     alice.is_usable();
-    let mut again = Terminal::run(&client(&world, "alice"));
+    let mut again = Terminal::run(&world.screen_of("alice"));
     again.shows("* connected");
     assert_eq!(again.mouse_mode(), vt100::MouseProtocolMode::PressRelease, "it is kept");
     again.types("/set mouse off\r");
@@ -573,7 +432,7 @@ fn the_mouse_is_asked_for_only_by_who_wants_it() {
 #[test]
 fn a_dead_server_leaves_a_usable_terminal() {
     let world = World::new();
-    let mut alice = sits_down(&world, "alice");
+    let mut alice = world.sits_down("alice");
     let mut world = world;
     world.server.kill();
     alice.shows("o offline, retry in");
@@ -589,7 +448,7 @@ fn a_dead_server_leaves_a_usable_terminal() {
 fn keys_and_looks_are_those_of_ones_own_settings() {
     let world = World::new();
     world.admit("alice");
-    let mut command = client(&world, "alice");
+    let mut command = world.screen_of("alice");
     command.env_remove("NO_COLOR");
     let home = command.get_envs().find(|(name, _)| *name == "XDG_CONFIG_HOME").unwrap().1.unwrap();
     let file = std::path::Path::new(home).join("pychat/screen.json");
@@ -621,7 +480,7 @@ fn keys_and_looks_are_those_of_ones_own_settings() {
 #[ignore = "it measures: in release, with nothing else under way"]
 fn a_busy_room_leaves_keys_and_the_processor_alone() {
     let world = World::with(r#"{"lines_burst": 1000000, "lines_per_s": 1e6, "bytes_per_s": 1e9}"#);
-    let mut alice = sits_down(&world, "alice");
+    let mut alice = world.sits_down("alice");
     let mut bob = world.enters_as("bob", "--json");
     bob.sees("connected");
     let pid = alice.program();

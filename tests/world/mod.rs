@@ -15,6 +15,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use pty::Terminal;
 use pychat::crypto::PublicKey;
 use rustix::process::{Pid, Signal, kill_process};
 use spare::SpareKeys;
@@ -321,6 +322,21 @@ impl World {
     /// The binary, with the folders of a person.
     pub fn program(&self, person: &str) -> Command {
         program(&self.folder, person)
+    }
+
+    /// What starts a person's full screen.
+    pub fn screen_of(&self, name: &str) -> Command {
+        let mut command = self.program(name);
+        command.args(["client", &self.invite, "--name", name]);
+        command
+    }
+
+    /// An admitted person's full screen, connected.
+    pub fn sits_down(&self, name: &str) -> Terminal {
+        self.admit(name);
+        let terminal = Terminal::run(&self.screen_of(name));
+        terminal.shows("* connected");
+        terminal
     }
 
     pub fn client(&self, name: &str, args: &[&str]) -> Program {
