@@ -1,16 +1,28 @@
-//! Every decoder that meets bytes of others, as a function of bytes that must neither panic nor hang.
-//! Plain functions, so that they compile with the stable toolchain and suit any fuzzer; `main.rs` runs
-//! one on a file or on stdin, as AFL++ and honggfuzz want it.
+//! Every decoder that meets bytes of others, or of a disk, as a function of bytes that must neither panic
+//! nor hang. Plain functions, so that they compile with the stable toolchain and suit any fuzzer;
+//! `main.rs` runs one on a file or on stdin, as AFL++ and honggfuzz want it.
 #![forbid(unsafe_code)]
 
-use std::sync::OnceLock;
+use std::io::Read;
+use std::sync::{Arc, LazyLock, OnceLock};
 
-use pychat::chat::{ChannelName, Command, Event, Opaque, Place, Target, TimeSpan, UserName};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
+use pychat::chat::{
+    ChannelName, Command, Event, LogId, Opaque, Place, Seq, Target, TimeSpan, UserName,
+};
+use pychat::client::journal::Journal;
+use pychat::client::manners::Manners;
+use pychat::client::secrets::chain::{Chains, Signed};
+use pychat::client::secrets::devices::Devices;
+use pychat::client::secrets::people::People;
+use pychat::client::secrets::shelf::{self, Shelf};
+use pychat::client::secrets::store::Store;
 use pychat::client::vault;
 use pychat::config::{Config, IpRange};
 use pychat::crypto::certificate::{Certificate, OpeningKey};
 use pychat::crypto::handshake::{ClientSent, ClientStart, R0, ServerHello};
-use pychat::crypto::note::claimed_sender;
+use pychat::crypto::note::{Link, claimed_sender};
 use pychat::crypto::pin_channel::PinChannel;
 use pychat::crypto::private::Parsed;
 use pychat::crypto::{Fingerprint, Identity, PublicKey, keep, key_request, succession};
@@ -20,6 +32,7 @@ use pychat::keyring::sanctions::Decisions;
 use pychat::keyring::{Audit, Decision, Home, Settings, Users};
 use pychat::ledger::{Sqlite, upkeep};
 use pychat::server::directory::Directory;
+use pychat::server::{ctl, metrics};
 use pychat::wire::codec::{self, Login, Parts};
 use pychat::wire::record::RecordReader;
 
@@ -43,13 +56,20 @@ pub const TARGETS: &[Decoder] = &[
     ("home", fuzz_home),
     ("ledger", fuzz_ledger),
     ("vault", fuzz_vault),
+    ("secrets", fuzz_secrets),
+    ("chains", fuzz_chains),
+    ("lines", fuzz_lines),
+    ("outbox", fuzz_outbox),
+    ("metrics", fuzz_metrics),
+    ("ctl", fuzz_ctl),
     ("keys", fuzz_keys),
     ("texts", fuzz_texts),
 ];
 
+static IDENTITY: LazyLock<Arc<Identity>> = LazyLock::new(|| Arc::new(Identity::generate()));
+
 fn identity() -> &'static Identity {
-    static IDENTITY: OnceLock<Identity> = OnceLock::new();
-    IDENTITY.get_or_init(Identity::generate)
+    &IDENTITY
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -197,10 +217,96 @@ pub fn fuzz_ledger(bytes: &[u8]) {
     let _ = Sqlite::open(&path, 60);
 }
 
-/// What a client keeps in clear. All else in its vault is sealed: to `kept` it is closed or its own.
+/// What a client keeps in clear.
 pub fn fuzz_vault(bytes: &[u8]) {
     let _ = serde_json::from_slice::<Vec<vault::Server>>(bytes);
     let _ = serde_json::from_slice::<vault::Settings>(bytes);
+    let _ = serde_json::from_slice::<Manners>(bytes);
+}
+
+/// What it keeps sealed to the person's key, once that is open: people and channels, and its device's keys.
+pub fn fuzz_secrets(bytes: &[u8]) {
+    let folder = tempfile::tempdir().expect("a folder for files");
+    let (stem, dir) = (folder.path().join("server"), folder.path().join("device"));
+    let keepers = [identity().public().clone()];
+    let openers = [Arc::clone(&IDENTITY)];
+    let sealed = keep::seal_for(&[&keepers[0]], bytes);
+    std::fs::write(stem.with_extension("secrets"), &sealed).expect("its bytes");
+    if let Ok(store) = Store::open(&stem, &openers, &keepers) {
+        let people = People::of(store.kept.people.iter());
+        for known in &store.kept.people {
+            let mut joined = known.clone();
+            joined.joins(known);
+            known.name.iter().for_each(|name| drop(people.prints(name)));
+        }
+        store.channels().for_each(drop);
+        let _ = store.key();
+    }
+    std::fs::create_dir(&dir).expect("a folder for keys");
+    std::fs::write(dir.join("one.key"), &sealed).expect("its bytes");
+    let _ = Devices::open(&dir, &openers);
+}
+
+/// Up to where it has been told each sealed place, and what follows then.
+pub fn fuzz_chains(bytes: &[u8]) {
+    let Ok(mut chains) = serde_json::from_slice::<Chains>(bytes) else { return };
+    let (to, who) = ("@bob".parse().expect("a place"), "bob".parse().expect("a name"));
+    let log = LogId(u64::MAX);
+    for seq in [Seq(0), Seq(1), Seq(u64::MAX)] {
+        let _ = chains.arrives(&to, seq, None);
+        chains.spent(&to, &who);
+        for n in [0, 1, u64::MAX] {
+            let link = Link { session: [7; 16], n, prev: [7; 32] };
+            let line = Signed { link: &link, changes: n == 0, time_ms: i64::MAX, hash: [7; 32] };
+            let _ = chains.takes(&to, &who, "x", line);
+        }
+        let _ = (chains.told_ms(&to), chains.tells_again(&to), chains.newest(&to, "x", true));
+        chains.skip(&to, seq);
+        let _ = chains.begin(&to, log, seq, i64::MAX);
+    }
+}
+
+/// The sealed lines that it has opened, for `/search`: each line of the file is under a key.
+pub fn fuzz_lines(bytes: &[u8]) {
+    let folder = tempfile::tempdir().expect("a folder for a file");
+    let (stem, key) = (folder.path().join("server"), [7; 32]);
+    let locked = |line| STANDARD_NO_PAD.encode(keep::lock(&key, line)) + "\n";
+    let text: String = bytes.split(|byte| *byte == b'\n').map(locked).collect();
+    std::fs::write(stem.with_extension(shelf::EXTENSION), text).expect("its bytes");
+    if let Ok(book) = shelf::read(&stem, &key) {
+        let place = "@bob".parse().expect("a place");
+        let _ = book.search(&place, "tea", i64::MAX);
+        let _ = book.search(&place, "tea", i64::MIN);
+    }
+    let _ = Shelf::open(&stem, key.into(), 1_000_000, 512);
+}
+
+/// Its own lines that are not stored yet, and its marks.
+pub fn fuzz_outbox(bytes: &[u8]) {
+    let folder = tempfile::tempdir().expect("a folder for files");
+    let (stem, key) = (folder.path().join("server"), [7; 32]);
+    let locked = |line: &[u8]| {
+        let locked = Opaque::new(&keep::lock(&key, line)).expect("a salt at least");
+        let line = serde_json::json!({ "locked": locked }).to_string();
+        [line.as_bytes(), b"\n"].concat()
+    };
+    let lines = bytes.split(|byte| *byte == b'\n');
+    for text in [bytes.to_vec(), lines.flat_map(locked).collect()] {
+        std::fs::write(stem.with_extension("outbox"), text).expect("its bytes");
+        std::fs::write(stem.with_extension("marks.json"), bytes).expect("its bytes");
+        let _ = Journal::open(&stem, key.into());
+    }
+}
+
+/// A question to the listener for metrics, in pieces.
+pub fn fuzz_metrics(bytes: &[u8]) {
+    let mut rest = bytes;
+    let _ = metrics::is_wanted(|part| rest.read(part));
+}
+
+/// A request to the control socket.
+pub fn fuzz_ctl(bytes: &[u8]) {
+    let _ = ctl::read(bytes);
 }
 
 pub fn fuzz_keys(bytes: &[u8]) {

@@ -87,16 +87,21 @@ pub fn serve(home: &Home, handler: Handler) -> anyhow::Result<Socket> {
 fn attend(stream: &UnixStream, handler: &Handler) -> io::Result<()> {
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
-    let mut line = String::new();
-    BufReader::new(stream.take(REQUEST_BYTES_MAX)).read_line(&mut line)?;
-    let reply = match serde_json::from_str::<Request>(&line) {
-        Ok(request) => handler(&request.words),
+    let reply = match read(stream)? {
+        Ok(words) => handler(&words),
         Err(error) => operator::misused(&format!("malformed request: {error}")),
     };
     let mut answer = serde_json::to_vec(&reply)?;
     answer.push(b'\n');
     let mut stream = stream;
     stream.write_all(&answer)
+}
+
+/// Reads a request.
+pub fn read(stream: impl Read) -> io::Result<serde_json::Result<Vec<String>>> {
+    let mut line = String::new();
+    BufReader::new(stream.take(REQUEST_BYTES_MAX)).read_line(&mut line)?;
+    Ok(serde_json::from_str::<Request>(&line).map(|request| request.words))
 }
 
 /// Says `words` to the server of a home and prints its answer.

@@ -41,22 +41,18 @@ pub fn serve(house: &Arc<House>, address: SocketAddr) -> anyhow::Result<SocketAd
 fn answer(house: &House, mut stream: TcpStream) -> io::Result<()> {
     let deadline = Instant::now() + PATIENCE;
     stream.set_write_timeout(Some(PATIENCE))?;
-    let mut ask = Vec::new();
-    let mut part = [0; 512];
-    while !ask.windows(4).any(|end| end == b"\r\n\r\n") {
+    let wanted = is_wanted(|part| {
         let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() || ask.len() > ASK_BYTES_MAX {
+        if left.is_zero() {
             return Err(io::ErrorKind::TimedOut.into());
         }
         stream.set_read_timeout(Some(left))?;
-        match stream.read(&mut part)? {
-            0 => return Ok(()),
-            bytes => ask.extend_from_slice(&part[..bytes]),
-        }
-    }
-    let (status, body) = match ask.starts_with(b"GET /metrics ") {
-        true => ("200 OK", text(house)),
-        false => ("404 Not Found", "GET /metrics\n".to_owned()),
+        stream.read(part)
+    })?;
+    let (status, body) = match wanted {
+        Some(true) => ("200 OK", text(house)),
+        Some(false) => ("404 Not Found", "GET /metrics\n".to_owned()),
+        None => return Ok(()),
     };
     let head = format!(
         "HTTP/1.1 {status}\r\nContent-Type: text/plain; version=0.0.4; charset=utf-8\r\n\
@@ -65,6 +61,21 @@ fn answer(house: &House, mut stream: TcpStream) -> io::Result<()> {
     );
     stream.write_all(head.as_bytes())?;
     stream.write_all(body.as_bytes())
+}
+
+/// Reads a question: whether it is for the figures, or none where it is not whole.
+pub fn is_wanted(mut read: impl FnMut(&mut [u8]) -> io::Result<usize>) -> io::Result<Option<bool>> {
+    let (mut ask, mut part) = (Vec::new(), [0; 512]);
+    while !ask.windows(4).any(|end| end == b"\r\n\r\n") {
+        if ask.len() > ASK_BYTES_MAX {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        match read(&mut part)? {
+            0 => return Ok(None),
+            bytes => ask.extend_from_slice(&part[..bytes]),
+        }
+    }
+    Ok(Some(ask.starts_with(b"GET /metrics ")))
 }
 
 /// All figures.

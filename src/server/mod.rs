@@ -11,7 +11,7 @@ mod guesses;
 mod house;
 pub(crate) mod hub;
 pub mod log;
-mod metrics;
+pub mod metrics;
 mod moderation;
 mod notify;
 mod operator;

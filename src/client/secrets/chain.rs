@@ -140,7 +140,8 @@ impl Chains {
 
     /// A line of this person is told without what it said first.
     pub fn spent(&mut self, to: &Target, who: &UserName) {
-        *self.lines(to).spent.entry(who.clone()).or_default() += 1;
+        let spent = self.lines(to).spent.entry(who.clone()).or_default();
+        *spent = spent.saturating_add(1);
         self.changed = true;
     }
 
@@ -304,6 +305,11 @@ mod tests {
         talk.0.spent(&tea, &"ana".parse().unwrap());
         assert_eq!(talk.says(1, 7, 7, 8), Order::Good);
         assert_eq!(talk.says(1, 9, 9, 10), Order::Missing(1), "that excuse was used");
+        // However many of them a file says there are.
+        let lines = serde_json::json!({"last": "7", "devices": {}, "spent": {"ana": u64::MAX}});
+        let kept = serde_json::json!({"places": [[TEA, lines]]});
+        let mut many: Chains = serde_json::from_value(kept).unwrap();
+        many.spent(&tea, &"ana".parse().unwrap());
         assert_eq!(talk.0.arrives(&tea, Seq(8), None), (true, 0));
         assert_eq!(talk.0.arrives(&tea, Seq(8), None), (false, 0));
         assert_eq!(talk.0.arrives(&tea, Seq(11), None), (true, 2));

@@ -4,18 +4,18 @@
 
 mod answer;
 mod asking;
-mod book;
-mod chain;
-mod devices;
+pub mod book;
+pub mod chain;
+pub mod devices;
 mod flaw;
 mod held;
 mod lanes;
 mod learning;
-mod people;
+pub mod people;
 mod reading;
 mod search;
-mod shelf;
-mod store;
+pub mod shelf;
+pub mod store;
 mod tending;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
