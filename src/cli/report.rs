@@ -89,7 +89,9 @@ pub fn advice(error: &anyhow::Error) -> (Option<String>, u8) {
                 AddError::Refused(Reason::Confusable(_)) => {
                     (Some("--as NAME registers it under another name".into()), code::OTHER)
                 }
-                AddError::Refused(_) => (None, code::OTHER),
+                AddError::Refused(_) => {
+                    (Some("pychat users list shows who is registered".into()), code::OTHER)
+                }
                 AddError::Io(_) => {
                     let hint = "is this a server's home? --home DIR names it";
                     (Some(hint.into()), code::UNREADABLE)

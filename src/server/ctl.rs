@@ -119,13 +119,25 @@ pub fn request(home: &Home, words: &[String], json: bool) -> anyhow::Result<Exit
         let hint = "pychat ctl --help lists the words and what follows them";
         return Err(Fault::new(code::USAGE, reply.text, hint).into());
     } else {
-        return Err(Fault::plain(code::OTHER, reply.text).into());
+        return Err(Fault::new(code::OTHER, reply.text, next(words)).into());
     }
     Ok(match reply.ok {
         true => ExitCode::SUCCESS,
         false if reply.misused => code::USAGE.into(),
         false => ExitCode::FAILURE,
     })
+}
+
+/// What to do where the server has not done what these words say.
+fn next(words: &[String]) -> &'static str {
+    match words.first().map_or("", |word| word.trim_start_matches('/')) {
+        "kick" | "ban" | "mute" | "op" | "deop" => {
+            "pychat ctl users says who is registered, and who is here"
+        }
+        "unban" | "unmute" => "pychat ctl banlist says who is banned and muted",
+        "reload" => "pychat check names all that is wrong with this home",
+        _ => "the server's log says more",
+    }
 }
 
 /// Says `words` to the server of a home; none where no server runs.

@@ -255,7 +255,7 @@ pub fn health(house: &House) -> Reply {
     let ill: Vec<_> = parts.iter().filter(|(_, well)| !well).map(|(name, _)| *name).collect();
     let text = match ill.is_empty() {
         true => "healthy".to_owned(),
-        false => format!("not healthy: {}: the log says more", ill.join(", ")),
+        false => format!("not healthy: {}", ill.join(", ")),
     };
     let data: serde_json::Map<_, _> =
         parts.iter().map(|(name, well)| ((*name).to_owned(), (*well).into())).collect();

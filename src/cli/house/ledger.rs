@@ -4,7 +4,7 @@ use std::io::IsTerminal;
 use std::path::Path;
 use std::process::ExitCode;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use serde_json::json;
 
 use super::{NO_HOME, audit};
@@ -63,7 +63,8 @@ pub fn erase(home: &Home, name: &UserName) -> anyhow::Result<()> {
     let words = ["erase".to_owned(), name.to_string()];
     if let Some(reply) = ctl::ask(home, &words)? {
         if !reply.ok {
-            bail!(reply.text);
+            let hint = "pychat users remove NAME --erase does it once more";
+            return Err(Fault::new(code::OTHER, reply.text, hint).into());
         }
         err!("{}", reply.text);
         return Ok(());

@@ -301,6 +301,10 @@ struct Given {
 
 /// A key from a line, a file or stdin.
 fn read_key(given: &str) -> anyhow::Result<Given> {
+    if given.trim().is_empty() {
+        let hint = "the line that the person sent, a file, or - for stdin";
+        return Err(Fault::new(code::USAGE, "no key was given", hint).into());
+    }
     let text = if given == "-" {
         let mut text = String::new();
         std::io::stdin().lock().take(64 * 1024).read_to_string(&mut text)?;
