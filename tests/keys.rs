@@ -442,6 +442,9 @@ fn a_key_made_by_another_program_counts() {
 fn an_invite_is_a_line_a_picture_and_an_object() {
     let world = World::new();
     let home = world.home();
+    // Its command line had another address than config.json.
+    assert_eq!(operator(&world, &["invite"]).1.trim(), world.invite);
+    let world = world.stopped();
     fs::write(home.join("config.json"), r#"{"server_port": 6001, "invite_host": "chat.example"}"#)
         .unwrap();
     let print = world.invite.rsplit('/').next().unwrap();

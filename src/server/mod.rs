@@ -106,7 +106,7 @@ pub fn run(options: Options) -> anyhow::Result<()> {
         let (hub, reader) = (Arc::clone(&hub), Arc::clone(&reader));
         essential("replayer", &stop, move || replayer::run(&hub, &*reader))?;
     }
-    let door = Door::new(keys, &config);
+    let door = Door::new(keys, &config, listener.address());
     let (own_door, own_stop) = (Arc::clone(&door), Arc::clone(&stop));
     // Before users/ is read: what comes between is noticed later.
     let watch = UsersWatch::new(home.users_dir());

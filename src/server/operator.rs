@@ -221,7 +221,7 @@ fn channels(house: &House) -> Reply {
 fn stats(house: &House, brief: bool) -> Reply {
     let (hub, door) = (house.hub.stats(), house.door().stats());
     let data = json!({
-        "version": env!("CARGO_PKG_VERSION"),
+        "version": env!("CARGO_PKG_VERSION"), "address": door.address.to_string(),
         "sessions": hub.sessions, "people": hub.people, "channels": hub.channels,
         "lines": hub.lines, "uptime_ms": hub.uptime_ms,
         "connections": door.connections, "connections_max": door.connections_max,
@@ -240,7 +240,9 @@ fn stats(house: &House, brief: bool) -> Reply {
         )
     } else {
         let rows = data.as_object().into_iter().flatten();
-        rows.map(|(name, value)| format!("{name:<18} {value}")).collect::<Vec<_>>().join("\n")
+        let shown = |value: &Value| value.as_str().map_or(value.to_string(), str::to_owned);
+        let rows = rows.map(|(name, value)| format!("{name:<18} {}", shown(value)));
+        rows.collect::<Vec<_>>().join("\n")
     };
     with(text, data)
 }

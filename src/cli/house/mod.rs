@@ -34,7 +34,7 @@ pub enum Job {
         name: Option<String>,
         #[command(flatten)]
         home: HomeArgs,
-        /// Where the server listens, if not where config.json says
+        /// Where the server listens, if not where it runs, or where config.json says
         #[arg(long, value_name = "IP:PORT", env = "PYCHAT_LISTEN", value_parser = address)]
         listen: Option<SocketAddr>,
         /// Also as a picture to scan

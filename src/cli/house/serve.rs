@@ -19,7 +19,7 @@ use crate::fault::{Fault, code};
 use crate::invite::Invite;
 use crate::keyring::{self, Home, Settings, Users};
 use crate::print::{self, err, out};
-use crate::server::{self, Options};
+use crate::server::{self, Options, ctl};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -91,7 +91,8 @@ pub fn invite(
         let hint = "pychat server makes it; --home DIR names another home";
         return Err(Fault::new(code::UNREADABLE, error, hint).into());
     };
-    let address = listen.unwrap_or(SocketAddr::new(config.server_ip, config.server_port));
+    let address = listen.or_else(|| running(home));
+    let address = address.unwrap_or(SocketAddr::new(config.server_ip, config.server_port));
     let invite = invite_to(&config, address, &keys.own.public().fingerprint(), &keys.founding);
     let line = invite.to_string();
     if json {
@@ -119,6 +120,13 @@ pub fn invite(
         err!("note: the server listens for this computer only; see server_ip in config.json");
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Where the server of a home listens, if one runs there and may be asked: its command line may have said
+/// something else than config.json.
+fn running(home: &Home) -> Option<SocketAddr> {
+    let stats = ctl::ask(home, &["stats".to_owned()]).ok()??;
+    stats.data["address"].as_str()?.parse().ok()
 }
 
 /// The configuration; where there is none, one is written for who should reach the server.

@@ -48,6 +48,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 pub struct Door {
     keys: RwLock<Arc<ServerKeys>>,
     rules: RwLock<Rules>,
+    /// Where newcomers come in.
+    address: SocketAddr,
     connections_max: usize,
     permits: Permits,
     strangers: Mutex<Strangers>,
@@ -92,8 +94,9 @@ struct Counts {
 }
 
 /// Figures of the door since the start.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DoorStats {
+    pub address: SocketAddr,
     pub connections: usize,
     pub connections_max: usize,
     pub logins: u64,
@@ -166,7 +169,7 @@ pub type Stay = Box<dyn FnOnce() + Send>;
 pub type Serve = Arc<dyn Fn(Stranger) -> Option<Stay> + Send + Sync>;
 
 impl Door {
-    pub fn new(keys: ServerKeys, config: &Config) -> Arc<Door> {
+    pub fn new(keys: ServerKeys, config: &Config, address: SocketAddr) -> Arc<Door> {
         let limits = &config.limits;
         let cores = thread::available_parallelism().map_or(1, usize::from);
         let permits = if limits.rsa_permits == 0 { (cores / 2).max(1) } else { limits.rsa_permits };
@@ -174,6 +177,7 @@ impl Door {
         Arc::new(Door {
             keys: RwLock::new(Arc::new(keys)),
             rules: RwLock::new(Rules::of(config)),
+            address,
             connections_max: room.connections,
             permits: Permits::new(permits, limits.rsa_waiting_max),
             strangers: Mutex::new(Strangers::new(limits)),
@@ -246,6 +250,7 @@ impl Door {
     pub fn stats(&self) -> DoorStats {
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         DoorStats {
+            address: self.address,
             connections: self.connections.load(Ordering::Relaxed),
             connections_max: self.connections_max,
             logins: count(&self.counts.logins),
