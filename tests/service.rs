@@ -56,7 +56,10 @@ fn the_unit_is_printed_or_written_and_exposes_little() {
     assert!(printed.contains("Type=notify") && printed.contains("WatchdogSec="), "{printed}");
     let write = file.to_str().unwrap();
     let (ok, told) = world.operator(&["install-service", "--user", "olga", "--write", write]);
-    assert!(ok && told.contains("systemctl"), "{told}");
+    assert!(ok && told.contains("systemctl enable --now pychat\n"), "{told}");
+    let home = world.home().display().to_string();
+    assert!(told.contains(&format!("  mkdir -p {home} && chown -R olga: {home}\n")), "{told}");
+    assert!(told.contains("users add LINE --home "), "{told}");
     assert_eq!(fs::read_to_string(&file).unwrap(), printed);
     let (ok, told) = world.operator(&["install-service", "--write", "/nowhere/pychat.service"]);
     assert!(!ok, "{told}");

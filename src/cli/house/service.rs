@@ -36,12 +36,16 @@ pub fn install(args: &Args) -> anyhow::Result<ExitCode> {
     };
     file::replace(path, unit.as_bytes(), 0o644)?;
     err!("wrote {}; next, as root:", path.display());
-    err!(
-        "  useradd --system --home-dir {} --shell /usr/sbin/nologin {}",
-        home.display(),
-        args.user
-    );
-    err!("  systemctl daemon-reload && systemctl enable --now pychat");
+    let (user, at) = (&args.user, home.display());
+    err!("  useradd --system --home-dir {at} --shell /usr/sbin/nologin {user}");
+    if home != Path::new(HOME) {
+        // The other one is made and given to the account by systemd.
+        err!("  mkdir -p {at} && chown -R {user}: {at}");
+    }
+    let name = path.file_stem().unwrap_or_default().display();
+    err!("  systemctl daemon-reload && systemctl enable --now {name}");
+    err!("and the first whom you add is the owner:");
+    err!("  sudo -u {user} {} users add LINE --home {at}", binary.display());
     Ok(ExitCode::SUCCESS)
 }
 
