@@ -56,6 +56,34 @@ fn a_key_beside_ones_own_is_shown_from_the_first_sight_on_and_nothing_is_sealed_
 }
 
 #[test]
+fn anothers_keys_are_not_ones_own_because_the_server_gives_one_their_name() {
+    let mut story = Story::new("@bob");
+    let (bob, alice) = (story.bob.name.clone(), story.alice.name.clone());
+    let hers = story.alice.secrets.devices.signing().unwrap().0.hash;
+    let honest = story.house.keys.clone();
+    for round in 0..TRIES {
+        // Both of them, as if they were two devices of one person.
+        let both = [&honest[&alice][..], &honest[&bob]].concat();
+        story.house.keys.insert(alice.clone(), both);
+        story.bob.name = alice.clone();
+        restarts(&mut story, false);
+        for _ in 0..2 {
+            let next = story.bob.secrets.look_up(&alice, true, NOW_MS);
+            story.bob.follows(&mut story.house, next);
+        }
+        story.bob.says(&mut story.house, "@mallory", "not for alice");
+        let sealed = story.house.lines.last().unwrap().sealed.clone().unwrap();
+        let parsed = Parsed::parse(sealed.bytes()).unwrap();
+        assert!(!parsed.is_for(&hers), "round {round}");
+        story.bob.name = bob.clone();
+        story.house.keys = honest.clone();
+        restarts(&mut story, false);
+        let seen = story.bob.says(&mut story.house, "@alice", "for alice");
+        assert_eq!((seen.refused, seen.texts.len()), (0, 1), "{:?}", seen.flaws);
+    }
+}
+
+#[test]
 fn a_key_that_is_slipped_in_while_people_compare_is_not_confirmed() {
     let mut story = Story::new("@bob");
     let alice: UserName = "alice".parse().unwrap();

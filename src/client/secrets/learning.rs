@@ -109,6 +109,11 @@ impl Secrets {
         }
         if confirms {
             let confirmed = self.people.confirm(&name);
+            if confirmed == Confirmed::Anothers {
+                let text = format!("the keys of {name} are another person's: nothing is confirmed");
+                next.push(Next::Happen(Happening::Told(text)));
+                return next;
+            }
             if confirmed == Confirmed::Unseen {
                 let text = format!(
                     "a key of {name} was not shown yet, and nothing is confirmed: compare, then \

@@ -9,6 +9,7 @@ pub mod chain;
 pub mod devices;
 mod flaw;
 mod held;
+mod known;
 mod lanes;
 mod learning;
 pub mod people;

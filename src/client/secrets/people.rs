@@ -3,50 +3,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::{Deserialize, Serialize};
-
+use super::known::Known;
 use crate::chat::{DeviceKey, Opaque, UserName};
 use crate::crypto::certificate::{CERTIFICATE_BYTES, Certificate};
 use crate::crypto::private::Device;
 use crate::crypto::{Fingerprint, PublicKey, sha256};
-
-/// What is kept of a person.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Known {
-    pub name: Option<UserName>,
-    /// SPKI of each key that is theirs.
-    pub keys: Vec<Opaque>,
-    /// They have published a certificate: what they say in private is sealed.
-    pub certified: bool,
-    /// The newest certificate of each of these keys that was ever seen here.
-    #[serde(default)]
-    pub certificates: Vec<Opaque>,
-}
-
-impl Known {
-    /// Another client of this vault may have learned more.
-    pub fn joins(&mut self, other: &Known) {
-        self.certified |= other.certified;
-        let more = other.keys.iter().filter(|key| !self.keys.contains(key));
-        let more: Vec<_> = more.cloned().collect();
-        self.keys.extend(more);
-        for bytes in &other.certificates {
-            let Some(theirs) = Certificate::unchecked(bytes.bytes()) else { continue };
-            let print = theirs.fingerprint();
-            let same = |own: &Opaque| {
-                Certificate::unchecked(own.bytes()).filter(|own| own.fingerprint() == print)
-            };
-            let at = self.certificates.iter().position(|own| same(own).is_some());
-            match at.map(|at| (at, same(&self.certificates[at]))) {
-                None => self.certificates.push(bytes.clone()),
-                Some((at, Some(own))) if own.made_at() < theirs.made_at() => {
-                    self.certificates[at] = bytes.clone();
-                }
-                Some(_) => {}
-            }
-        }
-    }
-}
 
 /// A person, as far as this client knows.
 #[derive(Default)]
@@ -67,6 +28,8 @@ struct Person {
     shown: BTreeSet<[u8; 32]>,
     /// It is this client's own person, who has these keys here: no other is theirs because a server says so.
     mine: Option<Vec<Fingerprint>>,
+    /// That is the server's word alone: it was known as somebody else's name, with other keys.
+    anothers: bool,
     /// Answers that are not whole yet.
     coming: Vec<DeviceKey>,
     asked: bool,
@@ -130,6 +93,8 @@ pub enum Confirmed {
     Bare,
     /// Some were not shown yet: nothing.
     Unseen,
+    /// They are said to be one's own, and known as another person's: nothing.
+    Anothers,
 }
 
 /// What was new in an answer.
@@ -200,9 +165,14 @@ impl People {
         person.listed.is_none() && !std::mem::replace(&mut person.asked, true)
     }
 
-    /// This is the person whose client this is: these keys are theirs for certain.
-    pub fn is_own(&mut self, name: &UserName, mine: Vec<Fingerprint>) {
-        self.person(name).mine = Some(mine);
+    /// This is the person whose client this is, and these keys are theirs for certain. Gives whether the
+    /// name is known as another person's.
+    pub fn is_own(&mut self, name: &UserName, mine: Vec<Fingerprint>) -> bool {
+        self.0.values_mut().for_each(|person| (person.mine, person.anothers) = (None, false));
+        let person = self.person(name);
+        person.anothers = !person.pinned.is_empty() && !mine.iter().any(|print| person.has(print));
+        person.mine = Some(mine);
+        person.anothers
     }
 
     /// Whether the server has said something of a person on this connection.
@@ -266,7 +236,7 @@ impl People {
                 person.pin(&listed);
             }
         }
-        if let Some(mine) = person.mine.clone() {
+        if let Some(mine) = person.mine.clone().filter(|_| !person.anothers) {
             let mine = listed.iter().filter(|one| mine.contains(&one.print)).cloned();
             learned.pinned |= person.pin(&mine.collect::<Vec<_>>());
         }
@@ -312,6 +282,9 @@ impl People {
     /// a certificate.
     pub fn confirm(&mut self, name: &UserName) -> Confirmed {
         let person = self.person(name);
+        if person.anothers {
+            return Confirmed::Anothers;
+        }
         let listed = person.listed.clone().unwrap_or_default();
         let mut news = listed.iter().filter(|one| !person.has(&one.print)).peekable();
         let any = news.peek().is_some();
@@ -362,7 +335,8 @@ impl People {
     /// The same of one's own other devices, without keys that are not confirmed. The server may have been
     /// silent about them for long.
     pub fn own_devices(&self, name: &UserName, now_ms: i64) -> Vec<Recipient> {
-        let Some(person) = self.0.get(&fold(name)) else { return Vec::new() };
+        let person = self.0.get(&fold(name)).filter(|person| !person.anothers);
+        let Some(person) = person else { return Vec::new() };
         let holds = |it: &Certificate| it.is_valid_at((now_ms / 1000) as u64);
         let holds = |one: &&Listed| one.certificate.as_ref().is_none_or(holds);
         person.sealable().filter(holds).map(Listed::recipient).collect()

@@ -11,7 +11,7 @@ use base64::engine::general_purpose::STANDARD_NO_PAD;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::people::Known;
+use super::known::Known;
 use crate::chat::{ChannelName, Hidden};
 use crate::crypto::pin_channel::PinChannel;
 use crate::crypto::{Identity, PublicKey, keep, random};

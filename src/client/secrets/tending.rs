@@ -19,7 +19,14 @@ impl Secrets {
         }
         let mine = self.contact.openers().iter().map(|key| key.public().fingerprint()).collect();
         let own = self.own.clone();
-        self.people.is_own(&own, mine);
+        if self.people.is_own(&own, mine) {
+            let text = format!(
+                "the server calls you {own}, whom you know with other keys than yours: none of them is \
+                 taken for your own. If the operator has not given you that name, do not trust this \
+                 server; if so, meet everybody anew (move the .secrets file in your folder away)"
+            );
+            next.push(Next::Happen(Happening::Trouble(text)));
+        }
         self.is_in = true;
         self.renew(now_ms, next);
         self.ask(&[own], next);
