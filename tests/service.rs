@@ -79,3 +79,31 @@ fn the_unit_is_printed_or_written_and_exposes_little() {
     let level = overall.rsplit(": ").next().unwrap().split(' ').next().unwrap();
     assert!(level.parse::<f64>().unwrap() <= EXPOSURE_MAX, "{text}");
 }
+
+#[test]
+fn root_writes_nothing_in_the_home_of_another_account() {
+    if !rustix::process::geteuid().is_root() {
+        return println!("only root finds itself in another's home: nothing was tried");
+    }
+    let world = World::new();
+    world.admit("bob");
+    let users = world.home().join("users");
+    std::os::unix::fs::chown(&users, Some(65534), Some(65534)).unwrap();
+    let copy = world.home().join("copy.db");
+    for job in [
+        &["users", "role", "bob", "moderator"][..],
+        &["users", "remove", "bob"],
+        &["server-key", "rotate"],
+        &["backup", copy.to_str().unwrap()],
+    ] {
+        let (ok, told) = world.operator(job);
+        assert!(!ok && told.contains("is another account's"), "{job:?}: {told}");
+        assert!(told.contains("\nhint:  sudo -u '#65534' before it"), "{told}");
+    }
+    assert!(!users.join("bob.json").exists() && users.join("bob.pem").exists() && !copy.exists());
+    // To look, and to talk to its server, is root's right.
+    for job in [&["users", "list"][..], &["ctl", "status"], &["audit", "verify"], &["verify"]] {
+        let (ok, told) = world.operator(job);
+        assert!(ok, "{job:?}: {told}");
+    }
+}

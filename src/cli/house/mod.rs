@@ -8,13 +8,16 @@ mod server_key;
 mod service;
 mod users;
 
+use std::fs;
 use std::net::SocketAddr;
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Subcommand;
 
 use crate::chat::TimeSpanError;
+use crate::fault::{Fault, code};
 use crate::keyring::Home;
 use crate::server::ctl;
 
@@ -123,6 +126,22 @@ impl HomeArgs {
     fn open(&self) -> Home {
         Home::new(&self.home)
     }
+
+    /// For a job that writes there. What root would write the server of another account could not read: it
+    /// would keep out whoever the file is about.
+    fn open_to_write(&self) -> Result<Home, Fault> {
+        let home = self.open();
+        let owner = fs::metadata(home.users_dir()).map_or(0, |about| about.uid());
+        if owner != 0 && rustix::process::geteuid().is_root() {
+            let error = format!(
+                "{} is another account's, whose server could not read what root writes",
+                home.dir().display()
+            );
+            let hint = format!("sudo -u '#{owner}' before it runs it as that account");
+            return Err(Fault::new(code::UNREADABLE, error, hint));
+        }
+        Ok(home)
+    }
 }
 
 /// Does an operator's job; the exit code says how it ended.
@@ -139,8 +158,8 @@ pub fn run(job: Job) -> anyhow::Result<ExitCode> {
             words.extend(now.then(|| "now".to_owned()));
             ctl::request(&home.open(), &words, json)
         }
-        Job::Backup { file, home, json } => ledger::backup(&home.open(), &file, json),
-        Job::Restore { file, home, json } => ledger::restore(&home.open(), &file, json),
+        Job::Backup { file, home, json } => ledger::backup(&home.open_to_write()?, &file, json),
+        Job::Restore { file, home, json } => ledger::restore(&home.open_to_write()?, &file, json),
         Job::Verify { file, home, json } => ledger::verify(&home.open(), file.as_deref(), json),
         Job::Check { home, listen, json } => check::check(&home.open(), listen, json),
         Job::InstallService(args) => service::install(&args),

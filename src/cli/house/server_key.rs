@@ -25,7 +25,7 @@ pub enum Job {
 
 pub fn run(job: Job) -> anyhow::Result<ExitCode> {
     let Job::Rotate { home, json } = job;
-    let home = home.open();
+    let home = home.open_to_write()?;
     let overlap_s = Config::load(&home.config_file())?.limits.key_overlap_s;
     let now_ms = jiff::Timestamp::now().as_millisecond();
     let until_ms = now_ms.saturating_add_unsigned(overlap_s.saturating_mul(1000));

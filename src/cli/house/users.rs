@@ -124,7 +124,7 @@ pub enum Job {
 pub fn run(job: Job) -> anyhow::Result<ExitCode> {
     match job {
         Job::Add { key, name, device, replace, yes, home, json } => {
-            let home = home.open();
+            let home = home.open_to_write()?;
             let dir = home.users_dir();
             let Given { name: own, key, signature } = read_key(&key.concat())?;
             let name = name.or(own).ok_or_else(|| {
@@ -171,7 +171,7 @@ pub fn run(job: Job) -> anyhow::Result<ExitCode> {
             }
         }
         Job::Replace { name, key, device, yes, home, json } => {
-            let home = home.open();
+            let home = home.open_to_write()?;
             let dir = home.users_dir();
             let (users, _) = read_users(&dir)?;
             let name = users.find(&name).cloned().ok_or(AddError::Nobody(name))?;
@@ -197,7 +197,7 @@ pub fn run(job: Job) -> anyhow::Result<ExitCode> {
         Job::List { home, json } => list(&home.open().users_dir(), json)?,
         Job::Show { name, home, json } => show(&home.open().users_dir(), &name, json)?,
         Job::Role { name, role, home, json } => {
-            let home = home.open();
+            let home = home.open_to_write()?;
             let dir = home.users_dir();
             let (users, _) = read_users(&dir)?;
             let name = users.find(&name).cloned().ok_or(AddError::Nobody(name))?;
@@ -215,7 +215,7 @@ pub fn run(job: Job) -> anyhow::Result<ExitCode> {
             }
         }
         Job::Passwd { name, remove, home, json } => {
-            let home = home.open();
+            let home = home.open_to_write()?;
             let dir = home.users_dir();
             let (users, _) = read_users(&dir)?;
             let name = users.find(&name).cloned().ok_or(AddError::Nobody(name))?;
@@ -235,7 +235,7 @@ pub fn run(job: Job) -> anyhow::Result<ExitCode> {
             }
         }
         Job::Remove { name, device, erase, home, json } => {
-            let home = home.open();
+            let home = home.open_to_write()?;
             let dir = home.users_dir();
             let (users, _) = read_users(&dir)?;
             let name = users.find(&name).cloned().unwrap_or(name);
