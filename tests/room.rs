@@ -167,6 +167,19 @@ fn the_operator_sees_kicks_says_and_stops() {
     let (ok, _) = world.operator(&["ctl", "kick", "bob", "noise"]);
     assert!(ok);
     bob.sees("the operator ended your session: noise");
+    let seen = alice.sees("kicked by the operator");
+    assert!(
+        seen.contains("<-- bob left") && seen.ends_with(": kicked by the operator: noise"),
+        "{seen}"
+    );
+    // Also by who wants to see nobody come and go, and of a ban, too.
+    alice.types("/quiet");
+    let carol = world.enters("carol");
+    assert!(world.operator(&["ctl", "ban", "carol", "1h", "more noise"]).0);
+    carol.sees("you are banned");
+    let seen = alice.sees("banned by the operator");
+    assert!(seen.ends_with(": banned by the operator: more noise"), "{seen}");
+    assert_eq!(alice.seen("carol joined"), 0);
     let (ok, near) = world.operator(&["ctl", "chanels"]);
     assert!(!ok && near.contains("/channels"), "{near}");
 }

@@ -47,6 +47,10 @@ fn what_is_half_typed_stays_while_lines_come_in() {
     }
     alice.shows("bob: line 4");
     alice.rests(19, "alice> half of a th");
+    // Nobody is put out without a word about it.
+    let _carol = world.enters("carol");
+    world.operator(&["ctl", "kick", "carol", "noise"]);
+    alice.shows("carol left: kicked by the operator: noise");
     alice.types("ought\r");
     bob.sees("alice: half of a thought");
 }

@@ -211,11 +211,20 @@ impl House {
     }
 
     /// Ends the sessions that a subject holds, but no owner's; gives how many there were.
-    pub fn end_subject(&self, subject: &Subject, code: Code, reason: &str) -> usize {
+    pub fn end_subject(
+        &self,
+        subject: &Subject,
+        code: Code,
+        reason: &str,
+        farewell: Option<&str>,
+    ) -> usize {
         let retry_ms = (code == Code::Password).then_some(1_000);
         let event = Event::Goodbye { code, reason: reason.to_owned(), retry_ms };
         let held = self.held(subject, code == Code::Banned);
-        held.iter().for_each(|outlet| outlet.end(Some(&event), &hub::word(code)));
+        for outlet in &held {
+            farewell.iter().for_each(|text| outlet.say_farewell(text));
+            outlet.end(Some(&event), &hub::word(code));
+        }
         held.len()
     }
 
@@ -401,7 +410,12 @@ impl House {
             log::info!("{name} has {} password now", if new.is_some() { "a new" } else { "no" });
             self.record_of_users("password", name, None);
             if new.is_some() {
-                self.end_subject(&Subject::User(name.clone()), Code::Password, second::CHANGED);
+                self.end_subject(
+                    &Subject::User(name.clone()),
+                    Code::Password,
+                    second::CHANGED,
+                    None,
+                );
             }
         }
         for (key, name) in old.keys() {

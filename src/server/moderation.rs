@@ -42,7 +42,8 @@ pub fn kick(house: &House, actor: &Actor, rest: &[String]) -> Reply {
         let reason = words(house, &rest[1..])?;
         check(house, actor, &subject, Act::Kick)?;
         let text = told(&format!("{} ended your session", actor.title()), reason.as_deref());
-        let ended = house.end_subject(&subject, Code::Kicked, &text);
+        let farewell = told(&format!("kicked by {}", actor.title()), reason.as_deref());
+        let ended = house.end_subject(&subject, Code::Kicked, &text, Some(&farewell));
         if ended == 0 {
             return Err(no(&format!("{subject} is not here")));
         }
@@ -72,9 +73,10 @@ pub fn sanction(house: &House, actor: &Actor, kind: Kind, rest: &[String]) -> Re
         decide(house, move |decisions| decisions.add(kept, actor.role, since_ms))?;
         let (target, reason) = (subject.to_string(), sanction.reason.as_deref());
         house.record(&Decision { target: &target, reason, until_ms, ..actor.did(word) });
-        let (explained, told) = (sanction.explain(), tell(house, &sanction));
-        let text = format!("{subject} is {} {explained} ({})", kind.done(), sessions(told));
-        Ok(with(text, json!({"sessions": told, "until_ms": until_ms})))
+        let count = tell(house, actor, &sanction);
+        let (done, explained) = (kind.done(), sanction.explain());
+        let text = format!("{subject} is {done} {explained} ({})", sessions(count));
+        Ok(with(text, json!({"sessions": count, "until_ms": until_ms})))
     })())
 }
 
@@ -151,11 +153,12 @@ fn decide<T>(house: &House, change: impl FnOnce(&mut Decisions) -> Result<T, Sta
 }
 
 /// Those whom a sanction finds are put out, or told that they are muted; gives how many sessions.
-fn tell(house: &House, sanction: &Sanction) -> usize {
-    let text = notice(sanction);
+fn tell(house: &House, actor: &Actor, sanction: &Sanction) -> usize {
+    let (subject, text) = (&sanction.subject, notice(sanction));
+    let farewell = told(&format!("banned by {}", actor.title()), sanction.reason.as_deref());
     match sanction.kind {
-        Kind::Ban => house.end_subject(&sanction.subject, Code::Banned, &text),
-        Kind::Mute => house.tell_subject(&sanction.subject, &text),
+        Kind::Ban => house.end_subject(subject, Code::Banned, &text, Some(&farewell)),
+        Kind::Mute => house.tell_subject(subject, &text),
     }
 }
 

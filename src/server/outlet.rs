@@ -92,6 +92,8 @@ struct State {
     held: bool,
     /// This side ended it.
     ended: bool,
+    /// Who did that, and why, as others are told.
+    farewell: Option<String>,
 }
 
 thread_local! {
@@ -115,6 +117,7 @@ impl Outlet {
             unsent: Vec::new(),
             held: false,
             ended: false,
+            farewell: None,
         };
         Outlet {
             id,
@@ -329,6 +332,15 @@ impl Outlet {
     }
 
     /// Whether this side ended the session.
+    /// What others are told when it ends.
+    pub fn say_farewell(&self, text: &str) {
+        self.lock().farewell = Some(text.to_owned());
+    }
+
+    pub fn farewell(&self) -> Option<String> {
+        self.lock().farewell.clone()
+    }
+
     pub fn was_ended(&self) -> bool {
         self.lock().ended
     }

@@ -119,11 +119,8 @@ pub fn enter(house: &Arc<House>, stranger: Stranger, id: SessionId) -> Option<En
         house.hub.end_key(&key.fingerprint(), Code::Removed, "your key was removed");
     }
     if !proof.holds(house, &leaving.session.user) {
-        house.end_subject(
-            &Subject::User(leaving.session.user.clone()),
-            Code::Password,
-            second::CHANGED,
-        );
+        let subject = Subject::User(leaving.session.user.clone());
+        house.end_subject(&subject, Code::Password, second::CHANGED, None);
     }
     let session = &leaving.session;
     session.is_barred();
@@ -184,7 +181,8 @@ struct Leaving {
 
 impl Drop for Leaving {
     fn drop(&mut self) {
-        self.session.house.hub.leave(&self.session.outlet, None, self.cut);
+        let outlet = &self.session.outlet;
+        self.session.house.hub.leave(outlet, outlet.farewell().as_deref(), self.cut);
     }
 }
 

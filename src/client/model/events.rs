@@ -123,7 +123,8 @@ impl Model {
                 }
                 actions
             }
-            Event::Joined { .. } | Event::Left { .. } if self.manners.quiet => {
+            // That somebody was put out is more than coming and going.
+            Event::Joined { .. } | Event::Left { reason: None, .. } if self.manners.quiet => {
                 vec![Action::Show(Show::Presence(event))]
             }
             Event::Goodbye { code, ref reason, retry_ms } => {

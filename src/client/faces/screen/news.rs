@@ -267,7 +267,16 @@ impl App {
                 }
             }
             Event::Joined { to, who, .. } => self.moves(&Target::Channel(to), who, true, told),
-            Event::Left { to, who, .. } => self.moves(&Target::Channel(to), who, false, told),
+            Event::Left { to, who, reason: None, .. } => {
+                self.moves(&Target::Channel(to), who, false, told);
+            }
+            Event::Left { to, who, reason: Some(reason), .. } => {
+                let to = Target::Channel(to);
+                self.moves(&to, who.clone(), false, false);
+                if let Some(index) = self.position(&to) {
+                    self.notice(index, format!("{who} left: {reason}"));
+                }
+            }
             Event::People { channel, people, .. } => {
                 if let Some(index) = self.position(&Target::Channel(channel)) {
                     self.windows[index].gathers(&people);
