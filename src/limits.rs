@@ -12,6 +12,9 @@ pub const MESSAGE_BYTES_MAX: usize = 1 << 20;
 pub const HELD_EVENTS_MAX: usize = 20_000;
 /// ... and bytes of them: some of each of a person's hundred channels, when the client comes back.
 pub const HELD_EVENTS_BYTES_MAX: usize = 32 << 20;
+/// Keys of people whom a client has met by the server's word alone: beyond, it meets whom its person
+/// writes to or asks for. Whoever was met stays, so that nobody is pushed out by people who are invented.
+pub const MET_KEYS_MAX: usize = 10_000;
 
 macro_rules! limits {
     ($($(#[$doc:meta])* $name:ident: $kind:ty = $value:expr,)+) => {

@@ -16,6 +16,7 @@ use super::model::{self, Action, Happening, Model, Show};
 use super::secrets::{Next, Secrets};
 use crate::chat::{ChannelName, Hidden};
 use crate::crypto::pin_channel::{Pin, PinChannel};
+use crate::print::err;
 
 /// Things that happen in a row are kept and told once.
 const TICK_AFTER: Duration = Duration::from_millis(500);
@@ -43,6 +44,14 @@ struct Waits {
 impl Shell {
     /// The client's life; the exit code says how it ended.
     pub fn attend(mut self, happenings: &mpsc::Receiver<Happening>) -> u8 {
+        let code = self.turn(happenings);
+        if let Err(problem) = self.secrets.keep_people() {
+            err!("error: {problem}");
+        }
+        code
+    }
+
+    fn turn(&mut self, happenings: &mpsc::Receiver<Happening>) -> u8 {
         self.face.show(&Show::State(model::State::Connecting));
         self.dialer.dial(0);
         let mut waits = Waits::default();

@@ -16,6 +16,7 @@ fn false_key(story: &Story) -> (DeviceKey, [u8; 32]) {
 fn restarts(story: &mut Story, forgets: bool) -> Seen {
     let contact = Arc::clone(&story.bob.contact);
     let stem = contact.vault.journal_stem(contact.founding());
+    story.bob.secrets.keep_people().unwrap();
     if forgets {
         std::fs::remove_file(stem.with_extension("secrets")).unwrap();
     }
@@ -178,6 +179,7 @@ fn nothing_is_sealed_for_ones_own_other_device_that_a_server_has_not_told_of_for
 fn keys_that_a_server_had_no_time_for_are_asked_for_again_and_nobody_is_bothered() {
     let mut story = Story::new("@bob");
     let (alice, mut now_ms) = ("alice".parse().unwrap(), NOW_MS);
+    story.bob.secrets.keep_people().unwrap();
     story.bob.secrets.people.stale(&alice);
     let (id, text) = (MsgId([9; 16]), "hi".to_owned());
     let to = Target::User(alice.clone());

@@ -178,6 +178,7 @@ fn writes_after_a_restart(
     let alice: UserName = "alice".parse().unwrap();
     story.house.keys.get_mut(&alice).unwrap()[0].certificate = told;
     let contact = Arc::clone(&story.bob.contact);
+    story.bob.secrets.keep_people().unwrap();
     story.bob.secrets = Secrets::open(contact, true).unwrap();
     let Story { house, bob, .. } = story;
     bob.enters(house);

@@ -17,6 +17,8 @@ use crate::crypto::note::{Link, Note};
 use crate::crypto::test_keys::spare;
 use crate::crypto::{Fingerprint, Identity};
 
+#[path = "hostile_crowd_tests.rs"]
+mod crowd;
 #[path = "hostile_history_tests.rs"]
 mod history;
 #[path = "hostile_keys_tests.rs"]

@@ -129,7 +129,7 @@ impl Secrets {
                 Err(Not::Wait(name)) => {
                     let lane = self.lanes.get_mut(place).expect("it was just there");
                     lane.waiting.push_front(command);
-                    return self.ask(&[name], next);
+                    return self.ask(name, next);
                 }
                 Err(Not::Refused(code, hint)) => next.push(refused(id, code, hint)),
             }
@@ -191,6 +191,8 @@ impl Secrets {
             Target::User(name) => {
                 // First, so that it is the registered name whatever was typed.
                 let recipients = self.recipients(name, now_ms)?;
+                // Nothing goes out for a key that could be another one after a crash.
+                self.keep_people().map_err(|hint| Not::Refused(Code::Storage, hint))?;
                 self.tell_left_out(name, next);
                 let name = self.people.spelled(name);
                 let to = Target::User(name.clone());

@@ -13,11 +13,20 @@ impl Secrets {
         let print = reading::claimed(message)?;
         let known = self.people.standing(&message.from, &print);
         let asks = known == Standing::Unknown && !self.people.is_listed(&message.from);
+        let asks = asks && self.people.may_meet(&message.from);
         asks.then(|| message.from.clone())
     }
 
-    pub(super) fn ask(&mut self, names: &[UserName], next: &mut Vec<Next>) {
-        let names: Vec<_> = names.iter().filter(|name| self.people.ask(name)).cloned().collect();
+    /// The person of this client wants to know them.
+    pub(super) fn ask(&mut self, name: UserName, next: &mut Vec<Next>) {
+        if self.people.ask(&name) {
+            self.request(vec![name], next);
+        }
+    }
+
+    /// The server has brought them up.
+    pub(super) fn meet(&mut self, names: &[UserName], next: &mut Vec<Next>) {
+        let names: Vec<_> = names.iter().filter(|name| self.people.meet(name)).cloned().collect();
         self.request(names, next);
     }
 
@@ -37,7 +46,10 @@ impl Secrets {
     ) {
         let Some(learned) = self.people.learn(name, keys, more, now_ms) else { return };
         if learned.pinned {
-            self.keep_person(name, next);
+            self.is_learned(name, now_ms);
+            if *name == self.own {
+                self.keep_now(next);
+            }
         }
         if !learned.changed.is_empty() {
             let prints: Vec<_> = learned.changed.iter().map(ToString::to_string).collect();
@@ -66,7 +78,7 @@ impl Secrets {
         while let Some(event) = self.held.pop() {
             if let Some(name) = self.wants(&event) {
                 self.held.push_back_in_front(event);
-                self.ask(&[name], next);
+                self.meet(&[name], next);
                 break;
             }
             self.pass(event, now_ms, next);
@@ -90,12 +102,20 @@ impl Secrets {
         }
     }
 
-    pub(super) fn keep_person(&mut self, name: &UserName, next: &mut Vec<Next>) {
-        if let Some(known) = self.people.known(name).cloned()
-            && let Err(problem) = self.keep(|kept| kept.set_person(&known))
-        {
-            next.push(Next::Happen(Happening::Trouble(problem)));
-        }
+    /// Something of a person is to be written, soon.
+    pub(super) fn is_learned(&mut self, name: &UserName, now_ms: i64) {
+        self.unkept.insert(name.clone());
+        self.unkept_ms.get_or_insert(now_ms);
+    }
+
+    /// All that was learned of people is written now.
+    pub fn keep_people(&mut self) -> Result<(), String> {
+        if self.unkept.is_empty() { Ok(()) } else { self.keep(|_| {}) }
+    }
+
+    pub(super) fn keep_now(&mut self, next: &mut Vec<Next>) {
+        let problem = self.keep_people().err();
+        next.extend(problem.map(|problem| Next::Happen(Happening::Trouble(problem))));
     }
 
     /// `/fingerprint NAME`: whose keys these are, and the number to compare.
@@ -104,7 +124,7 @@ impl Secrets {
         let name = self.people.spelled(name);
         if !self.people.is_listed(&name) {
             self.looked_up.insert(name.clone());
-            self.ask(&[name], &mut next);
+            self.ask(name, &mut next);
             return next;
         }
         if confirms {
@@ -123,11 +143,18 @@ impl Secrets {
                 next.push(Next::Happen(Happening::Told(text)));
                 return next;
             }
-            if confirmed == Confirmed::News {
-                self.keep_person(&name, &mut next);
-            }
-            let text =
-                format!("the keys of {name} are confirmed: what was refused goes with /retry");
+            // Also where they were met just now.
+            self.is_learned(&name, now_ms);
+            let holds = match self.keep_people() {
+                Ok(()) => "",
+                Err(problem) => {
+                    next.push(Next::Happen(Happening::Trouble(problem)));
+                    " as long as this client runs"
+                }
+            };
+            let text = format!(
+                "the keys of {name} are confirmed{holds}: what was refused goes with /retry"
+            );
             next.push(Next::Happen(Happening::Told(text)));
             self.pump_all(now_ms, &mut next);
         } else {

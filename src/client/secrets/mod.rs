@@ -68,8 +68,14 @@ const BOOK_BYTES_MAX: u64 = 8 << 20;
 const IDS_MAX: usize = 100_000;
 /// Certificates that were checked.
 const CHECKED_MAX: usize = 1_000;
+/// What was learned of people is written after so many milliseconds, in one piece.
+const LEARNED_MS: u64 = 1_000;
 /// Clocks differ by less, or it is told.
 const CLOCKS_MS: i64 = 86_400_000;
+
+const CROWD: &str = "so many people are known here, or told of by the server, that no more are met by its word \
+     alone: lines of others are not shown before you write to them or type /fingerprint NAME. Unless \
+     there are thousands here, do not trust this server";
 
 pub struct Secrets {
     contact: Arc<Contact>,
@@ -80,6 +86,12 @@ pub struct Secrets {
     /// The server has said welcome on this connection.
     is_in: bool,
     people: People,
+    /// Of whom something was learned that is not on disk ...
+    unkept: BTreeSet<UserName>,
+    /// ... since when, unless it could not be written.
+    unkept_ms: Option<i64>,
+    /// It was told that nobody else is met by the server's word.
+    told_full: bool,
     asking: Asking,
     channels: HashMap<ChannelName, PinChannel>,
     chains: Chains,
@@ -125,6 +137,9 @@ impl Secrets {
             channels: store.channels().collect(),
             store,
             devices,
+            unkept: BTreeSet::new(),
+            unkept_ms: None,
+            told_full: false,
             asking: Asking::default(),
             tended_ms: None,
             is_in: false,
@@ -199,9 +214,18 @@ impl Secrets {
         self.keep(|kept| kept.forget_channel(name))
     }
 
+    /// This goes on disk, and with it all that was learned of people.
     fn keep(&mut self, change: impl FnOnce(&mut store::Kept)) -> Result<(), String> {
-        let kept = self.store.update(&self.contact.openers(), &self.contact.keepers(), change);
-        kept.map_err(|error| format!("this cannot be kept: {error}"))
+        self.unkept_ms = None;
+        let known = self.unkept.iter().filter_map(|name| self.people.known(name).cloned());
+        let known: Vec<_> = known.collect();
+        let kept = self.store.update(&self.contact.openers(), &self.contact.keepers(), |kept| {
+            kept.set_people(known);
+            change(kept);
+        });
+        kept.map_err(|error| format!("this cannot be kept: {error}"))?;
+        self.unkept.clear();
+        Ok(())
     }
 
     /// How far lines were checked goes on disk with how far they were shown.
@@ -260,11 +284,14 @@ impl Secrets {
                 match self.wants(&event) {
                     Some(name) => {
                         self.held.push(event);
-                        self.ask(&[name], &mut next);
+                        self.meet(&[name], &mut next);
                     }
                     None => self.pass(event, now_ms, &mut next),
                 }
             }
+        }
+        if self.people.is_full() && !std::mem::replace(&mut self.told_full, true) {
+            next.push(Next::Happen(Happening::Trouble(CROWD.into())));
         }
         next
     }
@@ -282,10 +309,10 @@ impl Secrets {
             {
                 let to = Target::Channel(channel.clone());
                 self.begin(&[PlaceInfo { to, log, last, read, retention }], now_ms, next);
-                self.ask(people, next);
+                self.meet(people, next);
             }
             Event::Joined { ref to, ref who, .. } if to.has_pin() => {
-                self.ask(std::slice::from_ref(who), next);
+                self.meet(std::slice::from_ref(who), next);
             }
             Event::Topic { ref to, retention, .. } => {
                 self.place_is(&Target::Channel(to.clone()), None, retention);

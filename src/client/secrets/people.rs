@@ -33,6 +33,8 @@ struct Person {
     /// Answers that are not whole yet.
     coming: Vec<DeviceKey>,
     asked: bool,
+    /// That was the wish of this client's person.
+    wanted: bool,
     learned_ms: i64,
 }
 
@@ -116,7 +118,13 @@ const KEY_BYTES_MAX: usize = 1_024;
 const FRESH_MS: i64 = 5 * 60 * 1000;
 
 #[derive(Default)]
-pub struct People(BTreeMap<String, Person>);
+pub struct People {
+    all: BTreeMap<String, Person>,
+    /// Of those who were met, or their number if that is more.
+    keys: usize,
+    /// Keys that the server has told of since its answers were last forgotten.
+    heard: usize,
+}
 
 /// Names are the same in any case, as the server takes them.
 fn fold(name: &UserName) -> String {
@@ -139,53 +147,49 @@ impl People {
             let newest: BTreeMap<_, _> = bytes.filter_map(verified).collect();
             let mut person = Person { known: known.clone(), pinned, newest, ..Person::default() };
             person.known.certified |= !person.newest.is_empty();
-            people.0.insert(fold(name), person);
+            people.keys += person.pinned.len().max(1);
+            people.all.insert(fold(name), person);
         }
         people
     }
 
     fn person(&mut self, name: &UserName) -> &mut Person {
-        self.0.entry(fold(name)).or_default()
+        self.all.entry(fold(name)).or_default()
     }
 
     /// The registered spelling, where it is known.
     pub fn spelled(&self, name: &UserName) -> UserName {
-        let known = self.0.get(&fold(name)).and_then(|person| person.known.name.clone());
+        let known = self.all.get(&fold(name)).and_then(|person| person.known.name.clone());
         known.unwrap_or_else(|| name.clone())
     }
 
     /// What is to be kept of a person.
     pub fn known(&self, name: &UserName) -> Option<&Known> {
-        self.0.get(&fold(name)).map(|person| &person.known).filter(|known| known.name.is_some())
-    }
-
-    /// Whether the server should be asked about a person, as far as it has not been.
-    pub fn ask(&mut self, name: &UserName) -> bool {
-        let person = self.person(name);
-        person.listed.is_none() && !std::mem::replace(&mut person.asked, true)
+        self.all.get(&fold(name)).map(|person| &person.known).filter(|known| known.name.is_some())
     }
 
     /// This is the person whose client this is, and these keys are theirs for certain. Gives whether the
-    /// name is known as another person's.
+    /// name is known as another person's, or the keys under another name.
     pub fn is_own(&mut self, name: &UserName, mine: Vec<Fingerprint>) -> bool {
-        self.0.values_mut().for_each(|person| (person.mine, person.anothers) = (None, false));
+        self.all.values_mut().for_each(|person| (person.mine, person.anothers) = (None, false));
+        let own = |person: &Person| mine.iter().any(|print| person.has(print));
+        let named = self.all.values().any(own);
         let person = self.person(name);
-        person.anothers = !person.pinned.is_empty() && !mine.iter().any(|print| person.has(print));
+        person.anothers = !own(person) && (named || !person.pinned.is_empty());
         person.mine = Some(mine);
         person.anothers
     }
 
     /// Whether the server has said something of a person on this connection.
     pub fn is_listed(&self, name: &UserName) -> bool {
-        self.0.get(&fold(name)).is_some_and(|person| person.listed.is_some())
+        self.all.get(&fold(name)).is_some_and(|person| person.listed.is_some())
     }
 
     /// The connection is gone: what the server said may no longer hold.
     pub fn disconnected(&mut self) {
-        for person in self.0.values_mut() {
-            (person.listed, person.asked) = (None, false);
-            person.coming.clear();
-        }
+        self.all.retain(|_, person| person.known.name.is_some());
+        self.all.values_mut().for_each(Person::unheard);
+        self.heard = 0;
     }
 
     /// The server has said which keys a person has; none while more of them come.
@@ -196,11 +200,16 @@ impl People {
         more: bool,
         now_ms: i64,
     ) -> Option<Learned> {
-        let person = self.person(name);
+        if !self.may_meet(name) {
+            return None;
+        }
+        self.makes_room(name, keys.len().min(KEYS_MAX));
         // Whom nobody here has asked about is not met by the server's word alone.
+        let person = self.all.get_mut(&fold(name))?;
         if !person.asked && person.known.name.is_none() {
             return None;
         }
+        let had = if person.known.name.is_some() { person.pinned.len().max(1) } else { 0 };
         let room = KEYS_MAX.saturating_sub(person.coming.len());
         let fits = |one: &DeviceKey| {
             let certificate = one.certificate.as_ref().map_or(0, |one| one.bytes().len());
@@ -250,6 +259,9 @@ impl People {
         learned.changed = other.collect();
         (person.listed, person.learned_ms) = (Some(listed), now_ms);
         person.forgets_strangers();
+        if person.known.name.is_some() {
+            self.keys += person.pinned.len().max(1) - had;
+        }
         Some(learned)
     }
 
@@ -303,7 +315,7 @@ impl People {
 
     /// What a key is to a person.
     pub fn standing(&self, name: &UserName, print: &Fingerprint) -> Standing<'_> {
-        let Some(person) = self.0.get(&fold(name)) else { return Standing::Unknown };
+        let Some(person) = self.all.get(&fold(name)) else { return Standing::Unknown };
         if let Some((_, key)) = person.pinned.iter().find(|(pinned, _)| pinned == print) {
             return Standing::Theirs(key);
         }
@@ -313,7 +325,7 @@ impl People {
 
     /// The keys of a person that the server says are still theirs.
     pub fn recipients(&self, name: &UserName, now_ms: i64) -> Result<Vec<Recipient>, NoWay> {
-        let person = self.0.get(&fold(name)).ok_or(NoWay::Ask)?;
+        let person = self.all.get(&fold(name)).ok_or(NoWay::Ask)?;
         let fresh = now_ms.abs_diff(person.learned_ms) < FRESH_MS as u64;
         let listed = person.listed.as_ref().filter(|_| fresh).ok_or(NoWay::Ask)?;
         if listed.is_empty() {
@@ -335,7 +347,7 @@ impl People {
     /// The same of one's own other devices, without keys that are not confirmed. The server may have been
     /// silent about them for long.
     pub fn own_devices(&self, name: &UserName, now_ms: i64) -> Vec<Recipient> {
-        let person = self.0.get(&fold(name)).filter(|person| !person.anothers);
+        let person = self.all.get(&fold(name)).filter(|person| !person.anothers);
         let Some(person) = person else { return Vec::new() };
         let holds = |it: &Certificate| it.is_valid_at((now_ms / 1000) as u64);
         let holds = |one: &&Listed| one.certificate.as_ref().is_none_or(holds);
@@ -358,7 +370,7 @@ impl People {
     }
 
     pub fn prints(&self, name: &UserName) -> Prints {
-        let Some(person) = self.0.get(&fold(name)) else { return Prints::default() };
+        let Some(person) = self.all.get(&fold(name)) else { return Prints::default() };
         let listed = person.listed.iter().flatten().map(|one| one.print);
         let news = listed.clone().filter(|print| !person.has(print)).collect();
         let pinned = person.pinned.iter().map(|(print, _)| *print);
@@ -402,6 +414,13 @@ impl Person {
 
     fn has(&self, print: &Fingerprint) -> bool {
         self.pinned.iter().any(|(pinned, _)| pinned == print)
+    }
+
+    /// What the server has said is forgotten.
+    fn unheard(&mut self) {
+        (self.listed, self.asked) = (None, false);
+        self.coming.clear();
+        self.forgets_strangers();
     }
 
     /// Nothing is kept of keys that are neither theirs nor told of now.
@@ -460,6 +479,8 @@ pub fn safety_number(one: &[Fingerprint], other: &[Fingerprint]) -> String {
     halves.join(" ")
 }
 
+#[path = "crowd.rs"]
+mod crowd;
 #[cfg(test)]
 #[path = "people_tests.rs"]
 mod tests;

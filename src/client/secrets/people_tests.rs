@@ -4,6 +4,7 @@ use super::*;
 use crate::crypto::Identity;
 use crate::crypto::certificate::{OpeningKey, SigningKey};
 use crate::crypto::test_keys::spare;
+use crate::limits::MET_KEYS_MAX;
 
 fn listed(key: &Identity, certified: bool) -> DeviceKey {
     let (signing, opening) = (SigningKey::generate(), OpeningKey::generate());
@@ -13,6 +14,11 @@ fn listed(key: &Identity, certified: bool) -> DeviceKey {
         key: Opaque::new(&key.public().to_der()).unwrap(),
         certificate: certified.then(|| Opaque::new(certificate.bytes()).unwrap()),
     }
+}
+
+fn listed_bare(key: &Identity) -> DeviceKey {
+    let spki = Opaque::new(&key.public().to_der()).unwrap();
+    DeviceKey { device: "main".parse().unwrap(), key: spki, certificate: None }
 }
 
 #[test]
@@ -168,6 +174,99 @@ fn of_ones_own_keys_only_those_that_are_here_are_ones_own() {
     people.shows(&alice);
     assert_eq!(people.confirm(&alice), Confirmed::News);
     assert_eq!(people.own_devices(&alice, 1_000_000).len(), 2);
+}
+
+#[test]
+fn ones_own_keys_have_one_name() {
+    let [mine, hers] = [0, 1].map(spare);
+    let [alice, bob] = ["alice", "bob"].map(|name| name.parse().unwrap());
+    let [mine_is, hers_is] = [&mine, &hers].map(|one| one.public().fingerprint());
+    let mut people = People::default();
+    let is_called = |people: &mut People, name: &UserName, key: &Identity| {
+        people.disconnected();
+        let anothers = people.is_own(name, vec![mine_is]);
+        people.ask(name);
+        people.learn(name, vec![listed(key, true)], false, 1_000_000).unwrap();
+        anothers
+    };
+    assert!(!is_called(&mut people, &bob, &mine));
+    // Before anybody called alice was met.
+    assert!(is_called(&mut people, &alice, &mine));
+    assert!(!is_called(&mut people, &bob, &mine));
+    people.ask(&alice);
+    let learned = people.learn(&alice, vec![listed(&hers, true)], false, 1_000_000).unwrap();
+    assert_eq!(learned.changed, [hers_is], "her first sight is spoilt, and nothing else");
+    people.shows(&alice);
+    assert_eq!(people.confirm(&alice), Confirmed::News);
+    assert_eq!(people.prints(&alice).theirs, [hers_is]);
+    assert!(is_called(&mut people, &alice, &hers), "so she stays another");
+    assert_eq!(people.own_devices(&alice, 1_000_000).len(), 0);
+}
+
+#[test]
+fn a_server_that_invents_people_fills_no_memory_and_pushes_nobody_out() {
+    let [known, other] = [0, 1].map(spare);
+    let alice = "alice".parse().unwrap();
+    let print = known.public().fingerprint();
+    let mut people = People::default();
+    people.ask(&alice);
+    people.learn(&alice, vec![listed(&known, false)], false, 0).unwrap();
+    let invented = |number: usize| format!("guest{number}").parse::<UserName>().unwrap();
+    let mut met = 0;
+    for number in 0..100_000 {
+        // Without a question, too.
+        people.learn(&invented(number + 100_000), vec![listed_bare(&other)], false, 0);
+        if people.meet(&invented(number)) {
+            met += 1;
+            people.learn(&invented(number), vec![listed_bare(&other)], false, 0).unwrap();
+        }
+    }
+    assert_eq!((met, people.all.len()), (MET_KEYS_MAX - 1, MET_KEYS_MAX));
+    // One who was asked for is met, and another's keys are heard of, but not all at once.
+    let dave: UserName = "dave".parse().unwrap();
+    assert!(people.is_full() && !people.meet(&dave) && people.ask(&dave));
+    assert!(people.learn(&dave, vec![listed_bare(&known)], false, 0).unwrap().pinned);
+    for number in 0..20 {
+        people.learn(&invented(number), vec![listed_bare(&known); KEYS_MAX], true, 0);
+        people.learn(&invented(number), vec![], false, 0).unwrap();
+    }
+    let held = |person: &Person| person.listed.as_ref().map_or(0, Vec::len) + person.coming.len();
+    let held: usize = people.all.values().map(held).sum();
+    assert!(held <= MET_KEYS_MAX + KEYS_MAX, "{held}");
+    people.disconnected();
+    people.ask(&alice);
+    let learned = people.learn(&alice, vec![listed_bare(&other)], false, 0).unwrap();
+    assert_eq!(learned.changed.len(), 1, "hers are known");
+    assert!(matches!(people.standing(&alice, &print), Standing::Theirs(_)));
+    // Who has no keys is remembered no longer than the connection.
+    let mut people = People::default();
+    for number in 0..100_000 {
+        people.meet(&invented(number));
+    }
+    assert!(people.is_full());
+    people.disconnected();
+    assert!(people.all.is_empty() && people.meet(&alice));
+}
+
+/// A person's many keys count as many people.
+#[test]
+fn people_with_many_keys_fill_it_sooner() {
+    let key = listed_bare(&spare(0));
+    let mut people = People::default();
+    let invented = |number: u8| format!("guest{number}").parse::<UserName>().unwrap();
+    assert!((0..80).all(|number| people.meet(&invented(number))));
+    let mut learns = |number: &u8| {
+        let mut der = key.key.bytes().to_vec();
+        let keys = (0..=u8::MAX).map(|last| {
+            // Somewhere in the modulus.
+            (der[100], der[101]) = (*number, last);
+            DeviceKey { key: Opaque::new(&der).unwrap(), ..key.clone() }
+        });
+        people.learn(&invented(*number), keys.collect(), false, 0).is_some()
+    };
+    assert_eq!((0..80).filter(&mut learns).count(), MET_KEYS_MAX.div_ceil(256));
+    let pinned: usize = people.all.values().map(|person| person.pinned.len()).sum();
+    assert!(pinned == people.keys && pinned < MET_KEYS_MAX + 256, "{pinned}");
 }
 
 #[test]

@@ -26,7 +26,7 @@ impl Secrets {
         let from = message.from.clone();
         let told = self.judge(message, &to, now_ms, next);
         if std::mem::take(&mut self.seen_newer) {
-            self.keep_person(&from, next);
+            self.is_learned(&from, now_ms);
         }
         next.push(Next::Happen(told));
         if own && !told_again {

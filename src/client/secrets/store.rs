@@ -1,6 +1,7 @@
 //! What is kept of one server's people and channels: whose key is whose, and the keys of channels with a
 //! PIN. A file of the vault (0600), sealed to the person's key.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -14,7 +15,7 @@ use zeroize::Zeroizing;
 use super::known::Known;
 use crate::chat::{ChannelName, Hidden};
 use crate::crypto::pin_channel::PinChannel;
-use crate::crypto::{Identity, PublicKey, keep, random};
+use crate::crypto::{Identity, PublicKey, keep, random, sha256};
 use crate::keyring::FileError;
 use crate::keyring::file::{replace, turn};
 
@@ -31,6 +32,8 @@ pub struct Kept {
 pub struct Store {
     stem: PathBuf,
     pub kept: Kept,
+    /// Of the file that `kept` was read from or written to: as long as it lies there nothing is opened.
+    hash: Option<[u8; 32]>,
 }
 
 impl Store {
@@ -40,13 +43,12 @@ impl Store {
         openers: &[Arc<Identity>],
         keepers: &[PublicKey],
     ) -> Result<Store, FileError> {
-        let own_stem = stem.to_owned();
-        if let Some(kept) = read(stem, openers)? {
-            return Ok(Store { stem: own_stem, kept });
-        }
         let key = Hidden::new(STANDARD_NO_PAD.encode(random::<32>()));
         let kept = Kept { key, people: Vec::new(), channels: Vec::new() };
-        let mut store = Store { stem: own_stem, kept };
+        let mut store = Store { stem: stem.to_owned(), kept, hash: None };
+        if store.read(openers)? {
+            return Ok(store);
+        }
         // Of two clients that begin at once the first one's key holds.
         store.update(openers, keepers, |_| {})?;
         Ok(store)
@@ -60,13 +62,31 @@ impl Store {
         change: impl FnOnce(&mut Kept),
     ) -> Result<(), FileError> {
         let _turn = turn(&self.stem.with_extension("secrets.lock"))?;
-        if let Some(kept) = read(&self.stem, openers)? {
-            self.kept = kept;
-        }
+        self.read(openers)?;
+        // Where it cannot be written, what is on disk counts the next time.
+        self.hash = None;
         change(&mut self.kept);
         let text = Zeroizing::new(serde_json::to_vec(&self.kept).expect("it is plain JSON"));
         let keepers: Vec<_> = keepers.iter().collect();
-        replace(&file(&self.stem), &keep::seal_for(&keepers, &text), 0o600)
+        let sealed = keep::seal_for(&keepers, &text);
+        replace(&file(&self.stem), &sealed, 0o600)?;
+        self.hash = Some(sha256(&[&sealed]));
+        Ok(())
+    }
+
+    /// Takes up what is on disk; whether there is anything.
+    fn read(&mut self, openers: &[Arc<Identity>]) -> Result<bool, FileError> {
+        let path = file(&self.stem);
+        let sealed = match fs::read(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            other => other.map_err(FileError::io(&path))?,
+        };
+        let hash = Some(sha256(&[&sealed]));
+        if self.hash != hash {
+            self.kept = open(&path, &sealed, openers)?;
+            self.hash = hash;
+        }
+        Ok(true)
     }
 
     /// The key of what is written line by line.
@@ -94,13 +114,19 @@ impl Kept {
         self.channels.retain(|(other, _)| other != name);
     }
 
-    /// What is known of a person is this.
-    pub fn set_person(&mut self, known: &Known) {
-        let mut known = known.clone();
-        let same = |other: &Known| other.name == known.name;
-        let before = self.people.iter().position(same).map(|at| self.people.remove(at));
-        before.iter().for_each(|before| known.joins(before));
-        self.people.push(known);
+    /// What is known of these people is this.
+    pub fn set_people(&mut self, news: Vec<Known>) {
+        let seats = self.people.iter().enumerate().map(|(at, one)| (one.name.clone(), at));
+        let seats: BTreeMap<_, _> = seats.collect();
+        for mut known in news {
+            match seats.get(&known.name).map(|at| &mut self.people[*at]) {
+                Some(before) => {
+                    known.joins(before);
+                    *before = known;
+                }
+                None => self.people.push(known),
+            }
+        }
     }
 }
 
@@ -108,17 +134,11 @@ fn file(stem: &Path) -> PathBuf {
     stem.with_extension("secrets")
 }
 
-fn read(stem: &Path, openers: &[Arc<Identity>]) -> Result<Option<Kept>, FileError> {
-    let path = file(stem);
-    let sealed = match fs::read(&path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        other => other.map_err(FileError::io(&path))?,
-    };
+fn open(path: &Path, sealed: &[u8], openers: &[Arc<Identity>]) -> Result<Kept, FileError> {
     let what = "it is not sealed to your key: move it away to meet everybody anew";
-    let text = openers.iter().find_map(|opener| keep::open_by(opener, &sealed));
-    let text = text.ok_or_else(|| FileError::damaged(&path, what))?;
-    let kept = serde_json::from_slice(&text).map_err(|error| FileError::damaged(&path, error))?;
-    Ok(Some(kept))
+    let text = openers.iter().find_map(|opener| keep::open_by(opener, sealed));
+    let text = text.ok_or_else(|| FileError::damaged(path, what))?;
+    serde_json::from_slice(&text).map_err(|error| FileError::damaged(path, error))
 }
 
 fn secret(text: &Hidden) -> Option<Zeroizing<[u8; 32]>> {
@@ -154,9 +174,9 @@ mod tests {
             ..Known::default()
         };
         let known = of(&new);
-        two.update(&openers, &keepers, |kept| kept.set_person(&known)).unwrap();
+        two.update(&openers, &keepers, |kept| kept.set_people(vec![known.clone()])).unwrap();
         // The one that has seen an older certificate only does not put it in the place of the newer one.
-        one.update(&openers, &keepers, |kept| kept.set_person(&of(&old))).unwrap();
+        one.update(&openers, &keepers, |kept| kept.set_people(vec![of(&old)])).unwrap();
         let three = Store::open(&stem, &openers, &keepers).unwrap();
         assert_eq!(three.key(), one.key());
         assert_eq!(three.kept.people, [known]);

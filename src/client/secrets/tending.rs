@@ -2,7 +2,7 @@
 //! it, nor can hinder it: the keys of this device are made anew each week, those for which nothing can
 //! wait any more are deleted, and it is asked which keys one's own other devices have.
 
-use super::{Next, Secrets};
+use super::{LEARNED_MS, Next, Secrets};
 use crate::chat::{Command, Opaque};
 use crate::client::model::Happening;
 use crate::keyring::FileError;
@@ -21,21 +21,27 @@ impl Secrets {
         let own = self.own.clone();
         if self.people.is_own(&own, mine) {
             let text = format!(
-                "the server calls you {own}, whom you know with other keys than yours: none of them is \
-                 taken for your own. If the operator has not given you that name, do not trust this \
+                "the server calls you {own}, whom you know with other keys than yours, or yourself by \
+                 another name: no key of {own} is taken for your own. If the operator has not given you that name, do not trust this \
                  server; if so, meet everybody anew (move the .secrets file in your folder away)"
             );
             next.push(Next::Happen(Happening::Trouble(text)));
         }
         self.is_in = true;
         self.renew(now_ms, next);
-        self.ask(&[own], next);
+        self.meet(&[own], next);
     }
 
     /// In how many milliseconds `tend` has something to do, at the latest.
     pub fn rests_ms(&self, now_ms: i64) -> u64 {
         let again_ms = self.asking.rests_ms(now_ms);
-        again_ms.into_iter().fold(self.key_rest_ms(now_ms), u64::min)
+        let waits_ms = again_ms.into_iter().chain(self.unkept_rest_ms(now_ms));
+        waits_ms.fold(self.key_rest_ms(now_ms), u64::min)
+    }
+
+    /// Until what was learned of people is written.
+    fn unkept_rest_ms(&self, now_ms: i64) -> Option<u64> {
+        self.unkept_ms.map(|since_ms| LEARNED_MS.saturating_sub(now_ms.abs_diff(since_ms)))
     }
 
     /// Until the device's keys are looked at.
@@ -47,6 +53,9 @@ impl Secrets {
     /// Time has passed.
     pub fn tend(&mut self, now_ms: i64) -> Vec<Next> {
         let mut next = Vec::new();
+        if self.unkept_rest_ms(now_ms) == Some(0) {
+            self.keep_now(&mut next);
+        }
         let again = self.asking.due(now_ms);
         self.request(again, &mut next);
         if self.key_rest_ms(now_ms) == 0 {
