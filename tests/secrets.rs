@@ -26,6 +26,28 @@ fn certified(world: &World, devices: usize) {
 }
 
 #[test]
+fn who_was_met_just_before_the_end_is_kept() {
+    let world = World::new();
+    let (mut alice, mut bob) = (world.enters("alice"), world.enters("bob"));
+    certified(&world, 2);
+    let bytes = || {
+        let files = fs::read_dir(world.vault("bob").join("servers")).unwrap();
+        let is = |path: &std::path::PathBuf| path.extension().is_some_and(|it| it == "secrets");
+        let file = files.map(|file| file.unwrap().path()).find(is).unwrap();
+        fs::metadata(file).unwrap().len()
+    };
+    let line = makes(&mut alice, "tea");
+    alice.types("the first line");
+    let before = bytes();
+    bob.types(&line);
+    bob.sees("alice: the first line");
+    bob.types("/quit");
+    assert!(bob.ends().success());
+    // Her key and her certificate.
+    assert!(bytes() > before + 1_000, "{before} {}", bytes());
+}
+
+#[test]
 fn who_has_the_pin_reads_and_another_pin_is_another_channel() {
     let world = World::new();
     let (mut alice, mut bob, mut carol) =
