@@ -99,6 +99,17 @@ pub enum Confirmed {
     Anothers,
 }
 
+/// What is known of the name by which the server calls the person whose client this is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Called {
+    /// It is theirs, or new with everything else.
+    Known,
+    /// They had another one.
+    Renamed,
+    /// Somebody else's, who has other keys.
+    Anothers,
+}
+
 /// What was new in an answer.
 #[derive(Debug, Default, PartialEq)]
 pub struct Learned {
@@ -168,16 +179,22 @@ impl People {
         self.all.get(&fold(name)).map(|person| &person.known).filter(|known| known.name.is_some())
     }
 
-    /// This is the person whose client this is, and these keys are theirs for certain. Gives whether the
-    /// name is known as another person's, or the keys under another name.
-    pub fn is_own(&mut self, name: &UserName, mine: Vec<Fingerprint>) -> bool {
+    /// The server calls the person whose client this is so, and these keys are theirs for certain.
+    pub fn is_own(&mut self, name: &UserName, mine: Vec<Fingerprint>) -> Called {
         self.all.values_mut().for_each(|person| (person.mine, person.anothers) = (None, false));
         let own = |person: &Person| mine.iter().any(|print| person.has(print));
         let named = self.all.values().any(own);
         let person = self.person(name);
-        person.anothers = !own(person) && (named || !person.pinned.is_empty());
-        person.mine = Some(mine);
-        person.anothers
+        let is = match person.pinned.is_empty() {
+            _ if own(person) => Called::Known,
+            true if named => Called::Renamed,
+            true => Called::Known,
+            false => Called::Anothers,
+        };
+        person.anothers = is == Called::Anothers;
+        // Under a second name not even these are theirs before the person has said so.
+        person.mine = Some(if is == Called::Renamed { Vec::new() } else { mine });
+        is
     }
 
     /// Whether the server has said something of a person on this connection.

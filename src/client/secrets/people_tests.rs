@@ -184,23 +184,33 @@ fn ones_own_keys_have_one_name() {
     let mut people = People::default();
     let is_called = |people: &mut People, name: &UserName, key: &Identity| {
         people.disconnected();
-        let anothers = people.is_own(name, vec![mine_is]);
+        let own = people.is_own(name, vec![mine_is]);
         people.ask(name);
         people.learn(name, vec![listed(key, true)], false, 1_000_000).unwrap();
-        anothers
+        own
     };
-    assert!(!is_called(&mut people, &bob, &mine));
+    assert_eq!(is_called(&mut people, &bob, &mine), Called::Known);
     // Before anybody called alice was met.
-    assert!(is_called(&mut people, &alice, &mine));
-    assert!(!is_called(&mut people, &bob, &mine));
+    assert_eq!(is_called(&mut people, &alice, &mine), Called::Renamed);
+    assert_eq!(is_called(&mut people, &bob, &mine), Called::Known);
     people.ask(&alice);
     let learned = people.learn(&alice, vec![listed(&hers, true)], false, 1_000_000).unwrap();
     assert_eq!(learned.changed, [hers_is], "her first sight is spoilt, and nothing else");
     people.shows(&alice);
     assert_eq!(people.confirm(&alice), Confirmed::News);
     assert_eq!(people.prints(&alice).theirs, [hers_is]);
-    assert!(is_called(&mut people, &alice, &hers), "so she stays another");
+    assert_eq!(is_called(&mut people, &alice, &hers), Called::Anothers, "so she stays another");
     assert_eq!(people.own_devices(&alice, 1_000_000).len(), 0);
+    // Somebody whom the operator has renamed says so once.
+    let robert = "robert".parse().unwrap();
+    for own in [Called::Renamed, Called::Renamed] {
+        assert_eq!(is_called(&mut people, &robert, &mine), own);
+        assert_eq!(people.own_devices(&robert, 1_000_000).len(), 0);
+    }
+    people.shows(&robert);
+    assert_eq!(people.confirm(&robert), Confirmed::News);
+    assert_eq!(people.own_devices(&robert, 1_000_000).len(), 1);
+    assert_eq!(is_called(&mut people, &robert, &mine), Called::Known);
 }
 
 #[test]

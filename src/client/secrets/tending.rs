@@ -2,6 +2,7 @@
 //! it, nor can hinder it: the keys of this device are made anew each week, those for which nothing can
 //! wait any more are deleted, and it is asked which keys one's own other devices have.
 
+use super::people::Called;
 use super::{LEARNED_MS, Next, Secrets};
 use crate::chat::{Command, Opaque};
 use crate::client::model::Happening;
@@ -19,14 +20,19 @@ impl Secrets {
         }
         let mine = self.contact.openers().iter().map(|key| key.public().fingerprint()).collect();
         let own = self.own.clone();
-        if self.people.is_own(&own, mine) {
-            let text = format!(
-                "the server calls you {own}, whom you know with other keys than yours, or yourself by \
-                 another name: no key of {own} is taken for your own. If the operator has not given you that name, do not trust this \
-                 server; if so, meet everybody anew (move the .secrets file in your folder away)"
-            );
-            next.push(Next::Happen(Happening::Trouble(text)));
-        }
+        let text = match self.people.is_own(&own, mine) {
+            Called::Known => None,
+            Called::Renamed => Some(format!(
+                "the server calls you {own}, and you had another name here. If the operator has renamed you: \
+                 /fingerprint {own}, and then with confirm. If not, do not trust this server"
+            )),
+            Called::Anothers => Some(format!(
+                "the server calls you {own}, whom you know with other keys than yours: none of them is taken \
+                 for your own. If the operator has not given you that name, do not trust this server; if \
+                 so, meet everybody anew (move the .secrets file in your folder away)"
+            )),
+        };
+        next.extend(text.map(|text| Next::Happen(Happening::Trouble(text))));
         self.is_in = true;
         self.renew(now_ms, next);
         self.meet(&[own], next);
