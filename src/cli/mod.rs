@@ -6,6 +6,7 @@ mod key;
 mod man;
 mod report;
 mod usage;
+mod words;
 
 use std::process::ExitCode;
 
@@ -16,6 +17,7 @@ use crate::client;
 use crate::print;
 use crate::terminal;
 use report::report;
+use words::words;
 
 /// A private chat to run at home: one server, people's RSA keys registered by hand, every hop
 /// encrypted.
@@ -55,7 +57,7 @@ const HELP: [ErrorKind; 3] = [
 /// Runs the program; the exit code says how it ended.
 pub fn run() -> ExitCode {
     let _terminal = terminal::Guard;
-    let job = match Cli::try_parse() {
+    let job = match Cli::try_parse_from(words(std::env::args_os())) {
         Ok(cli) => cli.job,
         // Who asks for help gets it, and so does who names half a command.
         Err(asked) if HELP.contains(&asked.kind()) => asked.exit(),

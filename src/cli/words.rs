@@ -1,0 +1,44 @@
+//! The words of the command line, where the pieces of a key line that was broken when it was pasted are one
+//! word again: a piece may begin with a `-`, as an option does.
+
+use std::ffi::{OsStr, OsString};
+
+use crate::invite::is_key_line;
+
+pub fn words(typed: impl Iterator<Item = OsString>) -> Vec<OsString> {
+    let mut words: Vec<OsString> = Vec::new();
+    for word in typed {
+        match words.last_mut() {
+            Some(last) if last.to_str().is_some_and(is_key_line) && is_piece(&word) => {
+                last.push(&word);
+            }
+            _ => words.push(word),
+        }
+    }
+    words
+}
+
+/// Options have two dashes, or one and a letter.
+fn is_piece(word: &OsStr) -> bool {
+    let of_a_line = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    word.to_str().is_some_and(|word| {
+        let option = word.starts_with("--") || (word.starts_with('-') && word.len() == 2);
+        !option && word.chars().all(of_a_line)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_of_a_key_line_are_one_word_and_options_are_their_own() {
+        let read = |typed: &str| words(typed.split(' ').map(OsString::from)).join(OsStr::new("|"));
+        let line = "pychat-key1.bob.MIIB";
+        assert!(is_key_line(line));
+        assert_eq!(read(&format!("users add {line} -6x_ .y --yes -h")), {
+            OsString::from(format!("users|add|{line}-6x_.y|--yes|-h"))
+        });
+        assert_eq!(read("users add bob.pem -6x"), OsString::from("users|add|bob.pem|-6x"));
+    }
+}
