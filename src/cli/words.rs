@@ -8,7 +8,8 @@ use crate::invite::is_key_line;
 pub fn words(typed: impl Iterator<Item = OsString>) -> Vec<OsString> {
     let mut words: Vec<OsString> = Vec::new();
     for word in typed {
-        match words.last_mut() {
+        let for_users = words.get(1).is_some_and(|job| job == "users");
+        match words.last_mut().filter(|_| for_users) {
             Some(last) if last.to_str().is_some_and(is_key_line) && is_piece(&word) => {
                 last.push(&word);
             }
@@ -36,9 +37,15 @@ mod tests {
         let read = |typed: &str| words(typed.split(' ').map(OsString::from)).join(OsStr::new("|"));
         let line = "pychat-key1.bob.MIIB";
         assert!(is_key_line(line));
-        assert_eq!(read(&format!("users add {line} -6x_ .y --yes -h")), {
-            OsString::from(format!("users|add|{line}-6x_.y|--yes|-h"))
-        });
-        assert_eq!(read("users add bob.pem -6x"), OsString::from("users|add|bob.pem|-6x"));
+        for (typed, wanted) in [
+            (
+                format!("pychat users add {line} -6x_ .y --yes -h"),
+                format!("pychat|users|add|{line}-6x_.y|--yes|-h"),
+            ),
+            ("pychat users add bob.pem -6x".into(), "pychat|users|add|bob.pem|-6x".into()),
+            (format!("pychat ctl say {line} it is"), format!("pychat|ctl|say|{line}|it|is")),
+        ] {
+            assert_eq!(read(&typed), OsString::from(wanted));
+        }
     }
 }

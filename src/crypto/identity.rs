@@ -162,14 +162,17 @@ impl PublicKey {
         self.to_rsa().to_public_key_pem(LineEnding::LF).expect("a public key can be written")
     }
 
-    /// From SPKI DER. Nothing is computed with its numbers: fingerprints are asked for often.
+    /// From SPKI DER (RFC 3279, section 2.3.1). Nothing is computed with its numbers: fingerprints are asked
+    /// for often.
     pub fn from_der(spki: &[u8]) -> Result<PublicKey, KeyError> {
         let malformed = |error: &dyn fmt::Display| KeyError::Malformed(error.to_string());
         let spki = SubjectPublicKeyInfoRef::from_der(spki).map_err(|error| malformed(&error))?;
-        let kind = spki.algorithm.assert_algorithm_oid(pkcs1::ALGORITHM_OID);
-        kind.map_err(|error| malformed(&error))?;
-        let key = RsaPublicKeyRef::from_der(spki.subject_public_key.raw_bytes());
-        let key = key.map_err(|error| malformed(&error))?;
+        if spki.algorithm != pkcs1::ALGORITHM_ID {
+            return Err(malformed(&"its algorithm is not rsaEncryption"));
+        }
+        let key = spki.subject_public_key.as_bytes();
+        let key = key.ok_or_else(|| malformed(&"it is not of whole bytes"))?;
+        let key = RsaPublicKeyRef::from_der(key).map_err(|error| malformed(&error))?;
         PublicKey::from_numbers(key.modulus.as_bytes(), key.public_exponent.as_bytes())
     }
 
@@ -271,5 +274,41 @@ impl fmt::Debug for PublicKey {
 impl fmt::Debug for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(&self.public, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crypto::test_keys::ana;
+
+    /// As the rsa crate reads it, which computes with its numbers.
+    fn read_by_rsa(spki: &[u8]) -> Option<PublicKey> {
+        RsaPublicKey::from_public_key_der(spki).ok().and_then(|key| PublicKey::from_rsa(&key).ok())
+    }
+
+    #[test]
+    fn a_public_key_is_read_and_written_as_the_rsa_crate_does() {
+        let key = ana().public();
+        let der = key.to_der();
+        assert_eq!(der, key.to_rsa().to_public_key_der().unwrap().into_vec());
+        let mut refused = 0;
+        for bit in 0..8 * der.len() {
+            let mut other = der.clone();
+            other[bit / 8] ^= 1 << (bit % 8);
+            let read = PublicKey::from_der(&other).ok();
+            assert_eq!(read, read_by_rsa(&other), "bit {bit}");
+            refused += usize::from(read.is_none());
+        }
+        assert!(refused > 250, "{refused}");
+        // No bits that stand nowhere, no parameters that mean nothing, and nothing behind it.
+        let at = |bytes: &[u8]| der.windows(bytes.len()).position(|one| one == bytes).unwrap();
+        let (unused, null) = (at(&[0x03, 0x82, 0x01, 0x8f, 0]) + 4, at(&[0x05, 0x00]));
+        for (at, byte) in [(unused, 1), (unused, 7), (null, 0x04), (null, 0x30)] {
+            let mut other = der.clone();
+            other[at] = byte;
+            assert!(PublicKey::from_der(&other).is_err(), "{byte} at {at}");
+        }
+        assert!(PublicKey::from_der(&[&der[..], &[0]].concat()).is_err());
     }
 }

@@ -331,7 +331,6 @@ impl Outlet {
         let _ = self.ended.wait_timeout_while(self.lock(), time, lasts);
     }
 
-    /// Whether this side ended the session.
     /// What others are told when it ends.
     pub fn say_farewell(&self, text: &str) {
         self.lock().farewell = Some(text.to_owned());
@@ -341,6 +340,7 @@ impl Outlet {
         self.lock().farewell.clone()
     }
 
+    /// Whether this side ended the session.
     pub fn was_ended(&self) -> bool {
         self.lock().ended
     }
