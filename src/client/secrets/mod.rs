@@ -9,7 +9,6 @@ pub mod chain;
 pub mod devices;
 mod flaw;
 mod held;
-mod known;
 mod lanes;
 mod learning;
 pub mod people;

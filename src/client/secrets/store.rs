@@ -12,7 +12,7 @@ use base64::engine::general_purpose::STANDARD_NO_PAD;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::known::Known;
+use super::people::Known;
 use crate::chat::{ChannelName, Hidden};
 use crate::crypto::pin_channel::PinChannel;
 use crate::crypto::{Identity, PublicKey, keep, random, sha256};
