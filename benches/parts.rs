@@ -1,6 +1,7 @@
 //! The parts that a line and a login pass through, each on its own: `cargo bench --bench parts`.
 
 use std::hint::black_box;
+use std::sync::Arc;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use pychat::chat::rate::Stamp;
@@ -9,8 +10,9 @@ use pychat::chat::{
     Command, Event, Kind, LogId, Message, MsgId, Place, Retention, Seq, SessionId, Target,
 };
 use pychat::crypto::handshake::{
-    ClientSent, ClientStart, R0, R2_BYTES, R3_BYTES, ServerHello, Transport,
+    ClientSent, ClientStart, R1_BYTES, R2_BYTES, R3_BYTES, ServerHello, Transport,
 };
+use pychat::crypto::hello::{Greeting, R0_BYTES};
 use pychat::crypto::{Identity, RecordType};
 use pychat::limits::Limits;
 use pychat::wire::codec;
@@ -18,16 +20,23 @@ use pychat::wire::codec;
 /// A lone line, and a hundred of them in one record.
 const BODIES: [usize; 2] = [150, 15_000];
 
+/// The server's answer to R0.
+fn greeted(r0: &[u8; R0_BYTES], server: &Arc<Identity>) -> (ServerHello, [u8; R1_BYTES]) {
+    let Some(Greeting::Hello(hello)) = Greeting::read(r0, [server]) else { panic!("not an R0") };
+    ServerHello::start(hello)
+}
+
 /// Both ends of a session, the server's first.
-fn session(server: &Identity, client: &Identity) -> (Transport, Transport) {
-    let (hello, r1) = ServerHello::start(server, R0).unwrap();
-    let (sent, r2) = ClientStart::new(client, server.public()).answer(&r1).unwrap();
+fn session(server: &Arc<Identity>, client: &Identity) -> (Transport, Transport) {
+    let (start, r0) = ClientStart::new(client, server.public());
+    let (hello, r1) = greeted(&r0, server);
+    let (sent, r2) = start.answer(&r1).unwrap();
     let (_, r3, at_server) = hello.gate(&r2).unwrap().finish().unwrap();
     (at_server, sent.finish(&r3).unwrap())
 }
 
 fn records(criterion: &mut Criterion) {
-    let (server, client) = (Identity::generate(), Identity::generate());
+    let (server, client) = (Arc::new(Identity::generate()), Identity::generate());
     let (mut here, _) = session(&server, &client);
     let mut group = criterion.benchmark_group("record");
     for bytes in BODIES {
@@ -56,15 +65,22 @@ fn records(criterion: &mut Criterion) {
 }
 
 fn handshake(criterion: &mut Criterion) {
-    let (server, client) = (Identity::generate(), Identity::generate());
-    let start = || ServerHello::start(&server, R0).unwrap();
-    let ask = |r1: &[u8]| ClientStart::new(&client, server.public()).answer(r1).unwrap();
+    let (server, client) = (Arc::new(Identity::generate()), Identity::generate());
+    let ask = || ClientStart::new(&client, server.public());
+    let start = || {
+        let (asks, r0) = ask();
+        let (hello, r1) = greeted(&r0, &server);
+        (asks, hello, r1)
+    };
     let mut group = criterion.benchmark_group("handshake");
-    group.bench_function("server, R0 to R1", |bench| bench.iter(start));
+    group.bench_function("server, R0 to R1", |bench| {
+        let (_, r0) = ask();
+        bench.iter(|| greeted(black_box(&r0), &server))
+    });
     group.bench_function("server, R2 to R3", |bench| {
         let asked = || {
-            let (hello, r1) = start();
-            (hello, ask(&r1).1)
+            let (asks, hello, r1) = start();
+            (hello, asks.answer(&r1).unwrap().1)
         };
         let answer = |(hello, r2): (ServerHello, [u8; R2_BYTES])| hello.gate(&r2).unwrap().finish();
         bench.iter_batched(asked, |asked| answer(asked).unwrap().1, BatchSize::SmallInput)
@@ -72,17 +88,21 @@ fn handshake(criterion: &mut Criterion) {
     group.bench_function("server, a garbled R2", |bench| {
         bench.iter_batched(
             start,
-            |(hello, _)| hello.gate(&[7; R2_BYTES]).is_err(),
+            |(_, hello, _)| hello.gate(&[7; R2_BYTES]).is_err(),
             BatchSize::SmallInput,
         )
     });
     group.bench_function("client, R1 to R2", |bench| {
-        bench.iter_batched(start, |(_, r1)| ask(&r1).1, BatchSize::SmallInput)
+        bench.iter_batched(
+            start,
+            |(asks, _, r1)| asks.answer(&r1).unwrap().1,
+            BatchSize::SmallInput,
+        )
     });
     group.bench_function("client, R3 to the end", |bench| {
         let answered = || {
-            let (hello, r1) = start();
-            let (sent, r2) = ask(&r1);
+            let (asks, hello, r1) = start();
+            let (sent, r2) = asks.answer(&r1).unwrap();
             (sent, hello.gate(&r2).unwrap().finish().unwrap().1)
         };
         let finish =

@@ -22,7 +22,7 @@ fn answers(world: &World) -> bool {
     let mut stream = TcpStream::connect(&world.address).unwrap();
     stream.set_read_timeout(Some(world::DEADLINE)).unwrap();
     // Whom the door does not want finds the socket closed, maybe before this is written.
-    let _ = stream.write_all(b"\x00\x08PYCHAT/1");
+    let _ = stream.write_all(&world.hello());
     matches!(stream.read(&mut [0; 2]), Ok(1..))
 }
 

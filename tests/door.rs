@@ -6,6 +6,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
+use pychat::crypto::{Fingerprint, key_request};
 use world::World;
 
 /// What the server answers to a stranger's bytes before it closes.
@@ -27,8 +28,20 @@ fn other_protocols_and_garbage_meet_the_same_silence() {
     let tls = [0x16, 3, 1, 0, 0xf8, 1, 0, 0, 0xf4, 3, 3];
     let garbage = [0xff; 3_000];
     let zeros = [0; 64];
-    let strangers: [&[u8]; 6] =
-        [b"GET / HTTP/1.1\r\n\r\n", b"SSH-2.0-x\r\n", &tls, &garbage, &zeros, b""];
+    // Hellos of those who have the invite of another server, or none.
+    let (no_mac, mut bent) = ([&[0, 42][..], b"PYCHAT/1", &[0; 34]].concat(), world.hello());
+    *bent.last_mut().unwrap() ^= 1;
+    let strangers: [&[u8]; 9] = [
+        b"GET / HTTP/1.1\r\n\r\n",
+        b"SSH-2.0-x\r\n",
+        b"\0\x08PYCHAT/1",
+        &no_mac,
+        &bent,
+        &tls,
+        &garbage,
+        &zeros,
+        b"",
+    ];
     for bytes in strangers {
         assert_eq!(answer(&world, bytes), b"", "{bytes:?}");
     }
@@ -39,7 +52,8 @@ fn other_protocols_and_garbage_meet_the_same_silence() {
 #[test]
 fn a_newer_major_is_told_which_ones_there_are() {
     let world = World::new();
-    assert_eq!(answer(&world, b"\0\x08PYCHAT/9"), b"\0\x0aPYCHAT!1-1");
+    assert_eq!(answer(&world, &world.hello_of('9')), b"\0\x0aPYCHAT!1-1");
+    assert_eq!(answer(&world, b"\0\x08PYCHAT/9"), b"", "without a MAC");
 }
 
 #[test]
@@ -62,7 +76,12 @@ fn beyond_the_cap_newcomers_are_told_busy_and_nobody_inside_notices() {
     let world = World::with(r#"{"connections_max": 2}"#);
     let alice = world.enters("alice");
     let mut bob = world.enters("bob");
-    assert_eq!(answer(&world, b"\0\x08PYCHAT/1"), b"\0\x0bPYCHAT!busy");
+    assert_eq!(answer(&world, &world.hello()), b"\0\x0bPYCHAT!busy");
+    assert_eq!(answer(&world, &world.hello_of('2')), b"\0\x0bPYCHAT!busy");
+    let ask = key_request::ask(&Fingerprint([7; 32]), [7; 16]);
+    for without_an_invite in [&b"\0\x08PYCHAT/1"[..], b"\0\x38PYCHAT?1", &ask] {
+        assert_eq!(answer(&world, without_an_invite), b"");
+    }
     assert_eq!(answer(&world, b"GET / HTTP/1.1\r\n\r\n"), b"");
     bob.types("all well");
     alice.sees("bob: all well");
@@ -72,7 +91,7 @@ fn beyond_the_cap_newcomers_are_told_busy_and_nobody_inside_notices() {
 fn greeted(world: &World) -> Option<TcpStream> {
     let mut stream = TcpStream::connect(&world.address).unwrap();
     stream.set_read_timeout(Some(world::DEADLINE)).unwrap();
-    stream.write_all(b"\0\x08PYCHAT/1").ok()?;
+    stream.write_all(&world.hello()).ok()?;
     stream.read_exact(&mut [0; 42]).ok()?;
     Some(stream)
 }

@@ -1,6 +1,8 @@
 //! The handshake against clatter, a PQNoise library by other hands, in both roles. Only the two
 //! KEMs are written here, from docs/protocol.md and with other libraries than pychat's.
 
+use std::sync::Arc;
+
 use clatter::bytearray::{ByteArray, HeapArray, SensitiveByteArray};
 use clatter::crypto::cipher::AesGcm;
 use clatter::crypto::dh::X25519;
@@ -10,7 +12,8 @@ use clatter::handshakepattern::noise_pqkx;
 use clatter::traits::{CryptoComponent, Dh, Hash, Kem, Rng};
 use clatter::transportstate::TransportState;
 use clatter::{Handshaker, KeyPair, PqHandshake};
-use pychat::crypto::handshake::{ClientStart, R0, R1_BYTES, R2_BYTES, R3_BYTES, ServerHello};
+use pychat::crypto::handshake::{ClientStart, R1_BYTES, R2_BYTES, R3_BYTES, ServerHello};
+use pychat::crypto::hello::{Greeting, r0};
 use pychat::crypto::{Identity, Opener, RecordType, Sealer};
 use rsa::pkcs8::DecodePrivateKey;
 use rsa::{BoxedUint, Oaep, RsaPrivateKey, RsaPublicKey};
@@ -111,11 +114,19 @@ type Oracle = PqHandshake<X25519Dhkem, RsaOaep3072, AesGcm, Sha256>;
 type OracleTransport = TransportState<AesGcm, Sha256>;
 
 /// The two keys of the known answers.
-fn identity(party: &str) -> Identity {
+fn identity(party: &str) -> Arc<Identity> {
     let vectors = include_str!("data/hop.json");
     let vectors: serde_json::Value = serde_json::from_str(vectors).unwrap();
-    Identity::from_pem(vectors["keys_for_tests_only"][party]["pem"].as_str().unwrap(), None)
-        .unwrap()
+    let pem = vectors["keys_for_tests_only"][party]["pem"].as_str().unwrap();
+    Arc::new(Identity::from_pem(pem, None).unwrap())
+}
+
+/// A client's first record, and our server's answer.
+fn greeted(server: &Arc<Identity>) -> (Vec<u8>, ServerHello, [u8; R1_BYTES]) {
+    let r0 = r0(&server.public().fingerprint(), 1);
+    let Some(Greeting::Hello(hello)) = Greeting::read(&r0, [server]) else { panic!("not an R0") };
+    let (hello, r1) = ServerHello::start(hello);
+    (r0.to_vec(), hello, r1)
 }
 
 fn key_pair(identity: &Identity) -> KeyPair<HeapArray<384>, Pem> {
@@ -177,8 +188,8 @@ fn the_oracles_protocol_has_our_name() {
 #[test]
 fn our_server_and_clatters_client() {
     let (server, client) = (identity("server"), identity("client"));
-    let mut oracle = oracle_client(R0, &client, &server);
-    let (hello, r1) = ServerHello::start(&server, R0).unwrap();
+    let (r0, hello, r1) = greeted(&server);
+    let mut oracle = oracle_client(&r0, &client, &server);
     let offer = read(&mut oracle, &r1).unwrap();
     assert_eq!(offer, r1[32..], "the offer is a payload in clear");
     let r2: [u8; R2_BYTES] = write(&mut oracle, b"");
@@ -193,9 +204,10 @@ fn our_server_and_clatters_client() {
 #[test]
 fn clatters_server_and_our_client() {
     let (server, client) = (identity("server"), identity("client"));
-    let mut oracle = oracle_server(R0, &server);
+    let (start, r0) = ClientStart::new(&client, server.public());
+    let mut oracle = oracle_server(&r0, &server);
     let r1: [u8; R1_BYTES] = write(&mut oracle, &[1, 1, 0, 1, 0x40, 0, 0, 0]);
-    let (sent, r2) = ClientStart::new(&client, server.public()).answer(&r1).unwrap();
+    let (sent, r2) = start.answer(&r1).unwrap();
     assert_eq!(read(&mut oracle, &r2).unwrap(), b"");
     assert_eq!(oracle.get_remote_static().unwrap().as_slice(), client.public().modulus());
     let r3: [u8; R3_BYTES] = write(&mut oracle, b"");
@@ -209,13 +221,17 @@ fn clatters_server_and_our_client() {
 #[test]
 fn another_prologue_is_noticed_by_either_side() {
     let (server, client) = (identity("server"), identity("client"));
-    let mut oracle = oracle_client(b"PYCHAT/2", &client, &server);
-    let (hello, r1) = ServerHello::start(&server, R0).unwrap();
+    let (r0, hello, r1) = greeted(&server);
+    // The suites on offer are another one.
+    let mut stripped = r0.clone();
+    stripped[9] = 3;
+    let mut oracle = oracle_client(&stripped, &client, &server);
     read(&mut oracle, &r1).unwrap();
     assert!(hello.gate(&write::<R2_BYTES>(&mut oracle, b"")).is_err());
 
-    let mut oracle = oracle_server(b"PYCHAT/2", &server);
+    let (start, _) = ClientStart::new(&client, server.public());
+    let mut oracle = oracle_server(&r0, &server);
     let r1: [u8; R1_BYTES] = write(&mut oracle, &[1, 1, 0, 1, 0x40, 0, 0, 0]);
-    let (_, r2) = ClientStart::new(&client, server.public()).answer(&r1).unwrap();
+    let (_, r2) = start.answer(&r1).unwrap();
     assert_eq!(read(&mut oracle, &r2), None);
 }

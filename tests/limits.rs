@@ -10,7 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use pychat::chat::Event;
-use pychat::crypto::handshake::{ClientStart, R0};
+use pychat::crypto::handshake::ClientStart;
 use pychat::crypto::record_cipher::RECORD_BYTES_MAX;
 use pychat::crypto::{Identity, Opener, PublicKey, RecordType, Sealer};
 use pychat::invite::Invite;
@@ -40,8 +40,8 @@ impl Peer {
     }
 
     fn on(stream: TcpStream, server: &PublicKey) -> Peer {
-        let (mut records, r1) = greeted(&stream);
-        let (sent, r2) = ClientStart::new(&KEY, server).answer(&r1).unwrap();
+        let (mut records, start, r1) = greeted(&stream, server);
+        let (sent, r2) = start.answer(&r1).unwrap();
         write_record(&stream, &r2).unwrap();
         let transport = sent.finish(records.read().unwrap().unwrap()).unwrap();
         records.set_bytes_max(RECORD_BYTES_MAX);
@@ -113,12 +113,16 @@ impl Peer {
 }
 
 /// A connection whose greeting was answered with this R1.
-fn greeted(stream: &TcpStream) -> (RecordReader<TcpStream>, Vec<u8>) {
+fn greeted<'a>(
+    stream: &TcpStream,
+    server: &'a PublicKey,
+) -> (RecordReader<TcpStream>, ClientStart<'a>, Vec<u8>) {
     stream.set_read_timeout(Some(DEADLINE)).unwrap();
-    write_record(stream, R0).unwrap();
+    let (start, r0) = ClientStart::new(&KEY, server);
+    write_record(stream, &r0).unwrap();
     let mut records = RecordReader::new(stream.try_clone().unwrap(), 2_048);
     let r1 = records.read().unwrap().unwrap().to_vec();
-    (records, r1)
+    (records, start, r1)
 }
 
 /// The server's key, and `KEY` registered as crowd.
@@ -214,7 +218,7 @@ fn a_flood_under_few_descriptors_is_told_busy_and_leaves_no_trace() {
     }
     let late = TcpStream::connect(&world.address).unwrap();
     late.set_read_timeout(Some(DEADLINE)).unwrap();
-    write_record(&late, R0).unwrap();
+    (&late).write_all(&world.hello()).unwrap();
     let busy = RecordReader::new(&late, 2_048).read().unwrap().unwrap().to_vec();
     assert_eq!(busy, b"PYCHAT!busy");
     idles(&world, cpu, began);
@@ -261,8 +265,8 @@ fn a_replayed_or_garbled_r2_costs_no_rsa_operation() {
     let before = world.figure("rsa_operations");
     let recorded = {
         let stream = TcpStream::connect(&world.address).unwrap();
-        let (mut records, r1) = greeted(&stream);
-        let (_, r2) = ClientStart::new(&KEY, &server).answer(&r1).unwrap();
+        let (mut records, start, r1) = greeted(&stream, &server);
+        let (_, r2) = start.answer(&r1).unwrap();
         write_record(&stream, &r2).unwrap();
         assert!(records.read().unwrap().is_some(), "R3");
         r2
@@ -270,7 +274,7 @@ fn a_replayed_or_garbled_r2_costs_no_rsa_operation() {
     assert_eq!(world.figure("rsa_operations"), before + 1);
     for r2 in [&recorded[..], &[0; 848], &[0xff; 848], &recorded[..847], &[0; 2_000], b""] {
         let stream = TcpStream::connect(&world.address).unwrap();
-        let (mut records, _) = greeted(&stream);
+        let (mut records, ..) = greeted(&stream, &server);
         write_record(&stream, r2).unwrap();
         assert!(!matches!(records.read(), Ok(Some(_))), "silence for {} bytes", r2.len());
     }

@@ -142,7 +142,7 @@ fn rooms_are_apart_and_the_sender_is_who_holds_the_key() {
 fn one_idle_stranger_blocks_nobody() {
     let world = World::new();
     let mut idle = TcpStream::connect(&world.address).unwrap();
-    idle.write_all(b"\0\x08PYCHAT/1").unwrap();
+    idle.write_all(&world.hello()).unwrap();
     let mut alice = world.enters("alice");
     alice.types("hello");
     alice.sees("You: hello");

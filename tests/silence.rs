@@ -2,17 +2,20 @@
 
 mod world;
 
+use std::fs;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use pychat::crypto::Identity;
+use pychat::crypto::handshake::ServerHello;
+use pychat::crypto::hello::{Greeting, R0_BYTES};
+use pychat::crypto::{Identity, RecordType, Sealer};
 use pychat::invite::Invite;
-use pychat::net::tunnel::{DialError, dial, fetch_key};
+use pychat::net::tunnel::{DialError, TunnelReader, dial, fetch_key, login_reader, write_record};
 use pychat::wire::codec::Login;
 use world::{DEADLINE, World};
 
@@ -34,12 +37,12 @@ fn cutting(server: &str, cuts: usize) -> String {
     thread::spawn(move || {
         for mut client in listener.incoming().flatten() {
             let mut upstream = TcpStream::connect(&server).unwrap();
-            let mut start = [0; 10];
+            let mut start = [0; 2 + R0_BYTES];
             client.read_exact(&mut start).unwrap();
             upstream.write_all(&start).unwrap();
             let one_less = |left: usize| left.checked_sub(1);
             let (all, any) = (Ordering::SeqCst, &left);
-            if start.ends_with(b"PYCHAT/1") && any.fetch_update(all, all, one_less).is_ok() {
+            if start[2..].starts_with(b"PYCHAT/1") && any.fetch_update(all, all, one_less).is_ok() {
                 let (mut r1, mut r2) = ([0; 42], [0; 850]);
                 upstream.read_exact(&mut r1).unwrap();
                 client.write_all(&r1).unwrap();
@@ -75,9 +78,9 @@ fn an_address_that_is_not_let_in_is_told_of_the_silence_and_no_more() {
     world.admit("bob");
     let (code, told) = sends(&world, "bob", &world.address);
     assert_eq!(code, 4, "{told}");
-    assert!(told.contains("error: the server closed the connection without a word"), "{told}");
+    assert!(told.contains("error: the server closed the connection without an answer"), "{told}");
     let bob = world.client("bob", &["--plain"]);
-    bob.sees("=!= the server closed the connection without a word");
+    bob.sees("=!= the server closed the connection without an answer");
 }
 
 #[test]
@@ -130,4 +133,114 @@ fn a_server_without_time_for_another_login_says_so() {
     });
     assert!(told.load(Ordering::Relaxed), "nobody was told busy");
     assert!(world.figure("busy") > 0);
+}
+
+/// A peer at an address of its own that does this with each connection.
+fn peer(act: impl Fn(TcpStream) + Send + Sync + 'static) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (address, act) = (listener.local_addr().unwrap().to_string(), Arc::new(act));
+    thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let act = Arc::clone(&act);
+            thread::spawn(move || act(stream));
+        }
+    });
+    address
+}
+
+/// The server's side of a handshake under its own key, up to the client's LOGIN.
+fn lets_in(stream: TcpStream, own: &Arc<Identity>) -> (TunnelReader, Sealer, Arc<TcpStream>) {
+    let stream = Arc::new(stream);
+    let mut records = login_reader(&stream, Instant::now() + DEADLINE);
+    let r0 = records.read().unwrap().unwrap().to_vec();
+    let Some(Greeting::Hello(hello)) = Greeting::read(&r0, [own]) else { panic!("not an R0") };
+    let (hello, r1) = ServerHello::start(hello);
+    write_record(&stream, &r1).unwrap();
+    let gated = hello.gate(records.read().unwrap().unwrap()).unwrap();
+    let (_, r3, transport) = gated.finish().unwrap();
+    write_record(&stream, &r3).unwrap();
+    (TunnelReader::new(records, transport.opener), transport.sealer, stream)
+}
+
+#[test]
+fn bytes_that_come_now_and_then_do_not_hold_a_client_that_connects() {
+    let world = World::new();
+    drop(world.enters("bob"));
+    let pem = fs::read_to_string(world.home().join("keys/server.pem")).unwrap();
+    let own = Arc::new(Identity::from_pem(&pem, None).unwrap());
+    // Half an R1 a byte at a time, and the real key with pings and notices instead of a welcome.
+    let drips = peer(|mut stream| {
+        let mut bytes = [7, 0xff].into_iter().chain([1; 2000]);
+        while bytes.next().is_some_and(|byte| stream.write_all(&[byte]).is_ok()) {
+            thread::park_timeout(Duration::from_millis(50));
+        }
+    });
+    let chats = peer(move |stream| {
+        let (_reader, mut sealer, stream) = lets_in(stream, &own);
+        let notice = b"{\"type\":\"topic\",\"to\":\"#lobby\",\"retention\":\"forever\"}\n";
+        for (kind, body) in [(RecordType::Ping, &b""[..]), (RecordType::Json, notice)].repeat(20) {
+            let mut record = Vec::new();
+            sealer.seal(kind, body, &mut record).unwrap();
+            if write_record(&stream, &record).is_err() {
+                return;
+            }
+            thread::park_timeout(Duration::from_millis(500));
+        }
+    });
+    thread::scope(|scope| {
+        for address in [&drips, &chats] {
+            let world = &world;
+            scope.spawn(move || {
+                let began = Instant::now();
+                let (code, told) = sends(world, "bob", address);
+                assert_eq!(code, 4, "{told}");
+                assert!(told.contains("error: the server did not answer in time"), "{told}");
+                assert!(began.elapsed() >= Duration::from_secs(10), "it was heard out");
+            });
+        }
+    });
+}
+
+#[test]
+fn what_is_said_in_the_clear_ends_nobody_who_was_in_and_is_not_shown() {
+    let world = World::new();
+    drop(world.enters("bob"));
+    let server = world.address.clone();
+    let (turns, over) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
+    let (turn, cut) = (Arc::clone(&turns), Arc::clone(&over));
+    // The first connection is the real server's, and ends; then others say something, and at last it is back.
+    let address = peer(move |mut client| {
+        let said: &[&[u8]] = &[b"", b"2-9", b"call +1 555 for help", b"2-9 call me", b""];
+        let turn = turn.fetch_add(1, Ordering::SeqCst).min(said.len() - 1);
+        if said[turn].is_empty() {
+            let mut upstream = TcpStream::connect(&server).unwrap();
+            let (mut from, mut to) = (client.try_clone().unwrap(), upstream.try_clone().unwrap());
+            thread::spawn(move || std::io::copy(&mut from, &mut to));
+            if turn == 0 {
+                let (ends, cut) = (upstream.try_clone().unwrap(), Arc::clone(&cut));
+                thread::spawn(move || {
+                    while !cut.load(Ordering::SeqCst) {
+                        thread::park_timeout(Duration::from_millis(50));
+                    }
+                    let _ = ends.shutdown(std::net::Shutdown::Both);
+                });
+            }
+            let _ = std::io::copy(&mut upstream, &mut client);
+        } else {
+            let _ = client.read(&mut [0; 64]);
+            let said = [b"PYCHAT!", said[turn]].concat();
+            let _ = write_record(&client, &said);
+        }
+        let _ = client.shutdown(std::net::Shutdown::Both);
+    });
+    let mut bob = world.client_by("bob", &address, &["--plain"]);
+    bob.sees("you are in #lobby");
+    over.store(true, Ordering::SeqCst);
+    world.until("it comes back behind them", || {
+        bob.shown().iter().filter(|line| line.contains("you are in #lobby")).count() == 2
+    });
+    assert_eq!(turns.load(Ordering::SeqCst), 5, "each was met once");
+    assert_eq!(bob.seen("call") + bob.seen("555"), 0, "{:?}", bob.shown());
+    bob.types("still here");
+    bob.sees("You: still here");
 }

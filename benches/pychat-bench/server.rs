@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use pychat::crypto::handshake::{ClientStart, R0};
+use pychat::crypto::handshake::ClientStart;
 use pychat::crypto::record_cipher::RECORD_BYTES_MAX;
 use pychat::crypto::{Fingerprint, Identity, Opener, PublicKey, RecordType, Sealer};
 use pychat::invite::Invite;
@@ -103,13 +103,14 @@ impl Server {
     /// None where the house is full, and says so.
     pub fn try_member(&self, number: usize) -> Option<Member> {
         let stream = Arc::new(connect(&self.address, number));
-        write_record(&stream, R0).unwrap();
+        let (start, r0) = ClientStart::new(&self.crowd.0, &self.key);
+        write_record(&stream, &r0).unwrap();
         let mut records = RecordReader::new(&*stream, RECORD_BYTES_MAX);
         let r1 = records.read().unwrap().expect("the server answers").to_vec();
         if r1 == BUSY {
             return None;
         }
-        let (sent, r2) = ClientStart::new(&self.crowd.0, &self.key).answer(&r1).unwrap();
+        let (sent, r2) = start.answer(&r1).unwrap();
         write_record(&stream, &r2).unwrap();
         let transport = sent.finish(records.read().unwrap().expect("the server knows us")).unwrap();
         let records = RecordReader::new(WhatIsThere(Arc::clone(&stream)), RECORD_BYTES_MAX);

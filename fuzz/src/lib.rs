@@ -21,7 +21,8 @@ use pychat::client::secrets::store::Store;
 use pychat::client::vault;
 use pychat::config::{Config, IpRange};
 use pychat::crypto::certificate::{Certificate, OpeningKey};
-use pychat::crypto::handshake::{ClientSent, ClientStart, R0, ServerHello};
+use pychat::crypto::handshake::{ClientSent, ClientStart, ServerHello};
+use pychat::crypto::hello::{self, Greeting};
 use pychat::crypto::note::{Link, claimed_sender};
 use pychat::crypto::pin_channel::PinChannel;
 use pychat::crypto::private::Parsed;
@@ -105,9 +106,12 @@ pub fn fuzz_frames(bytes: &[u8]) {
 }
 
 /// A server's and a client's first two steps, which nothing was wrong with.
-fn two_steps<T>(go_on: impl FnOnce(ServerHello<'static>, ClientSent<'static>, &[u8]) -> T) -> T {
-    let (hello, r1) = ServerHello::start(identity(), R0).expect("R0 is what it is");
-    let start = ClientStart::new(identity(), identity().public());
+fn two_steps<T>(go_on: impl FnOnce(ServerHello, ClientSent<'static>, &[u8]) -> T) -> T {
+    let (start, r0) = ClientStart::new(identity(), identity().public());
+    let Some(Greeting::Hello(hello)) = Greeting::read(&r0, [&*IDENTITY]) else {
+        unreachable!("R0 is what it is")
+    };
+    let (hello, r1) = ServerHello::start(hello);
     let (sent, r2) = start.answer(&r1).expect("a whole R1");
     go_on(hello, sent, &r2)
 }
@@ -119,8 +123,11 @@ pub fn fuzz_record(bytes: &[u8]) {
 }
 
 pub fn fuzz_handshake(bytes: &[u8]) {
-    let _ = ServerHello::start(identity(), bytes);
-    let _ = ClientStart::new(identity(), identity().public()).answer(bytes);
+    let _ = Greeting::read(bytes, [&*IDENTITY]);
+    let print = identity().public().fingerprint();
+    let head = [b"PYCHAT/", bytes].concat();
+    let _ = Greeting::read(&[&head[..], &hello::mac(&print, &head)].concat(), [&*IDENTITY]);
+    let _ = ClientStart::new(identity(), identity().public()).0.answer(bytes);
     two_steps(|hello, sent, _| {
         let _ = hello.gate(bytes);
         let _ = sent.finish(bytes);

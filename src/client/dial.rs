@@ -17,8 +17,10 @@ use crate::net::tunnel::{
 };
 use crate::wire::codec::{self, Login, Parts};
 
-/// For a connection and its login.
+/// For a connection and its whole login, until the server lets in, asks for a password or refuses.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// The server may say this many things before that.
+const EVENTS_FIRST_MAX: usize = 64;
 /// A silent connection is asked for a sign of life after this time ...
 const PING_AFTER: Duration = Duration::from_secs(30);
 /// ... and given up after this.
@@ -147,7 +149,8 @@ fn connect(
     last
 }
 
-/// Dials and waits for the first events: they say whether the key is admitted.
+/// Dials and waits for the event that says whether the key is admitted. It has the deadline of the whole
+/// login, whatever else the server sends.
 fn log_in(
     contact: &Contact,
     identity: &Identity,
@@ -163,20 +166,26 @@ fn log_in(
     };
     let at = contact.server();
     let mut tunnel = dial(&at.host, at.port, identity, server, &login, PATIENCE)?;
-    let first = loop {
-        match tunnel.reader.receive() {
-            Ok(Incoming::Record(RecordType::Json, body)) => {
-                let messages = tunnel.parts.join(body).ok_or(DialError::Cut)?;
-                let events: Vec<Event> = codec::decode(messages).filter_map(Result::ok).collect();
-                if !events.is_empty() {
-                    break events;
-                }
-            }
-            Ok(Incoming::Record(..)) => {}
-            Ok(Incoming::Closed(_)) | Err(_) => return Err(DialError::Cut),
+    let mut first = Vec::new();
+    while !first.iter().any(decides) {
+        let messages = match tunnel.reader.receive() {
+            Ok(Incoming::Record(RecordType::Json, body)) => tunnel.parts.join(body),
+            Ok(Incoming::Record(..)) => continue,
+            Ok(Incoming::Closed(_)) => None,
+            Err(error) if waits(&error) => return Err(DialError::Timeout),
+            Err(_) => None,
+        };
+        first.extend(codec::decode(messages.ok_or(DialError::Cut)?).filter_map(Result::ok));
+        if first.len() > EVENTS_FIRST_MAX && !first.iter().any(decides) {
+            return Err(DialError::Cut);
         }
-    };
+    }
     Ok((tunnel, first))
+}
+
+/// Whether an event says if the key is admitted.
+fn decides(event: &Event) -> bool {
+    matches!(event, Event::Welcome { .. } | Event::Password { .. } | Event::Goodbye { .. })
 }
 
 /// The pinned server's public key: kept, or asked for with the fingerprint.
@@ -316,7 +325,7 @@ fn waits(error: &io::Error) -> bool {
 fn why(error: DialError) -> Loss {
     match error {
         DialError::WrongKey => Loss::WrongServer,
-        DialError::Version { theirs } => Loss::Version(theirs),
+        DialError::Version { lowest, highest } => Loss::Version(format!("{lowest}-{highest}")),
         DialError::Busy => Loss::Busy,
         DialError::Cut => Loss::Cut,
         other => Loss::Unreachable(other.to_string()),

@@ -2,7 +2,10 @@
 //! initiator's role. Each state is a type, and only the last one can talk. docs/protocol.md has
 //! every step.
 
+use std::sync::Arc;
+
 use super::dhkem::{Ephemeral, PUBLIC_BYTES};
+use super::hello::{self, Hello, R0_BYTES};
 use super::identity::{HOP, MODULUS_BYTES};
 use super::primitives::{Secret, TAG_BYTES, hkdf, open, seal, sha256};
 use super::{Identity, Opener, PublicKey, Sealer};
@@ -13,8 +16,8 @@ use zeroize::Zeroizing;
 #[error("the handshake failed")]
 pub struct HandshakeError;
 
-/// R0: what a client sends first; the digit is the highest major it speaks.
-pub const R0: &[u8; 8] = b"PYCHAT/1";
+/// The suites that a client offers in R0.
+const SUITES: u16 = 1;
 /// Bytes of R1, R2 and R3.
 pub const R1_BYTES: usize = PUBLIC_BYTES + OFFER.len();
 pub const R2_BYTES: usize = PUBLIC_BYTES + 2 * SEALED_BYTES + TAG_BYTES;
@@ -112,72 +115,55 @@ impl Symmetric {
 }
 
 /// Server, R1 sent, waiting for R2.
-pub struct ServerHello<'a> {
-    /// The keys by which the client may know the server, with what was said so far under each.
-    under: Vec<(&'a Identity, Symmetric)>,
+pub struct ServerHello {
+    /// The key that the client has pinned.
+    identity: Arc<Identity>,
+    symmetric: Symmetric,
     ephemeral: Ephemeral,
 }
 
 /// Server, R2 passed the gate: the peer knows the server's public key. RSA comes next.
-pub struct ServerGated<'a> {
-    identity: &'a Identity,
+pub struct ServerGated {
+    identity: Arc<Identity>,
     symmetric: Symmetric,
     ct: [u8; MODULUS_BYTES],
     rest: [u8; SEALED_BYTES + TAG_BYTES],
 }
 
-impl<'a> ServerHello<'a> {
-    /// `r0` is the client's first record. Gives R1.
-    pub fn start(
-        identity: &'a Identity,
-        r0: &[u8],
-    ) -> Result<(Self, [u8; R1_BYTES]), HandshakeError> {
-        Self::start_with(identity, r0, Ephemeral::generate())
+impl ServerHello {
+    /// Gives R1, the answer to R0.
+    pub fn start(hello: Hello) -> (Self, [u8; R1_BYTES]) {
+        Self::start_with(hello, Ephemeral::generate())
     }
 
-    fn start_with(
-        identity: &'a Identity,
-        r0: &[u8],
-        ephemeral: Ephemeral,
-    ) -> Result<(Self, [u8; R1_BYTES]), HandshakeError> {
-        if r0 != R0 {
-            return Err(HandshakeError);
-        }
+    fn start_with(hello: Hello, ephemeral: Ephemeral) -> (Self, [u8; R1_BYTES]) {
+        let Hello { identity, r0 } = hello;
+        let mut symmetric = Symmetric::new(&r0, identity.public());
+        symmetric.mix_hash(ephemeral.public());
+        symmetric.mix_hash(OFFER);
         let mut r1 = [0; R1_BYTES];
         r1[..PUBLIC_BYTES].copy_from_slice(ephemeral.public());
         r1[PUBLIC_BYTES..].copy_from_slice(OFFER);
-        Ok((ServerHello { under: Vec::new(), ephemeral }.or_under(identity), r1))
-    }
-
-    /// The client may also know the server by this key: the gate finds out.
-    pub fn or_under(mut self, identity: &'a Identity) -> Self {
-        let mut symmetric = Symmetric::new(R0, identity.public());
-        symmetric.mix_hash(self.ephemeral.public());
-        symmetric.mix_hash(OFFER);
-        self.under.push((identity, symmetric));
-        self
+        (ServerHello { identity, symmetric, ephemeral }, r1)
     }
 
     /// X25519 and the gate; no RSA. Garbage, replays and whoever lacks the server's public key end
     /// here.
-    pub fn gate(self, r2: &[u8]) -> Result<ServerGated<'a>, HandshakeError> {
+    pub fn gate(self, r2: &[u8]) -> Result<ServerGated, HandshakeError> {
+        let ServerHello { identity, mut symmetric, ephemeral } = self;
         let r2: &[u8; R2_BYTES] = r2.try_into().map_err(|_| HandshakeError)?;
         let (ekem, rest) = r2.split_first_chunk::<PUBLIC_BYTES>().expect("lengths add up");
         let (skem, rest) = rest.split_first_chunk::<SEALED_BYTES>().expect("lengths add up");
-        let secret = self.ephemeral.decapsulate(ekem)?;
+        let secret = ephemeral.decapsulate(ekem)?;
+        symmetric.mix_hash(ekem);
+        symmetric.mix_key(&secret);
+        let ct = symmetric.decrypt_and_hash(skem)?;
         let rest = rest.try_into().expect("lengths add up");
-        for (identity, mut symmetric) in self.under {
-            symmetric.mix_hash(ekem);
-            symmetric.mix_key(&secret);
-            if let Ok(ct) = symmetric.decrypt_and_hash(skem) {
-                return Ok(ServerGated { identity, symmetric, ct, rest });
-            }
-        }
-        Err(HandshakeError)
+        Ok(ServerGated { identity, symmetric, ct, rest })
     }
 }
 
-impl ServerGated<'_> {
+impl ServerGated {
     /// One RSA private operation and one encapsulation. Gives the client's key (not yet proven: the
     /// first record that opens proves it), R3 and the transport.
     pub fn finish(self) -> Result<(PublicKey, [u8; R3_BYTES], Transport), HandshakeError> {
@@ -209,6 +195,7 @@ impl ServerGated<'_> {
 pub struct ClientStart<'a> {
     identity: &'a Identity,
     server: &'a PublicKey,
+    r0: [u8; R0_BYTES],
 }
 
 /// Client, R2 sent, waiting for R3.
@@ -218,9 +205,10 @@ pub struct ClientSent<'a> {
 }
 
 impl<'a> ClientStart<'a> {
-    /// The client knows the server's key before it connects.
-    pub fn new(identity: &'a Identity, server: &'a PublicKey) -> Self {
-        ClientStart { identity, server }
+    /// The client knows the server's key before it connects. Gives R0.
+    pub fn new(identity: &'a Identity, server: &'a PublicKey) -> (Self, [u8; R0_BYTES]) {
+        let r0 = hello::r0(&server.fingerprint(), SUITES);
+        (ClientStart { identity, server, r0 }, r0)
     }
 
     /// R1 in, R2 out.
@@ -240,7 +228,7 @@ impl<'a> ClientStart<'a> {
         if offer[0] > 1 || offer[1] < 1 || offer[3] & 1 == 0 {
             return Err(HandshakeError);
         }
-        let mut symmetric = Symmetric::new(R0, self.server);
+        let mut symmetric = Symmetric::new(&self.r0, self.server);
         symmetric.mix_hash(e);
         symmetric.mix_hash(offer);
         let secret = ephemeral.encapsulate(e)?;

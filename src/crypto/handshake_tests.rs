@@ -2,20 +2,35 @@ use std::sync::LazyLock;
 
 use super::*;
 use crate::crypto::RecordType;
+use crate::crypto::hello::Greeting;
 
-static SERVER: LazyLock<Identity> = LazyLock::new(Identity::generate);
-static CLIENT: LazyLock<Identity> = LazyLock::new(Identity::generate);
-static OTHER: LazyLock<Identity> = LazyLock::new(Identity::generate);
+static SERVER: LazyLock<Arc<Identity>> = LazyLock::new(|| Arc::new(Identity::generate()));
+static CLIENT: LazyLock<Arc<Identity>> = LazyLock::new(|| Arc::new(Identity::generate()));
+static OTHER: LazyLock<Arc<Identity>> = LazyLock::new(|| Arc::new(Identity::generate()));
+
+/// A server's answer to R0.
+fn answers(r0: &[u8]) -> Result<(ServerHello, [u8; R1_BYTES]), HandshakeError> {
+    match Greeting::read(r0, [&*SERVER, &*OTHER]) {
+        Some(Greeting::Hello(hello)) => Ok(ServerHello::start(hello)),
+        _ => Err(HandshakeError),
+    }
+}
+
+/// Both sides after R1.
+fn greet<'a>(server: &'a PublicKey) -> (ClientStart<'a>, ServerHello, [u8; R1_BYTES]) {
+    let (start, r0) = ClientStart::new(&CLIENT, server);
+    let (hello, r1) = answers(&r0).unwrap();
+    (start, hello, r1)
+}
 
 /// Runs a handshake whose records are passed through `tamper(number, record)`.
 fn shake(
     server: &PublicKey,
     tamper: impl Fn(usize, Vec<u8>) -> Vec<u8>,
 ) -> Result<(PublicKey, Transport, Transport), HandshakeError> {
-    let r0 = tamper(0, R0.to_vec());
-    let (hello, r1) = ServerHello::start(&SERVER, &r0)?;
-    let r1 = tamper(1, r1.to_vec());
-    let (sent, r2) = ClientStart::new(&CLIENT, server).answer(&r1)?;
+    let (start, r0) = ClientStart::new(&CLIENT, server);
+    let (hello, r1) = answers(&tamper(0, r0.to_vec()))?;
+    let (sent, r2) = start.answer(&tamper(1, r1.to_vec()))?;
     let gated = hello.gate(&tamper(2, r2.to_vec()))?;
     let (key, r3, at_server) = gated.finish()?;
     let at_client = sent.finish(&tamper(3, r3.to_vec()))?;
@@ -39,20 +54,28 @@ fn both_ends_hold_the_same_keys_and_talk() {
 #[test]
 fn a_server_is_known_by_each_of_its_keys() {
     for key in [SERVER.public(), OTHER.public()] {
-        let (hello, r1) = ServerHello::start(&SERVER, R0).unwrap();
-        let (sent, r2) = ClientStart::new(&CLIENT, key).answer(&r1).unwrap();
-        let (client, r3, at_server) = hello.or_under(&OTHER).gate(&r2).unwrap().finish().unwrap();
+        let (start, hello, r1) = greet(key);
+        let (sent, r2) = start.answer(&r1).unwrap();
+        let (client, r3, at_server) = hello.gate(&r2).unwrap().finish().unwrap();
         assert_eq!(&client, CLIENT.public());
         assert_eq!(sent.finish(&r3).unwrap().session_id, at_server.session_id);
     }
-    let (hello, r1) = ServerHello::start(&SERVER, R0).unwrap();
-    let (_, r2) = ClientStart::new(&CLIENT, CLIENT.public()).answer(&r1).unwrap();
-    assert!(hello.or_under(&OTHER).gate(&r2).is_err(), "a third key");
+    let (_, r0) = ClientStart::new(&CLIENT, CLIENT.public());
+    assert!(answers(&r0).is_err(), "a third key");
+}
+
+#[test]
+fn an_r0_of_the_same_invite_in_the_place_of_the_clients_own_ends_the_handshake() {
+    let (start, _) = ClientStart::new(&CLIENT, SERVER.public());
+    let (_, another) = ClientStart::new(&CLIENT, SERVER.public());
+    let (hello, r1) = answers(&another).unwrap();
+    let (_, r2) = start.answer(&r1).unwrap();
+    assert!(hello.gate(&r2).is_err());
 }
 
 #[test]
 fn every_byte_of_every_record_counts() {
-    for (number, bytes) in [(0, 8), (1, R1_BYTES), (2, R2_BYTES), (3, R3_BYTES)] {
+    for (number, bytes) in [(0, R0_BYTES), (1, R1_BYTES), (2, R2_BYTES), (3, R3_BYTES)] {
         // RSA makes a full sweep slow: every seventh byte, and the borders of the parts.
         let borders = [31, 32, 415, 416, 431, 432, 831, 832, 847];
         let wanted = |byte: &usize| byte.is_multiple_of(7) || borders.contains(byte);
@@ -79,24 +102,28 @@ fn every_byte_of_every_record_counts() {
 
 #[test]
 fn a_client_with_another_servers_key_fails_at_the_gate() {
-    let (hello, r1) = ServerHello::start(&SERVER, R0).unwrap();
-    let (_, r2) = ClientStart::new(&CLIENT, OTHER.public()).answer(&r1).unwrap();
+    // Its R0 is made under the right fingerprint, all else under another key.
+    let (_, r0) = ClientStart::new(&CLIENT, SERVER.public());
+    let (hello, r1) = answers(&r0).unwrap();
+    let start = ClientStart { identity: &CLIENT, server: OTHER.public(), r0 };
+    let (_, r2) = start.answer(&r1).unwrap();
     assert!(hello.gate(&r2).is_err());
 }
 
 #[test]
 fn a_replayed_r2_fails_at_the_gate() {
-    let (_, r1) = ServerHello::start(&SERVER, R0).unwrap();
-    let (_, r2) = ClientStart::new(&CLIENT, SERVER.public()).answer(&r1).unwrap();
-    let (again, _) = ServerHello::start(&SERVER, R0).unwrap();
+    let (start, r0) = ClientStart::new(&CLIENT, SERVER.public());
+    let (_, r1) = answers(&r0).unwrap();
+    let (_, r2) = start.answer(&r1).unwrap();
+    let (again, _) = answers(&r0).unwrap();
     assert!(again.gate(&r2).is_err());
 }
 
 #[test]
 fn who_does_not_own_the_server_key_cannot_finish() {
     // The impostor knows the public key, so that its gate opens, but not the private one.
-    let (_, r1) = ServerHello::start(&SERVER, R0).unwrap();
-    let (sent, r2) = ClientStart::new(&CLIENT, SERVER.public()).answer(&r1).unwrap();
+    let (start, _, r1) = greet(SERVER.public());
+    let (sent, r2) = start.answer(&r1).unwrap();
     assert_eq!(r2.len(), R2_BYTES);
     assert!(sent.finish(&[0; R3_BYTES]).is_err());
 }
@@ -104,8 +131,7 @@ fn who_does_not_own_the_server_key_cannot_finish() {
 #[test]
 fn a_thief_of_a_modulus_cannot_talk() {
     // Presents the client's public key without its private half: R3's secret stays closed.
-    let thief = ClientStart { identity: &CLIENT, server: SERVER.public() };
-    let (hello, r1) = ServerHello::start(&SERVER, R0).unwrap();
+    let (thief, hello, r1) = greet(SERVER.public());
     let (sent, r2) = thief.answer(&r1).unwrap();
     let (key, r3, _) = hello.gate(&r2).unwrap().finish().unwrap();
     assert_eq!(&key, CLIENT.public());

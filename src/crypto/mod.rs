@@ -5,6 +5,7 @@
 pub mod certificate;
 mod dhkem;
 pub mod handshake;
+pub mod hello;
 pub mod identity;
 pub mod keep;
 pub mod key_request;

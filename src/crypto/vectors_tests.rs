@@ -7,6 +7,7 @@ use std::{fs, path::PathBuf};
 use serde_json::{Value, json};
 
 use super::*;
+use crate::crypto::hello::{Greeting, r0_with};
 use crate::crypto::succession::{self, Whose};
 use crate::crypto::{Fingerprint, RecordType, key_request};
 
@@ -40,9 +41,14 @@ fn secret(value: &Value) -> Secret {
 }
 
 /// A party's RSA key.
-fn identity(vectors: &Value, party: &str) -> Identity {
-    Identity::from_pem(vectors["keys_for_tests_only"][party]["pem"].as_str().unwrap(), None)
-        .unwrap()
+fn identity(vectors: &Value, party: &str) -> Arc<Identity> {
+    let pem = vectors["keys_for_tests_only"][party]["pem"].as_str().unwrap();
+    Arc::new(Identity::from_pem(pem, None).unwrap())
+}
+
+/// The client's first record.
+fn r0(handshake: &Value, server: &PublicKey) -> [u8; R0_BYTES] {
+    r0_with(&server.fingerprint(), SUITES, &array(&handshake["r0_nonce"]))
 }
 
 /// A party's X25519 key.
@@ -64,7 +70,7 @@ fn steps(handshake: &Value, server: &PublicKey, client: &PublicKey) -> (Value, S
         steps.push(json!({"after": after, "h": h, "ck": ck, "k": k}));
     }
     let (at_server, at_client) = (ephemeral(handshake, "server"), ephemeral(handshake, "client"));
-    let mut state = Symmetric::new(R0, server);
+    let mut state = Symmetric::new(&r0(handshake, server), server);
     let mut steps = Vec::new();
     note(&mut steps, "prologue and server modulus", &state);
     state.mix_hash(at_server.public());
@@ -96,18 +102,20 @@ fn steps(handshake: &Value, server: &PublicKey, client: &PublicKey) -> (Value, S
 /// The records of a handshake whose random choices are those of `handshake`, and both ends.
 fn shake(
     handshake: &Value,
-    server: &Identity,
+    server: &Arc<Identity>,
     client: &Identity,
 ) -> ([Vec<u8>; 4], Transport, Transport) {
-    let (hello, r1) = ServerHello::start_with(server, R0, ephemeral(handshake, "server")).unwrap();
-    let (sent, r2) = ClientStart::new(client, server.public())
+    let r0 = r0(handshake, server.public());
+    let Some(Greeting::Hello(hello)) = Greeting::read(&r0, [server]) else { panic!("not an R0") };
+    let (hello, r1) = ServerHello::start_with(hello, ephemeral(handshake, "server"));
+    let (sent, r2) = ClientStart { identity: client, server: server.public(), r0 }
         .answer_with(&r1, ephemeral(handshake, "client"), |_| kem(handshake, "server"))
         .unwrap();
     let gated = hello.gate(&r2).unwrap();
     let (key, r3, at_server) = gated.finish_with(|_| kem(handshake, "client")).unwrap();
     assert_eq!(&key, client.public());
     let at_client = sent.finish(&r3).unwrap();
-    ([R0.to_vec(), r1.to_vec(), r2.to_vec(), r3.to_vec()], at_server, at_client)
+    ([r0.to_vec(), r1.to_vec(), r2.to_vec(), r3.to_vec()], at_server, at_client)
 }
 
 #[test]
@@ -183,6 +191,8 @@ fn the_handshake_byte_for_byte_at_both_ends() {
     let known = &vectors["handshake"];
     let (server, client) = (identity(&vectors, "server"), identity(&vectors, "client"));
     assert_eq!(String::from_utf8_lossy(NAME), known["name"].as_str().unwrap());
+    let mac_key = hello::mac_key(&server.public().fingerprint());
+    assert_eq!(hex(&mac_key[..]), known["r0_key"]);
     let (records, at_server, at_client) = shake(known, &server, &client);
     for (number, record) in records.iter().enumerate() {
         assert_eq!(hex(record), known[format!("r{number}")], "R{number}");
@@ -276,6 +286,8 @@ fn write() {
     let [mk, ak] = request_keys(&server.public().fingerprint(), &nonce);
     let mut handshake = json!({
         "name": String::from_utf8_lossy(NAME),
+        "r0_nonce": hex(&nonce),
+        "r0_key": hex(&hello::mac_key(&server.public().fingerprint())[..]),
         "x25519": old["handshake"]["x25519"],
         "rsa_kem": {"server": encapsulated(&server), "client": encapsulated(&client)},
     });

@@ -2,6 +2,7 @@
 //! (docs/protocol.md, "The server's next key").
 
 use std::fs;
+use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -14,7 +15,7 @@ use crate::crypto::{Fingerprint, Identity, PublicKey};
 use crate::system::files;
 
 pub struct ServerKeys {
-    pub own: Identity,
+    pub own: Arc<Identity>,
     /// The one before, while it is accepted.
     pub former: Option<Former>,
     /// Of the server's first key: what people derive from the server outlives its keys.
@@ -23,7 +24,7 @@ pub struct ServerKeys {
 
 /// A key that has a successor.
 pub struct Former {
-    identity: Identity,
+    identity: Arc<Identity>,
     /// Says that the server's key follows this one.
     pub signature: Signature,
     pub until_ms: i64,
@@ -60,11 +61,11 @@ impl ServerKeys {
     /// The only key so far.
     pub fn first(own: Identity) -> ServerKeys {
         let founding = own.public().fingerprint();
-        ServerKeys { own, former: None, founding }
+        ServerKeys { own: Arc::new(own), former: None, founding }
     }
 
     /// The keys by which a client may know this server, the newest first.
-    pub fn accepted(&self, now_ms: i64) -> impl Iterator<Item = &Identity> {
+    pub fn accepted(&self, now_ms: i64) -> impl Iterator<Item = &Arc<Identity>> {
         let former = self.former.as_ref().filter(|former| now_ms < former.until_ms);
         [Some(&self.own), former.map(|former| &former.identity)].into_iter().flatten()
     }
@@ -95,6 +96,7 @@ impl Home {
             // A change that broke off has left the key as it was.
             && succession::holds(identity.public(), Whose::Server, keys.own.public(), &signature)
         {
+            let identity = Arc::new(identity);
             keys.former = Some(Former { identity, signature, until_ms: record.until_ms });
         }
         Ok(Some(keys))
@@ -123,7 +125,7 @@ impl Home {
             }
             self.put_former_away()?;
         }
-        let (old, next) = (keys.own, Identity::generate());
+        let (old, next) = (keys.own, Arc::new(Identity::generate()));
         let signature = succession::sign(&old, Whose::Server, next.public());
         let waiting = self.key_path("server.next.pem");
         file::replace(&waiting, next.to_pem(None).as_bytes(), 0o600)?;

@@ -6,14 +6,15 @@ use std::net::{Shutdown, SocketAddr, TcpStream, ToSocketAddrs};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::crypto::handshake::{ClientStart, R0, R1_BYTES};
+use crate::crypto::handshake::ClientStart;
+use crate::crypto::key_request::{self, ANSWER_BYTES};
 use crate::crypto::record_cipher::RECORD_BYTES_MAX;
-use crate::crypto::{Fingerprint, Identity, Opener, PublicKey, RecordType, Sealer, key_request};
+use crate::crypto::{Fingerprint, Identity, Opener, PublicKey, RecordType, Sealer};
 use crate::limits::RECORD_LOGIN_BYTES_MAX;
 use crate::wire::codec::{self, Login, Parts};
 use crate::wire::record::{self, RecordReader};
 
-/// What a server says in clear instead of R1.
+/// What a server says in the clear to peers that have an invite, instead of the next record of the handshake.
 pub const BUSY: &[u8] = b"PYCHAT!busy";
 pub const VERSIONS: &[u8] = b"PYCHAT!1-1";
 
@@ -26,17 +27,19 @@ pub enum DialError {
     Timeout,
     #[error("the server is full")]
     Busy,
-    #[error("the server speaks protocol {theirs}, this client speaks 1")]
-    Version { theirs: String },
-    /// Closed before a first word: a list of addresses, penalties, or a house so full that nobody
-    /// has the time to say so.
+    /// Majors that the server claims to speak. Anybody on the path can claim that.
+    #[error("the server speaks protocol {lowest}-{highest}, this client speaks 1")]
+    Version { lowest: u8, highest: u8 },
+    /// No answer to what proves that this client knows the pinned key.
     #[error(
-        "the server closed the connection without a word: it may not let this address in, or be too busy"
+        "the server closed the connection without an answer: it has another key than the pinned one, it \
+        does not let this address in now, or it is no pychat server. If this lasts, ask the operator for \
+        the current invite and give it to pychat trust"
     )]
-    Wordless,
+    Silent,
     #[error("what answers there does not speak pychat")]
     Foreign,
-    /// It speaks pychat, and not to those who know the pinned key.
+    /// It speaks pychat and cannot prove that it holds the pinned key.
     #[error("the server does not hold the key that it should")]
     WrongKey,
     #[error("the connection was cut before the login")]
@@ -199,8 +202,8 @@ impl Closer {
 /// A write that the network does not take for this long ends a client's session.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Connects, shakes hands under the pinned `server` key and sends `login`. A server that falls silent
-/// on the way is asked for its key: whether it is another one, or the connection was cut.
+/// Connects, shakes hands under the pinned `server` key and sends `login`. All of it, and what is read until
+/// the caller sets another timeout, has one deadline.
 pub fn dial(
     host: &str,
     port: u16,
@@ -212,77 +215,40 @@ pub fn dial(
     let deadline = Instant::now() + patience;
     let (stream, peer) = connect(host, port, deadline)?;
     let mut records = login_reader(&stream, deadline);
-    write_record(&stream, R0).map_err(|_| DialError::Wordless)?;
-    let r1 = first_answer(&mut records)?.to_vec();
-    let (sent, r2) =
-        ClientStart::new(identity, server).answer(&r1).map_err(|_| DialError::Foreign)?;
+    let (start, r0) = ClientStart::new(identity, server);
+    write_record(&stream, &r0).map_err(|_| DialError::Silent)?;
+    let r1 = first_answer(&mut records)?;
+    let (sent, r2) = start.answer(r1).map_err(|_| DialError::Foreign)?;
     write_record(&stream, &r2).map_err(|_| DialError::Cut)?;
-    // A server that holds another key closes here, and says nothing.
-    let transport = answer(&mut records)?.and_then(|r3| sent.finish(r3).ok());
-    let Some(transport) = transport else {
-        fetch_key(host, port, &server.fingerprint(), patience)?;
-        return Err(DialError::Cut);
-    };
+    let r3 = answer(&mut records)?.ok_or(DialError::Cut)?;
+    let transport = sent.finish(r3).map_err(|_| DialError::WrongKey)?;
     let mut writer = TunnelWriter { stream, sealer: transport.sealer, sealed: Vec::new() };
     let mut body = Vec::new();
     codec::encode(login, &mut body);
     writer.send(RecordType::Login, &body).map_err(|_| DialError::Cut)?;
     let mut reader = TunnelReader::new(records, transport.opener);
-    reader.set_timeout(patience).map_err(|_| DialError::Cut)?;
+    reader.set_deadline(deadline);
     let parts = Parts::default();
     Ok(Tunnel { reader, writer, parts, session_id: transport.session_id, peer })
 }
 
-/// Asks a server for its public key by the fingerprint that an invite carries. A server that says
-/// nothing to that holds another key only if it speaks pychat otherwise: strangers whom it does not
-/// let in, or has no time for, meet the same silence.
+/// Asks a server for its public key by the fingerprint that an invite carries.
 pub fn fetch_key(
     host: &str,
     port: u16,
     server: &Fingerprint,
     patience: Duration,
 ) -> Result<PublicKey, DialError> {
-    if let Some(key) = ask_key(host, port, server, patience)? {
-        return Ok(key);
-    }
-    greet(host, port, patience)?;
-    // It could have been cut off before.
-    ask_key(host, port, server, patience)?.ok_or(DialError::WrongKey)
-}
-
-/// One request for the key; none where it was heard, and not answered.
-fn ask_key(
-    host: &str,
-    port: u16,
-    server: &Fingerprint,
-    patience: Duration,
-) -> Result<Option<PublicKey>, DialError> {
     let deadline = Instant::now() + patience;
     let (stream, _) = connect(host, port, deadline)?;
     let nonce = rand::random();
-    write_record(&stream, &key_request::ask(server, nonce)).map_err(|_| DialError::Wordless)?;
+    write_record(&stream, &key_request::ask(server, nonce)).map_err(|_| DialError::Silent)?;
     let mut records = login_reader(&stream, deadline);
-    match answer(&mut records) {
-        Ok(Some(sealed)) => {
-            let key = key_request::read_answer(server, nonce, sealed);
-            key.map(Some).ok_or(DialError::WrongKey)
-        }
-        Ok(None) => Ok(None),
-        // Who closes before the request came has not heard it.
-        Err(DialError::Cut) => Err(DialError::Wordless),
-        Err(error) => Err(error),
+    let sealed = first_answer(&mut records)?;
+    if sealed.len() != ANSWER_BYTES {
+        return Err(DialError::Foreign);
     }
-}
-
-/// Whether a server speaks pychat with this computer.
-fn greet(host: &str, port: u16, patience: Duration) -> Result<(), DialError> {
-    let deadline = Instant::now() + patience;
-    let (stream, _) = connect(host, port, deadline)?;
-    write_record(&stream, R0).map_err(|_| DialError::Wordless)?;
-    match first_answer(&mut login_reader(&stream, deadline))?.len() {
-        R1_BYTES => Ok(()),
-        _ => Err(DialError::Foreign),
-    }
+    key_request::read_answer(server, nonce, sealed).ok_or(DialError::WrongKey)
 }
 
 fn connect(
@@ -309,11 +275,11 @@ fn connect(
     Err(DialError::Connect(last))
 }
 
-/// The server's first word.
+/// The server's first record.
 fn first_answer(records: &mut RecordReader<Socket>) -> Result<&[u8], DialError> {
     match answer(records) {
         Ok(Some(record)) => Ok(record),
-        Ok(None) | Err(DialError::Cut) => Err(DialError::Wordless),
+        Ok(None) | Err(DialError::Cut) => Err(DialError::Silent),
         Err(error) => Err(error),
     }
 }
@@ -322,11 +288,7 @@ fn first_answer(records: &mut RecordReader<Socket>) -> Result<&[u8], DialError> 
 fn answer(records: &mut RecordReader<Socket>) -> Result<Option<&[u8]>, DialError> {
     match records.read() {
         Ok(Some(record)) => match record.strip_prefix(b"PYCHAT!") {
-            Some(b"busy") => Err(DialError::Busy),
-            Some(theirs) => {
-                let theirs = String::from_utf8_lossy(theirs);
-                Err(DialError::Version { theirs: crate::clean::line(&theirs) })
-            }
+            Some(word) => Err(said_in_the_clear(word)),
             None => Ok(Some(record)),
         },
         Ok(None) => Ok(None),
@@ -335,5 +297,66 @@ fn answer(records: &mut RecordReader<Socket>) -> Result<Option<&[u8]>, DialError
             io::ErrorKind::InvalidData => DialError::Foreign,
             _ => DialError::Cut,
         }),
+    }
+}
+
+/// Anybody on the path can say it: two words are understood, and nothing of it is ever shown as text.
+fn said_in_the_clear(word: &[u8]) -> DialError {
+    let majors = || {
+        let (lowest, highest) = str::from_utf8(word).ok()?.split_once('-')?;
+        let number = |text: &str| {
+            let number = text.parse::<u8>().ok()?;
+            (number.to_string() == text).then_some(number)
+        };
+        Some((number(lowest)?, number(highest)?))
+    };
+    match majors() {
+        _ if word == b"busy" => DialError::Busy,
+        // A server of this client's major has no reason to name majors.
+        Some((lowest, highest)) if lowest <= highest && !(lowest..=highest).contains(&1) => {
+            DialError::Version { lowest, highest }
+        }
+        _ => DialError::Foreign,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_words_in_the_clear_are_understood_and_no_others() {
+        let said = |word: &[u8]| match said_in_the_clear(word) {
+            DialError::Busy => "busy".to_owned(),
+            DialError::Version { lowest, highest } => format!("{lowest}-{highest}"),
+            error => {
+                assert!(matches!(error, DialError::Foreign));
+                "nothing".to_owned()
+            }
+        };
+        for word in ["busy", "2-3", "0-0", "2-255"] {
+            assert_eq!(said(word.as_bytes()), word);
+        }
+        let others = [
+            "",
+            "busy ",
+            "Busy",
+            "-",
+            "1-1",
+            "0-9",
+            "3-2",
+            "2-256",
+            "+2-3",
+            "02-3",
+            "2-3-4",
+            "2",
+            "2-3 call +1 555",
+            "\u{1b}[2J",
+            "\u{0662}-\u{0663}",
+        ];
+        for word in others.iter().map(|word| word.as_bytes()).chain([&b"2-\xff"[..], &[b'9'; 2000]])
+        {
+            assert_eq!(said(word), "nothing", "{word:?}");
+        }
     }
 }

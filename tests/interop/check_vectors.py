@@ -69,7 +69,7 @@ def as_server(known, server, client):
     ephemeral = x25519(known, "server")
     r1, r2 = bytes.fromhex(known["r1"]), bytes.fromhex(known["r2"])
     steps = iter(known["steps"])
-    state = hop.Symmetric(server.public_key())
+    state = hop.Symmetric(bytes.fromhex(known["r0"]), server.public_key())
 
     def step(after):
         ours = {"after": after, "h": state.h.hex(), "ck": state.ck.hex()}
@@ -114,7 +114,9 @@ def as_server(known, server, client):
 
 
 def as_client(known, server, client):
-    handshake = hop.Handshake(client, server.public_key())
+    nonce = bytes.fromhex(known["r0_nonce"])
+    handshake = hop.Handshake(client, server.public_key(), nonce)
+    same("R0", handshake.r0, known["r0"])
     encap = lambda _: kem(known, "server")
     r2 = handshake.answer(bytes.fromhex(known["r1"]), x25519(known, "client"), encap)
     same("R2", r2, known["r2"])
@@ -144,7 +146,7 @@ def main():
     signature = bytes.fromhex(vectors["next_server_key"]["signature"])
     hop.follows(server.public_key(), client.public_key(), signature)
     same("name", hop.NAME.decode(), handshake["name"])
-    same("R0", hop.R0, handshake["r0"])
+    same("key of R0's MAC", hop.r0_key(hop.fingerprint(server.public_key())), handshake["r0_key"])
     k1, k2 = as_server(handshake, server, client)
     same("client's keys", as_client(handshake, server, client), (k2, k1))
     for party, key in [("server", server), ("client", client)]:

@@ -87,7 +87,7 @@ class Session:
         # The beginning of a message that goes on in the next record.
         self.part = b""
         handshake = hop.Handshake(own, server or fetch_key(connection, print_))
-        connection.send(hop.R0)
+        connection.send(handshake.r0)
         r1 = connection.receive()
         if r1.startswith(b"PYCHAT!"):
             raise hop.HopError(r1.decode())

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 NAME = b"Noise_pqKX_X25519DHKEM+RSAOAEP3072_AESGCM_SHA256"
-R0 = b"PYCHAT/1"
+SUITE_1 = 1
 CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 PSS = padding.PSS(padding.MGF1(hashes.SHA256()), 32)
 JSON, PING, PONG, CLOSE, LOGIN = 1, 3, 4, 5, 6
@@ -142,6 +142,22 @@ def read_answer(print_, nonce_, answer):
     return key
 
 
+# The first record of a client
+
+
+def r0_key(print_):
+    return hkdf(b"pychat/1 hello", print_, b"", 32)
+
+
+def r0_mac(print_, head):
+    return hmac_sha256(r0_key(print_), head)[:16]
+
+
+def make_r0(print_, suites, nonce_):
+    head = b"PYCHAT/1" + struct.pack(">H", suites) + nonce_
+    return head + r0_mac(print_, head)
+
+
 # KEMs
 
 OAEP = padding.OAEP(padding.MGF1(hashes.SHA256()), hashes.SHA256(), b"pychat/1 hop")
@@ -183,10 +199,10 @@ def dhkem_decap(own, enc):
 
 
 class Symmetric:
-    def __init__(self, server):
+    def __init__(self, r0, server):
         self.h = self.ck = sha256(NAME)
         self.k, self.n = None, 0
-        self.mix_hash(R0)
+        self.mix_hash(r0)
         self.mix_hash(modulus(server))
 
     def mix_hash(self, data):
@@ -219,11 +235,12 @@ class Symmetric:
 
 
 class Handshake:
-    """The client's, between R1 and R3."""
+    """The client's, between R0 and R3."""
 
-    def __init__(self, own, server):
+    def __init__(self, own, server, nonce_=None):
         self.own, self.server = own, server
-        self.state = Symmetric(server)
+        self.r0 = make_r0(fingerprint(server), SUITE_1, nonce_ or os.urandom(16))
+        self.state = Symmetric(self.r0, server)
 
     def answer(self, r1, ephemeral=None, encap=rsa_encap):
         """R1 in, R2 out."""

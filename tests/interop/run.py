@@ -103,15 +103,21 @@ def strangers_learn_nothing(world, ana):
     connection = world.connect()
     connection.send(hop.ask(hop.fingerprint(other.public_key()), bytes(16)))
     meets_silence(connection)
-    # Another key pinned than the server's.
+    # Another key pinned than the server's: in R0, and in what follows one under the right fingerprint.
     connection = world.connect()
-    connection.send(hop.R0)
-    connection.send(hop.Handshake(ana, other.public_key()).answer(connection.receive()))
+    connection.send(hop.Handshake(ana, other.public_key()).r0)
     meets_silence(connection)
+    handshake, print_ = hop.Handshake(ana, other.public_key()), hop.parse_invite(world.invite)[2]
     connection = world.connect()
-    connection.send(b"PYCHAT/2")
-    same(connection.receive(), b"PYCHAT!1-1")
+    connection.send(hop.make_r0(print_, hop.SUITE_1, bytes(16)))
+    connection.send(handshake.answer(connection.receive()))
     meets_silence(connection)
+    for mac, answer in [(hop.r0_mac(print_, b"PYCHAT/2"), b"PYCHAT!1-1"), (b"", None)]:
+        connection = world.connect()
+        connection.send(b"PYCHAT/2" + mac)
+        if answer:
+            same(connection.receive(), answer)
+        meets_silence(connection)
 
 
 def who_is_not_registered_is_told(world, ana):

@@ -17,6 +17,9 @@ use std::time::{Duration, Instant};
 
 use pty::Terminal;
 use pychat::crypto::PublicKey;
+use pychat::crypto::hello::{mac, r0};
+use pychat::invite::Invite;
+use pychat::wire::record::frame;
 use rustix::process::{Pid, Signal, kill_process};
 use spare::SpareKeys;
 
@@ -421,6 +424,19 @@ impl World {
         found
     }
 
+    /// The first record of a client that has this server's invite, with its length.
+    pub fn hello(&self) -> Vec<u8> {
+        let invite: Invite = self.invite.parse().unwrap();
+        framed_record(&r0(&invite.fingerprint.unwrap(), 1))
+    }
+
+    /// The same of another major.
+    pub fn hello_of(&self, major: char) -> Vec<u8> {
+        let invite: Invite = self.invite.parse().unwrap();
+        let head = format!("PYCHAT/{major} of the future").into_bytes();
+        framed_record(&[&head[..], &mac(&invite.fingerprint.unwrap(), &head)].concat())
+    }
+
     pub fn operator(&self, args: &[&str]) -> (bool, String) {
         let mut command = program(&self.folder, "operator");
         command.args(args).arg("--home").arg(self.home());
@@ -454,6 +470,12 @@ impl World {
         let reply: serde_json::Value = serde_json::from_str(&text).unwrap();
         reply["data"][name].as_u64().unwrap()
     }
+}
+
+fn framed_record(record: &[u8]) -> Vec<u8> {
+    let mut framed = Vec::new();
+    frame(&mut framed, |out| out.extend_from_slice(record));
+    framed
 }
 
 /// A folder with a home and its config.json.

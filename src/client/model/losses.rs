@@ -27,7 +27,8 @@ impl Model {
             (Loss::WrongServer, _) if self.name.is_none() => {
                 actions.extend([error(wrong_server("nothing was sent to it")), Action::Quit(6)]);
             }
-            (Loss::Version(theirs), _) => {
+            // Anybody on the path can claim that: it ends nobody who was in.
+            (Loss::Version(theirs), _) if self.name.is_none() => {
                 let text =
                     format!("the server speaks protocol {theirs}, this client 1: update one");
                 actions.extend([error(text), Action::Quit(7)]);
@@ -74,7 +75,8 @@ impl Model {
                 let jitter = random % bound.min(BACKOFF_MS.1);
                 let least = goodbye.and_then(|(_, retry_ms)| retry_ms).unwrap_or(0).min(60_000);
                 let retry_ms = least + jitter;
-                if matches!(loss, Loss::Unreachable(_) | Loss::Busy) && self.attempts == 1 {
+                let told = matches!(loss, Loss::Unreachable(_) | Loss::Busy | Loss::Version(_));
+                if told && self.attempts == 1 {
                     actions.push(error(why(loss)));
                 }
                 if *loss == Loss::WrongServer && !std::mem::replace(&mut self.suspects, true) {
@@ -101,6 +103,8 @@ fn why(loss: &Loss) -> String {
         Loss::Unreachable(problem) => problem.clone(),
         Loss::Busy => "the server is full".to_owned(),
         Loss::WrongServer => "the server does not hold the pinned key".to_owned(),
-        Loss::Version(theirs) => format!("the server speaks protocol {theirs}"),
+        Loss::Version(theirs) => {
+            format!("the server speaks protocol {theirs}, this client 1, or somebody claims that")
+        }
     }
 }

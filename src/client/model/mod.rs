@@ -77,8 +77,9 @@ impl fmt::Debug for Happening {
 pub enum Loss {
     Cut,
     Unreachable(String),
-    /// It was found out that the server holds another key than the pinned one.
+    /// What answers there cannot prove that it holds the pinned key.
     WrongServer,
+    /// The majors that the server claims to speak.
     Version(String),
     Busy,
 }

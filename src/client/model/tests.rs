@@ -261,6 +261,19 @@ fn a_wrong_server_ends_a_client_that_never_was_in_and_warns_one_that_was() {
 }
 
 #[test]
+fn a_claim_about_majors_ends_a_client_that_never_was_in_and_no_other() {
+    let loss = || Happening::Lost(Loss::Version("2-3".into()));
+    let (mut inside, mut told) = (connected(), 0);
+    for _ in 0..10 {
+        let actions = inside.update(loss(), [0; 16]);
+        assert!(matches!(actions.last(), Some(Action::Dial(_))));
+        told += actions.iter().filter(|a| matches!(a, Action::Show(Show::Error(_)))).count();
+    }
+    assert_eq!(told, 1, "once");
+    assert_eq!(model(LIVE).update(loss(), [0; 16]).last(), Some(&Action::Quit(7)));
+}
+
+#[test]
 fn backoff_grows_and_is_bounded() {
     let mut model = connected();
     for _ in 0..50 {

@@ -1,4 +1,4 @@
-//! When the house is full: newcomers that speak pychat are told so, without a thread for each. All
+//! When the house is full: newcomers that have an invite are told so, without a thread for each. All
 //! others meet the same silence as ever.
 
 use std::collections::VecDeque;
@@ -9,8 +9,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use crate::crypto::handshake::R0;
-use crate::crypto::key_request::ASK;
+use crate::limits::RECORD_LOGIN_BYTES_MAX;
 use crate::net::tunnel::{BUSY, write_record};
 use crate::server::stop::Stop;
 
@@ -47,8 +46,8 @@ impl Doorman {
         }
     }
 
-    /// Tells newcomers until the server stops.
-    pub fn attend(&self, stop: &Stop) {
+    /// Tells newcomers whose first record it `knows` until the server stops.
+    pub fn attend(&self, stop: &Stop, knows: &dyn Fn(&[u8]) -> bool) {
         let mut waiting: VecDeque<Newcomer> = VecDeque::new();
         while !stop.is_told() {
             let mut newcomers = self.newcomers.lock().unwrap_or_else(PoisonError::into_inner);
@@ -64,7 +63,7 @@ impl Doorman {
             let mut still = VecDeque::new();
             for ((stream, deadline), ready) in waiting.into_iter().zip(ready) {
                 if ready {
-                    tell(stream);
+                    tell(stream, knows);
                 } else if now < deadline {
                     still.push_back((stream, deadline));
                 }
@@ -94,11 +93,11 @@ fn ready(waiting: &VecDeque<Newcomer>) -> Vec<bool> {
 }
 
 /// One read must hold the whole greeting: clients send it in one piece.
-fn tell(mut stream: TcpStream) {
-    let mut greeting = [0; 64];
+fn tell(mut stream: TcpStream, knows: &dyn Fn(&[u8]) -> bool) {
+    let mut greeting = [0; RECORD_LOGIN_BYTES_MAX + 2];
     let Ok(bytes) = stream.read(&mut greeting) else { return };
-    let pychat = |start: &[u8]| bytes > 2 && greeting[2..bytes].starts_with(start);
-    if pychat(R0) || pychat(ASK) {
+    let Some((length, record)) = greeting[..bytes].split_first_chunk() else { return };
+    if record.len() == usize::from(u16::from_be_bytes(*length)) && knows(record) {
         // Who does not wait for the answer needs none.
         let _ = write_record(&stream, BUSY);
         let _ = stream.flush();

@@ -20,8 +20,8 @@ use super::log as server_log;
 use super::stop::Stop;
 use crate::chat::rate::Stamp;
 use crate::config::{Config, IpRange, admits};
-use crate::crypto::handshake::{R0, ServerHello};
-use crate::crypto::key_request::{ASK_BYTES, answer};
+use crate::crypto::handshake::ServerHello;
+use crate::crypto::hello::Greeting;
 use crate::crypto::{PublicKey, RecordType, Sealer};
 use crate::keyring::ServerKeys;
 use crate::net::listener::Listener;
@@ -195,7 +195,9 @@ impl Door {
     pub fn run(self: &Arc<Self>, listener: &Listener, stop: &Arc<Stop>, serve: &Serve) {
         let doorman = {
             let (door, stop) = (Arc::clone(self), Arc::clone(stop));
-            let attend = move || door.doorman.attend(&stop);
+            let knows = move |record: &[u8]| door.greeting(record).is_ok();
+            let door = Arc::clone(self);
+            let attend = move || door.doorman.attend(&stop, &knows);
             thread::Builder::new().name("doorman".into()).spawn(attend)
         };
         if let Err(error) = doorman {
@@ -393,28 +395,24 @@ impl Door {
             Err(error) if error.kind() == io::ErrorKind::InvalidData => Err(Offence::Garbage),
             Err(_) => Err(Offence::EarlyEnd),
         };
-        let mut r0 = next(0)?;
-        let (keys, now_ms) = (self.keys(), jiff::Timestamp::now().as_millisecond());
-        if r0.len() == ASK_BYTES {
-            let mut accepted = keys.accepted(now_ms);
-            let sealed = accepted.find_map(|key| answer(key.public(), &r0));
-            let sealed = sealed.ok_or(Offence::Garbage)?;
-            write_record(stream, &sealed).map_err(gone)?;
-            r0 = next(R0.len()).map_err(|offence| match offence {
+        let garbage = |_| Offence::Garbage;
+        let mut greeting = self.greeting(&next(0)?)?;
+        if let Greeting::Ask(answer) = &greeting {
+            write_record(stream, &answer[..]).map_err(gone)?;
+            let r0 = next(0).map_err(|offence| match offence {
                 Offence::EarlyEnd => Offence::Asked,
                 other => other,
             })?;
+            greeting = self.greeting(&r0)?;
         }
-        let major = r0.strip_prefix(b"PYCHAT/");
-        if major.is_some_and(|major| major.iter().all(u8::is_ascii_digit)) && r0 != R0 {
-            write_record(stream, VERSIONS).map_err(gone)?;
-            return Err(Offence::EarlyEnd);
-        }
-        let garbage = |_| Offence::Garbage;
-        let (mut hello, r1) = ServerHello::start(&keys.own, &r0).map_err(garbage)?;
-        for former in keys.accepted(now_ms).skip(1) {
-            hello = hello.or_under(former);
-        }
+        let (hello, r1) = match greeting {
+            Greeting::Hello(hello) => ServerHello::start(hello),
+            Greeting::Ask(_) => return Err(Offence::Garbage),
+            Greeting::OtherMajor => {
+                write_record(stream, VERSIONS).map_err(gone)?;
+                return Err(Offence::EarlyEnd);
+            }
+        };
         write_record(stream, &r1).map_err(gone)?;
         let gated = hello.gate(&next(0)?).map_err(garbage)?;
         let Some(permit) = self.permits.take(deadline, spared) else {
@@ -435,6 +433,12 @@ impl Door {
             _ => return Err(Offence::EarlyEnd),
         };
         Ok((login, key, reader, transport.sealer))
+    }
+
+    /// What a first record wants, where its MAC holds.
+    fn greeting(&self, record: &[u8]) -> Result<Greeting, Offence> {
+        let (keys, now_ms) = (self.keys(), jiff::Timestamp::now().as_millisecond());
+        Greeting::read(record, keys.accepted(now_ms)).ok_or(Offence::Garbage)
     }
 
     fn now(&self) -> Stamp {
