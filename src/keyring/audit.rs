@@ -36,6 +36,16 @@ pub struct Decision<'a> {
     pub until_ms: Option<i64>,
 }
 
+/// A decision and when it was made.
+pub struct AuditEntry {
+    time: Timestamp,
+    actor: String,
+    action: String,
+    target: String,
+    reason: Option<String>,
+    until_ms: Option<i64>,
+}
+
 /// A trail that is as it was written.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Sound {
@@ -69,6 +79,10 @@ const MAC_FIELD: &str = ",\"mac\":\"";
 const MAC_BYTES: usize = MAC_FIELD.len() + 64 + 2;
 /// Longer lines are not written.
 const LINE_BYTES_MAX: usize = 16 * 1024;
+
+/// So many bytes of lines share a sync and a head: after a crash between the two, the head is looked for
+/// among the last `4 * LINE_BYTES_MAX` bytes.
+const BATCH_BYTES: usize = LINE_BYTES_MAX;
 
 /// The first line: what came before it was removed by the operator's retention, or never was.
 #[derive(Serialize, Deserialize)]
@@ -118,6 +132,32 @@ struct Held {
     _file: File,
 }
 
+impl AuditEntry {
+    pub fn now(decision: &Decision) -> AuditEntry {
+        AuditEntry {
+            time: Timestamp::now(),
+            actor: decision.actor.to_owned(),
+            action: decision.action.to_owned(),
+            target: decision.target.to_owned(),
+            reason: decision.reason.map(str::to_owned),
+            until_ms: decision.until_ms,
+        }
+    }
+
+    fn line(&self, n: u64) -> Line<'_> {
+        let until = self.until_ms.and_then(|ms| Timestamp::from_millisecond(ms).ok());
+        Line {
+            n,
+            time: seconds(self.time),
+            actor: &self.actor,
+            action: &self.action,
+            target: &self.target,
+            reason: self.reason.as_deref(),
+            until: until.map(seconds),
+        }
+    }
+}
+
 impl Audit {
     pub fn of(home: &super::Home) -> Audit {
         let (data, keys) = (home.dir().join("data"), home.dir().join("keys"));
@@ -129,28 +169,42 @@ impl Audit {
         }
     }
 
-    /// Appends a line, synced to the disk. A trail that is not what was written goes on and stays so:
-    /// nothing here mends it.
+    /// Appends a decision of now, synced to the disk.
+    ///
+    /// # Errors
+    /// As `add_all`.
     pub fn add(&self, decision: &Decision) -> Result<()> {
+        self.add_all(&[AuditEntry::now(decision)])
+    }
+
+    /// Appends lines, synced to the disk. A trail that is not what was written goes on and stays so:
+    /// nothing here repairs it.
+    ///
+    /// # Errors
+    /// The key, the trail or its head cannot be read or written.
+    pub fn add_all(&self, entries: &[AuditEntry]) -> Result<()> {
+        if entries.is_empty() {
+            return Ok(());
+        }
         let held = self.hold(true)?.expect("a key is made where there is none");
-        let (end, whole) = self.end(&held)?;
+        let (mut end, whole) = self.end(&held)?;
         let mut file = self.open()?;
-        let now = Timestamp::now();
-        let until = decision.until_ms.and_then(|ms| Timestamp::from_millisecond(ms).ok());
-        let n = end.last + 1;
-        let line = Line {
-            n,
-            time: seconds(now),
-            actor: decision.actor,
-            action: decision.action,
-            target: decision.target,
-            reason: decision.reason,
-            until: until.map(seconds),
-        };
-        let (text, mac) = held.seal(&line, &end.mac);
-        let io = FileError::io(&self.trail);
-        file.write_all(&text).and_then(|()| file.sync_data()).map_err(io)?;
-        if whole { self.write_head(&held, End { last: n, mac }) } else { Ok(()) }
+        let mut text = Vec::new();
+        for (index, entry) in entries.iter().enumerate() {
+            let (line, mac) = held.seal(&entry.line(end.last + 1), &end.mac);
+            end = End { last: end.last + 1, mac };
+            text.extend_from_slice(&line);
+            if text.len() < BATCH_BYTES && index + 1 < entries.len() {
+                continue;
+            }
+            let io = FileError::io(&self.trail);
+            file.write_all(&text).and_then(|()| file.sync_data()).map_err(io)?;
+            text.clear();
+            if whole {
+                self.write_head(&held, end)?;
+            }
+        }
+        Ok(())
     }
 
     /// Reads everything and holds it against what was written.

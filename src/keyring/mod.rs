@@ -11,7 +11,7 @@ mod users;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-pub use audit::{Audit, AuditError, Decision};
+pub use audit::{Audit, AuditEntry, AuditError, Decision};
 pub use file::FileError;
 pub use server_keys::{KeyStamp, RotateError, ServerKeys};
 pub use settings::Settings;

@@ -1,7 +1,8 @@
 //! People's keys over the years: members are told who has another key than before, and devices that
 //! have not come for long lose theirs.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::house::House;
 use crate::chat::Event;
@@ -11,9 +12,9 @@ use crate::keyring::known::{Change, Known};
 use crate::keyring::{self, Decision, FileError, Home, Users};
 
 pub struct Devices {
-    known: Mutex<Known>,
-    /// One writes at a time, and always what is newest.
-    saving: Mutex<()>,
+    known: Arc<Mutex<Known>>,
+    /// A save waits for its turn: it will write what is newest then.
+    saving: Arc<AtomicBool>,
 }
 
 impl Devices {
@@ -23,20 +24,32 @@ impl Devices {
         known.begin(now_ms());
         let changes = known.compare(users, now_ms());
         known.save(&home.known_file())?;
-        Ok((Devices { known: Mutex::new(known), saving: Mutex::new(()) }, changes))
+        Ok((Devices { known: Arc::new(Mutex::new(known)), saving: Arc::default() }, changes))
     }
 
-    fn known(&self) -> std::sync::MutexGuard<'_, Known> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    fn known(&self) -> MutexGuard<'_, Known> {
+        lock(&self.known)
     }
 
-    fn save(&self, home: &Home) {
-        let _turn = self.saving.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = self.known().clone();
-        if let Err(error) = known.save(&home.known_file()) {
-            log::error!("who was here is not kept: {error}");
+    /// Has the history written by the thread for records.
+    fn save(&self, house: &House) {
+        if self.saving.swap(true, Ordering::AcqRel) {
+            return;
         }
+        let (known, saving) = (Arc::clone(&self.known), Arc::clone(&self.saving));
+        let file = house.home().known_file();
+        house.records.save(move || {
+            saving.store(false, Ordering::Release);
+            let known = lock(&known).clone();
+            if let Err(error) = known.save(&file) {
+                log::error!("the history of keys is not saved: {error}");
+            }
+        });
     }
+}
+
+fn lock(known: &Mutex<Known>) -> MutexGuard<'_, Known> {
+    known.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl House {
@@ -74,7 +87,7 @@ impl House {
         known.begin(now_ms());
         known.see(&here, now_ms());
         drop(known);
-        self.devices.save(self.home());
+        self.devices.save(self);
     }
 
     /// Keys that were not here for as long as the operator wants are registered no more; of an owner

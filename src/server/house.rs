@@ -17,6 +17,7 @@ use super::guesses::Guesses;
 use super::hub::{self, Hub};
 use super::moderation;
 use super::outlet::Outlet;
+use super::records::Records;
 use super::second;
 use super::stop::Stop;
 use crate::chat::rights::{Role, State};
@@ -48,7 +49,8 @@ pub struct House {
     pub(super) devices: Devices,
     door: Arc<Door>,
     stop: Arc<Stop>,
-    audit: Audit,
+    /// What is written down beside the chat.
+    pub(super) records: Records,
     guesses: Mutex<Guesses>,
     /// Connections of a person that are asked for a password now.
     asked: Mutex<HashMap<UserName, usize>>,
@@ -82,7 +84,7 @@ impl House {
         let decided = Decided::open(home.decisions_file())?;
         let directory = Directory::open(home.certificates_file())?;
         let (devices, changes) = Devices::open(&home, &users)?;
-        let audit = Audit::of(&home);
+        let records = Records::start(Audit::of(&home))?;
         let mut told = BTreeSet::new();
         tell(&mut told, &rejected);
         let house = House {
@@ -96,7 +98,7 @@ impl House {
             devices,
             door,
             stop,
-            audit,
+            records,
             guesses: Mutex::default(),
             asked: Mutex::default(),
             hashing: Permits::new(HASHES_AT_ONCE, HASHES_WAITING_MAX),
@@ -255,20 +257,15 @@ impl House {
         };
         let said = format!("{actor}: {action} {logged} {}", reason.unwrap_or_default());
         log::info!("{}", said.trim_end());
-        if self.config().audit != Retention::Off
-            && let Err(error) = self.audit.add(decision)
-        {
-            log::error!("the audit trail lacks this: {error}");
+        if self.config().audit != Retention::Off {
+            self.records.decision(decision);
         }
     }
 
     /// Lines of the audit trail that are too old go.
     pub fn expire_audit(&self, now_ms: i64) {
-        let Retention::For(span) = self.config().audit else { return };
-        match self.audit.expire(now_ms - span.as_ms()) {
-            Ok(0) => {}
-            Ok(lines) => log::info!("{lines} lines of the audit trail were too old"),
-            Err(error) => log::error!("the audit trail stays as it is: {error}"),
+        if let Retention::For(span) = self.config().audit {
+            self.records.expire(now_ms - span.as_ms());
         }
     }
 
@@ -374,50 +371,38 @@ impl House {
         Arc::clone(&self.users.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Reads users/ again; people whose keys are gone are out at once. Gives what was refused, and why.
+    /// Reads users/ again; sessions that may not go on end before anything else is done. Gives what was
+    /// refused, and why.
+    ///
+    /// # Errors
+    /// The folder cannot be read; everything stays as it was.
     pub fn reload_users(&self) -> std::io::Result<Vec<String>> {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         let (new, rejected) = {
             let old = self.users();
             Users::load_over(&self.home.users_dir(), Some(&old))?
         };
-        tell(&mut told, &rejected);
         let new = Arc::new(new);
         let old = {
             let mut users = self.users.write().unwrap_or_else(PoisonError::into_inner);
             std::mem::replace(&mut *users, Arc::clone(&new))
         };
-        for (key, name) in new.keys().filter(|(key, _)| old.by_key(key).is_none()) {
-            let print = key.fingerprint();
-            log::info!("{name} is registered with {print}");
-            self.record_of_users("admitted", name, Some(&print.to_string()));
-            // Whoever has seal for this person checks whether it is still them.
-            let keys = self.directory.keys_of(&new, name, &None);
-            for (_, outlet) in self.hub.sessions() {
-                keys.iter().for_each(|event| self.hub.answer(&outlet, event));
-            }
-        }
+        self.end_removed(&old, &new);
+        self.turn_out();
+        tell(&mut told, &rejected);
+        self.announce_admitted(&old, &new);
         for name in new.names().filter(|name| new.role(name) != old.role(name)) {
             let role = new.role(name);
             log::info!("{name} is {role} now");
             self.record_of_users("role", name, Some(&role.to_string()));
         }
-        for name in new.names() {
-            let (old, new) = (old.settings(name).password, new.settings(name).password);
-            if old == new {
-                continue;
-            }
-            log::info!("{name} has {} password now", if new.is_some() { "a new" } else { "no" });
-            self.record_of_users("password", name, None);
-            if new.is_some() {
-                self.end_subject(
-                    &Subject::User(name.clone()),
-                    Code::Password,
-                    second::CHANGED,
-                    None,
-                );
-            }
-        }
+        self.notice_keys(&new);
+        Ok(rejected.iter().map(ToString::to_string).collect())
+    }
+
+    /// Ends the sessions of keys that are not registered any more, and those that began under another
+    /// password.
+    fn end_removed(&self, old: &Users, new: &Users) {
         for (key, name) in old.keys() {
             if new.by_key(key).is_none_or(|(now, _)| now != name) {
                 let reason = "your key was removed";
@@ -427,9 +412,32 @@ impl House {
                 self.record_of_users("removed", name, Some(&print));
             }
         }
-        self.notice_keys(&new);
-        self.turn_out();
-        Ok(rejected.iter().map(ToString::to_string).collect())
+        for name in new.names() {
+            let (old, new) = (old.settings(name).password, new.settings(name).password);
+            if old == new {
+                continue;
+            }
+            if new.is_some() {
+                let subject = Subject::User(name.clone());
+                self.end_subject(&subject, Code::Password, second::CHANGED, None);
+            }
+            log::info!("{name} has {} password now", if new.is_some() { "a new" } else { "no" });
+            self.record_of_users("password", name, None);
+        }
+    }
+
+    /// Tells members of keys that were registered since.
+    fn announce_admitted(&self, old: &Users, new: &Users) {
+        for (key, name) in new.keys().filter(|(key, _)| old.by_key(key).is_none()) {
+            let print = key.fingerprint();
+            log::info!("{name} is registered with {print}");
+            self.record_of_users("admitted", name, Some(&print.to_string()));
+            // Whoever has seal for this person checks whether it is still them.
+            let keys = self.directory.keys_of(new, name, &None);
+            for (_, outlet) in self.hub.sessions() {
+                keys.iter().for_each(|event| self.hub.answer(&outlet, event));
+            }
+        }
     }
 }
 

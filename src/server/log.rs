@@ -1,42 +1,67 @@
 //! The server's log: one event a line, as text or as JSON, without control characters, to stderr or
 //! to a file that is rotated. While an operator types at the console, its lines stand above what is
-//! typed.
+//! typed. One thread writes; a thread that logs never waits for it.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use log::{LevelFilter, Log, Metadata, Record};
+use jiff::Timestamp;
+use log::{Level, LevelFilter, Log, Metadata, Record};
 
 use crate::clean;
 use crate::config::{LogFormat, LogRules};
 use crate::keyring::FileError;
-use crate::print::err;
 use crate::terminal::Printer;
 
 struct Sink;
 
-/// The way to the console's printer, and word of its end.
-static CONSOLE: Mutex<Option<(SyncSender<String>, Receiver<()>)>> = Mutex::new(None);
+/// A line on its way to the log's thread.
+enum Entry {
+    Line {
+        time: Timestamp,
+        level: Level,
+        text: String,
+    },
+    /// Lines go to the console's printer from here on.
+    Console(Printer),
+    /// Lines go to stderr again. Everything before is written once the sender hangs up.
+    Plain(SyncSender<()>),
+}
 
-/// How lines look, and the file that they go to.
-static SHAPE: Mutex<Shape> = Mutex::new(Shape { format: LogFormat::Text, file: None });
+/// The way to the log's thread; the first start sets it.
+static QUEUE: OnceLock<SyncSender<Entry>> = OnceLock::new();
+
+/// Lines that did not fit into the queue and that nobody has been told of yet.
+static DROPPED: AtomicU64 = AtomicU64::new(0);
+
+/// What the log's thread is at: the time since when it has been writing one line, in milliseconds since
+/// the start and at least 1; 0 while it waits for lines.
+static WRITING_SINCE_MS: AtomicU64 = AtomicU64::new(0);
+
+/// How lines look, and the file that they go to. The log's thread takes it up before the next line.
+static NEXT_SHAPE: Mutex<Option<Shape>> = Mutex::new(None);
 
 /// Whether addresses of people are written.
 static ADDRESSES: AtomicBool = AtomicBool::new(true);
 
-/// Lines that wait for the console's terminal; more than these are lost, and nobody waits.
-const WAITING_MAX: usize = 1_000;
+/// Lines that wait for the log's thread. Further ones are dropped and counted, so that a stalled stderr or disk
+/// stops nobody who logs.
+const WAITING_MAX: usize = 10_000;
 
-/// What waits for the console is given this long when the console ends.
+/// At the end of the console or the server, waiting lines get this long.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// One line that takes longer than this is a log that nobody reads.
+const STALL_MS: u64 = 5_000;
+
+#[derive(Default)]
 struct Shape {
     format: LogFormat,
     file: Option<Rotating>,
@@ -51,15 +76,35 @@ struct Rotating {
     files_max: u32,
 }
 
-/// Events up to `level` go to stderr from now on.
-pub fn start(level: LevelFilter) {
+/// What the log's thread owns.
+#[derive(Default)]
+struct Writer {
+    shape: Shape,
+    console: Option<Printer>,
+}
+
+/// Events up to `level` go to stderr from now on, panics of threads too.
+///
+/// # Errors
+/// The operating system gives no thread.
+pub fn start(level: LevelFilter) -> io::Result<()> {
+    let (queue, entries) = sync_channel(WAITING_MAX);
     // A second start in one process keeps the first.
-    let _ = log::set_logger(&Sink);
+    if QUEUE.set(queue).is_ok() {
+        now_ms();
+        thread::Builder::new().name("log".into()).spawn(move || write_all(&entries))?;
+        let _ = log::set_logger(&Sink);
+        std::panic::set_hook(Box::new(|panic| log::error!("{panic}")));
+    }
     log::set_max_level(level);
+    Ok(())
 }
 
 /// As the configuration wants it from now on; `level` is the command line's, which wins. A file's name
 /// is taken from `home`.
+///
+/// # Errors
+/// The file cannot be opened; the log stays as it was.
 pub fn configure(
     rules: &LogRules,
     level: Option<LevelFilter>,
@@ -72,7 +117,7 @@ pub fn configure(
         }
         None => None,
     };
-    *shape() = Shape { format: rules.format, file };
+    *next_shape() = Some(Shape { format: rules.format, file });
     log::set_max_level(level.unwrap_or(rules.level));
     Ok(())
 }
@@ -89,41 +134,98 @@ pub fn address(address: impl std::fmt::Display) -> String {
     }
 }
 
-/// Lines go to the console's printer from now on, on a thread of its own: whoever logs never waits
-/// for a terminal.
-pub fn print_with(mut printer: Printer) {
-    let (lines, waiting) = sync_channel::<String>(WAITING_MAX);
+/// Lines go to the console's printer from now on.
+pub fn print_with(printer: Printer) {
+    if let Some(queue) = QUEUE.get() {
+        // Where the queue is full nobody reads the terminal either.
+        let _ = queue.try_send(Entry::Console(printer));
+    }
+}
+
+/// Lines go to stderr again. Waits until those before are written, for two seconds at most.
+pub fn print_plainly() {
     let (ending, ended) = sync_channel(0);
-    let print = move || {
-        let _ending: SyncSender<()> = ending;
-        for line in waiting {
-            if !printer.print(&line) {
-                err!("{line}");
+    let deadline = Instant::now() + PATIENCE;
+    let mut entry = Entry::Plain(ending);
+    let Some(queue) = QUEUE.get() else { return };
+    while let Err(TrySendError::Full(again)) = queue.try_send(entry) {
+        if Instant::now() >= deadline {
+            return;
+        }
+        entry = again;
+        thread::sleep(Duration::from_millis(5));
+    }
+    // It ends by hanging up, whether everything was printed or not.
+    let _ = ended.recv_timeout(deadline.saturating_duration_since(Instant::now()));
+}
+
+/// Whether lines are written: none has been under way for more than five seconds.
+pub fn is_read() -> bool {
+    match WRITING_SINCE_MS.load(Ordering::Relaxed) {
+        0 => true,
+        since => now_ms().saturating_sub(since) < STALL_MS,
+    }
+}
+
+/// Milliseconds since the log was started, at least 1.
+fn now_ms() -> u64 {
+    static BEGAN: OnceLock<Instant> = OnceLock::new();
+    BEGAN.get_or_init(Instant::now).elapsed().as_millis() as u64 + 1
+}
+
+fn next_shape() -> std::sync::MutexGuard<'static, Option<Shape>> {
+    NEXT_SHAPE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The log's thread: the only one that waits for a disk, a pipe or a terminal to take a line.
+fn write_all(entries: &Receiver<Entry>) {
+    let mut writer = Writer::default();
+    for entry in entries {
+        WRITING_SINCE_MS.store(now_ms(), Ordering::Relaxed);
+        if let Some(shape) = next_shape().take() {
+            writer.shape = shape;
+        }
+        match entry {
+            Entry::Line { time, level, text } => writer.write(time, level, &text),
+            Entry::Console(printer) => writer.console = Some(printer),
+            // The end of the printer is part of what is waited for.
+            Entry::Plain(ending) => {
+                writer.console = None;
+                drop(ending);
             }
         }
-        // Its end is part of what is waited for.
-        drop(printer);
-    };
-    if thread::Builder::new().name("log".into()).spawn(print).is_ok() {
-        *console() = Some((lines, ended));
+        let dropped = DROPPED.swap(0, Ordering::Relaxed);
+        if dropped > 0 {
+            let text =
+                format!("{dropped} log lines were dropped: the log was not read fast enough");
+            writer.write(Timestamp::now(), Level::Warn, &text);
+        }
+        WRITING_SINCE_MS.store(0, Ordering::Relaxed);
     }
 }
 
-/// Lines go to stderr again; those that wait are printed first.
-pub fn print_plainly() {
-    let ended = console().take().map(|(_, ended)| ended);
-    if let Some(ended) = ended {
-        // It ends by hanging up, whether everything was printed or not.
-        let _ = ended.recv_timeout(PATIENCE);
+impl Writer {
+    /// Writes to the file, or else to the console, or else to stderr.
+    fn write(&mut self, time: Timestamp, level: Level, text: &str) {
+        let time = time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+        let level = level.as_str().to_lowercase();
+        let line = match self.shape.format {
+            LogFormat::Text => format!("{time} {level} {text}"),
+            LogFormat::Json => {
+                serde_json::json!({"time": time, "level": level, "text": text}).to_string()
+            }
+        };
+        if let Some(file) = &mut self.shape.file
+            && file.write(&line).is_ok()
+        {
+            return;
+        }
+        if self.console.as_mut().is_some_and(|console| console.print(&line)) {
+            return;
+        }
+        // A log that cannot be written is no reason to stop.
+        let _ = writeln!(io::stderr().lock(), "{line}");
     }
-}
-
-fn console() -> std::sync::MutexGuard<'static, Option<(SyncSender<String>, Receiver<()>)>> {
-    CONSOLE.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn shape() -> std::sync::MutexGuard<'static, Shape> {
-    SHAPE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Rotating {
@@ -178,28 +280,11 @@ impl Log for Sink {
         if !self.enabled(record.metadata()) {
             return;
         }
-        let time = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
-        let level = record.level().as_str().to_lowercase();
         let text = clean::line(&record.args().to_string());
-        let mut shape = shape();
-        let line = match shape.format {
-            LogFormat::Text => format!("{time} {level} {text}"),
-            LogFormat::Json => {
-                serde_json::json!({"time": time, "level": level, "text": text}).to_string()
-            }
-        };
-        if let Some(file) = &mut shape.file
-            && file.write(&line).is_ok()
-        {
-            return;
+        let line = Entry::Line { time: Timestamp::now(), level: record.level(), text };
+        if QUEUE.get().is_none_or(|queue| queue.try_send(line).is_err()) {
+            DROPPED.fetch_add(1, Ordering::Relaxed);
         }
-        drop(shape);
-        if let Some((console, _)) = &*console() {
-            let _ = console.try_send(line);
-            return;
-        }
-        // A log that nobody can read is no reason to stop.
-        let _ = writeln!(io::stderr().lock(), "{line}");
     }
 
     fn flush(&self) {}

@@ -17,6 +17,7 @@ mod notify;
 mod operator;
 pub(crate) mod outlet;
 pub(crate) mod pipe;
+mod records;
 mod rekeying;
 mod reload;
 pub(crate) mod replayer;
@@ -82,6 +83,9 @@ const CLOCK_LEAP_MS_MAX: i64 = 90 * 86_400_000;
 /// After the drain the last lines are written, within this time.
 const WRITER_GRACE: Duration = Duration::from_millis(800);
 
+/// A stop that is stuck in a disk, a pipe or another process after this time more ends the process.
+const END_GRACE: Duration = Duration::from_secs(5);
+
 /// Runs a server until it is told to stop; every session has been told when this returns.
 pub fn run(options: Options) -> anyhow::Result<()> {
     let Options { home, config, keys, listen, log_level, on_ready } = options;
@@ -113,6 +117,8 @@ pub fn run(options: Options) -> anyhow::Result<()> {
     let house = Arc::new(House::open(config, log_level, hub, reader, home, own_door, own_stop)?);
     let own = Actor::own("server");
     house.record(&Decision { target: env!("CARGO_PKG_VERSION"), ..own.did("start") });
+    // The trail has it before anybody is told that the server runs, unless another process holds the trail.
+    house.records.settle(operator::RECORD_PATIENCE);
 
     let keeper = Arc::clone(&house);
     essential("keeper", &stop, move || keep(&keeper, watch))?;
@@ -145,9 +151,11 @@ pub fn run(options: Options) -> anyhow::Result<()> {
     console::attend(operator("console"), Arc::clone(&stop));
 
     stop.wait();
+    let drain_time = Duration::from_millis(house.config().limits.drain_ms_max);
+    let deadline = Instant::now() + drain_time;
+    end_for_certain(drain_time + END_GRACE);
     notify::tell("STOPPING=1");
     house.see_keys();
-    let deadline = Instant::now() + Duration::from_millis(house.config().limits.drain_ms_max);
     drop(socket);
     // The door is woken by the stop and closes behind itself.
     let _ = doorkeeper.join();
@@ -156,6 +164,9 @@ pub fn run(options: Options) -> anyhow::Result<()> {
     house.hub.close();
     while !writer.is_finished() && Instant::now() < deadline + WRITER_GRACE {
         thread::sleep(Duration::from_millis(5));
+    }
+    if house.records.settle(deadline.saturating_duration_since(Instant::now())) > 0 {
+        ::log::error!("the audit trail lacks the last decisions: it could not be written in time");
     }
     if !writer.is_finished() {
         stop.fail("the disk takes too long over the last lines".to_owned());
@@ -207,6 +218,18 @@ fn registry(ledger: &Kept, config: &Config) -> anyhow::Result<Registry> {
         registry.remember(place, last, topic, reads, waiting);
     }
     Ok(registry)
+}
+
+/// Ends the process after `time` if the stop has not done so: nothing that is acknowledged is lost by it.
+fn end_for_certain(time: Duration) {
+    let ended = spawn("end", move || {
+        thread::sleep(time);
+        terminal::restore();
+        std::process::exit(1);
+    });
+    if let Err(error) = ended {
+        ::log::warn!("{error}");
+    }
 }
 
 /// Tells everybody and waits until the sessions' threads are done, or for the deadline.

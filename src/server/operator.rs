@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::house::House;
+use super::log as server_log;
 use super::moderation;
 use super::reload;
 use crate::chat::rights::{self, Act, Role, State};
@@ -94,6 +95,9 @@ const WORDS: &[Word] = &[
     ),
 ];
 
+/// A decision is in the audit trail before its author has the answer, unless that takes longer.
+pub(super) const RECORD_PATIENCE: Duration = Duration::from_secs(1);
+
 /// A ledger that has not answered by then is stuck.
 const HEALTH_PATIENCE: Duration = Duration::from_secs(3);
 
@@ -121,9 +125,21 @@ pub fn obey(house: &House, actor: &Actor, words: &[String]) -> Reply {
     if !rights::may(actor.role, actor.state, *act) {
         return no(&Refusal::NotAllowed(*act, actor.role).to_string());
     }
-    match *word {
+    let before = house.records.added();
+    let mut reply = run(house, actor, word, rest);
+    if house.records.added() > before {
+        let waiting = house.records.settle(RECORD_PATIENCE);
+        if waiting > 0 {
+            let _ = write!(reply.text, "; {waiting} decisions are not in the audit trail yet");
+        }
+    }
+    reply
+}
+
+fn run(house: &House, actor: &Actor, word: &str, rest: &[String]) -> Reply {
+    match word {
         "channels" => channels(house),
-        "stats" | "status" => stats(house, *word == "status"),
+        "stats" | "status" => stats(house, word == "status"),
         "health" => health(house),
         "users" => users(house),
         "kick" => moderation::kick(house, actor, rest),
@@ -253,6 +269,8 @@ pub fn health(house: &House) -> Reply {
         ("door", house.door().is_open()),
         ("ledger", house.ledger_answers(HEALTH_PATIENCE)),
         ("storage", !house.hub.figures().is_failing()),
+        ("audit", house.records.are_current()),
+        ("log", server_log::is_read()),
     ];
     let ill: Vec<_> = parts.iter().filter(|(_, well)| !well).map(|(name, _)| *name).collect();
     let text = match ill.is_empty() {

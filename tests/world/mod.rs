@@ -293,7 +293,8 @@ impl World {
         self.server.is_told(&format!("registered with {print}"));
     }
 
-    fn registers_key_of(&self, name: &str) -> String {
+    /// Registers a key for a device of a person and gives its fingerprint; the server may not know it yet.
+    pub fn registers_key_of(&self, name: &str) -> String {
         let vault = self.vault(name);
         self.keys.give(&vault);
         let pem = fs::read_to_string(vault.join("id.pub.pem")).unwrap();

@@ -52,7 +52,8 @@ enum Mode {
 
 /// Makes what is missing in the home, says what it made, and serves.
 pub fn serve(args: Args) -> anyhow::Result<ExitCode> {
-    server::log::start(args.log.unwrap_or(log::LevelFilter::Info));
+    let level = args.log.unwrap_or(log::LevelFilter::Info);
+    server::log::start(level).context("cannot start the log's thread")?;
     let home = args.home.open();
     let mut made = Vec::new();
     let config = configure(&home, args.mode, &mut made)?;
@@ -73,7 +74,9 @@ pub fn serve(args: Args) -> anyhow::Result<ExitCode> {
     let owner = if args.no_owner { None } else { owner(&home) };
     let on_ready = greet(keys.own.public().clone(), keys.founding, owner, &config);
     let log_level = args.log;
-    server::run(Options { home, config, keys, listen, log_level, on_ready })?;
+    let served = server::run(Options { home, config, keys, listen, log_level, on_ready });
+    server::log::print_plainly();
+    served?;
     Ok(ExitCode::SUCCESS)
 }
 

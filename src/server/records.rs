@@ -1,0 +1,155 @@
+//! What is written down beside the chat: the audit trail and the history of people's keys. One thread
+//! writes, so that ending a session never waits for a disk or for another process that holds the trail.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::keyring::{Audit, AuditEntry, Decision};
+
+/// Records that may wait. Further decisions are not written, are counted, and stand in the log alone.
+const WAITING_MAX: usize = 100_000;
+
+/// A record that waits for longer than this makes the server unhealthy.
+const STALL: Duration = Duration::from_secs(5);
+
+/// The way to the thread that writes.
+pub struct Records(Arc<Shared>);
+
+struct Shared {
+    queue: Mutex<Queue>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct Queue {
+    waiting: VecDeque<Record>,
+    /// Records that were ever added.
+    added: u64,
+    /// Of those, how many the thread is done with.
+    done: u64,
+    /// Since when the thread has been busy without a pause.
+    busy_since: Option<Instant>,
+}
+
+enum Record {
+    Decision(AuditEntry),
+    /// Something else that is written, a whole file at a time.
+    Save(Box<dyn FnOnce() + Send>),
+    /// Lines of the audit trail from before this time are removed, in milliseconds since 1970.
+    Expire(i64),
+}
+
+impl Records {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// The operating system gives no thread.
+    pub fn start(audit: Audit) -> anyhow::Result<Records> {
+        let shared = Arc::new(Shared { queue: Mutex::default(), changed: Condvar::new() });
+        let own = Arc::clone(&shared);
+        super::spawn("records", move || own.write_all(&audit))?;
+        Ok(Records(shared))
+    }
+
+    /// A decision is written to the audit trail, with the time of now.
+    pub fn decision(&self, decision: &Decision) {
+        self.add(Record::Decision(AuditEntry::now(decision)));
+    }
+
+    pub fn save(&self, write: impl FnOnce() + Send + 'static) {
+        self.add(Record::Save(Box::new(write)));
+    }
+
+    pub fn expire(&self, before_ms: i64) {
+        self.add(Record::Expire(before_ms));
+    }
+
+    /// How many records were ever added.
+    pub fn added(&self) -> u64 {
+        self.0.queue().added
+    }
+
+    /// Waits until all records of before are written. Gives how many still wait after `patience`.
+    pub fn settle(&self, patience: Duration) -> u64 {
+        let queue = self.0.queue();
+        let wanted = queue.added;
+        let behind = |queue: &mut Queue| queue.done < wanted;
+        let waited = self.0.changed.wait_timeout_while(queue, patience, behind);
+        wanted.saturating_sub(waited.unwrap_or_else(PoisonError::into_inner).0.done)
+    }
+
+    /// Whether the thread makes progress.
+    pub fn are_current(&self) -> bool {
+        self.0.queue().busy_since.is_none_or(|since| since.elapsed() < STALL)
+    }
+
+    fn add(&self, record: Record) {
+        let mut queue = self.0.queue();
+        if queue.waiting.len() >= WAITING_MAX {
+            drop(queue);
+            return log::error!("a record is not written: {WAITING_MAX} wait for the disk");
+        }
+        queue.added += 1;
+        queue.waiting.push_back(record);
+        drop(queue);
+        self.0.changed.notify_all();
+    }
+}
+
+impl Shared {
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write_all(&self, audit: &Audit) {
+        loop {
+            let batch = self.next();
+            let count = batch.len() as u64;
+            write(audit, batch);
+            let mut queue = self.queue();
+            queue.done += count;
+            // Each batch is progress.
+            queue.busy_since = (!queue.waiting.is_empty()).then(Instant::now);
+            drop(queue);
+            self.changed.notify_all();
+        }
+    }
+
+    /// Everything that waits.
+    fn next(&self) -> VecDeque<Record> {
+        let queue = self.queue();
+        let idle = |queue: &mut Queue| queue.waiting.is_empty();
+        let waited = self.changed.wait_while(queue, idle);
+        let mut queue = waited.unwrap_or_else(PoisonError::into_inner);
+        queue.busy_since = Some(Instant::now());
+        std::mem::take(&mut queue.waiting)
+    }
+}
+
+/// Writes records in their order; decisions that follow each other share a sync.
+fn write(audit: &Audit, batch: VecDeque<Record>) {
+    let mut entries = Vec::new();
+    for record in batch {
+        match record {
+            Record::Decision(entry) => entries.push(entry),
+            Record::Save(write) => write(),
+            Record::Expire(before_ms) => {
+                add(audit, &mut entries);
+                match audit.expire(before_ms) {
+                    Ok(0) => {}
+                    Ok(lines) => log::info!("{lines} lines of the audit trail were too old"),
+                    Err(error) => log::error!("the audit trail stays as it is: {error}"),
+                }
+            }
+        }
+    }
+    add(audit, &mut entries);
+}
+
+fn add(audit: &Audit, entries: &mut Vec<AuditEntry>) {
+    let entries = std::mem::take(entries);
+    if let Err(error) = audit.add_all(&entries) {
+        log::error!("the audit trail lacks {} decisions: {error}", entries.len());
+    }
+}
