@@ -21,6 +21,7 @@ use pychat::client::secrets::store::Store;
 use pychat::client::vault;
 use pychat::config::{Config, IpRange};
 use pychat::crypto::certificate::{Certificate, OpeningKey};
+use pychat::crypto::context::Context;
 use pychat::crypto::handshake::{ClientSent, ClientStart, ServerHello};
 use pychat::crypto::hello::{self, Greeting};
 use pychat::crypto::note::{Link, claimed_sender};
@@ -36,6 +37,9 @@ use pychat::server::directory::Directory;
 use pychat::server::{ctl, metrics};
 use pychat::wire::codec::{self, Login, Parts};
 use pychat::wire::record::RecordReader;
+
+/// The server of everything here.
+const SERVER: Fingerprint = Fingerprint([9; 32]);
 
 /// A decoder and its name.
 pub type Decoder = (&'static str, fn(&[u8]));
@@ -140,29 +144,41 @@ pub fn fuzz_key_request(bytes: &[u8]) {
 }
 
 pub fn fuzz_certificate(bytes: &[u8]) {
-    let _ = Certificate::verify(bytes, identity().public());
+    let _ = Certificate::verify(bytes, identity().public(), &SERVER);
     let _ = claimed_sender(bytes).map(Certificate::issuer);
+}
+
+/// What alice says there.
+fn context(to: &str) -> Context {
+    let (alice, to) = ("alice".parse().expect("a name"), to.parse().expect("a place"));
+    Context::new(&SERVER, &alice, &to)
 }
 
 fn certificate() -> &'static Certificate {
     static CERTIFICATE: OnceLock<Certificate> = OnceLock::new();
     CERTIFICATE.get_or_init(|| {
         let signing = pychat::crypto::certificate::SigningKey::from_seed(&[7; 32]);
-        Certificate::issue(identity(), &signing, &OpeningKey::from_bytes(&[7; 32]), 1_000_000)
+        Certificate::issue(
+            identity(),
+            &SERVER,
+            &signing,
+            &OpeningKey::from_bytes(&[7; 32]),
+            1_000_000,
+        )
     })
 }
 
 pub fn fuzz_private(bytes: &[u8]) {
     let own = [(certificate().hash, OpeningKey::from_bytes(&[7; 32]))];
     if let Ok(parsed) = Parsed::parse(bytes) {
-        let _ = parsed.open(identity(), &own, certificate());
+        let _ = parsed.open(&context("@bob"), identity(), &own, certificate());
     }
 }
 
 pub fn fuzz_pin_channel(bytes: &[u8]) {
     static CHANNEL: OnceLock<PinChannel> = OnceLock::new();
     let channel = CHANNEL.get_or_init(|| PinChannel::from_root([7; 32].into()));
-    let _ = channel.open(bytes, certificate());
+    let _ = channel.open(&context("#tea"), bytes, certificate());
 }
 
 pub fn fuzz_kept(bytes: &[u8]) {
@@ -240,7 +256,7 @@ pub fn fuzz_secrets(bytes: &[u8]) {
     let sealed = keep::seal_for(&[&keepers[0]], bytes);
     std::fs::write(stem.with_extension("secrets"), &sealed).expect("its bytes");
     if let Ok(store) = Store::open(&stem, &openers, &keepers) {
-        let people = People::of(store.kept.people.iter());
+        let people = People::of(SERVER, store.kept.people.iter());
         for known in &store.kept.people {
             let mut joined = known.clone();
             joined.joins(known);
@@ -251,7 +267,7 @@ pub fn fuzz_secrets(bytes: &[u8]) {
     }
     std::fs::create_dir(&dir).expect("a folder for keys");
     std::fs::write(dir.join("one.key"), &sealed).expect("its bytes");
-    let _ = Devices::open(&dir, &openers);
+    let _ = Devices::open(&dir, &SERVER, &openers);
 }
 
 /// Up to where it has been told each sealed place, and what follows then.

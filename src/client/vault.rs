@@ -268,9 +268,9 @@ impl Vault {
         replace(&path, key.to_pem().as_bytes(), 0o600)
     }
 
-    /// The keys of this device.
-    pub fn devices_dir(&self) -> PathBuf {
-        self.dir.join("device")
+    /// The keys that this device uses on a server, which is named by the fingerprint of its first key.
+    pub fn devices_dir(&self, founding: &Fingerprint) -> PathBuf {
+        self.dir.join("device").join(founding.to_url())
     }
 
     /// The key before this one: it may open what was sealed for it.

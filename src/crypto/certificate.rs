@@ -1,5 +1,5 @@
 //! Device certificates (docs/protocol.md, "Device certificates"): an RSA identity names the keys with
-//! which one device signs lines and opens private ones.
+//! which one device signs messages and opens private ones on one server.
 
 use std::fmt;
 
@@ -12,9 +12,16 @@ use super::provider::{self, Signing};
 use super::{Fingerprint, Identity, PublicKey};
 
 const LABEL: &[u8] = b"pychat/1 cert";
-const SIGNED_BYTES: usize = 13 + 3 * 32 + 2 * 8;
+/// The label, four parts of 32 bytes, and two times.
+const SIGNED_BYTES: usize = 13 + 4 * 32 + 2 * 8;
 /// Bytes of a certificate.
 pub const CERTIFICATE_BYTES: usize = SIGNED_BYTES + MODULUS_BYTES;
+
+/// The parts of 32 bytes, in their order.
+const SERVER: usize = 0;
+const ISSUER: usize = 1;
+const SIGNING: usize = 2;
+const OPENING: usize = 3;
 
 /// A certificate is valid for so many seconds from its making ...
 const VALID_S: u64 = 28 * 86_400;
@@ -44,15 +51,17 @@ pub struct OpeningKey {
 }
 
 impl Certificate {
-    /// Signs the keys of a device.
+    /// Signs the keys that a device uses on `server`, which is named by the fingerprint of its first key.
     pub fn issue(
         identity: &Identity,
+        server: &Fingerprint,
         signing: &SigningKey,
         opening: &OpeningKey,
         now_s: u64,
     ) -> Certificate {
         let mut bytes = Vec::with_capacity(CERTIFICATE_BYTES);
         bytes.extend_from_slice(LABEL);
+        bytes.extend_from_slice(&server.0);
         bytes.extend_from_slice(&identity.public().fingerprint().0);
         bytes.extend_from_slice(&signing.pair.public());
         bytes.extend_from_slice(opening.pair.public());
@@ -62,12 +71,14 @@ impl Certificate {
         Certificate::unchecked(&bytes).expect("all parts have their lengths")
     }
 
-    /// From bytes of anywhere, under the identity that must have signed it.
-    pub fn verify(bytes: &[u8], key: &PublicKey) -> Option<Certificate> {
+    /// From bytes of anywhere, under the identity that must have signed it, for this server.
+    pub fn verify(bytes: &[u8], key: &PublicKey, server: &Fingerprint) -> Option<Certificate> {
         let certificate = Certificate::unchecked(bytes)?;
         let (signed, signature) = certificate.bytes.split_at(SIGNED_BYTES);
-        let own = certificate.fingerprint() == key.fingerprint();
-        (own && signed.starts_with(LABEL) && key.verify(signed, signature)).then_some(certificate)
+        let is_named =
+            certificate.part(SERVER) == server.0 && certificate.fingerprint() == key.fingerprint();
+        let holds = is_named && signed.starts_with(LABEL) && key.verify(signed, signature);
+        holds.then_some(certificate)
     }
 
     /// From bytes that are kept, whose signature is looked at before they are used.
@@ -83,16 +94,20 @@ impl Certificate {
 
     /// Whose it is.
     pub fn fingerprint(&self) -> Fingerprint {
-        Fingerprint(self.part(0))
+        Fingerprint(self.part(ISSUER))
     }
 
     /// Whose it claims to be, while nothing of it is believed yet.
     pub fn issuer(bytes: &[u8; CERTIFICATE_BYTES]) -> Fingerprint {
-        Fingerprint(*bytes[LABEL.len()..].first_chunk().expect("a certificate has its length"))
+        Fingerprint(
+            *bytes[LABEL.len() + 32 * ISSUER..]
+                .first_chunk()
+                .expect("a certificate has its length"),
+        )
     }
 
     pub(super) fn opening(&self) -> [u8; 32] {
-        self.part(2)
+        self.part(OPENING)
     }
 
     /// When it was issued.
@@ -124,7 +139,7 @@ impl Certificate {
 
     /// Whether its device has signed `message`.
     pub(super) fn has_signed(&self, message: &[u8], signature: &[u8]) -> bool {
-        provider::signed(&self.part(1), message, signature)
+        provider::signed(&self.part(SIGNING), message, signature)
     }
 
     fn part(&self, index: usize) -> [u8; 32] {
@@ -133,7 +148,7 @@ impl Certificate {
     }
 
     fn time(&self, index: usize) -> u64 {
-        let start = LABEL.len() + 3 * 32 + 8 * index;
+        let start = LABEL.len() + 4 * 32 + 8 * index;
         let bytes = self.bytes[start..start + 8].try_into().expect("a certificate has its length");
         u64::from_be_bytes(bytes)
     }
@@ -205,15 +220,21 @@ mod tests {
     #[test]
     fn a_certificate_holds_under_its_own_key_alone_and_only_whole() {
         let (signing, opening) = (SigningKey::generate(), OpeningKey::generate());
-        let certificate = Certificate::issue(ana(), &signing, &opening, 1_000_000);
+        let (server, other) = (Fingerprint([9; 32]), Fingerprint([8; 32]));
+        let certificate = Certificate::issue(ana(), &server, &signing, &opening, 1_000_000);
         let bytes = *certificate.bytes();
-        assert_eq!(Certificate::verify(&bytes, ana().public()), Some(certificate.clone()));
-        assert_eq!(Certificate::verify(&bytes, bob().public()), None);
-        assert_eq!(Certificate::verify(&bytes[1..], ana().public()), None);
+        assert_eq!(Certificate::verify(&bytes, ana().public(), &server), Some(certificate.clone()));
+        assert_eq!(Certificate::verify(&bytes, ana().public(), &other), None);
+        assert_eq!(Certificate::verify(&bytes, bob().public(), &server), None);
+        assert_eq!(Certificate::verify(&bytes[1..], ana().public(), &server), None);
         for index in 0..bytes.len() {
-            let mut other = bytes;
-            other[index] ^= 1;
-            assert_eq!(Certificate::verify(&other, ana().public()), None, "byte {index}");
+            let mut changed = bytes;
+            changed[index] ^= 1;
+            assert_eq!(
+                Certificate::verify(&changed, ana().public(), &server),
+                None,
+                "byte {index}"
+            );
         }
         assert!(certificate.is_valid_at(1_000_000));
         assert!(!certificate.is_valid_at(1_000_000 - EARLY_S - 1));
@@ -229,7 +250,7 @@ mod tests {
     proptest! {
         #[test]
         fn whatever_comes_is_no_certificate(bytes in prop::collection::vec(any::<u8>(), 0..600)) {
-            prop_assert_eq!(Certificate::verify(&bytes, ana().public()), None);
+            prop_assert_eq!(Certificate::verify(&bytes, ana().public(), &Fingerprint([9; 32])), None);
         }
     }
 }

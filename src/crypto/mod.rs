@@ -3,6 +3,7 @@
 //! `docs/protocol.md` is the authority for every byte.
 
 pub mod certificate;
+pub mod context;
 mod dhkem;
 pub mod handshake;
 pub mod hello;

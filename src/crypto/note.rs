@@ -1,17 +1,18 @@
-//! What every sealed line says beside its text, and how a sealed text is padded (docs/protocol.md,
-//! "Sealed lines").
+//! What every sealed message says beside its content, and how the content is padded (docs/protocol.md,
+//! "Sealed messages").
 
 use zeroize::Zeroizing;
 
 use super::certificate::CERTIFICATE_BYTES;
+use super::context::Context;
 use super::primitives::sha256;
 use crate::chat::{Kind, MsgId};
 
 /// Bytes of a note.
-pub const NOTE_BYTES: usize = 16 + 8 + 1 + 16 + 16 + 8 + 32;
+pub const NOTE_BYTES: usize = 16 + 8 + 1 + 1 + 16 + 16 + 8 + 32;
 /// Every sealed line begins with it.
 pub(super) const VERSION: u8 = 1;
-/// A text and its length are padded to a multiple of this.
+/// A content and its length are padded to a multiple of this.
 const PADDING_BYTES: usize = 64;
 
 /// Why a sealed line is not opened.
@@ -38,6 +39,10 @@ pub struct Link {
     pub prev: [u8; 32],
 }
 
+/// What the bytes of a message are. 1 is reserved for a file that is announced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ContentType(pub u8);
+
 /// What a line says of itself. The server's word for it must be the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Note {
@@ -45,21 +50,49 @@ pub struct Note {
     /// By the sender's clock, in milliseconds since 1970.
     pub time_ms: u64,
     pub kind: Kind,
+    pub content: ContentType,
     /// The id of the line that an edit or a deletion is about; zeros otherwise.
     pub target: MsgId,
     pub link: Link,
 }
 
-/// A line as its sender meant it.
+/// A message to be sealed.
+#[derive(Clone, Copy)]
+pub struct Draft<'a> {
+    pub context: &'a Context,
+    pub note: &'a Note,
+    pub text: &'a str,
+}
+
+/// A message as its sender meant it.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Opened {
     pub note: Note,
-    pub text: String,
+    /// None where the content is of a type that this version does not know.
+    pub text: Option<String>,
+}
+
+impl ContentType {
+    pub const TEXT: ContentType = ContentType(0);
+}
+
+impl Opened {
+    pub(super) fn new(note: Note, padded: &[u8]) -> Result<Opened, SealError> {
+        let content = unpad(padded).ok_or(SealError::Malformed)?;
+        let text = match note.content {
+            ContentType::TEXT => {
+                let text = str::from_utf8(content).map_err(|_| SealError::Malformed)?;
+                Some(text.to_owned())
+            }
+            _ => None,
+        };
+        Ok(Opened { note, text })
+    }
 }
 
 impl Note {
     pub(super) fn to_bytes(self) -> [u8; NOTE_BYTES] {
-        let kind = [self.kind as u8];
+        let kind = [self.kind as u8, self.content.0];
         let (time, n) = (self.time_ms.to_be_bytes(), self.link.n.to_be_bytes());
         let parts: [&[u8]; 7] =
             [&self.id.0, &time, &kind, &self.target.0, &self.link.session, &n, &self.link.prev];
@@ -78,6 +111,7 @@ impl Note {
                 [3] => Kind::Delete,
                 _ => return None,
             },
+            content: ContentType(take::<1>(&mut bytes)?[0]),
             target: MsgId(take(&mut bytes)?),
             link: Link {
                 session: take(&mut bytes)?,
@@ -89,7 +123,7 @@ impl Note {
     }
 }
 
-/// The certificate of a sealed line's sender, as the line claims it: it follows the version.
+/// The certificate of a sealed message's sender, as the message claims it: it follows the version.
 pub fn claimed_sender(body: &[u8]) -> Result<&[u8; CERTIFICATE_BYTES], SealError> {
     let after = body.strip_prefix(&[VERSION]).ok_or(SealError::Malformed)?;
     after.first_chunk().ok_or(SealError::Malformed)
@@ -118,15 +152,15 @@ pub(super) fn pad(text: &str) -> Option<Zeroizing<Vec<u8>>> {
     Some(padded)
 }
 
-pub(super) fn unpad(padded: &[u8]) -> Option<String> {
+fn unpad(padded: &[u8]) -> Option<&[u8]> {
     let mut rest = padded;
     let length = usize::from(u16::from_be_bytes(take(&mut rest)?));
-    let (text, zeros) = rest.split_at_checked(length)?;
+    let (content, zeros) = rest.split_at_checked(length)?;
     let canonical = padded.len() == (2 + length).next_multiple_of(PADDING_BYTES);
     if !canonical || zeros.iter().any(|byte| *byte != 0) {
         return None;
     }
-    String::from_utf8(text.to_vec()).ok()
+    Some(content)
 }
 
 #[cfg(test)]
@@ -140,13 +174,13 @@ mod tests {
         fn a_text_comes_back_from_its_padding(text in "\\PC{0,200}") {
             let padded = pad(&text).unwrap();
             prop_assert_eq!(padded.len() % PADDING_BYTES, 0);
-            prop_assert_eq!(unpad(&padded), Some(text));
+            prop_assert_eq!(unpad(&padded), Some(text.as_bytes()));
         }
 
         #[test]
         fn whatever_comes_is_read_in_one_way(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
-            if let Some(text) = unpad(&bytes) {
-                prop_assert_eq!(&pad(&text).unwrap()[..], &bytes[..]);
+            if let Some(Ok(text)) = unpad(&bytes).map(str::from_utf8) {
+                prop_assert_eq!(&pad(text).unwrap()[..], &bytes[..]);
             }
             if let Some(note) = Note::from_bytes(&bytes) {
                 prop_assert_eq!(&note.to_bytes()[..], &bytes[..]);

@@ -1,5 +1,5 @@
 //! Channels with a PIN (docs/protocol.md, "Channels with a PIN"): from the PIN to the channel's id and
-//! keys, and lines sealed under them.
+//! keys, and messages sealed under them.
 
 use argon2::{Algorithm, Argon2, Block, Params, Version};
 use unicode_normalization::UnicodeNormalization;
@@ -7,15 +7,18 @@ use zeroize::{Zeroize, Zeroizing};
 
 use super::Fingerprint;
 use super::certificate::{CERTIFICATE_BYTES, Certificate, CertificateHash, SigningKey, redacted};
+use super::context::Context;
 use super::identity::CROCKFORD;
-use super::note::{Note, Opened, SealError, VERSION, pad, take, unpad};
-use super::primitives::{Secret, hmac_sha256, open, random, seal, sha256};
+use super::note::{Draft, NOTE_BYTES, Note, Opened, SealError, VERSION, pad, take};
+use super::primitives::{Secret, hedged, hmac_sha256, open, random, seal, sha256};
 
 /// Memory, passes and lanes of Argon2id.
 const COST: (u32, u32, u32) = (64 * 1024, 3, 1);
 const SIGNATURE_BYTES: usize = 64;
-/// A note without the session and the count, which stand in the head.
-const INNER_BYTES: usize = 16 + 8 + 1 + 16 + 32;
+/// Session, count, id and salt: what the server sees of a message beside the certificate.
+const HEAD_BYTES: usize = 16 + 8 + 16 + 16;
+/// A note without what stands in the head.
+const INNER_BYTES: usize = NOTE_BYTES - 16 - 8 - 16;
 
 /// A PIN as a person types it; wiped when dropped.
 #[derive(Clone)]
@@ -109,52 +112,61 @@ impl PinChannel {
 
     pub fn seal(
         &self,
-        note: &Note,
-        text: &str,
-        (certificate, signing): (&Certificate, &SigningKey),
+        draft: &Draft,
+        by: (&Certificate, &SigningKey),
     ) -> Result<Vec<u8>, SealError> {
-        let (session, n) = (&note.link.session, note.link.n);
-        let aad = self.aad(&certificate.hash, session, n);
-        let inner = inner(note);
+        let salt = hedged(&[b"pychat/1 pin", &draft.note.to_bytes(), draft.text.as_bytes()]);
+        self.seal_with(draft, by, salt.first_chunk().expect("32 bytes hold 16"))
+    }
+
+    pub(super) fn seal_with(
+        &self,
+        Draft { context, note, text }: &Draft,
+        (certificate, signing): (&Certificate, &SigningKey),
+        salt: &[u8; 16],
+    ) -> Result<Vec<u8>, SealError> {
+        let (head, inner) = split(note, salt);
+        let aad = self.aad(context, &certificate.hash, &head);
         let padded = pad(text).ok_or(SealError::Malformed)?;
         let signature = signing.sign(&signed(&aad, &inner, &padded));
         let plain = Zeroizing::new([&inner[..], &padded, &signature].concat());
-        let sealed = seal(&self.sender_key(&certificate.hash, session), n, &aad, &plain);
-        Ok([&[VERSION][..], certificate.bytes(), session, &n.to_be_bytes(), &sealed].concat())
+        let sealed = seal(&self.message_key(&aad), 0, &aad, &plain);
+        Ok([&[VERSION][..], certificate.bytes(), &head, &sealed].concat())
     }
 
     /// `certificate` is the one that `claimed_sender` gives, checked.
-    pub fn open(&self, body: &[u8], certificate: &Certificate) -> Result<Opened, SealError> {
+    pub fn open(
+        &self,
+        context: &Context,
+        body: &[u8],
+        certificate: &Certificate,
+    ) -> Result<Opened, SealError> {
         let mut rest = body;
         let version = take::<1>(&mut rest).filter(|version| *version == [VERSION]);
         version.ok_or(SealError::Malformed)?;
         let from: [u8; CERTIFICATE_BYTES] = take(&mut rest).ok_or(SealError::Malformed)?;
-        let session: [u8; 16] = take(&mut rest).ok_or(SealError::Malformed)?;
-        let n = u64::from_be_bytes(take(&mut rest).ok_or(SealError::Malformed)?);
+        let head: [u8; HEAD_BYTES] = take(&mut rest).ok_or(SealError::Malformed)?;
         if from != *certificate.bytes() {
             return Err(SealError::Forged);
         }
-        let aad = self.aad(&certificate.hash, &session, n);
-        let key = self.sender_key(&certificate.hash, &session);
-        let plain = open(&key, n, &aad, rest).ok_or(SealError::Closed)?;
+        let aad = self.aad(context, &certificate.hash, &head);
+        let plain = open(&self.message_key(&aad), 0, &aad, rest).ok_or(SealError::Closed)?;
         let bytes = plain.len().checked_sub(SIGNATURE_BYTES).ok_or(SealError::Malformed)?;
         let (said, signature) = plain.split_at(bytes);
         let (inner, padded) = said.split_at_checked(INNER_BYTES).ok_or(SealError::Malformed)?;
         if !certificate.has_signed(&signed(&aad, inner, padded), signature) {
             return Err(SealError::Forged);
         }
-        let (before, prev) = inner.split_at(INNER_BYTES - 32);
-        let note = [before, &session, &n.to_be_bytes(), prev].concat();
-        let note = Note::from_bytes(&note).ok_or(SealError::Malformed)?;
-        Ok(Opened { note, text: unpad(padded).ok_or(SealError::Malformed)? })
+        Opened::new(joined(&head, inner).ok_or(SealError::Malformed)?, padded)
     }
 
-    fn aad(&self, certificate: &CertificateHash, session: &[u8; 16], n: u64) -> Vec<u8> {
-        [&b"pychat/1 pin"[..], &self.id, certificate, session, &n.to_be_bytes()].concat()
+    fn aad(&self, context: &Context, certificate: &CertificateHash, head: &[u8]) -> Vec<u8> {
+        [&b"pychat/1 pin"[..], &context.0, &self.id, certificate, head].concat()
     }
 
-    fn sender_key(&self, certificate: &CertificateHash, session: &[u8; 16]) -> Secret {
-        expand(&self.key, &[b"send", certificate, session])
+    /// A key for one message alone: no two have the same id and salt.
+    fn message_key(&self, aad: &[u8]) -> Secret {
+        expand(&self.key, &[b"send", &sha256(&[aad])])
     }
 }
 
@@ -165,10 +177,20 @@ fn expand(key: &Secret, info: &[&[u8]]) -> Secret {
     Zeroizing::new(hmac_sha256(&key[..], &parts))
 }
 
-fn inner(note: &Note) -> [u8; INNER_BYTES] {
+/// A note as what the server sees of it, and the rest.
+fn split(note: &Note, salt: &[u8; 16]) -> ([u8; HEAD_BYTES], [u8; INNER_BYTES]) {
     let bytes = note.to_bytes();
-    let (before, link) = bytes.split_at(INNER_BYTES - 32);
-    [before, &link[24..]].concat().try_into().expect("a note without session and count")
+    let (id, rest) = bytes.split_at(16);
+    let (before, rest) = rest.split_at(INNER_BYTES - 32);
+    let (link, prev) = rest.split_at(24);
+    let head = [link, id, salt].concat().try_into().expect("all parts have their lengths");
+    (head, [before, prev].concat().try_into().expect("both parts have their lengths"))
+}
+
+fn joined(head: &[u8; HEAD_BYTES], inner: &[u8]) -> Option<Note> {
+    let (link, rest) = head.split_at(24);
+    let (before, prev) = inner.split_at(INNER_BYTES - 32);
+    Note::from_bytes(&[&rest[..16], before, link, prev].concat())
 }
 
 fn signed(aad: &[u8], inner: &[u8], padded: &[u8]) -> Vec<u8> {

@@ -31,6 +31,12 @@ pub fn random<const N: usize>() -> [u8; N] {
     bytes
 }
 
+/// Random bytes that differ for other `parts` even where the system's randomness repeats, as it may in
+/// a machine that was restored from a snapshot.
+pub fn hedged(parts: &[&[u8]]) -> [u8; 32] {
+    hmac_sha256(&random::<32>(), parts)
+}
+
 /// `0x00000000 || counter` (big-endian).
 pub fn nonce(counter: u64) -> [u8; 12] {
     let mut nonce = [0; 12];

@@ -4,12 +4,12 @@
 use zeroize::Zeroizing;
 
 use super::certificate::{CERTIFICATE_BYTES, Certificate, CertificateHash, OpeningKey, SigningKey};
+use super::context::Context;
 use super::dhkem::Ephemeral;
 use super::identity::MODULUS_BYTES;
-use super::note::{NOTE_BYTES, Note, Opened, SealError, VERSION, pad, take, unpad};
-use super::primitives::{Secret, hkdf, open, random, seal, sha256};
+use super::note::{Draft, NOTE_BYTES, Note, Opened, SealError, VERSION, pad, take};
+use super::primitives::{Secret, hedged, hkdf, open, seal, sha256};
 use super::{Identity, PublicKey};
-use crate::chat::UserName;
 
 const LABEL: &[u8] = b"pychat/1 pm";
 const SIGNATURE_BYTES: usize = 64;
@@ -63,7 +63,6 @@ impl Device<'_> {
 pub struct Parsed<'a> {
     pub note: Note,
     from: [u8; CERTIFICATE_BYTES],
-    pub to: UserName,
     devices: Vec<[u8; 32]>,
     /// All before the wraps.
     header: &'a [u8],
@@ -71,11 +70,9 @@ pub struct Parsed<'a> {
     text: &'a [u8],
 }
 
-/// Seals `text` for devices: those of `to`, and the sender's own.
+/// Seals for devices: those of the recipient, and the sender's own.
 pub fn seal_to(
-    note: &Note,
-    to: &UserName,
-    text: &str,
+    draft: &Draft,
     from: (&Certificate, &SigningKey),
     devices: &[Device],
 ) -> Result<Vec<u8>, SealError> {
@@ -83,13 +80,12 @@ pub fn seal_to(
         let (ct, r) = key.encapsulate(LABEL);
         Fresh { ct, r, eph: Ephemeral::generate() }
     };
-    seal_with(note, to, text, from, devices, Zeroizing::new(random()), fresh)
+    let message_key = hedged(&[b"pychat/1 pm", &draft.note.to_bytes(), draft.text.as_bytes()]);
+    seal_with(draft, from, devices, Zeroizing::new(message_key), fresh)
 }
 
 pub(super) fn seal_with(
-    note: &Note,
-    to: &UserName,
-    text: &str,
+    draft: &Draft,
     (from, signing): (&Certificate, &SigningKey),
     devices: &[Device],
     message_key: Secret,
@@ -98,12 +94,11 @@ pub(super) fn seal_with(
     if devices.is_empty() || devices.len() > DEVICES_MAX {
         return Err(SealError::Malformed);
     }
+    let Draft { context, note, text } = draft;
     let padded = pad(text).ok_or(SealError::Malformed)?;
     let mut body = vec![VERSION];
     body.extend_from_slice(from.bytes());
     body.extend_from_slice(&note.to_bytes());
-    body.push(to.as_str().len() as u8);
-    body.extend_from_slice(to.as_str().as_bytes());
     body.push(devices.len() as u8);
     devices.iter().for_each(|device| body.extend_from_slice(&device.id()));
     let header = body.clone();
@@ -116,13 +111,13 @@ pub(super) fn seal_with(
             }
             Device::Bare(_) => ([0; 32], None),
         };
-        let aad = [LABEL, &header, &ct, &eph].concat();
+        let aad = [LABEL, &context.0, &header, &ct, &eph].concat();
         body.extend_from_slice(&ct);
         body.extend_from_slice(&eph);
         let key = wrap_key(&aad, &r, shared.as_ref());
         body.extend_from_slice(&seal(&key, 0, &aad, &message_key[..]));
     }
-    let hash = sha256(&[LABEL, &body]);
+    let hash = sha256(&[LABEL, &context.0, &body]);
     let signature = signing.sign(&signed(&hash, &padded));
     let plain = Zeroizing::new([&padded[..], &signature].concat());
     body.extend_from_slice(&seal(&message_key, 0, &hash, &plain));
@@ -146,13 +141,6 @@ impl Parsed<'_> {
         }
         let from = take(&mut rest)?;
         let note = Note::from_bytes(&take::<NOTE_BYTES>(&mut rest)?)?;
-        let [length] = take(&mut rest)?;
-        let (name, after) = rest.split_at_checked(length.into())?;
-        rest = after;
-        let to: UserName = std::str::from_utf8(name).ok()?.parse().ok()?;
-        if to.as_str().as_bytes() != name {
-            return None;
-        }
         let [count] = take(&mut rest)?;
         if count == 0 || usize::from(count) > DEVICES_MAX {
             return None;
@@ -160,13 +148,14 @@ impl Parsed<'_> {
         let devices = (0..count).map(|_| take(&mut rest)).collect::<Option<_>>()?;
         let header = &body[..body.len() - rest.len()];
         let (wraps, text) = rest.split_at_checked(usize::from(count) * WRAP_BYTES)?;
-        Some(Parsed { note, from, to, devices, header, wraps, text })
+        Some(Parsed { note, from, devices, header, wraps, text })
     }
 
     /// Opens it with the key of one of this device's certificates (`own`), or with the identity alone,
-    /// and checks that `from`, the certificate that it claims, has signed all of it.
+    /// and checks that `from`, the certificate that it claims, has signed all of it for this context.
     pub fn open(
         &self,
+        context: &Context,
         identity: &Identity,
         own: &[(CertificateHash, OpeningKey)],
         from: &Certificate,
@@ -188,18 +177,18 @@ impl Parsed<'_> {
             Some(own) => Some(own.pair().agree(&eph).map_err(|_| SealError::Closed)?),
             None => None,
         };
-        let aad = [LABEL, self.header, &ct, &eph].concat();
+        let aad = [LABEL, &context.0, self.header, &ct, &eph].concat();
         let key = wrap_key(&aad, &r, shared.as_ref());
         let key = open(&key, 0, &aad, wrap).ok_or(SealError::Closed)?;
         let key: Secret = Zeroizing::new(key[..].try_into().map_err(|_| SealError::Closed)?);
-        let hash = sha256(&[LABEL, self.header, self.wraps]);
+        let hash = sha256(&[LABEL, &context.0, self.header, self.wraps]);
         let plain = open(&key, 0, &hash, self.text).ok_or(SealError::Closed)?;
         let bytes = plain.len().checked_sub(SIGNATURE_BYTES).ok_or(SealError::Malformed)?;
         let (padded, signature) = plain.split_at(bytes);
         if *from.bytes() != self.from || !from.has_signed(&signed(&hash, padded), signature) {
             return Err(SealError::Forged);
         }
-        let opened = Opened { note: self.note, text: unpad(padded).ok_or(SealError::Malformed)? };
+        let opened = Opened::new(self.note, padded)?;
         let under = if opening.is_some() { Under::Certificate } else { Under::RsaAlone };
         Ok((opened, under))
     }

@@ -2,8 +2,17 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::chat::{Kind, MsgId};
-use crate::crypto::note::Link;
+use crate::crypto::Fingerprint;
+use crate::crypto::note::{ContentType, Link};
+use crate::crypto::primitives::random;
 use crate::crypto::test_keys::{ana, bob};
+
+const SERVER: Fingerprint = Fingerprint([9; 32]);
+
+/// What ana says to bob.
+fn context() -> Context {
+    Context::new(&SERVER, &"ana".parse().unwrap(), &"@bob".parse().unwrap())
+}
 
 struct Party {
     identity: &'static Identity,
@@ -14,14 +23,15 @@ struct Party {
 
 fn device(identity: &'static Identity) -> Party {
     let (signing, opening) = (SigningKey::generate(), OpeningKey::generate());
-    let certificate = Certificate::issue(identity, &signing, &opening, 1_000_000);
+    let certificate = Certificate::issue(identity, &SERVER, &signing, &opening, 1_000_000);
     let opening = (certificate.hash, opening);
     Party { identity, certificate, signing, opening: vec![opening] }
 }
 
 impl Party {
     fn opens(&self, body: &[u8], from: &Certificate) -> Result<Opened, SealError> {
-        let (opened, under) = Parsed::parse(body)?.open(self.identity, &self.opening, from)?;
+        let parsed = Parsed::parse(body)?;
+        let (opened, under) = parsed.open(&context(), self.identity, &self.opening, from)?;
         assert_eq!(under, Under::Certificate);
         Ok(opened)
     }
@@ -30,7 +40,7 @@ impl Party {
 fn note() -> Note {
     let link = Link { session: [3; 16], n: 9, prev: [4; 32] };
     let (id, target) = (MsgId([1; 16]), MsgId([0; 16]));
-    Note { id, time_ms: 5, kind: Kind::Say, target, link }
+    Note { id, time_ms: 5, kind: Kind::Say, content: ContentType::TEXT, target, link }
 }
 
 fn sealed(from: &Party, to: &[&Party]) -> Vec<u8> {
@@ -40,7 +50,11 @@ fn sealed(from: &Party, to: &[&Party]) -> Vec<u8> {
     let devices: Vec<_> = to.iter().map(certified).collect();
     let devices: Vec<_> = devices.iter().map(|(one, key)| Device::Certified(one, key)).collect();
     let by = (&from.certificate, &from.signing);
-    seal_to(&note(), &"bob".parse().unwrap(), "psst", by, &devices).unwrap()
+    seal_to(&draft(&note(), &context(), "psst"), by, &devices).unwrap()
+}
+
+fn draft<'a>(note: &'a Note, context: &'a Context, text: &'a str) -> Draft<'a> {
+    Draft { context, note, text }
 }
 
 #[test]
@@ -49,10 +63,10 @@ fn every_device_it_is_sealed_for_opens_it() {
     let body = sealed(&ana, &[&laptop, &phone, &ana]);
     for one in [&laptop, &phone, &ana] {
         let opened = one.opens(&body, &ana.certificate).unwrap();
-        assert_eq!((opened.note, opened.text.as_str()), (note(), "psst"));
+        assert_eq!((opened.note, opened.text.as_deref()), (note(), Some("psst")));
     }
     let parsed = Parsed::parse(&body).unwrap();
-    assert_eq!((parsed.to.as_str(), &parsed.from), ("bob", ana.certificate.bytes()));
+    assert_eq!(&parsed.from, ana.certificate.bytes());
 }
 
 #[test]
@@ -62,10 +76,10 @@ fn nobody_else_opens_it() {
     assert_eq!(phone.opens(&body, &ana.certificate), Err(SealError::NotForMe));
     // The right certificate with another's keys.
     let own = [(laptop.certificate.hash, OpeningKey::generate())];
-    let opened = Parsed::parse(&body).unwrap().open(phone.identity, &own, &ana.certificate);
+    let parsed = Parsed::parse(&body).unwrap();
+    let opened = parsed.open(&context(), phone.identity, &own, &ana.certificate);
     assert_eq!(opened, Err(SealError::Closed));
-    let opened =
-        Parsed::parse(&body).unwrap().open(ana.identity, &laptop.opening, &ana.certificate);
+    let opened = parsed.open(&context(), ana.identity, &laptop.opening, &ana.certificate);
     assert_eq!(opened, Err(SealError::Closed));
 }
 
@@ -74,11 +88,13 @@ fn a_device_without_a_certificate_is_reached_under_its_rsa_key_alone() {
     let (ana, laptop) = (device(ana()), device(bob()));
     let by = (&ana.certificate, &ana.signing);
     let devices = [Device::Bare(bob().public())];
-    let body = seal_to(&note(), &"bob".parse().unwrap(), "psst", by, &devices).unwrap();
+    let body = seal_to(&draft(&note(), &context(), "psst"), by, &devices).unwrap();
     let parsed = Parsed::parse(&body).unwrap();
-    let (opened, under) = parsed.open(bob(), &laptop.opening, &ana.certificate).unwrap();
-    assert_eq!((opened.text.as_str(), under), ("psst", Under::RsaAlone));
-    assert_eq!(parsed.open(ana.identity, &ana.opening, &ana.certificate), Err(SealError::NotForMe));
+    let opened = parsed.open(&context(), bob(), &laptop.opening, &ana.certificate);
+    let (opened, under) = opened.unwrap();
+    assert_eq!((opened.text.as_deref(), under), (Some("psst"), Under::RsaAlone));
+    let opened = parsed.open(&context(), ana.identity, &ana.opening, &ana.certificate);
+    assert_eq!(opened, Err(SealError::NotForMe));
 }
 
 #[test]
@@ -104,16 +120,20 @@ fn a_forwarded_body_is_noticed() {
     assert_eq!(carol.opens(&spliced, &ana.certificate), Err(SealError::Closed));
     // Sealed anew under the header that ana has signed: her signature is over the wraps too.
     let key = message_key(&bob, &body);
-    let again = Fresh {
+    let fresh = Fresh {
         ct: bob.identity.public().encapsulate(LABEL).0,
         r: Zeroizing::new([0; 32]),
         eph: Ephemeral::generate(),
     };
-    let wrap = [&again.ct[..], again.eph.public(), &[0; 48]].concat();
-    let hash = sha256(&[LABEL, one.header, &wrap]);
-    let plain = open(&key, 0, &sha256(&[LABEL, one.header, one.wraps]), one.text).unwrap();
+    let wrap = [&fresh.ct[..], fresh.eph.public(), &[0; 48]].concat();
+    let again = hash(one.header, &wrap);
+    let plain = open(&key, 0, &hash(one.header, one.wraps), one.text).unwrap();
     let (padded, signature) = plain.split_at(plain.len() - SIGNATURE_BYTES);
-    assert!(!ana.certificate.has_signed(&signed(&hash, padded), signature));
+    assert!(!ana.certificate.has_signed(&signed(&again, padded), signature));
+}
+
+fn hash(header: &[u8], wraps: &[u8]) -> [u8; 32] {
+    sha256(&[LABEL, &context().0, header, wraps])
 }
 
 fn message_key(device: &Party, body: &[u8]) -> Secret {
@@ -122,9 +142,96 @@ fn message_key(device: &Party, body: &[u8]) -> Secret {
     let (eph, wrapped) = rest.split_first_chunk::<32>().unwrap();
     let r = device.identity.decapsulate(LABEL, ct);
     let shared = device.opening[0].1.pair().agree(eph).unwrap();
-    let aad = [LABEL, parsed.header, ct, eph].concat();
+    let aad = [LABEL, &context().0, parsed.header, ct, eph].concat();
     let key = open(&wrap_key(&aad, &r, Some(&shared)), 0, &aad, wrapped).unwrap();
     Zeroizing::new(key[..].try_into().unwrap())
+}
+
+#[test]
+fn in_another_context_it_does_not_open() {
+    let (ana, bob) = (device(ana()), device(bob()));
+    let body = sealed(&ana, &[&bob]);
+    let parsed = Parsed::parse(&body).unwrap();
+    for (server, sender, to) in
+        [(8, "ana", "@bob"), (9, "bob", "@bob"), (9, "ana", "@ana"), (9, "ana", "#bob")]
+    {
+        let (sender, to) = (sender.parse().unwrap(), to.parse().unwrap());
+        let other = Context::new(&Fingerprint([server; 32]), &sender, &to);
+        let opened = parsed.open(&other, bob.identity, &bob.opening, &ana.certificate);
+        assert_eq!(opened, Err(SealError::Closed));
+    }
+}
+
+impl Parsed<'_> {
+    /// What a double of a recipient's client makes of it: what the sender has signed in one context,
+    /// sealed in another one for another device.
+    pub fn sealed_again(
+        &self,
+        identity: &Identity,
+        own: &[(CertificateHash, OpeningKey)],
+        [from, to]: [&Context; 2],
+        device: Device,
+    ) -> Vec<u8> {
+        let (index, (_, opening)) = (self.devices.iter().enumerate())
+            .find_map(|(index, id)| Some((index, own.iter().find(|(hash, _)| hash == id)?)))
+            .unwrap();
+        let wrap = &self.wraps[index * WRAP_BYTES..][..WRAP_BYTES];
+        let (ct, rest) = wrap.split_first_chunk::<MODULUS_BYTES>().unwrap();
+        let (eph, wrapped) = rest.split_first_chunk::<32>().unwrap();
+        let shared = opening.pair().agree(eph).unwrap();
+        let aad = [LABEL, &from.0, self.header, ct, eph].concat();
+        let key = wrap_key(&aad, &identity.decapsulate(LABEL, ct), Some(&shared));
+        let key = open(&key, 0, &aad, wrapped).unwrap();
+        let key: &[u8; 32] = key[..].try_into().unwrap();
+        let hash = sha256(&[LABEL, &from.0, self.header, self.wraps]);
+        let said = open(key, 0, &hash, self.text).unwrap();
+        let Device::Certified(certificate, recipient) = device else { panic!("it has one") };
+        let head = &self.header[..self.header.len() - 1 - 32 * self.devices.len()];
+        let header = [head, &[1], &certificate.hash].concat();
+        let ((ct, r), eph) = (recipient.encapsulate(LABEL), Ephemeral::generate());
+        let shared = eph.agree(&certificate.opening()).unwrap();
+        let aad = [LABEL, &to.0, &header, &ct, eph.public()].concat();
+        let wrap = seal(&wrap_key(&aad, &r, Some(&shared)), 0, &aad, key);
+        let wraps = [&ct[..], eph.public(), &wrap].concat();
+        let hash = sha256(&[LABEL, &to.0, &header, &wraps]);
+        [&header, &wraps, &seal(key, 0, &hash, &said)].map(|part| &part[..]).concat()
+    }
+}
+
+#[test]
+fn what_was_signed_in_another_context_is_forged() {
+    let (ana, bob, carol) = (device(ana()), device(bob()), device(bob()));
+    let body = sealed(&ana, &[&bob]);
+    let parsed = Parsed::parse(&body).unwrap();
+    let other = Context::new(&SERVER, &"ana".parse().unwrap(), &"@carol".parse().unwrap());
+    let to = Device::Certified(&carol.certificate, carol.identity.public());
+    let body = parsed.sealed_again(bob.identity, &bob.opening, [&context(), &other], to);
+    let parsed = Parsed::parse(&body).unwrap();
+    let opened = parsed.open(&other, carol.identity, &carol.opening, &ana.certificate);
+    assert_eq!(opened, Err(SealError::Forged));
+}
+
+#[test]
+fn a_content_of_another_type_is_no_text() {
+    let (ana, bob) = (device(ana()), device(bob()));
+    let devices = [Device::Certified(&bob.certificate, bob.identity.public())];
+    let by = (&ana.certificate, &ana.signing);
+    for content in 1..=255 {
+        let note = Note { content: ContentType(content), ..note() };
+        let body = seal_to(&draft(&note, &context(), "psst"), by, &devices).unwrap();
+        let opened = bob.opens(&body, &ana.certificate).unwrap();
+        assert_eq!(opened, Opened { note, text: None });
+    }
+}
+
+#[test]
+fn no_two_sealings_have_a_key_in_common() {
+    let (ana, bob) = (device(ana()), device(bob()));
+    // A client that was restored from a snapshot says something else under the same count.
+    let keys = [(); 8].map(|()| message_key(&bob, &sealed(&ana, &[&bob])));
+    let others = |at: usize| keys[..at].iter().all(|other| *other != keys[at]);
+    assert!((0..keys.len()).all(others));
+    assert_ne!(random::<32>(), random::<32>());
 }
 
 #[test]
@@ -156,7 +263,7 @@ proptest! {
         }
         if let Ok(parsed) = Parsed::parse(&bytes) {
             let bob = device(bob());
-            prop_assert!(parsed.open(bob.identity, &bob.opening, &bob.certificate).is_err());
+            prop_assert!(parsed.open(&context(), bob.identity, &bob.opening, &bob.certificate).is_err());
         }
     }
 }

@@ -7,14 +7,16 @@ use std::{fs, path::PathBuf};
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
+use super::Fingerprint;
 use super::certificate::{Certificate, OpeningKey, SigningKey};
+use super::context::Context;
 use super::dhkem::Ephemeral;
 use super::identity::MODULUS_BYTES;
-use super::note::{Link, Note, Opened, body_hash};
+use super::note::{ContentType, Draft, Link, Note, Opened, body_hash};
 use super::pin_channel::{Pin, PinChannel};
 use super::private::{Device, Fresh, Parsed, Under, seal_with};
 use super::test_keys::{ana, bob};
-use crate::chat::{Kind, MsgId, UserName};
+use crate::chat::{ChannelName, Kind, MsgId, Target};
 
 const NOW_S: u64 = 1_764_079_391;
 
@@ -51,19 +53,35 @@ fn opening(seed: u8) -> OpeningKey {
 fn note(kind: Kind, n: u64, prev: [u8; 32]) -> Note {
     let target = if kind == Kind::Edit { MsgId([0xaa; 16]) } else { MsgId([0; 16]) };
     let link = Link { session: [0x44; 16], n, prev };
-    Note { id: MsgId([0xa0 + n as u8; 16]), time_ms: 1_764_079_391_123, kind, target, link }
+    let (id, content) = (MsgId([0xa0 + n as u8; 16]), ContentType::TEXT);
+    Note { id, time_ms: 1_764_079_391_123, kind, content, target, link }
 }
 
 fn described(note: &Note) -> Value {
     json!({
         "id": hex(&note.id.0), "time_ms": note.time_ms, "kind": note.kind as u8,
-        "target": hex(&note.target.0), "session": hex(&note.link.session),
+        "content": note.content.0, "target": hex(&note.target.0), "session": hex(&note.link.session),
         "n": note.link.n, "prev": hex(&note.link.prev),
     })
 }
 
-fn to() -> UserName {
-    "bob".parse().unwrap()
+/// Ana's key is the server's first one, too.
+fn server() -> Fingerprint {
+    ana().public().fingerprint()
+}
+
+/// What ana says there.
+fn context(conversation: &Target) -> Context {
+    Context::new(&server(), &"Ana".parse().unwrap(), conversation)
+}
+
+fn to() -> Target {
+    "@Bob".parse().unwrap()
+}
+
+fn channel_name(channel: &PinChannel) -> Target {
+    let name: ChannelName = "#F\u{e4}mily".parse().unwrap();
+    Target::Channel(name.with_tag(&channel.tag()).unwrap())
 }
 
 const TEXT: &str = "gr\u{fc}n, at five";
@@ -73,19 +91,20 @@ fn certificates() {
     let known = &vectors()["certificates"];
     for (party, identity, seed) in [("ana", ana(), 0x22), ("bob", bob(), 0x33)] {
         let known = &known[party];
-        let certificate = Certificate::verify(&bytes(&known["certificate"]), identity.public());
+        let certificate =
+            Certificate::verify(&bytes(&known["certificate"]), identity.public(), &server());
         let certificate = certificate.unwrap();
         assert_eq!(hex(&certificate.hash), known["hash"]);
         assert_eq!(certificate.not_after(), known["not_after"].as_u64().unwrap());
-        let made = Certificate::issue(identity, &signing(), &opening(seed), NOW_S);
-        assert_eq!(made.bytes()[..125], certificate.bytes()[..125]);
+        let made = Certificate::issue(identity, &server(), &signing(), &opening(seed), NOW_S);
+        assert_eq!(made.bytes()[..157], certificate.bytes()[..157]);
     }
 }
 
 fn certificate(vectors: &Value, party: &str) -> Certificate {
     let identity = if party == "ana" { ana() } else { bob() };
     let bytes = bytes(&vectors["certificates"][party]["certificate"]);
-    Certificate::verify(&bytes, identity.public()).unwrap()
+    Certificate::verify(&bytes, identity.public(), &server()).unwrap()
 }
 
 #[test]
@@ -111,32 +130,37 @@ fn private(vectors: &Value, known: &Value, under: Under) {
         Under::Certificate => Device::Certified(&bobs, bob().public()),
         Under::RsaAlone => Device::Bare(bob().public()),
     }];
-    let made = seal_with(&note, &to(), TEXT, (&from, &signing()), &devices, key, fresh).unwrap();
+    let context = context(&to());
+    assert_eq!(hex(&context.0), known["context"]);
+    let draft = Draft { context: &context, note: &note, text: TEXT };
+    let made = seal_with(&draft, (&from, &signing()), &devices, key, fresh).unwrap();
     assert_eq!(hex(&made), known["body"]);
     let parsed = Parsed::parse(&body).unwrap();
     let own = [(bobs.hash, opening(0x33))];
-    let opened = parsed.open(bob(), &own, &from).unwrap();
-    assert_eq!(opened, (Opened { note, text: TEXT.into() }, under));
+    let opened = parsed.open(&context, bob(), &own, &from).unwrap();
+    assert_eq!(opened, (Opened { note, text: Some(TEXT.into()) }, under));
 }
 
 #[test]
 fn pin_channel() {
     let vectors = vectors();
     let known = &vectors["pin_channel"];
-    let server = ana().public().fingerprint();
-    let channel =
-        PinChannel::derive(&Pin::new(known["pin"].as_str().unwrap()), &server, "f\u{e4}mily");
+    let pin = Pin::new(known["pin"].as_str().unwrap());
+    let channel = PinChannel::derive(&pin, &server(), "f\u{e4}mily");
     assert_eq!(hex(&channel.root()[..]), known["root"]);
     assert_eq!(channel.tag(), known["tag"].as_str().unwrap());
-    let from = certificate(&vectors, "ana");
+    let (from, context) = (certificate(&vectors, "ana"), context(&channel_name(&channel)));
+    assert_eq!(hex(&context.0), known["context"]);
     let mut prev = [0; 32];
     for (n, line) in known["lines"].as_array().unwrap().iter().enumerate() {
         let kind = if n == 0 { Kind::Say } else { Kind::Edit };
         let note = note(kind, n as u64, prev);
         assert_eq!(described(&note), line["note"]);
-        let body = channel.seal(&note, TEXT, (&from, &signing())).unwrap();
+        let draft = Draft { context: &context, note: &note, text: TEXT };
+        let body = channel.seal_with(&draft, (&from, &signing()), &array(&line["salt"])).unwrap();
         assert_eq!(hex(&body), line["body"]);
-        assert_eq!(channel.open(&body, &from), Ok(Opened { note, text: TEXT.into() }));
+        let opened = Opened { note, text: Some(TEXT.into()) };
+        assert_eq!(channel.open(&context, &body, &from), Ok(opened));
         prev = body_hash(&body);
     }
 }
@@ -144,7 +168,8 @@ fn pin_channel() {
 #[test]
 #[ignore = "writes tests/data/sealed.json"]
 fn write() {
-    let certify = |identity, seed| Certificate::issue(identity, &signing(), &opening(seed), NOW_S);
+    let certify =
+        |identity, seed| Certificate::issue(identity, &server(), &signing(), &opening(seed), NOW_S);
     let (from, bobs) = (certify(ana(), 0x22), certify(bob(), 0x33));
     let shown = |certificate: &Certificate, seed: u8| {
         json!({
@@ -159,33 +184,37 @@ fn write() {
         let mut fresh = Some(Fresh { ct, r, eph: Ephemeral::from_bytes(&[0x55; 32]) });
         let say = note(Kind::Say, 0, [0; 32]);
         let (by, key) = ((&from, &signing()), Zeroizing::new([0x66; 32]));
-        let body =
-            seal_with(&say, &to(), TEXT, by, &[device], key, |_| fresh.take().unwrap()).unwrap();
+        let context = context(&to());
+        let draft = Draft { context: &context, note: &say, text: TEXT };
+        let body = seal_with(&draft, by, &[device], key, |_| fresh.take().unwrap()).unwrap();
         json!({
-            "note": described(&say), "to": "bob", "ct": ct_hex, "r": r_hex,
+            "note": described(&say), "sender": "Ana", "to": "Bob", "context": hex(&context.0), "ct": ct_hex, "r": r_hex,
             "ephemeral": hex(&[0x55; 32]), "message_key": hex(&[0x66; 32]), "body": hex(&body),
         })
     };
     let pin = Pin::new("k3x9f-2m7qa");
-    let channel = PinChannel::derive(&pin, &ana().public().fingerprint(), "f\u{e4}mily");
+    let channel = PinChannel::derive(&pin, &server(), "f\u{e4}mily");
+    let context = context(&channel_name(&channel));
     let mut lines = Vec::new();
     let mut prev = [0; 32];
     for (n, kind) in [Kind::Say, Kind::Edit].into_iter().enumerate() {
         let note = note(kind, n as u64, prev);
-        let body = channel.seal(&note, TEXT, (&from, &signing())).unwrap();
-        lines.push(json!({"note": described(&note), "body": hex(&body)}));
+        let salt = [0x70 + n as u8; 16];
+        let draft = Draft { context: &context, note: &note, text: TEXT };
+        let body = channel.seal_with(&draft, (&from, &signing()), &salt).unwrap();
+        lines.push(json!({"note": described(&note), "salt": hex(&salt), "body": hex(&body)}));
         prev = body_hash(&body);
     }
     let new = json!({
         "about": "Known answers for docs/protocol.md from \"Device certificates\" on. Ana and bob hold \
-            the RSA keys \"server\" and \"client\" of hop.json, and ana's key is the server's too. Hex.",
+            the RSA keys \"server\" and \"client\" of hop.json, and ana's key is the server's first one too. Hex.",
         "text": TEXT,
         "certificates": {"ana": shown(&from, 0x22), "bob": shown(&bobs, 0x33)},
         "private": private(Device::Certified(&bobs, bob().public())),
         "private_rsa_alone": private(Device::Bare(bob().public())),
         "pin_channel": {
             "pin": pin.text(), "name": "f\u{e4}mily", "root": hex(&channel.root()[..]),
-            "tag": channel.tag(), "lines": lines,
+            "tag": channel.tag(), "sender": "Ana", "context": hex(&context.0), "lines": lines,
         },
     });
     fs::write(path(), serde_json::to_string_pretty(&new).unwrap() + "\n").unwrap();

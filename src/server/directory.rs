@@ -53,20 +53,21 @@ impl Directory {
         Arc::clone(&self.certificates.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// A client has made a certificate for its key. An older one than is known changes nothing.
+    /// A client has made a certificate for its key and this server, which is named by its first key. An older one than is known changes nothing.
     pub fn publish(
         &self,
         users: &Users,
+        server: &Fingerprint,
         key: &Fingerprint,
         certificate: &Opaque,
     ) -> Result<(), Refusal> {
         let (key, _) = users.by_print(key).ok_or(Refusal::NotOwnCertificate)?;
-        let fresh = Certificate::verify(certificate.bytes(), key);
+        let fresh = Certificate::verify(certificate.bytes(), key, server);
         let fresh = fresh.ok_or(Refusal::NotOwnCertificate)?;
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         let known = self.now();
         let old = known.get(&fresh.fingerprint());
-        let old = old.and_then(|old| Certificate::verify(old.bytes(), key));
+        let old = old.and_then(|old| Certificate::verify(old.bytes(), key, server));
         let now_s = jiff::Timestamp::now().as_second().max(0) as u64;
         if old.is_some_and(|old| stays(&old, &fresh, now_s)) {
             return Ok(());
@@ -148,7 +149,7 @@ mod tests {
         let key = spare(0);
         let made = |day: u64| {
             let (signing, opening) = (SigningKey::generate(), OpeningKey::generate());
-            Certificate::issue(&key, &signing, &opening, day * 86_400)
+            Certificate::issue(&key, &Fingerprint([9; 32]), &signing, &opening, day * 86_400)
         };
         let ([one, two, ahead], now_s) = ([100, 107, 400].map(made), 108 * 86_400);
         assert!(!stays(&one, &two, now_s) && stays(&two, &one, now_s) && stays(&two, &two, now_s));

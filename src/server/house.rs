@@ -21,9 +21,9 @@ use super::records::Records;
 use super::second;
 use super::stop::Stop;
 use crate::chat::rights::{Role, State};
-use crate::chat::{Code, DeviceName, Event, Retention, UserName};
+use crate::chat::{Code, DeviceName, Event, Opaque, Refusal, Retention, UserName};
 use crate::config::{Config, IpRange, admits};
-use crate::crypto::PublicKey;
+use crate::crypto::{Fingerprint, PublicKey};
 use crate::fault::{Fault, code};
 use crate::keyring::sanctions::{Decided, Kind, Subject, Whom};
 use crate::keyring::{Audit, Decision, Home, Reason, Rejected, Users};
@@ -359,6 +359,12 @@ impl House {
     /// The registered spelling of a name, whatever its case.
     pub fn find(&self, name: &UserName) -> Option<UserName> {
         self.users().find(name).cloned()
+    }
+
+    /// A client has made a certificate for its key.
+    pub fn publish(&self, key: &Fingerprint, certificate: &Opaque) -> Result<(), Refusal> {
+        let server = self.door.keys().founding;
+        self.directory.publish(&self.users(), &server, key, certificate)
     }
 
     /// `SHA256:...` of each of a person's keys.

@@ -385,7 +385,7 @@ impl Session {
                 self.answer(&self.whois(name, reference.clone())?);
             }
             Command::Certify { certificate } => {
-                self.house.directory.publish(&self.house.users(), &self.outlet.key, certificate)?;
+                self.house.publish(&self.outlet.key, certificate)?;
             }
             Command::Keys { names, reference } => {
                 let users = self.house.users();

@@ -31,6 +31,7 @@ def main():
     for party, name in [("ana", "server"), ("bob", "client")]:
         pem = hop_vectors["keys_for_tests_only"][name]["pem"]
         identities[party] = load_pem_private_key(pem.encode(), None)
+    server = hop.fingerprint(identities["ana"].public_key())
     certificates, signing, opening = {}, {}, {}
     for party, row in known["certificates"].items():
         certificates[party] = certificate = bytes.fromhex(row["certificate"])
@@ -38,14 +39,18 @@ def main():
         opening[party] = X25519PrivateKey.from_private_bytes(bytes.fromhex(row["opening_key"]))
         public = identities[party].public_key()
         keys = sealed.raw(signing[party]), sealed.raw(opening[party])
-        same(f"keys of {party}", sealed.check_certificate(certificate, public), keys)
+        same(f"keys of {party}", sealed.check_certificate(certificate, public, server), keys)
         same(f"hash of {party}", hop.sha256(certificate), row["hash"])
         now = row["not_after"] - 28 * 86400
-        made = sealed.certify(identities[party], signing[party], opening[party], now)
-        same(f"certificate of {party}, signed part", made[:125], certificate[:125].hex())
-        refused("a changed certificate", lambda: sealed.check_certificate(flipped(certificate, 60), public))
+        made = sealed.certify(identities[party], server, signing[party], opening[party], now)
+        same(f"certificate of {party}, signed part", made[:157], certificate[:157].hex())
+        for at in (20, 60, 90):
+            changed = flipped(certificate, at)
+            refused("a changed certificate", lambda: sealed.check_certificate(changed, public, server))
+        other = hop.sha256(server)
+        refused("one for another server", lambda: sealed.check_certificate(certificate, public, other))
 
-    text = known["text"]
+    text = known["text"].encode()
     bobs = certificates["bob"], hop.fingerprint(identities["bob"].public_key())
     for private, device in zip([known["private"], known["private_rsa_alone"]], bobs):
         check_private(private, text, device, identities, certificates, signing, opening)
@@ -53,19 +58,33 @@ def main():
     print("tests/data/sealed.json: every value agrees")
 
 
+def others(server, sender, to):
+    """Contexts that differ in one part."""
+    elsewhere = "@" + to[1:] if to[0] == "#" else "#" + to[1:]
+    for context in (hop.sha256(server), sender, to), (server, sender + "x", to), (server, sender, to + "x"), (server, sender, elsewhere):
+        yield sealed.context(*context)
+
+
 def check_private(private, text, device, identities, certificates, signing, opening):
     eph = X25519PrivateKey.from_private_bytes(bytes.fromhex(private["ephemeral"]))
+    server, note = hop.fingerprint(identities["ana"].public_key()), sealed.note(private["note"])
+    said = server, private["sender"], "@" + private["to"]
+    context = sealed.context(*said)
+    same("context", context, private["context"])
     body = sealed.seal_private(
-        sealed.note(private["note"]), private["to"], text, certificates["ana"], signing["ana"],
+        context, note, text, certificates["ana"], signing["ana"],
         [device], bytes.fromhex(private["message_key"]),
         lambda _: (bytes.fromhex(private["ct"]), bytes.fromhex(private["r"]), eph),
     )
     same("private message", body, private["body"])
     keys = identities["bob"], device, opening["bob"]
-    opened = sealed.open_private(body, *keys, certificates["ana"])
-    same("private message, opened", opened, (sealed.note(private["note"]), "bob", text))
-    refused("another sender", lambda: sealed.open_private(body, *keys, certificates["bob"]))
-    refused("another text", lambda: sealed.open_private(flipped(body, len(body) - 90), *keys, certificates["ana"]))
+    opened = sealed.open_private(context, body, *keys, certificates["ana"])
+    same("private message, opened", opened, (note, text.decode()))
+    refused("another sender", lambda: sealed.open_private(context, body, *keys, certificates["bob"]))
+    changed = flipped(body, len(body) - 90)
+    refused("another text", lambda: sealed.open_private(context, changed, *keys, certificates["ana"]))
+    for other in others(*said):
+        refused("another context", lambda: sealed.open_private(other, body, *keys, certificates["ana"]))
 
 
 def check_pin_channel(pins, text, identities, certificates, signing):
@@ -74,12 +93,17 @@ def check_pin_channel(pins, text, identities, certificates, signing):
     same("root", channel.root, pins["root"])
     same("tag", channel.tag, pins["tag"])
     other = sealed.PinChannel(pins["pin"] + "x", server, pins["name"])
+    said = server, pins["sender"], f"#{pins['name']}~{pins['tag']}"
+    context = sealed.context(*said)
+    same("context", context, pins["context"])
     for line in pins["lines"]:
-        note = sealed.note(line["note"])
-        body = channel.seal(note, text, certificates["ana"], signing["ana"])
-        same("line", body, line["body"])
-        same("line, opened", channel.open(body, certificates["ana"]), (note, text))
-        refused("a line of another PIN", lambda: other.open(body, certificates["ana"]))
+        note, salt = sealed.note(line["note"]), bytes.fromhex(line["salt"])
+        body = channel.seal(context, note, text, certificates["ana"], signing["ana"], salt)
+        same("message", body, line["body"])
+        same("message, opened", channel.open(context, body, certificates["ana"]), (note, text.decode()))
+        refused("a message of another PIN", lambda: other.open(context, body, certificates["ana"]))
+        for elsewhere in others(*said):
+            refused("another context", lambda: channel.open(elsewhere, body, certificates["ana"]))
 
 
 if __name__ == "__main__":

@@ -14,14 +14,18 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 import check_sealed
 import check_vectors
 import hop
+import sealed
 from client import DEADLINE, Closed, Connection, Session, fetch_key
 
 
@@ -208,7 +212,102 @@ def keys_are_renewed(session):
     session.wait(type="message", id=session.say("#lobby", "under the next key"))
 
 
-def the_real_client_joins_in(world, a):
+class Device:
+    """A device of ana's for one server, which seals by docs/protocol.md alone."""
+
+    def __init__(self, world, session, identity):
+        self.session, self.identity = session, identity
+        self.server = hop.parse_invite(world.invite)[3]
+        self.signing, self.opening = Ed25519PrivateKey.generate(), X25519PrivateKey.generate()
+        self.certificate = self.certify(self.server)
+
+    def certify(self, server):
+        return sealed.certify(self.identity, server, self.signing, self.opening, int(time.time()))
+
+    def publishes(self, certificate):
+        self.session.tell(type="certify", certificate=base64_of(certificate))
+
+    def note(self, content=sealed.TEXT):
+        """Of a session of its own, so that it follows nothing."""
+        fields = {"kind": 0, "content": content, "n": 0, "time_ms": int(time.time() * 1000)}
+        random = {name: os.urandom(16).hex() for name in ["id", "session"]}
+        return sealed.note({**fields, **random, "target": "00" * 16, "prev": "00" * 32})
+
+    def seals(self, note, text, to, recipient, sender="ana"):
+        """A private message, for the recipient's key and certificate and for this device."""
+
+        def fresh(device):
+            key, r = recipient[0] if device == recipient[1] else self.identity.public_key(), os.urandom(32)
+            return key.encrypt(r, sealed.OAEP), r, X25519PrivateKey.generate()
+
+        return sealed.seal_private(
+            sealed.context(self.server, sender, to), note, text.encode(), self.certificate, self.signing,
+            [recipient[1], self.certificate], os.urandom(32), fresh,
+        )
+
+    def opens(self, message, certificate):
+        """A private message of somebody with this certificate."""
+        context = sealed.context(self.server, message["from"], message["to"])
+        body = from_base64(message["sealed"])
+        own = self.identity, self.certificate, self.opening
+        return sealed.open_private(context, body, *own, certificate)[1]
+
+    def says(self, to, note, body):
+        self.session.tell(type="say", to=to, id=note[:16].hex(), sealed=base64_of(body))
+
+
+def base64_of(data):
+    return base64.b64encode(data).decode().rstrip("=")
+
+
+def from_base64(text):
+    return base64.b64decode(text + "==")
+
+
+def messages_are_sealed(world, a, ana, carol):
+    """Between the stranger's client and the real one, in private and in a channel with a PIN."""
+    device = Device(world, a, ana)
+    device.publishes(device.certify(hop.sha256(device.server)))
+    a.wait(type="refused", code="bad_request")
+    device.publishes(device.certificate)
+    a.tell(type="keys", names=["ana", "carol"], ref="sealed")
+    own, other = (a.wait(type="keys", name=name, ref="sealed")["keys"][0] for name in ["ana", "carol"])
+    same(from_base64(own["certificate"]), device.certificate)
+    key, certificate = load_der_public_key(from_base64(other["key"])), from_base64(other["certificate"])
+    sealed.check_certificate(certificate, key, device.server)
+    # A text, one that ben is said to have said, and one of a type that is to come.
+    for content, sender, shown in [
+        (sealed.TEXT, "Ana", ['"message"', "sealed by hand", '"lock":"sealed"']),
+        (sealed.TEXT, "ben", ['"flaw"', '"closed"']),
+        (7, "ana", ['"flaw"', '"newer"']),
+    ]:
+        note = device.note(content)
+        body = device.seals(note, "sealed by hand", "@carol", (key, certificate), sender)
+        device.says("@carol", note, body)
+        carol.sees(*shown)
+    carol.types(type="say", to="@ana", text="sealed for you")
+    message = a.wait(type="message", to="@ana", **{"from": "carol"})
+    same(device.opens(message, certificate), "sealed for you")
+    # The channel has a name of its own for each PIN.
+    channel = sealed.PinChannel("k3x9f-2m7qa", device.server, "tea")
+    name = f"#tea~{channel.tag}"
+    carol.types(type="join", channel="#tea", pin="k3x9f-2m7qa")
+    carol.sees('"entered"', name)
+    a.tell(type="join", channel=name)
+    a.wait(type="entered", channel=name)
+    for sender, shown in [("ana", ['"message"', "tea at five"]), ("ben", ['"flaw"', '"closed"'])]:
+        note, context = device.note(), sealed.context(device.server, sender, name)
+        signed = device.certificate, device.signing
+        device.says(name, note, channel.seal(context, note, b"tea at five", *signed, os.urandom(16)))
+        carol.sees(*shown)
+    carol.types(type="say", to=name, text="and cake")
+    message = a.wait(type="message", to=name, **{"from": "carol"})
+    context = sealed.context(device.server, "carol", name)
+    same(channel.open(context, from_base64(message["sealed"]), certificate)[1], "and cake")
+    a.tell(type="part", channel=name)
+
+
+def the_real_client_joins_in(world, a, ana):
     world.run("keygen")
     world.admit(world.run("key", "show", "--name", "carol").strip())
     carol = Program(world.binary, "client", world.invite, "--name", "carol", "--json")
@@ -224,6 +323,7 @@ def the_real_client_joins_in(world, a):
     carol.types(type="say", to="#lobby", text="hello from here")
     carol.sees('"ack"', '"to":"#lobby"')
     a.wait(type="message", **{"from": "carol"}, text="hello from here")
+    messages_are_sealed(world, a, ana, carol)
     carol.types(type="quit")
     a.wait(type="left", to="#lobby", who="carol")
     same(carol.process.wait(DEADLINE), 0)
@@ -275,7 +375,7 @@ def main():
             world.admit(hop.key_line("ben", ben.public_key()))
             a, b = two_strangers_chat(world, ana, ben)
             keys_are_renewed(b)
-            the_real_client_joins_in(world, a)
+            the_real_client_joins_in(world, a, ana)
             the_server_changes_its_key(world, a, ben)
             every_end_has_its_word(world, a, b, ben)
         finally:

@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 import hop
 from hop import HopError, hkdf, hmac_sha256, open_sealed, seal, sha256
 
+TEXT = 0
 PSS = padding.PSS(padding.MGF1(hashes.SHA256()), 32)
 OAEP = padding.OAEP(padding.MGF1(hashes.SHA256()), hashes.SHA256(), b"pychat/1 pm")
 
@@ -22,26 +23,42 @@ def raw(key):
     return key.public_key().public_bytes_raw()
 
 
-def pad(text):
-    text = text.encode()
-    padded = struct.pack(">H", len(text)) + text
+def pad(content):
+    padded = struct.pack(">H", len(content)) + content
     return padded + bytes(-len(padded) % 64)
 
 
 def unpad(padded):
     (length,) = struct.unpack(">H", padded[:2])
-    text = padded[2 : 2 + length].decode()
-    if pad(text) != padded:
-        raise HopError("not how a text is padded")
-    return text
+    content = padded[2 : 2 + length]
+    if pad(content) != padded:
+        raise HopError("not how a content is padded")
+    return content
+
+
+def read(note_, padded):
+    """The text, or None where the content is of an unknown type."""
+    content = unpad(padded)
+    return content.decode() if note_[25] == TEXT else None
 
 
 def note(fields):
     """A note's bytes, of its fields in hex or as numbers."""
-    kind = bytes([fields["kind"]])
+    kind = bytes([fields["kind"], fields["content"]])
     time, n = struct.pack(">Q", fields["time_ms"]), struct.pack(">Q", fields["n"])
     id, target, session, prev = (bytes.fromhex(fields[x]) for x in ["id", "target", "session", "prev"])
     return id + time + kind + target + session + n + prev
+
+
+def fold(name):
+    return unicodedata.normalize("NFC", name.lower()).encode()
+
+
+def context(server, sender, conversation):
+    """`server` is the fingerprint of its first key; `conversation` is "#name~tag" or "@recipient"."""
+    kind, sender, name = conversation[0] == "@", fold(sender), fold(conversation[1:])
+    parts = b"pychat/1 context", server, bytes([len(sender)]), sender, bytes([kind, len(name)]), name
+    return sha256(b"".join(parts))
 
 
 def body_hash(body):
@@ -51,27 +68,29 @@ def body_hash(body):
 # Certificates
 
 
-def certify(identity, signing, opening, now):
-    signed = b"pychat/1 cert" + hop.fingerprint(identity.public_key()) + raw(signing) + raw(opening)
+def certify(identity, server, signing, opening, now):
+    """`server` is the fingerprint of its first key."""
+    signed = b"pychat/1 cert" + server + hop.fingerprint(identity.public_key())
+    signed += raw(signing) + raw(opening)
     signed += struct.pack(">QQ", now - 86400, now + 28 * 86400)
     return signed + identity.sign(signed, PSS, hashes.SHA256())
 
 
-def check_certificate(certificate, key):
+def check_certificate(certificate, key, server):
     """Gives the device's two public keys."""
-    signed, signature = certificate[:125], certificate[125:]
+    signed, signature = certificate[:157], certificate[157:]
     try:
         key.verify(signature, signed, PSS, hashes.SHA256())
     except InvalidSignature:
         raise HopError("a certificate of another key") from None
-    if not signed.startswith(b"pychat/1 cert" + hop.fingerprint(key)):
-        raise HopError("not a certificate of this key")
-    return signed[45:77], signed[77:109]
+    if not signed.startswith(b"pychat/1 cert" + server + hop.fingerprint(key)):
+        raise HopError("not a certificate of this key for this server")
+    return signed[77:109], signed[109:141]
 
 
 def check_signature(certificate, message, signature):
     try:
-        Ed25519PublicKey.from_public_bytes(certificate[45:77]).verify(signature, message)
+        Ed25519PublicKey.from_public_bytes(certificate[77:109]).verify(signature, message)
     except InvalidSignature:
         raise HopError("a forged line") from None
 
@@ -88,10 +107,10 @@ def device_id(device):
     return device if len(device) == 32 else sha256(device)
 
 
-def seal_private(note_, to, text, certificate, signing, devices, message_key, fresh):
+def seal_private(context_, note_, content, certificate, signing, devices, message_key, fresh):
     """`devices` are certificates, or fingerprints of keys that have none; `fresh` gives a ciphertext,
     its r and a new X25519 key for one."""
-    header = b"\x01" + certificate + note_ + bytes([len(to.encode())]) + to.encode()
+    header = b"\x01" + certificate + note_
     header += bytes([len(devices)]) + b"".join(map(device_id, devices))
     wraps = b""
     for device in devices:
@@ -99,35 +118,33 @@ def seal_private(note_, to, text, certificate, signing, devices, message_key, fr
         public, shared = bytes(32), b""
         if len(device) > 32:
             public = raw(eph)
-            shared = eph.exchange(X25519PublicKey.from_public_bytes(device[77:109]))
-        aad = b"pychat/1 pm" + header + ct + public
+            shared = eph.exchange(X25519PublicKey.from_public_bytes(device[109:141]))
+        aad = b"pychat/1 pm" + context_ + header + ct + public
         wraps += ct + public + seal(wrap_key(aad, r, shared), 0, aad, message_key)
-    digest, padded = sha256(b"pychat/1 pm" + header + wraps), pad(text)
+    digest, padded = sha256(b"pychat/1 pm" + context_ + header + wraps), pad(content)
     signature = signing.sign(b"pychat/1 pm sig" + digest + sha256(padded))
     return header + wraps + seal(message_key, 0, digest, padded + signature)
 
 
-def open_private(body, identity, own, opening, sender):
-    """`own` and `sender` are certificates; `own` is a fingerprint where it has none. Gives the note, the name it is to, and the text."""
-    note_, length = body[510:607], body[607]
-    if body[0] != 1 or body[1:510] != sender:
+def open_private(context_, body, identity, own, opening, sender):
+    """`own` and `sender` are certificates; `own` is a fingerprint where it has none. Gives the note and
+    the text."""
+    note_, count, start = body[542:640], body[640], 641
+    if body[0] != 1 or body[1:542] != sender:
         raise HopError("not a message of this sender")
-    to = body[608 : 608 + length].decode()
-    start = 608 + length
-    count, start = body[start], start + 1
     devices = [body[start + 32 * at : start + 32 * at + 32] for at in range(count)]
     start += 32 * count
     header, wraps, text = body[:start], body[start : start + 464 * count], body[start + 464 * count :]
     at = 464 * devices.index(device_id(own))
     ct, eph, wrapped = wraps[at : at + 384], wraps[at + 384 : at + 416], wraps[at + 416 : at + 464]
     shared = opening.exchange(X25519PublicKey.from_public_bytes(eph)) if len(own) > 32 else b""
-    aad = b"pychat/1 pm" + header + ct + eph
+    aad = b"pychat/1 pm" + context_ + header + ct + eph
     message_key = open_sealed(wrap_key(aad, identity.decrypt(ct, OAEP), shared), 0, aad, wrapped)
-    digest = sha256(b"pychat/1 pm" + header + wraps)
+    digest = sha256(b"pychat/1 pm" + context_ + header + wraps)
     plain = open_sealed(message_key, 0, digest, text)
     padded, signature = plain[:-64], plain[-64:]
     check_signature(sender, b"pychat/1 pm sig" + digest + sha256(padded), signature)
-    return note_, to, unpad(padded)
+    return note_, read(note_, padded)
 
 
 # Channels with a PIN
@@ -146,28 +163,29 @@ class PinChannel:
         self.id, self.key = expand(self.root, b"id")[:16], expand(self.root, b"key")
         self.tag = hop.crockford(self.id + bytes(1), 26).lower()
 
-    def aad(self, certificate, link):
-        return b"pychat/1 pin" + self.id + sha256(certificate) + link
+    def aad(self, context_, certificate, head):
+        return b"pychat/1 pin" + context_ + self.id + sha256(certificate) + head
 
-    def key_and_nonce(self, certificate, link):
-        (n,) = struct.unpack(">Q", link[16:])
-        return expand(self.key, b"send" + sha256(certificate) + link[:16]), n
+    def message_key(self, aad):
+        return expand(self.key, b"send" + sha256(aad))
 
-    def seal(self, note_, text, certificate, signing):
-        link = note_[41:65]
-        aad, inner = self.aad(certificate, link), note_[:41] + note_[65:]
-        padded = pad(text)
+    def seal(self, context_, note_, content, certificate, signing, salt):
+        """`salt` is 16 random bytes."""
+        head, inner = note_[42:66] + note_[:16] + salt, note_[16:42] + note_[66:]
+        aad, padded = self.aad(context_, certificate, head), pad(content)
         signature = signing.sign(b"pychat/1 pin sig" + sha256(aad) + sha256(inner + padded))
-        sealed_ = seal(*self.key_and_nonce(certificate, link), aad, inner + padded + signature)
-        return b"\x01" + certificate + link + sealed_
+        sealed_ = seal(self.message_key(aad), 0, aad, inner + padded + signature)
+        return b"\x01" + certificate + head + sealed_
 
-    def open(self, body, certificate):
-        link, sealed_ = body[510:534], body[534:]
-        if body[0] != 1 or body[1:510] != certificate:
-            raise HopError("not a line of this sender")
-        aad = self.aad(certificate, link)
-        plain = open_sealed(*self.key_and_nonce(certificate, link), aad, sealed_)
-        inner, padded, signature = plain[:73], plain[73:-64], plain[-64:]
+    def open(self, context_, body, certificate):
+        """Gives the note and the text."""
+        head, sealed_ = body[542:598], body[598:]
+        if body[0] != 1 or body[1:542] != certificate:
+            raise HopError("not a message of this sender")
+        aad = self.aad(context_, certificate, head)
+        plain = open_sealed(self.message_key(aad), 0, aad, sealed_)
+        inner, padded, signature = plain[:58], plain[58:-64], plain[-64:]
         message = b"pychat/1 pin sig" + sha256(aad) + sha256(inner + padded)
         check_signature(certificate, message, signature)
-        return inner[:41] + link + inner[41:], unpad(padded)
+        note_ = head[24:40] + inner[:26] + head[:24] + inner[26:]
+        return note_, read(note_, padded)

@@ -1,4 +1,4 @@
-//! The keys of this device: a new certificate each week, and the private parts of old ones until nothing
+//! The keys that this device uses on one server: a new certificate each week, and the private parts of old ones until nothing
 //! that was sealed for them can wait any more. One file for each, so that two clients of one person
 //! never write over each other's.
 
@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 
 use crate::chat::{Hidden, Opaque};
 use crate::crypto::certificate::{Certificate, CertificateHash, OpeningKey, SigningKey};
-use crate::crypto::{Identity, PublicKey, keep};
+use crate::crypto::{Fingerprint, Identity, PublicKey, keep};
 use crate::keyring::FileError;
 use crate::keyring::file::{make_folder, wipe, write_new};
 
@@ -37,6 +37,8 @@ struct Own {
 }
 
 pub struct Devices {
+    /// The fingerprint of the server's first key.
+    server: Fingerprint,
     dir: PathBuf,
     /// The newest last.
     own: Vec<Own>,
@@ -44,10 +46,16 @@ pub struct Devices {
 }
 
 impl Devices {
-    /// Reads what is there. What another key has made is of no use and stays unread.
-    pub fn open(dir: &Path, openers: &[Arc<Identity>]) -> Result<Devices, FileError> {
+    /// Reads what is there. What another key has made, or for another server, is of no use and stays
+    /// unread.
+    pub fn open(
+        dir: &Path,
+        server: &Fingerprint,
+        openers: &[Arc<Identity>],
+    ) -> Result<Devices, FileError> {
         make_folder(dir, 0o700)?;
-        let mut devices = Devices { dir: dir.to_owned(), own: Vec::new(), opening: Vec::new() };
+        let dir = dir.to_owned();
+        let mut devices = Devices { server: *server, dir, own: Vec::new(), opening: Vec::new() };
         devices.refresh(openers)?;
         Ok(devices)
     }
@@ -59,7 +67,7 @@ impl Devices {
             let file = entry.map_err(FileError::io(&dir))?.path();
             if file.extension().is_some_and(|extension| extension == "key")
                 && !self.own.iter().any(|own| own.file == file)
-                && let Some((kept, certificate)) = read(&file, openers)?
+                && let Some((kept, certificate)) = read(&file, &self.server, openers)?
             {
                 self.add(file, certificate, &kept);
             }
@@ -103,7 +111,7 @@ impl Devices {
             return Ok(());
         }
         let (signing, opening) = (SigningKey::generate(), OpeningKey::generate());
-        let certificate = Certificate::issue(identity, &signing, &opening, now_s);
+        let certificate = Certificate::issue(identity, &self.server, &signing, &opening, now_s);
         let hidden = |bytes: &[u8; 32]| Hidden::new(STANDARD_NO_PAD.encode(bytes));
         let kept = Kept {
             certificate: Opaque::new(certificate.bytes()).expect("a certificate has bytes"),
@@ -147,7 +155,11 @@ impl Devices {
     }
 }
 
-fn read(file: &Path, openers: &[Arc<Identity>]) -> Result<Option<(Kept, Certificate)>, FileError> {
+fn read(
+    file: &Path,
+    server: &Fingerprint,
+    openers: &[Arc<Identity>],
+) -> Result<Option<(Kept, Certificate)>, FileError> {
     let sealed = match fs::read(file) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         other => other.map_err(FileError::io(file))?,
@@ -156,8 +168,9 @@ fn read(file: &Path, openers: &[Arc<Identity>]) -> Result<Option<(Kept, Certific
     let Some((text, _)) = opened else { return Ok(None) };
     let kept: Kept =
         serde_json::from_slice(&text).map_err(|error| FileError::damaged(file, error))?;
-    let made =
-        |opener: &Arc<Identity>| Certificate::verify(kept.certificate.bytes(), opener.public());
+    let made = |opener: &Arc<Identity>| {
+        Certificate::verify(kept.certificate.bytes(), opener.public(), server)
+    };
     let certificate = openers.iter().find_map(made);
     Ok(certificate.map(|certificate| (kept, certificate)))
 }
@@ -173,13 +186,14 @@ mod tests {
     use crate::crypto::test_keys::spare;
 
     const DAY: u64 = 86_400;
+    const SERVER: Fingerprint = Fingerprint([9; 32]);
 
     #[test]
     fn a_certificate_lasts_a_week_and_its_private_parts_six() {
         let folder = tempfile::tempdir().unwrap();
         let identity = Arc::new(spare(0));
         let keepers = [identity.public().clone()];
-        let open = || Devices::open(folder.path(), &[Arc::clone(&identity)]).unwrap();
+        let open = || Devices::open(folder.path(), &SERVER, &[Arc::clone(&identity)]).unwrap();
         let files = || fs::read_dir(folder.path()).unwrap().count();
         let mut devices = open();
         assert!(devices.signing().is_none());
@@ -210,11 +224,37 @@ mod tests {
     }
 
     #[test]
+    fn two_servers_see_no_key_in_common() {
+        let folder = tempfile::tempdir().unwrap();
+        let identity = Arc::new(spare(0));
+        let (keepers, openers) = ([identity.public().clone()], [Arc::clone(&identity)]);
+        let dir = |server: &Fingerprint| folder.path().join(server.to_url());
+        let open = |server| Devices::open(&dir(server), server, &openers).unwrap();
+        let other = Fingerprint([8; 32]);
+        let [one, two] = [&SERVER, &other].map(|server| {
+            let mut devices = open(server);
+            devices.renew(&identity, &keepers, 100 * DAY).unwrap();
+            devices
+        });
+        let seeds = |devices: &Devices| {
+            let (signing, opening) = (devices.signing().unwrap().1, &devices.opening()[0].1);
+            (signing.seed().clone(), opening.private().clone())
+        };
+        let ((sign, open_one), (other_sign, open_two)) = (seeds(&one), seeds(&two));
+        assert!(sign != other_sign && open_one != open_two);
+        // What lies in the wrong folder is of no use.
+        let file = one.own[0].file.file_name().unwrap().to_owned();
+        fs::copy(dir(&SERVER).join(&file), dir(&other).join(&file)).unwrap();
+        assert_eq!(open(&other).opening().len(), 1);
+    }
+
+    #[test]
     fn two_clients_of_a_vault_open_what_is_sealed_for_either() {
         let folder = tempfile::tempdir().unwrap();
         let identity = Arc::new(spare(0));
         let (keepers, openers) = ([identity.public().clone()], [Arc::clone(&identity)]);
-        let [mut one, mut two] = [(); 2].map(|()| Devices::open(folder.path(), &openers).unwrap());
+        let [mut one, mut two] =
+            [(); 2].map(|()| Devices::open(folder.path(), &SERVER, &openers).unwrap());
         one.renew(&identity, &keepers, 100 * DAY).unwrap();
         two.refresh(&openers).unwrap();
         two.renew(&identity, &keepers, 100 * DAY).unwrap();
@@ -237,13 +277,13 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let [identity, next] = [0, 1].map(|index| Arc::new(spare(index)));
         let keepers = [identity.public().clone(), next.public().clone()];
-        let mut devices = Devices::open(folder.path(), &[Arc::clone(&identity)]).unwrap();
+        let mut devices = Devices::open(folder.path(), &SERVER, &[Arc::clone(&identity)]).unwrap();
         devices.renew(&identity, &keepers, 100 * DAY).unwrap();
-        let other = Devices::open(folder.path(), &[Arc::new(spare(2))]).unwrap();
+        let other = Devices::open(folder.path(), &SERVER, &[Arc::new(spare(2))]).unwrap();
         assert!(other.signing().is_none() && other.opening().is_empty());
         // The successor has them for what was sealed before, and makes its own.
         let openers = [Arc::clone(&next), Arc::clone(&identity)];
-        let mut after = Devices::open(folder.path(), &openers).unwrap();
+        let mut after = Devices::open(folder.path(), &SERVER, &openers).unwrap();
         assert_eq!(after.opening().len(), 1);
         after.renew(&next, &keepers, 100 * DAY).unwrap();
         let signing = after.signing().unwrap().0.fingerprint();

@@ -13,7 +13,7 @@ pub enum Flaw {
     Expired,
     /// A key has signed it that the server calls theirs, and nobody has confirmed.
     Unconfirmed,
-    /// It was altered, or was said elsewhere.
+    /// It was altered, or was said elsewhere or by somebody else.
     Closed,
     NotForMe,
     Malformed,
@@ -25,6 +25,8 @@ pub enum Flaw {
     Downgraded,
     /// The key of this channel is not here.
     NoKey,
+    /// Its content is of a type that this version does not know.
+    Newer,
     /// So many lines before it are missing ...
     Missing(u64),
     /// ... or some, nobody knows how many.
@@ -53,6 +55,7 @@ impl Flaw {
             Flaw::Again => "again",
             Flaw::Downgraded => "downgraded",
             Flaw::NoKey => "no_key",
+            Flaw::Newer => "newer",
             Flaw::Missing(_) => "missing",
             Flaw::Unlinked => "unlinked",
             Flaw::Dated(_) => "dated",
@@ -79,6 +82,9 @@ impl Flaw {
             Flaw::Again => not_shown("was told before, as another one"),
             Flaw::Downgraded => not_shown("came in clear, where they seal"),
             Flaw::NoKey => format!("a line of {from} in a channel whose PIN is not known here"),
+            Flaw::Newer => {
+                format!("a message of {from} is of a newer version: update pychat to read it")
+            }
             Flaw::Missing(1) => format!("a line of {from} is missing before the next one"),
             Flaw::Missing(lines) => {
                 format!("{lines} lines of {from} are missing before the next one")

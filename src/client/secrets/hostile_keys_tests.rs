@@ -7,13 +7,13 @@ use crate::crypto::private::Parsed;
 fn false_key(story: &Story) -> (DeviceKey, [u8; 32]) {
     let own = story.mallory.contact.own();
     let (signing, opening) = (SigningKey::generate(), OpeningKey::generate());
-    let certificate = Certificate::issue(&own, &signing, &opening, (NOW_MS / 1000) as u64);
+    let certificate = Certificate::issue(&own, &SERVER, &signing, &opening, (NOW_MS / 1000) as u64);
     let hash = certificate.hash;
     (device_key(&own, Some(Opaque::new(certificate.bytes()).unwrap())), hash)
 }
 
 /// Bob's client begins anew, with what is in its vault or with nothing.
-fn restarts(story: &mut Story, forgets: bool) -> Seen {
+pub fn restarts(story: &mut Story, forgets: bool) -> Seen {
     let contact = Arc::clone(&story.bob.contact);
     let stem = contact.vault.journal_stem(contact.founding());
     story.bob.secrets.keep_people().unwrap();
@@ -128,7 +128,7 @@ fn published(next: &[Next]) -> Vec<Opaque> {
 #[test]
 fn a_connection_that_never_ends_keeps_no_key_alive() {
     let mut story = Story::new("@bob");
-    let folder = story.bob.contact.vault.devices_dir();
+    let folder = story.bob.contact.vault.devices_dir(&SERVER);
     let files = || std::fs::read_dir(&folder).unwrap().count();
     let first = story.bob.secrets.devices.signing().unwrap().0.clone();
     let begun_ms = first.made_at() as i64 * 1000;
@@ -162,7 +162,8 @@ fn nothing_is_sealed_for_ones_own_other_device_that_a_server_has_not_told_of_for
     let mut story = Story::new("@bob");
     let (other, name) = (Identity::generate(), story.bob.name.clone());
     let (signing, opening) = (SigningKey::generate(), OpeningKey::generate());
-    let certificate = Certificate::issue(&other, &signing, &opening, (NOW_MS / 1000) as u64);
+    let certificate =
+        Certificate::issue(&other, &SERVER, &signing, &opening, (NOW_MS / 1000) as u64);
     let key = device_key(&other, Some(Opaque::new(certificate.bytes()).unwrap()));
     story.house.keys.get_mut(&name).unwrap().push(key);
     restarts(&mut story, false);

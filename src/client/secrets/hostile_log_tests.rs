@@ -211,7 +211,7 @@ fn who_had_a_certificate_is_not_reached_under_the_rsa_key_because_it_is_kept_bac
     for _ in 0..TRIES {
         let (signing, opening) = (SigningKey::generate(), OpeningKey::generate());
         let old_s = (NOW_MS / 1000) as u64 - story.chance.random_range(1..27) * 86_400;
-        let old = Certificate::issue(&own, &signing, &opening, old_s);
+        let old = Certificate::issue(&own, &SERVER, &signing, &opening, old_s);
         let older = Opaque::new(old.bytes()).unwrap();
         let told = story.chance.random_bool(0.5).then_some(older);
         let (sealed, refused) = writes_after_a_restart(&mut story, told.clone(), NOW_MS);

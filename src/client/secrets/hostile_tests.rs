@@ -13,10 +13,13 @@ use super::*;
 use crate::chat::{DeviceKey, DeviceName, Kind, Message, Place};
 use crate::client::vault::{Server as Met, Vault};
 use crate::crypto::certificate::{OpeningKey, SigningKey};
-use crate::crypto::note::{Link, Note};
+use crate::crypto::context::Context;
+use crate::crypto::note::{ContentType, Draft, Link, Note};
 use crate::crypto::test_keys::spare;
 use crate::crypto::{Fingerprint, Identity};
 
+#[path = "hostile_context_tests.rs"]
+mod context;
 #[path = "hostile_crowd_tests.rs"]
 mod crowd;
 #[path = "hostile_history_tests.rs"]
@@ -27,6 +30,7 @@ mod keys;
 mod log;
 
 const TRIES: usize = 200;
+const SERVER: Fingerprint = Fingerprint([9; 32]);
 const NOW_MS: i64 = 1_800_000_000_000;
 
 struct Person {
@@ -69,13 +73,7 @@ impl Person {
         let folder = tempfile::tempdir().unwrap();
         let vault = Vault::at(folder.path());
         let name: UserName = name.parse().unwrap();
-        let met = Met::new(
-            "there".into(),
-            1,
-            &Fingerprint([9; 32]),
-            &Fingerprint([9; 32]),
-            Some(name.clone()),
-        );
+        let met = Met::new("there".into(), 1, &SERVER, &SERVER, Some(name.clone()));
         let contact = Arc::new(Contact::of(vault, spare(key), met, name.clone()));
         let mut secrets = Secrets::open(Arc::clone(&contact), true).unwrap();
         let (channel, key) = tag(7);
@@ -329,9 +327,11 @@ fn a_stolen_certificate_signs_nothing() {
         // Whoever knows the PIN can seal, but not sign.
         let link = Link { session: [3; 16], n, prev: [0; 32] };
         let (id, target) = (MsgId([n as u8; 16]), MsgId([0; 16]));
-        let note = Note { id, time_ms: NOW_MS as u64, kind: Kind::Say, target, link };
-        let signing = SigningKey::generate();
-        let body = key.seal(&note, "I am alice", (&certificate, &signing)).unwrap();
+        let content = ContentType::TEXT;
+        let note = Note { id, time_ms: NOW_MS as u64, kind: Kind::Say, content, target, link };
+        let context = &Context::new(&SERVER, &story.alice.name, &to);
+        let draft = Draft { context, note: &note, text: "I am alice" };
+        let body = key.seal(&draft, (&certificate, &SigningKey::generate())).unwrap();
         let mut line = story.house.lines[0].clone();
         (line.id, line.to) = (id, to.clone());
         line.sealed = Some(Opaque::new(&body).unwrap());
@@ -447,7 +447,7 @@ fn anothers_key_in_a_name_is_shown_and_neither_read_nor_written_to() {
             let own = story.mallory.contact.own();
             let (signing, opening) = (SigningKey::generate(), OpeningKey::generate());
             let now_s = (NOW_MS / 1000) as u64;
-            let certificate = Certificate::issue(&own, &signing, &opening, now_s);
+            let certificate = Certificate::issue(&own, &SERVER, &signing, &opening, now_s);
             let bytes = Opaque::new(certificate.bytes()).unwrap();
             let false_key = device_key(&own, Some(bytes));
             let name: UserName = "alice".parse().unwrap();

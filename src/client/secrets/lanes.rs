@@ -8,8 +8,8 @@ use super::{Next, Secrets, refused};
 use crate::chat::{Code, Command, Kind, MsgId, Opaque, Refusal, Seq, Target, UserName};
 use crate::client::model::Happening;
 use crate::crypto::certificate::{Certificate, SigningKey};
-use crate::crypto::note::{Link, Note, SealError, claimed_sender};
-use crate::crypto::private::{DEVICES_MAX, Device, seal_to};
+use crate::crypto::note::{ContentType, Draft, Link, Note, SealError, claimed_sender};
+use crate::crypto::private::{DEVICES_MAX, Device, Parsed, seal_to};
 use crate::crypto::record_cipher::RECORD_BODY_BYTES_MAX;
 use crate::crypto::{Fingerprint, random};
 
@@ -56,6 +56,12 @@ impl Lane {
         if self.postponed.take_if(|postponed| *postponed == id).is_some() {
             self.sessions = Default::default();
         }
+    }
+
+    /// As in a snapshot that was taken before its last message.
+    #[cfg(test)]
+    pub fn counts_again(&mut self) {
+        self.sessions.iter_mut().for_each(|session| session.n = session.n.saturating_sub(1));
     }
 
     fn session(&mut self, kind: Kind) -> &mut Session {
@@ -165,11 +171,11 @@ impl Secrets {
         let Command::Say { id, text, kind, target, .. } = command else {
             return Err(Refusal::Unknown.into());
         };
-        if let Some(sealed) = self.sealed.get(id).filter(|sealed| self.holds(sealed, now_ms)) {
-            let to = match place {
-                Target::User(name) => Target::User(self.people.spelled(name)),
-                channel => channel.clone(),
-            };
+        let to = match place {
+            Target::User(name) => Target::User(self.people.spelled(name)),
+            channel => channel.clone(),
+        };
+        if let Some(sealed) = self.sealed.get(id).filter(|sealed| self.holds(&to, sealed, now_ms)) {
             return Ok((to, sealed.clone()));
         }
         if text.len() > self.text_bytes_max {
@@ -186,7 +192,9 @@ impl Secrets {
                     let hint = format!("the PIN of {channel} is not known here: /join it with it");
                     return Err(Not::Refused(Code::NotMember, hint));
                 };
-                (place.clone(), key.seal(&note, text, self.signing()?))
+                let context = &self.context(&self.own, place);
+                let draft = Draft { context, note: &note, text };
+                (place.clone(), key.seal(&draft, self.signing()?))
             }
             Target::User(name) => {
                 // First, so that it is the registered name whatever was typed.
@@ -194,10 +202,11 @@ impl Secrets {
                 // Nothing goes out for a key that could be another one after a crash.
                 self.keep_people().map_err(|hint| Not::Refused(Code::Storage, hint))?;
                 self.tell_left_out(name, next);
-                let name = self.people.spelled(name);
-                let to = Target::User(name.clone());
+                let to = Target::User(self.people.spelled(name));
                 let note = self.note(place, &to, *id, *kind, *target, now_ms)?;
-                (to, self.seal_private(&note, &name, text, recipients, now_ms)?)
+                let context = &self.context(&self.own, &to);
+                let draft = Draft { context, note: &note, text };
+                (to, self.seal_private(&draft, recipients, now_ms)?)
             }
         };
         let body = body.map_err(|_| Not::from(Refusal::Unknown))?;
@@ -213,13 +222,25 @@ impl Secrets {
         Ok((to, sealed))
     }
 
-    /// Whether a line that was sealed once may still go out as it is: under a certificate that is over
-    /// nobody would read it.
-    fn holds(&self, sealed: &Opaque, now_ms: i64) -> bool {
-        let claimed = claimed_sender(sealed.bytes()).ok();
-        let own = self.contact.own();
-        let certificate = claimed.and_then(|bytes| Certificate::verify(bytes, own.public()));
-        certificate.is_none_or(|certificate| !certificate.is_over_since(now_ms / 1000))
+    /// Whether a message that was sealed once may still go out as it is: under a certificate that is over,
+    /// or under names that do not hold any more, nobody would read it.
+    fn holds(&self, to: &Target, sealed: &Opaque, now_ms: i64) -> bool {
+        let (body, own) = (sealed.bytes(), self.contact.own());
+        let verify = |bytes| Certificate::verify(bytes, own.public(), self.contact.founding());
+        let Some(certificate) = claimed_sender(body).ok().and_then(|bytes| verify(bytes)) else {
+            return true;
+        };
+        let context = self.context(&self.own, to);
+        let opens = match to {
+            Target::Channel(channel) => {
+                let key = self.channels.get(channel);
+                key.is_some_and(|key| key.open(&context, body, &certificate).is_ok())
+            }
+            Target::User(_) => Parsed::parse(body).is_ok_and(|parsed| {
+                parsed.open(&context, &own, self.devices.opening(), &certificate).is_ok()
+            }),
+        };
+        opens && !certificate.is_over_since(now_ms / 1000)
     }
 
     fn signing(&self) -> Result<(&Certificate, &SigningKey), Not> {
@@ -249,8 +270,8 @@ impl Secrets {
         let own = self.contact.own().public().fingerprint();
         let changes = matches!(kind, Kind::Edit | Kind::Delete);
         let prev = self.chains.newest(place, &own.to_url(), changes);
-        let time_ms = now_ms.max(0) as u64;
-        Ok(Note { id, time_ms, kind, target, link: Link { session, n, prev } })
+        let (time_ms, link) = (now_ms.max(0) as u64, Link { session, n, prev });
+        Ok(Note { id, time_ms, kind, content: ContentType::TEXT, target, link })
     }
 
     fn recipients(&mut self, name: &UserName, now_ms: i64) -> Result<Vec<Recipient>, Not> {
@@ -311,9 +332,7 @@ impl Secrets {
     /// For all devices of a person, for one's own others, and for this one.
     fn seal_private(
         &self,
-        note: &Note,
-        to: &UserName,
-        text: &str,
+        draft: &Draft,
         mut recipients: Vec<Recipient>,
         now_ms: i64,
     ) -> Result<Result<Vec<u8>, SealError>, Not> {
@@ -337,7 +356,7 @@ impl Secrets {
             ))
         } else {
             let room = (WIRE_BYTES_MAX / 4 * 3).saturating_sub(900 + 496 * count);
-            (text.len() > room).then(|| {
+            (draft.text.len() > room).then(|| {
                 format!(
                     "a private message for {count} devices may have {room} bytes: nothing of it \
                      was sent; split it"
@@ -348,6 +367,6 @@ impl Secrets {
             return Err(Not::Refused(Code::TooLong, hint));
         }
         let devices: Vec<Device> = recipients.iter().map(Recipient::device).collect();
-        Ok(seal_to(note, to, text, signing, &devices))
+        Ok(seal_to(draft, signing, &devices))
     }
 }

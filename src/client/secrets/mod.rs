@@ -130,9 +130,10 @@ impl Secrets {
         let stem = contact.vault.journal_stem(contact.founding());
         let (openers, keepers) = (contact.openers(), contact.keepers());
         let store = Store::open(&stem, &openers, &keepers)?;
-        let devices = Devices::open(&contact.vault.devices_dir(), &openers)?;
+        let server = contact.founding();
+        let devices = Devices::open(&contact.vault.devices_dir(server), server, &openers)?;
         Ok(Secrets {
-            people: People::of(store.kept.people.iter()),
+            people: People::of(*server, store.kept.people.iter()),
             channels: store.channels().collect(),
             store,
             devices,

@@ -9,6 +9,7 @@ use crate::client::model::Happening;
 use crate::client::places::Places;
 use crate::crypto::Fingerprint;
 use crate::crypto::certificate::Certificate;
+use crate::crypto::context::Context;
 use crate::crypto::note::{Note, Opened, body_hash, claimed_sender};
 use crate::crypto::private::{Parsed, Under};
 
@@ -73,7 +74,7 @@ impl Secrets {
         let Some(sealed) = message.sealed.take() else { return self.clear(message, to, new) };
         let read = match to {
             Target::Channel(channel) => self.read_channel(channel, &message, &sealed, now_ms),
-            Target::User(_) => self.read_private(&message, &sealed, now_ms),
+            Target::User(with) => self.read_private(with, &message, &sealed, now_ms),
         };
         let (opened, lock, certificate) = match read {
             Ok(read) => read,
@@ -125,7 +126,8 @@ impl Secrets {
         let flaws = flaw.into_iter().chain(dated.then_some(Flaw::Dated(time_ms)));
         next.extend(flaws.map(|flaw| Next::Happen(flawed(message.clone(), flaw))));
         self.remember_id(to, &message);
-        (message.text, message.lock) = (opened.text, lock);
+        let Some(text) = opened.text else { return flawed(message, Flaw::Newer) };
+        (message.text, message.lock) = (text, lock);
         self.remember(to, &message, Some(opened.note.target));
         Happening::Event(crate::chat::Event::Message(message))
     }
@@ -192,35 +194,38 @@ impl Secrets {
     ) -> Result<(Opened, Lock, Certificate), Flaw> {
         let body = sealed.bytes();
         let certificate = self.certificate(&message.from, body, now_ms)?;
+        let context = self.context(&message.from, &Target::Channel(channel.clone()));
         let key = self.channels.get(channel).ok_or(Flaw::NoKey)?;
-        let opened = key.open(body, &certificate)?;
+        let opened = key.open(&context, body, &certificate)?;
         valid(&certificate, &opened.note)?;
         Ok((opened, Lock::Pin, certificate))
     }
 
     fn read_private(
         &mut self,
+        with: &UserName,
         message: &Message,
         sealed: &Opaque,
         now_ms: i64,
     ) -> Result<(Opened, Lock, Certificate), Flaw> {
         let body = sealed.bytes();
         let certificate = self.certificate(&message.from, body, now_ms)?;
+        // What others say in private is said to the person of this client, whatever the server says.
+        let recipient = if message.from == self.own { with.clone() } else { self.own.clone() };
+        let context = self.context(&message.from, &Target::User(recipient.clone()));
         let parsed = Parsed::parse(body)?;
-        if Target::User(parsed.to.clone()) != message.to {
-            return Err(Flaw::Spliced);
-        }
         let openers = self.contact.openers();
         if !self.devices.opening().iter().any(|(hash, _)| parsed.is_for(hash)) {
             // Another client of this folder may have made it; what cannot be read opens nothing.
             let _ = self.devices.refresh(&openers);
         }
         let own = self.devices.opening();
-        let mut opened = openers.iter().map(|opener| parsed.open(opener, own, &certificate));
+        let mut opened =
+            openers.iter().map(|opener| parsed.open(&context, opener, own, &certificate));
         let first = opened.next().expect("there is a key");
         let (opened, under) = opened.fold(first, |found, next| found.or(next))?;
         valid(&certificate, &opened.note)?;
-        let Prints { theirs, news, gone } = self.people.prints(&parsed.to);
+        let Prints { theirs, news, gone } = self.people.prints(&recipient);
         let mut prints = theirs.iter().chain(&news).chain(&gone);
         let bare = prints.any(|print| parsed.is_for(&print.0));
         let lock = match under {
@@ -228,6 +233,11 @@ impl Secrets {
             _ => Lock::RsaAlone,
         };
         Ok((opened, lock, certificate))
+    }
+
+    /// What a message of `sender` in this conversation is sealed and signed with.
+    pub(super) fn context(&self, sender: &UserName, conversation: &Target) -> Context {
+        Context::new(self.contact.founding(), sender, conversation)
     }
 
     /// The certificate in a body, if a key of this person has signed it.
@@ -250,7 +260,8 @@ impl Secrets {
         {
             return Ok(checked.clone());
         }
-        let certificate = Certificate::verify(bytes, key).ok_or(Flaw::Forged)?;
+        let certificate =
+            Certificate::verify(bytes, key, self.contact.founding()).ok_or(Flaw::Forged)?;
         if self.checked.len() >= CHECKED_MAX {
             self.checked.clear();
         }

@@ -150,6 +150,7 @@ fn secret(text: &Hidden) -> Option<Zeroizing<[u8; 32]>> {
 mod tests {
     use super::*;
     use crate::chat::Opaque;
+    use crate::crypto::Fingerprint;
     use crate::crypto::certificate::{Certificate, OpeningKey, SigningKey};
     use crate::crypto::test_keys::spare;
 
@@ -165,7 +166,8 @@ mod tests {
         one.update(&openers, &keepers, |kept| kept.add_channel(&tea, &key)).unwrap();
         let [old, new] = [1_000_000, 1_100_000].map(|made_s| {
             let (signing, opening) = (SigningKey::generate(), OpeningKey::generate());
-            let certificate = Certificate::issue(&identity, &signing, &opening, made_s);
+            let certificate =
+                Certificate::issue(&identity, &Fingerprint([9; 32]), &signing, &opening, made_s);
             Opaque::new(certificate.bytes()).unwrap()
         });
         let of = |one: &Opaque| Known {

@@ -111,8 +111,9 @@ const KEY_BYTES_MAX: usize = 1_024;
 /// An answer of the server holds for so long.
 const FRESH_MS: i64 = 5 * 60 * 1000;
 
-#[derive(Default)]
 pub struct People {
+    /// The fingerprint of the server's first key: certificates are for this server.
+    server: Fingerprint,
     all: BTreeMap<String, Person>,
     /// Of those who were met, or their number if that is more.
     keys: usize,
@@ -126,8 +127,8 @@ fn fold(name: &UserName) -> String {
 }
 
 impl People {
-    pub fn of<'a>(known: impl Iterator<Item = &'a Known>) -> People {
-        let mut people = People::default();
+    pub fn of<'a>(server: Fingerprint, known: impl Iterator<Item = &'a Known>) -> People {
+        let mut people = People { server, all: BTreeMap::new(), keys: 0, heard: 0 };
         for known in known {
             let Some(name) = &known.name else { continue };
             let keys = known.keys.iter().filter_map(|key| PublicKey::from_der(key.bytes()).ok());
@@ -136,7 +137,7 @@ impl People {
             let verified = |bytes| {
                 let print = Certificate::issuer(<&[u8; CERTIFICATE_BYTES]>::try_from(bytes).ok()?);
                 let key = &pinned.iter().find(|(pinned, _)| *pinned == print)?.1;
-                Some((print.0, Certificate::verify(bytes, key)?))
+                Some((print.0, Certificate::verify(bytes, key, &server)?))
             };
             let newest: BTreeMap<_, _> = bytes.filter_map(verified).collect();
             let mut person = Person { known: known.clone(), pinned, newest, ..Person::default() };
@@ -219,10 +220,11 @@ impl People {
         if more {
             return None;
         }
+        let server = self.server;
         let listed = |one: DeviceKey| {
             let key = PublicKey::from_der(one.key.bytes()).ok()?;
             let certificate = one.certificate.and_then(|bytes| {
-                let certificate = Certificate::verify(bytes.bytes(), &key)?;
+                let certificate = Certificate::verify(bytes.bytes(), &key, &server)?;
                 certificate.is_valid_at((now_ms / 1000) as u64).then_some(certificate)
             });
             Some(Listed { print: key.fingerprint(), key, certificate, over: false })

@@ -6,9 +6,17 @@ use crate::crypto::certificate::{OpeningKey, SigningKey};
 use crate::crypto::test_keys::spare;
 use crate::limits::MET_KEYS_MAX;
 
+const SERVER: Fingerprint = Fingerprint([9; 32]);
+
+impl Default for People {
+    fn default() -> People {
+        People::of(SERVER, [].iter())
+    }
+}
+
 fn listed(key: &Identity, certified: bool) -> DeviceKey {
     let (signing, opening) = (SigningKey::generate(), OpeningKey::generate());
-    let certificate = Certificate::issue(key, &signing, &opening, 1_000);
+    let certificate = Certificate::issue(key, &SERVER, &signing, &opening, 1_000);
     DeviceKey {
         device: "main".parse().unwrap(),
         key: Opaque::new(&key.public().to_der()).unwrap(),
@@ -55,7 +63,7 @@ fn a_person_is_pinned_at_first_sight_and_another_key_waits_for_a_word() {
     assert_eq!(people.recipients(&bob, 1_000_000).unwrap().len(), 2);
     assert_eq!(people.recipients(&bob, 1_000_000 + FRESH_MS).err(), Some(NoWay::Ask));
     // Over a restart.
-    let mut people = People::of([kept].iter());
+    let mut people = People::of(SERVER, [kept].iter());
     assert_eq!(people.standing(&bob, &print), Standing::Unknown);
     let learned = people.learn(&bob, vec![listed(&two, false)], false, 0).unwrap();
     assert_eq!(learned.changed, [print]);
@@ -87,7 +95,7 @@ fn a_server_that_keeps_a_certificate_back_or_tells_of_an_older_one_is_not_follow
     let (key, bob) = (spare(0), "bob".parse().unwrap());
     let [old, new] = [1_000_000, 1_100_000].map(|made_s| {
         let (signing, opening) = (SigningKey::generate(), OpeningKey::generate());
-        Certificate::issue(&key, &signing, &opening, made_s)
+        Certificate::issue(&key, &SERVER, &signing, &opening, made_s)
     });
     let told = |certificate: Option<&Certificate>| DeviceKey {
         certificate: certificate.map(|one| Opaque::new(one.bytes()).unwrap()),
@@ -106,7 +114,7 @@ fn a_server_that_keeps_a_certificate_back_or_tells_of_an_older_one_is_not_follow
     let kept = serde_json::to_vec(people.known(&bob).unwrap()).unwrap();
     let kept: Known = serde_json::from_slice(&kept).unwrap();
     let told_after = |told: DeviceKey, now_ms: i64| {
-        let mut people = People::of([kept.clone()].iter());
+        let mut people = People::of(SERVER, [kept.clone()].iter());
         people.ask(&bob);
         people.learn(&bob, vec![told], false, now_ms).unwrap();
         people
@@ -130,7 +138,7 @@ fn a_server_that_keeps_a_certificate_back_or_tells_of_an_older_one_is_not_follow
     assert!(to.len() == 1 && to[0].certificate.is_none());
     // A certificate ends that, however it comes.
     let (signing, opening) = (SigningKey::generate(), OpeningKey::generate());
-    let next = Certificate::issue(&key, &signing, &opening, later_ms as u64 / 1000);
+    let next = Certificate::issue(&key, &SERVER, &signing, &opening, later_ms as u64 / 1000);
     assert!(later.saw(&bob, &next, later_ms) && !later.saw(&bob, &next, later_ms));
     assert_eq!(later.recipients(&bob, later_ms).unwrap()[0].certificate, Some(next.clone()));
     // One of a clock that is ahead stands before none.
@@ -138,7 +146,7 @@ fn a_server_that_keeps_a_certificate_back_or_tells_of_an_older_one_is_not_follow
         !told_after(told(Some(&next)), now_ms).person(&bob).newest.values().any(|one| *one == next)
     );
     // Without the key that had certificates, another one is not good enough.
-    let mut fewer = People::of([kept.clone()].iter());
+    let mut fewer = People::of(SERVER, [kept.clone()].iter());
     fewer.ask(&bob);
     let other = listed(&spare(2), false);
     fewer.learn(&bob, vec![other], false, now_ms).unwrap();
