@@ -11,6 +11,8 @@ pub enum Flaw {
     NoKeys,
     /// Its certificate was over when it came.
     Expired,
+    /// A key has signed it that was not its sender's any more.
+    Retired,
     /// A key has signed it that the server calls theirs, and nobody has confirmed.
     Unconfirmed,
     /// It was altered, or was said elsewhere or by somebody else.
@@ -47,6 +49,7 @@ impl Flaw {
             Flaw::Forged => "forged",
             Flaw::NoKeys => "no_keys",
             Flaw::Expired => "expired",
+            Flaw::Retired => "retired",
             Flaw::Unconfirmed => "unconfirmed",
             Flaw::Closed => "closed",
             Flaw::NotForMe => "not_for_me",
@@ -71,6 +74,7 @@ impl Flaw {
             Flaw::Expired => not_shown(
                 "is signed under a certificate that was over when it came (or is a clock wrong?)",
             ),
+            Flaw::Retired => not_shown("is signed by a key that is not theirs any more"),
             Flaw::Unconfirmed => format!(
                 "a line by a new key of {from} is not shown: compare /fingerprint {from} with \
                  them, then /fingerprint {from} confirm"

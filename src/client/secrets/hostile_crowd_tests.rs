@@ -58,6 +58,13 @@ fn entered(people: Vec<UserName>) -> Event {
     }
 }
 
+/// A key of their own for each: this one with other bytes in its modulus.
+fn anothers(key: &DeviceKey, name: &UserName) -> DeviceKey {
+    let mut der = key.key.bytes().to_vec();
+    der[100..108].copy_from_slice(&crate::crypto::sha256(&[name.as_str().as_bytes()])[..8]);
+    DeviceKey { key: Opaque::new(&der).unwrap(), ..key.clone() }
+}
+
 /// Bob enters a channel, and of its people one more is told of after each so many milliseconds. Gives
 /// what he is told.
 fn enters(
@@ -75,7 +82,7 @@ fn enters(
         match one {
             Next::Send(Command::Keys { names, reference }) => {
                 for name in names {
-                    let (keys, reference) = (vec![key.clone()], reference.clone());
+                    let (keys, reference) = (vec![anothers(&key, &name)], reference.clone());
                     let event = Event::Keys { name, keys, more: false, reference };
                     *now_ms += answer_ms;
                     next.extend(story.bob.secrets.tend(*now_ms));

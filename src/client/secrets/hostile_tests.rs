@@ -28,6 +28,8 @@ mod history;
 mod keys;
 #[path = "hostile_log_tests.rs"]
 mod log;
+#[path = "hostile_trust_tests.rs"]
+mod trust;
 
 const TRIES: usize = 200;
 const SERVER: Fingerprint = Fingerprint([9; 32]);
@@ -472,6 +474,11 @@ fn anothers_key_in_a_name_is_shown_and_neither_read_nor_written_to() {
             // The server gives up.
             story.house.keys.insert(name, honest);
             story.bob.secrets.lost();
+        }
+        // Her own key was not listed for a while.
+        for confirms in [false, false, true] {
+            let next = story.bob.secrets.look_up(&"alice".parse().unwrap(), confirms, NOW_MS);
+            story.bob.follows(&mut story.house, next);
         }
         let seen = story.honest();
         assert_eq!(seen.texts, ["hi"], "{:?}", seen.flaws);

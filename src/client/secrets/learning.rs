@@ -1,10 +1,11 @@
 //! Whose keys are whose, as far as the server tells: asked for before a line can be judged, learned,
 //! kept, and shown to a person who compares them.
 
-use super::people::{Confirmed, Prints, Standing, safety_number};
+use super::people::{Confirmed, Learned, Part, Prints, Standing, safety_number};
 use super::{NAMES_MAX, Next, Secrets, reading};
-use crate::chat::{DeviceKey, Event, UserName};
+use crate::chat::{Event, UserName};
 use crate::client::model::Happening;
+use crate::crypto::Fingerprint;
 
 impl Secrets {
     /// Whose keys must be asked for before this can be judged.
@@ -36,38 +37,16 @@ impl Secrets {
         }
     }
 
-    pub(super) fn learn(
-        &mut self,
-        name: &UserName,
-        keys: Vec<DeviceKey>,
-        more: bool,
-        now_ms: i64,
-        next: &mut Vec<Next>,
-    ) {
-        let Some(learned) = self.people.learn(name, keys, more, now_ms) else { return };
+    pub(super) fn learn(&mut self, name: &UserName, part: Part, now_ms: i64, next: &mut Vec<Next>) {
+        let Some(learned) = self.people.learn(name, part, now_ms) else { return };
         if learned.pinned {
             self.is_learned(name, now_ms);
             if *name == self.own {
                 self.keep_now(next);
             }
         }
-        if !learned.changed.is_empty() {
-            let prints: Vec<_> = learned.changed.iter().map(ToString::to_string).collect();
-            let prints = prints.join(" ");
-            let what = match *name == self.own {
-                true => format!("a key of another device is registered for your name: {prints}"),
-                false => {
-                    format!("a key that was not there before is registered for {name}: {prints}")
-                }
-            };
-            let happening = Happening::KeyChanged {
-                name: name.clone(),
-                text: format!(
-                    "{what}. Nothing is sealed for it and none of its lines are shown until you \
-                     have compared /fingerprint {name} and typed /fingerprint {name} confirm"
-                ),
-            };
-            next.push(Next::Happen(happening));
+        if let Some(text) = self.told_changes(name, &learned) {
+            next.push(Next::Happen(Happening::KeyChanged { name: name.clone(), text }));
         }
         if *name == self.own {
             self.look_for_copies(now_ms, next);
@@ -118,6 +97,42 @@ impl Secrets {
         next.extend(problem.map(|problem| Next::Happen(Happening::Trouble(problem))));
     }
 
+    /// What is told of another list of a person's keys, if anything.
+    fn told_changes(&self, name: &UserName, learned: &Learned) -> Option<String> {
+        let is_own = *name == self.own;
+        let whose = if is_own { "your".to_owned() } else { format!("{name}'s") };
+        let mut told = Vec::new();
+        if !learned.changed.is_empty() {
+            let prints = list(&learned.changed);
+            let what = match is_own {
+                true => format!("a key of another device is registered for your name: {prints}"),
+                false => {
+                    format!("a key that was not there before is registered for {name}: {prints}")
+                }
+            };
+            told.push(format!(
+                "{what}. Nothing is sealed for it and none of its messages are shown until you have \
+                 compared /fingerprint {name} and typed /fingerprint {name} confirm"
+            ));
+        }
+        // Of one's own other name the login has told.
+        for (print, owner) in learned.anothers.iter().filter(|_| !is_own) {
+            told.push(format!(
+                "the server lists {owner}'s key {print} as {whose} key: it is not accepted. If the \
+                 operator has renamed {owner} to {name}: compare /fingerprint {name}, then type \
+                 /fingerprint {name} confirm. If not, do not trust this server"
+            ));
+        }
+        if !learned.retired.is_empty() {
+            told.push(format!(
+                "the server no longer lists {whose} key {}: nothing is sealed for it and no new message \
+                 by it is shown. If the server lists it again, it waits for your confirmation",
+                list(&learned.retired)
+            ));
+        }
+        (!told.is_empty()).then(|| told.join(". "))
+    }
+
     /// `/fingerprint NAME`: whose keys these are, and the number to compare.
     pub fn look_up(&mut self, name: &UserName, confirms: bool, now_ms: i64) -> Vec<Next> {
         let mut next = Vec::new();
@@ -127,41 +142,49 @@ impl Secrets {
             self.ask(name, &mut next);
             return next;
         }
+        let text = match confirms {
+            true => self.confirm(&name, now_ms, &mut next),
+            false => self.describe(&name),
+        };
+        next.push(Next::Happen(Happening::Told(text)));
         if confirms {
-            let confirmed = self.people.confirm(&name);
-            if confirmed == Confirmed::Anothers {
-                let text = format!("the keys of {name} are another person's: nothing is confirmed");
-                next.push(Next::Happen(Happening::Told(text)));
-                return next;
-            }
-            if confirmed == Confirmed::Unseen {
-                let text = format!(
-                    "a key of {name} was not shown yet, and nothing is confirmed: compare, then \
-                     type it again\n{}",
-                    self.describe(&name)
-                );
-                next.push(Next::Happen(Happening::Told(text)));
-                return next;
-            }
-            // Also where they were met just now.
-            self.is_learned(&name, now_ms);
-            let holds = match self.keep_people() {
-                Ok(()) => "",
-                Err(problem) => {
-                    next.push(Next::Happen(Happening::Trouble(problem)));
-                    " as long as this client runs"
-                }
-            };
-            let text = format!(
-                "the keys of {name} are confirmed{holds}: what was refused goes with /retry"
-            );
-            next.push(Next::Happen(Happening::Told(text)));
             self.pump_all(now_ms, &mut next);
-        } else {
-            let text = self.describe(&name);
-            next.push(Next::Happen(Happening::Told(text)));
         }
         next
+    }
+
+    /// The user has compared the keys of a person. Gives what is told.
+    fn confirm(&mut self, name: &UserName, now_ms: i64, next: &mut Vec<Next>) -> String {
+        let losers = match self.people.confirm(name, now_ms) {
+            Confirmed::News(losers) => losers,
+            Confirmed::Bare => Vec::new(),
+            Confirmed::Anothers => {
+                return format!("the keys of {name} are another person's: nothing is confirmed");
+            }
+            Confirmed::Own => {
+                return format!("the server lists your own key for {name}: nothing is confirmed");
+            }
+            Confirmed::Unseen => {
+                return format!(
+                    "this list of keys of {name} was not shown yet, and nothing is confirmed: compare, \
+                     then type it again\n{}",
+                    self.describe(name)
+                );
+            }
+        };
+        // Also where they were met just now.
+        self.is_learned(name, now_ms);
+        losers.iter().for_each(|loser| self.is_learned(loser, now_ms));
+        let holds = match self.keep_people() {
+            Ok(()) => "",
+            Err(problem) => {
+                next.push(Next::Happen(Happening::Trouble(problem)));
+                " as long as this client runs"
+            }
+        };
+        let lost = losers.iter().map(|loser| format!(". No key of {name} is {loser}'s any more"));
+        let lost: String = lost.collect();
+        format!("the keys of {name} are confirmed{holds}: what was refused goes with /retry{lost}")
     }
 
     /// The number is of the keys that are in use, so that it is the same for somebody who was met under
@@ -190,15 +213,24 @@ impl Secrets {
         let whose = if *name == self.own { "yours" } else { "theirs" };
         theirs.iter().for_each(|print| text.push_str(&format!("{name}: {print}\n")));
         for print in &news {
+            let what = match self.people.other_owner(name, print) {
+                Some(owner) => format!("is {owner}'s, as far as you know"),
+                None => "is new".to_owned(),
+            };
             text.push_str(&format!(
-                "{name}: {print} is new: /fingerprint {name} confirm, if it is {whose}\n"
+                "{name}: {print} {what}: /fingerprint {name} confirm, if it is {whose}\n"
             ));
         }
         for print in &gone {
             text.push_str(&format!(
-                "{name}: {print} is not in use any more; lines of before are signed by it\n"
+                "{name}: {print} is not in use any more; old messages are signed by it\n"
             ));
         }
         text.trim_end().to_owned()
     }
+}
+
+fn list(prints: &[Fingerprint]) -> String {
+    let prints: Vec<_> = prints.iter().map(ToString::to_string).collect();
+    prints.join(" ")
 }

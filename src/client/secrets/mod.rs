@@ -41,7 +41,7 @@ use devices::Devices;
 pub use flaw::Flaw;
 use held::Held;
 use lanes::{Lane, Settled};
-use people::People;
+use people::{Part, People};
 use shelf::Shelf;
 use store::Store;
 
@@ -217,7 +217,7 @@ impl Secrets {
     /// This goes on disk, and with it all that was learned of people.
     fn keep(&mut self, change: impl FnOnce(&mut store::Kept)) -> Result<(), String> {
         self.unkept_ms = None;
-        let known = self.unkept.iter().filter_map(|name| self.people.known(name).cloned());
+        let known = self.unkept.iter().filter_map(|name| self.people.known(name));
         let known: Vec<_> = known.collect();
         let kept = self.store.update(&self.contact.openers(), &self.contact.keepers(), |kept| {
             kept.set_people(known);
@@ -270,7 +270,8 @@ impl Secrets {
         match event {
             Event::Keys { name, keys, more, reference } => {
                 self.asking.answered(reference.as_deref());
-                self.learn(&name, keys, more, now_ms, &mut next)
+                let part = Part { keys, more, asked: reference.is_some() };
+                self.learn(&name, part, now_ms, &mut next)
             }
             // Nobody has asked but this client.
             Event::Refused {

@@ -89,6 +89,13 @@ impl Secrets {
         if certificate.is_over_since(since_ms.saturating_sub(CLOCKS_MS) / 1000) {
             return flawed(message, Flaw::Expired);
         }
+        // Nor is one that was retired before it.
+        let print = certificate.fingerprint();
+        let time_ms = (opened.note.time_ms.min(i64::MAX as u64) as i64).saturating_sub(CLOCKS_MS);
+        let since_ms = if live { i64::MAX } else { since_ms };
+        if self.people.is_late(&message.from, &print, since_ms, time_ms) {
+            return flawed(message, Flaw::Retired);
+        }
         let device = certificate.fingerprint().to_url();
         let note = &opened.note;
         let changes = matches!(note.kind, Kind::Edit | Kind::Delete);
@@ -171,7 +178,7 @@ impl Secrets {
             self.remember(to, &message, None);
             return Happening::Event(crate::chat::Event::Message(message));
         }
-        let seals = self.people.known(&message.from).is_some_and(|known| known.certified);
+        let seals = self.people.seals(&message.from);
         // What was said before they sealed is told again, and by the server's word alone.
         let before = message.replay || message.reference.is_some();
         match to {
@@ -249,7 +256,7 @@ impl Secrets {
     ) -> Result<Certificate, Flaw> {
         let bytes = claimed_sender(body)?;
         let key = match self.people.standing(from, &Certificate::issuer(bytes)) {
-            Standing::Theirs(key) => key,
+            Standing::Theirs(key) | Standing::Retired(key) => key,
             Standing::Unconfirmed => return Err(Flaw::Unconfirmed),
             Standing::Unknown if self.people.is_listed(from) => return Err(Flaw::Forged),
             Standing::Unknown => return Err(Flaw::NoKeys),

@@ -1,5 +1,8 @@
 //! Keys that two people compare: which are shown, what their word changes, and the number that both have. Pure.
 
+use std::collections::BTreeSet;
+
+use super::pins::Pin;
 use super::{People, fold};
 use crate::chat::UserName;
 use crate::crypto::{Fingerprint, sha256};
@@ -7,67 +10,96 @@ use crate::crypto::{Fingerprint, sha256};
 /// A person's keys, as they are shown.
 #[derive(Debug, Default, PartialEq)]
 pub struct Prints {
-    /// Those that are theirs, and that the server says are in use.
+    /// Those that are theirs, and that the server lists.
     pub theirs: Vec<Fingerprint>,
-    /// Those that the server says are theirs, and nobody has confirmed.
+    /// Those that the server lists and nobody has confirmed.
     pub news: Vec<Fingerprint>,
-    /// Those that are theirs, and that the server does not tell of any more.
+    /// Those that were theirs, and that the server does not list any more.
     pub gone: Vec<Fingerprint>,
 }
 
-/// What a person's word for another's keys has changed.
+/// What the confirmation of a person's keys has changed.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Confirmed {
-    /// New keys are theirs.
-    News,
+    /// The keys that are listed are theirs, and no others. These people had one of them before.
+    News(Vec<UserName>),
     /// Those without a certificate that holds are good enough.
     Bare,
-    /// Some were not shown yet: nothing.
+    /// The listed keys are not those that were shown: nothing.
     Unseen,
     /// They are said to be one's own, and known as another person's: nothing.
     Anothers,
+    /// One of them is this client's own: nothing.
+    Own,
 }
 
 impl People {
     /// A person's keys, for somebody who compares them: what was shown can be confirmed.
     pub fn shows(&mut self, name: &UserName) -> Prints {
         let prints = self.prints(name);
-        self.person(name).shown = prints.news.iter().map(|print| print.0).collect();
+        let shown = prints.theirs.iter().chain(&prints.news).map(|print| print.0);
+        self.person(name).shown = Some(shown.collect());
         prints
     }
 
-    /// The person has compared the keys that were shown. Where none was new, it is about those without
-    /// a certificate.
-    pub fn confirm(&mut self, name: &UserName) -> Confirmed {
+    /// The person has compared the keys that were shown: from now on these are theirs and no others. Where
+    /// all were theirs already, it is about those without a certificate.
+    pub fn confirm(&mut self, name: &UserName, now_ms: i64) -> Confirmed {
+        let is_own = self.person(name).mine.is_some();
+        let own = self.all.values().find_map(|person| person.mine.as_ref()?.own);
         let person = self.person(name);
         if person.anothers {
             return Confirmed::Anothers;
         }
         let listed = person.listed.clone().unwrap_or_default();
-        let mut news = listed.iter().filter(|one| !person.has(&one.print)).peekable();
-        let any = news.peek().is_some();
-        // The server may have added one while they were on the phone.
-        if news.any(|one| !person.shown.contains(&one.print.0)) {
+        let prints: BTreeSet<_> = listed.iter().map(|one| one.print.0).collect();
+        let is_news = listed.iter().any(|one| !person.has(&one.print));
+        // The server may list another one, or one less, while they are on the phone.
+        let seen = person.shown.as_ref();
+        if seen.map_or(is_news, |shown| *shown != prints) {
             return Confirmed::Unseen;
         }
-        person.pin(&listed);
-        if !any {
+        if !is_news {
             let bare = listed.iter().filter(|one| one.certificate.is_none());
             person.bare.extend(bare.map(|one| one.print.0));
+            return Confirmed::Bare;
         }
-        person.notes_certificates();
-        if any { Confirmed::News } else { Confirmed::Bare }
+        if own.is_some_and(|own| !is_own && prints.contains(&own.0)) {
+            return Confirmed::Own;
+        }
+        person.retires(now_ms, |print| !prints.contains(&print.0));
+        let mut losers = Vec::new();
+        for one in &listed {
+            losers.extend(self.moves(name, &one.print, now_ms));
+            self.person(name).pins(one);
+        }
+        if let Some(mine) = &mut self.person(name).mine {
+            mine.own = mine.all.first().copied().filter(|own| prints.contains(&own.0));
+        }
+        Confirmed::News(losers)
+    }
+
+    /// A key is this person's from now on. Gives whose it was.
+    fn moves(&mut self, name: &UserName, print: &Fingerprint, now_ms: i64) -> Option<UserName> {
+        let before =
+            self.owners.insert(print.0, fold(name)).filter(|owner| *owner != fold(name))?;
+        let other = self.all.get_mut(&before)?;
+        other.retires(now_ms, |one| one == print);
+        // What the server said of them was before that.
+        other.unheard();
+        other.name.clone()
     }
 
     /// Which keys a person has, and has had.
     pub fn prints(&self, name: &UserName) -> Prints {
         let Some(person) = self.all.get(&fold(name)) else { return Prints::default() };
         let listed = person.listed.iter().flatten().map(|one| one.print);
-        let news = listed.clone().filter(|print| !person.has(print)).collect();
-        let pinned = person.pinned.iter().map(|(print, _)| *print);
-        let in_use = |print: &Fingerprint| listed.clone().any(|one| one == *print);
-        let (theirs, gone) = pinned.partition(|print| person.listed.is_none() || in_use(print));
-        Prints { theirs, news, gone }
+        let news = listed.filter(|print| !person.has(print)).collect();
+        let unlisted = |pin: &&Pin| !person.lists(&pin.print);
+        let theirs = |pin: &&Pin| pin.is_theirs() && (person.listed.is_none() || !unlisted(pin));
+        let (pins, print) = (person.pins.iter(), |pin: &Pin| pin.print);
+        let gone = pins.clone().filter(|pin| unlisted(pin) && !theirs(pin)).map(print).collect();
+        Prints { theirs: pins.filter(theirs).map(print).collect(), news, gone }
     }
 }
 

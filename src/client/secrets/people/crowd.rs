@@ -10,7 +10,7 @@ impl People {
     pub fn may_meet(&self, name: &UserName) -> bool {
         let room = self.keys < MET_KEYS_MAX;
         match self.all.get(&fold(name)) {
-            Some(person) => person.known.name.is_some() || person.wanted || room,
+            Some(person) => person.name.is_some() || person.wanted || room,
             None => !self.is_full(),
         }
     }

@@ -1,27 +1,37 @@
-//! Whose key is whose: pinned when a person is first met, and never changed without their friends'
-//! word. Pure.
+//! Whose key is whose. Keys are pinned when a person is first met; later ones wait until the user confirms
+//! them. A key that the server stops listing is retired, and one key belongs to one person. Pure.
 
 mod compare;
 mod crowd;
 mod known;
+mod listing;
+mod pins;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod trust_tests;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::chat::{DeviceKey, Opaque, UserName};
 use crate::crypto::certificate::{CERTIFICATE_BYTES, Certificate};
 use crate::crypto::private::Device;
 use crate::crypto::{Fingerprint, PublicKey};
 pub use compare::{Confirmed, Prints, safety_number};
-pub use known::Known;
+pub use known::{Known, KnownKey};
+use listing::Listed;
+pub use listing::Part;
+use pins::Pin;
 
 /// A person, as far as this client knows.
 #[derive(Default)]
 struct Person {
-    known: Known,
-    /// The keys of `known`.
-    pinned: Vec<(Fingerprint, PublicKey)>,
+    /// The registered spelling, once they were met.
+    name: Option<UserName>,
+    /// Keys that are or were theirs.
+    pins: Vec<Pin>,
+    /// They have published a certificate.
+    certified: bool,
     /// What the server says now.
     listed: Option<Vec<Listed>>,
     /// The newest certificate of each key that was ever seen here: the server may tell of an older one, or
@@ -31,33 +41,33 @@ struct Person {
     bare: BTreeSet<[u8; 32]>,
     /// Keys of which it was told that nothing is sealed for them.
     left_out: BTreeSet<[u8; 32]>,
-    /// Keys that are not confirmed, and were shown to be compared.
-    shown: BTreeSet<[u8; 32]>,
-    /// It is this client's own person, who has these keys here: no other is theirs because a server says so.
-    mine: Option<Vec<Fingerprint>>,
+    /// The listed keys that were shown last, to be compared.
+    shown: Option<BTreeSet<[u8; 32]>>,
+    /// It is this client's own person: no key is theirs because a server says so.
+    mine: Option<Mine>,
     /// That is the server's word alone: it was known as somebody else's name, with other keys.
     anothers: bool,
-    /// Answers that are not whole yet.
-    coming: Vec<DeviceKey>,
+    /// Lists that are not whole yet: one that comes unasked, and an answer.
+    coming: [Vec<DeviceKey>; 2],
     asked: bool,
     /// That was the wish of this client's person.
     wanted: bool,
     learned_ms: i64,
 }
 
-#[derive(Clone)]
-struct Listed {
-    print: Fingerprint,
-    key: PublicKey,
-    certificate: Option<Certificate>,
-    /// It had one, and none that holds is told.
-    over: bool,
+/// The keys in the folder of the person whose client this is.
+struct Mine {
+    /// The one of this login; none under a name that is not confirmed as theirs.
+    own: Option<Fingerprint>,
+    all: Vec<Fingerprint>,
 }
 
 /// What a key is to a person.
 #[derive(Debug, PartialEq)]
 pub enum Standing<'a> {
     Theirs(&'a PublicKey),
+    /// It was theirs: it proves old messages and no new ones.
+    Retired(&'a PublicKey),
     /// The server says so, and nobody has confirmed it.
     Unconfirmed,
     Unknown,
@@ -98,8 +108,12 @@ pub enum Called {
 pub struct Learned {
     /// To be kept.
     pub pinned: bool,
-    /// Keys that a known person did not have before.
+    /// Keys that are listed and wait for a confirmation.
     pub changed: Vec<Fingerprint>,
+    /// The same of keys that are another person's, who is named.
+    pub anothers: Vec<(Fingerprint, UserName)>,
+    /// Keys that are not listed any more.
+    pub retired: Vec<Fingerprint>,
 }
 
 /// Keys of a person that are listened to.
@@ -115,6 +129,8 @@ pub struct People {
     /// The fingerprint of the server's first key: certificates are for this server.
     server: Fingerprint,
     all: BTreeMap<String, Person>,
+    /// Whose each key is, or was last: a person's folded name.
+    owners: HashMap<[u8; 32], String>,
     /// Of those who were met, or their number if that is more.
     keys: usize,
     /// Keys that the server has told of since its answers were last forgotten.
@@ -128,24 +144,47 @@ fn fold(name: &UserName) -> String {
 
 impl People {
     pub fn of<'a>(server: Fingerprint, known: impl Iterator<Item = &'a Known>) -> People {
-        let mut people = People { server, all: BTreeMap::new(), keys: 0, heard: 0 };
+        let (all, owners) = (BTreeMap::new(), HashMap::new());
+        let mut people = People { server, all, owners, keys: 0, heard: 0 };
         for known in known {
             let Some(name) = &known.name else { continue };
-            let keys = known.keys.iter().filter_map(|key| PublicKey::from_der(key.bytes()).ok());
-            let pinned: Vec<_> = keys.map(|key| (key.fingerprint(), key)).collect();
+            let mut person = Person { name: Some(name.clone()), ..Person::default() };
+            person.pins = known.keys.iter().filter_map(Pin::of).collect();
             let bytes = known.certificates.iter().map(Opaque::bytes);
             let verified = |bytes| {
                 let print = Certificate::issuer(<&[u8; CERTIFICATE_BYTES]>::try_from(bytes).ok()?);
-                let key = &pinned.iter().find(|(pinned, _)| *pinned == print)?.1;
-                Some((print.0, Certificate::verify(bytes, key, &server)?))
+                Some((print.0, Certificate::verify(bytes, &person.pin(&print)?.key, &server)?))
             };
-            let newest: BTreeMap<_, _> = bytes.filter_map(verified).collect();
-            let mut person = Person { known: known.clone(), pinned, newest, ..Person::default() };
-            person.known.certified |= !person.newest.is_empty();
-            people.keys += person.pinned.len().max(1);
+            person.newest = bytes.filter_map(verified).collect();
+            person.certified = known.certified || !person.newest.is_empty();
+            people.keys += person.counts();
             people.all.insert(fold(name), person);
         }
+        people.finds_owners();
         people
+    }
+
+    /// Two clients of a folder may have pinned a key for two people: it is the first one's.
+    fn finds_owners(&mut self) {
+        for (name, person) in &mut self.all {
+            for pin in person.pins.iter_mut().filter(|pin| pin.is_theirs()) {
+                let owner = self.owners.entry(pin.print.0).or_insert_with(|| name.clone());
+                if owner != name {
+                    pin.retire(0);
+                }
+            }
+        }
+        for (name, person) in &self.all {
+            for pin in &person.pins {
+                self.owners.entry(pin.print.0).or_insert_with(|| name.clone());
+            }
+        }
+    }
+
+    /// Whose a key is, or was last, where that is somebody else.
+    pub fn other_owner(&self, name: &UserName, print: &Fingerprint) -> Option<&UserName> {
+        let owner = self.owners.get(&print.0).filter(|owner| **owner != fold(name))?;
+        self.all.get(owner)?.name.as_ref()
     }
 
     fn person(&mut self, name: &UserName) -> &mut Person {
@@ -154,30 +193,42 @@ impl People {
 
     /// The registered spelling, where it is known.
     pub fn spelled(&self, name: &UserName) -> UserName {
-        let known = self.all.get(&fold(name)).and_then(|person| person.known.name.clone());
+        let known = self.all.get(&fold(name)).and_then(|person| person.name.clone());
         known.unwrap_or_else(|| name.clone())
     }
 
     /// What is to be kept of a person.
-    pub fn known(&self, name: &UserName) -> Option<&Known> {
-        self.all.get(&fold(name)).map(|person| &person.known).filter(|known| known.name.is_some())
+    pub fn known(&self, name: &UserName) -> Option<Known> {
+        self.all.get(&fold(name)).filter(|person| person.name.is_some()).map(Person::known)
     }
 
-    /// The server calls the person whose client this is so, and these keys are theirs for certain.
-    pub fn is_own(&mut self, name: &UserName, mine: Vec<Fingerprint>) -> Called {
+    /// Whether a person has ever published a certificate: what they say in private is sealed.
+    pub fn seals(&self, name: &UserName) -> bool {
+        self.all.get(&fold(name)).is_some_and(|person| person.certified)
+    }
+
+    /// The server calls the person whose client this is so; these keys are in their folder, the one of
+    /// this login first.
+    pub fn is_own(&mut self, name: &UserName, all: Vec<Fingerprint>) -> Called {
         self.all.values_mut().for_each(|person| (person.mine, person.anothers) = (None, false));
-        let own = |person: &Person| mine.iter().any(|print| person.has(print));
-        let named = self.all.values().any(own);
-        let person = self.person(name);
-        let is = match person.pinned.is_empty() {
-            _ if own(person) => Called::Known,
-            true if named => Called::Renamed,
+        let folded = fold(name);
+        let owner = all.iter().find_map(|print| self.owners.get(&print.0));
+        let (is_theirs, elsewhere) = (owner == Some(&folded), owner.is_some());
+        let person = self.all.entry(folded.clone()).or_default();
+        let was_theirs = all.iter().any(|print| person.pin(print).is_some());
+        let is = match person.pins.is_empty() || was_theirs {
+            _ if is_theirs => Called::Known,
+            true if elsewhere => Called::Renamed,
             true => Called::Known,
             false => Called::Anothers,
         };
         person.anothers = is == Called::Anothers;
-        // Under a second name not even these are theirs before the person has said so.
-        person.mine = Some(if is == Called::Renamed { Vec::new() } else { mine });
+        // Under a second name not even this key is theirs before the person has said so.
+        let own = all.first().copied().filter(|_| is == Called::Known);
+        if let Some(own) = own {
+            self.owners.entry(own.0).or_insert(folded);
+        }
+        person.mine = Some(Mine { own, all });
         is
     }
 
@@ -188,81 +239,54 @@ impl People {
 
     /// The connection is gone: what the server said may no longer hold.
     pub fn disconnected(&mut self) {
-        self.all.retain(|_, person| person.known.name.is_some());
+        self.all.retain(|_, person| person.name.is_some());
         self.all.values_mut().for_each(Person::unheard);
         self.heard = 0;
     }
 
-    /// The server has said which keys a person has; none while more of them come.
-    pub fn learn(
-        &mut self,
-        name: &UserName,
-        keys: Vec<DeviceKey>,
-        more: bool,
-        now_ms: i64,
-    ) -> Option<Learned> {
+    /// The server lists the keys of a person; none while more of them come.
+    pub fn learn(&mut self, name: &UserName, part: Part, now_ms: i64) -> Option<Learned> {
         if !self.may_meet(name) {
             return None;
         }
-        self.makes_room(name, keys.len().min(KEYS_MAX));
+        self.makes_room(name, part.keys.len().min(KEYS_MAX));
+        let folded = fold(name);
         // Whom nobody here has asked about is not met by the server's word alone.
-        let person = self.all.get_mut(&fold(name))?;
-        if !person.asked && person.known.name.is_none() {
+        let person = self.all.get_mut(&folded)?;
+        if !person.asked && person.name.is_none() {
             return None;
         }
-        let had = if person.known.name.is_some() { person.pinned.len().max(1) } else { 0 };
-        let room = KEYS_MAX.saturating_sub(person.coming.len());
-        let fits = |one: &DeviceKey| {
-            let certificate = one.certificate.as_ref().map_or(0, |one| one.bytes().len());
-            one.key.bytes().len().max(certificate) <= KEY_BYTES_MAX
-        };
-        person.coming.extend(keys.into_iter().filter(fits).take(room));
-        if more {
-            return None;
+        let had = person.counts();
+        let (listed, noted) = person.takes(part, &self.server, now_ms)?;
+        let meets = person.name.is_none() && !listed.is_empty();
+        let mut learned = Learned { pinned: meets || noted, ..Learned::default() };
+        if meets {
+            person.name = Some(name.clone());
         }
-        let server = self.server;
-        let listed = |one: DeviceKey| {
-            let key = PublicKey::from_der(one.key.bytes()).ok()?;
-            let certificate = one.certificate.and_then(|bytes| {
-                let certificate = Certificate::verify(bytes.bytes(), &key, &server)?;
-                certificate.is_valid_at((now_ms / 1000) as u64).then_some(certificate)
-            });
-            Some(Listed { print: key.fingerprint(), key, certificate, over: false })
-        };
-        let mut listed: Vec<_> =
-            std::mem::take(&mut person.coming).into_iter().filter_map(listed).collect();
-        for one in &mut listed {
-            one.certificate.iter().for_each(|certificate| person.sees(certificate, now_ms));
-            let newest = person.newest.get(&one.print.0);
-            let valid = |it: &&Certificate| it.is_valid_at((now_ms / 1000) as u64);
-            one.certificate = newest.filter(valid).cloned();
-            one.over = newest.is_some() && one.certificate.is_none();
+        let own = person.mine.as_ref().and_then(|mine| mine.own);
+        let meets = meets && person.mine.is_none();
+        for one in listed.iter().filter(|one| meets || own == Some(one.print)) {
+            let owner = self.owners.entry(one.print.0).or_insert_with(|| folded.clone());
+            learned.pinned |= *owner == folded && person.pins(one);
         }
-        let before: Vec<_> = person.listed.iter().flatten().map(|one| one.print).collect();
-        let mut learned = Learned::default();
-        if person.known.name.is_none() && !listed.is_empty() {
-            person.known.name = Some(name.clone());
-            learned.pinned = true;
-            if person.mine.is_none() {
-                person.pin(&listed);
-            }
-        }
-        if let Some(mine) = person.mine.clone().filter(|_| !person.anothers) {
-            let mine = listed.iter().filter(|one| mine.contains(&one.print)).cloned();
-            learned.pinned |= person.pin(&mine.collect::<Vec<_>>());
-        }
+        let is_listed = |print: &Fingerprint| listed.iter().any(|one| one.print == *print);
+        let gone = person.retires(now_ms, |print| !is_listed(print) && own != Some(*print));
+        learned.pinned |= !gone.is_empty();
+        let mine = |print: &Fingerprint| person.mine.iter().any(|mine| mine.all.contains(print));
+        // Of one's own former key one has heard.
+        learned.retired = gone.into_iter().filter(|print| !mine(print)).collect();
         let certified = listed.iter().any(|one| one.certificate.is_some());
-        if certified && !person.known.certified {
-            (person.known.certified, learned.pinned) = (true, true);
-        }
-        learned.pinned |= person.notes_certificates();
-        let other = listed.iter().map(|one| one.print);
-        let other = other.filter(|print| !person.has(print) && !before.contains(print));
-        learned.changed = other.collect();
+        learned.pinned |= certified && !std::mem::replace(&mut person.certified, true);
+        let waits = |print: &Fingerprint| !person.has(print) && !person.lists(print);
+        let waiting: Vec<_> = listed.iter().map(|one| one.print).filter(waits).collect();
         (person.listed, person.learned_ms) = (Some(listed), now_ms);
         person.forgets_strangers();
-        if person.known.name.is_some() {
-            self.keys += person.pinned.len().max(1) - had;
+        self.keys += person.counts() - had;
+        for print in waiting {
+            match self.other_owner(name, &print) {
+                Some(owner) => learned.anothers.push((print, owner.clone())),
+                None => learned.changed.push(print),
+            }
         }
         Some(learned)
     }
@@ -271,8 +295,8 @@ impl People {
     /// something to be kept.
     pub fn saw(&mut self, name: &UserName, certificate: &Certificate, now_ms: i64) -> bool {
         let person = self.person(name);
-        let first = !std::mem::replace(&mut person.known.certified, true);
-        person.sees(certificate, now_ms);
+        let first = !std::mem::replace(&mut person.certified, true);
+        let noted = person.sees(certificate, now_ms);
         let print = certificate.fingerprint();
         let newest = person.newest.get(&print.0) == Some(certificate);
         let holds = newest && certificate.is_valid_at((now_ms / 1000) as u64);
@@ -282,17 +306,32 @@ impl People {
                 false => listed.over |= listed.certificate.is_none(),
             }
         }
-        person.notes_certificates() || first
+        noted || first
     }
 
     /// What a key is to a person.
     pub fn standing(&self, name: &UserName, print: &Fingerprint) -> Standing<'_> {
         let Some(person) = self.all.get(&fold(name)) else { return Standing::Unknown };
-        if let Some((_, key)) = person.pinned.iter().find(|(pinned, _)| pinned == print) {
-            return Standing::Theirs(key);
+        match person.pin(print) {
+            Some(pin) if pin.is_theirs() => Standing::Theirs(&pin.key),
+            _ if person.lists(print) => Standing::Unconfirmed,
+            Some(pin) => Standing::Retired(&pin.key),
+            None => Standing::Unknown,
         }
-        let listed = person.listed.iter().flatten().any(|one| one.print == *print);
-        if listed { Standing::Unconfirmed } else { Standing::Unknown }
+    }
+
+    /// Whether a key was retired before a message that it has signed: one that cannot be older than
+    /// `since_ms`, and has this time.
+    pub fn is_late(
+        &self,
+        name: &UserName,
+        print: &Fingerprint,
+        since_ms: i64,
+        time_ms: i64,
+    ) -> bool {
+        let person = self.all.get(&fold(name));
+        let retired_ms = person.and_then(|person| person.pin(print)?.retired_ms);
+        retired_ms.is_some_and(|retired_ms| since_ms >= retired_ms || time_ms > retired_ms)
     }
 
     /// The keys of a person that the server says are still theirs.
@@ -308,7 +347,7 @@ impl People {
         }
         // Who had certificates is not reached under RSA keys alone because a server says so.
         let good = |one: &Listed| one.certificate.is_some() || person.bare.contains(&one.print.0);
-        if person.known.certified && !listed.iter().any(good) {
+        if person.certified && !listed.iter().any(good) {
             // They may have published one since.
             let just_now = now_ms == person.learned_ms;
             return Err(if just_now { NoWay::Over } else { NoWay::Ask });
@@ -343,68 +382,26 @@ impl People {
 }
 
 impl Person {
-    fn sees(&mut self, certificate: &Certificate, now_ms: i64) {
-        // One of a clock that is far ahead would stand before all others.
-        if !certificate.has_begun_at((now_ms / 1000) as u64) {
-            return;
-        }
-        let print = certificate.fingerprint().0;
-        let newest = self.newest.entry(print).or_insert_with(|| certificate.clone());
-        if newest.made_at() < certificate.made_at() {
-            *newest = certificate.clone();
-        }
-        if newest.is_valid_at((now_ms / 1000) as u64) {
-            self.bare.remove(&print);
-        }
-    }
-
-    /// The newest certificates of the pinned keys are to be kept; whether any is another one.
-    fn notes_certificates(&mut self) -> bool {
-        let newest = self.newest.iter().filter(|(print, _)| self.has(&Fingerprint(**print)));
-        let bytes = |one: &Certificate| Opaque::new(one.bytes()).expect("a certificate has bytes");
-        let newest: Vec<_> = newest.map(|(_, one)| bytes(one)).collect();
-        let changed = self.known.certificates != newest;
-        self.known.certificates = newest;
-        changed
-    }
-
     /// The pinned keys that lines are sealed for.
     fn sealable(&self) -> impl Iterator<Item = &Listed> {
         let listed = self.listed.iter().flatten().filter(|one| self.has(&one.print));
         listed.filter(|one| !one.over || self.bare.contains(&one.print.0))
     }
 
-    fn has(&self, print: &Fingerprint) -> bool {
-        self.pinned.iter().any(|(pinned, _)| pinned == print)
-    }
-
     /// What the server has said is forgotten.
     fn unheard(&mut self) {
         (self.listed, self.asked) = (None, false);
-        self.coming.clear();
+        self.coming = Default::default();
         self.forgets_strangers();
     }
 
     /// Nothing is kept of keys that are neither theirs nor told of now.
     fn forgets_strangers(&mut self) {
         let prints = self.listed.iter().flatten().map(|one| one.print);
-        let prints = prints.chain(self.pinned.iter().map(|(print, _)| *print));
+        let prints = prints.chain(self.pins.iter().map(|pin| pin.print));
         let prints: BTreeSet<_> = prints.map(|print| print.0).collect();
         self.newest.retain(|print, _| prints.contains(print));
         self.left_out.retain(|print| prints.contains(print));
-    }
-
-    /// Whether any is new.
-    fn pin(&mut self, listed: &[Listed]) -> bool {
-        let before = self.pinned.len();
-        for one in listed {
-            if !self.has(&one.print) {
-                self.pinned.push((one.print, one.key.clone()));
-                let spki = Opaque::new(&one.key.to_der()).expect("a key has bytes");
-                self.known.keys.push(spki);
-            }
-        }
-        self.pinned.len() > before
     }
 }
 
@@ -414,11 +411,5 @@ impl Recipient {
             Some(certificate) => Device::Certified(certificate, &self.key),
             None => Device::Bare(&self.key),
         }
-    }
-}
-
-impl Listed {
-    fn recipient(&self) -> Recipient {
-        Recipient { key: self.key.clone(), certificate: self.certificate.clone() }
     }
 }

@@ -6,12 +6,21 @@ use crate::crypto::certificate::{OpeningKey, SigningKey};
 use crate::crypto::test_keys::spare;
 use crate::limits::MET_KEYS_MAX;
 
-const SERVER: Fingerprint = Fingerprint([9; 32]);
+pub const SERVER: Fingerprint = Fingerprint([9; 32]);
 
 impl Default for People {
     fn default() -> People {
         People::of(SERVER, [].iter())
     }
+}
+
+/// A whole answer.
+pub fn all(keys: Vec<DeviceKey>) -> Part {
+    Part { keys, more: false, asked: true }
+}
+
+fn more(keys: Vec<DeviceKey>) -> Part {
+    Part { more: true, ..all(keys) }
 }
 
 fn listed(key: &Identity, certified: bool) -> DeviceKey {
@@ -24,7 +33,7 @@ fn listed(key: &Identity, certified: bool) -> DeviceKey {
     }
 }
 
-fn listed_bare(key: &Identity) -> DeviceKey {
+pub fn listed_bare(key: &Identity) -> DeviceKey {
     let spki = Opaque::new(&key.public().to_der()).unwrap();
     DeviceKey { device: "main".parse().unwrap(), key: spki, certificate: None }
 }
@@ -36,42 +45,42 @@ fn a_person_is_pinned_at_first_sight_and_another_key_waits_for_a_word() {
     let mut people = People::default();
     assert_eq!(people.recipients(&bob, 0).err(), Some(NoWay::Ask));
     assert!(people.ask(&bob) && !people.ask(&bob));
-    assert_eq!(people.learn(&bob, vec![listed(&one, true)], true, 1_000_000), None);
-    let learned = people.learn(&bob, vec![], false, 1_000_000).unwrap();
+    assert_eq!(people.learn(&bob, more(vec![listed(&one, true)]), 1_000_000), None);
+    let learned = people.learn(&bob, all(vec![]), 1_000_000).unwrap();
     assert_eq!((learned.pinned, learned.changed.len()), (true, 0));
     let to = people.recipients(&"Bob".parse().unwrap(), 1_000_000).unwrap();
     assert!(to.len() == 1 && to[0].certificate.is_some());
     let both = vec![listed(&one, true), listed(&two, false)];
-    let learned = people.learn(&bob, both.clone(), false, 1_000_000).unwrap();
+    let learned = people.learn(&bob, all(both.clone()), 1_000_000).unwrap();
     assert_eq!((learned.pinned, learned.changed), (false, vec![print]));
-    let again = people.learn(&bob, both, false, 1_000_000).unwrap();
+    let again = people.learn(&bob, all(both), 1_000_000).unwrap();
     assert_eq!(again.changed, [], "it was told once");
     assert_eq!(people.standing(&bob, &print), Standing::Unconfirmed);
     assert_eq!(people.recipients(&bob, 1_000_000).err(), Some(NoWay::Changed));
-    let kept = people.known(&bob).unwrap().clone();
-    assert_eq!(people.confirm(&bob), Confirmed::Unseen);
+    let kept = people.known(&bob).unwrap();
+    assert_eq!(people.confirm(&bob, 1_000_000), Confirmed::Unseen);
     assert_eq!(people.shows(&bob).news, [print]);
     // While they compare it, another one is told of.
     let third = listed(&spare(2), false);
     let three = vec![listed(&one, true), listed(&two, false), third];
-    people.learn(&bob, three, false, 1_000_000).unwrap();
-    assert_eq!(people.confirm(&bob), Confirmed::Unseen);
-    people.learn(&bob, vec![listed(&one, true), listed(&two, false)], false, 1_000_000).unwrap();
-    let confirmed = [people.confirm(&bob), people.confirm(&bob)];
-    assert_eq!(confirmed, [Confirmed::News, Confirmed::Bare]);
+    people.learn(&bob, all(three), 1_000_000).unwrap();
+    assert_eq!(people.confirm(&bob, 1_000_000), Confirmed::Unseen);
+    people.learn(&bob, all(vec![listed(&one, true), listed(&two, false)]), 1_000_000).unwrap();
+    let confirmed = [people.confirm(&bob, 1_000_000), people.confirm(&bob, 1_000_000)];
+    assert_eq!(confirmed, [Confirmed::News(vec![]), Confirmed::Bare]);
     assert!(matches!(people.standing(&bob, &print), Standing::Theirs(_)));
     assert_eq!(people.recipients(&bob, 1_000_000).unwrap().len(), 2);
     assert_eq!(people.recipients(&bob, 1_000_000 + FRESH_MS).err(), Some(NoWay::Ask));
     // Over a restart.
     let mut people = People::of(SERVER, [kept].iter());
     assert_eq!(people.standing(&bob, &print), Standing::Unknown);
-    let learned = people.learn(&bob, vec![listed(&two, false)], false, 0).unwrap();
+    let learned = people.learn(&bob, all(vec![listed(&two, false)]), 0).unwrap();
     assert_eq!(learned.changed, [print]);
     let carol = "carol".parse().unwrap();
-    assert_eq!(people.learn(&carol, vec![listed(&two, false)], false, 0), None, "not met");
+    assert_eq!(people.learn(&carol, all(vec![listed(&two, false)]), 0), None, "not met");
     people.disconnected();
     assert!(people.ask(&bob));
-    people.learn(&bob, vec![], false, 0).unwrap();
+    people.learn(&bob, all(vec![]), 0).unwrap();
     assert_eq!(people.recipients(&bob, 0).err(), Some(NoWay::Nobody));
 }
 
@@ -83,10 +92,10 @@ fn a_certificate_that_another_key_signed_is_none() {
     forged.certificate = listed(&two, true).certificate;
     let mut people = People::default();
     people.ask(&bob);
-    people.learn(&bob, vec![forged], false, 1_000_000).unwrap();
+    people.learn(&bob, all(vec![forged]), 1_000_000).unwrap();
     assert!(people.recipients(&bob, 1_000_000).unwrap()[0].certificate.is_none());
     let old = 1_000_000 + 30 * 86_400_000;
-    people.learn(&bob, vec![listed(&one, true)], false, old).unwrap();
+    people.learn(&bob, all(vec![listed(&one, true)]), old).unwrap();
     assert!(people.recipients(&bob, old).unwrap()[0].certificate.is_none(), "it is over");
 }
 
@@ -106,17 +115,17 @@ fn a_server_that_keeps_a_certificate_back_or_tells_of_an_older_one_is_not_follow
     for told in [told(Some(&old)), told(Some(&new)), told(Some(&old)), told(None)] {
         people.disconnected();
         people.ask(&bob);
-        people.learn(&bob, vec![told], false, now_ms).unwrap();
+        people.learn(&bob, all(vec![told]), now_ms).unwrap();
     }
     let to = people.recipients(&bob, now_ms).unwrap();
     assert_eq!(to[0].certificate, Some(new.clone()));
     // After a restart too, and once it is over nothing goes out until the person says so.
-    let kept = serde_json::to_vec(people.known(&bob).unwrap()).unwrap();
+    let kept = serde_json::to_vec(&people.known(&bob).unwrap()).unwrap();
     let kept: Known = serde_json::from_slice(&kept).unwrap();
     let told_after = |told: DeviceKey, now_ms: i64| {
         let mut people = People::of(SERVER, [kept.clone()].iter());
         people.ask(&bob);
-        people.learn(&bob, vec![told], false, now_ms).unwrap();
+        people.learn(&bob, all(vec![told]), now_ms).unwrap();
         people
     };
     for told in [told(Some(&old)), told(None)] {
@@ -133,7 +142,7 @@ fn a_server_that_keeps_a_certificate_back_or_tells_of_an_older_one_is_not_follow
     );
     assert_eq!(later.own_devices(&bob, 1_000_000).len(), 0);
     assert_eq!((later.left_out(&bob).len(), later.left_out(&bob).len()), (1, 0));
-    later.confirm(&bob);
+    later.confirm(&bob, 1_000_000);
     let to = later.recipients(&bob, later_ms).unwrap();
     assert!(to.len() == 1 && to[0].certificate.is_none());
     // A certificate ends that, however it comes.
@@ -149,22 +158,22 @@ fn a_server_that_keeps_a_certificate_back_or_tells_of_an_older_one_is_not_follow
     let mut fewer = People::of(SERVER, [kept.clone()].iter());
     fewer.ask(&bob);
     let other = listed(&spare(2), false);
-    fewer.learn(&bob, vec![other], false, now_ms).unwrap();
+    fewer.learn(&bob, all(vec![other]), now_ms).unwrap();
     fewer.shows(&bob);
-    assert_eq!(fewer.confirm(&bob), Confirmed::News);
+    assert_eq!(fewer.confirm(&bob, 1_000_000), Confirmed::News(vec![]));
     assert_eq!(fewer.recipients(&bob, now_ms).err(), Some(NoWay::Over));
-    fewer.confirm(&bob);
+    fewer.confirm(&bob, 1_000_000);
     assert!(fewer.recipients(&bob, now_ms).is_ok());
     // Keys without an end are not kept.
     people.ask(&bob);
     for _ in 0..10 {
-        people.learn(&bob, vec![told(None); 500], true, now_ms);
+        people.learn(&bob, more(vec![told(None); 500]), now_ms);
     }
-    assert_eq!(people.person(&bob).coming.len(), KEYS_MAX);
-    people.person(&bob).coming.clear();
+    assert_eq!(people.person(&bob).coming[1].len(), KEYS_MAX);
+    people.person(&bob).coming = Default::default();
     let long = Opaque::new(&[7; KEY_BYTES_MAX + 1]).unwrap();
-    people.learn(&bob, vec![DeviceKey { key: long, ..told(None) }], true, now_ms);
-    assert_eq!(people.person(&bob).coming.len(), 0);
+    people.learn(&bob, more(vec![DeviceKey { key: long, ..told(None) }]), now_ms);
+    assert_eq!(people.person(&bob).coming[1].len(), 0);
 }
 
 #[test]
@@ -176,11 +185,11 @@ fn of_ones_own_keys_only_those_that_are_here_are_ones_own() {
     people.is_own(&alice, vec![mine_is]);
     people.ask(&alice);
     let both = vec![listed(&mine, true), listed(&other, true)];
-    let learned = people.learn(&alice, both, false, 1_000_000).unwrap();
+    let learned = people.learn(&alice, all(both), 1_000_000).unwrap();
     assert_eq!((learned.pinned, learned.changed), (true, vec![other_is]));
     assert_eq!(people.own_devices(&alice, 1_000_000).len(), 1);
     people.shows(&alice);
-    assert_eq!(people.confirm(&alice), Confirmed::News);
+    assert_eq!(people.confirm(&alice, 1_000_000), Confirmed::News(vec![]));
     assert_eq!(people.own_devices(&alice, 1_000_000).len(), 2);
 }
 
@@ -194,7 +203,7 @@ fn ones_own_keys_have_one_name() {
         people.disconnected();
         let own = people.is_own(name, vec![mine_is]);
         people.ask(name);
-        people.learn(name, vec![listed(key, true)], false, 1_000_000).unwrap();
+        people.learn(name, all(vec![listed(key, true)]), 1_000_000).unwrap();
         own
     };
     assert_eq!(is_called(&mut people, &bob, &mine), Called::Known);
@@ -202,10 +211,10 @@ fn ones_own_keys_have_one_name() {
     assert_eq!(is_called(&mut people, &alice, &mine), Called::Renamed);
     assert_eq!(is_called(&mut people, &bob, &mine), Called::Known);
     people.ask(&alice);
-    let learned = people.learn(&alice, vec![listed(&hers, true)], false, 1_000_000).unwrap();
+    let learned = people.learn(&alice, all(vec![listed(&hers, true)]), 1_000_000).unwrap();
     assert_eq!(learned.changed, [hers_is], "her first sight is spoilt, and nothing else");
     people.shows(&alice);
-    assert_eq!(people.confirm(&alice), Confirmed::News);
+    assert_eq!(people.confirm(&alice, 1_000_000), Confirmed::News(vec![]));
     assert_eq!(people.prints(&alice).theirs, [hers_is]);
     assert_eq!(is_called(&mut people, &alice, &hers), Called::Anothers, "so she stays another");
     assert_eq!(people.own_devices(&alice, 1_000_000).len(), 0);
@@ -216,7 +225,7 @@ fn ones_own_keys_have_one_name() {
         assert_eq!(people.own_devices(&robert, 1_000_000).len(), 0);
     }
     people.shows(&robert);
-    assert_eq!(people.confirm(&robert), Confirmed::News);
+    assert_eq!(people.confirm(&robert, 1_000_000), Confirmed::News(vec![bob.clone()]));
     assert_eq!(people.own_devices(&robert, 1_000_000).len(), 1);
     assert_eq!(is_called(&mut people, &robert, &mine), Called::Known);
 }
@@ -228,34 +237,36 @@ fn a_server_that_invents_people_fills_no_memory_and_pushes_nobody_out() {
     let print = known.public().fingerprint();
     let mut people = People::default();
     people.ask(&alice);
-    people.learn(&alice, vec![listed(&known, false)], false, 0).unwrap();
+    people.learn(&alice, all(vec![listed(&known, false)]), 0).unwrap();
     let invented = |number: usize| format!("guest{number}").parse::<UserName>().unwrap();
     let mut met = 0;
     for number in 0..100_000 {
         // Without a question, too.
-        people.learn(&invented(number + 100_000), vec![listed_bare(&other)], false, 0);
+        people.learn(&invented(number + 100_000), all(vec![listed_bare(&other)]), 0);
         if people.meet(&invented(number)) {
             met += 1;
-            people.learn(&invented(number), vec![listed_bare(&other)], false, 0).unwrap();
+            people.learn(&invented(number), all(vec![listed_bare(&other)]), 0).unwrap();
         }
     }
     assert_eq!((met, people.all.len()), (MET_KEYS_MAX - 1, MET_KEYS_MAX));
     // One who was asked for is met, and another's keys are heard of, but not all at once.
     let dave: UserName = "dave".parse().unwrap();
     assert!(people.is_full() && !people.meet(&dave) && people.ask(&dave));
-    assert!(people.learn(&dave, vec![listed_bare(&known)], false, 0).unwrap().pinned);
+    assert!(people.learn(&dave, all(vec![listed_bare(&known)]), 0).unwrap().pinned);
     for number in 0..20 {
-        people.learn(&invented(number), vec![listed_bare(&known); KEYS_MAX], true, 0);
-        people.learn(&invented(number), vec![], false, 0).unwrap();
+        people.learn(&invented(number), more(vec![listed_bare(&known); KEYS_MAX]), 0);
+        people.learn(&invented(number), all(vec![]), 0).unwrap();
     }
-    let held = |person: &Person| person.listed.as_ref().map_or(0, Vec::len) + person.coming.len();
+    let held = |person: &Person| {
+        person.listed.as_ref().map_or(0, Vec::len) + person.coming.iter().flatten().count()
+    };
     let held: usize = people.all.values().map(held).sum();
     assert!(held <= MET_KEYS_MAX + KEYS_MAX, "{held}");
     people.disconnected();
     people.ask(&alice);
-    let learned = people.learn(&alice, vec![listed_bare(&other)], false, 0).unwrap();
-    assert_eq!(learned.changed.len(), 1, "hers are known");
-    assert!(matches!(people.standing(&alice, &print), Standing::Theirs(_)));
+    let learned = people.learn(&alice, all(vec![listed_bare(&other)]), 0).unwrap();
+    assert_eq!((learned.anothers.len(), learned.retired.len()), (1, 1), "hers are known");
+    assert!(matches!(people.standing(&alice, &print), Standing::Retired(_)));
     // Who has no keys is remembered no longer than the connection.
     let mut people = People::default();
     for number in 0..100_000 {
@@ -280,10 +291,10 @@ fn people_with_many_keys_fill_it_sooner() {
             (der[100], der[101]) = (*number, last);
             DeviceKey { key: Opaque::new(&der).unwrap(), ..key.clone() }
         });
-        people.learn(&invented(*number), keys.collect(), false, 0).is_some()
+        people.learn(&invented(*number), all(keys.collect()), 0).is_some()
     };
     assert_eq!((0..80).filter(&mut learns).count(), MET_KEYS_MAX.div_ceil(256));
-    let pinned: usize = people.all.values().map(|person| person.pinned.len()).sum();
+    let pinned: usize = people.all.values().map(|person| person.pins.len()).sum();
     assert!(pinned == people.keys && pinned < MET_KEYS_MAX + 256, "{pinned}");
 }
 
@@ -294,26 +305,32 @@ fn a_key_that_is_not_in_use_any_more_is_shown_as_such() {
     let [old_is, new_is] = [&old, &new].map(|one| one.public().fingerprint());
     let mut people = People::default();
     people.ask(&bob);
-    people.learn(&bob, vec![listed(&old, true)], false, 1_000_000).unwrap();
-    people.learn(&bob, vec![listed(&new, true)], false, 1_000_000).unwrap();
+    people.learn(&bob, all(vec![listed(&old, true)]), 1_000_000).unwrap();
+    people.learn(&bob, all(vec![listed(&new, true)]), 1_000_000).unwrap();
     let prints = |theirs, news| Prints { theirs, news, gone: vec![old_is] };
     assert_eq!(people.shows(&bob), prints(vec![], vec![new_is]));
-    people.confirm(&bob);
+    people.confirm(&bob, 1_000_000);
     assert_eq!(people.prints(&bob), prints(vec![new_is], vec![]));
-    assert!(matches!(people.standing(&bob, &old_is), Standing::Theirs(_)), "for lines of before");
+    assert!(matches!(people.standing(&bob, &old_is), Standing::Retired(_)), "for old messages");
     // Of keys that nobody has confirmed nothing is kept once they are not told of.
     for index in 2..5 {
         let stranger = listed(&spare(index), true);
-        people.learn(&bob, vec![listed(&new, true), stranger], false, 1_000_000).unwrap();
+        people.learn(&bob, all(vec![listed(&new, true), stranger]), 1_000_000).unwrap();
         assert_eq!(people.person(&bob).newest.len(), 3);
     }
 }
 
 #[test]
 fn what_two_clients_of_a_vault_have_learned_is_kept_together() {
-    let [one, two] = [1, 2].map(|byte| Opaque::new(&[byte; 9]).unwrap());
-    let known =
-        |key: &Opaque, certified| Known { keys: vec![key.clone()], certified, ..Known::default() };
+    let [one, two] = [1, 2].map(|byte| {
+        let key = Opaque::new(&[byte; 9]).unwrap();
+        KnownKey { key, changes: 0, retired_ms: None }
+    });
+    let known = |key: &KnownKey, certified| Known {
+        keys: vec![key.clone()],
+        certified,
+        ..Known::default()
+    };
     let mut first = known(&one, false);
     first.joins(&known(&two, true));
     first.joins(&known(&one, false));
