@@ -234,3 +234,55 @@ fn a_client_that_is_restored_from_a_snapshot_uses_no_key_twice() {
         assert_eq!(seen.len(), TRIES, "no two are under one key");
     }
 }
+
+/// What goes out for this message of a person, which is not stored.
+fn sends(person: &mut Person, house: &mut House, to: &Target) -> Option<Vec<u8>> {
+    let (to, id, text) = (to.clone(), MsgId([7; 16]), "hi".to_owned());
+    let say = Command::Say { to, id, text, sealed: None, kind: Kind::Say, target: None };
+    let mut next = VecDeque::from(person.secrets.send(say, NOW_MS));
+    while let Some(one) = next.pop_front() {
+        match one {
+            Next::Send(Command::Say { sealed, .. }) => return Some(sealed?.bytes().to_vec()),
+            Next::Send(command) => {
+                let answers = house.obeys(&person.name, command);
+                let told = |event| person.secrets.received(event, NOW_MS);
+                next.extend(answers.into_iter().flat_map(told));
+            }
+            _ => {}
+        }
+    }
+    None
+}
+
+#[test]
+fn under_another_name_a_message_is_sealed_again_and_only_once_its_user_agrees() {
+    for place in ["#tea", "@bob"] {
+        let mut story = Story::new(place);
+        let to = story.conversation();
+        let Story { house, alice, bob, .. } = &mut story;
+        let before = sends(alice, house, &to).unwrap();
+        alice.enters(house);
+        assert_eq!(sends(alice, house, &to).unwrap(), before, "the same bytes each time");
+        // The operator has renamed her, or the server says so.
+        alice.name = "alicia".parse().unwrap();
+        alice.enters(house);
+        assert_eq!(sends(alice, house, &to), None);
+        for confirms in [false, true] {
+            let next = alice.secrets.look_up(&alice.name, confirms, NOW_MS);
+            assert!(alice.follows(house, next).texts.is_empty());
+        }
+        let after = sends(alice, house, &to).unwrap();
+        assert_ne!(after, before);
+        let context = Context::new(&SERVER, &alice.name, &to);
+        let (certificate, _) = alice.secrets.devices.signing().unwrap();
+        let opened = match &to {
+            Target::Channel(_) => tag(7).1.open(&context, &after, certificate),
+            Target::User(_) => {
+                let (own, devices) = (bob.contact.own(), bob.secrets.devices.opening());
+                let parsed = Parsed::parse(&after).unwrap();
+                parsed.open(&context, &own, devices, certificate).map(|(opened, _)| opened)
+            }
+        };
+        assert_eq!(opened.unwrap().text.as_deref(), Some("hi"));
+    }
+}

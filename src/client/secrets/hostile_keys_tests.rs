@@ -1,6 +1,7 @@
 //! A server that puts keys of its own among those that people compare, or beside one's own.
 
 use super::*;
+use crate::client::secrets::people::Recipient;
 use crate::crypto::private::Parsed;
 
 /// Mallory's key under another name, and the certificate's hash.
@@ -72,10 +73,11 @@ fn anothers_keys_are_not_ones_own_because_the_server_gives_one_their_name() {
             let next = story.bob.secrets.look_up(&alice, true, NOW_MS);
             story.bob.follows(&mut story.house, next);
         }
-        story.bob.says(&mut story.house, "@mallory", "not for alice");
-        let sealed = story.house.lines.last().unwrap().sealed.clone().unwrap();
-        let parsed = Parsed::parse(sealed.bytes()).unwrap();
-        assert!(!parsed.is_for(&hers), "round {round}");
+        let seen = story.bob.says(&mut story.house, "@mallory", "not for alice, nor by her");
+        assert_eq!((seen.refused, seen.texts.len()), (1, 0), "round {round}");
+        let sealed_for = story.bob.secrets.people.own_devices(&alice, NOW_MS);
+        let is_hers = |one: &Recipient| one.certificate.iter().any(|one| one.hash == hers);
+        assert!(!sealed_for.iter().any(is_hers), "round {round}");
         story.bob.name = bob.clone();
         story.house.keys = honest.clone();
         restarts(&mut story, false);

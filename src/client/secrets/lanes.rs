@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 
-use super::people::{NoWay, Recipient};
+use super::people::{NoWay, Recipient, Standing};
 use super::{Next, Secrets, refused};
 use crate::chat::{Code, Command, Kind, MsgId, Opaque, Refusal, Seq, Target, UserName};
 use crate::client::model::Happening;
@@ -178,6 +178,7 @@ impl Secrets {
         if let Some(sealed) = self.sealed.get(id).filter(|sealed| self.holds(&to, sealed, now_ms)) {
             return Ok((to, sealed.clone()));
         }
+        self.has_own_name()?;
         if text.len() > self.text_bytes_max {
             let max_bytes = self.text_bytes_max;
             return Err(Refusal::TooLong { bytes: text.len(), max_bytes }.into());
@@ -241,6 +242,23 @@ impl Secrets {
             }),
         };
         opens && !certificate.is_over_since(now_ms / 1000)
+    }
+
+    /// A server that gives the user another's name does not get messages that are signed under it.
+    fn has_own_name(&self) -> Result<(), Not> {
+        let (own, print) = (&self.own, self.contact.own().public().fingerprint());
+        match self.people.standing(own, &print) {
+            Standing::Theirs(_) => Ok(()),
+            _ if !self.people.is_listed(own) => Err(Not::Wait(own.clone())),
+            _ => {
+                let hint = format!(
+                    "the server calls you {own}, and lists other keys for {own} than this client \
+                     knows: nothing is sealed under this name. If the operator has renamed you: \
+                     /fingerprint {own}, then /fingerprint {own} confirm, then /retry"
+                );
+                Err(Not::Refused(Code::Forbidden, hint))
+            }
+        }
     }
 
     fn signing(&self) -> Result<(&Certificate, &SigningKey), Not> {
