@@ -5,6 +5,7 @@ mod world;
 use std::fs;
 use std::io::{Read, Seek, SeekFrom};
 use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
 
 use world::{Program, World};
 
@@ -14,6 +15,14 @@ fn makes(maker: &mut Program, channel: &str) -> String {
     let line = maker.sees(&format!("/join #{channel} ")).trim_start_matches("-- ").to_owned();
     maker.sees(&format!("you are in #{channel}~"));
     line
+}
+
+/// Where the keys of a device for this server lie.
+fn device_keys(world: &World, name: &str) -> PathBuf {
+    let mut servers = fs::read_dir(world.vault(name).join("device")).unwrap();
+    let folder = servers.next().unwrap().unwrap().path();
+    assert!(servers.next().is_none(), "there is one server");
+    folder
 }
 
 /// Waits until so many devices have published a certificate.
@@ -300,8 +309,8 @@ fn a_program_is_told_who_can_read_and_what_is_kept_is_for_ones_own_eyes() {
     bob.types(r#"{"type":"slash","line":"/me waits"}"#);
     bob.sees(r#""lock":"pin""#);
     let mut files = 0;
-    for folder in ["servers", "device"] {
-        for file in fs::read_dir(world.vault("bob").join(folder)).unwrap() {
+    for folder in [world.vault("bob").join("servers"), device_keys(&world, "bob")] {
+        for file in fs::read_dir(folder).unwrap() {
             let file = file.unwrap();
             // The server's public key is for everybody.
             if file.path().extension().is_some_and(|extension| extension == "pem") {
@@ -462,7 +471,7 @@ fn a_client_renews_and_deletes_its_keys_by_its_own_clock_and_nobody_notices() {
     certified(&world, 2);
     let published = || fs::read_to_string(world.home().join("data/certificates.json")).unwrap();
     let keys = || {
-        let files = fs::read_dir(world.vault("alice").join("device")).unwrap();
+        let files = fs::read_dir(device_keys(&world, "alice")).unwrap();
         files.map(|file| file.unwrap().file_name()).collect::<Vec<_>>()
     };
     let (first, of_first) = (published(), keys());
