@@ -2,6 +2,7 @@
 
 use std::hint::black_box;
 use std::sync::Arc;
+use std::time::Instant;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use pychat::chat::rate::Stamp;
@@ -9,27 +10,26 @@ use pychat::chat::registry::{Registry, Rules};
 use pychat::chat::{
     Command, Event, Kind, LogId, Message, MsgId, Place, Retention, Seq, SessionId, Target,
 };
-use pychat::crypto::handshake::{
-    ClientSent, ClientStart, R1_BYTES, R2_BYTES, R3_BYTES, ServerHello, Transport,
-};
+use pychat::crypto::handshake::{ClientSent, ClientStart, R3_BYTES, ServerHello, Transport};
 use pychat::crypto::hello::{Greeting, R0_BYTES};
 use pychat::crypto::{Identity, RecordType};
 use pychat::limits::Limits;
+use pychat::suite::{Suite, Suites};
 use pychat::wire::codec;
 
 /// A lone line, and a hundred of them in one record.
 const BODIES: [usize; 2] = [150, 15_000];
 
 /// The server's answer to R0.
-fn greeted(r0: &[u8; R0_BYTES], server: &Arc<Identity>) -> (ServerHello, [u8; R1_BYTES]) {
+fn greeted(r0: &[u8; R0_BYTES], server: &Arc<Identity>, suites: Suites) -> (ServerHello, Vec<u8>) {
     let Some(Greeting::Hello(hello)) = Greeting::read(r0, [server]) else { panic!("not an R0") };
-    ServerHello::start(hello)
+    ServerHello::start(hello, suites)
 }
 
 /// Both ends of a session, the server's first.
-fn session(server: &Arc<Identity>, client: &Identity) -> (Transport, Transport) {
-    let (start, r0) = ClientStart::new(client, server.public());
-    let (hello, r1) = greeted(&r0, server);
+fn session(server: &Arc<Identity>, client: &Identity, suites: Suites) -> (Transport, Transport) {
+    let (start, r0) = ClientStart::new(client, server.public(), suites);
+    let (hello, r1) = greeted(&r0, server, suites);
     let (sent, r2) = start.answer(&r1).unwrap();
     let (_, r3, at_server) = hello.gate(&r2).unwrap().finish().unwrap();
     (at_server, sent.finish(&r3).unwrap())
@@ -37,7 +37,7 @@ fn session(server: &Arc<Identity>, client: &Identity) -> (Transport, Transport) 
 
 fn records(criterion: &mut Criterion) {
     let (server, client) = (Arc::new(Identity::generate()), Identity::generate());
-    let (mut here, _) = session(&server, &client);
+    let (mut here, _) = session(&server, &client, Suites::default());
     let mut group = criterion.benchmark_group("record");
     for bytes in BODIES {
         let body = vec![b'x'; bytes];
@@ -51,7 +51,7 @@ fn records(criterion: &mut Criterion) {
         });
         // A record opens once and in its order, so each is sealed first, outside the clock.
         group.bench_function(format!("open {bytes}"), |bench| {
-            let (mut here, mut there) = session(&server, &client);
+            let (mut here, mut there) = session(&server, &client, Suites::default());
             let seal = || {
                 let mut sealed = Vec::new();
                 here.sealer.seal(RecordType::Json, &body, &mut sealed).unwrap();
@@ -64,40 +64,80 @@ fn records(criterion: &mut Criterion) {
     group.finish();
 }
 
+/// Each step of both suites, and whole logins of both in turn, so that their ratio is of the same minute.
 fn handshake(criterion: &mut Criterion) {
+    for suite in Suite::ALL {
+        steps(criterion, suite);
+    }
     let (server, client) = (Arc::new(Identity::generate()), Identity::generate());
-    let ask = || ClientStart::new(&client, server.public());
+    let mut group = criterion.benchmark_group("login");
+    for suite in Suite::ALL {
+        group.bench_function(format!("both ends, suite {}", suite.number()), |bench| {
+            bench.iter(|| session(&server, &client, Suites::only(suite)).0.session_id)
+        });
+    }
+    group.finish();
+    ratio(&server, &client);
+}
+
+/// The medians of many logins of both suites, one after the other, and what suite 2 costs more.
+fn ratio(server: &Arc<Identity>, client: &Identity) {
+    const ROUNDS: usize = 400;
+    let mut took = Suite::ALL.map(|_| Vec::with_capacity(ROUNDS));
+    for _ in 0..ROUNDS {
+        for (suite, took) in Suite::ALL.into_iter().zip(&mut took) {
+            let began = Instant::now();
+            black_box(session(server, client, Suites::only(suite)));
+            took.push(began.elapsed());
+        }
+    }
+    let [hybrid, classic] = took.map(|mut took| {
+        took.sort_unstable();
+        took[ROUNDS / 2].as_secs_f64() * 1e6
+    });
+    let percent = 100.0 * (hybrid / classic - 1.0);
+    println!("login, both ends: suite 2 {hybrid:.0} us, suite 1 {classic:.0} us: {percent:+.1} %");
+}
+
+fn steps(criterion: &mut Criterion, suite: Suite) {
+    let (server, client) = (Arc::new(Identity::generate()), Identity::generate());
+    let suites = Suites::only(suite);
+    let ask = || ClientStart::new(&client, server.public(), suites);
     let start = || {
         let (asks, r0) = ask();
-        let (hello, r1) = greeted(&r0, &server);
+        let (hello, r1) = greeted(&r0, &server, suites);
         (asks, hello, r1)
     };
-    let mut group = criterion.benchmark_group("handshake");
+    let mut group = criterion.benchmark_group(format!("handshake, suite {}", suite.number()));
     group.bench_function("server, R0 to R1", |bench| {
         let (_, r0) = ask();
-        bench.iter(|| greeted(black_box(&r0), &server))
+        bench.iter(|| greeted(black_box(&r0), &server, suites))
+    });
+    group.bench_function("server, an R0 without a MAC", |bench| {
+        let r0 = [7; R0_BYTES];
+        bench.iter(|| Greeting::read(black_box(&r0), [&server]).is_none())
     });
     group.bench_function("server, R2 to R3", |bench| {
         let asked = || {
             let (asks, hello, r1) = start();
             (hello, asks.answer(&r1).unwrap().1)
         };
-        let answer = |(hello, r2): (ServerHello, [u8; R2_BYTES])| hello.gate(&r2).unwrap().finish();
+        let answer = |(hello, r2): (ServerHello, Vec<u8>)| hello.gate(&r2).unwrap().finish();
         bench.iter_batched(asked, |asked| answer(asked).unwrap().1, BatchSize::SmallInput)
     });
     group.bench_function("server, a garbled R2", |bench| {
-        bench.iter_batched(
-            start,
-            |(_, hello, _)| hello.gate(&[7; R2_BYTES]).is_err(),
-            BatchSize::SmallInput,
-        )
+        let garbled = || {
+            let (asks, hello, r1) = start();
+            let mut r2 = asks.answer(&r1).unwrap().1;
+            r2.iter_mut().for_each(|byte| *byte = 7);
+            (hello, r2)
+        };
+        bench.iter_batched(garbled, |(hello, r2)| hello.gate(&r2).is_err(), BatchSize::SmallInput)
     });
     group.bench_function("client, R1 to R2", |bench| {
-        bench.iter_batched(
-            start,
-            |(asks, _, r1)| asks.answer(&r1).unwrap().1,
-            BatchSize::SmallInput,
-        )
+        let answer =
+            |(asks, _, r1): (ClientStart, ServerHello, Vec<u8>)| asks.answer(&r1).unwrap().1;
+        bench.iter_batched(start, answer, BatchSize::SmallInput)
     });
     group.bench_function("client, R3 to the end", |bench| {
         let answered = || {

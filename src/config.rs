@@ -11,6 +11,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::chat::{ChannelName, Place, Retention, TimeSpan};
 use crate::limits::Limits;
+use crate::suite::Suites;
 
 /// The seeds' two keys are a whole config.json; the rest has defaults.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -55,6 +56,8 @@ pub struct Config {
     pub deny: Vec<IpRange>,
     /// Sources that the limits against strangers spare: addresses or CIDR ranges.
     pub exempt: Vec<IpRange>,
+    /// The suites of the handshake that clients may log in with.
+    pub suites: Suites,
     pub limits: Limits,
 }
 
@@ -279,6 +282,7 @@ impl Default for Config {
             allow: Vec::new(),
             deny: Vec::new(),
             exempt: loopback.to_vec(),
+            suites: Suites::default(),
             limits: Limits::default(),
         }
     }
@@ -396,6 +400,9 @@ mod tests {
             (r#"{"exempt": ["10.0.0.1/8"]}"#, "exempt[0]: "),
             (r#"{"allow": ["10.0.0.0/8", "fd00::1/8"]}"#, "allow[1]: "),
             (r#"{"deny": ["10.0.0.0/33"]}"#, "deny[0]: "),
+            (r#"{"suites": [3]}"#, "suites: there is no suite 3"),
+            (r#"{"suites": []}"#, "suites: at least one suite is needed"),
+            (r#"{"suites": 2}"#, "suites: "),
         ] {
             let error = parse(text).unwrap_err().to_string();
             assert!(error.starts_with(&format!("config.json: {place}")), "{error}");

@@ -19,6 +19,7 @@ pub mod net;
 pub mod print;
 #[cfg(feature = "server")]
 pub mod server;
+pub mod suite;
 pub mod system;
 pub mod terminal;
 pub mod wire;

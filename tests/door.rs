@@ -92,7 +92,7 @@ fn greeted(world: &World) -> Option<TcpStream> {
     let mut stream = TcpStream::connect(&world.address).unwrap();
     stream.set_read_timeout(Some(world::DEADLINE)).unwrap();
     stream.write_all(&world.hello()).ok()?;
-    stream.read_exact(&mut [0; 42]).ok()?;
+    stream.read_exact(&mut [0; 1226]).ok()?;
     Some(stream)
 }
 
@@ -109,7 +109,7 @@ fn strangers_of_one_source_are_few_and_who_offends_is_shut_out_for_a_while() {
     world.until("it is shut out", || {
         let Some(mut stream) = greeted(&world) else { return true };
         // A key exchange that stops at the gate.
-        let _ = stream.write_all(&[&[3, 0x50][..], &[7; 848]].concat());
+        let _ = stream.write_all(&[&[7, 0x90][..], &[7; 1936]].concat());
         let _ = stream.read_to_end(&mut Vec::new());
         false
     });

@@ -7,7 +7,8 @@ use std::net::TcpStream;
 
 use pychat::crypto::Identity;
 use pychat::invite::Invite;
-use pychat::net::tunnel::{Incoming, dial, fetch_key};
+use pychat::net::tunnel::{Dial, Incoming, dial, fetch_key};
+use pychat::suite::Suites;
 use pychat::wire::codec::Login;
 use world::{DEADLINE, World};
 
@@ -27,7 +28,9 @@ fn a_name_encrypted_to_the_servers_key_is_not_enough_to_log_in() {
     };
     // Knows the server's key and the name, and has a key of its own that nobody registered.
     let thief = Identity::generate();
-    let mut tunnel = dial(&invite.host, invite.port, &thief, &server, &login, DEADLINE).unwrap();
+    let (host, port, suites) = (&*invite.host, invite.port, Suites::default());
+    let to = Dial { host, port, server: &server, suites, patience: DEADLINE };
+    let mut tunnel = dial(&to, &thief, &login).unwrap();
     let Incoming::Record(_, body) = tunnel.reader.receive().unwrap() else { panic!("no answer") };
     assert!(String::from_utf8_lossy(body).contains("not_admitted"));
     assert!(matches!(tunnel.reader.receive().unwrap(), Incoming::Closed(Some(_))));

@@ -15,6 +15,7 @@ use pychat::crypto::hello::Greeting;
 use pychat::crypto::succession::{self, Whose};
 use pychat::crypto::{Identity, RecordType};
 use pychat::net::tunnel::{Incoming, TunnelReader, login_reader, write_record};
+use pychat::suite::Suites;
 use pychat::wire::codec;
 use world::pty::Terminal;
 use world::{DEADLINE, Program, World};
@@ -57,7 +58,7 @@ fn says(stream: TcpStream, own: &Arc<Identity>, event: &Event) {
     let mut records = login_reader(&stream, Instant::now() + DEADLINE);
     let r0 = records.read().unwrap().unwrap().to_vec();
     let Some(Greeting::Hello(hello)) = Greeting::read(&r0, [own]) else { panic!("not an R0") };
-    let (hello, r1) = ServerHello::start(hello);
+    let (hello, r1) = ServerHello::start(hello, Suites::default());
     write_record(&stream, &r1).unwrap();
     let (_, r3, mut transport) =
         hello.gate(records.read().unwrap().unwrap()).unwrap().finish().unwrap();

@@ -15,7 +15,10 @@ use pychat::crypto::handshake::ServerHello;
 use pychat::crypto::hello::{Greeting, R0_BYTES};
 use pychat::crypto::{Identity, RecordType, Sealer};
 use pychat::invite::Invite;
-use pychat::net::tunnel::{DialError, TunnelReader, dial, fetch_key, login_reader, write_record};
+use pychat::net::tunnel::{
+    Dial, DialError, TunnelReader, dial, fetch_key, login_reader, write_record,
+};
+use pychat::suite::Suites;
 use pychat::wire::codec::Login;
 use world::{DEADLINE, World};
 
@@ -43,7 +46,7 @@ fn cutting(server: &str, cuts: usize) -> String {
             let one_less = |left: usize| left.checked_sub(1);
             let (all, any) = (Ordering::SeqCst, &left);
             if start[2..].starts_with(b"PYCHAT/1") && any.fetch_update(all, all, one_less).is_ok() {
-                let (mut r1, mut r2) = ([0; 42], [0; 850]);
+                let (mut r1, mut r2) = ([0; 1226], [0; 1938]);
                 upstream.read_exact(&mut r1).unwrap();
                 client.write_all(&r1).unwrap();
                 client.read_exact(&mut r2).unwrap();
@@ -117,12 +120,14 @@ fn a_server_without_time_for_another_login_says_so() {
         major: 1,
         features: vec![],
     };
+    let (host, port, suites) = (&*invite.host, invite.port, Suites::default());
+    let to = Dial { host, port, server: &server, suites, patience: DEADLINE };
     // Enough at once that some of them meet somebody else's RSA operation.
     thread::scope(|scope| {
         for _ in 0..8 {
             scope.spawn(|| {
                 while !told.load(Ordering::Relaxed) && began.elapsed() < DEADLINE {
-                    match dial(&invite.host, invite.port, &me, &server, &login, DEADLINE) {
+                    match dial(&to, &me, &login) {
                         Ok(_) => {}
                         Err(DialError::Busy) => told.store(true, Ordering::Relaxed),
                         Err(error) => panic!("{error:?}"),
@@ -154,7 +159,7 @@ fn lets_in(stream: TcpStream, own: &Arc<Identity>) -> (TunnelReader, Sealer, Arc
     let mut records = login_reader(&stream, Instant::now() + DEADLINE);
     let r0 = records.read().unwrap().unwrap().to_vec();
     let Some(Greeting::Hello(hello)) = Greeting::read(&r0, [own]) else { panic!("not an R0") };
-    let (hello, r1) = ServerHello::start(hello);
+    let (hello, r1) = ServerHello::start(hello, Suites::default());
     write_record(&stream, &r1).unwrap();
     let gated = hello.gate(records.read().unwrap().unwrap()).unwrap();
     let (_, r3, transport) = gated.finish().unwrap();

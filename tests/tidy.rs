@@ -15,6 +15,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("clean", 0),
     ("fault", 0),
     ("print", 0),
+    ("suite", 0),
     ("system", 0),
     ("chat", 1),
     ("config", 2),

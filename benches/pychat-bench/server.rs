@@ -13,6 +13,7 @@ use pychat::crypto::record_cipher::RECORD_BYTES_MAX;
 use pychat::crypto::{Fingerprint, Identity, Opener, PublicKey, RecordType, Sealer};
 use pychat::invite::Invite;
 use pychat::net::tunnel::{BUSY, fetch_key, write_record};
+use pychat::suite::Suites;
 use pychat::wire::record::{RecordReader, frame};
 
 use crate::client::{Client, House, WhatIsThere, connect};
@@ -103,7 +104,7 @@ impl Server {
     /// None where the house is full, and says so.
     pub fn try_member(&self, number: usize) -> Option<Member> {
         let stream = Arc::new(connect(&self.address, number));
-        let (start, r0) = ClientStart::new(&self.crowd.0, &self.key);
+        let (start, r0) = ClientStart::new(&self.crowd.0, &self.key, Suites::default());
         write_record(&stream, &r0).unwrap();
         let mut records = RecordReader::new(&*stream, RECORD_BYTES_MAX);
         let r1 = records.read().unwrap().expect("the server answers").to_vec();

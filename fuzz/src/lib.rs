@@ -35,6 +35,7 @@ use pychat::keyring::{Audit, Decision, Home, Settings, Users};
 use pychat::ledger::{Sqlite, upkeep};
 use pychat::server::directory::Directory;
 use pychat::server::{ctl, metrics};
+use pychat::suite::{Suite, Suites};
 use pychat::wire::codec::{self, Login, Parts};
 use pychat::wire::record::RecordReader;
 
@@ -110,18 +111,23 @@ pub fn fuzz_frames(bytes: &[u8]) {
 }
 
 /// A server's and a client's first two steps, which nothing was wrong with.
-fn two_steps<T>(go_on: impl FnOnce(ServerHello, ClientSent<'static>, &[u8]) -> T) -> T {
-    let (start, r0) = ClientStart::new(identity(), identity().public());
+fn two_steps<T>(
+    suite: Suite,
+    go_on: impl FnOnce(ServerHello, ClientSent<'static>, &[u8]) -> T,
+) -> T {
+    let suites = Suites::only(suite);
+    let (start, r0) = ClientStart::new(identity(), identity().public(), suites);
     let Some(Greeting::Hello(hello)) = Greeting::read(&r0, [&*IDENTITY]) else {
         unreachable!("R0 is what it is")
     };
-    let (hello, r1) = ServerHello::start(hello);
+    let (hello, r1) = ServerHello::start(hello, suites);
     let (sent, r2) = start.answer(&r1).expect("a whole R1");
     go_on(hello, sent, &r2)
 }
 
 pub fn fuzz_record(bytes: &[u8]) {
-    let finished = two_steps(|hello, _, r2| hello.gate(r2).and_then(|gated| gated.finish()));
+    let finished =
+        two_steps(Suite::Classic, |hello, _, r2| hello.gate(r2).and_then(|gated| gated.finish()));
     let (_, _, mut transport) = finished.expect("a whole handshake");
     let _ = transport.opener.open(&mut bytes.to_vec());
 }
@@ -131,11 +137,14 @@ pub fn fuzz_handshake(bytes: &[u8]) {
     let print = identity().public().fingerprint();
     let head = [b"PYCHAT/", bytes].concat();
     let _ = Greeting::read(&[&head[..], &hello::mac(&print, &head)].concat(), [&*IDENTITY]);
-    let _ = ClientStart::new(identity(), identity().public()).0.answer(bytes);
-    two_steps(|hello, sent, _| {
-        let _ = hello.gate(bytes);
-        let _ = sent.finish(bytes);
-    });
+    for suite in Suite::ALL {
+        let suites = Suites::only(suite);
+        let _ = ClientStart::new(identity(), identity().public(), suites).0.answer(bytes);
+        two_steps(suite, |hello, sent, _| {
+            let _ = hello.gate(bytes);
+            let _ = sent.finish(bytes);
+        });
+    }
 }
 
 pub fn fuzz_key_request(bytes: &[u8]) {

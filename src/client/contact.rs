@@ -15,6 +15,7 @@ use crate::fault::{Fault, code};
 use crate::invite::{Invite, InviteError, key_line};
 use crate::keyring::FileError;
 use crate::print::err;
+use crate::suite::Suites;
 use crate::system::programs;
 
 /// Whom to call, and as whom.
@@ -24,6 +25,8 @@ pub struct Contact {
     /// With the key that is pinned now.
     server: Mutex<Server>,
     pub name: UserName,
+    /// The suites of the handshake that this client accepts.
+    pub suites: Suites,
     founding: Fingerprint,
     new: bool,
 }
@@ -36,7 +39,7 @@ impl Contact {
         asker: &mut dyn Asker,
     ) -> anyhow::Result<Contact> {
         let vault = Vault::open()?;
-        let known = vault.servers()?;
+        let (known, suites) = (vault.servers()?, vault.settings()?.suites);
         let mut server = match (server, known.first()) {
             (Some(text), _) => pin(text, &known)?,
             (None, Some(server)) => server.clone(),
@@ -65,14 +68,15 @@ impl Contact {
             // This time it is known.
             asker.tell(&format!("error: the server is not remembered: {error}"));
         }
-        Ok(Contact { vault, keys, server: Mutex::new(server), name, founding, new })
+        Ok(Contact { vault, keys, server: Mutex::new(server), name, suites, founding, new })
     }
 
     #[cfg(test)]
     pub fn of(vault: Vault, identity: Identity, server: Server, name: UserName) -> Contact {
         let founding = server.founding().unwrap();
         let keys = Mutex::new(Keys::new(identity, None, None));
-        Contact { vault, keys, server: Mutex::new(server), name, founding, new: false }
+        let suites = Suites::default();
+        Contact { vault, keys, server: Mutex::new(server), name, suites, founding, new: false }
     }
 
     /// The key by which the server knows this person.

@@ -13,7 +13,7 @@ use crate::crypto::record_cipher::RECORD_BODY_BYTES_MAX;
 use crate::crypto::{Fingerprint, Identity, PublicKey, RecordType};
 use crate::limits::Limits;
 use crate::net::tunnel::{
-    DialError, Incoming, Tunnel, TunnelReader, TunnelWriter, dial, fetch_key,
+    Dial, DialError, Incoming, Tunnel, TunnelReader, TunnelWriter, dial, fetch_key,
 };
 use crate::wire::codec::{self, Login, Parts};
 
@@ -165,7 +165,9 @@ fn log_in(
         features: if resumes { vec!["resume".to_owned()] } else { Vec::new() },
     };
     let at = contact.server();
-    let mut tunnel = dial(&at.host, at.port, identity, server, &login, PATIENCE)?;
+    let suites = contact.suites;
+    let to = Dial { host: &at.host, port: at.port, server, suites, patience: PATIENCE };
+    let mut tunnel = dial(&to, identity, &login)?;
     let mut first = Vec::new();
     while !first.iter().any(decides) {
         let messages = match tunnel.reader.receive() {
@@ -326,6 +328,7 @@ fn why(error: DialError) -> Loss {
     match error {
         DialError::WrongKey => Loss::WrongServer,
         DialError::Version { lowest, highest } => Loss::Version(format!("{lowest}-{highest}")),
+        DialError::Suite(_) => Loss::Suite(error.to_string()),
         DialError::Busy => Loss::Busy,
         DialError::Cut => Loss::Cut,
         other => Loss::Unreachable(other.to_string()),

@@ -10,6 +10,7 @@ use crate::chat::UserName;
 use crate::crypto::{Fingerprint, Identity, KeyError, PublicKey};
 use crate::keyring::FileError;
 use crate::keyring::file::{make_folder, read_identity, read_text, replace, turn, write_new};
+use crate::suite::Suites;
 
 /// Gives a passphrase for a locked key, or none where nobody can be asked.
 pub type Ask<'a> = &'a mut dyn FnMut() -> Option<Zeroizing<String>>;
@@ -41,11 +42,13 @@ pub struct Server {
 pub struct Settings {
     /// Lines of sealed places are kept here, so that they can be looked for.
     pub search: bool,
+    /// The suites of the handshake that this client accepts.
+    pub suites: Suites,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Settings { search: true }
+        Settings { search: true, suites: Suites::default() }
     }
 }
 

@@ -4,11 +4,14 @@
 
 use std::sync::Arc;
 
-use super::dhkem::{Ephemeral, PUBLIC_BYTES};
+use super::dhkem::{self, Ephemeral};
 use super::hello::{self, Hello, R0_BYTES};
+use super::hybrid;
 use super::identity::{HOP, MODULUS_BYTES};
 use super::primitives::{Secret, TAG_BYTES, hkdf, open, seal, sha256};
+use super::provider::MlKem;
 use super::{Identity, Opener, PublicKey, Sealer};
+use crate::suite::{Suite, Suites};
 use zeroize::Zeroizing;
 
 /// The one failure of a handshake, whatever its cause.
@@ -16,18 +19,96 @@ use zeroize::Zeroizing;
 #[error("the handshake failed")]
 pub struct HandshakeError;
 
-/// The suites that a client offers in R0.
-const SUITES: u16 = 1;
-/// Bytes of R1, R2 and R3.
-pub const R1_BYTES: usize = PUBLIC_BYTES + OFFER.len();
-pub const R2_BYTES: usize = PUBLIC_BYTES + 2 * SEALED_BYTES + TAG_BYTES;
+/// Bytes of R3.
 pub const R3_BYTES: usize = SEALED_BYTES + TAG_BYTES;
 
-const NAME: &[u8] = b"Noise_pqKX_X25519DHKEM+RSAOAEP3072_AESGCM_SHA256";
-/// Majors 1 to 1, suite 1, records of 16384 bytes, no flags.
-const OFFER: &[u8; 8] = &[1, 1, 0, 1, 0x40, 0, 0, 0];
+/// Bytes of the offer, which ends R1.
+const OFFER_BYTES: usize = 8;
 /// A ciphertext or a modulus under the handshake's key.
 const SEALED_BYTES: usize = MODULUS_BYTES + TAG_BYTES;
+
+/// The name of a suite's protocol, as Noise has it.
+fn name(suite: Suite) -> &'static [u8] {
+    match suite {
+        Suite::Classic => b"Noise_pqKX_X25519DHKEM+RSAOAEP3072_AESGCM_SHA256",
+        Suite::Hybrid => b"Noise_pqKX_X25519DHKEM-MLKEM768+RSAOAEP3072_AESGCM_SHA256",
+    }
+}
+
+/// Bytes of the public key that R1 begins with, and of the encapsulation that R2 begins with.
+const fn sizes(suite: Suite) -> (usize, usize) {
+    match suite {
+        Suite::Classic => (dhkem::PUBLIC_BYTES, dhkem::PUBLIC_BYTES),
+        Suite::Hybrid => (hybrid::PUBLIC_BYTES, hybrid::ENCAPSULATION_BYTES),
+    }
+}
+
+/// Majors 1 to 1, the chosen suite, records of 16384 bytes, no flags.
+fn offer(suite: Suite) -> [u8; OFFER_BYTES] {
+    let [high, low] = suite.bit().to_be_bytes();
+    [1, 1, high, low, 0x40, 0, 0, 0]
+}
+
+/// The suite that the server has chosen in R1; none where R1 is none of this major's.
+pub fn suite_of(r1: &[u8]) -> Option<Suite> {
+    let (public, offer) = r1.split_last_chunk::<OFFER_BYTES>()?;
+    let bits = u16::from_be_bytes([offer[2], offer[3]]);
+    // Majors from..to must hold 1.
+    let is_ours = offer[0] <= 1 && offer[1] >= 1;
+    let mut suites = Suite::ALL.into_iter();
+    suites.find(|suite| is_ours && suite.bit() == bits && sizes(*suite).0 == public.len())
+}
+
+/// The server's key pair for one handshake.
+enum Pair {
+    Classic(Ephemeral),
+    Hybrid(Box<hybrid::Pair>),
+}
+
+impl Pair {
+    fn generate(suite: Suite) -> Self {
+        let x25519 = Ephemeral::generate();
+        match suite {
+            Suite::Classic => Pair::Classic(x25519),
+            Suite::Hybrid => Pair::Hybrid(Box::new(hybrid::Pair::new(x25519, MlKem::generate()))),
+        }
+    }
+
+    fn suite(&self) -> Suite {
+        match self {
+            Pair::Classic(_) => Suite::Classic,
+            Pair::Hybrid(_) => Suite::Hybrid,
+        }
+    }
+
+    fn public(&self) -> Vec<u8> {
+        match self {
+            Pair::Classic(pair) => pair.public().to_vec(),
+            Pair::Hybrid(pair) => pair.public(),
+        }
+    }
+
+    fn decapsulate(&self, encapsulation: &[u8]) -> Result<Secret, HandshakeError> {
+        match self {
+            Pair::Classic(pair) => {
+                pair.decapsulate(encapsulation.try_into().map_err(|_| HandshakeError)?)
+            }
+            Pair::Hybrid(pair) => pair.decapsulate(encapsulation),
+        }
+    }
+}
+
+/// Encapsulates to the public key that R1 begins with.
+fn encapsulate(suite: Suite, to: &[u8]) -> Result<(Vec<u8>, Secret), HandshakeError> {
+    let own = Ephemeral::generate();
+    match suite {
+        Suite::Classic => {
+            let secret = own.encapsulate(to.try_into().map_err(|_| HandshakeError)?)?;
+            Ok((own.public().to_vec(), secret))
+        }
+        Suite::Hybrid => hybrid::encapsulate(&own, to),
+    }
+}
 
 /// What a finished handshake leaves: a half for each direction, and `h` for a session id.
 pub struct Transport {
@@ -45,8 +126,8 @@ struct Symmetric {
 
 impl Symmetric {
     /// The name is longer than a hash, so it is hashed; then the prologue and the pre-message.
-    fn new(r0: &[u8], server: &PublicKey) -> Self {
-        let h = sha256(&[NAME]);
+    fn new(suite: Suite, r0: &[u8], server: &PublicKey) -> Self {
+        let h = sha256(&[name(suite)]);
         let mut symmetric = Symmetric { h, ck: Zeroizing::new(h), key: None };
         symmetric.mix_hash(r0);
         symmetric.mix_hash(server.modulus());
@@ -119,7 +200,7 @@ pub struct ServerHello {
     /// The key that the client has pinned.
     identity: Arc<Identity>,
     symmetric: Symmetric,
-    ephemeral: Ephemeral,
+    pair: Pair,
 }
 
 /// Server, R2 passed the gate: the peer knows the server's public key. RSA comes next.
@@ -127,39 +208,41 @@ pub struct ServerGated {
     identity: Arc<Identity>,
     symmetric: Symmetric,
     ct: [u8; MODULUS_BYTES],
-    rest: [u8; SEALED_BYTES + TAG_BYTES],
+    rest: Vec<u8>,
 }
 
 impl ServerHello {
-    /// Gives R1, the answer to R0.
-    pub fn start(hello: Hello) -> (Self, [u8; R1_BYTES]) {
-        Self::start_with(hello, Ephemeral::generate())
+    /// Gives R1, the answer to R0, of the best suite of `suites` that the client offers. Where it offers none of
+    /// them R1 says which there are, and the client ends.
+    pub fn start(hello: Hello, suites: Suites) -> (Self, Vec<u8>) {
+        let suite = suites.choose(hello.suites());
+        Self::start_with(hello, Pair::generate(suite))
     }
 
-    fn start_with(hello: Hello, ephemeral: Ephemeral) -> (Self, [u8; R1_BYTES]) {
+    fn start_with(hello: Hello, pair: Pair) -> (Self, Vec<u8>) {
         let Hello { identity, r0 } = hello;
-        let mut symmetric = Symmetric::new(&r0, identity.public());
-        symmetric.mix_hash(ephemeral.public());
-        symmetric.mix_hash(OFFER);
-        let mut r1 = [0; R1_BYTES];
-        r1[..PUBLIC_BYTES].copy_from_slice(ephemeral.public());
-        r1[PUBLIC_BYTES..].copy_from_slice(OFFER);
-        (ServerHello { identity, symmetric, ephemeral }, r1)
+        let (public, offer) = (pair.public(), offer(pair.suite()));
+        let mut symmetric = Symmetric::new(pair.suite(), &r0, identity.public());
+        symmetric.mix_hash(&public);
+        symmetric.mix_hash(&offer);
+        (ServerHello { identity, symmetric, pair }, [&public[..], &offer].concat())
     }
 
-    /// X25519 and the gate; no RSA. Garbage, replays and whoever lacks the server's public key end
-    /// here.
+    /// The ephemeral KEM and the gate; no RSA. Garbage, replays and whoever lacks the server's public
+    /// key end here.
     pub fn gate(self, r2: &[u8]) -> Result<ServerGated, HandshakeError> {
-        let ServerHello { identity, mut symmetric, ephemeral } = self;
-        let r2: &[u8; R2_BYTES] = r2.try_into().map_err(|_| HandshakeError)?;
-        let (ekem, rest) = r2.split_first_chunk::<PUBLIC_BYTES>().expect("lengths add up");
-        let (skem, rest) = rest.split_first_chunk::<SEALED_BYTES>().expect("lengths add up");
-        let secret = ephemeral.decapsulate(ekem)?;
+        let ServerHello { identity, mut symmetric, pair } = self;
+        let (_, bytes) = sizes(pair.suite());
+        if r2.len() != bytes + 2 * SEALED_BYTES + TAG_BYTES {
+            return Err(HandshakeError);
+        }
+        let (ekem, rest) = r2.split_at(bytes);
+        let (skem, rest) = rest.split_at(SEALED_BYTES);
+        let secret = pair.decapsulate(ekem)?;
         symmetric.mix_hash(ekem);
         symmetric.mix_key(&secret);
         let ct = symmetric.decrypt_and_hash(skem)?;
-        let rest = rest.try_into().expect("lengths add up");
-        Ok(ServerGated { identity, symmetric, ct, rest })
+        Ok(ServerGated { identity, symmetric, ct, rest: rest.to_vec() })
     }
 }
 
@@ -195,6 +278,7 @@ impl ServerGated {
 pub struct ClientStart<'a> {
     identity: &'a Identity,
     server: &'a PublicKey,
+    suites: Suites,
     r0: [u8; R0_BYTES],
 }
 
@@ -206,41 +290,40 @@ pub struct ClientSent<'a> {
 
 impl<'a> ClientStart<'a> {
     /// The client knows the server's key before it connects. Gives R0.
-    pub fn new(identity: &'a Identity, server: &'a PublicKey) -> (Self, [u8; R0_BYTES]) {
-        let r0 = hello::r0(&server.fingerprint(), SUITES);
-        (ClientStart { identity, server, r0 }, r0)
+    pub fn new(
+        identity: &'a Identity,
+        server: &'a PublicKey,
+        suites: Suites,
+    ) -> (Self, [u8; R0_BYTES]) {
+        let r0 = hello::r0(&server.fingerprint(), suites);
+        (ClientStart { identity, server, suites, r0 }, r0)
     }
 
     /// R1 in, R2 out.
-    pub fn answer(self, r1: &[u8]) -> Result<(ClientSent<'a>, [u8; R2_BYTES]), HandshakeError> {
-        self.answer_with(r1, Ephemeral::generate(), |key| key.encapsulate(HOP))
+    pub fn answer(self, r1: &[u8]) -> Result<(ClientSent<'a>, Vec<u8>), HandshakeError> {
+        self.answer_with(r1, encapsulate, |key| key.encapsulate(HOP))
     }
 
     fn answer_with(
         self,
         r1: &[u8],
-        ephemeral: Ephemeral,
-        encapsulate: impl FnOnce(&PublicKey) -> ([u8; MODULUS_BYTES], Secret),
-    ) -> Result<(ClientSent<'a>, [u8; R2_BYTES]), HandshakeError> {
-        let r1: &[u8; R1_BYTES] = r1.try_into().map_err(|_| HandshakeError)?;
-        let (e, offer) = r1.split_first_chunk::<PUBLIC_BYTES>().expect("lengths add up");
-        // Majors from..to must hold 1, and the suites' bit 0 must be set.
-        if offer[0] > 1 || offer[1] < 1 || offer[3] & 1 == 0 {
-            return Err(HandshakeError);
-        }
-        let mut symmetric = Symmetric::new(&self.r0, self.server);
-        symmetric.mix_hash(e);
+        encapsulate: impl FnOnce(Suite, &[u8]) -> Result<(Vec<u8>, Secret), HandshakeError>,
+        rsa: impl FnOnce(&PublicKey) -> ([u8; MODULUS_BYTES], Secret),
+    ) -> Result<(ClientSent<'a>, Vec<u8>), HandshakeError> {
+        let suite = suite_of(r1).filter(|suite| self.suites.contains(*suite));
+        let suite = suite.ok_or(HandshakeError)?;
+        let (public, offer) = r1.split_at(sizes(suite).0);
+        let mut symmetric = Symmetric::new(suite, &self.r0, self.server);
+        symmetric.mix_hash(public);
         symmetric.mix_hash(offer);
-        let secret = ephemeral.encapsulate(e)?;
-        symmetric.mix_hash(ephemeral.public());
+        let (mut r2, secret) = encapsulate(suite, public)?;
+        symmetric.mix_hash(&r2);
         symmetric.mix_key(&secret);
-        let mut r2 = ephemeral.public().to_vec();
-        let (ct, secret) = encapsulate(self.server);
+        let (ct, secret) = rsa(self.server);
         r2.extend(symmetric.encrypt_and_hash(&ct));
         symmetric.mix_key_and_hash(&secret);
         r2.extend(symmetric.encrypt_and_hash(self.identity.public().modulus()));
         r2.extend(symmetric.encrypt_and_hash(b""));
-        let r2 = r2.try_into().expect("lengths add up");
         Ok((ClientSent { identity: self.identity, symmetric }, r2))
     }
 }

@@ -8,17 +8,21 @@ static SERVER: LazyLock<Arc<Identity>> = LazyLock::new(|| Arc::new(Identity::gen
 static CLIENT: LazyLock<Arc<Identity>> = LazyLock::new(|| Arc::new(Identity::generate()));
 static OTHER: LazyLock<Arc<Identity>> = LazyLock::new(|| Arc::new(Identity::generate()));
 
-/// A server's answer to R0.
-fn answers(r0: &[u8]) -> Result<(ServerHello, [u8; R1_BYTES]), HandshakeError> {
+fn both() -> Suites {
+    vec![1, 2].try_into().unwrap()
+}
+
+/// The answer to R0 of a server that has both suites.
+fn answers(r0: &[u8]) -> Result<(ServerHello, Vec<u8>), HandshakeError> {
     match Greeting::read(r0, [&*SERVER, &*OTHER]) {
-        Some(Greeting::Hello(hello)) => Ok(ServerHello::start(hello)),
+        Some(Greeting::Hello(hello)) => Ok(ServerHello::start(hello, both())),
         _ => Err(HandshakeError),
     }
 }
 
 /// Both sides after R1.
-fn greet<'a>(server: &'a PublicKey) -> (ClientStart<'a>, ServerHello, [u8; R1_BYTES]) {
-    let (start, r0) = ClientStart::new(&CLIENT, server);
+fn greet<'a>(server: &'a PublicKey) -> (ClientStart<'a>, ServerHello, Vec<u8>) {
+    let (start, r0) = ClientStart::new(&CLIENT, server, Suites::default());
     let (hello, r1) = answers(&r0).unwrap();
     (start, hello, r1)
 }
@@ -26,9 +30,10 @@ fn greet<'a>(server: &'a PublicKey) -> (ClientStart<'a>, ServerHello, [u8; R1_BY
 /// Runs a handshake whose records are passed through `tamper(number, record)`.
 fn shake(
     server: &PublicKey,
+    suites: Suites,
     tamper: impl Fn(usize, Vec<u8>) -> Vec<u8>,
 ) -> Result<(PublicKey, Transport, Transport), HandshakeError> {
-    let (start, r0) = ClientStart::new(&CLIENT, server);
+    let (start, r0) = ClientStart::new(&CLIENT, server, suites);
     let (hello, r1) = answers(&tamper(0, r0.to_vec()))?;
     let (sent, r2) = start.answer(&tamper(1, r1.to_vec()))?;
     let gated = hello.gate(&tamper(2, r2.to_vec()))?;
@@ -39,16 +44,71 @@ fn shake(
 
 #[test]
 fn both_ends_hold_the_same_keys_and_talk() {
-    let (key, mut server, mut client) = shake(SERVER.public(), |_, record| record).unwrap();
-    assert_eq!(&key, CLIENT.public());
-    assert_eq!(server.session_id, client.session_id);
-    for (sealer, opener) in
-        [(&mut client.sealer, &mut server.opener), (&mut server.sealer, &mut client.opener)]
-    {
-        let mut record = Vec::new();
-        sealer.seal(RecordType::Login, b"hello", &mut record).unwrap();
-        assert_eq!(opener.open(&mut record), Ok((RecordType::Login, &b"hello"[..])));
+    for suites in Suite::ALL.map(Suites::only) {
+        let (key, mut server, mut client) = shake(SERVER.public(), suites, |_, it| it).unwrap();
+        assert_eq!(&key, CLIENT.public());
+        assert_eq!(server.session_id, client.session_id);
+        for (sealer, opener) in
+            [(&mut client.sealer, &mut server.opener), (&mut server.sealer, &mut client.opener)]
+        {
+            let mut record = Vec::new();
+            sealer.seal(RecordType::Login, b"hello", &mut record).unwrap();
+            assert_eq!(opener.open(&mut record), Ok((RecordType::Login, &b"hello"[..])));
+        }
     }
+}
+
+#[test]
+fn the_better_suite_of_both_sides_is_taken_and_none_that_was_not_offered() {
+    let [one, two] = [Suite::Classic, Suite::Hybrid].map(Suites::only);
+    for (client, server, chosen) in [
+        (both(), both(), Some(Suite::Hybrid)),
+        (one, both(), Some(Suite::Classic)),
+        (both(), one, Some(Suite::Classic)),
+        (two, one, None),
+        (one, two, None),
+    ] {
+        let (start, r0) = ClientStart::new(&CLIENT, SERVER.public(), client);
+        let Some(Greeting::Hello(hello)) = Greeting::read(&r0, [&*SERVER]) else { panic!() };
+        let (_, r1) = ServerHello::start(hello, server);
+        let says = suite_of(&r1).unwrap();
+        assert!(server.contains(says));
+        assert_eq!(start.answer(&r1).is_ok().then_some(says), chosen, "{client:?} {server:?}");
+    }
+}
+
+#[test]
+fn who_takes_the_better_suite_away_ends_the_handshake() {
+    let [one, two] = [Suite::Classic, Suite::Hybrid].map(Suites::only);
+    // Somebody with an invite, on the path: R0's MAC is no obstacle.
+    let stripped = |number, record: Vec<u8>| match number {
+        0 => {
+            let nonce = record[10..26].try_into().unwrap();
+            hello::r0_with(&SERVER.public().fingerprint(), one, nonce).to_vec()
+        }
+        _ => record,
+    };
+    assert!(shake(SERVER.public(), both(), stripped).is_err());
+    // An R1 of the other suite, of another connection or of one's own.
+    for (suites, other) in [(both(), one), (both(), two), (one, two), (two, one)] {
+        let swapped = |number, record| match number {
+            1 => {
+                let (_, r0) = ClientStart::new(&CLIENT, SERVER.public(), other);
+                answers(&r0).unwrap().1
+            }
+            _ => record,
+        };
+        assert!(shake(SERVER.public(), suites, swapped).is_err(), "{suites:?} {other:?}");
+    }
+    // The offer of the one suite behind the public key of the other.
+    let relabelled = |number, mut record: Vec<u8>| {
+        if number == 1 {
+            record.truncate(32);
+            record.extend(offer(Suite::Classic));
+        }
+        record
+    };
+    assert!(shake(SERVER.public(), both(), relabelled).is_err());
 }
 
 #[test]
@@ -60,14 +120,14 @@ fn a_server_is_known_by_each_of_its_keys() {
         assert_eq!(&client, CLIENT.public());
         assert_eq!(sent.finish(&r3).unwrap().session_id, at_server.session_id);
     }
-    let (_, r0) = ClientStart::new(&CLIENT, CLIENT.public());
+    let (_, r0) = ClientStart::new(&CLIENT, CLIENT.public(), Suites::default());
     assert!(answers(&r0).is_err(), "a third key");
 }
 
 #[test]
 fn an_r0_of_the_same_invite_in_the_place_of_the_clients_own_ends_the_handshake() {
-    let (start, _) = ClientStart::new(&CLIENT, SERVER.public());
-    let (_, another) = ClientStart::new(&CLIENT, SERVER.public());
+    let (start, _) = ClientStart::new(&CLIENT, SERVER.public(), Suites::default());
+    let (_, another) = ClientStart::new(&CLIENT, SERVER.public(), Suites::default());
     let (hello, r1) = answers(&another).unwrap();
     let (_, r2) = start.answer(&r1).unwrap();
     assert!(hello.gate(&r2).is_err());
@@ -75,27 +135,36 @@ fn an_r0_of_the_same_invite_in_the_place_of_the_clients_own_ends_the_handshake()
 
 #[test]
 fn every_byte_of_every_record_counts() {
-    for (number, bytes) in [(0, R0_BYTES), (1, R1_BYTES), (2, R2_BYTES), (3, R3_BYTES)] {
-        // RSA makes a full sweep slow: every seventh byte, and the borders of the parts.
-        let borders = [31, 32, 415, 416, 431, 432, 831, 832, 847];
-        let wanted = |byte: &usize| byte.is_multiple_of(7) || borders.contains(byte);
-        for byte in (0..bytes).filter(wanted) {
-            let flip = |at: usize, mut record: Vec<u8>| {
-                if at == number {
-                    record[byte] ^= 1;
-                }
-                record
-            };
-            assert!(shake(SERVER.public(), flip).is_err(), "R{number}, byte {byte}");
-        }
-        for (cut, grow) in [(1, 0), (0, 1)] {
-            let resize = |at: usize, mut record: Vec<u8>| {
-                if at == number {
-                    record.resize(record.len() - cut + grow, 0);
-                }
-                record
-            };
-            assert!(shake(SERVER.public(), resize).is_err(), "R{number}, resized");
+    for (suite, r1, r2) in [(Suite::Classic, 40, 848), (Suite::Hybrid, 1224, 1936)] {
+        let (_, r0) = ClientStart::new(&CLIENT, SERVER.public(), Suites::only(suite));
+        let (hello, made) = answers(&r0).unwrap();
+        assert_eq!((made.len(), hello.pair.suite()), (r1, suite));
+        let ekem = sizes(suite).1;
+        for (number, bytes) in [(0, R0_BYTES), (1, r1), (2, r2), (3, R3_BYTES)] {
+            // RSA makes a full sweep slow: some bytes, and the borders of the parts.
+            let borders =
+                [31, 32, r1 - 8, r1 - 1, ekem - 1, ekem, ekem + 399, ekem + 400, r2 - 17, r2 - 1];
+            let wanted = |byte: &usize| byte.is_multiple_of(13) || borders.contains(byte);
+            for byte in (0..bytes).filter(wanted) {
+                let flip = |at: usize, mut record: Vec<u8>| {
+                    if at == number {
+                        record[byte] ^= 1;
+                    }
+                    record
+                };
+                let shaken = shake(SERVER.public(), Suites::only(suite), flip);
+                assert!(shaken.is_err(), "{suite:?}, R{number}, byte {byte}");
+            }
+            for (cut, grow) in [(1, 0), (0, 1)] {
+                let resize = |at: usize, mut record: Vec<u8>| {
+                    if at == number {
+                        record.resize(record.len() - cut + grow, 0);
+                    }
+                    record
+                };
+                let shaken = shake(SERVER.public(), Suites::only(suite), resize);
+                assert!(shaken.is_err(), "{suite:?}, R{number}, resized");
+            }
         }
     }
 }
@@ -103,16 +172,15 @@ fn every_byte_of_every_record_counts() {
 #[test]
 fn a_client_with_another_servers_key_fails_at_the_gate() {
     // Its R0 is made under the right fingerprint, all else under another key.
-    let (_, r0) = ClientStart::new(&CLIENT, SERVER.public());
-    let (hello, r1) = answers(&r0).unwrap();
-    let start = ClientStart { identity: &CLIENT, server: OTHER.public(), r0 };
+    let (start, hello, r1) = greet(SERVER.public());
+    let start = ClientStart { server: OTHER.public(), ..start };
     let (_, r2) = start.answer(&r1).unwrap();
     assert!(hello.gate(&r2).is_err());
 }
 
 #[test]
 fn a_replayed_r2_fails_at_the_gate() {
-    let (start, r0) = ClientStart::new(&CLIENT, SERVER.public());
+    let (start, r0) = ClientStart::new(&CLIENT, SERVER.public(), Suites::default());
     let (_, r1) = answers(&r0).unwrap();
     let (_, r2) = start.answer(&r1).unwrap();
     let (again, _) = answers(&r0).unwrap();
@@ -124,7 +192,7 @@ fn who_does_not_own_the_server_key_cannot_finish() {
     // The impostor knows the public key, so that its gate opens, but not the private one.
     let (start, _, r1) = greet(SERVER.public());
     let (sent, r2) = start.answer(&r1).unwrap();
-    assert_eq!(r2.len(), R2_BYTES);
+    assert_eq!(r2.len(), 1936);
     assert!(sent.finish(&[0; R3_BYTES]).is_err());
 }
 

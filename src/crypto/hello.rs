@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::key_request::{self, ANSWER_BYTES};
 use super::primitives::{Secret, equal, hkdf, hmac_sha256, random};
 use super::{Fingerprint, Identity};
+use crate::suite::Suites;
 
 /// `PYCHAT/1`, the suites on offer, a nonce and the MAC.
 pub const R0_BYTES: usize = MAJOR + 1 + 2 + NONCE_BYTES + MAC_BYTES;
@@ -62,17 +63,24 @@ impl Greeting {
     }
 }
 
-/// R0 of this major for the server with this fingerprint; `suites` is the bitmap of those on offer.
-pub fn r0(server: &Fingerprint, suites: u16) -> [u8; R0_BYTES] {
+impl Hello {
+    /// The bitmap of the suites on offer.
+    pub(super) fn suites(&self) -> u16 {
+        u16::from_be_bytes([self.r0[MAJOR + 1], self.r0[MAJOR + 2]])
+    }
+}
+
+/// R0 of this major for the server with this fingerprint, with the suites on offer.
+pub fn r0(server: &Fingerprint, suites: Suites) -> [u8; R0_BYTES] {
     r0_with(server, suites, &random())
 }
 
 pub(super) fn r0_with(
     server: &Fingerprint,
-    suites: u16,
+    suites: Suites,
     nonce: &[u8; NONCE_BYTES],
 ) -> [u8; R0_BYTES] {
-    let head = [START, b"1", &suites.to_be_bytes(), nonce].concat();
+    let head = [START, b"1", &suites.bits().to_be_bytes(), nonce].concat();
     let r0 = [&head[..], &mac(server, &head)].concat();
     r0.try_into().expect("lengths add up")
 }
@@ -107,12 +115,16 @@ mod tests {
         let [own, former, other] = [0, 1, 2].map(|number| Arc::new(spare(number)));
         let print = |key: &Identity| key.public().fingerprint();
         let keys = [Arc::clone(&own), Arc::clone(&former)];
-        assert_eq!(met(&r0(&print(&own), 1), &keys), Some(0));
-        assert_eq!(met(&r0(&print(&former), 1), &keys), Some(1));
-        assert_eq!(met(&r0(&print(&former), 1), &keys[..1]), None, "its time is over");
-        assert_eq!(met(&r0(&print(&other), 1), &keys), None);
-        let whole = r0(&print(&own), 1);
-        assert_ne!(whole, r0(&print(&own), 1), "each has a nonce of its own");
+        assert_eq!(met(&r0(&print(&own), Suites::default()), &keys), Some(0));
+        assert_eq!(met(&r0(&print(&former), Suites::default()), &keys), Some(1));
+        assert_eq!(
+            met(&r0(&print(&former), Suites::default()), &keys[..1]),
+            None,
+            "its time is over"
+        );
+        assert_eq!(met(&r0(&print(&other), Suites::default()), &keys), None);
+        let whole = r0(&print(&own), Suites::default());
+        assert_ne!(whole, r0(&print(&own), Suites::default()), "each has a nonce of its own");
         for byte in 0..R0_BYTES {
             let mut bent = whole;
             bent[byte] ^= 1;

@@ -7,6 +7,7 @@ pub mod context;
 mod dhkem;
 pub mod handshake;
 pub mod hello;
+mod hybrid;
 pub mod identity;
 pub mod keep;
 pub mod key_request;

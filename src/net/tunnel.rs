@@ -6,11 +6,12 @@ use std::net::{Shutdown, SocketAddr, TcpStream, ToSocketAddrs};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::crypto::handshake::ClientStart;
+use crate::crypto::handshake::{self, ClientStart};
 use crate::crypto::key_request::{self, ANSWER_BYTES};
 use crate::crypto::record_cipher::RECORD_BYTES_MAX;
 use crate::crypto::{Fingerprint, Identity, Opener, PublicKey, RecordType, Sealer};
 use crate::limits::RECORD_LOGIN_BYTES_MAX;
+use crate::suite::{Suite, Suites};
 use crate::wire::codec::{self, Login, Parts};
 use crate::wire::record::{self, RecordReader};
 
@@ -30,6 +31,10 @@ pub enum DialError {
     /// Majors that the server claims to speak. Anybody on the path can claim that.
     #[error("the server speaks protocol {lowest}-{highest}, this client speaks 1")]
     Version { lowest: u8, highest: u8 },
+    /// The server has chosen a suite that was not offered: it has none of those. Anybody on the path can claim
+    /// that.
+    #[error("{}", refused(*.0))]
+    Suite(Suite),
     /// No answer to what proves that this client knows the pinned key.
     #[error(
         "the server closed the connection without an answer: it has another key than the pinned one, it \
@@ -44,6 +49,20 @@ pub enum DialError {
     WrongKey,
     #[error("the connection was cut before the login")]
     Cut,
+}
+
+/// What a person is told about a suite that the server wants and this client does not.
+fn refused(suite: Suite) -> String {
+    let what = match suite {
+        Suite::Classic => "which a later quantum computer could open",
+        Suite::Hybrid => "which is the default",
+    };
+    let number = suite.number();
+    format!(
+        "the server claims to have only suite {number} of the handshake, {what}, and this client refuses it. \
+        Ask the operator about \"suites\" in config.json; to accept it here, write \"suites\": [{number}] into \
+        settings.json beside your key"
+    )
 }
 
 /// A socket whose reads share one absolute deadline, or a time for each record.
@@ -202,23 +221,32 @@ impl Closer {
 /// A write that the network does not take for this long ends a client's session.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Connects, shakes hands under the pinned `server` key and sends `login`. All of it, and what is read until
-/// the caller sets another timeout, has one deadline.
-pub fn dial(
-    host: &str,
-    port: u16,
-    identity: &Identity,
-    server: &PublicKey,
-    login: &Login,
-    patience: Duration,
-) -> Result<Tunnel, DialError> {
-    let deadline = Instant::now() + patience;
-    let (stream, peer) = connect(host, port, deadline)?;
+/// The server to dial, and how.
+pub struct Dial<'a> {
+    pub host: &'a str,
+    pub port: u16,
+    /// The pinned key.
+    pub server: &'a PublicKey,
+    /// The suites on offer.
+    pub suites: Suites,
+    /// For all of it.
+    pub patience: Duration,
+}
+
+/// Connects, shakes hands under the pinned key and sends `login`. All of it, and what is read until the
+/// caller sets another timeout, has one deadline.
+pub fn dial(to: &Dial<'_>, identity: &Identity, login: &Login) -> Result<Tunnel, DialError> {
+    let deadline = Instant::now() + to.patience;
+    let (stream, peer) = connect(to.host, to.port, deadline)?;
     let mut records = login_reader(&stream, deadline);
-    let (start, r0) = ClientStart::new(identity, server);
+    let (start, r0) = ClientStart::new(identity, to.server, to.suites);
     write_record(&stream, &r0).map_err(|_| DialError::Silent)?;
     let r1 = first_answer(&mut records)?;
-    let (sent, r2) = start.answer(r1).map_err(|_| DialError::Foreign)?;
+    let refused = match handshake::suite_of(r1) {
+        Some(suite) if !to.suites.contains(suite) => DialError::Suite(suite),
+        _ => DialError::Foreign,
+    };
+    let (sent, r2) = start.answer(r1).map_err(|_| refused)?;
     write_record(&stream, &r2).map_err(|_| DialError::Cut)?;
     let r3 = answer(&mut records)?.ok_or(DialError::Cut)?;
     let transport = sent.finish(r3).map_err(|_| DialError::WrongKey)?;

@@ -4,6 +4,7 @@ import json
 import sys
 from pathlib import Path
 
+from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
@@ -66,37 +67,50 @@ def kem(known, party):
 
 def as_server(known, server, client):
     """Opens R2 as the server does and seals R3; the state after each step must be the known one."""
-    ephemeral = x25519(known, "server")
+    suite, ephemeral = known["suites"][0], x25519(known, "server")
     r1, r2 = bytes.fromhex(known["r1"]), bytes.fromhex(known["r2"])
     steps = iter(known["steps"])
-    state = hop.Symmetric(bytes.fromhex(known["r0"]), server.public_key())
+    state = hop.Symmetric(suite, bytes.fromhex(known["r0"]), server.public_key())
 
     def step(after):
         ours = {"after": after, "h": state.h.hex(), "ck": state.ck.hex()}
         same(after, ours | {"k": state.k and state.k.hex()}, next(steps))
 
     step("prologue and server modulus")
-    offer = bytes.fromhex("0101000140000000")
-    same("R1", ephemeral.public_key().public_bytes_raw() + offer, known["r1"])
-    state.mix_hash(r1[:32])
-    state.mix_hash(r1[32:])
-    step("R1")
-    state.mix_hash(r2[:32])
-    same("enc", r2[:32], known["dhkem"]["enc"])
-    ss = hop.dhkem_decap(ephemeral, r2[:32])
+    offer = bytes.fromhex(f"0101000{suite}40000000")
+    ekem, r2 = r2[: hop.ENCAPSULATION_BYTES[suite]], r2[hop.ENCAPSULATION_BYTES[suite] :]
+    same("enc", ekem[:32], known["dhkem"]["enc"])
+    public = ephemeral.public_key().public_bytes_raw()
+    ss = hop.dhkem_decap(ephemeral, ekem[:32])
     same("DHKEM", ss, known["dhkem"]["ss"])
+    if suite == 2:
+        mlkem = MLKEM768PrivateKey.from_seed_bytes(bytes.fromhex(known["mlkem"]["seed"]))
+        same("ML-KEM's key", mlkem.public_key().public_bytes_raw(), known["mlkem"]["public"])
+        assert hop.is_reduced(mlkem.public_key().public_bytes_raw())
+        assert not hop.is_reduced(bytes.fromhex("010d00") + bytes(1181))
+        public += mlkem.public_key().public_bytes_raw()
+        same("ML-KEM's ciphertext", ekem[32:], known["mlkem"]["ct"])
+        of_mlkem = mlkem.decapsulate(ekem[32:])
+        same("ML-KEM's secret", of_mlkem, known["mlkem"]["ss"])
+        ss = hop.hybrid_secret(ss, of_mlkem)
+    same("R1", public + offer, known["r1"])
+    state.mix_hash(public)
+    state.mix_hash(offer)
+    step("R1")
+    state.mix_hash(ekem)
+    same("secret of R2's ekem", ss, known["ekem_ss"])
     state.mix_key(ss)
     step("R2 ekem")
-    ct = state.decrypt_and_hash(r2[32:432])
+    ct = state.decrypt_and_hash(r2[:400])
     same("ct to the server", ct, known["rsa_kem"]["server"]["ct"])
     step("R2 skem, its ciphertext")
     ss = hop.rsa_decap(server, ct)
     same("ss to the server", ss, known["rsa_kem"]["server"]["ss"])
     state.mix_key_and_hash(ss)
     step("R2 skem")
-    same("s", state.decrypt_and_hash(r2[432:832]), hop.modulus(client.public_key()).hex())
+    same("s", state.decrypt_and_hash(r2[400:800]), hop.modulus(client.public_key()).hex())
     step("R2 s")
-    same("R2's payload", state.decrypt_and_hash(r2[832:]), "")
+    same("R2's payload", state.decrypt_and_hash(r2[800:]), "")
     step("R2")
     ct, ss = kem(known, "client")
     r3 = state.encrypt_and_hash(ct)
@@ -115,10 +129,11 @@ def as_server(known, server, client):
 
 def as_client(known, server, client):
     nonce = bytes.fromhex(known["r0_nonce"])
-    handshake = hop.Handshake(client, server.public_key(), nonce)
+    handshake = hop.Handshake(client, server.public_key(), known["suites"], nonce)
     same("R0", handshake.r0, known["r0"])
     encap = lambda _: kem(known, "server")
-    r2 = handshake.answer(bytes.fromhex(known["r1"]), x25519(known, "client"), encap)
+    mlkem = lambda _: tuple(bytes.fromhex(known["mlkem"][part]) for part in ["ct", "ss"])
+    r2 = handshake.answer(bytes.fromhex(known["r1"]), x25519(known, "client"), encap, mlkem)
     same("R2", r2, known["r2"])
     sealer, opener, session_id = handshake.finish(bytes.fromhex(known["r3"]))
     same("session id", session_id, known["h"])
@@ -139,19 +154,22 @@ def records(known, direction, key):
 
 def main():
     vectors = json.loads(VECTORS.read_text(encoding="utf-8"))
-    handshake = vectors["handshake"]
     server, client = keys(vectors["keys_for_tests_only"])
     lines(vectors["lines"], server.public_key(), client.public_key())
     key_request(vectors["key_request"], server.public_key())
     signature = bytes.fromhex(vectors["next_server_key"]["signature"])
     hop.follows(server.public_key(), client.public_key(), signature)
-    same("name", hop.NAME.decode(), handshake["name"])
-    same("key of R0's MAC", hop.r0_key(hop.fingerprint(server.public_key())), handshake["r0_key"])
-    k1, k2 = as_server(handshake, server, client)
-    same("client's keys", as_client(handshake, server, client), (k2, k1))
-    for party, key in [("server", server), ("client", client)]:
-        ct, ss = kem(handshake, party)
-        same(f"RSA KEM of {party}", hop.rsa_decap(key, ct), ss.hex())
+    for suite in [1, 2]:
+        handshake = vectors["handshakes"][str(suite)]
+        same("suites", handshake["suites"], [suite])
+        same("name", hop.NAMES[suite].decode(), handshake["name"])
+        key = hop.r0_key(hop.fingerprint(server.public_key()))
+        same("key of R0's MAC", key, handshake["r0_key"])
+        k1, k2 = as_server(handshake, server, client)
+        same("client's keys", as_client(handshake, server, client), (k2, k1))
+        for party, key in [("server", server), ("client", client)]:
+            ct, ss = kem(handshake, party)
+            same(f"RSA KEM of {party}", hop.rsa_decap(key, ct), ss.hex())
     records(vectors["transport"], "server_to_client", k1)
     records(vectors["transport"], "client_to_server", k2)
     print("tests/data/hop.json: every value agrees")

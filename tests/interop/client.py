@@ -79,14 +79,14 @@ def read(line):
 class Session:
     """A login, and the messages that come."""
 
-    def __init__(self, invite, own, name, device=None, server=None):
+    def __init__(self, invite, own, name, device=None, server=None, suites=(2,)):
         """`server` is the pinned key; where it is not given, the server is asked for it."""
         host, port, print_, _ = hop.parse_invite(invite)
         self.connection = connection = Connection(host, port)
         self.inbox = []
         # The beginning of a message that goes on in the next record.
         self.part = b""
-        handshake = hop.Handshake(own, server or fetch_key(connection, print_))
+        handshake = hop.Handshake(own, server or fetch_key(connection, print_), suites)
         connection.send(handshake.r0)
         r1 = connection.receive()
         if r1.startswith(b"PYCHAT!"):

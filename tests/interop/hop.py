@@ -10,13 +10,18 @@ import struct
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PublicKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-NAME = b"Noise_pqKX_X25519DHKEM+RSAOAEP3072_AESGCM_SHA256"
-SUITE_1 = 1
+NAMES = {
+    1: b"Noise_pqKX_X25519DHKEM+RSAOAEP3072_AESGCM_SHA256",
+    2: b"Noise_pqKX_X25519DHKEM-MLKEM768+RSAOAEP3072_AESGCM_SHA256",
+}
+# Of the public key in R1 and of the encapsulation in R2, by suite.
+PUBLIC_BYTES, ENCAPSULATION_BYTES = {1: 32, 2: 1216}, {1: 32, 2: 1120}
 CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 PSS = padding.PSS(padding.MGF1(hashes.SHA256()), 32)
 JSON, PING, PONG, CLOSE, LOGIN = 1, 3, 4, 5, 6
@@ -153,8 +158,12 @@ def r0_mac(print_, head):
     return hmac_sha256(r0_key(print_), head)[:16]
 
 
+def bitmap(suites):
+    return sum(1 << suite - 1 for suite in set(suites))
+
+
 def make_r0(print_, suites, nonce_):
-    head = b"PYCHAT/1" + struct.pack(">H", suites) + nonce_
+    head = b"PYCHAT/1" + struct.pack(">H", bitmap(suites)) + nonce_
     return head + r0_mac(print_, head)
 
 
@@ -195,12 +204,38 @@ def dhkem_decap(own, enc):
     return dhkem_secret(dh, enc, own.public_key().public_bytes_raw())
 
 
+def hybrid_secret(of_x25519, of_mlkem):
+    return hkdf(b"pychat/1 X25519 and ML-KEM-768", of_mlkem + of_x25519, b"", 32)
+
+
+def is_reduced(key):
+    """The modulus check of FIPS 203, section 7.2."""
+    triples = zip(key[0:1152:3], key[1:1152:3], key[2:1152:3], strict=True)
+    return all(a | (b & 15) << 8 < 3329 and b >> 4 | c << 4 < 3329 for a, b, c in triples)
+
+
+def mlkem_encap(key):
+    if not is_reduced(key):
+        raise HopError("not an encapsulation key of ML-KEM-768")
+    secret, ct = MLKEM768PublicKey.from_public_bytes(key).encapsulate()
+    return ct, secret
+
+
+def ephemeral_encap(suite, public, own, mlkem=mlkem_encap):
+    """To the public key in R1."""
+    enc, secret = dhkem_encap(own, public[:32])
+    if suite == 1:
+        return enc, secret
+    ct, of_mlkem = mlkem(public[32:])
+    return enc + ct, hybrid_secret(secret, of_mlkem)
+
+
 # Handshake
 
 
 class Symmetric:
-    def __init__(self, r0, server):
-        self.h = self.ck = sha256(NAME)
+    def __init__(self, suite, r0, server):
+        self.h = self.ck = sha256(NAMES[suite])
         self.k, self.n = None, 0
         self.mix_hash(r0)
         self.mix_hash(modulus(server))
@@ -237,28 +272,29 @@ class Symmetric:
 class Handshake:
     """The client's, between R0 and R3."""
 
-    def __init__(self, own, server, nonce_=None):
-        self.own, self.server = own, server
-        self.r0 = make_r0(fingerprint(server), SUITE_1, nonce_ or os.urandom(16))
-        self.state = Symmetric(self.r0, server)
+    def __init__(self, own, server, suites=(2,), nonce_=None):
+        self.own, self.server, self.suites = own, server, suites
+        self.r0 = make_r0(fingerprint(server), suites, nonce_ or os.urandom(16))
 
-    def answer(self, r1, ephemeral=None, encap=rsa_encap):
+    def answer(self, r1, ephemeral=None, encap=rsa_encap, mlkem=mlkem_encap):
         """R1 in, R2 out."""
-        e, offer = r1[:32], r1[32:]
-        lowest, highest, suites, _, _ = struct.unpack(">BBHHH", offer)
-        if not lowest <= 1 <= highest or not suites & 1:
+        public, offer = r1[:-8], r1[-8:]
+        lowest, highest, bits, _, _ = struct.unpack(">BBHHH", offer)
+        chosen = [suite for suite in self.suites if bitmap([suite]) == bits]
+        if not lowest <= 1 <= highest or not chosen or len(public) != PUBLIC_BYTES[chosen[0]]:
             raise HopError("the server does not speak this")
-        state = self.state
-        state.mix_hash(e)
+        self.state = state = Symmetric(chosen[0], self.r0, self.server)
+        state.mix_hash(public)
         state.mix_hash(offer)
-        enc, ss = dhkem_encap(ephemeral or X25519PrivateKey.generate(), e)
-        state.mix_hash(enc)
+        own = ephemeral or X25519PrivateKey.generate()
+        ekem, ss = ephemeral_encap(chosen[0], public, own, mlkem)
+        state.mix_hash(ekem)
         state.mix_key(ss)
         ct, ss = encap(self.server)
         skem = state.encrypt_and_hash(ct)
         state.mix_key_and_hash(ss)
         s = state.encrypt_and_hash(modulus(self.own.public_key()))
-        return enc + skem + s + state.encrypt_and_hash(b"")
+        return ekem + skem + s + state.encrypt_and_hash(b"")
 
     def finish(self, r3):
         """R3 in; out come what seals, what opens, and the session id."""

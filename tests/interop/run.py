@@ -63,8 +63,7 @@ class World:
         self.home = str(folder / "home")
         os.mkdir(self.home)
         # Keys are renewed by many thousands of pings, each of which counts as a request.
-        config = {"server_ip": "127.0.0.1", "limits": {"requests_per_s": 100_000}}
-        pathlib.Path(self.home, "config.json").write_text(json.dumps(config))
+        self.configure({})
         os.environ.update(HOME=str(folder), NO_COLOR="1", XDG_DATA_HOME=str(folder / "data"))
         listen = ["--no-owner", "--listen", "127.0.0.1:0", "--home", self.home]
         self.server = Program(binary, "server", *listen)
@@ -72,6 +71,10 @@ class World:
         self.shown = words["fingerprint"]
         print_ = self.shown.removeprefix("SHA256:").replace("+", "-").replace("/", "_")
         self.invite = f"pychat://{words['addr']}/{print_}"
+
+    def configure(self, more):
+        config = {"server_ip": "127.0.0.1", "limits": {"requests_per_s": 100_000}, **more}
+        pathlib.Path(self.home, "config.json").write_text(json.dumps(config))
 
     def run(self, *args):
         command = [self.binary, *args]
@@ -113,7 +116,7 @@ def strangers_learn_nothing(world, ana):
     meets_silence(connection)
     handshake, print_ = hop.Handshake(ana, other.public_key()), hop.parse_invite(world.invite)[2]
     connection = world.connect()
-    connection.send(hop.make_r0(print_, hop.SUITE_1, bytes(16)))
+    connection.send(hop.make_r0(print_, [2], bytes(16)))
     connection.send(handshake.answer(connection.receive()))
     meets_silence(connection)
     for mac, answer in [(hop.r0_mac(print_, b"PYCHAT/2"), b"PYCHAT!1-1"), (b"", None)]:
@@ -345,6 +348,22 @@ def the_server_changes_its_key(world, a, ben):
         again.close()
 
 
+def suite_1_is_for_those_who_want_it(world, ben):
+    def logs_in(suites):
+        Session(world.invite, ben, "ben", device="tablet", suites=suites).close()
+
+    logs_in((1, 2))
+    try:
+        logs_in((1,))
+        raise AssertionError("the server has suite 1 without being told to")
+    except hop.HopError:
+        pass
+    world.configure({"suites": [1, 2]})
+    world.run("ctl", "reload", "--home", world.home)
+    for suites in [(1,), (2,), (1, 2)]:
+        logs_in(suites)
+
+
 def every_end_has_its_word(world, a, b, ben):
     b.tell(type="quit")
     same(b.ended(), "quit")
@@ -377,6 +396,7 @@ def main():
             keys_are_renewed(b)
             the_real_client_joins_in(world, a, ana)
             the_server_changes_its_key(world, a, ben)
+            suite_1_is_for_those_who_want_it(world, ben)
             every_end_has_its_word(world, a, b, ben)
         finally:
             world.server.process.kill()

@@ -19,6 +19,7 @@ use pty::Terminal;
 use pychat::crypto::PublicKey;
 use pychat::crypto::hello::{mac, r0};
 use pychat::invite::Invite;
+use pychat::suite::Suites;
 use pychat::wire::record::frame;
 use rustix::process::{Pid, Signal, kill_process};
 use spare::SpareKeys;
@@ -428,7 +429,7 @@ impl World {
     /// The first record of a client that has this server's invite, with its length.
     pub fn hello(&self) -> Vec<u8> {
         let invite: Invite = self.invite.parse().unwrap();
-        framed_record(&r0(&invite.fingerprint.unwrap(), 1))
+        framed_record(&r0(&invite.fingerprint.unwrap(), Suites::default()))
     }
 
     /// The same of another major.

@@ -33,6 +33,9 @@ impl Model {
                     format!("the server speaks protocol {theirs}, this client 1: update one");
                 actions.extend([error(text), Action::Quit(7)]);
             }
+            (Loss::Suite(problem), _) if self.name.is_none() => {
+                actions.extend([error(problem.clone()), Action::Quit(7)]);
+            }
             (_, Some((Code::NotAdmitted, _))) => {
                 if self.usage.once {
                     let text = "your key is not admitted".to_owned();
@@ -75,7 +78,7 @@ impl Model {
                 let jitter = random % bound.min(BACKOFF_MS.1);
                 let least = goodbye.and_then(|(_, retry_ms)| retry_ms).unwrap_or(0).min(60_000);
                 let retry_ms = least + jitter;
-                let told = matches!(loss, Loss::Unreachable(_) | Loss::Busy | Loss::Version(_));
+                let told = !matches!(loss, Loss::Cut | Loss::WrongServer);
                 if told && self.attempts == 1 {
                     actions.push(error(why(loss)));
                 }
@@ -100,7 +103,7 @@ fn wrong_server(sent: &str) -> String {
 fn why(loss: &Loss) -> String {
     match loss {
         Loss::Cut => "the connection was cut".to_owned(),
-        Loss::Unreachable(problem) => problem.clone(),
+        Loss::Unreachable(problem) | Loss::Suite(problem) => problem.clone(),
         Loss::Busy => "the server is full".to_owned(),
         Loss::WrongServer => "the server does not hold the pinned key".to_owned(),
         Loss::Version(theirs) => {

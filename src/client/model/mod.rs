@@ -81,6 +81,8 @@ pub enum Loss {
     WrongServer,
     /// The majors that the server claims to speak.
     Version(String),
+    /// The server claims to have no suite that this client accepts.
+    Suite(String),
     Busy,
 }
 

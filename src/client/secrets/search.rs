@@ -100,7 +100,10 @@ impl Secrets {
         let vault = &self.contact.vault;
         let set = match search {
             None => Ok(()),
-            Some(search) => vault.set(&Settings { search }).map_err(|error| error.to_string()),
+            Some(search) => vault
+                .settings()
+                .and_then(|settings| vault.set(&Settings { search, ..settings }))
+                .map_err(|error| error.to_string()),
         };
         let erased = set.and_then(|()| match self.keeps_lines() {
             true => Ok(()),

@@ -2,6 +2,7 @@
 //! (docs/performance.md).
 
 use aws_lc_rs::agreement::{self, X25519};
+use aws_lc_rs::kem::{self, ML_KEM_768};
 use aws_lc_rs::rsa::{
     OAEP_SHA256_MGF1SHA256, OaepPrivateDecryptingKey, OaepPublicEncryptingKey,
     PrivateDecryptingKey, PublicEncryptingKey,
@@ -16,6 +17,7 @@ use rsa::RsaPrivateKey;
 use rsa::pkcs8::EncodePrivateKey;
 use zeroize::Zeroizing;
 
+use super::{MLKEM_CIPHERTEXT_BYTES, MLKEM_PUBLIC_BYTES};
 use crate::crypto::PublicKey;
 use crate::crypto::identity::{EXPONENT, MODULUS_BYTES};
 use crate::crypto::primitives::{Secret, TAG_BYTES};
@@ -96,6 +98,49 @@ impl Agreement {
         });
         shared.ok().filter(|shared| **shared != [0; 32])
     }
+}
+
+/// A decapsulation key of ML-KEM-768.
+pub struct MlKem {
+    private: kem::DecapsulationKey,
+    public: Box<[u8; MLKEM_PUBLIC_BYTES]>,
+}
+
+impl MlKem {
+    pub fn generate() -> MlKem {
+        let private = kem::DecapsulationKey::generate(&ML_KEM_768).expect("a key can be made");
+        let public = private.encapsulation_key().and_then(|key| key.key_bytes());
+        let public = public.expect("a new key has its public half");
+        let public = Box::new(public.as_ref().try_into().expect("it has 1184 bytes"));
+        MlKem { private, public }
+    }
+
+    /// A key in its expanded form, which has the public one in it.
+    #[cfg(test)]
+    pub fn from_expanded(expanded: &[u8; 2400]) -> MlKem {
+        let private = kem::DecapsulationKey::new(&ML_KEM_768, expanded).unwrap();
+        MlKem { private, public: Box::new(expanded[1152..2336].try_into().unwrap()) }
+    }
+
+    pub fn public(&self) -> &[u8; MLKEM_PUBLIC_BYTES] {
+        &self.public
+    }
+
+    /// The shared secret; another one, without a word, for a ciphertext that is not for this key.
+    pub fn open(&self, sealed: &[u8; MLKEM_CIPHERTEXT_BYTES]) -> Option<Secret> {
+        let secret = self.private.decapsulate(sealed[..].into()).ok()?;
+        secret.as_ref().try_into().ok().map(Zeroizing::new)
+    }
+}
+
+/// A ciphertext for this encapsulation key, and its secret.
+pub fn mlkem_seal(
+    public: &[u8; MLKEM_PUBLIC_BYTES],
+) -> Option<([u8; MLKEM_CIPHERTEXT_BYTES], Secret)> {
+    let public = kem::EncapsulationKey::new(&ML_KEM_768, public).ok()?;
+    let (sealed, secret) = public.encapsulate().ok()?;
+    let secret = secret.as_ref().try_into().ok().map(Zeroizing::new)?;
+    Some((sealed.as_ref().try_into().ok()?, secret))
 }
 
 /// An Ed25519 key.

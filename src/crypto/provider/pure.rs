@@ -5,6 +5,8 @@ use aes_gcm::aead::AeadInOut;
 use aes_gcm::{Aes256Gcm, KeyInit};
 use ed25519_dalek::{Signer, Verifier};
 use hmac::{Hmac, Mac};
+use ml_kem::kem::{Decapsulate, KeyExport};
+use ml_kem::{DecapsulationKey768, EncapsulationKey768};
 use rand::TryRng;
 use rand::rngs::SysRng;
 use rsa::signature::{RandomizedSigner, SignatureEncoding};
@@ -12,8 +14,9 @@ use rsa::{Oaep, RsaPrivateKey, pss};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use x25519_dalek::{PublicKey as Point, StaticSecret};
-use zeroize::Zeroizing;
+use zeroize::{Zeroize, Zeroizing};
 
+use super::{MLKEM_CIPHERTEXT_BYTES, MLKEM_PUBLIC_BYTES};
 use crate::crypto::PublicKey;
 use crate::crypto::identity::MODULUS_BYTES;
 use crate::crypto::primitives::{Secret, TAG_BYTES};
@@ -88,6 +91,57 @@ impl Agreement {
         let shared = self.private.diffie_hellman(&Point::from(*peer));
         shared.was_contributory().then(|| Zeroizing::new(*shared.as_bytes()))
     }
+}
+
+/// A decapsulation key of ML-KEM-768.
+pub struct MlKem {
+    private: DecapsulationKey768,
+    public: Box<[u8; MLKEM_PUBLIC_BYTES]>,
+}
+
+impl MlKem {
+    pub fn generate() -> MlKem {
+        let mut seed = Zeroizing::new([0; 64]);
+        fill(&mut seed[..]);
+        MlKem::of(DecapsulationKey768::from_seed((*seed).into()))
+    }
+
+    /// A key in its expanded form, which has the public one in it.
+    #[cfg(test)]
+    #[expect(deprecated, reason = "AWS-LC has no other form")]
+    pub fn from_expanded(expanded: &[u8; 2400]) -> MlKem {
+        MlKem::of(DecapsulationKey768::from_expanded(&(*expanded).into()).unwrap())
+    }
+
+    fn of(private: DecapsulationKey768) -> MlKem {
+        let public = Box::new(private.encapsulation_key().to_bytes().into());
+        MlKem { private, public }
+    }
+
+    pub fn public(&self) -> &[u8; MLKEM_PUBLIC_BYTES] {
+        &self.public
+    }
+
+    /// The shared secret; another one, without a word, for a ciphertext that is not for this key.
+    pub fn open(&self, sealed: &[u8; MLKEM_CIPHERTEXT_BYTES]) -> Option<Secret> {
+        let mut secret = self.private.decapsulate(&(*sealed).into());
+        let shared = Zeroizing::new(secret.into());
+        secret.zeroize();
+        Some(shared)
+    }
+}
+
+/// A ciphertext for this encapsulation key, and its secret.
+pub fn mlkem_seal(
+    public: &[u8; MLKEM_PUBLIC_BYTES],
+) -> Option<([u8; MLKEM_CIPHERTEXT_BYTES], Secret)> {
+    let public = EncapsulationKey768::new(&(*public).into()).ok()?;
+    let mut message = Zeroizing::new([0; 32]);
+    fill(&mut message[..]);
+    let (sealed, mut secret) = public.encapsulate_deterministic((&*message).into());
+    let shared = Zeroizing::new(secret.into());
+    secret.zeroize();
+    Some((sealed.into(), shared))
 }
 
 /// An Ed25519 key.

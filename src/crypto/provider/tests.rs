@@ -83,6 +83,32 @@ fn what_one_seals_and_signs_with_rsa_the_other_opens_and_verifies() {
 }
 
 #[test]
+fn what_one_seals_with_ml_kem_the_other_opens() {
+    let vectors: serde_json::Value =
+        serde_json::from_str(include_str!("../../../tests/data/hop.json")).unwrap();
+    let expanded = vectors["handshakes"]["2"]["mlkem"]["expanded"].as_str().unwrap();
+    let byte = |at: usize| u8::from_str_radix(&expanded[2 * at..2 * at + 2], 16).unwrap();
+    let expanded = std::array::from_fn(byte);
+    let (one, other) =
+        (native::MlKem::from_expanded(&expanded), pure::MlKem::from_expanded(&expanded));
+    assert_eq!(one.public(), other.public());
+    for (sealed, secret) in
+        [native::mlkem_seal(one.public()), pure::mlkem_seal(one.public())].map(Option::unwrap)
+    {
+        assert_eq!(one.open(&sealed), Some(secret.clone()));
+        assert_eq!(other.open(&sealed), Some(secret.clone()));
+        // Both reject in the same way: with a secret of the ciphertext and their own.
+        let mut bent = sealed;
+        bent[500] ^= 1;
+        assert_eq!(one.open(&bent), other.open(&bent));
+        assert_ne!(one.open(&bent), Some(secret));
+    }
+    for made in [native::MlKem::generate().public(), pure::MlKem::generate().public()] {
+        assert_ne!(made, one.public());
+    }
+}
+
+#[test]
 fn random_bytes_are_other_ones_each_time() {
     for fill in [native::fill as fn(&mut [u8]), pure::fill] {
         let mut bytes = [[0; 32]; 2];

@@ -26,6 +26,7 @@ use crate::crypto::{PublicKey, RecordType, Sealer};
 use crate::keyring::ServerKeys;
 use crate::net::listener::Listener;
 use crate::net::tunnel::{BUSY, Incoming, TunnelReader, VERSIONS, login_reader, write_record};
+use crate::suite::Suites;
 use crate::wire::codec::{self, Login};
 use doorman::Doorman;
 use penalties::{Offence, Penalties};
@@ -69,6 +70,7 @@ struct Rules {
     allow: Vec<IpRange>,
     deny: Vec<IpRange>,
     exempt: Vec<IpRange>,
+    suites: Suites,
     login_time: Duration,
 }
 
@@ -78,6 +80,7 @@ impl Rules {
             allow: config.allow.clone(),
             deny: config.deny.clone(),
             exempt: config.exempt.clone(),
+            suites: config.suites,
             login_time: Duration::from_millis(config.limits.login_ms_max),
         }
     }
@@ -406,7 +409,7 @@ impl Door {
             greeting = self.greeting(&r0)?;
         }
         let (hello, r1) = match greeting {
-            Greeting::Hello(hello) => ServerHello::start(hello),
+            Greeting::Hello(hello) => ServerHello::start(hello, self.rules().suites),
             Greeting::Ask(_) => return Err(Offence::Garbage),
             Greeting::OtherMajor => {
                 write_record(stream, VERSIONS).map_err(gone)?;
