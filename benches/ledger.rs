@@ -1,8 +1,10 @@
 //! What it costs to keep lines: writers at the real server, and every way to read and write the
 //! ledger as it grows. docs/performance.md has the figures.
 //!
-//!     cargo bench --bench ledger                       # both tables
+//!     cargo bench --bench ledger                       # all tables
 //!     cargo bench --bench ledger -- growth --lines 10000,100000,1000000
+//!     cargo bench --bench ledger -- searches           # the worst that may be asked, of 150,000 lines
+//!     cargo bench --bench ledger -- searches --unbounded   # and what it cost without bounds: minutes
 
 #[path = "pychat-bench/client.rs"]
 #[allow(dead_code)]
@@ -10,6 +12,8 @@ mod client;
 #[path = "pychat-bench/process.rs"]
 #[allow(dead_code)]
 mod process;
+#[path = "ledger/searches.rs"]
+mod searches;
 #[path = "pychat-bench/server.rs"]
 #[allow(dead_code)]
 mod server;
@@ -22,9 +26,9 @@ use std::time::{Duration, Instant};
 
 use clap::{Parser, ValueEnum};
 use client::Client;
-use pychat::chat::{Kind, MsgId, Place, Seq};
+use pychat::chat::{Kind, MsgId, Place, Seq, Wanted};
 use pychat::crypto::RecordType;
-use pychat::ledger::{Draft, Ledger, Page, Reader, Record, Sqlite, Verdict};
+use pychat::ledger::{Draft, Ledger, Older, Page, Reader, Record, Sqlite, Verdict, Work};
 use rustix::event::{PollFd, PollFlags, poll};
 use server::{Crowd, Member, NO_LIMITS, Server};
 
@@ -52,6 +56,12 @@ struct Options {
     writers: Vec<usize>,
     #[arg(long, default_value_t = 3.0)]
     seconds: f64,
+    /// Lines in which is searched.
+    #[arg(long, default_value_t = 150_000)]
+    searched: usize,
+    /// Also what a search without bounds costs, in this process.
+    #[arg(long)]
+    unbounded: bool,
     /// Cargo says so; it changes nothing.
     #[arg(long, hide = true)]
     bench: bool,
@@ -61,16 +71,21 @@ struct Options {
 enum Part {
     Writers,
     Growth,
+    Searches,
 }
 
 fn main() {
     let options = Options::parse();
     let keys = Crowd::new();
-    if options.part != Some(Part::Growth) {
+    let wants = |part| options.part.is_none_or(|wanted| wanted == part);
+    if wants(Part::Writers) {
         writers(&options, &keys);
     }
-    if options.part != Some(Part::Writers) {
+    if wants(Part::Growth) {
         growth(&options, &keys);
+    }
+    if wants(Part::Searches) {
+        searches::table(options.searched, options.unbounded, &keys);
     }
 }
 
@@ -227,10 +242,13 @@ fn calls(ledger: &mut Sqlite, lines: usize) -> Vec<(&'static str, f64)> {
     };
     let page = |after: u64| reader.read(&lobby, Seq(after), last, PAGE).unwrap();
     let history = |before: Option<u64>, since_ms: Option<i64>| {
-        reader.history(&lobby, before.map(Seq), since_ms, PAGE).unwrap()
+        let older = Older { before: before.map(Seq), since_ms };
+        reader.history(&lobby, older, PAGE, &Arc::new(Work::unbounded())).unwrap()
     };
-    let search =
-        |place: &Place, text: &str| reader.search(std::slice::from_ref(place), text, PAGE).unwrap();
+    let search = |place: &Place, text: &str| {
+        let (wanted, work) = (Wanted::new(text).unwrap(), Arc::new(Work::unbounded()));
+        reader.search_place(place, &wanted, PAGE, &work).unwrap()
+    };
     let mut rows = vec![
         ("resume, the last 100 lines", middle(CALLS, || page(last.0 - 100))),
         ("a page from the middle", middle(CALLS, || page(last.0 / 2))),

@@ -15,6 +15,16 @@ pub const HELD_EVENTS_BYTES_MAX: usize = 32 << 20;
 /// Keys of people whom a client has met by the server's word alone: beyond, it meets whom its person
 /// writes to or asks for. Whoever was met stays, so that nobody is pushed out by people who are invented.
 pub const MET_KEYS_MAX: usize = 10_000;
+/// Text of a search, in bytes (protocol): a sentence.
+pub const SEARCH_BYTES_MAX: usize = 256;
+/// Words of a search, as the index counts them (protocol): each is looked up in each line's place.
+pub const SEARCH_WORDS_MAX: usize = 32;
+/// People whose searches wait for the reader, and whose requests for history wait for theirs: at
+/// `search_ms_max` each, the last one waits for four seconds.
+pub const READS_WAITING_MAX: usize = 16;
+/// An answer to `/history` or `/search` that cost more CPU time than this, in milliseconds, counts as
+/// several: a person's searches cost the server 50 ms each second at the default rate, whatever they are.
+pub const ANSWER_MS: u64 = 25;
 
 macro_rules! limits {
     ($($(#[$doc:meta])* $name:ident: $kind:ty = $value:expr,)+) => {
@@ -68,6 +78,8 @@ limits! {
     history_lines_max: usize = 1_000,
     /// Answers to `/history` and `/search` a person may have each second, tenfold at once.
     histories_per_s: f64 = 2.0,
+    /// CPU time of one answer to `/history` or `/search`, in milliseconds; then it tells what it has found.
+    search_ms_max: u64 = 250,
     /// Private messages that wait for a person who is away.
     mailbox_lines_max: usize = 1_000,
     /// A line can be edited or deleted by its sender for this many seconds.
@@ -165,6 +177,7 @@ impl Limits {
             ("resume_lines_max", self.resume_lines_max),
             ("history_lines_max", self.history_lines_max),
             ("ledger_waiting_max", self.ledger_waiting_max),
+            ("search_ms_max", self.search_ms_max as usize),
         ];
         if let Some((name, _)) = positive.iter().find(|(_, value)| *value == 0) {
             return Err((name, "0 would let nobody in or nothing through"));
@@ -180,6 +193,12 @@ impl Limits {
         }
         if self.text_bytes_max > 8_192 {
             return Err(("text_bytes_max", "a record of the protocol holds a line of 8192 bytes"));
+        }
+        if self.search_ms_max > 1_000 {
+            return Err((
+                "search_ms_max",
+                "a reader that takes longer than 1000 counts as not healthy",
+            ));
         }
         if self.tail_bytes_max < 65_536 {
             return Err(("tail_bytes_max", "65536 is the least that holds a few long lines"));

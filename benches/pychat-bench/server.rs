@@ -103,8 +103,13 @@ impl Server {
 
     /// None where the house is full, and says so.
     pub fn try_member(&self, number: usize) -> Option<Member> {
+        self.try_member_by(&self.crowd, number)
+    }
+
+    /// A new member with a key that is registered for somebody else.
+    pub fn try_member_by(&self, crowd: &Crowd, number: usize) -> Option<Member> {
         let stream = Arc::new(connect(&self.address, number));
-        let (start, r0) = ClientStart::new(&self.crowd.0, &self.key, Suites::default());
+        let (start, r0) = ClientStart::new(&crowd.0, &self.key, Suites::default());
         write_record(&stream, &r0).unwrap();
         let mut records = RecordReader::new(&*stream, RECORD_BYTES_MAX);
         let r1 = records.read().unwrap().expect("the server answers").to_vec();

@@ -153,12 +153,14 @@ pub enum Event {
         seq: Seq,
     },
     /// The end of an answer to `History` or `Search`, whose lines came before it. Where `more`, older
-    /// ones are left.
+    /// ones are left; where `partial`, some were not looked at, because that would have cost too much.
     History {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         to: Option<Target>,
         lines: usize,
         more: bool,
+        #[serde(default, skip_serializing_if = "is_false")]
+        partial: bool,
         #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
         reference: Option<String>,
     },

@@ -35,15 +35,26 @@ impl Bucket {
     /// taken. A refused take costs nothing.
     pub fn take(&mut self, amount: f64, now: Stamp) -> Result<(), u64> {
         let amount = amount.min(self.burst);
-        let gained = now.ms_since(self.filled) as f64 / 1000.0 * self.per_s;
-        self.tokens = (self.tokens + gained).min(self.burst);
-        self.filled = self.filled.max(now);
+        self.fill(now);
         if self.tokens >= amount {
             self.tokens -= amount;
             return Ok(());
         }
         let wait_ms = (amount - self.tokens) / self.per_s * 1000.0;
         Err((wait_ms.ceil() as u64).max(1))
+    }
+
+    /// Takes `amount` for what is already done, at most down to a burst below nothing: the next take
+    /// waits until that is made good.
+    pub fn owe(&mut self, amount: f64, now: Stamp) {
+        self.fill(now);
+        self.tokens = (self.tokens - amount).max(-self.burst);
+    }
+
+    fn fill(&mut self, now: Stamp) {
+        let gained = now.ms_since(self.filled) as f64 / 1000.0 * self.per_s;
+        self.tokens = (self.tokens + gained).min(self.burst);
+        self.filled = self.filled.max(now);
     }
 }
 
@@ -91,6 +102,17 @@ mod tests {
         assert_eq!(bucket.take(1.0, Stamp(0)), Err(500));
         assert!(bucket.take(1.0, Stamp(499)).is_err());
         bucket.take(1.0, Stamp(500)).unwrap();
+    }
+
+    #[test]
+    fn what_is_done_already_is_paid_before_the_next() {
+        let mut bucket = Bucket::new(4.0, 2.0, Stamp(0));
+        bucket.take(1.0, Stamp(0)).unwrap();
+        bucket.owe(5.0, Stamp(0));
+        assert_eq!(bucket.take(1.0, Stamp(0)), Err(1_500));
+        bucket.take(1.0, Stamp(1_500)).unwrap();
+        bucket.owe(1e9, Stamp(1_500));
+        assert_eq!(bucket.take(1.0, Stamp(1_500)), Err(2_500), "a burst is all that is owed");
     }
 
     #[test]

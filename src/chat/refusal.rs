@@ -54,6 +54,10 @@ pub enum Refusal {
     TooLong { bytes: usize, max_bytes: usize },
     #[error("nothing of sealed places is kept here: /set search on keeps it from now on")]
     SearchOff,
+    #[error("a search may have {max} {of} and this one has {found}: search for fewer of them")]
+    SearchTooLong { found: usize, max: usize, of: &'static str },
+    #[error("as many people search or load history as may at once: try again in a moment")]
+    ReadersBusy,
     #[error("an empty line was not sent")]
     Empty,
     #[error("you are not in {0}: /join {0} first")]
@@ -124,7 +128,7 @@ impl Refusal {
     pub fn code(&self) -> Code {
         match self {
             Refusal::Rate { .. } => Code::Rate,
-            Refusal::TooLong { .. } => Code::TooLong,
+            Refusal::TooLong { .. } | Refusal::SearchTooLong { .. } => Code::TooLong,
             Refusal::Empty
             | Refusal::Unknown
             | Refusal::BadChange
@@ -148,7 +152,9 @@ impl Refusal {
             Refusal::Muted(_) => Code::Muted,
             Refusal::Banned(_) => Code::Banned,
             Refusal::NotAllowed(..) | Refusal::Operator(_) => Code::Forbidden,
-            Refusal::ServerFull | Refusal::TooManySessions { .. } => Code::Busy,
+            Refusal::ServerFull | Refusal::TooManySessions { .. } | Refusal::ReadersBusy => {
+                Code::Busy
+            }
         }
     }
 

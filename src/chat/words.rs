@@ -4,22 +4,46 @@
 use unicode_normalization::UnicodeNormalization;
 use unicode_normalization::char::is_combining_mark;
 
-/// What is looked for: lines that hold all its words, whole.
-pub struct Wanted(Vec<Vec<String>>);
+use super::Refusal;
+use crate::limits::{SEARCH_BYTES_MAX, SEARCH_WORDS_MAX};
+
+/// What is looked for: lines that hold all its words, whole. Bounded in bytes and in words, because a
+/// search costs each line that it looks at once for each word.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    text: String,
+    rows: Vec<Vec<String>>,
+}
 
 impl Wanted {
     /// What stands between blanks is one word or, where there is more than letters in it, several in a
-    /// row.
-    pub fn new(text: &str) -> Wanted {
+    /// row: `a.a.a` counts as three.
+    ///
+    /// # Errors
+    ///
+    /// Refuses a text of more than `SEARCH_BYTES_MAX` bytes or `SEARCH_WORDS_MAX` words.
+    pub fn new(text: &str) -> Result<Wanted, Refusal> {
+        let bounded = |found, max, of| match found > max {
+            true => Err(Refusal::SearchTooLong { found, max, of }),
+            false => Ok(()),
+        };
+        bounded(text.len(), SEARCH_BYTES_MAX, "bytes")?;
         let rows = text.split_whitespace().map(|row| words(row).collect::<Vec<_>>());
-        Wanted(rows.filter(|row| !row.is_empty()).collect())
+        let rows: Vec<_> = rows.filter(|row| !row.is_empty()).collect();
+        bounded(rows.iter().map(Vec::len).sum(), SEARCH_WORDS_MAX, "words")?;
+        Ok(Wanted { text: text.to_owned(), rows })
+    }
+
+    /// The text as it was given.
+    pub fn text(&self) -> &str {
+        &self.text
     }
 
     /// Nothing is in no line.
     pub fn is_in(&self, text: &str) -> bool {
         let words: Vec<String> = words(text).collect();
         let holds = |row: &Vec<String>| words.windows(row.len()).any(|part| part == row);
-        !self.0.is_empty() && self.0.iter().all(holds)
+        !self.rows.is_empty() && self.rows.iter().all(holds)
     }
 }
 
@@ -61,7 +85,7 @@ mod tests {
 
     #[test]
     fn words_are_whole_and_in_any_case_and_what_is_joined_stands_in_a_row() {
-        let finds = |wanted: &str, text: &str| Wanted::new(wanted).is_in(text);
+        let finds = |wanted: &str, text: &str| Wanted::new(wanted).unwrap().is_in(text);
         assert!(finds("TEA green", "Green tea and cake"));
         assert!(!finds("gree", "green tea") && !finds("tea water", "green tea"));
         assert!(
@@ -71,11 +95,27 @@ mod tests {
         assert!(finds("tea --- (", "tea") && !finds("--- (", "--- ("), "no word finds nothing");
     }
 
+    #[test]
+    fn a_search_is_bounded_in_bytes_and_in_words_as_the_index_counts_them() {
+        let refused = |text: &str| Wanted::new(text).err().map(|refusal| refusal.to_string());
+        assert_eq!(refused(&"tea ".repeat(SEARCH_WORDS_MAX)), None);
+        let seven = |word: &str| refused(&word.repeat(7_000)).unwrap();
+        assert!(seven("a.").contains("256 bytes and this one has 14000"), "{}", seven("a."));
+        for many in ["a.", "b ", "é-", "中,", "त्", "a\u{301}.", "x\"y\""] {
+            let text = many.repeat(SEARCH_WORDS_MAX + 1);
+            let told = refused(&text).expect(many);
+            assert!(told.contains("32 words and this one has") || text.len() > 256, "{told}");
+            assert!(told.contains("search for fewer"), "{told}");
+        }
+        assert_eq!(refused(&"中".repeat(80)), None, "a row of letters is one word");
+        assert_eq!(refused(&".".repeat(256)), None, "and what is no letter is none");
+    }
+
     proptest! {
         #[test]
         fn each_word_of_a_text_is_in_it(text in "\\PC{0,60}") {
             for word in words(&text) {
-                prop_assert!(Wanted::new(&word).is_in(&text), "{word:?} in {text:?}");
+                prop_assert!(Wanted::new(&word).unwrap().is_in(&text), "{word:?} in {text:?}");
             }
         }
     }

@@ -53,6 +53,20 @@ pub(super) fn change(kind: Kind, from: &str, id: u8, target: u64, text: &str) ->
     Draft { kind, target: Some(Seq(target)), ..draft("#tea", from, id, text) }
 }
 
+/// The newest lines that are not older than this.
+pub(super) fn since(since_ms: Option<i64>) -> Older {
+    Older { before: None, since_ms }
+}
+
+pub(super) fn wanted(text: &str) -> Wanted {
+    Wanted::new(text).unwrap()
+}
+
+/// As much work as it takes.
+pub(super) fn free() -> Arc<Work> {
+    Arc::new(Work::unbounded())
+}
+
 impl Made {
     pub fn says(&mut self, draft: Draft) -> Verdict {
         self.ledger.commit(&[Record::line(draft)]).unwrap()[0]
@@ -142,23 +156,23 @@ contract! {
         assert_eq!(read(0, 20, Page { bytes_max: 1, ..PAGE }), [1], "one at least");
         let history = |before: Option<u64>, lines_max| {
             let page = Page { lines_max, ..PAGE };
-            let (lines, more) = made.reader.history(&place, before.map(Seq), None, page).unwrap();
+            let (lines, more) = made.reader.history(&place, Older { before: before.map(Seq), since_ms: None }, page, &free()).unwrap();
             (lines.iter().map(|line| line.seq.0).collect::<Vec<_>>(), more)
         };
         assert_eq!(history(None, 2), (vec![19, 20], true));
         assert_eq!(history(Some(3), 5), (vec![1, 2], false));
-        let since = made.reader.history(&place, None, Some(1_001), PAGE).unwrap();
-        assert_eq!(since.0.len(), 0);
+        let late = made.reader.history(&place, since(Some(1_001)), PAGE, &free()).unwrap();
+        assert_eq!(late.0.len(), 0);
         made.says(Draft { time_ms: 2_000, ..draft("#tea", "ana", 21, "later") });
         made.says(Draft { time_ms: 3_000, ..draft("#tea", "ana", 22, "later") });
-        let since = |since_ms, lines_max| {
+        let not_older = |since_ms, lines_max| {
             let page = Page { lines_max, ..PAGE };
-            let (lines, more) = made.reader.history(&place, None, Some(since_ms), page).unwrap();
+            let (lines, more) = made.reader.history(&place, since(Some(since_ms)), page, &free()).unwrap();
             (lines.iter().map(|line| line.seq.0).collect::<Vec<_>>(), more)
         };
-        assert_eq!(since(1_001, 9), (vec![21, 22], false));
-        assert_eq!(since(1_001, 1), (vec![22], true));
-        assert_eq!(since(3_001, 9), (vec![], false));
+        assert_eq!(not_older(1_001, 9), (vec![21, 22], false));
+        assert_eq!(not_older(1_001, 1), (vec![22], true));
+        assert_eq!(not_older(3_001, 9), (vec![], false));
         let elsewhere = "#none".parse().unwrap();
         assert!(made.reader.read(&elsewhere, Seq(0), Seq(9), PAGE).unwrap().is_empty());
     }
@@ -170,7 +184,7 @@ contract! {
         made.says(draft("#tea", "ana", 4, "\"quoted\" OR (green"));
         let search = |text: &str| {
             let places = ["#tea".parse().unwrap()];
-            let (lines, _) = made.reader.search(&places, text, PAGE).unwrap();
+            let (lines, _) = made.reader.search(&places, &wanted(text), PAGE, &free()).unwrap();
             lines.iter().map(|line| line.seq.0).collect::<Vec<_>>()
         };
         assert_eq!(search("tea green"), [1]);
@@ -189,7 +203,7 @@ contract! {
         }
         let search = |text: &str| {
             let places = ["#tea".parse().unwrap()];
-            let (lines, _) = made.reader.search(&places, text, PAGE).unwrap();
+            let (lines, _) = made.reader.search(&places, &wanted(text), PAGE, &free()).unwrap();
             lines.iter().map(|line| line.seq.0).collect::<Vec<_>>()
         };
         let asked = ["kase", "KA\u{308}SE", "CAF\u{c9}", "angstrom", "naive", "e", "STRA\u{df}E",
@@ -212,7 +226,7 @@ contract! {
         let places = ["#tea", "#cake", "@ana@bob"].map(|place| place.parse().unwrap());
         let search = |lines_max| {
             let page = Page { lines_max, ..PAGE };
-            let (lines, more) = made.reader.search(&places, "MARKER", page).unwrap();
+            let (lines, more) = made.reader.search(&places, &wanted("MARKER"), page, &free()).unwrap();
             (lines.iter().map(|line| line.time_ms / 1_000).collect::<Vec<_>>(), more)
         };
         assert_eq!(search(4), (vec![6, 7, 8, 9], true));
@@ -225,8 +239,8 @@ contract! {
         made.says(change(Kind::Delete, "ana", 3, 1, ""));
         made.says(change(Kind::Edit, "bob", 4, 2, "nothing"));
         let places = ["#tea".parse().unwrap()];
-        assert!(made.reader.search(&places, "marker", PAGE).unwrap().0.is_empty());
-        assert_eq!(made.reader.search(&places, "nothing", PAGE).unwrap().0[0].seq, Seq(2));
+        assert!(made.reader.search(&places, &wanted("marker"), PAGE, &free()).unwrap().0.is_empty());
+        assert_eq!(made.reader.search(&places, &wanted("nothing"), PAGE, &free()).unwrap().0[0].seq, Seq(2));
     }
 
     the_newest_line_says_its_time(made) {
@@ -262,7 +276,7 @@ contract! {
         assert_eq!(made.texts("#tea"), [(1, String::new()), (2, "not mine".into())]);
         assert_eq!(made.texts("@ana@bob"), [(1, String::new())]);
         let places = ["#tea".parse().unwrap(), "@ana@bob".parse().unwrap()];
-        let (found, _) = made.reader.search(&places, "mine", PAGE).unwrap();
+        let (found, _) = made.reader.search(&places, &wanted("mine"), PAGE, &free()).unwrap();
         assert_eq!(found.len(), 1);
     }
 }
@@ -470,26 +484,4 @@ fn a_place_that_is_not_kept_is_in_memory_only() {
     assert_eq!(found_on_disk(folder.path(), "zebramarker"), 0);
     kept.forget(&place, 0).unwrap();
     assert!(reader.read(&place, Seq(0), Seq(9), PAGE).unwrap().is_empty());
-}
-
-#[test]
-fn all_of_memory_is_bounded_and_the_largest_place_pays() {
-    let mut memory = Memory::new(LogId(7), (1 << 20, 40_000), CHANGE_S_MAX);
-    for id in 0..100 {
-        let large = [Record::line(draft("#large", "alice", id, &"x".repeat(500)))];
-        memory.commit(&large).unwrap();
-        if id < 3 {
-            memory.commit(&[Record::line(draft("#small", "alice", id, "x"))]).unwrap();
-        }
-    }
-    let texts = |place: &str| {
-        let place = place.parse().unwrap();
-        memory.read(&place, Seq(0), Seq(999), PAGE).unwrap().iter().map(|line| line.seq.0).collect()
-    };
-    let (large, small): (Vec<u64>, Vec<u64>) = (texts("#large"), texts("#small"));
-    assert_eq!(small, [1, 2, 3]);
-    assert!((25..60).contains(&large.len()) && large.last() == Some(&100), "{large:?}");
-    memory.forget(&"#large".parse().unwrap());
-    let page = memory.history(&"#small".parse().unwrap(), None, None, PAGE).unwrap();
-    assert_eq!(page.0.len(), 3);
 }

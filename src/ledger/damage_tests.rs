@@ -4,7 +4,7 @@
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-use super::contract_tests::{PAGE, change, draft, found_on_disk, on_disk};
+use super::contract_tests::{PAGE, change, draft, found_on_disk, free, on_disk, since};
 use super::*;
 
 const ALL: Page = Page { bytes_max: 1 << 30, lines_max: 10_000 };
@@ -36,7 +36,8 @@ fn a_damaged_line_and_its_edit_are_left_out_and_its_place_goes_on() {
     // Of the text that the edit is told with, and that stands in the first line, one letter.
     ledger.break_with("UPDATE lines SET text = replace(text, 'mended', 'mendet')");
     assert_eq!(seqs(&reader), [2], "neither the line nor the edit that repeats its text");
-    let (told, more) = reader.history(&"#tea".parse().unwrap(), None, None, PAGE).unwrap();
+    let (told, more) =
+        reader.history(&"#tea".parse().unwrap(), since(None), PAGE, &free()).unwrap();
     assert_eq!((told.len(), more), (1, false));
 
     let again = draft("#tea", "alice", 1, "one");
@@ -91,10 +92,16 @@ fn around_a_damaged_page_everything_is_read_and_written() {
         paged.extend(page);
     }
     assert!(paged == told);
-    let (history, more) = reader.history(&tea, None, None, ALL).unwrap();
+    let (history, more) = reader.history(&tea, since(None), ALL, &free()).unwrap();
     assert!(!more && history == told, "{} of {}", history.len(), told.len());
-    let (newest, more) =
-        reader.history(&tea, Some(Seq(160)), None, Page { lines_max: 30, ..ALL }).unwrap();
+    let (newest, more) = reader
+        .history(
+            &tea,
+            Older { before: Some(Seq(160)), since_ms: None },
+            Page { lines_max: 30, ..ALL },
+            &free(),
+        )
+        .unwrap();
     assert!(more);
     let before = told.partition_point(|line| line.seq < Seq(160));
     assert!(newest.len() == 30 && newest == told[before - 30..before]);
@@ -123,7 +130,7 @@ fn where_the_newest_page_or_all_are_damaged_an_answer_still_comes() {
         std::fs::write(&path, bytes).unwrap();
         let reader = Sqlite::open(&path, CHANGE_S_MAX).unwrap().reader();
         let tea: Place = "#tea".parse().unwrap();
-        let (history, _) = reader.history(&tea, None, None, ALL).unwrap();
+        let (history, _) = reader.history(&tea, since(None), ALL, &free()).unwrap();
         let read = reader.read(&tea, Seq(0), Seq(u64::MAX), ALL).unwrap();
         assert!(history == read, "{} {}", history.len(), read.len());
         let whole = if page_of == 0 { 0..1 } else { 280..300 };

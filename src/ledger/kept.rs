@@ -2,9 +2,13 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use super::{Draft, Ledger, LedgerError, Memory, Page, Reader, Record, Remembered, Swept, Verdict};
-use crate::chat::{LogId, Message, MsgId, Place, Retention, UserName};
+use super::{
+    Draft, Ledger, LedgerError, Memory, Older, Page, Reader, Record, Remembered, Swept, Verdict,
+    Work,
+};
+use crate::chat::{LogId, Message, MsgId, Place, Retention, Seq, UserName, Wanted};
 use crate::config::Retentions;
 
 /// The writing half of all places.
@@ -14,6 +18,8 @@ pub struct Kept {
     retentions: Retentions,
     /// Lines of a commit whose sync failed.
     doubtful: HashSet<LineName>,
+    /// Places that the sweep under way has still to look at, and whether it has counted the place.
+    unswept: Vec<(Place, bool)>,
 }
 
 /// What tells lines apart.
@@ -26,8 +32,10 @@ pub struct KeptReader {
     retentions: Retentions,
 }
 
-/// Lines that are removed at once.
-const SWEEP_LINES: usize = 2_000;
+/// Lines that are removed at once, while commits wait: some ten milliseconds.
+const SWEEP_LINES: usize = 200;
+/// A sweep looks at places for so long while commits wait.
+const SWEEP_TURN: Duration = Duration::from_millis(5);
 
 /// A disk ledger's two halves.
 pub type Disk = (Box<dyn Ledger>, Box<dyn Reader>);
@@ -48,6 +56,7 @@ impl Kept {
             memory: memory.clone(),
             retentions: retentions.clone(),
             doubtful: HashSet::new(),
+            unswept: Vec::new(),
         };
         (kept, Arc::new(KeptReader { disk: reader, memory, retentions }))
     }
@@ -90,12 +99,23 @@ impl Kept {
         (verdicts.map(|verdict| verdict.expect("one for each record")).collect(), fault)
     }
 
-    /// Removes what is older than its place's retention, a bounded part of it at once; only counts it
-    /// when `dry`.
+    /// Removes what is older than its place's retention, a bounded part of it at once: while there is
+    /// `more`, the next call goes on where this one ended. Only counts it, of all places, when `dry`.
     pub fn sweep(&mut self, now_ms: i64, dry: bool) -> Result<Swept, LedgerError> {
         let Some(disk) = &mut self.disk else { return Ok(Swept::default()) };
-        let mut swept = Swept::default();
-        for place in disk.places() {
+        let all = || disk.places().into_iter().map(|place| (place, false)).collect();
+        // A count beside a sweep does not go on with it.
+        let mut places: Vec<_> = match std::mem::take(&mut self.unswept) {
+            unswept if dry => {
+                let places = all();
+                self.unswept = unswept;
+                places
+            }
+            unswept if unswept.is_empty() => all(),
+            unswept => unswept,
+        };
+        let (mut swept, began) = (Swept::default(), Instant::now());
+        while let Some((place, counted)) = places.pop() {
             let before_ms = match self.retentions.of(&place) {
                 Retention::Forever => continue,
                 Retention::For(span) => now_ms - span.as_ms(),
@@ -105,13 +125,17 @@ impl Kept {
             let lines_max = SWEEP_LINES.saturating_sub(swept.lines);
             let lines = disk.expire(&place, before_ms, lines_max, dry)?;
             swept.lines += lines;
-            swept.places += usize::from(lines > 0);
-            swept.more |= !dry && lines > 0 && lines == lines_max;
-            if swept.more {
-                break;
+            swept.places += usize::from(lines > 0 && !counted);
+            if !dry && lines == lines_max {
+                places.push((place, counted || lines > 0));
+            }
+            if !dry && (lines == lines_max || began.elapsed() >= SWEEP_TURN) && !places.is_empty() {
+                swept.more = true;
+                self.unswept = places;
+                return Ok(swept);
             }
         }
-        if !dry && !swept.more {
+        if !dry {
             swept.remains = !disk.scrub(now_ms)?;
         }
         Ok(swept)
@@ -202,8 +226,8 @@ impl Reader for KeptReader {
     fn read(
         &self,
         place: &Place,
-        after: crate::chat::Seq,
-        upto: crate::chat::Seq,
+        after: Seq,
+        upto: Seq,
         page: Page,
     ) -> Result<Vec<Message>, LedgerError> {
         self.of(place).read(place, after, upto, page)
@@ -212,26 +236,26 @@ impl Reader for KeptReader {
     fn history(
         &self,
         place: &Place,
-        before: Option<crate::chat::Seq>,
-        since_ms: Option<i64>,
+        older: Older,
         page: Page,
+        work: &Arc<Work>,
     ) -> Result<(Vec<Message>, bool), LedgerError> {
-        self.of(place).history(place, before, since_ms, page)
+        self.of(place).history(place, older, page, work)
     }
 
-    fn search(
+    fn search_place(
         &self,
-        places: &[Place],
-        text: &str,
+        place: &Place,
+        wanted: &Wanted,
         page: Page,
+        work: &Arc<Work>,
     ) -> Result<(Vec<Message>, bool), LedgerError> {
-        let (mut found, mut more) = self.memory.search(places, text, page)?;
-        if let Some(disk) = &self.disk {
-            let (kept, more_kept) = disk.search(places, text, page)?;
-            found.extend(kept);
-            more |= more_kept;
-        }
-        let (newest, left) = page.newest(found);
-        Ok((newest, more || left))
+        self.of(place).search_place(place, wanted, page, work)
+    }
+
+    fn another(&self) -> Box<dyn Reader> {
+        let disk = self.disk.as_ref().map(|disk| disk.another());
+        let (memory, retentions) = (self.memory.clone(), self.retentions.clone());
+        Box::new(KeptReader { disk, memory, retentions })
     }
 }

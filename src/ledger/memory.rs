@@ -3,11 +3,16 @@
 use std::collections::{HashMap, VecDeque, vec_deque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{Draft, Ledger, LedgerError, Page, Reader, Record, Remembered, Verdict, message};
+use super::{
+    Draft, Ledger, LedgerError, Older, Page, Reader, Record, Remembered, Verdict, Work, message,
+};
 use crate::chat::{Kind, LogId, Message, MsgId, Place, Seq, UserName, Wanted};
 
 /// What a line counts beside its text: about its size.
 const LINE_BYTES: usize = 256;
+/// Lines that a reader takes at once under the lock that commits need: their texts are shared, so it is
+/// as many counters.
+const SLICE_LINES: usize = 500;
 
 /// Shared by its writer and its readers.
 #[derive(Clone)]
@@ -35,6 +40,7 @@ struct Lines {
     topic: Option<String>,
 }
 
+#[derive(Clone)]
 struct Line {
     seq: Seq,
     draft: Arc<Draft>,
@@ -53,10 +59,54 @@ impl Memory {
 
     /// Forgets a place altogether: whoever makes it again begins anew.
     pub fn forget(&self, place: &Place) {
-        let mut all = self.lock();
-        if let Some(gone) = all.places.remove(place) {
-            all.bytes -= gone.bytes;
-        }
+        let gone = {
+            let mut all = self.lock();
+            let gone = all.places.remove(place);
+            all.bytes -= gone.as_ref().map_or(0, |gone| gone.bytes);
+            gone
+        };
+        // What it held is freed without the lock.
+        drop(gone);
+    }
+
+    /// The newest lines of a place before `before`, newest first: as many as are taken at once.
+    fn slice(&self, place: &Place, before: Seq) -> Vec<Line> {
+        let all = self.lock();
+        let Some(lines) = all.places.get(place) else { return Vec::new() };
+        lines.between(Seq(0), before).rev().take(SLICE_LINES).cloned().collect()
+    }
+
+    /// The newest lines of a place before `before` that are `wanted`, oldest first, and whether there
+    /// are more. The lock is free while they are looked at.
+    fn newest(
+        &self,
+        place: &Place,
+        before: Option<Seq>,
+        (page, work): (Page, &Work),
+        wanted: &dyn Fn(&Line) -> bool,
+    ) -> (Vec<Message>, bool) {
+        let mut before = before.unwrap_or(Seq(u64::MAX));
+        let (mut newest, mut bytes) = (Vec::new(), 0);
+        let more = 'lines: loop {
+            let slice = self.slice(place, before);
+            let Some(last) = slice.last() else { break false };
+            before = last.seq;
+            for line in slice {
+                if work.is_spent() {
+                    break 'lines true;
+                }
+                if !wanted(&line) {
+                    continue;
+                }
+                bytes += page.cost(line.draft.said_bytes());
+                if !page.holds(newest.len(), bytes) {
+                    break 'lines true;
+                }
+                newest.push(line.told(None));
+            }
+        };
+        newest.reverse();
+        (newest, more)
     }
 
     fn lock(&self) -> MutexGuard<'_, Places> {
@@ -151,17 +201,19 @@ impl Lines {
         let end = self.lines.partition_point(|line| line.seq < before).max(first);
         self.lines.range(first..end)
     }
+}
 
-    /// A line as it is told again: an edit with the text that its target has now.
-    fn told(&self, line: &Line) -> Message {
-        let mut draft = Draft::clone(&line.draft);
-        if let (Kind::Edit, Some(target)) = (draft.kind, draft.target) {
-            match self.line(target) {
-                Some(line) => draft.say_as(&line.draft),
+impl Line {
+    /// A line as it is told again: an edit with the text that its `target` has now.
+    fn told(&self, target: Option<&Draft>) -> Message {
+        let mut draft = Draft::clone(&self.draft);
+        if draft.kind == Kind::Edit {
+            match target {
+                Some(target) => draft.say_as(target),
                 None => draft.clear(),
             }
         }
-        message(draft, line.seq, line.edited, line.deleted)
+        message(draft, self.seq, self.edited, self.deleted)
     }
 }
 
@@ -294,59 +346,70 @@ impl Reader for Memory {
         upto: Seq,
         page: Page,
     ) -> Result<Vec<Message>, LedgerError> {
-        let all = self.lock();
-        let Some(lines) = all.places.get(place) else { return Ok(Vec::new()) };
-        let wanted = lines.between(after, Seq(upto.0.saturating_add(1)));
-        Ok(page.take(wanted.map(|line| lines.told(line))))
+        let taken: Vec<(Line, Option<Arc<Draft>>)> = {
+            let all = self.lock();
+            let Some(lines) = all.places.get(place) else { return Ok(Vec::new()) };
+            let target = |line: &Line| {
+                let target = line.draft.target.and_then(|target| lines.line(target))?;
+                Some(Arc::clone(&target.draft))
+            };
+            let wanted = lines.between(after, Seq(upto.0.saturating_add(1)));
+            let wanted = wanted.take(page.lines_max.min(SLICE_LINES));
+            wanted.map(|line| (line.clone(), target(line))).collect()
+        };
+        Ok(page.take(taken.iter().map(|(line, target)| line.told(target.as_deref()))))
     }
 
     fn history(
         &self,
         place: &Place,
-        before: Option<Seq>,
-        since_ms: Option<i64>,
+        older: Older,
         page: Page,
+        work: &Arc<Work>,
     ) -> Result<(Vec<Message>, bool), LedgerError> {
-        let all = self.lock();
-        let Some(lines) = all.places.get(place) else { return Ok((Vec::new(), false)) };
-        let wanted = lines.between(Seq(0), before.unwrap_or(Seq(u64::MAX))).rev().filter(|line| {
-            since_ms.is_none_or(|since| line.draft.time_ms >= since)
+        let said = |line: &Line| {
+            older.since_ms.is_none_or(|since| line.draft.time_ms >= since)
                 && matches!(line.draft.kind, Kind::Say | Kind::Me)
-        });
-        let mut left = wanted.clone();
-        let mut newest = page.take(wanted.map(|line| lines.told(line)));
-        let more = left.nth(newest.len()).is_some();
-        newest.reverse();
-        Ok((newest, more))
+        };
+        Ok(self.newest(place, older.before, (page, work), &said))
     }
 
-    fn search(
+    fn search_place(
         &self,
-        places: &[Place],
-        text: &str,
+        place: &Place,
+        wanted: &Wanted,
         page: Page,
+        work: &Arc<Work>,
     ) -> Result<(Vec<Message>, bool), LedgerError> {
-        let wanted = Wanted::new(text);
-        let all = self.lock();
-        let mut found = Vec::new();
-        for place in places {
-            let Some(lines) = all.places.get(place) else { continue };
-            let holds =
-                |line: &&Line| line.draft.target.is_none() && wanted.is_in(&line.draft.text);
-            found.extend(lines.lines.iter().filter(holds).map(|line| lines.told(line)));
-        }
-        Ok(page.newest(found))
+        let holds = |line: &Line| line.draft.target.is_none() && wanted.is_in(&line.draft.text);
+        Ok(self.newest(place, None, (page, work), &holds))
+    }
+
+    fn another(&self) -> Box<dyn Reader> {
+        // Nobody waits for a reader of memory.
+        Box::new(self.clone())
     }
 }
 
 impl Page {
+    /// What a line of so many bytes counts in an answer.
+    pub(super) fn cost(self, said_bytes: usize) -> usize {
+        said_bytes + 200
+    }
+
+    /// Whether a line finds room that comes after `lines` others and makes `bytes` with them; the first
+    /// one does.
+    pub(super) fn holds(self, lines: usize, bytes: usize) -> bool {
+        lines == 0 || (lines < self.lines_max && bytes <= self.bytes_max)
+    }
+
     /// As many lines as the page holds, one at least.
     pub(super) fn take(self, lines: impl Iterator<Item = Message>) -> Vec<Message> {
         let mut bytes = 0;
         let mut taken = Vec::new();
-        for line in lines.take(self.lines_max) {
-            bytes += line.said_bytes() + 200;
-            if bytes > self.bytes_max && !taken.is_empty() {
+        for line in lines {
+            bytes += self.cost(line.said_bytes());
+            if !self.holds(taken.len(), bytes) {
                 break;
             }
             taken.push(line);

@@ -7,16 +7,19 @@ mod memory;
 mod schema;
 mod sqlite;
 pub mod upkeep;
+mod work;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::chat::{
     ChannelName, DeviceName, Kind, Lock, LogId, Message, MsgId, Opaque, Place, Seq, UserName,
+    Wanted,
 };
 pub use kept::{Kept, KeptReader};
 pub use memory::Memory;
 pub use sqlite::Sqlite;
+pub use work::Work;
 
 /// A line before it has its seq.
 #[derive(Clone, Debug, PartialEq)]
@@ -105,6 +108,15 @@ pub struct Page {
     pub lines_max: usize,
     /// Of text, so that an answer's size is bounded.
     pub bytes_max: usize,
+}
+
+/// Which lines of a place an answer to `/history` is made of.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Older {
+    /// Those before this one; none is from the newest on.
+    pub before: Option<Seq>,
+    /// Those that are not older than this.
+    pub since_ms: Option<i64>,
 }
 
 /// What went.
@@ -204,24 +216,53 @@ pub trait Reader: Send + Sync {
         page: Page,
     ) -> Result<Vec<Message>, LedgerError>;
 
-    /// The newest lines before `before` that are not older than `since_ms`, oldest first, and whether
-    /// there are older ones among those.
+    /// The newest of the lines that `older` names, oldest first, and whether there are older ones
+    /// among those.
     fn history(
         &self,
         place: &Place,
-        before: Option<Seq>,
-        since_ms: Option<i64>,
+        older: Older,
         page: Page,
+        work: &Arc<Work>,
     ) -> Result<(Vec<Message>, bool), LedgerError>;
 
-    /// The newest lines that hold all words of `text` as whole words, in any case, oldest first, and
-    /// whether there are more.
+    /// The newest lines of a place that hold all words of `wanted` as whole words, in any case, oldest
+    /// first, and whether there are more.
+    fn search_place(
+        &self,
+        place: &Place,
+        wanted: &Wanted,
+        page: Page,
+        work: &Arc<Work>,
+    ) -> Result<(Vec<Message>, bool), LedgerError>;
+
+    /// The same of all these places together. Each has a share of the work, so that a place in which
+    /// much has to be looked at hides nothing of the others.
     fn search(
         &self,
         places: &[Place],
-        text: &str,
+        wanted: &Wanted,
         page: Page,
-    ) -> Result<(Vec<Message>, bool), LedgerError>;
+        work: &Arc<Work>,
+    ) -> Result<(Vec<Message>, bool), LedgerError> {
+        let (mut newest, mut more) = (Vec::new(), false);
+        for (index, place) in places.iter().enumerate() {
+            work.share(places.len() - index);
+            if work.is_spent() {
+                more = true;
+                continue;
+            }
+            let (found, more_here) = self.search_place(place, wanted, page, work)?;
+            newest.extend(found);
+            // What one answer cannot hold is not gathered.
+            let (kept, left) = page.newest(newest);
+            (newest, more) = (kept, more || more_here || left);
+        }
+        Ok((newest, more))
+    }
+
+    /// Another reader of the same ledger, for which nobody has to wait who uses this one.
+    fn another(&self) -> Box<dyn Reader>;
 }
 
 /// A stored line as everybody is told it again.
@@ -245,6 +286,8 @@ fn message(draft: Draft, seq: Seq, edited: bool, deleted: bool) -> Message {
     }
 }
 
+#[cfg(test)]
+mod bounded_tests;
 #[cfg(test)]
 mod contract_tests;
 #[cfg(test)]

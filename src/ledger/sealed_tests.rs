@@ -1,6 +1,6 @@
 //! Lines that only people read, in every ledger as others are.
 
-use super::contract_tests::{Made, PAGE, change, draft, memory, on_disk, sqlite};
+use super::contract_tests::{Made, PAGE, change, draft, free, memory, on_disk, sqlite, wanted};
 use super::*;
 use crate::chat::{Kind, Retention};
 use crate::config::Config;
@@ -60,7 +60,8 @@ fn sealed_lines_are_kept_changed_and_taken_away_as_clear_ones_are() {
             (4, some(b"gone"), false, false),
         ];
         assert_eq!(told(&made), lines);
-        let (found, _) = made.reader.search(&[TEA.parse().unwrap()], "gone", PAGE).unwrap();
+        let (found, _) =
+            made.reader.search(&[TEA.parse().unwrap()], &wanted("gone"), PAGE, &free()).unwrap();
         assert_eq!(found, []);
         assert!(made.ledger.erase(&"alice".parse().unwrap()).unwrap() >= 2);
         assert!(told(&made).iter().all(|line| line.1.is_none()));

@@ -1,6 +1,6 @@
 //! Copies, restores and older files: nothing that was stored is lost on the way.
 
-use super::contract_tests::{change, draft, found_on_disk, on_disk};
+use super::contract_tests::{change, draft, found_on_disk, free, on_disk, wanted};
 use super::*;
 
 const CHANGE_S_MAX: u64 = 60;
@@ -139,7 +139,7 @@ fn the_words_of_lines_that_are_changed_in_the_commit_that_stores_them_are_the_ne
     let places = ["#tea".parse().unwrap(), "#lobby".parse().unwrap()];
     let page = Page { lines_max: 9, bytes_max: 1 << 20 };
     let found = |word: &str| {
-        let (lines, _) = ledger.reader().search(&places, word, page).unwrap();
+        let (lines, _) = ledger.reader().search(&places, &wanted(word), page, &free()).unwrap();
         lines.iter().map(|line| (line.to.to_string(), line.seq.0)).collect::<Vec<_>>()
     };
     assert_eq!(found("green"), [("#lobby".into(), 1)]);

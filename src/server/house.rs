@@ -17,6 +17,7 @@ use super::guesses::Guesses;
 use super::hub::{self, Hub};
 use super::moderation;
 use super::outlet::Outlet;
+use super::readers::{self, Readers};
 use super::records::Records;
 use super::second;
 use super::stop::Stop;
@@ -27,7 +28,7 @@ use crate::crypto::{Fingerprint, PublicKey};
 use crate::fault::{Fault, code};
 use crate::keyring::sanctions::{Decided, Kind, Subject, Whom};
 use crate::keyring::{Audit, Decision, Home, Reason, Rejected, Users};
-use crate::ledger::{Kept, KeptReader, LedgerError, Swept};
+use crate::ledger::{Kept, LedgerError, Swept};
 
 /// Passwords that are hashed at once, 19 MiB each, and those that may wait for it.
 const HASHES_AT_ONCE: usize = 2;
@@ -37,8 +38,8 @@ const HASHES_WAITING_MAX: usize = 64;
 pub struct House {
     config: RwLock<Arc<Config>>,
     pub hub: Arc<Hub>,
-    /// The ledger's reading half.
-    pub reader: Arc<KeptReader>,
+    /// Who reads the ledger for sessions.
+    pub readers: Arc<Readers>,
     home: Home,
     /// What operators have decided while the server ran.
     pub decided: Decided,
@@ -70,7 +71,7 @@ impl House {
         config: Config,
         log_level: Option<LevelFilter>,
         hub: Arc<Hub>,
-        reader: Arc<KeptReader>,
+        readers: Arc<Readers>,
         home: Home,
         door: Arc<Door>,
         stop: Arc<Stop>,
@@ -90,7 +91,7 @@ impl House {
         let house = House {
             config: RwLock::new(Arc::new(config)),
             hub,
-            reader,
+            readers,
             home,
             decided,
             directory,
@@ -300,13 +301,21 @@ impl House {
         result.recv().ok()
     }
 
-    /// Whether the ledger's owner answers in time.
-    pub fn ledger_answers(&self, patience: Duration) -> bool {
+    /// Whether each thread of the ledger answers in time: the writer, and those that read for history,
+    /// for searches and for sessions that come back.
+    pub fn ledger_answers(&self, patience: Duration) -> [(&'static str, bool); 4] {
         let (done, answered) = mpsc::channel();
         self.hub.add_job(Box::new(move |_| {
             let _ = done.send(());
         }));
-        answered.recv_timeout(patience).is_ok()
+        let deadline = Instant::now() + patience;
+        let asked = [
+            ("ledger", answered),
+            ("history", self.readers.history.ask()),
+            ("search", self.readers.search.ask()),
+            ("replay", self.hub.replayer().ask()),
+        ];
+        asked.map(|(name, answer)| (name, readers::answers(&answer, deadline)))
     }
 
     /// Whether an operator has had old lines removed since this was asked last.
@@ -326,7 +335,7 @@ impl House {
             match self.ask_ledger(move |ledger| ledger.sweep(now_ms, dry))? {
                 Ok(swept) => {
                     all.lines += swept.lines;
-                    all.places = all.places.max(swept.places);
+                    all.places += swept.places;
                     all.remains = swept.remains;
                     if !swept.more {
                         if all.lines > 0 && !dry {

@@ -17,6 +17,7 @@ mod notify;
 mod operator;
 pub(crate) mod outlet;
 pub(crate) mod pipe;
+mod readers;
 mod records;
 mod rekeying;
 mod reload;
@@ -40,7 +41,7 @@ use crate::chat::registry::{Registry, Rules};
 use crate::chat::{Code, Event, LogId, SessionId};
 use crate::config::{Config, History};
 use crate::keyring::{Decision, Home, ServerKeys, UsersWatch};
-use crate::ledger::{Kept, KeptReader, Memory, Remembered, Sqlite};
+use crate::ledger::{Kept, KeptReader, Memory, Reader, Remembered, Sqlite};
 use crate::net::listener::Listener;
 use crate::terminal;
 use door::{Door, Stranger};
@@ -48,6 +49,7 @@ use flusher::Flusher;
 use house::House;
 use hub::Hub;
 use operator::Actor;
+use readers::Readers;
 use rekeying::Rekeying;
 use stop::{Stop, essential};
 
@@ -106,15 +108,12 @@ pub fn run(options: Options) -> anyhow::Result<()> {
         let hub = Arc::clone(&hub);
         essential("writer", &stop, move || writer::run(&hub, ledger))?
     };
-    {
-        let (hub, reader) = (Arc::clone(&hub), Arc::clone(&reader));
-        essential("replayer", &stop, move || replayer::run(&hub, &*reader))?;
-    }
+    let readers = read_for(&hub, &reader, &stop)?;
     let door = Door::new(keys, &config, listener.address());
     let (own_door, own_stop) = (Arc::clone(&door), Arc::clone(&stop));
     // Before users/ is read: what comes between is noticed later.
     let watch = UsersWatch::new(home.users_dir());
-    let house = Arc::new(House::open(config, log_level, hub, reader, home, own_door, own_stop)?);
+    let house = Arc::new(House::open(config, log_level, hub, readers, home, own_door, own_stop)?);
     let own = Actor::own("server");
     house.record(&Decision { target: env!("CARGO_PKG_VERSION"), ..own.did("start") });
     // The trail has it before anybody is told that the server runs, unless another process holds the trail.
@@ -162,6 +161,7 @@ pub fn run(options: Options) -> anyhow::Result<()> {
     drain(&house, deadline);
     house.record(&own.did("stop"));
     house.hub.close();
+    house.readers.close();
     while !writer.is_finished() && Instant::now() < deadline + WRITER_GRACE {
         thread::sleep(Duration::from_millis(5));
     }
@@ -201,6 +201,18 @@ fn open_ledger(home: &Home, config: &Config) -> anyhow::Result<(Kept, Arc<KeptRe
         }
     };
     Ok(Kept::new(disk, memory, config.retentions()))
+}
+
+/// The threads that read the ledger, each with a reader of its own.
+fn read_for(hub: &Arc<Hub>, reader: &KeptReader, stop: &Arc<Stop>) -> anyhow::Result<Arc<Readers>> {
+    let readers = Arc::new(Readers::default());
+    let (own_hub, own) = (Arc::clone(hub), reader.another());
+    essential("replayer", stop, move || replayer::run(&own_hub, &*own))?;
+    let (own_readers, own) = (Arc::clone(&readers), reader.another());
+    essential("history", stop, move || readers::run(&own_readers.history, &*own))?;
+    let (own_readers, own) = (Arc::clone(&readers), reader.another());
+    essential("search", stop, move || readers::run(&own_readers.search, &*own))?;
+    Ok(readers)
 }
 
 /// The registry with what the ledger remembers.

@@ -324,6 +324,11 @@ impl Outlet {
         self.over.load(Ordering::SeqCst)
     }
 
+    /// Whether nobody reads an answer any more: the session is over, or its peer has gone.
+    pub fn is_deserted(&self) -> bool {
+        self.is_over() || self.pipe.is_deserted()
+    }
+
     /// Waits for `time`, or until the session is over.
     pub fn pause(&self, time: Duration) {
         let lasts = |_: &mut State| !self.is_over();

@@ -4,6 +4,7 @@ use std::io;
 use std::net::{IpAddr, Shutdown, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::SendFlags;
 
 /// The sending side of a connection. Nothing here waits.
@@ -16,6 +17,11 @@ pub trait Pipe: Send + Sync {
 
     /// Where the peer is; none once it is gone.
     fn address(&self) -> Option<IpAddr>;
+
+    /// Whether the peer has ended its side: it will ask nothing more, and reads no answer.
+    fn is_deserted(&self) -> bool {
+        false
+    }
 
     /// What to poll until it takes more.
     fn fd(&self) -> BorrowedFd<'_>;
@@ -34,6 +40,13 @@ impl Pipe for TcpStream {
 
     fn address(&self) -> Option<IpAddr> {
         self.peer_addr().ok().map(|peer| peer.ip())
+    }
+
+    fn is_deserted(&self) -> bool {
+        let ends = PollFlags::RDHUP | PollFlags::HUP | PollFlags::ERR;
+        let mut fds = [PollFd::new(self, ends)];
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        poll(&mut fds, Some(&now)).is_ok_and(|ready| ready > 0) && fds[0].revents().intersects(ends)
     }
 
     fn fd(&self) -> BorrowedFd<'_> {

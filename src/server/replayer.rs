@@ -3,11 +3,13 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::hub::Hub;
 use super::outlet::{Cursor, Offered, Outlet, PlaceId, Replay};
+use super::readers::{self, Asks};
 use crate::chat::{Event, Place, Seq};
 use crate::ledger::{LedgerError, Page, Reader};
 use crate::wire::codec;
@@ -35,6 +37,7 @@ struct Waiting {
     later: VecDeque<(Instant, Arc<Outlet>)>,
     /// The last look failed, and the log says so.
     failing: bool,
+    asks: Asks,
     closed: bool,
 }
 
@@ -59,24 +62,35 @@ impl Replayer {
         }
     }
 
+    /// Asks whether the replayer does its work: it says so before its next page.
+    pub fn ask(&self) -> Receiver<()> {
+        let (answer, answered) = channel();
+        self.lock().asks.push(answer);
+        self.added.notify_one();
+        answered
+    }
+
     /// The thread may end.
     pub fn close(&self) {
         self.lock().closed = true;
         self.added.notify_all();
     }
 
-    fn next(&self) -> Option<Arc<Outlet>> {
+    /// What comes next: questions, and whose page is to be read. None once it is closed.
+    fn next(&self) -> Option<(Asks, Option<Arc<Outlet>>)> {
         let mut waiting = self.lock();
         loop {
             if waiting.closed {
                 return None;
             }
+            let asks = std::mem::take(&mut waiting.asks);
             let now = Instant::now();
             while let Some((_, outlet)) = waiting.later.pop_front_if(|(due, _)| *due <= now) {
                 waiting.now.push_back(outlet);
             }
-            if let Some(outlet) = pop(&mut waiting.now) {
-                return Some(outlet);
+            let outlet = pop(&mut waiting.now);
+            if !asks.is_empty() || outlet.is_some() {
+                return Some((asks, outlet));
             }
             let due = waiting.later.front().map_or(IDLE, |(due, _)| due.duration_since(now));
             let waited = self.added.wait_timeout(waiting, due);
@@ -106,8 +120,9 @@ fn pop(waiting: &mut VecDeque<Arc<Outlet>>) -> Option<Arc<Outlet>> {
 
 /// Runs until the replayer is closed.
 pub fn run(hub: &Hub, reader: &dyn Reader) {
-    while let Some(outlet) = hub.replayer().next() {
-        turn(hub, &outlet, reader);
+    while let Some((asks, outlet)) = hub.replayer().next() {
+        readers::answer(asks, reader);
+        outlet.iter().for_each(|outlet| turn(hub, outlet, reader));
     }
 }
 

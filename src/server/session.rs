@@ -1,6 +1,8 @@
 //! One authenticated connection: its thread reads, decodes and asks the hub, and never waits for
 //! another client.
 
+mod answers;
+
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -12,16 +14,14 @@ use super::hub::{Said, line_fields};
 use super::log as server_log;
 use super::operator::{self, Actor};
 use super::outlet::Outlet;
+use super::readers;
 use super::second::{self, Asker};
 use crate::chat::rights::{self, State};
-use crate::chat::{
-    Code, Command, DeviceName, Event, Message, Refusal, SessionId, Target, UserName,
-};
+use crate::chat::{Code, Command, DeviceName, Event, Refusal, SessionId, Target, UserName};
 use crate::clean;
 use crate::crypto::RecordType;
 use crate::crypto::record_cipher::RECORD_BODY_BYTES_MAX;
 use crate::keyring::sanctions::{Subject, Whom};
-use crate::ledger::{LedgerError, Page, Reader};
 use crate::net::tunnel::{Incoming, TunnelReader};
 use crate::wire::codec;
 
@@ -34,11 +34,6 @@ const LINE_HEAD_BYTES: usize = 320;
 
 /// Longest reference of a request, in bytes: it comes back with every line of an answer.
 const REFERENCE_BYTES_MAX: usize = 64;
-
-/// Lines of an answer to `/history` where no number was asked for.
-const HISTORY_LINES: usize = 100;
-/// Lines of an answer to `/search`.
-const SEARCH_LINES: usize = 50;
 
 /// Why a session ended, as the other members are told.
 enum End {
@@ -336,18 +331,21 @@ impl Session {
         let began = Instant::now();
         loop {
             let Err(refusal) = self.obey(&command) else { return };
-            match refusal {
-                Refusal::Rate { retry_ms }
-                    if began.elapsed() + Duration::from_millis(retry_ms)
-                        <= Duration::from_millis(PATIENCE_MS) =>
-                {
+            let wait = match refusal {
+                Refusal::Rate { retry_ms } => Some(Duration::from_millis(retry_ms)),
+                Refusal::ReadersBusy => Some(readers::TURN),
+                _ => None,
+            };
+            let patience = Duration::from_millis(PATIENCE_MS);
+            match wait.filter(|wait| began.elapsed() + *wait <= patience) {
+                Some(wait) => {
                     // Its own sender waits, and nobody else: reading goes on afterwards.
-                    self.outlet.pause(Duration::from_millis(retry_ms));
+                    self.outlet.pause(wait);
                     if self.outlet.is_over() {
                         return;
                     }
                 }
-                refusal => {
+                None => {
                     let (id, reference) = command.names();
                     self.house.hub.figures().refused(refusal.code());
                     self.pay();
@@ -374,9 +372,7 @@ impl Session {
                 let said = Said { time_ms, fields };
                 return hub.say(&self.outlet, command, said, &directory);
             }
-            Command::History { .. } | Command::Search { .. } if self.outlet.is_behind() => {
-                return Err(Refusal::Unread);
-            }
+            Command::History { .. } | Command::Search { .. } => return self.read(command),
             _ => hub.apply(&self.outlet, command, &directory)?,
         }
         match command {
@@ -392,56 +388,8 @@ impl Session {
                 let events = self.house.directory.keys(&users, names, reference)?;
                 events.iter().for_each(|event| self.answer(event));
             }
-            Command::History { to, before, lines, span, reference } => {
-                let place = hub.may_read(self.outlet.id, to, &directory)?;
-                let now_ms = jiff::Timestamp::now().as_millisecond();
-                let since_ms = span.map(|span| now_ms - span.as_ms());
-                let page = self.page(lines.unwrap_or(HISTORY_LINES));
-                let found = self.house.reader.history(&place, *before, since_ms, page);
-                self.tell_again(Some(to.clone()), found, reference)?;
-            }
-            Command::Search { text, to, reference } => {
-                let places = match to {
-                    Some(to) => vec![hub.may_read(self.outlet.id, to, &directory)?],
-                    None => hub.readable(self.outlet.id),
-                };
-                let found = self.house.reader.search(&places, text, self.page(SEARCH_LINES));
-                self.tell_again(to.clone(), found, reference)?;
-            }
             _ => {}
         }
-        Ok(())
-    }
-
-    /// What one answer may hold.
-    fn page(&self, lines: usize) -> Page {
-        let config = self.house.config();
-        let limits = &config.limits;
-        let lines_max = lines.clamp(1, limits.history_lines_max);
-        Page { lines_max, bytes_max: limits.answers_bytes_max / 4 }
-    }
-
-    /// Lines of the ledger and the end of the answer.
-    fn tell_again(
-        &self,
-        to: Option<Target>,
-        found: Result<(Vec<Message>, bool), LedgerError>,
-        reference: &Option<String>,
-    ) -> Result<(), Refusal> {
-        let (lines, more) = found.map_err(|error| {
-            log::error!("{error}");
-            Refusal::Storage
-        })?;
-        let mut body = Vec::new();
-        let count = lines.len();
-        for mut line in lines {
-            // So that the asker can tell them from lines that are new.
-            line.reference = Some(reference.clone().unwrap_or_default());
-            codec::encode(&Event::Message(line), &mut body);
-        }
-        let end = Event::History { to, lines: count, more, reference: reference.clone() };
-        codec::encode(&end, &mut body);
-        self.send(RecordType::Json, &body);
         Ok(())
     }
 

@@ -7,9 +7,9 @@ use std::sync::{Arc, Mutex};
 use rand::RngExt;
 use rand::rngs::StdRng;
 
-use crate::chat::{LogId, Message, Place, Seq, UserName};
+use crate::chat::{LogId, Message, Place, Seq, UserName, Wanted};
 use crate::ledger::{
-    Draft, Ledger, LedgerError, Memory, Page, Reader, Record, Remembered, Verdict,
+    Draft, Ledger, LedgerError, Memory, Older, Page, Reader, Record, Remembered, Verdict, Work,
 };
 
 /// A ledger that outlives the server's processes and fails now and then.
@@ -102,14 +102,24 @@ impl Reader for Unreadable {
     fn history(
         &self,
         _: &Place,
-        _: Option<Seq>,
-        _: Option<i64>,
+        _: Older,
         _: Page,
+        _: &Arc<Work>,
     ) -> Result<(Vec<Message>, bool), LedgerError> {
         self.fault()
     }
 
-    fn search(&self, _: &[Place], _: &str, _: Page) -> Result<(Vec<Message>, bool), LedgerError> {
+    fn search_place(
+        &self,
+        _: &Place,
+        _: &Wanted,
+        _: Page,
+        _: &Arc<Work>,
+    ) -> Result<(Vec<Message>, bool), LedgerError> {
         self.fault()
+    }
+
+    fn another(&self) -> Box<dyn Reader> {
+        Box::new(Unreadable)
     }
 }

@@ -272,6 +272,13 @@ impl Registry {
         paid.map_err(|retry_ms| Refusal::Rate { retry_ms })
     }
 
+    /// Takes what answers to `/history` and `/search` have cost beyond what was paid for them.
+    pub fn charge_histories(&mut self, from: SessionId, answers: f64, now: Stamp) {
+        if self.sessions.contains_key(&from) {
+            self.user_of(from).histories.owe(answers.max(0.0), now);
+        }
+    }
+
     /// Takes what a command costs from its person's buckets.
     fn pay(&mut self, from: SessionId, command: &Command, now: Stamp) -> Result<(), Refusal> {
         let max_bytes = self.rules.limits.text_bytes_max;

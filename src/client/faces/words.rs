@@ -79,14 +79,22 @@ pub fn told(event: &Event) -> Option<String> {
             };
             Some(format!("{what} of {to} {where_to}"))
         }
-        Event::History { lines, more, .. } => {
-            let more = if *more { "; there are older ones" } else { "" };
+        Event::History { lines, more, partial, .. } => {
+            let more = match (partial, more) {
+                (true, _) => "; ".to_owned() + PARTIAL,
+                (false, true) => "; there are older ones".to_owned(),
+                (false, false) => String::new(),
+            };
             let what = if *lines == 1 { "line" } else { "lines" };
             Some(format!("{lines} {what}{more}"))
         }
         _ => None,
     }
 }
+
+/// What is told of an answer to `/history` or `/search` that stopped early.
+pub const PARTIAL: &str = "cut short after its share of the server's time: older messages were not looked \
+                           at; search for rarer words, or name a channel or person";
 
 /// The connection, to a person.
 pub fn describe(state: &State) -> String {

@@ -147,7 +147,8 @@ impl Book {
     /// more of them.
     pub fn search(&self, place: &Target, text: &str, now_ms: i64) -> (Vec<Message>, bool) {
         let Some(page) = self.0.get(place) else { return (Vec::new(), false) };
-        let wanted = Wanted::new(text);
+        // Its caller has refused what is too long.
+        let Ok(wanted) = Wanted::new(text) else { return (Vec::new(), false) };
         let keeps = page.keeps_ms().unwrap_or(i64::MAX);
         let is_kept = |line: &Message| line.time_ms.saturating_add(keeps) > now_ms;
         let hits = page.lines.values().rev();

@@ -47,7 +47,7 @@ impl Story {
             all.flaws.extend(seen.flaws);
         }
         let (to, reference) = (Some(self.seen_as()), Some("history".into()));
-        let end = Event::History { to, lines: count, more: true, reference };
+        let end = Event::History { to, lines: count, more: true, partial: false, reference };
         all.flaws.extend(self.bob.is_told(&mut self.house, end).flaws);
         all
     }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::book::Entry;
 use super::shelf::{self, Shelf};
 use super::{BOOK_BYTES_MAX, Next, Secrets};
-use crate::chat::{Event, LogId, Message, MsgId, Refusal, Retention, Target};
+use crate::chat::{Event, LogId, Message, MsgId, Refusal, Retention, Target, Wanted};
 use crate::client::model::Happening;
 use crate::client::vault::Settings;
 
@@ -76,6 +76,10 @@ impl Secrets {
         if !self.keeps_lines() {
             return vec![happen(Refusal::SearchOff.event(None, reference))];
         }
+        let text = crate::clean::line(text);
+        if let Err(refusal) = Wanted::new(&text) {
+            return vec![happen(refusal.event(None, reference))];
+        }
         let place = match &to {
             Target::User(name) => Target::User(self.people.spelled(name)),
             channel => channel.clone(),
@@ -87,11 +91,11 @@ impl Secrets {
                 return vec![Next::Happen(Happening::Trouble(problem))];
             }
         };
-        let (found, more) = book.search(&place, &crate::clean::line(text), now_ms);
+        let (found, more) = book.search(&place, &text, now_ms);
         let (lines, told) = (found.len(), Some(reference.clone().unwrap_or_default()));
         let line =
             |line| Event::Message(Message { reference: told.clone(), replay: false, ..line });
-        let end = Event::History { to: Some(to), lines, more, reference };
+        let end = Event::History { to: Some(to), lines, more, partial: false, reference };
         found.into_iter().map(line).chain([end]).map(happen).collect()
     }
 

@@ -128,7 +128,7 @@ impl Naive {
     }
 
     fn finds(&self, p: u8, text: &str, now_ms: i64) -> Vec<Message> {
-        let wanted = Wanted::new(text);
+        let wanted = Wanted::new(text).unwrap();
         let days = self.kept[usize::from(p)];
         let lines = self.lines.iter().filter(|(place, line)| {
             let kept = days.is_none_or(|days| line.time_ms + i64::from(days) * DAY_MS > now_ms);

@@ -1,70 +1,67 @@
-//! The reading half: a few connections that only read. What is damaged is left out,
-//! said in the log, and costs nobody what lies around it.
+//! The reading half: a connection that only reads. What is damaged is left out, said in the log, and
+//! costs nobody what lies around it.
 
 use std::cell::Cell;
 use std::path::{Path, PathBuf};
-use std::sync::{Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, Rows, params};
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Row, Rows, params};
 
 use super::BUSY;
 use super::rows::{
     COLUMNS, FROM, SEQ_BITS, faults, is_page_damaged, is_row_damaged, line_of, read_message, seq,
 };
-use crate::chat::{Message, Place, Seq};
-use crate::ledger::{LedgerError, Page, Reader};
+use crate::chat::{Message, Place, Seq, Wanted};
+use crate::ledger::{LedgerError, Older, Page, Reader, Work};
 
-/// Read connections at once; who wants one more waits.
-const READERS_MAX: usize = 3;
+/// Pages of the file that a reader has in memory, in KiB: what an answer looks at.
+const CACHE_KIB: i64 = 1_024;
+/// SQLite's steps between two looks at what a read has cost. The index of words takes a few for each of
+/// its pages of 4 KB, which are some hundred lines for each word that is looked for.
+const STEPS: i32 = 100;
 
-/// The reading half: a few connections that only read.
+/// The reading half. One thread at a time reads with it.
 pub struct SqliteReader {
     path: PathBuf,
-    idle: Mutex<(Vec<Connection>, usize)>,
-    freed: Condvar,
+    connection: Mutex<Option<Connection>>,
 }
 
 impl SqliteReader {
     pub(super) fn new(path: &Path) -> SqliteReader {
-        // One is opened now: there may be no descriptor left when it is needed.
-        let first = open_reader(path).ok();
-        let count = usize::from(first.is_some());
-        let idle = Mutex::new((first.into_iter().collect(), count));
-        SqliteReader { path: path.to_owned(), idle, freed: Condvar::new() }
+        // It is opened now: there may be no descriptor left when it is needed.
+        let connection = Mutex::new(open_reader(path).ok());
+        SqliteReader { path: path.to_owned(), connection }
     }
 
     fn with<T>(
         &self,
-        work: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+        read: impl FnOnce(&mut Connection) -> rusqlite::Result<T>,
     ) -> Result<T, LedgerError> {
-        let fault = faults(&self.path);
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        let connection = loop {
-            if let Some(connection) = idle.0.pop() {
-                break Ok(connection);
-            }
-            if idle.1 < READERS_MAX {
-                idle.1 += 1;
-                break open_reader(&self.path);
-            }
-            idle = self.freed.wait(idle).unwrap_or_else(PoisonError::into_inner);
+        let mut connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        let read = || match &mut *connection {
+            Some(connection) => read(connection),
+            none => read(none.insert(open_reader(&self.path)?)),
         };
-        drop(idle);
-        let (connection, result) = match connection {
-            Ok(connection) => {
-                let result = work(&connection);
-                (Some(connection), result)
+        read().map_err(faults(&self.path))
+    }
+
+    /// Lines that are looked for, as far as they are found before the work is spent.
+    fn with_work(
+        &self,
+        work: &Arc<Work>,
+        read: impl FnOnce(&Connection) -> rusqlite::Result<Lines>,
+    ) -> Result<Lines, LedgerError> {
+        let asks = Arc::clone(work);
+        self.with(|connection| {
+            let none = None::<fn() -> bool>;
+            connection.progress_handler(STEPS, Some(move || asks.is_spent()))?;
+            let result = read(connection);
+            connection.progress_handler(0, none)?;
+            match result {
+                Err(error) if is_interrupted(&error) => Ok((Vec::new(), true)),
+                result => result,
             }
-            Err(error) => (None, Err(error)),
-        };
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        match connection {
-            Some(connection) => idle.0.push(connection),
-            None => idle.1 -= 1,
-        }
-        drop(idle);
-        self.freed.notify_one();
-        result.map_err(fault)
+        })
     }
 }
 
@@ -73,7 +70,12 @@ fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(BUSY)?;
     connection.pragma_update(None, "query_only", "ON")?;
+    connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
     Ok(connection)
+}
+
+fn is_interrupted(error: &rusqlite::Error) -> bool {
+    error.sqlite_error_code() == Some(ErrorCode::OperationInterrupted)
 }
 
 /// Lines, and whether there are more of them than a page holds.
@@ -111,9 +113,16 @@ impl<'a> Damage<'a> {
     /// Rows as lines, as many as a page holds and one more to tell whether there are more.
     fn take(&self, connection: &Connection, mut rows: Rows, page: Page) -> rusqlite::Result<Lines> {
         let (mut taken, mut bytes) = (Vec::new(), 0);
-        while let Some(row) = rows.next()? {
-            let line = match read_message(connection, row) {
+        loop {
+            let line = match rows.next() {
+                Ok(None) => return Ok((taken, false)),
+                Ok(Some(row)) => read_message(connection, row),
+                Err(error) if is_interrupted(&error) => return Ok((taken, true)),
+                Err(error) => return Err(error),
+            };
+            let line = match line {
                 Ok(line) => line,
+                Err(error) if is_interrupted(&error) => return Ok((taken, true)),
                 // Not what was stored, so nobody is shown it; its seat becomes a gap.
                 Err(error) if is_row_damaged(&error) => {
                     self.lines.update(|lines| lines + 1);
@@ -121,14 +130,12 @@ impl<'a> Damage<'a> {
                 }
                 Err(error) => return Err(error),
             };
-            bytes += line.said_bytes() + 200;
-            let full = taken.len() >= page.lines_max || bytes > page.bytes_max;
-            if full && !taken.is_empty() {
+            bytes += page.cost(line.said_bytes());
+            if !page.holds(taken.len(), bytes) {
                 return Ok((taken, true));
             }
             taken.push(line);
         }
-        Ok((taken, false))
     }
 
     /// What `read` gives of the lines behind `after` up to `upto`; around pages of the file that are
@@ -194,11 +201,11 @@ impl Reader for SqliteReader {
     fn history(
         &self,
         place: &Place,
-        before: Option<Seq>,
-        since_ms: Option<i64>,
+        Older { before, since_ms }: Older,
         page: Page,
+        work: &Arc<Work>,
     ) -> Result<(Vec<Message>, bool), LedgerError> {
-        self.with(|connection| {
+        self.with_work(work, |connection| {
             let Some((row, last)) = row_of(connection, place)? else {
                 return Ok((Vec::new(), false));
             };
@@ -238,36 +245,38 @@ impl Reader for SqliteReader {
         })
     }
 
-    fn search(
+    fn search_place(
         &self,
-        places: &[Place],
-        text: &str,
+        place: &Place,
+        wanted: &Wanted,
         page: Page,
+        work: &Arc<Work>,
     ) -> Result<(Vec<Message>, bool), LedgerError> {
         let word = |word: &str| format!("\"{}\"", word.replace('"', "\"\""));
-        let words: Vec<String> = text.split_whitespace().map(word).collect();
+        let words: Vec<String> = wanted.text().split_whitespace().map(word).collect();
         let words = words.join(" ");
         // Whole words of one place at a time: the index gives these from the newest on, so that an
         // answer costs what it shows, however many lines there are.
-        self.with(|connection| {
+        self.with_work(work, |connection| {
             let query = format!(
                 "SELECT {COLUMNS} FROM words w JOIN lines l ON l.line = w.rowid \
                  JOIN places p USING (place) \
                  WHERE words MATCH ?1 AND w.rowid >= ?2 AND w.rowid < ?3 ORDER BY w.rowid DESC"
             );
+            let Some((row, _)) = row_of(connection, place)? else {
+                return Ok((Vec::new(), false));
+            };
             let mut query = connection.prepare_cached(&query)?;
-            let (mut found, mut more) = (Vec::new(), false);
-            for place in places {
-                let Some((row, _)) = row_of(connection, place)? else { continue };
-                let damage = Damage::new(&self.path, place);
-                let rows = query.query(params![words, row << SEQ_BITS, (row + 1) << SEQ_BITS])?;
-                let (lines, more_here) = damage.take(connection, rows, page)?;
-                found.extend(lines);
-                more |= more_here;
-            }
-            let (newest, left) = page.newest(found);
-            Ok((newest, more || left))
+            let damage = Damage::new(&self.path, place);
+            let rows = query.query(params![words, row << SEQ_BITS, (row + 1) << SEQ_BITS])?;
+            let (mut lines, more) = damage.take(connection, rows, page)?;
+            lines.reverse();
+            Ok((lines, more))
         })
+    }
+
+    fn another(&self) -> Box<dyn Reader> {
+        Box::new(SqliteReader::new(&self.path))
     }
 }
 

@@ -25,7 +25,7 @@ use crate::chat::{
 };
 use crate::config::Config;
 use crate::ledger::Draft;
-use crate::limits::Limits;
+use crate::limits::{ANSWER_MS, Limits};
 use inner::Log;
 pub use queue::{Line, Waiting};
 
@@ -209,6 +209,14 @@ impl Hub {
         self.lock().registry.pay_request(outlet.id, now)
     }
 
+    /// An answer from the ledger has cost so much: what is more than an answer's usual cost is paid
+    /// afterwards, from the same budget.
+    pub fn charge(&self, outlet: &Outlet, spent: Duration) {
+        let answers = spent.as_millis() as f64 / ANSWER_MS as f64;
+        let now = self.now();
+        self.lock().registry.charge_histories(outlet.id, answers - 1.0, now);
+    }
+
     /// Any other command of a session; its lines of before are decided first.
     pub fn apply(
         &self,
@@ -318,10 +326,15 @@ impl Hub {
         for (outlet, event) in after.tells {
             self.answer(&outlet, &event);
         }
+        // Once for each session, however many places it begins to read.
+        let mut readers: Vec<Arc<Outlet>> = Vec::new();
         for (outlet, place, start, position) in after.follows {
             outlet.follow(place, start, position);
-            self.catch_up(&outlet);
+            if readers.last().is_none_or(|last| !Arc::ptr_eq(last, &outlet)) {
+                readers.push(outlet);
+            }
         }
+        readers.iter().for_each(|outlet| self.catch_up(outlet));
         after.deliver.into_iter().for_each(|place| self.deliver(place, false));
         if let Some(place) = after.crowded {
             self.hold_back(place);

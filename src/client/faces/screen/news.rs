@@ -309,11 +309,19 @@ impl App {
                     false => self.notice(index, text.unwrap_or_default()),
                 }
             }
-            Event::History { to, more, lines, reference } => {
+            Event::History { to, more, lines, partial, reference } => {
                 if reference.as_deref() == Some("history") {
                     self.flash(format!("{lines} lines are here: PageUp"));
                 }
-                self.loaded(to, more, lines, reference.as_deref() == Some("search"));
+                let older = match (partial, more) {
+                    (true, _) => Some(words::PARTIAL),
+                    (false, true) => Some("there are older ones: search for more words"),
+                    (false, false) => None,
+                };
+                match reference.as_deref() {
+                    Some("search") => self.found(lines, older),
+                    _ => self.loaded(to, more),
+                }
             }
             Event::Password { .. } => self.notice(self.current, text.unwrap_or_default()),
             Event::Refused { code: Code::InDoubt, hint, .. } => self.notice(self.current, hint),
@@ -350,19 +358,18 @@ impl App {
     }
 
     /// The end of an answer with older lines, or with what a search has found.
-    fn loaded(&mut self, to: Option<Target>, more: bool, lines: usize, search: bool) {
-        if search {
-            let hits = std::mem::take(&mut self.hits);
-            let areas = self.areas();
-            let paper = self.paper(&areas);
-            let row = |(to, line): &(Target, Line)| format!("{to}  {}", paper.plain(line));
-            let mut text: Vec<String> = hits.iter().map(row).collect();
-            if more {
-                text.insert(0, "there are older ones: search for more words".into());
-            }
-            let title = format!("search: {lines} found");
-            return self.open_pane(Pane::new(title, text));
-        }
+    fn found(&mut self, lines: usize, older: Option<&str>) {
+        let hits = std::mem::take(&mut self.hits);
+        let areas = self.areas();
+        let paper = self.paper(&areas);
+        let row = |(to, line): &(Target, Line)| format!("{to}  {}", paper.plain(line));
+        let mut text: Vec<String> = hits.iter().map(row).collect();
+        older.iter().for_each(|older| text.insert(0, (*older).into()));
+        let title = format!("search: {lines} found");
+        self.open_pane(Pane::new(title, text));
+    }
+
+    fn loaded(&mut self, to: Option<Target>, more: bool) {
         let Some(to) = to else { return };
         let lines = match self.gathering.iter().position(|one| one.to == to) {
             Some(index) => self.gathering.swap_remove(index).lines,

@@ -1,0 +1,228 @@
+//! What a read costs is bounded, and keeps nobody from writing; held against each ledger.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::channel;
+use std::thread;
+use std::time::Duration;
+
+use super::contract_tests::{Made, PAGE, draft, free, memory, on_disk, since, sqlite, wanted};
+use super::*;
+use crate::config::Retentions;
+
+/// Time without end, for a machine that has much else to do.
+const LONG: Duration = Duration::from_secs(3_600);
+
+/// Work that is over once it was looked at so often.
+fn looks(count: u64) -> Arc<Work> {
+    let looks = AtomicU64::new(0);
+    Arc::new(Work::new(LONG, move || looks.fetch_add(1, Ordering::Relaxed) >= count))
+}
+
+fn fill(made: &mut Made, place: &str, lines: u32, text: &dyn Fn(u32) -> String) {
+    let line = |number: u32| {
+        let id = MsgId(u128::from(number).to_be_bytes());
+        Record::line(Draft { id, ..draft(place, "ana", 0, &text(number)) })
+    };
+    let lines: Vec<Record> = (1..=lines).map(line).collect();
+    made.ledger.commit(&lines).unwrap();
+}
+
+#[test]
+fn a_read_that_is_cut_short_tells_the_newest_lines_and_the_next_one_is_whole() {
+    for mut made in [memory(), sqlite()] {
+        fill(&mut made, "#tea", 2_000, &|number| format!("tea {number}"));
+        let tea: Place = "#tea".parse().unwrap();
+        let all = Page { lines_max: 2_000, bytes_max: 1 << 30 };
+        let search = |work: &Arc<Work>| {
+            made.reader.search(std::slice::from_ref(&tea), &wanted("tea"), all, work).unwrap()
+        };
+        let history = |work: &Arc<Work>| made.reader.history(&tea, since(None), all, work).unwrap();
+        for read in [&search as &dyn Fn(&Arc<Work>) -> _, &history] {
+            let work = looks(20);
+            let (lines, more): (Vec<Message>, bool) = read(&work);
+            assert!(more && work.is_partial());
+            assert!(work.looks() < 30, "{} looks", work.looks());
+            assert!((1..1_000).contains(&lines.len()), "{} lines", lines.len());
+            let first = 2_001 - lines.len() as u64;
+            assert!(lines.iter().map(|line| line.seq.0).eq(first..=2_000), "the newest, in order");
+            let (lines, more) = read(&Arc::new(Work::new(Duration::ZERO, || false)));
+            assert!(lines.len() < 20 && more, "{} lines for nothing", lines.len());
+            let whole = free();
+            let (lines, more) = read(&whole);
+            assert_eq!((lines.len(), more, whole.is_partial()), (2_000, false, false));
+        }
+    }
+}
+
+/// Work on the index alone, without a line that is found.
+#[test]
+fn a_search_that_finds_nothing_is_cut_short_too() {
+    let mut made = sqlite();
+    fill(&mut made, "#tea", 20_000, &|_| "a b a b".into());
+    let tea: Place = "#tea".parse().unwrap();
+    for text in ["a.".repeat(32), "b ".repeat(29) + "a.a.a"] {
+        let search = |work: &Arc<Work>| {
+            made.reader.search_place(&tea, &wanted(&text), PAGE, work).unwrap().0.len()
+        };
+        let whole = free();
+        assert_eq!(search(&whole), 0, "{text}");
+        assert!(whole.looks() > 20 && !whole.is_partial(), "{} looks", whole.looks());
+        let work = looks(5);
+        assert_eq!(search(&work), 0);
+        assert!(work.is_partial() && work.looks() < 10, "{} looks", work.looks());
+    }
+    assert_eq!(
+        made.reader.search_place(&tea, &wanted("a.b"), PAGE, &free()).unwrap().0.len(),
+        1_000
+    );
+}
+
+#[test]
+fn a_commit_does_not_wait_for_a_reader() {
+    for mut made in [memory(), sqlite()] {
+        fill(&mut made, "#tea", 100, &|number| format!("tea {number}"));
+        let Made { mut ledger, reader, .. } = made;
+        let (ask, asked) = channel::<u8>();
+        let (answer, answered) = channel();
+        let writer = thread::spawn(move || {
+            for id in asked {
+                let line = draft("#tea", "bob", id, "more tea");
+                answer.send(ledger.commit(&[Record::line(line)]).unwrap()[0]).unwrap();
+            }
+        });
+        let (next, hand) = (AtomicU64::new(0), Mutex::new((ask, answered)));
+        // The reader stands still in the middle of its work until a line is stored.
+        let work = Arc::new(Work::new(LONG, move || {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            if number < 4 {
+                let (ask, answered) = &*hand.lock().unwrap();
+                ask.send(number as u8).unwrap();
+                let stored = answered.recv_timeout(Duration::from_secs(60));
+                assert!(matches!(stored, Ok(Verdict::Stored(_))), "a commit waits for the reader");
+            }
+            false
+        }));
+        let tea: Place = "#tea".parse().unwrap();
+        let (lines, _) = reader.search_place(&tea, &wanted("tea"), PAGE, &work).unwrap();
+        assert!(lines.len() >= 100 && work.looks() > 4 && !work.is_partial());
+        assert!(reader.history(&tea, since(None), PAGE, &work).unwrap().0.len() >= 104);
+        drop(work);
+        writer.join().unwrap();
+    }
+}
+
+/// A reader for which one place is a quarry without end.
+struct Quarry;
+
+impl Reader for Quarry {
+    fn read(&self, _: &Place, _: Seq, _: Seq, _: Page) -> Result<Vec<Message>, LedgerError> {
+        Ok(Vec::new())
+    }
+
+    fn history(
+        &self,
+        _: &Place,
+        _: Older,
+        _: Page,
+        _: &Arc<Work>,
+    ) -> Result<(Vec<Message>, bool), LedgerError> {
+        Ok((Vec::new(), false))
+    }
+
+    fn search_place(
+        &self,
+        place: &Place,
+        _: &Wanted,
+        _: Page,
+        work: &Arc<Work>,
+    ) -> Result<(Vec<Message>, bool), LedgerError> {
+        let endless = *place == "#quarry".parse().unwrap();
+        while endless && !work.is_spent() {}
+        let line = Draft { place: place.clone(), ..draft("#tea", "ana", 1, &"x".repeat(1_000)) };
+        Ok((vec![message(line, Seq(1), false, false); 10], endless))
+    }
+
+    fn another(&self) -> Box<dyn Reader> {
+        Box::new(Quarry)
+    }
+}
+
+#[test]
+fn a_place_in_which_much_is_to_be_looked_at_hides_nothing_of_the_others() {
+    let places = ["#quarry", "#tea", "#quarry", "#coffee"].map(|name| name.parse().unwrap());
+    let work = Arc::new(Work::new(Duration::from_millis(40), || false));
+    let (lines, more) = Quarry.search(&places, &wanted("x"), PAGE, &work).unwrap();
+    assert!(more && work.is_partial() && lines.len() == 40, "{} lines", lines.len());
+    assert!(work.spent() < Duration::from_secs(10));
+    let small = Page { lines_max: 7, bytes_max: 1 << 20 };
+    let tea: Vec<Place> = vec!["#tea".parse().unwrap(); 1_000];
+    let (lines, more) = Quarry.search(&tea, &wanted("x"), small, &free()).unwrap();
+    assert_eq!((lines.len(), more), (7, true));
+}
+
+/// What the index needs in memory for the worst search that may be asked.
+#[test]
+fn the_index_divides_no_text_into_more_words_than_bytes_allow() {
+    let (mut ledger, _folder, _path) = on_disk();
+    ledger.commit(&[Record::line(draft("#tea", "ana", 1, "tea"))]).unwrap();
+    let reader = ledger.reader();
+    // Letters that are newer than the index's tables divide words there, and not here.
+    for text in ["\u{1e922}a".repeat(42), "\u{10d4a}a".repeat(50), "\"*^:(){}-".repeat(25)] {
+        let found = reader.search_place(&"#tea".parse().unwrap(), &wanted(&text), PAGE, &free());
+        assert!(found.unwrap().0.is_empty(), "{text}");
+    }
+}
+
+#[test]
+fn all_of_memory_is_bounded_and_the_largest_place_pays() {
+    let mut memory = Memory::new(LogId(7), (1 << 20, 40_000), 60);
+    for id in 0..100 {
+        let large = [Record::line(draft("#large", "alice", id, &"x".repeat(500)))];
+        memory.commit(&large).unwrap();
+        if id < 3 {
+            memory.commit(&[Record::line(draft("#small", "alice", id, "x"))]).unwrap();
+        }
+    }
+    let texts = |place: &str| {
+        let place = place.parse().unwrap();
+        memory.read(&place, Seq(0), Seq(999), PAGE).unwrap().iter().map(|line| line.seq.0).collect()
+    };
+    let (large, small): (Vec<u64>, Vec<u64>) = (texts("#large"), texts("#small"));
+    assert_eq!(small, [1, 2, 3]);
+    assert!((25..60).contains(&large.len()) && large.last() == Some(&100), "{large:?}");
+    memory.forget(&"#large".parse().unwrap());
+    let page = memory.history(&"#small".parse().unwrap(), since(None), PAGE, &free()).unwrap();
+    assert_eq!(page.0.len(), 3);
+}
+
+#[test]
+fn a_sweep_goes_on_where_its_last_turn_ended_and_counts_each_place_once() {
+    let (mut disk, _folder, _path) = on_disk();
+    let reader = disk.reader();
+    let line = |(place, number): (&str, u32)| {
+        let id = MsgId(u128::from(number).to_be_bytes());
+        Record::line(Draft { id, ..draft(place, "alice", 0, "tea") })
+    };
+    let many = (0..450).map(|number| ("#tea", number));
+    let lines: Vec<Record> = many.chain([("#coffee", 1), ("#lobby", 1)]).map(line).collect();
+    disk.commit(&lines).unwrap();
+    let memory = Memory::new(LogId(7), (1 << 20, 1 << 30), 60);
+    let week = Retentions::all("7d".parse().unwrap());
+    let (mut kept, _) = Kept::new(Some((Box::new(disk), Box::new(reader))), memory, week);
+    let now_ms = 30 * 86_400_000;
+    let (mut turns, mut gone) = (0, Swept::default());
+    loop {
+        let swept = kept.sweep(now_ms, false).unwrap();
+        assert!(swept.lines <= 200, "{} lines at once", swept.lines);
+        (turns, gone.lines, gone.places) =
+            (turns + 1, gone.lines + swept.lines, gone.places + swept.places);
+        let left = kept.sweep(now_ms, true).unwrap();
+        assert_eq!(left.lines + gone.lines, 452, "a count beside it counts all that is left");
+        if !swept.more {
+            break;
+        }
+    }
+    assert_eq!((gone.lines, gone.places), (452, 3));
+    assert!(turns >= 3, "{turns} turns");
+}

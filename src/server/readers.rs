@@ -1,0 +1,381 @@
+//! Readers: one thread that reads the ledger for `/history` and one for `/search`, each with a
+//! connection of its own, so that a search keeps nobody from loading history or coming back. A reader
+//! serves people in the order in which they ask; each person has one request there at a time.
+
+use std::collections::{HashSet, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::outlet::Outlet;
+use crate::chat::{ChannelName, Place, Refusal, Seq, UserName};
+use crate::ledger::{Page, Reader, Work};
+use crate::limits::READS_WAITING_MAX;
+
+/// Whoever has a request with a reader already, or finds too many there, asks again after this.
+pub const TURN: Duration = Duration::from_millis(100);
+
+/// A session that waits for its answer looks this often whether it is over.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// Those who ask whether a reader does its work.
+pub type Asks = Vec<Sender<()>>;
+
+/// What a reader does for a session.
+type Job = Box<dyn FnOnce(&dyn Reader) + Send>;
+
+/// The readers of a server.
+#[derive(Default)]
+pub struct Readers {
+    pub history: Lane,
+    pub search: Lane,
+}
+
+/// What waits for one reader.
+#[derive(Default)]
+pub struct Lane {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    jobs: VecDeque<Job>,
+    asks: Asks,
+    /// Whose requests wait or are carried out.
+    people: HashSet<UserName>,
+    closed: bool,
+}
+
+/// A person's place with a reader, until dropped.
+pub struct Seat<'a> {
+    lane: &'a Lane,
+    user: UserName,
+}
+
+impl Readers {
+    /// The threads may end.
+    pub fn close(&self) {
+        self.history.close();
+        self.search.close();
+    }
+}
+
+impl Lane {
+    /// A place for a person's request.
+    ///
+    /// # Errors
+    ///
+    /// Refuses a person's second request at a time, and whatever would make too many wait.
+    pub fn seat(&self, user: &UserName) -> Result<Seat<'_>, Refusal> {
+        let mut state = self.lock();
+        if state.people.contains(user) {
+            return Err(Refusal::Rate { retry_ms: TURN.as_millis() as u64 });
+        }
+        if state.people.len() >= READS_WAITING_MAX {
+            return Err(Refusal::ReadersBusy);
+        }
+        state.people.insert(user.clone());
+        Ok(Seat { lane: self, user: user.clone() })
+    }
+
+    /// Asks whether the reader does its work: it says so before its next request.
+    pub fn ask(&self) -> Receiver<()> {
+        let (answer, answered) = channel();
+        self.lock().asks.push(answer);
+        self.changed.notify_one();
+        answered
+    }
+
+    fn close(&self) {
+        let mut state = self.lock();
+        state.closed = true;
+        state.jobs.clear();
+        self.changed.notify_all();
+    }
+
+    /// What comes next: questions, and a job if there is one. None once the lane is closed.
+    fn next(&self) -> Option<(Asks, Option<Job>)> {
+        let mut state = self.lock();
+        loop {
+            if state.closed {
+                return None;
+            }
+            let asks = std::mem::take(&mut state.asks);
+            let job = state.jobs.pop_front();
+            if !asks.is_empty() || job.is_some() {
+                return Some((asks, job));
+            }
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Seat<'_> {
+    /// Has the reader do something for a session and waits for it, as long as the session lasts: then
+    /// what is under way is interrupted. At most `cpu_max` is spent on it.
+    ///
+    /// # Errors
+    ///
+    /// Refuses where the server stops, or reading ended in a panic.
+    pub fn read<T: Send + 'static>(
+        &self,
+        outlet: &Arc<Outlet>,
+        cpu_max: Duration,
+        read: impl FnOnce(&dyn Reader, &Arc<Work>) -> T + Send + 'static,
+    ) -> Result<(T, Arc<Work>), Refusal> {
+        let (answer, answered) = channel();
+        let waits = Arc::clone(outlet);
+        let job = move |reader: &dyn Reader| {
+            let work = Arc::new(Work::new(cpu_max, move || waits.is_deserted()));
+            // Its session may have gone meanwhile.
+            let _ = answer.send((read(reader, &work), work));
+        };
+        {
+            let mut state = self.lane.lock();
+            if state.closed {
+                return Err(Refusal::ReadersBusy);
+            }
+            state.jobs.push_back(Box::new(job));
+            self.lane.changed.notify_one();
+        }
+        loop {
+            match answered.recv_timeout(LOOK) {
+                Ok(done) => return Ok(done),
+                Err(RecvTimeoutError::Timeout) if !outlet.is_over() => {}
+                Err(_) => return Err(Refusal::Storage),
+            }
+        }
+    }
+}
+
+impl Drop for Seat<'_> {
+    fn drop(&mut self) {
+        self.lane.lock().people.remove(&self.user);
+    }
+}
+
+/// A reader's thread: runs until its lane is closed.
+pub fn run(lane: &Lane, reader: &dyn Reader) {
+    while let Some((asks, job)) = lane.next() {
+        answer(asks, reader);
+        if let Some(job) = job {
+            // A panic over one request ends that request, and is told by the panic hook.
+            let _ = catch_unwind(AssertUnwindSafe(|| job(reader)));
+        }
+    }
+}
+
+/// Answers those who ask whether a reader reads, where it does: it looks up a place.
+pub fn answer(asks: Asks, reader: &dyn Reader) {
+    let (lobby, page) = (Place::Channel(ChannelName::lobby()), Page { lines_max: 1, bytes_max: 1 });
+    if !asks.is_empty() && reader.read(&lobby, Seq(0), Seq(0), page).is_ok() {
+        for ask in asks {
+            // Who asked may not wait any more.
+            let _ = ask.send(());
+        }
+    }
+}
+
+/// Whether an answer comes before the deadline.
+pub fn answers(asked: &Receiver<()>, deadline: Instant) -> bool {
+    asked.recv_timeout(deadline.saturating_duration_since(Instant::now())).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::net::IpAddr;
+    use std::os::fd::BorrowedFd;
+    use std::thread;
+
+    use super::*;
+    use crate::chat::{LogId, Message, SessionId, Wanted};
+    use crate::crypto::Fingerprint;
+    use crate::crypto::record_cipher::pair;
+    use crate::ledger::{LedgerError, Memory, Older};
+    use crate::server::pipe::Pipe;
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    struct Nowhere;
+
+    impl Pipe for Nowhere {
+        fn send(&self, bytes: &[u8]) -> io::Result<usize> {
+            Ok(bytes.len())
+        }
+
+        fn cut(&self) {}
+
+        fn address(&self) -> Option<IpAddr> {
+            None
+        }
+
+        fn fd(&self) -> BorrowedFd<'_> {
+            unimplemented!("nobody polls it")
+        }
+    }
+
+    fn outlet() -> Arc<Outlet> {
+        let (sealer, _) = pair([7; 32]);
+        Arc::new(Outlet::new(
+            SessionId(1),
+            Fingerprint([7; 32]),
+            Arc::new(Nowhere),
+            sealer,
+            1 << 20,
+        ))
+    }
+
+    fn user(name: &str) -> UserName {
+        name.parse().unwrap()
+    }
+
+    /// Readers whose threads end with a test that fails, too.
+    struct Closing<'a>(&'a Readers);
+
+    impl Drop for Closing<'_> {
+        fn drop(&mut self) {
+            self.0.close();
+        }
+    }
+
+    /// A reader that says that it searches, and does not come back before it is let go.
+    struct Stuck(Mutex<(Sender<()>, Receiver<()>)>);
+
+    impl Reader for Stuck {
+        fn read(&self, _: &Place, _: Seq, _: Seq, _: Page) -> Result<Vec<Message>, LedgerError> {
+            Ok(Vec::new())
+        }
+
+        fn history(
+            &self,
+            _: &Place,
+            _: Older,
+            _: Page,
+            _: &Arc<Work>,
+        ) -> Result<(Vec<Message>, bool), LedgerError> {
+            Ok((Vec::new(), false))
+        }
+
+        fn search_place(
+            &self,
+            _: &Place,
+            _: &Wanted,
+            _: Page,
+            _: &Arc<Work>,
+        ) -> Result<(Vec<Message>, bool), LedgerError> {
+            let hold = self.0.lock().unwrap();
+            hold.0.send(()).unwrap();
+            // Or until the test has failed.
+            let _ = hold.1.recv();
+            Ok((Vec::new(), false))
+        }
+
+        fn another(&self) -> Box<dyn Reader> {
+            unimplemented!("one is enough")
+        }
+    }
+
+    #[test]
+    fn a_reader_that_is_stuck_is_found_and_keeps_nobody_from_the_other() {
+        let ((go_on, held), (begins, begun)) = (channel(), channel());
+        let stuck = Stuck(Mutex::new((begins, held)));
+        let memory = Memory::new(LogId(1), (1 << 20, 1 << 20), 60);
+        let page = Page { lines_max: 1, bytes_max: 1 };
+        let works = |lane: &Lane, patience| answers(&lane.ask(), Instant::now() + patience);
+        let readers = Readers::default();
+        thread::scope(|scope| {
+            let closing = Closing(&readers);
+            scope.spawn(|| run(&readers.search, &stuck));
+            scope.spawn(|| run(&readers.history, &memory));
+            assert!(works(&readers.search, LONG), "while nothing is asked");
+            let searches = scope.spawn(|| {
+                let seat = readers.search.seat(&user("alice")).unwrap();
+                let place = "#tea".parse().unwrap();
+                let wanted = Wanted::new("tea").unwrap();
+                let search = move |reader: &dyn Reader, work: &Arc<Work>| {
+                    reader.search(&[place], &wanted, page, work).map(|_| ())
+                };
+                seat.read(&outlet(), LONG, search).map(|_| ())
+            });
+            begun.recv_timeout(LONG).unwrap();
+            assert!(!works(&readers.search, Duration::from_millis(100)));
+            assert!(works(&readers.history, LONG));
+            let seat = readers.history.seat(&user("bob")).unwrap();
+            assert!(seat.read(&outlet(), LONG, |_, _| ()).is_ok(), "history is read meanwhile");
+            go_on.send(()).unwrap();
+            assert!(searches.join().unwrap().is_ok() && works(&readers.search, LONG));
+            drop(closing);
+        });
+    }
+
+    #[test]
+    fn the_end_of_a_session_ends_its_search_and_the_next_one_is_served() {
+        let readers = Readers::default();
+        let memory = Memory::new(LogId(1), (1 << 20, 1 << 20), 60);
+        thread::scope(|scope| {
+            let closing = Closing(&readers);
+            let lane = &readers.search;
+            scope.spawn(|| run(lane, &memory));
+            let (kicked, (began, begun)) = (outlet(), channel());
+            let own = Arc::clone(&kicked);
+            let searches = scope.spawn(move || {
+                let endless = move |_: &dyn Reader, work: &Arc<Work>| {
+                    began.send(()).unwrap();
+                    while !work.is_spent() {
+                        thread::yield_now();
+                    }
+                };
+                let seat = lane.seat(&user("alice")).unwrap();
+                seat.read(&own, Duration::from_secs(3_600), endless).map(|_| ())
+            });
+            begun.recv_timeout(LONG).unwrap();
+            kicked.end(None, "kicked");
+            let seat = lane.seat(&user("bob")).unwrap();
+            let (answer, answered) = channel();
+            seat.read(&outlet(), LONG, move |_, _| answer.send(()).unwrap()).unwrap();
+            answered.recv_timeout(LONG).unwrap();
+            // Either way its session is told nothing any more.
+            let _ = searches.join().unwrap();
+            drop(closing);
+        });
+    }
+
+    #[test]
+    fn a_person_has_one_request_at_a_time_and_no_more_wait_than_may() {
+        let lane = Lane::default();
+        let seat = lane.seat(&user("alice")).unwrap();
+        assert_eq!(
+            lane.seat(&user("alice")).err(),
+            Some(Refusal::Rate { retry_ms: TURN.as_millis() as u64 })
+        );
+        drop(seat);
+        let name = |number: usize| user(&format!("alice{number}"));
+        let seats: Vec<_> =
+            (0..READS_WAITING_MAX).map(|number| lane.seat(&name(number)).unwrap()).collect();
+        assert_eq!(lane.seat(&user("bob")).err(), Some(Refusal::ReadersBusy));
+        drop(seats);
+        lane.seat(&user("bob")).unwrap();
+    }
+
+    #[test]
+    fn a_panic_over_one_request_ends_that_request_alone() {
+        let readers = Readers::default();
+        let memory = Memory::new(LogId(1), (1 << 20, 1 << 20), 60);
+        thread::scope(|scope| {
+            let closing = Closing(&readers);
+            scope.spawn(|| run(&readers.search, &memory));
+            let seat = readers.search.seat(&user("alice")).unwrap();
+            let planted = |_: &dyn Reader, _: &Arc<Work>| panic!("planted");
+            assert_eq!(seat.read(&outlet(), LONG, planted).map(|_| ()), Err(Refusal::Storage));
+            assert!(seat.read(&outlet(), LONG, |_, _| ()).is_ok());
+            drop(closing);
+        });
+    }
+}

@@ -1,0 +1,108 @@
+//! The worst that a member may search for, on the real binary: it is refused or cut short, and others
+//! chat, come back and load history meanwhile.
+
+mod world;
+
+use pychat::chat::{Kind, MsgId};
+use pychat::ledger::{Draft, Ledger, Record, Sqlite};
+use world::{Program, World};
+
+const FAST: &str = r#""lines_burst": 1000, "bytes_per_s": 1e9, "histories_per_s": 1000"#;
+
+/// What a search of this text in the lobby is answered with, by its mark.
+fn searches(who: &mut Program, text: &str, mark: &str) {
+    who.types(&format!(r##"{{"type":"search","text":"{text}","to":"#lobby","ref":"{mark}"}}"##));
+}
+
+fn end(mark: &str) -> impl Fn(&[String]) -> bool {
+    let mark = format!(r#""ref":"{mark}""#);
+    let ends = [r#""type":"history""#, r#""type":"refused""#];
+    move |lines| {
+        lines.iter().any(|line| line.contains(&mark) && ends.iter().any(|end| line.contains(end)))
+    }
+}
+
+/// A server whose lobby has so many lines of these words.
+fn filled(lines: u32, text: &str) -> World {
+    let world = World::with(&format!("{{{FAST}}}")).stopped();
+    let mut ledger = Sqlite::open(&world.home().join("data/ledger.db"), 60).unwrap();
+    let line = |number: u32| {
+        Record::line(Draft {
+            place: "#lobby".parse().unwrap(),
+            from: "bob".parse().unwrap(),
+            device: "main".parse().unwrap(),
+            id: MsgId(u128::from(number).to_be_bytes()),
+            time_ms: 1_764_079_391_123,
+            kind: Kind::Say,
+            target: None,
+            text: text.to_owned(),
+            sealed: None,
+        })
+    };
+    let lines: Vec<Record> = (0..lines).map(line).collect();
+    ledger.commit(&lines).unwrap();
+    drop(ledger);
+    world.started()
+}
+
+#[test]
+fn a_search_beyond_its_bounds_is_refused_with_what_to_do() {
+    for history in ["on", "off"] {
+        let world =
+            World::configured(&format!(r#"{{"history": "{history}", "limits": {{{FAST}}}}}"#));
+        let mut alice = world.enters_as("alice", "--json");
+        let mut bob = world.enters("bob");
+        // As many as a search without bounds compared for seconds while nothing could be stored.
+        let long = "b ".repeat(4_000);
+        for _ in 0..100 {
+            bob.types(&long);
+        }
+        bob.types("the last of them");
+        alice.sees("the last of them");
+        searches(&mut alice, &"a.".repeat(7_000), "rows");
+        let refused = alice.sees(r#""ref":"rows""#);
+        assert!(refused.contains("too_long") && refused.contains("256 bytes"), "{refused}");
+        searches(&mut alice, &"b ".repeat(7_000), "words");
+        assert!(alice.sees(r#""ref":"words""#).contains("search for fewer"));
+        searches(&mut alice, &"b.".repeat(33), "few");
+        let refused = alice.sees(r#""ref":"few""#);
+        assert!(refused.contains("32 words and this one has 33"), "{refused}");
+        searches(&mut alice, &"b ".repeat(32), "most");
+        bob.types("and still they talk");
+        alice.sees("and still they talk");
+        alice.shows("the answer", end("most"));
+        searches(&mut alice, "last of-them", "one");
+        alice.shows("the next answer", end("one"));
+        assert!(alice.sees(r#""ref":"one""#).contains("the last of them"));
+    }
+}
+
+#[test]
+fn others_chat_and_load_history_beside_the_worst_searches_which_end_with_their_session() {
+    let world = filled(20_000, "a b a b a b");
+    let mut alice = world.enters_as("alice", "--json");
+    let mut bob = world.enters_as("bob", "--json");
+    let mut carol = world.enters_as("carol", "--json");
+    let worst = ["a.".repeat(32), "b ".repeat(29) + "a.a.a", "a".to_owned()];
+    for round in 0..10 {
+        for (number, text) in worst.iter().enumerate() {
+            searches(&mut alice, text, &format!("{round}-{number}"));
+            searches(&mut bob, text, &format!("{round}-{number}"));
+        }
+        carol
+            .types(&format!(r##"{{"type":"history","to":"#lobby","lines":50,"ref":"h{round}"}}"##));
+        carol.shows("history", end(&format!("h{round}")));
+        carol.types(&format!(r##"{{"type":"say","to":"#lobby","text":"round {round}"}}"##));
+        carol.sees(&format!("round {round}"));
+    }
+    assert!(world.operator(&["ctl", "kick", "alice"]).0);
+    let (healthy, told) = world.operator(&["ctl", "health", "--json"]);
+    assert!(healthy, "{told}");
+    for part in ["door", "ledger", "history", "search", "replay", "storage"] {
+        assert!(told.contains(&format!("\"{part}\":true")), "{part} in {told}");
+    }
+    bob.shows("the last answer", end("9-2"));
+    searches(&mut carol, "round", "carol");
+    carol.shows("an answer", end("carol"));
+    assert!(carol.sees(r#""ref":"carol""#).contains("round"));
+}
