@@ -129,3 +129,59 @@ fn a_removal_comes_before_the_import_that_comes_with_it() {
     let (ok, told) = world.operator(&["audit", "verify"]);
     assert!(ok, "{told}");
 }
+
+#[test]
+fn files_in_users_that_are_wrong_for_a_moment_or_stray_keep_nobody_out() {
+    let mut world = World::new();
+    let mut alice = world.enters("alice");
+    let users = world.home().join("users");
+    let file = users.join("alice.pem");
+    let pem = fs::read_to_string(&file).unwrap();
+    for stray in ["._alice.pem", "notes.txt", "photo.json", "carol.json"] {
+        fs::write(users.join(stray), b"\0\xff").unwrap();
+    }
+    fs::create_dir(users.join("folder.pem")).unwrap();
+    fs::write(users.join("huge.pem"), vec![b'x'; 1 << 20]).unwrap();
+    // As an editor or `cp` leaves it for a moment.
+    fs::write(&file, &pem[..100]).unwrap();
+    world.server.is_told("the one of before stays registered for alice");
+    alice.types("still here");
+    alice.sees("still here");
+    fs::write(&file, &pem).unwrap();
+    let (ok, told) = world.operator(&["check"]);
+    assert!(!ok && told.contains("folder.pem") && told.contains("huge.pem"), "{told}");
+    for note in ["._alice.pem is ignored", "notes.txt is ignored", "carol.json is ignored"] {
+        assert!(told.contains(note), "{note}: {told}");
+    }
+    // A start beside a person's damaged settings lets everybody else in.
+    fs::write(users.join("bob.json"), "{").unwrap();
+    world.registers_key_of("bob");
+    world = world.restarted();
+    world.server.is_told("the settings of bob are unreadable");
+    alice.types("and again");
+    alice.sees("and again");
+    fs::remove_file(&file).unwrap();
+    assert_eq!(alice.ends().code(), Some(5));
+}
+
+#[test]
+fn a_name_is_one_in_any_form_and_case_of_its_files() {
+    let world = World::new();
+    world.registers_key_of("zoe");
+    let users = world.home().join("users");
+    // macOS gives names decomposed.
+    fs::rename(users.join("zoe.pem"), users.join("zoe\u{301}.pem")).unwrap();
+    world.server.is_told("zo\u{e9} is registered");
+    fs::write(users.join("ZO\u{c9}.json"), r#"{"deny": ["127.0.0.0/8"]}"#).unwrap();
+    world.until("the settings hold", || {
+        let mut zoe = world.client("zoe", &["--send", "hi"]);
+        zoe.ends();
+        zoe.told().iter().any(|line| line.contains("may not come in from 127.0.0.1"))
+    });
+    let (ok, told) = world.operator(&["users", "role", "zo\u{e9}", "moderator"]);
+    assert!(ok, "{told}");
+    assert!(!users.join("zo\u{e9}.json").exists(), "the file that is there was changed");
+    let (ok, told) = world.operator(&["users", "remove", "zo\u{e9}"]);
+    assert!(ok, "{told}");
+    assert_eq!(fs::read_dir(&users).unwrap().count(), 0);
+}

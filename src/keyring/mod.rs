@@ -16,7 +16,8 @@ pub use file::FileError;
 pub use server_keys::{KeyStamp, RotateError, ServerKeys};
 pub use settings::Settings;
 pub use users::{
-    AddError, Reason, Rejected, Users, UsersWatch, add, may_add, remove, remove_key, succeed,
+    AddError, Folder, Reason, Rejected, Users, UsersWatch, add, may_add, remove, remove_key,
+    succeed,
 };
 
 use crate::system::files;

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::file::{self, FileError};
+use super::users::Folder;
 use crate::chat::UserName;
 use crate::chat::rights::Role;
 use crate::config::IpRange;
@@ -27,11 +28,6 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// A person's settings; the defaults where there is no file.
-    pub fn load(dir: &Path, name: &UserName) -> Result<Settings, FileError> {
-        Self::read(&path(dir, name))
-    }
-
     pub(super) fn read(path: &Path) -> Result<Settings, FileError> {
         let Some(text) = file::read_text(path)? else { return Ok(Settings::default()) };
         let settings: Settings =
@@ -49,7 +45,7 @@ impl Settings {
         name: &UserName,
         change: impl FnOnce(&mut Settings),
     ) -> Result<(), FileError> {
-        let path = path(dir, name);
+        let path = path(dir, name)?;
         let mut settings = Self::read(&path)?;
         change(&mut settings);
         let mut text = serde_json::to_vec_pretty(&settings).expect("settings are plain JSON");
@@ -58,8 +54,11 @@ impl Settings {
     }
 }
 
-fn path(dir: &Path, name: &UserName) -> PathBuf {
-    dir.join(format!("{name}.json"))
+/// The file that has a person's settings, or will have them.
+fn path(dir: &Path, name: &UserName) -> Result<PathBuf, FileError> {
+    let folder = Folder::read(dir).map_err(FileError::io(dir))?;
+    let there = folder.settings_of(name).first().cloned();
+    Ok(there.unwrap_or_else(|| dir.join(format!("{name}.json"))))
 }
 
 #[cfg(test)]
@@ -70,9 +69,9 @@ mod tests {
     fn settings_are_read_back_and_a_wrong_one_is_named() {
         let folder = tempfile::tempdir().unwrap();
         let name: UserName = "bob".parse().unwrap();
-        assert_eq!(Settings::load(folder.path(), &name).unwrap(), Settings::default());
+        assert_eq!(Settings::read(&folder.path().join("bob.json")).unwrap(), Settings::default());
         Settings::change(folder.path(), &name, |one| one.role = Role::Moderator).unwrap();
-        assert_eq!(Settings::load(folder.path(), &name).unwrap().role, Role::Moderator);
+        assert_eq!(Settings::read(&folder.path().join("bob.json")).unwrap().role, Role::Moderator);
         for bad in [
             r#"{"role": "king"}"#,
             r#"{"role": "console"}"#,
@@ -82,7 +81,7 @@ mod tests {
             r#"{"password": "tea for two"}"#,
         ] {
             std::fs::write(folder.path().join("bob.json"), bad).unwrap();
-            let error = Settings::load(folder.path(), &name).unwrap_err().to_string();
+            let error = Settings::read(&folder.path().join("bob.json")).unwrap_err().to_string();
             assert!(error.contains("bob.json: "), "{error}");
         }
     }

@@ -25,9 +25,8 @@ use crate::chat::rights::{Role, State};
 use crate::chat::{Code, DeviceName, Event, Opaque, Refusal, Retention, UserName};
 use crate::config::{Config, IpRange, admits};
 use crate::crypto::{Fingerprint, PublicKey};
-use crate::fault::{Fault, code};
 use crate::keyring::sanctions::{Decided, Kind, Subject, Whom};
-use crate::keyring::{Audit, Decision, Home, Reason, Rejected, Users};
+use crate::keyring::{Audit, Decision, Home, Rejected, Users};
 use crate::ledger::{Kept, LedgerError, Swept};
 
 /// Passwords that are hashed at once, 19 MiB each, and those that may wait for it.
@@ -78,10 +77,6 @@ impl House {
     ) -> anyhow::Result<Self> {
         let (users, rejected) = Users::load(&home.users_dir())
             .with_context(|| format!("cannot read {}", home.users_dir().display()))?;
-        if let Some(bad) = rejected.iter().find(|one| matches!(one.reason, Reason::Settings(..))) {
-            let hint = "mend the file, or remove it for the defaults";
-            return Err(Fault::new(code::UNREADABLE, &bad.reason, hint).into());
-        }
         let decided = Decided::open(home.decisions_file())?;
         let directory = Directory::open(home.certificates_file())?;
         let (devices, changes) = Devices::open(&home, &users)?;

@@ -14,7 +14,7 @@ use crate::config::{Config, History, admits};
 use crate::fault::code;
 use crate::keyring::known::Known;
 use crate::keyring::sanctions::Decisions;
-use crate::keyring::{Audit, FileError, Home, LockError, Users};
+use crate::keyring::{Audit, FileError, Folder, Home, LockError, Users};
 use crate::ledger::upkeep;
 use crate::net::listener::Listener;
 use crate::print::out;
@@ -136,6 +136,15 @@ fn people(home: &Home, found: &mut Findings) {
     let Some((users, rejected)) = found.take(Users::load(&home.users_dir())) else { return };
     for file in rejected {
         found.problem(file.to_string(), "mend it or take it away");
+    }
+    if let Some(folder) = found.take(Folder::read(&home.users_dir())) {
+        let notes = folder.strays.iter().filter(|path| !path.ends_with("README.md"));
+        let notes = notes.map(|path| (path, "it is no NAME.pem and no NAME.json"));
+        let nobody = folder.settings_of_nobody();
+        for (path, why) in notes.chain(nobody.map(|path| (path, "nobody of that name has a key"))) {
+            let path = crate::clean::line(&path.display().to_string());
+            found.notes.push(format!("{path} is ignored: {why}"));
+        }
     }
     if users.is_empty() {
         found.notes.push("nobody is registered yet: pychat users add LINE".into());

@@ -1,0 +1,135 @@
+//! Registers keys in users/, and removes them.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use zeroize::Zeroizing;
+
+use super::folder::Folder;
+use super::{Reason, SIGNED_BY, Users};
+use crate::chat::{DeviceName, UserName};
+use crate::crypto::succession::{self, Signature, Whose};
+use crate::crypto::{Fingerprint, PublicKey};
+use crate::keyring::file::{self, FileError};
+
+/// Why somebody could not be added or removed.
+#[derive(Debug, thiserror::Error)]
+pub enum AddError {
+    #[error("{0}")]
+    Refused(#[from] Reason),
+    #[error("{0} has another key already")]
+    Taken(UserName),
+    #[error("nobody is registered as {0}")]
+    Nobody(UserName),
+    #[error("no key that is registered for {0} has signed this one")]
+    Unsigned(UserName),
+    #[error("{0}")]
+    File(#[from] FileError),
+    #[error("cannot read users/: {0}")]
+    Io(#[from] io::Error),
+}
+
+/// Whether `add` would register the key, and in which file.
+pub fn may_add(
+    dir: &Path,
+    key: &PublicKey,
+    name: &UserName,
+    device: Option<&DeviceName>,
+    replace: bool,
+) -> Result<PathBuf, AddError> {
+    let (users, _) = Users::load(dir)?;
+    users.check(key, name)?;
+    let main = DeviceName::main();
+    match Folder::read(dir)?.keys_of(name, Some(device.unwrap_or(&main))).next() {
+        Some(_) if !replace => Err(AddError::Taken(name.clone())),
+        Some(path) => Ok(path.to_owned()),
+        None => Ok(key_file(dir, name, device)),
+    }
+}
+
+/// Registers a key: writes `NAME.pem` or, for a device of its own, `NAME.DEVICE.pem`.
+pub fn add(
+    dir: &Path,
+    key: &PublicKey,
+    name: &UserName,
+    device: Option<&DeviceName>,
+    replace: bool,
+) -> Result<PathBuf, AddError> {
+    let path = may_add(dir, key, name, device, replace)?;
+    let pem = key.to_pem();
+    if replace {
+        file::replace(&path, pem.as_bytes(), 0o644)?;
+    } else {
+        file::write_new(&path, pem.as_bytes(), 0o644).map_err(|error| match error {
+            FileError::Exists { .. } => AddError::Taken(name.clone()),
+            other => other.into(),
+        })?;
+    }
+    Ok(path)
+}
+
+/// Registers a key in the place of the one that has signed it; gives the file and the old key.
+pub fn succeed(
+    dir: &Path,
+    key: &PublicKey,
+    name: &UserName,
+    signature: &Signature,
+) -> Result<(PathBuf, Fingerprint), AddError> {
+    let (users, _) = Users::load(dir)?;
+    let signs = |old: &&PublicKey| succession::holds(old, Whose::Person, key, signature);
+    let old = users.keys_of(name).find(signs).ok_or_else(|| AddError::Unsigned(name.clone()))?;
+    users.check(key, name)?;
+    let path = file_of(dir, old)?.ok_or_else(|| AddError::Nobody(name.clone()))?;
+    let text = format!("{SIGNED_BY}{}\n{}", URL_SAFE_NO_PAD.encode(signature), key.to_pem());
+    file::replace(&path, text.as_bytes(), 0o644)?;
+    Ok((path, old.fingerprint()))
+}
+
+/// Removes one key.
+pub fn remove_key(dir: &Path, key: &PublicKey) -> Result<(), AddError> {
+    let Some(path) = file_of(dir, key)? else { return Ok(()) };
+    fs::remove_file(&path).map_err(FileError::io(&path))?;
+    Ok(())
+}
+
+/// Where a key is registered.
+fn file_of(dir: &Path, key: &PublicKey) -> Result<Option<PathBuf>, AddError> {
+    for file in Folder::read(dir)?.keys {
+        let holds = |text: &Zeroizing<String>| PublicKey::from_pem(text).as_ref() == Ok(key);
+        // A file that cannot be read holds no registered key.
+        if file::read_text(&file.path).ok().flatten().as_ref().is_some_and(holds) {
+            return Ok(Some(file.path));
+        }
+    }
+    Ok(None)
+}
+
+fn key_file(dir: &Path, name: &UserName, device: Option<&DeviceName>) -> PathBuf {
+    dir.join(match device {
+        Some(device) => format!("{name}.{device}.pem"),
+        None => format!("{name}.pem"),
+    })
+}
+
+/// Removes all keys of a person, or one device's; with the last one goes what was set for them. Gives the
+/// files that are gone.
+pub fn remove(
+    dir: &Path,
+    name: &UserName,
+    device: Option<&DeviceName>,
+) -> Result<Vec<PathBuf>, AddError> {
+    let folder = Folder::read(dir)?;
+    let mut gone: Vec<_> = folder.keys_of(name, device).map(Path::to_owned).collect();
+    if gone.is_empty() {
+        return Err(AddError::Nobody(name.clone()));
+    }
+    if folder.keys_of(name, None).count() == gone.len() {
+        // Another person of this name begins with the defaults.
+        gone.extend_from_slice(folder.settings_of(name));
+    }
+    gone.iter().try_for_each(|path| fs::remove_file(path).map_err(FileError::io(path)))?;
+    Ok(gone)
+}

@@ -1,0 +1,129 @@
+use std::fs;
+use std::time::{Duration, Instant};
+
+use super::*;
+use crate::crypto::test_keys::spare;
+
+#[test]
+fn bad_files_are_refused_each_with_its_reason_and_the_others_load() {
+    let folder = tempfile::tempdir().unwrap();
+    let (alice, bob) = (spare(0), spare(1));
+    let put = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
+    put("alice.pem", &alice.public().to_pem());
+    put("bob.phone.pem", &bob.public().to_pem());
+    put("zoe.pem", &alice.public().to_pem());
+    put("Alice.laptop.pem", "not a key");
+    put("carol.pem", &bob.to_pem(None));
+    put("half.pem", &alice.public().to_pem()[..200]);
+    put("a b.pem", &alice.public().to_pem());
+    put("README.md", "no key at all");
+    put("bytes.pem", "\0\0");
+    fs::create_dir(folder.path().join("folder.pem")).unwrap();
+    let (users, rejected) = Users::load(folder.path()).unwrap();
+    assert_eq!(users.names().map(UserName::as_str).collect::<Vec<_>>(), ["alice", "bob"]);
+    let (name, device) = users.by_key(bob.public()).unwrap();
+    assert_eq!((name.as_str(), device.as_str()), ("bob", "phone"));
+    assert_eq!(users.find(&"ALICE".parse().unwrap()).unwrap().as_str(), "alice");
+    let reasons: BTreeMap<_, _> = rejected
+        .iter()
+        .map(|one| (one.file.file_name().unwrap().to_str().unwrap(), one.reason.to_string()))
+        .collect();
+    assert_eq!(reasons.len(), 7, "{reasons:?}");
+    assert!(reasons["zoe.pem"].contains("registered for alice"));
+    assert!(reasons["carol.pem"].contains("private key"));
+    assert!(reasons["a b.pem"].contains("letters"));
+    assert!(reasons["half.pem"].contains("not an RSA key"));
+}
+
+#[test]
+fn a_file_that_is_changed_in_place_is_noticed_within_a_second() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("alice.pem");
+    fs::write(&file, "one").unwrap();
+    let mut watch = UsersWatch::new(folder.path().to_owned());
+    assert!(!watch.changed());
+    let began = Instant::now();
+    fs::write(&file, "another").unwrap();
+    while !watch.changed() {
+        std::thread::park_timeout(Duration::from_millis(50));
+        assert!(began.elapsed() < Duration::from_secs(1), "nobody has noticed");
+    }
+    assert!(!watch.changed());
+}
+
+#[test]
+fn adding_checks_and_removing_removes() {
+    let folder = tempfile::tempdir().unwrap();
+    let (one, two) = (spare(0), spare(1));
+    let name = |text: &str| text.parse::<UserName>().unwrap();
+    let mut watch = UsersWatch::new(folder.path().to_owned());
+    add(folder.path(), one.public(), &name("alice"), None, false).unwrap();
+    assert!(watch.changed() && !watch.changed());
+    let again = add(folder.path(), one.public(), &name("bob"), None, false);
+    assert!(matches!(again, Err(AddError::Refused(Reason::DuplicateKey(_)))));
+    let alike = add(folder.path(), two.public(), &name("ALICE"), None, false);
+    assert!(matches!(alike, Err(AddError::Refused(Reason::Confusable(_)))));
+    let taken = add(folder.path(), two.public(), &name("alice"), None, false);
+    assert!(matches!(taken, Err(AddError::Taken(_))));
+    let phone = "phone".parse().unwrap();
+    add(folder.path(), two.public(), &name("alice"), Some(&phone), false).unwrap();
+    assert_eq!(remove(folder.path(), &name("alice"), None).unwrap().len(), 2);
+    let gone = remove(folder.path(), &name("alice"), None);
+    assert!(matches!(gone, Err(AddError::Nobody(_))));
+}
+
+#[test]
+fn files_belong_to_people_in_any_form_and_case_of_their_names() {
+    let folder = tempfile::tempdir().unwrap();
+    let put = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
+    let name = |text: &str| text.parse::<UserName>().unwrap();
+    // As macOS writes the names, decomposed.
+    put("zoe\u{301}.pem", &spare(0).public().to_pem());
+    put("zo\u{e9}.json", r#"{"deny": ["192.0.2.0/24"]}"#);
+    put("bob.pem", &spare(1).public().to_pem());
+    put("Bob.json", r#"{"role": "moderator"}"#);
+    let (users, rejected) = Users::load(folder.path()).unwrap();
+    assert!(rejected.is_empty(), "{rejected:?}");
+    assert_eq!(users.settings(&name("zo\u{e9}")).deny.len(), 1);
+    assert_eq!(users.role(&name("bob")), Role::Moderator);
+    // One person has one file.
+    Settings::change(folder.path(), &name("bob"), |one| one.role = Role::Owner).unwrap();
+    assert!(!folder.path().join("bob.json").exists());
+    put("BOB.json", "{}");
+    let (users, rejected) = Users::load(folder.path()).unwrap();
+    assert!(users.find(&name("bob")).is_none(), "two files contradict each other");
+    assert!(rejected[0].to_string().contains("Bob.json is of the same person"), "{rejected:?}");
+    let taken = add(folder.path(), spare(2).public(), &name("zo\u{e9}"), None, false);
+    assert!(matches!(taken, Err(AddError::Taken(_))));
+    assert_eq!(remove(folder.path(), &name("ZO\u{c9}"), None).unwrap().len(), 2);
+    assert_eq!(remove(folder.path(), &name("bob"), None).unwrap().len(), 3);
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn a_key_stays_registered_while_its_file_is_wrong_for_a_moment() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("bob.pem");
+    let (one, two) = (spare(0), spare(1));
+    let pem = one.public().to_pem();
+    fs::write(&file, &pem).unwrap();
+    let (mut users, _) = Users::load(folder.path()).unwrap();
+    let huge = "x".repeat(1 << 20);
+    for wrong in ["", &pem[..pem.len() / 2], "no key", &huge] {
+        fs::write(&file, wrong).unwrap();
+        let (now, rejected) = Users::load_over(folder.path(), Some(&users)).unwrap();
+        assert!(now.by_key(one.public()).is_some(), "{:.20}", wrong);
+        assert!(matches!(rejected[0].reason, Reason::KeptKey(_)), "{rejected:?}");
+        users = now;
+    }
+    fs::write(&file, two.public().to_pem()).unwrap();
+    let (now, rejected) = Users::load_over(folder.path(), Some(&users)).unwrap();
+    assert!(now.by_key(one.public()).is_none() && now.by_key(two.public()).is_some());
+    assert!(rejected.is_empty(), "{rejected:?}");
+    fs::remove_file(&file).unwrap();
+    let (now, _) = Users::load_over(folder.path(), Some(&now)).unwrap();
+    assert!(now.is_empty());
+    // At a start there is no key of before.
+    fs::write(&file, "").unwrap();
+    assert!(Users::load(folder.path()).unwrap().0.is_empty());
+}
