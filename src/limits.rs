@@ -8,6 +8,23 @@ pub const RECORD_PLAIN_BYTES_MAX: usize = 16_384;
 pub const RECORD_LOGIN_BYTES_MAX: usize = 2_048;
 /// One message of a server, which may span records, in bytes (protocol): ten thousand names fit.
 pub const MESSAGE_BYTES_MAX: usize = 1 << 20;
+/// Text of one message, in bytes of UTF-8, whatever a server's `text_bytes_max` says (protocol).
+pub const TEXT_BYTES_MAX: usize = 8_192;
+/// Topic, hint, reason, away text, version or message of the day, as a client takes it from a server, in
+/// bytes: ten times what a server sets.
+pub const WORD_BYTES_MAX: usize = 4_096;
+/// Notice of a server, in bytes: the answer to an operator's command may have many lines.
+pub const ANSWER_BYTES_MAX: usize = 256 << 10;
+/// Rows of one answer of a server (people, channels, places, keys), as a client takes it.
+pub const ANSWER_ROWS_MAX: usize = 10_000;
+/// Conversations of which a server may tell a client in one run.
+pub const CONVERSATIONS_MAX: usize = 10_000;
+/// References of requests that a client remembers: an answer with another one is none of its own.
+pub const ASKED_REFS_MAX: usize = 16_384;
+/// Reference of a request, in bytes (protocol).
+pub const REF_BYTES_MAX: usize = 64;
+/// Every delay that a server names, in milliseconds, as a client takes it: at least and at most.
+pub const RETRY_MS: (u64, u64) = (1_000, 15 * 60_000);
 /// Events that a client holds back until it is told the keys of a line's sender ...
 pub const HELD_EVENTS_MAX: usize = 20_000;
 /// ... and bytes of them: some of each of a person's hundred channels, when the client comes back.
@@ -191,7 +208,7 @@ impl Limits {
         if let Some((name, _)) = rates.iter().find(|(_, rate)| !rate.is_finite() || *rate <= 0.0) {
             return Err((name, "a rate is a number above 0"));
         }
-        if self.text_bytes_max > 8_192 {
+        if self.text_bytes_max > TEXT_BYTES_MAX {
             return Err(("text_bytes_max", "a record of the protocol holds a line of 8192 bytes"));
         }
         if self.search_ms_max > 1_000 {

@@ -1,35 +1,30 @@
-//! The client's connection: dialed on a thread of its own, which then reads it to its end.
+//! The client's connection: dialed on a thread of its own, which then reads it to its end
+//! (`listen.rs`).
 
-use std::io;
-use std::sync::mpsc::Sender;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::contact::Contact;
+use super::edge::Asked;
+use super::inbox::{EVENTS_BYTES_MAX, Sender};
+use super::listen::{ECHO, Listener, waits};
 use super::model::{Happening, Loss};
-use crate::chat::{Code, Command, Event, Opaque, Refusal};
+use crate::chat::{Command, Event, Refusal};
 use crate::crypto::record_cipher::RECORD_BODY_BYTES_MAX;
 use crate::crypto::{Fingerprint, Identity, PublicKey, RecordType};
 use crate::limits::Limits;
-use crate::net::tunnel::{
-    Dial, DialError, Incoming, Tunnel, TunnelReader, TunnelWriter, dial, fetch_key,
-};
-use crate::wire::codec::{self, Login, Parts};
+use crate::net::tunnel::{Dial, DialError, Incoming, Tunnel, TunnelWriter, dial, fetch_key};
+use crate::wire::codec::{self, Login};
 
 /// For a connection and its whole login, until the server lets in, asks for a password or refuses.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// The server may say this many things before that.
 const EVENTS_FIRST_MAX: usize = 64;
-/// A silent connection is asked for a sign of life after this time ...
-const PING_AFTER: Duration = Duration::from_secs(30);
-/// ... and given up after this.
-const SILENCE_MAX: Duration = Duration::from_secs(75);
 
-/// What a ping that asks for an echo says.
-const ECHO: &[u8] = b"echo";
-
-type Writer = Arc<Mutex<Option<TunnelWriter>>>;
+/// The writing half, while there is a connection.
+#[derive(Clone, Default)]
+pub struct Writer(Arc<Mutex<Option<TunnelWriter>>>);
 
 /// Makes connections, one after the other.
 pub struct Dialer {
@@ -37,31 +32,40 @@ pub struct Dialer {
     /// Whether the client takes up each place where it was left.
     resumes: bool,
     writer: Writer,
-    happen: Sender<Happening>,
+    asked: Asked,
+    happen: Sender,
+    /// For what the server says: it waits where that is not shown yet.
+    events: Sender,
 }
 
 impl Dialer {
-    pub fn new(contact: Arc<Contact>, resumes: bool, happen: Sender<Happening>) -> Self {
-        Dialer { contact, resumes, writer: Writer::default(), happen }
+    pub fn new(contact: Arc<Contact>, resumes: bool, happen: Sender) -> Self {
+        let events = happen.bounded(EVENTS_BYTES_MAX);
+        let (writer, asked) = (Writer::default(), Asked::default());
+        Dialer { contact, resumes, writer, asked, happen, events }
     }
 
     /// Connects after a while; what comes of it happens to the model.
     pub fn dial(&mut self, after_ms: u64) {
-        let (contact, writer) = (Arc::clone(&self.contact), Arc::clone(&self.writer));
-        let (happen, resumes) = (self.happen.clone(), self.resumes);
+        let (contact, writer) = (Arc::clone(&self.contact), self.writer.clone());
+        let (events, asked, resumes) = (self.events.clone(), self.asked.clone(), self.resumes);
         let job = move || {
             if after_ms > 0 {
                 thread::sleep(Duration::from_millis(after_ms));
-                let _ = happen.send(Happening::Wake);
+                let _ = events.send(Happening::Wake);
                 return;
             }
-            let loss = match connect(&contact, resumes, &happen) {
-                Ok((tunnel, first, key)) => live(&contact, tunnel, first, &key, &writer, &happen),
+            let loss = match connect(&contact, resumes, &events) {
+                Ok((tunnel, first, key)) => {
+                    asked.forget();
+                    Listener::new(&contact, key, asked, writer.clone(), events.clone())
+                        .live(tunnel, first)
+                }
                 Err(error) => why(error),
             };
-            *lock(&writer) = None;
+            *writer.lock() = None;
             // At the end nobody may be left to hear of it.
-            let _ = happen.send(Happening::Lost(loss));
+            let _ = events.send(Happening::Lost(loss));
         };
         let spawned = thread::Builder::new().name("connection".into()).spawn(job);
         spawned.expect("a client can start a thread");
@@ -75,31 +79,47 @@ impl Dialer {
             let _ = self.happen.send(Happening::Event(too_long(command, body.len())));
             return;
         }
-        if let Some(writer) = &mut *lock(&self.writer)
-            && writer.send(RecordType::Json, &body).is_err()
-        {
-            // The reading half notices the same and says so.
-            writer.closer().cut();
-        }
+        self.asked.note(command);
+        self.writer.send(RecordType::Json, &body);
     }
 
     /// Asks for a sign that the server has answered all that it got before.
     pub fn echo(&mut self) {
-        send(&self.writer, RecordType::Ping, ECHO);
+        self.writer.send(RecordType::Ping, ECHO);
     }
 
     /// Ends the connection; the server holds the person's seats for a while.
     pub fn cut(&mut self) {
-        if let Some(writer) = &*lock(&self.writer) {
+        if let Some(writer) = &*self.writer.lock() {
             writer.closer().cut();
         }
     }
 
     /// Closes the connection for good, so that the server knows it was meant.
     pub fn close(&mut self) {
-        if let Some(mut writer) = lock(&self.writer).take() {
+        if let Some(mut writer) = self.writer.lock().take() {
             writer.close("quit");
         }
+    }
+}
+
+impl Writer {
+    pub fn set(&self, writer: TunnelWriter) {
+        *self.lock() = Some(writer);
+    }
+
+    /// Sends a record, if there is a connection. One that does not take it ends: the reading half
+    /// notices that and says so.
+    pub fn send(&self, kind: RecordType, body: &[u8]) {
+        if let Some(writer) = &mut *self.lock()
+            && writer.send(kind, body).is_err()
+        {
+            writer.closer().cut();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<TunnelWriter>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -118,7 +138,7 @@ fn too_long(command: &Command, bytes: usize) -> Event {
 fn connect(
     contact: &Contact,
     resumes: bool,
-    happen: &Sender<Happening>,
+    happen: &Sender,
 ) -> Result<(Tunnel, Vec<Event>, Fingerprint), DialError> {
     let server = server_key(contact, happen)?;
     let keys = {
@@ -191,7 +211,7 @@ fn decides(event: &Event) -> bool {
 }
 
 /// The pinned server's public key: kept, or asked for with the fingerprint.
-fn server_key(contact: &Contact, happen: &Sender<Happening>) -> Result<PublicKey, DialError> {
+fn server_key(contact: &Contact, happen: &Sender) -> Result<PublicKey, DialError> {
     let (at, print) = (contact.server(), contact.pinned());
     if let Ok(Some(key)) = contact.vault.server_key(&print) {
         return Ok(key);
@@ -204,126 +224,6 @@ fn server_key(contact: &Contact, happen: &Sender<Happening>) -> Result<PublicKey
     Ok(key)
 }
 
-/// Reads a connection to its end.
-fn live(
-    contact: &Contact,
-    tunnel: Tunnel,
-    first: Vec<Event>,
-    key: &Fingerprint,
-    writer: &Writer,
-    happen: &Sender<Happening>,
-) -> Loss {
-    let Tunnel { mut reader, mut parts, writer: own, .. } = tunnel;
-    let closer = own.closer();
-    *lock(writer) = Some(own);
-    for event in first {
-        let _ = happen.send(Happening::Event(event));
-    }
-    if reader.set_timeout(PING_AFTER).is_ok() {
-        listen(contact, &mut reader, &mut parts, key, writer, happen);
-    }
-    closer.cut();
-    Loss::Cut
-}
-
-fn listen(
-    contact: &Contact,
-    reader: &mut TunnelReader,
-    parts: &mut Parts,
-    key: &Fingerprint,
-    writer: &Writer,
-    happen: &Sender<Happening>,
-) {
-    let mut heard = Instant::now();
-    let mut asked = Instant::now();
-    send(writer, RecordType::Ping, b"");
-    loop {
-        match reader.receive() {
-            Ok(Incoming::Record(kind, body)) => {
-                heard = Instant::now();
-                match kind {
-                    RecordType::Json => {
-                        let Some(messages) = parts.join(body) else { return };
-                        for event in codec::decode(messages).filter_map(Result::ok) {
-                            let happening = match rotated(contact, key, event) {
-                                Event::Successor { key, signature } => {
-                                    match succeeded(contact, &key, &signature) {
-                                        Some(happening) => happening,
-                                        None => continue,
-                                    }
-                                }
-                                event => Happening::Event(event),
-                            };
-                            if happen.send(happening).is_err() {
-                                return;
-                            }
-                        }
-                    }
-                    RecordType::Ping => send(writer, RecordType::Pong, body),
-                    RecordType::Pong if body == ECHO => {
-                        let _ = happen.send(Happening::Echoed);
-                    }
-                    RecordType::Pong => {
-                        let ms = asked.elapsed().as_millis() as u64;
-                        let _ = happen.send(Happening::Answered(ms));
-                    }
-                    _ => {}
-                }
-            }
-            Ok(Incoming::Closed(reason)) => {
-                if reason.as_deref() == Some("rekey") {
-                    let reason = "it is time for fresh keys: logging in again".to_owned();
-                    let code = Code::Shutdown;
-                    let event = Event::Goodbye { code, reason, retry_ms: None };
-                    let _ = happen.send(Happening::Event(event));
-                }
-                return;
-            }
-            Err(error) if waits(&error) => {
-                let left = SILENCE_MAX.saturating_sub(heard.elapsed());
-                if left.is_zero() || reader.set_timeout(PING_AFTER.min(left)).is_err() {
-                    return;
-                }
-                asked = Instant::now();
-                send(writer, RecordType::Ping, b"");
-            }
-            Err(_) => return,
-        }
-    }
-}
-
-/// A key that was removed while another one waits was replaced by it, most likely.
-fn rotated(contact: &Contact, key: &Fingerprint, event: Event) -> Event {
-    match event {
-        Event::Goodbye { code: Code::Removed, .. }
-            if contact.keys().another(key, &contact.vault) =>
-        {
-            let reason = "your key was replaced: logging in with the new one".to_owned();
-            Event::Goodbye { code: Code::Shutdown, reason, retry_ms: None }
-        }
-        other => other,
-    }
-}
-
-/// The server names the key that follows its own.
-fn succeeded(contact: &Contact, key: &Opaque, signature: &Opaque) -> Option<Happening> {
-    match contact.succeed(key.bytes(), signature.bytes()) {
-        Ok(told) => told.map(Happening::Told),
-        Err(error) => Some(Happening::Trouble(format!("the server's key stays pinned: {error:#}"))),
-    }
-}
-
-fn send(writer: &Writer, kind: RecordType, body: &[u8]) {
-    if let Some(writer) = &mut *lock(writer) {
-        // The reading half notices a connection that is gone.
-        let _ = writer.send(kind, body);
-    }
-}
-
-fn waits(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
-}
-
 fn why(error: DialError) -> Loss {
     match error {
         DialError::WrongKey => Loss::WrongServer,
@@ -333,8 +233,4 @@ fn why(error: DialError) -> Loss {
         DialError::Cut => Loss::Cut,
         other => Loss::Unreachable(other.to_string()),
     }
-}
-
-fn lock(writer: &Writer) -> std::sync::MutexGuard<'_, Option<TunnelWriter>> {
-    writer.lock().unwrap_or_else(PoisonError::into_inner)
 }

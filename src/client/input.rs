@@ -1,12 +1,13 @@
 //! Where a face's input comes from: each source is read on a thread of its own.
 
 use std::io::{BufRead, Read};
-use std::sync::mpsc::Sender;
 use std::thread;
+use std::time::Duration;
 
 use super::faces::json;
-use super::faces::plain::Print;
+use super::inbox::Sender;
 use super::model::Happening;
+use super::output::Print;
 use super::slash;
 use crate::terminal::{self, Typed};
 
@@ -14,17 +15,17 @@ use crate::terminal::{self, Typed};
 const LINE_BYTES_MAX: usize = 1 << 20;
 
 /// Lines of stdin, as they are.
-pub fn lines(happen: Sender<Happening>) {
+pub fn lines(happen: Sender) {
     read(happen, Happening::Line);
 }
 
 /// Objects of stdin (docs/json.md).
-pub fn objects(happen: Sender<Happening>) {
+pub fn objects(happen: Sender) {
     read(happen, |line| json::read(&line));
 }
 
 /// The one text, or every line of stdin; a leading slash is part of the text.
-pub fn lines_to_send(text: Option<&str>, happen: Sender<Happening>) {
+pub fn lines_to_send(text: Option<&str>, happen: Sender) {
     let Some(text) = text else {
         return read(happen, literal);
     };
@@ -41,7 +42,7 @@ fn literal(line: String) -> Happening {
     }
 }
 
-fn read(happen: Sender<Happening>, make: impl Fn(String) -> Happening + Send + 'static) {
+fn read(happen: Sender, make: impl Fn(String) -> Happening + Send + 'static) {
     spawn(move || {
         let mut stdin = std::io::stdin().lock();
         let mut line = Vec::new();
@@ -66,7 +67,8 @@ fn read(happen: Sender<Happening>, make: impl Fn(String) -> Happening + Send + '
                 Ok(text) => make(text.to_owned()),
                 Err(_) => refused("a line is not UTF-8"),
             };
-            if happen.send(happening).is_err() {
+            let sent = happen.send_sized(happening, line.len(), Duration::MAX, || {});
+            if sent.is_err() {
                 return;
             }
         }
@@ -76,11 +78,10 @@ fn read(happen: Sender<Happening>, make: impl Fn(String) -> Happening + Send + '
 }
 
 /// A line editor on a terminal: what is half typed stays while lines come in above it.
-pub fn editor(happen: Sender<Happening>, plain: Print) -> Print {
-    let Some((mut editor, mut printer)) = terminal::open() else {
-        lines(happen);
-        return plain;
-    };
+/// None where the terminal has none.
+pub fn editor(happen: &Sender) -> Option<Box<dyn Print>> {
+    let (mut editor, mut printer) = terminal::open()?;
+    let happen = happen.clone();
     spawn(move || {
         loop {
             // What ends the program ends the reading first, so that the terminal is left in peace.
@@ -99,10 +100,10 @@ pub fn editor(happen: Sender<Happening>, plain: Print) -> Print {
             }
         }
     });
-    Box::new(move |line| {
+    Some(Box::new(move |line: String| {
         // A terminal that is gone has ended the editor, which ends the program.
         let _ = printer.print(&line);
-    })
+    }))
 }
 
 fn spawn(job: impl FnOnce() + Send + 'static) {

@@ -1,19 +1,18 @@
 //! What a client keeps of its talk with one server: lines that are not stored yet, and up to where it
-//! has each place. Files of the vault (0600); what was typed is under a key that only the person's own
-//! opens.
+//! has each place. Files of the vault (0600), under a key that only the person's own opens.
 
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::outbox::id_of;
-use crate::chat::{Command, MsgId, Opaque, Position};
+use super::sealed_map::SealedMap;
+use crate::chat::{Command, Mark, MsgId, Opaque, Position, Target};
 use crate::crypto::keep;
-use crate::keyring::file::replace;
 use crate::system::files;
 
 /// One entry of the outbox file.
@@ -37,7 +36,9 @@ pub struct Journal {
     outbox: File,
     key: Zeroizing<[u8; 32]>,
     open: usize,
-    marks: PathBuf,
+    marks: SealedMap,
+    /// As they are on disk.
+    kept: HashMap<Target, Mark>,
 }
 
 /// What an earlier run has left.
@@ -74,15 +75,20 @@ impl Journal {
         // What was not written whole was never said to be kept.
         let whole = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1);
         let left = read_entries(&text[..whole], &key);
-        let marks = stem.with_extension("marks.json");
-        let positions = match std::fs::read(&marks) {
-            // Without it the newest lines are shown again, and nothing is lost.
-            Ok(text) => serde_json::from_slice(&text).unwrap_or_default(),
-            Err(_) => Vec::new(),
-        };
+        // Without them the newest lines are shown again, and nothing is lost.
+        let (marks, entries) = SealedMap::open(stem.with_extension("marks"), key.clone())?;
+        let mut kept: HashMap<Target, Mark> = HashMap::new();
+        for (to, mark) in entries {
+            match mark {
+                Some(mark) => kept.insert(to, mark),
+                None => kept.remove(&to),
+            };
+        }
+        let position = |(to, mark): (&Target, &Mark)| Position { to: to.clone(), mark: *mark };
+        let positions = kept.iter().map(position).collect();
         // The lines stay where they are until all are stored: nothing is lost by an end in between,
         // nor by a disk that is full.
-        let mut journal = Journal { outbox, key, open: left.outbox.len(), marks };
+        let mut journal = Journal { outbox, key, open: left.outbox.len(), marks, kept };
         journal.shorten(if left.outbox.is_empty() { 0 } else { whole as u64 })?;
         Ok(Some((journal, Left { positions, ..left })))
     }
@@ -120,8 +126,12 @@ impl Journal {
     /// Up to where the client has each place. What was typed is on the disk after this, too.
     pub fn keep(&mut self, positions: &[Position]) -> io::Result<()> {
         self.outbox.sync_data()?;
-        let text = serde_json::to_vec(positions)?;
-        replace(&self.marks, &text, 0o600).map_err(io::Error::other)
+        let is_new = |one: &&Position| self.kept.get(&one.to) != Some(&one.mark);
+        let new = |one: &Position| (one.to.clone(), Some(one.mark));
+        let changed: Vec<_> = positions.iter().filter(is_new).map(new).collect();
+        self.kept.extend(changed.iter().filter_map(|(to, mark)| Some((to.clone(), (*mark)?))));
+        let all = || self.kept.iter().map(|(to, mark)| (to.clone(), Some(*mark))).collect();
+        self.marks.keep(&changed, all)
     }
 
     fn write_locked(&mut self, entry: &Entry) -> io::Result<()> {
@@ -233,6 +243,8 @@ mod tests {
         let (mut journal, _) = Journal::open(&stem, key()).unwrap().unwrap();
         journal.keep(&positions).unwrap();
         drop(journal);
+        let written = std::fs::read(stem.with_extension("marks")).unwrap();
+        assert!(!written.windows(5).any(|window| window == b"lobby"));
         assert_eq!(Journal::open(&stem, key()).unwrap().unwrap().1.positions, positions);
     }
 }

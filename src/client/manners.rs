@@ -1,13 +1,16 @@
 //! Whom this person ignores, and whether comings and goings are hidden: kept beside the journal of
 //! the talk with a server, for the next time.
 
+use std::fs;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
 
 use crate::chat::UserName;
+use crate::crypto::keep;
 use crate::keyring::FileError;
-use crate::keyring::file::{read_text, replace};
+use crate::keyring::file::replace;
 
 /// More people than these are not remembered.
 const IGNORED_MAX: usize = 1_000;
@@ -41,22 +44,25 @@ fn is_same(one: &UserName, other: &UserName) -> bool {
     one.as_str().to_lowercase() == other.as_str().to_lowercase()
 }
 
-/// `STEM.manners.json`, 0600.
-pub struct MannersFile(PathBuf);
+/// `STEM.manners`, 0600, under the key of what is written line by line.
+pub struct MannersFile {
+    path: PathBuf,
+    key: Zeroizing<[u8; 32]>,
+}
 
 impl MannersFile {
     /// `stem` is the journal's path without its endings. A file that cannot be read ignores nobody.
-    pub fn open(stem: PathBuf) -> (MannersFile, Manners) {
-        let file = stem.with_extension("manners.json");
-        let text = read_text(&file).ok().flatten();
+    pub fn open(stem: PathBuf, key: Zeroizing<[u8; 32]>) -> (MannersFile, Manners) {
+        let file = MannersFile { path: stem.with_extension("manners"), key };
+        let text = fs::read(&file.path).ok().and_then(|locked| keep::unlock(&file.key, &locked));
         let mut manners: Manners =
-            text.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
+            text.and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default();
         manners.ignored.truncate(IGNORED_MAX);
-        (MannersFile(file), manners)
+        (file, manners)
     }
 
     pub fn save(&self, manners: &Manners) -> Result<(), FileError> {
         let text = serde_json::to_vec(manners).expect("names are plain JSON");
-        replace(&self.0, &text, 0o600)
+        replace(&self.path, &keep::lock(&self.key, &text), 0o600)
     }
 }

@@ -3,15 +3,20 @@
 mod asker;
 mod contact;
 mod dial;
+mod edge;
 mod faces;
+mod inbox;
 mod input;
 mod invited;
 pub mod journal;
 mod keys;
+mod listen;
 pub mod manners;
 pub mod model;
 pub(crate) mod outbox;
+mod output;
 pub(crate) mod places;
+mod sealed_map;
 pub mod secrets;
 mod shell;
 pub mod slash;
@@ -21,7 +26,9 @@ pub mod vault;
 use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::{Arc, mpsc};
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
 
 use crate::chat::{Target, UserName};
 use crate::fault::{Fault, code};
@@ -37,6 +44,7 @@ use journal::{Journal, Left};
 use manners::{Manners, MannersFile};
 use model::{Happening, Model, Use};
 use outbox::Outbox;
+use output::{Output, Print};
 use places::Places;
 use secrets::Secrets;
 use shell::Shell;
@@ -93,6 +101,8 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
 
 /// The exit code of who was interrupted.
 const INTERRUPTED: u8 = 130;
+/// Whoever is interrupted has so long to come to an end.
+const END_PATIENCE: Duration = Duration::from_secs(3);
 
 fn start(args: &Args) -> anyhow::Result<u8> {
     let mut channels = invited::channels(&args.join)?;
@@ -103,7 +113,7 @@ fn start(args: &Args) -> anyhow::Result<u8> {
         return Err(Fault::new(code::USAGE, "there is nothing to send", hint).into());
     }
     let live = args.send.is_none() && args.tail.is_none();
-    let (happen, happenings) = mpsc::channel();
+    let (happen, happenings) = inbox::open();
     let terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
     let able = terminal && system::terminal::is_able();
     let full = able && live && !args.json && !args.plain;
@@ -156,26 +166,35 @@ fn start(args: &Args) -> anyhow::Result<u8> {
     if live {
         channels.extend(secrets.channels().cloned());
     }
-    let mut print = faces::plain::stdout();
+    let mut print: Option<Box<dyn Print>> = None;
+    let typed = happen.bounded(inbox::INPUT_BYTES_MAX);
     match (&args.send, args.tail) {
         _ if full => {}
-        (Some(text), _) => input::lines_to_send(text.as_deref(), happen.clone()),
+        (Some(text), _) => input::lines_to_send(text.as_deref(), typed),
         (None, Some(_)) => {}
-        (None, None) if args.json => input::objects(happen.clone()),
-        (None, None) if able => print = input::editor(happen.clone(), print),
-        (None, None) => input::lines(happen.clone()),
+        (None, None) if args.json => input::objects(typed),
+        (None, None) => {
+            print = if able { input::editor(&typed) } else { None };
+            if print.is_none() {
+                input::lines(typed);
+            }
+        }
     }
     if !full {
         let interrupted = happen.clone();
         // Without it Ctrl-C ends the program all the same.
         let _ = ctrlc::set_handler(move || {
             let _ = interrupted.send(Happening::Interrupt);
+            // Whatever hangs then (a terminal that takes nothing) is not waited for.
+            thread::sleep(END_PATIENCE);
+            std::process::exit(INTERRUPTED.into());
         });
         contact.announce();
     }
     let face: Box<dyn Face> = match screen {
         Some(screen) => {
-            let rooms = Rooms::load(contact.vault.journal_stem(contact.founding()));
+            let stem = contact.vault.journal_stem(contact.founding());
+            let rooms = Rooms::load(stem, secrets.line_key());
             // Where a PIN is no longer known nothing could be read.
             channels.extend(rooms.channels().filter(|channel| !channel.has_pin()));
             let person = Person {
@@ -188,13 +207,18 @@ fn start(args: &Args) -> anyhow::Result<u8> {
         }
         None if args.json => Box::new(Json::new(contact.pinned().to_string())),
         None if args.send.is_some() => Box::new(faces::Mute),
-        None => Box::new(Plain::new(print, terminal && live, able && live)),
+        None => {
+            let print = print.unwrap_or_else(|| Box::new(Output::stdout()));
+            Box::new(Plain::new(print, terminal && live, able && live))
+        }
     };
     let dialer = Dialer::new(Arc::clone(&contact), live, happen.clone());
     let (outbox, places) = (Outbox::of(left.outbox, &left.refused), Places::of(left.positions));
     // A program sees everybody, unless it asks otherwise itself.
-    let person = (live && usage.retries)
-        .then(|| MannersFile::open(contact.vault.journal_stem(contact.founding())));
+    let person = (live && usage.retries).then(|| {
+        let stem = contact.vault.journal_stem(contact.founding());
+        MannersFile::open(stem, secrets.line_key())
+    });
     let (manners_file, manners) =
         person.map_or((None, Manners::default()), |(file, manners)| (Some(file), manners));
     let model = Model::new(usage, target, channels, outbox, places).with(manners);

@@ -62,15 +62,16 @@ impl Outbox {
         self.0.iter().rev().find(says).and_then(|one| id_of(&one.command))
     }
 
-    /// The line is refused; whether it was here.
+    /// The line is refused; whether it was here and was not refused before.
     pub fn refuse(&mut self, id: MsgId) -> bool {
         let found = self.0.iter_mut().find(|one| id_of(&one.command) == Some(id));
-        found.map(|one| one.stage = Stage::Refused).is_some()
+        found.is_some_and(|one| std::mem::replace(&mut one.stage, Stage::Refused) != Stage::Refused)
     }
 
-    /// The line came too fast; whether it was here.
+    /// The line came too fast; whether it was on its way.
     pub fn postpone(&mut self, id: MsgId) -> bool {
-        let found = self.0.iter_mut().find(|one| id_of(&one.command) == Some(id));
+        let sent = |one: &&mut Outgoing| matches!(one.stage, Stage::Sent | Stage::Later);
+        let found = self.0.iter_mut().find(|one| id_of(&one.command) == Some(id)).filter(sent);
         found.map(|one| one.stage = Stage::Later).is_some()
     }
 
@@ -79,9 +80,9 @@ impl Outbox {
         self.0.iter().any(|one| one.stage == Stage::Later)
     }
 
-    /// Lines that came too fast become ones to send.
-    pub fn again(&mut self) -> Vec<Command> {
-        self.resend(Stage::Later)
+    /// Of the lines that came too fast the first few become ones to send.
+    pub fn again(&mut self, lines_max: usize) -> Vec<Command> {
+        self.resend(Stage::Later, lines_max)
     }
 
     /// All lines that are not refused, to be sent (again) over a new connection. Their ids make a
@@ -97,11 +98,11 @@ impl Outbox {
 
     /// Refused lines become ones to send.
     pub fn retry(&mut self) -> Vec<Command> {
-        self.resend(Stage::Refused)
+        self.resend(Stage::Refused, usize::MAX)
     }
 
-    fn resend(&mut self, stage: Stage) -> Vec<Command> {
-        let chosen = self.0.iter_mut().filter(|one| one.stage == stage);
+    fn resend(&mut self, stage: Stage, lines_max: usize) -> Vec<Command> {
+        let chosen = self.0.iter_mut().filter(|one| one.stage == stage).take(lines_max);
         let send = |one: &mut Outgoing| {
             one.stage = Stage::Sent;
             one.command.clone()

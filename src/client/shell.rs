@@ -2,7 +2,7 @@
 //! the connection, and what comes over it, passes the secrets.
 
 use std::collections::VecDeque;
-use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use super::contact::Contact;
 use super::dial::Dialer;
 use super::faces::Face;
+use super::inbox::{Entry, Sender};
 use super::journal::Journal;
 use super::manners::MannersFile;
 use super::model::{self, Action, Happening, Model, Show};
@@ -30,7 +31,7 @@ pub struct Shell {
     pub manners_file: Option<MannersFile>,
     pub lines_left: Option<u64>,
     pub contact: Arc<Contact>,
-    pub happen: Sender<Happening>,
+    pub happen: Sender,
 }
 
 /// What waits to be told later.
@@ -43,7 +44,7 @@ struct Waits {
 
 impl Shell {
     /// The client's life; the exit code says how it ended.
-    pub fn attend(mut self, happenings: &mpsc::Receiver<Happening>) -> u8 {
+    pub fn attend(mut self, happenings: &Receiver<Entry>) -> u8 {
         let code = self.turn(happenings);
         if let Err(problem) = self.secrets.keep_people() {
             err!("error: {problem}");
@@ -51,7 +52,7 @@ impl Shell {
         code
     }
 
-    fn turn(&mut self, happenings: &mpsc::Receiver<Happening>) -> u8 {
+    fn turn(&mut self, happenings: &Receiver<Entry>) -> u8 {
         self.face.show(&Show::State(model::State::Connecting));
         self.dialer.dial(0);
         let mut waits = Waits::default();
@@ -60,18 +61,20 @@ impl Shell {
             let tends = Instant::now() + Duration::from_millis(rests_ms);
             let due = waits.tick.into_iter().chain(waits.wait).fold(tends, Instant::min);
             let left = due.saturating_duration_since(Instant::now());
-            let happening = match happenings.recv_timeout(left) {
-                Ok(happening) => happening,
+            let (happening, permit) = match happenings.recv_timeout(left) {
+                Ok(Entry { happening, permit }) => (happening, permit),
                 Err(RecvTimeoutError::Timeout) if waits.wait == Some(due) => {
                     waits.wait = None;
-                    Happening::Waited
+                    (Happening::Waited, None)
                 }
-                Err(RecvTimeoutError::Timeout) => Happening::Tick,
+                Err(RecvTimeoutError::Timeout) => (Happening::Tick, None),
                 Err(RecvTimeoutError::Disconnected) => return 0,
             };
+            self.face.carries(permit);
             if let Some(code) = self.happens(happening, &mut waits) {
                 return code;
             }
+            self.face.carries(None);
             waits.tick = match waits.tick {
                 _ if !self.model.wants_tick() => None,
                 None => Some(Instant::now() + TICK_AFTER),

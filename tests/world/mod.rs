@@ -2,6 +2,7 @@
 #![allow(dead_code)]
 
 pub mod checker;
+pub mod double;
 pub mod proxy;
 pub mod pty;
 mod spare;

@@ -1,14 +1,15 @@
 //! One JSON object a line, both ways: the contract of docs/json.md.
 
-use std::io::Write;
-
 use serde_json::{Value, json};
 
 use super::Face;
 use crate::chat::{Command, Event, Lock, Message, MsgId};
+use crate::client::inbox::Permit;
 use crate::client::model::{Happening, Show, State};
+use crate::client::output::{Output, Print};
 
 pub struct Json {
+    out: Output,
     /// The server's fingerprint, for the first object.
     server: String,
     /// Why it ends, where the model has said so.
@@ -17,7 +18,7 @@ pub struct Json {
 
 impl Json {
     pub fn new(server: String) -> Self {
-        Json { server, bye: None }
+        Json { out: Output::stdout(), server, bye: None }
     }
 
     fn object(&self, show: &Show) -> Option<Value> {
@@ -69,11 +70,16 @@ impl Face for Json {
         if let Show::Bye(reason) = show {
             self.bye = Some(reason.clone());
         } else if let Some(object) = self.object(show) {
-            print(&object);
+            self.out.print(object.to_string());
         }
     }
 
+    fn carries(&mut self, permit: Option<Permit>) {
+        self.out.carries(permit);
+    }
+
     fn end(&mut self, code: u8) {
+        let quits = self.bye.is_some() || code == 130;
         let reason = self.bye.take().unwrap_or_else(|| {
             let reason = match code {
                 0 | 8 => "the input has ended",
@@ -82,15 +88,8 @@ impl Face for Json {
             };
             reason.to_owned()
         });
-        print(&json!({"type": "bye", "reason": reason}));
-    }
-}
-
-/// A closed pipe ends the program as it ends every filter.
-fn print(object: &Value) {
-    let mut out = std::io::stdout().lock();
-    if writeln!(out, "{object}").and_then(|()| out.flush()).is_err() {
-        std::process::exit(0);
+        self.out.print(json!({"type": "bye", "reason": reason}).to_string());
+        self.out.finish(quits);
     }
 }
 

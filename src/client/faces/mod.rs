@@ -6,12 +6,15 @@ pub mod plain;
 pub mod screen;
 mod words;
 
+use super::inbox::Permit;
 use super::model::Show;
 use crate::print::err;
 
 /// Shows things.
 pub trait Face: Send {
     fn show(&mut self, show: &Show);
+    /// What is shown from now on comes of what has this permit, which is held until it was shown.
+    fn carries(&mut self, _permit: Option<Permit>) {}
 
     /// The program ends, with this exit code.
     fn end(&mut self, _code: u8) {}

@@ -1,7 +1,6 @@
 //! Lines that are only ever appended: for terminals, pipes and screen readers.
 
 use std::collections::HashSet;
-use std::io::Write;
 
 use colored::{ColoredString, Colorize};
 use jiff::tz::TimeZone;
@@ -9,14 +8,15 @@ use jiff::tz::TimeZone;
 use super::Face;
 use super::words::{self, PALETTE, describe, shade, span};
 use crate::chat::{Code, Event, Kind, Message, MsgId, Target, UserName};
+use crate::client::inbox::Permit;
 use crate::client::model::{Show, State};
+use crate::client::output::Print;
 use crate::terminal;
 
-/// Where finished lines go.
-pub type Print = Box<dyn FnMut(String) + Send>;
-
 pub struct Plain {
-    print: Print,
+    print: Box<dyn Print>,
+    /// The person has left.
+    quits: bool,
     own: Option<UserName>,
     zone: TimeZone,
     timestamps: bool,
@@ -34,10 +34,11 @@ pub struct Plain {
 }
 
 impl Plain {
-    pub fn new(print: Print, chatty: bool, clears: bool) -> Self {
+    pub fn new(print: Box<dyn Print>, chatty: bool, clears: bool) -> Self {
         let zone = TimeZone::system();
         Plain {
             print,
+            quits: false,
             own: None,
             zone,
             timestamps: true,
@@ -51,12 +52,12 @@ impl Plain {
 
     fn line(&mut self, line: String) {
         // Further lines of one text stand under it, never in column one.
-        (self.print)(line.replace('\n', "\n    "));
+        self.print.print(line.replace('\n', "\n    "));
     }
 
     fn notice(&mut self, text: &str) {
         let lines: Vec<_> = text.lines().map(|line| format!("-- {line}")).collect();
-        (self.print)(lines.join("\n"));
+        self.print.print(lines.join("\n"));
     }
 
     fn is_news(&self, state: &State) -> bool {
@@ -171,7 +172,7 @@ impl Face for Plain {
             }
             Show::Hidden(on) => terminal::hide(*on),
             Show::Timestamps(on) => self.timestamps = *on,
-            Show::Clear if self.clears => (self.print)("\u{1b}[2J\u{1b}[H".into()),
+            Show::Clear if self.clears => self.print.print("\u{1b}[2J\u{1b}[H".into()),
             Show::State(state) => {
                 if let State::Connected { name } = state {
                     self.own = Some(name.clone());
@@ -183,7 +184,12 @@ impl Face for Plain {
                     self.told = Some(state.clone());
                 }
             }
-            Show::Bye(text) if self.chatty => self.notice(text),
+            Show::Bye(text) => {
+                self.quits = true;
+                if self.chatty {
+                    self.notice(text);
+                }
+            }
             Show::Back => self.notice("back"),
             Show::Ack { .. }
             | Show::Outgoing { .. }
@@ -194,20 +200,17 @@ impl Face for Plain {
             | Show::Presence(_)
             | Show::Unread { .. }
             | Show::Target(_)
-            | Show::Clear
-            | Show::Bye(_) => {}
+            | Show::Clear => {}
         }
     }
-}
 
-/// Lines to stdout; a closed pipe ends the program as it ends every filter.
-pub fn stdout() -> Print {
-    Box::new(|line| {
-        let mut out = std::io::stdout().lock();
-        if writeln!(out, "{line}").and_then(|()| out.flush()).is_err() {
-            std::process::exit(0);
-        }
-    })
+    fn carries(&mut self, permit: Option<Permit>) {
+        self.print.carries(permit);
+    }
+
+    fn end(&mut self, code: u8) {
+        self.print.finish(self.quits || code == 130);
+    }
 }
 
 /// A name in its own colour, the same everywhere and always: FNV-1a into the palette.

@@ -10,7 +10,7 @@ impl Model {
             Event::Welcome { ref name, .. } => {
                 let back = self.attempts > 0 && self.name.is_some();
                 let old = if self.name.is_none() { self.outbox.refused() } else { 0 };
-                (self.connected, self.attempts, self.goodbye) = (true, 0, None);
+                (self.connected, self.goodbye) = (true, None);
                 self.suspects = false;
                 self.name = Some(name.clone());
                 let mut actions =
@@ -158,7 +158,8 @@ impl Model {
             self.password = None;
         }
         if let Some(password) = self.password.clone() {
-            let Some(retry_ms) = retry_ms else {
+            let again_ms = std::mem::replace(&mut self.gave, true).then_some(AGAIN_MS);
+            let Some(retry_ms) = retry_ms.or(again_ms) else {
                 return vec![Action::Send(Command::Password { password })];
             };
             self.later = true;
@@ -179,7 +180,10 @@ impl Model {
     pub(super) fn waited(&mut self) -> Vec<Action> {
         let later = std::mem::take(&mut self.later);
         if self.connected {
-            return self.outbox.again().into_iter().map(Action::Send).collect();
+            let again = self.outbox.again(AGAIN_LINES).into_iter().map(Action::Send);
+            let mut actions: Vec<_> = again.collect();
+            actions.extend(self.outbox.is_held().then_some(Action::Wait(AGAIN_MS)));
+            return actions;
         }
         let password = self.password.clone().filter(|_| later);
         password.map(|password| Action::Send(Command::Password { password })).into_iter().collect()
@@ -193,7 +197,7 @@ impl Model {
         if password.reveal() == "/exit" {
             return self.exit();
         }
-        self.asked = false;
+        (self.asked, self.gave) = (false, true);
         self.password = Some(password.clone());
         vec![Action::Show(Show::Hidden(false)), Action::Send(Command::Password { password })]
     }

@@ -4,7 +4,8 @@ use super::*;
 
 impl Model {
     pub(super) fn lost(&mut self, loss: Loss, chance: [u8; 16]) -> Vec<Action> {
-        (self.connected, self.dialing) = (false, false);
+        let was_in = std::mem::take(&mut self.connected);
+        (self.dialing, self.gave) = (false, false);
         // Nobody knows when they will be in.
         let words = self.opened.values_mut().filter_map(|inside| inside.words.take());
         let mut actions: Vec<_> = words.map(pins::shown).collect();
@@ -75,7 +76,7 @@ impl Model {
             (loss, goodbye) => {
                 self.attempts += 1;
                 let bound = BACKOFF_MS.0 << self.attempts.min(7);
-                let jitter = random % bound.min(BACKOFF_MS.1);
+                let jitter = random % bound.min(if was_in { CUTS_MS_MAX } else { BACKOFF_MS.1 });
                 let least = goodbye.and_then(|(_, retry_ms)| retry_ms).unwrap_or(0).min(60_000);
                 let retry_ms = least + jitter;
                 let told = !matches!(loss, Loss::Cut | Loss::WrongServer);

@@ -48,6 +48,8 @@ pub enum Happening {
     Derived { name: ChannelName, key: PinChannel, made: Option<Hidden> },
     /// The channel of a name and a PIN, which is known from now on.
     Opened { channel: Result<ChannelName, String>, made: Option<Hidden> },
+    /// The connection that ends now has lasted for a while: the next one need not wait.
+    Lasted,
     /// The connection ended, or could not be made.
     Lost(Loss),
     /// It is time to dial again.
@@ -215,6 +217,12 @@ pub enum State {
 const SHOWN_MAX: usize = 4_096;
 /// Backoff: full jitter below a bound that doubles from the first to the last.
 const BACKOFF_MS: (u64, u64) = (500, 30_000);
+/// The same where connections are made, and soon cut.
+const CUTS_MS_MAX: u64 = 8_000;
+/// A server that asks again and again is answered no faster than this.
+const AGAIN_MS: u64 = 1_000;
+/// Lines that are sent again at once: a server that refused them takes two a second.
+const AGAIN_LINES: usize = 3;
 /// Who waits to be admitted asks this often: soon at first, then calmly.
 const POLL_MS: (u64, u64) = (2_000, 15_000);
 
@@ -253,6 +261,8 @@ pub struct Model {
     asked: bool,
     /// The password is sent again once the server's wait is over.
     later: bool,
+    /// It was sent over this connection.
+    gave: bool,
     /// What was right last time, for the next connection.
     password: Option<Hidden>,
     timestamps: bool,
@@ -294,6 +304,7 @@ impl Model {
             manners: Manners::default(),
             asked: false,
             later: false,
+            gave: false,
             password: None,
             timestamps: true,
             attempts: 0,
@@ -352,6 +363,10 @@ impl Model {
             // The shell has what it takes.
             Happening::Derived { .. } => Vec::new(),
             Happening::Opened { channel, made } => self.opened(channel, made),
+            Happening::Lasted => {
+                self.attempts = 0;
+                Vec::new()
+            }
             Happening::Lost(loss) => self.lost(loss, chance),
             Happening::Wake => self.dial(),
             Happening::Tick => self.tick(),

@@ -2,27 +2,45 @@
 
 use std::collections::VecDeque;
 
+use super::NAMES_MAX;
 use crate::chat::{Command, UserName};
 use crate::crypto::random;
 
 /// A server that has no time is asked again no sooner and no later, whatever it says.
 const AGAIN_MS: (u64, u64) = (500, 60_000);
+/// Requests at once, and a pause for each that was made: a server can bring up people without end.
+const REQUESTS_MAX: u64 = 10;
+const PAUSE_MS: u64 = 500;
+/// Requests of which an answer is still expected.
+const OPEN_MAX: usize = 100;
 
 pub struct Asking {
     /// Of the newest request: the first is random, because programs choose references as they like.
     number: u64,
     /// Requests that are not answered, as far as is known.
     open: VecDeque<(u64, Vec<UserName>)>,
+    /// Whom it is asked about as soon as may be.
+    wanted: VecDeque<UserName>,
     /// Whom it is asked about again ...
     again: Vec<UserName>,
     /// ... so many milliseconds after this time.
     waits: Option<(i64, u64)>,
+    now_ms: i64,
+    /// The pauses of all requests so far would be over then.
+    paused_until_ms: i64,
 }
 
 impl Default for Asking {
     fn default() -> Asking {
-        let number = u64::from_be_bytes(random()) >> 1;
-        Asking { number, open: VecDeque::new(), again: Vec::new(), waits: None }
+        Asking {
+            number: u64::from_be_bytes(random()) >> 1,
+            open: VecDeque::new(),
+            wanted: VecDeque::new(),
+            again: Vec::new(),
+            waits: None,
+            now_ms: 0,
+            paused_until_ms: 0,
+        }
     }
 }
 
@@ -31,10 +49,56 @@ fn reference(number: u64) -> String {
 }
 
 impl Asking {
-    pub fn request(&mut self, names: Vec<UserName>) -> Command {
+    /// So late is it now. Whom it is time to ask about again is wanted.
+    pub fn clock(&mut self, now_ms: i64) {
+        // A clock that was set back does not stop it.
+        if now_ms < self.now_ms {
+            self.paused_until_ms = now_ms;
+        }
+        self.now_ms = now_ms;
+        if self.again_rest_ms(now_ms) == Some(0) {
+            self.waits = None;
+            self.wanted.extend(std::mem::take(&mut self.again));
+        }
+    }
+
+    /// The person of this client waits for the answer: it is asked about before all others.
+    pub fn want_first(&mut self, name: UserName) {
+        self.wanted.push_front(name);
+    }
+
+    /// The server is to be asked about these.
+    pub fn want(&mut self, names: Vec<UserName>) {
+        self.wanted.extend(names);
+    }
+
+    /// What goes out now: many people in one request, and few requests at once.
+    pub fn next_request(&mut self) -> Option<Command> {
+        if self.wanted.is_empty() || self.pause_ms(self.now_ms) > 0 {
+            return None;
+        }
+        self.paused_until_ms = self.paused_until_ms.max(self.now_ms) + PAUSE_MS as i64;
         self.number += 1;
+        let names: Vec<_> = self.wanted.drain(..self.wanted.len().min(NAMES_MAX)).collect();
         self.open.push_back((self.number, names.clone()));
-        Command::Keys { names, reference: Some(reference(self.number)) }
+        if self.open.len() > OPEN_MAX {
+            self.open.pop_front();
+        }
+        Some(Command::Keys { names, reference: Some(reference(self.number)) })
+    }
+
+    /// Until the next request may go out.
+    fn pause_ms(&self, now_ms: i64) -> u64 {
+        let paused = u64::try_from(self.paused_until_ms.saturating_sub(now_ms)).unwrap_or_default();
+        (paused + PAUSE_MS).saturating_sub(REQUESTS_MAX * PAUSE_MS)
+    }
+
+    /// The connection is gone, and all that was asked over it. The next one is asked no faster.
+    pub fn lost(&mut self) {
+        self.open.clear();
+        self.wanted.clear();
+        self.again.clear();
+        self.waits = None;
     }
 
     /// A server answers in order: all requests before this one are answered.
@@ -54,18 +118,14 @@ impl Asking {
         true
     }
 
-    /// In how many milliseconds somebody is asked about again.
+    /// In how many milliseconds somebody is asked about.
     pub fn rests_ms(&self, now_ms: i64) -> Option<u64> {
-        self.waits.map(|(since_ms, wait_ms)| wait_ms.saturating_sub(now_ms.abs_diff(since_ms)))
+        let wanted = (!self.wanted.is_empty()).then(|| self.pause_ms(now_ms));
+        wanted.into_iter().chain(self.again_rest_ms(now_ms)).min()
     }
 
-    /// Whom it is time to ask about again.
-    pub fn due(&mut self, now_ms: i64) -> Vec<UserName> {
-        if self.rests_ms(now_ms) != Some(0) {
-            return Vec::new();
-        }
-        self.waits = None;
-        std::mem::take(&mut self.again)
+    fn again_rest_ms(&self, now_ms: i64) -> Option<u64> {
+        self.waits.map(|(since_ms, wait_ms)| wait_ms.saturating_sub(now_ms.abs_diff(since_ms)))
     }
 
     fn position(&self, told: Option<&str>) -> Option<usize> {
@@ -83,11 +143,23 @@ mod tests {
     }
 
     fn asks(asking: &mut Asking, whom: &[&str]) -> String {
-        match asking.request(names(whom)) {
-            Command::Keys { names: asked, reference: Some(reference) } if asked == names(whom) => {
+        asking.want(names(whom));
+        match asking.next_request() {
+            Some(Command::Keys { names: asked, reference: Some(reference) })
+                if asked == names(whom) =>
+            {
                 reference
             }
             other => panic!("{other:?}"),
+        }
+    }
+
+    /// Whom it is asked about at this time.
+    fn due(asking: &mut Asking, now_ms: i64) -> Vec<UserName> {
+        asking.clock(now_ms);
+        match asking.next_request() {
+            Some(Command::Keys { names, .. }) => names,
+            _ => Vec::new(),
         }
     }
 
@@ -101,9 +173,10 @@ mod tests {
         assert!(asking.refused(&one, 700, 10_000));
         assert!(!asking.refused(&one, 700, 10_000), "it has one answer");
         assert!(asking.refused(&two, 900, 10_000));
-        assert_eq!((asking.rests_ms(10_100), asking.due(10_899)), (Some(800), names(&[])));
-        assert_eq!(asking.due(10_900), names(&["alice", "bob", "carol", "alice"]));
-        assert_eq!((asking.due(99_000), asking.rests_ms(99_000)), (names(&[]), None));
+        assert_eq!((asking.rests_ms(10_100), due(&mut asking, 10_899)), (Some(800), names(&[])));
+        let all = names(&["alice", "bob", "carol", "alice"]);
+        assert_eq!(due(&mut asking, 10_900), all);
+        assert_eq!((due(&mut asking, 99_000), asking.rests_ms(99_000)), (names(&[]), None));
     }
 
     #[test]
@@ -114,8 +187,26 @@ mod tests {
             assert!(asking.refused(&one, told_ms, 1_000));
             assert_eq!(asking.rests_ms(1_000), Some(waits_ms));
             // Nor when a clock was set back by years.
-            assert_eq!(asking.due(-9_000_000_000), names(&["bob"]));
+            assert_eq!(due(&mut asking, -9_000_000_000), names(&["bob"]));
         }
+    }
+
+    #[test]
+    fn a_server_that_brings_up_people_without_end_is_asked_twice_a_second() {
+        let mut asking = Asking::default();
+        let mut requests = 0;
+        for now_ms in 1_000_000..1_010_000 {
+            asking.want(names(&["alice"]));
+            asking.clock(now_ms);
+            requests += u64::from(asking.next_request().is_some());
+            // Neither does it help to cut the connection.
+            if now_ms % 1_000 == 0 {
+                asking.lost();
+            }
+        }
+        assert!((REQUESTS_MAX + 19..=REQUESTS_MAX + 21).contains(&requests), "{requests}");
+        assert!(asking.wanted.is_empty() || asking.rests_ms(1_010_000) <= Some(PAUSE_MS));
+        assert!(asking.open.len() <= OPEN_MAX);
     }
 
     #[test]

@@ -164,10 +164,15 @@ impl Book {
 impl Page {
     /// For how long lines are kept here; none is for ever.
     fn keeps_ms(&self) -> Option<i64> {
-        match self.kept {
-            None | Some(Retention::Forever) => None,
-            Some(Retention::For(span)) => Some(span.as_ms()),
-            Some(Retention::Off) => Some(i64::MIN),
-        }
+        self.kept.and_then(keeps_ms)
+    }
+}
+
+/// For how long lines are kept; none is for ever.
+pub fn keeps_ms(kept: Retention) -> Option<i64> {
+    match kept {
+        Retention::Forever => None,
+        Retention::For(span) => Some(span.as_ms()),
+        Retention::Off => Some(i64::MIN),
     }
 }

@@ -4,7 +4,7 @@
 //! What was said stays said, whatever log the server tells it from: a server that has another log (a
 //! backup was restored, or it only says so) has other seqs, and the same people with the same lines.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
@@ -19,12 +19,14 @@ const LINES_MAX: usize = 16;
 #[derive(Default, Serialize, Deserialize)]
 pub struct Chains {
     places: Vec<(Target, Lines)>,
+    /// Since the last call of `take_changed`.
     #[serde(skip)]
-    changed: bool,
+    changed: BTreeSet<Target>,
 }
 
-#[derive(Default, Serialize, Deserialize)]
-struct Lines {
+/// What is remembered of one place.
+#[derive(Clone, Default, Serialize, Deserialize)]
+pub struct Lines {
     log: Option<LogId>,
     /// The log is not the first one: what was told before may be told again.
     #[serde(default)]
@@ -43,7 +45,7 @@ struct Lines {
     spent: BTreeMap<UserName, u64>,
 }
 
-#[derive(Default, Serialize, Deserialize)]
+#[derive(Clone, Default, Serialize, Deserialize)]
 struct Device {
     sessions: VecDeque<Session>,
     /// What was said until then, in sessions that are remembered no more, is not new.
@@ -54,7 +56,7 @@ struct Device {
     loose: bool,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 struct Session {
     id: Opaque,
     /// The count that comes next.
@@ -101,7 +103,7 @@ impl Chains {
             true => (lines.told_ms, lines.newest) = (now_ms, None),
             false => lines.newest = Some((newest, now_ms)),
         }
-        self.changed = true;
+        self.changed.insert(to.clone());
         (other, met)
     }
 
@@ -121,7 +123,7 @@ impl Chains {
         let lines = self.lines(to);
         lines.reaches(lines.last.max(upto));
         lines.devices.values_mut().for_each(|device| device.loose = true);
-        self.changed = true;
+        self.changed.insert(to.clone());
     }
 
     /// Whether a line is new, and how many seqs are missing before it. One that is not told again comes
@@ -134,7 +136,7 @@ impl Chains {
         }
         lines.reaches(seq);
         lines.told_ms = live_ms.unwrap_or(lines.told_ms);
-        self.changed = true;
+        self.changed.insert(to.clone());
         (true, if before == Seq(0) { 0 } else { seq.0 - before.0 - 1 })
     }
 
@@ -142,12 +144,12 @@ impl Chains {
     pub fn spent(&mut self, to: &Target, who: &UserName) {
         let spent = self.lines(to).spent.entry(who.clone()).or_default();
         *spent = spent.saturating_add(1);
-        self.changed = true;
+        self.changed.insert(to.clone());
     }
 
     /// A new line of a person's device.
     pub fn takes(&mut self, to: &Target, who: &UserName, device: &str, line: Signed) -> Order {
-        self.changed = true;
+        self.changed.insert(to.clone());
         let lines = self.lines(to);
         let mut none = 0;
         let spent = lines.spent.get_mut(who).unwrap_or(&mut none);
@@ -206,12 +208,25 @@ impl Chains {
     /// Nothing more is known of a place.
     pub fn forget(&mut self, to: &Target) {
         self.places.retain(|(place, _)| place != to);
-        self.changed = true;
+        self.changed.insert(to.clone());
     }
 
-    /// Whether there is something to keep since the last call.
-    pub fn take_changed(&mut self) -> bool {
-        std::mem::take(&mut self.changed)
+    /// As it was kept: of each place what was kept last.
+    pub fn of(entries: Vec<(Target, Option<Lines>)>) -> Chains {
+        let entries = entries.into_iter().collect::<BTreeMap<_, _>>().into_iter();
+        let places = entries.filter_map(|(to, lines)| Some((to, lines?))).collect();
+        Chains { places, changed: BTreeSet::new() }
+    }
+
+    /// The places of which there is something to keep since the last call, or nothing any more.
+    pub fn take_changed(&mut self) -> Vec<(Target, Option<Lines>)> {
+        let changed = std::mem::take(&mut self.changed).into_iter();
+        changed.map(|to| (self.place(&to).cloned(), to)).map(|(lines, to)| (to, lines)).collect()
+    }
+
+    /// Everything, to be kept.
+    pub fn all(&self) -> Vec<(Target, Option<Lines>)> {
+        self.places.iter().map(|(to, lines)| (to.clone(), Some(lines.clone()))).collect()
     }
 
     fn place(&self, to: &Target) -> Option<&Lines> {

@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 
 use crate::chat::Event;
+use crate::client::edge::bytes;
 use crate::limits::{HELD_EVENTS_BYTES_MAX, HELD_EVENTS_MAX};
 
 #[derive(Default)]
@@ -44,12 +45,6 @@ impl Held {
     pub fn clear(&mut self) {
         *self = Held::default();
     }
-}
-
-/// As it was on the wire, and what it takes at least.
-fn bytes(event: &Event) -> usize {
-    let told = serde_json::to_vec(event).map_or(0, |told| told.len());
-    size_of::<Event>() + told
 }
 
 #[cfg(test)]

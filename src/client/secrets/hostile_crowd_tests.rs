@@ -2,6 +2,7 @@
 //! before it is told as done: also where a server invents people, or this client is cut off.
 
 use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
 
 use super::*;
 use crate::chat::LogId;
@@ -78,7 +79,15 @@ fn enters(
     let begun_ms = *now_ms;
     let mut next = VecDeque::from(story.bob.secrets.received(entered(people), *now_ms));
     let mut told = Vec::new();
-    while let Some(one) = next.pop_front() {
+    loop {
+        let Some(one) = next.pop_front() else {
+            // Many are asked about at once, and not all at once.
+            let Some(rest_ms) = story.bob.secrets.asking.rests_ms(*now_ms) else { break };
+            *now_ms += rest_ms as i64;
+            next.extend(story.bob.secrets.tend(*now_ms));
+            writes.looks();
+            continue;
+        };
         match one {
             Next::Send(Command::Keys { names, reference }) => {
                 for name in names {

@@ -2,7 +2,7 @@
 //! kept, and shown to a person who compares them.
 
 use super::people::{Confirmed, Learned, Part, Prints, Standing, safety_number};
-use super::{NAMES_MAX, Next, Secrets, reading};
+use super::{Next, Secrets, reading};
 use crate::chat::{Event, UserName};
 use crate::client::model::Happening;
 use crate::crypto::Fingerprint;
@@ -21,7 +21,8 @@ impl Secrets {
     /// The person of this client wants to know them.
     pub(super) fn ask(&mut self, name: UserName, next: &mut Vec<Next>) {
         if self.people.ask(&name) {
-            self.request(vec![name], next);
+            self.asking.want_first(name);
+            self.request(Vec::new(), next);
         }
     }
 
@@ -32,9 +33,8 @@ impl Secrets {
     }
 
     pub(super) fn request(&mut self, names: Vec<UserName>, next: &mut Vec<Next>) {
-        for names in names.chunks(NAMES_MAX) {
-            next.push(Next::Send(self.asking.request(names.to_vec())));
-        }
+        self.asking.want(names);
+        next.extend(std::iter::from_fn(|| self.asking.next_request()).map(Next::Send));
     }
 
     pub(super) fn learn(&mut self, name: &UserName, part: Part, now_ms: i64, next: &mut Vec<Next>) {
@@ -135,6 +135,7 @@ impl Secrets {
 
     /// `/fingerprint NAME`: whose keys these are, and the number to compare.
     pub fn look_up(&mut self, name: &UserName, confirms: bool, now_ms: i64) -> Vec<Next> {
+        self.asking.clock(now_ms);
         let mut next = Vec::new();
         let name = self.people.spelled(name);
         if !self.people.is_listed(&name) {

@@ -19,20 +19,18 @@ pub mod store;
 mod tending;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::contact::Contact;
 use super::model::Happening;
+use super::sealed_map::SealedMap;
 use crate::chat::{
     ChannelName, Code, Command, Event, MsgId, Opaque, PlaceInfo, Refusal, Retention, Seq, Target,
     UserName,
 };
 use crate::crypto::certificate::{Certificate, CertificateHash};
-use crate::crypto::keep;
 use crate::crypto::pin_channel::PinChannel;
 use crate::keyring::FileError;
-use crate::keyring::file::replace;
 use answer::Answers;
 use asking::Asking;
 use book::Entry;
@@ -65,10 +63,14 @@ const NAMES_MAX: usize = 50;
 const BOOK_BYTES_MAX: u64 = 8 << 20;
 /// Lines of a place whose ids are known: as many as a window of the full screen has.
 const IDS_MAX: usize = 100_000;
+/// The same of all places together: of the largest the oldest go.
+const IDS_ALL_MAX: usize = 200_000;
 /// Certificates that were checked.
 const CHECKED_MAX: usize = 1_000;
 /// What was learned of people is written after so many milliseconds, in one piece.
 const LEARNED_MS: u64 = 1_000;
+/// ... or later where the file is large: it is written anew each time.
+const KEPT_BYTES_PER_MS: u64 = 4_000;
 /// Clocks differ by less, or it is told.
 const CLOCKS_MS: i64 = 86_400_000;
 
@@ -98,7 +100,7 @@ pub struct Secrets {
     /// It was told that another folder has this key.
     copied: bool,
     /// Where the chains are kept; nowhere where another client keeps them.
-    chains_file: Option<PathBuf>,
+    chains_file: Option<SealedMap>,
     /// Where opened lines are kept, and whether this client writes them.
     shelf: Option<Shelf>,
     writes_lines: bool,
@@ -179,12 +181,13 @@ impl Secrets {
     pub fn resume(&mut self, sealed: HashMap<MsgId, Opaque>) {
         self.sealed = sealed;
         let stem = self.contact.vault.journal_stem(self.contact.founding());
-        let file = stem.with_extension("chains");
-        // Without it the next line of everybody is taken as it comes.
-        let locked = std::fs::read(&file).unwrap_or_default();
-        let text = keep::unlock(&self.store.key(), &locked);
-        let chains = text.and_then(|text| serde_json::from_slice(&text).ok());
-        (self.chains, self.chains_file) = (chains.unwrap_or_default(), Some(file));
+        match SealedMap::open(stem.with_extension("chains"), self.store.key()) {
+            Ok((file, entries)) => {
+                (self.chains, self.chains_file) = (Chains::of(entries), Some(file));
+            }
+            // Without it the next line of everybody is taken as it comes.
+            Err(error) => log::warn!("the chains of sealed lines cannot be read: {error}"),
+        }
         self.writes_lines = true;
         self.tidy_lines();
     }
@@ -210,7 +213,7 @@ impl Secrets {
         if leaves {
             self.chains.forget(&place);
         }
-        self.note_down(&Entry::Forget(place));
+        self.note_down(&[Entry::Forget(place)]);
         self.keep(|kept| kept.forget_channel(name))
     }
 
@@ -231,13 +234,13 @@ impl Secrets {
     /// How far lines were checked goes on disk with how far they were shown.
     pub fn write_down(&mut self) {
         self.tidy_lines();
-        if let Some(file) = self.chains_file.as_ref().filter(|_| self.chains.take_changed()) {
-            let text = serde_json::to_vec(&self.chains).expect("chains are plain JSON");
-            if let Err(error) = replace(file, &keep::lock(&self.store.key(), &text), 0o600) {
-                // Lines are checked all the same as long as this client runs.
-                self.chains_file = None;
-                log::warn!("{error}");
-            }
+        let changed = self.chains.take_changed();
+        if let Some(file) = &mut self.chains_file
+            && let Err(error) = file.keep(&changed, || self.chains.all())
+        {
+            // Lines are checked all the same as long as this client runs.
+            self.chains_file = None;
+            log::warn!("{error}");
         }
     }
 
@@ -259,13 +262,14 @@ impl Secrets {
         self.answers.lost();
         self.leaving.clear();
         self.people.disconnected();
-        self.asking = Asking::default();
+        self.asking.lost();
         self.is_in = false;
         self.lanes.values_mut().for_each(Lane::lost);
     }
 
     /// The server has told something.
     pub fn received(&mut self, event: Event, now_ms: i64) -> Vec<Next> {
+        self.asking.clock(now_ms);
         let mut next = Vec::new();
         match event {
             Event::Keys { name, keys, more, reference } => {
@@ -316,7 +320,10 @@ impl Secrets {
                 self.meet(std::slice::from_ref(who), next);
             }
             Event::Topic { ref to, retention, .. } => {
-                self.place_is(&Target::Channel(to.clone()), None, retention);
+                let place = Target::Channel(to.clone());
+                if is_sealed(&place) {
+                    self.note_down(&[Entry::Kept(place, retention)]);
+                }
             }
             Event::History { .. } => {
                 let missed = self.answers.ends().into_iter();
@@ -355,7 +362,7 @@ impl Secrets {
 
     /// What the server says of places.
     fn begin(&mut self, places: &[PlaceInfo], now_ms: i64, next: &mut Vec<Next>) {
-        let mut others = Vec::new();
+        let (mut others, mut entries) = (Vec::new(), Vec::new());
         for PlaceInfo { to, log, last, retention, .. } in places {
             let (other, met) = self.chains.begin(to, *log, *last, now_ms);
             if other {
@@ -366,8 +373,12 @@ impl Secrets {
             if other && met && is_sealed(to) && *retention != Retention::Off {
                 others.push(to.to_string());
             }
-            self.place_is(to, Some(*log), *retention);
+            entries.push(Entry::Log(to.clone(), *log));
+            entries.push(Entry::Kept(to.clone(), *retention));
         }
+        // In one write, however many there are.
+        entries.retain(|entry| is_sealed(entry.place()));
+        self.note_down(&entries);
         if !others.is_empty() {
             let text = format!(
                 "the server begins anew with {}, as after a restore from a backup: lines that you \
@@ -381,6 +392,7 @@ impl Secrets {
 
     /// The model wants something sent.
     pub fn send(&mut self, command: Command, now_ms: i64) -> Vec<Next> {
+        self.asking.clock(now_ms);
         let mut next = Vec::new();
         match command {
             Command::Say { ref to, sealed: None, .. } if is_sealed(to) => {

@@ -1,9 +1,11 @@
 //! Lines that come in: opened, and held against what the server says of them.
 
+use std::collections::BTreeMap;
+
 use super::chain::{Order, Signed};
 use super::lanes::Settled;
 use super::people::{Prints, Standing};
-use super::{CHECKED_MAX, CLOCKS_MS, Flaw, IDS_MAX, Next, Secrets, is_sealed};
+use super::{CHECKED_MAX, CLOCKS_MS, Flaw, IDS_ALL_MAX, IDS_MAX, Next, Secrets, is_sealed};
 use crate::chat::{Kind, Lock, Message, MsgId, Opaque, Seq, Target, UserName};
 use crate::client::model::Happening;
 use crate::client::places::Places;
@@ -315,6 +317,12 @@ impl Secrets {
         let ids = self.ids.entry(to.clone()).or_default();
         ids.insert(message.seq, (message.id, message.from.clone()));
         if ids.len() > IDS_MAX {
+            ids.pop_first();
+        }
+        let all: usize = self.ids.values().map(BTreeMap::len).sum();
+        if all > IDS_ALL_MAX
+            && let Some(ids) = self.ids.values_mut().max_by_key(|ids| ids.len())
+        {
             ids.pop_first();
         }
     }

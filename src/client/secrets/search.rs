@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::book::Entry;
 use super::shelf::{self, Shelf};
 use super::{BOOK_BYTES_MAX, Next, Secrets};
-use crate::chat::{Event, LogId, Message, MsgId, Refusal, Retention, Target, Wanted};
+use crate::chat::{Event, Message, MsgId, Refusal, Target, Wanted};
 use crate::client::model::Happening;
 use crate::client::vault::Settings;
 
@@ -22,20 +22,19 @@ impl Secrets {
     /// A line of a sealed place was opened and found good; `changes` is the line that it changes.
     pub(super) fn remember(&mut self, place: &Target, line: &Message, changes: Option<MsgId>) {
         if let Some(entry) = Entry::of(place, line, changes) {
-            self.note_down(&entry);
+            self.note_down(&[entry]);
         }
     }
 
-    /// What the server says of a place.
-    pub(super) fn place_is(&mut self, place: &Target, log: Option<LogId>, kept: Retention) {
-        if super::is_sealed(place) {
-            log.into_iter().for_each(|log| self.note_down(&Entry::Log(place.clone(), log)));
-            self.note_down(&Entry::Kept(place.clone(), kept));
+    pub(super) fn note_down(&mut self, entries: &[Entry]) {
+        if !entries.is_empty() {
+            self.on_shelf(|shelf, now_ms| shelf.add(entries, now_ms));
         }
     }
 
-    pub(super) fn note_down(&mut self, entry: &Entry) {
-        self.on_shelf(|shelf, now_ms| shelf.add(entry, now_ms));
+    /// Until something has to leave the disk.
+    pub(super) fn tidy_rest_ms(&self, now_ms: i64) -> Option<u64> {
+        self.shelf.as_ref()?.rests_ms(now_ms)
     }
 
     /// What should not be on the disk any more leaves it.

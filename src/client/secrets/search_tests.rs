@@ -174,7 +174,7 @@ proptest! {
                     None
                 }
             };
-            entry.into_iter().for_each(|entry| shelf.add(&entry, now_ms).unwrap());
+            entry.into_iter().for_each(|entry| shelf.add(&[entry], now_ms).unwrap());
             naive.does(step, now_ms);
             let book = read(&stem, &KEY).unwrap();
             for (p, text) in (0..3).flat_map(|p| ["tea", "grun CAKE", "half-past"].map(|t| (p, t))) {
@@ -205,15 +205,15 @@ fn what_is_not_to_be_there_leaves_the_disk() {
     let mut shelf = self::shelf(&stem, now_ms, 1 << 20);
     for (seq, word) in [(1, "edited"), (2, "deleted"), (3, "old"), (4, "stays")] {
         let time_ms = if word == "old" { now_ms - 3 * DAY_MS } else { now_ms };
-        shelf.add(&said(0, line(seq, time_ms, word)), now_ms).unwrap();
-        shelf.add(&said(0, line(seq, time_ms, word)), now_ms).unwrap();
+        shelf.add(&[said(0, line(seq, time_ms, word))], now_ms).unwrap();
+        shelf.add(&[said(0, line(seq, time_ms, word))], now_ms).unwrap();
         assert_eq!(entries_with(&stem, word), 1, "told again is not written again");
     }
     let raw = std::fs::read(stem.with_extension(EXTENSION)).unwrap();
     assert!(!raw.windows(5).any(|part| part == b"stays"), "it is sealed");
-    shelf.add(&change(0, Kind::Edit, 1, "another"), now_ms).unwrap();
-    shelf.add(&change(0, Kind::Delete, 2, ""), now_ms).unwrap();
-    shelf.add(&Entry::Kept(place(0), Retention::For("2d".parse().unwrap())), now_ms).unwrap();
+    shelf.add(&[change(0, Kind::Edit, 1, "another")], now_ms).unwrap();
+    shelf.add(&[change(0, Kind::Delete, 2, "")], now_ms).unwrap();
+    shelf.add(&[Entry::Kept(place(0), Retention::For("2d".parse().unwrap()))], now_ms).unwrap();
     shelf.tidy(now_ms).unwrap();
     let left =
         ["edited\"", "deleted", "old", "stays", "another"].map(|word| entries_with(&stem, word));
@@ -223,15 +223,15 @@ fn what_is_not_to_be_there_leaves_the_disk() {
     let other = Message { kind: Kind::Edit, target: Some(Seq(4)), ..other };
     for id in [4, 5] {
         let entry = Entry::of(&place(0), &other, Some(MsgId([id; 16]))).unwrap();
-        shelf.add(&entry, now_ms).unwrap();
+        shelf.add(&[entry], now_ms).unwrap();
     }
     let found = read(&stem, &KEY).unwrap().search(&place(0), "stays", now_ms);
     assert_eq!((found.0.len(), found.0[0].edited), (1, false));
     // Two days later, without a word from anybody.
     shelf.tidy(now_ms + 2 * DAY_MS).unwrap();
     assert_eq!(entries_with(&stem, "stays") + entries_with(&stem, "another"), 0);
-    shelf.add(&said(1, line(1, now_ms, "parted")), now_ms).unwrap();
-    shelf.add(&Entry::Forget(place(1)), now_ms).unwrap();
+    shelf.add(&[said(1, line(1, now_ms, "parted"))], now_ms).unwrap();
+    shelf.add(&[Entry::Forget(place(1))], now_ms).unwrap();
     assert_eq!(entries_with(&stem, "parted"), 0);
     erase_all(folder.path()).unwrap();
     assert!(!stem.with_extension(EXTENSION).exists());
@@ -244,7 +244,7 @@ fn the_file_has_its_bound_and_the_newest_lines_stay() {
     let mut shelf = self::shelf(&stem, 0, 100_000);
     for number in 0..1_000u64 {
         let entry = said(number as u8, line(number, number as i64, "marker"));
-        shelf.add(&entry, 0).unwrap();
+        shelf.add(&[entry], 0).unwrap();
         let bytes = std::fs::metadata(stem.with_extension(EXTENSION)).unwrap().len();
         assert!(bytes <= 100_000, "{bytes}");
     }
@@ -255,6 +255,6 @@ fn the_file_has_its_bound_and_the_newest_lines_stay() {
     // Half a line at the end, and a stranger's bytes.
     std::fs::write(stem.with_extension("book"), b"AAAA\n\xff\n\n").unwrap();
     assert!(read(&stem, &KEY).unwrap().entries().next().is_none());
-    self::shelf(&stem, 0, 100_000).add(&said(0, line(1, 0, "tea")), 0).unwrap();
+    self::shelf(&stem, 0, 100_000).add(&[said(0, line(1, 0, "tea"))], 0).unwrap();
     assert_eq!(read(&stem, &KEY).unwrap().search(&place(0), "tea", 0).0.len(), 1);
 }

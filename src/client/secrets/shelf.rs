@@ -11,7 +11,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use zeroize::Zeroizing;
 
-use super::book::{Book, Entry};
+use super::book::{Book, Entry, keeps_ms};
 use crate::chat::{Message, Seq, Target};
 use crate::crypto::keep;
 use crate::keyring::file::{overwrite, replace, wipe};
@@ -22,7 +22,11 @@ const READ_BYTES_MAX: u64 = 64 << 20;
 /// What a line takes beside its text: names, a salt and a tag, in base64.
 const LINE_BYTES: usize = 450;
 /// Lines that are too old are looked for at most this often.
-const TIDY_MS: i64 = 60_000;
+const TIDY_MS: u64 = 60_000;
+/// What was changed or deleted waits so long for others.
+const STALE_MS: u64 = 500;
+/// A file that is written again and again takes a second for 8 MiB.
+const BYTES_PER_MS: u64 = 8 << 10;
 
 pub const EXTENSION: &str = "book";
 
@@ -35,6 +39,7 @@ pub struct Shelf {
     bytes_max: u64,
     /// By place and seq: what the file says of it last.
     last: HashMap<u64, u64>,
+    pages: HashMap<Target, Page>,
     hasher: RandomState,
     /// Something is in the file that is not in the book any more.
     stale: bool,
@@ -42,6 +47,14 @@ pub struct Shelf {
     /// When the first line is too old.
     due_ms: Option<i64>,
     tidied_ms: i64,
+}
+
+/// What is in the file of one place.
+#[derive(Default)]
+struct Page {
+    /// For how long lines are kept there; none is for ever.
+    keeps_ms: Option<i64>,
+    oldest_ms: Option<i64>,
 }
 
 /// What lies there.
@@ -92,6 +105,7 @@ impl Shelf {
             bytes: 0,
             bytes_max,
             last: HashMap::new(),
+            pages: HashMap::new(),
             hasher: RandomState::new(),
             stale: false,
             synced: true,
@@ -102,48 +116,92 @@ impl Shelf {
         Ok(shelf)
     }
 
-    /// Writes what is not there yet.
-    pub fn add(&mut self, entry: &Entry, now_ms: i64) -> io::Result<()> {
-        let text = Zeroizing::new(serde_json::to_vec(entry)?);
-        let said = self.hasher.hash_one(&text[..]);
-        let seat = self.seat(entry);
-        let before = seat.and_then(|seat| self.last.get(&seat).copied());
-        match entry {
-            // Of lines that are not in the book nothing can change.
-            Entry::Change { .. } | Entry::Gone(..) if before.is_none() => return Ok(()),
-            Entry::Line(..) | Entry::Log(..) | Entry::Kept(..) if before == Some(said) => {
-                return Ok(());
-            }
-            _ => {}
-        }
-        if matches!(entry, Entry::Kept(..)) {
-            // What was too old until now is.
+    /// Writes what is not there yet, at once.
+    pub fn add(&mut self, entries: &[Entry], now_ms: i64) -> io::Result<()> {
+        let changes_kept = |entry: &Entry| {
+            let seat = self.seat(entry).filter(|_| matches!(entry, Entry::Kept(..)));
+            seat.is_some_and(|seat| self.last.contains_key(&seat))
+        };
+        // What was too old until now is, whatever is said of it from now on.
+        if self.due_ms.is_some_and(|due_ms| due_ms <= now_ms) && entries.iter().any(changes_kept) {
             self.rewrite(now_ms)?;
         }
-        self.stale |= before.is_some() || seat.is_none();
-        if let Some(seat) = seat {
-            self.last.insert(seat, said);
+        let mut lines = String::new();
+        for entry in entries {
+            let text = Zeroizing::new(serde_json::to_vec(entry)?);
+            if self.notes(entry, &text) {
+                lines.push_str(&locked(&self.key, &text));
+            }
         }
-        self.append(&text)?;
-        if self.bytes > self.bytes_max
-            || matches!(entry, Entry::Log(..) | Entry::Kept(..) | Entry::Forget(_))
-        {
+        self.append(&lines)?;
+        let forgets = entries.iter().any(|entry| matches!(entry, Entry::Forget(_)));
+        if self.bytes > self.bytes_max || forgets {
             self.rewrite(now_ms)?;
         }
         Ok(())
     }
 
+    /// Whether an entry says anything new.
+    fn notes(&mut self, entry: &Entry, text: &[u8]) -> bool {
+        let said = self.hasher.hash_one(text);
+        let seat = self.seat(entry);
+        let before = seat.and_then(|seat| self.last.get(&seat).copied());
+        match entry {
+            // Of lines that are not in the book nothing can change.
+            Entry::Change { .. } | Entry::Gone(..) if before.is_none() => return false,
+            Entry::Line(..) | Entry::Log(..) | Entry::Kept(..) if before == Some(said) => {
+                return false;
+            }
+            _ => self.dates(entry),
+        }
+        self.stale |= before.is_some() || seat.is_none();
+        if let Some(seat) = seat {
+            self.last.insert(seat, said);
+        }
+        true
+    }
+
+    /// When the oldest line of a place is too old.
+    fn dates(&mut self, entry: &Entry) {
+        let place = match entry {
+            Entry::Line(place, _, line) => {
+                let page = self.pages.entry(place.clone()).or_default();
+                page.oldest_ms =
+                    Some(page.oldest_ms.map_or(line.time_ms, |ms| ms.min(line.time_ms)));
+                place
+            }
+            Entry::Kept(place, kept) => {
+                self.pages.entry(place.clone()).or_default().keeps_ms = keeps_ms(*kept);
+                place
+            }
+            _ => return,
+        };
+        let Some(Page { keeps_ms: Some(keeps), oldest_ms: Some(oldest) }) = self.pages.get(place)
+        else {
+            return;
+        };
+        let due_ms = oldest.saturating_add(*keeps);
+        self.due_ms = Some(self.due_ms.map_or(due_ms, |ms| ms.min(due_ms)));
+    }
+
     /// What was changed, deleted or has become too old leaves the disk, and what is new is on it.
     pub fn tidy(&mut self, now_ms: i64) -> io::Result<()> {
-        let old = self.due_ms.is_some_and(|due_ms| due_ms <= now_ms)
-            && now_ms.abs_diff(self.tidied_ms) >= TIDY_MS as u64;
-        if self.stale || old {
+        let since_ms = now_ms.abs_diff(self.tidied_ms);
+        let old = self.due_ms.is_some_and(|due_ms| due_ms <= now_ms) && since_ms >= TIDY_MS;
+        if old || self.stale && since_ms >= self.bytes / BYTES_PER_MS {
             return self.rewrite(now_ms);
         }
         if !std::mem::replace(&mut self.synced, true) {
             self.file.sync_data()?;
         }
         Ok(())
+    }
+
+    /// Until something that was changed or deleted has to leave the disk. A large file is not written
+    /// again and again.
+    pub fn rests_ms(&self, now_ms: i64) -> Option<u64> {
+        let rest_ms = STALE_MS.max(self.bytes / BYTES_PER_MS);
+        self.stale.then(|| rest_ms.saturating_sub(now_ms.abs_diff(self.tidied_ms)))
     }
 
     /// Which seat in the book an entry is about.
@@ -161,11 +219,10 @@ impl Shelf {
         }
     }
 
-    fn append(&mut self, text: &[u8]) -> io::Result<()> {
-        let line = locked(&self.key, text);
-        self.file.write_all(line.as_bytes())?;
-        self.bytes += line.len() as u64;
-        self.synced = false;
+    fn append(&mut self, lines: &str) -> io::Result<()> {
+        self.file.write_all(lines.as_bytes())?;
+        self.bytes += lines.len() as u64;
+        self.synced &= lines.is_empty();
         Ok(())
     }
 
@@ -179,7 +236,9 @@ impl Shelf {
         }
         let mut text = String::new();
         self.last.clear();
+        self.pages.clear();
         for entry in book.entries() {
+            self.dates(&entry);
             let json = Zeroizing::new(serde_json::to_vec(&entry)?);
             if let Some(seat) = self.seat(&entry) {
                 self.last.insert(seat, self.hasher.hash_one(&json[..]));

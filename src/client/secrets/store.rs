@@ -34,6 +34,8 @@ pub struct Store {
     pub kept: Kept,
     /// Of the file that `kept` was read from or written to: as long as it lies there nothing is opened.
     hash: Option<[u8; 32]>,
+    /// Of the file as it was written last.
+    pub bytes: u64,
 }
 
 impl Store {
@@ -45,7 +47,7 @@ impl Store {
     ) -> Result<Store, FileError> {
         let key = Hidden::new(STANDARD_NO_PAD.encode(random::<32>()));
         let kept = Kept { key, people: Vec::new(), channels: Vec::new() };
-        let mut store = Store { stem: stem.to_owned(), kept, hash: None };
+        let mut store = Store { stem: stem.to_owned(), kept, hash: None, bytes: 0 };
         if store.read(openers)? {
             return Ok(store);
         }
@@ -70,6 +72,7 @@ impl Store {
         let keepers: Vec<_> = keepers.iter().collect();
         let sealed = keep::seal_for(&keepers, &text);
         replace(&file(&self.stem), &sealed, 0o600)?;
+        self.bytes = sealed.len() as u64;
         self.hash = Some(sha256(&[&sealed]));
         Ok(())
     }

@@ -3,7 +3,7 @@
 //! wait any more are deleted, and it is asked which keys one's own other devices have.
 
 use super::people::Called;
-use super::{LEARNED_MS, Next, Secrets};
+use super::{KEPT_BYTES_PER_MS, LEARNED_MS, Next, Secrets};
 use crate::chat::{Command, Opaque};
 use crate::client::model::Happening;
 use crate::keyring::FileError;
@@ -42,12 +42,14 @@ impl Secrets {
     pub fn rests_ms(&self, now_ms: i64) -> u64 {
         let again_ms = self.asking.rests_ms(now_ms);
         let waits_ms = again_ms.into_iter().chain(self.unkept_rest_ms(now_ms));
+        let waits_ms = waits_ms.chain(self.tidy_rest_ms(now_ms));
         waits_ms.fold(self.key_rest_ms(now_ms), u64::min)
     }
 
     /// Until what was learned of people is written.
     fn unkept_rest_ms(&self, now_ms: i64) -> Option<u64> {
-        self.unkept_ms.map(|since_ms| LEARNED_MS.saturating_sub(now_ms.abs_diff(since_ms)))
+        let rest_ms = LEARNED_MS.max(self.store.bytes / KEPT_BYTES_PER_MS);
+        self.unkept_ms.map(|since_ms| rest_ms.saturating_sub(now_ms.abs_diff(since_ms)))
     }
 
     /// Until the device's keys are looked at.
@@ -58,12 +60,15 @@ impl Secrets {
 
     /// Time has passed.
     pub fn tend(&mut self, now_ms: i64) -> Vec<Next> {
+        self.asking.clock(now_ms);
         let mut next = Vec::new();
         if self.unkept_rest_ms(now_ms) == Some(0) {
             self.keep_now(&mut next);
         }
-        let again = self.asking.due(now_ms);
-        self.request(again, &mut next);
+        if self.tidy_rest_ms(now_ms) == Some(0) {
+            self.tidy_lines();
+        }
+        self.request(Vec::new(), &mut next);
         if self.key_rest_ms(now_ms) == 0 {
             self.renew(now_ms, &mut next);
             if self.is_in {

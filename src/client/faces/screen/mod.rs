@@ -28,7 +28,7 @@ mod window;
 mod wrap;
 
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, SyncSender};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -37,6 +37,7 @@ use ratatui::crossterm::style::force_color_output;
 
 use super::Face;
 use crate::chat::{Command, UserName};
+use crate::client::inbox::{self, Permit};
 use crate::client::model::{Happening, Show};
 use crate::fault::{Fault, code};
 use crate::print::err;
@@ -50,6 +51,8 @@ use window::Window;
 
 /// Between two pictures, at least.
 const PICTURE_EVERY: Duration = Duration::from_millis(33);
+/// Older lines are asked for no faster than this, however often a server says that there are some.
+const FETCH_EVERY: Duration = Duration::from_millis(300);
 /// What waits for the screen; whoever has more for it waits.
 const WAITING_MAX: usize = 1_024;
 /// The end waits so long for a terminal that takes nothing.
@@ -57,13 +60,15 @@ const END_PATIENCE: Duration = Duration::from_secs(1);
 
 /// What the screen's thread is told.
 enum Cause {
-    Show(Show),
+    /// With the permit of what it comes of, until it is shown.
+    Show(Show, Option<Permit>),
     Word(Word),
     End,
 }
 
 /// The face, as the shell holds it.
 pub struct Screen {
+    permit: Option<Permit>,
     causes: SyncSender<Cause>,
     parting: Receiver<Parting>,
 }
@@ -119,7 +124,7 @@ impl Opened {
     }
 
     /// The chat begins.
-    pub fn play(self, person: Person, happen: Sender<Happening>) -> Screen {
+    pub fn play(self, person: Person, happen: inbox::Sender) -> Screen {
         let Opened { mut app, tty, file, causes, told } = self;
         app.now_ms = now_ms();
         app.own = Some(person.name);
@@ -133,7 +138,9 @@ impl Opened {
             }
         }
         let (said, parting) = mpsc::channel();
-        let stage = Stage { app, tty, file, rooms: person.rooms, happen };
+        let fetched = Instant::now() - FETCH_EVERY;
+        let rooms = person.rooms;
+        let stage = Stage { app, tty, file, rooms, happen, fetched, wants_older: false };
         let play = move || {
             let parting = stage.play(&told);
             // The shell may have ended already.
@@ -141,14 +148,18 @@ impl Opened {
         };
         let spawned = thread::Builder::new().name("screen".into()).spawn(play);
         spawned.expect("a client can start a thread");
-        Screen { causes, parting }
+        Screen { permit: None, causes, parting }
     }
 }
 
 impl Face for Screen {
     fn show(&mut self, show: &Show) {
         // A screen that has ended ends the program, which is under way then.
-        let _ = self.causes.send(Cause::Show(show.clone()));
+        let _ = self.causes.send(Cause::Show(show.clone(), self.permit.clone()));
+    }
+
+    fn carries(&mut self, permit: Option<Permit>) {
+        self.permit = permit;
     }
 
     fn end(&mut self, code: u8) {
@@ -177,7 +188,10 @@ struct Stage {
     tty: Tty,
     file: Option<PathBuf>,
     rooms: Rooms,
-    happen: Sender<Happening>,
+    happen: inbox::Sender,
+    /// When older lines were asked for.
+    fetched: Instant,
+    wants_older: bool,
 }
 
 impl Stage {
@@ -188,6 +202,7 @@ impl Stage {
         loop {
             if changed && drawn.elapsed() >= PICTURE_EVERY {
                 (changed, drawn) = (false, Instant::now());
+                self.keep_rooms();
                 if self.draw().is_err() {
                     return self.gone(told);
                 }
@@ -195,7 +210,10 @@ impl Stage {
             let until_picture = PICTURE_EVERY.saturating_sub(drawn.elapsed());
             let wait = match changed {
                 true => Some(until_picture),
-                false => self.app.next_change_ms().map(Duration::from_millis),
+                false => {
+                    let change = self.app.next_change_ms().map(Duration::from_millis);
+                    change.into_iter().chain(self.wants_older.then_some(FETCH_EVERY)).min()
+                }
             };
             let cause = match wait {
                 Some(wait) => told.recv_timeout(wait),
@@ -203,7 +221,7 @@ impl Stage {
             };
             self.app.pass(now_ms());
             match cause {
-                Ok(Cause::Show(show)) => self.app.show(show),
+                Ok(Cause::Show(show, _permit)) => self.app.show(show),
                 Ok(Cause::Word(word)) => match self.word(word) {
                     Ok(true) => {}
                     Ok(false) | Err(_) => return self.gone(told),
@@ -213,7 +231,6 @@ impl Stage {
                 Err(RecvTimeoutError::Disconnected) => return Parting::default(),
             }
             changed = true;
-            self.keep_rooms();
             if self.carry_out().is_err() {
                 return self.gone(told);
             }
@@ -221,6 +238,7 @@ impl Stage {
     }
 
     fn end(mut self) -> Parting {
+        self.keep_rooms();
         let waiting = self.app.windows.iter().map(Window::waiting).sum();
         Parting { error: self.app.parting.take(), waiting }
     }
@@ -241,7 +259,9 @@ impl Stage {
             app.size = frame.area();
             first = draw::draw(app, frame);
         })?;
-        if first {
+        self.wants_older = first && self.fetched.elapsed() < FETCH_EVERY;
+        if first && !self.wants_older {
+            self.fetched = Instant::now();
             self.app.fetch();
             self.carry_out()?;
         }
@@ -269,7 +289,7 @@ impl Stage {
     /// The rooms that are open now are open the next time.
     fn keep_rooms(&mut self) {
         let open = self.app.windows.iter().map(|window| &window.target);
-        if !open.clone().eq(&self.rooms.open) {
+        if self.rooms.differ(open.clone()) {
             self.rooms.open = open.cloned().collect();
             if let Err(error) = self.rooms.save() {
                 self.app.error(format!("which rooms are open cannot be kept: {error}"));

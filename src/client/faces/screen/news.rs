@@ -377,8 +377,11 @@ impl App {
         };
         if let Some(index) = self.position(&to) {
             let window = &mut self.windows[index];
-            window.older = if more { Older::Perhaps } else { Older::None };
+            let before = window.oldest();
             window.merge(lines);
+            // A server that says so and tells none is not asked again and again.
+            let more = more && window.oldest() != before;
+            window.older = if more { Older::Perhaps } else { Older::None };
         }
     }
 

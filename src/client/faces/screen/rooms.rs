@@ -1,29 +1,40 @@
 //! Which rooms are open, kept beside the journal of the talk with a server: they are open again the
 //! next time.
 
+use std::fs;
 use std::path::PathBuf;
 
+use zeroize::Zeroizing;
+
 use crate::chat::{ChannelName, Target};
+use crate::crypto::keep;
 use crate::keyring::FileError;
-use crate::keyring::file::{read_text, replace};
+use crate::keyring::file::replace;
 
 /// More are not remembered.
 const ROOMS_MAX: usize = 100;
 
 pub struct Rooms {
     file: PathBuf,
+    /// Of what is written line by line.
+    key: Zeroizing<[u8; 32]>,
     pub open: Vec<Target>,
 }
 
 impl Rooms {
     /// `stem` is the journal's path without its endings. A file that cannot be read opens no room.
-    pub fn load(stem: PathBuf) -> Rooms {
-        let file = stem.with_extension("rooms.json");
-        let text = read_text(&file).ok().flatten();
+    pub fn load(stem: PathBuf, key: Zeroizing<[u8; 32]>) -> Rooms {
+        let file = stem.with_extension("rooms");
+        let text = fs::read(&file).ok().and_then(|locked| keep::unlock(&key, &locked));
         let mut open: Vec<Target> =
-            text.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
+            text.and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default();
         open.truncate(ROOMS_MAX);
-        Rooms { file, open }
+        Rooms { file, key, open }
+    }
+
+    /// Whether these are other rooms than were kept.
+    pub fn differ<'a>(&self, open: impl Iterator<Item = &'a Target>) -> bool {
+        !open.take(ROOMS_MAX).eq(self.open.iter().take(ROOMS_MAX))
     }
 
     pub fn channels(&self) -> impl Iterator<Item = ChannelName> {
@@ -36,6 +47,6 @@ impl Rooms {
     pub fn save(&self) -> Result<(), FileError> {
         let open = &self.open[..self.open.len().min(ROOMS_MAX)];
         let text = serde_json::to_vec(open).expect("names are plain JSON");
-        replace(&self.file, &text, 0o600)
+        replace(&self.file, &keep::lock(&self.key, &text), 0o600)
     }
 }

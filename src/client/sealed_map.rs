@@ -1,0 +1,144 @@
+//! A map on disk (0600): a file that grows by what has changed, each change under a key that only the
+//! person's own opens, and is written again whole once most of it is old. So much is written as has
+//! changed, however large the map is.
+
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use zeroize::Zeroizing;
+
+use crate::crypto::keep;
+use crate::keyring::file::replace;
+use crate::system::files;
+
+/// What is read of a file that somebody else has made larger.
+const READ_BYTES_MAX: u64 = 64 << 20;
+/// A file that has grown by this and by twice what it had is written again.
+const GROWS_BYTES: u64 = 64 << 10;
+
+/// Keys, each with its value, or with none where it is gone.
+pub type Entries<K, V> = Vec<(K, Option<V>)>;
+
+pub struct SealedMap {
+    path: PathBuf,
+    key: Zeroizing<[u8; 32]>,
+    file: File,
+    bytes: u64,
+    /// As it was written whole, or found.
+    whole_bytes: u64,
+}
+
+impl SealedMap {
+    /// What is there: each key's newest value is the last one. What was not written whole is left out.
+    pub fn open<K: DeserializeOwned, V: DeserializeOwned>(
+        path: PathBuf,
+        key: Zeroizing<[u8; 32]>,
+    ) -> io::Result<(SealedMap, Entries<K, V>)> {
+        let mut file = open_file(&path, true)?;
+        let mut text = Vec::new();
+        (&mut file).take(READ_BYTES_MAX).read_to_end(&mut text)?;
+        let whole = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1);
+        let mut entries = Vec::new();
+        for line in text[..whole].split(|byte| *byte == b'\n') {
+            let locked = STANDARD_NO_PAD.decode(line).unwrap_or_default();
+            let opened = keep::unlock(&key, &locked);
+            let some: Option<Vec<_>> = opened.and_then(|text| serde_json::from_slice(&text).ok());
+            entries.extend(some.into_iter().flatten());
+        }
+        file.set_len(whole as u64)?;
+        file.seek(SeekFrom::End(0))?;
+        let bytes = whole as u64;
+        // It may all be old.
+        let map = SealedMap { path, key, file, bytes, whole_bytes: bytes / 4 };
+        Ok((map, entries))
+    }
+
+    /// These have changed, or are gone; `all` gives everything that is there now.
+    pub fn keep<K: Serialize, V: Serialize>(
+        &mut self,
+        changed: &[(K, Option<V>)],
+        all: impl FnOnce() -> Entries<K, V>,
+    ) -> io::Result<()> {
+        if changed.is_empty() {
+            return Ok(());
+        }
+        if self.bytes > GROWS_BYTES + 2 * self.whole_bytes {
+            let line = self.line(&all())?;
+            replace(&self.path, line.as_bytes(), 0o600).map_err(io::Error::other)?;
+            self.file = open_file(&self.path, false)?;
+            self.file.seek(SeekFrom::End(0))?;
+            self.bytes = line.len() as u64;
+            self.whole_bytes = self.bytes;
+            return Ok(());
+        }
+        let line = self.line(changed)?;
+        self.file.write_all(line.as_bytes())?;
+        self.bytes += line.len() as u64;
+        self.file.sync_data()
+    }
+
+    fn line<K: Serialize, V: Serialize>(&self, entries: &[(K, Option<V>)]) -> io::Result<String> {
+        let text = Zeroizing::new(serde_json::to_vec(entries)?);
+        Ok(STANDARD_NO_PAD.encode(keep::lock(&self.key, &text)) + "\n")
+    }
+}
+
+fn open_file(path: &Path, create: bool) -> io::Result<File> {
+    files::private().read(true).write(true).create(create).truncate(false).open(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    fn opened(path: &Path) -> (SealedMap, BTreeMap<u32, u64>) {
+        let key = Zeroizing::new([7; 32]);
+        let (map, entries) = SealedMap::open(path.to_owned(), key).unwrap();
+        let mut values = BTreeMap::new();
+        for (key, value) in entries {
+            match value {
+                Some(value) => values.insert(key, value),
+                None => values.remove(&key),
+            };
+        }
+        (map, values)
+    }
+
+    #[test]
+    fn what_was_kept_last_is_there_again_and_so_much_is_written_as_has_changed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("map");
+        let (mut map, mut values) = opened(&path);
+        values.extend((0..2_000).map(|key| (key, 0)));
+        let all = |values: &BTreeMap<u32, u64>| -> Vec<(u32, Option<u64>)> {
+            values.iter().map(|(key, value)| (*key, Some(*value))).collect()
+        };
+        map.keep(&all(&values), || all(&values)).unwrap();
+        let whole = map.bytes;
+        let mut written = 0;
+        for round in 0..5_000 {
+            let (key, value) = (round % 2_000, u64::from(round));
+            values.insert(key, value);
+            let before = map.bytes;
+            map.keep(&[(key, Some(value))], || all(&values)).unwrap();
+            written += if map.bytes > before { map.bytes - before } else { map.bytes };
+        }
+        values.remove(&3);
+        map.keep(&[(3, None::<u64>)], || all(&values)).unwrap();
+        assert!(written < 5_000 * 200 + 10 * whole, "{written} bytes; the whole has {whole}");
+        assert!(std::fs::metadata(&path).unwrap().len() < 4 * whole + 2 * GROWS_BYTES);
+        // A write that broke off.
+        map.file.write_all(b"half").unwrap();
+        for _ in 0..2 {
+            let (_, found) = opened(&path);
+            assert_eq!(found, values);
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! The client's folder: what lies there is for nobody else to read, and costs few writes.
+
+mod world;
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use rustix::process::Pid;
+use world::double::Double;
+use world::pty::Terminal;
+use world::{DEADLINE, World};
+
+#[test]
+fn no_file_names_people_channels_or_what_was_said() {
+    let world = World::new();
+    let mut carol = world.enters("carol");
+    let mut alice = world.enters("alice");
+    alice.types("/join #gardening 4711-2009");
+    alice.sees("you are in #gardening~");
+    alice.types("/join #underwater");
+    alice.sees("you are in #underwater");
+    alice.types("/msg carol a confidential word");
+    carol.sees("a confidential word");
+    carol.types("/msg alice a discreet answer");
+    alice.sees("a discreet answer");
+    alice.types("/fingerprint carol confirm");
+    alice.sees("are confirmed");
+    alice.types("/quiet");
+    alice.types("/ignore carol");
+    alice.types("/exit");
+    assert!(alice.ends().success());
+    let mut screen = Terminal::run(&world.screen_of("alice"));
+    screen.shows("* connected");
+    screen.types("/join #mountains\r");
+    screen.shows("#mountains");
+    screen.types("/exit\r");
+    screen.shows("[ended 0]");
+    // And what waits for a connection.
+    let world = world.stopped();
+    let mut alice = world.client("alice", &["--plain"]);
+    alice.types("/msg carol a patient word");
+    alice.sees("this is sent once there is a connection");
+    alice.kill();
+    let files = ["marks", "manners", "rooms", "outbox", "secrets", "chains", "book"];
+    let vault = world.vault("alice").join("servers");
+    let names: Vec<_> =
+        fs::read_dir(vault).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    for file in files {
+        let is = |name: &&std::ffi::OsString| name.to_string_lossy().ends_with(&format!(".{file}"));
+        assert!(names.iter().any(|name| is(&name)), "no {file} in {names:?}");
+    }
+    for word in [
+        "carol",
+        "gardening",
+        "underwater",
+        "mountains",
+        "4711-2009",
+        "confidential",
+        "discreet",
+        "patient",
+    ] {
+        assert_eq!(world.found_in("alice/pychat", word), 0, "{word}");
+    }
+}
+
+/// What a process has written, in bytes and calls.
+fn written(pid: Pid) -> (u64, u64) {
+    let io = fs::read_to_string(format!("/proc/{}/io", pid.as_raw_nonzero())).unwrap();
+    let field = |name: &str| {
+        let line = io.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+        line.trim().parse::<u64>().unwrap()
+    };
+    (field("wchar:"), field("syscw:"))
+}
+
+/// The same once it has come to rest.
+fn written_at_last(pid: Pid) -> (u64, u64) {
+    let until = Instant::now() + DEADLINE;
+    let (mut before, mut since) = (written(pid), Instant::now());
+    while since.elapsed() < Duration::from_secs(2) && Instant::now() < until {
+        std::thread::sleep(Duration::from_millis(50));
+        let now = written(pid);
+        if now != before {
+            (before, since) = (now, Instant::now());
+        }
+    }
+    before
+}
+
+/// What a client writes that is told of so many private conversations.
+fn first_login(conversations: usize) -> (u64, u64) {
+    let double = Double::new();
+    let client = double.client("alice", &["--json"]);
+    let mut guest = double.lets_in();
+    guest.welcomes("alice");
+    guest.is_asked("resume");
+    let before = written_at_last(client.pid());
+    let place = |n: usize| {
+        format!(r#"{{"to":"@p{n}","log":"{n:016x}","last":"3","read":"0","retention":"forever"}}"#)
+    };
+    let places: Vec<_> = (0..conversations).map(place).collect();
+    let began = (Instant::now(), client.cpu());
+    guest.says(&format!(r#"{{"type":"places","places":[{}]}}"#, places.join(",")));
+    // And something new in each of them.
+    for n in 0..conversations {
+        let said = format!(
+            "{{\"type\":\"gap\",\"to\":\"@p{n}\",\"from_seq\":\"1\",\"to_seq\":\"3\",\"kept\":true}}"
+        );
+        guest.says(&said);
+    }
+    client.shows("all", |lines| {
+        lines.iter().filter(|line| line.contains("\"gap\"")).count() == conversations
+    });
+    let (took, cpu) = (began.0.elapsed(), client.cpu() - began.1);
+    let after = written_at_last(client.pid());
+    let (bytes, calls) = (after.0 - before.0, after.1 - before.1);
+    println!(
+        "{conversations} conversations: {bytes} bytes in {calls} writes, {took:?}, CPU {cpu:?}"
+    );
+    (bytes, calls)
+}
+
+#[test]
+fn what_a_first_login_writes_grows_with_the_conversations_and_no_faster() {
+    let (small, large) = (first_login(200), first_login(1_600));
+    let each = large.0 / 1_600;
+    assert!(each < 2_000, "{each} bytes for each conversation");
+    assert!(large.0 < 10 * small.0, "{large:?} for eight times as many as {small:?}");
+    assert!(large.1 < 8 * 1_600, "{large:?}");
+}
