@@ -203,7 +203,9 @@ fn registry(criterion: &mut Criterion) {
     let limits =
         Limits { lines_burst: u32::MAX, lines_per_s: 1e12, bytes_per_s: 1e12, ..Limits::default() };
     let retention = Box::new(|_: &Place| Retention::Forever);
-    let rules = Rules { limits, retention, kept: LogId(1), passing: LogId(2) };
+    let configured = Box::new(|_: &_| false);
+    let (kept, passing) = (LogId(1), LogId(2));
+    let rules = Rules { limits, retention, configured, kept, passing };
     let mut registry = Registry::new(rules);
     for number in 0..1_000 {
         let name = format!("person{number}").parse().unwrap();

@@ -172,6 +172,11 @@ impl Retentions {
         }
     }
 
+    /// Whether there is a rule for just this channel.
+    pub fn names(&self, place: &Place) -> bool {
+        matches!(place, Place::Channel(channel) if self.channels.contains_key(channel))
+    }
+
     /// Whether a place's lines go at once when nobody is left in it.
     pub fn forgets(&self, place: &Place) -> bool {
         self.forget_empty && matches!(place, Place::Channel(channel) if channel.has_pin())

@@ -25,6 +25,18 @@ pub const ASKED_REFS_MAX: usize = 16_384;
 pub const REF_BYTES_MAX: usize = 64;
 /// Every delay that a server names, in milliseconds, as a client takes it: at least and at most.
 pub const RETRY_MS: (u64, u64) = (1_000, 15 * 60_000);
+/// A list in an answer (people, channels), in bytes: a quarter of what may wait for a session by default,
+/// and five thousand short names. What does not fit is left out and counted.
+pub const LIST_BYTES_MAX: usize = 64 * 1024;
+/// An answer to an operator's word in the chat, in bytes; `pychat ctl` has no such bound.
+pub const REPLY_BYTES_MAX: usize = 64 * 1024;
+/// People whose keys one request may name.
+pub const KEY_NAMES_MAX: usize = 50;
+/// A person's mailbox takes this share of its messages from one sender, so that nobody fills it alone.
+pub const MAILBOX_SENDERS: usize = 4;
+/// Certificates that a key may publish at once, and seconds until it may publish another.
+pub const CERTIFICATES_BURST: u32 = 10;
+pub const CERTIFICATE_EVERY_S: u64 = 60;
 /// Events that a client holds back until it is told the keys of a line's sender ...
 pub const HELD_EVENTS_MAX: usize = 20_000;
 /// ... and bytes of them: some of each of a person's hundred channels, when the client comes back.
@@ -97,7 +109,7 @@ limits! {
     histories_per_s: f64 = 2.0,
     /// CPU time of one answer to `/history` or `/search`, in milliseconds; then it tells what it has found.
     search_ms_max: u64 = 250,
-    /// Private messages that wait for a person who is away.
+    /// Private messages that wait for a person who is away; a quarter of them from one sender.
     mailbox_lines_max: usize = 1_000,
     /// A line can be edited or deleted by its sender for this many seconds.
     change_s_max: u64 = 24 * 60 * 60,
@@ -117,6 +129,16 @@ limits! {
     bytes_per_s: f64 = 61_440.0,
     /// Requests (`/list`, a ping, a refused line ...) a person may make each second, tenfold at once.
     requests_per_s: f64 = 10.0,
+    /// Bytes that a person's requests may draw in answers each second, tenfold at once.
+    answer_bytes_per_s: f64 = 262_144.0,
+    /// Joins of a person that others are told of each second, tenfold at once; beyond, they are silent.
+    notices_per_s: f64 = 1.0,
+    /// Sessions that a person may begin each second, tenfold at once.
+    logins_per_s: f64 = 2.0,
+    /// Channels and conversations that a person may write in first, each hour and at once.
+    places_per_h: f64 = 120.0,
+    /// Channels with a PIN that a person may join in any hour without having known them before.
+    pin_joins_per_h: usize = 10,
     /// From the first byte to the login, in milliseconds; absolute.
     login_ms_max: u64 = 10_000,
     /// A person has this many seconds to give their password.
@@ -193,6 +215,7 @@ impl Limits {
             ("text_bytes_max", self.text_bytes_max),
             ("resume_lines_max", self.resume_lines_max),
             ("history_lines_max", self.history_lines_max),
+            ("pin_joins_per_h", self.pin_joins_per_h),
             ("ledger_waiting_max", self.ledger_waiting_max),
             ("search_ms_max", self.search_ms_max as usize),
         ];
@@ -204,6 +227,10 @@ impl Limits {
             ("bytes_per_s", self.bytes_per_s),
             ("requests_per_s", self.requests_per_s),
             ("histories_per_s", self.histories_per_s),
+            ("answer_bytes_per_s", self.answer_bytes_per_s),
+            ("notices_per_s", self.notices_per_s),
+            ("logins_per_s", self.logins_per_s),
+            ("places_per_h", self.places_per_h),
         ];
         if let Some((name, _)) = rates.iter().find(|(_, rate)| !rate.is_finite() || *rate <= 0.0) {
             return Err((name, "a rate is a number above 0"));

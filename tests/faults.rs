@@ -13,7 +13,7 @@ use world::proxy::Proxy;
 use world::{Program, World};
 
 const LIMITS: &str = r#"{"lines_burst": 1000000, "lines_per_s": 1e9, "bytes_per_s": 1e12,
-    "requests_per_s": 1e6, "resume_lines_max": 1000000, "first_lines_max": 1000000,
+    "requests_per_s": 1e6, "answer_bytes_per_s": 1e12, "resume_lines_max": 1000000, "first_lines_max": 1000000,
     "announce_people_max": 0}"#;
 
 /// Clients of people called p0, p1, ... and what they send.

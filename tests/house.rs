@@ -109,8 +109,7 @@ fn a_member_gets_into_a_full_house_of_silent_peers_within_eleven_seconds() {
 
 #[test]
 fn of_five_hundred_secrets_none_is_in_a_log() {
-    let rates =
-        r#""limits": {"lines_burst": 10000, "requests_per_s": 10000, "histories_per_s": 10000}"#;
+    let rates = r#""limits": {"lines_burst": 10000, "requests_per_s": 10000, "histories_per_s": 10000, "answer_bytes_per_s": 1e9}"#;
     let log = r#""log": {"level": "debug", "file": "data/log"}"#;
     let world = World::configured(&format!("{{{rates}, {log}}}"));
     world.admit_by_log("bob", "data/log");

@@ -109,13 +109,14 @@ fn private_messages_wait_for_each_device_over_a_restart() {
 
 #[test]
 fn a_full_mailbox_is_refused_to_the_sender() {
-    let world = World::with(r#"{"mailbox_lines_max": 2}"#);
+    // A quarter of them is one sender's.
+    let world = World::with(r#"{"mailbox_lines_max": 8}"#);
     let mut alice = world.enters("alice");
     world.admit("bob");
     for number in 1..=3 {
         alice.types(&format!("/pm bob number {number}"));
     }
-    alice.sees("bob is away and has 2 private messages waiting");
+    alice.sees("bob is away and has 2 messages of yours waiting");
     let bob = world.client("bob", &["--plain"]);
     bob.sees("alice: number 2");
     alice.types("/retry");
@@ -284,7 +285,7 @@ fn who_is_removed_while_they_talk_leaves_nothing() {
 
 #[test]
 fn what_retention_removed_is_in_nobodys_mailbox() {
-    let world = World::configured(r#"{"retention": "1s", "limits": {"mailbox_lines_max": 2}}"#);
+    let world = World::configured(r#"{"retention": "1s", "limits": {"mailbox_lines_max": 8}}"#);
     world.admit("bob");
     let mut alice = world.enters("alice");
     for text in ["one", "two"] {
@@ -292,7 +293,7 @@ fn what_retention_removed_is_in_nobodys_mailbox() {
         alice.sees(&format!("You -> bob: {text}"));
     }
     alice.types("/pm bob three");
-    alice.sees("as many as may");
+    alice.sees("as many as one sender may leave");
     world.until("both lines are too old", || {
         let told = world.operator(&["ctl", "retention", "--dry-run"]).1;
         told.contains("2 lines of 1 places")

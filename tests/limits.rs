@@ -159,7 +159,7 @@ fn settles(world: &World, name: &str, wanted: u64) {
 fn two_thousand_idle_clients_are_no_burden() {
     let all = getrlimit(Resource::Nofile).maximum;
     setrlimit(Resource::Nofile, Rlimit { current: all, maximum: all }).unwrap();
-    let world = World::with(r#"{"sessions_per_user_max": 2000}"#);
+    let world = World::with(r#"{"sessions_per_user_max": 2000, "logins_per_s": 1e6}"#);
     let server = crowd(&world);
     let mut alice = world.enters("alice");
     let mut bob = world.enters("bob");

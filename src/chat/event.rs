@@ -68,6 +68,10 @@ fn is_false(value: &bool) -> bool {
     !value
 }
 
+fn is_zero(value: &usize) -> bool {
+    *value == 0
+}
+
 /// What the server knows of a place for the one who is told.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PlaceInfo {
@@ -172,6 +176,9 @@ pub enum Event {
         read: Seq,
         retention: Retention,
         people: Vec<UserName>,
+        /// People who are here and did not fit.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        omitted: usize,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         topic: Option<String>,
         #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
@@ -201,11 +208,18 @@ pub enum Event {
     People {
         channel: ChannelName,
         people: Vec<UserName>,
+        /// People who are here and did not fit.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        omitted: usize,
         #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
         reference: Option<String>,
     },
     Channels {
         channels: Vec<ChannelInfo>,
+        /// Channels that did not fit: those with the fewest people, none of them the asker's while others
+        /// can be left out.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        omitted: usize,
         #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
         reference: Option<String>,
     },
@@ -220,7 +234,7 @@ pub enum Event {
         idle_ms: Option<u64>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         away: Option<String>,
-        /// The channels that the asker shares with this person.
+        /// The open channels that this person is in, and those with a PIN that the asker is in too.
         channels: Vec<ChannelName>,
         #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
         reference: Option<String>,

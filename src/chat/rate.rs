@@ -27,7 +27,8 @@ impl Bucket {
 
     /// Another burst and rate from now on; what was taken stays taken.
     pub fn retune(&mut self, burst: f64, per_s: f64) {
-        self.tokens = (self.tokens + burst - self.burst).clamp(0.0, burst);
+        let debt = self.tokens.clamp(-burst, 0.0);
+        self.tokens = (self.tokens + burst - self.burst).clamp(debt, burst);
         (self.burst, self.per_s) = (burst, per_s);
     }
 

@@ -70,6 +70,12 @@ pub enum Refusal {
     NotHere(UserName),
     #[error("{0} is away and has {1} private messages waiting, as many as may: try later")]
     MailboxFull(UserName, usize),
+    #[error(
+        "{0} is away and has {1} messages of yours waiting, as many as one sender may leave: try later"
+    )]
+    MailboxShare(UserName, usize),
+    #[error("{0} is no longer registered here: nothing was sent")]
+    NotRegistered(UserName),
     #[error("the server cannot store lines now: its operator has to look")]
     Storage,
     #[error(
@@ -107,6 +113,20 @@ pub enum Refusal {
     LobbyStays,
     #[error("{max} channels are yours, as many as one may be in or have made: /part one first")]
     TooManyChannels { max: usize },
+    #[error(
+        "you have joined {max} channels with a PIN that were new to you within an hour, as many as may be \
+         joined or created: again in {} min", retry_ms.div_ceil(60_000)
+    )]
+    PinJoins {
+        max: usize,
+        /// Such refusals since a join was last allowed.
+        refused: u32,
+        retry_ms: u64,
+    },
+    #[error("a muted person joins no channel that is new: {0}")]
+    MutedJoin(ChannelName),
+    #[error("you have logged in too often: again in {} s", retry_ms.div_ceil(1000))]
+    TooManyLogins { retry_ms: u64 },
     #[error("you are connected {max} times, as often as one may be: end another session first")]
     TooManySessions { max: usize },
     #[error("the server has as many channels as it may have: join one that exists")]
@@ -127,7 +147,9 @@ pub enum Refusal {
 impl Refusal {
     pub fn code(&self) -> Code {
         match self {
-            Refusal::Rate { .. } => Code::Rate,
+            Refusal::Rate { .. } | Refusal::PinJoins { .. } | Refusal::TooManyLogins { .. } => {
+                Code::Rate
+            }
             Refusal::TooLong { .. } | Refusal::SearchTooLong { .. } => Code::TooLong,
             Refusal::Empty
             | Refusal::Unknown
@@ -138,18 +160,18 @@ impl Refusal {
             | Refusal::TooManyNames
             | Refusal::LongReference => Code::BadRequest,
             Refusal::NoSuchLine => Code::NoSuchLine,
-            Refusal::MailboxFull(..) => Code::MailboxFull,
+            Refusal::MailboxFull(..) | Refusal::MailboxShare(..) => Code::MailboxFull,
             Refusal::Storage => Code::Storage,
             Refusal::InDoubt => Code::InDoubt,
             Refusal::IdConflict => Code::IdConflict,
             Refusal::NotOwn | Refusal::TooLate(_) | Refusal::NoTopic => Code::Forbidden,
             Refusal::Unread => Code::Slow,
             Refusal::NotMember(_) => Code::NotMember,
-            Refusal::NoSuchUser(_) => Code::NoSuchUser,
+            Refusal::NoSuchUser(_) | Refusal::NotRegistered(_) => Code::NoSuchUser,
             Refusal::NotHere(_) | Refusal::SearchOff => Code::Unavailable,
             Refusal::NoSuchChannel(_) => Code::NoSuchChannel,
             Refusal::LobbyStays | Refusal::TooManyChannels { .. } => Code::Forbidden,
-            Refusal::Muted(_) => Code::Muted,
+            Refusal::Muted(_) | Refusal::MutedJoin(_) => Code::Muted,
             Refusal::Banned(_) => Code::Banned,
             Refusal::NotAllowed(..) | Refusal::Operator(_) => Code::Forbidden,
             Refusal::ServerFull | Refusal::TooManySessions { .. } | Refusal::ReadersBusy => {
@@ -160,11 +182,18 @@ impl Refusal {
 
     /// The event that tells it to the one who asked.
     pub fn event(&self, id: Option<MsgId>, reference: Option<String>) -> Event {
-        let retry_ms = match self {
-            Refusal::Rate { retry_ms } => Some(*retry_ms),
+        let (code, hint, retry_ms) = (self.code(), self.to_string(), self.retry_ms());
+        Event::Refused { code, hint, id, retry_ms, reference }
+    }
+
+    /// When to try again, which is never at once.
+    pub fn retry_ms(&self) -> Option<u64> {
+        match self {
+            Refusal::Rate { retry_ms }
+            | Refusal::PinJoins { retry_ms, .. }
+            | Refusal::TooManyLogins { retry_ms } => Some((*retry_ms).max(1)),
             _ => None,
-        };
-        Event::Refused { code: self.code(), hint: self.to_string(), id, retry_ms, reference }
+        }
     }
 }
 

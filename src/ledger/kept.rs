@@ -156,9 +156,13 @@ impl Kept {
     /// wants that.
     pub fn forget(&mut self, place: &Place, now_ms: i64) -> Result<(), LedgerError> {
         self.memory.forget(place);
-        let Some(disk) = self.disk.as_mut().filter(|_| self.retentions.forgets(place)) else {
+        let Some(disk) = &mut self.disk else { return Ok(()) };
+        if !self.retentions.names(place) {
+            disk.drop_empty(place)?;
+        }
+        if !self.retentions.forgets(place) {
             return Ok(());
-        };
+        }
         while disk.expire(place, i64::MAX, SWEEP_LINES, false)? > 0 {}
         // Where somebody reads beside, the next sweep does it.
         disk.scrub(now_ms).map(|_| ())

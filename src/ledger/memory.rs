@@ -290,6 +290,13 @@ impl Ledger for Memory {
         Ok(old)
     }
 
+    fn drop_empty(&mut self, place: &Place) -> Result<(), LedgerError> {
+        if self.lock().places.get(place).is_some_and(|lines| lines.last == Seq(0)) {
+            self.forget(place);
+        }
+        Ok(())
+    }
+
     fn places(&self) -> Vec<Place> {
         self.lock().places.keys().cloned().collect()
     }

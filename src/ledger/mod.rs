@@ -184,6 +184,9 @@ pub trait Ledger: Send {
         dry: bool,
     ) -> Result<usize, LedgerError>;
 
+    /// Forgets a place that has no line and never had one, with its topic.
+    fn drop_empty(&mut self, place: &Place) -> Result<(), LedgerError>;
+
     /// All places.
     fn places(&self) -> Vec<Place>;
 

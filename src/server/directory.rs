@@ -5,18 +5,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Instant;
 
+use crate::chat::rate::{Bucket, Stamp};
 use crate::chat::{DeviceKey, Event, Opaque, Refusal, UserName};
 use crate::crypto::Fingerprint;
 use crate::crypto::certificate::{CERTIFICATE_BYTES, Certificate};
 use crate::keyring::file::{read_text_up_to, replace};
 use crate::keyring::{FileError, Users};
+use crate::limits::{CERTIFICATE_EVERY_S, CERTIFICATES_BURST, KEY_NAMES_MAX};
 
 /// Keys in one event, which must fit a record.
 const KEYS_PER_EVENT: usize = 8;
-/// People whose keys are asked for at once.
-const NAMES_MAX: usize = 50;
-
 /// Far more than ten thousand certificates take.
 const FILE_BYTES_MAX: u64 = 64 << 20;
 
@@ -25,7 +25,9 @@ const FILE_BYTES_MAX: u64 = 64 << 20;
 pub struct Directory {
     file: PathBuf,
     certificates: RwLock<Arc<Certificates>>,
-    turn: Mutex<()>,
+    /// Held by who publishes, with what each key may publish yet.
+    turn: Mutex<BTreeMap<Fingerprint, Bucket>>,
+    began: Instant,
 }
 
 type Certificates = BTreeMap<Fingerprint, Opaque>;
@@ -45,7 +47,8 @@ impl Directory {
         Ok(Directory {
             file,
             certificates: RwLock::new(Arc::new(certificates)),
-            turn: Mutex::new(()),
+            turn: Mutex::default(),
+            began: Instant::now(),
         })
     }
 
@@ -64,7 +67,7 @@ impl Directory {
         let (key, _) = users.by_print(key).ok_or(Refusal::NotOwnCertificate)?;
         let fresh = Certificate::verify(certificate.bytes(), key, server);
         let fresh = fresh.ok_or(Refusal::NotOwnCertificate)?;
-        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         let known = self.now();
         let old = known.get(&fresh.fingerprint());
         let old = old.and_then(|old| Certificate::verify(old.bytes(), key, server));
@@ -72,10 +75,17 @@ impl Directory {
         if old.is_some_and(|old| stays(&old, &fresh, now_s)) {
             return Ok(());
         }
+        // Each one is a write of the whole file.
+        let now = Stamp(self.began.elapsed().as_millis() as u64);
+        let (burst, per_s) = (f64::from(CERTIFICATES_BURST), 1.0 / CERTIFICATE_EVERY_S as f64);
+        let budget = turn.entry(fresh.fingerprint());
+        let budget = budget.or_insert_with(|| Bucket::new(burst, per_s, now));
+        budget.take(1.0, now).map_err(|retry_ms| Refusal::Rate { retry_ms })?;
         let mut new = Certificates::clone(&known);
         new.insert(fresh.fingerprint(), certificate.clone());
         let registered: BTreeSet<_> = users.keys().map(|(key, _)| key.fingerprint()).collect();
         new.retain(|print, _| registered.contains(print));
+        turn.retain(|print, _| registered.contains(print));
         self.keep(new, |text| replace(&self.file, text, 0o600)).map_err(|error| {
             log::error!("a certificate is not kept: {error}");
             Refusal::Storage
@@ -101,10 +111,14 @@ impl Directory {
         names: &[UserName],
         reference: &Option<String>,
     ) -> Result<Vec<Event>, Refusal> {
-        if names.len() > NAMES_MAX {
+        if names.len() > KEY_NAMES_MAX {
             return Err(Refusal::TooManyNames);
         }
-        Ok(names.iter().flat_map(|name| self.keys_of(users, name, reference)).collect())
+        // Each person once, however often and in whatever case they are named.
+        let mut seen = BTreeSet::new();
+        let names = names.iter().map(|name| users.find(name).unwrap_or(name));
+        let names = names.filter(|name| seen.insert((*name).clone()));
+        Ok(names.flat_map(|name| self.keys_of(users, name, reference)).collect())
     }
 
     /// One person's keys, in one event or several.

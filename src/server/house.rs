@@ -350,7 +350,11 @@ impl House {
         let known = self.ask_ledger(move |ledger| ledger.remembered(lines_max));
         // Where it cannot be read, the mailboxes stay as full as they were.
         if let Some(Ok(known)) = known {
-            self.hub.recount(known.into_iter().flat_map(|remembered| remembered.waiting));
+            self.hub.recount(known.into_iter().flat_map(|remembered| {
+                let place = remembered.place;
+                let waiting = remembered.waiting.into_iter();
+                waiting.map(move |(name, count)| (place.clone(), name, count))
+            }));
         }
     }
 

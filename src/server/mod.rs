@@ -37,7 +37,7 @@ use std::time::{Duration, Instant};
 use ::log::LevelFilter;
 use anyhow::Context;
 
-use crate::chat::registry::{Registry, Rules};
+use crate::chat::registry::Registry;
 use crate::chat::{Code, Event, LogId, SessionId};
 use crate::config::{Config, History};
 use crate::keyring::{Decision, Home, ServerKeys, UsersWatch};
@@ -217,13 +217,8 @@ fn read_for(hub: &Arc<Hub>, reader: &KeptReader, stop: &Arc<Stop>) -> anyhow::Re
 
 /// The registry with what the ledger remembers.
 fn registry(ledger: &Kept, config: &Config) -> anyhow::Result<Registry> {
-    let retentions = config.retentions();
-    let mut registry = Registry::new(Rules {
-        limits: config.limits.clone(),
-        retention: Box::new(move |place| retentions.of(place)),
-        kept: ledger.log_id(),
-        passing: LogId(rand::random::<u64>() >> 1),
-    });
+    let passing = LogId(rand::random::<u64>() >> 1);
+    let mut registry = Registry::new(hub::rules(config, ledger.log_id(), passing));
     for Remembered { place, last, topic, reads, waiting } in
         ledger.remembered(config.limits.mailbox_lines_max)?
     {

@@ -8,7 +8,7 @@ use serde_json::json;
 use super::house::House;
 use super::operator::{Actor, Reply, misused, no, with, yes};
 use crate::chat::rights::{Act, Role, may_against};
-use crate::chat::{Code, TimeSpan, UserName};
+use crate::chat::{Code, Event, TimeSpan, UserName};
 use crate::clean;
 use crate::keyring::sanctions::{Decisions, Kind, Sanction, Stands, Subject, Whom};
 use crate::keyring::{Decision, Settings};
@@ -115,6 +115,27 @@ pub fn list(house: &House) -> Reply {
     }
     let rows: Vec<_> = decisions.valid(now_ms()).collect();
     with(text.trim_end().to_owned(), json!(rows))
+}
+
+/// A member has spent the budget of channels with a PIN that are new to them, as somebody does who tries
+/// PINs: operators are told. Of later refusals the tenth, the hundredth and so on are told, so that the
+/// log does not grow with them.
+pub fn note_pin_joins(house: &House, user: &UserName, max: usize, refused: u32) {
+    if refused == 0 || refused != 10_u32.pow(refused.ilog10()) {
+        return;
+    }
+    let reason = format!("{max} channels with a PIN joined in an hour, {refused} refused since");
+    let text = format!("{user} may be trying PINs: {reason}");
+    log::warn!("{text}");
+    let (actor, action, target) = ("server", "pin joins", user.as_str());
+    house.record(&Decision { actor, action, target, reason: Some(&reason), until_ms: None });
+    let users = house.users();
+    let event = Event::Notice { text, reference: None };
+    for (name, outlet) in house.hub.sessions() {
+        if users.role(&name) >= Role::Moderator {
+            house.hub.answer(&outlet, &event);
+        }
+    }
 }
 
 /// Makes somebody a moderator, or a member again.

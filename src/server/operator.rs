@@ -98,6 +98,9 @@ const WORDS: &[Word] = &[
 /// A decision is in the audit trail before its author has the answer, unless that takes longer.
 pub(super) const RECORD_PATIENCE: Duration = Duration::from_secs(1);
 
+/// What is taken of a word that is none of these.
+const WORD_CHARS_MAX: usize = 32;
+
 /// A ledger that has not answered by then is stuck.
 const HEALTH_PATIENCE: Duration = Duration::from_secs(3);
 
@@ -112,7 +115,9 @@ const RULE: &str = "--------------------------------";
 
 /// Does what the words say, where `actor` may.
 pub fn obey(house: &House, actor: &Actor, words: &[String]) -> Reply {
-    let word = words.first().map_or("", |word| word.trim_start_matches('/')).to_lowercase();
+    let word = words.first().map_or("", |word| word.trim_start_matches('/'));
+    // No word is as long, and the nearest one is looked for letter by letter.
+    let word = word.chars().take(WORD_CHARS_MAX).collect::<String>().to_lowercase();
     let rest = words.get(1..).unwrap_or_default();
     let word = match word.as_str() {
         "" => "help",

@@ -49,6 +49,10 @@ pub struct Outlet {
     pub undecided: AtomicUsize,
     /// It waits for the replayer.
     pub queued: AtomicBool,
+    /// Bytes of answers that its person has not been charged for yet.
+    answered: AtomicUsize,
+    /// Its person may say nothing that others would notice, as of its last request.
+    muted: AtomicBool,
     /// Changed under the state's lock.
     over: AtomicBool,
     ended: Condvar,
@@ -126,6 +130,8 @@ impl Outlet {
             answers_bytes_max,
             undecided: AtomicUsize::new(0),
             queued: AtomicBool::new(false),
+            answered: AtomicUsize::new(0),
+            muted: AtomicBool::new(false),
             over: AtomicBool::new(false),
             ended: Condvar::new(),
             state: Mutex::new(state),
@@ -199,6 +205,7 @@ impl Outlet {
         } else {
             Cursor::Replay(Replay { told: after, after, fresh: false, ..replay })
         };
+        self.answered.fetch_add(page.len(), Ordering::Relaxed);
         let taken = page.is_empty() || self.write(&mut state, RecordType::Json, page);
         if taken { Offered::Taken } else { Offered::Parked }
     }
@@ -237,6 +244,19 @@ impl Outlet {
         state.unsent.len() + state.answers.len()
     }
 
+    /// Bytes of answers since this was asked last.
+    pub fn take_answered(&self) -> usize {
+        self.answered.swap(0, Ordering::Relaxed)
+    }
+
+    pub fn set_muted(&self, muted: bool) {
+        self.muted.store(muted, Ordering::Relaxed);
+    }
+
+    pub fn is_muted(&self) -> bool {
+        self.muted.load(Ordering::Relaxed)
+    }
+
     /// Whether the peer has not taken all that was sent to it.
     pub fn is_behind(&self) -> bool {
         !self.lock().unsent.is_empty()
@@ -273,6 +293,7 @@ impl Outlet {
         if self.is_over() {
             return false;
         }
+        self.answered.fetch_add(body.len(), Ordering::Relaxed);
         if !state.is_waiting() {
             return !self.write(&mut state, kind, body);
         }

@@ -12,16 +12,18 @@ use super::door::Stranger;
 use super::house::House;
 use super::hub::{Said, line_fields};
 use super::log as server_log;
+use super::moderation;
 use super::operator::{self, Actor};
 use super::outlet::Outlet;
 use super::readers;
 use super::second::{self, Asker};
-use crate::chat::rights::{self, State};
+use crate::chat::rights::{self, Role, State};
 use crate::chat::{Code, Command, DeviceName, Event, Refusal, SessionId, Target, UserName};
 use crate::clean;
 use crate::crypto::RecordType;
 use crate::crypto::record_cipher::RECORD_BODY_BYTES_MAX;
 use crate::keyring::sanctions::{Subject, Whom};
+use crate::limits::REPLY_BYTES_MAX;
 use crate::net::tunnel::{Incoming, TunnelReader};
 use crate::wire::codec;
 
@@ -31,6 +33,9 @@ const PATIENCE_MS: u64 = 3_000;
 /// Room for what a line's fields get when it is told: its type, the longest seq, and for one that is
 /// told again the names of its fields, its marks and the longest reference.
 const LINE_HEAD_BYTES: usize = 320;
+
+/// A session that has not read its answers is looked at again after this time.
+const BEHIND_MS: u64 = 100;
 
 /// Longest reference of a request, in bytes: it comes back with every line of an answer.
 const REFERENCE_BYTES_MAX: usize = 64;
@@ -83,9 +88,12 @@ pub fn enter(house: &Arc<House>, stranger: Stranger, id: SessionId) -> Option<En
     let Stranger { login, key, mut reader, sealer, stream, waiting, peer } = stranger;
     waiting.admitted();
     let address = peer.ip();
-    // A person's only key may be on any device: that one may name itself.
+    let whom = Whom { user: &user, key: key.fingerprint(), address: Some(address) };
+    let muted = house.standing(whom).1 == State::Muted;
+    // A person's only key may be on any device: that one may name itself, where others may see names
+    // that this person makes up.
     let device = match login.device {
-        Some(own) if device.is_default() => own,
+        Some(own) if device.is_default() && !muted => own,
         _ => device,
     };
     let answers_max = house.config().limits.answers_bytes_max;
@@ -98,11 +106,13 @@ pub fn enter(house: &Arc<House>, stranger: Stranger, id: SessionId) -> Option<En
     let proof = second::knows(house, &asker, &mut reader)?;
     let (user, device) = (session.user.clone(), session.device.clone());
     let resumes = login.features.iter().any(|feature| feature == "resume");
+    session.standing();
     let welcome = session.welcome();
     if let Err(refusal) = house.hub.enter(&session.outlet, user, device, resumes, welcome) {
         let (code, reason) = (refusal.code(), refusal.to_string());
         house.hub.figures().refused(code);
-        let event = Event::Goodbye { code, reason, retry_ms: Some(10_000) };
+        let retry_ms = refusal.retry_ms().or(Some(10_000));
+        let event = Event::Goodbye { code, reason, retry_ms };
         session.outlet.end(Some(&event), "refused");
         return None;
     }
@@ -177,6 +187,7 @@ struct Leaving {
 impl Drop for Leaving {
     fn drop(&mut self) {
         let outlet = &self.session.outlet;
+        self.session.standing();
         self.session.house.hub.leave(outlet, outlet.farewell().as_deref(), self.cut);
     }
 }
@@ -207,10 +218,18 @@ impl Session {
         true
     }
 
+    /// The person's role, how they stand now, and what they are told of it. What others are told of this
+    /// person's next step goes by it.
+    fn standing(&self) -> (Role, State, Option<String>) {
+        let standing = self.house.standing(self.whom());
+        self.outlet.set_muted(standing.1 == State::Muted);
+        standing
+    }
+
     /// The table of rights, before anything else is looked at.
     fn may(&self, command: &Command) -> Result<(), Refusal> {
         let act = rights::act_of(command).ok_or(Refusal::Unknown)?;
-        let (role, state, why) = self.house.standing(self.whom());
+        let (role, state, why) = self.standing();
         match state {
             _ if rights::may(role, state, act) => Ok(()),
             State::Free => Err(Refusal::NotAllowed(act, role)),
@@ -221,10 +240,11 @@ impl Session {
 
     /// An operator's word in the chat.
     fn operate(&self, words: &[String], reference: Option<String>) -> Result<(), Refusal> {
-        let (role, state, _) = self.house.standing(self.whom());
+        let (role, state, _) = self.standing();
         let name = self.user.to_string();
         let actor = Actor { role, state, name, whom: Some(self.whom()) };
-        let reply = operator::obey(&self.house, &actor, words);
+        let mut reply = operator::obey(&self.house, &actor, words);
+        clip(&mut reply.text, REPLY_BYTES_MAX);
         if !reply.ok {
             return Err(Refusal::Operator(reply.text));
         }
@@ -277,7 +297,11 @@ impl Session {
     fn record(&self, kind: RecordType, body: &[u8]) -> Option<End> {
         match kind {
             RecordType::Json => {
-                for command in codec::decode::<Command>(body) {
+                let mut commands = codec::decode::<Command>(body).peekable();
+                if commands.peek().is_none() {
+                    self.pay();
+                }
+                for command in commands {
                     // What was sent before the end is not obeyed after it.
                     if self.outlet.is_over() {
                         return Some(End::Cut);
@@ -295,7 +319,11 @@ impl Session {
                 self.send(RecordType::Pong, body);
                 None
             }
-            RecordType::Pong | RecordType::Other(128..) => None,
+            // They are nothing to do, and cost as much as what is.
+            RecordType::Pong | RecordType::Other(128..) => {
+                self.pay();
+                None
+            }
             _ => Some(End::Protocol("a record of an unexpected type")),
         }
     }
@@ -346,6 +374,9 @@ impl Session {
                     }
                 }
                 None => {
+                    if let Refusal::PinJoins { max, refused, .. } = &refusal {
+                        moderation::note_pin_joins(&self.house, &self.user, *max, *refused);
+                    }
                     let (id, reference) = command.names();
                     self.house.hub.figures().refused(refusal.code());
                     self.pay();
@@ -373,6 +404,12 @@ impl Session {
                 return hub.say(&self.outlet, command, said, &directory);
             }
             Command::History { .. } | Command::Search { .. } => return self.read(command),
+            // A long answer waits until the ones before it are read: nothing of it is held here.
+            Command::People { .. } | Command::Channels { .. } | Command::Keys { .. }
+                if self.outlet.is_behind() =>
+            {
+                return Err(Refusal::Rate { retry_ms: BEHIND_MS });
+            }
             _ => hub.apply(&self.outlet, command, &directory)?,
         }
         match command {
@@ -419,6 +456,18 @@ impl Session {
 fn fits(fields: &[u8]) -> Result<(), Refusal> {
     let (bytes, max_bytes) = (fields.len(), RECORD_BODY_BYTES_MAX - LINE_HEAD_BYTES);
     if bytes > max_bytes { Err(Refusal::TooLong { bytes, max_bytes }) } else { Ok(()) }
+}
+
+/// Cuts a text of several lines behind a line, and says how many are left out.
+fn clip(text: &mut String, bytes_max: usize) {
+    if text.len() <= bytes_max {
+        return;
+    }
+    let most = text.floor_char_boundary(bytes_max);
+    let end = text[..most].rfind('\n').unwrap_or(most);
+    let omitted = text[end..].lines().filter(|line| !line.is_empty()).count();
+    text.truncate(end);
+    text.push_str(&format!("\n... and {omitted} more: pychat ctl shows all of them"));
 }
 
 fn waits(error: &io::Error) -> bool {

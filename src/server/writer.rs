@@ -82,6 +82,7 @@ mod tests {
         let registry = Registry::new(Rules {
             limits: config.limits.clone(),
             retention: Box::new(|_| Retention::Off),
+            configured: Box::new(|_| false),
             kept: LogId(1),
             passing: LogId(2),
         });

@@ -59,6 +59,10 @@ impl Ledger for Faulty {
         Ok(0)
     }
 
+    fn drop_empty(&mut self, place: &Place) -> Result<(), LedgerError> {
+        self.memory.drop_empty(place)
+    }
+
     fn places(&self) -> Vec<Place> {
         self.memory.places()
     }

@@ -93,6 +93,10 @@ impl World {
             lines_burst: 1_000_000,
             requests_per_s: 1e6,
             bytes_per_s: 1e12,
+            answer_bytes_per_s: 1e12,
+            notices_per_s: 1e6,
+            logins_per_s: 1e6,
+            places_per_h: 1e6,
             sessions_per_user_max: 1_000,
             resume_lines_max: 1 << 20,
             first_lines_max: 1 << 20,
@@ -515,6 +519,7 @@ fn serve(kept: &Kept, limits: &Limits) -> Server {
     let mut registry = Registry::new(Rules {
         limits: limits.clone(),
         retention: Box::new(|_| crate::chat::Retention::Forever),
+        configured: Box::new(|_| false),
         kept: kept.log_id(),
         passing: LogId(100),
     });

@@ -73,7 +73,7 @@ class World:
         self.invite = f"pychat://{words['addr']}/{print_}"
 
     def configure(self, more):
-        config = {"server_ip": "127.0.0.1", "limits": {"requests_per_s": 100_000}, **more}
+        config = {"server_ip": "127.0.0.1", "limits": {"requests_per_s": 100_000, "answer_bytes_per_s": 1e9}, **more}
         pathlib.Path(self.home, "config.json").write_text(json.dumps(config))
 
     def run(self, *args):

@@ -1,69 +1,127 @@
 //! Channels: who is in them, what they are about, and when they are gone.
 
-use super::{Channel, Effect, Fact, Outcome, Registry, Session};
+use std::cmp::Reverse;
+
+use super::{Channel, Effect, Fact, Joining, Outcome, Registry, Seat, Session};
 use crate::chat::rate::Stamp;
 use crate::chat::{
-    ChannelInfo, ChannelName, Event, Mark, Place, PlaceInfo, Refusal, SessionId, UserName,
+    ChannelInfo, ChannelName, Event, Place, PlaceInfo, Refusal, Seq, SessionId, UserName,
 };
+use crate::limits::LIST_BYTES_MAX;
+
+/// What a row of `/channels` takes as JSON beside its name and topic.
+const ROW_BYTES: usize = 96;
 
 impl Registry {
+    /// Whether a session may join a channel; true where the channel has a PIN and was not known to its
+    /// person.
+    ///
+    /// # Errors
+    ///
+    /// Before a channel with a PIN is paid for, no refusal depends on whether the channel exists.
     pub(super) fn may_join(
         &mut self,
         from: SessionId,
         channel: &ChannelName,
-    ) -> Result<(), Refusal> {
-        let max = self.rules.limits.channels_per_user_max;
+        now: Stamp,
+    ) -> Result<bool, Refusal> {
+        let limits = &self.rules.limits;
+        let (max, pins_max) = (limits.channels_per_user_max, limits.pin_joins_per_h);
+        let (full, exists) =
+            (self.channels.len() >= limits.channels_max, self.channels.contains_key(channel));
         let who = self.session(from).user.clone();
-        let known = self.channels.get(channel).is_some_and(|channel| channel.counts_for(&who));
-        if !known && self.user_of(from).channels >= max {
+        let strange = channel.has_pin() && !self.knows(&who, channel);
+        if self.user_of(from).muted && (strange || (!exists && !channel.has_pin())) {
+            return Err(Refusal::MutedJoin(channel.clone()));
+        }
+        let theirs = self.channels.get(channel).is_some_and(|channel| channel.counts_for(&who));
+        if !theirs && self.user_of(from).channels >= max {
             return Err(Refusal::TooManyChannels { max });
         }
-        let full = self.channels.len() >= self.rules.limits.channels_max;
-        if full && !self.channels.contains_key(channel) {
+        if strange {
+            let joins = self.pin_joins.entry(who).or_default();
+            joins.take(channel, pins_max, now).map_err(|spent| Refusal::PinJoins {
+                max: pins_max,
+                refused: spent.refused,
+                retry_ms: spent.retry_ms,
+            })?;
+        }
+        if full && !exists {
             return Err(Refusal::ServerFull);
         }
-        Ok(())
+        Ok(strange)
     }
 
-    pub(super) fn join(
-        &mut self,
-        from: SessionId,
-        name: ChannelName,
-        after: Option<Mark>,
-        reference: Option<String>,
-        now: Stamp,
-    ) -> Outcome {
+    /// Whether a person is in a channel, made it, or was in it when there were messages.
+    fn knows(&self, who: &UserName, channel: &ChannelName) -> bool {
+        let live = self.channels.get(channel).is_some_and(|channel| channel.counts_for(who));
+        let log = self.logs.get(&Place::Channel(channel.clone()));
+        live || log.is_some_and(|log| log.reads.contains_key(who))
+    }
+
+    /// Remembers over a restart that a person knows a channel with a PIN. Only where there are messages:
+    /// guesses leave nothing on the disk.
+    fn remember_member(&mut self, who: &UserName, channel: &ChannelName) -> Option<Effect> {
+        let place = Place::Channel(channel.clone());
+        let log = self.logs.get_mut(&place).filter(|log| channel.has_pin() && log.last > Seq(0))?;
+        if log.reads.contains_key(who) {
+            return None;
+        }
+        log.reads.insert(who.clone(), Seq(0));
+        Some(Effect::Remember(Fact::Read(who.clone(), place, Seq(0))))
+    }
+
+    pub(super) fn join(&mut self, from: SessionId, joining: Joining, now: Stamp) -> Outcome {
+        let Joining { channel: name, after, reference, strange } = joining;
         let session = self.sessions.get_mut(&from).expect("the hub knows its sessions");
         let (who, new) = (session.user.clone(), session.channels.insert(name.clone()));
+        session.joins += usize::from(new);
         let resumes = session.resumes;
         let made = || Channel { maker: Some(who.clone()), ..Channel::default() };
         let mut theirs = usize::from(!self.channels.contains_key(&name));
         let channel = self.channels.entry(name.clone()).or_insert_with(made);
         theirs += usize::from(!channel.counts_for(&who));
         channel.empty_since = None;
-        let seat = channel.people.entry(who.clone()).or_insert((0, now));
-        seat.0 += usize::from(new);
-        let first = new && seat.0 == 1;
-        if let Some(user) = self.users.get_mut(&who) {
-            user.channels += theirs;
+        let user = self.users.get_mut(&who).expect("a session has its user");
+        user.channels += theirs;
+        let seat = || Seat { sessions: 0, since: now, silent: false };
+        let seat = channel.people.entry(who.clone()).or_insert_with(seat);
+        seat.sessions += usize::from(new);
+        let first = new && seat.sessions == 1;
+        if first {
+            // Nobody tries a PIN unseen.
+            let told = user.budgets.notices.take(1.0, now).is_ok() || strange;
+            seat.silent = user.muted || !told;
         }
+        let silent = seat.silent;
         let here = channel.people.len();
-        let people = channel.people.keys().cloned().collect();
-        if name.is_lobby() && resumes && here <= self.rules.limits.announce_people_max {
-            session.told = channel.people.iter().map(|(who, seat)| (who.clone(), seat.1)).collect();
+        let announces = here <= self.rules.limits.announce_people_max;
+        if name.is_lobby() && resumes && announces {
+            let told = channel.people.iter().map(|(who, seat)| (who.clone(), seat.since));
+            session.told = told.collect();
         }
         let mut effects = Vec::new();
-        if first && here <= self.rules.limits.announce_people_max {
+        if first && announces && !silent {
             let event = Event::Joined { to: name.clone(), who: who.clone(), here };
             effects.push(Effect::Notice(name.clone(), event));
         }
+        effects.extend(self.remember_member(&who, &name));
         let place = Place::Channel(name.clone());
         let PlaceInfo { log, last, read, retention, .. } = self.place_info(&who, &place);
+        let (people, omitted) = self.people_that_fit(&name);
         let topic = self.topics.get(&name).cloned();
         let lobby = name.is_lobby();
-        let entered =
-            Event::Entered { channel: name, log, last, read, retention, people, topic, reference };
-        effects.push(Effect::Answer(entered));
+        effects.push(Effect::Answer(Event::Entered {
+            channel: name,
+            log,
+            last,
+            read,
+            retention,
+            people,
+            omitted,
+            topic,
+            reference,
+        }));
         // Who resumes says what it has of the lobby once it is in.
         if new && !(lobby && resumes) {
             let start = match after {
@@ -116,11 +174,11 @@ impl Registry {
         let channel = self.channels.get_mut(name).expect("members keep a channel alive");
         let here_before = channel.people.len();
         let seat = channel.people.get_mut(&who).expect("a member has a seat");
-        seat.0 -= 1;
-        if seat.0 > 0 {
+        seat.sessions -= 1;
+        if seat.sessions > 0 {
             return effects;
         }
-        let after_ms = now.ms_since(seat.1);
+        let (after_ms, silent) = (now.ms_since(seat.since), seat.silent);
         channel.people.remove(&who);
         if !channel.counts_for(&who)
             && let Some(user) = self.users.get_mut(&who)
@@ -128,9 +186,14 @@ impl Registry {
             user.channels = user.channels.saturating_sub(1);
         }
         let here = channel.people.len();
+        let muted = self.users.get(&who).is_some_and(|user| user.muted);
+        // An operator's reason is told of whomever it is about.
+        let quiet = (silent || muted) && reason.is_none();
         if here == 0 {
             channel.empty_since = Some(now);
-        } else if here_before <= self.rules.limits.announce_people_max {
+        }
+        effects.extend(self.remember_member(&who, name));
+        if here > 0 && here_before <= self.rules.limits.announce_people_max && !quiet {
             let reason = reason.map(str::to_owned);
             let event = Event::Left { to: name.clone(), who, here, after_ms, reason };
             effects.push(Effect::Notice(name.clone(), event));
@@ -170,19 +233,60 @@ impl Registry {
         Ok(vec![Effect::Notice(name.clone(), event), Effect::Remember(fact)])
     }
 
-    pub(super) fn channels_for(&self, asker: SessionId) -> Vec<ChannelInfo> {
-        let row = |(name, channel): (&ChannelName, &Channel)| {
-            let member = self.is_member(asker, name);
-            // By the tag of a channel its PIN can be guessed at.
-            let shown = if member { name.clone() } else { name.bare() };
-            let (here, topic) = (channel.people.len(), self.topics.get(name).cloned());
-            ChannelInfo { channel: shown, sealed: name.has_pin(), here, member, topic }
+    /// The rows of `/channels` that fit an answer, and how many do not: the asker's own come first, then
+    /// those with the most people.
+    pub(super) fn channels_for(&self, asker: SessionId) -> (Vec<ChannelInfo>, usize) {
+        // Of a channel with a PIN that the asker is not in, nothing may depend on the tag, by which its PIN
+        // can be guessed: not the name, and not the order.
+        let mut rows = Vec::with_capacity(self.channels.len());
+        for (name, channel) in &self.channels {
+            let rank = (Reverse(self.is_member(asker, name)), Reverse(channel.people.len()));
+            rows.push((rank, (name.letters(), name.has_pin()), name));
+        }
+        rows.sort_unstable_by_key(|(rank, shown, _)| (*rank, *shown));
+        let mut bytes = 0;
+        let fits = rows.iter().take_while(|(.., name)| {
+            // Quotes in a topic take twice their bytes.
+            let topic = self.topics.get(*name).map_or(0, |topic| 2 * topic.len());
+            bytes += name.as_str().len() + topic + ROW_BYTES;
+            bytes <= LIST_BYTES_MAX
+        });
+        let fits = fits.count();
+        let omitted = rows.len() - fits;
+        rows.truncate(fits);
+        rows.sort_unstable_by_key(|(rank, shown, _)| (*shown, *rank));
+        let info = |(rank, (_, sealed), name): (_, (&str, bool), &ChannelName)| {
+            let (Reverse(member), Reverse(here)) = rank;
+            let channel = if member { name.clone() } else { name.bare() };
+            ChannelInfo { channel, sealed, here, member, topic: self.topics.get(name).cloned() }
         };
-        self.channels.iter().map(row).collect()
+        (rows.into_iter().map(info).collect(), omitted)
     }
 
-    pub(super) fn visible(&self, channel: &ChannelName) -> Result<&Channel, Refusal> {
-        self.channels.get(channel).ok_or_else(|| Refusal::NoSuchChannel(channel.clone()))
+    /// Whether a session may be told who is in a channel: open channels are open to everybody, and of one
+    /// with a PIN only its members learn anything, not even whether it exists.
+    pub(super) fn may_look(&self, from: SessionId, channel: &ChannelName) -> Result<(), Refusal> {
+        if channel.has_pin() && !self.is_member(from, channel) {
+            return Err(Refusal::NotMember(channel.clone()));
+        }
+        match self.channels.contains_key(channel) {
+            true => Ok(()),
+            false => Err(Refusal::NoSuchChannel(channel.clone())),
+        }
+    }
+
+    /// As many people of a channel as fit an answer, and how many do not.
+    fn people_that_fit(&self, channel: &ChannelName) -> (Vec<UserName>, usize) {
+        let Some(channel) = self.channels.get(channel) else { return (Vec::new(), 0) };
+        let mut bytes = 0;
+        let fits = channel.people.keys().take_while(|name| {
+            // Quotation marks and a comma.
+            bytes += name.as_str().len() + 3;
+            bytes <= LIST_BYTES_MAX
+        });
+        let people: Vec<UserName> = fits.cloned().collect();
+        let omitted = channel.people.len() - people.len();
+        (people, omitted)
     }
 
     pub(super) fn is_member(&self, id: SessionId, channel: &ChannelName) -> bool {
@@ -190,9 +294,9 @@ impl Registry {
     }
 
     /// Who is in a channel.
-    pub fn people_of(&self, channel: &ChannelName) -> Vec<UserName> {
-        let channel = self.channels.get(channel);
-        channel.map_or_else(Vec::new, |channel| channel.people.keys().cloned().collect())
+    pub fn people_event(&self, channel: &ChannelName, reference: Option<String>) -> Event {
+        let (people, omitted) = self.people_that_fit(channel);
+        Event::People { channel: channel.clone(), people, omitted, reference }
     }
 
     /// Channels with the people in them, in the order of their names.

@@ -1,7 +1,7 @@
 //! The places' logs: how far each goes, where a session begins to read it, and how far people have
 //! read.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::{Directory, Effect, Fact, Log, Registry, Start};
 use crate::chat::rate::Stamp;
@@ -25,9 +25,16 @@ impl Registry {
         }
         let log = self.log(&place);
         log.last = last;
+        log.begun = last > Seq(0);
         log.reads = reads.into_iter().collect();
-        for (name, count) in waiting {
-            self.user(&name, Stamp(0)).waiting += count;
+        for (name, count) in waiting.into_iter().filter(|(_, count)| *count > 0) {
+            self.user(&name, Stamp(0)).wait_for(&place, &name, count);
+        }
+        // Where nobody ever wrote, the channel is forgotten again unless somebody comes.
+        if let Place::Channel(channel) = place
+            && last == Seq(0)
+        {
+            self.channels.entry(channel).or_default().empty_since = Some(Stamp(0));
         }
     }
 
@@ -47,7 +54,7 @@ impl Registry {
                 }
                 _ => rules.kept,
             };
-            Log { id, last: Seq(0), reads: HashMap::new() }
+            Log { id, last: Seq(0), reads: HashMap::new(), begun: false }
         })
     }
 
@@ -59,8 +66,11 @@ impl Registry {
     /// A line was not stored: it does not wait for anybody.
     pub fn refused(&mut self, place: &Place, from: &UserName) {
         for person in place.people().into_iter().flatten().filter(|person| *person != from) {
-            if let Some(user) = self.users.get_mut(person) {
-                user.waiting = user.waiting.saturating_sub(1);
+            let Some(user) = self.users.get_mut(person) else { continue };
+            let Some(count) = user.waiting.get_mut(from) else { continue };
+            *count -= 1;
+            if *count == 0 {
+                user.waiting.remove(from);
             }
         }
     }
@@ -212,8 +222,9 @@ impl Registry {
             let (to, who, after_ms) = (to.clone(), who.clone(), now.ms_since(*since));
             Effect::Answer(Event::Left { to, who, here, after_ms, reason: None })
         });
-        let came = lobby.people.keys().filter(|who| !told.contains_key(*who));
-        let came = came.map(|who| {
+        let came =
+            lobby.people.iter().filter(|(who, seat)| !told.contains_key(*who) && !seat.silent);
+        let came = came.map(|(who, _)| {
             let (to, who) = (to.clone(), who.clone());
             Effect::Answer(Event::Joined { to, who, here })
         });
@@ -237,11 +248,18 @@ impl Registry {
         let user = self.session(from).user.clone();
         let mut others = self.sessions_of(&user).to_vec();
         others.retain(|id| *id != from);
-        let mut effects = Vec::new();
+        // Of several positions in one place, the last is meant: each would be written and told.
+        let mut newest = BTreeMap::new();
         for ReadMark { to, seq } in places {
             let Ok(place) = self.may_read(from, to, directory) else { continue };
-            let log = self.log(&place);
-            let seq = (*seq).min(log.last);
+            let known: &mut Seq = newest.entry(place).or_default();
+            *known = (*known).max(*seq);
+        }
+        let mut effects = Vec::new();
+        for (place, seq) in newest {
+            // A conversation does not begin by being read.
+            let Some(log) = self.logs.get_mut(&place) else { continue };
+            let seq = seq.min(log.last);
             let read = log.reads.entry(user.clone()).or_default();
             if seq <= *read {
                 continue;

@@ -1,18 +1,25 @@
 //! Who is connected, who is in which channel, and what follows from a command. Pure: it decides
 //! under the hub's lock, and the hub carries out the effects in their order.
 
+mod budgets;
 mod channels;
 mod logs;
 mod sessions;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::rate::{Bucket, Stamp, take_both};
+use super::rate::{Stamp, take_both};
 use super::{
-    ChannelName, Command, DeviceName, Event, LogId, Place, Refusal, Retention, Seq, SessionId,
-    Target, UserName, suits,
+    ChannelName, Command, DeviceName, Event, Kind, LogId, Mark, Place, Refusal, Retention, Seq,
+    SessionId, Target, UserName, suits,
 };
-use crate::limits::Limits;
+use crate::limits::{Limits, MAILBOX_SENDERS};
+use budgets::{Budgets, PinJoins};
+
+/// Channels that `/channels` looks at for the price of one request.
+const CHANNELS_PER_REQUEST: usize = 1_000;
+/// Read positions that a session moves for the price of one request.
+const READS_PER_REQUEST: usize = 10;
 
 /// What the hub does next, in this order.
 #[derive(Clone, Debug, PartialEq)]
@@ -81,6 +88,8 @@ struct Session {
     resumes: bool,
     /// Until then: who was in the lobby, and since when, as it was told.
     told: BTreeMap<UserName, Stamp>,
+    /// Joins so far. A client joins all its channels when it comes back; later joins are a person's.
+    joins: usize,
 }
 
 struct User {
@@ -89,13 +98,12 @@ struct User {
     channels: usize,
     away: Option<String>,
     active: Stamp,
-    lines: Bucket,
-    bytes: Bucket,
-    requests: Bucket,
-    histories: Bucket,
-    /// Private lines since the last session ended, those that the ledger has not decided about
+    budgets: Budgets,
+    /// Private lines since the last session ended by sender, those that the ledger has not decided about
     /// included.
-    waiting: usize,
+    waiting: BTreeMap<UserName, usize>,
+    /// Nothing that this person does is told to others.
+    muted: bool,
 }
 
 /// What is known of a place's log.
@@ -103,12 +111,21 @@ struct Log {
     id: LogId,
     last: Seq,
     reads: HashMap<UserName, Seq>,
+    /// Somebody has written here, and has paid for the place.
+    begun: bool,
+}
+
+/// A person in a channel.
+struct Seat {
+    sessions: usize,
+    since: Stamp,
+    /// Others were not told that this person came, and are not told that they go.
+    silent: bool,
 }
 
 #[derive(Default)]
 struct Channel {
-    /// People with their number of sessions here and the moment of the first.
-    people: BTreeMap<UserName, (usize, Stamp)>,
+    people: BTreeMap<UserName, Seat>,
     empty_since: Option<Stamp>,
     /// Who came first: it is among their channels as long as it is there.
     maker: Option<UserName>,
@@ -130,6 +147,8 @@ pub struct Registry {
     logs: HashMap<Place, Log>,
     /// With whom a person has talked in private.
     partners: HashMap<UserName, BTreeSet<UserName>>,
+    /// Joins of channels with a PIN that were new to a person.
+    pin_joins: HashMap<UserName, PinJoins>,
     /// Since when people are away whose private conversations may have to be forgotten.
     left: BTreeMap<UserName, Stamp>,
     rules: Rules,
@@ -141,6 +160,8 @@ pub struct Rules {
     pub limits: Limits,
     /// How long a place's lines are kept.
     pub retention: Box<dyn Fn(&Place) -> Retention + Send>,
+    /// Whether the configuration names a channel: it keeps its topic when everybody has left.
+    pub configured: Box<dyn Fn(&ChannelName) -> bool + Send>,
     /// The id of the logs that are kept.
     pub kept: LogId,
     /// The ids of the others are counted from here on.
@@ -157,21 +178,18 @@ impl Registry {
             topics: HashMap::new(),
             logs: HashMap::new(),
             partners: HashMap::new(),
+            pin_joins: HashMap::new(),
             left: BTreeMap::new(),
             rules,
             logs_made: 0,
         }
     }
 
-    /// Other limits and retentions from now on, for everybody.
-    pub fn retune(&mut self, limits: Limits, retention: Box<dyn Fn(&Place) -> Retention + Send>) {
-        for user in self.users.values_mut() {
-            user.lines.retune(limits.lines_burst.into(), limits.lines_per_s);
-            user.bytes.retune(limits.bytes_per_s * 10.0, limits.bytes_per_s);
-            user.requests.retune(limits.requests_per_s * 10.0, limits.requests_per_s);
-            user.histories.retune(limits.histories_per_s * 10.0, limits.histories_per_s);
-        }
-        (self.rules.limits, self.rules.retention) = (limits, retention);
+    /// Other rules from now on, for everybody. The ids of logs stay.
+    pub fn retune(&mut self, rules: Rules) {
+        self.users.values_mut().for_each(|user| user.budgets.retune(&rules.limits));
+        let (kept, passing) = (self.rules.kept, self.rules.passing);
+        self.rules = Rules { kept, passing, ..rules };
     }
 
     /// What follows from a command of a session. `text_bytes` is the length of a line's text.
@@ -184,23 +202,23 @@ impl Registry {
     ) -> Outcome {
         self.pay(from, command, now)?;
         match command {
-            Command::Say { to, .. } => self.say(from, to, directory, now),
+            Command::Say { to, kind, .. } => self.say(from, (to, *kind), directory, now),
             Command::Resume { places } => Ok(self.resume(from, places, directory, now)),
             Command::Join { channel, after, reference } => {
-                self.may_join(from, channel)?;
-                self.join(from, channel.clone(), *after, reference.clone(), now)
+                let strange = self.may_join(from, channel, now)?;
+                let (channel, reference) = (channel.clone(), reference.clone());
+                self.join(from, Joining { channel, after: *after, reference, strange }, now)
             }
             Command::Part { channel, reference } => {
                 self.part(from, channel, reference.clone(), now)
             }
             Command::People { channel, reference } => {
-                let people = self.visible(channel)?.people.keys().cloned().collect();
-                let (channel, reference) = (channel.clone(), reference.clone());
-                Ok(vec![Effect::Answer(Event::People { channel, people, reference })])
+                self.may_look(from, channel)?;
+                Ok(vec![Effect::Answer(self.people_event(channel, reference.clone()))])
             }
             Command::Channels { reference } => {
-                let (channels, reference) = (self.channels_for(from), reference.clone());
-                Ok(vec![Effect::Answer(Event::Channels { channels, reference })])
+                let ((channels, omitted), reference) = (self.channels_for(from), reference.clone());
+                Ok(vec![Effect::Answer(Event::Channels { channels, omitted, reference })])
             }
             Command::Topic { channel, text, reference } => {
                 self.topic(from, channel, text.as_deref(), reference.clone())
@@ -247,19 +265,23 @@ impl Registry {
                 user.channels = user.channels.saturating_sub(1);
             }
             let place = Place::Channel(name.clone());
-            if (self.rules.retention)(&place) == Retention::Off {
+            let kept =
+                (self.rules.retention)(&place) != Retention::Off && self.last(&place) > Seq(0);
+            let configured = (self.rules.configured)(&name);
+            if !kept && !configured {
                 self.topics.remove(&name);
-                self.logs.remove(&place);
-            } else if self.last(&place) == Seq(0) && !self.topics.contains_key(&name) {
+            }
+            if !kept && (!configured || (self.rules.retention)(&place) == Retention::Off) {
                 self.logs.remove(&place);
             }
             effects.push(Effect::Forget(place));
         }
         effects.extend(self.forget_conversations(window_ms, now));
         self.users.retain(|_, user| {
-            let idle = user.sessions.is_empty() && user.waiting == 0 && user.channels == 0;
-            !idle || now.ms_since(user.active) < 10 * 60 * 1000
+            let idle = user.sessions.is_empty() && user.waiting.is_empty() && user.channels == 0;
+            !idle || now.ms_since(user.active) < 60 * 60 * 1000
         });
+        self.pin_joins.retain(|_, joins| !joins.expire(now));
         effects
     }
 
@@ -268,63 +290,120 @@ impl Registry {
         if !self.sessions.contains_key(&from) {
             return Ok(());
         }
-        let paid = self.user_of(from).requests.take(1.0, now);
+        let paid = self.user_of(from).budgets.requests.take(1.0, now);
         paid.map_err(|retry_ms| Refusal::Rate { retry_ms })
     }
 
     /// Takes what answers to `/history` and `/search` have cost beyond what was paid for them.
     pub fn charge_histories(&mut self, from: SessionId, answers: f64, now: Stamp) {
         if self.sessions.contains_key(&from) {
-            self.user_of(from).histories.owe(answers.max(0.0), now);
+            self.user_of(from).budgets.histories.owe(answers.max(0.0), now);
         }
     }
 
-    /// Takes what a command costs from its person's buckets.
+    /// So many bytes were sent to a session in answer to its requests.
+    pub fn answered(&mut self, to: SessionId, bytes: usize, now: Stamp) {
+        if bytes > 0 && self.sessions.contains_key(&to) {
+            self.user_of(to).budgets.answers.owe(bytes as f64, now);
+        }
+    }
+
+    /// Whether a person is muted, as of what they do next.
+    pub fn set_muted(&mut self, user: &UserName, muted: bool, now: Stamp) {
+        self.user(user, now).muted = muted;
+    }
+
+    /// Takes what a command costs from its person's budgets.
     fn pay(&mut self, from: SessionId, command: &Command, now: Stamp) -> Result<(), Refusal> {
-        let max_bytes = self.rules.limits.text_bytes_max;
-        let topic_max = self.rules.limits.topic_bytes_max;
+        self.check_texts(command)?;
+        let channels = self.channels.len();
+        let rejoins = self.session(from).joins >= self.rules.limits.channels_per_user_max;
         let user = self.user_of(from);
+        let budgets = &mut user.budgets;
+        // What draws an answer waits until the answers of before are paid.
+        let draws = match command {
+            Command::Join { .. } => rejoins,
+            Command::Topic { text, .. } => text.is_none(),
+            Command::People { .. }
+            | Command::Channels { .. }
+            | Command::Whois { .. }
+            | Command::Keys { .. }
+            | Command::History { .. }
+            | Command::Search { .. }
+            | Command::Operate { .. } => true,
+            _ => false,
+        };
+        let drawn = if draws { budgets.answers.take(0.0, now) } else { Ok(()) };
+        drawn.map_err(|retry_ms| Refusal::Rate { retry_ms })?;
+        let parts = |count: usize, per_request| (1 + count / per_request) as f64;
         let paid = match command {
-            Command::Say { to, text, sealed, kind, target, .. } => {
-                if text.len() > max_bytes {
-                    return Err(Refusal::TooLong { bytes: text.len(), max_bytes });
-                }
-                suits(to, *kind, *target, text, sealed.is_some())?;
+            Command::Say { text, sealed, .. } => {
                 user.active = now;
                 let bytes = text.len() + sealed.as_ref().map_or(0, |sealed| sealed.bytes().len());
-                take_both((&mut user.lines, 1.0), (&mut user.bytes, bytes as f64), now)
+                take_both((&mut budgets.lines, 1.0), (&mut budgets.bytes, bytes as f64), now)
             }
-            Command::Topic { text: Some(text), .. } | Command::Away { text: Some(text) }
-                if text.len() > topic_max =>
-            {
-                return Err(Refusal::TooLong { bytes: text.len(), max_bytes: topic_max });
+            // Others are shown it, as a message.
+            Command::Topic { text: Some(text), .. } => {
+                let bytes = text.len() as f64;
+                take_both((&mut budgets.lines, 1.0), (&mut budgets.bytes, bytes), now)
             }
-            Command::Search { text, .. } if text.trim().is_empty() => return Err(Refusal::Empty),
-            Command::History { .. } | Command::Search { .. } => user.histories.take(1.0, now),
+            Command::History { .. } | Command::Search { .. } => budgets.histories.take(1.0, now),
+            Command::Channels { .. } => {
+                budgets.requests.take(parts(channels, CHANNELS_PER_REQUEST), now)
+            }
+            Command::Read { places } => {
+                budgets.requests.take(parts(places.len(), READS_PER_REQUEST), now)
+            }
             Command::Quit => Ok(()),
-            _ => user.requests.take(1.0, now),
+            _ => budgets.requests.take(1.0, now),
         };
         paid.map_err(|retry_ms| Refusal::Rate { retry_ms })
     }
 
-    fn say(&mut self, from: SessionId, to: &Target, directory: Directory, now: Stamp) -> Outcome {
+    /// Whether the texts of a command are as long as they may be, and there where they must be.
+    fn check_texts(&self, command: &Command) -> Result<(), Refusal> {
+        let fits = |text: &str, max_bytes: usize| match text.len() {
+            bytes if bytes > max_bytes => Err(Refusal::TooLong { bytes, max_bytes }),
+            _ => Ok(()),
+        };
+        let limits = &self.rules.limits;
+        match command {
+            Command::Say { to, text, sealed, kind, target, .. } => {
+                fits(text, limits.text_bytes_max)?;
+                suits(to, *kind, *target, text, sealed.is_some())
+            }
+            Command::Topic { text: Some(text), .. } | Command::Away { text: Some(text) } => {
+                fits(text, limits.topic_bytes_max)
+            }
+            Command::Search { text, .. } if text.trim().is_empty() => Err(Refusal::Empty),
+            _ => Ok(()),
+        }
+    }
+
+    fn say(
+        &mut self,
+        from: SessionId,
+        (to, kind): (&Target, Kind),
+        directory: Directory,
+        now: Stamp,
+    ) -> Outcome {
         let place = self.may_read(from, to, directory)?;
+        if let Target::User(name) = to
+            && kind != Kind::Delete
+            && directory(name).is_none()
+        {
+            return Err(Refusal::NotRegistered(name.clone()));
+        }
+        self.begin(from, &place, now)?;
         let Some([one, other]) = place.people() else { return Ok(vec![Effect::Line(place)]) };
         let sender = self.session(from).user.clone();
         let name = if *one == sender { other.clone() } else { one.clone() };
         if self.sessions_of(&name).is_empty() {
-            if (self.rules.retention)(&place) == Retention::Off {
-                return Err(Refusal::NotHere(name));
-            }
-            let max = self.rules.limits.mailbox_lines_max;
-            let mailbox = &mut self.user(&name, now).waiting;
-            if *mailbox >= max {
-                return Err(Refusal::MailboxFull(name, max));
-            }
-            *mailbox += 1;
+            self.leave_for(&name, &sender, &place, now)?;
         }
         let begins = !self.logs.contains_key(&place);
         let start = self.start_now(&place);
+        self.log(&place).begun = true;
         let mut effects = Vec::new();
         for person in if name == sender { vec![name] } else { vec![name, sender] } {
             // Who still has to say what it has of before gets this line with the rest.
@@ -340,7 +419,57 @@ impl Registry {
         effects.push(Effect::Line(place));
         Ok(effects)
     }
+
+    /// The first message in a place is paid for: the server remembers the place from then on.
+    fn begin(&mut self, from: SessionId, place: &Place, now: Stamp) -> Result<(), Refusal> {
+        if self.logs.get(place).is_some_and(|log| log.begun) {
+            return Ok(());
+        }
+        let paid = self.user_of(from).budgets.places.take(1.0, now);
+        paid.map_err(|retry_ms| Refusal::Rate { retry_ms })?;
+        // A private conversation begins with the message, which may yet be refused.
+        if let Some(log) = self.logs.get_mut(place) {
+            log.begun = true;
+        }
+        Ok(())
+    }
+
+    /// A private message waits for somebody who is away.
+    fn leave_for(
+        &mut self,
+        name: &UserName,
+        sender: &UserName,
+        place: &Place,
+        now: Stamp,
+    ) -> Result<(), Refusal> {
+        if (self.rules.retention)(place) == Retention::Off {
+            return Err(Refusal::NotHere(name.clone()));
+        }
+        let max = self.rules.limits.mailbox_lines_max;
+        let share = max.div_ceil(MAILBOX_SENDERS);
+        let waiting = &mut self.user(name, now).waiting;
+        if waiting.values().sum::<usize>() >= max {
+            return Err(Refusal::MailboxFull(name.clone(), max));
+        }
+        let theirs = waiting.get(sender).copied().unwrap_or_default();
+        if theirs >= share {
+            return Err(Refusal::MailboxShare(name.clone(), share));
+        }
+        waiting.insert(sender.clone(), theirs + 1);
+        Ok(())
+    }
 }
 
+/// A channel that a session enters.
+struct Joining {
+    channel: ChannelName,
+    after: Option<Mark>,
+    reference: Option<String>,
+    /// It has a PIN, and was not known to this person.
+    strange: bool,
+}
+
+#[cfg(test)]
+mod cost_tests;
 #[cfg(test)]
 mod tests;

@@ -1,10 +1,10 @@
 //! Sessions and their people: who comes, who goes, and who was only cut off.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Channel, Effect, Fact, Outcome, Presence, Registry, Session, User};
-use crate::chat::rate::{Bucket, Stamp};
-use crate::chat::{ChannelName, DeviceName, Refusal, SessionId, UserName};
+use super::{Budgets, Effect, Fact, Joining, Outcome, Presence, Registry, Session, User};
+use crate::chat::rate::Stamp;
+use crate::chat::{ChannelName, DeviceName, Place, Refusal, SessionId, UserName};
 
 impl Registry {
     /// A session of `user` begins, in the lobby.
@@ -21,15 +21,17 @@ impl Registry {
         if entry.sessions.len() >= max {
             return Err(Refusal::TooManySessions { max });
         }
+        let paid = entry.budgets.logins.take(1.0, now);
+        paid.map_err(|retry_ms| Refusal::TooManyLogins { retry_ms })?;
         entry.sessions.push(id);
-        entry.waiting = 0;
+        entry.waiting.clear();
         self.left.remove(&user);
         let channels = BTreeSet::new();
-        self.sessions.insert(
-            id,
-            Session { user, device, channels, cut: None, resumes, told: Default::default() },
-        );
-        self.join(id, ChannelName::lobby(), None, None, now)
+        let told = BTreeMap::new();
+        let session = Session { user, device, channels, cut: None, resumes, told, joins: 0 };
+        self.sessions.insert(id, session);
+        let channel = ChannelName::lobby();
+        self.join(id, Joining { channel, after: None, reference: None, strange: false }, now)
     }
 
     /// A session ends; its person leaves the channels where this was the last one, at once or, where
@@ -71,12 +73,12 @@ impl Registry {
     }
 
     /// So many private lines wait for people who are away, and for nobody else.
-    pub fn recount(&mut self, waiting: impl Iterator<Item = (UserName, usize)>) {
+    pub fn recount(&mut self, waiting: impl Iterator<Item = (Place, UserName, usize)>) {
         let away = |user: &&mut User| user.sessions.is_empty();
-        self.users.values_mut().filter(away).for_each(|user| user.waiting = 0);
-        for (name, count) in waiting {
+        self.users.values_mut().filter(away).for_each(|user| user.waiting.clear());
+        for (place, name, count) in waiting {
             if let Some(user) = self.users.get_mut(&name).filter(|user| user.sessions.is_empty()) {
-                user.waiting += count;
+                user.wait_for(&place, &name, count);
             }
         }
     }
@@ -109,27 +111,24 @@ impl Registry {
             channels: 0,
             away: None,
             active: now,
-            lines: Bucket::new(limits.lines_burst.into(), limits.lines_per_s, now),
-            bytes: Bucket::new(limits.bytes_per_s * 10.0, limits.bytes_per_s, now),
-            requests: Bucket::new(limits.requests_per_s * 10.0, limits.requests_per_s, now),
-            histories: Bucket::new(limits.histories_per_s * 10.0, limits.histories_per_s, now),
-            waiting: 0,
+            budgets: Budgets::new(limits, now),
+            waiting: BTreeMap::new(),
+            muted: false,
         })
     }
 
-    /// What is known of a person who is connected; the channels are those that `asker` is in too.
+    /// What is known of a person who is connected. Of channels with a PIN, those that `asker` is in too.
     pub fn presence(&self, name: &UserName, asker: SessionId, now: Stamp) -> Option<Presence> {
         let user = self.users.get(name).filter(|user| !user.sessions.is_empty())?;
         let devices = user.sessions.iter().map(|id| self.sessions[id].device.clone());
-        let shared = |(channel, entry): (&ChannelName, &Channel)| {
-            let both = entry.people.contains_key(name) && self.is_member(asker, channel);
-            both.then(|| channel.clone())
-        };
+        let theirs = user.sessions.iter().flat_map(|id| &self.sessions[id].channels);
+        let theirs: BTreeSet<&ChannelName> = theirs.collect();
+        let shown = |channel: &&ChannelName| !channel.has_pin() || self.is_member(asker, channel);
         Some(Presence {
             devices: devices.collect(),
             idle_ms: now.ms_since(user.active),
             away: user.away.clone(),
-            channels: self.channels.iter().filter_map(shared).collect(),
+            channels: theirs.into_iter().filter(shown).cloned().collect(),
         })
     }
 
@@ -155,5 +154,16 @@ impl Registry {
     pub(super) fn user_of(&mut self, id: SessionId) -> &mut User {
         let session = self.sessions.get(&id).expect("the hub knows its sessions");
         self.users.get_mut(&session.user).expect("a session has its user")
+    }
+}
+
+impl User {
+    /// So many lines of a private conversation wait for `name`, this person.
+    pub(super) fn wait_for(&mut self, place: &Place, name: &UserName, count: usize) {
+        let [one, other] = place.people().unwrap_or([name, name]);
+        let sender = if one == name { other } else { one };
+        if count > 0 {
+            *self.waiting.entry(sender.clone()).or_default() += count;
+        }
     }
 }

@@ -1,24 +1,26 @@
 use super::super::{ChannelInfo, Kind, Mark, Opaque, Position, ReadMark};
 use super::*;
 
-struct Chat {
-    registry: Registry,
+pub(super) struct Chat {
+    pub registry: Registry,
     next: u64,
 }
 
 impl Chat {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let limits = Limits { lines_burst: 1000, ..Limits::default() };
         let retention = Box::new(|place: &Place| match place {
             Place::Channel(channel) if channel.to_string() == "#passing" => Retention::Off,
             place if place.to_string() == "@bob@carol" => Retention::Off,
             _ => Retention::Forever,
         });
-        let rules = Rules { limits, retention, kept: LogId(1), passing: LogId(100) };
+        let configured = Box::new(|channel: &ChannelName| channel.as_str() == "#configured");
+        let (kept, passing) = (LogId(1), LogId(100));
+        let rules = Rules { limits, retention, configured, kept, passing };
         Chat { registry: Registry::new(rules), next: 0 }
     }
 
-    fn enters(&mut self, name: &str) -> SessionId {
+    pub fn enters(&mut self, name: &str) -> SessionId {
         self.next += 1;
         let id = SessionId(self.next);
         let device = "main".parse().unwrap();
@@ -26,7 +28,7 @@ impl Chat {
         id
     }
 
-    fn does(&mut self, id: SessionId, command: Command) -> Outcome {
+    pub fn does(&mut self, id: SessionId, command: Command) -> Outcome {
         let known = |name: &UserName| {
             let folded: UserName = name.as_str().to_lowercase().parse().ok()?;
             ["alice", "bob", "carol"].contains(&folded.as_str()).then_some(folded)
@@ -34,14 +36,14 @@ impl Chat {
         self.registry.apply(id, &command, &known, Stamp(1_000))
     }
 
-    fn joins(&mut self, id: SessionId, channel: &str) -> Outcome {
+    pub fn joins(&mut self, id: SessionId, channel: &str) -> Outcome {
         self.does(
             id,
             Command::Join { channel: channel.parse().unwrap(), after: None, reference: None },
         )
     }
 
-    fn says(&mut self, id: SessionId, to: &str, text: &str) -> Outcome {
+    pub fn says(&mut self, id: SessionId, to: &str, text: &str) -> Outcome {
         let (to, id_) = (to.parse().unwrap(), crate::chat::MsgId([1; 16]));
         let kind = Kind::Say;
         let command =
@@ -50,7 +52,7 @@ impl Chat {
     }
 }
 
-fn notices(effects: &[Effect]) -> usize {
+pub(super) fn notices(effects: &[Effect]) -> usize {
     effects.iter().filter(|effect| matches!(effect, Effect::Notice(..))).count()
 }
 
@@ -275,20 +277,24 @@ fn who_leaves_for_good_does_not_linger_by_an_earlier_cut() {
 #[test]
 fn private_lines_wait_for_who_is_away_until_the_mailbox_is_full() {
     let mut chat = Chat::new();
-    chat.registry.rules.limits.mailbox_lines_max = 2;
-    let alice = chat.enters("alice");
-    let (sender, carol): (UserName, UserName) =
-        ("alice".parse().unwrap(), "carol".parse().unwrap());
-    let place = Place::private(sender.clone(), carol.clone());
-    for seq in 1..=2 {
-        assert!(chat.says(alice, "@carol", "psst").is_ok());
-        chat.registry.committed(&place, Seq(seq));
-    }
-    assert_eq!(chat.says(alice, "@carol", "psst"), Err(Refusal::MailboxFull(carol, 2)));
-    chat.registry.refused(&place, &sender);
-    assert!(chat.says(alice, "@carol", "psst").is_ok(), "the ledger refused one");
-    chat.enters("carol");
-    assert!(chat.says(alice, "@carol", "psst").is_ok());
+    chat.registry.rules.limits.mailbox_lines_max = 3;
+    let (bob, carol) = (chat.enters("bob"), chat.enters("carol"));
+    let [alice, sender, other] =
+        ["alice", "bob", "carol"].map(|name| name.parse::<UserName>().unwrap());
+    let private = |name: &UserName| Place::private(name.clone(), alice.clone());
+    assert!(chat.says(bob, "@alice", "psst").is_ok());
+    chat.registry.committed(&private(&sender), Seq(1));
+    let share = Err(Refusal::MailboxShare(alice.clone(), 1));
+    assert_eq!(chat.says(bob, "@alice", "psst"), share, "the rest is for others");
+    assert!(chat.says(carol, "@alice", "psst").is_ok());
+    chat.registry.refused(&private(&sender), &sender);
+    assert!(chat.says(bob, "@alice", "psst").is_ok(), "the ledger refused one");
+    let waits = |name: &UserName| (private(name), alice.clone(), 2);
+    chat.registry.recount([waits(&sender), waits(&other)].into_iter());
+    let full = Err(Refusal::MailboxFull(alice.clone(), 3));
+    assert_eq!(chat.says(bob, "@alice", "psst"), full);
+    chat.enters("alice");
+    assert!(chat.says(bob, "@alice", "psst").is_ok());
 }
 
 #[test]
@@ -424,20 +430,23 @@ fn of_a_channel_that_is_gone_nothing_stays_that_nobody_said() {
         text: Some("tea".into()),
         reference: None,
     };
-    for channel in ["#silent", "#said", "#named", "#passing"] {
+    for channel in ["#silent", "#said", "#named", "#passing", "#configured"] {
         chat.joins(alice, channel).unwrap();
     }
     chat.registry.committed(&"#said".parse().unwrap(), Seq(1));
     chat.registry.committed(&"#passing".parse().unwrap(), Seq(1));
-    chat.does(alice, topic("#named")).unwrap();
-    chat.does(alice, topic("#passing")).unwrap();
-    for channel in ["#silent", "#said", "#named", "#passing"] {
+    for channel in ["#said", "#named", "#passing", "#configured"] {
+        chat.does(alice, topic(channel)).unwrap();
+    }
+    for channel in ["#silent", "#said", "#named", "#passing", "#configured"] {
         let channel = channel.parse().unwrap();
         chat.does(alice, Command::Part { channel, reference: None }).unwrap();
     }
-    assert_eq!(chat.registry.sweep(Stamp(100_000)).len(), 4);
-    assert_eq!(chat.registry.logs.len(), logs + 2, "of those with a line or a topic");
-    assert_eq!(chat.registry.topics.len(), 1);
+    assert_eq!(chat.registry.sweep(Stamp(100_000)).len(), 5);
+    assert_eq!(chat.registry.logs.len(), logs + 2, "of those with a line or a rule of their own");
+    let mut topics: Vec<_> = chat.registry.topics.keys().map(ChannelName::as_str).collect();
+    topics.sort_unstable();
+    assert_eq!(topics, ["#configured", "#said"]);
 }
 
 #[test]
@@ -480,8 +489,8 @@ fn a_line_that_is_too_much_costs_no_line() {
     chat.registry.rules.limits.bytes_per_s = 10.0;
     let alice = chat.enters("alice");
     chat.says(alice, "#lobby", &"x".repeat(60)).unwrap();
-    let before = chat.registry.user_of(alice).lines.clone();
+    let before = chat.registry.user_of(alice).budgets.lines.clone();
     assert!(matches!(chat.says(alice, "#lobby", &"x".repeat(60)), Err(Refusal::Rate { .. })));
-    let after = chat.registry.user_of(alice).lines.clone();
+    let after = chat.registry.user_of(alice).budgets.lines.clone();
     assert_eq!(format!("{before:?}"), format!("{after:?}"));
 }

@@ -230,6 +230,7 @@ fn joined_channels_are_joined_again_after_a_reconnect() {
         read: Seq(0),
         retention: crate::chat::Retention::Forever,
         people: vec![],
+        omitted: 0,
         topic: None,
         reference: None,
     };
@@ -487,6 +488,7 @@ fn told_of_a_pin(model: &mut Model, line: &str, made: bool) -> [String; 2] {
         read: Seq(0),
         retention: crate::chat::Retention::Forever,
         people: vec!["bob".parse().unwrap()],
+        omitted: 0,
         topic: None,
         reference: None,
     };

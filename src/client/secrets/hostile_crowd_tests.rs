@@ -54,6 +54,7 @@ fn entered(people: Vec<UserName>) -> Event {
         read: Seq(0),
         retention: Retention::Forever,
         people,
+        omitted: 0,
         topic: None,
         reference: None,
     }

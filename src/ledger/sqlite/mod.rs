@@ -201,6 +201,21 @@ impl Ledger for Sqlite {
         Ok(gone)
     }
 
+    fn drop_empty(&mut self, place: &Place) -> Result<(), LedgerError> {
+        let Some(known) = self.places.get(place).filter(|known| known.last == Seq(0)) else {
+            return Ok(());
+        };
+        let row = known.row;
+        self.write(|ledger| {
+            let transaction = ledger.connection.unchecked_transaction()?;
+            transaction.execute("DELETE FROM reads WHERE place = ?1", [row])?;
+            transaction.execute("DELETE FROM places WHERE place = ?1", [row])?;
+            transaction.commit()
+        })?;
+        self.places.remove(place);
+        Ok(())
+    }
+
     fn places(&self) -> Vec<Place> {
         self.places.keys().cloned().collect()
     }

@@ -72,9 +72,8 @@ impl Hub {
     /// Who is in a channel, for a session that may have missed it.
     pub fn tell_people(&self, outlet: &Arc<Outlet>, place: &Place) {
         let Place::Channel(channel) = place else { return };
-        let people = self.lock().registry.people_of(channel);
-        let channel = channel.clone();
-        self.answer(outlet, &Event::People { channel, people, reference: None });
+        let event = self.lock().registry.people_event(channel, None);
+        self.answer(outlet, &event);
     }
 
     pub fn user_of(&self, id: SessionId) -> Option<UserName> {

@@ -18,10 +18,10 @@ use super::flusher::Flusher;
 use super::outlet::{Outlet, PlaceId};
 use super::replayer::Replayer;
 use crate::chat::rate::Stamp;
-use crate::chat::registry::{Directory, Effect, Registry, Start};
+use crate::chat::registry::{Directory, Effect, Registry, Rules, Start};
 use crate::chat::{
-    Code, Command, DeviceName, Event, Kind, MsgId, Opaque, Place, Refusal, Seq, SessionId, Target,
-    UserName,
+    Code, Command, DeviceName, Event, Kind, LogId, MsgId, Opaque, Place, Refusal, Seq, SessionId,
+    Target, UserName,
 };
 use crate::config::Config;
 use crate::ledger::Draft;
@@ -137,6 +137,7 @@ impl Hub {
         let now = self.now();
         outlet.hold();
         let mut inner = self.lock();
+        inner.registry.set_muted(&user, outlet.is_muted(), now);
         let effects = inner.registry.enter(outlet.id, user, device, resumes, now)?;
         inner.outlets.insert(outlet.id, Arc::clone(outlet));
         let after = inner.carry_out(effects, &self.limits);
@@ -166,6 +167,7 @@ impl Hub {
         // Its end may have come between the read and this.
         let Some((from, device)) = inner.registry.who(outlet.id) else { return Ok(()) };
         let (from, device) = (from.clone(), device.clone());
+        inner.registry.set_muted(&from, outlet.is_muted(), now);
         let effects = inner.registry.apply(outlet.id, command, directory, now)?;
         let line = effects.iter().find_map(|effect| match effect {
             Effect::Line(place) => Some(place.clone()),
@@ -206,7 +208,9 @@ impl Hub {
     /// Takes the price of a request that was no command. A refusal says how long to wait.
     pub fn pay(&self, outlet: &Outlet) -> Result<(), Refusal> {
         let now = self.now();
-        self.lock().registry.pay_request(outlet.id, now)
+        let mut inner = self.lock();
+        inner.registry.answered(outlet.id, outlet.take_answered(), now);
+        inner.registry.pay_request(outlet.id, now)
     }
 
     /// An answer from the ledger has cost so much: what is more than an answer's usual cost is paid
@@ -226,9 +230,10 @@ impl Hub {
     ) -> Result<(), Refusal> {
         let now = self.now();
         let mut inner = self.when_decided(outlet);
-        if inner.registry.who(outlet.id).is_none() {
-            return Ok(());
-        }
+        let Some((user, _)) = inner.registry.who(outlet.id) else { return Ok(()) };
+        let user = user.clone();
+        inner.registry.set_muted(&user, outlet.is_muted(), now);
+        inner.registry.answered(outlet.id, outlet.take_answered(), now);
         let effects = inner.registry.apply(outlet.id, command, directory, now)?;
         let after = inner.carry_out(effects, &self.limits);
         self.wake_writer(inner);
@@ -242,6 +247,10 @@ impl Hub {
         outlet.retire();
         let mut inner = self.when_decided(outlet);
         let read = inner.registry.readable(outlet.id);
+        if let Some((user, _)) = inner.registry.who(outlet.id) {
+            let user = user.clone();
+            inner.registry.set_muted(&user, outlet.is_muted(), self.now());
+        }
         let effects = inner.registry.leave(outlet.id, reason, cut, self.now());
         let after = inner.carry_out(effects, &self.limits);
         inner.outlets.remove(&outlet.id);
@@ -292,12 +301,8 @@ impl Hub {
 
     /// Other limits and retentions from now on, under which no place moves between disk and memory.
     pub fn retune(&self, config: &Config) {
-        let (limits, retentions) = (config.limits.clone(), config.retentions());
-        let retention = {
-            let retentions = retentions.clone();
-            move |place: &Place| retentions.of(place)
-        };
-        self.lock().registry.retune(limits, Box::new(retention));
+        let retentions = config.retentions();
+        self.lock().registry.retune(rules(config, LogId(0), LogId(0)));
         self.add_job(Box::new(move |ledger| ledger.set_retentions(retentions)));
     }
 
@@ -344,6 +349,18 @@ impl Hub {
     fn lock(&self) -> MutexGuard<'_, Inner> {
         // Every change under this lock is whole before the next can panic: the maps stay usable.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What a configuration says to the registry.
+pub fn rules(config: &Config, kept: LogId, passing: LogId) -> Rules {
+    let (retentions, named) = (config.retentions(), config.channels.clone());
+    Rules {
+        limits: config.limits.clone(),
+        retention: Box::new(move |place| retentions.of(place)),
+        configured: Box::new(move |channel| named.contains_key(channel)),
+        kept,
+        passing,
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
 use super::Hub;
-use crate::chat::{Event, MsgId, Refusal, Target, UserName};
+use crate::chat::{Event, MsgId, Place, Refusal, Target, UserName};
 use crate::ledger::{Draft, Record, Verdict};
 use crate::server::outlet::{Outlet, PlaceId};
 use crate::server::writer::Job;
@@ -61,7 +61,7 @@ impl Hub {
     }
 
     /// Private lines that wait for people, counted anew.
-    pub fn recount(&self, waiting: impl Iterator<Item = (UserName, usize)>) {
+    pub fn recount(&self, waiting: impl Iterator<Item = (Place, UserName, usize)>) {
         self.lock().registry.recount(waiting);
     }
 

@@ -1,0 +1,474 @@
+//! What a member's requests may cost the server and everybody else, and what they may tell of channels with
+//! a PIN, on the real binary. docs/security.md has the bounds.
+
+mod world;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use pychat::chat::{Command, Hidden, Kind, MsgId, Opaque, ReadMark, Seq};
+use pychat::crypto::{Identity, RecordType};
+use pychat::invite::Invite;
+use pychat::net::tunnel::{Dial, Incoming, TunnelReader, TunnelWriter, dial, fetch_key};
+use pychat::suite::Suites;
+use pychat::wire::codec::{self, Login};
+use serde_json::Value;
+use world::{DEADLINE, World};
+
+/// A client of the test's own, which says what a real one would not.
+struct Peer {
+    reader: TunnelReader,
+    writer: TunnelWriter,
+    asked: u32,
+}
+
+/// A channel with a PIN: each number is another PIN.
+fn tag(number: usize) -> String {
+    format!("#tea~{}{number:03}0", "0".repeat(22))
+}
+
+impl Peer {
+    /// Logs in with the key of an admitted person's device.
+    fn enters(world: &World, name: &str, device: &str) -> Peer {
+        let pem = fs::read_to_string(world.vault(name).join("id.pem")).unwrap();
+        let key = Identity::from_pem(&pem, None).unwrap();
+        let invite: Invite = world.invite.parse().unwrap();
+        let print = invite.fingerprint.unwrap();
+        let server = fetch_key(&invite.host, invite.port, &print, DEADLINE).unwrap();
+        let login = Login {
+            name: name.split('.').next().unwrap().parse().unwrap(),
+            device: Some(device.parse().unwrap()),
+            version: "0".into(),
+            major: 1,
+            features: vec![],
+        };
+        let (host, port, suites) = (invite.host.as_str(), invite.port, Suites::default());
+        let to = Dial { host, port, server: &server, suites, patience: DEADLINE };
+        let tunnel = dial(&to, &key, &login).unwrap();
+        let mut peer = Peer { reader: tunnel.reader, writer: tunnel.writer, asked: 0 };
+        peer.reader.set_deadline(Instant::now() + 3 * DEADLINE);
+        peer.sees("\"entered\"");
+        peer
+    }
+
+    fn sends(&mut self, json: &str) {
+        self.writer.send(RecordType::Json, json.as_bytes()).unwrap();
+    }
+
+    /// The next record's body; a close is the test's end.
+    #[track_caller]
+    fn hears(&mut self) -> (RecordType, String) {
+        match self.reader.receive().unwrap() {
+            Incoming::Record(kind, body) => (kind, String::from_utf8(body.to_vec()).unwrap()),
+            Incoming::Closed(reason) => panic!("closed: {reason:?}"),
+        }
+    }
+
+    #[track_caller]
+    fn sees(&mut self, text: &str) -> String {
+        loop {
+            let (_, body) = self.hears();
+            if body.contains(text) {
+                return body;
+            }
+        }
+    }
+
+    /// All that comes between a request and the answer to a ping behind it.
+    #[track_caller]
+    fn asks(&mut self, json: &str) -> String {
+        self.asked += 1;
+        self.sends(json);
+        let ping = format!("ping {}", self.asked);
+        self.writer.send(RecordType::Ping, ping.as_bytes()).unwrap();
+        let mut told = String::new();
+        loop {
+            match self.hears() {
+                (RecordType::Pong, body) if body == ping => return told,
+                (RecordType::Pong, _) => {}
+                (_, body) => told.push_str(&body),
+            }
+        }
+    }
+
+    /// What a request is answered that has a `ref`, without what others may do meanwhile.
+    #[track_caller]
+    fn answer(&mut self, json: &str) -> Value {
+        let told = self.asks(json);
+        let values = told.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let mut answers =
+            values.filter(|value| value["ref"] == "r" || value["id"] == "0".repeat(32));
+        answers.next_back().unwrap_or(Value::Null)
+    }
+}
+
+/// The command's word, and the bytes that its answer may have. A command that is new has to be added here and to
+/// the table of docs/security.md.
+fn bound(command: &Command) -> (&'static str, usize) {
+    const LIST: usize = 66 * 1024;
+    match command {
+        Command::Say { .. } => ("say", 24 * 1024),
+        Command::Resume { .. } => ("resume", 1_000),
+        Command::Join { .. } => ("join", 200 * 1024),
+        Command::Part { .. } => ("part", 1_000),
+        Command::People { .. } => ("people", LIST),
+        Command::Channels { .. } => ("channels", LIST),
+        Command::Whois { .. } => ("whois", 20 * 1024),
+        Command::Topic { .. } => ("topic", 2_000),
+        Command::Certify { .. } => ("certify", 1_000),
+        Command::Keys { .. } => ("keys", 3_000),
+        Command::History { .. } => ("history", LIST + 16 * 1024),
+        Command::Search { .. } => ("search", LIST + 16 * 1024),
+        Command::Read { .. } => ("read", 1_000),
+        Command::Away { .. } => ("away", 1_000),
+        Command::Operate { .. } => ("operate", 1_000),
+        Command::Password { .. } => ("password", 1_000),
+        Command::Quit => ("quit", 0),
+        Command::Unknown => ("unknown", 1_000),
+    }
+}
+
+/// Every command, each as costly as a member can make it.
+fn worst() -> Vec<Command> {
+    let reference = || Some("r".repeat(64));
+    let lobby = || "#lobby".parse().unwrap();
+    let channel = || "#0".parse().unwrap();
+    let mark = |seq| ReadMark { to: lobby(), seq: Seq(seq) };
+    let name = |number: u32| {
+        // In every case that letters can have.
+        let letter = |(place, c): (usize, char)| match number >> place & 1 {
+            1 => c.to_ascii_uppercase(),
+            _ => c,
+        };
+        "carol0".chars().enumerate().map(letter).collect::<String>().parse().unwrap()
+    };
+    let text = || "\"".repeat(400);
+    vec![
+        Command::Say {
+            to: lobby(),
+            id: MsgId([7; 16]),
+            text: "a. ".repeat(2_500),
+            sealed: None,
+            kind: Kind::Say,
+            target: None,
+        },
+        Command::Resume { places: vec![] },
+        Command::Join { channel: channel(), after: None, reference: reference() },
+        Command::People { channel: "#lobby".parse().unwrap(), reference: reference() },
+        Command::Channels { reference: reference() },
+        Command::Whois { name: "carol0".parse().unwrap(), reference: reference() },
+        Command::Topic { channel: channel(), text: Some(text()), reference: reference() },
+        Command::Topic { channel: channel(), text: None, reference: reference() },
+        Command::Certify { certificate: Opaque::new(&[7; 541]).unwrap() },
+        Command::Keys { names: (0..50).map(name).collect(), reference: reference() },
+        Command::History {
+            to: lobby(),
+            before: None,
+            lines: Some(usize::MAX),
+            span: None,
+            reference: reference(),
+        },
+        Command::Search { text: "a".into(), to: None, reference: reference() },
+        Command::Read { places: (1..300).map(mark).collect() },
+        Command::Away { text: Some(text()) },
+        Command::Operate { words: vec!["x".repeat(12_000)], reference: reference() },
+        Command::Password { password: Hidden::new("x".repeat(1_000)) },
+        Command::Unknown,
+        Command::Part { channel: channel(), reference: reference() },
+    ]
+}
+
+/// Rows of the table of docs/security.md.
+fn rows() -> BTreeSet<String> {
+    let document = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/security.md"));
+    let document = document.unwrap();
+    let section = document.split("\n## What a request may cost\n").nth(1).unwrap();
+    let section = section.split("\n## ").next().unwrap();
+    let rows = section.lines().filter_map(|line| line.strip_prefix("| `"));
+    rows.map(|row| row.split('`').next().unwrap().to_owned()).collect()
+}
+
+fn json(command: &Command) -> String {
+    let mut json = Vec::new();
+    codec::encode(command, &mut json);
+    String::from_utf8(json).unwrap()
+}
+
+/// Bytes of the files of a folder.
+fn disk_bytes(folder: &std::path::Path) -> u64 {
+    let files = fs::read_dir(folder).unwrap().map(Result::unwrap);
+    files.filter_map(|file| file.metadata().ok()).map(|file| file.len()).sum()
+}
+
+/// A person who floods the server with every request, without a pause, for as long as it takes.
+fn floods(peer: Peer, rounds: usize) -> (Duration, usize, Vec<Value>) {
+    let Peer { mut reader, mut writer, .. } = peer;
+    let began = Instant::now();
+    let writing = thread::spawn(move || {
+        for round in 0..rounds {
+            for (number, command) in worst().iter().enumerate() {
+                let mut text = json(command);
+                if let Command::Say { .. } = command {
+                    text = text.replace("07", &format!("{:02x}", round + 16));
+                }
+                assert!(text.len() < 16_000, "{number}");
+                writer.send(RecordType::Json, text.as_bytes()).unwrap();
+            }
+        }
+        writer.send(RecordType::Ping, b"the end").unwrap();
+        writer
+    });
+    let (mut bytes, mut refused) = (0, Vec::new());
+    loop {
+        match reader.receive().unwrap() {
+            Incoming::Record(RecordType::Pong, b"the end") => break,
+            Incoming::Record(_, body) => {
+                bytes += body.len();
+                let lines = body.split(|byte| *byte == b'\n');
+                let values = lines.filter_map(|line| serde_json::from_slice::<Value>(line).ok());
+                refused.extend(values.filter(|value| value["type"] == "refused"));
+            }
+            Incoming::Closed(reason) => panic!("closed: {reason:?}"),
+        }
+    }
+    writing.join().unwrap();
+    (began.elapsed(), bytes, refused)
+}
+
+#[test]
+fn every_request_of_a_member_has_a_bound() {
+    let commands = worst();
+    let mut words: BTreeSet<_> =
+        commands.iter().map(|command| bound(command).0.to_owned()).collect();
+    words.insert(bound(&Command::Quit).0.to_owned());
+    assert_eq!(words, rows(), "docs/security.md has a row for each command, and no other");
+    assert_eq!(words.len(), 18);
+
+    // The requests themselves are many, so that their number hides no other bound.
+    let world = World::with(
+        r#"{"requests_per_s": 100, "histories_per_s": 100, "lines_per_s": 20, "lines_burst": 60}"#,
+    );
+    let mut alice = world.enters("alice");
+    let bob = world.enters("bob");
+    world.admit("carol0");
+    let mut carol = Peer::enters(&world, "carol0", "laptop");
+    for number in 0..60 {
+        let text = "\"".repeat(400);
+        carol.asks(&format!(r##"{{"type":"join","channel":"#{number}"}}"##));
+        let topic =
+            serde_json::json!({"type": "topic", "channel": format!("#{number}"), "text": text});
+        carol.asks(&topic.to_string());
+    }
+    for command in &commands {
+        let (word, bytes_max) = bound(command);
+        let told = carol.asks(&json(command));
+        assert!(told.len() <= bytes_max, "{word} was answered with {} bytes", told.len());
+    }
+    let (memory, disk) = (world.server.memory_kib(), disk_bytes(&world.home().join("data")));
+    let flood = thread::spawn(move || floods(carol, 12));
+    for number in 0..10 {
+        alice.types(&format!("all is well {number}."));
+        bob.sees(&format!("alice: all is well {number}."));
+    }
+    let (elapsed, bytes, refused) = flood.join().unwrap();
+    let rate = 262_144.0;
+    // The joins that a client makes when it comes back are answered at once, and owed.
+    let bytes_max = 10.0 * rate + rate * elapsed.as_secs_f64() + 12.0 * 200_000.0;
+    assert!((bytes as f64) < bytes_max, "{bytes} bytes in {elapsed:?}");
+    for refusal in refused.iter().filter(|refusal| refusal["code"] == "rate") {
+        assert!(refusal["retry_ms"].as_u64().unwrap() > 0, "{refusal}");
+    }
+    let grown = world.server.memory_kib().saturating_sub(memory);
+    assert!(grown < 24 * 1024, "{grown} KiB of memory");
+    // Messages of 7,500 bytes, once in the ledger, once in its log and once in the index of words.
+    let grown = disk_bytes(&world.home().join("data")).saturating_sub(disk);
+    assert!(grown < 6 << 20, "{grown} bytes on the disk");
+}
+
+#[test]
+fn keys_of_one_person_are_told_once_however_often_they_are_asked_for() {
+    let world = World::new();
+    world.admit("carol0");
+    let mut carol = Peer::enters(&world, "carol0", "laptop");
+    let commands = worst();
+    let keys = commands.iter().find(|command| bound(command).0 == "keys").unwrap();
+    let told = carol.asks(&json(keys));
+    assert_eq!(told.matches("\"type\":\"keys\"").count(), 1, "{told}");
+}
+
+#[test]
+fn whoever_is_not_in_a_channel_with_a_pin_learns_nothing_of_it() {
+    let world = World::new();
+    world.admit("alice");
+    world.admit("bob");
+    let mut alice = Peer::enters(&world, "alice", "laptop");
+    let mut bob = Peer::enters(&world, "bob", "laptop");
+    alice.asks(&format!(r#"{{"type":"join","channel":"{}"}}"#, tag(1)));
+    let sealed =
+        format!(r#"{{"type":"say","to":"{}","id":"{}","sealed":"AQID"}}"#, tag(1), "0".repeat(32));
+    alice.asks(&sealed);
+    for request in [
+        r#"{"type":"people","channel":"TAG","ref":"r"}"#,
+        r#"{"type":"topic","channel":"TAG","ref":"r"}"#,
+        r#"{"type":"topic","channel":"TAG","text":"x","ref":"r"}"#,
+        r#"{"type":"part","channel":"TAG","ref":"r"}"#,
+        r#"{"type":"history","to":"TAG","ref":"r"}"#,
+        r#"{"type":"search","to":"TAG","text":"x","ref":"r"}"#,
+        r#"{"type":"read","places":[{"to":"TAG","seq":"1"}]}"#,
+        r#"{"type":"resume","places":[{"to":"TAG","log":"0000000000000001","seq":"1"}]}"#,
+        r#"{"type":"say","to":"TAG","id":"00000000000000000000000000000000","text":"x"}"#,
+        r#"{"type":"say","to":"TAG","id":"00000000000000000000000000000000","sealed":"AQID"}"#,
+        r#"{"type":"say","to":"TAG","id":"00000000000000000000000000000000","kind":"delete","target":"1","sealed":"AQID"}"#,
+    ] {
+        let answers = [tag(1), tag(2)].map(|tag| bob.answer(&request.replace("TAG", &tag)));
+        assert_eq!(answers[0], answers[1], "{request}");
+        assert!(!answers[0].to_string().contains("alice"), "{request}");
+    }
+    let whois = bob.answer(r#"{"type":"whois","name":"alice","ref":"r"}"#);
+    assert_eq!(whois["channels"].to_string(), r##"["#lobby"]"##);
+    let channels = bob.asks(r#"{"type":"channels","ref":"r"}"#);
+    assert!(channels.contains("\"#tea\"") && !channels.contains('~'), "{channels}");
+    alice.asks(r##"{"type":"join","channel":"#open"}"##);
+    let whois = bob.answer(r#"{"type":"whois","name":"alice","ref":"r"}"#);
+    assert_eq!(whois["channels"].to_string(), r##"["#lobby","#open"]"##);
+    let people = bob.answer(r##"{"type":"people","channel":"#open","ref":"r"}"##);
+    assert_eq!(people["people"].to_string(), r#"["alice"]"#);
+}
+
+#[test]
+fn pins_are_tried_ten_times_in_an_hour_and_the_operators_are_told() {
+    let world = World::new();
+    for name in ["alice", "bob", "bob.phone"] {
+        world.admit(name);
+    }
+    assert!(world.operator(&["users", "role", "alice", "moderator"]).0);
+    world.server.is_told("alice is moderator now");
+    let mut alice = Peer::enters(&world, "alice", "laptop");
+    alice.asks(&format!(r#"{{"type":"join","channel":"{}"}}"#, tag(500)));
+    let join = |peer: &mut Peer, number| {
+        let request = format!(r#"{{"type":"join","channel":"{}","ref":"r"}}"#, tag(number));
+        peer.answer(&request)
+    };
+    let mut tried = 0;
+    for session in ["bob", "bob.phone", "bob"] {
+        let mut bob = Peer::enters(&world, session, "laptop");
+        for _ in 0..8 {
+            tried += 1;
+            let answer = join(&mut bob, tried);
+            assert_eq!(answer["type"] == "entered", tried <= 10, "{tried}: {answer}");
+        }
+    }
+    let mut bob = Peer::enters(&world, "bob", "laptop");
+    let [there, nowhere] = [500, 501].map(|number| {
+        let mut answer = join(&mut bob, number);
+        assert!(answer["retry_ms"].as_u64().unwrap() > 3_000_000, "{answer}");
+        answer["retry_ms"] = Value::Null;
+        answer
+    });
+    assert_eq!(there, nowhere);
+    assert_eq!(there["code"], "rate");
+    assert!(there["hint"].as_str().unwrap().contains("joined or created"), "{there}");
+    assert_eq!(join(&mut bob, 1)["type"], "entered", "what they know they may join");
+    let told = alice.sees("bob may be trying PINs");
+    assert!(told.contains("10 channels with a PIN") && !told.contains('~'), "{told}");
+    let log = world.server.is_told("warn bob may be trying PINs");
+    assert!(!log.contains('~'), "{log}");
+    world.until("the audit trail has it", || world.found_in("home/data", "pin joins") > 0);
+}
+
+#[test]
+fn topics_and_channels_that_are_over_leave_nothing() {
+    let world =
+        World::with(r#"{"channel_empty_s": 0, "requests_per_s": 1000, "lines_burst": 1000}"#);
+    world.admit("alice");
+    let mut alice = Peer::enters(&world, "alice", "laptop");
+    let places = || -> u64 {
+        let ledger = rusqlite::Connection::open(world.home().join("data/ledger.db")).unwrap();
+        ledger.query_row("SELECT count(*) FROM places", [], |row| row.get(0)).unwrap()
+    };
+    let before = places();
+    for number in 0..90 {
+        let channel = format!("#channel{number}");
+        alice.asks(&format!(r#"{{"type":"join","channel":"{channel}"}}"#));
+        alice.asks(&format!(r#"{{"type":"topic","channel":"{channel}","text":"a topic"}}"#));
+    }
+    world.until("they are on disk", || places() == before + 90);
+    for number in 0..90 {
+        alice.asks(&format!(r##"{{"type":"part","channel":"#channel{number}"}}"##));
+    }
+    world.until("and are not any more", || places() == before);
+    let channel = alice.asks(r##"{"type":"join","channel":"#channel7"}"##);
+    assert!(!channel.contains("a topic"), "{channel}");
+}
+
+#[test]
+fn a_muted_person_makes_no_noise() {
+    let world = World::new();
+    let mut alice = world.enters("alice");
+    world.admit("bob");
+    let mut bob = Peer::enters(&world, "bob", "laptop");
+    alice.sees("--> bob joined");
+    alice.types("/join #open");
+    alice.sees("you are in #open");
+    assert!(world.operator(&["ctl", "mute", "bob"]).0);
+    let noise = |alice: &world::Program| alice.seen("--> bob") + alice.seen("<-- bob");
+    let before = noise(&alice);
+    for _ in 0..3 {
+        bob.asks(r##"{"type":"join","channel":"#open"}"##);
+        bob.asks(r##"{"type":"part","channel":"#open"}"##);
+    }
+    for channel in ["#obscene", &tag(1)] {
+        let refused = bob.answer(&format!(r#"{{"type":"join","channel":"{channel}","ref":"r"}}"#));
+        assert_eq!(refused["code"], "muted", "{refused}");
+    }
+    bob.sends(r#"{"type":"quit"}"#);
+    drop(bob);
+    let _bob = Peer::enters(&world, "bob", "obscene");
+    alice.types("/whois bob");
+    alice.sees("bob");
+    alice.types("/channels");
+    alice.sees("#lobby");
+    assert_eq!((noise(&alice), alice.seen("obscene")), (before, 0), "{:#?}", alice.shown());
+}
+
+#[test]
+fn nobody_is_told_without_end_who_comes_and_goes() {
+    let world = World::new();
+    world.admit("alice");
+    world.admit("bob");
+    let mut alice = Peer::enters(&world, "alice", "laptop");
+    alice.asks(r##"{"type":"join","channel":"#open"}"##);
+    let mut bob = Peer::enters(&world, "bob", "laptop");
+    let began = Instant::now();
+    for _ in 0..100 {
+        bob.asks(r##"{"type":"join","channel":"#open"}"##);
+        bob.asks(r##"{"type":"part","channel":"#open"}"##);
+    }
+    let elapsed = began.elapsed().as_secs() as usize + 1;
+    let told = alice.asks(r##"{"type":"people","channel":"#open"}"##);
+    let count = |kind: &str| told.matches(&format!(r##""type":"{kind}","to":"#open""##)).count();
+    let (joins, parts) = (count("joined"), count("left"));
+    // Ten at once, then one each second; the last `left` may be under way.
+    assert!((9..=11 + elapsed).contains(&joins) && joins < 90, "{joins} in {elapsed} s");
+    assert!(parts <= joins && joins <= parts + 1, "{joins} and {parts}");
+}
+
+#[test]
+fn messages_to_somebody_who_was_removed_are_refused() {
+    let world = World::new();
+    world.admit("alice");
+    world.admit("bob");
+    let mut alice = Peer::enters(&world, "alice", "laptop");
+    let say = |id: u32| {
+        format!(r#"{{"type":"say","to":"@bob","id":"{id:032x}","text":"are you there?"}}"#)
+    };
+    alice.sends(&say(1));
+    alice.sees("are you there?");
+    fs::remove_file(world.home().join("users/bob.pem")).unwrap();
+    world.server.is_told("a key of bob is no longer registered");
+    let refused = alice.answer(&say(0));
+    assert_eq!(refused["code"], "no_such_user", "{refused}");
+    assert!(refused["hint"].as_str().unwrap().contains("no longer registered"), "{refused}");
+}
