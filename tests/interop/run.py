@@ -178,7 +178,12 @@ def two_strangers_chat(world, ana, ben):
     a.tell(type="whois", name="ben", ref="6")
     whois = a.wait(type="whois", name="ben", ref="6")
     same(whois["fingerprints"], [hop.shown(hop.fingerprint(ben.public_key()))])
-    same((whois["devices"], whois["channels"]), (["main"], ["#lobby"]))
+    # Open channels are open to everybody; of one with a PIN nobody learns whether it exists.
+    same((whois["devices"], whois["channels"]), (["main"], ["#lobby", "#tea"]))
+    a.tell(type="people", channel="#tea", ref="6")
+    same(a.wait(type="people", ref="6")["people"], ["ben"])
+    a.tell(type="people", channel="#tea~" + 26 * "0", ref="6")
+    same(a.wait(type="refused", ref="6")["code"], "not_member")
 
     same(refusal(a, "#lobby", "x" * (welcome["text_bytes_max"] + 1)), "too_long")
     same(refusal(a, "#lobby", "  "), "bad_request")
