@@ -113,8 +113,9 @@ fn steps(criterion: &mut Criterion, suite: Suite) {
         let (_, r0) = ask();
         bench.iter(|| greeted(black_box(&r0), &server, suites))
     });
-    group.bench_function("server, an R0 without a MAC", |bench| {
-        let r0 = [7; R0_BYTES];
+    group.bench_function("server, an R0 with a wrong MAC", |bench| {
+        let (_, mut r0) = ask();
+        r0[R0_BYTES - 1] ^= 1;
         bench.iter(|| Greeting::read(black_box(&r0), [&server]).is_none())
     });
     group.bench_function("server, R2 to R3", |bench| {

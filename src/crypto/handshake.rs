@@ -349,3 +349,7 @@ mod tests;
 #[cfg(test)]
 #[path = "vectors_tests.rs"]
 mod vectors;
+
+#[cfg(test)]
+#[path = "oaep_timing_tests.rs"]
+mod oaep_timing;

@@ -119,6 +119,12 @@ impl Identity {
         let rejected = hmac_sha256(REJECTION.get_or_init(random), &[ct]);
         self.operations.open(label, ct).unwrap_or(Zeroizing::new(rejected))
     }
+
+    /// Opens an encapsulation, and tells of a failure.
+    #[cfg(test)]
+    pub(super) fn opens(&self, label: &[u8], ct: &[u8; MODULUS_BYTES]) -> Option<Secret> {
+        self.operations.open(label, ct)
+    }
 }
 
 impl PublicKey {
