@@ -171,6 +171,29 @@ mod tests {
     }
 
     #[test]
+    fn a_key_publishes_few_certificates_at_once_and_old_ones_cost_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let key = spare(0);
+        std::fs::write(folder.path().join("alice.pem"), key.public().to_pem()).unwrap();
+        let (users, _) = Users::load(folder.path()).unwrap();
+        let directory = Directory::open(folder.path().join("certificates.json")).unwrap();
+        let server = Fingerprint([9; 32]);
+        let publish = |at_s: u64| {
+            let (signing, opening) = (SigningKey::generate(), OpeningKey::generate());
+            let made = Certificate::issue(&key, &server, &signing, &opening, at_s);
+            let made = Opaque::new(made.bytes()).unwrap();
+            directory.publish(&users, &server, &key.public().fingerprint(), &made)
+        };
+        let now_s = jiff::Timestamp::now().as_second() as u64;
+        let burst = u64::from(CERTIFICATES_BURST);
+        for newer in 0..burst {
+            assert_eq!(publish(now_s + newer), Ok(()));
+            assert_eq!(publish(now_s - 1), Ok(()), "it changes nothing");
+        }
+        assert!(matches!(publish(now_s + burst), Err(Refusal::Rate { retry_ms: 1.. })));
+    }
+
+    #[test]
     fn who_looks_does_not_wait_for_the_disk() {
         let folder = tempfile::tempdir().unwrap();
         let directory = Directory::open(folder.path().join("certificates.json")).unwrap();

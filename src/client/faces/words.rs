@@ -49,7 +49,7 @@ pub fn told(event: &Event) -> Option<String> {
             let mut rows = vec![format!("{name}{on}: {state}")];
             if !channels.is_empty() {
                 let channels: Vec<_> = channels.iter().map(ToString::to_string).collect();
-                rows.push(format!("with you in {}", channels.join(", ")));
+                rows.push(format!("in {}", channels.join(", ")));
             }
             rows.extend(fingerprints.iter().cloned());
             Some(rows.join("\n"))

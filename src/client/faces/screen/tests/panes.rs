@@ -123,7 +123,7 @@ fn who_somebody_is() {
     #lobby                             open: members and the operator read  3 online
      whois bob                                           Esc closes │people
      bob on laptop, phone: idle for 1m                              │* alice
-     with you in #lobby, #tea                                       │* bob
+     in #lobby, #tea                                                │* bob
      SHA256:abc                                                     │* carol
                                                                     │
      * connected 12 ms                                                      F1 help
