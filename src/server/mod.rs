@@ -82,6 +82,9 @@ const CLOCK_HOLD: Duration = Duration::from_secs(600);
 /// ... and one that leaps ahead by more than this until the operator says that it is right.
 const CLOCK_LEAP_MS_MAX: i64 = 90 * 86_400_000;
 
+/// How much lower the priority of the thread that searches is (`nice`; it is a thread's own on Linux).
+const SEARCH_NICE: i32 = 10;
+
 /// After the drain the last lines are written, within this time.
 const WRITER_GRACE: Duration = Duration::from_millis(800);
 
@@ -211,7 +214,11 @@ fn read_for(hub: &Arc<Hub>, reader: &KeptReader, stop: &Arc<Stop>) -> anyhow::Re
     let (own_readers, own) = (Arc::clone(&readers), reader.another());
     essential("history", stop, move || readers::run(&own_readers.history, &*own))?;
     let (own_readers, own) = (Arc::clone(&readers), reader.another());
-    essential("search", stop, move || readers::run(&own_readers.search, &*own))?;
+    essential("search", stop, move || {
+        // Searches give way to everything else. Where the system has no priorities, they do not.
+        let _ = rustix::process::nice(SEARCH_NICE);
+        readers::run(&own_readers.search, &*own);
+    })?;
     Ok(readers)
 }
 

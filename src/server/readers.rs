@@ -291,6 +291,8 @@ mod tests {
         let works = |lane: &Lane, patience| answers(&lane.ask(), Instant::now() + patience);
         let readers = Readers::default();
         thread::scope(|scope| {
+            // Where the test fails, the reader is let go with this.
+            let go_on = go_on;
             let closing = Closing(&readers);
             scope.spawn(|| run(&readers.search, &stuck));
             scope.spawn(|| run(&readers.history, &memory));
