@@ -141,6 +141,63 @@ fn confirms_own(bob: &mut Program) {
     bob.sees("the keys of bob are confirmed");
 }
 
+/// Into the channel where the client was before, and then once more because its user wants to talk there.
+fn comes_back(client: &Program) {
+    let entered = |line: &&String| line.contains("you are in #tea~");
+    client.shows("the channel twice", |shown| shown.iter().filter(entered).count() == 2);
+}
+
+#[test]
+fn after_a_rename_old_messages_are_read_under_the_old_name_and_new_ones_once_people_agree() {
+    let world = World::new();
+    let (mut alice, mut bob) = (world.enters("alice"), world.enters("bob"));
+    certified(&world, 2);
+    let line = makes(&mut alice, "tea");
+    bob.types(&line);
+    bob.sees("you are in #tea~");
+    alice.types("by alice");
+    bob.sees("alice: by alice");
+    alice.types("/quit");
+    assert!(alice.ends().success());
+    // The operator renames her.
+    let users = world.home().join("users");
+    fs::rename(users.join("alice.pem"), users.join("alicia.pem")).unwrap();
+    world.server.is_told("alicia");
+    let mut alicia = world.client("alice", &["--plain"]);
+    alicia.sees("the server calls you alicia");
+    alicia.types(&line);
+    comes_back(&alicia);
+    alicia.types("/history 10");
+    alicia.sees("alice: by alice");
+    alicia.types("not yet");
+    alicia.sees("nothing is sealed under this name");
+    alicia.types("/fingerprint alicia");
+    alicia.sees("is alice's, as far as you know: /fingerprint alicia confirm");
+    alicia.types("/fingerprint alicia confirm");
+    alicia.sees("the keys of alicia are confirmed");
+    alicia.types("/retry");
+    alicia.sees("You: not yet");
+    bob.types("/fingerprint alicia");
+    bob.sees("/fingerprint alicia confirm, if it is theirs");
+    bob.types("/fingerprint alicia confirm");
+    bob.sees("the keys of alicia are confirmed");
+    alicia.types("by alicia");
+    bob.sees("alicia: by alicia");
+    bob.types("/quit");
+    assert!(bob.ends().success());
+    // All of it is told again, to somebody who has confirmed the new name.
+    let mut again = world.client("bob", &["--plain"]);
+    again.types(&line);
+    comes_back(&again);
+    again.types("/history 10");
+    again.shows("what was said under both names", |shown| {
+        let says = |words: &str| shown.iter().any(|line| line.contains(words));
+        says("alice: by alice") && says("alicia: not yet") && says("alicia: by alicia")
+    });
+    let shown = again.shown();
+    assert!(!shown.iter().any(|line| line.contains("not shown")), "{shown:#?}");
+}
+
 #[test]
 fn a_private_message_is_sealed_for_every_device_also_of_who_is_away() {
     let world = World::new();

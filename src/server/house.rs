@@ -440,9 +440,12 @@ impl House {
         }
     }
 
-    /// Tells members of keys that were registered since.
+    /// Tells members of keys that were registered since, or for another name.
     fn announce_admitted(&self, old: &Users, new: &Users) {
-        for (key, name) in new.keys().filter(|(key, _)| old.by_key(key).is_none()) {
+        let is_new = |(key, name): &(&PublicKey, &UserName)| {
+            old.by_key(key).is_none_or(|(before, _)| before != *name)
+        };
+        for (key, name) in new.keys().filter(is_new) {
             let print = key.fingerprint();
             log::info!("{name} is registered with {print}");
             self.record_of_users("admitted", name, Some(&print.to_string()));

@@ -252,7 +252,7 @@ impl Secrets {
             _ if !self.people.is_listed(own) => Err(Not::Wait(own.clone())),
             _ => {
                 let hint = format!(
-                    "the server calls you {own}, and lists other keys for {own} than this client \
+                    "the server calls you {own}, and your key is not {own}'s as far as this client \
                      knows: nothing is sealed under this name. If the operator has renamed you: \
                      /fingerprint {own}, then /fingerprint {own} confirm, then /retry"
                 );
