@@ -1,7 +1,9 @@
 //! The terminal: a line editor above which others may print meanwhile, left as it was found.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::io::{IsTerminal, Write};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -11,15 +13,20 @@ use rustyline::completion::Completer;
 use rustyline::error::ReadlineError;
 use rustyline::highlight::{CmdKind, Highlighter};
 use rustyline::hint::Hinter;
-use rustyline::history::MemHistory;
+use rustyline::history::{History, MemHistory, SearchDirection, SearchResult};
 use rustyline::validate::Validator;
-use rustyline::{Cmd, ColorMode, Config, Editor as LineEditor, ExternalPrinter, Helper, KeyEvent};
+use rustyline::{
+    Cmd, ColorMode, ConditionalEventHandler, Config, Editor as LineEditor, Event, EventContext,
+    EventHandler, ExternalPrinter, Helper, KeyEvent, RepeatCount, Result,
+};
 
+use crate::chat::Target;
 use crate::system::terminal::Modes;
 
 /// What a person did at the prompt.
 pub enum Typed {
-    Line(String),
+    /// A line, and where lines went when it was begun, or when the line was that it was made of.
+    Line(String, Option<Target>),
     /// Ctrl-C.
     Interrupt,
     /// Ctrl-D, or the terminal is gone.
@@ -28,7 +35,7 @@ pub enum Typed {
 
 /// Reads lines; what was typed before is there with the arrow keys, in memory only.
 pub struct Editor {
-    lines: LineEditor<Mask, MemHistory>,
+    lines: LineEditor<Mask, Remembered>,
     /// What the next line begins with: the last one, where that is to be mended.
     begun: String,
 }
@@ -51,13 +58,15 @@ impl Hinter for Mask {
 impl Highlighter for Mask {
     fn highlight<'l>(&self, line: &'l str, _: usize) -> Cow<'l, str> {
         at_work();
+        watch(line);
         match HIDDEN.load(Ordering::Relaxed) {
             true => Cow::Owned("*".repeat(line.chars().count())),
             false => Cow::Borrowed(line),
         }
     }
 
-    fn highlight_char(&self, _: &str, _: usize, _: CmdKind) -> bool {
+    fn highlight_char(&self, line: &str, _: usize, _: CmdKind) -> bool {
+        watch(line);
         HIDDEN.load(Ordering::Relaxed)
     }
 }
@@ -68,6 +77,160 @@ static HIDDEN: AtomicBool = AtomicBool::new(false);
 /// From now on what is typed is a secret, or no longer one.
 pub fn hide(on: bool) {
     HIDDEN.store(on, Ordering::Relaxed);
+}
+
+/// Where lines go, and of what the one at the prompt is made.
+#[derive(Default)]
+struct Aims {
+    now: Option<Target>,
+    /// Where lines went when this one was begun.
+    begun: Option<Target>,
+    /// Where they went when something was cut last, and when from a line for a sealed conversation.
+    cut: Option<Target>,
+    cut_sealed: Option<Target>,
+    /// Bytes of the line when it was seen last.
+    bytes: usize,
+}
+
+static AIMS: Mutex<Option<Aims>> = Mutex::new(None);
+
+fn aims<T>(with: impl FnOnce(&mut Aims) -> T) -> T {
+    with(AIMS.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_default())
+}
+
+/// Lines go there from now on; one that is half typed was begun for where they went before.
+pub fn aim(target: Target) {
+    aims(|aims| aims.now = Some(target));
+}
+
+/// The line as it is at the prompt after each key.
+fn watch(line: &str) {
+    aims(|aims| {
+        if line.len() < aims.bytes {
+            aims.cut.clone_from(&aims.begun);
+            if aims.begun.as_ref().is_some_and(Target::is_sealed) {
+                aims.cut_sealed.clone_from(&aims.begun);
+            }
+        }
+        aims.bytes = line.len();
+        if line.is_empty() {
+            aims.begun = None;
+        } else if aims.begun.is_none() {
+            aims.begun.clone_from(&aims.now);
+        }
+    });
+}
+
+/// What is at the prompt now was made there.
+fn made_within(within: Option<&Target>) {
+    if within.is_some_and(Target::is_sealed) {
+        aims(|aims| aims.begun = within.cloned());
+    }
+}
+
+/// What was cut comes back as what it was cut from.
+struct Yanks;
+
+impl ConditionalEventHandler for Yanks {
+    fn handle(&self, event: &Event, _: RepeatCount, _: bool, _: &EventContext) -> Option<Cmd> {
+        let newest = event.get(0) == Some(&KeyEvent::ctrl('Y'));
+        let cut = aims(|aims| if newest { aims.cut.clone() } else { aims.cut_sealed.clone() });
+        made_within(cut.as_ref());
+        None
+    }
+}
+
+/// Lines that were typed, with where they went.
+#[derive(Default)]
+struct Remembered {
+    lines: MemHistory,
+    within: HashMap<String, Target>,
+}
+
+impl Remembered {
+    /// A line is there again: it is what it was.
+    fn comes<'h>(&self, found: Option<SearchResult<'h>>) -> Option<SearchResult<'h>> {
+        if let Some(found) = &found {
+            aims(|aims| aims.begun = None);
+            made_within(self.within.get(&*found.entry));
+        }
+        found
+    }
+}
+
+impl History for Remembered {
+    fn get(&self, index: usize, way: SearchDirection) -> Result<Option<SearchResult<'_>>> {
+        Ok(self.comes(self.lines.get(index, way)?))
+    }
+
+    fn search(
+        &self,
+        text: &str,
+        start: usize,
+        way: SearchDirection,
+    ) -> Result<Option<SearchResult<'_>>> {
+        Ok(self.comes(self.lines.search(text, start, way)?))
+    }
+
+    fn starts_with(
+        &self,
+        text: &str,
+        start: usize,
+        way: SearchDirection,
+    ) -> Result<Option<SearchResult<'_>>> {
+        Ok(self.comes(self.lines.starts_with(text, start, way)?))
+    }
+
+    fn add(&mut self, line: &str) -> Result<bool> {
+        self.lines.add(line)
+    }
+
+    fn add_owned(&mut self, line: String) -> Result<bool> {
+        self.lines.add_owned(line)
+    }
+
+    fn len(&self) -> usize {
+        self.lines.len()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.lines.is_empty()
+    }
+
+    fn set_max_len(&mut self, len: usize) -> Result<()> {
+        self.lines.set_max_len(len)
+    }
+
+    fn ignore_dups(&mut self, yes: bool) -> Result<()> {
+        self.lines.ignore_dups(yes)
+    }
+
+    fn ignore_space(&mut self, yes: bool) {
+        self.lines.ignore_space(yes);
+    }
+
+    fn save(&mut self, _: &Path) -> Result<()> {
+        Ok(())
+    }
+
+    fn append(&mut self, _: &Path) -> Result<()> {
+        Ok(())
+    }
+
+    fn load(&mut self, _: &Path) -> Result<()> {
+        Ok(())
+    }
+
+    fn clear(&mut self) -> Result<()> {
+        self.within.clear();
+        self.lines.clear()
+    }
+}
+
+/// Columns of a terminal; none where it is none.
+pub fn cells(out: &impl IsTerminal) -> Option<usize> {
+    let size = out.is_terminal().then(ratatui::crossterm::terminal::size)?;
+    size.ok().map(|(columns, _)| columns.into()).filter(|columns| *columns > 0)
 }
 
 /// Prints above what is being typed; when it is dropped, the editor draws no more.
@@ -117,10 +280,13 @@ pub fn open() -> Option<(Editor, Printer)> {
     *FOUND.lock().unwrap_or_else(PoisonError::into_inner) = Modes::now();
     // Stars are no colour: they are there wherever colours are not wanted.
     let config = Config::builder().color_mode(ColorMode::Forced).build();
-    let mut editor = LineEditor::with_history(config, MemHistory::new()).ok()?;
+    let mut editor = LineEditor::with_history(config, Remembered::default()).ok()?;
     editor.set_helper(Some(Mask));
     // The editor would come back from the background to a terminal without its modes.
     editor.bind_sequence(KeyEvent::ctrl('Z'), Cmd::Noop);
+    for yank in [KeyEvent::ctrl('Y'), KeyEvent::alt('y')] {
+        editor.bind_sequence(yank, EventHandler::Conditional(Box::new(Yanks)));
+    }
     let printer = editor.create_external_printer().ok()?;
     Some((Editor { lines: editor, begun: String::new() }, Printer(Some(Box::new(printer)))))
 }
@@ -157,17 +323,26 @@ impl Editor {
         let line = self.lines.readline_with_initial("> ", (&begun, ""));
         stage().reading = false;
         STAGE_CHANGED.notify_all();
+        let within = aims(|aims| {
+            aims.bytes = 0;
+            aims.begun.take().or_else(|| aims.now.clone())
+        });
         match line {
             Ok(line) => {
                 let hidden = HIDDEN.load(Ordering::Relaxed);
                 if !hidden && !is_secret(&line) {
                     // A history that is full or takes no duplicates is no error.
                     let _ = self.lines.add_history_entry(&line);
+                    let remembered = &mut self.lines.history_mut().within;
+                    match within.clone().filter(Target::is_sealed) {
+                        Some(within) => drop(remembered.insert(line.clone(), within)),
+                        None => drop(remembered.remove(&line)),
+                    }
                 }
                 if !hidden && is_slip(&line) {
                     self.begun.clone_from(&line);
                 }
-                Typed::Line(line)
+                Typed::Line(line, within)
             }
             Err(ReadlineError::Interrupted) => Typed::Interrupt,
             Err(_) => Typed::End,

@@ -129,7 +129,7 @@ fn a_reload_changes_limits_at_once_and_names_what_waits_for_the_next_start() {
         alice.types(line);
         alice.sees(&format!("You: {line}"));
     }
-    world.enters("bob").sees("-- new");
+    world.enters("bob").sees("server| new");
     // So it is with the rules of a channel.
     let (_, told) = world.operator(&["ctl", "retention", "--dry-run"]);
     assert!(told.starts_with("0 lines"), "{told}");
@@ -144,5 +144,5 @@ fn a_reload_changes_limits_at_once_and_names_what_waits_for_the_next_start() {
     let (ok, told) = reload(&world, r#"{"retention": "off", "motd": "newer"}"#);
     assert!(ok && told.contains("only the next start changes retention"), "{told}");
     assert!(told.contains("bob.json") && told.contains("a role is owner, moderator"), "{told}");
-    world.enters("carol").sees("-- newer");
+    world.enters("carol").sees("server| newer");
 }

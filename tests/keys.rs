@@ -405,7 +405,7 @@ fn keys_dropped_by_hand_count_and_a_bad_one_stops_nobody() {
     let mut alice = world.enters("alice");
     let phone = world.enters("alice.phone");
     alice.types("/whois alice");
-    alice.sees("-- alice on main, phone");
+    alice.sees("server| alice on main, phone");
     fs::remove_file(users.join("alice.phone.pem")).unwrap();
     phone.sees("your key was removed");
     alice.types("only the phone is out");

@@ -24,14 +24,14 @@ fn history_and_search_outlive_the_server() {
     bob.sees("tea at five");
     bob.sees("alice: the green tea");
     bob.types("/history 1");
-    bob.sees("-- 1 line; there are older ones");
+    bob.sees("server| 1 line; there are older ones");
     assert_eq!((bob.seen("green tea"), bob.seen("black tea")), (1, 2));
     bob.types("/search tea green");
-    bob.sees("-- 1 line");
+    bob.sees("server| 1 line");
     bob.types("/history 10x");
     bob.sees("a time is written");
     bob.types("/history 1h");
-    bob.sees("-- 2 lines");
+    bob.sees("server| 2 lines");
 }
 
 #[test]
@@ -222,7 +222,7 @@ fn what_is_too_old_goes_from_the_disk_and_leaves_a_gap() {
     assert!(world.operator(&["ctl", "retention", "--now"]).1.contains("2 lines of 1 places were"));
     assert_eq!(world.found_in("home/data", "zebramarker"), 0);
     alice.types("/history");
-    alice.sees("-- 0 lines");
+    alice.sees("server| 0 lines");
     alice.types("after the sweep");
     alice.sees("You: after the sweep");
     let bob = world.client("bob", &["--plain", "--join", "#old"]);
@@ -358,7 +358,7 @@ fn a_full_disk_refuses_lines_and_the_talk_goes_on() {
     alice.types("/whois bob");
     alice.sees("bob on main");
     alice.types("/history 1");
-    alice.sees("-- 1 line");
+    alice.sees("server| 1 line");
     assert_eq!(bob.seen("alice: xxx"), alice.seen("You: xxx") - 1, "one is from the history");
 }
 
@@ -459,7 +459,7 @@ fn a_memory_only_channel_that_is_made_anew_begins_anew() {
     alice.sees("bob: and this");
     assert_eq!((alice.seen("of before"), bob.seen("of before")), (1, 0));
     bob.types("/history");
-    bob.sees("-- 2 lines");
+    bob.sees("server| 2 lines");
 }
 
 #[test]

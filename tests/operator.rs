@@ -50,7 +50,7 @@ fn power_goes_downwards_from_the_chat() {
         lines.iter().filter(|line| line.contains("not for a member")).count() == 2
     });
     olga.types("/announce tea at five");
-    bob.sees("-- olga announces: tea at five");
+    bob.sees("server| olga announces: tea at five");
 }
 
 #[test]
@@ -159,7 +159,7 @@ fn the_message_of_the_day_is_changed_from_the_chat() {
     olga.types("/motd mind the step");
     olga.sees("it is set");
     let world = world.restarted();
-    world.enters("carol").sees("-- mind the step");
+    world.enters("carol").sees("server| mind the step");
 }
 
 #[test]

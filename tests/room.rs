@@ -163,7 +163,7 @@ fn the_operator_sees_kicks_says_and_stops() {
     alice.types("/shutdown");
     alice.sees("any operator's word: not for a member");
     world.operator(&["ctl", "say", "tea is ready"]);
-    alice.sees("-- tea is ready");
+    alice.sees("server| tea is ready");
     let (ok, _) = world.operator(&["ctl", "kick", "bob", "noise"]);
     assert!(ok);
     bob.sees("the operator ended your session: noise");

@@ -399,7 +399,7 @@ fn an_empty_channel_vanishes_and_its_lines_stay_or_go_as_the_operator_wants() {
         bob.types(&line);
         bob.sees("only who knows the PIN");
         bob.types("/history");
-        bob.sees(if forgets { "-- 0 lines" } else { "-- 1 line" });
+        bob.sees(if forgets { "server| 0 lines" } else { "server| 1 line" });
         assert_eq!(bob.seen("alice: still here") > 0, !forgets, "{:#?}", bob.shown());
     }
 }

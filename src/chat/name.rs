@@ -128,6 +128,14 @@ impl Target {
     pub fn is_lobby(&self) -> bool {
         matches!(self, Target::Channel(channel) if channel.is_lobby())
     }
+
+    /// Whether what is said there is sealed: for a person, or under a PIN.
+    pub fn is_sealed(&self) -> bool {
+        match self {
+            Target::Channel(channel) => channel.has_pin(),
+            Target::User(_) => true,
+        }
+    }
 }
 
 /// `text` as the letters of a name, or why not.

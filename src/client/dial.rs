@@ -76,7 +76,7 @@ impl Dialer {
         codec::encode(command, &mut body);
         if body.len() > RECORD_BODY_BYTES_MAX {
             // At the end nobody may be left to hear of it.
-            let _ = self.happen.send(Happening::Event(too_long(command, body.len())));
+            let _ = self.happen.send(Happening::Answer(too_long(command, body.len())));
             return;
         }
         self.asked.note(command);

@@ -27,18 +27,18 @@ pub fn objects(happen: Sender) {
 /// The one text, or every line of stdin; a leading slash is part of the text.
 pub fn lines_to_send(text: Option<&str>, happen: Sender) {
     let Some(text) = text else {
-        return read(happen, literal);
+        return read(happen, |line| Happening::Line(literal(line)));
     };
     // The receiver outlives this: it is in the hands of the caller.
-    let _ = happen.send(literal(text.to_owned()));
+    let _ = happen.send(Happening::Line(literal(text.to_owned())));
     let _ = happen.send(Happening::InputEnd);
 }
 
 /// A line that is a text, whatever it begins with.
-fn literal(line: String) -> Happening {
+fn literal(line: String) -> String {
     match line.starts_with('/') {
-        true => Happening::Line(format!("/{line}")),
-        false => Happening::Line(line),
+        true => format!("/{line}"),
+        false => line,
     }
 }
 
@@ -87,10 +87,15 @@ pub fn editor(happen: &Sender) -> Option<Box<dyn Print>> {
             // What ends the program ends the reading first, so that the terminal is left in peace.
             let (happening, end) = match editor.read(slash::is_secret, slash::is_slip) {
                 // Several lines were pasted: they are a text, whatever they begin with.
-                Typed::Line(line) if line.contains('\n') => (literal(line), false),
-                Typed::Line(line) => {
+                Typed::Line(line, within) => {
+                    let several = line.contains('\n');
                     let exit = matches!(slash::read(&line), slash::Typed::Command("exit", _));
-                    (Happening::Line(line), exit)
+                    let line = if several { literal(line) } else { line };
+                    let happening = match within {
+                        Some(within) => Happening::Composed { within, line },
+                        None => Happening::Line(line),
+                    };
+                    (happening, exit && !several)
                 }
                 Typed::Interrupt => (Happening::Interrupt, true),
                 Typed::End => (Happening::Line("/exit".into()), true),

@@ -26,6 +26,14 @@ pub fn target(text: &str, secrets: &Secrets) -> Result<Target, Fault> {
     if full.starts_with('#') {
         let known: Vec<_> = secrets.channels().filter(|one| one.is_meant_by(&full)).collect();
         match known[..] {
+            [] if !full.ends_with("~open") => {
+                let left = full.parse().is_ok_and(|channel| secrets.left().contains(&channel));
+                if left {
+                    return Err(wrong(format!(
+                        "it had a PIN, and you left it: {full}~open is open"
+                    )));
+                }
+            }
             [] => {}
             [one] => return Ok(Target::Channel(one.clone())),
             _ => {

@@ -108,7 +108,8 @@ impl<'a> Listener<'a> {
                     if reason.as_deref() == Some("rekey") {
                         let reason = "it is time for fresh keys: logging in again".to_owned();
                         let code = Code::Shutdown;
-                        self.event(Event::Goodbye { code, reason, retry_ms: None })?;
+                        let goodbye = Event::Goodbye { code, reason, retry_ms: None };
+                        self.tell(Happening::Answer(goodbye), 0)?;
                     }
                     return Ok(());
                 }
@@ -129,8 +130,11 @@ impl<'a> Listener<'a> {
 
     /// What the server has said, as far as it may say it.
     fn event(&mut self, event: Event) -> Result<(), Gone> {
+        if let Some(goodbye) = self.rotated(&event) {
+            return self.tell(Happening::Answer(goodbye), 0);
+        }
         let overflowed = self.edge.overflows;
-        let admitted = self.edge.admit(self.rotated(event));
+        let admitted = self.edge.admit(event);
         if self.edge.overflows && !overflowed {
             self.tell(Happening::Trouble(OVERFLOW.to_owned()), OVERFLOW.len())?;
         }
@@ -170,16 +174,13 @@ impl<'a> Listener<'a> {
     }
 
     /// A key that was removed while another one waits was replaced by it, most likely.
-    fn rotated(&self, event: Event) -> Event {
-        match event {
-            Event::Goodbye { code: Code::Removed, .. }
-                if self.contact.keys().another(&self.key, &self.contact.vault) =>
-            {
-                let reason = "your key was replaced: logging in with the new one".to_owned();
-                Event::Goodbye { code: Code::Shutdown, reason, retry_ms: None }
-            }
-            other => other,
-        }
+    fn rotated(&self, event: &Event) -> Option<Event> {
+        let removed = matches!(event, Event::Goodbye { code: Code::Removed, .. });
+        let replaced = removed && self.contact.keys().another(&self.key, &self.contact.vault);
+        replaced.then(|| {
+            let reason = "your key was replaced: logging in with the new one".to_owned();
+            Event::Goodbye { code: Code::Shutdown, reason, retry_ms: None }
+        })
     }
 
     /// The server names the key that follows its own.

@@ -34,6 +34,7 @@ use crate::chat::{Target, UserName};
 use crate::fault::{Fault, code};
 use crate::print::err;
 use crate::system;
+use crate::terminal;
 use contact::Contact;
 use dial::Dialer;
 use faces::Face;
@@ -114,8 +115,8 @@ fn start(args: &Args) -> anyhow::Result<u8> {
     }
     let live = args.send.is_none() && args.tail.is_none();
     let (happen, happenings) = inbox::open();
-    let terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
-    let able = terminal && system::terminal::is_able();
+    let on_terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
+    let able = on_terminal && system::terminal::is_able();
     let full = able && live && !args.json && !args.plain;
     let colour = colored::control::SHOULD_COLORIZE.should_colorize();
     let mut screen = if full { Some(Opened::open(colour)?) } else { None };
@@ -166,6 +167,7 @@ fn start(args: &Args) -> anyhow::Result<u8> {
     if live {
         channels.extend(secrets.channels().cloned());
     }
+    terminal::aim(target.clone());
     let mut print: Option<Box<dyn Print>> = None;
     let typed = happen.bounded(inbox::INPUT_BYTES_MAX);
     match (&args.send, args.tail) {
@@ -209,7 +211,7 @@ fn start(args: &Args) -> anyhow::Result<u8> {
         None if args.send.is_some() => Box::new(faces::Mute),
         None => {
             let print = print.unwrap_or_else(|| Box::new(Output::stdout()));
-            Box::new(Plain::new(print, terminal && live, able && live))
+            Box::new(Plain::new(print, on_terminal && live, able && live))
         }
     };
     let dialer = Dialer::new(Arc::clone(&contact), live, happen.clone());
@@ -221,7 +223,8 @@ fn start(args: &Args) -> anyhow::Result<u8> {
     });
     let (manners_file, manners) =
         person.map_or((None, Manners::default()), |(file, manners)| (Some(file), manners));
-    let model = Model::new(usage, target, channels, outbox, places).with(manners);
+    let model = Model::new(usage, target, channels, outbox, places);
+    let model = model.with(manners, secrets.left().clone());
     let lines_left = args.tail.filter(|lines| *lines > 0);
     let shell =
         Shell { model, secrets, dialer, face, journal, manners_file, lines_left, contact, happen };

@@ -13,7 +13,7 @@ use super::faces::Face;
 use super::inbox::{Entry, Sender};
 use super::journal::Journal;
 use super::manners::MannersFile;
-use super::model::{self, Action, Happening, Model, Show};
+use super::model::{self, Action, Ahead, Happening, Model, Show};
 use super::secrets::{Next, Secrets};
 use crate::chat::{ChannelName, Hidden};
 use crate::crypto::pin_channel::{Pin, PinChannel};
@@ -89,6 +89,7 @@ impl Shell {
         let tended = self.secrets.tend(now_ms);
         let next = match happening {
             Happening::Event(event) => self.secrets.received(event, now_ms),
+            Happening::Answer(event) => self.secrets.answered(event, now_ms),
             Happening::Derived { name, key, made } => {
                 let channel = self.secrets.add_channel(key, &name);
                 let happening = Happening::Opened { channel, made };
@@ -172,6 +173,17 @@ impl Shell {
             Action::Forget(channel) => {
                 let next = self.secrets.forget(&channel);
                 return Done::Go(self.goes_out(next));
+            }
+            Action::Again(lines) => {
+                let typed = |Ahead { line, within }: Ahead| {
+                    let line = line.reveal().to_owned();
+                    Next::Happen(match within {
+                        Some(within) => Happening::Composed { within, line },
+                        None => Happening::Line(line),
+                    })
+                };
+                let caught = Next::Happen(Happening::Caught);
+                return Done::Go(lines.into_iter().map(typed).chain([caught]).collect());
             }
             Action::Dial(after_ms) => self.dialer.dial(after_ms),
             Action::Echo => self.dialer.echo(),

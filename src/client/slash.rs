@@ -158,6 +158,17 @@ pub fn is_slip(line: &str) -> bool {
     !line.contains('\n') && matches!(read(line), Typed::Unknown(_))
 }
 
+/// Whether what is typed goes to the conversation that it is typed in: a text, or what stands behind a
+/// command that says, changes or looks for something there.
+pub fn says_here(line: &str) -> bool {
+    match read(line) {
+        Typed::Text(_) => true,
+        Typed::Command("me" | "topic" | "edit" | "search", operands) => !operands.is_empty(),
+        // Several lines are a text, whatever they begin with.
+        _ => line.contains('\n'),
+    }
+}
+
 /// Every slash command, the operators' behind the others.
 pub fn all() -> impl Iterator<Item = &'static Slash> {
     SLASHES.iter().chain(OPERATOR_SLASHES)
@@ -240,6 +251,18 @@ mod tests {
         }
         assert!(is_slip("/jion tea 1234") && !is_slip("/join tea 1234") && !is_slip("//jion"));
         assert!(!is_slip("/etc/hosts has\ntwo lines"));
+    }
+
+    #[test]
+    fn what_goes_to_the_conversation_is_told_from_what_does_not() {
+        for line in
+            ["hi", "//hi", " /join", "/me waves", "/topic x", "/edit x", "/search x", "/x\ny"]
+        {
+            assert!(says_here(line), "{line}");
+        }
+        for line in ["/join tea", "/topic", "/pm bob x", "/reply x", "/away x", "/jion x"] {
+            assert!(!says_here(line), "{line}");
+        }
     }
 
     #[test]

@@ -35,8 +35,8 @@ fn edit(mut editor: terminal::Editor, handler: &Handler, stop: &Stop) {
     // What stops the server ends the reading first, so that the terminal is left in peace.
     while !stop.is_told() {
         match editor.read(|_| false, |_| false) {
-            Typed::Line(line) if !obey(&line, handler) => break,
-            Typed::Line(_) => {}
+            Typed::Line(line, _) if !obey(&line, handler) => break,
+            Typed::Line(_, _) => {}
             Typed::Interrupt => {
                 // As without an editor: the first stops the server, the second ends it at once.
                 let own = rustix::process::getpid();

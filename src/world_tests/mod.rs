@@ -18,7 +18,8 @@ use rand::{RngExt, SeedableRng};
 
 use crate::chat::registry::{Registry, Rules};
 use crate::chat::{
-    ChannelName, Code, Command, DeviceName, Event, LogId, Place, Seq, SessionId, UserName,
+    ChannelName, Code, Command, DeviceName, Event, Lock, LogId, Place, Seq, SessionId, Target,
+    UserName,
 };
 use crate::client::model::{Action, Happening, Loss, Show};
 use crate::client::outbox::id_of;
@@ -185,6 +186,7 @@ impl World {
             | Action::LookUp { .. }
             | Action::Behave(_)
             | Action::SetSearch(_)
+            | Action::Again(_)
             | Action::Forget(_) => {
                 panic!("nobody asked for it")
             }
@@ -207,19 +209,21 @@ impl World {
                 let run = self.runs.get_mut(&Place::of(&user, to)).expect("a known place");
                 run.acked.insert(id.to_string(), seq.0);
             }
-            Show::Event(Event::Refused { code: Code::InDoubt, .. }) => {}
-            Show::Event(Event::Refused { id: Some(id), .. }) => {
+            Show::Event(_, Event::Refused { code: Code::InDoubt, .. }) => {}
+            Show::Event(_, Event::Refused { id: Some(id), .. }) => {
                 let id = id.to_string();
                 let run = self.runs.values_mut().find(|run| run.sent.contains_key(&id));
                 run.expect("a line that was sent").refused.insert(id);
             }
-            Show::Event(Event::Entered { channel, .. }) => {
+            // A room that is open is open the next time.
+            Show::Event(_, Event::Entered { channel, .. })
+            | Show::Target(Target::Channel(channel)) => {
                 self.devices[number].joined.insert(channel);
             }
-            Show::Event(Event::Refused { code, hint, .. }) => {
+            Show::Event(_, Event::Refused { code, hint, .. }) => {
                 panic!("seed {}: {code:?}: {hint}", self.seed)
             }
-            Show::Event(Event::Gap { to, from_seq, to_seq, .. }) => {
+            Show::Event(_, Event::Gap { to, from_seq, to_seq, .. }) => {
                 panic!("seed {}: a gap in {to}: {from_seq} to {to_seq}", self.seed)
             }
             _ => {}
@@ -352,7 +356,15 @@ impl World {
                 other => panic!("seed {}: {other:?}", self.seed),
             }
         }
-        events.into_iter().for_each(|event| self.happens(number, Happening::Event(event)));
+        for mut event in events {
+            if let Event::Message(message) = &mut event
+                && matches!(message.to, Target::User(_))
+            {
+                // The secrets, which are not in this world, have opened it.
+                message.lock = Lock::Sealed;
+            }
+            self.happens(number, Happening::Event(event));
+        }
         !arrived.is_empty()
     }
 

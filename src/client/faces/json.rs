@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::Face;
 use crate::chat::{Command, Event, Lock, Message, MsgId};
 use crate::client::inbox::Permit;
-use crate::client::model::{Happening, Show, State};
+use crate::client::model::{Happening, Origin, Show, State, is_unsealed};
 use crate::client::output::{Output, Print};
 
 pub struct Json {
@@ -21,23 +21,41 @@ impl Json {
         Json { out: Output::stdout(), server, bye: None }
     }
 
+    /// With whose words it has.
     fn object(&self, show: &Show) -> Option<Value> {
+        let mut object = self.bare(show)?;
+        object["origin"] = json!(show.origin());
+        Some(object)
+    }
+
+    fn bare(&self, show: &Show) -> Option<Value> {
         Some(match show {
             Show::State(state) => self::state(state),
-            Show::Message(message) => self::message(message),
+            Show::Message(message) | Show::Found(message) => self::message(message),
             Show::Pending { id, to } => json!({"type": "pending", "id": id, "to": to}),
             Show::Ack { id, to, seq } => json!({"type": "ack", "id": id, "to": to, "seq": seq}),
-            Show::Event(Event::Welcome { name, device, .. }) => json!({
-                "type": "hello", "v": 1, "name": name, "device": device, "server": self.server,
-            }),
+            Show::Event(_, Event::Welcome { name, device, motd, .. }) => {
+                let mut object = json!({
+                    "type": "hello", "v": 1, "name": name, "device": device, "server": self.server,
+                });
+                if let Some(motd) = motd {
+                    object["motd"] = motd.as_str().into();
+                }
+                object
+            }
+            Show::Event(_, Event::Goodbye { code, reason, .. }) => {
+                json!({"type": "error", "code": code, "hint": reason})
+            }
             Show::Event(
+                _,
                 event @ (Event::Entered { channel, .. } | Event::Topic { to: channel, .. }),
             ) => {
                 let mut object = serde_json::to_value(event).ok()?;
                 object["readers"] = if channel.has_pin() { "pin" } else { "operator" }.into();
                 object
             }
-            Show::Event(event) => serde_json::to_value(event).ok()?,
+            Show::Event(_, event) => serde_json::to_value(event).ok()?,
+            Show::Gone(channel) => json!({"type": "gone", "channel": channel}),
             Show::Notice(text) => json!({"type": "notice", "text": text}),
             Show::Error(text) => json!({"type": "error", "code": "client", "hint": text}),
             Show::Unread { to, lines } => json!({"type": "unread", "to": to, "lines": lines}),
@@ -88,7 +106,8 @@ impl Face for Json {
             };
             reason.to_owned()
         });
-        self.out.print(json!({"type": "bye", "reason": reason}).to_string());
+        self.out
+            .print(json!({"type": "bye", "reason": reason, "origin": Origin::Client}).to_string());
         self.out.finish(quits);
     }
 }
@@ -123,6 +142,9 @@ fn message(message: &Message) -> Value {
     let flags = [("edited", message.edited), ("deleted", message.deleted)];
     for (name, _) in flags.iter().filter(|(_, set)| *set) {
         object[*name] = true.into();
+    }
+    if is_unsealed(message) {
+        object["unsealed"] = true.into();
     }
     if let Some(target) = message.target {
         object["target"] = json!(target);
@@ -171,6 +193,9 @@ pub fn read(line: &str) -> Happening {
         }
         _ => {}
     }
+    if object.contains_key("sealed") {
+        return fault("what goes sealed is sealed by the client: give it the text alone".into());
+    }
     if object.get("type").and_then(Value::as_str) == Some("say") {
         object.entry("id").or_insert_with(|| MsgId(rand::random()).to_string().into());
     }
@@ -203,5 +228,37 @@ mod tests {
         {
             assert!(matches!(read(bad), Happening::Ask(Err(_))), "{bad}");
         }
+    }
+
+    #[test]
+    fn each_object_says_whose_words_it_has() {
+        use crate::client::faces::hostile_tests::{ROUNDS, event, shown};
+        use rand::SeedableRng;
+        let json = Json::new("SHA256:x".into());
+        for seed in 0..ROUNDS {
+            let mut chance = rand::rngs::StdRng::seed_from_u64(seed);
+            let told = event(&mut chance);
+            let object = json.object(&shown(told.clone())).unwrap();
+            assert_eq!(object["origin"], "server", "{told}");
+            if object["type"] == "message" {
+                let sealed = object["to"].as_str().unwrap().starts_with('@');
+                assert_eq!(object["unsealed"], if sealed { true.into() } else { Value::Null });
+            }
+        }
+        let channel = "#tea".parse().unwrap();
+        for own in [
+            Show::Notice("compare this with bob".into()),
+            Show::Error("no".into()),
+            Show::Gone(channel),
+            Show::Event(Origin::Client, crate::chat::Refusal::NoTopic.event(None, None)),
+        ] {
+            assert_eq!(json.object(&own).unwrap()["origin"], "client", "{own:?}");
+        }
+    }
+
+    #[test]
+    fn a_program_seals_nothing_itself() {
+        let both = r#"{"type":"say","to":"@bob","text":"a secret","sealed":"AXB5"}"#;
+        assert!(matches!(read(both), Happening::Ask(Err(_))));
     }
 }

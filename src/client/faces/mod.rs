@@ -1,14 +1,20 @@
 //! Faces: how the client looks to a person or to a program. They show what the model decides and
 //! never touch a socket.
 
+mod gutter;
 pub mod json;
 pub mod plain;
 pub mod screen;
 mod words;
 
+#[cfg(test)]
+mod hostile_tests;
+
 use super::inbox::Permit;
-use super::model::Show;
+use super::model::{Origin, Show};
+use crate::chat::Event;
 use crate::print::err;
+use crate::terminal;
 
 /// Shows things.
 pub trait Face: Send {
@@ -28,8 +34,20 @@ impl Face for Mute {
         match show {
             Show::Error(text) => err!("error: {text}"),
             Show::Hint(text) => err!("hint:  {text}"),
-            Show::Event(crate::chat::Event::Refused { hint, .. }) => err!("error: {hint}"),
+            Show::Event(origin, Event::Refused { hint, .. }) => tell(*origin, hint),
+            Show::Event(origin, Event::Goodbye { reason, .. }) => tell(*origin, reason),
             _ => {}
+        }
+    }
+}
+
+/// An error on stderr; each row of one that the server has written is marked.
+fn tell(origin: Origin, text: &str) {
+    match origin {
+        Origin::Client => err!("error: {text}"),
+        Origin::Server => {
+            let text = format!("error: {text}");
+            err!("{}", gutter::behind(gutter::SERVER, &text, terminal::cells(&std::io::stderr())));
         }
     }
 }

@@ -5,12 +5,13 @@ use std::collections::HashSet;
 use colored::{ColoredString, Colorize};
 use jiff::tz::TimeZone;
 
-use super::Face;
 use super::words::{self, PALETTE, describe, shade, span};
-use crate::chat::{Code, Event, Kind, Message, MsgId, Target, UserName};
+use super::{Face, gutter};
+use crate::chat::{Event, Kind, Message, MsgId, Target, UserName};
 use crate::client::inbox::Permit;
-use crate::client::model::{Show, State};
+use crate::client::model::{Origin, Show, State, is_unsealed};
 use crate::client::output::Print;
+use crate::client::secrets::is_sealed;
 use crate::terminal;
 
 pub struct Plain {
@@ -27,6 +28,8 @@ pub struct Plain {
     chatty: bool,
     /// The terminal can be emptied.
     clears: bool,
+    /// Columns of the terminal, where it is one.
+    cells: fn() -> Option<usize>,
     /// The state that was told last: trying again and again is told once.
     told: Option<State>,
     /// Lines that were typed at this terminal: they stand there already.
@@ -45,19 +48,35 @@ impl Plain {
             day: None,
             chatty,
             clears,
+            cells: || terminal::cells(&std::io::stdout()),
             told: None,
             typed: HashSet::new(),
         }
     }
 
+    /// What others say and do. Further rows stand under the first, never in column one.
     fn line(&mut self, line: String) {
-        // Further lines of one text stand under it, never in column one.
-        self.print.print(line.replace('\n', "\n    "));
+        let rows = gutter::under("    ", &line, (self.cells)());
+        self.print.print(rows);
     }
 
+    /// This client's own words: a terminal may wrap them as it likes.
     fn notice(&mut self, text: &str) {
-        let lines: Vec<_> = text.lines().map(|line| format!("-- {line}")).collect();
-        self.print.print(lines.join("\n"));
+        self.print.print(gutter::behind(gutter::NOTICE, text, None));
+    }
+
+    fn error(&mut self, text: &str) {
+        self.print.print(gutter::under("    ", &format!("{}{text}", gutter::ERROR), None));
+    }
+
+    fn says(&mut self, origin: Origin, text: &str) {
+        match origin {
+            Origin::Client => self.notice(text),
+            Origin::Server => {
+                let rows = gutter::behind(gutter::SERVER, text, (self.cells)());
+                self.print.print(rows);
+            }
+        }
     }
 
     fn is_news(&self, state: &State) -> bool {
@@ -100,7 +119,7 @@ impl Plain {
         let today = jiff::Timestamp::now().to_zoned(self.zone.clone()).date();
         // A talk that begins today needs no date.
         if before != Some(day) && (before.is_some() || day != today) {
-            self.line(format!("-- {} --", day.strftime("%a %-d %b %Y")));
+            self.notice(&format!("{} --", day.strftime("%a %-d %b %Y")));
         }
     }
 
@@ -113,12 +132,12 @@ impl Plain {
         format!("[{time}] ")
     }
 
-    fn event(&mut self, event: &Event) {
+    fn event(&mut self, origin: Origin, event: &Event) {
         match event {
             Event::Welcome { name, motd, .. } => {
                 self.own = Some(name.clone());
                 if let Some(motd) = motd {
-                    self.notice(motd);
+                    self.says(origin, motd);
                 }
             }
             Event::Joined { to, who, here } => {
@@ -131,14 +150,39 @@ impl Plain {
                 let after = span(*after_ms);
                 self.line(format!("<-- {place}{} left (after {after}){reason}", painted(who)));
             }
-            Event::Refused { code: Code::InDoubt, hint, .. } => self.line(format!("=!= {hint}")),
-            Event::Refused { hint, .. } => self.line(format!("=!= not sent: {hint}")),
+            Event::Refused { code, hint, .. } => self.fails(origin, &words::refusal(*code, hint)),
+            Event::Goodbye { reason, .. } => self.fails(origin, reason),
             event => {
                 if let Some(text) = words::told(event) {
+                    self.says(origin, &text);
+                }
+                if let Some(text) = words::readers(event) {
                     self.notice(&text);
                 }
             }
         }
+    }
+
+    fn fails(&mut self, origin: Origin, text: &str) {
+        match origin {
+            Origin::Client => self.error(text),
+            Origin::Server => self.says(origin, &format!("{}{text}", gutter::ERROR)),
+        }
+    }
+
+    /// Whether a message is one that was typed at this terminal.
+    fn stands_there(&mut self, message: &Message) -> bool {
+        let own = self.own.as_ref() == Some(&message.from) && !is_unsealed(message);
+        own && self.typed.remove(&message.id)
+    }
+
+    fn delivered(&mut self, message: &Message) {
+        if is_unsealed(message) {
+            return self.says(Origin::Server, &words::unsealed(message));
+        }
+        self.day(message.time_ms);
+        let line = self.message(message);
+        self.line(line);
     }
 }
 
@@ -146,12 +190,8 @@ impl Face for Plain {
     fn show(&mut self, show: &Show) {
         match show {
             Show::Outgoing { id, .. } if self.chatty => drop(self.typed.insert(*id)),
-            Show::Message(message) if self.typed.remove(&message.id) => {}
-            Show::Message(message) => {
-                self.day(message.time_ms);
-                let line = self.message(message);
-                self.line(line);
-            }
+            Show::Message(message) if self.stands_there(message) => {}
+            Show::Message(message) | Show::Found(message) => self.delivered(message),
             Show::Divider(to) => {
                 let place = if to.is_lobby() { String::new() } else { format!("{to}: ") };
                 self.notice(&format!("{place}new --"));
@@ -161,14 +201,18 @@ impl Face for Plain {
             }
             Show::Pending { .. } => self.notice("this is sent once there is a connection"),
             Show::Flaw { to, from, flaw, .. } => {
-                self.line(format!("=!= {to}: {}", flaw.told(from)));
+                self.error(&format!("{to}: {}", flaw.told(from)));
             }
-            Show::KeyChanged { text, .. } => self.line(format!("=!= {text}")),
-            Show::Event(event) => self.event(event),
+            Show::KeyChanged { text, .. } => self.error(text),
+            Show::Event(origin, event) => self.event(*origin, event),
             Show::Notice(text) => self.notice(text),
-            Show::Error(text) => self.line(format!("=!= {text}")),
-            Show::Target(target) if self.chatty => {
-                self.notice(&format!("what you type goes to {target} now"));
+            Show::Error(text) => self.error(text),
+            Show::Target(target) => {
+                terminal::aim(target.clone());
+                if self.chatty {
+                    let open = if is_sealed(target) { "" } else { ", which is open" };
+                    self.notice(&format!("what you type goes to {target} now{open}"));
+                }
             }
             Show::Hidden(on) => terminal::hide(*on),
             Show::Timestamps(on) => self.timestamps = *on,
@@ -199,7 +243,7 @@ impl Face for Plain {
             | Show::Latency(_)
             | Show::Presence(_)
             | Show::Unread { .. }
-            | Show::Target(_)
+            | Show::Gone(_)
             | Show::Clear => {}
         }
     }
@@ -231,7 +275,7 @@ mod tests {
         let sink = Arc::clone(&lines);
         let mut plain =
             Plain::new(Box::new(move |line| sink.lock().unwrap().push(line)), false, false);
-        plain.zone = TimeZone::UTC;
+        (plain.zone, plain.cells) = (TimeZone::UTC, || None);
         let name = "bob".parse().unwrap();
         plain.show(&Show::State(State::Connected { name }));
         shows.iter().for_each(|show| plain.show(show));
@@ -272,8 +316,8 @@ mod tests {
             message("alice", "@bob", Kind::Say, "psst"),
             message("bob", "@alice", Kind::Say, "yes?"),
             message("alice", "#lobby", Kind::Me, "waves"),
-            Show::Event(Event::Joined { to, who, here: 3 }),
-            Show::Event(left),
+            Show::Event(Origin::Server, Event::Joined { to, who, here: 3 }),
+            Show::Event(Origin::Server, left),
             Show::Notice("one\ntwo".into()),
             Show::Error("no".into()),
         ]);
@@ -290,5 +334,69 @@ mod tests {
             "=!= no",
         ];
         assert_eq!(lines, wanted);
+    }
+
+    /// The rows that a terminal of so many columns shows of these.
+    fn on_a_terminal(shows: Vec<Show>) -> Vec<String> {
+        const CELLS: usize = 40;
+        colored::control::set_override(false);
+        let lines = Arc::new(Mutex::new(Vec::new()));
+        let sink = Arc::clone(&lines);
+        let mut plain =
+            Plain::new(Box::new(move |line| sink.lock().unwrap().push(line)), true, false);
+        (plain.zone, plain.cells) = (TimeZone::UTC, || Some(CELLS));
+        shows.iter().for_each(|show| plain.show(show));
+        let lines = lines.lock().unwrap().clone();
+        let cells = |row: &str| ratatui::text::Span::raw(row.to_owned()).width();
+        let rows = lines.iter().flat_map(|line| line.split('\n'));
+        rows.flat_map(|row| {
+            // What is too wide goes on in the first column, as a terminal has it.
+            let mut cut = vec![String::new()];
+            for c in row.chars() {
+                let last = cut.last_mut().expect("there is one");
+                match cells(&format!("{last}{c}")) > CELLS {
+                    true => cut.push(c.into()),
+                    false => last.push(c),
+                }
+            }
+            cut
+        })
+        .collect()
+    }
+
+    #[test]
+    fn no_row_of_a_hostile_server_begins_as_this_clients_own_do() {
+        use crate::client::faces::hostile_tests::{ROUNDS, event, is_own, shown};
+        use rand::SeedableRng;
+        for seed in 0..ROUNDS {
+            let mut chance = rand::rngs::StdRng::seed_from_u64(seed);
+            let told = event(&mut chance);
+            let name = "alice".parse().unwrap();
+            let mut shows = vec![Show::State(State::Connected { name })];
+            let before = on_a_terminal(shows.clone());
+            shows.push(shown(told.clone()));
+            let rows = on_a_terminal(shows).split_off(before.len());
+            // Of a topic this client itself says who can read what is said there.
+            let readers = |row: &&String| !row.starts_with("-- #lobby is open: the operator");
+            let day = |row: &&String| !row.ends_with("2026 --");
+            for row in rows.iter().filter(readers).filter(day) {
+                assert!(!is_own(row), "seed {seed}: {row:?} of {told}");
+            }
+        }
+        // The control: this client's own words do.
+        let own = on_a_terminal(vec![Show::Notice("sealed".into()), Show::Error("no".into())]);
+        assert!(own.iter().all(|row| is_own(row)), "{own:?}");
+    }
+
+    #[test]
+    fn what_nobody_has_sealed_is_the_servers_word() {
+        let Show::Message(message) = message("bob", "@alice", Kind::Say, "psst\nsecond") else {
+            unreachable!()
+        };
+        let open = Show::Message(Message { lock: Lock::Open, ..message });
+        let lines = shown(&[open]);
+        let wanted =
+            "server| not sealed, the server's word alone: bob -> @alice: psst\nserver| second";
+        assert_eq!(lines, [wanted]);
     }
 }

@@ -1,25 +1,24 @@
 //! What is said in words, the same by every face for people.
 
-use crate::chat::{ChannelInfo, ChannelName, Event, Lock, Message, Retention, Target, UserName};
+use crate::chat::{ChannelInfo, Code, Event, Kind, Lock, Message, Retention, UserName};
 use crate::client::model::State;
 
 /// Colours of names, readable on dark and on light.
 pub const PALETTE: [u8; 16] =
     [166, 130, 100, 64, 28, 29, 30, 31, 32, 63, 99, 134, 133, 163, 132, 168];
 
-/// What an event says to a person; none where it is not told in words of its own.
+/// What an event says to a person; none where it is not told in words of its own. Whose words these are
+/// goes by where the event comes from.
 pub fn told(event: &Event) -> Option<String> {
     match event {
         Event::Entered { channel, people, topic, retention, .. } => {
-            let kept = kept(*retention);
-            let topic = topic.as_ref().map_or(String::new(), |topic| format!(" - {topic}"));
-            let here = people.len();
-            let readers = readers(channel);
-            Some(format!(
-                "you are in {channel}{topic} ({here} here: {}){kept}{readers}",
-                names(people)
-            ))
+            let (here, kept) = (people.len(), kept(*retention));
+            let topic = topic.as_ref().map_or(String::new(), |topic| format!("\ntopic: {topic}"));
+            let names = names(people);
+            Some(format!("you are in {channel} ({here} here: {names}){kept}{topic}"))
         }
+        Event::Welcome { motd, .. } => motd.clone(),
+        Event::Goodbye { reason, .. } => Some(reason.clone()),
         Event::Parted { channel, .. } => Some(format!("you left {channel}")),
         Event::People { channel, people, .. } => {
             Some(format!("{channel} ({} here): {}", people.len(), names(people)))
@@ -28,9 +27,10 @@ pub fn told(event: &Event) -> Option<String> {
             let row = |row: &ChannelInfo| {
                 let topic = row.topic.as_ref().map_or("", String::as_str);
                 let mark = if row.member { "*" } else { " " };
-                let lock = if row.sealed { format!("{LOCK} ") } else { String::new() };
+                // A column of its own: a topic stands behind it, whatever it says.
+                let state = if row.sealed || row.channel.has_pin() { "sealed" } else { "open" };
                 let name = row.channel.to_string();
-                format!("{mark} {name:<20} {:>4}  {lock}{topic}", row.here)
+                format!("{mark} {name:<20} {:>4}  {state:<6}  {topic}", row.here)
             };
             Some(channels.iter().map(row).collect::<Vec<_>>().join("\n"))
         }
@@ -59,8 +59,8 @@ pub fn told(event: &Event) -> Option<String> {
             let text = text.as_ref().map_or("(none)", String::as_str);
             match who {
                 Some(who) => Some(format!("{who} set the topic of {to}: {text}")),
-                None if to.has_pin() => Some(format!("{to} has no topic{kept}{}", readers(to))),
-                None => Some(format!("topic of {to}: {text}{kept}{}", readers(to))),
+                None if to.has_pin() => Some(format!("{to} has no topic{kept}")),
+                None => Some(format!("topic of {to}{kept}: {text}")),
             }
         }
         Event::Password { wrong, retry_ms } => {
@@ -116,22 +116,45 @@ pub fn describe(state: &State) -> String {
 /// What stands for a channel with a PIN.
 pub const LOCK: &str = "\u{1f512}";
 
-/// Who can read what is said in a channel.
-fn readers(channel: &ChannelName) -> &'static str {
-    match channel.has_pin() {
-        true => "; sealed: only who knows the PIN can read it",
-        false => "; open: the operator can read it too",
-    }
+/// What this client itself knows of a channel of which an event tells: who can read what is said there.
+pub fn readers(event: &Event) -> Option<String> {
+    let (Event::Entered { channel, .. } | Event::Topic { to: channel, who: None, .. }) = event
+    else {
+        return None;
+    };
+    Some(match channel.has_pin() {
+        true => format!("{channel} is sealed: only who knows the PIN can read it"),
+        false => format!("{channel} is open: the operator can read it too"),
+    })
 }
+
+/// What is said before a message that nobody has sealed, in a conversation where messages are sealed.
+pub const UNSEALED: &str = "not sealed, the server's word alone";
 
 /// What is said beside a private line that is less safe than others are.
 pub fn lock_note(message: &Message) -> &'static str {
-    match (message.lock, &message.to) {
-        (Lock::Open, Target::User(_)) if !message.deleted && !message.text.is_empty() => {
-            " (not sealed: the operator could read it, and have written it)"
-        }
-        (Lock::RsaAlone, _) => " (sealed under the RSA key alone: no certificate there yet)",
+    match message.lock {
+        Lock::RsaAlone => " (sealed under the RSA key alone: no certificate there yet)",
         _ => "",
+    }
+}
+
+/// A message that is the server's word alone, in one line or several.
+pub fn unsealed(message: &Message) -> String {
+    let Message { from, to, text, .. } = message;
+    let does = match message.kind {
+        Kind::Say | Kind::Me => "",
+        Kind::Edit => " (an edit, which changes nothing here)",
+        Kind::Delete => " (a deletion, which changes nothing here)",
+    };
+    format!("{UNSEALED}: {from} -> {to}{does}: {text}")
+}
+
+/// The refusal of a request.
+pub fn refusal(code: Code, hint: &str) -> String {
+    match code {
+        Code::InDoubt => hint.to_owned(),
+        _ => format!("not sent: {hint}"),
     }
 }
 

@@ -1,6 +1,7 @@
 //! What the server tells.
 
 use super::*;
+use crate::chat::Lock;
 use crate::clean;
 
 impl Model {
@@ -18,16 +19,21 @@ impl Model {
                 if back {
                     actions.push(Action::Show(Show::Back));
                 }
-                actions.push(Action::Show(Show::Event(event)));
+                actions.push(Action::Show(Show::Event(Origin::Server, event)));
                 if self.usage.resumes {
                     let places = self.places.resume();
                     actions.push(Action::Send(Command::Resume { places }));
                 }
                 let marks = self.places.positions();
-                let joined = self.joined.iter().cloned();
-                actions.extend(joined.map(|channel| Action::Send(join(&marks, channel))));
+                for channel in self.joined.clone() {
+                    let join = self.requested(join(&marks, channel));
+                    actions.push(Action::Send(join));
+                }
                 self.open = !self.early.is_empty();
-                actions.extend(self.all_typed().into_iter().map(Action::Send));
+                for command in self.all_typed() {
+                    let command = self.requested(command);
+                    actions.push(Action::Send(command));
+                }
                 if old > 0 {
                     let what = if old == 1 { "a line" } else { "lines" };
                     let text = format!("{what} of last time had been refused: /retry or /cancel");
@@ -45,6 +51,9 @@ impl Model {
             Event::Places { places } => {
                 let mut actions = Vec::new();
                 for place in places {
+                    if !self.is_in(&place.to) {
+                        continue;
+                    }
                     let (to, last, read) = (place.to.clone(), place.last, place.read);
                     actions.push(Action::Show(Show::Place { to, last, read }));
                     let lines = self.places.learn(&place.to, place.log, place.last, place.read);
@@ -52,90 +61,99 @@ impl Model {
                 }
                 actions
             }
+            Event::Gap { to: Target::Channel(ref channel), .. }
+                if !self.is_in(&Target::Channel(channel.clone())) =>
+            {
+                self.stray(rooms::Stray::Told, &channel.clone())
+            }
             Event::Gap { ref to, to_seq, .. } => {
                 self.places.skip(to, to_seq);
-                vec![Action::Show(Show::Event(event))]
+                vec![Action::Show(Show::Event(Origin::Server, event))]
             }
             Event::Read { ref to, seq } => {
                 self.places.read(to, seq, false);
-                vec![Action::Show(Show::Event(event))]
+                vec![Action::Show(Show::Event(Origin::Server, event))]
             }
             Event::Message(message) => self.message(message),
-            Event::Refused {
-                code: Code::Rate,
-                id: Some(id),
-                retry_ms: Some(wait_ms),
-                ref hint,
-                ..
-            } if self.usage.retries && self.outbox.postpone(id) => {
-                let text = format!("{hint}; it is sent then");
-                vec![notice(text), Action::Wait(wait_ms)]
-            }
-            // It stays among the lines on their way: the next connection settles it.
-            Event::Refused { code: Code::InDoubt, .. } if !self.usage.once => {
-                vec![Action::Show(Show::Event(event))]
-            }
-            Event::Refused { id, .. } => {
-                let mut actions = vec![Action::Show(Show::Event(event))];
-                if let Some(id) = id.filter(|id| self.outbox.refuse(*id)) {
-                    self.refused = true;
-                    actions.extend(self.drop_changes(id));
-                    actions.push(match self.usage.retries {
-                        true => Action::Refused(id),
-                        // A program knows it now.
-                        false => {
-                            self.outbox.settle(id);
-                            Action::Drop(id)
-                        }
-                    });
-                }
-                actions.extend(self.end_when_settled());
-                actions
-            }
-            Event::Entered { ref channel, log, last, read, .. } => {
-                let lobby = channel.is_lobby();
-                let place = Target::Channel(channel.clone());
-                let lines = self.places.learn(&place, log, last, read);
-                let new = !lobby && self.joined.insert(channel.clone());
-                let target = Target::Channel(channel.clone());
-                let inside = self.opened.remove(channel);
-                let first = inside.as_ref().is_some_and(|it| !it.made) && is_first(&event);
-                let mut actions = vec![Action::Show(Show::Event(event))];
-                if new {
-                    actions.extend(self.aim(target));
-                }
-                actions.extend(inside.and_then(|inside| inside.words).map(pins::shown));
-                if first {
-                    let text = "you are the first here: if others should be, check the PIN";
-                    actions.push(notice(text.into()));
-                }
-                if !lobby {
-                    actions.extend(self.unread(place, lines));
-                }
-                actions
-            }
-            Event::Parted { ref channel, .. } => {
-                self.joined.remove(channel);
-                let here = self.target == Target::Channel(channel.clone());
-                let mut actions = vec![Action::Show(Show::Event(event))];
-                if here {
-                    actions.extend(self.aim(Target::Channel(ChannelName::lobby())));
-                }
-                actions
+            Event::Refused { .. } => self.refusal(event, Origin::Server),
+            Event::Entered { .. } => self.entered(event),
+            Event::Parted { channel, reference } => self.parted(channel, reference.as_deref()),
+            Event::Joined { ref to, .. } | Event::Left { ref to, .. }
+                if !self.is_in(&Target::Channel(to.clone())) =>
+            {
+                Vec::new()
             }
             // That somebody was put out is more than coming and going.
             Event::Joined { .. } | Event::Left { reason: None, .. } if self.manners.quiet => {
                 vec![Action::Show(Show::Presence(event))]
             }
-            Event::Goodbye { code, ref reason, retry_ms } => {
-                self.goodbye = Some((code, retry_ms));
-                match code {
-                    Code::NotAdmitted => Vec::new(),
-                    _ => vec![error(reason.clone())],
-                }
-            }
+            Event::Goodbye { .. } => self.goodbye(event, Origin::Server),
             Event::Unknown => Vec::new(),
-            event => vec![Action::Show(Show::Event(event))],
+            event => vec![Action::Show(Show::Event(Origin::Server, event))],
+        }
+    }
+
+    /// An answer of this client's own, in the form of the server's.
+    pub(super) fn answer(&mut self, event: Event) -> Vec<Action> {
+        match event {
+            Event::Refused { .. } => self.refusal(event, Origin::Client),
+            Event::Goodbye { .. } => self.goodbye(event, Origin::Client),
+            Event::Message(message) => {
+                if self.name.as_ref() == Some(&message.from) {
+                    let place = Places::of_line(&message, self.name.as_ref());
+                    self.places.own(&place, &message);
+                }
+                vec![Action::Show(Show::Found(message))]
+            }
+            event => vec![Action::Show(Show::Event(Origin::Client, event))],
+        }
+    }
+
+    fn refusal(&mut self, mut event: Event, origin: Origin) -> Vec<Action> {
+        let Event::Refused { code, id, retry_ms, ref mut reference, .. } = event else {
+            return Vec::new();
+        };
+        match (code, id, retry_ms) {
+            (Code::Rate, Some(id), Some(wait_ms))
+                if self.usage.retries && self.outbox.postpone(id) =>
+            {
+                let text = format!("too fast: wait {} s; it is sent then", wait_ms.div_ceil(1000));
+                return vec![notice(text), Action::Wait(wait_ms)];
+            }
+            // It stays among the lines on their way: the next connection settles it.
+            (Code::InDoubt, ..) if !self.usage.once => {
+                return vec![Action::Show(Show::Event(origin, event))];
+            }
+            _ => {}
+        }
+        let wish = self.requests.refused(reference.as_deref());
+        if let Some(wish) = &wish {
+            reference.clone_from(&wish.theirs);
+        }
+        let mut actions = vec![Action::Show(Show::Event(origin, event))];
+        if let Some(id) = id.filter(|id| self.outbox.refuse(*id)) {
+            self.refused = true;
+            actions.extend(self.drop_changes(id));
+            actions.push(match self.usage.retries {
+                true => Action::Refused(id),
+                // A program knows it now.
+                false => {
+                    self.outbox.settle(id);
+                    Action::Drop(id)
+                }
+            });
+        }
+        actions.extend(wish.into_iter().flat_map(|wish| self.wish_refused(wish, code)));
+        actions.extend(self.end_when_settled());
+        actions
+    }
+
+    fn goodbye(&mut self, event: Event, origin: Origin) -> Vec<Action> {
+        let Event::Goodbye { code, retry_ms, .. } = event else { return Vec::new() };
+        self.goodbye = Some((code, retry_ms));
+        match code {
+            Code::NotAdmitted => Vec::new(),
+            _ => vec![Action::Show(Show::Event(origin, event))],
         }
     }
 
@@ -172,7 +190,8 @@ impl Model {
         self.asked = true;
         vec![
             Action::Show(Show::Hidden(true)),
-            Action::Show(Show::Event(Event::Password { wrong, retry_ms })),
+            // In this client's own words: the server's would ask for one as well as any.
+            Action::Show(Show::Event(Origin::Client, Event::Password { wrong, retry_ms })),
         ]
     }
 
@@ -203,8 +222,16 @@ impl Model {
     }
 
     fn message(&mut self, message: Message) -> Vec<Action> {
+        if let Target::Channel(channel) = &message.to
+            && !self.is_in(&message.to)
+            && message.reference.is_none()
+        {
+            return self.stray(rooms::Stray::Told, channel);
+        }
         let asked = message.reference.is_some();
-        let own = self.name.as_ref() == Some(&message.from);
+        // What nobody has signed is nobody's own.
+        let unsealed = is_unsealed(&message);
+        let own = self.name.as_ref() == Some(&message.from) && !unsealed;
         let mut actions = Vec::new();
         if asked {
             if own {
@@ -224,8 +251,8 @@ impl Model {
             if self.shown.len() > SHOWN_MAX {
                 self.shown.pop_front();
             }
-            if matches!(message.to, Target::User(_)) && !own {
-                self.reply_to = Some(message.from.clone());
+            if matches!(message.to, Target::User(_)) && !own && !unsealed {
+                self.answers_go_to(&message.from);
             }
             if arrival.divider {
                 actions.push(Action::Show(Show::Divider(place.clone())));
@@ -242,6 +269,11 @@ impl Model {
     /// A line that is not what it should be, or before which others are missing.
     pub(super) fn flawed(&mut self, message: Message, flaw: Flaw) -> Vec<Action> {
         let to = Places::of_line(&message, self.name.as_ref());
+        if let Target::Channel(channel) = &to
+            && !self.is_in(&to)
+        {
+            return self.stray(rooms::Stray::Told, channel);
+        }
         let shown = Action::Show(Show::Flaw {
             to: to.clone(),
             from: message.from.clone(),
@@ -273,23 +305,29 @@ impl Model {
         actions
     }
 
-    fn unread(&self, to: Target, lines: u64) -> Option<Action> {
+    /// `/reply` goes to whoever has written last.
+    fn answers_go_to(&mut self, name: &UserName) {
+        self.reply_moved |= self.reply_to.as_ref().is_some_and(|before| before != name);
+        self.reply_to = Some(name.clone());
+    }
+
+    pub(super) fn unread(&self, to: Target, lines: u64) -> Option<Action> {
         let new = lines > 0 && self.usage.resumes && self.places.mark(&to).is_some();
         new.then_some(Action::Show(Show::Unread { to, lines }))
     }
 }
 
-/// Whether nobody else is in a channel, and nobody has said anything in it.
-fn is_first(entered: &Event) -> bool {
-    matches!(entered, Event::Entered { last: Seq(0), people, .. } if people.len() <= 1)
+/// Whether a message stands in a sealed conversation and nobody has sealed it: it is the server's word
+/// alone, whoever's name it has. What is left of a deleted or changed one says nothing.
+pub fn is_unsealed(message: &Message) -> bool {
+    let says = !message.text.is_empty() || (message.kind == Kind::Delete && !message.deleted);
+    is_sealed(&message.to) && message.lock == Lock::Open && says
 }
 
 /// Every text that a server sends is made safe to show, whatever face shows it.
 fn cleaned(mut event: Event) -> Event {
     let line = |text: &mut Option<String>| {
-        if let Some(text) = text {
-            *text = clean::line(text);
-        }
+        *text = text.take().map(|text| unlocked(&text)).filter(|text| !text.is_empty());
     };
     match &mut event {
         Event::Message(message) => message.text = clean::text(&message.text),
@@ -297,6 +335,9 @@ fn cleaned(mut event: Event) -> Event {
             line(motd);
             *version = clean::line(version);
         }
+        // A channel with a PIN has none.
+        Event::Entered { channel, topic, .. } if channel.has_pin() => *topic = None,
+        Event::Topic { to, text, .. } if to.has_pin() => *text = None,
         Event::Entered { topic, .. } => line(topic),
         Event::Topic { text, .. } => line(text),
         Event::Left { reason, .. } => line(reason),
@@ -305,13 +346,31 @@ fn cleaned(mut event: Event) -> Event {
         }
         Event::Whois { away, fingerprints, .. } => {
             line(away);
-            fingerprints.iter_mut().for_each(|print| *print = clean::line(print));
+            fingerprints.iter_mut().for_each(|print| *print = unlocked(print));
         }
         Event::Refused { hint: text, .. } | Event::Goodbye { reason: text, .. } => {
-            *text = clean::line(text)
+            *text = unlocked(text);
         }
-        Event::Notice { text, .. } => *text = clean::text(text),
+        Event::Notice { text, .. } => *text = without_locks(&clean::text(text)),
         _ => {}
     }
     event
+}
+
+/// One line of the server's, in which nothing looks like the sign of a sealed place.
+fn unlocked(text: &str) -> String {
+    without_locks(&clean::line(text)).trim().to_owned()
+}
+
+fn without_locks(text: &str) -> String {
+    text.chars().filter(|c| !is_lock(*c)).collect()
+}
+
+/// Locks, keys and shields.
+fn is_lock(c: char) -> bool {
+    matches!(
+        c,
+        '\u{1f50f}'
+            ..='\u{1f513}' | '\u{1f5dd}' | '\u{1f6e1}' | '\u{26bf}' | '\u{26e8}' | '\u{1f6c5}'
+    )
 }

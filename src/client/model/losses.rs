@@ -6,9 +6,7 @@ impl Model {
     pub(super) fn lost(&mut self, loss: Loss, chance: [u8; 16]) -> Vec<Action> {
         let was_in = std::mem::take(&mut self.connected);
         (self.dialing, self.gave) = (false, false);
-        // Nobody knows when they will be in.
-        let words = self.opened.values_mut().filter_map(|inside| inside.words.take());
-        let mut actions: Vec<_> = words.map(pins::shown).collect();
+        let mut actions = self.wishes_lost();
         if std::mem::take(&mut self.asked) {
             actions.push(Action::Show(Show::Hidden(false)));
         }

@@ -3,6 +3,9 @@
 mod events;
 mod losses;
 mod pins;
+mod requests;
+mod rooms;
+mod show;
 mod slashes;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -17,13 +20,21 @@ use crate::chat::{
     UserName,
 };
 use crate::crypto::pin_channel::{Pin, PinChannel};
+pub use events::is_unsealed;
+use requests::{Requests, Wish};
+pub use show::{Origin, Show, State};
 
 /// What happens to the client.
 pub enum Happening {
     /// A line was typed.
     Line(String),
-    /// A line was typed for this place, which others go to from now on.
-    TypedIn { to: Target, line: String },
+    /// A line was typed at a prompt, and begun while lines went to that conversation.
+    Composed { within: Target, line: String },
+    /// A line was typed for this conversation, which others go to from now on. A text that was composed
+    /// `within` a sealed one goes to no open one.
+    TypedIn { to: Target, within: Option<Target>, line: String },
+    /// What was typed ahead has been taken.
+    Caught,
     /// Somebody has looked at a place up to here.
     Seen { to: Target, seq: Seq },
     /// The server answered a sign of life after this many milliseconds.
@@ -36,8 +47,10 @@ pub enum Happening {
     Echoed,
     /// A program asks for something; as text where it is no command.
     Ask(Result<Command, String>),
-    /// The server told something.
+    /// The server told something: nothing else makes one of these.
     Event(Event),
+    /// This client itself answers, as a server would.
+    Answer(Event),
     /// A line that came is not what it should be; its text is not in it.
     Flawed { message: Message, flaw: Flaw },
     /// The server knows a key of a person that was not there before.
@@ -122,6 +135,8 @@ pub enum Action {
     SetSearch(Option<bool>),
     /// A channel's PIN is no longer wanted.
     Forget(ChannelName),
+    /// These lines were typed while a PIN was worked out: it is their turn.
+    Again(Vec<Ahead>),
     /// Dial after this many milliseconds.
     Dial(u64),
     /// Ask for a sign that all that was sent before has been answered.
@@ -134,83 +149,11 @@ pub enum Action {
     Quit(u8),
 }
 
-/// What a face shows.
+/// A line that was typed ahead.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Show {
-    State(State),
-    Message(Message),
-    /// A line of one's own is on its way, for the first time or again.
-    Outgoing {
-        id: MsgId,
-        to: Target,
-        text: String,
-        kind: Kind,
-    },
-    Ack {
-        id: MsgId,
-        to: Target,
-        seq: Seq,
-    },
-    /// A line of one's own is given up.
-    Dropped(MsgId),
-    /// A line that cannot be sent yet.
-    Pending {
-        id: MsgId,
-        to: Target,
-    },
-    /// What follows in this place is new to this person.
-    Divider(Target),
-    /// So many lines of a place were not read.
-    Unread {
-        to: Target,
-        lines: u64,
-    },
-    /// A place that this person can read: its newest line, and up to where they have read it.
-    Place {
-        to: Target,
-        last: Seq,
-        read: Seq,
-    },
-    /// How fast the server answers, in milliseconds.
-    Latency(u64),
-    /// The connection is there again.
-    Back,
-    Event(Event),
-    /// A line is not what it should be, or others are missing before it.
-    Flaw {
-        to: Target,
-        from: UserName,
-        seq: Seq,
-        flaw: Flaw,
-    },
-    /// A person has a key that was not there before.
-    KeyChanged {
-        name: UserName,
-        text: String,
-    },
-    /// Who comes and goes, where nobody wants to be told.
-    Presence(Event),
-    /// The next line is a password: do not show it. Or it no longer is.
-    Hidden(bool),
-    Notice(String),
-    Error(String),
-    /// What to do about the error before.
-    Hint(&'static str),
-    /// The place that typed text goes to.
-    Target(Target),
-    Timestamps(bool),
-    Clear,
-    Bye(String),
-}
-
-/// The connection as a person sees it.
-#[derive(Clone, Debug, PartialEq)]
-pub enum State {
-    Connecting,
-    Connected { name: UserName },
-    Offline { retry_ms: u64 },
-    NotAdmitted { retry_ms: u64 },
-    Refused { code: Code },
+pub struct Ahead {
+    pub line: Hidden,
+    pub within: Option<Target>,
 }
 
 /// Ids of shown messages that are remembered.
@@ -243,12 +186,27 @@ pub struct Model {
     usage: Use,
     name: Option<UserName>,
     target: Target,
+    /// Channels that this client asks to be in at each connection.
     joined: BTreeSet<ChannelName>,
+    /// Those of them that it has entered over this connection.
+    inside: BTreeSet<ChannelName>,
+    /// Those that this person has not left and is not in.
+    gone: BTreeSet<ChannelName>,
+    /// Names of channels with a PIN that were left, where nothing that is open is meant by them.
+    left: BTreeSet<ChannelName>,
+    /// Requests to enter and to leave that are not answered.
+    requests: Requests,
+    /// Of what nobody asked for this was told, over this connection.
+    strays: BTreeSet<(rooms::Stray, ChannelName)>,
     /// Channels whose PIN was given just now, and what is to be read in them.
     opened: BTreeMap<ChannelName, pins::Inside>,
     /// PINs that are being worked out, and whether each is short.
     deriving: Vec<(ChannelName, bool)>,
+    /// Lines that were typed meanwhile: they may be for the channel of such a PIN.
+    ahead: Vec<Ahead>,
     reply_to: Option<UserName>,
+    /// Somebody else than before is answered since the last line that was typed.
+    reply_moved: bool,
     /// Requests that are no lines, typed before the first connection, each behind so many lines.
     early: Vec<(usize, Command)>,
     outbox: Outbox,
@@ -293,9 +251,16 @@ impl Model {
             name: None,
             target,
             joined,
+            inside: BTreeSet::new(),
+            gone: BTreeSet::new(),
+            left: BTreeSet::new(),
+            requests: Requests::default(),
+            strays: BTreeSet::new(),
             opened: BTreeMap::new(),
             deriving: Vec::new(),
+            ahead: Vec::new(),
             reply_to: None,
+            reply_moved: false,
             early: Vec::new(),
             outbox,
             changes: Vec::new(),
@@ -319,9 +284,9 @@ impl Model {
         }
     }
 
-    /// With what an earlier run was told to hide.
-    pub fn with(mut self, manners: Manners) -> Model {
-        self.manners = manners;
+    /// With what an earlier run was told to hide, and the channels with a PIN that were left.
+    pub fn with(mut self, manners: Manners, left: BTreeSet<ChannelName>) -> Model {
+        (self.manners, self.left) = (manners, left);
         self
     }
 
@@ -333,15 +298,19 @@ impl Model {
     /// What follows from what happened. `chance` is 16 random bytes: a message's id, or jitter.
     pub fn update(&mut self, happening: Happening, chance: [u8; 16]) -> Vec<Action> {
         match happening {
-            Happening::Line(line) | Happening::TypedIn { line, .. } if self.asked => {
+            Happening::Line(line)
+            | Happening::Composed { line, .. }
+            | Happening::TypedIn { line, .. }
+                if self.asked =>
+            {
                 self.give_password(Hidden::new(line))
             }
             Happening::Ask(Ok(Command::Password { password })) => self.give_password(password),
-            Happening::Line(line) | Happening::Slash(line) => self.line(&line, chance),
-            Happening::TypedIn { to, line } => {
-                self.target = to;
-                self.line(&line, chance)
-            }
+            Happening::Slash(line) => self.line(&line, chance),
+            Happening::Line(line) => self.typed(None, line, chance),
+            Happening::Composed { within, line } => self.typed(Some(within), line, chance),
+            Happening::TypedIn { to, within, line } => self.typed_in(to, within, &line, chance),
+            Happening::Caught => self.end_when_settled(),
             Happening::Seen { to, seq } => {
                 self.places.read(&to, seq, true);
                 Vec::new()
@@ -349,12 +318,13 @@ impl Model {
             Happening::Answered(ms) => vec![Action::Show(Show::Latency(ms))],
             Happening::Trouble(text) => vec![error(text)],
             Happening::Ask(Ok(Command::Quit)) => self.exit(),
-            Happening::Ask(Ok(command)) => self.ask(command),
+            Happening::Ask(Ok(command)) => self.program_asks(command),
             Happening::Ask(Err(problem)) => {
                 self.refused = true;
                 vec![error(problem)]
             }
             Happening::Event(event) => self.event(event),
+            Happening::Answer(event) => self.answer(event),
             Happening::Flawed { message, flaw } => self.flawed(message, flaw),
             Happening::KeyChanged { name, text } => {
                 vec![Action::Show(Show::KeyChanged { name, text })]
@@ -403,6 +373,10 @@ impl Model {
         if text.trim().is_empty() {
             return vec![error("there is nothing to send".into())];
         }
+        if let Some(problem) = self.is_gone(&to) {
+            self.refused = true;
+            return vec![error(problem)];
+        }
         let (id, text) = (MsgId(chance), text.to_owned());
         self.ask(Command::Say { to, id, text, sealed: None, kind, target: None })
     }
@@ -417,7 +391,7 @@ impl Model {
             }
             if self.connected {
                 self.open = true;
-                return vec![Action::Send(command)];
+                return vec![Action::Send(self.requested(command))];
             }
             if self.name.is_some() {
                 return vec![error("there is no connection: ask again once it is back".into())];
@@ -482,7 +456,8 @@ impl Model {
         let settled = self.outbox.is_settled()
             && self.changes.is_empty()
             && self.early.is_empty()
-            && self.deriving.is_empty();
+            && self.deriving.is_empty()
+            && self.ahead.is_empty();
         if !self.ending || !settled || (self.usage.once && self.name.is_none()) {
             return Vec::new();
         }

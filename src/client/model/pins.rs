@@ -15,10 +15,10 @@ const TIMES: &str = "whoever has the server's disk can try PINs, one each 120 ms
 /// PINs below this are warned of.
 const BITS_ENOUGH: u32 = 45;
 
-/// What whoever has given a PIN reads once they are in its channel.
+/// A channel whose PIN was given just now, until it is entered.
 pub(super) struct Inside {
+    /// This client has made the PIN: nobody else can be there.
     pub made: bool,
-    pub words: Option<Hidden>,
 }
 
 impl Model {
@@ -49,12 +49,10 @@ impl Model {
                              PIN you know is {own}"
                         )));
                     }
-                    // Who is in it already wants to go there.
-                    let known = joined.contains(&channel);
-                    actions.extend(self.ask(join(&marks, channel.clone())));
-                    if known {
-                        actions.extend(self.aim(Target::Channel(channel)));
-                    }
+                    let Command::Join { after, .. } = join(&marks, channel.clone()) else {
+                        continue;
+                    };
+                    actions.extend(self.enter(channel, after, None));
                 }
                 Err(problem) => actions.push(error(problem)),
             }
@@ -99,7 +97,7 @@ impl Model {
             Ok(channel) => channel,
             Err(problem) => {
                 let mut actions = vec![error(problem)];
-                actions.extend(self.end_when_settled());
+                actions.extend(self.goes_on());
                 return actions;
             }
         };
@@ -112,19 +110,13 @@ impl Model {
             )),
             None => derived.filter(|one| one.1).map(|_| format!("this PIN is short: {TIMES}")),
         };
-        let mut inside = Inside { made: made.is_some(), words: words.map(Hidden::new) };
         let marks = self.places.positions();
-        let known = self.joined.contains(&channel);
-        let mut actions = self.ask(join(&marks, channel.clone()));
-        if known {
-            actions.extend(self.aim(Target::Channel(channel.clone())));
-        }
-        // Where people go they read it; who cannot go now reads it here.
-        if known || !self.connected {
-            actions.extend(inside.words.take().map(shown));
-        }
-        self.opened.insert(channel, inside);
-        actions.extend(self.end_when_settled());
+        self.left.remove(&channel.bare());
+        self.opened.insert(channel.clone(), Inside { made: made.is_some() });
+        let Command::Join { after, .. } = join(&marks, channel.clone()) else { return Vec::new() };
+        let mut actions = self.enter(channel, after, None);
+        actions.extend(words.map(notice));
+        actions.extend(self.goes_on());
         actions
     }
 
@@ -132,7 +124,15 @@ impl Model {
     pub(super) fn channel(&self, name: &str) -> Result<ChannelName, String> {
         let meant: Vec<_> = self.joined.iter().filter(|one| one.is_meant_by(name)).collect();
         match meant[..] {
-            [] => new_channel(name),
+            [] => match new_channel(name) {
+                Ok(channel) if self.left.contains(&channel) && !name.ends_with("~open") => {
+                    Err(format!(
+                        "{channel} had a PIN, and you left it: {channel}~open is the open one, \
+                         which the operator can read"
+                    ))
+                }
+                channel => channel,
+            },
             [one] => Ok(one.clone()),
             _ => {
                 let shown = |one: &&ChannelName| match one.has_pin() {
@@ -172,12 +172,8 @@ impl Model {
     }
 }
 
-pub(super) fn shown(words: Hidden) -> Action {
-    notice(words.reveal().to_owned())
-}
-
 /// A channel's name; the `#` may be missing.
 fn new_channel(name: &str) -> Result<ChannelName, String> {
     let full = if name.starts_with('#') { name.to_owned() } else { format!("#{name}") };
-    full.parse().map_err(|problem| format!("{name}: {problem}"))
+    full.trim_end_matches("~open").parse().map_err(|problem| format!("{name}: {problem}"))
 }

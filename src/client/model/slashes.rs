@@ -5,7 +5,15 @@ use super::*;
 
 impl Model {
     pub(super) fn line(&mut self, line: &str, chance: [u8; 16]) -> Vec<Action> {
+        let moved = std::mem::take(&mut self.reply_moved);
         match slash::read(line) {
+            Typed::Command("reply", _) if moved => {
+                let name = self.reply_to.iter().map(UserName::as_str).collect::<String>();
+                vec![error(format!(
+                    "{name} has written meanwhile: nothing was sent. /reply again goes to {name}, \
+                     /pm NAME TEXT to whom you name"
+                ))]
+            }
             Typed::Text(text) if text.trim().is_empty() => Vec::new(),
             Typed::Text(text) => self.say(self.target.clone(), text, Kind::Say, chance),
             Typed::Unknown(problem) => vec![error(problem)],
@@ -132,6 +140,9 @@ impl Model {
             return vec![error("what should it say? /edit TEXT".into())];
         }
         let (to, id, text) = (self.target.clone(), MsgId(chance), text.to_owned());
+        if let Some(problem) = self.is_gone(&to) {
+            return vec![error(problem)];
+        }
         let behind = if seq.is_none() { self.outbox.last_said(&to) } else { None };
         let target = seq.or_else(|| self.places.last_own(&to));
         if behind.is_none() && target.is_none() {
@@ -220,14 +231,29 @@ impl Model {
         if actions.is_empty() { vec![error("which channel?".into())] } else { actions }
     }
 
-    /// Leaves a channel: without a connection it is not entered again.
+    /// Leaves a channel: without a connection it is not entered again. What is typed from now on goes to
+    /// the lobby.
     fn part(&mut self, channel: ChannelName) -> Vec<Action> {
-        self.joined.remove(&channel);
-        if self.connected || channel.is_lobby() {
-            return self.ask(Command::Part { channel, reference: None });
+        self.leave(channel, None)
+    }
+
+    pub(super) fn leave(&mut self, channel: ChannelName, reference: Option<String>) -> Vec<Action> {
+        let here = self.target == Target::Channel(channel.clone()) && !channel.is_lobby();
+        let mut actions = match self.connected || channel.is_lobby() {
+            true => self.ask(Command::Part { channel, reference }),
+            false => self.part_offline(channel),
+        };
+        if here {
+            actions.extend(self.aim(Target::Channel(ChannelName::lobby())));
         }
+        actions
+    }
+
+    fn part_offline(&mut self, channel: ChannelName) -> Vec<Action> {
+        self.has_left(&channel);
         let forget = channel.has_pin().then(|| Action::Forget(channel.clone()));
-        let mut actions = self.event(Event::Parted { channel, reference: None });
+        let event = Event::Parted { channel, reference: None };
+        let mut actions = vec![Action::Show(Show::Event(Origin::Client, event))];
         actions.extend(forget);
         actions
     }

@@ -1,5 +1,9 @@
 use super::super::slash;
 use super::*;
+
+#[path = "hostile_tests.rs"]
+mod hostile;
+
 use std::collections::HashSet;
 
 const LIVE: Use = Use { once: false, resumes: true, reads: true, retries: true };
@@ -219,30 +223,51 @@ fn what_was_read_is_kept_and_told_together() {
     assert!(!model.wants_tick());
 }
 
+/// The reference of the request among these.
+fn reference(actions: &[Action]) -> Option<String> {
+    let asks = |action: &Action| match action {
+        Action::Send(Command::Join { reference, .. } | Command::Part { reference, .. }) => {
+            reference.clone()
+        }
+        _ => None,
+    };
+    actions.iter().find_map(asks)
+}
+
+fn entered(channel: &str, reference: Option<String>) -> Happening {
+    let people = vec!["bob".parse().unwrap()];
+    let (log, retention) = (crate::chat::LogId(1), crate::chat::Retention::Forever);
+    let (channel, topic) = (channel.parse().unwrap(), None);
+    let (last, read) = (Seq(0), Seq(0));
+    Happening::Event(Event::Entered {
+        channel,
+        log,
+        last,
+        read,
+        retention,
+        people,
+        omitted: 0,
+        topic,
+        reference,
+    })
+}
+
+/// Bob goes there, and the server lets him.
+fn goes(model: &mut Model, channel: &str) -> Vec<Action> {
+    let asked = typed(model, &format!("/join {channel}"), 1);
+    model.update(entered(channel, reference(&asked)), [0; 16])
+}
+
 #[test]
 fn joined_channels_are_joined_again_after_a_reconnect() {
     let mut model = connected();
     let tea: ChannelName = "#tea".parse().unwrap();
-    let entered = Event::Entered {
-        channel: tea.clone(),
-        log: crate::chat::LogId(1),
-        last: Seq(0),
-        read: Seq(0),
-        retention: crate::chat::Retention::Forever,
-        people: vec![],
-        omitted: 0,
-        topic: None,
-        reference: None,
-    };
-    model.update(Happening::Event(entered), [0; 16]);
+    goes(&mut model, "#tea");
     assert_eq!(model.target, Target::Channel(tea.clone()));
     model.update(Happening::Lost(Loss::Cut), [0; 16]);
     let actions = model.update(Happening::Event(welcome()), [0; 16]);
-    assert!(actions.contains(&Action::Send(Command::Join {
-        channel: tea,
-        after: None,
-        reference: None
-    })));
+    let joins = |action: &&Action| matches!(action, Action::Send(Command::Join { channel, .. }) if *channel == tea);
+    assert_eq!(actions.iter().filter(joins).count(), 1, "{actions:?}");
 }
 
 #[test]
@@ -401,9 +426,7 @@ fn the_last_line_of_an_earlier_run_can_be_edited_once_it_was_loaded() {
 #[test]
 fn who_joins_a_channel_again_goes_there() {
     let mut model = connected();
-    let entered = r##"{"type": "entered", "channel": "#tea", "log": "00000000000000ab", "last": "0",
-        "read": "0", "retention": "forever", "people": []}"##;
-    model.update(Happening::Event(serde_json::from_str(entered).unwrap()), [0; 16]);
+    goes(&mut model, "#tea");
     typed(&mut model, "/query #lobby", 1);
     let again = typed(&mut model, "/join tea", 2);
     let tea: Target = "#tea".parse().unwrap();
@@ -413,13 +436,11 @@ fn who_joins_a_channel_again_goes_there() {
 #[test]
 fn a_channel_that_is_left_offline_is_not_entered_again() {
     let mut model = connected();
-    let entered = r##"{"type": "entered", "channel": "#tea", "log": "00000000000000ab", "last": "0",
-        "read": "0", "retention": "forever", "people": []}"##;
-    model.update(Happening::Event(serde_json::from_str(entered).unwrap()), [0; 16]);
+    goes(&mut model, "#tea");
     model.update(Happening::Lost(Loss::Cut), [9; 16]);
     let left = typed(&mut model, "/part", 1);
     assert!(
-        matches!(&left[..], [Action::Show(Show::Event(Event::Parted { .. })), Action::Show(Show::Target(to))]
+        matches!(&left[..], [Action::Show(Show::Event(Origin::Client, Event::Parted { .. })), Action::Show(Show::Target(to))]
         if to.is_lobby())
     );
     let again = model.update(Happening::Event(welcome()), [0; 16]);
@@ -480,44 +501,27 @@ fn told_of_a_pin(model: &mut Model, line: &str, made: bool) -> [String; 2] {
         actions.into_iter().filter_map(text).collect::<Vec<_>>().join("\n")
     };
     let opened = Happening::Opened { channel: Ok(channel.clone()), made };
-    let before = words(model.update(opened, [0; 16]));
-    let entered = Event::Entered {
-        channel,
-        log: crate::chat::LogId(1),
-        last: Seq(0),
-        read: Seq(0),
-        retention: crate::chat::Retention::Forever,
-        people: vec!["bob".parse().unwrap()],
-        omitted: 0,
-        topic: None,
-        reference: None,
-    };
-    [before, words(model.update(Happening::Event(entered), [0; 16]))]
+    let mut before = model.update(opened, [0; 16]);
+    if !model.connected {
+        before.extend(model.update(Happening::Event(welcome()), [0; 16]));
+    }
+    let entered = entered(channel.as_str(), reference(&before));
+    [words(before), words(model.update(entered, [0; 16]))]
 }
 
 #[test]
 fn what_is_to_be_known_of_a_pin_is_told_in_its_channel() {
-    let [before, inside] = told_of_a_pin(&mut connected(), "/create tea", true);
-    assert_eq!(before, "");
-    let (to, line) = inside.split_once('\n').unwrap();
-    assert!(to.starts_with("to #tea") && line.contains("\n/join #tea "), "{inside}");
-    assert!(!inside.contains("first here"), "{inside}");
-    let [before, inside] = told_of_a_pin(&mut connected(), "/join tea 1234", false);
-    assert_eq!(before, "");
-    let (to, told) = inside.split_once('\n').unwrap();
-    assert!(to.starts_with("to #tea") && told.contains("20 minutes"), "{inside}");
-    assert!(told.ends_with("check the PIN"), "{inside}");
-    let [_, inside] = told_of_a_pin(&mut connected(), "/join tea a long one of many words", false);
-    assert!(!inside.contains("20 minutes") && inside.contains("check the PIN"), "{inside}");
-    // Who cannot go there now is told at once, and once.
-    let [before, inside] = told_of_a_pin(&mut model(LIVE), "/create tea", true);
-    assert!(before.contains("/join #tea ") && !inside.contains("/join"), "{before} {inside}");
-    let mut lost = connected();
-    typed(&mut lost, "/create tea", 7);
-    let channel = format!("#tea~{}", "0".repeat(26)).parse().unwrap();
-    let opened = Happening::Opened { channel: Ok(channel), made: Some(Hidden::new("abc".into())) };
-    lost.update(opened, [0; 16]);
-    let actions = lost.update(Happening::Lost(Loss::Cut), [0; 16]);
-    let tells = |action: &Action| matches!(action, Action::Show(Show::Notice(text)) if text.ends_with("/join #tea abc"));
-    assert_eq!(actions.iter().filter(|action| tells(action)).count(), 1);
+    for mut model in [connected(), model(LIVE)] {
+        let [made, inside] = told_of_a_pin(&mut model, "/create tea", true);
+        let (to, line) = made.split_once('\n').unwrap();
+        assert!(to.starts_with("to #tea") && line.contains("\n/join #tea "), "{made}");
+        assert_eq!(inside, "");
+    }
+    let [given, inside] = told_of_a_pin(&mut connected(), "/join tea 1234", false);
+    let (to, told) = given.split_once('\n').unwrap();
+    assert!(to.starts_with("to #tea") && told.contains("20 minutes"), "{given}");
+    assert!(inside.ends_with("check the PIN"), "{inside}");
+    let [given, inside] =
+        told_of_a_pin(&mut connected(), "/join tea a long one of many words", false);
+    assert!(!given.contains("20 minutes") && inside.contains("check the PIN"), "{given} {inside}");
 }

@@ -116,6 +116,33 @@ fn a_key_that_is_slipped_in_while_people_compare_is_not_confirmed() {
     }
 }
 
+#[test]
+fn where_no_keys_come_it_is_said_that_there_is_no_number() {
+    let told = |next: &[Next]| {
+        let tells = |one: &&Next| matches!(one, Next::Happen(Happening::Trouble(text)) if text.contains("no number can be shown"));
+        next.iter().filter(tells).count()
+    };
+    let mut bob = Person::new("bob", 1);
+    for round in 0..TRIES as i64 {
+        let carol: UserName = format!("carol{round}").parse().unwrap();
+        let at_ms = NOW_MS + round * 60_000;
+        let next = bob.secrets.look_up(&carol, round % 2 == 0, at_ms);
+        assert!(matches!(&next[0], Next::Happen(Happening::Told(text)) if text.contains("asking")));
+        // Whatever else the server says meanwhile comes as its own words.
+        let text = "compare this with carol: 12345".to_owned();
+        let said = bob.secrets.received(Event::Notice { text, reference: None }, at_ms);
+        assert!(matches!(&said[..], [Next::Happen(Happening::Event(Event::Notice { .. }))]));
+        assert!(bob.secrets.rests_ms(at_ms) <= 10_000, "it is thought of in time");
+        assert_eq!(told(&bob.secrets.tend(at_ms + 9_999)), 0);
+        assert_eq!(told(&bob.secrets.tend(at_ms + 10_000)), 1);
+        assert_eq!(told(&bob.secrets.tend(at_ms + 20_000)), 0, "once");
+        // Keys that come after that are no answer any more.
+        let event = Event::Keys { name: carol, keys: Vec::new(), more: false, reference: None };
+        let late = bob.secrets.received(event, at_ms + 20_000);
+        assert!(!late.iter().any(|one| matches!(one, Next::Happen(Happening::Told(_)))));
+    }
+}
+
 const DAY_MS: i64 = 86_400_000;
 
 /// Certificates that a client publishes now.

@@ -104,18 +104,43 @@ fn a_seq_that_was_told_is_not_told_as_new() {
 }
 
 #[test]
-fn who_is_put_out_of_a_channel_and_comes_back_is_told_nothing_anew() {
+fn who_is_put_out_of_a_channel_keeps_its_key_and_is_told_nothing_anew() {
     let mut story = Story::new("#tea");
-    let (channel, key) = tag(7);
-    for _ in 0..TRIES {
+    let (channel, _) = tag(7);
+    for round in 0..TRIES {
         let line = story.lines(1).remove(0);
         assert_eq!(story.tells(line.clone()).texts, ["hi"]);
-        let parted = Event::Parted { channel: channel.clone(), reference: None };
-        story.bob.is_told(&mut story.house, parted);
-        assert!(story.bob.secrets.channels.is_empty());
-        let key = PinChannel::from_root(key.root().clone());
-        story.bob.secrets.add_channel(key, &channel.bare()).unwrap();
+        let reference = story.chance.random_bool(0.5).then(|| format!("pychat-{round}"));
+        let event = match story.chance.random_bool(0.5) {
+            true => Event::Parted { channel: channel.clone(), reference },
+            false => Refusal::NotMember(channel.clone()).event(None, reference),
+        };
+        story.bob.is_told(&mut story.house, event);
+        assert!(story.bob.secrets.channels.contains_key(&channel));
         assert_eq!(story.never_shown(line), Flaw::Again);
+    }
+}
+
+#[test]
+fn a_channels_key_goes_by_its_persons_word_alone() {
+    let (channel, _) = tag(7);
+    for answer in 0..4 {
+        let mut story = Story::new("#tea");
+        let part = |reference: &str| Command::Part {
+            channel: channel.clone(),
+            reference: Some(reference.into()),
+        };
+        story.bob.secrets.send(part("pychat-1"), NOW_MS);
+        let told = |reference: &str| Some(reference.to_owned());
+        let event = match answer {
+            0 => Event::Parted { channel: channel.clone(), reference: told("pychat-1") },
+            1 => Refusal::NotMember(channel.clone()).event(None, told("pychat-1")),
+            2 => Event::Parted { channel: channel.clone(), reference: told("pychat-2") },
+            _ => Event::Parted { channel: channel.clone(), reference: None },
+        };
+        story.bob.secrets.received(event, NOW_MS);
+        let kept = story.bob.secrets.channels.contains_key(&channel);
+        assert_eq!(kept, answer > 1, "{answer}");
     }
 }
 
@@ -196,7 +221,7 @@ fn writes_after_a_restart(
                 let told = |event| bob.secrets.received(event, now_ms);
                 next.extend(answers.into_iter().flat_map(told));
             }
-            Next::Happen(Happening::Event(Event::Refused { .. })) => refused += 1,
+            Next::Happen(Happening::Answer(Event::Refused { .. })) => refused += 1,
             _ => {}
         }
     }

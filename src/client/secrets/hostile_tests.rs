@@ -120,7 +120,7 @@ impl Person {
                 }
                 Next::Happen(Happening::Flawed { flaw, .. }) => seen.flaws.push(flaw),
                 Next::Happen(Happening::KeyChanged { .. }) => seen.changed += 1,
-                Next::Happen(Happening::Event(Event::Refused { .. })) => seen.refused += 1,
+                Next::Happen(Happening::Answer(Event::Refused { .. })) => seen.refused += 1,
                 Next::Happen(_) | Next::Keep(..) => {}
                 Next::Send(command) => {
                     let answers = house.obeys(&self.name, command);

@@ -51,7 +51,7 @@ impl Secrets {
         if *name == self.own {
             self.look_for_copies(now_ms, next);
         }
-        if self.looked_up.remove(name) {
+        if self.looked_up.remove(name).is_some() {
             next.push(Next::Happen(Happening::Told(self.describe(name))));
         }
         while let Some(event) = self.held.pop() {
@@ -139,7 +139,9 @@ impl Secrets {
         let mut next = Vec::new();
         let name = self.people.spelled(name);
         if !self.people.is_listed(&name) {
-            self.looked_up.insert(name.clone());
+            let text = format!("asking the server for the keys of {name} ...");
+            next.push(Next::Happen(Happening::Told(text)));
+            self.looked_up.insert(name.clone(), now_ms);
             self.ask(name, &mut next);
             return next;
         }

@@ -118,10 +118,10 @@ pub struct Secrets {
     /// What came too fast is sent again by itself.
     retries: bool,
     text_bytes_max: usize,
-    /// Whose keys somebody wants to see once they are here.
-    looked_up: BTreeSet<UserName>,
-    /// Channels that the person wants to leave.
-    leaving: BTreeSet<ChannelName>,
+    /// Whose keys somebody wants to see once they are here, and since when.
+    looked_up: BTreeMap<UserName, i64>,
+    /// Channels that this person has asked to leave, and under which reference.
+    leaving: BTreeMap<ChannelName, Option<String>>,
 }
 
 impl Secrets {
@@ -160,8 +160,8 @@ impl Secrets {
             own: contact.name.clone(),
             retries,
             text_bytes_max: usize::MAX,
-            looked_up: BTreeSet::new(),
-            leaving: BTreeSet::new(),
+            looked_up: BTreeMap::new(),
+            leaving: BTreeMap::new(),
             contact,
         })
     }
@@ -174,6 +174,11 @@ impl Secrets {
     /// The channels whose PINs are known.
     pub fn channels(&self) -> impl Iterator<Item = &ChannelName> {
         self.channels.keys()
+    }
+
+    /// Names of channels with a PIN that this person has left.
+    pub fn left(&self) -> &BTreeSet<ChannelName> {
+        &self.store.kept.left
     }
 
     /// This client takes up each place where the last one left it: lines that it has sealed go out as
@@ -204,15 +209,13 @@ impl Secrets {
         Ok(name)
     }
 
-    /// Its key and its lines go; which lines were told as well, where its person wants to leave.
-    fn forget_channel(&mut self, name: &ChannelName, leaves: bool) -> Result<(), String> {
+    /// Its key and its lines go, and which lines were told: its person has left it.
+    fn forget_channel(&mut self, name: &ChannelName) -> Result<(), String> {
         if self.channels.remove(name).is_none() {
             return Ok(());
         }
         let place = Target::Channel(name.clone());
-        if leaves {
-            self.chains.forget(&place);
-        }
+        self.chains.forget(&place);
         self.note_down(&[Entry::Forget(place)]);
         self.keep(|kept| kept.forget_channel(name))
     }
@@ -246,7 +249,7 @@ impl Secrets {
 
     /// A channel is left where no server could be told.
     pub fn forget(&mut self, channel: &ChannelName) -> Vec<Next> {
-        let problem = self.forget_channel(channel, true).err();
+        let problem = self.forget_channel(channel).err();
         problem.map(|problem| Next::Happen(Happening::Trouble(problem))).into_iter().collect()
     }
 
@@ -335,16 +338,37 @@ impl Secrets {
                 self.chains.skip(to, to_seq);
                 self.answers.skip(to);
             }
-            Event::Parted { ref channel, .. } => {
-                // Who was put out comes back to what was said before.
-                let asked = self.leaving.remove(channel);
-                if let Err(problem) = self.forget_channel(channel, asked) {
-                    next.push(Next::Happen(Happening::Trouble(problem)));
+            Event::Parted { ref channel, ref reference } => {
+                self.is_left(channel.clone(), reference.as_ref(), next);
+            }
+            Event::Refused { code: Code::NotMember, ref reference, .. } => {
+                let asked = self.leaving.iter().find(|(_, asked)| *asked == reference);
+                if let Some(channel) = asked.map(|(channel, _)| channel.clone()) {
+                    self.is_left(channel, reference.as_ref(), next);
                 }
             }
             _ => {}
         }
-        let settled = match &event {
+        let settled = self.settles(&event);
+        next.push(Next::Happen(Happening::Event(event)));
+        if let Some((id, how)) = settled {
+            self.settled(id, how, now_ms, next);
+        }
+    }
+
+    /// This client itself answers a request that was on its way out.
+    pub fn answered(&mut self, event: Event, now_ms: i64) -> Vec<Next> {
+        let settled = self.settles(&event);
+        let mut next = vec![Next::Happen(Happening::Answer(event))];
+        if let Some((id, how)) = settled {
+            self.settled(id, how, now_ms, &mut next);
+        }
+        next
+    }
+
+    /// What becomes of a line by an event.
+    fn settles(&self, event: &Event) -> Option<(MsgId, Settled)> {
+        match event {
             Event::Stored { id, .. } => Some((*id, Settled::Stored)),
             Event::Refused { id: Some(id), code: Code::Rate, retry_ms: Some(_), .. }
                 if self.retries =>
@@ -353,10 +377,18 @@ impl Secrets {
             }
             Event::Refused { id: Some(id), .. } => Some((*id, Settled::Refused)),
             _ => None,
-        };
-        next.push(Next::Happen(Happening::Event(event)));
-        if let Some((id, how)) = settled {
-            self.settled(id, how, now_ms, next);
+        }
+    }
+
+    /// A channel's key and messages go where this person has asked to leave it, and by no word of the
+    /// server's.
+    fn is_left(&mut self, channel: ChannelName, told: Option<&String>, next: &mut Vec<Next>) {
+        if self.leaving.get(&channel).is_none_or(|asked| asked.as_ref() != told) {
+            return;
+        }
+        self.leaving.remove(&channel);
+        if let Err(problem) = self.forget_channel(&channel) {
+            next.push(Next::Happen(Happening::Trouble(problem)));
         }
     }
 
@@ -408,14 +440,14 @@ impl Secrets {
                 before.into_iter().for_each(|before| self.answers.asked(to, reference, before));
                 next.push(Next::Send(command));
             }
-            Command::Part { ref channel, .. } => {
-                self.leaving.insert(channel.clone());
+            Command::Part { ref channel, ref reference } => {
+                self.leaving.insert(channel.clone(), reference.clone());
                 next.push(Next::Send(command));
             }
             // The server would refuse it, but have seen it.
             Command::Topic { ref channel, text: Some(_), ref reference } if channel.has_pin() => {
                 let refused = Refusal::NoTopic.event(None, reference.clone());
-                next.push(Next::Happen(Happening::Event(refused)));
+                next.push(Next::Happen(Happening::Answer(refused)));
             }
             command => next.push(Next::Send(command)),
         }
@@ -425,13 +457,10 @@ impl Secrets {
 
 /// Whether lines go there sealed.
 pub fn is_sealed(to: &Target) -> bool {
-    match to {
-        Target::Channel(channel) => channel.has_pin(),
-        Target::User(_) => true,
-    }
+    to.is_sealed()
 }
 
 fn refused(id: MsgId, code: Code, hint: String) -> Next {
     let event = Event::Refused { code, hint, id: Some(id), retry_ms: None, reference: None };
-    Next::Happen(Happening::Event(event))
+    Next::Happen(Happening::Answer(event))
 }

@@ -71,7 +71,7 @@ impl Secrets {
         reference: Option<String>,
         now_ms: i64,
     ) -> Vec<Next> {
-        let happen = |event| Next::Happen(Happening::Event(event));
+        let happen = |event| Next::Happen(Happening::Answer(event));
         if !self.keeps_lines() {
             return vec![happen(Refusal::SearchOff.event(None, reference))];
         }

@@ -1,7 +1,7 @@
 //! What is kept of one server's people and channels: whose key is whose, and the keys of channels with a
 //! PIN. A file of the vault (0600), sealed to the person's key.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -27,6 +27,8 @@ pub struct Kept {
     pub people: Vec<Known>,
     /// Roots of channels with a PIN.
     channels: Vec<(ChannelName, Hidden)>,
+    /// Names of channels with a PIN that were left: who writes to one by its name alone is asked.
+    pub left: BTreeSet<ChannelName>,
 }
 
 pub struct Store {
@@ -46,7 +48,8 @@ impl Store {
         keepers: &[PublicKey],
     ) -> Result<Store, FileError> {
         let key = Hidden::new(STANDARD_NO_PAD.encode(random::<32>()));
-        let kept = Kept { key, people: Vec::new(), channels: Vec::new() };
+        let (channels, left) = (Vec::new(), BTreeSet::new());
+        let kept = Kept { key, people: Vec::new(), channels, left };
         let mut store = Store { stem: stem.to_owned(), kept, hash: None, bytes: 0 };
         if store.read(openers)? {
             return Ok(store);
@@ -109,12 +112,14 @@ impl Kept {
     /// A channel's PIN was given.
     pub fn add_channel(&mut self, name: &ChannelName, key: &PinChannel) {
         self.forget_channel(name);
+        self.left.remove(&name.bare());
         let root = Zeroizing::new(STANDARD_NO_PAD.encode(&key.root()[..]));
         self.channels.push((name.clone(), Hidden::new(root.to_string())));
     }
 
     pub fn forget_channel(&mut self, name: &ChannelName) {
         self.channels.retain(|(other, _)| other != name);
+        self.left.insert(name.bare());
     }
 
     /// What is known of these people is this.

@@ -2,6 +2,8 @@
 //! it, nor can hinder it: the keys of this device are made anew each week, those for which nothing can
 //! wait any more are deleted, and it is asked which keys one's own other devices have.
 
+use std::collections::BTreeMap;
+
 use super::people::Called;
 use super::{KEPT_BYTES_PER_MS, LEARNED_MS, Next, Secrets};
 use crate::chat::{Command, Opaque};
@@ -10,6 +12,8 @@ use crate::keyring::FileError;
 
 /// Between two looks at the device's keys.
 const TENDED_EVERY_MS: u64 = 60 * 60 * 1000;
+/// Whoever wants to see keys is told after this time that the server has brought none.
+const KEYS_WITHIN_MS: u64 = 10_000;
 
 impl Secrets {
     /// A login.
@@ -43,6 +47,7 @@ impl Secrets {
         let again_ms = self.asking.rests_ms(now_ms);
         let waits_ms = again_ms.into_iter().chain(self.unkept_rest_ms(now_ms));
         let waits_ms = waits_ms.chain(self.tidy_rest_ms(now_ms));
+        let waits_ms = waits_ms.chain(self.look_up_rest_ms(now_ms));
         waits_ms.fold(self.key_rest_ms(now_ms), u64::min)
     }
 
@@ -50,6 +55,28 @@ impl Secrets {
     fn unkept_rest_ms(&self, now_ms: i64) -> Option<u64> {
         let rest_ms = LEARNED_MS.max(self.store.bytes / KEPT_BYTES_PER_MS);
         self.unkept_ms.map(|since_ms| rest_ms.saturating_sub(now_ms.abs_diff(since_ms)))
+    }
+
+    /// Until somebody who wants to see keys is told that there are none.
+    fn look_up_rest_ms(&self, now_ms: i64) -> Option<u64> {
+        let rest = |since_ms: &i64| KEYS_WITHIN_MS.saturating_sub(now_ms.abs_diff(*since_ms));
+        self.looked_up.values().map(rest).min()
+    }
+
+    /// A server that brings no keys leaves no hole that other words of its could fill.
+    fn give_up_look_ups(&mut self, now_ms: i64, next: &mut Vec<Next>) {
+        let late = |since_ms: i64| now_ms.abs_diff(since_ms) >= KEYS_WITHIN_MS;
+        let looked_up = std::mem::take(&mut self.looked_up).into_iter();
+        let (over, open): (BTreeMap<_, _>, _) =
+            looked_up.partition(|(_, since_ms)| late(*since_ms));
+        self.looked_up = open;
+        next.extend(over.into_keys().map(|name| {
+            let text = format!(
+                "the server has not told the keys of {name}: no number can be shown. What else it \
+                 says is no answer; /fingerprint {name} asks again"
+            );
+            Next::Happen(Happening::Trouble(text))
+        }));
     }
 
     /// Until the device's keys are looked at.
@@ -65,6 +92,7 @@ impl Secrets {
         if self.unkept_rest_ms(now_ms) == Some(0) {
             self.keep_now(&mut next);
         }
+        self.give_up_look_ups(now_ms, &mut next);
         if self.tidy_rest_ms(now_ms) == Some(0) {
             self.tidy_lines();
         }

@@ -24,6 +24,12 @@ const WHEEL_ROWS: i64 = 3;
 impl App {
     /// What the terminal tells.
     pub fn input(&mut self, event: Event) {
+        let touches = match &event {
+            Event::Key(key) => key.kind != KeyEventKind::Release,
+            Event::Paste(_) | Event::Mouse(_) => true,
+            _ => false,
+        };
+        self.untouched &= !touches;
         match event {
             Event::Key(key) if key.kind != KeyEventKind::Release => self.key(&key),
             Event::Paste(text) => self.paste(&text),
@@ -137,9 +143,9 @@ impl App {
     }
 
     fn send(&mut self) {
-        let line = self.input.text();
-        let line = line.trim_end_matches('\n');
-        if !self.input.hidden && self.is_too_long(line) {
+        let draft = self.input.draft();
+        let line = draft.text.trim_end_matches('\n');
+        if !self.input.hidden && self.must_stay(line) {
             return;
         }
         self.input.set("");
@@ -149,11 +155,28 @@ impl App {
         if self.input.hidden {
             return self.happen(Happening::Line(line.to_owned()));
         }
-        self.input.remember(line);
-        self.say(line);
-        if slash::is_slip(line) {
-            self.input.set(line);
+        self.input.remember(line, draft.within.clone());
+        self.say(line, draft.within.clone());
+        match slash::is_slip(line) {
+            true => self.input.put(draft),
+            false => self.untouched = true,
         }
+    }
+
+    /// Whether a line stays where it is, and is not sent: that is said.
+    fn must_stay(&mut self, line: &str) -> bool {
+        let says = slash::says_here(line) && !line.trim().is_empty();
+        let target = self.window().target.clone();
+        if says && self.window().gone {
+            self.flash(format!("you are no longer in {target}: it stays here"));
+            return true;
+        }
+        let within = self.input.within().filter(|_| says && !target.is_sealed());
+        if let Some(within) = within {
+            self.flash(format!("typed for {within}, which is sealed: it stays here"));
+            return true;
+        }
+        self.is_too_long(line)
     }
 
     /// A text that no server takes stays where it can be shortened.
@@ -167,7 +190,7 @@ impl App {
         too_long
     }
 
-    fn say(&mut self, line: &str) {
+    fn say(&mut self, line: &str, within: Option<Target>) {
         self.go_to_end();
         // Who writes here has heard what rang.
         let window = self.window_mut();
@@ -184,7 +207,7 @@ impl App {
             false => line.to_owned(),
         };
         let to = self.window().target.clone();
-        self.happen(Happening::TypedIn { to, line });
+        self.happen(Happening::TypedIn { to, within, line });
     }
 
     /// Commands of the screen itself; whether it was one.
@@ -198,7 +221,7 @@ impl App {
             ("part", "") if !self.window().joined => {
                 // It may be entered just now: the server hears of it all the same.
                 let (index, to) = (self.current, self.window().target.clone());
-                self.happen(Happening::TypedIn { to, line: "/part".to_owned() });
+                self.happen(Happening::TypedIn { to, within: None, line: "/part".to_owned() });
                 self.close(index);
             }
             ("theme", name) => self.theme(name),
@@ -332,11 +355,12 @@ impl App {
             match (act, key.code) {
                 (Some(Act::Send), _) => {
                     let whole = format!("{}{text}", self.input.text());
-                    if self.is_too_long(&whole) {
+                    if self.must_stay(&whole) {
                         return true;
                     }
+                    let within = self.input.draft().within;
                     self.input.set("");
-                    self.say(&whole);
+                    self.say(&whole, within);
                 }
                 (Some(Act::Complete), _) => self.insert(&text),
                 (Some(Act::Close | Act::Interrupt), _) => {}

@@ -16,7 +16,7 @@ use super::theme::{Look, Theme};
 use super::window::{At, Line, Older, What, Window, day};
 use super::wrap;
 use crate::chat::{ChannelName, Command, Seq, Target, UserName};
-use crate::client::model::Happening;
+use crate::client::model::{Happening, Origin};
 
 /// What is to be done.
 #[derive(Debug)]
@@ -99,7 +99,8 @@ pub struct App {
     /// Lines that were missed, while they are counted.
     pub missed: Option<usize>,
     pub gathering: Vec<Gathering>,
-    pub hits: Vec<(Target, Line)>,
+    /// What a search has found, and who has.
+    pub hits: Vec<(Origin, Target, Line)>,
     /// Channels that the server has named.
     pub listed: Vec<String>,
     /// The mention that was jumped to last, until something else moves the view.
@@ -109,7 +110,9 @@ pub struct App {
     /// Until when a second Ctrl-C leaves.
     pub leaving_until_ms: i64,
     /// The last error, for the terminal that is left behind.
-    pub parting: Option<String>,
+    pub parting: Option<(Origin, String)>,
+    /// Nothing was pressed since the last line was typed: what comes of that may move the view.
+    pub untouched: bool,
     pub effects: Vec<Effect>,
 }
 
@@ -150,6 +153,7 @@ impl App {
             went_from: None,
             leaving_until_ms: 0,
             parting: None,
+            untouched: true,
             effects: Vec::new(),
         })
     }
@@ -187,6 +191,32 @@ impl App {
         index
     }
 
+    /// Typed lines go there from now on. Where the person has gone on, they are told where it is: nothing
+    /// moves what is half typed.
+    pub fn aimed(&mut self, target: &Target) {
+        let index = self.place(target);
+        if self.untouched && !self.input.is_begun() {
+            self.switch(index);
+        } else if index != self.current {
+            self.flash(format!("{target} is there: Alt-{}", index + 1));
+        }
+    }
+
+    /// This person has left a place; what they type there meanwhile stays where it is.
+    pub fn left(&mut self, index: usize) {
+        if index == self.current && self.input.is_begun() && !self.input.hidden {
+            self.is_gone(index);
+        } else {
+            self.close(index);
+        }
+    }
+
+    /// Nothing that is typed there is sent.
+    pub fn is_gone(&mut self, index: usize) {
+        let window = &mut self.windows[index];
+        (window.gone, window.joined) = (true, false);
+    }
+
     pub fn close(&mut self, index: usize) {
         // The lobby stays.
         if index == 0 || index >= self.windows.len() {
@@ -209,7 +239,8 @@ impl App {
         self.current = index;
         (self.finder, self.marked, self.went_from) = (None, None, None);
         let draft = std::mem::take(&mut self.window_mut().draft);
-        let draft = self.input.exchange(draft);
+        let there = self.window().target.clone();
+        let draft = self.input.exchange(draft, &there);
         let left = &mut self.windows[left];
         (left.draft, left.divider, left.visited) = (draft, None, true);
         let window = self.window_mut();
@@ -236,6 +267,12 @@ impl App {
 
     pub fn notice(&mut self, index: usize, text: String) {
         let line = self.line(What::Notice(text));
+        self.push(index, line);
+    }
+
+    /// The server's words.
+    pub fn server_says(&mut self, index: usize, text: String, error: bool) {
+        let line = self.line(What::Server { text, error });
         self.push(index, line);
     }
 

@@ -77,6 +77,10 @@ fn title(app: &App, frame: &mut Frame, area: Rect) {
     let name = window.target.to_string();
     let left = vec![Span::raw(name), Span::raw(topic)];
     let wide = area.width >= super::layout::WIDE;
+    if window.gone {
+        let text = format!("you are no longer in {}", window.target);
+        return bar(frame, area, app.look.bar, vec![Span::raw(window.target.to_string())], &text);
+    }
     let mut right = Vec::new();
     right.push(who_can_read(window, wide));
     match window.retention {

@@ -7,6 +7,7 @@ use ratatui_textarea::{CursorMove, TextArea};
 
 use super::keys::Act;
 use super::typed::{self, Typed};
+use crate::chat::Target;
 use crate::client::slash;
 
 /// Lines that are remembered.
@@ -14,17 +15,31 @@ const TYPED_MAX: usize = 500;
 /// A text that is longer is no message of any server.
 const TEXT_BYTES_MAX: usize = 64 << 10;
 
+/// What is half typed, and the sealed conversation that it was composed in, or a part of it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Draft {
+    pub text: String,
+    pub within: Option<Target>,
+}
+
 pub struct Input {
     area: TextArea<'static>,
-    typed: VecDeque<String>,
+    /// The conversation that is typed in, where it is a sealed one ...
+    here: Option<Target>,
+    /// ... and the one that what is typed, or a part of it, was composed in.
+    within: Option<Target>,
+    /// The same of what was cut last, and of what was there before the line became empty.
+    cut: Option<Target>,
+    was: Option<Target>,
+    typed: VecDeque<Draft>,
     /// Which of the remembered lines is shown, from the newest; and what was typed before that.
-    browsing: Option<(usize, String)>,
+    browsing: Option<(usize, Draft)>,
     completing: Option<Completing>,
     pub finding: Option<Finding>,
     /// What is typed is a secret: stars stand for it, and it is not remembered.
     pub hidden: bool,
     /// What was half typed when a secret was asked for.
-    aside: String,
+    aside: Draft,
 }
 
 /// Ctrl-R: a search of what was typed.
@@ -53,37 +68,61 @@ impl Input {
     pub fn new() -> Input {
         Input {
             area: area(""),
+            here: None,
+            within: None,
+            cut: None,
+            was: None,
             typed: VecDeque::new(),
             browsing: None,
             completing: None,
             finding: None,
             hidden: false,
-            aside: String::new(),
+            aside: Draft::default(),
         }
     }
 
     /// From now on what is typed is a secret, or no longer one.
     pub fn hide(&mut self, on: bool) {
         if on && !self.hidden {
-            self.aside = self.text();
+            self.aside = self.draft();
         }
-        let typed = if on { String::new() } else { std::mem::take(&mut self.aside) };
+        let typed = if on { Draft::default() } else { std::mem::take(&mut self.aside) };
         (self.hidden, self.finding) = (on, None);
         // What was cut of a secret is not put anywhere else.
         self.area.set_yank_text("");
-        self.set(&typed);
+        self.put(typed);
     }
 
-    /// Another place has the line: what was half typed is given for what is half typed there. A
-    /// secret is of no place and stays.
-    pub fn exchange(&mut self, draft: String) -> String {
+    /// Another conversation has the line: what was half typed is given for what is half typed there. A
+    /// secret is of no conversation and stays.
+    pub fn exchange(&mut self, draft: Draft, there: &Target) -> Draft {
         self.finding = None;
+        self.here = Some(there.clone()).filter(Target::is_sealed);
         if self.hidden {
             return std::mem::replace(&mut self.aside, draft);
         }
-        let before = self.text();
-        self.set(&draft);
+        let before = self.draft();
+        self.put(draft);
         before
+    }
+
+    /// What is half typed.
+    pub fn draft(&self) -> Draft {
+        Draft { text: self.text(), within: self.within.clone() }
+    }
+
+    pub fn within(&self) -> Option<&Target> {
+        self.within.as_ref()
+    }
+
+    /// Whether anything is half typed: nothing moves it then.
+    pub fn is_begun(&self) -> bool {
+        !self.is_empty() || !self.aside.text.is_empty() || self.finding.is_some()
+    }
+
+    pub fn put(&mut self, draft: Draft) {
+        self.set(&draft.text);
+        self.within = draft.within;
     }
 
     pub fn text(&self) -> String {
@@ -104,6 +143,17 @@ impl Input {
         self.area = area(text);
         self.area.set_yank_text(yank);
         (self.browsing, self.completing) = (None, None);
+        self.comes_from(None);
+        self.was = None;
+    }
+
+    /// What is typed now has something of what was composed there, and something of here.
+    fn comes_from(&mut self, within: Option<Target>) {
+        let before = self.within.take().or(within).or_else(|| self.here.clone());
+        match self.area.is_empty() {
+            true => self.was = before.or(self.was.take()),
+            false => self.within = before,
+        }
     }
 
     /// Whether there was room for it.
@@ -112,6 +162,7 @@ impl Input {
         let fits = size + text.len() <= TEXT_BYTES_MAX;
         if fits {
             self.area.insert_str(text);
+            self.comes_from(None);
         }
         (self.browsing, self.completing) = (None, None);
         fits
@@ -131,14 +182,14 @@ impl Input {
     }
 
     /// A line is remembered, unless it may hold a PIN.
-    pub fn remember(&mut self, line: &str) {
+    pub fn remember(&mut self, line: &str, within: Option<Target>) {
         if slash::is_secret(line)
             || line.trim().is_empty()
-            || self.typed.back().is_some_and(|one| one == line)
+            || self.typed.back().is_some_and(|one| one.text == line && one.within == within)
         {
             return;
         }
-        self.typed.push_back(line.to_owned());
+        self.typed.push_back(Draft { text: line.to_owned(), within });
         if self.typed.len() > TYPED_MAX {
             self.typed.pop_front();
         }
@@ -153,6 +204,7 @@ impl Input {
         let (row, column) = (area.cursor().0, area.cursor().1);
         let beside = |before| typed::grapheme(&area.lines()[row], column, before);
         let (before, behind) = (beside(true), beside(false));
+        let (yank, within) = (area.yank_text(), self.within.clone());
         match act {
             // A secret is not remembered, and nothing that was said is one.
             Act::Older | Act::Newer | Act::FindTyped if self.hidden => {}
@@ -173,8 +225,16 @@ impl Input {
             Act::KillToHome => drop(area.delete_line_by_head()),
             Act::KillWord => drop(area.delete_word()),
             Act::KillNextWord => drop(area.delete_next_word()),
-            Act::Yank => drop(area.paste()),
-            Act::Undo => drop(area.undo()),
+            Act::Yank => {
+                area.paste();
+                let cut = self.cut.clone();
+                self.comes_from(cut);
+            }
+            Act::Undo => {
+                area.undo();
+                let was = self.was.clone();
+                self.comes_from(was);
+            }
             Act::Older if area.cursor().0 > 0 => area.move_cursor(CursorMove::Up),
             Act::Newer if area.cursor().0 + 1 < area.lines().len() => {
                 area.move_cursor(CursorMove::Down);
@@ -188,28 +248,32 @@ impl Input {
             self.browsing = None;
         }
         self.completing = None;
+        if self.area.yank_text() != yank {
+            self.cut = within;
+        }
+        self.comes_from(None);
         true
     }
 
     fn browse(&mut self, step: isize) {
         let (at, draft) = match self.browsing.take() {
             Some((at, draft)) => (at as isize + step, draft),
-            None => (step - 1, self.text()),
+            None => (step - 1, self.draft()),
         };
         if at < 0 {
             if step < 0 {
-                self.set(&draft);
+                self.put(draft);
             }
             return;
         }
         let at = (at as usize).min(self.typed.len().saturating_sub(1));
         let Some(line) = self.typed.iter().rev().nth(at).cloned() else { return };
-        self.set(&line);
+        self.put(line);
         self.browsing = Some((at, draft));
     }
 
     fn find(&mut self, act: Act) -> bool {
-        let found = self.found().map(str::to_owned);
+        let found = self.found_draft().cloned();
         let Some(finding) = &mut self.finding else { return false };
         match act {
             Act::FindTyped | Act::Older => finding.nth += 1,
@@ -221,7 +285,7 @@ impl Input {
             Act::Send | Act::Complete | Act::Right | Act::End => {
                 self.finding = None;
                 if let Some(line) = found {
-                    self.set(&line);
+                    self.put(line);
                 }
             }
             Act::Close | Act::Interrupt => self.finding = None,
@@ -236,10 +300,14 @@ impl Input {
 
     /// What Ctrl-R has found.
     pub fn found(&self) -> Option<&str> {
+        self.found_draft().map(|line| line.text.as_str())
+    }
+
+    fn found_draft(&self) -> Option<&Draft> {
         let finding = self.finding.as_ref()?;
-        let hits = self.typed.iter().rev().filter(|line| line.contains(&finding.query));
+        let hits = self.typed.iter().rev().filter(|line| line.text.contains(&finding.query));
         let hits: Vec<_> = hits.collect();
-        hits.get(finding.nth.min(hits.len().saturating_sub(1))).map(|line| line.as_str())
+        hits.get(finding.nth.min(hits.len().saturating_sub(1))).copied()
     }
 
     /// The text before the cursor, and after it.
@@ -323,7 +391,7 @@ mod tests {
     fn what_was_typed_comes_back_and_the_draft_too() {
         let mut input = Input::new();
         for line in ["one", "two", "/join #tea 1234", "/jion #tea 1234", "/join #tea"] {
-            input.remember(line);
+            input.remember(line, None);
         }
         typed(&mut input, "dra");
         let mut walk = |act| {
@@ -344,7 +412,7 @@ mod tests {
     fn ctrl_r_finds_and_enter_takes() {
         let mut input = Input::new();
         for line in ["tea at five", "coffee", "tea at six"] {
-            input.remember(line);
+            input.remember(line, None);
         }
         input.act(Act::FindTyped);
         typed(&mut input, "tea");

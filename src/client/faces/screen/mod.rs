@@ -38,7 +38,7 @@ use ratatui::crossterm::style::force_color_output;
 use super::Face;
 use crate::chat::{Command, UserName};
 use crate::client::inbox::{self, Permit};
-use crate::client::model::{Happening, Show};
+use crate::client::model::{Happening, Origin, Show};
 use crate::fault::{Fault, code};
 use crate::print::err;
 use app::{App, Effect};
@@ -76,7 +76,7 @@ pub struct Screen {
 /// What the person should know after the end.
 #[derive(Default)]
 struct Parting {
-    error: Option<String>,
+    error: Option<(Origin, String)>,
     /// Lines of theirs that are not stored yet.
     waiting: usize,
 }
@@ -171,8 +171,8 @@ impl Face for Screen {
         let parting = self.parting.recv_timeout(until.saturating_duration_since(Instant::now()));
         tty::leave();
         let Parting { error, waiting } = parting.unwrap_or_default();
-        if let Some(text) = error.filter(|_| code != 0 && code != 130) {
-            err!("error: {text}");
+        if let Some((origin, text)) = error.filter(|_| code != 0 && code != 130) {
+            super::tell(origin, &text);
         }
         match waiting {
             0 => {}

@@ -6,7 +6,7 @@ use super::settings::Notify;
 use super::window::{At, Line, Older, What, mentions};
 use crate::chat::{Code, Event, Kind, Message, Seq, Target};
 use crate::client::faces::words;
-use crate::client::model::{Happening, Show, State};
+use crate::client::model::{Happening, Origin, Show, State, is_unsealed};
 use crate::client::places::Places;
 
 /// Between two bells of a place, at least.
@@ -17,7 +17,8 @@ const HITS_MAX: usize = 1_000;
 impl App {
     pub fn show(&mut self, show: Show) {
         match show {
-            Show::Message(message) => self.message(message),
+            Show::Message(message) => self.message(message, Origin::Server),
+            Show::Found(message) => self.message(message, Origin::Client),
             Show::Outgoing { id, to, text, kind } => self.outgoing(id, to, text, kind),
             Show::Ack { id, to, .. } => {
                 if let Some(index) = self.position(&to) {
@@ -42,16 +43,17 @@ impl App {
                 self.push(index, line);
             }
             Show::KeyChanged { text, .. } => self.error(text),
-            Show::Event(event) => self.event(event, true),
-            Show::Presence(event) => self.event(event, false),
+            Show::Event(origin, event) => self.event(origin, event, true),
+            Show::Presence(event) => self.event(Origin::Server, event, false),
             Show::Notice(text) => self.notice(self.current, text),
             Show::Error(text) => {
-                self.parting = Some(text.clone());
+                self.parting = Some((Origin::Client, text.clone()));
                 self.error(text);
             }
-            Show::Target(target) => {
-                let index = self.place(&target);
-                self.switch(index);
+            Show::Target(target) => self.aimed(&target),
+            Show::Gone(channel) => {
+                let index = self.place(&Target::Channel(channel));
+                self.is_gone(index);
             }
             Show::Hidden(on) => self.input.hide(on),
             Show::Timestamps(on) => self.timestamps = on,
@@ -78,7 +80,7 @@ impl App {
             }
             State::Refused { code } => {
                 let why = format!("refused: {code:?}").to_lowercase();
-                self.parting.get_or_insert(why);
+                self.parting.get_or_insert((Origin::Client, why));
                 Link::Refused
             }
         };
@@ -125,13 +127,13 @@ impl App {
         self.windows[index].outgoing(line);
     }
 
-    fn message(&mut self, message: Message) {
+    fn message(&mut self, message: Message, origin: Origin) {
         let to = Places::of_line(&message, self.own.as_ref());
         match message.reference.as_deref() {
             Some("search") => {
                 if self.hits.len() < HITS_MAX {
                     let line = self.said(message);
-                    self.hits.push((to, line));
+                    self.hits.push((origin, to, line));
                 }
                 return;
             }
@@ -151,7 +153,8 @@ impl App {
         let counted = seq <= window.last;
         window.last = window.last.max(seq);
         window.spoke(&message.from, message.time_ms);
-        if matches!(message.kind, Kind::Edit | Kind::Delete) {
+        // What nobody has signed changes nothing.
+        if matches!(message.kind, Kind::Edit | Kind::Delete) && !is_unsealed(&message) {
             window.change(&message);
             if sees {
                 self.look_at_it();
@@ -159,7 +162,10 @@ impl App {
             return;
         }
         let line = self.said(message);
-        let What::Said { own, mention, .. } = line.what else { return };
+        let (own, mention) = match line.what {
+            What::Said { own, mention, .. } => (own, mention),
+            _ => (false, false),
+        };
         let window = &mut self.windows[index];
         window.visited |= index == self.current;
         // Whoever answers from elsewhere has read what was there.
@@ -188,6 +194,11 @@ impl App {
     /// A line that somebody said.
     fn said(&self, message: Message) -> Line {
         let (time_ms, day) = self.stamp(message.time_ms);
+        let seq = Some(message.seq);
+        if is_unsealed(&message) {
+            let what = What::Server { text: words::unsealed(&message), error: false };
+            return Line { time_ms, day, seq, what };
+        }
         let own = self.own.as_ref() == Some(&message.from);
         let named = self.own.as_ref().is_some_and(|own| mentions(&message.text, own.as_str()));
         let mention = !own && (named || matches!(message.to, Target::User(_)));
@@ -201,7 +212,7 @@ impl App {
             edited: message.edited,
             deleted: message.deleted,
         };
-        Line { time_ms, day, seq: Some(message.seq), what }
+        Line { time_ms, day, seq, what }
     }
 
     fn ring(&mut self, index: usize, mention: bool) {
@@ -226,7 +237,7 @@ impl App {
     }
 
     fn gather(&mut self, to: Target, message: Message) {
-        if matches!(message.kind, Kind::Edit | Kind::Delete) {
+        if matches!(message.kind, Kind::Edit | Kind::Delete) && !is_unsealed(&message) {
             return;
         }
         let line = self.said(message);
@@ -236,34 +247,32 @@ impl App {
         }
     }
 
-    fn event(&mut self, event: Event, told: bool) {
-        let text = words::told(&event);
+    fn event(&mut self, origin: Origin, event: Event, told: bool) {
+        let (text, readers) = (words::told(&event), words::readers(&event));
         match event {
             Event::Welcome { text_bytes_max, .. } => {
                 self.text_bytes_max = text_bytes_max;
                 if let Some(motd) = text
                     && !self.windows[0].has_notice(&motd)
                 {
-                    self.notice(0, motd);
+                    self.says(origin, 0, Some(motd));
                 }
             }
             Event::Entered { channel, last, read, retention, people, topic, .. } => {
                 let to = Target::Channel(channel);
                 let index = self.place(&to);
                 let window = &mut self.windows[index];
-                (window.retention, window.topic) = (retention, topic);
+                (window.retention, window.topic, window.gone) = (retention, topic, false);
                 window.gathers(&people);
-                if window.target.is_lobby() {
-                    window.joined = true;
-                } else {
+                if !window.target.is_lobby() {
                     self.known(&to, last, read);
-                    let window = &mut self.windows[index];
-                    window.joined = true;
                 }
+                let index = self.place(&to);
+                self.windows[index].joined = true;
             }
             Event::Parted { channel, .. } => {
                 if let Some(index) = self.position(&Target::Channel(channel)) {
-                    self.close(index);
+                    self.left(index);
                 }
             }
             Event::Joined { to, who, .. } => self.moves(&Target::Channel(to), who, true, told),
@@ -274,31 +283,29 @@ impl App {
                 let to = Target::Channel(to);
                 self.moves(&to, who.clone(), false, false);
                 if let Some(index) = self.position(&to) {
-                    self.notice(index, format!("{who} left: {reason}"));
+                    self.says(origin, index, Some(format!("{who} left: {reason}")));
                 }
             }
             Event::People { channel, people, .. } => {
                 if let Some(index) = self.position(&Target::Channel(channel)) {
                     self.windows[index].gathers(&people);
                 }
-                self.notice(self.current, text.unwrap_or_default());
+                self.says(origin, self.current, text);
             }
             Event::Channels { channels, .. } => {
                 self.listed = channels.iter().map(|row| row.channel.to_string()).collect();
-                self.open("channels", text);
+                self.open("channels", origin, text);
             }
-            Event::Whois { ref name, .. } => self.open(&format!("whois {name}"), text),
+            Event::Whois { ref name, .. } => self.open(&format!("whois {name}"), origin, text),
             Event::Topic { to, who, text: topic, retention, .. } => {
-                let index = self.position(&Target::Channel(to)).unwrap_or(self.current);
-                let window = &mut self.windows[index];
-                (window.topic, window.retention) = (topic, retention);
-                let index = if who.is_some() { index } else { self.current };
-                self.notice(index, text.unwrap_or_default());
-            }
-            Event::Read { to, seq } => {
-                if let Some(index) = self.position(&to) {
-                    self.windows[index].read_elsewhere(seq);
+                let index = self.position(&Target::Channel(to));
+                if let Some(index) = index {
+                    let window = &mut self.windows[index];
+                    (window.topic, window.retention) = (topic, retention);
                 }
+                let index = index.filter(|_| who.is_some()).unwrap_or(self.current);
+                self.says(origin, index, text);
+                readers.into_iter().for_each(|text| self.notice(index, text));
             }
             Event::Gap { to, kept, .. } => {
                 let index = self.place(&to);
@@ -306,7 +313,19 @@ impl App {
                 match kept && window.at == At::End {
                     // What is missing is loaded by scrolling up, and the rest again with it.
                     true => window.clear(Older::Perhaps),
-                    false => self.notice(index, text.unwrap_or_default()),
+                    false => self.says(origin, index, text),
+                }
+            }
+            event => self.answers(origin, event, text),
+        }
+    }
+
+    /// Events that are about no channel.
+    fn answers(&mut self, origin: Origin, event: Event, text: Option<String>) {
+        match event {
+            Event::Read { to, seq } => {
+                if let Some(index) = self.position(&to) {
+                    self.windows[index].read_elsewhere(seq);
                 }
             }
             Event::History { to, more, lines, partial, reference } => {
@@ -319,20 +338,36 @@ impl App {
                     (false, false) => None,
                 };
                 match reference.as_deref() {
-                    Some("search") => self.found(lines, older),
+                    Some("search") => self.found(origin, lines, older),
                     _ => self.loaded(to, more),
                 }
             }
-            Event::Password { .. } => self.notice(self.current, text.unwrap_or_default()),
-            Event::Refused { code: Code::InDoubt, hint, .. } => self.notice(self.current, hint),
-            Event::Refused { id, hint, reference, .. } => self.refused(id, hint, reference),
-            Event::Notice { text, .. } => self.notice(self.current, text),
-            Event::Stored { .. } | Event::Places { .. } => {}
-            Event::Message(_)
-            | Event::Keys { .. }
-            | Event::Successor { .. }
-            | Event::Goodbye { .. }
-            | Event::Unknown => {}
+            Event::Refused { code: Code::InDoubt, hint, .. } => {
+                self.says(origin, self.current, Some(hint));
+            }
+            Event::Refused { id, hint, reference, .. } => self.refused(origin, id, hint, reference),
+            Event::Goodbye { reason, .. } => {
+                self.parting = Some((origin, reason.clone()));
+                self.fails(origin, reason);
+            }
+            Event::Password { .. } | Event::Notice { .. } => self.says(origin, self.current, text),
+            _ => {}
+        }
+    }
+
+    /// A text in a place, as whose words it is.
+    fn says(&mut self, origin: Origin, index: usize, text: Option<String>) {
+        match (origin, text) {
+            (_, None) => {}
+            (Origin::Client, Some(text)) => self.notice(index, text),
+            (Origin::Server, Some(text)) => self.server_says(index, text, false),
+        }
+    }
+
+    fn fails(&mut self, origin: Origin, text: String) {
+        match origin {
+            Origin::Client => self.error(text),
+            Origin::Server => self.server_says(self.current, text, true),
         }
     }
 
@@ -345,9 +380,9 @@ impl App {
         }
     }
 
-    fn open(&mut self, title: &str, text: Option<String>) {
+    fn open(&mut self, title: &str, origin: Origin, text: Option<String>) {
         let text = text.unwrap_or_default().lines().map(str::to_owned).collect();
-        self.open_pane(Pane::new(title, text));
+        self.open_pane(Pane::new(title, text).of(origin));
     }
 
     fn open_pane(&mut self, pane: Pane) {
@@ -357,18 +392,19 @@ impl App {
         self.overlay = Some(Overlay::Pane(pane));
     }
 
-    /// The end of an answer with older lines, or with what a search has found.
-    fn found(&mut self, lines: usize, older: Option<&str>) {
+    /// The end of what a search has found.
+    fn found(&mut self, origin: Origin, lines: usize, older: Option<&str>) {
         let hits = std::mem::take(&mut self.hits);
         let areas = self.areas();
         let paper = self.paper(&areas);
-        let row = |(to, line): &(Target, Line)| format!("{to}  {}", paper.plain(line));
-        let mut text: Vec<String> = hits.iter().map(row).collect();
+        let row = |(_, to, line): &(Origin, Target, Line)| format!("{to}  {}", paper.plain(line));
+        let mut text: Vec<String> = hits.iter().filter(|(by, ..)| *by == origin).map(row).collect();
         older.iter().for_each(|older| text.insert(0, (*older).into()));
         let title = format!("search: {lines} found");
-        self.open_pane(Pane::new(title, text));
+        self.open_pane(Pane::new(title, text).of(origin));
     }
 
+    /// The end of an answer with older lines.
     fn loaded(&mut self, to: Option<Target>, more: bool) {
         let Some(to) = to else { return };
         let lines = match self.gathering.iter().position(|one| one.to == to) {
@@ -385,7 +421,13 @@ impl App {
         }
     }
 
-    fn refused(&mut self, id: Option<crate::chat::MsgId>, hint: String, reference: Option<String>) {
+    fn refused(
+        &mut self,
+        origin: Origin,
+        id: Option<crate::chat::MsgId>,
+        hint: String,
+        reference: Option<String>,
+    ) {
         let older = reference.as_deref().and_then(|text| text.strip_prefix("older "));
         if let Some(window) = self
             .windows
@@ -395,9 +437,10 @@ impl App {
             window.older = Older::Later;
             return;
         }
-        let marked = id.is_some_and(|id| self.windows.iter_mut().any(|one| one.refuse(id, &hint)));
+        let mut windows = self.windows.iter_mut();
+        let marked = id.is_some_and(|id| windows.any(|one| one.refuse(id, origin, &hint)));
         if !marked {
-            self.error(hint);
+            self.fails(origin, hint);
         }
     }
 }

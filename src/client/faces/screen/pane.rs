@@ -4,6 +4,7 @@ use ratatui::text::{Line as Row, Span};
 
 use super::keys::Keys;
 use super::wrap;
+use crate::client::model::Origin;
 use crate::client::slash;
 
 pub struct Pane {
@@ -13,11 +14,17 @@ pub struct Pane {
     pub scroll: usize,
     /// Lines are only cut: what is copied from them is whole.
     flat: bool,
+    origin: Origin,
 }
 
 impl Pane {
     pub fn new(title: impl Into<String>, text: Vec<String>) -> Pane {
-        Pane { title: title.into(), text, scroll: 0, flat: false }
+        Pane { title: title.into(), text, scroll: 0, flat: false, origin: Origin::Client }
+    }
+
+    /// With whose words it says.
+    pub fn of(self, origin: Origin) -> Pane {
+        Pane { origin, ..self }
     }
 
     pub fn flat(title: impl Into<String>, text: Vec<String>) -> Pane {
@@ -40,6 +47,13 @@ impl Pane {
 
     /// The rows in so many cells.
     pub fn rows(&self, width: usize) -> Vec<Row<'static>> {
+        match self.origin {
+            Origin::Client => self.bare(width),
+            Origin::Server => wrap::marked(width, |width| self.bare(width)),
+        }
+    }
+
+    fn bare(&self, width: usize) -> Vec<Row<'static>> {
         let rows = |line: &String| {
             if self.flat {
                 return wrap::rows(&[Span::raw(line.clone())], width, 0);

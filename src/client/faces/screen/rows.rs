@@ -9,7 +9,9 @@ use super::theme::Look;
 use super::window::{At, Line, What, Window};
 use super::wrap;
 use crate::chat::UserName;
+use crate::client::faces::gutter;
 use crate::client::faces::words::names;
+use crate::client::model::Origin;
 
 /// Of those who come and go so many are named.
 const NAMED_MAX: usize = 8;
@@ -48,7 +50,15 @@ impl Paper<'_> {
             rows.push(Row::styled(format!("{dashes} new {dashes}"), self.look.divider));
         }
         let (spans, indent) = self.spans(line);
+        if matches!(line.what, What::Server { .. }) {
+            rows.extend(wrap::marked(self.width, |width| wrap::rows(&spans, width, 0)));
+            return rows;
+        }
         rows.extend(wrap::rows(&spans, self.width, indent));
+        if let What::Outgoing { refused: Some((Origin::Server, why)), .. } = &line.what {
+            let why = [Span::styled(format!("not sent: {why}"), self.look.error)];
+            rows.extend(wrap::marked(self.width, |width| wrap::rows(&why, width, 0)));
+        }
         rows
     }
 
@@ -79,9 +89,13 @@ impl Paper<'_> {
                 self.text(text, look.dim, &mut spans);
                 match refused {
                     None => spans.push(Span::styled(" ...", look.dim)),
-                    Some(why) => {
+                    Some((Origin::Client, why)) => {
                         spans
                             .push(Span::styled(format!("  x not sent, /retry: {why}"), look.error));
+                    }
+                    // What the server says of it stands in rows of its own.
+                    Some((Origin::Server, _)) => {
+                        spans.push(Span::styled("  x not sent, /retry", look.error));
                     }
                 }
             }
@@ -92,14 +106,18 @@ impl Paper<'_> {
                         said.push(format!("{} {does}", some(who)));
                     }
                 }
-                spans = vec![Span::styled(format!("-- {}", said.join(", ")), look.dim)];
+                spans = vec![Span::styled(format!("<> {}", said.join(", ")), look.dim)];
             }
             What::Notice(text) => {
-                spans = vec![Span::styled("-- ", look.dim)];
+                spans = vec![Span::styled(gutter::NOTICE, look.dim)];
                 self.text(text, look.dim, &mut spans);
             }
             What::Error(text) => {
-                spans = vec![Span::styled(format!("=!= {text}"), look.error)];
+                spans = vec![Span::styled(format!("{}{text}", gutter::ERROR), look.error)];
+            }
+            What::Server { text, error } => {
+                spans.clear();
+                self.text(text, if *error { look.error } else { look.dim }, &mut spans);
             }
         }
         let indent =
@@ -111,7 +129,8 @@ impl Paper<'_> {
     pub fn plain(&self, line: &Line) -> String {
         let date = self.date(line.time_ms);
         let text: String = self.spans(line).0.iter().map(|span| span.content.as_ref()).collect();
-        format!("{date} {}", text.replace('\n', " / "))
+        let mark = if matches!(line.what, What::Server { .. }) { gutter::SERVER } else { "" };
+        format!("{date} {mark}{}", text.replace('\n', " / "))
     }
 
     /// A text with what is looked for made visible.

@@ -86,7 +86,7 @@ impl App {
             None if up && exhausted => {
                 let line = format!("/search {query}");
                 let to = self.window().target.clone();
-                self.happen(Happening::TypedIn { to, line });
+                self.happen(Happening::TypedIn { to, within: None, line });
                 let from = self.finder.take().expect("it was just there").from;
                 self.go_to(from, false);
             }

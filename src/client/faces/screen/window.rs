@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, VecDeque};
 
 use jiff::tz::TimeZone;
 
+use super::input::Draft;
 use crate::chat::{Kind, Message, MsgId, Retention, Seq, Target, UserName};
+use crate::client::model::Origin;
 
 /// Lines of one place that are kept; older ones are loaded again from the server.
 pub const LINES_MAX: usize = 100_000;
@@ -38,15 +40,21 @@ pub enum What {
         who: UserName,
         text: String,
         me: bool,
-        refused: Option<String>,
+        refused: Option<(Origin, String)>,
     },
     /// Who came and who left, folded.
     Moves {
         joined: Vec<UserName>,
         left: Vec<UserName>,
     },
+    /// This client's own words.
     Notice(String),
     Error(String),
+    /// The server's words.
+    Server {
+        text: String,
+        error: bool,
+    },
 }
 
 /// What stands at the bottom of the view.
@@ -105,8 +113,10 @@ pub struct Window {
     pub visited: bool,
     /// When something here rang last.
     pub rang_ms: i64,
+    /// This person is not in the channel and has not left it: what they type here stays here.
+    pub gone: bool,
     /// What is half typed here while another place is on the screen.
-    pub draft: String,
+    pub draft: Draft,
 }
 
 impl Window {
@@ -130,7 +140,8 @@ impl Window {
             joined,
             visited: false,
             rang_ms: 0,
-            draft: String::new(),
+            gone: false,
+            draft: Draft::default(),
         }
     }
 
@@ -227,10 +238,10 @@ impl Window {
         true
     }
 
-    pub fn refuse(&mut self, wanted: MsgId, why: &str) -> bool {
+    pub fn refuse(&mut self, wanted: MsgId, origin: Origin, why: &str) -> bool {
         let Some(line) = self.find_outgoing(wanted) else { return false };
         if let What::Outgoing { refused, .. } = &mut self.lines[line].what {
-            *refused = Some(why.to_owned());
+            *refused = Some((origin, why.to_owned()));
         }
         true
     }
@@ -323,7 +334,9 @@ impl Window {
     }
 
     pub fn has_notice(&self, text: &str) -> bool {
-        self.lines.iter().any(|line| matches!(&line.what, What::Notice(one) if one == text))
+        self.lines
+            .iter()
+            .any(|line| matches!(&line.what, What::Server { text: one, .. } if one == text))
     }
 
     /// The oldest line of the place that is here.
@@ -381,7 +394,7 @@ impl Line {
     fn bytes(&self) -> usize {
         let text = match &self.what {
             What::Said { text, .. } | What::Outgoing { text, .. } => text.len(),
-            What::Notice(text) | What::Error(text) => text.len(),
+            What::Notice(text) | What::Error(text) | What::Server { text, .. } => text.len(),
             What::Moves { .. } => 0,
         };
         size_of::<Line>() + text
@@ -391,7 +404,7 @@ impl Line {
     pub fn text(&self) -> &str {
         match &self.what {
             What::Said { text, .. } | What::Outgoing { text, .. } => text,
-            What::Notice(text) | What::Error(text) => text,
+            What::Notice(text) | What::Error(text) | What::Server { text, .. } => text,
             What::Moves { .. } => "",
         }
     }

@@ -5,6 +5,8 @@ use ratatui::buffer::CellWidth;
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 
+use crate::client::faces::gutter;
+
 const TAB: &str = "    ";
 
 /// One grapheme on its way into a row.
@@ -17,7 +19,8 @@ struct Piece {
 /// The rows of a text that holds its own line breaks. All rows but the first are indented.
 pub fn rows(spans: &[Span], width: usize, indent: usize) -> Vec<Line<'static>> {
     let width = width.max(4);
-    let indent = if indent * 2 > width { 0 } else { indent };
+    // Never none: what is inside of a text begins no row.
+    let indent = indent.min(width / 2);
     let mut wrap = Wrap { rows: Vec::new(), row: Vec::new(), used: 0, width, indent };
     for span in spans {
         for (number, part) in span.content.split('\n').enumerate() {
@@ -33,6 +36,17 @@ pub fn rows(spans: &[Span], width: usize, indent: usize) -> Vec<Line<'static>> {
     }
     wrap.end_row();
     wrap.rows
+}
+
+/// Rows of the server's words: its mark before each, whatever is in them.
+pub fn marked(width: usize, rows: impl FnOnce(usize) -> Vec<Line<'static>>) -> Vec<Line<'static>> {
+    let mark = clip(gutter::SERVER, (width / 2).max(2));
+    let rows = rows(width.saturating_sub(mark.len()));
+    let marked = |mut row: Line<'static>| {
+        row.spans.insert(0, Span::raw(mark.clone()));
+        row
+    };
+    rows.into_iter().map(marked).collect()
 }
 
 struct Wrap {

@@ -2,6 +2,7 @@
 
 mod assistant;
 mod care;
+mod hostile;
 mod looks;
 mod panes;
 mod pictures;
@@ -21,7 +22,7 @@ use super::keys;
 use super::settings::Settings;
 use super::theme::Theme;
 use crate::chat::{Event, Kind, Lock, MsgId, Target};
-use crate::client::model::{Happening, Show, State};
+use crate::client::model::{Happening, Origin, Show, State};
 
 /// Wednesday, 25 November 2026, 14:03 UTC.
 const NOON_MS: i64 = 1_795_615_380_000;
@@ -61,7 +62,7 @@ impl Desk {
                 }
                 self.app.show(Show::Message(message));
             }
-            event => self.app.show(Show::Event(event)),
+            event => self.app.show(Show::Event(Origin::Server, event)),
         }
     }
 
@@ -123,7 +124,7 @@ impl Desk {
     /// What was to be done since the last call, in words.
     pub fn effects(&mut self) -> Vec<String> {
         let words = |effect| match effect {
-            Effect::Happen(Happening::TypedIn { to, line }) => format!("{to}: {line}"),
+            Effect::Happen(Happening::TypedIn { to, line, .. }) => format!("{to}: {line}"),
             Effect::Happen(Happening::Line(line)) => line,
             Effect::Happen(Happening::Seen { to, seq }) => format!("seen {to} {seq}"),
             Effect::Happen(Happening::Ask(Ok(ask))) => serde_json::to_string(&ask).unwrap(),

@@ -122,9 +122,9 @@ fn who_somebody_is() {
     assert_snapshot!(desk.picture(), @"
     #lobby                             open: members and the operator read  3 online
      whois bob                                           Esc closes │people
-     bob on laptop, phone: idle for 1m                              │* alice
-     in #lobby, #tea                                                │* bob
-     SHA256:abc                                                     │* carol
+     server| bob on laptop, phone: idle for 1m                      │* alice
+     server| in #lobby, #tea                                        │* bob
+     server| SHA256:abc                                             │* carol
                                                                     │
      * connected 12 ms                                                      F1 help
     alice>
@@ -144,8 +144,8 @@ fn which_channels_there_are() {
     assert_snapshot!(desk.picture(), @"
     #lobby                             open: members and the operator read  3 online
      channels                                            Esc closes │people
-     * #lobby                  3                                    │* alice
-       #tea                   12  at five                           │  2 more
+     server| * #lobby                  3  open                      │* alice
+     server|   #tea                   12  open    at five           │  2 more
      * connected 12 ms                                                      F1 help
     alice>
     cursor 7,5
@@ -161,9 +161,9 @@ fn what_the_server_has_found() {
     assert_snapshot!(desk.picture(), @"
     #lobby                                                 open: members and the operator read  3 online
     rooms            │ search: 2 found                                       Esc closes │people
-    1 #lobby         │ there are older ones: search for more words                      │* alice
-                     │ #lobby  Wed 25 Nov 2026 [14:03:00] bob: tea at five              │* bob
-                     │ @carol  Wed 25 Nov 2026 [14:03:01] carol: tea, then?             │* carol
+    1 #lobby         │ server| there are older ones: search for more words              │* alice
+                     │ server| #lobby  Wed 25 Nov 2026 [14:03:00] bob: tea at five      │* bob
+                     │ server| @carol  Wed 25 Nov 2026 [14:03:01] carol: tea, then?     │* carol
      * connected 12 ms                                                                          F1 help
     alice>
     cursor 7,6

@@ -38,12 +38,12 @@ fn three_panes_from_100_columns_on() {
     2 #work 3        │                                                                  │* bob
     3 #family 1!     │                                                                  │* dave
     4 @bob 1!        │                                                                  │* erin
-                     │-- bob set the topic of #family: tea at five                      │o carol
+                     │server| bob set the topic of #family: tea at five                 │o carol
                      │[14:03:00] bob: morning                                           │
                      │[14:03:01] You: coffee?                                           │
                      │------------------------------ new ------------------------------ │
                      │[14:03:02] carol: @alice look                                     │
-                     │-- dave, erin joined, carol left                                  │
+                     │<> dave, erin joined, carol left                                  │
      * connected 12 ms | 2:#work 3  4:@bob 1!                                                   F1 help
     alice> half-typed text
     cursor 22,13
@@ -59,12 +59,12 @@ fn two_panes_from_60_columns_on() {
                                                                     │* bob
                                                                     │* dave
                                                                     │* erin
-    -- bob set the topic of #family: tea at five                    │o carol
+    server| bob set the topic of #family: tea at five               │o carol
     [14:03:00] bob: morning                                         │
     [14:03:01] You: coffee?                                         │
     ----------------------------- new ----------------------------- │
     [14:03:02] carol: @alice look                                   │
-    -- dave, erin joined, carol left                                │
+    <> dave, erin joined, carol left                                │
      * connected 12 ms | 1:#lobby  2:#work 3  3:#family 1!  4:@bob 1!       F1 help
     alice> half-typed text
     cursor 22,13
@@ -79,13 +79,13 @@ fn no_panes_on_a_phone() {
 
 
 
-    -- bob set the topic of #family: tea at
-       five
+    server| bob set the topic of #family:
+    server| tea at five
     14:03 bob: morning
     14:03 You: coffee?
     ----------------- new -----------------
     14:03 carol: @alice look
-    -- dave, erin joined, carol left
+    <> dave, erin joined, carol left
      * 12 ms | 2:#work 3  4:@bob 1!      F1
     alice> half-typed text
     cursor 22,13
@@ -100,7 +100,7 @@ fn lines_at_200_columns() {
     #family - tea at five                                                                                                                                      open: members and the operator read  4 online
     rooms            │-------------------------------------------------------------------------------- new -------------------------------------------------------------------------------- │people
     1 #lobby         │[14:03:02] carol: @alice look                                                                                                                                         │* alice
-    2 #work 3        │-- dave, erin joined, carol left                                                                                                                                      │* bob
+    2 #work 3        │<> dave, erin joined, carol left                                                                                                                                      │* bob
     3 #family 1!     │[14:03:07] bob: so much to tell so much to tell so much to tell so much to tell so much to tell so much to tell so much to tell so much to tell so much to tell so    │* dave
     4 @bob 1!        │           much to tell so much to tell so much to tell so much to tell so much to tell so much to tell so much to tell                                               │  2 more
      * connected 12 ms | 2:#work 3  4:@bob 1!                                                                                                                                                       F1 help
@@ -129,9 +129,8 @@ fn every_kind_of_line_and_mark() {
     #lobby         open: members and the operator read  3 online
                                                 │people
                                                 │* alice
-                                                │* bob
-    -- welcome home                             │* carol
-    [14:03:00] * bob waves                      │
+    server| welcome home                        │* bob
+    [14:03:00] * bob waves                      │* carol
     [14:03:01] bob: coffee (edited)             │
     [14:03:03] bob: (deleted)                   │
     [14:03:05] You: of one's own                │
@@ -140,7 +139,8 @@ fn every_kind_of_line_and_mark() {
                    of a poem                    │
     [14:03:07] You: on its way ...              │
     [14:03:07] You: too fast  x not sent,       │
-               /retry: wait 2 s                 │
+               /retry                           │
+    server| not sent: wait 2 s                  │
     =!= there is no /jion: did you mean /join?  │
      * connected 12 ms                                  F1 help
     alice>
@@ -180,7 +180,7 @@ fn a_days_line_and_folded_comings_and_goings() {
     [14:03:00] bob: good night                  │* bob
     -- Thu 26 Nov 2026 --                       │* dave
     [01:03:01] carol: good morning              │* erin
-    -- dave, erin joined, carol left            │  2 more
+    <> dave, erin joined, carol left            │  2 more
      * connected 12 ms                                  F1 help
     alice>
     cursor 7,8
@@ -189,7 +189,7 @@ fn a_days_line_and_folded_comings_and_goings() {
     desk.waits(5 * 60_000);
     moves(&mut desk, "left", "dave");
     let picture = desk.picture();
-    assert!(picture.contains("-- dave, erin joined, carol left"), "{picture}");
+    assert!(picture.contains("<> dave, erin joined, carol left"), "{picture}");
     assert!(!desk.app.windows[0].people[&"dave".parse().unwrap()].here);
 }
 
@@ -350,7 +350,8 @@ fn a_line_that_is_longer_than_the_screen_wraps_where_it_is_typed() {
 fn a_password_is_never_shown() {
     let mut desk = Desk::new(60, 6);
     desk.app.show(Show::Hidden(true));
-    desk.hears(json!({"type": "password", "wrong": false}));
+    let asks = crate::chat::Event::Password { wrong: false, retry_ms: None };
+    desk.app.show(Show::Event(crate::client::model::Origin::Client, asks));
     desk.types("tall tree");
     assert_snapshot!(desk.picture(), @"
     #lobby         open: members and the operator read  3 online

@@ -1,0 +1,100 @@
+//! Rows that begin with whose words they are. `server| ` stands before each row of what the server says,
+//! `-- ` and `=!= ` before what this client itself says, and no text from elsewhere begins a row.
+
+use ratatui::buffer::CellWidth;
+use ratatui::style::Style;
+use ratatui::text::Span;
+
+/// Before each row of the server's words.
+pub const SERVER: &str = "server| ";
+/// Before the first row of this client's words, and before that of its errors.
+pub const NOTICE: &str = "-- ";
+pub const ERROR: &str = "=!= ";
+
+/// Rows of a text, each behind `mark`, in so many cells where there is a limit.
+pub fn behind(mark: &str, text: &str, cells: Option<usize>) -> String {
+    let rows = text.split('\n').map(|row| format!("{mark}{row}"));
+    rows.map(|row| wrapped(&row, mark, cells)).collect::<Vec<_>>().join("\n")
+}
+
+/// A text whose further rows begin with `mark`, its own and those that do not fit into so many cells: no
+/// terminal has to begin a row with what was somewhere inside.
+pub fn under(mark: &str, text: &str, cells: Option<usize>) -> String {
+    let rows = text.split('\n').enumerate();
+    let rows = rows.map(|(number, row)| match number {
+        0 => wrapped(row, mark, cells),
+        _ => wrapped(&format!("{mark}{row}"), mark, cells),
+    });
+    rows.collect::<Vec<_>>().join("\n")
+}
+
+/// One row of text as rows of a terminal.
+fn wrapped(row: &str, mark: &str, cells: Option<usize>) -> String {
+    let mark_cells = usize::from(mark.cell_width());
+    let Some(cells) = cells.map(|cells| cells.max(mark_cells + 2)) else { return row.to_owned() };
+    // A tab is as wide as a terminal likes.
+    let row = row.replace('\t', "    ");
+    let (mut text, mut used) = (String::with_capacity(row.len()), 0);
+    for piece in pieces(&row) {
+        let width = match piece.starts_with('\u{1b}') {
+            true => 0,
+            false => usize::from(piece.as_str().cell_width()),
+        };
+        if used + width > cells {
+            text.push('\n');
+            text.push_str(mark);
+            used = mark_cells;
+        }
+        text.push_str(&piece);
+        used += width;
+    }
+    text
+}
+
+/// Graphemes, and the sequences by which this client itself colours names.
+fn pieces(row: &str) -> Vec<String> {
+    let mut pieces: Vec<String> = Vec::new();
+    for (number, part) in row.split('\u{1b}').enumerate() {
+        let end = match number {
+            0 => 0,
+            _ => part.find('m').map_or(part.len(), |end| end + 1),
+        };
+        if number > 0 {
+            pieces.push(format!("\u{1b}{}", &part[..end]));
+        }
+        let span = Span::raw(&part[end..]);
+        pieces.extend(span.styled_graphemes(Style::new()).map(|one| one.symbol.to_owned()));
+    }
+    pieces
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn each_row_begins_with_its_mark() {
+        assert_eq!(behind(SERVER, "one\ntwo", None), "server| one\nserver| two");
+        assert_eq!(behind(NOTICE, "abcdef", Some(6)), "-- abc\n-- def");
+        assert_eq!(under("    ", "alice: one\ntwo", None), "alice: one\n    two");
+        assert_eq!(under("    ", "alice: hi there", Some(10)), "alice: hi \n    there");
+        let red = "\u{1b}[31malice\u{1b}[0m: hi";
+        assert_eq!(under("  ", red, Some(9)), red);
+        assert_eq!(under("  ", red, Some(8)), "\u{1b}[31malice\u{1b}[0m: h\n  i");
+    }
+
+    proptest! {
+        #[test]
+        fn no_row_is_too_wide_nor_without_a_mark(text in "[a-z =!|漢é👍\n-]{0,80}", cells in 12usize..40) {
+            let rows = behind(SERVER, &text, Some(cells));
+            for row in rows.split('\n') {
+                prop_assert!(row.starts_with(SERVER), "{rows}");
+                prop_assert!(usize::from(row.cell_width()) <= cells, "{rows}");
+            }
+            let solid: String = rows.split('\n').map(|row| &row[SERVER.len()..]).collect();
+            prop_assert_eq!(solid, text.replace('\n', ""));
+        }
+    }
+}

@@ -1,0 +1,344 @@
+//! A hostile server at the screen: what it says stands behind its mark in every row, and it moves nothing
+//! that is typed.
+
+use std::collections::BTreeSet;
+
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use serde_json::json;
+
+use super::*;
+use crate::chat::{ChannelName, Command};
+use crate::client::faces::hostile_tests::{ROUNDS, event, is_own, shown};
+use crate::client::model::{Action, Model, Use};
+use crate::client::outbox::Outbox;
+use crate::client::places::Places;
+
+/// The rows of the lines, each from its first column.
+fn rows_of_lines(desk: &mut Desk) -> Vec<String> {
+    desk.draws();
+    let area = desk.app.areas().lines;
+    let buffer = desk.draws();
+    let row = |y| (area.x..area.right()).map(|x| buffer[(x, y)].symbol()).collect::<String>();
+    (area.y..area.bottom()).map(row).collect()
+}
+
+#[test]
+fn no_row_of_a_hostile_server_begins_as_this_clients_own_do() {
+    for seed in 0..ROUNDS {
+        let mut chance = StdRng::seed_from_u64(seed);
+        let mut desk = Desk::new(chance.random_range(16..130), 40);
+        desk.app.timestamps = chance.random();
+        for _ in 0..3 {
+            let told = event(&mut chance);
+            desk.app.show(shown(told.clone()));
+            let rows = rows_of_lines(&mut desk);
+            for row in rows {
+                let own = is_own(&row) || (desk.app.overlay.is_some() && is_own(&row[1..]));
+                // Of a topic this client itself says who can read what is said there.
+                let readers = "-- #lobby is open: the operator can read it too";
+                let readers = readers.starts_with(row.trim_end());
+                assert!(!own || readers, "seed {seed}: {row:?} of {told}");
+            }
+            if chance.random() {
+                desk.presses("esc");
+            }
+        }
+    }
+    // The control: this client's own words do.
+    let mut desk = Desk::new(60, 20);
+    desk.app.show(Show::Notice("sealed".into()));
+    assert!(rows_of_lines(&mut desk).iter().any(|row| is_own(row)));
+}
+
+/// Alice at her screen, with all that is behind it but the server.
+struct Seat {
+    desk: Desk,
+    model: Model,
+    sent: Vec<(Target, String)>,
+    number: u8,
+}
+
+fn pin() -> ChannelName {
+    format!("#tea~{}", "0".repeat(26)).parse().unwrap()
+}
+
+impl Seat {
+    fn new() -> Seat {
+        let usage = Use { once: false, resumes: true, reads: false, retries: true };
+        let lobby = Target::Channel(ChannelName::lobby());
+        let (outbox, places) = (Outbox::default(), Places::default());
+        let model = Model::new(usage, lobby, BTreeSet::new(), outbox, places);
+        let mut seat = Seat { desk: Desk::new(80, 24), model, sent: Vec::new(), number: 0 };
+        seat.hears(json!({"type": "welcome", "name": "alice", "device": "main", "version": "1",
+            "text_bytes_max": 8192}));
+        seat
+    }
+
+    /// In the channel with the PIN.
+    fn inside() -> Seat {
+        let mut seat = Seat::new();
+        seat.desk.app.untouched = true;
+        let opened = Happening::Opened { channel: Ok(pin()), made: None };
+        let asked = seat.happens(opened);
+        seat.hears(entered(pin().as_str(), asked.as_deref()));
+        assert_eq!(seat.place(), Target::Channel(pin()));
+        seat
+    }
+
+    fn hears(&mut self, event: Value) {
+        self.happens(Happening::Event(serde_json::from_value(event).unwrap()));
+    }
+
+    /// Gives the reference of what was asked.
+    fn happens(&mut self, happening: Happening) -> Option<String> {
+        self.number = self.number.wrapping_add(1);
+        let mut asked = None;
+        for action in self.model.update(happening, [self.number; 16]) {
+            match action {
+                Action::Show(show) => self.desk.app.show(show),
+                Action::Send(Command::Say { to, text, .. }) => self.sent.push((to, text)),
+                Action::Send(Command::Join { reference, .. } | Command::Part { reference, .. }) => {
+                    asked = reference;
+                }
+                Action::Forget(channel) => panic!("the key of {channel} is gone"),
+                _ => {}
+            }
+        }
+        asked
+    }
+
+    /// Keys, and what follows from them.
+    fn does(&mut self, act: impl FnOnce(&mut Desk)) -> Option<String> {
+        act(&mut self.desk);
+        let mut asked = None;
+        for effect in std::mem::take(&mut self.desk.app.effects) {
+            if let Effect::Happen(happening) = effect {
+                asked = self.happens(happening).or(asked);
+            }
+        }
+        asked
+    }
+
+    fn place(&self) -> Target {
+        self.desk.app.window().target.clone()
+    }
+}
+
+fn entered(channel: &str, reference: Option<&str>) -> Value {
+    json!({"type": "entered", "channel": channel, "log": "00000000000000ab", "last": "0",
+        "read": "0", "retention": "forever", "people": ["alice"], "ref": reference})
+}
+
+#[test]
+fn whatever_comes_while_a_secret_is_typed_it_goes_to_its_conversation_or_stays() {
+    const SECRET: &str = "the key is under the mat";
+    for seed in 0..ROUNDS {
+        let mut chance = StdRng::seed_from_u64(seed);
+        let mut seat = Seat::inside();
+        // Something else was asked for, and its answer is late.
+        let late = seat.does(|desk| desk.enter("/join work"));
+        seat.does(|desk| desk.presses("alt-2"));
+        let here = seat.place();
+        let joins =
+            (here != Target::Channel(pin())).then(|| seat.does(|desk| desk.presses("alt-3")));
+        assert!(joins.is_none() || seat.place() == Target::Channel(pin()));
+        for c in SECRET.chars() {
+            if chance.random_range(0..4) == 0 {
+                let channel =
+                    if chance.random() { "#tea".to_owned() } else { pin().as_str().into() };
+                let reference = if chance.random() { None } else { Some("pychat-1") };
+                match chance.random_range(0..6) {
+                    0 | 1 => seat.hears(json!({"type": "parted", "channel": channel, "ref": reference})),
+                    2 => seat.hears(entered("#tea", reference)),
+                    3 => seat.hears(entered("#work", late.as_deref())),
+                    4 => seat.hears(json!({"type": "places", "places": [{"to": "@carol",
+                        "log": "00000000000000ac", "last": "3", "read": "0", "retention": "forever"}]})),
+                    _ => {
+                        seat.happens(Happening::Lost(crate::client::model::Loss::Cut));
+                        seat.hears(json!({"type": "welcome", "name": "carol", "device": "main",
+                            "version": "1", "text_bytes_max": 8192}));
+                    }
+                }
+            }
+            seat.does(|desk| desk.types(&c.to_string()));
+        }
+        assert_eq!(seat.place(), Target::Channel(pin()), "seed {seed}");
+        assert_eq!(seat.desk.app.input.text(), SECRET, "seed {seed}");
+        seat.does(|desk| desk.presses("enter"));
+        let stays = seat.desk.app.input.text() == SECRET;
+        let goes = seat.sent.iter().filter(|(_, text)| text == SECRET).count();
+        assert!(seat.sent.iter().all(|(to, _)| *to == Target::Channel(pin())), "{:?}", seat.sent);
+        // After a new connection it waits until its channel is entered again.
+        assert!(if stays { goes == 0 } else { goes <= 1 }, "seed {seed}");
+        if stays {
+            assert!(seat.desk.lines().contains("you are no longer in #tea~0000"), "seed {seed}");
+        }
+    }
+}
+
+#[test]
+fn whoever_is_put_out_while_they_type_keeps_what_they_typed() {
+    let mut seat = Seat::inside();
+    seat.does(|desk| desk.types("half of a th"));
+    seat.hears(json!({"type": "parted", "channel": pin().as_str()}));
+    seat.does(|desk| {
+        desk.types("ought");
+        desk.presses("enter");
+    });
+    insta::assert_snapshot!(seat.desk.picture(), @"
+    #tea~0000                                         you are no longer in #tea~0000
+                                                                    │people
+                                                                    │* alice
+                                                                    │
+                                                                    │
+                                                                    │
+                                                                    │
+                                                                    │
+                                                                    │
+                                                                    │
+                                                                    │
+                                                                    │
+                                                                    │
+                                                                    │
+                                                                    │
+                                                                    │
+                                                                    │
+    -- you are the first here: if others should be, check the PIN   │
+    =!= you are no longer in #tea~0000: the server says that you    │
+       left it, and you have not: its key and its messages stay     │
+       here. What you type there is not sent; /join #tea~0000 goes  │
+       back, /part leaves it                                        │
+     * connected 12 ms | you are no longer in #tea~0000: it stays here      F1 help
+    alice> half of a thought
+    cursor 24,23
+    ");
+    assert_eq!((seat.sent.len(), seat.desk.app.input.text().as_str()), (0, "half of a thought"));
+    // Back again it is sent as it was typed.
+    seat.does(|desk| desk.presses("ctrl-a ctrl-k"));
+    let asked = seat.does(|desk| desk.enter("/join #tea~0"));
+    seat.hears(entered(pin().as_str(), asked.as_deref()));
+    seat.does(|desk| desk.presses("ctrl-y enter"));
+    assert_eq!(seat.sent, [(Target::Channel(pin()), "half of a thought".to_owned())]);
+}
+
+#[test]
+fn what_was_typed_for_a_sealed_conversation_is_sent_to_no_open_one() {
+    // Recalled, found, cut and put again, cut and undone.
+    for ways in ["up", "ctrl-r enter", "ctrl-y", "up ctrl-u ctrl-_", "up home delete"] {
+        let mut seat = Seat::inside();
+        seat.does(|desk| match ways {
+            "ctrl-y" => {
+                desk.types("a secret");
+                desk.presses("ctrl-u");
+            }
+            _ => desk.enter("a secret"),
+        });
+        seat.sent.clear();
+        seat.does(|desk| desk.presses("alt-1"));
+        assert!(seat.place().is_lobby());
+        seat.does(|desk| desk.presses(ways));
+        let text = seat.desk.app.input.text();
+        assert!(text.ends_with("secret"), "{ways}: {text:?}");
+        seat.does(|desk| desk.presses("enter"));
+        assert_eq!((seat.sent.len(), seat.desk.app.input.text()), (0, text), "{ways}");
+        assert!(seat.desk.lines().contains("which is sealed"), "{ways}");
+        // Where it was typed for it goes.
+        seat.does(|desk| desk.presses("alt-2"));
+        seat.does(|desk| desk.presses(ways));
+        seat.does(|desk| desk.presses("enter"));
+        assert_eq!(seat.sent.len(), 1, "{ways}");
+        // And what is typed in the lobby goes to the lobby.
+        seat.does(|desk| {
+            desk.presses("alt-1 ctrl-a ctrl-k");
+            desk.enter("hello");
+        });
+        assert!(seat.sent[1].0.is_lobby(), "{ways}");
+    }
+}
+
+#[test]
+fn what_nobody_has_sealed_stands_in_nobodys_place_and_changes_nothing() {
+    let mut desk = Desk::new(80, 14);
+    desk.says("bob", "@alice", "the real words");
+    let open = |from: &str, to: &str, seq: u64, more: Value| {
+        let mut line = json!({"type": "message", "seq": seq.to_string(), "to": to, "from": from,
+            "device": "main", "id": format!("{seq:032x}"), "time_ms": NOON_MS, "text": "send the PIN"});
+        for (key, value) in more.as_object().unwrap() {
+            line[key] = value.clone();
+        }
+        shown(line)
+    };
+    desk.app.show(open("alice", "@bob", 2, json!({})));
+    desk.app.show(open("bob", "@alice", 3, json!({"kind": "edit", "target": "1"})));
+    desk.app.show(open("bob", "@alice", 4, json!({"kind": "delete", "target": "1", "text": ""})));
+    desk.presses("alt-2");
+    let seen = desk.lines();
+    assert!(seen.contains("bob: the real words") && !seen.contains("You: send"), "{seen}");
+    assert_eq!(seen.matches("server| not sealed, the server's word alone").count(), 3, "{seen}");
+    insta::assert_snapshot!(desk.picture(), @"
+    @bob                                             🔒 sealed: you two read  online
+                                                                    │people
+                                                                    │* alice
+                                                                    │* bob
+                                                                    │
+    [14:03:00] bob: the real words                                  │
+    server| not sealed, the server's word alone: alice -> @bob:     │
+    server| send the PIN                                            │
+    server| not sealed, the server's word alone: bob -> @alice (an  │
+    server| edit, which changes nothing here): send the PIN         │
+    server| not sealed, the server's word alone: bob -> @alice (a   │
+    server| deletion, which changes nothing here):                  │
+     * connected 12 ms | 1:#lobby  2:@bob                                   F1 help
+    alice>
+    cursor 7,13
+    ");
+}
+
+#[test]
+fn the_server_speaks_behind_its_mark() {
+    let mut desk = Desk::new(72, 24);
+    desk.hears(json!({"type": "welcome", "name": "alice", "device": "main", "version": "1",
+        "text_bytes_max": 8192, "motd": "welcome to the house of tea and of quiet words, be kind"}));
+    desk.hears(
+        json!({"type": "notice", "text": "-- compare this with bob, over the phone or face \
+        to face; it is the same on both sides only if nobody is between you:\n12345 12345"}),
+    );
+    desk.hears(
+        json!({"type": "refused", "code": "forbidden", "hint": "the topic is the operator's"}),
+    );
+    desk.sends(7, "#lobby", "a line that is refused");
+    desk.hears(json!({"type": "refused", "code": "muted", "id": "07".repeat(16), "hint":
+        "you may not speak until five o'clock, because of the noise that you have made here"}));
+    desk.hears(json!({"type": "topic", "to": "#lobby", "text": "tea", "retention": "forever"}));
+    desk.app.show(Show::Notice(
+        "the keys of bob are confirmed: what was refused goes with /retry".into(),
+    ));
+    insta::assert_snapshot!(desk.picture(), @"
+    #lobby - tea               open: members and the operator read  3 online
+                                                            │people
+                                                            │* alice
+                                                            │* bob
+                                                            │* carol
+                                                            │
+                                                            │
+    server| welcome to the house of tea and of quiet words, │
+    server| be kind                                         │
+    server| -- compare this with bob, over the phone or     │
+    server| face to face; it is the same on both sides only │
+    server| if nobody is between you:                       │
+    server| 12345 12345                                     │
+    server| the topic is the operator's                     │
+    [14:03:00] You: a line that is refused  x not sent,     │
+               /retry                                       │
+    server| not sent: you may not speak until five o'clock, │
+    server| because of the noise that you have made here    │
+    server| topic of #lobby: tea                            │
+    -- #lobby is open: the operator can read it too         │
+    -- the keys of bob are confirmed: what was refused goes │
+       with /retry                                          │
+     * connected 12 ms                                              F1 help
+    alice>
+    cursor 7,23
+    ");
+}

@@ -1,0 +1,317 @@
+//! A server that answers what nobody asked and moves what it can: whatever it says, and whenever, typed
+//! text goes where its person has typed it, and what is sealed is sent nowhere in the clear.
+
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+use super::*;
+
+const ROUNDS: u64 = 200;
+
+fn pin() -> ChannelName {
+    format!("#tea~{}", "0".repeat(26)).parse().unwrap()
+}
+
+/// Bob, in the lobby, in the open #tea, and typing in the #tea that has a PIN.
+fn inside() -> Model {
+    let mut model = connected();
+    goes(&mut model, "#tea");
+    let opened = model.update(Happening::Opened { channel: Ok(pin()), made: None }, [0; 16]);
+    model.update(entered(pin().as_str(), reference(&opened)), [0; 16]);
+    assert_eq!(model.target, Target::Channel(pin()));
+    model
+}
+
+fn parted(channel: ChannelName, reference: Option<String>) -> Event {
+    Event::Parted { channel, reference }
+}
+
+fn place(to: &str) -> crate::chat::PlaceInfo {
+    crate::chat::PlaceInfo {
+        to: to.parse().unwrap(),
+        log: crate::chat::LogId(9),
+        last: Seq(7),
+        read: Seq(0),
+        retention: crate::chat::Retention::Forever,
+    }
+}
+
+/// Something that nobody has asked for.
+fn unasked(chance: &mut StdRng) -> Vec<Happening> {
+    let references =
+        [None, Some("1"), Some("pychat-1"), Some("pychat-2"), Some("pychat-3"), Some("")];
+    let reference = references[chance.random_range(0..references.len())].map(str::to_owned);
+    let secret = pin();
+    let channel = ["#tea", "#lobby", "#other", secret.as_str()][chance.random_range(0..4)];
+    let other = Event::Welcome {
+        name: ["carol", "alice", "bob"][chance.random_range(0..3)].parse().unwrap(),
+        device: "main".parse().unwrap(),
+        version: "1".into(),
+        text_bytes_max: 8192,
+        motd: None,
+    };
+    let event = match chance.random_range(0..8) {
+        0 | 1 => parted(channel.parse().unwrap(), reference),
+        2 | 3 => return vec![entered(channel, reference)],
+        4 => other,
+        5 => Event::Places { places: vec![place("@carol"), place(channel)] },
+        6 => Event::Message(message(chance.random_range(50..250), "carol", channel)),
+        _ => {
+            let lost = Happening::Lost(Loss::Cut);
+            return vec![lost, Happening::Event(welcome()), entered("#tea", reference)];
+        }
+    };
+    vec![Happening::Event(event)]
+}
+
+fn said(actions: &[Action]) -> Vec<(Target, String)> {
+    let say = |action: &Action| match action {
+        Action::Send(Command::Say { to, text, .. })
+        | Action::Keep(Command::Say { to, text, .. }) => Some((to.clone(), text.clone())),
+        _ => None,
+    };
+    actions.iter().filter_map(say).collect()
+}
+
+fn is_moved(actions: &[Action]) -> bool {
+    let moves =
+        |action: &Action| matches!(action, Action::Show(Show::Target(_)) | Action::Forget(_));
+    actions.iter().any(moves)
+}
+
+#[test]
+fn nothing_that_the_server_says_moves_typed_text_or_deletes_a_key() {
+    for seed in 0..ROUNDS {
+        let mut chance = StdRng::seed_from_u64(seed);
+        let mut model = inside();
+        let here = Target::Channel(pin());
+        for round in 0..chance.random_range(1..12_u8) {
+            for happening in unasked(&mut chance) {
+                let actions = model.update(happening, [round; 16]);
+                assert!(!is_moved(&actions), "seed {seed}: {actions:?}");
+            }
+            assert_eq!(model.target, here, "seed {seed}");
+            // As each face gives it.
+            let line = "a secret".to_owned();
+            let typed = match chance.random_range(0..3) {
+                0 => Happening::Line(line),
+                1 => Happening::Composed { within: here.clone(), line },
+                _ => Happening::TypedIn { to: here.clone(), within: Some(here.clone()), line },
+            };
+            let actions = model.update(typed, [100 + round; 16]);
+            for (to, _) in said(&actions) {
+                assert_eq!(to, here, "seed {seed}");
+            }
+        }
+        // And by its name it is found as long as its person has not left it.
+        model.gone.clear();
+        typed(&mut model, "/query #tea~0", 7);
+        assert_eq!(model.target, here, "seed {seed}");
+    }
+}
+
+#[test]
+fn an_answer_moves_nothing_however_late_it_comes() {
+    for seed in 0..ROUNDS {
+        let mut chance = StdRng::seed_from_u64(seed);
+        let mut model = inside();
+        let asked = typed(&mut model, "/join work", 1);
+        assert_eq!(
+            model.target,
+            "#work".parse().unwrap(),
+            "it goes where its person says, at once"
+        );
+        typed(&mut model, "/query @alice", 2);
+        let mut late = [entered("#work", reference(&asked)), Happening::Event(parted(pin(), None))];
+        if chance.random() {
+            late.reverse();
+        }
+        for happening in late {
+            assert!(!is_moved(&model.update(happening, [0; 16])), "seed {seed}");
+        }
+        let actions = typed(&mut model, "a secret", 3);
+        assert!(said(&actions).iter().all(|(to, _)| *to == "@alice".parse().unwrap()));
+    }
+}
+
+#[test]
+fn whoever_is_put_out_of_a_channel_is_told_and_what_they_type_stays() {
+    let mut model = inside();
+    let told = model.update(Happening::Event(parted(pin(), None)), [0; 16]);
+    let gone =
+        |action: &Action| matches!(action, Action::Show(Show::Gone(channel)) if *channel == pin());
+    assert!(told.iter().any(gone), "{told:?}");
+    let again = model.update(Happening::Event(parted(pin(), None)), [0; 16]);
+    assert_eq!(again, [], "it is said once");
+    for line in ["a secret", "/me whispers", "/edit a secret"] {
+        let actions = typed(&mut model, line, 3);
+        assert!(said(&actions).is_empty(), "{line}");
+        assert!(
+            matches!(&actions[..], [Action::Show(Show::Error(text))] if text.contains("no longer in")),
+            "{line}: {actions:?}"
+        );
+    }
+    // Back by their own word, or with the next connection.
+    let asked = typed(&mut model, "/join #tea~0", 4);
+    model.update(entered(pin().as_str(), reference(&asked)), [0; 16]);
+    assert_eq!(said(&typed(&mut model, "a secret", 5)).len(), 2);
+}
+
+#[test]
+fn a_channel_is_left_by_its_persons_word_whatever_the_server_answers() {
+    let channel = pin();
+    let refused = |code, reference| {
+        let hint = "no".into();
+        Happening::Event(Event::Refused { code, hint, id: None, retry_ms: None, reference })
+    };
+    for answer in 0..4 {
+        let mut model = inside();
+        let asked = typed(&mut model, "/part", 1);
+        assert!(model.target.is_lobby());
+        let reference = reference(&asked);
+        let actions = match answer {
+            0 => model.update(Happening::Event(parted(channel.clone(), reference)), [0; 16]),
+            1 => model.update(refused(Code::NotMember, reference), [0; 16]),
+            2 => model.update(Happening::Lost(Loss::Cut), [0; 16]),
+            // Under another reference it is no answer.
+            _ => model.update(Happening::Event(parted(channel.clone(), Some("1".into()))), [0; 16]),
+        };
+        let left =
+            |action: &Action| matches!(action, Action::Show(Show::Event(_, Event::Parted { .. })));
+        assert_eq!(actions.iter().any(left), answer < 3, "{answer}: {actions:?}");
+        assert_eq!(actions.contains(&Action::Forget(channel.clone())), answer == 2, "{answer}");
+        assert_eq!(model.joined.contains(&channel), answer == 3, "{answer}");
+    }
+}
+
+#[test]
+fn the_name_of_a_channel_that_had_a_pin_means_no_open_one() {
+    let mut model = connected();
+    let opened = model.update(Happening::Opened { channel: Ok(pin()), made: None }, [0; 16]);
+    model.update(entered(pin().as_str(), reference(&opened)), [0; 16]);
+    let asked = typed(&mut model, "/part", 1);
+    model.update(Happening::Event(parted(pin(), reference(&asked))), [0; 16]);
+    let query = typed(&mut model, "/query #tea", 2);
+    assert!(matches!(&query[..], [Action::Show(Show::Error(text))] if text.contains("had a PIN")));
+    typed(&mut model, "/query #tea~open", 3);
+    assert_eq!(model.target, "#tea".parse().unwrap());
+}
+
+#[test]
+fn what_was_composed_for_a_sealed_conversation_goes_to_no_open_one() {
+    let sealed = [Target::Channel(pin()), "@alice".parse().unwrap()];
+    for within in sealed {
+        for line in ["a secret", "/me whispers", "/topic a secret", "/search a secret", "//secret"]
+        {
+            let mut model = inside();
+            typed(&mut model, "/query #lobby", 1);
+            let (there, text) = (Some(within.clone()), line.to_owned());
+            let composed = Happening::Composed { within: within.clone(), line: text.clone() };
+            let to = Target::Channel(ChannelName::lobby());
+            let recalled = Happening::TypedIn { to, within: there, line: text };
+            for happening in [composed, recalled] {
+                let actions = model.update(happening, [7; 16]);
+                assert!(
+                    matches!(&actions[..], [Action::Show(Show::Error(text))] if text.contains("sealed")),
+                    "{line}: {actions:?}"
+                );
+            }
+            // What is no text of the conversation's is carried out.
+            let within = within.clone();
+            let actions =
+                model.update(Happening::Composed { within, line: "/list".into() }, [7; 16]);
+            assert!(matches!(&actions[..], [Action::Send(Command::People { .. })]), "{actions:?}");
+        }
+    }
+}
+
+#[test]
+fn lines_behind_a_pin_wait_for_its_channel() {
+    let mut model = connected();
+    typed(&mut model, "/join tea 1234", 1);
+    assert_eq!(typed(&mut model, "a secret", 2), []);
+    assert_eq!(model.update(Happening::InputEnd, [0; 16]), []);
+    let actions = model.update(Happening::Opened { channel: Ok(pin()), made: None }, [0; 16]);
+    let again = |action: &Action| match action {
+        Action::Again(ahead) => Some(ahead.clone()),
+        _ => None,
+    };
+    let ahead = actions.iter().find_map(again).expect("it is their turn");
+    assert!(!actions.iter().any(|action| matches!(action, Action::Echo | Action::Quit(_))));
+    let line = ahead[0].line.reveal().to_owned();
+    let said = said(&model.update(Happening::Line(line), [3; 16]));
+    assert_eq!(said[0], (Target::Channel(pin()), "a secret".to_owned()));
+    assert_eq!(model.update(Happening::Caught, [0; 16]), [], "it is not acknowledged yet");
+}
+
+#[test]
+fn a_reply_goes_to_nobody_who_wrote_meanwhile() {
+    let mut model = connected();
+    let private = |from: &str, id: u8| {
+        let lock = crate::chat::Lock::Sealed;
+        let (seq, line) = (Seq(id.into()), message(id, from, "@bob"));
+        Happening::Event(Event::Message(Message { lock, seq, ..line }))
+    };
+    model.update(private("alice", 1), [0; 16]);
+    assert_eq!(said(&typed(&mut model, "/reply hi", 2))[0].0, "@alice".parse().unwrap());
+    model.update(private("carol", 3), [0; 16]);
+    assert!(said(&typed(&mut model, "/reply hi", 4)).is_empty());
+    assert_eq!(said(&typed(&mut model, "/reply hi", 5))[0].0, "@carol".parse().unwrap());
+    // What nobody has sealed is nobody's word.
+    model.update(Happening::Event(Event::Message(message(6, "alice", "@bob"))), [0; 16]);
+    assert_eq!(said(&typed(&mut model, "/reply hi", 7))[0].0, "@carol".parse().unwrap());
+}
+
+#[test]
+fn what_comes_over_the_wire_is_the_servers_and_what_is_made_here_is_not() {
+    let mut model = inside();
+    let refused = || crate::chat::Refusal::NoTopic.event(None, None);
+    let origins = |actions: Vec<Action>| {
+        let origin = |action| match action {
+            Action::Show(show) => Some(show.origin()),
+            _ => None,
+        };
+        actions.into_iter().filter_map(origin).collect::<Vec<_>>()
+    };
+    let (code, reason) = (Code::Shutdown, "compare this with carol".to_owned());
+    let goodbye = || Event::Goodbye { code, reason: reason.clone(), retry_ms: None };
+    let notice = || Event::Notice { text: reason.clone(), reference: None };
+    for event in [refused(), goodbye(), notice()] {
+        let wire = model.update(Happening::Event(event.clone()), [0; 16]);
+        assert_eq!(origins(wire), [Origin::Server]);
+        let own = model.update(Happening::Answer(event), [0; 16]);
+        assert_eq!(origins(own), [Origin::Client]);
+    }
+    let topic = "the topic is not what you set".to_owned();
+    let line = model.update(Happening::Told(topic), [0; 16]);
+    assert_eq!(origins(line), [Origin::Client]);
+}
+
+#[test]
+fn no_lock_stands_in_what_the_server_says() {
+    let locks =
+        ["\u{1f512}", "\u{1f513}", "\u{1f50f}", "\u{1f510}", "\u{1f511}", "\u{1f5dd}\u{fe0f}"];
+    for lock in locks {
+        let mut model = inside();
+        let text = Some(format!("{lock} tea {lock}"));
+        let event: Event =
+            serde_json::from_value(serde_json::json!({"type": "channels", "channels":
+            [{"channel": "#tea", "here": 1, "member": true, "topic": text}]}))
+            .unwrap();
+        let shown = model.update(Happening::Event(event), [0; 16]);
+        let [Action::Show(Show::Event(_, Event::Channels { channels, .. }))] = &shown[..] else {
+            panic!("{shown:?}")
+        };
+        let topic = channels[0].topic.as_deref().unwrap();
+        assert!(
+            topic.contains("tea") && !topic.chars().any(|c| c as u32 > 0x2600 && c != '\u{fe0f}'),
+            "{topic}"
+        );
+    }
+    // A channel with a PIN has no topic, whatever a server says.
+    let topic: Event = serde_json::from_value(serde_json::json!({"type": "topic",
+        "to": pin().as_str(), "text": "now open", "retention": "forever"}))
+    .unwrap();
+    let shown = inside().update(Happening::Event(topic), [0; 16]);
+    assert!(matches!(&shown[..], [Action::Show(Show::Event(_, Event::Topic { text: None, .. }))]));
+}

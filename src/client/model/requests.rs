@@ -1,0 +1,100 @@
+//! This client's requests to enter and to leave channels, until they are answered. An answer counts as
+//! one only under the reference and for the channel of such a request.
+
+use std::collections::VecDeque;
+
+use crate::chat::ChannelName;
+
+/// Requests whose answers are waited for: a server that answers none makes the oldest forgotten.
+const OPEN_MAX: usize = 1_000;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wish {
+    Enter,
+    Leave,
+}
+
+/// A request that is not answered yet.
+#[derive(Debug, PartialEq)]
+pub struct Request {
+    pub wish: Wish,
+    pub channel: ChannelName,
+    /// The channel was not among those that this client asks to be in.
+    pub fresh: bool,
+    /// The reference that a program has given it.
+    pub theirs: Option<String>,
+    reference: String,
+}
+
+#[derive(Default)]
+pub struct Requests {
+    number: u64,
+    open: VecDeque<Request>,
+}
+
+impl Requests {
+    /// Remembers a request; gives the reference under which it is sent.
+    pub fn add(
+        &mut self,
+        wish: Wish,
+        channel: &ChannelName,
+        fresh: bool,
+        theirs: Option<String>,
+    ) -> String {
+        self.number += 1;
+        let reference = theirs.clone().unwrap_or_else(|| format!("pychat-{}", self.number));
+        let (channel, sent) = (channel.clone(), reference.clone());
+        self.open.push_back(Request { wish, channel, fresh, theirs, reference });
+        if self.open.len() > OPEN_MAX {
+            self.open.pop_front();
+        }
+        sent
+    }
+
+    /// The request that this is the answer to.
+    pub fn answered(
+        &mut self,
+        wish: Wish,
+        channel: &ChannelName,
+        reference: Option<&str>,
+    ) -> Option<Request> {
+        let is = |one: &Request| {
+            one.wish == wish && one.channel == *channel && Some(one.reference.as_str()) == reference
+        };
+        let at = self.open.iter().position(is)?;
+        self.open.remove(at)
+    }
+
+    /// The request that was refused under this reference.
+    pub fn refused(&mut self, reference: Option<&str>) -> Option<Request> {
+        let at = self.open.iter().position(|one| Some(one.reference.as_str()) == reference)?;
+        self.open.remove(at)
+    }
+
+    /// No answer will come; what was asked for.
+    pub fn lost(&mut self) -> impl Iterator<Item = Request> {
+        std::mem::take(&mut self.open).into_iter()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_has_the_reference_and_the_channel_of_a_request() {
+        let mut requests = Requests::default();
+        let [tea, work]: [ChannelName; 2] = ["#tea", "#work"].map(|name| name.parse().unwrap());
+        let one = requests.add(Wish::Enter, &tea, true, None);
+        let two = requests.add(Wish::Leave, &tea, false, Some("q1".into()));
+        assert_eq!(two, "q1");
+        assert_eq!(requests.answered(Wish::Enter, &tea, None), None);
+        assert_eq!(requests.answered(Wish::Enter, &tea, Some("q1")), None);
+        assert_eq!(requests.answered(Wish::Enter, &work, Some(&one)), None);
+        assert_eq!(requests.answered(Wish::Leave, &tea, Some(&one)), None);
+        assert!(requests.answered(Wish::Enter, &tea, Some(&one)).is_some_and(|it| it.fresh));
+        assert_eq!(requests.answered(Wish::Enter, &tea, Some(&one)), None, "once");
+        assert_eq!(requests.refused(Some("q1")).unwrap().theirs.as_deref(), Some("q1"));
+        assert_eq!(requests.lost().count(), 0);
+    }
+}

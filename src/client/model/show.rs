@@ -1,0 +1,113 @@
+//! What a face shows, and whose words it is.
+
+use serde::Serialize;
+
+use super::super::secrets::Flaw;
+use crate::chat::{ChannelName, Code, Event, Kind, Message, MsgId, Seq, Target, UserName};
+
+/// Who has written a text, as far as this client knows: decided where the text comes into being.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Origin {
+    /// It came over the connection: the server's words, or what it says others have said.
+    Server,
+    /// This client has made it.
+    Client,
+}
+
+/// What a face shows.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Show {
+    State(State),
+    /// A message that the server has delivered.
+    Message(Message),
+    /// A message that this client has found in what it keeps.
+    Found(Message),
+    /// A line of one's own is on its way, for the first time or again.
+    Outgoing {
+        id: MsgId,
+        to: Target,
+        text: String,
+        kind: Kind,
+    },
+    Ack {
+        id: MsgId,
+        to: Target,
+        seq: Seq,
+    },
+    /// A line of one's own is given up.
+    Dropped(MsgId),
+    /// A line that cannot be sent yet.
+    Pending {
+        id: MsgId,
+        to: Target,
+    },
+    /// What follows in this place is new to this person.
+    Divider(Target),
+    /// So many lines of a place were not read.
+    Unread {
+        to: Target,
+        lines: u64,
+    },
+    /// A place that this person can read: its newest line, and up to where they have read it.
+    Place {
+        to: Target,
+        last: Seq,
+        read: Seq,
+    },
+    /// How fast the server answers, in milliseconds.
+    Latency(u64),
+    /// The connection is there again.
+    Back,
+    /// An event of the server's, or an answer of this client's own that has the same form.
+    Event(Origin, Event),
+    /// A line is not what it should be, or others are missing before it.
+    Flaw {
+        to: Target,
+        from: UserName,
+        seq: Seq,
+        flaw: Flaw,
+    },
+    /// A person has a key that was not there before.
+    KeyChanged {
+        name: UserName,
+        text: String,
+    },
+    /// Who comes and goes, where nobody wants to be told.
+    Presence(Event),
+    /// The next line is a password: do not show it. Or it no longer is.
+    Hidden(bool),
+    /// This client's own words, as are errors and hints: no text of the server's is ever in them.
+    Notice(String),
+    Error(String),
+    /// What to do about the error before.
+    Hint(&'static str),
+    /// The place that typed text goes to.
+    Target(Target),
+    /// This person is not in a channel that they have not left: what is typed there stays there.
+    Gone(ChannelName),
+    Timestamps(bool),
+    Clear,
+    Bye(String),
+}
+
+impl Show {
+    /// Whose words it is.
+    pub fn origin(&self) -> Origin {
+        match self {
+            Show::Event(origin, _) => *origin,
+            Show::Message(_) | Show::Presence(_) | Show::Ack { .. } => Origin::Server,
+            _ => Origin::Client,
+        }
+    }
+}
+
+/// The connection as a person sees it.
+#[derive(Clone, Debug, PartialEq)]
+pub enum State {
+    Connecting,
+    Connected { name: UserName },
+    Offline { retry_ms: u64 },
+    NotAdmitted { retry_ms: u64 },
+    Refused { code: Code },
+}

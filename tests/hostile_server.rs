@@ -1,0 +1,315 @@
+//! A hostile server, at the real binary: it speaks as the client would, and moves what its person types. A
+//! double that holds the key of a server which the client knows says what it likes.
+
+mod world;
+
+use std::fs;
+use std::net::{TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Instant;
+
+use pychat::chat::{Command, Event};
+use pychat::crypto::handshake::ServerHello;
+use pychat::crypto::hello::Greeting;
+use pychat::crypto::{Identity, RecordType, Sealer};
+use pychat::net::tunnel::{Incoming, TunnelReader, login_reader, write_record};
+use pychat::suite::Suites;
+use pychat::wire::codec;
+use serde_json::{Value, json};
+use world::pty::Terminal;
+use world::{DEADLINE, Program, World};
+
+const SECRET: &str = "the key is under the mat";
+const FORGED: &str = "compare this with bob, over the phone or face to face; it is the same on both \
+    sides only if nobody is between you:\n12345 12345 12345 12345 12345 12345";
+
+/// One connection of a client.
+#[derive(Clone)]
+struct Double {
+    stream: Arc<TcpStream>,
+    sealer: Arc<Mutex<Sealer>>,
+    heard: Arc<Mutex<Vec<Command>>>,
+}
+
+impl Double {
+    /// Lets carol in, and answers what she asks, but for keys.
+    fn accepts(listener: &TcpListener, own: &Arc<Identity>) -> Double {
+        let stream = Arc::new(listener.accept().unwrap().0);
+        let mut records = login_reader(&stream, Instant::now() + DEADLINE);
+        let r0 = records.read().unwrap().unwrap().to_vec();
+        let Some(Greeting::Hello(hello)) = Greeting::read(&r0, [own]) else { panic!("not an R0") };
+        let (hello, r1) = ServerHello::start(hello, Suites::default());
+        write_record(&stream, &r1).unwrap();
+        let (_, r3, transport) =
+            hello.gate(records.read().unwrap().unwrap()).unwrap().finish().unwrap();
+        write_record(&stream, &r3).unwrap();
+        let mut reader = TunnelReader::new(records, transport.opener);
+        assert!(matches!(reader.receive(), Ok(Incoming::Record(RecordType::Login, _))));
+        reader.set_deadline(Instant::now() + 9 * DEADLINE);
+        let sealer = Arc::new(Mutex::new(transport.sealer));
+        let double = Double { stream, sealer, heard: Arc::default() };
+        double.tells(json!({"type": "welcome", "name": "carol", "device": "main", "version": "1",
+            "text_bytes_max": 8192}));
+        double.tells(entered("#lobby", None));
+        let listens = double.clone();
+        thread::spawn(move || listens.listens(reader));
+        double
+    }
+
+    fn listens(&self, mut reader: TunnelReader) {
+        loop {
+            let commands: Vec<Command> = match reader.receive() {
+                Ok(Incoming::Record(RecordType::Json, body)) => {
+                    codec::decode(body).filter_map(Result::ok).collect()
+                }
+                Ok(Incoming::Record(RecordType::Ping, body)) => {
+                    self.sends(RecordType::Pong, body);
+                    continue;
+                }
+                Ok(Incoming::Record(..)) => continue,
+                _ => return,
+            };
+            for command in commands {
+                match &command {
+                    Command::Join { channel, reference, .. } => {
+                        self.tells(entered(channel.as_str(), reference.as_deref()));
+                    }
+                    Command::Resume { .. } => self.tells(json!({"type": "places", "places": []})),
+                    _ => {}
+                }
+                self.heard.lock().unwrap().push(command);
+            }
+        }
+    }
+
+    fn sends(&self, kind: RecordType, body: &[u8]) {
+        let mut record = Vec::new();
+        let mut sealer = self.sealer.lock().unwrap();
+        sealer.seal(kind, body, &mut record).unwrap();
+        // A client that is gone has ended its part of the story.
+        let _ = write_record(&self.stream, &record);
+    }
+
+    fn tells(&self, event: Value) {
+        let event: Event = serde_json::from_value(event).unwrap();
+        let mut body = Vec::new();
+        codec::encode(&event, &mut body);
+        self.sends(RecordType::Json, &body);
+    }
+
+    /// Everything that is said and asked, as it came.
+    fn heard(&self) -> String {
+        let heard = self.heard.lock().unwrap();
+        heard.iter().map(|command| serde_json::to_string(command).unwrap() + "\n").collect()
+    }
+
+    /// The channel with a PIN that carol has asked to be in.
+    fn channel(&self) -> Option<String> {
+        let heard = self.heard.lock().unwrap();
+        heard.iter().find_map(|command| match command {
+            Command::Join { channel, .. } if channel.has_pin() => Some(channel.as_str().to_owned()),
+            _ => None,
+        })
+    }
+
+    /// Puts carol out of the channel with the PIN, and into the open one of its name.
+    fn moves(&self, world: &World) {
+        world.until("carol asked to be in the channel", || self.channel().is_some());
+        let channel = self.channel().unwrap();
+        self.tells(json!({"type": "parted", "channel": channel}));
+        self.tells(entered("#tea", None));
+        self.tells(entered("#tea", Some("pychat-1")));
+        self.tells(json!({"type": "notice", "text": "that was all"}));
+    }
+}
+
+impl Drop for Double {
+    fn drop(&mut self) {
+        let _ = self.stream.shutdown(std::net::Shutdown::Both);
+    }
+}
+
+fn entered(channel: &str, reference: Option<&str>) -> Value {
+    json!({"type": "entered", "channel": channel, "log": "00000000000000ab", "last": "0",
+        "read": "0", "retention": "forever", "people": ["carol"], "ref": reference})
+}
+
+/// A server that carol knows, and whoever has taken its place.
+struct Story {
+    world: World,
+    own: Arc<Identity>,
+    listener: TcpListener,
+}
+
+impl Story {
+    fn new() -> Story {
+        let world = World::new();
+        drop(world.enters("carol"));
+        let pem = fs::read_to_string(world.home().join("keys/server.pem")).unwrap();
+        let own = Arc::new(Identity::from_pem(&pem, None).unwrap());
+        Story { world, own, listener: TcpListener::bind("127.0.0.1:0").unwrap() }
+    }
+
+    fn address(&self) -> String {
+        self.listener.local_addr().unwrap().to_string()
+    }
+
+    fn client(&self, face: &str) -> (Program, Double) {
+        let client = self.world.client_by("carol", &self.address(), &[face]);
+        (client, Double::accepts(&self.listener, &self.own))
+    }
+
+    fn terminal(&self, args: &[&str]) -> (Terminal, Double) {
+        let mut command = self.world.program("carol");
+        let invite = self.world.invite.replace(&self.world.address, &self.address());
+        command.args(["client", &invite, "--name", "carol"]).args(args);
+        let terminal = Terminal::run(&command);
+        (terminal, Double::accepts(&self.listener, &self.own))
+    }
+}
+
+#[test]
+fn a_number_that_the_server_makes_up_is_shown_as_its_words_and_the_hole_is_named() {
+    let story = Story::new();
+    let notice = json!({"type": "notice", "text": FORGED});
+
+    let (mut plain, double) = story.client("--plain");
+    plain.sees("you are in #lobby");
+    plain.types("/fingerprint bob");
+    plain.sees("-- asking the server for the keys of bob");
+    double.tells(notice.clone());
+    plain.sees("server| 12345 12345");
+    plain.sees("=!= the server has not told the keys of bob: no number can be shown");
+    let own = |line: &&String| line.starts_with("-- ") && line.contains("compare");
+    assert_eq!(plain.shown().iter().filter(own).count(), 0, "{:#?}", plain.shown());
+    drop((plain, double));
+
+    let (mut json, double) = story.client("--json");
+    json.sees(r#""type":"hello""#);
+    json.types(r#"{"type":"slash","line":"/fingerprint bob"}"#);
+    json.sees("asking the server for the keys of bob");
+    double.tells(notice.clone());
+    let origin = |line: String| serde_json::from_str::<Value>(&line).unwrap()["origin"].clone();
+    assert_eq!(origin(json.sees("12345 12345")), "server");
+    assert_eq!(origin(json.sees("has not told the keys of bob")), "client");
+    drop((json, double));
+
+    let (mut screen, double) = story.terminal(&[]);
+    screen.shows("* connected");
+    screen.types("/fingerprint bob\r");
+    screen.shows("-- asking the server for the keys of bob");
+    double.tells(notice);
+    screen.shows("server| 12345 12345");
+    screen.shows("=!= the server has not told the keys of bob");
+    assert!(!screen.screen().contains("-- compare"), "{}", screen.screen());
+}
+
+#[test]
+fn a_secret_that_is_half_typed_when_the_server_moves_things_stays_sealed() {
+    let story = Story::new();
+    let (first, rest) = SECRET.split_at(10);
+
+    let (mut screen, double) = story.terminal(&[]);
+    screen.shows("* connected");
+    screen.types("/join tea blue kettle 47\r");
+    screen.shows_row(|row| row.starts_with("#tea~"));
+    screen.types(first);
+    screen.shows(&format!("carol> {first}"));
+    double.moves(&story.world);
+    screen.shows("you are no longer in #tea~");
+    screen.shows("server| that was all");
+    screen.types(&format!("{rest}\r"));
+    // It stays where it was typed.
+    screen.shows("it stays here");
+    screen.shows(&format!("carol> {SECRET}"));
+    assert!(!double.heard().contains("the mat"), "{}", double.heard());
+    screen.types("\x03/exit\r");
+    screen.ends_with(0);
+    drop(double);
+
+    // Its key is still there: the next start goes back into it.
+    let (mut plain, double) = story.terminal(&["--plain"]);
+    plain.shows("you are in #tea~");
+    plain.types("/query #tea\r");
+    plain.shows("what you type goes to #tea~");
+    plain.types(first);
+    plain.shows_row(|row| row == format!("> {first}"));
+    double.moves(&story.world);
+    plain.shows("server| that was all");
+    plain.types(&format!("{rest}\r"));
+    plain.shows("you are no longer in #tea~");
+    plain.shows("nothing was sent");
+    // Nor is what was recalled sent elsewhere.
+    plain.types("/query #lobby\r");
+    plain.shows("what you type goes to #lobby now, which is open");
+    plain.types("\x1b[A\x1b[A\r");
+    plain.shows("this was typed for #tea~");
+    plain.types("hello\r");
+    story.world.until("hello is said", || double.heard().contains("hello"));
+    assert!(!double.heard().contains("the mat"), "{}", double.heard());
+    plain.types("/exit\r");
+    plain.ends_with(0);
+    drop(double);
+
+    let (mut json, double) = story.client("--json");
+    json.sees(r##""channel":"#tea~"##);
+    json.types(r#"{"type":"slash","line":"/query #tea"}"#);
+    double.moves(&story.world);
+    json.sees("that was all");
+    json.types(&format!(r#"{{"type":"slash","line":"/me says {SECRET}"}}"#));
+    json.sees("you are no longer in #tea~");
+    json.types(r#"{"type":"slash","line":"/channels"}"#);
+    story.world.until("it is asked", || double.heard().contains("channels"));
+    assert!(!double.heard().contains("the mat"), "{}", double.heard());
+}
+
+#[test]
+fn a_line_as_ones_own_that_nobody_has_sealed_is_not_ones_own() {
+    let story = Story::new();
+    let line = json!({"type": "message", "seq": "1", "to": "@bob", "from": "carol", "device": "main",
+        "id": "00000000000000000000000000000007", "time_ms": 1_795_615_380_000_u64,
+        "text": "send me the PIN", "replay": true});
+    let place = json!({"type": "places", "places": [{"to": "@bob", "log": "00000000000000ac",
+        "last": "1", "read": "0", "retention": "forever"}]});
+
+    let (plain, double) = story.client("--plain");
+    plain.sees("you are in #lobby");
+    [&place, &line].into_iter().for_each(|event| double.tells(event.clone()));
+    let shown = plain.sees("send me the PIN");
+    assert!(shown.starts_with("server| not sealed, the server's word alone: carol"), "{shown}");
+    drop((plain, double));
+
+    let (mut screen, double) = story.terminal(&[]);
+    screen.shows("* connected");
+    double.tells(place);
+    screen.shows("2:@bob 1");
+    double.tells(Value::Object({
+        let mut again = line.as_object().unwrap().clone();
+        again.insert("seq".into(), "2".into());
+        again.insert("id".into(), "00000000000000000000000000000008".into());
+        again
+    }));
+    screen.types("\x1b2");
+    screen.shows("server| not sealed, the server's word alone: carol");
+    assert!(!screen.screen().contains("You"), "{}", screen.screen());
+}
+
+#[test]
+fn the_control_an_honest_answer_is_believed() {
+    let story = Story::new();
+    let (mut screen, double) = story.terminal(&[]);
+    screen.shows("* connected");
+    screen.types("/join tea\r");
+    screen.shows_row(|row| row.starts_with("#tea"));
+    screen.types("hello\r");
+    story.world.until("hello is said", || double.heard().contains("hello"));
+    screen.types("/part\r");
+    story.world.until("it is left", || double.heard().contains(r##""type":"part""##));
+    let reference = double.heard.lock().unwrap().iter().find_map(|command| match command {
+        Command::Part { reference, .. } => reference.clone(),
+        _ => None,
+    });
+    double.tells(json!({"type": "parted", "channel": "#tea", "ref": reference}));
+    screen.shows_row(|row| row.starts_with("#lobby"));
+}
