@@ -78,7 +78,7 @@ macro_rules! limits {
 }
 
 limits! {
-    /// Sessions and strangers together; 0 derives the cap from what the system allows.
+    /// Connections with a thread: sessions and logins under way; 0 derives the cap from what the system allows.
     connections_max: usize = 0,
     /// Sessions of one person.
     sessions_per_user_max: usize = 10,
@@ -139,19 +139,19 @@ limits! {
     places_per_h: f64 = 120.0,
     /// Channels with a PIN that a person may join in any hour without having known them before.
     pin_joins_per_h: usize = 10,
-    /// From the first byte to the login, in milliseconds; absolute.
+    /// From the connection to the login, in milliseconds; absolute.
     login_ms_max: u64 = 10_000,
     /// A person has this many seconds to give their password.
     password_s_max: u64 = 120,
-    /// Strangers of one source (an IPv4 address, an IPv6 /64).
+    /// Unauthenticated connections of an IPv4 address or IPv6 /64; a /56 has twice as many, a /48 or IPv4 /24 four times.
     strangers_per_source_max: usize = 8,
-    /// From this many strangers on, newcomers are dropped at random ...
-    strangers_drop_from: usize = 32,
-    /// ... with this chance in percent, which rises ...
-    strangers_drop_percent: u8 = 30,
-    /// ... to certainty at this many.
-    strangers_max: usize = 128,
-    /// Strangers that may wait for an RSA operation.
+    /// Connections that have sent no valid hello; for one more the oldest is closed.
+    strangers_max: usize = 256,
+    /// Connections that have sent a valid hello and no key yet; for one more the oldest is closed, once it is a second old.
+    handshakes_max: usize = 256,
+    /// Connections in the RSA operation and the login, each on a thread; for one more the oldest is closed, once it is two seconds old.
+    logins_max: usize = 128,
+    /// Connections that may wait for an RSA operation, those of recent members aside.
     rsa_waiting_max: usize = 32,
     /// RSA operations at once; 0 is half of the cores.
     rsa_permits: usize = 0,
@@ -159,7 +159,7 @@ limits! {
     penalty_refuse_s: u64 = 15,
     /// ... and no source is refused for longer than this.
     penalty_s_max: u64 = 600,
-    /// Sources with a penalty that are remembered.
+    /// Sources and networks with a penalty that are remembered.
     penalty_sources_max: usize = 65_536,
     /// A silent session is asked for a sign of life after this many seconds ...
     ping_s: u64 = 30,
@@ -183,6 +183,8 @@ impl Limits {
         "ledger_waiting_max",
         "tail_bytes_max",
         "memory_bytes_max",
+        "strangers_max",
+        "handshakes_max",
         "rsa_waiting_max",
         "rsa_permits",
         "listen_backlog",
@@ -207,6 +209,8 @@ impl Limits {
             ("channels_max", self.channels_max),
             ("strangers_per_source_max", self.strangers_per_source_max),
             ("strangers_max", self.strangers_max),
+            ("handshakes_max", self.handshakes_max),
+            ("logins_max", self.logins_max),
             ("lines_burst", self.lines_burst as usize),
             ("ping_s", self.ping_s as usize),
             ("session_age_s_max", self.session_age_s_max as usize),
@@ -246,12 +250,6 @@ impl Limits {
         }
         if self.tail_bytes_max < 65_536 {
             return Err(("tail_bytes_max", "65536 is the least that holds a few long lines"));
-        }
-        if self.strangers_drop_from > self.strangers_max {
-            return Err(("strangers_drop_from", "it lies above strangers_max"));
-        }
-        if self.strangers_drop_percent > 100 {
-            return Err(("strangers_drop_percent", "a percentage is at most 100"));
         }
         if self.silence_s_max <= self.ping_s {
             return Err(("silence_s_max", "it must be longer than ping_s"));

@@ -2,11 +2,12 @@
 
 mod world;
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use pychat::crypto::{Fingerprint, key_request};
+use socket2::{Domain, Socket, Type};
 use world::World;
 
 /// What the server answers to a stranger's bytes before it closes.
@@ -87,33 +88,197 @@ fn beyond_the_cap_newcomers_are_told_busy_and_nobody_inside_notices() {
     alice.sees("bob: all well");
 }
 
-/// A stranger that has said hello and got its answer; none where the door stayed shut.
-fn greeted(world: &World) -> Option<TcpStream> {
-    let mut stream = TcpStream::connect(&world.address).unwrap();
-    stream.set_read_timeout(Some(world::DEADLINE)).unwrap();
+/// A connection from an address of this computer.
+fn connects_from(world: &World, from: [u8; 4]) -> TcpStream {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from((from, 0)).into()).unwrap();
+    socket.connect(&world.address.parse::<SocketAddr>().unwrap().into()).unwrap();
+    socket.set_read_timeout(Some(world::DEADLINE)).unwrap();
+    socket.into()
+}
+
+const HOME: [u8; 4] = [127, 0, 0, 1];
+
+/// A connection that has said hello and got its answer; none where the door stayed shut.
+fn greeted_from(world: &World, from: [u8; 4]) -> Option<TcpStream> {
+    let mut stream = connects_from(world, from);
     stream.write_all(&world.hello()).ok()?;
     stream.read_exact(&mut [0; 1226]).ok()?;
     Some(stream)
 }
 
-#[test]
-fn strangers_of_one_source_are_few_and_who_offends_is_shut_out_for_a_while() {
-    let world = World::configured(
-        r#"{"exempt": [], "limits": {"strangers_per_source_max": 3, "login_ms_max": 60000,
-            "penalty_refuse_s": 8, "penalty_s_max": 20}}"#,
-    );
-    let held: Vec<_> = (0..3).map(|_| greeted(&world).expect("there is room")).collect();
-    assert!(greeted(&world).is_none(), "the fourth");
-    drop(held);
-    world.until("there is room again", || greeted(&world).is_some());
-    world.until("it is shut out", || {
-        let Some(mut stream) = greeted(&world) else { return true };
+fn greeted(world: &World) -> Option<TcpStream> {
+    greeted_from(world, HOME)
+}
+
+/// A silent connection, once the door has it.
+fn silent_from(world: &World, from: [u8; 4]) -> TcpStream {
+    let before = world.figure("unauthenticated") + world.figure("evicted");
+    let stream = connects_from(world, from);
+    world
+        .until("it is held", || world.figure("unauthenticated") + world.figure("evicted") > before);
+    stream
+}
+
+/// Whether the server keeps a connection open for now.
+fn is_open(stream: &TcpStream) -> bool {
+    stream.set_nonblocking(true).unwrap();
+    let read = (&*stream).read(&mut [0]);
+    matches!(read, Err(error) if error.kind() == ErrorKind::WouldBlock)
+}
+
+/// Waits until the server has closed a connection, without a byte.
+#[track_caller]
+fn is_closed(mut stream: &TcpStream) {
+    stream.set_nonblocking(false).unwrap();
+    match stream.read(&mut [0]) {
+        Ok(0) => {}
+        // A reset is as silent as a close.
+        Err(error) if error.kind() == ErrorKind::ConnectionReset => {}
+        other => panic!("not closed: {other:?}"),
+    }
+}
+
+fn offends(world: &World, from: [u8; 4]) {
+    if let Some(mut stream) = greeted_from(world, from) {
         // A key exchange that stops at the gate.
         let _ = stream.write_all(&[&[7, 0x90][..], &[7; 1936]].concat());
         let _ = stream.read_to_end(&mut Vec::new());
-        false
+    }
+}
+
+#[test]
+fn who_offends_is_shut_out_for_a_while() {
+    let world = World::configured(
+        r#"{"exempt": [], "limits": {"login_ms_max": 60000, "penalty_refuse_s": 8,
+            "penalty_s_max": 20}}"#,
+    );
+    world.until("it is shut out", || {
+        offends(&world, HOME);
+        greeted(&world).is_none()
     });
     let told = world.operator(&["ctl", "stats", "--json"]).1;
     assert!(told.contains("\"logins\":0"), "{told}");
     world.until("its time is over", || greeted(&world).is_some());
+}
+
+#[test]
+fn closing_just_before_the_time_is_over_is_an_offence_as_being_late_is() {
+    let world = World::configured(r#"{"exempt": [], "limits": {"login_ms_max": 1000}}"#);
+    let held_for = |time| {
+        let mut stream = connects_from(&world, HOME);
+        stream.set_read_timeout(Some(time)).unwrap();
+        let read = stream.read(&mut [0]);
+        matches!(read, Err(error) if error.kind() == ErrorKind::WouldBlock)
+    };
+    world.until("it is refused", || !held_for(Duration::from_millis(950)));
+    assert_eq!(world.figure("evicted"), 0);
+    let (failures, refused) = (world.figure("login_failures"), world.figure("refused"));
+    assert!(failures <= 4, "{failures} connections of a second each before the first was refused");
+    assert_eq!(refused, 1);
+}
+
+#[test]
+fn the_oldest_silent_connection_makes_room_and_one_with_a_hello_stays() {
+    let world = World::configured(r#"{"exempt": [], "limits": {"strangers_max": 3}}"#);
+    let greeted = greeted(&world).unwrap();
+    let [one, two, three] = [1, 2, 3].map(|net| silent_from(&world, [127, 1, net, 1]));
+    let four = silent_from(&world, [127, 1, 4, 1]);
+    is_closed(&one);
+    assert!(is_open(&two) && is_open(&three) && is_open(&four) && is_open(&greeted));
+    let five = silent_from(&world, [127, 1, 5, 1]);
+    is_closed(&two);
+    assert!(is_open(&three) && is_open(&four) && is_open(&five) && is_open(&greeted));
+    assert_eq!((world.figure("evicted"), world.figure("unauthenticated")), (2, 4));
+    world.enters("alice");
+}
+
+#[test]
+fn within_a_source_the_oldest_silent_connection_makes_room() {
+    let world = World::configured(r#"{"exempt": [], "limits": {"strangers_per_source_max": 2}}"#);
+    let other = silent_from(&world, [127, 7, 7, 1]);
+    let [one, two, three] = [(); 3].map(|()| silent_from(&world, HOME));
+    is_closed(&one);
+    assert!(is_open(&two) && is_open(&three) && is_open(&other));
+    // Neighbours share four times as much.
+    let near: Vec<_> = (1..=9).map(|last| silent_from(&world, [127, 8, 8, last])).collect();
+    is_closed(&near[0]);
+    assert!(near[1..].iter().all(is_open) && is_open(&other));
+}
+
+#[test]
+fn connections_that_have_not_logged_in_cost_no_thread() {
+    let world = World::new();
+    let threads = || {
+        let tasks = format!("/proc/{}/task", world.server.pid().as_raw_nonzero());
+        std::fs::read_dir(tasks).unwrap().count()
+    };
+    let _alice = world.enters("alice");
+    world.until("the login's own thread is gone", || world.figure("connections") == 1);
+    let before = threads();
+    let silent: Vec<_> = (0..100).map(|_| connects_from(&world, HOME)).collect();
+    let greeted: Vec<_> = (0..100).map(|_| greeted(&world).unwrap()).collect();
+    world.until("all are held", || world.figure("unauthenticated") == 200);
+    let now = threads();
+    assert!(now <= before, "{now} threads, and {before} before");
+    drop((silent, greeted));
+    world.until("all are gone", || world.figure("connections") == 1);
+}
+
+#[test]
+fn who_logged_in_lately_is_not_refused_for_what_others_do_there() {
+    let config = r#"{"exempt": [], "limits": {"login_ms_max": 60000}}"#;
+    let world = World::configured(config);
+    world.enters("alice");
+    let neighbour = [127, 0, 0, 9];
+    let shut_out = |world: &World, who| {
+        world.until("it is shut out", || {
+            offends(world, who);
+            greeted_from(world, who).is_none()
+        });
+    };
+    let check = |world: &World| {
+        shut_out(world, neighbour);
+        // Their whole network is refused by now or soon; the source of a member is not.
+        for _ in 0..10 {
+            offends(world, HOME);
+            assert!(greeted(world).is_some(), "a member came from here");
+        }
+    };
+    check(&world);
+    let world = world.restarted();
+    let kept = std::fs::read_to_string(world.home().join("data/sources.json")).unwrap();
+    assert!(kept.contains("\"alice\"") && kept.contains("\"127.0.0.1\""), "{kept}");
+    check(&world);
+}
+
+#[test]
+fn where_no_addresses_are_logged_none_is_kept() {
+    let world = World::configured(r#"{"exempt": [], "log_ip": false}"#);
+    world.enters("alice");
+    let world = world.restarted();
+    assert!(!world.home().join("data/sources.json").exists());
+    assert_eq!(world.found_in("home/data", "127.0.0.1"), 0);
+}
+
+#[test]
+fn loopback_is_not_spared_where_an_onion_service_connects_from_there() {
+    let oldest_goes = |config: &str, places: usize| {
+        let world = World::configured_at(config, "0.0.0.0:0");
+        let held: Vec<_> = (0..=places).map(|_| silent_from(&world, HOME)).collect();
+        is_closed(&held[0]);
+        assert!(held[1..].iter().all(is_open), "{places} places");
+        // Everybody is there: nobody is shut out for what somebody does.
+        (0..10).for_each(|_| offends(&world, HOME));
+        assert!(greeted(&world).is_some());
+        world.operator(&["check"]).1
+    };
+    let told = oldest_goes(r#"{"server_ip": "0.0.0.0", "limits": {"strangers_max": 8}}"#, 8);
+    assert!(!told.contains("exempt"), "{told}");
+    // A quarter of the places are for those who are spared.
+    let onion = r#"{"server_ip": "0.0.0.0", "invite_host": "pychat7abc.onion",
+        "limits": {"strangers_max": 8}}"#;
+    let told = oldest_goes(onion, 6);
+    let wanted = "invites name an onion service, so that it connects everybody from 127.0.0.1";
+    assert!(told.contains(wanted), "{told}");
 }

@@ -203,7 +203,7 @@ fn who_found_the_house_full_gets_in_once_somebody_left() {
 }
 
 #[test]
-fn a_flood_under_few_descriptors_is_told_busy_and_leaves_no_trace() {
+fn a_flood_under_few_descriptors_keeps_nobody_out_and_leaves_no_trace() {
     let world = World::under("ulimit -n 64", "{}");
     let mut alice = world.enters("alice");
     let mut bob = world.enters("bob");
@@ -212,20 +212,40 @@ fn a_flood_under_few_descriptors_is_told_busy_and_leaves_no_trace() {
     let cpu = world.server.cpu();
     let began = Instant::now();
     let flood: Vec<_> = (0..300).map(|_| TcpStream::connect(&world.address).unwrap()).collect();
-    settles(&world, "connections", room);
+    world.until("the flood has come", || world.figure("evicted") >= 250);
     while began.elapsed() < Duration::from_secs(2) {
         chat(&mut alice, &mut bob, &format!("{:?}", began.elapsed()));
         thread::park_timeout(Duration::from_millis(500));
     }
-    let late = TcpStream::connect(&world.address).unwrap();
-    late.set_read_timeout(Some(DEADLINE)).unwrap();
-    (&late).write_all(&world.hello()).unwrap();
-    let busy = RecordReader::new(&late, 2_048).read().unwrap().unwrap().to_vec();
-    assert_eq!(busy, b"PYCHAT!busy");
     idles(&world, cpu, began);
+    world.enters("carol");
     drop(flood);
     chat(&mut alice, &mut bob, "the flood");
-    world.enters("carol");
+}
+
+#[test]
+fn as_many_as_the_address_space_has_room_for_come_in_and_one_more_is_told_busy() {
+    let world =
+        World::under("ulimit -v 300000", r#"{"sessions_per_user_max": 2000, "logins_per_s": 1e6}"#);
+    let server = crowd(&world);
+    let room = world.figure("connections_max") as usize;
+    assert!((50..1_000).contains(&room), "{room} connections in 300 MB of addresses");
+    let enter =
+        |count: usize| (0..count).map(|_| Peer::enters(&world, &server)).collect::<Vec<_>>();
+    let mut inside: Vec<Peer> = thread::scope(|scope| {
+        let parts = (0..4).map(|part| scope.spawn(move || enter((room + part) / 4)));
+        let parts: Vec<_> = parts.collect();
+        parts.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+    });
+    assert_eq!(inside.len(), room);
+    let mut late = TcpStream::connect(&world.address).unwrap();
+    late.set_read_timeout(Some(DEADLINE)).unwrap();
+    late.write_all(&world.hello()).unwrap();
+    let busy = RecordReader::new(&late, 2_048).read().unwrap().unwrap().to_vec();
+    assert_eq!(busy, b"PYCHAT!busy");
+    let (first, rest) = inside.split_at_mut(1);
+    first[0].says(1, "all of us are here");
+    rest.iter_mut().for_each(|peer| drop(peer.sees("all of us are here")));
 }
 
 #[test]

@@ -228,6 +228,28 @@ fn who_does_not_answer_is_gone_in_time_and_few_may_be_asked_at_once() {
 }
 
 #[test]
+fn prompts_that_a_thief_of_the_key_opens_elsewhere_keep_the_owner_out_nowhere() {
+    let world = World::with(r#"{"sessions_per_user_max": 3}"#);
+    world.admit("bob");
+    assert!(passwd(&world, "bob", PASSWORD).0);
+    let elsewhere = Proxy::from_source(&world.address, [127, 0, 7, 1]);
+    let prompts: Vec<Program> = (0..3)
+        .map(|_| {
+            let thief = world.client_by("bob", &elsewhere.address, &["--json"]);
+            thief.sees("\"password\"");
+            thief
+        })
+        .collect();
+    let refused = world.client_by("bob", &elsewhere.address, &["--json"]);
+    refused.sees("too many of your connections");
+    let mut bob = world.client("bob", &["--plain"]);
+    bob.sees("type your password and Enter");
+    bob.types(PASSWORD);
+    bob.sees("you are in #lobby");
+    assert!(prompts.iter().all(|thief| thief.seen("too many") == 0));
+}
+
+#[test]
 fn stars_stand_for_what_is_typed_and_it_is_not_kept() {
     let world = World::new();
     world.admit("bob");

@@ -106,7 +106,7 @@ fn what_speaks_something_else_is_no_other_server() {
 #[test]
 fn a_server_without_time_for_another_login_says_so() {
     let config = r#"{"exempt": [], "limits": {"rsa_permits": 1, "rsa_waiting_max": 0,
-        "strangers_per_source_max": 100, "strangers_drop_from": 128, "penalty_refuse_s": 1000000}}"#;
+        "strangers_per_source_max": 100, "penalty_refuse_s": 1000000}}"#;
     let world = World::configured(config);
     let me = Identity::generate();
     world.registers("bob", me.public());

@@ -60,6 +60,14 @@ pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FileError> {
     files::put(temporary, path).map_err(FileError::io(path))
 }
 
+/// Removes a file, where there is one.
+pub fn remove(path: &Path) -> Result<(), FileError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(FileError::io(path)(error)),
+        _ => Ok(()),
+    }
+}
+
 /// Overwrites a file before it goes.
 pub fn wipe(path: &Path) -> io::Result<()> {
     overwrite(&mut OpenOptions::new().write(true).open(path)?)?;

@@ -87,6 +87,11 @@ impl Home {
         self.dir.join("data").join("keys.json")
     }
 
+    /// Where people have logged in from lately.
+    pub fn sources_file(&self) -> PathBuf {
+        self.dir.join("data").join("sources.json")
+    }
+
     /// Where the ledger is on disk.
     pub fn ledger_file(&self) -> PathBuf {
         self.dir.join("data").join("ledger.db")

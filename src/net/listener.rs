@@ -1,13 +1,12 @@
-//! Listening: a backlog for a whole house that comes home at once, and an accept that can be ended.
+//! Listening: a backlog for all clients that come back at once, and an accept that never waits.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::time::Duration;
+use std::os::fd::{AsFd, BorrowedFd};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use socket2::{Domain, Protocol, Socket, Type};
 
-/// A socket that newcomers arrive at.
+/// A socket that connections arrive at.
 pub struct Listener {
     socket: TcpListener,
     address: SocketAddr,
@@ -44,20 +43,27 @@ impl Listener {
         self.address
     }
 
-    /// The next newcomer; none when nobody came within `patience`.
-    pub fn accept(&self, patience: Duration) -> io::Result<Option<(TcpStream, SocketAddr)>> {
-        let mut fds = [PollFd::new(&self.socket, PollFlags::IN)];
-        let patience = Timespec::try_from(patience).map_err(io::Error::other)?;
-        if poll(&mut fds, Some(&patience))? == 0 {
-            return Ok(None);
-        }
+    /// The next connection, which does not block either; none where none has arrived.
+    ///
+    /// # Errors
+    /// The system has no descriptor for it, say. A connection that is gone again is none.
+    pub fn accept(&self) -> io::Result<Option<(TcpStream, SocketAddr)>> {
         match self.socket.accept() {
             Ok((stream, peer)) => {
-                stream.set_nonblocking(false)?;
+                stream.set_nonblocking(true)?;
+                stream.set_nodelay(true)?;
                 Ok(Some((stream, peer)))
             }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
-            Err(error) => Err(error),
+            Err(error) => match error.kind() {
+                io::ErrorKind::WouldBlock | io::ErrorKind::ConnectionAborted => Ok(None),
+                _ => Err(error),
+            },
         }
+    }
+}
+
+impl AsFd for Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
     }
 }

@@ -1,6 +1,6 @@
 //! What the whole server shares besides the hub: the configuration and who is registered.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, mpsc};
@@ -17,16 +17,17 @@ use super::guesses::Guesses;
 use super::hub::{self, Hub};
 use super::moderation;
 use super::outlet::Outlet;
+use super::prompts::{Place, Prompt, Prompts};
 use super::readers::{self, Readers};
 use super::records::Records;
-use super::second;
+use super::second::{self, Asker};
 use super::stop::Stop;
 use crate::chat::rights::{Role, State};
 use crate::chat::{Code, DeviceName, Event, Opaque, Refusal, Retention, UserName};
 use crate::config::{Config, IpRange, admits};
 use crate::crypto::{Fingerprint, PublicKey};
 use crate::keyring::sanctions::{Decided, Kind, Subject, Whom};
-use crate::keyring::{Audit, Decision, Home, Rejected, Users};
+use crate::keyring::{Audit, Decision, Home, Rejected, Users, file};
 use crate::ledger::{Kept, LedgerError, Swept};
 
 /// Passwords that are hashed at once, 19 MiB each, and those that may wait for it.
@@ -52,8 +53,8 @@ pub struct House {
     /// What is written down beside the chat.
     pub(super) records: Records,
     guesses: Mutex<Guesses>,
-    /// Connections of a person that are asked for a password now.
-    asked: Mutex<HashMap<UserName, usize>>,
+    /// Connections that are asked for a password now.
+    prompts: Prompts<Arc<Outlet>>,
     hashing: Permits,
     /// The command line's, which wins over the configuration's.
     log_level: Option<LevelFilter>,
@@ -96,7 +97,7 @@ impl House {
             stop,
             records,
             guesses: Mutex::default(),
-            asked: Mutex::default(),
+            prompts: Prompts::default(),
             hashing: Permits::new(HASHES_AT_ONCE, HASHES_WAITING_MAX),
             log_level,
             told: Mutex::new(told),
@@ -151,16 +152,37 @@ impl House {
         }
     }
 
-    /// A place among a person's connections that are asked for a password; none where too many are.
-    pub fn asks(&self, user: &UserName) -> Option<Asking<'_>> {
-        let max = self.config().limits.sessions_per_user_max;
-        let mut asked = lock(&self.asked);
-        let count = asked.entry(user.clone()).or_default();
-        if *count >= max {
-            return None;
+    /// A place among the connections that are asked for a password; none where too many of the same key
+    /// and source are.
+    pub fn asks(&self, asker: &Asker) -> Option<Place<'_, Arc<Outlet>>> {
+        let prompt = Prompt {
+            user: asker.user.clone(),
+            key: asker.outlet.key,
+            source: asker.address.into(),
+            known: self.door.knows(asker.user, asker.address),
+            handle: Arc::clone(asker.outlet),
+        };
+        let (place, closed) =
+            self.prompts.open(prompt, self.config().limits.sessions_per_user_max)?;
+        closed.iter().for_each(|outlet| second::refuse_prompt(outlet));
+        Some(place)
+    }
+
+    /// Writes where people have logged in from lately, where that is new, and nothing of it where no
+    /// addresses are to be written.
+    pub fn keep_sources(&self) {
+        let path = self.home.sources_file();
+        let users = self.users();
+        let kept = match self.config().log_ip {
+            true => match self.door.recent_text(|user| users.find(user) == Some(user)) {
+                Some(text) => file::replace(&path, text.as_bytes(), 0o600),
+                None => Ok(()),
+            },
+            false => file::remove(&path),
+        };
+        if let Err(error) = kept {
+            log::error!("where people log in from is not kept: {error}");
         }
-        *count += 1;
-        Some(Asking { house: self, user: user.clone() })
     }
 
     /// How long a guess of a password from there has to wait, in milliseconds.
@@ -453,24 +475,6 @@ impl House {
             let keys = self.directory.keys_of(new, name, &None);
             for (_, outlet) in self.hub.sessions() {
                 keys.iter().for_each(|event| self.hub.answer(&outlet, event));
-            }
-        }
-    }
-}
-
-/// One connection that is asked for a password, until dropped.
-pub struct Asking<'a> {
-    house: &'a House,
-    user: UserName,
-}
-
-impl Drop for Asking<'_> {
-    fn drop(&mut self) {
-        let mut asked = lock(&self.house.asked);
-        if let Some(count) = asked.get_mut(&self.user) {
-            *count -= 1;
-            if *count == 0 {
-                asked.remove(&self.user);
             }
         }
     }

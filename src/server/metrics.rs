@@ -84,8 +84,15 @@ pub fn text(house: &House) -> String {
     let figures = house.hub.figures();
     let mut page = Page(String::new());
     page.one("uptime_seconds", "gauge", "Since the start.", hub.uptime_ms as f64 / 1000.0);
-    page.one("connections", "gauge", "Connections now, strangers too.", door.connections);
-    page.one("connections_max", "gauge", "Connections that may be.", door.connections_max);
+    page.one("connections", "gauge", "Connections now, all of them.", door.connections);
+    page.one(
+        "connections_max",
+        "gauge",
+        "Connections that may have a thread.",
+        door.connections_max,
+    );
+    let help = "Connections that have not shown a key.";
+    page.one("unauthenticated", "gauge", help, door.unauthenticated);
     page.one("sessions", "gauge", "Connections that are logged in.", hub.sessions);
     page.one("people", "gauge", "People with a session.", hub.people);
     page.one("channels", "gauge", "Channels.", hub.channels);
@@ -95,6 +102,7 @@ pub fn text(house: &House) -> String {
         ("asked", door.asked),
         ("failed", door.failures),
         ("refused", door.refused),
+        ("evicted", door.evicted),
         ("busy", door.busy),
     ];
     for (result, count) in results {

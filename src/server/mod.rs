@@ -17,6 +17,7 @@ mod notify;
 mod operator;
 pub(crate) mod outlet;
 pub(crate) mod pipe;
+mod prompts;
 mod readers;
 mod records;
 mod rekeying;
@@ -44,7 +45,8 @@ use crate::keyring::{Decision, Home, ServerKeys, UsersWatch};
 use crate::ledger::{Kept, KeptReader, Memory, Reader, Remembered, Sqlite};
 use crate::net::listener::Listener;
 use crate::terminal;
-use door::{Door, Stranger};
+pub use door::capacity::{ARENAS, has_little_address_space};
+use door::{Door, RecentLogins, Stranger};
 use flusher::Flusher;
 use house::House;
 use hub::Hub;
@@ -112,7 +114,7 @@ pub fn run(options: Options) -> anyhow::Result<()> {
         essential("writer", &stop, move || writer::run(&hub, ledger))?
     };
     let readers = read_for(&hub, &reader, &stop)?;
-    let door = Door::new(keys, &config, listener.address());
+    let door = Door::new(keys, &config, listener.address(), recent_logins(&home));
     let (own_door, own_stop) = (Arc::clone(&door), Arc::clone(&stop));
     // Before users/ is read: what comes between is noticed later.
     let watch = UsersWatch::new(home.users_dir());
@@ -158,6 +160,7 @@ pub fn run(options: Options) -> anyhow::Result<()> {
     end_for_certain(drain_time + END_GRACE);
     notify::tell("STOPPING=1");
     house.see_keys();
+    house.keep_sources();
     drop(socket);
     // The door is woken by the stop and closes behind itself.
     let _ = doorkeeper.join();
@@ -246,6 +249,15 @@ fn end_for_certain(time: Duration) {
     }
 }
 
+/// Where people have logged in from lately. A file that cannot be read costs them only that they come
+/// first.
+fn recent_logins(home: &Home) -> RecentLogins {
+    RecentLogins::load(&home.sources_file()).unwrap_or_else(|error| {
+        ::log::error!("where people log in from is not known: {error}");
+        RecentLogins::default()
+    })
+}
+
 /// Tells everybody and waits until the sessions' threads are done, or for the deadline.
 fn drain(house: &House, deadline: Instant) {
     let reason = "the server stops; your client comes back by itself".to_owned();
@@ -297,6 +309,7 @@ fn sweep(house: &House) {
     while !house.stop().wait_for(wait) {
         wait = EXPIRE_EVERY;
         house.see_keys();
+        house.keep_sources();
         house.expire_keys();
         if expiry.believes(Instant::now(), now_ms(), house.was_swept_by_hand()) {
             expire(house);

@@ -246,6 +246,7 @@ fn stats(house: &House, brief: bool) -> Reply {
         "sessions": hub.sessions, "people": hub.people, "channels": hub.channels,
         "lines": hub.lines, "uptime_ms": hub.uptime_ms,
         "connections": door.connections, "connections_max": door.connections_max,
+        "unauthenticated": door.unauthenticated, "evicted": door.evicted,
         "logins": door.logins, "login_failures": door.failures, "key_requests": door.asked, "refused": door.refused,
         "busy": door.busy, "rsa_operations": door.rsa,
     });

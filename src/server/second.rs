@@ -58,8 +58,9 @@ pub fn knows(house: &House, asker: &Asker, reader: &mut TunnelReader) -> Option<
         }
         return Some(Proof(None));
     };
-    let Some(_place) = house.asks(asker.user) else {
-        end(house, asker, "too many of your connections wait for a password".into(), Some(10_000));
+    let Some(_place) = house.asks(asker) else {
+        house.hub.figures().refused(Code::Password);
+        refuse_prompt(asker.outlet);
         return None;
     };
     match ask(house, asker, &hash, reader) {
@@ -147,6 +148,13 @@ fn tell(house: &House, asker: &Asker, wrong: bool) {
     let retry_ms = (wait_ms > 0).then_some(wait_ms);
     // A peer that does not read this gets nothing else either.
     let _ = asker.outlet.answer(&Event::Password { wrong, retry_ms });
+}
+
+/// Ends a connection that may not be asked, or not any more: there are too many of them.
+pub fn refuse_prompt(outlet: &Outlet) {
+    let reason = "too many of your connections wait for a password".to_owned();
+    let event = Event::Goodbye { code: Code::Password, reason, retry_ms: Some(10_000) };
+    outlet.end(Some(&event), "password");
 }
 
 fn end(house: &House, asker: &Asker, reason: String, retry_ms: Option<u64>) {

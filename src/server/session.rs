@@ -117,6 +117,7 @@ pub fn enter(house: &Arc<House>, stranger: Stranger, id: SessionId) -> Option<En
         return None;
     }
     log::info!("{} ({}) entered", session.user, session.device);
+    house.door().note_login(&session.user, address);
     let leaving = Leaving { session, cut: true };
     // A key that was removed between the look at it and the entering is noticed here, and another
     // password.

@@ -1,7 +1,7 @@
 //! `pychat check`: what is wrong with a home, all of it, before a server is started in it.
 
 use std::fs;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::ExitCode;
@@ -111,7 +111,29 @@ fn look(home: &Home, listen: Option<SocketAddr>, found: &mut Findings) {
     }
     space(home.dir(), found);
     let listen = listen.unwrap_or(SocketAddr::new(config.server_ip, config.server_port));
+    loopback_rule(&config, listen.ip(), found);
     addresses(home, [Some(listen), config.metrics], found);
+}
+
+/// What the limits on unauthenticated connections make of connections from this computer.
+fn loopback_rule(config: &Config, listen: IpAddr, found: &mut Findings) {
+    if !config.loopback_is_shared(listen) {
+        return;
+    }
+    let own: IpAddr = [127, 0, 0, 1].into();
+    let (exempt, _) = config.exempt_and_shared(listen);
+    if exempt.iter().any(|range| range.contains(own)) {
+        let what = "exempt spares connections from 127.0.0.1, and an onion service connects \
+                    everybody from there";
+        let hint = "take 127.0.0.1 out of exempt: without it nobody is spared there";
+        return found.problem(what.to_owned(), hint);
+    }
+    let note = match listen.to_canonical().is_loopback() {
+        true => "the server listens on this computer only, so that a proxy or a tunnel",
+        false => "invites name an onion service, so that it",
+    };
+    let note = format!("{note} connects everybody from 127.0.0.1: nobody from there is exempt");
+    found.notes.push(note);
 }
 
 /// Folders and files that only their owner may read.

@@ -20,6 +20,7 @@ use crate::invite::Invite;
 use crate::keyring::{self, Home, Settings, Users};
 use crate::print::{self, err, out};
 use crate::server::{self, Options, ctl};
+use crate::system::programs;
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -52,6 +53,10 @@ enum Mode {
 
 /// Makes what is missing in the home, says what it made, and serves.
 pub fn serve(args: Args) -> anyhow::Result<ExitCode> {
+    if server::has_little_address_space() {
+        // glibc reserves 64 MiB for each of 8 arenas a core, and fails where the last is gone.
+        programs::begin_again_with(server::ARENAS, "1");
+    }
     let level = args.log.unwrap_or(log::LevelFilter::Info);
     server::log::start(level).context("cannot start the log's thread")?;
     let home = args.home.open();

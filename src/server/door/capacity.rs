@@ -2,6 +2,8 @@
 //! aborts the whole process, so the cap is known before the first is taken.
 
 use std::fs;
+use std::path::{Path, PathBuf};
+use std::thread;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -14,44 +16,123 @@ const RESERVE: usize = 512;
 /// socket, the bell, the lock, and three for each of the ledger's connections.
 const OWN_DESCRIPTORS: usize = 32;
 
+/// Address space of a connection, in bytes: the 128 KiB of its thread's stack, the guards, its signal
+/// stack, and a share of the heap and of the threads that are logging in.
+const ADDRESS_BYTES: u64 = 256 * 1024;
+/// Address space for the server's own threads and caches, which begin after the count, in bytes.
+const OWN_ADDRESS_BYTES: u64 = 96 << 20;
+/// Where less than this is left, nobody else comes in: an allocation that fails ends the process.
+const ADDRESS_BYTES_LEFT_MIN: u64 = 16 << 20;
+/// What the allocator reserves for each of its arenas, in bytes, and arenas for each core (glibc) ...
+const ARENA_BYTES: u64 = 64 << 20;
+const ARENAS_PER_CORE: u64 = 8;
+/// ... unless this variable says how many.
+pub const ARENAS: &str = "MALLOC_ARENA_MAX";
+/// Memory of a connection, in bytes: measured 20 KiB in silence, twice that while it logs in, and
+/// something in its queue.
+const MEMORY_BYTES: u64 = 64 * 1024;
+
 /// How many may come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Room {
-    /// Sessions and strangers.
+    /// Connections that have a thread.
     pub connections: usize,
-    /// On top of those, newcomers who wait to be told that the house is full.
-    pub turned_away: usize,
+    /// On top of those, connections that have none yet.
+    pub unauthenticated: usize,
 }
 
-/// `wanted` connections (0 for as many as can be), bounded by what the system allows. Raises the
-/// soft limit of descriptors to the hard one.
-pub fn room(wanted: usize) -> Room {
+/// `wanted` connections (0 for as many as can be) and `unauthenticated` ones, bounded by what the
+/// system allows. Raises the soft limit of descriptors to the hard one.
+pub fn room(wanted: usize, unauthenticated: usize) -> Room {
     let bounds = [
         number("/proc/sys/vm/max_map_count")
-            .map(|maps| maps.saturating_sub(2048) / MAPS_PER_THREAD),
-        number("/proc/sys/kernel/threads-max"),
-        own_cgroup().and_then(|group| number(&format!("/sys/fs/cgroup{group}/pids.max"))),
-        limit(Resource::Nproc),
+            .map(|maps| maps.saturating_sub(2048) as usize / MAPS_PER_THREAD),
+        number("/proc/sys/kernel/threads-max").map(|threads| threads as usize),
+        lowest(&own_cgroups(), |folder| number(folder.join("pids.max"))).map(|pids| pids as usize),
+        lowest(&own_cgroups(), memory_left).map(|left| (left / MEMORY_BYTES) as usize),
+        getrlimit(Resource::Nproc).current.map(|limit| limit as usize),
+        space_left().map(|bytes| fitting(bytes, arenas())),
         Some(descriptors().saturating_sub(OWN_DESCRIPTORS)),
     ];
     let bound = bounds.into_iter().flatten().min().unwrap_or(1024);
-    let room = within(bound, wanted);
+    let room = within(bound, wanted, unauthenticated);
     log::info!("room for {} connections (the system allows {bound})", room.connections);
     room
 }
 
 /// The room where the system allows `bound` of what each connection needs.
-fn within(bound: usize, wanted: usize) -> Room {
+fn within(bound: usize, wanted: usize, unauthenticated: usize) -> Room {
     let reserve = RESERVE.min(bound / 4);
-    let able = (bound - reserve).max(1);
+    let able = bound - reserve;
+    let unauthenticated = unauthenticated.min(able / 4).max(1);
+    let able = able.saturating_sub(unauthenticated).max(1);
     let connections = if wanted == 0 { able } else { wanted.min(able) };
-    Room { connections, turned_away: (reserve / 4).max(1) }
+    Room { connections, unauthenticated }
 }
 
-/// The path of this process in the tree of cgroups (version 2).
-fn own_cgroup() -> Option<String> {
-    let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
-    groups.lines().find_map(|line| line.strip_prefix("0::")).map(str::to_owned)
+/// The limits of address space, and where /proc/self/statm has what is held against each.
+const SPACES: [(Resource, usize); 2] = [(Resource::As, 0), (Resource::Data, 5)];
+
+/// Whether a limit is so low that the allocator's arenas may not find room.
+pub fn has_little_address_space() -> bool {
+    space_left().is_some_and(|bytes| bytes < 64 * ARENA_BYTES)
+}
+
+/// Whether the process may be about to run out of address space.
+pub fn is_short_of_space() -> bool {
+    space_left().is_some_and(|bytes| bytes < ADDRESS_BYTES_LEFT_MIN)
+}
+
+/// Bytes of address space that the limits leave; none where there is no limit.
+fn space_left() -> Option<u64> {
+    let limits = SPACES.map(|(limit, column)| Some((getrlimit(limit).current?, column)));
+    let limits: Vec<_> = limits.into_iter().flatten().collect();
+    if limits.is_empty() {
+        return None;
+    }
+    let pages = fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let pages: Vec<u64> = pages.split(' ').map_while(|count| count.trim().parse().ok()).collect();
+    let page = rustix::param::page_size() as u64;
+    let left = |(limit, column): (u64, usize)| {
+        limit.saturating_sub(pages.get(column).map_or(0, |pages| pages * page))
+    };
+    limits.into_iter().map(left).min()
+}
+
+/// Arenas that the allocator may make.
+fn arenas() -> u64 {
+    let own = std::env::var(ARENAS).ok().and_then(|text| text.parse().ok());
+    let cores = || thread::available_parallelism().map_or(1, |cores| cores.get() as u64);
+    own.unwrap_or_else(|| ARENAS_PER_CORE * cores())
+}
+
+/// Connections that fit into so many bytes of address space, beside what the server needs itself. The
+/// allocator takes its part of them, up to half.
+fn fitting(bytes: u64, arenas: u64) -> usize {
+    let bytes = bytes.saturating_sub(OWN_ADDRESS_BYTES);
+    let arenas = (ARENA_BYTES * arenas).min(bytes / 2);
+    ((bytes - arenas) / ADDRESS_BYTES) as usize
+}
+
+/// The folders of this process in the tree of cgroups (version 2): its own and those above it.
+fn own_cgroups() -> Vec<PathBuf> {
+    let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    let Some(own) = groups.lines().find_map(|line| line.strip_prefix("0::/")) else {
+        return Vec::new();
+    };
+    let own = Path::new(own).ancestors();
+    own.map(|group| Path::new("/sys/fs/cgroup").join(group)).collect()
+}
+
+/// The lowest of what each folder allows; `max` is no bound.
+fn lowest(folders: &[PathBuf], of: impl Fn(&Path) -> Option<u64>) -> Option<u64> {
+    folders.iter().filter_map(|folder| of(folder)).min()
+}
+
+/// Bytes that a group may still take.
+fn memory_left(folder: &Path) -> Option<u64> {
+    let used = number(folder.join("memory.current")).unwrap_or(0);
+    number(folder.join("memory.max")).map(|max| max.saturating_sub(used))
 }
 
 fn descriptors() -> usize {
@@ -64,11 +145,7 @@ fn descriptors() -> usize {
     current.map_or(usize::MAX, |limit| limit as usize)
 }
 
-fn limit(resource: Resource) -> Option<usize> {
-    getrlimit(resource).current.map(|limit| limit as usize)
-}
-
-fn number(path: &str) -> Option<usize> {
+fn number(path: impl AsRef<Path>) -> Option<u64> {
     fs::read_to_string(path).ok()?.trim().parse().ok()
 }
 
@@ -79,18 +156,47 @@ mod tests {
 
     #[test]
     fn this_system_has_room() {
-        let able = room(0);
+        let able = room(0, 512);
         assert!(able.connections >= 1);
-        assert_eq!(room(1).connections, 1);
-        assert_eq!(room(usize::MAX), able);
+        assert_eq!(room(1, 512).connections, 1);
+        assert_eq!(room(usize::MAX, 512), able);
     }
 
     #[test]
     fn a_reserve_is_kept_for_the_rest_of_the_process() {
-        assert_eq!(within(20_000, 0), Room { connections: 19_488, turned_away: 128 });
-        assert_eq!(within(64, 0), Room { connections: 48, turned_away: 4 });
-        assert_eq!(within(64, 10).connections, 10);
-        assert_eq!(within(0, 0).connections, 1, "a server for nobody would be none");
+        let room = |connections, unauthenticated| Room { connections, unauthenticated };
+        assert_eq!(within(20_000, 0, 512), room(18_976, 512));
+        assert_eq!(within(64, 0, 512), room(36, 12));
+        assert_eq!(within(64, 10, 5), room(10, 5));
+        assert_eq!(within(0, 0, 512).connections, 1, "a server for nobody would be none");
+    }
+
+    #[test]
+    fn address_space_bounds_the_connections_and_leaves_the_allocator_its_part() {
+        let own = OWN_ADDRESS_BYTES;
+        assert_eq!(fitting(own + (64 << 30), 16), 258_048, "64 GiB, of which 16 arenas have 1");
+        assert_eq!(fitting(own + (512 << 20), 16), 1_024, "half of 512 MiB");
+        assert_eq!(fitting(own + (512 << 20), 1), 1_792, "but for one arena");
+        assert_eq!(fitting(own, 16), 0);
+        assert_eq!(fitting(0, 2), 0);
+    }
+
+    #[test]
+    fn the_strictest_group_above_bounds_the_memory() {
+        let tree = tempfile::tempdir().unwrap();
+        let group = |name: &str, max: &str, current: &str| {
+            let folder = tree.path().join(name);
+            fs::create_dir_all(&folder).unwrap();
+            fs::write(folder.join("memory.max"), max).unwrap();
+            fs::write(folder.join("memory.current"), current).unwrap();
+            folder
+        };
+        let own = group("a/b", "max\n", "900\n");
+        assert_eq!(lowest(std::slice::from_ref(&own), memory_left), None);
+        let above = group("a", "5000\n", "1000\n");
+        assert_eq!(lowest(&[own, above.clone()], memory_left), Some(4_000));
+        let inside = group("c", "100\n", "200\n");
+        assert_eq!(lowest(&[above, inside], memory_left), Some(0));
     }
 
     proptest! {
@@ -98,10 +204,11 @@ mod tests {
         fn all_that_come_at_once_fit_with_half_of_the_reserve_to_spare(
             bound in 8usize..100_000,
             wanted in any::<usize>(),
+            unauthenticated in 0usize..10_000,
         ) {
-            let room = within(bound, wanted);
+            let room = within(bound, wanted, unauthenticated);
             let reserve = RESERVE.min(bound / 4);
-            prop_assert!(room.connections + room.turned_away + reserve / 2 <= bound);
+            prop_assert!(room.connections + room.unauthenticated + reserve / 2 <= bound);
         }
     }
 }

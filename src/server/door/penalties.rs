@@ -1,42 +1,66 @@
 //! Sources that misbehave before they have logged in are refused for a while (the scheme of
-//! OpenSSH's PerSourcePenalties). Pure: the moment is handed in.
+//! OpenSSH's PerSourcePenalties), and so are the networks that they lie in. Pure: the moment is handed in.
 
 use std::collections::HashMap;
 
-use super::source::Source;
+use super::source::{Prefix, Source};
+use super::table::Stage;
 use crate::chat::rate::Stamp;
 use crate::limits::Limits;
 
-/// What a stranger did.
+/// How an unauthenticated connection ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Offence {
     /// No login within the time for it.
     Late,
+    /// Closed for another one, as the oldest of too many.
+    Evicted,
     /// A record of the handshake that is none.
     Garbage,
     /// A proven key that nobody registered.
     NotRegistered,
-    /// Gone before the login.
-    EarlyEnd,
+    /// Gone before the login, in this stage.
+    EarlyEnd(Stage),
     /// Gone with the server's key, which is all that it had asked for.
     Asked,
     /// Told that the server has no time for another login.
     Unserved,
+    /// Told that the server is full, which is nobody's offence.
+    Full,
 }
 
+/// What a connection costs that has held its place for the whole time of a login.
+const LATE_MS: u64 = 10_000;
+
 impl Offence {
+    /// What it costs at least.
     fn ms(self) -> u64 {
         match self {
-            Offence::Late => 10_000,
-            Offence::Garbage | Offence::NotRegistered => 5_000,
-            Offence::EarlyEnd | Offence::Asked | Offence::Unserved => 1_000,
+            Offence::Late => LATE_MS,
+            Offence::Evicted | Offence::Garbage | Offence::NotRegistered => 5_000,
+            // It has cost a thread and an RSA operation; a key exchange; nothing but its place.
+            Offence::EarlyEnd(Stage::LoggingIn) => 5_000,
+            Offence::EarlyEnd(Stage::Greeted) => 2_000,
+            Offence::EarlyEnd(Stage::Silent) | Offence::Asked | Offence::Unserved => 1_000,
+            Offence::Full => 0,
         }
+    }
+
+    /// The penalty for a connection that has held its place for `held_ms` of the `login_ms` that a
+    /// login may take: as much of a late one's as it took of the time, so that closing just before the
+    /// end saves nothing.
+    pub fn penalty_ms(self, held_ms: u64, login_ms: u64) -> u64 {
+        if self == Offence::Full {
+            return 0;
+        }
+        let part = held_ms.min(login_ms).saturating_mul(LATE_MS) / login_ms.max(1);
+        self.ms().max(part)
     }
 }
 
-/// Until when each source's penalties last.
+/// Until when each network's penalties last.
 pub struct Penalties {
-    until: HashMap<Source, Stamp>,
+    until: HashMap<Prefix, Stamp>,
     refuse_ms: u64,
     ms_max: u64,
     sources_max: usize,
@@ -59,54 +83,105 @@ impl Penalties {
         self.sources_max = limits.penalty_sources_max;
     }
 
-    /// Adds to a source's penalty; it never exceeds the cap.
-    pub fn add(&mut self, source: Source, offence: Offence, now: Stamp) {
-        if self.until.len() >= self.sources_max && !self.until.contains_key(&source) {
-            self.until.retain(|_, until| *until > now);
-            if self.until.len() >= self.sources_max {
-                return;
+    /// Adds to the penalty of a source, and of the networks that it lies in; none exceeds the cap.
+    pub fn add(&mut self, source: Source, ms: u64, now: Stamp) {
+        for (prefix, _) in source.prefixes() {
+            if self.until.len() >= self.sources_max && !self.until.contains_key(&prefix) {
+                self.until.retain(|_, until| *until > now);
+                if self.until.len() >= self.sources_max {
+                    continue;
+                }
             }
+            let until = self.until.entry(prefix).or_insert(now);
+            let from = (*until).max(now);
+            *until = Stamp((from.0 + ms).min(now.0 + self.ms_max));
         }
-        let until = self.until.entry(source).or_insert(now);
-        let from = (*until).max(now);
-        *until = Stamp((from.0 + offence.ms()).min(now.0 + self.ms_max));
     }
 
-    /// Whether a source has so much to wait that it is refused.
+    /// Whether a source, or a network that it lies in, has so much to wait that it is refused. A network
+    /// is refused from as many times a source's bound as it may hold connections.
     pub fn refuses(&self, source: Source, now: Stamp) -> bool {
-        self.until.get(&source).is_some_and(|until| until.ms_since(now) >= self.refuse_ms)
+        source.prefixes().any(|(prefix, factor)| self.is_over(prefix, factor, now))
     }
 
-    /// A login wipes the slate.
+    /// Whether a source would be refused for what it has done itself.
+    pub fn refuses_alone(&self, source: Source, now: Stamp) -> bool {
+        source.prefixes().take(1).any(|(prefix, factor)| self.is_over(prefix, factor, now))
+    }
+
+    fn is_over(&self, prefix: Prefix, factor: usize, now: Stamp) -> bool {
+        // No network may need more than the cap, or it would never be refused.
+        let refuse_ms = self.refuse_ms.saturating_mul(factor as u64);
+        let refuse_ms = refuse_ms.min(self.ms_max.max(self.refuse_ms));
+        self.until.get(&prefix).is_some_and(|until| until.ms_since(now) >= refuse_ms)
+    }
+
+    /// A login wipes the slate of a source, and not of its neighbours.
     pub fn clear(&mut self, source: Source) {
-        self.until.remove(&source);
+        for (prefix, _) in source.prefixes().take(1) {
+            self.until.remove(&prefix);
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::net::IpAddr;
-
     use super::*;
     use proptest::prelude::*;
 
-    fn source(last: u8) -> Source {
-        IpAddr::from([192, 0, 2, last]).into()
+    fn source(text: &str) -> Source {
+        text.parse().unwrap()
     }
 
     #[test]
     fn three_bits_of_garbage_and_the_door_stays_shut_for_a_while() {
+        let [one, two] = ["192.0.2.1", "192.0.2.2"].map(source);
         let mut penalties = Penalties::new(&Limits::default());
+        let garbage = Offence::Garbage.penalty_ms(0, 10_000);
         for _ in 0..3 {
-            assert!(!penalties.refuses(source(1), Stamp(0)));
-            penalties.add(source(1), Offence::Garbage, Stamp(0));
+            assert!(!penalties.refuses(one, Stamp(0)));
+            penalties.add(one, garbage, Stamp(0));
         }
-        assert!(penalties.refuses(source(1), Stamp(0)));
-        assert!(!penalties.refuses(source(2), Stamp(0)));
-        assert!(!penalties.refuses(source(1), Stamp(1)), "below the threshold again");
-        penalties.add(source(1), Offence::Late, Stamp(1));
-        penalties.clear(source(1));
-        assert!(!penalties.refuses(source(1), Stamp(1)));
+        assert!(penalties.refuses(one, Stamp(0)));
+        assert!(!penalties.refuses(two, Stamp(0)));
+        assert!(!penalties.refuses(one, Stamp(1)), "below the threshold again");
+        penalties.add(one, 10_000, Stamp(1));
+        penalties.clear(one);
+        assert!(!penalties.refuses(one, Stamp(1)));
+    }
+
+    #[test]
+    fn closing_just_before_the_end_costs_as_much_as_being_late() {
+        let early = |held_ms| Offence::EarlyEnd(Stage::Silent).penalty_ms(held_ms, 10_000);
+        assert_eq!(
+            (early(0), early(100), early(5_000), early(9_800)),
+            (1_000, 1_000, 5_000, 9_800)
+        );
+        assert_eq!(Offence::Late.penalty_ms(10_050, 10_000), 10_000);
+        assert_eq!(Offence::EarlyEnd(Stage::Silent).penalty_ms(980, 1_000), 9_800);
+        assert_eq!(Offence::Evicted.penalty_ms(100, 10_000), 5_000);
+        assert_eq!(Offence::Full.penalty_ms(9_000, 10_000), 0);
+        // Two of those, and the third is refused.
+        let (one, mut penalties) = (source("192.0.2.1"), Penalties::new(&Limits::default()));
+        penalties.add(one, early(9_800), Stamp(9_800));
+        assert!(!penalties.refuses(one, Stamp(9_800)));
+        penalties.add(one, early(9_800), Stamp(9_800));
+        assert!(penalties.refuses(one, Stamp(9_800)));
+    }
+
+    #[test]
+    fn a_network_whose_sources_take_turns_is_refused_as_a_whole() {
+        let mut penalties = Penalties::new(&Limits::default());
+        let of_prefix = |network: u32| source(&format!("2001:db8:1:{network:x}00::1"));
+        // Each does too little to be refused for that.
+        for network in 0..5 {
+            penalties.add(of_prefix(network), 10_000, Stamp(0));
+            assert!(!penalties.refuses(of_prefix(99), Stamp(0)));
+        }
+        penalties.add(of_prefix(5), 10_000, Stamp(0));
+        assert!(penalties.refuses(of_prefix(99), Stamp(0)), "60 s of the /48");
+        assert!(!penalties.refuses_alone(of_prefix(99), Stamp(0)), "which has done nothing itself");
+        assert!(!penalties.refuses(source("2001:db8:2::1"), Stamp(0)));
     }
 
     proptest! {
@@ -119,12 +194,13 @@ mod tests {
             let mut now = 0;
             for (last, pause) in steps {
                 now += pause;
-                penalties.add(source(last), Offence::Late, Stamp(now));
+                penalties.add(source(&format!("192.0.2.{last}")), 10_000, Stamp(now));
                 prop_assert!(penalties.until.len() <= 20);
                 prop_assert!(penalties.until.values().all(|until| until.0 <= now + 600_000));
             }
             let free = Stamp(now + 600_000);
-            prop_assert!((0..=255).all(|last| !penalties.refuses(source(last), free)));
+            let refused = |last: u8| penalties.refuses(source(&format!("192.0.2.{last}")), free);
+            prop_assert!(!(0..=255).any(refused));
         }
     }
 }

@@ -1,20 +1,83 @@
 //! Where a connection comes from, as far as limits are concerned.
 
-use std::net::IpAddr;
+use std::fmt;
+use std::net::{AddrParseError, IpAddr};
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 /// An IPv4 address or an IPv6 /64: what one household or one attacker has at least.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Source(IpAddr);
+
+/// A network that a source lies in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Prefix {
+    network: IpAddr,
+    bits: u8,
+}
+
+/// The prefixes in which a source is counted, and how many times the bound of one source each has:
+/// a hosting customer has an IPv6 /48 or /56 as easily as a /64, and a few neighbours in an IPv4 /24.
+const V4: [(u8, usize); 2] = [(32, 1), (24, 4)];
+const V6: [(u8, usize); 3] = [(64, 1), (56, 2), (48, 4)];
+
+impl Source {
+    /// The networks in which this source is counted, the smallest first, each with its factor.
+    pub fn prefixes(self) -> impl Iterator<Item = (Prefix, usize)> {
+        let levels: &[(u8, usize)] = if self.0.is_ipv4() { &V4 } else { &V6 };
+        levels.iter().map(move |(bits, factor)| (Prefix::of(self.0, *bits), *factor))
+    }
+}
+
+impl Prefix {
+    fn of(address: IpAddr, bits: u8) -> Prefix {
+        let network = match address {
+            IpAddr::V4(v4) => {
+                let mask = u32::MAX.checked_shl(32 - u32::from(bits)).unwrap_or(0);
+                IpAddr::V4((v4.to_bits() & mask).into())
+            }
+            IpAddr::V6(v6) => {
+                let mask = u128::MAX.checked_shl(128 - u32::from(bits)).unwrap_or(0);
+                IpAddr::V6((v6.to_bits() & mask).into())
+            }
+        };
+        Prefix { network, bits }
+    }
+}
 
 impl From<IpAddr> for Source {
     fn from(address: IpAddr) -> Self {
         Source(match address.to_canonical() {
-            IpAddr::V6(v6) => {
-                let network = v6.to_bits() & !u128::from(u64::MAX);
-                IpAddr::V6(network.into())
-            }
-            v4 => v4,
+            v4 @ IpAddr::V4(_) => v4,
+            v6 @ IpAddr::V6(_) => Prefix::of(v6, V6[0].0).network,
         })
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl FromStr for Source {
+    type Err = AddrParseError;
+
+    fn from_str(text: &str) -> Result<Self, AddrParseError> {
+        text.parse::<IpAddr>().map(Source::from)
+    }
+}
+
+impl Serialize for Source {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Source {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        String::deserialize(from)?.parse().map_err(de::Error::custom)
     }
 }
 
@@ -22,12 +85,35 @@ impl From<IpAddr> for Source {
 mod tests {
     use super::*;
 
+    fn source(text: &str) -> Source {
+        text.parse().unwrap()
+    }
+
     #[test]
     fn one_network_is_one_source() {
-        let source = |text: &str| Source::from(text.parse::<IpAddr>().unwrap());
         assert_eq!(source("2001:db8::1"), source("2001:db8::ffff:1"));
         assert_ne!(source("2001:db8::1"), source("2001:db8:0:1::1"));
         assert_eq!(source("::ffff:192.0.2.1"), source("192.0.2.1"));
         assert_ne!(source("192.0.2.1"), source("192.0.2.2"));
+    }
+
+    #[test]
+    fn a_source_is_counted_in_its_larger_networks_too() {
+        let shared = |one: &str, other: &str| {
+            let other: Vec<_> = source(other).prefixes().collect();
+            let shared: Vec<u8> = source(one)
+                .prefixes()
+                .filter(|prefix| other.contains(prefix))
+                .map(|(prefix, _)| prefix.bits)
+                .collect();
+            shared
+        };
+        assert_eq!(shared("2001:db8:1:101::1", "2001:db8:1:101::2"), [64, 56, 48]);
+        assert_eq!(shared("2001:db8:1:101::1", "2001:db8:1:1ff::1"), [56, 48]);
+        assert_eq!(shared("2001:db8:1:101::1", "2001:db8:1:201::1"), [48]);
+        assert!(shared("2001:db8:1:101::1", "2001:db8:2:101::1").is_empty());
+        assert_eq!(shared("192.0.2.1", "192.0.2.9"), [24]);
+        assert_eq!(shared("192.0.2.1", "::ffff:192.0.2.9"), [24]);
+        assert!(shared("192.0.2.1", "192.0.3.1").is_empty());
     }
 }

@@ -1,5 +1,7 @@
 //! Other programs, and what the system calls the person.
 
+use std::ffi::OsStr;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
 
@@ -15,4 +17,18 @@ pub fn edit(editor: &str, file: &Path) -> Command {
     let mut command = Command::new("sh");
     command.args(["-c", &format!("exec {editor} \"$0\"")]).arg(file);
     command
+}
+
+/// This program from its beginning, in the same process, with a variable set; does nothing where the
+/// variable is there already. Comes back only where that is not possible.
+pub fn begin_again_with(name: &str, value: impl AsRef<OsStr>) {
+    if std::env::var_os(name).is_some() {
+        return;
+    }
+    let mut arguments = std::env::args_os();
+    let (Ok(program), own_name) = (std::env::current_exe(), arguments.next()) else { return };
+    let mut command = Command::new(program);
+    command.arg0(own_name.unwrap_or_default()).args(arguments).env(name, value);
+    // Whatever is wrong with it, this program goes on as it is.
+    let _ = command.exec();
 }

@@ -1,0 +1,134 @@
+//! What a configuration may hold, and what is said where it does not.
+
+use super::*;
+
+fn parse(text: &str) -> Result<Config, ConfigError> {
+    Config::parse(text, Path::new("config.json"))
+}
+
+#[test]
+fn the_seeds_file_is_a_whole_configuration() {
+    let config = parse(r#"{"server_ip": "127.0.0.1", "server_port": 5000}"#).unwrap();
+    assert_eq!(config, Config::default());
+    assert_eq!(parse("{}").unwrap(), Config::default());
+}
+
+#[test]
+fn a_fault_is_named_by_its_place() {
+    for (text, place) in [
+        (r#"{"server_port": "5000"}"#, "server_port: "),
+        (r#"{"limits": {"ping_s": -1}}"#, "limits.ping_s: "),
+        (r#"{"limits": {"ping_s": 0}}"#, "limits.ping_s: "),
+        (r#"{"limits": {"text_bytes_max": 9000}}"#, "limits.text_bytes_max: "),
+        (r#"{"exempt": ["10.0.0.1/8"]}"#, "exempt[0]: "),
+        (r#"{"allow": ["10.0.0.0/8", "fd00::1/8"]}"#, "allow[1]: "),
+        (r#"{"deny": ["10.0.0.0/33"]}"#, "deny[0]: "),
+        (r#"{"suites": [3]}"#, "suites: there is no suite 3"),
+        (r#"{"suites": []}"#, "suites: at least one suite is needed"),
+        (r#"{"suites": 2}"#, "suites: "),
+    ] {
+        let error = parse(text).unwrap_err().to_string();
+        assert!(error.starts_with(&format!("config.json: {place}")), "{error}");
+    }
+    for (text, word) in [
+        (r#"{"server_prot": 1}"#, "server_port"),
+        (r#"{"limits": {"ping": 1}}"#, "ping_s"),
+        (r#"{"ping_s": 1}"#, "under \"limits\""),
+        (r#"{"log": {"levle": "warn"}}"#, "did you mean level?"),
+        (r#"{"log": {"format": "jsn"}}"#, "did you mean json?"),
+        (r##"{"channels": {"#a": {"retentoin": "2d"}}}"##, "did you mean retention?"),
+        ("// hello\n{}", "comments"),
+    ] {
+        let Err(ConfigError::Value { hint: Some(hint), .. }) = parse(text) else {
+            panic!("no hint for {text}")
+        };
+        assert!(hint.contains(word), "{hint}");
+    }
+    let twice = parse(r#"{"server_port": 1, "server_port": 2}"#).unwrap_err().to_string();
+    assert!(twice.contains("duplicate field `server_port`"), "{twice}");
+    assert!(parse("{} {}").is_err());
+}
+
+#[test]
+fn loopback_is_spared_only_where_it_is_this_computer_alone() {
+    let sorted = |text: &str, listen: &str, from: &str| {
+        let (exempt, shared) = parse(text).unwrap().exempt_and_shared(listen.parse().unwrap());
+        let within =
+            |ranges: &[IpRange]| ranges.iter().any(|range| range.contains(from.parse().unwrap()));
+        match (within(&exempt), within(&shared)) {
+            (true, _) => "exempt",
+            (false, true) => "shared",
+            (false, false) => "counted",
+        }
+    };
+    let onion = r#"{"invite_host": "pychat7abc.Onion"}"#;
+    for (text, listen, from, wanted) in [
+        ("{}", "0.0.0.0", "127.0.0.1", "exempt"),
+        ("{}", "::", "::1", "exempt"),
+        ("{}", "::", "::ffff:127.0.0.1", "exempt"),
+        ("{}", "0.0.0.0", "192.0.2.1", "counted"),
+        // A proxy, a tunnel or an onion service connects from there for everybody.
+        ("{}", "127.0.0.1", "127.0.0.1", "shared"),
+        ("{}", "::1", "::1", "shared"),
+        (onion, "0.0.0.0", "127.0.0.1", "shared"),
+        (onion, "0.0.0.0", "192.0.2.1", "counted"),
+        (r#"{"invite_host": "onion.example"}"#, "0.0.0.0", "127.0.0.1", "exempt"),
+        // The operator's own list is what it says.
+        (r#"{"exempt": ["127.0.0.0/8"]}"#, "127.0.0.1", "127.0.0.1", "exempt"),
+        (r#"{"exempt": []}"#, "127.0.0.1", "127.0.0.1", "counted"),
+        (r#"{"exempt": ["192.0.2.0/24"]}"#, "0.0.0.0", "127.0.0.1", "counted"),
+        (r#"{"exempt": ["192.0.2.0/24"]}"#, "0.0.0.0", "192.0.2.1", "exempt"),
+        (r#"{"invite_host": "a.onion.", "exempt": []}"#, "0.0.0.0", "127.0.0.1", "shared"),
+    ] {
+        assert_eq!(sorted(text, listen, from), wanted, "{text} at {listen} from {from}");
+    }
+}
+
+#[test]
+fn whom_the_lists_admit() {
+    let list = |ranges: &[&str]| -> Vec<IpRange> {
+        ranges.iter().map(|range| range.parse().unwrap()).collect()
+    };
+    let admitted = |allow: &[&str], deny: &[&str], address: &str| {
+        admits(&list(allow), &list(deny), address.parse().unwrap())
+    };
+    assert!(admitted(&[], &[], "192.0.2.7") && admitted(&[], &[], "::1"));
+    assert!(admitted(&["192.0.2.0/24"], &[], "192.0.2.7"));
+    assert!(admitted(&["192.0.2.0/24"], &[], "::ffff:192.0.2.7"), "v4-mapped");
+    assert!(!admitted(&["192.0.2.0/24"], &[], "192.0.3.7"));
+    assert!(!admitted(&["192.0.2.0/24"], &[], "2001:db8::1"));
+    assert!(!admitted(&["192.0.2.0/24"], &["192.0.2.7"], "192.0.2.7"), "deny wins");
+    assert!(!admitted(&[], &["2001:db8::/32"], "2001:db8:1::1"));
+    assert!(admitted(&[], &["2001:db8::/32"], "2001:db9::1"));
+}
+
+#[test]
+fn a_place_moves_between_disk_and_memory_where_its_retention_is_turned_on_or_off() {
+    let of = |text: &str| parse(text).unwrap().retentions();
+    let plain = of("{}");
+    assert!(!plain.moves(&of(r#"{"retention": "2d"}"#)));
+    assert!(plain.moves(&of(r#"{"retention": "off"}"#)));
+    assert!(!plain.moves(&of(r##"{"channels": {"#a": {"retention": "1h"}}}"##)));
+    let off = of(r##"{"channels": {"#a": {"retention": "off"}}}"##);
+    assert!(plain.moves(&off) && off.moves(&plain) && !off.moves(&off));
+}
+
+#[test]
+fn ranges_hold_what_they_say() {
+    let holds = |range: &str, address: &str| {
+        range.parse::<IpRange>().unwrap().contains(address.parse().unwrap())
+    };
+    assert!(holds("127.0.0.0/8", "127.9.9.9") && !holds("127.0.0.0/8", "128.0.0.1"));
+    assert!(holds("127.0.0.0/8", "::ffff:127.0.0.1"));
+    // However it is written, and however they come.
+    for address in ["192.0.2.7", "::ffff:192.0.2.7"] {
+        assert!(holds("::ffff:192.0.2.0/120", address) && holds("::ffff:192.0.2.7", address));
+        assert!(!holds("::ffff:192.0.3.0/120", address) && !holds("::/0", address));
+    }
+    assert!(holds("0.0.0.0/0", "9.9.9.9") && !holds("0.0.0.0/0", "::1"));
+    assert!(holds("::1", "::1") && holds("::/0", "fd00::1"));
+    assert_eq!("10.0.0.1/8".parse::<IpRange>(), Err(RangeError::HostBits));
+    for bad in ["", "10.0.0.0/33", "10.0.0.0/+8", "10.0.0/8", "x/8", "10.0.0.0/"] {
+        assert_eq!(bad.parse::<IpRange>(), Err(RangeError::Form), "{bad}");
+    }
+}

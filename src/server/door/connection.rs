@@ -1,0 +1,130 @@
+//! One unauthenticated connection: its first records, read and answered without ever waiting.
+
+use std::io;
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::penalties::Offence;
+use super::table::Stage;
+use super::{Door, Waiting};
+use crate::crypto::handshake::{ServerGated, ServerHello};
+use crate::crypto::hello::Greeting;
+use crate::net::tunnel::{BUSY, Socket, VERSIONS, login_reader, write_record};
+use crate::suite::Suites;
+use crate::wire::record::RecordReader;
+
+/// A connection that has no thread yet. Its buffer grows with what has come.
+pub struct Connection {
+    pub stream: Arc<TcpStream>,
+    pub records: RecordReader<Socket>,
+    pub peer: SocketAddr,
+    pub waiting: Waiting,
+    /// For the whole login.
+    pub deadline: Instant,
+    expected: Expected,
+}
+
+/// The record that comes next.
+enum Expected {
+    /// R0, or a key request.
+    Greeting,
+    /// R0: the key request was answered.
+    Hello,
+    /// R2, for this handshake.
+    R2(Box<ServerHello>),
+}
+
+/// What has come of the records so far.
+pub enum Progress {
+    /// More has to come. Others were closed to make room for this one: their ids.
+    Waits(Vec<u64>),
+    /// R2 has passed the gate: RSA is next.
+    Gated(Box<ServerGated>),
+}
+
+impl Connection {
+    pub fn new(
+        stream: Arc<TcpStream>,
+        peer: SocketAddr,
+        waiting: Waiting,
+        deadline: Instant,
+    ) -> Self {
+        let records = login_reader(&stream, deadline);
+        Connection { stream, records, peer, waiting, deadline, expected: Expected::Greeting }
+    }
+
+    /// Takes what has come, and answers it.
+    pub fn advance(&mut self, door: &Door) -> Result<Progress, Offence> {
+        let mut evicted = Vec::new();
+        loop {
+            let record = match self.records.read() {
+                Ok(Some(record)) => record,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    return Ok(Progress::Waits(evicted));
+                }
+                Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                    return Err(Offence::Garbage);
+                }
+                Ok(None) | Err(_) => return Err(self.expected.end()),
+            };
+            let greeting = match std::mem::replace(&mut self.expected, Expected::Greeting) {
+                Expected::R2(hello) => {
+                    let gated = hello.gate(record).map_err(|_| Offence::Garbage)?;
+                    return Ok(Progress::Gated(Box::new(gated)));
+                }
+                Expected::Greeting => door.greeting(record).ok_or(Offence::Garbage)?,
+                Expected::Hello => match door.greeting(record) {
+                    None | Some(Greeting::Ask(_)) => return Err(Offence::Garbage),
+                    Some(greeting) => greeting,
+                },
+            };
+            if door.is_full() {
+                return Err(self.turned_away(Offence::Full));
+            }
+            // The peer knows the server's fingerprint.
+            match self.waiting.moves_on(Stage::Greeted) {
+                Ok(gone) => evicted.extend(gone),
+                Err(_) => return Err(self.turned_away(Offence::Unserved)),
+            }
+            self.expected = self.answer(greeting, door.suites())?;
+        }
+    }
+
+    fn answer(&self, greeting: Greeting, suites: Suites) -> Result<Expected, Offence> {
+        let gone = |_| Offence::EarlyEnd(Stage::Greeted);
+        match greeting {
+            Greeting::Ask(answer) => {
+                write_record(&self.stream, &answer[..]).map_err(gone)?;
+                Ok(Expected::Hello)
+            }
+            Greeting::Hello(hello) => {
+                let (hello, r1) = ServerHello::start(hello, suites);
+                write_record(&self.stream, &r1).map_err(gone)?;
+                Ok(Expected::R2(Box::new(hello)))
+            }
+            Greeting::OtherMajor => {
+                write_record(&self.stream, VERSIONS).map_err(gone)?;
+                Err(Offence::EarlyEnd(Stage::Silent))
+            }
+        }
+    }
+
+    /// Tells a peer that knows the server that there is no room.
+    pub fn turned_away(&self, why: Offence) -> Offence {
+        // A peer that does not wait for the answer needs none.
+        let _ = write_record(&self.stream, BUSY);
+        why
+    }
+}
+
+impl Expected {
+    /// What it is where nothing follows.
+    fn end(&self) -> Offence {
+        match self {
+            Expected::Greeting => Offence::EarlyEnd(Stage::Silent),
+            Expected::Hello => Offence::Asked,
+            Expected::R2(_) => Offence::EarlyEnd(Stage::Greeted),
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! The part of a login that costs a thread: the RSA operation and the LOGIN. A thread lets the peer in,
+//! and hands over to a fresh one that stays.
+
+use std::io;
+use std::net::{SocketAddr, TcpStream};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Instant;
+
+use super::connection::Connection;
+use super::penalties::Offence;
+use super::table::Stage;
+use super::{Door, Serve, Slot, Stay, Stranger, Waiting, lock};
+use crate::crypto::handshake::ServerGated;
+use crate::crypto::{PublicKey, RecordType, Sealer};
+use crate::net::tunnel::{BUSY, Incoming, Socket, TunnelReader, write_record};
+use crate::server::log as server_log;
+use crate::wire::codec;
+use crate::wire::record::RecordReader;
+
+/// Stack of a client's thread, in bytes: enough for parsing, small enough for ten thousand.
+const STACK_BYTES: usize = 128 * 1024;
+
+/// A connection whose R2 has passed the gate.
+pub struct Login {
+    pub connection: Connection,
+    pub gated: Box<ServerGated>,
+}
+
+/// How a login queues for the RSA operation.
+struct Queue {
+    deadline: Instant,
+    preferred: bool,
+}
+
+/// What a finished handshake gives.
+type Proven = (codec::Login, PublicKey, TunnelReader, Sealer);
+
+impl Door {
+    /// Gives a connection a thread, or tells it that the server is full.
+    pub fn begin(self: &Arc<Self>, login: Login, serve: &Serve) {
+        let full = |login: Login| {
+            let connection = login.connection;
+            self.end(&connection, connection.turned_away(Offence::Full));
+        };
+        let Some(slot) = self.slot() else { return full(login) };
+        let (door, serve) = (Arc::clone(self), Arc::clone(serve));
+        let peer = login.connection.peer;
+        let job = move |login| door.log_in(login, slot, &serve);
+        if let Err((error, login)) = on_own_thread(peer, login, job) {
+            log::warn!("no thread for {}: {error}", server_log::address(peer));
+            login.into_iter().for_each(full);
+        }
+    }
+
+    /// Shakes hands, lets in, and hands over to a thread that has done neither: what that has touched
+    /// of its stack and kept of its memory goes with it, before the client stays for hours.
+    fn log_in(&self, login: Login, slot: Slot, serve: &Serve) {
+        let peer = login.connection.peer;
+        let stranger = match self.shake_hands(login) {
+            Ok(stranger) => stranger,
+            Err((waiting, offence)) => {
+                waiting.fails(offence);
+                return log::debug!("{} did not log in", server_log::address(peer));
+            }
+        };
+        self.counts.logins.fetch_add(1, Ordering::Relaxed);
+        let Some(stay) = serve(stranger) else { return };
+        let begin = |(stay, _slot): (Stay, Slot)| stay();
+        if let Err((_, Some((stay, _slot)))) = on_own_thread(peer, (stay, slot), begin) {
+            // Then this one will do.
+            stay();
+        }
+    }
+
+    /// RSA, R3 and the LOGIN, all before the deadline.
+    fn shake_hands(&self, login: Login) -> Result<Stranger, (Waiting, Offence)> {
+        let Login { connection, gated } = login;
+        let Connection { stream, records, peer, waiting, deadline, .. } = connection;
+        let queue = Queue { deadline, preferred: waiting.is_preferred() };
+        match self.prove(&stream, records, *gated, queue) {
+            Ok((login, key, reader, sealer)) => {
+                Ok(Stranger { login, key, reader, sealer, stream, peer, waiting })
+            }
+            Err(offence) => {
+                let late = Instant::now() >= deadline && offence != Offence::Unserved;
+                Err((waiting, if late { Offence::Late } else { offence }))
+            }
+        }
+    }
+
+    /// A failure closes the socket without a byte.
+    fn prove(
+        &self,
+        stream: &TcpStream,
+        records: RecordReader<Socket>,
+        gated: ServerGated,
+        queue: Queue,
+    ) -> Result<Proven, Offence> {
+        let gone = |_: io::Error| Offence::EarlyEnd(Stage::LoggingIn);
+        stream.set_nonblocking(false).map_err(gone)?;
+        stream.set_write_timeout(Some(self.login_time())).map_err(gone)?;
+        let Some(permit) = self.permits.take(queue.deadline, queue.preferred) else {
+            // A peer that does not wait for the answer needs none.
+            let _ = write_record(stream, BUSY);
+            return Err(Offence::Unserved);
+        };
+        self.counts.rsa.fetch_add(1, Ordering::Relaxed);
+        let (key, r3, transport) = gated.finish().map_err(|_| Offence::Garbage)?;
+        drop(permit);
+        write_record(stream, &r3).map_err(gone)?;
+        let mut reader = TunnelReader::new(records, transport.opener);
+        let login = match reader.receive() {
+            Ok(Incoming::Record(RecordType::Login, body)) => {
+                let login = codec::decode::<codec::Login>(body).next();
+                login.and_then(Result::ok).ok_or(Offence::Garbage)?
+            }
+            Ok(Incoming::Record(..)) => return Err(Offence::Garbage),
+            _ => return Err(Offence::EarlyEnd(Stage::LoggingIn)),
+        };
+        Ok((login, key, reader, transport.sealer))
+    }
+}
+
+/// Runs `job` on a thread of the client's own; gives back what it was to have where there is none.
+fn on_own_thread<T: Send + 'static>(
+    peer: SocketAddr,
+    given: T,
+    job: impl FnOnce(T) + Send + 'static,
+) -> Result<(), (io::Error, Option<T>)> {
+    let given = Arc::new(Mutex::new(Some(given)));
+    let left = Arc::clone(&given);
+    let thread = thread::Builder::new().name(server_log::address(peer)).stack_size(STACK_BYTES);
+    let spawned = thread.spawn(move || {
+        let Some(given) = lock(&given).take() else { return };
+        // One client's bug is that client's problem.
+        if catch_unwind(AssertUnwindSafe(|| job(given))).is_err() {
+            let peer = server_log::address(peer);
+            log::error!("the thread of {peer} failed; only its client is gone");
+        }
+    });
+    spawned.map(drop).map_err(|error| (error, lock(&left).take()))
+}

@@ -1,0 +1,160 @@
+//! One thread holds all connections that have shown nothing yet, and shakes hands with them up to R2: they
+//! cost a descriptor and a buffer each, and no thread. Whoever has passed the gate gets one.
+
+use std::collections::BTreeMap;
+use std::net::{SocketAddr, TcpStream};
+use std::os::fd::AsFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use super::connection::{Connection, Progress};
+use super::login::Login;
+use super::penalties::Offence;
+use super::table::Stage;
+use super::{Door, Serve};
+use crate::net::listener::Listener;
+use crate::server::log as server_log;
+use crate::server::stop::Stop;
+
+/// The loop looks this often whether the server stops.
+const PATIENCE: Duration = Duration::from_millis(200);
+/// After a failed accept (no descriptors left, say) the listener is left alone for a while.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// Connections that are accepted between two looks at those that are there.
+const ACCEPTS_MAX: usize = 64;
+
+/// The connections that have no thread.
+pub struct Unauthenticated<'a> {
+    door: &'a Arc<Door>,
+    serve: &'a Serve,
+    connections: BTreeMap<u64, Connection>,
+    /// No connection is accepted until then.
+    paused: Option<Instant>,
+}
+
+impl<'a> Unauthenticated<'a> {
+    pub fn new(door: &'a Arc<Door>, serve: &'a Serve) -> Self {
+        Unauthenticated { door, serve, connections: BTreeMap::new(), paused: None }
+    }
+
+    /// Until the server stops.
+    pub fn run(mut self, listener: &Listener, stop: &Stop) {
+        while !stop.is_told() {
+            self.door.looks();
+            let now = Instant::now();
+            let paused = self.paused.is_some_and(|until| now < until);
+            let (ready, arrived) = self.poll((!paused).then_some(listener), now);
+            ready.into_iter().for_each(|id| self.advance(id));
+            self.expire();
+            if arrived {
+                self.accept(listener);
+            }
+        }
+    }
+
+    /// Waits until something comes, for a while. Gives who has sent something, and whether the listener
+    /// has something to accept.
+    fn poll(&self, listener: Option<&Listener>, now: Instant) -> (Vec<u64>, bool) {
+        let deadlines = self.connections.values().map(|connection| connection.deadline);
+        let until = deadlines.chain(self.paused.filter(|until| now < *until)).min();
+        let patience = until.map_or(PATIENCE, |until| {
+            // One millisecond more, so that it is past the deadline that the wait ends.
+            (until.saturating_duration_since(now) + Duration::from_millis(1)).min(PATIENCE)
+        });
+        let listeners = listener.into_iter().map(|listener| listener.as_fd());
+        let streams = self.connections.values().map(|connection| connection.stream.as_fd());
+        let mut fds: Vec<PollFd> = listeners
+            .chain(streams)
+            .map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN))
+            .collect();
+        let patience = Timespec { tv_sec: 0, tv_nsec: patience.subsec_nanos().into() };
+        if poll(&mut fds, Some(&patience)).is_err() {
+            // Interrupted, or more descriptors than the limit is now: each is tried, after a while.
+            thread::sleep(ACCEPT_PAUSE);
+            return (self.connections.keys().copied().collect(), listener.is_some());
+        }
+        let mut ready = fds.iter().map(|fd| !fd.revents().is_empty());
+        let arrived = listener.is_some() && ready.next().is_some_and(|ready| ready);
+        let ids = self.connections.keys().zip(ready).filter(|(_, ready)| *ready);
+        (ids.map(|(id, _)| *id).collect(), arrived)
+    }
+
+    fn accept(&mut self, listener: &Listener) {
+        for _ in 0..ACCEPTS_MAX {
+            match listener.accept() {
+                Ok(Some((stream, peer))) => {
+                    self.paused = None;
+                    self.take_in(stream, peer);
+                }
+                Ok(None) => return,
+                Err(error) => {
+                    if self.paused.is_none() {
+                        log::warn!("cannot accept connections for now: {error}");
+                    }
+                    self.paused = Some(Instant::now() + ACCEPT_PAUSE);
+                    return;
+                }
+            }
+        }
+    }
+
+    fn take_in(&mut self, stream: TcpStream, peer: SocketAddr) {
+        let stream = Arc::new(stream);
+        let (waiting, evicted) = self.door.enter(&stream, peer);
+        self.forget(&evicted);
+        let Some(waiting) = waiting else { return };
+        let id = waiting.id();
+        let deadline = Instant::now() + self.door.login_time();
+        self.connections.insert(id, Connection::new(stream, peer, waiting, deadline));
+        // A client's hello comes with its connection.
+        self.advance(id);
+    }
+
+    /// Takes what a connection has sent.
+    fn advance(&mut self, id: u64) {
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        let advance = || connection.advance(self.door);
+        // One peer's bug is that peer's problem.
+        let progress = catch_unwind(AssertUnwindSafe(advance));
+        match progress.unwrap_or(Err(Offence::Garbage)) {
+            Ok(Progress::Waits(evicted)) => self.forget(&evicted),
+            Ok(Progress::Gated(gated)) => {
+                let Some(connection) = self.connections.remove(&id) else { return };
+                match connection.waiting.moves_on(Stage::LoggingIn) {
+                    Ok(evicted) => {
+                        self.forget(&evicted);
+                        self.door.begin(Login { connection, gated }, self.serve);
+                    }
+                    Err(_) => {
+                        self.door.end(&connection, connection.turned_away(Offence::Unserved));
+                    }
+                }
+            }
+            Err(offence) => {
+                if let Some(connection) = self.connections.remove(&id) {
+                    self.door.end(&connection, offence);
+                }
+            }
+        }
+    }
+
+    /// Closes the connections whose time for a login is over.
+    fn expire(&mut self) {
+        let now = Instant::now();
+        let late = self.connections.extract_if(.., |_, connection| connection.deadline <= now);
+        late.for_each(|(_, connection)| self.door.end(&connection, Offence::Late));
+    }
+
+    /// Those that were closed for another one.
+    fn forget(&mut self, evicted: &[u64]) {
+        for id in evicted {
+            if let Some(connection) = self.connections.remove(id) {
+                log::debug!("{} made room", server_log::address(connection.peer));
+            }
+        }
+    }
+}

@@ -1,0 +1,258 @@
+//! Hostile peers from many addresses who hold the door, and members who log in meanwhile. On the real
+//! binary.
+
+mod world;
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use pychat::crypto::{Identity, PublicKey};
+use pychat::invite::Invite;
+use pychat::net::tunnel::{Dial, DialError, Incoming, dial, fetch_key};
+use pychat::suite::Suites;
+use pychat::wire::codec::Login;
+use socket2::{Domain, Socket, Type};
+use world::proxy::Proxy;
+use world::{DEADLINE, World};
+
+/// The key of the member who logs in.
+static KEY: LazyLock<Identity> = LazyLock::new(Identity::generate);
+
+/// A member is in within this time, whatever strangers do (docs/security.md).
+const PROMISED: Duration = Duration::from_secs(11);
+
+/// What hostile peers do.
+#[derive(Clone)]
+struct Plan {
+    addresses: usize,
+    /// Connections that one address holds at once.
+    each: usize,
+    /// A connection is held for so long, and closed then.
+    hold: Duration,
+    /// What a peer sends at once.
+    says: Vec<u8>,
+    /// Connections a second that all of them try at most.
+    per_s: usize,
+}
+
+/// Hostile peers at work.
+struct Flood {
+    ends: Arc<AtomicBool>,
+    tried: Arc<AtomicUsize>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+/// The address of a hostile peer: each in an IPv4 /24 of its own, as a botnet's are.
+fn address(number: usize) -> [u8; 4] {
+    [127, 16 + (number >> 8) as u8, number as u8, 1]
+}
+
+fn connect(from: [u8; 4], to: SocketAddr) -> std::io::Result<TcpStream> {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+    socket.bind(&SocketAddr::from((from, 0)).into())?;
+    socket.connect_timeout(&to.into(), DEADLINE)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
+}
+
+impl Flood {
+    fn start(world: &World, plan: &Plan) -> Flood {
+        const THREADS: usize = 4;
+        let to: SocketAddr = world.address.parse().unwrap();
+        let (ends, tried) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+        let threads = (0..THREADS).map(|thread| {
+            let (plan, ends, tried) = (plan.clone(), Arc::clone(&ends), Arc::clone(&tried));
+            let own = (0..plan.addresses * plan.each).filter(move |slot| slot % THREADS == thread);
+            let own: Vec<_> = own.map(|slot| address(slot % plan.addresses)).collect();
+            thread::spawn(move || hold(&own, to, &plan, (&ends, &tried)))
+        });
+        let threads = threads.collect();
+        Flood { ends, tried, threads }
+    }
+
+    /// Connections that were tried so far.
+    fn tried(&self) -> usize {
+        self.tried.load(Ordering::Relaxed)
+    }
+
+    fn end(self) {
+        self.ends.store(true, Ordering::Relaxed);
+        self.threads.into_iter().for_each(|thread| thread.join().unwrap());
+    }
+}
+
+/// Holds a connection for each of the addresses, and comes again wherever one is closed.
+fn hold(own: &[[u8; 4]], to: SocketAddr, plan: &Plan, (ends, tried): (&AtomicBool, &AtomicUsize)) {
+    let mut held: Vec<Option<(TcpStream, Instant)>> = own.iter().map(|_| None).collect();
+    let began = Instant::now();
+    while !ends.load(Ordering::Relaxed) {
+        for (slot, from) in held.iter_mut().zip(own) {
+            let lasts = slot.as_mut().is_some_and(|(stream, since)| {
+                let open = matches!(stream.read(&mut [0; 2_048]), Ok(1..))
+                    || matches!(stream.read(&mut [0]), Err(e) if e.kind() == ErrorKind::WouldBlock);
+                open && since.elapsed() < plan.hold
+            });
+            if lasts {
+                continue;
+            }
+            *slot = None;
+            let allowed = began.elapsed().as_secs_f64() * plan.per_s as f64;
+            if (tried.load(Ordering::Relaxed) as f64) < allowed {
+                tried.fetch_add(1, Ordering::Relaxed);
+                let come = connect(*from, to).and_then(|mut stream| {
+                    stream.write_all(&plan.says)?;
+                    Ok(stream)
+                });
+                *slot = come.ok().map(|stream| (stream, Instant::now()));
+            }
+        }
+        thread::park_timeout(Duration::from_millis(10));
+    }
+}
+
+/// The member's way in, as a client goes it: again after a while, where the door did not open.
+fn logs_in(invite: &Invite, address: &str, server: &PublicKey) -> Duration {
+    let (host, port) = address.split_once(':').unwrap();
+    let began = Instant::now();
+    let login = Login {
+        name: "bob".parse().unwrap(),
+        device: None,
+        version: "0".into(),
+        major: 1,
+        features: vec![],
+    };
+    assert_eq!(invite.fingerprint, Some(server.fingerprint()));
+    let to = Dial {
+        host,
+        port: port.parse().unwrap(),
+        server,
+        suites: Suites::default(),
+        patience: Duration::from_secs(10),
+    };
+    loop {
+        match dial(&to, &KEY, &login) {
+            Ok(mut tunnel) => match tunnel.reader.receive() {
+                Ok(Incoming::Record(..)) => return began.elapsed(),
+                other => eprintln!("after the login: {other:?}"),
+            },
+            Err(DialError::Connect(error)) => panic!("{error}"),
+            Err(error) => eprintln!("after {:?}: {error}", began.elapsed()),
+        }
+        assert!(began.elapsed() < DEADLINE, "never let in");
+        thread::park_timeout(Duration::from_millis(500));
+    }
+}
+
+/// Where the member comes from: never the same source twice, so that none is known.
+fn never_seen(world: &World, number: usize) -> Proxy {
+    Proxy::from_source(&world.address, [127, 200, number as u8, 1])
+}
+
+fn member(world: &World) -> (Invite, PublicKey) {
+    world.registers("bob", KEY.public());
+    let invite: Invite = world.invite.parse().unwrap();
+    let print = invite.fingerprint.unwrap();
+    let server = fetch_key(&invite.host, invite.port, &print, DEADLINE).unwrap();
+    (invite, server)
+}
+
+/// Members from addresses that were never seen come in while a flood goes on.
+#[track_caller]
+fn comes_in_under(world: &World, plan: &Plan) {
+    let (invite, server) = member(world);
+    let flood = Flood::start(world, plan);
+    world.until("the flood has come", || flood.tried() >= plan.addresses);
+    for number in 0..8 {
+        let way = never_seen(world, number);
+        let took = logs_in(&invite, &way.address, &server);
+        assert!(took < PROMISED, "login {number} took {took:?}");
+        thread::park_timeout(Duration::from_millis(300));
+    }
+    flood.end();
+}
+
+/// Everybody is counted by source, and a login has a fifth of its usual time.
+const CONFIG: &str = r#"{"exempt": [], "limits": {"login_ms_max": 2000}}"#;
+
+#[test]
+fn a_member_comes_in_while_256_addresses_hold_silent_connections() {
+    let world = World::configured(CONFIG);
+    // They close themselves just before the server would.
+    let hold = Duration::from_millis(1_960);
+    let plan = Plan { addresses: 256, each: 8, hold, says: vec![], per_s: 1_000 };
+    comes_in_under(&world, &plan);
+    assert!(world.figure("refused") > 0, "closing early does not pay");
+}
+
+#[test]
+fn a_member_comes_in_while_256_addresses_greet_and_say_no_more() {
+    let world = World::configured(CONFIG);
+    let hold = Duration::from_millis(1_960);
+    // They have an invite.
+    let plan = Plan { addresses: 256, each: 8, hold, says: world.hello(), per_s: 1_000 };
+    comes_in_under(&world, &plan);
+    assert!(world.figure("refused") > 0, "nor does it with a valid hello");
+}
+
+#[test]
+fn a_member_comes_in_where_everybody_has_the_same_address() {
+    // As behind a proxy: nobody can be told from anybody by where they come from.
+    let world = World::with(r#"{"login_ms_max": 2000}"#);
+    let hold = Duration::from_millis(1_960);
+    let plan = Plan { addresses: 256, each: 8, hold, says: vec![], per_s: 1_000 };
+    comes_in_under(&world, &plan);
+    assert!(world.figure("evicted") > 0);
+}
+
+/// The figures of docs/security.md: `cargo test --release --test flood -- --ignored --nocapture`.
+#[test]
+#[ignore = "takes minutes: it measures at full size"]
+fn measured_at_full_size() {
+    let full = |addresses, says| Plan {
+        addresses,
+        each: 8,
+        hold: Duration::from_millis(9_800),
+        says,
+        per_s: 75,
+    };
+    type Says = fn(&World) -> Vec<u8>;
+    let silent: Says = |_| Vec::new();
+    let hello: Says = World::hello;
+    let rows = [(17, "silent", silent), (256, "silent", silent), (256, "with a hello", hello)];
+    for (addresses, what, says) in rows {
+        let world = World::configured(r#"{"exempt": []}"#);
+        let (invite, server) = member(&world);
+        let plan = full(addresses, says(&world));
+        let flood = Flood::start(&world, &plan);
+        // The door is as full as they make it.
+        thread::park_timeout(Duration::from_secs(12));
+        let (cpu, began) = (world.server.cpu(), Instant::now());
+        let mut took = Vec::new();
+        while began.elapsed() < Duration::from_secs(60) {
+            let way = never_seen(&world, took.len());
+            took.push(logs_in(&invite, &way.address, &server));
+            let next = Duration::from_millis(820 * took.len() as u64);
+            thread::park_timeout(next.saturating_sub(began.elapsed()));
+        }
+        took.sort();
+        let of = |part: usize| took[(took.len() - 1) * part / 100].as_millis();
+        let cpu = (world.server.cpu() - cpu).as_secs_f64() / began.elapsed().as_secs_f64();
+        println!(
+            "{addresses} addresses, {what}: {} connections, {} logins in 60 s: p50 {} ms, p90 {} ms, \
+             slowest {} ms; {:.1} % of a core; {} refused, {} evicted",
+            flood.tried(),
+            took.len(),
+            of(50),
+            of(90),
+            of(100),
+            100.0 * cpu,
+            world.figure("refused"),
+            world.figure("evicted"),
+        );
+        flood.end();
+    }
+}
