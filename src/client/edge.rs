@@ -188,14 +188,14 @@ fn bound(event: &mut Event) {
         }
         Event::Password { retry_ms, .. } => delay(retry_ms),
         Event::Places { places } => places.truncate(ANSWER_ROWS_MAX),
-        Event::Entered { people, topic, .. } => {
-            people.truncate(ANSWER_ROWS_MAX);
+        Event::Entered { people, omitted, topic, .. } => {
+            cut(people, omitted);
             text(topic);
         }
-        Event::People { people, .. } => people.truncate(ANSWER_ROWS_MAX),
+        Event::People { people, omitted, .. } => cut(people, omitted),
         Event::Left { reason, .. } => text(reason),
-        Event::Channels { channels, .. } => {
-            channels.truncate(ANSWER_ROWS_MAX);
+        Event::Channels { channels, omitted, .. } => {
+            cut(channels, omitted);
             channels.iter_mut().for_each(|row| text(&mut row.topic));
         }
         Event::Whois { fingerprints, devices, away, channels, .. } => {
@@ -228,6 +228,12 @@ fn bound(event: &mut Event) {
         | Event::Successor { .. }
         | Event::Unknown => {}
     }
+}
+
+/// Rows beyond the bound are counted with those that the server has left out.
+fn cut<T>(rows: &mut Vec<T>, omitted: &mut usize) {
+    *omitted = omitted.saturating_add(rows.len().saturating_sub(ANSWER_ROWS_MAX));
+    rows.truncate(ANSWER_ROWS_MAX);
 }
 
 fn text(text: &mut Option<String>) {

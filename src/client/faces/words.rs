@@ -11,19 +11,20 @@ pub const PALETTE: [u8; 16] =
 /// goes by where the event comes from.
 pub fn told(event: &Event) -> Option<String> {
     match event {
-        Event::Entered { channel, people, topic, retention, .. } => {
-            let (here, kept) = (people.len(), kept(*retention));
+        Event::Entered { channel, people, omitted, topic, retention, .. } => {
+            let (here, kept) = (people.len().saturating_add(*omitted), kept(*retention));
             let topic = topic.as_ref().map_or(String::new(), |topic| format!("\ntopic: {topic}"));
-            let names = names(people);
+            let names = names_and_more(people, *omitted);
             Some(format!("you are in {channel} ({here} here: {names}){kept}{topic}"))
         }
         Event::Welcome { motd, .. } => motd.clone(),
         Event::Goodbye { reason, .. } => Some(reason.clone()),
         Event::Parted { channel, .. } => Some(format!("you left {channel}")),
-        Event::People { channel, people, .. } => {
-            Some(format!("{channel} ({} here): {}", people.len(), names(people)))
+        Event::People { channel, people, omitted, .. } => {
+            let here = people.len().saturating_add(*omitted);
+            Some(format!("{channel} ({here} here): {}", names_and_more(people, *omitted)))
         }
-        Event::Channels { channels, .. } => {
+        Event::Channels { channels, omitted, .. } => {
             let row = |row: &ChannelInfo| {
                 let topic = row.topic.as_ref().map_or("", String::as_str);
                 let mark = if row.member { "*" } else { " " };
@@ -32,7 +33,8 @@ pub fn told(event: &Event) -> Option<String> {
                 let name = row.channel.to_string();
                 format!("{mark} {name:<20} {:>4}  {state:<6}  {topic}", row.here)
             };
-            Some(channels.iter().map(row).collect::<Vec<_>>().join("\n"))
+            let more = (*omitted > 0).then(|| format!("and {omitted} more with fewer people"));
+            Some(channels.iter().map(row).chain(more).collect::<Vec<_>>().join("\n"))
         }
         Event::Whois { name, fingerprints, devices, idle_ms, away, channels, .. } => {
             let devices: Vec<_> = devices.iter().map(ToString::to_string).collect();
@@ -172,6 +174,14 @@ pub fn names(people: &[UserName]) -> String {
     people.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
+/// `alice, bob and 3 more`, where not all of them fit the answer.
+fn names_and_more(people: &[UserName], omitted: usize) -> String {
+    match omitted {
+        0 => names(people),
+        _ => format!("{} and {omitted} more", names(people)),
+    }
+}
+
 /// `4s`, `12m`, `2h`, `3d`.
 pub fn span(ms: u64) -> String {
     match ms / 1000 {
@@ -188,4 +198,19 @@ pub fn shade(name: &UserName) -> usize {
         (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3)
     });
     (hash % PALETTE.len() as u64) as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn people_and_channels_that_did_not_fit_are_counted() {
+        let channel: crate::chat::ChannelName = "#tea".parse().unwrap();
+        let people = vec!["alice".parse().unwrap(), "bob".parse().unwrap()];
+        let answer = Event::People { channel, people, omitted: 3, reference: None };
+        assert_eq!(told(&answer).unwrap(), "#tea (5 here): alice, bob and 3 more");
+        let answer = Event::Channels { channels: Vec::new(), omitted: 7, reference: None };
+        assert_eq!(told(&answer).unwrap(), "and 7 more with fewer people");
+    }
 }
