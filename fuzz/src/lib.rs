@@ -230,7 +230,7 @@ pub fn fuzz_home(bytes: &[u8]) {
         let _ = Known::load(&home.known_file());
         let _ = Directory::open(home.certificates_file());
         let _ = Users::load(&users);
-        let _ = Settings::load(&users, &"alice".parse().expect("a name"));
+        let _ = Settings::read(&users.join("alice.json"));
         let _ = home.server_keys();
         let _ = Audit::of(&home).verify();
         match before {

@@ -28,7 +28,11 @@ pub struct Settings {
 }
 
 impl Settings {
-    pub(super) fn read(path: &Path) -> Result<Settings, FileError> {
+    /// The settings in a file; the defaults where there is none.
+    ///
+    /// # Errors
+    /// The file cannot be read, or is not what settings look like.
+    pub fn read(path: &Path) -> Result<Settings, FileError> {
         let Some(text) = file::read_text(path)? else { return Ok(Settings::default()) };
         let settings: Settings =
             serde_json::from_str(&text).map_err(|error| FileError::damaged(path, error))?;
