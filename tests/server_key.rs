@@ -39,7 +39,7 @@ fn invite(world: &World) -> String {
 }
 
 fn servers(world: &World, person: &str) -> String {
-    fs::read_to_string(world.vault(person).join("servers.json")).unwrap()
+    fs::read_to_string(world.vault(person).join("servers.json")).unwrap_or_default()
 }
 
 fn invited(world: &World, name: &str, invite: &str) -> Program {
@@ -165,6 +165,69 @@ fn the_server_has_another_key_and_everybody_goes_on() {
     assert!(trail.contains("rotate server key"), "{trail}");
 }
 
+/// `pychat trust`: its exit code and what it says.
+fn trust(world: &World, person: &str, invite: &str, args: &[&str]) -> (Option<i32>, String) {
+    let ended = world.program(person).arg("trust").arg(invite).args(args).output().unwrap();
+    (ended.status.code(), String::from_utf8(ended.stderr).unwrap())
+}
+
+#[test]
+fn a_genuine_invite_leads_to_the_genuine_server_whatever_another_one_claimed() {
+    let (world, evil) = (World::new(), World::new().stopped());
+    // The keys of all these worlds are the same ones.
+    let pem = Identity::generate().to_pem(None);
+    fs::write(evil.home().join("keys/server.pem"), &*pem).unwrap();
+    let evil = evil.started();
+    let (genuine, thiefs) = (invite(&world), invite(&evil));
+    let [real, false_] =
+        [&genuine, &thiefs].map(|line| line.rsplit('/').next().unwrap().to_owned());
+    let lure = format!("{thiefs}/{real}");
+    let mut alice = world.enters("alice");
+    alice.types("/join tea blue kettle 47");
+    alice.sees("you are in #tea~");
+    alice.types("before");
+    for (name, rotated) in [("bob", false), ("carol", true)] {
+        world.admit(name);
+        let lured = invited(&world, name, &lure);
+        let told = lured.is_told("The server did not prove it");
+        let shown = |print: &str| print.replace('-', "+").replace('_', "/");
+        assert!(told.contains(&shown(&real)) && told.contains(&shown(&false_)), "{told}");
+        world.until("it is kept", || servers(&world, name).contains(&false_));
+        drop(lured);
+        // The thief's server is another one, and nothing of the real one is in its name.
+        assert!(!servers(&world, name).contains(&real));
+        if rotated {
+            rotates(&world);
+        }
+        let genuine = invite(&world);
+        let mut member = invited(&world, name, &genuine);
+        member.sees("you are in #lobby");
+        member.types("/join tea blue kettle 47");
+        member.sees("alice: before");
+        member.types("/exit");
+        member.ends();
+        let (code, told) = trust(&world, name, &genuine, &["--yes"]);
+        assert!(code == Some(0) && told.contains("is known by this key already"), "{told}");
+        // The thief's server stays what it is, and the real one too.
+        drop(invited(&world, name, &lure));
+        let (code, told) = trust(&world, name, &genuine, &[]);
+        assert!(code == Some(0) && told.contains("nothing was changed"), "{told}");
+    }
+}
+
+#[test]
+fn a_first_key_that_cannot_be_proven_now_is_not_guessed() {
+    let world = World::new();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    drop(listener);
+    let [own, first] = [1, 2].map(|byte| pychat::crypto::Fingerprint([byte; 32]).to_url());
+    let mut bob = invited(&world, "bob", &format!("pychat://{address}/{own}/{first}"));
+    bob.is_told("cannot be asked which keys it had before");
+    assert_eq!(bob.ends().code(), Some(4));
+    assert!(!world.vault("bob").join("servers.json").exists());
+}
+
 #[test]
 fn the_former_key_is_put_away_in_time_and_who_comes_later_is_told_what_to_do() {
     let world = World::with("{\"key_overlap_s\": 4}");
@@ -188,11 +251,7 @@ fn the_former_key_is_put_away_in_time_and_who_comes_later_is_told_what_to_do() {
     bob.is_told("is known by another key");
     bob.is_told("if it did: pychat trust and this invite");
     assert_eq!(bob.ends().code(), Some(6));
-    let trust = |args: &[&str]| {
-        let mut command = world.program("bob");
-        let ended = command.arg("trust").arg(&line).args(args).output().unwrap();
-        (ended.status.code(), String::from_utf8(ended.stderr).unwrap())
-    };
+    let trust = |args: &[&str]| trust(&world, "bob", &line, args);
     let pinned = servers(&world, "bob");
     let (code, told) = trust(&[]);
     assert!(code == Some(2) && told.contains("the key was not compared"), "{told}");

@@ -7,12 +7,13 @@ use zeroize::Zeroizing;
 
 use super::asker::{Asker, Question};
 use super::keys::Keys;
+use super::pinning::{self, Pinned, pin};
 use super::vault::{Server, Vault};
 use crate::chat::UserName;
 use crate::crypto::succession::{self, Whose};
 use crate::crypto::{Fingerprint, Identity, KeyError, PublicKey};
 use crate::fault::{Fault, code};
-use crate::invite::{Invite, InviteError, key_line};
+use crate::invite::key_line;
 use crate::keyring::FileError;
 use crate::print::err;
 use crate::suite::Suites;
@@ -40,11 +41,12 @@ impl Contact {
     ) -> anyhow::Result<Contact> {
         let vault = Vault::open()?;
         let (known, suites) = (vault.servers()?, vault.settings()?.suites);
-        let mut server = match (server, known.first()) {
-            (Some(text), _) => pin(text, &known)?,
-            (None, Some(server)) => server.clone(),
+        let Pinned { mut server, told } = match (server, known.first()) {
+            (Some(text), _) => pin(text, &known, &pinning::ask)?,
+            (None, Some(server)) => server.clone().into(),
             (None, None) => ask_server(asker)?,
         };
+        told.iter().for_each(|text| asker.tell(text));
         let founding = server.fingerprint().and(server.founding()).ok_or_else(|| {
             let error = "servers.json: a fingerprint is not whole";
             Fault::new(code::UNREADABLE, error, "use the invite again")
@@ -161,59 +163,15 @@ impl Contact {
     }
 }
 
-/// A server must be pinned: by the invite, or since it was met before.
-fn pin(text: &str, known: &[Server]) -> Result<Server, Fault> {
-    let invite: Invite = text.parse().map_err(unusable)?;
-    let met = |server: &&Server| server.host == invite.host && server.port == invite.port;
-    let met = known.iter().find(met);
-    // An invite of before the server changed its key, or to another place of it.
-    let same = |print| known.iter().find(|server| server.is_known_by(print));
-    if let Some(server) = invite.fingerprint.as_ref().and_then(same)
-        && met.is_none_or(|met| met.founding() == server.founding())
-    {
-        return Ok(server.at(invite.host, invite.port));
-    }
-    // Nobody takes the place of a server by naming its first key.
-    let claims = |founding| known.iter().find(|server| server.founding() == Some(founding));
-    let met = met.or_else(|| invite.founding.and_then(claims));
-    match (&invite.fingerprint, met) {
-        (Some(print), Some(server)) => {
-            let other = server.fingerprint().map_or_else(String::new, |print| print.to_string());
-            let error = format!(
-                "the server of {}:{} is known by another key\n  pinned  {other}\n  invite  {print}",
-                server.host, server.port
-            );
-            let hint =
-                "ask the operator whether the key changed; if it did: pychat trust and this invite";
-            Err(Fault::new(code::WRONG_SERVER, error, hint))
-        }
-        (Some(print), None) => {
-            let founding = invite.founding.as_ref().unwrap_or(print);
-            Ok(Server::new(invite.host, invite.port, print, founding, None))
-        }
-        (None, Some(server)) => Ok(server.clone()),
-        (None, None) => {
-            let error = format!("{}:{} is not known yet", invite.host, invite.port);
-            let hint = "ask the operator for the invite: pychat://HOST:PORT/FINGERPRINT";
-            Err(Fault::new(code::USAGE, error, hint))
-        }
-    }
-}
-
-pub(super) fn unusable(error: InviteError) -> Fault {
-    let hint = "paste the operator's whole pychat:// line";
-    Fault::new(code::USAGE, error, hint)
-}
-
-fn ask_server(asker: &mut dyn Asker) -> Result<Server, Fault> {
+fn ask_server(asker: &mut dyn Asker) -> Result<Pinned, Fault> {
     let mut trouble: Option<String> = None;
     loop {
         let Some(answer) = asker.ask(&Question::Server, trouble.as_deref()) else {
             let hint = "pychat client pychat://HOST:PORT/FINGERPRINT, as the operator sent it";
             return Err(Fault::new(code::USAGE, "no server is known yet", hint));
         };
-        match pin(&answer, &[]) {
-            Ok(server) => return Ok(server),
+        match pin(&answer, &[], &pinning::ask) {
+            Ok(pinned) => return Ok(pinned),
             Err(fault) => trouble = Some(fault.error),
         }
     }
@@ -295,7 +253,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let vault = Vault::at(folder.path());
         vault.remember_server_key(ana().public()).unwrap();
-        let server = Server::new("host".into(), 1, &print(ana()), &print(ana()), None);
+        let server = Server::new("host".into(), 1, &print(ana()), None);
         let contact = Contact::of(vault, spare(0), server, "carol".parse().unwrap());
         let next = bob().public().to_der();
         let own = succession::sign(bob(), Whose::Server, bob().public());
@@ -308,24 +266,5 @@ mod tests {
         assert!(contact.succeed(&next, &signed).unwrap().is_some());
         assert_eq!((contact.pinned(), *contact.founding()), (print(bob()), print(ana())));
         assert!(contact.succeed(&next, &signed).unwrap().is_none(), "it is known");
-    }
-
-    #[test]
-    fn an_invite_of_before_leads_to_the_server_and_a_claim_to_nobody_elses() {
-        let [one, two, other] = [1, 2, 3].map(|number| Fingerprint([number; 32]));
-        let name = Some("carol".parse().unwrap());
-        let server = Server::new("host".into(), 5000, &one, &one, name).succeeded_by(&two);
-        let known = std::slice::from_ref(&server);
-        let at = |host: &str, prints: &[Fingerprint]| {
-            let prints: Vec<_> = prints.iter().map(Fingerprint::to_url).collect();
-            pin(&format!("pychat://{host}:5000/{}", prints.join("/")), known)
-        };
-        for prints in [&[one][..], &[two], &[two, one]] {
-            assert_eq!(at("host", prints).unwrap(), server);
-        }
-        assert_eq!(at("new.host", &[one]).unwrap(), server.at("new.host".into(), 5000));
-        assert!(at("host", &[other]).is_err() && at("host", &[other, one]).is_err());
-        assert!(at("evil.host", &[other, one]).is_err(), "what is kept of it is not theirs");
-        assert_eq!(at("other.host", &[other]).unwrap().founding(), Some(other));
     }
 }

@@ -15,6 +15,7 @@ pub mod manners;
 pub mod model;
 pub(crate) mod outbox;
 mod output;
+mod pinning;
 pub(crate) mod places;
 mod sealed_map;
 pub mod secrets;

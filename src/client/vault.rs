@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::chat::UserName;
+use crate::crypto::lineage::Lineage;
 use crate::crypto::{Fingerprint, Identity, KeyError, PublicKey};
 use crate::keyring::FileError;
 use crate::keyring::file::{make_folder, read_identity, read_text, replace, turn, write_new};
@@ -28,7 +29,7 @@ pub struct Server {
     pub port: u16,
     /// As in an invite: 43 characters of base64url.
     fingerprint: String,
-    /// Of the keys that it had before, the first one first.
+    /// Of the keys that it had before, the first one first: each has signed the next one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     former: Vec<String>,
     /// The name by which this client goes there.
@@ -53,16 +54,15 @@ impl Default for Settings {
 }
 
 impl Server {
-    /// `founding` is its first key's fingerprint.
-    pub fn new(
-        host: String,
-        port: u16,
-        key: &Fingerprint,
-        founding: &Fingerprint,
-        name: Option<UserName>,
-    ) -> Self {
-        let former = if founding == key { Vec::new() } else { vec![founding.to_url()] };
-        Server { host, port, fingerprint: key.to_url(), former, name }
+    /// A server whose first key this is, as far as anything is proven.
+    pub fn new(host: String, port: u16, key: &Fingerprint, name: Option<UserName>) -> Self {
+        Server { host, port, fingerprint: key.to_url(), former: Vec::new(), name }
+    }
+
+    /// The same server, which had these keys before.
+    pub fn after(&self, lineage: &Lineage) -> Server {
+        let former = lineage.prints().map(|print| print.to_url()).collect();
+        Server { former, ..self.clone() }
     }
 
     /// The same server with the key that follows its own.
@@ -70,6 +70,13 @@ impl Server {
         let mut server = Server { fingerprint: key.to_url(), ..self.clone() };
         server.former.push(self.fingerprint.clone());
         server
+    }
+
+    /// The same server with a key that goes back to its own.
+    pub fn followed_by(&self, lineage: &Lineage, key: &Fingerprint) -> Server {
+        let own = self.fingerprint();
+        let later = lineage.prints().skip_while(|print| Some(*print) != own).skip(1);
+        later.chain([*key]).fold(self.clone(), |server, print| server.succeeded_by(&print))
     }
 
     /// The same server at another place.
@@ -324,7 +331,7 @@ mod tests {
             for number in 0..16 {
                 let vault = &vault;
                 let key = Fingerprint([number; 32]);
-                let server = Server::new("host".into(), 5000 + u16::from(number), &key, &key, None);
+                let server = Server::new("host".into(), 5000 + u16::from(number), &key, None);
                 scope.spawn(move || vault.remember(&server).unwrap());
             }
         });
@@ -342,7 +349,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let vault = Vault::at(folder.path());
         let [one, two, three] = [1, 2, 3].map(|number| Fingerprint([number; 32]));
-        let server = Server::new("host".into(), 5000, &one, &one, None);
+        let server = Server::new("host".into(), 5000, &one, None);
         vault.remember(&server).unwrap();
         let server = server.succeeded_by(&two).succeeded_by(&three);
         vault.remember(&server).unwrap();
@@ -350,7 +357,5 @@ mod tests {
         assert_eq!((server.fingerprint(), server.founding()), (Some(three), Some(one)));
         assert!([one, two, three].iter().all(|key| server.is_known_by(key)));
         assert!(!server.is_known_by(&Fingerprint([4; 32])));
-        let invited = Server::new("host".into(), 5000, &three, &one, None);
-        assert_eq!(invited.founding(), Some(one));
     }
 }

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::key_request::{self, ANSWER_BYTES};
+use super::key_request;
 use super::primitives::{Secret, equal, hkdf, hmac_sha256, random};
 use super::{Fingerprint, Identity};
 use crate::suite::Suites;
@@ -21,8 +21,8 @@ const SALT: &[u8] = b"pychat/1 hello";
 
 /// A first record whose MAC holds under a key of the server.
 pub enum Greeting {
-    /// A key request, and the answer to it.
-    Ask(Box<[u8; ANSWER_BYTES]>),
+    /// A request for keys, and the answer to it.
+    Ask(Vec<u8>),
     /// R0 of this major.
     Hello(Hello),
     /// R0 of another major.
@@ -48,7 +48,7 @@ impl Greeting {
     fn under(record: &[u8], identity: &Arc<Identity>) -> Option<Greeting> {
         if record.starts_with(key_request::ASK) {
             let answer = key_request::answer(identity.public(), record)?;
-            return Some(Greeting::Ask(Box::new(answer)));
+            return Some(Greeting::Ask(answer.to_vec()));
         }
         let major = record.strip_prefix(START)?.first().filter(|major| major.is_ascii_digit())?;
         let (head, found) = record.split_last_chunk::<MAC_BYTES>()?;

@@ -9,32 +9,49 @@ use super::{Fingerprint, PublicKey};
 /// The first bytes of a request.
 pub const ASK: &[u8; 8] = b"PYCHAT?1";
 /// `ASK`, a nonce and a MAC over both under a key derived from the fingerprint.
-pub const ASK_BYTES: usize = ASK.len() + NONCE_BYTES + 32;
+pub const REQUEST_BYTES: usize = ASK.len() + NONCE_BYTES + 32;
 /// The modulus, sealed under a key derived from the fingerprint and the nonce.
 pub const ANSWER_BYTES: usize = MODULUS_BYTES + TAG_BYTES;
 
-const NONCE_BYTES: usize = 16;
-const SALT: &[u8] = b"pychat/1 key request";
+pub(super) const NONCE_BYTES: usize = 16;
+pub(super) const SALT: &[u8] = b"pychat/1 key request";
 
 /// The request; `nonce` is fresh and random.
-pub fn ask(server: &Fingerprint, nonce: [u8; NONCE_BYTES]) -> [u8; ASK_BYTES] {
-    let mut ask = [0; ASK_BYTES];
-    let (head, mac) = ask.split_at_mut(ASK.len() + NONCE_BYTES);
-    head[..ASK.len()].copy_from_slice(ASK);
-    head[ASK.len()..].copy_from_slice(&nonce);
-    mac.copy_from_slice(&hmac_sha256(&mac_key(server)[..], &[head]));
-    ask
+pub fn ask(server: &Fingerprint, nonce: [u8; NONCE_BYTES]) -> [u8; REQUEST_BYTES] {
+    request(ASK, server, nonce)
 }
 
-/// None where the asker does not know the fingerprint (compared in constant time).
+/// A request that begins with these bytes.
+pub(super) fn request(
+    ask: &[u8; 8],
+    server: &Fingerprint,
+    nonce: [u8; NONCE_BYTES],
+) -> [u8; REQUEST_BYTES] {
+    let mut request = [0; REQUEST_BYTES];
+    let (head, mac) = request.split_at_mut(ask.len() + NONCE_BYTES);
+    head[..ask.len()].copy_from_slice(ask);
+    head[ask.len()..].copy_from_slice(&nonce);
+    mac.copy_from_slice(&hmac_sha256(&mac_key(server)[..], &[head]));
+    request
+}
+
+/// The nonce of such a request. None where the asker does not know the fingerprint (compared in constant
+/// time).
+pub(super) fn heard<'a>(
+    ask: &[u8; 8],
+    server: &Fingerprint,
+    request: &'a [u8],
+) -> Option<&'a [u8]> {
+    let request: &[u8; REQUEST_BYTES] = request.try_into().ok()?;
+    let (head, mac) = request.split_at(ask.len() + NONCE_BYTES);
+    let nonce = head.strip_prefix(ask)?;
+    equal(mac, &hmac_sha256(&mac_key(server)[..], &[head])).then_some(nonce)
+}
+
+/// None where the asker does not know the fingerprint.
 pub fn answer(server: &PublicKey, ask: &[u8]) -> Option<[u8; ANSWER_BYTES]> {
     let fingerprint = server.fingerprint();
-    let ask: &[u8; ASK_BYTES] = ask.try_into().ok()?;
-    let (head, mac) = ask.split_at(ASK.len() + NONCE_BYTES);
-    let nonce = head.strip_prefix(ASK)?;
-    if !equal(mac, &hmac_sha256(&mac_key(&fingerprint)[..], &[head])) {
-        return None;
-    }
+    let nonce = heard(ASK, &fingerprint, ask)?;
     let sealed = seal(&answer_key(&fingerprint, nonce), 0, b"", server.modulus());
     sealed.try_into().ok()
 }
@@ -73,11 +90,11 @@ mod tests {
         assert_eq!(read_answer(&fingerprint, [6; 16], &sealed), None);
         assert_eq!(read_answer(&Fingerprint([1; 32]), [5; 16], &sealed), None);
         assert!(answer(server.public(), &ask(&Fingerprint([1; 32]), [5; 16])).is_none());
-        for byte in 0..ASK_BYTES {
+        for byte in 0..REQUEST_BYTES {
             let mut bent = request;
             bent[byte] ^= 1;
             assert!(answer(server.public(), &bent).is_none(), "byte {byte}");
         }
-        assert!(answer(server.public(), &request[..ASK_BYTES - 1]).is_none());
+        assert!(answer(server.public(), &request[..REQUEST_BYTES - 1]).is_none());
     }
 }

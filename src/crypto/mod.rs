@@ -11,6 +11,7 @@ mod hybrid;
 pub mod identity;
 pub mod keep;
 pub mod key_request;
+pub mod lineage;
 pub mod note;
 pub mod password;
 pub mod pin_channel;

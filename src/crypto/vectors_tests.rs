@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::crypto::hello::{Greeting, r0_with};
+use crate::crypto::lineage::{self, Lineage, Link};
 use crate::crypto::succession::{self, Whose};
 use crate::crypto::{Fingerprint, RecordType, key_request};
 
@@ -188,6 +189,29 @@ fn key_request() {
     assert_eq!(key.as_ref(), Some(server.public()));
 }
 
+/// The server's key as the one before the client's, by its signature in `next_server_key`.
+fn known_lineage(vectors: &Value) -> (PublicKey, Lineage) {
+    let [old, own] = ["server", "client"].map(|party| identity(vectors, party));
+    let signature = array(&vectors["next_server_key"]["signature"]);
+    let links = vec![Link { key: old.public().clone(), signature }];
+    let own = own.public().clone();
+    let lineage = Lineage::verify(links, &own).unwrap();
+    (own, lineage)
+}
+
+#[test]
+fn the_lineage_of_a_server() {
+    let vectors = vectors();
+    let known = &vectors["lineage"];
+    let (own, lineage) = known_lineage(&vectors);
+    let (print, nonce) = (own.fingerprint(), array(&known["nonce"]));
+    assert_eq!(hex(&lineage::answer_key(&print, &nonce)[..]), known["key"]);
+    assert_eq!(hex(&lineage::ask(&print, nonce)), known["ask"]);
+    let answer = lineage::answer(&own, &lineage, &bytes(&known["ask"])).unwrap();
+    assert_eq!(hex(&answer), known["answer"]);
+    assert_eq!(lineage::read_answer(&print, nonce, &answer), Some((own, lineage)));
+}
+
 #[test]
 fn a_server_key_and_the_next_one() {
     let vectors = vectors();
@@ -364,6 +388,11 @@ fn write() {
         json!({"ct": hex(&ct), "ss": hex(&ss[..])})
     };
     let nonce: [u8; 16] = std::array::from_fn(|index| index as u8);
+    let signature = succession::sign(&server, Whose::Server, client.public());
+    let next_server_key = json!({"old": "server", "new": "client", "signature": hex(&signature)});
+    let links = vec![Link { key: server.public().clone(), signature }];
+    let lineage = Lineage::verify(links, client.public()).unwrap();
+    let ask_lineage = lineage::ask(&client.public().fingerprint(), nonce);
     let ask = key_request::ask(&server.public().fingerprint(), nonce);
     let [mk, ak] = request_keys(&server.public().fingerprint(), &nonce);
     let made = |suite: Suite| {
@@ -404,10 +433,12 @@ fn write() {
             "ak": ak,
             "answer": hex(&key_request::answer(server.public(), &ask).unwrap()),
         },
-        "next_server_key": {
-            "old": "server",
-            "new": "client",
-            "signature": hex(&succession::sign(&server, Whose::Server, client.public())),
+        "next_server_key": next_server_key,
+        "lineage": {
+            "nonce": hex(&nonce),
+            "key": hex(&lineage::answer_key(&client.public().fingerprint(), &nonce)[..]),
+            "ask": hex(&ask_lineage),
+            "answer": hex(&lineage::answer(client.public(), &lineage, &ask_lineage).unwrap()),
         },
         "handshakes": {"1": classic, "2": hybrid},
         "transport": {

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Home;
 use super::file::{self, FileError};
+use crate::crypto::lineage::{self, LINKS_MAX, Lineage, Link};
 use crate::crypto::succession::{self, Signature, Whose};
 use crate::crypto::{Fingerprint, Identity, PublicKey};
 use crate::system::files;
@@ -18,8 +19,8 @@ pub struct ServerKeys {
     pub own: Arc<Identity>,
     /// The one before, while it is accepted.
     pub former: Option<Former>,
-    /// Of the server's first key: what people derive from the server outlives its keys.
-    pub founding: Fingerprint,
+    /// The keys before: what people derive from the server goes back to the first one.
+    pub lineage: Lineage,
 }
 
 /// A key that has a successor.
@@ -34,12 +35,32 @@ pub struct Former {
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Record {
-    /// The first key's fingerprint, as in an invite.
-    founding: String,
-    /// By the former key, for the one that holds.
-    signature: String,
+    /// The keys before the one that holds, the first one first.
+    lineage: Vec<RecordLink>,
     /// The former key is accepted until then.
     until_ms: i64,
+}
+
+/// A key and its signature for the next one, in base64url.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RecordLink {
+    spki: String,
+    signature: String,
+}
+
+impl RecordLink {
+    fn of(link: &Link) -> RecordLink {
+        let spki = URL_SAFE_NO_PAD.encode(link.key.to_der());
+        RecordLink { spki, signature: URL_SAFE_NO_PAD.encode(link.signature) }
+    }
+
+    fn link(&self) -> Option<Link> {
+        let key = URL_SAFE_NO_PAD.decode(&self.spki).ok()?;
+        let signature = URL_SAFE_NO_PAD.decode(&self.signature).ok()?;
+        let key = PublicKey::from_der(&key).ok()?;
+        Some(Link { key, signature: signature.try_into().ok()? })
+    }
 }
 
 /// Another key cannot be made now.
@@ -49,6 +70,8 @@ pub enum RotateError {
     NoServer(String),
     #[error("the key was changed a while ago, and the one before is accepted until {0}")]
     Underway(jiff::Timestamp),
+    #[error("the key was changed {LINKS_MAX} times: clients follow no longer chain of keys")]
+    TooOften,
     #[error(transparent)]
     File(#[from] FileError),
 }
@@ -60,8 +83,19 @@ pub struct KeyStamp(u64, i64);
 impl ServerKeys {
     /// The only key so far.
     pub fn first(own: Identity) -> ServerKeys {
-        let founding = own.public().fingerprint();
-        ServerKeys { own: Arc::new(own), former: None, founding }
+        ServerKeys { own: Arc::new(own), former: None, lineage: Lineage::default() }
+    }
+
+    /// The fingerprint of the first key.
+    pub fn founding(&self) -> Fingerprint {
+        self.lineage.prints().next().unwrap_or_else(|| self.own.public().fingerprint())
+    }
+
+    /// The answer to a request for the lineage of one of the accepted keys.
+    pub fn tell_lineage(&self, request: &[u8], now_ms: i64) -> Option<Vec<u8>> {
+        self.accepted(now_ms).find_map(|key| {
+            lineage::answer(key.public(), &self.lineage.before(key.public()), request)
+        })
     }
 
     /// The keys by which a client may know this server, the newest first.
@@ -85,18 +119,17 @@ impl Home {
         let mut keys = ServerKeys::first(own);
         let Some(record) = self.key_record()? else { return Ok(Some(keys)) };
         let path = self.key_record_file();
-        let wrong = |what| FileError::damaged(&path, what);
-        keys.founding =
-            Fingerprint::from_url(&record.founding).ok_or_else(|| wrong("founding is no key's"))?;
-        let signature = URL_SAFE_NO_PAD.decode(&record.signature).ok();
-        let signature: Signature = signature
-            .and_then(|bytes| bytes.try_into().ok())
-            .ok_or_else(|| wrong("it holds no signature"))?;
+        let links = record.lineage.iter().map(RecordLink::link).collect::<Option<Vec<_>>>();
+        let mut links = links.ok_or_else(|| FileError::damaged(&path, "a link is no key's"))?;
+        // A change that broke off has left the key as it was.
+        links.pop_if(|last| last.key == *keys.own.public());
+        // A key that was put there by hand goes back to none.
+        keys.lineage = Lineage::verify(links, keys.own.public()).unwrap_or_default();
         if let Some(identity) = file::read_identity(&self.former_key_file(), &mut || None)?
-            // A change that broke off has left the key as it was.
-            && succession::holds(identity.public(), Whose::Server, keys.own.public(), &signature)
+            && let Some(last) = keys.lineage.links().last()
+            && last.key == *identity.public()
         {
-            let identity = Arc::new(identity);
+            let (identity, signature) = (Arc::new(identity), last.signature);
             keys.former = Some(Former { identity, signature, until_ms: record.until_ms });
         }
         Ok(Some(keys))
@@ -118,6 +151,10 @@ impl Home {
         }
         let _turn = self.keys_turn()?;
         let keys = self.server_keys()?.ok_or_else(none)?;
+        let mut links = keys.lineage.links().to_vec();
+        if links.len() >= LINKS_MAX {
+            return Err(RotateError::TooOften);
+        }
         if let Some(former) = &keys.former {
             if now_ms < former.until_ms {
                 let until = jiff::Timestamp::from_millisecond(former.until_ms).unwrap_or_default();
@@ -130,16 +167,14 @@ impl Home {
         let waiting = self.key_path("server.next.pem");
         file::replace(&waiting, next.to_pem(None).as_bytes(), 0o600)?;
         file::replace(&self.former_key_file(), old.to_pem(None).as_bytes(), 0o600)?;
-        let record = Record {
-            founding: keys.founding.to_url(),
-            signature: URL_SAFE_NO_PAD.encode(signature),
-            until_ms,
-        };
+        links.push(Link { key: old.public().clone(), signature });
+        let record = Record { lineage: links.iter().map(RecordLink::of).collect(), until_ms };
         let text = serde_json::to_vec_pretty(&record).expect("a record is plain JSON");
         file::replace(&self.key_record_file(), &text, 0o600)?;
         fs::rename(&waiting, self.server_key_file()).map_err(FileError::io(&waiting))?;
         let former = Some(Former { identity: old, signature, until_ms });
-        Ok(ServerKeys { own: next, former, founding: keys.founding })
+        let lineage = Lineage::verify(links, next.public()).expect("the keys have just signed it");
+        Ok(ServerKeys { own: next, former, lineage })
     }
 
     /// The former key's time is over: it is kept as `server.retired.pem`, and opens nothing.
@@ -208,7 +243,7 @@ mod tests {
         let read = home.server_keys().unwrap().unwrap();
         assert_eq!(prints(&read, 9), [second, first]);
         assert_eq!(prints(&read, 10), [second]);
-        assert_eq!(read.founding, first);
+        assert_eq!(read.founding(), first);
         let former = read.former.as_ref().unwrap();
         let (old, new) = (former.identity.public(), read.own.public());
         assert!(succession::holds(old, Whose::Server, new, &former.signature));
@@ -219,7 +254,33 @@ mod tests {
         assert!(home.server_keys().unwrap().unwrap().former.is_none());
         let third = home.rotate_server_key(11, 20).unwrap();
         assert_eq!(prints(&third, 11), [third.own.public().fingerprint(), second]);
-        assert_eq!(third.founding, first, "through all changes");
+        assert_eq!(third.founding(), first, "through all changes");
+    }
+
+    #[test]
+    fn a_key_that_was_changed_too_often_is_not_changed_and_one_put_there_by_hand_goes_back_to_none()
+    {
+        use crate::crypto::test_keys::{ana, bob, spare};
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::new(folder.path());
+        home.make_folders().unwrap();
+        file::replace(&home.server_key_file(), bob().to_pem(None).as_bytes(), 0o600).unwrap();
+        // As if two keys had followed each other in turn; the last one before bob's is ana's.
+        let link = |old: &Identity, new: &Identity| {
+            let signature = succession::sign(old, Whose::Server, new.public());
+            Link { key: old.public().clone(), signature }
+        };
+        let links = [link(bob(), ana()), link(ana(), bob())];
+        let links: Vec<_> = links.iter().map(RecordLink::of).cycle().take(LINKS_MAX).collect();
+        let record = Record { lineage: links, until_ms: 0 };
+        file::replace(&home.key_record_file(), &serde_json::to_vec(&record).unwrap(), 0o600)
+            .unwrap();
+        assert_eq!(home.server_keys().unwrap().unwrap().lineage.links().len(), LINKS_MAX);
+        assert!(matches!(home.rotate_server_key(1, 10), Err(RotateError::TooOften)));
+        let other = spare(0);
+        file::replace(&home.server_key_file(), other.to_pem(None).as_bytes(), 0o600).unwrap();
+        let keys = home.server_keys().unwrap().unwrap();
+        assert_eq!((keys.founding(), keys.former.is_none()), (other.public().fingerprint(), true));
     }
 
     #[test]
@@ -233,7 +294,7 @@ mod tests {
         // As if the last step had not been done.
         file::replace(&home.server_key_file(), &pem, 0o600).unwrap();
         let read = home.server_keys().unwrap().unwrap();
-        assert_eq!((prints(&read, 0), read.founding), (vec![first], first));
+        assert_eq!((prints(&read, 0), read.founding()), (vec![first], first));
         let again = home.rotate_server_key(1, 10).unwrap();
         assert_eq!(prints(&again, 1), [again.own.public().fingerprint(), first]);
     }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::crypto::handshake::{self, ClientStart};
 use crate::crypto::key_request::{self, ANSWER_BYTES};
+use crate::crypto::lineage::{self, Lineage};
 use crate::crypto::record_cipher::RECORD_BYTES_MAX;
 use crate::crypto::{Fingerprint, Identity, Opener, PublicKey, RecordType, Sealer};
 use crate::limits::RECORD_LOGIN_BYTES_MAX;
@@ -277,6 +278,23 @@ pub fn fetch_key(
         return Err(DialError::Foreign);
     }
     key_request::read_answer(server, nonce, sealed).ok_or(DialError::WrongKey)
+}
+
+/// Asks a server for its public key and for the keys before it, which are verified.
+pub fn fetch_lineage(
+    host: &str,
+    port: u16,
+    server: &Fingerprint,
+    patience: Duration,
+) -> Result<(PublicKey, Lineage), DialError> {
+    let deadline = Instant::now() + patience;
+    let (stream, _) = connect(host, port, deadline)?;
+    let nonce = rand::random();
+    write_record(&stream, &lineage::ask(server, nonce)).map_err(|_| DialError::Silent)?;
+    let mut records = login_reader(&stream, deadline);
+    records.set_bytes_max(RECORD_BYTES_MAX);
+    let sealed = first_answer(&mut records)?;
+    lineage::read_answer(server, nonce, sealed).ok_or(DialError::Foreign)
 }
 
 fn connect(

@@ -393,7 +393,7 @@ impl House {
 
     /// A client has made a certificate for its key.
     pub fn publish(&self, key: &Fingerprint, certificate: &Opaque) -> Result<(), Refusal> {
-        let server = self.door.keys().founding;
+        let server = self.door.keys().founding();
         self.directory.publish(&self.users(), &server, key, certificate)
     }
 

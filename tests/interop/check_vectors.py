@@ -54,6 +54,16 @@ def key_request(known, server):
     same("ANSWER, sealed", hop.seal(ak, 0, b"", hop.modulus(server)), known["answer"])
 
 
+def lineage(known, signature, old, own):
+    print_, nonce = hop.fingerprint(own), bytes.fromhex(known["nonce"])
+    same("key of a lineage", hop.lineage_key(print_, nonce), known["key"])
+    same("request for a lineage", hop.ask_lineage(print_, nonce), known["ask"])
+    read, before = hop.read_lineage(print_, nonce, bytes.fromhex(known["answer"]))
+    same("lineage", [hop.modulus(key) for key in [*before, read]], [hop.modulus(old), hop.modulus(own)])
+    plain = hop.modulus(own) + hop.modulus(old) + bytes.fromhex(signature)
+    same("lineage, sealed", hop.seal(hop.lineage_key(print_, nonce), 0, b"", plain), known["answer"])
+
+
 def x25519(known, party):
     key = X25519PrivateKey.from_private_bytes(bytes.fromhex(known["x25519"][party]))
     public = key.public_key().public_bytes_raw()
@@ -157,6 +167,12 @@ def main():
     server, client = keys(vectors["keys_for_tests_only"])
     lines(vectors["lines"], server.public_key(), client.public_key())
     key_request(vectors["key_request"], server.public_key())
+    lineage(
+        vectors["lineage"],
+        vectors["next_server_key"]["signature"],
+        server.public_key(),
+        client.public_key(),
+    )
     signature = bytes.fromhex(vectors["next_server_key"]["signature"])
     hop.follows(server.public_key(), client.public_key(), signature)
     for suite in [1, 2]:

@@ -64,6 +64,13 @@ def fetch_key(connection, print_):
     return hop.read_answer(print_, nonce, connection.receive())
 
 
+def fetch_lineage(connection, print_):
+    """The server's public key and, verified, those before it."""
+    nonce = os.urandom(16)
+    connection.send(hop.ask_lineage(print_, nonce))
+    return hop.read_lineage(print_, nonce, connection.receive())
+
+
 # A line of nothing but a text has these, and no names.
 TOLD = ("seq", "to", "from", "device", "id", "time_ms", "text")
 

@@ -110,7 +110,7 @@ def key_line(name, key):
 
 
 def parse_invite(text):
-    """Host, port, the server's fingerprint and its first key's, which PINs are worked out with."""
+    """Host, port, the server's fingerprint and its first key's, which is a claim until it is proven."""
     scheme, _, rest = "".join(text.split()).partition("://")
     server, _, prints = rest.partition("/")
     print_, _, founding = prints.partition("/")
@@ -145,6 +145,31 @@ def read_answer(print_, nonce_, answer):
     if fingerprint(key) != print_:
         raise HopError("the answer holds another key")
     return key
+
+
+# Lineage
+
+
+def lineage_key(print_, nonce_):
+    return hkdf(b"pychat/1 key request", print_, b"lineage" + nonce_, 32)
+
+
+def ask_lineage(print_, nonce_):
+    head = b"PYCHAT<1" + nonce_
+    return head + hmac_sha256(ask_keys(print_, nonce_)[0], head)
+
+
+def read_lineage(print_, nonce_, answer):
+    """The server's key, and the keys before it, the first one first."""
+    plain = open_sealed(lineage_key(print_, nonce_), 0, b"", answer)
+    own, links = public_key(plain[:384]), plain[384:]
+    if fingerprint(own) != print_ or len(links) % 768 or len(links) > 20 * 768:
+        raise HopError("the answer holds another key, or half a link")
+    links = [links[at : at + 768] for at in range(0, len(links), 768)]
+    keys = [public_key(link[:384]) for link in links]
+    for link, old, new in zip(links, keys, keys[1:] + [own]):
+        follows(old, new, link[384:])
+    return own, keys
 
 
 # The first record of a client

@@ -26,7 +26,7 @@ import check_sealed
 import check_vectors
 import hop
 import sealed
-from client import DEADLINE, Closed, Connection, Session, fetch_key
+from client import DEADLINE, Closed, Connection, Session, fetch_key, fetch_lineage
 
 
 class Program:
@@ -347,6 +347,12 @@ def the_server_changes_its_key(world, a, ben):
     same(hop.shown(hop.fingerprint(new)), shown)
     line = world.run("invite", "--home", world.home)
     same(hop.parse_invite(line)[2:], (hop.fingerprint(new), hop.fingerprint(old)))
+    # A newcomer believes the invite's first key where the server proves it.
+    for key, before in [(new, [old]), (old, [])]:
+        connection = world.connect()
+        own, keys = fetch_lineage(connection, hop.fingerprint(key))
+        connection.close()
+        same([hop.fingerprint(one) for one in [*keys, own]], [hop.fingerprint(one) for one in [*before, key]])
     for server in [old, new]:
         again = Session(world.invite, ben, "ben", device="phone", server=server)
         again.wait(type="successor")

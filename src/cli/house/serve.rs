@@ -14,6 +14,7 @@ use crate::chat::rights::Role;
 use crate::cli::report::told;
 use crate::client::vault::{Server, Vault};
 use crate::config::Config;
+use crate::crypto::lineage::Lineage;
 use crate::crypto::{Fingerprint, PublicKey};
 use crate::fault::{Fault, code};
 use crate::invite::Invite;
@@ -77,7 +78,7 @@ pub fn serve(args: Args) -> anyhow::Result<ExitCode> {
         err!("  wrote {}", made.join(", "));
     }
     let owner = if args.no_owner { None } else { owner(&home) };
-    let on_ready = greet(keys.own.public().clone(), keys.founding, owner, &config);
+    let on_ready = greet(keys.own.public().clone(), &keys.lineage, owner, &config);
     let log_level = args.log;
     let served = server::run(Options { home, config, keys, listen, log_level, on_ready });
     server::log::print_plainly();
@@ -101,7 +102,7 @@ pub fn invite(
     };
     let address = listen.or_else(|| running(home));
     let address = address.unwrap_or(SocketAddr::new(config.server_ip, config.server_port));
-    let invite = invite_to(&config, address, &keys.own.public().fingerprint(), &keys.founding);
+    let invite = invite_to(&config, address, &keys.own.public().fingerprint(), &keys.founding());
     let line = invite.to_string();
     if json {
         let print = keys.own.public().fingerprint().to_string();
@@ -228,11 +229,11 @@ fn account_name() -> UserName {
 /// Says where the server is: one line for programs on stdout, the rest for eyes.
 fn greet(
     key: PublicKey,
-    founding: Fingerprint,
+    lineage: &Lineage,
     owner: Option<(Vault, UserName)>,
     config: &Config,
 ) -> Box<dyn FnOnce(SocketAddr)> {
-    let config = config.clone();
+    let (config, lineage) = (config.clone(), lineage.clone());
     Box::new(move |bound| {
         let print = key.fingerprint();
         err!("  listening on {bound}");
@@ -242,7 +243,7 @@ fn greet(
                 ip if ip.is_unspecified() => Ipv4Addr::LOCALHOST.to_string(),
                 ip => ip.to_string(),
             };
-            let server = Server::new(host, bound.port(), &print, &founding, Some(name));
+            let server = Server::new(host, bound.port(), &print, Some(name)).after(&lineage);
             let kept = vault.remember_server_key(&key).and_then(|()| vault.remember(&server));
             match kept {
                 Ok(()) => err!("  to chat here:       pychat client"),
@@ -251,6 +252,7 @@ fn greet(
         }
         err!("  to invite a friend: pychat invite bob");
         if !bound.ip().is_loopback() {
+            let founding = lineage.prints().next().unwrap_or(print);
             err!("  the line to share:  {}", invite_to(&config, bound, &print, &founding));
         }
         // Whoever started the server may have closed its stdout.

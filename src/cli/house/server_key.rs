@@ -41,6 +41,9 @@ pub fn run(job: Job) -> anyhow::Result<ExitCode> {
             RotateError::Underway(_) => {
                 (code::OTHER, "wait until then: clients that were away know that one only")
             }
+            RotateError::TooOften => {
+                (code::OTHER, "pychat server in a new home begins with a new key")
+            }
             RotateError::File(error) => return anyhow::Error::from(error),
         };
         Fault::new(code, error, hint).into()

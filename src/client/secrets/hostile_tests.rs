@@ -75,7 +75,7 @@ impl Person {
         let folder = tempfile::tempdir().unwrap();
         let vault = Vault::at(folder.path());
         let name: UserName = name.parse().unwrap();
-        let met = Met::new("there".into(), 1, &SERVER, &SERVER, Some(name.clone()));
+        let met = Met::new("there".into(), 1, &SERVER, Some(name.clone()));
         let contact = Arc::new(Contact::of(vault, spare(key), met, name.clone()));
         let mut secrets = Secrets::open(Arc::clone(&contact), true).unwrap();
         let (channel, key) = tag(7);

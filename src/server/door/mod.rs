@@ -301,7 +301,8 @@ impl Door {
     /// What a first record wants, where its MAC holds under a key of the server.
     fn greeting(&self, record: &[u8]) -> Option<Greeting> {
         let (keys, now_ms) = (self.keys(), jiff::Timestamp::now().as_millisecond());
-        Greeting::read(record, keys.accepted(now_ms))
+        let lineage = || keys.tell_lineage(record, now_ms).map(Greeting::Ask);
+        Greeting::read(record, keys.accepted(now_ms)).or_else(lineage)
     }
 
     /// A place for a connection among the unauthenticated, where it may have one; and the ids of those

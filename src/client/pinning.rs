@@ -1,0 +1,203 @@
+//! Which server an invite leads to. Only a key that is pinned, or one of its predecessors, makes a server a
+//! known one: an invite can claim any founding key, and such a claim is believed where signatures prove it.
+
+use std::time::Duration;
+
+use super::vault::Server;
+use crate::crypto::Fingerprint;
+use crate::crypto::lineage::Lineage;
+use crate::fault::{Fault, code};
+use crate::invite::{Invite, InviteError};
+use crate::net::tunnel::{DialError, fetch_lineage};
+
+/// For the answer of a server that is asked for its lineage.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Asks the server of an invite for the verified keys before the one in the invite.
+pub type Ask<'a> = &'a dyn Fn(&Invite, &Fingerprint) -> Result<Lineage, DialError>;
+
+/// Asks it over the network.
+pub fn ask(invite: &Invite, print: &Fingerprint) -> Result<Lineage, DialError> {
+    Ok(fetch_lineage(&invite.host, invite.port, print, PATIENCE)?.1)
+}
+
+/// The server of an invite, and what is told of it.
+#[derive(Debug, PartialEq)]
+pub struct Pinned {
+    pub server: Server,
+    pub told: Option<String>,
+}
+
+impl From<Server> for Pinned {
+    fn from(server: Server) -> Pinned {
+        Pinned { server, told: None }
+    }
+}
+
+/// A server must be pinned: by the invite, or since it was met before.
+pub fn pin(text: &str, known: &[Server], ask: Ask) -> Result<Pinned, Fault> {
+    let invite: Invite = text.parse().map_err(unusable)?;
+    let met = at(&invite, known);
+    let Some(print) = &invite.fingerprint else {
+        let unknown = || {
+            let error = format!("{}:{} is not known yet", invite.host, invite.port);
+            let hint = "ask the operator for the invite: pychat://HOST:PORT/FINGERPRINT";
+            Fault::new(code::USAGE, error, hint)
+        };
+        return met.cloned().map(Pinned::from).ok_or_else(unknown);
+    };
+    // An invite of before the server changed its key, or to another place of it.
+    let same = known_by(print, known);
+    if let Some(server) = same
+        && met.is_none_or(|met| met.founding() == server.founding())
+    {
+        return Ok(server.at(invite.host, invite.port).into());
+    }
+    // Nobody takes the place of a server by naming one of its keys.
+    let claimed = || known_by(invite.founding.as_ref()?, known);
+    if let Some(server) = met.or_else(claimed) {
+        return Err(another_key(server, print, same));
+    }
+    let server = Server::new(invite.host.clone(), invite.port, print, None);
+    let Some(founding) = &invite.founding else { return Ok(server.into()) };
+    let lineage = ask(&invite, print).map_err(|error| unasked(&invite, &error))?;
+    let server = server.after(&lineage);
+    let told = (server.founding() != Some(*founding)).then(|| {
+        format!(
+            "the invite says that the server's first key was {founding}. The server did not prove it: its \
+             key {print} counts as that of another server. If the invite is from somebody whom you trust, \
+             ask the operator"
+        )
+    });
+    Ok(Pinned { server, told })
+}
+
+/// The known server at an invite's address.
+pub fn at<'a>(invite: &Invite, known: &'a [Server]) -> Option<&'a Server> {
+    known.iter().find(|server| server.host == invite.host && server.port == invite.port)
+}
+
+/// The known server that has or had this key.
+pub fn known_by<'a>(print: &Fingerprint, known: &'a [Server]) -> Option<&'a Server> {
+    known.iter().find(|server| server.is_known_by(print))
+}
+
+/// The invite's key is not the pinned one; `same` is another server that has it.
+fn another_key(server: &Server, print: &Fingerprint, same: Option<&Server>) -> Fault {
+    let pinned = server.fingerprint().map_or_else(String::new, |print| print.to_string());
+    let whose = same.map(|same| format!(" (the key of {}:{})", same.host, same.port));
+    let error = format!(
+        "the server of {}:{} is known by another key\n  pinned  {pinned}\n  invite  {print}{}",
+        server.host,
+        server.port,
+        whose.unwrap_or_default()
+    );
+    let hint = "ask the operator whether the key changed; if it did: pychat trust and this invite";
+    Fault::new(code::WRONG_SERVER, error, hint)
+}
+
+/// The server cannot be asked for its lineage.
+pub fn unasked(invite: &Invite, error: &DialError) -> Fault {
+    let error = format!(
+        "{}:{} cannot be asked which keys it had before: {error}",
+        invite.host, invite.port
+    );
+    Fault::new(code::UNREACHABLE, error, "try again when the server runs; nothing was changed")
+}
+
+pub fn unusable(error: InviteError) -> Fault {
+    let hint = "paste the operator's whole pychat:// line";
+    Fault::new(code::USAGE, error, hint)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crypto::Identity;
+    use crate::crypto::lineage::Link;
+    use crate::crypto::succession::{self, Whose};
+    use crate::crypto::test_keys::spare;
+
+    fn print(key: &Identity) -> Fingerprint {
+        key.public().fingerprint()
+    }
+
+    fn line(host: &str, prints: &[&Fingerprint]) -> String {
+        let prints: Vec<_> = prints.iter().map(|print| print.to_url()).collect();
+        format!("pychat://{host}:5000/{}", prints.join("/"))
+    }
+
+    fn nobody(_: &Invite, _: &Fingerprint) -> Result<Lineage, DialError> {
+        Err(DialError::Silent)
+    }
+
+    #[test]
+    fn an_invite_of_before_leads_to_the_server_and_a_claim_to_nobody_elses() {
+        let [one, two, other] = [1, 2, 3].map(|number| Fingerprint([number; 32]));
+        let name = Some("carol".parse().unwrap());
+        let server = Server::new("host".into(), 5000, &one, name).succeeded_by(&two);
+        let known = std::slice::from_ref(&server);
+        let pin = |host: &str, prints: &[&Fingerprint]| pin(&line(host, prints), known, &nobody);
+        for prints in [&[&one][..], &[&two], &[&two, &one]] {
+            assert_eq!(pin("host", prints).unwrap().server, server);
+        }
+        let moved = server.at("new.host".into(), 5000);
+        assert_eq!(pin("new.host", &[&one]).unwrap().server, moved);
+        for (host, prints) in
+            [("host", &[&other][..]), ("host", &[&other, &one]), ("evil.host", &[&other, &one])]
+        {
+            let error = pin(host, prints).unwrap_err().error;
+            assert!(
+                error.contains(&two.to_string()) && error.contains(&other.to_string()),
+                "{error}"
+            );
+        }
+        assert_eq!(pin("other.host", &[&other]).unwrap().server.founding(), Some(other));
+    }
+
+    #[test]
+    fn a_claim_that_is_not_proven_stands_in_nobodys_way() {
+        let [real, next, evil] = [0, 1, 2].map(spare);
+        let signature = succession::sign(&real, Whose::Server, next.public());
+        let links = vec![Link { key: real.public().clone(), signature }];
+        let lineage = Lineage::verify(links, next.public()).unwrap();
+        let [real, next, evil] = [&real, &next, &evil].map(print);
+        // The thief's server proves nothing, the real one its lineage.
+        let ask = |_: &Invite, print: &Fingerprint| {
+            Ok(if *print == next { lineage.clone() } else { Lineage::default() })
+        };
+        let lured = pin(&line("evil", &[&evil, &real]), &[], &ask).unwrap();
+        let told = lured.told.unwrap();
+        assert!(told.contains(&evil.to_string()) && told.contains(&real.to_string()), "{told}");
+        assert_eq!(lured.server.founding(), Some(evil));
+        let known = [lured.server];
+        for prints in [&[&real][..], &[&next, &real]] {
+            let met = pin(&line("host", prints), &known, &ask).unwrap();
+            assert_eq!((met.server.founding(), met.told), (Some(real), None));
+        }
+        let met = pin(&line("host", &[&next, &real]), &known, &ask).unwrap().server;
+        assert!(met.is_known_by(&real) && met.fingerprint() == Some(next));
+        // Once the real one is known the thief gets no further, and at the thief's address nobody else.
+        let known = [met];
+        assert!(pin(&line("evil", &[&evil, &real]), &known, &ask).is_err());
+        assert!(pin(&line("evil", &[&evil, &next]), &known, &ask).is_err());
+        // A first key that cannot be asked for is not guessed.
+        let error = pin(&line("host", &[&next, &real]), &[], &nobody).unwrap_err();
+        assert!(
+            error.error.contains("cannot be asked which keys it had before"),
+            "{}",
+            error.error
+        );
+    }
+
+    #[test]
+    fn a_mix_up_of_two_known_servers_is_named() {
+        let [one, two] = [1, 2].map(|number| Fingerprint([number; 32]));
+        let known = [("here", &one), ("there", &two)];
+        let known = known.map(|(host, print)| Server::new(host.into(), 5000, print, None));
+        let error = pin(&line("here", &[&two]), &known, &nobody).unwrap_err().error;
+        for part in [&one.to_string(), &two.to_string(), "the key of there:5000"] {
+            assert!(error.contains(part), "{error}");
+        }
+    }
+}
