@@ -208,7 +208,7 @@ fn a_member_comes_in_where_everybody_has_the_same_address() {
     assert!(world.figure("evicted") > 0);
 }
 
-/// The figures of docs/security.md: `cargo test --release --test flood -- --ignored --nocapture`.
+/// The figures of docs/security.md: `cargo test --test flood -- --ignored --nocapture`.
 #[test]
 #[ignore = "takes minutes: it measures at full size"]
 fn measured_at_full_size() {
