@@ -263,7 +263,12 @@ fn every_request_of_a_member_has_a_bound() {
     }
     for command in &commands {
         let (word, bytes_max) = bound(command);
-        let told = carol.asks(&json(command));
+        let mut told = carol.asks(&json(command));
+        let id = "07".repeat(16);
+        if word == "say" && !told.contains(&id) {
+            // The message comes back once it is stored, which may be behind the pong.
+            told += &carol.sees(&id);
+        }
         assert!(told.len() <= bytes_max, "{word} was answered with {} bytes", told.len());
     }
     let (memory, disk) = (world.server.memory_kib(), disk_bytes(&world.home().join("data")));

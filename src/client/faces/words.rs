@@ -73,12 +73,15 @@ pub fn told(event: &Event) -> Option<String> {
         }
         Event::Notice { text, .. } => Some(text.clone()),
         Event::Gap { to, from_seq, to_seq, kept } => {
-            let (what, where_to) = match (1 + to_seq.0.saturating_sub(from_seq.0), kept) {
-                (1, true) => ("1 line".to_owned(), "is left out: /history shows it"),
-                (1, false) => ("1 line".to_owned(), "is left out: it is gone"),
-                (lines, true) => (format!("{lines} lines"), "are left out: /history shows them"),
-                (lines, false) => (format!("{lines} lines"), "are left out: they are gone"),
-            };
+            let (what, where_to) =
+                match (to_seq.0.saturating_sub(from_seq.0).saturating_add(1), kept) {
+                    (1, true) => ("1 line".to_owned(), "is left out: /history shows it"),
+                    (1, false) => ("1 line".to_owned(), "is left out: it is gone"),
+                    (lines, true) => {
+                        (format!("{lines} lines"), "are left out: /history shows them")
+                    }
+                    (lines, false) => (format!("{lines} lines"), "are left out: they are gone"),
+                };
             Some(format!("{what} of {to} {where_to}"))
         }
         Event::History { lines, more, partial, .. } => {

@@ -156,7 +156,8 @@ impl Model {
             Wish::Enter if self.inside.contains(&channel) || channel.is_lobby() => Vec::new(),
             Wish::Enter => {
                 self.opened.remove(&channel);
-                if fresh {
+                // A channel with a PIN stays what its bare name means: never its open twin.
+                if fresh && !channel.has_pin() {
                     self.joined.remove(&channel);
                 }
                 self.put_out(channel, "the server did not let you in")

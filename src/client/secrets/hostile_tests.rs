@@ -422,6 +422,21 @@ fn the_end_of_a_session_that_is_left_out_is_missed() {
 }
 
 #[test]
+fn a_message_is_not_deleted_or_blanked_by_the_servers_word_alone() {
+    in_both(|story| {
+        let line = story.lines(1).remove(0);
+        let target = line.seq;
+        story.tells(line.clone());
+        for (kind, deleted) in [(Kind::Delete, true), (Kind::Edit, false), (Kind::Say, true)] {
+            let mut change = story.lines(1).remove(0);
+            (change.sealed, change.text) = (None, String::new());
+            (change.kind, change.deleted, change.target) = (kind, deleted, Some(target));
+            assert_eq!(story.never_shown(change), Flaw::Downgraded, "{kind:?}");
+        }
+    });
+}
+
+#[test]
 fn words_in_clear_are_never_a_persons_who_seals() {
     in_both(|story| {
         let mut line = story.lines(1).remove(0);

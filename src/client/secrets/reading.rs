@@ -174,6 +174,12 @@ impl Secrets {
         // The seat of a deleted line, and of a change whose line was changed again.
         let seat = message.deleted || matches!(message.kind, Kind::Edit | Kind::Delete);
         let empty = message.text.is_empty();
+        // What was said before they sealed is told again, and by the server's word alone.
+        let before = message.replay || message.reference.is_some();
+        if seat && empty && !before {
+            // A change that is made now is signed.
+            return flawed(message, Flaw::Downgraded);
+        }
         if seat && empty && (message.deleted || message.kind == Kind::Edit) {
             self.spent(&message, to, new);
             self.remember_id(to, &message);
@@ -181,8 +187,6 @@ impl Secrets {
             return Happening::Event(crate::chat::Event::Message(message));
         }
         let seals = self.people.seals(&message.from);
-        // What was said before they sealed is told again, and by the server's word alone.
-        let before = message.replay || message.reference.is_some();
         match to {
             Target::User(_) if before || !seals => {
                 message.lock = Lock::Open;
