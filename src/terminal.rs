@@ -115,7 +115,8 @@ fn watch(line: &str) {
         aims.bytes = line.len();
         if line.is_empty() {
             aims.begun = None;
-        } else if aims.begun.is_none() {
+        } else if aims.begun.is_none() && !HIDDEN.load(Ordering::Relaxed) {
+            // A password belongs to no conversation.
             aims.begun.clone_from(&aims.now);
         }
     });
@@ -325,7 +326,8 @@ impl Editor {
         STAGE_CHANGED.notify_all();
         let within = aims(|aims| {
             aims.bytes = 0;
-            aims.begun.take().or_else(|| aims.now.clone())
+            let hidden = HIDDEN.load(Ordering::Relaxed);
+            aims.begun.take().or_else(|| aims.now.clone().filter(|_| !hidden))
         });
         match line {
             Ok(line) => {

@@ -178,7 +178,7 @@ pub fn read(line: &str) -> Happening {
             let (name, pin) = (field("channel"), field("pin"));
             return match name.contains(char::is_whitespace) || pin.trim().is_empty() {
                 true => fault("a join with a PIN has a channel and a pin, as texts".into()),
-                false => Happening::Line(format!("/join {name} {pin}")),
+                false => Happening::Slash(format!("/join {name} {pin}")),
             };
         }
         Some(kind @ ("me" | "edit" | "delete")) => {

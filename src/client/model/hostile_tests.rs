@@ -226,6 +226,44 @@ fn what_was_composed_for_a_sealed_conversation_goes_to_no_open_one() {
 }
 
 #[test]
+fn a_text_of_a_sealed_conversation_is_no_password() {
+    let asks = || Event::Password { wrong: false, retry_ms: None };
+    let is_password = |action: &Action| matches!(action, Action::Send(Command::Password { .. }));
+    let within = Target::Channel(pin());
+    let line = || "a secret".to_owned();
+    let composed = Happening::Composed { within: within.clone(), line: line() };
+    let typed_in =
+        Happening::TypedIn { to: within.clone(), within: Some(within.clone()), line: line() };
+    for happening in [composed, typed_in, Happening::Slash("/join #tea 4711".into())] {
+        let mut model = inside();
+        // The server cuts, and asks before it says welcome.
+        model.update(Happening::Lost(Loss::Cut), [0; 16]);
+        model.update(Happening::Event(asks()), [0; 16]);
+        let actions = model.update(happening, [7; 16]);
+        assert!(!actions.iter().any(is_password), "{actions:?}");
+        let actions = model.update(Happening::Line("tea for two".into()), [8; 16]);
+        assert!(actions.iter().any(is_password), "{actions:?}");
+    }
+}
+
+#[test]
+fn lines_behind_a_pin_go_nowhere_where_its_channel_is_not_entered() {
+    for (cut, opened) in [(true, Ok(pin())), (false, Err("a full disk".to_owned()))] {
+        let mut model = connected();
+        typed(&mut model, "/join tea 1234", 1);
+        assert_eq!(typed(&mut model, "a secret", 2), []);
+        if cut {
+            model.update(Happening::Lost(Loss::Cut), [0; 16]);
+        }
+        let actions = model.update(Happening::Opened { channel: opened, made: None }, [0; 16]);
+        let is_error = |action: &Action| matches!(action, Action::Show(Show::Error(text)) if text.contains("was not sent (1)"));
+        assert!(actions.iter().any(is_error), "{actions:?}");
+        let mut again = actions.iter();
+        assert!(!again.any(|action| matches!(action, Action::Again(_) | Action::Send(_))));
+    }
+}
+
+#[test]
 fn lines_behind_a_pin_wait_for_its_channel() {
     let mut model = connected();
     typed(&mut model, "/join tea 1234", 1);

@@ -298,11 +298,9 @@ impl Model {
     /// What follows from what happened. `chance` is 16 random bytes: a message's id, or jitter.
     pub fn update(&mut self, happening: Happening, chance: [u8; 16]) -> Vec<Action> {
         match happening {
-            Happening::Line(line)
-            | Happening::Composed { line, .. }
-            | Happening::TypedIn { line, .. }
-                if self.asked =>
-            {
+            Happening::Line(line) if self.asked => self.give_password(Hidden::new(line)),
+            // A text that was begun in a sealed conversation is no password, whatever the server asks for.
+            Happening::Composed { within, line } if self.asked && !is_sealed(&within) => {
                 self.give_password(Hidden::new(line))
             }
             Happening::Ask(Ok(Command::Password { password })) => self.give_password(password),

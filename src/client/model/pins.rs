@@ -97,7 +97,7 @@ impl Model {
             Ok(channel) => channel,
             Err(problem) => {
                 let mut actions = vec![error(problem)];
-                actions.extend(self.goes_on());
+                actions.extend(self.goes_on_without("the channel"));
                 return actions;
             }
         };
@@ -114,9 +114,13 @@ impl Model {
         self.left.remove(&channel.bare());
         self.opened.insert(channel.clone(), Inside { made: made.is_some() });
         let Command::Join { after, .. } = join(&marks, channel.clone()) else { return Vec::new() };
+        let (there, name) = (Target::Channel(channel.clone()), channel.to_string());
         let mut actions = self.enter(channel, after, None);
         actions.extend(words.map(notice));
-        actions.extend(self.goes_on());
+        actions.extend(match self.target == there {
+            true => self.goes_on(),
+            false => self.goes_on_without(&name),
+        });
         actions
     }
 

@@ -63,6 +63,19 @@ impl Model {
         }
     }
 
+    /// What was typed ahead for a channel that is not entered goes nowhere; commands are carried out.
+    pub(super) fn goes_on_without(&mut self, channel: &str) -> Vec<Action> {
+        let ahead = self.ahead.len();
+        self.ahead.retain(|one| !slash::says_here(one.line.reveal()));
+        let dropped = ahead - self.ahead.len();
+        let told = (dropped > 0).then(|| {
+            error(format!(
+                "{channel} was not entered: what was typed behind it was not sent ({dropped})"
+            ))
+        });
+        told.into_iter().chain(self.goes_on()).collect()
+    }
+
     /// A program asks: it goes where it enters, as a person does.
     pub(super) fn program_asks(&mut self, command: Command) -> Vec<Action> {
         match command {
