@@ -170,7 +170,9 @@ impl<H> Table<H> {
             };
             let oldest = |stage| self.oldest(|held| held.stage == stage && of_network(held));
             let ripe = |id: &u64| self.is_ripe(*id, now);
-            let victim = oldest(Stage::Silent).or_else(|| oldest(Stage::Greeted).filter(ripe));
+            let victim = oldest(Stage::Silent)
+                .or_else(|| oldest(Stage::Greeted).filter(ripe))
+                .or_else(|| oldest(Stage::LoggingIn).filter(ripe));
             let Some(victim) = victim else { return false };
             evicted.extend(self.leave(victim));
         }

@@ -137,6 +137,20 @@ fn twenty_networks_of_one_ipv6_prefix_are_not_twenty_sources() {
 }
 
 #[test]
+fn logins_that_never_come_hold_no_source() {
+    let mut table = Table::new(BOUNDS);
+    let held: Vec<u64> = (0..4)
+        .map(|_| {
+            let id = enters(&mut table, apart(0), 0).0;
+            table.move_to(id, Stage::LoggingIn, Stamp(0)).unwrap();
+            id
+        })
+        .collect();
+    assert!(table.enter(apart(0), (), Stamp(1_999)).0.is_err(), "they may be on their way");
+    assert_eq!(enters(&mut table, apart(0), 2_000).1, [held[0]]);
+}
+
+#[test]
 fn within_a_source_the_oldest_silent_connection_goes_and_who_is_on_the_way_stays() {
     let mut table = Table::new(BOUNDS);
     let source = from("192.0.2.1");
