@@ -65,7 +65,8 @@ fn every_decision_is_a_line_and_nothing_of_what_people_say() {
 
 #[test]
 fn who_changes_the_trail_is_found_out_and_it_is_kept_for_as_long_as_told() {
-    let world = World::configured(r#"{"audit": "1s"}"#);
+    // Long enough for the first look at the trail, which is soon after the start.
+    let world = World::configured(r#"{"audit": "8s"}"#);
     let file = world.home().join("data/audit.jsonl");
     let text = fs::read_to_string(&file).unwrap();
     fs::write(&file, text.replace("server", "nobody")).unwrap();
