@@ -23,7 +23,7 @@ use crate::clean;
 use crate::crypto::RecordType;
 use crate::crypto::record_cipher::RECORD_BODY_BYTES_MAX;
 use crate::keyring::sanctions::{Subject, Whom};
-use crate::limits::REPLY_BYTES_MAX;
+use crate::limits::{REF_BYTES_MAX, REPLY_BYTES_MAX};
 use crate::net::tunnel::{Incoming, TunnelReader};
 use crate::wire::codec;
 
@@ -36,9 +36,6 @@ const LINE_HEAD_BYTES: usize = 320;
 
 /// A session that has not read its answers is looked at again after this time.
 const BEHIND_MS: u64 = 100;
-
-/// Longest reference of a request, in bytes: it comes back with every line of an answer.
-const REFERENCE_BYTES_MAX: usize = 64;
 
 /// Why a session ended, as the other members are told.
 enum End {
@@ -333,7 +330,7 @@ impl Session {
     fn malformed(&self, error: codec::CodecError) {
         let hint = clean::line(&error.to_string());
         let codec::Names { id, reference } = error.names;
-        let reference = reference.filter(|reference| reference.len() <= REFERENCE_BYTES_MAX);
+        let reference = reference.filter(|reference| reference.len() <= REF_BYTES_MAX);
         let event = Event::Refused { code: Code::BadRequest, hint, id, retry_ms: None, reference };
         self.house.hub.figures().refused(Code::BadRequest);
         self.pay();
@@ -353,7 +350,7 @@ impl Session {
 
     fn command(&self, mut command: Command) {
         clean_texts(&mut command);
-        if command.names().1.is_some_and(|reference| reference.len() > REFERENCE_BYTES_MAX) {
+        if command.names().1.is_some_and(|reference| reference.len() > REF_BYTES_MAX) {
             self.pay();
             return self.answer(&Refusal::LongReference.event(None, None));
         }
