@@ -78,7 +78,7 @@ fn written_at_last(pid: Pid) -> (u64, u64) {
     let until = Instant::now() + DEADLINE;
     let (mut before, mut since) = (written(pid), Instant::now());
     while since.elapsed() < Duration::from_secs(2) && Instant::now() < until {
-        std::thread::sleep(Duration::from_millis(50));
+        std::thread::park_timeout(Duration::from_millis(50));
         let now = written(pid);
         if now != before {
             (before, since) = (now, Instant::now());
