@@ -1,5 +1,5 @@
 //! A key names the one that comes after it: whoever trusts the old one may trust the new one
-//! (docs/protocol.md, "Keys that follow keys").
+//! (docs/protocol.md, "Key rotation").
 
 use super::identity::MODULUS_BYTES;
 use super::{Identity, PublicKey};

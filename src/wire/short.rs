@@ -1,5 +1,5 @@
 //! The short form of a line that has nothing but a text: an array instead of an object. What a busy
-//! room costs is bytes, and most of a line's are the names of its fields (docs/protocol.md, "Messages").
+//! room costs is bytes, and most of a line's are the names of its fields (docs/protocol.md, "Short form").
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
