@@ -191,6 +191,11 @@ impl Kind {
 }
 
 impl Sanction {
+    /// What the person is told whom it is about.
+    pub fn notice(&self) -> String {
+        format!("you are {} {}", self.kind.done(), self.explain())
+    }
+
     /// `until 2026-11-25 14:03 UTC: noise`, for the one it is about.
     pub fn explain(&self) -> String {
         let end = match self.until_ms.and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok()) {

@@ -15,7 +15,6 @@ use super::door::Door;
 use super::door::permits::Permits;
 use super::guesses::Guesses;
 use super::hub::{self, Hub};
-use super::moderation;
 use super::outlet::Outlet;
 use super::prompts::{Place, Prompt, Prompts};
 use super::readers::{self, Readers};
@@ -26,7 +25,7 @@ use crate::chat::rights::{Role, State};
 use crate::chat::{Code, DeviceName, Event, Opaque, Refusal, Retention, UserName};
 use crate::config::{Config, IpRange, admits};
 use crate::crypto::{Fingerprint, PublicKey};
-use crate::keyring::sanctions::{Decided, Kind, Subject, Whom};
+use crate::keyring::sanctions::{Decided, Kind, Sanction, Subject, Whom};
 use crate::keyring::{Audit, Decision, Home, Rejected, Users, file};
 use crate::ledger::{Kept, LedgerError, Swept};
 
@@ -222,7 +221,7 @@ impl House {
             return (role, State::Free, None);
         }
         let now_ms = jiff::Timestamp::now().as_millisecond();
-        let find = |kind| decisions.find(kind, whom, now_ms).map(moderation::notice);
+        let find = |kind| decisions.find(kind, whom, now_ms).map(Sanction::notice);
         match (find(Kind::Ban), find(Kind::Mute)) {
             (Some(why), _) => (role, State::Banned, Some(why)),
             (None, Some(why)) => (role, State::Muted, Some(why)),

@@ -1,7 +1,5 @@
 //! The server: start and stop, told top to bottom.
 
-mod console;
-pub mod ctl;
 mod devices;
 pub mod directory;
 mod door;
@@ -12,16 +10,14 @@ mod house;
 pub(crate) mod hub;
 pub mod log;
 pub mod metrics;
-mod moderation;
 mod notify;
-mod operator;
+pub mod operator;
 pub(crate) mod outlet;
 pub(crate) mod pipe;
 mod prompts;
 mod readers;
 mod records;
 mod rekeying;
-mod reload;
 pub(crate) mod replayer;
 mod second;
 mod session;
@@ -50,7 +46,7 @@ use door::{Door, RecentLogins, Stranger};
 use flusher::Flusher;
 use house::House;
 use hub::Hub;
-use operator::Actor;
+use operator::{Actor, console, ctl};
 use readers::Readers;
 use rekeying::Rekeying;
 use stop::{Stop, essential};
@@ -151,7 +147,8 @@ pub fn run(options: Options) -> anyhow::Result<()> {
     };
     on_ready(bound);
     notify::tell(&format!("READY=1\nSTATUS=listening on {bound}"));
-    notify::watch(&house)?;
+    let watched = Arc::clone(&house);
+    notify::watch(&stop, move || operator::threads_answer(&watched))?;
     console::attend(operator("console"), Arc::clone(&stop));
 
     stop.wait();

@@ -10,8 +10,7 @@ use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::house::House;
-use super::operator;
+use super::stop::Stop;
 
 /// Tells systemd something; nothing where it did not start this process.
 pub fn tell(state: &str) {
@@ -29,21 +28,21 @@ pub fn tell(state: &str) {
 }
 
 /// Where a watchdog is set, tells it twice as often as it wants while the server is healthy: whoever
-/// is not is started again.
-pub fn watch(house: &Arc<House>) -> anyhow::Result<()> {
+/// is not is started again. `health` returns what is wrong.
+pub fn watch(
+    stop: &Arc<Stop>,
+    health: impl Fn() -> Result<(), String> + Send + 'static,
+) -> anyhow::Result<()> {
     let own =
         std::env::var("WATCHDOG_PID").map_or(true, |pid| pid == std::process::id().to_string());
     let time_us = std::env::var("WATCHDOG_USEC").ok().and_then(|time| time.parse::<u64>().ok());
     let Some(time_us) = time_us.filter(|time_us| own && *time_us > 0) else { return Ok(()) };
-    let house = Arc::clone(house);
+    let stop = Arc::clone(stop);
     super::spawn("watchdog", move || {
-        while !house.stop().wait_for(Duration::from_micros(time_us / 2)) {
-            let health = operator::health(&house);
-            // Whether the disk takes lines is not in it: a start would not change that.
-            let threads = ["door", "ledger", "history", "search", "replay"];
-            match threads.iter().all(|part| health.data[part] == true) {
-                true => tell("WATCHDOG=1"),
-                false => log::error!("{}", health.text),
+        while !stop.wait_for(Duration::from_micros(time_us / 2)) {
+            match health() {
+                Ok(()) => tell("WATCHDOG=1"),
+                Err(problem) => log::error!("{problem}"),
             }
         }
     })?;

@@ -13,7 +13,7 @@ use crate::fault::{Fault, code};
 use crate::keyring::Home;
 use crate::ledger::upkeep;
 use crate::print::{self, err, out};
-use crate::server::ctl;
+use crate::server::operator::ctl;
 
 pub fn backup(home: &Home, file: &Path, json: bool) -> anyhow::Result<ExitCode> {
     let terminal = std::io::stderr().is_terminal();

@@ -19,7 +19,7 @@ use clap::Subcommand;
 use crate::chat::TimeSpanError;
 use crate::fault::{Fault, code};
 use crate::keyring::Home;
-use crate::server::ctl;
+use crate::server::operator::{self, ctl};
 
 /// What to do where a folder is no home.
 const NO_HOME: &str = "is this a server's home? --home DIR names it";
@@ -54,7 +54,7 @@ pub enum Job {
     #[command(subcommand)]
     ServerKey(server_key::Job),
     /// Talk to the running server of a home: status, kick, ban, reload, shutdown ...
-    #[command(after_help = format!("Words:\n{}\n\n{WHOM}{TimeSpanError}.", ctl::words()))]
+    #[command(after_help = format!("Words:\n{}\n\n{WHOM}{TimeSpanError}.", operator::words()))]
     Ctl {
         /// One of the words below, and what follows it
         #[arg(required = true)]

@@ -20,7 +20,8 @@ use crate::fault::{Fault, code};
 use crate::invite::Invite;
 use crate::keyring::{self, Home, Settings, Users};
 use crate::print::{self, err, out};
-use crate::server::{self, Options, ctl};
+use crate::server::operator::ctl;
+use crate::server::{self, Options};
 use crate::system::programs;
 
 #[derive(clap::Args)]

@@ -20,7 +20,7 @@ use crate::fault::{Fault, code};
 use crate::invite::{KeyLine, is_key_line, read_key_line};
 use crate::keyring::{self, AddError, Home, Settings, Users};
 use crate::print::{self, err, out};
-use crate::server::ctl;
+use crate::server::operator::ctl;
 
 #[derive(Subcommand)]
 pub enum Job {

@@ -14,8 +14,7 @@ use std::time::Duration;
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
 
-use super::operator;
-pub use super::operator::{Reply, words};
+use super::reply::{Reply, misused};
 use crate::fault::{Fault, code};
 use crate::keyring::Home;
 use crate::print::out;
@@ -89,7 +88,7 @@ fn attend(stream: &UnixStream, handler: &Handler) -> io::Result<()> {
     stream.set_write_timeout(Some(PATIENCE))?;
     let reply = match read(stream)? {
         Ok(words) => handler(&words),
-        Err(error) => operator::misused(&format!("malformed request: {error}")),
+        Err(error) => misused(&format!("malformed request: {error}")),
     };
     let mut answer = serde_json::to_vec(&reply)?;
     answer.push(b'\n');

@@ -5,8 +5,9 @@ use std::fmt::Write;
 
 use serde_json::json;
 
-use super::house::House;
-use super::operator::{Actor, Reply, misused, no, with, yes};
+use super::super::house::House;
+use super::Actor;
+use super::reply::{Reply, misused, no, with, yes};
 use crate::chat::rights::{Act, Role, may_against};
 use crate::chat::{Code, Event, TimeSpan, UserName};
 use crate::clean;
@@ -175,17 +176,12 @@ fn decide<T>(house: &House, change: impl FnOnce(&mut Decisions) -> Result<T, Sta
 
 /// Those whom a sanction finds are put out, or told that they are muted; gives how many sessions.
 fn tell(house: &House, actor: &Actor, sanction: &Sanction) -> usize {
-    let (subject, text) = (&sanction.subject, notice(sanction));
+    let (subject, text) = (&sanction.subject, sanction.notice());
     let farewell = told(&format!("banned by {}", actor.title()), sanction.reason.as_deref());
     match sanction.kind {
         Kind::Ban => house.end_subject(subject, Code::Banned, &text, Some(&farewell)),
         Kind::Mute => house.tell_subject(subject, &text),
     }
-}
-
-/// What the person is told whom a sanction is about.
-pub fn notice(sanction: &Sanction) -> String {
-    format!("you are {} {}", sanction.kind.done(), sanction.explain())
 }
 
 fn sessions(count: usize) -> String {

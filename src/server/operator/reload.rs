@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::house::House;
+use super::super::house::House;
 use crate::config::{Config, admits};
 use crate::keyring::sanctions::Whom;
 

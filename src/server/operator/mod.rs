@@ -1,39 +1,29 @@
 //! What an operator may say, at the console and through `pychat ctl`: one table for both.
 
+pub mod console;
+pub mod ctl;
+pub mod moderation;
+mod reload;
+mod reply;
+
 use std::fmt::Write;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::house::House;
 use super::log as server_log;
-use super::moderation;
-use super::reload;
 use crate::chat::rights::{self, Act, Role, State};
 use crate::chat::{ChannelName, Place, Refusal, TimeSpan, UserName};
 use crate::clean;
 use crate::keyring::Decision;
 use crate::keyring::sanctions::{Kind, Whom};
 use crate::ledger::{LedgerError, Swept};
+use reply::{Reply, misused, no, with, yes};
 
 /// Sessions of a person who was removed are over within this time.
 const LEAVE_TIME: Duration = Duration::from_secs(2);
-
-/// The answer to an operator's words.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Reply {
-    pub ok: bool,
-    /// The words are not how one says it.
-    #[serde(default)]
-    pub misused: bool,
-    /// For eyes.
-    pub text: String,
-    /// For programs; null where there is nothing to add.
-    #[serde(default)]
-    pub data: Value,
-}
 
 /// Who says a word.
 pub struct Actor<'a> {
@@ -96,7 +86,7 @@ const WORDS: &[Word] = &[
 ];
 
 /// A decision is in the audit trail before its author has the answer, unless that takes longer.
-pub(super) const RECORD_PATIENCE: Duration = Duration::from_secs(1);
+pub const RECORD_PATIENCE: Duration = Duration::from_secs(1);
 
 /// What is taken of a word that is none of these.
 const WORD_CHARS_MAX: usize = 32;
@@ -173,23 +163,6 @@ fn reload(house: &House, actor: &Actor) -> Reply {
         Ok(read) => with(read.to_string(), json!(read)),
         Err(problem) => no(&format!("{problem}: everything stays as it was")),
     }
-}
-
-pub(super) fn yes(text: &str) -> Reply {
-    with(text.to_owned(), Value::Null)
-}
-
-/// Done, with data for programs.
-pub(super) fn with(text: String, data: Value) -> Reply {
-    Reply { ok: true, misused: false, text, data }
-}
-
-pub(super) fn no(text: &str) -> Reply {
-    Reply { ok: false, ..yes(text) }
-}
-
-pub(super) fn misused(text: &str) -> Reply {
-    Reply { misused: true, ..no(text) }
 }
 
 fn help(actor: &Actor) -> Reply {
@@ -270,7 +243,7 @@ fn stats(house: &House, brief: bool) -> Reply {
 }
 
 /// Whether the parts that everybody needs do their work.
-pub fn health(house: &House) -> Reply {
+fn health(house: &House) -> Reply {
     let mut parts = vec![("door", house.door().is_open())];
     parts.extend(house.ledger_answers(HEALTH_PATIENCE));
     parts.extend([
@@ -286,6 +259,17 @@ pub fn health(house: &House) -> Reply {
     let data: serde_json::Map<_, _> =
         parts.iter().map(|(name, well)| ((*name).to_owned(), (*well).into())).collect();
     Reply { ok: ill.is_empty(), ..with(text, data.into()) }
+}
+
+/// What is wrong where a thread that everybody needs does not answer. Whether the disk takes lines is
+/// not in it: another start would not change that.
+pub fn threads_answer(house: &House) -> Result<(), String> {
+    let health = health(house);
+    let threads = ["door", "ledger", "history", "search", "replay"];
+    match threads.iter().all(|part| health.data[part] == true) {
+        true => Ok(()),
+        false => Err(health.text),
+    }
 }
 
 fn users(house: &House) -> Reply {

@@ -4,9 +4,9 @@ use std::io::{BufRead, IsTerminal};
 use std::sync::Arc;
 use std::thread;
 
+use super::super::log;
+use super::super::stop::Stop;
 use super::ctl::Handler;
-use super::log;
-use super::stop::Stop;
 use crate::print::err;
 use crate::terminal::{self, Typed};
 
