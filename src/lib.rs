@@ -10,8 +10,8 @@ pub mod client;
 pub mod config;
 pub mod crypto;
 pub mod fault;
+pub mod home;
 pub mod invite;
-pub mod keyring;
 #[cfg(feature = "server")]
 pub mod ledger;
 pub mod limits;

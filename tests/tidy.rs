@@ -23,7 +23,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("crypto", 2),
     ("net", 3),
     ("invite", 3),
-    ("keyring", 3),
+    ("home", 3),
     ("ledger", 3),
     ("terminal", 3),
     ("server", 4),

@@ -28,13 +28,14 @@ use pychat::crypto::note::{Link, claimed_sender};
 use pychat::crypto::pin_channel::PinChannel;
 use pychat::crypto::private::Parsed;
 use pychat::crypto::{Fingerprint, Identity, PublicKey, keep, key_request, succession};
+use pychat::home::known::Known;
+use pychat::home::sanctions::Decisions;
+use pychat::home::{Audit, Decision, Home, Settings, Users};
 use pychat::invite::{Invite, read_key_line};
-use pychat::keyring::known::Known;
-use pychat::keyring::sanctions::Decisions;
-use pychat::keyring::{Audit, Decision, Home, Settings, Users};
 use pychat::ledger::{Sqlite, upkeep};
+use pychat::server::ctl;
 use pychat::server::directory::Directory;
-use pychat::server::{ctl, metrics};
+use pychat::server::observe::prometheus;
 use pychat::suite::{Suite, Suites};
 use pychat::wire::codec::{self, Login, Parts};
 use pychat::wire::record::RecordReader;
@@ -333,7 +334,7 @@ pub fn fuzz_outbox(bytes: &[u8]) {
 /// A question to the listener for metrics, in pieces.
 pub fn fuzz_metrics(bytes: &[u8]) {
     let mut rest = bytes;
-    let _ = metrics::is_wanted(|part| rest.read(part));
+    let _ = prometheus::is_wanted(|part| rest.read(part));
 }
 
 /// A request to the control socket.

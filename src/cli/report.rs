@@ -8,8 +8,8 @@ use crate::config::ConfigError;
 use crate::crypto::KeyError;
 use crate::crypto::password::PasswordError;
 use crate::fault::{Fault, code};
+use crate::home::{AddError, AuditError, FileError, LockError, Reason};
 use crate::invite::InviteError;
-use crate::keyring::{AddError, AuditError, FileError, LockError, Reason};
 #[cfg(feature = "server")]
 use crate::ledger::LedgerError;
 #[cfg(feature = "server")]

@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 
 use super::vault::Vault;
 use crate::crypto::{Fingerprint, Identity, PublicKey};
-use crate::keyring::FileError;
+use crate::home::FileError;
 
 pub struct Keys {
     pub own: Arc<Identity>,

@@ -9,8 +9,8 @@ use zeroize::Zeroizing;
 
 use crate::chat::UserName;
 use crate::crypto::keep;
-use crate::keyring::FileError;
-use crate::keyring::file::replace;
+use crate::home::FileError;
+use crate::home::file::replace;
 
 /// More people than these are not remembered.
 const IGNORED_MAX: usize = 1_000;

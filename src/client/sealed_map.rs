@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 use zeroize::Zeroizing;
 
 use crate::crypto::keep;
-use crate::keyring::file::replace;
+use crate::home::file::replace;
 use crate::system::files;
 
 /// What is read of a file that somebody else has made larger.

@@ -9,8 +9,8 @@ use zeroize::Zeroizing;
 use crate::chat::UserName;
 use crate::crypto::lineage::Lineage;
 use crate::crypto::{Fingerprint, Identity, KeyError, PublicKey};
-use crate::keyring::FileError;
-use crate::keyring::file::{make_folder, read_identity, read_text, replace, turn, write_new};
+use crate::home::FileError;
+use crate::home::file::{make_folder, read_identity, read_text, replace, turn, write_new};
 use crate::suite::Suites;
 
 /// Gives a passphrase for a locked key, or none where nobody can be asked.

@@ -8,8 +8,8 @@ use super::house::House;
 use crate::chat::Event;
 use crate::chat::rights::Role;
 use crate::crypto::Fingerprint;
-use crate::keyring::known::{Change, Known};
-use crate::keyring::{self, Decision, FileError, Home, Users};
+use crate::home::known::{Change, Known};
+use crate::home::{self, Decision, FileError, Home, Users};
 
 pub struct Devices {
     known: Arc<Mutex<Known>>,
@@ -82,7 +82,7 @@ impl House {
 
     /// Notes who is here now.
     pub(super) fn see_keys(&self) {
-        let here: Vec<_> = self.hub.sessions().iter().map(|(_, outlet)| outlet.key).collect();
+        let here: Vec<_> = self.hub.sessions().iter().map(|(_, queue)| queue.key).collect();
         let mut known = self.devices.known();
         known.begin(now_ms());
         known.see(&here, now_ms());
@@ -108,8 +108,8 @@ impl House {
                 continue;
             }
             let gone = match last {
-                true => keyring::remove(&dir, &name, None).map(|_| ()),
-                false => keyring::remove_key(&dir, key),
+                true => home::remove(&dir, &name, None).map(|_| ()),
+                false => home::remove_key(&dir, key),
             };
             match gone {
                 Ok(()) => {

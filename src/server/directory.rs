@@ -11,8 +11,8 @@ use crate::chat::rate::{Bucket, Stamp};
 use crate::chat::{DeviceKey, Event, Opaque, Refusal, UserName};
 use crate::crypto::Fingerprint;
 use crate::crypto::certificate::{CERTIFICATE_BYTES, Certificate};
-use crate::keyring::file::{read_text_up_to, replace};
-use crate::keyring::{FileError, Users};
+use crate::home::file::{read_text_up_to, replace};
+use crate::home::{FileError, Users};
 use crate::limits::{CERTIFICATE_EVERY_S, CERTIFICATES_BURST, KEY_NAMES_MAX};
 
 /// Keys in one event, which must fit a record.

@@ -9,15 +9,16 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use log::LevelFilter;
 
+use super::delivery::send_queue::SendQueue;
 use super::devices::Devices;
 use super::directory::Directory;
 use super::door::Door;
 use super::door::permits::Permits;
 use super::guesses::Guesses;
 use super::hub::{self, Hub};
-use super::outlet::Outlet;
+use super::liveness;
 use super::prompts::{Place, Prompt, Prompts};
-use super::readers::{self, Readers};
+use super::readers::Readers;
 use super::records::Records;
 use super::second::{self, Asker};
 use super::stop::Stop;
@@ -25,8 +26,8 @@ use crate::chat::rights::{Role, State};
 use crate::chat::{Code, DeviceName, Event, Opaque, Refusal, Retention, UserName};
 use crate::config::{Config, IpRange, admits};
 use crate::crypto::{Fingerprint, PublicKey};
-use crate::keyring::sanctions::{Decided, Kind, Sanction, Subject, Whom};
-use crate::keyring::{Audit, Decision, Home, Rejected, Users, file};
+use crate::home::sanctions::{Decided, Kind, Sanction, Subject, Whom};
+use crate::home::{Audit, Decision, Home, Rejected, Users, file};
 use crate::ledger::{Kept, LedgerError, Swept};
 
 /// Passwords that are hashed at once, 19 MiB each, and those that may wait for it.
@@ -53,7 +54,7 @@ pub struct House {
     pub(super) records: Records,
     guesses: Mutex<Guesses>,
     /// Connections that are asked for a password now.
-    prompts: Prompts<Arc<Outlet>>,
+    prompts: Prompts<Arc<SendQueue>>,
     hashing: Permits,
     /// The command line's, which wins over the configuration's.
     log_level: Option<LevelFilter>,
@@ -114,7 +115,7 @@ impl House {
     /// Another configuration from now on, for those who are here too. One whose log cannot be written
     /// changes nothing.
     pub fn retune(&self, config: Config) -> anyhow::Result<()> {
-        super::configure_log(&config, self.log_level, &self.home)?;
+        super::observe::log::apply(&config, self.log_level, &self.home)?;
         self.hub.retune(&config);
         self.door.retune(&config);
         *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
@@ -142,10 +143,10 @@ impl House {
 
     /// Ends the sessions of those who may not be here any more.
     fn turn_out(&self) {
-        for (user, outlet) in self.hub.sessions() {
-            let whom = Whom { user: &user, key: outlet.key, address: outlet.address() };
+        for (user, queue) in self.hub.sessions() {
+            let whom = Whom { user: &user, key: queue.key, address: queue.address() };
             if let Some(event) = self.bars(whom) {
-                outlet.end(Some(&event), "refused");
+                queue.end(Some(&event), "refused");
                 log::info!("{user} may not be here any more");
             }
         }
@@ -153,17 +154,17 @@ impl House {
 
     /// A place among the connections that are asked for a password; none where too many of the same key
     /// and source are.
-    pub fn asks(&self, asker: &Asker) -> Option<Place<'_, Arc<Outlet>>> {
+    pub fn asks(&self, asker: &Asker) -> Option<Place<'_, Arc<SendQueue>>> {
         let prompt = Prompt {
             user: asker.user.clone(),
-            key: asker.outlet.key,
+            key: asker.queue.key,
             source: asker.address.into(),
             known: self.door.knows(asker.user, asker.address),
-            handle: Arc::clone(asker.outlet),
+            handle: Arc::clone(asker.queue),
         };
         let (place, closed) =
             self.prompts.open(prompt, self.config().limits.sessions_per_user_max)?;
-        closed.iter().for_each(|outlet| second::refuse_prompt(outlet));
+        closed.iter().for_each(|queue| second::refuse_prompt(queue));
         Some(place)
     }
 
@@ -240,9 +241,9 @@ impl House {
         let retry_ms = (code == Code::Password).then_some(1_000);
         let event = Event::Goodbye { code, reason: reason.to_owned(), retry_ms };
         let held = self.held(subject, code == Code::Banned);
-        for outlet in &held {
-            farewell.iter().for_each(|text| outlet.say_farewell(text));
-            outlet.end(Some(&event), &hub::word(code));
+        for queue in &held {
+            farewell.iter().for_each(|text| queue.say_farewell(text));
+            queue.end(Some(&event), &hub::word(code));
         }
         held.len()
     }
@@ -251,25 +252,25 @@ impl House {
     pub fn tell_subject(&self, subject: &Subject, text: &str) -> usize {
         let event = Event::Notice { text: text.to_owned(), reference: None };
         let held = self.held(subject, false);
-        held.iter().for_each(|outlet| self.hub.answer(outlet, &event));
+        held.iter().for_each(|queue| self.hub.answer(queue, &event));
         held.len()
     }
 
-    fn held(&self, subject: &Subject, spares_owners: bool) -> Vec<Arc<Outlet>> {
+    fn held(&self, subject: &Subject, spares_owners: bool) -> Vec<Arc<SendQueue>> {
         let users = self.users();
         let mut sessions = self.hub.sessions();
-        sessions.retain(|(user, outlet)| {
+        sessions.retain(|(user, queue)| {
             let spared = spares_owners && users.role(user) >= Role::Owner;
-            !spared && subject.holds(Whom { user, key: outlet.key, address: outlet.address() })
+            !spared && subject.holds(Whom { user, key: queue.key, address: queue.address() })
         });
-        sessions.into_iter().map(|(_, outlet)| outlet).collect()
+        sessions.into_iter().map(|(_, queue)| queue).collect()
     }
 
     /// What was decided goes into the log and the audit trail.
     pub fn record(&self, decision: &Decision) {
         let Decision { actor, action, target, reason, .. } = decision;
         let logged = match target.parse::<IpRange>() {
-            Ok(range) => super::log::address(range),
+            Ok(range) => super::observe::log::address(range),
             Err(_) => (*target).to_owned(),
         };
         let said = format!("{actor}: {action} {logged} {}", reason.unwrap_or_default());
@@ -317,7 +318,7 @@ impl House {
         result.recv().ok()
     }
 
-    /// Whether each thread of the ledger answers in time: the writer, and those that read for history,
+    /// Whether each thread of the ledger answers in time: the commit thread, and those that read for history,
     /// for searches and for sessions that come back.
     pub fn ledger_answers(&self, patience: Duration) -> [(&'static str, bool); 4] {
         let (done, answered) = mpsc::channel();
@@ -329,9 +330,9 @@ impl House {
             ("ledger", answered),
             ("history", self.readers.history.ask()),
             ("search", self.readers.search.ask()),
-            ("replay", self.hub.replayer().ask()),
+            ("replay", self.hub.backfill().ask()),
         ];
-        asked.map(|(name, answer)| (name, readers::answers(&answer, deadline)))
+        asked.map(|(name, answer)| (name, liveness::answers(&answer, deadline)))
     }
 
     /// Whether an operator has had old lines removed since this was asked last.
@@ -472,8 +473,8 @@ impl House {
             self.record_of_users("admitted", name, Some(&print.to_string()));
             // Whoever has seal for this person checks whether it is still them.
             let keys = self.directory.keys_of(new, name, &None);
-            for (_, outlet) in self.hub.sessions() {
-                keys.iter().for_each(|event| self.hub.answer(&outlet, event));
+            for (_, queue) in self.hub.sessions() {
+                keys.iter().for_each(|event| self.hub.answer(&queue, event));
             }
         }
     }

@@ -4,13 +4,14 @@
 
 use std::collections::{HashSet, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use super::outlet::Outlet;
-use crate::chat::{ChannelName, Place, Refusal, Seq, UserName};
-use crate::ledger::{Page, Reader, Work};
+use super::delivery::send_queue::SendQueue;
+use super::liveness::{self, Asks};
+use crate::chat::{Refusal, UserName};
+use crate::ledger::{Reader, Work};
 use crate::limits::READS_WAITING_MAX;
 
 /// Whoever has a request with a reader already, or finds too many there, asks again after this.
@@ -18,9 +19,6 @@ pub const TURN: Duration = Duration::from_millis(100);
 
 /// A session that waits for its answer looks this often whether it is over.
 const LOOK: Duration = Duration::from_millis(50);
-
-/// Those who ask whether a reader does its work.
-pub type Asks = Vec<Sender<()>>;
 
 /// What a reader does for a session.
 type Job = Box<dyn FnOnce(&dyn Reader) + Send>;
@@ -125,12 +123,12 @@ impl Seat<'_> {
     /// Refuses where the server stops, or reading ended in a panic.
     pub fn read<T: Send + 'static>(
         &self,
-        outlet: &Arc<Outlet>,
+        queue: &Arc<SendQueue>,
         cpu_max: Duration,
         read: impl FnOnce(&dyn Reader, &Arc<Work>) -> T + Send + 'static,
     ) -> Result<(T, Arc<Work>), Refusal> {
         let (answer, answered) = channel();
-        let waits = Arc::clone(outlet);
+        let waits = Arc::clone(queue);
         let job = move |reader: &dyn Reader| {
             let work = Arc::new(Work::new(cpu_max, move || waits.is_deserted()));
             // Its session may have gone meanwhile.
@@ -147,7 +145,7 @@ impl Seat<'_> {
         loop {
             match answered.recv_timeout(LOOK) {
                 Ok(done) => return Ok(done),
-                Err(RecvTimeoutError::Timeout) if !outlet.is_over() => {}
+                Err(RecvTimeoutError::Timeout) if !queue.is_over() => {}
                 Err(_) => return Err(Refusal::Storage),
             }
         }
@@ -163,7 +161,7 @@ impl Drop for Seat<'_> {
 /// A reader's thread: runs until its lane is closed.
 pub fn run(lane: &Lane, reader: &dyn Reader) {
     while let Some((asks, job)) = lane.next() {
-        answer(asks, reader);
+        liveness::answer(asks, reader);
         if let Some(job) = job {
             // A panic over one request ends that request, and is told by the panic hook.
             let _ = catch_unwind(AssertUnwindSafe(|| job(reader)));
@@ -171,41 +169,27 @@ pub fn run(lane: &Lane, reader: &dyn Reader) {
     }
 }
 
-/// Answers those who ask whether a reader reads, where it does: it looks up a place.
-pub fn answer(asks: Asks, reader: &dyn Reader) {
-    let (lobby, page) = (Place::Channel(ChannelName::lobby()), Page { lines_max: 1, bytes_max: 1 });
-    if !asks.is_empty() && reader.read(&lobby, Seq(0), Seq(0), page).is_ok() {
-        for ask in asks {
-            // Who asked may not wait any more.
-            let _ = ask.send(());
-        }
-    }
-}
-
-/// Whether an answer comes before the deadline.
-pub fn answers(asked: &Receiver<()>, deadline: Instant) -> bool {
-    asked.recv_timeout(deadline.saturating_duration_since(Instant::now())).is_ok()
-}
-
 #[cfg(test)]
 mod tests {
     use std::io;
     use std::net::IpAddr;
     use std::os::fd::BorrowedFd;
+    use std::sync::mpsc::Sender;
     use std::thread;
+    use std::time::Instant;
 
     use super::*;
-    use crate::chat::{LogId, Message, SessionId, Wanted};
+    use crate::chat::{LogId, Message, Place, Seq, SessionId, Wanted};
     use crate::crypto::Fingerprint;
     use crate::crypto::record_cipher::pair;
-    use crate::ledger::{LedgerError, Memory, Older};
-    use crate::server::pipe::Pipe;
+    use crate::ledger::{LedgerError, Memory, Older, Page};
+    use crate::server::delivery::sink::Sink;
 
     const LONG: Duration = Duration::from_secs(60);
 
     struct Nowhere;
 
-    impl Pipe for Nowhere {
+    impl Sink for Nowhere {
         fn send(&self, bytes: &[u8]) -> io::Result<usize> {
             Ok(bytes.len())
         }
@@ -221,9 +205,9 @@ mod tests {
         }
     }
 
-    fn outlet() -> Arc<Outlet> {
+    fn queue() -> Arc<SendQueue> {
         let (sealer, _) = pair([7; 32]);
-        Arc::new(Outlet::new(
+        Arc::new(SendQueue::new(
             SessionId(1),
             Fingerprint([7; 32]),
             Arc::new(Nowhere),
@@ -288,7 +272,8 @@ mod tests {
         let stuck = Stuck(Mutex::new((begins, held)));
         let memory = Memory::new(LogId(1), (1 << 20, 1 << 20), 60);
         let page = Page { lines_max: 1, bytes_max: 1 };
-        let works = |lane: &Lane, patience| answers(&lane.ask(), Instant::now() + patience);
+        let works =
+            |lane: &Lane, patience| liveness::answers(&lane.ask(), Instant::now() + patience);
         let readers = Readers::default();
         thread::scope(|scope| {
             // Where the test fails, the reader is let go with this.
@@ -304,13 +289,13 @@ mod tests {
                 let search = move |reader: &dyn Reader, work: &Arc<Work>| {
                     reader.search(&[place], &wanted, page, work).map(|_| ())
                 };
-                seat.read(&outlet(), LONG, search).map(|_| ())
+                seat.read(&queue(), LONG, search).map(|_| ())
             });
             begun.recv_timeout(LONG).unwrap();
             assert!(!works(&readers.search, Duration::from_millis(100)));
             assert!(works(&readers.history, LONG));
             let seat = readers.history.seat(&user("bob")).unwrap();
-            assert!(seat.read(&outlet(), LONG, |_, _| ()).is_ok(), "history is read meanwhile");
+            assert!(seat.read(&queue(), LONG, |_, _| ()).is_ok(), "history is read meanwhile");
             go_on.send(()).unwrap();
             assert!(searches.join().unwrap().is_ok() && works(&readers.search, LONG));
             drop(closing);
@@ -325,7 +310,7 @@ mod tests {
             let closing = Closing(&readers);
             let lane = &readers.search;
             scope.spawn(|| run(lane, &memory));
-            let (kicked, (began, begun)) = (outlet(), channel());
+            let (kicked, (began, begun)) = (queue(), channel());
             let own = Arc::clone(&kicked);
             let searches = scope.spawn(move || {
                 let endless = move |_: &dyn Reader, work: &Arc<Work>| {
@@ -341,7 +326,7 @@ mod tests {
             kicked.end(None, "kicked");
             let seat = lane.seat(&user("bob")).unwrap();
             let (answer, answered) = channel();
-            seat.read(&outlet(), LONG, move |_, _| answer.send(()).unwrap()).unwrap();
+            seat.read(&queue(), LONG, move |_, _| answer.send(()).unwrap()).unwrap();
             answered.recv_timeout(LONG).unwrap();
             // Either way its session is told nothing any more.
             let _ = searches.join().unwrap();
@@ -375,8 +360,8 @@ mod tests {
             scope.spawn(|| run(&readers.search, &memory));
             let seat = readers.search.seat(&user("alice")).unwrap();
             let planted = |_: &dyn Reader, _: &Arc<Work>| panic!("planted");
-            assert_eq!(seat.read(&outlet(), LONG, planted).map(|_| ()), Err(Refusal::Storage));
-            assert!(seat.read(&outlet(), LONG, |_, _| ()).is_ok());
+            assert_eq!(seat.read(&queue(), LONG, planted).map(|_| ()), Err(Refusal::Storage));
+            assert!(seat.read(&queue(), LONG, |_, _| ()).is_ok());
             drop(closing);
         });
     }

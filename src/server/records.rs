@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::keyring::{Audit, AuditEntry, Decision};
+use crate::home::{Audit, AuditEntry, Decision};
 
 /// Records that may wait. Further decisions are not written, are counted, and stand in the log alone.
 const WAITING_MAX: usize = 100_000;
@@ -48,7 +48,7 @@ impl Records {
     pub fn start(audit: Audit) -> anyhow::Result<Records> {
         let shared = Arc::new(Shared { queue: Mutex::default(), changed: Condvar::new() });
         let own = Arc::clone(&shared);
-        super::spawn("records", move || own.write_all(&audit))?;
+        super::stop::spawn("records", move || own.write_all(&audit))?;
         Ok(Records(shared))
     }
 

@@ -3,7 +3,7 @@
 
 use super::house::House;
 use crate::chat::{Event, Opaque};
-use crate::keyring::{Decision, KeyStamp};
+use crate::home::{Decision, KeyStamp};
 
 /// Watches the server's key.
 pub struct Rekeying {

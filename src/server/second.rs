@@ -6,8 +6,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::delivery::send_queue::SendQueue;
 use super::house::House;
-use super::outlet::Outlet;
 use crate::chat::{Code, Command, Event, UserName};
 use crate::crypto::RecordType;
 use crate::crypto::password::PasswordHash;
@@ -24,7 +24,7 @@ pub const CHANGED: &str = "your password was changed: log in again";
 pub struct Asker<'a> {
     pub user: &'a UserName,
     pub address: IpAddr,
-    pub outlet: &'a Arc<Outlet>,
+    pub queue: &'a Arc<SendQueue>,
 }
 
 /// What somebody has come in by.
@@ -59,8 +59,8 @@ pub fn knows(house: &House, asker: &Asker, reader: &mut TunnelReader) -> Option<
         return Some(Proof(None));
     };
     let Some(_place) = house.asks(asker) else {
-        house.hub.figures().refused(Code::Password);
-        refuse_prompt(asker.outlet);
+        house.hub.counters().refused(Code::Password);
+        refuse_prompt(asker.queue);
         return None;
     };
     match ask(house, asker, &hash, reader) {
@@ -102,14 +102,14 @@ fn ask(
             Some(Some(true)) => return Ok(Answer::Right),
             Some(Some(false)) => {
                 wrong += 1;
-                house.hub.figures().refused(Code::Password);
+                house.hub.counters().refused(Code::Password);
                 log::info!("a wrong password for {}", asker.user);
                 if wrong < GUESSES_MAX {
                     tell(house, asker, true);
                 }
             }
             Some(None) => {
-                house.hub.figures().refused(Code::Rate);
+                house.hub.counters().refused(Code::Rate);
                 tell(house, asker, false);
             }
         }
@@ -135,7 +135,7 @@ fn next(
         }
         Incoming::Record(RecordType::Ping, body) => {
             // What a socket does not take is kept, and this one is watched by nobody yet.
-            let _ = asker.outlet.send(RecordType::Pong, body);
+            let _ = asker.queue.send(RecordType::Pong, body);
             Ok(None)
         }
         Incoming::Record(..) => Ok(None),
@@ -147,18 +147,18 @@ fn tell(house: &House, asker: &Asker, wrong: bool) {
     let wait_ms = house.guess_wait_ms(asker.user, asker.address);
     let retry_ms = (wait_ms > 0).then_some(wait_ms);
     // A peer that does not read this gets nothing else either.
-    let _ = asker.outlet.answer(&Event::Password { wrong, retry_ms });
+    let _ = asker.queue.answer(&Event::Password { wrong, retry_ms });
 }
 
 /// Ends a connection that may not be asked, or not any more: there are too many of them.
-pub fn refuse_prompt(outlet: &Outlet) {
+pub fn refuse_prompt(queue: &SendQueue) {
     let reason = "too many of your connections wait for a password".to_owned();
     let event = Event::Goodbye { code: Code::Password, reason, retry_ms: Some(10_000) };
-    outlet.end(Some(&event), "password");
+    queue.end(Some(&event), "password");
 }
 
 fn end(house: &House, asker: &Asker, reason: String, retry_ms: Option<u64>) {
-    house.hub.figures().refused(Code::Password);
+    house.hub.counters().refused(Code::Password);
     let event = Event::Goodbye { code: Code::Password, reason, retry_ms };
-    asker.outlet.end(Some(&event), "password");
+    asker.queue.end(Some(&event), "password");
 }

@@ -8,12 +8,12 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::delivery::send_queue::SendQueue;
 use super::door::Stranger;
 use super::house::House;
 use super::hub::{Said, line_fields};
-use super::log as server_log;
+use super::observe::log as server_log;
 use super::operator::{self, Actor, moderation};
-use super::outlet::Outlet;
 use super::readers;
 use super::second::{self, Asker};
 use crate::chat::rights::{self, Role, State};
@@ -21,7 +21,7 @@ use crate::chat::{Code, Command, DeviceName, Event, Refusal, SessionId, Target, 
 use crate::clean;
 use crate::crypto::RecordType;
 use crate::crypto::record_cipher::RECORD_BODY_BYTES_MAX;
-use crate::keyring::sanctions::{Subject, Whom};
+use crate::home::sanctions::{Subject, Whom};
 use crate::limits::{REF_BYTES_MAX, REPLY_BYTES_MAX};
 use crate::net::tunnel::{Incoming, TunnelReader};
 use crate::wire::codec;
@@ -49,7 +49,7 @@ enum End {
 
 struct Session {
     house: Arc<House>,
-    outlet: Arc<Outlet>,
+    queue: Arc<SendQueue>,
     user: UserName,
     device: DeviceName,
     address: IpAddr,
@@ -93,23 +93,23 @@ pub fn enter(house: &Arc<House>, stranger: Stranger, id: SessionId) -> Option<En
         _ => device,
     };
     let answers_max = house.config().limits.answers_bytes_max;
-    let outlet = Arc::new(Outlet::new(id, key.fingerprint(), stream, sealer, answers_max));
-    let session = Session { house: Arc::clone(house), outlet, user, device, address };
+    let queue = Arc::new(SendQueue::new(id, key.fingerprint(), stream, sealer, answers_max));
+    let session = Session { house: Arc::clone(house), queue, user, device, address };
     if session.is_barred() {
         return None;
     }
-    let asker = Asker { user: &session.user, address, outlet: &session.outlet };
+    let asker = Asker { user: &session.user, address, queue: &session.queue };
     let proof = second::knows(house, &asker, &mut reader)?;
     let (user, device) = (session.user.clone(), session.device.clone());
     let resumes = login.features.iter().any(|feature| feature == "resume");
     session.standing();
     let welcome = session.welcome();
-    if let Err(refusal) = house.hub.enter(&session.outlet, user, device, resumes, welcome) {
+    if let Err(refusal) = house.hub.enter(&session.queue, user, device, resumes, welcome) {
         let (code, reason) = (refusal.code(), refusal.to_string());
-        house.hub.figures().refused(code);
+        house.hub.counters().refused(code);
         let retry_ms = refusal.retry_ms().or(Some(10_000));
         let event = Event::Goodbye { code, reason, retry_ms };
-        session.outlet.end(Some(&event), "refused");
+        session.queue.end(Some(&event), "refused");
         return None;
     }
     log::info!("{} ({}) entered", session.user, session.device);
@@ -127,7 +127,7 @@ pub fn enter(house: &Arc<House>, stranger: Stranger, id: SessionId) -> Option<En
     let session = &leaving.session;
     session.is_barred();
     house.successor().iter().for_each(|event| session.answer(event));
-    house.missed_keys(&session.outlet.key).iter().for_each(|event| session.answer(event));
+    house.missed_keys(&session.queue.key).iter().for_each(|event| session.answer(event));
     Some(Entered { leaving, reader })
 }
 
@@ -137,15 +137,15 @@ impl Entered {
         let Entered { mut leaving, reader } = self;
         let session = &leaving.session;
         let end = match session.run(reader) {
-            End::Cut if session.outlet.was_ended() => End::Told,
+            End::Cut if session.queue.was_ended() => End::Told,
             end => end,
         };
         match end {
-            End::Quit => session.outlet.end(None, "quit"),
-            End::Age => session.outlet.end(None, "rekey"),
-            End::Silence => session.outlet.end(None, "silence"),
+            End::Quit => session.queue.end(None, "quit"),
+            End::Age => session.queue.end(None, "rekey"),
+            End::Silence => session.queue.end(None, "silence"),
             // One word for the peer; the log has the detail.
-            End::Protocol(_) => session.outlet.end(None, "protocol"),
+            End::Protocol(_) => session.queue.end(None, "protocol"),
             End::Cut | End::Told => {}
         }
         let name = format!("{} ({})", session.user, session.device);
@@ -165,13 +165,13 @@ fn not_admitted(house: &House, stranger: Stranger) {
     let from = server_log::address(peer);
     log::info!("not admitted: {} from {from} with {fingerprint}", login.name);
     waiting.not_registered();
-    house.hub.figures().refused(Code::NotAdmitted);
+    house.hub.counters().refused(Code::NotAdmitted);
     let reason =
         format!("{fingerprint} is not registered here: send your key line to the operator");
     let event = Event::Goodbye { code: Code::NotAdmitted, reason, retry_ms: Some(2_000) };
     let limit = house.config().limits.answers_bytes_max;
-    let outlet = Outlet::new(SessionId(0), fingerprint, stream, sealer, limit);
-    outlet.end(Some(&event), "not_admitted");
+    let queue = SendQueue::new(SessionId(0), fingerprint, stream, sealer, limit);
+    queue.end(Some(&event), "not_admitted");
 }
 
 /// The hub forgets the session however its thread ends, a panic included.
@@ -183,9 +183,9 @@ struct Leaving {
 
 impl Drop for Leaving {
     fn drop(&mut self) {
-        let outlet = &self.session.outlet;
+        let queue = &self.session.queue;
         self.session.standing();
-        self.session.house.hub.leave(outlet, outlet.farewell().as_deref(), self.cut);
+        self.session.house.hub.leave(queue, queue.farewell().as_deref(), self.cut);
     }
 }
 
@@ -201,17 +201,17 @@ impl Session {
     }
 
     fn whom(&self) -> Whom<'_> {
-        Whom { user: &self.user, key: self.outlet.key, address: Some(self.address) }
+        Whom { user: &self.user, key: self.queue.key, address: Some(self.address) }
     }
 
     /// Who may not be here is told why, and that is the end of it.
     fn is_barred(&self) -> bool {
         let Some(event) = self.house.bars(self.whom()) else { return false };
         if let Event::Goodbye { code, .. } = &event {
-            self.house.hub.figures().refused(*code);
+            self.house.hub.counters().refused(*code);
         }
         log::info!("{} ({}) may not come in", self.user, self.device);
-        self.outlet.end(Some(&event), "refused");
+        self.queue.end(Some(&event), "refused");
         true
     }
 
@@ -219,7 +219,7 @@ impl Session {
     /// person's next step goes by it.
     fn standing(&self) -> (Role, State, Option<String>) {
         let standing = self.house.standing(self.whom());
-        self.outlet.set_muted(standing.1 == State::Muted);
+        self.queue.set_muted(standing.1 == State::Muted);
         standing
     }
 
@@ -300,7 +300,7 @@ impl Session {
                 }
                 for command in commands {
                     // What was sent before the end is not obeyed after it.
-                    if self.outlet.is_over() {
+                    if self.queue.is_over() {
                         return Some(End::Cut);
                     }
                     match command {
@@ -331,7 +331,7 @@ impl Session {
         let codec::Names { id, reference } = error.names;
         let reference = reference.filter(|reference| reference.len() <= REF_BYTES_MAX);
         let event = Event::Refused { code: Code::BadRequest, hint, id, retry_ms: None, reference };
-        self.house.hub.figures().refused(Code::BadRequest);
+        self.house.hub.counters().refused(Code::BadRequest);
         self.pay();
         self.answer(&event);
     }
@@ -339,11 +339,11 @@ impl Session {
     /// What is no command, or is refused, has the price of a request: its own sender waits until it
     /// can be paid, and nobody else.
     fn pay(&self) {
-        while let Err(Refusal::Rate { retry_ms }) = self.house.hub.pay(&self.outlet) {
-            if self.outlet.is_over() {
+        while let Err(Refusal::Rate { retry_ms }) = self.house.hub.pay(&self.queue) {
+            if self.queue.is_over() {
                 return;
             }
-            self.outlet.pause(Duration::from_millis(retry_ms));
+            self.queue.pause(Duration::from_millis(retry_ms));
         }
     }
 
@@ -365,8 +365,8 @@ impl Session {
             match wait.filter(|wait| began.elapsed() + *wait <= patience) {
                 Some(wait) => {
                     // Its own sender waits, and nobody else: reading goes on afterwards.
-                    self.outlet.pause(wait);
-                    if self.outlet.is_over() {
+                    self.queue.pause(wait);
+                    if self.queue.is_over() {
                         return;
                     }
                 }
@@ -375,7 +375,7 @@ impl Session {
                         moderation::note_pin_joins(&self.house, &self.user, *max, *refused);
                     }
                     let (id, reference) = command.names();
-                    self.house.hub.figures().refused(refusal.code());
+                    self.house.hub.counters().refused(refusal.code());
                     self.pay();
                     return self.answer(&refusal.event(id, reference.cloned()));
                 }
@@ -398,16 +398,16 @@ impl Session {
                 let fields = fields.expect("a line has fields");
                 fits(&fields)?;
                 let said = Said { time_ms, fields };
-                return hub.say(&self.outlet, command, said, &directory);
+                return hub.say(&self.queue, command, said, &directory);
             }
             Command::History { .. } | Command::Search { .. } => return self.read(command),
             // A long answer waits until the ones before it are read: nothing of it is held here.
             Command::People { .. } | Command::Channels { .. } | Command::Keys { .. }
-                if self.outlet.is_behind() =>
+                if self.queue.is_behind() =>
             {
                 return Err(Refusal::Rate { retry_ms: BEHIND_MS });
             }
-            _ => hub.apply(&self.outlet, command, &directory)?,
+            _ => hub.apply(&self.queue, command, &directory)?,
         }
         match command {
             Command::Operate { words, reference } => self.operate(words, reference.clone())?,
@@ -415,7 +415,7 @@ impl Session {
                 self.answer(&self.whois(name, reference.clone())?);
             }
             Command::Certify { certificate } => {
-                self.house.publish(&self.outlet.key, certificate)?;
+                self.house.publish(&self.queue.key, certificate)?;
             }
             Command::Keys { names, reference } => {
                 let users = self.house.users();
@@ -429,7 +429,7 @@ impl Session {
 
     fn whois(&self, name: &UserName, reference: Option<String>) -> Result<Event, Refusal> {
         let name = self.house.find(name).ok_or_else(|| Refusal::NoSuchUser(name.clone()))?;
-        let presence = self.house.hub.presence(&name, self.outlet.id);
+        let presence = self.house.hub.presence(&name, self.queue.id);
         let (devices, idle_ms, away, channels) = match presence {
             Some(found) => (found.devices, Some(found.idle_ms), found.away, found.channels),
             None => (Vec::new(), None, None, Vec::new()),
@@ -439,12 +439,12 @@ impl Session {
     }
 
     fn answer(&self, event: &Event) {
-        self.house.hub.answer(&self.outlet, event);
+        self.house.hub.answer(&self.queue, event);
     }
 
     fn send(&self, kind: RecordType, body: &[u8]) {
-        if self.outlet.send(kind, body) {
-            self.house.hub.flusher().park(Arc::clone(&self.outlet));
+        if self.queue.send(kind, body) {
+            self.house.hub.flusher().watch(Arc::clone(&self.queue));
         }
     }
 }

@@ -99,13 +99,22 @@ pub fn on_signals(stop: Arc<Stop>) -> anyhow::Result<()> {
     .context("cannot listen to signals")
 }
 
+/// A thread with this name.
+pub fn spawn<F>(name: &str, job: F) -> anyhow::Result<thread::JoinHandle<()>>
+where
+    F: FnOnce() + Send + 'static,
+{
+    let thread = thread::Builder::new().name(name.to_owned()).spawn(job);
+    thread.with_context(|| format!("cannot start the {name} thread"))
+}
+
 /// A thread without which there is no server: a panic in it stops the others in order.
 pub fn essential<F>(name: &'static str, stop: &Arc<Stop>, job: F) -> anyhow::Result<JoinHandle<()>>
 where
     F: FnOnce() + Send + 'static,
 {
     let alarm = Alarm { name, stop: Arc::clone(stop) };
-    super::spawn(name, move || {
+    spawn(name, move || {
         let _alarm = alarm;
         job();
     })

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::os::fd::BorrowedFd;
 use std::sync::Mutex;
 
-use crate::server::pipe::Pipe;
+use crate::server::delivery::sink::Sink;
 
 /// The way to a client: holds a bounded number of bytes, as a socket does.
 pub struct Link {
@@ -29,7 +29,7 @@ impl Link {
     }
 }
 
-impl Pipe for Link {
+impl Sink for Link {
     fn send(&self, bytes: &[u8]) -> io::Result<usize> {
         self.with(|state| {
             if state.cut {

@@ -29,11 +29,12 @@ use crate::crypto::record_cipher::{RECORD_BYTES_MAX, pair};
 use crate::crypto::{Fingerprint, RecordType};
 use crate::ledger::{Kept, KeptReader, Memory, Page, Reader, Remembered};
 use crate::limits::Limits;
-use crate::server::flusher::{self, Flusher};
+use crate::server::commit;
+use crate::server::delivery::backfill;
+use crate::server::delivery::flusher::{self, Flusher};
+use crate::server::delivery::send_queue::SendQueue;
+use crate::server::delivery::sink::Sink;
 use crate::server::hub::{Hub, Said, line_fields};
-use crate::server::outlet::Outlet;
-use crate::server::pipe::Pipe;
-use crate::server::{replayer, writer};
 use crate::wire::codec::{self, Parts};
 use crate::wire::record::RecordReader;
 use checker::{Line, Run, check};
@@ -53,14 +54,14 @@ const PAGE: Page = Page { lines_max: 1 << 20, bytes_max: 1 << 30 };
 /// One process of the server.
 struct Server {
     hub: Hub,
-    parked: Vec<Arc<Outlet>>,
+    blocked: Vec<Arc<SendQueue>>,
     /// Each with its link and what its client has sent.
     sessions: Vec<Session>,
     _ear: UnixStream,
 }
 
 struct Session {
-    outlet: Arc<Outlet>,
+    queue: Arc<SendQueue>,
     link: Arc<Link>,
     user: UserName,
     device: DeviceName,
@@ -159,7 +160,7 @@ impl World {
                 }
                 let Some(connection) = &device.connection else { return };
                 let mut sessions = self.server.sessions.iter_mut();
-                let session = sessions.find(|session| session.outlet.id == connection.id);
+                let session = sessions.find(|session| session.queue.id == connection.id);
                 let (Some(session), false) = (session, connection.link.is_cut()) else { return };
                 let mut bytes = Vec::new();
                 codec::encode(&command, &mut bytes);
@@ -253,10 +254,10 @@ impl World {
         let state = LinkState { bytes: VecDeque::new(), room, cut: false };
         let link = Arc::new(Link { state: Mutex::new(state) });
         let (sealer, opener) = pair(self.chance.random());
-        let pipe: Arc<dyn Pipe> = Arc::clone(&link) as _;
+        let sink: Arc<dyn Sink> = Arc::clone(&link) as _;
         let key = Fingerprint([number as u8; 32]);
         let answers_max = self.limits.answers_bytes_max;
-        let outlet = Arc::new(Outlet::new(id, key, pipe, sealer, answers_max));
+        let queue = Arc::new(SendQueue::new(id, key, sink, sealer, answers_max));
         let device = &mut self.devices[number];
         device.dials = false;
         let records = RecordReader::new(Arrived::default(), RECORD_BYTES_MAX);
@@ -270,7 +271,7 @@ impl World {
         let user = device.user.clone();
         let name: DeviceName = format!("d{number}").parse().unwrap();
         self.server.sessions.push(Session {
-            outlet: Arc::clone(&outlet),
+            queue: Arc::clone(&queue),
             link,
             user: user.clone(),
             device: name.clone(),
@@ -283,7 +284,7 @@ impl World {
             text_bytes_max: self.limits.text_bytes_max,
             motd: None,
         };
-        self.server.hub.enter(&outlet, user, name, true, welcome).expect("there is room");
+        self.server.hub.enter(&queue, user, name, true, welcome).expect("there is room");
     }
 
     /// The session's thread takes the next message.
@@ -296,17 +297,17 @@ impl World {
             self.writes();
         }
         let hub = &self.server.hub;
-        let Session { outlet, user, device, .. } = &self.server.sessions[session];
+        let Session { queue, user, device, .. } = &self.server.sessions[session];
         let directory = |name: &UserName| PEOPLE.contains(&name.as_str()).then(|| name.clone());
         let result = match &command {
             Command::Say { to, .. } => {
                 let fields = line_fields(to, user, device, 1_000, &command).expect("a line");
-                hub.say(outlet, &command, Said { time_ms: 1_000, fields }, &directory)
+                hub.say(queue, &command, Said { time_ms: 1_000, fields }, &directory)
             }
-            command => hub.apply(outlet, command, &directory),
+            command => hub.apply(queue, command, &directory),
         };
         if let Err(refusal) = result {
-            hub.answer(outlet, &refusal.event(id_of(&command), None));
+            hub.answer(queue, &refusal.event(id_of(&command), None));
         }
     }
 
@@ -314,25 +315,25 @@ impl World {
     fn leaves(&mut self, session: usize) {
         self.writes();
         let session = self.server.sessions.remove(session);
-        self.server.hub.leave(&session.outlet, None, true);
+        self.server.hub.leave(&session.queue, None, true);
     }
 
     fn writes(&mut self) {
         let mut waiting = self.server.hub.take_waiting();
-        writer::work(&self.server.hub, &mut self.kept, &mut waiting);
+        commit::work(&self.server.hub, &mut self.kept, &mut waiting);
     }
 
     fn replays(&mut self) -> bool {
-        let next = self.server.hub.replayer().try_next();
+        let next = self.server.hub.backfill().try_next();
         let fails = self.fails.lock().unwrap().one_in > 0 && self.chance.random_bool(0.1);
         let reader: &dyn Reader = if fails { &Unreadable } else { &*self.reader };
-        next.inspect(|outlet| replayer::turn(&self.server.hub, outlet, reader)).is_some()
+        next.inspect(|queue| backfill::turn(&self.server.hub, queue, reader)).is_some()
     }
 
     fn flushes(&mut self) {
-        let parked = std::mem::take(&mut self.server.parked);
-        let ready = vec![true; parked.len()];
-        self.server.parked = flusher::turn(&self.server.hub, parked, &ready);
+        let blocked = std::mem::take(&mut self.server.blocked);
+        let ready = vec![true; blocked.len()];
+        self.server.blocked = flusher::turn(&self.server.hub, blocked, &ready);
     }
 
     /// Up to `bytes_max` bytes reach a client, and it obeys what they say; whether there were any.
@@ -387,7 +388,7 @@ impl World {
             let bytes = state.bytes.len() as f64 * arrive;
             state.bytes.truncate(bytes as usize);
         });
-        let of = |session: &&mut Session| session.outlet.id == connection.id;
+        let of = |session: &&mut Session| session.queue.id == connection.id;
         if let Some(session) = self.server.sessions.iter_mut().find(of) {
             let messages = self.chance.random_range(0..=session.incoming.len());
             session.incoming.truncate(messages);
@@ -481,7 +482,7 @@ impl World {
                 busy = true;
             }
             self.flushes();
-            busy |= !self.server.parked.is_empty();
+            busy |= !self.server.blocked.is_empty();
             for number in 0..self.devices.len() {
                 busy |= self.arrives(number, usize::MAX);
                 busy |= self.notices(number);
@@ -540,7 +541,7 @@ fn serve(kept: &Kept, limits: &Limits) -> Server {
     }
     let (flusher, _ear) = Flusher::new().unwrap();
     let hub = Hub::new(registry, limits.clone(), flusher);
-    Server { hub, parked: Vec::new(), sessions: Vec::new(), _ear }
+    Server { hub, blocked: Vec::new(), sessions: Vec::new(), _ear }
 }
 
 fn lives(seed: u64) -> usize {

@@ -10,7 +10,7 @@ use super::{HomeArgs, NO_HOME};
 use crate::chat::Retention;
 use crate::config::Config;
 use crate::fault::{Fault, code};
-use crate::keyring::{Audit, Decision, Home};
+use crate::home::{Audit, Decision, Home};
 use crate::print::{err, out};
 
 #[derive(Subcommand)]

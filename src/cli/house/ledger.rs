@@ -10,7 +10,7 @@ use serde_json::json;
 use super::{NO_HOME, audit};
 use crate::chat::UserName;
 use crate::fault::{Fault, code};
-use crate::keyring::Home;
+use crate::home::Home;
 use crate::ledger::upkeep;
 use crate::print::{self, err, out};
 use crate::server::operator::ctl;

@@ -18,7 +18,7 @@ use clap::Subcommand;
 
 use crate::chat::TimeSpanError;
 use crate::fault::{Fault, code};
-use crate::keyring::Home;
+use crate::home::Home;
 use crate::server::operator::{self, ctl};
 
 /// What to do where a folder is no home.

@@ -17,8 +17,8 @@ use crate::config::Config;
 use crate::crypto::lineage::Lineage;
 use crate::crypto::{Fingerprint, PublicKey};
 use crate::fault::{Fault, code};
+use crate::home::{self, Home, Settings, Users};
 use crate::invite::Invite;
-use crate::keyring::{self, Home, Settings, Users};
 use crate::print::{self, err, out};
 use crate::server::operator::ctl;
 use crate::server::{self, Options};
@@ -60,7 +60,7 @@ pub fn serve(args: Args) -> anyhow::Result<ExitCode> {
         programs::begin_again_with(server::ARENAS, "1");
     }
     let level = args.log.unwrap_or(log::LevelFilter::Info);
-    server::log::start(level).context("cannot start the log's thread")?;
+    server::observe::log::start(level).context("cannot start the log's thread")?;
     let home = args.home.open();
     let mut made = Vec::new();
     let config = configure(&home, args.mode, &mut made)?;
@@ -82,7 +82,7 @@ pub fn serve(args: Args) -> anyhow::Result<ExitCode> {
     let on_ready = greet(keys.own.public().clone(), &keys.lineage, owner, &config);
     let log_level = args.log;
     let served = server::run(Options { home, config, keys, listen, log_level, on_ready });
-    server::log::print_plainly();
+    server::observe::log::print_plainly();
     served?;
     Ok(ExitCode::SUCCESS)
 }
@@ -154,8 +154,8 @@ fn configure(home: &Home, mode: Option<Mode>, made: &mut Vec<&str>) -> anyhow::R
     let config = Config { server_ip: mode.listen(), ..Config::default() };
     let (ip, port) = (config.server_ip, config.server_port);
     let text = format!("{{\"server_ip\": \"{ip}\", \"server_port\": {port}}}\n");
-    keyring::file::make_folder(home.dir(), 0o755)?;
-    keyring::file::write_new(&path, text.as_bytes(), 0o644)?;
+    home::file::make_folder(home.dir(), 0o755)?;
+    home::file::write_new(&path, text.as_bytes(), 0o644)?;
     made.push("config.json");
     Ok(config)
 }
@@ -209,7 +209,7 @@ fn owner(home: &Home) -> Option<(Vault, UserName)> {
             None => vault.create_identity()?.public().clone(),
         };
         let name = account_name();
-        keyring::add(&home.users_dir(), &key, &name, None, false)?;
+        home::add(&home.users_dir(), &key, &name, None, false)?;
         Settings::change(&home.users_dir(), &name, |settings| settings.role = Role::Owner)?;
         err!("  admitted you as {name}, the owner of this server (users/{name}.pem)");
         Ok(Some((vault, name)))

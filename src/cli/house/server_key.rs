@@ -8,7 +8,7 @@ use serde_json::json;
 use super::{HomeArgs, audit};
 use crate::config::Config;
 use crate::fault::{Fault, code};
-use crate::keyring::RotateError;
+use crate::home::RotateError;
 use crate::print::{err, out};
 
 #[derive(Subcommand)]

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use crate::fault::{Fault, code};
-use crate::keyring::file;
+use crate::home::file;
 use crate::print::{self, err};
 
 /// The unit of the Debian package: its own binary, home and account.

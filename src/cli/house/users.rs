@@ -17,8 +17,8 @@ use crate::crypto::PublicKey;
 use crate::crypto::password::PasswordHash;
 use crate::crypto::succession::Signature;
 use crate::fault::{Fault, code};
+use crate::home::{self, AddError, Home, Settings, Users};
 use crate::invite::{KeyLine, is_key_line, read_key_line};
-use crate::keyring::{self, AddError, Home, Settings, Users};
 use crate::print::{self, err, out};
 use crate::server::operator::ctl;
 
@@ -133,7 +133,7 @@ pub fn run(job: Job) -> anyhow::Result<ExitCode> {
             let print = key.fingerprint().to_string();
             if let Some(signature) = signature {
                 let name = read_users(&dir)?.0.find(&name).cloned().unwrap_or(name);
-                let (path, old) = keyring::succeed(&dir, &key, &name, &signature)?;
+                let (path, old) = home::succeed(&dir, &key, &name, &signature)?;
                 err!("{name} has a new key ({})", path.display());
                 err!("  {print}\n  signed by the one before: {old}");
                 audit::note(&home, "rotate", name.as_str(), Some(&print));
@@ -145,10 +145,10 @@ pub fn run(job: Job) -> anyhow::Result<ExitCode> {
                 return Ok(ExitCode::SUCCESS);
             }
             // What cannot be registered needs no comparing.
-            keyring::may_add(&dir, &key, &name, device.as_ref(), replace)?;
+            home::may_add(&dir, &key, &name, device.as_ref(), replace)?;
             confirm(&name, &key, yes)?;
             let first = read_users(&dir)?.0.is_empty();
-            let path = keyring::add(&dir, &key, &name, device.as_ref(), replace)?;
+            let path = home::add(&dir, &key, &name, device.as_ref(), replace)?;
             err!("{name} is registered ({})", path.display());
             audit::note(
                 &home,
@@ -182,9 +182,9 @@ pub fn run(job: Job) -> anyhow::Result<ExitCode> {
                 return Err(Fault::new(code::OTHER, error, hint).into());
             }
             let device = lost_device(&users, &name, device)?;
-            keyring::may_add(&dir, &key, &name, device.as_ref(), true)?;
+            home::may_add(&dir, &key, &name, device.as_ref(), true)?;
             confirm(&name, &key, yes)?;
-            let path = keyring::add(&dir, &key, &name, device.as_ref(), true)?;
+            let path = home::add(&dir, &key, &name, device.as_ref(), true)?;
             let print = key.fingerprint().to_string();
             err!("{name} has another key ({}); everybody is told", path.display());
             audit::note(&home, "replace", name.as_str(), Some(&print));
@@ -239,7 +239,7 @@ pub fn run(job: Job) -> anyhow::Result<ExitCode> {
             let dir = home.users_dir();
             let (users, _) = read_users(&dir)?;
             let name = users.find(&name).cloned().unwrap_or(name);
-            let gone = match keyring::remove(&dir, &name, device.as_ref()) {
+            let gone = match home::remove(&dir, &name, device.as_ref()) {
                 // Who was removed before may be erased later.
                 Err(AddError::Nobody(_)) if erase => Vec::new(),
                 gone => gone?,
@@ -312,7 +312,7 @@ fn read_key(given: &str) -> anyhow::Result<Given> {
     } else if is_key_line(given) {
         given.to_owned()
     } else {
-        let text = keyring::file::read_text(Path::new(given))?;
+        let text = home::file::read_text(Path::new(given))?;
         let text = text.ok_or_else(|| {
             let error =
                 format!("{}: there is no such file, and it is no key line", clean::line(given));
@@ -359,7 +359,7 @@ fn confirm(name: &UserName, key: &PublicKey, yes: bool) -> anyhow::Result<()> {
     }
 }
 
-fn read_users(dir: &Path) -> anyhow::Result<(Users, Vec<keyring::Rejected>)> {
+fn read_users(dir: &Path) -> anyhow::Result<(Users, Vec<home::Rejected>)> {
     Users::load(dir).map_err(|error| {
         Fault::new(code::UNREADABLE, format!("{}: {error}", dir.display()), NO_HOME).into()
     })
@@ -383,7 +383,7 @@ fn list(dir: &Path, json: bool) -> anyhow::Result<()> {
 
 fn show(dir: &Path, name: &UserName, json: bool) -> anyhow::Result<()> {
     let (users, _) = read_users(dir)?;
-    let name = users.find(name).ok_or_else(|| keyring::AddError::Nobody(name.clone()))?;
+    let name = users.find(name).ok_or_else(|| home::AddError::Nobody(name.clone()))?;
     if json {
         let (role, prints) = (users.role(name), prints(&users, name));
         out!("{}", json!({"name": name, "role": role, "fingerprints": prints}))?;

@@ -15,8 +15,8 @@ use zeroize::Zeroizing;
 use crate::chat::{Hidden, Opaque};
 use crate::crypto::certificate::{Certificate, CertificateHash, OpeningKey, SigningKey};
 use crate::crypto::{Fingerprint, Identity, PublicKey, keep};
-use crate::keyring::FileError;
-use crate::keyring::file::{make_folder, wipe, write_new};
+use crate::home::FileError;
+use crate::home::file::{make_folder, wipe, write_new};
 
 /// A certificate is followed by another after a week ...
 const RENEWED_AFTER_S: u64 = 7 * 86_400;

@@ -30,7 +30,7 @@ use crate::chat::{
 };
 use crate::crypto::certificate::{Certificate, CertificateHash};
 use crate::crypto::pin_channel::PinChannel;
-use crate::keyring::FileError;
+use crate::home::FileError;
 use answer::Answers;
 use asking::Asking;
 use book::Entry;

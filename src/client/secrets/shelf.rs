@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 use super::book::{Book, Entry, keeps_ms};
 use crate::chat::{Message, Seq, Target};
 use crate::crypto::keep;
-use crate::keyring::file::{overwrite, replace, wipe};
+use crate::home::file::{overwrite, replace, wipe};
 use crate::system::files;
 
 /// What is read of a file that somebody else has made larger.

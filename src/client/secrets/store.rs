@@ -16,8 +16,8 @@ use super::people::Known;
 use crate::chat::{ChannelName, Hidden};
 use crate::crypto::pin_channel::PinChannel;
 use crate::crypto::{Identity, PublicKey, keep, random, sha256};
-use crate::keyring::FileError;
-use crate::keyring::file::{replace, turn};
+use crate::home::FileError;
+use crate::home::file::{replace, turn};
 
 /// The file's content.
 #[derive(Serialize, Deserialize)]

@@ -8,7 +8,7 @@ use super::people::Called;
 use super::{KEPT_BYTES_PER_MS, LEARNED_MS, Next, Secrets};
 use crate::chat::{Command, Opaque};
 use crate::client::model::Happening;
-use crate::keyring::FileError;
+use crate::home::FileError;
 
 /// Between two looks at the device's keys.
 const TENDED_EVERY_MS: u64 = 60 * 60 * 1000;

@@ -16,7 +16,7 @@ use super::{Door, Serve, Slot, Stay, Stranger, Waiting, lock};
 use crate::crypto::handshake::ServerGated;
 use crate::crypto::{PublicKey, RecordType, Sealer};
 use crate::net::tunnel::{BUSY, Incoming, Socket, TunnelReader, write_record};
-use crate::server::log as server_log;
+use crate::server::observe::log as server_log;
 use crate::wire::codec;
 use crate::wire::record::RecordReader;
 

@@ -24,7 +24,7 @@ use crate::chat::rate::Stamp;
 use crate::config::{Config, IpRange, admits};
 use crate::crypto::hello::Greeting;
 use crate::crypto::{PublicKey, Sealer};
-use crate::keyring::ServerKeys;
+use crate::home::ServerKeys;
 use crate::limits::Limits;
 use crate::net::listener::Listener;
 use crate::net::tunnel::TunnelReader;
@@ -400,7 +400,7 @@ impl Door {
             self.tell_full();
         }
         connection.waiting.fails(offence);
-        log::debug!("{} did not log in", super::log::address(connection.peer));
+        log::debug!("{} did not log in", super::observe::log::address(connection.peer));
     }
 
     fn tell_full(&self) {

@@ -6,8 +6,8 @@ use std::path::Path;
 
 use super::source::Source;
 use crate::chat::UserName;
-use crate::keyring::FileError;
-use crate::keyring::file;
+use crate::home::FileError;
+use crate::home::file;
 
 /// A login counts for this many days.
 const DAYS: i64 = 30;

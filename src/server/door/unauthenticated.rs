@@ -17,7 +17,7 @@ use super::penalties::Offence;
 use super::table::Stage;
 use super::{Door, Serve};
 use crate::net::listener::Listener;
-use crate::server::log as server_log;
+use crate::server::observe::log as server_log;
 use crate::server::stop::Stop;
 
 /// The loop looks this often whether the server stops.

@@ -4,19 +4,30 @@
 use std::sync::Arc;
 
 use super::Hub;
-use crate::server::outlet::{Cursor, Offered, Outlet, PlaceId};
-use crate::server::tail::{FellBehind, Span};
+use crate::chat::{Place, SessionId, UserName};
+use crate::server::delivery::Places;
+use crate::server::delivery::backfill::Backfill;
+use crate::server::delivery::flusher::Flusher;
+use crate::server::delivery::send_queue::{Cursor, Offered, PlaceId, SendQueue};
+use crate::server::delivery::tail::{FellBehind, Span};
 
 /// Passes that one thread delivers for others before the flusher takes over.
 const PASSES_MAX: usize = 8;
 
-impl Hub {
-    /// Lets a session's cursors catch up with the logs of all its places.
-    pub fn catch_up(&self, outlet: &Arc<Outlet>) {
+impl Places for Hub {
+    fn flusher(&self) -> &Flusher {
+        &self.flusher
+    }
+
+    fn backfill(&self) -> &Backfill {
+        &self.backfill
+    }
+
+    fn catch_up(&self, queue: &Arc<SendQueue>) {
         loop {
-            let cursors = outlet.cursors();
+            let cursors = queue.cursors();
             if cursors.iter().any(|(_, cursor)| matches!(cursor, Cursor::Replay(_))) {
-                self.replayer.add(outlet);
+                self.backfill.add(queue);
             }
             let inner = self.lock();
             let next = cursors.iter().find_map(|(place, cursor)| {
@@ -28,23 +39,38 @@ impl Hub {
             drop(inner);
             match next {
                 None => return,
-                Some((place, Ok(span))) => match outlet.offer(place, &span) {
+                Some((place, Ok(span))) => match queue.offer(place, &span) {
                     Offered::Taken => {}
-                    Offered::Parked => return self.flusher.park(Arc::clone(outlet)),
-                    Offered::StillParked | Offered::Over => return,
+                    Offered::Blocked => return self.flusher.watch(Arc::clone(queue)),
+                    Offered::StillBlocked | Offered::Over => return,
                     // The cursor moved, or the place is read no more: look again.
                     Offered::Behind | Offered::Elsewhere => {}
                 },
-                Some((place, Err((upto, position)))) => outlet.fall_behind(place, upto, position),
+                Some((place, Err((upto, position)))) => queue.fall_behind(place, upto, position),
             }
         }
     }
 
-    /// The flusher's turn at a place that a sender has delivered for long enough.
-    pub fn go_on(&self, place: PlaceId) {
+    fn go_on(&self, place: PlaceId) {
         self.deliver(place, true);
     }
 
+    fn user_of(&self, id: SessionId) -> Option<UserName> {
+        self.lock().registry.who(id).map(|(user, _)| user.clone())
+    }
+
+    fn place_of(&self, id: PlaceId) -> Option<Place> {
+        self.lock().logs.get(&id).map(|log| log.place.clone())
+    }
+
+    fn tell_people(&self, queue: &Arc<SendQueue>, place: &Place) {
+        let Place::Channel(channel) = place else { return };
+        let event = self.lock().registry.people_event(channel, None);
+        self.answer(queue, &event);
+    }
+}
+
+impl Hub {
     /// Who fills a place faster than it is delivered waits until it is not.
     pub(super) fn hold_back(&self, place: PlaceId) {
         let mut inner = self.lock();
@@ -60,19 +86,19 @@ impl Hub {
             let Some((span, members)) = self.next_span(place, &mut mine) else { return };
             let mut lagging = false;
             let mut taken = 0;
-            for outlet in members.iter() {
-                match outlet.offer(place, &span) {
+            for queue in members.iter() {
+                match queue.offer(place, &span) {
                     Offered::Taken => taken += 1,
                     Offered::Over => {}
-                    Offered::Parked => {
+                    Offered::Blocked => {
                         lagging = true;
-                        self.flusher.park(Arc::clone(outlet));
+                        self.flusher.watch(Arc::clone(queue));
                     }
-                    Offered::Behind => self.catch_up(outlet),
-                    Offered::StillParked | Offered::Elsewhere => lagging = true,
+                    Offered::Behind => self.catch_up(queue),
+                    Offered::StillBlocked | Offered::Elsewhere => lagging = true,
                 }
             }
-            self.figures.delivered(taken);
+            self.counters.delivered(taken);
             if lagging && let Some(log) = self.lock().logs.get_mut(&place) {
                 log.lagging = true;
             }
@@ -85,7 +111,7 @@ impl Hub {
         &self,
         place: PlaceId,
         mine: &mut bool,
-    ) -> Option<(Span, Arc<Vec<Arc<Outlet>>>)> {
+    ) -> Option<(Span, Arc<Vec<Arc<SendQueue>>>)> {
         let mut inner = self.lock();
         let log = inner.logs.get_mut(&place)?;
         if log.delivering && !*mine {
@@ -107,7 +133,7 @@ impl Hub {
                     log.offered = log.tail.end();
                     let members = Arc::clone(&log.members);
                     drop(inner);
-                    members.iter().for_each(|outlet| self.catch_up(outlet));
+                    members.iter().for_each(|queue| self.catch_up(queue));
                     return None;
                 }
                 if !std::mem::take(&mut log.lagging) {

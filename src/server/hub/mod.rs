@@ -1,9 +1,9 @@
-//! The one lock: the registry, the places' logs and the sessions' outlets. Decide and append under
-//! it; seal, send and wait outside. A thread never holds it together with an outlet's lock.
+//! The one lock: the registry, the places' logs and the sessions' queues. Decide and append under
+//! it; seal, send and wait outside. A thread never holds it together with a send queue's lock.
 
-mod census;
 mod deliver;
-mod inner;
+mod effects;
+mod queries;
 mod queue;
 #[cfg(test)]
 mod tests;
@@ -13,10 +13,11 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::figures::Figures;
-use super::flusher::Flusher;
-use super::outlet::{Outlet, PlaceId};
-use super::replayer::Replayer;
+use super::delivery::Places;
+use super::delivery::backfill::Backfill;
+use super::delivery::flusher::Flusher;
+use super::delivery::send_queue::{PlaceId, SendQueue};
+use super::observe::counters::Counters;
 use crate::chat::rate::Stamp;
 use crate::chat::registry::{Directory, Effect, Registry, Rules, Start};
 use crate::chat::{
@@ -26,7 +27,7 @@ use crate::chat::{
 use crate::config::Config;
 use crate::ledger::Draft;
 use crate::limits::{ANSWER_MS, Limits};
-use inner::Log;
+use effects::Log;
 pub use queue::{Line, Waiting};
 
 /// A sender that waits for deliveries to make progress looks again after this time.
@@ -40,8 +41,8 @@ pub struct Hub {
     /// Something waits for the ledger.
     written: Condvar,
     flusher: Flusher,
-    replayer: Replayer,
-    figures: Figures,
+    backfill: Backfill,
+    counters: Counters,
     limits: Limits,
     began: Instant,
 }
@@ -50,13 +51,13 @@ struct Inner {
     registry: Registry,
     places: HashMap<Place, PlaceId>,
     logs: HashMap<PlaceId, Log>,
-    outlets: HashMap<SessionId, Arc<Outlet>>,
+    queues: HashMap<SessionId, Arc<SendQueue>>,
     /// For the ledger, in the order of the decisions.
     waiting: Vec<Waiting>,
     /// Nothing more will wait.
     closed: bool,
-    /// Nothing waited when the writer looked last: it is to be woken.
-    writer_sleeps: bool,
+    /// Nothing waited when the commit thread looked last: it is to be woken.
+    commit_thread_sleeps: bool,
     /// Threads that wait for progress.
     waiters: usize,
     places_made: u64,
@@ -67,9 +68,9 @@ struct Inner {
 #[derive(Default)]
 struct After {
     answers: Vec<Event>,
-    tells: Vec<(Arc<Outlet>, Event)>,
-    follows: Vec<(Arc<Outlet>, PlaceId, Start, u64)>,
-    unfollows: Vec<(Arc<Outlet>, PlaceId)>,
+    tells: Vec<(Arc<SendQueue>, Event)>,
+    follows: Vec<(Arc<SendQueue>, PlaceId, Start, u64)>,
+    unfollows: Vec<(Arc<SendQueue>, PlaceId)>,
     deliver: Vec<PlaceId>,
     /// A line's place where that is crowded: who fills it is held back.
     crowded: Option<PlaceId>,
@@ -87,10 +88,10 @@ impl Hub {
             registry,
             places: HashMap::new(),
             logs: HashMap::new(),
-            outlets: HashMap::new(),
+            queues: HashMap::new(),
             waiting: Vec::new(),
             closed: false,
-            writer_sleeps: false,
+            commit_thread_sleeps: false,
             waiters: 0,
             places_made: 0,
             lines: 0,
@@ -100,8 +101,8 @@ impl Hub {
             progress: Condvar::new(),
             written: Condvar::new(),
             flusher,
-            replayer: Replayer::default(),
-            figures: Figures::default(),
+            backfill: Backfill::default(),
+            counters: Counters::default(),
             limits,
             began: Instant::now(),
         }
@@ -111,12 +112,12 @@ impl Hub {
         &self.flusher
     }
 
-    pub fn figures(&self) -> &Figures {
-        &self.figures
+    pub fn counters(&self) -> &Counters {
+        &self.counters
     }
 
-    pub fn replayer(&self) -> &Replayer {
-        &self.replayer
+    pub fn backfill(&self) -> &Backfill {
+        &self.backfill
     }
 
     /// The monotonic clock of this server's run.
@@ -128,33 +129,33 @@ impl Hub {
     /// `resumes` says what it has before it reads anything.
     pub fn enter(
         &self,
-        outlet: &Arc<Outlet>,
+        queue: &Arc<SendQueue>,
         user: UserName,
         device: DeviceName,
         resumes: bool,
         welcome: Event,
     ) -> Result<(), Refusal> {
         let now = self.now();
-        outlet.hold();
+        queue.hold();
         let mut inner = self.lock();
-        inner.registry.set_muted(&user, outlet.is_muted(), now);
-        let effects = inner.registry.enter(outlet.id, user, device, resumes, now)?;
-        inner.outlets.insert(outlet.id, Arc::clone(outlet));
+        inner.registry.set_muted(&user, queue.is_muted(), now);
+        let effects = inner.registry.enter(queue.id, user, device, resumes, now)?;
+        inner.queues.insert(queue.id, Arc::clone(queue));
         let after = inner.carry_out(effects, &self.limits);
         drop(inner);
-        if outlet.welcome(&welcome) {
-            self.flusher.park(Arc::clone(outlet));
+        if queue.welcome(&welcome) {
+            self.flusher.watch(Arc::clone(queue));
         }
-        self.finish(outlet, after);
+        self.finish(queue, after);
         // Others may have made it a reader of something meanwhile.
-        self.catch_up(outlet);
+        self.catch_up(queue);
         Ok(())
     }
 
     /// A line of a session goes to the ledger. It comes back when it is stored.
     pub fn say(
         &self,
-        outlet: &Arc<Outlet>,
+        queue: &Arc<SendQueue>,
         command: &Command,
         said: Said,
         directory: Directory,
@@ -165,10 +166,10 @@ impl Hub {
             inner = self.wait(inner);
         }
         // Its end may have come between the read and this.
-        let Some((from, device)) = inner.registry.who(outlet.id) else { return Ok(()) };
+        let Some((from, device)) = inner.registry.who(queue.id) else { return Ok(()) };
         let (from, device) = (from.clone(), device.clone());
-        inner.registry.set_muted(&from, outlet.is_muted(), now);
-        let effects = inner.registry.apply(outlet.id, command, directory, now)?;
+        inner.registry.set_muted(&from, queue.is_muted(), now);
+        let effects = inner.registry.apply(queue.id, command, directory, now)?;
         let line = effects.iter().find_map(|effect| match effect {
             Effect::Line(place) => Some(place.clone()),
             _ => None,
@@ -192,82 +193,82 @@ impl Hub {
                 text: text.clone(),
                 sealed: sealed.clone(),
             };
-            outlet.undecided.fetch_add(1, Ordering::Relaxed);
+            queue.undecided.fetch_add(1, Ordering::Relaxed);
             inner.waiting.push(Waiting::Line(Line {
                 draft: Arc::new(draft),
                 place: said_in,
                 fields: said.fields,
-                outlet: Arc::clone(outlet),
+                queue: Arc::clone(queue),
             }));
         }
-        self.wake_writer(inner);
-        self.finish(outlet, after);
+        self.wake_commit_thread(inner);
+        self.finish(queue, after);
         Ok(())
     }
 
     /// Takes the price of a request that was no command. A refusal says how long to wait.
-    pub fn pay(&self, outlet: &Outlet) -> Result<(), Refusal> {
+    pub fn pay(&self, queue: &SendQueue) -> Result<(), Refusal> {
         let now = self.now();
         let mut inner = self.lock();
-        inner.registry.answered(outlet.id, outlet.take_answered(), now);
-        inner.registry.pay_request(outlet.id, now)
+        inner.registry.answered(queue.id, queue.take_answered(), now);
+        inner.registry.pay_request(queue.id, now)
     }
 
     /// An answer from the ledger has cost so much: what is more than an answer's usual cost is paid
     /// afterwards, from the same budget.
-    pub fn charge(&self, outlet: &Outlet, spent: Duration) {
+    pub fn charge(&self, queue: &SendQueue, spent: Duration) {
         let answers = spent.as_millis() as f64 / ANSWER_MS as f64;
         let now = self.now();
-        self.lock().registry.charge_histories(outlet.id, answers - 1.0, now);
+        self.lock().registry.charge_histories(queue.id, answers - 1.0, now);
     }
 
     /// Any other command of a session; its lines of before are decided first.
     pub fn apply(
         &self,
-        outlet: &Arc<Outlet>,
+        queue: &Arc<SendQueue>,
         command: &Command,
         directory: Directory,
     ) -> Result<(), Refusal> {
         let now = self.now();
-        let mut inner = self.when_decided(outlet);
-        let Some((user, _)) = inner.registry.who(outlet.id) else { return Ok(()) };
+        let mut inner = self.when_decided(queue);
+        let Some((user, _)) = inner.registry.who(queue.id) else { return Ok(()) };
         let user = user.clone();
-        inner.registry.set_muted(&user, outlet.is_muted(), now);
-        inner.registry.answered(outlet.id, outlet.take_answered(), now);
-        let effects = inner.registry.apply(outlet.id, command, directory, now)?;
+        inner.registry.set_muted(&user, queue.is_muted(), now);
+        inner.registry.answered(queue.id, queue.take_answered(), now);
+        let effects = inner.registry.apply(queue.id, command, directory, now)?;
         let after = inner.carry_out(effects, &self.limits);
-        self.wake_writer(inner);
-        self.finish(outlet, after);
+        self.wake_commit_thread(inner);
+        self.finish(queue, after);
         Ok(())
     }
 
     /// A session is over. Told to the channels it was in, with `reason` where one was given; where it
     /// was `cut`, only if it does not come back soon.
-    pub fn leave(&self, outlet: &Arc<Outlet>, reason: Option<&str>, cut: bool) {
-        outlet.retire();
-        let mut inner = self.when_decided(outlet);
-        let read = inner.registry.readable(outlet.id);
-        if let Some((user, _)) = inner.registry.who(outlet.id) {
+    pub fn leave(&self, queue: &Arc<SendQueue>, reason: Option<&str>, cut: bool) {
+        queue.retire();
+        let mut inner = self.when_decided(queue);
+        let read = inner.registry.readable(queue.id);
+        if let Some((user, _)) = inner.registry.who(queue.id) {
             let user = user.clone();
-            inner.registry.set_muted(&user, outlet.is_muted(), self.now());
+            inner.registry.set_muted(&user, queue.is_muted(), self.now());
         }
-        let effects = inner.registry.leave(outlet.id, reason, cut, self.now());
+        let effects = inner.registry.leave(queue.id, reason, cut, self.now());
         let after = inner.carry_out(effects, &self.limits);
-        inner.outlets.remove(&outlet.id);
+        inner.queues.remove(&queue.id);
         for place in read {
             if let Some(id) = inner.places.get(&place).copied() {
-                inner.remove_member(id, outlet.id);
+                inner.remove_member(id, queue.id);
             }
         }
-        self.wake_writer(inner);
-        self.finish(outlet, after);
+        self.wake_commit_thread(inner);
+        self.finish(queue, after);
     }
 
     /// The lock, once the ledger has decided about all lines of a session: what it does next comes
     /// after them for everybody.
-    fn when_decided(&self, outlet: &Outlet) -> MutexGuard<'_, Inner> {
+    fn when_decided(&self, queue: &SendQueue) -> MutexGuard<'_, Inner> {
         let mut inner = self.lock();
-        while outlet.undecided.load(Ordering::Relaxed) > 0 {
+        while queue.undecided.load(Ordering::Relaxed) > 0 {
             inner = self.wait(inner);
         }
         inner
@@ -281,11 +282,11 @@ impl Hub {
         inner
     }
 
-    /// Lets the lock go, and wakes the writer where it sleeps and has something to do: to wake nobody
+    /// Lets the lock go, and wakes the commit thread where it sleeps and has something to do: to wake nobody
     /// is a system call all the same.
-    fn wake_writer(&self, mut inner: MutexGuard<'_, Inner>) {
+    fn wake_commit_thread(&self, mut inner: MutexGuard<'_, Inner>) {
         let something = !inner.waiting.is_empty() || inner.closed;
-        let wakes = something && std::mem::take(&mut inner.writer_sleeps);
+        let wakes = something && std::mem::take(&mut inner.commit_thread_sleeps);
         drop(inner);
         if wakes {
             self.written.notify_one();
@@ -293,9 +294,9 @@ impl Hub {
     }
 
     /// An event for one session.
-    pub fn answer(&self, outlet: &Arc<Outlet>, event: &Event) {
-        if outlet.answer(event) {
-            self.flusher.park(Arc::clone(outlet));
+    pub fn answer(&self, queue: &Arc<SendQueue>, event: &Event) {
+        if queue.answer(event) {
+            self.flusher.watch(Arc::clone(queue));
         }
     }
 
@@ -312,34 +313,34 @@ impl Hub {
         let mut inner = self.lock();
         let effects = inner.registry.sweep(now);
         let after = inner.carry_out(effects, &self.limits);
-        self.wake_writer(inner);
+        self.wake_commit_thread(inner);
         self.finish_for_all(after);
     }
 
     /// Answers, then cursors, then the logs: outside the lock.
-    fn finish(&self, outlet: &Arc<Outlet>, mut after: After) {
-        for (outlet, place) in std::mem::take(&mut after.unfollows) {
-            outlet.unfollow(place);
+    fn finish(&self, queue: &Arc<SendQueue>, mut after: After) {
+        for (queue, place) in std::mem::take(&mut after.unfollows) {
+            queue.unfollow(place);
         }
         for event in std::mem::take(&mut after.answers) {
-            self.answer(outlet, &event);
+            self.answer(queue, &event);
         }
         self.finish_for_all(after);
     }
 
     fn finish_for_all(&self, after: After) {
-        for (outlet, event) in after.tells {
-            self.answer(&outlet, &event);
+        for (queue, event) in after.tells {
+            self.answer(&queue, &event);
         }
         // Once for each session, however many places it begins to read.
-        let mut readers: Vec<Arc<Outlet>> = Vec::new();
-        for (outlet, place, start, position) in after.follows {
-            outlet.follow(place, start, position);
-            if readers.last().is_none_or(|last| !Arc::ptr_eq(last, &outlet)) {
-                readers.push(outlet);
+        let mut readers: Vec<Arc<SendQueue>> = Vec::new();
+        for (queue, place, start, position) in after.follows {
+            queue.follow(place, start, position);
+            if readers.last().is_none_or(|last| !Arc::ptr_eq(last, &queue)) {
+                readers.push(queue);
             }
         }
-        readers.iter().for_each(|outlet| self.catch_up(outlet));
+        readers.iter().for_each(|queue| self.catch_up(queue));
         after.deliver.into_iter().for_each(|place| self.deliver(place, false));
         if let Some(place) = after.crowded {
             self.hold_back(place);

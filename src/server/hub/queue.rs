@@ -5,9 +5,11 @@ use std::sync::{Arc, PoisonError};
 
 use super::Hub;
 use crate::chat::{Event, MsgId, Place, Refusal, Target, UserName};
-use crate::ledger::{Draft, Record, Verdict};
-use crate::server::outlet::{Outlet, PlaceId};
-use crate::server::writer::Job;
+use crate::ledger::{Draft, Kept, Record, Verdict};
+use crate::server::delivery::send_queue::{PlaceId, SendQueue};
+
+/// Something for the ledger's owner to do between two commits.
+pub type Job = Box<dyn FnOnce(&mut Kept) + Send>;
 
 /// What waits for the ledger.
 pub enum Waiting {
@@ -25,7 +27,7 @@ pub struct Line {
     pub place: PlaceId,
     /// What its place's members will get: what `line_fields` made of it.
     pub fields: Vec<u8>,
-    pub outlet: Arc<Outlet>,
+    pub queue: Arc<SendQueue>,
 }
 
 impl Hub {
@@ -37,9 +39,9 @@ impl Hub {
             if inner.closed {
                 return false;
             }
-            inner.writer_sleeps = true;
+            inner.commit_thread_sleeps = true;
             inner = self.written.wait(inner).unwrap_or_else(PoisonError::into_inner);
-            inner.writer_sleeps = false;
+            inner.commit_thread_sleeps = false;
         }
         std::mem::swap(&mut inner.waiting, waiting);
         true
@@ -57,7 +59,7 @@ impl Hub {
         if !inner.closed {
             inner.waiting.push(Waiting::Job(job));
         }
-        self.wake_writer(inner);
+        self.wake_commit_thread(inner);
     }
 
     /// Private lines that wait for people, counted anew.
@@ -70,8 +72,8 @@ impl Hub {
         let mut inner = self.lock();
         inner.closed = true;
         inner.waiting.retain(|one| !matches!(one, Waiting::Job(_)));
-        self.wake_writer(inner);
-        self.replayer.close();
+        self.wake_commit_thread(inner);
+        self.backfill.close();
     }
 
     /// The ledger has decided about these lines: the stored ones go into their places' tails, in the
@@ -82,7 +84,7 @@ impl Hub {
         let mut inner = self.lock();
         for (line, verdict) in lines.into_iter().zip(verdicts) {
             let Some(line) = line else { continue };
-            line.outlet.undecided.fetch_sub(1, Ordering::Relaxed);
+            line.queue.undecided.fetch_sub(1, Ordering::Relaxed);
             match verdict {
                 Verdict::Stored(seq) => {
                     let id = if inner.logs.contains_key(&line.place) {
@@ -98,7 +100,7 @@ impl Hub {
                 other => {
                     inner.registry.refused(&line.draft.place, &line.draft.from);
                     let to = line.draft.place.as_seen_by(&line.draft.from);
-                    answers.push((line.outlet, self.verdict(other, line.draft.id, to)));
+                    answers.push((line.queue, self.verdict(other, line.draft.id, to)));
                 }
             }
         }
@@ -109,8 +111,8 @@ impl Hub {
         if waiters > 0 {
             self.progress.notify_all();
         }
-        for (outlet, event) in answers {
-            self.answer(&outlet, &event);
+        for (queue, event) in answers {
+            self.answer(&queue, &event);
         }
         for place in deliver {
             // A lone line goes out on the spot; where more waits, it is committed meanwhile.

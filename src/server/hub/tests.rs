@@ -12,8 +12,8 @@ use crate::chat::{DeviceName, LogId, Retention};
 use crate::crypto::record_cipher::{RECORD_BYTES_MAX, pair};
 use crate::crypto::{Fingerprint, Opener};
 use crate::ledger::{Kept, Memory};
-use crate::server::pipe::Pipe;
-use crate::server::writer;
+use crate::server::commit;
+use crate::server::delivery::sink::Sink;
 use crate::wire::codec;
 use crate::wire::record::RecordReader;
 
@@ -25,7 +25,7 @@ struct Peer {
     cut: AtomicBool,
 }
 
-impl Pipe for Peer {
+impl Sink for Peer {
     fn send(&self, bytes: &[u8]) -> io::Result<usize> {
         assert!(!self.faults.load(Ordering::Relaxed), "planted");
         self.bytes.lock().unwrap().extend_from_slice(bytes);
@@ -47,7 +47,7 @@ impl Pipe for Peer {
 
 struct Member {
     peer: Arc<Peer>,
-    outlet: Arc<Outlet>,
+    queue: Arc<SendQueue>,
     opener: Opener,
     /// The first line that comes after it entered.
     first: u64,
@@ -88,20 +88,20 @@ impl Room {
         self.entered += 1;
         let (sealer, opener) = pair([7; 32]);
         let peer = Arc::new(Peer::default());
-        let pipe: Arc<dyn Pipe> = Arc::clone(&peer) as _;
+        let sink: Arc<dyn Sink> = Arc::clone(&peer) as _;
         let key = Fingerprint([7; 32]);
-        let outlet = Arc::new(Outlet::new(SessionId(self.entered), key, pipe, sealer, 1 << 20));
+        let queue = Arc::new(SendQueue::new(SessionId(self.entered), key, sink, sealer, 1 << 20));
         let (user, device): (UserName, DeviceName) =
             ("alice".parse().unwrap(), "main".parse().unwrap());
         let welcome = Event::Notice { text: "hello".into(), reference: None };
-        self.hub.enter(&outlet, user, device, false, welcome).unwrap();
-        self.members.push(Member { peer, outlet, opener, first: self.lines + 1 });
+        self.hub.enter(&queue, user, device, false, welcome).unwrap();
+        self.members.push(Member { peer, queue, opener, first: self.lines + 1 });
     }
 
     /// One member says a line, and the ledger's thread delivers it.
     fn says(&mut self, member: usize) {
         self.lines += 1;
-        let outlet = &self.members[member].outlet;
+        let queue = &self.members[member].queue;
         let to = Target::Channel("#lobby".parse().unwrap());
         let command = Command::Say {
             to: to.clone(),
@@ -114,8 +114,8 @@ impl Room {
         let (user, device) = ("alice".parse().unwrap(), "main".parse().unwrap());
         let fields = line_fields(&to, &user, &device, 0, &command).unwrap();
         let said = Said { time_ms: 0, fields };
-        self.hub.say(outlet, &command, said, &|name| Some(name.clone())).unwrap();
-        writer::work(&self.hub, &mut self.kept, &mut self.hub.take_waiting());
+        self.hub.say(queue, &command, said, &|name| Some(name.clone())).unwrap();
+        commit::work(&self.hub, &mut self.kept, &mut self.hub.take_waiting());
     }
 }
 
@@ -162,7 +162,7 @@ fn a_thousand_panics_in_single_sessions_harm_no_other() {
         room.says((faulty + 3) % MEMBERS);
         let gone = room.members.remove(faulty);
         assert!(gone.peer.cut.load(Ordering::Relaxed), "its session ends");
-        room.hub.leave(&gone.outlet, None, false);
+        room.hub.leave(&gone.queue, None, false);
         room.says(round % (MEMBERS - 1));
         room.enters();
     }

@@ -4,7 +4,7 @@ use std::io::{BufRead, IsTerminal};
 use std::sync::Arc;
 use std::thread;
 
-use super::super::log;
+use super::super::observe::log;
 use super::super::stop::Stop;
 use super::ctl::Handler;
 use crate::print::err;

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use super::reply::{Reply, misused};
 use crate::fault::{Fault, code};
-use crate::keyring::Home;
+use crate::home::Home;
 use crate::print::out;
 
 /// Who carries out the operator's words.

@@ -13,12 +13,12 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::house::House;
-use super::log as server_log;
+use super::observe::log as server_log;
 use crate::chat::rights::{self, Act, Role, State};
 use crate::chat::{ChannelName, Place, Refusal, TimeSpan, UserName};
 use crate::clean;
-use crate::keyring::Decision;
-use crate::keyring::sanctions::{Kind, Whom};
+use crate::home::Decision;
+use crate::home::sanctions::{Kind, Whom};
 use crate::ledger::{LedgerError, Swept};
 use reply::{Reply, misused, no, with, yes};
 
@@ -247,7 +247,7 @@ fn health(house: &House) -> Reply {
     let mut parts = vec![("door", house.door().is_open())];
     parts.extend(house.ledger_answers(HEALTH_PATIENCE));
     parts.extend([
-        ("storage", !house.hub.figures().is_failing()),
+        ("storage", !house.hub.counters().is_failing()),
         ("audit", house.records.are_current()),
         ("log", server_log::is_read()),
     ]);

@@ -11,8 +11,8 @@ use super::reply::{Reply, misused, no, with, yes};
 use crate::chat::rights::{Act, Role, may_against};
 use crate::chat::{Code, Event, TimeSpan, UserName};
 use crate::clean;
-use crate::keyring::sanctions::{Decisions, Kind, Sanction, Stands, Subject, Whom};
-use crate::keyring::{Decision, Settings};
+use crate::home::sanctions::{Decisions, Kind, Sanction, Stands, Subject, Whom};
+use crate::home::{Decision, Settings};
 
 /// What an operator's word says about somebody.
 struct Saying {
@@ -132,9 +132,9 @@ pub fn note_pin_joins(house: &House, user: &UserName, max: usize, refused: u32) 
     house.record(&Decision { actor, action, target, reason: Some(&reason), until_ms: None });
     let users = house.users();
     let event = Event::Notice { text, reference: None };
-    for (name, outlet) in house.hub.sessions() {
+    for (name, queue) in house.hub.sessions() {
         if users.role(&name) >= Role::Moderator {
-            house.hub.answer(&outlet, &event);
+            house.hub.answer(&queue, &event);
         }
     }
 }
@@ -251,8 +251,8 @@ fn check(house: &House, actor: &Actor, subject: &Subject, act: Act) -> Said<()> 
         Subject::Range(_) => Vec::new(),
     };
     let here = house.hub.sessions().into_iter();
-    let here = here.filter(|(user, outlet)| {
-        subject.holds(Whom { user, key: outlet.key, address: outlet.address() })
+    let here = here.filter(|(user, queue)| {
+        subject.holds(Whom { user, key: queue.key, address: queue.address() })
     });
     for name in held.into_iter().chain(here.map(|(user, _)| user)) {
         let role = users.role(&name);

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::super::house::House;
 use crate::config::{Config, admits};
-use crate::keyring::sanctions::Whom;
+use crate::home::sanctions::Whom;
 
 /// So many files are told of in the answer's text.
 const TOLD_MAX: usize = 5;

@@ -18,20 +18,20 @@ impl Session {
     pub(super) fn read(&self, command: &Command) -> Result<(), Refusal> {
         let directory = |name: &UserName| self.house.find(name);
         let (hub, readers) = (&self.house.hub, &self.house.readers);
-        if self.outlet.is_behind() {
+        if self.queue.is_behind() {
             return Err(Refusal::Unread);
         }
         let cpu_max = Duration::from_millis(self.house.config().limits.search_ms_max);
         let (to, reference, done) = match command {
             Command::History { to, before, lines, span, reference } => {
                 let seat = readers.history.seat(&self.user)?;
-                hub.apply(&self.outlet, command, &directory)?;
-                let place = hub.may_read(self.outlet.id, to, &directory)?;
+                hub.apply(&self.queue, command, &directory)?;
+                let place = hub.may_read(self.queue.id, to, &directory)?;
                 let now_ms = jiff::Timestamp::now().as_millisecond();
                 let since_ms = span.map(|span| now_ms.saturating_sub(span.as_ms()));
                 let older = Older { before: *before, since_ms };
                 let page = self.page(lines.unwrap_or(HISTORY_LINES));
-                let done = seat.read(&self.outlet, cpu_max, move |reader, work| {
+                let done = seat.read(&self.queue, cpu_max, move |reader, work| {
                     reader.history(&place, older, page, work)
                 });
                 (Some(to.clone()), reference, done?)
@@ -39,13 +39,13 @@ impl Session {
             Command::Search { text, to, reference } => {
                 let wanted = Wanted::new(text)?;
                 let seat = readers.search.seat(&self.user)?;
-                hub.apply(&self.outlet, command, &directory)?;
+                hub.apply(&self.queue, command, &directory)?;
                 let places = match to {
-                    Some(to) => vec![hub.may_read(self.outlet.id, to, &directory)?],
-                    None => hub.readable(self.outlet.id),
+                    Some(to) => vec![hub.may_read(self.queue.id, to, &directory)?],
+                    None => hub.readable(self.queue.id),
                 };
                 let page = self.page(SEARCH_LINES);
-                let done = seat.read(&self.outlet, cpu_max, move |reader, work| {
+                let done = seat.read(&self.queue, cpu_max, move |reader, work| {
                     reader.search(&places, &wanted, page, work)
                 });
                 (to.clone(), reference, done?)
@@ -53,7 +53,7 @@ impl Session {
             _ => return Ok(()),
         };
         let (found, work) = done;
-        hub.charge(&self.outlet, work.spent());
+        hub.charge(&self.queue, work.spent());
         let (lines, more) = found.map_err(|error| {
             log::error!("{error}");
             Refusal::Storage

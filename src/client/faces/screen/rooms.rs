@@ -8,8 +8,8 @@ use zeroize::Zeroizing;
 
 use crate::chat::{ChannelName, Target};
 use crate::crypto::keep;
-use crate::keyring::FileError;
-use crate::keyring::file::replace;
+use crate::home::FileError;
+use crate::home::file::replace;
 
 /// More are not remembered.
 const ROOMS_MAX: usize = 100;

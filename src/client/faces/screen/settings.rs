@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::theme::Theme;
 use crate::fault::{Fault, code};
-use crate::keyring::file::{make_folder, read_text, replace};
+use crate::home::file::{make_folder, read_text, replace};
 
 /// Which lines of a place ring the bell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

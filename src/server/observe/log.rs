@@ -12,12 +12,13 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use anyhow::Context;
 use jiff::Timestamp;
 use log::{Level, LevelFilter, Log, Metadata, Record};
 
 use crate::clean;
-use crate::config::{LogFormat, LogRules};
-use crate::keyring::FileError;
+use crate::config::{Config, LogFormat, LogRules};
+use crate::home::{FileError, Home};
 use crate::terminal::Printer;
 
 struct Sink;
@@ -120,6 +121,15 @@ pub fn configure(
     *next_shape() = Some(Shape { format: rules.format, file });
     log::set_max_level(level.unwrap_or(rules.level));
     Ok(())
+}
+
+/// The same for all of the configuration's keys about the log.
+///
+/// # Errors
+/// The file cannot be opened.
+pub fn apply(config: &Config, level: Option<LevelFilter>, home: &Home) -> anyhow::Result<()> {
+    show_addresses(config.log_ip);
+    configure(&config.log, level, home.dir()).context("cannot write the log")
 }
 
 pub fn show_addresses(show: bool) {

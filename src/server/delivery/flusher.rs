@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use rustix::event::{PollFd, PollFlags, poll};
 
-use super::hub::Hub;
-use super::outlet::{Outlet, PlaceId};
+use super::Places;
+use super::send_queue::{PlaceId, SendQueue};
 
 /// The senders' side of the flusher.
 pub struct Flusher {
@@ -19,7 +19,7 @@ pub struct Flusher {
 
 #[derive(Default)]
 struct Waiting {
-    parked: Vec<Arc<Outlet>>,
+    blocked: Vec<Arc<SendQueue>>,
     places: Vec<PlaceId>,
     rung: bool,
 }
@@ -33,9 +33,9 @@ impl Flusher {
         Ok((Flusher { waiting: Mutex::default(), bell }, ear))
     }
 
-    /// Watches a full socket until it takes what waits in its outlet.
-    pub fn park(&self, outlet: Arc<Outlet>) {
-        self.add(|waiting| waiting.parked.push(outlet));
+    /// Watches a full socket until it takes what waits in its queue.
+    pub fn watch(&self, queue: Arc<SendQueue>) {
+        self.add(|waiting| waiting.blocked.push(queue));
     }
 
     /// Goes on delivering a place.
@@ -53,35 +53,35 @@ impl Flusher {
         }
     }
 
-    fn take(&self) -> (Vec<Arc<Outlet>>, Vec<PlaceId>) {
+    fn take(&self) -> (Vec<Arc<SendQueue>>, Vec<PlaceId>) {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         waiting.rung = false;
-        (std::mem::take(&mut waiting.parked), std::mem::take(&mut waiting.places))
+        (std::mem::take(&mut waiting.blocked), std::mem::take(&mut waiting.places))
     }
 }
 
 /// Runs until the hub is gone.
-pub fn run(hub: Weak<Hub>, mut ear: UnixStream) {
-    let mut parked: Vec<Arc<Outlet>> = Vec::new();
+pub fn run(hub: Weak<impl Places>, mut ear: UnixStream) {
+    let mut blocked: Vec<Arc<SendQueue>> = Vec::new();
     loop {
-        let ready = wait(&ear, &parked);
+        let ready = wait(&ear, &blocked);
         let Some(hub) = hub.upgrade() else { return };
         // Whatever is in the bell, the bell's flag is reset before what waits is taken.
         while matches!(ear.read(&mut [0; 16]), Ok(1..)) {}
-        parked = turn(&hub, parked, &ready);
+        blocked = turn(&*hub, blocked, &ready);
     }
 }
 
 /// Lets those that are ready go on, and delivers what was handed over; gives who is full still, or
 /// as of now.
-pub fn turn(hub: &Hub, parked: Vec<Arc<Outlet>>, ready: &[bool]) -> Vec<Arc<Outlet>> {
+pub fn turn(hub: &dyn Places, blocked: Vec<Arc<SendQueue>>, ready: &[bool]) -> Vec<Arc<SendQueue>> {
     let (newly, places) = hub.flusher().take();
-    let mut still = Vec::with_capacity(parked.len());
-    for (outlet, ready) in parked.into_iter().zip(ready) {
-        if !ready || !outlet.resume() {
-            still.push(outlet);
+    let mut still = Vec::with_capacity(blocked.len());
+    for (queue, ready) in blocked.into_iter().zip(ready) {
+        if !ready || !queue.resume() {
+            still.push(queue);
         } else {
-            hub.catch_up(&outlet);
+            hub.catch_up(&queue);
         }
     }
     still.extend(newly);
@@ -90,14 +90,14 @@ pub fn turn(hub: &Hub, parked: Vec<Arc<Outlet>>, ready: &[bool]) -> Vec<Arc<Outl
 }
 
 /// Waits for the bell or a writable socket; tells which sockets are.
-fn wait(ear: &UnixStream, parked: &[Arc<Outlet>]) -> Vec<bool> {
-    let mut fds = Vec::with_capacity(parked.len() + 1);
+fn wait(ear: &UnixStream, blocked: &[Arc<SendQueue>]) -> Vec<bool> {
+    let mut fds = Vec::with_capacity(blocked.len() + 1);
     fds.push(PollFd::from_borrowed_fd(ear.as_fd(), PollFlags::IN));
-    for outlet in parked {
-        fds.push(PollFd::from_borrowed_fd(outlet.pipe().fd(), PollFlags::OUT));
+    for queue in blocked {
+        fds.push(PollFd::from_borrowed_fd(queue.sink().fd(), PollFlags::OUT));
     }
     match poll(&mut fds, None) {
         Ok(_) => fds[1..].iter().map(|fd| !fd.revents().is_empty()).collect(),
-        Err(_) => vec![false; parked.len()],
+        Err(_) => vec![false; blocked.len()],
     }
 }

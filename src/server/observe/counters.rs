@@ -12,7 +12,7 @@ pub const COMMIT_BOUNDS_S: [f64; 8] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0
 
 /// Counters since the start.
 #[derive(Default)]
-pub struct Figures {
+pub struct Counters {
     /// Spans of lines and notices that a session's socket took at once.
     deliveries: AtomicU64,
     commits: Mutex<Commits>,
@@ -31,7 +31,7 @@ pub struct Commits {
     pub within: [u64; COMMIT_BOUNDS_S.len()],
 }
 
-impl Figures {
+impl Counters {
     pub fn delivered(&self, count: u64) {
         self.deliveries.fetch_add(count, Ordering::Relaxed);
     }
@@ -79,14 +79,14 @@ mod tests {
 
     #[test]
     fn storage_is_well_again_once_a_line_was_stored() {
-        let figures = Figures::default();
+        let counters = Counters::default();
         let commit = |failed, has_line| {
-            figures.committed(Duration::from_millis(1), failed, has_line);
-            figures.is_failing()
+            counters.committed(Duration::from_millis(1), failed, has_line);
+            counters.is_failing()
         };
         assert!(!commit(false, true));
         assert!(commit(true, true) && commit(false, false), "what is small has found room");
         assert!(!commit(false, true));
-        assert!(commit(true, false) && figures.commits().count == 5);
+        assert!(commit(true, false) && counters.commits().count == 5);
     }
 }

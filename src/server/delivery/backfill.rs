@@ -7,11 +7,11 @@ use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::hub::Hub;
-use super::outlet::{Cursor, Offered, Outlet, PlaceId, Replay};
-use super::readers::{self, Asks};
+use super::Places;
+use super::send_queue::{Cursor, Offered, PlaceId, Replay, SendQueue};
 use crate::chat::{Event, Place, Seq};
 use crate::ledger::{LedgerError, Page, Reader};
+use crate::server::liveness::{self, Asks};
 use crate::wire::codec;
 
 /// A page: enough to fill some records, little enough to be a short turn.
@@ -25,44 +25,44 @@ const IDLE: Duration = Duration::from_secs(3_600);
 
 /// Who waits for a page.
 #[derive(Default)]
-pub struct Replayer {
+pub struct Backfill {
     waiting: Mutex<Waiting>,
     added: Condvar,
 }
 
 #[derive(Default)]
 struct Waiting {
-    now: VecDeque<Arc<Outlet>>,
+    now: VecDeque<Arc<SendQueue>>,
     /// Nothing could be read for these: they are next again then, in this order.
-    later: VecDeque<(Instant, Arc<Outlet>)>,
+    later: VecDeque<(Instant, Arc<SendQueue>)>,
     /// The last look failed, and the log says so.
     failing: bool,
     asks: Asks,
     closed: bool,
 }
 
-impl Replayer {
+impl Backfill {
     /// This session has places that it reads from the ledger.
-    pub fn add(&self, outlet: &Arc<Outlet>) {
-        if !outlet.queued.swap(true, Ordering::SeqCst) {
-            self.lock().now.push_back(Arc::clone(outlet));
+    pub fn add(&self, queue: &Arc<SendQueue>) {
+        if !queue.queued.swap(true, Ordering::SeqCst) {
+            self.lock().now.push_back(Arc::clone(queue));
             self.added.notify_one();
         }
     }
 
     /// Nothing can be read for this session now (no descriptor left, say): nothing is a gap because
     /// of that, and nobody else waits for it.
-    fn put_off(&self, outlet: &Arc<Outlet>, error: &LedgerError) {
+    fn put_off(&self, queue: &Arc<SendQueue>, error: &LedgerError) {
         let mut waiting = self.lock();
         if !std::mem::replace(&mut waiting.failing, true) {
             log::error!("lines cannot be read, which is tried again: {error}");
         }
-        if !outlet.queued.swap(true, Ordering::SeqCst) {
-            waiting.later.push_back((Instant::now() + RETRY_AFTER, Arc::clone(outlet)));
+        if !queue.queued.swap(true, Ordering::SeqCst) {
+            waiting.later.push_back((Instant::now() + RETRY_AFTER, Arc::clone(queue)));
         }
     }
 
-    /// Asks whether the replayer does its work: it says so before its next page.
+    /// Asks whether the thread does its work: it says so before its next page.
     pub fn ask(&self) -> Receiver<()> {
         let (answer, answered) = channel();
         self.lock().asks.push(answer);
@@ -77,7 +77,7 @@ impl Replayer {
     }
 
     /// What comes next: questions, and whose page is to be read. None once it is closed.
-    fn next(&self) -> Option<(Asks, Option<Arc<Outlet>>)> {
+    fn next(&self) -> Option<(Asks, Option<Arc<SendQueue>>)> {
         let mut waiting = self.lock();
         loop {
             if waiting.closed {
@@ -85,12 +85,12 @@ impl Replayer {
             }
             let asks = std::mem::take(&mut waiting.asks);
             let now = Instant::now();
-            while let Some((_, outlet)) = waiting.later.pop_front_if(|(due, _)| *due <= now) {
-                waiting.now.push_back(outlet);
+            while let Some((_, queue)) = waiting.later.pop_front_if(|(due, _)| *due <= now) {
+                waiting.now.push_back(queue);
             }
-            let outlet = pop(&mut waiting.now);
-            if !asks.is_empty() || outlet.is_some() {
-                return Some((asks, outlet));
+            let queue = pop(&mut waiting.now);
+            if !asks.is_empty() || queue.is_some() {
+                return Some((asks, queue));
             }
             let due = waiting.later.front().map_or(IDLE, |(due, _)| due.duration_since(now));
             let waited = self.added.wait_timeout(waiting, due);
@@ -100,10 +100,10 @@ impl Replayer {
 
     /// Who is next, if anybody waits, and for however long.
     #[cfg(test)]
-    pub fn try_next(&self) -> Option<Arc<Outlet>> {
+    pub fn try_next(&self) -> Option<Arc<SendQueue>> {
         let mut waiting = self.lock();
         let later = std::mem::take(&mut waiting.later);
-        waiting.now.extend(later.into_iter().map(|(_, outlet)| outlet));
+        waiting.now.extend(later.into_iter().map(|(_, queue)| queue));
         pop(&mut waiting.now)
     }
 
@@ -112,56 +112,56 @@ impl Replayer {
     }
 }
 
-fn pop(waiting: &mut VecDeque<Arc<Outlet>>) -> Option<Arc<Outlet>> {
-    let outlet = waiting.pop_front()?;
-    outlet.queued.store(false, Ordering::SeqCst);
-    Some(outlet)
+fn pop(waiting: &mut VecDeque<Arc<SendQueue>>) -> Option<Arc<SendQueue>> {
+    let queue = waiting.pop_front()?;
+    queue.queued.store(false, Ordering::SeqCst);
+    Some(queue)
 }
 
-/// Runs until the replayer is closed.
-pub fn run(hub: &Hub, reader: &dyn Reader) {
-    while let Some((asks, outlet)) = hub.replayer().next() {
-        readers::answer(asks, reader);
-        outlet.iter().for_each(|outlet| turn(hub, outlet, reader));
+/// Runs until it is closed.
+pub fn run(hub: &dyn Places, reader: &dyn Reader) {
+    while let Some((asks, queue)) = hub.backfill().next() {
+        liveness::answer(asks, reader);
+        queue.iter().for_each(|queue| turn(hub, queue, reader));
     }
 }
 
 /// One page of the first place that wants one.
-pub fn turn(hub: &Hub, outlet: &Arc<Outlet>, reader: &dyn Reader) {
+pub fn turn(hub: &dyn Places, queue: &Arc<SendQueue>, reader: &dyn Reader) {
     let wants = |(place, cursor): &(PlaceId, Cursor)| match cursor {
         Cursor::Replay(replay) => Some((*place, *replay)),
         Cursor::Live { .. } => None,
     };
-    let Some((id, replay)) = outlet.cursors().iter().find_map(wants) else { return };
-    let Some(place) = hub.place_of(id) else { return outlet.unfollow(id) };
-    let (bytes, after) = match page(hub, outlet, &place, replay, reader) {
+    let Some((id, replay)) = queue.cursors().iter().find_map(wants) else { return };
+    let Some(place) = hub.place_of(id) else { return queue.unfollow(id) };
+    let (bytes, after) = match page(hub, queue, &place, replay, reader) {
         Ok(page) => page,
-        Err(error) => return hub.replayer().put_off(outlet, &error),
+        Err(error) => return hub.backfill().put_off(queue, &error),
     };
-    hub.replayer().lock().failing = false;
-    match outlet.tell_again(id, replay, &bytes, after) {
+    hub.backfill().lock().failing = false;
+    match queue.tell_again(id, replay, &bytes, after) {
         Offered::Taken => {
             if replay.fell_behind && after >= replay.upto {
-                hub.tell_people(outlet, &place);
+                hub.tell_people(queue, &place);
             }
-            hub.catch_up(outlet);
+            hub.catch_up(queue);
         }
-        Offered::Parked => hub.flusher().park(Arc::clone(outlet)),
+        Offered::Blocked => hub.flusher().watch(Arc::clone(queue)),
         // The flusher brings it back once its socket is writable.
-        Offered::StillParked | Offered::Over => {}
-        Offered::Elsewhere | Offered::Behind => hub.catch_up(outlet),
+        Offered::StillBlocked | Offered::Over => {}
+        Offered::Elsewhere | Offered::Behind => hub.catch_up(queue),
     }
 }
 
 /// The next lines as their reader is told them, with the gaps between them, and the last one's seq.
 fn page(
-    hub: &Hub,
-    outlet: &Outlet,
+    hub: &dyn Places,
+    queue: &SendQueue,
     place: &Place,
     replay: Replay,
     reader: &dyn Reader,
 ) -> Result<(Vec<u8>, Seq), LedgerError> {
-    let Some(user) = hub.user_of(outlet.id) else { return Ok((Vec::new(), replay.upto)) };
+    let Some(user) = hub.user_of(queue.id) else { return Ok((Vec::new(), replay.upto)) };
     let to = place.as_seen_by(&user);
     let lines = reader.read(place, replay.after, replay.upto, PAGE)?;
     let mut bytes = Vec::new();

@@ -8,7 +8,7 @@ use crate::chat::{
     ChannelName, Code, DeviceName, Event, Place, Refusal, SessionId, Target, UserName,
 };
 use crate::crypto::Fingerprint;
-use crate::server::outlet::{Outlet, PlaceId};
+use crate::server::delivery::send_queue::SendQueue;
 
 /// Figures for people and for metrics.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -23,40 +23,40 @@ pub struct HubStats {
 impl Hub {
     /// Bytes that wait for sockets that do not take them.
     pub fn queued_bytes(&self) -> usize {
-        self.outlets().iter().map(|outlet| outlet.queued_bytes()).sum()
+        self.queues().iter().map(|queue| queue.queued_bytes()).sum()
     }
 
     /// Every session with its person.
-    pub fn sessions(&self) -> Vec<(UserName, Arc<Outlet>)> {
+    pub fn sessions(&self) -> Vec<(UserName, Arc<SendQueue>)> {
         let inner = self.lock();
-        let who = |outlet: &Arc<Outlet>| {
-            let (user, _) = inner.registry.who(outlet.id)?;
-            Some((user.clone(), Arc::clone(outlet)))
+        let who = |queue: &Arc<SendQueue>| {
+            let (user, _) = inner.registry.who(queue.id)?;
+            Some((user.clone(), Arc::clone(queue)))
         };
-        inner.outlets.values().filter_map(who).collect()
+        inner.queues.values().filter_map(who).collect()
     }
 
     /// Ends all sessions of a key; gives how many there were.
     pub fn end_key(&self, key: &Fingerprint, code: Code, reason: &str) -> usize {
-        self.end_some(code, reason, |outlet| outlet.key == *key)
+        self.end_some(code, reason, |queue| queue.key == *key)
     }
 
     pub(super) fn end_some(
         &self,
         code: Code,
         reason: &str,
-        which: impl Fn(&Outlet) -> bool,
+        which: impl Fn(&SendQueue) -> bool,
     ) -> usize {
         let event = Event::Goodbye { code, reason: reason.to_owned(), retry_ms: None };
-        let mut outlets = self.outlets();
-        outlets.retain(|outlet| which(outlet));
-        outlets.iter().for_each(|outlet| outlet.end(Some(&event), &word(code)));
-        outlets.len()
+        let mut queues = self.queues();
+        queues.retain(|queue| which(queue));
+        queues.iter().for_each(|queue| queue.end(Some(&event), &word(code)));
+        queues.len()
     }
 
     /// Ends every session; `last` says why and when to come back.
     pub fn end_all(&self, last: &Event, reason: &str) {
-        self.outlets().iter().for_each(|outlet| outlet.end(Some(last), reason));
+        self.queues().iter().for_each(|queue| queue.end(Some(last), reason));
     }
 
     /// A word to everybody.
@@ -66,22 +66,7 @@ impl Hub {
 
     /// Everybody is told.
     pub fn tell_all(&self, event: &Event) {
-        self.outlets().iter().for_each(|outlet| self.answer(outlet, event));
-    }
-
-    /// Who is in a channel, for a session that may have missed it.
-    pub fn tell_people(&self, outlet: &Arc<Outlet>, place: &Place) {
-        let Place::Channel(channel) = place else { return };
-        let event = self.lock().registry.people_event(channel, None);
-        self.answer(outlet, &event);
-    }
-
-    pub fn user_of(&self, id: SessionId) -> Option<UserName> {
-        self.lock().registry.who(id).map(|(user, _)| user.clone())
-    }
-
-    pub fn place_of(&self, id: PlaceId) -> Option<Place> {
-        self.lock().logs.get(&id).map(|log| log.place.clone())
+        self.queues().iter().for_each(|queue| self.answer(queue, event));
     }
 
     /// The place that a session means, if it may read it.
@@ -118,14 +103,14 @@ impl Hub {
             let (user, device) = inner.registry.who(*id)?;
             Some((user.clone(), device.clone(), *id))
         };
-        inner.outlets.keys().filter_map(who).collect()
+        inner.queues.keys().filter_map(who).collect()
     }
 
     pub fn stats(&self) -> HubStats {
         let uptime_ms = self.now().0;
         let inner = self.lock();
         HubStats {
-            sessions: inner.outlets.len(),
+            sessions: inner.queues.len(),
             people: inner.registry.people(),
             channels: inner.registry.channels().count(),
             lines: inner.lines,
@@ -133,7 +118,7 @@ impl Hub {
         }
     }
 
-    pub(super) fn outlets(&self) -> Vec<Arc<Outlet>> {
-        self.lock().outlets.values().cloned().collect()
+    pub(super) fn queues(&self) -> Vec<Arc<SendQueue>> {
+        self.lock().queues.values().cloned().collect()
     }
 }

@@ -1,5 +1,5 @@
 //! The writing half of a session: its sealer, its cursors, and what its socket has not taken yet.
-//! Nothing here waits: what a socket will not take is parked until it is writable.
+//! Nothing here waits: what a socket will not take waits until it is writable.
 
 use std::cell::RefCell;
 use std::io;
@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::pipe::Pipe;
+use super::sink::Sink;
 use super::tail::Span;
 use crate::chat::registry::Start;
 use crate::chat::{Event, Seq, SessionId};
@@ -27,9 +27,9 @@ pub enum Offered {
     /// The socket has all of it.
     Taken,
     /// The socket is full as of now: watch it.
-    Parked,
+    Blocked,
     /// The socket was full already: it is being watched.
-    StillParked,
+    StillBlocked,
     /// The cursor lies before the span: what is between must come first.
     Behind,
     /// This session does not read the place, or not yet.
@@ -39,15 +39,15 @@ pub enum Offered {
 }
 
 /// One session's way out.
-pub struct Outlet {
+pub struct SendQueue {
     pub id: SessionId,
     /// The key that this session has proven.
     pub key: Fingerprint,
-    pipe: Arc<dyn Pipe>,
+    sink: Arc<dyn Sink>,
     answers_bytes_max: usize,
     /// Lines of this session that the ledger has not decided about. Changed under the hub's lock.
     pub undecided: AtomicUsize,
-    /// It waits for the replayer.
+    /// It waits for the backfill thread.
     pub queued: AtomicBool,
     /// Bytes of answers that its person has not been charged for yet.
     answered: AtomicUsize,
@@ -105,12 +105,12 @@ thread_local! {
     static SEALED: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
-impl Outlet {
+impl SendQueue {
     /// `answers_bytes_max` bounds what waits for a peer that does not read.
     pub fn new(
         id: SessionId,
         key: Fingerprint,
-        pipe: Arc<dyn Pipe>,
+        sink: Arc<dyn Sink>,
         sealer: Sealer,
         answers_bytes_max: usize,
     ) -> Self {
@@ -123,10 +123,10 @@ impl Outlet {
             ended: false,
             farewell: None,
         };
-        Outlet {
+        SendQueue {
             id,
             key,
-            pipe,
+            sink,
             answers_bytes_max,
             undecided: AtomicUsize::new(0),
             queued: AtomicBool::new(false),
@@ -138,13 +138,13 @@ impl Outlet {
         }
     }
 
-    pub fn pipe(&self) -> &dyn Pipe {
-        &*self.pipe
+    pub fn sink(&self) -> &dyn Sink {
+        &*self.sink
     }
 
     /// Where the peer is; none once it is gone.
     pub fn address(&self) -> Option<IpAddr> {
-        self.pipe.address()
+        self.sink.address()
     }
 
     /// From now on this session reads `place`: what `start` says from the ledger, then the tail from
@@ -194,7 +194,7 @@ impl Outlet {
             return Offered::Over;
         }
         if state.is_waiting() {
-            return Offered::StillParked;
+            return Offered::StillBlocked;
         }
         let Some(cursor) = state.cursor(place).filter(|cursor| **cursor == Cursor::Replay(replay))
         else {
@@ -207,7 +207,7 @@ impl Outlet {
         };
         self.answered.fetch_add(page.len(), Ordering::Relaxed);
         let taken = page.is_empty() || self.write(&mut state, RecordType::Json, page);
-        if taken { Offered::Taken } else { Offered::Parked }
+        if taken { Offered::Taken } else { Offered::Blocked }
     }
 
     /// Brings the cursor of `place` to the end of `span`, if it lies in it.
@@ -224,7 +224,7 @@ impl Outlet {
             return Offered::Taken;
         }
         if still {
-            return Offered::StillParked;
+            return Offered::StillBlocked;
         }
         if *position < span.start {
             return Offered::Behind;
@@ -234,7 +234,7 @@ impl Outlet {
         if self.write(&mut state, RecordType::Json, rest) {
             Offered::Taken
         } else {
-            Offered::Parked
+            Offered::Blocked
         }
     }
 
@@ -263,7 +263,7 @@ impl Outlet {
     }
 
     /// An event for this session alone. True where the socket is full as of now.
-    #[must_use = "a parked outlet must be watched"]
+    #[must_use = "a blocked queue must be watched"]
     pub fn answer(&self, event: &Event) -> bool {
         let mut body = Vec::with_capacity(256);
         codec::encode(event, &mut body);
@@ -276,7 +276,7 @@ impl Outlet {
     }
 
     /// The first event, and what has come since `hold`. True where the socket is full as of now.
-    #[must_use = "a parked outlet must be watched"]
+    #[must_use = "a blocked queue must be watched"]
     pub fn welcome(&self, event: &Event) -> bool {
         let mut body = Vec::with_capacity(256);
         codec::encode(event, &mut body);
@@ -287,7 +287,7 @@ impl Outlet {
     }
 
     /// Encoded events, a ping or a pong. True where the socket is full as of now.
-    #[must_use = "a parked outlet must be watched"]
+    #[must_use = "a blocked queue must be watched"]
     pub fn send(&self, kind: RecordType, body: &[u8]) -> bool {
         let mut state = self.lock();
         if self.is_over() {
@@ -347,7 +347,7 @@ impl Outlet {
 
     /// Whether nobody reads an answer any more: the session is over, or its peer has gone.
     pub fn is_deserted(&self) -> bool {
-        self.is_over() || self.pipe.is_deserted()
+        self.is_over() || self.sink.is_deserted()
     }
 
     /// Waits for `time`, or until the session is over.
@@ -383,7 +383,7 @@ impl Outlet {
         self.ended.notify_all();
         state.unsent = Vec::new();
         state.answers = Vec::new();
-        self.pipe.cut();
+        self.sink.cut();
     }
 
     /// Seals `body` as one or more records, cut between messages, and sends them in as few calls as
@@ -424,7 +424,7 @@ impl Outlet {
     /// Hands bytes to the socket; what it does not take is kept. False when something is kept.
     fn push(&self, state: &mut State, mut bytes: &[u8]) -> bool {
         while !bytes.is_empty() {
-            match self.pipe.send(bytes) {
+            match self.sink.send(bytes) {
                 Ok(taken) => bytes = &bytes[taken..],
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {

@@ -8,15 +8,15 @@ use crate::chat::registry::{Effect, Fact};
 use crate::chat::{Place, SessionId};
 use crate::ledger::Record;
 use crate::limits::Limits;
-use crate::server::outlet::{Outlet, PlaceId};
-use crate::server::tail::Tail;
+use crate::server::delivery::send_queue::{PlaceId, SendQueue};
+use crate::server::delivery::tail::Tail;
 use crate::wire::codec;
 
 /// A place's log and who reads it.
 pub(super) struct Log {
     pub(super) place: Place,
     pub(super) tail: Tail,
-    pub(super) members: Arc<Vec<Arc<Outlet>>>,
+    pub(super) members: Arc<Vec<Arc<SendQueue>>>,
     /// Up to here the members have been offered what there is.
     pub(super) offered: u64,
     /// Somebody is delivering: others only append.
@@ -56,23 +56,23 @@ impl Inner {
                     let private = matches!(place, Place::Private(..));
                     let id = self.place(&place, limits);
                     for session in sessions {
-                        let Some(outlet) = self.outlets.get(&session).cloned() else { continue };
-                        if let Some(position) = self.add_member(id, &outlet, private) {
-                            after.follows.push((outlet, id, start, position));
+                        let Some(queue) = self.queues.get(&session).cloned() else { continue };
+                        if let Some(position) = self.add_member(id, &queue, private) {
+                            after.follows.push((queue, id, start, position));
                         }
                     }
                 }
                 Effect::Unfollow(place, session) => {
                     let id = self.place(&place, limits);
                     self.remove_member(id, session);
-                    if let Some(outlet) = self.outlets.get(&session) {
-                        after.unfollows.push((Arc::clone(outlet), id));
+                    if let Some(queue) = self.queues.get(&session) {
+                        after.unfollows.push((Arc::clone(queue), id));
                     }
                 }
                 Effect::Answer(event) => after.answers.push(event),
                 Effect::Tell(sessions, event) => {
-                    let outlets = sessions.iter().filter_map(|id| self.outlets.get(id));
-                    after.tells.extend(outlets.map(|one| (Arc::clone(one), event.clone())));
+                    let queues = sessions.iter().filter_map(|id| self.queues.get(id));
+                    after.tells.extend(queues.map(|one| (Arc::clone(one), event.clone())));
                 }
                 Effect::Remember(fact) => {
                     let record = match fact {
@@ -116,14 +116,14 @@ impl Inner {
     pub(super) fn add_member(
         &mut self,
         id: PlaceId,
-        outlet: &Arc<Outlet>,
+        queue: &Arc<SendQueue>,
         private: bool,
     ) -> Option<u64> {
         let log = self.log(id);
-        if private && log.members.iter().any(|member| member.id == outlet.id) {
+        if private && log.members.iter().any(|member| member.id == queue.id) {
             return None;
         }
-        Arc::make_mut(&mut log.members).push(Arc::clone(outlet));
+        Arc::make_mut(&mut log.members).push(Arc::clone(queue));
         Some(log.tail.end())
     }
 

@@ -1,4 +1,4 @@
-//! The one thread that owns the ledger's writing half: what waits is committed together, and what was
+//! The commit thread, the one that owns the ledger's writing half: what waits is committed together, and what was
 //! committed is delivered.
 
 use std::sync::Arc;
@@ -6,9 +6,6 @@ use std::time::Instant;
 
 use super::hub::{Hub, Line, Waiting};
 use crate::ledger::{Kept, Record};
-
-/// Something for the ledger's owner to do between two commits.
-pub type Job = Box<dyn FnOnce(&mut Kept) + Send>;
 
 /// Runs until the hub is told that nothing more will come.
 pub fn run(hub: &Hub, mut ledger: Kept) {
@@ -58,7 +55,7 @@ fn write(hub: &Hub, ledger: &mut Kept, Batch { records, lines }: Batch) {
     let began = Instant::now();
     let (verdicts, fault) = ledger.commit(records);
     let has_line = lines.iter().any(Option::is_some);
-    hub.figures().committed(began.elapsed(), fault.is_some(), has_line);
+    hub.counters().committed(began.elapsed(), fault.is_some(), has_line);
     if let Some(fault) = fault {
         log::error!("lines are not stored: {fault}");
     }
@@ -72,7 +69,7 @@ mod tests {
     use crate::chat::{Kind, LogId, MsgId, Retention, Seq};
     use crate::config::Config;
     use crate::ledger::{Draft, Memory, Page, Reader};
-    use crate::server::flusher::Flusher;
+    use crate::server::delivery::flusher::Flusher;
 
     #[test]
     fn a_job_comes_between_the_records_that_were_decided_before_and_after_it() {

@@ -10,10 +10,10 @@ use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::stop::Stop;
+use crate::server::stop::{Stop, spawn};
 
 /// Tells systemd something; nothing where it did not start this process.
-pub fn tell(state: &str) {
+pub fn notify(state: &str) {
     let Some(path) = std::env::var_os("NOTIFY_SOCKET") else { return };
     // One that begins with @ has no file.
     let address = match path.as_bytes().strip_prefix(b"@") {
@@ -38,10 +38,10 @@ pub fn watch(
     let time_us = std::env::var("WATCHDOG_USEC").ok().and_then(|time| time.parse::<u64>().ok());
     let Some(time_us) = time_us.filter(|time_us| own && *time_us > 0) else { return Ok(()) };
     let stop = Arc::clone(stop);
-    super::spawn("watchdog", move || {
+    spawn("watchdog", move || {
         while !stop.wait_for(Duration::from_micros(time_us / 2)) {
             match health() {
-                Ok(()) => tell("WATCHDOG=1"),
+                Ok(()) => notify("WATCHDOG=1"),
                 Err(problem) => log::error!("{problem}"),
             }
         }

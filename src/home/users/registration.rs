@@ -13,7 +13,7 @@ use super::{Reason, SIGNED_BY, Users};
 use crate::chat::{DeviceName, UserName};
 use crate::crypto::succession::{self, Signature, Whose};
 use crate::crypto::{Fingerprint, PublicKey};
-use crate::keyring::file::{self, FileError};
+use crate::home::file::{self, FileError};
 
 /// Why somebody could not be added or removed.
 #[derive(Debug, thiserror::Error)]

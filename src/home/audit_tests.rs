@@ -1,5 +1,5 @@
 use super::*;
-use crate::keyring::Home;
+use crate::home::Home;
 
 fn trail(lines: usize) -> (tempfile::TempDir, Audit) {
     let folder = tempfile::tempdir().unwrap();

@@ -3,7 +3,7 @@ use std::fs;
 use super::*;
 use crate::crypto::Identity;
 use crate::crypto::test_keys::spare;
-use crate::keyring::{add, remove, succeed};
+use crate::home::{add, remove, succeed};
 
 const DAY: i64 = 86_400_000;
 

@@ -8,7 +8,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::SendFlags;
 
 /// The sending side of a connection. Nothing here waits.
-pub trait Pipe: Send + Sync {
+pub trait Sink: Send + Sync {
     /// Takes as many bytes as fit now and says how many; `WouldBlock` where it is full.
     fn send(&self, bytes: &[u8]) -> io::Result<usize>;
 
@@ -27,7 +27,7 @@ pub trait Pipe: Send + Sync {
     fn fd(&self) -> BorrowedFd<'_>;
 }
 
-impl Pipe for TcpStream {
+impl Sink for TcpStream {
     fn send(&self, bytes: &[u8]) -> io::Result<usize> {
         let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
         Ok(rustix::net::send(self, bytes, flags)?)

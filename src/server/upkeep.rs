@@ -1,0 +1,164 @@
+//! Periodic jobs, and the guard that decides whether the clock is trusted with removing messages.
+
+use std::time::{Duration, Instant};
+
+use super::house::House;
+use super::rekeying::Rekeying;
+use crate::home::UsersWatch;
+
+/// A look at users/ this often: whom the operator admits is in, whom he removes is out.
+const WATCH_EVERY: Duration = Duration::from_millis(250);
+
+/// Empty channels are looked for this often.
+const SWEEP_EVERY: Duration = Duration::from_secs(1);
+
+/// A look for lines that are older than their place's retention this often.
+const EXPIRE_EVERY: Duration = Duration::from_secs(60);
+
+/// A clock that leaps by more than this, or begins as far ahead of the newest line, has to hold for a
+/// while before it is trusted with removing lines ...
+const CLOCK_DRIFT_MS_MAX: u64 = 3_600_000;
+const CLOCK_HOLD: Duration = Duration::from_secs(600);
+/// ... and one that leaps ahead by more than this until the operator says that it is right.
+const CLOCK_LEAP_MS_MAX: i64 = 90 * 86_400_000;
+
+/// The server's chores: users/ and the server's own key are watched, and empty channels are forgotten.
+pub fn keep(house: &House, mut watch: UsersWatch) {
+    let mut swept = Instant::now();
+    let mut unread = false;
+    let mut rekeying = Rekeying::new();
+    while !house.stop().wait_for(WATCH_EVERY) {
+        let changed = watch.changed();
+        if changed || unread {
+            let read = house.reload_users();
+            // No descriptor may have been left: the next look tries again, and says nothing new.
+            if let (Err(error), false) = (&read, unread) {
+                log::error!("users/ cannot be read, so it stays as it was: {error}");
+            }
+            unread = read.is_err();
+        }
+        rekeying.look(house);
+        if swept.elapsed() >= SWEEP_EVERY {
+            house.hub.sweep();
+            swept = Instant::now();
+        }
+    }
+}
+
+/// Lines and keys that are too old go. A thread of its own: a disk that takes its time with it keeps nobody in
+/// who was removed.
+pub fn sweep(house: &House) {
+    let now_ms = || jiff::Timestamp::now().as_millisecond();
+    let newest_ms = match house.ask_ledger(|ledger| ledger.newest_ms()) {
+        Some(Ok(newest_ms)) => newest_ms.unwrap_or_else(now_ms),
+        // Nothing is known of before: as if nothing could be believed.
+        Some(Err(_)) | None => 0,
+    };
+    let mut expiry = Expiry::new(Instant::now(), now_ms(), newest_ms);
+    let mut wait = Duration::ZERO;
+    while !house.stop().wait_for(wait) {
+        wait = EXPIRE_EVERY;
+        house.see_keys();
+        house.keep_sources();
+        house.expire_keys();
+        if expiry.believes(Instant::now(), now_ms(), house.was_swept_by_hand()) {
+            expire(house);
+        }
+    }
+}
+
+fn expire(house: &House) {
+    house.expire_audit(jiff::Timestamp::now().as_millisecond());
+    match house.sweep_ledger(jiff::Timestamp::now().as_millisecond(), false) {
+        Some(Ok(swept)) if swept.lines > 0 => {
+            log::info!("{} lines of {} places were too old", swept.lines, swept.places);
+        }
+        Some(Err(error)) => log::error!("old lines stay for now: {error}"),
+        _ => {}
+    }
+}
+
+/// Whether the wall clock is believed when it says that lines are old.
+struct Expiry {
+    last: Instant,
+    last_ms: i64,
+    /// It is believed from then on; none where the operator has to say so first.
+    from: Option<Instant>,
+}
+
+impl Expiry {
+    fn new(now: Instant, now_ms: i64, newest_ms: i64) -> Expiry {
+        let mut expiry = Expiry { last: now, last_ms: now_ms, from: Some(now) };
+        // Where the newest line is from is where the clock was last.
+        expiry.leaps(now, now_ms.saturating_sub(newest_ms).max(0));
+        expiry
+    }
+
+    fn believes(&mut self, now: Instant, now_ms: i64, by_hand: bool) -> bool {
+        let passed = now.duration_since(self.last);
+        let leap_ms = now_ms.saturating_sub(self.last_ms + passed.as_millis() as i64);
+        (self.last, self.last_ms) = (now, now_ms);
+        self.leaps(now, leap_ms);
+        if by_hand {
+            self.from = Some(now);
+        }
+        self.from.is_some_and(|from| now >= from)
+    }
+
+    fn leaps(&mut self, now: Instant, leap_ms: i64) {
+        if leap_ms > CLOCK_LEAP_MS_MAX {
+            let days = leap_ms / 86_400_000;
+            log::error!(
+                "the clock is {days} days ahead: old lines stay until it is right and \
+                 pychat ctl retention --now was said"
+            );
+            self.from = None;
+        } else if leap_ms.unsigned_abs() > CLOCK_DRIFT_MS_MAX && self.from.is_some() {
+            let (leap_s, hold_s) = (leap_ms / 1000, CLOCK_HOLD.as_secs());
+            log::warn!(
+                "the clock leapt by {leap_s} s: old lines stay until it has held for {hold_s} s"
+            );
+            self.from = Some(now + CLOCK_HOLD);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DAY_MS: i64 = 86_400_000;
+
+    #[test]
+    fn a_clock_that_leaps_has_to_hold_before_it_removes_anything() {
+        let began = Instant::now();
+        let after = |seconds: u64| began + Duration::from_secs(seconds);
+        let mut expiry = Expiry::new(began, 0, 0);
+        assert!(expiry.believes(after(0), 0, false), "the newest line is of now");
+        assert!(expiry.believes(after(60), 61_000, false));
+        let ten = 10 * DAY_MS;
+        assert!(!expiry.believes(after(120), ten, false), "ten days in a minute");
+        assert!(!expiry.believes(after(180), ten + 60_000, false));
+        assert!(expiry.believes(after(720), ten + 600_000, false), "it has held");
+        assert!(!expiry.believes(after(780), 0, false), "set back");
+        assert!(!expiry.believes(after(840), ten + 720_000, false), "and right again");
+        assert!(expiry.believes(after(1440), ten + 1_320_000, false));
+    }
+
+    #[test]
+    fn a_clock_that_is_wrong_at_the_start_removes_nothing() {
+        let began = Instant::now();
+        let after = |seconds: u64| began + Duration::from_secs(seconds);
+        let mut away = Expiry::new(began, 3 * DAY_MS, 0);
+        assert!(!away.believes(after(0), 3 * DAY_MS, false), "three days without a line, or wrong");
+        assert!(away.believes(after(600), 3 * DAY_MS + 600_000, false));
+        let years = 3_000 * DAY_MS;
+        let mut wrong = Expiry::new(began, years, 0);
+        assert!(!wrong.believes(after(0), years, false));
+        assert!(!wrong.believes(after(86_400), years + DAY_MS, false), "however long it holds");
+        assert!(!wrong.believes(after(86_460), DAY_MS, false), "nor once it is mended");
+        assert!(wrong.believes(after(86_520), DAY_MS + 60_000, true), "but by the operator's word");
+        assert!(wrong.believes(after(86_580), DAY_MS + 120_000, false));
+        assert!(!wrong.believes(after(86_640), years, false), "and again");
+    }
+}
