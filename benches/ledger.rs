@@ -26,7 +26,7 @@ use std::time::{Duration, Instant};
 
 use clap::{Parser, ValueEnum};
 use client::Client;
-use pychat::chat::{Kind, MsgId, Place, Seq, Wanted};
+use pychat::chat::{Body, Kind, MsgId, Place, Seq, Wanted};
 use pychat::crypto::RecordType;
 use pychat::ledger::{Draft, Ledger, Older, Page, Reader, Record, Sqlite, Verdict, Work};
 use rustix::event::{PollFd, PollFlags, poll};
@@ -214,9 +214,7 @@ fn line(place: &Place, age: usize) -> Record {
         id: MsgId(rand::random()),
         time_ms: NOW_MS - age as i64 * PAUSE_MS,
         kind: Kind::Say,
-        target: None,
-        text: text.join(" "),
-        sealed: None,
+        body: Body::Text(text.join(" ")),
     })
 }
 

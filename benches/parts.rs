@@ -8,7 +8,7 @@ use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_mai
 use pychat::chat::rate::Stamp;
 use pychat::chat::registry::{Registry, Rules};
 use pychat::chat::{
-    Command, Event, Kind, LogId, Message, MsgId, Place, Retention, Seq, SessionId, Target,
+    Command, Event, LogId, Message, MsgId, NewMessage, Place, Retention, Seq, SessionId, Target,
 };
 use pychat::crypto::handshake::{ClientSent, ClientStart, R3_BYTES, ServerHello, Transport};
 use pychat::crypto::hello::{Greeting, R0_BYTES};
@@ -153,14 +153,14 @@ fn steps(criterion: &mut Criterion, suite: Suite) {
     group.finish();
 }
 
-fn say() -> Command {
-    let text = "a line of the length that most lines have, or a little over it".to_owned();
+fn say() -> NewMessage {
+    let text = "a line of the length that most lines have, or a little over it";
     let to = Target::Channel("#lobby".parse().unwrap());
-    Command::Say { to, id: MsgId([7; 16]), text, sealed: None, kind: Kind::Say, target: None }
+    NewMessage::text(to, MsgId([7; 16]), text)
 }
 
 fn codecs(criterion: &mut Criterion) {
-    let Command::Say { to, id, text, sealed, kind, target } = say() else { unreachable!("a say") };
+    let NewMessage { to, id, kind, body } = say();
     let (from, device) = ("ana".parse().unwrap(), "laptop".parse().unwrap());
     let time_ms = 1_764_079_391_123;
     let message = Event::Message(Message {
@@ -171,9 +171,7 @@ fn codecs(criterion: &mut Criterion) {
         id,
         time_ms,
         kind,
-        target,
-        text,
-        sealed,
+        body,
         lock: pychat::chat::Lock::Open,
         edited: false,
         deleted: false,
@@ -192,7 +190,7 @@ fn codecs(criterion: &mut Criterion) {
         bench.iter(|| codec::decode::<Event>(black_box(&encoded)).next().unwrap().unwrap())
     });
     let mut asked = Vec::new();
-    codec::encode(&say(), &mut asked);
+    codec::encode(&Command::Say(say()), &mut asked);
     group.bench_function("decode a say", |bench| {
         bench.iter(|| codec::decode::<Command>(black_box(&asked)).next().unwrap().unwrap())
     });
@@ -213,7 +211,7 @@ fn registry(criterion: &mut Criterion) {
         let device = "main".parse().unwrap();
         registry.enter(SessionId(number), name, device, false, Stamp(0)).unwrap();
     }
-    let (say, mut now) = (say(), 0);
+    let (say, mut now) = (Command::Say(say()), 0);
     criterion.bench_function("registry, a say among 1000 people", |bench| {
         bench.iter(|| {
             now += 1;

@@ -8,7 +8,7 @@ use std::fs;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use pychat::chat::{Command, Hidden, Kind, MsgId, Opaque, ReadMark, Seq};
+use pychat::chat::{Command, Hidden, MsgId, NewMessage, Opaque, ReadMark, Seq};
 use pychat::crypto::{Identity, RecordType};
 use pychat::invite::Invite;
 use pychat::net::tunnel::{Dial, Incoming, TunnelReader, TunnelWriter, dial, fetch_key};
@@ -109,7 +109,7 @@ impl Peer {
 fn bound(command: &Command) -> (&'static str, usize) {
     const LIST: usize = 66 * 1024;
     match command {
-        Command::Say { .. } => ("say", 24 * 1024),
+        Command::Say(_) => ("say", 24 * 1024),
         Command::Resume { .. } => ("resume", 1_000),
         Command::Join { .. } => ("join", 200 * 1024),
         Command::Part { .. } => ("part", 1_000),
@@ -146,14 +146,7 @@ fn worst() -> Vec<Command> {
     };
     let text = || "\"".repeat(400);
     vec![
-        Command::Say {
-            to: lobby(),
-            id: MsgId([7; 16]),
-            text: "a. ".repeat(2_500),
-            sealed: None,
-            kind: Kind::Say,
-            target: None,
-        },
+        Command::Say(NewMessage::text(lobby(), MsgId([7; 16]), &"a. ".repeat(2_500))),
         Command::Resume { places: vec![] },
         Command::Join { channel: channel(), after: None, reference: reference() },
         Command::People { channel: "#lobby".parse().unwrap(), reference: reference() },
@@ -210,7 +203,7 @@ fn floods(peer: Peer, rounds: usize) -> (Duration, usize, Vec<Value>) {
         for round in 0..rounds {
             for (number, command) in worst().iter().enumerate() {
                 let mut text = json(command);
-                if let Command::Say { .. } = command {
+                if let Command::Say(_) = command {
                     text = text.replace("07", &format!("{:02x}", round + 16));
                 }
                 assert!(text.len() < 16_000, "{number}");
@@ -325,7 +318,7 @@ fn whoever_is_not_in_a_channel_with_a_pin_learns_nothing_of_it() {
         r#"{"type":"resume","places":[{"to":"TAG","log":"0000000000000001","seq":"1"}]}"#,
         r#"{"type":"say","to":"TAG","id":"00000000000000000000000000000000","text":"x"}"#,
         r#"{"type":"say","to":"TAG","id":"00000000000000000000000000000000","sealed":"AQID"}"#,
-        r#"{"type":"say","to":"TAG","id":"00000000000000000000000000000000","kind":"delete","target":"1","sealed":"AQID"}"#,
+        r#"{"type":"say","to":"TAG","id":"00000000000000000000000000000000","kind":"delete","of":"1","sealed":"AQID"}"#,
     ] {
         let answers = [tag(1), tag(2)].map(|tag| bob.answer(&request.replace("TAG", &tag)));
         assert_eq!(answers[0], answers[1], "{request}");

@@ -100,7 +100,7 @@ impl Crowd {
         let line = |line: pychat::chat::Message| Line {
             seq: line.seq.0,
             id: line.id.to_string(),
-            text: line.text,
+            text: line.body.text().to_owned(),
         };
         run.stored = lines.into_iter().map(line).collect();
         run

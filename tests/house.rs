@@ -127,7 +127,7 @@ fn of_five_hundred_secrets_none_is_in_a_log() {
     plant(&|it| json!({"type": "password", "password": it}).to_string());
     plant(&|it| json!({"type": "slash", "line": format!("/join #tea {it}")}).to_string());
     plant(&|it| json!({"type": "operate", "words": ["announce", it]}).to_string());
-    plant(&|it| json!({"type": "edit", "to": "#lobby", "target": "1", "text": it}).to_string());
+    plant(&|it| json!({"type": "edit", "to": "#lobby", "of": "1", "text": it}).to_string());
     assert_eq!(planted, 500);
     bob.types(r#"{"type":"list","ref":"last"}"#);
     bob.sees("\"ref\":\"last\"");

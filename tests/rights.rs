@@ -15,8 +15,8 @@ fn request(act: &str) -> String {
     let operate = |words: &str| typed(&format!(r#""operate","ref":"r","words":[{words}]"#));
     match act {
         "say, me" => typed(r##""me","to":"#lobby","text":"waves""##),
-        "edit" => typed(r##""edit","to":"#lobby","target":"9999","text":"new""##),
-        "delete" => typed(r##""delete","to":"#lobby","target":"9999""##),
+        "edit" => typed(r##""edit","to":"#lobby","of":"9999","text":"new""##),
+        "delete" => typed(r##""delete","to":"#lobby","of":"9999""##),
         "topic" => typed(r##""topic","channel":"#lobby""##),
         "topic TEXT" => typed(r##""topic","channel":"#lobby","text":"tea""##),
         "away" => typed(r#""away","text":"lunch""#),

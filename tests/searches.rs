@@ -3,7 +3,7 @@
 
 mod world;
 
-use pychat::chat::{Kind, MsgId};
+use pychat::chat::{Body, Kind, MsgId};
 use pychat::ledger::{Draft, Ledger, Record, Sqlite};
 use world::{Program, World};
 
@@ -34,9 +34,7 @@ fn filled(lines: u32, text: &str) -> World {
             id: MsgId(u128::from(number).to_be_bytes()),
             time_ms: 1_764_079_391_123,
             kind: Kind::Say,
-            target: None,
-            text: text.to_owned(),
-            sealed: None,
+            body: Body::Text(text.to_owned()),
         })
     };
     let lines: Vec<Record> = (0..lines).map(line).collect();

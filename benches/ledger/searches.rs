@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use pychat::chat::{Kind, MsgId, Place};
+use pychat::chat::{Body, Kind, MsgId, Place};
 use pychat::crypto::RecordType;
 use pychat::ledger::{Draft, Ledger, Record, Sqlite};
 use rustix::event::{PollFd, PollFlags, poll};
@@ -63,9 +63,7 @@ fn fill(file: &Path, lines: usize) {
             id: MsgId(rand::random()),
             time_ms: crate::NOW_MS,
             kind: Kind::Say,
-            target: None,
-            text: "a b c d e f g h".to_owned(),
-            sealed: None,
+            body: Body::Text("a b c d e f g h".to_owned()),
         })
     };
     let (lobby, tea) = (crate::place("#lobby"), crate::place("#tea"));

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use clap::{Parser, ValueEnum};
-use pychat::chat::{Kind, MsgId};
+use pychat::chat::{Body, Kind, MsgId};
 use pychat::crypto::PublicKey;
 use pychat::ledger::{Draft, Ledger, Record, Sqlite};
 use tempfile::TempDir;
@@ -136,9 +136,7 @@ fn store(file: &Path, lines: usize) {
             id: MsgId(rand::random()),
             time_ms: 1_764_079_391_123 + number as i64,
             kind: Kind::Say,
-            target: None,
-            text: [1, 7, 31, 127, 509].map(word).join(" "),
-            sealed: None,
+            body: Body::Text([1, 7, 31, 127, 509].map(word).join(" ")),
         })
     };
     let numbers: Vec<usize> = (0..lines).collect();

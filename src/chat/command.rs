@@ -2,20 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{ChannelName, Hidden, Mark, MsgId, Opaque, Seq, Target, TimeSpan, UserName};
-
-/// How a line is meant: said, done (`/me`), or a change of one's earlier line.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Kind {
-    #[default]
-    Say,
-    Me,
-    /// The line's text takes the place of the target's.
-    Edit,
-    /// The target's text is no more; a tombstone stays in its seat.
-    Delete,
-}
+use super::{
+    ChannelName, Hidden, Mark, MsgId, NewMessage, Opaque, Seq, Target, TimeSpan, UserName,
+};
 
 /// Up to where a client has a place.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -36,21 +25,8 @@ pub struct ReadMark {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "lowercase")]
 pub enum Command {
-    /// A line for a channel or a person. `id` is the client's; the line comes back with it.
-    Say {
-        to: Target,
-        id: MsgId,
-        #[serde(default)]
-        text: String,
-        /// Instead of a text: what only people can read.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        sealed: Option<Opaque>,
-        #[serde(default)]
-        kind: Kind,
-        /// Which of one's own lines an edit or a deletion is about.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        target: Option<Seq>,
-    },
+    /// A message for a channel or a person, or a change of one.
+    Say(NewMessage),
     /// Sent once after the welcome by who announced the feature `resume`: what it has of the lobby and
     /// of private conversations. What it lacks follows, then what is new.
     Resume { places: Vec<Position> },
@@ -147,7 +123,7 @@ impl Command {
     /// What an answer to it names: a line's id, or the reference of another request.
     pub fn names(&self) -> (Option<MsgId>, Option<&String>) {
         match self {
-            Command::Say { id, .. } => (Some(*id), None),
+            Command::Say(message) => (Some(message.id), None),
             Command::Join { reference, .. }
             | Command::History { reference, .. }
             | Command::Search { reference, .. }

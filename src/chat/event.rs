@@ -3,66 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ChannelName, Code, DeviceName, Kind, LogId, MsgId, Opaque, Retention, Seq, Target, UserName,
+    ChannelName, Code, DeviceName, LogId, Message, MsgId, Opaque, Retention, Seq, Target, UserName,
 };
-
-/// Who could read a line, as its reader's client has found. Never on the wire.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Lock {
-    /// The server and its operator too.
-    #[default]
-    Open,
-    /// Who knows the channel's PIN.
-    Pin,
-    /// The two who talk.
-    Sealed,
-    /// The same, as long as nobody has the recipient's RSA key: a device of theirs has no certificate yet.
-    RsaAlone,
-}
-
-/// A line as every member sees it, and as its sender gets it back for an acknowledgement.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Message {
-    pub seq: Seq,
-    pub to: Target,
-    pub from: UserName,
-    pub device: DeviceName,
-    pub id: MsgId,
-    /// Milliseconds since 1970, by the server's clock; for display only.
-    pub time_ms: i64,
-    #[serde(default)]
-    pub kind: Kind,
-    /// The line that an edit or a deletion is about.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub target: Option<Seq>,
-    /// Empty where `sealed` has it, or where it was deleted.
-    #[serde(default)]
-    pub text: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub sealed: Option<Opaque>,
-    #[serde(skip)]
-    pub lock: Lock,
-    /// The text is not the first one.
-    #[serde(default, skip_serializing_if = "is_false")]
-    pub edited: bool,
-    /// The text was deleted; this is its seat.
-    #[serde(default, skip_serializing_if = "is_false")]
-    pub deleted: bool,
-    /// Told again from the ledger.
-    #[serde(default, skip_serializing_if = "is_false")]
-    pub replay: bool,
-    /// Part of an answer to `/history` or `/search`.
-    #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
-    pub reference: Option<String>,
-}
-
-impl Message {
-    /// Bytes of what it says, as they are told.
-    pub fn said_bytes(&self) -> usize {
-        self.text.len() + self.sealed.as_ref().map_or(0, Opaque::wire_len)
-    }
-}
 
 fn is_false(value: &bool) -> bool {
     !value

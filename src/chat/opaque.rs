@@ -8,8 +8,6 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use super::{Kind, Refusal, Seq, Target};
-
 /// Never empty.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Opaque(Arc<[u8]>);
@@ -57,36 +55,6 @@ impl<'de> Deserialize<'de> for Opaque {
     }
 }
 
-/// Whether a line has what its kind and its place want: a change names a line, and nothing else does;
-/// it says a text or something sealed, of which only a deletion has neither; a channel with a PIN takes
-/// nothing that others could read, and other channels nothing that nobody could.
-pub fn suits(
-    to: &Target,
-    kind: Kind,
-    target: Option<Seq>,
-    text: &str,
-    sealed: bool,
-) -> Result<(), Refusal> {
-    let change = matches!(kind, Kind::Edit | Kind::Delete);
-    let both = sealed && !text.is_empty();
-    if change != target.is_some() || both {
-        return Err(Refusal::BadChange);
-    }
-    match to {
-        Target::Channel(channel) if channel.has_pin() && !sealed => return Err(Refusal::MustSeal),
-        Target::Channel(channel) if !channel.has_pin() && sealed => {
-            return Err(Refusal::MustNotSeal);
-        }
-        _ if sealed => return Ok(()),
-        _ => {}
-    }
-    match (kind == Kind::Delete, text.trim().is_empty()) {
-        (true, true) | (false, false) => Ok(()),
-        (true, false) => Err(Refusal::BadChange),
-        (false, true) => Err(Refusal::Empty),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -101,27 +69,5 @@ mod tests {
             assert!(serde_json::from_str::<Opaque>(bad).is_err(), "{bad}");
         }
         assert_eq!(format!("{opaque:?}"), "Opaque(4 bytes)");
-    }
-
-    #[test]
-    fn what_a_place_takes() {
-        let tea: Target = format!("#tea~{}", "0".repeat(26)).parse().unwrap();
-        let open: Target = "#tea".parse().unwrap();
-        let bob: Target = "@bob".parse().unwrap();
-        let say = |to, text, sealed| suits(to, Kind::Say, None, text, sealed);
-        assert_eq!(say(&tea, "", true), Ok(()));
-        assert_eq!(say(&tea, "hi", false), Err(Refusal::MustSeal));
-        assert_eq!(say(&open, "", true), Err(Refusal::MustNotSeal));
-        assert_eq!(say(&open, "hi", false), Ok(()));
-        assert_eq!(say(&open, " ", false), Err(Refusal::Empty));
-        assert_eq!((say(&bob, "hi", false), say(&bob, "", true)), (Ok(()), Ok(())));
-        assert_eq!(say(&bob, "hi", true), Err(Refusal::BadChange));
-        let seq = Some(Seq(1));
-        assert_eq!(suits(&tea, Kind::Delete, seq, "", true), Ok(()));
-        assert_eq!(suits(&tea, Kind::Delete, seq, "", false), Err(Refusal::MustSeal));
-        assert_eq!(suits(&open, Kind::Delete, seq, "", false), Ok(()));
-        assert_eq!(suits(&open, Kind::Delete, None, "", false), Err(Refusal::BadChange));
-        assert_eq!(suits(&open, Kind::Edit, seq, "", false), Err(Refusal::Empty));
-        assert_eq!(suits(&open, Kind::Delete, seq, "x", false), Err(Refusal::BadChange));
     }
 }

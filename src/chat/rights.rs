@@ -144,9 +144,11 @@ pub fn may_undo(by: Role, decided: Role) -> bool {
 /// The act behind a client's request; none for what this server does not know.
 pub fn act_of(command: &Command) -> Option<Act> {
     Some(match command {
-        Command::Say { kind: Kind::Say | Kind::Me, .. } => Act::Say,
-        Command::Say { kind: Kind::Edit, .. } => Act::Edit,
-        Command::Say { kind: Kind::Delete, .. } => Act::Delete,
+        Command::Say(message) => match message.kind {
+            Kind::Say | Kind::Me => Act::Say,
+            Kind::Edit { .. } => Act::Edit,
+            Kind::Delete { .. } => Act::Delete,
+        },
         Command::Topic { text: None, .. } => Act::Topic,
         Command::Topic { text: Some(_), .. } => Act::SetTopic,
         // Whoever is back says nothing.

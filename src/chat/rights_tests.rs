@@ -99,10 +99,13 @@ fn what_an_owner_decided_only_an_owner_undoes() {
 fn every_request_of_the_protocol_has_an_act_and_the_unknown_has_none() {
     let act = |json: &str| act_of(&serde_json::from_str::<Command>(json).unwrap());
     let id = "0".repeat(32);
-    for (kind, expected) in
-        [("say", Act::Say), ("me", Act::Say), ("edit", Act::Edit), ("delete", Act::Delete)]
-    {
-        let say = format!(r##"{{"type":"say","to":"#a","id":"{id}","kind":"{kind}"}}"##);
+    for (kind, expected) in [
+        (r#""say""#, Act::Say),
+        (r#""me""#, Act::Say),
+        (r#""edit","of":"1""#, Act::Edit),
+        (r#""delete","of":"1""#, Act::Delete),
+    ] {
+        let say = format!(r##"{{"type":"say","to":"#a","id":"{id}","kind":{kind}}}"##);
         assert_eq!(act(&say), Some(expected));
     }
     assert_eq!(act(r##"{"type":"topic","channel":"#a"}"##), Some(Act::Topic));

@@ -126,9 +126,10 @@ impl Writer {
 /// The refusal of what no record can hold, in the server's own words.
 fn too_long(command: &Command, bytes: usize) -> Event {
     match command {
-        Command::Say { id, text, .. } => {
+        Command::Say(message) => {
             let max_bytes = Limits::default().text_bytes_max;
-            Refusal::TooLong { bytes: text.len(), max_bytes }.event(Some(*id), None)
+            let bytes = message.body.len();
+            Refusal::TooLong { bytes, max_bytes }.event(Some(message.id), None)
         }
         _ => Refusal::TooLong { bytes, max_bytes: RECORD_BODY_BYTES_MAX }.event(None, None),
     }

@@ -6,7 +6,7 @@ use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::places::Places;
-use crate::chat::{Command, DeviceKey, Event, Message, Opaque, Target, UserName};
+use crate::chat::{Body, Command, DeviceKey, Event, Message, Opaque, Target, UserName};
 use crate::clean;
 use crate::crypto::Fingerprint;
 use crate::limits::{
@@ -42,7 +42,7 @@ impl Asked {
     pub fn note(&self, command: &Command) {
         let mut asked = self.lock();
         match command {
-            Command::Say { to, .. } => drop(asked.conversations.insert(to.clone())),
+            Command::Say(message) => drop(asked.conversations.insert(message.to.clone())),
             Command::Join { channel, .. } => {
                 asked.conversations.insert(Target::Channel(channel.clone()));
             }
@@ -180,7 +180,11 @@ fn reference(event: &mut Event) -> Option<&mut Option<String>> {
 fn bound(event: &mut Event) {
     match event {
         // It is cleaned where it is opened (`Model::message`).
-        Event::Message(message) => clip(&mut message.text, TEXT_BYTES_MAX),
+        Event::Message(message) => {
+            if let Body::Text(text) = &mut message.body {
+                clip(text, TEXT_BYTES_MAX);
+            }
+        }
         Event::Welcome { version, text_bytes_max, motd, .. } => {
             line(version);
             text(motd);
@@ -266,10 +270,7 @@ pub fn bytes(event: &Event) -> usize {
     let names = |names: &[UserName]| names.len() * 2 * size_of::<UserName>() + 32 * names.len();
     size_of::<Event>()
         + match event {
-            Event::Message(message) => {
-                let sealed = message.sealed.as_ref().map_or(0, |sealed| sealed.bytes().len());
-                message.text.len() + sealed + 128
-            }
+            Event::Message(message) => message.body.len() + 128,
             Event::Welcome { version, motd, .. } => version.len() + text(motd),
             Event::Places { places } => 128 * places.len(),
             Event::Entered { people, topic, .. } => names(people) + text(topic),

@@ -9,9 +9,8 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::outbox::id_of;
 use super::sealed_map::SealedMap;
-use crate::chat::{Command, Mark, MsgId, Opaque, Position, Target};
+use crate::chat::{Mark, MsgId, NewMessage, Opaque, Position, Target};
 use crate::crypto::keep;
 use crate::system::files;
 
@@ -19,7 +18,7 @@ use crate::system::files;
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Entry {
-    Add(Command),
+    Add(NewMessage),
     Done(MsgId),
     /// The server refused it.
     Refused(MsgId),
@@ -44,7 +43,7 @@ pub struct Journal {
 /// What an earlier run has left.
 #[derive(Default)]
 pub struct Left {
-    pub outbox: Vec<Command>,
+    pub outbox: Vec<NewMessage>,
     /// Which of them were refused: only the person sends those again.
     pub refused: HashSet<MsgId>,
     pub sealed: HashMap<MsgId, Opaque>,
@@ -53,8 +52,8 @@ pub struct Left {
 
 impl Left {
     /// Those lines that were not refused.
-    pub fn on_their_way(&self) -> Vec<Command> {
-        let goes = |command: &&Command| id_of(command).is_none_or(|id| !self.refused.contains(&id));
+    pub fn on_their_way(&self) -> Vec<NewMessage> {
+        let goes = |message: &&NewMessage| !self.refused.contains(&message.id);
         self.outbox.iter().filter(goes).cloned().collect()
     }
 }
@@ -94,9 +93,9 @@ impl Journal {
     }
 
     /// A line was typed.
-    pub fn add(&mut self, command: &Command) -> io::Result<()> {
+    pub fn add(&mut self, message: &NewMessage) -> io::Result<()> {
         self.open += 1;
-        self.write_locked(&Entry::Add(command.clone()))
+        self.write_locked(&Entry::Add(message.clone()))
     }
 
     /// A line goes out like this, whenever it is sent.
@@ -163,9 +162,9 @@ fn read_entries(text: &[u8], key: &[u8; 32]) -> Left {
             other => other.ok(),
         };
         match entry {
-            Some(Entry::Add(command)) => left.outbox.push(command),
+            Some(Entry::Add(message)) => left.outbox.push(message),
             Some(Entry::Done(id)) => {
-                left.outbox.retain(|command| id_of(command) != Some(id));
+                left.outbox.retain(|message| message.id != id);
                 left.sealed.remove(&id);
             }
             Some(Entry::Refused(id)) => drop(left.refused.insert(id)),
@@ -185,7 +184,7 @@ mod tests {
         Zeroizing::new([7; 32])
     }
 
-    fn say(id: u8) -> Command {
+    fn say(id: u8) -> NewMessage {
         let line = format!(
             r##"{{"type":"say","to":"#lobby","id":"{}","text":"hi there"}}"##,
             "0".repeat(30) + &format!("{id:02x}")
@@ -201,9 +200,9 @@ mod tests {
         assert!(left.outbox.is_empty());
         assert!(Journal::open(&stem, key()).unwrap().is_none(), "another client has it");
         (1..=3).for_each(|id| journal.add(&say(id)).unwrap());
-        journal.done(id_of(&say(2)).unwrap()).unwrap();
+        journal.done(say(2).id).unwrap();
         let body = Opaque::new(b"sealed").unwrap();
-        journal.seal(id_of(&say(3)).unwrap(), &body).unwrap();
+        journal.seal(say(3).id, &body).unwrap();
         let written = std::fs::read_to_string(stem.with_extension("outbox")).unwrap();
         assert!(!written.contains("hi there") && !written.contains("lobby"), "{written}");
         journal.outbox.write_all(b"{\"add\":{\"type\":\"sa").unwrap();
@@ -214,23 +213,23 @@ mod tests {
         for _ in 0..2 {
             let (journal, left) = Journal::open(&stem, key()).unwrap().unwrap();
             assert_eq!(left.outbox, [say(1), say(3)]);
-            assert_eq!(left.sealed, HashMap::from([(id_of(&say(3)).unwrap(), body.clone())]));
+            assert_eq!(left.sealed, HashMap::from([(say(3).id, body.clone())]));
             // Nothing is written anew, which a kill or a full disk could break off.
             assert!(std::fs::read(&path).unwrap() == written);
             drop(journal);
         }
         let (mut journal, left) = Journal::open(&stem, key()).unwrap().unwrap();
         journal.add(&say(4)).unwrap();
-        journal.done(id_of(&say(4)).unwrap()).unwrap();
-        for id in [1, 3].map(|id| id_of(&say(id)).unwrap()) {
+        journal.done(say(4).id).unwrap();
+        for id in [1, 3].map(|id| say(id).id) {
             journal.refused(id).unwrap();
         }
-        journal.retry(id_of(&say(3)).unwrap()).unwrap();
+        journal.retry(say(3).id).unwrap();
         let read = read_entries(&std::fs::read(&path).unwrap(), &key());
-        let refused = HashSet::from([id_of(&say(1)).unwrap()]);
+        let refused = HashSet::from([say(1).id]);
         assert_eq!((read.outbox, read.refused), (left.outbox, refused));
-        journal.done(id_of(&say(1)).unwrap()).unwrap();
-        journal.done(id_of(&say(3)).unwrap()).unwrap();
+        journal.done(say(1).id).unwrap();
+        journal.done(say(3).id).unwrap();
         assert_eq!(std::fs::metadata(stem.with_extension("outbox")).unwrap().len(), 0);
     }
 

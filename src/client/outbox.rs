@@ -3,12 +3,12 @@
 
 use std::collections::{HashSet, VecDeque};
 
-use crate::chat::{Command, MsgId, Target};
+use crate::chat::{MsgId, NewMessage, Target};
 
 /// One line on its way.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Outgoing {
-    pub command: Command,
+    pub message: NewMessage,
     pub stage: Stage,
 }
 
@@ -29,13 +29,13 @@ pub struct Outbox(VecDeque<Outgoing>);
 
 impl Outbox {
     /// Lines of an earlier run, and which of them were refused.
-    pub fn of(commands: Vec<Command>, refused: &HashSet<MsgId>) -> Outbox {
-        let line = |command: Command| {
-            let refused = id_of(&command).is_some_and(|id| refused.contains(&id));
+    pub fn of(messages: Vec<NewMessage>, refused: &HashSet<MsgId>) -> Outbox {
+        let outgoing = |message: NewMessage| {
+            let refused = refused.contains(&message.id);
             let stage = if refused { Stage::Refused } else { Stage::Waiting };
-            Outgoing { command, stage }
+            Outgoing { message, stage }
         };
-        Outbox(commands.into_iter().map(line).collect())
+        Outbox(messages.into_iter().map(outgoing).collect())
     }
 
     /// Lines that wait for the person.
@@ -43,35 +43,34 @@ impl Outbox {
         self.0.iter().filter(|one| one.stage == Stage::Refused).count()
     }
 
-    pub fn add(&mut self, command: Command, stage: Stage) {
-        self.0.push_back(Outgoing { command, stage });
+    pub fn add(&mut self, message: NewMessage, stage: Stage) {
+        self.0.push_back(Outgoing { message, stage });
     }
 
     /// The line is stored; none where it was not here.
-    pub fn settle(&mut self, id: MsgId) -> Option<Command> {
-        let found = self.0.iter().position(|one| id_of(&one.command) == Some(id));
-        found.and_then(|index| self.0.remove(index)).map(|one| one.command)
+    pub fn settle(&mut self, id: MsgId) -> Option<NewMessage> {
+        let found = self.0.iter().position(|one| one.message.id == id);
+        found.and_then(|index| self.0.remove(index)).map(|one| one.message)
     }
 
     /// What was said last in a place, where that is still on its way.
     pub fn last_said(&self, place: &Target) -> Option<MsgId> {
-        let says = |one: &&Outgoing| {
-            one.stage != Stage::Refused
-                && matches!(&one.command, Command::Say { to, target: None, .. } if to == place)
+        let says = |Outgoing { message, stage }: &&Outgoing| {
+            *stage != Stage::Refused && message.to == *place && !message.kind.is_change()
         };
-        self.0.iter().rev().find(says).and_then(|one| id_of(&one.command))
+        self.0.iter().rev().find(says).map(|one| one.message.id)
     }
 
     /// The line is refused; whether it was here and was not refused before.
     pub fn refuse(&mut self, id: MsgId) -> bool {
-        let found = self.0.iter_mut().find(|one| id_of(&one.command) == Some(id));
+        let found = self.0.iter_mut().find(|one| one.message.id == id);
         found.is_some_and(|one| std::mem::replace(&mut one.stage, Stage::Refused) != Stage::Refused)
     }
 
     /// The line came too fast; whether it was on its way.
     pub fn postpone(&mut self, id: MsgId) -> bool {
         let sent = |one: &&mut Outgoing| matches!(one.stage, Stage::Sent | Stage::Later);
-        let found = self.0.iter_mut().find(|one| id_of(&one.command) == Some(id)).filter(sent);
+        let found = self.0.iter_mut().find(|one| one.message.id == id).filter(sent);
         found.map(|one| one.stage = Stage::Later).is_some()
     }
 
@@ -81,31 +80,31 @@ impl Outbox {
     }
 
     /// Of the lines that came too fast the first few become ones to send.
-    pub fn again(&mut self, lines_max: usize) -> Vec<Command> {
+    pub fn again(&mut self, lines_max: usize) -> Vec<NewMessage> {
         self.resend(Stage::Later, lines_max)
     }
 
     /// All lines that are not refused, to be sent (again) over a new connection. Their ids make a
     /// repeat harmless.
-    pub fn send_all(&mut self) -> Vec<Command> {
+    pub fn send_all(&mut self) -> Vec<NewMessage> {
         let open = self.0.iter_mut().filter(|one| one.stage != Stage::Refused);
         let send = |one: &mut Outgoing| {
             one.stage = Stage::Sent;
-            one.command.clone()
+            one.message.clone()
         };
         open.map(send).collect()
     }
 
     /// Refused lines become ones to send.
-    pub fn retry(&mut self) -> Vec<Command> {
+    pub fn retry(&mut self) -> Vec<NewMessage> {
         self.resend(Stage::Refused, usize::MAX)
     }
 
-    fn resend(&mut self, stage: Stage, lines_max: usize) -> Vec<Command> {
+    fn resend(&mut self, stage: Stage, lines_max: usize) -> Vec<NewMessage> {
         let chosen = self.0.iter_mut().filter(|one| one.stage == stage).take(lines_max);
         let send = |one: &mut Outgoing| {
             one.stage = Stage::Sent;
-            one.command.clone()
+            one.message.clone()
         };
         chosen.map(send).collect()
     }
@@ -125,7 +124,7 @@ impl Outbox {
     /// Drops what is not stored: lines that wait or were refused. Gives their ids.
     pub fn cancel(&mut self) -> Vec<MsgId> {
         let goes = |one: &Outgoing| one.stage != Stage::Sent;
-        let ids = self.0.iter().filter(|one| goes(one)).filter_map(|one| id_of(&one.command));
+        let ids = self.0.iter().filter(|one| goes(one)).map(|one| one.message.id);
         let ids: Vec<MsgId> = ids.collect();
         self.0.retain(|one| !goes(one));
         ids
@@ -142,12 +141,5 @@ impl Outbox {
 
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
-    }
-}
-
-pub fn id_of(command: &Command) -> Option<MsgId> {
-    match command {
-        Command::Say { id, .. } => Some(*id),
-        _ => None,
     }
 }

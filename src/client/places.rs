@@ -21,7 +21,7 @@ struct PlaceState {
 
 impl PlaceState {
     fn owns(&mut self, message: &Message) {
-        if message.target.is_none() && !message.deleted {
+        if !message.kind.is_change() && !message.deleted {
             self.last_own = self.last_own.max(Some(message.seq));
         }
     }
@@ -187,9 +187,7 @@ mod tests {
             id: MsgId([seq as u8; 16]),
             time_ms: 0,
             kind: Kind::Say,
-            target: None,
-            text: "hi".into(),
-            sealed: None,
+            body: "hi".into(),
             lock: crate::chat::Lock::Open,
             edited: false,
             deleted: false,

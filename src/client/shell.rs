@@ -140,7 +140,7 @@ impl Shell {
                 let next = self.secrets.send(command, now_ms);
                 return Done::Go(self.goes_out(next));
             }
-            Action::Keep(command) => self.write(|journal| journal.add(&command)),
+            Action::Keep(message) => self.write(|journal| journal.add(&message)),
             Action::Drop(id) => {
                 self.secrets.drop_line(id);
                 self.write(|journal| journal.done(id));

@@ -15,6 +15,9 @@ pub(super) const VERSION: u8 = 1;
 /// A content and its length are padded to a multiple of this.
 const PADDING_BYTES: usize = 64;
 
+/// Where a message changes no other one.
+const NONE: MsgId = MsgId([0; 16]);
+
 /// Why a sealed line is not opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SealError {
@@ -49,10 +52,9 @@ pub struct Note {
     pub id: MsgId,
     /// By the sender's clock, in milliseconds since 1970.
     pub time_ms: u64,
-    pub kind: Kind,
+    /// A change names the message by its id: zeros where it is none.
+    pub kind: Kind<MsgId>,
     pub content: ContentType,
-    /// The id of the line that an edit or a deletion is about; zeros otherwise.
-    pub target: MsgId,
     pub link: Link,
 }
 
@@ -92,27 +94,25 @@ impl Opened {
 
 impl Note {
     pub(super) fn to_bytes(self) -> [u8; NOTE_BYTES] {
-        let kind = [self.kind as u8, self.content.0];
+        let kind = [self.kind.code(), self.content.0];
+        let of = self.kind.of().unwrap_or(NONE);
         let (time, n) = (self.time_ms.to_be_bytes(), self.link.n.to_be_bytes());
         let parts: [&[u8]; 7] =
-            [&self.id.0, &time, &kind, &self.target.0, &self.link.session, &n, &self.link.prev];
+            [&self.id.0, &time, &kind, &of.0, &self.link.session, &n, &self.link.prev];
         parts.concat().try_into().expect("the parts have these lengths")
     }
 
     pub(super) fn from_bytes(bytes: &[u8]) -> Option<Note> {
         let mut bytes = bytes;
+        let id = MsgId(take(&mut bytes)?);
+        let time_ms = u64::from_be_bytes(take(&mut bytes)?);
+        let [code, content] = take(&mut bytes)?;
+        let of = Some(MsgId(take(&mut bytes)?)).filter(|of| *of != NONE);
         let note = Note {
-            id: MsgId(take(&mut bytes)?),
-            time_ms: u64::from_be_bytes(take(&mut bytes)?),
-            kind: match take::<1>(&mut bytes)? {
-                [0] => Kind::Say,
-                [1] => Kind::Me,
-                [2] => Kind::Edit,
-                [3] => Kind::Delete,
-                _ => return None,
-            },
-            content: ContentType(take::<1>(&mut bytes)?[0]),
-            target: MsgId(take(&mut bytes)?),
+            id,
+            time_ms,
+            kind: Kind::from_code(code, of)?,
+            content: ContentType(content),
             link: Link {
                 session: take(&mut bytes)?,
                 n: u64::from_be_bytes(take(&mut bytes)?),

@@ -32,8 +32,8 @@ fn device(identity: &crate::crypto::Identity) -> Device {
 
 fn note(n: u64) -> Note {
     let link = Link { session: [3; 16], n, prev: [4; 32] };
-    let (id, target) = (MsgId([1; 16]), MsgId([0; 16]));
-    Note { id, time_ms: 5, kind: Kind::Say, content: ContentType::TEXT, target, link }
+    let id = MsgId([1; 16]);
+    Note { id, time_ms: 5, kind: Kind::Say, content: ContentType::TEXT, link }
 }
 
 fn channel(seed: u8) -> PinChannel {

@@ -39,8 +39,8 @@ impl Party {
 
 fn note() -> Note {
     let link = Link { session: [3; 16], n: 9, prev: [4; 32] };
-    let (id, target) = (MsgId([1; 16]), MsgId([0; 16]));
-    Note { id, time_ms: 5, kind: Kind::Say, content: ContentType::TEXT, target, link }
+    let id = MsgId([1; 16]);
+    Note { id, time_ms: 5, kind: Kind::Say, content: ContentType::TEXT, link }
 }
 
 fn sealed(from: &Party, to: &[&Party]) -> Vec<u8> {

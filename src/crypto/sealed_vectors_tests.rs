@@ -50,17 +50,19 @@ fn opening(seed: u8) -> OpeningKey {
     OpeningKey::from_bytes(&[seed; 32])
 }
 
-fn note(kind: Kind, n: u64, prev: [u8; 32]) -> Note {
-    let target = if kind == Kind::Edit { MsgId([0xaa; 16]) } else { MsgId([0; 16]) };
+/// Of a message that is in no vector.
+const EDIT: Kind<MsgId> = Kind::Edit { of: MsgId([0xaa; 16]) };
+
+fn note(kind: Kind<MsgId>, n: u64, prev: [u8; 32]) -> Note {
     let link = Link { session: [0x44; 16], n, prev };
     let (id, content) = (MsgId([0xa0 + n as u8; 16]), ContentType::TEXT);
-    Note { id, time_ms: 1_764_079_391_123, kind, content, target, link }
+    Note { id, time_ms: 1_764_079_391_123, kind, content, link }
 }
 
 fn described(note: &Note) -> Value {
     json!({
-        "id": hex(&note.id.0), "time_ms": note.time_ms, "kind": note.kind as u8,
-        "content": note.content.0, "target": hex(&note.target.0), "session": hex(&note.link.session),
+        "id": hex(&note.id.0), "time_ms": note.time_ms, "kind": note.kind.code(),
+        "content": note.content.0, "of": hex(&note.kind.of().unwrap_or(MsgId([0; 16])).0), "session": hex(&note.link.session),
         "n": note.link.n, "prev": hex(&note.link.prev),
     })
 }
@@ -153,7 +155,7 @@ fn pin_channel() {
     assert_eq!(hex(&context.0), known["context"]);
     let mut prev = [0; 32];
     for (n, line) in known["lines"].as_array().unwrap().iter().enumerate() {
-        let kind = if n == 0 { Kind::Say } else { Kind::Edit };
+        let kind = if n == 0 { Kind::Say } else { EDIT };
         let note = note(kind, n as u64, prev);
         assert_eq!(described(&note), line["note"]);
         let draft = Draft { context: &context, note: &note, text: TEXT };
@@ -197,7 +199,7 @@ fn write() {
     let context = context(&channel_name(&channel));
     let mut lines = Vec::new();
     let mut prev = [0; 32];
-    for (n, kind) in [Kind::Say, Kind::Edit].into_iter().enumerate() {
+    for (n, kind) in [Kind::Say, EDIT].into_iter().enumerate() {
         let note = note(kind, n as u64, prev);
         let salt = [0x70 + n as u8; 16];
         let draft = Draft { context: &context, note: &note, text: TEXT };

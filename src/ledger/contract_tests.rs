@@ -43,14 +43,16 @@ pub(super) fn draft(place: &str, from: &str, id: u8, text: &str) -> Draft {
         id: MsgId([id; 16]),
         time_ms: 1_000,
         kind: Kind::Say,
-        target: None,
-        text: text.into(),
-        sealed: None,
+        body: text.into(),
     }
 }
 
-pub(super) fn change(kind: Kind, from: &str, id: u8, target: u64, text: &str) -> Draft {
-    Draft { kind, target: Some(Seq(target)), ..draft("#tea", from, id, text) }
+pub(super) fn edit(from: &str, id: u8, of: u64, text: &str) -> Draft {
+    Draft { kind: Kind::Edit { of: Seq(of) }, ..draft("#tea", from, id, text) }
+}
+
+pub(super) fn delete(from: &str, id: u8, of: u64) -> Draft {
+    Draft { kind: Kind::Delete { of: Seq(of) }, ..draft("#tea", from, id, "") }
 }
 
 /// The newest lines that are not older than this.
@@ -75,7 +77,7 @@ impl Made {
     fn texts(&self, place: &str) -> Vec<(u64, String)> {
         let place = place.parse().unwrap();
         let lines = self.reader.read(&place, Seq(0), Seq(u64::MAX), PAGE).unwrap();
-        lines.into_iter().map(|line| (line.seq.0, line.text)).collect()
+        lines.into_iter().map(|line| (line.seq.0, line.body.text().to_owned())).collect()
     }
 }
 
@@ -126,19 +128,19 @@ contract! {
 
     a_sender_may_edit_and_delete_for_a_while(made) {
         made.says(draft("#tea", "ana", 1, "helo"));
-        assert_eq!(made.says(change(Kind::Edit, "ana", 2, 1, "hello")), Verdict::Stored(Seq(2)));
+        assert_eq!(made.says(edit("ana", 2, 1, "hello")), Verdict::Stored(Seq(2)));
         assert_eq!(made.texts("#tea"), [(1, "hello".into()), (2, "hello".into())]);
-        assert_eq!(made.says(change(Kind::Edit, "ana", 2, 1, "hello")), Verdict::Known(Seq(2)));
-        assert_eq!(made.says(change(Kind::Edit, "bob", 3, 1, "bye")), Verdict::NotOwn);
-        assert_eq!(made.says(change(Kind::Edit, "ana", 4, 9, "bye")), Verdict::NoSuchLine);
-        assert_eq!(made.says(change(Kind::Edit, "ana", 4, 2, "bye")), Verdict::NoSuchLine, "an edit");
-        let late = Draft { time_ms: 62_000, ..change(Kind::Edit, "ana", 5, 1, "late") };
+        assert_eq!(made.says(edit("ana", 2, 1, "hello")), Verdict::Known(Seq(2)));
+        assert_eq!(made.says(edit("bob", 3, 1, "bye")), Verdict::NotOwn);
+        assert_eq!(made.says(edit("ana", 4, 9, "bye")), Verdict::NoSuchLine);
+        assert_eq!(made.says(edit("ana", 4, 2, "bye")), Verdict::NoSuchLine, "an edit");
+        let late = Draft { time_ms: 62_000, ..edit("ana", 5, 1, "late") };
         assert_eq!(made.says(late), Verdict::TooLate);
-        assert_eq!(made.says(change(Kind::Delete, "ana", 6, 1, "")), Verdict::Stored(Seq(3)));
+        assert_eq!(made.says(delete("ana", 6, 1)), Verdict::Stored(Seq(3)));
         let place = "#tea".parse().unwrap();
         let lines = made.reader.read(&place, Seq(0), Seq(9), PAGE).unwrap();
-        assert!(lines[0].deleted && lines[0].text.is_empty() && lines[1].text.is_empty());
-        assert_eq!(made.says(change(Kind::Edit, "ana", 7, 1, "again")), Verdict::NoSuchLine);
+        assert!(lines[0].deleted && lines[0].body.is_empty() && lines[1].body.is_empty());
+        assert_eq!(made.says(edit("ana", 7, 1, "again")), Verdict::NoSuchLine);
     }
 
     reading_goes_by_seq_and_by_page(made) {
@@ -236,8 +238,8 @@ contract! {
     what_is_deleted_is_not_found(made) {
         made.says(draft("#tea", "ana", 1, "a marker"));
         made.says(draft("#tea", "bob", 2, "another marker"));
-        made.says(change(Kind::Delete, "ana", 3, 1, ""));
-        made.says(change(Kind::Edit, "bob", 4, 2, "nothing"));
+        made.says(delete("ana", 3, 1));
+        made.says(edit("bob", 4, 2, "nothing"));
         let places = ["#tea".parse().unwrap()];
         assert!(made.reader.search(&places, &wanted("marker"), PAGE, &free()).unwrap().0.is_empty());
         assert_eq!(made.reader.search(&places, &wanted("nothing"), PAGE, &free()).unwrap().0[0].seq, Seq(2));

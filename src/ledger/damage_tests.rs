@@ -4,7 +4,7 @@
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-use super::contract_tests::{PAGE, change, draft, found_on_disk, free, on_disk, since};
+use super::contract_tests::{PAGE, draft, edit, found_on_disk, free, on_disk, since};
 use super::*;
 
 const ALL: Page = Page { bytes_max: 1 << 30, lines_max: 10_000 };
@@ -29,8 +29,8 @@ fn a_damaged_line_and_its_edit_are_left_out_and_its_place_goes_on() {
     let (mut ledger, folder, path) = on_disk();
     said(&mut ledger, 1, "one");
     said(&mut ledger, 2, "zebramarker two");
-    let edit = change(Kind::Edit, "alice", 3, 1, "zebramarker one, mended");
-    assert_eq!(commit(&mut ledger, edit), Verdict::Stored(Seq(3)));
+    let change = edit("alice", 3, 1, "zebramarker one, mended");
+    assert_eq!(commit(&mut ledger, change), Verdict::Stored(Seq(3)));
     let reader = ledger.reader();
     assert_eq!(seqs(&reader), [1, 2, 3]);
     // Of the text that the edit is told with, and that stands in the first line, one letter.
@@ -42,8 +42,8 @@ fn a_damaged_line_and_its_edit_are_left_out_and_its_place_goes_on() {
 
     let again = draft("#tea", "alice", 1, "one");
     assert_eq!(commit(&mut ledger, again), Verdict::Known(Seq(1)), "it was stored once");
-    let edit = change(Kind::Edit, "alice", 4, 1, "again");
-    assert_eq!(commit(&mut ledger, edit), Verdict::NoSuchLine);
+    let change = edit("alice", 4, 1, "again");
+    assert_eq!(commit(&mut ledger, change), Verdict::NoSuchLine);
     said(&mut ledger, 5, "four");
     assert_eq!(seqs(&reader), [2, 4]);
 
@@ -80,7 +80,7 @@ fn around_a_damaged_page_everything_is_read_and_written() {
     let told = reader.read(&tea, Seq(0), Seq(300), ALL).unwrap();
     let lost: Vec<u64> = (1..=300).filter(|seq| told.iter().all(|l| l.seq.0 != *seq)).collect();
     assert!(lost.contains(&150) && lost.len() < 20, "{lost:?}");
-    assert!(told.iter().all(|line| line.text == text(line.seq.0)));
+    assert!(told.iter().all(|line| line.body.text() == text(line.seq.0)));
     assert!(told.is_sorted_by_key(|line| line.seq));
     // In pages it is the same.
     let (mut paged, mut after) = (Vec::new(), Seq(0));
@@ -144,10 +144,7 @@ fn of_200_flipped_bits_none_changes_what_anybody_said() {
     for id in 1..=60 {
         said(&mut ledger, id, &format!("line {id} of words that are looked for"));
     }
-    assert_eq!(
-        commit(&mut ledger, change(Kind::Edit, "alice", 61, 7, "mended")),
-        Verdict::Stored(Seq(61))
-    );
+    assert_eq!(commit(&mut ledger, edit("alice", 61, 7, "mended")), Verdict::Stored(Seq(61)));
     let tea: Place = "#tea".parse().unwrap();
     let sound = ledger.reader().read(&tea, Seq(0), Seq(99), ALL).unwrap();
     assert_eq!(sound.len(), 61);

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::{
     Draft, Ledger, LedgerError, Older, Page, Reader, Record, Remembered, Verdict, Work, message,
 };
-use crate::chat::{Kind, LogId, Message, MsgId, Place, Seq, UserName, Wanted};
+use crate::chat::{Body, LogId, Message, MsgId, Place, Seq, UserName, Wanted};
 
 /// What a line counts beside its text: about its size.
 const LINE_BYTES: usize = 256;
@@ -98,7 +98,7 @@ impl Memory {
                 if !wanted(&line) {
                     continue;
                 }
-                bytes += page.cost(line.draft.said_bytes());
+                bytes += page.cost(line.draft.body.len());
                 if !page.holds(newest.len(), bytes) {
                     break 'lines true;
                 }
@@ -139,18 +139,18 @@ impl Lines {
         if let Some(known) = self.by_id.get(&id).and_then(|seq| self.line(*seq)) {
             return known_as(&known.draft, known.edited || known.deleted, known.seq, draft);
         }
-        if let Some(target) = draft.target
+        if let Some(target) = draft.kind.of()
             && let Err(verdict) = self.change(target, draft, change_s_max)
         {
             return verdict;
         }
         self.last.0 += 1;
         let (seq, mut draft) = (self.last, Arc::clone(draft));
-        if draft.kind == Kind::Edit {
+        if draft.kind.is_edit() {
             // It stands in its target.
-            Arc::make_mut(&mut draft).clear();
+            Arc::make_mut(&mut draft).body = Body::default();
         }
-        self.bytes += LINE_BYTES + draft.said_bytes();
+        self.bytes += LINE_BYTES + draft.body.len();
         self.lines.push_back(Line { seq, draft, edited: false, deleted: false });
         self.by_id.insert(id, seq);
         Verdict::Stored(seq)
@@ -166,7 +166,7 @@ impl Lines {
 
     /// What is left of a line that was taken out.
     fn forget(&mut self, gone: Line) {
-        self.bytes -= LINE_BYTES + gone.draft.said_bytes();
+        self.bytes -= LINE_BYTES + gone.draft.body.len();
         self.by_id.remove(&(gone.draft.from.clone(), gone.draft.id));
     }
 
@@ -174,15 +174,13 @@ impl Lines {
         let index = self.index(target).ok_or(Verdict::NoSuchLine)?;
         let target = &mut self.lines[index];
         may_change(&target.draft, target.deleted, draft, change_s_max)?;
-        let before = target.draft.said_bytes();
-        let changed = Arc::make_mut(&mut target.draft);
-        match draft.kind {
-            Kind::Edit => changed.say_as(draft),
-            _ => changed.clear(),
-        }
-        target.edited = draft.kind == Kind::Edit;
-        target.deleted = draft.kind == Kind::Delete;
-        let after = target.draft.said_bytes();
+        let before = target.draft.body.len();
+        // Of a deletion the body is empty or, where messages are sealed, of no use.
+        target.edited = draft.kind.is_edit();
+        target.deleted = !target.edited;
+        let body = if target.edited { draft.body.clone() } else { Body::default() };
+        Arc::make_mut(&mut target.draft).body = body;
+        let after = target.draft.body.len();
         self.bytes = self.bytes - before + after;
         Ok(())
     }
@@ -207,11 +205,8 @@ impl Line {
     /// A line as it is told again: an edit with the text that its `target` has now.
     fn told(&self, target: Option<&Draft>) -> Message {
         let mut draft = Draft::clone(&self.draft);
-        if draft.kind == Kind::Edit {
-            match target {
-                Some(target) => draft.say_as(target),
-                None => draft.clear(),
-            }
+        if draft.kind.is_edit() {
+            draft.body = target.map(|target| target.body.clone()).unwrap_or_default();
         }
         message(draft, self.seq, self.edited, self.deleted)
     }
@@ -220,10 +215,8 @@ impl Line {
 /// The verdict on a line whose id is known: the same line again, or another under its id. What was
 /// `changed` since cannot be compared and passes.
 pub(super) fn known_as(known: &Draft, changed: bool, seq: Seq, again: &Draft) -> Verdict {
-    let same = known.text == again.text && known.sealed == again.sealed;
-    let said = same || changed || again.kind == Kind::Edit;
-    let alike = known.kind == again.kind && known.target == again.target && said;
-    if alike { Verdict::Known(seq) } else { Verdict::Conflict }
+    let said = known.body == again.body || changed || again.kind.is_edit();
+    if known.kind == again.kind && said { Verdict::Known(seq) } else { Verdict::Conflict }
 }
 
 /// Whether `change` may change `target`: one's own line, still there, not too old.
@@ -233,7 +226,7 @@ pub(super) fn may_change(
     change: &Draft,
     change_s_max: u64,
 ) -> Result<(), Verdict> {
-    if deleted || !matches!(target.kind, Kind::Say | Kind::Me) {
+    if deleted || target.kind.is_change() {
         return Err(Verdict::NoSuchLine);
     }
     if target.from != change.from {
@@ -317,8 +310,8 @@ impl Ledger for Memory {
         for place in all.places.values_mut() {
             let own = |line: &&mut Line| line.draft.from == *user && !line.deleted;
             for line in place.lines.iter_mut().filter(own) {
-                place.bytes -= line.draft.said_bytes();
-                Arc::make_mut(&mut line.draft).clear();
+                place.bytes -= line.draft.body.len();
+                Arc::make_mut(&mut line.draft).body = Body::default();
                 line.deleted = true;
                 erased += 1;
             }
@@ -357,7 +350,7 @@ impl Reader for Memory {
             let all = self.lock();
             let Some(lines) = all.places.get(place) else { return Ok(Vec::new()) };
             let target = |line: &Line| {
-                let target = line.draft.target.and_then(|target| lines.line(target))?;
+                let target = line.draft.kind.of().and_then(|of| lines.line(of))?;
                 Some(Arc::clone(&target.draft))
             };
             let wanted = lines.between(after, Seq(upto.0.saturating_add(1)));
@@ -376,7 +369,7 @@ impl Reader for Memory {
     ) -> Result<(Vec<Message>, bool), LedgerError> {
         let said = |line: &Line| {
             older.since_ms.is_none_or(|since| line.draft.time_ms >= since)
-                && matches!(line.draft.kind, Kind::Say | Kind::Me)
+                && !line.draft.kind.is_change()
         };
         Ok(self.newest(place, older.before, (page, work), &said))
     }
@@ -388,7 +381,8 @@ impl Reader for Memory {
         page: Page,
         work: &Arc<Work>,
     ) -> Result<(Vec<Message>, bool), LedgerError> {
-        let holds = |line: &Line| line.draft.target.is_none() && wanted.is_in(&line.draft.text);
+        let holds =
+            |line: &Line| !line.draft.kind.is_change() && wanted.is_in(line.draft.body.text());
         Ok(self.newest(place, None, (page, work), &holds))
     }
 
@@ -415,7 +409,7 @@ impl Page {
         let mut bytes = 0;
         let mut taken = Vec::new();
         for line in lines {
-            bytes += self.cost(line.said_bytes());
+            bytes += self.cost(line.body.wire_len());
             if !self.holds(taken.len(), bytes) {
                 break;
             }

@@ -13,8 +13,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::chat::{
-    ChannelName, DeviceName, Kind, Lock, LogId, Message, MsgId, Opaque, Place, Seq, UserName,
-    Wanted,
+    Body, ChannelName, DeviceName, Kind, Lock, LogId, Message, MsgId, Place, Seq, UserName, Wanted,
 };
 pub use kept::{Kept, KeptReader};
 pub use memory::Memory;
@@ -31,29 +30,7 @@ pub struct Draft {
     /// Milliseconds since 1970; for display and for retention, never for order.
     pub time_ms: i64,
     pub kind: Kind,
-    /// The line that an edit or a deletion changes.
-    pub target: Option<Seq>,
-    pub text: String,
-    /// Instead of a text.
-    pub sealed: Option<Opaque>,
-}
-
-impl Draft {
-    /// What it says is gone; its seat stays.
-    fn clear(&mut self) {
-        self.text.clear();
-        self.sealed = None;
-    }
-
-    /// It says what `other` says.
-    fn say_as(&mut self, other: &Draft) {
-        (self.text, self.sealed) = (other.text.clone(), other.sealed.clone());
-    }
-
-    /// Bytes of what it says.
-    fn said_bytes(&self) -> usize {
-        self.text.len() + self.sealed.as_ref().map_or(0, |sealed| sealed.bytes().len())
-    }
+    pub body: Body,
 }
 
 /// What is written: lines, and what is remembered beside them.
@@ -278,9 +255,7 @@ fn message(draft: Draft, seq: Seq, edited: bool, deleted: bool) -> Message {
         id: draft.id,
         time_ms: draft.time_ms,
         kind: draft.kind,
-        target: draft.target,
-        text: draft.text,
-        sealed: draft.sealed,
+        body: draft.body,
         lock: Lock::Open,
         edited,
         deleted,

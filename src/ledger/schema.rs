@@ -1,14 +1,6 @@
 //! The file's schema, one step for each version (`user_version` counts them). A step that was
 //! released never changes: a new one is added behind it.
 
-/// Kinds of a line in the column `kind`.
-pub const KINDS: [crate::chat::Kind; 4] = [
-    crate::chat::Kind::Say,
-    crate::chat::Kind::Me,
-    crate::chat::Kind::Edit,
-    crate::chat::Kind::Delete,
-];
-
 pub const STEPS: &[&str] = &[
     "
 CREATE TABLE meta (

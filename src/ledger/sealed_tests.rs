@@ -1,8 +1,8 @@
 //! Lines that only people read, in every ledger as others are.
 
-use super::contract_tests::{Made, PAGE, change, draft, free, memory, on_disk, sqlite, wanted};
+use super::contract_tests::{Made, PAGE, draft, free, memory, on_disk, sqlite, wanted};
 use super::*;
-use crate::chat::{Kind, Retention};
+use crate::chat::{Kind, Opaque, Retention};
 use crate::config::Config;
 
 const TEA: &str = "#tea~kq3f0123456789abcdefghjkm0";
@@ -12,12 +12,11 @@ fn opaque(bytes: &[u8]) -> Opaque {
 }
 
 fn sealed(id: u8, bytes: &[u8]) -> Draft {
-    Draft { sealed: Some(opaque(bytes)), ..draft(TEA, "alice", id, "") }
+    Draft { body: Body::Sealed(opaque(bytes)), ..draft(TEA, "alice", id, "") }
 }
 
-fn changed(kind: Kind, id: u8, target: u64, bytes: &[u8]) -> Draft {
-    let place = TEA.parse().unwrap();
-    Draft { place, sealed: Some(opaque(bytes)), ..change(kind, "alice", id, target, "") }
+fn changed(kind: Kind, id: u8, bytes: &[u8]) -> Draft {
+    Draft { kind, ..sealed(id, bytes) }
 }
 
 /// Seq, what is sealed, edited, deleted.
@@ -26,8 +25,8 @@ type Told = (u64, Option<Vec<u8>>, bool, bool);
 fn told(made: &Made) -> Vec<Told> {
     let lines = made.reader.read(&TEA.parse().unwrap(), Seq(0), Seq(99), PAGE).unwrap();
     let told = |line: Message| {
-        assert_eq!(line.text, "");
-        let sealed = line.sealed.map(|sealed| sealed.bytes().to_vec());
+        assert_eq!(line.body.text(), "");
+        let sealed = line.body.sealed().map(|sealed| sealed.bytes().to_vec());
         (line.seq.0, sealed, line.edited, line.deleted)
     };
     lines.into_iter().map(told).collect()
@@ -44,7 +43,10 @@ fn sealed_lines_are_kept_changed_and_taken_away_as_clear_ones_are() {
         assert_eq!(made.says(sealed(1, b"tea at five")), Verdict::Known(Seq(1)));
         assert_eq!(made.says(sealed(1, b"tea at six")), Verdict::Conflict);
         assert_eq!(made.says(sealed(2, &[0, 255, 3])), Verdict::Stored(Seq(2)));
-        assert_eq!(made.says(changed(Kind::Edit, 3, 1, b"at six")), Verdict::Stored(Seq(3)));
+        assert_eq!(
+            made.says(changed(Kind::Edit { of: Seq(1) }, 3, b"at six")),
+            Verdict::Stored(Seq(3))
+        );
         let lines = [
             (1, some(b"at six"), true, false),
             (2, some(&[0, 255, 3]), false, false),
@@ -52,7 +54,10 @@ fn sealed_lines_are_kept_changed_and_taken_away_as_clear_ones_are() {
         ];
         assert_eq!(told(&made), lines);
         // What a deletion says stays: it is its sender's word for it.
-        assert_eq!(made.says(changed(Kind::Delete, 4, 1, b"gone")), Verdict::Stored(Seq(4)));
+        assert_eq!(
+            made.says(changed(Kind::Delete { of: Seq(1) }, 4, b"gone")),
+            Verdict::Stored(Seq(4))
+        );
         let lines = [
             (1, None, false, true),
             (2, some(&[0, 255, 3]), false, false),
@@ -89,7 +94,7 @@ fn a_file_of_before_lines_were_sealed_is_copied_and_goes_on() {
     assert!(folder.path().join("ledger.schema-1.backup").exists());
     ledger.commit(&[Record::line(sealed(2, b"two"))]).unwrap();
     let lines = ledger.reader().read(&"#tea".parse().unwrap(), Seq(0), Seq(9), PAGE).unwrap();
-    assert_eq!((lines.len(), lines[0].text.as_str()), (1, "hi"));
+    assert_eq!((lines.len(), lines[0].body.text()), (1, "hi"));
     assert_eq!(upkeep::verify(&path).unwrap().lines, 2);
 }
 

@@ -1,6 +1,6 @@
 //! Copies, restores and older files: nothing that was stored is lost on the way.
 
-use super::contract_tests::{change, draft, found_on_disk, free, on_disk, wanted};
+use super::contract_tests::{delete, draft, edit, found_on_disk, free, on_disk, wanted};
 use super::*;
 
 const CHANGE_S_MAX: u64 = 60;
@@ -42,8 +42,8 @@ fn of_schema_1() -> (tempfile::TempDir, PathBuf) {
     let (mut ledger, folder, path) = on_disk();
     says(&mut ledger, 1, "zebramarker one");
     says(&mut ledger, 2, "two");
-    let edit = change(Kind::Edit, "alice", 99, 2, "two, mended");
-    assert_eq!(ledger.commit(&[Record::line(edit)]).unwrap(), [Verdict::Stored(Seq(3))]);
+    let change = edit("alice", 99, 2, "two, mended");
+    assert_eq!(ledger.commit(&[Record::line(change)]).unwrap(), [Verdict::Stored(Seq(3))]);
     ledger.break_with(TO_SCHEMA_1);
     (folder, path)
 }
@@ -58,7 +58,7 @@ fn a_file_of_an_older_schema_is_verified_restored_and_erased_from() {
     let ledger = Sqlite::open(&path, CHANGE_S_MAX).unwrap();
     let page = Page { lines_max: 9, bytes_max: 1 << 20 };
     let told = ledger.reader().read(&"#tea".parse().unwrap(), Seq(0), Seq(9), page).unwrap();
-    let texts: Vec<_> = told.iter().map(|line| line.text.as_str()).collect();
+    let texts: Vec<_> = told.iter().map(|line| line.body.text()).collect();
     assert_eq!(texts, ["zebramarker one", "two, mended", "two, mended"]);
 
     let (folder, old) = of_schema_1();
@@ -129,9 +129,9 @@ fn the_words_of_lines_that_are_changed_in_the_commit_that_stores_them_are_the_ne
     let records = [
         draft("#tea", "alice", 1, "green"),
         draft("#tea", "alice", 2, "white"),
-        change(Kind::Edit, "alice", 3, 1, "black"),
+        edit("alice", 3, 1, "black"),
         draft("#lobby", "alice", 4, "green"),
-        change(Kind::Delete, "alice", 5, 2, ""),
+        delete("alice", 5, 2),
     ];
     let records: Vec<Record> = records.into_iter().map(Record::line).collect();
     ledger.commit(&records).unwrap();

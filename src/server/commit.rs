@@ -66,7 +66,7 @@ fn write(hub: &Hub, ledger: &mut Kept, Batch { records, lines }: Batch) {
 mod tests {
     use super::*;
     use crate::chat::registry::{Registry, Rules};
-    use crate::chat::{Kind, LogId, MsgId, Retention, Seq};
+    use crate::chat::{Body, Kind, LogId, MsgId, Retention, Seq};
     use crate::config::Config;
     use crate::ledger::{Draft, Memory, Page, Reader};
     use crate::server::delivery::flusher::Flusher;
@@ -94,9 +94,7 @@ mod tests {
                 id: MsgId([id; 16]),
                 time_ms: 1_000,
                 kind: Kind::Say,
-                target: None,
-                text: format!("line {id}"),
-                sealed: None,
+                body: Body::Text(format!("line {id}")),
             };
             Waiting::Record(Record::line(line))
         };
@@ -107,7 +105,7 @@ mod tests {
         work(&hub, &mut ledger, &mut vec![say(1), say(2), forget, say(3)]);
         let page = Page { lines_max: 10, bytes_max: 1 << 20 };
         let lines = reader.read(&tea, Seq(0), Seq(10), page).unwrap();
-        let lines: Vec<_> = lines.iter().map(|line| (line.seq, line.text.as_str())).collect();
+        let lines: Vec<_> = lines.iter().map(|line| (line.seq, line.body.text())).collect();
         assert_eq!(lines, [(Seq(1), "line 3")]);
     }
 }

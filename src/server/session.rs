@@ -11,20 +11,22 @@ use std::time::{Duration, Instant};
 use super::delivery::send_queue::SendQueue;
 use super::door::Stranger;
 use super::house::House;
-use super::hub::{Said, line_fields};
+use super::hub::Said;
 use super::observe::log as server_log;
 use super::operator::{self, Actor, moderation};
 use super::readers;
 use super::second::{self, Asker};
 use crate::chat::rights::{self, Role, State};
-use crate::chat::{Code, Command, DeviceName, Event, Refusal, SessionId, Target, UserName};
+use crate::chat::{
+    Body, Code, Command, DeviceName, Event, NewMessage, Refusal, SessionId, Target, UserName,
+};
 use crate::clean;
 use crate::crypto::RecordType;
 use crate::crypto::record_cipher::RECORD_BODY_BYTES_MAX;
 use crate::home::sanctions::{Subject, Whom};
 use crate::limits::{REF_BYTES_MAX, REPLY_BYTES_MAX};
 use crate::net::tunnel::{Incoming, TunnelReader};
-use crate::wire::codec;
+use crate::wire::{codec, stored_fields};
 
 /// A person who writes a little too fast waits this long at most, and is refused beyond it.
 const PATIENCE_MS: u64 = 3_000;
@@ -388,14 +390,13 @@ impl Session {
         let hub = &self.house.hub;
         self.may(command)?;
         match command {
-            Command::Say { to, .. } => {
-                let to = match to {
+            Command::Say(message) => {
+                let to = match &message.to {
                     Target::User(name) => Target::User(directory(name).unwrap_or(name.clone())),
                     channel => channel.clone(),
                 };
                 let time_ms = jiff::Timestamp::now().as_millisecond();
-                let fields = line_fields(&to, &self.user, &self.device, time_ms, command);
-                let fields = fields.expect("a line has fields");
+                let fields = stored_fields(&to, &self.user, &self.device, time_ms, message);
                 fits(&fields)?;
                 let said = Said { time_ms, fields };
                 return hub.say(&self.queue, command, said, &directory);
@@ -474,7 +475,7 @@ fn waits(error: &io::Error) -> bool {
 /// Texts that others will see are cleaned before anything else is decided about them.
 fn clean_texts(command: &mut Command) {
     match command {
-        Command::Say { text, .. } => clean::wash(text),
+        Command::Say(NewMessage { body: Body::Text(text), .. }) => clean::wash(text),
         Command::Topic { text: Some(text), .. }
         | Command::Away { text: Some(text) }
         | Command::Search { text, .. } => *text = clean::line(text),

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::short;
-use crate::chat::{Command, DeviceName, Event, Kind, MsgId, UserName};
+use crate::chat::{Body, Command, DeviceName, Event, Kind, MsgId, NewMessage, UserName};
 use crate::limits::MESSAGE_BYTES_MAX;
 
 /// The body of the LOGIN record: the client's first under the new keys.
@@ -62,7 +62,7 @@ impl Wire for Command {
 
     fn write(&self, out: &mut Vec<u8>) -> serde_json::Result<()> {
         match self {
-            Command::Say { to, id, text, sealed: None, kind: Kind::Say, target: None } => {
+            Command::Say(NewMessage { to, id, kind: Kind::Say, body: Body::Text(text) }) => {
                 serde_json::to_writer(out, &(to, id, text))
             }
             command => serde_json::to_writer(out, command),
@@ -70,7 +70,7 @@ impl Wire for Command {
     }
 }
 
-/// The server writes the short form of an event itself (`server::hub::line_fields`): members share it.
+/// The server writes the short form of an event itself (`short::stored_fields`): members share it.
 impl Wire for Event {
     fn read(json: &[u8]) -> serde_json::Result<Event> {
         if short::is_short(json) { short::read_event(json) } else { serde_json::from_slice(json) }
@@ -153,7 +153,7 @@ mod tests {
         assert_eq!(records, MESSAGE_BYTES_MAX / part.len());
     }
 
-    use crate::chat::{Seq, Target};
+    use crate::chat::{Opaque, Seq, Target};
     use proptest::prelude::*;
 
     #[test]
@@ -188,12 +188,16 @@ mod tests {
     fn command() -> impl Strategy<Value = Command> {
         let name = "[a-z][a-z0-9_-]{0,31}";
         let reference = || prop::option::of(any::<String>());
-        let kind = prop::sample::select(vec![Kind::Say, Kind::Me, Kind::Edit, Kind::Delete]);
-        let line = (name, any::<[u8; 16]>(), any::<String>(), kind, prop::option::of(any::<u64>()));
-        let say = line.prop_map(|(name, id, text, kind, target)| {
+        let kind = (0..4u8, any::<u64>()).prop_map(|(code, of)| {
+            let of = (code > 1).then_some(Seq(of));
+            Kind::from_code(code, of).expect("a kind has this number")
+        });
+        let sealed = prop::collection::vec(any::<u8>(), 1..80);
+        let sealed = sealed.prop_map(|bytes| Body::Sealed(Opaque::new(&bytes).expect("bytes")));
+        let body = prop_oneof![any::<String>().prop_map(Body::Text), sealed];
+        let say = (name, any::<[u8; 16]>(), kind, body).prop_map(|(name, id, kind, body)| {
             let to = Target::User(name.parse().expect("a name"));
-            let (id, target) = (MsgId(id), target.map(Seq));
-            Command::Say { to, id, text, sealed: None, kind, target }
+            Command::Say(NewMessage { to, id: MsgId(id), kind, body })
         });
         let topic = (name, prop::option::of(any::<String>()), reference());
         let topic = topic.prop_map(|(name, text, reference)| {

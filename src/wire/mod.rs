@@ -3,3 +3,5 @@
 pub mod codec;
 pub mod record;
 mod short;
+
+pub use short::stored_fields;

@@ -1,10 +1,14 @@
 //! The short form of a line that has nothing but a text: an array instead of an object. What a busy
 //! room costs is bytes, and most of a line's are the names of its fields (docs/protocol.md, "Short form").
+//! The server writes an event's fields once, and all members share them.
 
-use serde::Deserialize;
 use serde::de::IgnoredAny;
+use serde::{Deserialize, Serialize};
 
-use crate::chat::{Command, DeviceName, Event, Kind, Lock, Message, MsgId, Seq, Target, UserName};
+use crate::chat::{
+    Body, Command, DeviceName, Event, Kind, Lock, Message, MsgId, NewMessage, Opaque, Seq, Target,
+    UserName,
+};
 
 /// `["#lobby","000...","hi"]`: what a client says.
 #[derive(Deserialize)]
@@ -20,7 +24,7 @@ pub fn is_short(json: &[u8]) -> bool {
 
 pub fn read_command(json: &[u8]) -> serde_json::Result<Command> {
     let Said(to, id, text) = serde_json::from_slice(json)?;
-    Ok(Command::Say { to, id, text, sealed: None, kind: Kind::Say, target: None })
+    Ok(Command::Say(NewMessage { to, id, kind: Kind::Say, body: Body::Text(text) }))
 }
 
 /// The id of a short command that is otherwise wrong.
@@ -39,13 +43,51 @@ pub fn read_event(json: &[u8]) -> serde_json::Result<Event> {
         id,
         time_ms,
         kind: Kind::Say,
-        target: None,
-        text,
-        sealed: None,
+        body: Body::Text(text),
         lock: Lock::Open,
         edited: false,
         deleted: false,
         replay: false,
         reference: None,
     }))
+}
+
+/// A message as JSON but for what comes before its seq, and the seq (see `Tail::append_line`). `to` is
+/// the conversation with the names as they are registered.
+pub fn stored_fields(
+    to: &Target,
+    from: &UserName,
+    device: &DeviceName,
+    time_ms: i64,
+    message: &NewMessage,
+) -> Vec<u8> {
+    #[derive(Serialize)]
+    struct Fields<'a> {
+        to: &'a Target,
+        from: &'a UserName,
+        device: &'a DeviceName,
+        id: &'a MsgId,
+        time_ms: i64,
+        kind: &'static str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        of: Option<Seq>,
+        text: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        sealed: Option<&'a Opaque>,
+    }
+    let NewMessage { id, kind, body, .. } = message;
+    let mut fields = Vec::with_capacity(body.wire_len() + 160);
+    let written = match (kind, body) {
+        (Kind::Say, Body::Text(text)) => {
+            serde_json::to_writer(&mut fields, &(to, from, device, id, time_ms, text))
+        }
+        _ => {
+            let (kind, of, text, sealed) = (kind.word(), kind.of(), body.text(), body.sealed());
+            let value = Fields { to, from, device, id, time_ms, kind, of, text, sealed };
+            serde_json::to_writer(&mut fields, &value)
+        }
+    };
+    written.expect("a message is plain JSON");
+    fields.push(b'\n');
+    fields
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 use super::link::{Arrived, Link};
-use crate::chat::{ChannelName, Command, MsgId, Position, SessionId, Target, UserName};
+use crate::chat::{ChannelName, MsgId, NewMessage, Position, SessionId, Target, UserName};
 use crate::client::model::{Model, Use};
 use crate::client::outbox::Outbox;
 use crate::client::places::Places;
@@ -28,7 +28,7 @@ pub struct Device {
     pub connection: Option<Connection>,
     /// It wants to dial.
     pub dials: bool,
-    pub outbox: Vec<Command>,
+    pub outbox: Vec<NewMessage>,
     pub refused: HashSet<MsgId>,
     pub positions: Vec<Position>,
     pub joined: BTreeSet<ChannelName>,
@@ -58,7 +58,7 @@ impl Device {
 }
 
 pub fn model(
-    outbox: &[Command],
+    outbox: &[NewMessage],
     refused: &HashSet<MsgId>,
     positions: &[Position],
     joined: BTreeSet<ChannelName>,

@@ -22,7 +22,6 @@ use crate::chat::{
     UserName,
 };
 use crate::client::model::{Action, Happening, Loss, Show};
-use crate::client::outbox::id_of;
 use crate::client::places::Places;
 use crate::config::Config;
 use crate::crypto::record_cipher::{RECORD_BYTES_MAX, pair};
@@ -34,9 +33,10 @@ use crate::server::delivery::backfill;
 use crate::server::delivery::flusher::{self, Flusher};
 use crate::server::delivery::send_queue::SendQueue;
 use crate::server::delivery::sink::Sink;
-use crate::server::hub::{Hub, Said, line_fields};
+use crate::server::hub::{Hub, Said};
 use crate::wire::codec::{self, Parts};
 use crate::wire::record::RecordReader;
+use crate::wire::stored_fields;
 use checker::{Line, Run, check};
 use device::{Connection, Device};
 use faulty::{Fails, Faulty, Unreadable};
@@ -153,10 +153,11 @@ impl World {
         match action {
             Action::Show(show) => self.shows(number, show),
             Action::Send(command) => {
-                if let (Some(id), Command::Say { to, .. }) = (id_of(&command), &command)
-                    && let Some(run) = self.runs.get_mut(&Place::of(&device.user, to.clone()))
+                if let Command::Say(message) = &command
+                    && let Some(run) =
+                        self.runs.get_mut(&Place::of(&device.user, message.to.clone()))
                 {
-                    run.refused.remove(&id.to_string());
+                    run.refused.remove(&message.id.to_string());
                 }
                 let Some(connection) = &device.connection else { return };
                 let mut sessions = self.server.sessions.iter_mut();
@@ -166,15 +167,14 @@ impl World {
                 codec::encode(&command, &mut bytes);
                 session.incoming.push_back(bytes);
             }
-            Action::Keep(command) => {
-                if let Command::Say { to, id, text, .. } = &command {
-                    let run = self.runs.get_mut(&Place::of(&device.user, to.clone())).unwrap();
-                    run.sent.insert(id.to_string(), text.clone());
-                }
-                device.outbox.push(command);
+            Action::Keep(message) => {
+                let place = Place::of(&device.user, message.to.clone());
+                let (id, text) = (message.id.to_string(), message.body.text().to_owned());
+                self.runs.get_mut(&place).unwrap().sent.insert(id, text);
+                device.outbox.push(message);
             }
             Action::Drop(id) => {
-                device.outbox.retain(|command| id_of(command) != Some(id));
+                device.outbox.retain(|message| message.id != id);
                 device.refused.remove(&id);
             }
             Action::Refused(id) => drop(device.refused.insert(id)),
@@ -203,7 +203,7 @@ impl World {
             Show::Message(message) => {
                 let to = Places::of_line(&message, Some(&user));
                 let run = self.runs.get_mut(&Place::of(&user, to)).expect("a known place");
-                let (id, text) = (message.id.to_string(), message.text);
+                let (id, text) = (message.id.to_string(), message.body.text().to_owned());
                 run.shown[number].push(Line { seq: message.seq.0, id, text });
             }
             Show::Ack { id, to, seq } => {
@@ -292,7 +292,7 @@ impl World {
         let Some(bytes) = self.server.sessions[session].incoming.pop_front() else { return };
         let mut commands = codec::decode::<Command>(&bytes);
         let command = commands.next().expect("a message").expect("it is well-formed");
-        if !matches!(command, Command::Say { .. }) {
+        if !matches!(command, Command::Say(_)) {
             // Anything else waits until the ledger has decided.
             self.writes();
         }
@@ -300,14 +300,14 @@ impl World {
         let Session { queue, user, device, .. } = &self.server.sessions[session];
         let directory = |name: &UserName| PEOPLE.contains(&name.as_str()).then(|| name.clone());
         let result = match &command {
-            Command::Say { to, .. } => {
-                let fields = line_fields(to, user, device, 1_000, &command).expect("a line");
+            Command::Say(message) => {
+                let fields = stored_fields(&message.to, user, device, 1_000, message);
                 hub.say(queue, &command, Said { time_ms: 1_000, fields }, &directory)
             }
             command => hub.apply(queue, command, &directory),
         };
         if let Err(refusal) = result {
-            hub.answer(queue, &refusal.event(id_of(&command), None));
+            hub.answer(queue, &refusal.event(command.names().0, None));
         }
     }
 
@@ -502,8 +502,8 @@ impl World {
 
     fn check(mut self) {
         for device in &self.devices {
-            let open = device.outbox.iter().filter(|command| {
-                let id = id_of(command).map(|id| id.to_string()).unwrap_or_default();
+            let open = device.outbox.iter().filter(|message| {
+                let id = message.id.to_string();
                 !self.runs.values().any(|run| run.refused.contains(&id))
             });
             assert_eq!(open.count(), 0, "seed {}: lines never answered", self.seed);
@@ -513,7 +513,7 @@ impl World {
             let line = |line: crate::chat::Message| Line {
                 seq: line.seq.0,
                 id: line.id.to_string(),
-                text: line.text,
+                text: line.body.text().to_owned(),
             };
             run.stored = stored.into_iter().map(line).collect();
             let others =

@@ -239,7 +239,7 @@ class Device:
         """Of a session of its own, so that it follows nothing."""
         fields = {"kind": 0, "content": content, "n": 0, "time_ms": int(time.time() * 1000)}
         random = {name: os.urandom(16).hex() for name in ["id", "session"]}
-        return sealed.note({**fields, **random, "target": "00" * 16, "prev": "00" * 32})
+        return sealed.note({**fields, **random, "of": "00" * 16, "prev": "00" * 32})
 
     def seals(self, note, text, to, recipient, sender="ana"):
         """A private message, for the recipient's key and certificate and for this device."""

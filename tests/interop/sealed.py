@@ -46,8 +46,8 @@ def note(fields):
     """A note's bytes, of its fields in hex or as numbers."""
     kind = bytes([fields["kind"], fields["content"]])
     time, n = struct.pack(">Q", fields["time_ms"]), struct.pack(">Q", fields["n"])
-    id, target, session, prev = (bytes.fromhex(fields[x]) for x in ["id", "target", "session", "prev"])
-    return id + time + kind + target + session + n + prev
+    id, of, session, prev = (bytes.fromhex(fields[x]) for x in ["id", "of", "session", "prev"])
+    return id + time + kind + of + session + n + prev
 
 
 def fold(name):

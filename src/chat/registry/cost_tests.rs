@@ -3,6 +3,7 @@
 use super::super::{Kind, MsgId, ReadMark};
 use super::tests::{Chat, notices};
 use super::*;
+use crate::chat::Body;
 use std::str::FromStr;
 
 /// A channel with a PIN: tags of greater numbers come later.
@@ -57,14 +58,11 @@ fn who_is_not_in_a_channel_with_a_pin_cannot_tell_whether_it_exists() {
             Command::Read { places: vec![ReadMark { to, seq: Seq(3) }] }
         },
         &|to| {
-            let sealed = Some(super::super::Opaque::new(&[1]).unwrap());
-            let (to, id, text) = (to.parse().unwrap(), MsgId([1; 16]), String::new());
-            Command::Say { to, id, text, sealed, kind: Kind::Say, target: None }
+            let body = Body::Sealed(super::super::Opaque::new(&[1]).unwrap());
+            let (to, id, kind) = (to.parse().unwrap(), MsgId([1; 16]), Kind::Say);
+            Command::Say(NewMessage { to, id, kind, body })
         },
-        &|to| {
-            let (to, id, text) = (to.parse().unwrap(), MsgId([1; 16]), "x".to_owned());
-            Command::Say { to, id, text, sealed: None, kind: Kind::Say, target: None }
-        },
+        &|to| Command::Say(NewMessage::text(to.parse().unwrap(), MsgId([1; 16]), "x")),
     ];
     for request in requests {
         let answers = [&there, &nowhere].map(|to| without(chat.does(bob, request(to)), to));
@@ -305,9 +303,9 @@ fn first_messages_and_messages_to_whom_is_gone() {
     );
     let gone = Err(Refusal::NotRegistered("dave".parse().unwrap()));
     assert_eq!(chat.says(alice, "@dave", "still there?"), gone);
-    let (to, id, kind) = ("@dave".parse().unwrap(), MsgId([1; 16]), Kind::Delete);
-    let (text, target) = (String::new(), Some(Seq(1)));
-    let delete = Command::Say { to, id, text, sealed: None, kind, target };
+    let (to, id, body) = ("@dave".parse().unwrap(), MsgId([1; 16]), Body::default());
+    let kind = Kind::Delete { of: Seq(1) };
+    let delete = Command::Say(NewMessage { to, id, kind, body });
     assert!(chat.does(alice, delete).is_ok(), "what was said can be taken back");
     for channel in ["#one", "#two", "#three"] {
         chat.joins(alice, channel).unwrap();

@@ -10,8 +10,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::rate::{Stamp, take_both};
 use super::{
-    ChannelName, Command, DeviceName, Event, Kind, LogId, Mark, Place, Refusal, Retention, Seq,
-    SessionId, Target, UserName, suits,
+    ChannelName, Command, DeviceName, Event, Kind, LogId, Mark, NewMessage, Place, Refusal,
+    Retention, Seq, SessionId, Target, UserName,
 };
 use crate::limits::{Limits, MAILBOX_SENDERS};
 use budgets::{Budgets, PinJoins};
@@ -202,7 +202,7 @@ impl Registry {
     ) -> Outcome {
         self.pay(from, command, now)?;
         match command {
-            Command::Say { to, kind, .. } => self.say(from, (to, *kind), directory, now),
+            Command::Say(message) => self.say(from, message, directory, now),
             Command::Resume { places } => Ok(self.resume(from, places, directory, now)),
             Command::Join { channel, after, reference } => {
                 let strange = self.may_join(from, channel, now)?;
@@ -337,10 +337,10 @@ impl Registry {
         drawn.map_err(|retry_ms| Refusal::Rate { retry_ms })?;
         let parts = |count: usize, per_request| (1 + count / per_request) as f64;
         let paid = match command {
-            Command::Say { text, sealed, .. } => {
+            Command::Say(message) => {
                 user.active = now;
-                let bytes = text.len() + sealed.as_ref().map_or(0, |sealed| sealed.bytes().len());
-                take_both((&mut budgets.lines, 1.0), (&mut budgets.bytes, bytes as f64), now)
+                let bytes = message.body.len() as f64;
+                take_both((&mut budgets.lines, 1.0), (&mut budgets.bytes, bytes), now)
             }
             // Others are shown it, as a message.
             Command::Topic { text: Some(text), .. } => {
@@ -368,9 +368,9 @@ impl Registry {
         };
         let limits = &self.rules.limits;
         match command {
-            Command::Say { to, text, sealed, kind, target, .. } => {
-                fits(text, limits.text_bytes_max)?;
-                suits(to, *kind, *target, text, sealed.is_some())
+            Command::Say(message) => {
+                fits(message.body.text(), limits.text_bytes_max)?;
+                message.check()
             }
             Command::Topic { text: Some(text), .. } | Command::Away { text: Some(text) } => {
                 fits(text, limits.topic_bytes_max)
@@ -383,13 +383,13 @@ impl Registry {
     fn say(
         &mut self,
         from: SessionId,
-        (to, kind): (&Target, Kind),
+        message: &NewMessage,
         directory: Directory,
         now: Stamp,
     ) -> Outcome {
-        let place = self.may_read(from, to, directory)?;
-        if let Target::User(name) = to
-            && kind != Kind::Delete
+        let place = self.may_read(from, &message.to, directory)?;
+        if let Target::User(name) = &message.to
+            && !matches!(message.kind, Kind::Delete { .. })
             && directory(name).is_none()
         {
             return Err(Refusal::NotRegistered(name.clone()));

@@ -1,4 +1,4 @@
-use super::super::{ChannelInfo, Kind, Mark, Opaque, Position, ReadMark};
+use super::super::{Body, ChannelInfo, Kind, Mark, Opaque, Position, ReadMark};
 use super::*;
 
 pub(super) struct Chat {
@@ -44,11 +44,8 @@ impl Chat {
     }
 
     pub fn says(&mut self, id: SessionId, to: &str, text: &str) -> Outcome {
-        let (to, id_) = (to.parse().unwrap(), crate::chat::MsgId([1; 16]));
-        let kind = Kind::Say;
-        let command =
-            Command::Say { to, id: id_, text: text.into(), sealed: None, kind, target: None };
-        self.does(id, command)
+        let message = NewMessage::text(to.parse().unwrap(), crate::chat::MsgId([1; 16]), text);
+        self.does(id, Command::Say(message))
     }
 }
 
@@ -360,24 +357,18 @@ fn a_passing_channel_begins_anew_once_it_is_forgotten() {
 }
 
 #[test]
-fn a_change_names_a_line_and_nothing_else_does() {
+fn an_edit_has_a_text_and_a_deletion_has_none() {
     let mut chat = Chat::new();
     let alice = chat.enters("alice");
-    let mut says = |kind, target: Option<u64>, text: &str| {
+    let mut says = |kind, text: &str| {
         let (to, id) = ("#lobby".parse().unwrap(), crate::chat::MsgId([1; 16]));
-        let target = target.map(Seq);
-        chat.does(alice, Command::Say { to, id, text: text.into(), sealed: None, kind, target })
+        chat.does(alice, Command::Say(NewMessage { to, id, kind, body: text.into() }))
     };
-    assert!(says(Kind::Edit, Some(1), "better").is_ok());
-    assert!(says(Kind::Delete, Some(1), "").is_ok());
-    for (kind, target, text) in [
-        (Kind::Edit, None, "better"),
-        (Kind::Delete, None, ""),
-        (Kind::Delete, Some(1), "text"),
-        (Kind::Say, Some(1), "text"),
-    ] {
-        assert_eq!(says(kind, target, text), Err(Refusal::BadChange));
-    }
+    let of = Seq(1);
+    assert!(says(Kind::Edit { of }, "better").is_ok());
+    assert!(says(Kind::Delete { of }, "").is_ok());
+    assert_eq!(says(Kind::Delete { of }, "text"), Err(Refusal::BadChange));
+    assert_eq!(says(Kind::Edit { of }, " "), Err(Refusal::Empty));
 }
 
 #[test]
@@ -392,10 +383,9 @@ fn a_channel_with_a_pin_is_one_of_its_own_and_takes_sealed_lines_only() {
     chat.joins(bob, "#tea").unwrap();
     assert_eq!(chat.says(alice, &tea, "in clear"), Err(Refusal::MustSeal));
     let say = |chat: &mut Chat, id, to: &str| {
-        let sealed = Some(Opaque::new(&[1, 2]).unwrap());
-        let (to, id_, text) = (to.parse().unwrap(), crate::chat::MsgId([2; 16]), String::new());
-        let say = Command::Say { to, id: id_, text, sealed, kind: Kind::Say, target: None };
-        chat.does(id, say)
+        let body = Body::Sealed(Opaque::new(&[1, 2]).unwrap());
+        let (to, id_, kind) = (to.parse().unwrap(), crate::chat::MsgId([2; 16]), Kind::Say);
+        chat.does(id, Command::Say(NewMessage { to, id: id_, kind, body }))
     };
     assert_eq!(say(&mut chat, alice, &tea), Ok(vec![Effect::Line(tea.parse().unwrap())]));
     assert_eq!(say(&mut chat, bob, &tea), Err(Refusal::NotMember(tea.parse().unwrap())));

@@ -68,7 +68,7 @@ impl Json {
                 json!({"type": "key_changed", "name": name, "hint": text})
             }
             Show::Divider(_)
-            | Show::Outgoing { .. }
+            | Show::Outgoing(_)
             | Show::Dropped(_)
             | Show::Hint(_)
             | Show::Place { .. }
@@ -131,7 +131,7 @@ fn message(message: &Message) -> Value {
     let mut object = json!({
         "type": "message", "to": message.to, "from": message.from, "device": message.device,
         "seq": message.seq, "id": message.id, "time": format!("{time:.3}"),
-        "text": message.text, "kind": message.kind, "replay": message.replay,
+        "text": message.body.text(), "kind": message.kind.word(), "replay": message.replay,
         "lock": match message.lock {
             Lock::Open => "open",
             Lock::Pin => "pin",
@@ -146,8 +146,8 @@ fn message(message: &Message) -> Value {
     if is_unsealed(message) {
         object["unsealed"] = true.into();
     }
-    if let Some(target) = message.target {
-        object["target"] = json!(target);
+    if let Some(of) = message.kind.of() {
+        object["of"] = json!(of);
     }
     if let Some(reference) = &message.reference {
         object["ref"] = json!(reference);
@@ -215,10 +215,8 @@ mod tests {
     #[test]
     fn objects_become_commands() {
         let say = read(r##"{"type":"me","to":"#lobby","text":"waves"}"##);
-        assert!(matches!(
-            say,
-            Happening::Ask(Ok(Command::Say { kind: crate::chat::Kind::Me, .. }))
-        ));
+        let Happening::Ask(Ok(Command::Say(say))) = say else { panic!("{say:?}") };
+        assert_eq!(say.kind, crate::chat::Kind::Me);
         let list = read(r#"{"type":"list","ref":"q1"}"#);
         assert!(matches!(list, Happening::Ask(Ok(Command::People { reference: Some(_), .. }))));
         let slash = read(r#"{"type":"slash","line":"/topic tea"}"#);

@@ -100,14 +100,14 @@ impl Plain {
         let who = if own { "You".bold() } else { name.clone() };
         let text = match (message.deleted, message.edited) {
             (true, _) => "(deleted)".to_owned(),
-            (_, true) => format!("{} (edited){}", message.text, words::lock_note(message)),
-            _ => format!("{}{}", message.text, words::lock_note(message)),
+            (_, true) => format!("{} (edited){}", message.body.text(), words::lock_note(message)),
+            _ => format!("{}{}", message.body.text(), words::lock_note(message)),
         };
         match message.kind {
             Kind::Say => format!("{before}{time}{place}{who}{arrow}: {text}"),
             Kind::Me => format!("{before}{place}* {name} {text}"),
-            Kind::Edit => format!("{before}{time}{place}{who}{arrow} (corrected): {text}"),
-            Kind::Delete => format!("{before}{time}{place}{who}{arrow} (deleted a line)"),
+            Kind::Edit { .. } => format!("{before}{time}{place}{who}{arrow} (corrected): {text}"),
+            Kind::Delete { .. } => format!("{before}{time}{place}{who}{arrow} (deleted a line)"),
         }
     }
 
@@ -189,7 +189,7 @@ impl Plain {
 impl Face for Plain {
     fn show(&mut self, show: &Show) {
         match show {
-            Show::Outgoing { id, .. } if self.chatty => drop(self.typed.insert(*id)),
+            Show::Outgoing(message) if self.chatty => drop(self.typed.insert(message.id)),
             Show::Message(message) if self.stands_there(message) => {}
             Show::Message(message) | Show::Found(message) => self.delivered(message),
             Show::Divider(to) => {
@@ -236,7 +236,7 @@ impl Face for Plain {
             }
             Show::Back => self.notice("back"),
             Show::Ack { .. }
-            | Show::Outgoing { .. }
+            | Show::Outgoing(_)
             | Show::Dropped(_)
             | Show::Hint(_)
             | Show::Place { .. }
@@ -292,9 +292,7 @@ mod tests {
             id: MsgId([0; 16]),
             time_ms: jiff::Timestamp::now().as_millisecond() / 86_400_000 * 86_400_000 + 50_591_000,
             kind,
-            target: None,
-            text: text.into(),
-            sealed: None,
+            body: text.into(),
             lock: if to.starts_with('@') { Lock::Sealed } else { Lock::Open },
             edited: false,
             deleted: false,

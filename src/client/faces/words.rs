@@ -146,11 +146,12 @@ pub fn lock_note(message: &Message) -> &'static str {
 
 /// A message that is the server's word alone, in one line or several.
 pub fn unsealed(message: &Message) -> String {
-    let Message { from, to, text, .. } = message;
+    let Message { from, to, body, .. } = message;
+    let text = body.text();
     let does = match message.kind {
         Kind::Say | Kind::Me => "",
-        Kind::Edit => " (an edit, which changes nothing here)",
-        Kind::Delete => " (a deletion, which changes nothing here)",
+        Kind::Edit { .. } => " (an edit, which changes nothing here)",
+        Kind::Delete { .. } => " (a deletion, which changes nothing here)",
     };
     format!("{UNSEALED}: {from} -> {to}{does}: {text}")
 }

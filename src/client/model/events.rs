@@ -1,7 +1,7 @@
 //! What the server tells.
 
 use super::*;
-use crate::chat::Lock;
+use crate::chat::{Body, Lock};
 use crate::clean;
 
 impl Model {
@@ -164,7 +164,7 @@ impl Model {
         for (before, line) in self.outbox.send_all().into_iter().enumerate() {
             let due = |one: &(usize, Command)| one.0 <= before;
             typed.extend(std::iter::from_fn(|| early.next_if(due)).map(|(_, command)| command));
-            typed.push(line);
+            typed.push(Command::Say(line));
         }
         typed.extend(early.map(|(_, command)| command));
         typed
@@ -199,8 +199,9 @@ impl Model {
     pub(super) fn waited(&mut self) -> Vec<Action> {
         let later = std::mem::take(&mut self.later);
         if self.connected {
-            let again = self.outbox.again(AGAIN_LINES).into_iter().map(Action::Send);
-            let mut actions: Vec<_> = again.collect();
+            let again = self.outbox.again(AGAIN_LINES).into_iter();
+            let mut actions: Vec<_> =
+                again.map(|message| Action::Send(Command::Say(message))).collect();
             actions.extend(self.outbox.is_held().then_some(Action::Wait(AGAIN_MS)));
             return actions;
         }
@@ -297,7 +298,7 @@ impl Model {
     /// The server has stored a line, of this client where it was in the outbox.
     fn settle(&mut self, id: MsgId, to: Target, seq: Seq) -> Vec<Action> {
         let Some(line) = self.outbox.settle(id) else { return Vec::new() };
-        if let Command::Say { target: None, .. } = line {
+        if !line.kind.is_change() {
             self.places.said(&to, seq);
         }
         let mut actions = vec![Action::Drop(id), Action::Show(Show::Ack { id, to, seq })];
@@ -320,7 +321,8 @@ impl Model {
 /// Whether a message stands in a sealed conversation and nobody has sealed it: it is the server's word
 /// alone, whoever's name it has. What is left of a deleted or changed one says nothing.
 pub fn is_unsealed(message: &Message) -> bool {
-    let says = !message.text.is_empty() || (message.kind == Kind::Delete && !message.deleted);
+    let deletion = matches!(message.kind, Kind::Delete { .. }) && !message.deleted;
+    let says = !message.body.is_empty() || deletion;
     is_sealed(&message.to) && message.lock == Lock::Open && says
 }
 
@@ -330,7 +332,11 @@ fn cleaned(mut event: Event) -> Event {
         *text = text.take().map(|text| unlocked(&text)).filter(|text| !text.is_empty());
     };
     match &mut event {
-        Event::Message(message) => message.text = clean::text(&message.text),
+        Event::Message(message) => {
+            if let Body::Text(text) = &mut message.body {
+                *text = clean::text(text);
+            }
+        }
         Event::Welcome { motd, version, .. } => {
             line(motd);
             *version = clean::line(version);

@@ -66,8 +66,9 @@ fn unasked(chance: &mut StdRng) -> Vec<Happening> {
 
 fn said(actions: &[Action]) -> Vec<(Target, String)> {
     let say = |action: &Action| match action {
-        Action::Send(Command::Say { to, text, .. })
-        | Action::Keep(Command::Say { to, text, .. }) => Some((to.clone(), text.clone())),
+        Action::Send(Command::Say(message)) | Action::Keep(message) => {
+            Some((message.to.clone(), message.body.text().to_owned()))
+        }
         _ => None,
     };
     actions.iter().filter_map(say).collect()

@@ -16,13 +16,14 @@ use super::outbox::{Outbox, Stage};
 use super::places::Places;
 use super::secrets::{Flaw, is_sealed};
 use crate::chat::{
-    ChannelName, Code, Command, Event, Hidden, Kind, Mark, Message, MsgId, Position, Seq, Target,
-    UserName,
+    Body, ChannelName, Code, Command, Event, Hidden, Kind, Mark, Message, MsgId, NewMessage,
+    Position, Seq, Target, UserName,
 };
 use crate::crypto::pin_channel::{Pin, PinChannel};
 pub use events::is_unsealed;
 use requests::{Requests, Wish};
 pub use show::{Origin, Show, State};
+use slashes::WaitingChange;
 
 /// What happens to the client.
 pub enum Happening {
@@ -107,7 +108,7 @@ pub enum Action {
     Show(Show),
     Send(Command),
     /// A line of one's own goes on disk until it is stored ...
-    Keep(Command),
+    Keep(NewMessage),
     /// ... or dropped.
     Drop(MsgId),
     /// It was refused, and waits on disk for the person ...
@@ -211,7 +212,7 @@ pub struct Model {
     early: Vec<(usize, Command)>,
     outbox: Outbox,
     /// Changes of lines that are still on their way, each behind its line.
-    changes: Vec<(MsgId, Command)>,
+    changes: Vec<WaitingChange>,
     places: Places,
     shown: VecDeque<MsgId>,
     manners: Manners,
@@ -375,44 +376,46 @@ impl Model {
             self.refused = true;
             return vec![error(problem)];
         }
-        let (id, text) = (MsgId(chance), text.to_owned());
-        self.ask(Command::Say { to, id, text, sealed: None, kind, target: None })
+        self.post(NewMessage { to, id: MsgId(chance), kind, body: text.into() })
     }
 
-    /// Sends a command; without a connection a line waits for one, and so does everything that is
-    /// asked before the first.
+    /// Sends a request. Before the first connection it waits for one.
     fn ask(&mut self, command: Command) -> Vec<Action> {
-        let Command::Say { id, ref to, ref text, kind, .. } = command else {
+        match command {
+            Command::Say(message) => return self.post(message),
             // That is answered here.
-            if matches!(&command, Command::Search { to: Some(to), .. } if is_sealed(to)) {
+            Command::Search { to: Some(ref to), .. } if is_sealed(to) => {
                 return vec![Action::Send(command)];
             }
-            if self.connected {
-                self.open = true;
-                return vec![Action::Send(self.requested(command))];
-            }
-            if self.name.is_some() {
-                return vec![error("there is no connection: ask again once it is back".into())];
-            }
-            self.early.push((self.outbox.len(), command));
-            return Vec::new();
-        };
-        let (to, text) = (to.clone(), text.clone());
-        let mut actions = vec![
-            Action::Keep(command.clone()),
-            Action::Show(Show::Outgoing { id, to: to.clone(), text, kind }),
-        ];
-        if self.connected && self.outbox.is_held() {
-            // What was said before it has not gone yet.
-            actions.push(Action::Show(Show::Pending { id, to }));
-            self.outbox.add(command, Stage::Later);
-        } else if self.connected {
-            actions.push(Action::Send(command.clone()));
-            self.outbox.add(command, Stage::Sent);
-        } else {
-            actions.push(Action::Show(Show::Pending { id, to }));
-            self.outbox.add(command, Stage::Waiting);
+            _ => {}
         }
+        if self.connected {
+            self.open = true;
+            return vec![Action::Send(self.requested(command))];
+        }
+        if self.name.is_some() {
+            return vec![error("there is no connection: ask again once it is back".into())];
+        }
+        self.early.push((self.outbox.len(), command));
+        Vec::new()
+    }
+
+    /// Sends a message; without a connection it waits for one.
+    fn post(&mut self, message: NewMessage) -> Vec<Action> {
+        let (id, to) = (message.id, message.to.clone());
+        let mut actions =
+            vec![Action::Keep(message.clone()), Action::Show(Show::Outgoing(message.clone()))];
+        let stage = match self.connected {
+            // What was said before it has not gone yet.
+            true if self.outbox.is_held() => Stage::Later,
+            true => Stage::Sent,
+            false => Stage::Waiting,
+        };
+        actions.push(match stage {
+            Stage::Sent => Action::Send(Command::Say(message.clone())),
+            _ => Action::Show(Show::Pending { id, to }),
+        });
+        self.outbox.add(message, stage);
         actions
     }
 

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::super::secrets::Flaw;
-use crate::chat::{ChannelName, Code, Event, Kind, Message, MsgId, Seq, Target, UserName};
+use crate::chat::{ChannelName, Code, Event, Message, MsgId, NewMessage, Seq, Target, UserName};
 
 /// Who has written a text, as far as this client knows: decided where the text comes into being.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -24,12 +24,7 @@ pub enum Show {
     /// A message that this client has found in what it keeps.
     Found(Message),
     /// A line of one's own is on its way, for the first time or again.
-    Outgoing {
-        id: MsgId,
-        to: Target,
-        text: String,
-        kind: Kind,
-    },
+    Outgoing(NewMessage),
     Ack {
         id: MsgId,
         to: Target,

@@ -3,6 +3,31 @@
 use super::super::slash::{self, Typed};
 use super::*;
 
+/// What becomes of a message of one's own.
+pub(super) enum Change {
+    Edit(String),
+    Delete,
+}
+
+/// A change of a message whose seq is not known yet.
+pub(super) struct WaitingChange {
+    /// The message that it changes.
+    behind: MsgId,
+    to: Target,
+    id: MsgId,
+    change: Change,
+}
+
+impl Change {
+    fn of(self, to: Target, id: MsgId, of: Seq) -> NewMessage {
+        let (kind, body) = match self {
+            Change::Edit(text) => (Kind::Edit { of }, Body::Text(text)),
+            Change::Delete => (Kind::Delete { of }, Body::default()),
+        };
+        NewMessage { to, id, kind, body }
+    }
+}
+
 impl Model {
     pub(super) fn line(&mut self, line: &str, chance: [u8; 16]) -> Vec<Action> {
         let moved = std::mem::take(&mut self.reply_moved);
@@ -68,11 +93,11 @@ impl Model {
                 let to = Some(self.target.clone()).filter(is_sealed);
                 self.ask(Command::Search { text, to, reference })
             }
-            "edit" => self.change(None, Kind::Edit, operands, chance),
+            "edit" => self.change(None, Change::Edit(operands.to_owned()), chance),
             "delete" => match operands {
-                "" => self.change(None, Kind::Delete, "", chance),
+                "" => self.change(None, Change::Delete, chance),
                 seq => match seq.parse() {
-                    Ok(seq) => self.change(Some(seq), Kind::Delete, "", chance),
+                    Ok(seq) => self.change(Some(seq), Change::Delete, chance),
                     Err(problem) => vec![error(format!("/delete {seq}: {problem}"))],
                 },
             },
@@ -129,54 +154,39 @@ impl Model {
     }
 
     /// Changes a line of one's own: the last one here, where none is named.
-    fn change(
-        &mut self,
-        seq: Option<Seq>,
-        kind: Kind,
-        text: &str,
-        chance: [u8; 16],
-    ) -> Vec<Action> {
-        if kind == Kind::Edit && text.is_empty() {
+    fn change(&mut self, seq: Option<Seq>, change: Change, chance: [u8; 16]) -> Vec<Action> {
+        if matches!(&change, Change::Edit(text) if text.is_empty()) {
             return vec![error("what should it say? /edit TEXT".into())];
         }
-        let (to, id, text) = (self.target.clone(), MsgId(chance), text.to_owned());
+        let (to, id) = (self.target.clone(), MsgId(chance));
         if let Some(problem) = self.is_gone(&to) {
             return vec![error(problem)];
         }
         let behind = if seq.is_none() { self.outbox.last_said(&to) } else { None };
-        let target = seq.or_else(|| self.places.last_own(&to));
-        if behind.is_none() && target.is_none() {
-            return vec![error(format!("you have said nothing in {to} yet"))];
-        }
-        let change = Command::Say { to, id, text, sealed: None, kind, target };
-        match behind {
-            Some(line) => {
-                self.changes.push((line, change));
+        let of = seq.or_else(|| self.places.last_own(&to));
+        match (behind, of) {
+            (Some(behind), _) => {
+                self.changes.push(WaitingChange { behind, to, id, change });
                 Vec::new()
             }
-            None => self.ask(change),
+            (None, Some(of)) => self.post(change.of(to, id, of)),
+            (None, None) => vec![error(format!("you have said nothing in {to} yet"))],
         }
     }
 
     /// A line is stored, and what changes it may follow.
     pub(super) fn change_stored(&mut self, line: MsgId, seq: Seq) -> Vec<Action> {
         let changes = std::mem::take(&mut self.changes).into_iter();
-        let (due, others): (Vec<_>, _) = changes.partition(|(behind, _)| *behind == line);
+        let (due, others): (Vec<_>, _) = changes.partition(|waiting| waiting.behind == line);
         self.changes = others;
-        let mut actions = Vec::new();
-        for (_, mut change) in due {
-            if let Command::Say { target, .. } = &mut change {
-                *target = Some(seq);
-            }
-            actions.extend(self.ask(change));
-        }
-        actions
+        let due = due.into_iter().map(|waiting| waiting.change.of(waiting.to, waiting.id, seq));
+        due.flat_map(|change| self.post(change)).collect()
     }
 
     /// A line is not stored: what should change it is dropped.
     pub(super) fn drop_changes(&mut self, line: MsgId) -> Option<Action> {
         let before = self.changes.len();
-        self.changes.retain(|(behind, _)| *behind != line);
+        self.changes.retain(|waiting| waiting.behind != line);
         let dropped = self.changes.len() < before;
         dropped.then(|| error("the line is not stored: there is nothing to change".into()))
     }
@@ -298,16 +308,9 @@ impl Model {
         if again.is_empty() {
             return vec![notice("everything was sent".into())];
         }
-        let send = |command| {
-            let shown = match &command {
-                Command::Say { id, to, text, kind, .. } => {
-                    let (to, text) = (to.clone(), text.clone());
-                    let shown = Show::Outgoing { id: *id, to, text, kind: *kind };
-                    vec![Action::Retry(*id), Action::Show(shown)]
-                }
-                _ => Vec::new(),
-            };
-            shown.into_iter().chain([Action::Send(command)])
+        let send = |message: NewMessage| {
+            let shown = Action::Show(Show::Outgoing(message.clone()));
+            [Action::Retry(message.id), shown, Action::Send(Command::Say(message))]
         };
         again.into_iter().flat_map(send).collect()
     }

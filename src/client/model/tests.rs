@@ -42,9 +42,7 @@ fn message(id: u8, from: &str, to: &str) -> Message {
         id: MsgId([id; 16]),
         time_ms: 0,
         kind: Kind::Say,
-        target: None,
-        text: "hi\u{1b}[2J".into(),
-        sealed: None,
+        body: "hi\u{1b}[2J".into(),
         lock: crate::chat::Lock::Open,
         edited: false,
         deleted: false,
@@ -53,15 +51,8 @@ fn message(id: u8, from: &str, to: &str) -> Message {
     }
 }
 
-fn said(id: u8) -> Command {
-    Command::Say {
-        to: Target::Channel(ChannelName::lobby()),
-        id: MsgId([id; 16]),
-        text: "hi".into(),
-        sealed: None,
-        kind: Kind::Say,
-        target: None,
-    }
+fn said(id: u8) -> NewMessage {
+    NewMessage::text(Target::Channel(ChannelName::lobby()), MsgId([id; 16]), "hi")
 }
 
 fn typed(model: &mut Model, line: &str, id: u8) -> Vec<Action> {
@@ -74,13 +65,13 @@ fn a_line_is_sent_acknowledged_and_shown_once_and_clean() {
     let actions = typed(&mut model, "hi", 7);
     assert!(matches!(
         &actions[..],
-        [Action::Keep(_), Action::Show(Show::Outgoing { .. }), Action::Send(Command::Say { .. })]
+        [Action::Keep(_), Action::Show(Show::Outgoing(_)), Action::Send(Command::Say(_))]
     ));
     let actions =
         model.update(Happening::Event(Event::Message(message(7, "bob", "#lobby"))), [0; 16]);
     assert!(
         matches!(&actions[..], [Action::Drop(_), Action::Show(Show::Ack { .. }), Action::Show(Show::Message(shown))]
-        if shown.text == "hi[2J")
+        if shown.body.text() == "hi[2J")
     );
     let again =
         model.update(Happening::Event(Event::Message(message(7, "bob", "#lobby"))), [0; 16]);
@@ -95,7 +86,7 @@ fn what_was_not_acknowledged_is_sent_again_under_its_id() {
     assert!(matches!(actions.last(), Some(Action::Dial(_))));
     let again = model.update(Happening::Event(welcome()), [0; 16]);
     assert!(
-        matches!(again.last(), Some(Action::Send(Command::Say { id, .. })) if *id == MsgId([7; 16]))
+        matches!(again.last(), Some(Action::Send(Command::Say(message))) if message.id == MsgId([7; 16]))
     );
     let (id, to) = (MsgId([7; 16]), "#lobby".parse().unwrap());
     let stored = Event::Stored { id, to, seq: Seq(3) };
@@ -115,8 +106,8 @@ fn a_refused_line_waits_for_retry_or_cancel() {
     let again = typed(&mut model, "/retry", 8);
     assert!(matches!(
         &again[..],
-        [Action::Retry(_), Action::Show(Show::Outgoing { .. }), Action::Send(Command::Say { id, .. })]
-            if *id == MsgId([7; 16])
+        [Action::Retry(_), Action::Show(Show::Outgoing(_)), Action::Send(Command::Say(message))]
+            if message.id == MsgId([7; 16])
     ));
     refuse(&mut model, 7);
     let dropped = typed(&mut model, "/cancel", 9);
@@ -138,14 +129,14 @@ fn what_was_refused_last_time_is_not_sent_unasked() {
     );
     let actions = model.update(Happening::Event(welcome()), [0; 16]);
     let sent = actions.iter().filter_map(|action| match action {
-        Action::Send(Command::Say { id, .. }) => Some(*id),
+        Action::Send(Command::Say(message)) => Some(message.id),
         _ => None,
     });
     assert_eq!(sent.collect::<Vec<_>>(), [MsgId([8; 16])]);
     assert!(
         matches!(actions.last(), Some(Action::Show(Show::Notice(text))) if text.contains("/retry"))
     );
-    assert!(typed(&mut model, "/retry", 9).contains(&Action::Send(said(7))));
+    assert!(typed(&mut model, "/retry", 9).contains(&Action::Send(Command::Say(said(7)))));
 }
 
 #[test]
@@ -162,9 +153,9 @@ fn what_may_be_stored_is_not_cancelled() {
     );
     let actions = model.update(Happening::Event(welcome()), [0; 16]);
     assert!(
-        actions
-            .iter()
-            .any(|a| matches!(a, Action::Send(Command::Say { id, .. }) if *id == MsgId([7; 16])))
+        actions.iter().any(
+            |a| matches!(a, Action::Send(Command::Say(message)) if message.id == MsgId([7; 16]))
+        )
     );
 }
 
@@ -372,11 +363,11 @@ fn what_was_typed_before_the_connection_is_sent_with_it() {
     let actions = typed(&mut model, "hi", 7);
     assert!(matches!(
         &actions[..],
-        [Action::Keep(_), Action::Show(Show::Outgoing { .. }), Action::Show(Show::Pending { .. })]
+        [Action::Keep(_), Action::Show(Show::Outgoing(_)), Action::Show(Show::Pending { .. })]
     ));
     assert_eq!(model.update(Happening::InputEnd, [0; 16]), vec![]);
     let actions = model.update(Happening::Event(welcome()), [0; 16]);
-    assert!(matches!(actions.last(), Some(Action::Send(Command::Say { .. }))));
+    assert!(matches!(actions.last(), Some(Action::Send(Command::Say(_)))));
 }
 
 #[test]
@@ -393,7 +384,7 @@ fn a_line_that_came_too_fast_is_sent_later_and_what_follows_it_waits() {
     assert!(matches!(actions.last(), Some(Action::Show(Show::Pending { .. }))), "{actions:?}");
     let sent = model.update(Happening::Waited, [0; 16]);
     let texts = sent.iter().map(|action| match action {
-        Action::Send(Command::Say { text, .. }) => text.as_str(),
+        Action::Send(Command::Say(message)) => message.body.text(),
         other => panic!("{other:?}"),
     });
     assert_eq!(texts.collect::<Vec<_>>(), ["one", "two"]);
@@ -401,7 +392,7 @@ fn a_line_that_came_too_fast_is_sent_later_and_what_follows_it_waits() {
     model.update(refused(2), [0; 16]);
     model.update(Happening::Lost(Loss::Cut), [0; 16]);
     let actions = model.update(Happening::Event(welcome()), [0; 16]);
-    let said = |action: &&Action| matches!(action, Action::Send(Command::Say { .. }));
+    let said = |action: &&Action| matches!(action, Action::Send(Command::Say(_)));
     assert_eq!(actions.iter().filter(said).count(), 2);
 }
 
@@ -418,8 +409,10 @@ fn the_last_line_of_an_earlier_run_can_be_edited_once_it_was_loaded() {
         model.update(Happening::Event(Event::Message(line)), [0; 16]);
     }
     let edited = typed(&mut model, "/edit tea", 2);
-    let five =
-        |action: &Action| matches!(action, Action::Send(Command::Say { target: Some(Seq(5)), .. }));
+    let five = |action: &Action| {
+        let Action::Send(Command::Say(message)) = action else { return false };
+        message.kind == Kind::Edit { of: Seq(5) }
+    };
     assert!(edited.iter().any(five), "{edited:?}");
 }
 
@@ -452,7 +445,7 @@ fn a_channel_that_is_left_offline_is_not_entered_again() {
 fn a_change_waits_for_the_line_it_is_meant_for() {
     let sent = |actions: &[Action]| {
         let targets = actions.iter().filter_map(|action| match action {
-            Action::Send(Command::Say { target, .. }) => Some(*target),
+            Action::Send(Command::Say(message)) => Some(message.kind.of()),
             _ => None,
         });
         targets.collect::<Vec<_>>()

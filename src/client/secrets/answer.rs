@@ -8,7 +8,7 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 
 use super::chain::Order;
-use crate::chat::{Message, Seq, Target, UserName};
+use crate::chat::{Body, Message, Seq, Target, UserName};
 use crate::crypto::note::Link;
 
 /// Lines of a device of which the next session may name any: two clients may speak at once.
@@ -206,7 +206,7 @@ impl Device {
 
 /// Without its words.
 fn bare(line: &Message) -> Message {
-    Message { text: String::new(), sealed: None, ..line.clone() }
+    Message { body: Body::default(), ..line.clone() }
 }
 
 #[cfg(test)]

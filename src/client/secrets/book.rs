@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::chat::{Kind, Lock, LogId, Message, MsgId, Retention, Seq, Target, UserName, Wanted};
+use crate::chat::{
+    Body, Kind, Lock, LogId, Message, MsgId, Retention, Seq, Target, UserName, Wanted,
+};
 use crate::clean;
 
 /// Lines of one answer, as the server's.
@@ -59,18 +61,18 @@ impl Entry {
     /// What a line does to the book; `changes` is the line that it names itself, where it changes one.
     pub fn of(place: &Target, message: &Message, changes: Option<MsgId>) -> Option<Entry> {
         let (place, from) = (place.clone(), message.from.clone());
-        match (message.kind, message.target) {
+        let text = || clean::text(message.body.text());
+        match message.kind {
             _ if message.deleted => Some(Entry::Gone(place, message.seq)),
-            (Kind::Say | Kind::Me, _) => {
-                let text = clean::text(&message.text);
-                let message = Message { text, reference: None, sealed: None, ..message.clone() };
+            Kind::Say | Kind::Me => {
+                let body = Body::Text(text());
+                let message = Message { body, reference: None, ..message.clone() };
                 Some(Entry::Line(place, message.lock, message))
             }
-            (kind, Some(seq)) => {
-                let text = (kind == Kind::Edit).then(|| clean::text(&message.text));
+            Kind::Edit { of: seq } | Kind::Delete { of: seq } => {
+                let text = message.kind.is_edit().then(text);
                 changes.map(|id| Entry::Change { place, seq, id, from, text })
             }
-            (_, None) => None,
         }
     }
 }
@@ -91,7 +93,9 @@ impl Book {
             Entry::Change { seq, id, from, text, .. } => {
                 let own = |line: &&mut (Lock, Message)| line.1.id == id && line.1.from == from;
                 match (page.lines.get_mut(&seq).filter(own), text) {
-                    (Some((_, line)), Some(text)) => (line.text, line.edited) = (text, true),
+                    (Some((_, line)), Some(text)) => {
+                        (line.body, line.edited) = (Body::Text(text), true);
+                    }
                     (Some(_), None) => drop(page.lines.remove(&seq)),
                     (None, _) => {}
                 }
@@ -152,7 +156,7 @@ impl Book {
         let keeps = page.keeps_ms().unwrap_or(i64::MAX);
         let is_kept = |line: &Message| line.time_ms.saturating_add(keeps) > now_ms;
         let hits = page.lines.values().rev();
-        let mut hits = hits.filter(|(_, line)| is_kept(line) && wanted.is_in(&line.text));
+        let mut hits = hits.filter(|(_, line)| is_kept(line) && wanted.is_in(line.body.text()));
         let found = hits.by_ref().take(FOUND_MAX);
         let line = |(lock, line): &(Lock, Message)| Message { lock: *lock, ..line.clone() };
         let mut found: Vec<Message> = found.map(line).collect();

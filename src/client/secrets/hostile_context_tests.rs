@@ -36,8 +36,8 @@ impl Story {
 
     fn note(&mut self, content: ContentType) -> Note {
         let link = Link { session: self.chance.random(), n: 0, prev: [0; 32] };
-        let (id, target) = (MsgId(self.chance.random()), MsgId([0; 16]));
-        Note { id, time_ms: NOW_MS as u64 + self.told, kind: Kind::Say, content, target, link }
+        let id = MsgId(self.chance.random());
+        Note { id, time_ms: NOW_MS as u64 + self.told, kind: Kind::Say, content, link }
     }
 
     /// What a double of alice's client seals for bob, under her certificate or another one of hers.
@@ -69,8 +69,8 @@ impl Story {
 
     /// The server tells it under alice's name.
     fn message(&self, id: MsgId, body: &[u8]) -> Message {
-        let (to, sealed) = (self.conversation(), Some(Opaque::new(body).unwrap()));
-        Message { to, id, sealed, ..self.house.lines[0].clone() }
+        let (to, body) = (self.conversation(), Body::Sealed(Opaque::new(body).unwrap()));
+        Message { to, id, body, ..self.house.lines[0].clone() }
     }
 }
 
@@ -180,7 +180,7 @@ fn a_certificate_of_another_server_is_of_no_use() {
         story.begins_anew(forgets);
         let before = story.house.lines.len();
         story.bob.says(&mut story.house, "@alice", "a secret");
-        let sealed = story.house.lines.last().unwrap().sealed.clone().unwrap();
+        let sealed = story.house.lines.last().unwrap().body.sealed().unwrap().clone();
         story.house.lines.truncate(before);
         assert!(!Parsed::parse(sealed.bytes()).is_ok_and(|parsed| parsed.is_for(&other.hash)));
         story.house.keys.insert(story.alice.name.clone(), honest);
@@ -217,9 +217,9 @@ fn a_client_that_is_restored_from_a_snapshot_uses_no_key_twice() {
             }
             secrets.sealed.clear();
             let (to, text, id) = (to.clone(), text.to_owned(), MsgId([7; 16]));
-            let say = Command::Say { to, id, text, sealed: None, kind: Kind::Say, target: None };
+            let say = Command::Say(NewMessage::text(to, id, &text));
             let sent = secrets.send(say, NOW_MS).into_iter().find_map(|next| match next {
-                Next::Send(Command::Say { sealed, .. }) => sealed,
+                Next::Send(Command::Say(message)) => message.body.sealed().cloned(),
                 _ => None,
             });
             sent.expect("it is sent").bytes().to_vec()
@@ -242,11 +242,13 @@ fn a_client_that_is_restored_from_a_snapshot_uses_no_key_twice() {
 /// What goes out for this message of a person, which is not stored.
 fn sends(person: &mut Person, house: &mut House, to: &Target) -> Option<Vec<u8>> {
     let (to, id, text) = (to.clone(), MsgId([7; 16]), "hi".to_owned());
-    let say = Command::Say { to, id, text, sealed: None, kind: Kind::Say, target: None };
+    let say = Command::Say(NewMessage::text(to, id, &text));
     let mut next = VecDeque::from(person.secrets.send(say, NOW_MS));
     while let Some(one) = next.pop_front() {
         match one {
-            Next::Send(Command::Say { sealed, .. }) => return Some(sealed?.bytes().to_vec()),
+            Next::Send(Command::Say(message)) => {
+                return Some(message.body.sealed()?.bytes().to_vec());
+            }
             Next::Send(command) => {
                 let answers = house.obeys(&person.name, command);
                 let told = |event| person.secrets.received(event, NOW_MS);

@@ -4,14 +4,14 @@ use super::*;
 
 /// The answer of an honest server: what changes lines is not told, and each line is as it is now.
 fn answer(lines: &[Message], reference: &str) -> Vec<Message> {
-    let says = |line: &&Message| line.target.is_none();
+    let says = |line: &&Message| !line.kind.is_change();
     let now = |line: &Message| {
         let mut told = Message { reference: Some(reference.into()), ..line.clone() };
-        let mut changes = lines.iter().filter(|change| change.target == Some(line.seq));
+        let mut changes = lines.iter().filter(|change| change.kind.of() == Some(line.seq));
         if let Some(change) = changes.next_back() {
-            told.edited = change.kind == Kind::Edit;
+            told.edited = change.kind.is_edit();
             told.deleted = !told.edited;
-            told.sealed = change.sealed.clone().filter(|_| told.edited);
+            told.body = if told.edited { change.body.clone() } else { Body::default() };
         }
         told
     };
@@ -26,13 +26,13 @@ impl Story {
             self.lines(1);
             let seq = self.house.lines.last().unwrap().seq;
             let change = match number {
-                1 => ("better", Kind::Edit),
-                3 => ("", Kind::Delete),
+                1 => ("better", Kind::Edit { of: seq }),
+                3 => ("", Kind::Delete { of: seq }),
                 _ => continue,
             };
             if self.chance.random_bool(0.5) {
                 let Story { house, alice, .. } = self;
-                alice.asks(house, &place, change.0, change.1, Some(seq));
+                alice.asks(house, &place, change.0, change.1);
             }
         }
         self.house.lines[first..].to_vec()
@@ -96,15 +96,17 @@ fn nobody_changes_anothers_line() {
     for _ in 0..TRIES {
         let line = story.lines(1).remove(0);
         assert_eq!(story.tells(line.clone()).texts, ["hi"]);
-        let target = Some(Seq(story.told));
+        let told = Seq(story.told);
         // Mallory's client is a double: it signs a change of alice's line, and the server helps.
-        let kind = [Kind::Edit, Kind::Delete][story.chance.random_range(0..2)];
-        let text = if kind == Kind::Edit { "forged" } else { "" };
+        let of = line.seq;
+        let kind = [Kind::Edit { of }, Kind::Delete { of }][story.chance.random_range(0..2)];
+        let text = if kind.is_edit() { "forged" } else { "" };
         let Story { house, mallory, .. } = &mut story;
         let ids = mallory.secrets.ids.entry(line.to.clone()).or_default();
         ids.insert(line.seq, (line.id, line.from));
-        mallory.asks(house, &place, text, kind, Some(line.seq));
-        let change = Message { target, ..house.lines.pop().unwrap() };
+        mallory.asks(house, &place, text, kind);
+        let kind = if kind.is_edit() { Kind::Edit { of: told } } else { Kind::Delete { of: told } };
+        let change = Message { kind, ..house.lines.pop().unwrap() };
         assert_eq!(story.never_shown(change), Flaw::Spliced);
         story.heals();
     }
@@ -117,15 +119,15 @@ fn what_was_not_found_good_names_no_line() {
         let (one, two) = (story.lines(1).remove(0), story.lines(1).remove(0));
         // Under the seat of the first the server tells rubbish that has the second one's id.
         let mut rubbish = Message { id: two.id, ..one.clone() };
-        rubbish.sealed = Some(Opaque::new(&[1; 700]).unwrap());
+        rubbish.body = Body::Sealed(Opaque::new(&[1; 700]).unwrap());
         story.never_shown(rubbish);
         let seat = Seq(story.told);
         let told = Message { seq: seat, reference: Some("history".into()), ..one };
         assert_eq!(story.is_answered(vec![told]).texts, ["hi"]);
         let Story { house, alice, .. } = story;
-        alice.asks(house, &place, "of the second", Kind::Edit, Some(two.seq));
+        alice.asks(house, &place, "of the second", Kind::Edit { of: two.seq });
         let mut edit = house.lines.last().unwrap().clone();
-        edit.target = Some(seat);
+        edit.kind = Kind::Edit { of: seat };
         assert_eq!(story.never_shown(edit), Flaw::Spliced);
         story.heals();
     });

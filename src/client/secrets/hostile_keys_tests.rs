@@ -46,7 +46,7 @@ fn a_key_beside_ones_own_is_shown_from_the_first_sight_on_and_nothing_is_sealed_
         assert_eq!(restarts(&mut story, true).changed, 1, "it is shown");
         let seen = story.bob.says(&mut story.house, "@alice", "a secret");
         assert_eq!((seen.refused, seen.texts.len()), (0, 1), "{:?}", seen.flaws);
-        let sealed = story.house.lines.last().unwrap().sealed.clone().unwrap();
+        let sealed = story.house.lines.last().unwrap().body.sealed().unwrap().clone();
         let parsed = Parsed::parse(sealed.bytes()).unwrap();
         assert!(!parsed.is_for(&hash) && !parsed.is_for(&print));
         // It may also be told of alone.
@@ -213,7 +213,7 @@ fn keys_that_a_server_had_no_time_for_are_asked_for_again_and_nobody_is_bothered
     story.bob.secrets.people.stale(&alice);
     let (id, text) = (MsgId([9; 16]), "hi".to_owned());
     let to = Target::User(alice.clone());
-    let say = Command::Say { to, id, text, sealed: None, kind: Kind::Say, target: None };
+    let say = Command::Say(NewMessage::text(to, id, &text));
     let mut next = story.bob.secrets.send(say, now_ms);
     for _ in 0..TRIES {
         let [Next::Send(Command::Keys { names, reference })] = &next[..] else {

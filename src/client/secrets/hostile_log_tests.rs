@@ -210,12 +210,14 @@ fn writes_after_a_restart(
     house.ids += 1;
     let id = MsgId(u128::from(house.ids).to_be_bytes());
     let (to, text) = (Target::User(alice), "a secret".to_owned());
-    let say = Command::Say { to, id, text, sealed: None, kind: Kind::Say, target: None };
+    let say = Command::Say(NewMessage::text(to, id, &text));
     let mut next = VecDeque::from(bob.secrets.send(say, now_ms));
     let mut refused = 0;
     while let Some(one) = next.pop_front() {
         match one {
-            Next::Send(Command::Say { sealed, .. }) => return (sealed, refused),
+            Next::Send(Command::Say(message)) => {
+                return (message.body.sealed().cloned(), refused);
+            }
             Next::Send(command) => {
                 let answers = house.obeys(&bob.name, command);
                 let told = |event| bob.secrets.received(event, now_ms);

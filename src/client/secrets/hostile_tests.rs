@@ -10,7 +10,7 @@ use rand::{RngExt, SeedableRng};
 use zeroize::Zeroizing;
 
 use super::*;
-use crate::chat::{DeviceKey, DeviceName, Kind, Message, Place};
+use crate::chat::{Body, DeviceKey, DeviceName, Kind, Message, NewMessage, Place};
 use crate::client::vault::{Server as Met, Vault};
 use crate::crypto::certificate::{OpeningKey, SigningKey};
 use crate::crypto::context::Context;
@@ -84,23 +84,16 @@ impl Person {
     }
 
     fn says(&mut self, house: &mut House, to: &str, text: &str) -> Seen {
-        self.asks(house, to, text, Kind::Say, None)
+        self.asks(house, to, text, Kind::Say)
     }
 
-    fn asks(
-        &mut self,
-        house: &mut House,
-        to: &str,
-        text: &str,
-        kind: Kind,
-        target: Option<Seq>,
-    ) -> Seen {
+    fn asks(&mut self, house: &mut House, to: &str, text: &str, kind: Kind) -> Seen {
         house.ids += 1;
         let id = MsgId(u128::from(house.ids).to_be_bytes());
-        let (to, text) = (to.parse().unwrap(), text.to_owned());
+        let (to, body) = (to.parse().unwrap(), text.into());
         // Each a millisecond after the one before.
         let now_ms = NOW_MS + house.ids as i64;
-        let say = Command::Say { to, id, text, sealed: None, kind, target };
+        let say = Command::Say(NewMessage { to, id, kind, body });
         let next = self.secrets.send(say, now_ms);
         self.follows(house, next)
     }
@@ -116,7 +109,7 @@ impl Person {
         while let Some(one) = next.pop_front() {
             match one {
                 Next::Happen(Happening::Event(Event::Message(message))) => {
-                    seen.texts.push(message.text);
+                    seen.texts.push(message.body.text().to_owned());
                 }
                 Next::Happen(Happening::Flawed { flaw, .. }) => seen.flaws.push(flaw),
                 Next::Happen(Happening::KeyChanged { .. }) => seen.changed += 1,
@@ -166,7 +159,7 @@ impl House {
                 };
                 names.into_iter().map(event).collect()
             }
-            Command::Say { to, id, text, sealed, kind, target } => {
+            Command::Say(NewMessage { to, id, kind, body }) => {
                 let place = Place::of(from, to.clone());
                 let here = |line: &&Message| Place::of(&line.from, line.to.clone()) == place;
                 let seq = Seq(self.lines.iter().filter(here).count() as u64 + 1);
@@ -178,9 +171,7 @@ impl House {
                     id,
                     time_ms: NOW_MS,
                     kind,
-                    target,
-                    text,
-                    sealed,
+                    body,
                     lock: Default::default(),
                     edited: false,
                     deleted: false,
@@ -295,10 +286,10 @@ fn an_honest_server_is_never_suspected() {
 fn an_altered_line_is_never_shown() {
     in_both(|story| {
         let mut line = story.lines(1).remove(0);
-        let mut bytes = line.sealed.as_ref().unwrap().bytes().to_vec();
+        let mut bytes = line.body.sealed().unwrap().bytes().to_vec();
         let index = story.chance.random_range(0..bytes.len());
         bytes[index] ^= 1 << story.chance.random_range(0..8);
-        line.sealed = Some(Opaque::new(&bytes).unwrap());
+        line.body = Body::Sealed(Opaque::new(&bytes).unwrap());
         story.never_shown(line);
         story.heals();
     });
@@ -328,15 +319,15 @@ fn a_stolen_certificate_signs_nothing() {
     for n in 0..TRIES as u64 {
         // Whoever knows the PIN can seal, but not sign.
         let link = Link { session: [3; 16], n, prev: [0; 32] };
-        let (id, target) = (MsgId([n as u8; 16]), MsgId([0; 16]));
+        let id = MsgId([n as u8; 16]);
         let content = ContentType::TEXT;
-        let note = Note { id, time_ms: NOW_MS as u64, kind: Kind::Say, content, target, link };
+        let note = Note { id, time_ms: NOW_MS as u64, kind: Kind::Say, content, link };
         let context = &Context::new(&SERVER, &story.alice.name, &to);
         let draft = Draft { context, note: &note, text: "I am alice" };
         let body = key.seal(&draft, (&certificate, &SigningKey::generate())).unwrap();
         let mut line = story.house.lines[0].clone();
         (line.id, line.to) = (id, to.clone());
-        line.sealed = Some(Opaque::new(&body).unwrap());
+        line.body = Body::Sealed(Opaque::new(&body).unwrap());
         assert_eq!(story.never_shown(line), Flaw::Forged);
     }
 }
@@ -357,7 +348,7 @@ fn a_line_of_another_place_is_never_shown() {
                 let place = "@mallory";
                 let Story { house, alice, .. } = story;
                 alice.says(house, place, "for mallory");
-                line.sealed = house.lines.last().unwrap().sealed.clone();
+                line.body = house.lines.last().unwrap().body.clone();
             }
         }
         story.never_shown(line);
@@ -373,8 +364,8 @@ fn a_line_that_is_told_as_another_is_never_shown() {
         match story.chance.random_range(0..4) {
             0 => line.id = two.id,
             1 => line.kind = Kind::Me,
-            2 => (line.kind, line.target) = (Kind::Edit, Some(Seq(1))),
-            _ => line.sealed = two.sealed,
+            2 => line.kind = Kind::Edit { of: Seq(1) },
+            _ => line.body = two.body,
         }
         assert_eq!(story.never_shown(line), Flaw::Spliced);
         story.heals();
@@ -425,12 +416,13 @@ fn the_end_of_a_session_that_is_left_out_is_missed() {
 fn a_message_is_not_deleted_or_blanked_by_the_servers_word_alone() {
     in_both(|story| {
         let line = story.lines(1).remove(0);
-        let target = line.seq;
+        let of = line.seq;
         story.tells(line.clone());
-        for (kind, deleted) in [(Kind::Delete, true), (Kind::Edit, false), (Kind::Say, true)] {
+        for (kind, deleted) in
+            [(Kind::Delete { of }, true), (Kind::Edit { of }, false), (Kind::Say, true)]
+        {
             let mut change = story.lines(1).remove(0);
-            (change.sealed, change.text) = (None, String::new());
-            (change.kind, change.deleted, change.target) = (kind, deleted, Some(target));
+            (change.kind, change.deleted, change.body) = (kind, deleted, Body::default());
             assert_eq!(story.never_shown(change), Flaw::Downgraded, "{kind:?}");
         }
     });
@@ -440,7 +432,7 @@ fn a_message_is_not_deleted_or_blanked_by_the_servers_word_alone() {
 fn words_in_clear_are_never_a_persons_who_seals() {
     in_both(|story| {
         let mut line = story.lines(1).remove(0);
-        (line.sealed, line.text) = (None, "in clear".into());
+        line.body = "in clear".into();
         assert_eq!(story.never_shown(line), Flaw::Downgraded);
         story.heals();
     });
@@ -508,27 +500,27 @@ fn edits_and_deletions_are_their_senders_own() {
         let line = story.lines(1).remove(0);
         let seq = line.seq;
         story.tells(line.clone());
-        let target = Seq(story.told);
+        let of = Seq(story.told);
         let Story { house, alice, .. } = &mut story;
-        alice.asks(house, &place, "better", Kind::Edit, Some(seq));
+        alice.asks(house, &place, "better", Kind::Edit { of: seq });
         let mut edit = house.lines.last().unwrap().clone();
-        edit.target = Some(target);
+        edit.kind = Kind::Edit { of };
         assert_eq!(story.tells(edit.clone()).texts, ["better"]);
-        alice_deletes(&mut story, &place, seq, target);
+        alice_deletes(&mut story, &place, seq, of);
         // The same change under another line's name.
-        edit.target = Some(Seq(1));
+        edit.kind = Kind::Edit { of: Seq(1) };
         assert_eq!(story.never_shown(edit), Flaw::Spliced);
     }
 }
 
-fn alice_deletes(story: &mut Story, place: &str, seq: Seq, target: Seq) {
+fn alice_deletes(story: &mut Story, place: &str, seq: Seq, of: Seq) {
     let Story { house, alice, .. } = story;
-    alice.asks(house, place, "", Kind::Delete, Some(seq));
+    alice.asks(house, place, "", Kind::Delete { of: seq });
     let mut delete = house.lines.last().unwrap().clone();
-    delete.target = Some(target);
+    delete.kind = Kind::Delete { of };
     let seen = story.tells(delete.clone());
     assert_eq!((seen.texts.len(), seen.flaws.len()), (1, 0), "{:?}", seen.flaws);
     // A deletion that nobody has signed.
-    delete.sealed = None;
+    delete.body = Body::default();
     assert_eq!(story.never_shown(delete), Flaw::Downgraded);
 }

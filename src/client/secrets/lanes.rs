@@ -5,7 +5,9 @@ use std::collections::VecDeque;
 
 use super::people::{NoWay, Recipient, Standing};
 use super::{Next, Secrets, refused};
-use crate::chat::{Code, Command, Kind, MsgId, Opaque, Refusal, Seq, Target, UserName};
+use crate::chat::{
+    Body, Code, Command, Kind, MsgId, NewMessage, Opaque, Refusal, Seq, Target, UserName,
+};
 use crate::client::model::Happening;
 use crate::crypto::certificate::{Certificate, SigningKey};
 use crate::crypto::note::{ContentType, Draft, Link, Note, SealError, claimed_sender};
@@ -19,7 +21,7 @@ const WIRE_BYTES_MAX: usize = RECORD_BODY_BYTES_MAX - HEAD_BYTES;
 
 /// One place's way out.
 pub struct Lane {
-    waiting: VecDeque<Command>,
+    waiting: VecDeque<NewMessage>,
     under_way: Option<MsgId>,
     /// It came too fast and is sent again soon: nothing overtakes it.
     postponed: Option<MsgId>,
@@ -65,7 +67,7 @@ impl Lane {
     }
 
     fn session(&mut self, kind: Kind) -> &mut Session {
-        &mut self.sessions[usize::from(matches!(kind, Kind::Edit | Kind::Delete))]
+        &mut self.sessions[usize::from(kind.is_change())]
     }
 }
 
@@ -92,19 +94,18 @@ impl From<Refusal> for Not {
 }
 
 impl Secrets {
-    pub(super) fn say(&mut self, command: Command, now_ms: i64, next: &mut Vec<Next>) {
-        let Command::Say { to, id, .. } = &command else { return };
-        let place = match to {
+    pub(super) fn say(&mut self, message: NewMessage, now_ms: i64, next: &mut Vec<Next>) {
+        let place = match &message.to {
             Target::User(name) => Target::User(self.people.spelled(name)),
             channel => channel.clone(),
         };
         let lane = self.lanes.entry(place.clone()).or_default();
         match lane.postponed {
-            Some(postponed) if postponed == *id => {
+            Some(postponed) if postponed == message.id => {
                 lane.postponed = None;
-                lane.waiting.push_front(command);
+                lane.waiting.push_front(message);
             }
-            _ => lane.waiting.push_back(command),
+            _ => lane.waiting.push_back(message),
         }
         self.pump(&place, now_ms, next);
     }
@@ -122,19 +123,18 @@ impl Secrets {
             if lane.under_way.is_some() || lane.postponed.is_some() {
                 return;
             }
-            let Some(command) = lane.waiting.pop_front() else { return };
-            let Command::Say { id, kind, target, .. } = command else { continue };
-            match self.seal(&command, place, now_ms, next) {
+            let Some(message) = lane.waiting.pop_front() else { return };
+            let NewMessage { id, kind, .. } = message;
+            match self.seal(&message, place, now_ms, next) {
                 Ok((to, sealed)) => {
-                    let text = String::new();
-                    let sealed = Some(sealed);
-                    next.push(Next::Send(Command::Say { to, id, text, sealed, kind, target }));
+                    let body = Body::Sealed(sealed);
+                    next.push(Next::Send(Command::Say(NewMessage { to, id, kind, body })));
                     let lane = self.lanes.get_mut(place).expect("it was just there");
                     return lane.under_way = Some(id);
                 }
                 Err(Not::Wait(name)) => {
                     let lane = self.lanes.get_mut(place).expect("it was just there");
-                    lane.waiting.push_front(command);
+                    lane.waiting.push_front(message);
                     return self.ask(name, next);
                 }
                 Err(Not::Refused(code, hint)) => next.push(refused(id, code, hint)),
@@ -163,14 +163,13 @@ impl Secrets {
     /// A line as it goes out: the same bytes each time.
     fn seal(
         &mut self,
-        command: &Command,
+        message: &NewMessage,
         place: &Target,
         now_ms: i64,
         next: &mut Vec<Next>,
     ) -> Result<(Target, Opaque), Not> {
-        let Command::Say { id, text, kind, target, .. } = command else {
-            return Err(Refusal::Unknown.into());
-        };
+        let NewMessage { id, kind, body, .. } = message;
+        let text = body.text();
         let to = match place {
             Target::User(name) => Target::User(self.people.spelled(name)),
             channel => channel.clone(),
@@ -183,12 +182,12 @@ impl Secrets {
             let max_bytes = self.text_bytes_max;
             return Err(Refusal::TooLong { bytes: text.len(), max_bytes }.into());
         }
-        if text.trim().is_empty() && *kind != Kind::Delete {
+        if text.trim().is_empty() && !matches!(kind, Kind::Delete { .. }) {
             return Err(Refusal::Empty.into());
         }
         let (to, body) = match place {
             Target::Channel(channel) => {
-                let note = self.note(place, place, *id, *kind, *target, now_ms)?;
+                let note = self.note(place, place, message, now_ms)?;
                 let Some(key) = self.channels.get(channel) else {
                     let hint = format!("the PIN of {channel} is not known here: /join it with it");
                     return Err(Not::Refused(Code::NotMember, hint));
@@ -204,7 +203,7 @@ impl Secrets {
                 self.keep_people().map_err(|hint| Not::Refused(Code::Storage, hint))?;
                 self.tell_left_out(name, next);
                 let to = Target::User(self.people.spelled(name));
-                let note = self.note(place, &to, *id, *kind, *target, now_ms)?;
+                let note = self.note(place, &to, message, now_ms)?;
                 let context = &self.context(&self.own, &to);
                 let draft = Draft { context, note: &note, text };
                 (to, self.seal_private(&draft, recipients, now_ms)?)
@@ -270,26 +269,28 @@ impl Secrets {
         &mut self,
         lane: &Target,
         place: &Target,
-        id: MsgId,
-        kind: Kind,
-        target: Option<Seq>,
+        message: &NewMessage,
         now_ms: i64,
     ) -> Result<Note, Not> {
-        let target = match target {
-            None => MsgId([0; 16]),
-            Some(seq) => {
-                let known = self.ids.get(place).and_then(|ids| ids.get(&seq));
-                let hint = "this line was not seen here: /history first";
-                known.ok_or_else(|| Not::Refused(Code::NoSuchLine, hint.into()))?.0
-            }
+        let id_of = |seq: Seq| {
+            let known = self.ids.get(place).and_then(|ids| ids.get(&seq));
+            let hint = "this line was not seen here: /history first";
+            let known = known.ok_or_else(|| Not::Refused(Code::NoSuchLine, hint.into()))?;
+            Ok::<MsgId, Not>(known.0)
+        };
+        let kind = match message.kind {
+            Kind::Say => Kind::Say,
+            Kind::Me => Kind::Me,
+            Kind::Edit { of } => Kind::Edit { of: id_of(of)? },
+            Kind::Delete { of } => Kind::Delete { of: id_of(of)? },
         };
         let lane = self.lanes.get_mut(lane).expect("the line waits in it");
-        let Session { id: session, n } = *lane.session(kind);
+        let Session { id: session, n } = *lane.session(message.kind);
         let own = self.contact.own().public().fingerprint();
-        let changes = matches!(kind, Kind::Edit | Kind::Delete);
+        let changes = kind.is_change();
         let prev = self.chains.newest(place, &own.to_url(), changes);
         let (time_ms, link) = (now_ms.max(0) as u64, Link { session, n, prev });
-        Ok(Note { id, time_ms, kind, content: ContentType::TEXT, target, link })
+        Ok(Note { id: message.id, time_ms, kind, content: ContentType::TEXT, link })
     }
 
     fn recipients(&mut self, name: &UserName, now_ms: i64) -> Result<Vec<Recipient>, Not> {

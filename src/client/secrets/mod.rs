@@ -427,8 +427,8 @@ impl Secrets {
         self.asking.clock(now_ms);
         let mut next = Vec::new();
         match command {
-            Command::Say { ref to, sealed: None, .. } if is_sealed(to) => {
-                self.say(command, now_ms, &mut next);
+            Command::Say(message) if is_sealed(&message.to) => {
+                self.say(message, now_ms, &mut next);
             }
             // What is looked for there is for nobody's eyes.
             Command::Search { text, to: Some(to), reference } if is_sealed(&to) => {

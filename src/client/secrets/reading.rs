@@ -6,7 +6,7 @@ use super::chain::{Order, Signed};
 use super::lanes::Settled;
 use super::people::{Prints, Standing};
 use super::{CHECKED_MAX, CLOCKS_MS, Flaw, IDS_ALL_MAX, IDS_MAX, Next, Secrets, is_sealed};
-use crate::chat::{Kind, Lock, Message, MsgId, Opaque, Seq, Target, UserName};
+use crate::chat::{Body, Kind, Lock, Message, MsgId, Opaque, Seq, Target, UserName};
 use crate::client::model::Happening;
 use crate::client::places::Places;
 use crate::crypto::Fingerprint;
@@ -17,7 +17,7 @@ use crate::crypto::private::{Parsed, Under};
 
 /// Who has signed a sealed line, as it says itself.
 pub fn claimed(message: &Message) -> Option<Fingerprint> {
-    let sealed = message.sealed.as_ref()?;
+    let sealed = message.body.sealed()?;
     claimed_sender(sealed.bytes()).ok().map(Certificate::issuer)
 }
 
@@ -46,7 +46,7 @@ impl Secrets {
         next: &mut Vec<Next>,
     ) -> Happening {
         if !is_sealed(to) {
-            return match message.sealed.take() {
+            return match message.body.take_sealed() {
                 None => Happening::Event(crate::chat::Event::Message(message)),
                 Some(_) => flawed(message, Flaw::Malformed),
             };
@@ -73,7 +73,7 @@ impl Secrets {
         if live && !new {
             return flawed(message, Flaw::Again);
         }
-        let Some(sealed) = message.sealed.take() else { return self.clear(message, to, new) };
+        let Some(sealed) = message.body.take_sealed() else { return self.clear(message, to, new) };
         let read = match to {
             Target::Channel(channel) => self.read_channel(channel, &message, &sealed, now_ms),
             Target::User(with) => self.read_private(with, &message, &sealed, now_ms),
@@ -100,7 +100,7 @@ impl Secrets {
         }
         let device = certificate.fingerprint().to_url();
         let note = &opened.note;
-        let changes = matches!(note.kind, Kind::Edit | Kind::Delete);
+        let changes = note.kind.is_change();
         let (time_ms, hash) = (note.time_ms.min(i64::MAX as u64) as i64, body_hash(sealed.bytes()));
         let signed = Signed { link: &note.link, changes, time_ms, hash };
         let agrees = self.agrees(note, &message, to);
@@ -136,8 +136,8 @@ impl Secrets {
         next.extend(flaws.map(|flaw| Next::Happen(flawed(message.clone(), flaw))));
         self.remember_id(to, &message);
         let Some(text) = opened.text else { return flawed(message, Flaw::Newer) };
-        (message.text, message.lock) = (text, lock);
-        self.remember(to, &message, Some(opened.note.target));
+        (message.body, message.lock) = (Body::Text(text), lock);
+        self.remember(to, &message, opened.note.kind.of());
         Happening::Event(crate::chat::Event::Message(message))
     }
 
@@ -172,15 +172,15 @@ impl Secrets {
     /// A line without anything sealed where lines are sealed.
     fn clear(&mut self, mut message: Message, to: &Target, new: bool) -> Happening {
         // The seat of a deleted line, and of a change whose line was changed again.
-        let seat = message.deleted || matches!(message.kind, Kind::Edit | Kind::Delete);
-        let empty = message.text.is_empty();
+        let seat = message.deleted || message.kind.is_change();
+        let empty = message.body.is_empty();
         // What was said before they sealed is told again, and by the server's word alone.
         let before = message.replay || message.reference.is_some();
         if seat && empty && !before {
             // A change that is made now is signed.
             return flawed(message, Flaw::Downgraded);
         }
-        if seat && empty && (message.deleted || message.kind == Kind::Edit) {
+        if seat && empty && (message.deleted || message.kind.is_edit()) {
             self.spent(&message, to, new);
             self.remember_id(to, &message);
             self.remember(to, &message, None);
@@ -286,23 +286,21 @@ impl Secrets {
     /// Whether the server's word for a line is its sender's.
     fn agrees(&self, note: &Note, message: &Message, to: &Target) -> Agreement {
         let ids = self.ids.get(to);
-        let names = |id: MsgId| match message.target {
+        let names = |of: Option<MsgId>| match message.kind.of() {
             // A line that was not seen here is changed nowhere here.
             Some(seq) => ids
                 .and_then(|ids| ids.get(&seq))
-                .is_none_or(|(known, whose)| *known == id && *whose == message.from),
-            None => id == MsgId([0; 16]),
+                .is_none_or(|(known, whose)| of == Some(*known) && *whose == message.from),
+            None => of.is_none(),
         };
-        let itself = note.id == message.id && note.kind == message.kind;
+        let itself = note.id == message.id && note.kind.code() == message.kind.code();
         let agrees = match message.kind {
-            Kind::Say | Kind::Me if message.edited => {
-                note.kind == Kind::Edit && note.target == message.id
-            }
+            Kind::Say | Kind::Me if message.edited => note.kind == Kind::Edit { of: message.id },
             // A later change has its place.
-            Kind::Edit if !itself && message.replay => {
-                note.kind == Kind::Edit && names(note.target)
+            Kind::Edit { .. } if !itself && message.replay => {
+                note.kind.is_edit() && names(note.kind.of())
             }
-            _ => itself && names(note.target),
+            _ => itself && names(note.kind.of()),
         };
         match (agrees, itself) {
             (true, true) => Agreement::Yes,
@@ -345,6 +343,6 @@ fn valid(certificate: &Certificate, note: &Note) -> Result<(), Flaw> {
 }
 
 fn flawed(mut message: Message, flaw: Flaw) -> Happening {
-    (message.text, message.sealed) = (String::new(), None);
+    message.body = Body::default();
     Happening::Flawed { message, flaw }
 }

@@ -29,9 +29,7 @@ fn line(seq: u64, time_ms: i64, text: &str) -> Message {
         id: MsgId([seq as u8; 16]),
         time_ms,
         kind: Kind::Say,
-        target: None,
-        text: text.into(),
-        sealed: None,
+        body: text.into(),
         lock: Lock::Sealed,
         edited: false,
         deleted: false,
@@ -45,8 +43,11 @@ fn said(number: u8, message: Message) -> Entry {
 }
 
 /// A change of a line, by its sender's word.
-fn change(number: u8, kind: Kind, seq: u64, text: &str) -> Entry {
-    let message = Message { kind, target: Some(Seq(seq)), ..line(99, 0, text) };
+fn change(number: u8, seq: u64, text: Option<&str>) -> Entry {
+    let of = Seq(seq);
+    let kind = if text.is_some() { Kind::Edit { of } } else { Kind::Delete { of } };
+    let text = text.unwrap_or_default();
+    let message = Message { kind, ..line(99, 0, text) };
     Entry::of(&place(number), &message, Some(MsgId([seq as u8; 16]))).unwrap()
 }
 
@@ -103,7 +104,7 @@ impl Naive {
             Step::Edit(p, s, text) => {
                 let hit = is(p, s);
                 let hits = self.lines.iter_mut().filter(|one| hit(one));
-                hits.for_each(|(_, line)| (line.text, line.edited) = (text.clone(), true));
+                hits.for_each(|(_, line)| (line.body, line.edited) = (text.as_str().into(), true));
             }
             Step::Delete(p, s) | Step::Gone(p, s) => self.lines.retain(|one| !is(p, s)(one)),
             Step::Forget(p) => {
@@ -132,7 +133,7 @@ impl Naive {
         let days = self.kept[usize::from(p)];
         let lines = self.lines.iter().filter(|(place, line)| {
             let kept = days.is_none_or(|days| line.time_ms + i64::from(days) * DAY_MS > now_ms);
-            *place == p && kept && wanted.is_in(&line.text)
+            *place == p && kept && wanted.is_in(line.body.text())
         });
         let mut found: Vec<Message> = lines.map(|(_, line)| line.clone()).collect();
         found.sort_by_key(|line| line.seq);
@@ -152,8 +153,8 @@ proptest! {
         for step in &steps {
             let entry = match step.clone() {
                 Step::Say(p, s, text) => Some(said(p, line(s, now_ms, &text))),
-                Step::Edit(p, s, text) => Some(change(p, Kind::Edit, s, &text)),
-                Step::Delete(p, s) => Some(change(p, Kind::Delete, s, "")),
+                Step::Edit(p, s, text) => Some(change(p, s, Some(&text))),
+                Step::Delete(p, s) => Some(change(p, s, None)),
                 Step::Gone(p, s) => Some(said(p, Message { deleted: true, ..line(s, 0, "") })),
                 Step::Forget(p) => Some(Entry::Forget(place(p))),
                 Step::Log(p, log) => Some(Entry::Log(place(p), LogId(log))),
@@ -211,8 +212,8 @@ fn what_is_not_to_be_there_leaves_the_disk() {
     }
     let raw = std::fs::read(stem.with_extension(EXTENSION)).unwrap();
     assert!(!raw.windows(5).any(|part| part == b"stays"), "it is sealed");
-    shelf.add(&[change(0, Kind::Edit, 1, "another")], now_ms).unwrap();
-    shelf.add(&[change(0, Kind::Delete, 2, "")], now_ms).unwrap();
+    shelf.add(&[change(0, 1, Some("another"))], now_ms).unwrap();
+    shelf.add(&[change(0, 2, None)], now_ms).unwrap();
     shelf.add(&[Entry::Kept(place(0), Retention::For("2d".parse().unwrap()))], now_ms).unwrap();
     shelf.tidy(now_ms).unwrap();
     let left =
@@ -220,7 +221,7 @@ fn what_is_not_to_be_there_leaves_the_disk() {
     assert_eq!(left, [1, 0, 0, 1, 1], "the first is the mark of an edited line");
     // Of whoever is not the sender, and of a line with another id, nothing is taken.
     let other = Message { from: "bob".parse().unwrap(), ..line(9, 0, "false") };
-    let other = Message { kind: Kind::Edit, target: Some(Seq(4)), ..other };
+    let other = Message { kind: Kind::Edit { of: Seq(4) }, ..other };
     for id in [4, 5] {
         let entry = Entry::of(&place(0), &other, Some(MsgId([id; 16]))).unwrap();
         shelf.add(&[entry], now_ms).unwrap();

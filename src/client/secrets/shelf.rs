@@ -232,7 +232,7 @@ impl Shelf {
         let mut book = read(&stem, &self.key)?;
         self.due_ms = book.expire(now_ms);
         if self.file.metadata()?.len() > self.bytes_max {
-            book.shorten(self.bytes_max as usize / 2, |line| LINE_BYTES + line.text.len() * 4 / 3);
+            book.shorten(self.bytes_max as usize / 2, |line| LINE_BYTES + line.body.len() * 4 / 3);
         }
         let mut text = String::new();
         self.last.clear();

@@ -8,7 +8,7 @@ use rusqlite::{OptionalExtension, Row, Transaction, TransactionBehavior, params}
 
 use super::rows::{COLUMNS, FROM, SEQ_MAX, checksum, is_row_damaged, line_of, read_row, seq};
 use super::{Known, Sqlite};
-use crate::chat::{Kind, Opaque, Place, Seq};
+use crate::chat::{Body, Opaque, Place, Seq};
 use crate::ledger::memory::{known_as, may_change};
 use crate::ledger::{Draft, Record, Verdict};
 
@@ -105,22 +105,22 @@ impl<'a> Commit<'a> {
     fn line(&mut self, draft: &Draft) -> rusqlite::Result<Verdict> {
         let place = self.place(&draft.place)?;
         // A change is looked for first, because it would be made before its own line is added.
-        if (draft.target.is_some() || self.spent)
+        if (draft.kind.is_change() || self.spent)
             && let Some(verdict) = self.known(place, draft)?
         {
             return Ok(verdict);
         }
-        if let Some(target) = draft.target {
+        if let Some(of) = draft.kind.of() {
             // It may be one of these.
             self.index_words()?;
-            if let Err(verdict) = self.change(place, target, draft)? {
+            if let Err(verdict) = self.change(place, of, draft)? {
                 return Ok(verdict);
             }
         }
         let next = Seq(place.last.0 + 1);
         let mut own = Cow::Borrowed(draft);
-        if draft.kind == Kind::Edit {
-            own.to_mut().clear();
+        if draft.kind.is_edit() {
+            own.to_mut().body = Body::default();
         }
         let add = "INSERT INTO lines \
              (line, place, id, sender, device, time_ms, kind, target, text, checksum, sealed) \
@@ -133,16 +133,16 @@ impl<'a> Commit<'a> {
             own.from.as_str(),
             own.device.as_str(),
             own.time_ms,
-            own.kind as i64,
-            own.target.map(|target| target.0 as i64),
-            own.text,
+            own.kind.code(),
+            own.kind.of().map(|of| of.0 as i64),
+            own.body.text(),
             checksum(&own, next, 0),
-            own.sealed.as_ref().map(Opaque::bytes),
+            own.body.sealed().map(Opaque::bytes),
         ])?;
         if added == 0 {
             return Ok(self.known(place, draft)?.unwrap_or(Verdict::Conflict));
         }
-        if !own.text.is_empty() {
+        if !own.body.text().is_empty() {
             self.unindexed.push(line_of(place.row, next));
         }
         self.touched.insert(draft.place.clone(), Known { last: next, ..place });
@@ -187,10 +187,10 @@ impl<'a> Commit<'a> {
     fn change(
         &self,
         place: Known,
-        target: Seq,
+        of: Seq,
         draft: &Draft,
     ) -> rusqlite::Result<Result<(), Verdict>> {
-        let line = line_of(place.row, target);
+        let line = line_of(place.row, of);
         let find = format!("SELECT {COLUMNS} {FROM} WHERE l.line = ?1");
         let mut find = self.transaction.prepare_cached(&find)?;
         let (mut stored, number, state) = match find.query_row([line], read_row).optional() {
@@ -203,16 +203,14 @@ impl<'a> Commit<'a> {
         if let Err(verdict) = may_change(&stored, state == 2, draft, self.change_s_max) {
             return Ok(Err(verdict));
         }
-        let state = if draft.kind == Kind::Edit { 1 } else { 2 };
-        match draft.kind {
-            Kind::Edit => stored.say_as(draft),
-            _ => stored.clear(),
-        }
+        let (state, body) =
+            if draft.kind.is_edit() { (1, draft.body.clone()) } else { (2, Body::default()) };
+        stored.body = body;
         let set =
             "UPDATE lines SET text = ?2, state = ?3, checksum = ?4, sealed = ?5 WHERE line = ?1";
         let sum = checksum(&stored, number, state);
-        let sealed = stored.sealed.as_ref().map(Opaque::bytes);
-        let values = params![line, stored.text, state, sum, sealed];
+        let sealed = stored.body.sealed().map(Opaque::bytes);
+        let values = params![line, stored.body.text(), state, sum, sealed];
         self.transaction.prepare_cached(set)?.execute(values)?;
         Ok(Ok(()))
     }

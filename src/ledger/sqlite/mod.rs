@@ -15,7 +15,7 @@ use rusqlite::ffi;
 use rusqlite::{Connection, Row, params};
 
 use super::{Draft, Ledger, LedgerError, Record, Remembered, Verdict, upkeep};
-use crate::chat::{LogId, Place, Seq, UserName};
+use crate::chat::{Body, LogId, Place, Seq, UserName};
 use commit::Commit;
 pub use reader::SqliteReader;
 use rows::{COLUMNS, SEQ_MAX, checksum, is_row_damaged, parsed, read_row, seq};
@@ -267,7 +267,7 @@ pub(super) fn bury(connection: &Connection, user: &UserName) -> rusqlite::Result
         while let Some(row) = rows.next()? {
             let sum = match read_row(row) {
                 Ok((mut draft, number, _)) => {
-                    draft.clear();
+                    draft.body = Body::default();
                     checksum(&draft, number, 2)
                 }
                 // Its text goes, and the rest stays as damaged as it was.

@@ -130,7 +130,7 @@ impl<'a> Damage<'a> {
                 }
                 Err(error) => return Err(error),
             };
-            bytes += page.cost(line.said_bytes());
+            bytes += page.cost(line.body.wire_len());
             if !page.holds(taken.len(), bytes) {
                 return Ok((taken, true));
             }

@@ -5,9 +5,8 @@ use std::path::Path;
 use rusqlite::types::Type;
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Row};
 
-use crate::chat::{Kind, Message, MsgId, Opaque, Seq};
+use crate::chat::{Body, Kind, Message, MsgId, Opaque, Seq};
 use crate::crypto::sha256;
-use crate::ledger::schema::KINDS;
 use crate::ledger::{Draft, LedgerError, message};
 
 /// Bits of a line's number that are its seq; those above are its place's.
@@ -59,11 +58,11 @@ pub(super) fn line_of(place: i64, seq: Seq) -> i64 {
 
 /// Eight bytes over all that a row says, so that a flipped bit on the disk is noticed.
 pub(super) fn checksum(draft: &Draft, seq: Seq, state: i64) -> i64 {
-    let target = draft.target.map_or(0, |target| target.0);
+    let of = draft.kind.of().map_or(0, |of| of.0);
     let place = draft.place.to_string();
     // A line with a text has the sum that it had before lines could be sealed.
-    let sealed = draft.sealed.as_ref().map_or(&[][..], Opaque::bytes);
-    let mark = if draft.sealed.is_some() { 0x80 } else { 0 };
+    let sealed = draft.body.sealed().map_or(&[][..], Opaque::bytes);
+    let mark = if draft.body.sealed().is_some() { 0x80 } else { 0 };
     let parts: [&[u8]; 10] = [
         place.as_bytes(),
         &[0],
@@ -71,9 +70,9 @@ pub(super) fn checksum(draft: &Draft, seq: Seq, state: i64) -> i64 {
         &[0],
         draft.device.as_str().as_bytes(),
         &draft.id.0,
-        &[draft.kind as u8 | mark, state as u8],
-        &[seq.0.to_be_bytes(), draft.time_ms.to_be_bytes(), target.to_be_bytes()].concat(),
-        draft.text.as_bytes(),
+        &[draft.kind.code() | mark, state as u8],
+        &[seq.0.to_be_bytes(), draft.time_ms.to_be_bytes(), of.to_be_bytes()].concat(),
+        draft.body.text().as_bytes(),
         sealed,
     ];
     i64::from_be_bytes(*sha256(&parts).first_chunk().expect("a hash has 8 bytes"))
@@ -87,17 +86,20 @@ fn read_sealed(row: &Row, column: usize) -> rusqlite::Result<Option<Opaque>> {
 
 /// A row of `COLUMNS` as it was written.
 pub(super) fn read_row(row: &Row) -> rusqlite::Result<(Draft, Seq, i64)> {
-    let kind: usize = row.get(5)?;
+    let of = row.get::<_, Option<i64>>(6)?.map(seq);
+    let kind = Kind::from_code(row.get(5)?, of);
+    let body = match read_sealed(row, 11)? {
+        Some(sealed) => Body::Sealed(sealed),
+        None => Body::Text(row.get(8)?),
+    };
     let draft = Draft {
         place: parsed(row, 10)?,
         from: parsed(row, 2)?,
         device: parsed(row, 3)?,
         id: MsgId(row.get(1)?),
         time_ms: row.get(4)?,
-        kind: *KINDS.get(kind).ok_or_else(|| damaged(5, "a line of an unknown kind"))?,
-        target: row.get::<_, Option<i64>>(6)?.map(seq),
-        text: row.get(8)?,
-        sealed: read_sealed(row, 11)?,
+        kind: kind.ok_or_else(|| damaged(5, "a message of an unknown kind"))?,
+        body,
     };
     let (line, state): (i64, i64) = (row.get(0)?, row.get(7)?);
     let seq = seq(line & SEQ_MAX);
@@ -111,13 +113,12 @@ pub(super) fn read_row(row: &Row) -> rusqlite::Result<(Draft, Seq, i64)> {
 /// A row as it is told again: an edit with the text that its target has now.
 pub(super) fn read_message(connection: &Connection, row: &Row) -> rusqlite::Result<Message> {
     let (mut draft, number, state) = read_row(row)?;
-    if let (Kind::Edit, Some(target)) = (draft.kind, draft.target) {
+    if let Kind::Edit { of } = draft.kind {
         let line = row.get::<_, i64>(0)? - number.0 as i64;
         let find = format!("SELECT {COLUMNS} {FROM} WHERE l.line = ?1 + ?2");
         let mut find = connection.prepare_cached(&find)?;
-        let target = find.query_row([line, target.0 as i64], read_row).optional()?;
-        (draft.text, draft.sealed) =
-            target.map(|(target, ..)| (target.text, target.sealed)).unwrap_or_default();
+        let target = find.query_row([line, of.0 as i64], read_row).optional()?;
+        draft.body = target.map(|(target, ..)| target.body).unwrap_or_default();
     }
     Ok(message(draft, number, state == 1, state == 2))
 }

@@ -20,10 +20,7 @@ use super::delivery::send_queue::{PlaceId, SendQueue};
 use super::observe::counters::Counters;
 use crate::chat::rate::Stamp;
 use crate::chat::registry::{Directory, Effect, Registry, Rules, Start};
-use crate::chat::{
-    Code, Command, DeviceName, Event, Kind, LogId, MsgId, Opaque, Place, Refusal, Seq, SessionId,
-    Target, UserName,
-};
+use crate::chat::{Code, Command, DeviceName, Event, LogId, Place, Refusal, SessionId, UserName};
 use crate::config::Config;
 use crate::ledger::Draft;
 use crate::limits::{ANSWER_MS, Limits};
@@ -175,8 +172,7 @@ impl Hub {
             _ => None,
         });
         let mut after = inner.carry_out(effects, &self.limits);
-        if let (Some(place), Command::Say { id, text, sealed, kind, target, .. }) = (line, command)
-        {
+        if let (Some(place), Command::Say(message)) = (line, command) {
             if inner.closed {
                 return Err(Refusal::Storage);
             }
@@ -186,12 +182,10 @@ impl Hub {
                 place,
                 from,
                 device,
-                id: *id,
+                id: message.id,
                 time_ms: said.time_ms,
-                kind: *kind,
-                target: *target,
-                text: text.clone(),
-                sealed: sealed.clone(),
+                kind: message.kind,
+                body: message.body.clone(),
             };
             queue.undecided.fetch_add(1, Ordering::Relaxed);
             inner.waiting.push(Waiting::Line(Line {
@@ -369,42 +363,4 @@ pub fn rules(config: &Config, kept: LogId, passing: LogId) -> Rules {
 pub fn word(code: Code) -> String {
     let text = serde_json::to_string(&code).expect("a code is a word");
     text.trim_matches('"').to_owned()
-}
-
-/// A line as JSON, but for what comes before its seq and the seq (see `Tail::append_line`). One that has
-/// nothing but a text has the short form.
-pub fn line_fields(
-    to: &Target,
-    from: &UserName,
-    device: &DeviceName,
-    time_ms: i64,
-    command: &Command,
-) -> Option<Vec<u8>> {
-    #[derive(serde::Serialize)]
-    struct Fields<'a> {
-        to: &'a Target,
-        from: &'a UserName,
-        device: &'a DeviceName,
-        id: &'a MsgId,
-        time_ms: i64,
-        kind: Kind,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        target: Option<Seq>,
-        text: &'a str,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        sealed: Option<&'a Opaque>,
-    }
-    let Command::Say { id, text, sealed, kind, target, .. } = command else { return None };
-    let (kind, target, sealed) = (*kind, *target, sealed.as_ref());
-    let bytes = text.len() + sealed.map_or(0, Opaque::wire_len);
-    let mut fields = Vec::with_capacity(bytes + 160);
-    let written = if (kind, target, sealed) == (Kind::Say, None, None) {
-        serde_json::to_writer(&mut fields, &(to, from, device, id, time_ms, text))
-    } else {
-        let value = Fields { to, from, device, id, time_ms, kind, target, text, sealed };
-        serde_json::to_writer(&mut fields, &value)
-    };
-    written.expect("a line is plain JSON");
-    fields.push(b'\n');
-    Some(fields)
 }

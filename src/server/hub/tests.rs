@@ -8,14 +8,14 @@ use std::sync::atomic::AtomicBool;
 
 use super::*;
 use crate::chat::registry::Rules;
-use crate::chat::{DeviceName, LogId, Retention};
+use crate::chat::{DeviceName, LogId, MsgId, NewMessage, Retention, Target};
 use crate::crypto::record_cipher::{RECORD_BYTES_MAX, pair};
 use crate::crypto::{Fingerprint, Opener};
 use crate::ledger::{Kept, Memory};
 use crate::server::commit;
 use crate::server::delivery::sink::Sink;
-use crate::wire::codec;
 use crate::wire::record::RecordReader;
+use crate::wire::{codec, stored_fields};
 
 /// A peer whose socket takes everything, until it faults.
 #[derive(Default)]
@@ -103,18 +103,12 @@ impl Room {
         self.lines += 1;
         let queue = &self.members[member].queue;
         let to = Target::Channel("#lobby".parse().unwrap());
-        let command = Command::Say {
-            to: to.clone(),
-            id: MsgId(u128::from(self.lines).to_be_bytes()),
-            text: "x".into(),
-            sealed: None,
-            kind: Kind::Say,
-            target: None,
-        };
+        let id = MsgId(u128::from(self.lines).to_be_bytes());
+        let message = NewMessage::text(to.clone(), id, "x");
         let (user, device) = ("alice".parse().unwrap(), "main".parse().unwrap());
-        let fields = line_fields(&to, &user, &device, 0, &command).unwrap();
+        let fields = stored_fields(&to, &user, &device, 0, &message);
         let said = Said { time_ms: 0, fields };
-        self.hub.say(queue, &command, said, &|name| Some(name.clone())).unwrap();
+        self.hub.say(queue, &Command::Say(message), said, &|name| Some(name.clone())).unwrap();
         commit::work(&self.hub, &mut self.kept, &mut self.hub.take_waiting());
     }
 }

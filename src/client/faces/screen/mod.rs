@@ -36,7 +36,7 @@ use jiff::tz::TimeZone;
 use ratatui::crossterm::style::force_color_output;
 
 use super::Face;
-use crate::chat::{Command, UserName};
+use crate::chat::{NewMessage, UserName};
 use crate::client::inbox::{self, Permit};
 use crate::client::model::{Happening, Origin, Show};
 use crate::fault::{Fault, code};
@@ -87,7 +87,7 @@ pub struct Person {
     /// What the operator needs to admit them.
     pub admission: Vec<String>,
     /// Lines that are not sent yet.
-    pub outbox: Vec<Command>,
+    pub outbox: Vec<NewMessage>,
     /// The rooms that were open, and where they are kept.
     pub rooms: Rooms,
 }
@@ -132,11 +132,7 @@ impl Opened {
         for room in &person.rooms.open {
             app.place(room);
         }
-        for command in person.outbox {
-            if let Command::Say { id, to, text, kind, .. } = command {
-                app.show(Show::Outgoing { id, to, text, kind });
-            }
-        }
+        person.outbox.into_iter().for_each(|message| app.show(Show::Outgoing(message)));
         let (said, parting) = mpsc::channel();
         let fetched = Instant::now() - FETCH_EVERY;
         let rooms = person.rooms;

@@ -4,7 +4,7 @@ use super::app::{App, Effect, Gathering, Link, Overlay};
 use super::pane::Pane;
 use super::settings::Notify;
 use super::window::{At, Line, Older, What, mentions};
-use crate::chat::{Code, Event, Kind, Message, Seq, Target};
+use crate::chat::{Code, Event, Kind, Message, NewMessage, Seq, Target};
 use crate::client::faces::words;
 use crate::client::model::{Happening, Origin, Show, State, is_unsealed};
 use crate::client::places::Places;
@@ -19,7 +19,7 @@ impl App {
         match show {
             Show::Message(message) => self.message(message, Origin::Server),
             Show::Found(message) => self.message(message, Origin::Client),
-            Show::Outgoing { id, to, text, kind } => self.outgoing(id, to, text, kind),
+            Show::Outgoing(message) => self.outgoing(message),
             Show::Ack { id, to, .. } => {
                 if let Some(index) = self.position(&to) {
                     self.windows[index].settle(id);
@@ -114,11 +114,10 @@ impl App {
         self.look_at_it();
     }
 
-    fn outgoing(&mut self, id: crate::chat::MsgId, to: Target, text: String, kind: Kind) {
-        let (Kind::Say | Kind::Me, Some(who)) = (kind, self.own.clone()) else {
-            return;
-        };
-        let me = kind == Kind::Me;
+    fn outgoing(&mut self, message: NewMessage) {
+        let NewMessage { to, id, kind, body } = message;
+        let Some(who) = self.own.clone().filter(|_| !kind.is_change()) else { return };
+        let (me, text) = (kind == Kind::Me, body.text().to_owned());
         let line = self.line(What::Outgoing { id, who, text, me, refused: None });
         let index = self.place(&to);
         if index != self.current && self.link == Link::Up {
@@ -154,7 +153,7 @@ impl App {
         window.last = window.last.max(seq);
         window.spoke(&message.from, message.time_ms);
         // What nobody has signed changes nothing.
-        if matches!(message.kind, Kind::Edit | Kind::Delete) && !is_unsealed(&message) {
+        if message.kind.is_change() && !is_unsealed(&message) {
             window.change(&message);
             if sees {
                 self.look_at_it();
@@ -200,12 +199,13 @@ impl App {
             return Line { time_ms, day, seq, what };
         }
         let own = self.own.as_ref() == Some(&message.from);
-        let named = self.own.as_ref().is_some_and(|own| mentions(&message.text, own.as_str()));
+        let named =
+            self.own.as_ref().is_some_and(|own| mentions(message.body.text(), own.as_str()));
         let mention = !own && (named || matches!(message.to, Target::User(_)));
         let note = words::lock_note(&message);
         let what = What::Said {
             who: message.from,
-            text: message.text + note,
+            text: message.body.text().to_owned() + note,
             me: message.kind == Kind::Me,
             own,
             mention,
@@ -237,7 +237,7 @@ impl App {
     }
 
     fn gather(&mut self, to: Target, message: Message) {
-        if matches!(message.kind, Kind::Edit | Kind::Delete) && !is_unsealed(&message) {
+        if message.kind.is_change() && !is_unsealed(&message) {
             return;
         }
         let line = self.said(message);

@@ -270,15 +270,15 @@ impl Window {
 
     /// An edit or a deletion of a line that is here.
     pub fn change(&mut self, message: &Message) -> bool {
-        let Some(target) = message.target else { return false };
-        let found = self.lines.iter_mut().rev().find(|line| line.seq == Some(target));
+        let Some(of) = message.kind.of() else { return false };
+        let found = self.lines.iter_mut().rev().find(|line| line.seq == Some(of));
         let Some(Line { what: What::Said { text, edited, deleted, .. }, .. }) = found else {
             return false;
         };
         self.bytes -= text.len();
         match message.kind {
-            Kind::Delete => (*text, *deleted) = (String::new(), true),
-            _ => (*text, *edited) = (message.text.clone(), true),
+            Kind::Delete { .. } => (*text, *deleted) = (String::new(), true),
+            _ => (*text, *edited) = (message.body.text().to_owned(), true),
         }
         self.bytes += text.len();
         true

@@ -97,7 +97,9 @@ impl Seat {
         for action in self.model.update(happening, [self.number; 16]) {
             match action {
                 Action::Show(show) => self.desk.app.show(show),
-                Action::Send(Command::Say { to, text, .. }) => self.sent.push((to, text)),
+                Action::Send(Command::Say(message)) => {
+                    self.sent.push((message.to, message.body.text().to_owned()));
+                }
                 Action::Send(Command::Join { reference, .. } | Command::Part { reference, .. }) => {
                     asked = reference;
                 }
@@ -270,8 +272,8 @@ fn what_nobody_has_sealed_stands_in_nobodys_place_and_changes_nothing() {
         shown(line)
     };
     desk.app.show(open("alice", "@bob", 2, json!({})));
-    desk.app.show(open("bob", "@alice", 3, json!({"kind": "edit", "target": "1"})));
-    desk.app.show(open("bob", "@alice", 4, json!({"kind": "delete", "target": "1", "text": ""})));
+    desk.app.show(open("bob", "@alice", 3, json!({"kind": "edit", "of": "1"})));
+    desk.app.show(open("bob", "@alice", 4, json!({"kind": "delete", "of": "1", "text": ""})));
     desk.presses("alt-2");
     let seen = desk.lines();
     assert!(seen.contains("bob: the real words") && !seen.contains("You: send"), "{seen}");

@@ -21,7 +21,7 @@ use super::draw::draw;
 use super::keys;
 use super::settings::Settings;
 use super::theme::Theme;
-use crate::chat::{Event, Kind, Lock, MsgId, Target};
+use crate::chat::{Event, Lock, MsgId, NewMessage, Target};
 use crate::client::model::{Happening, Origin, Show, State};
 
 /// Wednesday, 25 November 2026, 14:03 UTC.
@@ -93,8 +93,8 @@ impl Desk {
 
     /// A line of alice's own that is on its way, with this byte in its id.
     pub fn sends(&mut self, id: u8, to: &str, text: &str) {
-        let (id, to, text) = (MsgId([id; 16]), to.parse().unwrap(), text.to_owned());
-        self.app.show(Show::Outgoing { id, to, text, kind: Kind::Say });
+        let message = NewMessage::text(to.parse().unwrap(), MsgId([id; 16]), text);
+        self.app.show(Show::Outgoing(message));
     }
 
     pub fn waits(&mut self, ms: i64) {

@@ -115,9 +115,9 @@ fn every_kind_of_line_and_mark() {
     desk.hears(json!({"type": "notice", "text": "welcome home"}));
     desk.says_as("bob", "#lobby", "waves", json!({"kind": "me"}));
     desk.says("bob", "#lobby", "tea");
-    desk.says_as("bob", "#lobby", "coffee", json!({"kind": "edit", "target": "2"}));
+    desk.says_as("bob", "#lobby", "coffee", json!({"kind": "edit", "of": "2"}));
     desk.says("bob", "#lobby", "a slip");
-    desk.says_as("bob", "#lobby", "", json!({"kind": "delete", "target": "4"}));
+    desk.says_as("bob", "#lobby", "", json!({"kind": "delete", "of": "4"}));
     desk.says("alice", "#lobby", "of one's own");
     desk.says("bob", "#lobby", "several\n  lines\n\tof a poem");
     desk.sends(1, "#lobby", "on its way");

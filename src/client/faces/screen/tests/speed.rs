@@ -72,7 +72,7 @@ fn a_key_with_100_000_lines() {
     });
     measure("10,000 characters are typed", 10, &mut |desk| desk.app.input.set(&text.repeat(130)));
     measure("an edit of a line that is gone", 10, &mut |desk| {
-        desk.says_as("bob", "#lobby", "no", json!({"kind": "edit", "target": "1"}));
+        desk.says_as("bob", "#lobby", "no", json!({"kind": "edit", "of": "1"}));
     });
     assert!(slow.is_empty(), "{slow:?}");
 }

@@ -1,0 +1,405 @@
+//! A message as a value: what it is, what it says, and the form that it has on the wire.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+use super::{DeviceName, MsgId, Opaque, Refusal, Seq, Target, UserName};
+
+/// The words of the kinds on the wire, by their numbers.
+const WORDS: [&str; 4] = ["say", "me", "edit", "delete"];
+
+/// What a message is: something new, or a change of one of the sender's own messages. `Of` is what
+/// names the message that is changed: its seq on the wire, its id where the sender signs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Kind<Of = Seq> {
+    #[default]
+    Say,
+    /// `/me`.
+    Me,
+    /// The body replaces the body of `of`.
+    Edit { of: Of },
+    /// The body of `of` is removed; a tombstone keeps its seq.
+    Delete { of: Of },
+}
+
+impl<Of: Copy> Kind<Of> {
+    /// The message that a change is about.
+    pub fn of(self) -> Option<Of> {
+        match self {
+            Kind::Say | Kind::Me => None,
+            Kind::Edit { of } | Kind::Delete { of } => Some(of),
+        }
+    }
+
+    pub fn is_change(self) -> bool {
+        self.of().is_some()
+    }
+
+    pub fn is_edit(self) -> bool {
+        matches!(self, Kind::Edit { .. })
+    }
+
+    /// The number of the kind in a signed header and in the ledger.
+    pub fn code(self) -> u8 {
+        match self {
+            Kind::Say => 0,
+            Kind::Me => 1,
+            Kind::Edit { .. } => 2,
+            Kind::Delete { .. } => 3,
+        }
+    }
+
+    /// The kind's word on the wire.
+    pub fn word(self) -> &'static str {
+        WORDS[usize::from(self.code())]
+    }
+
+    /// The kind with this number; none where the number is unknown, or where `of` is there and the kind
+    /// takes none, or the other way round.
+    pub fn from_code(code: u8, of: Option<Of>) -> Option<Kind<Of>> {
+        match (code, of) {
+            (0, None) => Some(Kind::Say),
+            (1, None) => Some(Kind::Me),
+            (2, Some(of)) => Some(Kind::Edit { of }),
+            (3, Some(of)) => Some(Kind::Delete { of }),
+            _ => None,
+        }
+    }
+}
+
+/// What a message says. A deleted one, and a deletion in an open conversation, has an empty text.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Body {
+    Text(String),
+    /// Only people can read it.
+    Sealed(Opaque),
+}
+
+impl Body {
+    /// Empty where it is sealed.
+    pub fn text(&self) -> &str {
+        match self {
+            Body::Text(text) => text,
+            Body::Sealed(_) => "",
+        }
+    }
+
+    pub fn sealed(&self) -> Option<&Opaque> {
+        match self {
+            Body::Text(_) => None,
+            Body::Sealed(sealed) => Some(sealed),
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        matches!(self, Body::Text(text) if text.is_empty())
+    }
+
+    /// Bytes of text, or sealed bytes.
+    pub fn len(&self) -> usize {
+        match self {
+            Body::Text(text) => text.len(),
+            Body::Sealed(sealed) => sealed.bytes().len(),
+        }
+    }
+
+    /// Bytes on the wire, before quotes in a text are escaped.
+    pub fn wire_len(&self) -> usize {
+        match self {
+            Body::Text(text) => text.len(),
+            Body::Sealed(sealed) => sealed.wire_len(),
+        }
+    }
+
+    /// Takes the sealed bytes out; an empty text stays.
+    pub fn take_sealed(&mut self) -> Option<Opaque> {
+        match std::mem::take(self) {
+            Body::Sealed(sealed) => Some(sealed),
+            text => {
+                *self = text;
+                None
+            }
+        }
+    }
+
+    /// The body in its fields on the wire, where at most one says something.
+    fn from_fields(text: Cow<str>, sealed: Option<Cow<Opaque>>) -> Result<Body, &'static str> {
+        match sealed {
+            None => Ok(Body::Text(text.into_owned())),
+            Some(sealed) if text.is_empty() => Ok(Body::Sealed(sealed.into_owned())),
+            Some(_) => Err("a message has a `text` or something `sealed`, not both"),
+        }
+    }
+}
+
+impl Default for Body {
+    fn default() -> Body {
+        Body::Text(String::new())
+    }
+}
+
+impl From<&str> for Body {
+    fn from(text: &str) -> Body {
+        Body::Text(text.to_owned())
+    }
+}
+
+/// Its size: what people say stands in no log.
+impl fmt::Debug for Body {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = if self.sealed().is_some() { "Sealed" } else { "Text" };
+        write!(f, "{name}({} bytes)", self.len())
+    }
+}
+
+/// A message as its sender's client asks the server to store it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NewMessage {
+    pub to: Target,
+    /// The client's own: the message comes back with it, and is stored once however often it is sent.
+    pub id: MsgId,
+    pub kind: Kind,
+    pub body: Body,
+}
+
+impl NewMessage {
+    /// A message that says a text.
+    pub fn text(to: Target, id: MsgId, text: &str) -> NewMessage {
+        NewMessage { to, id, kind: Kind::Say, body: text.into() }
+    }
+
+    /// Whether the body is what the kind and the conversation want: only a deletion says nothing, a
+    /// channel with a PIN takes nothing that others could read, and an open one nothing that nobody could.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the message.
+    pub fn check(&self) -> Result<(), Refusal> {
+        let sealed = self.body.sealed().is_some();
+        match &self.to {
+            Target::Channel(channel) if channel.has_pin() && !sealed => Err(Refusal::MustSeal),
+            Target::Channel(channel) if !channel.has_pin() && sealed => Err(Refusal::MustNotSeal),
+            _ if sealed => Ok(()),
+            _ => match (self.kind, self.body.text().trim().is_empty()) {
+                (Kind::Delete { .. }, false) => Err(Refusal::BadChange),
+                (Kind::Delete { .. }, true) | (_, false) => Ok(()),
+                (_, true) => Err(Refusal::Empty),
+            },
+        }
+    }
+}
+
+/// Who could read a message, as its reader's client has found. Never on the wire.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Lock {
+    /// The server and its operator too.
+    #[default]
+    Open,
+    /// Who knows the channel's PIN.
+    Pin,
+    /// The two who talk.
+    Sealed,
+    /// The same, as long as nobody has the recipient's RSA key: a device of theirs has no certificate yet.
+    RsaAlone,
+}
+
+/// A stored message as every member gets it, and as its sender gets it back for an acknowledgement.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Message {
+    pub seq: Seq,
+    pub to: Target,
+    pub from: UserName,
+    pub device: DeviceName,
+    pub id: MsgId,
+    /// Milliseconds since 1970, by the server's clock; for display only.
+    pub time_ms: i64,
+    pub kind: Kind,
+    pub body: Body,
+    pub lock: Lock,
+    /// The body is not the first one.
+    pub edited: bool,
+    /// The body was deleted; this is the tombstone.
+    pub deleted: bool,
+    /// Sent again from the ledger.
+    pub replay: bool,
+    /// Part of an answer to `History` or `Search`.
+    pub reference: Option<String>,
+}
+
+fn kind_of(word: &str, of: Option<Seq>) -> Result<Kind, &'static str> {
+    let code = WORDS.iter().position(|known| *known == word).ok_or("an unknown kind of message")?;
+    let fault = "an edit or a deletion names a message with `of`, and nothing else does";
+    Kind::from_code(code as u8, of).ok_or(fault)
+}
+
+fn say() -> Cow<'static, str> {
+    WORDS[0].into()
+}
+
+/// A new message's fields on the wire.
+#[derive(Serialize, Deserialize)]
+struct NewFields<'a> {
+    to: Cow<'a, Target>,
+    id: MsgId,
+    #[serde(default)]
+    text: Cow<'a, str>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    sealed: Option<Cow<'a, Opaque>>,
+    #[serde(default = "say")]
+    kind: Cow<'a, str>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    of: Option<Seq>,
+}
+
+impl Serialize for NewMessage {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let fields = NewFields {
+            to: Cow::Borrowed(&self.to),
+            id: self.id,
+            text: self.body.text().into(),
+            sealed: self.body.sealed().map(Cow::Borrowed),
+            kind: self.kind.word().into(),
+            of: self.kind.of(),
+        };
+        fields.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for NewMessage {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let NewFields { to, id, text, sealed, kind, of } = NewFields::deserialize(deserializer)?;
+        Ok(NewMessage {
+            to: to.into_owned(),
+            id,
+            kind: kind_of(&kind, of).map_err(de::Error::custom)?,
+            body: Body::from_fields(text, sealed).map_err(de::Error::custom)?,
+        })
+    }
+}
+
+/// A stored message's fields on the wire.
+#[derive(Serialize, Deserialize)]
+struct Fields<'a> {
+    seq: Seq,
+    to: Cow<'a, Target>,
+    from: Cow<'a, UserName>,
+    device: Cow<'a, DeviceName>,
+    id: MsgId,
+    time_ms: i64,
+    #[serde(default = "say")]
+    kind: Cow<'a, str>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    of: Option<Seq>,
+    #[serde(default)]
+    text: Cow<'a, str>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    sealed: Option<Cow<'a, Opaque>>,
+    #[serde(default, skip_serializing_if = "is_false")]
+    edited: bool,
+    #[serde(default, skip_serializing_if = "is_false")]
+    deleted: bool,
+    #[serde(default, skip_serializing_if = "is_false")]
+    replay: bool,
+    #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
+    reference: Option<Cow<'a, str>>,
+}
+
+fn is_false(value: &bool) -> bool {
+    !value
+}
+
+impl Serialize for Message {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let fields = Fields {
+            seq: self.seq,
+            to: Cow::Borrowed(&self.to),
+            from: Cow::Borrowed(&self.from),
+            device: Cow::Borrowed(&self.device),
+            id: self.id,
+            time_ms: self.time_ms,
+            kind: self.kind.word().into(),
+            of: self.kind.of(),
+            text: self.body.text().into(),
+            sealed: self.body.sealed().map(Cow::Borrowed),
+            edited: self.edited,
+            deleted: self.deleted,
+            replay: self.replay,
+            reference: self.reference.as_deref().map(Cow::Borrowed),
+        };
+        fields.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Message {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let fields = Fields::deserialize(deserializer)?;
+        Ok(Message {
+            seq: fields.seq,
+            to: fields.to.into_owned(),
+            from: fields.from.into_owned(),
+            device: fields.device.into_owned(),
+            id: fields.id,
+            time_ms: fields.time_ms,
+            kind: kind_of(&fields.kind, fields.of).map_err(de::Error::custom)?,
+            body: Body::from_fields(fields.text, fields.sealed).map_err(de::Error::custom)?,
+            lock: Lock::Open,
+            edited: fields.edited,
+            deleted: fields.deleted,
+            replay: fields.replay,
+            reference: fields.reference.map(Cow::into_owned),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(kind: Kind, to: &str, body: Body) -> Result<(), Refusal> {
+        NewMessage { to: to.parse().unwrap(), id: MsgId([0; 16]), kind, body }.check()
+    }
+
+    #[test]
+    fn what_a_conversation_takes() {
+        let tea = format!("#tea~{}", "0".repeat(26));
+        let sealed = || Body::Sealed(Opaque::new(&[1]).unwrap());
+        let say = |to, body| message(Kind::Say, to, body);
+        assert_eq!(say(&tea, sealed()), Ok(()));
+        assert_eq!(say(&tea, "hi".into()), Err(Refusal::MustSeal));
+        assert_eq!(say("#tea", sealed()), Err(Refusal::MustNotSeal));
+        assert_eq!(say("#tea", "hi".into()), Ok(()));
+        assert_eq!(say("#tea", " ".into()), Err(Refusal::Empty));
+        assert_eq!((say("@bob", "hi".into()), say("@bob", sealed())), (Ok(()), Ok(())));
+        let of = Seq(1);
+        assert_eq!(message(Kind::Delete { of }, &tea, sealed()), Ok(()));
+        assert_eq!(message(Kind::Delete { of }, &tea, Body::default()), Err(Refusal::MustSeal));
+        assert_eq!(message(Kind::Delete { of }, "#tea", Body::default()), Ok(()));
+        assert_eq!(message(Kind::Edit { of }, "#tea", Body::default()), Err(Refusal::Empty));
+        assert_eq!(message(Kind::Delete { of }, "#tea", "x".into()), Err(Refusal::BadChange));
+    }
+
+    #[test]
+    fn fields_that_contradict_each_other_are_no_message() {
+        let read = |rest: &str| {
+            let id = "0".repeat(32);
+            let json = format!(r##"{{"to":"#tea","id":"{id}"{rest}}}"##);
+            serde_json::from_str::<NewMessage>(&json).map_err(|error| error.to_string())
+        };
+        assert_eq!(read(r#","text":"hi""#).unwrap().kind, Kind::Say);
+        let edit = read(r#","text":"hi","kind":"edit","of":"7""#).unwrap();
+        assert_eq!(edit.kind, Kind::Edit { of: Seq(7) });
+        for wrong in [r#","kind":"edit""#, r#","of":"7""#, r#","kind":"me","of":"7""#] {
+            assert!(read(wrong).unwrap_err().contains("`of`"), "{wrong}");
+        }
+        assert!(read(r#","text":"hi","sealed":"AQID""#).unwrap_err().contains("not both"));
+    }
+
+    #[test]
+    fn a_text_is_not_in_what_is_logged() {
+        let message = NewMessage::text("@bob".parse().unwrap(), MsgId([0; 16]), "psst");
+        assert!(!format!("{message:?}").contains("psst"));
+    }
+}
