@@ -1,15 +1,21 @@
-//! An error as a person meets it: a line what, a line what to do, and the program's exit code.
+//! Errors for people: one line what is wrong, one line what to do, and the exit code.
 
-/// The exit codes: 0 and 130 (Ctrl-C) are no faults.
+/// Exit codes; 0 is success. docs/json.md explains each.
 pub mod code {
     pub const OTHER: u8 = 1;
     pub const USAGE: u8 = 2;
     pub const UNREADABLE: u8 = 3;
     pub const UNREACHABLE: u8 = 4;
+    pub const NOT_ADMITTED: u8 = 5;
     pub const WRONG_SERVER: u8 = 6;
+    /// Another major version of the protocol, or no suite that both sides accept.
+    pub const INCOMPATIBLE: u8 = 7;
+    pub const NOT_ACKNOWLEDGED: u8 = 8;
+    /// By Ctrl-C.
+    pub const INTERRUPTED: u8 = 130;
 }
 
-/// An error that knows what to do about it.
+/// An error with a hint and an exit code.
 #[derive(Debug, thiserror::Error)]
 #[error("{error}")]
 pub struct Fault {
@@ -23,7 +29,7 @@ impl Fault {
         Fault { error: error.to_string(), hint: Some(hint.to_string()), code }
     }
 
-    /// An error that says itself what to do.
+    /// An error whose text says what to do.
     pub fn plain(code: u8, error: impl ToString) -> Fault {
         Fault { error: error.to_string(), hint: None, code }
     }

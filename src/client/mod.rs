@@ -55,31 +55,31 @@ use shell::Shell;
 pub struct Args {
     /// pychat://HOST:PORT/FINGERPRINT as the operator sent it, or HOST[:PORT] of a known server
     server: Option<String>,
-    /// Your name there
+    /// Your name on the server
     #[arg(long, env = "PYCHAT_NAME")]
     name: Option<UserName>,
-    /// Enter these channels too
+    /// Join these channels
     #[arg(long, value_name = "CHANNEL")]
     join: Vec<String>,
-    /// The same for channels with a PIN: a file (0600) with a CHANNEL and its PIN in each line
+    /// Join the channels with a PIN in this file (0600): a CHANNEL and its PIN in each line
     #[arg(long, value_name = "FILE")]
     join_file: Option<PathBuf>,
-    /// Append-only lines: for screen readers and pipes
+    /// Print lines, for screen readers and pipes
     #[arg(long, group = "face")]
     plain: bool,
-    /// One JSON object a line, both ways (docs/json.md)
+    /// Read and write one JSON object on each line (docs/json.md)
     #[arg(long, group = "face")]
     json: bool,
-    /// Send one text, or each line of stdin, and end: 0 only when the server has acknowledged all
+    /// Send TEXT, or each line of stdin, and exit: 0 only if the server has acknowledged everything
     #[arg(long, value_name = "TEXT", num_args = 0..=1, group = "face")]
     send: Option<Option<String>>,
-    /// Print this many lines as they come and end; 0 goes on
+    /// Print N messages as they arrive and exit; 0 does not exit
     #[arg(long, value_name = "N", group = "face")]
     tail: Option<u64>,
-    /// Where --send and typed lines go: #CHANNEL or NAME
+    /// The destination of --send and of typed text: #CHANNEL or NAME
     #[arg(long, value_name = "PLACE", default_value = "#lobby")]
     to: String,
-    /// Colour names
+    /// When to colour names
     #[arg(long, value_enum, default_value = "auto")]
     color: Color,
 }
@@ -101,8 +101,6 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     start(&args).map(ExitCode::from)
 }
 
-/// The exit code of who was interrupted.
-const INTERRUPTED: u8 = 130;
 /// Whoever is interrupted has so long to come to an end.
 const END_PATIENCE: Duration = Duration::from_secs(3);
 
@@ -111,7 +109,7 @@ fn start(args: &Args) -> anyhow::Result<u8> {
     if let Some(Some(text)) = &args.send
         && text.trim().is_empty()
     {
-        let hint = "--send TEXT, or --send alone for lines of stdin";
+        let hint = "use --send TEXT, or --send alone for lines of stdin";
         return Err(Fault::new(code::USAGE, "there is nothing to send", hint).into());
     }
     let live = args.send.is_none() && args.tail.is_none();
@@ -128,7 +126,7 @@ fn start(args: &Args) -> anyhow::Result<u8> {
             let mut assistant = Assistant::new(screen);
             let prepared = Contact::prepare(server, name, &mut assistant);
             if assistant.left {
-                return Ok(INTERRUPTED);
+                return Ok(code::INTERRUPTED);
             }
             prepared?
         }
@@ -190,7 +188,7 @@ fn start(args: &Args) -> anyhow::Result<u8> {
             let _ = interrupted.send(Happening::Interrupt);
             // Whatever hangs then (a terminal that takes nothing) is not waited for.
             thread::sleep(END_PATIENCE);
-            std::process::exit(INTERRUPTED.into());
+            std::process::exit(code::INTERRUPTED.into());
         });
         contact.announce();
     }
@@ -238,8 +236,9 @@ fn journal(contact: &Contact, secrets: &Secrets) -> Result<(Journal, Left), Stri
     match Journal::open(&stem, secrets.line_key()) {
         Ok(Some(opened)) => Ok(opened),
         Ok(None) => {
-            Err("note: another client runs: lines typed here while offline are not kept".to_owned())
+            Err("note: another client runs: messages typed here while offline are not stored"
+                .to_owned())
         }
-        Err(error) => Err(format!("error: lines typed while offline cannot be kept: {error}")),
+        Err(error) => Err(format!("error: messages typed while offline cannot be stored: {error}")),
     }
 }

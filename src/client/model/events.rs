@@ -185,7 +185,7 @@ impl Model {
         }
         if self.usage.once || !self.usage.resumes {
             let text = "the server asks for a password: use pychat client, or --json for scripts";
-            return vec![error(text.into()), Action::Close, Action::Quit(5)];
+            return vec![error(text.into()), Action::Close, Action::Quit(code::NOT_ADMITTED)];
         }
         self.asked = true;
         vec![

@@ -17,29 +17,36 @@ impl Model {
         if self.ending && std::mem::take(&mut self.open) {
             self.refused = true;
             if self.outbox.is_settled() {
-                actions.extend([error(why(&loss)), Action::Quit(8)]);
+                actions.extend([error(why(&loss)), Action::Quit(code::NOT_ACKNOWLEDGED)]);
                 return actions;
             }
         }
         match (&loss, goodbye) {
             // Whoever was in goes on trying: the right server may be back at this address.
             (Loss::WrongServer, _) if self.name.is_none() => {
-                actions.extend([error(wrong_server("nothing was sent to it")), Action::Quit(6)]);
+                actions.extend([
+                    error(wrong_server("nothing was sent to it")),
+                    Action::Quit(code::WRONG_SERVER),
+                ]);
             }
             // Anybody on the path can claim that: it ends nobody who was in.
             (Loss::Version(theirs), _) if self.name.is_none() => {
                 let text =
                     format!("the server speaks protocol {theirs}, this client 1: update one");
-                actions.extend([error(text), Action::Quit(7)]);
+                actions.extend([error(text), Action::Quit(code::INCOMPATIBLE)]);
             }
             (Loss::Suite(problem), _) if self.name.is_none() => {
-                actions.extend([error(problem.clone()), Action::Quit(7)]);
+                actions.extend([error(problem.clone()), Action::Quit(code::INCOMPATIBLE)]);
             }
             (_, Some((Code::NotAdmitted, _))) => {
                 if self.usage.once {
                     let text = "your key is not admitted".to_owned();
                     let hint = "pychat key show prints the line for the operator, who admits it";
-                    actions.extend([error(text), Action::Show(Show::Hint(hint)), Action::Quit(5)]);
+                    actions.extend([
+                        error(text),
+                        Action::Show(Show::Hint(hint)),
+                        Action::Quit(code::NOT_ADMITTED),
+                    ]);
                     return actions;
                 }
                 self.attempts += 1;
@@ -49,23 +56,33 @@ impl Model {
             }
             (_, Some((code @ (Code::Kicked | Code::Removed | Code::Banned), _))) => {
                 actions.push(Action::Show(Show::State(State::Refused { code })));
-                actions.push(Action::Quit(5));
+                actions.push(Action::Quit(code::NOT_ADMITTED));
             }
             // The reason was shown.
             (_, Some((code @ (Code::Forbidden | Code::Password), _)))
                 if self.usage.once && self.name.is_none() =>
             {
                 actions.push(Action::Show(Show::State(State::Refused { code })));
-                actions.push(Action::Quit(5));
+                actions.push(Action::Quit(code::NOT_ADMITTED));
             }
             _ if self.usage.once => {
                 let (hint, code) = match self.name {
-                    Some(_) => ("/history tells which lines were stored: send the others again", 8),
-                    None if loss == Loss::Busy => ("nothing was sent: try again later", 4),
-                    None => ("nothing was sent: is the server up, and the address right?", 4),
+                    Some(_) => (
+                        "/history tells which lines were stored: send the others again",
+                        code::NOT_ACKNOWLEDGED,
+                    ),
+                    None if loss == Loss::Busy => {
+                        ("nothing was sent: try again later", code::UNREACHABLE)
+                    }
+                    None => (
+                        "nothing was sent: is the server up, and the address right?",
+                        code::UNREACHABLE,
+                    ),
                 };
                 let open = match self.outbox.len() {
-                    lines @ 1.. if code == 8 => format!("; {lines} lines were not acknowledged"),
+                    lines @ 1.. if code == code::NOT_ACKNOWLEDGED => {
+                        format!("; {lines} lines were not acknowledged")
+                    }
                     _ => String::new(),
                 };
                 let text = format!("{}{open}", why(&loss));

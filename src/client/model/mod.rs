@@ -20,6 +20,7 @@ use crate::chat::{
     Position, Seq, Target, UserName,
 };
 use crate::crypto::pin_channel::{Pin, PinChannel};
+use crate::fault::code;
 pub use events::is_unsealed;
 use requests::{Requests, Wish};
 pub use show::{Origin, Show, State};
@@ -350,7 +351,7 @@ impl Model {
             }
             Happening::Interrupt => {
                 let mut actions = self.tick();
-                actions.extend([Action::Close, Action::Quit(130)]);
+                actions.extend([Action::Close, Action::Quit(code::INTERRUPTED)]);
                 actions
             }
         }
@@ -465,7 +466,7 @@ impl Model {
         if self.open && self.connected {
             return vec![Action::Echo];
         }
-        let code = if self.refused { 8 } else { 0 };
+        let code = if self.refused { code::NOT_ACKNOWLEDGED } else { 0 };
         let mut actions = self.tick();
         actions.extend(self.connected.then_some(Action::Send(Command::Quit)));
         actions.extend([Action::Close, Action::Quit(code)]);
