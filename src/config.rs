@@ -268,7 +268,7 @@ impl Config {
             fault(format!("limits.{name}: "), problem.to_owned(), None)
         })?;
         if config.metrics.is_some_and(|address| !address.ip().is_loopback()) {
-            let problem = "figures are for this computer only: use a loopback address";
+            let problem = "metrics are for this computer only: use a loopback address";
             return Err(fault("metrics: ".to_owned(), problem.to_owned(), None));
         }
         Ok(config)
@@ -341,9 +341,9 @@ impl IpRange {
 /// The text is no address or range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RangeError {
-    #[error("an address or a range is written 192.168.1.7 or 192.168.1.0/24 or fd00::/8")]
+    #[error("an address or range has the form 192.168.1.7, 192.168.1.0/24 or fd00::/8")]
     Form,
-    #[error("the range has bits set beyond its prefix: write the network's own address")]
+    #[error("the range has bits beyond its prefix: write the network's address")]
     HostBits,
 }
 

@@ -32,17 +32,17 @@ const NEXT_SCHEME: &str = "pychat-next1";
 /// Why a line is no invite or no key line.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InviteError {
-    #[error("a server is written HOST:PORT or pychat://HOST:PORT/FINGERPRINT")]
+    #[error("a server address has the form HOST:PORT or pychat://HOST:PORT/FINGERPRINT")]
     Server,
-    #[error("the invite's fingerprint is not whole: {0} of 43 characters")]
+    #[error("the invite's fingerprint is incomplete: {0} of 43 characters")]
     Fingerprint(usize),
     #[error("a key line begins with {KEY_SCHEME}.")]
     NoKeyLine,
     #[error("the line is incomplete: {have} of {whole} characters")]
     Incomplete { have: usize, whole: usize },
-    #[error("the line was changed on its way: its checksum does not fit")]
+    #[error("the line was altered: its checksum is wrong")]
     Checksum,
-    #[error("the line's name is no name")]
+    #[error("the name in the line is invalid")]
     Name,
     #[error("{0}")]
     Key(#[from] KeyError),

@@ -39,7 +39,7 @@ fn an_address_that_may_not_connect_meets_silence_until_the_list_is_read_again() 
 
     let bad = r#"{"allow": ["10.0.0.1/8"]}"#;
     let (ok, told) = reload(&world, bad);
-    let wanted = "allow[0]: the range has bits set beyond its prefix";
+    let wanted = "allow[0]: the range has bits beyond its prefix";
     assert!(!ok && told.contains(wanted) && told.contains("stays as it was"), "{told}");
     assert!(answers(&world), "the old list holds");
     let other = World::new();
@@ -89,7 +89,7 @@ fn a_persons_own_list_is_theirs_alone() {
     script.is_told("bob may not come in");
     assert!(!script.told().iter().any(|line| line.contains("was cut")), "{:?}", script.told());
     fs::write(&file, r#"{"allow": ["127.0.0.1/8"]}"#).unwrap();
-    world.server.is_told("bits set beyond its prefix");
+    world.server.is_told("bits beyond its prefix");
     world.client("bob", &["--plain"]).sees("bob may not come in");
     fs::write(&file, r#"{"allow": ["127.0.0.0/8"]}"#).unwrap();
     world.until("bob is in again", || world.client("bob", &["--send", "back"]).ends().success());

@@ -60,7 +60,7 @@ fn every_decision_is_a_line_and_nothing_of_what_people_say() {
     let text = fs::read_to_string(world.home().join("data/audit.jsonl")).unwrap();
     assert!(!text.contains("secret"), "{text}");
     let (ok, told) = world.operator(&["audit", "verify"]);
-    assert!(ok && told.contains(&format!("sound: {} lines", lines.len())), "{told}");
+    assert!(ok && told.contains(&format!("valid: {} lines", lines.len())), "{told}");
 }
 
 #[test]

@@ -212,7 +212,7 @@ fn another_server_than_the_pinned_one_ends_with_6_and_its_silence_with_4() {
     let cut = format!("{at}/{}", &print[..40]);
     let (code, told) = ended(world.program("dave").args(["client", &cut, "--name", "dave"]));
     assert_eq!(code, 2, "{told}");
-    assert!(told.contains("not whole: 40 of 43 characters\nhint:  "), "{told}");
+    assert!(told.contains("incomplete: 40 of 43 characters\nhint:  "), "{told}");
 }
 
 #[test]

@@ -201,7 +201,7 @@ fn a_house_moves_with_its_bans_and_its_trail() {
     let (old, new) = (world.home(), world.home().with_file_name("moved"));
     let copy = old.with_file_name("copy.db");
     let (ok, told) = world.operator(&["backup", copy.to_str().unwrap()]);
-    assert!(ok && told.contains("data/*.json and data/audit.jsonl are plain files"), "{told}");
+    assert!(ok && told.contains("data/*.json and data/audit.jsonl too"), "{told}");
     // As docs/operating.md has it, while the server runs.
     fs::create_dir_all(new.join("data")).unwrap();
     let cp =
@@ -231,7 +231,7 @@ fn a_backup_that_finds_no_room_says_so_and_leaves_nothing() {
     let world = World::new();
     let (ok, told) = world.operator(&["backup", "/nowhere/copy.db"]);
     assert!(
-        !ok && told.ends_with("hint:  make the folder /nowhere first, or name another one\n"),
+        !ok && told.ends_with("hint:  create the folder /nowhere first, or name another one\n"),
         "{told}"
     );
     let copy = world.home().with_file_name("copy.db");
@@ -243,10 +243,10 @@ fn a_backup_that_finds_no_room_says_so_and_leaves_nothing() {
         Command::new("sh").args(["-c", &limited]).arg(&copy).arg(world.home()).output().unwrap();
     let told = String::from_utf8(sh.stderr).unwrap();
     assert_eq!(sh.status.code(), Some(3), "{told}");
-    assert!(told.ends_with("hint:  look at the disk: space, permissions, cables\n"), "{told}");
+    assert!(told.ends_with("hint:  check the disk: free space, permissions, cables\n"), "{told}");
     assert!(!copy.exists());
     fs::write(&copy, "mine").unwrap();
     let (ok, told) = world.operator(&["backup", copy.to_str().unwrap()]);
-    assert!(!ok && told.ends_with("hint:  nothing is replaced: name another file\n"), "{told}");
+    assert!(!ok && told.ends_with("hint:  the file exists: name another one\n"), "{told}");
     assert_eq!(fs::read_to_string(&copy).unwrap(), "mine");
 }

@@ -315,7 +315,7 @@ fn backups_are_made_while_it_runs_and_restored_while_it_does_not() {
     alice.types("after the backup");
     alice.sees("You: after the backup");
     let (ok, told) = world.operator(&["verify"]);
-    assert!(ok && told.contains("sound: 2 lines"), "{told}");
+    assert!(ok && told.contains("valid: 2 lines"), "{told}");
     let (ok, told) = world.operator(&["restore", copy.to_str().unwrap()]);
     assert!(!ok && told.contains("a server runs in"), "{told}");
     let world = world.stopped();

@@ -68,7 +68,7 @@ fn what_an_operator_changes_holds_when_the_command_ends() {
     let log = world.home().join("data/log");
     let holds = |args: &[&str], wanted: &str| {
         let (ok, told) = world.operator(args);
-        assert!(ok && told.contains("the server goes by it now"), "{told}");
+        assert!(ok && told.contains("the server has applied it"), "{told}");
         let log = fs::read_to_string(&log).unwrap();
         assert!(log.contains(wanted), "{args:?}: no {wanted:?} in {log}");
     };
@@ -115,7 +115,7 @@ fn metrics_are_for_this_computer_only_and_a_log_is_where_one_can_be() {
     fs::write(world.home().join("config.json"), config).unwrap();
     let (ok, told) = world.operator(&["server", "--no-owner"]);
     let wanted = "error: cannot write the log: /nowhere/pychat.log: No such file or directory (os error 2)\n\
-        hint:  make the folder /nowhere first, or name another one\n";
+        hint:  create the folder /nowhere first, or name another one\n";
     assert!(!ok && told.ends_with(wanted), "{told}");
 }
 

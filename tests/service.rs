@@ -64,7 +64,7 @@ fn the_unit_is_printed_or_written_and_exposes_little() {
     let (ok, told) = world.operator(&["install-service", "--write", "/nowhere/pychat.service"]);
     assert!(!ok, "{told}");
     let wanted = "error: /nowhere/pychat.service: entity not found\n\
-        hint:  make the folder /nowhere first, or name another one\n";
+        hint:  create the folder /nowhere first, or name another one\n";
     assert_eq!(told, wanted);
     let analyse = |job: &[&str]| Command::new("systemd-analyze").args(job).arg(write).output();
     if let Ok(verified) = analyse(&["verify"]) {
@@ -97,8 +97,8 @@ fn root_writes_nothing_in_the_home_of_another_account() {
         &["backup", copy.to_str().unwrap()],
     ] {
         let (ok, told) = world.operator(job);
-        assert!(!ok && told.contains("is another account's"), "{job:?}: {told}");
-        assert!(told.contains("\nhint:  sudo -u '#65534' before it"), "{told}");
+        assert!(!ok && told.contains("belongs to another account"), "{job:?}: {told}");
+        assert!(told.contains("\nhint:  run the command with sudo -u '#65534'"), "{told}");
     }
     assert!(!users.join("bob.json").exists() && users.join("bob.pem").exists() && !copy.exists());
     // To look, and to talk to its server, is root's right.

@@ -169,7 +169,7 @@ fn nothing_is_asked_on_a_pipe() {
     assert!(told.starts_with("error: no server is known yet\nhint:  "), "{told}");
     let (code, told) = run(&["client", &world.invite]);
     assert_eq!(code, Some(2));
-    assert!(told.contains("error: which name?") && told.contains("--name"), "{told}");
+    assert!(told.contains("error: the name is missing") && told.contains("--name"), "{told}");
     let (code, told) = run(&["key", "passphrase"]);
     assert_eq!(code, Some(3));
     assert!(told.contains("there is no key yet"), "{told}");
@@ -323,7 +323,7 @@ fn a_mode_answers_and_a_pipe_is_not_asked() {
     let folder = tempfile::tempdir().unwrap();
     let server = serves(&folder, &["--mode", "lan"]);
     server.shows("ready addr=");
-    assert!(!server.screen().contains("Who should reach"));
+    assert!(!server.screen().contains("Who can reach"));
     assert!(config(&folder).contains("0.0.0.0"));
     drop(server);
     let folder = tempfile::tempdir().unwrap();
@@ -338,7 +338,7 @@ fn a_mode_answers_and_a_pipe_is_not_asked() {
     assert!(ready.starts_with("ready addr=127.0.0.1:"), "{ready}");
     server.kill().unwrap();
     let told = String::from_utf8(server.wait_with_output().unwrap().stderr).unwrap();
-    assert!(!told.contains("Who should reach"), "{told}");
+    assert!(!told.contains("Who can reach"), "{told}");
 }
 
 #[test]

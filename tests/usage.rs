@@ -36,8 +36,8 @@ fn what_is_wrong_is_said_in_two_lines() {
         ("ctl ban bob --1d --json", &format!("error: --1d: {time}")),
         ("ctl say -x", "error: there is no option -x\nhint:  pychat ctl --help"),
         ("ctl", "error: <WORDS>... is missing\nhint:  pychat ctl --help"),
-        ("ctl stats --now --dry-run", "error: --now does not go with --dry-run\n"),
-        ("ctl stats --json --json", "error: --json is there twice\n"),
+        ("ctl stats --now --dry-run", "error: --now cannot be combined with --dry-run\n"),
+        ("ctl stats --json --json", "error: --json is given twice\n"),
         ("users role bob admin", "error: <ROLE>: a role is owner, moderator or member\n"),
         ("users remove a/b", "error: <NAME>: a name has letters"),
         (
@@ -53,7 +53,7 @@ fn what_is_wrong_is_said_in_two_lines() {
         ("server --log loud", "error: --log <LEVEL>: a level is error, warn, info or debug\n"),
         (
             "backup one two",
-            "error: there is a word too many\nhint:  pychat backup [OPTIONS] <FILE>",
+            "error: there is an argument too many\nhint:  pychat backup [OPTIONS] <FILE>",
         ),
         ("backup -1", "error: there is no option -1\n"),
         ("bogus\u{1b}[31m", "error: there is no command bogus[31m\n"),
@@ -70,12 +70,12 @@ fn a_home_or_a_file_that_is_not_there_is_named_and_not_made() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path().to_str().unwrap();
     let home = format!("error: there is no server in {at} yet\nhint:  ");
-    let file = format!("error: there is no file {at}/none\nhint:  name what pychat backup");
+    let file = format!("error: there is no file {at}/none\nhint:  name a file that pychat backup");
     for (line, wanted) in [
         ("audit verify", home.as_str()),
         ("server-key rotate", &home),
         ("invite", &home),
-        ("backup /nowhere/copy", "yet\nhint:  is this a server's home?"),
+        ("backup /nowhere/copy", "yet\nhint:  this may be no server home"),
         (&format!("restore {at}/none"), &file),
         (&format!("verify {at}/none"), &file),
     ] {

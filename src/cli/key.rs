@@ -21,29 +21,29 @@ const NEW_PASSPHRASE: &str = "new passphrase (empty for none): ";
 pub enum Job {
     /// Print the public key as the line to send to an operator
     Show {
-        /// The name to ask for
+        /// The name in the line
         #[arg(long)]
         name: Option<UserName>,
-        /// As SPKI PEM instead
+        /// Print SPKI PEM instead
         #[arg(long)]
         pem: bool,
     },
-    /// Lock the key with a passphrase, or unlock it with an empty one
+    /// Encrypt the key with a passphrase; an empty one decrypts it
     Passphrase,
-    /// Make a new key; it takes over as soon as a server has admitted it
+    /// Generate a new key, which replaces the old one once a server has admitted it
     Rotate {
-        /// The name to ask for
+        /// The name in the line
         #[arg(long)]
         name: Option<UserName>,
     },
 }
 
-/// Makes the key where there is none.
+/// Generates the key; refuses where there is one.
 pub fn generate() -> anyhow::Result<ExitCode> {
     let vault = Vault::open()?;
-    err!("making an RSA-3072 key ...");
+    err!("generating an RSA-3072 key ...");
     let identity = vault.create_identity()?;
-    err!("made {} ({})", vault.key_file().display(), files::READERS);
+    err!("wrote {} ({})", vault.key_file().display(), files::READERS);
     out!("{}", identity.public().fingerprint())?;
     Ok(ExitCode::SUCCESS)
 }
@@ -72,23 +72,25 @@ pub fn run(job: Job) -> anyhow::Result<ExitCode> {
             if let Some(passphrase) = passphrase {
                 vault.lock_old(passphrase)?;
             }
-            let state = if passphrase.is_some() { "locked" } else { "not locked any more" };
+            let state = if passphrase.is_some() { "locked" } else { "no longer locked" };
             err!("the key is {state}");
         }
         Job::Rotate { name } => {
             let (old, passphrase) = open(&vault)?;
             let next = match vault.next_public()? {
                 Some(next) => {
-                    err!("a new key waits to be admitted already; this is its line:");
+                    err!("a new key is already waiting for admission; its line is:");
                     next
                 }
                 None => {
-                    // The new key is locked as the old one is.
-                    err!("making an RSA-3072 key ...");
+                    // The new key gets the passphrase of the old one.
+                    err!("generating an RSA-3072 key ...");
                     let passphrase = passphrase.as_ref().map(|text| text.as_str());
                     let next = vault.create_next_identity(passphrase)?;
-                    err!("send this line to the operator (pychat users add). Your old key has");
-                    err!("signed it, and goes on until the new one is in its place:");
+                    err!(
+                        "send this line to the operator (pychat users add). Your old key has signed it,"
+                    );
+                    err!("and stays in use until a server has admitted the new one:");
                     next.public().clone()
                 }
             };
@@ -101,7 +103,7 @@ pub fn run(job: Job) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The own key, and the passphrase where it is locked.
+/// The client's key, and its passphrase where it has one.
 fn open(vault: &Vault) -> anyhow::Result<(Identity, Option<Zeroizing<String>>)> {
     let mut passphrase = None;
     let identity = vault.identity(&mut || {
@@ -111,7 +113,7 @@ fn open(vault: &Vault) -> anyhow::Result<(Identity, Option<Zeroizing<String>>)> 
     Ok((identity.ok_or_else(no_key)?, passphrase))
 }
 
-/// The line to send, and what to read aloud.
+/// Prints the line to send, and the fingerprint to read aloud.
 fn show(vault: &Vault, name: Option<UserName>, key: &PublicKey) -> anyhow::Result<()> {
     out!("{}", key_line(&own_name(vault, name)?, key))?;
     say(key);
@@ -123,23 +125,23 @@ fn say(key: &PublicKey) {
     err!("read aloud  {}", key.fingerprint().spoken());
 }
 
-/// The name that was given, or the one at the server that was used last.
+/// The given name, or the user's name on the server that was used last.
 fn own_name(vault: &Vault, name: Option<UserName>) -> anyhow::Result<UserName> {
     let last = vault.servers()?.into_iter().next().and_then(|server| server.name);
     let name = name.or(last);
-    Ok(name.ok_or_else(|| Fault::new(code::USAGE, "which name?", "add --name NAME"))?)
+    Ok(name.ok_or_else(|| Fault::new(code::USAGE, "the name is missing", "add --name NAME"))?)
 }
 
 fn no_key() -> Fault {
-    Fault::new(code::UNREADABLE, "there is no key yet", "pychat keygen makes it")
+    Fault::new(code::UNREADABLE, "there is no key yet", "pychat keygen generates it")
 }
 
 fn no_terminal() -> Fault {
-    let hint = "secrets travel neither in flags nor in pipes";
-    Fault::new(code::USAGE, "a passphrase is asked on a terminal only", hint)
+    let hint = "run the command on a terminal: flags and pipes are not used for secrets";
+    Fault::new(code::USAGE, "a passphrase is read from a terminal only", hint)
 }
 
-/// Asks on a terminal, without an echo; none where there is no terminal.
+/// Asks on a terminal without echo; none where there is no terminal.
 pub fn ask(prompt: &str) -> Option<Zeroizing<String>> {
     if !std::io::stdin().is_terminal() {
         return None;
@@ -147,15 +149,18 @@ pub fn ask(prompt: &str) -> Option<Zeroizing<String>> {
     rpassword::prompt_password(prompt).ok().map(Zeroizing::new)
 }
 
-/// Asks for something new, twice.
+/// Asks twice for a new secret.
 pub fn ask_twice(prompt: &str) -> anyhow::Result<Zeroizing<String>> {
     let one = ask(prompt);
     let one = one.ok_or_else(no_terminal)?;
     let two = ask("once more: ").ok_or_else(no_terminal)?;
     if *one != *two {
-        return Err(
-            Fault::new(code::OTHER, "the two differ: nothing was changed", "try again").into()
-        );
+        return Err(Fault::new(
+            code::OTHER,
+            "the two entries differ: nothing was changed",
+            "try again",
+        )
+        .into());
     }
     Ok(one)
 }

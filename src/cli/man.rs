@@ -1,4 +1,4 @@
-//! `pychat man`: one page with every command, made of the command line's own definition.
+//! `pychat man`: one page with every command, generated from the definition of the command line.
 
 use std::io;
 
@@ -22,7 +22,7 @@ pub fn page(mut program: Command) -> io::Result<Vec<u8>> {
     Ok(page)
 }
 
-/// A section for a command that does something, and one for each command below it.
+/// Adds a section for a command, or one for each of its subcommands.
 fn add(page: &mut Vec<u8>, command: &Command) -> io::Result<()> {
     if command.has_subcommands() {
         return command.get_subcommands().try_for_each(|below| add(page, below));
@@ -33,14 +33,14 @@ fn add(page: &mut Vec<u8>, command: &Command) -> io::Result<()> {
     man.render_synopsis_section(&mut section)?;
     man.render_options_section(&mut section)?;
     if command.get_after_help().is_some() {
-        // A table, whose lines stay as they are.
+        // A table: its lines must not be joined.
         man.render_extra_section(&mut section)?;
         section.extend_from_slice(b".fi\n");
     }
     let name = command.get_bin_name().unwrap_or(command.get_name()).to_uppercase();
     page.extend(format!(".SH \"{name}\"\n").into_bytes());
     for line in String::from_utf8_lossy(&section).lines() {
-        // Its own title says what a description is, and what else has one stands below it.
+        // The section's title replaces the heading of the description; the other headings go one level down.
         if line != ".SH DESCRIPTION" {
             let line = line.replacen(".SH EXTRA", ".PP\n.nf", 1).replacen(".SH ", ".SS ", 1);
             page.extend(line.into_bytes());

@@ -19,8 +19,8 @@ use crate::terminal;
 use report::report;
 use words::words;
 
-/// A private chat to run at home: one server, people's RSA keys registered by hand, every hop
-/// encrypted.
+/// A private chat to run at home: one server, RSA keys that the operator registers, encrypted
+/// connections.
 #[derive(Parser)]
 #[command(name = "pychat", version, max_term_width = 100)]
 struct Cli {
@@ -33,18 +33,18 @@ enum Job {
     #[cfg(feature = "server")]
     #[command(flatten)]
     House(house::Job),
-    /// Chat
+    /// Connect to a server and chat
     Client(client::Args),
-    /// Take another key of a known server from its new invite, once you have compared it
+    /// Pin another key of a known server from its new invite, after you have compared it
     Trust(client::trust::Args),
-    /// Make this client's RSA key
+    /// Generate this client's RSA key
     Keygen,
-    /// This client's own key
+    /// Manage this client's key
     #[command(subcommand)]
     Key(key::Job),
     /// Print completions for a shell
     Completions { shell: clap_complete::Shell },
-    /// Print the manual page, which has every command
+    /// Print the manual page with every command
     Man,
 }
 
@@ -54,12 +54,12 @@ const HELP: [ErrorKind; 3] = [
     ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand,
 ];
 
-/// Runs the program; the exit code says how it ended.
+/// Runs the program and returns its exit code.
 pub fn run() -> ExitCode {
     let _terminal = terminal::Guard;
     let job = match Cli::try_parse_from(words(std::env::args_os())) {
         Ok(cli) => cli.job,
-        // Who asks for help gets it, and so does who names half a command.
+        // Help was asked for, or a command lacks its subcommand.
         Err(asked) if HELP.contains(&asked.kind()) => asked.exit(),
         Err(error) => {
             let typed = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned());

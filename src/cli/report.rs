@@ -1,4 +1,4 @@
-//! How an error meets the person: a line what, a line what to do, and the exit code.
+//! Prints errors: one line what is wrong, one line what to do, and the exit code.
 
 use std::io::ErrorKind;
 use std::path::Path;
@@ -16,9 +16,9 @@ use crate::ledger::LedgerError;
 use crate::net::listener::ListenError;
 use crate::print::err;
 
-const DISK: &str = "look at the disk: space, permissions, cables";
+const DISK: &str = "check the disk: free space, permissions, cables";
 
-/// Prints an error with its advice and gives the exit code for its kind.
+/// Prints an error with its hint and returns the exit code of its kind.
 pub fn report(error: &anyhow::Error) -> ExitCode {
     err!("error: {}", told(error));
     let (hint, code) = advice(error);
@@ -28,7 +28,7 @@ pub fn report(error: &anyhow::Error) -> ExitCode {
     ExitCode::from(code)
 }
 
-/// An error and its causes, each told once.
+/// The text of an error and its causes, each once.
 pub fn told(error: &anyhow::Error) -> String {
     let mut text = String::new();
     for cause in error.chain().map(ToString::to_string) {
@@ -41,6 +41,7 @@ pub fn told(error: &anyhow::Error) -> String {
     text
 }
 
+/// The hint and the exit code of an error.
 pub fn advice(error: &anyhow::Error) -> (Option<String>, u8) {
     for cause in error.chain() {
         if let Some(fault) = cause.downcast_ref::<Fault>() {
@@ -56,7 +57,7 @@ pub fn advice(error: &anyhow::Error) -> (Option<String>, u8) {
         if let Some(error) = cause.downcast_ref::<AuditError>() {
             let hint = match error {
                 AuditError::File(error) => file(error),
-                _ => Some("ask who could write there; the lines before it are sound".into()),
+                _ => Some("find out who could write to it; the lines before it are valid".into()),
             };
             return (hint, code::UNREADABLE);
         }
@@ -64,7 +65,7 @@ pub fn advice(error: &anyhow::Error) -> (Option<String>, u8) {
             return (file(error), code::UNREADABLE);
         }
         if cause.downcast_ref::<PasswordError>().is_some() {
-            return (Some("nothing was changed: try again".into()), code::OTHER);
+            return (Some("nothing was changed; try again".into()), code::OTHER);
         }
         if let Some(error) = cause.downcast_ref::<InviteError>() {
             return (line(error), code::UNREADABLE);
@@ -76,11 +77,14 @@ pub fn advice(error: &anyhow::Error) -> (Option<String>, u8) {
             return match error {
                 AddError::File(error) => (file(error), code::UNREADABLE),
                 AddError::Taken(_) => (
-                    Some("--replace puts it in the old one's place, --device NAME adds it".into()),
+                    Some("--replace replaces the old key, --device NAME adds a device".into()),
                     code::OTHER,
                 ),
                 AddError::Unsigned(_) => (
-                    Some("pychat users replace NAME LINE, once they have read it to you".into()),
+                    Some(
+                        "pychat users replace NAME LINE, after you have compared it over the phone"
+                            .into(),
+                    ),
                     code::OTHER,
                 ),
                 AddError::Nobody(_) => {
@@ -93,7 +97,7 @@ pub fn advice(error: &anyhow::Error) -> (Option<String>, u8) {
                     (Some("pychat users list shows who is registered".into()), code::OTHER)
                 }
                 AddError::Io(_) => {
-                    let hint = "is this a server's home? --home DIR names it";
+                    let hint = "this may be no server home: --home DIR selects one";
                     (Some(hint.into()), code::UNREADABLE)
                 }
             };
@@ -102,31 +106,31 @@ pub fn advice(error: &anyhow::Error) -> (Option<String>, u8) {
         if let Some(error) = cause.downcast_ref::<LedgerError>() {
             let hint = match error {
                 LedgerError::Unreleased { .. } => Some(
-                    "nothing in it was changed: move it away, and the server begins a new one"
+                    "nothing in it was changed; move it away, and the server creates a new one"
                         .into(),
                 ),
-                LedgerError::Newer { .. } => {
-                    Some("update pychat; pychat restore FILE brings a backup of before back".into())
-                }
+                LedgerError::Newer { .. } => Some(
+                    "update pychat, or restore an earlier backup with pychat restore FILE".into(),
+                ),
                 LedgerError::Poisoned { .. } => None,
                 error if error.is_of_the_disk() => Some(DISK.to_owned()),
-                LedgerError::Damaged { .. } | LedgerError::Sqlite { .. } => {
-                    Some("pychat verify says more; pychat restore FILE brings a backup back".into())
-                }
+                LedgerError::Damaged { .. } | LedgerError::Sqlite { .. } => Some(
+                    "pychat verify reports details; pychat restore FILE restores a backup".into(),
+                ),
                 LedgerError::Io { path, error } => Some(on_disk(path, error.kind())),
                 LedgerError::InDoubt { .. } => Some(DISK.to_owned()),
             };
             return (hint, code::UNREADABLE);
         }
         if let Some(LockError::Taken { .. }) = cause.downcast_ref::<LockError>() {
-            let hint = "pychat ctl shutdown stops it; --home DIR is for another one";
+            let hint = "pychat ctl shutdown stops it; --home DIR selects another home";
             return (Some(hint.into()), code::UNREACHABLE);
         }
         #[cfg(feature = "server")]
         if let Some(error) = cause.downcast_ref::<ListenError>() {
             let hint = match error.error.kind() {
                 std::io::ErrorKind::AddrInUse => {
-                    "another program listens there: end it, or choose --listen IP:PORT"
+                    "another program listens there: stop it, or choose another address with --listen IP:PORT"
                 }
                 _ => "choose another address with --listen IP:PORT",
             };
@@ -140,43 +144,44 @@ fn file(error: &FileError) -> Option<String> {
     match error {
         FileError::Exposed { path, .. } => Some(format!("chmod 600 {}", path.display())),
         FileError::Key { error: KeyError::Locked, .. } => {
-            Some("run it on a terminal, which asks for the passphrase".into())
+            Some("run the command on a terminal, to type the passphrase".into())
         }
         FileError::Key { error: KeyError::Passphrase, .. } => Some("try again".into()),
         FileError::Key { path, .. } | FileError::Damaged { path, .. } => {
             Some(format!("restore {} from a copy, or move it away", path.display()))
         }
-        FileError::Exists { .. } => Some("move it away first if it is to be made anew".into()),
+        FileError::Exists { .. } => Some("move it away first to create a new one".into()),
         FileError::Io { path, error } => Some(on_disk(path, error.kind())),
     }
 }
 
-/// What to do where the system refuses a file.
+/// What to do when the system refuses access to a file.
 fn on_disk(path: &Path, kind: ErrorKind) -> String {
     match (kind, path.parent()) {
         (ErrorKind::NotFound | ErrorKind::NotADirectory, Some(folder)) if !folder.is_dir() => {
-            format!("make the folder {} first, or name another one", folder.display())
+            format!("create the folder {} first, or name another one", folder.display())
         }
         (ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::IsADirectory, _) => {
             "name another file".into()
         }
         (ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem, _) => {
-            "run it as the account whose folder it is, or as root".into()
+            "run the command as the owner of the folder, or as root".into()
         }
-        (ErrorKind::StorageFull | ErrorKind::QuotaExceeded, _) => "make room on the disk".into(),
-        (ErrorKind::AlreadyExists, _) => "nothing is replaced: name another file".into(),
+        (ErrorKind::StorageFull | ErrorKind::QuotaExceeded, _) => "free space on the disk".into(),
+        (ErrorKind::AlreadyExists, _) => "the file exists: name another one".into(),
         _ => DISK.into(),
     }
 }
 
-/// What to do about a line that somebody sent.
+/// What to do about an invalid invite or key line.
 fn line(error: &InviteError) -> Option<String> {
     match error {
         InviteError::Incomplete { .. } | InviteError::Checksum => Some(
-            "have it sent again; `pychat users add -` takes it pasted, line breaks and all".into(),
+            "ask for the line again; `pychat users add -` accepts pasted lines with line breaks"
+                .into(),
         ),
         InviteError::NoKeyLine => Some("pychat key show prints the line to register".into()),
-        InviteError::Fingerprint(_) => Some("have the invite sent again".into()),
+        InviteError::Fingerprint(_) => Some("ask the operator for the invite again".into()),
         InviteError::Key(error) => key(error),
         InviteError::Server | InviteError::Name => None,
     }
@@ -184,9 +189,11 @@ fn line(error: &InviteError) -> Option<String> {
 
 fn key(error: &KeyError) -> Option<String> {
     match error {
-        KeyError::Private => Some("register the public key: pychat key show prints it".into()),
+        KeyError::Private => {
+            Some("register the public key instead; pychat key show prints it".into())
+        }
         KeyError::Size(_) | KeyError::Exponent | KeyError::Modulus => {
-            Some("pychat keygen makes a key that fits".into())
+            Some("pychat keygen generates a valid key".into())
         }
         _ => None,
     }

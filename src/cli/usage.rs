@@ -1,5 +1,5 @@
-//! A command line that is not understood, in the house's own words: what is wrong, and what to type. What
-//! was typed is repeated only where it is an option or a command: it may be a password in a wrong place.
+//! Errors of the command line: what is wrong, and what to type. They repeat options and commands only: an
+//! argument may be a password in a wrong place.
 
 use std::error::Error;
 
@@ -10,11 +10,10 @@ use crate::chat::TimeSpanError;
 use crate::clean;
 use crate::fault::{Fault, code};
 
-/// Its words are the server's, and anything may be a text.
-const CTL: &str =
-    "pychat ctl --help lists the words and what follows them; -- goes before a text with a -";
+/// The server parses the arguments of `ctl`, and any of them may be a text.
+const CTL: &str = "pychat ctl --help lists the commands and their arguments; put -- before a text that begins with -";
 
-/// What is wrong with `typed`, which is what follows the program's name.
+/// Describes what is wrong with `typed`, the arguments behind the program's name.
 pub fn fault(mut program: Command, error: &clap::Error, typed: &[String]) -> Fault {
     program.build();
     let command = meant(&program, typed);
@@ -24,13 +23,13 @@ pub fn fault(mut program: Command, error: &clap::Error, typed: &[String]) -> Fau
         (_, None) => {
             let usage = command.clone().render_usage().to_string();
             let usage = usage.trim_start_matches("Usage:").split_whitespace();
-            format!("{}  (--help says more)", usage.collect::<Vec<_>>().join(" "))
+            format!("{}  (--help has details)", usage.collect::<Vec<_>>().join(" "))
         }
     };
     Fault::new(code::USAGE, what(command, error, typed), hint)
 }
 
-/// The command that was meant, as far as it was named.
+/// The subcommand that the arguments name, as far as they do.
 fn meant<'a>(program: &'a Command, typed: &[String]) -> &'a Command {
     let mut command = program;
     for word in typed {
@@ -45,9 +44,11 @@ fn meant<'a>(program: &'a Command, typed: &[String]) -> &'a Command {
 fn what(command: &Command, error: &clap::Error, typed: &[String]) -> String {
     let about = context(error, ContextKind::InvalidArg);
     match error.kind() {
-        ErrorKind::UnknownArgument if !about.starts_with('-') => "there is a word too many".into(),
+        ErrorKind::UnknownArgument if !about.starts_with('-') => {
+            "there is an argument too many".into()
+        }
         ErrorKind::UnknownArgument => {
-            // Of `-1d` clap tells the `-1`.
+            // Of `-1d` clap reports `-1`.
             let whole = typed.iter().find(|word| word.starts_with(&about)).unwrap_or(&about);
             let number = whole.trim_start_matches(['-', '.', ',']).starts_with(char::is_numeric);
             if number && command.get_name() == "ctl" {
@@ -61,7 +62,7 @@ fn what(command: &Command, error: &clap::Error, typed: &[String]) -> String {
         }
         ErrorKind::ValueValidation => match error.source() {
             Some(source) => format!("{about}: {source}"),
-            None => format!("{about}: this is no value for it"),
+            None => format!("{about}: invalid value"),
         },
         ErrorKind::InvalidValue => match context(error, ContextKind::ValidValue) {
             known if known.is_empty() => format!("{about}: a value is missing"),
@@ -69,8 +70,8 @@ fn what(command: &Command, error: &clap::Error, typed: &[String]) -> String {
         },
         ErrorKind::MissingRequiredArgument => format!("{about} is missing"),
         ErrorKind::ArgumentConflict => match context(error, ContextKind::PriorArg) {
-            prior if prior == about => format!("{about} is there twice"),
-            prior => format!("{about} does not go with {prior}"),
+            prior if prior == about => format!("{about} is given twice"),
+            prior => format!("{about} cannot be combined with {prior}"),
         },
         kind => kind.to_string(),
     }
@@ -79,7 +80,7 @@ fn what(command: &Command, error: &clap::Error, typed: &[String]) -> String {
 fn suggested(error: &clap::Error) -> Option<String> {
     let kinds =
         [ContextKind::SuggestedArg, ContextKind::SuggestedSubcommand, ContextKind::SuggestedValue];
-    // As a list they come with the best last.
+    // In a list the best one is the last.
     kinds.into_iter().find_map(|kind| match error.get(kind)? {
         ContextValue::String(one) => Some(one.clone()),
         ContextValue::Strings(all) => all.last().cloned(),
@@ -87,7 +88,7 @@ fn suggested(error: &clap::Error) -> Option<String> {
     })
 }
 
-/// What the error says about something, as a text.
+/// A part of the error's context, as text.
 fn context(error: &clap::Error, kind: ContextKind) -> String {
     match error.get(kind) {
         Some(ContextValue::String(one)) => one.clone(),

@@ -1,10 +1,11 @@
-//! The words of the command line, where the pieces of a key line that was broken when it was pasted are one
-//! word again: a piece may begin with a `-`, as an option does.
+//! Joins the pieces of a key line that was broken when it was pasted into one argument. A piece may begin
+//! with `-`, like an option.
 
 use std::ffi::{OsStr, OsString};
 
 use crate::invite::is_key_line;
 
+/// The arguments of the command line, with the pieces of a key line joined.
 pub fn words(typed: impl Iterator<Item = OsString>) -> Vec<OsString> {
     let mut words: Vec<OsString> = Vec::new();
     for word in typed {

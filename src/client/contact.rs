@@ -184,7 +184,11 @@ fn ask_name(asker: &mut dyn Asker) -> Result<UserName, Fault> {
     let mut trouble: Option<String> = None;
     loop {
         let Some(answer) = asker.ask(&question, trouble.as_deref()) else {
-            return Err(Fault::new(code::USAGE, "which name?", "pychat client --name NAME"));
+            return Err(Fault::new(
+                code::USAGE,
+                "the name is missing",
+                "pychat client --name NAME",
+            ));
         };
         let answer = if answer.is_empty() { &own } else { answer.as_str() };
         match answer.parse::<UserName>() {

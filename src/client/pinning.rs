@@ -106,7 +106,7 @@ pub fn unasked(invite: &Invite, error: &DialError) -> Fault {
 }
 
 pub fn unusable(error: InviteError) -> Fault {
-    let hint = "paste the operator's whole pychat:// line";
+    let hint = "paste the whole pychat:// line";
     Fault::new(code::USAGE, error, hint)
 }
 

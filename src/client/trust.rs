@@ -13,9 +13,9 @@ use crate::print::{self, err};
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// The new invite, as the operator sent it: pychat://HOST:PORT/FINGERPRINT
+    /// The new invite from the operator: pychat://HOST:PORT/FINGERPRINT
     invite: String,
-    /// The key was compared already
+    /// Do not ask: the key was compared already
     #[arg(long)]
     yes: bool,
 }
@@ -47,12 +47,12 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
             tells_keys(&old, &new);
             match keeps {
                 true => err!(
-                    "The new key goes back to the pinned one by signatures. What this client keeps of the \
+                    "Signatures lead from the pinned key to the new one. What this client stores of the \
                      server stays, and channels with a PIN stay the same."
                 ),
                 false => err!(
-                    "No signature leads from the pinned key to the new one, so it is taken for another \
-                     server: messages that are not sent yet stay behind, its people are met anew, and channels \
+                    "No signature leads from the pinned key to the new one, so it counts as another \
+                     server: unsent messages are not sent there, people's keys are pinned again, and channels \
                      with a PIN have to be entered again."
                 ),
             }
@@ -61,8 +61,8 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         Change::Place { old, new } => {
             tells_keys(&old, &new);
             err!(
-                "That is the key of a server that this client knows at another address. What it keeps of that \
-                 server stays; the server that was pinned here is forgotten."
+                "This is the key of a server that this client knows at another address. What it stores of that \
+                 server stays; the server that was pinned at this address is removed."
             );
             (old, new)
         }
@@ -77,14 +77,14 @@ fn tells_keys(old: &Server, new: &Server) {
     let shown =
         |server: &Server| server.fingerprint().map_or_else(String::new, |it| it.to_string());
     err!("the server of {}:{}", old.host, old.port);
-    err!("  is known by  {}\n  is to have   {}", shown(old), shown(new));
+    err!("  pinned key   {}\n  new key      {}", shown(old), shown(new));
 }
 
 /// What is to be changed by this invite.
 fn change(invite: &Invite, known: &[Server], ask: Ask) -> Result<Change, Fault> {
     let Some(print) = &invite.fingerprint else {
-        let hint = "paste the operator's whole pychat:// line";
-        return Err(Fault::new(code::USAGE, "the invite names no key", hint));
+        let hint = "paste the whole pychat:// line";
+        return Err(Fault::new(code::USAGE, "the invite contains no key", hint));
     };
     let (met, same) = (pinning::at(invite, known), pinning::known_by(print, known));
     if let Some(server) = same {
@@ -97,7 +97,7 @@ fn change(invite: &Invite, known: &[Server], ask: Ask) -> Result<Change, Fault> 
     let claimed = || pinning::known_by(invite.founding.as_ref()?, known);
     let old = met.or_else(claimed).ok_or_else(|| {
         let error = format!("{}:{} is not known yet", invite.host, invite.port);
-        Fault::new(code::USAGE, error, "pychat client INVITE goes there")
+        Fault::new(code::USAGE, error, "connect with pychat client INVITE")
     })?;
     let lineage = ask(invite, print).map_err(|error| pinning::unasked(invite, &error))?;
     let keeps = lineage.prints().any(|before| old.fingerprint() == Some(before));
@@ -142,10 +142,10 @@ fn confirm(yes: bool) -> Result<(), Fault> {
         return Ok(());
     }
     if !std::io::stdin().is_terminal() {
-        let hint = "--yes says that it was compared";
+        let hint = "compare it, then add --yes";
         return Err(Fault::new(code::USAGE, "the key was not compared", hint));
     }
-    print::aside("Did the operator tell you so, and read you exactly this new key? [y/N] ");
+    print::aside("Did the operator announce the change, and read you exactly this new key? [y/N] ");
     let mut answer = String::new();
     // Who hangs up has not said yes.
     let _ = std::io::stdin().lock().read_line(&mut answer);

@@ -15,11 +15,11 @@ use crate::print::{err, out};
 
 #[derive(Subcommand)]
 pub enum Job {
-    /// Say whether every line of the audit trail is as it was written, and none is missing
+    /// Check that no line of the audit trail was altered or removed
     Verify {
         #[command(flatten)]
         home: HomeArgs,
-        /// The result as one line of JSON
+        /// Print the result as one line of JSON
         #[arg(long)]
         json: bool,
     },
@@ -36,9 +36,9 @@ pub fn run(job: Job) -> anyhow::Result<ExitCode> {
     if json {
         out!("{}", json!(sound))?;
     } else if sound.lines == 0 {
-        out!("sound: nothing was decided yet")?;
+        out!("valid: no decisions yet")?;
     } else {
-        out!("sound: {} lines, the last is number {} ({})", sound.lines, sound.last, sound.mac)?;
+        out!("valid: {} lines, the last is number {} ({})", sound.lines, sound.last, sound.mac)?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -51,6 +51,6 @@ pub fn note(home: &Home, action: &str, target: &str, reason: Option<&str>) {
     }
     let decision = Decision { actor: "cli", action, target, reason, until_ms: None };
     if let Err(error) = Audit::of(home).add(&decision) {
-        err!("error: the audit trail lacks this: {error}");
+        err!("error: the audit trail was not written: {error}");
     }
 }

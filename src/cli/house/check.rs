@@ -51,7 +51,7 @@ pub fn check(home: &Home, listen: Option<SocketAddr>, json: bool) -> anyhow::Res
     if home.dir().is_dir() {
         look(home, listen, &mut found);
     } else {
-        let hint = "pychat server makes it; --home DIR names another home";
+        let hint = "pychat server creates it; --home DIR selects another home";
         found.problem(format!("there is no folder {}", home.dir().display()), hint);
     }
     let Findings { problems, notes } = found;
@@ -81,7 +81,7 @@ pub fn check(home: &Home, listen: Option<SocketAddr>, json: bool) -> anyhow::Res
 fn look(home: &Home, listen: Option<SocketAddr>, found: &mut Findings) {
     let config = found.take(Config::load(&home.config_file()));
     if !home.config_file().exists() {
-        found.notes.push("there is no config.json: the defaults hold".into());
+        found.notes.push("there is no config.json: the defaults apply".into());
     }
     for folder in ["keys", "data"] {
         secret(&home.dir().join(folder), found);
@@ -90,7 +90,7 @@ fn look(home: &Home, listen: Option<SocketAddr>, found: &mut Findings) {
         // That was told with the other files of keys/.
         Ok(Some(_)) | Err(FileError::Exposed { .. }) => {}
         Ok(None) => {
-            found.notes.push("there is no keys/server.pem: the first start makes it".into());
+            found.notes.push("there is no keys/server.pem: the first start generates it".into());
         }
         Err(error) => found.fault(&error.into()),
     }
@@ -103,7 +103,7 @@ fn look(home: &Home, listen: Option<SocketAddr>, found: &mut Findings) {
         found.take(upkeep::verify(&home.ledger_file()));
     }
     if config.history == History::Off || config.retention == Retention::Off {
-        found.notes.push("lines are kept in memory only, and are gone with the server".into());
+        found.notes.push("messages are in memory only, and are lost when the server stops".into());
     }
     let loopback = [[127, 0, 0, 1].into()];
     if loopback.iter().any(|own| !admits(&config.allow, &config.deny, *own)) {
@@ -123,9 +123,9 @@ fn loopback_rule(config: &Config, listen: IpAddr, found: &mut Findings) {
     let own: IpAddr = [127, 0, 0, 1].into();
     let (exempt, _) = config.exempt_and_shared(listen);
     if exempt.iter().any(|range| range.contains(own)) {
-        let what = "exempt spares connections from 127.0.0.1, and an onion service connects \
+        let what = "exempt contains 127.0.0.1, and an onion service connects \
                     everybody from there";
-        let hint = "take 127.0.0.1 out of exempt: without it nobody is spared there";
+        let hint = "remove 127.0.0.1 from exempt: without it nobody is exempt there";
         return found.problem(what.to_owned(), hint);
     }
     let note = match listen.to_canonical().is_loopback() {
@@ -157,7 +157,7 @@ fn people(home: &Home, found: &mut Findings) {
     }
     let Some((users, rejected)) = found.take(Users::load(&home.users_dir())) else { return };
     for file in rejected {
-        found.problem(file.to_string(), "mend it or take it away");
+        found.problem(file.to_string(), "correct or remove the file");
     }
     if let Some(folder) = found.take(Folder::read(&home.users_dir())) {
         let notes = folder.strays.iter().filter(|path| !path.ends_with("README.md"));
@@ -171,7 +171,7 @@ fn people(home: &Home, found: &mut Findings) {
     if users.is_empty() {
         found.notes.push("nobody is registered yet: pychat users add LINE".into());
     } else if users.owners().next().is_none() {
-        found.notes.push("nobody is owner: pychat users role NAME owner".into());
+        found.notes.push("there is no owner: pychat users role NAME owner".into());
     }
 }
 
@@ -179,8 +179,8 @@ fn space(dir: &Path, found: &mut Findings) {
     let Some(about) = found.take(rustix::fs::statvfs(dir)) else { return };
     let free = about.f_bavail.saturating_mul(about.f_frsize);
     if free < FREE_BYTES_MIN {
-        let what = format!("{} MiB are free on the disk of {}", free >> 20, dir.display());
-        found.problem(what, "make room: a full disk stores no lines");
+        let what = format!("only {} MiB are free on the disk of {}", free >> 20, dir.display());
+        found.problem(what, "free space: a full disk stores no messages");
     }
 }
 

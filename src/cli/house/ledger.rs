@@ -28,9 +28,9 @@ pub fn backup(home: &Home, file: &Path, json: bool) -> anyhow::Result<ExitCode> 
     }
     let found = upkeep::verify(file)?;
     audit::note(home, "backup", "", None);
-    say(json, file, found, "the copy holds")?;
+    say(json, file, found, "the copy has")?;
     err!(
-        "keys/, users/, config.json, data/*.json and data/audit.jsonl are plain files: copy them too"
+        "copy keys/, users/, config.json, data/*.json and data/audit.jsonl too: they are plain files"
     );
     Ok(ExitCode::SUCCESS)
 }
@@ -42,7 +42,7 @@ pub fn restore(home: &Home, file: &Path, json: bool) -> anyhow::Result<ExitCode>
     let _lock = home.lock()?;
     let to = home.ledger_file();
     if let Some(aside) = upkeep::restore(file, &to)? {
-        err!("what was there is now {}", aside.display());
+        err!("the previous ledger is now {}", aside.display());
     }
     audit::note(home, "restore", "", None);
     say(json, &to, upkeep::verify(&to)?, "restored:")?;
@@ -54,7 +54,7 @@ pub fn verify(home: &Home, file: Option<&Path>, json: bool) -> anyhow::Result<Ex
         Some(file) => named(file)?.to_owned(),
         None => existing(home)?,
     };
-    say(json, &path, upkeep::verify(&path)?, "sound:")?;
+    say(json, &path, upkeep::verify(&path)?, "valid:")?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -63,7 +63,7 @@ pub fn erase(home: &Home, name: &UserName) -> anyhow::Result<()> {
     let words = ["erase".to_owned(), name.to_string()];
     if let Some(reply) = ctl::ask(home, &words)? {
         if !reply.ok {
-            let hint = "pychat users remove NAME --erase does it once more";
+            let hint = "run pychat users remove NAME --erase again";
             return Err(Fault::new(code::OTHER, reply.text, hint).into());
         }
         err!("{}", reply.text);
@@ -91,9 +91,12 @@ fn named(file: &Path) -> anyhow::Result<&Path> {
     let found = file.try_exists().with_context(|| format!("cannot read {}", file.display()))?;
     if !found {
         let error = format!("there is no file {}", file.display());
-        return Err(
-            Fault::new(code::UNREADABLE, error, "name what pychat backup has written").into()
-        );
+        return Err(Fault::new(
+            code::UNREADABLE,
+            error,
+            "name a file that pychat backup has written",
+        )
+        .into());
     }
     Ok(file)
 }

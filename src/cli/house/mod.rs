@@ -22,56 +22,56 @@ use crate::home::Home;
 use crate::server::operator::{self, ctl};
 
 /// What to do where a folder is no home.
-const NO_HOME: &str = "is this a server's home? --home DIR names it";
+const NO_HOME: &str = "this may be no server home: --home DIR selects one";
 
 const WHOM: &str =
-    "WHOM is a name, a key's fingerprint, an address or a range. Without a TIME it is for good; ";
+    "WHOM is a name, a key's fingerprint, an address or a range. Without a TIME it is permanent; ";
 
 #[derive(Subcommand)]
 pub enum Job {
     /// Run the chat server of a home folder
     Server(serve::Args),
-    /// Print the line that invites somebody to this home's server
+    /// Print the invite to this home's server
     Invite {
-        /// Who is invited; only for the text around the line
+        /// Who is invited; used in the text around the line only
         name: Option<String>,
         #[command(flatten)]
         home: HomeArgs,
-        /// Where the server listens, if not where it runs, or where config.json says
+        /// The server's address, if it differs from that of the running server or of config.json
         #[arg(long, value_name = "IP:PORT", env = "PYCHAT_LISTEN", value_parser = address)]
         listen: Option<SocketAddr>,
-        /// Also as a picture to scan
+        /// Also print a QR code
         #[arg(long)]
         qr: bool,
-        /// One line of JSON instead
+        /// Print one line of JSON instead
         #[arg(long, conflicts_with = "qr")]
         json: bool,
     },
-    /// Who is registered
+    /// Manage registered users
     #[command(subcommand)]
     Users(users::Job),
-    /// The server's own key
+    /// Manage the server's key
     #[command(subcommand)]
     ServerKey(server_key::Job),
-    /// Talk to the running server of a home: status, kick, ban, reload, shutdown ...
-    #[command(after_help = format!("Words:\n{}\n\n{WHOM}{TimeSpanError}.", operator::words()))]
+    /// Send a command to the running server of a home: status, kick, ban, reload, shutdown ...
+    #[command(after_help = format!("Commands of the server:\n{}\n\n{WHOM}{TimeSpanError}.", operator::words()))]
     Ctl {
-        /// One of the words below, and what follows it
+        /// One of the commands below, and its arguments
         #[arg(required = true)]
         words: Vec<String>,
         #[command(flatten)]
         home: HomeArgs,
-        /// The answer as one line of JSON
+        /// Print the answer as one line of JSON
         #[arg(long)]
         json: bool,
-        /// With retention: count what would be removed
+        /// With retention: count the messages that would be removed
         #[arg(long, conflicts_with = "now")]
         dry_run: bool,
-        /// With retention: remove what is too old now
+        /// With retention: remove old messages now
         #[arg(long)]
         now: bool,
     },
-    /// Copy the stored lines to a new file, while the server runs or not
+    /// Copy the stored messages to a new file, while the server runs or not
     Backup {
         file: PathBuf,
         #[command(flatten)]
@@ -79,7 +79,7 @@ pub enum Job {
         #[arg(long)]
         json: bool,
     },
-    /// Put a backup in the place of the stored lines; the server must not run
+    /// Replace the stored messages with a backup; the server must not run
     Restore {
         file: PathBuf,
         #[command(flatten)]
@@ -87,29 +87,29 @@ pub enum Job {
         #[arg(long)]
         json: bool,
     },
-    /// Check that the stored lines are sound
+    /// Check the integrity of the stored messages
     Verify {
-        /// This file instead of the home's
+        /// Check this file instead of the home's
         file: Option<PathBuf>,
         #[command(flatten)]
         home: HomeArgs,
         #[arg(long)]
         json: bool,
     },
-    /// Say everything that is wrong with a home before a server is started in it
+    /// Report everything that is wrong with a home before a server is started in it
     Check {
         #[command(flatten)]
         home: HomeArgs,
-        /// Where the server is to listen, if not where config.json says
+        /// The address to listen on, if it differs from config.json
         #[arg(long, value_name = "IP:PORT", env = "PYCHAT_LISTEN", value_parser = address)]
         listen: Option<SocketAddr>,
-        /// As one line of JSON
+        /// Print one line of JSON
         #[arg(long)]
         json: bool,
     },
-    /// Print the systemd unit for a home's server, or write it
+    /// Print or write the systemd unit for a home's server
     InstallService(service::Args),
-    /// The audit trail
+    /// Verify the audit trail
     #[command(subcommand)]
     Audit(audit::Job),
 }
@@ -134,10 +134,10 @@ impl HomeArgs {
         let owner = fs::metadata(home.users_dir()).map_or(0, |about| about.uid());
         if owner != 0 && rustix::process::geteuid().is_root() {
             let error = format!(
-                "{} is another account's, whose server could not read what root writes",
+                "{} belongs to another account, whose server could not read files of root",
                 home.dir().display()
             );
-            let hint = format!("sudo -u '#{owner}' before it runs it as that account");
+            let hint = format!("run the command with sudo -u '#{owner}'");
             return Err(Fault::new(code::UNREADABLE, error, hint));
         }
         Ok(home)
@@ -169,7 +169,7 @@ pub fn run(job: Job) -> anyhow::Result<ExitCode> {
 
 /// `IP:PORT`, for `--listen`.
 fn address(text: &str) -> Result<SocketAddr, String> {
-    text.parse().map_err(|_| "an address to listen on is written 127.0.0.1:5000".to_owned())
+    text.parse().map_err(|_| "an address to listen on has the form 127.0.0.1:5000".to_owned())
 }
 
 /// How much is logged, for `--log`.

@@ -28,16 +28,16 @@ use crate::system::programs;
 pub struct Args {
     #[command(flatten)]
     home: HomeArgs,
-    /// Who should reach the server; asked on a terminal where there is no config.json
+    /// Who can reach the server; asked on a terminal when there is no config.json
     #[arg(long, value_enum)]
     mode: Option<Mode>,
-    /// Listen here instead of where config.json says; port 0 takes any
+    /// Listen on this address instead of config.json's; port 0 chooses a free port
     #[arg(long, value_name = "IP:PORT", env = "PYCHAT_LISTEN", value_parser = address)]
     listen: Option<SocketAddr>,
-    /// Do not admit the account of the person who starts the server
+    /// Do not register the account that starts the server
     #[arg(long)]
     no_owner: bool,
-    /// Log this much instead of what config.json says
+    /// The log level instead of config.json's
     #[arg(long, value_name = "LEVEL", env = "PYCHAT_LOG", value_parser = level)]
     log: Option<log::LevelFilter>,
 }
@@ -70,7 +70,7 @@ pub fn serve(args: Args) -> anyhow::Result<ExitCode> {
     let keys = match home.server_keys()? {
         Some(keys) => keys,
         None => {
-            err!("  making the server's RSA-3072 key ...");
+            err!("  generating the server's RSA-3072 key ...");
             made.push("keys/server.pem (0600)");
             home.make_server_key()?
         }
@@ -98,7 +98,7 @@ pub fn invite(
     let config = Config::load(&home.config_file())?;
     let Some(keys) = home.server_keys()? else {
         let error = format!("there is no server in {} yet", home.dir().display());
-        let hint = "pychat server makes it; --home DIR names another home";
+        let hint = "pychat server creates it; --home DIR selects another home";
         return Err(Fault::new(code::UNREADABLE, error, hint).into());
     };
     let address = listen.or_else(|| running(home));
@@ -123,11 +123,11 @@ pub fn invite(
         };
         picture.lines().for_each(|row| err!("{paint}{row}{end}"));
     }
-    err!("send this line to {}; it is public:", name.unwrap_or("your friend"));
+    err!("send this line to {} (it is public):", name.unwrap_or("your friend"));
     out!("{line}")?;
-    err!("they run:  pychat client {line}");
+    err!("the command is:  pychat client {line}");
     if address.ip().is_loopback() && config.invite_host.is_none() {
-        err!("note: the server listens for this computer only; see server_ip in config.json");
+        err!("note: the server listens on this computer only; see server_ip in config.json");
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -170,14 +170,16 @@ impl Mode {
 }
 
 fn ask_mode() -> anyhow::Result<Mode> {
-    err!("Who should reach this server?");
+    err!("Who can reach this server?");
     err!("  1) only this computer   2) the home network   3) the internet");
     loop {
         print::aside("  [1]: ");
         let mut line = String::new();
         if std::io::stdin().lock().read_line(&mut line)? == 0 {
-            let hint = "--mode localhost, lan or internet answers it";
-            return Err(Fault::new(code::USAGE, "who should reach the server?", hint).into());
+            let hint = "add --mode localhost, lan or internet";
+            return Err(
+                Fault::new(code::USAGE, "it is not known who can reach the server", hint).into()
+            );
         }
         match line.trim() {
             "" | "1" | "localhost" => return Ok(Mode::Localhost),
@@ -211,11 +213,11 @@ fn owner(home: &Home) -> Option<(Vault, UserName)> {
         let name = account_name();
         home::add(&home.users_dir(), &key, &name, None, false)?;
         Settings::change(&home.users_dir(), &name, |settings| settings.role = Role::Owner)?;
-        err!("  admitted you as {name}, the owner of this server (users/{name}.pem)");
+        err!("  registered you as {name}, the owner of this server (users/{name}.pem)");
         Ok(Some((vault, name)))
     };
     admit().unwrap_or_else(|error| {
-        err!("  no account was made for you: {}", told(&error));
+        err!("  you were not registered: {}", told(&error));
         None
     })
 }
@@ -248,7 +250,7 @@ fn greet(
             let kept = vault.remember_server_key(&key).and_then(|()| vault.remember(&server));
             match kept {
                 Ok(()) => err!("  to chat here:       pychat client"),
-                Err(error) => err!("  your client was not told of the server: {error}"),
+                Err(error) => err!("  your client does not know the server: {error}"),
             }
         }
         err!("  to invite a friend: pychat invite bob");

@@ -13,11 +13,11 @@ use crate::print::{err, out};
 
 #[derive(Subcommand)]
 pub enum Job {
-    /// Make the next key; the one before signs it, and is accepted for limits.key_overlap_s more seconds
+    /// Generate the next key; the old one signs it, and is accepted for limits.key_overlap_s more seconds
     Rotate {
         #[command(flatten)]
         home: HomeArgs,
-        /// The result as one line of JSON
+        /// Print the result as one line of JSON
         #[arg(long)]
         json: bool,
     },
@@ -31,18 +31,18 @@ pub fn run(job: Job) -> anyhow::Result<ExitCode> {
     let until_ms = now_ms.saturating_add_unsigned(overlap_s.saturating_mul(1000));
     let until = jiff::Timestamp::from_millisecond(until_ms).unwrap_or(jiff::Timestamp::MAX);
     if home.server_key_file().exists() {
-        err!("making an RSA-3072 key ...");
+        err!("generating an RSA-3072 key ...");
     }
     let keys = home.rotate_server_key(now_ms, until.as_millisecond()).map_err(|error| {
         let (code, hint) = match error {
             RotateError::NoServer(_) => {
-                (code::UNREADABLE, "pychat server makes it; --home DIR names another home")
+                (code::UNREADABLE, "pychat server creates it; --home DIR selects another home")
             }
             RotateError::Underway(_) => {
-                (code::OTHER, "wait until then: clients that were away know that one only")
+                (code::OTHER, "wait until then: clients that were away know only that key")
             }
             RotateError::TooOften => {
-                (code::OTHER, "pychat server in a new home begins with a new key")
+                (code::OTHER, "pychat server in a new home generates a new key")
             }
             RotateError::File(error) => return anyhow::Error::from(error),
         };
@@ -54,7 +54,7 @@ pub fn run(job: Job) -> anyhow::Result<ExitCode> {
         true => out!("{}", json!({"fingerprint": print, "until": until.to_string()})),
         false => out!("{print}"),
     }?;
-    err!("the server's key is this from now on; a server that runs takes it up by itself.");
-    err!("Clients that come until {until:.0} learn of it and go on; others need a new invite.");
+    err!("this is the server's key from now on; a running server switches to it by itself.");
+    err!("Clients that connect until {until:.0} learn it; others need a new invite.");
     Ok(ExitCode::SUCCESS)
 }

@@ -17,10 +17,10 @@ pub struct Args {
     /// The folder with config.json, users/, keys/ and data/
     #[arg(long, env = "PYCHAT_HOME", default_value = HOME)]
     home: PathBuf,
-    /// The account that the server runs under
+    /// The account that runs the server
     #[arg(long, default_value = "pychat")]
     user: String,
-    /// Write it here instead of printing it
+    /// Write it to this file instead of printing it
     #[arg(long, value_name = "FILE", num_args = 0..=1,
           default_missing_value = "/etc/systemd/system/pychat.service")]
     write: Option<PathBuf>,
@@ -44,7 +44,7 @@ pub fn install(args: &Args) -> anyhow::Result<ExitCode> {
     }
     let name = path.file_stem().unwrap_or_default().display();
     err!("  systemctl daemon-reload && systemctl enable --now {name}");
-    err!("and the first whom you add is the owner:");
+    err!("then register yourself; the first user is the owner:");
     err!("  sudo -u {user} {} users add LINE --home {at}", binary.display());
     Ok(ExitCode::SUCCESS)
 }
@@ -54,7 +54,7 @@ fn unit(binary: &str, home: &str, user: &str) -> Result<String, Fault> {
     if user.is_empty() || !user.chars().all(legal) {
         return Err(Fault::new(
             code::USAGE,
-            "an account has letters, digits, - and _",
+            "an account name has letters, digits, - and _",
             "--user NAME",
         ));
     }
@@ -75,7 +75,8 @@ fn unit(binary: &str, home: &str, user: &str) -> Result<String, Fault> {
 fn plain(path: &Path) -> Result<&str, Fault> {
     let legal = |c: char| c.is_ascii_alphanumeric() || "/-_.+@".contains(c);
     path.to_str().filter(|text| text.chars().all(legal)).ok_or_else(|| {
-        let error = format!("{}: a unit file wants a path of plain characters", path.display());
+        let error =
+            format!("{}: a unit file needs a path of letters, digits and /-_.+@", path.display());
         Fault::new(code::USAGE, error, "move it, or write the unit by hand")
     })
 }

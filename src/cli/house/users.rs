@@ -24,98 +24,98 @@ use crate::server::operator::ctl;
 
 #[derive(Subcommand)]
 pub enum Job {
-    /// Register a key: the line that `pychat client` shows, a PEM file, or - for stdin
+    /// Register a user's key: the line that `pychat client` shows, a PEM file, or - for stdin
     Add {
-        /// pychat-key1.NAME..., a file, or - to read it from stdin
+        /// pychat-key1.NAME..., a file, or - for stdin
         #[arg(required = true)]
         key: Vec<String>,
-        /// Under this name instead of the line's
+        /// Register it under this name instead of the line's
         #[arg(long = "as", value_name = "NAME")]
         name: Option<UserName>,
-        /// A further device of a person who is registered
+        /// Register it as a further device of a registered user
         #[arg(long)]
         device: Option<DeviceName>,
-        /// Put the key in the place of the one that is registered
+        /// Replace the registered key
         #[arg(long)]
         replace: bool,
-        /// The key was compared already
+        /// Do not ask: the key was compared already
         #[arg(long)]
         yes: bool,
         #[command(flatten)]
         home: HomeArgs,
-        /// The result as one line of JSON
+        /// Print the result as one line of JSON
         #[arg(long)]
         json: bool,
     },
-    /// Put another key in the place of one that was lost; everybody is told
+    /// Replace a user's lost key; everybody is notified
     Replace {
         name: UserName,
-        /// pychat-key1.NAME..., a file, or - to read it from stdin
+        /// pychat-key1.NAME..., a file, or - for stdin
         #[arg(required = true)]
         key: Vec<String>,
         /// The device whose key was lost
         #[arg(long)]
         device: Option<DeviceName>,
-        /// The key was compared already
+        /// Do not ask: the key was compared already
         #[arg(long)]
         yes: bool,
         #[command(flatten)]
         home: HomeArgs,
-        /// The result as one line of JSON
+        /// Print the result as one line of JSON
         #[arg(long)]
         json: bool,
     },
-    /// Everybody who is registered, and the files that are ignored
+    /// List registered users, and files that are ignored
     List {
         #[command(flatten)]
         home: HomeArgs,
-        /// As one line of JSON
+        /// Print one line of JSON
         #[arg(long)]
         json: bool,
     },
-    /// One person's keys
+    /// Show a user's keys
     Show {
         name: UserName,
         #[command(flatten)]
         home: HomeArgs,
-        /// As one line of JSON
+        /// Print one line of JSON
         #[arg(long)]
         json: bool,
     },
-    /// Make a person owner, moderator or member; live sessions have it within a second
+    /// Set a user's role; it applies to live sessions within a second
     Role {
         name: UserName,
         role: Role,
         #[command(flatten)]
         home: HomeArgs,
-        /// The result as one line of JSON
+        /// Print the result as one line of JSON
         #[arg(long)]
         json: bool,
     },
-    /// Set a person's password, which is asked after the key: typed twice, or a line of stdin
+    /// Set a user's password, a second factor after the key: typed twice, or one line of stdin
     Passwd {
         name: UserName,
-        /// No password any more
+        /// Remove the password
         #[arg(long)]
         remove: bool,
         #[command(flatten)]
         home: HomeArgs,
-        /// The result as one line of JSON
+        /// Print the result as one line of JSON
         #[arg(long)]
         json: bool,
     },
-    /// Remove a person's keys; live sessions end within a second
+    /// Remove a user's keys; live sessions end within a second
     Remove {
         name: UserName,
         /// Only this device's key
         #[arg(long)]
         device: Option<DeviceName>,
-        /// Also take the texts of all their stored lines away, for good
+        /// Also erase the texts of all their stored messages, permanently
         #[arg(long, conflicts_with = "device")]
         erase: bool,
         #[command(flatten)]
         home: HomeArgs,
-        /// The result as one line of JSON
+        /// Print the result as one line of JSON
         #[arg(long)]
         json: bool,
     },
@@ -128,7 +128,11 @@ pub fn run(job: Job) -> anyhow::Result<ExitCode> {
             let dir = home.users_dir();
             let Given { name: own, key, signature } = read_key(&key.concat())?;
             let name = name.or(own).ok_or_else(|| {
-                Fault::new(code::USAGE, "whose key is it?", "a PEM names nobody: add --as NAME")
+                Fault::new(
+                    code::USAGE,
+                    "the user's name is missing",
+                    "a PEM file has no name: add --as NAME",
+                )
             })?;
             let print = key.fingerprint().to_string();
             if let Some(signature) = signature {
@@ -162,7 +166,7 @@ pub fn run(job: Job) -> anyhow::Result<ExitCode> {
             }
             if first {
                 Settings::change(&dir, &name, |settings| settings.role = Role::Owner)?;
-                err!("{name} is the first here, and so the owner of this server");
+                err!("{name} is the first user, and the owner of this server");
             }
             take_up(&home);
             if json {
@@ -177,8 +181,8 @@ pub fn run(job: Job) -> anyhow::Result<ExitCode> {
             let name = users.find(&name).cloned().ok_or(AddError::Nobody(name))?;
             let Given { name: own, key, .. } = read_key(&key.concat())?;
             if let Some(own) = own.filter(|own| *own != name) {
-                let hint = "users add registers somebody else's";
-                let error = format!("this is a key line of {own}, and not of {name}");
+                let hint = "pychat users add registers another user's key";
+                let error = format!("this key line is of {own}, not of {name}");
                 return Err(Fault::new(code::OTHER, error, hint).into());
             }
             let device = lost_device(&users, &name, device)?;
@@ -186,7 +190,7 @@ pub fn run(job: Job) -> anyhow::Result<ExitCode> {
             confirm(&name, &key, yes)?;
             let path = home::add(&dir, &key, &name, device.as_ref(), true)?;
             let print = key.fingerprint().to_string();
-            err!("{name} has another key ({}); everybody is told", path.display());
+            err!("{name} has another key ({}); everybody is notified", path.display());
             audit::note(&home, "replace", name.as_str(), Some(&print));
             take_up(&home);
             if json {
@@ -202,12 +206,12 @@ pub fn run(job: Job) -> anyhow::Result<ExitCode> {
             let (users, _) = read_users(&dir)?;
             let name = users.find(&name).cloned().ok_or(AddError::Nobody(name))?;
             if role < Role::Owner && users.owners().eq([&name]) {
-                let hint = "make somebody else the owner first";
-                let error = format!("{name} is the only owner: nobody could raise anybody again");
+                let hint = "make another user owner first";
+                let error = format!("{name} is the only owner: no role could be changed any more");
                 return Err(Fault::new(code::OTHER, error, hint).into());
             }
             Settings::change(&dir, &name, |settings| settings.role = role)?;
-            err!("{name} is {role} now");
+            err!("{name} is now {role}");
             audit::note(&home, "role", name.as_str(), Some(&role.to_string()));
             take_up(&home);
             if json {
@@ -221,7 +225,7 @@ pub fn run(job: Job) -> anyhow::Result<ExitCode> {
             let name = users.find(&name).cloned().ok_or(AddError::Nobody(name))?;
             let password = if remove { None } else { Some(PasswordHash::of(&new_password()?)?) };
             Settings::change(&dir, &name, |settings| settings.password = password)?;
-            let did = if remove { "has no password any more" } else { "has a new password" };
+            let did = if remove { "no longer has a password" } else { "has a new password" };
             err!("{name} {did}");
             audit::note(
                 &home,
@@ -264,9 +268,9 @@ pub fn run(job: Job) -> anyhow::Result<ExitCode> {
 fn take_up(home: &Home) {
     match ctl::ask(home, &["users".to_owned()]) {
         Ok(None) => {}
-        Ok(Some(reply)) if reply.ok => err!("the server goes by it now"),
-        Ok(Some(reply)) => err!("the server does not go by it yet: {}", reply.text),
-        Err(fault) => err!("the server does not go by it yet: {fault}"),
+        Ok(Some(reply)) if reply.ok => err!("the server has applied it"),
+        Ok(Some(reply)) => err!("the server has not applied it yet: {}", reply.text),
+        Err(fault) => err!("the server has not applied it yet: {fault}"),
     }
 }
 
@@ -302,7 +306,7 @@ struct Given {
 /// A key from a line, a file or stdin.
 fn read_key(given: &str) -> anyhow::Result<Given> {
     if given.trim().is_empty() {
-        let hint = "the line that the person sent, a file, or - for stdin";
+        let hint = "give the user's key line, a file, or - for stdin";
         return Err(Fault::new(code::USAGE, "no key was given", hint).into());
     }
     let text = if given == "-" {
@@ -314,8 +318,7 @@ fn read_key(given: &str) -> anyhow::Result<Given> {
     } else {
         let text = home::file::read_text(Path::new(given))?;
         let text = text.ok_or_else(|| {
-            let error =
-                format!("{}: there is no such file, and it is no key line", clean::line(given));
+            let error = format!("{}: neither a file nor a key line", clean::line(given));
             Fault::new(code::UNREADABLE, error, "a key line begins with pychat-key1.")
         })?;
         text.to_string()
@@ -347,7 +350,7 @@ fn confirm(name: &UserName, key: &PublicKey, yes: bool) -> anyhow::Result<()> {
         return Ok(());
     }
     if !std::io::stdin().is_terminal() {
-        let hint = "--yes says that it was compared";
+        let hint = "compare it, then add --yes";
         return Err(Fault::new(code::USAGE, "the key was not compared", hint).into());
     }
     print::aside(format_args!("Did {name} read you exactly this? [y/N] "));
