@@ -42,6 +42,15 @@ fn files(extensions: &[&str]) -> Vec<String> {
     found.into_iter().map(below).collect()
 }
 
+/// The source that has this definition, in whatever file it is.
+fn source_with(definition: &str) -> String {
+    let sources = files(&["rs"]).into_iter().filter(|path| path.starts_with("src/"));
+    let mut found = sources.map(|path| read(&path)).filter(|source| source.contains(definition));
+    let source = found.next().unwrap_or_else(|| panic!("no source has {definition}"));
+    assert!(found.next().is_none(), "two sources have {definition}");
+    source
+}
+
 /// A text as one line: comments without their slashes, with a blank for each line break.
 fn joined(text: &str) -> String {
     let bare = |line: &str| {
@@ -296,10 +305,9 @@ fn event(value: &Value) -> Option<Value> {
 #[test]
 fn the_protocol_has_a_section_for_each_command_and_event() {
     let protocol = read("docs/protocol.md");
-    for (word, source, name) in
-        [("Command", "src/chat/command.rs", "Command"), ("Event", "src/chat/event.rs", "Event")]
-    {
-        let (sections, variants) = (sections(&protocol, word), variants(&read(source), name));
+    for word in ["Command", "Event"] {
+        let source = source_with(&format!("pub enum {word} {{\n"));
+        let (sections, variants) = (sections(&protocol, word), variants(&source, word));
         assert!(variants.len() > 10);
         assert_eq!(sections.keys().cloned().collect::<BTreeSet<_>>(), variants, "{word}");
         for (name, section) in sections {
@@ -377,11 +385,11 @@ fn the_contract_for_programs_has_each_object() {
         };
         listed.insert(name);
     }
-    let source = read("src/client/faces/json.rs");
+    let source = source_with("{\"type\": \"bye\"");
     let mut written = types(source.split("#[cfg(test)]").next().unwrap());
     // Events of the server are passed on as they are. `welcome` and `goodbye` become other objects, and two
     // concern the client alone.
-    let events = variants(&read("src/chat/event.rs"), "Event");
+    let events = variants(&source_with("pub enum Event {\n"), "Event");
     let own = ["welcome", "goodbye", "keys", "successor"];
     written.extend(events.into_iter().filter(|event| !own.contains(&event.as_str())));
     assert_eq!(listed, written);
@@ -392,13 +400,28 @@ fn the_contract_for_programs_has_each_object() {
 fn the_contract_for_programs_has_each_command() {
     let contract = read("docs/json.md");
     let listed: BTreeSet<_> = cells(&contract, "Input").into_iter().collect();
-    let mut commands = variants(&read("src/chat/command.rs"), "Command");
+    let mut commands = variants(&source_with("pub enum Command {\n"), "Command");
     // Sent by the client itself.
     for own in ["resume", "certify", "keys", "people"] {
         assert!(commands.remove(own), "there is no {own}");
     }
     commands.extend(["me", "edit", "delete", "list", "slash"].map(str::to_owned));
     assert_eq!(listed, commands);
+}
+
+/// The words that the arms of a `match` in a source give.
+fn arms(source: &str) -> BTreeSet<String> {
+    let after = source.split("=> \"").skip(1).filter_map(|rest| rest.split('"').next());
+    let words = after.filter(|word| word.chars().all(|c| c.is_ascii_lowercase() || c == '_'));
+    words.map(str::to_owned).collect()
+}
+
+#[test]
+fn the_contract_for_programs_has_each_flaw() {
+    let contract = read("docs/json.md").replace("\n### ", "\n## ");
+    let listed: BTreeSet<_> = cells(&contract, "Flaws").into_iter().collect();
+    assert_eq!(listed, arms(&source_with("=> \"not_for_me\"")));
+    assert_eq!(arms("A => \"one\", B(_) => \"Two words\""), ["one".to_owned()].into());
 }
 
 /// The exit codes that a source names.
@@ -416,7 +439,7 @@ fn the_contract_for_programs_lists_every_exit_code() {
     let rows = section.lines().filter_map(|line| line.strip_prefix("| "));
     let listed: BTreeSet<u8> =
         rows.filter_map(|row| row.split(" | ").next()?.parse().ok()).collect();
-    let mut codes = exit_codes(&read("src/fault.rs"));
+    let mut codes = exit_codes(&source_with("pub mod code {"));
     codes.insert(0);
     assert_eq!(listed, codes);
     let source = "pub mod code {\n    pub const A: u8 = 1;\n    pub const B: u8 = 130;\n}\npub const C: u8 = 9;";
