@@ -32,7 +32,7 @@ use pychat::home::known::Known;
 use pychat::home::sanctions::Decisions;
 use pychat::home::{Audit, Decision, Home, Settings, Users};
 use pychat::invite::{Invite, read_key_line};
-use pychat::ledger::{Sqlite, upkeep};
+use pychat::ledger::{Jobs, Sqlite, SqliteFile};
 use pychat::server::ctl;
 use pychat::server::directory::Directory;
 use pychat::server::observe::prometheus;
@@ -246,7 +246,7 @@ pub fn fuzz_ledger(bytes: &[u8]) {
     let folder = tempfile::tempdir().expect("a folder for a file");
     let path = folder.path().join("ledger.db");
     std::fs::write(&path, bytes).expect("its bytes");
-    let _ = upkeep::verify(&path);
+    let _ = SqliteFile::new(&path).verify();
     let _ = Sqlite::open(&path, 60);
 }
 

@@ -114,7 +114,7 @@ pub fn advice(error: &anyhow::Error) -> (Option<String>, u8) {
                 ),
                 LedgerError::Poisoned { .. } => None,
                 error if error.is_of_the_disk() => Some(DISK.to_owned()),
-                LedgerError::Damaged { .. } | LedgerError::Sqlite { .. } => Some(
+                LedgerError::Damaged { .. } | LedgerError::Engine { .. } => Some(
                     "pychat verify reports details; pychat restore FILE restores a backup".into(),
                 ),
                 LedgerError::Io { path, error } => Some(on_disk(path, error.kind())),

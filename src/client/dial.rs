@@ -1,7 +1,7 @@
 //! The client's connection: dialed on a thread of its own, which then reads it to its end
 //! (`listen.rs`).
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
@@ -10,21 +10,18 @@ use super::edge::Asked;
 use super::inbox::{EVENTS_BYTES_MAX, Sender};
 use super::listen::{ECHO, Listener, waits};
 use super::model::{Happening, Loss};
+use super::writer::Writer;
 use crate::chat::{Command, Event, Refusal};
 use crate::crypto::record_cipher::RECORD_BODY_BYTES_MAX;
 use crate::crypto::{Fingerprint, Identity, PublicKey, RecordType};
 use crate::limits::Limits;
-use crate::net::tunnel::{Dial, DialError, Incoming, Tunnel, TunnelWriter, dial, fetch_key};
+use crate::net::tunnel::{Dial, DialError, Incoming, Tunnel, dial, fetch_key};
 use crate::wire::codec::{self, Login};
 
 /// For a connection and its whole login, until the server lets in, asks for a password or refuses.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// The server may say this many things before that.
 const EVENTS_FIRST_MAX: usize = 64;
-
-/// The writing half, while there is a connection.
-#[derive(Clone, Default)]
-pub struct Writer(Arc<Mutex<Option<TunnelWriter>>>);
 
 /// Makes connections, one after the other.
 pub struct Dialer {
@@ -63,7 +60,7 @@ impl Dialer {
                 }
                 Err(error) => why(error),
             };
-            *writer.lock() = None;
+            writer.clear();
             // At the end nobody may be left to hear of it.
             let _ = events.send(Happening::Lost(loss));
         };
@@ -90,36 +87,12 @@ impl Dialer {
 
     /// Ends the connection; the server holds the person's seats for a while.
     pub fn cut(&mut self) {
-        if let Some(writer) = &*self.writer.lock() {
-            writer.closer().cut();
-        }
+        self.writer.cut();
     }
 
     /// Closes the connection for good, so that the server knows it was meant.
     pub fn close(&mut self) {
-        if let Some(mut writer) = self.writer.lock().take() {
-            writer.close("quit");
-        }
-    }
-}
-
-impl Writer {
-    pub fn set(&self, writer: TunnelWriter) {
-        *self.lock() = Some(writer);
-    }
-
-    /// Sends a record, if there is a connection. One that does not take it ends: the reading half
-    /// notices that and says so.
-    pub fn send(&self, kind: RecordType, body: &[u8]) {
-        if let Some(writer) = &mut *self.lock()
-            && writer.send(kind, body).is_err()
-        {
-            writer.closer().cut();
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Option<TunnelWriter>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.writer.quit();
     }
 }
 

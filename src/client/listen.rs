@@ -5,10 +5,10 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use super::contact::Contact;
-use super::dial::Writer;
 use super::edge::{self, Asked, Edge};
 use super::inbox::{Gone, Sender};
 use super::model::{Happening, Loss};
+use super::writer::Writer;
 use crate::chat::{Code, Event, Opaque};
 use crate::crypto::{Fingerprint, RecordType};
 use crate::net::tunnel::{Incoming, Tunnel, TunnelReader};

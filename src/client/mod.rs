@@ -5,6 +5,8 @@ mod contact;
 mod dial;
 mod edge;
 mod faces;
+mod flaw;
+mod happening;
 mod inbox;
 mod input;
 mod invited;
@@ -23,6 +25,7 @@ mod shell;
 pub mod slash;
 pub mod trust;
 pub mod vault;
+mod writer;
 
 use std::io::IsTerminal;
 use std::path::PathBuf;

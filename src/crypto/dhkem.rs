@@ -2,7 +2,7 @@
 
 use zeroize::Zeroizing;
 
-use super::handshake::HandshakeError;
+use super::handshake_error::HandshakeError;
 use super::primitives::{Secret, hmac_sha256, random};
 use super::provider::Agreement;
 

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use super::dhkem::{self, Ephemeral};
+pub use super::handshake_error::HandshakeError;
 use super::hello::{self, Hello, R0_BYTES};
 use super::hybrid;
 use super::identity::{HOP, MODULUS_BYTES};
@@ -13,11 +14,6 @@ use super::provider::MlKem;
 use super::{Identity, Opener, PublicKey, Sealer};
 use crate::suite::{Suite, Suites};
 use zeroize::Zeroizing;
-
-/// The one failure of a handshake, whatever its cause.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the handshake failed")]
-pub struct HandshakeError;
 
 /// Bytes of R3.
 pub const R3_BYTES: usize = SEALED_BYTES + TAG_BYTES;

@@ -6,9 +6,10 @@
 use zeroize::Zeroizing;
 
 use super::dhkem::{self, Ephemeral};
-use super::handshake::HandshakeError;
+use super::handshake_error::HandshakeError;
+use super::parameters::{MLKEM_CIPHERTEXT_BYTES, MLKEM_PUBLIC_BYTES};
 use super::primitives::{Secret, hkdf};
-use super::provider::{self, MLKEM_CIPHERTEXT_BYTES, MLKEM_PUBLIC_BYTES, MlKem};
+use super::provider::{self, MlKem};
 
 /// An X25519 public key and an encapsulation key of ML-KEM-768.
 pub const PUBLIC_BYTES: usize = dhkem::PUBLIC_BYTES + MLKEM_PUBLIC_BYTES;

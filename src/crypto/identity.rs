@@ -13,16 +13,15 @@ use rsa::pkcs8::{
     SubjectPublicKeyInfoRef,
 };
 use rsa::traits::PublicKeyParts;
-use rsa::{BoxedUint, RsaPrivateKey, RsaPublicKey};
+use rsa::{RsaPrivateKey, RsaPublicKey};
 use zeroize::Zeroizing;
 
+pub use super::parameters::MODULUS_BYTES;
+use super::parameters::{EXPONENT, rsa_key};
 use super::primitives::{Secret, hmac_sha256, random, sha256};
 use super::provider::{self, Rsa};
 
-/// Bytes of an RSA-3072 modulus: a public key on the wire, big-endian. Also of a ciphertext.
-pub const MODULUS_BYTES: usize = 384;
 const MODULUS_BITS: usize = 8 * MODULUS_BYTES;
-pub(super) const EXPONENT: u32 = 65_537;
 /// What an encapsulation is for: no ciphertext is taken for one of another purpose.
 pub(super) const HOP: &[u8] = b"pychat/1 hop";
 
@@ -199,7 +198,7 @@ impl PublicKey {
 
     /// Whether the owner of this key has signed `message`.
     pub(super) fn verify(&self, message: &[u8], signature: &[u8]) -> bool {
-        provider::rsa_signed(self, message, signature)
+        provider::rsa_signed(&self.0, message, signature)
     }
 
     /// A fresh secret for the owner of this key, and its ciphertext.
@@ -207,7 +206,7 @@ impl PublicKey {
         let secret: Secret = Zeroizing::new(random());
         // A modulus that is no product of primes may be refused: its owner could not read anything
         // either way.
-        let ct = provider::rsa_seal(self, label, &secret).unwrap_or([0; MODULUS_BYTES]);
+        let ct = provider::rsa_seal(&self.0, label, &secret).unwrap_or([0; MODULUS_BYTES]);
         (ct, secret)
     }
 
@@ -232,9 +231,7 @@ impl PublicKey {
     }
 
     pub(super) fn to_rsa(&self) -> RsaPublicKey {
-        let modulus = BoxedUint::from_be_slice(&self.0, MODULUS_BITS as u32);
-        let modulus = modulus.expect("the modulus has this many bits");
-        RsaPublicKey::new(modulus, EXPONENT.into()).expect("odd, 3072 bits, e = 65537")
+        rsa_key(&self.0)
     }
 }
 

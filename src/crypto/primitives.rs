@@ -1,14 +1,9 @@
 //! SHA-256, HKDF, AES-256-GCM and random bytes, in the few shapes that the protocol wants.
 
+pub use super::parameters::{Secret, TAG_BYTES};
 use super::provider;
 pub use super::provider::{Aead, equal, hmac_sha256, sha256};
 use zeroize::Zeroizing;
-
-/// Bytes of an AES-256-GCM tag.
-pub const TAG_BYTES: usize = 16;
-
-/// A 32-byte secret, wiped when dropped.
-pub type Secret = Zeroizing<[u8; 32]>;
 
 /// RFC 5869 with SHA-256: extract under `salt`, then expand to `N` bytes.
 pub fn hkdf<const N: usize>(salt: &[u8], ikm: &[u8], info: &[&[u8]]) -> Zeroizing<[u8; N]> {

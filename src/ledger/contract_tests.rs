@@ -398,7 +398,7 @@ fn a_full_disk_refuses_and_recovers() {
             Err(error) => break error,
         }
     };
-    assert!(matches!(error, LedgerError::Sqlite { .. }), "{error}");
+    assert!(matches!(error, LedgerError::Engine { .. }), "{error}");
     let reader = ledger.reader();
     let place = "#tea".parse().unwrap();
     let lines = reader.read(&place, Seq(0), Seq(u64::MAX), Page { bytes_max: 1 << 30, ..PAGE });
@@ -440,16 +440,16 @@ fn a_backup_is_whole_and_a_restore_begins_new_logs() {
     ledger.commit(&[Record::line(draft("#tea", "ana", 1, "kept"))]).unwrap();
     let copy = folder.path().join("copy.db");
     let mut percents = Vec::new();
-    upkeep::backup(&path, &copy, &mut |percent| percents.push(percent)).unwrap();
+    SqliteFile::new(&path).backup(&copy, &mut |percent| percents.push(percent)).unwrap();
     assert_eq!(percents.last(), Some(&100));
-    assert!(upkeep::backup(&path, &copy, &mut |_| {}).is_err(), "no file is overwritten");
+    assert!(SqliteFile::new(&path).backup(&copy, &mut |_| {}).is_err(), "no file is overwritten");
     let log = ledger.log_id();
     ledger.commit(&[Record::line(draft("#tea", "ana", 2, "after the backup"))]).unwrap();
     drop(ledger);
-    let verified = upkeep::verify(&copy).unwrap();
-    assert_eq!(verified, upkeep::Verified { places: 1, lines: 1 });
-    let aside = upkeep::restore(&copy, &path).unwrap().unwrap();
-    assert_eq!(upkeep::verify(&aside).unwrap().lines, 2, "what was there is kept");
+    let verified = SqliteFile::new(&copy).verify().unwrap();
+    assert_eq!(verified, Verified { places: 1, lines: 1 });
+    let aside = SqliteFile::new(&path).restore(&copy).unwrap().unwrap();
+    assert_eq!(SqliteFile::new(&aside).verify().unwrap().lines, 2, "what was there is kept");
     let ledger = Sqlite::open(&path, CHANGE_S_MAX).unwrap();
     assert_ne!(ledger.log_id(), log);
     assert_eq!(ledger.remembered(1_000).unwrap()[0].last, Seq(1));

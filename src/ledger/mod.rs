@@ -4,12 +4,11 @@
 
 mod kept;
 mod memory;
-mod schema;
+mod rules;
 mod sqlite;
-pub mod upkeep;
 mod work;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::chat::{
@@ -17,7 +16,7 @@ use crate::chat::{
 };
 pub use kept::{Kept, KeptReader};
 pub use memory::Memory;
-pub use sqlite::Sqlite;
+pub use sqlite::{Sqlite, SqliteFile};
 pub use work::Work;
 
 /// A line before it has its seq.
@@ -107,11 +106,14 @@ pub struct Swept {
     pub remains: bool,
 }
 
+/// What the engine below a ledger says.
+pub type Cause = Box<dyn std::error::Error + Send + Sync>;
+
 /// Why the ledger does not do what it should. Names the file, never a text.
 #[derive(Debug, thiserror::Error)]
 pub enum LedgerError {
     #[error("{}: {error}", path.display())]
-    Sqlite { path: PathBuf, error: rusqlite::Error },
+    Engine { path: PathBuf, error: Cause, is_disk: bool },
     #[error("{}: {error}", path.display())]
     Io { path: PathBuf, error: std::io::Error },
     /// A row does not hold what was written into it.
@@ -127,7 +129,7 @@ pub enum LedgerError {
     Unreleased { path: PathBuf },
     /// A commit whose sync failed: it may be stored or not.
     #[error("{}: the disk failed while it synced: {error}", path.display())]
-    InDoubt { path: PathBuf, error: rusqlite::Error },
+    InDoubt { path: PathBuf, error: Cause },
     /// After a failed sync nothing is certain until the file is opened again.
     #[error("{}: a sync failed before; the server must be started again", path.display())]
     Poisoned { path: PathBuf },
@@ -136,9 +138,7 @@ pub enum LedgerError {
 impl LedgerError {
     /// The disk has no room, or does not do what it should; what the file holds may be sound.
     pub fn is_of_the_disk(&self) -> bool {
-        use rusqlite::ErrorCode::{DiskFull, SystemIoFailure};
-        let LedgerError::Sqlite { error, .. } = self else { return false };
-        matches!(error.sqlite_error_code(), Some(DiskFull | SystemIoFailure))
+        matches!(self, LedgerError::Engine { is_disk: true, .. })
     }
 }
 
@@ -245,6 +245,41 @@ pub trait Reader: Send + Sync {
     fn another(&self) -> Box<dyn Reader>;
 }
 
+/// Jobs on a ledger's file, also while a server has it open.
+pub trait Jobs {
+    /// Copies it to the new file `to`. `progress` gets percents.
+    ///
+    /// # Errors
+    /// The file cannot be read, or there is one at `to`.
+    fn backup(&self, to: &Path, progress: &mut dyn FnMut(u8)) -> Result<(), LedgerError>;
+
+    /// Puts the backup `from` in its place, which no server may have open. What was there is kept
+    /// beside it, and its path given.
+    ///
+    /// # Errors
+    /// The backup is damaged, or the folder takes no file.
+    fn restore(&self, from: &Path) -> Result<Option<PathBuf>, LedgerError>;
+
+    /// Checks pages, index and every message.
+    ///
+    /// # Errors
+    /// It is damaged, or cannot be read.
+    fn verify(&self) -> Result<Verified, LedgerError>;
+
+    /// Takes the texts of all messages of a user away; gives how many.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    fn erase(&self, user: &UserName) -> Result<usize, LedgerError>;
+}
+
+/// What `verify` found in a sound file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Verified {
+    pub places: usize,
+    pub lines: usize,
+}
+
 /// A stored line as everybody is told it again.
 fn message(draft: Draft, seq: Seq, edited: bool, deleted: bool) -> Message {
     Message {
@@ -271,6 +306,6 @@ mod contract_tests;
 #[cfg(test)]
 mod damage_tests;
 #[cfg(test)]
-mod sealed_tests;
+mod jobs_tests;
 #[cfg(test)]
-mod upkeep_tests;
+mod sealed_tests;

@@ -44,7 +44,7 @@ impl Ledger for Faulty {
                 self.memory.commit(records)?;
             }
             fails.poisoned = true;
-            return Err(LedgerError::InDoubt { path, error: rusqlite::Error::InvalidQuery });
+            return Err(LedgerError::InDoubt { path, error: "planted".into() });
         }
         self.memory.commit(records)
     }

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::Subcommand;
 use serde_json::json;
 
-use super::{HomeArgs, NO_HOME};
+use super::args::{HomeArgs, NO_HOME};
 use crate::chat::Retention;
 use crate::config::Config;
 use crate::fault::{Fault, code};

@@ -7,11 +7,12 @@ use std::process::ExitCode;
 use anyhow::Context;
 use serde_json::json;
 
-use super::{NO_HOME, audit};
+use super::args::NO_HOME;
+use super::audit;
 use crate::chat::UserName;
 use crate::fault::{Fault, code};
 use crate::home::Home;
-use crate::ledger::upkeep;
+use crate::ledger::{Jobs, SqliteFile, Verified};
 use crate::print::{self, err, out};
 use crate::server::operator::ctl;
 
@@ -22,11 +23,11 @@ pub fn backup(home: &Home, file: &Path, json: bool) -> anyhow::Result<ExitCode> 
             print::aside(format_args!("\r{percent:>3} %"));
         }
     };
-    upkeep::backup(&existing(home)?, file, &mut progress)?;
+    SqliteFile::new(&existing(home)?).backup(file, &mut progress)?;
     if terminal {
         print::aside("\n");
     }
-    let found = upkeep::verify(file)?;
+    let found = SqliteFile::new(file).verify()?;
     audit::note(home, "backup", "", None);
     say(json, file, found, "the copy has")?;
     err!(
@@ -41,11 +42,11 @@ pub fn restore(home: &Home, file: &Path, json: bool) -> anyhow::Result<ExitCode>
     home.make_folders()?;
     let _lock = home.lock()?;
     let to = home.ledger_file();
-    if let Some(aside) = upkeep::restore(file, &to)? {
+    if let Some(aside) = SqliteFile::new(&to).restore(file)? {
         err!("the previous ledger is now {}", aside.display());
     }
     audit::note(home, "restore", "", None);
-    say(json, &to, upkeep::verify(&to)?, "restored:")?;
+    say(json, &to, SqliteFile::new(&to).verify()?, "restored:")?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -54,7 +55,7 @@ pub fn verify(home: &Home, file: Option<&Path>, json: bool) -> anyhow::Result<Ex
         Some(file) => named(file)?.to_owned(),
         None => existing(home)?,
     };
-    say(json, &path, upkeep::verify(&path)?, "valid:")?;
+    say(json, &path, SqliteFile::new(&path).verify()?, "valid:")?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -71,7 +72,7 @@ pub fn erase(home: &Home, name: &UserName) -> anyhow::Result<()> {
     }
     let Ok(path) = existing(home) else { return Ok(()) };
     let _lock = home.lock()?;
-    err!("{} lines of {name} were erased", upkeep::erase_at(&path, name)?);
+    err!("{} lines of {name} were erased", SqliteFile::new(&path).erase(name)?);
     audit::note(home, "erase", name.as_str(), None);
     Ok(())
 }
@@ -101,8 +102,8 @@ fn named(file: &Path) -> anyhow::Result<&Path> {
     Ok(file)
 }
 
-fn say(json: bool, file: &Path, found: upkeep::Verified, what: &str) -> std::io::Result<()> {
-    let upkeep::Verified { places, lines } = found;
+fn say(json: bool, file: &Path, found: Verified, what: &str) -> std::io::Result<()> {
+    let Verified { places, lines } = found;
     if json {
         out!("{}", json!({"file": file, "places": places, "lines": lines}))
     } else {

@@ -1,5 +1,6 @@
 //! What the server's operator does: jobs in a home.
 
+mod args;
 mod audit;
 mod check;
 mod ledger;
@@ -8,21 +9,15 @@ mod server_key;
 mod service;
 mod users;
 
-use std::fs;
 use std::net::SocketAddr;
-use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Subcommand;
 
 use crate::chat::TimeSpanError;
-use crate::fault::{Fault, code};
-use crate::home::Home;
 use crate::server::operator::{self, ctl};
-
-/// What to do where a folder is no home.
-const NO_HOME: &str = "this may be no server home: --home DIR selects one";
+use args::{HomeArgs, address};
 
 const WHOM: &str =
     "WHOM is a name, a key's fingerprint, an address or a range. Without a TIME it is permanent; ";
@@ -114,36 +109,6 @@ pub enum Job {
     Audit(audit::Job),
 }
 
-/// Which home an operator's command is about.
-#[derive(clap::Args)]
-pub struct HomeArgs {
-    /// The folder with config.json, users/, keys/ and data/
-    #[arg(long, env = "PYCHAT_HOME", default_value = ".")]
-    home: PathBuf,
-}
-
-impl HomeArgs {
-    fn open(&self) -> Home {
-        Home::new(&self.home)
-    }
-
-    /// For a job that writes there. What root would write the server of another account could not read: it
-    /// would keep out whoever the file is about.
-    fn open_to_write(&self) -> Result<Home, Fault> {
-        let home = self.open();
-        let owner = fs::metadata(home.users_dir()).map_or(0, |about| about.uid());
-        if owner != 0 && rustix::process::geteuid().is_root() {
-            let error = format!(
-                "{} belongs to another account, whose server could not read files of root",
-                home.dir().display()
-            );
-            let hint = format!("run the command with sudo -u '#{owner}'");
-            return Err(Fault::new(code::UNREADABLE, error, hint));
-        }
-        Ok(home)
-    }
-}
-
 /// Does an operator's job; the exit code says how it ended.
 pub fn run(job: Job) -> anyhow::Result<ExitCode> {
     match job {
@@ -165,14 +130,4 @@ pub fn run(job: Job) -> anyhow::Result<ExitCode> {
         Job::InstallService(args) => service::install(&args),
         Job::Audit(job) => audit::run(job),
     }
-}
-
-/// `IP:PORT`, for `--listen`.
-fn address(text: &str) -> Result<SocketAddr, String> {
-    text.parse().map_err(|_| "an address to listen on has the form 127.0.0.1:5000".to_owned())
-}
-
-/// How much is logged, for `--log`.
-fn level(text: &str) -> Result<log::LevelFilter, String> {
-    text.parse().map_err(|_| "a level is error, warn, info or debug".to_owned())
 }

@@ -8,7 +8,7 @@ use anyhow::Context;
 use clap::ValueEnum;
 use serde_json::json;
 
-use super::{HomeArgs, address, level};
+use super::args::{HomeArgs, address, level};
 use crate::chat::UserName;
 use crate::chat::rights::Role;
 use crate::cli::report::told;

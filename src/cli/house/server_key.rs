@@ -5,7 +5,8 @@ use std::process::ExitCode;
 use clap::Subcommand;
 use serde_json::json;
 
-use super::{HomeArgs, audit};
+use super::args::HomeArgs;
+use super::audit;
 use crate::config::Config;
 use crate::fault::{Fault, code};
 use crate::home::RotateError;

@@ -9,7 +9,8 @@ use serde_json::json;
 
 use zeroize::Zeroizing;
 
-use super::{HomeArgs, NO_HOME, audit};
+use super::args::{HomeArgs, NO_HOME};
+use super::audit;
 use crate::chat::rights::Role;
 use crate::chat::{DeviceName, UserName};
 use crate::clean;

@@ -11,7 +11,6 @@ use crate::chat::{Event, Kind, Message, MsgId, Target, UserName};
 use crate::client::inbox::Permit;
 use crate::client::model::{Origin, Show, State, is_unsealed};
 use crate::client::output::Print;
-use crate::client::secrets::is_sealed;
 use crate::terminal;
 
 pub struct Plain {
@@ -210,7 +209,7 @@ impl Face for Plain {
             Show::Target(target) => {
                 terminal::aim(target.clone());
                 if self.chatty {
-                    let open = if is_sealed(target) { "" } else { ", which is open" };
+                    let open = if target.is_sealed() { "" } else { ", which is open" };
                     self.notice(&format!("what you type goes to {target} now{open}"));
                 }
             }

@@ -323,7 +323,7 @@ impl Model {
 pub fn is_unsealed(message: &Message) -> bool {
     let deletion = matches!(message.kind, Kind::Delete { .. }) && !message.deleted;
     let says = !message.body.is_empty() || deletion;
-    is_sealed(&message.to) && message.lock == Lock::Open && says
+    message.to.is_sealed() && message.lock == Lock::Open && says
 }
 
 /// Every text that a server sends is made safe to show, whatever face shows it.

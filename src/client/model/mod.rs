@@ -9,99 +9,22 @@ mod show;
 mod slashes;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::fmt;
 
+use super::flaw::Flaw;
+pub use super::happening::{Happening, Loss};
 use super::manners::Manners;
 use super::outbox::{Outbox, Stage};
 use super::places::Places;
-use super::secrets::{Flaw, is_sealed};
 use crate::chat::{
     Body, ChannelName, Code, Command, Event, Hidden, Kind, Mark, Message, MsgId, NewMessage,
     Position, Seq, Target, UserName,
 };
-use crate::crypto::pin_channel::{Pin, PinChannel};
+use crate::crypto::pin_channel::Pin;
 use crate::fault::code;
 pub use events::is_unsealed;
 use requests::{Requests, Wish};
 pub use show::{Origin, Show, State};
 use slashes::WaitingChange;
-
-/// What happens to the client.
-pub enum Happening {
-    /// A line was typed.
-    Line(String),
-    /// A line was typed at a prompt, and begun while lines went to that conversation.
-    Composed { within: Target, line: String },
-    /// A line was typed for this conversation, which others go to from now on. A text that was composed
-    /// `within` a sealed one goes to no open one.
-    TypedIn { to: Target, within: Option<Target>, line: String },
-    /// What was typed ahead has been taken.
-    Caught,
-    /// Somebody has looked at a place up to here.
-    Seen { to: Target, seq: Seq },
-    /// The server answered a sign of life after this many milliseconds.
-    Answered(u64),
-    /// Something of this computer failed.
-    Trouble(String),
-    /// A program types a slash command.
-    Slash(String),
-    /// What was sent before `Action::Echo` has been answered.
-    Echoed,
-    /// A program asks for something; as text where it is no command.
-    Ask(Result<Command, String>),
-    /// The server told something: nothing else makes one of these.
-    Event(Event),
-    /// This client itself answers, as a server would.
-    Answer(Event),
-    /// A line that came is not what it should be; its text is not in it.
-    Flawed { message: Message, flaw: Flaw },
-    /// The server knows a key of a person that was not there before.
-    KeyChanged { name: UserName, text: String },
-    /// An answer of this client's own.
-    Told(String),
-    /// A PIN was worked out; it is in hand where it was made here.
-    Derived { name: ChannelName, key: PinChannel, made: Option<Hidden> },
-    /// The channel of a name and a PIN, which is known from now on.
-    Opened { channel: Result<ChannelName, String>, made: Option<Hidden> },
-    /// The connection that ends now has lasted for a while: the next one need not wait.
-    Lasted,
-    /// The connection ended, or could not be made.
-    Lost(Loss),
-    /// It is time to dial again.
-    Wake,
-    /// What `Action::Wait` asked for has passed.
-    Waited,
-    /// A while has passed since something changed that is kept or told with others of its kind.
-    Tick,
-    /// No more input will come.
-    InputEnd,
-    /// The person wants out (Ctrl-C).
-    Interrupt,
-}
-
-/// What was typed may be a secret.
-impl fmt::Debug for Happening {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Happening::Interrupt => "Interrupt",
-            _ => "Happening(...)",
-        })
-    }
-}
-
-/// Why there is no connection.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Loss {
-    Cut,
-    Unreachable(String),
-    /// What answers there cannot prove that it holds the pinned key.
-    WrongServer,
-    /// The majors that the server claims to speak.
-    Version(String),
-    /// The server claims to have no suite that this client accepts.
-    Suite(String),
-    Busy,
-}
 
 /// What is to be done.
 #[derive(Debug, PartialEq)]
@@ -302,7 +225,7 @@ impl Model {
         match happening {
             Happening::Line(line) if self.asked => self.give_password(Hidden::new(line)),
             // A text that was begun in a sealed conversation is no password, whatever the server asks for.
-            Happening::Composed { within, line } if self.asked && !is_sealed(&within) => {
+            Happening::Composed { within, line } if self.asked && !within.is_sealed() => {
                 self.give_password(Hidden::new(line))
             }
             Happening::Ask(Ok(Command::Password { password })) => self.give_password(password),
@@ -385,7 +308,7 @@ impl Model {
         match command {
             Command::Say(message) => return self.post(message),
             // That is answered here.
-            Command::Search { to: Some(ref to), .. } if is_sealed(to) => {
+            Command::Search { to: Some(ref to), .. } if to.is_sealed() => {
                 return vec![Action::Send(command)];
             }
             _ => {}

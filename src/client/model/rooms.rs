@@ -28,7 +28,7 @@ impl Model {
             self.ahead.push(Ahead { line: Hidden::new(line), within });
             return Vec::new();
         }
-        let elsewhere = |within: &Target| is_sealed(within) && *within != self.target;
+        let elsewhere = |within: &Target| within.is_sealed() && *within != self.target;
         match within.filter(|within| elsewhere(within) && slash::says_here(&line)) {
             Some(within) => {
                 self.refused = true;
@@ -46,7 +46,7 @@ impl Model {
         line: &str,
         chance: [u8; 16],
     ) -> Vec<Action> {
-        let weaker = |within: &Target| is_sealed(within) && !is_sealed(&to);
+        let weaker = |within: &Target| within.is_sealed() && !to.is_sealed();
         if let Some(within) = within.filter(|within| weaker(within) && slash::says_here(line)) {
             return vec![error(composed_elsewhere(&within, &to))];
         }
@@ -263,7 +263,7 @@ impl Model {
 }
 
 fn composed_elsewhere(within: &Target, to: &Target) -> String {
-    let open = if is_sealed(to) { "" } else { ", which is open" };
+    let open = if to.is_sealed() { "" } else { ", which is open" };
     format!(
         "this was typed for {within}, which is sealed, and lines go to {to} now{open}: nothing was \
          sent. /query {within} goes back there"

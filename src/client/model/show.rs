@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::super::secrets::Flaw;
+use super::super::flaw::Flaw;
 use crate::chat::{ChannelName, Code, Event, Message, MsgId, NewMessage, Seq, Target, UserName};
 
 /// Who has written a text, as far as this client knows: decided where the text comes into being.

@@ -90,7 +90,7 @@ impl Model {
             "search" => {
                 let (text, reference) = (operands.to_owned(), Some("search".into()));
                 // What is looked for among lines that the server cannot read is not told to it.
-                let to = Some(self.target.clone()).filter(is_sealed);
+                let to = Some(self.target.clone()).filter(Target::is_sealed);
                 self.ask(Command::Search { text, to, reference })
             }
             "edit" => self.change(None, Change::Edit(operands.to_owned()), chance),

@@ -8,7 +8,7 @@ use super::{Next, Secrets, refused};
 use crate::chat::{
     Body, Code, Command, Kind, MsgId, NewMessage, Opaque, Refusal, Seq, Target, UserName,
 };
-use crate::client::model::Happening;
+use crate::client::happening::Happening;
 use crate::crypto::certificate::{Certificate, SigningKey};
 use crate::crypto::note::{ContentType, Draft, Link, Note, SealError, claimed_sender};
 use crate::crypto::private::{DEVICES_MAX, Device, Parsed, seal_to};

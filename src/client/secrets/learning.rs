@@ -4,7 +4,7 @@
 use super::people::{Confirmed, Learned, Part, Prints, Standing, safety_number};
 use super::{Next, Secrets, reading};
 use crate::chat::{Event, UserName};
-use crate::client::model::Happening;
+use crate::client::happening::Happening;
 use crate::crypto::Fingerprint;
 
 impl Secrets {

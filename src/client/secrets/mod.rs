@@ -7,7 +7,6 @@ mod asking;
 pub mod book;
 pub mod chain;
 pub mod devices;
-mod flaw;
 mod held;
 mod lanes;
 mod learning;
@@ -22,7 +21,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::contact::Contact;
-use super::model::Happening;
+pub use super::flaw::Flaw;
+use super::happening::Happening;
 use super::sealed_map::SealedMap;
 use crate::chat::{
     ChannelName, Code, Command, Event, MsgId, Opaque, PlaceInfo, Refusal, Retention, Seq, Target,
@@ -36,7 +36,6 @@ use asking::Asking;
 use book::Entry;
 use chain::Chains;
 use devices::Devices;
-pub use flaw::Flaw;
 use held::Held;
 use lanes::{Lane, Settled};
 use people::{Part, People};
@@ -324,7 +323,7 @@ impl Secrets {
             }
             Event::Topic { ref to, retention, .. } => {
                 let place = Target::Channel(to.clone());
-                if is_sealed(&place) {
+                if place.is_sealed() {
                     self.note_down(&[Entry::Kept(place, retention)]);
                 }
             }
@@ -402,14 +401,14 @@ impl Secrets {
                 self.answers.skip(to);
             }
             // What is kept in memory only has another log after each start.
-            if other && met && is_sealed(to) && *retention != Retention::Off {
+            if other && met && to.is_sealed() && *retention != Retention::Off {
                 others.push(to.to_string());
             }
             entries.push(Entry::Log(to.clone(), *log));
             entries.push(Entry::Kept(to.clone(), *retention));
         }
         // In one write, however many there are.
-        entries.retain(|entry| is_sealed(entry.place()));
+        entries.retain(|entry| entry.place().is_sealed());
         self.note_down(&entries);
         if !others.is_empty() {
             let text = format!(
@@ -427,14 +426,14 @@ impl Secrets {
         self.asking.clock(now_ms);
         let mut next = Vec::new();
         match command {
-            Command::Say(message) if is_sealed(&message.to) => {
+            Command::Say(message) if message.to.is_sealed() => {
                 self.say(message, now_ms, &mut next);
             }
             // What is looked for there is for nobody's eyes.
-            Command::Search { text, to: Some(to), reference } if is_sealed(&to) => {
+            Command::Search { text, to: Some(to), reference } if to.is_sealed() => {
                 return self.search(to, &text, reference, now_ms);
             }
-            Command::History { ref to, before, ref reference, .. } if is_sealed(to) => {
+            Command::History { ref to, before, ref reference, .. } if to.is_sealed() => {
                 // Without an end the newest lines are told, which are here already.
                 let reference = reference.as_deref().unwrap_or_default();
                 before.into_iter().for_each(|before| self.answers.asked(to, reference, before));
@@ -453,11 +452,6 @@ impl Secrets {
         }
         next
     }
-}
-
-/// Whether lines go there sealed.
-pub fn is_sealed(to: &Target) -> bool {
-    to.is_sealed()
 }
 
 fn refused(id: MsgId, code: Code, hint: String) -> Next {

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use super::chain::{Order, Signed};
 use super::lanes::Settled;
 use super::people::{Prints, Standing};
-use super::{CHECKED_MAX, CLOCKS_MS, Flaw, IDS_ALL_MAX, IDS_MAX, Next, Secrets, is_sealed};
+use super::{CHECKED_MAX, CLOCKS_MS, Flaw, IDS_ALL_MAX, IDS_MAX, Next, Secrets};
 use crate::chat::{Body, Kind, Lock, Message, MsgId, Opaque, Seq, Target, UserName};
-use crate::client::model::Happening;
+use crate::client::happening::Happening;
 use crate::client::places::Places;
 use crate::crypto::Fingerprint;
 use crate::crypto::certificate::Certificate;
@@ -45,7 +45,7 @@ impl Secrets {
         now_ms: i64,
         next: &mut Vec<Next>,
     ) -> Happening {
-        if !is_sealed(to) {
+        if !to.is_sealed() {
             return match message.body.take_sealed() {
                 None => Happening::Event(crate::chat::Event::Message(message)),
                 Some(_) => flawed(message, Flaw::Malformed),

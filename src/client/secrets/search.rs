@@ -6,7 +6,7 @@ use super::book::Entry;
 use super::shelf::{self, Shelf};
 use super::{BOOK_BYTES_MAX, Next, Secrets};
 use crate::chat::{Event, Message, MsgId, Refusal, Target, Wanted};
-use crate::client::model::Happening;
+use crate::client::happening::Happening;
 use crate::client::vault::Settings;
 
 impl Secrets {

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use super::people::Called;
 use super::{KEPT_BYTES_PER_MS, LEARNED_MS, Next, Secrets};
 use crate::chat::{Command, Opaque};
-use crate::client::model::Happening;
+use crate::client::happening::Happening;
 use crate::home::FileError;
 
 /// Between two looks at the device's keys.

@@ -17,10 +17,9 @@ use rsa::RsaPrivateKey;
 use rsa::pkcs8::EncodePrivateKey;
 use zeroize::Zeroizing;
 
-use super::{MLKEM_CIPHERTEXT_BYTES, MLKEM_PUBLIC_BYTES};
-use crate::crypto::PublicKey;
-use crate::crypto::identity::{EXPONENT, MODULUS_BYTES};
-use crate::crypto::primitives::{Secret, TAG_BYTES};
+use crate::crypto::parameters::{
+    EXPONENT, MLKEM_CIPHERTEXT_BYTES, MLKEM_PUBLIC_BYTES, MODULUS_BYTES, Secret, TAG_BYTES,
+};
 
 pub fn sha256(parts: &[&[u8]]) -> [u8; 32] {
     let mut context = digest::Context::new(&digest::SHA256);
@@ -198,7 +197,11 @@ impl Rsa {
 }
 
 /// None for a modulus that is no product of primes.
-pub fn rsa_seal(key: &PublicKey, label: &[u8], secret: &Secret) -> Option<[u8; MODULUS_BYTES]> {
+pub fn rsa_seal(
+    key: &[u8; MODULUS_BYTES],
+    label: &[u8],
+    secret: &Secret,
+) -> Option<[u8; MODULUS_BYTES]> {
     let key: PublicEncryptingKey = components(key).try_into().ok()?;
     let key = OaepPublicEncryptingKey::new(key).ok()?;
     let mut sealed = [0; MODULUS_BYTES];
@@ -206,11 +209,11 @@ pub fn rsa_seal(key: &PublicKey, label: &[u8], secret: &Secret) -> Option<[u8; M
     Some(sealed)
 }
 
-pub fn rsa_signed(key: &PublicKey, message: &[u8], signature: &[u8]) -> bool {
+pub fn rsa_signed(key: &[u8; MODULUS_BYTES], message: &[u8], signature: &[u8]) -> bool {
     components(key).verify(&RSA_PSS_2048_8192_SHA256, message, signature).is_ok()
 }
 
-fn components(key: &PublicKey) -> RsaPublicKeyComponents<&[u8]> {
+fn components(key: &[u8; MODULUS_BYTES]) -> RsaPublicKeyComponents<&[u8]> {
     const E: [u8; 4] = EXPONENT.to_be_bytes();
-    RsaPublicKeyComponents { n: &key.modulus()[..], e: &E[1..] }
+    RsaPublicKeyComponents { n: &key[..], e: &E[1..] }
 }

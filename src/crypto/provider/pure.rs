@@ -16,10 +16,9 @@ use subtle::ConstantTimeEq;
 use x25519_dalek::{PublicKey as Point, StaticSecret};
 use zeroize::{Zeroize, Zeroizing};
 
-use super::{MLKEM_CIPHERTEXT_BYTES, MLKEM_PUBLIC_BYTES};
-use crate::crypto::PublicKey;
-use crate::crypto::identity::MODULUS_BYTES;
-use crate::crypto::primitives::{Secret, TAG_BYTES};
+use crate::crypto::parameters::{
+    MLKEM_CIPHERTEXT_BYTES, MLKEM_PUBLIC_BYTES, MODULUS_BYTES, Secret, TAG_BYTES, rsa_key,
+};
 
 pub fn sha256(parts: &[&[u8]]) -> [u8; 32] {
     let mut digest = Sha256::new();
@@ -196,13 +195,17 @@ impl Rsa {
 }
 
 /// None for a modulus that is no product of primes.
-pub fn rsa_seal(key: &PublicKey, label: &[u8], secret: &Secret) -> Option<[u8; MODULUS_BYTES]> {
+pub fn rsa_seal(
+    key: &[u8; MODULUS_BYTES],
+    label: &[u8],
+    secret: &Secret,
+) -> Option<[u8; MODULUS_BYTES]> {
     let padding = Oaep::<Sha256>::new_with_label(label);
-    let sealed = key.to_rsa().encrypt(&mut rand::rng(), padding, &secret[..]).ok()?;
+    let sealed = rsa_key(key).encrypt(&mut rand::rng(), padding, &secret[..]).ok()?;
     sealed.try_into().ok()
 }
 
-pub fn rsa_signed(key: &PublicKey, message: &[u8], signature: &[u8]) -> bool {
+pub fn rsa_signed(key: &[u8; MODULUS_BYTES], message: &[u8], signature: &[u8]) -> bool {
     let Ok(signature) = pss::Signature::try_from(signature) else { return false };
-    pss::VerifyingKey::<Sha256>::new(key.to_rsa()).verify(message, &signature).is_ok()
+    pss::VerifyingKey::<Sha256>::new(rsa_key(key)).verify(message, &signature).is_ok()
 }

@@ -9,7 +9,7 @@ use rusqlite::{OptionalExtension, Row, Transaction, TransactionBehavior, params}
 use super::rows::{COLUMNS, FROM, SEQ_MAX, checksum, is_row_damaged, line_of, read_row, seq};
 use super::{Known, Sqlite};
 use crate::chat::{Body, Opaque, Place, Seq};
-use crate::ledger::memory::{known_as, may_change};
+use crate::ledger::rules::{known_as, may_change};
 use crate::ledger::{Draft, Record, Verdict};
 
 pub(super) struct Commit<'a> {

@@ -1,32 +1,31 @@
 //! The ledger on disk: SQLite with a write-ahead log, synced at every commit (`synchronous=FULL`),
 //! and deleted bytes overwritten (`secure_delete`).
 
+mod backup;
 mod commit;
+mod connection;
+mod erase;
+mod file;
+mod migrate;
 mod reader;
 mod rows;
+mod schema;
+mod verify;
 
 use std::collections::HashMap;
-use std::fs::OpenOptions;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use rusqlite::ffi;
 use rusqlite::{Connection, Row, params};
 
-use super::{Draft, Ledger, LedgerError, Record, Remembered, Verdict, upkeep};
-use crate::chat::{Body, LogId, Place, Seq, UserName};
+use super::{Draft, Ledger, LedgerError, Record, Remembered, Verdict};
+use crate::chat::{LogId, Place, Seq, UserName};
 use commit::Commit;
+use connection::{create, faults, in_doubt, prepare, truncate_log};
+pub use file::SqliteFile;
+use migrate::migrate;
 pub use reader::SqliteReader;
-use rows::{COLUMNS, SEQ_MAX, checksum, is_row_damaged, parsed, read_row, seq};
-pub(super) use rows::{faults, read_all};
+use rows::{SEQ_MAX, parsed, seq};
 
-/// Another connection's lock is waited for this long.
-pub(super) const BUSY: Duration = Duration::from_secs(5);
-/// Pages of the file in memory.
-const CACHE_KIB: i64 = 8_192;
-/// Pages in the write-ahead log before they are copied into the file.
-const LOG_PAGES: i64 = 4_000;
 /// Ids of lines that are gone are known for this long.
 const SPENT_MS: i64 = 7 * 86_400_000;
 
@@ -55,7 +54,7 @@ impl Sqlite {
         create(path).map_err(|error| LedgerError::Io { path: path.to_owned(), error })?;
         let mut connection = Connection::open(path).map_err(&fault)?;
         prepare(&connection).map_err(&fault)?;
-        upkeep::migrate(&mut connection, path)?;
+        migrate(&mut connection, path)?;
         let log: i64 =
             connection.query_row("SELECT log FROM meta", [], |row| row.get(0)).map_err(&fault)?;
         let spent = connection
@@ -90,7 +89,7 @@ impl Sqlite {
         }
         match work(self) {
             Err(error) if in_doubt(&error) => {
-                let error = LedgerError::InDoubt { path: path(), error };
+                let error = LedgerError::InDoubt { path: path(), error: error.into() };
                 self.poisoned = true;
                 Err(error)
             }
@@ -115,35 +114,9 @@ impl Sqlite {
     }
 }
 
-/// Makes the file for its owner's eyes only, where it is missing; SQLite gives its log the same mode.
-fn create(path: &Path) -> std::io::Result<()> {
-    OpenOptions::new().append(true).create(true).mode(0o600).open(path).map(|_| ())
-}
-
-/// What every connection that writes is set to.
-pub(super) fn prepare(connection: &Connection) -> rusqlite::Result<()> {
-    connection.busy_timeout(BUSY)?;
-    connection.pragma_update(None, "journal_mode", "WAL")?;
-    connection.pragma_update(None, "synchronous", "FULL")?;
-    connection.pragma_update(None, "secure_delete", "ON")?;
-    connection.pragma_update(None, "foreign_keys", "ON")?;
-    // The pages that writing touches again and again stay at hand, and are copied from the log into
-    // the file less often than a page's every change (both 4 times SQLite's own figures).
-    connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
-    connection.pragma_update(None, "wal_autocheckpoint", LOG_PAGES)?;
-    connection.set_prepared_statement_cache_capacity(32);
-    Ok(())
-}
-
 fn read_known(row: &Row) -> rusqlite::Result<(Place, Known)> {
     let place = parsed(row, 0)?;
     Ok((place, Known { row: row.get(1)?, last: seq(row.get(2)?) }))
-}
-
-/// Whether it is open what a failed write left on the disk.
-fn in_doubt(error: &rusqlite::Error) -> bool {
-    let code = error.sqlite_error().map(|error| error.extended_code);
-    matches!(code, Some(ffi::SQLITE_IOERR_FSYNC | ffi::SQLITE_IOERR_DIR_FSYNC | ffi::SQLITE_IOERR))
 }
 
 impl Ledger for Sqlite {
@@ -224,7 +197,7 @@ impl Ledger for Sqlite {
         self.write(|ledger| {
             let old = [now_ms - SPENT_MS];
             ledger.connection.execute("DELETE FROM spent WHERE time_ms < ?1", old)?;
-            upkeep::truncate_log(&ledger.connection)
+            truncate_log(&ledger.connection)
         })
     }
 
@@ -236,7 +209,7 @@ impl Ledger for Sqlite {
     }
 
     fn erase(&mut self, user: &UserName) -> Result<usize, LedgerError> {
-        self.write(|ledger| upkeep::erase(&ledger.connection, user))
+        self.write(|ledger| erase::erase(&ledger.connection, user))
     }
 
     fn remembered(&self, waiting_max: usize) -> Result<Vec<Remembered>, LedgerError> {
@@ -246,40 +219,6 @@ impl Ledger for Sqlite {
     fn log_id(&self) -> LogId {
         self.log
     }
-}
-
-/// Takes the texts of a person's lines away: each becomes a tombstone in its seat.
-pub(super) fn bury(connection: &Connection, user: &UserName) -> rusqlite::Result<usize> {
-    let transaction = connection.unchecked_transaction()?;
-    let buried = {
-        // Place by place, where the index of ids has them by their sender.
-        let find = format!(
-            "SELECT {COLUMNS} FROM places p CROSS JOIN lines l ON l.place = p.place \
-             WHERE l.sender = ?1 AND (l.text <> '' OR l.sealed IS NOT NULL OR l.state = 1)"
-        );
-        let mut find = transaction.prepare(&find)?;
-        let mut rows = find.query([user.as_str()])?;
-        let mut set = transaction.prepare(
-            "UPDATE lines SET text = '', sealed = NULL, state = 2, checksum = ?2 \
-                 WHERE line = ?1",
-        )?;
-        let mut buried = 0;
-        while let Some(row) = rows.next()? {
-            let sum = match read_row(row) {
-                Ok((mut draft, number, _)) => {
-                    draft.body = Body::default();
-                    checksum(&draft, number, 2)
-                }
-                // Its text goes, and the rest stays as damaged as it was.
-                Err(error) if is_row_damaged(&error) => 0,
-                Err(error) => return Err(error),
-            };
-            buried += set.execute(params![row.get::<_, i64>(0)?, sum])?;
-        }
-        buried
-    };
-    transaction.commit()?;
-    Ok(buried)
 }
 
 fn remembered(connection: &Connection, waiting_max: usize) -> rusqlite::Result<Vec<Remembered>> {

@@ -7,9 +7,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Row, Rows, params};
 
-use super::BUSY;
+use super::connection::{BUSY, faults};
 use super::rows::{
-    COLUMNS, FROM, SEQ_BITS, faults, is_page_damaged, is_row_damaged, line_of, read_message, seq,
+    COLUMNS, FROM, SEQ_BITS, is_page_damaged, is_row_damaged, line_of, read_message, seq,
 };
 use crate::chat::{Message, Place, Seq, Wanted};
 use crate::ledger::{LedgerError, Older, Page, Reader, Work};

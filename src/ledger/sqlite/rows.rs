@@ -1,13 +1,11 @@
 //! What a line is as a row, and a row as a line: with a checksum over all that it says.
 
-use std::path::Path;
-
 use rusqlite::types::Type;
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Row};
 
 use crate::chat::{Body, Kind, Message, MsgId, Opaque, Seq};
 use crate::crypto::sha256;
-use crate::ledger::{Draft, LedgerError, message};
+use crate::ledger::{Draft, message};
 
 /// Bits of a line's number that are its seq; those above are its place's.
 pub(super) const SEQ_BITS: u32 = 40;
@@ -17,19 +15,6 @@ pub(super) const SEQ_MAX: i64 = (1 << SEQ_BITS) - 1;
 pub(super) const COLUMNS: &str = "l.line, l.id, l.sender, l.device, l.time_ms, l.kind, l.target, \
      l.state, l.text, l.checksum, p.name, l.sealed";
 pub(super) const FROM: &str = "FROM lines l JOIN places p USING (place)";
-
-pub(in crate::ledger) fn faults(path: &Path) -> impl Fn(rusqlite::Error) -> LedgerError {
-    let path = path.to_owned();
-    move |error| match error {
-        rusqlite::Error::FromSqlConversionFailure(_, _, what) => {
-            LedgerError::Damaged { path: path.clone(), what: what.to_string() }
-        }
-        error if is_row_damaged(&error) => {
-            LedgerError::Damaged { path: path.clone(), what: error.to_string() }
-        }
-        error => LedgerError::Sqlite { path: path.clone(), error },
-    }
-}
 
 /// A text column that is a name.
 pub(super) fn parsed<T: std::str::FromStr<Err: std::error::Error + Send + Sync + 'static>>(
@@ -144,7 +129,7 @@ pub(super) fn is_page_damaged(error: &rusqlite::Error) -> bool {
 }
 
 /// Reads every line of a file of any schema; gives how many there are.
-pub(in crate::ledger) fn read_all(connection: &Connection, schema: i64) -> rusqlite::Result<usize> {
+pub(super) fn read_all(connection: &Connection, schema: i64) -> rusqlite::Result<usize> {
     let columns = if schema < 2 { COLUMNS.replace("l.sealed", "NULL") } else { COLUMNS.to_owned() };
     let mut query = connection.prepare(&format!("SELECT {columns} {FROM}"))?;
     let mut rows = query.query([])?;

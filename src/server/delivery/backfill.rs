@@ -7,9 +7,8 @@ use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::Places;
 use super::send_queue::{Cursor, Offered, PlaceId, Replay, SendQueue};
-use crate::chat::{Event, Place, Seq};
+use crate::chat::{Event, Place, Seq, SessionId, UserName};
 use crate::ledger::{LedgerError, Page, Reader};
 use crate::server::liveness::{self, Asks};
 use crate::wire::codec;
@@ -118,8 +117,26 @@ fn pop(waiting: &mut VecDeque<Arc<SendQueue>>) -> Option<Arc<SendQueue>> {
     Some(queue)
 }
 
+/// What the thread asks of the hub.
+pub trait Replays: Send + Sync {
+    fn backfill(&self) -> &Backfill;
+
+    /// Lets a session's cursors catch up with the tails of all its places.
+    fn catch_up(&self, queue: &Arc<SendQueue>);
+
+    /// The session's socket is full as of now.
+    fn watch(&self, queue: Arc<SendQueue>);
+
+    fn user_of(&self, id: SessionId) -> Option<UserName>;
+
+    fn place_of(&self, id: PlaceId) -> Option<Place>;
+
+    /// Tells one reader of a place again who is there.
+    fn tell_people(&self, queue: &Arc<SendQueue>, place: &Place);
+}
+
 /// Runs until it is closed.
-pub fn run(hub: &dyn Places, reader: &dyn Reader) {
+pub fn run(hub: &dyn Replays, reader: &dyn Reader) {
     while let Some((asks, queue)) = hub.backfill().next() {
         liveness::answer(asks, reader);
         queue.iter().for_each(|queue| turn(hub, queue, reader));
@@ -127,7 +144,7 @@ pub fn run(hub: &dyn Places, reader: &dyn Reader) {
 }
 
 /// One page of the first place that wants one.
-pub fn turn(hub: &dyn Places, queue: &Arc<SendQueue>, reader: &dyn Reader) {
+pub fn turn(hub: &dyn Replays, queue: &Arc<SendQueue>, reader: &dyn Reader) {
     let wants = |(place, cursor): &(PlaceId, Cursor)| match cursor {
         Cursor::Replay(replay) => Some((*place, *replay)),
         Cursor::Live { .. } => None,
@@ -146,7 +163,7 @@ pub fn turn(hub: &dyn Places, queue: &Arc<SendQueue>, reader: &dyn Reader) {
             }
             hub.catch_up(queue);
         }
-        Offered::Blocked => hub.flusher().watch(Arc::clone(queue)),
+        Offered::Blocked => hub.watch(Arc::clone(queue)),
         // The flusher brings it back once its socket is writable.
         Offered::StillBlocked | Offered::Over => {}
         Offered::Elsewhere | Offered::Behind => hub.catch_up(queue),
@@ -155,7 +172,7 @@ pub fn turn(hub: &dyn Places, queue: &Arc<SendQueue>, reader: &dyn Reader) {
 
 /// The next lines as their reader is told them, with the gaps between them, and the last one's seq.
 fn page(
-    hub: &dyn Places,
+    hub: &dyn Replays,
     queue: &SendQueue,
     place: &Place,
     replay: Replay,

@@ -8,7 +8,6 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use rustix::event::{PollFd, PollFlags, poll};
 
-use super::Places;
 use super::send_queue::{PlaceId, SendQueue};
 
 /// The senders' side of the flusher.
@@ -60,8 +59,19 @@ impl Flusher {
     }
 }
 
+/// What the thread asks of the hub.
+pub trait Deliver: Send + Sync {
+    fn flusher(&self) -> &Flusher;
+
+    /// Lets a session's cursors catch up with the tails of all its places.
+    fn catch_up(&self, queue: &Arc<SendQueue>);
+
+    /// Goes on delivering a place that a sender has delivered for long enough.
+    fn go_on(&self, place: PlaceId);
+}
+
 /// Runs until the hub is gone.
-pub fn run(hub: Weak<impl Places>, mut ear: UnixStream) {
+pub fn run(hub: Weak<impl Deliver>, mut ear: UnixStream) {
     let mut blocked: Vec<Arc<SendQueue>> = Vec::new();
     loop {
         let ready = wait(&ear, &blocked);
@@ -74,7 +84,11 @@ pub fn run(hub: Weak<impl Places>, mut ear: UnixStream) {
 
 /// Lets those that are ready go on, and delivers what was handed over; gives who is full still, or
 /// as of now.
-pub fn turn(hub: &dyn Places, blocked: Vec<Arc<SendQueue>>, ready: &[bool]) -> Vec<Arc<SendQueue>> {
+pub fn turn(
+    hub: &dyn Deliver,
+    blocked: Vec<Arc<SendQueue>>,
+    ready: &[bool],
+) -> Vec<Arc<SendQueue>> {
     let (newly, places) = hub.flusher().take();
     let mut still = Vec::with_capacity(blocked.len());
     for (queue, ready) in blocked.into_iter().zip(ready) {

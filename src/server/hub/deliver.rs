@@ -5,25 +5,59 @@ use std::sync::Arc;
 
 use super::Hub;
 use crate::chat::{Place, SessionId, UserName};
-use crate::server::delivery::Places;
-use crate::server::delivery::backfill::Backfill;
-use crate::server::delivery::flusher::Flusher;
+use crate::server::delivery::backfill::{Backfill, Replays};
+use crate::server::delivery::flusher::{Deliver, Flusher};
 use crate::server::delivery::send_queue::{Cursor, Offered, PlaceId, SendQueue};
 use crate::server::delivery::tail::{FellBehind, Span};
 
 /// Passes that one thread delivers for others before the flusher takes over.
 const PASSES_MAX: usize = 8;
 
-impl Places for Hub {
+impl Deliver for Hub {
     fn flusher(&self) -> &Flusher {
         &self.flusher
     }
 
+    fn catch_up(&self, queue: &Arc<SendQueue>) {
+        Hub::catch_up(self, queue);
+    }
+
+    fn go_on(&self, place: PlaceId) {
+        self.deliver(place, true);
+    }
+}
+
+impl Replays for Hub {
     fn backfill(&self) -> &Backfill {
         &self.backfill
     }
 
     fn catch_up(&self, queue: &Arc<SendQueue>) {
+        Hub::catch_up(self, queue);
+    }
+
+    fn watch(&self, queue: Arc<SendQueue>) {
+        self.flusher.watch(queue);
+    }
+
+    fn user_of(&self, id: SessionId) -> Option<UserName> {
+        self.lock().registry.who(id).map(|(user, _)| user.clone())
+    }
+
+    fn place_of(&self, id: PlaceId) -> Option<Place> {
+        self.lock().logs.get(&id).map(|log| log.place.clone())
+    }
+
+    fn tell_people(&self, queue: &Arc<SendQueue>, place: &Place) {
+        let Place::Channel(channel) = place else { return };
+        let event = self.lock().registry.people_event(channel, None);
+        self.answer(queue, &event);
+    }
+}
+
+impl Hub {
+    /// Lets a session's cursors catch up with the tails of all its places.
+    pub(super) fn catch_up(&self, queue: &Arc<SendQueue>) {
         loop {
             let cursors = queue.cursors();
             if cursors.iter().any(|(_, cursor)| matches!(cursor, Cursor::Replay(_))) {
@@ -51,26 +85,6 @@ impl Places for Hub {
         }
     }
 
-    fn go_on(&self, place: PlaceId) {
-        self.deliver(place, true);
-    }
-
-    fn user_of(&self, id: SessionId) -> Option<UserName> {
-        self.lock().registry.who(id).map(|(user, _)| user.clone())
-    }
-
-    fn place_of(&self, id: PlaceId) -> Option<Place> {
-        self.lock().logs.get(&id).map(|log| log.place.clone())
-    }
-
-    fn tell_people(&self, queue: &Arc<SendQueue>, place: &Place) {
-        let Place::Channel(channel) = place else { return };
-        let event = self.lock().registry.people_event(channel, None);
-        self.answer(queue, &event);
-    }
-}
-
-impl Hub {
     /// Who fills a place faster than it is delivered waits until it is not.
     pub(super) fn hold_back(&self, place: PlaceId) {
         let mut inner = self.lock();

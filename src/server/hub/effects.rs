@@ -3,7 +3,8 @@
 
 use std::sync::Arc;
 
-use super::{After, Inner, Waiting};
+use super::waiting::Waiting;
+use super::{After, Inner};
 use crate::chat::registry::{Effect, Fact};
 use crate::chat::{Place, SessionId};
 use crate::ledger::Record;

@@ -7,13 +7,13 @@ mod queries;
 mod queue;
 #[cfg(test)]
 mod tests;
+mod waiting;
 
 use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::delivery::Places;
 use super::delivery::backfill::Backfill;
 use super::delivery::flusher::Flusher;
 use super::delivery::send_queue::{PlaceId, SendQueue};
@@ -25,7 +25,7 @@ use crate::config::Config;
 use crate::ledger::Draft;
 use crate::limits::{ANSWER_MS, Limits};
 use effects::Log;
-pub use queue::{Line, Waiting};
+pub use waiting::{Line, Waiting};
 
 /// A sender that waits for deliveries to make progress looks again after this time.
 const PROGRESS_WAIT: Duration = Duration::from_millis(50);

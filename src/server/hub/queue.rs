@@ -1,34 +1,12 @@
 //! What waits for the ledger, and what it has decided.
 
+use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError};
 
 use super::Hub;
+use super::waiting::{Job, Line, Waiting};
 use crate::chat::{Event, MsgId, Place, Refusal, Target, UserName};
-use crate::ledger::{Draft, Kept, Record, Verdict};
-use crate::server::delivery::send_queue::{PlaceId, SendQueue};
-
-/// Something for the ledger's owner to do between two commits.
-pub type Job = Box<dyn FnOnce(&mut Kept) + Send>;
-
-/// What waits for the ledger.
-pub enum Waiting {
-    Line(Line),
-    /// Something that is remembered beside lines.
-    Record(Record),
-    /// Something else, for which all that was decided before is written first.
-    Job(Job),
-}
-
-/// A line on its way through the ledger.
-pub struct Line {
-    pub draft: Arc<Draft>,
-    /// Its place, if that was not forgotten since.
-    pub place: PlaceId,
-    /// What its place's members will get: what `line_fields` made of it.
-    pub fields: Vec<u8>,
-    pub queue: Arc<SendQueue>,
-}
+use crate::ledger::Verdict;
 
 impl Hub {
     /// Puts what waits for the ledger into `waiting`, which is empty and keeps its room, as soon as

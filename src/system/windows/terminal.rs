@@ -10,7 +10,7 @@ use ratatui::crossterm::event::{Event, KeyCode, KeyModifiers};
 use ratatui::crossterm::execute;
 use ratatui::crossterm::terminal::{disable_raw_mode, is_raw_mode_enabled};
 
-use crate::system::Signal;
+use crate::system::signal::Signal;
 
 /// The other screen.
 pub const ENTER: &[u8] = b"\x1b[?1049h\x1b[2J";

@@ -1,6 +1,13 @@
 //! The file's schema, one step for each version (`user_version` counts them). A step that was
 //! released never changes: a new one is added behind it.
 
+use std::path::Path;
+
+use rusqlite::Connection;
+
+use super::connection::faults;
+use crate::ledger::LedgerError;
+
 pub const STEPS: &[&str] = &[
     "
 CREATE TABLE meta (
@@ -68,3 +75,18 @@ ALTER TABLE lines ADD COLUMN sealed BLOB; -- instead of a text: what only people
 DROP TRIGGER lines_added;
 ",
 ];
+
+/// The file's schema, where it is one that this pychat knows.
+pub fn version(connection: &Connection, path: &Path) -> Result<i64, LedgerError> {
+    let fault = faults(path);
+    let ask = |query| connection.query_row(query, [], |row| row.get(0)).map_err(&fault);
+    let (found, known) = (ask("PRAGMA user_version")?, STEPS.len() as i64);
+    if found > known {
+        return Err(LedgerError::Newer { path: path.to_owned(), found, known });
+    }
+    let columns = "SELECT count(*) FROM pragma_table_info('lines') WHERE name = 'seq'";
+    if ask(columns)? > 0 {
+        return Err(LedgerError::Unreleased { path: path.to_owned() });
+    }
+    Ok(found)
+}

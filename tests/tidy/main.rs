@@ -1,8 +1,13 @@
 //! The documents, held against the code: the floors of ARCHITECTURE.md, and every table.
 
+mod graph;
+mod paths;
+mod rooms;
+mod size;
+
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use pychat::chat::rights;
 use pychat::client::slash;
@@ -71,7 +76,7 @@ fn roots(depth: usize, text: &str) -> Vec<String> {
                     continue;
                 }
                 let mut paths = Vec::new();
-                follow(&text[at + begin..], &[], &mut paths);
+                paths::follow(&text[at + begin..], &[], &mut paths);
                 let depth = depth + inner.len();
                 roots.extend(paths.iter().filter_map(|path| root(depth, path)));
             }
@@ -95,47 +100,11 @@ fn root(depth: usize, path: &[String]) -> Option<String> {
     path.get(first).cloned()
 }
 
-/// Adds the paths that begin here, those in braces one by one; gives what is behind them.
-fn follow<'a>(text: &'a str, before: &[String], paths: &mut Vec<Vec<String>>) -> &'a str {
-    let text = text.trim_start();
-    if let Some(mut text) = text.strip_prefix('{') {
-        loop {
-            text = follow(text, before, paths).trim_start();
-            let Some(next) = text.strip_prefix(',') else {
-                return text.strip_prefix('}').unwrap_or(text);
-            };
-            text = next;
-        }
-    }
-    let end = text.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(text.len());
-    let (part, mut rest) = text.split_at(end);
-    let path = [before, &[part.to_owned()]].concat();
-    if let Some(deeper) = rest.strip_prefix("::") {
-        return follow(deeper, &path, paths);
-    }
-    paths.push(path);
-    if let Some(name) = rest.strip_prefix(" as ") {
-        rest = name.trim_start_matches(|c: char| c.is_alphanumeric() || c == '_');
-    }
-    rest
-}
-
-fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            sources(&path, found);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            found.push(path);
-        }
-    }
-}
-
 #[test]
 fn modules_use_lower_floors_only() {
     let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut files = Vec::new();
-    sources(&src, &mut files);
+    paths::sources(&src, &mut files);
     assert!(files.len() > 30);
     for file in files {
         let inside = file.strip_prefix(&src).unwrap();

@@ -1,0 +1,52 @@
+//! Arguments that several of the operator's jobs have.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+
+use crate::fault::{Fault, code};
+use crate::home::Home;
+
+/// What to do where a folder is no home.
+pub const NO_HOME: &str = "this may be no server home: --home DIR selects one";
+
+/// Which home an operator's command is about.
+#[derive(clap::Args)]
+pub struct HomeArgs {
+    /// The folder with config.json, users/, keys/ and data/
+    #[arg(long, env = "PYCHAT_HOME", default_value = ".")]
+    home: PathBuf,
+}
+
+impl HomeArgs {
+    pub fn open(&self) -> Home {
+        Home::new(&self.home)
+    }
+
+    /// For a job that writes there. What root would write the server of another account could not read: it
+    /// would keep out whoever the file is about.
+    pub fn open_to_write(&self) -> Result<Home, Fault> {
+        let home = self.open();
+        let owner = fs::metadata(home.users_dir()).map_or(0, |about| about.uid());
+        if owner != 0 && rustix::process::geteuid().is_root() {
+            let error = format!(
+                "{} belongs to another account, whose server could not read files of root",
+                home.dir().display()
+            );
+            let hint = format!("run the command with sudo -u '#{owner}'");
+            return Err(Fault::new(code::UNREADABLE, error, hint));
+        }
+        Ok(home)
+    }
+}
+
+/// `IP:PORT`, for `--listen`.
+pub fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| "an address to listen on has the form 127.0.0.1:5000".to_owned())
+}
+
+/// How much is logged, for `--log`.
+pub fn level(text: &str) -> Result<log::LevelFilter, String> {
+    text.parse().map_err(|_| "a level is error, warn, info or debug".to_owned())
+}

@@ -1,0 +1,112 @@
+//! Copies of the file, and the way back from one.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::Connection;
+use rusqlite::backup::{Backup, StepResult};
+
+use super::connection::{faults, io, open_existing};
+use super::verify::verify;
+use crate::ledger::LedgerError;
+
+/// Copies the ledger at `from`, in use or not, to the new file `to`. `progress` is told percents.
+pub fn backup(from: &Path, to: &Path, progress: &mut dyn FnMut(u8)) -> Result<(), LedgerError> {
+    let connection = open_existing(from)?;
+    copy_to(&connection, to, progress)
+}
+
+/// Puts a backup in the place of the ledger, which nobody may have open. What was there is kept
+/// beside it, and its path given. The logs get a new id: what clients have of the old ones may
+/// reach further.
+pub fn restore(from: &Path, to: &Path) -> Result<Option<PathBuf>, LedgerError> {
+    verify(from)?;
+    let fresh = to.with_extension("restored");
+    remove(&fresh)?;
+    backup(from, &fresh, &mut |_| {})?;
+    let fault = faults(&fresh);
+    {
+        let connection = open_existing(&fresh)?;
+        let log = rand::random::<u64>() >> 1;
+        connection.execute("UPDATE meta SET log = ?1", [log as i64]).map_err(&fault)?;
+    }
+    let mut kept = None;
+    if to.exists() {
+        // Whatever is in its write-ahead log belongs into what is kept.
+        if let Ok(old) = open_existing(to) {
+            let checkpoint = "PRAGMA wal_checkpoint(TRUNCATE)";
+            // A damaged file is kept as it is.
+            let _ = old.query_row(checkpoint, [], |_| Ok(()));
+        }
+        kept = Some(set_aside(to)?);
+    }
+    for suffix in ["-wal", "-shm"] {
+        let mut name = to.as_os_str().to_owned();
+        name.push(suffix);
+        remove(Path::new(&name))?;
+    }
+    fs::rename(&fresh, to).map_err(io(to))?;
+    Ok(kept)
+}
+
+/// Gives a file a second name, the first that is free: at no moment is it without one.
+fn set_aside(path: &Path) -> Result<PathBuf, LedgerError> {
+    for number in 1.. {
+        let aside = match number {
+            1 => path.with_extension("before-restore"),
+            number => path.with_extension(format!("before-restore-{number}")),
+        };
+        match fs::hard_link(path, &aside) {
+            Ok(()) => return Ok(aside),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(io(path)(error)),
+        }
+    }
+    unreachable!("some number is free")
+}
+
+pub fn copy_to(
+    connection: &Connection,
+    to: &Path,
+    progress: &mut dyn FnMut(u8),
+) -> Result<(), LedgerError> {
+    if to.exists() {
+        return Err(io(to)(ErrorKind::AlreadyExists.into()));
+    }
+    let fault = faults(to);
+    // Under another name, for the operator's eyes only, until it is whole.
+    let folder = to.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let partial = tempfile::Builder::new()
+        .prefix(".backup-")
+        .tempfile_in(folder.unwrap_or(Path::new(".")))
+        .map_err(io(to))?;
+    {
+        let mut copy = Connection::open(partial.path()).map_err(&fault)?;
+        // One look at the source for the whole copy: else it begins anew after each line that comes.
+        let look = connection.unchecked_transaction().map_err(&fault)?;
+        look.query_row("PRAGMA schema_version", [], |_| Ok(())).map_err(&fault)?;
+        let work = Backup::new(connection, &mut copy).map_err(&fault)?;
+        loop {
+            let step = work.step(1_000).map_err(&fault)?;
+            let state = work.progress();
+            let done = state.pagecount - state.remaining;
+            progress((100 * done / state.pagecount.max(1)) as u8);
+            match step {
+                StepResult::Done => break,
+                StepResult::More => {}
+                _ => std::thread::sleep(Duration::from_millis(50)),
+            }
+        }
+    }
+    partial.persist_noclobber(to).map_err(|error| io(to)(error.error))?;
+    Ok(())
+}
+
+fn remove(path: &Path) -> Result<(), LedgerError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(io(path)(error)),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,92 @@
+//! Connections to the file: how each is opened and set, and what its faults mean.
+
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::{Connection, ErrorCode, OpenFlags, ffi};
+
+use super::rows::is_row_damaged;
+use crate::ledger::LedgerError;
+
+/// Another connection's lock is waited for this long.
+pub const BUSY: Duration = Duration::from_secs(5);
+/// Pages of the file in memory.
+const CACHE_KIB: i64 = 8_192;
+/// Pages in the write-ahead log before they are copied into the file.
+const LOG_PAGES: i64 = 4_000;
+
+/// Makes the file for its owner's eyes only, where it is missing; SQLite gives its log the same mode.
+pub fn create(path: &Path) -> std::io::Result<()> {
+    OpenOptions::new().append(true).create(true).mode(0o600).open(path).map(|_| ())
+}
+
+/// What every connection that writes is set to.
+pub fn prepare(connection: &Connection) -> rusqlite::Result<()> {
+    connection.busy_timeout(BUSY)?;
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "secure_delete", "ON")?;
+    connection.pragma_update(None, "foreign_keys", "ON")?;
+    // The pages that writing touches again and again stay at hand, and are copied from the log into
+    // the file less often than a page's every change (both 4 times SQLite's own figures).
+    connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
+    connection.pragma_update(None, "wal_autocheckpoint", LOG_PAGES)?;
+    connection.set_prepared_statement_cache_capacity(32);
+    Ok(())
+}
+
+pub fn open_existing(path: &Path) -> Result<Connection, LedgerError> {
+    let connection = open_as_it_is(path)?;
+    prepare(&connection).map_err(faults(path))?;
+    Ok(connection)
+}
+
+pub fn open_as_it_is(path: &Path) -> Result<Connection, LedgerError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags).map_err(faults(path))?;
+    connection.busy_timeout(BUSY).map_err(faults(path))?;
+    Ok(connection)
+}
+
+/// Copies the write-ahead log into the file and empties it, so that nothing of what was removed stays
+/// in it. Nobody's line waits for a reader that is in the way: then the next sweep does it.
+/// Whether it is done.
+pub fn truncate_log(connection: &Connection) -> rusqlite::Result<bool> {
+    connection.busy_timeout(Duration::ZERO)?;
+    let busy: rusqlite::Result<i64> =
+        connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0));
+    connection.busy_timeout(BUSY)?;
+    Ok(busy? == 0)
+}
+
+pub fn faults(path: &Path) -> impl Fn(rusqlite::Error) -> LedgerError {
+    let path = path.to_owned();
+    move |error| match error {
+        rusqlite::Error::FromSqlConversionFailure(_, _, what) => {
+            LedgerError::Damaged { path: path.clone(), what: what.to_string() }
+        }
+        error if is_row_damaged(&error) => {
+            LedgerError::Damaged { path: path.clone(), what: error.to_string() }
+        }
+        error => {
+            let is_disk = matches!(
+                error.sqlite_error_code(),
+                Some(ErrorCode::DiskFull | ErrorCode::SystemIoFailure)
+            );
+            LedgerError::Engine { path: path.clone(), error: error.into(), is_disk }
+        }
+    }
+}
+
+/// Whether it is open what a failed write left on the disk.
+pub fn in_doubt(error: &rusqlite::Error) -> bool {
+    let code = error.sqlite_error().map(|error| error.extended_code);
+    matches!(code, Some(ffi::SQLITE_IOERR_FSYNC | ffi::SQLITE_IOERR_DIR_FSYNC | ffi::SQLITE_IOERR))
+}
+
+pub fn io(path: &Path) -> impl FnOnce(std::io::Error) -> LedgerError {
+    let path = path.to_owned();
+    move |error| LedgerError::Io { path, error }
+}

@@ -1,0 +1,34 @@
+//! The jobs on a ledger's file.
+
+use std::path::{Path, PathBuf};
+
+use super::{backup, erase, verify};
+use crate::chat::UserName;
+use crate::ledger::{Jobs, LedgerError, Verified};
+
+/// A ledger's file, which a server may have open.
+pub struct SqliteFile<'a>(&'a Path);
+
+impl<'a> SqliteFile<'a> {
+    pub fn new(path: &'a Path) -> Self {
+        SqliteFile(path)
+    }
+}
+
+impl Jobs for SqliteFile<'_> {
+    fn backup(&self, to: &Path, progress: &mut dyn FnMut(u8)) -> Result<(), LedgerError> {
+        backup::backup(self.0, to, progress)
+    }
+
+    fn restore(&self, from: &Path) -> Result<Option<PathBuf>, LedgerError> {
+        backup::restore(from, self.0)
+    }
+
+    fn verify(&self) -> Result<Verified, LedgerError> {
+        verify::verify(self.0)
+    }
+
+    fn erase(&self, user: &UserName) -> Result<usize, LedgerError> {
+        erase::erase_at(self.0, user)
+    }
+}

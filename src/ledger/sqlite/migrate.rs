@@ -1,0 +1,53 @@
+//! The schema's steps: a file of an older one is brought up to date.
+
+use std::io::ErrorKind;
+use std::path::Path;
+
+use rusqlite::Connection;
+
+use super::backup::copy_to;
+use super::connection::faults;
+use super::schema::{STEPS, version};
+use crate::ledger::LedgerError;
+
+/// Brings the schema up to date. A file that is not new is copied beside itself first.
+pub fn migrate(connection: &mut Connection, path: &Path) -> Result<(), LedgerError> {
+    let fault = faults(path);
+    let found = version(connection, path)?;
+    let known = STEPS.len() as i64;
+    if found == known {
+        return Ok(());
+    }
+    if found > 0 {
+        keep_copy(connection, path, found)?;
+    }
+    let mut step_up = || -> rusqlite::Result<()> {
+        let transaction = connection.transaction()?;
+        for step in &STEPS[found.max(0) as usize..] {
+            transaction.execute_batch(step)?;
+        }
+        if found == 0 {
+            // 63 bits: SQLite's integers have a sign.
+            let log = rand::random::<u64>() >> 1;
+            transaction.execute("INSERT INTO meta (log) VALUES (?1)", [log as i64])?;
+        }
+        transaction.pragma_update(None, "user_version", known)?;
+        transaction.commit()
+    };
+    step_up().map_err(&fault)
+}
+
+/// Copies a file of an older schema beside itself, under the first name that is free.
+fn keep_copy(connection: &Connection, path: &Path, schema: i64) -> Result<(), LedgerError> {
+    let names = (1..).map(|number| match number {
+        1 => format!("schema-{schema}.backup"),
+        number => format!("schema-{schema}-{number}.backup"),
+    });
+    for name in names {
+        match copy_to(connection, &path.with_extension(name), &mut |_| {}) {
+            Err(LedgerError::Io { error, .. }) if error.kind() == ErrorKind::AlreadyExists => {}
+            done => return done,
+        }
+    }
+    unreachable!("some number is free")
+}

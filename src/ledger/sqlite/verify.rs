@@ -1,0 +1,50 @@
+//! Whether a file is sound.
+
+use std::path::Path;
+
+use rusqlite::Connection;
+use rusqlite::backup::Backup;
+
+use super::connection::{faults, open_as_it_is};
+use super::rows::read_all;
+use super::schema::version;
+use crate::ledger::{LedgerError, Verified};
+
+/// Whether the file is sound: its pages, its index of words, every line as it was written, and each
+/// place's seqs without a double or one beyond the last. A server that uses the file is not disturbed:
+/// its index of words, which is checked by writing, is checked in a copy in memory.
+pub fn verify(path: &Path) -> Result<Verified, LedgerError> {
+    let fault = faults(path);
+    let damaged = |what: String| LedgerError::Damaged { path: path.to_owned(), what };
+    let connection = open_as_it_is(path)?;
+    let found = version(&connection, path)?;
+    let look = connection.unchecked_transaction().map_err(&fault)?;
+    let pages: String =
+        connection.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0)).map_err(&fault)?;
+    if pages != "ok" {
+        return Err(damaged(pages));
+    }
+    let mut copy = Connection::open_in_memory().map_err(&fault)?;
+    Backup::new(&look, &mut copy)
+        .and_then(|work| work.step(-1))
+        .and_then(|_| {
+            copy.execute("INSERT INTO words (words, rank) VALUES ('integrity-check', 1)", [])
+        })
+        .map_err(&fault)?;
+    let lines = read_all(&connection, found).map_err(&fault)?;
+    let beyond: Option<String> = connection
+        .query_row(
+            "SELECT min(name) FROM places JOIN lines USING (place) \
+             WHERE line <= place << 40 OR line > place << 40 | last",
+            [],
+            |row| row.get(0),
+        )
+        .map_err(&fault)?;
+    if let Some(place) = beyond {
+        return Err(damaged(format!("{place} has a line that its count does not know")));
+    }
+    let places = connection
+        .query_row("SELECT count(*) FROM places", [], |row| row.get(0))
+        .map_err(&fault)?;
+    Ok(Verified { places, lines })
+}

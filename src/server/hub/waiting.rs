@@ -1,0 +1,28 @@
+//! What waits for the ledger.
+
+use std::sync::Arc;
+
+use crate::ledger::{Draft, Kept, Record};
+use crate::server::delivery::send_queue::{PlaceId, SendQueue};
+
+/// Something for the ledger's owner to do between two commits.
+pub type Job = Box<dyn FnOnce(&mut Kept) + Send>;
+
+/// What waits for the ledger.
+pub enum Waiting {
+    Line(Line),
+    /// Something that is remembered beside lines.
+    Record(Record),
+    /// Something else, for which all that was decided before is written first.
+    Job(Job),
+}
+
+/// A line on its way through the ledger.
+pub struct Line {
+    pub draft: Arc<Draft>,
+    /// Its place, if that was not forgotten since.
+    pub place: PlaceId,
+    /// What its place's members will get: what `line_fields` made of it.
+    pub fields: Vec<u8>,
+    pub queue: Arc<SendQueue>,
+}

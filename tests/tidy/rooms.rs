@@ -1,0 +1,185 @@
+//! The floors inside a folder, and the circles of imports.
+
+use super::graph::Graph;
+
+/// Of each folder that has rooms the floor of each: a room uses lower ones and itself. `mod` is the
+/// folder's own file.
+const ROOMS: &[(&str, &[(&str, u8)])] = &[
+    (
+        "server",
+        &[
+            ("mod", 8),
+            ("session", 7),
+            ("upkeep", 7),
+            ("operator", 6),
+            ("metrics", 6),
+            ("rekeying", 6),
+            ("house", 5),
+            ("devices", 4),
+            ("second", 4),
+            ("prompts", 4),
+            ("guesses", 4),
+            ("commit", 3),
+            ("readers", 3),
+            ("door", 3),
+            ("hub", 2),
+            ("delivery", 1),
+            ("observe", 1),
+            ("records", 1),
+            ("directory", 1),
+            ("liveness", 0),
+            ("stop", 0),
+        ],
+    ),
+    (
+        "client",
+        &[
+            ("mod", 9),
+            ("shell", 8),
+            ("input", 7),
+            ("faces", 6),
+            ("dial", 6),
+            ("listen", 5),
+            ("output", 5),
+            ("inbox", 4),
+            ("invited", 4),
+            ("model", 3),
+            ("secrets", 3),
+            ("contact", 2),
+            ("journal", 2),
+            ("trust", 2),
+            ("edge", 1),
+            ("happening", 1),
+            ("keys", 1),
+            ("pinning", 1),
+            ("asker", 0),
+            ("flaw", 0),
+            ("manners", 0),
+            ("outbox", 0),
+            ("places", 0),
+            ("sealed_map", 0),
+            ("slash", 0),
+            ("vault", 0),
+            ("writer", 0),
+        ],
+    ),
+    ("ledger", &[("kept", 4), ("sqlite", 3), ("memory", 3), ("rules", 2), ("mod", 1), ("work", 0)]),
+];
+
+/// Arrows between rooms that are not cut yet. It only gets shorter.
+const ARROWS: &[(&str, &str)] =
+    &[("server::devices", "server::house"), ("server::second", "server::house")];
+
+/// Circles that are not cut yet. It only gets shorter.
+const CIRCLES: &[&[&str]] = &[
+    &["chat::command", "chat::event", "chat::message", "chat::refusal", "chat::rights"],
+    &["client::model", "client::model::pins", "client::model::rooms", "client::model::slashes"],
+    &["client::secrets", "client::secrets::asking", "client::secrets::lanes"],
+    &[
+        "client::secrets::people",
+        "client::secrets::people::listing",
+        "client::secrets::people::pins",
+    ],
+    &["server::devices", "server::house", "server::second"],
+    &[
+        "server::door",
+        "server::door::connection",
+        "server::door::login",
+        "server::door::unauthenticated",
+    ],
+];
+
+/// The room of a file in a folder with rooms.
+fn room<'a>(folder: &str, file: &'a str) -> Option<&'a str> {
+    let below = file.strip_prefix(folder)?;
+    match below.strip_prefix("::") {
+        Some(below) => below.split("::").next(),
+        None => below.is_empty().then_some("mod"),
+    }
+}
+
+/// Arrows that do not lead down.
+fn climbing<'a>(graph: &'a Graph, rooms: &[(&str, &[(&str, u8)])]) -> Vec<(&'a str, &'a str)> {
+    let climbs = |from: &str, to: &str| {
+        rooms.iter().any(|(folder, floors)| {
+            let floor = |name: &str| {
+                let found = floors.iter().find(|(room, _)| *room == name);
+                found.unwrap_or_else(|| panic!("{folder}::{name} has no floor")).1
+            };
+            match (room(folder, from), room(folder, to)) {
+                (Some(from), Some(to)) => from != to && floor(to) >= floor(from),
+                _ => false,
+            }
+        })
+    };
+    graph.arrows().filter(|(from, to)| climbs(from, to)).collect()
+}
+
+/// What is found is what is listed: nothing new, and nothing that is mended.
+fn assert_same<T: Ord + std::fmt::Debug>(mut found: Vec<T>, mut listed: Vec<T>, what: &str) {
+    found.sort();
+    listed.sort();
+    assert_eq!(found, listed, "{what}: those found are left, those listed right");
+}
+
+#[test]
+fn arrows_between_rooms_lead_down() {
+    assert_same(climbing(&Graph::of_the_crate(), ROOMS), ARROWS.to_vec(), "arrows");
+}
+
+#[test]
+fn no_imports_go_in_a_circle() {
+    let graph = Graph::of_the_crate();
+    let listed = CIRCLES.iter().map(|circle| circle.to_vec()).collect();
+    assert_same(graph.circles(), listed, "circles");
+}
+
+#[test]
+fn an_arrow_that_leads_up_is_noticed() {
+    const TWO: &[(&str, &[(&str, u8)])] =
+        &[("server", &[("mod", 3), ("session", 2), ("hub", 1), ("tail", 1)])];
+    let up = |hub: &str| {
+        let files = [
+            ("server/mod.rs", "use hub::Hub;\npub use session::Session;"),
+            ("server/session.rs", "use super::hub::Hub;\npub struct Session;"),
+            ("server/session/answers.rs", "use super::Session;"),
+            ("server/hub/mod.rs", hub),
+            ("server/hub/queue.rs", "use super::Hub;"),
+            ("server/tail.rs", ""),
+        ];
+        let graph = Graph::new(files);
+        climbing(&graph, TWO).iter().map(|(_, to)| (*to).to_owned()).collect::<Vec<_>>()
+    };
+    for text in [
+        "use super::session::Session;",
+        "use crate::server::session;",
+        "use crate::server::{session::{Session}};",
+        "use crate::server::Session;",
+        "fn f() { super::session::g() }",
+    ] {
+        assert_eq!(up(text), ["server::session"], "{text}");
+    }
+    assert_eq!(up("use crate::server::tail;"), ["server::tail"]);
+    assert_eq!(up("use super::f;"), ["server"]);
+    for text in ["use queue::x;", "// see super::session::Session", "use crate::chat::session;"] {
+        assert!(up(text).is_empty(), "{text}");
+    }
+    let test = "pub struct Hub;\n#[cfg(test)]\nmod tests {\n    use crate::server::session;\n}\n";
+    assert!(up(test).is_empty());
+}
+
+#[test]
+fn a_circle_is_noticed() {
+    let circles = |a: &str, b: &str, c: &str| {
+        let files = [("x/a.rs", a), ("x/b.rs", b), ("y/c.rs", c), ("x/mod.rs", "pub use a::A;")];
+        Graph::new(files).circles().iter().map(|circle| circle.join(" ")).collect::<Vec<_>>()
+    };
+    // Two of one folder may need each other.
+    assert!(circles("use super::b::B;", "use super::a::A;", "").is_empty());
+    assert_eq!(circles("use crate::y::c::C;", "", "use crate::x::a;"), ["x::a y::c"]);
+    // What a folder passes on is its file's.
+    assert_eq!(circles("use crate::y::c::C;", "", "use crate::x::A;"), ["x::a y::c"]);
+    let three = circles("use super::b;", "use crate::y::c;", "use crate::x::a::{self, A};");
+    assert_eq!(three, ["x::a x::b y::c"]);
+    assert!(circles("use super::b;", "use crate::y::c;", "").is_empty());
+}

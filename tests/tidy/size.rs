@@ -1,0 +1,78 @@
+//! How long a function may be.
+
+use super::graph;
+
+const FUNCTION_LINES_MAX: usize = 70;
+
+/// Functions that are longer. The list only gets shorter.
+const LONG: &[(&str, &str)] = &[
+    ("cli/house/users.rs", "run"),
+    ("cli/report.rs", "advice"),
+    ("client/faces/screen/news.rs", "event"),
+    ("client/faces/words.rs", "told"),
+    ("client/mod.rs", "start"),
+    ("client/model/events.rs", "event"),
+    ("client/model/losses.rs", "lost"),
+    ("client/model/slashes.rs", "command"),
+    (
+        "client/secrets/people/tests.rs",
+        "a_server_that_keeps_a_certificate_back_or_tells_of_an_older_one_is_not_followed",
+    ),
+    ("client/secrets/reading.rs", "judge"),
+    ("client/shell.rs", "does"),
+    ("server/mod.rs", "run"),
+];
+
+/// The functions of a text and how many lines each has. rustfmt indents a function's last line as its
+/// first.
+fn functions(text: &str) -> Vec<(&str, usize)> {
+    let lines: Vec<&str> = text.lines().collect();
+    let mut functions = Vec::new();
+    for (first, line) in lines.iter().enumerate() {
+        let code = line.trim_start();
+        let indent = &line[..line.len() - code.len()];
+        let mut words = code.split(' ').skip_while(|word| {
+            word.starts_with("pub") || matches!(*word, "const" | "async" | "unsafe")
+        });
+        let (Some("fn"), Some(name)) = (words.next(), words.next()) else { continue };
+        let name = name.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap();
+        let ends = |line: &&str| {
+            let rest = line.strip_prefix(indent);
+            rest.is_some_and(|rest| {
+                rest.starts_with('}') || rest.starts_with(") ") && rest.ends_with(';')
+            })
+        };
+        let single = line.ends_with(';') || line.ends_with('}');
+        let more = if single {
+            0
+        } else {
+            lines[first + 1..].iter().take_while(|line| !ends(line)).count() + 1
+        };
+        functions.push((name, more + 1));
+    }
+    functions
+}
+
+#[test]
+fn functions_are_short() {
+    let sources = graph::sources();
+    let mut long = Vec::new();
+    for (file, text) in &sources {
+        let found = functions(text).into_iter().filter(|(_, lines)| *lines > FUNCTION_LINES_MAX);
+        long.extend(found.map(|(name, _)| (file.as_str(), name)));
+    }
+    long.sort_unstable();
+    assert_eq!(long, LONG, "those found are left, those listed right");
+}
+
+#[test]
+fn a_function_ends_where_its_block_does() {
+    let text = "fn one() {}\ntrait T {\n    fn two(\n        a: u8,\n    ) -> u8;\n    fn three();\n}\n\
+                pub(crate) const fn four()\nwhere\n    T: U,\n{\n    if x {\n    }\n}\n\
+                impl X {\n    pub fn five(&self) {\n        1\n    }\n}\n";
+    let found = [("one", 1), ("two", 3), ("three", 1), ("four", 7), ("five", 3)];
+    assert_eq!(functions(text), found);
+    let body = |lines: usize| format!("fn long() {{\n{}}}\n", "    x();\n".repeat(lines));
+    assert_eq!(functions(&body(69)), [("long", 71)]);
+    assert_eq!(functions(&body(68)), [("long", 70)]);
+}
