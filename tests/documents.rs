@@ -1,5 +1,5 @@
 //! Documents against the code and against each other: every file, section, command, event, exit code and JSON
-//! example that a document or a comment names exists, and the other way round. `tests/tidy.rs` has the tables of
+//! example that a document or a comment names exists, and the other way round. `tests/tidy/` has the tables of
 //! limits, settings, rights and refusal codes.
 
 use std::collections::{BTreeMap, BTreeSet};
