@@ -424,6 +424,21 @@ fn the_contract_for_programs_has_each_flaw() {
     assert_eq!(arms("A => \"one\", B(_) => \"Two words\""), ["one".to_owned()].into());
 }
 
+/// The metrics that a source writes.
+fn metrics(source: &str) -> BTreeSet<String> {
+    let calls = ["page.one(", "page.head("].into_iter().flat_map(|call| source.split(call).skip(1));
+    let names = calls.filter_map(|rest| rest.trim_start().strip_prefix('"')?.split('"').next());
+    names.map(|name| format!("pychat_{name}")).collect()
+}
+
+#[test]
+fn the_operators_guide_lists_every_metric() {
+    let guide = read("docs/operating.md").replace("\n### ", "\n## ");
+    let listed: BTreeSet<_> = cells(&guide, "Metrics").into_iter().collect();
+    assert_eq!(listed, metrics(&source_with("page.head(\"handshakes_total\"")));
+    assert_eq!(metrics("page.one(\n  \"up\", 1)"), ["pychat_up".to_owned()].into());
+}
+
 /// The exit codes that a source names.
 fn exit_codes(source: &str) -> BTreeSet<u8> {
     let code = source.split("pub mod code {").nth(1).expect("codes").split("\n}").next().unwrap();
