@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use crate::fault::{Fault, code};
 use crate::home::Home;
 
-/// What to do where a folder is no home.
+/// The hint where a folder is no home.
 pub const NO_HOME: &str = "this may be no server home: --home DIR selects one";
 
 /// Which home an operator's command is about.
@@ -24,8 +24,8 @@ impl HomeArgs {
         Home::new(&self.home)
     }
 
-    /// For a job that writes there. What root would write the server of another account could not read: it
-    /// would keep out whoever the file is about.
+    /// For a command that writes there. The server of another account could not read files of root, and
+    /// would refuse the user whom such a file is about.
     pub fn open_to_write(&self) -> Result<Home, Fault> {
         let home = self.open();
         let owner = fs::metadata(home.users_dir()).map_or(0, |about| about.uid());
@@ -46,7 +46,7 @@ pub fn address(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| "an address to listen on has the form 127.0.0.1:5000".to_owned())
 }
 
-/// How much is logged, for `--log`.
+/// A log level, for `--log`.
 pub fn level(text: &str) -> Result<log::LevelFilter, String> {
     text.parse().map_err(|_| "a level is error, warn, info or debug".to_owned())
 }

@@ -1,5 +1,4 @@
-//! `pychat audit`: whether the audit trail is what was written; and what operators do without a
-//! server goes into it.
+//! `pychat audit`: verifies the audit trail, and records what operators do without a running server.
 
 use std::process::ExitCode;
 
@@ -43,7 +42,7 @@ pub fn run(job: Job) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Notes what an operator did at the command line. A trail that cannot be written stops nothing.
+/// Records an operator's command. A trail that cannot be written does not stop the command.
 pub fn note(home: &Home, action: &str, target: &str, reason: Option<&str>) {
     let kept = Config::load(&home.config_file()).is_ok_and(|one| one.audit != Retention::Off);
     if !kept || !home.dir().join("keys").is_dir() {

@@ -1,4 +1,4 @@
-//! `pychat check`: what is wrong with a home, all of it, before a server is started in it.
+//! `pychat check`: reports every fault of a home before a server is started in it.
 
 use std::fs;
 use std::net::{IpAddr, SocketAddr};
@@ -19,20 +19,20 @@ use crate::ledger::{Jobs, SqliteFile};
 use crate::net::listener::Listener;
 use crate::print::out;
 
-/// Less free space than this is too little to go on for long.
+/// Free space below which a server soon stops storing messages, in bytes.
 const FREE_BYTES_MIN: u64 = 100 << 20;
 
-/// What was found.
+/// The results of all checks.
 #[derive(Default)]
 struct Findings {
-    /// What is wrong, and what to do about it.
+    /// Faults, each with a hint.
     problems: Vec<(String, Option<String>)>,
-    /// What is worth knowing and not wrong.
+    /// Facts that are no faults.
     notes: Vec<String>,
 }
 
 impl Findings {
-    /// What came of a look at something; an error is a problem.
+    /// The result of a check; an error becomes a problem.
     fn take<T>(&mut self, looked: Result<T, impl Into<anyhow::Error>>) -> Option<T> {
         looked.map_err(|error| self.fault(&error.into())).ok()
     }
@@ -87,7 +87,7 @@ fn look(home: &Home, listen: Option<SocketAddr>, found: &mut Findings) {
         secret(&home.dir().join(folder), found);
     }
     match home.server_keys() {
-        // That was told with the other files of keys/.
+        // Reported with the other files of keys/.
         Ok(Some(_)) | Err(FileError::Exposed { .. }) => {}
         Ok(None) => {
             found.notes.push("there is no keys/server.pem: the first start generates it".into());
@@ -115,7 +115,7 @@ fn look(home: &Home, listen: Option<SocketAddr>, found: &mut Findings) {
     addresses(home, [Some(listen), config.metrics], found);
 }
 
-/// What the limits on unauthenticated connections make of connections from this computer.
+/// How the limits on unauthenticated connections treat connections from this computer.
 fn loopback_rule(config: &Config, listen: IpAddr, found: &mut Findings) {
     if !config.loopback_is_shared(listen) {
         return;
@@ -184,7 +184,7 @@ fn space(dir: &Path, found: &mut Findings) {
     }
 }
 
-/// Whether a server could listen where it is to; the one that runs here does so already.
+/// Whether a server could listen on its addresses; a running server does already.
 fn addresses(home: &Home, wanted: [Option<SocketAddr>; 2], found: &mut Findings) {
     let _lock = match home.dir().join("data").is_dir().then(|| home.lock()) {
         Some(Err(LockError::Taken { .. })) => {

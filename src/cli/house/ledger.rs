@@ -1,4 +1,4 @@
-//! `pychat backup`, `restore` and `verify`: the stored lines as one file.
+//! `pychat backup`, `restore` and `verify`: the stored messages as one file.
 
 use std::io::IsTerminal;
 use std::path::Path;
@@ -37,7 +37,7 @@ pub fn backup(home: &Home, file: &Path, json: bool) -> anyhow::Result<ExitCode> 
 }
 
 pub fn restore(home: &Home, file: &Path, json: bool) -> anyhow::Result<ExitCode> {
-    // A mistyped name makes no home.
+    // A mistyped name must not create a home.
     named(file)?;
     home.make_folders()?;
     let _lock = home.lock()?;
@@ -59,7 +59,7 @@ pub fn verify(home: &Home, file: Option<&Path>, json: bool) -> anyhow::Result<Ex
     Ok(ExitCode::SUCCESS)
 }
 
-/// Takes a person's texts out of a home's stored lines, through its server where one runs.
+/// Erases a user's texts from the stored messages, through the running server if there is one.
 pub fn erase(home: &Home, name: &UserName) -> anyhow::Result<()> {
     let words = ["erase".to_owned(), name.to_string()];
     if let Some(reply) = ctl::ask(home, &words)? {
@@ -87,7 +87,7 @@ fn existing(home: &Home) -> anyhow::Result<std::path::PathBuf> {
     Ok(path)
 }
 
-/// A file that somebody names has to be there.
+/// Checks that a named file exists.
 fn named(file: &Path) -> anyhow::Result<&Path> {
     let found = file.try_exists().with_context(|| format!("cannot read {}", file.display()))?;
     if !found {

@@ -1,4 +1,4 @@
-//! What the server's operator does: jobs in a home.
+//! The operator's commands, each on a home.
 
 mod args;
 mod audit;
@@ -109,7 +109,7 @@ pub enum Job {
     Audit(audit::Job),
 }
 
-/// Does an operator's job; the exit code says how it ended.
+/// Runs an operator's command and returns its exit code.
 pub fn run(job: Job) -> anyhow::Result<ExitCode> {
     match job {
         Job::Server(args) => serve::serve(args),

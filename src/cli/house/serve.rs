@@ -1,4 +1,4 @@
-//! `pychat server` and `pychat invite`: the first minute, and what is asked in it.
+//! `pychat server` and `pychat invite`: the first start, what it asks, and the invite.
 
 use std::io::{BufRead, IsTerminal};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
@@ -53,7 +53,7 @@ enum Mode {
     Internet,
 }
 
-/// Makes what is missing in the home, says what it made, and serves.
+/// Creates what is missing in the home, reports it, and runs the server.
 pub fn serve(args: Args) -> anyhow::Result<ExitCode> {
     if server::has_little_address_space() {
         // glibc reserves 64 MiB for each of 8 arenas a core, and fails where the last is gone.
@@ -116,7 +116,7 @@ pub fn invite(
         let code = qrcode::QrCode::with_error_correction_level(&line, level);
         let code = code.context("the invite is too long for a picture")?;
         let picture = code.render::<qrcode::render::unicode::Dense1x2>().build();
-        // A camera wants black on white, whatever the terminal's own colours are.
+        // Cameras need black on white, whatever the terminal's colours are.
         let (paint, end) = match std::io::stderr().is_terminal() {
             true => ("\x1b[38;5;16;48;5;231m", "\x1b[0m"),
             false => ("", ""),
@@ -132,14 +132,13 @@ pub fn invite(
     Ok(ExitCode::SUCCESS)
 }
 
-/// Where the server of a home listens, if one runs there and may be asked: its command line may have said
-/// something else than config.json.
+/// The address of a home's running server, if it answers: its command line may override config.json.
 fn running(home: &Home) -> Option<SocketAddr> {
     let stats = ctl::ask(home, &["stats".to_owned()]).ok()??;
     stats.data["address"].as_str()?.parse().ok()
 }
 
-/// The configuration; where there is none, one is written for who should reach the server.
+/// Reads the configuration; where there is none, writes one for the chosen mode.
 fn configure(home: &Home, mode: Option<Mode>, made: &mut Vec<&str>) -> anyhow::Result<Config> {
     let path = home.config_file();
     if path.exists() {
@@ -193,8 +192,8 @@ fn ask_mode() -> anyhow::Result<Mode> {
     }
 }
 
-/// The first user of an empty users/ is whoever starts the server, from their own client's key.
-/// Later starts find them again, so that their client follows the server to another port.
+/// Registers the account that starts the server in an empty users/, with the key of its client. Later
+/// starts find it again, so that its client follows the server to another port.
 fn owner(home: &Home) -> Option<(Vault, UserName)> {
     let admit = || -> anyhow::Result<Option<(Vault, UserName)>> {
         let vault = Vault::open()?;
@@ -222,14 +221,14 @@ fn owner(home: &Home) -> Option<(Vault, UserName)> {
     })
 }
 
-/// The operating system's name for this person, as far as it is a name here.
+/// The account's name in the operating system, as far as it is a valid user name.
 fn account_name() -> UserName {
     let name = std::env::var("USER").or_else(|_| std::env::var("USERNAME")).unwrap_or_default();
     let name: String = name.chars().filter(|c| c.is_alphanumeric()).take(32).collect();
     name.parse().unwrap_or_else(|_| "owner".parse().expect("owner is a name"))
 }
 
-/// Says where the server is: one line for programs on stdout, the rest for eyes.
+/// Prints where the server listens: one line for programs on stdout, the rest for people on stderr.
 fn greet(
     key: PublicKey,
     lineage: &Lineage,
@@ -258,7 +257,7 @@ fn greet(
             let founding = lineage.prints().next().unwrap_or(print);
             err!("  the line to share:  {}", invite_to(&config, bound, &print, &founding));
         }
-        // Whoever started the server may have closed its stdout.
+        // Stdout may be closed.
         let _ = out!("ready addr={bound} fingerprint={print}");
     })
 }
@@ -278,8 +277,8 @@ fn invite_to(
     Invite { host, port: bound.port(), fingerprint: Some(*key), founding }
 }
 
-/// The address of this computer in its network: the one that a packet to elsewhere would leave
-/// from. None is sent.
+/// The address of this computer in its network: the source address of a packet to elsewhere. No packet
+/// is sent.
 fn own_address() -> Option<IpAddr> {
     let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
     socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9)).ok()?;

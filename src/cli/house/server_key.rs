@@ -1,4 +1,4 @@
-//! `pychat server-key`: another key for the server, which clients take up by themselves.
+//! `pychat server-key`: rotates the server's key; clients switch to it by themselves.
 
 use std::process::ExitCode;
 

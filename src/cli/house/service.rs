@@ -39,7 +39,7 @@ pub fn install(args: &Args) -> anyhow::Result<ExitCode> {
     let (user, at) = (&args.user, home.display());
     err!("  useradd --system --home-dir {at} --shell /usr/sbin/nologin {user}");
     if home != Path::new(HOME) {
-        // The other one is made and given to the account by systemd.
+        // systemd creates the default home and gives it to the account.
         err!("  mkdir -p {at} && chown -R {user}: {at}");
     }
     let name = path.file_stem().unwrap_or_default().display();
@@ -71,7 +71,7 @@ fn unit(binary: &str, home: &str, user: &str) -> Result<String, Fault> {
     Ok(unit)
 }
 
-/// A path that a unit file takes as it is.
+/// A path that needs no quoting in a unit file.
 fn plain(path: &Path) -> Result<&str, Fault> {
     let legal = |c: char| c.is_ascii_alphanumeric() || "/-_.+@".contains(c);
     path.to_str().filter(|text| text.chars().all(legal)).ok_or_else(|| {

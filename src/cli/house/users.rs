@@ -1,4 +1,4 @@
-//! `pychat users`: who is registered, by hand.
+//! `pychat users`: manages registered users.
 
 use std::io::{BufRead, IsTerminal, Read};
 use std::path::Path;
@@ -149,7 +149,7 @@ pub fn run(job: Job) -> anyhow::Result<ExitCode> {
                 }
                 return Ok(ExitCode::SUCCESS);
             }
-            // What cannot be registered needs no comparing.
+            // A key that cannot be registered need not be compared.
             home::may_add(&dir, &key, &name, device.as_ref(), replace)?;
             confirm(&name, &key, yes)?;
             let first = read_users(&dir)?.0.is_empty();
@@ -245,7 +245,7 @@ pub fn run(job: Job) -> anyhow::Result<ExitCode> {
             let (users, _) = read_users(&dir)?;
             let name = users.find(&name).cloned().unwrap_or(name);
             let gone = match home::remove(&dir, &name, device.as_ref()) {
-                // Who was removed before may be erased later.
+                // A user who was removed before can be erased later.
                 Err(AddError::Nobody(_)) if erase => Vec::new(),
                 gone => gone?,
             };
@@ -264,8 +264,8 @@ pub fn run(job: Job) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// A server that runs here looks at users/ by itself before long; it is asked to do so now, so that what was
-/// changed holds when the command ends.
+/// Makes a running server reread users/ now instead of within a second, so that a change applies when the
+/// command returns.
 fn take_up(home: &Home) {
     match ctl::ask(home, &["users".to_owned()]) {
         Ok(None) => {}
@@ -295,12 +295,12 @@ fn lost_device(
     Ok(Some(device).filter(|device| !device.is_default()))
 }
 
-/// A key as an operator gives it.
+/// A key as the operator passes it.
 struct Given {
-    /// A line has one.
+    /// Present in a key line.
     name: Option<UserName>,
     key: PublicKey,
-    /// By the key before it.
+    /// By the user's previous key.
     signature: Option<Signature>,
 }
 
