@@ -54,8 +54,8 @@ pub struct Config {
     /// Those that may not, whatever `allow` says.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub deny: Vec<IpRange>,
-    /// Sources that the limits on unauthenticated connections spare: addresses or CIDR ranges. Without
-    /// it, loopback where only this computer comes from there (`exempt_and_shared`).
+    /// Sources that the limits on unauthenticated connections spare: addresses or CIDR ranges.
+    /// Without it, loopback where only this computer comes from there (`exempt_and_shared`).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub exempt: Option<Vec<IpRange>>,
     /// The suites of the handshake that clients may log in with.
@@ -206,16 +206,16 @@ pub enum ConfigError {
 }
 
 impl Config {
-    /// Whether connections from loopback are everybody's: those of an onion service, and, where a server
-    /// listens on loopback alone, those of a proxy or a tunnel, come from there.
+    /// Whether connections from loopback are everybody's: those of an onion service, and, where a
+    /// server listens on loopback alone, those of a proxy or a tunnel, come from there.
     pub fn loopback_is_shared(&self, listen: IpAddr) -> bool {
         let host = self.invite_host.as_deref().unwrap_or_default().trim_end_matches('.');
         let onion = host.to_ascii_lowercase().ends_with(".onion");
         onion || (self.exempt.is_none() && listen.to_canonical().is_loopback())
     }
 
-    /// The sources that the limits on unauthenticated connections spare, and those that say nothing about
-    /// who comes from them.
+    /// The sources that the limits on unauthenticated connections spare, and those that say nothing
+    /// about who comes from them.
     pub fn exempt_and_shared(&self, listen: IpAddr) -> (Vec<IpRange>, Vec<IpRange>) {
         let loopback = || LOOPBACK.map(|range| range.parse().expect("a legal range")).to_vec();
         let shared = self.loopback_is_shared(listen);
@@ -317,8 +317,8 @@ impl Default for Config {
     }
 }
 
-/// Whether an address may come in: it is in no range of `deny`, and in one of `allow` where there are
-/// any.
+/// Whether an address may come in: it is in no range of `deny`, and in one of `allow` where there
+/// are any.
 pub fn admits(allow: &[IpRange], deny: &[IpRange], address: IpAddr) -> bool {
     let within = |ranges: &[IpRange]| ranges.iter().any(|range| range.contains(address));
     !within(deny) && (allow.is_empty() || within(allow))

@@ -1,4 +1,5 @@
-//! pychat: a private chat to run at home. ARCHITECTURE.md shows the floors that these modules stand on.
+//! pychat: a private chat to run at home. ARCHITECTURE.md shows the floors that these modules stand
+//! on.
 #![forbid(unsafe_code)]
 // They panic where nobody reads any more: crate::print does not.
 #![cfg_attr(not(test), deny(clippy::print_stdout, clippy::print_stderr))]

@@ -59,8 +59,8 @@ impl Suites {
         self.0
     }
 
-    /// The preferred one of those that are on offer too; the preferred one of all where none is: the other
-    /// side learns from it which suites there are.
+    /// The preferred one of those that are on offer too; the preferred one of all where none is:
+    /// the other side learns from it which suites there are.
     pub fn choose(self, offered: u16) -> Suite {
         let own = |suite: &Suite| self.contains(*suite);
         let both = Suite::ALL.into_iter().filter(own).find(|suite| offered & suite.bit() != 0);

@@ -27,8 +27,8 @@ pub struct ReadMark {
 pub enum Command {
     /// A message for a channel or a person, or a change of one.
     Say(NewMessage),
-    /// Sent once after the welcome by who announced the feature `resume`: what it has of the lobby and
-    /// of private conversations. What it lacks follows, then what is new.
+    /// Sent once after the welcome by who announced the feature `resume`: what it has of the lobby
+    /// and of private conversations. What it lacks follows, then what is new.
     Resume { places: Vec<Position> },
     /// Enter a channel, which is made if nobody is in it. What follows `after` is told first.
     Join {
@@ -99,12 +99,14 @@ pub enum Command {
     },
     /// This person has read so far; all their devices are told.
     Read { places: Vec<ReadMark> },
-    /// Away with a reason, or back without one. Seen in `whois` and by who writes a private message.
+    /// Away with a reason, or back without one. Seen in `whois` and by who writes a private
+    /// message.
     Away {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         text: Option<String>,
     },
-    /// An operator's word and what follows it: `["ban","bob","1h","noise"]`. Answered with a notice.
+    /// An operator's word and what follows it: `["ban","bob","1h","noise"]`. Answered with a
+    /// notice.
     Operate {
         words: Vec<String>,
         #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]

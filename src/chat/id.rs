@@ -9,9 +9,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Seq(pub u64);
 
-/// One place's log from its first message on. A log that begins anew (kept in memory only, or brought
-/// back from a backup) has another id, so that nobody takes its seqs for those of the old one.
-/// 16 hex digits on the wire.
+/// One place's log from its first message on. A log that begins anew (kept in memory only, or
+/// brought back from a backup) has another id, so that nobody takes its seqs for those of the old
+/// one. 16 hex digits on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LogId(pub u64);
 

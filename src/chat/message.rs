@@ -56,8 +56,8 @@ impl<Of: Copy> Kind<Of> {
         WORDS[usize::from(self.code())]
     }
 
-    /// The kind with this number; none where the number is unknown, or where `of` is there and the kind
-    /// takes none, or the other way round.
+    /// The kind with this number; none where the number is unknown, or where `of` is there and the
+    /// kind takes none, or the other way round.
     pub fn from_code(code: u8, of: Option<Of>) -> Option<Kind<Of>> {
         match (code, of) {
             (0, None) => Some(Kind::Say),
@@ -158,7 +158,8 @@ impl fmt::Debug for Body {
 #[derive(Clone, Debug, PartialEq)]
 pub struct NewMessage {
     pub to: Target,
-    /// The client's own: the message comes back with it, and is stored once however often it is sent.
+    /// The client's own: the message comes back with it, and is stored once however often it is
+    /// sent.
     pub id: MsgId,
     pub kind: Kind,
     pub body: Body,
@@ -171,7 +172,8 @@ impl NewMessage {
     }
 
     /// Whether the body is what the kind and the conversation want: only a deletion says nothing, a
-    /// channel with a PIN takes nothing that others could read, and an open one nothing that nobody could.
+    /// channel with a PIN takes nothing that others could read, and an open one nothing that nobody
+    /// could.
     ///
     /// # Errors
     ///
@@ -202,7 +204,8 @@ pub enum Lock {
     Pin,
     /// The two who talk.
     Sealed,
-    /// The same, as long as nobody has the recipient's RSA key: a device of theirs has no certificate yet.
+    /// The same, as long as nobody has the recipient's RSA key: a device of theirs has no
+    /// certificate yet.
     RsaAlone,
 }
 

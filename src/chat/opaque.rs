@@ -1,5 +1,5 @@
-//! Bytes that a server keeps and passes on, and has no way to read: what people have sealed for each
-//! other, and their keys. Base64 on the wire.
+//! Bytes that a server keeps and passes on, and has no way to read: what people have sealed for
+//! each other, and their keys. Base64 on the wire.
 
 use std::fmt;
 use std::sync::Arc;

@@ -1,5 +1,5 @@
-//! Words as a search knows them: letters and digits in a row, in any case, with or without the marks on
-//! Latin letters. The same as SQLite's index of the ledger knows.
+//! Words as a search knows them: letters and digits in a row, in any case, with or without the
+//! marks on Latin letters. The same as SQLite's index of the ledger knows.
 
 use unicode_normalization::UnicodeNormalization;
 use unicode_normalization::char::is_combining_mark;
@@ -7,8 +7,8 @@ use unicode_normalization::char::is_combining_mark;
 use super::Refusal;
 use crate::limits::{SEARCH_BYTES_MAX, SEARCH_WORDS_MAX};
 
-/// What is looked for: lines that hold all its words, whole. Bounded in bytes and in words, because a
-/// search costs each line that it looks at once for each word.
+/// What is looked for: lines that hold all its words, whole. Bounded in bytes and in words, because
+/// a search costs each line that it looks at once for each word.
 #[derive(Clone, Debug)]
 pub struct Wanted {
     text: String,
@@ -16,8 +16,8 @@ pub struct Wanted {
 }
 
 impl Wanted {
-    /// What stands between blanks is one word or, where there is more than letters in it, several in a
-    /// row: `a.a.a` counts as three.
+    /// What stands between blanks is one word or, where there is more than letters in it, several
+    /// in a row: `a.a.a` counts as three.
     ///
     /// # Errors
     ///

@@ -143,8 +143,8 @@ fn connect(
     last
 }
 
-/// Dials and waits for the event that says whether the key is admitted. It has the deadline of the whole
-/// login, whatever else the server sends.
+/// Dials and waits for the event that says whether the key is admitted. It has the deadline of the
+/// whole login, whatever else the server sends.
 fn log_in(
     contact: &Contact,
     identity: &Identity,

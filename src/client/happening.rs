@@ -12,8 +12,8 @@ pub enum Happening {
     Line(String),
     /// A line was typed at a prompt, and begun while lines went to that conversation.
     Composed { within: Target, line: String },
-    /// A line was typed for this conversation, which others go to from now on. A text that was composed
-    /// `within` a sealed one goes to no open one.
+    /// A line was typed for this conversation, which others go to from now on. A text that was
+    /// composed `within` a sealed one goes to no open one.
     TypedIn { to: Target, within: Option<Target>, line: String },
     /// What was typed ahead has been taken.
     Caught,

@@ -1,6 +1,7 @@
-//! What happens to the client, on its way to the runtime, which takes it in order. Whatever comes from
-//! a socket or from stdin has a budget: a source that has spent it waits until what it has sent before
-//! was handled and written to the terminal or to stdout. So TCP pushes back, and memory is bounded.
+//! What happens to the client, on its way to the runtime, which takes it in order. Whatever comes
+//! from a socket or from stdin has a budget: a source that has spent it waits until what it has
+//! sent before was handled and written to the terminal or to stdout. So TCP pushes back, and memory
+//! is bounded.
 
 use std::sync::mpsc::{self, Receiver};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -39,7 +40,8 @@ pub fn open() -> (Sender, Receiver<Entry>) {
 }
 
 impl Sender {
-    /// A source of its own, which waits where it has sent more than `bytes_max` bytes that are not shown.
+    /// A source of its own, which waits where it has sent more than `bytes_max` bytes that are not
+    /// shown.
     pub fn bounded(&self, bytes_max: usize) -> Sender {
         Sender { queue: self.queue.clone(), budget: Some(Budget::new(bytes_max)) }
     }

@@ -1,5 +1,5 @@
-//! Channels that the command line names, and the file that names some with their PINs: what is written on
-//! a command line everybody on the computer can read.
+//! Channels that the command line names, and the file that names some with their PINs: what is
+//! written on a command line everybody on the computer can read.
 
 use std::collections::BTreeSet;
 use std::fs;

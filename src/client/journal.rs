@@ -1,5 +1,5 @@
-//! What a client keeps of its talk with one server: lines that are not stored yet, and up to where it
-//! has each place. Files of the vault (0600), under a key that only the person's own opens.
+//! What a client keeps of its talk with one server: lines that are not stored yet, and up to where
+//! it has each place. Files of the vault (0600), under a key that only the person's own opens.
 
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
@@ -59,8 +59,8 @@ impl Left {
 }
 
 impl Journal {
-    /// `stem` is the files' path without their endings, and under `key` lies what was typed. None where
-    /// another client has them.
+    /// `stem` is the files' path without their endings, and under `key` lies what was typed. None
+    /// where another client has them.
     pub fn open(stem: &Path, key: Zeroizing<[u8; 32]>) -> io::Result<Option<(Journal, Left)>> {
         let path = stem.with_extension("outbox");
         let mut options = files::private();

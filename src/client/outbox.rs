@@ -18,7 +18,8 @@ pub enum Stage {
     Waiting,
     /// Sent; whether it is stored is not known.
     Sent,
-    /// It, or one before it, came too fast for the server: it is sent once the time for it has come.
+    /// It, or one before it, came too fast for the server: it is sent once the time for it has
+    /// come.
     Later,
     /// The server refused it; `/retry` sends it again, `/cancel` drops it.
     Refused,

@@ -1,5 +1,5 @@
-//! Stdout on a thread of its own: where nobody reads it, everything else goes on. What is not written yet
-//! holds the budget of what it was made from (`inbox.rs`).
+//! Stdout on a thread of its own: where nobody reads it, everything else goes on. What is not
+//! written yet holds the budget of what it was made from (`inbox.rs`).
 
 use std::io::Write;
 use std::sync::Arc;

@@ -1,6 +1,6 @@
-//! A map on disk (0600): a file that grows by what has changed, each change under a key that only the
-//! person's own opens, and is written again whole once most of it is old. So much is written as has
-//! changed, however large the map is.
+//! A map on disk (0600): a file that grows by what has changed, each change under a key that only
+//! the person's own opens, and is written again whole once most of it is old. So much is written as
+//! has changed, however large the map is.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -34,7 +34,8 @@ pub struct SealedMap {
 }
 
 impl SealedMap {
-    /// What is there: each key's newest value is the last one. What was not written whole is left out.
+    /// What is there: each key's newest value is the last one. What was not written whole is left
+    /// out.
     pub fn open<K: DeserializeOwned, V: DeserializeOwned>(
         path: PathBuf,
         key: Zeroizing<[u8; 32]>,

@@ -1,5 +1,5 @@
-//! Around the model: what happens goes into it, and what is to be done comes out of it. What goes over
-//! the connection, and what comes over it, passes the secrets.
+//! Around the model: what happens goes into it, and what is to be done comes out of it. What goes
+//! over the connection, and what comes over it, passes the secrets.
 
 use std::collections::VecDeque;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};

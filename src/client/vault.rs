@@ -123,8 +123,8 @@ impl Vault {
         self.dir.join("id.pem")
     }
 
-    /// The public key; none where there is no key yet. Needs no passphrase but for a locked key that
-    /// another program made.
+    /// The public key; none where there is no key yet. Needs no passphrase but for a locked key
+    /// that another program made.
     pub fn public(&self) -> Result<Option<PublicKey>, FileError> {
         match read_public(&self.dir.join("id.pub.pem"))? {
             Some(key) => Ok(Some(key)),
@@ -243,8 +243,8 @@ impl Vault {
         serde_json::from_str(&text).map_err(|error| FileError::damaged(&path, error))
     }
 
-    /// Adds or renews a server and makes it the last used. One entry for each server, by its first key:
-    /// one that moved is found at its new place, and one with another key is known by it.
+    /// Adds or renews a server and makes it the last used. One entry for each server, by its first
+    /// key: one that moved is found at its new place, and one with another key is known by it.
     pub fn remember(&self, server: &Server) -> Result<(), FileError> {
         if self.servers()?.first() == Some(server) {
             return Ok(());
@@ -278,7 +278,8 @@ impl Vault {
         replace(&path, key.to_pem().as_bytes(), 0o600)
     }
 
-    /// The keys that this device uses on a server, which is named by the fingerprint of its first key.
+    /// The keys that this device uses on a server, which is named by the fingerprint of its first
+    /// key.
     pub fn devices_dir(&self, founding: &Fingerprint) -> PathBuf {
         self.dir.join("device").join(founding.to_url())
     }
@@ -291,8 +292,8 @@ impl Vault {
         read_identity(&self.dir.join("id.old.pem"), &mut || known.cloned())
     }
 
-    /// Where the journal of the talk with a server lies, without its files' endings: by its first key,
-    /// whatever it has now.
+    /// Where the journal of the talk with a server lies, without its files' endings: by its first
+    /// key, whatever it has now.
     pub fn journal_stem(&self, founding: &Fingerprint) -> PathBuf {
         self.dir.join("servers").join(founding.to_url())
     }

@@ -1,5 +1,5 @@
-//! Device certificates (docs/protocol.md, "Device certificates"): an RSA identity names the keys with
-//! which one device signs messages and opens private ones on one server.
+//! Device certificates (docs/protocol.md, "Device certificates"): an RSA identity names the keys
+//! with which one device signs messages and opens private ones on one server.
 
 use std::fmt;
 
@@ -51,7 +51,8 @@ pub struct OpeningKey {
 }
 
 impl Certificate {
-    /// Signs the keys that a device uses on `server`, which is named by the fingerprint of its first key.
+    /// Signs the keys that a device uses on `server`, which is named by the fingerprint of its
+    /// first key.
     pub fn issue(
         identity: &Identity,
         server: &Fingerprint,

@@ -1,6 +1,6 @@
-//! Where a message is said and by whom (docs/protocol.md, "Sealed messages"): part of what is sealed and
-//! signed, so that a message is of no use under another name, in another conversation or on another
-//! server.
+//! Where a message is said and by whom (docs/protocol.md, "Sealed messages"): part of what is
+//! sealed and signed, so that a message is of no use under another name, in another conversation or
+//! on another server.
 
 use unicode_normalization::UnicodeNormalization;
 
@@ -15,8 +15,8 @@ const LABEL: &[u8] = b"pychat/1 context";
 pub struct Context(pub(super) [u8; 32]);
 
 impl Context {
-    /// `server` is the fingerprint of the server's first key; a private conversation is named by the
-    /// recipient.
+    /// `server` is the fingerprint of the server's first key; a private conversation is named by
+    /// the recipient.
     pub fn new(server: &Fingerprint, sender: &UserName, conversation: &Target) -> Context {
         let (kind, name) = match conversation {
             Target::Channel(channel) => (0, fold(&channel.as_str()[1..])),

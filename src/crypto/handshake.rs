@@ -208,8 +208,8 @@ pub struct ServerGated {
 }
 
 impl ServerHello {
-    /// Gives R1, the answer to R0, of the best suite of `suites` that the client offers. Where it offers none of
-    /// them R1 says which there are, and the client ends.
+    /// Gives R1, the answer to R0, of the best suite of `suites` that the client offers. Where it
+    /// offers none of them R1 says which there are, and the client ends.
     pub fn start(hello: Hello, suites: Suites) -> (Self, Vec<u8>) {
         let suite = suites.choose(hello.suites());
         Self::start_with(hello, Pair::generate(suite))
@@ -224,8 +224,8 @@ impl ServerHello {
         (ServerHello { identity, symmetric, pair }, [&public[..], &offer].concat())
     }
 
-    /// The ephemeral KEM and the gate; no RSA. Garbage, replays and whoever lacks the server's public
-    /// key end here.
+    /// The ephemeral KEM and the gate; no RSA. Garbage, replays and whoever lacks the server's
+    /// public key end here.
     pub fn gate(self, r2: &[u8]) -> Result<ServerGated, HandshakeError> {
         let ServerHello { identity, mut symmetric, pair } = self;
         let (_, bytes) = sizes(pair.suite());

@@ -1,5 +1,6 @@
-//! The first record of a client. It ends in a MAC under the server's fingerprint (the idea of WireGuard's
-//! mac1), so that only peers that have an invite or a pinned key get an answer: docs/protocol.md, "Handshake".
+//! The first record of a client. It ends in a MAC under the server's fingerprint (the idea of
+//! WireGuard's mac1), so that only peers that have an invite or a pinned key get an answer:
+//! docs/protocol.md, "Handshake".
 
 use std::sync::Arc;
 
@@ -36,8 +37,8 @@ pub struct Hello {
 }
 
 impl Greeting {
-    /// None unless `record` is whole and its MAC holds under one of the `accepted` keys. MACs are compared
-    /// in constant time.
+    /// None unless `record` is whole and its MAC holds under one of the `accepted` keys. MACs are
+    /// compared in constant time.
     pub fn read<'a>(
         record: &[u8],
         accepted: impl IntoIterator<Item = &'a Arc<Identity>>,

@@ -1,7 +1,8 @@
-//! The ephemeral KEM of suite 2: DHKEM(X25519) and ML-KEM-768 (FIPS 203) together, so that a secret stays one
-//! as long as either holds. The combination is that of X-Wing (Barbosa et al., 2024, ePrint 2024/039) with
-//! HKDF-SHA-256: both secrets go into one KDF; X25519's public values are bound by DHKEM's own KDF, and those
-//! of ML-KEM need not be, because its ciphertexts and keys are bound by its own hashes.
+//! The ephemeral KEM of suite 2: DHKEM(X25519) and ML-KEM-768 (FIPS 203) together, so that a secret
+//! stays one as long as either holds. The combination is that of X-Wing (Barbosa et al., 2024,
+//! ePrint 2024/039) with HKDF-SHA-256: both secrets go into one KDF; X25519's public values are
+//! bound by DHKEM's own KDF, and those of ML-KEM need not be, because its ciphertexts and keys are
+//! bound by its own hashes.
 
 use zeroize::Zeroizing;
 
@@ -65,8 +66,8 @@ pub(super) fn encapsulate_with(
     Ok(([&own.public()[..], &ct].concat(), combine(&of_x25519, &of_mlkem)))
 }
 
-/// The modulus check of FIPS 203, section 7.2: all coefficients are below q. Both libraries have it too, and
-/// neither says so in its API.
+/// The modulus check of FIPS 203, section 7.2: all coefficients are below q. Both libraries have it
+/// too, and neither says so in its API.
 fn is_reduced(key: &[u8; MLKEM_PUBLIC_BYTES]) -> bool {
     const Q: u16 = 3329;
     let coefficients = key[..MLKEM_PUBLIC_BYTES - 32].chunks_exact(3);

@@ -167,8 +167,8 @@ impl PublicKey {
         self.to_rsa().to_public_key_pem(LineEnding::LF).expect("a public key can be written")
     }
 
-    /// From SPKI DER (RFC 3279, section 2.3.1). Nothing is computed with its numbers: fingerprints are asked
-    /// for often.
+    /// From SPKI DER (RFC 3279, section 2.3.1). Nothing is computed with its numbers: fingerprints
+    /// are asked for often.
     pub fn from_der(spki: &[u8]) -> Result<PublicKey, KeyError> {
         let malformed = |error: &dyn fmt::Display| KeyError::Malformed(error.to_string());
         let spki = SubjectPublicKeyInfoRef::from_der(spki).map_err(|error| malformed(&error))?;

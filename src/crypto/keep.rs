@@ -1,5 +1,5 @@
-//! What a person's programs keep for themselves: sealed to the person's own key, so that a passphrase
-//! on the key covers all of it.
+//! What a person's programs keep for themselves: sealed to the person's own key, so that a
+//! passphrase on the key covers all of it.
 
 use zeroize::Zeroizing;
 

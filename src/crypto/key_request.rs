@@ -35,8 +35,8 @@ pub(super) fn request(
     request
 }
 
-/// The nonce of such a request. None where the asker does not know the fingerprint (compared in constant
-/// time).
+/// The nonce of such a request. None where the asker does not know the fingerprint (compared in
+/// constant time).
 pub(super) fn heard<'a>(
     ask: &[u8; 8],
     server: &Fingerprint,

@@ -1,5 +1,5 @@
-//! The hop (identities, the handshake as states, the record cipher) and what lies inside it from end
-//! to end (certificates, private messages, channels with a PIN). Pure: bytes in, bytes out.
+//! The hop (identities, the handshake as states, the record cipher) and what lies inside it from
+//! end to end (certificates, private messages, channels with a PIN). Pure: bytes in, bytes out.
 //! `docs/protocol.md` is the authority for every byte.
 
 pub mod certificate;

@@ -1,5 +1,5 @@
-//! What every sealed message says beside its content, and how the content is padded (docs/protocol.md,
-//! "Sealed messages").
+//! What every sealed message says beside its content, and how the content is padded
+//! (docs/protocol.md, "Sealed messages").
 
 use zeroize::Zeroizing;
 

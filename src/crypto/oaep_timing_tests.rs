@@ -1,13 +1,14 @@
-//! Whether the time of a failed login says if OAEP held: an R2 whose skem opens and whose RSA ciphertext is valid
-//! (of a secret that the sender does not know) against one whose ciphertext is not. Takes some minutes, on a
-//! machine that does nothing else:
+//! Whether the time of a failed login says if OAEP held: an R2 whose skem opens and whose RSA
+//! ciphertext is valid (of a secret that the sender does not know) against one whose ciphertext is
+//! not. Takes some minutes, on a machine that does nothing else:
 //!
 //!     cargo test --release --lib oaep_timing -- --ignored --nocapture
 //!
-//! Classes are measured one after the other in an order by chance, each sample with a ciphertext of its own.
-//! The statistic is Welch's t of the samples below their common 90th percentile (Reparaz, Balasch, Verbauwhede:
-//! dudect, 2017), beside it Mann-Whitney's z of all. The control is an implementation that ends where OAEP
-//! fails, as a careless one would: when that is not found, the machine is too noisy to say anything.
+//! Classes are measured one after the other in an order by chance, each sample with a ciphertext of
+//! its own. The statistic is Welch's t of the samples below their common 90th percentile (Reparaz,
+//! Balasch, Verbauwhede: dudect, 2017), beside it Mann-Whitney's z of all. The control is an
+//! implementation that ends where OAEP fails, as a careless one would: when that is not found, the
+//! machine is too noisy to say anything.
 
 use std::time::Instant;
 

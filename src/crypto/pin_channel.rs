@@ -1,5 +1,5 @@
-//! Channels with a PIN (docs/protocol.md, "Channels with a PIN"): from the PIN to the channel's id and
-//! keys, and messages sealed under them.
+//! Channels with a PIN (docs/protocol.md, "Channels with a PIN"): from the PIN to the channel's id
+//! and keys, and messages sealed under them.
 
 use argon2::{Algorithm, Argon2, Block, Params, Version};
 use unicode_normalization::UnicodeNormalization;

@@ -95,8 +95,8 @@ fn nothing_of_a_line_can_be_changed_or_spliced() {
 }
 
 impl PinChannel {
-    /// What a double of a member's client makes of another's message: what its sender has signed in one
-    /// context, sealed in another one.
+    /// What a double of a member's client makes of another's message: what its sender has signed in
+    /// one context, sealed in another one.
     pub fn sealed_again(
         &self,
         body: &[u8],

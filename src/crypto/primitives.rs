@@ -26,8 +26,8 @@ pub fn random<const N: usize>() -> [u8; N] {
     bytes
 }
 
-/// Random bytes that differ for other `parts` even where the system's randomness repeats, as it may in
-/// a machine that was restored from a snapshot.
+/// Random bytes that differ for other `parts` even where the system's randomness repeats, as it may
+/// in a machine that was restored from a snapshot.
 pub fn hedged(parts: &[&[u8]]) -> [u8; 32] {
     hmac_sha256(&random::<32>(), parts)
 }

@@ -1,5 +1,5 @@
-//! Private messages (docs/protocol.md, "Private messages"): one signed text under a fresh key, and that
-//! key sealed for each device of both people.
+//! Private messages (docs/protocol.md, "Private messages"): one signed text under a fresh key, and
+//! that key sealed for each device of both people.
 
 use zeroize::Zeroizing;
 
@@ -151,8 +151,9 @@ impl Parsed<'_> {
         Some(Parsed { note, from, devices, header, wraps, text })
     }
 
-    /// Opens it with the key of one of this device's certificates (`own`), or with the identity alone,
-    /// and checks that `from`, the certificate that it claims, has signed all of it for this context.
+    /// Opens it with the key of one of this device's certificates (`own`), or with the identity
+    /// alone, and checks that `from`, the certificate that it claims, has signed all of it for this
+    /// context.
     pub fn open(
         &self,
         context: &Context,

@@ -163,8 +163,8 @@ fn in_another_context_it_does_not_open() {
 }
 
 impl Parsed<'_> {
-    /// What a double of a recipient's client makes of it: what the sender has signed in one context,
-    /// sealed in another one for another device.
+    /// What a double of a recipient's client makes of it: what the sender has signed in one
+    /// context, sealed in another one for another device.
     pub fn sealed_again(
         &self,
         identity: &Identity,

@@ -1,5 +1,5 @@
-//! The known answers of tests/data/sealed.json: a certificate, a private message, a PIN channel. The
-//! file is written anew by `cargo test --lib sealed_vectors_tests::write -- --ignored`; RSA's
+//! The known answers of tests/data/sealed.json: a certificate, a private message, a PIN channel.
+//! The file is written anew by `cargo test --lib sealed_vectors_tests::write -- --ignored`; RSA's
 //! signature and ciphertext are random, so that each writing differs.
 
 use std::{fs, path::PathBuf};

@@ -1,5 +1,5 @@
-//! RSA identities for tests: two are those of tests/data/hop.json, others are made once in a process, since
-//! making one takes longer than all else that most tests do.
+//! RSA identities for tests: two are those of tests/data/hop.json, others are made once in a
+//! process, since making one takes longer than all else that most tests do.
 
 use std::sync::OnceLock;
 

@@ -1,7 +1,7 @@
 //! The audit trail: who decided what about whom, in data/audit.jsonl, one JSON object a line and
-//! nothing of what people say. Each line's MAC covers the one before, under a key of this home's own
-//! (keys/audit.key), and keys/audit.head knows the last: who can write data/ alone cannot alter, drop
-//! or reorder a line unnoticed, nor put the whole folder back as it was.
+//! nothing of what people say. Each line's MAC covers the one before, under a key of this home's
+//! own (keys/audit.key), and keys/audit.head knows the last: who can write data/ alone cannot
+//! alter, drop or reorder a line unnoticed, nor put the whole folder back as it was.
 
 use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -80,8 +80,8 @@ const MAC_BYTES: usize = MAC_FIELD.len() + 64 + 2;
 /// Longer lines are not written.
 const LINE_BYTES_MAX: usize = 16 * 1024;
 
-/// So many bytes of lines share a sync and a head: after a crash between the two, the head is looked for
-/// among the last `4 * LINE_BYTES_MAX` bytes.
+/// So many bytes of lines share a sync and a head: after a crash between the two, the head is
+/// looked for among the last `4 * LINE_BYTES_MAX` bytes.
 const BATCH_BYTES: usize = LINE_BYTES_MAX;
 
 /// The first line: what came before it was removed by the operator's retention, or never was.
@@ -177,8 +177,8 @@ impl Audit {
         self.add_all(&[AuditEntry::now(decision)])
     }
 
-    /// Appends lines, synced to the disk. A trail that is not what was written goes on and stays so:
-    /// nothing here repairs it.
+    /// Appends lines, synced to the disk. A trail that is not what was written goes on and stays
+    /// so: nothing here repairs it.
     ///
     /// # Errors
     /// The key, the trail or its head cannot be read or written.
@@ -229,8 +229,8 @@ impl Audit {
         Ok(Sound { lines: lines.len() as u64 - 1, last: end.last, mac })
     }
 
-    /// Removes lines from before a moment; gives how many. A trail that is not what was written stays
-    /// as it is.
+    /// Removes lines from before a moment; gives how many. A trail that is not what was written
+    /// stays as it is.
     pub fn expire(&self, before_ms: i64) -> Result<u64> {
         let Some(held) = self.hold(false)? else { return Ok(0) };
         let text = fs::read(&self.trail).map_err(FileError::io(&self.trail))?;
@@ -272,8 +272,8 @@ impl Audit {
         Ok((end, ends))
     }
 
-    /// Where the next line goes, and whether all is as the head has it. Makes an empty trail. What a
-    /// crash has torn off is cut off.
+    /// Where the next line goes, and whether all is as the head has it. Makes an empty trail. What
+    /// a crash has torn off is cut off.
     fn end(&self, held: &Held) -> Result<(End, bool)> {
         let mut file = self.open()?;
         let io = || FileError::io(&self.trail);

@@ -81,7 +81,8 @@ pub fn overwrite(file: &mut File) -> io::Result<()> {
     file.sync_data()
 }
 
-/// Of several programs that change what this file stands for one at a time does, until it is dropped.
+/// Of several programs that change what this file stands for one at a time does, until it is
+/// dropped.
 pub fn turn(path: &Path) -> Result<File, FileError> {
     let open = files::private().write(true).create(true).truncate(false).open(path);
     let file = open.map_err(FileError::io(path))?;

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
 
-/// A read that waits for the disk, or for the processor, ends after this time: before whoever asks for
-/// the server's health gives up on its reader.
+/// A read that waits for the disk, or for the processor, ends after this time: before whoever asks
+/// for the server's health gives up on its reader.
 const WALL_MAX: Duration = Duration::from_secs(2);
 
 /// The work of one read, from its making on, on the thread that made it.

@@ -90,8 +90,8 @@ impl House {
         self.devices.save(self);
     }
 
-    /// Keys that were not here for as long as the operator wants are registered no more; of an owner
-    /// the last one always is.
+    /// Keys that were not here for as long as the operator wants are registered no more; of an
+    /// owner the last one always is.
     pub(super) fn expire_keys(&self) {
         let Some(span) = self.config().device_expiry else { return };
         let (users, dir) = (self.users(), self.home().users_dir());

@@ -1,5 +1,6 @@
-//! What is written down beside the chat: the audit trail and the history of people's keys. One thread
-//! writes, so that ending a session never waits for a disk or for another process that holds the trail.
+//! What is written down beside the chat: the audit trail and the history of people's keys. One
+//! thread writes, so that ending a session never waits for a disk or for another process that holds
+//! the trail.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -7,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use crate::home::{Audit, AuditEntry, Decision};
 
-/// Records that may wait. Further decisions are not written, are counted, and stand in the log alone.
+/// Records that may wait. Further decisions are not written, are counted, and stand in the log
+/// alone.
 const WAITING_MAX: usize = 100_000;
 
 /// A record that waits for longer than this makes the server unhealthy.

@@ -15,14 +15,15 @@ const SWEEP_EVERY: Duration = Duration::from_secs(1);
 /// A look for lines that are older than their place's retention this often.
 const EXPIRE_EVERY: Duration = Duration::from_secs(60);
 
-/// A clock that leaps by more than this, or begins as far ahead of the newest line, has to hold for a
-/// while before it is trusted with removing lines ...
+/// A clock that leaps by more than this, or begins as far ahead of the newest line, has to hold for
+/// a while before it is trusted with removing lines ...
 const CLOCK_DRIFT_MS_MAX: u64 = 3_600_000;
 const CLOCK_HOLD: Duration = Duration::from_secs(600);
 /// ... and one that leaps ahead by more than this until the operator says that it is right.
 const CLOCK_LEAP_MS_MAX: i64 = 90 * 86_400_000;
 
-/// The server's chores: users/ and the server's own key are watched, and empty channels are forgotten.
+/// The server's chores: users/ and the server's own key are watched, and empty channels are
+/// forgotten.
 pub fn keep(house: &House, mut watch: UsersWatch) {
     let mut swept = Instant::now();
     let mut unread = false;
@@ -45,8 +46,8 @@ pub fn keep(house: &House, mut watch: UsersWatch) {
     }
 }
 
-/// Lines and keys that are too old go. A thread of its own: a disk that takes its time with it keeps nobody in
-/// who was removed.
+/// Lines and keys that are too old go. A thread of its own: a disk that takes its time with it
+/// keeps nobody in who was removed.
 pub fn sweep(house: &House) {
     let now_ms = || jiff::Timestamp::now().as_millisecond();
     let newest_ms = match house.ask_ledger(|ledger| ledger.newest_ms()) {

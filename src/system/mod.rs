@@ -1,5 +1,5 @@
-//! What Unix and Windows each do in their own way, under the same names: the one place that asks which
-//! system this is.
+//! What Unix and Windows each do in their own way, under the same names: the one place that asks
+//! which system this is.
 
 mod signal;
 #[cfg(unix)]

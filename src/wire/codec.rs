@@ -100,8 +100,8 @@ impl Names {
     }
 }
 
-/// Joins a server's messages that are longer than a record: what follows the last newline of a record
-/// goes on in the next one.
+/// Joins a server's messages that are longer than a record: what follows the last newline of a
+/// record goes on in the next one.
 #[derive(Default)]
 pub struct Parts {
     bytes: Vec<u8>,

@@ -2,8 +2,8 @@
 
 use std::io::{self, Read};
 
-/// Reads records through one buffer that takes many per read and grows with what has arrived, never by a
-/// declared length.
+/// Reads records through one buffer that takes many per read and grows with what has arrived, never
+/// by a declared length.
 pub struct RecordReader<R> {
     source: R,
     buffer: Vec<u8>,
@@ -35,8 +35,9 @@ impl<R: Read> RecordReader<R> {
         self.declared().is_some_and(|bytes| self.end - self.start >= 2 + bytes)
     }
 
-    /// The next record, to be opened in place. `UnexpectedEof` inside a record; `None` at a clean end.
-    /// After `WouldBlock` or `TimedOut` the call may be repeated: nothing that was read is lost.
+    /// The next record, to be opened in place. `UnexpectedEof` inside a record; `None` at a clean
+    /// end. After `WouldBlock` or `TimedOut` the call may be repeated: nothing that was read is
+    /// lost.
     pub fn read(&mut self) -> io::Result<Option<&mut [u8]>> {
         loop {
             if let Some(bytes) = self.declared() {
@@ -65,7 +66,8 @@ impl<R: Read> RecordReader<R> {
         Some(usize::from(u16::from_be_bytes(*head)))
     }
 
-    /// Moves what is left to the front, and doubles the buffer when it is full of one record's start.
+    /// Moves what is left to the front, and doubles the buffer when it is full of one record's
+    /// start.
     fn make_room(&mut self) {
         if self.start == self.end {
             (self.start, self.end) = (0, 0);

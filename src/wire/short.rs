@@ -1,6 +1,6 @@
 //! The short form of a line that has nothing but a text: an array instead of an object. What a busy
-//! room costs is bytes, and most of a line's are the names of its fields (docs/protocol.md, "Short form").
-//! The server writes an event's fields once, and all members share them.
+//! room costs is bytes, and most of a line's are the names of its fields (docs/protocol.md, "Short
+//! form"). The server writes an event's fields once, and all members share them.
 
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
@@ -14,7 +14,8 @@ use crate::chat::{
 #[derive(Deserialize)]
 struct Said(Target, MsgId, String);
 
-/// `["7","#lobby","alice","main","000...",1764079391123,"hi"]`: what members are told, the first time.
+/// `["7","#lobby","alice","main","000...",1764079391123,"hi"]`: what members are told, the first
+/// time.
 #[derive(Deserialize)]
 struct Told(Seq, Target, UserName, DeviceName, MsgId, i64, String);
 
@@ -52,8 +53,8 @@ pub fn read_event(json: &[u8]) -> serde_json::Result<Event> {
     }))
 }
 
-/// A message as JSON but for what comes before its seq, and the seq (see `Tail::append_line`). `to` is
-/// the conversation with the names as they are registered.
+/// A message as JSON but for what comes before its seq, and the seq (see `Tail::append_line`). `to`
+/// is the conversation with the names as they are registered.
 pub fn stored_fields(
     to: &Target,
     from: &UserName,

@@ -1,5 +1,6 @@
-//! Rows that begin with whose words they are. `server| ` stands before each row of what the server says,
-//! `-- ` and `=!= ` before what this client itself says, and no text from elsewhere begins a row.
+//! Rows that begin with whose words they are. `server| ` stands before each row of what the server
+//! says, `-- ` and `=!= ` before what this client itself says, and no text from elsewhere begins a
+//! row.
 
 use ratatui::buffer::CellWidth;
 use ratatui::style::Style;
@@ -17,8 +18,8 @@ pub fn behind(mark: &str, text: &str, cells: Option<usize>) -> String {
     rows.map(|row| wrapped(&row, mark, cells)).collect::<Vec<_>>().join("\n")
 }
 
-/// A text whose further rows begin with `mark`, its own and those that do not fit into so many cells: no
-/// terminal has to begin a row with what was somewhere inside.
+/// A text whose further rows begin with `mark`, its own and those that do not fit into so many
+/// cells: no terminal has to begin a row with what was somewhere inside.
 pub fn under(mark: &str, text: &str, cells: Option<usize>) -> String {
     let rows = text.split('\n').enumerate();
     let rows = rows.map(|(number, row)| match number {

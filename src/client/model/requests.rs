@@ -1,5 +1,5 @@
-//! This client's requests to enter and to leave channels, until they are answered. An answer counts as
-//! one only under the reference and for the channel of such a request.
+//! This client's requests to enter and to leave channels, until they are answered. An answer counts
+//! as one only under the reference and for the channel of such a request.
 
 use std::collections::VecDeque;
 

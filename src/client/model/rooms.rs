@@ -1,5 +1,5 @@
-//! Which channels this client is in, and where typed text goes. Only what this person asks for changes
-//! either: the server answers, and is believed where that was asked.
+//! Which channels this client is in, and where typed text goes. Only what this person asks for
+//! changes either: the server answers, and is believed where that was asked.
 
 use super::super::slash;
 use super::*;
@@ -16,7 +16,8 @@ pub enum Stray {
 }
 
 impl Model {
-    /// A line of a prompt; where it was composed `within` a sealed conversation, it goes to that alone.
+    /// A line of a prompt; where it was composed `within` a sealed conversation, it goes to that
+    /// alone.
     pub(super) fn typed(
         &mut self,
         within: Option<Target>,
@@ -54,8 +55,8 @@ impl Model {
         self.line(line, chance)
     }
 
-    /// What was typed ahead is taken once no PIN is being worked out; where there is nothing, this may be
-    /// the end.
+    /// What was typed ahead is taken once no PIN is being worked out; where there is nothing, this
+    /// may be the end.
     pub(super) fn goes_on(&mut self) -> Vec<Action> {
         match self.deriving.is_empty() && !self.ahead.is_empty() {
             true => vec![Action::Again(std::mem::take(&mut self.ahead))],
@@ -63,7 +64,8 @@ impl Model {
         }
     }
 
-    /// What was typed ahead for a channel that is not entered goes nowhere; commands are carried out.
+    /// What was typed ahead for a channel that is not entered goes nowhere; commands are carried
+    /// out.
     pub(super) fn goes_on_without(&mut self, channel: &str) -> Vec<Action> {
         let ahead = self.ahead.len();
         self.ahead.retain(|one| !slash::says_here(one.line.reveal()));

@@ -1,9 +1,9 @@
-//! Whether an answer to `/history` has all that a person's devices have said, up to the lines that are
-//! here already. Pure.
+//! Whether an answer to `/history` has all that a person's devices have said, up to the lines that
+//! are here already. Pure.
 //!
-//! What changes lines is not told in such an answer, so it has sessions of its own: a session of lines
-//! that say something counts these alone, and each of them names the one before it, also the first of a
-//! session. Of a line that was changed its seat is there, without its own count.
+//! What changes lines is not told in such an answer, so it has sessions of its own: a session of
+//! lines that say something counts these alone, and each of them names the one before it, also the
+//! first of a session. Of a line that was changed its seat is there, without its own count.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
@@ -226,7 +226,8 @@ mod tests {
         let (tea, ana): (Target, UserName) = ("#tea".parse().unwrap(), "ana".parse().unwrap());
         let mut answer = Answers::default();
         let says = |answer: &mut Answers, session: u8, n: u64| {
-            // Each line names the one before, and the first of the second session the first one's last.
+            // Each line names the one before, and the first of the second session the first one's
+            // last.
             let hash = |session: u8, n: u64| [session ^ n as u8; 32];
             let prev =
                 if (session, n) == (2, 0) { hash(1, 41) } else { hash(session, n.max(1) - 1) };

@@ -1,8 +1,9 @@
-//! Whether a person's device has said all that we were told, in its order: each sealed line counts its
-//! session's lines and names the one before. Pure.
+//! Whether a person's device has said all that we were told, in its order: each sealed line counts
+//! its session's lines and names the one before. Pure.
 //!
-//! What was said stays said, whatever log the server tells it from: a server that has another log (a
-//! backup was restored, or it only says so) has other seqs, and the same people with the same lines.
+//! What was said stays said, whatever log the server tells it from: a server that has another log
+//! (a backup was restored, or it only says so) has other seqs, and the same people with the same
+//! lines.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -88,8 +89,8 @@ pub enum Order {
 }
 
 impl Chains {
-    /// What the server says of a place: its log, and the newest line there. Whether the log is another
-    /// one than before, and whether there was one.
+    /// What the server says of a place: its log, and the newest line there. Whether the log is
+    /// another one than before, and whether there was one.
     pub fn begin(&mut self, to: &Target, log: LogId, newest: Seq, now_ms: i64) -> (bool, bool) {
         let lines = self.lines(to);
         let (other, met) = (lines.log != Some(log), lines.log.is_some());
@@ -107,8 +108,8 @@ impl Chains {
         (other, met)
     }
 
-    /// When all lines up to the newest one that was told were here already: what is told from now on
-    /// was stored since, by the server's own word of then.
+    /// When all lines up to the newest one that was told were here already: what is told from now
+    /// on was stored since, by the server's own word of then.
     pub fn told_ms(&self, to: &Target) -> i64 {
         self.place(to).map_or(0, |lines| lines.told_ms)
     }
@@ -126,8 +127,8 @@ impl Chains {
         self.changed.insert(to.clone());
     }
 
-    /// Whether a line is new, and how many seqs are missing before it. One that is not told again comes
-    /// when it is stored, at `live_ms`.
+    /// Whether a line is new, and how many seqs are missing before it. One that is not told again
+    /// comes when it is stored, at `live_ms`.
     pub fn arrives(&mut self, to: &Target, seq: Seq, live_ms: Option<i64>) -> (bool, u64) {
         let lines = self.lines(to);
         let (before, new) = (lines.last, seq > lines.last);
@@ -198,7 +199,8 @@ impl Chains {
         order
     }
 
-    /// The newest line of a device that says something, or changes another: zeros where none is known.
+    /// The newest line of a device that says something, or changes another: zeros where none is
+    /// known.
     pub fn newest(&self, to: &Target, device: &str, changes: bool) -> [u8; 32] {
         let device = self.place(to).and_then(|lines| lines.devices.get(device));
         let newest = device.and_then(|device| device.lines[usize::from(changes)].back());

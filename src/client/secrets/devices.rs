@@ -1,6 +1,6 @@
-//! The keys that this device uses on one server: a new certificate each week, and the private parts of old ones until nothing
-//! that was sealed for them can wait any more. One file for each, so that two clients of one person
-//! never write over each other's.
+//! The keys that this device uses on one server: a new certificate each week, and the private parts
+//! of old ones until nothing that was sealed for them can wait any more. One file for each, so that
+//! two clients of one person never write over each other's.
 
 use std::fs;
 use std::io;
@@ -46,8 +46,8 @@ pub struct Devices {
 }
 
 impl Devices {
-    /// Reads what is there. What another key has made, or for another server, is of no use and stays
-    /// unread.
+    /// Reads what is there. What another key has made, or for another server, is of no use and
+    /// stays unread.
     pub fn open(
         dir: &Path,
         server: &Fingerprint,
@@ -90,8 +90,8 @@ impl Devices {
         self.own.push(Own { file, certificate, signing });
     }
 
-    /// The certificate to use, made anew where the last one is a week old. It is kept for whoever holds
-    /// one of `keepers`.
+    /// The certificate to use, made anew where the last one is a week old. It is kept for whoever
+    /// holds one of `keepers`.
     pub fn renew(
         &mut self,
         identity: &Identity,

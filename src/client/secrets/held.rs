@@ -1,5 +1,5 @@
-//! What came after a line whose sender's keys are asked for, in its order, and no more of it than there is
-//! room for.
+//! What came after a line whose sender's keys are asked for, in its order, and no more of it than
+//! there is room for.
 
 use std::collections::VecDeque;
 

@@ -1,5 +1,5 @@
-//! A server, and readers that help it, that show a message as somebody else's, in another conversation or
-//! on another server; and clients that were restored from a snapshot.
+//! A server, and readers that help it, that show a message as somebody else's, in another
+//! conversation or on another server; and clients that were restored from a snapshot.
 
 use super::keys::restarts;
 use super::*;
@@ -53,7 +53,8 @@ impl Story {
         }
     }
 
-    /// What a reader makes of it: what alice has signed in one context, sealed for bob in another one.
+    /// What a reader makes of it: what alice has signed in one context, sealed for bob in another
+    /// one.
     fn sealed_again(&self, body: &[u8], contexts: [&Context; 2]) -> Vec<u8> {
         let (certificate, _) = self.alice.secrets.devices.signing().unwrap();
         match self.conversation() {

@@ -1,5 +1,6 @@
-//! What is learned of people costs few writes whoever is met, and what somebody has decided is on the disk
-//! before it is told as done: also where a server invents people, or this client is cut off.
+//! What is learned of people costs few writes whoever is met, and what somebody has decided is on
+//! the disk before it is told as done: also where a server invents people, or this client is cut
+//! off.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
@@ -67,8 +68,8 @@ fn anothers(key: &DeviceKey, name: &UserName) -> DeviceKey {
     DeviceKey { key: Opaque::new(&der).unwrap(), ..key.clone() }
 }
 
-/// Bob enters a channel, and of its people one more is told of after each so many milliseconds. Gives
-/// what he is told.
+/// Bob enters a channel, and of its people one more is told of after each so many milliseconds.
+/// Gives what he is told.
 fn enters(
     story: &mut Story,
     people: Vec<UserName>,

@@ -193,8 +193,8 @@ fn a_server_that_never_tells_keys_fills_no_memory() {
     assert!(story.bob.secrets.held.is_empty());
 }
 
-/// Bob's client begins anew and wants to write to alice, while the server tells of this certificate.
-/// Gives what goes out, and how often it was refused.
+/// Bob's client begins anew and wants to write to alice, while the server tells of this
+/// certificate. Gives what goes out, and how often it was refused.
 fn writes_after_a_restart(
     story: &mut Story,
     told: Option<Opaque>,

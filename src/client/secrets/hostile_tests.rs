@@ -1,6 +1,6 @@
-//! Hostile doubles: a server that forges, replays, drops, swaps and downgrades, and a member that speaks as
-//! another. Each is found out, two hundred times of two hundred, and what it says is never shown as
-//! anybody's words; an honest server is never suspected.
+//! Hostile doubles: a server that forges, replays, drops, swaps and downgrades, and a member that
+//! speaks as another. Each is found out, two hundred times of two hundred, and what it says is
+//! never shown as anybody's words; an honest server is never suspected.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;

@@ -1,5 +1,5 @@
-//! A server that brings back a key that was compared away or replaced, gives one person's key to another,
-//! or lists nobody for a while.
+//! A server that brings back a key that was compared away or replaced, gives one person's key to
+//! another, or lists nobody for a while.
 
 use super::keys::restarts;
 use super::*;

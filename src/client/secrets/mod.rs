@@ -1,6 +1,6 @@
 //! Between the model, which knows texts, and the connection, which in private conversations and in
-//! channels with a PIN carries what only people can read. Lines go out sealed and signed, one at a time
-//! in each place; what comes in is opened and checked before anybody sees it.
+//! channels with a PIN carries what only people can read. Lines go out sealed and signed, one at a
+//! time in each place; what comes in is opened and checked before anybody sees it.
 
 mod answer;
 mod asking;
@@ -58,7 +58,8 @@ pub enum Next {
 
 /// People that are asked for at once.
 const NAMES_MAX: usize = 50;
-/// Bytes of sealed lines that are kept for a search: some fifteen thousand. Beyond, the older half goes.
+/// Bytes of sealed lines that are kept for a search: some fifteen thousand. Beyond, the older half
+/// goes.
 const BOOK_BYTES_MAX: u64 = 8 << 20;
 /// Lines of a place whose ids are known: as many as a window of the full screen has.
 const IDS_MAX: usize = 100_000;
@@ -180,8 +181,8 @@ impl Secrets {
         &self.store.kept.left
     }
 
-    /// This client takes up each place where the last one left it: lines that it has sealed go out as
-    /// they are, and what comes is held against what came before.
+    /// This client takes up each place where the last one left it: lines that it has sealed go out
+    /// as they are, and what comes is held against what came before.
     pub fn resume(&mut self, sealed: HashMap<MsgId, Opaque>) {
         self.sealed = sealed;
         let stem = self.contact.vault.journal_stem(self.contact.founding());
@@ -379,8 +380,8 @@ impl Secrets {
         }
     }
 
-    /// A channel's key and messages go where this person has asked to leave it, and by no word of the
-    /// server's.
+    /// A channel's key and messages go where this person has asked to leave it, and by no word of
+    /// the server's.
     fn is_left(&mut self, channel: ChannelName, told: Option<&String>, next: &mut Vec<Next>) {
         if self.leaving.get(&channel).is_none_or(|asked| asked.as_ref() != told) {
             return;

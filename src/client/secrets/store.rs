@@ -1,5 +1,5 @@
-//! What is kept of one server's people and channels: whose key is whose, and the keys of channels with a
-//! PIN. A file of the vault (0600), sealed to the person's key.
+//! What is kept of one server's people and channels: whose key is whose, and the keys of channels
+//! with a PIN. A file of the vault (0600), sealed to the person's key.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -34,7 +34,8 @@ pub struct Kept {
 pub struct Store {
     stem: PathBuf,
     pub kept: Kept,
-    /// Of the file that `kept` was read from or written to: as long as it lies there nothing is opened.
+    /// Of the file that `kept` was read from or written to: as long as it lies there nothing is
+    /// opened.
     hash: Option<[u8; 32]>,
     /// Of the file as it was written last.
     pub bytes: u64,
@@ -185,7 +186,8 @@ mod tests {
         };
         let known = of(&new);
         two.update(&openers, &keepers, |kept| kept.set_people(vec![known.clone()])).unwrap();
-        // The one that has seen an older certificate only does not put it in the place of the newer one.
+        // The one that has seen an older certificate only does not put it in the place of the newer
+        // one.
         one.update(&openers, &keepers, |kept| kept.set_people(vec![of(&old)])).unwrap();
         let three = Store::open(&stem, &openers, &keepers).unwrap();
         assert_eq!(three.key(), one.key());

@@ -1,6 +1,6 @@
-//! What is done at each login and then by this client's own clock, so that no server has to help with
-//! it, nor can hinder it: the keys of this device are made anew each week, those for which nothing can
-//! wait any more are deleted, and it is asked which keys one's own other devices have.
+//! What is done at each login and then by this client's own clock, so that no server has to help
+//! with it, nor can hinder it: the keys of this device are made anew each week, those for which
+//! nothing can wait any more are deleted, and it is asked which keys one's own other devices have.
 
 use std::collections::BTreeMap;
 
@@ -106,8 +106,8 @@ impl Secrets {
         next
     }
 
-    /// The device's keys that are over are deleted; where there is a server to tell, those in use are
-    /// renewed and published.
+    /// The device's keys that are over are deleted; where there is a server to tell, those in use
+    /// are renewed and published.
     fn renew(&mut self, now_ms: i64, next: &mut Vec<Next>) {
         self.tended_ms = Some(now_ms);
         if let Err(error) = self.renew_on_disk(now_ms) {

@@ -1,5 +1,5 @@
-//! Who computes: AWS-LC and ring where a C compiler is at hand (with the `server` feature), Rust alone for a
-//! client without one. Both have the same names, and give the same bytes.
+//! Who computes: AWS-LC and ring where a C compiler is at hand (with the `server` feature), Rust
+//! alone for a client without one. Both have the same names, and give the same bytes.
 
 #[cfg(feature = "server")]
 mod native;

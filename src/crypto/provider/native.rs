@@ -1,5 +1,5 @@
-//! AWS-LC: constant time. AES-GCM is of ring, which has code for the widest instructions of more processors
-//! (docs/performance.md).
+//! AWS-LC: constant time. AES-GCM is of ring, which has code for the widest instructions of more
+//! processors (docs/performance.md).
 
 use aws_lc_rs::agreement::{self, X25519};
 use aws_lc_rs::kem::{self, ML_KEM_768};

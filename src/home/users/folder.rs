@@ -1,5 +1,5 @@
-//! Whose each file in users/ is. Names of files are compared as people's names are: in NFC and in any
-//! case, so that `zoé.json` from a Mac, in NFD, belongs to zoé.
+//! Whose each file in users/ is. Names of files are compared as people's names are: in NFC and in
+//! any case, so that `zoé.json` from a Mac, in NFD, belongs to zoé.
 
 use std::collections::HashMap;
 use std::fs;

@@ -84,7 +84,8 @@ pub fn copy_to(
         .map_err(io(to))?;
     {
         let mut copy = Connection::open(partial.path()).map_err(&fault)?;
-        // One look at the source for the whole copy: else it begins anew after each line that comes.
+        // One look at the source for the whole copy: else it begins anew after each line that
+        // comes.
         let look = connection.unchecked_transaction().map_err(&fault)?;
         look.query_row("PRAGMA schema_version", [], |_| Ok(())).map_err(&fault)?;
         let work = Backup::new(connection, &mut copy).map_err(&fault)?;

@@ -17,7 +17,8 @@ const CACHE_KIB: i64 = 8_192;
 /// Pages in the write-ahead log before they are copied into the file.
 const LOG_PAGES: i64 = 4_000;
 
-/// Makes the file for its owner's eyes only, where it is missing; SQLite gives its log the same mode.
+/// Makes the file for its owner's eyes only, where it is missing; SQLite gives its log the same
+/// mode.
 pub fn create(path: &Path) -> std::io::Result<()> {
     OpenOptions::new().append(true).create(true).mode(0o600).open(path).map(|_| ())
 }
@@ -50,8 +51,8 @@ pub fn open_as_it_is(path: &Path) -> Result<Connection, LedgerError> {
     Ok(connection)
 }
 
-/// Copies the write-ahead log into the file and empties it, so that nothing of what was removed stays
-/// in it. Nobody's line waits for a reader that is in the way: then the next sweep does it.
+/// Copies the write-ahead log into the file and empties it, so that nothing of what was removed
+/// stays in it. Nobody's line waits for a reader that is in the way: then the next sweep does it.
 /// Whether it is done.
 pub fn truncate_log(connection: &Connection) -> rusqlite::Result<bool> {
     connection.busy_timeout(Duration::ZERO)?;

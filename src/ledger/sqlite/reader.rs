@@ -1,5 +1,5 @@
-//! The reading half: a connection that only reads. What is damaged is left out, said in the log, and
-//! costs nobody what lies around it.
+//! The reading half: a connection that only reads. What is damaged is left out, said in the log,
+//! and costs nobody what lies around it.
 
 use std::cell::Cell;
 use std::path::{Path, PathBuf};
@@ -16,8 +16,8 @@ use crate::ledger::{LedgerError, Older, Page, Reader, Work};
 
 /// Pages of the file that a reader has in memory, in KiB: what an answer looks at.
 const CACHE_KIB: i64 = 1_024;
-/// SQLite's steps between two looks at what a read has cost. The index of words takes a few for each of
-/// its pages of 4 KB, which are some hundred lines for each word that is looked for.
+/// SQLite's steps between two looks at what a read has cost. The index of words takes a few for
+/// each of its pages of 4 KB, which are some hundred lines for each word that is looked for.
 const STEPS: i32 = 100;
 
 /// The reading half. One thread at a time reads with it.
@@ -138,8 +138,8 @@ impl<'a> Damage<'a> {
         }
     }
 
-    /// What `read` gives of the lines behind `after` up to `upto`; around pages of the file that are
-    /// damaged, in ever smaller halves, the one that `read` begins with first. It must not look
+    /// What `read` gives of the lines behind `after` up to `upto`; around pages of the file that
+    /// are damaged, in ever smaller halves, the one that `read` begins with first. It must not look
     /// beyond as many lines as there may be, where the next page may be the damaged one.
     fn around(
         &self,

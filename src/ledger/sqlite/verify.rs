@@ -11,8 +11,8 @@ use super::schema::version;
 use crate::ledger::{LedgerError, Verified};
 
 /// Whether the file is sound: its pages, its index of words, every line as it was written, and each
-/// place's seqs without a double or one beyond the last. A server that uses the file is not disturbed:
-/// its index of words, which is checked by writing, is checked in a copy in memory.
+/// place's seqs without a double or one beyond the last. A server that uses the file is not
+/// disturbed: its index of words, which is checked by writing, is checked in a copy in memory.
 pub fn verify(path: &Path) -> Result<Verified, LedgerError> {
     let fault = faults(path);
     let damaged = |what: String| LedgerError::Damaged { path: path.to_owned(), what };

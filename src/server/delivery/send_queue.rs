@@ -147,8 +147,8 @@ impl SendQueue {
         self.sink.address()
     }
 
-    /// From now on this session reads `place`: what `start` says from the ledger, then the tail from
-    /// `position` on.
+    /// From now on this session reads `place`: what `start` says from the ledger, then the tail
+    /// from `position` on.
     pub fn follow(&self, place: PlaceId, start: Start, position: u64) {
         let Start { after: told, upto, lines_max, fresh } = start;
         let after = told.max(Seq(upto.0.saturating_sub(lines_max as u64)));
@@ -340,7 +340,8 @@ impl SendQueue {
         self.cut(&mut state);
     }
 
-    /// Whether the session has ended, from either side: nothing that its peer sent before is obeyed.
+    /// Whether the session has ended, from either side: nothing that its peer sent before is
+    /// obeyed.
     pub fn is_over(&self) -> bool {
         self.over.load(Ordering::SeqCst)
     }
@@ -441,7 +442,8 @@ impl SendQueue {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // A panic while sealing leaves a cursor or a counter behind at worst: the peer would notice.
+        // A panic while sealing leaves a cursor or a counter behind at worst: the peer would
+        // notice.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -458,8 +460,8 @@ impl State {
     }
 }
 
-/// What one record holds, and the rest: whole messages where that is possible. A longer one goes on in
-/// the next record, and is cut behind something that is not taken for padding.
+/// What one record holds, and the rest: whole messages where that is possible. A longer one goes on
+/// in the next record, and is cut behind something that is not taken for padding.
 fn split(body: &[u8]) -> (&[u8], &[u8]) {
     let most = body.len().min(RECORD_BODY_BYTES_MAX);
     if most == body.len() {

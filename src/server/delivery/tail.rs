@@ -57,8 +57,8 @@ impl Tail {
         self.push(&[entry]);
     }
 
-    /// Appends a message that was committed under `seq`: it goes in front of `fields`, an object's or,
-    /// in the short form, an array's, and a newline.
+    /// Appends a message that was committed under `seq`: it goes in front of `fields`, an object's
+    /// or, in the short form, an array's, and a newline.
     pub fn append_line(&mut self, seq: Seq, fields: &[u8]) {
         debug_assert_eq!(seq.0, self.seq.0 + 1, "seqs are contiguous");
         self.seq = seq;

@@ -16,14 +16,15 @@ const RESERVE: usize = 512;
 /// socket, the bell, the lock, and three for each of the ledger's connections.
 const OWN_DESCRIPTORS: usize = 32;
 
-/// Address space of a connection, in bytes: the 128 KiB of its thread's stack, the guards, its signal
-/// stack, and a share of the heap and of the threads that are logging in.
+/// Address space of a connection, in bytes: the 128 KiB of its thread's stack, the guards, its
+/// signal stack, and a share of the heap and of the threads that are logging in.
 const ADDRESS_BYTES: u64 = 256 * 1024;
 /// Address space for the server's own threads and caches, which begin after the count, in bytes.
 const OWN_ADDRESS_BYTES: u64 = 96 << 20;
 /// Where less than this is left, nobody else comes in: an allocation that fails ends the process.
 const ADDRESS_BYTES_LEFT_MIN: u64 = 16 << 20;
-/// What the allocator reserves for each of its arenas, in bytes, and arenas for each core (glibc) ...
+/// What the allocator reserves for each of its arenas, in bytes, and arenas for each core (glibc)
+/// ...
 const ARENA_BYTES: u64 = 64 << 20;
 const ARENAS_PER_CORE: u64 = 8;
 /// ... unless this variable says how many.
@@ -106,8 +107,8 @@ fn arenas() -> u64 {
     own.unwrap_or_else(|| ARENAS_PER_CORE * cores())
 }
 
-/// Connections that fit into so many bytes of address space, beside what the server needs itself. The
-/// allocator takes its part of them, up to half.
+/// Connections that fit into so many bytes of address space, beside what the server needs itself.
+/// The allocator takes its part of them, up to half.
 fn fitting(bytes: u64, arenas: u64) -> usize {
     let bytes = bytes.saturating_sub(OWN_ADDRESS_BYTES);
     let arenas = (ARENA_BYTES * arenas).min(bytes / 2);

@@ -1,5 +1,5 @@
-//! The sources that people have logged in from lately: they come first at the door. On disk by day and
-//! source, in `data/sources.json`, unless the operator wants no addresses written.
+//! The sources that people have logged in from lately: they come first at the door. On disk by day
+//! and source, in `data/sources.json`, unless the operator wants no addresses written.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -47,8 +47,8 @@ impl RecentLogins {
         Ok(recent)
     }
 
-    /// The file's text, where there is something new for it. People who are not registered any more,
-    /// sources beyond a person's number and what is too old are forgotten.
+    /// The file's text, where there is something new for it. People who are not registered any
+    /// more, sources beyond a person's number and what is too old are forgotten.
     pub fn text(&mut self, today: i64, is_user: impl Fn(&UserName) -> bool) -> Option<String> {
         let count =
             |users: &BTreeMap<_, BTreeMap<_, _>>| users.values().map(BTreeMap::len).sum::<usize>();

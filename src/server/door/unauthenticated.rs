@@ -1,5 +1,6 @@
-//! One thread holds all connections that have shown nothing yet, and shakes hands with them up to R2: they
-//! cost a descriptor and a buffer each, and no thread. Whoever has passed the gate gets one.
+//! One thread holds all connections that have shown nothing yet, and shakes hands with them up to
+//! R2: they cost a descriptor and a buffer each, and no thread. Whoever has passed the gate gets
+//! one.
 
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpStream};
@@ -56,8 +57,8 @@ impl<'a> Unauthenticated<'a> {
         }
     }
 
-    /// Waits until something comes, for a while. Gives who has sent something, and whether the listener
-    /// has something to accept.
+    /// Waits until something comes, for a while. Gives who has sent something, and whether the
+    /// listener has something to accept.
     fn poll(&self, listener: Option<&Listener>, now: Instant) -> (Vec<u64>, bool) {
         let deadlines = self.connections.values().map(|connection| connection.deadline);
         let until = deadlines.chain(self.paused.filter(|until| now < *until)).min();

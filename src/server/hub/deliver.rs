@@ -1,5 +1,5 @@
-//! To deliver is to let cursors catch up with the logs: outside the hub's lock, one thread at a time
-//! for each place.
+//! To deliver is to let cursors catch up with the logs: outside the hub's lock, one thread at a
+//! time for each place.
 
 use std::sync::Arc;
 

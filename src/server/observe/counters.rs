@@ -36,8 +36,8 @@ impl Counters {
         self.deliveries.fetch_add(count, Ordering::Relaxed);
     }
 
-    /// A commit took this long, and failed or not. Where the disk is full, what is small may still find
-    /// room: all is well again once a line did.
+    /// A commit took this long, and failed or not. Where the disk is full, what is small may still
+    /// find room: all is well again once a line did.
     pub fn committed(&self, took: Duration, failed: bool, has_line: bool) {
         if failed || has_line {
             self.failing.store(failed, Ordering::Relaxed);

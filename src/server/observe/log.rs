@@ -42,8 +42,8 @@ static QUEUE: OnceLock<SyncSender<Entry>> = OnceLock::new();
 /// Lines that did not fit into the queue and that nobody has been told of yet.
 static DROPPED: AtomicU64 = AtomicU64::new(0);
 
-/// What the log's thread is at: the time since when it has been writing one line, in milliseconds since
-/// the start and at least 1; 0 while it waits for lines.
+/// What the log's thread is at: the time since when it has been writing one line, in milliseconds
+/// since the start and at least 1; 0 while it waits for lines.
 static WRITING_SINCE_MS: AtomicU64 = AtomicU64::new(0);
 
 /// How lines look, and the file that they go to. The log's thread takes it up before the next line.
@@ -52,8 +52,8 @@ static NEXT_SHAPE: Mutex<Option<Shape>> = Mutex::new(None);
 /// Whether addresses of people are written.
 static ADDRESSES: AtomicBool = AtomicBool::new(true);
 
-/// Lines that wait for the log's thread. Further ones are dropped and counted, so that a stalled stderr or disk
-/// stops nobody who logs.
+/// Lines that wait for the log's thread. Further ones are dropped and counted, so that a stalled
+/// stderr or disk stops nobody who logs.
 const WAITING_MAX: usize = 10_000;
 
 /// At the end of the console or the server, waiting lines get this long.
@@ -101,8 +101,8 @@ pub fn start(level: LevelFilter) -> io::Result<()> {
     Ok(())
 }
 
-/// As the configuration wants it from now on; `level` is the command line's, which wins. A file's name
-/// is taken from `home`.
+/// As the configuration wants it from now on; `level` is the command line's, which wins. A file's
+/// name is taken from `home`.
 ///
 /// # Errors
 /// The file cannot be opened; the log stays as it was.

@@ -1,5 +1,5 @@
-//! What systemd is told of a service of `Type=notify`: that the server can serve, that it stops, and
-//! again and again that it is healthy (sd_notify(3): lines in a datagram to $NOTIFY_SOCKET).
+//! What systemd is told of a service of `Type=notify`: that the server can serve, that it stops,
+//! and again and again that it is healthy (sd_notify(3): lines in a datagram to $NOTIFY_SOCKET).
 
 #[cfg(target_os = "android")]
 use std::os::android::net::SocketAddrExt;
@@ -27,8 +27,8 @@ pub fn notify(state: &str) {
     }
 }
 
-/// Where a watchdog is set, tells it twice as often as it wants while the server is healthy: whoever
-/// is not is started again. `health` returns what is wrong.
+/// Where a watchdog is set, tells it twice as often as it wants while the server is healthy:
+/// whoever is not is started again. `health` returns what is wrong.
 pub fn watch(
     stop: &Arc<Stop>,
     health: impl Fn() -> Result<(), String> + Send + 'static,

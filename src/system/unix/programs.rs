@@ -19,8 +19,8 @@ pub fn edit(editor: &str, file: &Path) -> Command {
     command
 }
 
-/// This program from its beginning, in the same process, with a variable set; does nothing where the
-/// variable is there already. Comes back only where that is not possible.
+/// This program from its beginning, in the same process, with a variable set; does nothing where
+/// the variable is there already. Comes back only where that is not possible.
 pub fn begin_again_with(name: &str, value: impl AsRef<OsStr>) {
     if std::env::var_os(name).is_some() {
         return;

@@ -81,8 +81,8 @@ pub fn heed_signals(mut tell: impl FnMut(Signal) -> bool + Send + 'static) -> io
     thread::Builder::new().name("signals".into()).spawn(heed).map(drop)
 }
 
-/// Whether a shell would bring the program back from the background: one with job control is in this
-/// session and has put the program into a group.
+/// Whether a shell would bring the program back from the background: one with job control is in
+/// this session and has put the program into a group.
 pub fn may_stop() -> bool {
     let same_session = |shell| getsid(Some(shell)).ok() == getsid(None).ok();
     let own_group = |shell| getpgid(Some(shell)).ok() != Some(getpgrp());

@@ -1,5 +1,5 @@
-//! Files. There are no modes: who may read one is what its folder passes on, and a person's profile, where
-//! the vault is, is for that person, the administrators and the system.
+//! Files. There are no modes: who may read one is what its folder passes on, and a person's
+//! profile, where the vault is, is for that person, the administrators and the system.
 
 use std::fs::{self, File, Metadata, OpenOptions, Permissions, TryLockError};
 use std::io;
@@ -26,8 +26,8 @@ pub fn permissions(_: u32) -> Option<Permissions> {
     None
 }
 
-/// Puts a file in the place of the one that may be there, and may be open: std knows how, while tempfile
-/// would be denied that.
+/// Puts a file in the place of the one that may be there, and may be open: std knows how, while
+/// tempfile would be denied that.
 pub fn put(file: NamedTempFile, path: &Path) -> io::Result<()> {
     let temporary = file.into_temp_path().keep().map_err(|failed| failed.error)?;
     let put = match fs::rename(&temporary, path) {
@@ -48,7 +48,8 @@ fn put_instead(temporary: &Path, path: &Path) -> io::Result<()> {
     let aside = temporary.with_extension("old");
     fs::rename(path, &aside)?;
     let put = fs::rename(temporary, path);
-    // Either it is in the way no more, or it comes back: both errors would hide the one that counts.
+    // Either it is in the way no more, or it comes back: both errors would hide the one that
+    // counts.
     let _ = if put.is_ok() { fs::remove_file(&aside) } else { fs::rename(&aside, path) };
     put
 }

@@ -1,5 +1,5 @@
-//! The console. It has a screen that takes the same sequences as other terminals, while keys, the mouse and
-//! the focus come as records of its own; what is pasted comes as if it was typed.
+//! The console. It has a screen that takes the same sequences as other terminals, while keys, the
+//! mouse and the focus come as records of its own; what is pasted comes as if it was typed.
 
 use std::fs::OpenOptions;
 use std::io::{self, Write};
@@ -33,13 +33,15 @@ pub fn hear_mouse(out: &mut impl Write, on: bool) -> io::Result<()> {
 
 /// Gives the console back from the full screen. Waits for no thread that writes to it.
 pub fn give_back() {
-    // A console that is gone needs nothing back. The mouse first: it puts back the modes that it found.
+    // A console that is gone needs nothing back. The mouse first: it puts back the modes that it
+    // found.
     let _ = hear_mouse(&mut io::sink(), false);
     let _ = disable_raw_mode();
     let _ = OpenOptions::new().write(true).open("CONOUT$").and_then(|mut out| out.write(LEAVE));
 }
 
-/// What was typed, as it was meant: AltGr is told as Ctrl and Alt, and what it makes is a character.
+/// What was typed, as it was meant: AltGr is told as Ctrl and Alt, and what it makes is a
+/// character.
 pub fn meant(event: Event) -> Event {
     let alt_gr = KeyModifiers::CONTROL | KeyModifiers::ALT;
     match event {

@@ -1,5 +1,5 @@
-//! The state of the full screen, and what changes it. Pure: what is to be done comes out as effects,
-//! the time comes in.
+//! The state of the full screen, and what changes it. Pure: what is to be done comes out as
+//! effects, the time comes in.
 
 use jiff::tz::TimeZone;
 use ratatui::buffer::CellWidth;
@@ -191,8 +191,8 @@ impl App {
         index
     }
 
-    /// Typed lines go there from now on. Where the person has gone on, they are told where it is: nothing
-    /// moves what is half typed.
+    /// Typed lines go there from now on. Where the person has gone on, they are told where it is:
+    /// nothing moves what is half typed.
     pub fn aimed(&mut self, target: &Target) {
         let index = self.place(target);
         if self.untouched && !self.input.is_begun() {

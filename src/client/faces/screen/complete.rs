@@ -26,7 +26,8 @@ pub fn candidates(before: &str, known: &Known) -> (usize, Vec<String>) {
     (start, words(word, start, (command, before), known))
 }
 
-/// A path may have spaces in it: the one that begins last goes on to the end, if there is such a file.
+/// A path may have spaces in it: the one that begins last goes on to the end, if there is such a
+/// file.
 fn spaced_path(before: &str, known: &Known) -> Option<(usize, Vec<String>)> {
     let begins = |(at, c): (usize, char)| {
         let start = at + c.len_utf8();

@@ -1,5 +1,5 @@
-//! The first sixteen colours in the numbers that every terminal knows (30 to 37 and 90 to 97, 40 to 47 and
-//! 100 to 107) instead of `38;5;N` and `48;5;N`, which old ones take for something else.
+//! The first sixteen colours in the numbers that every terminal knows (30 to 37 and 90 to 97, 40 to
+//! 47 and 100 to 107) instead of `38;5;N` and `48;5;N`, which old ones take for something else.
 
 use std::io::{self, Write};
 

@@ -1,5 +1,5 @@
-//! Looks: four themes, one style for each role. Mono says with bold and reverse what others say with
-//! colour, so that unread lines and mentions are seen without any.
+//! Looks: four themes, one style for each role. Mono says with bold and reverse what others say
+//! with colour, so that unread lines and mentions are seen without any.
 
 use ratatui::style::{Color, Modifier, Style};
 use serde::{Deserialize, Serialize};

@@ -42,7 +42,8 @@ impl Listed {
 }
 
 impl Person {
-    /// The list, each key once, when its last part is here; and whether a certificate in it is to be kept.
+    /// The list, each key once, when its last part is here; and whether a certificate in it is to
+    /// be kept.
     pub fn takes(
         &mut self,
         part: Part,

@@ -1,5 +1,5 @@
-//! Random lists, comparisons, restarts and renamed people, held against a small model of who may be sealed
-//! for.
+//! Random lists, comparisons, restarts and renamed people, held against a small model of who may be
+//! sealed for.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -250,7 +250,8 @@ fn ones_own_key_is_nobody_elses() {
     people.ask(&bob);
     people.learn(&bob, all(vec![listed_bare(&mine)]), 0).unwrap();
     assert_eq!(people.own_devices(&bob, 0).len(), 1);
-    // The server does not say that it is retired, and a former key of one's own that comes back waits.
+    // The server does not say that it is retired, and a former key of one's own that comes back
+    // waits.
     people.is_own(&bob, vec![hers_is, mine_is]);
     assert_eq!(people.is_own(&bob, vec![mine_is]), Called::Known);
     assert_eq!(people.learn(&bob, all(vec![]), 0).unwrap().retired, []);
