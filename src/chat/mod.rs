@@ -5,6 +5,7 @@ mod command;
 mod event;
 mod hidden;
 mod id;
+pub mod look;
 mod message;
 mod name;
 mod opaque;

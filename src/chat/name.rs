@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde::{Serialize, Serializer};
 use unicode_normalization::UnicodeNormalization;
-use unicode_security::{GeneralSecurityProfile, MixedScript, skeleton};
+use unicode_security::{GeneralSecurityProfile, MixedScript};
 
 use super::id::{as_text, read_text};
 use crate::clean;
@@ -55,13 +55,6 @@ pub enum NameError {
     Tag,
     #[error("a line goes to #channel or @name")]
     NoTarget,
-}
-
-impl UserName {
-    /// The UTS 39 skeleton, case folded: two names of one skeleton look alike and cannot both exist.
-    pub fn skeleton(&self) -> String {
-        skeleton(&self.0.to_lowercase()).collect()
-    }
 }
 
 impl DeviceName {
@@ -328,14 +321,6 @@ mod tests {
         }
         assert!("a".repeat(32).parse::<UserName>().is_ok());
         assert_eq!("a".repeat(33).parse::<UserName>(), Err(NameError::Length));
-    }
-
-    #[test]
-    fn names_that_look_alike_have_one_skeleton() {
-        let skeleton = |name: &str| name.parse::<UserName>().unwrap().skeleton();
-        assert_eq!(skeleton("alice"), skeleton("Alice"));
-        assert_eq!(skeleton("сорос"), skeleton("copoc"));
-        assert_ne!(skeleton("alice"), skeleton("bob"));
     }
 
     #[test]

@@ -9,8 +9,8 @@ use clap::ValueEnum;
 use serde_json::json;
 
 use super::args::{HomeArgs, address, level};
-use crate::chat::UserName;
 use crate::chat::rights::Role;
+use crate::chat::{UserName, look};
 use crate::cli::report::told;
 use crate::client::vault::{Server, Vault};
 use crate::config::Config;
@@ -225,7 +225,8 @@ fn owner(home: &Home) -> Option<(Vault, UserName)> {
 fn account_name() -> UserName {
     let name = std::env::var("USER").or_else(|_| std::env::var("USERNAME")).unwrap_or_default();
     let name: String = name.chars().filter(|c| c.is_alphanumeric()).take(32).collect();
-    name.parse().unwrap_or_else(|_| "owner".parse().expect("owner is a name"))
+    let name = name.parse().ok().filter(|name| !look::is_word(name));
+    name.unwrap_or_else(|| "host".parse().expect("host is a name"))
 }
 
 /// Prints where the server listens: one line for programs on stdout, the rest for people on stderr.

@@ -323,8 +323,9 @@ impl Secrets {
                 Err(Not::Refused(Code::Forbidden, hint))
             }
             Err(NoWay::Changed) => {
+                let alike = self.looks_like(name).map_or(String::new(), |alike| alike + ". ");
                 let hint = format!(
-                    "{name} has a key that you have not confirmed: compare /fingerprint {name} \
+                    "{alike}{name} has a key that you have not confirmed: compare /fingerprint {name} \
                      with them, then /fingerprint {name} confirm"
                 );
                 Err(Not::Refused(Code::Forbidden, hint))

@@ -3,6 +3,7 @@
 
 use super::people::{Confirmed, Learned, Part, Prints, Standing, safety_number};
 use super::{Next, Secrets, reading};
+use crate::chat::look::{Alike, odd_letters};
 use crate::chat::{Event, UserName};
 use crate::client::happening::Happening;
 use crate::crypto::Fingerprint;
@@ -102,7 +103,17 @@ impl Secrets {
         let is_own = *name == self.own;
         let whose = if is_own { "your".to_owned() } else { format!("{name}'s") };
         let mut told = Vec::new();
-        if !learned.changed.is_empty() {
+        let alike = learned.alike.as_ref().filter(|_| !learned.changed.is_empty());
+        if let Some(alike) = alike {
+            let named = told_alike(name, alike, &self.own);
+            told.push(format!(
+                "{named}. Its keys are not trusted at the first meeting: nothing is sealed for it and \
+                 none of its messages are shown. If this is another person whom you know: compare \
+                 /fingerprint {name} with them, then type /fingerprint {name} confirm. If not, do not \
+                 trust this server"
+            ));
+        }
+        if !learned.changed.is_empty() && alike.is_none() {
             let prints = list(&learned.changed);
             let what = match is_own {
                 true => format!("a key of another device is registered for your name: {prints}"),
@@ -190,21 +201,27 @@ impl Secrets {
         format!("the keys of {name} are confirmed{holds}: what was refused goes with /retry{lost}")
     }
 
+    /// What is said of somebody who was not met because they look like somebody else.
+    pub(super) fn looks_like(&self, name: &UserName) -> Option<String> {
+        Some(told_alike(name, &self.people.alike(name)?, &self.own))
+    }
+
     /// The number is of the keys that are in use, so that it is the same for somebody who was met under
     /// an older one; of one's own, those that one has confirmed.
     fn describe(&mut self, name: &UserName) -> String {
         let (own, Prints { theirs, news, gone }) =
             (self.people.prints(&self.own), self.people.shows(name));
         let in_use = [&theirs[..], &news].concat();
-        let mut text = String::new();
+        let alike = self.looks_like(name).filter(|_| !in_use.is_empty());
+        let mut text = alike.map_or(String::new(), |alike| format!("{alike}\n"));
         if in_use.is_empty() {
             text = format!("nobody here is called {name}\n");
         } else if *name != self.own {
             let number = safety_number(&own.theirs, &in_use);
-            text = format!(
+            text.push_str(&format!(
                 "compare this with {name}, over the phone or face to face; it is the same on both \
                  sides only if nobody is between you:\n{number}\n"
-            );
+            ));
             if !own.news.is_empty() {
                 text.push_str(&format!(
                     "it is another one there until you have confirmed your own name's keys: \
@@ -231,6 +248,18 @@ impl Secrets {
         }
         text.trim_end().to_owned()
     }
+}
+
+/// The two names, and the letters by which they differ.
+fn told_alike(name: &UserName, alike: &Alike, own: &UserName) -> String {
+    let (other, is) = match alike {
+        Alike::Person(other) if other == own => (other.as_str(), "your own name"),
+        Alike::Person(other) => (other.as_str(), "whom you know"),
+        Alike::Word(word) => (*word, "a word that names no person"),
+    };
+    let odd = odd_letters(name, other);
+    let with = if odd.is_empty() { odd } else { format!(" (with {odd})") };
+    format!("the name {name}{with} looks like {other}, {is}, and is another name")
 }
 
 fn list(prints: &[Fingerprint]) -> String {

@@ -17,6 +17,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::Settings;
 use super::file;
+use crate::chat::look::{Alike, Looks};
 use crate::chat::rights::Role;
 use crate::chat::{DeviceName, NameError, UserName};
 use crate::crypto::succession::Signature;
@@ -32,7 +33,7 @@ pub struct Users {
     keys: HashMap<PublicKey, (UserName, DeviceName)>,
     names: BTreeMap<UserName, Vec<PublicKey>>,
     folded: HashMap<String, UserName>,
-    skeletons: HashMap<String, UserName>,
+    looks: Looks,
     settings: HashMap<UserName, Settings>,
     /// What each key's file says that the one before has signed. Nobody has verified it yet.
     signatures: HashMap<PublicKey, Signature>,
@@ -58,6 +59,8 @@ pub enum Reason {
     DuplicateKey(UserName),
     #[error("the name looks like {0}, who is registered already")]
     Confusable(UserName),
+    #[error("the name looks like {0:?}, a word that names no person: choose another name")]
+    Word(&'static str),
     #[error("{0}")]
     File(String),
     #[error(
@@ -160,7 +163,7 @@ impl Users {
         self.names.remove(name);
         self.keys.retain(|_, (owner, _)| owner != name);
         self.folded.retain(|_, owner| owner != name);
-        self.skeletons.retain(|_, owner| owner != name);
+        self.looks.remove(name);
     }
 
     /// What is set for a person; the defaults for who is not registered.
@@ -184,7 +187,7 @@ impl Users {
     ) -> Result<(), Reason> {
         self.check(&key, &name)?;
         self.folded.insert(fold(&name), name.clone());
-        self.skeletons.insert(name.skeleton(), name.clone());
+        self.looks.add(&name);
         self.names.entry(name.clone()).or_default().push(key.clone());
         self.keys.insert(key, (name, device));
         Ok(())
@@ -201,9 +204,10 @@ impl Users {
         if let Some((owner, _)) = self.keys.get(key) {
             return Err(Reason::DuplicateKey(owner.clone()));
         }
-        match self.skeletons.get(&name.skeleton()) {
-            Some(other) if other != name => Err(Reason::Confusable(other.clone())),
-            _ => Ok(()),
+        match self.looks.alike(name) {
+            Some(Alike::Person(other)) => Err(Reason::Confusable(other)),
+            Some(Alike::Word(word)) => Err(Reason::Word(word)),
+            None => Ok(()),
         }
     }
 

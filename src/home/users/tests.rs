@@ -63,6 +63,8 @@ fn adding_checks_and_removing_removes() {
     assert!(matches!(again, Err(AddError::Refused(Reason::DuplicateKey(_)))));
     let alike = add(folder.path(), two.public(), &name("ALICE"), None, false);
     assert!(matches!(alike, Err(AddError::Refused(Reason::Confusable(_)))));
+    let word = add(folder.path(), two.public(), &name("Server"), None, false);
+    assert!(matches!(word, Err(AddError::Refused(Reason::Word("server")))));
     let taken = add(folder.path(), two.public(), &name("alice"), None, false);
     assert!(matches!(taken, Err(AddError::Taken(_))));
     let phone = "phone".parse().unwrap();

@@ -68,6 +68,9 @@ impl People {
             return Confirmed::Own;
         }
         person.retires(now_ms, |print| !prints.contains(&print.0));
+        // Whoever looks like somebody else is met now.
+        person.name.get_or_insert_with(|| name.clone());
+        self.looks.add(name);
         let mut losers = Vec::new();
         for one in &listed {
             losers.extend(self.moves(name, &one.print, now_ms));

@@ -1,8 +1,9 @@
 //! How many people may be met. A server can invent them without end: then newcomers are not met, and
 //! nobody who was met is forgotten, because whoever is met again is taken as the server tells them. Pure.
 
-use super::{People, fold};
+use super::{People, Person, fold};
 use crate::chat::UserName;
+use crate::chat::look::Alike;
 use crate::limits::MET_KEYS_MAX;
 
 impl People {
@@ -12,6 +13,19 @@ impl People {
         match self.all.get(&fold(name)) {
             Some(person) => person.name.is_some() || person.wanted || room,
             None => !self.is_full(),
+        }
+    }
+
+    /// Whom somebody looks like who was not met: a person who was, the person of this client, or a word by
+    /// which this program names somebody.
+    pub fn alike(&self, name: &UserName) -> Option<Alike> {
+        let person = self.all.get(&fold(name));
+        let is_known = |person: &Person| person.name.is_some() || person.mine.is_some();
+        let alike = self.looks.alike(name).filter(|_| !person.is_some_and(is_known))?;
+        let is_other = |other: &UserName| fold(other) != fold(name);
+        match &alike {
+            Alike::Person(other) => is_other(other).then_some(alike),
+            Alike::Word(_) => Some(alike),
         }
     }
 

@@ -13,6 +13,7 @@ mod trust_tests;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use crate::chat::look::{Alike, Looks};
 use crate::chat::{DeviceKey, Opaque, UserName};
 use crate::crypto::certificate::{CERTIFICATE_BYTES, Certificate};
 use crate::crypto::private::Device;
@@ -114,6 +115,8 @@ pub struct Learned {
     pub anothers: Vec<(Fingerprint, UserName)>,
     /// Keys that are not listed any more.
     pub retired: Vec<Fingerprint>,
+    /// Whom they look like, who were therefore not met: their keys wait.
+    pub alike: Option<Alike>,
 }
 
 /// Keys of a person that are listened to.
@@ -129,6 +132,8 @@ pub struct People {
     /// The fingerprint of the server's first key: certificates are for this server.
     server: Fingerprint,
     all: BTreeMap<String, Person>,
+    /// The names of those who were met, and one's own, by how they look.
+    looks: Looks,
     /// Whose each key is, or was last: a person's folded name.
     owners: HashMap<[u8; 32], String>,
     /// Of those who were met, or their number if that is more.
@@ -145,7 +150,8 @@ fn fold(name: &UserName) -> String {
 impl People {
     pub fn of<'a>(server: Fingerprint, known: impl Iterator<Item = &'a Known>) -> People {
         let (all, owners) = (BTreeMap::new(), HashMap::new());
-        let mut people = People { server, all, owners, keys: 0, heard: 0 };
+        let looks = Looks::default();
+        let mut people = People { server, all, looks, owners, keys: 0, heard: 0 };
         for known in known {
             let Some(name) = &known.name else { continue };
             let mut person = Person { name: Some(name.clone()), ..Person::default() };
@@ -158,6 +164,7 @@ impl People {
             person.newest = bytes.filter_map(verified).collect();
             person.certified = known.certified || !person.newest.is_empty();
             people.keys += person.counts();
+            people.looks.add(name);
             people.all.insert(fold(name), person);
         }
         people.finds_owners();
@@ -211,6 +218,7 @@ impl People {
     /// this login first.
     pub fn is_own(&mut self, name: &UserName, all: Vec<Fingerprint>) -> Called {
         self.all.values_mut().for_each(|person| (person.mine, person.anothers) = (None, false));
+        self.looks.add(name);
         let folded = fold(name);
         let owner = all.iter().find_map(|print| self.owners.get(&print.0));
         let (is_theirs, elsewhere) = (owner == Some(&folded), owner.is_some());
@@ -250,7 +258,7 @@ impl People {
             return None;
         }
         self.makes_room(name, part.keys.len().min(KEYS_MAX));
-        let folded = fold(name);
+        let (folded, alike) = (fold(name), self.alike(name));
         // Whom nobody here has asked about is not met by the server's word alone.
         let person = self.all.get_mut(&folded)?;
         if !person.asked && person.name.is_none() {
@@ -258,11 +266,14 @@ impl People {
         }
         let had = person.counts();
         let (listed, noted) = person.takes(part, &self.server, now_ms)?;
-        let meets = person.name.is_none() && !listed.is_empty();
+        // Somebody who looks like another one is met by no word of the server's.
+        let meets = person.name.is_none() && !listed.is_empty() && alike.is_none();
         let mut learned = Learned { pinned: meets || noted, ..Learned::default() };
         if meets {
             person.name = Some(name.clone());
+            self.looks.add(name);
         }
+        learned.alike = alike.filter(|_| !listed.is_empty());
         let own = person.mine.as_ref().and_then(|mine| mine.own);
         let meets = meets && person.mine.is_none();
         for one in listed.iter().filter(|one| meets || own == Some(one.print)) {

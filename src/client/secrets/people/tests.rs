@@ -346,3 +346,55 @@ fn both_see_one_number_and_another_key_another() {
     assert_eq!(number, safety_number(&swapped, &prints[..1]));
     assert_ne!(number, safety_number(&prints[..1], &prints[1..2]));
 }
+
+#[test]
+fn who_looks_like_somebody_is_met_by_no_word_of_the_servers() {
+    let (one, two) = (spare(0), spare(1));
+    let print = two.public().fingerprint();
+    let name = |text: &str| text.parse::<UserName>().unwrap();
+    let alike_to = |known: &str| Some(Alike::Person(name(known)));
+    // In other letters, in figures, like one's own name, and like a word.
+    for (known, other, wanted) in [
+        ("pax", "рах", alike_to("pax")),
+        ("alice", "a1ice", alike_to("alice")),
+        ("bob", "me0w", alike_to("meow")),
+        ("bob", "y0u", Some(Alike::Word("you"))),
+        ("bob", "Server", Some(Alike::Word("server"))),
+    ] {
+        let mut people = People::default();
+        people.is_own(&name("meow"), vec![spare(2).public().fingerprint()]);
+        assert!(people.meet(&name(known)));
+        assert!(people.learn(&name(known), all(vec![listed(&one, true)]), 1_000_000).is_some());
+        for restarts in [false, true] {
+            if restarts {
+                let kept = [people.known(&name(known)).unwrap()];
+                people = People::of(SERVER, kept.iter());
+                people.is_own(&name("meow"), vec![spare(2).public().fingerprint()]);
+            }
+            let other = name(other);
+            // Also where the person of this client writes to it.
+            assert!(if restarts { people.ask(&other) } else { people.meet(&other) });
+            let learned = people.learn(&other, all(vec![listed(&two, true)]), 1_000_000).unwrap();
+            assert_eq!((learned.alike, &learned.changed[..]), (wanted.clone(), &[print][..]));
+            assert_eq!(people.standing(&other, &print), Standing::Unconfirmed);
+            assert_eq!(people.recipients(&other, 1_000_000).err(), Some(NoWay::Changed));
+            assert_eq!(people.known(&other), None, "nothing of it is kept");
+        }
+        // Somebody who knows better says so, once.
+        let other = name(other);
+        people.shows(&other);
+        assert_eq!(people.confirm(&other, 1_000_000), Confirmed::News(vec![]));
+        assert!(people.recipients(&other, 1_000_000).is_ok() && people.alike(&other).is_none());
+        let kept = [people.known(&name(known)).unwrap(), people.known(&other).unwrap()];
+        let mut people = People::of(SERVER, kept.iter());
+        assert!(people.meet(&other));
+        let learned = people.learn(&other, all(vec![listed(&two, true)]), 1_000_000).unwrap();
+        assert_eq!((learned.alike, learned.changed.len()), (None, 0));
+    }
+    // The control: another name is met.
+    let mut people = People::default();
+    assert!(people.meet(&name("pax")) && people.meet(&name("paxa")));
+    people.learn(&name("pax"), all(vec![listed(&one, true)]), 1_000_000).unwrap();
+    let learned = people.learn(&name("paxa"), all(vec![listed(&two, true)]), 1_000_000).unwrap();
+    assert!(learned.pinned && learned.alike.is_none());
+}
