@@ -30,8 +30,6 @@ pub enum Entry {
         from: UserName,
         text: Option<String>,
     },
-    /// The server says that a line has no text any more.
-    Gone(Target, Seq),
     /// Nothing of a place is wanted any more.
     Forget(Target),
 }
@@ -53,7 +51,6 @@ impl Entry {
             | Entry::Kept(place, _)
             | Entry::Line(place, ..)
             | Entry::Change { place, .. }
-            | Entry::Gone(place, _)
             | Entry::Forget(place) => place,
         }
     }
@@ -63,7 +60,8 @@ impl Entry {
         let (place, from) = (place.clone(), message.from.clone());
         let text = || clean::text(message.body.text());
         match message.kind {
-            _ if message.deleted => Some(Entry::Gone(place, message.seq)),
+            // A deletion is signed, and names its line; what is left of the line says nothing.
+            _ if message.deleted => None,
             Kind::Say | Kind::Me => {
                 let body = Body::Text(text());
                 let message = Message { body, reference: None, ..message.clone() };
@@ -87,6 +85,10 @@ impl Book {
                 page.log = Some(log);
             }
             Entry::Kept(_, kept) => page.kept = Some(kept),
+            // What nobody has signed takes the place of nothing that somebody has.
+            Entry::Line(_, Lock::Open, message) => {
+                page.lines.entry(message.seq).or_insert((Lock::Open, message));
+            }
             Entry::Line(_, lock, message) => {
                 page.lines.insert(message.seq, (lock, message));
             }
@@ -100,7 +102,6 @@ impl Book {
                     (None, _) => {}
                 }
             }
-            Entry::Gone(_, seq) => drop(page.lines.remove(&seq)),
             Entry::Forget(place) => drop(self.0.remove(&place)),
         }
     }

@@ -157,3 +157,37 @@ fn the_last_line_of_an_answer_that_is_left_out_is_missed() {
         assert_eq!((seen.texts.len(), seen.flaws), (4 - dropped, vec![Flaw::Unlinked; dropped]));
     });
 }
+
+#[test]
+fn a_change_that_is_told_again_and_that_nobody_has_signed_is_the_servers_word() {
+    in_both(|story| {
+        let line = story.lines(1).remove(0);
+        story.tells(line.clone());
+        let seq = Seq(story.told);
+        // Said to be deleted, with the words that its sender has signed: those count.
+        let told = Message { seq, replay: true, deleted: true, ..line.clone() };
+        let happened = story.bob.secrets.received(Event::Message(told), NOW_MS);
+        let shown = happened.iter().find_map(|one| match one {
+            Next::Happen(Happening::Event(Event::Message(message))) => Some(message),
+            _ => None,
+        });
+        let Message { body, deleted, .. } = shown.expect("it is shown");
+        assert_eq!((body.text(), *deleted), ("hi", false));
+        let (edit, delete) = (Kind::Edit { of: seq }, Kind::Delete { of: seq });
+        for (kind, deleted) in [(Kind::Say, true), (delete, true), (edit, false)] {
+            let body = crate::chat::Body::default();
+            let told = Message { seq, kind, body, deleted, replay: true, ..line.clone() };
+            let happened = story.bob.secrets.received(Event::Message(told), NOW_MS);
+            for one in &happened {
+                match one {
+                    Next::Happen(Happening::Event(Event::Message(message))) => {
+                        assert!(crate::client::model::is_unsealed(message), "{kind:?}");
+                    }
+                    Next::Happen(Happening::Flawed { .. }) => {}
+                    other => panic!("{other:?}"),
+                }
+            }
+        }
+        story.heals();
+    });
+}

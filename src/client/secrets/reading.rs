@@ -136,7 +136,9 @@ impl Secrets {
         next.extend(flaws.map(|flaw| Next::Happen(flawed(message.clone(), flaw))));
         self.remember_id(to, &message);
         let Some(text) = opened.text else { return flawed(message, Flaw::Newer) };
-        (message.body, message.lock) = (Body::Text(text), lock);
+        // What is signed says itself whether it is deleted.
+        (message.body, message.lock, message.deleted) = (Body::Text(text), lock, false);
+        message.edited &= !message.kind.is_change();
         self.remember(to, &message, opened.note.kind.of());
         Happening::Event(crate::chat::Event::Message(message))
     }
@@ -181,9 +183,9 @@ impl Secrets {
             return flawed(message, Flaw::Downgraded);
         }
         if seat && empty && (message.deleted || message.kind.is_edit()) {
+            // It excuses a count, and changes nothing: not what is shown, and not what is kept.
             self.spent(&message, to, new);
-            self.remember_id(to, &message);
-            self.remember(to, &message, None);
+            message.lock = Lock::Open;
             return Happening::Event(crate::chat::Event::Message(message));
         }
         let seals = self.people.seals(&message.from);

@@ -56,7 +56,6 @@ enum Step {
     Say(u8, u64, String),
     Edit(u8, u64, String),
     Delete(u8, u64),
-    Gone(u8, u64),
     Forget(u8),
     Log(u8, u64),
     Kept(u8, Option<u8>),
@@ -71,8 +70,7 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         6 => (place.clone(), seq.clone(), text).prop_map(|(p, s, t)| Step::Say(p, s, t)),
         3 => (place.clone(), seq.clone(), text).prop_map(|(p, s, t)| Step::Edit(p, s, t)),
-        2 => (place.clone(), seq.clone()).prop_map(|(p, s)| Step::Delete(p, s)),
-        1 => (place.clone(), seq).prop_map(|(p, s)| Step::Gone(p, s)),
+        2 => (place.clone(), seq).prop_map(|(p, s)| Step::Delete(p, s)),
         1 => place.clone().prop_map(Step::Forget),
         1 => (place.clone(), 0..2u64).prop_map(|(p, log)| Step::Log(p, log)),
         1 => (place, prop::option::of(1..3u8)).prop_map(|(p, days)| Step::Kept(p, days)),
@@ -106,7 +104,7 @@ impl Naive {
                 let hits = self.lines.iter_mut().filter(|one| hit(one));
                 hits.for_each(|(_, line)| (line.body, line.edited) = (text.as_str().into(), true));
             }
-            Step::Delete(p, s) | Step::Gone(p, s) => self.lines.retain(|one| !is(p, s)(one)),
+            Step::Delete(p, s) => self.lines.retain(|one| !is(p, s)(one)),
             Step::Forget(p) => {
                 self.lines.retain(|(place, _)| place != p);
                 (self.logs[usize::from(*p)], self.kept[usize::from(*p)]) = (None, None);
@@ -141,6 +139,32 @@ impl Naive {
     }
 }
 
+#[test]
+fn what_nobody_has_signed_changes_nothing_in_the_book() {
+    let folder = tempfile::tempdir().unwrap();
+    let stem = folder.path().join("server");
+    let mut shelf = shelf(&stem, 0, 1 << 20);
+    let unsigned = |seq, text| Message { lock: Lock::Open, ..line(seq, 7, text) };
+    let deleted = Message { deleted: true, ..unsigned(1, "") };
+    assert_eq!(Entry::of(&place(0), &deleted, None), None);
+    let edit = Message { kind: Kind::Edit { of: Seq(1) }, ..unsigned(9, "tea at nine") };
+    assert_eq!(Entry::of(&place(0), &edit, None), None);
+    let found = || {
+        let found = read(&stem, &KEY).unwrap().search(&place(0), "tea", 8).0;
+        found.into_iter().map(|line| (line.body.text().to_owned(), line.lock)).collect::<Vec<_>>()
+    };
+    shelf.add(&[said(0, unsigned(1, "tea at one"))], 7).unwrap();
+    assert_eq!(found(), [("tea at one".to_owned(), Lock::Open)]);
+    // Its sender's own words take its place, and keep it.
+    for text in ["tea at five", "tea at five"] {
+        shelf.add(&[said(0, line(1, 7, text))], 7).unwrap();
+        shelf.add(&[said(0, unsigned(1, "tea at six"))], 7).unwrap();
+        assert_eq!(found(), [(text.to_owned(), Lock::Sealed)]);
+        shelf = self::shelf(&stem, 7, 1 << 20);
+        assert_eq!(found(), [(text.to_owned(), Lock::Sealed)]);
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(128))]
 
@@ -155,7 +179,6 @@ proptest! {
                 Step::Say(p, s, text) => Some(said(p, line(s, now_ms, &text))),
                 Step::Edit(p, s, text) => Some(change(p, s, Some(&text))),
                 Step::Delete(p, s) => Some(change(p, s, None)),
-                Step::Gone(p, s) => Some(said(p, Message { deleted: true, ..line(s, 0, "") })),
                 Step::Forget(p) => Some(Entry::Forget(place(p))),
                 Step::Log(p, log) => Some(Entry::Log(place(p), LogId(log))),
                 Step::Kept(p, days) => {

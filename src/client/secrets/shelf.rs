@@ -148,7 +148,7 @@ impl Shelf {
         let before = seat.and_then(|seat| self.last.get(&seat).copied());
         match entry {
             // Of lines that are not in the book nothing can change.
-            Entry::Change { .. } | Entry::Gone(..) if before.is_none() => return false,
+            Entry::Change { .. } if before.is_none() => return false,
             Entry::Line(..) | Entry::Log(..) | Entry::Kept(..) if before == Some(said) => {
                 return false;
             }
@@ -212,9 +212,9 @@ impl Shelf {
         match entry {
             Entry::Log(place, _) => Some(seat(place, 0, Seq(0))),
             Entry::Kept(place, _) => Some(seat(place, 1, Seq(0))),
-            Entry::Line(place, _, Message { seq, .. })
-            | Entry::Change { place, seq, .. }
-            | Entry::Gone(place, seq) => Some(seat(place, 2, *seq)),
+            Entry::Line(place, _, Message { seq, .. }) | Entry::Change { place, seq, .. } => {
+                Some(seat(place, 2, *seq))
+            }
             Entry::Forget(_) => None,
         }
     }
