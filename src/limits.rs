@@ -23,6 +23,8 @@ pub const CONVERSATIONS_MAX: usize = 10_000;
 pub const ASKED_REFS_MAX: usize = 16_384;
 /// Reference of a request, in bytes (protocol).
 pub const REF_BYTES_MAX: usize = 64;
+/// Bytes of a password.
+pub const PASSWORD_BYTES_MAX: usize = 1_024;
 /// Every delay that a server names, in milliseconds, as a client takes it: at least and at most.
 pub const RETRY_MS: (u64, u64) = (1_000, 15 * 60_000);
 /// A list in an answer (people, channels), in bytes: a quarter of what may wait for a session by default,

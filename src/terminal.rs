@@ -27,6 +27,8 @@ use crate::system::terminal::Modes;
 pub enum Typed {
     /// A line, and where lines went when it was begun, or when the line was that it was made of.
     Line(String, Option<Target>),
+    /// A line that was a secret from its first character on.
+    Secret(String),
     /// Ctrl-C.
     Interrupt,
     /// Ctrl-D, or the terminal is gone.
@@ -59,7 +61,7 @@ impl Highlighter for Mask {
     fn highlight<'l>(&self, line: &'l str, _: usize) -> Cow<'l, str> {
         at_work();
         watch(line);
-        match HIDDEN.load(Ordering::Relaxed) {
+        match is_secret_line() {
             true => Cow::Owned("*".repeat(line.chars().count())),
             false => Cow::Borrowed(line),
         }
@@ -67,16 +69,28 @@ impl Highlighter for Mask {
 
     fn highlight_char(&self, line: &str, _: usize, _: CmdKind) -> bool {
         watch(line);
-        HIDDEN.load(Ordering::Relaxed)
+        is_secret_line()
     }
 }
 
-/// Whether what is typed is a secret.
+/// Whether a line that begins now is a secret. One that is half typed stays what it is.
 static HIDDEN: AtomicBool = AtomicBool::new(false);
 
-/// From now on what is typed is a secret, or no longer one.
+/// Lines that begin from now on are secrets, or no longer.
 pub fn hide(on: bool) {
+    aims(|aims| aims.hides_next = false);
     HIDDEN.store(on, Ordering::Relaxed);
+}
+
+/// The same, once Enter is pressed on an empty line.
+pub fn hide_after_enter() {
+    hide(false);
+    aims(|aims| aims.hides_next = true);
+}
+
+/// Whether the line at the prompt is a secret, or would be one.
+fn is_secret_line() -> bool {
+    aims(|aims| aims.secret).unwrap_or_else(|| HIDDEN.load(Ordering::Relaxed))
 }
 
 /// Where lines go, and of what the one at the prompt is made.
@@ -88,6 +102,12 @@ struct Aims {
     /// Where they went when something was cut last, and when from a line for a sealed conversation.
     cut: Option<Target>,
     cut_sealed: Option<Target>,
+    /// What was cut last was a part of a secret.
+    cut_secret: bool,
+    /// Whether the line at the prompt is a secret: decided by its first character.
+    secret: Option<bool>,
+    /// Enter on an empty line begins a secret.
+    hides_next: bool,
     /// Bytes of the line when it was seen last.
     bytes: usize,
 }
@@ -108,15 +128,19 @@ fn watch(line: &str) {
     aims(|aims| {
         if line.len() < aims.bytes {
             aims.cut.clone_from(&aims.begun);
+            aims.cut_secret = aims.secret == Some(true);
             if aims.begun.as_ref().is_some_and(Target::is_sealed) {
                 aims.cut_sealed.clone_from(&aims.begun);
             }
         }
         aims.bytes = line.len();
         if line.is_empty() {
-            aims.begun = None;
-        } else if aims.begun.is_none() && !HIDDEN.load(Ordering::Relaxed) {
-            // A password belongs to no conversation.
+            (aims.begun, aims.secret) = (None, None);
+            return;
+        }
+        let secret = *aims.secret.get_or_insert_with(|| HIDDEN.load(Ordering::Relaxed));
+        if aims.begun.is_none() && !secret {
+            // A secret belongs to no conversation.
             aims.begun.clone_from(&aims.now);
         }
     });
@@ -129,11 +153,15 @@ fn made_within(within: Option<&Target>) {
     }
 }
 
-/// What was cut comes back as what it was cut from.
+/// What was cut comes back as what it was cut from: nothing of a message into a secret, nor of a secret into
+/// a message.
 struct Yanks;
 
 impl ConditionalEventHandler for Yanks {
     fn handle(&self, event: &Event, _: RepeatCount, _: bool, _: &EventContext) -> Option<Cmd> {
+        if is_secret_line() || aims(|aims| aims.cut_secret) {
+            return Some(Cmd::Noop);
+        }
         let newest = event.get(0) == Some(&KeyEvent::ctrl('Y'));
         let cut = aims(|aims| if newest { aims.cut.clone() } else { aims.cut_sealed.clone() });
         made_within(cut.as_ref());
@@ -149,8 +177,9 @@ struct Remembered {
 }
 
 impl Remembered {
-    /// A line is there again: it is what it was.
+    /// A line is there again: it is what it was, and so no secret.
     fn comes<'h>(&self, found: Option<SearchResult<'h>>) -> Option<SearchResult<'h>> {
+        let found = found.filter(|_| !is_secret_line());
         if let Some(found) = &found {
             aims(|aims| aims.begun = None);
             made_within(self.within.get(&*found.entry));
@@ -324,15 +353,24 @@ impl Editor {
         let line = self.lines.readline_with_initial("> ", (&begun, ""));
         stage().reading = false;
         STAGE_CHANGED.notify_all();
+        let secret = is_secret_line();
         let within = aims(|aims| {
-            aims.bytes = 0;
-            let hidden = HIDDEN.load(Ordering::Relaxed);
-            aims.begun.take().or_else(|| aims.now.clone().filter(|_| !hidden))
+            (aims.bytes, aims.secret) = (0, None);
+            aims.begun.take().or_else(|| aims.now.clone())
         });
         match line {
+            Ok(line) if secret => {
+                // What is typed next is a message again, unless somebody asks anew.
+                if !line.is_empty() {
+                    HIDDEN.store(false, Ordering::Relaxed);
+                }
+                Typed::Secret(line)
+            }
             Ok(line) => {
-                let hidden = HIDDEN.load(Ordering::Relaxed);
-                if !hidden && !is_secret(&line) {
+                if line.is_empty() && aims(|aims| std::mem::take(&mut aims.hides_next)) {
+                    HIDDEN.store(true, Ordering::Relaxed);
+                }
+                if !is_secret(&line) {
                     // A history that is full or takes no duplicates is no error.
                     let _ = self.lines.add_history_entry(&line);
                     let remembered = &mut self.lines.history_mut().within;
@@ -341,7 +379,7 @@ impl Editor {
                         None => drop(remembered.remove(&line)),
                     }
                 }
-                if !hidden && is_slip(&line) {
+                if is_slip(&line) {
                     self.begun.clone_from(&line);
                 }
                 Typed::Line(line, within)

@@ -28,7 +28,7 @@ fn nothing_received_reaches_beyond_the_lines() {
     let mut carol = world.enters_as("carol", "--json");
     carol.sees("connected");
     carol.types(r##"{"type":"slash","line":"/topic tea"}"##);
-    alice.shows_row(|row| row.starts_with("#lobby - tea") && row.ends_with("2 online"));
+    alice.shows_row(|row| row.starts_with("#lobby server| tea") && row.ends_with("2 online"));
     alice.types("half-typed");
     alice.rests(17, "alice> half-typed");
     alice.shows_row(|row| row.starts_with(" * connected ") && row.contains(" ms"));
@@ -66,7 +66,7 @@ fn nothing_received_reaches_beyond_the_lines() {
     // A topic and a word about being away are texts of others, too.
     carol.types(r##"{"type":"slash","line":"/away \u001b]0;owned\u0007\u009b2J"}"##);
     carol.types(r##"{"type":"slash","line":"/topic \u001b[2J\u202etea\u001b]0;owned\u0007"}"##);
-    alice.shows_row(|row| row.starts_with("#lobby - [2Jtea]0;owned "));
+    alice.shows_row(|row| row.starts_with("#lobby server| [2Jtea]0;owned "));
     alice.types("\x15/whois carol\r");
     alice.shows("away (]0;owned2J)");
     alice.types("\x1b");

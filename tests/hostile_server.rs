@@ -9,6 +9,8 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Instant;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
 use pychat::chat::{Command, Event};
 use pychat::crypto::handshake::ServerHello;
 use pychat::crypto::hello::Greeting;
@@ -30,28 +32,41 @@ struct Double {
     stream: Arc<TcpStream>,
     sealer: Arc<Mutex<Sealer>>,
     heard: Arc<Mutex<Vec<Command>>>,
+    /// Carol's, in base64.
+    key: String,
 }
 
 impl Double {
-    /// Lets carol in, and answers what she asks, but for keys.
+    /// Lets carol in, and answers what she asks, but for keys of others.
     fn accepts(listener: &TcpListener, own: &Arc<Identity>) -> Double {
+        let double = Double::meets(listener, own);
+        double.welcomes();
+        double
+    }
+
+    fn welcomes(&self) {
+        self.tells(json!({"type": "welcome", "name": "carol", "device": "main", "version": "1",
+            "text_bytes_max": 8192}));
+        self.tells(entered("#lobby", None));
+    }
+
+    /// Carol's client has logged in, and waits for the welcome.
+    fn meets(listener: &TcpListener, own: &Arc<Identity>) -> Double {
         let stream = Arc::new(listener.accept().unwrap().0);
         let mut records = login_reader(&stream, Instant::now() + DEADLINE);
         let r0 = records.read().unwrap().unwrap().to_vec();
         let Some(Greeting::Hello(hello)) = Greeting::read(&r0, [own]) else { panic!("not an R0") };
         let (hello, r1) = ServerHello::start(hello, Suites::default());
         write_record(&stream, &r1).unwrap();
-        let (_, r3, transport) =
+        let (key, r3, transport) =
             hello.gate(records.read().unwrap().unwrap()).unwrap().finish().unwrap();
         write_record(&stream, &r3).unwrap();
         let mut reader = TunnelReader::new(records, transport.opener);
         assert!(matches!(reader.receive(), Ok(Incoming::Record(RecordType::Login, _))));
         reader.set_deadline(Instant::now() + 9 * DEADLINE);
         let sealer = Arc::new(Mutex::new(transport.sealer));
-        let double = Double { stream, sealer, heard: Arc::default() };
-        double.tells(json!({"type": "welcome", "name": "carol", "device": "main", "version": "1",
-            "text_bytes_max": 8192}));
-        double.tells(entered("#lobby", None));
+        let key = STANDARD_NO_PAD.encode(key.to_der());
+        let double = Double { stream, sealer, heard: Arc::default(), key };
         let listens = double.clone();
         thread::spawn(move || listens.listens(reader));
         double
@@ -74,6 +89,10 @@ impl Double {
                 match &command {
                     Command::Join { channel, reference, .. } => {
                         self.tells(entered(channel.as_str(), reference.as_deref()));
+                    }
+                    Command::Keys { names, reference } => {
+                        let own = names.iter().filter(|name| name.as_str() == "carol");
+                        own.for_each(|_| self.lists("carol", &self.key, reference.as_deref()));
                     }
                     Command::Resume { .. } => self.tells(json!({"type": "places", "places": []})),
                     _ => {}
@@ -102,6 +121,20 @@ impl Double {
     fn heard(&self) -> String {
         let heard = self.heard.lock().unwrap();
         heard.iter().map(|command| serde_json::to_string(command).unwrap() + "\n").collect()
+    }
+
+    fn lists(&self, name: &str, key: &str, reference: Option<&str>) {
+        let keys = [json!({"device": "main", "key": key})];
+        self.tells(json!({"type": "keys", "name": name, "keys": keys, "ref": reference}));
+    }
+
+    /// The last message that carol has sent sealed.
+    fn sealed(&self) -> Option<Value> {
+        let heard = self.heard.lock().unwrap();
+        let say = heard.iter().rev().find(
+            |command| matches!(command, Command::Say(message) if message.body.sealed().is_some()),
+        );
+        say.map(|say| serde_json::to_value(say).unwrap())
     }
 
     /// The channel with a PIN that carol has asked to be in.
@@ -312,4 +345,169 @@ fn the_control_an_honest_answer_is_believed() {
     });
     double.tells(json!({"type": "parted", "channel": "#tea", "ref": reference}));
     screen.shows_row(|row| row.starts_with("#lobby"));
+}
+
+fn asks(double: &Double) {
+    double.tells(json!({"type": "password", "wrong": false}));
+}
+
+#[test]
+fn a_server_that_asks_for_a_password_gets_no_message_as_one() {
+    const REFUSED: &str =
+        "the server asks for a password, and a line of a message is never sent as one";
+    let story = Story::new();
+    let client = |args: &[&str]| story.world.client_by("carol", &story.address(), args);
+
+    // Lines of a pipe, before it asks and after.
+    let mut plain = client(&["--plain"]);
+    plain.types(SECRET);
+    let double = Double::meets(&story.listener, &story.own);
+    asks(&double);
+    plain.sees(REFUSED);
+    assert_eq!(plain.ends().code(), Some(5));
+    assert_eq!(double.heard(), "");
+    for args in [&["--send", SECRET][..], &["--tail", "1"]] {
+        let mut sends = client(args);
+        let double = Double::meets(&story.listener, &story.own);
+        asks(&double);
+        assert_eq!(sends.ends().code(), Some(5));
+        assert_eq!(double.heard(), "", "{args:?}");
+    }
+
+    // A program's messages wait; its password is an object of its own.
+    let mut json = client(&["--json"]);
+    let say = json!({"type": "say", "to": "#lobby", "text": SECRET}).to_string();
+    json.types(&say);
+    let double = Double::meets(&story.listener, &story.own);
+    asks(&double);
+    json.sees(r#""type":"password""#);
+    json.types(&say);
+    json.types(&json!({"type": "slash", "line": format!("/me says {SECRET}")}).to_string());
+    json.types(r#"{"type":"password","password":"tall tree"}"#);
+    story.world.until("it is given", || double.heard().contains("tall tree"));
+    assert!(!double.heard().contains("mat"), "{}", double.heard());
+    drop((json, double));
+}
+
+#[test]
+fn who_types_a_message_while_the_server_asks_for_a_password_gives_none() {
+    let story = Story::new();
+    let (first, rest) = SECRET.split_at(10);
+    for face in [&["--plain"][..], &[]] {
+        let (mut terminal, double) = story.terminal(face);
+        terminal.shows(if face.is_empty() { "* connected" } else { "you are in #lobby" });
+        let hears = |double: &Double, text: &str| {
+            story.world.until(text, || double.heard().contains(text));
+        };
+        terminal.types(first);
+        terminal.shows(&format!("> {first}"));
+        // The connection is cut, and the next one asks.
+        drop(double);
+        let double = Double::meets(&story.listener, &story.own);
+        asks(&double);
+        terminal.shows("first press Enter on an empty line");
+        terminal.types(&format!("{rest}\r"));
+        // Nor does what is begun after that, nor what was said before.
+        terminal.types("and a second one\r");
+        terminal.types("\r");
+        terminal.types("\x1b[A\x19tall tree");
+        terminal.shows(&"*".repeat("tall tree".len()));
+        terminal.types("\r");
+        hears(&double, "tall tree");
+        let heard = double.heard();
+        assert_eq!(heard.trim(), r#"{"type":"password","password":"tall tree"}"#, "{face:?}");
+        // They are messages, and go once carol is in.
+        double.welcomes();
+        hears(&double, "the mat");
+        hears(&double, "and a second one");
+        terminal.types("\x1b[A\x03\x03");
+        assert!(!terminal.screen().contains("tall tree"), "{}", terminal.screen());
+        drop((terminal, double));
+    }
+}
+
+#[test]
+fn changes_that_are_told_again_and_that_nobody_has_signed_change_nothing_that_is_shown() {
+    let story = Story::new();
+    let (mut screen, double) = story.terminal(&[]);
+    screen.shows("* connected");
+    screen.types("/join tea blue kettle 47\r");
+    screen.shows_row(|row| row.starts_with("#tea~"));
+    screen.types("the real words\r");
+    story.world.until("they are sealed", || double.sealed().is_some());
+    let said = double.sealed().unwrap();
+    let tells = |said: &Value, seq: u64, more: Value| {
+        let mut line = json!({"type": "message", "seq": seq.to_string(), "to": said["to"],
+            "from": "carol", "device": "main", "id": said["id"], "time_ms": now_ms()});
+        line.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        double.tells(line);
+    };
+    tells(&said, 1, json!({"sealed": said["sealed"]}));
+    screen.shows("You: the real words");
+    // What it was is told as deleted and as edited, by nobody's word but the server's.
+    let deleted = json!({"sealed": said["sealed"], "deleted": true, "replay": true});
+    tells(&said, 1, deleted);
+    tells(&said, 1, json!({"deleted": true, "replay": true}));
+    let other = |byte: &str, more: Value| {
+        let mut more = more;
+        more["id"] = byte.repeat(32).into();
+        (more["of"], more["replay"]) = ("1".into(), true.into());
+        more
+    };
+    tells(&said, 2, other("a", json!({"kind": "edit"})));
+    tells(&said, 3, other("b", json!({"kind": "edit", "text": "other words"})));
+    tells(&said, 4, other("c", json!({"kind": "delete"})));
+    tells(&said, 5, other("d", json!({"kind": "delete", "deleted": true})));
+    double.tells(json!({"type": "notice", "text": "that was all"}));
+    screen.shows("server| that was all");
+    let changed = |row: &str| {
+        let own = !row.contains("server| ") && !row.contains("=!=");
+        own && (row.contains("(edited)")
+            || row.contains("(deleted)")
+            || row.contains("other words"))
+    };
+    let seen = screen.screen();
+    assert!(seen.contains("You: the real words") && !seen.lines().any(changed), "{seen}");
+    // The control: what its sender has signed does.
+    screen.types("/edit better words\r");
+    let edits = || double.sealed().is_some_and(|say| say["kind"] == "edit");
+    story.world.until("it is edited", edits);
+    let edit = double.sealed().unwrap();
+    let signed = json!({"sealed": edit["sealed"], "kind": "edit", "of": "1"});
+    tells(&edit, 6, signed);
+    screen.shows("You: better words (edited)");
+}
+
+#[test]
+fn somebody_who_looks_like_carol_is_not_trusted_at_the_first_meeting() {
+    let story = Story::new();
+    let key = STANDARD_NO_PAD.encode(story.own.public().to_der());
+    let (mut json, double) = story.client("--json");
+    json.sees(r#""type":"hello""#);
+    let writes = |json: &mut Program, name: &str| {
+        let asked = |name: &str| double.heard().contains(&format!(r#""names":["{name}"]"#));
+        let say = json!({"type": "say", "to": format!("@{name}"), "text": SECRET});
+        json.types(&say.to_string());
+        story.world.until("the keys are asked for", || asked(name));
+        double.lists(name, &key, None);
+    };
+    writes(&mut json, "car0l");
+    let told = json.sees(r#""type":"key_changed""#);
+    for word in
+        ["car0l (with U+0030) looks like carol, your own name", "/fingerprint car0l confirm"]
+    {
+        assert!(told.contains(word), "{told}");
+    }
+    let refused = json.sees(r#""type":"refused""#);
+    assert!(refused.contains("car0l (with U+0030) looks like carol"), "{refused}");
+    assert_eq!(double.sealed(), None);
+    // The control: somebody else with this key is met.
+    writes(&mut json, "dave");
+    story.world.until("it is sealed for dave", || double.sealed().is_some());
+    assert_eq!(double.sealed().unwrap()["to"], "@dave");
+}
+
+fn now_ms() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.unwrap().as_millis() as u64
 }

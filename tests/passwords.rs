@@ -2,8 +2,10 @@
 
 mod world;
 
+use std::fs;
 use std::io::Write;
-use std::process::Stdio;
+use std::os::unix::fs::PermissionsExt;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -12,6 +14,10 @@ use world::pty::Terminal;
 use world::{Program, World};
 
 const PASSWORD: &str = "tea for two";
+/// What a program is told: a password is wanted, it is in, it is in again.
+const ASKED: &str = r#""type":"password""#;
+const ENTERED: &str = r##""channel":"#lobby""##;
+const BACK: &str = r#""text":"back""#;
 
 /// Sets a person's password; it comes by stdin.
 fn passwd(world: &World, name: &str, password: &str) -> (bool, String) {
@@ -43,36 +49,36 @@ fn who_has_a_password_is_asked_for_it_and_nobody_waits_meanwhile() {
     let (ok, told) = passwd(&world, "bob", "short");
     assert!(!ok && told.contains("at least 8 characters"), "{told}");
     assert!(passwd(&world, "bob", PASSWORD).0);
-    let silent = world.client("bob", &["--plain"]);
-    silent.sees("type your password and Enter");
-    let mut bob = world.client("bob", &["--plain"]);
-    bob.sees("type your password and Enter");
+    let silent = world.client("bob", &["--json"]);
+    silent.sees(ASKED);
+    let mut bob = world.client("bob", &["--json"]);
+    bob.sees(ASKED);
     // The first prompt waits on; the second is answered, and others come and go.
     alice.types("meanwhile");
     alice.sees("You: meanwhile");
     let carol = world.enters("carol");
     drop(carol);
     assert_eq!(alice.seen("bob joined"), 0, "nobody is here before the password");
-    bob.types(PASSWORD);
-    bob.sees("you are in #lobby");
+    guesses(&mut bob, PASSWORD);
+    bob.sees(ENTERED);
     alice.sees("bob joined");
-    bob.types("hello");
+    bob.types(r##"{"type":"say","to":"#lobby","text":"hello"}"##);
     alice.sees("bob: hello");
-    assert_eq!(silent.seen("you are in"), 0);
+    assert_eq!(silent.seen(ENTERED), 0);
     // What others see of it: nothing, on screens, in logs and on disk.
     assert_eq!(alice.seen(PASSWORD) + bob.seen(PASSWORD), 0);
     assert_eq!(world.found_in("home", PASSWORD), 0);
     assert_eq!(world.found_in("bob", PASSWORD), 0);
     assert!(!world.server.told().iter().any(|line| line.contains(PASSWORD)));
     // A dropped connection is taken up without asking again.
-    bob.types("/reconnect");
-    bob.sees("-- back");
+    bob.types(r#"{"type":"slash","line":"/reconnect"}"#);
+    bob.sees(BACK);
     // And another password ends the session.
     assert!(passwd(&world, "bob", "coffee for two").0);
     bob.sees("your password was changed");
-    bob.sees("that is not your password");
-    bob.types("coffee for two");
-    bob.shows("in again", |lines| lines.iter().filter(|line| line.contains("back")).count() == 2);
+    bob.sees(r#""wrong":true"#);
+    guesses(&mut bob, "coffee for two");
+    bob.shows("in again", |lines| lines.iter().filter(|line| line.contains(BACK)).count() == 2);
     let (ok, _) = world.operator(&["users", "passwd", "bob", "--remove"]);
     assert!(ok);
     world.server.is_told("bob has no password now");
@@ -84,22 +90,22 @@ fn a_prompt_does_not_outlive_the_password_that_it_is_about() {
     let world = World::new();
     world.admit("bob");
     assert!(passwd(&world, "bob", PASSWORD).0);
-    let mut bob = world.client("bob", &["--plain"]);
-    bob.sees("type your password and Enter");
+    let mut bob = world.client("bob", &["--json"]);
+    bob.sees(ASKED);
     assert!(passwd(&world, "bob", "coffee for two").0);
-    bob.types(PASSWORD);
+    guesses(&mut bob, PASSWORD);
     bob.sees("your password was changed: log in again");
-    bob.sees("that is not your password");
-    assert_eq!(bob.seen("you are in"), 0);
-    bob.types("coffee for two");
-    bob.sees("you are in #lobby");
+    bob.sees(r#""wrong":true"#);
+    assert_eq!(bob.seen(ENTERED), 0);
+    guesses(&mut bob, "coffee for two");
+    bob.sees(ENTERED);
     // One that is taken away while it is asked for is asked for no more.
-    let mut other = world.client("bob", &["--plain"]);
-    other.sees("type your password and Enter");
+    let mut other = world.client("bob", &["--json"]);
+    other.sees(ASKED);
     assert!(world.operator(&["users", "passwd", "bob", "--remove"]).0);
     world.server.is_told("bob has no password now");
-    other.types("whatever it was");
-    other.sees("you are in #lobby");
+    guesses(&mut other, "whatever it was");
+    other.sees(ENTERED);
 }
 
 #[test]
@@ -202,10 +208,10 @@ fn everybody_needs_one_where_the_operator_says_so() {
     bob.sees("everybody needs a password here");
     drop(bob);
     passwd(&world, "bob", PASSWORD);
-    let mut bob = world.client("bob", &["--plain"]);
-    bob.sees("type your password");
-    bob.types(PASSWORD);
-    bob.sees("you are in #lobby");
+    let mut bob = world.client("bob", &["--json"]);
+    bob.sees(ASKED);
+    guesses(&mut bob, PASSWORD);
+    bob.sees(ENTERED);
     let mut script = world.client("bob", &["--send", "hi"]);
     assert_eq!(script.ends().code(), Some(5));
     script.is_told("the server asks for a password");
@@ -242,11 +248,72 @@ fn prompts_that_a_thief_of_the_key_opens_elsewhere_keep_the_owner_out_nowhere() 
         .collect();
     let refused = world.client_by("bob", &elsewhere.address, &["--json"]);
     refused.sees("too many of your connections");
-    let mut bob = world.client("bob", &["--plain"]);
-    bob.sees("type your password and Enter");
-    bob.types(PASSWORD);
-    bob.sees("you are in #lobby");
+    let mut bob = world.client("bob", &["--json"]);
+    bob.sees(ASKED);
+    guesses(&mut bob, PASSWORD);
+    bob.sees(ENTERED);
     assert!(prompts.iter().all(|thief| thief.seen("too many") == 0));
+}
+
+#[test]
+fn a_script_gives_its_password_by_a_file_or_a_pipe_and_never_by_a_line() {
+    let world = World::new();
+    let alice = world.enters("alice");
+    world.admit("bob");
+    assert!(passwd(&world, "bob", PASSWORD).0);
+    // A line of a message is none, however it comes.
+    let mut piped = world.client("bob", &["--plain"]);
+    piped.types("by a line");
+    piped.sees("=!= the server asks for a password, and a line of a message is never sent as one");
+    piped.sees("-- 1 lines wait to be sent the next time");
+    assert_eq!(piped.ends().code(), Some(5));
+    let file = world.home().join("password");
+    let path = file.to_str().unwrap().to_owned();
+    let client = |args: &[&str]| world.client("bob", &[args, &["--password-file", &path]].concat());
+    let writes = |text: &str, mode: u32| {
+        fs::write(&file, text).unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(mode)).unwrap();
+    };
+    writes("tea for two\n", 0o640);
+    let mut refused = client(&["--send", "hi"]);
+    assert_eq!(refused.ends().code(), Some(3));
+    refused.is_told("chmod 600");
+    for (wrong, why) in [("\n", "no password in it"), (&"x".repeat(1_025), "at most 1024 bytes")] {
+        writes(wrong, 0o600);
+        let mut refused = client(&["--send", "hi"]);
+        assert_eq!(refused.ends().code(), Some(3));
+        refused.is_told(why);
+    }
+    writes("coffee for two\n", 0o600);
+    let mut refused = client(&["--send", "hi"]);
+    refused.is_told("the server does not take the password that was given");
+    assert_eq!(refused.ends().code(), Some(5));
+    writes("tea for two\nand more\n", 0o600);
+    assert!(client(&["--send", "by a file"]).ends().success());
+    alice.sees("bob: by a file");
+    let mut plain = client(&["--plain"]);
+    plain.sees("you are in #lobby");
+    alice.sees("bob: by a line");
+    plain.types("by a pipe");
+    alice.sees("bob: by a pipe");
+    drop(plain);
+    // A descriptor, which no file holds.
+    let mut shell = world.program("bob");
+    let script = format!("exec \"$@\" --password-file /dev/fd/3 3<<END\n{PASSWORD}\nEND\n");
+    let binary = shell.get_program().to_owned();
+    let env: Vec<_> =
+        shell.get_envs().map(|(key, value)| (key.to_owned(), value.unwrap().to_owned())).collect();
+    shell = Command::new("sh");
+    shell.args(["-c", &script, "sh"]).arg(binary).envs(env);
+    shell.args(["client", &world.invite, "--name", "bob", "--send", "by a descriptor"]);
+    assert!(shell.status().unwrap().success());
+    alice.sees("bob: by a descriptor");
+    // All at once, in the order in which a script writes it.
+    let mut json = world.client("bob", &["--json"]);
+    guesses(&mut json, PASSWORD);
+    json.types(r##"{"type":"say","to":"#lobby","text":"by an object"}"##);
+    alice.sees("bob: by an object");
+    assert_eq!(alice.seen(PASSWORD), 0);
 }
 
 #[test]

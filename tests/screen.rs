@@ -28,7 +28,7 @@ fn two_people_chat() {
     alice.types("/join tea\r");
     alice.shows_row(|row| row.starts_with("#tea"));
     alice.types("/topic at five\r");
-    alice.shows_row(|row| row.starts_with("#tea - at five"));
+    alice.shows_row(|row| row.starts_with("#tea server| at five"));
     alice.types("/exit\r");
     alice.ends_with(0);
     alice.is_usable();

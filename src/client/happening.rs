@@ -8,8 +8,10 @@ use crate::crypto::pin_channel::PinChannel;
 
 /// What happens to the client.
 pub enum Happening {
-    /// A line was typed.
+    /// A line was typed, or came from a pipe: a message or a command.
     Line(String),
+    /// A secret was given as one: nothing else is ever sent as a password.
+    Secret(Hidden),
     /// A line was typed at a prompt, and begun while lines went to that conversation.
     Composed { within: Target, line: String },
     /// A line was typed for this conversation, which others go to from now on. A text that was

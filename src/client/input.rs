@@ -9,6 +9,7 @@ use super::inbox::Sender;
 use super::model::Happening;
 use super::output::Print;
 use super::slash;
+use crate::chat::Hidden;
 use crate::terminal::{self, Typed};
 
 /// Longer lines are refused unread: far above what a server takes, far below what hurts.
@@ -96,6 +97,10 @@ pub fn editor(happen: &Sender) -> Option<Box<dyn Print>> {
                         None => Happening::Line(line),
                     };
                     (happening, exit && !several)
+                }
+                Typed::Secret(secret) => {
+                    let exit = secret == "/exit";
+                    (Happening::Secret(Hidden::new(secret)), exit)
                 }
                 Typed::Interrupt => (Happening::Interrupt, true),
                 Typed::End => (Happening::Line("/exit".into()), true),

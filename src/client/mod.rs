@@ -17,6 +17,7 @@ pub mod manners;
 pub mod model;
 pub(crate) mod outbox;
 mod output;
+mod password_file;
 mod pinning;
 pub(crate) mod places;
 mod sealed_map;
@@ -47,7 +48,7 @@ use faces::plain::Plain;
 use faces::screen::{Assistant, Opened, Person, Rooms};
 use journal::{Journal, Left};
 use manners::{Manners, MannersFile};
-use model::{Happening, Model, Use};
+use model::{Giver, Happening, Model, Use};
 use outbox::Outbox;
 use output::{Output, Print};
 use places::Places;
@@ -67,6 +68,9 @@ pub struct Args {
     /// Join the channels with a PIN in this file (0600): a CHANNEL and its PIN in each line
     #[arg(long, value_name = "FILE")]
     join_file: Option<PathBuf>,
+    /// The password of the server: the first line of a file (0600) or of a pipe
+    #[arg(long, value_name = "FILE")]
+    password_file: Option<PathBuf>,
     /// Print lines, for screen readers and pipes
     #[arg(long, group = "face")]
     plain: bool,
@@ -115,6 +119,7 @@ fn start(args: &Args) -> anyhow::Result<u8> {
         let hint = "use --send TEXT, or --send alone for lines of stdin";
         return Err(Fault::new(code::USAGE, "there is nothing to send", hint).into());
     }
+    let password = args.password_file.as_deref().map(password_file::read).transpose()?;
     let live = args.send.is_none() && args.tail.is_none();
     let (happen, happenings) = inbox::open();
     let on_terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
@@ -139,6 +144,7 @@ fn start(args: &Args) -> anyhow::Result<u8> {
         resumes: live,
         reads: live && !args.json && !full,
         retries: !args.json,
+        secrets: giver(args.json, live, able),
     };
     let contact = Arc::new(contact);
     let mut secrets = Secrets::open(Arc::clone(&contact), usage.retries)?;
@@ -226,11 +232,21 @@ fn start(args: &Args) -> anyhow::Result<u8> {
     let (manners_file, manners) =
         person.map_or((None, Manners::default()), |(file, manners)| (Some(file), manners));
     let model = Model::new(usage, target, channels, outbox, places);
-    let model = model.with(manners, secrets.left().clone());
+    let model = model.with(manners, secrets.left().clone()).with_password(password);
     let lines_left = args.tail.filter(|lines| *lines > 0);
     let shell =
         Shell { model, secrets, dialer, face, journal, manners_file, lines_left, contact, happen };
     Ok(shell.attend(&happenings))
+}
+
+/// Who can give a secret: a line editor and the full screen hide it, and a program has an object for it.
+fn giver(json: bool, live: bool, able: bool) -> Giver {
+    match (json, able) {
+        _ if !live => Giver::Nobody,
+        (true, _) => Giver::Program,
+        (false, true) => Giver::Person,
+        (false, false) => Giver::Nobody,
+    }
 }
 
 /// What is kept of the talk with this server, unless another client of this person has it.

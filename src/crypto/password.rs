@@ -7,6 +7,7 @@ use argon2::{Algorithm, Argon2, Params, PasswordHasher, PasswordVerifier, Versio
 use serde::{Deserialize, Deserializer, Serialize, de};
 
 use super::random;
+use crate::limits::PASSWORD_BYTES_MAX;
 
 /// Memory in KiB, passes and lanes: OWASP's first choice for argon2id, and some tens of
 /// milliseconds.
@@ -16,8 +17,6 @@ const MEMORY_KIB_MAX: u32 = 256 * 1024;
 
 /// Characters of a password at least; it comes after a key, so it may be short.
 const CHARS_MIN: usize = 8;
-/// Bytes at most.
-const BYTES_MAX: usize = 1_024;
 
 /// What is kept of a password.
 #[derive(Clone, PartialEq, Eq, Serialize)]
@@ -28,7 +27,7 @@ pub struct PasswordHash(String);
 pub enum PasswordError {
     #[error("a password has at least {CHARS_MIN} characters")]
     Short,
-    #[error("a password has at most {BYTES_MAX} bytes")]
+    #[error("a password has at most {PASSWORD_BYTES_MAX} bytes")]
     Long,
     #[error("the password's hash is no argon2id hash in PHC form: pychat users passwd writes one")]
     Hash,
@@ -40,7 +39,7 @@ impl PasswordHash {
         if password.chars().count() < CHARS_MIN {
             return Err(PasswordError::Short);
         }
-        if password.len() > BYTES_MAX {
+        if password.len() > PASSWORD_BYTES_MAX {
             return Err(PasswordError::Long);
         }
         let (memory, passes, lanes) = COST;
@@ -53,7 +52,7 @@ impl PasswordHash {
     /// Whether this is the password. Takes as long for every answer.
     pub fn fits(&self, password: &str) -> bool {
         let Ok(hash) = Phc::new(&self.0) else { return false };
-        let short = password.len() <= BYTES_MAX;
+        let short = password.len() <= PASSWORD_BYTES_MAX;
         short && Argon2::default().verify_password(password.as_bytes(), &hash).is_ok()
     }
 

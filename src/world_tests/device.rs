@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::link::{Arrived, Link};
 use crate::chat::{ChannelName, MsgId, NewMessage, Position, SessionId, Target, UserName};
-use crate::client::model::{Model, Use};
+use crate::client::model::{Giver, Model, Use};
 use crate::client::outbox::Outbox;
 use crate::client::places::Places;
 use crate::crypto::Opener;
@@ -63,7 +63,8 @@ pub fn model(
     positions: &[Position],
     joined: BTreeSet<ChannelName>,
 ) -> Model {
-    let usage = Use { once: false, resumes: true, reads: true, retries: true };
+    let secrets = Giver::Nobody;
+    let usage = Use { once: false, resumes: true, reads: true, retries: true, secrets };
     let target = Target::Channel(ChannelName::lobby());
     let (outbox, places) = (Outbox::of(outbox.to_vec(), refused), Places::of(positions.to_vec()));
     Model::new(usage, target, joined, outbox, places)

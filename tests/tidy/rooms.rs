@@ -56,6 +56,7 @@ const ROOMS: &[(&str, &[(&str, u8)])] = &[
             ("flaw", 0),
             ("manners", 0),
             ("outbox", 0),
+            ("password_file", 0),
             ("places", 0),
             ("sealed_map", 0),
             ("slash", 0),

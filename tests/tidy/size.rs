@@ -11,7 +11,6 @@ const COMMENT_COLUMNS_MAX: usize = 100;
 const LONG: &[(&str, &str)] = &[
     ("cli/house/users.rs", "run"),
     ("cli/report.rs", "advice"),
-    ("client/faces/screen/news.rs", "event"),
     ("client/faces/words.rs", "told"),
     ("client/mod.rs", "start"),
     ("client/model/events.rs", "event"),

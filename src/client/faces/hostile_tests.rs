@@ -79,3 +79,123 @@ pub fn is_own(row: &str) -> bool {
     let row = row.replace('\u{a0}', " ");
     row.starts_with(gutter::NOTICE) || row.starts_with(gutter::ERROR)
 }
+
+/// What stands in every field of a server's that is a text: no row of this client's own has the letter.
+pub const WORDS: &str =
+    "qqqq qqq qqqqq qq qqqqqq qqqq qqq qqqqq qq qqqqqq qqqq qqq qqqqq qq qqqqqq";
+
+/// Which kind of event it is: one that is new here has to be told below, or this does not compile.
+fn kind(event: &Event) -> usize {
+    match event {
+        Event::Welcome { .. } => 0,
+        Event::Password { .. } => 1,
+        Event::Message(_) => 2,
+        Event::Stored { .. } => 3,
+        Event::Gap { .. } => 4,
+        Event::Places { .. } => 5,
+        Event::Read { .. } => 6,
+        Event::History { .. } => 7,
+        Event::Entered { .. } => 8,
+        Event::Parted { .. } => 9,
+        Event::Joined { .. } => 10,
+        Event::Left { .. } => 11,
+        Event::People { .. } => 12,
+        Event::Channels { .. } => 13,
+        Event::Whois { .. } => 14,
+        Event::Keys { .. } => 15,
+        Event::Successor { .. } => 16,
+        Event::Topic { .. } => 17,
+        Event::Refused { .. } => 18,
+        Event::Notice { .. } => 19,
+        Event::Goodbye { .. } => 20,
+        Event::Unknown => 21,
+    }
+}
+
+/// Every event, with the words in each text that a server fills in.
+pub fn every() -> Vec<Event> {
+    let (id, log, seq) = ("0".repeat(32), "00000000000000ff", "7");
+    let message = |to: &str, more: Value| {
+        let mut line = json!({"type": "message", "seq": seq, "to": to, "from": "bob", "device": "main",
+            "id": id, "time_ms": 1_795_615_380_000_u64, "text": format!("{WORDS}\n{WORDS}")});
+        line.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        line
+    };
+    let rows = vec![
+        json!({"channel": "#tea", "here": 1, "member": true, "topic": WORDS}),
+        json!({"channel": "#lobby", "here": 1, "member": false, "topic": WORDS}),
+    ];
+    let told = vec![
+        json!({"type": "welcome", "name": "alice", "device": "main", "version": WORDS,
+            "text_bytes_max": 8192, "motd": WORDS}),
+        json!({"type": "password", "wrong": true, "retry_ms": 1_000}),
+        message("#lobby", json!({})),
+        message("#lobby", json!({"kind": "me"})),
+        message("@alice", json!({})),
+        message("@alice", json!({"kind": "edit", "of": "1"})),
+        message("@alice", json!({"kind": "delete", "of": "1", "replay": true})),
+        message("@alice", json!({"deleted": true, "text": "", "replay": true})),
+        json!({"type": "stored", "id": id, "to": "#lobby", "seq": seq}),
+        json!({"type": "gap", "to": "#lobby", "from_seq": "3", "to_seq": seq, "kept": false}),
+        json!({"type": "places", "places": [{"to": "@bob", "log": log, "last": seq, "read": seq,
+            "retention": "2d"}]}),
+        json!({"type": "read", "to": "#lobby", "seq": seq}),
+        json!({"type": "history", "to": "#lobby", "lines": 3, "more": true, "ref": WORDS}),
+        json!({"type": "entered", "channel": "#lobby", "log": log, "last": seq, "read": seq,
+            "retention": "2d", "people": ["alice"], "topic": WORDS, "ref": WORDS}),
+        json!({"type": "parted", "channel": "#tea", "ref": WORDS}),
+        json!({"type": "joined", "to": "#lobby", "who": "carol", "here": 2}),
+        json!({"type": "left", "to": "#lobby", "who": "carol", "here": 1, "after_ms": 9,
+            "reason": WORDS}),
+        json!({"type": "people", "channel": "#lobby", "people": ["alice"], "ref": WORDS}),
+        json!({"type": "channels", "channels": rows, "ref": WORDS}),
+        json!({"type": "whois", "name": "bob", "fingerprints": [WORDS], "devices": ["main"],
+            "idle_ms": 7, "away": WORDS, "channels": ["#tea"], "ref": WORDS}),
+        json!({"type": "keys", "name": "bob", "keys": [], "ref": WORDS}),
+        json!({"type": "successor", "key": "AAAA", "signature": "AAAA"}),
+        json!({"type": "topic", "to": "#lobby", "who": "bob", "text": WORDS, "retention": "2d"}),
+        json!({"type": "topic", "to": "#lobby", "text": WORDS, "retention": "2d", "ref": WORDS}),
+        json!({"type": "refused", "code": "rate", "hint": WORDS, "retry_ms": 1_000, "ref": WORDS}),
+        json!({"type": "refused", "code": "in_doubt", "hint": WORDS, "id": id}),
+        json!({"type": "notice", "text": format!("{WORDS}\n{WORDS}"), "ref": WORDS}),
+        json!({"type": "goodbye", "code": "kicked", "reason": WORDS}),
+        json!({"type": "tomorrow", "text": WORDS}),
+    ];
+    let events: Vec<Event> =
+        told.into_iter().map(|told| serde_json::from_value(told).unwrap()).collect();
+    let kinds: std::collections::BTreeSet<_> = events.iter().map(kind).collect();
+    assert_eq!(kinds.into_iter().collect::<Vec<_>>(), (0..=21).collect::<Vec<_>>());
+    events
+}
+
+/// Everything that a face shows of these events.
+pub fn shows() -> Vec<Show> {
+    let show = |event: Event| match event {
+        Event::Message(message) => {
+            vec![Show::Message(message.clone()), Show::Found(message)]
+        }
+        event => vec![Show::Presence(event.clone()), Show::Event(Origin::Server, event)],
+    };
+    every().into_iter().flat_map(show).collect()
+}
+
+/// Whether the words in a row, if it has any, stand behind the server's mark, or in what somebody says.
+pub fn is_marked(row: &str, show: &Show) -> bool {
+    let Some((before, _)) = row.split_once('q') else { return true };
+    let says = match show {
+        Show::Message(message) | Show::Found(message) => {
+            let own_row = before.ends_with("bob: ") || before.ends_with("* bob ");
+            !crate::client::model::is_unsealed(message)
+                && (own_row || (before.starts_with("  ") && before.trim().is_empty()))
+        }
+        _ => false,
+    };
+    says || before.contains(gutter::SERVER)
+}
+
+#[test]
+fn what_is_no_mark_is_noticed() {
+    let notice = Show::Notice(WORDS.into());
+    assert!(!is_marked("-- qqq", &notice) && !is_marked("  qqq", &notice));
+    assert!(is_marked("server| qqq", &notice) && is_marked("-- ", &notice));
+}

@@ -77,7 +77,7 @@ impl Json {
             | Show::Target(_)
             | Show::Timestamps(_)
             | Show::Clear
-            | Show::Hidden(_)
+            | Show::Secret(_)
             | Show::Bye(_) => return None,
         })
     }
@@ -203,6 +203,7 @@ pub fn read(line: &str) -> Happening {
         // The model does that by itself.
         Ok(Command::Resume { .. }) => fault("there is no such type: see docs/json.md".into()),
         Ok(Command::Unknown) => fault("there is no such type: see docs/json.md".into()),
+        Ok(Command::Password { password }) => Happening::Secret(password),
         Ok(command) => Happening::Ask(Ok(command)),
         Err(error) => fault(format!("not an object of docs/json.md: {error}")),
     }
@@ -219,6 +220,8 @@ mod tests {
         assert_eq!(say.kind, crate::chat::Kind::Me);
         let list = read(r#"{"type":"list","ref":"q1"}"#);
         assert!(matches!(list, Happening::Ask(Ok(Command::People { reference: Some(_), .. }))));
+        let secret = read(r#"{"type":"password","password":"tall tree"}"#);
+        assert!(matches!(secret, Happening::Secret(secret) if secret.reveal() == "tall tree"));
         let slash = read(r#"{"type":"slash","line":"/topic tea"}"#);
         assert!(matches!(slash, Happening::Slash(line) if line == "/topic tea"));
         for bad in
@@ -251,6 +254,20 @@ mod tests {
             Show::Event(Origin::Client, crate::chat::Refusal::NoTopic.event(None, None)),
         ] {
             assert_eq!(json.object(&own).unwrap()["origin"], "client", "{own:?}");
+        }
+    }
+
+    #[test]
+    fn every_text_of_a_server_is_in_an_object_of_the_servers() {
+        use crate::client::faces::hostile_tests::shows;
+        let json = Json::new("SHA256:x".into());
+        for show in shows() {
+            let Some(object) = json.object(&show) else { continue };
+            // A message that was opened here may be found here again.
+            let opened = matches!(&show, Show::Found(message) if !is_unsealed(message));
+            if object.to_string().contains("qq") && !opened {
+                assert_eq!(object["origin"], "server", "{object}");
+            }
         }
     }
 

@@ -9,7 +9,7 @@ use super::words::{self, PALETTE, describe, shade, span};
 use super::{Face, gutter};
 use crate::chat::{Event, Kind, Message, MsgId, Target, UserName};
 use crate::client::inbox::Permit;
-use crate::client::model::{Origin, Show, State, is_unsealed};
+use crate::client::model::{Origin, Prompt, Show, State, is_unsealed};
 use crate::client::output::Print;
 use crate::terminal;
 
@@ -145,9 +145,11 @@ impl Plain {
             }
             Event::Left { to, who, after_ms, reason, .. } => {
                 let place = if to.is_lobby() { String::new() } else { format!("{to} ") };
-                let reason = reason.as_ref().map_or(String::new(), |reason| format!(": {reason}"));
                 let after = span(*after_ms);
-                self.line(format!("<-- {place}{} left (after {after}){reason}", painted(who)));
+                self.line(format!("<-- {place}{} left (after {after})", painted(who)));
+                if let Some(reason) = reason {
+                    self.says(origin, &format!("{place}{who} left: {reason}"));
+                }
             }
             Event::Refused { code, hint, .. } => self.fails(origin, &words::refusal(*code, hint)),
             Event::Goodbye { reason, .. } => self.fails(origin, reason),
@@ -213,7 +215,9 @@ impl Face for Plain {
                     self.notice(&format!("what you type goes to {target} now{open}"));
                 }
             }
-            Show::Hidden(on) => terminal::hide(*on),
+            Show::Secret(Prompt::Open) => terminal::hide(true),
+            Show::Secret(Prompt::Closed) => terminal::hide(false),
+            Show::Secret(Prompt::Waits) => terminal::hide_after_enter(),
             Show::Timestamps(on) => self.timestamps = *on,
             Show::Clear if self.clears => self.print.print("\u{1b}[2J\u{1b}[H".into()),
             Show::State(state) => {
@@ -383,6 +387,19 @@ mod tests {
         // The control: this client's own words do.
         let own = on_a_terminal(vec![Show::Notice("sealed".into()), Show::Error("no".into())]);
         assert!(own.iter().all(|row| is_own(row)), "{own:?}");
+    }
+
+    #[test]
+    fn every_text_of_a_server_stands_behind_its_mark_or_in_a_message() {
+        use crate::client::faces::hostile_tests::{is_marked, shows};
+        let mut marked = 0;
+        for show in shows() {
+            for row in on_a_terminal(vec![show.clone()]) {
+                assert!(is_marked(&row, &show), "{row:?} of {show:?}");
+                marked += usize::from(row.contains('q'));
+            }
+        }
+        assert!(marked > 50, "{marked}");
     }
 
     #[test]

@@ -148,6 +148,9 @@ pub fn lock_note(message: &Message) -> &'static str {
 pub fn unsealed(message: &Message) -> String {
     let Message { from, to, body, .. } = message;
     let text = body.text();
+    if message.deleted {
+        return format!("{UNSEALED}: {from} -> {to} (a deletion: what was shown before stays)");
+    }
     let does = match message.kind {
         Kind::Say | Kind::Me => "",
         Kind::Edit { .. } => " (an edit, which changes nothing here)",

@@ -1,7 +1,7 @@
 //! What the server tells.
 
 use super::*;
-use crate::chat::{Body, Lock};
+use crate::chat::Body;
 use crate::clean;
 
 impl Model {
@@ -170,34 +170,8 @@ impl Model {
         typed
     }
 
-    /// The server wants a password: the one that was right before, or the next line.
-    fn ask_password(&mut self, wrong: bool, retry_ms: Option<u64>) -> Vec<Action> {
-        if wrong {
-            self.password = None;
-        }
-        if let Some(password) = self.password.clone() {
-            let again_ms = std::mem::replace(&mut self.gave, true).then_some(AGAIN_MS);
-            let Some(retry_ms) = retry_ms.or(again_ms) else {
-                return vec![Action::Send(Command::Password { password })];
-            };
-            self.later = true;
-            return vec![Action::Wait(retry_ms)];
-        }
-        if self.usage.once || !self.usage.resumes {
-            let text = "the server asks for a password: use pychat client, or --json for scripts";
-            return vec![error(text.into()), Action::Close, Action::Quit(code::NOT_ADMITTED)];
-        }
-        self.asked = true;
-        vec![
-            Action::Show(Show::Hidden(true)),
-            // In this client's own words: the server's would ask for one as well as any.
-            Action::Show(Show::Event(Origin::Client, Event::Password { wrong, retry_ms })),
-        ]
-    }
-
     /// The time that the server wanted has passed.
     pub(super) fn waited(&mut self) -> Vec<Action> {
-        let later = std::mem::take(&mut self.later);
         if self.connected {
             let again = self.outbox.again(AGAIN_LINES).into_iter();
             let mut actions: Vec<_> =
@@ -205,21 +179,7 @@ impl Model {
             actions.extend(self.outbox.is_held().then_some(Action::Wait(AGAIN_MS)));
             return actions;
         }
-        let password = self.password.clone().filter(|_| later);
-        password.map(|password| Action::Send(Command::Password { password })).into_iter().collect()
-    }
-
-    /// A line that is a password.
-    pub(super) fn give_password(&mut self, password: Hidden) -> Vec<Action> {
-        if !self.asked {
-            return vec![error("no password is asked for".into())];
-        }
-        if password.reveal() == "/exit" {
-            return self.exit();
-        }
-        (self.asked, self.gave) = (false, true);
-        self.password = Some(password.clone());
-        vec![Action::Show(Show::Hidden(false)), Action::Send(Command::Password { password })]
+        self.password_later()
     }
 
     fn message(&mut self, message: Message) -> Vec<Action> {
@@ -233,7 +193,12 @@ impl Model {
         // What nobody has signed is nobody's own.
         let unsealed = is_unsealed(&message);
         let own = self.name.as_ref() == Some(&message.from) && !unsealed;
+        // What is left of a change that was itself changed.
+        let says_nothing = unsealed && message.kind.is_edit() && message.body.is_empty();
         let mut actions = Vec::new();
+        if asked && says_nothing {
+            return actions;
+        }
         if asked {
             if own {
                 let place = Places::of_line(&message, self.name.as_ref());
@@ -247,7 +212,7 @@ impl Model {
         let place = Places::of_line(&message, self.name.as_ref());
         let arrival = self.places.arrive(&place, &message, own);
         let known = arrival.known || self.shown.contains(&message.id);
-        if !known && !self.manners.ignores(&message.from) {
+        if !known && !says_nothing && !self.manners.ignores(&message.from) {
             self.shown.push_back(message.id);
             if self.shown.len() > SHOWN_MAX {
                 self.shown.pop_front();
@@ -316,14 +281,6 @@ impl Model {
         let new = lines > 0 && self.usage.resumes && self.places.mark(&to).is_some();
         new.then_some(Action::Show(Show::Unread { to, lines }))
     }
-}
-
-/// Whether a message stands in a sealed conversation and nobody has sealed it: it is the server's word
-/// alone, whoever's name it has. What is left of a deleted or changed one says nothing.
-pub fn is_unsealed(message: &Message) -> bool {
-    let deletion = matches!(message.kind, Kind::Delete { .. }) && !message.deleted;
-    let says = !message.body.is_empty() || deletion;
-    message.to.is_sealed() && message.lock == Lock::Open && says
 }
 
 /// Every text that a server sends is made safe to show, whatever face shows it.

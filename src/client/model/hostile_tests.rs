@@ -242,7 +242,17 @@ fn a_text_of_a_sealed_conversation_is_no_password() {
         model.update(Happening::Event(asks()), [0; 16]);
         let actions = model.update(happening, [7; 16]);
         assert!(!actions.iter().any(is_password), "{actions:?}");
-        let actions = model.update(Happening::Line("tea for two".into()), [8; 16]);
+        // Nor is any other line, wherever it was begun.
+        for line in [
+            Happening::Line("tea for two".into()),
+            Happening::Composed { within: Target::Channel(ChannelName::lobby()), line: line() },
+            Happening::Ask(Ok(Command::Channels { reference: None })),
+        ] {
+            let actions = model.update(line, [8; 16]);
+            assert!(!actions.iter().any(is_password), "{actions:?}");
+        }
+        let secret = Happening::Secret(Hidden::new("tea for two".into()));
+        let actions = model.update(secret, [8; 16]);
         assert!(actions.iter().any(is_password), "{actions:?}");
     }
 }

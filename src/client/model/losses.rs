@@ -5,11 +5,9 @@ use super::*;
 impl Model {
     pub(super) fn lost(&mut self, loss: Loss, chance: [u8; 16]) -> Vec<Action> {
         let was_in = std::mem::take(&mut self.connected);
-        (self.dialing, self.gave) = (false, false);
+        self.dialing = false;
         let mut actions = self.wishes_lost();
-        if std::mem::take(&mut self.asked) {
-            actions.push(Action::Show(Show::Hidden(false)));
-        }
+        actions.extend(self.password_lost());
         self.outbox.disconnected();
         actions.extend(self.tick());
         let goodbye = self.goodbye.take();

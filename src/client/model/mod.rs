@@ -1,7 +1,9 @@
 //! What the client knows and decides: pure, from what happens to what is to be done.
 
 mod events;
+mod giver;
 mod losses;
+mod password;
 mod pins;
 mod requests;
 mod rooms;
@@ -21,9 +23,10 @@ use crate::chat::{
 };
 use crate::crypto::pin_channel::Pin;
 use crate::fault::code;
-pub use events::is_unsealed;
+pub use giver::Giver;
+use giver::Password;
 use requests::{Requests, Wish};
-pub use show::{Origin, Show, State};
+pub use show::{Origin, Prompt, Show, State, is_unsealed};
 use slashes::WaitingChange;
 
 /// What is to be done.
@@ -105,6 +108,7 @@ pub struct Use {
     pub reads: bool,
     /// What came too fast for the server is sent again; a program decides that for itself.
     pub retries: bool,
+    pub secrets: Giver,
 }
 
 pub struct Model {
@@ -140,14 +144,7 @@ pub struct Model {
     places: Places,
     shown: VecDeque<MsgId>,
     manners: Manners,
-    /// The server waits for a password: the next line is one.
-    asked: bool,
-    /// The password is sent again once the server's wait is over.
-    later: bool,
-    /// It was sent over this connection.
-    gave: bool,
-    /// What was right last time, for the next connection.
-    password: Option<Hidden>,
+    password: Password,
     timestamps: bool,
     attempts: u32,
     /// Another server was found where this one was, and that was told.
@@ -192,10 +189,7 @@ impl Model {
             places,
             shown: VecDeque::new(),
             manners: Manners::default(),
-            asked: false,
-            later: false,
-            gave: false,
-            password: None,
+            password: Password::default(),
             timestamps: true,
             attempts: 0,
             suspects: false,
@@ -223,12 +217,7 @@ impl Model {
     /// What follows from what happened. `chance` is 16 random bytes: a message's id, or jitter.
     pub fn update(&mut self, happening: Happening, chance: [u8; 16]) -> Vec<Action> {
         match happening {
-            Happening::Line(line) if self.asked => self.give_password(Hidden::new(line)),
-            // A text that was begun in a sealed conversation is no password, whatever the server asks for.
-            Happening::Composed { within, line } if self.asked && !within.is_sealed() => {
-                self.give_password(Hidden::new(line))
-            }
-            Happening::Ask(Ok(Command::Password { password })) => self.give_password(password),
+            Happening::Secret(secret) => self.give_password(secret),
             Happening::Slash(line) => self.line(&line, chance),
             Happening::Line(line) => self.typed(None, line, chance),
             Happening::Composed { within, line } => self.typed(Some(within), line, chance),
@@ -264,10 +253,7 @@ impl Model {
             Happening::Wake => self.dial(),
             Happening::Tick => self.tick(),
             Happening::Waited => self.waited(),
-            Happening::InputEnd => {
-                self.ending = true;
-                self.end_when_settled()
-            }
+            Happening::InputEnd => self.input_ends(),
             Happening::Echoed => {
                 self.open = false;
                 self.end_when_settled()

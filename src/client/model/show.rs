@@ -3,7 +3,9 @@
 use serde::Serialize;
 
 use super::super::flaw::Flaw;
-use crate::chat::{ChannelName, Code, Event, Message, MsgId, NewMessage, Seq, Target, UserName};
+use crate::chat::{
+    ChannelName, Code, Event, Lock, Message, MsgId, NewMessage, Seq, Target, UserName,
+};
 
 /// Who has written a text, as far as this client knows: decided where the text comes into being.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -70,8 +72,8 @@ pub enum Show {
     },
     /// Who comes and goes, where nobody wants to be told.
     Presence(Event),
-    /// The next line is a password: do not show it. Or it no longer is.
-    Hidden(bool),
+    /// Whether a secret is typed next.
+    Secret(Prompt),
     /// This client's own words, as are errors and hints: no text of the server's is ever in them.
     Notice(String),
     Error(String),
@@ -86,15 +88,35 @@ pub enum Show {
     Bye(String),
 }
 
+/// Whether what is typed next is a secret. What is half typed stays what it was begun as: a message does not
+/// become a secret, nor a secret a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Prompt {
+    /// Messages are typed.
+    Closed,
+    /// Messages, until Enter is pressed on an empty line.
+    Waits,
+    /// A secret, which is not shown.
+    Open,
+}
+
 impl Show {
     /// Whose words it is.
     pub fn origin(&self) -> Origin {
         match self {
             Show::Event(origin, _) => *origin,
+            // It was kept as the server's word.
+            Show::Found(message) if is_unsealed(message) => Origin::Server,
             Show::Message(_) | Show::Presence(_) | Show::Ack { .. } => Origin::Server,
             _ => Origin::Client,
         }
     }
+}
+
+/// Whether a message stands in a sealed conversation and nobody has sealed it: it is the server's word
+/// alone, whoever's name it has, and changes nothing.
+pub fn is_unsealed(message: &Message) -> bool {
+    message.to.is_sealed() && message.lock == Lock::Open
 }
 
 /// The connection as a person sees it.

@@ -6,7 +6,8 @@ mod hostile;
 
 use std::collections::HashSet;
 
-const LIVE: Use = Use { once: false, resumes: true, reads: true, retries: true };
+const LIVE: Use =
+    Use { once: false, resumes: true, reads: true, retries: true, secrets: Giver::Person };
 
 fn model(usage: Use) -> Model {
     let lobby = Target::Channel(ChannelName::lobby());
@@ -14,7 +15,7 @@ fn model(usage: Use) -> Model {
 }
 
 fn model_once() -> Model {
-    model(Use { once: true, resumes: false, reads: false, retries: true })
+    model(Use { once: true, resumes: false, reads: false, retries: true, secrets: Giver::Nobody })
 }
 
 fn connected() -> Model {
@@ -342,7 +343,7 @@ fn a_program_slash_is_no_guess_at_a_password() {
     let asks = Event::Password { wrong: false, retry_ms: None };
     model.update(Happening::Event(asks), [0; 16]);
     assert_eq!(model.update(Happening::Slash("/list".into()), [0; 16]), vec![]);
-    let actions = model.update(Happening::Line("tall tree".into()), [0; 16]);
+    let actions = model.update(Happening::Secret(Hidden::new("tall tree".into())), [0; 16]);
     assert!(matches!(actions.last(), Some(Action::Send(Command::Password { .. }))));
 }
 

@@ -36,7 +36,8 @@ fn edit(mut editor: terminal::Editor, handler: &Handler, stop: &Stop) {
     while !stop.is_told() {
         match editor.read(|_| false, |_| false) {
             Typed::Line(line, _) if !obey(&line, handler) => break,
-            Typed::Line(_, _) => {}
+            // Nobody asks for a secret here.
+            Typed::Line(_, _) | Typed::Secret(_) => {}
             Typed::Interrupt => {
                 // As without an editor: the first stops the server, the second ends it at once.
                 let own = rustix::process::getpid();

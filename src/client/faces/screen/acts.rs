@@ -11,7 +11,7 @@ use super::layout;
 use super::pane::Pane;
 use super::settings::Notify;
 use super::theme::Theme;
-use crate::chat::{Target, UserName};
+use crate::chat::{Hidden, Target, UserName};
 use crate::clean;
 use crate::client::model::Happening;
 use crate::client::slash::{self, Typed};
@@ -48,6 +48,14 @@ impl App {
             }
             // The size is asked for before each picture.
             _ => {}
+        }
+        self.prompts();
+    }
+
+    /// A secret is typed where one is wanted, nothing is half typed and no paste waits.
+    pub fn prompts(&mut self) {
+        if !matches!(self.overlay, Some(Overlay::Paste(_))) {
+            self.input.settles();
         }
     }
 
@@ -143,23 +151,30 @@ impl App {
     }
 
     fn send(&mut self) {
+        if self.input.hidden {
+            return self.send_secret();
+        }
         let draft = self.input.draft();
         let line = draft.text.trim_end_matches('\n');
-        if !self.input.hidden && self.must_stay(line) {
+        if self.must_stay(line) {
             return;
         }
         self.input.set("");
         if line.trim().is_empty() {
-            return;
-        }
-        if self.input.hidden {
-            return self.happen(Happening::Line(line.to_owned()));
+            return self.input.is_entered_empty();
         }
         self.input.remember(line, draft.within.clone());
         self.say(line, draft.within.clone());
         match slash::is_slip(line) {
             true => self.input.put(draft),
             false => self.untouched = true,
+        }
+    }
+
+    fn send_secret(&mut self) {
+        if !self.input.is_empty() {
+            let secret = Hidden::new(self.input.take_secret());
+            self.happen(Happening::Secret(secret));
         }
     }
 

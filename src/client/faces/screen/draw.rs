@@ -12,6 +12,7 @@ use super::pane::Pane;
 use super::window::{At, Window};
 use super::wrap::{self, clip};
 use crate::chat::{Retention, Target};
+use crate::client::faces::gutter;
 use crate::client::faces::words::{LOCK, span};
 
 const WAITS: &str = "This goes on by itself once they have. Ctrl-C twice leaves; the next \
@@ -73,9 +74,9 @@ fn bar(frame: &mut Frame, area: Rect, style: Style, left: Vec<Span>, right: &str
 
 fn title(app: &App, frame: &mut Frame, area: Rect) {
     let window = app.window();
-    let topic = window.topic.as_ref().map_or(String::new(), |topic| format!(" - {topic}"));
-    let name = window.target.to_string();
-    let left = vec![Span::raw(name), Span::raw(topic)];
+    let mut left = vec![Span::raw(window.target.to_string())];
+    // The topic is the server's word, also in the title.
+    left.extend(window.topic.iter().map(|topic| Span::raw(format!(" {}{topic}", gutter::SERVER))));
     let wide = area.width >= super::layout::WIDE;
     if window.gone {
         let text = format!("you are no longer in {}", window.target);
@@ -161,8 +162,10 @@ fn people(app: &App, frame: &mut Frame, area: Rect) {
     };
     names.sort_by_key(|(here, name)| (!here, *name));
     let height = usize::from(inner.height).saturating_sub(1);
-    let more = names.len() > height;
-    for (here, name) in names.iter().take(if more { height.saturating_sub(1) } else { height }) {
+    // Those that a bounded listing has left out are counted with those for whom there is no room.
+    let more = names.len() > height || window.omitted > 0;
+    let room = if more { height.saturating_sub(1) } else { height };
+    for (here, name) in names.iter().take(room) {
         let (mark, style) = match here {
             true => ("* ", app.look.name(name)),
             false => ("o ", app.look.dim),
@@ -171,8 +174,8 @@ fn people(app: &App, frame: &mut Frame, area: Rect) {
         rows.push(Row::from(vec![Span::styled(mark, style), name]));
     }
     if more {
-        let left = names.len() - height + 1;
-        rows.push(Row::styled(format!("  {left} more"), app.look.dim));
+        let left = names.len().saturating_sub(room).saturating_add(window.omitted);
+        rows.push(Row::styled(clip(&format!("and {left} more"), width), app.look.dim));
     }
     frame.render_widget(Paragraph::new(rows), inner);
 }
@@ -333,7 +336,7 @@ fn open(app: &App, frame: &mut Frame, area: Rect, pane: &Pane) {
         Some(_) if most > 0 => "PgUp PgDn  Esc closes ",
         Some(_) => "Esc closes ",
     };
-    let title = vec![Span::raw(" "), Span::raw(pane.title.clone())];
+    let title = vec![Span::raw(" "), Span::raw(pane.marked_title())];
     bar(frame, heading, app.look.chosen, title, hint);
     let rows: Vec<Row> = rows.into_iter().skip(pane.scroll.min(most)).collect();
     frame.render_widget(Paragraph::new(rows), inner);

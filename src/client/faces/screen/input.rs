@@ -8,6 +8,7 @@ use ratatui_textarea::{CursorMove, TextArea};
 use super::keys::Act;
 use super::typed::{self, Typed};
 use crate::chat::Target;
+use crate::client::model::Prompt;
 use crate::client::slash;
 
 /// Lines that are remembered.
@@ -38,7 +39,9 @@ pub struct Input {
     pub finding: Option<Finding>,
     /// What is typed is a secret: stars stand for it, and it is not remembered.
     pub hidden: bool,
-    /// What was half typed when a secret was asked for.
+    /// What is to be typed next, once nothing is half typed.
+    next: Prompt,
+    /// What is half typed in this conversation while a secret is typed.
     aside: Draft,
 }
 
@@ -77,19 +80,41 @@ impl Input {
             completing: None,
             finding: None,
             hidden: false,
+            next: Prompt::Closed,
             aside: Draft::default(),
         }
     }
 
-    /// From now on what is typed is a secret, or no longer one.
-    pub fn hide(&mut self, on: bool) {
-        if on && !self.hidden {
-            self.aside = self.draft();
+    /// What is typed next is a secret, or no longer one; what is half typed stays what it is.
+    pub fn wants(&mut self, next: Prompt) {
+        self.next = next;
+    }
+
+    /// Enter was pressed on an empty line.
+    pub fn is_entered_empty(&mut self) {
+        if self.next == Prompt::Waits {
+            self.wants(Prompt::Open);
         }
-        let typed = if on { Draft::default() } else { std::mem::take(&mut self.aside) };
-        (self.hidden, self.finding) = (on, None);
-        // What was cut of a secret is not put anywhere else.
+    }
+
+    /// A secret is taken off the line, and what is typed next is none unless somebody asks anew.
+    pub fn take_secret(&mut self) -> String {
+        let secret = self.text();
+        self.set("");
+        self.wants(Prompt::Closed);
+        secret
+    }
+
+    /// Where nothing is half typed, another prompt takes its place.
+    pub fn settles(&mut self) {
+        let hides = self.next == Prompt::Open;
+        if hides == self.hidden || !self.is_empty() || self.finding.is_some() {
+            return;
+        }
+        self.hidden = hides;
+        // What was cut of a secret is not put anywhere else, nor of a message into a secret.
         self.area.set_yank_text("");
+        let typed = std::mem::take(&mut self.aside);
         self.put(typed);
     }
 

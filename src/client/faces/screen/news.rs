@@ -4,7 +4,7 @@ use super::app::{App, Effect, Gathering, Link, Overlay};
 use super::pane::Pane;
 use super::settings::Notify;
 use super::window::{At, Line, Older, What, mentions};
-use crate::chat::{Code, Event, Kind, Message, NewMessage, Seq, Target};
+use crate::chat::{Code, Event, Kind, Message, NewMessage, Seq, Target, UserName};
 use crate::client::faces::words;
 use crate::client::model::{Happening, Origin, Show, State, is_unsealed};
 use crate::client::places::Places;
@@ -55,7 +55,10 @@ impl App {
                 let index = self.place(&Target::Channel(channel));
                 self.is_gone(index);
             }
-            Show::Hidden(on) => self.input.hide(on),
+            Show::Secret(prompt) => {
+                self.input.wants(prompt);
+                self.prompts();
+            }
             Show::Timestamps(on) => self.timestamps = on,
             Show::Clear => self.window_mut().clear(Older::Later),
             // The line itself says that it waits, and the rooms say what is unread.
@@ -258,37 +261,28 @@ impl App {
                     self.says(origin, 0, Some(motd));
                 }
             }
-            Event::Entered { channel, last, read, retention, people, topic, .. } => {
-                let to = Target::Channel(channel);
-                let index = self.place(&to);
-                let window = &mut self.windows[index];
-                (window.retention, window.topic, window.gone) = (retention, topic, false);
-                window.gathers(&people);
-                if !window.target.is_lobby() {
-                    self.known(&to, last, read);
-                }
-                let index = self.place(&to);
-                self.windows[index].joined = true;
-            }
+            event @ Event::Entered { .. } => self.entered(event),
             Event::Parted { channel, .. } => {
                 if let Some(index) = self.position(&Target::Channel(channel)) {
                     self.left(index);
                 }
             }
-            Event::Joined { to, who, .. } => self.moves(&Target::Channel(to), who, true, told),
-            Event::Left { to, who, reason: None, .. } => {
-                self.moves(&Target::Channel(to), who, false, told);
+            Event::Joined { to, who, here } => {
+                self.moves(&Target::Channel(to), (who, here), true, told);
             }
-            Event::Left { to, who, reason: Some(reason), .. } => {
+            Event::Left { to, who, here, reason: None, .. } => {
+                self.moves(&Target::Channel(to), (who, here), false, told);
+            }
+            Event::Left { to, who, here, reason: Some(reason), .. } => {
                 let to = Target::Channel(to);
-                self.moves(&to, who.clone(), false, false);
+                self.moves(&to, (who.clone(), here), false, false);
                 if let Some(index) = self.position(&to) {
                     self.says(origin, index, Some(format!("{who} left: {reason}")));
                 }
             }
-            Event::People { channel, people, .. } => {
+            Event::People { channel, people, omitted, .. } => {
                 if let Some(index) = self.position(&Target::Channel(channel)) {
-                    self.windows[index].gathers(&people);
+                    self.windows[index].gathers(&people, omitted);
                 }
                 self.says(origin, self.current, text);
             }
@@ -318,6 +312,23 @@ impl App {
             }
             event => self.answers(origin, event, text),
         }
+    }
+
+    fn entered(&mut self, event: Event) {
+        let Event::Entered { channel, last, read, retention, people, omitted, topic, .. } = event
+        else {
+            return;
+        };
+        let to = Target::Channel(channel);
+        let index = self.place(&to);
+        let window = &mut self.windows[index];
+        (window.retention, window.topic, window.gone) = (retention, topic, false);
+        window.gathers(&people, omitted);
+        if !window.target.is_lobby() {
+            self.known(&to, last, read);
+        }
+        let index = self.place(&to);
+        self.windows[index].joined = true;
     }
 
     /// Events that are about no channel.
@@ -371,10 +382,12 @@ impl App {
         }
     }
 
-    fn moves(&mut self, to: &Target, who: crate::chat::UserName, came: bool, told: bool) {
+    /// Somebody came or went; so many are there now.
+    fn moves(&mut self, to: &Target, (who, here): (UserName, usize), came: bool, told: bool) {
         let Some(index) = self.position(to) else { return };
         let stamp = self.stamp(self.now_ms);
         let worth = self.windows[index].turns(&who, came, self.now_ms);
+        self.windows[index].counts(here);
         if told && worth && self.own.as_ref() != Some(&who) {
             self.windows[index].moved(&who, came, stamp);
         }

@@ -4,6 +4,7 @@ use ratatui::text::{Line as Row, Span};
 
 use super::keys::Keys;
 use super::wrap;
+use crate::client::faces::gutter;
 use crate::client::model::Origin;
 use crate::client::slash;
 
@@ -43,6 +44,14 @@ impl Pane {
             format!("  {call:<28}{gap}{}", slash.does)
         }));
         Pane::new("help", text)
+    }
+
+    /// The title, with whose words it has.
+    pub fn marked_title(&self) -> String {
+        match self.origin {
+            Origin::Client => self.title.clone(),
+            Origin::Server => format!("{}{}", gutter::SERVER, self.title),
+        }
     }
 
     /// The rows in so many cells.

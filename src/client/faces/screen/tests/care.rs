@@ -12,14 +12,13 @@ fn pastes(desk: &mut Desk, text: &str) {
 }
 
 #[test]
-fn half_of_a_password_is_shown_nowhere_and_what_was_typed_before_comes_back() {
+fn half_of_a_password_is_shown_nowhere_and_drafts_stay_in_their_rooms() {
     let mut desk = Desk::new(60, 12);
     desk.enters("#tea", 0, 0, &["alice"]);
     desk.presses("alt-2");
     desk.types("for tea");
     desk.presses("alt-1");
-    desk.types("half a line");
-    desk.app.show(Show::Hidden(true));
+    desk.app.show(Show::Secret(Prompt::Open));
     desk.types("secret");
     // It is of no room, no editor, no history, and not to be put anywhere else.
     desk.presses("alt-2 ctrl-x up ctrl-r tab");
@@ -28,19 +27,62 @@ fn half_of_a_password_is_shown_nowhere_and_what_was_typed_before_comes_back() {
     desk.presses("alt-1 alt-2 ctrl-u");
     desk.types("right");
     desk.presses("enter");
-    assert_eq!(desk.effects().last().unwrap(), "right");
-    desk.app.show(Show::Hidden(false));
+    assert_eq!(desk.effects().last().unwrap(), "secret: right");
+    desk.app.show(Show::Secret(Prompt::Closed));
     assert_eq!(desk.app.input.text(), "for tea");
     desk.presses("ctrl-y");
     assert_eq!(desk.app.input.text(), "for tea");
     desk.presses("alt-1");
-    assert_eq!(desk.app.input.text(), "half a line");
+    assert_eq!(desk.app.input.text(), "");
+}
+
+#[test]
+fn what_is_half_typed_when_the_prompt_changes_stays_what_it_was_begun_as() {
+    const MESSAGE: &str = "the key is under the mat";
+    for at in 0..=MESSAGE.len() {
+        let (first, rest) = MESSAGE.split_at(at);
+        for (begins, ends) in [(Prompt::Closed, Prompt::Open), (Prompt::Open, Prompt::Closed)] {
+            let mut desk = Desk::new(60, 12);
+            desk.app.show(Show::Secret(begins));
+            desk.types(first);
+            desk.app.show(Show::Secret(ends));
+            desk.types(rest);
+            desk.presses("enter");
+            let begun = if at == 0 { ends } else { begins };
+            let wanted = match begun {
+                Prompt::Open => format!("secret: {MESSAGE}"),
+                _ => format!("#lobby: {MESSAGE}"),
+            };
+            assert_eq!(desk.effects().last(), Some(&wanted), "{begins:?} {at}");
+            assert_eq!(
+                desk.app.input.hidden,
+                ends == Prompt::Open && begins == Prompt::Closed && at > 0
+            );
+        }
+    }
+    // Of somebody who was in, only Enter on an empty line makes the next one a secret.
+    let mut desk = Desk::new(60, 12);
+    desk.app.show(Show::Secret(Prompt::Waits));
+    desk.enter(MESSAGE);
+    desk.enter(MESSAGE);
+    desk.enter("");
+    desk.enter("tall tree");
+    let message = format!("#lobby: {MESSAGE}");
+    let sent = desk.effects();
+    assert_eq!(sent[sent.len() - 3..], [&message, &message, "secret: tall tree"]);
+    // Nor does a paste that waits for its answer become one, nor what was said before.
+    pastes(&mut desk, "one\ntwo");
+    desk.app.show(Show::Secret(Prompt::Open));
+    desk.presses("tab");
+    assert!(!desk.app.input.hidden && desk.app.input.text() == "one\ntwo");
+    desk.presses("enter up ctrl-y");
+    assert!(desk.app.input.hidden && desk.app.input.is_empty());
 }
 
 #[test]
 fn a_pasted_password_is_no_paste_of_lines() {
     let mut desk = Desk::new(60, 12);
-    desk.app.show(Show::Hidden(true));
+    desk.app.show(Show::Secret(Prompt::Open));
     pastes(&mut desk, "secret\nand more");
     assert!(desk.app.overlay.is_none());
     assert!(desk.rows()[11].starts_with("password> ******"), "{}", desk.picture());

@@ -9,8 +9,8 @@ use serde_json::json;
 
 use super::*;
 use crate::chat::{ChannelName, Command};
-use crate::client::faces::hostile_tests::{ROUNDS, event, is_own, shown};
-use crate::client::model::{Action, Model, Use};
+use crate::client::faces::hostile_tests::{ROUNDS, event, is_marked, is_own, shown, shows};
+use crate::client::model::{Action, Giver, Model, Use};
 use crate::client::outbox::Outbox;
 use crate::client::places::Places;
 
@@ -51,6 +51,68 @@ fn no_row_of_a_hostile_server_begins_as_this_clients_own_do() {
     assert!(rows_of_lines(&mut desk).iter().any(|row| is_own(row)));
 }
 
+#[test]
+fn every_text_of_a_server_stands_behind_its_mark_or_in_a_message() {
+    let mut marked = 0;
+    for width in [80, 44] {
+        for show in shows() {
+            let mut desk = Desk::new(width, 30);
+            desk.app.untouched = true;
+            desk.effects();
+            desk.app.show(show.clone());
+            for place in ["alt-1", "alt-2"] {
+                // The title, the panes, the status and what is typed: all of the screen.
+                for row in desk.rows() {
+                    assert!(is_marked(&row, &show), "{row:?} of {show:?}");
+                    marked += usize::from(row.contains('q'));
+                }
+                desk.types("/join #");
+                desk.presses("tab");
+                assert!(desk.rows().iter().all(|row| is_marked(row, &show)), "{show:?}");
+                desk.presses("esc ctrl-a ctrl-k");
+                desk.presses(place);
+            }
+            let rings: Vec<_> = desk.effects();
+            assert!(!rings.iter().any(|effect| effect.contains('q')), "{rings:?}");
+        }
+    }
+    assert!(marked > 100, "{marked}");
+}
+
+#[test]
+fn people_whom_a_bounded_list_leaves_out_are_counted() {
+    let mut desk = Desk::new(60, 10);
+    let people = |names: &[&str], omitted: usize| {
+        json!({"type": "entered", "channel": "#lobby", "log": "00000000000000ab", "last": "0",
+            "read": "0", "retention": "forever", "people": names, "omitted": omitted})
+    };
+    desk.hears(people(&["alice", "bob"], 37));
+    let pane = |desk: &mut Desk| {
+        let rows = desk.rows();
+        let column = |row: &String| row.split_once('│').map(|(_, pane)| pane.to_owned());
+        (rows[0].clone(), rows.iter().filter_map(column).collect::<Vec<_>>())
+    };
+    let (title, rows) = pane(&mut desk);
+    assert!(title.ends_with("39 online"), "{title}");
+    assert_eq!(rows[..5], ["people", "* alice", "* bob", "o carol", "and 37 more"]);
+    // Who comes is named, and who goes was one of those who are not, or is named.
+    desk.hears(json!({"type": "joined", "to": "#lobby", "who": "carol", "here": 40}));
+    let (title, rows) = pane(&mut desk);
+    assert!(title.ends_with("40 online") && rows[4] == "and 37 more", "{title} {rows:?}");
+    desk.hears(json!({"type": "left", "to": "#lobby", "who": "dave", "here": 39, "after_ms": 1}));
+    assert!(pane(&mut desk).1.contains(&"and 36 more".to_owned()));
+    // With those for whom there is no room.
+    let many: Vec<String> = (10..30).map(|number| format!("p{number}")).collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
+    desk.hears(people(&many, usize::MAX));
+    assert!(pane(&mut desk).1.last().unwrap().starts_with("and 184467"));
+    desk.hears(people(&many, 0));
+    let rows = pane(&mut desk).1;
+    let named = rows.iter().filter(|row| row.starts_with("* ")).count();
+    // Four were here before.
+    assert_eq!(rows.last(), Some(&format!("and {} more", many.len() + 4 - named)), "{rows:?}");
+}
+
 /// Alice at her screen, with all that is behind it but the server.
 struct Seat {
     desk: Desk,
@@ -65,7 +127,8 @@ fn pin() -> ChannelName {
 
 impl Seat {
     fn new() -> Seat {
-        let usage = Use { once: false, resumes: true, reads: false, retries: true };
+        let usage =
+            Use { once: false, resumes: true, reads: false, retries: true, secrets: Giver::Person };
         let lobby = Target::Channel(ChannelName::lobby());
         let (outbox, places) = (Outbox::default(), Places::default());
         let model = Model::new(usage, lobby, BTreeSet::new(), outbox, places);
@@ -317,7 +380,7 @@ fn the_server_speaks_behind_its_mark() {
         "the keys of bob are confirmed: what was refused goes with /retry".into(),
     ));
     insta::assert_snapshot!(desk.picture(), @"
-    #lobby - tea               open: members and the operator read  3 online
+    #lobby server| tea         open: members and the operator read  3 online
                                                             │people
                                                             │* alice
                                                             │* bob

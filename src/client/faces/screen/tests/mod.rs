@@ -22,7 +22,7 @@ use super::keys;
 use super::settings::Settings;
 use super::theme::Theme;
 use crate::chat::{Event, Lock, MsgId, NewMessage, Target};
-use crate::client::model::{Happening, Origin, Show, State};
+use crate::client::model::{Happening, Origin, Prompt, Show, State};
 
 /// Wednesday, 25 November 2026, 14:03 UTC.
 const NOON_MS: i64 = 1_795_615_380_000;
@@ -126,6 +126,7 @@ impl Desk {
         let words = |effect| match effect {
             Effect::Happen(Happening::TypedIn { to, line, .. }) => format!("{to}: {line}"),
             Effect::Happen(Happening::Line(line)) => line,
+            Effect::Happen(Happening::Secret(secret)) => format!("secret: {}", secret.reveal()),
             Effect::Happen(Happening::Seen { to, seq }) => format!("seen {to} {seq}"),
             Effect::Happen(Happening::Ask(Ok(ask))) => serde_json::to_string(&ask).unwrap(),
             effect => format!("{effect:?}"),

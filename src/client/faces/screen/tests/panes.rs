@@ -121,7 +121,7 @@ fn who_somebody_is() {
         "devices": ["laptop", "phone"], "idle_ms": 65_000, "channels": ["#lobby", "#tea"]}));
     assert_snapshot!(desk.picture(), @"
     #lobby                             open: members and the operator read  3 online
-     whois bob                                           Esc closes │people
+     server| whois bob                                   Esc closes │people
      server| bob on laptop, phone: idle for 1m                      │* alice
      server| in #lobby, #tea                                        │* bob
      server| SHA256:abc                                             │* carol
@@ -143,9 +143,9 @@ fn which_channels_there_are() {
         {"channel": "#tea", "here": 12, "member": false, "topic": "at five"}]}));
     assert_snapshot!(desk.picture(), @"
     #lobby                             open: members and the operator read  3 online
-     channels                                            Esc closes │people
+     server| channels                                    Esc closes │people
      server| * #lobby                  3  open                      │* alice
-     server|   #tea                   12  open    at five           │  2 more
+     server|   #tea                   12  open    at five           │and 2 more
      * connected 12 ms                                                      F1 help
     alice>
     cursor 7,5
@@ -160,7 +160,7 @@ fn what_the_server_has_found() {
     desk.hears(json!({"type": "history", "lines": 2, "more": true, "ref": "search"}));
     assert_snapshot!(desk.picture(), @"
     #lobby                                                 open: members and the operator read  3 online
-    rooms            │ search: 2 found                                       Esc closes │people
+    rooms            │ server| search: 2 found                               Esc closes │people
     1 #lobby         │ server| there are older ones: search for more words              │* alice
                      │ server| #lobby  Wed 25 Nov 2026 [14:03:00] bob: tea at five      │* bob
                      │ server| @carol  Wed 25 Nov 2026 [14:03:01] carol: tea, then?     │* carol

@@ -32,7 +32,7 @@ fn family(width: u16, height: u16) -> Desk {
 #[test]
 fn three_panes_from_100_columns_on() {
     assert_snapshot!(family(100, 14).picture(), @"
-    #family - tea at five                                  open: members and the operator read  4 online
+    #family server| tea at five                            open: members and the operator read  4 online
     rooms            │                                                                  │people
     1 #lobby         │                                                                  │* alice
     2 #work 3        │                                                                  │* bob
@@ -53,7 +53,7 @@ fn three_panes_from_100_columns_on() {
 #[test]
 fn two_panes_from_60_columns_on() {
     assert_snapshot!(family(80, 14).picture(), @"
-    #family - tea at five              open: members and the operator read  4 online
+    #family server| tea at five        open: members and the operator read  4 online
                                                                     │people
                                                                     │* alice
                                                                     │* bob
@@ -74,7 +74,7 @@ fn two_panes_from_60_columns_on() {
 #[test]
 fn no_panes_on_a_phone() {
     assert_snapshot!(family(40, 14).picture(), @"
-    #family - tea at five     open  4 online
+    #family server| tea at f~ open  4 online
 
 
 
@@ -97,12 +97,12 @@ fn lines_at_200_columns() {
     let mut desk = family(200, 8);
     desk.says("bob", "#family", &"so much to tell ".repeat(16));
     assert_snapshot!(desk.picture(), @"
-    #family - tea at five                                                                                                                                      open: members and the operator read  4 online
+    #family server| tea at five                                                                                                                                open: members and the operator read  4 online
     rooms            │-------------------------------------------------------------------------------- new -------------------------------------------------------------------------------- │people
     1 #lobby         │[14:03:02] carol: @alice look                                                                                                                                         │* alice
     2 #work 3        │<> dave, erin joined, carol left                                                                                                                                      │* bob
     3 #family 1!     │[14:03:07] bob: so much to tell so much to tell so much to tell so much to tell so much to tell so much to tell so much to tell so much to tell so much to tell so    │* dave
-    4 @bob 1!        │           much to tell so much to tell so much to tell so much to tell so much to tell so much to tell so much to tell                                               │  2 more
+    4 @bob 1!        │           much to tell so much to tell so much to tell so much to tell so much to tell so much to tell so much to tell                                               │and 2 more
      * connected 12 ms | 2:#work 3  4:@bob 1!                                                                                                                                                       F1 help
     alice> half-typed text
     cursor 22,7
@@ -180,7 +180,7 @@ fn a_days_line_and_folded_comings_and_goings() {
     [14:03:00] bob: good night                  │* bob
     -- Thu 26 Nov 2026 --                       │* dave
     [01:03:01] carol: good morning              │* erin
-    <> dave, erin joined, carol left            │  2 more
+    <> dave, erin joined, carol left            │and 2 more
      * connected 12 ms                                  F1 help
     alice>
     cursor 7,8
@@ -349,7 +349,7 @@ fn a_line_that_is_longer_than_the_screen_wraps_where_it_is_typed() {
 #[test]
 fn a_password_is_never_shown() {
     let mut desk = Desk::new(60, 6);
-    desk.app.show(Show::Hidden(true));
+    desk.app.show(Show::Secret(Prompt::Open));
     let asks = crate::chat::Event::Password { wrong: false, retry_ms: None };
     desk.app.show(Show::Event(crate::client::model::Origin::Client, asks));
     desk.types("tall tree");
@@ -357,14 +357,14 @@ fn a_password_is_never_shown() {
     #lobby         open: members and the operator read  3 online
                                                 │people
                                                 │* alice
-    -- type your password and Enter             │  2 more
+    -- type your password and Enter             │and 2 more
      * connected 12 ms                                  F1 help
     password> *********
     cursor 19,5
     ");
     desk.presses("enter");
-    assert_eq!(desk.effects().last().unwrap(), "tall tree");
-    desk.app.show(Show::Hidden(false));
+    assert_eq!(desk.effects().last().unwrap(), "secret: tall tree");
+    desk.app.show(Show::Secret(Prompt::Closed));
     desk.presses("up");
     assert!(!desk.picture().contains("tree"), "it is not remembered");
 }
