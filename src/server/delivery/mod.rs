@@ -3,6 +3,7 @@
 
 pub mod backfill;
 pub mod flusher;
+mod records;
 pub mod send_queue;
 pub mod sink;
 pub mod tail;
