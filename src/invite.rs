@@ -8,8 +8,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use crate::chat::UserName;
 use crate::crypto::identity::CROCKFORD;
-use crate::crypto::identity::MODULUS_BYTES;
-use crate::crypto::succession::Signature;
+use crate::crypto::succession::{SUCCESSION_BYTES, Succession};
 use crate::crypto::{Fingerprint, KeyError, PublicKey, sha256};
 
 /// Where a server is, and the key it must hold: `pychat://HOST:PORT/FINGERPRINT`, or `HOST[:PORT]`. Once a
@@ -108,9 +107,9 @@ pub fn key_line(name: &UserName, key: &PublicKey) -> String {
     line(KEY_SCHEME, name, &[&key.to_der()])
 }
 
-/// `pychat-next1.NAME.SPKI.SIGNATURE.CHECK`: a key that the one before it has signed. Public.
-pub fn next_line(name: &UserName, key: &PublicKey, signature: &Signature) -> String {
-    line(NEXT_SCHEME, name, &[&key.to_der(), signature])
+/// `pychat-next1.NAME.SPKI.SIGNATURES.CHECK`: a key that follows another one, as both have signed. Public.
+pub fn next_line(name: &UserName, key: &PublicKey, succession: &Succession) -> String {
+    line(NEXT_SCHEME, name, &[&key.to_der(), &succession.to_bytes()])
 }
 
 fn line(scheme: &str, name: &UserName, parts: &[&[u8]]) -> String {
@@ -133,8 +132,8 @@ fn line(scheme: &str, name: &UserName, parts: &[&[u8]]) -> String {
 pub struct KeyLine {
     pub name: UserName,
     pub key: PublicKey,
-    /// By the key in whose place it is to be.
-    pub signature: Option<Signature>,
+    /// Signed by the key in whose place it is to be, and by this one.
+    pub succession: Option<Succession>,
 }
 
 /// Whether a text is meant as a key line.
@@ -150,7 +149,7 @@ pub fn read_key_line(text: &str) -> Result<KeyLine, InviteError> {
         None => (false, line.strip_prefix(KEY_SCHEME)),
     };
     let rest = rest.and_then(|rest| rest.strip_prefix('.')).ok_or(InviteError::NoKeyLine)?;
-    let after = 1 + SPKI_CHARS + if signed { 1 + SIGNATURE_CHARS } else { 0 } + 1 + CHECK_CHARS;
+    let after = 1 + SPKI_CHARS + if signed { 1 + SUCCESSION_CHARS } else { 0 } + 1 + CHECK_CHARS;
     let incomplete = |whole| InviteError::Incomplete { have: line.len(), whole };
     let (name, rest) = rest.split_once('.').ok_or_else(|| incomplete(line.len() + after))?;
     let whole = line.len() - rest.len() - 1 + after;
@@ -171,21 +170,21 @@ pub fn read_key_line(text: &str) -> Result<KeyLine, InviteError> {
     };
     let name = name.parse().map_err(|_| InviteError::Name)?;
     let decode = |part| URL_SAFE_NO_PAD.decode(part).map_err(|_| InviteError::Checksum);
-    let (spki, signature) = match signed {
+    let (spki, succession) = match signed {
         true => {
-            let (spki, signature) = rest.split_once('.').ok_or(InviteError::Checksum)?;
-            let signature = decode(signature)?.try_into().map_err(|_| InviteError::Checksum)?;
-            (spki, Some(signature))
+            let (spki, signatures) = rest.split_once('.').ok_or(InviteError::Checksum)?;
+            let succession = Succession::from_bytes(&decode(signatures)?);
+            (spki, Some(succession.ok_or(InviteError::Checksum)?))
         }
         false => (rest, None),
     };
-    Ok(KeyLine { name, key: PublicKey::from_der(&decode(spki)?)?, signature })
+    Ok(KeyLine { name, key: PublicKey::from_der(&decode(spki)?)?, succession })
 }
 
 /// Base64 characters of an RSA-3072 SPKI (422 bytes).
 const SPKI_CHARS: usize = 563;
-/// Of an RSA-3072 signature.
-const SIGNATURE_CHARS: usize = MODULUS_BYTES / 3 * 4;
+/// Of two RSA-3072 signatures.
+const SUCCESSION_CHARS: usize = SUCCESSION_BYTES / 3 * 4;
 const CHECK_CHARS: usize = 4;
 
 /// Four letters of lower-case Crockford base32 of the line's SHA-256.
@@ -236,13 +235,14 @@ mod tests {
         let bent = line.replacen("bob", "bab", 1);
         assert_eq!(read_key_line(&bent), Err(InviteError::Checksum));
         let wrapped = format!(" {}\n  {}\r\n", &line[..100], &line[100..]);
-        let read = |name: &UserName, signature| {
-            Ok(KeyLine { name: name.clone(), key: KEY.clone(), signature })
+        let read = |name: &UserName, succession| {
+            Ok(KeyLine { name: name.clone(), key: KEY.clone(), succession })
         };
         let bob = "bob".parse().unwrap();
         assert_eq!(read_key_line(&wrapped), read(&bob, None));
-        let signed = next_line(&bob, &KEY, &[7; 384]);
-        assert_eq!(read_key_line(&signed), read(&bob, Some([7; 384])));
+        let succession = Succession::from_bytes(&[7; SUCCESSION_BYTES]).unwrap();
+        let signed = next_line(&bob, &KEY, &succession);
+        assert_eq!(read_key_line(&signed), read(&bob, Some(succession)));
         let cut = InviteError::Incomplete { have: 700, whole: signed.len() };
         assert_eq!(read_key_line(&signed[..700]), Err(cut));
         assert_eq!(read_key_line(&signed.replacen("bob", "bab", 1)), Err(InviteError::Checksum));
@@ -274,7 +274,7 @@ mod tests {
         for (line, name) in [("key_of_bob", "bob"), ("key_of_анна", "анна")] {
             let name: UserName = name.parse().unwrap();
             assert_eq!(key_line(&name, key.public()), lines[line]);
-            let read = KeyLine { name, key: key.public().clone(), signature: None };
+            let read = KeyLine { name, key: key.public().clone(), succession: None };
             assert_eq!(read_key_line(&text(&lines[line])), Ok(read));
         }
     }

@@ -184,7 +184,7 @@ const LURES: [&str; 20] = [
     r##"{"type":"places","places":[{"to":"@NAME","log":"LOG","last":"SEQ","read":"0","retention":"forever"}]}"##,
     r#"{"type":"keys","name":"NAME","keys":[]}"#,
     r#"{"type":"keys","name":"alice","keys":[]}"#,
-    r#"{"type":"successor","key":"AAAA","signature":"AAAA"}"#,
+    r#"{"type":"successor","key":"AAAA","signatures":"AAAA"}"#,
     r##"["SEQ","#lobby","NAME","main","00000000000000000000000000000SEQ",1764079391123,"hi"]"##,
     r##"["SEQ","@alice","NAME","main","00000000000000000000000000000SEQ",1764079391123,"hi"]"##,
     r##"{"type":"read","to":"#lobby","seq":"SEQ"}"##,

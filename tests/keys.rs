@@ -7,8 +7,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use pychat::crypto::succession::{Succession, Whose};
 use pychat::crypto::{Identity, PublicKey};
-use pychat::invite::key_line;
+use pychat::invite::{key_line, next_line};
 use rsa::pkcs8::{EncodePublicKey, LineEnding};
 use rsa::traits::PublicKeyParts;
 use rsa::{BoxedUint, RsaPrivateKey, RsaPublicKey};
@@ -43,6 +46,54 @@ fn spki(line: &str) -> &str {
 /// A new public key.
 fn key() -> PublicKey {
     Identity::generate().public().clone()
+}
+
+#[test]
+fn nobody_makes_another_persons_key_their_own_by_signing_it() {
+    let world = World::new();
+    let alice = world.enters("alice");
+    world.admit("bob");
+    let bobs = fs::read(world.home().join("users/bob.pem")).unwrap();
+    let pem = fs::read_to_string(key_file(&world, "bob")).unwrap();
+    let bob = Identity::from_pem(&pem, None).unwrap();
+    // Carol's public key is known, from another server, say, and not registered here.
+    let (carol, next) = (Identity::generate(), Identity::generate());
+    let whole = Succession::sign(&bob, Whose::Person, &carol);
+    let signed = |old, whose, new| Succession::sign(old, whose, new).to_bytes();
+    let bytes = whole.to_bytes();
+    let (by_bob, by_carol) = bytes.split_at(384);
+    // What carol has signed elsewhere: as the new key and as the old one, and as a server's.
+    let (other, later) =
+        (signed(&next, Whose::Person, &carol), signed(&carol, Whose::Person, &next));
+    let server = signed(&bob, Whose::Server, &carol);
+    let taken = [&other[384..], &other[..384], &later[..384], &server[384..], by_bob];
+    let forged = |half: &[u8]| Succession::from_bytes(&[by_bob, half].concat()).unwrap();
+    let name = "bob".parse().unwrap();
+    for half in taken {
+        let line = next_line(&name, carol.public(), &forged(half));
+        let (code, _, told) = operator(&world, &["users", "add", &line, "--yes"]);
+        assert!(code == 1 && told.contains("have not both signed this line"), "{told}");
+        assert_eq!(fs::read(world.home().join("users/bob.pem")).unwrap(), bobs);
+    }
+    // Neither is the half that carol would have to sign enough without bob's.
+    let swapped = Succession::from_bytes(&[by_carol, by_bob].concat()).unwrap();
+    let (code, ..) =
+        operator(&world, &["users", "add", &next_line(&name, carol.public(), &swapped)]);
+    assert_eq!(code, 1);
+    // A file that says it by hand does not make the server say so to others.
+    let signatures = URL_SAFE_NO_PAD.encode(forged(&other[384..]).to_bytes());
+    let about = "signatures of the key before and of this one: ";
+    let file = format!("{about}{signatures}\n{}", carol.public().to_pem());
+    fs::write(world.home().join("users/bob.pem"), file).unwrap();
+    let told = alice.sees("the operator gave bob another key: SHA256:");
+    assert!(told.contains("not signed by the one before"), "{told}");
+    // With both it is what bob may do with a key that is his.
+    fs::write(world.home().join("users/bob.pem"), &bobs).unwrap();
+    alice.sees(&format!("another key: {}", bob.public().fingerprint()));
+    let (code, _, told) =
+        operator(&world, &["users", "add", &next_line(&name, carol.public(), &whole)]);
+    assert_eq!(code, 0, "{told}");
+    alice.sees("bob has a new key, signed by the one before: SHA256:");
 }
 
 #[test]
@@ -107,10 +158,10 @@ fn a_rotated_key_takes_over_once_it_is_admitted() {
     let (code, _, told) = operator(&world, &["users", "add", line.trim(), "--as", "bob"]);
     assert_eq!(code, 1);
     let unsigned =
-        "no key that is registered for bob has signed this one\nhint:  pychat users repl";
+        "and a registered key of bob have not both signed this line\nhint:  pychat users repl";
     assert!(told.contains(unsigned), "{told}");
     assert!(fs::read(key_file(&world, "alice")).unwrap() == old);
-    // The old key's word is enough: nobody has to compare anything.
+    // The signatures of both keys are enough: nobody has to compare anything.
     let (code, _, told) = operator(&world, &["users", "add", line.trim()]);
     assert_eq!(code, 0, "{told}");
     assert!(told.contains("signed by the one before: SHA256:"), "{told}");

@@ -315,6 +315,14 @@ fn another_key_of_a_known_person_is_shown_and_nothing_is_sealed_for_it() {
     alice.sees("the keys of bob are confirmed");
     alice.types("/retry");
     bob.sees("alice: not for the other");
+    // A second word is about the other device, which has no certificate, and it says what it permits.
+    alice.types("/fingerprint bob confirm");
+    let told = alice
+        .sees("private messages for bob may be sealed to the RSA key alone, without device keys");
+    assert!(
+        told.contains("Until this client ends") && told.matches("SHA256:").count() == 1,
+        "{told}"
+    );
 }
 
 #[test]

@@ -12,11 +12,13 @@ use std::time::Instant;
 use pychat::chat::{Event, Opaque};
 use pychat::crypto::handshake::ServerHello;
 use pychat::crypto::hello::Greeting;
-use pychat::crypto::succession::{self, Whose};
+use pychat::crypto::lineage::{self, Link};
+use pychat::crypto::succession::{Succession, Whose};
 use pychat::crypto::{Identity, RecordType};
 use pychat::net::tunnel::{Incoming, TunnelReader, login_reader, write_record};
 use pychat::suite::Suites;
 use pychat::wire::codec;
+use serde_json::Value;
 use world::pty::Terminal;
 use world::{DEADLINE, Program, World};
 
@@ -52,8 +54,50 @@ fn url(print: &str) -> String {
     print.trim_start_matches("SHA256:").replace('+', "-").replace('/', "_")
 }
 
+/// The server's key.
+fn key(world: &World) -> Arc<Identity> {
+    let pem = fs::read_to_string(world.home().join("keys/server.pem")).unwrap();
+    Arc::new(Identity::from_pem(&pem, None).unwrap())
+}
+
+/// Another server, with a key of its own: those of all worlds are the same.
+fn another() -> World {
+    let world = World::new().stopped();
+    let pem = Identity::generate().to_pem(None);
+    fs::write(world.home().join("keys/server.pem"), &*pem).unwrap();
+    world.started()
+}
+
+/// Halves of signatures that a hostile server has for `real` as the key that follows its own: its own half is
+/// right, and the other one is anything that it can make, or that `real` has signed in other rotations.
+fn halves(evil: &Identity, real: &Identity) -> Vec<[u8; 384]> {
+    let (before, after) = (Identity::generate(), Identity::generate());
+    let server = |old, new| Succession::sign(old, Whose::Server, new).to_bytes();
+    let half = |bytes: [u8; 768], at: usize| bytes[at..at + 384].try_into().unwrap();
+    vec![
+        [0; 384],
+        half(server(evil, real), 0),
+        half(server(&before, real), 384),
+        half(server(real, &after), 0),
+        half(server(real, evil), 0),
+        half(Succession::sign(evil, Whose::Person, real).to_bytes(), 384),
+    ]
+}
+
+fn forged(evil: &Identity, real: &Identity, half: &[u8; 384]) -> Succession {
+    let own = Succession::sign(evil, Whose::Server, real).to_bytes();
+    Succession::from_bytes(&[&own[..384], half].concat()).unwrap()
+}
+
+/// What a server says of the key that follows its own.
+fn successor(new: &Identity, signatures: &[u8]) -> Event {
+    let opaque = |bytes: &[u8]| Opaque::new(bytes).unwrap();
+    let (key, signatures) = (opaque(&new.public().to_der()), opaque(signatures));
+    Event::Successor { key, signatures }
+}
+
 /// A server by another's hands that holds a key which clients know, lets carol in, says this, and stays.
-fn says(stream: TcpStream, own: &Arc<Identity>, event: &Event) {
+fn says(stream: TcpStream, own: &Arc<Identity>, events: &[Event]) {
     let stream = Arc::new(stream);
     let mut records = login_reader(&stream, Instant::now() + DEADLINE);
     let r0 = records.read().unwrap().unwrap().to_vec();
@@ -73,7 +117,7 @@ fn says(stream: TcpStream, own: &Arc<Identity>, event: &Event) {
         text_bytes_max: 9,
         motd: None,
     };
-    for event in [&welcome, event] {
+    for event in [&welcome].into_iter().chain(events) {
         let mut body = Vec::new();
         codec::encode(event, &mut body);
         let mut record = Vec::new();
@@ -83,38 +127,157 @@ fn says(stream: TcpStream, own: &Arc<Identity>, event: &Event) {
     while matches!(reader.receive(), Ok(Incoming::Record(..))) {}
 }
 
+/// Carol's client at a hostile server that has the key of the server which she knows.
+fn carol_hears(world: &World, own: &Arc<Identity>, events: Vec<Event>, text: &str) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let (own, heard) = (Arc::clone(own), events.len());
+    let serving = thread::spawn(move || says(listener.accept().unwrap().0, &own, &events));
+    let carol = world.client_by("carol", &address, &["--plain"]);
+    carol.sees(text);
+    world.until("all of it is heard", || carol.seen(text) == heard);
+    drop(carol);
+    serving.join().unwrap();
+}
+
 #[test]
-fn a_key_that_the_pinned_one_has_not_signed_is_not_followed() {
-    let world = World::new();
+fn a_server_cannot_name_another_servers_key_as_its_next_one() {
+    let (world, real) = (World::new(), another());
     drop(world.enters("carol"));
-    let pem = fs::read_to_string(world.home().join("keys/server.pem")).unwrap();
-    let (own, thief) = (Arc::new(Identity::from_pem(&pem, None).unwrap()), Identity::generate());
-    let by = |old: &Identity, whose| succession::sign(old, whose, thief.public());
-    // Signed by itself, for another purpose, and by nobody; and then as it should be.
-    let forged = [by(&thief, Whose::Server), by(&own, Whose::Person), [0; 384]];
-    for (signature, signed) in forged
-        .into_iter()
-        .map(|signature| (signature, false))
-        .chain([(by(&own, Whose::Server), true)])
-    {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap().to_string();
-        let opaque = |bytes: &[u8]| Opaque::new(bytes).unwrap();
-        let (key, signature) = (opaque(&thief.public().to_der()), opaque(&signature));
-        let (event, own) = (Event::Successor { key, signature }, Arc::clone(&own));
-        let serving = thread::spawn(move || says(listener.accept().unwrap().0, &own, &event));
-        let carol = world.client_by("carol", &address, &["--plain"]);
-        if signed {
-            carol.sees(TOLD);
-        } else {
-            carol.sees("the server names another key, which the pinned one has not signed");
-            assert_eq!(carol.seen(TOLD), 0);
-        }
-        let known = servers(&world, "carol").contains(&thief.public().fingerprint().to_url());
-        assert_eq!(known, signed);
-        drop(carol);
-        serving.join().unwrap();
+    // Carol knows the real server, too.
+    let genuine = invite(&real);
+    let met = invited(&world, "carol", &genuine);
+    let [own, reals] = [&world, &real].map(key);
+    let print = reals.public().fingerprint();
+    world.until("it is kept", || servers(&world, "carol").contains(&print.to_url()));
+    drop(met);
+    let pinned = |print: &str| servers(&world, "carol").matches(print).count();
+    let known = servers(&world, "carol");
+    let said: Vec<_> = halves(&own, &reals)
+        .iter()
+        .map(|half| successor(&reals, &forged(&own, &reals, half).to_bytes()))
+        .chain([successor(&reals, &[0; 384]), successor(&reals, &[7; 769])])
+        .collect();
+    let refused = format!(
+        "the server names {print} (the key of {}) as its next key, and not both keys have signed that",
+        real.address
+    );
+    for events in said.chunks(4) {
+        carol_hears(&world, &own, events.to_vec(), &refused);
+        let now = servers(&world, "carol");
+        assert_eq!((now.len(), now.contains("former")), (known.len(), false), "{now}");
     }
+    // A key that nobody knows and that has signed nothing, and one that the pinned key has not signed.
+    let thief = Identity::generate();
+    let signed = |old, whose, new| Succession::sign(old, whose, new).to_bytes();
+    let by_thief = signed(&thief, Whose::Server, &thief);
+    let bad = [
+        forged(&own, &thief, &[0; 384]).to_bytes(),
+        by_thief,
+        signed(&own, Whose::Person, &thief),
+        signed(&reals, Whose::Server, &thief),
+    ];
+    let refused = format!("the server names {} as its next key", thief.public().fingerprint());
+    let events = bad.map(|signatures| successor(&thief, &signatures));
+    carol_hears(&world, &own, events.to_vec(), &refused);
+    assert_eq!(pinned(&thief.public().fingerprint().to_url()), 0);
+    // And as it should be.
+    let event = successor(&thief, &signed(&own, Whose::Server, &thief));
+    carol_hears(&world, &own, vec![event], TOLD);
+    assert_eq!(pinned(&thief.public().fingerprint().to_url()), 1);
+    let former = format!("\"{}\"", own.public().fingerprint().to_url());
+    assert!(servers(&world, "carol").contains(&former));
+}
+
+/// Answers one request for a lineage with these links, signed or not.
+fn claims(listener: &TcpListener, server: &Identity, link: Link) {
+    let stream = Arc::new(listener.accept().unwrap().0);
+    let mut records = login_reader(&stream, Instant::now() + DEADLINE);
+    let request = records.read().unwrap().unwrap().to_vec();
+    let answer = lineage::answer(server.public(), &[link], &request).unwrap();
+    write_record(&stream, &answer).unwrap();
+}
+
+#[test]
+fn an_invite_makes_no_servers_key_the_next_one_of_another_server() {
+    let (world, real) = (World::new(), another());
+    drop(world.enters("carol"));
+    let [own, reals] = [&world, &real].map(key);
+    let [evil_print, print] = [&own, &reals].map(|key| key.public().fingerprint().to_url());
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let lure = format!("pychat://{}/{print}/{evil_print}", listener.local_addr().unwrap());
+    let known = servers(&world, "carol");
+    let answers = |succession: Succession, ask: &dyn Fn()| {
+        let link = Link { key: own.public().clone(), succession };
+        let (listener, server) = (listener.try_clone().unwrap(), Arc::clone(&reals));
+        let answering = thread::spawn(move || claims(&listener, &server, link));
+        ask();
+        answering.join().unwrap();
+    };
+    for half in halves(&own, &reals) {
+        // Who knows the hostile server, and who knows neither.
+        answers(forged(&own, &reals, &half), &|| {
+            let (code, told) = trust(&world, "carol", &lure, &["--yes"]);
+            assert!(code == Some(6) && told.contains("not both keys of each change"), "{told}");
+            assert!(told.contains("do not use this invite"), "{told}");
+        });
+        answers(forged(&own, &reals, &half), &|| {
+            let mut bob = invited(&world, "bob", &lure);
+            bob.is_told("not both keys of each change have signed it");
+            assert_eq!(bob.ends().code(), Some(6));
+        });
+        assert_eq!(servers(&world, "carol"), known);
+        assert!(!world.vault("bob").join("servers.json").exists());
+    }
+    // With both signatures it is what it claims to be.
+    answers(Succession::sign(&own, Whose::Server, &reals), &|| {
+        let (code, told) = trust(&world, "carol", &lure, &["--yes"]);
+        assert!(code == Some(0) && told.contains("Signatures lead from the pinned key"), "{told}");
+    });
+    assert!(servers(&world, "carol").contains(&print));
+}
+
+#[test]
+fn many_missed_rotations_are_followed_by_the_lineage() {
+    let world = World::with("{\"key_overlap_s\": 0}");
+    let mut bob = world.enters("bob");
+    bob.types("/join tea blue kettle 47");
+    bob.sees("you are in #tea~");
+    bob.types("before");
+    bob.sees("You: before");
+    drop(bob);
+    let alice = world.enters("alice");
+    let first = url(&key(&world).public().fingerprint().to_string());
+    let mut prints = vec![first];
+    for _ in 0..3 {
+        let print = rotates(&world);
+        alice.sees(&format!("signed by the one before: {print}"));
+        world.server.forgets("the server's former key was put away");
+        prints.push(url(&print));
+    }
+    let line = invite(&world);
+    assert!(line.ends_with(&format!("{}/{}", prints[3], prints[0])), "{line}");
+    let (code, told) = trust(&world, "bob", &line, &["--yes"]);
+    assert!(code == Some(0) && told.contains("channels with a PIN stay the same"), "{told}");
+    for person in ["alice", "bob"] {
+        let known = servers(&world, person);
+        let at = |print: &String| known.find(print.as_str()).unwrap();
+        assert!(prints[..3].iter().map(at).is_sorted() && at(&prints[3]) > 0, "{known}");
+    }
+    let bob = world.client("bob", &["--plain"]);
+    bob.sees("You: before");
+    // A link whose signatures are another rotation's proves nothing, also in the file of the server itself.
+    drop((alice, bob));
+    let world = world.stopped();
+    let path = world.home().join("keys/server.json");
+    let mut record: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    let links = record["lineage"].as_array_mut().unwrap();
+    let [one, two] = [0, 1].map(|at| links[at]["signatures"].as_str().unwrap().to_owned());
+    let half = one.len() / 2;
+    links[1]["signatures"] = format!("{}{}", &two[..half], &one[half..]).into();
+    fs::write(&path, record.to_string()).unwrap();
+    let world = world.started();
+    assert!(world.invite.ends_with(&prints[3]) && !world.invite.contains(&prints[0]));
 }
 
 #[test]
@@ -173,11 +336,7 @@ fn trust(world: &World, person: &str, invite: &str, args: &[&str]) -> (Option<i3
 
 #[test]
 fn a_genuine_invite_leads_to_the_genuine_server_whatever_another_one_claimed() {
-    let (world, evil) = (World::new(), World::new().stopped());
-    // The keys of all these worlds are the same ones.
-    let pem = Identity::generate().to_pem(None);
-    fs::write(evil.home().join("keys/server.pem"), &*pem).unwrap();
-    let evil = evil.started();
+    let (world, evil) = (World::new(), another());
     let (genuine, thiefs) = (invite(&world), invite(&evil));
     let [real, false_] =
         [&genuine, &thiefs].map(|line| line.rsplit('/').next().unwrap().to_owned());

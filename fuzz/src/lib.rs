@@ -27,7 +27,8 @@ use pychat::crypto::hello::{self, Greeting};
 use pychat::crypto::note::{Link, claimed_sender};
 use pychat::crypto::pin_channel::PinChannel;
 use pychat::crypto::private::Parsed;
-use pychat::crypto::{Fingerprint, Identity, PublicKey, keep, key_request, succession};
+use pychat::crypto::succession::{Succession, Whose};
+use pychat::crypto::{Fingerprint, Identity, PublicKey, keep, key_request};
 use pychat::home::known::Known;
 use pychat::home::sanctions::Decisions;
 use pychat::home::{Audit, Decision, Home, Settings, Users};
@@ -196,10 +197,13 @@ pub fn fuzz_kept(bytes: &[u8]) {
     let _ = keep::unlock(&[7; 32], bytes);
 }
 
-/// What one key says of the next.
+/// What two keys say of each other.
 pub fn fuzz_succession(bytes: &[u8]) {
-    let key = identity().public();
-    let _ = succession::holds(key, succession::Whose::Server, key, bytes);
+    let old = identity().public();
+    let new = PublicKey::from_modulus(&[0xff; 384]).expect("an odd number of 3072 bits");
+    if let Some(succession) = Succession::from_bytes(bytes) {
+        let _ = succession.holds(old, Whose::Server, &new);
+    }
 }
 
 /// Every file that a server reads, one after the other.

@@ -190,10 +190,10 @@ pub enum Event {
         #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
         reference: Option<String>,
     },
-    /// The server has another key (SPKI, DER), as the one before it has signed.
+    /// The server has another key (SPKI, DER), with the signatures of the key before it and of the new one.
     Successor {
         key: Opaque,
-        signature: Opaque,
+        signatures: Opaque,
     },
     /// A channel's topic; `who` set it just now, or nobody did and this answers a question.
     Topic {

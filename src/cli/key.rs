@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 
 use crate::chat::UserName;
 use crate::client::vault::Vault;
-use crate::crypto::succession::{self, Whose};
+use crate::crypto::succession::{Succession, Whose};
 use crate::crypto::{Identity, PublicKey};
 use crate::fault::{Fault, code};
 use crate::invite::{key_line, next_line};
@@ -77,7 +77,8 @@ pub fn run(job: Job) -> anyhow::Result<ExitCode> {
         }
         Job::Rotate { name } => {
             let (old, passphrase) = open(&vault)?;
-            let next = match vault.next_public()? {
+            let mut unlock = || ask("passphrase of the new key: ");
+            let next = match vault.next_identity(passphrase.as_ref(), &mut unlock)? {
                 Some(next) => {
                     err!("a new key is already waiting for admission; its line is:");
                     next
@@ -88,16 +89,16 @@ pub fn run(job: Job) -> anyhow::Result<ExitCode> {
                     let passphrase = passphrase.as_ref().map(|text| text.as_str());
                     let next = vault.create_next_identity(passphrase)?;
                     err!(
-                        "send this line to the operator (pychat users add). Your old key has signed it,"
+                        "send this line to the operator (pychat users add). Both keys have signed"
                     );
-                    err!("and stays in use until a server has admitted the new one:");
-                    next.public().clone()
+                    err!("it. Your old key stays in use until a server has admitted the new one:");
+                    next
                 }
             };
             let name = own_name(&vault, name)?;
-            let signature = succession::sign(&old, Whose::Person, &next);
-            out!("{}", next_line(&name, &next, &signature))?;
-            say(&next);
+            let succession = Succession::sign(&old, Whose::Person, &next);
+            out!("{}", next_line(&name, next.public(), &succession))?;
+            say(next.public());
         }
     }
     Ok(ExitCode::SUCCESS)

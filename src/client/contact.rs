@@ -10,7 +10,7 @@ use super::keys::Keys;
 use super::pinning::{self, Pinned, pin};
 use super::vault::{Server, Vault};
 use crate::chat::UserName;
-use crate::crypto::succession::{self, Whose};
+use crate::crypto::succession::{Succession, Whose};
 use crate::crypto::{Fingerprint, Identity, KeyError, PublicKey};
 use crate::fault::{Fault, code};
 use crate::home::FileError;
@@ -115,17 +115,27 @@ impl Contact {
         self.server.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The server names the key that follows its own: where the pinned one has signed it, it is pinned from
-    /// now on. Gives what a person is told, if anything is new.
-    pub fn succeed(&self, key: &[u8], signature: &[u8]) -> anyhow::Result<Option<String>> {
+    /// The server names the key that follows its own: where the pinned one and the new one have signed it, it
+    /// is pinned from now on. Gives what a person is told, if anything is new.
+    ///
+    /// # Errors
+    /// One of the two has not signed it, or the vault cannot be written: the pinned key stays.
+    pub fn succeed(&self, key: &[u8], signatures: &[u8]) -> anyhow::Result<Option<String>> {
         let key = PublicKey::from_der(key)?;
         let (server, print) = (self.server(), key.fingerprint());
         if server.is_known_by(&print) {
             return Ok(None);
         }
         let old = self.vault.server_key(&self.pinned())?;
-        if !old.is_some_and(|old| succession::holds(&old, Whose::Server, &key, signature)) {
-            anyhow::bail!("the server names another key, which the pinned one has not signed");
+        let signed = old.zip(Succession::from_bytes(signatures));
+        if !signed.is_some_and(|(old, signed)| signed.holds(&old, Whose::Server, &key)) {
+            let known = self.vault.servers().unwrap_or_default();
+            let whose = pinning::known_by(&print, &known).map_or_else(String::new, |other| {
+                format!(" (the key of {}:{})", other.host, other.port)
+            });
+            anyhow::bail!(
+                "the server names {print}{whose} as its next key, and not both keys have signed that"
+            );
         }
         let server = server.succeeded_by(&print);
         self.vault.remember_server_key(&key)?;
@@ -253,22 +263,40 @@ mod tests {
     }
 
     #[test]
-    fn only_the_pinned_key_names_the_one_that_follows_it() {
+    fn a_key_follows_the_pinned_one_only_where_both_have_signed_it() {
         let folder = tempfile::tempdir().unwrap();
         let vault = Vault::at(folder.path());
         vault.remember_server_key(ana().public()).unwrap();
         let server = Server::new("host".into(), 1, &print(ana()), None);
         let contact = Contact::of(vault, spare(0), server, "carol".parse().unwrap());
         let next = bob().public().to_der();
-        let own = succession::sign(bob(), Whose::Server, bob().public());
-        let for_people = succession::sign(ana(), Whose::Person, bob().public());
-        for forged in [&own[..], &for_people, b"", &[0; 384]] {
-            assert!(contact.succeed(&next, forged).is_err());
+        let signed = |old, whose, new| Succession::sign(old, whose, new).to_bytes();
+        let whole = signed(ana(), Whose::Server, bob());
+        let (by_old, by_new) = whole.split_at(384);
+        let (third, back) = (spare(1), signed(bob(), Whose::Server, ana()));
+        let others = signed(&third, Whose::Server, bob());
+        for forged in [
+            &signed(bob(), Whose::Server, bob())[..],
+            &signed(ana(), Whose::Person, bob()),
+            &others,
+            &back,
+            // The pinned key alone, with anything in the other one's place; and the new one alone.
+            by_old,
+            &[by_old, by_old].concat(),
+            &[by_old, &[0; 384]].concat(),
+            &[by_old, &others[384..]].concat(),
+            &[by_old, &back[..384]].concat(),
+            &[&others[..384], by_new].concat(),
+            &[by_new, by_old].concat(),
+            b"",
+            &[0; 768],
+        ] {
+            let error = contact.succeed(&next, forged).unwrap_err().to_string();
+            assert!(error.contains("not both keys have signed that"), "{error}");
             assert_eq!(contact.pinned(), print(ana()));
         }
-        let signed = succession::sign(ana(), Whose::Server, bob().public());
-        assert!(contact.succeed(&next, &signed).unwrap().is_some());
+        assert!(contact.succeed(&next, &whole).unwrap().is_some());
         assert_eq!((contact.pinned(), *contact.founding()), (print(bob()), print(ana())));
-        assert!(contact.succeed(&next, &signed).unwrap().is_none(), "it is known");
+        assert!(contact.succeed(&next, &whole).unwrap().is_none(), "it is known");
     }
 }

@@ -290,7 +290,7 @@ pub fn bytes(event: &Event) -> usize {
                 };
                 keys.iter().map(key).sum()
             }
-            Event::Successor { key, signature } => key.bytes().len() + signature.bytes().len(),
+            Event::Successor { key, signatures } => key.bytes().len() + signatures.bytes().len(),
             Event::Topic { text: topic, .. } => text(topic),
             Event::Refused { hint: said, .. }
             | Event::Notice { text: said, .. }

@@ -39,7 +39,7 @@ fn all() -> Vec<Value> {
             format!("SHA256:{}", "A".repeat(43))], "devices": names, "idle_ms": u64::MAX,
             "away": dirty, "channels": vec!["#tea"; 20_000], "ref": reference}),
         json!({"type": "keys", "name": "bob", "keys": [], "ref": reference}),
-        json!({"type": "successor", "key": "AAAA", "signature": "AAAA"}),
+        json!({"type": "successor", "key": "AAAA", "signatures": "AAAA"}),
         json!({"type": "topic", "to": "#tea", "who": "bob", "text": dirty, "retention": "2d",
             "ref": reference}),
         json!({"type": "refused", "code": "rate", "hint": dirty, "id": id, "retry_ms": 0,

@@ -140,7 +140,7 @@ impl<'a> Listener<'a> {
         }
         let Some(event) = admitted else { return Ok(()) };
         match event {
-            Event::Successor { key, signature } => match self.succeeds(&key, &signature) {
+            Event::Successor { key, signatures } => match self.succeeds(&key, &signatures) {
                 Some(happening) => self.tell(happening, 0),
                 None => Ok(()),
             },
@@ -184,12 +184,12 @@ impl<'a> Listener<'a> {
     }
 
     /// The server names the key that follows its own.
-    fn succeeds(&mut self, key: &Opaque, signature: &Opaque) -> Option<Happening> {
+    fn succeeds(&mut self, key: &Opaque, signatures: &Opaque) -> Option<Happening> {
         self.successors = self.successors.saturating_add(1);
         if self.successors > SUCCESSORS_MAX {
             return None;
         }
-        match self.contact.succeed(key.bytes(), signature.bytes()) {
+        match self.contact.succeed(key.bytes(), signatures.bytes()) {
             Ok(told) => told.map(Happening::Told),
             Err(error) => {
                 Some(Happening::Trouble(format!("the server's key stays pinned: {error:#}")))

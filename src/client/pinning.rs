@@ -96,8 +96,13 @@ fn another_key(server: &Server, print: &Fingerprint, same: Option<&Server>) -> F
     Fault::new(code::WRONG_SERVER, error, hint)
 }
 
-/// The server cannot be asked for its lineage.
+/// The server cannot be asked for its lineage, or its answer is forged.
 pub fn unasked(invite: &Invite, error: &DialError) -> Fault {
+    if matches!(error, DialError::Unsigned) {
+        let error = format!("{}:{}: {error}", invite.host, invite.port);
+        let hint = "nothing was changed: do not use this invite, and ask the operator";
+        return Fault::new(code::WRONG_SERVER, error, hint);
+    }
     let error = format!(
         "{}:{} cannot be asked which keys it had before: {error}",
         invite.host, invite.port
@@ -115,7 +120,7 @@ mod tests {
     use super::*;
     use crate::crypto::Identity;
     use crate::crypto::lineage::Link;
-    use crate::crypto::succession::{self, Whose};
+    use crate::crypto::succession::{Succession, Whose};
     use crate::crypto::test_keys::spare;
 
     fn print(key: &Identity) -> Fingerprint {
@@ -158,8 +163,8 @@ mod tests {
     #[test]
     fn a_claim_that_is_not_proven_stands_in_nobodys_way() {
         let [real, next, evil] = [0, 1, 2].map(spare);
-        let signature = succession::sign(&real, Whose::Server, next.public());
-        let links = vec![Link { key: real.public().clone(), signature }];
+        let succession = Succession::sign(&real, Whose::Server, &next);
+        let links = vec![Link { key: real.public().clone(), succession }];
         let lineage = Lineage::verify(links, next.public()).unwrap();
         let [real, next, evil] = [&real, &next, &evil].map(print);
         // The thief's server proves nothing, the real one its lineage.
@@ -188,6 +193,11 @@ mod tests {
             "{}",
             error.error
         );
+        // One that is forged is no reason to try again.
+        let forges = |_: &Invite, _: &Fingerprint| Err(DialError::Unsigned);
+        let fault = pin(&line("evil", &[&real, &evil]), &[], &forges).unwrap_err();
+        assert_eq!(fault.code, code::WRONG_SERVER);
+        assert!(fault.hint.unwrap_or_default().contains("do not use this invite"));
     }
 
     #[test]

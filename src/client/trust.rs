@@ -159,7 +159,7 @@ fn confirm(yes: bool) -> Result<(), Fault> {
 mod tests {
     use super::*;
     use crate::crypto::lineage::{Lineage, Link};
-    use crate::crypto::succession::{self, Whose};
+    use crate::crypto::succession::{Succession, Whose};
     use crate::crypto::test_keys::spare;
     use crate::net::tunnel::DialError;
 
@@ -172,8 +172,8 @@ mod tests {
         let away = Server::new("away".into(), 5000, &other, None);
         let known = [server.clone(), away.clone()];
         let links = keys.windows(2).take(2).map(|pair| {
-            let signature = succession::sign(&pair[0], Whose::Server, pair[1].public());
-            Link { key: pair[0].public().clone(), signature }
+            let succession = Succession::sign(&pair[0], Whose::Server, &pair[1]);
+            Link { key: pair[0].public().clone(), succession }
         });
         let proof = Lineage::verify(links.collect(), keys[2].public()).unwrap();
         let of = |host: &str, print: &Fingerprint, founding: Option<Fingerprint>, proven: bool| {

@@ -1,25 +1,26 @@
-//! The keys that a server had before its own, each with its signature for the next one. They prove to a
-//! newcomer that a server goes back to a founding key, which nothing else does (docs/protocol.md,
-//! "Lineage").
+//! The keys that a server had before its own, each with the signatures of both keys for its rotation. They
+//! prove to a newcomer that a server goes back to a founding key, which nothing else does
+//! (docs/protocol.md, "Lineage").
 
 use super::identity::MODULUS_BYTES;
 use super::key_request::{NONCE_BYTES, REQUEST_BYTES, heard, request};
-use super::primitives::{Secret, hkdf, open, seal};
-use super::succession::{self, Signature, Whose};
+use super::primitives::{Secret, TAG_BYTES, hkdf, open, seal};
+use super::record_cipher::RECORD_BYTES_MAX;
+use super::succession::{SUCCESSION_BYTES, Succession, Whose};
 use super::{Fingerprint, PublicKey};
 
 /// The first bytes of a request.
 pub const ASK: &[u8; 8] = b"PYCHAT<1";
-/// Keys before the server's own: as many as one record holds.
-pub const LINKS_MAX: usize = 20;
-/// A modulus and a signature.
-const LINK_BYTES: usize = 2 * MODULUS_BYTES;
+/// Keys before the server's own: as many as fit into one record behind the server's key (13).
+pub const LINKS_MAX: usize = (RECORD_BYTES_MAX - MODULUS_BYTES - TAG_BYTES) / LINK_BYTES;
+/// A modulus and two signatures.
+const LINK_BYTES: usize = MODULUS_BYTES + SUCCESSION_BYTES;
 
-/// A key and what it has signed: that the next one follows it.
+/// A key, and what it and the next one have signed: that the next one follows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Link {
     pub key: PublicKey,
-    pub signature: Signature,
+    pub succession: Succession,
 }
 
 /// Verified links, the oldest first.
@@ -27,11 +28,11 @@ pub struct Link {
 pub struct Lineage(Vec<Link>);
 
 impl Lineage {
-    /// None unless each key has signed the next one, and the last one `own`.
+    /// None unless each key and the next one have signed the rotation, and the last one and `own`.
     pub fn verify(links: Vec<Link>, own: &PublicKey) -> Option<Lineage> {
         let mut next = own;
         for link in links.iter().rev() {
-            if !succession::holds(&link.key, Whose::Server, next, &link.signature) {
+            if !link.succession.holds(&link.key, Whose::Server, next) {
                 return None;
             }
             next = &link.key;
@@ -59,37 +60,60 @@ pub fn ask(server: &Fingerprint, nonce: [u8; NONCE_BYTES]) -> [u8; REQUEST_BYTES
     request(ASK, server, nonce)
 }
 
-/// The server's key and its lineage, sealed. None where the asker does not know the fingerprint.
-pub fn answer(server: &PublicKey, lineage: &Lineage, ask: &[u8]) -> Option<Vec<u8>> {
+/// The server's key and the keys before it, sealed. None where the asker does not know the fingerprint.
+pub fn answer(server: &PublicKey, links: &[Link], ask: &[u8]) -> Option<Vec<u8>> {
     let print = server.fingerprint();
     let nonce = heard(ASK, &print, ask)?;
     let mut plain = server.modulus().to_vec();
-    for Link { key, signature } in &lineage.0 {
+    for Link { key, succession } in links {
         plain.extend_from_slice(key.modulus());
-        plain.extend_from_slice(signature);
+        plain.extend_from_slice(&succession.to_bytes());
     }
     Some(seal(&answer_key(&print, nonce), 0, b"", &plain))
 }
 
-/// None unless the answer opens, holds the key of that fingerprint, and proves its lineage.
+/// Why an answer proves nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AnswerError {
+    /// It does not open, holds another key than the one of that fingerprint, or is not whole.
+    Foreign,
+    /// It names keys that have not signed the rotations, both keys each.
+    Unsigned,
+}
+
+/// The server's key and its verified lineage.
+///
+/// # Errors
+/// The answer is not the server's, or not all signatures of its lineage hold.
 pub fn read_answer(
     server: &Fingerprint,
     nonce: [u8; NONCE_BYTES],
     answer: &[u8],
-) -> Option<(PublicKey, Lineage)> {
-    let plain = open(&answer_key(server, &nonce), 0, b"", answer)?;
+) -> Result<(PublicKey, Lineage), AnswerError> {
+    let (own, links) = claimed(server, &nonce, answer).ok_or(AnswerError::Foreign)?;
+    let lineage = Lineage::verify(links, &own).ok_or(AnswerError::Unsigned)?;
+    Ok((own, lineage))
+}
+
+/// What an answer says, with no signature verified.
+fn claimed(
+    server: &Fingerprint,
+    nonce: &[u8; NONCE_BYTES],
+    answer: &[u8],
+) -> Option<(PublicKey, Vec<Link>)> {
+    let plain = open(&answer_key(server, nonce), 0, b"", answer)?;
     let (own, links) = plain.split_first_chunk::<MODULUS_BYTES>()?;
     let own = PublicKey::from_modulus(own).ok().filter(|own| own.fingerprint() == *server)?;
     if links.len() > LINKS_MAX * LINK_BYTES || links.len() % LINK_BYTES != 0 {
         return None;
     }
     let link = |bytes: &[u8]| {
-        let (key, signature) = bytes.split_first_chunk::<MODULUS_BYTES>()?;
+        let (key, succession) = bytes.split_first_chunk::<MODULUS_BYTES>()?;
         let key = PublicKey::from_modulus(key).ok()?;
-        Some(Link { key, signature: signature.try_into().ok()? })
+        Some(Link { key, succession: Succession::from_bytes(succession)? })
     };
     let links = links.chunks_exact(LINK_BYTES).map(link).collect::<Option<Vec<_>>>()?;
-    Some((own.clone(), Lineage::verify(links, &own)?))
+    Some((own, links))
 }
 
 pub(super) fn answer_key(server: &Fingerprint, nonce: &[u8]) -> Secret {
@@ -103,8 +127,8 @@ mod tests {
     use crate::crypto::test_keys::spare;
 
     fn link(old: &Identity, next: &Identity) -> Link {
-        let signature = succession::sign(old, Whose::Server, next.public());
-        Link { key: old.public().clone(), signature }
+        let succession = Succession::sign(old, Whose::Server, next);
+        Link { key: old.public().clone(), succession }
     }
 
     #[test]
@@ -120,22 +144,48 @@ mod tests {
         // Another key at the end, at the beginning or in between, and links that are left out or swapped.
         let mut claims = link(&one, &two);
         claims.key = other.public().clone();
+        let mut swapped = links.clone();
+        swapped[0].succession = links[1].succession.clone();
+        swapped[1].succession = links[0].succession.clone();
         for bad in [
             vec![link(&one, &two)],
             vec![link(&two, &three), link(&one, &two)],
             vec![claims, link(&two, &three)],
             vec![link(&one, &other), link(&two, &three)],
             vec![link(&one, &three), link(&two, &three)],
+            swapped,
         ] {
             assert_eq!(Lineage::verify(bad, three.public()), None);
         }
         assert_eq!(Lineage::verify(links, other.public()), None);
-        let person = succession::sign(&one, Whose::Person, two.public());
-        let person = Link { key: one.public().clone(), signature: person };
+        let succession = Succession::sign(&one, Whose::Person, &two);
+        let person = Link { key: one.public().clone(), succession };
         assert_eq!(Lineage::verify(vec![person], two.public()), None, "signed for another purpose");
-        let many = vec![link(&one, &one); LINKS_MAX + 1];
-        assert!(Lineage::verify(many[1..].to_vec(), one.public()).is_some());
-        assert_eq!(Lineage::verify(many, one.public()), None);
+        let pair = [link(&one, &two), link(&two, &one)];
+        let many: Vec<_> = pair.into_iter().cycle().take(LINKS_MAX + 1).collect();
+        let own = [two.public(), one.public()][LINKS_MAX % 2];
+        let lineage = Lineage::verify(many[1..].to_vec(), own).unwrap();
+        assert_eq!(Lineage::verify(many, own), None);
+        let sealed = answer(own, lineage.links(), &ask(&own.fingerprint(), [5; 16])).unwrap();
+        assert!(sealed.len() <= RECORD_BYTES_MAX && sealed.len() + LINK_BYTES > RECORD_BYTES_MAX);
+        assert_eq!(read_answer(&own.fingerprint(), [5; 16], &sealed).unwrap().1, lineage);
+    }
+
+    #[test]
+    fn a_key_that_has_not_signed_is_in_no_lineage_at_either_end() {
+        let [evil, real, next] = [0, 1, 2].map(spare);
+        // The thief has both signatures of two real rotations to take halves from.
+        let [theirs, thiefs] = [link(&real, &next), link(&evil, &real)].map(|it| it.succession);
+        let [theirs, thiefs] = [theirs, thiefs].map(|it| it.to_bytes());
+        let spliced = |old: &[u8], new: &[u8]| {
+            let succession = Succession::from_bytes(&[old, new].concat()).unwrap();
+            vec![Link { key: evil.public().clone(), succession }]
+        };
+        let (by_thief, by_old, by_new) = (&thiefs[..384], &theirs[..384], &theirs[384..]);
+        for new in [by_thief, by_old, by_new] {
+            assert_eq!(Lineage::verify(spliced(by_thief, new), real.public()), None);
+        }
+        assert!(Lineage::verify(spliced(by_thief, &thiefs[384..]), real.public()).is_some());
     }
 
     #[test]
@@ -144,23 +194,24 @@ mod tests {
         let lineage = Lineage::verify(vec![link(&one, &two)], two.public()).unwrap();
         let print = two.public().fingerprint();
         let request = ask(&print, [5; 16]);
-        let sealed = answer(two.public(), &lineage, &request).unwrap();
+        let sealed = answer(two.public(), lineage.links(), &request).unwrap();
         let read = |print: &Fingerprint, nonce, sealed: &[u8]| read_answer(print, nonce, sealed);
-        assert_eq!(read(&print, [5; 16], &sealed), Some((two.public().clone(), lineage.clone())));
-        assert_eq!(read(&print, [6; 16], &sealed), None);
-        assert_eq!(read(&one.public().fingerprint(), [5; 16], &sealed), None);
-        assert_eq!(answer(one.public(), &lineage, &request), None);
-        assert_eq!(answer(two.public(), &lineage, &request[1..]), None);
+        assert_eq!(read(&print, [5; 16], &sealed), Ok((two.public().clone(), lineage.clone())));
+        let foreign = Err(AnswerError::Foreign);
+        assert_eq!(read(&print, [6; 16], &sealed), foreign);
+        assert_eq!(read(&one.public().fingerprint(), [5; 16], &sealed), foreign);
+        assert_eq!(answer(one.public(), lineage.links(), &request), None);
+        assert_eq!(answer(two.public(), lineage.links(), &request[1..]), None);
         let key_request = super::super::key_request::ask(&print, [5; 16]);
-        assert_eq!(answer(two.public(), &lineage, &key_request), None, "another question");
+        assert_eq!(answer(two.public(), lineage.links(), &key_request), None, "another question");
         // A thief that seals what it likes: a key that has signed nothing, and half a link.
         let seals = |plain: &[&[u8]]| {
             let plain = [&[&two.public().modulus()[..]], plain].concat().concat();
             seal(&answer_key(&print, &[5; 16]), 0, b"", &plain)
         };
-        let claim = seals(&[&one.public().modulus()[..], &[7; MODULUS_BYTES]]);
-        assert_eq!(read(&print, [5; 16], &claim), None);
-        assert_eq!(read(&print, [5; 16], &seals(&[&one.public().modulus()[..]])), None);
+        let claim = seals(&[&one.public().modulus()[..], &[7; SUCCESSION_BYTES]]);
+        assert_eq!(read(&print, [5; 16], &claim), Err(AnswerError::Unsigned));
+        assert_eq!(read(&print, [5; 16], &seals(&[&one.public().modulus()[..]])), foreign);
         let alone = seals(&[]);
         assert_eq!(read(&print, [5; 16], &alone).unwrap().1, Lineage::default());
     }

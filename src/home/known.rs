@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::Users;
 use super::file::{self, FileError};
 use crate::chat::{DeviceName, UserName};
-use crate::crypto::succession::{self, Whose};
+use crate::crypto::succession::Whose;
 use crate::crypto::{Fingerprint, PublicKey};
 
 /// Changes of keys that are told to who was away, and for how long.
@@ -59,7 +59,7 @@ pub struct Change {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub old: Option<String>,
     pub new: String,
-    /// The old key has signed it.
+    /// The old key and the new one have signed it.
     pub signed: bool,
 }
 
@@ -127,8 +127,8 @@ impl Known {
             let before = self.before(name, &device, has_others == Some(&true));
             let signed = before
                 .as_ref()
-                .zip(users.signature(public))
-                .is_some_and(|(old, by)| succession::holds(&old.1, Whose::Person, public, by));
+                .zip(users.succession(public))
+                .is_some_and(|(old, by)| by.holds(&old.1, Whose::Person, public));
             let back = before.as_ref().is_some_and(|old| old.0 == print);
             if has_others.is_some() && !back {
                 let (old, new) = (before.map(|old| old.0), print.clone());

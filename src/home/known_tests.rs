@@ -2,6 +2,7 @@ use std::fs;
 
 use super::*;
 use crate::crypto::Identity;
+use crate::crypto::succession::Succession;
 use crate::crypto::test_keys::spare;
 use crate::home::{add, remove, succeed};
 
@@ -52,7 +53,7 @@ fn whoever_gets_another_key_is_noticed_however_it_came() {
 
     // The old key's word counts, and nobody else's.
     let (name, bob) = (house.folder.path().to_owned(), "bob".parse().unwrap());
-    let by = |old: &Identity| succession::sign(old, Whose::Person, four.public());
+    let by = |old: &Identity| Succession::sign(old, Whose::Person, &four);
     assert!(succeed(&name, four.public(), &bob, &by(&one)).is_err());
     succeed(&name, four.public(), &bob, &by(&two)).unwrap();
     assert_eq!(
@@ -60,7 +61,7 @@ fn whoever_gets_another_key_is_noticed_however_it_came() {
         [format!("bob has a new key, signed by the one before: {}", print(&four))]
     );
     let forged = fs::read_to_string(name.join("bob.pem")).unwrap();
-    assert!(forged.starts_with("signed by the key before: "));
+    assert!(forged.starts_with("signatures of the key before and of this one: "));
 
     // The same key again is no other key.
     remove(&name, &bob, None).unwrap();

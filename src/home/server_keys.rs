@@ -1,5 +1,5 @@
 //! The server's keys in keys/: the one that holds, and the one before it for as long as it is accepted
-//! (docs/protocol.md, "The server's next key").
+//! (docs/protocol.md, "Key rotation").
 
 use std::fs;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::Home;
 use super::file::{self, FileError};
 use crate::crypto::lineage::{self, LINKS_MAX, Lineage, Link};
-use crate::crypto::succession::{self, Signature, Whose};
+use crate::crypto::succession::{Succession, Whose};
 use crate::crypto::{Fingerprint, Identity, PublicKey};
 use crate::system::files;
 
@@ -26,8 +26,8 @@ pub struct ServerKeys {
 /// A key that has a successor.
 pub struct Former {
     identity: Arc<Identity>,
-    /// Says that the server's key follows this one.
-    pub signature: Signature,
+    /// Says that the server's key follows this one, signed by both.
+    pub succession: Succession,
     pub until_ms: i64,
 }
 
@@ -41,25 +41,25 @@ struct Record {
     until_ms: i64,
 }
 
-/// A key and its signature for the next one, in base64url.
+/// A key, and the signatures of both keys for the next one, in base64url.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RecordLink {
     spki: String,
-    signature: String,
+    signatures: String,
 }
 
 impl RecordLink {
     fn of(link: &Link) -> RecordLink {
         let spki = URL_SAFE_NO_PAD.encode(link.key.to_der());
-        RecordLink { spki, signature: URL_SAFE_NO_PAD.encode(link.signature) }
+        RecordLink { spki, signatures: URL_SAFE_NO_PAD.encode(link.succession.to_bytes()) }
     }
 
     fn link(&self) -> Option<Link> {
         let key = URL_SAFE_NO_PAD.decode(&self.spki).ok()?;
-        let signature = URL_SAFE_NO_PAD.decode(&self.signature).ok()?;
+        let signatures = URL_SAFE_NO_PAD.decode(&self.signatures).ok()?;
         let key = PublicKey::from_der(&key).ok()?;
-        Some(Link { key, signature: signature.try_into().ok()? })
+        Some(Link { key, succession: Succession::from_bytes(&signatures)? })
     }
 }
 
@@ -94,7 +94,7 @@ impl ServerKeys {
     /// The answer to a request for the lineage of one of the accepted keys.
     pub fn tell_lineage(&self, request: &[u8], now_ms: i64) -> Option<Vec<u8>> {
         self.accepted(now_ms).find_map(|key| {
-            lineage::answer(key.public(), &self.lineage.before(key.public()), request)
+            lineage::answer(key.public(), self.lineage.before(key.public()).links(), request)
         })
     }
 
@@ -104,7 +104,7 @@ impl ServerKeys {
         [Some(&self.own), former.map(|former| &former.identity)].into_iter().flatten()
     }
 
-    /// Whether these hold a key that `old` has signed.
+    /// Whether these hold the key that follows `old`.
     pub fn follow(&self, old: &PublicKey) -> bool {
         self.former.as_ref().is_some_and(|former| former.identity.public() == old)
     }
@@ -129,8 +129,8 @@ impl Home {
             && let Some(last) = keys.lineage.links().last()
             && last.key == *identity.public()
         {
-            let (identity, signature) = (Arc::new(identity), last.signature);
-            keys.former = Some(Former { identity, signature, until_ms: record.until_ms });
+            let (identity, succession) = (Arc::new(identity), last.succession.clone());
+            keys.former = Some(Former { identity, succession, until_ms: record.until_ms });
         }
         Ok(Some(keys))
     }
@@ -142,8 +142,8 @@ impl Home {
         Ok(self.server_keys()?.unwrap_or_else(|| ServerKeys::first(own)))
     }
 
-    /// Makes the server's next key, which holds from now on; the one before signs it and is accepted
-    /// until `until_ms`. There is a `server.pem` at every moment, and what breaks off is done again.
+    /// Makes the server's next key, which holds from now on; both keys sign that, and the one before is
+    /// accepted until `until_ms`. There is a `server.pem` at every moment, and what breaks off is done again.
     pub fn rotate_server_key(&self, now_ms: i64, until_ms: i64) -> Result<ServerKeys, RotateError> {
         let none = || RotateError::NoServer(self.dir().display().to_string());
         if !self.server_key_file().exists() {
@@ -163,16 +163,16 @@ impl Home {
             self.put_former_away()?;
         }
         let (old, next) = (keys.own, Arc::new(Identity::generate()));
-        let signature = succession::sign(&old, Whose::Server, next.public());
+        let succession = Succession::sign(&old, Whose::Server, &next);
         let waiting = self.key_path("server.next.pem");
         file::replace(&waiting, next.to_pem(None).as_bytes(), 0o600)?;
         file::replace(&self.former_key_file(), old.to_pem(None).as_bytes(), 0o600)?;
-        links.push(Link { key: old.public().clone(), signature });
+        links.push(Link { key: old.public().clone(), succession: succession.clone() });
         let record = Record { lineage: links.iter().map(RecordLink::of).collect(), until_ms };
         let text = serde_json::to_vec_pretty(&record).expect("a record is plain JSON");
         file::replace(&self.key_record_file(), &text, 0o600)?;
         fs::rename(&waiting, self.server_key_file()).map_err(FileError::io(&waiting))?;
-        let former = Some(Former { identity: old, signature, until_ms });
+        let former = Some(Former { identity: old, succession, until_ms });
         let lineage = Lineage::verify(links, next.public()).expect("the keys have just signed it");
         Ok(ServerKeys { own: next, former, lineage })
     }
@@ -246,7 +246,7 @@ mod tests {
         assert_eq!(read.founding(), first);
         let former = read.former.as_ref().unwrap();
         let (old, new) = (former.identity.public(), read.own.public());
-        assert!(succession::holds(old, Whose::Server, new, &former.signature));
+        assert!(former.succession.holds(old, Whose::Server, new));
 
         assert!(matches!(home.rotate_server_key(9, 20), Err(RotateError::Underway(_))));
         assert!(!home.retire_server_key(9).unwrap());
@@ -267,12 +267,12 @@ mod tests {
         file::replace(&home.server_key_file(), bob().to_pem(None).as_bytes(), 0o600).unwrap();
         // As if two keys had followed each other in turn; the last one before bob's is ana's.
         let link = |old: &Identity, new: &Identity| {
-            let signature = succession::sign(old, Whose::Server, new.public());
-            Link { key: old.public().clone(), signature }
+            let succession = Succession::sign(old, Whose::Server, new);
+            Link { key: old.public().clone(), succession }
         };
         let links = [link(bob(), ana()), link(ana(), bob())];
-        let links: Vec<_> = links.iter().map(RecordLink::of).cycle().take(LINKS_MAX).collect();
-        let record = Record { lineage: links, until_ms: 0 };
+        let links = links.iter().cycle().skip(LINKS_MAX % 2).take(LINKS_MAX);
+        let record = Record { lineage: links.map(RecordLink::of).collect(), until_ms: 0 };
         file::replace(&home.key_record_file(), &serde_json::to_vec(&record).unwrap(), 0o600)
             .unwrap();
         assert_eq!(home.server_keys().unwrap().unwrap().lineage.links().len(), LINKS_MAX);

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::crypto::handshake::{self, ClientStart};
 use crate::crypto::key_request::{self, ANSWER_BYTES};
-use crate::crypto::lineage::{self, Lineage};
+use crate::crypto::lineage::{self, AnswerError, Lineage};
 use crate::crypto::record_cipher::RECORD_BYTES_MAX;
 use crate::crypto::{Fingerprint, Identity, Opener, PublicKey, RecordType, Sealer};
 use crate::limits::RECORD_LOGIN_BYTES_MAX;
@@ -48,6 +48,11 @@ pub enum DialError {
     /// It speaks pychat and cannot prove that it holds the pinned key.
     #[error("the server does not hold the key that it should")]
     WrongKey,
+    /// It names keys that it had before, and cannot prove them.
+    #[error(
+        "the server names keys that it had before, and not both keys of each change have signed it"
+    )]
+    Unsigned,
     #[error("the connection was cut before the login")]
     Cut,
 }
@@ -294,7 +299,10 @@ pub fn fetch_lineage(
     let mut records = login_reader(&stream, deadline);
     records.set_bytes_max(RECORD_BYTES_MAX);
     let sealed = first_answer(&mut records)?;
-    lineage::read_answer(server, nonce, sealed).ok_or(DialError::Foreign)
+    lineage::read_answer(server, nonce, sealed).map_err(|error| match error {
+        AnswerError::Foreign => DialError::Foreign,
+        AnswerError::Unsigned => DialError::Unsigned,
+    })
 }
 
 fn connect(

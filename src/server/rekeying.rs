@@ -83,8 +83,8 @@ impl House {
     pub(super) fn successor(&self) -> Option<Event> {
         let keys = self.door().keys();
         let former = keys.former.as_ref()?;
-        let opaque = |bytes: &[u8]| Opaque::new(bytes).expect("a key has bytes");
-        let (key, signature) = (opaque(&keys.own.public().to_der()), opaque(&former.signature));
-        Some(Event::Successor { key, signature })
+        let opaque = |bytes: &[u8]| Opaque::new(bytes).expect("keys and signatures have bytes");
+        let key = opaque(&keys.own.public().to_der());
+        Some(Event::Successor { key, signatures: opaque(&former.succession.to_bytes()) })
     }
 }

@@ -4,6 +4,7 @@ import json
 import sys
 from pathlib import Path
 
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
@@ -54,13 +55,32 @@ def key_request(known, server):
     same("ANSWER, sealed", hop.seal(ak, 0, b"", hop.modulus(server)), known["answer"])
 
 
-def lineage(known, signature, old, own):
+def rotation(known, old, new):
+    """The signatures of both keys; they prove nothing of other keys, and neither one does alone."""
+    by_old, by_new = (bytes.fromhex(known[by]) for by in ["by_old", "by_new"])
+    hop.follows(old, new, by_old + by_new)
+    for signatures in [by_old, by_old + by_old, by_new + by_old, by_old + bytes(384), bytes(384) + by_new]:
+        refused(old, new, signatures)
+    refused(new, old, by_new + by_old)
+    refused(new, old, by_old + by_new)
+    return by_old + by_new
+
+
+def refused(old, new, signatures):
+    try:
+        hop.follows(old, new, signatures)
+    except (hop.HopError, InvalidSignature):
+        return
+    raise AssertionError("a rotation is accepted that not both keys have signed")
+
+
+def lineage(known, signatures, old, own):
     print_, nonce = hop.fingerprint(own), bytes.fromhex(known["nonce"])
     same("key of a lineage", hop.lineage_key(print_, nonce), known["key"])
     same("request for a lineage", hop.ask_lineage(print_, nonce), known["ask"])
     read, before = hop.read_lineage(print_, nonce, bytes.fromhex(known["answer"]))
     same("lineage", [hop.modulus(key) for key in [*before, read]], [hop.modulus(old), hop.modulus(own)])
-    plain = hop.modulus(own) + hop.modulus(old) + bytes.fromhex(signature)
+    plain = hop.modulus(own) + hop.modulus(old) + signatures
     same("lineage, sealed", hop.seal(hop.lineage_key(print_, nonce), 0, b"", plain), known["answer"])
 
 
@@ -167,14 +187,8 @@ def main():
     server, client = keys(vectors["keys_for_tests_only"])
     lines(vectors["lines"], server.public_key(), client.public_key())
     key_request(vectors["key_request"], server.public_key())
-    lineage(
-        vectors["lineage"],
-        vectors["next_server_key"]["signature"],
-        server.public_key(),
-        client.public_key(),
-    )
-    signature = bytes.fromhex(vectors["next_server_key"]["signature"])
-    hop.follows(server.public_key(), client.public_key(), signature)
+    old, new = server.public_key(), client.public_key()
+    lineage(vectors["lineage"], rotation(vectors["next_server_key"], old, new), old, new)
     for suite in [1, 2]:
         handshake = vectors["handshakes"][str(suite)]
         same("suites", handshake["suites"], [suite])

@@ -121,10 +121,13 @@ def parse_invite(text):
     return host, int(port), from_base64url(print_), from_base64url(founding or print_)
 
 
-def follows(old, new, signature):
-    """Raises unless the server key `old` has signed that `new` follows it."""
-    signed = b"pychat/1 next server key" + fingerprint(old) + fingerprint(new)
-    old.verify(signature, signed, PSS, hashes.SHA256())
+def follows(old, new, signatures):
+    """Raises unless the server keys `old` and `new` have both signed that `new` follows `old`."""
+    if len(signatures) != 768 or fingerprint(old) == fingerprint(new):
+        raise HopError("not the signatures of two keys")
+    for role, key, signature in [(b"old", old, signatures[:384]), (b"new", new, signatures[384:])]:
+        signed = b"pychat/1 next server key" + role + fingerprint(old) + fingerprint(new)
+        key.verify(signature, signed, PSS, hashes.SHA256())
 
 
 # Key request
@@ -163,9 +166,9 @@ def read_lineage(print_, nonce_, answer):
     """The server's key, and the keys before it, the first one first."""
     plain = open_sealed(lineage_key(print_, nonce_), 0, b"", answer)
     own, links = public_key(plain[:384]), plain[384:]
-    if fingerprint(own) != print_ or len(links) % 768 or len(links) > 20 * 768:
+    if fingerprint(own) != print_ or len(links) % 1152 or len(links) > 13 * 1152:
         raise HopError("the answer holds another key, or half a link")
-    links = [links[at : at + 768] for at in range(0, len(links), 768)]
+    links = [links[at : at + 1152] for at in range(0, len(links), 1152)]
     keys = [public_key(link[:384]) for link in links]
     for link, old, new in zip(links, keys, keys[1:] + [own]):
         follows(old, new, link[384:])

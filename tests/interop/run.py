@@ -343,7 +343,7 @@ def the_server_changes_its_key(world, a, ben):
     shown = world.run("server-key", "rotate", "--home", world.home).split()[0]
     told = a.wait(type="successor")
     new = load_der_public_key(base64.b64decode(told["key"] + "=="))
-    hop.follows(old, new, base64.b64decode(told["signature"] + "=="))
+    hop.follows(old, new, base64.b64decode(told["signatures"] + "=="))
     same(hop.shown(hop.fingerprint(new)), shown)
     line = world.run("invite", "--home", world.home)
     same(hop.parse_invite(line)[2:], (hop.fingerprint(new), hop.fingerprint(old)))

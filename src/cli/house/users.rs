@@ -16,7 +16,7 @@ use crate::chat::{DeviceName, UserName};
 use crate::clean;
 use crate::crypto::PublicKey;
 use crate::crypto::password::PasswordHash;
-use crate::crypto::succession::Signature;
+use crate::crypto::succession::Succession;
 use crate::fault::{Fault, code};
 use crate::home::{self, AddError, Home, Settings, Users};
 use crate::invite::{KeyLine, is_key_line, read_key_line};
@@ -127,7 +127,7 @@ pub fn run(job: Job) -> anyhow::Result<ExitCode> {
         Job::Add { key, name, device, replace, yes, home, json } => {
             let home = home.open_to_write()?;
             let dir = home.users_dir();
-            let Given { name: own, key, signature } = read_key(&key.concat())?;
+            let Given { name: own, key, succession } = read_key(&key.concat())?;
             let name = name.or(own).ok_or_else(|| {
                 Fault::new(
                     code::USAGE,
@@ -136,9 +136,9 @@ pub fn run(job: Job) -> anyhow::Result<ExitCode> {
                 )
             })?;
             let print = key.fingerprint().to_string();
-            if let Some(signature) = signature {
+            if let Some(succession) = succession {
                 let name = read_users(&dir)?.0.find(&name).cloned().unwrap_or(name);
-                let (path, old) = home::succeed(&dir, &key, &name, &signature)?;
+                let (path, old) = home::succeed(&dir, &key, &name, &succession)?;
                 err!("{name} has a new key ({})", path.display());
                 err!("  {print}\n  signed by the one before: {old}");
                 audit::note(&home, "rotate", name.as_str(), Some(&print));
@@ -300,8 +300,8 @@ struct Given {
     /// Present in a key line.
     name: Option<UserName>,
     key: PublicKey,
-    /// By the user's previous key.
-    signature: Option<Signature>,
+    /// By the user's previous key and by this one.
+    succession: Option<Succession>,
 }
 
 /// A key from a line, a file or stdin.
@@ -325,10 +325,10 @@ fn read_key(given: &str) -> anyhow::Result<Given> {
         text.to_string()
     };
     if text.contains("-----BEGIN") {
-        return Ok(Given { name: None, key: PublicKey::from_pem(&text)?, signature: None });
+        return Ok(Given { name: None, key: PublicKey::from_pem(&text)?, succession: None });
     }
-    let KeyLine { name, key, signature } = read_key_line(&text)?;
-    Ok(Given { name: Some(name), key, signature })
+    let KeyLine { name, key, succession } = read_key_line(&text)?;
+    Ok(Given { name: Some(name), key, succession })
 }
 
 /// A new password: typed twice on a terminal, a line of stdin otherwise. Never from the command line,

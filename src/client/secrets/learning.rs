@@ -169,9 +169,9 @@ impl Secrets {
 
     /// The user has compared the keys of a person. Gives what is told.
     fn confirm(&mut self, name: &UserName, now_ms: i64, next: &mut Vec<Next>) -> String {
-        let losers = match self.people.confirm(name, now_ms) {
-            Confirmed::News(losers) => losers,
-            Confirmed::Bare => Vec::new(),
+        let (losers, bare) = match self.people.confirm(name, now_ms) {
+            Confirmed::News(losers) => (losers, Vec::new()),
+            Confirmed::Bare(bare) => (Vec::new(), bare),
             Confirmed::Anothers => {
                 return format!("the keys of {name} are another person's: nothing is confirmed");
             }
@@ -198,7 +198,17 @@ impl Secrets {
         };
         let lost = losers.iter().map(|loser| format!(". No key of {name} is {loser}'s any more"));
         let lost: String = lost.collect();
-        format!("the keys of {name} are confirmed{holds}: what was refused goes with /retry{lost}")
+        let bare = (!bare.is_empty()).then(|| {
+            format!(
+                ". Until this client ends, private messages for {name} may be sealed to the RSA key alone, \
+                 without device keys: {}",
+                list(&bare)
+            )
+        });
+        let bare = bare.unwrap_or_default();
+        format!(
+            "the keys of {name} are confirmed{holds}: what was refused goes with /retry{lost}{bare}"
+        )
     }
 
     /// What is said of somebody who was not met because they look like somebody else.

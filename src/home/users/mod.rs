@@ -1,5 +1,5 @@
 //! users/: one SPKI PEM for each registered key, `NAME.pem` or `NAME.DEVICE.pem`. A line before it may
-//! have the signature of the key in whose place it is.
+//! have the signatures of the key in whose place it is, and its own.
 
 mod folder;
 mod registration;
@@ -20,7 +20,7 @@ use super::file;
 use crate::chat::look::{Alike, Looks};
 use crate::chat::rights::Role;
 use crate::chat::{DeviceName, NameError, UserName};
-use crate::crypto::succession::Signature;
+use crate::crypto::succession::Succession;
 use crate::crypto::{Fingerprint, KeyError, PublicKey};
 pub use folder::Folder;
 use folder::{KeyFile, fold};
@@ -35,10 +35,10 @@ pub struct Users {
     folded: HashMap<String, UserName>,
     looks: Looks,
     settings: HashMap<UserName, Settings>,
-    /// What each key's file says that the one before has signed. Nobody has verified it yet.
-    signatures: HashMap<PublicKey, Signature>,
+    /// What each key's file says that it and the one before have signed. Nobody has verified it yet.
+    successions: HashMap<PublicKey, Succession>,
     /// What each file had when it was read last.
-    files: HashMap<PathBuf, (PublicKey, Option<Signature>)>,
+    files: HashMap<PathBuf, (PublicKey, Option<Succession>)>,
 }
 
 /// A file in users/ that registers nobody, and why.
@@ -111,16 +111,16 @@ impl Users {
     fn read(&mut self, file: &KeyFile, old: Option<&Users>) -> Result<(), Reason> {
         let (name, device) = file.owner.clone()?;
         let before = || old.and_then(|old| old.files.get(&file.path)).cloned();
-        let ((key, signature), is_before) = match read_key(&file.path) {
+        let ((key, succession), is_before) = match read_key(&file.path) {
             Ok(Some(read)) => (read, false),
             Ok(None) => return Err(Reason::File("it is gone".into())),
             Err(reason) => (before().ok_or(reason)?, true),
         };
         self.register(key.clone(), name.clone(), device)?;
-        if let Some(signature) = signature {
-            self.signatures.insert(key.clone(), signature);
+        if let Some(succession) = &succession {
+            self.successions.insert(key.clone(), succession.clone());
         }
-        self.files.insert(file.path.clone(), (key, signature));
+        self.files.insert(file.path.clone(), (key, succession));
         if is_before { Err(Reason::KeptKey(name)) } else { Ok(()) }
     }
 
@@ -215,9 +215,9 @@ impl Users {
         self.keys.get(key).map(|(name, device)| (name, device))
     }
 
-    /// What the key before this one is said to have signed.
-    pub fn signature(&self, key: &PublicKey) -> Option<&Signature> {
-        self.signatures.get(key)
+    /// What this key and the one before it are said to have signed.
+    pub fn succession(&self, key: &PublicKey) -> Option<&Succession> {
+        self.successions.get(key)
     }
 
     /// The registered spelling of a name, whatever its case.
@@ -243,18 +243,18 @@ impl Users {
     }
 }
 
-/// The key in a file, and the signature of the key before it; none where the file is gone.
-fn read_key(path: &Path) -> Result<Option<(PublicKey, Option<Signature>)>, Reason> {
+/// The key in a file, and what it says that both keys have signed; none where the file is gone.
+fn read_key(path: &Path) -> Result<Option<(PublicKey, Option<Succession>)>, Reason> {
     let text = file::read_text(path).map_err(|error| Reason::File(error.to_string()))?;
     let Some(text) = text else { return Ok(None) };
-    Ok(Some((PublicKey::from_pem(&text)?, signature_of(&text))))
+    Ok(Some((PublicKey::from_pem(&text)?, succession_of(&text))))
 }
 
-/// Before the signature in a key's file.
-const SIGNED_BY: &str = "signed by the key before: ";
+/// Before the signatures in a key's file.
+const SIGNATURES: &str = "signatures of the key before and of this one: ";
 
-/// The signature in a key's file, if there is one.
-fn signature_of(text: &str) -> Option<Signature> {
-    let line = text.lines().next()?.strip_prefix(SIGNED_BY)?;
-    URL_SAFE_NO_PAD.decode(line).ok()?.try_into().ok()
+/// The signatures in a key's file, if there are any.
+fn succession_of(text: &str) -> Option<Succession> {
+    let line = text.lines().next()?.strip_prefix(SIGNATURES)?;
+    Succession::from_bytes(&URL_SAFE_NO_PAD.decode(line).ok()?)
 }

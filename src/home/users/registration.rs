@@ -9,9 +9,9 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use zeroize::Zeroizing;
 
 use super::folder::Folder;
-use super::{Reason, SIGNED_BY, Users};
+use super::{Reason, SIGNATURES, Users};
 use crate::chat::{DeviceName, UserName};
-use crate::crypto::succession::{self, Signature, Whose};
+use crate::crypto::succession::{Succession, Whose};
 use crate::crypto::{Fingerprint, PublicKey};
 use crate::home::file::{self, FileError};
 
@@ -24,7 +24,7 @@ pub enum AddError {
     Taken(UserName),
     #[error("nobody is registered as {0}")]
     Nobody(UserName),
-    #[error("no key that is registered for {0} has signed this one")]
+    #[error("the new key and a registered key of {0} have not both signed this line")]
     Unsigned(UserName),
     #[error("{0}")]
     File(#[from] FileError),
@@ -71,19 +71,21 @@ pub fn add(
     Ok(path)
 }
 
-/// Registers a key in the place of the one that has signed it; gives the file and the old key.
+/// Registers a key in the place of the one that it follows, as both have signed; gives the file and the old
+/// key.
 pub fn succeed(
     dir: &Path,
     key: &PublicKey,
     name: &UserName,
-    signature: &Signature,
+    succession: &Succession,
 ) -> Result<(PathBuf, Fingerprint), AddError> {
     let (users, _) = Users::load(dir)?;
-    let signs = |old: &&PublicKey| succession::holds(old, Whose::Person, key, signature);
+    let signs = |old: &&PublicKey| succession.holds(old, Whose::Person, key);
     let old = users.keys_of(name).find(signs).ok_or_else(|| AddError::Unsigned(name.clone()))?;
     users.check(key, name)?;
     let path = file_of(dir, old)?.ok_or_else(|| AddError::Nobody(name.clone()))?;
-    let text = format!("{SIGNED_BY}{}\n{}", URL_SAFE_NO_PAD.encode(signature), key.to_pem());
+    let signatures = URL_SAFE_NO_PAD.encode(succession.to_bytes());
+    let text = format!("{SIGNATURES}{signatures}\n{}", key.to_pem());
     file::replace(&path, text.as_bytes(), 0o644)?;
     Ok((path, old.fingerprint()))
 }

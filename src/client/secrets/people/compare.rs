@@ -23,8 +23,9 @@ pub struct Prints {
 pub enum Confirmed {
     /// The keys that are listed are theirs, and no others. These people had one of them before.
     News(Vec<UserName>),
-    /// Those without a certificate that holds are good enough.
-    Bare,
+    /// All were theirs already. Private messages may be sealed for these under RSA alone, as they have no
+    /// certificate that holds.
+    Bare(Vec<Fingerprint>),
     /// The listed keys are not those that were shown: nothing.
     Unseen,
     /// They are said to be one's own, and known as another person's: nothing.
@@ -61,8 +62,9 @@ impl People {
         }
         if !is_news {
             let bare = listed.iter().filter(|one| one.certificate.is_none());
-            person.bare.extend(bare.map(|one| one.print.0));
-            return Confirmed::Bare;
+            let bare: Vec<_> = bare.map(|one| one.print).collect();
+            person.bare.extend(bare.iter().map(|print| print.0));
+            return Confirmed::Bare(bare);
         }
         if own.is_some_and(|own| !is_own && prints.contains(&own.0)) {
             return Confirmed::Own;

@@ -67,7 +67,7 @@ fn a_person_is_pinned_at_first_sight_and_another_key_waits_for_a_word() {
     assert_eq!(people.confirm(&bob, 1_000_000), Confirmed::Unseen);
     people.learn(&bob, all(vec![listed(&one, true), listed(&two, false)]), 1_000_000).unwrap();
     let confirmed = [people.confirm(&bob, 1_000_000), people.confirm(&bob, 1_000_000)];
-    assert_eq!(confirmed, [Confirmed::News(vec![]), Confirmed::Bare]);
+    assert_eq!(confirmed, [Confirmed::News(vec![]), Confirmed::Bare(vec![print])]);
     assert!(matches!(people.standing(&bob, &print), Standing::Theirs(_)));
     assert_eq!(people.recipients(&bob, 1_000_000).unwrap().len(), 2);
     assert_eq!(people.recipients(&bob, 1_000_000 + FRESH_MS).err(), Some(NoWay::Ask));
