@@ -11,8 +11,8 @@ use crate::crypto::identity::CROCKFORD;
 use crate::crypto::succession::{SUCCESSION_BYTES, Succession};
 use crate::crypto::{Fingerprint, KeyError, PublicKey, sha256};
 
-/// Where a server is, and the key it must hold: `pychat://HOST:PORT/FINGERPRINT`, or `HOST[:PORT]`. Once a
-/// server has changed its key, `/FOUNDING` follows.
+/// Where a server is, and the key it must hold: `pychat://HOST:PORT/FINGERPRINT`, or `HOST[:PORT]`.
+/// Once a server has changed its key, `/FOUNDING` follows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Invite {
     pub host: String,
@@ -107,7 +107,8 @@ pub fn key_line(name: &UserName, key: &PublicKey) -> String {
     line(KEY_SCHEME, name, &[&key.to_der()])
 }
 
-/// `pychat-next1.NAME.SPKI.SIGNATURES.CHECK`: a key that follows another one, as both have signed. Public.
+/// `pychat-next1.NAME.SPKI.SIGNATURES.CHECK`: a key that follows another one, as both have signed.
+/// Public.
 pub fn next_line(name: &UserName, key: &PublicKey, succession: &Succession) -> String {
     line(NEXT_SCHEME, name, &[&key.to_der(), &succession.to_bytes()])
 }

@@ -1,6 +1,6 @@
-//! Documents against the code and against each other: every file, section, command, event, exit code and JSON
-//! example that a document or a comment names exists, and the other way round. `tests/tidy/` has the tables of
-//! limits, settings, rights and refusal codes.
+//! Documents against the code and against each other: every file, section, command, event, exit
+//! code and JSON example that a document or a comment names exists, and the other way round.
+//! `tests/tidy/` has the tables of limits, settings, rights and refusal codes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -115,7 +115,8 @@ fn missing_paths(text: &str) -> Vec<String> {
     missing.map(str::to_owned).collect()
 }
 
-/// Sections that a text names behind the path of a document, in quotes, and that the document does not have.
+/// Sections that a text names behind the path of a document, in quotes, and that the document does
+/// not have.
 fn missing_sections(text: &str) -> Vec<String> {
     let text = joined(text);
     let mut missing = Vec::new();
@@ -387,8 +388,8 @@ fn the_contract_for_programs_has_each_object() {
     }
     let source = source_with("{\"type\": \"bye\"");
     let mut written = types(source.split("#[cfg(test)]").next().unwrap());
-    // Events of the server are passed on as they are. `welcome` and `goodbye` become other objects, and two
-    // concern the client alone.
+    // Events of the server are passed on as they are. `welcome` and `goodbye` become other objects,
+    // and two concern the client alone.
     let events = variants(&source_with("pub enum Event {\n"), "Event");
     let own = ["welcome", "goodbye", "keys", "successor"];
     written.extend(events.into_iter().filter(|event| !own.contains(&event.as_str())));

@@ -40,7 +40,8 @@ fn add(page: &mut Vec<u8>, command: &Command) -> io::Result<()> {
     let name = command.get_bin_name().unwrap_or(command.get_name()).to_uppercase();
     page.extend(format!(".SH \"{name}\"\n").into_bytes());
     for line in String::from_utf8_lossy(&section).lines() {
-        // The section's title replaces the heading of the description; the other headings go one level down.
+        // The section's title replaces the heading of the description; the other headings go one
+        // level down.
         if line != ".SH DESCRIPTION" {
             let line = line.replacen(".SH EXTRA", ".PP\n.nf", 1).replacen(".SH ", ".SS ", 1);
             page.extend(line.into_bytes());

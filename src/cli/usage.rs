@@ -1,5 +1,5 @@
-//! Errors of the command line: what is wrong, and what to type. They repeat options and commands only: an
-//! argument may be a password in a wrong place.
+//! Errors of the command line: what is wrong, and what to type. They repeat options and commands
+//! only: an argument may be a password in a wrong place.
 
 use std::error::Error;
 

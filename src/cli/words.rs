@@ -1,5 +1,5 @@
-//! Joins the pieces of a key line that was broken when it was pasted into one argument. A piece may begin
-//! with `-`, like an option.
+//! Joins the pieces of a key line that was broken when it was pasted into one argument. A piece may
+//! begin with `-`, like an option.
 
 use std::ffi::{OsStr, OsString};
 

@@ -28,11 +28,9 @@ const LONG: &[(&str, &str)] = &[
 /// Folders and files right below `src` with wider comments. The list only gets shorter.
 const WIDE: &[&str] = &[
     "chat",
-    "cli",
     "client",
     "crypto",
     "home",
-    "invite.rs",
     "ledger",
     "limits.rs",
     "net",

@@ -24,8 +24,8 @@ impl HomeArgs {
         Home::new(&self.home)
     }
 
-    /// For a command that writes there. The server of another account could not read files of root, and
-    /// would refuse the user whom such a file is about.
+    /// For a command that writes there. The server of another account could not read files of root,
+    /// and would refuse the user whom such a file is about.
     pub fn open_to_write(&self) -> Result<Home, Fault> {
         let home = self.open();
         let owner = fs::metadata(home.users_dir()).map_or(0, |about| about.uid());

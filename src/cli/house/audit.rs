@@ -1,4 +1,5 @@
-//! `pychat audit`: verifies the audit trail, and records what operators do without a running server.
+//! `pychat audit`: verifies the audit trail, and records what operators do without a running
+//! server.
 
 use std::process::ExitCode;
 

@@ -132,7 +132,8 @@ pub fn invite(
     Ok(ExitCode::SUCCESS)
 }
 
-/// The address of a home's running server, if it answers: its command line may override config.json.
+/// The address of a home's running server, if it answers: its command line may override
+/// config.json.
 fn running(home: &Home) -> Option<SocketAddr> {
     let stats = ctl::ask(home, &["stats".to_owned()]).ok()??;
     stats.data["address"].as_str()?.parse().ok()
@@ -192,8 +193,8 @@ fn ask_mode() -> anyhow::Result<Mode> {
     }
 }
 
-/// Registers the account that starts the server in an empty users/, with the key of its client. Later
-/// starts find it again, so that its client follows the server to another port.
+/// Registers the account that starts the server in an empty users/, with the key of its client.
+/// Later starts find it again, so that its client follows the server to another port.
 fn owner(home: &Home) -> Option<(Vault, UserName)> {
     let admit = || -> anyhow::Result<Option<(Vault, UserName)>> {
         let vault = Vault::open()?;
@@ -278,8 +279,8 @@ fn invite_to(
     Invite { host, port: bound.port(), fingerprint: Some(*key), founding }
 }
 
-/// The address of this computer in its network: the source address of a packet to elsewhere. No packet
-/// is sent.
+/// The address of this computer in its network: the source address of a packet to elsewhere. No
+/// packet is sent.
 fn own_address() -> Option<IpAddr> {
     let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
     socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9)).ok()?;

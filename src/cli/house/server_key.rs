@@ -14,7 +14,8 @@ use crate::print::{err, out};
 
 #[derive(Subcommand)]
 pub enum Job {
-    /// Generate the next key; the old one signs it, and is accepted for limits.key_overlap_s more seconds
+    /// Generate the next key; the old one signs it, and is accepted for limits.key_overlap_s more
+    /// seconds
     Rotate {
         #[command(flatten)]
         home: HomeArgs,

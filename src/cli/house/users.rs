@@ -264,8 +264,8 @@ pub fn run(job: Job) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Makes a running server reread users/ now instead of within a second, so that a change applies when the
-/// command returns.
+/// Makes a running server reread users/ now instead of within a second, so that a change applies
+/// when the command returns.
 fn take_up(home: &Home) {
     match ctl::ask(home, &["users".to_owned()]) {
         Ok(None) => {}
@@ -331,8 +331,8 @@ fn read_key(given: &str) -> anyhow::Result<Given> {
     Ok(Given { name: Some(name), key, succession })
 }
 
-/// A new password: typed twice on a terminal, a line of stdin otherwise. Never from the command line,
-/// which others can read.
+/// A new password: typed twice on a terminal, a line of stdin otherwise. Never from the command
+/// line, which others can read.
 fn new_password() -> anyhow::Result<Zeroizing<String>> {
     if std::io::stdin().is_terminal() {
         return crate::cli::key::ask_twice("new password: ");
