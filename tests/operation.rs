@@ -336,7 +336,7 @@ fn the_manual_page_has_every_command() {
         ("users add", "--replace"),
         ("ctl", "--now"),
         ("ctl", "--dry-run"),
-        ("ctl", "mute WHOM [TIME] [REASON]  take the word from somebody"),
+        ("ctl", "mute WHOM [TIME] [REASON]  refuse messages of a person, a key or an address"),
         ("key show", "--pem"),
         ("audit verify", "--json"),
         ("install-service", "--write"),

@@ -88,7 +88,7 @@ fn keys_and_address_ranges_are_banned_too_but_never_the_owner() {
     does(&["mute", print, "1h", "noise"]);
     bob.sees("you are muted until 20");
     does(&["unmute", print]);
-    bob.sees("you have the word again");
+    bob.sees("you are no longer muted");
     does(&["kick", print, "noise"]);
     bob.sees("the operator ended your session: noise");
     let bob = world.client("bob", &["--plain"]);

@@ -9,6 +9,7 @@ pub mod look;
 mod message;
 mod name;
 mod opaque;
+pub mod operator_commands;
 mod place;
 pub mod rate;
 mod refusal;

@@ -8,7 +8,7 @@ use super::faces::json;
 use super::inbox::Sender;
 use super::model::Happening;
 use super::output::Print;
-use super::slash;
+use super::slash::{self, SlashCommand};
 use crate::chat::Hidden;
 use crate::terminal::{self, Typed};
 
@@ -90,7 +90,8 @@ pub fn editor(happen: &Sender) -> Option<Box<dyn Print>> {
                 // Several lines were pasted: they are a text, whatever they begin with.
                 Typed::Line(line, within) => {
                     let several = line.contains('\n');
-                    let exit = matches!(slash::read(&line), slash::Typed::Command("exit", _));
+                    let exit =
+                        matches!(slash::read(&line), slash::Typed::Command(SlashCommand::Exit));
                     let line = if several { literal(line) } else { line };
                     let happening = match within {
                         Some(within) => Happening::Composed { within, line },

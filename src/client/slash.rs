@@ -1,76 +1,265 @@
-//! What a person types after `/`: one table for parsing and for help.
+//! The table of slash commands, and how a typed line is read.
 
-/// One slash command.
+mod arguments;
+mod command;
+
+use crate::chat::operator_commands::{self, OPERATOR_COMMANDS, OperatorCommand, Usage};
+pub use command::{
+    HelpOn, Notifications, Notify, ScreenCommand, ScreenSetting, Setting, SlashCommand, Whom,
+};
+
+/// One slash command of the client itself.
 pub struct Slash {
-    pub name: &'static str,
-    pub aliases: &'static [&'static str],
-    pub operands: &'static str,
-    pub does: &'static str,
+    pub usage: Usage,
+    /// Reads what follows its name, without spaces around it.
+    read: for<'a> fn(&'a str) -> Result<SlashCommand<'a>, Misuse>,
 }
 
-const fn slash(
+/// A command with arguments that it does not take.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Misuse {
+    /// For the person who typed it: what is wrong, and how it is typed.
+    pub problem: String,
+    /// What was typed may hold a PIN.
+    holds_pin: bool,
+}
+
+impl From<String> for Misuse {
+    fn from(problem: String) -> Misuse {
+        Misuse { problem, holds_pin: false }
+    }
+}
+
+const fn usage(
     name: &'static str,
     aliases: &'static [&'static str],
     operands: &'static str,
     does: &'static str,
-) -> Slash {
-    Slash { name, aliases, operands, does }
+    example: &'static str,
+) -> Usage {
+    Usage { name, aliases, operands, does, example }
 }
 
-/// Every slash command, in the order of `/help`.
+/// Every slash command of the client, in the order of `/help`.
 pub const SLASHES: &[Slash] = &[
-    slash("help", &[], "[COMMAND]", "this list, or one command"),
-    slash(
-        "join",
-        &[],
-        "CHANNEL[,CHANNEL] or CHANNEL PIN",
-        "enter a channel; it is made if nobody is in it",
-    ),
-    slash(
-        "create",
-        &[],
-        "CHANNEL",
-        "make a channel with a PIN, and show the line that lets others in",
-    ),
-    slash("part", &["leave"], "[CHANNEL]", "leave a channel"),
-    slash("pm", &["msg", "dm"], "NAME TEXT", "a private message, to all devices of a person"),
-    slash("query", &[], "NAME or CHANNEL", "what you type goes there from now on"),
-    slash("reply", &[], "TEXT", "answer the last private message"),
-    slash("me", &[], "ACTION", "say what you do"),
-    slash("topic", &[], "[TEXT]", "show or set the channel's topic"),
-    slash("list", &["names", "users"], "[CHANNEL]", "who is in a channel"),
-    slash("channels", &[], "", "which channels there are"),
-    slash("whois", &[], "NAME", "fingerprint, devices and idle time of a person"),
-    slash("fingerprint", &[], "NAME [confirm]", "compare keys with a person; confirm new ones"),
-    slash("history", &[], "[COUNT or 10m or 2d]", "older lines of this place"),
-    slash(
-        "search",
-        &[],
-        "TEXT",
-        "lines that hold all these whole words; what you look for in a sealed place stays here",
-    ),
-    slash("edit", &[], "TEXT", "give your last line here another text"),
-    slash("delete", &[], "[SEQ]", "delete your last line here, or the one of that number"),
-    slash("away", &[], "[TEXT]", "say that you are away"),
-    slash("back", &[], "", "say that you are back"),
-    slash("ignore", &[], "[NAME]", "hide a person's lines, or show them again"),
-    slash("quiet", &[], "", "hide or show who comes and goes"),
-    slash("retry", &[], "", "send again what was refused"),
-    slash("cancel", &[], "", "drop lines that were not sent"),
-    slash("reconnect", &[], "", "connect anew, or right now"),
-    slash("timestamp", &[], "", "hide or show the time before lines"),
-    slash("notify", &[], "[off or mentions or all]", "which lines of this place ring the bell"),
-    slash("colors", &[], "", "names in their colours, or not"),
-    slash("theme", &[], "[dark or light or 16 or mono]", "how the full screen looks"),
-    slash(
-        "set",
-        &[],
-        "[KEY VALUE]",
-        "search on or off: sealed lines are kept here for it; bell, mouse, notifications of the screen",
-    ),
-    slash("clear", &[], "", "empty the screen"),
-    slash("nick", &[], "", "names are bound to keys and cannot be changed"),
-    slash("exit", &["quit", "q"], "", "leave the chat"),
+    Slash {
+        usage: usage("help", &[], "[COMMAND]", "list the commands, or explain one", "help join"),
+        read: arguments::help,
+    },
+    Slash {
+        usage: usage(
+            "join",
+            &[],
+            "CHANNEL[,CHANNEL] or CHANNEL PIN",
+            "enter a channel; it is created if it does not exist",
+            "join #tea",
+        ),
+        read: arguments::join,
+    },
+    Slash {
+        usage: usage(
+            "create",
+            &[],
+            "CHANNEL",
+            "create a channel with a PIN, and show the command that lets others in",
+            "create #tea",
+        ),
+        read: arguments::create,
+    },
+    Slash {
+        usage: usage("part", &["leave"], "[CHANNEL]", "leave a channel", "part #tea"),
+        read: arguments::part,
+    },
+    Slash {
+        usage: usage(
+            "pm",
+            &["msg", "dm"],
+            "NAME TEXT",
+            "send a private message to all devices of a person",
+            "pm bob hello",
+        ),
+        read: arguments::pm,
+    },
+    Slash {
+        usage: usage(
+            "query",
+            &[],
+            "NAME or CHANNEL",
+            "choose where typed text goes from now on",
+            "query bob",
+        ),
+        read: arguments::query,
+    },
+    Slash {
+        usage: usage("reply", &[], "TEXT", "answer the last private message", "reply hello"),
+        read: |text| Ok(SlashCommand::Reply(text)),
+    },
+    Slash {
+        usage: usage("me", &[], "ACTION", "send an action", "me waves"),
+        read: |text| Ok(SlashCommand::Me(text)),
+    },
+    Slash {
+        usage: usage("topic", &[], "[TEXT]", "show or set the channel's topic", "topic green tea"),
+        read: |text| Ok(SlashCommand::Topic(arguments::some(text))),
+    },
+    Slash {
+        usage: usage(
+            "list",
+            &["names", "users"],
+            "[CHANNEL]",
+            "list the members of a channel",
+            "list #tea",
+        ),
+        read: |text| Ok(SlashCommand::List(arguments::some(text))),
+    },
+    Slash {
+        usage: usage("channels", &[], "", "list the channels", "channels"),
+        read: |_| Ok(SlashCommand::Channels),
+    },
+    Slash {
+        usage: usage(
+            "whois",
+            &[],
+            "NAME",
+            "show fingerprint, devices and idle time of a person",
+            "whois bob",
+        ),
+        read: arguments::whois,
+    },
+    Slash {
+        usage: usage(
+            "fingerprint",
+            &[],
+            "NAME [confirm]",
+            "compare keys with a person; confirm new ones",
+            "fingerprint bob",
+        ),
+        read: arguments::fingerprint,
+    },
+    Slash {
+        usage: usage(
+            "history",
+            &[],
+            "[COUNT or 10m or 2d]",
+            "show older messages of this conversation",
+            "history 50",
+        ),
+        read: arguments::history,
+    },
+    Slash {
+        usage: usage(
+            "search",
+            &[],
+            "TEXT",
+            "find messages with all these words; a search in a sealed conversation stays on this computer",
+            "search green tea",
+        ),
+        read: |text| Ok(SlashCommand::Search(text)),
+    },
+    Slash {
+        usage: usage(
+            "edit",
+            &[],
+            "TEXT",
+            "change the text of your last message here",
+            "edit green tea",
+        ),
+        read: arguments::edit,
+    },
+    Slash {
+        usage: usage(
+            "delete",
+            &[],
+            "[SEQ]",
+            "delete your last message here, or the one with that number",
+            "delete 17",
+        ),
+        read: arguments::delete,
+    },
+    Slash {
+        usage: usage("away", &[], "[TEXT]", "show that you are away", "away lunch"),
+        read: |text| Ok(SlashCommand::Away(arguments::some(text))),
+    },
+    Slash {
+        usage: usage("back", &[], "", "show that you are back", "back"),
+        read: |_| Ok(SlashCommand::Back),
+    },
+    Slash {
+        usage: usage(
+            "ignore",
+            &[],
+            "[NAME]",
+            "hide a person's messages, or show them again",
+            "ignore bob",
+        ),
+        read: arguments::ignore,
+    },
+    Slash {
+        usage: usage("quiet", &[], "", "hide or show joins and parts", "quiet"),
+        read: |_| Ok(SlashCommand::Quiet),
+    },
+    Slash {
+        usage: usage("retry", &[], "", "send again what was refused", "retry"),
+        read: |_| Ok(SlashCommand::Retry),
+    },
+    Slash {
+        usage: usage("cancel", &[], "", "drop messages that were not sent", "cancel"),
+        read: |_| Ok(SlashCommand::Cancel),
+    },
+    Slash {
+        usage: usage("reconnect", &[], "", "connect again, without waiting", "reconnect"),
+        read: |_| Ok(SlashCommand::Reconnect),
+    },
+    Slash {
+        usage: usage("timestamp", &[], "", "hide or show the time of messages", "timestamp"),
+        read: |_| Ok(SlashCommand::Timestamp),
+    },
+    Slash {
+        usage: usage(
+            "notify",
+            &[],
+            "[off or mentions or all]",
+            "choose which messages of this conversation ring the bell",
+            "notify all",
+        ),
+        read: arguments::notify,
+    },
+    Slash {
+        usage: usage("colors", &[], "", "show names in colours, or not", "colors"),
+        read: |_| Ok(SlashCommand::Screen(ScreenCommand::Colors)),
+    },
+    Slash {
+        usage: usage(
+            "theme",
+            &[],
+            "[dark or light or 16 or mono]",
+            "choose the colours of the full screen",
+            "theme dark",
+        ),
+        read: |name| Ok(SlashCommand::Screen(ScreenCommand::Theme(name))),
+    },
+    Slash {
+        usage: usage(
+            "set",
+            &[],
+            "[KEY VALUE]",
+            "change a setting: search keeps sealed messages on this disk; bell, mouse, notifications",
+            "set search off",
+        ),
+        read: arguments::set,
+    },
+    Slash {
+        usage: usage("clear", &[], "", "empty the screen", "clear"),
+        read: |_| Ok(SlashCommand::Clear),
+    },
+    Slash {
+        usage: usage("nick", &[], "", "names are bound to keys and cannot be changed", "nick"),
+        read: |_| Ok(SlashCommand::Nick),
+    },
+    Slash {
+        usage: usage("exit", &["quit", "q"], "", "exit", "exit"),
+        read: |_| Ok(SlashCommand::Exit),
+    },
 ];
 
 /// What can be set, and what it can be.
@@ -81,36 +270,14 @@ pub const SETTINGS: &[(&str, &[&str])] = &[
     ("notifications", &["off", "osc9", "osc777"]),
 ];
 
-/// The operators' own words: they go to the server as they are, which knows who may say them.
-pub const OPERATOR_SLASHES: &[Slash] = &[
-    slash("kick", &[], "WHOM [REASON]", "end all sessions of a person, a key or an address"),
-    slash("ban", &[], "WHOM [TIME] [REASON]", "shut out a person, a key or an address range"),
-    slash("unban", &[], "WHOM", "let them in again"),
-    slash("banlist", &[], "", "who is banned and muted, by whom, why and for how long"),
-    slash("mute", &[], "WHOM [TIME] [REASON]", "take the word from somebody"),
-    slash("unmute", &[], "WHOM", "give it back"),
-    slash("op", &[], "NAME", "make a member a moderator"),
-    slash("deop", &[], "NAME", "make a moderator a member"),
-    slash("announce", &[], "TEXT", "a word to everybody"),
-    slash("motd", &[], "[TEXT or -]", "what everybody reads who enters; - for nothing"),
-    slash("reload", &[], "", "read the configuration and users/ again"),
-    slash(
-        "shutdown",
-        &[],
-        "[DELAY or -]",
-        "stop the server, now or in 10s, 5m, 1h; - takes it back",
-    ),
-];
-
 /// What a typed line is.
-#[derive(Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Typed<'a> {
     /// A text to send, with a leading `//` already made one slash.
     Text(&'a str),
-    /// A command's name (as in the table) and what follows it.
-    Command(&'static str, &'a str),
-    /// An operator's word and what follows it, for the server to decide about.
-    Operate(Vec<String>),
+    Command(SlashCommand<'a>),
+    /// Shown to the person who typed it, never sent.
+    Misused(Misuse),
     /// No such command: shown to the person who typed it, never sent.
     Unknown(String),
 }
@@ -123,35 +290,26 @@ pub fn read(line: &str) -> Typed<'_> {
         return Typed::Text(rest);
     }
     let (word, operands) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
-    let word = word.to_lowercase();
-    if OPERATOR_SLASHES.iter().any(|slash| slash.name == word) {
-        let operands = operands.split_whitespace().map(str::to_owned);
-        return Typed::Operate([word].into_iter().chain(operands).collect());
+    let (word, operands) = (word.to_lowercase(), operands.trim());
+    if let Some(command) = operator_slashes().find(|command| command.usage.is_called(&word)) {
+        return Typed::Command(SlashCommand::Operate { command, operands });
     }
-    match find(&word) {
-        Some(slash) => Typed::Command(slash.name, operands.trim()),
+    match SLASHES.iter().find(|slash| slash.usage.is_called(&word)) {
+        Some(slash) => (slash.read)(operands).map_or_else(Typed::Misused, Typed::Command),
         None => Typed::Unknown(unknown(&word)),
     }
 }
 
-/// The channel and the PIN of `/join CHANNEL PIN`.
-pub fn with_pin(operands: &str) -> Option<(&str, &str)> {
-    let (name, pin) = operands.split_once(char::is_whitespace)?;
-    let pin = pin.trim();
-    (!pin.is_empty() && !name.ends_with(',')).then_some((name, pin))
-}
-
-/// Whether a typed line may hold a PIN: nothing remembers it. `/create` takes none, and who gives it
-/// one has thought of it.
+/// Whether a typed line may hold a PIN: nothing remembers it.
 pub fn is_secret(line: &str) -> bool {
     match read(line) {
-        Typed::Command("join", operands) => with_pin(operands).is_some(),
-        Typed::Command("create", operands) => operands.contains(char::is_whitespace),
+        Typed::Command(SlashCommand::JoinWithPin { .. }) => true,
+        Typed::Misused(misuse) => misuse.holds_pin,
         _ => is_slip(line),
     }
 }
 
-/// Whether a typed line is a command that there is not. It is there again to be mended, and nowhere
+/// Whether a typed line is a command that there is not. It is there again to be corrected, and nowhere
 /// else: what stands behind `/jion` may be a PIN.
 pub fn is_slip(line: &str) -> bool {
     // Several lines are a text, whatever they begin with.
@@ -162,20 +320,30 @@ pub fn is_slip(line: &str) -> bool {
 /// command that says, changes or looks for something there.
 pub fn says_here(line: &str) -> bool {
     match read(line) {
-        Typed::Text(_) => true,
-        Typed::Command("me" | "topic" | "edit" | "search", operands) => !operands.is_empty(),
+        Typed::Text(_) | Typed::Command(SlashCommand::Edit(_) | SlashCommand::Topic(Some(_))) => {
+            true
+        }
+        Typed::Command(SlashCommand::Me(text) | SlashCommand::Search(text)) if !text.is_empty() => {
+            true
+        }
         // Several lines are a text, whatever they begin with.
         _ => line.contains('\n'),
     }
 }
 
+/// The operators' commands that are typed in the chat.
+fn operator_slashes() -> impl Iterator<Item = &'static OperatorCommand> {
+    OPERATOR_COMMANDS.iter().filter(|command| command.is_slash())
+}
+
 /// Every slash command, the operators' behind the others.
-pub fn all() -> impl Iterator<Item = &'static Slash> {
-    SLASHES.iter().chain(OPERATOR_SLASHES)
+pub fn all() -> impl Iterator<Item = &'static Usage> {
+    let own = SLASHES.iter().map(|slash| &slash.usage);
+    own.chain(operator_slashes().map(|command| &command.usage))
 }
 
 /// The words that a command takes, where it takes only certain ones.
-pub fn wishes(slash: &'static Slash) -> Vec<&'static str> {
+pub fn wishes(slash: &'static Usage) -> Vec<&'static str> {
     let Some(wishes) = slash.operands.strip_prefix('[').and_then(|one| one.strip_suffix(']'))
     else {
         return Vec::new();
@@ -186,34 +354,40 @@ pub fn wishes(slash: &'static Slash) -> Vec<&'static str> {
     if certain { wishes } else { Vec::new() }
 }
 
-pub fn find(word: &str) -> Option<&'static Slash> {
-    all().find(|slash| slash.name == word || slash.aliases.contains(&word))
+pub fn find(word: &str) -> Option<&'static Usage> {
+    all().find(|usage| usage.is_called(word))
 }
 
-/// The text of `/help` and of `/help COMMAND`.
-pub fn help(word: &str) -> String {
-    let line = |slash: &Slash| {
-        let call = format!("/{} {}", slash.name, slash.operands);
-        let others: Vec<_> = slash.aliases.iter().map(|alias| format!("/{alias}")).collect();
+/// The text of `/help` and of `/help COMMAND`, which has an example.
+pub fn help(on: HelpOn) -> String {
+    let line = |usage: &Usage| {
+        let call = format!("/{} {}", usage.name, usage.operands);
+        let others: Vec<_> = usage.aliases.iter().map(|alias| format!("/{alias}")).collect();
         let others = match others.as_slice() {
             [] => String::new(),
             others => format!(" (also {})", others.join(", ")),
         };
-        format!("{call:<26} {}{others}", slash.does)
+        format!("{call:<26} {}{others}", usage.does)
     };
-    match word.trim_start_matches('/').to_lowercase().as_str() {
-        "" => SLASHES.iter().map(line).collect::<Vec<_>>().join("\n"),
-        "all" => all().map(line).collect::<Vec<_>>().join("\n"),
-        word => find(word).map_or_else(|| unknown(word), line),
+    match on {
+        HelpOn::OwnCommands => {
+            SLASHES.iter().map(|slash| line(&slash.usage)).collect::<Vec<_>>().join("\n")
+        }
+        HelpOn::AllCommands => all().map(line).collect::<Vec<_>>().join("\n"),
+        HelpOn::Command(word) => {
+            let word = word.trim_start_matches('/').to_lowercase();
+            let explain = |usage: &Usage| format!("{}\nexample: /{}", line(usage), usage.example);
+            find(&word).map_or_else(|| unknown(&word), explain)
+        }
     }
 }
 
 fn unknown(word: &str) -> String {
-    if matches!(word, "say" | "stats" | "status" | "health" | "retention" | "erase") {
+    if operator_commands::find(word).is_some() {
         return format!("/{word} is for the operator, at the server's console or by pychat ctl");
     }
     let names =
-        all().flat_map(|slash| [slash.name].into_iter().chain(slash.aliases.iter().copied()));
+        all().flat_map(|usage| [usage.name].into_iter().chain(usage.aliases.iter().copied()));
     let near = names.map(|name| (strsim::damerau_levenshtein(name, word), name)).min();
     match near.filter(|(distance, name)| *distance <= 2 && *distance < name.len()) {
         Some((_, name)) => format!("there is no /{word}: did you mean /{name}? (// sends a slash)"),
@@ -222,64 +396,5 @@ fn unknown(word: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    #[test]
-    fn the_rules_on_slashes() {
-        assert_eq!(read("hello /join"), Typed::Text("hello /join"));
-        assert_eq!(read("//join"), Typed::Text("/join"));
-        assert_eq!(read(" /join"), Typed::Text(" /join"));
-        assert_eq!(read("/JOIN  #tea "), Typed::Command("join", "#tea"));
-        assert_eq!(read("/q"), Typed::Command("exit", ""));
-        assert!(matches!(read("/jion #tea"), Typed::Unknown(text) if text.contains("/join")));
-        assert!(matches!(read("/"), Typed::Unknown(_)));
-        let words = ["ban", "bob", "1h"].map(str::to_owned).to_vec();
-        assert_eq!(read("/Ban  bob 1h"), Typed::Operate(words));
-        assert!(matches!(read("/stats"), Typed::Unknown(text) if text.contains("operator")));
-    }
-
-    #[test]
-    fn what_may_be_a_pin_is_not_remembered() {
-        for line in ["/join tea 1234", "/JOIN tea,work 1234", "/create tea 1234", "/jion tea 1234"]
-        {
-            assert!(is_secret(line), "{line}");
-        }
-        for line in ["/join tea", "/join tea, work", "/create tea", "/pm bob 1234", "/kick bob x"] {
-            assert!(!is_secret(line), "{line}");
-        }
-        assert!(is_slip("/jion tea 1234") && !is_slip("/join tea 1234") && !is_slip("//jion"));
-        assert!(!is_slip("/etc/hosts has\ntwo lines"));
-    }
-
-    #[test]
-    fn what_goes_to_the_conversation_is_told_from_what_does_not() {
-        for line in
-            ["hi", "//hi", " /join", "/me waves", "/topic x", "/edit x", "/search x", "/x\ny"]
-        {
-            assert!(says_here(line), "{line}");
-        }
-        for line in ["/join tea", "/topic", "/pm bob x", "/reply x", "/away x", "/jion x"] {
-            assert!(!says_here(line), "{line}");
-        }
-    }
-
-    #[test]
-    fn names_are_unique() {
-        let mut names: Vec<_> = all().map(|slash| slash.name).collect();
-        names.extend(all().flat_map(|slash| slash.aliases));
-        let count = names.len();
-        names.sort_unstable();
-        names.dedup();
-        assert_eq!(names.len(), count);
-    }
-
-    proptest! {
-        #[test]
-        fn what_begins_with_one_slash_is_never_a_text(rest in "[^/].*") {
-            let line = format!("/{rest}");
-            prop_assert!(!matches!(read(&line), Typed::Text(_)));
-        }
-    }
-}
+#[path = "slash/tests.rs"]
+mod tests;

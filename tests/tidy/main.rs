@@ -8,7 +8,9 @@ mod size;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
+use pychat::chat::operator_commands::{self, OPERATOR_COMMANDS};
 use pychat::chat::rights;
 use pychat::client::slash;
 use pychat::limits::Limits;
@@ -203,21 +205,41 @@ fn the_operators_guide_lists_every_limit_with_its_default() {
     }
 }
 
-/// `PYCHAT_WRITE_DOCS=1 cargo test --test tidy` writes the tables anew.
+/// Holds what a document has between `<!-- NAME -->` and `<!-- /NAME -->` against what the code says.
+/// `PYCHAT_WRITE_DOCS=1 cargo test --test tidy` writes it instead.
+fn generated(file: &str, name: &str, wanted: &str) {
+    // Several tables of one document are checked at once.
+    static TURN: Mutex<()> = Mutex::new(());
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let document = read(file);
+    let (begin, end) = (format!("<!-- {name} -->"), format!("<!-- /{name} -->"));
+    let (before, rest) = document.split_once(&begin).unwrap_or_else(|| panic!("{file}: {begin}"));
+    let (found, after) = rest.split_once(&end).unwrap_or_else(|| panic!("{file}: {end}"));
+    if std::env::var_os("PYCHAT_WRITE_DOCS").is_some() && found != wanted {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
+        return fs::write(path, format!("{before}{begin}{wanted}{end}{after}")).unwrap();
+    }
+    assert_eq!(found, wanted, "{file}: PYCHAT_WRITE_DOCS=1 cargo test --test tidy writes it");
+}
+
 #[test]
 fn the_operators_guide_has_the_tables_of_rights() {
-    for (name, wanted) in [("rights", rights::table()), ("targets", rights::table_of_targets())] {
-        let guide = read("docs/operating.md");
-        let (begin, end) = (format!("<!-- {name} -->\n"), format!("<!-- /{name} -->"));
-        let (before, rest) = guide.split_once(&begin).unwrap();
-        let (table, after) = rest.split_once(&end).unwrap();
-        if std::env::var_os("PYCHAT_WRITE_DOCS").is_some() && table != wanted {
-            let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/operating.md");
-            fs::write(path, format!("{before}{begin}{wanted}{end}{after}")).unwrap();
-            continue;
-        }
-        assert_eq!(table, wanted);
-    }
+    let file = "docs/operating.md";
+    generated(file, "rights", &format!("\n{}", rights::table()));
+    generated(file, "targets", &format!("\n{}", rights::table_of_targets()));
+}
+
+#[test]
+fn the_documents_list_every_operator_command() {
+    let table = format!("\n{}", operator_commands::table());
+    generated("docs/operating.md", "operator commands", &table);
+    let slashes = OPERATOR_COMMANDS.iter().filter(|command| command.is_slash());
+    let slashes: Vec<_> = slashes.map(|command| format!("`/{}`", command.usage.call())).collect();
+    generated("README.md", "operator slashes", &format!("operators: {}", slashes.join(", ")));
+    let names = OPERATOR_COMMANDS.iter().map(|command| format!("`{}`", command.usage.name));
+    let names = names.collect::<Vec<_>>();
+    let lines: Vec<_> = names.chunks(11).map(|line| line.join(", ")).collect();
+    generated("README.md", "ctl", &format!("\n{}\n", lines.join(",\n")));
 }
 
 #[test]

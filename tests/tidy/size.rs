@@ -15,7 +15,6 @@ const LONG: &[(&str, &str)] = &[
     ("client/mod.rs", "start"),
     ("client/model/events.rs", "event"),
     ("client/model/losses.rs", "lost"),
-    ("client/model/slashes.rs", "command"),
     (
         "client/secrets/people/tests.rs",
         "a_server_that_keeps_a_certificate_back_or_tells_of_an_older_one_is_not_followed",

@@ -49,7 +49,7 @@ pub enum Job {
     #[command(subcommand)]
     ServerKey(server_key::Job),
     /// Send a command to the running server of a home: status, kick, ban, reload, shutdown ...
-    #[command(after_help = format!("Commands of the server:\n{}\n\n{WHOM}{TimeSpanError}.", operator::words()))]
+    #[command(after_help = format!("Commands of the server:\n{}\n\n{WHOM}{TimeSpanError}.", operator::help()))]
     Ctl {
         /// One of the commands below, and its arguments
         #[arg(required = true)]

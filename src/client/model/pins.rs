@@ -1,6 +1,5 @@
 //! Channels with a PIN, and the names by which people call channels.
 
-use super::super::slash;
 use super::*;
 
 /// Guessing times of PINs: who has a channel's tag tries one each 120 ms on one core.
@@ -22,14 +21,16 @@ pub(super) struct Inside {
 }
 
 impl Model {
-    /// `/join CHANNEL[,CHANNEL]` or `/join CHANNEL PIN`.
-    pub(super) fn join_typed(&mut self, operands: &str) -> Vec<Action> {
-        if let Some((name, pin)) = slash::with_pin(operands) {
-            return match new_channel(name) {
-                Ok(name) => self.derive(name, Hidden::new(pin.to_owned()), false),
-                Err(problem) => vec![error(problem)],
-            };
+    /// `/join CHANNEL PIN`.
+    pub(super) fn join_with_pin(&mut self, name: &str, pin: &str) -> Vec<Action> {
+        match new_channel(name) {
+            Ok(name) => self.derive(name, Hidden::new(pin.to_owned()), false),
+            Err(problem) => vec![error(problem)],
         }
+    }
+
+    /// `/join CHANNEL[,CHANNEL]`.
+    pub(super) fn join_typed(&mut self, operands: &str) -> Vec<Action> {
         let marks: Vec<Position> = self.places.positions();
         let joined = self.joined.clone();
         let known = |name: &str| joined.iter().find(|channel| channel.is_meant_by(name));
@@ -63,9 +64,6 @@ impl Model {
     /// `/create CHANNEL`: a channel with a PIN that nobody has to think of.
     pub(super) fn create(&mut self, operands: &str) -> Vec<Action> {
         match new_channel(operands) {
-            _ if operands.split_whitespace().count() != 1 => {
-                vec![error("which channel? /create CHANNEL makes its PIN".into())]
-            }
             Ok(name) => {
                 let pin = Hidden::new(Pin::generate().text().to_owned());
                 self.derive(name, pin, true)
@@ -149,30 +147,12 @@ impl Model {
         }
     }
 
-    pub(super) fn target(&self, text: &str) -> Result<Target, String> {
-        if text.starts_with('#') {
-            return self.channel(text).map(Target::Channel);
+    pub(super) fn fingerprint(&mut self, name: UserName, confirms: bool) -> Vec<Action> {
+        if !self.connected {
+            return vec![error("there is no connection".into())];
         }
-        let name = text.trim_start_matches('@').parse().map(Target::User);
-        name.map_err(|problem| format!("{text}: {problem}"))
-    }
-
-    /// `/fingerprint NAME [confirm]`.
-    pub(super) fn fingerprint(&mut self, operands: &str) -> Vec<Action> {
-        let (name, rest) = operands.split_once(char::is_whitespace).unwrap_or((operands, ""));
-        let confirms = match rest.trim() {
-            "" => false,
-            "confirm" => true,
-            _ => return vec![error("whose? /fingerprint NAME, and confirm behind it".into())],
-        };
-        match name.trim_start_matches('@').parse() {
-            Ok(_) if !self.connected => vec![error("there is no connection".into())],
-            Ok(name) => {
-                self.open = true;
-                vec![Action::LookUp { name, confirms }]
-            }
-            Err(problem) => vec![error(format!("fingerprint {name}: {problem}"))],
-        }
+        self.open = true;
+        vec![Action::LookUp { name, confirms }]
     }
 }
 

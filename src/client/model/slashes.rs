@@ -1,7 +1,8 @@
 //! What a typed line does.
 
-use super::super::slash::{self, Typed};
+use super::super::slash::{self, Setting, SlashCommand, Typed, Whom};
 use super::*;
+use crate::chat::TimeSpan;
 
 /// What becomes of a message of one's own.
 pub(super) enum Change {
@@ -32,7 +33,7 @@ impl Model {
     pub(super) fn line(&mut self, line: &str, chance: [u8; 16]) -> Vec<Action> {
         let moved = std::mem::take(&mut self.reply_moved);
         match slash::read(line) {
-            Typed::Command("reply", _) if moved => {
+            Typed::Command(SlashCommand::Reply(_)) if moved => {
                 let name = self.reply_to.iter().map(UserName::as_str).collect::<String>();
                 vec![error(format!(
                     "{name} has written meanwhile: nothing was sent. /reply again goes to {name}, \
@@ -42,122 +43,116 @@ impl Model {
             Typed::Text(text) if text.trim().is_empty() => Vec::new(),
             Typed::Text(text) => self.say(self.target.clone(), text, Kind::Say, chance),
             Typed::Unknown(problem) => vec![error(problem)],
-            Typed::Operate(words) => self.ask(Command::Operate { words, reference: None }),
-            Typed::Command(name, operands) => self.command(name, operands, chance),
+            Typed::Misused(misuse) => vec![error(misuse.problem)],
+            Typed::Command(command) => self.command(command, chance),
         }
     }
 
-    fn command(&mut self, name: &str, operands: &str, chance: [u8; 16]) -> Vec<Action> {
-        match name {
-            "help" => vec![notice(slash::help(operands))],
-            "join" => self.join_typed(operands),
-            "create" => self.create(operands),
-            "fingerprint" => self.fingerprint(operands),
-            "part" if operands.is_empty() => match self.target.clone() {
-                Target::Channel(channel) => self.part(channel),
-                Target::User(_) => self.aim(Target::Channel(ChannelName::lobby())),
-            },
-            "part" => self.each_channel(operands, Model::part),
-            "pm" => match operands.split_once(char::is_whitespace) {
-                Some((name, text)) => match name.trim_start_matches('@').parse() {
-                    Ok(name) => self.say(Target::User(name), text.trim(), Kind::Say, chance),
-                    Err(problem) => vec![error(format!("{name}: {problem}"))],
-                },
-                None => vec![error("to whom, and what? /pm NAME TEXT".into())],
-            },
-            "query" => match self.target(operands) {
-                Ok(target) => self.aim(target),
-                Err(problem) => vec![error(problem)],
-            },
-            "reply" => match self.reply_to.clone() {
-                Some(name) => self.say(Target::User(name), operands, Kind::Say, chance),
+    fn command(&mut self, command: SlashCommand, chance: [u8; 16]) -> Vec<Action> {
+        match command {
+            SlashCommand::Help(on) => vec![notice(slash::help(on))],
+            SlashCommand::Join(names) => self.join_typed(names),
+            SlashCommand::JoinWithPin { channel, pin } => self.join_with_pin(channel, pin.0),
+            SlashCommand::Create { channel } => self.create(channel),
+            SlashCommand::PartHere => self.part_here(),
+            SlashCommand::Part(names) => self.each_channel(names, Model::part),
+            SlashCommand::Pm { to, text } => self.say(Target::User(to), text, Kind::Say, chance),
+            SlashCommand::Query(whom) => self.query(whom),
+            SlashCommand::Reply(text) => match self.reply_to.clone() {
+                Some(name) => self.say(Target::User(name), text, Kind::Say, chance),
                 None => vec![error("nobody has written to you yet".into())],
             },
-            "me" => self.say(self.target.clone(), operands, Kind::Me, chance),
-            "topic" => self.in_channel("", |channel| {
-                let text = Some(operands.to_owned()).filter(|text| !text.is_empty());
+            SlashCommand::Me(text) => self.say(self.target.clone(), text, Kind::Me, chance),
+            SlashCommand::Edit(text) => self.change(None, Change::Edit(text.to_owned()), chance),
+            SlashCommand::Delete(seq) => self.change(seq, Change::Delete, chance),
+            SlashCommand::Topic(text) => self.in_channel("", |channel| {
+                let text = text.map(str::to_owned);
                 Command::Topic { channel, text, reference: None }
             }),
-            "list" => {
-                self.in_channel(operands, |channel| Command::People { channel, reference: None })
-            }
-            "channels" => self.ask(Command::Channels { reference: None }),
-            "whois" => match operands.trim_start_matches('@').parse() {
-                Ok(name) => self.ask(Command::Whois { name, reference: None }),
-                Err(problem) => vec![error(format!("whois {operands}: {problem}"))],
-            },
-            "history" => self.history(operands),
-            "search" => {
-                let (text, reference) = (operands.to_owned(), Some("search".into()));
-                // What is looked for among lines that the server cannot read is not told to it.
-                let to = Some(self.target.clone()).filter(Target::is_sealed);
-                self.ask(Command::Search { text, to, reference })
-            }
-            "edit" => self.change(None, Change::Edit(operands.to_owned()), chance),
-            "delete" => match operands {
-                "" => self.change(None, Change::Delete, chance),
-                seq => match seq.parse() {
-                    Ok(seq) => self.change(Some(seq), Change::Delete, chance),
-                    Err(problem) => vec![error(format!("/delete {seq}: {problem}"))],
-                },
-            },
-            "cancel" => self.cancel(),
-            "away" => {
-                let text = if operands.is_empty() { "away" } else { operands };
-                let mut actions = self.ask(Command::Away { text: Some(text.to_owned()) });
-                actions.push(notice("you are away: /back says that you are back".into()));
-                actions
-            }
-            "back" => {
-                let mut actions = self.ask(Command::Away { text: None });
-                actions.push(notice("you are back".into()));
-                actions
-            }
-            "ignore" => self.ignore(operands),
-            "quiet" => {
-                self.manners.quiet = !self.manners.quiet;
-                let state = if self.manners.quiet { "hidden" } else { "shown" };
-                let told = notice(format!("who comes and goes is {state}"));
-                vec![Action::Behave(self.manners.clone()), told]
-            }
-            "retry" => self.retry(),
-            "reconnect" if self.connected => vec![Action::Cut],
-            "reconnect" => self.dial(),
-            "timestamp" => {
+            SlashCommand::List(name) => self.in_channel(name.unwrap_or_default(), |channel| {
+                Command::People { channel, reference: None }
+            }),
+            SlashCommand::Channels => self.ask(Command::Channels { reference: None }),
+            SlashCommand::Whois(name) => self.ask(Command::Whois { name, reference: None }),
+            SlashCommand::Fingerprint { name, confirms } => self.fingerprint(name, confirms),
+            SlashCommand::History { lines, span } => self.history(lines, span),
+            SlashCommand::Search(text) => self.search(text),
+            SlashCommand::Away(text) => self.away(Some(text.unwrap_or("away"))),
+            SlashCommand::Back => self.away(None),
+            SlashCommand::Ignore(name) => self.ignore(name),
+            SlashCommand::Quiet => self.quiet(),
+            SlashCommand::Retry => self.retry(),
+            SlashCommand::Cancel => self.cancel(),
+            SlashCommand::Reconnect if self.connected => vec![Action::Cut],
+            SlashCommand::Reconnect => self.dial(),
+            SlashCommand::Timestamp => {
                 self.timestamps = !self.timestamps;
                 vec![Action::Show(Show::Timestamps(self.timestamps))]
             }
-            "clear" => vec![Action::Show(Show::Clear)],
-            "set" => self.set(operands),
-            "theme" | "notify" | "colors" => {
-                vec![error(format!("/{name} is for the full screen"))]
+            SlashCommand::Clear => vec![Action::Show(Show::Clear)],
+            SlashCommand::Set(Setting::Show) => vec![Action::SetSearch(None)],
+            SlashCommand::Set(Setting::Search(on)) => vec![Action::SetSearch(on)],
+            SlashCommand::Set(Setting::Screen(_)) | SlashCommand::Screen(_) => {
+                vec![error("this is for the full screen".into())]
             }
-            "nick" => vec![error("names are bound to keys: the operator registers them".into())],
-            "exit" => self.exit(),
-            other => unreachable!("/{other} is in the table and not here"),
+            SlashCommand::Nick => {
+                vec![error("names are bound to keys: the operator registers them".into())]
+            }
+            SlashCommand::Exit => self.exit(),
+            SlashCommand::Operate { command, operands } => {
+                let operands = operands.split_whitespace();
+                let words = [command.usage.name].into_iter().chain(operands);
+                let words = words.map(str::to_owned).collect();
+                self.ask(Command::Operate { words, reference: None })
+            }
         }
     }
 
-    /// `/set`, `/set search on`: what holds for every face.
-    fn set(&mut self, operands: &str) -> Vec<Action> {
-        let (key, value) = operands.split_once(char::is_whitespace).unwrap_or((operands, ""));
-        match (key, value.trim()) {
-            ("" | "search", "") => vec![Action::SetSearch(None)],
-            ("search", "on") => vec![Action::SetSearch(Some(true))],
-            ("search", "off") => vec![Action::SetSearch(Some(false))],
-            ("search", other) => vec![error(format!("/set search: on or off, not {other:?}"))],
-            (key, _) if slash::SETTINGS.iter().any(|(known, _)| *known == key) => {
-                vec![error(format!("/set {key} is for the full screen"))]
-            }
-            (key, _) => vec![error(format!("there is no {key:?}: /help set names what there is"))],
+    fn part_here(&mut self) -> Vec<Action> {
+        match self.target.clone() {
+            Target::Channel(channel) => self.part(channel),
+            Target::User(_) => self.aim(Target::Channel(ChannelName::lobby())),
         }
+    }
+
+    /// What is typed goes there from now on.
+    fn query(&mut self, whom: Whom) -> Vec<Action> {
+        let target = match whom {
+            Whom::User(name) => Ok(Target::User(name)),
+            Whom::Channel(name) => self.channel(name).map(Target::Channel),
+        };
+        match target {
+            Ok(target) => self.aim(target),
+            Err(problem) => vec![error(problem)],
+        }
+    }
+
+    fn search(&mut self, text: &str) -> Vec<Action> {
+        let (text, reference) = (text.to_owned(), Some("search".into()));
+        // What is looked for among lines that the server cannot read is not told to it.
+        let to = Some(self.target.clone()).filter(Target::is_sealed);
+        self.ask(Command::Search { text, to, reference })
+    }
+
+    /// Away with a text, or back.
+    fn away(&mut self, text: Option<&str>) -> Vec<Action> {
+        let mut actions = self.ask(Command::Away { text: text.map(str::to_owned) });
+        actions.push(notice(match text {
+            Some(_) => "you are away: /back says that you are back".into(),
+            None => "you are back".into(),
+        }));
+        actions
+    }
+
+    fn quiet(&mut self) -> Vec<Action> {
+        self.manners.quiet = !self.manners.quiet;
+        let state = if self.manners.quiet { "hidden" } else { "shown" };
+        let told = notice(format!("who comes and goes is {state}"));
+        vec![Action::Behave(self.manners.clone()), told]
     }
 
     /// Changes a line of one's own: the last one here, where none is named.
     fn change(&mut self, seq: Option<Seq>, change: Change, chance: [u8; 16]) -> Vec<Action> {
-        if matches!(&change, Change::Edit(text) if text.is_empty()) {
-            return vec![error("what should it say? /edit TEXT".into())];
-        }
         let (to, id) = (self.target.clone(), MsgId(chance));
         if let Some(problem) = self.is_gone(&to) {
             return vec![error(problem)];
@@ -191,19 +186,7 @@ impl Model {
         dropped.then(|| error("the line is not stored: there is nothing to change".into()))
     }
 
-    /// `/history`, `/history 50`, `/history 2d`.
-    fn history(&mut self, operands: &str) -> Vec<Action> {
-        let (lines, span) = match operands {
-            "" => (None, None),
-            number if number.bytes().all(|byte| byte.is_ascii_digit()) => match number.parse() {
-                Ok(lines @ 1..) => (Some(lines), None),
-                _ => return vec![error("how many lines? /history COUNT".into())],
-            },
-            span => match span.parse() {
-                Ok(span) => (Some(usize::MAX), Some(span)),
-                Err(problem) => return vec![error(format!("/history {span}: {problem}"))],
-            },
-        };
+    fn history(&mut self, lines: Option<usize>, span: Option<TimeSpan>) -> Vec<Action> {
         let (to, reference) = (self.target.clone(), Some("history".into()));
         self.ask(Command::History { to, before: None, lines, span, reference })
     }
@@ -280,22 +263,17 @@ impl Model {
         }
     }
 
-    fn ignore(&mut self, name: &str) -> Vec<Action> {
-        if name.is_empty() {
+    fn ignore(&mut self, name: Option<UserName>) -> Vec<Action> {
+        let Some(name) = name else {
             let names: Vec<_> = self.manners.ignored.iter().map(ToString::to_string).collect();
             let names = if names.is_empty() { "nobody".to_owned() } else { names.join(", ") };
             return vec![notice(format!("ignored: {names}"))];
-        }
-        match name.trim_start_matches('@').parse::<UserName>() {
-            Ok(name) => {
-                let text = match self.manners.toggle(name.clone()) {
-                    true => format!("{name} is ignored: /ignore {name} again shows them"),
-                    false => format!("{name} is shown again"),
-                };
-                vec![Action::Behave(self.manners.clone()), notice(text)]
-            }
-            Err(problem) => vec![error(format!("{name}: {problem}"))],
-        }
+        };
+        let text = match self.manners.toggle(name.clone()) {
+            true => format!("{name} is ignored: /ignore {name} again shows them"),
+            false => format!("{name} is shown again"),
+        };
+        vec![Action::Behave(self.manners.clone()), notice(text)]
     }
 
     fn retry(&mut self) -> Vec<Action> {

@@ -304,8 +304,8 @@ fn backoff_grows_and_is_bounded() {
 #[test]
 fn every_command_of_the_table_is_known() {
     for slash in slash::SLASHES {
-        typed(&mut connected(), &format!("/{} x", slash.name), 1);
-        typed(&mut connected(), &format!("/{}", slash.name), 1);
+        typed(&mut connected(), &format!("/{} x", slash.usage.name), 1);
+        typed(&mut connected(), &format!("/{}", slash.usage.name), 1);
     }
 }
 

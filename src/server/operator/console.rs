@@ -7,6 +7,7 @@ use std::thread;
 use super::super::observe::log;
 use super::super::stop::Stop;
 use super::ctl::Handler;
+use crate::chat::operator_commands::{self, Name};
 use crate::print::err;
 use crate::terminal::{self, Typed};
 
@@ -63,5 +64,6 @@ fn obey(line: &str, handler: &Handler) -> bool {
     let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
     let Some(word) = words.first() else { return true };
     err!("{}", handler(&words).text);
-    !matches!(word.trim_start_matches('/').to_lowercase().as_str(), "exit" | "quit")
+    let called = operator_commands::find(&word.trim_start_matches('/').to_lowercase());
+    !called.is_some_and(|command| command.name == Name::Exit)
 }

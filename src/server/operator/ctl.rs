@@ -15,6 +15,7 @@ use anyhow::Context;
 use serde::{Deserialize, Serialize};
 
 use super::reply::{Reply, misused};
+use crate::chat::operator_commands::{self, Name, OperatorCommand};
 use crate::fault::{Fault, code};
 use crate::home::Home;
 use crate::print::out;
@@ -26,8 +27,7 @@ const REQUEST_BYTES_MAX: u64 = 1 << 20;
 /// A list of some ten thousand people, twice: as a text and as data.
 const ANSWER_BYTES_MAX: u64 = 16 << 20;
 const PATIENCE: Duration = Duration::from_secs(5);
-/// These take their time with years of history.
-const LONG_WORDS: [&str; 2] = ["retention", "erase"];
+/// For commands that may take minutes.
 const LONG_PATIENCE: Duration = Duration::from_secs(600);
 /// After a failure (no descriptors left, say) a pause instead of spinning.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -127,23 +127,28 @@ pub fn request(home: &Home, words: &[String], json: bool) -> anyhow::Result<Exit
     })
 }
 
+/// The command that the words call.
+fn called(words: &[String]) -> Option<&'static OperatorCommand> {
+    let word = words.first().map_or("", |word| word.trim_start_matches('/'));
+    operator_commands::find(&word.to_lowercase())
+}
+
 /// What to do where the server has not done what these words say.
 fn next(words: &[String]) -> &'static str {
-    match words.first().map_or("", |word| word.trim_start_matches('/')) {
-        "kick" | "ban" | "mute" | "op" | "deop" => {
+    match called(words).map(|command| command.name) {
+        Some(Name::Kick | Name::Ban | Name::Mute | Name::Op | Name::Deop) => {
             "pychat ctl users says who is registered, and who is here"
         }
-        "unban" | "unmute" => "pychat ctl banlist says who is banned and muted",
-        "reload" => "pychat check names all that is wrong with this home",
+        Some(Name::Unban | Name::Unmute) => "pychat ctl banlist says who is banned and muted",
+        Some(Name::Reload) => "pychat check names all that is wrong with this home",
         _ => "the server's log says more",
     }
 }
 
-/// Says `words` to the server of a home; none where no server runs.
+/// Sends `words` to the server of a home; none where no server runs.
 pub fn ask(home: &Home, words: &[String]) -> Result<Option<Reply>, Fault> {
-    let word = words.first().map_or("", |word| word.trim_start_matches('/'));
-    let patience = if LONG_WORDS.contains(&word) { LONG_PATIENCE } else { PATIENCE };
-    ask_within(home, words, patience)
+    let slow = called(words).is_some_and(OperatorCommand::is_slow);
+    ask_within(home, words, if slow { LONG_PATIENCE } else { PATIENCE })
 }
 
 fn ask_within(home: &Home, words: &[String], patience: Duration) -> Result<Option<Reply>, Fault> {

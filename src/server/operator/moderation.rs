@@ -1,14 +1,14 @@
-//! Who is put out, kept out, silenced or raised: the operators' words about people. Each is checked
-//! against the table of rights, kept on disk, and holds for live sessions at once.
+//! The operators' commands about people: kick, ban, mute, roles. Each is checked against the table of
+//! rights, kept on disk, and holds for live sessions at once.
 
 use std::fmt::Write;
 
 use serde_json::json;
 
 use super::super::house::House;
-use super::Actor;
+use super::call::{Actor, Call};
 use super::reply::{Reply, misused, no, with, yes};
-use crate::chat::rights::{Act, Role, may_against};
+use crate::chat::rights::{Role, may_against};
 use crate::chat::{Code, Event, TimeSpan, UserName};
 use crate::clean;
 use crate::home::sanctions::{Decisions, Kind, Sanction, Stands, Subject, Whom};
@@ -37,11 +37,12 @@ pub fn words(house: &House, rest: &[String]) -> Said<Option<String>> {
     }
 }
 
-pub fn kick(house: &House, actor: &Actor, rest: &[String]) -> Reply {
+pub fn kick(call: &Call) -> Reply {
+    let (house, actor) = (call.house, call.actor);
     answer((|| {
-        let subject = subject(house, rest, "kick WHOM [REASON]")?;
-        let reason = words(house, &rest[1..])?;
-        check(house, actor, &subject, Act::Kick)?;
+        let subject = subject(call)?;
+        let reason = words(house, &call.operands[1..])?;
+        check(call, &subject)?;
         let text = told(&format!("{} ended your session", actor.title()), reason.as_deref());
         let farewell = told(&format!("kicked by {}", actor.title()), reason.as_deref());
         let ended = house.end_subject(&subject, Code::Kicked, &text, Some(&farewell));
@@ -49,17 +50,17 @@ pub fn kick(house: &House, actor: &Actor, rest: &[String]) -> Reply {
             return Err(no(&format!("{subject} is not here")));
         }
         let target = subject.to_string();
-        house.record(&Decision { target: &target, reason: reason.as_deref(), ..actor.did("kick") });
+        house.record(&Decision { target: &target, reason: reason.as_deref(), ..call.done() });
         let text = format!("{subject} is out ({})", sessions(ended));
         Ok(with(text, json!({"sessions": ended})))
     })())
 }
 
-pub fn sanction(house: &House, actor: &Actor, kind: Kind, rest: &[String]) -> Reply {
+pub fn sanction(call: &Call, kind: Kind) -> Reply {
+    let (house, actor) = (call.house, call.actor);
     answer((|| {
-        let (act, word) = word(kind);
-        let Saying { subject, until_ms, reason } = saying(house, word, rest)?;
-        check(house, actor, &subject, act)?;
+        let Saying { subject, until_ms, reason } = saying(call)?;
+        check(call, &subject)?;
         let since_ms = now_ms();
         let max = house.config().limits.sanctions_max;
         if house.decided.now().valid(since_ms).count() >= max {
@@ -73,7 +74,7 @@ pub fn sanction(house: &House, actor: &Actor, kind: Kind, rest: &[String]) -> Re
         let kept = sanction.clone();
         decide(house, move |decisions| decisions.add(kept, actor.role, since_ms))?;
         let (target, reason) = (subject.to_string(), sanction.reason.as_deref());
-        house.record(&Decision { target: &target, reason, until_ms, ..actor.did(word) });
+        house.record(&Decision { target: &target, reason, until_ms, ..call.done() });
         let count = tell(house, actor, &sanction);
         let (done, explained) = (kind.done(), sanction.explain());
         let text = format!("{subject} is {done} {explained} ({})", sessions(count));
@@ -81,18 +82,18 @@ pub fn sanction(house: &House, actor: &Actor, kind: Kind, rest: &[String]) -> Re
     })())
 }
 
-pub fn lift(house: &House, actor: &Actor, kind: Kind, rest: &[String]) -> Reply {
+pub fn lift(call: &Call, kind: Kind) -> Reply {
+    let house = call.house;
     answer((|| {
-        let undo = if kind == Kind::Ban { "unban" } else { "unmute" };
-        let subject = subject(house, rest, &format!("{undo} WHOM"))?;
-        let lifted =
-            decide(house, |decisions| decisions.lift(kind, &subject, actor.role, now_ms()))?;
+        let subject = subject(call)?;
+        let role = call.actor.role;
+        let lifted = decide(house, |decisions| decisions.lift(kind, &subject, role, now_ms()))?;
         if !lifted {
             return Err(no(&format!("{subject} is not {}: banlist shows who is", kind.done())));
         }
-        house.record(&Decision { target: &subject.to_string(), ..actor.did(undo) });
+        house.record(&Decision { target: &subject.to_string(), ..call.done() });
         if kind == Kind::Mute {
-            house.tell_subject(&subject, "you have the word again");
+            house.tell_subject(&subject, "you are no longer muted");
         }
         Ok(yes(&format!("{subject} is no longer {}", kind.done())))
     })())
@@ -140,15 +141,10 @@ pub fn note_pin_joins(house: &House, user: &UserName, max: usize, refused: u32) 
 }
 
 /// Makes somebody a moderator, or a member again.
-pub fn give_role(house: &House, actor: &Actor, role: Role, rest: &[String]) -> Reply {
+pub fn give_role(call: &Call, role: Role) -> Reply {
+    let house = call.house;
     answer((|| {
-        let (act, word) = match role {
-            Role::Moderator => (Act::Op, "op"),
-            _ => (Act::Deop, "deop"),
-        };
-        let Subject::User(name) = subject(house, rest, &format!("{word} NAME"))? else {
-            return Err(misused(&format!("whom? {word} NAME")));
-        };
+        let Subject::User(name) = subject(call)? else { return Err(call.asks("whom?")) };
         // A role that was given a moment ago counts.
         house.reload_users().map_err(|error| no(&error.to_string()))?;
         match house.users().role(&name) {
@@ -157,12 +153,12 @@ pub fn give_role(house: &House, actor: &Actor, role: Role, rest: &[String]) -> R
                 let hint = format!("pychat users role {name} {role}");
                 return Err(no(&format!("{name} is owner here, which only {hint} changes")));
             }
-            _ => check(house, actor, &Subject::User(name.clone()), act)?,
+            _ => check(call, &Subject::User(name.clone()))?,
         }
         Settings::change(&house.home().users_dir(), &name, |settings| settings.role = role)
             .map_err(|error| no(&error.to_string()))?;
         house.reload_users().map_err(|error| no(&error.to_string()))?;
-        house.record(&Decision { target: name.as_str(), ..actor.did(word) });
+        house.record(&Decision { target: name.as_str(), ..call.done() });
         house.tell_subject(&Subject::User(name.clone()), &format!("you are {role} here now"));
         Ok(yes(&format!("{name} is {role} now")))
     })())
@@ -188,13 +184,6 @@ fn sessions(count: usize) -> String {
     format!("{count} session{}", if count == 1 { "" } else { "s" })
 }
 
-fn word(kind: Kind) -> (Act, &'static str) {
-    match kind {
-        Kind::Ban => (Act::Ban, "ban"),
-        Kind::Mute => (Act::Mute, "mute"),
-    }
-}
-
 fn told(what: &str, reason: Option<&str>) -> String {
     reason.map_or_else(|| what.to_owned(), |reason| format!("{what}: {reason}"))
 }
@@ -209,9 +198,9 @@ fn answer(said: Said<Reply>) -> Reply {
 
 /// `WHOM [TIME] [REASON]`. What begins as a number is a time, and a wrong one is refused: nobody is
 /// banned for good by a typing error.
-fn saying(house: &House, word: &str, rest: &[String]) -> Said<Saying> {
-    let subject = subject(house, rest, &format!("{word} WHOM [TIME] [REASON]"))?;
-    let after = &rest[1..];
+fn saying(call: &Call) -> Said<Saying> {
+    let (house, subject) = (call.house, subject(call)?);
+    let after = &call.operands[1..];
     let timed = after
         .first()
         .filter(|text| text.trim_start_matches(['+', '-', '.', ',']).starts_with(char::is_numeric));
@@ -226,16 +215,17 @@ fn saying(house: &House, word: &str, rest: &[String]) -> Said<Saying> {
 }
 
 /// The first word, with a registered name in its own spelling.
-fn subject(house: &House, rest: &[String], usage: &str) -> Said<Subject> {
-    let text = rest.first().ok_or_else(|| misused(&format!("whom? {usage}")))?;
+fn subject(call: &Call) -> Said<Subject> {
+    let text = call.operands.first().ok_or_else(|| call.asks("whom?"))?;
     match text.parse::<Subject>().map_err(|error| misused(&error.to_string()))? {
-        Subject::User(name) => Ok(Subject::User(house.find(&name).unwrap_or(name))),
+        Subject::User(name) => Ok(Subject::User(call.house.find(&name).unwrap_or(name))),
         other => Ok(other),
     }
 }
 
-/// Whether an actor may do this to all whom the subject holds; never to himself.
-fn check(house: &House, actor: &Actor, subject: &Subject, act: Act) -> Said<()> {
+/// Whether an actor may do this to all whom the subject holds; never to themselves.
+fn check(call: &Call, subject: &Subject) -> Said<()> {
+    let (house, actor, act) = (call.house, call.actor, call.command.act);
     if actor.whom.is_some_and(|own| subject.holds(own)) {
         return Err(no(&format!("that is you: nobody can {} himself", act.word())));
     }

@@ -1,11 +1,14 @@
-//! `reload`: config.json and users/ are read again while the server runs. What cannot be read changes
+//! `reload`: reads config.json and users/ again while the server runs. What cannot be read changes
 //! nothing.
 
 use std::fmt;
 
 use serde::Serialize;
+use serde_json::json;
 
 use super::super::house::House;
+use super::call::Call;
+use super::reply::{Reply, no, with};
 use crate::config::{Config, admits};
 use crate::home::sanctions::Whom;
 
@@ -14,16 +17,24 @@ const TOLD_MAX: usize = 5;
 
 /// What a reload has done.
 #[derive(Debug, Default, Serialize)]
-pub struct Reloaded {
+struct Reloaded {
     /// What is wrong with files in users/: they register nobody, or change nothing.
-    pub ignored: Vec<String>,
+    ignored: Vec<String>,
     /// Keys of config.json whose new values hold after the next start only.
-    pub waiting: Vec<String>,
+    waiting: Vec<String>,
+}
+
+pub fn reload(call: &Call) -> Reply {
+    call.house.record(&call.done());
+    match read_again(call.house, call.actor.whom) {
+        Ok(read) => with(read.to_string(), json!(read)),
+        Err(problem) => no(&format!("{problem}: everything stays as it was")),
+    }
 }
 
 /// Reads everything again. On an error everything stays as it was. An author in the chat does not put
 /// themselves out.
-pub fn reload(house: &House, author: Option<Whom>) -> Result<Reloaded, String> {
+fn read_again(house: &House, author: Option<Whom>) -> Result<Reloaded, String> {
     let old = house.config();
     let mut new = Config::load(&house.home().config_file()).map_err(|error| error.to_string())?;
     let own = author.and_then(|author| author.address);

@@ -9,12 +9,11 @@ use super::complete::{self, Known};
 use super::keys::Act;
 use super::layout;
 use super::pane::Pane;
-use super::settings::Notify;
 use super::theme::Theme;
 use crate::chat::{Hidden, Target, UserName};
 use crate::clean;
 use crate::client::model::Happening;
-use crate::client::slash::{self, Typed};
+use crate::client::slash::{self, HelpOn, Notify, ScreenCommand, Setting, SlashCommand, Typed};
 
 /// A second Ctrl-C within this time leaves.
 const LEAVING_MS: i64 = 3_000;
@@ -212,8 +211,8 @@ impl App {
         (window.divider, window.rang_ms) = (None, 0);
         // Several lines are a text, whatever they begin with.
         let several = line.contains('\n');
-        if let (false, Typed::Command(name, operands)) = (several, slash::read(line))
-            && self.own_command(name, operands)
+        if let (false, Typed::Command(command)) = (several, slash::read(line))
+            && self.own_command(&command)
         {
             return;
         }
@@ -226,38 +225,36 @@ impl App {
     }
 
     /// Commands of the screen itself; whether it was one.
-    fn own_command(&mut self, name: &str, operands: &str) -> bool {
+    fn own_command(&mut self, command: &SlashCommand) -> bool {
         let private = matches!(self.window().target, Target::User(_));
-        match (name, operands) {
-            ("help", "" | "all") => {
+        match command {
+            SlashCommand::Help(HelpOn::OwnCommands | HelpOn::AllCommands) => {
                 self.overlay = Some(Overlay::Pane(Pane::help(&self.keys)));
             }
-            ("part", "") if private => self.close(self.current),
-            ("part", "") if !self.window().joined => {
+            SlashCommand::PartHere if private => self.close(self.current),
+            SlashCommand::PartHere if !self.window().joined => {
                 // It may be entered just now: the server hears of it all the same.
                 let (index, to) = (self.current, self.window().target.clone());
                 self.happen(Happening::TypedIn { to, within: None, line: "/part".to_owned() });
                 self.close(index);
             }
-            ("theme", name) => self.theme(name),
-            ("colors", _) => {
+            SlashCommand::Screen(ScreenCommand::Theme(name)) => self.theme(name),
+            SlashCommand::Screen(ScreenCommand::Colors) => {
                 self.look.names = !self.look.names;
                 self.flash(if self.look.names { "names are coloured" } else { "names are plain" });
             }
-            ("notify", wish) => self.notify(wish),
-            ("set", operands) if operands.split_whitespace().next() == Some("search") => {
+            SlashCommand::Screen(ScreenCommand::Notify(notify)) => self.notify(*notify),
+            SlashCommand::Set(Setting::Show) => {
+                self.notice(self.current, self.settings.to_string());
+                // What holds for every face is told behind it.
                 return false;
             }
-            ("set", operands) => match self.settings.set(operands) {
-                Ok(text) => {
-                    self.effects.push(Effect::Mouse(self.settings.mouse));
-                    self.effects.push(Effect::Save);
-                    self.notice(self.current, text);
-                    // What holds for every face is told behind it.
-                    return !operands.is_empty();
-                }
-                Err(problem) => self.error(format!("/set: {problem}")),
-            },
+            SlashCommand::Set(Setting::Screen(setting)) => {
+                self.settings.set(*setting);
+                self.effects.push(Effect::Mouse(self.settings.mouse));
+                self.effects.push(Effect::Save);
+                self.notice(self.current, self.settings.to_string());
+            }
             _ => return false,
         }
         true
@@ -280,17 +277,16 @@ impl App {
         }
     }
 
-    fn notify(&mut self, wish: &str) {
+    fn notify(&mut self, wanted: Option<Notify>) {
         let place = self.window().target.to_string();
-        let (now, word) = match wish {
-            "" => {
-                let now = self.settings.notify.get(&place).copied().unwrap_or(Notify::Mentions);
-                return self.notice(self.current, format!("{place}: {now:?}").to_lowercase());
-            }
-            "off" => (Notify::Off, "nothing rings"),
-            "mentions" => (Notify::Mentions, "mentions ring"),
-            "all" => (Notify::All, "every line rings"),
-            _ => return self.error("which lines ring? /notify off, mentions or all".into()),
+        let Some(now) = wanted else {
+            let now = self.settings.notify.get(&place).copied().unwrap_or(Notify::Mentions);
+            return self.notice(self.current, format!("{place}: {now:?}").to_lowercase());
+        };
+        let word = match now {
+            Notify::Off => "nothing rings",
+            Notify::Mentions => "mentions ring",
+            Notify::All => "every line rings",
         };
         match now {
             Notify::Mentions => self.settings.notify.remove(&place),

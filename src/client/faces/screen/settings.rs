@@ -1,33 +1,16 @@
 //! What a person has set for the full screen: `screen.json` in the configuration folder.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use etcetera::BaseStrategy;
 use serde::{Deserialize, Serialize};
 
 use super::theme::Theme;
+use crate::client::slash::{Notifications, Notify, ScreenSetting};
 use crate::fault::{Fault, code};
 use crate::home::file::{make_folder, read_text, replace};
-
-/// Which lines of a place ring the bell.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Notify {
-    Off,
-    Mentions,
-    All,
-}
-
-/// How the terminal is asked to show a notification.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Notifications {
-    #[default]
-    Off,
-    Osc9,
-    Osc777,
-}
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -82,32 +65,22 @@ impl Settings {
         saved.map_err(|error| error.to_string())
     }
 
-    /// `/set KEY VALUE`; the answer is for the person.
-    pub fn set(&mut self, operands: &str) -> Result<String, String> {
-        let on = |value: &str| match value {
-            "on" => Ok(true),
-            "off" => Ok(false),
-            other => Err(format!("on or off, not {other:?}")),
-        };
-        match operands.split_once(char::is_whitespace).unwrap_or((operands, "")) {
-            ("", _) => {}
-            ("bell", value) => self.bell = on(value)?,
-            ("mouse", value) => self.mouse = on(value)?,
-            ("notifications", value) => {
-                self.notifications = match value {
-                    "off" => Notifications::Off,
-                    "osc9" => Notifications::Osc9,
-                    "osc777" => Notifications::Osc777,
-                    other => return Err(format!("off, osc9 or osc777, not {other:?}")),
-                }
-            }
-            (key, _) => {
-                return Err(format!("there is no {key:?}: search, bell, mouse, notifications"));
-            }
+    /// `/set KEY VALUE`.
+    pub fn set(&mut self, setting: ScreenSetting) {
+        match setting {
+            ScreenSetting::Bell(on) => self.bell = on,
+            ScreenSetting::Mouse(on) => self.mouse = on,
+            ScreenSetting::Notifications(notifications) => self.notifications = notifications,
         }
+    }
+}
+
+/// What `/set` shows.
+impl fmt::Display for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let word = |on| if on { "on" } else { "off" };
         let (bell, mouse) = (word(self.bell), word(self.mouse));
         let notifications = format!("{:?}", self.notifications).to_lowercase();
-        Ok(format!("bell {bell}, mouse {mouse}, notifications {notifications}"))
+        write!(f, "bell {bell}, mouse {mouse}, notifications {notifications}")
     }
 }

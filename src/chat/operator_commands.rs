@@ -1,0 +1,156 @@
+//! The table of operator commands: what client and server both need in order to parse, complete, check
+//! and document them. The handlers are in `server/operator/`.
+
+use super::rights::{self, Act, Role, State};
+
+/// How a command is typed, and what it does.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Usage {
+    pub name: &'static str,
+    pub aliases: &'static [&'static str],
+    /// The arguments: `NAME [TEXT]`.
+    pub operands: &'static str,
+    pub does: &'static str,
+    /// An example call, without the slash.
+    pub example: &'static str,
+}
+
+/// One operator command.
+#[derive(Debug, PartialEq, Eq)]
+pub struct OperatorCommand {
+    pub name: Name,
+    pub usage: Usage,
+    /// The right that it needs.
+    pub act: Act,
+}
+
+macro_rules! operator_commands {
+    ($($name:ident $word:literal $aliases:expr, $act:ident, $operands:literal, $does:literal,
+       $example:literal;)+) => {
+        /// Names an operator command.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Name {
+            $($name,)+
+        }
+
+        /// Every operator command, in the order of its help.
+        pub const OPERATOR_COMMANDS: &[OperatorCommand] = &[$(OperatorCommand {
+            name: Name::$name,
+            usage: Usage {
+                name: $word,
+                aliases: $aliases,
+                operands: $operands,
+                does: $does,
+                example: $example,
+            },
+            act: Act::$act,
+        },)+];
+    };
+}
+
+operator_commands! {
+    Channels "channels" &[], House, "", "list channels and the people in them", "channels";
+    Stats "stats" &[], House, "", "show all counters since the start", "stats";
+    Status "status" &[], House, "", "show the most important counters in one line", "status";
+    Health "health" &[], House, "", "check that each part of the server works", "health";
+    Users "users" &[], House, "", "list registered people and their devices that are connected", "users";
+    Kick "kick" &[], Kick, "WHOM [REASON]", "end all sessions of a person, a key or an address",
+        "kick bob flooding";
+    Ban "ban" &[], Ban, "WHOM [TIME] [REASON]", "refuse a person, a key or an address range",
+        "ban 192.0.2.0/24 1d scanning";
+    Unban "unban" &[], Unban, "WHOM", "lift a ban", "unban bob";
+    Banlist "banlist" &[], Banlist, "", "list bans and mutes: by whom, why, until when", "banlist";
+    Mute "mute" &[], Mute, "WHOM [TIME] [REASON]", "refuse messages of a person, a key or an address",
+        "mute bob 10m flooding";
+    Unmute "unmute" &[], Unmute, "WHOM", "lift a mute", "unmute bob";
+    Op "op" &[], Op, "NAME", "make a member a moderator", "op alice";
+    Deop "deop" &[], Deop, "NAME", "make a moderator a member", "deop alice";
+    Announce "announce" &[], Announce, "TEXT", "send a notice to everybody, with your name",
+        "announce restart at six";
+    Say "say" &[], House, "TEXT", "send a notice to everybody", "say restart at six";
+    Motd "motd" &[], Motd, "[TEXT or -]", "show or set the message of the day; - removes it",
+        "motd welcome";
+    Retention "retention" &[], House, "[dry-run or now]",
+        "show how long messages are stored; count or remove old ones", "retention dry-run";
+    Erase "erase" &[], House, "NAME", "erase the texts of all messages of a person", "erase bob";
+    Reload "reload" &[], Reload, "", "read config.json and users/ again", "reload";
+    Help "help" &[], Operate, "", "list the commands that you may use", "help";
+    Exit "exit" &["quit"], House, "", "leave the console; the server continues", "exit";
+    Shutdown "shutdown" &[], Shutdown, "[DELAY or -]",
+        "stop the server, now or in 10s, 5m, 1h; - cancels it", "shutdown 10m";
+}
+
+impl Usage {
+    pub fn is_called(&self, word: &str) -> bool {
+        self.name == word || self.aliases.contains(&word)
+    }
+
+    /// `kick WHOM [REASON]`.
+    pub fn call(&self) -> String {
+        format!("{} {}", self.name, self.operands).trim_end().to_owned()
+    }
+}
+
+impl OperatorCommand {
+    /// Whether people type it in the chat, as a slash command. The others are for the console and for
+    /// `pychat ctl` alone.
+    pub fn is_slash(&self) -> bool {
+        !matches!(self.act, Act::House | Act::Operate)
+    }
+
+    /// Whether it may take minutes, with years of history.
+    pub fn is_slow(&self) -> bool {
+        matches!(self.name, Name::Retention | Name::Erase)
+    }
+}
+
+/// The command with a name or an alias, in lower case.
+pub fn find(word: &str) -> Option<&'static OperatorCommand> {
+    OPERATOR_COMMANDS.iter().find(|command| command.usage.is_called(word))
+}
+
+/// The table of docs/operating.md.
+pub fn table() -> String {
+    let mut text = String::from("| command | does | least role | example |\n|---|---|---|---|\n");
+    for command in OPERATOR_COMMANDS {
+        let slash = if command.is_slash() { "/" } else { "" };
+        let names: Vec<_> = [command.usage.call()]
+            .into_iter()
+            .chain(command.usage.aliases.iter().map(|alias| (*alias).to_owned()))
+            .map(|name| format!("`{slash}{name}`"))
+            .collect();
+        let may = |role: &Role| rights::may(*role, State::Free, command.act);
+        let roles = [Role::Member, Role::Moderator, Role::Owner, Role::Console];
+        let least = roles.iter().find(|role| may(role)).expect("the console may do everything");
+        let (names, does, example) = (names.join(", "), command.usage.does, command.usage.example);
+        text.push_str(&format!("| {names} | {does} | {least} | `{slash}{example}` |\n"));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_aliases_are_unique_and_found() {
+        let mut seen = std::collections::BTreeSet::new();
+        for command in OPERATOR_COMMANDS {
+            for name in [&[command.usage.name], command.usage.aliases].concat() {
+                assert!(seen.insert(name), "{name}");
+                assert_eq!(find(name), Some(command));
+            }
+        }
+        assert_eq!(find("nothing"), None);
+    }
+
+    #[test]
+    fn each_example_calls_its_own_command() {
+        for command in OPERATOR_COMMANDS {
+            let mut words = command.usage.example.split(' ');
+            assert_eq!(words.next(), Some(command.usage.name));
+            let takes_none = command.usage.operands.is_empty();
+            assert_eq!(words.next().is_none(), takes_none, "{}", command.usage.name);
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! The arguments of each slash command that takes some.
+
+use super::Misuse;
+use super::command::{
+    HelpOn, Notifications, Notify, Pin, ScreenCommand, ScreenSetting, Setting, SlashCommand, Whom,
+};
+use crate::chat::{NameError, UserName};
+
+type Parsed<'a> = Result<SlashCommand<'a>, Misuse>;
+
+/// The text, where there is one.
+pub fn some(text: &str) -> Option<&str> {
+    Some(text).filter(|text| !text.is_empty())
+}
+
+/// A person's name; an `@` may stand before it.
+fn user(text: &str) -> Result<UserName, NameError> {
+    text.trim_start_matches('@').parse()
+}
+
+pub fn help(operands: &str) -> Parsed<'_> {
+    Ok(SlashCommand::Help(match operands {
+        "" => HelpOn::OwnCommands,
+        "all" => HelpOn::AllCommands,
+        word => HelpOn::Command(word),
+    }))
+}
+
+pub fn join(operands: &str) -> Parsed<'_> {
+    Ok(match with_pin(operands) {
+        Some((channel, pin)) => SlashCommand::JoinWithPin { channel, pin: Pin(pin) },
+        None => SlashCommand::Join(operands),
+    })
+}
+
+/// The channel and the PIN of `/join CHANNEL PIN`.
+fn with_pin(operands: &str) -> Option<(&str, &str)> {
+    let (name, pin) = operands.split_once(char::is_whitespace)?;
+    let pin = pin.trim();
+    (!pin.is_empty() && !name.ends_with(',')).then_some((name, pin))
+}
+
+pub fn create(operands: &str) -> Parsed<'_> {
+    if operands.split_whitespace().count() != 1 {
+        let problem = "which channel? /create CHANNEL makes its PIN".to_owned();
+        // It takes no PIN, and whoever gives it one has thought of it.
+        return Err(Misuse { problem, holds_pin: !operands.is_empty() });
+    }
+    Ok(SlashCommand::Create { channel: operands })
+}
+
+pub fn part(operands: &str) -> Parsed<'_> {
+    Ok(some(operands).map_or(SlashCommand::PartHere, SlashCommand::Part))
+}
+
+pub fn pm(operands: &str) -> Parsed<'_> {
+    let Some((name, text)) = operands.split_once(char::is_whitespace) else {
+        return Err("to whom, and what? /pm NAME TEXT".to_owned().into());
+    };
+    let to = user(name).map_err(|problem| format!("{name}: {problem}"))?;
+    Ok(SlashCommand::Pm { to, text: text.trim() })
+}
+
+pub fn query(operands: &str) -> Parsed<'_> {
+    if operands.starts_with('#') {
+        return Ok(SlashCommand::Query(Whom::Channel(operands)));
+    }
+    let name = user(operands).map_err(|problem| format!("{operands}: {problem}"))?;
+    Ok(SlashCommand::Query(Whom::User(name)))
+}
+
+pub fn whois(operands: &str) -> Parsed<'_> {
+    let name = user(operands).map_err(|problem| format!("whois {operands}: {problem}"))?;
+    Ok(SlashCommand::Whois(name))
+}
+
+pub fn fingerprint(operands: &str) -> Parsed<'_> {
+    let (name, rest) = operands.split_once(char::is_whitespace).unwrap_or((operands, ""));
+    let confirms = match rest.trim() {
+        "" => false,
+        "confirm" => true,
+        _ => return Err("whose? /fingerprint NAME, and confirm behind it".to_owned().into()),
+    };
+    let name = user(name).map_err(|problem| format!("fingerprint {name}: {problem}"))?;
+    Ok(SlashCommand::Fingerprint { name, confirms })
+}
+
+/// `/history`, `/history 50`, `/history 2d`.
+pub fn history(operands: &str) -> Parsed<'_> {
+    let (lines, span) = match operands {
+        "" => (None, None),
+        number if number.bytes().all(|byte| byte.is_ascii_digit()) => match number.parse() {
+            Ok(lines @ 1..) => (Some(lines), None),
+            _ => return Err("how many lines? /history COUNT".to_owned().into()),
+        },
+        span => {
+            let parsed = span.parse().map_err(|problem| format!("/history {span}: {problem}"))?;
+            (Some(usize::MAX), Some(parsed))
+        }
+    };
+    Ok(SlashCommand::History { lines, span })
+}
+
+pub fn edit(operands: &str) -> Parsed<'_> {
+    match some(operands) {
+        Some(text) => Ok(SlashCommand::Edit(text)),
+        None => Err("what should it say? /edit TEXT".to_owned().into()),
+    }
+}
+
+pub fn delete(operands: &str) -> Parsed<'_> {
+    let seq = some(operands).map(str::parse).transpose();
+    let seq = seq.map_err(|problem| format!("/delete {operands}: {problem}"))?;
+    Ok(SlashCommand::Delete(seq))
+}
+
+pub fn ignore(operands: &str) -> Parsed<'_> {
+    let name = some(operands).map(user).transpose();
+    Ok(SlashCommand::Ignore(name.map_err(|problem| format!("{operands}: {problem}"))?))
+}
+
+pub fn notify(operands: &str) -> Parsed<'_> {
+    let notify = match operands {
+        "" => None,
+        "off" => Some(Notify::Off),
+        "mentions" => Some(Notify::Mentions),
+        "all" => Some(Notify::All),
+        _ => return Err("which lines ring? /notify off, mentions or all".to_owned().into()),
+    };
+    Ok(SlashCommand::Screen(ScreenCommand::Notify(notify)))
+}
+
+/// `/set`, `/set search on`.
+pub fn set(operands: &str) -> Parsed<'_> {
+    let (key, value) = operands.split_once(char::is_whitespace).unwrap_or((operands, ""));
+    let value = value.trim();
+    let setting = match key {
+        "" => Setting::Show,
+        "search" => Setting::Search(some(value).map(|_| switch(key, value)).transpose()?),
+        "bell" => Setting::Screen(ScreenSetting::Bell(switch(key, value)?)),
+        "mouse" => Setting::Screen(ScreenSetting::Mouse(switch(key, value)?)),
+        "notifications" => Setting::Screen(ScreenSetting::Notifications(match value {
+            "off" => Notifications::Off,
+            "osc9" => Notifications::Osc9,
+            "osc777" => Notifications::Osc777,
+            other => {
+                let problem = format!("/set {key}: off, osc9 or osc777, not {other:?}");
+                return Err(problem.into());
+            }
+        })),
+        _ => return Err(format!("there is no {key:?}: /help set names what there is").into()),
+    };
+    Ok(SlashCommand::Set(setting))
+}
+
+fn switch(key: &str, value: &str) -> Result<bool, Misuse> {
+    match value {
+        "on" => Ok(true),
+        "off" => Ok(false),
+        other => Err(format!("/set {key}: on or off, not {other:?}").into()),
+    }
+}

@@ -1,0 +1,139 @@
+//! A slash command with typed arguments.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::chat::operator_commands::OperatorCommand;
+use crate::chat::{Seq, TimeSpan, UserName};
+
+/// A slash command with its arguments. A channel is a text as it was typed: what it means depends on the
+/// channels that the client is in.
+#[derive(Clone, Debug, PartialEq)]
+pub enum SlashCommand<'a> {
+    Help(HelpOn<'a>),
+    /// Channels, separated by commas.
+    Join(&'a str),
+    JoinWithPin {
+        channel: &'a str,
+        pin: Pin<'a>,
+    },
+    Create {
+        channel: &'a str,
+    },
+    /// The conversation that is open.
+    PartHere,
+    /// Channels, separated by commas.
+    Part(&'a str),
+    Pm {
+        to: UserName,
+        text: &'a str,
+    },
+    Query(Whom<'a>),
+    Reply(&'a str),
+    Me(&'a str),
+    Topic(Option<&'a str>),
+    List(Option<&'a str>),
+    Channels,
+    Whois(UserName),
+    Fingerprint {
+        name: UserName,
+        confirms: bool,
+    },
+    History {
+        lines: Option<usize>,
+        span: Option<TimeSpan>,
+    },
+    Search(&'a str),
+    Edit(&'a str),
+    Delete(Option<Seq>),
+    Away(Option<&'a str>),
+    Back,
+    Ignore(Option<UserName>),
+    Quiet,
+    Retry,
+    Cancel,
+    Reconnect,
+    Timestamp,
+    /// For the full screen.
+    Screen(ScreenCommand<'a>),
+    Set(Setting),
+    Clear,
+    Nick,
+    Exit,
+    /// An operator command: the server decides about it.
+    Operate {
+        command: &'static OperatorCommand,
+        operands: &'a str,
+    },
+}
+
+/// What `/help` is asked for.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum HelpOn<'a> {
+    OwnCommands,
+    AllCommands,
+    Command(&'a str),
+}
+
+/// A PIN as it was typed.
+#[derive(Clone, Copy, PartialEq)]
+pub struct Pin<'a>(pub &'a str);
+
+impl fmt::Debug for Pin<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Pin")
+    }
+}
+
+/// Where typed text is to go.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Whom<'a> {
+    Channel(&'a str),
+    User(UserName),
+}
+
+/// Commands of the full screen alone.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum ScreenCommand<'a> {
+    Notify(Option<Notify>),
+    Colors,
+    Theme(&'a str),
+}
+
+/// Which messages of a conversation ring the bell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Notify {
+    Off,
+    Mentions,
+    All,
+}
+
+/// How the terminal is asked to show a notification.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Notifications {
+    #[default]
+    Off,
+    Osc9,
+    Osc777,
+}
+
+/// `/set`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Setting {
+    /// Shows all of them.
+    Show,
+    /// Shows the setting, or changes it.
+    Search(Option<bool>),
+    Screen(ScreenSetting),
+}
+
+/// A setting of the full screen.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum ScreenSetting {
+    Bell(bool),
+    Mouse(bool),
+    Notifications(Notifications),
+}

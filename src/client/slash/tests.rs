@@ -1,0 +1,102 @@
+use super::*;
+use proptest::prelude::*;
+
+#[test]
+fn the_rules_on_slashes() {
+    assert_eq!(read("hello /join"), Typed::Text("hello /join"));
+    assert_eq!(read("//join"), Typed::Text("/join"));
+    assert_eq!(read(" /join"), Typed::Text(" /join"));
+    assert_eq!(read("/JOIN  #tea "), Typed::Command(SlashCommand::Join("#tea")));
+    assert_eq!(read("/q"), Typed::Command(SlashCommand::Exit));
+    assert!(matches!(read("/jion #tea"), Typed::Unknown(text) if text.contains("/join")));
+    assert!(matches!(read("/"), Typed::Unknown(_)));
+    let command = operator_commands::find("ban").unwrap();
+    let ban = SlashCommand::Operate { command, operands: "bob 1h" };
+    assert_eq!(read("/Ban  bob 1h"), Typed::Command(ban));
+    assert!(matches!(read("/stats"), Typed::Unknown(text) if text.contains("operator")));
+}
+
+#[test]
+fn what_may_be_a_pin_is_not_remembered() {
+    for line in ["/join tea 1234", "/JOIN tea,work 1234", "/create tea 1234", "/jion tea 1234"] {
+        assert!(is_secret(line), "{line}");
+    }
+    for line in ["/join tea", "/join tea, work", "/create tea", "/pm bob 1234", "/kick bob x"] {
+        assert!(!is_secret(line), "{line}");
+    }
+    assert!(is_slip("/jion tea 1234") && !is_slip("/join tea 1234") && !is_slip("//jion"));
+    assert!(!is_slip("/etc/hosts has\ntwo lines"));
+}
+
+#[test]
+fn what_goes_to_the_conversation_is_told_from_what_does_not() {
+    for line in ["hi", "//hi", " /join", "/me waves", "/topic x", "/edit x", "/search x", "/x\ny"] {
+        assert!(says_here(line), "{line}");
+    }
+    for line in ["/join tea", "/topic", "/pm bob x", "/reply x", "/away x", "/jion x"] {
+        assert!(!says_here(line), "{line}");
+    }
+}
+
+#[test]
+fn names_are_unique() {
+    let mut names: Vec<_> = all().map(|usage| usage.name).collect();
+    names.extend(all().flat_map(|usage| usage.aliases));
+    let count = names.len();
+    names.sort_unstable();
+    names.dedup();
+    assert_eq!(names.len(), count);
+}
+
+proptest! {
+    #[test]
+    fn what_begins_with_one_slash_is_never_a_text(rest in "[^/].*") {
+        let line = format!("/{rest}");
+        prop_assert!(!matches!(read(&line), Typed::Text(_)));
+    }
+}
+
+#[test]
+fn each_example_is_a_call_of_its_own_command() {
+    for usage in all() {
+        let line = format!("/{}", usage.example);
+        assert!(matches!(read(&line), Typed::Command(_)), "{line}");
+        assert_eq!(usage.example.split(' ').next(), Some(usage.name));
+        let help = help(HelpOn::Command(usage.name));
+        assert!(help.contains(usage.does) && help.ends_with(&format!("example: {line}")), "{help}");
+    }
+}
+
+#[test]
+fn arguments_are_read_once_and_what_is_wrong_is_named() {
+    let bob: crate::chat::UserName = "bob".parse().unwrap();
+    let reads = |line, command| assert_eq!(read(line), Typed::Command(command), "{line}");
+    reads("/pm @bob  hi ", SlashCommand::Pm { to: bob.clone(), text: "hi" });
+    reads("/query bob", SlashCommand::Query(Whom::User(bob.clone())));
+    reads("/query #tea", SlashCommand::Query(Whom::Channel("#tea")));
+    reads("/fingerprint bob confirm", SlashCommand::Fingerprint { name: bob, confirms: true });
+    reads("/history 50", SlashCommand::History { lines: Some(50), span: None });
+    reads("/set search off", SlashCommand::Set(Setting::Search(Some(false))));
+    reads("/notify all", SlashCommand::Screen(ScreenCommand::Notify(Some(Notify::All))));
+    for (line, problem) in [
+        ("/pm bob", "/pm NAME TEXT"),
+        ("/pm b!b hi", "b!b: "),
+        ("/query", ": "),
+        ("/whois b!b", "whois b!b: "),
+        ("/fingerprint bob please", "confirm"),
+        ("/history 0", "/history COUNT"),
+        ("/history soon", "/history soon: "),
+        ("/edit", "/edit TEXT"),
+        ("/delete it", "/delete it: "),
+        ("/ignore b!b", "b!b: "),
+        ("/notify some", "/notify off"),
+        ("/set bell loud", "on or off, not \"loud\""),
+        ("/set sound on", "/help set"),
+        ("/create", "/create CHANNEL"),
+    ] {
+        let Typed::Misused(misuse) = read(line) else { panic!("{line}: {:?}", read(line)) };
+        assert!(misuse.problem.contains(problem), "{line}: {}", misuse.problem);
+    }
+    let Typed::Command(command) = read("/join tea 1234") else { panic!() };
+    assert!(!format!("{command:?}").contains("1234"), "{command:?}");
+}

@@ -1,0 +1,43 @@
+//! Notices to everybody: `/announce`, `say` and the message of the day.
+
+use super::call::Call;
+use super::moderation;
+use super::reply::{Reply, no, yes};
+
+pub fn say(call: &Call) -> Reply {
+    let (house, actor) = (call.house, call.actor);
+    let text = match moderation::words(house, call.operands) {
+        Ok(Some(text)) => text,
+        Ok(None) => return call.asks("say what?"),
+        Err(problem) => return problem,
+    };
+    match actor.whom {
+        Some(_) => house.hub.notice_all(&format!("{} announces: {text}", actor.name)),
+        None => house.hub.notice_all(&text),
+    }
+    house.record(&call.done());
+    yes("said")
+}
+
+pub fn motd(call: &Call) -> Reply {
+    let house = call.house;
+    let text = match moderation::words(house, call.operands) {
+        Ok(Some(text)) => text,
+        Ok(None) => {
+            return match house.motd() {
+                Some(motd) => yes(&motd),
+                None => yes("there is no message of the day: motd TEXT sets it"),
+            };
+        }
+        Err(problem) => return problem,
+    };
+    let text = if text == "-" { String::new() } else { text };
+    let said = if text.is_empty() { "there is no message of the day now" } else { "it is set" };
+    match house.decided.decide(|decisions| decisions.motd = Some(text)) {
+        Ok(()) => {
+            house.record(&call.done());
+            yes(said)
+        }
+        Err(error) => no(&error.to_string()),
+    }
+}

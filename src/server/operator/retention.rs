@@ -1,0 +1,119 @@
+//! Stored messages: how long they stay, and removing them.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use super::super::house::House;
+use super::call::Call;
+use super::reply::{Reply, misused, no, with};
+use crate::chat::{ChannelName, Place, UserName};
+use crate::home::Decision;
+use crate::ledger::{LedgerError, Swept};
+
+/// Sessions of a person who was removed are over within this time.
+const LEAVE_TIME: Duration = Duration::from_secs(2);
+
+/// Who reads the ledger beside the server is waited for this long, and looked at this often.
+const READ_TIME: Duration = Duration::from_secs(5);
+const READ_PAUSE: Duration = Duration::from_millis(100);
+
+const REMAINS: &str = "; their texts are still in data/ledger.db-wal, because a program reads the ledger \
+    beside the server (a backup?): once it has ended, the next minute's sweep or --now takes them away";
+
+pub fn retention(call: &Call) -> Reply {
+    match call.operands.first().map(|word| word.trim_start_matches('-')) {
+        None => rules(call.house),
+        Some("dry-run") => remove(call, true),
+        Some("now") => remove(call, false),
+        Some(_) => misused("retention, retention dry-run or retention now"),
+    }
+}
+
+/// How long messages stay, by channel.
+fn rules(house: &House) -> Reply {
+    let config = house.config();
+    let rules = config.channels.iter().map(|(name, rules)| (name, rules.retention));
+    let rows: Vec<_> = rules.map(|(name, kept)| format!("{name:<20} {kept}")).collect();
+    let all = config.retentions().of(&Place::Channel(ChannelName::lobby()));
+    let text = format!("{:<20} {all}\n{}", "everything else", rows.join("\n"));
+    let data = json!({"retention": config.retention, "channels": config.channels});
+    with(text.trim_end().to_owned(), data)
+}
+
+/// Removes what is too old, or only counts it.
+fn remove(call: &Call, dry: bool) -> Reply {
+    let house = call.house;
+    let now_ms = jiff::Timestamp::now().as_millisecond();
+    let swept = match sweep(house, now_ms, dry) {
+        Some(Ok(swept)) => swept,
+        Some(Err(error)) => return no(&error.to_string()),
+        None => return no("the server stops"),
+    };
+    if !dry {
+        house.sweeps_by_hand();
+        house.record(&call.done());
+        house.expire_audit(now_ms);
+    }
+    let did = if dry { "would be removed" } else { "were removed" };
+    let Swept { lines, places, remains, .. } = swept;
+    let mut text = format!("{lines} lines of {places} places {did}");
+    if remains {
+        text.push_str(REMAINS);
+    }
+    let data = json!({"lines": lines, "places": places, "dry_run": dry, "remains": remains});
+    Reply { ok: !remains, ..with(text, data) }
+}
+
+/// Removes what is too old, and waits a while for whoever reads beside.
+fn sweep(house: &House, now_ms: i64, dry: bool) -> Option<Result<Swept, LedgerError>> {
+    let deadline = Instant::now() + READ_TIME;
+    let mut all = Swept::default();
+    loop {
+        match house.sweep_ledger(now_ms, dry)? {
+            Ok(swept) => {
+                all.lines += swept.lines;
+                all.places = all.places.max(swept.places);
+                all.remains = swept.remains;
+            }
+            Err(error) => return Some(Err(error)),
+        }
+        if !all.remains || Instant::now() >= deadline {
+            return Some(Ok(all));
+        }
+        thread::sleep(READ_PAUSE);
+    }
+}
+
+/// Erases the texts of all messages of a person.
+pub fn erase(call: &Call) -> Reply {
+    let house = call.house;
+    let Some(name) = call.operands.first().and_then(|name| name.parse::<UserName>().ok()) else {
+        return call.asks("whose lines?");
+    };
+    // Who was removed a moment ago says nothing more once the lines are looked for.
+    if let Err(error) = house.reload_users() {
+        return no(&format!("users/ cannot be read: {error}"));
+    }
+    let name = house.find(&name).unwrap_or(name);
+    let deadline = Instant::now() + LEAVE_TIME;
+    let is_here = || house.hub.people().iter().any(|(person, ..)| *person == name);
+    while house.find(&name).is_none() && is_here() && Instant::now() < deadline {
+        thread::sleep(Duration::from_millis(10));
+    }
+    let erased = {
+        let name = name.clone();
+        house.ask_ledger(move |ledger| ledger.erase(&name))
+    };
+    match erased {
+        Some(Ok(lines)) => {
+            house.recount_mailboxes();
+            house.record(&Decision { target: name.as_str(), ..call.done() });
+            let text = format!("{lines} lines of {name} were erased");
+            with(text, json!({"lines": lines}))
+        }
+        Some(Err(error)) => no(&error.to_string()),
+        None => no("the server stops"),
+    }
+}

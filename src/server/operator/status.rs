@@ -1,0 +1,119 @@
+//! What the server shows of itself: channels, counters, health, people.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::super::house::House;
+use super::super::observe::log as server_log;
+use super::reply::{Reply, no, with};
+use crate::chat::TimeSpan;
+
+/// A ledger that has not answered by then is stuck.
+const HEALTH_PATIENCE: Duration = Duration::from_secs(3);
+
+const RULE: &str = "--------------------------------";
+
+pub fn channels(house: &House) -> Reply {
+    let channels = house.hub.channels();
+    let mut text = format!("{RULE}\n");
+    for (name, people) in &channels {
+        let members = if people.len() == 1 { "member" } else { "members" };
+        let lock = if name.has_pin() { " \u{1f512}" } else { "" };
+        let _ = writeln!(text, "{name}{lock}  {} {members}", people.len());
+        people.iter().for_each(|person| {
+            let _ = writeln!(text, "    {person}");
+        });
+    }
+    text.push_str(RULE);
+    let rows = channels
+        .iter()
+        .map(|(name, people)| json!({"channel": name, "sealed": name.has_pin(), "people": people}));
+    with(text, rows.collect())
+}
+
+pub fn stats(house: &House) -> Reply {
+    let data = counters(house);
+    let rows = data.as_object().into_iter().flatten();
+    let shown = |value: &Value| value.as_str().map_or(value.to_string(), str::to_owned);
+    let rows = rows.map(|(name, value)| format!("{name:<18} {}", shown(value)));
+    let text = rows.collect::<Vec<_>>().join("\n");
+    with(text, data)
+}
+
+/// The most important counters in one line.
+pub fn brief(house: &House) -> Reply {
+    let (hub, door) = (house.hub.stats(), house.door().stats());
+    let up = TimeSpan::from_s(hub.uptime_ms / 1000).map_or("0s".to_owned(), |up| up.to_string());
+    let text = format!(
+        "up {up}, {} people in {} sessions, {} of {} connections",
+        hub.people, hub.sessions, door.connections, door.connections_max
+    );
+    with(text, counters(house))
+}
+
+fn counters(house: &House) -> Value {
+    let (hub, door) = (house.hub.stats(), house.door().stats());
+    json!({
+        "version": env!("CARGO_PKG_VERSION"), "address": door.address.to_string(),
+        "sessions": hub.sessions, "people": hub.people, "channels": hub.channels,
+        "lines": hub.lines, "uptime_ms": hub.uptime_ms,
+        "connections": door.connections, "connections_max": door.connections_max,
+        "unauthenticated": door.unauthenticated, "evicted": door.evicted,
+        "logins": door.logins, "login_failures": door.failures, "key_requests": door.asked, "refused": door.refused,
+        "busy": door.busy, "rsa_operations": door.rsa,
+    })
+}
+
+/// Whether the parts that everybody needs do their work.
+pub fn health(house: &House) -> Reply {
+    let mut parts = vec![("door", house.door().is_open())];
+    parts.extend(house.ledger_answers(HEALTH_PATIENCE));
+    parts.extend([
+        ("storage", !house.hub.counters().is_failing()),
+        ("audit", house.records.are_current()),
+        ("log", server_log::is_read()),
+    ]);
+    let ill: Vec<_> = parts.iter().filter(|(_, well)| !well).map(|(name, _)| *name).collect();
+    let text = match ill.is_empty() {
+        true => "healthy".to_owned(),
+        false => format!("not healthy: {}", ill.join(", ")),
+    };
+    let data: serde_json::Map<_, _> =
+        parts.iter().map(|(name, well)| ((*name).to_owned(), (*well).into())).collect();
+    Reply { ok: ill.is_empty(), ..with(text, data.into()) }
+}
+
+/// What is wrong where a thread that everybody needs does not answer. Whether the disk takes lines is
+/// not in it: another start would not change that.
+pub fn threads_answer(house: &House) -> Result<(), String> {
+    let health = health(house);
+    let threads = ["door", "ledger", "history", "search", "replay"];
+    match threads.iter().all(|part| health.data[part] == true) {
+        true => Ok(()),
+        false => Err(health.text),
+    }
+}
+
+pub fn users(house: &House) -> Reply {
+    // Who was registered a moment ago counts.
+    if let Err(error) = house.reload_users() {
+        return no(&format!("users/ cannot be read: {error}"));
+    }
+    let here = house.hub.people();
+    let mut text = String::new();
+    let mut rows = Vec::new();
+    for name in house.users().names() {
+        let mut devices: Vec<_> =
+            here.iter().filter(|one| one.0 == *name).map(|one| one.1.as_str()).collect();
+        devices.sort_unstable();
+        let state = if devices.is_empty() { "away".to_owned() } else { devices.join(", ") };
+        let _ = writeln!(text, "{name:<20} {state}");
+        rows.push(json!({"name": name, "devices": devices}));
+    }
+    if rows.is_empty() {
+        text.push_str("nobody is registered: pychat users add LINE");
+    }
+    with(text.trim_end().to_owned(), rows.into())
+}

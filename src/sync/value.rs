@@ -1,0 +1,113 @@
+//! Values that are read whole and replaced whole.
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+use super::{Mutex, Rank, order};
+
+/// A value that readers share and writers replace whole: nobody sees half a change, and nobody waits for
+/// a reader.
+pub struct Snapshot<T>(RwLock<Arc<T>>);
+
+impl<T> Snapshot<T> {
+    pub fn new(value: T) -> Snapshot<T> {
+        Snapshot(RwLock::new(Arc::new(value)))
+    }
+
+    /// The value of now; it stays as it is for whoever has it.
+    pub fn get(&self) -> Arc<T> {
+        let _held = held();
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Another value from now on; returns the one before.
+    pub fn set(&self, value: T) -> Arc<T> {
+        let value = Arc::new(value);
+        let _held = held();
+        let mut now = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        std::mem::replace(&mut *now, value)
+    }
+}
+
+fn held() -> order::Held {
+    #[cfg(debug_assertions)]
+    return order::take(Rank::Snapshot);
+    #[cfg(not(debug_assertions))]
+    order::Held
+}
+
+/// A value that holds only once it is on disk. One change at a time is made and saved; readers see the old
+/// value meanwhile, and go on seeing it where saving fails.
+pub struct Persisted<T, E> {
+    now: Snapshot<T>,
+    turn: Mutex<()>,
+    save: Box<dyn Fn(&T) -> Result<(), E> + Send + Sync>,
+}
+
+impl<T: Clone + PartialEq, E> Persisted<T, E> {
+    /// With the value that is on disk, and what writes another one.
+    pub fn new(value: T, save: impl Fn(&T) -> Result<(), E> + Send + Sync + 'static) -> Self {
+        let (now, turn) = (Snapshot::new(value), Mutex::new(Rank::Decision, ()));
+        Persisted { now, turn, save: Box::new(save) }
+    }
+
+    pub fn get(&self) -> Arc<T> {
+        self.now.get()
+    }
+
+    /// Changes a copy, saves it, and lets it hold; what is not changed is not saved. Returns what `change`
+    /// returns.
+    ///
+    /// # Errors
+    /// It cannot be saved: the value is what it was before.
+    pub fn change<R>(&self, change: impl FnOnce(&mut T) -> R) -> Result<R, E> {
+        let _turn = self.turn.lock();
+        let old = self.now.get();
+        let mut new = T::clone(&old);
+        let result = change(&mut new);
+        if new != *old {
+            (self.save)(&new)?;
+            self.now.set(new);
+        }
+        Ok(result)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::thread;
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_snapshot_stays_for_whoever_has_it() {
+        let value = Snapshot::new(1);
+        let before = value.get();
+        assert_eq!(*value.set(2), 1);
+        assert_eq!((*before, *value.get()), (1, 2));
+    }
+
+    #[test]
+    fn a_value_holds_once_it_is_saved_and_readers_do_not_wait_for_it() {
+        let (saving, begun) = mpsc::channel();
+        let (go_on, gone_on) = mpsc::channel();
+        let gone_on = Mutex::new(Rank::Stop, gone_on);
+        let value = Persisted::new(1, move |_: &i32| {
+            saving.send(()).unwrap();
+            gone_on.lock().recv_timeout(Duration::from_secs(60)).map_err(|_| "no disk")
+        });
+        thread::scope(|scope| {
+            let changed = scope.spawn(|| value.change(|value| *value = 2));
+            begun.recv_timeout(Duration::from_secs(60)).unwrap();
+            assert_eq!(*value.get(), 1, "it is not on disk yet");
+            go_on.send(()).unwrap();
+            changed.join().unwrap().unwrap();
+        });
+        assert_eq!(*value.get(), 2);
+        drop(go_on);
+        assert_eq!(value.change(|value| *value = 3), Err("no disk"));
+        assert_eq!(*value.get(), 2, "what cannot be saved does not hold");
+        assert_eq!(value.change(|value| *value), Ok(2), "what is not changed is not saved");
+    }
+}
