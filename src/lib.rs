@@ -21,6 +21,7 @@ pub mod print;
 #[cfg(feature = "server")]
 pub mod server;
 pub mod suite;
+pub mod sync;
 pub mod system;
 pub mod terminal;
 pub mod wire;

@@ -1,13 +1,13 @@
 //! Locks: one policy on poisoning, and one order.
 //!
-//! **Poisoning.** A thread that panics while it holds a lock does not close the lock for the others. Each
-//! change under a lock of this program is whole before anything in it can panic, so that what the next
-//! thread finds is usable: at worst it lacks the last change. A thread without which the server cannot go on
-//! is watched apart from this (`server/stop.rs`).
+//! **Poisoning.** A thread that panics while it holds a lock does not close the lock for the
+//! others. Each change under a lock of this program is whole before anything in it can panic, so
+//! that what the next thread finds is usable: at worst it lacks the last change. A thread without
+//! which the server cannot go on is watched apart from this (`server/stop.rs`).
 //!
-//! **Order.** Each lock has a [`Rank`]. A thread that holds a lock takes only locks of a higher rank. Builds
-//! with debug assertions check this on each lock, and panic where two are taken in the wrong order; release
-//! builds pay nothing for it.
+//! **Order.** Each lock has a [`Rank`]. A thread that holds a lock takes only locks of a higher
+//! rank. Builds with debug assertions check this on each lock, and panic where two are taken in the
+//! wrong order; release builds pay nothing for it.
 
 mod value;
 
@@ -42,9 +42,9 @@ ranks! {
     Penalties "address prefixes that are refused for a time",
     RecentLogins "sources of recent logins",
     Hub "sessions, channels, tails, and what waits for the ledger",
-    Outlet "one session's sealer, cursors and unsent bytes",
+    SendQueue "one session's sealer, cursors and unsent bytes",
     Reader "requests that wait for one reader of the ledger",
-    Replayer "sessions that wait for older messages",
+    Backfill "sessions that wait for older messages",
     Flusher "sockets that are full, and places to deliver",
     Records "audit entries and files that wait to be written",
     Commits "counters of commits",
@@ -225,11 +225,11 @@ mod tests {
 
     #[test]
     fn locks_are_taken_in_their_order() {
-        let (hub, outlet) = (Mutex::new(Rank::Hub, 1), Mutex::new(Rank::Outlet, 2));
-        let both = || *hub.lock() + *outlet.lock();
+        let (hub, queue) = (Mutex::new(Rank::Hub, 1), Mutex::new(Rank::SendQueue, 2));
+        let both = || *hub.lock() + *queue.lock();
         assert_eq!(both(), 3);
         // What was given back does not count, in whatever order it was.
-        let (first, second) = (hub.lock(), outlet.lock());
+        let (first, second) = (hub.lock(), queue.lock());
         drop(first);
         drop(second);
         assert_eq!(both(), 3);
@@ -238,25 +238,25 @@ mod tests {
     #[test]
     #[cfg(debug_assertions)]
     fn the_wrong_order_panics() {
-        let (hub, outlet) = (Mutex::new(Rank::Hub, ()), Mutex::new(Rank::Outlet, ()));
+        let (hub, queue) = (Mutex::new(Rank::Hub, ()), Mutex::new(Rank::SendQueue, ()));
         let wrong = catch_unwind(AssertUnwindSafe(|| {
-            let _outlet = outlet.lock();
+            let _queue = queue.lock();
             let _hub = hub.lock();
         }));
-        let problem = wrong.expect_err("the hub comes before an outlet");
+        let problem = wrong.expect_err("the hub comes before a send queue");
         let problem = problem.downcast_ref::<String>().unwrap();
-        assert_eq!(problem, "lock order: Hub is taken while Outlet is held");
-        let other = Mutex::new(Rank::Outlet, ());
-        let same = catch_unwind(AssertUnwindSafe(|| (outlet.lock().clone(), other.lock().clone())));
-        assert!(same.is_ok(), "one after the other");
+        assert_eq!(problem, "lock order: Hub is taken while SendQueue is held");
+        let other = Mutex::new(Rank::SendQueue, ());
+        drop(queue.lock());
+        drop(other.lock());
         let same = catch_unwind(AssertUnwindSafe(|| {
-            let _first = outlet.lock();
+            let _first = queue.lock();
             let _second = other.lock();
         }));
         assert!(same.is_err(), "two of one rank have no order");
         // The panics above have left nothing behind.
         let _hub = hub.lock();
-        let _outlet = outlet.lock();
+        let _queue = queue.lock();
     }
 
     #[test]

@@ -9,8 +9,8 @@ use zeroize::Zeroizing;
 use crate::chat::UserName;
 use crate::crypto::lineage::Lineage;
 use crate::crypto::{Fingerprint, Identity, KeyError, PublicKey};
-use crate::home::FileError;
 use crate::home::file::{make_folder, read_identity, read_text, replace, turn, write_new};
+use crate::home::{FileError, json_file};
 use crate::suite::Suites;
 
 /// Gives a passphrase for a locked key, or none where nobody can be asked.
@@ -222,14 +222,11 @@ impl Vault {
 
     /// What the person has set.
     pub fn settings(&self) -> Result<Settings, FileError> {
-        let path = self.settings_file();
-        let Some(text) = read_text(&path)? else { return Ok(Settings::default()) };
-        serde_json::from_str(&text).map_err(|error| FileError::damaged(&path, error))
+        Ok(json_file::load(&self.settings_file(), json_file::SMALL)?.unwrap_or_default())
     }
 
     pub fn set(&self, settings: &Settings) -> Result<(), FileError> {
-        let text = serde_json::to_vec_pretty(settings).expect("settings are plain JSON");
-        replace(&self.settings_file(), &text, 0o600)
+        json_file::save(&self.settings_file(), settings, 0o600)
     }
 
     fn settings_file(&self) -> PathBuf {
@@ -238,9 +235,7 @@ impl Vault {
 
     /// All servers, the last used first.
     pub fn servers(&self) -> Result<Vec<Server>, FileError> {
-        let path = self.servers_file();
-        let Some(text) = read_text(&path)? else { return Ok(Vec::new()) };
-        serde_json::from_str(&text).map_err(|error| FileError::damaged(&path, error))
+        Ok(json_file::load(&self.servers_file(), json_file::SMALL)?.unwrap_or_default())
     }
 
     /// Adds or renews a server and makes it the last used. One entry for each server, by its first
@@ -258,8 +253,7 @@ impl Vault {
         let mut servers = self.servers()?;
         servers.retain(|other| ![old.founding(), new.founding()].contains(&other.founding()));
         servers.insert(0, new.clone());
-        let text = serde_json::to_vec_pretty(&servers).expect("servers are plain JSON");
-        replace(&self.servers_file(), &text, 0o600)
+        json_file::save(&self.servers_file(), &servers, 0o600)
     }
 
     /// The public key of a server, once fetched, checked against its fingerprint.

@@ -9,7 +9,8 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::Users;
-use super::file::{self, FileError};
+use super::file::FileError;
+use super::json_file;
 use crate::chat::{DeviceName, UserName};
 use crate::crypto::succession::Whose;
 use crate::crypto::{Fingerprint, PublicKey};
@@ -21,9 +22,6 @@ const CHANGES_MS: i64 = 366 * 86_400_000;
 const GONE_MAX: usize = 1_000;
 /// A server that was away for longer did not see anybody meanwhile, and nobody is blamed for it.
 const AWAY_MS: i64 = 86_400_000;
-/// Far more than ten thousand keys take.
-const FILE_BYTES_MAX: u64 = 64 << 20;
-
 /// The keys that were ever registered here.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -83,16 +81,11 @@ impl fmt::Display for Change {
 impl Known {
     /// What a home remembers; nothing where there is no file.
     pub fn load(path: &Path) -> Result<Known, FileError> {
-        let Some(text) = file::read_text_up_to(path, FILE_BYTES_MAX)? else {
-            return Ok(Known::default());
-        };
-        serde_json::from_str(&text).map_err(|error| FileError::damaged(path, error))
+        Ok(json_file::load(path, json_file::LARGE)?.unwrap_or_default())
     }
 
     pub fn save(&self, path: &Path) -> Result<(), FileError> {
-        let mut text = serde_json::to_vec(self).expect("known keys are plain JSON");
-        text.push(b'\n');
-        file::replace(path, &text, 0o600)
+        json_file::save_compact(path, self, 0o600)
     }
 
     /// The server begins to run: the time that it was away counts for nobody.

@@ -2,6 +2,7 @@
 
 mod audit;
 pub mod file;
+pub mod json_file;
 pub mod known;
 pub mod sanctions;
 mod server_keys;

@@ -5,18 +5,17 @@ use std::fmt;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::file::{self, FileError};
+use super::file::FileError;
+use super::json_file;
 use crate::chat::UserName;
 use crate::chat::rights::{Role, may_undo};
 use crate::config::IpRange;
 use crate::crypto::Fingerprint;
-
-/// Far more than `sanctions_max` of them take.
-const FILE_BYTES_MAX: u64 = 64 << 20;
+use crate::sync::Persisted;
 
 /// Whom a sanction is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,35 +78,23 @@ pub struct Decisions {
     pub sanctions: Vec<Sanction>,
 }
 
-/// What holds now, for everybody who looks; one after the other decides. Nobody who looks waits for
-/// the disk.
-pub struct Decided {
-    path: PathBuf,
-    now: RwLock<Arc<Decisions>>,
-    turn: Mutex<()>,
-}
+/// What holds now, for everybody who looks.
+pub struct Decided(Persisted<Decisions, FileError>);
 
 impl Decided {
     /// What was decided in a home.
     pub fn open(path: PathBuf) -> Result<Decided, FileError> {
-        let now = RwLock::new(Arc::new(Decisions::load(&path)?));
-        Ok(Decided { path, now, turn: Mutex::new(()) })
+        let decisions = Decisions::load(&path)?;
+        Ok(Decided(Persisted::new(decisions, move |decisions: &Decisions| decisions.save(&path))))
     }
 
     pub fn now(&self) -> Arc<Decisions> {
-        Arc::clone(&self.now.read().unwrap_or_else(PoisonError::into_inner))
+        self.0.get()
     }
 
     /// Decides something: it holds once it is on disk, and otherwise not at all.
     pub fn decide<T>(&self, change: impl FnOnce(&mut Decisions) -> T) -> Result<T, FileError> {
-        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut new = Decisions::clone(&self.now());
-        let result = change(&mut new);
-        if new != *self.now() {
-            new.save(&self.path)?;
-            *self.now.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(new);
-        }
-        Ok(result)
+        self.0.change(change)
     }
 }
 
@@ -124,16 +111,11 @@ impl Subject {
 impl Decisions {
     /// What was decided in a home; nothing where there is no file.
     pub fn load(path: &Path) -> Result<Decisions, FileError> {
-        let Some(text) = file::read_text_up_to(path, FILE_BYTES_MAX)? else {
-            return Ok(Decisions::default());
-        };
-        serde_json::from_str(&text).map_err(|error| FileError::damaged(path, error))
+        Ok(json_file::load(path, json_file::LARGE)?.unwrap_or_default())
     }
 
     pub fn save(&self, path: &Path) -> Result<(), FileError> {
-        let mut text = serde_json::to_vec_pretty(self).expect("decisions are plain JSON");
-        text.push(b'\n');
-        file::replace(path, &text, 0o600)
+        json_file::save(path, self, 0o600)
     }
 
     /// The sanction of a kind that holds for somebody and lasts longest.

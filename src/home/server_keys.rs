@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Home;
 use super::file::{self, FileError};
+use super::json_file;
 use crate::crypto::lineage::{self, LINKS_MAX, Lineage, Link};
 use crate::crypto::succession::{Succession, Whose};
 use crate::crypto::{Fingerprint, Identity, PublicKey};
@@ -169,8 +170,7 @@ impl Home {
         file::replace(&self.former_key_file(), old.to_pem(None).as_bytes(), 0o600)?;
         links.push(Link { key: old.public().clone(), succession: succession.clone() });
         let record = Record { lineage: links.iter().map(RecordLink::of).collect(), until_ms };
-        let text = serde_json::to_vec_pretty(&record).expect("a record is plain JSON");
-        file::replace(&self.key_record_file(), &text, 0o600)?;
+        json_file::save(&self.key_record_file(), &record, 0o600)?;
         fs::rename(&waiting, self.server_key_file()).map_err(FileError::io(&waiting))?;
         let former = Some(Former { identity: old, succession, until_ms });
         let lineage = Lineage::verify(links, next.public()).expect("the keys have just signed it");
@@ -201,10 +201,7 @@ impl Home {
     }
 
     fn key_record(&self) -> Result<Option<Record>, FileError> {
-        let path = self.key_record_file();
-        let Some(text) = file::read_text(&path)? else { return Ok(None) };
-        let record = serde_json::from_str(&text);
-        record.map(Some).map_err(|error| FileError::damaged(&path, error))
+        json_file::load(&self.key_record_file(), json_file::SMALL)
     }
 
     /// One changes the keys at a time, until this is dropped.

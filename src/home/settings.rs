@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::file::{self, FileError};
+use super::file::FileError;
+use super::json_file;
 use super::users::Folder;
 use crate::chat::UserName;
 use crate::chat::rights::Role;
@@ -33,9 +34,7 @@ impl Settings {
     /// # Errors
     /// The file cannot be read, or is not what settings look like.
     pub fn read(path: &Path) -> Result<Settings, FileError> {
-        let Some(text) = file::read_text(path)? else { return Ok(Settings::default()) };
-        let settings: Settings =
-            serde_json::from_str(&text).map_err(|error| FileError::damaged(path, error))?;
+        let settings: Settings = json_file::load(path, json_file::SMALL)?.unwrap_or_default();
         match settings.role {
             // Nobody is given the house by a file.
             Role::Console => Err(FileError::damaged(path, "a role is owner, moderator or member")),
@@ -52,9 +51,7 @@ impl Settings {
         let path = path(dir, name)?;
         let mut settings = Self::read(&path)?;
         change(&mut settings);
-        let mut text = serde_json::to_vec_pretty(&settings).expect("settings are plain JSON");
-        text.push(b'\n');
-        file::replace(&path, &text, 0o600)
+        json_file::save(&path, &settings, 0o600)
     }
 }
 

@@ -1,13 +1,14 @@
 //! A ledger in memory: the newest lines of each place, gone with the process.
 
 use std::collections::{HashMap, VecDeque, vec_deque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use super::rules::{known_as, may_change};
 use super::{
     Draft, Ledger, LedgerError, Older, Page, Reader, Record, Remembered, Verdict, Work, message,
 };
 use crate::chat::{Body, LogId, Message, MsgId, Place, Seq, UserName, Wanted};
+use crate::sync::{Mutex, MutexGuard, Rank};
 
 /// What a line counts beside its text: about its size.
 const LINE_BYTES: usize = 256;
@@ -55,7 +56,7 @@ impl Memory {
     pub fn new(log: LogId, bytes_max: (usize, usize), change_s_max: u64) -> Memory {
         let (place_bytes_max, bytes_max) = bytes_max;
         let places = Places { places: HashMap::new(), bytes: 0, place_bytes_max, bytes_max };
-        Memory { places: Arc::new(Mutex::new(places)), log, change_s_max }
+        Memory { places: Arc::new(Mutex::new(Rank::Ledger, places)), log, change_s_max }
     }
 
     /// Forgets a place altogether: whoever makes it again begins anew.
@@ -111,7 +112,7 @@ impl Memory {
     }
 
     fn lock(&self) -> MutexGuard<'_, Places> {
-        self.places.lock().unwrap_or_else(PoisonError::into_inner)
+        self.places.lock()
     }
 }
 

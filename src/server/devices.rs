@@ -1,8 +1,8 @@
 //! People's keys over the years: members are told who has another key than before, and devices that
 //! have not come for long lose theirs.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::house::House;
 use crate::chat::Event;
@@ -10,6 +10,7 @@ use crate::chat::rights::Role;
 use crate::crypto::Fingerprint;
 use crate::home::known::{Change, Known};
 use crate::home::{self, Decision, FileError, Home, Users};
+use crate::sync::{Mutex, MutexGuard, Rank};
 
 pub struct Devices {
     known: Arc<Mutex<Known>>,
@@ -24,11 +25,17 @@ impl Devices {
         known.begin(now_ms());
         let changes = known.compare(users, now_ms());
         known.save(&home.known_file())?;
-        Ok((Devices { known: Arc::new(Mutex::new(known)), saving: Arc::default() }, changes))
+        Ok((
+            Devices {
+                known: Arc::new(Mutex::new(Rank::KeyHistory, known)),
+                saving: Arc::default(),
+            },
+            changes,
+        ))
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
-        lock(&self.known)
+        self.known.lock()
     }
 
     /// Has the history written by the thread for records.
@@ -40,16 +47,12 @@ impl Devices {
         let file = house.home().known_file();
         house.records.save(move || {
             saving.store(false, Ordering::Release);
-            let known = lock(&known).clone();
+            let known = known.lock().clone();
             if let Err(error) = known.save(&file) {
                 log::error!("the history of keys is not saved: {error}");
             }
         });
     }
-}
-
-fn lock(known: &Mutex<Known>) -> MutexGuard<'_, Known> {
-    known.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl House {

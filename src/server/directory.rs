@@ -4,29 +4,24 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Instant;
 
 use crate::chat::rate::{Bucket, Stamp};
 use crate::chat::{DeviceKey, Event, Opaque, Refusal, UserName};
 use crate::crypto::Fingerprint;
 use crate::crypto::certificate::{CERTIFICATE_BYTES, Certificate};
-use crate::home::file::{read_text_up_to, replace};
-use crate::home::{FileError, Users};
+use crate::home::{FileError, Users, json_file};
 use crate::limits::{CERTIFICATE_EVERY_S, CERTIFICATES_BURST, KEY_NAMES_MAX};
+use crate::sync::{Mutex, Persisted, Rank};
 
 /// Keys in one event, which must fit a record.
 const KEYS_PER_EVENT: usize = 8;
-/// Far more than ten thousand certificates take.
-const FILE_BYTES_MAX: u64 = 64 << 20;
 
-/// The newest certificate of each key. One after the other is published; nobody who looks waits for
-/// the disk.
+/// The newest certificate of each key. One after the other is published.
 pub struct Directory {
-    file: PathBuf,
-    certificates: RwLock<Arc<Certificates>>,
-    /// Held by who publishes, with what each key may publish yet.
-    turn: Mutex<BTreeMap<Fingerprint, Bucket>>,
+    certificates: Persisted<Certificates, FileError>,
+    /// What each key may publish yet; held by who publishes.
+    budgets: Mutex<BTreeMap<Fingerprint, Bucket>>,
     began: Instant,
 }
 
@@ -35,28 +30,23 @@ type Certificates = BTreeMap<Fingerprint, Opaque>;
 impl Directory {
     pub fn open(file: PathBuf) -> Result<Directory, FileError> {
         let mut certificates = BTreeMap::new();
-        if let Some(text) = read_text_up_to(&file, FILE_BYTES_MAX)? {
-            let list: Vec<Opaque> =
-                serde_json::from_str(&text).map_err(|error| FileError::damaged(&file, error))?;
-            for one in list {
-                let bytes: Option<&[u8; CERTIFICATE_BYTES]> = one.bytes().try_into().ok();
-                let bytes = bytes.ok_or_else(|| FileError::damaged(&file, "no certificate"))?;
-                certificates.insert(Certificate::issuer(bytes), one);
-            }
+        let list: Option<Vec<Opaque>> = json_file::load(&file, json_file::LARGE)?;
+        for one in list.into_iter().flatten() {
+            let bytes: Option<&[u8; CERTIFICATE_BYTES]> = one.bytes().try_into().ok();
+            let bytes = bytes.ok_or_else(|| FileError::damaged(&file, "no certificate"))?;
+            certificates.insert(Certificate::issuer(bytes), one);
         }
-        Ok(Directory {
-            file,
-            certificates: RwLock::new(Arc::new(certificates)),
-            turn: Mutex::default(),
-            began: Instant::now(),
-        })
+        let save = move |certificates: &Certificates| {
+            let list: Vec<_> = certificates.values().collect();
+            json_file::save_compact(&file, &list, 0o600)
+        };
+        let budgets = Mutex::new(Rank::Certificates, BTreeMap::new());
+        let certificates = Persisted::new(certificates, save);
+        Ok(Directory { certificates, budgets, began: Instant::now() })
     }
 
-    fn now(&self) -> Arc<Certificates> {
-        Arc::clone(&self.certificates.read().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    /// A client has made a certificate for its key and this server, which is named by its first key. An older one than is known changes nothing.
+    /// A client has made a certificate for its key and this server, which is named by its first key. An
+    /// older one than is known changes nothing.
     pub fn publish(
         &self,
         users: &Users,
@@ -67,8 +57,8 @@ impl Directory {
         let (key, _) = users.by_print(key).ok_or(Refusal::NotOwnCertificate)?;
         let fresh = Certificate::verify(certificate.bytes(), key, server);
         let fresh = fresh.ok_or(Refusal::NotOwnCertificate)?;
-        let mut turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = self.now();
+        let mut budgets = self.budgets.lock();
+        let known = self.certificates.get();
         let old = known.get(&fresh.fingerprint());
         let old = old.and_then(|old| Certificate::verify(old.bytes(), key, server));
         let now_s = jiff::Timestamp::now().as_second().max(0) as u64;
@@ -78,30 +68,19 @@ impl Directory {
         // Each one is a write of the whole file.
         let now = Stamp(self.began.elapsed().as_millis() as u64);
         let (burst, per_s) = (f64::from(CERTIFICATES_BURST), 1.0 / CERTIFICATE_EVERY_S as f64);
-        let budget = turn.entry(fresh.fingerprint());
+        let budget = budgets.entry(fresh.fingerprint());
         let budget = budget.or_insert_with(|| Bucket::new(burst, per_s, now));
         budget.take(1.0, now).map_err(|retry_ms| Refusal::Rate { retry_ms })?;
-        let mut new = Certificates::clone(&known);
-        new.insert(fresh.fingerprint(), certificate.clone());
         let registered: BTreeSet<_> = users.keys().map(|(key, _)| key.fingerprint()).collect();
-        new.retain(|print, _| registered.contains(print));
-        turn.retain(|print, _| registered.contains(print));
-        self.keep(new, |text| replace(&self.file, text, 0o600)).map_err(|error| {
+        budgets.retain(|print, _| registered.contains(print));
+        let kept = self.certificates.change(|certificates| {
+            certificates.insert(fresh.fingerprint(), certificate.clone());
+            certificates.retain(|print, _| registered.contains(print));
+        });
+        kept.map_err(|error| {
             log::error!("a certificate is not kept: {error}");
             Refusal::Storage
         })
-    }
-
-    /// Others hold once they are on disk.
-    fn keep(
-        &self,
-        new: Certificates,
-        write: impl FnOnce(&[u8]) -> Result<(), FileError>,
-    ) -> Result<(), FileError> {
-        let list: Vec<_> = new.values().collect();
-        write(&serde_json::to_vec(&list).expect("certificates are plain JSON"))?;
-        *self.certificates.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(new);
-        Ok(())
     }
 
     /// The answer to `Command::Keys`.
@@ -128,7 +107,7 @@ impl Directory {
         name: &UserName,
         reference: &Option<String>,
     ) -> Vec<Event> {
-        let known = self.now();
+        let known = self.certificates.get();
         let name = users.find(name).unwrap_or(name);
         let keys = users.keys_of(name).filter_map(|key| {
             let (_, device) = users.by_key(key)?;
@@ -191,29 +170,5 @@ mod tests {
             assert_eq!(publish(now_s - 1), Ok(()), "it changes nothing");
         }
         assert!(matches!(publish(now_s + burst), Err(Refusal::Rate { retry_ms: 1.. })));
-    }
-
-    #[test]
-    fn who_looks_does_not_wait_for_the_disk() {
-        let folder = tempfile::tempdir().unwrap();
-        let directory = Directory::open(folder.path().join("certificates.json")).unwrap();
-        let new = || Certificates::from([(Fingerprint([1; 32]), Opaque::new(b"x").unwrap())]);
-        let (looked, seen) = std::sync::mpsc::channel();
-        std::thread::scope(|scope| {
-            let kept = directory.keep(new(), |_| {
-                scope.spawn(|| looked.send(directory.now().len()));
-                // Nothing of it holds before it is on disk.
-                assert_eq!(seen.recv_timeout(std::time::Duration::from_secs(60)), Ok(0));
-                Ok(())
-            });
-            kept.unwrap();
-        });
-        assert_eq!(directory.now().len(), 1);
-        let fails = directory
-            .keep(Certificates::new(), |_| Err(FileError::damaged(&directory.file, "no disk")));
-        assert!(
-            fails.is_err() && directory.now().len() == 1,
-            "what cannot be written does not hold"
-        );
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, mpsc};
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
@@ -29,6 +29,7 @@ use crate::crypto::{Fingerprint, PublicKey};
 use crate::home::sanctions::{Decided, Kind, Sanction, Subject, Whom};
 use crate::home::{Audit, Decision, Home, Rejected, Users, file};
 use crate::ledger::{Kept, LedgerError, Swept};
+use crate::sync::{Mutex, Rank, Snapshot};
 
 /// Passwords that are hashed at once, 19 MiB each, and those that may wait for it.
 const HASHES_AT_ONCE: usize = 2;
@@ -36,7 +37,7 @@ const HASHES_WAITING_MAX: usize = 64;
 
 /// The server's shared parts. Sessions hold it, and so do the console and ctl.
 pub struct House {
-    config: RwLock<Arc<Config>>,
+    config: Snapshot<Config>,
     pub hub: Arc<Hub>,
     /// Who reads the ledger for sessions.
     pub readers: Arc<Readers>,
@@ -45,7 +46,7 @@ pub struct House {
     pub decided: Decided,
     /// What is sealed for whom.
     pub directory: Directory,
-    users: RwLock<Arc<Users>>,
+    users: Snapshot<Users>,
     /// What is remembered of people's keys.
     pub(super) devices: Devices,
     door: Arc<Door>,
@@ -85,22 +86,22 @@ impl House {
         let mut told = BTreeSet::new();
         tell(&mut told, &rejected);
         let house = House {
-            config: RwLock::new(Arc::new(config)),
+            config: Snapshot::new(config),
             hub,
             readers,
             home,
             decided,
             directory,
-            users: RwLock::new(Arc::new(users)),
+            users: Snapshot::new(users),
             devices,
             door,
             stop,
             records,
-            guesses: Mutex::default(),
+            guesses: Mutex::new(Rank::Guesses, Guesses::default()),
             prompts: Prompts::default(),
             hashing: Permits::new(HASHES_AT_ONCE, HASHES_WAITING_MAX),
             log_level,
-            told: Mutex::new(told),
+            told: Mutex::new(Rank::Users, told),
             swept: AtomicBool::new(false),
         };
         changes.iter().for_each(|change| house.record_key(change));
@@ -109,7 +110,7 @@ impl House {
 
     /// The configuration that holds now.
     pub fn config(&self) -> Arc<Config> {
-        Arc::clone(&self.config.read().unwrap_or_else(PoisonError::into_inner))
+        self.config.get()
     }
 
     /// Another configuration from now on, for those who are here too. One whose log cannot be written
@@ -118,7 +119,7 @@ impl House {
         super::observe::log::apply(&config, self.log_level, &self.home)?;
         self.hub.retune(&config);
         self.door.retune(&config);
-        *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
+        self.config.set(config);
         self.turn_out();
         Ok(())
     }
@@ -187,12 +188,12 @@ impl House {
 
     /// How long a guess of a password from there has to wait, in milliseconds.
     pub fn guess_wait_ms(&self, user: &UserName, address: IpAddr) -> u64 {
-        lock(&self.guesses).wait_ms(user, address.into(), self.hub.now())
+        self.guesses.lock().wait_ms(user, address.into(), self.hub.now())
     }
 
     /// What came of a guess.
     pub fn guessed(&self, user: &UserName, address: IpAddr, fits: bool) {
-        let (mut guesses, now) = (lock(&self.guesses), self.hub.now());
+        let (mut guesses, now) = (self.guesses.lock(), self.hub.now());
         match fits {
             true => guesses.right(user, address.into(), now),
             false => guesses.wrong(user, address.into(), now),
@@ -404,7 +405,7 @@ impl House {
 
     /// Who is registered now.
     pub fn users(&self) -> Arc<Users> {
-        Arc::clone(&self.users.read().unwrap_or_else(PoisonError::into_inner))
+        self.users.get()
     }
 
     /// Reads users/ again; sessions that may not go on end before anything else is done. Gives what was
@@ -413,16 +414,13 @@ impl House {
     /// # Errors
     /// The folder cannot be read; everything stays as it was.
     pub fn reload_users(&self) -> std::io::Result<Vec<String>> {
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut told = self.told.lock();
         let (new, rejected) = {
             let old = self.users();
             Users::load_over(&self.home.users_dir(), Some(&old))?
         };
-        let new = Arc::new(new);
-        let old = {
-            let mut users = self.users.write().unwrap_or_else(PoisonError::into_inner);
-            std::mem::replace(&mut *users, Arc::clone(&new))
-        };
+        let old = self.users.set(new);
+        let new = self.users();
         self.end_removed(&old, &new);
         self.turn_out();
         tell(&mut told, &rejected);
@@ -478,10 +476,6 @@ impl House {
             }
         }
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Logs what was not said before, and remembers what holds now.

@@ -1,11 +1,10 @@
 //! The connections that are asked for a password: few of one key from one source, so that a thief of a key
 //! who opens many keeps nobody out who comes from elsewhere.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
 use super::door::source::Source;
 use crate::chat::UserName;
 use crate::crypto::Fingerprint;
+use crate::sync::{Mutex, MutexGuard, Rank};
 
 /// All sources of a person that they have not logged in from lately have so many times the prompts of one
 /// of them.
@@ -41,7 +40,7 @@ pub struct Place<'a, H> {
 
 impl<H> Default for Prompts<H> {
     fn default() -> Self {
-        Prompts { open: Mutex::new(Open { prompts: Vec::new(), next: 0 }) }
+        Prompts { open: Mutex::new(Rank::Prompts, Open { prompts: Vec::new(), next: 0 }) }
     }
 }
 
@@ -68,7 +67,7 @@ impl<H> Prompts<H> {
     }
 
     fn lock(&self) -> MutexGuard<'_, Open<H>> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+        self.open.lock()
     }
 }
 

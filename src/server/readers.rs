@@ -4,8 +4,8 @@
 
 use std::collections::{HashSet, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::delivery::send_queue::SendQueue;
@@ -13,6 +13,7 @@ use super::liveness::{self, Asks};
 use crate::chat::{Refusal, UserName};
 use crate::ledger::{Reader, Work};
 use crate::limits::READS_WAITING_MAX;
+use crate::sync::{Condvar, Mutex, MutexGuard, Rank};
 
 /// Whoever has a request with a reader already, or finds too many there, asks again after this.
 pub const TURN: Duration = Duration::from_millis(100);
@@ -31,7 +32,6 @@ pub struct Readers {
 }
 
 /// What waits for one reader.
-#[derive(Default)]
 pub struct Lane {
     state: Mutex<State>,
     changed: Condvar,
@@ -50,6 +50,12 @@ struct State {
 pub struct Seat<'a> {
     lane: &'a Lane,
     user: UserName,
+}
+
+impl Default for Lane {
+    fn default() -> Lane {
+        Lane { state: Mutex::new(Rank::Reader, State::default()), changed: Condvar::new() }
+    }
 }
 
 impl Readers {
@@ -105,12 +111,12 @@ impl Lane {
             if !asks.is_empty() || job.is_some() {
                 return Some((asks, job));
             }
-            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = self.changed.wait(state);
         }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }
 
@@ -254,7 +260,7 @@ mod tests {
             _: Page,
             _: &Arc<Work>,
         ) -> Result<(Vec<Message>, bool), LedgerError> {
-            let hold = self.0.lock().unwrap();
+            let hold = self.0.lock();
             hold.0.send(()).unwrap();
             // Or until the test has failed.
             let _ = hold.1.recv();
@@ -269,7 +275,7 @@ mod tests {
     #[test]
     fn a_reader_that_is_stuck_is_found_and_keeps_nobody_from_the_other() {
         let ((go_on, held), (begins, begun)) = (channel(), channel());
-        let stuck = Stuck(Mutex::new((begins, held)));
+        let stuck = Stuck(Mutex::new(Rank::Ledger, (begins, held)));
         let memory = Memory::new(LogId(1), (1 << 20, 1 << 20), 60);
         let page = Page { lines_max: 1, bytes_max: 1 };
         let works =

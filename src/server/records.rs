@@ -3,10 +3,11 @@
 //! the trail.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::home::{Audit, AuditEntry, Decision};
+use crate::sync::{Condvar, Mutex, MutexGuard, Rank};
 
 /// Records that may wait. Further decisions are not written, are counted, and stand in the log
 /// alone.
@@ -48,7 +49,10 @@ impl Records {
     /// # Errors
     /// The operating system gives no thread.
     pub fn start(audit: Audit) -> anyhow::Result<Records> {
-        let shared = Arc::new(Shared { queue: Mutex::default(), changed: Condvar::new() });
+        let shared = Arc::new(Shared {
+            queue: Mutex::new(Rank::Records, Queue::default()),
+            changed: Condvar::new(),
+        });
         let own = Arc::clone(&shared);
         super::stop::spawn("records", move || own.write_all(&audit))?;
         Ok(Records(shared))
@@ -78,7 +82,7 @@ impl Records {
         let wanted = queue.added;
         let behind = |queue: &mut Queue| queue.done < wanted;
         let waited = self.0.changed.wait_timeout_while(queue, patience, behind);
-        wanted.saturating_sub(waited.unwrap_or_else(PoisonError::into_inner).0.done)
+        wanted.saturating_sub(waited.done)
     }
 
     /// Whether the thread makes progress.
@@ -101,7 +105,7 @@ impl Records {
 
 impl Shared {
     fn queue(&self) -> MutexGuard<'_, Queue> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+        self.queue.lock()
     }
 
     fn write_all(&self, audit: &Audit) {
@@ -123,7 +127,7 @@ impl Shared {
         let queue = self.queue();
         let idle = |queue: &mut Queue| queue.waiting.is_empty();
         let waited = self.changed.wait_while(queue, idle);
-        let mut queue = waited.unwrap_or_else(PoisonError::into_inner);
+        let mut queue = waited;
         queue.busy_since = Some(Instant::now());
         std::mem::take(&mut queue.waiting)
     }

@@ -1,14 +1,15 @@
 //! The word to stop: from a signal, the console or ctl.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use anyhow::Context;
 
+use crate::sync::{Condvar, Mutex, MutexGuard, Rank};
+
 /// A flag that can be waited for.
-#[derive(Default)]
 pub struct Stop {
     state: Mutex<State>,
     changed: Condvar,
@@ -22,6 +23,13 @@ struct State {
     plan: u64,
 }
 
+impl Default for Stop {
+    fn default() -> Stop {
+        let state = Mutex::new(Rank::Stop, State::default());
+        Stop { state, changed: Condvar::new(), fault: OnceLock::new() }
+    }
+}
+
 impl Stop {
     pub fn tell(&self) {
         self.lock().told = true;
@@ -29,7 +37,7 @@ impl Stop {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
     /// Tells because the server cannot go on; the first reason stays.
@@ -80,8 +88,7 @@ impl Stop {
 
     /// Whether something stays so for a while.
     fn lasts(&self, time: Duration, so: impl Fn(&State) -> bool) -> bool {
-        let waited = self.changed.wait_timeout_while(self.lock(), time, |state| so(state));
-        let (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        let state = self.changed.wait_timeout_while(self.lock(), time, |state| so(state));
         so(&state)
     }
 }

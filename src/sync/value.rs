@@ -4,8 +4,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use super::{Mutex, Rank, order};
 
-/// A value that readers share and writers replace whole: nobody sees half a change, and nobody waits for
-/// a reader.
+/// A value that readers share and writers replace whole: nobody sees half a change, and nobody
+/// waits for a reader.
 pub struct Snapshot<T>(RwLock<Arc<T>>);
 
 impl<T> Snapshot<T> {
@@ -35,13 +35,15 @@ fn held() -> order::Held {
     order::Held
 }
 
-/// A value that holds only once it is on disk. One change at a time is made and saved; readers see the old
-/// value meanwhile, and go on seeing it where saving fails.
+/// A value that holds only once it is on disk. One change at a time is made and saved; readers see
+/// the old value meanwhile, and go on seeing it where saving fails.
 pub struct Persisted<T, E> {
     now: Snapshot<T>,
     turn: Mutex<()>,
-    save: Box<dyn Fn(&T) -> Result<(), E> + Send + Sync>,
+    save: Save<T, E>,
 }
+
+type Save<T, E> = Box<dyn Fn(&T) -> Result<(), E> + Send + Sync>;
 
 impl<T: Clone + PartialEq, E> Persisted<T, E> {
     /// With the value that is on disk, and what writes another one.
@@ -54,8 +56,8 @@ impl<T: Clone + PartialEq, E> Persisted<T, E> {
         self.now.get()
     }
 
-    /// Changes a copy, saves it, and lets it hold; what is not changed is not saved. Returns what `change`
-    /// returns.
+    /// Changes a copy, saves it, and lets it hold; what is not changed is not saved. Returns what
+    /// `change` returns.
     ///
     /// # Errors
     /// It cannot be saved: the value is what it was before.

@@ -14,6 +14,7 @@ use pychat::chat::operator_commands::{self, OPERATOR_COMMANDS};
 use pychat::chat::rights;
 use pychat::client::slash;
 use pychat::limits::Limits;
+use pychat::sync;
 use serde_json::Value;
 
 /// Each module's floor: it uses lower floors and its own folder.
@@ -23,6 +24,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("fault", 0),
     ("print", 0),
     ("suite", 0),
+    ("sync", 0),
     ("system", 0),
     ("chat", 1),
     ("config", 2),
@@ -240,6 +242,46 @@ fn the_documents_list_every_operator_command() {
     let names = names.collect::<Vec<_>>();
     let lines: Vec<_> = names.chunks(11).map(|line| line.join(", ")).collect();
     generated("README.md", "ctl", &format!("\n{}\n", lines.join(",\n")));
+}
+
+#[test]
+fn the_architecture_lists_the_locks_in_their_order() {
+    generated("ARCHITECTURE.md", "locks", &format!("\n{}", sync::table()));
+}
+
+/// Only `src/sync.rs` knows about poisoning: what else locks has no rank.
+#[test]
+fn server_and_ledger_lock_by_the_one_module() {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = Vec::new();
+    ["server", "ledger", "home"]
+        .iter()
+        .for_each(|folder| paths::sources(&src.join(folder), &mut files));
+    for file in files.iter().filter(|file| !file.to_string_lossy().ends_with("tests.rs")) {
+        let text = fs::read_to_string(file).unwrap();
+        let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap();
+        assert_eq!(foreign_locks(code), Vec::<&str>::new(), "{}", file.display());
+    }
+}
+
+/// The lines that use a lock of the standard library.
+fn foreign_locks(code: &str) -> Vec<&str> {
+    let locks = ["Mutex", "RwLock", "Condvar", "PoisonError"];
+    let names = |line: &str| locks.iter().any(|lock| line.contains(lock));
+    let is_std = |line: &&str| line.contains("std::sync") && names(line);
+    code.lines().filter(|line| is_std(line) || line.contains("PoisonError")).collect()
+}
+
+#[test]
+fn a_foreign_lock_is_noticed() {
+    for line in [
+        "use std::sync::{Arc, Mutex};",
+        "    lock: std::sync::RwLock<()>,",
+        "    self.0.lock().unwrap_or_else(PoisonError::into_inner)",
+    ] {
+        assert_eq!(foreign_locks(line), [line]);
+    }
+    assert!(foreign_locks("use std::sync::Arc;\nuse crate::sync::Mutex;").is_empty());
 }
 
 #[test]

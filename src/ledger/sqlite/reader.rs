@@ -3,7 +3,7 @@
 
 use std::cell::Cell;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Row, Rows, params};
 
@@ -13,6 +13,7 @@ use super::rows::{
 };
 use crate::chat::{Message, Place, Seq, Wanted};
 use crate::ledger::{LedgerError, Older, Page, Reader, Work};
+use crate::sync::{Mutex, Rank};
 
 /// Pages of the file that a reader has in memory, in KiB: what an answer looks at.
 const CACHE_KIB: i64 = 1_024;
@@ -29,7 +30,7 @@ pub struct SqliteReader {
 impl SqliteReader {
     pub(super) fn new(path: &Path) -> SqliteReader {
         // It is opened now: there may be no descriptor left when it is needed.
-        let connection = Mutex::new(open_reader(path).ok());
+        let connection = Mutex::new(Rank::Ledger, open_reader(path).ok());
         SqliteReader { path: path.to_owned(), connection }
     }
 
@@ -37,7 +38,7 @@ impl SqliteReader {
         &self,
         read: impl FnOnce(&mut Connection) -> rusqlite::Result<T>,
     ) -> Result<T, LedgerError> {
-        let mut connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut connection = self.connection.lock();
         let read = || match &mut *connection {
             Some(connection) => read(connection),
             none => read(none.insert(open_reader(&self.path)?)),

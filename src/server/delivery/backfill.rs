@@ -2,15 +2,16 @@
 //! fell behind a tail. A page for each in turn, so that nobody waits for another's long absence.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, channel};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::send_queue::{Cursor, Offered, PlaceId, Replay, SendQueue};
 use crate::chat::{Event, Place, Seq, SessionId, UserName};
 use crate::ledger::{LedgerError, Page, Reader};
 use crate::server::liveness::{self, Asks};
+use crate::sync::{Condvar, Mutex, MutexGuard, Rank};
 use crate::wire::codec;
 
 /// A page: enough to fill some records, little enough to be a short turn.
@@ -23,7 +24,6 @@ const RETRY_AFTER: Duration = Duration::from_millis(500);
 const IDLE: Duration = Duration::from_secs(3_600);
 
 /// Who waits for a page.
-#[derive(Default)]
 pub struct Backfill {
     waiting: Mutex<Waiting>,
     added: Condvar,
@@ -38,6 +38,13 @@ struct Waiting {
     failing: bool,
     asks: Asks,
     closed: bool,
+}
+
+impl Default for Backfill {
+    fn default() -> Backfill {
+        let waiting = Mutex::new(Rank::Backfill, Waiting::default());
+        Backfill { waiting, added: Condvar::new() }
+    }
 }
 
 impl Backfill {
@@ -93,7 +100,7 @@ impl Backfill {
             }
             let due = waiting.later.front().map_or(IDLE, |(due, _)| due.duration_since(now));
             let waited = self.added.wait_timeout(waiting, due);
-            waiting = waited.unwrap_or_else(PoisonError::into_inner).0;
+            waiting = waited;
         }
     }
 
@@ -106,8 +113,8 @@ impl Backfill {
         pop(&mut waiting.now)
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Waiting> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock()
     }
 }
 

@@ -4,11 +4,13 @@
 use std::io::{Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 
 use rustix::event::{PollFd, PollFlags, poll};
 
 use super::send_queue::{PlaceId, SendQueue};
+
+use crate::sync::{Mutex, Rank};
 
 /// The senders' side of the flusher.
 pub struct Flusher {
@@ -29,7 +31,7 @@ impl Flusher {
         let (bell, ear) = UnixStream::pair()?;
         ear.set_nonblocking(true)?;
         bell.set_nonblocking(true)?;
-        Ok((Flusher { waiting: Mutex::default(), bell }, ear))
+        Ok((Flusher { waiting: Mutex::new(Rank::Flusher, Waiting::default()), bell }, ear))
     }
 
     /// Watches a full socket until it takes what waits in its queue.
@@ -43,7 +45,7 @@ impl Flusher {
     }
 
     fn add(&self, add: impl FnOnce(&mut Waiting)) {
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut waiting = self.waiting.lock();
         add(&mut waiting);
         if !waiting.rung {
             waiting.rung = true;
@@ -53,7 +55,7 @@ impl Flusher {
     }
 
     fn take(&self) -> (Vec<Arc<SendQueue>>, Vec<PlaceId>) {
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut waiting = self.waiting.lock();
         waiting.rung = false;
         (std::mem::take(&mut waiting.blocked), std::mem::take(&mut waiting.places))
     }

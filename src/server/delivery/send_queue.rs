@@ -5,8 +5,8 @@ use std::cell::RefCell;
 use std::io;
 use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::records::split;
@@ -15,6 +15,7 @@ use super::tail::Span;
 use crate::chat::registry::Start;
 use crate::chat::{Event, Seq, SessionId};
 use crate::crypto::{Fingerprint, RecordType, Sealer};
+use crate::sync::{Condvar, Mutex, MutexGuard, Rank};
 use crate::wire::{codec, record};
 
 /// A place's number in this server's run.
@@ -134,7 +135,7 @@ impl SendQueue {
             muted: AtomicBool::new(false),
             over: AtomicBool::new(false),
             ended: Condvar::new(),
-            state: Mutex::new(state),
+            state: Mutex::new(Rank::SendQueue, state),
         }
     }
 
@@ -444,7 +445,7 @@ impl SendQueue {
     fn lock(&self) -> MutexGuard<'_, State> {
         // A panic while sealing leaves a cursor or a counter behind at worst: the peer would
         // notice.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }
 

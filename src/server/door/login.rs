@@ -4,19 +4,20 @@
 use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Instant;
 
 use super::connection::Connection;
 use super::penalties::Offence;
 use super::table::Stage;
-use super::{Door, Serve, Slot, Stay, Stranger, Waiting, lock};
+use super::{Door, Serve, Slot, Stay, Stranger, Waiting};
 use crate::crypto::handshake::ServerGated;
 use crate::crypto::{PublicKey, RecordType, Sealer};
 use crate::net::tunnel::{BUSY, Incoming, Socket, TunnelReader, write_record};
 use crate::server::observe::log as server_log;
+use crate::sync::{Mutex, Rank};
 use crate::wire::codec;
 use crate::wire::record::RecordReader;
 
@@ -130,16 +131,16 @@ fn on_own_thread<T: Send + 'static>(
     given: T,
     job: impl FnOnce(T) + Send + 'static,
 ) -> Result<(), (io::Error, Option<T>)> {
-    let given = Arc::new(Mutex::new(Some(given)));
+    let given = Arc::new(Mutex::new(Rank::Handover, Some(given)));
     let left = Arc::clone(&given);
     let thread = thread::Builder::new().name(server_log::address(peer)).stack_size(STACK_BYTES);
     let spawned = thread.spawn(move || {
-        let Some(given) = lock(&given).take() else { return };
+        let Some(given) = given.lock().take() else { return };
         // One client's bug is that client's problem.
         if catch_unwind(AssertUnwindSafe(|| job(given))).is_err() {
             let peer = server_log::address(peer);
             log::error!("the thread of {peer} failed; only its client is gone");
         }
     });
-    spawned.map(drop).map_err(|error| (error, lock(&left).take()))
+    spawned.map(drop).map_err(|error| (error, left.lock().take()))
 }

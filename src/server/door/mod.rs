@@ -13,8 +13,8 @@ mod table;
 mod unauthenticated;
 
 use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -29,6 +29,7 @@ use crate::limits::Limits;
 use crate::net::listener::Listener;
 use crate::net::tunnel::TunnelReader;
 use crate::suite::Suites;
+use crate::sync::{Mutex, Rank, Snapshot};
 use crate::wire::codec::Login;
 use connection::Connection;
 use penalties::{Offence, Penalties};
@@ -45,8 +46,8 @@ const FULL_MS: u64 = 60_000;
 
 /// The server's door.
 pub struct Door {
-    keys: RwLock<Arc<ServerKeys>>,
-    rules: RwLock<Rules>,
+    keys: Snapshot<ServerKeys>,
+    rules: Snapshot<Rules>,
     /// Where peers connect to.
     address: SocketAddr,
     room: capacity::Room,
@@ -155,7 +156,7 @@ impl Waiting {
     /// The peer is registered: its source starts with a clean slate.
     pub fn admitted(self) {
         if let Some(source) = self.origin.source {
-            lock(&self.door.penalties).clear(source);
+            self.door.penalties.lock().clear(source);
         }
     }
 
@@ -166,13 +167,13 @@ impl Waiting {
 
     /// The connection is in a later stage. Gives the ids of those that were closed for it.
     fn moves_on(&self, stage: Stage) -> Result<Vec<u64>, Full> {
-        let evicted = lock(&self.door.table).move_to(self.id, stage, self.door.now())?;
+        let evicted = self.door.table.lock().move_to(self.id, stage, self.door.now())?;
         Ok(self.door.evict(evicted))
     }
 
     /// The login has failed. Where the connection was closed for another one, that has been counted.
     fn fails(&self, offence: Offence) {
-        let Some(held) = lock(&self.door.table).leave(self.id) else { return };
+        let Some(held) = self.door.table.lock().leave(self.id) else { return };
         let counts = &self.door.counts;
         let counter = match offence {
             Offence::Asked => &counts.asked,
@@ -186,7 +187,7 @@ impl Waiting {
 
 impl Drop for Waiting {
     fn drop(&mut self) {
-        lock(&self.door.table).leave(self.id);
+        self.door.table.lock().leave(self.id);
     }
 }
 
@@ -215,14 +216,14 @@ impl Door {
         let waiting = limits.strangers_max.saturating_add(limits.handshakes_max);
         let room = capacity::room(limits.connections_max, waiting);
         Arc::new(Door {
-            keys: RwLock::new(Arc::new(keys)),
-            rules: RwLock::new(Rules::of(config, address.ip())),
+            keys: Snapshot::new(keys),
+            rules: Snapshot::new(Rules::of(config, address.ip())),
             address,
             room,
             permits: Permits::new(permits, limits.rsa_waiting_max),
-            table: Mutex::new(Table::new(bounds(limits, room))),
-            penalties: Mutex::new(Penalties::new(limits)),
-            recent: Mutex::new(recent),
+            table: Mutex::new(Rank::Unauthenticated, Table::new(bounds(limits, room))),
+            penalties: Mutex::new(Rank::Penalties, Penalties::new(limits)),
+            recent: Mutex::new(Rank::RecentLogins, recent),
             began: Instant::now(),
             connections: AtomicUsize::new(0),
             looked: AtomicU64::new(0),
@@ -238,24 +239,24 @@ impl Door {
 
     /// The keys by which the server is known.
     pub fn keys(&self) -> Arc<ServerKeys> {
-        Arc::clone(&self.keys.read().unwrap_or_else(PoisonError::into_inner))
+        self.keys.get()
     }
 
     /// Other keys from now on.
     pub fn set_keys(&self, keys: ServerKeys) {
-        *self.keys.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(keys);
+        self.keys.set(keys);
     }
 
     /// Another configuration from now on.
     pub fn retune(&self, config: &Config) {
-        lock(&self.table).set_bounds(bounds(&config.limits, self.room));
-        lock(&self.penalties).retune(&config.limits);
+        self.table.lock().set_bounds(bounds(&config.limits, self.room));
+        self.penalties.lock().retune(&config.limits);
         let rules = Rules::of(config, self.address.ip());
-        *self.rules.write().unwrap_or_else(PoisonError::into_inner) = rules;
+        self.rules.set(rules);
     }
 
-    fn rules(&self) -> RwLockReadGuard<'_, Rules> {
-        self.rules.read().unwrap_or_else(PoisonError::into_inner)
+    fn rules(&self) -> Arc<Rules> {
+        self.rules.get()
     }
 
     fn login_time(&self) -> Duration {
@@ -280,7 +281,7 @@ impl Door {
     pub fn stats(&self) -> DoorStats {
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let unauthenticated = {
-            let table = lock(&self.table);
+            let table = self.table.lock();
             table.count(Stage::Silent) + table.count(Stage::Greeted)
         };
         DoorStats {
@@ -314,7 +315,7 @@ impl Door {
     ) -> (Option<Waiting>, Vec<u64>) {
         let mut evicted = Vec::new();
         let entered = self.origin(peer.ip()).and_then(|origin| {
-            let (id, gone) = lock(&self.table).enter(origin, Arc::clone(stream), self.now());
+            let (id, gone) = self.table.lock().enter(origin, Arc::clone(stream), self.now());
             evicted = gone;
             Some(Waiting { door: Arc::clone(self), id: id.ok()?, origin })
         });
@@ -339,8 +340,8 @@ impl Door {
         }
         drop(rules);
         let source = Source::from(address);
-        let known = lock(&self.recent).knows(source, recent::today());
-        let (penalties, now) = (lock(&self.penalties), self.now());
+        let known = self.recent.lock().knows(source, recent::today());
+        let (penalties, now) = (self.penalties.lock(), self.now());
         if known {
             // Never refused; but for its own offences it has to queue with the others.
             let preferred = !penalties.refuses_alone(source, now);
@@ -353,18 +354,18 @@ impl Door {
     /// Somebody has logged in from there.
     pub fn note_login(&self, user: &UserName, address: IpAddr) {
         if self.tells_apart(address) {
-            lock(&self.recent).note(user, address.into(), recent::today());
+            self.recent.lock().note(user, address.into(), recent::today());
         }
     }
 
     /// Whether this person has logged in from there lately.
     pub fn knows(&self, user: &UserName, address: IpAddr) -> bool {
-        self.tells_apart(address) && lock(&self.recent).has(user, address.into(), recent::today())
+        self.tells_apart(address) && self.recent.lock().has(user, address.into(), recent::today())
     }
 
     /// The text of the file that remembers where people log in from, where there is something new for it.
     pub fn recent_text(&self, is_user: impl Fn(&UserName) -> bool) -> Option<String> {
-        lock(&self.recent).text(recent::today(), is_user)
+        self.recent.lock().text(recent::today(), is_user)
     }
 
     /// Whether an address says anything about who comes from it.
@@ -390,7 +391,7 @@ impl Door {
         let login_ms = self.login_time().as_millis() as u64;
         let ms = offence.penalty_ms(now.ms_since(held.came), login_ms);
         if ms > 0 {
-            lock(&self.penalties).add(source, ms, now);
+            self.penalties.lock().add(source, ms, now);
         }
     }
 
@@ -445,8 +446,4 @@ fn bounds(limits: &Limits, room: capacity::Room) -> Bounds {
         logging_in: limits.logins_max,
         per_source: limits.strangers_per_source_max,
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

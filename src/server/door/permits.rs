@@ -1,7 +1,8 @@
 //! Permits for the RSA operation: a few at once, a bounded queue, and a deadline.
 
-use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Instant;
+
+use crate::sync::{Condvar, Mutex, Rank};
 
 /// A counted lock around the dear part of the handshake.
 pub struct Permits {
@@ -20,14 +21,14 @@ pub struct Permit<'a>(&'a Permits);
 
 impl Permits {
     pub fn new(permits: usize, waiting_max: usize) -> Self {
-        let state = Mutex::new(State { free: permits, waiting: 0 });
+        let state = Mutex::new(Rank::Permits, State { free: permits, waiting: 0 });
         Permits { state, freed: Condvar::new(), waiting_max }
     }
 
     /// Waits for a permit until `deadline`. None when it passes, and at once when as many wait as
     /// may, unless the waiter is `spared` from that.
     pub fn take(&self, deadline: Instant, spared: bool) -> Option<Permit<'_>> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state.lock();
         if state.free == 0 && state.waiting >= self.waiting_max && !spared {
             return None;
         }
@@ -38,8 +39,7 @@ impl Permits {
                 state.waiting -= 1;
                 return None;
             }
-            let waited = self.freed.wait_timeout(state, left);
-            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+            state = self.freed.wait_timeout(state, left);
         }
         state.waiting -= 1;
         state.free -= 1;
@@ -49,7 +49,7 @@ impl Permits {
 
 impl Drop for Permit<'_> {
     fn drop(&mut self) {
-        self.0.state.lock().unwrap_or_else(PoisonError::into_inner).free += 1;
+        self.0.state.lock().free += 1;
         self.0.freed.notify_one();
     }
 }

@@ -6,16 +6,12 @@ use std::path::Path;
 
 use super::source::Source;
 use crate::chat::UserName;
-use crate::home::FileError;
-use crate::home::file;
+use crate::home::{FileError, json_file};
 
 /// A login counts for this many days.
 const DAYS: i64 = 30;
 /// Sources of one person that are remembered, the newest: no member pushes out another one's.
 const SOURCES_PER_USER_MAX: usize = 16;
-/// The file of ten thousand people with all their sources is smaller.
-const FILE_BYTES_MAX: u64 = 16 << 20;
-
 #[derive(Default)]
 pub struct RecentLogins {
     /// The day of the last login from each source of each person, days counted since 1970.
@@ -37,11 +33,9 @@ impl RecentLogins {
     /// # Errors
     /// The file cannot be read, or holds something else.
     pub fn load(path: &Path) -> Result<RecentLogins, FileError> {
-        let Some(text) = file::read_text_up_to(path, FILE_BYTES_MAX)? else {
+        let Some(users) = json_file::load(path, json_file::LARGE)? else {
             return Ok(RecentLogins::default());
         };
-        let read = serde_json::from_str(&text);
-        let users = read.map_err(|error| FileError::damaged(path, error))?;
         let mut recent = RecentLogins { users, ..RecentLogins::default() };
         recent.index();
         Ok(recent)
@@ -110,6 +104,7 @@ fn is_recent(day: i64, today: i64) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::home::file;
 
     fn source(text: &str) -> Source {
         text.parse().unwrap()

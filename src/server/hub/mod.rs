@@ -10,8 +10,8 @@ mod tests;
 mod waiting;
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::delivery::backfill::Backfill;
@@ -24,6 +24,7 @@ use crate::chat::{Code, Command, DeviceName, Event, LogId, Place, Refusal, Sessi
 use crate::config::Config;
 use crate::ledger::Draft;
 use crate::limits::{ANSWER_MS, Limits};
+use crate::sync::{Condvar, Mutex, MutexGuard, Rank};
 use effects::Log;
 pub use waiting::{Line, Waiting};
 
@@ -94,7 +95,7 @@ impl Hub {
             lines: 0,
         };
         Hub {
-            inner: Mutex::new(inner),
+            inner: Mutex::new(Rank::Hub, inner),
             progress: Condvar::new(),
             written: Condvar::new(),
             flusher,
@@ -270,8 +271,7 @@ impl Hub {
 
     fn wait<'a>(&self, mut inner: MutexGuard<'a, Inner>) -> MutexGuard<'a, Inner> {
         inner.waiters += 1;
-        let waited = self.progress.wait_timeout(inner, PROGRESS_WAIT);
-        let mut inner = waited.unwrap_or_else(PoisonError::into_inner).0;
+        let mut inner = self.progress.wait_timeout(inner, PROGRESS_WAIT);
         inner.waiters -= 1;
         inner
     }
@@ -343,7 +343,7 @@ impl Hub {
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
         // Every change under this lock is whole before the next can panic: the maps stay usable.
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.lock()
     }
 }
 

@@ -1,6 +1,5 @@
 //! What waits for the ledger, and what it has decided.
 
-use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 
 use super::Hub;
@@ -18,7 +17,7 @@ impl Hub {
                 return false;
             }
             inner.commit_thread_sleeps = true;
-            inner = self.written.wait(inner).unwrap_or_else(PoisonError::into_inner);
+            inner = self.written.wait(inner);
             inner.commit_thread_sleeps = false;
         }
         std::mem::swap(&mut inner.waiting, waiting);

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::io::{self, Read};
 use std::net::IpAddr;
 use std::os::fd::BorrowedFd;
+use std::sync::Mutex;
 use std::sync::atomic::AtomicBool;
 
 use super::*;

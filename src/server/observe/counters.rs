@@ -2,16 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::chat::Code;
+use crate::sync::{Mutex, Rank};
 
 /// Upper bounds of the commit histogram's buckets, in seconds.
 pub const COMMIT_BOUNDS_S: [f64; 8] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5, 2.5];
 
 /// Counters since the start.
-#[derive(Default)]
 pub struct Counters {
     /// Spans of lines and notices that a session's socket took at once.
     deliveries: AtomicU64,
@@ -31,6 +30,17 @@ pub struct Commits {
     pub within: [u64; COMMIT_BOUNDS_S.len()],
 }
 
+impl Default for Counters {
+    fn default() -> Counters {
+        Counters {
+            deliveries: AtomicU64::new(0),
+            commits: Mutex::new(Rank::Commits, Commits::default()),
+            refusals: Mutex::new(Rank::Refusals, BTreeMap::new()),
+            failing: AtomicBool::new(false),
+        }
+    }
+}
+
 impl Counters {
     pub fn delivered(&self, count: u64) {
         self.deliveries.fetch_add(count, Ordering::Relaxed);
@@ -43,7 +53,7 @@ impl Counters {
             self.failing.store(failed, Ordering::Relaxed);
         }
         let took_s = took.as_secs_f64();
-        let mut commits = self.commits.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut commits = self.commits.lock();
         commits.count += 1;
         commits.sum_s += took_s;
         for (within, bound) in commits.within.iter_mut().zip(COMMIT_BOUNDS_S) {
@@ -52,7 +62,7 @@ impl Counters {
     }
 
     pub fn refused(&self, code: Code) {
-        let mut refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut refusals = self.refusals.lock();
         *refusals.entry(code).or_default() += 1;
     }
 
@@ -61,11 +71,11 @@ impl Counters {
     }
 
     pub fn commits(&self) -> Commits {
-        *self.commits.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.commits.lock()
     }
 
     pub fn refusals(&self) -> BTreeMap<Code, u64> {
-        self.refusals.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.refusals.lock().clone()
     }
 
     pub fn is_failing(&self) -> bool {

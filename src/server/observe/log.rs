@@ -6,9 +6,9 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::sync::{Mutex, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -19,6 +19,7 @@ use log::{Level, LevelFilter, Log, Metadata, Record};
 use crate::clean;
 use crate::config::{Config, LogFormat, LogRules};
 use crate::home::{FileError, Home};
+use crate::sync::{Mutex, MutexGuard, Rank};
 use crate::terminal::Printer;
 
 struct Sink;
@@ -47,7 +48,7 @@ static DROPPED: AtomicU64 = AtomicU64::new(0);
 static WRITING_SINCE_MS: AtomicU64 = AtomicU64::new(0);
 
 /// How lines look, and the file that they go to. The log's thread takes it up before the next line.
-static NEXT_SHAPE: Mutex<Option<Shape>> = Mutex::new(None);
+static NEXT_SHAPE: Mutex<Option<Shape>> = Mutex::new(Rank::Log, None);
 
 /// Whether addresses of people are written.
 static ADDRESSES: AtomicBool = AtomicBool::new(true);
@@ -183,8 +184,8 @@ fn now_ms() -> u64 {
     BEGAN.get_or_init(Instant::now).elapsed().as_millis() as u64 + 1
 }
 
-fn next_shape() -> std::sync::MutexGuard<'static, Option<Shape>> {
-    NEXT_SHAPE.lock().unwrap_or_else(PoisonError::into_inner)
+fn next_shape() -> MutexGuard<'static, Option<Shape>> {
+    NEXT_SHAPE.lock()
 }
 
 /// The log's thread: the only one that waits for a disk, a pipe or a terminal to take a line.

@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 use super::theme::Theme;
 use crate::client::slash::{Notifications, Notify, ScreenSetting};
 use crate::fault::{Fault, code};
-use crate::home::file::{make_folder, read_text, replace};
+use crate::home::file::make_folder;
+use crate::home::{FileError, json_file};
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -47,21 +48,17 @@ impl Settings {
     }
 
     pub fn load(file: &Path) -> Result<Settings, Fault> {
-        let unreadable = |error: String| {
-            let what = format!("{}: {error}", file.display());
-            Fault::new(code::UNREADABLE, what, "correct it, or remove it for the usual settings")
+        let unreadable = |error: FileError| {
+            let hint = "correct it, or remove it for the usual settings";
+            Fault::new(code::UNREADABLE, error.to_string(), hint)
         };
-        let Some(text) = read_text(file).map_err(|error| unreadable(error.to_string()))? else {
-            return Ok(Settings::default());
-        };
-        let mut text = serde_json::Deserializer::from_str(&text);
-        serde_path_to_error::deserialize(&mut text).map_err(|error| unreadable(error.to_string()))
+        let settings = json_file::load(file, json_file::SMALL).map_err(unreadable)?;
+        Ok(settings.unwrap_or_default())
     }
 
     pub fn save(&self, file: &Path) -> Result<(), String> {
-        let text = serde_json::to_vec_pretty(self).expect("settings are plain JSON");
         let folder = file.parent().expect("it lies in a folder");
-        let saved = make_folder(folder, 0o700).and_then(|()| replace(file, &text, 0o600));
+        let saved = make_folder(folder, 0o700).and_then(|()| json_file::save(file, self, 0o600));
         saved.map_err(|error| error.to_string())
     }
 

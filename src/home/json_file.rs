@@ -1,0 +1,99 @@
+//! Whole files of JSON: read up to a bound, replaced at once.
+
+use std::path::Path;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::file::{self, FileError};
+
+/// Bytes of a file that people may edit, or that holds a few values.
+pub const SMALL: u64 = 64 << 10;
+/// Bytes of a file that grows with the people of a server: far more than ten thousand of them take.
+pub const LARGE: u64 = 64 << 20;
+
+/// The value in a file of at most so many bytes; none where there is no file.
+///
+/// # Errors
+/// The file cannot be read, is larger, or holds something else: the error names the file and the place in
+/// it.
+pub fn load<T: DeserializeOwned>(path: &Path, bytes_max: u64) -> Result<Option<T>, FileError> {
+    let Some(text) = file::read_text_up_to(path, bytes_max)? else { return Ok(None) };
+    let mut json = serde_json::Deserializer::from_str(&text);
+    let value = serde_path_to_error::deserialize(&mut json);
+    let value = value.map_err(|error| FileError::damaged(path, error))?;
+    json.end().map_err(|error| FileError::damaged(path, error))?;
+    Ok(Some(value))
+}
+
+/// Replaces a file by a value, in lines that people can read. It is on disk when this returns.
+///
+/// # Errors
+/// It cannot be written: the file is what it was before.
+pub fn save<T: Serialize + ?Sized>(path: &Path, value: &T, mode: u32) -> Result<(), FileError> {
+    put(path, serde_json::to_vec_pretty(value), mode)
+}
+
+/// As [`save`], in one line, for what may be large.
+///
+/// # Errors
+/// As [`save`].
+pub fn save_compact<T: Serialize + ?Sized>(
+    path: &Path,
+    value: &T,
+    mode: u32,
+) -> Result<(), FileError> {
+    put(path, serde_json::to_vec(value), mode)
+}
+
+fn put(path: &Path, json: serde_json::Result<Vec<u8>>, mode: u32) -> Result<(), FileError> {
+    let mut json = json.map_err(|error| FileError::damaged(path, error))?;
+    json.push(b'\n');
+    file::replace(path, &json, mode)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    type Ages = BTreeMap<String, u8>;
+
+    #[test]
+    fn a_value_is_read_back_from_a_file_that_only_its_owner_may_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ages.json");
+        assert_eq!(load::<Ages>(&path, SMALL).unwrap(), None);
+        let ages = Ages::from([("bob".to_owned(), 7)]);
+        for save in [save::<Ages>, save_compact::<Ages>] {
+            save(&path, &ages, 0o600).unwrap();
+            assert_eq!(load(&path, SMALL).unwrap(), Some(ages.clone()));
+            assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        }
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "no leftovers");
+    }
+
+    #[test]
+    fn an_error_names_the_file_and_the_place_and_changes_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ages.json");
+        for (text, problem) in [
+            (r#"{"bob": 999}"#, "ages.json: bob: "),
+            ("{", "ages.json: "),
+            ("{} {}", "ages.json: trailing characters"),
+            (&"x".repeat(100), "ages.json: it is larger than 99 bytes"),
+        ] {
+            fs::write(&path, text).unwrap();
+            let error = load::<Ages>(&path, 99).unwrap_err().to_string();
+            assert!(error.contains(problem), "{text}: {error}");
+        }
+        let nowhere = folder.path().join("none").join("ages.json");
+        assert!(save(&nowhere, &Ages::new(), 0o600).is_err());
+        let unwritable = BTreeMap::from([((1, 2), 3)]);
+        assert!(save(&path, &unwritable, 0o600).is_err(), "a key is a text");
+        assert_eq!(fs::read_to_string(&path).unwrap(), "x".repeat(100));
+    }
+}
