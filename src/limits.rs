@@ -80,100 +80,100 @@ macro_rules! limits {
 }
 
 limits! {
-    /// Connections with a thread: sessions and logins under way; 0 derives the cap from what the system allows.
+    /// Connections with a thread: sessions and logins in progress. 0 derives the bound from what the system allows.
     connections_max: usize = 0,
-    /// Sessions of one person.
+    /// Concurrent sessions of one user, and open password prompts of one key at one source.
     sessions_per_user_max: usize = 10,
-    /// Text of one line, in bytes of UTF-8.
+    /// Text of one message, in bytes of UTF-8.
     text_bytes_max: usize = 8_192,
-    /// A topic or an away text, in bytes.
+    /// Topic of a channel or away text of a user, in bytes.
     topic_bytes_max: usize = 400,
-    /// Bans and mutes that hold at once.
+    /// Bans and mutes in force at the same time.
     sanctions_max: usize = 1_000,
     #[serde(alias = "channels_per_session_max")]
-    /// Channels that one person may be in or have made, over all their sessions.
+    /// Channels that one user has joined or created, over all their sessions.
     channels_per_user_max: usize = 100,
     /// Channels on this server.
     channels_max: usize = 10_000,
-    /// An empty channel is forgotten after this many seconds.
+    /// Time after which the server forgets an empty channel, in seconds.
     channel_empty_s: u64 = 60,
-    /// Above this many people a channel does not announce who comes and goes (`/list` shows it).
+    /// Members of a channel up to which joins and departures are announced. `/list` shows the members of larger channels.
     announce_people_max: usize = 200,
-    /// A session that was cut off and comes back within this many seconds was never away for others.
+    /// Time in which a disconnected session can resume without an announced departure, in seconds.
     resume_window_s: u64 = 30,
-    /// Lines that a client gets at once when it comes back; older ones are loaded on demand.
+    /// Messages sent to a client when it reconnects. The client loads older ones on demand.
     resume_lines_max: usize = 500,
-    /// Lines of a place that a client gets when it sees the place for the first time.
+    /// Messages of a conversation sent to a client that has none of it.
     first_lines_max: usize = 100,
-    /// Lines of one answer to `/history` or `/search`.
+    /// Messages in one answer to `/history` or `/search`.
     history_lines_max: usize = 1_000,
-    /// Answers to `/history` and `/search` a person may have each second, tenfold at once.
+    /// Requests for `/history` and `/search` of one user, per second. The burst is ten times as many.
     histories_per_s: f64 = 2.0,
-    /// CPU time of one answer to `/history` or `/search`, in milliseconds; then it tells what it has found.
+    /// CPU time of one answer to `/history` or `/search`, in milliseconds. The answer then has the results found so far.
     search_ms_max: u64 = 250,
-    /// Private messages that wait for a person who is away; a quarter of them from one sender.
+    /// Private messages queued for an absent user. One sender can fill a quarter of them.
     mailbox_lines_max: usize = 1_000,
-    /// A line can be edited or deleted by its sender for this many seconds.
+    /// Time in which the sender can edit or delete a message, in seconds.
     change_s_max: u64 = 24 * 60 * 60,
-    /// Records that wait for the ledger; who would add one more waits.
+    /// Messages queued for the ledger. When the queue is full, senders are blocked.
     ledger_waiting_max: usize = 4_096,
-    /// Newest entries of a place kept in memory for readers who are behind, in bytes.
+    /// Newest messages of one conversation kept in memory for slow readers, in bytes.
     tail_bytes_max: usize = 1 << 20,
-    /// Lines kept in memory only, of all places together, in bytes; the oldest of the largest go.
+    /// Messages kept in memory only, of all conversations together, in bytes. The oldest of the largest conversation are dropped.
     memory_bytes_max: usize = 64 << 20,
-    /// Answers waiting for a session that does not read them, in bytes.
+    /// Unsent answers of one session, in bytes.
     answers_bytes_max: usize = 256 * 1024,
-    /// Lines a person may send at once.
+    /// Messages that one user can send in a burst.
     lines_burst: u32 = 5,
-    /// Lines a person may send each second after that.
+    /// Messages of one user after the burst, per second.
     lines_per_s: f64 = 2.0,
-    /// Bytes of text a person may send each second (and ten times as many at once).
+    /// Message text of one user, in bytes per second. The burst is ten times as many.
     bytes_per_s: f64 = 61_440.0,
-    /// Requests (`/list`, a ping, a refused line ...) a person may make each second, tenfold at once.
+    /// Other requests of one user (`/list`, pings, refused messages), per second. The burst is ten times as many.
     requests_per_s: f64 = 10.0,
-    /// Bytes that a person's requests may draw in answers each second, tenfold at once.
+    /// Answers to the requests of one user, in bytes per second. The burst is ten times as many.
     answer_bytes_per_s: f64 = 262_144.0,
-    /// Joins of a person that others are told of each second, tenfold at once; beyond, they are silent.
+    /// Announced joins of one user, per second. The burst is ten times as many. Joins beyond the rate are not announced.
     notices_per_s: f64 = 1.0,
-    /// Sessions that a person may begin each second, tenfold at once.
+    /// Logins of one user, per second. The burst is ten times as many.
     logins_per_s: f64 = 2.0,
-    /// Channels and conversations that a person may write in first, each hour and at once.
+    /// Conversations in which one user sends a first message, per hour. The burst is the same number.
     places_per_h: f64 = 120.0,
-    /// Channels with a PIN that a person may join in any hour without having known them before.
+    /// Channels with a PIN that one user joins for the first time, per hour.
     pin_joins_per_h: usize = 10,
-    /// From the connection to the login, in milliseconds; absolute.
+    /// Time from the connection to the login, in milliseconds. Partial data does not extend it.
     login_ms_max: u64 = 10_000,
-    /// A person has this many seconds to give their password.
+    /// Time to answer the password prompt, in seconds.
     password_s_max: u64 = 120,
-    /// Unauthenticated connections of an IPv4 address or IPv6 /64; a /56 has twice as many, a /48 or IPv4 /24 four times.
+    /// Unauthenticated connections of one IPv4 address or IPv6 /64. A /56 has twice as many, a /48 or an IPv4 /24 four times.
     strangers_per_source_max: usize = 8,
-    /// Connections that have sent no valid hello; for one more the oldest is closed.
+    /// Connections without a valid first record. A new connection replaces the oldest one of the network that has most.
     strangers_max: usize = 256,
-    /// Connections that have sent a valid hello and no key yet; for one more the oldest is closed, once it is a second old.
+    /// Connections with a valid first record and no R2. A new connection replaces one that is a second old, or one of a network that has more.
     handshakes_max: usize = 256,
-    /// Connections in the RSA operation and the login, each on a thread; for one more the oldest is closed, once it is two seconds old.
+    /// Connections in the RSA operation and the login. A new connection replaces one that is two seconds old, or one of a network that has more.
     logins_max: usize = 128,
-    /// Connections that may wait for an RSA operation, those of recent members aside.
+    /// Connections queued for an RSA operation, without those of recent users. Suspects can fill a quarter.
     rsa_waiting_max: usize = 32,
-    /// RSA operations at once; 0 is half of the cores.
+    /// Concurrent RSA operations. 0 is half of the cores.
     rsa_permits: usize = 0,
-    /// A source whose penalties add up to this many seconds is refused ...
+    /// Sum of a source's penalties from which new connections of the source are refused, in seconds.
     penalty_refuse_s: u64 = 15,
-    /// ... and no source is refused for longer than this.
+    /// Largest sum of penalties of a source or network, in seconds.
     penalty_s_max: u64 = 600,
-    /// Sources and networks with a penalty that are remembered.
+    /// Sources and networks with a penalty that the server remembers.
     penalty_sources_max: usize = 65_536,
-    /// A silent session is asked for a sign of life after this many seconds ...
+    /// Silence of a session after which the server sends a ping, in seconds.
     ping_s: u64 = 30,
-    /// ... and ended after this many.
+    /// Silence of a session after which the server ends it, in seconds.
     silence_s_max: u64 = 75,
-    /// A session is asked to log in again, under fresh keys, after this many seconds.
+    /// Age of a session after which the client has to log in again under new keys, in seconds.
     session_age_s_max: u64 = 24 * 60 * 60,
-    /// After the server's key was changed, the one before is accepted for so many seconds.
+    /// Time in which the server accepts its former key after a change, in seconds.
     key_overlap_s: u64 = 30 * 24 * 60 * 60,
-    /// From the word to stop to the exit, in milliseconds.
+    /// Time from the stop command to the exit, in milliseconds.
     drain_ms_max: u64 = 4_000,
-    /// Connections that may wait for `accept`.
+    /// Connections in the system's accept queue.
     listen_backlog: u32 = 1_024,
 }
 

@@ -179,6 +179,20 @@ fn closing_just_before_the_time_is_over_is_an_offence_as_being_late_is() {
 }
 
 #[test]
+fn silent_addresses_shut_nobody_of_their_network_out() {
+    let world = World::configured(r#"{"exempt": [], "limits": {"login_ms_max": 1000}}"#);
+    // Each costs its source and the network ten seconds; a network has sixty.
+    let silent: Vec<_> =
+        (0..8).map(|number| connects_from(&world, [127, 9, 9, 1 + number / 2])).collect();
+    world.until("all were late", || world.figure("login_failures") >= 8);
+    assert!(greeted_from(&world, [127, 9, 9, 1]).is_none(), "for what it has done itself");
+    for last in 50..60 {
+        assert!(greeted_from(&world, [127, 9, 9, last]).is_some(), "a neighbour");
+    }
+    drop(silent);
+}
+
+#[test]
 fn the_oldest_silent_connection_makes_room_and_one_with_a_hello_stays() {
     let world = World::configured(r#"{"exempt": [], "limits": {"strangers_max": 3}}"#);
     let greeted = greeted(&world).unwrap();

@@ -29,6 +29,8 @@ const PROMISED: Duration = Duration::from_secs(11);
 #[derive(Clone)]
 struct Plan {
     addresses: usize,
+    /// The address of each.
+    address: fn(usize) -> [u8; 4],
     /// Connections that one address holds at once.
     each: usize,
     /// A connection is held for so long, and closed then.
@@ -47,8 +49,13 @@ struct Flood {
 }
 
 /// The address of a hostile peer: each in an IPv4 /24 of its own, as a botnet's are.
-fn address(number: usize) -> [u8; 4] {
+fn botnet(number: usize) -> [u8; 4] {
     [127, 16 + (number >> 8) as u8, number as u8, 1]
+}
+
+/// All addresses of hostile peers in one IPv4 /24.
+fn one_network(number: usize) -> [u8; 4] {
+    [127, 9, 9, 1 + number as u8]
 }
 
 fn connect(from: [u8; 4], to: SocketAddr) -> std::io::Result<TcpStream> {
@@ -67,7 +74,7 @@ impl Flood {
         let threads = (0..THREADS).map(|thread| {
             let (plan, ends, tried) = (plan.clone(), Arc::clone(&ends), Arc::clone(&tried));
             let own = (0..plan.addresses * plan.each).filter(move |slot| slot % THREADS == thread);
-            let own: Vec<_> = own.map(|slot| address(slot % plan.addresses)).collect();
+            let own: Vec<_> = own.map(|slot| (plan.address)(slot % plan.addresses)).collect();
             thread::spawn(move || hold(&own, to, &plan, (&ends, &tried)))
         });
         let threads = threads.collect();
@@ -143,13 +150,18 @@ fn logs_in(invite: &Invite, address: &str, server: &PublicKey) -> Duration {
             Err(error) => eprintln!("after {:?}: {error}", began.elapsed()),
         }
         assert!(began.elapsed() < DEADLINE, "never let in");
-        thread::park_timeout(Duration::from_millis(500));
+        thread::park_timeout(Duration::from_millis(1_500));
     }
 }
 
 /// Where the member comes from: never the same source twice, so that none is known.
-fn never_seen(world: &World, number: usize) -> Proxy {
-    Proxy::from_source(&world.address, [127, 200, number as u8, 1])
+fn never_seen(number: usize) -> [u8; 4] {
+    [127, 200, number as u8, 1]
+}
+
+/// The same, in the network of the hostile peers.
+fn neighbour(number: usize) -> [u8; 4] {
+    [127, 9, 9, 240 + number as u8]
 }
 
 fn member(world: &World) -> (Invite, PublicKey) {
@@ -160,16 +172,17 @@ fn member(world: &World) -> (Invite, PublicKey) {
     (invite, server)
 }
 
-/// Members from addresses that were never seen come in while a flood goes on.
+/// Members from these addresses come in while a flood goes on.
 #[track_caller]
-fn comes_in_under(world: &World, plan: &Plan) {
+fn comes_in_under(world: &World, plan: &Plan, from: &[fn(usize) -> [u8; 4]]) {
     let (invite, server) = member(world);
     let flood = Flood::start(world, plan);
     world.until("the flood has come", || flood.tried() >= plan.addresses);
-    for number in 0..8 {
-        let way = never_seen(world, number);
+    for (number, from) in (0..8).flat_map(|number| from.iter().map(move |from| (number, from))) {
+        let source = from(number);
+        let way = Proxy::from_source(&world.address, source);
         let took = logs_in(&invite, &way.address, &server);
-        assert!(took < PROMISED, "login {number} took {took:?}");
+        assert!(took < PROMISED, "login {number} from {source:?} took {took:?}");
         thread::park_timeout(Duration::from_millis(300));
     }
     flood.end();
@@ -183,8 +196,8 @@ fn a_member_comes_in_while_256_addresses_hold_silent_connections() {
     let world = World::configured(CONFIG);
     // They close themselves just before the server would.
     let hold = Duration::from_millis(1_960);
-    let plan = Plan { addresses: 256, each: 8, hold, says: vec![], per_s: 1_000 };
-    comes_in_under(&world, &plan);
+    let plan = Plan { addresses: 256, address: botnet, each: 8, hold, says: vec![], per_s: 1_000 };
+    comes_in_under(&world, &plan, &[never_seen]);
     assert!(world.figure("refused") > 0, "closing early does not pay");
 }
 
@@ -193,9 +206,20 @@ fn a_member_comes_in_while_256_addresses_greet_and_say_no_more() {
     let world = World::configured(CONFIG);
     let hold = Duration::from_millis(1_960);
     // They have an invite.
-    let plan = Plan { addresses: 256, each: 8, hold, says: world.hello(), per_s: 1_000 };
-    comes_in_under(&world, &plan);
+    let plan =
+        Plan { addresses: 256, address: botnet, each: 8, hold, says: world.hello(), per_s: 1_000 };
+    comes_in_under(&world, &plan, &[never_seen]);
     assert!(world.figure("refused") > 0, "nor does it with a valid hello");
+}
+
+#[test]
+fn members_come_in_while_a_whole_network_greets_and_says_no_more() {
+    let world = World::configured(CONFIG);
+    let hold = Duration::from_millis(1_960);
+    let says = world.hello();
+    let plan = Plan { addresses: 230, address: one_network, each: 8, hold, says, per_s: 1_000 };
+    comes_in_under(&world, &plan, &[never_seen, neighbour]);
+    assert!(world.figure("refused") > 0);
 }
 
 #[test]
@@ -203,8 +227,8 @@ fn a_member_comes_in_where_everybody_has_the_same_address() {
     // As behind a proxy: nobody can be told from anybody by where they come from.
     let world = World::with(r#"{"login_ms_max": 2000}"#);
     let hold = Duration::from_millis(1_960);
-    let plan = Plan { addresses: 256, each: 8, hold, says: vec![], per_s: 1_000 };
-    comes_in_under(&world, &plan);
+    let plan = Plan { addresses: 256, address: botnet, each: 8, hold, says: vec![], per_s: 1_000 };
+    comes_in_under(&world, &plan, &[never_seen]);
     assert!(world.figure("evicted") > 0);
 }
 
@@ -214,6 +238,7 @@ fn a_member_comes_in_where_everybody_has_the_same_address() {
 fn measured_at_full_size() {
     let full = |addresses, says| Plan {
         addresses,
+        address: botnet,
         each: 8,
         hold: Duration::from_millis(9_800),
         says,
@@ -233,7 +258,7 @@ fn measured_at_full_size() {
         let (cpu, began) = (world.server.cpu(), Instant::now());
         let mut took = Vec::new();
         while began.elapsed() < Duration::from_secs(60) {
-            let way = never_seen(&world, took.len());
+            let way = Proxy::from_source(&world.address, never_seen(took.len()));
             took.push(logs_in(&invite, &way.address, &server));
             let next = Duration::from_millis(820 * took.len() as u64);
             thread::park_timeout(next.saturating_sub(began.elapsed()));

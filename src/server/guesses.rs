@@ -3,7 +3,8 @@
 //!
 //! Only who holds a person's registered key can guess at all. Where a thief has one, guesses from
 //! sources that the person never came from wait for each other; the person's own sources do not wait
-//! for them.
+//! for them. No wait is longer than its bound, so that a thief's guesses delay the owner by no more,
+//! and the source with fewer wrong guesses has the next turn.
 
 use std::collections::HashMap;
 
@@ -11,11 +12,15 @@ use super::door::source::Source;
 use crate::chat::UserName;
 use crate::chat::rate::Stamp;
 
-/// A source waits this long after its first wrong guess, and twice as long after each further one ...
-const SOURCE_MS: (u64, u64) = (1_000, 15 * 60_000);
-/// ... and all unknown sources of a person wait after so many wrong guesses, from one second on.
+/// A source waits this long after its first wrong guess, and twice as long after each further one, up to
+/// the second value: 8,640 guesses a day from one source.
+const SOURCE_MS: (u64, u64) = (1_000, 10_000);
+/// All unknown sources of a person wait after so many wrong guesses ...
 const USER_FREE: u32 = 5;
-const USER_MS: (u64, u64) = (1_000, 60_000);
+/// ... this long, doubled up to the second value: 17,280 guesses a day from all of them.
+const USER_MS: (u64, u64) = (1_000, 5_000);
+/// A turn that a source does not take within this time is anybody's.
+const TURN_MS: u64 = 2_000;
 /// Sources and people that are remembered.
 const REMEMBERED_MAX: usize = 65_536;
 /// What was wrong this long ago is forgotten.
@@ -27,51 +32,100 @@ struct Wrong {
     until: Stamp,
 }
 
+/// What all unknown sources of a person have done.
+#[derive(Clone, Copy, Default)]
+struct Person {
+    wrong: Wrong,
+    /// The source that has the next turn, and how many wrong guesses it had.
+    turn: Option<(Source, u32)>,
+}
+
 /// What is remembered of guesses.
 #[derive(Default)]
 pub struct Guesses {
     sources: HashMap<(UserName, Source), Wrong>,
-    users: HashMap<UserName, Wrong>,
+    users: HashMap<UserName, Person>,
     /// Sources that a person's right password has come from.
     known: HashMap<(UserName, Source), Stamp>,
 }
 
+/// A guess of a password: about whom, from where, and whether they have logged in from there lately.
+pub struct Guess<'a> {
+    pub user: &'a UserName,
+    pub source: Source,
+    pub known: bool,
+}
+
 impl Guesses {
-    /// How long a guess from there about this person has to wait, in milliseconds.
-    pub fn wait_ms(&self, user: &UserName, source: Source, now: Stamp) -> u64 {
-        let left = |wrong: Option<&Wrong>| wrong.map_or(0, |wrong| wrong.until.ms_since(now));
-        let key = (user.clone(), source);
-        let own = left(self.sources.get(&key));
-        if self.known.contains_key(&key) { own } else { own.max(left(self.users.get(user))) }
+    /// How long this guess has to wait, in milliseconds. One that has to wait has the next turn, unless a
+    /// source with as few wrong guesses has it.
+    pub fn wait_ms(&mut self, guess: &Guess, now: Stamp) -> u64 {
+        let own = self.of_source(guess);
+        let own_ms = own.until.ms_since(now);
+        let known = self.is_known(guess);
+        match self.users.get_mut(guess.user) {
+            Some(person) if !known => own_ms.max(person.wait_ms(guess.source, own, now)),
+            _ => own_ms,
+        }
     }
 
     /// A guess was wrong.
-    pub fn wrong(&mut self, user: &UserName, source: Source, now: Stamp) {
+    pub fn wrong(&mut self, guess: &Guess, now: Stamp) {
         self.forget(now);
-        let key = (user.clone(), source);
-        let known = self.known.contains_key(&key);
+        let key = (guess.user.clone(), guess.source);
         if self.sources.len() < REMEMBERED_MAX || self.sources.contains_key(&key) {
             later(self.sources.entry(key).or_default(), 0, SOURCE_MS, now);
         }
-        if !known && (self.users.len() < REMEMBERED_MAX || self.users.contains_key(user)) {
-            later(self.users.entry(user.clone()).or_default(), USER_FREE, USER_MS, now);
+        let remembered = self.users.len() < REMEMBERED_MAX || self.users.contains_key(guess.user);
+        if !self.is_known(guess) && remembered {
+            let person = self.users.entry(guess.user.clone()).or_default();
+            later(&mut person.wrong, USER_FREE, USER_MS, now);
+            person.turn = None;
         }
     }
 
     /// A guess was right: this source is the person's own from now on.
-    pub fn right(&mut self, user: &UserName, source: Source, now: Stamp) {
-        let key = (user.clone(), source);
+    pub fn right(&mut self, guess: &Guess, now: Stamp) {
+        let key = (guess.user.clone(), guess.source);
         self.sources.remove(&key);
         if self.known.len() < REMEMBERED_MAX {
             self.known.insert(key, now);
         }
     }
 
+    fn of_source(&self, guess: &Guess) -> Wrong {
+        let wrong = self.sources.get(&(guess.user.clone(), guess.source));
+        wrong.copied().unwrap_or_default()
+    }
+
+    fn is_known(&self, guess: &Guess) -> bool {
+        guess.known || self.known.contains_key(&(guess.user.clone(), guess.source))
+    }
+
     fn forget(&mut self, now: Stamp) {
         if self.sources.len().max(self.users.len()) >= REMEMBERED_MAX {
             self.sources.retain(|_, wrong| now.ms_since(wrong.until) < FORGET_MS);
-            self.users.retain(|_, wrong| now.ms_since(wrong.until) < FORGET_MS);
+            self.users.retain(|_, person| now.ms_since(person.wrong.until) < FORGET_MS);
         }
+    }
+}
+
+impl Person {
+    /// How long a source has to wait for the person's other unknown sources, in milliseconds.
+    fn wait_ms(&mut self, source: Source, own: Wrong, now: Stamp) -> u64 {
+        let until = self.wrong.until;
+        let turn_ends = Stamp(until.0 + TURN_MS);
+        let others_ms = match self.turn {
+            Some((other, count)) if other != source && count <= own.count => {
+                turn_ends.ms_since(now)
+            }
+            _ => 0,
+        };
+        // A source whose own wait is longer could not take the turn.
+        if others_ms == 0 && own.until <= until && now < until {
+            self.turn = Some((source, own.count));
+        }
+        until.ms_since(now).max(others_ms)
     }
 }
 
@@ -91,47 +145,108 @@ fn later(wrong: &mut Wrong, free: u32, (first_ms, last_ms): (u64, u64), now: Sta
 mod tests {
     use std::net::IpAddr;
 
+    use proptest::prelude::*;
+
     use super::*;
+
+    const DAY_MS: u64 = 24 * 3_600_000;
 
     fn source(last: u8) -> Source {
         IpAddr::from([192, 0, 2, last]).into()
     }
 
+    fn from(user: &UserName, last: u8) -> Guess<'_> {
+        Guess { user, source: source(last), known: false }
+    }
+
     #[test]
-    fn each_wrong_guess_makes_its_source_wait_twice_as_long() {
+    fn each_wrong_guess_makes_its_source_wait_twice_as_long_up_to_ten_seconds() {
         let (bob, mut guesses) = ("bob".parse().unwrap(), Guesses::default());
         let mut now = Stamp(1_000);
         for wait in [1_000, 2_000, 4_000, 8_000] {
-            assert_eq!(guesses.wait_ms(&bob, source(1), now), 0);
-            guesses.wrong(&bob, source(1), now);
-            assert_eq!(guesses.wait_ms(&bob, source(1), now), wait);
-            assert_eq!(guesses.wait_ms(&bob, source(2), now), 0);
+            assert_eq!(guesses.wait_ms(&from(&bob, 1), now), 0);
+            guesses.wrong(&from(&bob, 1), now);
+            assert_eq!(guesses.wait_ms(&from(&bob, 1), now), wait);
+            assert_eq!(guesses.wait_ms(&from(&bob, 2), now), 0);
             now = Stamp(now.0 + wait);
         }
         for _ in 0..40 {
-            guesses.wrong(&bob, source(1), now);
+            guesses.wrong(&from(&bob, 1), now);
         }
-        assert_eq!(guesses.wait_ms(&bob, source(1), now), 15 * 60_000);
-        guesses.right(&bob, source(1), now);
-        assert_eq!(guesses.wait_ms(&bob, source(1), now), 0);
+        assert_eq!(guesses.wait_ms(&from(&bob, 1), now), 10_000);
+        guesses.right(&from(&bob, 1), now);
+        assert_eq!(guesses.wait_ms(&from(&bob, 1), now), 0);
     }
 
     #[test]
     fn a_thief_elsewhere_waits_and_the_member_at_home_does_not() {
         let (bob, carol) = ("bob".parse().unwrap(), "carol".parse().unwrap());
         let mut guesses = Guesses::default();
-        guesses.right(&bob, source(1), Stamp(0));
+        guesses.right(&from(&bob, 1), Stamp(0));
         for last in 2..100 {
-            guesses.wrong(&bob, source(last), Stamp(0));
+            guesses.wrong(&from(&bob, last), Stamp(0));
         }
-        assert_eq!(
-            guesses.wait_ms(&bob, source(200), Stamp(0)),
-            60_000,
-            "a fresh source waits too"
-        );
-        assert_eq!(guesses.wait_ms(&bob, source(1), Stamp(0)), 0, "bob's own does not");
-        assert_eq!(guesses.wait_ms(&carol, source(2), Stamp(0)), 0, "nor does anybody else");
-        guesses.wrong(&bob, source(1), Stamp(0));
-        assert_eq!(guesses.wait_ms(&bob, source(1), Stamp(0)), 1_000, "but for its own mistakes");
+        let fresh = guesses.wait_ms(&from(&bob, 200), Stamp(0));
+        assert_eq!(fresh, 5_000, "a fresh source waits too");
+        assert_eq!(guesses.wait_ms(&from(&bob, 1), Stamp(0)), 0, "bob's own does not");
+        let logged_in = Guess { known: true, ..from(&bob, 201) };
+        assert_eq!(guesses.wait_ms(&logged_in, Stamp(0)), 0, "nor one of a recent login");
+        assert_eq!(guesses.wait_ms(&from(&carol, 2), Stamp(0)), 0, "nor does anybody else");
+        guesses.wrong(&from(&bob, 1), Stamp(0));
+        assert_eq!(guesses.wait_ms(&from(&bob, 1), Stamp(0)), 1_000, "but for its own mistakes");
+    }
+
+    proptest! {
+        /// The thief guesses from `sources` addresses whenever it may, tries all the time, and has
+        /// guessed from each of them before.
+        #[test]
+        fn the_owner_has_a_try_in_time_whatever_the_thief_guesses(
+            sources in 1u8..60, step_ms in 1u64..700, at_ms in 0u64..120_000,
+        ) {
+            let (bob, mut guesses) = ("bob".parse().unwrap(), Guesses::default());
+            (1..=sources).for_each(|last| guesses.wrong(&from(&bob, last), Stamp(0)));
+            let (mut now, mut next_try, mut tried) = (0, at_ms, None);
+            while now < at_ms + 30_000 && tried.is_none() {
+                now += step_ms;
+                // The thief comes first each time; the owner when they were told to.
+                for last in 1..=sources {
+                    if guesses.wait_ms(&from(&bob, last), Stamp(now)) == 0 {
+                        guesses.wrong(&from(&bob, last), Stamp(now));
+                    }
+                }
+                if now >= next_try {
+                    match guesses.wait_ms(&from(&bob, 200), Stamp(now)) {
+                        0 => tried = Some(now),
+                        wait_ms => next_try = now + wait_ms,
+                    }
+                }
+            }
+            let waited_ms = tried.map(|tried| tried.saturating_sub(at_ms));
+            let bound_ms = USER_MS.1 + TURN_MS + 2 * step_ms;
+            prop_assert!(waited_ms.is_some_and(|ms| ms <= bound_ms), "{waited_ms:?}");
+        }
+
+        #[test]
+        fn guesses_of_a_day_are_bounded_whatever_their_sources(
+            tries in prop::collection::vec((any::<u8>(), 0u64..3_000), 2_000),
+        ) {
+            let (bob, mut guesses) = ("bob".parse().unwrap(), Guesses::default());
+            let (mut now, mut looked_at) = (0, 0);
+            let mut by_source = HashMap::new();
+            for (last, pause) in tries {
+                now += pause;
+                let wait_ms = guesses.wait_ms(&from(&bob, last), Stamp(now));
+                prop_assert!(wait_ms <= SOURCE_MS.1.max(USER_MS.1 + TURN_MS));
+                if wait_ms == 0 {
+                    guesses.wrong(&from(&bob, last), Stamp(now));
+                    looked_at += 1;
+                    *by_source.entry(last).or_insert(0u64) += 1;
+                }
+            }
+            // The first ones come faster: five are free, and the waits grow to their bound.
+            prop_assert!(looked_at <= 9 + now / USER_MS.1, "{looked_at} in {now} ms");
+            prop_assert!(by_source.values().all(|count| *count <= 5 + now / SOURCE_MS.1));
+            prop_assert!(DAY_MS / USER_MS.1 == 17_280 && DAY_MS / SOURCE_MS.1 == 8_640);
+        }
     }
 }

@@ -14,10 +14,10 @@ use super::devices::Devices;
 use super::directory::Directory;
 use super::door::Door;
 use super::door::permits::Permits;
-use super::guesses::Guesses;
+use super::guesses::{Guess, Guesses};
 use super::hub::{self, Hub};
 use super::liveness;
-use super::prompts::{Place, Prompt, Prompts};
+use super::prompts::{Place, Prompt, Prompts, Wait};
 use super::readers::Readers;
 use super::records::Records;
 use super::second::{self, Asker};
@@ -153,20 +153,23 @@ impl House {
         }
     }
 
-    /// A place among the connections that are asked for a password; none where too many of the same key
-    /// and source are.
-    pub fn asks(&self, asker: &Asker) -> Option<Place<'_, Arc<SendQueue>>> {
+    /// A place among the connections that are asked for a password.
+    ///
+    /// # Errors
+    /// Too many are, for so many milliseconds.
+    pub fn asks(&self, asker: &Asker) -> Result<Place<'_, Arc<SendQueue>>, u64> {
         let prompt = Prompt {
             user: asker.user.clone(),
             key: asker.queue.key,
             source: asker.address.into(),
             known: self.door.knows(asker.user, asker.address),
+            since: self.hub.now(),
             handle: Arc::clone(asker.queue),
         };
-        let (place, closed) =
-            self.prompts.open(prompt, self.config().limits.sessions_per_user_max)?;
-        closed.iter().for_each(|queue| second::refuse_prompt(queue));
-        Some(place)
+        let max = self.config().limits.sessions_per_user_max;
+        let (place, closed) = self.prompts.open(prompt, max).map_err(|Wait(ms)| ms)?;
+        closed.iter().for_each(|queue| second::refuse_prompt(queue, second::CLOSED_RETRY_MS));
+        Ok(place)
     }
 
     /// Writes where people have logged in from lately, where that is new, and nothing of it where no
@@ -188,22 +191,25 @@ impl House {
 
     /// How long a guess of a password from there has to wait, in milliseconds.
     pub fn guess_wait_ms(&self, user: &UserName, address: IpAddr) -> u64 {
-        self.guesses.lock().wait_ms(user, address.into(), self.hub.now())
+        let guess = self.guess(user, address);
+        self.guesses.lock().wait_ms(&guess, self.hub.now())
     }
 
     /// What came of a guess.
     pub fn guessed(&self, user: &UserName, address: IpAddr, fits: bool) {
-        let (mut guesses, now) = (self.guesses.lock(), self.hub.now());
-        match fits {
-            true => guesses.right(user, address.into(), now),
-            false => guesses.wrong(user, address.into(), now),
-        }
+        let guess = self.guess(user, address);
+        let note = if fits { Guesses::right } else { Guesses::wrong };
+        note(&mut self.guesses.lock(), &guess, self.hub.now());
+    }
+
+    fn guess<'a>(&self, user: &'a UserName, address: IpAddr) -> Guess<'a> {
+        Guess { user, source: address.into(), known: self.door.knows(user, address) }
     }
 
     /// Does something that takes a hash's memory and time; few at once. None where its turn does not
     /// come before the deadline.
     pub fn hashes<T>(&self, deadline: Instant, hash: impl FnOnce() -> T) -> Option<T> {
-        let _permit = self.hashing.take(deadline, false)?;
+        let _permit = self.hashing.take(deadline, self.hashing.waiting_max())?;
         Some(hash())
     }
 

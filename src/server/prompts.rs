@@ -1,14 +1,20 @@
-//! The connections that are asked for a password: few of one key from one source, so that a thief of a key
-//! who opens many keeps nobody out who comes from elsewhere.
+//! The connections that are asked for a password. Their number is bounded by key and source, and a thief of
+//! a key who opens many keeps the owner from none. Pure: the moment is handed in.
+
+use std::collections::HashMap;
 
 use super::door::source::Source;
 use crate::chat::UserName;
+use crate::chat::rate::Stamp;
 use crate::crypto::Fingerprint;
 use crate::sync::{Mutex, MutexGuard, Rank};
 
 /// All sources of a person that they have not logged in from lately have so many times the prompts of one
 /// of them.
 const SOURCES: usize = 4;
+/// A source's only prompt, and the prompts of one source and key, are not closed for another one before
+/// this age, in milliseconds: the time to type a password.
+const AGE_MS_MIN: u64 = 10_000;
 
 /// A connection that is asked for a password.
 #[derive(Clone)]
@@ -18,6 +24,7 @@ pub struct Prompt<H> {
     pub source: Source,
     /// The person has logged in from there lately.
     pub known: bool,
+    pub since: Stamp,
     /// What ends the connection.
     pub handle: H,
 }
@@ -38,6 +45,10 @@ pub struct Place<'a, H> {
     id: u64,
 }
 
+/// There is no place before so many milliseconds.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Wait(pub u64);
+
 impl<H> Default for Prompts<H> {
     fn default() -> Self {
         Prompts { open: Mutex::new(Rank::Prompts, Open { prompts: Vec::new(), next: 0 }) }
@@ -45,25 +56,22 @@ impl<H> Default for Prompts<H> {
 }
 
 impl<H> Prompts<H> {
-    /// A place, where the key has less than `max` from this source; and whom it closes: where the person's
-    /// unknown sources have too many, the oldest of those.
-    pub fn open(&self, prompt: Prompt<H>, max: usize) -> Option<(Place<'_, H>, Option<H>)> {
+    /// A place, and the prompt that is closed for it. A key has `max` prompts of one source; the oldest
+    /// goes for one more. A person has four times as many of all unknown sources; for one more the oldest
+    /// goes of the source that has most.
+    ///
+    /// # Errors
+    /// The prompt that would go is too young.
+    pub fn open(&self, prompt: Prompt<H>, max: usize) -> Result<(Place<'_, H>, Option<H>), Wait> {
         let mut open = self.lock();
-        let same = |one: &&(u64, Prompt<H>)| {
-            (&one.1.user, one.1.key, one.1.source) == (&prompt.user, prompt.key, prompt.source)
+        let closed = match open.victim(&prompt, max)? {
+            Some(id) => open.remove(id),
+            None => None,
         };
-        if open.prompts.iter().filter(same).count() >= max {
-            return None;
-        }
-        let unknown = |one: &Prompt<H>| one.user == prompt.user && !one.known;
-        let count = open.prompts.iter().filter(|(_, one)| unknown(one)).count();
-        let too_many = !prompt.known && count >= SOURCES.saturating_mul(max);
-        let oldest = open.prompts.iter().position(|(_, one)| too_many && unknown(one));
-        let closed = oldest.map(|index| open.prompts.remove(index).1.handle);
         let id = open.next;
         open.next += 1;
         open.prompts.push((id, prompt));
-        Some((Place { prompts: self, id }, closed))
+        Ok((Place { prompts: self, id }, closed))
     }
 
     fn lock(&self) -> MutexGuard<'_, Open<H>> {
@@ -71,52 +79,132 @@ impl<H> Prompts<H> {
     }
 }
 
+impl<H> Open<H> {
+    /// Which prompt goes for another one, where one has to.
+    fn victim(&self, newcomer: &Prompt<H>, max: usize) -> Result<Option<u64>, Wait> {
+        let of_user = || self.prompts.iter().filter(|(_, one)| one.user == newcomer.user);
+        let mut same =
+            of_user().filter(|(_, one)| (one.key, one.source) == (newcomer.key, newcomer.source));
+        let ripe = |(id, one): &(u64, Prompt<H>)| match AGE_MS_MIN
+            .saturating_sub(newcomer.since.ms_since(one.since))
+        {
+            0 => Ok(Some(*id)),
+            wait_ms => Err(Wait(wait_ms)),
+        };
+        if same.clone().count() >= max {
+            return same.next().map_or(Ok(None), ripe);
+        }
+        let unknown = || of_user().filter(|(_, one)| !one.known);
+        if newcomer.known || unknown().count() < SOURCES.saturating_mul(max) {
+            return Ok(None);
+        }
+        let mut sources = HashMap::new();
+        unknown().for_each(|(_, one)| *sources.entry(one.source).or_insert(0usize) += 1);
+        let count = |source| sources.get(&source).copied().unwrap_or(0);
+        let most = unknown().map(|(_, one)| count(one.source)).max().unwrap_or(0);
+        let Some(oldest) = unknown().find(|(_, one)| count(one.source) == most) else {
+            return Ok(None);
+        };
+        if most > count(newcomer.source) + 1 { Ok(Some(oldest.0)) } else { ripe(oldest) }
+    }
+
+    fn remove(&mut self, id: u64) -> Option<H> {
+        let index = self.prompts.iter().position(|(one, _)| *one == id)?;
+        Some(self.prompts.remove(index).1.handle)
+    }
+}
+
 impl<H> Drop for Place<'_, H> {
     fn drop(&mut self) {
-        self.prompts.lock().prompts.retain(|(id, _)| *id != self.id);
+        self.prompts.lock().remove(self.id);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
-    fn prompt(key: u8, source: &str, known: bool, handle: u32) -> Prompt<u32> {
+    fn prompt(key: u8, source: &str, known: bool, since: u64) -> Prompt<u64> {
         let (user, key) = ("bob".parse().unwrap(), Fingerprint([key; 32]));
-        Prompt { user, key, source: source.parse().unwrap(), known, handle }
+        let source = source.parse().unwrap();
+        Prompt { user, key, source, known, since: Stamp(since), handle: since }
     }
 
     #[test]
-    fn a_thief_with_the_key_keeps_the_owner_out_from_no_other_source() {
+    fn within_a_source_the_oldest_prompt_goes_once_there_was_time_to_type() {
         let prompts = Prompts::default();
         let open = |prompt| prompts.open(prompt, 10);
-        let mut held: Vec<_> =
-            (0..10).map(|number| open(prompt(1, "192.0.2.1", false, number)).unwrap().0).collect();
-        assert!(open(prompt(1, "192.0.2.1", false, 10)).is_none());
-        for other in [prompt(2, "192.0.2.1", false, 0), prompt(1, "192.0.2.2", false, 0)] {
-            assert!(matches!(open(other), Some((_, None))), "another key, or another source");
+        let held: Vec<_> =
+            (0..10).map(|since| open(prompt(1, "192.0.2.1", true, since)).unwrap()).collect();
+        let late = |since| open(prompt(1, "192.0.2.1", true, since));
+        assert_eq!(late(4_000).map(drop), Err(Wait(6_000)));
+        for other in [prompt(2, "192.0.2.1", false, 9), prompt(1, "192.0.2.2", false, 9)] {
+            assert!(matches!(open(other), Ok((_, None))), "another key, or another source");
         }
-        held.pop();
-        assert!(open(prompt(1, "192.0.2.1", false, 10)).is_some());
+        assert_eq!(late(10_000).map(|(_, closed)| closed), Ok(Some(0)));
+        drop(held);
+        assert!(prompts.lock().prompts.is_empty());
     }
 
     #[test]
-    fn of_many_sources_the_oldest_goes_and_never_one_of_the_persons_own() {
+    fn of_many_sources_the_one_with_most_prompts_loses_its_oldest() {
         let prompts = Prompts::default();
-        let own = prompts.open(prompt(1, "192.0.2.1", true, 0), 2).unwrap().0;
         let mut held = Vec::new();
-        let mut closed = Vec::new();
-        for number in 1..=20 {
-            let source = format!("10.0.0.{number}");
-            let (place, gone) = prompts.open(prompt(1, &source, false, number), 2).unwrap();
+        let mut open = |source: &str, known, since| {
+            let (place, closed) = prompts.open(prompt(1, source, known, since), 2)?;
             held.push(place);
-            closed.extend(gone);
+            Ok(closed)
+        };
+        assert_eq!(open("192.0.2.1", true, 0), Ok(None));
+        for (number, since) in (1..=4).flat_map(|number| [(number, number), (number, 10 + number)])
+        {
+            assert_eq!(open(&format!("10.0.0.{number}"), false, since), Ok(None));
         }
-        assert_eq!(closed, (1..=12).collect::<Vec<_>>(), "eight are left");
-        assert_eq!(prompts.lock().prompts.len(), 9);
-        let again = prompts.open(prompt(1, "192.0.2.1", true, 30), 2).unwrap();
-        assert!(again.1.is_none(), "nobody goes for a known source");
-        drop((own, held, again));
-        assert!(prompts.lock().prompts.is_empty());
+        // A fresh source is let in at once; the prompt of a known one is never closed for it.
+        assert_eq!(open("203.0.113.1", false, 20), Ok(Some(1)));
+        assert_eq!(open("203.0.113.2", false, 21), Ok(Some(2)));
+        assert_eq!(open("203.0.113.3", false, 22), Ok(Some(3)));
+        assert_eq!(open("203.0.113.4", false, 23), Ok(Some(4)));
+        // Now each has one, which has its time.
+        assert_eq!(open("203.0.113.5", false, 24), Err(Wait(9_987)));
+        assert_eq!(open("203.0.113.5", false, 10_011), Ok(Some(11)));
+        assert_eq!(open("192.0.2.1", true, 10_012), Ok(None), "nobody goes for a known source");
+    }
+
+    proptest! {
+        #[test]
+        fn an_owner_keeps_a_prompt_at_home_and_has_time_elsewhere(
+            thief in prop::collection::vec((0u32..500, 0u64..2_000), 1..400),
+            max in 1usize..12,
+        ) {
+            let prompts = Prompts::default();
+            let opened = prompts.open(prompt(1, "192.0.2.1", true, 0), max);
+            let _home = opened.map_err(|_| "home").unwrap();
+            let (mut held, mut now, mut fresh) = (Vec::new(), 1, None);
+            for (number, pause) in thief {
+                now += pause;
+                let source = format!("10.0.{}.{}", number >> 8, number & 255);
+                if let Ok((place, closed)) = prompts.open(prompt(1, &source, false, now), max) {
+                    held.push(place);
+                    prop_assert!(closed != Some(0), "the prompt at home");
+                    prop_assert!(fresh.is_none_or(|since| closed != Some(since)
+                        || now >= since + AGE_MS_MIN), "the prompt elsewhere");
+                }
+                if fresh.is_none() {
+                    now += 1;
+                    match prompts.open(prompt(1, "203.0.113.1", false, now), max) {
+                        Ok((place, _)) => {
+                            held.push(place);
+                            fresh = Some(now);
+                            now += 1;
+                        }
+                        Err(Wait(ms)) => prop_assert!(ms <= AGE_MS_MIN),
+                    }
+                }
+                let unknown = prompts.lock().prompts.iter().filter(|(_, one)| !one.known).count();
+                prop_assert!(unknown <= SOURCES * max);
+            }
+        }
     }
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::delivery::send_queue::SendQueue;
+use super::door::Offence;
 use super::house::House;
 use crate::chat::{Code, Command, Event, UserName};
 use crate::crypto::RecordType;
@@ -16,6 +17,9 @@ use crate::wire::codec;
 
 /// Wrong guesses of one connection.
 const GUESSES_MAX: u32 = 3;
+
+/// A client whose prompt was closed for another one comes back after this.
+pub const CLOSED_RETRY_MS: u64 = 2_000;
 
 /// As somebody is told whose password is another one now.
 pub const CHANGED: &str = "your password was changed: log in again";
@@ -46,25 +50,30 @@ enum Answer {
     Changed,
 }
 
-/// What this person may come in by: no password is set, or they know it. None where the connection has
-/// ended.
-pub fn knows(house: &House, asker: &Asker, reader: &mut TunnelReader) -> Option<Proof> {
+/// What this person may come in by: no password is set, or they know it.
+///
+/// # Errors
+/// The connection has ended, and its source is penalised for this.
+pub fn knows(house: &House, asker: &Asker, reader: &mut TunnelReader) -> Result<Proof, Offence> {
     let password = house.users().settings(asker.user).password;
     let Some(hash) = password else {
         if house.config().passwords == crate::config::Passwords::All {
             let reason = "everybody needs a password here: the operator sets yours".to_owned();
             end(house, asker, reason, None);
-            return None;
+            return Err(Offence::NotAdmitted);
         }
-        return Some(Proof(None));
+        return Ok(Proof(None));
     };
-    let Some(_place) = house.asks(asker) else {
-        house.hub.counters().refused(Code::Password);
-        refuse_prompt(asker.queue);
-        return None;
+    let _place = match house.asks(asker) {
+        Ok(place) => place,
+        Err(ms) => {
+            house.hub.counters().refused(Code::Password);
+            refuse_prompt(asker.queue, ms.max(1_000));
+            return Err(Offence::Unserved);
+        }
     };
     match ask(house, asker, &hash, reader) {
-        Ok(Answer::Right) => return Some(Proof(Some(hash))),
+        Ok(Answer::Right) => return Ok(Proof(Some(hash))),
         Ok(Answer::Wrong) => {
             let wait_ms = house.guess_wait_ms(asker.user, asker.address).max(1_000);
             end(house, asker, "this is not your password".into(), Some(wait_ms));
@@ -73,7 +82,7 @@ pub fn knows(house: &House, asker: &Asker, reader: &mut TunnelReader) -> Option<
         // The peer is gone, or speaks something else.
         Err(_) => end(house, asker, "no password came".into(), Some(5_000)),
     }
-    None
+    Err(Offence::NoPassword)
 }
 
 fn ask(
@@ -151,9 +160,9 @@ fn tell(house: &House, asker: &Asker, wrong: bool) {
 }
 
 /// Ends a connection that may not be asked, or not any more: there are too many of them.
-pub fn refuse_prompt(queue: &SendQueue) {
+pub fn refuse_prompt(queue: &SendQueue, retry_ms: u64) {
     let reason = "too many of your connections wait for a password".to_owned();
-    let event = Event::Goodbye { code: Code::Password, reason, retry_ms: Some(10_000) };
+    let event = Event::Goodbye { code: Code::Password, reason, retry_ms: Some(retry_ms) };
     queue.end(Some(&event), "password");
 }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::delivery::send_queue::SendQueue;
-use super::door::Stranger;
+use super::door::{Offence, Stranger};
 use super::house::House;
 use super::hub::Said;
 use super::observe::log as server_log;
@@ -84,7 +84,8 @@ pub fn enter(house: &Arc<House>, stranger: Stranger, id: SessionId) -> Option<En
         return None;
     };
     let Stranger { login, key, mut reader, sealer, stream, waiting, peer } = stranger;
-    waiting.admitted();
+    // Dropped before the peer has entered, it penalises the source.
+    let registered = waiting.registered();
     let address = peer.ip();
     let whom = Whom { user: &user, key: key.fingerprint(), address: Some(address) };
     let muted = house.standing(whom).1 == State::Muted;
@@ -101,7 +102,13 @@ pub fn enter(house: &Arc<House>, stranger: Stranger, id: SessionId) -> Option<En
         return None;
     }
     let asker = Asker { user: &session.user, address, queue: &session.queue };
-    let proof = second::knows(house, &asker, &mut reader)?;
+    let proof = match second::knows(house, &asker, &mut reader) {
+        Ok(proof) => proof,
+        Err(offence) => {
+            registered.refused(offence);
+            return None;
+        }
+    };
     let (user, device) = (session.user.clone(), session.device.clone());
     let resumes = login.features.iter().any(|feature| feature == "resume");
     session.standing();
@@ -112,8 +119,10 @@ pub fn enter(house: &Arc<House>, stranger: Stranger, id: SessionId) -> Option<En
         let retry_ms = refusal.retry_ms().or(Some(10_000));
         let event = Event::Goodbye { code, reason, retry_ms };
         session.queue.end(Some(&event), "refused");
+        registered.refused(Offence::Unserved);
         return None;
     }
+    registered.entered();
     log::info!("{} ({}) entered", session.user, session.device);
     house.door().note_login(&session.user, address);
     let leaving = Leaving { session, cut: true };

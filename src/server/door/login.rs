@@ -33,7 +33,8 @@ pub struct Login {
 /// How a login queues for the RSA operation.
 struct Queue {
     deadline: Instant,
-    preferred: bool,
+    /// Others that may wait already.
+    ahead_max: usize,
 }
 
 /// What a finished handshake gives.
@@ -80,7 +81,7 @@ impl Door {
     fn shake_hands(&self, login: Login) -> Result<Stranger, (Waiting, Offence)> {
         let Login { connection, gated } = login;
         let Connection { stream, records, peer, waiting, deadline, .. } = connection;
-        let queue = Queue { deadline, preferred: waiting.is_preferred() };
+        let queue = Queue { deadline, ahead_max: self.ahead_max(waiting.origin.standing) };
         match self.prove(&stream, records, *gated, queue) {
             Ok((login, key, reader, sealer)) => {
                 Ok(Stranger { login, key, reader, sealer, stream, peer, waiting })
@@ -103,7 +104,7 @@ impl Door {
         let gone = |_: io::Error| Offence::EarlyEnd(Stage::LoggingIn);
         stream.set_nonblocking(false).map_err(gone)?;
         stream.set_write_timeout(Some(self.login_time())).map_err(gone)?;
-        let Some(permit) = self.permits.take(queue.deadline, queue.preferred) else {
+        let Some(permit) = self.permits.take(queue.deadline, queue.ahead_max) else {
             // A peer that does not wait for the answer needs none.
             let _ = write_record(stream, BUSY);
             return Err(Offence::Unserved);

@@ -32,11 +32,12 @@ use crate::suite::Suites;
 use crate::sync::{Mutex, Rank, Snapshot};
 use crate::wire::codec::Login;
 use connection::Connection;
-use penalties::{Offence, Penalties};
+pub use penalties::Offence;
+use penalties::Penalties;
 use permits::Permits;
 pub use recent::RecentLogins;
 use source::Source;
-use table::{Bounds, Full, Held, Origin, Stage, Table};
+use table::{Bounds, Full, Held, Origin, Stage, Standing, Table};
 use unauthenticated::Unauthenticated;
 
 /// A door that has not looked for this long is stuck.
@@ -140,6 +141,14 @@ pub struct Waiting {
     origin: Origin,
 }
 
+/// A peer with a registered key that has no session yet. Its source is penalised when this is dropped,
+/// unless the peer has entered: a ban or a wrong password costs as much as any failed login.
+pub struct Registered {
+    door: Arc<Door>,
+    origin: Origin,
+    offence: Option<Offence>,
+}
+
 /// A connection's place among those that have a thread, given back when dropped.
 struct Slot(Arc<Door>);
 
@@ -148,21 +157,15 @@ impl Waiting {
         self.id
     }
 
-    /// Whether this peer comes first.
-    fn is_preferred(&self) -> bool {
-        self.origin.preferred
-    }
-
-    /// The peer is registered: its source starts with a clean slate.
-    pub fn admitted(self) {
-        if let Some(source) = self.origin.source {
-            self.door.penalties.lock().clear(source);
-        }
+    /// The peer's key is registered. Its place is free for others, and what becomes of it is open.
+    pub fn registered(self) -> Registered {
+        let (door, origin) = (Arc::clone(&self.door), self.origin);
+        Registered { door, origin, offence: Some(Offence::NotAdmitted) }
     }
 
     /// The peer's key is not registered.
     pub fn not_registered(self) {
-        self.fails(Offence::NotRegistered);
+        self.fails(Offence::NotAdmitted);
     }
 
     /// The connection is in a later stage. Gives the ids of those that were closed for it.
@@ -181,7 +184,30 @@ impl Waiting {
             _ => &counts.failures,
         };
         counter.fetch_add(1, Ordering::Relaxed);
-        self.door.penalise(&held, offence);
+        self.door.penalise(held.origin, offence, self.door.now().ms_since(held.came));
+    }
+}
+
+impl Registered {
+    /// The peer has a session: its source starts with a clean slate.
+    pub fn entered(mut self) {
+        self.offence = None;
+        if let Some(source) = self.origin.source {
+            self.door.penalties.lock().clear(source);
+        }
+    }
+
+    /// The peer was refused, for this.
+    pub fn refused(mut self, offence: Offence) {
+        self.offence = Some(offence);
+    }
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        if let Some(offence) = self.offence {
+            self.door.penalise(self.origin, offence, 0);
+        }
     }
 }
 
@@ -317,6 +343,9 @@ impl Door {
         let entered = self.origin(peer.ip()).and_then(|origin| {
             let (id, gone) = self.table.lock().enter(origin, Arc::clone(stream), self.now());
             evicted = gone;
+            if let (Err(Full), Some(source)) = (id, origin.source) {
+                self.penalties.lock().turned_away(source, self.now());
+            }
             Some(Waiting { door: Arc::clone(self), id: id.ok()?, origin })
         });
         if entered.is_none() {
@@ -333,22 +362,25 @@ impl Door {
             return None;
         }
         if within(&rules.exempt) {
-            return Some(Origin { source: None, preferred: true });
+            return Some(Origin { source: None, standing: Standing::Known, penalised: false });
         }
         if within(&rules.shared) {
-            return Some(Origin { source: None, preferred: false });
+            return Some(Origin { source: None, standing: Standing::Unknown, penalised: false });
         }
         drop(rules);
         let source = Source::from(address);
         let known = self.recent.lock().knows(source, recent::today());
         let (penalties, now) = (self.penalties.lock(), self.now());
-        if known {
-            // Never refused; but for its own offences it has to queue with the others.
-            let preferred = !penalties.refuses_alone(source, now);
-            return Some(Origin { source: Some(source), preferred });
-        }
-        let refused = penalties.refuses(source, now);
-        (!refused).then_some(Origin { source: Some(source), preferred: false })
+        let standing = match (penalties.refuses(source, now), known) {
+            (true, false) => return None,
+            // Never refused; but for its own offences it comes last.
+            (true, true) => Standing::Suspect,
+            (false, true) => Standing::Known,
+            (false, false) if penalties.suspects(source, now) => Standing::Suspect,
+            (false, false) => Standing::Unknown,
+        };
+        let penalised = penalties.penalises(source, now);
+        Some(Origin { source: Some(source), standing, penalised })
     }
 
     /// Somebody has logged in from there.
@@ -379,19 +411,21 @@ impl Door {
             // One that is gone already is what is wanted; a thread that reads from it ends.
             let _ = held.handle.shutdown(std::net::Shutdown::Both);
             self.counts.evicted.fetch_add(1, Ordering::Relaxed);
-            self.penalise(&held, Offence::Evicted);
+            // One that others have pushed out before its time has done less.
+            let ripe = held.is_ripe(self.now());
+            let offence = if ripe { Offence::Evicted } else { Offence::Unserved };
+            self.penalise(held.origin, offence, self.now().ms_since(held.came));
             held.id
         };
         evicted.into_iter().map(close).collect()
     }
 
-    fn penalise(&self, held: &Held<Arc<TcpStream>>, offence: Offence) {
-        let Some(source) = held.origin.source else { return };
-        let now = self.now();
-        let login_ms = self.login_time().as_millis() as u64;
-        let ms = offence.penalty_ms(now.ms_since(held.came), login_ms);
+    /// Penalises where a connection came from that has held its place for `held_ms`.
+    fn penalise(&self, origin: Origin, offence: Offence, held_ms: u64) {
+        let Some(source) = origin.source else { return };
+        let ms = offence.penalty_ms(held_ms, self.login_time().as_millis() as u64);
         if ms > 0 {
-            self.penalties.lock().add(source, ms, now);
+            self.penalties.lock().add(source, ms, self.now());
         }
     }
 
@@ -412,6 +446,16 @@ impl Door {
         if told.is_ok() {
             let max = self.room.connections;
             log::warn!("the house is full: {max} connections; others are told so");
+        }
+    }
+
+    /// How many may wait for an RSA operation before a peer of this standing: for suspects a quarter, so
+    /// that they do not keep others from it.
+    fn ahead_max(&self, standing: Standing) -> usize {
+        match standing {
+            Standing::Suspect => self.permits.waiting_max() / 4,
+            Standing::Unknown => self.permits.waiting_max(),
+            Standing::Known => usize::MAX,
         }
     }
 

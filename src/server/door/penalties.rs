@@ -1,5 +1,6 @@
 //! Sources that misbehave before they have logged in are refused for a while (the scheme of
-//! OpenSSH's PerSourcePenalties), and so are the networks that they lie in. Pure: the moment is handed in.
+//! OpenSSH's PerSourcePenalties). Newcomers of the networks that they lie in are admitted as suspects.
+//! Pure: the moment is handed in.
 
 use std::collections::HashMap;
 
@@ -17,13 +18,15 @@ pub enum Offence {
     Evicted,
     /// A record of the handshake that is none.
     Garbage,
-    /// A proven key that nobody registered.
-    NotRegistered,
+    /// A proven key that nobody registered, or whose owner may not come in.
+    NotAdmitted,
+    /// A proven key, and a password that is wrong, late or missing.
+    NoPassword,
     /// Gone before the login, in this stage.
     EarlyEnd(Stage),
     /// Gone with the server's key, which is all that it had asked for.
     Asked,
-    /// Told that the server has no time for another login.
+    /// Told that there is no room for another login or session, or closed before its time for another.
     Unserved,
     /// Told that the server is full, which is nobody's offence.
     Full,
@@ -32,12 +35,16 @@ pub enum Offence {
 /// What a connection costs that has held its place for the whole time of a login.
 const LATE_MS: u64 = 10_000;
 
+/// A source that finds no room counts as penalised for so long; clients try again later than that.
+const TURNED_AWAY_MS: u64 = 1_000;
+
 impl Offence {
     /// What it costs at least.
     fn ms(self) -> u64 {
         match self {
             Offence::Late => LATE_MS,
-            Offence::Evicted | Offence::Garbage | Offence::NotRegistered => 5_000,
+            Offence::Evicted | Offence::Garbage => 5_000,
+            Offence::NotAdmitted | Offence::NoPassword => 5_000,
             // It has cost a thread and an RSA operation; a key exchange; nothing but its place.
             Offence::EarlyEnd(Stage::LoggingIn) => 5_000,
             Offence::EarlyEnd(Stage::Greeted) => 2_000,
@@ -85,32 +92,55 @@ impl Penalties {
 
     /// Adds to the penalty of a source, and of the networks that it lies in; none exceeds the cap.
     pub fn add(&mut self, source: Source, ms: u64, now: Stamp) {
+        let cap = Stamp(now.0 + self.ms_max);
         for (prefix, _) in source.prefixes() {
-            if self.until.len() >= self.sources_max && !self.until.contains_key(&prefix) {
-                self.until.retain(|_, until| *until > now);
-                if self.until.len() >= self.sources_max {
-                    continue;
-                }
+            if let Some(until) = self.until(prefix, now) {
+                *until = Stamp((*until).max(now).0 + ms).min(cap);
             }
-            let until = self.until.entry(prefix).or_insert(now);
-            let from = (*until).max(now);
-            *until = Stamp((from.0 + ms).min(now.0 + self.ms_max));
         }
     }
 
-    /// Whether a source, or a network that it lies in, has so much to wait that it is refused. A network
-    /// is refused from as many times a source's bound as it may hold connections.
-    pub fn refuses(&self, source: Source, now: Stamp) -> bool {
-        source.prefixes().any(|(prefix, factor)| self.is_over(prefix, factor, now))
+    /// A source was turned away for want of room. It counts as penalised for a moment, so that neighbours
+    /// who try less often come first; however often it tries, this does not add up to a refusal.
+    pub fn turned_away(&mut self, source: Source, now: Stamp) {
+        for (prefix, _) in source.prefixes().take(1) {
+            if let Some(until) = self.until(prefix, now) {
+                *until = (*until).max(Stamp(now.0 + TURNED_AWAY_MS));
+            }
+        }
     }
 
-    /// Whether a source would be refused for what it has done itself.
-    pub fn refuses_alone(&self, source: Source, now: Stamp) -> bool {
+    /// The end of a network's penalties; none where too many networks are remembered.
+    fn until(&mut self, prefix: Prefix, now: Stamp) -> Option<&mut Stamp> {
+        if self.until.len() >= self.sources_max && !self.until.contains_key(&prefix) {
+            self.until.retain(|_, until| *until > now);
+            if self.until.len() >= self.sources_max {
+                return None;
+            }
+        }
+        Some(self.until.entry(prefix).or_insert(now))
+    }
+
+    /// Whether a source is refused: its own penalties add up to the bound. Penalties of its neighbours
+    /// never refuse it.
+    pub fn refuses(&self, source: Source, now: Stamp) -> bool {
         source.prefixes().take(1).any(|(prefix, factor)| self.is_over(prefix, factor, now))
     }
 
+    /// Whether a source has a penalty of its own.
+    pub fn penalises(&self, source: Source, now: Stamp) -> bool {
+        let mut own = source.prefixes().take(1);
+        own.any(|(prefix, _)| self.until.get(&prefix).is_some_and(|until| *until > now))
+    }
+
+    /// Whether a network that a source lies in has penalties over its budget: as many times a source's
+    /// bound as the network may hold connections.
+    pub fn suspects(&self, source: Source, now: Stamp) -> bool {
+        source.prefixes().skip(1).any(|(prefix, factor)| self.is_over(prefix, factor, now))
+    }
+
     fn is_over(&self, prefix: Prefix, factor: usize, now: Stamp) -> bool {
-        // No network may need more than the cap, or it would never be refused.
+        // No network may need more than the cap, or it would never be over.
         let refuse_ms = self.refuse_ms.saturating_mul(factor as u64);
         let refuse_ms = refuse_ms.min(self.ms_max.max(self.refuse_ms));
         self.until.get(&prefix).is_some_and(|until| until.ms_since(now) >= refuse_ms)
@@ -145,6 +175,7 @@ mod tests {
         assert!(penalties.refuses(one, Stamp(0)));
         assert!(!penalties.refuses(two, Stamp(0)));
         assert!(!penalties.refuses(one, Stamp(1)), "below the threshold again");
+        assert!(penalties.penalises(one, Stamp(1)) && !penalties.penalises(two, Stamp(1)));
         penalties.add(one, 10_000, Stamp(1));
         penalties.clear(one);
         assert!(!penalties.refuses(one, Stamp(1)));
@@ -170,18 +201,45 @@ mod tests {
     }
 
     #[test]
-    fn a_network_whose_sources_take_turns_is_refused_as_a_whole() {
+    fn a_network_whose_sources_take_turns_is_suspect_and_none_but_they_are_refused() {
         let mut penalties = Penalties::new(&Limits::default());
         let of_prefix = |network: u32| source(&format!("2001:db8:1:{network:x}00::1"));
         // Each does too little to be refused for that.
         for network in 0..5 {
             penalties.add(of_prefix(network), 10_000, Stamp(0));
-            assert!(!penalties.refuses(of_prefix(99), Stamp(0)));
+            assert!(!penalties.suspects(of_prefix(99), Stamp(0)));
         }
         penalties.add(of_prefix(5), 10_000, Stamp(0));
-        assert!(penalties.refuses(of_prefix(99), Stamp(0)), "60 s of the /48");
-        assert!(!penalties.refuses_alone(of_prefix(99), Stamp(0)), "which has done nothing itself");
-        assert!(!penalties.refuses(source("2001:db8:2::1"), Stamp(0)));
+        assert!(penalties.suspects(of_prefix(99), Stamp(0)), "60 s of the /48");
+        assert!(!penalties.refuses(of_prefix(99), Stamp(0)), "which has done nothing itself");
+        assert!(!penalties.suspects(source("2001:db8:2::1"), Stamp(0)));
+        penalties.add(of_prefix(5), 10_000, Stamp(0));
+        assert!(penalties.refuses(of_prefix(5), Stamp(0)), "15 s of its own");
+    }
+
+    #[test]
+    fn a_storm_of_clients_that_find_no_room_comes_back() {
+        // Fifty honest clients of one address, all of whose places are taken: each is refused after the
+        // handshake and tries again after ten seconds, eight at once at most.
+        let (home, mut penalties) = (source("192.0.2.1"), Penalties::new(&Limits::default()));
+        let (mut refused_since, mut longest_ms) = (None, 0);
+        for now in (0..3_600_000).step_by(200).map(Stamp) {
+            if penalties.refuses(home, now) {
+                let since = *refused_since.get_or_insert(now);
+                longest_ms = longest_ms.max(now.ms_since(since));
+                continue;
+            }
+            refused_since = None;
+            penalties.add(home, Offence::Unserved.penalty_ms(0, 10_000), now);
+        }
+        assert!(longest_ms <= 1_000, "{longest_ms} ms");
+        // Nor does it where they find no room at all.
+        penalties.clear(home);
+        for now in (0..60_000).map(Stamp) {
+            penalties.turned_away(home, now);
+            assert!(!penalties.refuses(home, now) && penalties.penalises(home, now));
+        }
+        assert!(!penalties.penalises(home, Stamp(61_000)));
     }
 
     proptest! {
@@ -201,6 +259,27 @@ mod tests {
             let free = Stamp(now + 600_000);
             let refused = |last: u8| penalties.refuses(source(&format!("192.0.2.{last}")), free);
             prop_assert!(!(0..=255).any(refused));
+        }
+
+        #[test]
+        fn no_neighbour_ever_has_a_source_refused(
+            steps in prop::collection::vec((any::<u8>(), any::<u8>(), 1u64..20_000, 0u64..2_000), 1..500),
+        ) {
+            let mut penalties = Penalties::new(&Limits::default());
+            let (four, six) = (source("192.0.2.0"), source("2001:db8:1::1"));
+            let mut now = 0;
+            for (one, other, ms, pause) in steps {
+                now += pause;
+                let neighbours = [
+                    format!("192.0.2.{}", one.max(1)),
+                    format!("2001:db8:1:{:x}{other:02x}::1", one.max(1)),
+                ];
+                neighbours.iter().for_each(|text| penalties.add(source(text), ms, Stamp(now)));
+                prop_assert!(!penalties.refuses(four, Stamp(now)));
+                prop_assert!(!penalties.refuses(six, Stamp(now)));
+                let elsewhere = ["192.0.3.1", "2001:db8:2::1"].map(source);
+                prop_assert!(!elsewhere.iter().any(|one| penalties.suspects(*one, Stamp(now))));
+            }
         }
     }
 }

@@ -25,11 +25,16 @@ impl Permits {
         Permits { state, freed: Condvar::new(), waiting_max }
     }
 
-    /// Waits for a permit until `deadline`. None when it passes, and at once when as many wait as
-    /// may, unless the waiter is `spared` from that.
-    pub fn take(&self, deadline: Instant, spared: bool) -> Option<Permit<'_>> {
+    /// How many may wait.
+    pub fn waiting_max(&self) -> usize {
+        self.waiting_max
+    }
+
+    /// Waits for a permit until `deadline`. None when it passes, and at once when `ahead_max` others
+    /// wait already.
+    pub fn take(&self, deadline: Instant, ahead_max: usize) -> Option<Permit<'_>> {
         let mut state = self.state.lock();
-        if state.free == 0 && state.waiting >= self.waiting_max && !spared {
+        if state.free == 0 && state.waiting >= ahead_max {
             return None;
         }
         state.waiting += 1;
@@ -64,10 +69,13 @@ mod tests {
     fn permits_are_few_and_come_back() {
         let permits = Permits::new(1, 0);
         let past = Instant::now();
-        let held = permits.take(past, false).unwrap();
-        assert!(permits.take(past + Duration::from_secs(60), false).is_none(), "no room to wait");
-        assert!(permits.take(past, true).is_none(), "the deadline has passed");
+        let held = permits.take(past, 0).unwrap();
+        assert!(
+            permits.take(past + Duration::from_secs(60), permits.waiting_max()).is_none(),
+            "no room to wait"
+        );
+        assert!(permits.take(past, usize::MAX).is_none(), "the deadline has passed");
         drop(held);
-        assert!(permits.take(past, false).is_some());
+        assert!(permits.take(past, 0).is_some());
     }
 }

@@ -28,6 +28,12 @@ impl Source {
         let levels: &[(u8, usize)] = if self.0.is_ipv4() { &V4 } else { &V6 };
         levels.iter().map(move |(bits, factor)| (Prefix::of(self.0, *bits), *factor))
     }
+
+    /// The largest network in which this source is counted: an IPv4 /24 or IPv6 /48.
+    pub fn network(self) -> Prefix {
+        let bits = if self.0.is_ipv4() { V4[V4.len() - 1].0 } else { V6[V6.len() - 1].0 };
+        Prefix::of(self.0, bits)
+    }
 }
 
 impl Prefix {

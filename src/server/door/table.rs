@@ -1,6 +1,7 @@
 //! The unauthenticated connections: how many are held in each stage and of each source, and which is
 //! closed when there are too many. Pure: the moment is handed in.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
 
 use super::source::{Prefix, Source};
@@ -17,13 +18,25 @@ pub enum Stage {
     LoggingIn,
 }
 
+/// How a peer ranks where room is short: a lower one is closed first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Standing {
+    /// Its network's penalties are over their budget. It takes a quarter of each stage at most.
+    Suspect,
+    /// Nothing is known of it. It takes what is not reserved.
+    Unknown,
+    /// Exempt, or from a source of a recent login. A quarter of each stage is reserved for it.
+    Known,
+}
+
 /// How the limits see a peer.
 #[derive(Clone, Copy, Debug)]
 pub struct Origin {
     /// What it is counted by; none for peers that are exempt, and for those whose address is everybody's.
     pub source: Option<Source>,
-    /// Part of each stage is reserved for it, and others are closed before it.
-    pub preferred: bool,
+    pub standing: Standing,
+    /// Its source has penalties of its own: in its network it makes room for those without.
+    pub penalised: bool,
 }
 
 /// A connection in the table.
@@ -58,8 +71,15 @@ pub struct Table<H> {
     bounds: Bounds,
 }
 
-/// One place in so many of each stage is for preferred peers alone.
-const RESERVED_PART: usize = 4;
+/// One place in so many of each stage is for known peers alone, and suspects have as many at most.
+const PART: usize = 4;
+
+/// The connection that is closed first of some.
+struct Victim {
+    id: u64,
+    /// Its network or source has more of them than the newcomer's would have in its place.
+    crowds: bool,
+}
 
 impl Stage {
     /// A connection that came into this stage less than this many milliseconds ago is not closed for
@@ -97,8 +117,8 @@ impl<H> Table<H> {
         self.held.values().filter(|held| held.stage == stage).count()
     }
 
-    /// Takes a connection in as silent. Gives its id, where there is room, and those that were closed
-    /// for it: the oldest silent ones.
+    /// Takes a connection in as silent. Returns its id, where there is room, and those that were closed
+    /// for it.
     pub fn enter(
         &mut self,
         origin: Origin,
@@ -107,7 +127,7 @@ impl<H> Table<H> {
     ) -> (Result<u64, Full>, Vec<Held<H>>) {
         let mut evicted = Vec::new();
         let room = self.make_room_in_prefixes(origin, now, &mut evicted)
-            && self.make_room(Stage::Silent, origin.preferred, now, &mut evicted);
+            && self.make_room(Stage::Silent, origin, now, &mut evicted);
         if !room {
             return (Err(Full), evicted);
         }
@@ -124,9 +144,9 @@ impl<H> Table<H> {
     /// Moves a connection into a later stage. Gives those that were closed for it.
     pub fn move_to(&mut self, id: u64, stage: Stage, now: Stamp) -> Result<Vec<Held<H>>, Full> {
         let held = self.held.get(&id).ok_or(Full)?;
-        let (from, preferred) = (held.stage, held.origin.preferred);
+        let (from, origin) = (held.stage, held.origin);
         let mut evicted = Vec::new();
-        if from < stage && !self.make_room(stage, preferred, now, &mut evicted) {
+        if from < stage && !self.make_room(stage, origin, now, &mut evicted) {
             return Err(Full);
         }
         if let Some(held) = self.held.get_mut(&id).filter(|_| from < stage) {
@@ -149,8 +169,8 @@ impl<H> Table<H> {
         Some(held)
     }
 
-    /// Each network has its bound. Where that is reached, the oldest silent connection of the network
-    /// goes, or the oldest that has had its time. A preferred peer answers for its own source only.
+    /// Each network has its bound. Where that is reached, a connection of the network goes: a silent
+    /// one first, then one that yields. A known peer answers for its own source only.
     fn make_room_in_prefixes(
         &mut self,
         origin: Origin,
@@ -158,69 +178,116 @@ impl<H> Table<H> {
         evicted: &mut Vec<Held<H>>,
     ) -> bool {
         let Some(source) = origin.source else { return true };
-        let levels = if origin.preferred { 1 } else { usize::MAX };
+        let known = |origin: Origin| origin.standing == Standing::Known;
+        let levels = if known(origin) { 1 } else { usize::MAX };
         for (prefix, factor) in source.prefixes().take(levels) {
             let bound = self.bounds.per_source.saturating_mul(factor);
             if self.by_prefix.get(&prefix).is_none_or(|count| *count < bound) {
                 continue;
             }
-            let of_network = |held: &Held<H>| {
-                held.origin.preferred <= origin.preferred
-                    && prefixes(held.origin).any(|other| other == prefix)
+            let yields = |stage| {
+                let of_network = |held: &Held<H>| {
+                    held.stage == stage
+                        && known(held.origin) <= known(origin)
+                        && prefixes(held.origin).any(|other| other == prefix)
+                };
+                self.yields(of_network, origin, now)
             };
-            let oldest = |stage| self.oldest(|held| held.stage == stage && of_network(held));
-            let ripe = |id: &u64| self.is_ripe(*id, now);
-            let victim = oldest(Stage::Silent)
-                .or_else(|| oldest(Stage::Greeted).filter(ripe))
-                .or_else(|| oldest(Stage::LoggingIn).filter(ripe));
-            let Some(victim) = victim else { return false };
+            let stages = [Stage::Silent, Stage::Greeted, Stage::LoggingIn];
+            let Some(victim) = stages.into_iter().find_map(yields) else { return false };
             evicted.extend(self.leave(victim));
         }
         true
     }
 
-    /// Makes room in a stage: the oldest connection there goes, those of preferred peers last.
+    /// Makes room in a stage, at the cost of suspects first and of known peers last.
     fn make_room(
         &mut self,
         stage: Stage,
-        preferred: bool,
+        origin: Origin,
         now: Stamp,
         evicted: &mut Vec<Held<H>>,
     ) -> bool {
+        use Standing::{Known, Suspect, Unknown};
         let max = self.bounds.of(stage);
-        let (total, others) = self
-            .held
-            .values()
-            .filter(|held| held.stage == stage)
-            .fold((0, 0), |(total, others), held| {
-                (total + 1, others + usize::from(!held.origin.preferred))
-            });
-        if total < max && (preferred || others < max - max / RESERVED_PART) {
+        let count = |standing| self.in_stage(stage, standing).count();
+        let (suspects, unknown, known) = (count(Suspect), count(Unknown), count(Known));
+        let (reserved, suspects_max) = (max / PART, (max / PART).max(1));
+        let others_fit = suspects + unknown < max - reserved;
+        let fits = match origin.standing {
+            Suspect => others_fit && suspects < suspects_max,
+            Unknown => others_fit,
+            Known => true,
+        };
+        if fits && suspects + unknown + known < max {
             return true;
         }
-        let other = self.oldest(|held| held.stage == stage && !held.origin.preferred);
-        let victim = match other {
-            Some(other) if preferred => Some(other),
-            Some(other) => Some(other).filter(|id| self.is_ripe(*id, now)),
-            None if preferred => {
-                self.oldest(|held| held.stage == stage).filter(|id| self.is_ripe(*id, now))
-            }
-            None => None,
+        let of = |standing| {
+            move |held: &Held<H>| held.stage == stage && held.origin.standing == standing
+        };
+        let yields = |standing| self.yields(of(standing), origin, now);
+        let goes = |standing| self.victim(of(standing), origin).map(|victim| victim.id);
+        let victim = match origin.standing {
+            Suspect if suspects >= suspects_max => yields(Suspect),
+            Suspect => yields(Suspect).or_else(|| yields(Unknown)),
+            Unknown => yields(Suspect).or_else(|| yields(Unknown)).or_else(|| goes(Suspect)),
+            Known => goes(Suspect).or_else(|| goes(Unknown)).or_else(|| yields(Known)),
         };
         evicted.extend(victim.and_then(|id| self.leave(id)));
         victim.is_some()
     }
 
-    fn oldest(&self, which: impl Fn(&Held<H>) -> bool) -> Option<u64> {
-        let those = self.held.values().filter(|held| which(held));
-        those.min_by_key(|held| (held.since, held.id)).map(|held| held.id)
+    fn in_stage(&self, stage: Stage, standing: Standing) -> impl Iterator<Item = &Held<H>> {
+        let those = move |held: &&Held<H>| held.stage == stage && held.origin.standing == standing;
+        self.held.values().filter(those)
     }
 
-    /// Whether a connection has had the time that its stage takes.
-    fn is_ripe(&self, id: u64, now: Stamp) -> bool {
-        let ripe = |held: &Held<H>| now.ms_since(held.since) >= held.stage.grace_ms();
-        self.held.get(&id).is_some_and(ripe)
+    /// The first of some connections to be closed for a newcomer: of the network that has the most of
+    /// them, there one that is penalised, of the source that has the most, the oldest. So whoever holds
+    /// many addresses competes with itself, and comes behind a neighbour who has done nothing.
+    fn victim(&self, which: impl Fn(&Held<H>) -> bool, newcomer: Origin) -> Option<Victim> {
+        let (mut networks, mut sources) = (HashMap::new(), HashMap::new());
+        let those = || self.held.values().filter(|held| which(held));
+        for held in those() {
+            *networks.entry(network(held.origin)).or_insert(0usize) += 1;
+            *sources.entry(held.origin.source).or_insert(0usize) += 1;
+        }
+        let in_network = |origin| networks.get(&network(origin)).copied().unwrap_or(0);
+        let of_source = |origin: Origin| sources.get(&origin.source).copied().unwrap_or(0);
+        let held = those().max_by_key(|held| {
+            let age = Reverse((held.since, held.id));
+            (in_network(held.origin), held.origin.penalised, of_source(held.origin), age)
+        })?;
+        let crowds = match network(held.origin) == network(newcomer) {
+            true if held.origin.penalised != newcomer.penalised => held.origin.penalised,
+            true => of_source(held.origin) > of_source(newcomer) + 1,
+            false => in_network(held.origin) > in_network(newcomer) + 1,
+        };
+        Some(Victim { id: held.id, crowds })
     }
+
+    /// The first of some connections to be closed, where it has had its time or crowds.
+    fn yields(
+        &self,
+        which: impl Fn(&Held<H>) -> bool,
+        newcomer: Origin,
+        now: Stamp,
+    ) -> Option<u64> {
+        let ripe = |id: &u64| self.held.get(id).is_some_and(|held| held.is_ripe(now));
+        let victim = self.victim(which, newcomer)?;
+        Some(victim.id).filter(|id| victim.crowds || ripe(id))
+    }
+}
+
+impl<H> Held<H> {
+    /// Whether the connection has had the time that its stage takes.
+    pub fn is_ripe(&self, now: Stamp) -> bool {
+        now.ms_since(self.since) >= self.stage.grace_ms()
+    }
+}
+
+fn network(origin: Origin) -> Option<Prefix> {
+    origin.source.map(Source::network)
 }
 
 fn prefixes(origin: Origin) -> impl Iterator<Item = Prefix> {

@@ -6,11 +6,15 @@ use proptest::prelude::*;
 const BOUNDS: Bounds = Bounds { silent: 16, greeted: 16, logging_in: 8, per_source: 4 };
 
 fn from(text: &str) -> Origin {
-    Origin { source: Some(text.parse().unwrap()), preferred: false }
+    Origin { source: Some(text.parse().unwrap()), standing: Standing::Unknown, penalised: false }
 }
 
 fn known(text: &str) -> Origin {
-    Origin { preferred: true, ..from(text) }
+    Origin { standing: Standing::Known, ..from(text) }
+}
+
+fn suspect(text: &str) -> Origin {
+    Origin { standing: Standing::Suspect, ..from(text) }
 }
 
 /// An origin for each number, each in a network of its own.
@@ -175,7 +179,7 @@ fn within_a_source_the_oldest_silent_connection_goes_and_who_is_on_the_way_stays
 #[test]
 fn who_is_not_counted_by_source_has_its_place_among_all() {
     let mut table = Table::new(BOUNDS);
-    let everybody = Origin { source: None, preferred: false };
+    let everybody = Origin { source: None, standing: Standing::Unknown, penalised: false };
     for _ in 0..100 {
         enters(&mut table, everybody, 0);
     }
@@ -183,16 +187,137 @@ fn who_is_not_counted_by_source_has_its_place_among_all() {
     assert!(table.by_prefix.is_empty());
 }
 
+#[test]
+fn suspects_have_a_quarter_of_the_places_and_go_first() {
+    let mut table = Table::new(BOUNDS);
+    let suspects: Vec<u64> =
+        (0..4).map(|net| enters(&mut table, suspect(&format!("192.0.{net}.1")), 0).0).collect();
+    let (fifth, gone) = enters(&mut table, suspect("192.0.4.1"), 1);
+    assert_eq!(gone, [suspects[0]], "a quarter of sixteen");
+    let others: Vec<u64> = (0..8).map(|net| enters(&mut table, apart(net), 2).0).collect();
+    for gone in [suspects[1], suspects[2], suspects[3], fifth] {
+        assert_eq!(enters(&mut table, apart(gone + 100), 3).1, [gone], "the others stay");
+    }
+    assert_eq!(enters(&mut table, suspect("192.0.5.1"), 4).1, [others[0]], "it is not shut out");
+}
+
+#[test]
+fn a_suspect_makes_room_for_others_before_its_time_where_nobody_else_can() {
+    let mut table = Table::new(BOUNDS);
+    let mut greeted = |origin, now| {
+        let id = enters(&mut table, origin, now).0;
+        (id, greets(&mut table, id, now))
+    };
+    let first = greeted(suspect("192.0.2.1"), 0).0;
+    for number in 0..11 {
+        greeted(apart(number), 0).1.unwrap();
+    }
+    assert_eq!(greeted(suspect("192.0.3.1"), 1).1, Err(Full), "all have just said hello");
+    assert_eq!(greeted(apart(50), 1).1, Ok(vec![first]));
+    assert_eq!(greeted(apart(51), 1).1, Err(Full));
+}
+
+#[test]
+fn whoever_holds_many_addresses_competes_with_itself() {
+    let mut table = Table::new(BOUNDS);
+    let mut greeted = |origin, now| {
+        let id = enters(&mut table, origin, now).0;
+        (id, greets(&mut table, id, now))
+    };
+    let member = greeted(from("203.0.113.1"), 0).0;
+    let near: Vec<u64> =
+        (1..=11).map(|last| greeted(from(&format!("192.0.2.{last}")), 1).0).collect();
+    // The network has eleven of the twelve places: a newcomer of another one takes its oldest at once.
+    assert_eq!(greeted(from("198.51.100.1"), 2).1, Ok(vec![near[0]]));
+    assert_eq!(greeted(from("192.0.2.50"), 2).1, Err(Full), "one more of its own waits");
+    assert_eq!(greeted(from("192.0.2.50"), 1_001).1, Ok(vec![near[1]]), "and takes its own");
+    assert!(greeted(from("203.0.113.1"), 1_002).1.is_ok_and(|gone| !gone.contains(&member)));
+}
+
+#[test]
+fn a_neighbour_without_penalties_comes_before_those_who_have_some() {
+    let mut table = Table::new(BOUNDS);
+    let mut greeted = |origin, now| {
+        let id = enters(&mut table, origin, now).0;
+        (id, greets(&mut table, id, now))
+    };
+    let penalised = |last: u8| Origin { penalised: true, ..suspect(&format!("192.0.2.{last}")) };
+    let held: Vec<u64> = (1..=4).map(|last| greeted(penalised(last), 0).0).collect();
+    assert_eq!(greeted(penalised(5), 1).1, Err(Full), "they have just said hello");
+    assert_eq!(greeted(suspect("192.0.2.6"), 1).1, Ok(vec![held[0]]), "at once");
+    assert_eq!(greeted(penalised(7), 999).1, Err(Full));
+    assert_eq!(greeted(penalised(7), 1_000).1, Ok(vec![held[1]]), "and it stays");
+}
+
+/// Hostile steps: from one of so many sources, what it does, as whom, and after which time.
+fn steps(sources: u8) -> impl Strategy<Value = Vec<(u8, u8, bool, u64)>> {
+    prop::collection::vec((0..sources, 0u8..4, any::<bool>(), 0u64..300), 1..200)
+}
+
+/// Fills a table as hard as the steps can. Gives the time after them.
+fn besiege(
+    table: &mut Table<()>,
+    steps: Vec<(u8, u8, bool, u64)>,
+    address: impl Fn(u8) -> String,
+) -> u64 {
+    let mut now = 0;
+    for (number, what, is_suspect, pause) in steps {
+        now += pause;
+        let origin = from(&address(number));
+        let origin = if is_suspect { suspect(&address(number)) } else { origin };
+        let (Ok(id), _) = table.enter(origin, (), Stamp(now)) else { continue };
+        let stages = [Stage::Greeted, Stage::LoggingIn];
+        for stage in stages.into_iter().take(what.into()) {
+            let _ = table.move_to(id, stage, Stamp(now));
+        }
+    }
+    now
+}
+
+/// A newcomer comes through all stages at once.
+fn comes_in(table: &mut Table<()>, origin: Origin, now: u64) -> Result<(), Full> {
+    let id = table.enter(origin, (), Stamp(now)).0?;
+    table.move_to(id, Stage::Greeted, Stamp(now))?;
+    table.move_to(id, Stage::LoggingIn, Stamp(now))?;
+    table.leave(id).map(drop).ok_or(Full)
+}
+
 proptest! {
     #[test]
+    fn a_newcomer_of_another_network_comes_in_whatever_five_networks_do(steps in steps(250)) {
+        for address in [
+            |number: u8| format!("192.0.{}.{number}", number % 5),
+            |number: u8| format!("2001:db8:{}:{number:x}00::1", number % 5),
+        ] {
+            let mut table = Table::new(BOUNDS);
+            let now = besiege(&mut table, steps.clone(), address);
+            prop_assert_eq!(comes_in(&mut table, from("203.0.113.1"), now), Ok(()));
+        }
+    }
+
+    #[test]
+    fn a_newcomer_of_the_same_network_has_its_share(few in steps(3), all in steps(250)) {
+        let address = |number: u8| format!("2001:db8:1:{number:x}00::1");
+        let member = suspect("2001:db8:1:ff00::1");
+        // At once where few sources hold the places, and else when these have had their time.
+        let mut table = Table::new(Bounds { logging_in: 16, ..BOUNDS });
+        let now = besiege(&mut table, few, address);
+        prop_assert_eq!(comes_in(&mut table, member, now), Ok(()));
+        let mut table = Table::new(BOUNDS);
+        let now = besiege(&mut table, all, address);
+        prop_assert_eq!(comes_in(&mut table, member, now + 2_000), Ok(()));
+    }
+
+    #[test]
     fn no_bound_is_ever_exceeded_and_nothing_is_left_behind(
-        steps in prop::collection::vec((any::<u8>(), 0u8..8, any::<bool>(), 0u64..700), 1..400),
+        steps in prop::collection::vec((any::<u8>(), 0u8..8, 0usize..3, 0u64..700), 1..400),
     ) {
         let mut table = Table::new(BOUNDS);
         let (mut now, mut all) = (0, Vec::new());
-        for (number, what, preferred, pause) in steps {
+        for (number, what, standing, pause) in steps {
             now += pause;
-            let origin = Origin { preferred, ..from(&format!("192.0.{}.{number}", number & 3)) };
+            let standing = [Standing::Suspect, Standing::Unknown, Standing::Known][standing];
+            let origin = Origin { standing, ..from(&format!("192.0.{}.{number}", number & 3)) };
             match what {
                 0..4 => all.extend(table.enter(origin, (), Stamp(now)).0),
                 4 => {
