@@ -34,7 +34,7 @@ use pychat::home::sanctions::Decisions;
 use pychat::home::{Audit, Decision, Home, Settings, Users};
 use pychat::invite::{Invite, read_key_line};
 use pychat::ledger::{Jobs, Sqlite, SqliteFile};
-use pychat::server::directory::Directory;
+use pychat::server::accounts::directory::Directory;
 use pychat::server::observe::prometheus;
 use pychat::server::operator::ctl;
 use pychat::suite::{Suite, Suites};

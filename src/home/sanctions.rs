@@ -13,7 +13,7 @@ use super::file::FileError;
 use super::json_file;
 use crate::chat::UserName;
 use crate::chat::rights::{Role, may_undo};
-use crate::config::IpRange;
+use crate::config::{Config, IpRange};
 use crate::crypto::Fingerprint;
 use crate::sync::Persisted;
 
@@ -116,6 +116,12 @@ impl Decisions {
 
     pub fn save(&self, path: &Path) -> Result<(), FileError> {
         json_file::save(path, self, 0o600)
+    }
+
+    /// The message of the day: an operator's, or else the configuration's.
+    pub fn motd_over(&self, config: &Config) -> Option<String> {
+        let motd = self.motd.clone().or_else(|| config.motd.clone());
+        motd.filter(|motd| !motd.is_empty())
     }
 
     /// The sanction of a kind that holds for somebody and lasts longest.

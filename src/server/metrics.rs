@@ -1,14 +1,14 @@
 //! The numbers of a running server, as Prometheus and `pychat ctl metrics` read them.
 
-use super::house::House;
+use super::context::Context;
 use super::hub;
 use super::observe::counters::COMMIT_BOUNDS_S;
 use super::observe::prometheus::Page;
 
 /// All figures.
-pub fn text(house: &House) -> String {
-    let (hub, door) = (house.hub.stats(), house.door().stats());
-    let counters = house.hub.counters();
+pub fn text(context: &Context) -> String {
+    let (hub, door) = (context.hub.stats(), context.door.stats());
+    let counters = context.hub.counters();
     let mut page = Page::default();
     page.one("uptime_seconds", "gauge", "Since the start.", hub.uptime_ms as f64 / 1000.0);
     page.one("connections", "gauge", "Connections now, all of them.", door.connections);
@@ -40,7 +40,7 @@ pub fn text(house: &House) -> String {
     let help = "Spans of lines and notices that a socket took at once.";
     page.one("deliveries_total", "counter", help, counters.deliveries());
     let help = "Bytes that wait for sockets that do not take them.";
-    page.one("queue_bytes", "gauge", help, house.hub.queued_bytes());
+    page.one("queue_bytes", "gauge", help, context.hub.queued_bytes());
     page.head("refusals_total", "counter", "Requests and logins refused, by code.");
     for (code, count) in counters.refusals() {
         page.row("refusals_total", &format!("{{reason=\"{}\"}}", hub::word(code)), count);

@@ -1,53 +1,64 @@
 //! The server: start and stop, told top to bottom.
 
+mod access;
+pub mod accounts;
 pub(crate) mod commit;
+mod context;
 pub(crate) mod delivery;
-mod devices;
-pub mod directory;
 mod door;
 mod guesses;
-mod house;
 pub(crate) mod hub;
+mod ledger_jobs;
 mod liveness;
 pub mod metrics;
 pub mod observe;
 pub mod operator;
+mod passwords;
 mod prompts;
 mod readers;
 mod records;
-mod rekeying;
 mod second;
 mod session;
 mod stop;
 mod upkeep;
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use ::log::LevelFilter;
-use anyhow::Context;
+use anyhow::Context as _;
 
 use crate::chat::registry::Registry;
 use crate::chat::{Code, Event, LogId, SessionId};
 use crate::config::{Config, History};
-use crate::home::{Decision, Home, ServerKeys, UsersWatch};
+use crate::home::sanctions::Decided;
+use crate::home::{Audit, Decision, Home, ServerKeys, Users, UsersWatch};
 use crate::ledger::{Kept, KeptReader, Memory, Reader, Remembered, Sqlite};
 use crate::net::listener::Listener;
+use crate::sync::{Mutex, Rank, Snapshot};
 use crate::terminal;
+use access::Access;
+use accounts::Accounts;
+use accounts::directory::Directory;
+use accounts::key_history::{self, KeyHistory};
+use context::Context;
 use delivery::{
     backfill,
     flusher::{self, Flusher},
 };
 pub use door::capacity::{ARENAS, has_little_address_space};
 use door::{Door, RecentLogins, Stranger};
-use house::House;
 use hub::Hub;
+use ledger_jobs::LedgerJobs;
 use observe::{log, prometheus, systemd};
 use operator::{Actor, console, ctl};
+use passwords::Passwords;
 use readers::Readers;
+use records::Records;
 use stop::{Stop, essential, spawn};
 
 /// What a server is started with.
@@ -79,92 +90,190 @@ pub fn run(options: Options) -> anyhow::Result<()> {
     // Before its port is found taken, which would say less.
     let _lock = home.lock()?;
     let listener = Listener::bind(listen, config.limits.listen_backlog)?;
-    let (ledger, reader) = open_ledger(&home, &config)?;
-
-    let (flusher, ear) = Flusher::new().context("cannot make the flusher's bell")?;
-    let registry = registry(&ledger, &config)?;
-    let hub = Arc::new(Hub::new(registry, config.limits.clone(), flusher));
     let stop = Arc::new(Stop::default());
     stop::on_signals(Arc::clone(&stop))?;
-    let weak = Arc::downgrade(&hub);
-    essential("flusher", &stop, move || flusher::run(weak, ear))?;
-    let commit_thread = {
-        let hub = Arc::clone(&hub);
-        essential("commit", &stop, move || commit::run(&hub, ledger))?
-    };
-    let readers = read_for(&hub, &reader, &stop)?;
-    let door = Door::new(keys, &config, listener.address(), recent_logins(&home));
-    let (own_door, own_stop) = (Arc::clone(&door), Arc::clone(&stop));
+    let Storage { hub, readers, commit_thread } = open_storage(&home, &config, &stop)?;
     // Before users/ is read: what comes between is noticed later.
     let watch = UsersWatch::new(home.users_dir());
-    let house = Arc::new(House::open(config, log_level, hub, readers, home, own_door, own_stop)?);
+    let keys = Arc::new(Snapshot::new(keys));
+    let door = Door::new(Arc::clone(&keys), &config, listener.address(), recent_logins(&home));
+    let given = Given { home, config, keys, log_level, hub, readers, door, stop };
+    let context = Arc::new(open_context(given)?);
     let own = Actor::own("server");
-    house.record(&Decision { target: env!("CARGO_PKG_VERSION"), ..own.did("start") });
+    context.records.record(&Decision { target: env!("CARGO_PKG_VERSION"), ..own.did("start") });
     // The trail has it before anybody is told that the server runs, unless another process holds the trail.
-    house.records.settle(operator::RECORD_PATIENCE);
+    context.records.settle(operator::RECORD_PATIENCE);
 
-    let keeper = Arc::clone(&house);
-    essential("keeper", &stop, move || upkeep::keep(&keeper, watch))?;
-    let sweeper = Arc::clone(&house);
-    essential("sweeper", &stop, move || upkeep::sweep(&sweeper))?;
-    let operator = |name: &'static str| -> ctl::Handler {
-        let house = Arc::clone(&house);
-        Arc::new(move |words: &[String]| operator::obey(&house, &Actor::own(name), words))
-    };
-    let socket = ctl::serve(house.home(), operator("ctl"))?;
-    if let Some(address) = house.config().metrics {
-        let own = Arc::clone(&house);
-        prometheus::serve(address, &stop, move || metrics::text(&own))?;
-    }
     let bound = listener.address();
-    let doorkeeper = {
-        let (house, door, stop) = (Arc::clone(&house), Arc::clone(&door), Arc::clone(&stop));
-        let next = AtomicU64::new(1);
-        let serve = move |stranger: Stranger| {
-            let id = SessionId(next.fetch_add(1, Ordering::Relaxed));
-            let entered = session::enter(&house, stranger, id)?;
-            Some(Box::new(move || entered.serve()) as door::Stay)
-        };
-        let serve: door::Serve = Arc::new(serve);
-        let told = Arc::clone(&stop);
-        essential("door", &stop, move || door.run(&listener, &told, &serve))?
-    };
+    let socket = start_jobs(&context, watch)?;
+    let doorkeeper = open_door(&context, listener)?;
     on_ready(bound);
     systemd::notify(&format!("READY=1\nSTATUS=listening on {bound}"));
-    let watched = Arc::clone(&house);
-    systemd::watch(&stop, move || operator::threads_answer(&watched))?;
-    console::attend(operator("console"), Arc::clone(&stop));
+    let watched = Arc::clone(&context);
+    systemd::watch(&context.stop, move || operator::threads_answer(&watched))?;
+    console::attend(operator(&context, "console"), Arc::clone(&context.stop));
 
-    stop.wait();
-    let drain_time = Duration::from_millis(house.config().limits.drain_ms_max);
+    context.stop.wait();
+    shut_down(&context, socket, doorkeeper, &commit_thread);
+    match context.stop.fault() {
+        None => Ok(()),
+        Some(fault) => anyhow::bail!("{fault}: what was not acknowledged may not be stored"),
+    }
+}
+
+/// What an operator's command goes to, given at the console or through the socket.
+fn operator(context: &Arc<Context>, name: &'static str) -> ctl::Handler {
+    let context = Arc::clone(context);
+    Arc::new(move |words: &[String]| operator::obey(&context, &Actor::own(name), words))
+}
+
+/// Periodic jobs, ctl's socket and the page of metrics.
+fn start_jobs(context: &Arc<Context>, watch: UsersWatch) -> anyhow::Result<ctl::Socket> {
+    let keeper = Arc::clone(context);
+    essential("keeper", &context.stop, move || upkeep::keep(&keeper, watch))?;
+    let sweeper = Arc::clone(context);
+    essential("sweeper", &context.stop, move || upkeep::sweep(&sweeper))?;
+    let socket = ctl::serve(&context.home, operator(context, "ctl"))?;
+    if let Some(address) = context.config.get().metrics {
+        let own = Arc::clone(context);
+        prometheus::serve(address, &context.stop, move || metrics::text(&own))?;
+    }
+    Ok(socket)
+}
+
+/// The thread that lets people in.
+fn open_door(context: &Arc<Context>, listener: Listener) -> anyhow::Result<JoinHandle<()>> {
+    let next = AtomicU64::new(1);
+    let own = Arc::clone(context);
+    let serve = move |stranger: Stranger| {
+        let id = SessionId(next.fetch_add(1, Ordering::Relaxed));
+        let entered = session::enter(&own, stranger, id)?;
+        Some(Box::new(move || entered.serve()) as door::Stay)
+    };
+    let serve: door::Serve = Arc::new(serve);
+    let (door, stop) = (Arc::clone(&context.door), Arc::clone(&context.stop));
+    essential("door", &context.stop, move || door.run(&listener, &stop, &serve))
+}
+
+/// Tells everybody, and writes what is still to be written, within the time for it.
+fn shut_down(
+    context: &Context,
+    socket: ctl::Socket,
+    doorkeeper: JoinHandle<()>,
+    commit_thread: &JoinHandle<()>,
+) {
+    let drain_time = Duration::from_millis(context.config.get().limits.drain_ms_max);
     let deadline = Instant::now() + drain_time;
     end_for_certain(drain_time + END_GRACE);
     systemd::notify("STOPPING=1");
-    house.see_keys();
-    house.keep_sources();
+    context.key_history.see();
+    upkeep::keep_sources(context);
     drop(socket);
     // The door is woken by the stop and closes behind itself.
     let _ = doorkeeper.join();
-    drain(&house, deadline);
-    house.record(&own.did("stop"));
-    house.hub.close();
-    house.readers.close();
+    drain(context, deadline);
+    context.records.record(&Actor::own("server").did("stop"));
+    context.hub.close();
+    context.readers.close();
     while !commit_thread.is_finished() && Instant::now() < deadline + COMMIT_GRACE {
         thread::sleep(Duration::from_millis(5));
     }
-    if house.records.settle(deadline.saturating_duration_since(Instant::now())) > 0 {
+    if context.records.settle(deadline.saturating_duration_since(Instant::now())) > 0 {
         ::log::error!("the audit trail lacks the last decisions: it could not be written in time");
     }
     if !commit_thread.is_finished() {
-        stop.fail("the disk takes too long over the last lines".to_owned());
+        context.stop.fail("the disk takes too long over the last lines".to_owned());
     }
     log::print_plainly();
     terminal::restore();
     ::log::info!("stopped");
-    match stop.fault() {
-        None => Ok(()),
-        Some(fault) => anyhow::bail!("{fault}: what was not acknowledged may not be stored"),
-    }
+}
+
+/// What the context is made of.
+struct Given {
+    home: Home,
+    config: Config,
+    keys: Arc<Snapshot<ServerKeys>>,
+    log_level: Option<LevelFilter>,
+    hub: Arc<Hub>,
+    readers: Arc<Readers>,
+    door: Arc<Door>,
+    stop: Arc<Stop>,
+}
+
+/// Each part with what the home says, handed what it uses.
+fn open_context(given: Given) -> anyhow::Result<Context> {
+    let Given { home, config, keys, log_level, hub, readers, door, stop } = given;
+    let config = Arc::new(Snapshot::new(config));
+    let (users, rejected) = Users::load(&home.users_dir())
+        .with_context(|| format!("cannot read {}", home.users_dir().display()))?;
+    let users = Arc::new(Snapshot::new(users));
+    let decided = Arc::new(Decided::open(home.decisions_file())?);
+    let directory = Arc::new(Directory::open(home.certificates_file())?);
+    let records = Arc::new(Records::start(Audit::of(&home), Arc::clone(&config))?);
+    let access = Arc::new(Access {
+        config: Arc::clone(&config),
+        users: Arc::clone(&users),
+        decided: Arc::clone(&decided),
+        hub: Arc::clone(&hub),
+    });
+    let around = key_history::Around {
+        config: Arc::clone(&config),
+        users: Arc::clone(&users),
+        hub: Arc::clone(&hub),
+        records: Arc::clone(&records),
+    };
+    let key_history = Arc::new(KeyHistory::open(&home, around)?);
+    let mut logged = BTreeSet::new();
+    accounts::log_rejected(&mut logged, &rejected);
+    let accounts = Accounts {
+        dir: home.users_dir(),
+        users,
+        hub: Arc::clone(&hub),
+        access: Arc::clone(&access),
+        directory: Arc::clone(&directory),
+        key_history: Arc::clone(&key_history),
+        records: Arc::clone(&records),
+        logged: Mutex::new(Rank::Users, logged),
+    };
+    Ok(Context {
+        ledger: LedgerJobs::new(Arc::clone(&config), Arc::clone(&hub), Arc::clone(&readers)),
+        passwords: Passwords::new(Arc::clone(&hub)),
+        config,
+        home,
+        log_level,
+        hub,
+        readers,
+        accounts,
+        directory,
+        key_history,
+        host_keys: keys,
+        decided,
+        access,
+        door,
+        records,
+        stop,
+    })
+}
+
+/// The hub, and the threads of the ledger.
+struct Storage {
+    hub: Arc<Hub>,
+    readers: Arc<Readers>,
+    commit_thread: JoinHandle<()>,
+}
+
+fn open_storage(home: &Home, config: &Config, stop: &Arc<Stop>) -> anyhow::Result<Storage> {
+    let (ledger, reader) = open_ledger(home, config)?;
+    let (flusher, ear) = Flusher::new().context("cannot make the flusher's bell")?;
+    let registry = registry(&ledger, config)?;
+    let hub = Arc::new(Hub::new(registry, config.limits.clone(), flusher));
+    let weak = Arc::downgrade(&hub);
+    essential("flusher", stop, move || flusher::run(weak, ear))?;
+    let own = Arc::clone(&hub);
+    let commit_thread = essential("commit", stop, move || commit::run(&own, ledger))?;
+    let readers = read_for(&hub, &reader, stop)?;
+    Ok(Storage { hub, readers, commit_thread })
 }
 
 /// The ledger of a home: on disk unless the operator wants nothing kept.
@@ -234,13 +343,13 @@ fn recent_logins(home: &Home) -> RecentLogins {
 }
 
 /// Tells everybody and waits until the sessions' threads are done, or for the deadline.
-fn drain(house: &House, deadline: Instant) {
+fn drain(context: &Context, deadline: Instant) {
     let reason = "the server stops; your client comes back by itself".to_owned();
     let event = Event::Goodbye { code: Code::Shutdown, reason, retry_ms: Some(1_000) };
     while Instant::now() < deadline {
         // Who was still on the way in is told in a later round.
-        house.hub.end_all(&event, "shutdown");
-        if house.hub.stats().sessions == 0 {
+        context.hub.end_all(&event, "shutdown");
+        if context.hub.stats().sessions == 0 {
             return;
         }
         thread::sleep(Duration::from_millis(10));

@@ -6,8 +6,11 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::observe::log as server_log;
+use crate::chat::Retention;
+use crate::config::{Config, IpRange};
 use crate::home::{Audit, AuditEntry, Decision};
-use crate::sync::{Condvar, Mutex, MutexGuard, Rank};
+use crate::sync::{Condvar, Mutex, MutexGuard, Rank, Snapshot};
 
 /// Records that may wait. Further decisions are not written, are counted, and stand in the log
 /// alone.
@@ -17,7 +20,10 @@ const WAITING_MAX: usize = 100_000;
 const STALL: Duration = Duration::from_secs(5);
 
 /// The way to the thread that writes.
-pub struct Records(Arc<Shared>);
+pub struct Records {
+    shared: Arc<Shared>,
+    config: Arc<Snapshot<Config>>,
+}
 
 struct Shared {
     queue: Mutex<Queue>,
@@ -48,50 +54,62 @@ impl Records {
     ///
     /// # Errors
     /// The operating system gives no thread.
-    pub fn start(audit: Audit) -> anyhow::Result<Records> {
+    pub fn start(audit: Audit, config: Arc<Snapshot<Config>>) -> anyhow::Result<Records> {
         let shared = Arc::new(Shared {
             queue: Mutex::new(Rank::Records, Queue::default()),
             changed: Condvar::new(),
         });
         let own = Arc::clone(&shared);
         super::stop::spawn("records", move || own.write_all(&audit))?;
-        Ok(Records(shared))
+        Ok(Records { shared, config })
     }
 
-    /// A decision is written to the audit trail, with the time of now.
-    pub fn decision(&self, decision: &Decision) {
-        self.add(Record::Decision(AuditEntry::now(decision)));
+    /// What was decided goes into the log and, with the time of now, into the audit trail.
+    pub fn record(&self, decision: &Decision) {
+        let Decision { actor, action, target, reason, .. } = decision;
+        let logged = match target.parse::<IpRange>() {
+            Ok(range) => server_log::address(range),
+            Err(_) => (*target).to_owned(),
+        };
+        let said = format!("{actor}: {action} {logged} {}", reason.unwrap_or_default());
+        log::info!("{}", said.trim_end());
+        if self.config.get().audit != Retention::Off {
+            self.add(Record::Decision(AuditEntry::now(decision)));
+        }
     }
 
     pub fn save(&self, write: impl FnOnce() + Send + 'static) {
         self.add(Record::Save(Box::new(write)));
     }
 
-    pub fn expire(&self, before_ms: i64) {
-        self.add(Record::Expire(before_ms));
+    /// Lines of the audit trail that are too old go.
+    pub fn expire(&self, now_ms: i64) {
+        if let Retention::For(span) = self.config.get().audit {
+            self.add(Record::Expire(now_ms - span.as_ms()));
+        }
     }
 
     /// How many records were ever added.
     pub fn added(&self) -> u64 {
-        self.0.queue().added
+        self.shared.queue().added
     }
 
     /// Waits until all records of before are written. Gives how many still wait after `patience`.
     pub fn settle(&self, patience: Duration) -> u64 {
-        let queue = self.0.queue();
+        let queue = self.shared.queue();
         let wanted = queue.added;
         let behind = |queue: &mut Queue| queue.done < wanted;
-        let waited = self.0.changed.wait_timeout_while(queue, patience, behind);
+        let waited = self.shared.changed.wait_timeout_while(queue, patience, behind);
         wanted.saturating_sub(waited.done)
     }
 
     /// Whether the thread makes progress.
     pub fn are_current(&self) -> bool {
-        self.0.queue().busy_since.is_none_or(|since| since.elapsed() < STALL)
+        self.shared.queue().busy_since.is_none_or(|since| since.elapsed() < STALL)
     }
 
     fn add(&self, record: Record) {
-        let mut queue = self.0.queue();
+        let mut queue = self.shared.queue();
         if queue.waiting.len() >= WAITING_MAX {
             drop(queue);
             return log::error!("a record is not written: {WAITING_MAX} wait for the disk");
@@ -99,7 +117,7 @@ impl Records {
         queue.added += 1;
         queue.waiting.push_back(record);
         drop(queue);
-        self.0.changed.notify_all();
+        self.shared.changed.notify_all();
     }
 }
 

@@ -6,9 +6,12 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::accounts::PASSWORD_CHANGED;
+use super::context::Context;
 use super::delivery::send_queue::SendQueue;
 use super::door::Offence;
-use super::house::House;
+use super::guesses::Guess;
+use super::prompts::{Place, Prompt};
 use crate::chat::{Code, Command, Event, UserName};
 use crate::crypto::RecordType;
 use crate::crypto::password::PasswordHash;
@@ -19,10 +22,7 @@ use crate::wire::codec;
 const GUESSES_MAX: u32 = 3;
 
 /// A client whose prompt was closed for another one comes back after this.
-pub const CLOSED_RETRY_MS: u64 = 2_000;
-
-/// As somebody is told whose password is another one now.
-pub const CHANGED: &str = "your password was changed: log in again";
+const CLOSED_RETRY_MS: u64 = 2_000;
 
 /// Who asks for a way in.
 pub struct Asker<'a> {
@@ -31,13 +31,20 @@ pub struct Asker<'a> {
     pub queue: &'a Arc<SendQueue>,
 }
 
+impl Asker<'_> {
+    fn guess(&self, house: &Context) -> Guess<'_> {
+        let known = house.door.knows(self.user, self.address);
+        Guess { user: self.user, source: self.address.into(), known }
+    }
+}
+
 /// What somebody has come in by.
 pub struct Proof(Option<PasswordHash>);
 
 impl Proof {
     /// Whether it is enough still: a password may have been set meanwhile, or another one.
-    pub fn holds(&self, house: &House, user: &UserName) -> bool {
-        let now = house.users().settings(user).password;
+    pub fn holds(&self, house: &Context, user: &UserName) -> bool {
+        let now = house.accounts.get().settings(user).password;
         now.is_none() || now == self.0
     }
 }
@@ -54,17 +61,17 @@ enum Answer {
 ///
 /// # Errors
 /// The connection has ended, and its source is penalised for this.
-pub fn knows(house: &House, asker: &Asker, reader: &mut TunnelReader) -> Result<Proof, Offence> {
-    let password = house.users().settings(asker.user).password;
+pub fn knows(house: &Context, asker: &Asker, reader: &mut TunnelReader) -> Result<Proof, Offence> {
+    let password = house.accounts.get().settings(asker.user).password;
     let Some(hash) = password else {
-        if house.config().passwords == crate::config::Passwords::All {
+        if house.config.get().passwords == crate::config::Passwords::All {
             let reason = "everybody needs a password here: the operator sets yours".to_owned();
             end(house, asker, reason, None);
             return Err(Offence::NotAdmitted);
         }
         return Ok(Proof(None));
     };
-    let _place = match house.asks(asker) {
+    let _place = match place(house, asker) {
         Ok(place) => place,
         Err(ms) => {
             house.hub.counters().refused(Code::Password);
@@ -75,10 +82,10 @@ pub fn knows(house: &House, asker: &Asker, reader: &mut TunnelReader) -> Result<
     match ask(house, asker, &hash, reader) {
         Ok(Answer::Right) => return Ok(Proof(Some(hash))),
         Ok(Answer::Wrong) => {
-            let wait_ms = house.guess_wait_ms(asker.user, asker.address).max(1_000);
+            let wait_ms = house.passwords.guess_wait_ms(&asker.guess(house)).max(1_000);
             end(house, asker, "this is not your password".into(), Some(wait_ms));
         }
-        Ok(Answer::Changed) => end(house, asker, CHANGED.into(), Some(1_000)),
+        Ok(Answer::Changed) => end(house, asker, PASSWORD_CHANGED.into(), Some(1_000)),
         // The peer is gone, or speaks something else.
         Err(_) => end(house, asker, "no password came".into(), Some(5_000)),
     }
@@ -86,25 +93,25 @@ pub fn knows(house: &House, asker: &Asker, reader: &mut TunnelReader) -> Result<
 }
 
 fn ask(
-    house: &House,
+    house: &Context,
     asker: &Asker,
     hash: &PasswordHash,
     reader: &mut TunnelReader,
 ) -> io::Result<Answer> {
-    let seconds = house.config().limits.password_s_max;
+    let seconds = house.config.get().limits.password_s_max;
     let deadline = Instant::now() + Duration::from_secs(seconds);
     let mut wrong = 0;
     tell(house, asker, false);
     while wrong < GUESSES_MAX {
         let Some(guess) = next(asker, reader, deadline)? else { continue };
-        if house.users().settings(asker.user).password.as_ref() != Some(hash) {
+        if house.accounts.get().settings(asker.user).password.as_ref() != Some(hash) {
             return Ok(Answer::Changed);
         }
         // Looked at once it is its turn, so that those that come together wait for each other too.
-        let looked = house.hashes(deadline, || {
-            let early = house.guess_wait_ms(asker.user, asker.address) > 0;
+        let looked = house.passwords.hash(deadline, || {
+            let early = house.passwords.guess_wait_ms(&asker.guess(house)) > 0;
             let fits = (!early).then(|| hash.fits(guess.reveal()));
-            fits.inspect(|fits| house.guessed(asker.user, asker.address, *fits))
+            fits.inspect(|fits| house.passwords.guessed(&asker.guess(house), *fits))
         });
         match looked {
             None => return Err(io::ErrorKind::TimedOut.into()),
@@ -152,21 +159,40 @@ fn next(
     }
 }
 
-fn tell(house: &House, asker: &Asker, wrong: bool) {
-    let wait_ms = house.guess_wait_ms(asker.user, asker.address);
+fn tell(house: &Context, asker: &Asker, wrong: bool) {
+    let wait_ms = house.passwords.guess_wait_ms(&asker.guess(house));
     let retry_ms = (wait_ms > 0).then_some(wait_ms);
     // A peer that does not read this gets nothing else either.
     let _ = asker.queue.answer(&Event::Password { wrong, retry_ms });
 }
 
+/// A place among the connections that are asked for a password.
+///
+/// # Errors
+/// Too many are, for so many milliseconds.
+fn place<'a>(house: &'a Context, asker: &Asker) -> Result<Place<'a, Arc<SendQueue>>, u64> {
+    let prompt = Prompt {
+        user: asker.user.clone(),
+        key: asker.queue.key,
+        source: asker.address.into(),
+        known: house.door.knows(asker.user, asker.address),
+        since: house.hub.now(),
+        handle: Arc::clone(asker.queue),
+    };
+    let max = house.config.get().limits.sessions_per_user_max;
+    let (place, closed) = house.passwords.open(prompt, max)?;
+    closed.iter().for_each(|queue| refuse_prompt(queue, CLOSED_RETRY_MS));
+    Ok(place)
+}
+
 /// Ends a connection that may not be asked, or not any more: there are too many of them.
-pub fn refuse_prompt(queue: &SendQueue, retry_ms: u64) {
+fn refuse_prompt(queue: &SendQueue, retry_ms: u64) {
     let reason = "too many of your connections wait for a password".to_owned();
     let event = Event::Goodbye { code: Code::Password, reason, retry_ms: Some(retry_ms) };
     queue.end(Some(&event), "password");
 }
 
-fn end(house: &House, asker: &Asker, reason: String, retry_ms: Option<u64>) {
+fn end(house: &Context, asker: &Asker, reason: String, retry_ms: Option<u64>) {
     house.hub.counters().refused(Code::Password);
     let event = Event::Goodbye { code: Code::Password, reason, retry_ms };
     asker.queue.end(Some(&event), "password");

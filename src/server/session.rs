@@ -8,9 +8,10 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::accounts::{self, host_key};
+use super::context::Context;
 use super::delivery::send_queue::SendQueue;
 use super::door::{Offence, Stranger};
-use super::house::House;
 use super::hub::Said;
 use super::observe::log as server_log;
 use super::operator::{self, Actor, moderation};
@@ -50,7 +51,7 @@ enum End {
 }
 
 struct Session {
-    house: Arc<House>,
+    house: Arc<Context>,
     queue: Arc<SendQueue>,
     user: UserName,
     device: DeviceName,
@@ -78,8 +79,8 @@ pub struct Entered {
 }
 
 /// Lets a peer in that has proven its key; none where it may not come in, and was told why.
-pub fn enter(house: &Arc<House>, stranger: Stranger, id: SessionId) -> Option<Entered> {
-    let Some((user, device)) = house.admit(&stranger.key) else {
+pub fn enter(house: &Arc<Context>, stranger: Stranger, id: SessionId) -> Option<Entered> {
+    let Some((user, device)) = house.accounts.admit(&stranger.key) else {
         not_admitted(house, stranger);
         return None;
     };
@@ -88,14 +89,14 @@ pub fn enter(house: &Arc<House>, stranger: Stranger, id: SessionId) -> Option<En
     let registered = waiting.registered();
     let address = peer.ip();
     let whom = Whom { user: &user, key: key.fingerprint(), address: Some(address) };
-    let muted = house.standing(whom).1 == State::Muted;
+    let muted = house.access.standing(whom).1 == State::Muted;
     // A person's only key may be on any device: that one may name itself, where others may see names
     // that this person makes up.
     let device = match login.device {
         Some(own) if device.is_default() && !muted => own,
         _ => device,
     };
-    let answers_max = house.config().limits.answers_bytes_max;
+    let answers_max = house.config.get().limits.answers_bytes_max;
     let queue = Arc::new(SendQueue::new(id, key.fingerprint(), stream, sealer, answers_max));
     let session = Session { house: Arc::clone(house), queue, user, device, address };
     if session.is_barred() {
@@ -124,21 +125,22 @@ pub fn enter(house: &Arc<House>, stranger: Stranger, id: SessionId) -> Option<En
     }
     registered.entered();
     log::info!("{} ({}) entered", session.user, session.device);
-    house.door().note_login(&session.user, address);
+    house.door.note_login(&session.user, address);
     let leaving = Leaving { session, cut: true };
     // A key that was removed between the look at it and the entering is noticed here, and another
     // password.
-    if house.admit(&key).is_none() {
+    if house.accounts.admit(&key).is_none() {
         house.hub.end_key(&key.fingerprint(), Code::Removed, "your key was removed");
     }
     if !proof.holds(house, &leaving.session.user) {
         let subject = Subject::User(leaving.session.user.clone());
-        house.end_subject(&subject, Code::Password, second::CHANGED, None);
+        house.access.end_subject(&subject, Code::Password, accounts::PASSWORD_CHANGED, None);
     }
     let session = &leaving.session;
     session.is_barred();
-    house.successor().iter().for_each(|event| session.answer(event));
-    house.missed_keys(&session.queue.key).iter().for_each(|event| session.answer(event));
+    let successor = host_key::successor(&house.host_keys.get());
+    successor.iter().for_each(|event| session.answer(event));
+    house.key_history.missed(&session.queue.key).iter().for_each(|event| session.answer(event));
     Some(Entered { leaving, reader })
 }
 
@@ -170,7 +172,7 @@ impl Entered {
 }
 
 /// Tells a stranger, inside the channel, what to do to be let in.
-fn not_admitted(house: &House, stranger: Stranger) {
+fn not_admitted(house: &Context, stranger: Stranger) {
     let Stranger { login, key, sealer, stream, waiting, peer, .. } = stranger;
     let fingerprint = key.fingerprint();
     let from = server_log::address(peer);
@@ -180,7 +182,7 @@ fn not_admitted(house: &House, stranger: Stranger) {
     let reason =
         format!("{fingerprint} is not registered here: send your key line to the operator");
     let event = Event::Goodbye { code: Code::NotAdmitted, reason, retry_ms: Some(2_000) };
-    let limit = house.config().limits.answers_bytes_max;
+    let limit = house.config.get().limits.answers_bytes_max;
     let queue = SendQueue::new(SessionId(0), fingerprint, stream, sealer, limit);
     queue.end(Some(&event), "not_admitted");
 }
@@ -206,8 +208,8 @@ impl Session {
             name: self.user.clone(),
             device: self.device.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            text_bytes_max: self.house.config().limits.text_bytes_max,
-            motd: self.house.motd(),
+            text_bytes_max: self.house.config.get().limits.text_bytes_max,
+            motd: self.house.decided.now().motd_over(&self.house.config.get()),
         }
     }
 
@@ -217,7 +219,7 @@ impl Session {
 
     /// Who may not be here is told why, and that is the end of it.
     fn is_barred(&self) -> bool {
-        let Some(event) = self.house.bars(self.whom()) else { return false };
+        let Some(event) = self.house.access.bars(self.whom()) else { return false };
         if let Event::Goodbye { code, .. } = &event {
             self.house.hub.counters().refused(*code);
         }
@@ -229,7 +231,7 @@ impl Session {
     /// The person's role, how they stand now, and what they are told of it. What others are told of this
     /// person's next step goes by it.
     fn standing(&self) -> (Role, State, Option<String>) {
-        let standing = self.house.standing(self.whom());
+        let standing = self.house.access.standing(self.whom());
         self.queue.set_muted(standing.1 == State::Muted);
         standing
     }
@@ -261,7 +263,7 @@ impl Session {
     }
 
     fn run(&self, mut reader: TunnelReader) -> End {
-        let config = self.house.config();
+        let config = self.house.config.get();
         let limits = &config.limits;
         let ping = Duration::from_secs(limits.ping_s);
         let silence = Duration::from_secs(limits.silence_s_max);
@@ -395,7 +397,7 @@ impl Session {
     }
 
     fn obey(&self, command: &Command) -> Result<(), Refusal> {
-        let directory = |name: &UserName| self.house.find(name);
+        let directory = |name: &UserName| self.house.accounts.find(name);
         let hub = &self.house.hub;
         self.may(command)?;
         match command {
@@ -425,10 +427,12 @@ impl Session {
                 self.answer(&self.whois(name, reference.clone())?);
             }
             Command::Certify { certificate } => {
-                self.house.publish(&self.queue.key, certificate)?;
+                let (users, server) = (self.house.accounts.get(), self.house.host_keys.get());
+                let directory = &self.house.directory;
+                directory.publish(&users, &server.founding(), &self.queue.key, certificate)?;
             }
             Command::Keys { names, reference } => {
-                let users = self.house.users();
+                let users = self.house.accounts.get();
                 let events = self.house.directory.keys(&users, names, reference)?;
                 events.iter().for_each(|event| self.answer(event));
             }
@@ -438,13 +442,14 @@ impl Session {
     }
 
     fn whois(&self, name: &UserName, reference: Option<String>) -> Result<Event, Refusal> {
-        let name = self.house.find(name).ok_or_else(|| Refusal::NoSuchUser(name.clone()))?;
+        let name =
+            self.house.accounts.find(name).ok_or_else(|| Refusal::NoSuchUser(name.clone()))?;
         let presence = self.house.hub.presence(&name, self.queue.id);
         let (devices, idle_ms, away, channels) = match presence {
             Some(found) => (found.devices, Some(found.idle_ms), found.away, found.channels),
             None => (Vec::new(), None, None, Vec::new()),
         };
-        let fingerprints = self.house.fingerprints(&name);
+        let fingerprints = self.house.accounts.fingerprints(&name);
         Ok(Event::Whois { name, fingerprints, devices, idle_ms, away, channels, reference })
     }
 

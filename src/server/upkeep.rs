@@ -1,10 +1,11 @@
 //! Periodic jobs, and the guard that decides whether the clock is trusted with removing messages.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::house::House;
-use super::rekeying::Rekeying;
-use crate::home::UsersWatch;
+use super::accounts::host_key::HostKey;
+use super::context::Context;
+use crate::home::{UsersWatch, file};
 
 /// A look at users/ this often: whom the operator admits is in, whom he removes is out.
 const WATCH_EVERY: Duration = Duration::from_millis(250);
@@ -24,23 +25,25 @@ const CLOCK_LEAP_MS_MAX: i64 = 90 * 86_400_000;
 
 /// The server's chores: users/ and the server's own key are watched, and empty channels are
 /// forgotten.
-pub fn keep(house: &House, mut watch: UsersWatch) {
+pub fn keep(context: &Context, mut watch: UsersWatch) {
     let mut swept = Instant::now();
     let mut unread = false;
-    let mut rekeying = Rekeying::new();
-    while !house.stop().wait_for(WATCH_EVERY) {
+    let (home, keys) = (context.home.clone(), Arc::clone(&context.host_keys));
+    let (hub, records) = (Arc::clone(&context.hub), Arc::clone(&context.records));
+    let mut host_key = HostKey::new(home, keys, hub, records);
+    while !context.stop.wait_for(WATCH_EVERY) {
         let changed = watch.changed();
         if changed || unread {
-            let read = house.reload_users();
+            let read = context.accounts.reload();
             // No descriptor may have been left: the next look tries again, and says nothing new.
             if let (Err(error), false) = (&read, unread) {
                 log::error!("users/ cannot be read, so it stays as it was: {error}");
             }
             unread = read.is_err();
         }
-        rekeying.look(house);
+        host_key.look();
         if swept.elapsed() >= SWEEP_EVERY {
-            house.hub.sweep();
+            context.hub.sweep();
             swept = Instant::now();
         }
     }
@@ -48,34 +51,51 @@ pub fn keep(house: &House, mut watch: UsersWatch) {
 
 /// Lines and keys that are too old go. A thread of its own: a disk that takes its time with it
 /// keeps nobody in who was removed.
-pub fn sweep(house: &House) {
+pub fn sweep(context: &Context) {
     let now_ms = || jiff::Timestamp::now().as_millisecond();
-    let newest_ms = match house.ask_ledger(|ledger| ledger.newest_ms()) {
+    let newest_ms = match context.ledger.ask(|ledger| ledger.newest_ms()) {
         Some(Ok(newest_ms)) => newest_ms.unwrap_or_else(now_ms),
         // Nothing is known of before: as if nothing could be believed.
         Some(Err(_)) | None => 0,
     };
     let mut expiry = Expiry::new(Instant::now(), now_ms(), newest_ms);
     let mut wait = Duration::ZERO;
-    while !house.stop().wait_for(wait) {
+    while !context.stop.wait_for(wait) {
         wait = EXPIRE_EVERY;
-        house.see_keys();
-        house.keep_sources();
-        house.expire_keys();
-        if expiry.believes(Instant::now(), now_ms(), house.was_swept_by_hand()) {
-            expire(house);
+        context.key_history.see();
+        keep_sources(context);
+        context.key_history.expire();
+        if expiry.believes(Instant::now(), now_ms(), context.ledger.was_swept_by_hand()) {
+            expire(context);
         }
     }
 }
 
-fn expire(house: &House) {
-    house.expire_audit(jiff::Timestamp::now().as_millisecond());
-    match house.sweep_ledger(jiff::Timestamp::now().as_millisecond(), false) {
+fn expire(context: &Context) {
+    context.records.expire(jiff::Timestamp::now().as_millisecond());
+    match context.ledger.sweep(jiff::Timestamp::now().as_millisecond(), false) {
         Some(Ok(swept)) if swept.lines > 0 => {
             log::info!("{} lines of {} places were too old", swept.lines, swept.places);
         }
         Some(Err(error)) => log::error!("old lines stay for now: {error}"),
         _ => {}
+    }
+}
+
+/// Writes where people have logged in from lately, where that is new, and nothing of it where no
+/// addresses are to be written.
+pub fn keep_sources(context: &Context) {
+    let path = context.home.sources_file();
+    let users = context.accounts.get();
+    let kept = match context.config.get().log_ip {
+        true => match context.door.recent_text(|user| users.find(user) == Some(user)) {
+            Some(text) => file::replace(&path, text.as_bytes(), 0o600),
+            None => Ok(()),
+        },
+        false => file::remove(&path),
+    };
+    if let Err(error) = kept {
+        log::error!("where people log in from is not kept: {error}");
     }
 }
 

@@ -8,25 +8,26 @@ const ROOMS: &[(&str, &[(&str, u8)])] = &[
     (
         "server",
         &[
-            ("mod", 8),
-            ("session", 7),
+            ("mod", 9),
+            ("session", 8),
             ("upkeep", 7),
-            ("operator", 6),
-            ("metrics", 6),
-            ("rekeying", 6),
-            ("house", 5),
-            ("devices", 4),
-            ("second", 4),
+            ("operator", 7),
+            ("metrics", 7),
+            ("second", 7),
+            ("context", 6),
+            ("passwords", 5),
+            ("accounts", 4),
+            ("ledger_jobs", 4),
             ("prompts", 4),
             ("guesses", 4),
+            ("access", 3),
             ("commit", 3),
             ("readers", 3),
             ("door", 3),
             ("hub", 2),
+            ("records", 2),
             ("delivery", 1),
             ("observe", 1),
-            ("records", 1),
-            ("directory", 1),
             ("liveness", 0),
             ("stop", 0),
         ],
@@ -68,8 +69,7 @@ const ROOMS: &[(&str, &[(&str, u8)])] = &[
 ];
 
 /// Arrows between rooms that are not cut yet. It only gets shorter.
-const ARROWS: &[(&str, &str)] =
-    &[("server::devices", "server::house"), ("server::second", "server::house")];
+const ARROWS: &[(&str, &str)] = &[];
 
 /// Circles that are not cut yet. It only gets shorter.
 const CIRCLES: &[&[&str]] = &[
@@ -81,7 +81,6 @@ const CIRCLES: &[&[&str]] = &[
         "client::secrets::people::listing",
         "client::secrets::people::pins",
     ],
-    &["server::devices", "server::house", "server::second"],
     &[
         "server::door",
         "server::door::connection",

@@ -21,7 +21,6 @@ const LONG: &[(&str, &str)] = &[
     ),
     ("client/secrets/reading.rs", "judge"),
     ("client/shell.rs", "does"),
-    ("server/mod.rs", "run"),
 ];
 
 /// Folders and files right below `src` with wider comments. The list only gets shorter.

@@ -47,7 +47,7 @@ const FULL_MS: u64 = 60_000;
 
 /// The server's door.
 pub struct Door {
-    keys: Snapshot<ServerKeys>,
+    keys: Arc<Snapshot<ServerKeys>>,
     rules: Snapshot<Rules>,
     /// Where peers connect to.
     address: SocketAddr,
@@ -231,7 +231,7 @@ pub type Serve = Arc<dyn Fn(Stranger) -> Option<Stay> + Send + Sync>;
 
 impl Door {
     pub fn new(
-        keys: ServerKeys,
+        keys: Arc<Snapshot<ServerKeys>>,
         config: &Config,
         address: SocketAddr,
         recent: RecentLogins,
@@ -242,7 +242,7 @@ impl Door {
         let waiting = limits.strangers_max.saturating_add(limits.handshakes_max);
         let room = capacity::room(limits.connections_max, waiting);
         Arc::new(Door {
-            keys: Snapshot::new(keys),
+            keys,
             rules: Snapshot::new(Rules::of(config, address.ip())),
             address,
             room,
@@ -266,11 +266,6 @@ impl Door {
     /// The keys by which the server is known.
     pub fn keys(&self) -> Arc<ServerKeys> {
         self.keys.get()
-    }
-
-    /// Other keys from now on.
-    pub fn set_keys(&self, keys: ServerKeys) {
-        self.keys.set(keys);
     }
 
     /// Another configuration from now on.

@@ -1,6 +1,6 @@
 //! Who gives an operator's command, and one call of it.
 
-use super::super::house::House;
+use super::super::context::Context;
 use super::reply::{Reply, misused};
 use crate::chat::operator_commands::OperatorCommand;
 use crate::chat::rights::{Role, State};
@@ -36,7 +36,7 @@ impl Actor<'_> {
 
 /// One call of a command.
 pub struct Call<'a> {
-    pub house: &'a House,
+    pub context: &'a Context,
     pub actor: &'a Actor<'a>,
     pub command: &'static OperatorCommand,
     pub operands: &'a [String],

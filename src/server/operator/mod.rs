@@ -15,7 +15,7 @@ mod status;
 use std::fmt::Write;
 use std::time::Duration;
 
-use super::house::House;
+use super::context::Context;
 use crate::chat::Refusal;
 use crate::chat::operator_commands::{self, Name, OPERATOR_COMMANDS};
 use crate::chat::rights::{self, Role};
@@ -33,7 +33,7 @@ pub const RECORD_PATIENCE: Duration = Duration::from_secs(1);
 const WORD_CHARS_MAX: usize = 32;
 
 /// Carries out what the words say, where `actor` may.
-pub fn obey(house: &House, actor: &Actor, words: &[String]) -> Reply {
+pub fn obey(context: &Context, actor: &Actor, words: &[String]) -> Reply {
     let word = words.first().map_or("", |word| word.trim_start_matches('/'));
     let word = word.chars().take(WORD_CHARS_MAX).collect::<String>().to_lowercase();
     let operands = words.get(1..).unwrap_or_default();
@@ -42,10 +42,10 @@ pub fn obey(house: &House, actor: &Actor, words: &[String]) -> Reply {
     if !rights::may(actor.role, actor.state, command.act) {
         return no(&Refusal::NotAllowed(command.act, actor.role).to_string());
     }
-    let before = house.records.added();
-    let mut reply = run(&Call { house, actor, command, operands });
-    if house.records.added() > before {
-        let waiting = house.records.settle(RECORD_PATIENCE);
+    let before = context.records.added();
+    let mut reply = run(&Call { context, actor, command, operands });
+    if context.records.added() > before {
+        let waiting = context.records.settle(RECORD_PATIENCE);
         if waiting > 0 {
             let _ = write!(reply.text, "; {waiting} decisions are not in the audit trail yet");
         }
@@ -56,15 +56,15 @@ pub fn obey(house: &House, actor: &Actor, words: &[String]) -> Reply {
 /// Each command's handler.
 fn run(call: &Call) -> Reply {
     match call.command.name {
-        Name::Channels => status::channels(call.house),
-        Name::Stats => status::stats(call.house),
-        Name::Status => status::brief(call.house),
-        Name::Health => status::health(call.house),
-        Name::Users => status::users(call.house),
+        Name::Channels => status::channels(call.context),
+        Name::Stats => status::stats(call.context),
+        Name::Status => status::brief(call.context),
+        Name::Health => status::health(call.context),
+        Name::Users => status::users(call.context),
         Name::Kick => moderation::kick(call),
         Name::Ban => moderation::sanction(call, Kind::Ban),
         Name::Unban => moderation::lift(call, Kind::Ban),
-        Name::Banlist => moderation::list(call.house),
+        Name::Banlist => moderation::list(call.context),
         Name::Mute => moderation::sanction(call, Kind::Mute),
         Name::Unmute => moderation::lift(call, Kind::Mute),
         Name::Op => moderation::give_role(call, Role::Moderator),

@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use serde_json::json;
 
-use super::super::house::House;
+use super::super::context::Context;
 use super::call::{Actor, Call};
 use super::reply::{Reply, misused, no, with, yes};
 use crate::chat::rights::{Role, may_against};
@@ -25,9 +25,9 @@ struct Saying {
 type Said<T> = Result<T, Reply>;
 
 /// What was said, as one clean line of bounded length.
-pub fn words(house: &House, rest: &[String]) -> Said<Option<String>> {
+pub fn words(context: &Context, rest: &[String]) -> Said<Option<String>> {
     let text = clean::line(&rest.join(" ")).trim().to_owned();
-    let bytes_max = house.config().limits.topic_bytes_max;
+    let bytes_max = context.config.get().limits.topic_bytes_max;
     match text.len() {
         0 => Ok(None),
         bytes if bytes > bytes_max => {
@@ -38,32 +38,36 @@ pub fn words(house: &House, rest: &[String]) -> Said<Option<String>> {
 }
 
 pub fn kick(call: &Call) -> Reply {
-    let (house, actor) = (call.house, call.actor);
+    let (context, actor) = (call.context, call.actor);
     answer((|| {
         let subject = subject(call)?;
-        let reason = words(house, &call.operands[1..])?;
+        let reason = words(context, &call.operands[1..])?;
         check(call, &subject)?;
         let text = told(&format!("{} ended your session", actor.title()), reason.as_deref());
         let farewell = told(&format!("kicked by {}", actor.title()), reason.as_deref());
-        let ended = house.end_subject(&subject, Code::Kicked, &text, Some(&farewell));
+        let ended = context.access.end_subject(&subject, Code::Kicked, &text, Some(&farewell));
         if ended == 0 {
             return Err(no(&format!("{subject} is not here")));
         }
         let target = subject.to_string();
-        house.record(&Decision { target: &target, reason: reason.as_deref(), ..call.done() });
+        context.records.record(&Decision {
+            target: &target,
+            reason: reason.as_deref(),
+            ..call.done()
+        });
         let text = format!("{subject} is out ({})", sessions(ended));
         Ok(with(text, json!({"sessions": ended})))
     })())
 }
 
 pub fn sanction(call: &Call, kind: Kind) -> Reply {
-    let (house, actor) = (call.house, call.actor);
+    let (context, actor) = (call.context, call.actor);
     answer((|| {
         let Saying { subject, until_ms, reason } = saying(call)?;
         check(call, &subject)?;
         let since_ms = now_ms();
-        let max = house.config().limits.sanctions_max;
-        if house.decided.now().valid(since_ms).count() >= max {
+        let max = context.config.get().limits.sanctions_max;
+        if context.decided.now().valid(since_ms).count() >= max {
             return Err(no(&format!(
                 "{max} bans and mutes hold, as many as may: take some back first"
             )));
@@ -72,10 +76,10 @@ pub fn sanction(call: &Call, kind: Kind) -> Reply {
         let about = subject.clone();
         let sanction = Sanction { kind, subject: about, reason, by, rank, since_ms, until_ms };
         let kept = sanction.clone();
-        decide(house, move |decisions| decisions.add(kept, actor.role, since_ms))?;
+        decide(context, move |decisions| decisions.add(kept, actor.role, since_ms))?;
         let (target, reason) = (subject.to_string(), sanction.reason.as_deref());
-        house.record(&Decision { target: &target, reason, until_ms, ..call.done() });
-        let count = tell(house, actor, &sanction);
+        context.records.record(&Decision { target: &target, reason, until_ms, ..call.done() });
+        let count = tell(context, actor, &sanction);
         let (done, explained) = (kind.done(), sanction.explain());
         let text = format!("{subject} is {done} {explained} ({})", sessions(count));
         Ok(with(text, json!({"sessions": count, "until_ms": until_ms})))
@@ -83,24 +87,24 @@ pub fn sanction(call: &Call, kind: Kind) -> Reply {
 }
 
 pub fn lift(call: &Call, kind: Kind) -> Reply {
-    let house = call.house;
+    let context = call.context;
     answer((|| {
         let subject = subject(call)?;
         let role = call.actor.role;
-        let lifted = decide(house, |decisions| decisions.lift(kind, &subject, role, now_ms()))?;
+        let lifted = decide(context, |decisions| decisions.lift(kind, &subject, role, now_ms()))?;
         if !lifted {
             return Err(no(&format!("{subject} is not {}: banlist shows who is", kind.done())));
         }
-        house.record(&Decision { target: &subject.to_string(), ..call.done() });
+        context.records.record(&Decision { target: &subject.to_string(), ..call.done() });
         if kind == Kind::Mute {
-            house.tell_subject(&subject, "you are no longer muted");
+            context.access.tell_subject(&subject, "you are no longer muted");
         }
         Ok(yes(&format!("{subject} is no longer {}", kind.done())))
     })())
 }
 
-pub fn list(house: &House) -> Reply {
-    let decisions = house.decided.now();
+pub fn list(context: &Context) -> Reply {
+    let decisions = context.decided.now();
     let mut text = String::new();
     for one in decisions.valid(now_ms()) {
         let _ = writeln!(
@@ -122,7 +126,7 @@ pub fn list(house: &House) -> Reply {
 /// A member has spent the budget of channels with a PIN that are new to them, as somebody does who tries
 /// PINs: operators are told. Of later refusals the tenth, the hundredth and so on are told, so that the
 /// log does not grow with them.
-pub fn note_pin_joins(house: &House, user: &UserName, max: usize, refused: u32) {
+pub fn note_pin_joins(context: &Context, user: &UserName, max: usize, refused: u32) {
     if refused == 0 || refused != 10_u32.pow(refused.ilog10()) {
         return;
     }
@@ -130,24 +134,30 @@ pub fn note_pin_joins(house: &House, user: &UserName, max: usize, refused: u32) 
     let text = format!("{user} may be trying PINs: {reason}");
     log::warn!("{text}");
     let (actor, action, target) = ("server", "pin joins", user.as_str());
-    house.record(&Decision { actor, action, target, reason: Some(&reason), until_ms: None });
-    let users = house.users();
+    context.records.record(&Decision {
+        actor,
+        action,
+        target,
+        reason: Some(&reason),
+        until_ms: None,
+    });
+    let users = context.accounts.get();
     let event = Event::Notice { text, reference: None };
-    for (name, queue) in house.hub.sessions() {
+    for (name, queue) in context.hub.sessions() {
         if users.role(&name) >= Role::Moderator {
-            house.hub.answer(&queue, &event);
+            context.hub.answer(&queue, &event);
         }
     }
 }
 
 /// Makes somebody a moderator, or a member again.
 pub fn give_role(call: &Call, role: Role) -> Reply {
-    let house = call.house;
+    let context = call.context;
     answer((|| {
         let Subject::User(name) = subject(call)? else { return Err(call.asks("whom?")) };
         // A role that was given a moment ago counts.
-        house.reload_users().map_err(|error| no(&error.to_string()))?;
-        match house.users().role(&name) {
+        context.accounts.reload().map_err(|error| no(&error.to_string()))?;
+        match context.accounts.get().role(&name) {
             own if own == role => return Err(no(&format!("{name} is {role} already"))),
             Role::Owner => {
                 let hint = format!("pychat users role {name} {role}");
@@ -155,28 +165,33 @@ pub fn give_role(call: &Call, role: Role) -> Reply {
             }
             _ => check(call, &Subject::User(name.clone()))?,
         }
-        Settings::change(&house.home().users_dir(), &name, |settings| settings.role = role)
+        Settings::change(&context.home.users_dir(), &name, |settings| settings.role = role)
             .map_err(|error| no(&error.to_string()))?;
-        house.reload_users().map_err(|error| no(&error.to_string()))?;
-        house.record(&Decision { target: name.as_str(), ..call.done() });
-        house.tell_subject(&Subject::User(name.clone()), &format!("you are {role} here now"));
+        context.accounts.reload().map_err(|error| no(&error.to_string()))?;
+        context.records.record(&Decision { target: name.as_str(), ..call.done() });
+        context
+            .access
+            .tell_subject(&Subject::User(name.clone()), &format!("you are {role} here now"));
         Ok(yes(&format!("{name} is {role} now")))
     })())
 }
 
 /// What is decided holds once it is on disk, where the actor may decide it.
-fn decide<T>(house: &House, change: impl FnOnce(&mut Decisions) -> Result<T, Stands>) -> Said<T> {
-    let decided = house.decided.decide(change).map_err(|error| no(&error.to_string()))?;
+fn decide<T>(
+    context: &Context,
+    change: impl FnOnce(&mut Decisions) -> Result<T, Stands>,
+) -> Said<T> {
+    let decided = context.decided.decide(change).map_err(|error| no(&error.to_string()))?;
     decided.map_err(|stands| no(&stands.to_string()))
 }
 
 /// Those whom a sanction finds are put out, or told that they are muted; gives how many sessions.
-fn tell(house: &House, actor: &Actor, sanction: &Sanction) -> usize {
+fn tell(context: &Context, actor: &Actor, sanction: &Sanction) -> usize {
     let (subject, text) = (&sanction.subject, sanction.notice());
     let farewell = told(&format!("banned by {}", actor.title()), sanction.reason.as_deref());
     match sanction.kind {
-        Kind::Ban => house.end_subject(subject, Code::Banned, &text, Some(&farewell)),
-        Kind::Mute => house.tell_subject(subject, &text),
+        Kind::Ban => context.access.end_subject(subject, Code::Banned, &text, Some(&farewell)),
+        Kind::Mute => context.access.tell_subject(subject, &text),
     }
 }
 
@@ -199,37 +214,37 @@ fn answer(said: Said<Reply>) -> Reply {
 /// `WHOM [TIME] [REASON]`. What begins as a number is a time, and a wrong one is refused: nobody is
 /// banned for good by a typing error.
 fn saying(call: &Call) -> Said<Saying> {
-    let (house, subject) = (call.house, subject(call)?);
+    let (context, subject) = (call.context, subject(call)?);
     let after = &call.operands[1..];
     let timed = after
         .first()
         .filter(|text| text.trim_start_matches(['+', '-', '.', ',']).starts_with(char::is_numeric));
     let Some(text) = timed else {
-        return Ok(Saying { subject, until_ms: None, reason: words(house, after)? });
+        return Ok(Saying { subject, until_ms: None, reason: words(context, after)? });
     };
     let span: TimeSpan = text
         .parse()
         .map_err(|error| misused(&format!("{}: {error}: nothing was done", clean::line(text))))?;
     let until_ms = Some(now_ms() + span.as_ms());
-    Ok(Saying { subject, until_ms, reason: words(house, &after[1..])? })
+    Ok(Saying { subject, until_ms, reason: words(context, &after[1..])? })
 }
 
 /// The first word, with a registered name in its own spelling.
 fn subject(call: &Call) -> Said<Subject> {
     let text = call.operands.first().ok_or_else(|| call.asks("whom?"))?;
     match text.parse::<Subject>().map_err(|error| misused(&error.to_string()))? {
-        Subject::User(name) => Ok(Subject::User(call.house.find(&name).unwrap_or(name))),
+        Subject::User(name) => Ok(Subject::User(call.context.accounts.find(&name).unwrap_or(name))),
         other => Ok(other),
     }
 }
 
 /// Whether an actor may do this to all whom the subject holds; never to themselves.
 fn check(call: &Call, subject: &Subject) -> Said<()> {
-    let (house, actor, act) = (call.house, call.actor, call.command.act);
+    let (context, actor, act) = (call.context, call.actor, call.command.act);
     if actor.whom.is_some_and(|own| subject.holds(own)) {
         return Err(no(&format!("that is you: nobody can {} himself", act.word())));
     }
-    let users = house.users();
+    let users = context.accounts.get();
     let held: Vec<UserName> = match subject {
         Subject::User(name) => match users.find(name) {
             Some(name) => vec![name.clone()],
@@ -240,7 +255,7 @@ fn check(call: &Call, subject: &Subject) -> Said<()> {
         }
         Subject::Range(_) => Vec::new(),
     };
-    let here = house.hub.sessions().into_iter();
+    let here = context.hub.sessions().into_iter();
     let here = here.filter(|(user, queue)| {
         subject.holds(Whom { user, key: queue.key, address: queue.address() })
     });

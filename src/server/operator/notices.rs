@@ -5,26 +5,26 @@ use super::moderation;
 use super::reply::{Reply, no, yes};
 
 pub fn say(call: &Call) -> Reply {
-    let (house, actor) = (call.house, call.actor);
-    let text = match moderation::words(house, call.operands) {
+    let (context, actor) = (call.context, call.actor);
+    let text = match moderation::words(context, call.operands) {
         Ok(Some(text)) => text,
         Ok(None) => return call.asks("say what?"),
         Err(problem) => return problem,
     };
     match actor.whom {
-        Some(_) => house.hub.notice_all(&format!("{} announces: {text}", actor.name)),
-        None => house.hub.notice_all(&text),
+        Some(_) => context.hub.notice_all(&format!("{} announces: {text}", actor.name)),
+        None => context.hub.notice_all(&text),
     }
-    house.record(&call.done());
+    context.records.record(&call.done());
     yes("said")
 }
 
 pub fn motd(call: &Call) -> Reply {
-    let house = call.house;
-    let text = match moderation::words(house, call.operands) {
+    let context = call.context;
+    let text = match moderation::words(context, call.operands) {
         Ok(Some(text)) => text,
         Ok(None) => {
-            return match house.motd() {
+            return match context.decided.now().motd_over(&context.config.get()) {
                 Some(motd) => yes(&motd),
                 None => yes("there is no message of the day: motd TEXT sets it"),
             };
@@ -33,9 +33,9 @@ pub fn motd(call: &Call) -> Reply {
     };
     let text = if text == "-" { String::new() } else { text };
     let said = if text.is_empty() { "there is no message of the day now" } else { "it is set" };
-    match house.decided.decide(|decisions| decisions.motd = Some(text)) {
+    match context.decided.decide(|decisions| decisions.motd = Some(text)) {
         Ok(()) => {
-            house.record(&call.done());
+            context.records.record(&call.done());
             yes(said)
         }
         Err(error) => no(&error.to_string()),

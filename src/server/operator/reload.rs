@@ -6,7 +6,8 @@ use std::fmt;
 use serde::Serialize;
 use serde_json::json;
 
-use super::super::house::House;
+use super::super::context::Context;
+use super::super::observe::log;
 use super::call::Call;
 use super::reply::{Reply, no, with};
 use crate::config::{Config, admits};
@@ -25,8 +26,8 @@ struct Reloaded {
 }
 
 pub fn reload(call: &Call) -> Reply {
-    call.house.record(&call.done());
-    match read_again(call.house, call.actor.whom) {
+    call.context.records.record(&call.done());
+    match read_again(call.context, call.actor.whom) {
         Ok(read) => with(read.to_string(), json!(read)),
         Err(problem) => no(&format!("{problem}: everything stays as it was")),
     }
@@ -34,9 +35,9 @@ pub fn reload(call: &Call) -> Reply {
 
 /// Reads everything again. On an error everything stays as it was. An author in the chat does not put
 /// themselves out.
-fn read_again(house: &House, author: Option<Whom>) -> Result<Reloaded, String> {
-    let old = house.config();
-    let mut new = Config::load(&house.home().config_file()).map_err(|error| error.to_string())?;
+fn read_again(context: &Context, author: Option<Whom>) -> Result<Reloaded, String> {
+    let old = context.config.get();
+    let mut new = Config::load(&context.home.config_file()).map_err(|error| error.to_string())?;
     let own = author.and_then(|author| author.address);
     if let Some(address) = own.filter(|address| !admits(&new.allow, &new.deny, *address)) {
         let address = address.to_canonical();
@@ -70,9 +71,20 @@ fn read_again(house: &House, author: Option<Whom>) -> Result<Reloaded, String> {
         (new.retention, new.channels) = (old.retention, old.channels.clone());
     }
     // What can still fail comes first.
-    let ignored = house.reload_users().map_err(|error| format!("users/: {error}"))?;
-    house.retune(new).map_err(|error| format!("{error:#}"))?;
+    let ignored = context.accounts.reload().map_err(|error| format!("users/: {error}"))?;
+    apply(context, new).map_err(|error| format!("{error:#}"))?;
     Ok(Reloaded { ignored, waiting })
+}
+
+/// Another configuration from now on, for those who are here too. One whose log cannot be written
+/// changes nothing.
+fn apply(context: &Context, config: Config) -> anyhow::Result<()> {
+    log::apply(&config, context.log_level, &context.home)?;
+    context.hub.retune(&config);
+    context.door.retune(&config);
+    context.config.set(config);
+    context.access.turn_out();
+    Ok(())
 }
 
 impl fmt::Display for Reloaded {

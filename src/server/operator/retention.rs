@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use super::super::house::House;
+use super::super::context::Context;
 use super::call::Call;
 use super::reply::{Reply, misused, no, with};
 use crate::chat::{ChannelName, Place, UserName};
@@ -24,7 +24,7 @@ const REMAINS: &str = "; their texts are still in data/ledger.db-wal, because a 
 
 pub fn retention(call: &Call) -> Reply {
     match call.operands.first().map(|word| word.trim_start_matches('-')) {
-        None => rules(call.house),
+        None => rules(call.context),
         Some("dry-run") => remove(call, true),
         Some("now") => remove(call, false),
         Some(_) => misused("retention, retention dry-run or retention now"),
@@ -32,8 +32,8 @@ pub fn retention(call: &Call) -> Reply {
 }
 
 /// How long messages stay, by channel.
-fn rules(house: &House) -> Reply {
-    let config = house.config();
+fn rules(context: &Context) -> Reply {
+    let config = context.config.get();
     let rules = config.channels.iter().map(|(name, rules)| (name, rules.retention));
     let rows: Vec<_> = rules.map(|(name, kept)| format!("{name:<20} {kept}")).collect();
     let all = config.retentions().of(&Place::Channel(ChannelName::lobby()));
@@ -44,17 +44,17 @@ fn rules(house: &House) -> Reply {
 
 /// Removes what is too old, or only counts it.
 fn remove(call: &Call, dry: bool) -> Reply {
-    let house = call.house;
+    let context = call.context;
     let now_ms = jiff::Timestamp::now().as_millisecond();
-    let swept = match sweep(house, now_ms, dry) {
+    let swept = match sweep(context, now_ms, dry) {
         Some(Ok(swept)) => swept,
         Some(Err(error)) => return no(&error.to_string()),
         None => return no("the server stops"),
     };
     if !dry {
-        house.sweeps_by_hand();
-        house.record(&call.done());
-        house.expire_audit(now_ms);
+        context.ledger.note_sweep_by_hand();
+        context.records.record(&call.done());
+        context.records.expire(now_ms);
     }
     let did = if dry { "would be removed" } else { "were removed" };
     let Swept { lines, places, remains, .. } = swept;
@@ -67,11 +67,11 @@ fn remove(call: &Call, dry: bool) -> Reply {
 }
 
 /// Removes what is too old, and waits a while for whoever reads beside.
-fn sweep(house: &House, now_ms: i64, dry: bool) -> Option<Result<Swept, LedgerError>> {
+fn sweep(context: &Context, now_ms: i64, dry: bool) -> Option<Result<Swept, LedgerError>> {
     let deadline = Instant::now() + READ_TIME;
     let mut all = Swept::default();
     loop {
-        match house.sweep_ledger(now_ms, dry)? {
+        match context.ledger.sweep(now_ms, dry)? {
             Ok(swept) => {
                 all.lines += swept.lines;
                 all.places = all.places.max(swept.places);
@@ -88,28 +88,28 @@ fn sweep(house: &House, now_ms: i64, dry: bool) -> Option<Result<Swept, LedgerEr
 
 /// Erases the texts of all messages of a person.
 pub fn erase(call: &Call) -> Reply {
-    let house = call.house;
+    let context = call.context;
     let Some(name) = call.operands.first().and_then(|name| name.parse::<UserName>().ok()) else {
         return call.asks("whose lines?");
     };
     // Who was removed a moment ago says nothing more once the lines are looked for.
-    if let Err(error) = house.reload_users() {
+    if let Err(error) = context.accounts.reload() {
         return no(&format!("users/ cannot be read: {error}"));
     }
-    let name = house.find(&name).unwrap_or(name);
+    let name = context.accounts.find(&name).unwrap_or(name);
     let deadline = Instant::now() + LEAVE_TIME;
-    let is_here = || house.hub.people().iter().any(|(person, ..)| *person == name);
-    while house.find(&name).is_none() && is_here() && Instant::now() < deadline {
+    let is_here = || context.hub.people().iter().any(|(person, ..)| *person == name);
+    while context.accounts.find(&name).is_none() && is_here() && Instant::now() < deadline {
         thread::sleep(Duration::from_millis(10));
     }
     let erased = {
         let name = name.clone();
-        house.ask_ledger(move |ledger| ledger.erase(&name))
+        context.ledger.ask(move |ledger| ledger.erase(&name))
     };
     match erased {
         Some(Ok(lines)) => {
-            house.recount_mailboxes();
-            house.record(&Decision { target: name.as_str(), ..call.done() });
+            context.ledger.recount_mailboxes();
+            context.records.record(&Decision { target: name.as_str(), ..call.done() });
             let text = format!("{lines} lines of {name} were erased");
             with(text, json!({"lines": lines}))
         }

@@ -7,11 +7,11 @@ use super::reply::{Reply, misused, yes};
 use crate::home::Decision;
 
 pub fn shutdown(call: &Call) -> Reply {
-    let house = call.house;
+    let context = call.context;
     if call.operands.first().is_some_and(|text| text == "-") {
-        house.record(&Decision { target: "taken back", ..call.done() });
-        house.stop().forget_time();
-        house.hub.notice_all("the server does not stop now");
+        context.records.record(&Decision { target: "taken back", ..call.done() });
+        context.stop.forget_time();
+        context.hub.notice_all("the server does not stop now");
         return yes("scheduled shutdown cancelled");
     }
     let delay = match call.operands.first().map(|text| delay(text)) {
@@ -20,13 +20,13 @@ pub fn shutdown(call: &Call) -> Reply {
         Some(None) => return misused("a delay is written 10s, 5m or 1h"),
     };
     let target = format!("in {} s", delay.as_secs());
-    house.record(&Decision { target: &target, ..call.done() });
+    context.records.record(&Decision { target: &target, ..call.done() });
     if delay.is_zero() {
-        house.stop().tell();
+        context.stop.tell();
         return yes("stopping");
     }
-    house.hub.notice_all(&format!("the server stops in {} s", delay.as_secs()));
-    house.stop().tell_after(delay);
+    context.hub.notice_all(&format!("the server stops in {} s", delay.as_secs()));
+    context.stop.tell_after(delay);
     yes(&format!("stopping in {} s", delay.as_secs()))
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::super::house::House;
+use super::super::context::Context;
 use super::super::observe::log as server_log;
 use super::reply::{Reply, no, with};
 use crate::chat::TimeSpan;
@@ -15,8 +15,8 @@ const HEALTH_PATIENCE: Duration = Duration::from_secs(3);
 
 const RULE: &str = "--------------------------------";
 
-pub fn channels(house: &House) -> Reply {
-    let channels = house.hub.channels();
+pub fn channels(context: &Context) -> Reply {
+    let channels = context.hub.channels();
     let mut text = format!("{RULE}\n");
     for (name, people) in &channels {
         let members = if people.len() == 1 { "member" } else { "members" };
@@ -33,8 +33,8 @@ pub fn channels(house: &House) -> Reply {
     with(text, rows.collect())
 }
 
-pub fn stats(house: &House) -> Reply {
-    let data = counters(house);
+pub fn stats(context: &Context) -> Reply {
+    let data = counters(context);
     let rows = data.as_object().into_iter().flatten();
     let shown = |value: &Value| value.as_str().map_or(value.to_string(), str::to_owned);
     let rows = rows.map(|(name, value)| format!("{name:<18} {}", shown(value)));
@@ -43,18 +43,18 @@ pub fn stats(house: &House) -> Reply {
 }
 
 /// The most important counters in one line.
-pub fn brief(house: &House) -> Reply {
-    let (hub, door) = (house.hub.stats(), house.door().stats());
+pub fn brief(context: &Context) -> Reply {
+    let (hub, door) = (context.hub.stats(), context.door.stats());
     let up = TimeSpan::from_s(hub.uptime_ms / 1000).map_or("0s".to_owned(), |up| up.to_string());
     let text = format!(
         "up {up}, {} people in {} sessions, {} of {} connections",
         hub.people, hub.sessions, door.connections, door.connections_max
     );
-    with(text, counters(house))
+    with(text, counters(context))
 }
 
-fn counters(house: &House) -> Value {
-    let (hub, door) = (house.hub.stats(), house.door().stats());
+fn counters(context: &Context) -> Value {
+    let (hub, door) = (context.hub.stats(), context.door.stats());
     json!({
         "version": env!("CARGO_PKG_VERSION"), "address": door.address.to_string(),
         "sessions": hub.sessions, "people": hub.people, "channels": hub.channels,
@@ -67,12 +67,12 @@ fn counters(house: &House) -> Value {
 }
 
 /// Whether the parts that everybody needs do their work.
-pub fn health(house: &House) -> Reply {
-    let mut parts = vec![("door", house.door().is_open())];
-    parts.extend(house.ledger_answers(HEALTH_PATIENCE));
+pub fn health(context: &Context) -> Reply {
+    let mut parts = vec![("door", context.door.is_open())];
+    parts.extend(context.ledger.answers(HEALTH_PATIENCE));
     parts.extend([
-        ("storage", !house.hub.counters().is_failing()),
-        ("audit", house.records.are_current()),
+        ("storage", !context.hub.counters().is_failing()),
+        ("audit", context.records.are_current()),
         ("log", server_log::is_read()),
     ]);
     let ill: Vec<_> = parts.iter().filter(|(_, well)| !well).map(|(name, _)| *name).collect();
@@ -87,8 +87,8 @@ pub fn health(house: &House) -> Reply {
 
 /// What is wrong where a thread that everybody needs does not answer. Whether the disk takes lines is
 /// not in it: another start would not change that.
-pub fn threads_answer(house: &House) -> Result<(), String> {
-    let health = health(house);
+pub fn threads_answer(context: &Context) -> Result<(), String> {
+    let health = health(context);
     let threads = ["door", "ledger", "history", "search", "replay"];
     match threads.iter().all(|part| health.data[part] == true) {
         true => Ok(()),
@@ -96,15 +96,15 @@ pub fn threads_answer(house: &House) -> Result<(), String> {
     }
 }
 
-pub fn users(house: &House) -> Reply {
+pub fn users(context: &Context) -> Reply {
     // Who was registered a moment ago counts.
-    if let Err(error) = house.reload_users() {
+    if let Err(error) = context.accounts.reload() {
         return no(&format!("users/ cannot be read: {error}"));
     }
-    let here = house.hub.people();
+    let here = context.hub.people();
     let mut text = String::new();
     let mut rows = Vec::new();
-    for name in house.users().names() {
+    for name in context.accounts.get().names() {
         let mut devices: Vec<_> =
             here.iter().filter(|one| one.0 == *name).map(|one| one.1.as_str()).collect();
         devices.sort_unstable();

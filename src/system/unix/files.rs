@@ -1,7 +1,7 @@
 //! Files: their modes, and locks that end with their holder.
 
 use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, Permissions};
-use std::io;
+use std::io::{self, ErrorKind};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
@@ -28,9 +28,19 @@ pub fn permissions(mode: u32) -> Option<Permissions> {
     Some(Permissions::from_mode(mode))
 }
 
-/// Puts a file in the place of the one that may be there.
+/// Puts a file in the place of the one that may be there. A loss of power after this does not bring
+/// the old one back.
 pub fn put(file: NamedTempFile, path: &Path) -> io::Result<()> {
-    file.persist(path).map(drop).map_err(|failed| failed.error)
+    file.persist(path).map_err(|failed| failed.error)?;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let synced = File::open(folder.unwrap_or(Path::new("."))).and_then(|folder| folder.sync_all());
+    match synced.as_ref().map_err(io::Error::kind) {
+        // Some file systems cannot sync a folder, and some folders may be written but not read.
+        Err(ErrorKind::InvalidInput | ErrorKind::Unsupported | ErrorKind::PermissionDenied) => {
+            Ok(())
+        }
+        _ => synced,
+    }
 }
 
 /// Opens a file to read it; a pipe in its place does not hold the reader up.

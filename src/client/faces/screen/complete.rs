@@ -53,20 +53,22 @@ fn words(word: &str, start: usize, (command, before): (&str, &str), known: &Know
     if command == "/send" && word.starts_with('/') {
         return (known.paths)(word);
     }
-    if command == "/help" {
+    let slash = slash::find(command.trim_start_matches('/'));
+    let operands = slash.map_or("", |slash| slash.operands).trim_start_matches('[');
+    if operands.starts_with("COMMAND") {
         let begun = word.trim_start_matches('/');
         let names = slash::all().map(|slash| slash.name).filter(|name| name.starts_with(begun));
         return names.map(|name| format!("{name} ")).collect();
     }
-    let wishes = slash::find(command.trim_start_matches('/')).map_or(Vec::new(), slash::wishes);
+    let wishes = slash.map_or(Vec::new(), slash::wishes);
     if !wishes.is_empty() {
         let wishes = wishes.into_iter().filter(|wish| wish.starts_with(word));
         return wishes.map(|wish| format!("{wish} ")).collect();
     }
-    if command == "/set" {
+    if operands.starts_with("KEY") {
         return settings(word, &before[..start]);
     }
-    if word.starts_with('#') || matches!(command, "/join" | "/part" | "/leave") {
+    if word.starts_with('#') || operands.starts_with("CHANNEL") {
         let begun = format!("#{}", word.trim_start_matches('#').to_lowercase());
         let channels = known.channels.iter().filter(|name| name.starts_with(&begun));
         return channels.map(|name| format!("{name} ")).collect();
@@ -137,6 +139,8 @@ mod tests {
         assert_eq!(found("so, B"), (4, vec!["bob ".to_owned(), "bella ".to_owned()]));
         assert_eq!(found("ask @bo"), (4, vec!["@bob ".to_owned()]));
         assert_eq!(found("/join wo"), (6, vec!["#work ".to_owned()]));
+        assert_eq!(found("/leave wo"), (7, vec!["#work ".to_owned()]));
+        assert_eq!(found("/list wo"), (6, vec!["#work ".to_owned()]));
         assert_eq!(found("see #wi"), (4, vec!["#wine ".to_owned()]));
         assert_eq!(found("/whois be"), (7, vec!["bella ".to_owned()]));
         assert_eq!(found("/send ./a"), (6, vec!["./a.png".to_owned()]));

@@ -1,0 +1,106 @@
+//! Whether a person may be here: roles, bans, mutes, address rules; and the sessions that these find.
+
+use std::sync::Arc;
+
+use super::delivery::send_queue::SendQueue;
+use super::hub::{self, Hub};
+use crate::chat::rights::{Role, State};
+use crate::chat::{Code, Event};
+use crate::config::{Config, admits};
+use crate::home::Users;
+use crate::home::sanctions::{Decided, Kind, Sanction, Subject, Whom};
+use crate::sync::Snapshot;
+
+/// What decides about access.
+pub struct Access {
+    pub config: Arc<Snapshot<Config>>,
+    pub users: Arc<Snapshot<Users>>,
+    pub decided: Arc<Decided>,
+    pub hub: Arc<Hub>,
+}
+
+impl Access {
+    /// A person's role, how they stand, and what they are told of it.
+    pub fn standing(&self, whom: Whom) -> (Role, State, Option<String>) {
+        let role = self.users.get().role(whom.user);
+        if role >= Role::Owner {
+            return (role, State::Free, None);
+        }
+        let decisions = self.decided.now();
+        if decisions.sanctions.is_empty() {
+            return (role, State::Free, None);
+        }
+        let now_ms = jiff::Timestamp::now().as_millisecond();
+        let find = |kind| decisions.find(kind, whom, now_ms).map(Sanction::notice);
+        match (find(Kind::Ban), find(Kind::Mute)) {
+            (Some(why), _) => (role, State::Banned, Some(why)),
+            (None, Some(why)) => (role, State::Muted, Some(why)),
+            (None, None) => (role, State::Free, None),
+        }
+    }
+
+    /// What keeps a person out who holds a registered key, and how their client is told.
+    pub fn bars(&self, whom: Whom) -> Option<Event> {
+        let (_, state, why) = self.standing(whom);
+        if state == State::Banned {
+            let reason = why.unwrap_or_default();
+            return Some(Event::Goodbye { code: Code::Banned, reason, retry_ms: None });
+        }
+        let (address, config) = (whom.address?, self.config.get());
+        let settings = self.users.get().settings(whom.user);
+        let barred = !admits(&config.allow, &config.deny, address)
+            || !admits(&settings.allow, &settings.deny, address);
+        barred.then(|| {
+            let address = address.to_canonical();
+            let reason = format!("{} may not come in from {address}", whom.user);
+            Event::Goodbye { code: Code::Forbidden, reason, retry_ms: Some(60_000) }
+        })
+    }
+
+    /// Ends the sessions of those who may not be here any more.
+    pub fn turn_out(&self) {
+        for (user, queue) in self.hub.sessions() {
+            let whom = Whom { user: &user, key: queue.key, address: queue.address() };
+            if let Some(event) = self.bars(whom) {
+                queue.end(Some(&event), "refused");
+                log::info!("{user} may not be here any more");
+            }
+        }
+    }
+
+    /// Ends the sessions that a subject holds, but no owner's; returns how many there were.
+    pub fn end_subject(
+        &self,
+        subject: &Subject,
+        code: Code,
+        reason: &str,
+        farewell: Option<&str>,
+    ) -> usize {
+        let retry_ms = (code == Code::Password).then_some(1_000);
+        let event = Event::Goodbye { code, reason: reason.to_owned(), retry_ms };
+        let held = self.held(subject, code == Code::Banned);
+        for queue in &held {
+            farewell.iter().for_each(|text| queue.say_farewell(text));
+            queue.end(Some(&event), &hub::word(code));
+        }
+        held.len()
+    }
+
+    /// A notice for the sessions that a subject holds; returns how many there are.
+    pub fn tell_subject(&self, subject: &Subject, text: &str) -> usize {
+        let event = Event::Notice { text: text.to_owned(), reference: None };
+        let held = self.held(subject, false);
+        held.iter().for_each(|queue| self.hub.answer(queue, &event));
+        held.len()
+    }
+
+    fn held(&self, subject: &Subject, spares_owners: bool) -> Vec<Arc<SendQueue>> {
+        let users = self.users.get();
+        let mut sessions = self.hub.sessions();
+        sessions.retain(|(user, queue)| {
+            let spared = spares_owners && users.role(user) >= Role::Owner;
+            !spared && subject.holds(Whom { user, key: queue.key, address: queue.address() })
+        });
+        sessions.into_iter().map(|(_, queue)| queue).collect()
+    }
+}

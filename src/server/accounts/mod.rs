@@ -1,0 +1,8 @@
+//! Accounts: who is registered, with which keys and certificates, and the server's own key.
+
+pub mod directory;
+pub mod host_key;
+pub mod key_history;
+mod users;
+
+pub use users::{Accounts, PASSWORD_CHANGED, log_rejected};

@@ -1,0 +1,136 @@
+//! Who is registered: users/ as it was read last, and what another reading changes for live sessions.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::directory::Directory;
+use super::key_history::KeyHistory;
+use crate::chat::{Code, DeviceName, UserName};
+use crate::crypto::PublicKey;
+use crate::home::sanctions::Subject;
+use crate::home::{Decision, Rejected, Users};
+use crate::server::access::Access;
+use crate::server::hub::Hub;
+use crate::server::records::Records;
+use crate::sync::{Mutex, Snapshot};
+
+/// As somebody is told whose password is another one now.
+pub const PASSWORD_CHANGED: &str = "your password was changed: log in again";
+
+/// Registered people, and who has to know when they change.
+pub struct Accounts {
+    pub dir: PathBuf,
+    pub users: Arc<Snapshot<Users>>,
+    pub hub: Arc<Hub>,
+    pub access: Arc<Access>,
+    pub directory: Arc<Directory>,
+    pub key_history: Arc<KeyHistory>,
+    pub records: Arc<Records>,
+    /// Problems with files in users/ that were logged: each is logged once. One reading at a time holds it,
+    /// as the watch and an operator's command may coincide.
+    pub logged: Mutex<BTreeSet<String>>,
+}
+
+impl Accounts {
+    /// Who is registered now.
+    pub fn get(&self) -> Arc<Users> {
+        self.users.get()
+    }
+
+    /// Who registered this key, if anybody has.
+    pub fn admit(&self, key: &PublicKey) -> Option<(UserName, DeviceName)> {
+        let users = self.get();
+        users.by_key(key).map(|(user, device)| (user.clone(), device.clone()))
+    }
+
+    /// The registered spelling of a name, whatever its case.
+    pub fn find(&self, name: &UserName) -> Option<UserName> {
+        self.get().find(name).cloned()
+    }
+
+    /// `SHA256:...` of each of a person's keys.
+    pub fn fingerprints(&self, name: &UserName) -> Vec<String> {
+        self.get().keys_of(name).map(|key| key.fingerprint().to_string()).collect()
+    }
+
+    /// Reads users/ again; sessions that may not go on end before anything else is done. Returns what was
+    /// refused, and why.
+    ///
+    /// # Errors
+    /// The folder cannot be read; everything stays as it was.
+    pub fn reload(&self) -> io::Result<Vec<String>> {
+        let mut logged = self.logged.lock();
+        let (new, rejected) = Users::load_over(&self.dir, Some(&self.get()))?;
+        let old = self.users.set(new);
+        let new = self.get();
+        self.end_removed(&old, &new);
+        self.access.turn_out();
+        log_rejected(&mut logged, &rejected);
+        self.announce_admitted(&old, &new);
+        for name in new.names().filter(|name| new.role(name) != old.role(name)) {
+            let role = new.role(name);
+            log::info!("{name} is {role} now");
+            self.record("role", name, Some(&role.to_string()));
+        }
+        self.key_history.notice(&new);
+        Ok(rejected.iter().map(ToString::to_string).collect())
+    }
+
+    /// Ends the sessions of keys that are not registered any more, and those that began under another
+    /// password.
+    fn end_removed(&self, old: &Users, new: &Users) {
+        for (key, name) in old.keys() {
+            if new.by_key(key).is_none_or(|(now, _)| now != name) {
+                let reason = "your key was removed";
+                let ended = self.hub.end_key(&key.fingerprint(), Code::Removed, reason);
+                log::info!("a key of {name} is no longer registered: {ended} sessions ended");
+                let print = key.fingerprint().to_string();
+                self.record("removed", name, Some(&print));
+            }
+        }
+        for name in new.names() {
+            let (old, new) = (old.settings(name).password, new.settings(name).password);
+            if old == new {
+                continue;
+            }
+            if new.is_some() {
+                let subject = Subject::User(name.clone());
+                self.access.end_subject(&subject, Code::Password, PASSWORD_CHANGED, None);
+            }
+            log::info!("{name} has {} password now", if new.is_some() { "a new" } else { "no" });
+            self.record("password", name, None);
+        }
+    }
+
+    /// Tells members of keys that were registered since, or for another name.
+    fn announce_admitted(&self, old: &Users, new: &Users) {
+        let is_new = |(key, name): &(&PublicKey, &UserName)| {
+            old.by_key(key).is_none_or(|(before, _)| before != *name)
+        };
+        for (key, name) in new.keys().filter(is_new) {
+            let print = key.fingerprint();
+            log::info!("{name} is registered with {print}");
+            self.record("admitted", name, Some(&print.to_string()));
+            // Whoever has seal for this person checks whether it is still them.
+            let keys = self.directory.keys_of(new, name, &None);
+            for (_, queue) in self.hub.sessions() {
+                keys.iter().for_each(|event| self.hub.answer(&queue, event));
+            }
+        }
+    }
+
+    /// What was noticed in users/, whoever did it.
+    fn record(&self, action: &str, name: &UserName, reason: Option<&str>) {
+        let (actor, target) = ("users/", name.as_str());
+        self.records.record(&Decision { actor, action, target, reason, until_ms: None });
+    }
+}
+
+/// Logs what was not logged before, and remembers what holds now.
+pub fn log_rejected(logged: &mut BTreeSet<String>, rejected: &[Rejected]) {
+    let now: BTreeSet<_> = rejected.iter().map(ToString::to_string).collect();
+    now.difference(logged).for_each(|file| log::warn!("{file}"));
+    *logged = now;
+}
