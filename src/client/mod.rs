@@ -111,124 +111,99 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
 /// Whoever is interrupted has so long to come to an end.
 const END_PATIENCE: Duration = Duration::from_secs(3);
 
+/// How the client meets its person or program.
+#[derive(Clone, Copy)]
+struct Mode {
+    json: bool,
+    once: bool,
+    /// A conversation, and not one job.
+    live: bool,
+    /// Stdin and stdout are a terminal.
+    on_terminal: bool,
+    /// ... that a line editor can use.
+    able: bool,
+    /// The full screen.
+    full: bool,
+}
+
+impl Mode {
+    fn of(args: &Args) -> Mode {
+        let (json, once) = (args.json, args.send.is_some());
+        let live = !once && args.tail.is_none();
+        let on_terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
+        let able = on_terminal && system::terminal::is_able();
+        let full = able && live && !json && !args.plain;
+        Mode { json, once, live, on_terminal, able, full }
+    }
+
+    fn usage(self) -> Use {
+        Use {
+            once: self.once,
+            resumes: self.live,
+            reads: self.live && !self.json && !self.full,
+            retries: !self.json,
+            secrets: self.giver(),
+        }
+    }
+
+    /// Who can give a secret: a line editor and the full screen hide it, and a program has an object
+    /// for it.
+    fn giver(self) -> Giver {
+        match (self.json, self.able) {
+            _ if !self.live => Giver::Nobody,
+            (true, _) => Giver::Program,
+            (false, true) => Giver::Person,
+            (false, false) => Giver::Nobody,
+        }
+    }
+}
+
 fn start(args: &Args) -> anyhow::Result<u8> {
     let mut channels = invited::channels(&args.join)?;
-    if let Some(Some(text)) = &args.send
-        && text.trim().is_empty()
-    {
-        let hint = "use --send TEXT, or --send alone for lines of stdin";
-        return Err(Fault::new(code::USAGE, "there is nothing to send", hint).into());
-    }
+    require_text(args)?;
     let password = args.password_file.as_deref().map(password_file::read).transpose()?;
-    let live = args.send.is_none() && args.tail.is_none();
+    let mode = Mode::of(args);
     let (happen, happenings) = inbox::open();
-    let on_terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
-    let able = on_terminal && system::terminal::is_able();
-    let full = able && live && !args.json && !args.plain;
     let colour = colored::control::SHOULD_COLORIZE.should_colorize();
-    let mut screen = if full { Some(Opened::open(colour)?) } else { None };
-    let (server, name) = (args.server.as_deref(), args.name.clone());
-    let contact = match &mut screen {
-        None => Contact::prepare(server, name, &mut asker::Lines)?,
-        Some(screen) => {
-            let mut assistant = Assistant::new(screen);
-            let prepared = Contact::prepare(server, name, &mut assistant);
-            if assistant.left {
-                return Ok(code::INTERRUPTED);
-            }
-            prepared?
-        }
-    };
-    let usage = Use {
-        once: args.send.is_some(),
-        resumes: live,
-        reads: live && !args.json && !full,
-        retries: !args.json,
-        secrets: giver(args.json, live, able),
-    };
-    let contact = Arc::new(contact);
+    let mut screen = if mode.full { Some(Opened::open(colour)?) } else { None };
+    let Some(contact) = contact(args, screen.as_mut())? else { return Ok(code::INTERRUPTED) };
+    let (usage, contact) = (mode.usage(), Arc::new(contact));
     let mut secrets = Secrets::open(Arc::clone(&contact), usage.retries)?;
     if let Some(file) = &args.join_file {
         channels.extend(invited::from_file(file, contact.founding(), &mut secrets)?);
     }
     let target = invited::target(&args.to, &secrets)?;
-    if let Target::Channel(channel) = &target
-        && !channel.is_lobby()
-    {
-        channels.insert(channel.clone());
-    }
-    let (journal, left) = match live.then(|| journal(&contact, &secrets)) {
-        Some(Ok((journal, left))) => (Some(journal), left),
-        Some(Err(trouble)) => {
-            match full {
-                // The receiver is in this function's hands.
-                true => drop(happen.send(Happening::Trouble(trouble))),
-                false => err!("{trouble}"),
-            }
-            (None, Left::default())
-        }
-        None => (None, Left::default()),
-    };
-    if journal.is_some() {
-        secrets.resume(left.sealed.clone());
-    }
-    if live {
+    channels.extend(match &target {
+        Target::Channel(channel) if !channel.is_lobby() => Some(channel.clone()),
+        _ => None,
+    });
+    let (journal, left) = take_up(mode, &contact, &mut secrets, &happen);
+    if mode.live {
         channels.extend(secrets.channels().cloned());
     }
     terminal::aim(target.clone());
-    let mut print: Option<Box<dyn Print>> = None;
-    let typed = happen.bounded(inbox::INPUT_BYTES_MAX);
-    match (&args.send, args.tail) {
-        _ if full => {}
-        (Some(text), _) => input::lines_to_send(text.as_deref(), typed),
-        (None, Some(_)) => {}
-        (None, None) if args.json => input::objects(typed),
-        (None, None) => {
-            print = if able { input::editor(&typed) } else { None };
-            if print.is_none() {
-                input::lines(typed);
-            }
-        }
-    }
-    if !full {
-        let interrupted = happen.clone();
-        // Without it Ctrl-C ends the program all the same.
-        let _ = ctrlc::set_handler(move || {
-            let _ = interrupted.send(Happening::Interrupt);
-            // Whatever hangs then (a terminal that takes nothing) is not waited for.
-            thread::sleep(END_PATIENCE);
-            std::process::exit(code::INTERRUPTED.into());
-        });
+    let print = read_input(args, mode, &happen);
+    if !mode.full {
+        end_on_interrupt(happen.clone());
         contact.announce();
     }
+    let stem = || contact.vault.journal_stem(contact.founding());
     let face: Box<dyn Face> = match screen {
         Some(screen) => {
-            let stem = contact.vault.journal_stem(contact.founding());
-            let rooms = Rooms::load(stem, secrets.line_key());
-            // Where a PIN is no longer known nothing could be read.
+            let rooms = Rooms::load(stem(), secrets.line_key());
+            // A channel whose PIN is no longer known could not be read.
             channels.extend(rooms.channels().filter(|channel| !channel.has_pin()));
-            let person = Person {
-                name: contact.name.clone(),
-                admission: contact.admission(),
-                outbox: left.on_their_way(),
-                rooms,
-            };
+            let (name, admission) = (contact.name.clone(), contact.admission());
+            let person = Person { name, admission, outbox: left.on_their_way(), rooms };
             Box::new(screen.play(person, happen.clone()))
         }
-        None if args.json => Box::new(Json::new(contact.pinned().to_string())),
-        None if args.send.is_some() => Box::new(faces::Mute),
-        None => {
-            let print = print.unwrap_or_else(|| Box::new(Output::stdout()));
-            Box::new(Plain::new(print, on_terminal && live, able && live))
-        }
+        None => lines_face(mode, &contact, print),
     };
-    let dialer = Dialer::new(Arc::clone(&contact), live, happen.clone());
+    let dialer = Dialer::new(Arc::clone(&contact), mode.live, happen.clone());
     let (outbox, places) = (Outbox::of(left.outbox, &left.refused), Places::of(left.positions));
     // A program sees everybody, unless it asks otherwise itself.
-    let person = (live && usage.retries).then(|| {
-        let stem = contact.vault.journal_stem(contact.founding());
-        MannersFile::open(stem, secrets.line_key())
-    });
+    let person =
+        (mode.live && usage.retries).then(|| MannersFile::open(stem(), secrets.line_key()));
     let (manners_file, manners) =
         person.map_or((None, Manners::default()), |(file, manners)| (Some(file), manners));
     let model = Model::new(usage, target, channels, outbox, places);
@@ -239,14 +214,93 @@ fn start(args: &Args) -> anyhow::Result<u8> {
     Ok(shell.attend(&happenings))
 }
 
-/// Who can give a secret: a line editor and the full screen hide it, and a program has an object for it.
-fn giver(json: bool, live: bool, able: bool) -> Giver {
-    match (json, able) {
-        _ if !live => Giver::Nobody,
-        (true, _) => Giver::Program,
-        (false, true) => Giver::Person,
-        (false, false) => Giver::Nobody,
+/// `--send TEXT` has a text.
+fn require_text(args: &Args) -> Result<(), Fault> {
+    match &args.send {
+        Some(Some(text)) if text.trim().is_empty() => {
+            let hint = "use --send TEXT, or --send alone for lines of stdin";
+            Err(Fault::new(code::USAGE, "there is nothing to send", hint))
+        }
+        _ => Ok(()),
     }
+}
+
+/// The server, the name and the key; none where the person has left instead of giving them.
+fn contact(args: &Args, screen: Option<&mut Opened>) -> anyhow::Result<Option<Contact>> {
+    let (server, name) = (args.server.as_deref(), args.name.clone());
+    let Some(screen) = screen else {
+        return Contact::prepare(server, name, &mut asker::Lines).map(Some);
+    };
+    let mut assistant = Assistant::new(screen);
+    let prepared = Contact::prepare(server, name, &mut assistant);
+    if assistant.left { Ok(None) } else { prepared.map(Some) }
+}
+
+/// Opens the journal of a conversation, and takes up what an earlier run has left in it.
+fn take_up(
+    mode: Mode,
+    contact: &Contact,
+    secrets: &mut Secrets,
+    happen: &inbox::Sender,
+) -> (Option<Journal>, Left) {
+    match mode.live.then(|| journal(contact, secrets)) {
+        Some(Ok((journal, left))) => {
+            secrets.resume(left.sealed.clone());
+            (Some(journal), left)
+        }
+        Some(Err(trouble)) => {
+            match mode.full {
+                // The caller has the receiver.
+                true => drop(happen.send(Happening::Trouble(trouble))),
+                false => err!("{trouble}"),
+            }
+            (None, Left::default())
+        }
+        None => (None, Left::default()),
+    }
+}
+
+/// Reads what is typed or piped in, on a thread of its own; gives the line editor's output where there
+/// is an editor.
+fn read_input(args: &Args, mode: Mode, happen: &inbox::Sender) -> Option<Box<dyn Print>> {
+    let typed = happen.bounded(inbox::INPUT_BYTES_MAX);
+    match (&args.send, args.tail) {
+        _ if mode.full => {}
+        (Some(text), _) => input::lines_to_send(text.as_deref(), typed),
+        (None, Some(_)) => {}
+        (None, None) if mode.json => input::objects(typed),
+        (None, None) => {
+            let print = if mode.able { input::editor(&typed) } else { None };
+            if print.is_none() {
+                input::lines(typed);
+            }
+            return print;
+        }
+    }
+    None
+}
+
+/// Ctrl-C ends the client in order, and after a while in any case.
+fn end_on_interrupt(happen: inbox::Sender) {
+    // Without the handler Ctrl-C ends the program all the same.
+    let _ = ctrlc::set_handler(move || {
+        let _ = happen.send(Happening::Interrupt);
+        // Whatever hangs then (a terminal that takes nothing) is not waited for.
+        thread::sleep(END_PATIENCE);
+        std::process::exit(code::INTERRUPTED.into());
+    });
+}
+
+/// Lines, objects, or errors alone.
+fn lines_face(mode: Mode, contact: &Contact, print: Option<Box<dyn Print>>) -> Box<dyn Face> {
+    if mode.json {
+        return Box::new(Json::new(contact.pinned().to_string()));
+    }
+    if mode.once {
+        return Box::new(faces::Mute);
+    }
+    let print = print.unwrap_or_else(|| Box::new(Output::stdout()));
+    Box::new(Plain::new(print, mode.on_terminal && mode.live, mode.able && mode.live))
 }
 
 /// What is kept of the talk with this server, unless another client of this person has it.

@@ -125,17 +125,7 @@ impl Shell {
 
     fn does(&mut self, action: Action, now_ms: i64, waits: &mut Waits) -> Done {
         match action {
-            Action::Show(show) => {
-                self.face.show(&show);
-                if let (Show::Message(_), Some(left)) = (&show, &mut self.lines_left) {
-                    *left -= 1;
-                    if *left == 0 {
-                        self.dialer.close();
-                        self.face.end(0);
-                        return Done::End(0);
-                    }
-                }
-            }
+            Action::Show(show) => return self.shows(&show),
             Action::Send(command) => {
                 let next = self.secrets.send(command, now_ms);
                 return Done::Go(self.goes_out(next));
@@ -174,17 +164,7 @@ impl Shell {
                 let next = self.secrets.forget(&channel);
                 return Done::Go(self.goes_out(next));
             }
-            Action::Again(lines) => {
-                let typed = |Ahead { line, within }: Ahead| {
-                    let line = line.reveal().to_owned();
-                    Next::Happen(match within {
-                        Some(within) => Happening::Composed { within, line },
-                        None => Happening::Line(line),
-                    })
-                };
-                let caught = Next::Happen(Happening::Caught);
-                return Done::Go(lines.into_iter().map(typed).chain([caught]).collect());
-            }
+            Action::Again(lines) => return Done::Go(typed_ahead(lines)),
             Action::Dial(after_ms) => self.dialer.dial(after_ms),
             Action::Echo => self.dialer.echo(),
             Action::Close => self.dialer.close(),
@@ -192,6 +172,20 @@ impl Shell {
             Action::Quit(code) => {
                 self.face.end(code);
                 return Done::End(code);
+            }
+        }
+        Done::Go(Vec::new())
+    }
+
+    /// Shows one thing; the last message that was wanted ends the program.
+    fn shows(&mut self, show: &Show) -> Done {
+        self.face.show(show);
+        if let (Show::Message(_), Some(left)) = (show, &mut self.lines_left) {
+            *left -= 1;
+            if *left == 0 {
+                self.dialer.close();
+                self.face.end(0);
+                return Done::End(0);
             }
         }
         Done::Go(Vec::new())
@@ -235,6 +229,19 @@ impl Shell {
             self.face.show(&Show::Error(text));
         }
     }
+}
+
+/// The lines that were typed while a PIN was worked out, as if they were typed now.
+fn typed_ahead(lines: Vec<Ahead>) -> Vec<Next> {
+    let typed = |Ahead { line, within }: Ahead| {
+        let line = line.reveal().to_owned();
+        Next::Happen(match within {
+            Some(within) => Happening::Composed { within, line },
+            None => Happening::Line(line),
+        })
+    };
+    let caught = Next::Happen(Happening::Caught);
+    lines.into_iter().map(typed).chain([caught]).collect()
 }
 
 /// What is left of an action.

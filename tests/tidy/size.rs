@@ -11,16 +11,11 @@ const COMMENT_COLUMNS_MAX: usize = 100;
 const LONG: &[(&str, &str)] = &[
     ("cli/house/users.rs", "run"),
     ("cli/report.rs", "advice"),
-    ("client/faces/words.rs", "told"),
-    ("client/mod.rs", "start"),
-    ("client/model/events.rs", "event"),
-    ("client/model/losses.rs", "lost"),
     (
         "client/secrets/people/tests.rs",
         "a_server_that_keeps_a_certificate_back_or_tells_of_an_older_one_is_not_followed",
     ),
     ("client/secrets/reading.rs", "judge"),
-    ("client/shell.rs", "does"),
 ];
 
 /// Folders and files right below `src` with wider comments. The list only gets shorter.

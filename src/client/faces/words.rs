@@ -1,14 +1,14 @@
 //! What is said in words, the same by every face for people.
 
-use crate::chat::{ChannelInfo, Code, Event, Kind, Lock, Message, Retention, UserName};
+use crate::chat::{ChannelInfo, Code, Event, Kind, Lock, Message, Retention, Target, UserName};
 use crate::client::model::State;
 
 /// Colours of names, readable on dark and on light.
 pub const PALETTE: [u8; 16] =
     [166, 130, 100, 64, 28, 29, 30, 31, 32, 63, 99, 134, 133, 163, 132, 168];
 
-/// What an event says to a person; none where it is not told in words of its own. Whose words these are
-/// goes by where the event comes from.
+/// The text of an event for a person; none where a user interface has another form for it. Where
+/// the event comes from says whose words the text is.
 pub fn told(event: &Event) -> Option<String> {
     match event {
         Event::Entered { channel, people, omitted, topic, retention, .. } => {
@@ -24,38 +24,8 @@ pub fn told(event: &Event) -> Option<String> {
             let here = people.len().saturating_add(*omitted);
             Some(format!("{channel} ({here} here): {}", names_and_more(people, *omitted)))
         }
-        Event::Channels { channels, omitted, .. } => {
-            let row = |row: &ChannelInfo| {
-                let topic = row.topic.as_ref().map_or("", String::as_str);
-                let mark = if row.member { "*" } else { " " };
-                // A column of its own: a topic stands behind it, whatever it says.
-                let state = if row.sealed || row.channel.has_pin() { "sealed" } else { "open" };
-                let name = row.channel.to_string();
-                format!("{mark} {name:<20} {:>4}  {state:<6}  {topic}", row.here)
-            };
-            let more = (*omitted > 0).then(|| format!("and {omitted} more with fewer people"));
-            Some(channels.iter().map(row).chain(more).collect::<Vec<_>>().join("\n"))
-        }
-        Event::Whois { name, fingerprints, devices, idle_ms, away, channels, .. } => {
-            let devices: Vec<_> = devices.iter().map(ToString::to_string).collect();
-            let state = match (idle_ms, away) {
-                (None, _) => "not connected".to_owned(),
-                (Some(idle), None) => format!("idle for {}", span(*idle)),
-                (Some(idle), Some(away)) => format!("away ({away}), idle for {}", span(*idle)),
-            };
-            let on = if devices.is_empty() {
-                String::new()
-            } else {
-                format!(" on {}", devices.join(", "))
-            };
-            let mut rows = vec![format!("{name}{on}: {state}")];
-            if !channels.is_empty() {
-                let channels: Vec<_> = channels.iter().map(ToString::to_string).collect();
-                rows.push(format!("in {}", channels.join(", ")));
-            }
-            rows.extend(fingerprints.iter().cloned());
-            Some(rows.join("\n"))
-        }
+        Event::Channels { channels, omitted, .. } => Some(channel_table(channels, *omitted)),
+        Event::Whois { .. } => whois(event),
         Event::Topic { to, who, text, retention, .. } => {
             let kept = kept(*retention);
             let text = text.as_ref().map_or("(none)", String::as_str);
@@ -73,16 +43,8 @@ pub fn told(event: &Event) -> Option<String> {
         }
         Event::Notice { text, .. } => Some(text.clone()),
         Event::Gap { to, from_seq, to_seq, kept } => {
-            let (what, where_to) =
-                match (to_seq.0.saturating_sub(from_seq.0).saturating_add(1), kept) {
-                    (1, true) => ("1 line".to_owned(), "is left out: /history shows it"),
-                    (1, false) => ("1 line".to_owned(), "is left out: it is gone"),
-                    (lines, true) => {
-                        (format!("{lines} lines"), "are left out: /history shows them")
-                    }
-                    (lines, false) => (format!("{lines} lines"), "are left out: they are gone"),
-                };
-            Some(format!("{what} of {to} {where_to}"))
+            let lines = to_seq.0.saturating_sub(from_seq.0).saturating_add(1);
+            Some(gap(to, lines, *kept))
         }
         Event::History { lines, more, partial, .. } => {
             let more = match (partial, more) {
@@ -95,6 +57,52 @@ pub fn told(event: &Event) -> Option<String> {
         }
         _ => None,
     }
+}
+
+/// A row for each channel; `omitted` ones did not fit the answer.
+fn channel_table(channels: &[ChannelInfo], omitted: usize) -> String {
+    let row = |row: &ChannelInfo| {
+        let topic = row.topic.as_ref().map_or("", String::as_str);
+        let mark = if row.member { "*" } else { " " };
+        // The state has a column of its own, before a topic that could claim another one.
+        let state = if row.sealed || row.channel.has_pin() { "sealed" } else { "open" };
+        let name = row.channel.to_string();
+        format!("{mark} {name:<20} {:>4}  {state:<6}  {topic}", row.here)
+    };
+    let more = (omitted > 0).then(|| format!("and {omitted} more with fewer people"));
+    channels.iter().map(row).chain(more).collect::<Vec<_>>().join("\n")
+}
+
+/// A person's devices, state, channels and fingerprints, each in a row.
+fn whois(event: &Event) -> Option<String> {
+    let Event::Whois { name, fingerprints, devices, idle_ms, away, channels, .. } = event else {
+        return None;
+    };
+    let devices: Vec<_> = devices.iter().map(ToString::to_string).collect();
+    let state = match (idle_ms, away) {
+        (None, _) => "not connected".to_owned(),
+        (Some(idle), None) => format!("idle for {}", span(*idle)),
+        (Some(idle), Some(away)) => format!("away ({away}), idle for {}", span(*idle)),
+    };
+    let on = if devices.is_empty() { String::new() } else { format!(" on {}", devices.join(", ")) };
+    let mut rows = vec![format!("{name}{on}: {state}")];
+    if !channels.is_empty() {
+        let channels: Vec<_> = channels.iter().map(ToString::to_string).collect();
+        rows.push(format!("in {}", channels.join(", ")));
+    }
+    rows.extend(fingerprints.iter().cloned());
+    Some(rows.join("\n"))
+}
+
+/// Messages that the server left out.
+fn gap(to: &Target, lines: u64, kept: bool) -> String {
+    let (what, where_to) = match (lines, kept) {
+        (1, true) => ("1 line".to_owned(), "is left out: /history shows it"),
+        (1, false) => ("1 line".to_owned(), "is left out: it is gone"),
+        (lines, true) => (format!("{lines} lines"), "are left out: /history shows them"),
+        (lines, false) => (format!("{lines} lines"), "are left out: they are gone"),
+    };
+    format!("{what} of {to} {where_to}")
 }
 
 /// What is told of an answer to `/history` or `/search` that stopped early.

@@ -1,66 +1,21 @@
 //! What the server tells.
 
 use super::*;
-use crate::chat::Body;
+use crate::chat::{Body, PlaceInfo};
 use crate::clean;
 
 impl Model {
     pub(super) fn event(&mut self, event: Event) -> Vec<Action> {
         let event = cleaned(event);
         match event {
-            Event::Welcome { ref name, .. } => {
-                let back = self.attempts > 0 && self.name.is_some();
-                let old = if self.name.is_none() { self.outbox.refused() } else { 0 };
-                (self.connected, self.goodbye) = (true, None);
-                self.suspects = false;
-                self.name = Some(name.clone());
-                let mut actions =
-                    vec![Action::Show(Show::State(State::Connected { name: name.clone() }))];
-                if back {
-                    actions.push(Action::Show(Show::Back));
-                }
-                actions.push(Action::Show(Show::Event(Origin::Server, event)));
-                if self.usage.resumes {
-                    let places = self.places.resume();
-                    actions.push(Action::Send(Command::Resume { places }));
-                }
-                let marks = self.places.positions();
-                for channel in self.joined.clone() {
-                    let join = self.requested(join(&marks, channel));
-                    actions.push(Action::Send(join));
-                }
-                self.open = !self.early.is_empty();
-                for command in self.all_typed() {
-                    let command = self.requested(command);
-                    actions.push(Action::Send(command));
-                }
-                if old > 0 {
-                    let what = if old == 1 { "a line" } else { "lines" };
-                    let text = format!("{what} of last time had been refused: /retry or /cancel");
-                    actions.push(notice(text));
-                }
-                actions.extend(self.end_when_settled());
-                actions
-            }
+            Event::Welcome { .. } => self.welcomed(event),
             Event::Password { wrong, retry_ms } => self.ask_password(wrong, retry_ms),
             Event::Stored { id, to, seq } => {
                 let mut actions = self.settle(id, to, seq);
                 actions.extend(self.end_when_settled());
                 actions
             }
-            Event::Places { places } => {
-                let mut actions = Vec::new();
-                for place in places {
-                    if !self.is_in(&place.to) {
-                        continue;
-                    }
-                    let (to, last, read) = (place.to.clone(), place.last, place.read);
-                    actions.push(Action::Show(Show::Place { to, last, read }));
-                    let lines = self.places.learn(&place.to, place.log, place.last, place.read);
-                    actions.extend(self.unread(place.to, lines));
-                }
-                actions
-            }
+            Event::Places { places } => self.places_told(places),
             Event::Gap { to: Target::Channel(ref channel), .. }
                 if !self.is_in(&Target::Channel(channel.clone())) =>
             {
@@ -91,6 +46,57 @@ impl Model {
             Event::Unknown => Vec::new(),
             event => vec![Action::Show(Show::Event(Origin::Server, event))],
         }
+    }
+
+    /// The login is complete: takes up every place, and sends what waited for it.
+    fn welcomed(&mut self, event: Event) -> Vec<Action> {
+        let Event::Welcome { ref name, .. } = event else { return Vec::new() };
+        let back = self.attempts > 0 && self.name.is_some();
+        let old = if self.name.is_none() { self.outbox.refused() } else { 0 };
+        (self.connected, self.goodbye) = (true, None);
+        self.suspects = false;
+        self.name = Some(name.clone());
+        let mut actions = vec![Action::Show(Show::State(State::Connected { name: name.clone() }))];
+        if back {
+            actions.push(Action::Show(Show::Back));
+        }
+        actions.push(Action::Show(Show::Event(Origin::Server, event)));
+        if self.usage.resumes {
+            let places = self.places.resume();
+            actions.push(Action::Send(Command::Resume { places }));
+        }
+        let marks = self.places.positions();
+        for channel in self.joined.clone() {
+            let join = self.requested(join(&marks, channel));
+            actions.push(Action::Send(join));
+        }
+        self.open = !self.early.is_empty();
+        for command in self.all_typed() {
+            let command = self.requested(command);
+            actions.push(Action::Send(command));
+        }
+        if old > 0 {
+            let what = if old == 1 { "a line" } else { "lines" };
+            let text = format!("{what} of last time had been refused: /retry or /cancel");
+            actions.push(notice(text));
+        }
+        actions.extend(self.end_when_settled());
+        actions
+    }
+
+    /// The newest message and the read position of each place of this person.
+    fn places_told(&mut self, places: Vec<PlaceInfo>) -> Vec<Action> {
+        let mut actions = Vec::new();
+        for place in places {
+            if !self.is_in(&place.to) {
+                continue;
+            }
+            let (to, last, read) = (place.to.clone(), place.last, place.read);
+            actions.push(Action::Show(Show::Place { to, last, read }));
+            let lines = self.places.learn(&place.to, place.log, place.last, place.read);
+            actions.extend(self.unread(place.to, lines));
+        }
+        actions
     }
 
     /// An answer of this client's own, in the form of the server's.
