@@ -1,9 +1,9 @@
 //! The command line: names every job and decides nothing.
 
-#[cfg(feature = "server")]
-mod house;
 mod key;
 mod man;
+#[cfg(feature = "server")]
+mod operator;
 mod report;
 mod usage;
 mod words;
@@ -32,7 +32,7 @@ struct Cli {
 enum Job {
     #[cfg(feature = "server")]
     #[command(flatten)]
-    House(house::Job),
+    Operator(operator::Job),
     /// Connect to a server and chat
     Client(client::Args),
     /// Pin another key of a known server from its new invite, after you have compared it
@@ -69,7 +69,7 @@ pub fn run() -> ExitCode {
     };
     let ended = match job {
         #[cfg(feature = "server")]
-        Job::House(job) => house::run(job),
+        Job::Operator(job) => operator::run(job),
         Job::Client(args) => client::run(args),
         Job::Trust(args) => client::trust::run(&args),
         Job::Keygen => key::generate(),
