@@ -74,7 +74,6 @@ const ARROWS: &[(&str, &str)] = &[];
 /// Circles that are not cut yet. It only gets shorter.
 const CIRCLES: &[&[&str]] = &[
     &["chat::command", "chat::event", "chat::message", "chat::refusal", "chat::rights"],
-    &["client::model", "client::model::pins", "client::model::rooms", "client::model::slashes"],
     &["client::secrets", "client::secrets::asking", "client::secrets::lanes"],
     &[
         "client::secrets::people",

@@ -1,7 +1,9 @@
 //! What the server tells.
 
+use super::super::flaw::Flaw;
+use super::requests::Wish;
 use super::*;
-use crate::chat::{Body, PlaceInfo};
+use crate::chat::{Body, Code, Event, Message, PlaceInfo, Seq};
 use crate::clean;
 
 impl Model {
@@ -17,9 +19,9 @@ impl Model {
             }
             Event::Places { places } => self.places_told(places),
             Event::Gap { to: Target::Channel(ref channel), .. }
-                if !self.is_in(&Target::Channel(channel.clone())) =>
+                if !self.membership.is_in(&Target::Channel(channel.clone())) =>
             {
-                self.stray(rooms::Stray::Told, &channel.clone())
+                self.membership.stray(Stray::Told, &channel.clone())
             }
             Event::Gap { ref to, to_seq, .. } => {
                 self.places.skip(to, to_seq);
@@ -32,9 +34,11 @@ impl Model {
             Event::Message(message) => self.message(message),
             Event::Refused { .. } => self.refusal(event, Origin::Server),
             Event::Entered { .. } => self.entered(event),
-            Event::Parted { channel, reference } => self.parted(channel, reference.as_deref()),
+            Event::Parted { channel, reference } => {
+                self.membership.parted(channel, reference.as_deref(), &self.target)
+            }
             Event::Joined { ref to, .. } | Event::Left { ref to, .. }
-                if !self.is_in(&Target::Channel(to.clone())) =>
+                if !self.membership.is_in(&Target::Channel(to.clone())) =>
             {
                 Vec::new()
             }
@@ -51,29 +55,22 @@ impl Model {
     /// The login is complete: takes up every place, and sends what waited for it.
     fn welcomed(&mut self, event: Event) -> Vec<Action> {
         let Event::Welcome { ref name, .. } = event else { return Vec::new() };
-        let back = self.attempts > 0 && self.name.is_some();
-        let old = if self.name.is_none() { self.outbox.refused() } else { 0 };
-        (self.connected, self.goodbye) = (true, None);
-        self.suspects = false;
-        self.name = Some(name.clone());
-        let mut actions = vec![Action::Show(Show::State(State::Connected { name: name.clone() }))];
-        if back {
-            actions.push(Action::Show(Show::Back));
-        }
+        let old = if self.connection.was_in() { 0 } else { self.outgoing.refused() };
+        let mut actions = self.connection.logged_in(name);
         actions.push(Action::Show(Show::Event(Origin::Server, event)));
         if self.usage.resumes {
             let places = self.places.resume();
             actions.push(Action::Send(Command::Resume { places }));
         }
         let marks = self.places.positions();
-        for channel in self.joined.clone() {
-            let join = self.requested(join(&marks, channel));
-            actions.push(Action::Send(join));
-        }
-        self.open = !self.early.is_empty();
-        for command in self.all_typed() {
-            let command = self.requested(command);
-            actions.push(Action::Send(command));
+        let channels = self.membership.joined().clone().into_iter();
+        let joins = channels.map(|channel| {
+            let after = mark(&marks, &channel);
+            Command::Join { channel, after, reference: None }
+        });
+        self.ending.awaits(self.outgoing.has_early());
+        for command in joins.chain(self.outgoing.all_typed()) {
+            actions.push(Action::Send(self.membership.requested(command)));
         }
         if old > 0 {
             let what = if old == 1 { "a line" } else { "lines" };
@@ -88,7 +85,7 @@ impl Model {
     fn places_told(&mut self, places: Vec<PlaceInfo>) -> Vec<Action> {
         let mut actions = Vec::new();
         for place in places {
-            if !self.is_in(&place.to) {
+            if !self.membership.is_in(&place.to) {
                 continue;
             }
             let (to, last, read) = (place.to.clone(), place.last, place.read);
@@ -105,8 +102,8 @@ impl Model {
             Event::Refused { .. } => self.refusal(event, Origin::Client),
             Event::Goodbye { .. } => self.goodbye(event, Origin::Client),
             Event::Message(message) => {
-                if self.name.as_ref() == Some(&message.from) {
-                    let place = Places::of_line(&message, self.name.as_ref());
+                if self.name() == Some(&message.from) {
+                    let place = Places::of_line(&message, self.name());
                     self.places.own(&place, &message);
                 }
                 vec![Action::Show(Show::Found(message))]
@@ -121,7 +118,7 @@ impl Model {
         };
         match (code, id, retry_ms) {
             (Code::Rate, Some(id), Some(wait_ms))
-                if self.usage.retries && self.outbox.postpone(id) =>
+                if self.usage.retries && self.outgoing.postpone(id) =>
             {
                 let text = format!("too fast: wait {} s; it is sent then", wait_ms.div_ceil(1000));
                 return vec![notice(text), Action::Wait(wait_ms)];
@@ -132,73 +129,71 @@ impl Model {
             }
             _ => {}
         }
-        let wish = self.requests.refused(reference.as_deref());
+        let wish = self.membership.refused(reference.as_deref());
         if let Some(wish) = &wish {
             reference.clone_from(&wish.theirs);
         }
         let mut actions = vec![Action::Show(Show::Event(origin, event))];
-        if let Some(id) = id.filter(|id| self.outbox.refuse(*id)) {
-            self.refused = true;
-            actions.extend(self.drop_changes(id));
-            actions.push(match self.usage.retries {
-                true => Action::Refused(id),
-                // A program knows it now.
-                false => {
-                    self.outbox.settle(id);
-                    Action::Drop(id)
-                }
-            });
+        let retries = self.usage.retries;
+        if let Some(refused) = id.and_then(|id| self.outgoing.refuse(id, retries)) {
+            self.ending.fails();
+            actions.extend(refused);
         }
-        actions.extend(wish.into_iter().flat_map(|wish| self.wish_refused(wish, code)));
+        if let Some(wish) = wish {
+            if wish.wish == Wish::Enter && !self.membership.is_inside(&wish.channel) {
+                self.pins.forget(&wish.channel);
+            }
+            actions.extend(self.membership.wish_refused(wish, code, &self.target));
+        }
         actions.extend(self.end_when_settled());
         actions
     }
 
     fn goodbye(&mut self, event: Event, origin: Origin) -> Vec<Action> {
         let Event::Goodbye { code, retry_ms, .. } = event else { return Vec::new() };
-        self.goodbye = Some((code, retry_ms));
+        self.connection.goodbye(code, retry_ms);
         match code {
             Code::NotAdmitted => Vec::new(),
             _ => vec![Action::Show(Show::Event(origin, event))],
         }
     }
 
-    /// What was typed without a connection, in the order in which it was.
-    fn all_typed(&mut self) -> Vec<Command> {
-        let mut early = std::mem::take(&mut self.early).into_iter().peekable();
-        let mut typed = Vec::new();
-        for (before, line) in self.outbox.send_all().into_iter().enumerate() {
-            let due = |one: &(usize, Command)| one.0 <= before;
-            typed.extend(std::iter::from_fn(|| early.next_if(due)).map(|(_, command)| command));
-            typed.push(Command::Say(line));
+    /// This session is in a channel.
+    fn entered(&mut self, mut event: Event) -> Vec<Action> {
+        let first = is_first(&event);
+        let Event::Entered { channel, log, last, read, reference, .. } = &mut event else {
+            return Vec::new();
+        };
+        let channel = channel.clone();
+        match self.membership.entered(&channel, reference.as_deref()) {
+            Ok(theirs) => *reference = theirs,
+            Err(stray) => return stray,
         }
-        typed.extend(early.map(|(_, command)| command));
-        typed
-    }
-
-    /// The time that the server wanted has passed.
-    pub(super) fn waited(&mut self) -> Vec<Action> {
-        if self.connected {
-            let again = self.outbox.again(AGAIN_LINES).into_iter();
-            let mut actions: Vec<_> =
-                again.map(|message| Action::Send(Command::Say(message))).collect();
-            actions.extend(self.outbox.is_held().then_some(Action::Wait(AGAIN_MS)));
-            return actions;
+        let place = Target::Channel(channel.clone());
+        let lines = self.places.learn(&place, *log, *last, *read);
+        let first = first && self.pins.is_first(&channel);
+        let mut actions = vec![Action::Show(Show::Event(Origin::Server, event))];
+        if !channel.is_lobby() {
+            actions.extend(self.unread(place, lines));
         }
-        self.password_later()
+        if first {
+            let text = "you are the first here: if others should be, check the PIN";
+            actions.push(notice(text.into()));
+        }
+        actions
     }
 
     fn message(&mut self, message: Message) -> Vec<Action> {
         if let Target::Channel(channel) = &message.to
-            && !self.is_in(&message.to)
+            && !self.membership.is_in(&message.to)
             && message.reference.is_none()
         {
-            return self.stray(rooms::Stray::Told, channel);
+            return self.membership.stray(Stray::Told, channel);
         }
         let asked = message.reference.is_some();
         // What nobody has signed is nobody's own.
         let unsealed = is_unsealed(&message);
-        let own = self.name.as_ref() == Some(&message.from) && !unsealed;
+        let own = self.name() == Some(&message.from) && !unsealed;
         // What is left of a change that was itself changed.
         let says_nothing = unsealed && message.kind.is_edit() && message.body.is_empty();
         let mut actions = Vec::new();
@@ -207,7 +202,7 @@ impl Model {
         }
         if asked {
             if own {
-                let place = Places::of_line(&message, self.name.as_ref());
+                let place = Places::of_line(&message, self.name());
                 self.places.own(&place, &message);
             }
             return vec![Action::Show(Show::Message(message))];
@@ -215,16 +210,13 @@ impl Model {
         if own {
             actions.extend(self.settle(message.id, message.to.clone(), message.seq));
         }
-        let place = Places::of_line(&message, self.name.as_ref());
+        let place = Places::of_line(&message, self.name());
         let arrival = self.places.arrive(&place, &message, own);
-        let known = arrival.known || self.shown.contains(&message.id);
+        let known = arrival.known || self.shown.contains(message.id);
         if !known && !says_nothing && !self.manners.ignores(&message.from) {
-            self.shown.push_back(message.id);
-            if self.shown.len() > SHOWN_MAX {
-                self.shown.pop_front();
-            }
+            self.shown.add(message.id);
             if matches!(message.to, Target::User(_)) && !own && !unsealed {
-                self.answers_go_to(&message.from);
+                self.reply.wrote(&message.from);
             }
             if arrival.divider {
                 actions.push(Action::Show(Show::Divider(place.clone())));
@@ -240,11 +232,11 @@ impl Model {
 
     /// A line that is not what it should be, or before which others are missing.
     pub(super) fn flawed(&mut self, message: Message, flaw: Flaw) -> Vec<Action> {
-        let to = Places::of_line(&message, self.name.as_ref());
+        let to = Places::of_line(&message, self.name());
         if let Target::Channel(channel) = &to
-            && !self.is_in(&to)
+            && !self.membership.is_in(&to)
         {
-            return self.stray(rooms::Stray::Told, channel);
+            return self.membership.stray(Stray::Told, channel);
         }
         let shown = Action::Show(Show::Flaw {
             to: to.clone(),
@@ -255,7 +247,7 @@ impl Model {
         if flaw.is_shown() || message.reference.is_some() {
             return vec![shown];
         }
-        let own = self.name.as_ref() == Some(&message.from);
+        let own = self.name() == Some(&message.from);
         let known = self.places.arrive(&to, &message, own).known;
         let mut actions = Vec::new();
         if own {
@@ -268,25 +260,24 @@ impl Model {
 
     /// The server has stored a line, of this client where it was in the outbox.
     fn settle(&mut self, id: MsgId, to: Target, seq: Seq) -> Vec<Action> {
-        let Some(line) = self.outbox.settle(id) else { return Vec::new() };
-        if !line.kind.is_change() {
+        let Some(settled) = self.outgoing.settle(id, seq) else { return Vec::new() };
+        if !settled.message.kind.is_change() {
             self.places.said(&to, seq);
         }
         let mut actions = vec![Action::Drop(id), Action::Show(Show::Ack { id, to, seq })];
-        actions.extend(self.change_stored(id, seq));
+        actions.extend(settled.changes.into_iter().flat_map(|change| self.post(change)));
         actions
     }
 
-    /// `/reply` goes to whoever has written last.
-    fn answers_go_to(&mut self, name: &UserName) {
-        self.reply_moved |= self.reply_to.as_ref().is_some_and(|before| before != name);
-        self.reply_to = Some(name.clone());
-    }
-
-    pub(super) fn unread(&self, to: Target, lines: u64) -> Option<Action> {
+    fn unread(&self, to: Target, lines: u64) -> Option<Action> {
         let new = lines > 0 && self.usage.resumes && self.places.mark(&to).is_some();
         new.then_some(Action::Show(Show::Unread { to, lines }))
     }
+}
+
+/// Whether nobody else is in a channel, and nobody has said anything in it.
+fn is_first(entered: &Event) -> bool {
+    matches!(entered, Event::Entered { last: Seq(0), people, .. } if people.len() <= 1)
 }
 
 /// Every text that a server sends is made safe to show, whatever face shows it.

@@ -105,7 +105,7 @@ fn nothing_that_the_server_says_moves_typed_text_or_deletes_a_key() {
             }
         }
         // And by its name it is found as long as its person has not left it.
-        model.gone.clear();
+        model.membership.forget_gone();
         typed(&mut model, "/query #tea~0", 7);
         assert_eq!(model.target, here, "seed {seed}");
     }
@@ -181,7 +181,7 @@ fn a_channel_is_left_by_its_persons_word_whatever_the_server_answers() {
             |action: &Action| matches!(action, Action::Show(Show::Event(_, Event::Parted { .. })));
         assert_eq!(actions.iter().any(left), answer < 3, "{answer}: {actions:?}");
         assert_eq!(actions.contains(&Action::Forget(channel.clone())), answer == 2, "{answer}");
-        assert_eq!(model.joined.contains(&channel), answer == 3, "{answer}");
+        assert_eq!(model.membership.joined().contains(&channel), answer == 3, "{answer}");
     }
 }
 

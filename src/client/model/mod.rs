@@ -1,101 +1,42 @@
 //! What the client knows and decides: pure, from what happens to what is to be done.
 
+mod action;
+mod connection;
+mod ending;
 mod events;
-mod giver;
-mod losses;
+mod membership;
+mod outgoing;
 mod password;
 mod pins;
+mod reply;
 mod requests;
-mod rooms;
 mod show;
+mod shown;
 mod slashes;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 
-use super::flaw::Flaw;
 pub use super::happening::{Happening, Loss};
 use super::manners::Manners;
-use super::outbox::{Outbox, Stage};
+use super::outbox::Outbox;
 use super::places::Places;
+use super::slash;
 use crate::chat::{
-    Body, ChannelName, Code, Command, Event, Hidden, Kind, Mark, Message, MsgId, NewMessage,
-    Position, Seq, Target, UserName,
+    ChannelName, Command, Hidden, Kind, Mark, MsgId, NewMessage, Position, Target, UserName,
 };
-use crate::crypto::pin_channel::Pin;
 use crate::fault::code;
-pub use giver::Giver;
-use giver::Password;
-use requests::{Requests, Wish};
+pub use action::{Action, Ahead};
+use action::{error, notice};
+use connection::{Connection, Open, why};
+use ending::{Ending, Next};
+use membership::{Membership, Stray};
+use outgoing::Outgoing;
+pub use password::Giver;
+use password::Password;
+use pins::Pins;
+use reply::Reply;
 pub use show::{Origin, Prompt, Show, State, is_unsealed};
-use slashes::WaitingChange;
-
-/// What is to be done.
-#[derive(Debug, PartialEq)]
-pub enum Action {
-    Show(Show),
-    Send(Command),
-    /// A line of one's own goes on disk until it is stored ...
-    Keep(NewMessage),
-    /// ... or dropped.
-    Drop(MsgId),
-    /// It was refused, and waits on disk for the person ...
-    Refused(MsgId),
-    /// ... who wants it sent again.
-    Retry(MsgId),
-    /// What is hidden, for the next run too.
-    Behave(Manners),
-    /// Up to where this client has each place.
-    Remember(Vec<Position>),
-    /// `Happening::Waited` in this many milliseconds, and not later than an earlier one.
-    Wait(u64),
-    /// `Happening::Derived` of a channel's name and PIN, which takes a moment.
-    Derive {
-        name: ChannelName,
-        pin: Hidden,
-        made: bool,
-    },
-    /// Whose keys are whose: told, or confirmed.
-    LookUp {
-        name: UserName,
-        confirms: bool,
-    },
-    /// Whether opened lines of sealed places are kept for a search: told, or set.
-    SetSearch(Option<bool>),
-    /// A channel's PIN is no longer wanted.
-    Forget(ChannelName),
-    /// These lines were typed while a PIN was worked out: it is their turn.
-    Again(Vec<Ahead>),
-    /// Dial after this many milliseconds.
-    Dial(u64),
-    /// Ask for a sign that all that was sent before has been answered.
-    Echo,
-    /// Close the connection; the person meant it.
-    Close,
-    /// End the connection as if the network had.
-    Cut,
-    /// End the program with this exit code.
-    Quit(u8),
-}
-
-/// A line that was typed ahead.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Ahead {
-    pub line: Hidden,
-    pub within: Option<Target>,
-}
-
-/// Ids of shown messages that are remembered.
-const SHOWN_MAX: usize = 4_096;
-/// Backoff: full jitter below a bound that doubles from the first to the last.
-const BACKOFF_MS: (u64, u64) = (500, 30_000);
-/// The same where connections are made, and soon cut.
-const CUTS_MS_MAX: u64 = 8_000;
-/// A server that asks again and again is answered no faster than this.
-const AGAIN_MS: u64 = 1_000;
-/// Lines that are sent again at once: a server that refused them takes two a second.
-const AGAIN_LINES: usize = 3;
-/// Who waits to be admitted asks this often: soon at first, then calmly.
-const POLL_MS: (u64, u64) = (2_000, 15_000);
+use shown::Shown;
 
 /// How this client is used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,53 +52,22 @@ pub struct Use {
     pub secrets: Giver,
 }
 
+/// Composes its parts; each of them owns its state, and is handed what it needs of the others.
 pub struct Model {
     usage: Use,
-    name: Option<UserName>,
+    /// Where typed text goes.
     target: Target,
-    /// Channels that this client asks to be in at each connection.
-    joined: BTreeSet<ChannelName>,
-    /// Those of them that it has entered over this connection.
-    inside: BTreeSet<ChannelName>,
-    /// Those that this person has not left and is not in.
-    gone: BTreeSet<ChannelName>,
-    /// Names of channels with a PIN that were left, where nothing that is open is meant by them.
-    left: BTreeSet<ChannelName>,
-    /// Requests to enter and to leave that are not answered.
-    requests: Requests,
-    /// Of what nobody asked for this was told, over this connection.
-    strays: BTreeSet<(rooms::Stray, ChannelName)>,
-    /// Channels whose PIN was given just now, and what is to be read in them.
-    opened: BTreeMap<ChannelName, pins::Inside>,
-    /// PINs that are being worked out, and whether each is short.
-    deriving: Vec<(ChannelName, bool)>,
-    /// Lines that were typed meanwhile: they may be for the channel of such a PIN.
-    ahead: Vec<Ahead>,
-    reply_to: Option<UserName>,
-    /// Somebody else than before is answered since the last line that was typed.
-    reply_moved: bool,
-    /// Requests that are no lines, typed before the first connection, each behind so many lines.
-    early: Vec<(usize, Command)>,
-    outbox: Outbox,
-    /// Changes of lines that are still on their way, each behind its line.
-    changes: Vec<WaitingChange>,
-    places: Places,
-    shown: VecDeque<MsgId>,
-    manners: Manners,
-    password: Password,
     timestamps: bool,
-    attempts: u32,
-    /// Another server was found where this one was, and that was told.
-    suspects: bool,
-    connected: bool,
-    /// A connection is being made, or is there.
-    dialing: bool,
-    ending: bool,
-    /// Requests that are no lines are on their way: their answers are still to come.
-    open: bool,
-    /// The last goodbye, which decides what a lost connection means.
-    goodbye: Option<(Code, Option<u64>)>,
-    refused: bool,
+    manners: Manners,
+    places: Places,
+    connection: Connection,
+    membership: Membership,
+    pins: Pins,
+    outgoing: Outgoing,
+    shown: Shown,
+    reply: Reply,
+    password: Password,
+    ending: Ending,
 }
 
 impl Model {
@@ -170,42 +80,31 @@ impl Model {
     ) -> Self {
         Model {
             usage,
-            name: None,
             target,
-            joined,
-            inside: BTreeSet::new(),
-            gone: BTreeSet::new(),
-            left: BTreeSet::new(),
-            requests: Requests::default(),
-            strays: BTreeSet::new(),
-            opened: BTreeMap::new(),
-            deriving: Vec::new(),
-            ahead: Vec::new(),
-            reply_to: None,
-            reply_moved: false,
-            early: Vec::new(),
-            outbox,
-            changes: Vec::new(),
-            places,
-            shown: VecDeque::new(),
-            manners: Manners::default(),
-            password: Password::default(),
             timestamps: true,
-            attempts: 0,
-            suspects: false,
-            connected: false,
-            // Whoever makes a model dials.
-            dialing: true,
-            ending: false,
-            open: false,
-            goodbye: None,
-            refused: false,
+            manners: Manners::default(),
+            places,
+            connection: Connection::dialing(),
+            membership: Membership::new(joined),
+            pins: Pins::default(),
+            outgoing: Outgoing::new(outbox),
+            shown: Shown::default(),
+            reply: Reply::default(),
+            password: Password::default(),
+            ending: Ending::new(),
         }
     }
 
     /// With what an earlier run was told to hide, and the channels with a PIN that were left.
     pub fn with(mut self, manners: Manners, left: BTreeSet<ChannelName>) -> Model {
-        (self.manners, self.left) = (manners, left);
+        self.manners = manners;
+        self.membership.set_left(left);
+        self
+    }
+
+    /// With a password that is known from the start.
+    pub fn with_password(mut self, password: Option<Hidden>) -> Model {
+        self.password = Password::known(password);
         self
     }
 
@@ -232,7 +131,7 @@ impl Model {
             Happening::Ask(Ok(Command::Quit)) => self.exit(),
             Happening::Ask(Ok(command)) => self.program_asks(command),
             Happening::Ask(Err(problem)) => {
-                self.refused = true;
+                self.ending.fails();
                 vec![error(problem)]
             }
             Happening::Event(event) => self.event(event),
@@ -246,16 +145,16 @@ impl Model {
             Happening::Derived { .. } => Vec::new(),
             Happening::Opened { channel, made } => self.opened(channel, made),
             Happening::Lasted => {
-                self.attempts = 0;
+                self.connection.lasted();
                 Vec::new()
             }
-            Happening::Lost(loss) => self.lost(loss, chance),
-            Happening::Wake => self.dial(),
+            Happening::Lost(loss) => self.lost(&loss, chance),
+            Happening::Wake => self.connection.dial(),
             Happening::Tick => self.tick(),
             Happening::Waited => self.waited(),
             Happening::InputEnd => self.input_ends(),
             Happening::Echoed => {
-                self.open = false;
+                self.ending.awaits(false);
                 self.end_when_settled()
             }
             Happening::Interrupt => {
@@ -266,24 +165,16 @@ impl Model {
         }
     }
 
-    /// Connects now, unless that is under way: whoever asked for it first has been heard.
-    fn dial(&mut self) -> Vec<Action> {
-        if std::mem::replace(&mut self.dialing, true) {
-            return Vec::new();
-        }
-        vec![Action::Show(Show::State(State::Connecting)), Action::Dial(0)]
-    }
-
     pub fn name(&self) -> Option<&UserName> {
-        self.name.as_ref()
+        self.connection.name()
     }
 
     fn say(&mut self, to: Target, text: &str, kind: Kind, chance: [u8; 16]) -> Vec<Action> {
         if text.trim().is_empty() {
             return vec![error("there is nothing to send".into())];
         }
-        if let Some(problem) = self.is_gone(&to) {
-            self.refused = true;
+        if let Some(problem) = self.membership.is_gone(&to) {
+            self.ending.fails();
             return vec![error(problem)];
         }
         self.post(NewMessage { to, id: MsgId(chance), kind, body: text.into() })
@@ -299,34 +190,20 @@ impl Model {
             }
             _ => {}
         }
-        if self.connected {
-            self.open = true;
-            return vec![Action::Send(self.requested(command))];
+        if self.connection.is_up() {
+            self.ending.awaits(true);
+            return vec![Action::Send(self.membership.requested(command))];
         }
-        if self.name.is_some() {
+        if self.connection.was_in() {
             return vec![error("there is no connection: ask again once it is back".into())];
         }
-        self.early.push((self.outbox.len(), command));
+        self.outgoing.early(command);
         Vec::new()
     }
 
     /// Sends a message; without a connection it waits for one.
     fn post(&mut self, message: NewMessage) -> Vec<Action> {
-        let (id, to) = (message.id, message.to.clone());
-        let mut actions =
-            vec![Action::Keep(message.clone()), Action::Show(Show::Outgoing(message.clone()))];
-        let stage = match self.connected {
-            // What was said before it has not gone yet.
-            true if self.outbox.is_held() => Stage::Later,
-            true => Stage::Sent,
-            false => Stage::Waiting,
-        };
-        actions.push(match stage {
-            Stage::Sent => Action::Send(Command::Say(message.clone())),
-            _ => Action::Show(Show::Pending { id, to }),
-        });
-        self.outbox.add(message, stage);
-        actions
+        self.outgoing.post(message, self.connection.is_up())
     }
 
     fn aim(&mut self, target: Target) -> Vec<Action> {
@@ -340,7 +217,7 @@ impl Model {
             return Vec::new();
         }
         let mut actions = vec![Action::Remember(self.places.positions())];
-        if self.connected {
+        if self.connection.is_up() {
             let places = self.places.take_read();
             if !places.is_empty() {
                 actions.push(Action::Send(Command::Read { places }));
@@ -351,10 +228,13 @@ impl Model {
 
     fn exit(&mut self) -> Vec<Action> {
         let mut actions = self.tick();
-        actions.extend(self.connected.then_some(Action::Send(Command::Quit)));
-        if !self.connected && !self.outbox.is_settled() {
-            let text = format!("{} lines wait to be sent the next time", self.outbox.len());
-            actions.push(notice(text));
+        let waiting = self.outgoing.waiting();
+        match self.connection.is_up() {
+            true => actions.push(Action::Send(Command::Quit)),
+            false if waiting > 0 => {
+                actions.push(notice(format!("{waiting} lines wait to be sent the next time")));
+            }
+            false => {}
         }
         let bye = Action::Show(Show::Bye("you left".into()));
         actions.extend([Action::Close, bye, Action::Quit(0)]);
@@ -364,38 +244,204 @@ impl Model {
     /// When input has ended and nothing waits for a connection or an answer, so does the program: whoever
     /// asks through a pipe gets what they asked for.
     fn end_when_settled(&mut self) -> Vec<Action> {
-        let settled = self.outbox.is_settled()
-            && self.changes.is_empty()
-            && self.early.is_empty()
-            && self.deriving.is_empty()
-            && self.ahead.is_empty();
-        if !self.ending || !settled || (self.usage.once && self.name.is_none()) {
+        let settled = self.outgoing.is_settled() && self.pins.is_settled();
+        if !settled || (self.usage.once && !self.connection.was_in()) {
             return Vec::new();
         }
-        if self.open && self.connected {
-            return vec![Action::Echo];
+        match self.ending.settled(self.connection.is_up()) {
+            Next::Stay => Vec::new(),
+            Next::Answers => vec![Action::Echo],
+            Next::Quit(code) => {
+                let mut actions = self.tick();
+                actions.extend(self.connection.is_up().then_some(Action::Send(Command::Quit)));
+                actions.extend([Action::Close, Action::Quit(code)]);
+                actions
+            }
         }
-        let code = if self.refused { code::NOT_ACKNOWLEDGED } else { 0 };
-        let mut actions = self.tick();
-        actions.extend(self.connected.then_some(Action::Send(Command::Quit)));
-        actions.extend([Action::Close, Action::Quit(code)]);
+    }
+
+    /// The connection is lost, or could not be made.
+    fn lost(&mut self, loss: &Loss, chance: [u8; 16]) -> Vec<Action> {
+        let was_up = self.connection.lost();
+        let mut actions = self.membership.lost(&self.target);
+        actions.extend(self.password.lost());
+        self.outgoing.disconnected();
+        actions.extend(self.tick());
+        if self.ending.loses_answers() && self.outgoing.is_stored() {
+            actions.extend([error(why(loss)), Action::Quit(code::NOT_ACKNOWLEDGED)]);
+            return actions;
+        }
+        let random = u64::from_be_bytes(*chance.first_chunk().expect("16 bytes hold 8"));
+        let (once, messages) = (self.usage.once, self.outgoing.messages());
+        actions.extend(self.connection.after(loss, &Open { once, messages, was_up, random }));
         actions
+    }
+
+    /// A line of a prompt; where it was composed `within` a sealed conversation, it goes to that
+    /// alone.
+    fn typed(&mut self, within: Option<Target>, line: String, chance: [u8; 16]) -> Vec<Action> {
+        if self.pins.is_busy() {
+            // It may be for the channel of the PIN that is being worked out.
+            self.pins.typed(line, within);
+            return Vec::new();
+        }
+        let elsewhere = |within: &Target| within.is_sealed() && *within != self.target;
+        match within.filter(|within| elsewhere(within) && slash::says_here(&line)) {
+            Some(within) => {
+                self.ending.fails();
+                vec![error(composed_elsewhere(&within, &self.target))]
+            }
+            None => self.line(&line, chance),
+        }
+    }
+
+    /// A line of a screen, for the conversation that it is typed in.
+    fn typed_in(
+        &mut self,
+        to: Target,
+        within: Option<Target>,
+        line: &str,
+        chance: [u8; 16],
+    ) -> Vec<Action> {
+        let weaker = |within: &Target| within.is_sealed() && !to.is_sealed();
+        if let Some(within) = within.filter(|within| weaker(within) && slash::says_here(line)) {
+            return vec![error(composed_elsewhere(&within, &to))];
+        }
+        self.target = to;
+        self.line(line, chance)
+    }
+
+    /// A program asks: it goes where it enters, as a person does.
+    fn program_asks(&mut self, command: Command) -> Vec<Action> {
+        match command {
+            Command::Join { channel, after, reference } => self.enter(channel, after, reference),
+            Command::Part { channel, reference } if self.connection.is_up() => {
+                self.leave(channel, reference)
+            }
+            command => self.ask(command),
+        }
+    }
+
+    /// Asks to be in a channel. What is typed from now on goes there, whenever the answer comes.
+    fn enter(
+        &mut self,
+        channel: ChannelName,
+        after: Option<Mark>,
+        reference: Option<String>,
+    ) -> Vec<Action> {
+        let asks = self.connection.is_up() || !self.connection.was_in();
+        let mut actions = self.ask(Command::Join { channel: channel.clone(), after, reference });
+        if asks {
+            actions.extend(self.aim(Target::Channel(channel)));
+        }
+        actions
+    }
+
+    /// Leaves a channel. What is typed from now on goes to the lobby.
+    fn leave(&mut self, channel: ChannelName, reference: Option<String>) -> Vec<Action> {
+        let here = self.target == Target::Channel(channel.clone()) && !channel.is_lobby();
+        let mut actions = match self.connection.is_up() || channel.is_lobby() {
+            true => self.ask(Command::Part { channel, reference }),
+            false => self.membership.part_offline(channel, &self.target),
+        };
+        if here {
+            actions.extend(self.aim(Target::Channel(ChannelName::lobby())));
+        }
+        actions
+    }
+
+    /// A PIN is known: in.
+    fn opened(
+        &mut self,
+        channel: Result<ChannelName, String>,
+        made: Option<Hidden>,
+    ) -> Vec<Action> {
+        let channel = match channel {
+            Ok(channel) => channel,
+            Err(problem) => {
+                self.pins.fails();
+                let mut actions = vec![error(problem)];
+                actions.extend(self.goes_on_without("the channel"));
+                return actions;
+            }
+        };
+        let told = self.pins.opens(&channel, made.as_ref());
+        self.membership.opens(&channel);
+        let (there, name) = (Target::Channel(channel.clone()), channel.to_string());
+        let mut actions = self.enter_again(channel);
+        actions.extend(told);
+        actions.extend(match self.target == there {
+            true => self.goes_on(),
+            false => self.goes_on_without(&name),
+        });
+        actions
+    }
+
+    /// Enters a channel, and takes it up where it was left.
+    fn enter_again(&mut self, channel: ChannelName) -> Vec<Action> {
+        let after = mark(&self.places.positions(), &channel);
+        self.enter(channel, after, None)
+    }
+
+    /// What was typed ahead is taken once no PIN is being worked out; where there is nothing, this
+    /// may be the end.
+    fn goes_on(&mut self) -> Vec<Action> {
+        match self.pins.take_ahead() {
+            Some(again) => vec![again],
+            None => self.end_when_settled(),
+        }
+    }
+
+    fn goes_on_without(&mut self, channel: &str) -> Vec<Action> {
+        let told = self.pins.drop_ahead(channel);
+        told.into_iter().chain(self.goes_on()).collect()
+    }
+
+    /// What is given as a secret, and as nothing else.
+    fn give_password(&mut self, password: Hidden) -> Vec<Action> {
+        match password.reveal() {
+            "/exit" if self.password.is_asked() => self.exit(),
+            _ => self.password.give(password, self.connection.was_in()),
+        }
+    }
+
+    /// The server wants a password.
+    fn ask_password(&mut self, wrong: bool, retry_ms: Option<u64>) -> Vec<Action> {
+        let giver = if self.ending.is_closing() { Giver::Nobody } else { self.usage.secrets };
+        let asks = self.password.ask(wrong, retry_ms, giver, self.connection.was_in());
+        asks.unwrap_or_else(|| password::nobody_gives(wrong, self.outgoing.waiting()))
+    }
+
+    /// The input has ended: nobody gives what the server waits for.
+    fn input_ends(&mut self) -> Vec<Action> {
+        self.ending.input_ends();
+        match self.password.is_asked() {
+            true => password::nobody_gives(false, self.outgoing.waiting()),
+            false => self.end_when_settled(),
+        }
+    }
+
+    /// The time that the server wanted has passed.
+    fn waited(&mut self) -> Vec<Action> {
+        match self.connection.is_up() {
+            true => self.outgoing.again(),
+            false => self.password.waited().into_iter().collect(),
+        }
     }
 }
 
-/// Enter a channel, and take it up where it was left.
-fn join(marks: &[Position], channel: ChannelName) -> Command {
-    let place = Target::Channel(channel.clone());
-    let after: Option<Mark> = marks.iter().find(|mark| mark.to == place).map(|one| one.mark);
-    Command::Join { channel, after, reference: None }
+/// Up to where a channel was received.
+fn mark(positions: &[Position], channel: &ChannelName) -> Option<Mark> {
+    let is = |one: &&Position| matches!(&one.to, Target::Channel(of) if of == channel);
+    positions.iter().find(is).map(|one| one.mark)
 }
 
-fn notice(text: String) -> Action {
-    Action::Show(Show::Notice(text))
-}
-
-fn error(text: String) -> Action {
-    Action::Show(Show::Error(text))
+fn composed_elsewhere(within: &Target, to: &Target) -> String {
+    let open = if to.is_sealed() { "" } else { ", which is open" };
+    format!(
+        "this was typed for {within}, which is sealed, and lines go to {to} now{open}: nothing was \
+         sent. /query {within} goes back there"
+    )
 }
 
 #[cfg(test)]

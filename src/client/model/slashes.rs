@@ -1,40 +1,17 @@
 //! What a typed line does.
 
-use super::super::slash::{self, Setting, SlashCommand, Typed, Whom};
+use super::super::slash::{Setting, SlashCommand, Typed, Whom};
+use super::membership::new_channel;
+use super::outgoing::Change;
 use super::*;
-use crate::chat::TimeSpan;
-
-/// What becomes of a message of one's own.
-pub(super) enum Change {
-    Edit(String),
-    Delete,
-}
-
-/// A change of a message whose seq is not known yet.
-pub(super) struct WaitingChange {
-    /// The message that it changes.
-    behind: MsgId,
-    to: Target,
-    id: MsgId,
-    change: Change,
-}
-
-impl Change {
-    fn of(self, to: Target, id: MsgId, of: Seq) -> NewMessage {
-        let (kind, body) = match self {
-            Change::Edit(text) => (Kind::Edit { of }, Body::Text(text)),
-            Change::Delete => (Kind::Delete { of }, Body::default()),
-        };
-        NewMessage { to, id, kind, body }
-    }
-}
+use crate::chat::{Seq, TimeSpan};
 
 impl Model {
     pub(super) fn line(&mut self, line: &str, chance: [u8; 16]) -> Vec<Action> {
-        let moved = std::mem::take(&mut self.reply_moved);
+        let moved = self.reply.typed();
         match slash::read(line) {
             Typed::Command(SlashCommand::Reply(_)) if moved => {
-                let name = self.reply_to.iter().map(UserName::as_str).collect::<String>();
+                let name = self.reply.to().into_iter().map(UserName::as_str).collect::<String>();
                 vec![error(format!(
                     "{name} has written meanwhile: nothing was sent. /reply again goes to {name}, \
                      /pm NAME TEXT to whom you name"
@@ -51,14 +28,20 @@ impl Model {
     fn command(&mut self, command: SlashCommand, chance: [u8; 16]) -> Vec<Action> {
         match command {
             SlashCommand::Help(on) => vec![notice(slash::help(on))],
-            SlashCommand::Join(names) => self.join_typed(names),
-            SlashCommand::JoinWithPin { channel, pin } => self.join_with_pin(channel, pin.0),
-            SlashCommand::Create { channel } => self.create(channel),
+            SlashCommand::Join(names) => self.join(names),
+            SlashCommand::JoinWithPin { channel, pin } => match new_channel(channel) {
+                Ok(channel) => self.pins.join(channel, pin.0),
+                Err(problem) => vec![error(problem)],
+            },
+            SlashCommand::Create { channel } => match new_channel(channel) {
+                Ok(channel) => self.pins.create(channel),
+                Err(problem) => vec![error(problem)],
+            },
             SlashCommand::PartHere => self.part_here(),
-            SlashCommand::Part(names) => self.each_channel(names, Model::part),
+            SlashCommand::Part(names) => self.part(names),
             SlashCommand::Pm { to, text } => self.say(Target::User(to), text, Kind::Say, chance),
             SlashCommand::Query(whom) => self.query(whom),
-            SlashCommand::Reply(text) => match self.reply_to.clone() {
+            SlashCommand::Reply(text) => match self.reply.to().cloned() {
                 Some(name) => self.say(Target::User(name), text, Kind::Say, chance),
                 None => vec![error("nobody has written to you yet".into())],
             },
@@ -82,9 +65,9 @@ impl Model {
             SlashCommand::Ignore(name) => self.ignore(name),
             SlashCommand::Quiet => self.quiet(),
             SlashCommand::Retry => self.retry(),
-            SlashCommand::Cancel => self.cancel(),
-            SlashCommand::Reconnect if self.connected => vec![Action::Cut],
-            SlashCommand::Reconnect => self.dial(),
+            SlashCommand::Cancel => self.outgoing.cancel(),
+            SlashCommand::Reconnect if self.connection.is_up() => vec![Action::Cut],
+            SlashCommand::Reconnect => self.connection.dial(),
             SlashCommand::Timestamp => {
                 self.timestamps = !self.timestamps;
                 vec![Action::Show(Show::Timestamps(self.timestamps))]
@@ -110,7 +93,7 @@ impl Model {
 
     fn part_here(&mut self) -> Vec<Action> {
         match self.target.clone() {
-            Target::Channel(channel) => self.part(channel),
+            Target::Channel(channel) => self.leave(channel, None),
             Target::User(_) => self.aim(Target::Channel(ChannelName::lobby())),
         }
     }
@@ -119,7 +102,7 @@ impl Model {
     fn query(&mut self, whom: Whom) -> Vec<Action> {
         let target = match whom {
             Whom::User(name) => Ok(Target::User(name)),
-            Whom::Channel(name) => self.channel(name).map(Target::Channel),
+            Whom::Channel(name) => self.membership.channel(name).map(Target::Channel),
         };
         match target {
             Ok(target) => self.aim(target),
@@ -154,36 +137,18 @@ impl Model {
     /// Changes a line of one's own: the last one here, where none is named.
     fn change(&mut self, seq: Option<Seq>, change: Change, chance: [u8; 16]) -> Vec<Action> {
         let (to, id) = (self.target.clone(), MsgId(chance));
-        if let Some(problem) = self.is_gone(&to) {
+        if let Some(problem) = self.membership.is_gone(&to) {
             return vec![error(problem)];
         }
-        let behind = if seq.is_none() { self.outbox.last_said(&to) } else { None };
-        let of = seq.or_else(|| self.places.last_own(&to));
-        match (behind, of) {
-            (Some(behind), _) => {
-                self.changes.push(WaitingChange { behind, to, id, change });
-                Vec::new()
-            }
-            (None, Some(of)) => self.post(change.of(to, id, of)),
-            (None, None) => vec![error(format!("you have said nothing in {to} yet"))],
+        let change = match seq {
+            Some(_) => Some(change),
+            None => self.outgoing.change_last(&to, id, change),
+        };
+        let Some(change) = change else { return Vec::new() };
+        match seq.or_else(|| self.places.last_own(&to)) {
+            Some(of) => self.post(change.of(to, id, of)),
+            None => vec![error(format!("you have said nothing in {to} yet"))],
         }
-    }
-
-    /// A line is stored, and what changes it may follow.
-    pub(super) fn change_stored(&mut self, line: MsgId, seq: Seq) -> Vec<Action> {
-        let changes = std::mem::take(&mut self.changes).into_iter();
-        let (due, others): (Vec<_>, _) = changes.partition(|waiting| waiting.behind == line);
-        self.changes = others;
-        let due = due.into_iter().map(|waiting| waiting.change.of(waiting.to, waiting.id, seq));
-        due.flat_map(|change| self.post(change)).collect()
-    }
-
-    /// A line is not stored: what should change it is dropped.
-    pub(super) fn drop_changes(&mut self, line: MsgId) -> Option<Action> {
-        let before = self.changes.len();
-        self.changes.retain(|waiting| waiting.behind != line);
-        let dropped = self.changes.len() < before;
-        dropped.then(|| error("the line is not stored: there is nothing to change".into()))
     }
 
     fn history(&mut self, lines: Option<usize>, span: Option<TimeSpan>) -> Vec<Action> {
@@ -191,71 +156,54 @@ impl Model {
         self.ask(Command::History { to, before: None, lines, span, reference })
     }
 
-    /// Drops lines that are certainly not stored.
-    fn cancel(&mut self) -> Vec<Action> {
-        let dropped = self.outbox.cancel();
-        let count = dropped.len();
-        let drop = |id| [Action::Drop(id), Action::Show(Show::Dropped(id))];
-        let mut actions: Vec<Action> = dropped.iter().copied().flat_map(drop).collect();
-        actions.extend(dropped.into_iter().filter_map(|id| self.drop_changes(id)));
-        let in_doubt = self.outbox.in_doubt();
-        actions.push(notice(match count {
-            0 if in_doubt > 0 => "what was sent may be stored already: wait for it".to_owned(),
-            0 => "nothing waits to be sent".to_owned(),
-            1 => "one line was dropped".to_owned(),
-            count => format!("{count} lines were dropped"),
-        }));
-        actions
-    }
-
-    fn each_channel(
-        &mut self,
-        operands: &str,
-        each: impl Fn(&mut Model, ChannelName) -> Vec<Action>,
-    ) -> Vec<Action> {
-        let names = operands.split(',').filter(|name| !name.is_empty());
+    /// `/join CHANNEL[,CHANNEL]`.
+    fn join(&mut self, operands: &str) -> Vec<Action> {
+        let names = operands.split(',').map(str::trim).filter(|name| !name.is_empty());
+        let meant: Vec<_> = names.map(|name| self.membership.to_join(name)).collect();
         let mut actions = Vec::new();
-        for name in names {
-            match self.channel(name.trim()) {
-                Ok(channel) => actions.extend(each(self, channel)),
+        for meant in meant {
+            match meant {
+                Ok((channel, other)) => {
+                    actions.extend(other.map(|own| {
+                        notice(format!(
+                            "this is the open {channel}, which the operator can read; the one whose \
+                             PIN you know is {own}"
+                        ))
+                    }));
+                    actions.extend(self.enter_again(channel));
+                }
                 Err(problem) => actions.push(error(problem)),
             }
         }
         if actions.is_empty() { vec![error("which channel?".into())] } else { actions }
     }
 
-    /// Leaves a channel: without a connection it is not entered again. What is typed from now on goes to
-    /// the lobby.
-    fn part(&mut self, channel: ChannelName) -> Vec<Action> {
-        self.leave(channel, None)
-    }
-
-    pub(super) fn leave(&mut self, channel: ChannelName, reference: Option<String>) -> Vec<Action> {
-        let here = self.target == Target::Channel(channel.clone()) && !channel.is_lobby();
-        let mut actions = match self.connected || channel.is_lobby() {
-            true => self.ask(Command::Part { channel, reference }),
-            false => self.part_offline(channel),
-        };
-        if here {
-            actions.extend(self.aim(Target::Channel(ChannelName::lobby())));
+    /// `/part CHANNEL[,CHANNEL]`.
+    fn part(&mut self, operands: &str) -> Vec<Action> {
+        let names = operands.split(',').filter(|name| !name.is_empty());
+        let mut actions = Vec::new();
+        for name in names {
+            match self.membership.channel(name.trim()) {
+                Ok(channel) => actions.extend(self.leave(channel, None)),
+                Err(problem) => actions.push(error(problem)),
+            }
         }
-        actions
+        if actions.is_empty() { vec![error("which channel?".into())] } else { actions }
     }
 
-    fn part_offline(&mut self, channel: ChannelName) -> Vec<Action> {
-        self.has_left(&channel);
-        let forget = channel.has_pin().then(|| Action::Forget(channel.clone()));
-        let event = Event::Parted { channel, reference: None };
-        let mut actions = vec![Action::Show(Show::Event(Origin::Client, event))];
-        actions.extend(forget);
-        actions
+    fn fingerprint(&mut self, name: UserName, confirms: bool) -> Vec<Action> {
+        if !self.connection.is_up() {
+            return vec![error("there is no connection".into())];
+        }
+        self.ending.awaits(true);
+        vec![Action::LookUp { name, confirms }]
     }
 
     fn in_channel(&mut self, name: &str, ask: impl Fn(ChannelName) -> Command) -> Vec<Action> {
         let place = match (name, &self.target) {
             ("", Target::Channel(channel)) => Ok(channel.clone()),
             ("", Target::User(_)) => Ok(ChannelName::lobby()),
-            (name, _) => self.channel(name),
+            (name, _) => self.membership.channel(name),
         };
         match place {
             Ok(channel) => self.ask(ask(channel)),
@@ -277,19 +225,11 @@ impl Model {
     }
 
     fn retry(&mut self) -> Vec<Action> {
-        if !self.connected {
+        if !self.connection.is_up() {
             return vec![error(
                 "there is no connection: lines are sent as soon as there is".into(),
             )];
         }
-        let again = self.outbox.retry();
-        if again.is_empty() {
-            return vec![notice("everything was sent".into())];
-        }
-        let send = |message: NewMessage| {
-            let shown = Action::Show(Show::Outgoing(message.clone()));
-            [Action::Retry(message.id), shown, Action::Send(Command::Say(message))]
-        };
-        again.into_iter().flat_map(send).collect()
+        self.outgoing.retry()
     }
 }

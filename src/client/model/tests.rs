@@ -1,5 +1,5 @@
-use super::super::slash;
 use super::*;
+use crate::chat::{Code, Event, Message, Seq};
 
 #[path = "hostile_tests.rs"]
 mod hostile;
@@ -496,7 +496,7 @@ fn told_of_a_pin(model: &mut Model, line: &str, made: bool) -> [String; 2] {
     };
     let opened = Happening::Opened { channel: Ok(channel.clone()), made };
     let mut before = model.update(opened, [0; 16]);
-    if !model.connected {
+    if !model.connection.is_up() {
         before.extend(model.update(Happening::Event(welcome()), [0; 16]));
     }
     let entered = entered(channel.as_str(), reference(&before));

@@ -1,0 +1,228 @@
+//! The connection, and what follows when it is lost.
+
+use super::super::happening::Loss;
+use super::action::{Action, error};
+use super::show::{Show, State};
+use crate::chat::{Code, UserName};
+use crate::fault::code;
+
+/// Backoff: full jitter below a bound that doubles from the first to the last.
+const BACKOFF_MS: (u64, u64) = (500, 30_000);
+/// The same where connections are made, and soon cut.
+const CUTS_MS_MAX: u64 = 8_000;
+/// The longest wait that a server can ask for in its goodbye.
+const GOODBYE_MS_MAX: u64 = 60_000;
+/// Who waits to be admitted asks this often: soon at first, then calmly.
+const POLL_MS: (u64, u64) = (2_000, 15_000);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// The next attempt waits for its time.
+    Offline,
+    /// A connection is being made, or logs in.
+    Dialing,
+    LoggedIn,
+}
+
+pub(super) struct Connection {
+    phase: Phase,
+    /// Who this client is, from its first login on.
+    name: Option<UserName>,
+    attempts: u32,
+    /// Another server was found where this one was, and that was told.
+    suspects: bool,
+    /// The last goodbye, which decides what a lost connection means.
+    goodbye: Option<(Code, Option<u64>)>,
+}
+
+/// What a lost connection leaves open.
+pub(super) struct Open {
+    /// Every failure ends this client (`--send`).
+    pub once: bool,
+    /// Messages that are not acknowledged.
+    pub messages: usize,
+    pub was_up: bool,
+    pub random: u64,
+}
+
+impl Connection {
+    /// Whoever makes a model dials.
+    pub fn dialing() -> Connection {
+        Connection {
+            phase: Phase::Dialing,
+            name: None,
+            attempts: 0,
+            suspects: false,
+            goodbye: None,
+        }
+    }
+
+    pub fn is_up(&self) -> bool {
+        self.phase == Phase::LoggedIn
+    }
+
+    pub fn name(&self) -> Option<&UserName> {
+        self.name.as_ref()
+    }
+
+    /// Whether this client was ever logged in.
+    pub fn was_in(&self) -> bool {
+        self.name.is_some()
+    }
+
+    /// Connects now, unless that is under way: whoever asked for it first has been heard.
+    pub fn dial(&mut self) -> Vec<Action> {
+        if self.phase != Phase::Offline {
+            return Vec::new();
+        }
+        self.phase = Phase::Dialing;
+        vec![Action::Show(Show::State(State::Connecting)), Action::Dial(0)]
+    }
+
+    /// The login is complete.
+    pub fn logged_in(&mut self, name: &UserName) -> Vec<Action> {
+        let back = self.attempts > 0 && self.was_in();
+        (self.phase, self.goodbye, self.suspects) = (Phase::LoggedIn, None, false);
+        self.name = Some(name.clone());
+        let state = State::Connected { name: name.clone() };
+        let back = back.then_some(Action::Show(Show::Back));
+        [Action::Show(Show::State(state))].into_iter().chain(back).collect()
+    }
+
+    /// The connection has lasted for a while: the next one need not wait.
+    pub fn lasted(&mut self) {
+        self.attempts = 0;
+    }
+
+    pub fn goodbye(&mut self, code: Code, retry_ms: Option<u64>) {
+        self.goodbye = Some((code, retry_ms));
+    }
+
+    /// There is no connection any more; whether there was one.
+    pub fn lost(&mut self) -> bool {
+        let was_up = self.is_up();
+        self.phase = Phase::Offline;
+        was_up
+    }
+
+    /// Dials again, or ends the client.
+    pub fn after(&mut self, loss: &Loss, open: &Open) -> Vec<Action> {
+        match self.goodbye.take() {
+            _ if !self.was_in() && is_final(loss) => final_loss(loss),
+            Some((Code::NotAdmitted, _)) => self.not_admitted(open.once),
+            // The reason was shown.
+            Some((code, _)) if self.ends_with(code, open.once) => {
+                let refused = Show::State(State::Refused { code });
+                vec![Action::Show(refused), Action::Quit(code::NOT_ADMITTED)]
+            }
+            _ if open.once => self.not_acknowledged(loss, open.messages),
+            goodbye => {
+                let least_ms = goodbye.and_then(|(_, retry_ms)| retry_ms).unwrap_or(0);
+                self.dial_later(loss, least_ms.min(GOODBYE_MS_MAX), open)
+            }
+        }
+    }
+
+    /// Whether a goodbye with this code is the end of the client.
+    fn ends_with(&self, code: Code, once: bool) -> bool {
+        match code {
+            Code::Kicked | Code::Removed | Code::Banned => true,
+            Code::Forbidden | Code::Password => once && !self.was_in(),
+            _ => false,
+        }
+    }
+
+    /// The key is not admitted: asks again after a while, unless nobody waits for it.
+    fn not_admitted(&mut self, once: bool) -> Vec<Action> {
+        if once {
+            let hint = "pychat key show prints the line for the operator, who admits it";
+            return vec![
+                error("your key is not admitted".to_owned()),
+                Action::Show(Show::Hint(hint)),
+                Action::Quit(code::NOT_ADMITTED),
+            ];
+        }
+        self.attempts += 1;
+        let retry_ms = (POLL_MS.0 * u64::from(self.attempts)).min(POLL_MS.1);
+        vec![Action::Show(Show::State(State::NotAdmitted { retry_ms })), Action::Dial(retry_ms)]
+    }
+
+    /// `--send` has lost its connection: what is not acknowledged decides how it ends.
+    fn not_acknowledged(&self, loss: &Loss, messages: usize) -> Vec<Action> {
+        let (hint, code) = match (self.was_in(), loss) {
+            (true, _) => (
+                "/history tells which lines were stored: send the others again",
+                code::NOT_ACKNOWLEDGED,
+            ),
+            (false, Loss::Busy) => ("nothing was sent: try again later", code::UNREACHABLE),
+            (false, _) => {
+                ("nothing was sent: is the server up, and the address right?", code::UNREACHABLE)
+            }
+        };
+        let open = match messages {
+            lines @ 1.. if code == code::NOT_ACKNOWLEDGED => {
+                format!("; {lines} lines were not acknowledged")
+            }
+            _ => String::new(),
+        };
+        let text = format!("{}{open}", why(loss));
+        vec![error(text), Action::Show(Show::Hint(hint)), Action::Quit(code)]
+    }
+
+    /// Dials again after `least_ms` and a random time below a bound that doubles.
+    fn dial_later(&mut self, loss: &Loss, least_ms: u64, open: &Open) -> Vec<Action> {
+        self.attempts += 1;
+        let most_ms = if open.was_up { CUTS_MS_MAX } else { BACKOFF_MS.1 };
+        let bound_ms = (BACKOFF_MS.0 << self.attempts.min(7)).min(most_ms);
+        let retry_ms = least_ms + open.random % bound_ms;
+        let mut actions = Vec::new();
+        let told = !matches!(loss, Loss::Cut | Loss::WrongServer);
+        if told && self.attempts == 1 {
+            actions.push(error(why(loss)));
+        }
+        if *loss == Loss::WrongServer && !std::mem::replace(&mut self.suspects, true) {
+            actions.push(error(wrong_server("nothing is sent to it until it does")));
+        }
+        actions.push(Action::Show(Show::State(State::Offline { retry_ms })));
+        actions.push(Action::Dial(retry_ms));
+        actions
+    }
+}
+
+/// Whether a client that was never logged in ends with this loss. Anybody on the path can pretend it: a
+/// client that was logged in goes on, because the right server may be back at this address.
+fn is_final(loss: &Loss) -> bool {
+    matches!(loss, Loss::WrongServer | Loss::Version(_) | Loss::Suite(_))
+}
+
+fn final_loss(loss: &Loss) -> Vec<Action> {
+    let (text, code) = match loss {
+        Loss::WrongServer => (wrong_server("nothing was sent to it"), code::WRONG_SERVER),
+        Loss::Version(theirs) => (
+            format!("the server speaks protocol {theirs}, this client 1: update one"),
+            code::INCOMPATIBLE,
+        ),
+        other => (why(other), code::INCOMPATIBLE),
+    };
+    vec![error(text), Action::Quit(code)]
+}
+
+fn wrong_server(sent: &str) -> String {
+    format!(
+        "the server does not hold the pinned key: {sent}. \
+        If the operator changed the key, ask for a new invite, and give it to pychat trust"
+    )
+}
+
+/// The reason for a loss, for the person.
+pub(super) fn why(loss: &Loss) -> String {
+    match loss {
+        Loss::Cut => "the connection was cut".to_owned(),
+        Loss::Unreachable(problem) | Loss::Suite(problem) => problem.clone(),
+        Loss::Busy => "the server is full".to_owned(),
+        Loss::WrongServer => "the server does not hold the pinned key".to_owned(),
+        Loss::Version(theirs) => {
+            format!("the server speaks protocol {theirs}, this client 1, or somebody claims that")
+        }
+    }
+}

@@ -1,0 +1,220 @@
+//! What this client sends: messages until they are stored, changes of messages that are not stored yet,
+//! and requests that wait for the first connection.
+
+use super::super::outbox::{Outbox, Stage};
+use super::action::{Action, error, notice};
+use super::show::Show;
+use crate::chat::{Body, Command, Kind, MsgId, NewMessage, Seq, Target};
+
+/// A server that refuses messages as too fast gets them no faster than this.
+const AGAIN_MS: u64 = 1_000;
+/// Messages that are sent again at once: a server that refused them takes two a second.
+const AGAIN_LINES: usize = 3;
+
+/// What becomes of a message of one's own.
+pub(super) enum Change {
+    Edit(String),
+    Delete,
+}
+
+/// A change of a message whose seq is not known yet.
+struct WaitingChange {
+    /// The message that it changes.
+    behind: MsgId,
+    to: Target,
+    id: MsgId,
+    change: Change,
+}
+
+impl Change {
+    pub fn of(self, to: Target, id: MsgId, of: Seq) -> NewMessage {
+        let (kind, body) = match self {
+            Change::Edit(text) => (Kind::Edit { of }, Body::Text(text)),
+            Change::Delete => (Kind::Delete { of }, Body::default()),
+        };
+        NewMessage { to, id, kind, body }
+    }
+}
+
+/// A message of one's own that the server has stored.
+pub(super) struct Settled {
+    pub message: NewMessage,
+    /// Changes that waited for its seq.
+    pub changes: Vec<NewMessage>,
+}
+
+pub(super) struct Outgoing {
+    outbox: Outbox,
+    /// Changes of messages that are still on their way.
+    changes: Vec<WaitingChange>,
+    /// Requests that are no messages, typed before the first connection, each behind so many messages.
+    early: Vec<(usize, Command)>,
+}
+
+impl Outgoing {
+    pub fn new(outbox: Outbox) -> Outgoing {
+        Outgoing { outbox, changes: Vec::new(), early: Vec::new() }
+    }
+
+    /// Messages that are not stored.
+    pub fn messages(&self) -> usize {
+        self.outbox.len()
+    }
+
+    /// Messages that are sent as soon as there is a connection.
+    pub fn waiting(&self) -> usize {
+        if self.outbox.is_settled() { 0 } else { self.outbox.len() }
+    }
+
+    /// Messages of an earlier run that the server had refused.
+    pub fn refused(&self) -> usize {
+        self.outbox.refused()
+    }
+
+    /// Whether nothing waits for the server's answer about a message, or for a connection.
+    pub fn is_settled(&self) -> bool {
+        self.outbox.is_settled() && self.changes.is_empty() && self.early.is_empty()
+    }
+
+    /// Whether every message is stored or refused.
+    pub fn is_stored(&self) -> bool {
+        self.outbox.is_settled()
+    }
+
+    /// A message: sent where there is a connection, and otherwise as soon as there is one.
+    pub fn post(&mut self, message: NewMessage, is_up: bool) -> Vec<Action> {
+        let (id, to) = (message.id, message.to.clone());
+        let mut actions =
+            vec![Action::Keep(message.clone()), Action::Show(Show::Outgoing(message.clone()))];
+        let stage = match is_up {
+            // What was said before it has not gone yet.
+            true if self.outbox.is_held() => Stage::Later,
+            true => Stage::Sent,
+            false => Stage::Waiting,
+        };
+        actions.push(match stage {
+            Stage::Sent => Action::Send(Command::Say(message.clone())),
+            _ => Action::Show(Show::Pending { id, to }),
+        });
+        self.outbox.add(message, stage);
+        actions
+    }
+
+    /// A request for the first connection.
+    pub fn early(&mut self, command: Command) {
+        self.early.push((self.outbox.len(), command));
+    }
+
+    pub fn has_early(&self) -> bool {
+        !self.early.is_empty()
+    }
+
+    /// What was typed without a connection, in the order in which it was.
+    pub fn all_typed(&mut self) -> Vec<Command> {
+        let mut early = std::mem::take(&mut self.early).into_iter().peekable();
+        let mut typed = Vec::new();
+        for (before, line) in self.outbox.send_all().into_iter().enumerate() {
+            let due = |one: &(usize, Command)| one.0 <= before;
+            typed.extend(std::iter::from_fn(|| early.next_if(due)).map(|(_, command)| command));
+            typed.push(Command::Say(line));
+        }
+        typed.extend(early.map(|(_, command)| command));
+        typed
+    }
+
+    pub fn disconnected(&mut self) {
+        self.outbox.disconnected();
+    }
+
+    /// The server has stored a message; none where it was not one of this client's.
+    pub fn settle(&mut self, id: MsgId, seq: Seq) -> Option<Settled> {
+        let message = self.outbox.settle(id)?;
+        let changes = std::mem::take(&mut self.changes).into_iter();
+        let (due, others): (Vec<_>, _) = changes.partition(|waiting| waiting.behind == id);
+        self.changes = others;
+        let due = due.into_iter().map(|waiting| waiting.change.of(waiting.to, waiting.id, seq));
+        Some(Settled { message, changes: due.collect() })
+    }
+
+    /// A message came too fast; whether it waits for its time now.
+    pub fn postpone(&mut self, id: MsgId) -> bool {
+        self.outbox.postpone(id)
+    }
+
+    /// The time that the server wanted has passed.
+    pub fn again(&mut self) -> Vec<Action> {
+        let again = self.outbox.again(AGAIN_LINES).into_iter();
+        let mut actions: Vec<_> =
+            again.map(|message| Action::Send(Command::Say(message))).collect();
+        actions.extend(self.outbox.is_held().then_some(Action::Wait(AGAIN_MS)));
+        actions
+    }
+
+    /// The server has refused a message, which waits for the person, or is forgotten; none where no
+    /// message of this client is refused.
+    pub fn refuse(&mut self, id: MsgId, waits: bool) -> Option<Vec<Action>> {
+        if !self.outbox.refuse(id) {
+            return None;
+        }
+        let mut actions: Vec<_> = self.drop_changes(id).into_iter().collect();
+        actions.push(match waits {
+            true => Action::Refused(id),
+            // A program knows it now.
+            false => {
+                self.outbox.settle(id);
+                Action::Drop(id)
+            }
+        });
+        Some(actions)
+    }
+
+    /// Sends again what was refused.
+    pub fn retry(&mut self) -> Vec<Action> {
+        let again = self.outbox.retry();
+        if again.is_empty() {
+            return vec![notice("everything was sent".into())];
+        }
+        let send = |message: NewMessage| {
+            let shown = Action::Show(Show::Outgoing(message.clone()));
+            [Action::Retry(message.id), shown, Action::Send(Command::Say(message))]
+        };
+        again.into_iter().flat_map(send).collect()
+    }
+
+    /// Drops messages that are certainly not stored.
+    pub fn cancel(&mut self) -> Vec<Action> {
+        let dropped = self.outbox.cancel();
+        let count = dropped.len();
+        let drop = |id| [Action::Drop(id), Action::Show(Show::Dropped(id))];
+        let mut actions: Vec<Action> = dropped.iter().copied().flat_map(drop).collect();
+        actions.extend(dropped.into_iter().filter_map(|id| self.drop_changes(id)));
+        let in_doubt = self.outbox.in_doubt();
+        actions.push(notice(match count {
+            0 if in_doubt > 0 => "what was sent may be stored already: wait for it".to_owned(),
+            0 => "nothing waits to be sent".to_owned(),
+            1 => "one line was dropped".to_owned(),
+            count => format!("{count} lines were dropped"),
+        }));
+        actions
+    }
+
+    /// A change of the last message in a place, where that is still on its way; otherwise it is given
+    /// back.
+    pub fn change_last(&mut self, to: &Target, id: MsgId, change: Change) -> Option<Change> {
+        match self.outbox.last_said(to) {
+            Some(behind) => {
+                self.changes.push(WaitingChange { behind, to: to.clone(), id, change });
+                None
+            }
+            None => Some(change),
+        }
+    }
+
+    /// A message is not stored: what should change it is dropped.
+    fn drop_changes(&mut self, line: MsgId) -> Option<Action> {
+        let before = self.changes.len();
+        self.changes.retain(|waiting| waiting.behind != line);
+        let dropped = self.changes.len() < before;
+        dropped.then(|| error("the line is not stored: there is nothing to change".into()))
+    }
+}
