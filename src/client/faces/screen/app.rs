@@ -10,7 +10,7 @@ use super::keys::Keys;
 use super::layout::{self, Areas, WIDE};
 use super::pane::Pane;
 use super::rows::{Paper, Times};
-use super::seek::Finder;
+use super::scroll::Finder;
 use super::settings::Settings;
 use super::theme::{Look, Theme};
 use super::window::{At, Line, Older, What, Window, day};

@@ -5,8 +5,8 @@ use std::collections::VecDeque;
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui_textarea::{CursorMove, TextArea};
 
+use super::composer::{self, Typed};
 use super::keys::Act;
-use super::typed::{self, Typed};
 use crate::chat::Target;
 use crate::client::model::Prompt;
 use crate::client::slash;
@@ -156,7 +156,7 @@ impl Input {
 
     pub fn lay_out(&self, cells: usize) -> Typed {
         let cursor = self.area.cursor();
-        typed::lay_out(self.area.lines(), (cursor.0, cursor.1), self.hidden, cells)
+        composer::lay_out(self.area.lines(), (cursor.0, cursor.1), self.hidden, cells)
     }
 
     pub fn is_empty(&self) -> bool {
@@ -227,7 +227,7 @@ impl Input {
         }
         let area = &mut self.area;
         let (row, column) = (area.cursor().0, area.cursor().1);
-        let beside = |before| typed::grapheme(&area.lines()[row], column, before);
+        let beside = |before| composer::grapheme(&area.lines()[row], column, before);
         let (before, behind) = (beside(true), beside(false));
         let (yank, within) = (area.yank_text(), self.within.clone());
         match act {

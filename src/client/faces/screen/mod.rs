@@ -2,28 +2,28 @@
 //! terminal; others hand it what the model shows and what is typed. It draws when something has
 //! changed, and never faster than thirty times a second.
 
-mod acts;
+mod actions;
 mod app;
 mod assistant;
 mod complete;
+mod composer;
 mod draw;
 mod editor;
 mod find;
 mod input;
 mod keys;
 mod layout;
-mod news;
 mod pane;
 mod rooms;
 mod rows;
-mod seek;
+mod scroll;
 mod settings;
-mod short;
+mod sgr16;
 #[cfg(test)]
 mod tests;
 mod theme;
 mod tty;
-mod typed;
+mod update;
 mod window;
 mod wrap;
 

@@ -14,7 +14,7 @@ use ratatui::crossterm::terminal::{disable_raw_mode, enable_raw_mode};
 use ratatui::layout::{Position, Size};
 use ratatui::{Frame, Terminal};
 
-use super::short::Short;
+use super::sgr16::Short;
 use crate::system::{Signal, terminal};
 
 /// Who is asked to end and does not is ended after this: its terminal does not take what it writes.
