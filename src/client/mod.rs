@@ -1,4 +1,4 @@
-//! The client: a shell around a pure model, with faces for people and for programs.
+//! The client: a runtime around a pure model, with faces for people and for programs.
 
 mod asker;
 mod contact;
@@ -20,9 +20,9 @@ mod output;
 mod password_file;
 mod pinning;
 pub(crate) mod places;
+mod runtime;
 mod sealed_map;
 pub mod secrets;
-mod shell;
 pub mod slash;
 pub mod trust;
 pub mod vault;
@@ -52,8 +52,8 @@ use model::{Giver, Happening, Model, Use};
 use outbox::Outbox;
 use output::{Output, Print};
 use places::Places;
+use runtime::Runtime;
 use secrets::Secrets;
-use shell::Shell;
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -209,9 +209,18 @@ fn start(args: &Args) -> anyhow::Result<u8> {
     let model = Model::new(usage, target, channels, outbox, places);
     let model = model.with(manners, secrets.left().clone()).with_password(password);
     let lines_left = args.tail.filter(|lines| *lines > 0);
-    let shell =
-        Shell { model, secrets, dialer, face, journal, manners_file, lines_left, contact, happen };
-    Ok(shell.attend(&happenings))
+    let runtime = Runtime {
+        model,
+        secrets,
+        dialer,
+        face,
+        journal,
+        manners_file,
+        lines_left,
+        contact,
+        happen,
+    };
+    Ok(runtime.run(&happenings))
 }
 
 /// `--send TEXT` has a text.

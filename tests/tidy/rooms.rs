@@ -36,7 +36,7 @@ const ROOMS: &[(&str, &[(&str, u8)])] = &[
         "client",
         &[
             ("mod", 9),
-            ("shell", 8),
+            ("runtime", 8),
             ("input", 7),
             ("faces", 6),
             ("dial", 6),

@@ -141,7 +141,7 @@ impl Model {
                 vec![Action::Show(Show::KeyChanged { name, text })]
             }
             Happening::Told(text) => vec![notice(text)],
-            // The shell has what it takes.
+            // The runtime has what it takes.
             Happening::Derived { .. } => Vec::new(),
             Happening::Opened { channel, made } => self.opened(channel, made),
             Happening::Lasted => {

@@ -67,7 +67,7 @@ enum Cause {
     End,
 }
 
-/// The face, as the shell holds it.
+/// The face, as the runtime holds it.
 pub struct Screen {
     permit: Option<Permit>,
     causes: SyncSender<Cause>,
@@ -140,7 +140,7 @@ impl Opened {
         let stage = Stage { app, tty, file, rooms, happen, fetched, wants_older: false };
         let play = move || {
             let parting = stage.play(&told);
-            // The shell may have ended already.
+            // The runtime may have ended already.
             let _ = said.send(parting);
         };
         let spawned = thread::Builder::new().name("screen".into()).spawn(play);
@@ -243,7 +243,7 @@ impl Stage {
     /// The terminal is gone: what was typed is on disk, and the rest of the program ends as well.
     fn gone(self, told: &Receiver<Cause>) -> Parting {
         tty::leave();
-        // The shell may have ended already.
+        // The runtime may have ended already.
         let _ = self.happen.send(Happening::Interrupt);
         while !matches!(told.recv(), Ok(Cause::End) | Err(_)) {}
         Parting::default()
@@ -275,7 +275,7 @@ impl Stage {
                 self.tty.read_on();
             }
             Word::Gone => return Ok(false),
-            // The shell may have ended already.
+            // The runtime may have ended already.
             Word::Stop => drop(self.happen.send(Happening::Interrupt)),
             Word::Suspend => self.suspend()?,
             Word::Continue => self.tty.take_again()?,
@@ -304,7 +304,7 @@ impl Stage {
     fn carry_out(&mut self) -> std::io::Result<()> {
         for effect in std::mem::take(&mut self.app.effects) {
             match effect {
-                // The shell may have ended already.
+                // The runtime may have ended already.
                 Effect::Happen(happening) => drop(self.happen.send(happening)),
                 Effect::Bell => self.tty.write(b"\x07")?,
                 Effect::Notify(text) => match self.app.settings.notifications {

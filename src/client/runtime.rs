@@ -22,7 +22,7 @@ use crate::print::err;
 /// Things that happen in a row are kept and told once.
 const TICK_AFTER: Duration = Duration::from_millis(500);
 
-pub struct Shell {
+pub struct Runtime {
     pub model: Model,
     pub secrets: Secrets,
     pub dialer: Dialer,
@@ -42,9 +42,9 @@ struct Waits {
     wait: Option<Instant>,
 }
 
-impl Shell {
+impl Runtime {
     /// The client's life; the exit code says how it ended.
-    pub fn attend(mut self, happenings: &Receiver<Entry>) -> u8 {
+    pub fn run(mut self, happenings: &Receiver<Entry>) -> u8 {
         let code = self.turn(happenings);
         if let Err(problem) = self.secrets.keep_people() {
             err!("error: {problem}");
