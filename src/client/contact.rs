@@ -5,9 +5,9 @@ use std::thread;
 
 use zeroize::Zeroizing;
 
-use super::asker::{Asker, Question};
 use super::keys::Keys;
 use super::pinning::{self, Pinned, pin};
+use super::prompt::{Prompt, Question};
 use super::vault::{Server, Vault};
 use crate::chat::UserName;
 use crate::crypto::succession::{Succession, Whose};
@@ -37,38 +37,38 @@ impl Contact {
     pub fn prepare(
         server: Option<&str>,
         name: Option<UserName>,
-        asker: &mut dyn Asker,
+        prompt: &mut dyn Prompt,
     ) -> anyhow::Result<Contact> {
         let vault = Vault::open()?;
         let (known, suites) = (vault.servers()?, vault.settings()?.suites);
         let Pinned { mut server, told } = match (server, known.first()) {
             (Some(text), _) => pin(text, &known, &pinning::ask)?,
             (None, Some(server)) => server.clone().into(),
-            (None, None) => ask_server(asker)?,
+            (None, None) => ask_server(prompt)?,
         };
-        told.iter().for_each(|text| asker.tell(text));
+        told.iter().for_each(|text| prompt.tell(text));
         let founding = server.fingerprint().and(server.founding()).ok_or_else(|| {
             let error = "servers.json: a fingerprint is not whole";
             Fault::new(code::UNREADABLE, error, "use the invite again")
         })?;
         let name = match name.or_else(|| server.name.clone()) {
             Some(name) => name,
-            None => ask_name(asker)?,
+            None => ask_name(prompt)?,
         };
         let mut passphrase = None;
-        let (identity, new) = match open_key(&vault, &mut passphrase, asker)? {
+        let (identity, new) = match open_key(&vault, &mut passphrase, prompt)? {
             Some(identity) => (identity, false),
-            None => (make_key(&vault, asker)?, true),
+            None => (make_key(&vault, prompt)?, true),
         };
         let other = passphrase.as_ref().map(|_| "the new key has another passphrase");
-        let mut unlock = || asker.ask(&Question::Passphrase, other);
+        let mut unlock = || prompt.ask(&Question::Passphrase, other);
         // What stands in its way is told with the first connection.
         let next = vault.next_identity(passphrase.as_ref(), &mut unlock).unwrap_or_default();
         let keys = Mutex::new(Keys::new(identity, next, passphrase).with_former(&vault));
         server.name = Some(name.clone());
         if let Err(error) = vault.remember(&server) {
             // This time it is known.
-            asker.tell(&format!("error: the server is not remembered: {error}"));
+            prompt.tell(&format!("error: the server is not remembered: {error}"));
         }
         Ok(Contact { vault, keys, server: Mutex::new(server), name, suites, founding, new })
     }
@@ -173,10 +173,10 @@ impl Contact {
     }
 }
 
-fn ask_server(asker: &mut dyn Asker) -> Result<Pinned, Fault> {
+fn ask_server(prompt: &mut dyn Prompt) -> Result<Pinned, Fault> {
     let mut trouble: Option<String> = None;
     loop {
-        let Some(answer) = asker.ask(&Question::Server, trouble.as_deref()) else {
+        let Some(answer) = prompt.ask(&Question::Server, trouble.as_deref()) else {
             let hint = "pychat client pychat://HOST:PORT/FINGERPRINT, as the operator sent it";
             return Err(Fault::new(code::USAGE, "no server is known yet", hint));
         };
@@ -187,13 +187,13 @@ fn ask_server(asker: &mut dyn Asker) -> Result<Pinned, Fault> {
     }
 }
 
-fn ask_name(asker: &mut dyn Asker) -> Result<UserName, Fault> {
+fn ask_name(prompt: &mut dyn Prompt) -> Result<UserName, Fault> {
     let own = std::env::var(programs::USER).unwrap_or_default();
     let own: String = own.chars().filter(|c| c.is_alphanumeric()).take(32).collect();
     let question = Question::Name { usual: own.clone() };
     let mut trouble: Option<String> = None;
     loop {
-        let Some(answer) = asker.ask(&question, trouble.as_deref()) else {
+        let Some(answer) = prompt.ask(&question, trouble.as_deref()) else {
             return Err(Fault::new(
                 code::USAGE,
                 "the name is missing",
@@ -212,13 +212,13 @@ fn ask_name(asker: &mut dyn Asker) -> Result<UserName, Fault> {
 fn open_key(
     vault: &Vault,
     passphrase: &mut Option<Zeroizing<String>>,
-    asker: &mut dyn Asker,
+    prompt: &mut dyn Prompt,
 ) -> anyhow::Result<Option<Identity>> {
     let mut trouble: Option<String> = None;
     loop {
-        let patient = asker.is_patient();
+        let patient = prompt.is_patient();
         let mut unlock = || {
-            *passphrase = asker.ask(&Question::Passphrase, trouble.as_deref());
+            *passphrase = prompt.ask(&Question::Passphrase, trouble.as_deref());
             passphrase.clone()
         };
         match vault.identity(&mut unlock) {
@@ -231,18 +231,18 @@ fn open_key(
 }
 
 /// Makes the key, and locks it where the person wants that.
-fn make_key(vault: &Vault, asker: &mut dyn Asker) -> anyhow::Result<Identity> {
+fn make_key(vault: &Vault, prompt: &mut dyn Prompt) -> anyhow::Result<Identity> {
     let identity = thread::scope(|scope| {
         let making = scope.spawn(|| vault.create_identity());
-        asker.wait("making an RSA-3072 key", &|| making.is_finished());
+        prompt.wait("making an RSA-3072 key", &|| making.is_finished());
         making.join().expect("a key is made without a panic")
     })?;
-    asker.tell(&format!("made {}", vault.key_file().display()));
+    prompt.tell(&format!("made {}", vault.key_file().display()));
     let mut trouble = None;
-    while let Some(first) = asker.ask(&Question::NewPassphrase, trouble)
+    while let Some(first) = prompt.ask(&Question::NewPassphrase, trouble)
         && !first.is_empty()
     {
-        match asker.ask(&Question::NewPassphraseAgain, None) {
+        match prompt.ask(&Question::NewPassphraseAgain, None) {
             Some(again) if again == first => {
                 vault.lock(&identity, Some(&first))?;
                 break;

@@ -1,6 +1,5 @@
 //! The client: a runtime around a pure model, with faces for people and for programs.
 
-mod asker;
 mod contact;
 mod dial;
 mod edge;
@@ -20,6 +19,7 @@ mod output;
 mod password_file;
 mod pinning;
 pub(crate) mod places;
+mod prompt;
 mod runtime;
 mod sealed_map;
 pub mod secrets;
@@ -238,7 +238,7 @@ fn require_text(args: &Args) -> Result<(), Fault> {
 fn contact(args: &Args, screen: Option<&mut Opened>) -> anyhow::Result<Option<Contact>> {
     let (server, name) = (args.server.as_deref(), args.name.clone());
     let Some(screen) = screen else {
-        return Contact::prepare(server, name, &mut asker::Lines).map(Some);
+        return Contact::prepare(server, name, &mut prompt::Lines).map(Some);
     };
     let mut assistant = Assistant::new(screen);
     let prepared = Contact::prepare(server, name, &mut assistant);

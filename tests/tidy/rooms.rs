@@ -53,7 +53,7 @@ const ROOMS: &[(&str, &[(&str, u8)])] = &[
             ("happening", 1),
             ("keys", 1),
             ("pinning", 1),
-            ("asker", 0),
+            ("prompt", 0),
             ("flaw", 0),
             ("manners", 0),
             ("outbox", 0),

@@ -9,7 +9,7 @@ use super::words::{self, PALETTE, describe, shade, span};
 use super::{Face, gutter};
 use crate::chat::{Event, Kind, Message, MsgId, Target, UserName};
 use crate::client::inbox::Permit;
-use crate::client::model::{Origin, Prompt, Show, State, is_unsealed};
+use crate::client::model::{Origin, SecretPrompt, Show, State, is_unsealed};
 use crate::client::output::Print;
 use crate::terminal;
 
@@ -215,9 +215,9 @@ impl Face for Plain {
                     self.notice(&format!("what you type goes to {target} now{open}"));
                 }
             }
-            Show::Secret(Prompt::Open) => terminal::hide(true),
-            Show::Secret(Prompt::Closed) => terminal::hide(false),
-            Show::Secret(Prompt::Waits) => terminal::hide_after_enter(),
+            Show::Secret(SecretPrompt::Open) => terminal::hide(true),
+            Show::Secret(SecretPrompt::Closed) => terminal::hide(false),
+            Show::Secret(SecretPrompt::Waits) => terminal::hide_after_enter(),
             Show::Timestamps(on) => self.timestamps = *on,
             Show::Clear if self.clears => self.print.print("\u{1b}[2J\u{1b}[H".into()),
             Show::State(state) => {

@@ -35,7 +35,7 @@ pub use password::Giver;
 use password::Password;
 use pins::Pins;
 use reply::Reply;
-pub use show::{Origin, Prompt, Show, State, is_unsealed};
+pub use show::{Origin, SecretPrompt, Show, State, is_unsealed};
 use shown::Shown;
 
 /// How this client is used.

@@ -2,7 +2,7 @@
 //! `Happening::Secret` is one; no line of a message ever is.
 
 use super::action::{Action, error, notice};
-use super::show::{Origin, Prompt, Show};
+use super::show::{Origin, SecretPrompt, Show};
 use crate::chat::{Command, Event, Hidden};
 use crate::fault::code;
 
@@ -83,7 +83,7 @@ impl Password {
                     "first press Enter on an empty line: it hides what you type".into(),
                 ));
             }
-            let prompt = if was_in { Prompt::Waits } else { Prompt::Open };
+            let prompt = if was_in { SecretPrompt::Waits } else { SecretPrompt::Open };
             actions.push(Action::Show(Show::Secret(prompt)));
         }
         Some(actions)
@@ -104,7 +104,7 @@ impl Password {
         }
         self.stage = Stage::Sent;
         vec![
-            Action::Show(Show::Secret(Prompt::Closed)),
+            Action::Show(Show::Secret(SecretPrompt::Closed)),
             Action::Send(Command::Password { password }),
         ]
     }
@@ -113,7 +113,7 @@ impl Password {
     pub fn lost(&mut self) -> Option<Action> {
         let asked = self.is_asked();
         self.stage = Stage::NotAsked;
-        asked.then_some(Action::Show(Show::Secret(Prompt::Closed)))
+        asked.then_some(Action::Show(Show::Secret(SecretPrompt::Closed)))
     }
 
     /// The time that the server wanted has passed.

@@ -73,7 +73,7 @@ pub enum Show {
     /// Who comes and goes, where nobody wants to be told.
     Presence(Event),
     /// Whether a secret is typed next.
-    Secret(Prompt),
+    Secret(SecretPrompt),
     /// This client's own words, as are errors and hints: no text of the server's is ever in them.
     Notice(String),
     Error(String),
@@ -91,7 +91,7 @@ pub enum Show {
 /// Whether what is typed next is a secret. What is half typed stays what it was begun as: a message does not
 /// become a secret, nor a secret a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Prompt {
+pub enum SecretPrompt {
     /// Messages are typed.
     Closed,
     /// Messages, until Enter is pressed on an empty line.

@@ -15,7 +15,7 @@ use super::tty::Word;
 use super::wrap;
 use super::{Cause, Opened};
 use crate::clean;
-use crate::client::asker::{Asker, Question};
+use crate::client::prompt::{Prompt, Question};
 
 /// An answer that is longer is none.
 const ANSWER_BYTES_MAX: usize = 4_096;
@@ -75,7 +75,7 @@ impl<'a> Assistant<'a> {
     }
 }
 
-impl Asker for Assistant<'_> {
+impl Prompt for Assistant<'_> {
     fn ask(&mut self, question: &Question, trouble: Option<&str>) -> Option<Zeroizing<String>> {
         let hidden = !matches!(question, Question::Server | Question::Name { .. });
         let asked = asked(question);

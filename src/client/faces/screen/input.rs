@@ -8,7 +8,7 @@ use ratatui_textarea::{CursorMove, TextArea};
 use super::composer::{self, Typed};
 use super::keys::Act;
 use crate::chat::Target;
-use crate::client::model::Prompt;
+use crate::client::model::SecretPrompt;
 use crate::client::slash;
 
 /// Lines that are remembered.
@@ -40,7 +40,7 @@ pub struct Input {
     /// What is typed is a secret: stars stand for it, and it is not remembered.
     pub hidden: bool,
     /// What is to be typed next, once nothing is half typed.
-    next: Prompt,
+    next: SecretPrompt,
     /// What is half typed in this conversation while a secret is typed.
     aside: Draft,
 }
@@ -80,20 +80,20 @@ impl Input {
             completing: None,
             finding: None,
             hidden: false,
-            next: Prompt::Closed,
+            next: SecretPrompt::Closed,
             aside: Draft::default(),
         }
     }
 
     /// What is typed next is a secret, or no longer one; what is half typed stays what it is.
-    pub fn wants(&mut self, next: Prompt) {
+    pub fn wants(&mut self, next: SecretPrompt) {
         self.next = next;
     }
 
     /// Enter was pressed on an empty line.
     pub fn is_entered_empty(&mut self) {
-        if self.next == Prompt::Waits {
-            self.wants(Prompt::Open);
+        if self.next == SecretPrompt::Waits {
+            self.wants(SecretPrompt::Open);
         }
     }
 
@@ -101,13 +101,13 @@ impl Input {
     pub fn take_secret(&mut self) -> String {
         let secret = self.text();
         self.set("");
-        self.wants(Prompt::Closed);
+        self.wants(SecretPrompt::Closed);
         secret
     }
 
     /// Where nothing is half typed, another prompt takes its place.
     pub fn settles(&mut self) {
-        let hides = self.next == Prompt::Open;
+        let hides = self.next == SecretPrompt::Open;
         if hides == self.hidden || !self.is_empty() || self.finding.is_some() {
             return;
         }

@@ -18,7 +18,7 @@ fn half_of_a_password_is_shown_nowhere_and_drafts_stay_in_their_rooms() {
     desk.presses("alt-2");
     desk.types("for tea");
     desk.presses("alt-1");
-    desk.app.show(Show::Secret(Prompt::Open));
+    desk.app.show(Show::Secret(SecretPrompt::Open));
     desk.types("secret");
     // It is of no room, no editor, no history, and not to be put anywhere else.
     desk.presses("alt-2 ctrl-x up ctrl-r tab");
@@ -28,7 +28,7 @@ fn half_of_a_password_is_shown_nowhere_and_drafts_stay_in_their_rooms() {
     desk.types("right");
     desk.presses("enter");
     assert_eq!(desk.effects().last().unwrap(), "secret: right");
-    desk.app.show(Show::Secret(Prompt::Closed));
+    desk.app.show(Show::Secret(SecretPrompt::Closed));
     assert_eq!(desk.app.input.text(), "for tea");
     desk.presses("ctrl-y");
     assert_eq!(desk.app.input.text(), "for tea");
@@ -41,7 +41,9 @@ fn what_is_half_typed_when_the_prompt_changes_stays_what_it_was_begun_as() {
     const MESSAGE: &str = "the key is under the mat";
     for at in 0..=MESSAGE.len() {
         let (first, rest) = MESSAGE.split_at(at);
-        for (begins, ends) in [(Prompt::Closed, Prompt::Open), (Prompt::Open, Prompt::Closed)] {
+        for (begins, ends) in
+            [(SecretPrompt::Closed, SecretPrompt::Open), (SecretPrompt::Open, SecretPrompt::Closed)]
+        {
             let mut desk = Desk::new(60, 12);
             desk.app.show(Show::Secret(begins));
             desk.types(first);
@@ -50,19 +52,19 @@ fn what_is_half_typed_when_the_prompt_changes_stays_what_it_was_begun_as() {
             desk.presses("enter");
             let begun = if at == 0 { ends } else { begins };
             let wanted = match begun {
-                Prompt::Open => format!("secret: {MESSAGE}"),
+                SecretPrompt::Open => format!("secret: {MESSAGE}"),
                 _ => format!("#lobby: {MESSAGE}"),
             };
             assert_eq!(desk.effects().last(), Some(&wanted), "{begins:?} {at}");
             assert_eq!(
                 desk.app.input.hidden,
-                ends == Prompt::Open && begins == Prompt::Closed && at > 0
+                ends == SecretPrompt::Open && begins == SecretPrompt::Closed && at > 0
             );
         }
     }
     // Of somebody who was in, only Enter on an empty line makes the next one a secret.
     let mut desk = Desk::new(60, 12);
-    desk.app.show(Show::Secret(Prompt::Waits));
+    desk.app.show(Show::Secret(SecretPrompt::Waits));
     desk.enter(MESSAGE);
     desk.enter(MESSAGE);
     desk.enter("");
@@ -72,7 +74,7 @@ fn what_is_half_typed_when_the_prompt_changes_stays_what_it_was_begun_as() {
     assert_eq!(sent[sent.len() - 3..], [&message, &message, "secret: tall tree"]);
     // Nor does a paste that waits for its answer become one, nor what was said before.
     pastes(&mut desk, "one\ntwo");
-    desk.app.show(Show::Secret(Prompt::Open));
+    desk.app.show(Show::Secret(SecretPrompt::Open));
     desk.presses("tab");
     assert!(!desk.app.input.hidden && desk.app.input.text() == "one\ntwo");
     desk.presses("enter up ctrl-y");
@@ -82,7 +84,7 @@ fn what_is_half_typed_when_the_prompt_changes_stays_what_it_was_begun_as() {
 #[test]
 fn a_pasted_password_is_no_paste_of_lines() {
     let mut desk = Desk::new(60, 12);
-    desk.app.show(Show::Secret(Prompt::Open));
+    desk.app.show(Show::Secret(SecretPrompt::Open));
     pastes(&mut desk, "secret\nand more");
     assert!(desk.app.overlay.is_none());
     assert!(desk.rows()[11].starts_with("password> ******"), "{}", desk.picture());

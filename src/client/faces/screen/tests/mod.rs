@@ -22,7 +22,7 @@ use super::keys;
 use super::settings::Settings;
 use super::theme::Theme;
 use crate::chat::{Event, Lock, MsgId, NewMessage, Target};
-use crate::client::model::{Happening, Origin, Prompt, Show, State};
+use crate::client::model::{Happening, Origin, SecretPrompt, Show, State};
 
 /// Wednesday, 25 November 2026, 14:03 UTC.
 const NOON_MS: i64 = 1_795_615_380_000;

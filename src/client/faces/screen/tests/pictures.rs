@@ -349,7 +349,7 @@ fn a_line_that_is_longer_than_the_screen_wraps_where_it_is_typed() {
 #[test]
 fn a_password_is_never_shown() {
     let mut desk = Desk::new(60, 6);
-    desk.app.show(Show::Secret(Prompt::Open));
+    desk.app.show(Show::Secret(SecretPrompt::Open));
     let asks = crate::chat::Event::Password { wrong: false, retry_ms: None };
     desk.app.show(Show::Event(crate::client::model::Origin::Client, asks));
     desk.types("tall tree");
@@ -364,7 +364,7 @@ fn a_password_is_never_shown() {
     ");
     desk.presses("enter");
     assert_eq!(desk.effects().last().unwrap(), "secret: tall tree");
-    desk.app.show(Show::Secret(Prompt::Closed));
+    desk.app.show(Show::Secret(SecretPrompt::Closed));
     desk.presses("up");
     assert!(!desk.picture().contains("tree"), "it is not remembered");
 }

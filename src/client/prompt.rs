@@ -21,7 +21,7 @@ pub enum Question {
     NewPassphraseAgain,
 }
 
-pub trait Asker {
+pub trait Prompt {
     /// One answer; `trouble` says what was wrong with the last one. None where nobody answers.
     fn ask(&mut self, question: &Question, trouble: Option<&str>) -> Option<Zeroizing<String>>;
 
@@ -38,7 +38,7 @@ pub trait Asker {
 /// Lines on a terminal; where there is none nobody answers.
 pub struct Lines;
 
-impl Asker for Lines {
+impl Prompt for Lines {
     fn ask(&mut self, question: &Question, trouble: Option<&str>) -> Option<Zeroizing<String>> {
         if let Some(trouble) = trouble {
             err!("{trouble}");
