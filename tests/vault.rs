@@ -41,7 +41,7 @@ fn no_file_names_people_channels_or_what_was_said() {
     alice.types("/msg carol a patient word");
     alice.sees("this is sent once there is a connection");
     alice.kill();
-    let files = ["marks", "manners", "rooms", "outbox", "secrets", "chains", "book"];
+    let files = ["marks", "ignored", "rooms", "outbox", "secrets", "chains", "book"];
     let vault = world.vault("alice").join("servers");
     let names: Vec<_> =
         fs::read_dir(vault).unwrap().map(|entry| entry.unwrap().file_name()).collect();

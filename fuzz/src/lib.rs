@@ -11,8 +11,8 @@ use base64::engine::general_purpose::STANDARD_NO_PAD;
 use pychat::chat::{
     ChannelName, Command, Event, LogId, Opaque, Place, Seq, Target, TimeSpan, UserName,
 };
+use pychat::client::ignore_list::IgnoreList;
 use pychat::client::journal::Journal;
-use pychat::client::manners::Manners;
 use pychat::client::secrets::chain::{Chains, Signed};
 use pychat::client::secrets::devices::Devices;
 use pychat::client::secrets::people::People;
@@ -258,7 +258,7 @@ pub fn fuzz_ledger(bytes: &[u8]) {
 pub fn fuzz_vault(bytes: &[u8]) {
     let _ = serde_json::from_slice::<Vec<vault::Server>>(bytes);
     let _ = serde_json::from_slice::<vault::Settings>(bytes);
-    let _ = serde_json::from_slice::<Manners>(bytes);
+    let _ = serde_json::from_slice::<IgnoreList>(bytes);
 }
 
 /// What it keeps sealed to the person's key, once that is open: people and channels, and its device's keys.

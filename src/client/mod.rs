@@ -6,13 +6,13 @@ mod edge;
 mod faces;
 mod flaw;
 mod happening;
+pub mod ignore_list;
 mod inbox;
 mod input;
 mod invited;
 pub mod journal;
 mod keys;
 mod listen;
-pub mod manners;
 pub mod model;
 pub(crate) mod outbox;
 mod output;
@@ -46,8 +46,8 @@ use faces::Face;
 use faces::json::Json;
 use faces::plain::Plain;
 use faces::screen::{Assistant, Opened, Person, Rooms};
+use ignore_list::{IgnoreFile, IgnoreList};
 use journal::{Journal, Left};
-use manners::{Manners, MannersFile};
 use model::{Giver, Happening, Model, Use};
 use outbox::Outbox;
 use output::{Output, Print};
@@ -202,24 +202,14 @@ fn start(args: &Args) -> anyhow::Result<u8> {
     let dialer = Dialer::new(Arc::clone(&contact), mode.live, happen.clone());
     let (outbox, places) = (Outbox::of(left.outbox, &left.refused), Places::of(left.positions));
     // A program sees everybody, unless it asks otherwise itself.
-    let person =
-        (mode.live && usage.retries).then(|| MannersFile::open(stem(), secrets.line_key()));
-    let (manners_file, manners) =
-        person.map_or((None, Manners::default()), |(file, manners)| (Some(file), manners));
+    let person = (mode.live && usage.retries).then(|| IgnoreFile::open(stem(), secrets.line_key()));
+    let (ignore_file, ignore_list) = person
+        .map_or((None, IgnoreList::default()), |(file, ignore_list)| (Some(file), ignore_list));
     let model = Model::new(usage, target, channels, outbox, places);
-    let model = model.with(manners, secrets.left().clone()).with_password(password);
+    let model = model.with(ignore_list, secrets.left().clone()).with_password(password);
     let lines_left = args.tail.filter(|lines| *lines > 0);
-    let runtime = Runtime {
-        model,
-        secrets,
-        dialer,
-        face,
-        journal,
-        manners_file,
-        lines_left,
-        contact,
-        happen,
-    };
+    let runtime =
+        Runtime { model, secrets, dialer, face, journal, ignore_file, lines_left, contact, happen };
     Ok(runtime.run(&happenings))
 }
 

@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 use super::contact::Contact;
 use super::dial::Dialer;
 use super::faces::Face;
+use super::ignore_list::IgnoreFile;
 use super::inbox::{Entry, Sender};
 use super::journal::Journal;
-use super::manners::MannersFile;
 use super::model::{self, Action, Ahead, Happening, Model, Show};
 use super::secrets::{Next, Secrets};
 use crate::chat::{ChannelName, Hidden};
@@ -28,7 +28,7 @@ pub struct Runtime {
     pub dialer: Dialer,
     pub face: Box<dyn Face>,
     pub journal: Option<Journal>,
-    pub manners_file: Option<MannersFile>,
+    pub ignore_file: Option<IgnoreFile>,
     pub lines_left: Option<u64>,
     pub contact: Arc<Contact>,
     pub happen: Sender,
@@ -141,8 +141,8 @@ impl Runtime {
                 self.secrets.write_down();
                 self.write(|journal| journal.keep(&positions));
             }
-            Action::Behave(manners) => {
-                let saved = self.manners_file.as_ref().map(|file| file.save(&manners));
+            Action::Ignore(ignore_list) => {
+                let saved = self.ignore_file.as_ref().map(|file| file.save(&ignore_list));
                 if let Some(Err(error)) = saved {
                     self.face.show(&Show::Error(format!("it holds for this run only: {error}")));
                 }

@@ -185,7 +185,7 @@ impl World {
             Action::Wait(_) => panic!("seed {}: a client was told to wait", self.seed),
             Action::Derive { .. }
             | Action::LookUp { .. }
-            | Action::Behave(_)
+            | Action::Ignore(_)
             | Action::SetSearch(_)
             | Action::Again(_)
             | Action::Forget(_) => {

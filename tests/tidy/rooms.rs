@@ -55,7 +55,7 @@ const ROOMS: &[(&str, &[(&str, u8)])] = &[
             ("pinning", 1),
             ("prompt", 0),
             ("flaw", 0),
-            ("manners", 0),
+            ("ignore_list", 0),
             ("outbox", 0),
             ("password_file", 0),
             ("places", 0),

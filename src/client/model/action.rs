@@ -1,6 +1,6 @@
 //! What is to be done.
 
-use super::super::manners::Manners;
+use super::super::ignore_list::IgnoreList;
 use super::show::Show;
 use crate::chat::{ChannelName, Command, Hidden, MsgId, NewMessage, Position, Target, UserName};
 
@@ -18,7 +18,7 @@ pub enum Action {
     /// ... who wants it sent again.
     Retry(MsgId),
     /// What is hidden, for the next run too.
-    Behave(Manners),
+    Ignore(IgnoreList),
     /// Up to where this client has each place.
     Remember(Vec<Position>),
     /// `Happening::Waited` in this many milliseconds, and not later than an earlier one.

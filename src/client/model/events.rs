@@ -43,7 +43,7 @@ impl Model {
                 Vec::new()
             }
             // That somebody was put out is more than coming and going.
-            Event::Joined { .. } | Event::Left { reason: None, .. } if self.manners.quiet => {
+            Event::Joined { .. } | Event::Left { reason: None, .. } if self.ignore_list.quiet => {
                 vec![Action::Show(Show::Presence(event))]
             }
             Event::Goodbye { .. } => self.goodbye(event, Origin::Server),
@@ -213,7 +213,7 @@ impl Model {
         let place = Places::of_line(&message, self.name());
         let arrival = self.places.arrive(&place, &message, own);
         let known = arrival.known || self.shown.contains(message.id);
-        if !known && !says_nothing && !self.manners.ignores(&message.from) {
+        if !known && !says_nothing && !self.ignore_list.ignores(&message.from) {
             self.shown.add(message.id);
             if matches!(message.to, Target::User(_)) && !own && !unsealed {
                 self.reply.wrote(&message.from);

@@ -17,7 +17,7 @@ mod slashes;
 use std::collections::BTreeSet;
 
 pub use super::happening::{Happening, Loss};
-use super::manners::Manners;
+use super::ignore_list::IgnoreList;
 use super::outbox::Outbox;
 use super::places::Places;
 use super::slash;
@@ -58,7 +58,7 @@ pub struct Model {
     /// Where typed text goes.
     target: Target,
     timestamps: bool,
-    manners: Manners,
+    ignore_list: IgnoreList,
     places: Places,
     connection: Connection,
     membership: Membership,
@@ -82,7 +82,7 @@ impl Model {
             usage,
             target,
             timestamps: true,
-            manners: Manners::default(),
+            ignore_list: IgnoreList::default(),
             places,
             connection: Connection::dialing(),
             membership: Membership::new(joined),
@@ -96,8 +96,8 @@ impl Model {
     }
 
     /// With what an earlier run was told to hide, and the channels with a PIN that were left.
-    pub fn with(mut self, manners: Manners, left: BTreeSet<ChannelName>) -> Model {
-        self.manners = manners;
+    pub fn with(mut self, ignore_list: IgnoreList, left: BTreeSet<ChannelName>) -> Model {
+        self.ignore_list = ignore_list;
         self.membership.set_left(left);
         self
     }

@@ -128,10 +128,10 @@ impl Model {
     }
 
     fn quiet(&mut self) -> Vec<Action> {
-        self.manners.quiet = !self.manners.quiet;
-        let state = if self.manners.quiet { "hidden" } else { "shown" };
+        self.ignore_list.quiet = !self.ignore_list.quiet;
+        let state = if self.ignore_list.quiet { "hidden" } else { "shown" };
         let told = notice(format!("who comes and goes is {state}"));
-        vec![Action::Behave(self.manners.clone()), told]
+        vec![Action::Ignore(self.ignore_list.clone()), told]
     }
 
     /// Changes a line of one's own: the last one here, where none is named.
@@ -213,15 +213,15 @@ impl Model {
 
     fn ignore(&mut self, name: Option<UserName>) -> Vec<Action> {
         let Some(name) = name else {
-            let names: Vec<_> = self.manners.ignored.iter().map(ToString::to_string).collect();
+            let names: Vec<_> = self.ignore_list.ignored.iter().map(ToString::to_string).collect();
             let names = if names.is_empty() { "nobody".to_owned() } else { names.join(", ") };
             return vec![notice(format!("ignored: {names}"))];
         };
-        let text = match self.manners.toggle(name.clone()) {
+        let text = match self.ignore_list.toggle(name.clone()) {
             true => format!("{name} is ignored: /ignore {name} again shows them"),
             false => format!("{name} is shown again"),
         };
-        vec![Action::Behave(self.manners.clone()), notice(text)]
+        vec![Action::Ignore(self.ignore_list.clone()), notice(text)]
     }
 
     fn retry(&mut self) -> Vec<Action> {

@@ -17,12 +17,12 @@ const IGNORED_MAX: usize = 1_000;
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Manners {
+pub struct IgnoreList {
     pub ignored: Vec<UserName>,
     pub quiet: bool,
 }
 
-impl Manners {
+impl IgnoreList {
     /// However the name is written.
     pub fn ignores(&self, name: &UserName) -> bool {
         self.ignored.iter().any(|ignored| is_same(ignored, name))
@@ -44,25 +44,25 @@ fn is_same(one: &UserName, other: &UserName) -> bool {
     one.as_str().to_lowercase() == other.as_str().to_lowercase()
 }
 
-/// `STEM.manners`, 0600, under the key of what is written line by line.
-pub struct MannersFile {
+/// `STEM.ignored`, 0600, under the key of what is written line by line.
+pub struct IgnoreFile {
     path: PathBuf,
     key: Zeroizing<[u8; 32]>,
 }
 
-impl MannersFile {
+impl IgnoreFile {
     /// `stem` is the journal's path without its endings. A file that cannot be read ignores nobody.
-    pub fn open(stem: PathBuf, key: Zeroizing<[u8; 32]>) -> (MannersFile, Manners) {
-        let file = MannersFile { path: stem.with_extension("manners"), key };
+    pub fn open(stem: PathBuf, key: Zeroizing<[u8; 32]>) -> (IgnoreFile, IgnoreList) {
+        let file = IgnoreFile { path: stem.with_extension("ignored"), key };
         let text = fs::read(&file.path).ok().and_then(|locked| keep::unlock(&file.key, &locked));
-        let mut manners: Manners =
+        let mut ignore_list: IgnoreList =
             text.and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default();
-        manners.ignored.truncate(IGNORED_MAX);
-        (file, manners)
+        ignore_list.ignored.truncate(IGNORED_MAX);
+        (file, ignore_list)
     }
 
-    pub fn save(&self, manners: &Manners) -> Result<(), FileError> {
-        let text = serde_json::to_vec(manners).expect("names are plain JSON");
+    pub fn save(&self, ignore_list: &IgnoreList) -> Result<(), FileError> {
+        let text = serde_json::to_vec(ignore_list).expect("names are plain JSON");
         replace(&self.path, &keep::lock(&self.key, &text), 0o600)
     }
 }
