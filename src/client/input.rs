@@ -1,14 +1,14 @@
-//! Where a face's input comes from: each source is read on a thread of its own.
+//! Where a user interface's input comes from: each source is read on a thread of its own.
 
 use std::io::{BufRead, Read};
 use std::thread;
 use std::time::Duration;
 
-use super::faces::json;
 use super::inbox::Sender;
 use super::model::Happening;
 use super::output::Print;
 use super::slash::{self, SlashCommand};
+use super::ui::json;
 use crate::chat::Hidden;
 use crate::terminal::{self, Typed};
 

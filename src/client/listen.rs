@@ -1,5 +1,5 @@
 //! The reading half of a connection, from the welcome to its end. What the server says is admitted by
-//! the edge (`edge.rs`) and waits for the face (`inbox.rs`); what keeps the connection alive does not.
+//! the edge (`edge.rs`) and waits for the user interface (`inbox.rs`); what keeps the connection alive does not.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -123,7 +123,7 @@ impl<'a> Listener<'a> {
                 }
                 Err(_) => return Ok(()),
             }
-            // Also after a long time in which a face was not ready for it.
+            // Also after a long time in which the user interface was not ready for it.
             heard = Instant::now();
         }
     }
@@ -151,7 +151,7 @@ impl<'a> Listener<'a> {
         }
     }
 
-    /// Waits until the face is ready for it. The server hears meanwhile that this client lives.
+    /// Waits until the user interface is ready for it. The server hears meanwhile that this client lives.
     fn tell(&mut self, happening: Happening, bytes: usize) -> Result<(), Gone> {
         let events = self.events.clone();
         events.send_sized(happening, bytes, PING_AFTER, || self.ping())

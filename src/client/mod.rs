@@ -1,9 +1,8 @@
-//! The client: a runtime around a pure model, with faces for people and for programs.
+//! The client: a runtime around a pure model, with user interfaces for people and for programs.
 
 mod contact;
 mod dial;
 mod edge;
-mod faces;
 mod flaw;
 mod happening;
 pub mod ignore_list;
@@ -25,6 +24,7 @@ mod sealed_map;
 pub mod secrets;
 pub mod slash;
 pub mod trust;
+mod ui;
 pub mod vault;
 mod writer;
 
@@ -42,10 +42,6 @@ use crate::system;
 use crate::terminal;
 use contact::Contact;
 use dial::Dialer;
-use faces::Face;
-use faces::json::Json;
-use faces::plain::Plain;
-use faces::screen::{Assistant, Opened, Person, Rooms};
 use ignore_list::{IgnoreFile, IgnoreList};
 use journal::{Journal, Left};
 use model::{Giver, Happening, Model, Use};
@@ -54,6 +50,10 @@ use output::{Output, Print};
 use places::Places;
 use runtime::Runtime;
 use secrets::Secrets;
+use ui::Ui;
+use ui::json::Json;
+use ui::plain::Plain;
+use ui::screen::{Assistant, Opened, Person, Rooms};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -72,16 +72,16 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     password_file: Option<PathBuf>,
     /// Print lines, for screen readers and pipes
-    #[arg(long, group = "face")]
+    #[arg(long, group = "ui")]
     plain: bool,
     /// Read and write one JSON object on each line (docs/json.md)
-    #[arg(long, group = "face")]
+    #[arg(long, group = "ui")]
     json: bool,
     /// Send TEXT, or each line of stdin, and exit: 0 only if the server has acknowledged everything
-    #[arg(long, value_name = "TEXT", num_args = 0..=1, group = "face")]
+    #[arg(long, value_name = "TEXT", num_args = 0..=1, group = "ui")]
     send: Option<Option<String>>,
     /// Print N messages as they arrive and exit; 0 does not exit
-    #[arg(long, value_name = "N", group = "face")]
+    #[arg(long, value_name = "N", group = "ui")]
     tail: Option<u64>,
     /// The destination of --send and of typed text: #CHANNEL or NAME
     #[arg(long, value_name = "PLACE", default_value = "#lobby")]
@@ -188,7 +188,7 @@ fn start(args: &Args) -> anyhow::Result<u8> {
         contact.announce();
     }
     let stem = || contact.vault.journal_stem(contact.founding());
-    let face: Box<dyn Face> = match screen {
+    let ui: Box<dyn Ui> = match screen {
         Some(screen) => {
             let rooms = Rooms::load(stem(), secrets.line_key());
             // A channel whose PIN is no longer known could not be read.
@@ -197,7 +197,7 @@ fn start(args: &Args) -> anyhow::Result<u8> {
             let person = Person { name, admission, outbox: left.on_their_way(), rooms };
             Box::new(screen.play(person, happen.clone()))
         }
-        None => lines_face(mode, &contact, print),
+        None => lines_ui(mode, &contact, print),
     };
     let dialer = Dialer::new(Arc::clone(&contact), mode.live, happen.clone());
     let (outbox, places) = (Outbox::of(left.outbox, &left.refused), Places::of(left.positions));
@@ -209,7 +209,7 @@ fn start(args: &Args) -> anyhow::Result<u8> {
     let model = model.with(ignore_list, secrets.left().clone()).with_password(password);
     let lines_left = args.tail.filter(|lines| *lines > 0);
     let runtime =
-        Runtime { model, secrets, dialer, face, journal, ignore_file, lines_left, contact, happen };
+        Runtime { model, secrets, dialer, ui, journal, ignore_file, lines_left, contact, happen };
     Ok(runtime.run(&happenings))
 }
 
@@ -291,12 +291,12 @@ fn end_on_interrupt(happen: inbox::Sender) {
 }
 
 /// Lines, objects, or errors alone.
-fn lines_face(mode: Mode, contact: &Contact, print: Option<Box<dyn Print>>) -> Box<dyn Face> {
+fn lines_ui(mode: Mode, contact: &Contact, print: Option<Box<dyn Print>>) -> Box<dyn Ui> {
     if mode.json {
         return Box::new(Json::new(contact.pinned().to_string()));
     }
     if mode.once {
-        return Box::new(faces::Mute);
+        return Box::new(ui::Mute);
     }
     let print = print.unwrap_or_else(|| Box::new(Output::stdout()));
     Box::new(Plain::new(print, mode.on_terminal && mode.live, mode.able && mode.live))

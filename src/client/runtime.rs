@@ -9,12 +9,12 @@ use std::time::{Duration, Instant};
 
 use super::contact::Contact;
 use super::dial::Dialer;
-use super::faces::Face;
 use super::ignore_list::IgnoreFile;
 use super::inbox::{Entry, Sender};
 use super::journal::Journal;
 use super::model::{self, Action, Ahead, Happening, Model, Show};
 use super::secrets::{Next, Secrets};
+use super::ui::Ui;
 use crate::chat::{ChannelName, Hidden};
 use crate::crypto::pin_channel::{Pin, PinChannel};
 use crate::print::err;
@@ -26,7 +26,7 @@ pub struct Runtime {
     pub model: Model,
     pub secrets: Secrets,
     pub dialer: Dialer,
-    pub face: Box<dyn Face>,
+    pub ui: Box<dyn Ui>,
     pub journal: Option<Journal>,
     pub ignore_file: Option<IgnoreFile>,
     pub lines_left: Option<u64>,
@@ -53,7 +53,7 @@ impl Runtime {
     }
 
     fn turn(&mut self, happenings: &Receiver<Entry>) -> u8 {
-        self.face.show(&Show::State(model::State::Connecting));
+        self.ui.show(&Show::State(model::State::Connecting));
         self.dialer.dial(0);
         let mut waits = Waits::default();
         loop {
@@ -70,11 +70,11 @@ impl Runtime {
                 Err(RecvTimeoutError::Timeout) => (Happening::Tick, None),
                 Err(RecvTimeoutError::Disconnected) => return 0,
             };
-            self.face.carries(permit);
+            self.ui.carries(permit);
             if let Some(code) = self.happens(happening, &mut waits) {
                 return code;
             }
-            self.face.carries(None);
+            self.ui.carries(None);
             waits.tick = match waits.tick {
                 _ if !self.model.wants_tick() => None,
                 None => Some(Instant::now() + TICK_AFTER),
@@ -144,7 +144,7 @@ impl Runtime {
             Action::Ignore(ignore_list) => {
                 let saved = self.ignore_file.as_ref().map(|file| file.save(&ignore_list));
                 if let Some(Err(error)) = saved {
-                    self.face.show(&Show::Error(format!("it holds for this run only: {error}")));
+                    self.ui.show(&Show::Error(format!("it holds for this run only: {error}")));
                 }
             }
             Action::Wait(ms) => {
@@ -170,7 +170,7 @@ impl Runtime {
             Action::Close => self.dialer.close(),
             Action::Cut => self.dialer.cut(),
             Action::Quit(code) => {
-                self.face.end(code);
+                self.ui.end(code);
                 return Done::End(code);
             }
         }
@@ -179,12 +179,12 @@ impl Runtime {
 
     /// Shows one thing; the last message that was wanted ends the program.
     fn shows(&mut self, show: &Show) -> Done {
-        self.face.show(show);
+        self.ui.show(show);
         if let (Show::Message(_), Some(left)) = (show, &mut self.lines_left) {
             *left -= 1;
             if *left == 0 {
                 self.dialer.close();
-                self.face.end(0);
+                self.ui.end(0);
                 return Done::End(0);
             }
         }
@@ -226,7 +226,7 @@ impl Runtime {
         {
             self.journal = None;
             let text = format!("lines typed while offline are not kept from here on: {error}");
-            self.face.show(&Show::Error(text));
+            self.ui.show(&Show::Error(text));
         }
     }
 }

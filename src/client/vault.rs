@@ -37,7 +37,7 @@ pub struct Server {
     pub name: Option<UserName>,
 }
 
-/// What holds for every face and every server.
+/// What holds for every user interface and every server.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {

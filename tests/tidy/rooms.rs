@@ -38,7 +38,7 @@ const ROOMS: &[(&str, &[(&str, u8)])] = &[
             ("mod", 9),
             ("runtime", 8),
             ("input", 7),
-            ("faces", 6),
+            ("ui", 6),
             ("dial", 6),
             ("listen", 5),
             ("output", 5),

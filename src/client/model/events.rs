@@ -280,7 +280,7 @@ fn is_first(entered: &Event) -> bool {
     matches!(entered, Event::Entered { last: Seq(0), people, .. } if people.len() <= 1)
 }
 
-/// Every text that a server sends is made safe to show, whatever face shows it.
+/// Every text that a server sends is made safe to show, whatever user interface shows it.
 fn cleaned(mut event: Event) -> Event {
     let line = |text: &mut Option<String>| {
         *text = text.take().map(|text| unlocked(&text)).filter(|text| !text.is_empty());

@@ -92,7 +92,7 @@ fn nothing_that_the_server_says_moves_typed_text_or_deletes_a_key() {
                 assert!(!is_moved(&actions), "seed {seed}: {actions:?}");
             }
             assert_eq!(model.target, here, "seed {seed}");
-            // As each face gives it.
+            // As each user interface gives it.
             let line = "a secret".to_owned();
             let typed = match chance.random_range(0..3) {
                 0 => Happening::Line(line),

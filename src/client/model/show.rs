@@ -1,4 +1,4 @@
-//! What a face shows, and whose words it is.
+//! What a user interface shows, and whose words it is.
 
 use serde::Serialize;
 
@@ -17,7 +17,7 @@ pub enum Origin {
     Client,
 }
 
-/// What a face shows.
+/// What a user interface shows.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Show {
     State(State),

@@ -9,9 +9,9 @@ use super::theme::Look;
 use super::window::{At, Line, What, Window};
 use super::wrap;
 use crate::chat::UserName;
-use crate::client::faces::gutter;
-use crate::client::faces::words::names;
 use crate::client::model::Origin;
+use crate::client::ui::gutter;
+use crate::client::ui::words::names;
 
 /// Of those who come and go so many are named.
 const NAMED_MAX: usize = 8;

@@ -1,4 +1,4 @@
-//! Faces: how the client looks to a person or to a program. They show what the model decides and
+//! User interfaces: how the client looks to a person or to a program. They show what the model decides and
 //! never touch a socket.
 
 mod gutter;
@@ -17,7 +17,7 @@ use crate::print::err;
 use crate::terminal;
 
 /// Shows things.
-pub trait Face: Send {
+pub trait Ui: Send {
     fn show(&mut self, show: &Show);
     /// What is shown from now on comes of what has this permit, which is held until it was shown.
     fn carries(&mut self, _permit: Option<Permit>) {}
@@ -29,7 +29,7 @@ pub trait Face: Send {
 /// Shows nothing but errors, on stderr: for `--send`.
 pub struct Mute;
 
-impl Face for Mute {
+impl Ui for Mute {
     fn show(&mut self, show: &Show) {
         match show {
             Show::Error(text) => err!("error: {text}"),

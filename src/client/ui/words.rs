@@ -1,4 +1,4 @@
-//! What is said in words, the same by every face for people.
+//! What is said in words, the same by every user interface for people.
 
 use crate::chat::{ChannelInfo, Code, Event, Kind, Lock, Message, Retention, Target, UserName};
 use crate::client::model::State;

@@ -5,7 +5,7 @@ use ratatui::buffer::CellWidth;
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 
-use crate::client::faces::gutter;
+use crate::client::ui::gutter;
 
 const TAB: &str = "    ";
 

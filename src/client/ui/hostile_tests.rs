@@ -168,7 +168,7 @@ pub fn every() -> Vec<Event> {
     events
 }
 
-/// Everything that a face shows of these events.
+/// Everything that a user interface shows of these events.
 pub fn shows() -> Vec<Show> {
     let show = |event: Event| match event {
         Event::Message(message) => {

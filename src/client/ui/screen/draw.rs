@@ -12,8 +12,8 @@ use super::pane::Pane;
 use super::window::{At, Window};
 use super::wrap::{self, clip};
 use crate::chat::{Retention, Target};
-use crate::client::faces::gutter;
-use crate::client::faces::words::{LOCK, span};
+use crate::client::ui::gutter;
+use crate::client::ui::words::{LOCK, span};
 
 const WAITS: &str = "This goes on by itself once they have. Ctrl-C twice leaves; the next \
     `pychat client` goes on here, and `pychat key show` prints the line for copying.";

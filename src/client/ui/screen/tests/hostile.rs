@@ -9,10 +9,10 @@ use serde_json::json;
 
 use super::*;
 use crate::chat::{ChannelName, Command};
-use crate::client::faces::hostile_tests::{ROUNDS, event, is_marked, is_own, shown, shows};
 use crate::client::model::{Action, Giver, Model, Use};
 use crate::client::outbox::Outbox;
 use crate::client::places::Places;
+use crate::client::ui::hostile_tests::{ROUNDS, event, is_marked, is_own, shown, shows};
 
 /// The rows of the lines, each from its first column.
 fn rows_of_lines(desk: &mut Desk) -> Vec<String> {

@@ -246,7 +246,7 @@ impl App {
             SlashCommand::Screen(ScreenCommand::Notify(notify)) => self.notify(*notify),
             SlashCommand::Set(Setting::Show) => {
                 self.notice(self.current, self.settings.to_string());
-                // What holds for every face is told behind it.
+                // What holds for every user interface is told behind it.
                 return false;
             }
             SlashCommand::Set(Setting::Screen(setting)) => {

@@ -35,7 +35,7 @@ use std::time::{Duration, Instant};
 use jiff::tz::TimeZone;
 use ratatui::crossterm::style::force_color_output;
 
-use super::Face;
+use super::Ui;
 use crate::chat::{NewMessage, UserName};
 use crate::client::inbox::{self, Permit};
 use crate::client::model::{Happening, Origin, Show};
@@ -67,7 +67,7 @@ enum Cause {
     End,
 }
 
-/// The face, as the runtime holds it.
+/// The user interface, as the runtime holds it.
 pub struct Screen {
     permit: Option<Permit>,
     causes: SyncSender<Cause>,
@@ -149,7 +149,7 @@ impl Opened {
     }
 }
 
-impl Face for Screen {
+impl Ui for Screen {
     fn show(&mut self, show: &Show) {
         // A screen that has ended ends the program, which is under way then.
         let _ = self.causes.send(Cause::Show(show.clone(), self.permit.clone()));

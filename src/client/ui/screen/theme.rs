@@ -5,7 +5,7 @@ use ratatui::style::{Color, Modifier, Style};
 use serde::{Deserialize, Serialize};
 
 use crate::chat::UserName;
-use crate::client::faces::words::{PALETTE, shade};
+use crate::client::ui::words::{PALETTE, shade};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

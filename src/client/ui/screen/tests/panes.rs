@@ -4,8 +4,8 @@ use insta::assert_snapshot;
 use serde_json::json;
 
 use super::*;
-use crate::client::faces::screen::keys::BINDINGS;
 use crate::client::slash;
+use crate::client::ui::screen::keys::BINDINGS;
 
 #[test]
 fn several_pasted_lines_are_asked_about() {

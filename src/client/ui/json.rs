@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::Face;
+use super::Ui;
 use crate::chat::{Command, Event, Lock, Message, MsgId};
 use crate::client::inbox::Permit;
 use crate::client::model::{Happening, Origin, Show, State, is_unsealed};
@@ -83,7 +83,7 @@ impl Json {
     }
 }
 
-impl Face for Json {
+impl Ui for Json {
     fn show(&mut self, show: &Show) {
         if let Show::Bye(reason) = show {
             self.bye = Some(reason.clone());
@@ -233,7 +233,7 @@ mod tests {
 
     #[test]
     fn each_object_says_whose_words_it_has() {
-        use crate::client::faces::hostile_tests::{ROUNDS, event, shown};
+        use crate::client::ui::hostile_tests::{ROUNDS, event, shown};
         use rand::SeedableRng;
         let json = Json::new("SHA256:x".into());
         for seed in 0..ROUNDS {
@@ -259,7 +259,7 @@ mod tests {
 
     #[test]
     fn every_text_of_a_server_is_in_an_object_of_the_servers() {
-        use crate::client::faces::hostile_tests::shows;
+        use crate::client::ui::hostile_tests::shows;
         let json = Json::new("SHA256:x".into());
         for show in shows() {
             let Some(object) = json.object(&show) else { continue };

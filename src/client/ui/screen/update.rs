@@ -4,10 +4,10 @@ use super::app::{App, Effect, Gathering, Link, Overlay};
 use super::pane::Pane;
 use super::window::{At, Line, Older, What, mentions};
 use crate::chat::{Code, Event, Kind, Message, NewMessage, Seq, Target, UserName};
-use crate::client::faces::words;
 use crate::client::model::{Happening, Origin, Show, State, is_unsealed};
 use crate::client::places::Places;
 use crate::client::slash::Notify;
+use crate::client::ui::words;
 
 /// Between two bells of a place, at least.
 const RING_EVERY_MS: i64 = 1_000;

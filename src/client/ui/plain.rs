@@ -6,7 +6,7 @@ use colored::{ColoredString, Colorize};
 use jiff::tz::TimeZone;
 
 use super::words::{self, PALETTE, describe, shade, span};
-use super::{Face, gutter};
+use super::{Ui, gutter};
 use crate::chat::{Event, Kind, Message, MsgId, Target, UserName};
 use crate::client::inbox::Permit;
 use crate::client::model::{Origin, SecretPrompt, Show, State, is_unsealed};
@@ -187,7 +187,7 @@ impl Plain {
     }
 }
 
-impl Face for Plain {
+impl Ui for Plain {
     fn show(&mut self, show: &Show) {
         match show {
             Show::Outgoing(message) if self.chatty => drop(self.typed.insert(message.id)),
@@ -367,7 +367,7 @@ mod tests {
 
     #[test]
     fn no_row_of_a_hostile_server_begins_as_this_clients_own_do() {
-        use crate::client::faces::hostile_tests::{ROUNDS, event, is_own, shown};
+        use crate::client::ui::hostile_tests::{ROUNDS, event, is_own, shown};
         use rand::SeedableRng;
         for seed in 0..ROUNDS {
             let mut chance = rand::rngs::StdRng::seed_from_u64(seed);
@@ -391,7 +391,7 @@ mod tests {
 
     #[test]
     fn every_text_of_a_server_stands_behind_its_mark_or_in_a_message() {
-        use crate::client::faces::hostile_tests::{is_marked, shows};
+        use crate::client::ui::hostile_tests::{is_marked, shows};
         let mut marked = 0;
         for show in shows() {
             for row in on_a_terminal(vec![show.clone()]) {

@@ -4,9 +4,9 @@ use ratatui::text::{Line as Row, Span};
 
 use super::keys::Keys;
 use super::wrap;
-use crate::client::faces::gutter;
 use crate::client::model::Origin;
 use crate::client::slash;
+use crate::client::ui::gutter;
 
 pub struct Pane {
     pub title: String,
