@@ -53,7 +53,7 @@ use secrets::Secrets;
 use ui::Ui;
 use ui::json::Json;
 use ui::plain::Plain;
-use ui::screen::{Assistant, Opened, Person, Rooms};
+use ui::tui::{Assistant, Opened, Person, Rooms};
 
 #[derive(clap::Args)]
 pub struct Args {

@@ -4,7 +4,7 @@
 mod gutter;
 pub mod json;
 pub mod plain;
-pub mod screen;
+pub mod tui;
 mod words;
 
 #[cfg(test)]

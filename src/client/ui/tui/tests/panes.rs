@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::*;
 use crate::client::slash;
-use crate::client::ui::screen::keys::BINDINGS;
+use crate::client::ui::tui::keys::BINDINGS;
 
 #[test]
 fn several_pasted_lines_are_asked_about() {
