@@ -10,13 +10,12 @@ use super::keys::Act;
 use super::layout;
 use super::pane::Pane;
 use super::theme::Theme;
+use super::windows::News;
 use crate::chat::{Hidden, Target, UserName};
 use crate::clean;
 use crate::client::model::Happening;
 use crate::client::slash::{self, HelpOn, Notify, ScreenCommand, Setting, SlashCommand, Typed};
 
-/// A second Ctrl-C within this time leaves.
-const LEAVING_MS: i64 = 3_000;
 /// Rows that a turn of the wheel moves.
 const WHEEL_ROWS: i64 = 3;
 
@@ -90,9 +89,9 @@ impl App {
                     self.switch(digit as usize - '1' as usize);
                 }
             }
-            Act::NextWindow => self.switch((self.current + 1) % self.windows.len()),
+            Act::NextWindow => self.switch((self.windows.current() + 1) % self.windows.len()),
             Act::PreviousWindow => {
-                self.switch((self.current + self.windows.len() - 1) % self.windows.len());
+                self.switch((self.windows.current() + self.windows.len() - 1) % self.windows.len());
             }
             Act::NextActive => self.next_active(),
             Act::FirstUnread => self.go_to_divider(),
@@ -119,7 +118,7 @@ impl App {
             Act::EndOfInput => {
                 self.input.act(Act::EraseNext);
             }
-            Act::Close => (self.flash, self.missed) = (None, None),
+            Act::Close => self.status.clear(),
             act => {
                 self.input.act(act);
             }
@@ -137,11 +136,8 @@ impl App {
     fn interrupt(&mut self) {
         if !self.input.is_empty() {
             self.input.set("");
-        } else if self.now_ms < self.leaving_until_ms {
+        } else if self.status.leaves(self.now_ms) {
             self.happen(Happening::Interrupt);
-        } else {
-            self.leaving_until_ms = self.now_ms + LEAVING_MS;
-            self.flash = Some(("Ctrl-C again leaves".into(), self.leaving_until_ms));
         }
     }
 
@@ -231,10 +227,10 @@ impl App {
             SlashCommand::Help(HelpOn::OwnCommands | HelpOn::AllCommands) => {
                 self.overlay = Some(Overlay::Pane(Pane::help(&self.keys)));
             }
-            SlashCommand::PartHere if private => self.close(self.current),
+            SlashCommand::PartHere if private => self.close(self.windows.current()),
             SlashCommand::PartHere if !self.window().joined => {
                 // It may be entered just now: the server hears of it all the same.
-                let (index, to) = (self.current, self.window().target.clone());
+                let (index, to) = (self.windows.current(), self.window().target.clone());
                 self.happen(Happening::TypedIn { to, within: None, line: "/part".to_owned() });
                 self.close(index);
             }
@@ -245,7 +241,7 @@ impl App {
             }
             SlashCommand::Screen(ScreenCommand::Notify(notify)) => self.notify(*notify),
             SlashCommand::Set(Setting::Show) => {
-                self.notice(self.current, self.settings.to_string());
+                self.notice(self.windows.current(), self.settings.to_string());
                 // What holds for every user interface is told behind it.
                 return false;
             }
@@ -253,7 +249,7 @@ impl App {
                 self.settings.set(*setting);
                 self.effects.push(Effect::Mouse(self.settings.mouse));
                 self.effects.push(Effect::Save);
-                self.notice(self.current, self.settings.to_string());
+                self.notice(self.windows.current(), self.settings.to_string());
             }
             _ => return false,
         }
@@ -281,7 +277,7 @@ impl App {
         let place = self.window().target.to_string();
         let Some(now) = wanted else {
             let now = self.settings.notify.get(&place).copied().unwrap_or(Notify::Mentions);
-            return self.notice(self.current, format!("{place}: {now:?}").to_lowercase());
+            return self.notice(self.windows.current(), format!("{place}: {now:?}").to_lowercase());
         };
         let word = match now {
             Notify::Off => "nothing rings",
@@ -293,7 +289,7 @@ impl App {
             now => self.settings.notify.insert(place.clone(), now),
         };
         self.effects.push(Effect::Save);
-        self.notice(self.current, format!("{word} in {place}"));
+        self.notice(self.windows.current(), format!("{word} in {place}"));
     }
 
     fn complete(&mut self, back: bool) {
@@ -400,23 +396,14 @@ impl App {
     }
 
     fn next_active(&mut self) {
-        let after =
-            |index: &usize| (*index + self.windows.len() - self.current) % self.windows.len();
-        let mut order: Vec<usize> = (0..self.windows.len()).collect();
-        order.sort_by_key(after);
-        let mentioned = order.iter().copied().find(|index| self.windows[*index].mentions > 0);
-        let unread = order.iter().copied().find(|index| self.windows[*index].unread > 0);
-        let from = self.went_from.take();
-        let before = from.as_ref().and_then(|from| self.position(from));
-        match (mentioned.or(unread), before) {
-            (Some(index), _) if index != self.current => {
-                let from = from.unwrap_or_else(|| self.window().target.clone());
+        match self.windows.next_news() {
+            News::At { index, from } => {
                 self.switch(index);
-                self.went_from = Some(from);
+                self.windows.came_from(from);
             }
-            (Some(_), _) => self.go_to_end(),
-            (None, Some(index)) => self.switch(index),
-            (None, None) => self.flash("nothing is new"),
+            News::Here => self.go_to_end(),
+            News::BackTo(index) => self.switch(index),
+            News::Nowhere => self.flash("nothing is new"),
         }
     }
 
@@ -428,7 +415,7 @@ impl App {
             MouseEventKind::ScrollDown => self.wheel(-WHEEL_ROWS),
             MouseEventKind::Down(MouseButton::Left) => {
                 if let Some(rooms) = areas.rooms.filter(|rooms| rooms.contains(at)) {
-                    let first = self.first_room(rooms.height);
+                    let first = self.windows.first_room(rooms.height);
                     // Below the title of the pane.
                     let row = usize::from(at.y - rooms.y);
                     if row > 0 {
@@ -454,11 +441,5 @@ impl App {
     fn pane_size(&self) -> (usize, usize) {
         let area = self.areas().lines;
         (area.width.saturating_sub(2).into(), area.height.saturating_sub(1).into())
-    }
-
-    /// The first room that a pane of this height shows: the current one is always there.
-    pub fn first_room(&self, height: u16) -> usize {
-        let rows = usize::from(height).saturating_sub(1).max(1);
-        (self.current + 1).saturating_sub(rows)
     }
 }

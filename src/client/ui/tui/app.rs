@@ -5,6 +5,7 @@ use jiff::tz::TimeZone;
 use ratatui::buffer::CellWidth;
 use ratatui::layout::Rect;
 
+use super::answers::Answers;
 use super::input::Input;
 use super::keys::Keys;
 use super::layout::{self, Areas, WIDE};
@@ -12,11 +13,13 @@ use super::pane::Pane;
 use super::rows::{Paper, Times};
 use super::scroll::Finder;
 use super::settings::Settings;
+use super::status::Status;
 use super::theme::{Look, Theme};
 use super::window::{At, Line, Older, What, Window, day};
+use super::windows::Windows;
 use super::wrap;
-use crate::chat::{ChannelName, Command, Seq, Target, UserName};
-use crate::client::model::{Happening, Origin};
+use crate::chat::{Command, Seq, Target, UserName};
+use crate::client::model::Happening;
 
 /// What is to be done.
 #[derive(Debug)]
@@ -33,21 +36,6 @@ pub enum Effect {
     Edit(String),
 }
 
-/// The connection.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Link {
-    Connecting,
-    Up,
-    Off {
-        retry_at_ms: i64,
-    },
-    /// The operator has not admitted the key yet.
-    Waiting {
-        retry_at_ms: i64,
-    },
-    Refused,
-}
-
 /// What is open above the room.
 pub enum Overlay {
     Pane(Pane),
@@ -55,31 +43,16 @@ pub enum Overlay {
     Paste(String),
 }
 
-/// Lines of older times on their way from the server.
-pub struct Gathering {
-    pub to: Target,
-    pub lines: Vec<Line>,
-}
-
 /// Lines that are asked for at once when the person scrolls up.
 const OLDER_LINES: usize = 200;
-/// A word in the status line stays so long.
-const FLASH_MS: i64 = 10_000;
-/// Text of all places together, in bytes; above it the fullest place gives up its oldest lines.
-const BYTES_MAX: usize = 96 << 20;
-
 pub struct App {
     pub own: Option<UserName>,
-    /// The lobby, then channels and conversations as they came. Never empty.
-    pub windows: Vec<Window>,
-    pub current: usize,
+    pub windows: Windows,
     pub input: Input,
-    pub link: Link,
-    pub latency_ms: Option<u64>,
+    pub status: Status,
+    pub answers: Answers,
     pub overlay: Option<Overlay>,
     pub finder: Option<Finder>,
-    /// A word in the status line, and until when.
-    pub flash: Option<(String, i64)>,
     pub settings: Settings,
     pub keys: Keys,
     pub look: Look,
@@ -96,21 +69,10 @@ pub struct App {
     pub rooms_shown: bool,
     pub people_shown: bool,
     pub text_bytes_max: usize,
-    /// Lines that were missed, while they are counted.
-    pub missed: Option<usize>,
-    pub gathering: Vec<Gathering>,
-    /// What a search has found, and who has.
-    pub hits: Vec<(Origin, Target, Line)>,
     /// Channels that the server has named.
     pub listed: Vec<String>,
     /// The mention that was jumped to last, until something else moves the view.
     pub marked: Option<i64>,
-    /// Where the person was before they went round the places with news.
-    pub went_from: Option<Target>,
-    /// Until when a second Ctrl-C leaves.
-    pub leaving_until_ms: i64,
-    /// The last error, for the terminal that is left behind.
-    pub parting: Option<(Origin, String)>,
     /// Nothing was pressed since the last line was typed: what comes of that may move the view.
     pub untouched: bool,
     pub effects: Vec<Effect>,
@@ -124,14 +86,12 @@ impl App {
         let look = settings.theme.filter(|_| colour).unwrap_or(theme).look();
         Ok(App {
             own: None,
-            windows: vec![Window::new(Target::Channel(ChannelName::lobby()))],
-            current: 0,
+            windows: Windows::new(),
             input: Input::new(),
-            link: Link::Connecting,
-            latency_ms: None,
+            status: Status::new(),
+            answers: Answers::default(),
             overlay: None,
             finder: None,
-            flash: None,
             settings,
             keys,
             look,
@@ -145,14 +105,8 @@ impl App {
             rooms_shown: true,
             people_shown: true,
             text_bytes_max: usize::MAX,
-            missed: None,
-            gathering: Vec::new(),
-            hits: Vec::new(),
             listed: Vec::new(),
             marked: None,
-            went_from: None,
-            leaving_until_ms: 0,
-            parting: None,
             untouched: true,
             effects: Vec::new(),
         })
@@ -163,32 +117,20 @@ impl App {
     }
 
     pub fn window(&self) -> &Window {
-        &self.windows[self.current]
+        &self.windows[self.windows.current()]
     }
 
     pub fn window_mut(&mut self) -> &mut Window {
-        &mut self.windows[self.current]
+        let current = self.windows.current();
+        &mut self.windows[current]
     }
 
     pub fn position(&self, target: &Target) -> Option<usize> {
-        self.windows.iter().position(|window| window.target == *target)
+        self.windows.position(target)
     }
 
-    /// The window of a place, made where there is none. Channels stand before conversations.
     pub fn place(&mut self, target: &Target) -> usize {
-        if let Some(index) = self.position(target) {
-            return index;
-        }
-        let channels = self.windows.iter().filter(|one| matches!(one.target, Target::Channel(_)));
-        let index = match target {
-            Target::Channel(_) => channels.count(),
-            Target::User(_) => self.windows.len(),
-        };
-        self.windows.insert(index, Window::new(target.clone()));
-        if self.current >= index {
-            self.current += 1;
-        }
-        index
+        self.windows.place(target)
     }
 
     /// Typed lines go there from now on. Where the person has gone on, they are told where it is:
@@ -197,14 +139,14 @@ impl App {
         let index = self.place(target);
         if self.untouched && !self.input.is_begun() {
             self.switch(index);
-        } else if index != self.current {
+        } else if index != self.windows.current() {
             self.flash(format!("{target} is there: Alt-{}", index + 1));
         }
     }
 
     /// This person has left a place; what they type there meanwhile stays where it is.
     pub fn left(&mut self, index: usize) {
-        if index == self.current && self.input.is_begun() && !self.input.hidden {
+        if index == self.windows.current() && self.input.is_begun() && !self.input.hidden {
             self.is_gone(index);
         } else {
             self.close(index);
@@ -222,22 +164,18 @@ impl App {
         if index == 0 || index >= self.windows.len() {
             return;
         }
-        if index == self.current {
+        if index == self.windows.current() {
             self.switch(0);
         }
         self.windows.remove(index);
-        if self.current > index {
-            self.current -= 1;
-        }
     }
 
     pub fn switch(&mut self, index: usize) {
-        if index >= self.windows.len() || index == self.current {
+        if index >= self.windows.len() || index == self.windows.current() {
             return;
         }
-        let left = self.current;
-        self.current = index;
-        (self.finder, self.marked, self.went_from) = (None, None, None);
+        let left = self.windows.choose(index);
+        (self.finder, self.marked) = (None, None);
         let draft = std::mem::take(&mut self.window_mut().draft);
         let there = self.window().target.clone();
         let draft = self.input.exchange(draft, &there);
@@ -252,12 +190,14 @@ impl App {
 
     /// Whether the person sees the newest line of a place now.
     pub fn sees(&self, index: usize) -> bool {
-        index == self.current && self.focused != Some(false) && self.window().at == At::End
+        index == self.windows.current()
+            && self.focused != Some(false)
+            && self.window().at == At::End
     }
 
     /// What is on the screen counts as read.
     pub fn look_at_it(&mut self) {
-        if self.sees(self.current)
+        if self.sees(self.windows.current())
             && let Some(seq) = self.window_mut().seen()
         {
             let to = self.window().target.clone();
@@ -278,7 +218,7 @@ impl App {
 
     pub fn error(&mut self, text: String) {
         let line = self.line(What::Error(text));
-        self.push(self.current, line);
+        self.push(self.windows.current(), line);
     }
 
     /// A line that comes from nowhere but here.
@@ -292,39 +232,22 @@ impl App {
     }
 
     pub fn push(&mut self, index: usize, line: Line) {
-        self.windows[index].push(line);
-        // A place is bounded by itself; that there are many of them is looked after now and then.
-        if self.windows.len() > 3 && self.windows[index].lines.len().is_multiple_of(256) {
-            while self.windows.iter().map(Window::bytes).sum::<usize>() > BYTES_MAX {
-                let fullest = self.windows.iter_mut().max_by_key(|window| window.bytes());
-                fullest.expect("the lobby is there").drop_some();
-            }
-        }
+        self.windows.push(index, line);
     }
 
     pub fn flash(&mut self, text: impl Into<String>) {
-        self.flash = Some((text.into(), self.now_ms + FLASH_MS));
+        self.status.flash(text.into(), self.now_ms);
     }
 
     /// When something on the screen changes by itself, in milliseconds from now.
     pub fn next_change_ms(&self) -> Option<u64> {
-        let counts = match self.link {
-            Link::Off { retry_at_ms } | Link::Waiting { retry_at_ms } => {
-                let left = retry_at_ms - self.now_ms;
-                (left > 0).then(|| left.rem_euclid(1_000) as u64 + 1)
-            }
-            _ => None,
-        };
-        let flash = self.flash.as_ref().map(|(_, until)| (until - self.now_ms).max(0) as u64);
-        [counts, flash].into_iter().flatten().min()
+        self.status.next_change_ms(self.now_ms)
     }
 
     /// Time has passed.
     pub fn pass(&mut self, now_ms: i64) {
         self.now_ms = now_ms;
-        if self.flash.as_ref().is_some_and(|(_, until)| *until <= now_ms) {
-            (self.flash, self.missed) = (None, None);
-        }
+        self.status.pass(now_ms);
     }
 
     pub fn areas(&self) -> Areas {
@@ -360,8 +283,8 @@ impl App {
 
     /// The first line of a place is on the screen: are there older ones?
     pub fn fetch(&mut self) {
-        let up = self.link == Link::Up;
-        let window = &mut self.windows[self.current];
+        let up = self.status.is_up();
+        let window = self.window_mut();
         if !up || !window.joined || window.older != Older::Perhaps {
             return;
         }

@@ -6,9 +6,10 @@ use ratatui::style::{Modifier, Style};
 use ratatui::text::{Line as Row, Span};
 use ratatui::widgets::{Block, Borders, Clear, Paragraph};
 
-use super::app::{App, Link, Overlay};
+use super::app::{App, Overlay};
 use super::layout::Areas;
 use super::pane::Pane;
+use super::status::Link;
 use super::window::{At, Window};
 use super::wrap::{self, clip};
 use crate::chat::{Retention, Target};
@@ -39,7 +40,7 @@ pub fn draw(app: &App, frame: &mut Frame) -> bool {
     match &app.overlay {
         Some(Overlay::Pane(pane)) => open(app, frame, areas.lines, pane),
         Some(Overlay::Paste(text)) => open(app, frame, areas.lines, &paste(app, text)),
-        None if matches!(app.link, Link::Waiting { .. }) => {
+        None if matches!(app.status.link(), Link::Waiting { .. }) => {
             // Nothing stands beside what is to be copied.
             let area = Rect { x: 0, width: frame.area().width, ..areas.lines };
             let mut text = app.admission.clone();
@@ -121,7 +122,7 @@ fn room(app: &App, index: usize) -> (String, Style) {
         (0, unread) => format!(" {unread}"),
         (mentions, _) => format!(" {mentions}!"),
     };
-    let style = match (index == app.current, window.mentions, window.unread) {
+    let style = match (index == app.windows.current(), window.mentions, window.unread) {
         (true, ..) => app.look.chosen,
         (_, 1.., _) => app.look.mention,
         (_, _, 1..) => app.look.unread,
@@ -134,7 +135,7 @@ fn rooms(app: &App, frame: &mut Frame, area: Rect) {
     let block = Block::new().borders(Borders::RIGHT).border_style(app.look.dim);
     let inner = block.inner(area);
     frame.render_widget(block, area);
-    let first = app.first_room(area.height);
+    let first = app.windows.first_room(area.height);
     let mut rows = vec![Row::styled("rooms", app.look.dim)];
     for index in first..app.windows.len() {
         let (text, style) = room(app, index);
@@ -184,7 +185,7 @@ fn status(app: &App, frame: &mut Frame, areas: &Areas) {
     let (look, area) = (&app.look, areas.status);
     let narrow = area.width < super::layout::WIDE;
     let left_s = |until: i64| span((until - app.now_ms).max(0) as u64 + 999);
-    let link = match (&app.link, app.latency_ms) {
+    let link = match (app.status.link(), app.status.latency_ms()) {
         (Link::Connecting, _) => Span::styled("o connecting", look.error),
         (Link::Up, Some(ms)) if narrow => Span::styled(format!("* {ms} ms"), look.good),
         (Link::Up, None) => Span::styled("* connected", look.good),
@@ -200,7 +201,7 @@ fn status(app: &App, frame: &mut Frame, areas: &Areas) {
         (Link::Refused, _) => Span::styled("o refused", look.error),
     };
     let mut left = vec![Span::raw(" "), link];
-    if let (Link::Up, Some(missed)) = (&app.link, app.missed) {
+    if let (Link::Up, Some(missed)) = (app.status.link(), app.status.missed()) {
         let missed = match missed {
             0 => "nothing was missed".to_owned(),
             1 => "1 missed message loaded".to_owned(),
@@ -208,7 +209,7 @@ fn status(app: &App, frame: &mut Frame, areas: &Areas) {
         };
         left[1] = Span::styled(format!("* back, {missed}"), look.good);
     }
-    let flash = app.flash.as_ref().map(|(word, _)| word.clone());
+    let flash = app.status.word().map(str::to_owned);
     if let Some(word) = flash.filter(|word| !word.is_empty()).or_else(|| below(app.window())) {
         left.extend([Span::raw(" | "), Span::styled(word, look.unread)]);
     }
@@ -222,7 +223,7 @@ fn status(app: &App, frame: &mut Frame, areas: &Areas) {
 fn rooms_in_line(app: &App, areas: &Areas, cells: usize) -> Vec<Span<'static>> {
     let span = |index: usize| {
         let (text, mut style) = room(app, index);
-        if index == app.current && app.look.chosen == app.look.bar {
+        if index == app.windows.current() && app.look.chosen == app.look.bar {
             style = style.add_modifier(Modifier::UNDERLINED);
         }
         Span::styled(format!("{}:{text}", index + 1), style)
@@ -234,7 +235,7 @@ fn rooms_in_line(app: &App, areas: &Areas, cells: usize) -> Vec<Span<'static>> {
         false => {
             let news = |index: &usize| {
                 let window = &app.windows[*index];
-                *index != app.current && window.unread + window.mentions > 0
+                *index != app.windows.current() && window.unread + window.mentions > 0
             };
             (0..app.windows.len()).filter(news).map(span).collect()
         }

@@ -3,6 +3,7 @@
 //! changed, and never faster than thirty times a second.
 
 mod actions;
+mod answers;
 mod app;
 mod assistant;
 mod complete;
@@ -19,12 +20,14 @@ mod rows;
 mod scroll;
 mod settings;
 mod sgr16;
+mod status;
 #[cfg(test)]
 mod tests;
 mod theme;
 mod tty;
 mod update;
 mod window;
+mod windows;
 mod wrap;
 
 use std::path::{Path, PathBuf};
@@ -237,7 +240,7 @@ impl Stage {
     fn end(mut self) -> Parting {
         self.keep_rooms();
         let waiting = self.app.windows.iter().map(Window::waiting).sum();
-        Parting { error: self.app.parting.take(), waiting }
+        Parting { error: self.app.status.take_parting(), waiting }
     }
 
     /// The terminal is gone: what was typed is on disk, and the rest of the program ends as well.

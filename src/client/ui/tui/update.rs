@@ -1,6 +1,7 @@
 //! What the model shows, on the screen.
 
-use super::app::{App, Effect, Gathering, Link, Overlay};
+use super::answers::Hit;
+use super::app::{App, Effect, Overlay};
 use super::pane::Pane;
 use super::window::{At, Line, Older, What, mentions};
 use crate::chat::{Code, Event, Kind, Message, NewMessage, Seq, Target, UserName};
@@ -11,9 +12,6 @@ use crate::client::ui::words;
 
 /// Between two bells of a place, at least.
 const RING_EVERY_MS: i64 = 1_000;
-/// Hits of a search that are listed.
-const HITS_MAX: usize = 1_000;
-
 impl App {
     pub fn show(&mut self, show: Show) {
         match show {
@@ -31,12 +29,9 @@ impl App {
                 self.windows[index].divide();
             }
             Show::Place { to, last, read } => self.known(&to, last, read),
-            Show::Latency(ms) => self.latency_ms = Some(ms),
-            Show::Back => {
-                self.missed = Some(0);
-                self.flash("");
-            }
-            Show::State(state) => self.state(state),
+            Show::Latency(ms) => self.status.answered_within(ms),
+            Show::Back => self.status.is_back(self.now_ms),
+            Show::State(state) => self.connection(state),
             Show::Flaw { to, from, flaw, .. } => {
                 let index = self.place(&to);
                 let line = self.line(What::Error(flaw.told(&from)));
@@ -45,9 +40,9 @@ impl App {
             Show::KeyChanged { text, .. } => self.error(text),
             Show::Event(origin, event) => self.event(origin, event, true),
             Show::Presence(event) => self.event(Origin::Server, event, false),
-            Show::Notice(text) => self.notice(self.current, text),
+            Show::Notice(text) => self.notice(self.windows.current(), text),
             Show::Error(text) => {
-                self.parting = Some((Origin::Client, text.clone()));
+                self.status.fails(Origin::Client, text.clone());
                 self.error(text);
             }
             Show::Target(target) => self.aimed(&target),
@@ -66,36 +61,13 @@ impl App {
         }
     }
 
-    fn state(&mut self, state: State) {
-        self.link = match state {
-            State::Connecting => match self.link {
-                // It is tried again and again: the countdown says so.
-                Link::Waiting { .. } => return,
-                _ => Link::Connecting,
-            },
-            State::Connected { name } => {
-                (self.own, self.parting) = (Some(name), None);
-                Link::Up
-            }
-            State::Offline { retry_ms } => Link::Off { retry_at_ms: self.now_ms + retry_ms as i64 },
-            State::NotAdmitted { retry_ms } => {
-                Link::Waiting { retry_at_ms: self.now_ms + retry_ms as i64 }
-            }
-            State::Refused { code } => {
-                let why = format!("refused: {code:?}").to_lowercase();
-                self.parting.get_or_insert((Origin::Client, why));
-                Link::Refused
-            }
-        };
-        if self.link != Link::Up {
-            self.latency_ms = None;
-            self.gathering.clear();
-            for window in &mut self.windows {
-                window.joined = matches!(window.target, Target::User(_));
-                if window.older == Older::Asked {
-                    window.older = Older::Perhaps;
-                }
-            }
+    fn connection(&mut self, state: State) {
+        self.status.connection(&state, self.now_ms);
+        if let State::Connected { name } = state {
+            self.own = Some(name);
+        } else {
+            self.answers.lost();
+            self.windows.disconnected();
         }
     }
 
@@ -123,7 +95,7 @@ impl App {
         let (me, text) = (kind == Kind::Me, body.text().to_owned());
         let line = self.line(What::Outgoing { id, who, text, me, refused: None });
         let index = self.place(&to);
-        if index != self.current && self.link == Link::Up {
+        if index != self.windows.current() && self.status.is_up() {
             self.flash(format!("to {to}: Alt-{}", index + 1));
         }
         self.windows[index].outgoing(line);
@@ -133,19 +105,14 @@ impl App {
         let to = Places::of_line(&message, self.own.as_ref());
         match message.reference.as_deref() {
             Some("search") => {
-                if self.hits.len() < HITS_MAX {
-                    let line = self.said(message);
-                    self.hits.push((origin, to, line));
-                }
-                return;
+                let line = self.said(message);
+                return self.answers.finds(Hit { by: origin, to, line });
             }
             Some(_) => return self.gather(to, message),
             None => {}
         }
-        if message.replay
-            && let Some(missed) = &mut self.missed
-        {
-            *missed += 1;
+        if message.replay {
+            self.status.misses_one();
         }
         let index = self.place(&to);
         let (seq, replay) = (message.seq, message.replay);
@@ -168,8 +135,9 @@ impl App {
             What::Said { own, mention, .. } => (own, mention),
             _ => (false, false),
         };
+        let here = index == self.windows.current();
         let window = &mut self.windows[index];
-        window.visited |= index == self.current;
+        window.visited |= here;
         // Whoever answers from elsewhere has read what was there.
         let read = (own && !sees && window.unread == 0).then(|| window.seen()).flatten();
         if !own && !sees && seq > window.read {
@@ -181,7 +149,7 @@ impl App {
             Some(newest) if seq <= newest => window.merge(vec![line]),
             _ => self.push(index, line),
         }
-        if mention && index == self.current && self.window().at == At::End {
+        if mention && index == self.windows.current() && self.window().at == At::End {
             self.marked = None;
         }
         if let Some(seq) = read {
@@ -244,10 +212,7 @@ impl App {
             return;
         }
         let line = self.said(message);
-        match self.gathering.iter_mut().find(|one| one.to == to) {
-            Some(one) => one.lines.push(line),
-            None => self.gathering.push(Gathering { to, lines: vec![line] }),
-        }
+        self.answers.gathers(to, line);
     }
 
     fn event(&mut self, origin: Origin, event: Event, told: bool) {
@@ -284,7 +249,7 @@ impl App {
                 if let Some(index) = self.position(&Target::Channel(channel)) {
                     self.windows[index].gathers(&people, omitted);
                 }
-                self.says(origin, self.current, text);
+                self.says(origin, self.windows.current(), text);
             }
             Event::Channels { channels, .. } => {
                 self.listed = channels.iter().map(|row| row.channel.to_string()).collect();
@@ -297,7 +262,7 @@ impl App {
                     let window = &mut self.windows[index];
                     (window.topic, window.retention) = (topic, retention);
                 }
-                let index = index.filter(|_| who.is_some()).unwrap_or(self.current);
+                let index = index.filter(|_| who.is_some()).unwrap_or(self.windows.current());
                 self.says(origin, index, text);
                 readers.into_iter().for_each(|text| self.notice(index, text));
             }
@@ -354,14 +319,16 @@ impl App {
                 }
             }
             Event::Refused { code: Code::InDoubt, hint, .. } => {
-                self.says(origin, self.current, Some(hint));
+                self.says(origin, self.windows.current(), Some(hint));
             }
             Event::Refused { id, hint, reference, .. } => self.refused(origin, id, hint, reference),
             Event::Goodbye { reason, .. } => {
-                self.parting = Some((origin, reason.clone()));
+                self.status.fails(origin, reason.clone());
                 self.fails(origin, reason);
             }
-            Event::Password { .. } | Event::Notice { .. } => self.says(origin, self.current, text),
+            Event::Password { .. } | Event::Notice { .. } => {
+                self.says(origin, self.windows.current(), text)
+            }
             _ => {}
         }
     }
@@ -378,7 +345,7 @@ impl App {
     fn fails(&mut self, origin: Origin, text: String) {
         match origin {
             Origin::Client => self.error(text),
-            Origin::Server => self.server_says(self.current, text, true),
+            Origin::Server => self.server_says(self.windows.current(), text, true),
         }
     }
 
@@ -407,11 +374,11 @@ impl App {
 
     /// The end of what a search has found.
     fn found(&mut self, origin: Origin, lines: usize, older: Option<&str>) {
-        let hits = std::mem::take(&mut self.hits);
+        let hits = self.answers.take_hits();
         let areas = self.areas();
         let paper = self.paper(&areas);
-        let row = |(_, to, line): &(Origin, Target, Line)| format!("{to}  {}", paper.plain(line));
-        let mut text: Vec<String> = hits.iter().filter(|(by, ..)| *by == origin).map(row).collect();
+        let row = |hit: &Hit| format!("{}  {}", hit.to, paper.plain(&hit.line));
+        let mut text: Vec<String> = hits.iter().filter(|hit| hit.by == origin).map(row).collect();
         older.iter().for_each(|older| text.insert(0, (*older).into()));
         let title = format!("search: {lines} found");
         self.open_pane(Pane::new(title, text).of(origin));
@@ -420,10 +387,7 @@ impl App {
     /// The end of an answer with older lines.
     fn loaded(&mut self, to: Option<Target>, more: bool) {
         let Some(to) = to else { return };
-        let lines = match self.gathering.iter().position(|one| one.to == to) {
-            Some(index) => self.gathering.swap_remove(index).lines,
-            None => Vec::new(),
-        };
+        let lines = self.answers.take_older(&to);
         if let Some(index) = self.position(&to) {
             let window = &mut self.windows[index];
             let before = window.oldest();

@@ -1,0 +1,153 @@
+//! The open conversations, and the one that is on the screen.
+
+use std::ops::{Index, IndexMut};
+
+use super::window::{Line, Older, Window};
+use crate::chat::{ChannelName, Target};
+
+/// Text of all places together, in bytes; above it the fullest place gives up its oldest lines.
+const BYTES_MAX: usize = 96 << 20;
+
+pub struct Windows {
+    /// The lobby, then channels and conversations as they came. Never empty.
+    list: Vec<Window>,
+    current: usize,
+    /// Where the person was before they went round the places with news.
+    went_from: Option<Target>,
+}
+
+/// Where the next news are.
+pub enum News {
+    At {
+        index: usize,
+        from: Target,
+    },
+    Here,
+    /// Nowhere: back to where the person was.
+    BackTo(usize),
+    Nowhere,
+}
+
+impl Windows {
+    pub fn new() -> Windows {
+        let lobby = Window::new(Target::Channel(ChannelName::lobby()));
+        Windows { list: vec![lobby], current: 0, went_from: None }
+    }
+
+    pub fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    pub fn iter(&self) -> std::slice::Iter<'_, Window> {
+        self.list.iter()
+    }
+
+    pub fn iter_mut(&mut self) -> std::slice::IterMut<'_, Window> {
+        self.list.iter_mut()
+    }
+
+    pub fn current(&self) -> usize {
+        self.current
+    }
+
+    pub fn position(&self, target: &Target) -> Option<usize> {
+        self.list.iter().position(|window| window.target == *target)
+    }
+
+    /// The window of a place, made where there is none. Channels stand before conversations.
+    pub fn place(&mut self, target: &Target) -> usize {
+        if let Some(index) = self.position(target) {
+            return index;
+        }
+        let channels = self.list.iter().filter(|one| matches!(one.target, Target::Channel(_)));
+        let index = match target {
+            Target::Channel(_) => channels.count(),
+            Target::User(_) => self.list.len(),
+        };
+        self.list.insert(index, Window::new(target.clone()));
+        if self.current >= index {
+            self.current += 1;
+        }
+        index
+    }
+
+    /// Removes a window other than the current one and the lobby.
+    pub fn remove(&mut self, index: usize) {
+        self.list.remove(index);
+        if self.current > index {
+            self.current -= 1;
+        }
+    }
+
+    /// Another window is the current one; gives the one that was.
+    pub fn choose(&mut self, index: usize) -> usize {
+        self.went_from = None;
+        std::mem::replace(&mut self.current, index)
+    }
+
+    /// The person went to news, from there.
+    pub fn came_from(&mut self, from: Target) {
+        self.went_from = Some(from);
+    }
+
+    /// Where the next news are: mentions first.
+    pub fn next_news(&mut self) -> News {
+        let after = |index: &usize| (*index + self.list.len() - self.current) % self.list.len();
+        let mut order: Vec<usize> = (0..self.list.len()).collect();
+        order.sort_by_key(after);
+        let mentioned = order.iter().copied().find(|index| self.list[*index].mentions > 0);
+        let unread = order.iter().copied().find(|index| self.list[*index].unread > 0);
+        let from = self.went_from.take();
+        let before = from.as_ref().and_then(|from| self.position(from));
+        match (mentioned.or(unread), before) {
+            (Some(index), _) if index != self.current => {
+                let from = from.unwrap_or_else(|| self.list[self.current].target.clone());
+                News::At { index, from }
+            }
+            (Some(_), _) => News::Here,
+            (None, Some(index)) => News::BackTo(index),
+            (None, None) => News::Nowhere,
+        }
+    }
+
+    pub fn push(&mut self, index: usize, line: Line) {
+        self.list[index].push(line);
+        // A place is bounded by itself; that there are many of them is looked after now and then.
+        if self.list.len() > 3 && self.list[index].lines.len().is_multiple_of(256) {
+            while self.list.iter().map(Window::bytes).sum::<usize>() > BYTES_MAX {
+                let fullest = self.list.iter_mut().max_by_key(|window| window.bytes());
+                fullest.expect("the lobby is there").drop_some();
+            }
+        }
+    }
+
+    /// The connection is lost: channels are entered again, and older messages asked for again.
+    pub fn disconnected(&mut self) {
+        for window in &mut self.list {
+            window.joined = matches!(window.target, Target::User(_));
+            if window.older == Older::Asked {
+                window.older = Older::Perhaps;
+            }
+        }
+    }
+
+    /// The first room that a pane of this height shows: the current one is always there.
+    pub fn first_room(&self, height: u16) -> usize {
+        let rows = usize::from(height).saturating_sub(1).max(1);
+        (self.current + 1).saturating_sub(rows)
+    }
+}
+
+impl Index<usize> for Windows {
+    type Output = Window;
+
+    fn index(&self, index: usize) -> &Window {
+        &self.list[index]
+    }
+}
+
+impl IndexMut<usize> for Windows {
+    fn index_mut(&mut self, index: usize) -> &mut Window {
+        &mut self.list[index]
+    }
+}
