@@ -152,7 +152,7 @@ pub fn every() -> Vec<Event> {
         json!({"type": "whois", "name": "bob", "fingerprints": [WORDS], "devices": ["main"],
             "idle_ms": 7, "away": WORDS, "channels": ["#tea"], "ref": WORDS}),
         json!({"type": "keys", "name": "bob", "keys": [], "ref": WORDS}),
-        json!({"type": "successor", "key": "AAAA", "signature": "AAAA"}),
+        json!({"type": "successor", "key": "AAAA", "signatures": "AAAA"}),
         json!({"type": "topic", "to": "#lobby", "who": "bob", "text": WORDS, "retention": "2d"}),
         json!({"type": "topic", "to": "#lobby", "text": WORDS, "retention": "2d", "ref": WORDS}),
         json!({"type": "refused", "code": "rate", "hint": WORDS, "retry_ms": 1_000, "ref": WORDS}),
