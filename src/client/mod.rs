@@ -1,7 +1,7 @@
 //! The client: a runtime around a pure model, with user interfaces for people and for programs.
 
+mod connection;
 mod contact;
-mod dial;
 mod edge;
 mod flaw;
 mod happening;
@@ -11,7 +11,6 @@ mod input;
 mod invited;
 pub mod journal;
 mod keys;
-mod listen;
 pub mod model;
 pub(crate) mod outbox;
 mod output;
@@ -26,7 +25,6 @@ pub mod slash;
 pub mod trust;
 mod ui;
 pub mod vault;
-mod writer;
 
 use std::io::IsTerminal;
 use std::path::PathBuf;
@@ -40,8 +38,8 @@ use crate::fault::{Fault, code};
 use crate::print::err;
 use crate::system;
 use crate::terminal;
+use connection::Dialer;
 use contact::Contact;
-use dial::Dialer;
 use ignore_list::{IgnoreFile, IgnoreList};
 use journal::{Journal, Left};
 use model::{Giver, Happening, Model, Use};

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use super::contact::Contact;
-use super::edge::Asked;
-use super::inbox::{EVENTS_BYTES_MAX, Sender};
 use super::listen::{ECHO, Listener, waits};
-use super::model::{Happening, Loss};
 use super::writer::Writer;
 use crate::chat::{Command, Event, Refusal};
+use crate::client::contact::Contact;
+use crate::client::edge::Asked;
+use crate::client::inbox::{EVENTS_BYTES_MAX, Sender};
+use crate::client::model::{Happening, Loss};
 use crate::crypto::record_cipher::RECORD_BODY_BYTES_MAX;
 use crate::crypto::{Fingerprint, Identity, PublicKey, RecordType};
 use crate::limits::Limits;

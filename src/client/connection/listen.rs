@@ -4,12 +4,12 @@
 use std::io;
 use std::time::{Duration, Instant};
 
-use super::contact::Contact;
-use super::edge::{self, Asked, Edge};
-use super::inbox::{Gone, Sender};
-use super::model::{Happening, Loss};
 use super::writer::Writer;
 use crate::chat::{Code, Event, Opaque};
+use crate::client::contact::Contact;
+use crate::client::edge::{self, Asked, Edge};
+use crate::client::inbox::{Gone, Sender};
+use crate::client::model::{Happening, Loss};
 use crate::crypto::{Fingerprint, RecordType};
 use crate::net::tunnel::{Incoming, Tunnel, TunnelReader};
 use crate::wire::codec::{self, Parts};
