@@ -7,13 +7,11 @@ mod flaw;
 mod happening;
 pub mod ignore_list;
 mod inbox;
-mod input;
 mod invited;
 pub mod journal;
 mod keys;
 pub mod model;
 pub(crate) mod outbox;
-mod output;
 mod password_file;
 mod pinning;
 pub(crate) mod places;
@@ -44,13 +42,13 @@ use ignore_list::{IgnoreFile, IgnoreList};
 use journal::{Journal, Left};
 use model::{Giver, Happening, Model, Use};
 use outbox::Outbox;
-use output::{Output, Print};
 use places::Places;
 use runtime::Runtime;
 use secrets::Secrets;
 use ui::Ui;
 use ui::json::Json;
 use ui::plain::Plain;
+use ui::stdout::{Print, Stdout};
 use ui::tui::{Assistant, Opened, Person, Rooms};
 
 #[derive(clap::Args)]
@@ -263,13 +261,13 @@ fn read_input(args: &Args, mode: Mode, happen: &inbox::Sender) -> Option<Box<dyn
     let typed = happen.bounded(inbox::INPUT_BYTES_MAX);
     match (&args.send, args.tail) {
         _ if mode.full => {}
-        (Some(text), _) => input::lines_to_send(text.as_deref(), typed),
+        (Some(text), _) => ui::input::lines_to_send(text.as_deref(), typed),
         (None, Some(_)) => {}
-        (None, None) if mode.json => input::objects(typed),
+        (None, None) if mode.json => ui::input::objects(typed),
         (None, None) => {
-            let print = if mode.able { input::editor(&typed) } else { None };
+            let print = if mode.able { ui::input::editor(&typed) } else { None };
             if print.is_none() {
-                input::lines(typed);
+                ui::input::lines(typed);
             }
             return print;
         }
@@ -296,7 +294,7 @@ fn lines_ui(mode: Mode, contact: &Contact, print: Option<Box<dyn Print>>) -> Box
     if mode.once {
         return Box::new(ui::Mute);
     }
-    let print = print.unwrap_or_else(|| Box::new(Output::stdout()));
+    let print = print.unwrap_or_else(|| Box::new(Stdout::new()));
     Box::new(Plain::new(print, mode.on_terminal && mode.live, mode.able && mode.live))
 }
 

@@ -37,10 +37,8 @@ const ROOMS: &[(&str, &[(&str, u8)])] = &[
         &[
             ("mod", 9),
             ("runtime", 8),
-            ("input", 7),
             ("ui", 6),
             ("connection", 6),
-            ("output", 5),
             ("inbox", 4),
             ("invited", 4),
             ("model", 3),

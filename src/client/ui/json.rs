@@ -6,10 +6,10 @@ use super::Ui;
 use crate::chat::{Command, Event, Lock, Message, MsgId};
 use crate::client::inbox::Permit;
 use crate::client::model::{Happening, Origin, Show, State, is_unsealed};
-use crate::client::output::{Output, Print};
+use crate::client::ui::stdout::{Print, Stdout};
 
 pub struct Json {
-    out: Output,
+    out: Stdout,
     /// The server's fingerprint, for the first object.
     server: String,
     /// Why it ends, where the model has said so.
@@ -18,7 +18,7 @@ pub struct Json {
 
 impl Json {
     pub fn new(server: String) -> Self {
-        Json { out: Output::stdout(), server, bye: None }
+        Json { out: Stdout::new(), server, bye: None }
     }
 
     /// With whose words it has.

@@ -2,8 +2,10 @@
 //! never touch a socket.
 
 mod gutter;
+pub mod input;
 pub mod json;
 pub mod plain;
+pub mod stdout;
 pub mod tui;
 mod words;
 

@@ -10,7 +10,7 @@ use super::{Ui, gutter};
 use crate::chat::{Event, Kind, Message, MsgId, Target, UserName};
 use crate::client::inbox::Permit;
 use crate::client::model::{Origin, SecretPrompt, Show, State, is_unsealed};
-use crate::client::output::Print;
+use crate::client::ui::stdout::Print;
 use crate::terminal;
 
 pub struct Plain {

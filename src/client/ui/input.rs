@@ -4,12 +4,12 @@ use std::io::{BufRead, Read};
 use std::thread;
 use std::time::Duration;
 
-use super::inbox::Sender;
-use super::model::Happening;
-use super::output::Print;
-use super::slash::{self, SlashCommand};
-use super::ui::json;
+use super::json;
+use super::stdout::Print;
 use crate::chat::Hidden;
+use crate::client::inbox::Sender;
+use crate::client::model::Happening;
+use crate::client::slash::{self, SlashCommand};
 use crate::terminal::{self, Typed};
 
 /// Longer lines are refused unread: far above what a server takes, far below what hurts.

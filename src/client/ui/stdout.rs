@@ -8,7 +8,7 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::Duration;
 
-use super::inbox::Permit;
+use crate::client::inbox::Permit;
 
 /// Whoever quits waits so long for a reader that takes nothing.
 const QUIT_PATIENCE: Duration = Duration::from_secs(1);
@@ -32,7 +32,7 @@ impl<F: FnMut(String) + Send> Print for F {
     }
 }
 
-pub struct Output {
+pub struct Stdout {
     /// None at the end.
     lines: Option<Sender<(String, Option<Permit>)>>,
     permit: Option<Permit>,
@@ -41,9 +41,9 @@ pub struct Output {
     all: Receiver<()>,
 }
 
-impl Output {
+impl Stdout {
     /// A closed pipe ends the program as it ends every filter.
-    pub fn stdout() -> Output {
+    pub fn new() -> Stdout {
         let (lines, said) = mpsc::channel::<(String, Option<Permit>)>();
         let (end, all) = mpsc::channel();
         let written = Arc::new(AtomicU64::new(0));
@@ -62,11 +62,11 @@ impl Output {
         };
         let spawned = thread::Builder::new().name("stdout".into()).spawn(write);
         spawned.expect("a client can start a thread");
-        Output { lines: Some(lines), permit: None, written, all }
+        Stdout { lines: Some(lines), permit: None, written, all }
     }
 }
 
-impl Print for Output {
+impl Print for Stdout {
     fn print(&mut self, line: String) {
         if let Some(lines) = &self.lines {
             // Its thread ends with the program.
