@@ -203,9 +203,10 @@ fn registry(criterion: &mut Criterion) {
         Limits { lines_burst: u32::MAX, lines_per_s: 1e12, bytes_per_s: 1e12, ..Limits::default() };
     let retention = Box::new(|_: &Place| Retention::Forever);
     let configured = Box::new(|_: &_| false);
+    let forgets = Box::new(|_: &Place| false);
     let (kept, passing) = (LogId(1), LogId(2));
-    let rules = Rules { limits, retention, configured, kept, passing };
-    let mut registry = Registry::new(rules);
+    let rules = Rules { limits, retention, configured, forgets, kept, passing };
+    let mut registry = Registry::new(rules, Seq(0));
     for number in 0..1_000 {
         let name = format!("person{number}").parse().unwrap();
         let device = "main".parse().unwrap();

@@ -34,9 +34,14 @@ pub const LIST_BYTES_MAX: usize = 64 * 1024;
 pub const REPLY_BYTES_MAX: usize = 64 * 1024;
 /// People whose keys one request may name.
 pub const KEY_NAMES_MAX: usize = 50;
+/// Records that a connection may send before its password is accepted, and their bytes: three guesses and
+/// those that came too early, each of 1 KiB at most, and pings.
+pub const PROMPT_RECORDS_MAX: usize = 32;
+pub const PROMPT_BYTES_MAX: usize = 16 * 1024;
 /// A person's mailbox takes this share of its messages from one sender, so that nobody fills it alone.
 pub const MAILBOX_SENDERS: usize = 4;
-/// Certificates that a key may publish at once, and seconds until it may publish another.
+/// Certificates that a person may publish at once, for all their keys together, and seconds until they may
+/// publish another.
 pub const CERTIFICATES_BURST: u32 = 10;
 pub const CERTIFICATE_EVERY_S: u64 = 60;
 /// Events that a client holds back until it is told the keys of a line's sender ...

@@ -9,99 +9,17 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use pychat::chat::{Command, Hidden, MsgId, NewMessage, Opaque, ReadMark, Seq};
+use pychat::crypto::certificate::{Certificate, OpeningKey, SigningKey};
 use pychat::crypto::{Identity, RecordType};
-use pychat::invite::Invite;
-use pychat::net::tunnel::{Dial, Incoming, TunnelReader, TunnelWriter, dial, fetch_key};
-use pychat::suite::Suites;
-use pychat::wire::codec::{self, Login};
+use pychat::net::tunnel::Incoming;
+use pychat::wire::codec;
 use serde_json::Value;
-use world::{DEADLINE, World};
-
-/// A client of the test's own, which says what a real one would not.
-struct Peer {
-    reader: TunnelReader,
-    writer: TunnelWriter,
-    asked: u32,
-}
+use world::World;
+use world::peer::Peer;
 
 /// A channel with a PIN: each number is another PIN.
 fn tag(number: usize) -> String {
     format!("#tea~{}{number:03}0", "0".repeat(22))
-}
-
-impl Peer {
-    /// Logs in with the key of an admitted person's device.
-    fn enters(world: &World, name: &str, device: &str) -> Peer {
-        let pem = fs::read_to_string(world.vault(name).join("id.pem")).unwrap();
-        let key = Identity::from_pem(&pem, None).unwrap();
-        let invite: Invite = world.invite.parse().unwrap();
-        let print = invite.fingerprint.unwrap();
-        let server = fetch_key(&invite.host, invite.port, &print, DEADLINE).unwrap();
-        let login = Login {
-            name: name.split('.').next().unwrap().parse().unwrap(),
-            device: Some(device.parse().unwrap()),
-            version: "0".into(),
-            major: 1,
-            features: vec![],
-        };
-        let (host, port, suites) = (invite.host.as_str(), invite.port, Suites::default());
-        let to = Dial { host, port, server: &server, suites, patience: DEADLINE };
-        let tunnel = dial(&to, &key, &login).unwrap();
-        let mut peer = Peer { reader: tunnel.reader, writer: tunnel.writer, asked: 0 };
-        peer.reader.set_deadline(Instant::now() + 3 * DEADLINE);
-        peer.sees("\"entered\"");
-        peer
-    }
-
-    fn sends(&mut self, json: &str) {
-        self.writer.send(RecordType::Json, json.as_bytes()).unwrap();
-    }
-
-    /// The next record's body; a close is the test's end.
-    #[track_caller]
-    fn hears(&mut self) -> (RecordType, String) {
-        match self.reader.receive().unwrap() {
-            Incoming::Record(kind, body) => (kind, String::from_utf8(body.to_vec()).unwrap()),
-            Incoming::Closed(reason) => panic!("closed: {reason:?}"),
-        }
-    }
-
-    #[track_caller]
-    fn sees(&mut self, text: &str) -> String {
-        loop {
-            let (_, body) = self.hears();
-            if body.contains(text) {
-                return body;
-            }
-        }
-    }
-
-    /// All that comes between a request and the answer to a ping behind it.
-    #[track_caller]
-    fn asks(&mut self, json: &str) -> String {
-        self.asked += 1;
-        self.sends(json);
-        let ping = format!("ping {}", self.asked);
-        self.writer.send(RecordType::Ping, ping.as_bytes()).unwrap();
-        let mut told = String::new();
-        loop {
-            match self.hears() {
-                (RecordType::Pong, body) if body == ping => return told,
-                (RecordType::Pong, _) => {}
-                (_, body) => told.push_str(&body),
-            }
-        }
-    }
-
-    /// What a request is answered that has a `ref`, without what others may do meanwhile.
-    #[track_caller]
-    fn answer(&mut self, json: &str) -> Value {
-        let told = self.asks(json);
-        let values = told.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
-        let mut answers =
-            values.filter(|value| value["ref"] == "r" || value["id"] == "0".repeat(32));
-        answers.next_back().unwrap_or(Value::Null)
-    }
 }
 
 /// The command's word, and the bytes that its answer may have. A command that is new has to be added here and to
@@ -294,6 +212,52 @@ fn keys_of_one_person_are_told_once_however_often_they_are_asked_for() {
     let keys = commands.iter().find(|command| bound(command).0 == "keys").unwrap();
     let told = carol.asks(&json(keys));
     assert_eq!(told.matches("\"type\":\"keys\"").count(), 1, "{told}");
+}
+
+#[test]
+fn keys_of_few_people_are_told_at_once_and_what_they_take_is_owed() {
+    let world = World::with(r#"{"answer_bytes_per_s": 100}"#);
+    let people: Vec<String> = (0..5).map(|number| format!("carol{number}")).collect();
+    people.iter().for_each(|name| world.admit(name));
+    let mut carol = Peer::enters(&world, "carol0", "laptop");
+    let keys = |names: &[String]| {
+        serde_json::json!({"type": "keys", "names": names, "ref": "r"}).to_string()
+    };
+    let many: Vec<String> = (0..51).map(|number| format!("carol{number}")).collect();
+    let refused = carol.answer(&keys(&many));
+    assert_eq!((&refused["type"], &refused["code"]), (&"refused".into(), &"bad_request".into()));
+    let told = carol.asks(&keys(&people));
+    assert_eq!(told.matches("\"type\":\"keys\"").count(), people.len());
+    assert!(told.len() < 1_400 * people.len(), "{} bytes", told.len());
+    let refused = carol.answer(&keys(&people));
+    assert_eq!((&refused["type"], &refused["code"]), (&"refused".into(), &"rate".into()));
+}
+
+#[test]
+fn certificates_are_few_for_a_person_whichever_key_they_are_for() {
+    let world = World::with(r#"{"requests_per_s": 1000}"#);
+    let server = world.server_key().fingerprint();
+    let now_s = jiff::Timestamp::now().as_second() as u64;
+    let mut refused = Vec::new();
+    for (key, device) in [("carol0", "laptop"), ("carol0.phone", "phone")] {
+        world.admit(key);
+        let pem = fs::read_to_string(world.vault(key).join("id.pem")).unwrap();
+        let own = Identity::from_pem(&pem, None).unwrap();
+        let mut carol = Peer::enters(&world, key, device);
+        let publish = |carol: &mut Peer, at_s| {
+            let (signing, opening) = (SigningKey::generate(), OpeningKey::generate());
+            let made = Certificate::issue(&own, &server, &signing, &opening, at_s);
+            let certificate = Opaque::new(made.bytes()).unwrap();
+            carol.asks(&json(&Command::Certify { certificate }))
+        };
+        for newer in 1..=6 {
+            let told = publish(&mut carol, now_s + newer);
+            refused.extend(told.lines().filter(|line| line.contains("refused")).map(str::to_owned));
+        }
+        assert!(!publish(&mut carol, now_s).contains("refused"), "an older one costs nothing");
+    }
+    assert_eq!(refused.len(), 2, "{refused:?}");
+    assert!(refused.iter().all(|told| told.contains("\"code\":\"rate\"")), "{refused:?}");
 }
 
 #[test]

@@ -12,10 +12,10 @@ use std::time::{Duration, Instant};
 
 use pychat::crypto::{Identity, PublicKey};
 use pychat::invite::Invite;
-use pychat::net::tunnel::{Dial, DialError, Incoming, dial, fetch_key};
+use pychat::net::tunnel::{Dial, DialError, Incoming, dial};
 use pychat::suite::Suites;
-use pychat::wire::codec::Login;
 use socket2::{Domain, Socket, Type};
+use world::peer::login;
 use world::proxy::Proxy;
 use world::{DEADLINE, World};
 
@@ -125,13 +125,7 @@ fn hold(own: &[[u8; 4]], to: SocketAddr, plan: &Plan, (ends, tried): (&AtomicBoo
 fn logs_in(invite: &Invite, address: &str, server: &PublicKey) -> Duration {
     let (host, port) = address.split_once(':').unwrap();
     let began = Instant::now();
-    let login = Login {
-        name: "bob".parse().unwrap(),
-        device: None,
-        version: "0".into(),
-        major: 1,
-        features: vec![],
-    };
+    let login = login("bob");
     assert_eq!(invite.fingerprint, Some(server.fingerprint()));
     let to = Dial {
         host,
@@ -166,10 +160,7 @@ fn neighbour(number: usize) -> [u8; 4] {
 
 fn member(world: &World) -> (Invite, PublicKey) {
     world.registers("bob", KEY.public());
-    let invite: Invite = world.invite.parse().unwrap();
-    let print = invite.fingerprint.unwrap();
-    let server = fetch_key(&invite.host, invite.port, &print, DEADLINE).unwrap();
-    (invite, server)
+    (world.parsed_invite(), world.server_key())
 }
 
 /// Members from these addresses come in while a flood goes on.

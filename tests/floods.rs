@@ -12,8 +12,9 @@ use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
 use rustix::process::{Pid, Signal, kill_process};
+use world::DEADLINE;
 use world::double::{Double, Guest, line, welcome};
-use world::{DEADLINE, memory_kib};
+use world::program::memory_kib;
 
 /// Whoever takes nothing for so long is stuck.
 const STUCK: Duration = Duration::from_secs(2);

@@ -13,8 +13,7 @@ use pychat::chat::Event;
 use pychat::crypto::handshake::ClientStart;
 use pychat::crypto::record_cipher::RECORD_BYTES_MAX;
 use pychat::crypto::{Identity, Opener, PublicKey, RecordType, Sealer};
-use pychat::invite::Invite;
-use pychat::net::tunnel::{fetch_key, write_record};
+use pychat::net::tunnel::write_record;
 use pychat::suite::Suites;
 use pychat::wire::codec;
 use pychat::wire::record::{RecordReader, frame};
@@ -129,9 +128,7 @@ fn greeted<'a>(
 /// The server's key, and `KEY` registered as crowd.
 fn crowd(world: &World) -> PublicKey {
     world.registers("crowd", KEY.public());
-    let invite: Invite = world.invite.parse().unwrap();
-    let print = invite.fingerprint.unwrap();
-    fetch_key(&invite.host, invite.port, &print, DEADLINE).unwrap()
+    world.server_key()
 }
 
 /// Two people talk, both ways.

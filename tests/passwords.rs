@@ -8,7 +8,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use pychat::crypto::RecordType;
 use serde_json::{Value, json};
+use world::peer::Peer;
 use world::proxy::Proxy;
 use world::pty::Terminal;
 use world::{Program, World};
@@ -235,6 +237,42 @@ fn who_does_not_answer_is_gone_in_time_and_few_may_be_asked_at_once() {
     three.sees("too many of your connections");
     one.sees("no password came");
     assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
+}
+
+#[test]
+fn a_prompt_reads_few_records_and_few_bytes() {
+    let world = World::new();
+    world.admit("bob");
+    assert!(passwd(&world, "bob", PASSWORD).0);
+    let long = format!(r#"{{"type":"nothing","text":"{}"}}"#, "x".repeat(12_000));
+    // What is sent, and how many of them may come before the connection ends.
+    let records: [(RecordType, &str, usize); 6] = [
+        (RecordType::Ping, "x", 32),
+        (RecordType::Pong, "", 32),
+        (RecordType::Json, "", 32),
+        (RecordType::Json, "nonsense", 32),
+        (RecordType::Other(200), "x", 32),
+        (RecordType::Json, &long, 1),
+    ];
+    for (kind, body, allowed) in records {
+        let mut bob = Peer::knocks(&world, "bob", "main");
+        bob.sees("\"password\"");
+        for _ in 0..allowed {
+            bob.writer.send(kind, body.as_bytes()).unwrap();
+        }
+        // One more may be cut off while it is sent.
+        let _ = bob.writer.send(kind, body.as_bytes());
+        let told = bob.sees("too much came before your password");
+        assert!(told.contains("\"goodbye\""), "{told}");
+        // One less leaves room for the password.
+        let mut bob = Peer::knocks(&world, "bob", "main");
+        bob.sees("\"password\"");
+        for _ in 1..allowed {
+            bob.writer.send(kind, body.as_bytes()).unwrap();
+        }
+        bob.sends(&json!({"type": "password", "password": PASSWORD}).to_string());
+        bob.sees("\"entered\"");
+    }
 }
 
 #[test]

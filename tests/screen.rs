@@ -7,8 +7,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
+use world::World;
+use world::program::{cpu, memory_kib};
 use world::pty::Terminal;
-use world::{World, cpu, memory_kib};
 
 #[test]
 fn two_people_chat() {

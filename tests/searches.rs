@@ -3,8 +3,12 @@
 
 mod world;
 
+use std::time::Duration;
+
 use pychat::chat::{Body, Kind, MsgId};
 use pychat::ledger::{Draft, Ledger, Record, Sqlite};
+use rustix::process::Signal;
+use world::peer::Peer;
 use world::{Program, World};
 
 const FAST: &str = r#""lines_burst": 1000, "bytes_per_s": 1e9, "histories_per_s": 1000"#;
@@ -23,8 +27,8 @@ fn end(mark: &str) -> impl Fn(&[String]) -> bool {
 }
 
 /// A server whose lobby has so many lines of these words.
-fn filled(lines: u32, text: &str) -> World {
-    let world = World::with(&format!("{{{FAST}}}")).stopped();
+fn filled(lines: u32, text: &str, limits: &str) -> World {
+    let world = World::with(&format!("{{{FAST}{limits}}}")).stopped();
     let mut ledger = Sqlite::open(&world.home().join("data/ledger.db"), 60).unwrap();
     let line = |number: u32| {
         Record::line(Draft {
@@ -77,7 +81,7 @@ fn a_search_beyond_its_bounds_is_refused_with_what_to_do() {
 
 #[test]
 fn others_chat_and_load_history_beside_the_worst_searches_which_end_with_their_session() {
-    let world = filled(20_000, "a b a b a b");
+    let world = filled(20_000, "a b a b a b", "");
     let mut alice = world.enters_as("alice", "--json");
     let mut bob = world.enters_as("bob", "--json");
     let mut carol = world.enters_as("carol", "--json");
@@ -103,4 +107,73 @@ fn others_chat_and_load_history_beside_the_worst_searches_which_end_with_their_s
     searches(&mut carol, "round", "carol");
     carol.shows("an answer", end("carol"));
     assert!(carol.sees(r#""ref":"carol""#).contains("round"));
+}
+
+const PEOPLE: [&str; 4] = ["bob0", "bob1", "bob2", "bob3"];
+
+/// CPU time of the thread that searches, while the server has it.
+fn searching(world: &World) -> Duration {
+    world.server.cpu_of("search").unwrap_or_default()
+}
+
+/// Four people who search, all at once, for what takes all the time that it may.
+fn crowd(world: &World) -> Vec<Peer> {
+    let mut crowd: Vec<Peer> = PEOPLE.map(|name| Peer::enters(world, name, "main")).into();
+    let text = "b ".repeat(29) + "a.a.a";
+    for peer in &mut crowd {
+        peer.sends(&format!(r##"{{"type":"search","text":"{text}","to":"#lobby","ref":"r"}}"##));
+    }
+    crowd
+}
+
+/// What the searches of such a crowd cost from now on, where this comes over it once they have begun.
+fn cost(world: &World, carol: &mut Peer, ends: impl FnOnce(Vec<Peer>)) -> Duration {
+    let before = searching(world);
+    let crowd = crowd(world);
+    world.until("a search has begun", || searching(world) > before);
+    ends(crowd);
+    // The reader serves people in turn: what is answered now comes behind all that.
+    carol.answer(r##"{"type":"search","text":"nothing","to":"#lobby","ref":"r"}"##);
+    searching(world) - before
+}
+
+#[test]
+fn searches_end_with_their_sessions_however_these_end() {
+    let world = filled(200_000, &"a b ".repeat(20), r#", "search_ms_max": 1000"#);
+    PEOPLE.iter().for_each(|name| world.admit(name));
+    world.admit("alice");
+    world.admit("carol");
+    assert!(world.operator(&["users", "role", "alice", "owner"]).0);
+    world.server.is_told("alice is owner now");
+    let mut alice = Peer::enters(&world, "alice", "main");
+    let mut carol = Peer::enters(&world, "carol", "main");
+    // The control: nobody goes.
+    let whole = cost(&world, &mut carol, |mut crowd| {
+        for peer in &mut crowd {
+            peer.sees("\"history\"");
+        }
+    });
+    assert!(whole >= Duration::from_millis(400), "{whole:?} is too short to tell");
+    let cut = cost(&world, &mut carol, drop);
+    assert!(cut < whole / 2, "{cut:?} of {whole:?} after a disconnect");
+    let cut = cost(&world, &mut carol, |mut crowd| {
+        for name in PEOPLE {
+            alice.sends(&format!(r#"{{"type":"operate","words":["kick","{name}"]}}"#));
+        }
+        for peer in &mut crowd {
+            peer.sees("kicked");
+        }
+    });
+    assert!(cut < whole / 2, "{cut:?} of {whole:?} after a kick");
+
+    let before = searching(&world);
+    let _crowd = crowd(&world);
+    world.until("a search has begun", || searching(&world) > before);
+    world.server.signal(Signal::TERM);
+    let mut cut = Duration::ZERO;
+    while let Some(spent) = world.server.cpu_of("search") {
+        cut = spent - before;
+        std::thread::park_timeout(Duration::from_millis(5));
+    }
+    assert!(cut < whole / 2, "{cut:?} of {whole:?} after the word to stop");
 }

@@ -10,16 +10,14 @@ use std::thread;
 use std::time::Instant;
 
 use pychat::chat::{Event, Opaque};
-use pychat::crypto::handshake::ServerHello;
-use pychat::crypto::hello::Greeting;
 use pychat::crypto::lineage::{self, Link};
 use pychat::crypto::succession::{Succession, Whose};
 use pychat::crypto::{Identity, RecordType};
-use pychat::net::tunnel::{Incoming, TunnelReader, login_reader, write_record};
-use pychat::suite::Suites;
+use pychat::net::tunnel::{Incoming, login_reader, write_record};
 use pychat::wire::codec;
 use serde_json::Value;
 use world::pty::Terminal;
+use world::way::lets_in;
 use world::{DEADLINE, Program, World};
 
 const TOLD: &str = "the server has a new key, signed by the one before: SHA256:";
@@ -98,16 +96,7 @@ fn successor(new: &Identity, signatures: &[u8]) -> Event {
 
 /// A server by another's hands that holds a key which clients know, lets carol in, says this, and stays.
 fn says(stream: TcpStream, own: &Arc<Identity>, events: &[Event]) {
-    let stream = Arc::new(stream);
-    let mut records = login_reader(&stream, Instant::now() + DEADLINE);
-    let r0 = records.read().unwrap().unwrap().to_vec();
-    let Some(Greeting::Hello(hello)) = Greeting::read(&r0, [own]) else { panic!("not an R0") };
-    let (hello, r1) = ServerHello::start(hello, Suites::default());
-    write_record(&stream, &r1).unwrap();
-    let (_, r3, mut transport) =
-        hello.gate(records.read().unwrap().unwrap()).unwrap().finish().unwrap();
-    write_record(&stream, &r3).unwrap();
-    let mut reader = TunnelReader::new(records, transport.opener);
+    let (mut reader, mut sealer, stream) = lets_in(stream, own);
     assert!(matches!(reader.receive(), Ok(Incoming::Record(RecordType::Login, _))));
     reader.set_deadline(Instant::now() + DEADLINE);
     let welcome = Event::Welcome {
@@ -121,7 +110,7 @@ fn says(stream: TcpStream, own: &Arc<Identity>, events: &[Event]) {
         let mut body = Vec::new();
         codec::encode(event, &mut body);
         let mut record = Vec::new();
-        transport.sealer.seal(RecordType::Json, &body, &mut record).unwrap();
+        sealer.seal(RecordType::Json, &body, &mut record).unwrap();
         write_record(&stream, &record).unwrap();
     }
     while matches!(reader.receive(), Ok(Incoming::Record(..))) {}

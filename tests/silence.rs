@@ -2,65 +2,40 @@
 
 mod world;
 
-use std::fs;
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
-use std::process::Stdio;
+use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use pychat::crypto::handshake::ServerHello;
-use pychat::crypto::hello::{Greeting, R0_BYTES};
-use pychat::crypto::{Identity, RecordType, Sealer};
-use pychat::invite::Invite;
-use pychat::net::tunnel::{
-    Dial, DialError, TunnelReader, dial, fetch_key, login_reader, write_record,
-};
+use pychat::crypto::hello::R0_BYTES;
+use pychat::crypto::{Identity, RecordType};
+use pychat::net::tunnel::{Dial, DialError, dial, write_record};
 use pychat::suite::Suites;
-use pychat::wire::codec::Login;
+use world::peer::login;
+use world::way::{joins, lets_in, peer, sends};
 use world::{DEADLINE, World};
-
-/// How `pychat client --send` ends, and what it says.
-fn sends(world: &World, name: &str, address: &str) -> (i32, String) {
-    let invite = world.invite.replace(&world.address, address);
-    let mut client = world.program(name);
-    client.args(["client", &invite, "--name", name, "--send", "hi"]).stdin(Stdio::null());
-    let output = client.output().unwrap();
-    let told = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
-    (output.status.code().unwrap(), told)
-}
 
 /// A way to the server on which the first connections with a handshake end before R3.
 fn cutting(server: &str, cuts: usize) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap().to_string();
     let (server, left) = (server.to_owned(), AtomicUsize::new(cuts));
-    thread::spawn(move || {
-        for mut client in listener.incoming().flatten() {
-            let mut upstream = TcpStream::connect(&server).unwrap();
-            let mut start = [0; 2 + R0_BYTES];
-            client.read_exact(&mut start).unwrap();
-            upstream.write_all(&start).unwrap();
-            let one_less = |left: usize| left.checked_sub(1);
-            let (all, any) = (Ordering::SeqCst, &left);
-            if start[2..].starts_with(b"PYCHAT/1") && any.fetch_update(all, all, one_less).is_ok() {
-                let (mut r1, mut r2) = ([0; 1226], [0; 1938]);
-                upstream.read_exact(&mut r1).unwrap();
-                client.write_all(&r1).unwrap();
-                client.read_exact(&mut r2).unwrap();
-                continue;
-            }
-            let (mut from, mut to) = (client.try_clone().unwrap(), upstream.try_clone().unwrap());
-            thread::spawn(move || std::io::copy(&mut from, &mut to));
-            thread::spawn(move || {
-                let _ = std::io::copy(&mut upstream, &mut client);
-                let _ = client.shutdown(std::net::Shutdown::Both);
-            });
+    peer(move |mut client| {
+        let mut upstream = TcpStream::connect(&server).unwrap();
+        let mut start = [0; 2 + R0_BYTES];
+        client.read_exact(&mut start).unwrap();
+        upstream.write_all(&start).unwrap();
+        let one_less = |left: usize| left.checked_sub(1);
+        let (all, any) = (Ordering::SeqCst, &left);
+        if start[2..].starts_with(b"PYCHAT/1") && any.fetch_update(all, all, one_less).is_ok() {
+            let (mut r1, mut r2) = ([0; 1226], [0; 1938]);
+            upstream.read_exact(&mut r1).unwrap();
+            client.write_all(&r1).unwrap();
+            client.read_exact(&mut r2).unwrap();
+            return;
         }
-    });
-    address
+        joins(client, upstream);
+    })
 }
 
 #[test]
@@ -90,13 +65,9 @@ fn an_address_that_is_not_let_in_is_told_of_the_silence_and_no_more() {
 fn what_speaks_something_else_is_no_other_server() {
     let world = World::new();
     world.admit("bob");
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap().to_string();
-    thread::spawn(move || {
-        for mut stream in listener.incoming().flatten() {
-            let _ = stream.read(&mut [0; 64]);
-            let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n");
-        }
+    let address = peer(|mut stream| {
+        let _ = stream.read(&mut [0; 64]);
+        let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n");
     });
     let (code, told) = sends(&world, "bob", &address);
     assert_eq!(code, 4, "{told}");
@@ -110,16 +81,8 @@ fn a_server_without_time_for_another_login_says_so() {
     let world = World::configured(config);
     let me = Identity::generate();
     world.registers("bob", me.public());
-    let invite: Invite = world.invite.parse().unwrap();
-    let server = fetch_key(&invite.host, invite.port, &invite.fingerprint.unwrap(), DEADLINE);
-    let (server, began, told) = (server.unwrap(), Instant::now(), Arc::new(AtomicBool::new(false)));
-    let login = Login {
-        name: "bob".parse().unwrap(),
-        device: None,
-        version: "0".into(),
-        major: 1,
-        features: vec![],
-    };
+    let (invite, server, login) = (world.parsed_invite(), world.server_key(), login("bob"));
+    let (began, told) = (Instant::now(), AtomicBool::new(false));
     let (host, port, suites) = (&*invite.host, invite.port, Suites::default());
     let to = Dial { host, port, server: &server, suites, patience: DEADLINE };
     // Enough at once that some of them meet somebody else's RSA operation.
@@ -140,39 +103,11 @@ fn a_server_without_time_for_another_login_says_so() {
     assert!(world.figure("busy") > 0);
 }
 
-/// A peer at an address of its own that does this with each connection.
-fn peer(act: impl Fn(TcpStream) + Send + Sync + 'static) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let (address, act) = (listener.local_addr().unwrap().to_string(), Arc::new(act));
-    thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            let act = Arc::clone(&act);
-            thread::spawn(move || act(stream));
-        }
-    });
-    address
-}
-
-/// The server's side of a handshake under its own key, up to the client's LOGIN.
-fn lets_in(stream: TcpStream, own: &Arc<Identity>) -> (TunnelReader, Sealer, Arc<TcpStream>) {
-    let stream = Arc::new(stream);
-    let mut records = login_reader(&stream, Instant::now() + DEADLINE);
-    let r0 = records.read().unwrap().unwrap().to_vec();
-    let Some(Greeting::Hello(hello)) = Greeting::read(&r0, [own]) else { panic!("not an R0") };
-    let (hello, r1) = ServerHello::start(hello, Suites::default());
-    write_record(&stream, &r1).unwrap();
-    let gated = hello.gate(records.read().unwrap().unwrap()).unwrap();
-    let (_, r3, transport) = gated.finish().unwrap();
-    write_record(&stream, &r3).unwrap();
-    (TunnelReader::new(records, transport.opener), transport.sealer, stream)
-}
-
 #[test]
 fn bytes_that_come_now_and_then_do_not_hold_a_client_that_connects() {
     let world = World::new();
     drop(world.enters("bob"));
-    let pem = fs::read_to_string(world.home().join("keys/server.pem")).unwrap();
-    let own = Arc::new(Identity::from_pem(&pem, None).unwrap());
+    let own = Arc::new(world.own_key());
     // Half an R1 a byte at a time, and the real key with pings and notices instead of a welcome.
     let drips = peer(|mut stream| {
         let mut bytes = [7, 0xff].into_iter().chain([1; 2000]);
@@ -218,9 +153,7 @@ fn what_is_said_in_the_clear_ends_nobody_who_was_in_and_is_not_shown() {
         let said: &[&[u8]] = &[b"", b"2-9", b"call +1 555 for help", b"2-9 call me", b""];
         let turn = turn.fetch_add(1, Ordering::SeqCst).min(said.len() - 1);
         if said[turn].is_empty() {
-            let mut upstream = TcpStream::connect(&server).unwrap();
-            let (mut from, mut to) = (client.try_clone().unwrap(), upstream.try_clone().unwrap());
-            thread::spawn(move || std::io::copy(&mut from, &mut to));
+            let upstream = TcpStream::connect(&server).unwrap();
             if turn == 0 {
                 let (ends, cut) = (upstream.try_clone().unwrap(), Arc::clone(&cut));
                 thread::spawn(move || {
@@ -230,13 +163,12 @@ fn what_is_said_in_the_clear_ends_nobody_who_was_in_and_is_not_shown() {
                     let _ = ends.shutdown(std::net::Shutdown::Both);
                 });
             }
-            let _ = std::io::copy(&mut upstream, &mut client);
+            joins(client, upstream);
         } else {
             let _ = client.read(&mut [0; 64]);
             let said = [b"PYCHAT!", said[turn]].concat();
             let _ = write_record(&client, &said);
         }
-        let _ = client.shutdown(std::net::Shutdown::Both);
     });
     let mut bob = world.client_by("bob", &address, &["--plain"]);
     bob.sees("you are in #lobby");

@@ -5,29 +5,17 @@ mod world;
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
-use std::process::Stdio;
+use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
 
 use pychat::crypto::Fingerprint;
 use pychat::crypto::hello::{MAC_BYTES, mac};
-use pychat::invite::Invite;
 use world::World;
+use world::way::{joins, peer, sends};
 
 /// Bytes of R1 in each suite.
 const R1_BYTES: [usize; 2] = [40, 1224];
-
-/// How `pychat client --send` ends, and what it says.
-fn sends(world: &World, name: &str, address: &str) -> (i32, String) {
-    let invite = world.invite.replace(&world.address, address);
-    let mut client = world.program(name);
-    client.args(["client", &invite, "--name", name, "--send", "hi"]).stdin(Stdio::null());
-    let output = client.output().unwrap();
-    let told = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
-    (output.status.code().unwrap(), told)
-}
 
 /// The client accepts these from now on.
 fn accepts(world: &World, name: &str, suites: &str) {
@@ -36,7 +24,7 @@ fn accepts(world: &World, name: &str, suites: &str) {
 }
 
 fn print(world: &World) -> Fingerprint {
-    world.invite.parse::<Invite>().unwrap().fingerprint.unwrap()
+    world.parsed_invite().fingerprint.unwrap()
 }
 
 fn record(stream: &mut TcpStream) -> Option<Vec<u8>> {
@@ -58,15 +46,10 @@ fn on_the_way(
     world: &World,
     tamper: impl Fn(usize, Vec<u8>) -> Vec<u8> + Send + Sync + 'static,
 ) -> (String, Arc<AtomicUsize>) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap().to_string();
     let (server, seen) = (world.address.clone(), Arc::new(AtomicUsize::new(0)));
-    let (tamper, last) = (Arc::new(tamper), Arc::clone(&seen));
-    thread::spawn(move || {
-        for client in listener.incoming().flatten() {
-            let (tamper, last, server) = (Arc::clone(&tamper), Arc::clone(&last), server.clone());
-            thread::spawn(move || passes(client, &server, &*tamper, &last));
-        }
+    let last = Arc::clone(&seen);
+    let address = peer(move |client| {
+        passes(client, &server, &tamper, &last);
     });
     (address, seen)
 }
@@ -91,13 +74,7 @@ fn passes(
         write(&mut client, &tamper(1, answer))?;
         break;
     }
-    let (mut from, mut to) = (client.try_clone().unwrap(), upstream.try_clone().unwrap());
-    thread::spawn(move || {
-        let _ = std::io::copy(&mut from, &mut to);
-        let _ = to.shutdown(Shutdown::Write);
-    });
-    let _ = std::io::copy(&mut upstream, &mut client);
-    let _ = client.shutdown(Shutdown::Both);
+    joins(client, upstream);
     Some(())
 }
 

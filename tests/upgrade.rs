@@ -33,6 +33,17 @@ fn made_old(home: &Path) {
              CREATE TRIGGER lines_added AFTER INSERT ON lines WHEN new.text <> '' BEGIN
                  INSERT INTO words (rowid, text) VALUES (new.line, new.text);
              END;
+             ALTER TABLE meta DROP COLUMN floor;
+             ALTER TABLE places DROP COLUMN first;
+             DROP TABLE spent;
+             CREATE TABLE spent (
+                 place INTEGER NOT NULL REFERENCES places,
+                 sender TEXT NOT NULL,
+                 id BLOB NOT NULL,
+                 seq INTEGER NOT NULL,
+                 time_ms INTEGER NOT NULL,
+                 PRIMARY KEY (place, sender, id)
+             ) STRICT, WITHOUT ROWID;
              PRAGMA user_version = 1",
         )
         .unwrap();

@@ -27,7 +27,7 @@ impl Bucket {
 
     /// Another burst and rate from now on; what was taken stays taken.
     pub fn retune(&mut self, burst: f64, per_s: f64) {
-        let debt = self.tokens.clamp(-burst, 0.0);
+        let debt = self.tokens.min(0.0);
         self.tokens = (self.tokens + burst - self.burst).clamp(debt, burst);
         (self.burst, self.per_s) = (burst, per_s);
     }
@@ -45,11 +45,18 @@ impl Bucket {
         Err((wait_ms.ceil() as u64).max(1))
     }
 
-    /// Takes `amount` for what is already done, at most down to a burst below nothing: the next take
-    /// waits until that is made good.
+    /// Takes `amount` for what is already done, however much it is: the next take waits until all of
+    /// it is paid.
     pub fn owe(&mut self, amount: f64, now: Stamp) {
         self.fill(now);
-        self.tokens = (self.tokens - amount).max(-self.burst);
+        self.tokens -= amount;
+    }
+
+    /// Whether nothing of what was taken is missing any more: a new bucket is the same.
+    pub fn is_full(&self, now: Stamp) -> bool {
+        let mut bucket = self.clone();
+        bucket.fill(now);
+        bucket.tokens >= bucket.burst
     }
 
     fn fill(&mut self, now: Stamp) {
@@ -112,8 +119,11 @@ mod tests {
         bucket.owe(5.0, Stamp(0));
         assert_eq!(bucket.take(1.0, Stamp(0)), Err(1_500));
         bucket.take(1.0, Stamp(1_500)).unwrap();
-        bucket.owe(1e9, Stamp(1_500));
-        assert_eq!(bucket.take(1.0, Stamp(1_500)), Err(2_500), "a burst is all that is owed");
+        bucket.owe(200.0, Stamp(1_500));
+        assert_eq!(bucket.take(1.0, Stamp(1_500)), Err(100_500), "all of it is owed");
+        bucket.retune(4.0, 2.0);
+        assert_eq!(bucket.take(1.0, Stamp(1_500)), Err(100_500), "also under other limits");
+        assert!(!bucket.is_full(Stamp(103_499)) && bucket.is_full(Stamp(103_500)));
     }
 
     #[test]

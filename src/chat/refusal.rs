@@ -127,6 +127,10 @@ pub enum Refusal {
     MutedJoin(ChannelName),
     #[error("you have logged in too often: again in {} s", retry_ms.div_ceil(1000))]
     TooManyLogins { retry_ms: u64 },
+    #[error(
+        "your sessions have loaded as much as they may for now: again in {} s", retry_ms.div_ceil(1000)
+    )]
+    Unpaid { retry_ms: u64 },
     #[error("you are connected {max} times, as often as one may be: end another session first")]
     TooManySessions { max: usize },
     #[error("the server has as many channels as it may have: join one that exists")]
@@ -147,9 +151,10 @@ pub enum Refusal {
 impl Refusal {
     pub fn code(&self) -> Code {
         match self {
-            Refusal::Rate { .. } | Refusal::PinJoins { .. } | Refusal::TooManyLogins { .. } => {
-                Code::Rate
-            }
+            Refusal::Rate { .. }
+            | Refusal::PinJoins { .. }
+            | Refusal::TooManyLogins { .. }
+            | Refusal::Unpaid { .. } => Code::Rate,
             Refusal::TooLong { .. } | Refusal::SearchTooLong { .. } => Code::TooLong,
             Refusal::Empty
             | Refusal::Unknown
@@ -191,7 +196,8 @@ impl Refusal {
         match self {
             Refusal::Rate { retry_ms }
             | Refusal::PinJoins { retry_ms, .. }
-            | Refusal::TooManyLogins { retry_ms } => Some((*retry_ms).max(1)),
+            | Refusal::TooManyLogins { retry_ms }
+            | Refusal::Unpaid { retry_ms } => Some((*retry_ms).max(1)),
             _ => None,
         }
     }

@@ -7,6 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::contract_tests::{Made, PAGE, draft, free, memory, on_disk, since, sqlite, wanted};
+use super::doubles::Acting;
 use super::*;
 use crate::config::Retentions;
 
@@ -113,51 +114,25 @@ fn a_commit_does_not_wait_for_a_reader() {
 }
 
 /// A reader for which one place is a quarry without end.
-struct Quarry;
-
-impl Reader for Quarry {
-    fn read(&self, _: &Place, _: Seq, _: Seq, _: Page) -> Result<Vec<Message>, LedgerError> {
-        Ok(Vec::new())
-    }
-
-    fn history(
-        &self,
-        _: &Place,
-        _: Older,
-        _: Page,
-        _: &Arc<Work>,
-    ) -> Result<(Vec<Message>, bool), LedgerError> {
-        Ok((Vec::new(), false))
-    }
-
-    fn search_place(
-        &self,
-        place: &Place,
-        _: &Wanted,
-        _: Page,
-        work: &Arc<Work>,
-    ) -> Result<(Vec<Message>, bool), LedgerError> {
+fn quarry() -> Acting {
+    Acting::searching(|place, work| {
         let endless = *place == "#quarry".parse().unwrap();
         while endless && !work.is_spent() {}
         let line = Draft { place: place.clone(), ..draft("#tea", "ana", 1, &"x".repeat(1_000)) };
         Ok((vec![message(line, Seq(1), false, false); 10], endless))
-    }
-
-    fn another(&self) -> Box<dyn Reader> {
-        Box::new(Quarry)
-    }
+    })
 }
 
 #[test]
 fn a_place_in_which_much_is_to_be_looked_at_hides_nothing_of_the_others() {
     let places = ["#quarry", "#tea", "#quarry", "#coffee"].map(|name| name.parse().unwrap());
     let work = Arc::new(Work::new(Duration::from_millis(40), || false));
-    let (lines, more) = Quarry.search(&places, &wanted("x"), PAGE, &work).unwrap();
+    let (lines, more) = quarry().search(&places, &wanted("x"), PAGE, &work).unwrap();
     assert!(more && work.is_partial() && lines.len() == 40, "{} lines", lines.len());
     assert!(work.spent() < Duration::from_secs(10));
     let small = Page { lines_max: 7, bytes_max: 1 << 20 };
     let tea: Vec<Place> = vec!["#tea".parse().unwrap(); 1_000];
-    let (lines, more) = Quarry.search(&tea, &wanted("x"), small, &free()).unwrap();
+    let (lines, more) = quarry().search(&tea, &wanted("x"), small, &free()).unwrap();
     assert_eq!((lines.len(), more), (7, true));
 }
 

@@ -126,6 +126,10 @@ impl Kept {
             let lines = disk.expire(&place, before_ms, lines_max, dry)?;
             swept.lines += lines;
             swept.places += usize::from(lines > 0 && !counted);
+            if !dry && lines < lines_max {
+                let place = place.clone();
+                note_empty(&mut **disk, &self.retentions, place, &mut swept.emptied)?;
+            }
             if !dry && lines == lines_max {
                 places.push((place, counted || lines > 0));
             }
@@ -157,15 +161,21 @@ impl Kept {
     pub fn forget(&mut self, place: &Place, now_ms: i64) -> Result<(), LedgerError> {
         self.memory.forget(place);
         let Some(disk) = &mut self.disk else { return Ok(()) };
+        let forgets = self.retentions.forgets(place);
+        while forgets && disk.expire(place, i64::MAX, SWEEP_LINES, false)? > 0 {}
         if !self.retentions.names(place) {
             disk.drop_empty(place)?;
         }
-        if !self.retentions.forgets(place) {
-            return Ok(());
+        if forgets {
+            // Where somebody reads beside, the next sweep does it.
+            disk.scrub(now_ms)?;
         }
-        while disk.expire(place, i64::MAX, SWEEP_LINES, false)? > 0 {}
-        // Where somebody reads beside, the next sweep does it.
-        disk.scrub(now_ms).map(|_| ())
+        Ok(())
+    }
+
+    /// Lines of a place that begins now on disk come behind this seq.
+    pub fn floor(&self) -> Seq {
+        self.disk.as_ref().map_or(Seq(0), |disk| disk.floor())
     }
 
     pub fn remembered(&self, waiting_max: usize) -> Result<Vec<Remembered>, LedgerError> {
@@ -179,6 +189,23 @@ impl Kept {
     pub fn log_id(&self) -> LogId {
         self.disk.as_ref().map_or(self.memory.log_id(), |disk| disk.log_id())
     }
+}
+
+/// Notes a place without a line for those who know whether somebody is in it. One that is in memory only
+/// is dropped here: what is left of it on disk is from before that.
+fn note_empty(
+    disk: &mut dyn Ledger,
+    retentions: &Retentions,
+    place: Place,
+    emptied: &mut Vec<(Place, Seq)>,
+) -> Result<(), LedgerError> {
+    let Some(last) = disk.emptied(&place)? else { return Ok(()) };
+    if retentions.of(&place) != Retention::Off {
+        emptied.push((place, last));
+    } else if !retentions.names(&place) {
+        disk.drop_empty(&place)?;
+    }
+    Ok(())
 }
 
 fn is_kept(retentions: &Retentions, record: &Record) -> bool {

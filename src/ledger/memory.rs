@@ -30,10 +30,14 @@ struct Places {
     bytes: usize,
     place_bytes_max: usize,
     bytes_max: usize,
+    /// Lines of a new place come behind this seq.
+    floor: Seq,
 }
 
 #[derive(Default)]
 struct Lines {
+    /// Its lines come behind this seq.
+    first: Seq,
     last: Seq,
     /// In the order of their seqs, which may have holes.
     lines: VecDeque<Line>,
@@ -55,7 +59,8 @@ impl Memory {
     /// changed for `change_s_max` seconds.
     pub fn new(log: LogId, bytes_max: (usize, usize), change_s_max: u64) -> Memory {
         let (place_bytes_max, bytes_max) = bytes_max;
-        let places = Places { places: HashMap::new(), bytes: 0, place_bytes_max, bytes_max };
+        let (places, floor) = (HashMap::new(), Seq(0));
+        let places = Places { places, bytes: 0, place_bytes_max, bytes_max, floor };
         Memory { places: Arc::new(Mutex::new(Rank::Ledger, places)), log, change_s_max }
     }
 
@@ -117,12 +122,20 @@ impl Memory {
 }
 
 impl Places {
+    fn entry(&mut self, place: &Place) -> &mut Lines {
+        let floor = self.floor;
+        let new = || Lines { first: floor, last: floor, ..Lines::default() };
+        self.places.entry(place.clone()).or_insert_with(new)
+    }
+
     fn append(&mut self, draft: &Arc<Draft>, change_s_max: u64) -> Verdict {
-        let lines = self.places.entry(draft.place.clone()).or_default();
+        let place_bytes_max = self.place_bytes_max;
+        let lines = self.entry(&draft.place);
         let before = lines.bytes;
         let verdict = lines.append(draft, change_s_max);
-        lines.shrink(self.place_bytes_max);
-        self.bytes = self.bytes - before + lines.bytes;
+        lines.shrink(place_bytes_max);
+        let after = lines.bytes;
+        self.bytes = self.bytes - before + after;
         while self.bytes > self.bytes_max {
             // Half of the largest goes at once, so that it is seldom looked for.
             let largest = self.places.values_mut().max_by_key(|lines| lines.bytes);
@@ -220,8 +233,7 @@ impl Ledger for Memory {
         let mut write = |record: &Record| match record {
             Record::Line(draft) => all.append(draft, self.change_s_max),
             Record::Topic(channel, topic) => {
-                all.places.entry(Place::Channel(channel.clone())).or_default().topic =
-                    topic.clone();
+                all.entry(&Place::Channel(channel.clone())).topic = topic.clone();
                 Verdict::Stored(Seq(0))
             }
             // The registry remembers them as long as this process does.
@@ -259,10 +271,24 @@ impl Ledger for Memory {
     }
 
     fn drop_empty(&mut self, place: &Place) -> Result<(), LedgerError> {
-        if self.lock().places.get(place).is_some_and(|lines| lines.last == Seq(0)) {
+        if let Some(last) = self.emptied(place)? {
+            {
+                let mut all = self.lock();
+                all.floor = all.floor.max(last);
+            }
             self.forget(place);
         }
         Ok(())
+    }
+
+    fn emptied(&self, place: &Place) -> Result<Option<Seq>, LedgerError> {
+        let all = self.lock();
+        let empty = all.places.get(place).filter(|lines| lines.lines.is_empty());
+        Ok(empty.map(|lines| lines.last))
+    }
+
+    fn floor(&self) -> Seq {
+        self.lock().floor
     }
 
     fn places(&self) -> Vec<Place> {
@@ -300,7 +326,9 @@ impl Ledger for Memory {
         let all = self.lock();
         let remember = |(place, lines): (&Place, &Lines)| Remembered {
             place: place.clone(),
+            first: lines.first,
             last: lines.last,
+            stored: !lines.lines.is_empty(),
             topic: lines.topic.clone(),
             reads: Vec::new(),
             waiting: Vec::new(),

@@ -11,6 +11,7 @@ mod work;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+pub use crate::chat::registry::Remembered;
 use crate::chat::{
     Body, ChannelName, DeviceName, Kind, Lock, LogId, Message, MsgId, Place, Seq, UserName, Wanted,
 };
@@ -67,17 +68,6 @@ pub enum Verdict {
     InDoubt,
 }
 
-/// What a place is remembered by when a server starts.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Remembered {
-    pub place: Place,
-    pub last: Seq,
-    pub topic: Option<String>,
-    pub reads: Vec<(UserName, Seq)>,
-    /// Lines that came since a person of a private conversation was last here.
-    pub waiting: Vec<(UserName, usize)>,
-}
-
 /// How much of a place to read at once; what comes first ends it.
 #[derive(Clone, Copy, Debug)]
 pub struct Page {
@@ -96,10 +86,12 @@ pub struct Older {
 }
 
 /// What went.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Swept {
     pub lines: usize,
     pub places: usize,
+    /// Places that have no line any more, and their last seqs.
+    pub emptied: Vec<(Place, Seq)>,
     /// There is more to do.
     pub more: bool,
     /// What went can still be read from the files.
@@ -161,8 +153,15 @@ pub trait Ledger: Send {
         dry: bool,
     ) -> Result<usize, LedgerError>;
 
-    /// Forgets a place that has no line and never had one, with its topic.
+    /// Forgets a place that has no line, with its topic and what people have read of it. Lines of a place
+    /// that begins later come behind its last one.
     fn drop_empty(&mut self, place: &Place) -> Result<(), LedgerError>;
+
+    /// The last seq of a place that has no line; none where it has lines or is not known.
+    fn emptied(&self, place: &Place) -> Result<Option<Seq>, LedgerError>;
+
+    /// Lines of a place that begins now come behind this seq.
+    fn floor(&self) -> Seq;
 
     /// All places.
     fn places(&self) -> Vec<Place>;
@@ -305,6 +304,10 @@ mod bounded_tests;
 mod contract_tests;
 #[cfg(test)]
 mod damage_tests;
+#[cfg(test)]
+pub mod doubles;
+#[cfg(test)]
+mod dropped_tests;
 #[cfg(test)]
 mod jobs_tests;
 #[cfg(test)]

@@ -76,13 +76,17 @@ mod tests {
         let config = Config::default();
         let memory = Memory::new(LogId(1), (1 << 20, 1 << 30), 60);
         let (mut ledger, reader) = Kept::new(None, memory, config.retentions());
-        let registry = Registry::new(Rules {
-            limits: config.limits.clone(),
-            retention: Box::new(|_| Retention::Off),
-            configured: Box::new(|_| false),
-            kept: LogId(1),
-            passing: LogId(2),
-        });
+        let registry = Registry::new(
+            Rules {
+                limits: config.limits.clone(),
+                retention: Box::new(|_| Retention::Off),
+                configured: Box::new(|_| false),
+                forgets: Box::new(|_| false),
+                kept: LogId(1),
+                passing: LogId(2),
+            },
+            Seq(0),
+        );
         let (flusher, _ear) = Flusher::new().unwrap();
         let hub = Hub::new(registry, config.limits, flusher);
         let tea: crate::chat::Place = "#tea".parse().unwrap();

@@ -42,7 +42,8 @@ impl LedgerJobs {
     /// for searches and for sessions that come back.
     pub fn answers(&self, patience: Duration) -> [(&'static str, bool); 4] {
         let (done, answered) = mpsc::channel();
-        self.hub.add_job(Box::new(move |_| {
+        // Where too much waits already, that is the answer.
+        self.hub.try_job(Box::new(move |_| {
             let _ = done.send(());
         }));
         let deadline = Instant::now() + patience;
@@ -74,6 +75,7 @@ impl LedgerJobs {
                     all.lines += swept.lines;
                     all.places += swept.places;
                     all.remains = swept.remains;
+                    self.hub.emptied(swept.emptied);
                     if !swept.more {
                         if all.lines > 0 && !dry {
                             self.recount_mailboxes();

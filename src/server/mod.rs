@@ -37,7 +37,7 @@ use crate::chat::{Code, Event, LogId, SessionId};
 use crate::config::{Config, History};
 use crate::home::sanctions::Decided;
 use crate::home::{Audit, Decision, Home, ServerKeys, Users, UsersWatch};
-use crate::ledger::{Kept, KeptReader, Memory, Reader, Remembered, Sqlite};
+use crate::ledger::{Kept, KeptReader, Memory, Reader, Sqlite};
 use crate::net::listener::Listener;
 use crate::sync::{Mutex, Rank, Snapshot};
 use crate::terminal;
@@ -312,11 +312,9 @@ fn read_for(hub: &Arc<Hub>, reader: &KeptReader, stop: &Arc<Stop>) -> anyhow::Re
 /// The registry with what the ledger remembers.
 fn registry(ledger: &Kept, config: &Config) -> anyhow::Result<Registry> {
     let passing = LogId(rand::random::<u64>() >> 1);
-    let mut registry = Registry::new(hub::rules(config, ledger.log_id(), passing));
-    for Remembered { place, last, topic, reads, waiting } in
-        ledger.remembered(config.limits.mailbox_lines_max)?
-    {
-        registry.remember(place, last, topic, reads, waiting);
+    let mut registry = Registry::new(hub::rules(config, ledger.log_id(), passing), ledger.floor());
+    for known in ledger.remembered(config.limits.mailbox_lines_max)? {
+        registry.remember(known);
     }
     Ok(registry)
 }

@@ -180,15 +180,15 @@ mod tests {
     use std::io;
     use std::net::IpAddr;
     use std::os::fd::BorrowedFd;
-    use std::sync::mpsc::Sender;
     use std::thread;
     use std::time::Instant;
 
     use super::*;
-    use crate::chat::{LogId, Message, Place, Seq, SessionId, Wanted};
+    use crate::chat::{LogId, SessionId, Wanted};
     use crate::crypto::Fingerprint;
     use crate::crypto::record_cipher::pair;
-    use crate::ledger::{LedgerError, Memory, Older, Page};
+    use crate::ledger::doubles::Acting;
+    use crate::ledger::{Memory, Page};
     use crate::server::delivery::sink::Sink;
 
     const LONG: Duration = Duration::from_secs(60);
@@ -235,47 +235,18 @@ mod tests {
         }
     }
 
-    /// A reader that says that it searches, and does not come back before it is let go.
-    struct Stuck(Mutex<(Sender<()>, Receiver<()>)>);
-
-    impl Reader for Stuck {
-        fn read(&self, _: &Place, _: Seq, _: Seq, _: Page) -> Result<Vec<Message>, LedgerError> {
-            Ok(Vec::new())
-        }
-
-        fn history(
-            &self,
-            _: &Place,
-            _: Older,
-            _: Page,
-            _: &Arc<Work>,
-        ) -> Result<(Vec<Message>, bool), LedgerError> {
-            Ok((Vec::new(), false))
-        }
-
-        fn search_place(
-            &self,
-            _: &Place,
-            _: &Wanted,
-            _: Page,
-            _: &Arc<Work>,
-        ) -> Result<(Vec<Message>, bool), LedgerError> {
-            let hold = self.0.lock();
-            hold.0.send(()).unwrap();
-            // Or until the test has failed.
-            let _ = hold.1.recv();
-            Ok((Vec::new(), false))
-        }
-
-        fn another(&self) -> Box<dyn Reader> {
-            unimplemented!("one is enough")
-        }
-    }
-
     #[test]
     fn a_reader_that_is_stuck_is_found_and_keeps_nobody_from_the_other() {
         let ((go_on, held), (begins, begun)) = (channel(), channel());
-        let stuck = Stuck(Mutex::new(Rank::Ledger, (begins, held)));
+        let hold = std::sync::Mutex::new((begins, held));
+        // It says that it searches, and does not come back before it is let go.
+        let stuck = Acting::searching(move |_, _| {
+            let (begins, held) = &*hold.lock().unwrap();
+            begins.send(()).unwrap();
+            // Or until the test has failed.
+            let _ = held.recv();
+            Ok((Vec::new(), false))
+        });
         let memory = Memory::new(LogId(1), (1 << 20, 1 << 20), 60);
         let page = Page { lines_max: 1, bytes_max: 1 };
         let works =

@@ -12,9 +12,10 @@ use super::delivery::send_queue::SendQueue;
 use super::door::Offence;
 use super::guesses::Guess;
 use super::prompts::{Place, Prompt};
-use crate::chat::{Code, Command, Event, UserName};
+use crate::chat::{Code, Command, Event, Hidden, UserName};
 use crate::crypto::RecordType;
 use crate::crypto::password::PasswordHash;
+use crate::limits::{PROMPT_BYTES_MAX, PROMPT_RECORDS_MAX};
 use crate::net::tunnel::{Incoming, TunnelReader};
 use crate::wire::codec;
 
@@ -53,6 +54,8 @@ impl Proof {
 enum Answer {
     Right,
     Wrong,
+    /// More came than guesses and signs of life need.
+    TooMuch,
     /// The password is another one now, or none.
     Changed,
 }
@@ -85,6 +88,7 @@ pub fn knows(house: &Context, asker: &Asker, reader: &mut TunnelReader) -> Resul
             let wait_ms = house.passwords.guess_wait_ms(&asker.guess(house)).max(1_000);
             end(house, asker, "this is not your password".into(), Some(wait_ms));
         }
+        Ok(Answer::TooMuch) => end(house, asker, "too much came before your password".into(), None),
         Ok(Answer::Changed) => end(house, asker, PASSWORD_CHANGED.into(), Some(1_000)),
         // The peer is gone, or speaks something else.
         Err(_) => end(house, asker, "no password came".into(), Some(5_000)),
@@ -100,10 +104,14 @@ fn ask(
 ) -> io::Result<Answer> {
     let seconds = house.config.get().limits.password_s_max;
     let deadline = Instant::now() + Duration::from_secs(seconds);
-    let mut wrong = 0;
+    let (mut wrong, mut left) = (0, Allowance::default());
     tell(house, asker, false);
     while wrong < GUESSES_MAX {
-        let Some(guess) = next(asker, reader, deadline)? else { continue };
+        let guess = match next(asker, reader, deadline, &mut left)? {
+            Next::Guess(guess) => guess,
+            Next::Other => continue,
+            Next::TooMuch => return Ok(Answer::TooMuch),
+        };
         if house.accounts.get().settings(asker.user).password.as_ref() != Some(hash) {
             return Ok(Answer::Changed);
         }
@@ -133,28 +141,58 @@ fn ask(
     Ok(Answer::Wrong)
 }
 
-/// The next guess; none where something else came.
+/// What a connection may still send before its password is accepted.
+struct Allowance {
+    records: usize,
+    bytes: usize,
+}
+
+impl Default for Allowance {
+    fn default() -> Self {
+        Allowance { records: PROMPT_RECORDS_MAX, bytes: PROMPT_BYTES_MAX }
+    }
+}
+
+impl Allowance {
+    /// Counts a record, of whatever type; false where it is one too many.
+    fn takes(&mut self, bytes: usize) -> bool {
+        let left = (self.records.checked_sub(1), self.bytes.checked_sub(bytes));
+        let (Some(records), Some(bytes)) = left else { return false };
+        *self = Allowance { records, bytes };
+        true
+    }
+}
+
+/// What came next.
+enum Next {
+    Guess(Hidden),
+    Other,
+    TooMuch,
+}
+
 fn next(
     asker: &Asker,
     reader: &mut TunnelReader,
     deadline: Instant,
-) -> io::Result<Option<crate::chat::Hidden>> {
+    left: &mut Allowance,
+) -> io::Result<Next> {
     reader.set_deadline(deadline);
     match reader.receive()? {
+        Incoming::Record(_, body) if !left.takes(body.len()) => Ok(Next::TooMuch),
         Incoming::Record(RecordType::Json, body) => {
             let command = codec::decode::<Command>(body).find_map(Result::ok);
             match command {
-                Some(Command::Password { password }) => Ok(Some(password)),
+                Some(Command::Password { password }) => Ok(Next::Guess(password)),
                 Some(Command::Quit) => Err(io::ErrorKind::ConnectionAborted.into()),
-                _ => Ok(None),
+                _ => Ok(Next::Other),
             }
         }
         Incoming::Record(RecordType::Ping, body) => {
             // What a socket does not take is kept, and this one is watched by nobody yet.
             let _ = asker.queue.send(RecordType::Pong, body);
-            Ok(None)
+            Ok(Next::Other)
         }
-        Incoming::Record(..) => Ok(None),
+        Incoming::Record(..) => Ok(Next::Other),
         Incoming::Closed(_) => Err(io::ErrorKind::ConnectionAborted.into()),
     }
 }

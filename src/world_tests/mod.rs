@@ -5,7 +5,6 @@
 #[path = "../../tests/world/checker.rs"]
 mod checker;
 mod device;
-mod faulty;
 mod link;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -26,7 +25,8 @@ use crate::client::places::Places;
 use crate::config::Config;
 use crate::crypto::record_cipher::{RECORD_BYTES_MAX, pair};
 use crate::crypto::{Fingerprint, RecordType};
-use crate::ledger::{Kept, KeptReader, Memory, Page, Reader, Remembered};
+use crate::ledger::doubles::{Acting, Fails, Faulty};
+use crate::ledger::{Kept, KeptReader, Memory, Page, Reader};
 use crate::limits::Limits;
 use crate::server::commit;
 use crate::server::delivery::backfill;
@@ -39,7 +39,6 @@ use crate::wire::record::RecordReader;
 use crate::wire::stored_fields;
 use checker::{Line, Run, check};
 use device::{Connection, Device};
-use faulty::{Fails, Faulty, Unreadable};
 use link::{Arrived, Link, LinkState};
 
 const SEEDS: u64 = 500;
@@ -326,7 +325,8 @@ impl World {
     fn replays(&mut self) -> bool {
         let next = self.server.hub.backfill().try_next();
         let fails = self.fails.lock().unwrap().one_in > 0 && self.chance.random_bool(0.1);
-        let reader: &dyn Reader = if fails { &Unreadable } else { &*self.reader };
+        let failing = Acting::failing();
+        let reader: &dyn Reader = if fails { &failing } else { &*self.reader };
         next.inspect(|queue| backfill::turn(&self.server.hub, queue, reader)).is_some()
     }
 
@@ -529,15 +529,17 @@ impl World {
 }
 
 fn serve(kept: &Kept, limits: &Limits) -> Server {
-    let mut registry = Registry::new(Rules {
+    let rules = Rules {
         limits: limits.clone(),
         retention: Box::new(|_| crate::chat::Retention::Forever),
         configured: Box::new(|_| false),
+        forgets: Box::new(|_| false),
         kept: kept.log_id(),
         passing: LogId(100),
-    });
-    for Remembered { place, last, topic, reads, waiting } in kept.remembered(1_000).unwrap() {
-        registry.remember(place, last, topic, reads, waiting);
+    };
+    let mut registry = Registry::new(rules, kept.floor());
+    for known in kept.remembered(1_000).unwrap() {
+        registry.remember(known);
     }
     let (flusher, _ear) = Flusher::new().unwrap();
     let hub = Hub::new(registry, limits.clone(), flusher);

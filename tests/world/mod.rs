@@ -3,26 +3,30 @@
 
 pub mod checker;
 pub mod double;
+pub mod peer;
+pub mod program;
 pub mod proxy;
 pub mod pty;
 mod spare;
+pub mod way;
 
 use std::fs;
-use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::path::PathBuf;
-use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Condvar, Mutex};
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
+pub use program::Program;
 use pty::Terminal;
-use pychat::crypto::PublicKey;
 use pychat::crypto::hello::{mac, r0};
+use pychat::crypto::{Identity, PublicKey};
 use pychat::invite::Invite;
+use pychat::net::tunnel::fetch_key;
 use pychat::suite::Suites;
 use pychat::wire::record::frame;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use spare::SpareKeys;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_pychat");
@@ -32,188 +36,6 @@ const OTHER_CLIENT: &str = "PYCHAT_CLIENT";
 
 /// Whatever does not happen within this time does not happen.
 pub const DEADLINE: Duration = Duration::from_secs(60);
-
-/// What a process has printed, as it comes.
-#[derive(Clone, Default)]
-struct Lines(Arc<(Mutex<Vec<String>>, Condvar)>);
-
-impl Lines {
-    fn follow(&self, source: impl Read + Send + 'static) {
-        let lines = self.clone();
-        thread::spawn(move || {
-            for line in BufReader::new(source).lines().map_while(Result::ok) {
-                lines.0.0.lock().unwrap().push(line);
-                lines.0.1.notify_all();
-            }
-        });
-    }
-
-    /// The first line that holds `text`, now or before the deadline.
-    fn find(&self, text: &str, deadline: Duration) -> Option<String> {
-        let until = Instant::now() + deadline;
-        let mut lines = self.0.0.lock().unwrap();
-        loop {
-            if let Some(line) = lines.iter().find(|line| line.contains(text)) {
-                return Some(line.clone());
-            }
-            let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return None;
-            }
-            lines = self.0.1.wait_timeout(lines, left).unwrap().0;
-        }
-    }
-
-    fn all(&self) -> Vec<String> {
-        self.0.0.lock().unwrap().clone()
-    }
-}
-
-/// A process that is ended with the test.
-pub struct Program {
-    child: Child,
-    stdin: Option<ChildStdin>,
-    out: Lines,
-    err: Lines,
-}
-
-impl Program {
-    pub fn start(mut command: Command) -> Program {
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap();
-        let (out, err) = (Lines::default(), Lines::default());
-        out.follow(child.stdout.take().unwrap());
-        err.follow(child.stderr.take().unwrap());
-        Program { stdin: child.stdin.take(), child, out, err }
-    }
-
-    pub fn types(&mut self, line: &str) {
-        writeln!(self.stdin.as_mut().unwrap(), "{line}").unwrap();
-    }
-
-    /// Waits for a line that holds `text`.
-    #[track_caller]
-    pub fn sees(&self, text: &str) -> String {
-        self.out.find(text, DEADLINE).unwrap_or_else(|| {
-            panic!("never saw {text:?} in\n{:#?}\nstderr\n{:#?}", self.out.all(), self.err.all())
-        })
-    }
-
-    /// Waits for a line on stderr.
-    #[track_caller]
-    pub fn is_told(&self, text: &str) -> String {
-        let found = self.err.find(text, DEADLINE);
-        found.unwrap_or_else(|| panic!("never told {text:?} but\n{:#?}", self.err.all()))
-    }
-
-    pub fn kill(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-    }
-
-    /// All lines of stdout so far.
-    pub fn shown(&self) -> Vec<String> {
-        self.out.all()
-    }
-
-    /// All lines of stderr so far.
-    pub fn told(&self) -> Vec<String> {
-        self.err.all()
-    }
-
-    /// Waits until `enough` of what was shown.
-    #[track_caller]
-    pub fn shows(&self, what: &str, enough: impl Fn(&[String]) -> bool) {
-        let until = Instant::now() + 9 * DEADLINE;
-        loop {
-            let lines = self.out.0.0.lock().unwrap();
-            if enough(&lines) {
-                return;
-            }
-            if Instant::now() >= until {
-                let last = lines.iter().rev().take(5).collect::<Vec<_>>();
-                panic!("never {what}; last of {} {last:#?}; {:#?}", lines.len(), self.err.all());
-            }
-            drop(lines);
-            // A look at all lines is dear: not at each new one.
-            thread::park_timeout(Duration::from_millis(20));
-        }
-    }
-
-    /// Waits for a line on stderr, which is not found a second time.
-    #[track_caller]
-    pub fn forgets(&self, text: &str) {
-        let line = self.is_told(text);
-        let mut lines = self.err.0.0.lock().unwrap();
-        let index = lines.iter().position(|one| *one == line).unwrap();
-        lines.remove(index);
-    }
-
-    pub fn seen(&self, text: &str) -> usize {
-        self.out.all().iter().filter(|line| line.contains(text)).count()
-    }
-
-    pub fn hangs_up(&mut self) {
-        self.stdin = None;
-    }
-
-    #[track_caller]
-    pub fn ends(&mut self) -> ExitStatus {
-        let until = Instant::now() + DEADLINE;
-        while Instant::now() < until {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                return status;
-            }
-            thread::park_timeout(Duration::from_millis(10));
-        }
-        panic!("still running; stderr {:#?}", self.err.all());
-    }
-
-    pub fn pid(&self) -> Pid {
-        Pid::from_child(&self.child)
-    }
-
-    pub fn signal(&self, signal: Signal) {
-        kill_process(self.pid(), signal).unwrap();
-    }
-
-    /// User and system time so far.
-    pub fn cpu(&self) -> Duration {
-        cpu(self.pid())
-    }
-
-    /// Resident memory.
-    pub fn memory_kib(&self) -> u64 {
-        memory_kib(self.pid())
-    }
-}
-
-/// User and system time of a process so far.
-pub fn cpu(pid: Pid) -> Duration {
-    let stat = proc(pid, "stat");
-    let after_name = stat.rsplit(") ").next().unwrap();
-    let ticks = after_name.split(' ').skip(11).take(2).map(|field| field.parse::<u64>().unwrap());
-    // Linux shows these in hundredths of a second.
-    Duration::from_millis(10 * ticks.sum::<u64>())
-}
-
-/// Resident memory of a process.
-pub fn memory_kib(pid: Pid) -> u64 {
-    let status = proc(pid, "status");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse().unwrap()
-}
-
-fn proc(pid: Pid, file: &str) -> String {
-    fs::read_to_string(format!("/proc/{}/{file}", pid.as_raw_nonzero())).unwrap()
-}
-
-impl Drop for Program {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
 
 /// A server and the folders of its people.
 pub struct World {
@@ -427,15 +249,31 @@ impl World {
         found
     }
 
+    pub fn parsed_invite(&self) -> Invite {
+        self.invite.parse().unwrap()
+    }
+
+    /// The server's public key, as it is told to a client that has the invite.
+    pub fn server_key(&self) -> PublicKey {
+        let invite = self.parsed_invite();
+        fetch_key(&invite.host, invite.port, &invite.fingerprint.unwrap(), DEADLINE).unwrap()
+    }
+
+    /// The server's private key, as a thief has it.
+    pub fn own_key(&self) -> Identity {
+        let pem = fs::read_to_string(self.home().join("keys/server.pem")).unwrap();
+        Identity::from_pem(&pem, None).unwrap()
+    }
+
     /// The first record of a client that has this server's invite, with its length.
     pub fn hello(&self) -> Vec<u8> {
-        let invite: Invite = self.invite.parse().unwrap();
+        let invite = self.parsed_invite();
         framed_record(&r0(&invite.fingerprint.unwrap(), Suites::default()))
     }
 
     /// The same of another major.
     pub fn hello_of(&self, major: char) -> Vec<u8> {
-        let invite: Invite = self.invite.parse().unwrap();
+        let invite = self.parsed_invite();
         let head = format!("PYCHAT/{major} of the future").into_bytes();
         framed_record(&[&head[..], &mac(&invite.fingerprint.unwrap(), &head)].concat())
     }

@@ -20,6 +20,8 @@ pub(super) struct Budgets {
     pub histories: Bucket,
     /// Bytes that were sent in answer to requests. It may fall below zero.
     pub answers: Bucket,
+    /// Joins that do not wait for `answers`: a client that comes back joins all its channels.
+    pub rejoins: Bucket,
     /// Joins that are announced.
     pub notices: Bucket,
     pub logins: Bucket,
@@ -28,31 +30,43 @@ pub(super) struct Budgets {
 }
 
 /// Burst and rate per second of each bucket, in the order of the fields.
-fn sizes(limits: &Limits) -> [(f64, f64); 8] {
+fn sizes(limits: &Limits) -> [(f64, f64); 9] {
     let tenfold = |per_s: f64| (per_s * 10.0, per_s);
+    let hourly = |per_h: f64| (per_h, per_h / 3_600.0);
     [
         (limits.lines_burst.into(), limits.lines_per_s),
         tenfold(limits.bytes_per_s),
         tenfold(limits.requests_per_s),
         tenfold(limits.histories_per_s),
         tenfold(limits.answer_bytes_per_s),
+        hourly(limits.channels_per_user_max as f64),
         tenfold(limits.notices_per_s),
         tenfold(limits.logins_per_s),
-        (limits.places_per_h, limits.places_per_h / 3_600.0),
+        hourly(limits.places_per_h),
     ]
 }
 
 impl Budgets {
     pub fn new(limits: &Limits, now: Stamp) -> Budgets {
         let buckets = sizes(limits).map(|(burst, per_s)| Bucket::new(burst, per_s, now));
-        let [lines, bytes, requests, histories, answers, notices, logins, places] = buckets;
-        Budgets { lines, bytes, requests, histories, answers, notices, logins, places }
+        let [lines, bytes, requests, histories, answers, rejoins, notices, logins, places] =
+            buckets;
+        Budgets { lines, bytes, requests, histories, answers, rejoins, notices, logins, places }
+    }
+
+    /// Whether nothing is spent or owed, so that forgetting them gives nobody anything.
+    pub fn are_full(&self, now: Stamp) -> bool {
+        let Budgets { lines, bytes, requests, histories, answers, .. } = self;
+        let Budgets { rejoins, notices, logins, places, .. } = self;
+        let all = [lines, bytes, requests, histories, answers, rejoins, notices, logins, places];
+        all.into_iter().all(|bucket| bucket.is_full(now))
     }
 
     /// Other limits from now on; what was taken stays taken.
     pub fn retune(&mut self, limits: &Limits) {
-        let Budgets { lines, bytes, requests, histories, answers, notices, logins, places } = self;
-        let all = [lines, bytes, requests, histories, answers, notices, logins, places];
+        let Budgets { lines, bytes, requests, histories, answers, .. } = self;
+        let Budgets { rejoins, notices, logins, places, .. } = self;
+        let all = [lines, bytes, requests, histories, answers, rejoins, notices, logins, places];
         for (bucket, (burst, per_s)) in all.into_iter().zip(sizes(limits)) {
             bucket.retune(burst, per_s);
         }

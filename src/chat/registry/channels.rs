@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 use super::{Channel, Effect, Fact, Joining, Outcome, Registry, Seat, Session};
 use crate::chat::rate::Stamp;
 use crate::chat::{
-    ChannelInfo, ChannelName, Event, Place, PlaceInfo, Refusal, Seq, SessionId, UserName,
+    ChannelInfo, ChannelName, Event, Place, PlaceInfo, Refusal, Retention, Seq, SessionId, UserName,
 };
 use crate::limits::LIST_BYTES_MAX;
 
@@ -63,7 +63,7 @@ impl Registry {
     /// guesses leave nothing on the disk.
     fn remember_member(&mut self, who: &UserName, channel: &ChannelName) -> Option<Effect> {
         let place = Place::Channel(channel.clone());
-        let log = self.logs.get_mut(&place).filter(|log| channel.has_pin() && log.last > Seq(0))?;
+        let log = self.logs.get_mut(&place).filter(|log| channel.has_pin() && log.stored)?;
         if log.reads.contains_key(who) {
             return None;
         }
@@ -75,7 +75,6 @@ impl Registry {
         let Joining { channel: name, after, reference, strange } = joining;
         let session = self.sessions.get_mut(&from).expect("the hub knows its sessions");
         let (who, new) = (session.user.clone(), session.channels.insert(name.clone()));
-        session.joins += usize::from(new);
         let resumes = session.resumes;
         let made = || Channel { maker: Some(who.clone()), ..Channel::default() };
         let mut theirs = usize::from(!self.channels.contains_key(&name));
@@ -199,6 +198,23 @@ impl Registry {
             effects.push(Effect::Notice(name.clone(), event));
         }
         effects
+    }
+
+    /// Nobody is left in a channel. Its topic and what people have read of it go with its last line,
+    /// unless the configuration names it.
+    pub(super) fn forget_channel(&mut self, name: &ChannelName) -> Effect {
+        let place = Place::Channel(name.clone());
+        let passing = (self.rules.retention)(&place) == Retention::Off;
+        let stored = self.logs.get(&place).is_some_and(|log| log.stored);
+        let stays = stored && !passing && !(self.rules.forgets)(&place);
+        let configured = (self.rules.configured)(name);
+        if !stays && !configured {
+            self.topics.remove(name);
+        }
+        if !stays && (passing || !configured) {
+            self.forget_log(&place);
+        }
+        Effect::Forget(place)
     }
 
     pub(super) fn topic(

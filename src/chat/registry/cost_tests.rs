@@ -11,6 +11,13 @@ fn tag(number: usize) -> String {
     format!("#tea~{}{number:02}0", "0".repeat(23))
 }
 
+/// A place with lines of an earlier run, up to this seq.
+pub(super) fn past(place: &str, last: u64) -> Remembered {
+    let (first, last, stored, topic) = (Seq(0), Seq(last), last > 0, None);
+    let (reads, waiting) = (Vec::new(), Vec::new());
+    Remembered { place: place.parse().unwrap(), first, last, stored, topic, reads, waiting }
+}
+
 fn join(channel: &str) -> Command {
     Command::Join { channel: channel.parse().unwrap(), after: None, reference: None }
 }
@@ -153,7 +160,7 @@ fn a_channel_with_a_pin_that_had_messages_stays_known_over_a_restart() {
     assert_eq!(known(chat.does(alice, part(&tag(2))).unwrap()), [], "a guess leaves nothing");
     let mut later = Chat::new();
     let reads = vec![("alice".parse().unwrap(), Seq(0))];
-    later.registry.remember(place, Seq(1), None, reads, vec![]);
+    later.registry.remember(Remembered { reads, ..past(&tag(1), 1) });
     later.registry.rules.limits.pin_joins_per_h = 1;
     let alice = later.enters("alice");
     assert!(later.joins(alice, &tag(5)).is_ok());
@@ -228,13 +235,140 @@ fn topics_cost_as_much_as_messages() {
 fn answers_are_paid_before_more_is_asked() {
     let mut chat = Chat::new();
     let alice = chat.enters("alice");
-    chat.registry.answered(alice, 5 << 20, Stamp(1_000));
-    let Err(Refusal::Rate { retry_ms }) = chat.does(alice, people("#lobby")) else { panic!() };
-    assert!((5_000..=10_000).contains(&retry_ms), "{retry_ms}");
     let other = chat.enters("alice");
+    let name: UserName = "alice".parse().unwrap();
+    chat.registry.answered(&name, 50 << 20, Stamp(1_000));
+    let Err(Refusal::Rate { retry_ms }) = chat.does(alice, people("#lobby")) else { panic!() };
+    assert!((190_000..=191_000).contains(&retry_ms), "all of it: {retry_ms}");
     assert!(chat.does(other, people("#lobby")).is_err(), "another session has no other budget");
-    assert!(chat.does(alice, join("#tea")).is_ok(), "a client comes back to all its channels");
-    assert!(chat.says(alice, "#tea", "x").is_ok());
+    // Nor has one that begins, also after all of them have ended and the person was forgotten.
+    let enters = |chat: &mut Chat, ms| {
+        let (id, device) = (SessionId(1_000 + ms), "main".parse().unwrap());
+        chat.registry.enter(id, name.clone(), device, false, Stamp(ms)).map(|_| id)
+    };
+    assert_eq!(enters(&mut chat, 1_000), Err(Refusal::Unpaid { retry_ms }));
+    assert!(chat.says(alice, "#lobby", "x").is_ok(), "what draws nothing goes on");
+    for id in [alice, other] {
+        chat.registry.leave(id, None, false, Stamp(1_000));
+    }
+    chat.registry.sweep(Stamp(100_000));
+    let refused = enters(&mut chat, 100_000);
+    assert!(matches!(refused, Err(Refusal::Unpaid { retry_ms: 91_000..=92_000 })), "{refused:?}");
+    assert!(enters(&mut chat, 1_000 + retry_ms).is_ok());
+}
+
+#[test]
+fn a_client_comes_back_to_all_its_channels_and_no_more_often_than_that() {
+    let mut chat = Chat::new();
+    chat.registry.rules.limits.requests_per_s = 1e6;
+    chat.registry.rules.limits.channels_per_user_max = 5;
+    let alice = chat.enters("alice");
+    chat.registry.answered(&"alice".parse().unwrap(), 1 << 30, Stamp(1_000));
+    let joins = (0..9).map(|_| chat.does(alice, join("#tea")).is_ok());
+    assert_eq!(joins.filter(|joined| *joined).count(), 5);
+    // Another session of the same person has no joins of its own; an hour brings five.
+    let hour = Stamp(1_000 + 3_600_000);
+    let joins = (0..9).map(|_| chat.registry.apply(alice, &join("#tea"), &|_| None, hour).is_ok());
+    assert_eq!(joins.filter(|joined| *joined).count(), 5);
+}
+
+/// Who was forgotten would come back with new budgets.
+#[test]
+fn nobody_is_forgotten_who_has_spent_something() {
+    let mut chat = Chat::new();
+    let alice = chat.enters("alice");
+    chat.registry.answered(&"alice".parse().unwrap(), 2 << 30, Stamp(0));
+    chat.registry.leave(alice, None, false, Stamp(0));
+    chat.registry.sweep(Stamp(2 * 3_600_000));
+    assert_eq!(chat.registry.users.len(), 1, "2 GiB take longer");
+    chat.registry.sweep(Stamp(3 * 3_600_000));
+    assert!(chat.registry.users.is_empty());
+}
+
+/// What is left in memory of a place that nobody is in.
+fn traces(chat: &Chat, place: &str) -> usize {
+    let place: Place = place.parse().unwrap();
+    let topic = match &place {
+        Place::Channel(name) => chat.registry.topics.contains_key(name),
+        Place::Private(..) => false,
+    };
+    let partners = chat.registry.partners.len();
+    usize::from(topic) + usize::from(chat.registry.logs.contains_key(&place)) + partners
+}
+
+#[test]
+fn nothing_is_left_of_a_channel_whose_last_line_is_gone() {
+    let mut chat = Chat::new();
+    let alice = chat.enters("alice");
+    let tea: Place = "#tea".parse().unwrap();
+    let minute = 61_000;
+    let forgets = |effects: &[Effect]| effects.contains(&Effect::Forget("#tea".parse().unwrap()));
+    chat.joins(alice, "#tea").unwrap();
+    let (channel, text) = ("#tea".parse().unwrap(), Some("leaves".to_owned()));
+    chat.does(alice, Command::Topic { channel, text, reference: None }).unwrap();
+    chat.registry.committed(&tea, Seq(7));
+    let empty = |chat: &mut Chat, last| {
+        chat.registry.emptied(vec![("#tea".parse().unwrap(), Seq(last))], Stamp(2_000))
+    };
+    assert!(empty(&mut chat, 7).is_empty() && traces(&chat, "#tea") == 2, "alice is in it");
+    chat.registry.committed(&tea, Seq(8));
+    chat.does(alice, part("#tea")).unwrap();
+    assert!(forgets(&chat.registry.sweep(Stamp(minute))), "its tail goes");
+    assert_eq!(traces(&chat, "#tea"), 2, "there is a line");
+    assert!(empty(&mut chat, 7).is_empty(), "a line came since");
+    assert!(forgets(&empty(&mut chat, 8)));
+    assert_eq!(traces(&chat, "#tea"), 0);
+    assert!(empty(&mut chat, 8).is_empty());
+    // What is said there later comes behind whatever a client may have of it, and nothing is unread.
+    let entered = chat.joins(alice, "#tea").unwrap();
+    let found = entered.iter().find_map(|effect| match effect {
+        Effect::Answer(Event::Entered { last, read, topic, .. }) => Some((*last, *read, topic)),
+        _ => None,
+    });
+    assert_eq!(found, Some((Seq(8), Seq(8), &None)));
+    let mark = Some(super::super::Mark { log: LogId(1), seq: Seq(3) });
+    let start = chat.registry.start(&tea, mark);
+    assert_eq!((start.after, start.upto), (Seq(8), Seq(8)), "no gap");
+    // One that the configuration names keeps what it has.
+    chat.registry.remember(Remembered { topic: Some("x".into()), ..past("#configured", 3) });
+    let place: Place = "#configured".parse().unwrap();
+    assert!(chat.registry.emptied(vec![(place, Seq(3))], Stamp(minute)).is_empty());
+    assert_eq!(traces(&chat, "#configured"), 2);
+}
+
+#[test]
+fn nothing_is_left_of_a_conversation_whose_last_line_is_gone() {
+    let mut chat = Chat::new();
+    let alice = chat.enters("alice");
+    let place: Place = "@alice@bob".parse().unwrap();
+    chat.says(alice, "@bob", "psst").unwrap();
+    chat.registry.committed(&place, Seq(1));
+    let emptied = |chat: &mut Chat, ms| {
+        chat.registry.emptied(vec![("@alice@bob".parse().unwrap(), Seq(1))], Stamp(ms));
+        chat.registry.sweep(Stamp(ms + 31_000))
+    };
+    assert!(emptied(&mut chat, 0).is_empty(), "alice is here");
+    assert!(traces(&chat, "@alice@bob") > 0);
+    chat.registry.leave(alice, None, false, Stamp(40_000));
+    assert_eq!(chat.registry.sweep(Stamp(75_000)), [Effect::Forget(place)]);
+    assert_eq!(traces(&chat, "@alice@bob"), 0);
+    // Long after both have gone, too.
+    chat.registry.remember(past("@alice@bob", 1));
+    assert_eq!(chat.registry.sweep(Stamp(200_000)), []);
+    assert_eq!(emptied(&mut chat, 300_000).len(), 1);
+    assert_eq!(traces(&chat, "@alice@bob"), 0);
+}
+
+#[test]
+fn a_channel_whose_lines_go_with_its_people_leaves_nothing() {
+    let mut chat = Chat::new();
+    let alice = chat.enters("alice");
+    let leaky = format!("#leaky~{}", "0".repeat(26));
+    chat.joins(alice, &leaky).unwrap();
+    chat.registry.committed(&leaky.parse().unwrap(), Seq(4));
+    chat.does(alice, part(&leaky)).unwrap();
+    assert_eq!(chat.registry.sweep(Stamp(90_000)).len(), 1);
+    assert_eq!(traces(&chat, &leaky), 0);
 }
 
 #[test]
@@ -294,13 +428,8 @@ fn first_messages_and_messages_to_whom_is_gone() {
     let mut chat = Chat::new();
     chat.registry.rules.limits.places_per_h = 2.0;
     let alice = chat.enters("alice");
-    chat.registry.remember(
-        "@alice@dave".parse().unwrap(),
-        Seq(1),
-        None,
-        vec![],
-        vec![("dave".parse().unwrap(), 1)],
-    );
+    let waiting = vec![("dave".parse().unwrap(), 1)];
+    chat.registry.remember(Remembered { waiting, ..past("@alice@dave", 1) });
     let gone = Err(Refusal::NotRegistered("dave".parse().unwrap()));
     assert_eq!(chat.says(alice, "@dave", "still there?"), gone);
     let (to, id, body) = ("@dave".parse().unwrap(), MsgId([1; 16]), Body::default());

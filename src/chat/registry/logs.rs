@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::{Directory, Effect, Fact, Log, Registry, Start};
+use super::{Directory, Effect, Fact, Log, Registry, Remembered, Start};
 use crate::chat::rate::Stamp;
 use crate::chat::{
     ChannelName, Event, LogId, Mark, Place, PlaceInfo, Position, ReadMark, Refusal, Retention, Seq,
@@ -12,27 +12,21 @@ use crate::chat::{
 
 impl Registry {
     /// What is known of a place from before this run.
-    pub fn remember(
-        &mut self,
-        place: Place,
-        last: Seq,
-        topic: Option<String>,
-        reads: Vec<(UserName, Seq)>,
-        waiting: Vec<(UserName, usize)>,
-    ) {
+    pub fn remember(&mut self, known: Remembered) {
+        let Remembered { place, first, last, stored, topic, reads, waiting } = known;
         if let (Place::Channel(channel), Some(topic)) = (&place, topic) {
             self.topics.insert(channel.clone(), topic);
         }
         let log = self.log(&place);
-        log.last = last;
-        log.begun = last > Seq(0);
+        (log.first, log.last) = (first, last);
+        (log.begun, log.stored) = (stored, stored);
         log.reads = reads.into_iter().collect();
         for (name, count) in waiting.into_iter().filter(|(_, count)| *count > 0) {
             self.user(&name, Stamp(0)).wait_for(&place, &name, count);
         }
-        // Where nobody ever wrote, the channel is forgotten again unless somebody comes.
+        // Where nothing is left, the channel is forgotten again unless somebody comes.
         if let Place::Channel(channel) = place
-            && last == Seq(0)
+            && !stored
         {
             self.channels.entry(channel).or_default().empty_since = Some(Stamp(0));
         }
@@ -47,20 +41,58 @@ impl Registry {
                     partners.insert(partner.clone());
                 }
             }
-            let id = match (rules.retention)(place) {
+            let (id, first) = match (rules.retention)(place) {
                 Retention::Off => {
                     self.logs_made += 1;
-                    LogId(rules.passing.0.wrapping_add(self.logs_made))
+                    (LogId(rules.passing.0.wrapping_add(self.logs_made)), Seq(0))
                 }
-                _ => rules.kept,
+                _ => (rules.kept, self.floor),
             };
-            Log { id, last: Seq(0), reads: HashMap::new(), begun: false }
+            let reads = HashMap::new();
+            Log { id, first, last: first, reads, begun: false, stored: false }
         })
     }
 
     /// A line was committed.
     pub fn committed(&mut self, place: &Place, seq: Seq) {
-        self.log(place).last = seq;
+        let log = self.log(place);
+        (log.last, log.stored) = (seq, true);
+    }
+
+    /// The ledger has found no line of these places, whose last seqs were these. Those that nobody is in
+    /// are forgotten: channels now, conversations once both people have been away for long enough.
+    pub fn emptied(&mut self, places: Vec<(Place, Seq)>, now: Stamp) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        for (place, last) in places {
+            // A line that was stored meanwhile has another seq.
+            let Some(log) = self.logs.get_mut(&place).filter(|log| log.last == last) else {
+                continue;
+            };
+            log.stored = false;
+            match &place {
+                Place::Channel(name) => {
+                    if !self.channels.contains_key(name) && !(self.rules.configured)(name) {
+                        effects.push(self.forget_channel(name));
+                    }
+                }
+                Place::Private(..) => {
+                    for name in place.people().into_iter().flatten() {
+                        if self.sessions_of(name).is_empty() {
+                            self.left.entry(name.clone()).or_insert(now);
+                        }
+                    }
+                }
+            }
+        }
+        effects
+    }
+
+    /// Forgets what is known of a place's log. Lines of places that begin later come behind its last one.
+    pub(super) fn forget_log(&mut self, place: &Place) {
+        let Some(log) = self.logs.remove(place) else { return };
+        if log.id == self.rules.kept {
+            self.floor = self.floor.max(log.last);
+        }
     }
 
     /// A line was not stored: it does not wait for anybody.
@@ -92,7 +124,8 @@ impl Registry {
         partners.map(|partner| Place::private(user.clone(), partner.clone())).collect()
     }
 
-    /// What was kept in memory only goes once both people have been away for the resume window.
+    /// What was kept in memory only, and what has no line any more, goes once both people have been away
+    /// for the resume window.
     pub(super) fn forget_conversations(&mut self, window_ms: u64, now: Stamp) -> Vec<Effect> {
         let over = |(_, since): &(&UserName, &Stamp)| now.ms_since(**since) >= window_ms;
         let gone = self.left.iter().filter(over).map(|(name, _)| name.clone());
@@ -103,14 +136,13 @@ impl Registry {
             for partner in self.partners.get(&name).cloned().unwrap_or_default() {
                 let place = Place::private(name.clone(), partner.clone());
                 let is_here = !self.sessions_of(&partner).is_empty();
+                let stays = (self.rules.retention)(&place) != Retention::Off
+                    && self.logs.get(&place).is_some_and(|log| log.stored);
                 // Who left a moment ago may be back, and is looked at later.
-                if is_here
-                    || self.left.contains_key(&partner)
-                    || (self.rules.retention)(&place) != Retention::Off
-                {
+                if is_here || self.left.contains_key(&partner) || stays {
                     continue;
                 }
-                self.logs.remove(&place);
+                self.forget_log(&place);
                 for (one, other) in [(&name, &partner), (&partner, &name)] {
                     if let Some(partners) = self.partners.get_mut(one) {
                         partners.remove(other);
@@ -128,12 +160,14 @@ impl Registry {
         let (resume_max, first_max) =
             (self.rules.limits.resume_lines_max, self.rules.limits.first_lines_max);
         let log = self.log(place);
+        let first = log.first;
         let known = mark.filter(|mark| mark.log == log.id && mark.seq <= log.last);
         match known {
             Some(mark) => {
-                Start { after: mark.seq, upto: log.last, lines_max: resume_max, fresh: false }
+                let after = mark.seq.max(first);
+                Start { after, upto: log.last, lines_max: resume_max, fresh: false }
             }
-            None => Start { after: Seq(0), upto: log.last, lines_max: first_max, fresh: true },
+            None => Start { after: first, upto: log.last, lines_max: first_max, fresh: true },
         }
     }
 
@@ -234,7 +268,7 @@ impl Registry {
     pub(super) fn place_info(&mut self, user: &UserName, place: &Place) -> PlaceInfo {
         let retention = (self.rules.retention)(place);
         let log = self.log(place);
-        let read = log.reads.get(user).copied().unwrap_or_default();
+        let read = log.reads.get(user).copied().unwrap_or_default().max(log.first);
         PlaceInfo { to: place.as_seen_by(user), log: log.id, last: log.last, read, retention }
     }
 

@@ -88,8 +88,6 @@ struct Session {
     resumes: bool,
     /// Until then: who was in the lobby, and since when, as it was told.
     told: BTreeMap<UserName, Stamp>,
-    /// Joins so far. A client joins all its channels when it comes back; later joins are a person's.
-    joins: usize,
 }
 
 struct User {
@@ -109,10 +107,31 @@ struct User {
 /// What is known of a place's log.
 struct Log {
     id: LogId,
+    /// Its lines come behind this seq ...
+    first: Seq,
+    /// ... and up to this one.
     last: Seq,
     reads: HashMap<UserName, Seq>,
     /// Somebody has written here, and has paid for the place.
     begun: bool,
+    /// The ledger has lines of it.
+    stored: bool,
+}
+
+/// What is known of a place from before this run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Remembered {
+    pub place: Place,
+    /// Its lines come behind this seq ...
+    pub first: Seq,
+    /// ... and up to this one.
+    pub last: Seq,
+    /// It has lines.
+    pub stored: bool,
+    pub topic: Option<String>,
+    pub reads: Vec<(UserName, Seq)>,
+    /// Lines that came since a person of a private conversation was last here.
+    pub waiting: Vec<(UserName, usize)>,
 }
 
 /// A person in a channel.
@@ -153,6 +172,9 @@ pub struct Registry {
     left: BTreeMap<UserName, Stamp>,
     rules: Rules,
     logs_made: u64,
+    /// Lines of places that begin from now on come behind this seq: no mark of a place that was forgotten
+    /// reaches further than what is said there later.
+    floor: Seq,
 }
 
 /// What the operator has decided.
@@ -162,6 +184,8 @@ pub struct Rules {
     pub retention: Box<dyn Fn(&Place) -> Retention + Send>,
     /// Whether the configuration names a channel: it keeps its topic when everybody has left.
     pub configured: Box<dyn Fn(&ChannelName) -> bool + Send>,
+    /// Whether a place's lines go at once when nobody is left in it.
+    pub forgets: Box<dyn Fn(&Place) -> bool + Send>,
     /// The id of the logs that are kept.
     pub kept: LogId,
     /// The ids of the others are counted from here on.
@@ -169,7 +193,8 @@ pub struct Rules {
 }
 
 impl Registry {
-    pub fn new(rules: Rules) -> Self {
+    /// Without any place; lines of new ones come behind `floor`.
+    pub fn new(rules: Rules, floor: Seq) -> Self {
         let channels = BTreeMap::from([(ChannelName::lobby(), Channel::default())]);
         Registry {
             sessions: HashMap::new(),
@@ -182,6 +207,7 @@ impl Registry {
             left: BTreeMap::new(),
             rules,
             logs_made: 0,
+            floor,
         }
     }
 
@@ -264,33 +290,21 @@ impl Registry {
             if let Some(user) = maker.and_then(|maker| self.users.get_mut(&maker)) {
                 user.channels = user.channels.saturating_sub(1);
             }
-            let place = Place::Channel(name.clone());
-            let kept =
-                (self.rules.retention)(&place) != Retention::Off && self.last(&place) > Seq(0);
-            let configured = (self.rules.configured)(&name);
-            if !kept && !configured {
-                self.topics.remove(&name);
-            }
-            if !kept && (!configured || (self.rules.retention)(&place) == Retention::Off) {
-                self.logs.remove(&place);
-            }
-            effects.push(Effect::Forget(place));
+            effects.push(self.forget_channel(&name));
         }
         effects.extend(self.forget_conversations(window_ms, now));
         self.users.retain(|_, user| {
             let idle = user.sessions.is_empty() && user.waiting.is_empty() && user.channels == 0;
-            !idle || now.ms_since(user.active) < 60 * 60 * 1000
+            let recent = now.ms_since(user.active) < 60 * 60 * 1000;
+            !idle || recent || !user.budgets.are_full(now)
         });
         self.pin_joins.retain(|_, joins| !joins.expire(now));
         effects
     }
 
-    /// Takes the price of a request from a session's person.
-    pub fn pay_request(&mut self, from: SessionId, now: Stamp) -> Result<(), Refusal> {
-        if !self.sessions.contains_key(&from) {
-            return Ok(());
-        }
-        let paid = self.user_of(from).budgets.requests.take(1.0, now);
+    /// Takes the price of a request from a person.
+    pub fn pay_request(&mut self, user: &UserName, now: Stamp) -> Result<(), Refusal> {
+        let paid = self.user(user, now).budgets.requests.take(1.0, now);
         paid.map_err(|retry_ms| Refusal::Rate { retry_ms })
     }
 
@@ -301,10 +315,10 @@ impl Registry {
         }
     }
 
-    /// So many bytes were sent to a session in answer to its requests.
-    pub fn answered(&mut self, to: SessionId, bytes: usize, now: Stamp) {
-        if bytes > 0 && self.sessions.contains_key(&to) {
-            self.user_of(to).budgets.answers.owe(bytes as f64, now);
+    /// So many bytes were sent to a person's sessions in answer to requests.
+    pub fn answered(&mut self, to: &UserName, bytes: usize, now: Stamp) {
+        if bytes > 0 {
+            self.user(to, now).budgets.answers.owe(bytes as f64, now);
         }
     }
 
@@ -317,12 +331,11 @@ impl Registry {
     fn pay(&mut self, from: SessionId, command: &Command, now: Stamp) -> Result<(), Refusal> {
         self.check_texts(command)?;
         let channels = self.channels.len();
-        let rejoins = self.session(from).joins >= self.rules.limits.channels_per_user_max;
         let user = self.user_of(from);
         let budgets = &mut user.budgets;
         // What draws an answer waits until the answers of before are paid.
         let draws = match command {
-            Command::Join { .. } => rejoins,
+            Command::Join { .. } => budgets.rejoins.take(1.0, now).is_err(),
             Command::Topic { text, .. } => text.is_none(),
             Command::People { .. }
             | Command::Channels { .. }

@@ -23,12 +23,15 @@ impl Registry {
         }
         let paid = entry.budgets.logins.take(1.0, now);
         paid.map_err(|retry_ms| Refusal::TooManyLogins { retry_ms })?;
+        // What a session is told when it begins is owed: it begins when the ones before are paid.
+        let drawn = entry.budgets.answers.take(0.0, now);
+        drawn.map_err(|retry_ms| Refusal::Unpaid { retry_ms })?;
         entry.sessions.push(id);
         entry.waiting.clear();
         self.left.remove(&user);
         let channels = BTreeSet::new();
         let told = BTreeMap::new();
-        let session = Session { user, device, channels, cut: None, resumes, told, joins: 0 };
+        let session = Session { user, device, channels, cut: None, resumes, told };
         self.sessions.insert(id, session);
         let channel = ChannelName::lobby();
         self.join(id, Joining { channel, after: None, reference: None, strange: false }, now)

@@ -1,4 +1,5 @@
 use super::super::{Body, ChannelInfo, Kind, Mark, Opaque, Position, ReadMark};
+use super::cost_tests::past;
 use super::*;
 
 pub(super) struct Chat {
@@ -16,8 +17,9 @@ impl Chat {
         });
         let configured = Box::new(|channel: &ChannelName| channel.as_str() == "#configured");
         let (kept, passing) = (LogId(1), LogId(100));
-        let rules = Rules { limits, retention, configured, kept, passing };
-        Chat { registry: Registry::new(rules), next: 0 }
+        let forgets = Box::new(|place: &Place| place.to_string().starts_with("#leaky~"));
+        let rules = Rules { limits, retention, configured, forgets, kept, passing };
+        Chat { registry: Registry::new(rules, Seq(0)), next: 0 }
     }
 
     pub fn enters(&mut self, name: &str) -> SessionId {
@@ -297,11 +299,10 @@ fn private_lines_wait_for_who_is_away_until_the_mailbox_is_full() {
 #[test]
 fn each_place_is_taken_up_where_it_was_left() {
     let mut chat = Chat::new();
-    let (alice, bob): (UserName, UserName) = ("alice".parse().unwrap(), "bob".parse().unwrap());
-    let lobby = Place::Channel(ChannelName::lobby());
-    let private = Place::private(alice.clone(), bob.clone());
-    chat.registry.remember(lobby.clone(), Seq(40), None, vec![(alice.clone(), Seq(30))], vec![]);
-    chat.registry.remember(private, Seq(7), None, vec![], vec![]);
+    let alice: UserName = "alice".parse().unwrap();
+    let reads = vec![(alice.clone(), Seq(30))];
+    chat.registry.remember(Remembered { reads, ..past("#lobby", 40) });
+    chat.registry.remember(past("@alice@bob", 7));
     let id = SessionId(70);
     let device: DeviceName = "main".parse().unwrap();
     let entered = chat.registry.enter(id, alice, device, true, Stamp(0)).unwrap();
@@ -447,6 +448,7 @@ fn a_conversation_in_memory_is_forgotten_once_both_have_been_away() {
     chat.says(bob, "@carol", "in memory").unwrap();
     chat.says(bob, "@alice", "kept").unwrap();
     let place = |text: &str| text.parse::<Place>().unwrap();
+    chat.registry.committed(&place("@alice@bob"), Seq(1));
     let forgotten = |chat: &mut Chat, ms| {
         let effects = chat.registry.sweep(Stamp(ms));
         let forgets = effects.into_iter().filter_map(|effect| match effect {

@@ -18,6 +18,8 @@ pub(super) struct Commit<'a> {
     /// Places as they are once this is committed.
     touched: &'a mut HashMap<Place, Known>,
     spent: bool,
+    /// Lines of a new place come behind this seq.
+    floor: Seq,
     change_s_max: u64,
     /// New lines whose words are not in the index yet.
     unindexed: Vec<i64>,
@@ -35,6 +37,7 @@ impl<'a> Commit<'a> {
             places: &ledger.places,
             touched,
             spent: ledger.spent,
+            floor: ledger.floor,
             change_s_max: ledger.change_s_max,
             unindexed: Vec::new(),
         })
@@ -95,9 +98,10 @@ impl<'a> Commit<'a> {
         if let Some(known) = self.touched.get(place).or_else(|| self.places.get(place)) {
             return Ok(*known);
         }
-        let add = "INSERT INTO places (name) VALUES (?1)";
-        self.transaction.prepare_cached(add)?.execute([place.to_string()])?;
-        let known = Known { row: self.transaction.last_insert_rowid(), last: Seq(0) };
+        let add = "INSERT INTO places (name, first, last) VALUES (?1, ?2, ?2)";
+        let values = params![place.to_string(), self.floor.0 as i64];
+        self.transaction.prepare_cached(add)?.execute(values)?;
+        let known = Known { row: self.transaction.last_insert_rowid(), last: self.floor };
         self.touched.insert(place.clone(), known);
         Ok(known)
     }
@@ -178,9 +182,10 @@ impl<'a> Commit<'a> {
         if let Some(verdict) = find.query_row(by_id, verdict).optional()? {
             return Ok(Some(verdict));
         }
-        let find = "SELECT seq FROM spent WHERE place = ?1 AND sender = ?2 AND id = ?3";
+        let by_name = params![draft.place.to_string(), draft.from.as_str(), draft.id.0];
+        let find = "SELECT seq FROM spent WHERE name = ?1 AND sender = ?2 AND id = ?3";
         let mut find = self.transaction.prepare_cached(find)?;
-        let gone = find.query_row(by_id, |row| row.get(0)).optional()?;
+        let gone = find.query_row(by_name, |row| row.get(0)).optional()?;
         Ok(gone.map(|number| Verdict::Known(seq(number))))
     }
 

@@ -38,6 +38,8 @@ pub struct Sqlite {
     places: HashMap<Place, Known>,
     /// Whether any id of a removed line is kept.
     spent: bool,
+    /// Lines of a new place come behind this seq.
+    floor: Seq,
     poisoned: bool,
 }
 
@@ -55,8 +57,9 @@ impl Sqlite {
         let mut connection = Connection::open(path).map_err(&fault)?;
         prepare(&connection).map_err(&fault)?;
         migrate(&mut connection, path)?;
-        let log: i64 =
-            connection.query_row("SELECT log FROM meta", [], |row| row.get(0)).map_err(&fault)?;
+        let (log, floor): (i64, i64) = connection
+            .query_row("SELECT log, floor FROM meta", [], |row| Ok((row.get(0)?, row.get(1)?)))
+            .map_err(&fault)?;
         let spent = connection
             .query_row("SELECT EXISTS (SELECT 1 FROM spent)", [], |row| row.get(0))
             .map_err(&fault)?;
@@ -70,8 +73,8 @@ impl Sqlite {
                 places.insert(known.0, known.1);
             }
         }
-        let (path, log) = (path.to_owned(), LogId(log as u64));
-        Ok(Sqlite { connection, path, log, change_s_max, places, spent, poisoned: false })
+        let (path, log, floor) = (path.to_owned(), LogId(log as u64), seq(floor));
+        Ok(Sqlite { connection, path, log, change_s_max, places, spent, floor, poisoned: false })
     }
 
     pub fn reader(&self) -> SqliteReader {
@@ -161,8 +164,8 @@ impl Ledger for Sqlite {
                  ORDER BY time_ms LIMIT ?3";
             let values = params![row, before_ms, lines_max];
             let keep = format!(
-                "INSERT OR IGNORE INTO spent SELECT place, sender, id, line & {SEQ_MAX}, time_ms \
-                 FROM lines WHERE line IN ({old})"
+                "INSERT OR IGNORE INTO spent SELECT name, sender, id, line & {SEQ_MAX}, time_ms \
+                 FROM lines JOIN places USING (place) WHERE line IN ({old})"
             );
             transaction.execute(&keep, values)?;
             let gone =
@@ -175,18 +178,30 @@ impl Ledger for Sqlite {
     }
 
     fn drop_empty(&mut self, place: &Place) -> Result<(), LedgerError> {
-        let Some(known) = self.places.get(place).filter(|known| known.last == Seq(0)) else {
-            return Ok(());
-        };
-        let row = known.row;
+        let Some(last) = self.emptied(place)? else { return Ok(()) };
+        let row = self.places[place].row;
+        self.floor = self.floor.max(last);
         self.write(|ledger| {
             let transaction = ledger.connection.unchecked_transaction()?;
             transaction.execute("DELETE FROM reads WHERE place = ?1", [row])?;
             transaction.execute("DELETE FROM places WHERE place = ?1", [row])?;
+            transaction.execute("UPDATE meta SET floor = ?1", [ledger.floor.0 as i64])?;
             transaction.commit()
         })?;
         self.places.remove(place);
         Ok(())
+    }
+
+    fn emptied(&self, place: &Place) -> Result<Option<Seq>, LedgerError> {
+        let Some(known) = self.places.get(place) else { return Ok(None) };
+        let find = "SELECT EXISTS (SELECT 1 FROM lines WHERE place = ?1)";
+        let lines = self.connection.query_row(find, [known.row], |row| row.get(0));
+        let lines: bool = lines.map_err(faults(&self.path))?;
+        Ok((!lines).then_some(known.last))
+    }
+
+    fn floor(&self) -> Seq {
+        self.floor
     }
 
     fn places(&self) -> Vec<Place> {
@@ -222,7 +237,10 @@ impl Ledger for Sqlite {
 }
 
 fn remembered(connection: &Connection, waiting_max: usize) -> rusqlite::Result<Vec<Remembered>> {
-    let mut places = connection.prepare("SELECT name, place, last, topic FROM places")?;
+    let mut places = connection.prepare(
+        "SELECT name, place, last, first, \
+         EXISTS (SELECT 1 FROM lines l WHERE l.place = p.place), topic FROM places p",
+    )?;
     let mut reads = connection.prepare("SELECT person, seq FROM reads WHERE place = ?1")?;
     // Who is away does not write: as many lines as may wait are all that has to be looked at.
     let mut waiting = connection.prepare(
@@ -241,8 +259,9 @@ fn remembered(connection: &Connection, waiting_max: usize) -> rusqlite::Result<V
             let values = params![known.row, person.as_str(), waiting_max];
             waits.push((person.clone(), waiting.query_row(values, |row| row.get(0))?));
         }
-        let topic = row.get(3)?;
-        found.push(Remembered { place, last: known.last, topic, reads, waiting: waits });
+        let (first, stored, topic) = (seq(row.get(3)?), row.get(4)?, row.get(5)?);
+        let last = known.last;
+        found.push(Remembered { place, first, last, stored, topic, reads, waiting: waits });
     }
     Ok(found)
 }

@@ -74,6 +74,22 @@ ALTER TABLE lines ADD COLUMN sealed BLOB; -- instead of a text: what only people
     "
 DROP TRIGGER lines_added;
 ",
+    // Places without a line are dropped. Ids of lines that are gone outlive their places.
+    "
+ALTER TABLE meta ADD COLUMN floor INTEGER NOT NULL DEFAULT 0; -- the greatest seq of a dropped place
+ALTER TABLE places ADD COLUMN first INTEGER NOT NULL DEFAULT 0; -- its lines come behind this seq
+CREATE TABLE gone (
+    name TEXT NOT NULL,             -- of the place
+    sender TEXT NOT NULL,
+    id BLOB NOT NULL,
+    seq INTEGER NOT NULL,
+    time_ms INTEGER NOT NULL,
+    PRIMARY KEY (name, sender, id)
+) STRICT, WITHOUT ROWID;
+INSERT INTO gone SELECT name, sender, id, seq, time_ms FROM spent JOIN places USING (place);
+DROP TABLE spent;
+ALTER TABLE gone RENAME TO spent;
+",
 ];
 
 /// The file's schema, where it is one that this pychat knows.

@@ -20,8 +20,8 @@ const KEYS_PER_EVENT: usize = 8;
 /// The newest certificate of each key. One after the other is published.
 pub struct Directory {
     certificates: Persisted<Certificates, FileError>,
-    /// What each key may publish yet; held by who publishes.
-    budgets: Mutex<BTreeMap<Fingerprint, Bucket>>,
+    /// What each person may publish yet, for all their keys; held by who publishes.
+    budgets: Mutex<BTreeMap<UserName, Bucket>>,
     began: Instant,
 }
 
@@ -55,6 +55,7 @@ impl Directory {
         certificate: &Opaque,
     ) -> Result<(), Refusal> {
         let (key, _) = users.by_print(key).ok_or(Refusal::NotOwnCertificate)?;
+        let (user, _) = users.by_key(key).ok_or(Refusal::NotOwnCertificate)?;
         let fresh = Certificate::verify(certificate.bytes(), key, server);
         let fresh = fresh.ok_or(Refusal::NotOwnCertificate)?;
         let mut budgets = self.budgets.lock();
@@ -68,11 +69,11 @@ impl Directory {
         // Each one is a write of the whole file.
         let now = Stamp(self.began.elapsed().as_millis() as u64);
         let (burst, per_s) = (f64::from(CERTIFICATES_BURST), 1.0 / CERTIFICATE_EVERY_S as f64);
-        let budget = budgets.entry(fresh.fingerprint());
+        let budget = budgets.entry(user.clone());
         let budget = budget.or_insert_with(|| Bucket::new(burst, per_s, now));
         budget.take(1.0, now).map_err(|retry_ms| Refusal::Rate { retry_ms })?;
         let registered: BTreeSet<_> = users.keys().map(|(key, _)| key.fingerprint()).collect();
-        budgets.retain(|print, _| registered.contains(print));
+        budgets.retain(|user, _| users.find(user) == Some(user));
         let kept = self.certificates.change(|certificates| {
             certificates.insert(fresh.fingerprint(), certificate.clone());
             certificates.retain(|print, _| registered.contains(print));

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use super::waiting::Waiting;
 use super::{After, Inner};
+use crate::chat::rate::Stamp;
 use crate::chat::registry::{Effect, Fact};
-use crate::chat::{Place, SessionId};
+use crate::chat::{Place, SessionId, UserName};
 use crate::ledger::Record;
 use crate::limits::Limits;
 use crate::server::delivery::send_queue::{PlaceId, SendQueue};
@@ -87,6 +88,14 @@ impl Inner {
             }
         }
         after
+    }
+
+    /// Charges a person for what their sessions were sent in answer to requests since the last time.
+    pub(super) fn charge_answers(&mut self, user: &UserName, now: Stamp) {
+        let sessions = self.registry.sessions_of(user).iter();
+        let queues = sessions.filter_map(|id| self.queues.get(id));
+        let bytes = queues.map(|queue| queue.take_answered()).sum();
+        self.registry.answered(user, bytes, now);
     }
 
     pub(super) fn place(&mut self, place: &Place, limits: &Limits) -> PlaceId {

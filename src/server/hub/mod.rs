@@ -18,6 +18,7 @@ use super::delivery::backfill::Backfill;
 use super::delivery::flusher::Flusher;
 use super::delivery::send_queue::{PlaceId, SendQueue};
 use super::observe::counters::Counters;
+use crate::chat::Seq;
 use crate::chat::rate::Stamp;
 use crate::chat::registry::{Directory, Effect, Registry, Rules, Start};
 use crate::chat::{Code, Command, DeviceName, Event, LogId, Place, Refusal, SessionId, UserName};
@@ -137,6 +138,7 @@ impl Hub {
         queue.hold();
         let mut inner = self.lock();
         inner.registry.set_muted(&user, queue.is_muted(), now);
+        inner.charge_answers(&user, now);
         let effects = inner.registry.enter(queue.id, user, device, resumes, now)?;
         inner.queues.insert(queue.id, Arc::clone(queue));
         let after = inner.carry_out(effects, &self.limits);
@@ -159,10 +161,7 @@ impl Hub {
         directory: Directory,
     ) -> Result<(), Refusal> {
         let now = self.now();
-        let mut inner = self.lock();
-        while inner.waiting.len() >= self.limits.ledger_waiting_max && !inner.closed {
-            inner = self.wait(inner);
-        }
+        let mut inner = self.when_roomy(self.lock());
         // Its end may have come between the read and this.
         let Some((from, device)) = inner.registry.who(queue.id) else { return Ok(()) };
         let (from, device) = (from.clone(), device.clone());
@@ -205,8 +204,10 @@ impl Hub {
     pub fn pay(&self, queue: &SendQueue) -> Result<(), Refusal> {
         let now = self.now();
         let mut inner = self.lock();
-        inner.registry.answered(queue.id, queue.take_answered(), now);
-        inner.registry.pay_request(queue.id, now)
+        let Some((user, _)) = inner.registry.who(queue.id) else { return Ok(()) };
+        let user = user.clone();
+        inner.charge_answers(&user, now);
+        inner.registry.pay_request(&user, now)
     }
 
     /// An answer from the ledger has cost so much: what is more than an answer's usual cost is paid
@@ -226,10 +227,13 @@ impl Hub {
     ) -> Result<(), Refusal> {
         let now = self.now();
         let mut inner = self.when_decided(queue);
+        if may_store(command) {
+            inner = self.when_roomy(inner);
+        }
         let Some((user, _)) = inner.registry.who(queue.id) else { return Ok(()) };
         let user = user.clone();
         inner.registry.set_muted(&user, queue.is_muted(), now);
-        inner.registry.answered(queue.id, queue.take_answered(), now);
+        inner.charge_answers(&user, now);
         let effects = inner.registry.apply(queue.id, command, directory, now)?;
         let after = inner.carry_out(effects, &self.limits);
         self.wake_commit_thread(inner);
@@ -241,11 +245,13 @@ impl Hub {
     /// was `cut`, only if it does not come back soon.
     pub fn leave(&self, queue: &Arc<SendQueue>, reason: Option<&str>, cut: bool) {
         queue.retire();
-        let mut inner = self.when_decided(queue);
+        let mut inner = self.when_roomy(self.when_decided(queue));
         let read = inner.registry.readable(queue.id);
         if let Some((user, _)) = inner.registry.who(queue.id) {
             let user = user.clone();
             inner.registry.set_muted(&user, queue.is_muted(), self.now());
+            // What it has drawn is owed by the person, who may be back at once.
+            inner.charge_answers(&user, self.now());
         }
         let effects = inner.registry.leave(queue.id, reason, cut, self.now());
         let after = inner.carry_out(effects, &self.limits);
@@ -267,6 +273,18 @@ impl Hub {
             inner = self.wait(inner);
         }
         inner
+    }
+
+    /// The lock, once less waits for the ledger than may: one request more is allowed to queue something.
+    fn when_roomy<'a>(&self, mut inner: MutexGuard<'a, Inner>) -> MutexGuard<'a, Inner> {
+        while self.is_full(&inner) {
+            inner = self.wait(inner);
+        }
+        inner
+    }
+
+    fn is_full(&self, inner: &Inner) -> bool {
+        inner.waiting.len() >= self.limits.ledger_waiting_max && !inner.closed
     }
 
     fn wait<'a>(&self, mut inner: MutexGuard<'a, Inner>) -> MutexGuard<'a, Inner> {
@@ -303,9 +321,22 @@ impl Hub {
 
     /// Forgets what has been over for long enough.
     pub fn sweep(&self) {
+        self.tidies(|registry, now| registry.sweep(now));
+    }
+
+    /// These places have no line any more: their last seqs, as the ledger found them.
+    pub fn emptied(&self, places: Vec<(Place, Seq)>) {
+        self.tidies(|registry, now| registry.emptied(places, now));
+    }
+
+    /// Forgets something. Where the ledger does not keep up it stays until the next time: nobody waits.
+    fn tidies(&self, tidy: impl FnOnce(&mut Registry, Stamp) -> Vec<Effect>) {
         let now = self.now();
         let mut inner = self.lock();
-        let effects = inner.registry.sweep(now);
+        if self.is_full(&inner) {
+            return;
+        }
+        let effects = tidy(&mut inner.registry, now);
         let after = inner.carry_out(effects, &self.limits);
         self.wake_commit_thread(inner);
         self.finish_for_all(after);
@@ -347,13 +378,24 @@ impl Hub {
     }
 }
 
+/// Whether something may be stored of a command that is no line.
+fn may_store(command: &Command) -> bool {
+    match command {
+        Command::Join { .. } | Command::Part { .. } | Command::Read { .. } => true,
+        Command::Topic { text, .. } => text.is_some(),
+        _ => false,
+    }
+}
+
 /// What a configuration says to the registry.
 pub fn rules(config: &Config, kept: LogId, passing: LogId) -> Rules {
     let (retentions, named) = (config.retentions(), config.channels.clone());
+    let forgets = retentions.clone();
     Rules {
         limits: config.limits.clone(),
         retention: Box::new(move |place| retentions.of(place)),
         configured: Box::new(move |channel| named.contains_key(channel)),
+        forgets: Box::new(move |place| forgets.forgets(place)),
         kept,
         passing,
     }

@@ -2,10 +2,11 @@
 
 use std::sync::atomic::Ordering;
 
-use super::Hub;
 use super::waiting::{Job, Line, Waiting};
+use super::{Hub, Inner};
 use crate::chat::{Event, MsgId, Place, Refusal, Target, UserName};
 use crate::ledger::Verdict;
+use crate::sync::MutexGuard;
 
 impl Hub {
     /// Puts what waits for the ledger into `waiting`, which is empty and keeps its room, as soon as
@@ -30,9 +31,20 @@ impl Hub {
         std::mem::take(&mut self.lock().waiting)
     }
 
-    /// Something for the ledger's owner to do.
+    /// Something for the ledger's owner to do, once there is room for it.
     pub fn add_job(&self, job: Job) {
-        let mut inner = self.lock();
+        self.push_job(self.when_roomy(self.lock()), job);
+    }
+
+    /// The same where there is room now; else the job is dropped.
+    pub fn try_job(&self, job: Job) {
+        let inner = self.lock();
+        if !self.is_full(&inner) {
+            self.push_job(inner, job);
+        }
+    }
+
+    fn push_job(&self, mut inner: MutexGuard<'_, Inner>, job: Job) {
         if !inner.closed {
             inner.waiting.push(Waiting::Job(job));
         }

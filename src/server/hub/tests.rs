@@ -1,4 +1,4 @@
-//! A thousand faults in single sessions' halves, among the others' deliveries.
+//! A thousand faults in single sessions' halves, among the others' deliveries, and a ledger that does not keep up.
 
 use std::collections::VecDeque;
 use std::io::{self, Read};
@@ -8,6 +8,7 @@ use std::sync::Mutex;
 use std::sync::atomic::AtomicBool;
 
 use super::*;
+use crate::chat::Kind;
 use crate::chat::registry::Rules;
 use crate::chat::{DeviceName, LogId, MsgId, NewMessage, Retention, Target};
 use crate::crypto::record_cipher::{RECORD_BYTES_MAX, pair};
@@ -74,13 +75,17 @@ impl Room {
         };
         let memory = Memory::new(LogId(1), (1 << 20, 1 << 30), 60);
         let (kept, _) = Kept::new(None, memory, config.retentions());
-        let registry = Registry::new(Rules {
-            limits: Limits { sessions_per_user_max: 1_000_000, ..limits.clone() },
-            retention: Box::new(|_| Retention::Off),
-            configured: Box::new(|_| false),
-            kept: LogId(1),
-            passing: LogId(2),
-        });
+        let registry = Registry::new(
+            Rules {
+                limits: Limits { sessions_per_user_max: 1_000_000, ..limits.clone() },
+                retention: Box::new(|_| Retention::Off),
+                configured: Box::new(|_| false),
+                forgets: Box::new(|_| false),
+                kept: LogId(1),
+                passing: LogId(2),
+            },
+            Seq(0),
+        );
         let hub = Hub::new(registry, limits, Flusher::new().unwrap().0);
         Room { hub, kept, entered: 0, lines: 0, members: Vec::new() }
     }
@@ -167,4 +172,53 @@ fn a_thousand_panics_in_single_sessions_harm_no_other() {
         assert_eq!(seqs(member), (member.first..=last).collect::<Vec<_>>());
     }
     assert_eq!(room.hub.stats().sessions, MEMBERS);
+}
+
+/// Whoever has something for the ledger waits while too much waits there already.
+#[test]
+fn nothing_is_queued_for_the_ledger_beyond_its_bound() {
+    let mut room = Room::new();
+    room.hub.limits.ledger_waiting_max = 3;
+    (0..2).for_each(|_| room.enters());
+    let Room { hub, members, .. } = &room;
+    let (queue, leaves) = (&members[0].queue, &members[1].queue);
+    let applies = |command: Command| hub.apply(queue, &command, &|name| Some(name.clone()));
+    let lobby = || "#lobby".parse().unwrap();
+    let says = |kind, text: &str| {
+        let (to, id, body) = (Target::Channel(lobby()), MsgId([7; 16]), text.into());
+        let command = Command::Say(NewMessage { to, id, kind, body });
+        let said = Said { time_ms: 0, fields: Vec::new() };
+        hub.say(queue, &command, said, &|name| Some(name.clone())).unwrap();
+        queue.undecided.store(0, Ordering::Relaxed);
+    };
+    let text = || Some("tea".to_owned());
+    type Act<'a> = &'a (dyn Fn() + Sync);
+    let acts: [Act; 8] = [
+        &|| drop(applies(Command::Topic { channel: lobby(), text: text(), reference: None })),
+        &|| drop(applies(Command::Join { channel: lobby(), after: None, reference: None })),
+        &|| drop(applies(Command::Part { channel: lobby(), reference: None })),
+        &|| drop(applies(Command::Read { places: Vec::new() })),
+        &|| says(Kind::Say, "x"),
+        &|| says(Kind::Delete { of: Seq(1) }, ""),
+        &|| hub.add_job(Box::new(|_| {})),
+        &|| hub.leave(leaves, None, false),
+    ];
+    let fill = || hub.add_job(Box::new(|_| {}));
+    (0..3).for_each(|_| fill());
+    applies(Command::People { channel: lobby(), reference: None }).unwrap();
+    for (number, act) in acts.iter().enumerate() {
+        hub.take_waiting();
+        (0..3).for_each(|_| fill());
+        std::thread::scope(|scope| {
+            let acts = scope.spawn(act);
+            let waits = || hub.lock().waiters > 0 || acts.is_finished();
+            while !waits() {
+                std::thread::yield_now();
+            }
+            assert!(!acts.is_finished(), "{number} does not wait");
+            hub.sweep();
+            hub.try_job(Box::new(|_| {}));
+            assert_eq!(hub.take_waiting().len(), 3, "{number}: who cannot wait adds nothing");
+        });
+    }
 }

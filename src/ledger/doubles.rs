@@ -1,4 +1,4 @@
-//! Storage in memory, which fails.
+//! Ledgers of tests: storage in memory that fails, and readers that are slow, stuck or broken.
 
 use std::io;
 use std::path::PathBuf;
@@ -7,10 +7,10 @@ use std::sync::{Arc, Mutex};
 use rand::RngExt;
 use rand::rngs::StdRng;
 
-use crate::chat::{LogId, Message, Place, Seq, UserName, Wanted};
-use crate::ledger::{
+use super::{
     Draft, Ledger, LedgerError, Memory, Older, Page, Reader, Record, Remembered, Verdict, Work,
 };
+use crate::chat::{LogId, Message, Place, Seq, UserName, Wanted};
 
 /// A ledger that outlives the server's processes and fails now and then.
 pub struct Faulty {
@@ -63,6 +63,14 @@ impl Ledger for Faulty {
         self.memory.drop_empty(place)
     }
 
+    fn emptied(&self, place: &Place) -> Result<Option<Seq>, LedgerError> {
+        self.memory.emptied(place)
+    }
+
+    fn floor(&self) -> Seq {
+        self.memory.floor()
+    }
+
     fn places(&self) -> Vec<Place> {
         self.memory.places()
     }
@@ -88,42 +96,50 @@ impl Ledger for Faulty {
     }
 }
 
-/// A moment in which nothing can be read.
-pub struct Unreadable;
+/// What a test's reader finds of a place.
+pub type Found = Result<(Vec<Message>, bool), LedgerError>;
 
-impl Unreadable {
-    pub fn fault<T>(&self) -> Result<T, LedgerError> {
-        let error = io::Error::other("no descriptor left");
-        Err(LedgerError::Io { path: PathBuf::from("memory"), error })
+type Search = dyn Fn(&Place, &Arc<Work>) -> Found + Send + Sync;
+
+/// A reader that does what a test wants instead of a search, and that finds nothing, or fails, otherwise.
+#[derive(Clone)]
+pub struct Acting {
+    search: Arc<Search>,
+    fails: bool,
+}
+
+impl Acting {
+    pub fn searching(
+        search: impl Fn(&Place, &Arc<Work>) -> Found + Send + Sync + 'static,
+    ) -> Acting {
+        Acting { search: Arc::new(search), fails: false }
+    }
+
+    /// Nothing can be read.
+    pub fn failing() -> Acting {
+        Acting { search: Arc::new(|_, _| unreadable()), fails: true }
     }
 }
 
-impl Reader for Unreadable {
+fn unreadable() -> Found {
+    let error = io::Error::other("no descriptor left");
+    Err(LedgerError::Io { path: PathBuf::from("memory"), error })
+}
+
+impl Reader for Acting {
     fn read(&self, _: &Place, _: Seq, _: Seq, _: Page) -> Result<Vec<Message>, LedgerError> {
-        self.fault()
+        if self.fails { unreadable().map(|(lines, _)| lines) } else { Ok(Vec::new()) }
     }
 
-    fn history(
-        &self,
-        _: &Place,
-        _: Older,
-        _: Page,
-        _: &Arc<Work>,
-    ) -> Result<(Vec<Message>, bool), LedgerError> {
-        self.fault()
+    fn history(&self, _: &Place, _: Older, _: Page, _: &Arc<Work>) -> Found {
+        if self.fails { unreadable() } else { Ok((Vec::new(), false)) }
     }
 
-    fn search_place(
-        &self,
-        _: &Place,
-        _: &Wanted,
-        _: Page,
-        _: &Arc<Work>,
-    ) -> Result<(Vec<Message>, bool), LedgerError> {
-        self.fault()
+    fn search_place(&self, place: &Place, _: &Wanted, _: Page, work: &Arc<Work>) -> Found {
+        (self.search)(place, work)
     }
 
     fn another(&self) -> Box<dyn Reader> {
-        Box::new(Unreadable)
+        Box::new(self.clone())
     }
 }
