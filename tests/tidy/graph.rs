@@ -165,7 +165,11 @@ pub fn sources() -> Vec<(String, String)> {
 }
 
 pub fn is_test(path: &str) -> bool {
-    path.ends_with("tests.rs") || path.contains("tests/") || path == "lib.rs" || path == "main.rs"
+    path.ends_with("tests.rs")
+        || path.ends_with("doubles.rs")
+        || path.contains("tests/")
+        || path == "lib.rs"
+        || path == "main.rs"
 }
 
 /// The module of a file below `src`.
