@@ -62,7 +62,7 @@ impl App {
         if self.overlay.is_some() && self.over(key, act) {
             return;
         }
-        if self.finder.is_some() && self.finds(key, act) {
+        if self.scroll.is_finding() && self.finds(key, act) {
             return;
         }
         match act {
@@ -102,11 +102,11 @@ impl App {
                 self.overlay = Some(Overlay::Pane(Pane::help(&self.keys)));
             }
             Act::Rooms => {
-                self.rooms_shown = !self.rooms_shown;
+                self.view.toggle_rooms();
                 self.needs_width("rooms", layout::WIDEST);
             }
             Act::People => {
-                self.people_shown = !self.people_shown;
+                self.view.toggle_people();
                 self.needs_width("people", layout::WIDE);
             }
             Act::Editor if self.input.hidden => self.flash("a password stays here"),
@@ -127,7 +127,7 @@ impl App {
 
     /// A key for a pane that this terminal has no room for says so.
     fn needs_width(&mut self, what: &str, columns: u16) {
-        if self.size.width < columns {
+        if self.view.width() < columns {
             self.flash(format!("{what}: from {columns} columns on"));
         }
     }
@@ -136,7 +136,7 @@ impl App {
     fn interrupt(&mut self) {
         if !self.input.is_empty() {
             self.input.set("");
-        } else if self.status.leaves(self.now_ms) {
+        } else if self.status.leaves(self.view.now_ms()) {
             self.happen(Happening::Interrupt);
         }
     }
@@ -339,8 +339,7 @@ impl App {
         if let Some(finding) = &mut self.input.finding {
             return finding.extend(first);
         }
-        if let Some(finder) = &mut self.finder {
-            finder.query.push_str(first);
+        if self.scroll.paste(first) {
             return self.find_anew();
         }
         match text.contains('\n') {

@@ -3,19 +3,19 @@
 
 use jiff::tz::TimeZone;
 use ratatui::buffer::CellWidth;
-use ratatui::layout::Rect;
 
 use super::answers::Answers;
 use super::input::Input;
 use super::keys::Keys;
-use super::layout::{self, Areas, WIDE};
+use super::layout::Areas;
 use super::pane::Pane;
-use super::rows::{Paper, Times};
-use super::scroll::Finder;
+use super::rows::Paper;
+use super::scroll::Scroll;
 use super::settings::Settings;
 use super::status::Status;
 use super::theme::{Look, Theme};
-use super::window::{At, Line, Older, What, Window, day};
+use super::view::View;
+use super::window::{At, Line, Older, What, Window};
 use super::windows::Windows;
 use super::wrap;
 use crate::chat::{Command, Seq, Target, UserName};
@@ -52,7 +52,7 @@ pub struct App {
     pub status: Status,
     pub answers: Answers,
     pub overlay: Option<Overlay>,
-    pub finder: Option<Finder>,
+    pub scroll: Scroll,
     pub settings: Settings,
     pub keys: Keys,
     pub look: Look,
@@ -62,17 +62,10 @@ pub struct App {
     pub admission: Vec<String>,
     /// None where the terminal has not said.
     pub focused: Option<bool>,
-    pub size: Rect,
-    pub now_ms: i64,
-    pub zone: TimeZone,
-    pub timestamps: bool,
-    pub rooms_shown: bool,
-    pub people_shown: bool,
+    pub view: View,
     pub text_bytes_max: usize,
     /// Channels that the server has named.
     pub listed: Vec<String>,
-    /// The mention that was jumped to last, until something else moves the view.
-    pub marked: Option<i64>,
     /// Nothing was pressed since the last line was typed: what comes of that may move the view.
     pub untouched: bool,
     pub effects: Vec<Effect>,
@@ -91,22 +84,16 @@ impl App {
             status: Status::new(),
             answers: Answers::default(),
             overlay: None,
-            finder: None,
+            scroll: Scroll::default(),
             settings,
             keys,
             look,
             colour,
             admission: Vec::new(),
             focused: None,
-            size: Rect::new(0, 0, 80, 24),
-            now_ms: 0,
-            zone,
-            timestamps: true,
-            rooms_shown: true,
-            people_shown: true,
+            view: View::new(zone),
             text_bytes_max: usize::MAX,
             listed: Vec::new(),
-            marked: None,
             untouched: true,
             effects: Vec::new(),
         })
@@ -175,7 +162,7 @@ impl App {
             return;
         }
         let left = self.windows.choose(index);
-        (self.finder, self.marked) = (None, None);
+        self.scroll.reset();
         let draft = std::mem::take(&mut self.window_mut().draft);
         let there = self.window().target.clone();
         let draft = self.input.exchange(draft, &there);
@@ -223,12 +210,8 @@ impl App {
 
     /// A line that comes from nowhere but here.
     pub fn line(&self, what: What) -> Line {
-        let (time_ms, day) = self.stamp(self.now_ms);
+        let (time_ms, day) = self.view.stamp(self.view.now_ms());
         Line { time_ms, day, seq: None, what }
-    }
-
-    pub fn stamp(&self, time_ms: i64) -> (i64, i32) {
-        (time_ms, day(time_ms, &self.zone))
     }
 
     pub fn push(&mut self, index: usize, line: Line) {
@@ -236,29 +219,29 @@ impl App {
     }
 
     pub fn flash(&mut self, text: impl Into<String>) {
-        self.status.flash(text.into(), self.now_ms);
+        self.status.flash(text.into(), self.view.now_ms());
     }
 
     /// When something on the screen changes by itself, in milliseconds from now.
     pub fn next_change_ms(&self) -> Option<u64> {
-        self.status.next_change_ms(self.now_ms)
+        self.status.next_change_ms(self.view.now_ms())
     }
 
     /// Time has passed.
     pub fn pass(&mut self, now_ms: i64) {
-        self.now_ms = now_ms;
+        self.view.pass(now_ms);
         self.status.pass(now_ms);
     }
 
     pub fn areas(&self) -> Areas {
-        let cells = usize::from(self.size.width - self.prompt_cells());
+        let cells = usize::from(self.view.width() - self.prompt_cells());
         let rows = self.input.lay_out(cells).rows.len() as u16;
-        layout::areas(self.size, rows, self.rooms_shown, self.people_shown)
+        self.view.areas(rows)
     }
 
     /// What is typed begins behind so many cells.
     pub fn prompt_cells(&self) -> u16 {
-        self.prompt().as_str().cell_width().min(self.size.width.saturating_sub(1))
+        self.prompt().as_str().cell_width().min(self.view.width().saturating_sub(1))
     }
 
     pub fn prompt(&self) -> String {
@@ -266,19 +249,14 @@ impl App {
             return "password> ".to_owned();
         }
         let name = self.own.as_ref().map_or("", UserName::as_str);
-        format!("{}> ", wrap::clip(name, usize::from(self.size.width / 4)))
+        format!("{}> ", wrap::clip(name, usize::from(self.view.width() / 4)))
     }
 
     pub fn paper(&self, areas: &Areas) -> Paper<'_> {
-        let times = match (self.timestamps, self.size.width >= WIDE) {
-            (false, _) => Times::Hidden,
-            (true, true) => Times::Seconds,
-            (true, false) => Times::Minutes,
-        };
-        let query = self.finder.as_ref().map_or("", |finder| finder.query.as_str());
+        let query = self.scroll.query();
         let width = usize::from(areas.lines.width).saturating_sub(1).max(1);
-        let today = day(self.now_ms, &self.zone);
-        Paper { look: &self.look, zone: &self.zone, width, times, today, query }
+        let (zone, times, today) = (self.view.zone(), self.view.times(), self.view.today());
+        Paper { look: &self.look, zone, width, times, today, query }
     }
 
     /// The first line of a place is on the screen: are there older ones?

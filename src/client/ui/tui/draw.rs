@@ -184,7 +184,7 @@ fn people(app: &App, frame: &mut Frame, area: Rect) {
 fn status(app: &App, frame: &mut Frame, areas: &Areas) {
     let (look, area) = (&app.look, areas.status);
     let narrow = area.width < super::layout::WIDE;
-    let left_s = |until: i64| span((until - app.now_ms).max(0) as u64 + 999);
+    let left_s = |until: i64| span((until - app.view.now_ms()).max(0) as u64 + 999);
     let link = match (app.status.link(), app.status.latency_ms()) {
         (Link::Connecting, _) => Span::styled("o connecting", look.error),
         (Link::Up, Some(ms)) if narrow => Span::styled(format!("* {ms} ms"), look.good),
@@ -261,7 +261,7 @@ fn input(app: &App, frame: &mut Frame, area: Rect) {
     if area.height == 0 {
         return;
     }
-    if let Some(finder) = &app.finder {
+    if let Some(finder) = app.scroll.finder() {
         let note = match (finder.found.is_some(), finder.exhausted) {
             (_, true) => "  (no other here: Enter asks the server)",
             (true, false) => "  (Enter: the one before, Esc: back)",

@@ -26,6 +26,7 @@ mod tests;
 mod theme;
 mod tty;
 mod update;
+mod view;
 mod window;
 mod windows;
 mod wrap;
@@ -130,7 +131,7 @@ impl Opened {
     /// The chat begins.
     pub fn play(self, person: Person, happen: inbox::Sender) -> Screen {
         let Opened { mut app, tty, file, causes, told } = self;
-        app.now_ms = now_ms();
+        app.view.pass(now_ms());
         app.own = Some(person.name);
         app.admission = person.admission;
         for room in &person.rooms.open {
@@ -256,7 +257,7 @@ impl Stage {
         let app = &mut self.app;
         let mut first = false;
         self.tty.draw(|frame| {
-            app.size = frame.area();
+            app.view.resize(frame.area());
             first = draw::draw(app, frame);
         })?;
         self.wants_older = first && self.fetched.elapsed() < FETCH_EVERY;

@@ -17,15 +17,60 @@ pub struct Finder {
     from: At,
 }
 
+/// Where the reader is besides the window's own position.
+#[derive(Default)]
+pub struct Scroll {
+    finder: Option<Finder>,
+    /// The mention that was jumped to last, until something else moves the view.
+    marked: Option<i64>,
+}
+
+impl Scroll {
+    /// Another window is read.
+    pub fn reset(&mut self) {
+        *self = Scroll::default();
+    }
+
+    pub fn finder(&self) -> Option<&Finder> {
+        self.finder.as_ref()
+    }
+
+    pub fn is_finding(&self) -> bool {
+        self.finder.is_some()
+    }
+
+    /// What Ctrl-F looks for.
+    pub fn query(&self) -> &str {
+        self.finder.as_ref().map_or("", |finder| &finder.query)
+    }
+
+    /// Adds to what is looked for; whether anything is.
+    pub fn paste(&mut self, text: &str) -> bool {
+        self.finder.iter_mut().for_each(|finder| finder.query.push_str(text));
+        self.is_finding()
+    }
+
+    #[cfg(test)]
+    pub fn marked(&self) -> Option<i64> {
+        self.marked
+    }
+
+    /// The view is moved by something else than a jump to a mention.
+    pub fn unmark(&mut self) {
+        self.marked = None;
+    }
+}
+
 impl App {
     pub fn search(&mut self) {
         let from = self.window().at;
-        self.finder = Some(Finder { query: String::new(), found: None, exhausted: false, from });
+        self.scroll.finder =
+            Some(Finder { query: String::new(), found: None, exhausted: false, from });
     }
 
     /// A key while something is looked for; whether it was for that.
     pub fn finds(&mut self, key: &KeyEvent, act: Option<Act>) -> bool {
-        let Some(finder) = &mut self.finder else { return false };
+        let Some(finder) = &mut self.scroll.finder else { return false };
         match act {
             None => {
                 let held = KeyModifiers::CONTROL | KeyModifiers::ALT;
@@ -42,12 +87,12 @@ impl App {
             Some(Act::Newer) => self.find_next(false),
             Some(Act::Close | Act::Interrupt) => {
                 let from = finder.from;
-                self.finder = None;
+                self.scroll.finder = None;
                 self.go_to(from, false);
             }
             Some(Act::PageUp | Act::PageDown | Act::Redraw) => return false,
             Some(_) => {
-                self.finder = None;
+                self.scroll.finder = None;
                 return false;
             }
         }
@@ -55,7 +100,7 @@ impl App {
     }
 
     pub fn find_anew(&mut self) {
-        let Some(finder) = &mut self.finder else { return };
+        let Some(finder) = &mut self.scroll.finder else { return };
         (finder.found, finder.exhausted) = (None, false);
         let from = finder.from;
         self.go_to(from, false);
@@ -64,7 +109,7 @@ impl App {
 
     /// The next hit upwards (or downwards); beyond the last one here, the server is asked.
     fn find_next(&mut self, up: bool) {
-        let Some(finder) = &self.finder else { return };
+        let Some(finder) = &self.scroll.finder else { return };
         let (query, found, exhausted) = (finder.query.clone(), finder.found, finder.exhausted);
         if query.is_empty() {
             return;
@@ -80,17 +125,17 @@ impl App {
         match next {
             Some(number) => {
                 self.go_to_line(number);
-                let finder = self.finder.as_mut().expect("it was just there");
+                let finder = self.scroll.finder.as_mut().expect("it was just there");
                 (finder.found, finder.exhausted) = (Some(number), false);
             }
             None if up && exhausted => {
                 let line = format!("/search {query}");
                 let to = self.window().target.clone();
                 self.happen(Happening::TypedIn { to, within: None, line });
-                let from = self.finder.take().expect("it was just there").from;
+                let from = self.scroll.finder.take().expect("it was just there").from;
                 self.go_to(from, false);
             }
-            None => self.finder.as_mut().expect("it was just there").exhausted = up,
+            None => self.scroll.finder.as_mut().expect("it was just there").exhausted = up,
         }
     }
 
@@ -113,7 +158,7 @@ impl App {
     }
 
     fn go_to(&mut self, at: At, up: bool) {
-        self.marked = None;
+        self.scroll.marked = None;
         let window = self.window_mut();
         window.at = at;
         if up && window.older == Older::Later {
@@ -123,7 +168,7 @@ impl App {
     }
 
     pub fn go_to_end(&mut self) {
-        self.marked = None;
+        self.scroll.marked = None;
         self.window_mut().at = At::End;
         self.look_at_it();
     }
@@ -146,7 +191,7 @@ impl App {
     pub fn go_to_mention(&mut self, up: bool) {
         let window = self.window();
         let numbers = window.numbers();
-        let from = match (self.marked, window.at) {
+        let from = match (self.scroll.marked, window.at) {
             (Some(marked), _) => marked,
             (None, At::End) => numbers.end,
             (None, At::Line { number, .. }) => number + 1,
@@ -159,7 +204,7 @@ impl App {
         match next {
             Some(number) => {
                 self.go_to_line(number);
-                self.marked = Some(number);
+                self.scroll.marked = Some(number);
             }
             None => self.flash("no other mention here"),
         }

@@ -30,7 +30,7 @@ impl App {
             }
             Show::Place { to, last, read } => self.known(&to, last, read),
             Show::Latency(ms) => self.status.answered_within(ms),
-            Show::Back => self.status.is_back(self.now_ms),
+            Show::Back => self.status.is_back(self.view.now_ms()),
             Show::State(state) => self.connection(state),
             Show::Flaw { to, from, flaw, .. } => {
                 let index = self.place(&to);
@@ -54,7 +54,7 @@ impl App {
                 self.input.wants(prompt);
                 self.prompts();
             }
-            Show::Timestamps(on) => self.timestamps = on,
+            Show::Timestamps(on) => self.view.show_times(on),
             Show::Clear => self.window_mut().clear(Older::Later),
             // The line itself says that it waits, and the rooms say what is unread.
             Show::Pending { .. } | Show::Unread { .. } | Show::Hint(_) | Show::Bye(_) => {}
@@ -62,7 +62,7 @@ impl App {
     }
 
     fn connection(&mut self, state: State) {
-        self.status.connection(&state, self.now_ms);
+        self.status.connection(&state, self.view.now_ms());
         if let State::Connected { name } = state {
             self.own = Some(name);
         } else {
@@ -150,7 +150,7 @@ impl App {
             _ => self.push(index, line),
         }
         if mention && index == self.windows.current() && self.window().at == At::End {
-            self.marked = None;
+            self.scroll.unmark();
         }
         if let Some(seq) = read {
             self.happen(Happening::Seen { to, seq });
@@ -163,7 +163,7 @@ impl App {
 
     /// A line that somebody said.
     fn said(&self, message: Message) -> Line {
-        let (time_ms, day) = self.stamp(message.time_ms);
+        let (time_ms, day) = self.view.stamp(message.time_ms);
         let seq = Some(message.seq);
         if is_unsealed(&message) {
             let what = What::Server { text: words::unsealed(&message), error: false };
@@ -195,11 +195,11 @@ impl App {
             Notify::All => true,
         };
         // A crowd of lines is one ring.
-        let just_now = self.now_ms - self.windows[index].rang_ms < RING_EVERY_MS;
+        let just_now = self.view.now_ms() - self.windows[index].rang_ms < RING_EVERY_MS;
         if !wanted || just_now || self.focused == Some(true) {
             return;
         }
-        self.windows[index].rang_ms = self.now_ms;
+        self.windows[index].rang_ms = self.view.now_ms();
         if self.settings.bell {
             self.effects.push(Effect::Bell);
         }
@@ -352,8 +352,8 @@ impl App {
     /// Somebody came or went; so many are there now.
     fn moves(&mut self, to: &Target, (who, here): (UserName, usize), came: bool, told: bool) {
         let Some(index) = self.position(to) else { return };
-        let stamp = self.stamp(self.now_ms);
-        let worth = self.windows[index].turns(&who, came, self.now_ms);
+        let stamp = self.view.stamp(self.view.now_ms());
+        let worth = self.windows[index].turns(&who, came, self.view.now_ms());
         self.windows[index].counts(here);
         if told && worth && self.own.as_ref() != Some(&who) {
             self.windows[index].moved(&who, came, stamp);

@@ -28,7 +28,7 @@ fn no_row_of_a_hostile_server_begins_as_this_clients_own_do() {
     for seed in 0..ROUNDS {
         let mut chance = StdRng::seed_from_u64(seed);
         let mut desk = Desk::new(chance.random_range(16..130), 40);
-        desk.app.timestamps = chance.random();
+        desk.app.view.show_times(chance.random());
         for _ in 0..3 {
             let told = event(&mut chance);
             desk.app.show(shown(told.clone()));

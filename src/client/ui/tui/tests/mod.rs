@@ -40,7 +40,7 @@ impl Desk {
 
     pub fn with(width: u16, height: u16, theme: Theme) -> Desk {
         let mut app = App::new(Settings::default(), theme, TimeZone::UTC).unwrap();
-        app.now_ms = NOON_MS;
+        app.view.pass(NOON_MS);
         let terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
         let mut desk = Desk { app, terminal };
         desk.app.show(Show::State(State::Connected { name: "alice".parse().unwrap() }));
@@ -83,7 +83,7 @@ impl Desk {
         let last = self.app.position(&place).map_or(0, |index| self.app.windows[index].last.0);
         let mut line = json!({"type": "message", "seq": (last + 1).to_string(), "to": to,
             "from": from, "device": "main", "id": format!("{:032x}", last + 1),
-            "time_ms": self.app.now_ms, "text": text});
+            "time_ms": self.app.view.now_ms(), "text": text});
         for (key, value) in more.as_object().unwrap() {
             line[key] = value.clone();
         }
@@ -98,7 +98,7 @@ impl Desk {
     }
 
     pub fn waits(&mut self, ms: i64) {
-        self.app.pass(self.app.now_ms + ms);
+        self.app.pass(self.app.view.now_ms() + ms);
     }
 
     pub fn types(&mut self, text: &str) {
@@ -144,7 +144,7 @@ impl Desk {
         let mut first = false;
         self.terminal
             .draw(|frame| {
-                app.size = frame.area();
+                app.view.resize(frame.area());
                 first = draw(app, frame);
             })
             .unwrap();

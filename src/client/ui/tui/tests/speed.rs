@@ -67,7 +67,7 @@ fn a_key_with_100_000_lines() {
     measure("the mention before, where there is none", 10, &mut |desk| desk.presses("alt-p"));
     measure("the first new line, where there is none", 10, &mut |desk| desk.presses("alt-u"));
     measure("another size", 10, &mut |desk| {
-        let width = if desk.app.size.width == 200 { 80 } else { 200 };
+        let width = if desk.app.view.width() == 200 { 80 } else { 200 };
         desk.resizes(width, 50);
     });
     measure("10,000 characters are typed", 10, &mut |desk| desk.app.input.set(&text.repeat(130)));

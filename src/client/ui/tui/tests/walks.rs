@@ -156,7 +156,10 @@ fn alt_p_and_alt_n_go_from_mention_to_mention() {
     }
     let mut walk = |keys: &str| {
         desk.presses(keys);
-        desk.app.marked.map(|number| desk.app.window().line(number).unwrap().text().to_owned())
+        desk.app
+            .scroll
+            .marked()
+            .map(|number| desk.app.window().line(number).unwrap().text().to_owned())
     };
     assert_eq!(walk("alt-p").unwrap(), "Alice: line 60");
     assert_eq!(walk("alt-p").unwrap(), "Alice: line 40");
