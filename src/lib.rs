@@ -10,6 +10,7 @@ pub mod cli;
 pub mod client;
 pub mod config;
 pub mod crypto;
+pub mod e2e;
 pub mod fault;
 pub mod home;
 pub mod invite;

@@ -13,12 +13,8 @@ use pychat::chat::{
 };
 use pychat::client::ignore_list::IgnoreList;
 use pychat::client::journal::Journal;
-use pychat::client::secrets::chain::{Chains, Signed};
-use pychat::client::secrets::devices::Devices;
-use pychat::client::secrets::people::People;
-use pychat::client::secrets::shelf::{self, Shelf};
-use pychat::client::secrets::store::Store;
-use pychat::client::vault;
+use pychat::client::storage::Folder;
+use pychat::client::vault::{self, Vault};
 use pychat::config::{Config, IpRange};
 use pychat::crypto::certificate::{Certificate, OpeningKey};
 use pychat::crypto::context::Context;
@@ -29,6 +25,12 @@ use pychat::crypto::pin_channel::PinChannel;
 use pychat::crypto::private::Parsed;
 use pychat::crypto::succession::{Succession, Whose};
 use pychat::crypto::{Fingerprint, Identity, PublicKey, keep, key_request};
+use pychat::e2e::device_keys::DeviceKeys;
+use pychat::e2e::search_log::{self, SearchLog};
+use pychat::e2e::sequence::{Sequences, Signed};
+use pychat::e2e::storage::{Account, Storage};
+use pychat::e2e::trust::TrustStore;
+use pychat::e2e::trust_file::TrustFile;
 use pychat::home::known::Known;
 use pychat::home::sanctions::Decisions;
 use pychat::home::{Audit, Decision, Home, Settings, Users};
@@ -261,16 +263,47 @@ pub fn fuzz_vault(bytes: &[u8]) {
     let _ = serde_json::from_slice::<IgnoreList>(bytes);
 }
 
+/// Whose client it is.
+struct Alice;
+
+impl Account for Alice {
+    fn name(&self) -> &UserName {
+        static NAME: LazyLock<UserName> = LazyLock::new(|| "alice".parse().expect("a name"));
+        &NAME
+    }
+
+    fn founding(&self) -> &Fingerprint {
+        &SERVER
+    }
+
+    fn own(&self) -> Arc<Identity> {
+        Arc::clone(&IDENTITY)
+    }
+
+    fn openers(&self) -> Vec<Arc<Identity>> {
+        vec![self.own()]
+    }
+
+    fn keepers(&self) -> Vec<PublicKey> {
+        vec![identity().public().clone()]
+    }
+}
+
+/// An empty profile.
+fn profile() -> (tempfile::TempDir, Folder) {
+    let profile = tempfile::tempdir().expect("a folder for files");
+    let vault = Vault::at(profile.path()).expect("a folder for files");
+    let folder = Folder::open(&vault, &SERVER).expect("a folder for files");
+    (profile, folder)
+}
+
 /// What it keeps sealed to the person's key, once that is open: people and channels, and its device's keys.
 pub fn fuzz_secrets(bytes: &[u8]) {
-    let folder = tempfile::tempdir().expect("a folder for files");
-    let (stem, dir) = (folder.path().join("server"), folder.path().join("device"));
-    let keepers = [identity().public().clone()];
-    let openers = [Arc::clone(&IDENTITY)];
-    let sealed = keep::seal_for(&[&keepers[0]], bytes);
-    std::fs::write(stem.with_extension("secrets"), &sealed).expect("its bytes");
-    if let Ok(store) = Store::open(&stem, &openers, &keepers) {
-        let people = People::of(SERVER, store.kept.people.iter());
+    let (_profile, mut folder) = profile();
+    let sealed = keep::seal_for(&[identity().public()], bytes);
+    folder.update_trust(&mut |_| Ok(sealed.clone())).expect("its bytes");
+    if let Ok(store) = TrustFile::open(&mut folder, &Alice) {
+        let people = TrustStore::of(SERVER, store.kept.people.iter());
         for known in &store.kept.people {
             let mut joined = known.clone();
             joined.joins(known);
@@ -279,14 +312,13 @@ pub fn fuzz_secrets(bytes: &[u8]) {
         store.channels().for_each(drop);
         let _ = store.key();
     }
-    std::fs::create_dir(&dir).expect("a folder for keys");
-    std::fs::write(dir.join("one.key"), &sealed).expect("its bytes");
-    let _ = Devices::open(&dir, &SERVER, &openers);
+    folder.add_device_key("one", &sealed).expect("its bytes");
+    let _ = DeviceKeys::default().refresh(&folder, &Alice);
 }
 
 /// Up to where it has been told each sealed place, and what follows then.
 pub fn fuzz_chains(bytes: &[u8]) {
-    let Ok(mut chains) = serde_json::from_slice::<Chains>(bytes) else { return };
+    let Ok(mut chains) = serde_json::from_slice::<Sequences>(bytes) else { return };
     let (to, who) = ("@bob".parse().expect("a place"), "bob".parse().expect("a name"));
     let log = LogId(u64::MAX);
     for seq in [Seq(0), Seq(1), Seq(u64::MAX)] {
@@ -305,17 +337,16 @@ pub fn fuzz_chains(bytes: &[u8]) {
 
 /// The sealed lines that it has opened, for `/search`: each line of the file is under a key.
 pub fn fuzz_lines(bytes: &[u8]) {
-    let folder = tempfile::tempdir().expect("a folder for a file");
-    let (stem, key) = (folder.path().join("server"), [7; 32]);
+    let ((_profile, mut folder), key) = (profile(), [7; 32]);
     let locked = |line| STANDARD_NO_PAD.encode(keep::lock(&key, line)) + "\n";
     let text: String = bytes.split(|byte| *byte == b'\n').map(locked).collect();
-    std::fs::write(stem.with_extension(shelf::EXTENSION), text).expect("its bytes");
-    if let Ok(book) = shelf::read(&stem, &key) {
+    folder.replace_search_log(text.as_bytes()).expect("its bytes");
+    if let Ok(book) = search_log::read(&folder, &key.into()) {
         let place = "@bob".parse().expect("a place");
         let _ = book.search(&place, "tea", i64::MAX);
         let _ = book.search(&place, "tea", i64::MIN);
     }
-    let _ = Shelf::open(&stem, key.into(), 1_000_000, 512);
+    let _ = SearchLog::open(&mut folder, key.into(), 1_000_000, 512);
 }
 
 /// Its own lines that are not stored yet, and its marks.

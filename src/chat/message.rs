@@ -232,6 +232,16 @@ pub struct Message {
     pub reference: Option<String>,
 }
 
+impl Message {
+    /// The conversation of the message, as its reader calls it: a private one by the other person.
+    pub fn conversation(&self, reader: Option<&UserName>) -> Target {
+        match &self.to {
+            Target::User(_) if reader != Some(&self.from) => Target::User(self.from.clone()),
+            to => to.clone(),
+        }
+    }
+}
+
 fn kind_of(word: &str, of: Option<Seq>) -> Result<Kind, &'static str> {
     let code = WORDS.iter().position(|known| *known == word).ok_or("an unknown kind of message")?;
     let fault = "an edit or a deletion names a message with `of`, and nothing else does";

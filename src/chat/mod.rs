@@ -15,6 +15,7 @@ pub mod rate;
 mod refusal;
 pub mod registry;
 pub mod rights;
+mod size;
 mod span;
 mod words;
 

@@ -265,7 +265,7 @@ mod tests {
     #[test]
     fn a_key_follows_the_pinned_one_only_where_both_have_signed_it() {
         let folder = tempfile::tempdir().unwrap();
-        let vault = Vault::at(folder.path());
+        let vault = Vault::at(folder.path()).unwrap();
         vault.remember_server_key(ana().public()).unwrap();
         let server = Server::new("host".into(), 1, &print(ana()), None);
         let contact = Contact::of(vault, spare(0), server, "carol".parse().unwrap());

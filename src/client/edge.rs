@@ -5,8 +5,7 @@
 use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::places::Places;
-use crate::chat::{Body, Command, DeviceKey, Event, Message, Opaque, Target, UserName};
+use crate::chat::{Body, Command, Event, Message, Target, UserName};
 use crate::clean;
 use crate::crypto::Fingerprint;
 use crate::limits::{
@@ -136,7 +135,7 @@ impl Edge {
                 return true;
             }
             Event::Message(message) => {
-                self.asked.knows(&Places::of_line(message, self.welcomed.as_ref()))
+                self.asked.knows(&message.conversation(self.welcomed.as_ref()))
             }
             Event::Gap { to, .. } | Event::Read { to, .. } => self.asked.knows(to),
             Event::Entered { channel, .. } | Event::Topic { to: channel, .. } => {
@@ -261,49 +260,6 @@ fn delay(retry_ms: &mut Option<u64>) {
 fn is_fingerprint(text: &str) -> bool {
     let url = text.strip_prefix("SHA256:").map(|print| print.replace('+', "-").replace('/', "_"));
     url.is_some_and(|url| Fingerprint::from_url(&url).is_some())
-}
-
-/// What an event takes in memory, about.
-pub fn bytes(event: &Event) -> usize {
-    let text = |text: &Option<String>| text.as_ref().map_or(0, String::len);
-    // A name is a pointer and what it points to.
-    let names = |names: &[UserName]| names.len() * 2 * size_of::<UserName>() + 32 * names.len();
-    size_of::<Event>()
-        + match event {
-            Event::Message(message) => message.body.len() + 128,
-            Event::Welcome { version, motd, .. } => version.len() + text(motd),
-            Event::Places { places } => 128 * places.len(),
-            Event::Entered { people, topic, .. } => names(people) + text(topic),
-            Event::People { people, .. } => names(people),
-            Event::Left { reason, .. } => text(reason),
-            Event::Channels { channels, .. } => {
-                channels.iter().map(|row| 128 + text(&row.topic)).sum()
-            }
-            Event::Whois { fingerprints, devices, away, channels, .. } => {
-                let prints: usize = fingerprints.iter().map(|print| 32 + print.len()).sum();
-                prints + 64 * (devices.len() + channels.len()) + text(away)
-            }
-            Event::Keys { keys, .. } => {
-                let opaque = |one: &Opaque| 32 + one.bytes().len();
-                let key = |it: &DeviceKey| {
-                    64 + opaque(&it.key) + it.certificate.as_ref().map_or(0, opaque)
-                };
-                keys.iter().map(key).sum()
-            }
-            Event::Successor { key, signatures } => key.bytes().len() + signatures.bytes().len(),
-            Event::Topic { text: topic, .. } => text(topic),
-            Event::Refused { hint: said, .. }
-            | Event::Notice { text: said, .. }
-            | Event::Goodbye { reason: said, .. } => said.len(),
-            Event::Password { .. }
-            | Event::Stored { .. }
-            | Event::Gap { .. }
-            | Event::Read { .. }
-            | Event::History { .. }
-            | Event::Parted { .. }
-            | Event::Joined { .. }
-            | Event::Unknown => 0,
-        }
 }
 
 #[cfg(test)]

@@ -102,7 +102,11 @@ fn no_text_of_a_server_comes_in_as_it_is() {
             assert!((RETRY_MS.0..=RETRY_MS.1).contains(&ms), "{kind} {ms}");
         }
         let wire = serde_json::to_vec(&event).unwrap().len();
-        assert!(bytes(&event) + 1_000 > wire / 2, "{kind}: {} of {wire}", bytes(&event));
+        assert!(
+            event.bytes_in_memory() + 1_000 > wire / 2,
+            "{kind}: {} of {wire}",
+            event.bytes_in_memory()
+        );
         kinds.push(kind);
     }
     kinds.sort();

@@ -2,9 +2,9 @@
 
 use std::fmt;
 
-use super::flaw::Flaw;
 use crate::chat::{ChannelName, Command, Event, Hidden, Message, Seq, Target, UserName};
 use crate::crypto::pin_channel::PinChannel;
+use crate::e2e::Violation;
 
 /// What happens to the client.
 pub enum Happening {
@@ -36,7 +36,7 @@ pub enum Happening {
     /// This client itself answers, as a server would.
     Answer(Event),
     /// A line that came is not what it should be; its text is not in it.
-    Flawed { message: Message, flaw: Flaw },
+    Flawed { message: Message, violation: Violation },
     /// The server knows a key of a person that was not there before.
     KeyChanged { name: UserName, text: String },
     /// An answer of this client's own.

@@ -7,27 +7,27 @@ use std::path::Path;
 
 use zeroize::Zeroizing;
 
-use super::secrets::Secrets;
 use crate::chat::{ChannelName, Target};
 use crate::clean;
 use crate::crypto::Fingerprint;
 use crate::crypto::pin_channel::{Pin, PinChannel};
+use crate::e2e::Engine;
 use crate::fault::{Fault, code};
 use crate::print::err;
 use crate::system::files;
 
 /// Where `--to` points: of a name with several channels, to the one whose PIN is known.
-pub fn target(text: &str, secrets: &Secrets) -> Result<Target, Fault> {
+pub fn target(text: &str, engine: &Engine) -> Result<Target, Fault> {
     let full = if text.starts_with(['#', '@']) { text.to_owned() } else { format!("@{text}") };
     let wrong = |error: String| {
         let error = format!("--to {}: {error}", clean::line(text));
         Fault::new(code::USAGE, error, "--to '#CHANNEL' or --to NAME")
     };
     if full.starts_with('#') {
-        let known: Vec<_> = secrets.channels().filter(|one| one.is_meant_by(&full)).collect();
+        let known: Vec<_> = engine.channels().filter(|one| one.is_meant_by(&full)).collect();
         match known[..] {
             [] if !full.ends_with("~open") => {
-                let left = full.parse().is_ok_and(|channel| secrets.left().contains(&channel));
+                let left = full.parse().is_ok_and(|channel| engine.left().contains(&channel));
                 if left {
                     return Err(wrong(format!(
                         "it had a PIN, and you left it: {full}~open is open"
@@ -64,7 +64,7 @@ pub fn channels(join: &[String]) -> Result<BTreeSet<ChannelName>, Fault> {
 pub fn from_file(
     path: &Path,
     server: &Fingerprint,
-    secrets: &mut Secrets,
+    engine: &mut Engine,
 ) -> Result<BTreeSet<ChannelName>, Fault> {
     let shown = clean::line(&path.display().to_string());
     let unreadable = |error: &dyn std::fmt::Display, hint: &str| {
@@ -89,7 +89,7 @@ pub fn from_file(
             full.parse().map_err(|error| unreadable(&format!("{place}: {error}"), "correct it"))?;
         err!("working out the key of {name} ...");
         let key = PinChannel::derive(&Pin::new(pin.trim()), server, name.letters());
-        let channel = secrets.add_channel(key, &name);
+        let channel = engine.add_channel(key, &name);
         channels.insert(channel.map_err(|error| unreadable(&error, "look at the disk"))?);
     }
     Ok(channels)

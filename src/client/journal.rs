@@ -9,7 +9,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::sealed_map::SealedMap;
+use super::storage::SealedMap;
 use crate::chat::{Mark, MsgId, NewMessage, Opaque, Position, Target};
 use crate::crypto::keep;
 use crate::system::files;

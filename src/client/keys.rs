@@ -103,7 +103,7 @@ mod tests {
     #[test]
     fn two_clients_of_a_vault_never_promote_a_key_that_nobody_admitted() {
         let folder = tempfile::tempdir().unwrap();
-        let vault = Vault::at(folder.path());
+        let vault = Vault::at(folder.path()).unwrap();
         let old = print(&vault.create_identity().unwrap());
         let first = print(&vault.create_next_identity(None).unwrap());
         let open = || {
@@ -129,7 +129,7 @@ mod tests {
     #[test]
     fn what_another_client_took_up_is_taken_up_and_a_locked_key_is_told_once() {
         let folder = tempfile::tempdir().unwrap();
-        let vault = Vault::at(folder.path());
+        let vault = Vault::at(folder.path()).unwrap();
         let old = vault.create_identity().unwrap();
         let mut keys = Keys::new(old, None, Some(Zeroizing::new("tall tree".into())));
         let next = vault.create_next_identity(Some("small tree")).unwrap();

@@ -3,7 +3,6 @@
 mod connection;
 mod contact;
 mod edge;
-mod flaw;
 mod happening;
 pub mod ignore_list;
 mod inbox;
@@ -17,9 +16,8 @@ mod pinning;
 pub(crate) mod places;
 mod prompt;
 mod runtime;
-mod sealed_map;
-pub mod secrets;
 pub mod slash;
+pub mod storage;
 pub mod trust;
 mod ui;
 pub mod vault;
@@ -32,6 +30,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::chat::{Target, UserName};
+use crate::e2e::Engine;
 use crate::fault::{Fault, code};
 use crate::print::err;
 use crate::system;
@@ -44,7 +43,7 @@ use model::{Giver, Happening, Model, Use};
 use outbox::Outbox;
 use places::Places;
 use runtime::Runtime;
-use secrets::Secrets;
+use storage::Folder;
 use ui::Ui;
 use ui::json::Json;
 use ui::plain::Plain;
@@ -164,18 +163,18 @@ fn start(args: &Args) -> anyhow::Result<u8> {
     let mut screen = if mode.full { Some(Opened::open(colour)?) } else { None };
     let Some(contact) = contact(args, screen.as_mut())? else { return Ok(code::INTERRUPTED) };
     let (usage, contact) = (mode.usage(), Arc::new(contact));
-    let mut secrets = Secrets::open(Arc::clone(&contact), usage.retries)?;
+    let mut engine = engine(&contact, usage.retries)?;
     if let Some(file) = &args.join_file {
-        channels.extend(invited::from_file(file, contact.founding(), &mut secrets)?);
+        channels.extend(invited::from_file(file, contact.founding(), &mut engine)?);
     }
-    let target = invited::target(&args.to, &secrets)?;
+    let target = invited::target(&args.to, &engine)?;
     channels.extend(match &target {
         Target::Channel(channel) if !channel.is_lobby() => Some(channel.clone()),
         _ => None,
     });
-    let (journal, left) = take_up(mode, &contact, &mut secrets, &happen);
+    let (journal, left) = take_up(mode, &contact, &mut engine, &happen);
     if mode.live {
-        channels.extend(secrets.channels().cloned());
+        channels.extend(engine.channels().cloned());
     }
     terminal::aim(target.clone());
     let print = read_input(args, mode, &happen);
@@ -186,7 +185,7 @@ fn start(args: &Args) -> anyhow::Result<u8> {
     let stem = || contact.vault.journal_stem(contact.founding());
     let ui: Box<dyn Ui> = match screen {
         Some(screen) => {
-            let rooms = Rooms::load(stem(), secrets.line_key());
+            let rooms = Rooms::load(stem(), engine.line_key());
             // A channel whose PIN is no longer known could not be read.
             channels.extend(rooms.channels().filter(|channel| !channel.has_pin()));
             let (name, admission) = (contact.name.clone(), contact.admission());
@@ -198,14 +197,14 @@ fn start(args: &Args) -> anyhow::Result<u8> {
     let dialer = Dialer::new(Arc::clone(&contact), mode.live, happen.clone());
     let (outbox, places) = (Outbox::of(left.outbox, &left.refused), Places::of(left.positions));
     // A program sees everybody, unless it asks otherwise itself.
-    let person = (mode.live && usage.retries).then(|| IgnoreFile::open(stem(), secrets.line_key()));
+    let person = (mode.live && usage.retries).then(|| IgnoreFile::open(stem(), engine.line_key()));
     let (ignore_file, ignore_list) = person
         .map_or((None, IgnoreList::default()), |(file, ignore_list)| (Some(file), ignore_list));
     let model = Model::new(usage, target, channels, outbox, places);
-    let model = model.with(ignore_list, secrets.left().clone()).with_password(password);
+    let model = model.with(ignore_list, engine.left().clone()).with_password(password);
     let lines_left = args.tail.filter(|lines| *lines > 0);
     let runtime =
-        Runtime { model, secrets, dialer, ui, journal, ignore_file, lines_left, contact, happen };
+        Runtime { model, engine, dialer, ui, journal, ignore_file, lines_left, contact, happen };
     Ok(runtime.run(&happenings))
 }
 
@@ -235,12 +234,12 @@ fn contact(args: &Args, screen: Option<&mut Opened>) -> anyhow::Result<Option<Co
 fn take_up(
     mode: Mode,
     contact: &Contact,
-    secrets: &mut Secrets,
+    engine: &mut Engine,
     happen: &inbox::Sender,
 ) -> (Option<Journal>, Left) {
-    match mode.live.then(|| journal(contact, secrets)) {
+    match mode.live.then(|| journal(contact, engine)) {
         Some(Ok((journal, left))) => {
-            secrets.resume(left.sealed.clone());
+            engine.resume(left.sealed.clone(), jiff::Timestamp::now().as_millisecond());
             (Some(journal), left)
         }
         Some(Err(trouble)) => {
@@ -298,10 +297,16 @@ fn lines_ui(mode: Mode, contact: &Contact, print: Option<Box<dyn Print>>) -> Box
     Box::new(Plain::new(print, mode.on_terminal && mode.live, mode.able && mode.live))
 }
 
+/// The end-to-end engine over what the profile stores of this server.
+fn engine(contact: &Arc<Contact>, retries: bool) -> anyhow::Result<Engine> {
+    let folder = Folder::open(&contact.vault, contact.founding())?;
+    Engine::open(contact.clone(), Box::new(folder), retries).map_err(storage::fault)
+}
+
 /// What is kept of the talk with this server, unless another client of this person has it.
-fn journal(contact: &Contact, secrets: &Secrets) -> Result<(Journal, Left), String> {
+fn journal(contact: &Contact, engine: &Engine) -> Result<(Journal, Left), String> {
     let stem = contact.vault.journal_stem(contact.founding());
-    match Journal::open(&stem, secrets.line_key()) {
+    match Journal::open(&stem, engine.line_key()) {
         Ok(Some(opened)) => Ok(opened),
         Ok(None) => {
             Err("note: another client runs: messages typed here while offline are not stored"

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::chat::{LogId, Mark, Message, Position, ReadMark, Seq, Target, UserName};
+use crate::chat::{LogId, Mark, Message, Position, ReadMark, Seq, Target};
 
 /// Places that a client names when it resumes: as many as fit one record.
 const RESUME_MAX: usize = 120;
@@ -51,14 +51,6 @@ impl Places {
             places.entry(&to).mark = Some(mark);
         }
         places
-    }
-
-    /// The place of a line, as its reader calls it: a private one by the other person.
-    pub fn of_line(message: &Message, own: Option<&UserName>) -> Target {
-        match &message.to {
-            Target::User(_) if own != Some(&message.from) => Target::User(message.from.clone()),
-            to => to.clone(),
-        }
     }
 
     /// What the server says of a place; gives how many lines the person has not read.

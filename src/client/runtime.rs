@@ -1,5 +1,5 @@
 //! Around the model: what happens goes into it, and what is to be done comes out of it. What goes
-//! over the connection, and what comes over it, passes the secrets.
+//! over the connection, and what comes over it, passes the end-to-end engine.
 
 use std::collections::VecDeque;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -13,10 +13,10 @@ use super::ignore_list::IgnoreFile;
 use super::inbox::{Entry, Sender};
 use super::journal::Journal;
 use super::model::{self, Action, Ahead, Happening, Model, Show};
-use super::secrets::{Next, Secrets};
 use super::ui::Ui;
 use crate::chat::{ChannelName, Hidden};
 use crate::crypto::pin_channel::{Pin, PinChannel};
+use crate::e2e::{Engine, Output};
 use crate::print::err;
 
 /// Things that happen in a row are kept and told once.
@@ -24,7 +24,7 @@ const TICK_AFTER: Duration = Duration::from_millis(500);
 
 pub struct Runtime {
     pub model: Model,
-    pub secrets: Secrets,
+    pub engine: Engine,
     pub dialer: Dialer,
     pub ui: Box<dyn Ui>,
     pub journal: Option<Journal>,
@@ -46,7 +46,7 @@ impl Runtime {
     /// The client's life; the exit code says how it ended.
     pub fn run(mut self, happenings: &Receiver<Entry>) -> u8 {
         let code = self.turn(happenings);
-        if let Err(problem) = self.secrets.keep_people() {
+        if let Err(problem) = self.engine.keep_people() {
             err!("error: {problem}");
         }
         code
@@ -57,7 +57,7 @@ impl Runtime {
         self.dialer.dial(0);
         let mut waits = Waits::default();
         loop {
-            let rests_ms = self.secrets.rests_ms(jiff::Timestamp::now().as_millisecond());
+            let rests_ms = self.engine.rests_ms(jiff::Timestamp::now().as_millisecond());
             let tends = Instant::now() + Duration::from_millis(rests_ms);
             let due = waits.tick.into_iter().chain(waits.wait).fold(tends, Instant::min);
             let left = due.saturating_duration_since(Instant::now());
@@ -86,39 +86,39 @@ impl Runtime {
     /// One thing, and all that follows from it.
     fn happens(&mut self, happening: Happening, waits: &mut Waits) -> Option<u8> {
         let now_ms = jiff::Timestamp::now().as_millisecond();
-        let tended = self.secrets.tend(now_ms);
+        let tended = self.engine.tend(now_ms);
         let next = match happening {
-            Happening::Event(event) => self.secrets.received(event, now_ms),
-            Happening::Answer(event) => self.secrets.answered(event, now_ms),
+            Happening::Event(event) => outputs(self.engine.received(event, now_ms)),
+            Happening::Answer(event) => outputs(self.engine.answered(event, now_ms)),
             Happening::Derived { name, key, made } => {
-                let channel = self.secrets.add_channel(key, &name);
-                let happening = Happening::Opened { channel, made };
-                vec![Next::Happen(happening)]
+                let channel = self.engine.add_channel(key, &name);
+                vec![Next::Input(Happening::Opened { channel, made })]
             }
             Happening::Lost(loss) => {
-                self.secrets.lost();
-                vec![Next::Happen(Happening::Lost(loss))]
+                self.engine.lost();
+                vec![Next::Input(Happening::Lost(loss))]
             }
-            other => vec![Next::Happen(other)],
+            other => vec![Next::Input(other)],
         };
-        let mut next: VecDeque<Next> = tended.into_iter().chain(next).collect();
+        let tended = tended.into_iter().map(Next::Output);
+        let mut next: VecDeque<Next> = tended.chain(next).collect();
         while let Some(one) = next.pop_front() {
-            match one {
-                Next::Send(_) | Next::Keep(..) => drop(self.goes_out(vec![one])),
-                Next::Happen(happening) => {
-                    let actions = self.model.update(happening, rand::random());
-                    let mut follows = VecDeque::new();
-                    for action in actions {
-                        match self.does(action, now_ms, waits) {
-                            Done::Go(more) => follows.extend(more),
-                            Done::End(code) => return Some(code),
-                        }
-                    }
-                    // What follows from this comes before what came later.
-                    follows.extend(next);
-                    next = follows;
+            let happening = match one {
+                Next::Input(happening) => Some(happening),
+                Next::Output(output) => self.performs(output),
+            };
+            let Some(happening) = happening else { continue };
+            let actions = self.model.update(happening, rand::random());
+            let mut follows = VecDeque::new();
+            for action in actions {
+                match self.does(action, now_ms, waits) {
+                    Done::Go(more) => follows.extend(more.into_iter().map(Next::Input)),
+                    Done::End(code) => return Some(code),
                 }
             }
+            // What follows from this comes before what came later.
+            follows.extend(next);
+            next = follows;
         }
         None
     }
@@ -127,18 +127,18 @@ impl Runtime {
         match action {
             Action::Show(show) => return self.shows(&show),
             Action::Send(command) => {
-                let next = self.secrets.send(command, now_ms);
+                let next = self.engine.send(command, now_ms);
                 return Done::Go(self.goes_out(next));
             }
             Action::Keep(message) => self.write(|journal| journal.add(&message)),
             Action::Drop(id) => {
-                self.secrets.drop_line(id);
+                self.engine.drop_line(id);
                 self.write(|journal| journal.done(id));
             }
             Action::Refused(id) => self.write(|journal| journal.refused(id)),
             Action::Retry(id) => self.write(|journal| journal.retry(id)),
             Action::Remember(positions) => {
-                self.secrets.write_down();
+                self.engine.write_down(now_ms);
                 self.write(|journal| journal.keep(&positions));
             }
             Action::Ignore(ignore_list) => {
@@ -153,15 +153,15 @@ impl Runtime {
             }
             Action::Derive { name, pin, made } => self.derive(name, pin, made),
             Action::LookUp { name, confirms } => {
-                let next = self.secrets.look_up(&name, confirms, now_ms);
+                let next = self.engine.look_up(&name, confirms, now_ms);
                 return Done::Go(self.goes_out(next));
             }
             Action::SetSearch(search) => {
-                let next = self.secrets.set_search(search);
+                let next = self.engine.set_search(search);
                 return Done::Go(self.goes_out(next));
             }
             Action::Forget(channel) => {
-                let next = self.secrets.forget(&channel);
+                let next = self.engine.forget(&channel, now_ms);
                 return Done::Go(self.goes_out(next));
             }
             Action::Again(lines) => return Done::Go(typed_ahead(lines)),
@@ -191,17 +191,29 @@ impl Runtime {
         Done::Go(Vec::new())
     }
 
-    /// Sends and keeps at once; gives what happens then.
-    fn goes_out(&mut self, next: Vec<Next>) -> Vec<Next> {
-        let mut happens = Vec::new();
-        for one in next {
-            match one {
-                Next::Send(command) => self.dialer.send(&command),
-                Next::Keep(id, sealed) => self.write(|journal| journal.seal(id, &sealed)),
-                Next::Happen(_) => happens.push(one),
+    /// Sends and stores at once; gives what the model takes.
+    fn goes_out(&mut self, outputs: Vec<Output>) -> Vec<Happening> {
+        outputs.into_iter().filter_map(|output| self.performs(output)).collect()
+    }
+
+    /// What the engine wants done; gives what the model takes of it.
+    fn performs(&mut self, output: Output) -> Option<Happening> {
+        Some(match output {
+            Output::Send(command) => {
+                self.dialer.send(&command);
+                return None;
             }
-        }
-        happens
+            Output::Store(id, sealed) => {
+                self.write(|journal| journal.seal(id, &sealed));
+                return None;
+            }
+            Output::Event(event) => Happening::Event(event),
+            Output::Answer(event) => Happening::Answer(event),
+            Output::Violation { message, violation } => Happening::Flawed { message, violation },
+            Output::KeyChanged { name, text } => Happening::KeyChanged { name, text },
+            Output::Told(text) => Happening::Told(text),
+            Output::Trouble(text) => Happening::Trouble(text),
+        })
     }
 
     /// Works out what a PIN opens, while everything else goes on.
@@ -232,21 +244,30 @@ impl Runtime {
 }
 
 /// The lines that were typed while a PIN was worked out, as if they were typed now.
-fn typed_ahead(lines: Vec<Ahead>) -> Vec<Next> {
+fn typed_ahead(lines: Vec<Ahead>) -> Vec<Happening> {
     let typed = |Ahead { line, within }: Ahead| {
         let line = line.reveal().to_owned();
-        Next::Happen(match within {
+        match within {
             Some(within) => Happening::Composed { within, line },
             None => Happening::Line(line),
-        })
+        }
     };
-    let caught = Next::Happen(Happening::Caught);
-    lines.into_iter().map(typed).chain([caught]).collect()
+    lines.into_iter().map(typed).chain([Happening::Caught]).collect()
+}
+
+/// What waits for its turn.
+enum Next {
+    Input(Happening),
+    Output(Output),
+}
+
+fn outputs(outputs: Vec<Output>) -> Vec<Next> {
+    outputs.into_iter().map(Next::Output).collect()
 }
 
 /// What is left of an action.
 enum Done {
-    Go(Vec<Next>),
+    Go(Vec<Happening>),
     /// The program ends with this code.
     End(u8),
 }

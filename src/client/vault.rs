@@ -17,6 +17,7 @@ use crate::suite::Suites;
 pub type Ask<'a> = &'a mut dyn FnMut() -> Option<Zeroizing<String>>;
 
 /// The client's folder: `$XDG_DATA_HOME/pychat` or the platform's own.
+#[derive(Clone)]
 pub struct Vault {
     dir: PathBuf,
 }
@@ -105,14 +106,13 @@ impl Vault {
     /// Opens or makes the folder (0700).
     pub fn open() -> anyhow::Result<Vault> {
         let dir = etcetera::choose_base_strategy()?.data_dir().join("pychat");
-        make_folder(&dir.join("servers"), 0o700)?;
-        Ok(Vault { dir })
+        Ok(Vault::at(&dir)?)
     }
 
-    #[cfg(test)]
-    pub fn at(dir: &Path) -> Vault {
-        make_folder(&dir.join("servers"), 0o700).unwrap();
-        Vault { dir: dir.to_owned() }
+    /// The same of another folder.
+    pub fn at(dir: &Path) -> Result<Vault, FileError> {
+        make_folder(&dir.join("servers"), 0o700)?;
+        Ok(Vault { dir: dir.to_owned() })
     }
 
     pub fn dir(&self) -> &Path {
@@ -321,7 +321,7 @@ mod tests {
     #[test]
     fn clients_that_start_at_once_forget_no_server() {
         let folder = tempfile::tempdir().unwrap();
-        let vault = Vault::at(folder.path());
+        let vault = Vault::at(folder.path()).unwrap();
         thread::scope(|scope| {
             for number in 0..16 {
                 let vault = &vault;
@@ -342,7 +342,7 @@ mod tests {
     #[test]
     fn a_server_with_another_key_is_the_same_server() {
         let folder = tempfile::tempdir().unwrap();
-        let vault = Vault::at(folder.path());
+        let vault = Vault::at(folder.path()).unwrap();
         let [one, two, three] = [1, 2, 3].map(|number| Fingerprint([number; 32]));
         let server = Server::new("host".into(), 5000, &one, None);
         vault.remember(&server).unwrap();

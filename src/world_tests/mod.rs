@@ -21,7 +21,6 @@ use crate::chat::{
     UserName,
 };
 use crate::client::model::{Action, Happening, Loss, Show};
-use crate::client::places::Places;
 use crate::config::Config;
 use crate::crypto::record_cipher::{RECORD_BYTES_MAX, pair};
 use crate::crypto::{Fingerprint, RecordType};
@@ -200,7 +199,7 @@ impl World {
         let user = self.devices[number].user.clone();
         match show {
             Show::Message(message) => {
-                let to = Places::of_line(&message, Some(&user));
+                let to = message.conversation(Some(&user));
                 let run = self.runs.get_mut(&Place::of(&user, to)).expect("a known place");
                 let (id, text) = (message.id.to_string(), message.body.text().to_owned());
                 run.shown[number].push(Line { seq: message.seq.0, id, text });

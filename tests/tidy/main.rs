@@ -1,5 +1,6 @@
 //! The documents, held against the code: the floors of ARCHITECTURE.md, and every table.
 
+mod e2e;
 mod graph;
 mod paths;
 mod rooms;
@@ -33,6 +34,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("net", 3),
     ("invite", 3),
     ("home", 3),
+    ("e2e", 3),
     ("ledger", 3),
     ("terminal", 3),
     ("server", 4),

@@ -11,11 +11,11 @@ const COMMENT_COLUMNS_MAX: usize = 100;
 const LONG: &[(&str, &str)] = &[
     ("cli/operator/users.rs", "run"),
     ("cli/report.rs", "advice"),
+    ("e2e/incoming.rs", "judge"),
     (
-        "client/secrets/people/tests.rs",
+        "e2e/trust/tests.rs",
         "a_server_that_keeps_a_certificate_back_or_tells_of_an_older_one_is_not_followed",
     ),
-    ("client/secrets/reading.rs", "judge"),
 ];
 
 /// Folders and files right below `src` with wider comments. The list only gets shorter.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::writer::Writer;
 use crate::chat::{Code, Event, Opaque};
 use crate::client::contact::Contact;
-use crate::client::edge::{self, Asked, Edge};
+use crate::client::edge::{Asked, Edge};
 use crate::client::inbox::{Gone, Sender};
 use crate::client::model::{Happening, Loss};
 use crate::crypto::{Fingerprint, RecordType};
@@ -145,7 +145,7 @@ impl<'a> Listener<'a> {
                 None => Ok(()),
             },
             event => {
-                let bytes = edge::bytes(&event);
+                let bytes = event.bytes_in_memory();
                 self.tell(Happening::Event(event), bytes)
             }
         }

@@ -1,10 +1,10 @@
 //! What the server tells.
 
-use super::super::flaw::Flaw;
 use super::requests::Wish;
 use super::*;
 use crate::chat::{Body, Code, Event, Message, PlaceInfo, Seq};
 use crate::clean;
+use crate::e2e::Violation;
 
 impl Model {
     pub(super) fn event(&mut self, event: Event) -> Vec<Action> {
@@ -103,7 +103,7 @@ impl Model {
             Event::Goodbye { .. } => self.goodbye(event, Origin::Client),
             Event::Message(message) => {
                 if self.name() == Some(&message.from) {
-                    let place = Places::of_line(&message, self.name());
+                    let place = message.conversation(self.name());
                     self.places.own(&place, &message);
                 }
                 vec![Action::Show(Show::Found(message))]
@@ -202,7 +202,7 @@ impl Model {
         }
         if asked {
             if own {
-                let place = Places::of_line(&message, self.name());
+                let place = message.conversation(self.name());
                 self.places.own(&place, &message);
             }
             return vec![Action::Show(Show::Message(message))];
@@ -210,7 +210,7 @@ impl Model {
         if own {
             actions.extend(self.settle(message.id, message.to.clone(), message.seq));
         }
-        let place = Places::of_line(&message, self.name());
+        let place = message.conversation(self.name());
         let arrival = self.places.arrive(&place, &message, own);
         let known = arrival.known || self.shown.contains(message.id);
         if !known && !says_nothing && !self.ignore_list.ignores(&message.from) {
@@ -231,8 +231,8 @@ impl Model {
     }
 
     /// A line that is not what it should be, or before which others are missing.
-    pub(super) fn flawed(&mut self, message: Message, flaw: Flaw) -> Vec<Action> {
-        let to = Places::of_line(&message, self.name());
+    pub(super) fn flawed(&mut self, message: Message, violation: Violation) -> Vec<Action> {
+        let to = message.conversation(self.name());
         if let Target::Channel(channel) = &to
             && !self.membership.is_in(&to)
         {
@@ -242,9 +242,9 @@ impl Model {
             to: to.clone(),
             from: message.from.clone(),
             seq: message.seq,
-            flaw,
+            violation,
         });
-        if flaw.is_shown() || message.reference.is_some() {
+        if violation.is_shown() || message.reference.is_some() {
             return vec![shown];
         }
         let own = self.name() == Some(&message.from);

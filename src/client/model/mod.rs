@@ -136,7 +136,7 @@ impl Model {
             }
             Happening::Event(event) => self.event(event),
             Happening::Answer(event) => self.answer(event),
-            Happening::Flawed { message, flaw } => self.flawed(message, flaw),
+            Happening::Flawed { message, violation } => self.flawed(message, violation),
             Happening::KeyChanged { name, text } => {
                 vec![Action::Show(Show::KeyChanged { name, text })]
             }

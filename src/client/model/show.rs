@@ -2,10 +2,10 @@
 
 use serde::Serialize;
 
-use super::super::flaw::Flaw;
 use crate::chat::{
     ChannelName, Code, Event, Lock, Message, MsgId, NewMessage, Seq, Target, UserName,
 };
+use crate::e2e::Violation;
 
 /// Who has written a text, as far as this client knows: decided where the text comes into being.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -63,7 +63,7 @@ pub enum Show {
         to: Target,
         from: UserName,
         seq: Seq,
-        flaw: Flaw,
+        violation: Violation,
     },
     /// A person has a key that was not there before.
     KeyChanged {

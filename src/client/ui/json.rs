@@ -60,9 +60,9 @@ impl Json {
             Show::Error(text) => json!({"type": "error", "code": "client", "hint": text}),
             Show::Unread { to, lines } => json!({"type": "unread", "to": to, "lines": lines}),
             Show::Back => json!({"type": "notice", "text": "back"}),
-            Show::Flaw { to, from, seq, flaw } => json!({
-                "type": "flaw", "to": to, "from": from, "seq": seq, "code": flaw.code(),
-                "hint": flaw.told(from),
+            Show::Flaw { to, from, seq, violation } => json!({
+                "type": "flaw", "to": to, "from": from, "seq": seq, "code": violation.code(),
+                "hint": violation.told(from),
             }),
             Show::KeyChanged { name, text } => {
                 json!({"type": "key_changed", "name": name, "hint": text})

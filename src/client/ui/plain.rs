@@ -201,8 +201,8 @@ impl Ui for Plain {
                 self.notice(&format!("{to}: {lines} not read"));
             }
             Show::Pending { .. } => self.notice("this is sent once there is a connection"),
-            Show::Flaw { to, from, flaw, .. } => {
-                self.error(&format!("{to}: {}", flaw.told(from)));
+            Show::Flaw { to, from, violation, .. } => {
+                self.error(&format!("{to}: {}", violation.told(from)));
             }
             Show::KeyChanged { text, .. } => self.error(text),
             Show::Event(origin, event) => self.event(*origin, event),

@@ -6,7 +6,6 @@ use super::pane::Pane;
 use super::window::{At, Line, Older, What, mentions};
 use crate::chat::{Code, Event, Kind, Message, NewMessage, Seq, Target, UserName};
 use crate::client::model::{Happening, Origin, Show, State, is_unsealed};
-use crate::client::places::Places;
 use crate::client::slash::Notify;
 use crate::client::ui::words;
 
@@ -32,9 +31,9 @@ impl App {
             Show::Latency(ms) => self.status.answered_within(ms),
             Show::Back => self.status.is_back(self.view.now_ms()),
             Show::State(state) => self.connection(state),
-            Show::Flaw { to, from, flaw, .. } => {
+            Show::Flaw { to, from, violation, .. } => {
                 let index = self.place(&to);
-                let line = self.line(What::Error(flaw.told(&from)));
+                let line = self.line(What::Error(violation.told(&from)));
                 self.push(index, line);
             }
             Show::KeyChanged { text, .. } => self.error(text),
@@ -102,7 +101,7 @@ impl App {
     }
 
     fn message(&mut self, message: Message, origin: Origin) {
-        let to = Places::of_line(&message, self.own.as_ref());
+        let to = message.conversation(self.own.as_ref());
         match message.reference.as_deref() {
             Some("search") => {
                 let line = self.said(message);

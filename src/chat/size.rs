@@ -1,0 +1,50 @@
+//! What an event takes in memory.
+
+use super::{DeviceKey, Event, Opaque, UserName};
+
+impl Event {
+    /// What an event takes in memory, about.
+    pub fn bytes_in_memory(&self) -> usize {
+        let text = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+        // A name is a pointer and what it points to.
+        let names = |names: &[UserName]| names.len() * 2 * size_of::<UserName>() + 32 * names.len();
+        size_of::<Event>()
+            + match self {
+                Event::Message(message) => message.body.len() + 128,
+                Event::Welcome { version, motd, .. } => version.len() + text(motd),
+                Event::Places { places } => 128 * places.len(),
+                Event::Entered { people, topic, .. } => names(people) + text(topic),
+                Event::People { people, .. } => names(people),
+                Event::Left { reason, .. } => text(reason),
+                Event::Channels { channels, .. } => {
+                    channels.iter().map(|row| 128 + text(&row.topic)).sum()
+                }
+                Event::Whois { fingerprints, devices, away, channels, .. } => {
+                    let prints: usize = fingerprints.iter().map(|print| 32 + print.len()).sum();
+                    prints + 64 * (devices.len() + channels.len()) + text(away)
+                }
+                Event::Keys { keys, .. } => {
+                    let opaque = |one: &Opaque| 32 + one.bytes().len();
+                    let key = |it: &DeviceKey| {
+                        64 + opaque(&it.key) + it.certificate.as_ref().map_or(0, opaque)
+                    };
+                    keys.iter().map(key).sum()
+                }
+                Event::Successor { key, signatures } => {
+                    key.bytes().len() + signatures.bytes().len()
+                }
+                Event::Topic { text: topic, .. } => text(topic),
+                Event::Refused { hint: said, .. }
+                | Event::Notice { text: said, .. }
+                | Event::Goodbye { reason: said, .. } => said.len(),
+                Event::Password { .. }
+                | Event::Stored { .. }
+                | Event::Gap { .. }
+                | Event::Read { .. }
+                | Event::History { .. }
+                | Event::Parted { .. }
+                | Event::Joined { .. }
+                | Event::Unknown => 0,
+            }
+    }
+}

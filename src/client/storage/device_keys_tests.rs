@@ -1,0 +1,142 @@
+//! The keys of a device, as files.
+
+use super::*;
+use crate::crypto::test_keys::spare;
+use crate::e2e::device_keys::DeviceKeys;
+use crate::e2e::memory_tests::Me;
+
+const DAY: u64 = 86_400;
+const SERVER: Fingerprint = Fingerprint([9; 32]);
+
+fn account(key: usize) -> Me {
+    Me::new("alice", SERVER, spare(key))
+}
+
+/// A client's device keys, and what they are stored in.
+struct Client<'a> {
+    keys: DeviceKeys,
+    folder: Folder,
+    me: &'a Me,
+}
+
+impl<'a> Client<'a> {
+    fn open(vault: &Vault, me: &'a Me) -> Client<'a> {
+        let folder = Folder::open(vault, me.founding()).unwrap();
+        let mut client = Client { keys: DeviceKeys::default(), folder, me };
+        client.refresh();
+        client
+    }
+
+    fn refresh(&mut self) {
+        self.keys.refresh(&self.folder, self.me).unwrap();
+    }
+
+    fn renew(&mut self, now_s: u64) {
+        self.keys.renew(&mut self.folder, self.me, now_s).unwrap();
+    }
+}
+
+#[test]
+fn a_certificate_lasts_a_week_and_its_private_parts_six() {
+    let profile = tempfile::tempdir().unwrap();
+    let vault = Vault::at(profile.path()).unwrap();
+    let me = account(0);
+    let open = || Client::open(&vault, &me);
+    let files = || fs::read_dir(vault.devices_dir(&SERVER)).unwrap().count();
+    let mut client = open();
+    assert!(client.keys.signing().is_none());
+    client.renew(100 * DAY);
+    let first = client.keys.signing().unwrap().0.clone();
+    client.renew(106 * DAY);
+    assert_eq!(client.keys.signing().unwrap().0, &first);
+    client.renew(107 * DAY);
+    assert_ne!(client.keys.signing().unwrap().0, &first);
+    let mut client = open();
+    assert_ne!(client.keys.signing().unwrap().0, &first, "the newest is used after a restart");
+    assert_eq!((client.keys.opening().len(), files()), (2, 2));
+    client.renew(142 * DAY);
+    assert_eq!(client.keys.opening().len(), 3, "the first one ended two weeks ago");
+    client.renew(142 * DAY + 1);
+    assert_eq!((client.keys.opening().len(), files()), (2, 2));
+    assert!(client.keys.opening().iter().all(|(hash, _)| *hash != first.hash));
+    // A clock that was wrong by months.
+    client.renew(10 * DAY);
+    assert!(client.keys.signing().unwrap().0.is_valid_at(10 * DAY));
+    let count = files();
+    for _ in 0..3 {
+        let mut client = open();
+        client.renew(11 * DAY);
+        assert!(client.keys.signing().unwrap().0.is_valid_at(11 * DAY));
+    }
+    assert_eq!(files(), count, "not one for each start");
+}
+
+#[test]
+fn two_servers_see_no_key_in_common() {
+    let profile = tempfile::tempdir().unwrap();
+    let vault = Vault::at(profile.path()).unwrap();
+    let other = Fingerprint([8; 32]);
+    let contacts = [SERVER, other].map(|server| Me::new("alice", server, spare(0)));
+    let [one, two] = contacts.each_ref().map(|me| {
+        let mut client = Client::open(&vault, me);
+        client.renew(100 * DAY);
+        client
+    });
+    let seeds = |client: &Client| {
+        let (signing, opening) = (client.keys.signing().unwrap().1, &client.keys.opening()[0].1);
+        (signing.seed().clone(), opening.private().clone())
+    };
+    let ((sign, open_one), (other_sign, open_two)) = (seeds(&one), seeds(&two));
+    assert!(sign != other_sign && open_one != open_two);
+    // What lies in the wrong folder is of no use.
+    let name = one.folder.device_keys().unwrap().remove(0);
+    let (from, to) = (one.folder.device_key_file(&name), two.folder.device_key_file(&name));
+    fs::copy(from, to).unwrap();
+    assert_eq!(Client::open(&vault, &contacts[1]).keys.opening().len(), 1);
+}
+
+#[test]
+fn two_clients_of_a_vault_open_what_is_sealed_for_either() {
+    let profile = tempfile::tempdir().unwrap();
+    let vault = Vault::at(profile.path()).unwrap();
+    let me = account(0);
+    let [mut one, mut two] = [(); 2].map(|()| Client::open(&vault, &me));
+    one.renew(100 * DAY);
+    two.refresh();
+    two.renew(100 * DAY);
+    let signing = |client: &Client| client.keys.signing().unwrap().0.clone();
+    assert_eq!(signing(&one), signing(&two), "none is made anew");
+    two.renew(107 * DAY);
+    let newest = signing(&two);
+    assert!(!one.keys.has(&newest));
+    one.refresh();
+    assert!(one.keys.has(&newest) && one.keys.opening().len() == 2);
+    // What is over is gone for both, whoever is first.
+    for client in [&mut one, &mut two] {
+        client.renew(149 * DAY + 1);
+        client.refresh();
+    }
+    assert_eq!((one.keys.opening().len(), two.keys.opening().len()), (1, 2));
+}
+
+#[test]
+fn the_files_are_of_no_use_without_the_key() {
+    let profile = tempfile::tempdir().unwrap();
+    let vault = Vault::at(profile.path()).unwrap();
+    let next = spare(1).public().clone();
+    let mut before = account(0);
+    before.next = Some(next.clone());
+    let mut client = Client::open(&vault, &before);
+    client.renew(100 * DAY);
+    let stranger = account(2);
+    let other = Client::open(&vault, &stranger);
+    assert!(other.keys.signing().is_none() && other.keys.opening().is_empty());
+    // The successor has them for what was sealed before, and makes its own.
+    let mut me = account(1);
+    me.openers.extend(account(0).openers);
+    let mut after = Client::open(&vault, &me);
+    assert_eq!(after.keys.opening().len(), 1);
+    after.renew(100 * DAY);
+    let signing = after.keys.signing().unwrap().0.fingerprint();
+    assert_eq!((signing, after.keys.opening().len()), (next.fingerprint(), 2));
+}

@@ -1,0 +1,232 @@
+//! What the engine stores, in the profile's folder.
+
+#[cfg(test)]
+mod device_keys_tests;
+mod sealed_map;
+#[cfg(test)]
+mod search_tests;
+#[cfg(test)]
+mod trust_file_tests;
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::contact::Contact;
+use super::vault::{Settings, Vault};
+use crate::chat::UserName;
+use crate::crypto::{Fingerprint, Identity, PublicKey};
+use crate::e2e::storage::{
+    Account, ChangeTrust, FileKey, Sequenced, Storage, StorageError, Stored,
+};
+use crate::home::FileError;
+use crate::home::file::{make_folder, overwrite, replace, turn, wipe, write_new};
+use crate::system::files;
+pub use sealed_map::SealedMap;
+
+/// What is read of a search log that somebody else has made larger.
+const READ_BYTES_MAX: u64 = 64 << 20;
+
+const TRUST: &str = "secrets";
+const SEQUENCES: &str = "chains";
+const SEARCH_LOG: &str = "book";
+const DEVICE_KEY: &str = "key";
+
+impl Account for Contact {
+    fn name(&self) -> &UserName {
+        &self.name
+    }
+
+    fn founding(&self) -> &Fingerprint {
+        Contact::founding(self)
+    }
+
+    fn own(&self) -> Arc<Identity> {
+        Contact::own(self)
+    }
+
+    fn openers(&self) -> Vec<Arc<Identity>> {
+        Contact::openers(self)
+    }
+
+    fn keepers(&self) -> Vec<PublicKey> {
+        Contact::keepers(self)
+    }
+}
+
+/// One server's files in the profile's folder (0600 in 0700).
+pub struct Folder {
+    vault: Vault,
+    /// The path of the server's files, without their endings.
+    stem: PathBuf,
+    devices: PathBuf,
+    sequences: Option<SealedMap>,
+    search_log: Option<File>,
+}
+
+impl Folder {
+    /// The server is named by the fingerprint of its first key.
+    pub fn open(vault: &Vault, server: &Fingerprint) -> Result<Folder, FileError> {
+        let (stem, devices) = (vault.journal_stem(server), vault.devices_dir(server));
+        make_folder(&devices, 0o700)?;
+        let vault = vault.clone();
+        Ok(Folder { vault, stem, devices, sequences: None, search_log: None })
+    }
+
+    fn trust_file(&self) -> PathBuf {
+        self.stem.with_extension(TRUST)
+    }
+
+    fn device_key_file(&self, name: &str) -> PathBuf {
+        self.devices.join(name).with_extension(DEVICE_KEY)
+    }
+
+    fn search_log_file(&self) -> PathBuf {
+        self.stem.with_extension(SEARCH_LOG)
+    }
+
+    fn opened_search_log(&mut self) -> io::Result<&mut File> {
+        self.search_log.as_mut().ok_or_else(|| io::Error::other("the search log is not open"))
+    }
+}
+
+/// What a file holds; none where there is none.
+fn read(path: &Path) -> Result<Option<Vec<u8>>, FileError> {
+    match fs::read(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        other => other.map(Some).map_err(FileError::io(path)),
+    }
+}
+
+/// The error of a store, as the command line tells it.
+pub fn fault(error: StorageError) -> anyhow::Error {
+    match error.downcast::<FileError>() {
+        Ok(error) => anyhow::Error::new(*error),
+        Err(error) => anyhow::Error::from_boxed(error),
+    }
+}
+
+impl Storage for Folder {
+    fn trust(&self) -> Result<Option<Vec<u8>>, StorageError> {
+        Ok(read(&self.trust_file())?)
+    }
+
+    fn update_trust(&mut self, change: ChangeTrust) -> Result<(), StorageError> {
+        let _turn = turn(&self.stem.with_extension("secrets.lock"))?;
+        let path = self.trust_file();
+        let sealed = change(read(&path)?)?;
+        Ok(replace(&path, &sealed, 0o600)?)
+    }
+
+    fn device_keys(&self) -> Result<Vec<String>, StorageError> {
+        let mut names = Vec::new();
+        for entry in fs::read_dir(&self.devices).map_err(FileError::io(&self.devices))? {
+            let path = entry.map_err(FileError::io(&self.devices))?.path();
+            let name = path.file_stem().and_then(|name| name.to_str());
+            let is_key = path.extension().is_some_and(|extension| extension == DEVICE_KEY);
+            names.extend(name.filter(|_| is_key).map(str::to_owned));
+        }
+        Ok(names)
+    }
+
+    fn device_key(&self, name: &str) -> Result<Option<Vec<u8>>, StorageError> {
+        Ok(read(&self.device_key_file(name))?)
+    }
+
+    fn add_device_key(&mut self, name: &str, sealed: &[u8]) -> Result<(), StorageError> {
+        Ok(write_new(&self.device_key_file(name), sealed, 0o600)?)
+    }
+
+    fn remove_device_key(&mut self, name: &str) -> Result<(), StorageError> {
+        let path = self.device_key_file(name);
+        match wipe(&path) {
+            // Another client of this person was there first.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            other => Ok(other.map_err(FileError::io(&path))?),
+        }
+    }
+
+    fn open_sequences(&mut self, key: FileKey) -> Result<Sequenced, StorageError> {
+        let (map, entries) = SealedMap::open(self.stem.with_extension(SEQUENCES), key)?;
+        self.sequences = Some(map);
+        Ok(entries)
+    }
+
+    fn store_sequences(
+        &mut self,
+        changed: &Sequenced,
+        all: &dyn Fn() -> Sequenced,
+    ) -> Result<(), StorageError> {
+        match &mut self.sequences {
+            Some(map) => Ok(map.keep(changed, all)?),
+            None => Ok(()),
+        }
+    }
+
+    fn stores_messages(&self) -> Result<bool, StorageError> {
+        Ok(self.vault.settings()?.search)
+    }
+
+    fn set_stores_messages(&mut self, stores: bool) -> Result<(), StorageError> {
+        let settings = self.vault.settings()?;
+        Ok(self.vault.set(&Settings { search: stores, ..settings })?)
+    }
+
+    fn search_log(&self) -> Result<Vec<u8>, StorageError> {
+        let file = match File::open(self.search_log_file()) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            other => other?,
+        };
+        let mut bytes = Vec::new();
+        file.take(READ_BYTES_MAX).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    fn open_search_log(&mut self) -> Result<u64, StorageError> {
+        let mut options = files::private();
+        let options = options.write(true).create(true).truncate(false);
+        let mut file = options.open(self.search_log_file())?;
+        let bytes = file.seek(SeekFrom::End(0))?;
+        self.search_log = Some(file);
+        Ok(bytes)
+    }
+
+    fn append_search_log(&mut self, records: &[u8]) -> Result<(), StorageError> {
+        Ok(self.opened_search_log()?.write_all(records)?)
+    }
+
+    fn replace_search_log(&mut self, records: &[u8]) -> Result<(), StorageError> {
+        let path = self.search_log_file();
+        replace(&path, records, 0o600)?;
+        let mut file = OpenOptions::new().write(true).open(&path)?;
+        file.seek(SeekFrom::End(0))?;
+        if let Some(mut old) = self.search_log.replace(file) {
+            overwrite(&mut old)?;
+        }
+        Ok(())
+    }
+
+    fn sync_search_log(&mut self) -> Result<(), StorageError> {
+        Ok(self.opened_search_log()?.sync_data()?)
+    }
+
+    fn erase_search_logs(&mut self) -> Result<(), StorageError> {
+        self.search_log = None;
+        for entry in fs::read_dir(self.stem.with_file_name(""))? {
+            let path = entry?.path();
+            if path.extension().is_some_and(|extension| extension == SEARCH_LOG) {
+                wipe(&path)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn damaged(&self, what: Stored, reason: String) -> StorageError {
+        let path = match what {
+            Stored::Trust => self.trust_file(),
+            Stored::DeviceKey(name) => self.device_key_file(name),
+        };
+        FileError::damaged(&path, reason).into()
+    }
+}

@@ -1,0 +1,312 @@
+//! The search log as a file, against lines that are simply remembered.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::chat::{Kind, Lock, LogId, Message, MsgId, Retention, Seq, Target, Wanted};
+use crate::e2e::search_index::{Entry, SearchIndex};
+use crate::e2e::search_log::{self, SearchLog};
+
+const KEY: [u8; 32] = [7; 32];
+const DAY_MS: i64 = 86_400_000;
+
+/// A profile, and a search log in it.
+struct Disk {
+    folder: Folder,
+    profile: tempfile::TempDir,
+    log: SearchLog,
+    bytes_max: u64,
+}
+
+impl Disk {
+    fn new(now_ms: i64, bytes_max: u64) -> Disk {
+        let profile = tempfile::tempdir().unwrap();
+        let vault = Vault::at(profile.path()).unwrap();
+        let mut folder = Folder::open(&vault, &Fingerprint([9; 32])).unwrap();
+        let log = SearchLog::open(&mut folder, KEY.into(), now_ms, bytes_max).unwrap();
+        Disk { folder, profile, log, bytes_max }
+    }
+
+    fn restarts(&mut self, now_ms: i64) {
+        let vault = Vault::at(self.profile.path()).unwrap();
+        self.folder = Folder::open(&vault, &Fingerprint([9; 32])).unwrap();
+        let folder = &mut self.folder;
+        self.log = SearchLog::open(folder, KEY.into(), now_ms, self.bytes_max).unwrap();
+    }
+
+    fn add(&mut self, entry: Entry, now_ms: i64) {
+        self.log.add(&mut self.folder, &[entry], now_ms).unwrap();
+    }
+
+    fn tidy(&mut self, now_ms: i64) {
+        self.log.tidy(&mut self.folder, now_ms).unwrap();
+    }
+
+    fn index(&self) -> SearchIndex {
+        search_log::read(&self.folder, &KEY.into()).unwrap()
+    }
+
+    fn bytes(&self) -> Vec<u8> {
+        fs::read(self.folder.search_log_file()).unwrap()
+    }
+
+    /// How often a text could be read by who has the key.
+    fn entries_with(&self, text: &str) -> usize {
+        use base64::Engine;
+        let lines = self.bytes();
+        let opened = lines.split(|byte| *byte == b'\n').filter_map(|line| {
+            let locked = base64::engine::general_purpose::STANDARD_NO_PAD.decode(line).ok()?;
+            crate::crypto::keep::unlock(&KEY, &locked)
+        });
+        opened.filter(|entry| entry.windows(text.len()).any(|part| part == text.as_bytes())).count()
+    }
+}
+
+fn place(number: u8) -> Target {
+    ["@alice", "@bob", "@carol"][usize::from(number) % 3].parse().unwrap()
+}
+
+fn line(seq: u64, time_ms: i64, text: &str) -> Message {
+    Message {
+        seq: Seq(seq),
+        to: "@bob".parse().unwrap(),
+        from: "alice".parse().unwrap(),
+        device: "main".parse().unwrap(),
+        id: MsgId([seq as u8; 16]),
+        time_ms,
+        kind: Kind::Say,
+        body: text.into(),
+        lock: Lock::Sealed,
+        edited: false,
+        deleted: false,
+        replay: false,
+        reference: None,
+    }
+}
+
+fn said(number: u8, message: Message) -> Entry {
+    Entry::of(&place(number), &message, None).unwrap()
+}
+
+/// A change of a line, by its sender's word.
+fn change(number: u8, seq: u64, text: Option<&str>) -> Entry {
+    let of = Seq(seq);
+    let kind = if text.is_some() { Kind::Edit { of } } else { Kind::Delete { of } };
+    let text = text.unwrap_or_default();
+    let message = Message { kind, ..line(99, 0, text) };
+    Entry::of(&place(number), &message, Some(MsgId([seq as u8; 16]))).unwrap()
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Say(u8, u64, String),
+    Edit(u8, u64, String),
+    Delete(u8, u64),
+    Forget(u8),
+    Log(u8, u64),
+    Kept(u8, Option<u8>),
+    Later(i64),
+    Tidy,
+    Restart,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let (place, seq) = (0..3u8, 1..9u64);
+    let text = "(tea|cake|Grün|half|past|,| ){1,6}";
+    prop_oneof![
+        6 => (place.clone(), seq.clone(), text).prop_map(|(p, s, t)| Step::Say(p, s, t)),
+        3 => (place.clone(), seq.clone(), text).prop_map(|(p, s, t)| Step::Edit(p, s, t)),
+        2 => (place.clone(), seq).prop_map(|(p, s)| Step::Delete(p, s)),
+        1 => place.clone().prop_map(Step::Forget),
+        1 => (place.clone(), 0..2u64).prop_map(|(p, log)| Step::Log(p, log)),
+        1 => (place, prop::option::of(1..3u8)).prop_map(|(p, days)| Step::Kept(p, days)),
+        2 => (0..DAY_MS).prop_map(Step::Later),
+        1 => Just(Step::Tidy),
+        1 => Just(Step::Restart),
+    ]
+}
+
+/// Lines as anybody would remember them.
+#[derive(Default)]
+struct Naive {
+    lines: Vec<(u8, Message)>,
+    logs: [Option<u64>; 3],
+    kept: [Option<u8>; 3],
+}
+
+impl Naive {
+    fn does(&mut self, step: &Step, now_ms: i64) {
+        let is = |p: &u8, s: &u64| {
+            let (p, s) = (*p, *s);
+            move |one: &(u8, Message)| one.0 == p && one.1.seq == Seq(s)
+        };
+        match step {
+            Step::Say(p, s, text) => {
+                self.lines.retain(|one| !is(p, s)(one));
+                self.lines.push((*p, line(*s, now_ms, text)));
+            }
+            Step::Edit(p, s, text) => {
+                let hit = is(p, s);
+                let hits = self.lines.iter_mut().filter(|one| hit(one));
+                hits.for_each(|(_, line)| (line.body, line.edited) = (text.as_str().into(), true));
+            }
+            Step::Delete(p, s) => self.lines.retain(|one| !is(p, s)(one)),
+            Step::Forget(p) => {
+                self.lines.retain(|(place, _)| place != p);
+                (self.logs[usize::from(*p)], self.kept[usize::from(*p)]) = (None, None);
+            }
+            Step::Log(p, log) => {
+                if self.logs[usize::from(*p)].replace(*log) != Some(*log) {
+                    self.lines.retain(|(place, _)| place != p);
+                }
+            }
+            Step::Kept(p, days) => self.kept[usize::from(*p)] = *days,
+            Step::Later(_) | Step::Tidy | Step::Restart => {}
+        }
+        // What is too old is gone for good as soon as anything looks.
+        let kept = self.kept;
+        let old = |p: u8, line: &Message| {
+            kept[usize::from(p)]
+                .is_some_and(|days| line.time_ms + i64::from(days) * DAY_MS <= now_ms)
+        };
+        self.lines.retain(|(p, line)| !old(*p, line));
+    }
+
+    fn finds(&self, p: u8, text: &str, now_ms: i64) -> Vec<Message> {
+        let wanted = Wanted::new(text).unwrap();
+        let days = self.kept[usize::from(p)];
+        let lines = self.lines.iter().filter(|(place, line)| {
+            let kept = days.is_none_or(|days| line.time_ms + i64::from(days) * DAY_MS > now_ms);
+            *place == p && kept && wanted.is_in(line.body.text())
+        });
+        let mut found: Vec<Message> = lines.map(|(_, line)| line.clone()).collect();
+        found.sort_by_key(|line| line.seq);
+        found
+    }
+}
+
+#[test]
+fn what_nobody_has_signed_changes_nothing_in_the_book() {
+    let mut disk = Disk::new(0, 1 << 20);
+    let unsigned = |seq, text| Message { lock: Lock::Open, ..line(seq, 7, text) };
+    let deleted = Message { deleted: true, ..unsigned(1, "") };
+    assert_eq!(Entry::of(&place(0), &deleted, None), None);
+    let edit = Message { kind: Kind::Edit { of: Seq(1) }, ..unsigned(9, "tea at nine") };
+    assert_eq!(Entry::of(&place(0), &edit, None), None);
+    let found = |disk: &Disk| {
+        let found = disk.index().search(&place(0), "tea", 8).0;
+        found.into_iter().map(|line| (line.body.text().to_owned(), line.lock)).collect::<Vec<_>>()
+    };
+    disk.add(said(0, unsigned(1, "tea at one")), 7);
+    assert_eq!(found(&disk), [("tea at one".to_owned(), Lock::Open)]);
+    // Its sender's own words take its place, and keep it.
+    for text in ["tea at five", "tea at five"] {
+        disk.add(said(0, line(1, 7, text)), 7);
+        disk.add(said(0, unsigned(1, "tea at six")), 7);
+        assert_eq!(found(&disk), [(text.to_owned(), Lock::Sealed)]);
+        disk.restarts(7);
+        assert_eq!(found(&disk), [(text.to_owned(), Lock::Sealed)]);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(128))]
+
+    #[test]
+    fn the_book_finds_what_anybody_would(steps in prop::collection::vec(step(), 1..60)) {
+        let mut now_ms = 1_800_000_000_000;
+        let (mut disk, mut naive) = (Disk::new(now_ms, 1 << 20), Naive::default());
+        for step in &steps {
+            let entry = match step.clone() {
+                Step::Say(p, s, text) => Some(said(p, line(s, now_ms, &text))),
+                Step::Edit(p, s, text) => Some(change(p, s, Some(&text))),
+                Step::Delete(p, s) => Some(change(p, s, None)),
+                Step::Forget(p) => Some(Entry::Forget(place(p))),
+                Step::Log(p, log) => Some(Entry::Log(place(p), LogId(log))),
+                Step::Kept(p, days) => {
+                    let span = days.map(|days| Retention::For(format!("{days}d").parse().unwrap()));
+                    Some(Entry::Kept(place(p), span.unwrap_or(Retention::Forever)))
+                }
+                Step::Later(ms) => {
+                    now_ms += ms;
+                    None
+                }
+                Step::Tidy => {
+                    disk.tidy(now_ms);
+                    None
+                }
+                Step::Restart => {
+                    disk.restarts(now_ms);
+                    None
+                }
+            };
+            entry.into_iter().for_each(|entry| disk.add(entry, now_ms));
+            naive.does(step, now_ms);
+            let book = disk.index();
+            for (p, text) in (0..3).flat_map(|p| ["tea", "grun CAKE", "half-past"].map(|t| (p, t))) {
+                let (found, more) = book.search(&place(p), text, now_ms);
+                prop_assert_eq!(found, naive.finds(p, text, now_ms), "{} in {}", text, p);
+                prop_assert!(!more);
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_not_to_be_there_leaves_the_disk() {
+    let now_ms = 1_800_000_000_000;
+    let mut disk = Disk::new(now_ms, 1 << 20);
+    for (seq, word) in [(1, "edited"), (2, "deleted"), (3, "old"), (4, "stays")] {
+        let time_ms = if word == "old" { now_ms - 3 * DAY_MS } else { now_ms };
+        disk.add(said(0, line(seq, time_ms, word)), now_ms);
+        disk.add(said(0, line(seq, time_ms, word)), now_ms);
+        assert_eq!(disk.entries_with(word), 1, "told again is not written again");
+    }
+    let raw = disk.bytes();
+    assert!(!raw.windows(5).any(|part| part == b"stays"), "it is sealed");
+    disk.add(change(0, 1, Some("another")), now_ms);
+    disk.add(change(0, 2, None), now_ms);
+    disk.add(Entry::Kept(place(0), Retention::For("2d".parse().unwrap())), now_ms);
+    disk.tidy(now_ms);
+    let left =
+        ["edited\"", "deleted", "old", "stays", "another"].map(|word| disk.entries_with(word));
+    assert_eq!(left, [1, 0, 0, 1, 1], "the first is the mark of an edited line");
+    // Of whoever is not the sender, and of a line with another id, nothing is taken.
+    let other = Message { from: "bob".parse().unwrap(), ..line(9, 0, "false") };
+    let other = Message { kind: Kind::Edit { of: Seq(4) }, ..other };
+    for id in [4, 5] {
+        let entry = Entry::of(&place(0), &other, Some(MsgId([id; 16]))).unwrap();
+        disk.add(entry, now_ms);
+    }
+    let found = disk.index().search(&place(0), "stays", now_ms);
+    assert_eq!((found.0.len(), found.0[0].edited), (1, false));
+    // Two days later, without a word from anybody.
+    disk.tidy(now_ms + 2 * DAY_MS);
+    assert_eq!(disk.entries_with("stays") + disk.entries_with("another"), 0);
+    disk.add(said(1, line(1, now_ms, "parted")), now_ms);
+    disk.add(Entry::Forget(place(1)), now_ms);
+    assert_eq!(disk.entries_with("parted"), 0);
+    disk.folder.erase_search_logs().unwrap();
+    assert!(!disk.folder.search_log_file().exists());
+}
+
+#[test]
+fn the_file_has_its_bound_and_the_newest_lines_stay() {
+    let mut disk = Disk::new(0, 100_000);
+    for number in 0..1_000u64 {
+        let entry = said(number as u8, line(number, number as i64, "marker"));
+        disk.add(entry, 0);
+        let bytes = disk.bytes().len();
+        assert!(bytes <= 100_000, "{bytes}");
+    }
+    let book = disk.index();
+    let (found, more) = book.search(&place((999 % 256) as u8), "MARKER", 0);
+    assert!(more || found.len() > 10);
+    assert_eq!(found.last().unwrap().seq, Seq(999));
+    // Half a line at the end, and a stranger's bytes.
+    fs::write(disk.folder.search_log_file(), b"AAAA\n\xff\n\n").unwrap();
+    assert!(disk.index().entries().next().is_none());
+    disk.restarts(0);
+    disk.add(said(0, line(1, 0, "tea")), 0);
+    assert_eq!(disk.index().search(&place(0), "tea", 0).0.len(), 1);
+}

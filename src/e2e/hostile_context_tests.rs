@@ -1,0 +1,295 @@
+//! A server, and readers that help it, that show a message as somebody else's, in another
+//! conversation or on another server; and clients that were restored from a snapshot.
+
+use super::keys::restarts;
+use super::*;
+use crate::crypto::private::{Device, Parsed, seal_to};
+
+const ELSEWHERE: Fingerprint = Fingerprint([8; 32]);
+
+impl Story {
+    /// What is told is not shown. Gives what is told instead.
+    #[track_caller]
+    fn hides(&mut self, message: Message) -> Vec<Violation> {
+        let seen = self.tells(message);
+        assert_eq!(seen.texts, [""; 0], "{:?}", seen.flaws);
+        let flaws: Vec<_> = seen.flaws.into_iter().filter(|flaw| !flaw.is_shown()).collect();
+        assert_eq!(flaws.len(), 1);
+        flaws
+    }
+
+    /// Bob's client does, with whom it knows or without; the PIN is entered again.
+    fn begins_anew(&mut self, forgets: bool) {
+        restarts(self, forgets);
+        let (tea, key) = tag(7);
+        self.bob.engine.channels.insert(tea, key);
+    }
+
+    /// The conversation as alice names it.
+    fn conversation(&self) -> Target {
+        self.place.parse().unwrap()
+    }
+
+    fn context(&self) -> Context {
+        Context::new(&SERVER, &self.alice.name, &self.conversation())
+    }
+
+    fn note(&mut self, content: ContentType) -> Note {
+        let link = Link { session: self.chance.random(), n: 0, prev: [0; 32] };
+        let id = MsgId(self.chance.random());
+        Note { id, time_ms: NOW_MS as u64 + self.told, kind: Kind::Say, content, link }
+    }
+
+    /// What a double of alice's client seals for bob, under her certificate or another one of hers.
+    fn sealed(&self, context: &Context, note: &Note, by: (&Certificate, &SigningKey)) -> Vec<u8> {
+        let draft = Draft { context, note, text: "a word" };
+        match self.conversation() {
+            Target::Channel(_) => tag(7).1.seal(&draft, by).unwrap(),
+            Target::User(_) => {
+                let own = self.bob.account.own();
+                let (certificate, _) = self.bob.engine.devices.signing().unwrap();
+                seal_to(&draft, by, &[Device::Certified(certificate, own.public())]).unwrap()
+            }
+        }
+    }
+
+    /// What a reader makes of it: what alice has signed in one context, sealed for bob in another
+    /// one.
+    fn sealed_again(&self, body: &[u8], contexts: [&Context; 2]) -> Vec<u8> {
+        let (certificate, _) = self.alice.engine.devices.signing().unwrap();
+        match self.conversation() {
+            Target::Channel(_) => tag(7).1.sealed_again(body, certificate, contexts),
+            Target::User(_) => {
+                let (own, devices) = (self.bob.account.own(), &self.bob.engine.devices);
+                let device = Device::Certified(devices.signing().unwrap().0, own.public());
+                let parsed = Parsed::parse(body).unwrap();
+                parsed.sealed_again(&own, devices.opening(), contexts, device)
+            }
+        }
+    }
+
+    /// The server tells it under alice's name.
+    fn message(&self, id: MsgId, body: &[u8]) -> Message {
+        let (to, body) = (self.conversation(), Body::Sealed(Opaque::new(body).unwrap()));
+        Message { to, id, body, ..self.house.lines[0].clone() }
+    }
+}
+
+#[test]
+fn a_message_is_never_shown_as_somebodys_whom_the_server_gives_its_senders_key() {
+    let (alice, carol): (UserName, UserName) = ("alice".parse().unwrap(), "carol".parse().unwrap());
+    in_both(|story| {
+        // Bob knows alice, or meets carol before he meets anybody.
+        let first = story.chance.random_bool(0.5);
+        story.begins_anew(true);
+        if !first {
+            assert_eq!(story.honest().texts, ["hi"]);
+        }
+        let line = story.lines(1).remove(0);
+        let keys = story.house.keys[&alice].clone();
+        story.house.keys.insert(carol.clone(), keys);
+        let flaws = story.hides(Message { from: carol.clone(), ..line });
+        // The key is alice's; or, at the first meeting, her name is in what she has signed.
+        assert_eq!(flaws, [if first { Violation::Closed } else { Violation::Unconfirmed }]);
+        story.house.keys.remove(&carol);
+    });
+}
+
+#[test]
+fn a_message_of_another_context_is_never_shown() {
+    in_both(|story| {
+        let (alice, here) = (story.alice.name.clone(), story.conversation());
+        let carol: UserName = "carol".parse().unwrap();
+        let there = match &here {
+            // A channel of the same PIN and key, or a private conversation.
+            Target::Channel(_) if story.chance.random_bool(0.5) => {
+                let coffee: ChannelName = "#coffee".parse().unwrap();
+                Target::Channel(coffee.with_tag(&tag(7).1.tag()).unwrap())
+            }
+            Target::User(_) if story.chance.random_bool(0.5) => Target::Channel(tag(7).0),
+            _ => Target::User(carol.clone()),
+        };
+        let other = match story.chance.random_range(0..3) {
+            0 => Context::new(&ELSEWHERE, &alice, &here),
+            1 => Context::new(&SERVER, &carol, &here),
+            _ => Context::new(&SERVER, &alice, &there),
+        };
+        let note = story.note(ContentType::TEXT);
+        let body = story.sealed(&other, &note, story.alice.engine.devices.signing().unwrap());
+        assert_eq!(story.never_shown(story.message(note.id, &body)), Violation::Closed);
+        let body = story.sealed_again(&body, [&other, &story.context()]);
+        assert_eq!(story.never_shown(story.message(note.id, &body)), Violation::Forged);
+        let body =
+            story.sealed(&story.context(), &note, story.alice.engine.devices.signing().unwrap());
+        assert_eq!(story.tells(story.message(note.id, &body)).texts, ["a word"], "in its own");
+    });
+}
+
+#[test]
+fn a_message_is_never_shown_in_another_conversation() {
+    in_both(|story| {
+        let line = story.lines(1).remove(0);
+        let mut moved = line.clone();
+        moved.to = match &line.to {
+            Target::Channel(_) if story.chance.random_bool(0.5) => {
+                let (tea, key) = tag(7);
+                let coffee: ChannelName = "#coffee".parse().unwrap();
+                let coffee = coffee.with_tag(tea.tag().unwrap()).unwrap();
+                story.bob.engine.channels.insert(coffee.clone(), key);
+                Target::Channel(coffee)
+            }
+            Target::Channel(_) => Target::User(story.bob.name.clone()),
+            Target::User(_) => Target::Channel(tag(7).0),
+        };
+        story.hides(moved);
+        story.bob.is_told(&mut story.house, Event::Message(line));
+    });
+}
+
+#[test]
+fn what_was_said_to_another_in_private_is_not_shown_as_said_to_oneself() {
+    let mut story = Story::new("@bob");
+    let mallory: UserName = "mallory".parse().unwrap();
+    for _ in 0..TRIES {
+        // The server has given alice bob's key as mallory's.
+        let context = Context::new(&SERVER, &story.alice.name, &Target::User(mallory.clone()));
+        let note = story.note(ContentType::TEXT);
+        let body = story.sealed(&context, &note, story.alice.engine.devices.signing().unwrap());
+        let mut message = story.message(note.id, &body);
+        if story.chance.random_bool(0.5) {
+            message.to = Target::User(mallory.clone());
+        }
+        assert_eq!(story.never_shown(message), Violation::Closed);
+    }
+}
+
+#[test]
+fn a_certificate_of_another_server_is_of_no_use() {
+    in_both(|story| {
+        let own = story.alice.account.own();
+        let (signing, opening) = (SigningKey::generate(), OpeningKey::generate());
+        let now_s = (NOW_MS / 1000) as u64;
+        let other = Certificate::issue(&own, &ELSEWHERE, &signing, &opening, now_s);
+        let note = story.note(ContentType::TEXT);
+        let body = story.sealed(&story.context(), &note, (&other, &signing));
+        assert_eq!(story.never_shown(story.message(note.id, &body)), Violation::Forged);
+        // Nor is anything sealed for it, whether bob knows her or not.
+        let honest = story.house.keys[&story.alice.name].clone();
+        let told = device_key(&own, Some(Opaque::new(other.bytes()).unwrap()));
+        story.house.keys.insert(story.alice.name.clone(), vec![told]);
+        let forgets = story.chance.random_bool(0.5);
+        story.begins_anew(forgets);
+        let before = story.house.lines.len();
+        story.bob.says(&mut story.house, "@alice", "a secret");
+        let sealed = story.house.lines.last().unwrap().body.sealed().unwrap().clone();
+        story.house.lines.truncate(before);
+        assert!(!Parsed::parse(sealed.bytes()).is_ok_and(|parsed| parsed.is_for(&other.hash)));
+        story.house.keys.insert(story.alice.name.clone(), honest);
+        story.begins_anew(true);
+        assert_eq!(story.honest().texts, ["hi"]);
+    });
+}
+
+#[test]
+fn a_message_of_an_unknown_type_is_no_text_and_is_not_missed() {
+    in_both(|story| {
+        let content = ContentType(story.chance.random_range(1..=u8::MAX));
+        let note = story.note(content);
+        let body =
+            story.sealed(&story.context(), &note, story.alice.engine.devices.signing().unwrap());
+        assert_eq!(story.never_shown(story.message(note.id, &body)), Violation::Newer);
+        let seen = story.honest();
+        assert_eq!((seen.texts, seen.flaws), (vec!["hi".to_owned()], vec![]));
+    });
+}
+
+#[test]
+fn a_client_that_is_restored_from_a_snapshot_uses_no_key_twice() {
+    // Certificate, head and 58 bytes; or header and two devices.
+    for (place, head, text) in [("#tea", 542..582, 598 + 58), ("@bob", 542..641, 641 + 2 * 496)] {
+        let mut story = Story::new(place);
+        let to = story.conversation();
+        let mut says = |text: &str, restored: bool| {
+            let secrets = &mut story.alice.engine;
+            let lane = secrets.outgoing.get_mut(&to).unwrap();
+            lane.lost();
+            if restored {
+                lane.counts_again();
+            }
+            secrets.sealed.clear();
+            let (to, text, id) = (to.clone(), text.to_owned(), MsgId([7; 16]));
+            let say = Command::Say(NewMessage::text(to, id, &text));
+            let sent = secrets.send(say, NOW_MS).into_iter().find_map(|next| match next {
+                Output::Send(Command::Say(message)) => message.body.sealed().cloned(),
+                _ => None,
+            });
+            sent.expect("it is sent").bytes().to_vec()
+        };
+        let mut seen = Vec::new();
+        says("the same words, then five", false);
+        for words in ["five", "nine", "five"].into_iter().cycle().take(TRIES) {
+            // The same count, id and time, and the same words at its beginning.
+            let body = says(&format!("the same words, then {words}"), true);
+            assert_eq!(body[head.clone()].len(), head.len());
+            seen.push((body[head.clone()].to_vec(), body[text..text + 16].to_vec()));
+        }
+        assert!(seen.iter().all(|(head, _)| *head == seen[0].0), "the count is used again");
+        seen.sort();
+        seen.dedup();
+        assert_eq!(seen.len(), TRIES, "no two are under one key");
+    }
+}
+
+/// What goes out for this message of a person, which is not stored.
+fn sends(person: &mut Person, house: &mut House, to: &Target) -> Option<Vec<u8>> {
+    let (to, id, text) = (to.clone(), MsgId([7; 16]), "hi".to_owned());
+    let say = Command::Say(NewMessage::text(to, id, &text));
+    let mut next = VecDeque::from(person.engine.send(say, NOW_MS));
+    while let Some(one) = next.pop_front() {
+        match one {
+            Output::Send(Command::Say(message)) => {
+                return Some(message.body.sealed()?.bytes().to_vec());
+            }
+            Output::Send(command) => {
+                let answers = house.obeys(&person.name, command);
+                let told = |event| person.engine.received(event, NOW_MS);
+                next.extend(answers.into_iter().flat_map(told));
+            }
+            _ => {}
+        }
+    }
+    None
+}
+
+#[test]
+fn under_another_name_a_message_is_sealed_again_and_only_once_its_user_agrees() {
+    for place in ["#tea", "@bob"] {
+        let mut story = Story::new(place);
+        let to = story.conversation();
+        let Story { house, alice, bob, .. } = &mut story;
+        let before = sends(alice, house, &to).unwrap();
+        alice.enters(house);
+        assert_eq!(sends(alice, house, &to).unwrap(), before, "the same bytes each time");
+        // The operator has renamed her, or the server says so.
+        alice.name = "alicia".parse().unwrap();
+        alice.enters(house);
+        assert_eq!(sends(alice, house, &to), None);
+        for confirms in [false, true] {
+            let next = alice.engine.look_up(&alice.name, confirms, NOW_MS);
+            assert!(alice.follows(house, next).texts.is_empty());
+        }
+        let after = sends(alice, house, &to).unwrap();
+        assert_ne!(after, before);
+        let context = Context::new(&SERVER, &alice.name, &to);
+        let (certificate, _) = alice.engine.devices.signing().unwrap();
+        let opened = match &to {
+            Target::Channel(_) => tag(7).1.open(&context, &after, certificate),
+            Target::User(_) => {
+                let (own, devices) = (bob.account.own(), bob.engine.devices.opening());
+                let parsed = Parsed::parse(&after).unwrap();
+                parsed.open(&context, &own, devices, certificate).map(|(opened, _)| opened)
+            }
+        };
+        assert_eq!(opened.unwrap().text.as_deref(), Some("hi"));
+    }
+}

@@ -1,0 +1,204 @@
+//! What is learned of people costs few writes whoever is met, and what somebody has decided is on
+//! the disk before it is told as done: also where a server invents people, or this client is cut
+//! off.
+
+use super::*;
+use crate::chat::LogId;
+use crate::limits::MET_KEYS_MAX;
+
+/// How often the trust file was written.
+fn writes(person: &Person) -> usize {
+    person.storage.content().writes
+}
+
+/// What the trust file says of people, by name.
+fn kept(person: &Person) -> HashMap<UserName, usize> {
+    let mut storage = person.storage.clone();
+    let file = TrustFile::open(&mut storage, &*person.account).unwrap();
+    let people = file.kept.people.into_iter();
+    people.filter_map(|known| Some((known.name?, known.keys.len()))).collect()
+}
+
+fn names(who: &str, count: usize) -> Vec<UserName> {
+    (0..count).map(|number| format!("{who}{number}").parse().unwrap()).collect()
+}
+
+fn entered(people: Vec<UserName>) -> Event {
+    Event::Entered {
+        channel: tag(7).0,
+        log: LogId(1),
+        last: Seq(0),
+        read: Seq(0),
+        retention: Retention::Forever,
+        people,
+        omitted: 0,
+        topic: None,
+        reference: None,
+    }
+}
+
+/// A key of their own for each: this one with other bytes in its modulus.
+fn anothers(key: &DeviceKey, name: &UserName) -> DeviceKey {
+    let mut der = key.key.bytes().to_vec();
+    der[100..108].copy_from_slice(&crate::crypto::sha256(&[name.as_str().as_bytes()])[..8]);
+    DeviceKey { key: Opaque::new(&der).unwrap(), ..key.clone() }
+}
+
+/// Bob enters a channel, and of its people one more is told of after each so many milliseconds.
+/// Gives what he is told.
+fn enters(
+    story: &mut Story,
+    people: Vec<UserName>,
+    answer_ms: i64,
+    now_ms: &mut i64,
+) -> Vec<String> {
+    let key = device_key(&spare(3), None);
+    let before = writes(&story.bob);
+    let begun_ms = *now_ms;
+    let mut next = VecDeque::from(story.bob.engine.received(entered(people), *now_ms));
+    let mut told = Vec::new();
+    loop {
+        let Some(one) = next.pop_front() else {
+            // Many are asked about at once, and not all at once.
+            let Some(rest_ms) = story.bob.engine.key_requests.rests_ms(*now_ms) else { break };
+            *now_ms += rest_ms as i64;
+            next.extend(story.bob.engine.tend(*now_ms));
+            continue;
+        };
+        match one {
+            Output::Send(Command::Keys { names, reference }) => {
+                for name in names {
+                    let (keys, reference) = (vec![anothers(&key, &name)], reference.clone());
+                    let event = Event::Keys { name, keys, more: false, reference };
+                    *now_ms += answer_ms;
+                    next.extend(story.bob.engine.tend(*now_ms));
+                    next.extend(story.bob.engine.received(event, *now_ms));
+                    let bound = (*now_ms - begun_ms) as u64 / LEARNED_MS + 1;
+                    let count = (writes(&story.bob) - before) as u64;
+                    assert!(count <= bound, "after {} ms", *now_ms - begun_ms);
+                }
+            }
+            Output::Trouble(text) => told.push(text),
+            _ => {}
+        }
+    }
+    told
+}
+
+/// As after a crash: with what is on the disk.
+fn crashes(story: &mut Story) {
+    story.bob.restarts();
+    let Story { house, bob, .. } = story;
+    bob.enters(house);
+}
+
+#[test]
+fn a_big_channel_costs_a_write_each_second() {
+    let mut story = Story::new("#tea");
+    let mut now_ms = NOW_MS;
+    story.bob.engine.tend(now_ms + LEARNED_MS as i64);
+    let people = names("guest", 2_000);
+    assert!(enters(&mut story, people.clone(), 2, &mut now_ms).is_empty());
+    let rests_ms = story.bob.engine.rests_ms(now_ms);
+    assert!(rests_ms <= LEARNED_MS, "{rests_ms}");
+    let before = writes(&story.bob);
+    story.bob.engine.tend(now_ms + rests_ms as i64);
+    assert_eq!(writes(&story.bob) - before, 1);
+    let kept = kept(&story.bob);
+    assert!(people.iter().all(|name| kept.get(name) == Some(&1)));
+    story.bob.engine.tend(now_ms + 10 * LEARNED_MS as i64);
+    story.bob.engine.keep_people().unwrap();
+    assert_eq!(writes(&story.bob) - before, 1, "there is nothing else to write");
+}
+
+#[test]
+fn what_somebody_has_decided_outlives_a_crash_and_so_does_a_key_that_was_sealed_for() {
+    let mut story = Story::new("#tea");
+    let (alice, bob) = (story.alice.name.clone(), story.bob.name.clone());
+    let [carol, dave, erin]: [UserName; 3] =
+        ["carol", "dave", "erin"].map(|it| it.parse().unwrap());
+    for (name, key) in [(&carol, 3), (&dave, 4), (&erin, 5)] {
+        story.house.keys.insert(name.clone(), vec![device_key(&spare(key), None)]);
+    }
+    story.bob.engine.keep_people().unwrap();
+    // Alice has a new key.
+    let new = device_key(&spare(2), None);
+    story.house.keys.get_mut(&alice).unwrap().push(new);
+    crashes(&mut story);
+    let looks = |story: &mut Story, name: &UserName, confirms| {
+        let next = story.bob.engine.look_up(name, confirms, NOW_MS);
+        story.bob.follows(&mut story.house, next)
+    };
+    looks(&mut story, &alice, false);
+    let before = kept(&story.bob);
+    looks(&mut story, &alice, true);
+    assert_eq!((before[&alice], kept(&story.bob)[&alice]), (1, 2));
+    // Whoever is met now is written soon; what depends on it is not told, nor goes out, before.
+    looks(&mut story, &erin, false);
+    looks(&mut story, &carol, false);
+    assert!(!kept(&story.bob).contains_key(&carol));
+    looks(&mut story, &carol, true);
+    assert_eq!(kept(&story.bob)[&carol], 1, "confirmed as she was met");
+    let before = writes(&story.bob);
+    assert_eq!(story.bob.says(&mut story.house, "@dave", "a secret").texts, ["a secret"]);
+    assert_eq!((writes(&story.bob) - before, kept(&story.bob)[&dave]), (1, 1));
+    story.bob.says(&mut story.house, "@dave", "another");
+    assert_eq!(writes(&story.bob) - before, 1);
+    crashes(&mut story);
+    for name in [&alice, &carol, &dave, &erin] {
+        assert!(kept(&story.bob).contains_key(name), "{name}");
+    }
+    assert!(kept(&story.bob).contains_key(&bob));
+    // A server that has another key for one of them is found out.
+    story.house.keys.insert(dave, vec![device_key(&spare(3), None)]);
+    let seen = story.bob.says(&mut story.house, "@dave", "a secret");
+    assert_eq!((seen.refused, seen.texts.len()), (1, 0));
+}
+
+#[test]
+fn nothing_is_sealed_for_a_key_that_cannot_be_kept() {
+    let mut story = Story::new("#tea");
+    story.bob.storage.content().full = true;
+    let seen = story.bob.says(&mut story.house, "@mallory", "a secret");
+    assert_eq!((seen.refused, seen.texts.len()), (1, 0));
+    story.bob.storage.content().full = false;
+    assert_eq!(story.bob.says(&mut story.house, "@mallory", "a secret").texts, ["a secret"]);
+}
+
+#[test]
+fn whoever_is_known_stays_known_whatever_people_a_server_invents() {
+    let mut story = Story::new("@bob");
+    let (alice, mallory) = (story.alice.name.clone(), story.mallory.name.clone());
+    let mut now_ms = NOW_MS;
+    let told: Vec<_> = ["guest", "other"]
+        .iter()
+        .flat_map(|who| enters(&mut story, names(who, 50_000), 0, &mut now_ms))
+        .collect();
+    assert_eq!((told.len(), told[0].contains("no more are met")), (1, true), "{told:?}");
+    story.bob.engine.keep_people().unwrap();
+    let count = kept(&story.bob).len();
+    assert!(count <= MET_KEYS_MAX, "{count}");
+    crashes(&mut story);
+    // Of a newcomer no line is shown before bob wants to know them.
+    story.place = tag(7).0.as_str().to_owned();
+    let mut line = {
+        let Story { house, mallory, place, .. } = &mut story;
+        mallory.says(house, place, "hi");
+        house.lines.last().unwrap().clone()
+    };
+    line.seq = Seq(1);
+    let seen = story.bob.is_told(&mut story.house, Event::Message(line.clone()));
+    assert_eq!((seen.texts.len(), seen.flaws), (0, vec![Violation::NoKeys]));
+    let seen = story.bob.says(&mut story.house, "@mallory", "who are you?");
+    assert_eq!(seen.texts, ["who are you?"]);
+    assert!(kept(&story.bob).contains_key(&mallory));
+    story.mallory.says(&mut story.house, &story.place.clone(), "I am mallory");
+    let line = Message { seq: Seq(2), ..story.house.lines.last().unwrap().clone() };
+    let seen = story.bob.is_told(&mut story.house, Event::Message(line));
+    assert_eq!(seen.texts, ["I am mallory"]);
+    // Alice is not met a second time.
+    story.house.keys.insert(alice, vec![device_key(&spare(5), None)]);
+    crashes(&mut story);
+    let seen = story.bob.says(&mut story.house, "@alice", "a secret");
+    assert_eq!((seen.refused, seen.texts.len()), (1, 0));
+}

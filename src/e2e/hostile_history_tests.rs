@@ -1,0 +1,199 @@
+//! A server that answers `/history` with less than there is, or with something else.
+
+use super::*;
+use crate::chat::Lock;
+
+/// The answer of an honest server: what changes lines is not told, and each line is as it is now.
+fn answer(lines: &[Message], reference: &str) -> Vec<Message> {
+    let says = |line: &&Message| !line.kind.is_change();
+    let now = |line: &Message| {
+        let mut told = Message { reference: Some(reference.into()), ..line.clone() };
+        let mut changes = lines.iter().filter(|change| change.kind.of() == Some(line.seq));
+        if let Some(change) = changes.next_back() {
+            told.edited = change.kind.is_edit();
+            told.deleted = !told.edited;
+            told.body = if told.edited { change.body.clone() } else { Body::default() };
+        }
+        told
+    };
+    lines.iter().filter(says).map(now).collect()
+}
+
+impl Story {
+    /// Some lines of alice's, two of which she changes.
+    fn talk(&mut self) -> Vec<Message> {
+        let (first, place) = (self.house.lines.len(), self.place.clone());
+        for number in 0..6 {
+            self.lines(1);
+            let seq = self.house.lines.last().unwrap().seq;
+            let change = match number {
+                1 => ("better", Kind::Edit { of: seq }),
+                3 => ("", Kind::Delete { of: seq }),
+                _ => continue,
+            };
+            if self.chance.random_bool(0.5) {
+                let Story { house, alice, .. } = self;
+                alice.asks(house, &place, change.0, change.1);
+            }
+        }
+        self.house.lines[first..].to_vec()
+    }
+
+    fn is_answered(&mut self, lines: Vec<Message>) -> Seen {
+        let count = lines.len();
+        let mut all = Seen::default();
+        for line in lines {
+            let seen = self.bob.is_told(&mut self.house, Event::Message(line));
+            all.texts.extend(seen.texts);
+            all.flaws.extend(seen.flaws);
+        }
+        let (to, reference) = (Some(self.seen_as()), Some("history".into()));
+        let end = Event::History { to, lines: count, more: true, partial: false, reference };
+        all.flaws.extend(self.bob.is_told(&mut self.house, end).flaws);
+        all
+    }
+}
+
+#[test]
+fn a_line_that_is_left_out_of_an_answer_is_missed() {
+    in_both(|story| {
+        let talk = story.talk();
+        let mut lines = answer(&talk, "history");
+        let honest = story.is_answered(lines.clone());
+        assert_eq!((honest.texts.len(), honest.flaws), (6, vec![]));
+        // Neither the first nor the last, nor one that was changed: those may be any.
+        let index = [2, 4][story.chance.random_range(0..2)];
+        lines.remove(index);
+        let seen = story.is_answered(lines);
+        assert_eq!((seen.texts.len(), seen.flaws), (5, vec![Violation::Missing(1)]));
+    });
+}
+
+#[test]
+fn lines_of_an_answer_that_are_swapped_or_told_twice_show() {
+    in_both(|story| {
+        let lines = answer(&story.talk(), "history");
+        let [one, two] = [2, 4].map(|index| lines[index].clone());
+        let mut swapped = lines.clone();
+        (swapped[2], swapped[4]) = (two.clone(), one.clone());
+        // Under their own seqs, or under each other's.
+        if story.chance.random_bool(0.5) {
+            (swapped[2].seq, swapped[4].seq) = (one.seq, two.seq);
+        }
+        let seen = story.is_answered(swapped);
+        assert!(seen.flaws.contains(&Violation::Again), "{:?}", seen.flaws);
+        let mut twice = answer(&story.talk(), "history");
+        let one = twice[2].clone();
+        twice.insert(4, Message { seq: Seq(twice[3].seq.0), ..one });
+        let seen = story.is_answered(twice);
+        assert_eq!((seen.texts.len(), seen.flaws), (6, vec![Violation::Again]));
+    });
+}
+
+#[test]
+fn nobody_changes_anothers_line() {
+    let mut story = Story::new("#tea");
+    let place = story.place.clone();
+    for _ in 0..TRIES {
+        let line = story.lines(1).remove(0);
+        assert_eq!(story.tells(line.clone()).texts, ["hi"]);
+        let told = Seq(story.told);
+        // Mallory's client is a double: it signs a change of alice's line, and the server helps.
+        let of = line.seq;
+        let kind = [Kind::Edit { of }, Kind::Delete { of }][story.chance.random_range(0..2)];
+        let text = if kind.is_edit() { "forged" } else { "" };
+        let Story { house, mallory, .. } = &mut story;
+        let ids = mallory.engine.ids.entry(line.to.clone()).or_default();
+        ids.insert(line.seq, (line.id, line.from));
+        mallory.asks(house, &place, text, kind);
+        let kind = if kind.is_edit() { Kind::Edit { of: told } } else { Kind::Delete { of: told } };
+        let change = Message { kind, ..house.lines.pop().unwrap() };
+        assert_eq!(story.never_shown(change), Violation::Spliced);
+        story.heals();
+    }
+}
+
+#[test]
+fn what_was_not_found_good_names_no_line() {
+    in_both(|story| {
+        let place = story.place.clone();
+        let (one, two) = (story.lines(1).remove(0), story.lines(1).remove(0));
+        // Under the seat of the first the server tells rubbish that has the second one's id.
+        let mut rubbish = Message { id: two.id, ..one.clone() };
+        rubbish.body = Body::Sealed(Opaque::new(&[1; 700]).unwrap());
+        story.never_shown(rubbish);
+        let seat = Seq(story.told);
+        let told = Message { seq: seat, reference: Some("history".into()), ..one };
+        assert_eq!(story.is_answered(vec![told]).texts, ["hi"]);
+        let Story { house, alice, .. } = story;
+        alice.asks(house, &place, "of the second", Kind::Edit { of: two.seq });
+        let mut edit = house.lines.last().unwrap().clone();
+        edit.kind = Kind::Edit { of: seat };
+        assert_eq!(story.never_shown(edit), Violation::Spliced);
+        story.heals();
+    });
+}
+
+#[test]
+fn the_last_line_of_an_answer_that_is_left_out_is_missed() {
+    in_both(|story| {
+        let lines = story.lines(4);
+        // What is here begins with the line after them, which may be of another run of alice's
+        // client.
+        if story.chance.random_bool(0.5) {
+            story.alice.engine.outgoing.clear();
+        }
+        let line = story.lines(1).remove(0);
+        let before = Some(line.seq);
+        story.told = line.seq.0 - 1;
+        story.heals();
+        assert_eq!(story.tells(line).flaws, []);
+        let mut lines = answer(&lines, "history");
+        let dropped = story.chance.random_range(0..=1);
+        lines.truncate(4 - dropped);
+        let (to, reference) = (story.seen_as(), Some("history".into()));
+        let ask = Command::History { to, before, lines: None, span: None, reference };
+        let asked = story.bob.engine.send(ask, NOW_MS);
+        assert!(matches!(asked[..], [Output::Send(Command::History { .. })]));
+        let seen = story.is_answered(lines);
+        assert_eq!(
+            (seen.texts.len(), seen.flaws),
+            (4 - dropped, vec![Violation::Unlinked; dropped])
+        );
+    });
+}
+
+#[test]
+fn a_change_that_is_told_again_and_that_nobody_has_signed_is_the_servers_word() {
+    in_both(|story| {
+        let line = story.lines(1).remove(0);
+        story.tells(line.clone());
+        let seq = Seq(story.told);
+        // Said to be deleted, with the words that its sender has signed: those count.
+        let told = Message { seq, replay: true, deleted: true, ..line.clone() };
+        let happened = story.bob.engine.received(Event::Message(told), NOW_MS);
+        let shown = happened.iter().find_map(|one| match one {
+            Output::Event(Event::Message(message)) => Some(message),
+            _ => None,
+        });
+        let Message { body, deleted, .. } = shown.expect("it is shown");
+        assert_eq!((body.text(), *deleted), ("hi", false));
+        let (edit, delete) = (Kind::Edit { of: seq }, Kind::Delete { of: seq });
+        for (kind, deleted) in [(Kind::Say, true), (delete, true), (edit, false)] {
+            let body = crate::chat::Body::default();
+            let told = Message { seq, kind, body, deleted, replay: true, ..line.clone() };
+            let happened = story.bob.engine.received(Event::Message(told), NOW_MS);
+            for one in &happened {
+                match one {
+                    Output::Event(Event::Message(message)) => {
+                        let unsealed = message.to.is_sealed() && message.lock == Lock::Open;
+                        assert!(unsealed, "{kind:?}");
+                    }
+                    Output::Violation { .. } => {}
+                    other => panic!("{other:?}"),
+                }
+            }
+        }
+        story.heals();
+    });
+}

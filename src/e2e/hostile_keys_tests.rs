@@ -1,0 +1,229 @@
+//! A server that puts keys of its own among those that people compare, or beside one's own.
+
+use super::*;
+use crate::crypto::private::Parsed;
+use crate::e2e::trust::Recipient;
+
+/// Mallory's key under another name, and the certificate's hash.
+fn false_key(story: &Story) -> (DeviceKey, [u8; 32]) {
+    let own = story.mallory.account.own();
+    let (signing, opening) = (SigningKey::generate(), OpeningKey::generate());
+    let certificate = Certificate::issue(&own, &SERVER, &signing, &opening, (NOW_MS / 1000) as u64);
+    let hash = certificate.hash;
+    (device_key(&own, Some(Opaque::new(certificate.bytes()).unwrap())), hash)
+}
+
+/// Bob's client begins anew, with what is in its vault or with nothing.
+pub fn restarts(story: &mut Story, forgets: bool) -> Seen {
+    story.bob.engine.keep_people().unwrap();
+    if forgets {
+        story.bob.storage.content().trust = None;
+    }
+    story.bob.restarts();
+    let welcome = Event::Welcome {
+        name: story.bob.name.clone(),
+        device: DeviceName::main(),
+        version: "0".into(),
+        text_bytes_max: 8_192,
+        motd: None,
+    };
+    story.bob.is_told(&mut story.house, welcome)
+}
+
+#[test]
+fn a_key_beside_ones_own_is_shown_from_the_first_sight_on_and_nothing_is_sealed_for_it() {
+    let mut story = Story::new("@bob");
+    let honest = story.house.keys.clone();
+    let print = story.mallory.account.own().public().fingerprint().0;
+    for _ in 0..TRIES {
+        let (key, hash) = false_key(&story);
+        let own = story.house.keys.get_mut(&story.bob.name).unwrap();
+        let at = story.chance.random_range(0..=1);
+        own.insert(at, key.clone());
+        // The server tells the same to both, so that they would compare the same number.
+        assert_eq!(restarts(&mut story, true).changed, 1, "it is shown");
+        let seen = story.bob.says(&mut story.house, "@alice", "a secret");
+        assert_eq!((seen.refused, seen.texts.len()), (0, 1), "{:?}", seen.flaws);
+        let sealed = story.house.lines.last().unwrap().body.sealed().unwrap().clone();
+        let parsed = Parsed::parse(sealed.bytes()).unwrap();
+        assert!(!parsed.is_for(&hash) && !parsed.is_for(&print));
+        // It may also be told of alone.
+        story.house.keys.insert(story.bob.name.clone(), vec![key]);
+        assert_eq!(restarts(&mut story, true).changed, 1);
+        story.house.keys = honest.clone();
+        assert_eq!(restarts(&mut story, true).changed, 0);
+    }
+}
+
+#[test]
+fn anothers_keys_are_not_ones_own_because_the_server_gives_one_their_name() {
+    let mut story = Story::new("@bob");
+    let (bob, alice) = (story.bob.name.clone(), story.alice.name.clone());
+    let hers = story.alice.engine.devices.signing().unwrap().0.hash;
+    let honest = story.house.keys.clone();
+    for round in 0..TRIES {
+        // Both of them, as if they were two devices of one person.
+        let both = [&honest[&alice][..], &honest[&bob]].concat();
+        story.house.keys.insert(alice.clone(), both);
+        story.bob.name = alice.clone();
+        restarts(&mut story, false);
+        for _ in 0..2 {
+            let next = story.bob.engine.look_up(&alice, true, NOW_MS);
+            story.bob.follows(&mut story.house, next);
+        }
+        let seen = story.bob.says(&mut story.house, "@mallory", "not for alice, nor by her");
+        assert_eq!((seen.refused, seen.texts.len()), (1, 0), "round {round}");
+        let sealed_for = story.bob.engine.trust.own_devices(&alice, NOW_MS);
+        let is_hers = |one: &Recipient| one.certificate.iter().any(|one| one.hash == hers);
+        assert!(!sealed_for.iter().any(is_hers), "round {round}");
+        story.bob.name = bob.clone();
+        story.house.keys = honest.clone();
+        restarts(&mut story, false);
+        let seen = story.bob.says(&mut story.house, "@alice", "for alice");
+        assert_eq!((seen.refused, seen.texts.len()), (0, 1), "{:?}", seen.flaws);
+    }
+}
+
+#[test]
+fn a_key_that_is_slipped_in_while_people_compare_is_not_confirmed() {
+    let mut story = Story::new("@bob");
+    let alice: UserName = "alice".parse().unwrap();
+    let honest = story.house.keys[&alice].clone();
+    let new = device_key(&spare(3), None);
+    for _ in 0..TRIES {
+        let (key, _) = false_key(&story);
+        let replaces = story.chance.random_bool(0.5);
+        // She has a new key, truly, and bob looks at it.
+        let mut keys = [honest.clone(), vec![new.clone()]].concat();
+        story.house.keys.insert(alice.clone(), keys.clone());
+        restarts(&mut story, false);
+        let looks = |story: &mut Story, confirms| {
+            let next = story.bob.engine.look_up(&alice, confirms, NOW_MS);
+            story.bob.follows(&mut story.house, next);
+        };
+        looks(&mut story, false);
+        if replaces {
+            keys.pop();
+        }
+        keys.push(key);
+        let event = Event::Keys { name: alice.clone(), keys, more: false, reference: None };
+        assert_eq!(story.bob.is_told(&mut story.house, event).changed, 1);
+        looks(&mut story, true);
+        let seen = story.bob.says(&mut story.house, "@alice", "a secret");
+        assert_eq!((seen.refused, seen.texts.len()), (1, 0), "nothing was confirmed");
+    }
+}
+
+#[test]
+fn where_no_keys_come_it_is_said_that_there_is_no_number() {
+    let told = |next: &[Output]| {
+        let tells = |one: &&Output| matches!(one, Output::Trouble(text) if text.contains("no number can be shown"));
+        next.iter().filter(tells).count()
+    };
+    let mut bob = Person::new("bob", 1);
+    for round in 0..TRIES as i64 {
+        let carol: UserName = format!("carol{round}").parse().unwrap();
+        let at_ms = NOW_MS + round * 60_000;
+        let next = bob.engine.look_up(&carol, round % 2 == 0, at_ms);
+        assert!(matches!(&next[0], Output::Told(text) if text.contains("asking")));
+        // Whatever else the server says meanwhile comes as its own words.
+        let text = "compare this with carol: 12345".to_owned();
+        let said = bob.engine.received(Event::Notice { text, reference: None }, at_ms);
+        assert!(matches!(&said[..], [Output::Event(Event::Notice { .. })]));
+        assert!(bob.engine.rests_ms(at_ms) <= 10_000, "it is thought of in time");
+        assert_eq!(told(&bob.engine.tend(at_ms + 9_999)), 0);
+        assert_eq!(told(&bob.engine.tend(at_ms + 10_000)), 1);
+        assert_eq!(told(&bob.engine.tend(at_ms + 20_000)), 0, "once");
+        // Keys that come after that are no answer any more.
+        let event = Event::Keys { name: carol, keys: Vec::new(), more: false, reference: None };
+        let late = bob.engine.received(event, at_ms + 20_000);
+        assert!(!late.iter().any(|one| matches!(one, Output::Told(_))));
+    }
+}
+
+const DAY_MS: i64 = 86_400_000;
+
+/// Certificates that a client publishes now.
+fn published(next: &[Output]) -> Vec<Opaque> {
+    let certify = |one: &Output| match one {
+        Output::Send(Command::Certify { certificate }) => Some(certificate.clone()),
+        _ => None,
+    };
+    next.iter().filter_map(certify).collect()
+}
+
+#[test]
+fn a_connection_that_never_ends_keeps_no_key_alive() {
+    let mut story = Story::new("@bob");
+    let storage = story.bob.storage.clone();
+    let files = || storage.content().device_keys.len();
+    let first = story.bob.engine.devices.signing().unwrap().0.clone();
+    let begun_ms = first.made_at() as i64 * 1000;
+    let mut certificates = vec![Opaque::new(first.bytes()).unwrap()];
+    // The server says nothing at all.
+    for hour in 1..=43 * 24 {
+        let now_ms = begun_ms + hour * DAY_MS / 24;
+        assert_eq!(story.bob.engine.rests_ms(now_ms), 0, "an hour has passed");
+        let next = story.bob.engine.tend(now_ms);
+        let asks = |one: &Output| matches!(one, Output::Send(Command::Keys { names, .. }) if names.len() == 1);
+        assert!(next.iter().any(asks), "of one's own other devices");
+        certificates.extend(published(&next));
+        certificates.dedup();
+        assert!(story.bob.engine.tend(now_ms + 1).is_empty());
+        assert!(story.bob.engine.rests_ms(now_ms + 1) > 0);
+        // 28 days, and two weeks.
+        let holds = story.bob.engine.devices.has(&first);
+        assert_eq!(holds, now_ms <= begun_ms + 42 * DAY_MS, "after {hour} hours");
+    }
+    assert_eq!(certificates.len(), 7, "one each week");
+    assert_eq!((files(), story.bob.engine.devices.opening().len()), (6, 6));
+    // Nor does it need a server: what is over goes, and nothing is made that nobody is told of.
+    story.bob.engine.lost();
+    let next = story.bob.engine.tend(begun_ms + 400 * DAY_MS);
+    assert!(next.is_empty() && files() == 0, "{next:?}");
+}
+
+#[test]
+fn nothing_is_sealed_for_ones_own_other_device_that_a_server_has_not_told_of_for_weeks() {
+    let mut story = Story::new("@bob");
+    let (other, name) = (Identity::generate(), story.bob.name.clone());
+    let (signing, opening) = (SigningKey::generate(), OpeningKey::generate());
+    let certificate =
+        Certificate::issue(&other, &SERVER, &signing, &opening, (NOW_MS / 1000) as u64);
+    let key = device_key(&other, Some(Opaque::new(certificate.bytes()).unwrap()));
+    story.house.keys.get_mut(&name).unwrap().push(key);
+    restarts(&mut story, false);
+    for _ in 0..2 {
+        let next = story.bob.engine.look_up(&name, true, NOW_MS);
+        story.bob.follows(&mut story.house, next);
+    }
+    let sealed_for = |story: &Story, now_ms| story.bob.engine.trust.own_devices(&name, now_ms);
+    assert_eq!(sealed_for(&story, NOW_MS + 27 * DAY_MS).len(), 2);
+    assert_eq!(sealed_for(&story, NOW_MS + 29 * DAY_MS).len(), 0);
+}
+
+#[test]
+fn keys_that_a_server_had_no_time_for_are_asked_for_again_and_nobody_is_bothered() {
+    let mut story = Story::new("@bob");
+    let (alice, mut now_ms) = ("alice".parse().unwrap(), NOW_MS);
+    story.bob.engine.keep_people().unwrap();
+    story.bob.engine.trust.stale(&alice);
+    let (id, text) = (MsgId([9; 16]), "hi".to_owned());
+    let to = Target::User(alice.clone());
+    let say = Command::Say(NewMessage::text(to, id, &text));
+    let mut next = story.bob.engine.send(say, now_ms);
+    for _ in 0..TRIES {
+        let [Output::Send(Command::Keys { names, reference })] = &next[..] else {
+            panic!("{next:?}")
+        };
+        assert!(names.len() == 1 && names[0] == alice, "{names:?}");
+        let retry_ms = story.chance.random_range(500..2_000);
+        let refused = Refusal::Rate { retry_ms }.event(None, reference.clone());
+        assert!(story.bob.engine.received(refused, now_ms).is_empty(), "nobody hears of it");
+        assert_eq!(story.bob.engine.rests_ms(now_ms), retry_ms);
+        assert!(story.bob.engine.tend(now_ms + retry_ms as i64 - 1).is_empty());
+        now_ms += retry_ms as i64;
+        next = story.bob.engine.tend(now_ms);
+    }
+    assert_eq!(story.bob.follows(&mut story.house, next).texts, ["hi"], "the line goes at last");
+}

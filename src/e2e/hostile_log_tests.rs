@@ -1,0 +1,251 @@
+//! A server that begins anew, truly or not, and lines under keys whose time is over.
+
+use super::*;
+use crate::chat::{LogId, PlaceInfo, Retention};
+
+const DAY_MS: i64 = 86_400_000;
+
+impl Story {
+    /// Bob is told which log there is, and its newest line.
+    fn begins(&mut self, log: u64, last: u64, retention: Retention) -> Vec<String> {
+        let (to, log, last) = (self.seen_as(), LogId(log), Seq(last));
+        let place = PlaceInfo { to, log, last, read: Seq(0), retention };
+        let next = self.bob.engine.received(Event::Places { places: vec![place] }, NOW_MS);
+        let trouble = |next| match next {
+            Output::Trouble(text) => Some(text),
+            _ => None,
+        };
+        next.into_iter().filter_map(trouble).collect()
+    }
+
+    /// Another log begins, whose lines are counted from one.
+    fn restores(&mut self, log: u64) {
+        let told = self.begins(log, 0, Retention::Forever);
+        assert!(told.len() == 1 && told[0].contains("as after a restore"), "{told:?}");
+        self.told = 0;
+    }
+
+    /// The lines that bob is shown of what is told, each with whether it is an old one.
+    fn shown(&mut self, mut line: Message, now_ms: i64) -> (Vec<Message>, Vec<Violation>) {
+        self.told += 1;
+        line.seq = Seq(self.told);
+        let next = self.bob.engine.received(Event::Message(line), now_ms);
+        let (mut lines, mut flaws) = (Vec::new(), Vec::new());
+        for next in next {
+            match next {
+                Output::Event(Event::Message(line)) => lines.push(line),
+                Output::Violation { violation, .. } => flaws.push(violation),
+                _ => {}
+            }
+        }
+        (lines, flaws)
+    }
+}
+
+#[test]
+fn old_lines_are_never_new_words_whatever_log_the_server_claims() {
+    in_both(|story| {
+        story.begins(1, story.told, Retention::Forever);
+        let lines = story.lines(3);
+        for line in &lines {
+            assert_eq!(story.tells(line.clone()).texts, ["hi"]);
+        }
+        let log = story.chance.random_range(2..u64::MAX);
+        story.restores(log);
+        let mut old = lines[story.chance.random_range(0..3)].clone();
+        // As new ones they are not shown, whatever the server says of their time.
+        old.time_ms += 60_000;
+        assert_eq!(story.never_shown(old.clone()), Violation::Again);
+        // Told again they are what they are: once, and under their own time.
+        old.replay = true;
+        let (shown, flaws) = story.shown(old.clone(), NOW_MS);
+        assert_eq!((shown.len(), flaws), (1, vec![]));
+        assert!(shown[0].replay && shown[0].time_ms < old.time_ms);
+        assert_eq!(story.never_shown(old), Violation::Again);
+        let kept = serde_json::to_string(&story.bob.engine.sequences).unwrap();
+        story.bob.engine.sequences = serde_json::from_str(&kept).unwrap();
+        assert_eq!(story.honest().flaws, [], "and those who talk go on");
+        story.begins(1, 0, Retention::Forever);
+        story.told = 0;
+    });
+}
+
+#[test]
+fn after_a_true_restore_what_was_read_is_told_again_and_what_was_lost_is_missed() {
+    for place in ["#tea", "@bob"] {
+        let mut story = Story::new(place);
+        story.begins(1, story.told, Retention::Forever);
+        let lines = story.lines(4);
+        lines.iter().for_each(|line| assert_eq!(story.tells(line.clone()).texts, ["hi"]));
+        // A line that bob was not told goes with the old log, and so do the last two that he was.
+        story.lines(1);
+        story.restores(2);
+        for line in &lines[..2] {
+            let (shown, flaws) = story.shown(Message { replay: true, ..line.clone() }, NOW_MS);
+            assert_eq!((shown.len(), flaws), (1, vec![]));
+        }
+        let seen = story.honest();
+        assert_eq!((seen.texts.len(), seen.flaws), (1, vec![Violation::Missing(1)]));
+        assert_eq!(story.honest().flaws, []);
+    }
+    let mut story = Story::new("#tea");
+    assert!(story.begins(1, 0, Retention::Off).is_empty());
+    assert!(story.begins(2, 0, Retention::Off).is_empty(), "memory alone: each start is another");
+}
+
+#[test]
+fn a_seq_that_was_told_is_not_told_as_new() {
+    in_both(|story| {
+        let line = story.lines(1).remove(0);
+        assert_eq!(story.tells(line.clone()).texts, ["hi"]);
+        story.told -= 1;
+        assert_eq!(story.never_shown(line), Violation::Again);
+    });
+}
+
+#[test]
+fn who_is_put_out_of_a_channel_keeps_its_key_and_is_told_nothing_anew() {
+    let mut story = Story::new("#tea");
+    let (channel, _) = tag(7);
+    for round in 0..TRIES {
+        let line = story.lines(1).remove(0);
+        assert_eq!(story.tells(line.clone()).texts, ["hi"]);
+        let reference = story.chance.random_bool(0.5).then(|| format!("pychat-{round}"));
+        let event = match story.chance.random_bool(0.5) {
+            true => Event::Parted { channel: channel.clone(), reference },
+            false => Refusal::NotMember(channel.clone()).event(None, reference),
+        };
+        story.bob.is_told(&mut story.house, event);
+        assert!(story.bob.engine.channels.contains_key(&channel));
+        assert_eq!(story.never_shown(line), Violation::Again);
+    }
+}
+
+#[test]
+fn a_channels_key_goes_by_its_persons_word_alone() {
+    let (channel, _) = tag(7);
+    for answer in 0..4 {
+        let mut story = Story::new("#tea");
+        let part = |reference: &str| Command::Part {
+            channel: channel.clone(),
+            reference: Some(reference.into()),
+        };
+        story.bob.engine.send(part("pychat-1"), NOW_MS);
+        let told = |reference: &str| Some(reference.to_owned());
+        let event = match answer {
+            0 => Event::Parted { channel: channel.clone(), reference: told("pychat-1") },
+            1 => Refusal::NotMember(channel.clone()).event(None, told("pychat-1")),
+            2 => Event::Parted { channel: channel.clone(), reference: told("pychat-2") },
+            _ => Event::Parted { channel: channel.clone(), reference: None },
+        };
+        story.bob.engine.received(event, NOW_MS);
+        let kept = story.bob.engine.channels.contains_key(&channel);
+        assert_eq!(kept, answer > 1, "{answer}");
+    }
+}
+
+#[test]
+fn a_key_whose_time_is_over_signs_nothing_that_is_new() {
+    in_both(|story| {
+        story.begins(1, story.told, Retention::Forever);
+        let line = story.lines(1).remove(0);
+        // A thief of her signing key dates a line back, so that its certificate holds.
+        let late_ms = NOW_MS + story.chance.random_range(31..300) * DAY_MS;
+        let forged = Message { time_ms: late_ms, ..line.clone() };
+        let (shown, flaws) = story.shown(forged.clone(), late_ms);
+        assert_eq!((shown.len(), flaws), (0, vec![Violation::Expired]));
+        // As one of those that came while bob was away: all there were are here since yesterday.
+        let to = story.seen_as();
+        let chains = &mut story.bob.engine.sequences;
+        chains.begin(&to, LogId(1), Seq(story.told), late_ms - DAY_MS);
+        let replayed = Message { replay: true, ..forged.clone() };
+        let (shown, flaws) = story.shown(replayed.clone(), late_ms);
+        assert_eq!((shown.len(), flaws), (0, vec![Violation::Expired]));
+        // Who was away as long as the line is old is told it, and when it was said.
+        let chains = &mut story.bob.engine.sequences;
+        chains.begin(&to, LogId(1), Seq(story.told), NOW_MS);
+        let (shown, flaws) = story.shown(replayed, late_ms);
+        let time_ms = NOW_MS + story.house.ids as i64;
+        assert_eq!((shown.len(), flaws), (1, vec![Violation::Dated(time_ms)]));
+    });
+}
+
+#[test]
+fn a_server_that_never_tells_keys_fills_no_memory() {
+    let mut story = Story::new("@bob");
+    let line = story.lines(1).remove(0);
+    let stranger = Message { from: "carol".parse().unwrap(), ..line };
+    let asks = story.bob.engine.received(Event::Message(stranger), NOW_MS);
+    assert!(matches!(asks[..], [Output::Send(Command::Keys { .. })]), "{asks:?}");
+    let text = "x".repeat(1 << 18);
+    let mut told = 0;
+    let longest = crate::limits::HELD_EVENTS_BYTES_MAX / text.len() + 1;
+    while told == 0 {
+        let event = Event::Notice { text: text.clone(), reference: None };
+        let next = story.bob.engine.received(event, NOW_MS);
+        told += next.len();
+        let flawed =
+            |next: &Output| matches!(next, Output::Violation { violation: Violation::NoKeys, .. });
+        assert!(next.is_empty() || flawed(&next[0]), "and nobody is suspected of a forgery");
+    }
+    assert!((longest - 2..=longest + 2).contains(&told), "{told} of {longest}");
+    assert!(story.bob.engine.pending.is_empty());
+}
+
+/// Bob's client begins anew and wants to write to alice, while the server tells of this
+/// certificate. Gives what goes out, and how often it was refused.
+fn writes_after_a_restart(
+    story: &mut Story,
+    told: Option<Opaque>,
+    now_ms: i64,
+) -> (Option<Opaque>, usize) {
+    let alice: UserName = "alice".parse().unwrap();
+    story.house.keys.get_mut(&alice).unwrap()[0].certificate = told;
+    story.bob.engine.keep_people().unwrap();
+    story.bob.restarts();
+    let Story { house, bob, .. } = story;
+    bob.enters(house);
+    house.ids += 1;
+    let id = MsgId(u128::from(house.ids).to_be_bytes());
+    let (to, text) = (Target::User(alice), "a secret".to_owned());
+    let say = Command::Say(NewMessage::text(to, id, &text));
+    let mut next = VecDeque::from(bob.engine.send(say, now_ms));
+    let mut refused = 0;
+    while let Some(one) = next.pop_front() {
+        match one {
+            Output::Send(Command::Say(message)) => {
+                return (message.body.sealed().cloned(), refused);
+            }
+            Output::Send(command) => {
+                let answers = house.obeys(&bob.name, command);
+                let told = |event| bob.engine.received(event, now_ms);
+                next.extend(answers.into_iter().flat_map(told));
+            }
+            Output::Answer(Event::Refused { .. }) => refused += 1,
+            _ => {}
+        }
+    }
+    (None, refused)
+}
+
+#[test]
+fn who_had_a_certificate_is_not_reached_under_the_rsa_key_because_it_is_kept_back() {
+    let mut story = Story::new("@bob");
+    let own = story.alice.account.own();
+    let newest = story.alice.engine.devices.signing().unwrap().0.hash;
+    for _ in 0..TRIES {
+        let (signing, opening) = (SigningKey::generate(), OpeningKey::generate());
+        let old_s = (NOW_MS / 1000) as u64 - story.chance.random_range(1..27) * 86_400;
+        let old = Certificate::issue(&own, &SERVER, &signing, &opening, old_s);
+        let older = Opaque::new(old.bytes()).unwrap();
+        let told = story.chance.random_bool(0.5).then_some(older);
+        let (sealed, refused) = writes_after_a_restart(&mut story, told.clone(), NOW_MS);
+        let sealed = sealed.expect("it goes out");
+        let parsed = crate::crypto::private::Parsed::parse(sealed.bytes()).unwrap();
+        assert!(parsed.is_for(&newest) && !parsed.is_for(&old.hash));
+        assert!(refused == 0 && !parsed.is_for(&own.public().fingerprint().0));
+        // Once it is over nothing goes out.
+        let late_ms = NOW_MS + story.chance.random_range(29..300) * DAY_MS;
+        assert_eq!(writes_after_a_restart(&mut story, told, late_ms), (None, 1));
+    }
+}

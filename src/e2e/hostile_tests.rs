@@ -1,0 +1,530 @@
+//! Hostile doubles: a server that forges, replays, drops, swaps and downgrades, and a member that
+//! speaks as another. Each is found out, two hundred times of two hundred, and what it says is
+//! never shown as anybody's words; an honest server is never suspected.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use zeroize::Zeroizing;
+
+use super::memory_tests::{Me, Memory};
+use super::*;
+use crate::chat::{Body, DeviceKey, DeviceName, Kind, Message, NewMessage, Place};
+use crate::crypto::certificate::{OpeningKey, SigningKey};
+use crate::crypto::context::Context;
+use crate::crypto::note::{ContentType, Draft, Link, Note};
+use crate::crypto::test_keys::spare;
+use crate::crypto::{Fingerprint, Identity};
+
+#[path = "hostile_context_tests.rs"]
+mod context;
+#[path = "hostile_crowd_tests.rs"]
+mod crowd;
+#[path = "hostile_history_tests.rs"]
+mod history;
+#[path = "hostile_keys_tests.rs"]
+mod keys;
+#[path = "hostile_log_tests.rs"]
+mod log;
+#[path = "hostile_trust_tests.rs"]
+mod trust;
+
+const TRIES: usize = 200;
+const SERVER: Fingerprint = Fingerprint([9; 32]);
+const NOW_MS: i64 = 1_800_000_000_000;
+
+struct Person {
+    name: UserName,
+    engine: Engine,
+    account: Arc<Me>,
+    storage: Memory,
+}
+
+/// What a client has shown.
+#[derive(Default)]
+struct Seen {
+    texts: Vec<String>,
+    flaws: Vec<Violation>,
+    changed: usize,
+    refused: usize,
+}
+
+/// An honest server's memory.
+#[derive(Default)]
+struct House {
+    keys: HashMap<UserName, Vec<DeviceKey>>,
+    lines: Vec<Message>,
+    ids: u64,
+}
+
+fn tag(byte: u8) -> (ChannelName, PinChannel) {
+    let key = PinChannel::from_root(Zeroizing::new([byte; 32]));
+    let name: ChannelName = "#tea".parse().unwrap();
+    (name.with_tag(&key.tag()).unwrap(), key)
+}
+
+fn device_key(identity: &Identity, certificate: Option<Opaque>) -> DeviceKey {
+    let device = DeviceName::main();
+    DeviceKey { device, key: Opaque::new(&identity.public().to_der()).unwrap(), certificate }
+}
+
+impl Person {
+    fn new(name: &str, key: usize) -> Person {
+        let account = Arc::new(Me::new(name, SERVER, spare(key)));
+        let (name, storage) = (account.name().clone(), Memory::default());
+        let engine = Engine::open(account.clone(), Box::new(storage.clone()), true).unwrap();
+        let mut person = Person { name, engine, account, storage };
+        let (channel, key) = tag(7);
+        assert_eq!(person.engine.add_channel(key, &channel.bare()).unwrap(), channel);
+        person
+    }
+
+    /// The client begins anew, with what is stored.
+    fn restarts(&mut self) {
+        let storage = Box::new(self.storage.clone());
+        self.engine = Engine::open(self.account.clone(), storage, true).unwrap();
+    }
+
+    fn says(&mut self, house: &mut House, to: &str, text: &str) -> Seen {
+        self.asks(house, to, text, Kind::Say)
+    }
+
+    fn asks(&mut self, house: &mut House, to: &str, text: &str, kind: Kind) -> Seen {
+        house.ids += 1;
+        let id = MsgId(u128::from(house.ids).to_be_bytes());
+        let (to, body) = (to.parse().unwrap(), text.into());
+        // Each a millisecond after the one before.
+        let now_ms = NOW_MS + house.ids as i64;
+        let say = Command::Say(NewMessage { to, id, kind, body });
+        let next = self.engine.send(say, now_ms);
+        self.follows(house, next)
+    }
+
+    fn is_told(&mut self, house: &mut House, event: Event) -> Seen {
+        let next = self.engine.received(event, NOW_MS);
+        self.follows(house, next)
+    }
+
+    fn follows(&mut self, house: &mut House, next: Vec<Output>) -> Seen {
+        let mut seen = Seen::default();
+        let mut next = VecDeque::from(next);
+        while let Some(one) = next.pop_front() {
+            match one {
+                Output::Event(Event::Message(message)) => {
+                    seen.texts.push(message.body.text().to_owned());
+                }
+                Output::Violation { violation, .. } => seen.flaws.push(violation),
+                Output::KeyChanged { .. } => seen.changed += 1,
+                Output::Answer(Event::Refused { .. }) => seen.refused += 1,
+                Output::Send(command) => {
+                    let answers = house.obeys(&self.name, command);
+                    let told = |event| self.engine.received(event, NOW_MS);
+                    next.extend(answers.into_iter().flat_map(told));
+                }
+                _ => {}
+            }
+        }
+        seen
+    }
+
+    /// The client logs in.
+    fn enters(&mut self, house: &mut House) {
+        let key = device_key(&self.account.own(), None);
+        house.keys.insert(self.name.clone(), vec![key]);
+        self.engine.lost();
+        let welcome = Event::Welcome {
+            name: self.name.clone(),
+            device: DeviceName::main(),
+            version: "0".into(),
+            text_bytes_max: 8_192,
+            motd: None,
+        };
+        assert!(self.is_told(house, welcome).flaws.is_empty());
+    }
+}
+
+impl House {
+    fn obeys(&mut self, from: &UserName, command: Command) -> Vec<Event> {
+        match command {
+            Command::Certify { certificate } => {
+                let own = self.keys.get_mut(from).unwrap();
+                own[0].certificate = Some(certificate);
+                Vec::new()
+            }
+            Command::Keys { names, reference } => {
+                let keys = |name: &UserName| self.keys.get(name).cloned().unwrap_or_default();
+                let event = |name: UserName| Event::Keys {
+                    keys: keys(&name),
+                    name,
+                    more: false,
+                    reference: reference.clone(),
+                };
+                names.into_iter().map(event).collect()
+            }
+            Command::Say(NewMessage { to, id, kind, body }) => {
+                let place = Place::of(from, to.clone());
+                let here = |line: &&Message| Place::of(&line.from, line.to.clone()) == place;
+                let seq = Seq(self.lines.iter().filter(here).count() as u64 + 1);
+                let line = Message {
+                    seq,
+                    to,
+                    from: from.clone(),
+                    device: DeviceName::main(),
+                    id,
+                    time_ms: NOW_MS,
+                    kind,
+                    body,
+                    lock: Default::default(),
+                    edited: false,
+                    deleted: false,
+                    replay: false,
+                    reference: None,
+                };
+                self.lines.push(line.clone());
+                vec![Event::Message(line)]
+            }
+            other => panic!("nobody asks {other:?}"),
+        }
+    }
+}
+
+/// Alice has said some lines in a place, which a server can now tell bob as it likes.
+struct Story {
+    house: House,
+    alice: Person,
+    bob: Person,
+    mallory: Person,
+    place: String,
+    chance: StdRng,
+    told: u64,
+}
+
+impl Story {
+    fn new(place: &str) -> Story {
+        let mut story = Story {
+            house: House::default(),
+            alice: Person::new("alice", 0),
+            bob: Person::new("bob", 1),
+            mallory: Person::new("mallory", 2),
+            place: match place {
+                "#tea" => tag(7).0.as_str().to_owned(),
+                other => other.to_owned(),
+            },
+            chance: StdRng::seed_from_u64(7),
+            told: 0,
+        };
+        let Story { house, alice, bob, mallory, .. } = &mut story;
+        [alice, bob, mallory].into_iter().for_each(|person| person.enters(house));
+        for _ in 0..2 {
+            // So that bob knows her.
+            assert_eq!(story.honest().texts, ["hi"]);
+        }
+        story
+    }
+
+    /// Some lines of alice's, as her server has them.
+    fn lines(&mut self, count: usize) -> Vec<Message> {
+        let first = self.house.lines.len();
+        for _ in 0..count {
+            let seen = self.alice.says(&mut self.house, &self.place.clone(), "hi");
+            assert_eq!((seen.texts.len(), seen.flaws.len()), (1, 0), "{:?}", seen.flaws);
+        }
+        self.house.lines[first..].to_vec()
+    }
+
+    /// Tells bob a line, under seqs without a hole.
+    fn tells(&mut self, mut line: Message) -> Seen {
+        self.told += 1;
+        line.seq = Seq(self.told);
+        self.bob.is_told(&mut self.house, Event::Message(line))
+    }
+
+    fn honest(&mut self) -> Seen {
+        let line = self.lines(1).remove(0);
+        self.tells(line)
+    }
+
+    /// What is told is not shown.
+    #[track_caller]
+    fn never_shown(&mut self, line: Message) -> Violation {
+        let seen = self.tells(line);
+        assert_eq!(seen.texts, [""; 0], "{:?}", seen.flaws);
+        assert_eq!(seen.flaws.len(), 1, "{:?}", seen.flaws);
+        assert!(!seen.flaws[0].is_shown());
+        seen.flaws[0]
+    }
+
+    /// A gap heals what was broken on purpose.
+    fn heals(&mut self) {
+        let (to, upto) = (self.seen_as(), Seq(self.told));
+        let gap = Event::Gap { to, from_seq: upto, to_seq: upto, kept: false };
+        assert!(self.bob.is_told(&mut self.house, gap).flaws.is_empty());
+    }
+
+    fn seen_as(&self) -> Target {
+        match self.place.as_str() {
+            "@bob" => "@alice".parse().unwrap(),
+            place => place.parse().unwrap(),
+        }
+    }
+}
+
+fn in_both(tries: impl Fn(&mut Story)) {
+    for place in ["#tea", "@bob"] {
+        let mut story = Story::new(place);
+        (0..TRIES).for_each(|_| tries(&mut story));
+    }
+}
+
+#[test]
+fn an_honest_server_is_never_suspected() {
+    in_both(|story| {
+        let seen = story.honest();
+        assert_eq!((seen.texts, seen.flaws), (vec!["hi".to_owned()], vec![]));
+    });
+}
+
+#[test]
+fn an_altered_line_is_never_shown() {
+    in_both(|story| {
+        let mut line = story.lines(1).remove(0);
+        let mut bytes = line.body.sealed().unwrap().bytes().to_vec();
+        let index = story.chance.random_range(0..bytes.len());
+        bytes[index] ^= 1 << story.chance.random_range(0..8);
+        line.body = Body::Sealed(Opaque::new(&bytes).unwrap());
+        story.never_shown(line);
+        story.heals();
+    });
+}
+
+#[test]
+fn a_member_cannot_speak_as_another_nor_a_server_as_anybody() {
+    in_both(|story| {
+        let place = story.place.clone();
+        let mut line = {
+            let Story { house, mallory, .. } = story;
+            mallory.says(house, &place, "I am alice");
+            house.lines.last().unwrap().clone()
+        };
+        // The server lends a hand.
+        line.from = "alice".parse().unwrap();
+        assert_eq!(story.never_shown(line), Violation::Forged);
+    });
+}
+
+#[test]
+fn a_stolen_certificate_signs_nothing() {
+    let mut story = Story::new("#tea");
+    let (channel, key) = tag(7);
+    let certificate = story.alice.engine.devices.signing().unwrap().0.clone();
+    let to = Target::Channel(channel);
+    for n in 0..TRIES as u64 {
+        // Whoever knows the PIN can seal, but not sign.
+        let link = Link { session: [3; 16], n, prev: [0; 32] };
+        let id = MsgId([n as u8; 16]);
+        let content = ContentType::TEXT;
+        let note = Note { id, time_ms: NOW_MS as u64, kind: Kind::Say, content, link };
+        let context = &Context::new(&SERVER, &story.alice.name, &to);
+        let draft = Draft { context, note: &note, text: "I am alice" };
+        let body = key.seal(&draft, (&certificate, &SigningKey::generate())).unwrap();
+        let mut line = story.house.lines[0].clone();
+        (line.id, line.to) = (id, to.clone());
+        line.body = Body::Sealed(Opaque::new(&body).unwrap());
+        assert_eq!(story.never_shown(line), Violation::Forged);
+    }
+}
+
+#[test]
+fn a_line_of_another_place_is_never_shown() {
+    in_both(|story| {
+        let mut line = story.lines(1).remove(0);
+        // The same name with another PIN, and the conversation with somebody else.
+        match &mut line.to {
+            Target::Channel(channel) => {
+                let (other, key) = tag(8);
+                story.bob.engine.add_channel(key, &other.bare()).unwrap();
+                *channel = other;
+            }
+            Target::User(name) => {
+                *name = "bob".parse().unwrap();
+                let place = "@mallory";
+                let Story { house, alice, .. } = story;
+                alice.says(house, place, "for mallory");
+                line.body = house.lines.last().unwrap().body.clone();
+            }
+        }
+        story.never_shown(line);
+        story.heals();
+    });
+}
+
+#[test]
+fn a_line_that_is_told_as_another_is_never_shown() {
+    in_both(|story| {
+        let (one, two) = (story.lines(1).remove(0), story.lines(1).remove(0));
+        let mut line = one.clone();
+        match story.chance.random_range(0..4) {
+            0 => line.id = two.id,
+            1 => line.kind = Kind::Me,
+            2 => line.kind = Kind::Edit { of: Seq(1) },
+            _ => line.body = two.body,
+        }
+        assert_eq!(story.never_shown(line), Violation::Spliced);
+        story.heals();
+    });
+}
+
+#[test]
+fn a_line_that_is_told_twice_is_shown_once() {
+    in_both(|story| {
+        let line = story.lines(1).remove(0);
+        assert_eq!(story.tells(line.clone()).texts, ["hi"]);
+        assert_eq!(story.never_shown(line), Violation::Again);
+    });
+}
+
+#[test]
+fn a_line_that_is_left_out_or_swapped_is_missed() {
+    in_both(|story| {
+        assert!(story.honest().flaws.is_empty());
+        let mut lines = story.lines(5);
+        let index = story.chance.random_range(0..4);
+        let dropped = story.chance.random_bool(0.5);
+        match dropped {
+            true => drop(lines.remove(index)),
+            false => lines.swap(index, index + 1),
+        }
+        let seen: Vec<_> = lines.into_iter().map(|line| story.tells(line)).collect();
+        let flaws: Vec<_> = seen.iter().flat_map(|seen| &seen.flaws).collect();
+        assert!(flaws.contains(&&Violation::Missing(1)), "{dropped} {flaws:?}");
+        story.heals();
+    });
+}
+
+#[test]
+fn the_end_of_a_session_that_is_left_out_is_missed() {
+    in_both(|story| {
+        let line = story.lines(2).remove(0);
+        story.tells(line);
+        // A new run of alice's client.
+        story.alice.engine.outgoing.clear();
+        let seen = story.honest();
+        assert_eq!(seen.flaws, [Violation::Unlinked]);
+        story.heals();
+    });
+}
+
+#[test]
+fn a_message_is_not_deleted_or_blanked_by_the_servers_word_alone() {
+    in_both(|story| {
+        let line = story.lines(1).remove(0);
+        let of = line.seq;
+        story.tells(line.clone());
+        for (kind, deleted) in
+            [(Kind::Delete { of }, true), (Kind::Edit { of }, false), (Kind::Say, true)]
+        {
+            let mut change = story.lines(1).remove(0);
+            (change.kind, change.deleted, change.body) = (kind, deleted, Body::default());
+            assert_eq!(story.never_shown(change), Violation::Downgraded, "{kind:?}");
+        }
+    });
+}
+
+#[test]
+fn words_in_clear_are_never_a_persons_who_seals() {
+    in_both(|story| {
+        let mut line = story.lines(1).remove(0);
+        line.body = "in clear".into();
+        assert_eq!(story.never_shown(line), Violation::Downgraded);
+        story.heals();
+    });
+}
+
+#[test]
+fn a_hole_in_the_servers_own_count_is_missed() {
+    in_both(|story| {
+        story.told += 3;
+        let seen = story.honest();
+        assert_eq!(seen.flaws, [Violation::Missing(3)]);
+    });
+}
+
+#[test]
+fn anothers_key_in_a_name_is_shown_and_neither_read_nor_written_to() {
+    for place in ["#tea", "@bob"] {
+        let mut story = Story::new(place);
+        for _ in 0..TRIES {
+            // The server adds a key of its own, or puts it in the place of hers, and signs with it.
+            let own = story.mallory.account.own();
+            let (signing, opening) = (SigningKey::generate(), OpeningKey::generate());
+            let now_s = (NOW_MS / 1000) as u64;
+            let certificate = Certificate::issue(&own, &SERVER, &signing, &opening, now_s);
+            let bytes = Opaque::new(certificate.bytes()).unwrap();
+            let false_key = device_key(&own, Some(bytes));
+            let name: UserName = "alice".parse().unwrap();
+            let honest = story.house.keys[&name].clone();
+            let keys = match story.chance.random_bool(0.5) {
+                true => vec![false_key],
+                false => [honest.clone(), vec![false_key]].concat(),
+            };
+            story.house.keys.insert(name.clone(), keys.clone());
+            story.bob.engine.lost();
+            let event = Event::Keys { name: name.clone(), keys, more: false, reference: None };
+            let seen = story.bob.is_told(&mut story.house, event);
+            assert_eq!(seen.changed, 1, "it is shown");
+            let seen = story.bob.says(&mut story.house, "@alice", "a secret");
+            assert_eq!((seen.refused, seen.texts.len()), (1, 0), "nothing is sealed for it");
+            let place = story.place.clone();
+            let Story { house, mallory, .. } = &mut story;
+            mallory.says(house, &place, "I am alice");
+            let mut line = house.lines.pop().unwrap();
+            line.from = name.clone();
+            assert_eq!(story.never_shown(line), Violation::Unconfirmed);
+            // The server gives up.
+            story.house.keys.insert(name, honest);
+            story.bob.engine.lost();
+        }
+        // Her own key was not listed for a while.
+        for confirms in [false, false, true] {
+            let next = story.bob.engine.look_up(&"alice".parse().unwrap(), confirms, NOW_MS);
+            story.bob.follows(&mut story.house, next);
+        }
+        let seen = story.honest();
+        assert_eq!(seen.texts, ["hi"], "{:?}", seen.flaws);
+    }
+}
+
+#[test]
+fn edits_and_deletions_are_their_senders_own() {
+    let mut story = Story::new("#tea");
+    let place = story.place.clone();
+    for _ in 0..TRIES {
+        let line = story.lines(1).remove(0);
+        let seq = line.seq;
+        story.tells(line.clone());
+        let of = Seq(story.told);
+        let Story { house, alice, .. } = &mut story;
+        alice.asks(house, &place, "better", Kind::Edit { of: seq });
+        let mut edit = house.lines.last().unwrap().clone();
+        edit.kind = Kind::Edit { of };
+        assert_eq!(story.tells(edit.clone()).texts, ["better"]);
+        alice_deletes(&mut story, &place, seq, of);
+        // The same change under another line's name.
+        edit.kind = Kind::Edit { of: Seq(1) };
+        assert_eq!(story.never_shown(edit), Violation::Spliced);
+    }
+}
+
+fn alice_deletes(story: &mut Story, place: &str, seq: Seq, of: Seq) {
+    let Story { house, alice, .. } = story;
+    alice.asks(house, place, "", Kind::Delete { of: seq });
+    let mut delete = house.lines.last().unwrap().clone();
+    delete.kind = Kind::Delete { of };
+    let seen = story.tells(delete.clone());
+    assert_eq!((seen.texts.len(), seen.flaws.len()), (1, 0), "{:?}", seen.flaws);
+    // A deletion that nobody has signed.
+    delete.body = Body::default();
+    assert_eq!(story.never_shown(delete), Violation::Downgraded);
+}

@@ -1,0 +1,172 @@
+//! A server that brings back a key that was compared away or replaced, gives one person's key to
+//! another, or lists nobody for a while.
+
+use super::keys::restarts;
+use super::*;
+
+/// The server lists these keys, unasked. How often bob is told of a change.
+fn lists(story: &mut Story, name: &UserName, keys: &[&DeviceKey]) -> usize {
+    let keys: Vec<_> = keys.iter().map(|key| (*key).clone()).collect();
+    story.house.keys.insert(name.clone(), keys.clone());
+    let event = Event::Keys { name: name.clone(), keys, more: false, reference: None };
+    story.bob.is_told(&mut story.house, event).changed
+}
+
+/// What bob is told of `/fingerprint NAME`.
+fn looks_up(story: &mut Story, name: &UserName, confirms: bool) -> String {
+    let next = story.bob.engine.look_up(name, confirms, NOW_MS);
+    let told = next.iter().filter_map(|one| match one {
+        Output::Told(text) => Some(text.clone()),
+        _ => None,
+    });
+    let told = told.collect();
+    story.bob.follows(&mut story.house, next);
+    told
+}
+
+/// Whether bob's client would seal for them, by what the server says now.
+fn seals(story: &mut Story, name: &UserName) -> bool {
+    let mut next = Vec::new();
+    story.bob.engine.ask(name.clone(), &mut next);
+    story.bob.follows(&mut story.house, next);
+    story.bob.engine.trust.recipients(name, NOW_MS).is_ok()
+}
+
+/// Bob's client refuses to write to them.
+#[track_caller]
+fn refuses(story: &mut Story, name: &UserName) {
+    let seen = story.bob.says(&mut story.house, &format!("@{name}"), "a secret");
+    assert_eq!((seen.refused, seen.texts.len()), (1, 0), "{:?}", seen.flaws);
+}
+
+/// A message that mallory has sealed for bob, told as alice's.
+fn forged(story: &mut Story) -> Message {
+    let Story { house, mallory, .. } = story;
+    mallory.says(house, "@bob", "I am alice");
+    Message { from: story.alice.name.clone(), ..house.lines.last().unwrap().clone() }
+}
+
+#[test]
+fn a_key_that_was_compared_away_or_replaced_comes_back_as_a_strangers() {
+    let mut story = Story::new("@bob");
+    let (alice, mallory) = (story.alice.name.clone(), story.mallory.name.clone());
+    let [hers, servers] = [&alice, &mallory].map(|name| story.house.keys[name][0].clone());
+    // The server has one key of its own for alice, and says nothing of mallory.
+    story.house.keys.remove(&mallory);
+    for round in 0..TRIES {
+        story.house.keys.insert(alice.clone(), vec![hers.clone(), servers.clone()]);
+        assert_eq!(restarts(&mut story, true).changed, 0);
+        assert!(seals(&mut story, &alice), "the first meeting is the server's word");
+        let told = lists(&mut story, &alice, &[&hers]);
+        assert_eq!(told, 1, "round {round}: that one is not listed any more");
+        if story.chance.random_bool(0.5) {
+            // What they compare is right.
+            looks_up(&mut story, &alice, false);
+            assert!(looks_up(&mut story, &alice, true).contains("are confirmed"));
+        }
+        assert!(seals(&mut story, &alice));
+        if story.chance.random_bool(0.5) {
+            assert_eq!(restarts(&mut story, false).changed, 0);
+        }
+        let both = [&hers, &servers];
+        let again = if story.chance.random_bool(0.5) { &both[..] } else { &both[1..] };
+        // Whether it is asked for or not.
+        match story.chance.random_bool(0.5) {
+            true => assert!(lists(&mut story, &alice, again) > 0),
+            false => {
+                let again = again.iter().map(|key| (*key).clone()).collect();
+                story.house.keys.insert(alice.clone(), again);
+                story.bob.engine.trust.stale(&alice);
+            }
+        }
+        refuses(&mut story, &alice);
+        let line = forged(&mut story);
+        assert_eq!(story.never_shown(line), Violation::Unconfirmed);
+        restarts(&mut story, false);
+        refuses(&mut story, &alice);
+        story.heals();
+    }
+}
+
+#[test]
+fn what_a_retired_key_signs_is_shown_as_old_and_never_as_new() {
+    let mut story = Story::new("@bob");
+    let alice = story.alice.name.clone();
+    let new = device_key(&spare(3), None);
+    for round in 0..TRIES {
+        let old = story.lines(1).remove(0);
+        assert_eq!(story.tells(old.clone()).texts, ["hi"]);
+        let (mut line, live) = (story.lines(1).remove(0), story.chance.random_bool(0.5));
+        // The operator gives her another key.
+        let hers = story.house.keys[&alice].clone();
+        lists(&mut story, &alice, &[&new]);
+        looks_up(&mut story, &alice, false);
+        looks_up(&mut story, &alice, true);
+        line.replay = !live;
+        assert_eq!(story.never_shown(line), Violation::Retired, "round {round}");
+        // An answer to `/history`.
+        let (seq, reference) = (Seq(story.told - 1), Some("history".to_owned()));
+        let told = Message { seq, reference, ..old };
+        assert_eq!(story.bob.is_told(&mut story.house, Event::Message(told)).texts, ["hi"]);
+        // It is hers again.
+        story.house.keys.insert(alice.clone(), hers.clone());
+        let hers: Vec<_> = hers.iter().collect();
+        lists(&mut story, &alice, &hers);
+        looks_up(&mut story, &alice, false);
+        looks_up(&mut story, &alice, true);
+        assert!(seals(&mut story, &alice), "round {round}");
+        story.heals();
+    }
+}
+
+#[test]
+fn a_key_of_one_person_is_no_other_persons() {
+    let mut story = Story::new("@bob");
+    let (alice, mallory) = (story.alice.name.clone(), story.mallory.name.clone());
+    let [hers, others] = [&alice, &mallory].map(|name| story.house.keys[name][0].clone());
+    for _ in 0..TRIES {
+        let forgets = story.chance.random_bool(0.5);
+        let with_own = story.chance.random_bool(0.5);
+        let both = vec![hers.clone(), others.clone()];
+        let keys = both.into_iter().take(1 + usize::from(with_own)).collect();
+        story.house.keys.insert(mallory.clone(), vec![others.clone()]);
+        restarts(&mut story, forgets);
+        assert!(seals(&mut story, &alice));
+        story.house.keys.insert(mallory.clone(), keys);
+        story.bob.engine.trust.stale(&mallory);
+        refuses(&mut story, &mallory);
+        // What alice says to bob is told as mallory's.
+        let line = story.lines(1).remove(0);
+        let seen = story.tells(Message { from: mallory.clone(), ..line });
+        assert_eq!((seen.texts.len(), seen.flaws.len()), (0, 1), "{:?}", seen.flaws);
+        story.house.keys.insert(mallory.clone(), vec![others.clone()]);
+        story.bob.engine.trust.stale(&mallory);
+        story.heals();
+    }
+}
+
+#[test]
+fn somebody_whom_the_operator_renames_is_confirmed_once() {
+    let mut story = Story::new("@bob");
+    let (alice, alicia) = (story.alice.name.clone(), "alicia".parse::<UserName>().unwrap());
+    let honest = story.house.keys[&alice].clone();
+    for round in 0..TRIES {
+        let (old, new) = if round % 2 == 0 { (&alice, &alicia) } else { (&alicia, &alice) };
+        story.house.keys.remove(old);
+        story.house.keys.insert(new.clone(), honest.clone());
+        restarts(&mut story, false);
+        refuses(&mut story, new);
+        let shown = looks_up(&mut story, new, false);
+        assert!(shown.contains(&format!("is {old}'s, as far as you know")), "{shown}");
+        let told = looks_up(&mut story, new, true);
+        assert!(told.contains(&format!("No key of {new} is {old}'s any more")), "{told}");
+        assert!(seals(&mut story, new), "round {round}");
+        restarts(&mut story, false);
+        assert!(seals(&mut story, new), "round {round}, after a restart");
+        refuses(&mut story, old);
+        // Nor is the old name given to somebody else with the key.
+        story.house.keys.insert(old.clone(), honest.clone());
+        story.bob.engine.trust.stale(old);
+        refuses(&mut story, old);
+    }
+}

@@ -1,0 +1,154 @@
+//! An account and a store in memory. Whoever clones the store has the same one.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use super::storage::{Account, ChangeTrust, FileKey, Sequenced, Storage, StorageError, Stored};
+use crate::chat::UserName;
+use crate::crypto::{Fingerprint, Identity, PublicKey};
+
+pub struct Me {
+    name: UserName,
+    server: Fingerprint,
+    /// The own key first.
+    pub openers: Vec<Arc<Identity>>,
+    /// Of the key that may take over.
+    pub next: Option<PublicKey>,
+}
+
+impl Me {
+    pub fn new(name: &str, server: Fingerprint, identity: Identity) -> Me {
+        Me { name: name.parse().unwrap(), server, openers: vec![Arc::new(identity)], next: None }
+    }
+}
+
+impl Account for Me {
+    fn name(&self) -> &UserName {
+        &self.name
+    }
+
+    fn founding(&self) -> &Fingerprint {
+        &self.server
+    }
+
+    fn own(&self) -> Arc<Identity> {
+        Arc::clone(&self.openers[0])
+    }
+
+    fn openers(&self) -> Vec<Arc<Identity>> {
+        self.openers.clone()
+    }
+
+    fn keepers(&self) -> Vec<PublicKey> {
+        [self.openers[0].public()].into_iter().chain(&self.next).cloned().collect()
+    }
+}
+
+#[derive(Clone, Default)]
+pub struct Memory(Arc<Mutex<Content>>);
+
+#[derive(Default)]
+pub struct Content {
+    pub trust: Option<Vec<u8>>,
+    /// How often the trust file was written.
+    pub writes: usize,
+    /// No more can be written.
+    pub full: bool,
+    pub device_keys: BTreeMap<String, Vec<u8>>,
+    pub sequences: Sequenced,
+    pub search_log: Vec<u8>,
+}
+
+impl Memory {
+    pub fn content(&self) -> MutexGuard<'_, Content> {
+        self.0.lock().unwrap()
+    }
+
+    fn room(&self) -> Result<MutexGuard<'_, Content>, StorageError> {
+        let content = self.content();
+        if content.full { Err("no space left".into()) } else { Ok(content) }
+    }
+}
+
+impl Storage for Memory {
+    fn trust(&self) -> Result<Option<Vec<u8>>, StorageError> {
+        Ok(self.content().trust.clone())
+    }
+
+    fn update_trust(&mut self, change: ChangeTrust) -> Result<(), StorageError> {
+        let mut content = self.room()?;
+        content.trust = Some(change(content.trust.clone())?);
+        content.writes += 1;
+        Ok(())
+    }
+
+    fn device_keys(&self) -> Result<Vec<String>, StorageError> {
+        Ok(self.content().device_keys.keys().cloned().collect())
+    }
+
+    fn device_key(&self, name: &str) -> Result<Option<Vec<u8>>, StorageError> {
+        Ok(self.content().device_keys.get(name).cloned())
+    }
+
+    fn add_device_key(&mut self, name: &str, sealed: &[u8]) -> Result<(), StorageError> {
+        let before = self.room()?.device_keys.insert(name.to_owned(), sealed.to_vec());
+        if before.is_some() { Err("it is there already".into()) } else { Ok(()) }
+    }
+
+    fn remove_device_key(&mut self, name: &str) -> Result<(), StorageError> {
+        self.content().device_keys.remove(name);
+        Ok(())
+    }
+
+    fn open_sequences(&mut self, _: FileKey) -> Result<Sequenced, StorageError> {
+        Ok(self.content().sequences.clone())
+    }
+
+    fn store_sequences(
+        &mut self,
+        changed: &Sequenced,
+        _: &dyn Fn() -> Sequenced,
+    ) -> Result<(), StorageError> {
+        self.room()?.sequences.extend(changed.iter().cloned());
+        Ok(())
+    }
+
+    fn stores_messages(&self) -> Result<bool, StorageError> {
+        Ok(true)
+    }
+
+    fn set_stores_messages(&mut self, _: bool) -> Result<(), StorageError> {
+        Ok(())
+    }
+
+    fn search_log(&self) -> Result<Vec<u8>, StorageError> {
+        Ok(self.content().search_log.clone())
+    }
+
+    fn open_search_log(&mut self) -> Result<u64, StorageError> {
+        Ok(self.content().search_log.len() as u64)
+    }
+
+    fn append_search_log(&mut self, records: &[u8]) -> Result<(), StorageError> {
+        self.room()?.search_log.extend_from_slice(records);
+        Ok(())
+    }
+
+    fn replace_search_log(&mut self, records: &[u8]) -> Result<(), StorageError> {
+        self.room()?.search_log = records.to_vec();
+        Ok(())
+    }
+
+    fn sync_search_log(&mut self) -> Result<(), StorageError> {
+        Ok(())
+    }
+
+    fn erase_search_logs(&mut self) -> Result<(), StorageError> {
+        self.content().search_log.clear();
+        Ok(())
+    }
+
+    fn damaged(&self, what: Stored, reason: String) -> StorageError {
+        format!("{what:?}: {reason}").into()
+    }
+}

@@ -1,0 +1,230 @@
+//! The search index, as it is stored: a log of entries, each under the key of what is written so.
+//! Whoever has the journal writes it, and every client of the person reads it.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
+use zeroize::Zeroizing;
+
+use super::search_index::{Entry, SearchIndex, keeps_ms};
+use super::storage::{FileKey, Storage, StorageError};
+use crate::chat::{Message, Seq, Target};
+use crate::crypto::keep;
+
+/// What a line takes beside its text: names, a salt and a tag, in base64.
+const LINE_BYTES: usize = 450;
+/// Lines that are too old are looked for at most this often.
+const TIDY_MS: u64 = 60_000;
+/// What was changed or deleted waits so long for others.
+const STALE_MS: u64 = 500;
+/// A file that is written again and again takes a second for 8 MiB.
+const BYTES_PER_MS: u64 = 8 << 10;
+
+pub struct SearchLog {
+    key: FileKey,
+    bytes: u64,
+    /// When there are more, the older half of the lines goes.
+    bytes_max: u64,
+    /// By place and seq: what the file says of it last.
+    last: HashMap<u64, u64>,
+    pages: HashMap<Target, Page>,
+    hasher: RandomState,
+    /// Something is in the file that is not in the book any more.
+    stale: bool,
+    synced: bool,
+    /// When the first line is too old.
+    due_ms: Option<i64>,
+    tidied_ms: i64,
+}
+
+/// What is in the file of one place.
+#[derive(Default)]
+struct Page {
+    /// For how long lines are kept there; none is for ever.
+    keeps_ms: Option<i64>,
+    oldest_ms: Option<i64>,
+}
+
+/// What is stored.
+pub fn read(storage: &dyn Storage, key: &FileKey) -> Result<SearchIndex, StorageError> {
+    let mut index = SearchIndex::default();
+    // What was not written whole does not open, and is not there.
+    for line in storage.search_log()?.split(|byte| *byte == b'\n') {
+        let locked = STANDARD_NO_PAD.decode(line).unwrap_or_default();
+        let text = keep::unlock(key, &locked);
+        let entry = text.and_then(|text| serde_json::from_slice(&text).ok());
+        entry.into_iter().for_each(|entry| index.write(entry));
+    }
+    Ok(index)
+}
+
+impl SearchLog {
+    /// With nothing in it that should not be there.
+    pub fn open(
+        storage: &mut dyn Storage,
+        key: FileKey,
+        now_ms: i64,
+        bytes_max: u64,
+    ) -> Result<SearchLog, StorageError> {
+        let mut log = SearchLog {
+            key,
+            bytes: storage.open_search_log()?,
+            bytes_max,
+            last: HashMap::new(),
+            pages: HashMap::new(),
+            hasher: RandomState::new(),
+            stale: false,
+            synced: true,
+            due_ms: None,
+            tidied_ms: now_ms,
+        };
+        log.rewrite(storage, now_ms)?;
+        Ok(log)
+    }
+
+    /// Writes what is not there yet, at once.
+    pub fn add(
+        &mut self,
+        storage: &mut dyn Storage,
+        entries: &[Entry],
+        now_ms: i64,
+    ) -> Result<(), StorageError> {
+        let changes_kept = |entry: &Entry| {
+            let seat = self.seat(entry).filter(|_| matches!(entry, Entry::Kept(..)));
+            seat.is_some_and(|seat| self.last.contains_key(&seat))
+        };
+        // What was too old until now is, whatever is said of it from now on.
+        if self.due_ms.is_some_and(|due_ms| due_ms <= now_ms) && entries.iter().any(changes_kept) {
+            self.rewrite(storage, now_ms)?;
+        }
+        let mut lines = String::new();
+        for entry in entries {
+            let text = Zeroizing::new(serde_json::to_vec(entry)?);
+            if self.notes(entry, &text) {
+                lines.push_str(&locked(&self.key, &text));
+            }
+        }
+        self.append(storage, &lines)?;
+        let forgets = entries.iter().any(|entry| matches!(entry, Entry::Forget(_)));
+        if self.bytes > self.bytes_max || forgets {
+            self.rewrite(storage, now_ms)?;
+        }
+        Ok(())
+    }
+
+    /// Whether an entry says anything new.
+    fn notes(&mut self, entry: &Entry, text: &[u8]) -> bool {
+        let said = self.hasher.hash_one(text);
+        let seat = self.seat(entry);
+        let before = seat.and_then(|seat| self.last.get(&seat).copied());
+        match entry {
+            // Of lines that are not in the book nothing can change.
+            Entry::Change { .. } if before.is_none() => return false,
+            Entry::Line(..) | Entry::Log(..) | Entry::Kept(..) if before == Some(said) => {
+                return false;
+            }
+            _ => self.dates(entry),
+        }
+        self.stale |= before.is_some() || seat.is_none();
+        if let Some(seat) = seat {
+            self.last.insert(seat, said);
+        }
+        true
+    }
+
+    /// When the oldest line of a place is too old.
+    fn dates(&mut self, entry: &Entry) {
+        let place = match entry {
+            Entry::Line(place, _, line) => {
+                let page = self.pages.entry(place.clone()).or_default();
+                page.oldest_ms =
+                    Some(page.oldest_ms.map_or(line.time_ms, |ms| ms.min(line.time_ms)));
+                place
+            }
+            Entry::Kept(place, kept) => {
+                self.pages.entry(place.clone()).or_default().keeps_ms = keeps_ms(*kept);
+                place
+            }
+            _ => return,
+        };
+        let Some(Page { keeps_ms: Some(keeps), oldest_ms: Some(oldest) }) = self.pages.get(place)
+        else {
+            return;
+        };
+        let due_ms = oldest.saturating_add(*keeps);
+        self.due_ms = Some(self.due_ms.map_or(due_ms, |ms| ms.min(due_ms)));
+    }
+
+    /// What was changed, deleted or has become too old leaves the disk; what is new is on it.
+    pub fn tidy(&mut self, storage: &mut dyn Storage, now_ms: i64) -> Result<(), StorageError> {
+        let since_ms = now_ms.abs_diff(self.tidied_ms);
+        let old = self.due_ms.is_some_and(|due_ms| due_ms <= now_ms) && since_ms >= TIDY_MS;
+        if old || self.stale && since_ms >= self.bytes / BYTES_PER_MS {
+            return self.rewrite(storage, now_ms);
+        }
+        if !std::mem::replace(&mut self.synced, true) {
+            storage.sync_search_log()?;
+        }
+        Ok(())
+    }
+
+    /// Until something that was changed or deleted has to leave the disk. A large file is not
+    /// written again and again.
+    pub fn rests_ms(&self, now_ms: i64) -> Option<u64> {
+        let rest_ms = STALE_MS.max(self.bytes / BYTES_PER_MS);
+        self.stale.then(|| rest_ms.saturating_sub(now_ms.abs_diff(self.tidied_ms)))
+    }
+
+    /// Which seat in the book an entry is about.
+    fn seat(&self, entry: &Entry) -> Option<u64> {
+        let seat = |place: &Target, what: u8, seq: Seq| {
+            self.hasher.hash_one((place.to_string(), what, seq))
+        };
+        match entry {
+            Entry::Log(place, _) => Some(seat(place, 0, Seq(0))),
+            Entry::Kept(place, _) => Some(seat(place, 1, Seq(0))),
+            Entry::Line(place, _, Message { seq, .. }) | Entry::Change { place, seq, .. } => {
+                Some(seat(place, 2, *seq))
+            }
+            Entry::Forget(_) => None,
+        }
+    }
+
+    fn append(&mut self, storage: &mut dyn Storage, lines: &str) -> Result<(), StorageError> {
+        storage.append_search_log(lines.as_bytes())?;
+        self.bytes += lines.len() as u64;
+        self.synced &= lines.is_empty();
+        Ok(())
+    }
+
+    /// The log anew, with what is in the index; the old one's bytes are overwritten.
+    fn rewrite(&mut self, storage: &mut dyn Storage, now_ms: i64) -> Result<(), StorageError> {
+        let mut index = read(storage, &self.key)?;
+        self.due_ms = index.expire(now_ms);
+        if self.bytes > self.bytes_max {
+            let bytes = |line: &Message| LINE_BYTES + line.body.len() * 4 / 3;
+            index.shorten(self.bytes_max as usize / 2, bytes);
+        }
+        let mut text = String::new();
+        self.last.clear();
+        self.pages.clear();
+        for entry in index.entries() {
+            self.dates(&entry);
+            let json = Zeroizing::new(serde_json::to_vec(&entry)?);
+            if let Some(seat) = self.seat(&entry) {
+                self.last.insert(seat, self.hasher.hash_one(&json[..]));
+            }
+            text.push_str(&locked(&self.key, &json));
+        }
+        storage.replace_search_log(text.as_bytes())?;
+        (self.bytes, self.stale, self.synced) = (text.len() as u64, false, true);
+        self.tidied_ms = now_ms;
+        Ok(())
+    }
+}
+
+fn locked(key: &[u8; 32], text: &[u8]) -> String {
+    STANDARD_NO_PAD.encode(keep::lock(key, text)) + "\n"
+}

@@ -1,0 +1,400 @@
+//! Pins, certificates and what a server may say of them.
+
+use super::*;
+use crate::crypto::Identity;
+use crate::crypto::certificate::{OpeningKey, SigningKey};
+use crate::crypto::test_keys::spare;
+use crate::limits::MET_KEYS_MAX;
+
+pub const SERVER: Fingerprint = Fingerprint([9; 32]);
+
+impl Default for TrustStore {
+    fn default() -> TrustStore {
+        TrustStore::of(SERVER, [].iter())
+    }
+}
+
+/// A whole answer.
+pub fn all(keys: Vec<DeviceKey>) -> Part {
+    Part { keys, more: false, asked: true }
+}
+
+fn more(keys: Vec<DeviceKey>) -> Part {
+    Part { more: true, ..all(keys) }
+}
+
+fn listed(key: &Identity, certified: bool) -> DeviceKey {
+    let (signing, opening) = (SigningKey::generate(), OpeningKey::generate());
+    let certificate = Certificate::issue(key, &SERVER, &signing, &opening, 1_000);
+    DeviceKey {
+        device: "main".parse().unwrap(),
+        key: Opaque::new(&key.public().to_der()).unwrap(),
+        certificate: certified.then(|| Opaque::new(certificate.bytes()).unwrap()),
+    }
+}
+
+pub fn listed_bare(key: &Identity) -> DeviceKey {
+    let spki = Opaque::new(&key.public().to_der()).unwrap();
+    DeviceKey { device: "main".parse().unwrap(), key: spki, certificate: None }
+}
+
+#[test]
+fn a_person_is_pinned_at_first_sight_and_another_key_waits_for_a_word() {
+    let (one, two) = (spare(0), spare(1));
+    let (bob, print) = ("bob".parse().unwrap(), two.public().fingerprint());
+    let mut people = TrustStore::default();
+    assert_eq!(people.recipients(&bob, 0).err(), Some(NoWay::Ask));
+    assert!(people.ask(&bob) && !people.ask(&bob));
+    assert_eq!(people.learn(&bob, more(vec![listed(&one, true)]), 1_000_000), None);
+    let learned = people.learn(&bob, all(vec![]), 1_000_000).unwrap();
+    assert_eq!((learned.pinned, learned.changed.len()), (true, 0));
+    let to = people.recipients(&"Bob".parse().unwrap(), 1_000_000).unwrap();
+    assert!(to.len() == 1 && to[0].certificate.is_some());
+    let both = vec![listed(&one, true), listed(&two, false)];
+    let learned = people.learn(&bob, all(both.clone()), 1_000_000).unwrap();
+    assert_eq!((learned.pinned, learned.changed), (false, vec![print]));
+    let again = people.learn(&bob, all(both), 1_000_000).unwrap();
+    assert_eq!(again.changed, [], "it was told once");
+    assert_eq!(people.standing(&bob, &print), TrustState::Unconfirmed);
+    assert_eq!(people.recipients(&bob, 1_000_000).err(), Some(NoWay::Changed));
+    let kept = people.known(&bob).unwrap();
+    assert_eq!(people.confirm(&bob, 1_000_000), Confirmed::Unseen);
+    assert_eq!(people.shows(&bob).news, [print]);
+    // While they compare it, another one is told of.
+    let third = listed(&spare(2), false);
+    let three = vec![listed(&one, true), listed(&two, false), third];
+    people.learn(&bob, all(three), 1_000_000).unwrap();
+    assert_eq!(people.confirm(&bob, 1_000_000), Confirmed::Unseen);
+    people.learn(&bob, all(vec![listed(&one, true), listed(&two, false)]), 1_000_000).unwrap();
+    let confirmed = [people.confirm(&bob, 1_000_000), people.confirm(&bob, 1_000_000)];
+    assert_eq!(confirmed, [Confirmed::News(vec![]), Confirmed::Bare(vec![print])]);
+    assert!(matches!(people.standing(&bob, &print), TrustState::Theirs(_)));
+    assert_eq!(people.recipients(&bob, 1_000_000).unwrap().len(), 2);
+    assert_eq!(people.recipients(&bob, 1_000_000 + FRESH_MS).err(), Some(NoWay::Ask));
+    // Over a restart.
+    let mut people = TrustStore::of(SERVER, [kept].iter());
+    assert_eq!(people.standing(&bob, &print), TrustState::Unknown);
+    let learned = people.learn(&bob, all(vec![listed(&two, false)]), 0).unwrap();
+    assert_eq!(learned.changed, [print]);
+    let carol = "carol".parse().unwrap();
+    assert_eq!(people.learn(&carol, all(vec![listed(&two, false)]), 0), None, "not met");
+    people.disconnected();
+    assert!(people.ask(&bob));
+    people.learn(&bob, all(vec![]), 0).unwrap();
+    assert_eq!(people.recipients(&bob, 0).err(), Some(NoWay::Nobody));
+}
+
+#[test]
+fn a_certificate_that_another_key_signed_is_none() {
+    let (one, two) = (spare(0), spare(1));
+    let bob = "bob".parse().unwrap();
+    let mut forged = listed(&one, true);
+    forged.certificate = listed(&two, true).certificate;
+    let mut people = TrustStore::default();
+    people.ask(&bob);
+    people.learn(&bob, all(vec![forged]), 1_000_000).unwrap();
+    assert!(people.recipients(&bob, 1_000_000).unwrap()[0].certificate.is_none());
+    let old = 1_000_000 + 30 * 86_400_000;
+    people.learn(&bob, all(vec![listed(&one, true)]), old).unwrap();
+    assert!(people.recipients(&bob, old).unwrap()[0].certificate.is_none(), "it is over");
+}
+
+#[test]
+fn a_server_that_keeps_a_certificate_back_or_tells_of_an_older_one_is_not_followed() {
+    let (key, bob) = (spare(0), "bob".parse().unwrap());
+    let [old, new] = [1_000_000, 1_100_000].map(|made_s| {
+        let (signing, opening) = (SigningKey::generate(), OpeningKey::generate());
+        Certificate::issue(&key, &SERVER, &signing, &opening, made_s)
+    });
+    let told = |certificate: Option<&Certificate>| DeviceKey {
+        certificate: certificate.map(|one| Opaque::new(one.bytes()).unwrap()),
+        ..listed(&key, false)
+    };
+    let mut people = TrustStore::default();
+    let now_ms = 1_100_000_000;
+    for told in [told(Some(&old)), told(Some(&new)), told(Some(&old)), told(None)] {
+        people.disconnected();
+        people.ask(&bob);
+        people.learn(&bob, all(vec![told]), now_ms).unwrap();
+    }
+    let to = people.recipients(&bob, now_ms).unwrap();
+    assert_eq!(to[0].certificate, Some(new.clone()));
+    // After a restart too, and once it is over nothing goes out until the person says so.
+    let kept = serde_json::to_vec(&people.known(&bob).unwrap()).unwrap();
+    let kept: Known = serde_json::from_slice(&kept).unwrap();
+    let told_after = |told: DeviceKey, now_ms: i64| {
+        let mut people = TrustStore::of(SERVER, [kept.clone()].iter());
+        people.ask(&bob);
+        people.learn(&bob, all(vec![told]), now_ms).unwrap();
+        people
+    };
+    for told in [told(Some(&old)), told(None)] {
+        let people = told_after(told, now_ms);
+        assert_eq!(people.recipients(&bob, now_ms).unwrap()[0].certificate, Some(new.clone()));
+    }
+    let later_ms = now_ms + 30 * 86_400_000;
+    let mut later = told_after(told(None), later_ms);
+    assert_eq!(later.recipients(&bob, later_ms).err(), Some(NoWay::Over));
+    assert_eq!(
+        later.recipients(&bob, later_ms + 1).err(),
+        Some(NoWay::Ask),
+        "there may be one now"
+    );
+    assert_eq!(later.own_devices(&bob, 1_000_000).len(), 0);
+    assert_eq!((later.left_out(&bob).len(), later.left_out(&bob).len()), (1, 0));
+    later.confirm(&bob, 1_000_000);
+    let to = later.recipients(&bob, later_ms).unwrap();
+    assert!(to.len() == 1 && to[0].certificate.is_none());
+    // A certificate ends that, however it comes.
+    let (signing, opening) = (SigningKey::generate(), OpeningKey::generate());
+    let next = Certificate::issue(&key, &SERVER, &signing, &opening, later_ms as u64 / 1000);
+    assert!(later.saw(&bob, &next, later_ms) && !later.saw(&bob, &next, later_ms));
+    assert_eq!(later.recipients(&bob, later_ms).unwrap()[0].certificate, Some(next.clone()));
+    // One of a clock that is ahead stands before none.
+    assert!(
+        !told_after(told(Some(&next)), now_ms).person(&bob).newest.values().any(|one| *one == next)
+    );
+    // Without the key that had certificates, another one is not good enough.
+    let mut fewer = TrustStore::of(SERVER, [kept.clone()].iter());
+    fewer.ask(&bob);
+    let other = listed(&spare(2), false);
+    fewer.learn(&bob, all(vec![other]), now_ms).unwrap();
+    fewer.shows(&bob);
+    assert_eq!(fewer.confirm(&bob, 1_000_000), Confirmed::News(vec![]));
+    assert_eq!(fewer.recipients(&bob, now_ms).err(), Some(NoWay::Over));
+    fewer.confirm(&bob, 1_000_000);
+    assert!(fewer.recipients(&bob, now_ms).is_ok());
+    // Keys without an end are not kept.
+    people.ask(&bob);
+    for _ in 0..10 {
+        people.learn(&bob, more(vec![told(None); 500]), now_ms);
+    }
+    assert_eq!(people.person(&bob).coming[1].len(), KEYS_MAX);
+    people.person(&bob).coming = Default::default();
+    let long = Opaque::new(&[7; KEY_BYTES_MAX + 1]).unwrap();
+    people.learn(&bob, more(vec![DeviceKey { key: long, ..told(None) }]), now_ms);
+    assert_eq!(people.person(&bob).coming[1].len(), 0);
+}
+
+#[test]
+fn of_ones_own_keys_only_those_that_are_here_are_ones_own() {
+    let [mine, other] = [0, 1].map(spare);
+    let alice = "alice".parse().unwrap();
+    let [mine_is, other_is] = [&mine, &other].map(|one| one.public().fingerprint());
+    let mut people = TrustStore::default();
+    people.is_own(&alice, vec![mine_is]);
+    people.ask(&alice);
+    let both = vec![listed(&mine, true), listed(&other, true)];
+    let learned = people.learn(&alice, all(both), 1_000_000).unwrap();
+    assert_eq!((learned.pinned, learned.changed), (true, vec![other_is]));
+    assert_eq!(people.own_devices(&alice, 1_000_000).len(), 1);
+    people.shows(&alice);
+    assert_eq!(people.confirm(&alice, 1_000_000), Confirmed::News(vec![]));
+    assert_eq!(people.own_devices(&alice, 1_000_000).len(), 2);
+}
+
+#[test]
+fn ones_own_keys_have_one_name() {
+    let [mine, hers] = [0, 1].map(spare);
+    let [alice, bob] = ["alice", "bob"].map(|name| name.parse().unwrap());
+    let [mine_is, hers_is] = [&mine, &hers].map(|one| one.public().fingerprint());
+    let mut people = TrustStore::default();
+    let is_called = |people: &mut TrustStore, name: &UserName, key: &Identity| {
+        people.disconnected();
+        let own = people.is_own(name, vec![mine_is]);
+        people.ask(name);
+        people.learn(name, all(vec![listed(key, true)]), 1_000_000).unwrap();
+        own
+    };
+    assert_eq!(is_called(&mut people, &bob, &mine), Called::Known);
+    // Before anybody called alice was met.
+    assert_eq!(is_called(&mut people, &alice, &mine), Called::Renamed);
+    assert_eq!(is_called(&mut people, &bob, &mine), Called::Known);
+    people.ask(&alice);
+    let learned = people.learn(&alice, all(vec![listed(&hers, true)]), 1_000_000).unwrap();
+    assert_eq!(learned.changed, [hers_is], "her first sight is spoilt, and nothing else");
+    people.shows(&alice);
+    assert_eq!(people.confirm(&alice, 1_000_000), Confirmed::News(vec![]));
+    assert_eq!(people.prints(&alice).theirs, [hers_is]);
+    assert_eq!(is_called(&mut people, &alice, &hers), Called::Anothers, "so she stays another");
+    assert_eq!(people.own_devices(&alice, 1_000_000).len(), 0);
+    // Somebody whom the operator has renamed says so once.
+    let robert = "robert".parse().unwrap();
+    for own in [Called::Renamed, Called::Renamed] {
+        assert_eq!(is_called(&mut people, &robert, &mine), own);
+        assert_eq!(people.own_devices(&robert, 1_000_000).len(), 0);
+    }
+    people.shows(&robert);
+    assert_eq!(people.confirm(&robert, 1_000_000), Confirmed::News(vec![bob.clone()]));
+    assert_eq!(people.own_devices(&robert, 1_000_000).len(), 1);
+    assert_eq!(is_called(&mut people, &robert, &mine), Called::Known);
+}
+
+#[test]
+fn a_server_that_invents_people_fills_no_memory_and_pushes_nobody_out() {
+    let [known, other] = [0, 1].map(spare);
+    let alice = "alice".parse().unwrap();
+    let print = known.public().fingerprint();
+    let mut people = TrustStore::default();
+    people.ask(&alice);
+    people.learn(&alice, all(vec![listed(&known, false)]), 0).unwrap();
+    let invented = |number: usize| format!("guest{number}").parse::<UserName>().unwrap();
+    let mut met = 0;
+    for number in 0..100_000 {
+        // Without a question, too.
+        people.learn(&invented(number + 100_000), all(vec![listed_bare(&other)]), 0);
+        if people.meet(&invented(number)) {
+            met += 1;
+            people.learn(&invented(number), all(vec![listed_bare(&other)]), 0).unwrap();
+        }
+    }
+    assert_eq!((met, people.all.len()), (MET_KEYS_MAX - 1, MET_KEYS_MAX));
+    // One who was asked for is met, and another's keys are heard of, but not all at once.
+    let dave: UserName = "dave".parse().unwrap();
+    assert!(people.is_full() && !people.meet(&dave) && people.ask(&dave));
+    assert!(people.learn(&dave, all(vec![listed_bare(&known)]), 0).unwrap().pinned);
+    for number in 0..20 {
+        people.learn(&invented(number), more(vec![listed_bare(&known); KEYS_MAX]), 0);
+        people.learn(&invented(number), all(vec![]), 0).unwrap();
+    }
+    let held = |person: &Person| {
+        person.listed.as_ref().map_or(0, Vec::len) + person.coming.iter().flatten().count()
+    };
+    let held: usize = people.all.values().map(held).sum();
+    assert!(held <= MET_KEYS_MAX + KEYS_MAX, "{held}");
+    people.disconnected();
+    people.ask(&alice);
+    let learned = people.learn(&alice, all(vec![listed_bare(&other)]), 0).unwrap();
+    assert_eq!((learned.anothers.len(), learned.retired.len()), (1, 1), "hers are known");
+    assert!(matches!(people.standing(&alice, &print), TrustState::Retired(_)));
+    // Who has no keys is remembered no longer than the connection.
+    let mut people = TrustStore::default();
+    for number in 0..100_000 {
+        people.meet(&invented(number));
+    }
+    assert!(people.is_full());
+    people.disconnected();
+    assert!(people.all.is_empty() && people.meet(&alice));
+}
+
+/// A person's many keys count as many people.
+#[test]
+fn people_with_many_keys_fill_it_sooner() {
+    let key = listed_bare(&spare(0));
+    let mut people = TrustStore::default();
+    let invented = |number: u8| format!("guest{number}").parse::<UserName>().unwrap();
+    assert!((0..80).all(|number| people.meet(&invented(number))));
+    let mut learns = |number: &u8| {
+        let mut der = key.key.bytes().to_vec();
+        let keys = (0..=u8::MAX).map(|last| {
+            // Somewhere in the modulus.
+            (der[100], der[101]) = (*number, last);
+            DeviceKey { key: Opaque::new(&der).unwrap(), ..key.clone() }
+        });
+        people.learn(&invented(*number), all(keys.collect()), 0).is_some()
+    };
+    assert_eq!((0..80).filter(&mut learns).count(), MET_KEYS_MAX.div_ceil(256));
+    let pinned: usize = people.all.values().map(|person| person.pins.len()).sum();
+    assert!(pinned == people.keys && pinned < MET_KEYS_MAX + 256, "{pinned}");
+}
+
+#[test]
+fn a_key_that_is_not_in_use_any_more_is_shown_as_such() {
+    let [old, new] = [0, 1].map(spare);
+    let bob = "bob".parse().unwrap();
+    let [old_is, new_is] = [&old, &new].map(|one| one.public().fingerprint());
+    let mut people = TrustStore::default();
+    people.ask(&bob);
+    people.learn(&bob, all(vec![listed(&old, true)]), 1_000_000).unwrap();
+    people.learn(&bob, all(vec![listed(&new, true)]), 1_000_000).unwrap();
+    let prints = |theirs, news| Prints { theirs, news, gone: vec![old_is] };
+    assert_eq!(people.shows(&bob), prints(vec![], vec![new_is]));
+    people.confirm(&bob, 1_000_000);
+    assert_eq!(people.prints(&bob), prints(vec![new_is], vec![]));
+    assert!(matches!(people.standing(&bob, &old_is), TrustState::Retired(_)), "for old messages");
+    // Of keys that nobody has confirmed nothing is kept once they are not told of.
+    for index in 2..5 {
+        let stranger = listed(&spare(index), true);
+        people.learn(&bob, all(vec![listed(&new, true), stranger]), 1_000_000).unwrap();
+        assert_eq!(people.person(&bob).newest.len(), 3);
+    }
+}
+
+#[test]
+fn what_two_clients_of_a_vault_have_learned_is_kept_together() {
+    let [one, two] = [1, 2].map(|byte| {
+        let key = Opaque::new(&[byte; 9]).unwrap();
+        KnownKey { key, changes: 0, retired_ms: None }
+    });
+    let known = |key: &KnownKey, certified| Known {
+        keys: vec![key.clone()],
+        certified,
+        ..Known::default()
+    };
+    let mut first = known(&one, false);
+    first.joins(&known(&two, true));
+    first.joins(&known(&one, false));
+    assert_eq!((first.keys, first.certified), (vec![one, two], true));
+}
+
+#[test]
+fn both_see_one_number_and_another_key_another() {
+    let prints: Vec<_> = (1..=3).map(|byte| Fingerprint([byte; 32])).collect();
+    let number = safety_number(&prints[..1], &prints[1..]);
+    assert_eq!(number.bytes().filter(u8::is_ascii_digit).count(), 60);
+    let swapped = [prints[2], prints[1]];
+    assert_eq!(number, safety_number(&swapped, &prints[..1]));
+    assert_ne!(number, safety_number(&prints[..1], &prints[1..2]));
+}
+
+#[test]
+fn who_looks_like_somebody_is_met_by_no_word_of_the_servers() {
+    let (one, two) = (spare(0), spare(1));
+    let print = two.public().fingerprint();
+    let name = |text: &str| text.parse::<UserName>().unwrap();
+    let alike_to = |known: &str| Some(Alike::Person(name(known)));
+    // In other letters, in figures, like one's own name, and like a word.
+    for (known, other, wanted) in [
+        ("pax", "рах", alike_to("pax")),
+        ("alice", "a1ice", alike_to("alice")),
+        ("bob", "me0w", alike_to("meow")),
+        ("bob", "y0u", Some(Alike::Word("you"))),
+        ("bob", "Server", Some(Alike::Word("server"))),
+    ] {
+        let mut people = TrustStore::default();
+        people.is_own(&name("meow"), vec![spare(2).public().fingerprint()]);
+        assert!(people.meet(&name(known)));
+        assert!(people.learn(&name(known), all(vec![listed(&one, true)]), 1_000_000).is_some());
+        for restarts in [false, true] {
+            if restarts {
+                let kept = [people.known(&name(known)).unwrap()];
+                people = TrustStore::of(SERVER, kept.iter());
+                people.is_own(&name("meow"), vec![spare(2).public().fingerprint()]);
+            }
+            let other = name(other);
+            // Also where the person of this client writes to it.
+            assert!(if restarts { people.ask(&other) } else { people.meet(&other) });
+            let learned = people.learn(&other, all(vec![listed(&two, true)]), 1_000_000).unwrap();
+            assert_eq!((learned.alike, &learned.changed[..]), (wanted.clone(), &[print][..]));
+            assert_eq!(people.standing(&other, &print), TrustState::Unconfirmed);
+            assert_eq!(people.recipients(&other, 1_000_000).err(), Some(NoWay::Changed));
+            assert_eq!(people.known(&other), None, "nothing of it is kept");
+        }
+        // Somebody who knows better says so, once.
+        let other = name(other);
+        people.shows(&other);
+        assert_eq!(people.confirm(&other, 1_000_000), Confirmed::News(vec![]));
+        assert!(people.recipients(&other, 1_000_000).is_ok() && people.alike(&other).is_none());
+        let kept = [people.known(&name(known)).unwrap(), people.known(&other).unwrap()];
+        let mut people = TrustStore::of(SERVER, kept.iter());
+        assert!(people.meet(&other));
+        let learned = people.learn(&other, all(vec![listed(&two, true)]), 1_000_000).unwrap();
+        assert_eq!((learned.alike, learned.changed.len()), (None, 0));
+    }
+    // The control: another name is met.
+    let mut people = TrustStore::default();
+    assert!(people.meet(&name("pax")) && people.meet(&name("paxa")));
+    people.learn(&name("pax"), all(vec![listed(&one, true)]), 1_000_000).unwrap();
+    let learned = people.learn(&name("paxa"), all(vec![listed(&two, true)]), 1_000_000).unwrap();
+    assert!(learned.pinned && learned.alike.is_none());
+}
