@@ -138,3 +138,34 @@ pub(super) fn nobody_gives(wrong: bool, waiting: usize) -> Vec<Action> {
     actions.extend([Action::Close, Action::Quit(code::NOT_ADMITTED)]);
     actions
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_that_was_given_again_is_not_repeated_after_an_older_wait() {
+        let secret = |text: &str| Hidden::new(text.to_owned());
+        let mut password = Password::known(Some(secret("small tree")));
+        let asked = password.ask(false, Some(5), Giver::Person, false);
+        assert_eq!(asked, Some(vec![Action::Wait(5)]));
+        // Before the wait is over the server says that the known one is wrong.
+        assert!(password.ask(true, None, Giver::Person, false).is_some() && password.is_asked());
+        let sent = Action::Send(Command::Password { password: secret("tall tree") });
+        assert_eq!(password.give(secret("tall tree"), false).last(), Some(&sent));
+        assert_eq!(password.waited(), None);
+    }
+
+    #[test]
+    fn a_known_password_is_repeated_once_after_the_wait() {
+        let known = Hidden::new("tall tree".to_owned());
+        let mut password = Password::known(Some(known.clone()));
+        let sends = || Action::Send(Command::Password { password: known.clone() });
+        assert_eq!(password.ask(false, None, Giver::Nobody, false), Some(vec![sends()]));
+        let again = password.ask(false, None, Giver::Nobody, false);
+        assert_eq!(again, Some(vec![Action::Wait(AGAIN_MS)]));
+        assert_eq!(password.waited(), Some(sends()));
+        assert_eq!(password.waited(), None);
+        assert_eq!(Password::default().ask(false, None, Giver::Nobody, false), None);
+    }
+}
