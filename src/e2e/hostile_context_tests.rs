@@ -22,7 +22,7 @@ impl Story {
     fn begins_anew(&mut self, forgets: bool) {
         restarts(self, forgets);
         let (tea, key) = tag(7);
-        self.bob.engine.channels.insert(tea, key);
+        self.bob.engine.channels.add(tea, key);
     }
 
     /// The conversation as alice names it.
@@ -135,7 +135,7 @@ fn a_message_is_never_shown_in_another_conversation() {
                 let (tea, key) = tag(7);
                 let coffee: ChannelName = "#coffee".parse().unwrap();
                 let coffee = coffee.with_tag(tea.tag().unwrap()).unwrap();
-                story.bob.engine.channels.insert(coffee.clone(), key);
+                story.bob.engine.channels.add(coffee.clone(), key);
                 Target::Channel(coffee)
             }
             Target::Channel(_) => Target::User(story.bob.name.clone()),
@@ -211,12 +211,7 @@ fn a_client_that_is_restored_from_a_snapshot_uses_no_key_twice() {
         let to = story.conversation();
         let mut says = |text: &str, restored: bool| {
             let secrets = &mut story.alice.engine;
-            let lane = secrets.outgoing.get_mut(&to).unwrap();
-            lane.lost();
-            if restored {
-                lane.counts_again();
-            }
-            secrets.sealed.clear();
+            secrets.outgoing.is_restored(&to, restored);
             let (to, text, id) = (to.clone(), text.to_owned(), MsgId([7; 16]));
             let say = Command::Say(NewMessage::text(to, id, &text));
             let sent = secrets.send(say, NOW_MS).into_iter().find_map(|next| match next {

@@ -4,6 +4,7 @@
 
 use super::*;
 use crate::chat::LogId;
+use crate::e2e::trust_file::LEARNED_MS;
 use crate::limits::MET_KEYS_MAX;
 
 /// How often the trust file was written.

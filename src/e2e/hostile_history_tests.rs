@@ -103,8 +103,7 @@ fn nobody_changes_anothers_line() {
         let kind = [Kind::Edit { of }, Kind::Delete { of }][story.chance.random_range(0..2)];
         let text = if kind.is_edit() { "forged" } else { "" };
         let Story { house, mallory, .. } = &mut story;
-        let ids = mallory.engine.ids.entry(line.to.clone()).or_default();
-        ids.insert(line.seq, (line.id, line.from));
+        mallory.engine.ids.remember(&line.to, &line);
         mallory.asks(house, &place, text, kind);
         let kind = if kind.is_edit() { Kind::Edit { of: told } } else { Kind::Delete { of: told } };
         let change = Message { kind, ..house.lines.pop().unwrap() };
@@ -141,7 +140,7 @@ fn the_last_line_of_an_answer_that_is_left_out_is_missed() {
         // What is here begins with the line after them, which may be of another run of alice's
         // client.
         if story.chance.random_bool(0.5) {
-            story.alice.engine.outgoing.clear();
+            story.alice.engine.outgoing.forgets_counts();
         }
         let line = story.lines(1).remove(0);
         let before = Some(line.seq);

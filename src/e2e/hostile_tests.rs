@@ -11,8 +11,8 @@ use zeroize::Zeroizing;
 
 use super::memory_tests::{Me, Memory};
 use super::*;
-use crate::chat::{Body, DeviceKey, DeviceName, Kind, Message, NewMessage, Place};
-use crate::crypto::certificate::{OpeningKey, SigningKey};
+use crate::chat::{Body, DeviceKey, DeviceName, Kind, NewMessage, Place, Retention, Seq};
+use crate::crypto::certificate::{Certificate, OpeningKey, SigningKey};
 use crate::crypto::context::Context;
 use crate::crypto::note::{ContentType, Draft, Link, Note};
 use crate::crypto::test_keys::spare;
@@ -409,7 +409,7 @@ fn the_end_of_a_session_that_is_left_out_is_missed() {
         let line = story.lines(2).remove(0);
         story.tells(line);
         // A new run of alice's client.
-        story.alice.engine.outgoing.clear();
+        story.alice.engine.outgoing.forgets_counts();
         let seen = story.honest();
         assert_eq!(seen.flaws, [Violation::Unlinked]);
         story.heals();

@@ -27,7 +27,8 @@ fn looks_up(story: &mut Story, name: &UserName, confirms: bool) -> String {
 /// Whether bob's client would seal for them, by what the server says now.
 fn seals(story: &mut Story, name: &UserName) -> bool {
     let mut next = Vec::new();
-    story.bob.engine.ask(name.clone(), &mut next);
+    let Engine { key_requests, trust, .. } = &mut story.bob.engine;
+    key_requests.ask(name.clone(), trust, &mut next);
     story.bob.follows(&mut story.house, next);
     story.bob.engine.trust.recipients(name, NOW_MS).is_ok()
 }

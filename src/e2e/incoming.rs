@@ -1,269 +1,299 @@
-//! Lines that come in: opened, and held against what the server says of them.
+//! Messages that come in: opened, and held against what the server says of them.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 
-use super::outgoing::Settled;
-use super::sequence::{Order, Signed};
-use super::trust::{Prints, TrustState};
-use super::{CHECKED_MAX, CLOCKS_MS, Engine, IDS_ALL_MAX, IDS_MAX, Output, Violation};
-use crate::chat::{Body, Event, Kind, Lock, Message, MsgId, Opaque, Seq, Target, UserName};
+use super::channels::Channels;
+use super::device_keys::DeviceKeys;
+use super::history_check::HistoryCheck;
+use super::message_ids::MessageIds;
+use super::output::Output;
+use super::search::Search;
+use super::search_index::Entry;
+use super::sequence::{Order, Sequences, Signed};
+use super::storage::{Account, Storage};
+use super::trust::{Prints, TrustState, TrustStore};
+use super::trust_file::TrustFile;
+use super::violation::Violation;
+use crate::chat::{
+    Body, ChannelName, Event, Kind, Lock, Message, MsgId, Opaque, PlaceInfo, Retention, Target,
+    UserName,
+};
 use crate::crypto::Fingerprint;
-use crate::crypto::certificate::Certificate;
+use crate::crypto::certificate::{Certificate, CertificateHash};
 use crate::crypto::context::Context;
 use crate::crypto::note::{Note, Opened, body_hash, claimed_sender};
 use crate::crypto::private::{Parsed, Under};
 
-/// Who has signed a sealed line, as it says itself.
+/// Certificates that were checked.
+const CHECKED_MAX: usize = 1_000;
+/// Clocks differ by less, or it is told.
+const CLOCKS_MS: i64 = 86_400_000;
+
+/// Who has signed a sealed message, as it says itself.
 pub fn claimed(message: &Message) -> Option<Fingerprint> {
     let sealed = message.body.sealed()?;
     claimed_sender(sealed.bytes()).ok().map(Certificate::issuer)
 }
 
-impl Engine {
-    pub(super) fn message(&mut self, message: Message, now_ms: i64, next: &mut Vec<Output>) {
-        let to = message.conversation(Some(&self.own));
-        let (id, own) = (message.id, message.from == self.own);
-        let told_again = message.reference.is_some();
-        let from = message.from.clone();
-        let told = self.judge(message, &to, now_ms, next);
-        if std::mem::take(&mut self.seen_newer) {
-            self.is_learned(&from, now_ms);
+/// Certificates that were verified, by their hashes.
+#[derive(Default)]
+pub struct Verified(HashMap<CertificateHash, Certificate>);
+
+/// What a message is verified against, and by what it is opened.
+pub struct Incoming<'a> {
+    pub account: &'a dyn Account,
+    pub storage: &'a mut dyn Storage,
+    pub own: &'a UserName,
+    pub trust: &'a mut TrustStore,
+    pub file: &'a mut TrustFile,
+    pub devices: &'a mut DeviceKeys,
+    pub channels: &'a Channels,
+    pub verified: &'a mut Verified,
+    pub sequences: &'a mut Sequences,
+    pub history: &'a mut HistoryCheck,
+    pub ids: &'a mut MessageIds,
+    pub search: &'a mut Search,
+    pub now_ms: i64,
+}
+
+/// How a message came.
+#[derive(Clone, Copy)]
+struct Arrival {
+    /// It is the first one under its seq, and no answer.
+    new: bool,
+    /// It was stored just now.
+    live: bool,
+}
+
+/// A message that its sender has signed.
+struct Read {
+    opened: Opened,
+    lock: Lock,
+    certificate: Certificate,
+    hash: [u8; 32],
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Agreement {
+    Whole,
+    /// It is what a later change has made of it.
+    Changed,
+}
+
+impl Read {
+    /// By its sender's clock.
+    fn time_ms(&self) -> i64 {
+        self.opened.note.time_ms.min(i64::MAX as u64) as i64
+    }
+}
+
+impl Incoming<'_> {
+    /// What the server says of places.
+    pub fn begin(&mut self, places: &[PlaceInfo], next: &mut Vec<Output>) {
+        let (mut others, mut entries) = (Vec::new(), Vec::new());
+        for PlaceInfo { to, log, last, retention, .. } in places {
+            let (other, met) = self.sequences.begin(to, *log, *last, self.now_ms);
+            if other {
+                self.ids.forget(to);
+                self.history.skip(to);
+            }
+            // What is kept in memory only has another log after each start.
+            if other && met && to.is_sealed() && *retention != Retention::Off {
+                others.push(to.to_string());
+            }
+            entries.push(Entry::Log(to.clone(), *log));
+            entries.push(Entry::Kept(to.clone(), *retention));
         }
-        next.push(told);
-        if own && !told_again {
-            self.settled(id, Settled::Stored, now_ms, next);
+        // In one write, however many there are.
+        entries.retain(|entry| entry.place().is_sealed());
+        self.search.note_down(self.storage, &entries, self.now_ms);
+        if !others.is_empty() {
+            let text = format!(
+                "the server begins anew with {}, as after a restore from a backup: lines that you \
+                 have read may be told again, under their own time, and some may be missing. If \
+                 nobody has restored one, do not trust this server",
+                others.join(", ")
+            );
+            next.push(Output::Trouble(text));
         }
     }
 
-    /// The line as it is shown, or what is wrong with it.
+    /// Something else comes between messages.
+    pub fn passes(&mut self, event: &Event, next: &mut Vec<Output>) {
+        match event {
+            Event::Topic { to, retention, .. } => {
+                let place = Target::Channel(to.clone());
+                if place.is_sealed() {
+                    let entry = Entry::Kept(place, *retention);
+                    self.search.note_down(self.storage, &[entry], self.now_ms);
+                }
+            }
+            Event::History { .. } => {
+                let violation = Violation::Unlinked;
+                let missed = self.history.ends().into_iter();
+                next.extend(missed.map(|message| Output::Violation { message, violation }));
+            }
+            Event::Gap { to, to_seq, .. } => {
+                self.sequences.skip(to, *to_seq);
+                self.history.skip(to);
+            }
+            _ => {}
+        }
+    }
+
+    /// The message as it is shown, or what is wrong with it.
+    pub fn verify(&mut self, mut message: Message, to: &Target, next: &mut Vec<Output>) -> Output {
+        match self.judge(&mut message, to, next) {
+            Ok(()) => Output::Event(Event::Message(message)),
+            Err(violation) => rejected(message, violation),
+        }
+    }
+
+    /// All checks, in their order. What is wrong with a message that is shown all the same goes to
+    /// `next`.
     fn judge(
         &mut self,
-        mut message: Message,
+        message: &mut Message,
         to: &Target,
-        now_ms: i64,
         next: &mut Vec<Output>,
-    ) -> Output {
+    ) -> Result<(), Violation> {
         if !to.is_sealed() {
-            return match message.body.take_sealed() {
-                None => Output::Event(Event::Message(message)),
-                Some(_) => rejected(message, Violation::Malformed),
-            };
+            return check(message.body.take_sealed().is_none(), Violation::Malformed);
         }
-        let (new, missing) = match &message.reference {
-            // An answer goes by itself: what it tells is no news.
-            Some(reference) if !self.history.goes_on(to, reference, message.seq) => {
-                return rejected(message, Violation::Again);
-            }
-            Some(_) => (false, 0),
-            None => {
-                let live_ms = (!message.replay).then_some(now_ms);
-                self.sequences.arrives(to, message.seq, live_ms)
-            }
+        let arrival = self.arrives(message, to, next)?;
+        check(!self.ids.is_anothers(to, message), Violation::Spliced)?;
+        check(arrival.new || !arrival.live, Violation::Again)?;
+        let Some(sealed) = message.body.take_sealed() else {
+            return self.is_in_clear(message, to, arrival);
         };
+        let read = self.open(message, to, &sealed)?;
+        self.is_in_time(message, to, &read, arrival)?;
+        let agreement = self.agrees(message, to, &read.opened.note)?;
+        let order = self.order(message, to, &read, (arrival, agreement));
+        let violation = self.is_in_order(order, message, to, read.time_ms())?;
+        let dated =
+            agreement == Agreement::Whole && self.is_dated(message, arrival, read.time_ms());
+        let dated = dated.then_some(Violation::Dated(read.time_ms()));
+        let violations = violation.into_iter().chain(dated);
+        next.extend(violations.map(|violation| rejected(message.clone(), violation)));
+        self.ids.remember(to, message);
+        self.is_shown(message, to, read)
+    }
+
+    /// Whether it is new, and stands where it should.
+    fn arrives(
+        &mut self,
+        message: &Message,
+        to: &Target,
+        next: &mut Vec<Output>,
+    ) -> Result<Arrival, Violation> {
+        // An answer goes by itself: what it tells is no news.
+        if let Some(reference) = &message.reference {
+            let goes_on = self.history.goes_on(to, reference, message.seq);
+            check(goes_on, Violation::Again)?;
+            return Ok(Arrival { new: false, live: false });
+        }
+        let live = !message.replay;
+        let (new, missing) = self.sequences.arrives(to, message.seq, live.then_some(self.now_ms));
         if missing > 0 {
             next.push(rejected(message.clone(), Violation::Missing(missing)));
         }
-        if self.is_anothers_seat(to, &message) {
-            return rejected(message, Violation::Spliced);
-        }
-        // What is new is told as such once.
-        let live = message.reference.is_none() && !message.replay;
-        if live && !new {
-            return rejected(message, Violation::Again);
-        }
-        let Some(sealed) = message.body.take_sealed() else {
-            return self.clear(message, to, new, now_ms);
-        };
-        let read = match to {
-            Target::Channel(channel) => self.read_channel(channel, &message, &sealed, now_ms),
-            Target::User(with) => self.read_private(with, &message, &sealed, now_ms),
-        };
-        let (opened, lock, certificate) = match read {
-            Ok(read) => read,
-            Err(violation) => return rejected(message, violation),
-        };
-        // A line that is not old was signed when its key was of use: a stolen one that is over
-        // signs none.
-        let since_ms = match (live, new) {
-            (true, _) => now_ms,
-            (false, true) => self.sequences.told_ms(to).min(now_ms),
-            (false, false) => i64::MIN,
-        };
-        if certificate.is_over_since(since_ms.saturating_sub(CLOCKS_MS) / 1000) {
-            return rejected(message, Violation::Expired);
-        }
-        // Nor is one that was retired before it.
-        let print = certificate.fingerprint();
-        let time_ms = (opened.note.time_ms.min(i64::MAX as u64) as i64).saturating_sub(CLOCKS_MS);
-        let since_ms = if live { i64::MAX } else { since_ms };
-        if self.trust.is_late(&message.from, &print, since_ms, time_ms) {
-            return rejected(message, Violation::Retired);
-        }
-        let device = certificate.fingerprint().to_url();
-        let note = &opened.note;
-        let changes = note.kind.is_change();
-        let (time_ms, hash) = (note.time_ms.min(i64::MAX as u64) as i64, body_hash(sealed.bytes()));
-        let signed = Signed { link: &note.link, changes, time_ms, hash };
-        let agrees = self.agrees(note, &message, to);
-        let order = match agrees {
-            Agreement::No => return rejected(message, Violation::Spliced),
-            // What the line said first is nowhere any more.
-            Agreement::Changed => {
-                self.spent(&message, to, new);
-                Order::Good
-            }
-            Agreement::Yes if new => self.takes(&message, to, &device, signed),
-            Agreement::Yes if message.reference.is_some() => {
-                self.history.takes(&message, &device, &note.link, hash)
-            }
-            Agreement::Yes => Order::Good,
-        };
-        let violation = match order {
-            Order::Good => None,
-            // After another log began, old lines are told again; as what they are.
-            Order::Again if message.replay && self.tells_again(to, &message) => {
-                message.time_ms = time_ms;
-                None
-            }
-            Order::Again => return rejected(message, Violation::Again),
-            Order::Missing(lines) => Some(Violation::Missing(lines)),
-            Order::Unlinked => Some(Violation::Unlinked),
-        };
-        // A change has its own time, of which the server says nothing where it tells the line.
-        let dated = matches!(agrees, Agreement::Yes)
-            && (new || message.reference.is_some())
-            && message.time_ms.abs_diff(time_ms) > CLOCKS_MS as u64;
-        let violations = violation.into_iter().chain(dated.then_some(Violation::Dated(time_ms)));
-        next.extend(violations.map(|violation| rejected(message.clone(), violation)));
-        self.remember_id(to, &message);
-        let Some(text) = opened.text else { return rejected(message, Violation::Newer) };
-        // What is signed says itself whether it is deleted.
-        (message.body, message.lock, message.deleted) = (Body::Text(text), lock, false);
-        message.edited &= !message.kind.is_change();
-        self.remember(to, &message, opened.note.kind.of(), now_ms);
-        Output::Event(Event::Message(message))
+        Ok(Arrival { new, live })
     }
 
-    /// A new line, in the place's chains and at the older end of what is here.
-    fn takes(&mut self, message: &Message, to: &Target, device: &str, signed: Signed) -> Order {
-        let order = self.sequences.takes(to, &message.from, device, signed);
-        if !signed.changes && order != Order::Again {
-            self.history.is_told(to, message, Some((device, signed.link)));
-        }
-        order
-    }
-
-    /// Whether this line, which was told before, may be told again: under one seq of this log.
-    fn tells_again(&self, to: &Target, message: &Message) -> bool {
-        let elsewhere =
-            |(seq, (id, _)): (&Seq, &(MsgId, UserName))| *id == message.id && *seq != message.seq;
-        self.sequences.tells_again(to) && !self.ids.get(to).into_iter().flatten().any(elsewhere)
-    }
-
-    /// What a line said first is not told.
-    fn spent(&mut self, message: &Message, to: &Target, new: bool) {
-        match message.reference {
-            Some(_) => self.history.spent(&message.from),
-            None if new => {
-                self.sequences.spent(to, &message.from);
-                self.history.is_told(to, message, None);
-            }
-            None => {}
-        }
-    }
-
-    /// A line without anything sealed where lines are sealed.
-    fn clear(&mut self, mut message: Message, to: &Target, new: bool, now_ms: i64) -> Output {
-        // The seat of a deleted line, and of a change whose line was changed again.
+    /// A message without anything sealed where messages are sealed.
+    fn is_in_clear(
+        &mut self,
+        message: &mut Message,
+        to: &Target,
+        arrival: Arrival,
+    ) -> Result<(), Violation> {
+        // The seat of a deleted message, and of a change whose message was changed again.
         let seat = message.deleted || message.kind.is_change();
         let empty = message.body.is_empty();
         // What was said before they sealed is told again, and by the server's word alone.
         let before = message.replay || message.reference.is_some();
-        if seat && empty && !before {
-            // A change that is made now is signed.
-            return rejected(message, Violation::Downgraded);
-        }
+        // A change that is made now is signed.
+        check(!seat || !empty || before, Violation::Downgraded)?;
         if seat && empty && (message.deleted || message.kind.is_edit()) {
             // It excuses a count, and changes nothing: not what is shown, and not what is kept.
-            self.spent(&message, to, new);
+            self.is_spent(message, to, arrival);
             message.lock = Lock::Open;
-            return Output::Event(Event::Message(message));
+            return Ok(());
         }
-        let seals = self.trust.seals(&message.from);
-        match to {
-            Target::User(_) if before || !seals => {
-                message.lock = Lock::Open;
-                self.remember_id(to, &message);
-                self.remember(to, &message, None, now_ms);
-                Output::Event(Event::Message(message))
+        let is_private = matches!(to, Target::User(_));
+        let allowed = is_private && (before || !self.trust.seals(&message.from));
+        check(allowed, Violation::Downgraded)?;
+        message.lock = Lock::Open;
+        self.ids.remember(to, message);
+        self.search.remember(self.storage, (to, &*message, None), self.now_ms);
+        Ok(())
+    }
+
+    /// Whether somebody whose key this is has sealed it, for whom it was sealed.
+    fn open(&mut self, message: &Message, to: &Target, body: &Opaque) -> Result<Read, Violation> {
+        let certificate = self.certificate(&message.from, body.bytes())?;
+        let (opened, lock) = match to {
+            Target::Channel(channel) => {
+                self.open_channel(channel, message, body.bytes(), &certificate)?
             }
-            _ => rejected(message, Violation::Downgraded),
-        }
+            Target::User(with) => self.open_private(with, message, body.bytes(), &certificate)?,
+        };
+        // A certificate holds for its own time only.
+        let holds = certificate.is_valid_at(opened.note.time_ms / 1000);
+        check(holds, Violation::Forged)?;
+        Ok(Read { opened, lock, certificate, hash: body_hash(body.bytes()) })
     }
 
-    fn read_channel(
-        &mut self,
-        channel: &crate::chat::ChannelName,
+    fn open_channel(
+        &self,
+        channel: &ChannelName,
         message: &Message,
-        sealed: &Opaque,
-        now_ms: i64,
-    ) -> Result<(Opened, Lock, Certificate), Violation> {
-        let body = sealed.bytes();
-        let certificate = self.certificate(&message.from, body, now_ms)?;
+        body: &[u8],
+        certificate: &Certificate,
+    ) -> Result<(Opened, Lock), Violation> {
         let context = self.context(&message.from, &Target::Channel(channel.clone()));
-        let key = self.channels.get(channel).ok_or(Violation::NoKey)?;
-        let opened = key.open(&context, body, &certificate)?;
-        valid(&certificate, &opened.note)?;
-        Ok((opened, Lock::Pin, certificate))
+        let key = self.channels.key(channel).ok_or(Violation::NoKey)?;
+        Ok((key.open(&context, body, certificate)?, Lock::Pin))
     }
 
-    fn read_private(
+    fn open_private(
         &mut self,
         with: &UserName,
         message: &Message,
-        sealed: &Opaque,
-        now_ms: i64,
-    ) -> Result<(Opened, Lock, Certificate), Violation> {
-        let body = sealed.bytes();
-        let certificate = self.certificate(&message.from, body, now_ms)?;
+        body: &[u8],
+        certificate: &Certificate,
+    ) -> Result<(Opened, Lock), Violation> {
         // What others say in private is said to the person of this client, whatever the server
         // says.
-        let recipient = if message.from == self.own { with.clone() } else { self.own.clone() };
+        let recipient = if message.from == *self.own { with } else { self.own };
         let context = self.context(&message.from, &Target::User(recipient.clone()));
         let parsed = Parsed::parse(body)?;
-        let openers = self.account.openers();
         if !self.devices.opening().iter().any(|(hash, _)| parsed.is_for(hash)) {
-            // Another client of this folder may have made it; what cannot be read opens nothing.
-            let _ = self.devices.refresh(&*self.storage, &*self.account);
+            // Another client of this profile may have made it; what cannot be read opens nothing.
+            let _ = self.devices.refresh(self.storage, self.account);
         }
-        let own = self.devices.opening();
+        let (own, openers) = (self.devices.opening(), self.account.openers());
         let mut opened =
-            openers.iter().map(|opener| parsed.open(&context, opener, own, &certificate));
+            openers.iter().map(|opener| parsed.open(&context, opener, own, certificate));
         let first = opened.next().expect("there is a key");
         let (opened, under) = opened.fold(first, |found, next| found.or(next))?;
-        valid(&certificate, &opened.note)?;
-        let Prints { theirs, news, gone } = self.trust.prints(&recipient);
+        let Prints { theirs, news, gone } = self.trust.prints(recipient);
         let mut prints = theirs.iter().chain(&news).chain(&gone);
         let bare = prints.any(|print| parsed.is_for(&print.0));
         let lock = match under {
             Under::Certificate if !bare => Lock::Sealed,
             _ => Lock::RsaAlone,
         };
-        Ok((opened, lock, certificate))
+        Ok((opened, lock))
     }
 
-    /// What a message of `sender` in this conversation is sealed and signed with.
-    pub(super) fn context(&self, sender: &UserName, conversation: &Target) -> Context {
+    fn context(&self, sender: &UserName, conversation: &Target) -> Context {
         Context::new(self.account.founding(), sender, conversation)
     }
 
     /// The certificate in a body, if a key of this person has signed it.
-    fn certificate(
-        &mut self,
-        from: &UserName,
-        body: &[u8],
-        now_ms: i64,
-    ) -> Result<Certificate, Violation> {
+    fn certificate(&mut self, from: &UserName, body: &[u8]) -> Result<Certificate, Violation> {
         let bytes = claimed_sender(body)?;
         let key = match self.trust.standing(from, &Certificate::issuer(bytes)) {
             TrustState::Theirs(key) | TrustState::Retired(key) => key,
@@ -272,31 +302,51 @@ impl Engine {
             TrustState::Unknown => return Err(Violation::NoKeys),
         };
         let hash = crate::crypto::sha256(&[bytes]);
-        if let Some(checked) = self.checked.get(&hash)
+        if let Some(checked) = self.verified.0.get(&hash)
             && checked.fingerprint() == key.fingerprint()
         {
             return Ok(checked.clone());
         }
-        let certificate =
-            Certificate::verify(bytes, key, self.account.founding()).ok_or(Violation::Forged)?;
-        if self.checked.len() >= CHECKED_MAX {
-            self.checked.clear();
+        let certificate = Certificate::verify(bytes, key, self.account.founding());
+        let certificate = certificate.ok_or(Violation::Forged)?;
+        if self.verified.0.len() >= CHECKED_MAX {
+            self.verified.0.clear();
         }
-        self.seen_newer |= self.trust.saw(from, &certificate, now_ms);
-        self.checked.insert(hash, certificate.clone());
+        if self.trust.saw(from, &certificate, self.now_ms) {
+            self.file.is_learned(from, self.now_ms);
+        }
+        self.verified.0.insert(hash, certificate.clone());
         Ok(certificate)
     }
 
-    /// Whether the server's word for a line is its sender's.
-    fn agrees(&self, note: &Note, message: &Message, to: &Target) -> Agreement {
-        let ids = self.ids.get(to);
-        let names = |of: Option<MsgId>| match message.kind.of() {
-            // A line that was not seen here is changed nowhere here.
-            Some(seq) => ids
-                .and_then(|ids| ids.get(&seq))
-                .is_none_or(|(known, whose)| of == Some(*known) && *whose == message.from),
-            None => of.is_none(),
+    /// Whether its certificate, and the key that signed that, were of use when it was signed.
+    fn is_in_time(
+        &self,
+        message: &Message,
+        to: &Target,
+        read: &Read,
+        arrival: Arrival,
+    ) -> Result<(), Violation> {
+        // A message that is not old was signed when its key was of use: a stolen one that is over
+        // signs none.
+        let since_ms = match (arrival.live, arrival.new) {
+            (true, _) => self.now_ms,
+            (false, true) => self.sequences.told_ms(to).min(self.now_ms),
+            (false, false) => i64::MIN,
         };
+        let over = read.certificate.is_over_since(since_ms.saturating_sub(CLOCKS_MS) / 1000);
+        check(!over, Violation::Expired)?;
+        // Nor is one that was retired before it.
+        let print = read.certificate.fingerprint();
+        let time_ms = read.time_ms().saturating_sub(CLOCKS_MS);
+        let since_ms = if arrival.live { i64::MAX } else { since_ms };
+        let late = self.trust.is_late(&message.from, &print, since_ms, time_ms);
+        check(!late, Violation::Retired)
+    }
+
+    /// Whether the server's word for a message is its sender's.
+    fn agrees(&self, message: &Message, to: &Target, note: &Note) -> Result<Agreement, Violation> {
+        let names = |of: Option<MsgId>| self.ids.names(to, message, of);
         let itself = note.id == message.id && note.kind.code() == message.kind.code();
         let agrees = match message.kind {
             Kind::Say | Kind::Me if message.edited => note.kind == Kind::Edit { of: message.id },
@@ -306,46 +356,107 @@ impl Engine {
             }
             _ => itself && names(note.kind.of()),
         };
-        match (agrees, itself) {
-            (true, true) => Agreement::Yes,
-            (true, false) => Agreement::Changed,
-            (false, _) => Agreement::No,
+        check(agrees, Violation::Spliced)?;
+        Ok(if itself { Agreement::Whole } else { Agreement::Changed })
+    }
+
+    /// Where it stands among the messages of its sender's device.
+    fn order(
+        &mut self,
+        message: &Message,
+        to: &Target,
+        read: &Read,
+        (arrival, agreement): (Arrival, Agreement),
+    ) -> Order {
+        let device = read.certificate.fingerprint().to_url();
+        let (link, time_ms, hash) = (&read.opened.note.link, read.time_ms(), read.hash);
+        let changes = read.opened.note.kind.is_change();
+        match agreement {
+            // What the message said first is nowhere any more.
+            Agreement::Changed => {
+                self.is_spent(message, to, arrival);
+                Order::Good
+            }
+            Agreement::Whole if arrival.new => {
+                let signed = Signed { link, changes, time_ms, hash };
+                let order = self.sequences.takes(to, &message.from, &device, signed);
+                // The older end of what is here.
+                if !changes && order != Order::Again {
+                    self.history.is_told(to, message, Some((&device, link)));
+                }
+                order
+            }
+            Agreement::Whole if message.reference.is_some() => {
+                self.history.takes(message, &device, link, hash)
+            }
+            Agreement::Whole => Order::Good,
         }
     }
 
-    /// Whether another line was found good under its seq.
-    fn is_anothers_seat(&self, to: &Target, message: &Message) -> bool {
-        let known = self.ids.get(to).and_then(|ids| ids.get(&message.seq));
-        known.is_some_and(|(id, whose)| *id != message.id || *whose != message.from)
+    /// What is missing before it, if anything; one that was told before is told again in another
+    /// log only.
+    fn is_in_order(
+        &self,
+        order: Order,
+        message: &mut Message,
+        to: &Target,
+        time_ms: i64,
+    ) -> Result<Option<Violation>, Violation> {
+        match order {
+            Order::Good => Ok(None),
+            Order::Missing(lines) => Ok(Some(Violation::Missing(lines))),
+            Order::Unlinked => Ok(Some(Violation::Unlinked)),
+            Order::Again => {
+                // Old messages are told again as what they are: under one seq of this log.
+                let again = self.sequences.tells_again(to) && !self.ids.is_elsewhere(to, message);
+                check(message.replay && again, Violation::Again)?;
+                message.time_ms = time_ms;
+                Ok(None)
+            }
+        }
     }
 
-    fn remember_id(&mut self, to: &Target, message: &Message) {
-        let ids = self.ids.entry(to.clone()).or_default();
-        ids.insert(message.seq, (message.id, message.from.clone()));
-        if ids.len() > IDS_MAX {
-            ids.pop_first();
-        }
-        let all: usize = self.ids.values().map(BTreeMap::len).sum();
-        if all > IDS_ALL_MAX
-            && let Some(ids) = self.ids.values_mut().max_by_key(|ids| ids.len())
-        {
-            ids.pop_first();
+    /// Whether its sender's clock says another time than the server's. A change has its own time,
+    /// of which the server says nothing where it tells the message.
+    fn is_dated(&self, message: &Message, arrival: Arrival, time_ms: i64) -> bool {
+        let told = arrival.new || message.reference.is_some();
+        told && message.time_ms.abs_diff(time_ms) > CLOCKS_MS as u64
+    }
+
+    /// Its text, where this version can show it.
+    fn is_shown(
+        &mut self,
+        message: &mut Message,
+        to: &Target,
+        read: Read,
+    ) -> Result<(), Violation> {
+        let text = read.opened.text.ok_or(Violation::Newer)?;
+        // What is signed says itself whether it is deleted.
+        (message.body, message.lock, message.deleted) = (Body::Text(text), read.lock, false);
+        message.edited &= !message.kind.is_change();
+        let changes = read.opened.note.kind.of();
+        self.search.remember(self.storage, (to, &*message, changes), self.now_ms);
+        Ok(())
+    }
+
+    /// What a message said first is not told.
+    fn is_spent(&mut self, message: &Message, to: &Target, arrival: Arrival) {
+        match message.reference {
+            Some(_) => self.history.spent(&message.from),
+            None if arrival.new => {
+                self.sequences.spent(to, &message.from);
+                self.history.is_told(to, message, None);
+            }
+            None => {}
         }
     }
 }
 
-enum Agreement {
-    Yes,
-    /// It is what a later change has made of it.
-    Changed,
-    No,
+fn check(holds: bool, violation: Violation) -> Result<(), Violation> {
+    if holds { Ok(()) } else { Err(violation) }
 }
 
-/// A certificate holds for its own time only.
-fn valid(certificate: &Certificate, note: &Note) -> Result<(), Violation> {
-    if certificate.is_valid_at(note.time_ms / 1000) { Ok(()) } else { Err(Violation::Forged) }
-}
-
+/// The message without its text.
 fn rejected(mut message: Message, violation: Violation) -> Output {
     message.body = Body::default();
     Output::Violation { message, violation }

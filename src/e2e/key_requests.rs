@@ -2,6 +2,8 @@
 
 use std::collections::VecDeque;
 
+use super::output::Output;
+use super::trust::TrustStore;
 use crate::chat::{Command, UserName};
 use crate::crypto::random;
 
@@ -71,6 +73,25 @@ impl KeyRequests {
     /// The server is to be asked about these.
     pub fn want(&mut self, names: Vec<UserName>) {
         self.wanted.extend(names);
+    }
+
+    /// The person of this client wants to know somebody.
+    pub fn ask(&mut self, name: UserName, trust: &mut TrustStore, next: &mut Vec<Output>) {
+        if trust.ask(&name) {
+            self.want_first(name);
+            self.request(next);
+        }
+    }
+
+    /// The server has brought them up.
+    pub fn meet(&mut self, names: &[UserName], trust: &mut TrustStore, next: &mut Vec<Output>) {
+        self.want(names.iter().filter(|name| trust.meet(name)).cloned().collect());
+        self.request(next);
+    }
+
+    /// What may go out now does.
+    pub fn request(&mut self, next: &mut Vec<Output>) {
+        next.extend(std::iter::from_fn(|| self.next_request()).map(Output::Send));
     }
 
     /// What goes out now: many people in one request, and few requests at once.

@@ -1,180 +1,178 @@
-//! Whose keys are whose, as far as the server tells: asked for before a line can be judged,
-//! learned, kept, and shown to a person who compares them.
+//! Whose keys are whose, as far as the server tells: asked for before a message can be judged,
+//! learned, stored, and shown to a person who compares them.
 
-use super::trust::{Confirmed, Learned, Part, Prints, TrustState, safety_number};
-use super::{Engine, Output, incoming};
-use crate::chat::look::{Alike, odd_letters};
+use std::collections::BTreeMap;
+
+use super::device_keys::DeviceKeys;
+use super::incoming;
+use super::key_compare::{describe, list, told_changes};
+use super::key_requests::KeyRequests;
+use super::output::Output;
+use super::storage::{Account, Storage};
+use super::trust::{Called, Confirmed, Part, TrustState, TrustStore};
+use super::trust_file::TrustFile;
 use crate::chat::{Event, UserName};
-use crate::crypto::Fingerprint;
 
-impl Engine {
-    /// Whose keys must be asked for before this can be judged.
-    pub(super) fn wants(&self, event: &Event) -> Option<UserName> {
-        let Event::Message(message) = event else { return None };
-        let print = incoming::claimed(message)?;
-        let known = self.trust.standing(&message.from, &print);
-        let asks = known == TrustState::Unknown && !self.trust.is_listed(&message.from);
-        let asks = asks && self.trust.may_meet(&message.from);
-        asks.then(|| message.from.clone())
-    }
+/// Whoever wants to see keys is told after this time that the server has brought none.
+const KEYS_WITHIN_MS: u64 = 10_000;
 
-    /// The person of this client wants to know them.
-    pub(super) fn ask(&mut self, name: UserName, next: &mut Vec<Output>) {
-        if self.trust.ask(&name) {
-            self.key_requests.want_first(name);
-            self.request(Vec::new(), next);
-        }
-    }
+const COPIED: &str = "a copy of your key is in use elsewhere, and private messages are sealed for that copy \
+     alone: give each device a key of its own (pychat keygen)";
 
-    /// The server has brought them up.
-    pub(super) fn meet(&mut self, names: &[UserName], next: &mut Vec<Output>) {
-        let names: Vec<_> = names.iter().filter(|name| self.trust.meet(name)).cloned().collect();
-        self.request(names, next);
-    }
+/// What somebody waits for, or was told.
+#[derive(Default)]
+pub struct KeySync {
+    /// Whose keys somebody wants to see once they are here, and since when.
+    looked_up: BTreeMap<UserName, i64>,
+    /// It was told that another profile has this key.
+    copied: bool,
+}
 
-    pub(super) fn request(&mut self, names: Vec<UserName>, next: &mut Vec<Output>) {
-        self.key_requests.want(names);
-        next.extend(std::iter::from_fn(|| self.key_requests.next_request()).map(Output::Send));
-    }
+/// Whose keys are known, and where that is stored.
+pub struct Keys<'a> {
+    pub account: &'a dyn Account,
+    pub storage: &'a mut dyn Storage,
+    pub own: &'a UserName,
+    pub trust: &'a mut TrustStore,
+    pub file: &'a mut TrustFile,
+    pub devices: &'a mut DeviceKeys,
+    pub requests: &'a mut KeyRequests,
+    pub now_ms: i64,
+}
 
-    pub(super) fn learn(
+/// Whose keys must be asked for before this can be judged.
+pub fn wants(event: &Event, trust: &TrustStore) -> Option<UserName> {
+    let Event::Message(message) = event else { return None };
+    let print = incoming::claimed(message)?;
+    let known = trust.standing(&message.from, &print);
+    let asks = known == TrustState::Unknown && !trust.is_listed(&message.from);
+    let asks = asks && trust.may_meet(&message.from);
+    asks.then(|| message.from.clone())
+}
+
+impl KeySync {
+    /// The server lists the keys of a person. Whether that is all of them.
+    pub fn learn(
         &mut self,
         name: &UserName,
         part: Part,
-        now_ms: i64,
+        with: &mut Keys,
         next: &mut Vec<Output>,
-    ) {
-        let Some(learned) = self.trust.learn(name, part, now_ms) else { return };
+    ) -> bool {
+        let Some(learned) = with.trust.learn(name, part, with.now_ms) else { return false };
         if learned.pinned {
-            self.is_learned(name, now_ms);
-            if *name == self.own {
-                self.keep_now(next);
+            with.file.is_learned(name, with.now_ms);
+            if name == with.own {
+                with.save(next);
             }
         }
-        if let Some(text) = self.told_changes(name, &learned) {
+        if let Some(text) = told_changes(name, &learned, with.own) {
             next.push(Output::KeyChanged { name: name.clone(), text });
         }
-        if *name == self.own {
-            self.look_for_copies(now_ms, next);
+        if name == with.own && !self.copied && with.is_copied() {
+            self.copied = true;
+            next.push(Output::Trouble(COPIED.into()));
         }
         if self.looked_up.remove(name).is_some() {
-            next.push(Output::Told(self.describe(name)));
+            next.push(Output::Told(describe(name, with.trust, with.own)));
         }
-        while let Some(event) = self.pending.pop() {
-            if let Some(name) = self.wants(&event) {
-                self.pending.push_back_in_front(event);
-                self.meet(&[name], next);
-                break;
-            }
-            self.pass(event, now_ms, next);
-        }
-        self.pump_all(now_ms, next);
+        true
     }
 
-    /// Private messages are sealed for the newest certificate of a key: of two folders with one key
-    /// only one can open them.
-    fn look_for_copies(&mut self, now_ms: i64, next: &mut Vec<Output>) {
-        let print = self.account.own().public().fingerprint();
-        let devices = self.trust.own_devices(&self.own, now_ms).into_iter();
-        let own = devices.filter(|one| one.key.fingerprint() == print);
-        let Some(other) = own.filter_map(|one| one.certificate).next() else { return };
-        // A client that cannot read its folder has told so.
-        let _ = self.devices.refresh(&*self.storage, &*self.account);
-        if !self.devices.has(&other) && !std::mem::replace(&mut self.copied, true) {
-            let text = "a copy of your key is in use elsewhere, and private messages are sealed for that \
-                 copy alone: give each device a key of its own (pychat keygen)";
-            next.push(Output::Trouble(text.into()));
-        }
-    }
-
-    /// Something of a person is to be written, soon.
-    pub(super) fn is_learned(&mut self, name: &UserName, now_ms: i64) {
-        self.unkept.insert(name.clone());
-        self.unkept_ms.get_or_insert(now_ms);
-    }
-
-    /// All that was learned of people is written now.
-    pub fn keep_people(&mut self) -> Result<(), String> {
-        if self.unkept.is_empty() { Ok(()) } else { self.keep(|_| {}) }
-    }
-
-    pub(super) fn keep_now(&mut self, next: &mut Vec<Output>) {
-        let problem = self.keep_people().err();
-        next.extend(problem.map(Output::Trouble));
-    }
-
-    /// What is told of another list of a person's keys, if anything.
-    fn told_changes(&self, name: &UserName, learned: &Learned) -> Option<String> {
-        let is_own = *name == self.own;
-        let whose = if is_own { "your".to_owned() } else { format!("{name}'s") };
-        let mut told = Vec::new();
-        let alike = learned.alike.as_ref().filter(|_| !learned.changed.is_empty());
-        if let Some(alike) = alike {
-            let named = told_alike(name, alike, &self.own);
-            told.push(format!(
-                "{named}. Its keys are not trusted at the first meeting: nothing is sealed for it and \
-                 none of its messages are shown. If this is another person whom you know: compare \
-                 /fingerprint {name} with them, then type /fingerprint {name} confirm. If not, do not \
-                 trust this server"
-            ));
-        }
-        if !learned.changed.is_empty() && alike.is_none() {
-            let prints = list(&learned.changed);
-            let what = match is_own {
-                true => format!("a key of another device is registered for your name: {prints}"),
-                false => {
-                    format!("a key that was not there before is registered for {name}: {prints}")
-                }
-            };
-            told.push(format!(
-                "{what}. Nothing is sealed for it and none of its messages are shown until you have \
-                 compared /fingerprint {name} and typed /fingerprint {name} confirm"
-            ));
-        }
-        // Of one's own other name the login has told.
-        for (print, owner) in learned.anothers.iter().filter(|_| !is_own) {
-            told.push(format!(
-                "the server lists {owner}'s key {print} as {whose} key: it is not accepted. If the \
-                 operator has renamed {owner} to {name}: compare /fingerprint {name}, then type \
-                 /fingerprint {name} confirm. If not, do not trust this server"
-            ));
-        }
-        if !learned.retired.is_empty() {
-            told.push(format!(
-                "the server no longer lists {whose} key {}: nothing is sealed for it and no new message \
-                 by it is shown. If the server lists it again, it waits for your confirmation",
-                list(&learned.retired)
-            ));
-        }
-        (!told.is_empty()).then(|| told.join(". "))
-    }
-
-    /// `/fingerprint NAME`: whose keys these are, and the number to compare.
-    pub fn look_up(&mut self, name: &UserName, confirms: bool, now_ms: i64) -> Vec<Output> {
-        self.key_requests.clock(now_ms);
-        let mut next = Vec::new();
-        let name = self.trust.spelled(name);
-        if !self.trust.is_listed(&name) {
+    /// `/fingerprint NAME`: whose keys these are, and the number to compare. Whether something may
+    /// have changed.
+    pub fn look_up(
+        &mut self,
+        name: &UserName,
+        confirms: bool,
+        with: &mut Keys,
+        next: &mut Vec<Output>,
+    ) -> bool {
+        let name = with.trust.spelled(name);
+        if !with.trust.is_listed(&name) {
             let text = format!("asking the server for the keys of {name} ...");
             next.push(Output::Told(text));
-            self.looked_up.insert(name.clone(), now_ms);
-            self.ask(name, &mut next);
-            return next;
+            self.looked_up.insert(name.clone(), with.now_ms);
+            with.requests.ask(name, with.trust, next);
+            return false;
         }
         let text = match confirms {
-            true => self.confirm(&name, now_ms, &mut next),
-            false => self.describe(&name),
+            true => with.confirm(&name, next),
+            false => describe(&name, with.trust, with.own),
         };
         next.push(Output::Told(text));
-        if confirms {
-            self.pump_all(now_ms, &mut next);
-        }
-        next
+        confirms
+    }
+
+    /// Until somebody who wants to see keys is told that there are none.
+    pub fn rest_ms(&self, now_ms: i64) -> Option<u64> {
+        let rest = |since_ms: &i64| KEYS_WITHIN_MS.saturating_sub(now_ms.abs_diff(*since_ms));
+        self.looked_up.values().map(rest).min()
+    }
+
+    /// A server that brings no keys leaves no hole that other words of its could fill.
+    pub fn give_up(&mut self, now_ms: i64, next: &mut Vec<Output>) {
+        let late = |since_ms: i64| now_ms.abs_diff(since_ms) >= KEYS_WITHIN_MS;
+        let looked_up = std::mem::take(&mut self.looked_up).into_iter();
+        let (over, open): (BTreeMap<_, _>, _) =
+            looked_up.partition(|(_, since_ms)| late(*since_ms));
+        self.looked_up = open;
+        next.extend(over.into_keys().map(|name| {
+            let text = format!(
+                "the server has not told the keys of {name}: no number can be shown. What else it \
+                 says is no answer; /fingerprint {name} asks again"
+            );
+            Output::Trouble(text)
+        }));
+    }
+}
+
+impl Keys<'_> {
+    /// The server has said welcome, and calls this person so.
+    pub fn login(&mut self, next: &mut Vec<Output>) {
+        // The key may be another one since the last login.
+        let saved = self.file.save(self.storage, self.account, self.trust, |_| {});
+        next.extend(saved.err().map(Output::Trouble));
+        let mine = self.account.openers().iter().map(|key| key.public().fingerprint()).collect();
+        let (own, called) = (self.own, self.trust.is_own(self.own, mine));
+        let text = match called {
+            Called::Known => None,
+            Called::Renamed => Some(format!(
+                "the server calls you {own}, and you had another name here. If the operator has \
+                 renamed you: /fingerprint {own}, and then with confirm. If not, do not trust this \
+                 server"
+            )),
+            Called::Anothers => Some(format!(
+                "the server calls you {own}, whom you know with other keys than yours: none of \
+                 them is taken for your own. If the operator has not given you that name, do not \
+                 trust this server; if so, meet everybody anew (move the .secrets file in your \
+                 folder away)"
+            )),
+        };
+        next.extend(text.map(Output::Trouble));
+    }
+
+    /// All that was learned of people is stored now.
+    pub fn save(&mut self, next: &mut Vec<Output>) {
+        let saved = self.file.save_learned(self.storage, self.account, self.trust);
+        next.extend(saved.err().map(Output::Trouble));
+    }
+
+    /// Private messages are sealed for the newest certificate of a key: of two profiles with one
+    /// key only one can open them.
+    fn is_copied(&mut self) -> bool {
+        let print = self.account.own().public().fingerprint();
+        let devices = self.trust.own_devices(self.own, self.now_ms).into_iter();
+        let own = devices.filter(|one| one.key.fingerprint() == print);
+        let Some(other) = own.filter_map(|one| one.certificate).next() else { return false };
+        // A client that cannot read its profile has told so.
+        let _ = self.devices.refresh(self.storage, self.account);
+        !self.devices.has(&other)
     }
 
     /// The user has compared the keys of a person. Gives what is told.
-    fn confirm(&mut self, name: &UserName, now_ms: i64, next: &mut Vec<Output>) -> String {
-        let (losers, bare) = match self.trust.confirm(name, now_ms) {
+    fn confirm(&mut self, name: &UserName, next: &mut Vec<Output>) -> String {
+        let (losers, bare) = match self.trust.confirm(name, self.now_ms) {
             Confirmed::News(losers) => (losers, Vec::new()),
             Confirmed::Bare(bare) => (Vec::new(), bare),
             Confirmed::Anothers => {
@@ -187,14 +185,14 @@ impl Engine {
                 return format!(
                     "this list of keys of {name} was not shown yet, and nothing is confirmed: compare, \
                      then type it again\n{}",
-                    self.describe(name)
+                    describe(name, self.trust, self.own)
                 );
             }
         };
         // Also where they were met just now.
-        self.is_learned(name, now_ms);
-        losers.iter().for_each(|loser| self.is_learned(loser, now_ms));
-        let holds = match self.keep_people() {
+        self.file.is_learned(name, self.now_ms);
+        losers.iter().for_each(|loser| self.file.is_learned(loser, self.now_ms));
+        let holds = match self.file.save_learned(self.storage, self.account, self.trust) {
             Ok(()) => "",
             Err(problem) => {
                 next.push(Output::Trouble(problem));
@@ -215,69 +213,4 @@ impl Engine {
             "the keys of {name} are confirmed{holds}: what was refused goes with /retry{lost}{bare}"
         )
     }
-
-    /// What is said of somebody who was not met because they look like somebody else.
-    pub(super) fn looks_like(&self, name: &UserName) -> Option<String> {
-        Some(told_alike(name, &self.trust.alike(name)?, &self.own))
-    }
-
-    /// The number is of the keys that are in use, so that it is the same for somebody who was met
-    /// under an older one; of one's own, those that one has confirmed.
-    fn describe(&mut self, name: &UserName) -> String {
-        let (own, Prints { theirs, news, gone }) =
-            (self.trust.prints(&self.own), self.trust.shows(name));
-        let in_use = [&theirs[..], &news].concat();
-        let alike = self.looks_like(name).filter(|_| !in_use.is_empty());
-        let mut text = alike.map_or(String::new(), |alike| format!("{alike}\n"));
-        if in_use.is_empty() {
-            text = format!("nobody here is called {name}\n");
-        } else if *name != self.own {
-            let number = safety_number(&own.theirs, &in_use);
-            text.push_str(&format!(
-                "compare this with {name}, over the phone or face to face; it is the same on both \
-                 sides only if nobody is between you:\n{number}\n"
-            ));
-            if !own.news.is_empty() {
-                text.push_str(&format!(
-                    "it is another one there until you have confirmed your own name's keys: \
-                     /fingerprint {}\n",
-                    self.own
-                ));
-            }
-        }
-        let whose = if *name == self.own { "yours" } else { "theirs" };
-        theirs.iter().for_each(|print| text.push_str(&format!("{name}: {print}\n")));
-        for print in &news {
-            let what = match self.trust.other_owner(name, print) {
-                Some(owner) => format!("is {owner}'s, as far as you know"),
-                None => "is new".to_owned(),
-            };
-            text.push_str(&format!(
-                "{name}: {print} {what}: /fingerprint {name} confirm, if it is {whose}\n"
-            ));
-        }
-        for print in &gone {
-            text.push_str(&format!(
-                "{name}: {print} is not in use any more; old messages are signed by it\n"
-            ));
-        }
-        text.trim_end().to_owned()
-    }
-}
-
-/// The two names, and the letters by which they differ.
-fn told_alike(name: &UserName, alike: &Alike, own: &UserName) -> String {
-    let (other, is) = match alike {
-        Alike::Person(other) if other == own => (other.as_str(), "your own name"),
-        Alike::Person(other) => (other.as_str(), "whom you know"),
-        Alike::Word(word) => (*word, "a word that names no person"),
-    };
-    let odd = odd_letters(name, other);
-    let with = if odd.is_empty() { odd } else { format!(" (with {odd})") };
-    format!("the name {name}{with} looks like {other}, {is}, and is another name")
-}
-
-fn list(prints: &[Fingerprint]) -> String {
-    let prints: Vec<_> = prints.iter().map(ToString::to_string).collect();
-    prints.join(" ")
 }

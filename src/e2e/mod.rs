@@ -1,16 +1,22 @@
 //! Between the model, which knows texts, and the connection, which in private conversations and in
-//! channels with a PIN carries what only people can read. Lines go out sealed and signed, one at a
-//! time in each place; what comes in is opened and checked before anybody sees it.
+//! channels with a PIN carries what only people can read. Messages go out sealed and signed, one at
+//! a time in each conversation; what comes in is opened and verified before anybody sees it.
+//!
+//! Each file owns its state. The engine owns the parts, and hands each what it needs.
 
+mod channels;
 pub mod device_keys;
 mod history_check;
 mod incoming;
+mod key_compare;
 mod key_requests;
 mod key_sync;
 mod maintenance;
+mod message_ids;
 mod outgoing;
 mod output;
 mod pending;
+mod sealing;
 mod search;
 pub mod search_index;
 pub mod search_log;
@@ -20,27 +26,31 @@ pub mod trust;
 pub mod trust_file;
 mod violation;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use crate::chat::{
-    ChannelName, Code, Command, Event, MsgId, Opaque, PlaceInfo, Refusal, Retention, Seq, Target,
-    UserName,
+    ChannelName, Code, Command, Event, Message, MsgId, Opaque, PlaceInfo, Refusal, Target, UserName,
 };
-use crate::crypto::certificate::{Certificate, CertificateHash};
 use crate::crypto::pin_channel::PinChannel;
+use channels::Channels;
 use device_keys::DeviceKeys;
 use history_check::HistoryCheck;
+use incoming::{Incoming, Verified};
 use key_requests::KeyRequests;
-use outgoing::{Queue, Settled};
+use key_sync::{KeySync, Keys};
+use maintenance::Maintenance;
+use message_ids::MessageIds;
+use outgoing::{Outgoing, Settled};
 pub use output::Output;
 use pending::Pending;
+use sealing::Sealing;
+use search::{Question, Search};
 use search_index::Entry;
-use search_log::SearchLog;
 use sequence::Sequences;
 use storage::{Account, FileKey, Storage, StorageError};
 use trust::{Part, TrustStore};
-use trust_file::TrustFile;
+use trust_file::{Kept, TrustFile};
 pub use violation::Violation;
 
 #[cfg(test)]
@@ -48,75 +58,36 @@ mod hostile_tests;
 #[cfg(test)]
 pub(crate) mod memory_tests;
 
-/// Bytes of sealed lines that are kept for a search: some fifteen thousand. Beyond, the older half
-/// goes.
-const BOOK_BYTES_MAX: u64 = 8 << 20;
-/// Lines of a place whose ids are known: as many as a window of the full screen has.
-const IDS_MAX: usize = 100_000;
-/// The same of all places together: of the largest the oldest go.
-const IDS_ALL_MAX: usize = 200_000;
-/// Certificates that were checked.
-const CHECKED_MAX: usize = 1_000;
-/// What was learned of people is written after so many milliseconds, in one piece.
-const LEARNED_MS: u64 = 1_000;
-/// ... or later where the file is large: it is written anew each time.
-const KEPT_BYTES_PER_MS: u64 = 4_000;
-/// Clocks differ by less, or it is told.
-const CLOCKS_MS: i64 = 86_400_000;
-
-const CROWD: &str = "so many people are known here, or told of by the server, that no more are met by its word \
-     alone: lines of others are not shown before you write to them or type /fingerprint NAME. Unless \
-     there are thousands here, do not trust this server";
-
 pub struct Engine {
     account: Arc<dyn Account>,
     storage: Box<dyn Storage>,
-    store: TrustFile,
-    devices: DeviceKeys,
-    /// When its keys were looked at.
-    tended_ms: Option<i64>,
-    /// The server has said welcome on this connection.
-    is_in: bool,
-    trust: TrustStore,
-    /// Of whom something was learned that is not on disk ...
-    unkept: BTreeSet<UserName>,
-    /// ... since when, unless it could not be written.
-    unkept_ms: Option<i64>,
-    /// It was told that nobody else is met by the server's word.
-    told_full: bool,
-    key_requests: KeyRequests,
-    channels: HashMap<ChannelName, PinChannel>,
-    sequences: Sequences,
-    history: HistoryCheck,
-    /// It was told that another folder has this key.
-    copied: bool,
-    /// Sequences are stored: by this client, and as long as that works.
-    stores_sequences: bool,
-    /// Where opened lines are kept, and whether this client writes them.
-    search_log: Option<SearchLog>,
-    writes_lines: bool,
-    outgoing: BTreeMap<Target, Queue>,
-    /// Lines that were sealed and are not stored yet, as far as is known.
-    sealed: HashMap<MsgId, Opaque>,
-    /// What came after a line whose sender's keys are asked for.
-    pending: Pending,
-    /// Lines that were found good, and whose they are.
-    ids: HashMap<Target, BTreeMap<Seq, (MsgId, UserName)>>,
-    checked: HashMap<CertificateHash, Certificate>,
-    /// The line at hand has a certificate of its sender that is to be kept.
-    seen_newer: bool,
+    /// By which name the server knows this person.
     own: UserName,
     /// What came too fast is sent again by itself.
     retries: bool,
-    text_bytes_max: usize,
-    /// Whose keys somebody wants to see once they are here, and since when.
-    looked_up: BTreeMap<UserName, i64>,
-    /// Channels that this person has asked to leave, and under which reference.
-    leaving: BTreeMap<ChannelName, Option<String>>,
+    trust: TrustStore,
+    file: TrustFile,
+    devices: DeviceKeys,
+    channels: Channels,
+    /// It was told that nobody else is met by the server's word.
+    told_full: bool,
+    key_requests: KeyRequests,
+    key_sync: KeySync,
+    maintenance: Maintenance,
+    /// What came after a message whose sender's keys are asked for.
+    pending: Pending,
+    verified: Verified,
+    ids: MessageIds,
+    sequences: Sequences,
+    /// Sequences are stored: by this client, and as long as that works.
+    stores_sequences: bool,
+    history: HistoryCheck,
+    search: Search,
+    outgoing: Outgoing,
 }
 
 impl Engine {
-    /// With what is kept of this server.
+    /// With what is stored of this server.
     pub fn open(
         account: Arc<dyn Account>,
         mut storage: Box<dyn Storage>,
@@ -124,71 +95,122 @@ impl Engine {
     ) -> Result<Engine, StorageError> {
         // A setting that cannot be read is told before anything is done by it.
         storage.stores_messages()?;
-        let store = TrustFile::open(&mut *storage, &*account)?;
+        let file = TrustFile::open(&mut *storage, &*account)?;
         let mut devices = DeviceKeys::default();
         devices.refresh(&*storage, &*account)?;
-        let server = account.founding();
         Ok(Engine {
-            trust: TrustStore::of(*server, store.kept.people.iter()),
-            channels: store.channels().collect(),
-            store,
-            devices,
-            unkept: BTreeSet::new(),
-            unkept_ms: None,
-            told_full: false,
-            key_requests: KeyRequests::default(),
-            tended_ms: None,
-            is_in: false,
-            sequences: Sequences::default(),
-            history: HistoryCheck::default(),
-            copied: false,
-            stores_sequences: false,
-            search_log: None,
-            writes_lines: false,
-            outgoing: BTreeMap::new(),
-            sealed: HashMap::new(),
-            pending: Pending::default(),
-            ids: HashMap::new(),
-            checked: HashMap::new(),
-            seen_newer: false,
             own: account.name().clone(),
             retries,
-            text_bytes_max: usize::MAX,
-            looked_up: BTreeMap::new(),
-            leaving: BTreeMap::new(),
+            trust: TrustStore::of(*account.founding(), file.kept.people.iter()),
+            channels: Channels::of(file.channels()),
+            search: Search::new(file.key()),
             account,
             storage,
+            file,
+            devices,
+            told_full: false,
+            key_requests: KeyRequests::default(),
+            key_sync: KeySync::default(),
+            maintenance: Maintenance::default(),
+            pending: Pending::default(),
+            verified: Verified::default(),
+            ids: MessageIds::default(),
+            sequences: Sequences::default(),
+            stores_sequences: false,
+            history: HistoryCheck::default(),
+            outgoing: Outgoing::default(),
         })
     }
 
-    /// The key of what is written line by line.
+    /// The key of what is written record by record.
     pub fn line_key(&self) -> FileKey {
-        self.store.key()
+        self.file.key()
     }
 
     /// The channels whose PINs are known.
     pub fn channels(&self) -> impl Iterator<Item = &ChannelName> {
-        self.channels.keys()
+        self.channels.names()
     }
 
     /// Names of channels with a PIN that this person has left.
     pub fn left(&self) -> &BTreeSet<ChannelName> {
-        &self.store.kept.left
+        &self.file.kept.left
     }
 
-    /// This client takes up each place where the last one left it: lines that it has sealed go out
-    /// as they are, and what comes is held against what came before.
+    /// This client takes up each conversation where the last one left it: messages that it has
+    /// sealed go out as they are, and what comes is held against what came before.
     pub fn resume(&mut self, sealed: HashMap<MsgId, Opaque>, now_ms: i64) {
-        self.sealed = sealed;
-        match self.storage.open_sequences(self.store.key()) {
+        self.outgoing.resume(sealed);
+        match self.storage.open_sequences(self.file.key()) {
             Ok(entries) => {
                 (self.sequences, self.stores_sequences) = (Sequences::of(entries), true);
             }
-            // Without it the next line of everybody is taken as it comes.
+            // Without it the next message of everybody is taken as it comes.
             Err(error) => log::warn!("the chains of sealed lines cannot be read: {error}"),
         }
-        self.writes_lines = true;
-        self.tidy_lines(now_ms);
+        self.search.begins(&mut *self.storage, now_ms);
+    }
+
+    /// What messages are sealed with.
+    fn sealing(&mut self, now_ms: i64) -> (&mut Outgoing, Sealing<'_>) {
+        let sealing = Sealing {
+            account: &*self.account,
+            storage: &mut *self.storage,
+            own: &self.own,
+            trust: &mut self.trust,
+            file: &mut self.file,
+            devices: &self.devices,
+            requests: &mut self.key_requests,
+            channels: &self.channels,
+            sequences: &self.sequences,
+            ids: &self.ids,
+            now_ms,
+        };
+        (&mut self.outgoing, sealing)
+    }
+
+    /// What messages are verified against.
+    fn incoming(&mut self, now_ms: i64) -> Incoming<'_> {
+        Incoming {
+            account: &*self.account,
+            storage: &mut *self.storage,
+            own: &self.own,
+            trust: &mut self.trust,
+            file: &mut self.file,
+            devices: &mut self.devices,
+            channels: &self.channels,
+            verified: &mut self.verified,
+            sequences: &mut self.sequences,
+            history: &mut self.history,
+            ids: &mut self.ids,
+            search: &mut self.search,
+            now_ms,
+        }
+    }
+
+    /// Whose keys are known.
+    fn keys(&mut self, now_ms: i64) -> (&mut KeySync, Keys<'_>) {
+        let keys = Keys {
+            account: &*self.account,
+            storage: &mut *self.storage,
+            own: &self.own,
+            trust: &mut self.trust,
+            file: &mut self.file,
+            devices: &mut self.devices,
+            requests: &mut self.key_requests,
+            now_ms,
+        };
+        (&mut self.key_sync, keys)
+    }
+
+    /// This is stored, and with it all that was learned of people.
+    fn save(&mut self, change: impl FnOnce(&mut Kept)) -> Result<(), String> {
+        self.file.save(&mut *self.storage, &*self.account, &self.trust, change)
+    }
+
+    /// All that was learned of people is stored now.
+    pub fn keep_people(&mut self) -> Result<(), String> {
+        self.file.save_learned(&mut *self.storage, &*self.account, &self.trust)
     }
 
     /// A channel's PIN is known from now on.
@@ -198,44 +220,30 @@ impl Engine {
         name: &ChannelName,
     ) -> Result<ChannelName, String> {
         let name = name.with_tag(&key.tag()).map_err(|error| error.to_string())?;
-        self.keep(|kept| kept.add_channel(&name, &key))?;
-        self.channels.insert(name.clone(), key);
+        self.save(|kept| kept.add_channel(&name, &key))?;
+        self.channels.add(name.clone(), key);
         Ok(name)
     }
 
-    /// Its key and its lines go, and which lines were told: its person has left it.
+    /// Its key and its messages go, and which messages were told: its person has left it.
     fn forget_channel(&mut self, name: &ChannelName, now_ms: i64) -> Result<(), String> {
-        if self.channels.remove(name).is_none() {
+        if !self.channels.remove(name) {
             return Ok(());
         }
         let place = Target::Channel(name.clone());
         self.sequences.forget(&place);
-        self.note_down(&[Entry::Forget(place)], now_ms);
-        self.keep(|kept| kept.forget_channel(name))
+        self.search.note_down(&mut *self.storage, &[Entry::Forget(place)], now_ms);
+        self.save(|kept| kept.forget_channel(name))
     }
 
-    /// This goes on disk, and with it all that was learned of people.
-    fn keep(&mut self, change: impl FnOnce(&mut trust_file::Kept)) -> Result<(), String> {
-        self.unkept_ms = None;
-        let known = self.unkept.iter().filter_map(|name| self.trust.known(name));
-        let known: Vec<_> = known.collect();
-        let kept = self.store.update(&mut *self.storage, &*self.account, |kept| {
-            kept.set_people(known);
-            change(kept);
-        });
-        kept.map_err(|error| format!("this cannot be kept: {error}"))?;
-        self.unkept.clear();
-        Ok(())
-    }
-
-    /// How far lines were checked goes on disk with how far they were shown.
+    /// How far messages were verified is stored with how far they were shown.
     pub fn write_down(&mut self, now_ms: i64) {
-        self.tidy_lines(now_ms);
+        self.search.tidy(&mut *self.storage, now_ms);
         let changed = self.sequences.take_changed();
         if self.stores_sequences
             && let Err(error) = self.storage.store_sequences(&changed, &|| self.sequences.all())
         {
-            // Lines are checked all the same as long as this client runs.
+            // Messages are verified all the same as long as this client runs.
             self.stores_sequences = false;
             log::warn!("{error}");
         }
@@ -247,21 +255,20 @@ impl Engine {
         problem.map(Output::Trouble).into_iter().collect()
     }
 
-    /// A line is given up.
+    /// A message is given up.
     pub fn drop_line(&mut self, id: MsgId) {
-        self.sealed.remove(&id);
-        self.outgoing.values_mut().for_each(|lane| lane.given_up(id));
+        self.outgoing.give_up(id);
     }
 
     /// The connection is gone; what is open is sent again by the model.
     pub fn lost(&mut self) {
         self.pending.clear();
         self.history.lost();
-        self.leaving.clear();
+        self.channels.lost();
         self.trust.disconnected();
         self.key_requests.lost();
-        self.is_in = false;
-        self.outgoing.values_mut().for_each(Queue::lost);
+        self.maintenance.is_in = false;
+        self.outgoing.lost();
     }
 
     /// The server has told something.
@@ -272,157 +279,184 @@ impl Engine {
             Event::Keys { name, keys, more, reference } => {
                 self.key_requests.answered(reference.as_deref());
                 let part = Part { keys, more, asked: reference.is_some() };
-                self.learn(&name, part, now_ms, &mut next)
+                self.learn(&name, part, now_ms, &mut next);
             }
             // Nobody has asked but this client.
             Event::Refused {
                 code: Code::Rate, reference: Some(told), retry_ms: Some(ms), ..
             } if self.key_requests.refused(&told, ms, now_ms) => {}
             event if !self.pending.is_empty() && !self.pending.is_full() => {
-                self.pending.push(event)
+                self.pending.push(event);
             }
             event => {
-                while let Some(held) = self.pending.pop() {
-                    self.pass(held, now_ms, &mut next);
+                while let Some(pending) = self.pending.pop() {
+                    self.pass(pending, now_ms, &mut next);
                 }
-                match self.wants(&event) {
+                match key_sync::wants(&event, &self.trust) {
                     Some(name) => {
                         self.pending.push(event);
-                        self.meet(&[name], &mut next);
+                        self.key_requests.meet(&[name], &mut self.trust, &mut next);
                     }
                     None => self.pass(event, now_ms, &mut next),
                 }
             }
         }
         if self.trust.is_full() && !std::mem::replace(&mut self.told_full, true) {
-            next.push(Output::Trouble(CROWD.into()));
+            next.push(Output::Trouble(key_compare::CROWD.into()));
         }
         next
+    }
+
+    /// The server lists the keys of a person: what waited for that goes on.
+    fn learn(&mut self, name: &UserName, part: Part, now_ms: i64, next: &mut Vec<Output>) {
+        let (key_sync, mut keys) = self.keys(now_ms);
+        if !key_sync.learn(name, part, &mut keys, next) {
+            return;
+        }
+        while let Some(event) = self.pending.pop() {
+            if let Some(name) = key_sync::wants(&event, &self.trust) {
+                self.pending.push_back_in_front(event);
+                self.key_requests.meet(&[name], &mut self.trust, next);
+                break;
+            }
+            self.pass(event, now_ms, next);
+        }
+        self.pump_all(now_ms, next);
+    }
+
+    fn pump_all(&mut self, now_ms: i64, next: &mut Vec<Output>) {
+        let (outgoing, mut sealing) = self.sealing(now_ms);
+        outgoing.pump_all(&mut sealing, next);
     }
 
     fn pass(&mut self, event: Event, now_ms: i64, next: &mut Vec<Output>) {
         match event {
             Event::Message(message) => return self.message(message, now_ms, next),
             Event::Welcome { ref name, text_bytes_max, .. } => {
-                (self.own, self.text_bytes_max) = (name.clone(), text_bytes_max);
-                self.present(now_ms, next);
+                (self.own, self.outgoing.text_bytes_max) = (name.clone(), text_bytes_max);
+                self.keys(now_ms).1.login(next);
+                self.maintenance.is_in = true;
+                self.renew(now_ms, next);
+                self.key_requests.meet(std::slice::from_ref(name), &mut self.trust, next);
             }
-            Event::Places { ref places } => self.begin(places, now_ms, next),
+            Event::Places { ref places } => self.incoming(now_ms).begin(places, next),
             Event::Entered { ref channel, log, last, read, retention, ref people, .. }
                 if channel.has_pin() =>
             {
                 let to = Target::Channel(channel.clone());
-                self.begin(&[PlaceInfo { to, log, last, read, retention }], now_ms, next);
-                self.meet(people, next);
+                let place = PlaceInfo { to, log, last, read, retention };
+                self.incoming(now_ms).begin(&[place], next);
+                self.key_requests.meet(people, &mut self.trust, next);
             }
             Event::Joined { ref to, ref who, .. } if to.has_pin() => {
-                self.meet(std::slice::from_ref(who), next);
+                self.key_requests.meet(std::slice::from_ref(who), &mut self.trust, next);
             }
-            Event::Topic { ref to, retention, .. } => {
-                let place = Target::Channel(to.clone());
-                if place.is_sealed() {
-                    self.note_down(&[Entry::Kept(place, retention)], now_ms);
-                }
-            }
-            Event::History { .. } => {
-                let missed = self.history.ends().into_iter();
-                next.extend(missed.map(|line| Output::Violation {
-                    message: line,
-                    violation: Violation::Unlinked,
-                }));
-            }
-            Event::Gap { ref to, to_seq, .. } => {
-                self.sequences.skip(to, to_seq);
-                self.history.skip(to);
+            Event::Topic { .. } | Event::History { .. } | Event::Gap { .. } => {
+                self.incoming(now_ms).passes(&event, next);
             }
             Event::Parted { ref channel, ref reference } => {
-                self.is_left(channel.clone(), reference.as_ref(), now_ms, next);
+                self.is_left(channel, reference.as_ref(), now_ms, next);
             }
             Event::Refused { code: Code::NotMember, ref reference, .. } => {
-                let asked = self.leaving.iter().find(|(_, asked)| *asked == reference);
-                if let Some(channel) = asked.map(|(channel, _)| channel.clone()) {
-                    self.is_left(channel, reference.as_ref(), now_ms, next);
+                if let Some(channel) = self.channels.left_by(reference.as_ref()) {
+                    self.is_left(&channel, reference.as_ref(), now_ms, next);
                 }
             }
             _ => {}
         }
-        let settled = self.settles(&event);
+        let settled = outgoing::settles(&event, self.retries);
         next.push(Output::Event(event));
-        if let Some((id, how)) = settled {
-            self.settled(id, how, now_ms, next);
-        }
+        self.settled(settled, now_ms, next);
+    }
+
+    fn message(&mut self, message: Message, now_ms: i64, next: &mut Vec<Output>) {
+        let to = message.conversation(Some(&self.own));
+        let own = message.from == self.own && message.reference.is_none();
+        let stored = own.then_some((message.id, Settled::Stored));
+        let told = self.incoming(now_ms).verify(message, &to, next);
+        next.push(told);
+        self.settled(stored, now_ms, next);
     }
 
     /// This client itself answers a request that was on its way out.
     pub fn answered(&mut self, event: Event, now_ms: i64) -> Vec<Output> {
-        let settled = self.settles(&event);
+        let settled = outgoing::settles(&event, self.retries);
         let mut next = vec![Output::Answer(event)];
-        if let Some((id, how)) = settled {
-            self.settled(id, how, now_ms, &mut next);
-        }
+        self.settled(settled, now_ms, &mut next);
         next
     }
 
-    /// What becomes of a line by an event.
-    fn settles(&self, event: &Event) -> Option<(MsgId, Settled)> {
-        match event {
-            Event::Stored { id, .. } => Some((*id, Settled::Stored)),
-            Event::Refused { id: Some(id), code: Code::Rate, retry_ms: Some(_), .. }
-                if self.retries =>
-            {
-                Some((*id, Settled::Postponed))
-            }
-            Event::Refused { id: Some(id), .. } => Some((*id, Settled::Refused)),
-            _ => None,
-        }
+    fn settled(&mut self, settled: Option<(MsgId, Settled)>, now_ms: i64, next: &mut Vec<Output>) {
+        let (outgoing, mut sealing) = self.sealing(now_ms);
+        settled.into_iter().for_each(|settled| outgoing.settled(settled, &mut sealing, next));
     }
 
     /// A channel's key and messages go where this person has asked to leave it, and by no word of
     /// the server's.
     fn is_left(
         &mut self,
-        channel: ChannelName,
+        channel: &ChannelName,
         told: Option<&String>,
         now_ms: i64,
         next: &mut Vec<Output>,
     ) {
-        if self.leaving.get(&channel).is_none_or(|asked| asked.as_ref() != told) {
-            return;
-        }
-        self.leaving.remove(&channel);
-        if let Err(problem) = self.forget_channel(&channel, now_ms) {
-            next.push(Output::Trouble(problem));
+        if self.channels.is_left(channel, told) {
+            next.extend(self.forget_channel(channel, now_ms).err().map(Output::Trouble));
         }
     }
 
-    /// What the server says of places.
-    fn begin(&mut self, places: &[PlaceInfo], now_ms: i64, next: &mut Vec<Output>) {
-        let (mut others, mut entries) = (Vec::new(), Vec::new());
-        for PlaceInfo { to, log, last, retention, .. } in places {
-            let (other, met) = self.sequences.begin(to, *log, *last, now_ms);
-            if other {
-                self.ids.remove(to);
-                self.history.skip(to);
-            }
-            // What is kept in memory only has another log after each start.
-            if other && met && to.is_sealed() && *retention != Retention::Off {
-                others.push(to.to_string());
-            }
-            entries.push(Entry::Log(to.clone(), *log));
-            entries.push(Entry::Kept(to.clone(), *retention));
+    fn renew(&mut self, now_ms: i64, next: &mut Vec<Output>) {
+        let (storage, account) = (&mut *self.storage, &*self.account);
+        next.extend(self.maintenance.renew(&mut self.devices, storage, account, now_ms));
+    }
+
+    /// In how many milliseconds `tend` has something to do, at the latest.
+    pub fn rests_ms(&self, now_ms: i64) -> u64 {
+        let rests_ms = [
+            self.key_requests.rests_ms(now_ms),
+            self.file.rest_ms(now_ms),
+            self.search.rest_ms(now_ms),
+            self.key_sync.rest_ms(now_ms),
+        ];
+        rests_ms.into_iter().flatten().fold(self.maintenance.rest_ms(now_ms), u64::min)
+    }
+
+    /// Time has passed.
+    pub fn tend(&mut self, now_ms: i64) -> Vec<Output> {
+        self.key_requests.clock(now_ms);
+        let mut next = Vec::new();
+        if self.file.rest_ms(now_ms) == Some(0) {
+            self.keys(now_ms).1.save(&mut next);
         }
-        // In one write, however many there are.
-        entries.retain(|entry| entry.place().is_sealed());
-        self.note_down(&entries, now_ms);
-        if !others.is_empty() {
-            let text = format!(
-                "the server begins anew with {}, as after a restore from a backup: lines that you \
-                 have read may be told again, under their own time, and some may be missing. If \
-                 nobody has restored one, do not trust this server",
-                others.join(", ")
-            );
-            next.push(Output::Trouble(text));
+        self.key_sync.give_up(now_ms, &mut next);
+        if self.search.rest_ms(now_ms) == Some(0) {
+            self.search.tidy(&mut *self.storage, now_ms);
         }
+        self.key_requests.request(&mut next);
+        if self.maintenance.rest_ms(now_ms) == 0 {
+            self.renew(now_ms, &mut next);
+            if self.maintenance.is_in {
+                self.key_requests.want(vec![self.own.clone()]);
+                self.key_requests.request(&mut next);
+            }
+        }
+        next
+    }
+
+    /// `/fingerprint NAME`: whose keys these are, and the number to compare.
+    pub fn look_up(&mut self, name: &UserName, confirms: bool, now_ms: i64) -> Vec<Output> {
+        self.key_requests.clock(now_ms);
+        let mut next = Vec::new();
+        let (key_sync, mut keys) = self.keys(now_ms);
+        if key_sync.look_up(name, confirms, &mut keys, &mut next) {
+            self.pump_all(now_ms, &mut next);
+        }
+        next
+    }
+
+    /// `/set` and `/set search on` or `off`, which erases what is stored of every server.
+    pub fn set_search(&mut self, search: Option<bool>) -> Vec<Output> {
+        vec![self.search.set(&mut *self.storage, search)]
     }
 
     /// The model wants something sent.
@@ -431,11 +465,17 @@ impl Engine {
         let mut next = Vec::new();
         match command {
             Command::Say(message) if message.to.is_sealed() => {
-                self.say(message, now_ms, &mut next);
+                let (outgoing, mut sealing) = self.sealing(now_ms);
+                outgoing.say(message, &mut sealing, &mut next);
             }
             // What is looked for there is for nobody's eyes.
             Command::Search { text, to: Some(to), reference } if to.is_sealed() => {
-                return self.search(to, &text, reference, now_ms);
+                let place = &match &to {
+                    Target::User(name) => Target::User(self.trust.spelled(name)),
+                    channel => channel.clone(),
+                };
+                let question = Question { to, place, text: &text, reference };
+                return self.search.answer(&*self.storage, question, now_ms);
             }
             Command::History { ref to, before, ref reference, .. } if to.is_sealed() => {
                 // Without an end the newest lines are told, which are here already.
@@ -444,7 +484,7 @@ impl Engine {
                 next.push(Output::Send(command));
             }
             Command::Part { ref channel, ref reference } => {
-                self.leaving.insert(channel.clone(), reference.clone());
+                self.channels.leaves(channel, reference.as_ref());
                 next.push(Output::Send(command));
             }
             // The server would refuse it, but have seen it.
@@ -456,9 +496,4 @@ impl Engine {
         }
         next
     }
-}
-
-fn refused(id: MsgId, code: Code, hint: String) -> Output {
-    let event = Event::Refused { code, hint, id: Some(id), retry_ms: None, reference: None };
-    Output::Answer(event)
 }

@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::storage::{Account, FileKey, Storage, StorageError, Stored};
-use super::trust::Known;
-use crate::chat::{ChannelName, Hidden};
+use super::trust::{Known, TrustStore};
+use crate::chat::{ChannelName, Hidden, UserName};
 use crate::crypto::pin_channel::PinChannel;
 use crate::crypto::{keep, random, sha256};
 
@@ -32,8 +32,17 @@ pub struct TrustFile {
     /// opened.
     hash: Option<[u8; 32]>,
     /// Of the file as it was written last.
-    pub bytes: u64,
+    bytes: u64,
+    /// Of whom something was learned that is not stored ...
+    unsaved: BTreeSet<UserName>,
+    /// ... since when, unless it could not be written.
+    unsaved_ms: Option<i64>,
 }
+
+/// What was learned of people is written after so many milliseconds, in one piece.
+pub(super) const LEARNED_MS: u64 = 1_000;
+/// ... or later where the file is large: it is written anew each time.
+const BYTES_PER_MS: u64 = 4_000;
 
 impl TrustFile {
     pub fn open(
@@ -43,7 +52,8 @@ impl TrustFile {
         let key = Hidden::new(STANDARD_NO_PAD.encode(random::<32>()));
         let (channels, left) = (Vec::new(), BTreeSet::new());
         let kept = Kept { key, people: Vec::new(), channels, left };
-        let mut file = TrustFile { kept, hash: None, bytes: 0 };
+        let unsaved = BTreeSet::new();
+        let mut file = TrustFile { kept, hash: None, bytes: 0, unsaved, unsaved_ms: None };
         match storage.trust()? {
             Some(sealed) => {
                 file.takes(&sealed, account).map_err(|error| damaged(storage, error))?
@@ -84,6 +94,47 @@ impl TrustFile {
             (self.hash, self.bytes) = (Some(hash), bytes);
         }
         Ok(())
+    }
+
+    /// This is stored, and with it all that was learned of people.
+    pub fn save(
+        &mut self,
+        storage: &mut dyn Storage,
+        account: &dyn Account,
+        trust: &TrustStore,
+        change: impl FnOnce(&mut Kept),
+    ) -> Result<(), String> {
+        self.unsaved_ms = None;
+        let known: Vec<_> = self.unsaved.iter().filter_map(|name| trust.known(name)).collect();
+        let saved = self.update(storage, account, |kept| {
+            kept.set_people(known);
+            change(kept);
+        });
+        saved.map_err(|error| format!("this cannot be kept: {error}"))?;
+        self.unsaved.clear();
+        Ok(())
+    }
+
+    /// All that was learned of people is stored now.
+    pub fn save_learned(
+        &mut self,
+        storage: &mut dyn Storage,
+        account: &dyn Account,
+        trust: &TrustStore,
+    ) -> Result<(), String> {
+        if self.unsaved.is_empty() { Ok(()) } else { self.save(storage, account, trust, |_| {}) }
+    }
+
+    /// Something of a person is to be stored, soon.
+    pub fn is_learned(&mut self, name: &UserName, now_ms: i64) {
+        self.unsaved.insert(name.clone());
+        self.unsaved_ms.get_or_insert(now_ms);
+    }
+
+    /// Until what was learned of people is stored.
+    pub fn rest_ms(&self, now_ms: i64) -> Option<u64> {
+        let rest_ms = LEARNED_MS.max(self.bytes / BYTES_PER_MS);
+        self.unsaved_ms.map(|since_ms| rest_ms.saturating_sub(now_ms.abs_diff(since_ms)))
     }
 
     /// Takes up what is stored.

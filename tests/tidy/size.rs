@@ -11,7 +11,6 @@ const COMMENT_COLUMNS_MAX: usize = 100;
 const LONG: &[(&str, &str)] = &[
     ("cli/operator/users.rs", "run"),
     ("cli/report.rs", "advice"),
-    ("e2e/incoming.rs", "judge"),
     (
         "e2e/trust/tests.rs",
         "a_server_that_keeps_a_certificate_back_or_tells_of_an_older_one_is_not_followed",

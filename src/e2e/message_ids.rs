@@ -1,0 +1,66 @@
+//! Which messages were found good, and whose they are. Pure.
+
+use std::collections::{BTreeMap, HashMap};
+
+use crate::chat::{Message, MsgId, Seq, Target, UserName};
+
+/// Messages of a conversation whose ids are known: as many as a window of the full screen has.
+const IDS_MAX: usize = 100_000;
+/// The same of all conversations together: of the largest the oldest go.
+const IDS_ALL_MAX: usize = 200_000;
+
+type Ids = BTreeMap<Seq, (MsgId, UserName)>;
+
+#[derive(Default)]
+pub struct MessageIds(HashMap<Target, Ids>);
+
+impl MessageIds {
+    fn at(&self, to: &Target, seq: Seq) -> Option<&(MsgId, UserName)> {
+        self.0.get(to)?.get(&seq)
+    }
+
+    pub fn id_of(&self, to: &Target, seq: Seq) -> Option<MsgId> {
+        self.at(to, seq).map(|(id, _)| *id)
+    }
+
+    /// Whether a change names the message that it changes, and that one is its sender's. One that
+    /// was not seen here is changed nowhere here.
+    pub fn names(&self, to: &Target, change: &Message, of: Option<MsgId>) -> bool {
+        match change.kind.of().map(|seq| self.at(to, seq)) {
+            Some(Some((id, whose))) => of == Some(*id) && *whose == change.from,
+            Some(None) => true,
+            None => of.is_none(),
+        }
+    }
+
+    /// Whether another message was found good under its seq.
+    pub fn is_anothers(&self, to: &Target, message: &Message) -> bool {
+        let known = self.at(to, message.seq);
+        known.is_some_and(|(id, whose)| *id != message.id || *whose != message.from)
+    }
+
+    /// Whether it was found good under another seq.
+    pub fn is_elsewhere(&self, to: &Target, message: &Message) -> bool {
+        let mut known = self.0.get(to).into_iter().flatten();
+        known.any(|(seq, (id, _))| *id == message.id && *seq != message.seq)
+    }
+
+    pub fn remember(&mut self, to: &Target, message: &Message) {
+        let ids = self.0.entry(to.clone()).or_default();
+        ids.insert(message.seq, (message.id, message.from.clone()));
+        if ids.len() > IDS_MAX {
+            ids.pop_first();
+        }
+        let all: usize = self.0.values().map(BTreeMap::len).sum();
+        if all > IDS_ALL_MAX
+            && let Some(ids) = self.0.values_mut().max_by_key(|ids| ids.len())
+        {
+            ids.pop_first();
+        }
+    }
+
+    /// There is another log.
+    pub fn forget(&mut self, to: &Target) {
+        self.0.remove(to);
+    }
+}

@@ -1,0 +1,271 @@
+//! How a message is sealed: with which keys, for whom, under which header.
+
+use super::channels::Channels;
+use super::device_keys::DeviceKeys;
+use super::key_compare::looks_like;
+use super::key_requests::KeyRequests;
+use super::message_ids::MessageIds;
+use super::output::Output;
+use super::sequence::Sequences;
+use super::storage::{Account, Storage};
+use super::trust::{NoWay, Recipient, TrustState, TrustStore};
+use super::trust_file::TrustFile;
+use crate::chat::{ChannelName, Code, Kind, NewMessage, Opaque, Refusal, Seq, Target, UserName};
+use crate::crypto::certificate::{Certificate, SigningKey};
+use crate::crypto::context::Context;
+use crate::crypto::note::{ContentType, Draft, Link, Note, SealError, claimed_sender};
+use crate::crypto::private::{DEVICES_MAX, Device, Parsed, seal_to};
+use crate::crypto::record_cipher::RECORD_BODY_BYTES_MAX;
+use crate::crypto::{Fingerprint, random};
+
+/// Room for what a record has beside the sealed bytes.
+const HEAD_BYTES: usize = 1_024;
+pub const WIRE_BYTES_MAX: usize = RECORD_BODY_BYTES_MAX - HEAD_BYTES;
+
+#[derive(Clone, Copy)]
+pub struct Session {
+    id: [u8; 16],
+    pub n: u64,
+}
+
+impl Default for Session {
+    fn default() -> Session {
+        Session { id: random(), n: 0 }
+    }
+}
+
+/// Why a message is not sealed.
+pub enum Not {
+    /// This person's keys are asked for first.
+    Wait(UserName),
+    Refused(Code, String),
+}
+
+impl From<Refusal> for Not {
+    fn from(refusal: Refusal) -> Not {
+        Not::Refused(refusal.code(), refusal.to_string())
+    }
+}
+
+/// What messages are sealed with, and for whom.
+pub struct Sealing<'a> {
+    pub account: &'a dyn Account,
+    pub storage: &'a mut dyn Storage,
+    pub own: &'a UserName,
+    pub trust: &'a mut TrustStore,
+    pub file: &'a mut TrustFile,
+    pub devices: &'a DeviceKeys,
+    pub requests: &'a mut KeyRequests,
+    pub channels: &'a Channels,
+    pub sequences: &'a Sequences,
+    pub ids: &'a MessageIds,
+    pub now_ms: i64,
+}
+
+/// A sealed body, or none where the message cannot be sealed.
+pub type Sealed = Result<Vec<u8>, SealError>;
+
+impl Sealing<'_> {
+    pub fn seal_channel(
+        &self,
+        channel: &ChannelName,
+        message: &NewMessage,
+        session: Session,
+    ) -> Result<Sealed, Not> {
+        let place = Target::Channel(channel.clone());
+        let note = self.note(&place, message, session)?;
+        let Some(key) = self.channels.key(channel) else {
+            let hint = format!("the PIN of {channel} is not known here: /join it with it");
+            return Err(Not::Refused(Code::NotMember, hint));
+        };
+        let context = &self.context(&place);
+        let draft = Draft { context, note: &note, text: message.body.text() };
+        Ok(key.seal(&draft, self.signing()?))
+    }
+
+    /// Gives the registered name, too, whatever was typed.
+    pub fn seal_private(
+        &mut self,
+        name: &UserName,
+        message: &NewMessage,
+        session: Session,
+        next: &mut Vec<Output>,
+    ) -> Result<(Target, Sealed), Not> {
+        let recipients = self.recipients(name)?;
+        // Nothing goes out for a key that could be another one after a crash.
+        let saved = self.file.save_learned(self.storage, self.account, self.trust);
+        saved.map_err(|hint| Not::Refused(Code::Storage, hint))?;
+        self.tell_left_out(name, next);
+        let to = Target::User(self.trust.spelled(name));
+        let note = self.note(&to, message, session)?;
+        let context = &self.context(&to);
+        let draft = Draft { context, note: &note, text: message.body.text() };
+        let sealed = self.seal_for(&draft, recipients)?;
+        Ok((to, sealed))
+    }
+
+    /// What a message of this person in this conversation is sealed and signed with.
+    fn context(&self, conversation: &Target) -> Context {
+        Context::new(self.account.founding(), self.own, conversation)
+    }
+
+    /// Whether a message that was sealed once may still go out as it is: under a certificate that
+    /// is over, or under names that do not hold any more, nobody would read it.
+    pub fn holds(&self, to: &Target, sealed: &Opaque) -> bool {
+        let (body, own) = (sealed.bytes(), self.account.own());
+        let verify = |bytes| Certificate::verify(bytes, own.public(), self.account.founding());
+        let Some(certificate) = claimed_sender(body).ok().and_then(|bytes| verify(bytes)) else {
+            return true;
+        };
+        let context = self.context(to);
+        let opens = match to {
+            Target::Channel(channel) => {
+                let key = self.channels.key(channel);
+                key.is_some_and(|key| key.open(&context, body, &certificate).is_ok())
+            }
+            Target::User(_) => Parsed::parse(body).is_ok_and(|parsed| {
+                parsed.open(&context, &own, self.devices.opening(), &certificate).is_ok()
+            }),
+        };
+        opens && !certificate.is_over_since(self.now_ms / 1000)
+    }
+
+    /// A server that gives the user another's name does not get messages that are signed under it.
+    pub fn has_own_name(&self) -> Result<(), Not> {
+        let (own, print) = (self.own, self.account.own().public().fingerprint());
+        match self.trust.standing(own, &print) {
+            TrustState::Theirs(_) => Ok(()),
+            _ if !self.trust.is_listed(own) => Err(Not::Wait(own.clone())),
+            _ => {
+                let hint = format!(
+                    "the server calls you {own}, and your key is not {own}'s as far as this client \
+                     knows: nothing is sealed under this name. If the operator has renamed you: \
+                     /fingerprint {own}, then /fingerprint {own} confirm, then /retry"
+                );
+                Err(Not::Refused(Code::Forbidden, hint))
+            }
+        }
+    }
+
+    fn signing(&self) -> Result<(&Certificate, &SigningKey), Not> {
+        let hint = "this device has no keys to seal with: its disk has to be looked at";
+        self.devices.signing().ok_or_else(|| Not::Refused(Code::Storage, hint.into()))
+    }
+
+    fn note(
+        &self,
+        place: &Target,
+        message: &NewMessage,
+        Session { id: session, n }: Session,
+    ) -> Result<Note, Not> {
+        let id_of = |seq: Seq| {
+            let hint = "this line was not seen here: /history first";
+            let known = self.ids.id_of(place, seq);
+            known.ok_or_else(|| Not::Refused(Code::NoSuchLine, hint.into()))
+        };
+        let kind = match message.kind {
+            Kind::Say => Kind::Say,
+            Kind::Me => Kind::Me,
+            Kind::Edit { of } => Kind::Edit { of: id_of(of)? },
+            Kind::Delete { of } => Kind::Delete { of: id_of(of)? },
+        };
+        let own = self.account.own().public().fingerprint();
+        let prev = self.sequences.newest(place, &own.to_url(), kind.is_change());
+        let (time_ms, link) = (self.now_ms.max(0) as u64, Link { session, n, prev });
+        Ok(Note { id: message.id, time_ms, kind, content: ContentType::TEXT, link })
+    }
+
+    fn recipients(&mut self, name: &UserName) -> Result<Vec<Recipient>, Not> {
+        let now_ms = self.now_ms;
+        match self.trust.recipients(name, now_ms) {
+            Ok(recipients) => Ok(recipients),
+            Err(NoWay::Ask) => {
+                if self.trust.is_listed(name) {
+                    self.trust.stale(name);
+                }
+                Err(Not::Wait(name.clone()))
+            }
+            Err(NoWay::Nobody) => {
+                // They may be registered by the next time.
+                self.trust.stale(name);
+                Err(Refusal::NoSuchUser(name.clone()).into())
+            }
+            Err(NoWay::Changed) if self.trust.spelled(name) == *self.own => {
+                Ok(self.trust.own_devices(name, now_ms))
+            }
+            Err(NoWay::Over) if self.trust.spelled(name) == *self.own => {
+                Ok(self.trust.own_devices(name, now_ms))
+            }
+            Err(NoWay::Over) => {
+                let hint = format!(
+                    "{name} had certificates, and the server tells of none that holds now: they \
+                     were not here for weeks, it keeps theirs back, or a clock is wrong. Wait for \
+                     {name}, or type /fingerprint {name} confirm to seal for their RSA key alone, \
+                     then /retry"
+                );
+                Err(Not::Refused(Code::Forbidden, hint))
+            }
+            Err(NoWay::Changed) => {
+                let alike = looks_like(name, self.trust, self.own)
+                    .map_or(String::new(), |alike| alike + ". ");
+                let hint = format!(
+                    "{alike}{name} has a key that you have not confirmed: compare /fingerprint {name} \
+                     with them, then /fingerprint {name} confirm"
+                );
+                Err(Not::Refused(Code::Forbidden, hint))
+            }
+        }
+    }
+
+    /// For which keys of the two nothing is sealed any more; once in a run.
+    fn tell_left_out(&mut self, name: &UserName, next: &mut Vec<Output>) {
+        let (own, this) = (self.own.clone(), self.account.own().public().fingerprint());
+        for whose in if *name == own { vec![name] } else { vec![name, &own] } {
+            let left_out = self.trust.left_out(whose).into_iter();
+            for print in left_out.filter(|print| *print != this) {
+                let text = format!(
+                    "the certificate of a device of {whose} is over ({print}): nothing is sealed \
+                     for it until it is here again, or you type /fingerprint {whose} confirm, \
+                     which seals for its RSA key alone"
+                );
+                next.push(Output::Told(text));
+            }
+        }
+    }
+
+    /// For all devices of a person, for one's own others, and for this one.
+    fn seal_for(&self, draft: &Draft, mut recipients: Vec<Recipient>) -> Result<Sealed, Not> {
+        let signing = self.signing()?;
+        let own = self.account.own();
+        let key = own.public();
+        recipients.extend(self.trust.own_devices(self.own, self.now_ms));
+        recipients.retain(|one| one.key != *key);
+        recipients.push(Recipient { key: key.clone(), certificate: Some(signing.0.clone()) });
+        let mut seen: Vec<Fingerprint> = Vec::new();
+        recipients.retain(|one| {
+            let print = one.key.fingerprint();
+            let new = !seen.contains(&print);
+            seen.push(print);
+            new
+        });
+        let count = recipients.len();
+        let hint = if count > DEVICES_MAX {
+            Some(format!(
+                "you two have {count} devices: a message is sealed for {DEVICES_MAX} at most"
+            ))
+        } else {
+            let room = (WIRE_BYTES_MAX / 4 * 3).saturating_sub(900 + 496 * count);
+            (draft.text.len() > room).then(|| {
+                format!(
+                    "a private message for {count} devices may have {room} bytes: nothing of it \
+                     was sent; split it"
+                )
+            })
+        };
+        if let Some(hint) = hint {
+            return Err(Not::Refused(Code::TooLong, hint));
+        }
+        let devices: Vec<Device> = recipients.iter().map(Recipient::device).collect();
+        Ok(seal_to(draft, signing, &devices))
+    }
+}
