@@ -1,7 +1,6 @@
 //! The client: a runtime around a pure model, with user interfaces for people and for programs.
 
 mod connection;
-mod contact;
 mod edge;
 mod happening;
 pub mod ignore_list;
@@ -14,6 +13,7 @@ pub(crate) mod outbox;
 mod password_file;
 mod pinning;
 pub(crate) mod places;
+mod profile;
 mod prompt;
 mod runtime;
 pub mod slash;
@@ -36,12 +36,12 @@ use crate::print::err;
 use crate::system;
 use crate::terminal;
 use connection::Dialer;
-use contact::Contact;
 use ignore_list::{IgnoreFile, IgnoreList};
 use journal::{Journal, Left};
 use model::{Giver, Happening, Model, Use};
 use outbox::Outbox;
 use places::Places;
+use profile::Profile;
 use runtime::Runtime;
 use storage::Folder;
 use ui::Ui;
@@ -161,18 +161,18 @@ fn start(args: &Args) -> anyhow::Result<u8> {
     let (happen, happenings) = inbox::open();
     let colour = colored::control::SHOULD_COLORIZE.should_colorize();
     let mut screen = if mode.full { Some(Opened::open(colour)?) } else { None };
-    let Some(contact) = contact(args, screen.as_mut())? else { return Ok(code::INTERRUPTED) };
-    let (usage, contact) = (mode.usage(), Arc::new(contact));
-    let mut engine = engine(&contact, usage.retries)?;
+    let Some(profile) = profile(args, screen.as_mut())? else { return Ok(code::INTERRUPTED) };
+    let (usage, profile) = (mode.usage(), Arc::new(profile));
+    let mut engine = engine(&profile, usage.retries)?;
     if let Some(file) = &args.join_file {
-        channels.extend(invited::from_file(file, contact.founding(), &mut engine)?);
+        channels.extend(invited::from_file(file, profile.founding(), &mut engine)?);
     }
     let target = invited::target(&args.to, &engine)?;
     channels.extend(match &target {
         Target::Channel(channel) if !channel.is_lobby() => Some(channel.clone()),
         _ => None,
     });
-    let (journal, left) = take_up(mode, &contact, &mut engine, &happen);
+    let (journal, left) = take_up(mode, &profile, &mut engine, &happen);
     if mode.live {
         channels.extend(engine.channels().cloned());
     }
@@ -180,21 +180,21 @@ fn start(args: &Args) -> anyhow::Result<u8> {
     let print = read_input(args, mode, &happen);
     if !mode.full {
         end_on_interrupt(happen.clone());
-        contact.announce();
+        profile.announce();
     }
-    let stem = || contact.vault.journal_stem(contact.founding());
+    let stem = || profile.vault.journal_stem(profile.founding());
     let ui: Box<dyn Ui> = match screen {
         Some(screen) => {
             let rooms = Rooms::load(stem(), engine.line_key());
             // A channel whose PIN is no longer known could not be read.
             channels.extend(rooms.channels().filter(|channel| !channel.has_pin()));
-            let (name, admission) = (contact.name.clone(), contact.admission());
+            let (name, admission) = (profile.name.clone(), profile.admission());
             let person = Person { name, admission, outbox: left.on_their_way(), rooms };
             Box::new(screen.play(person, happen.clone()))
         }
-        None => lines_ui(mode, &contact, print),
+        None => lines_ui(mode, &profile, print),
     };
-    let dialer = Dialer::new(Arc::clone(&contact), mode.live, happen.clone());
+    let dialer = Dialer::new(Arc::clone(&profile), mode.live, happen.clone());
     let (outbox, places) = (Outbox::of(left.outbox, &left.refused), Places::of(left.positions));
     // A program sees everybody, unless it asks otherwise itself.
     let person = (mode.live && usage.retries).then(|| IgnoreFile::open(stem(), engine.line_key()));
@@ -204,7 +204,7 @@ fn start(args: &Args) -> anyhow::Result<u8> {
     let model = model.with(ignore_list, engine.left().clone()).with_password(password);
     let lines_left = args.tail.filter(|lines| *lines > 0);
     let runtime =
-        Runtime { model, engine, dialer, ui, journal, ignore_file, lines_left, contact, happen };
+        Runtime { model, engine, dialer, ui, journal, ignore_file, lines_left, profile, happen };
     Ok(runtime.run(&happenings))
 }
 
@@ -220,24 +220,24 @@ fn require_text(args: &Args) -> Result<(), Fault> {
 }
 
 /// The server, the name and the key; none where the person has left instead of giving them.
-fn contact(args: &Args, screen: Option<&mut Opened>) -> anyhow::Result<Option<Contact>> {
+fn profile(args: &Args, screen: Option<&mut Opened>) -> anyhow::Result<Option<Profile>> {
     let (server, name) = (args.server.as_deref(), args.name.clone());
     let Some(screen) = screen else {
-        return Contact::prepare(server, name, &mut prompt::Lines).map(Some);
+        return Profile::prepare(server, name, &mut prompt::Lines).map(Some);
     };
     let mut assistant = Assistant::new(screen);
-    let prepared = Contact::prepare(server, name, &mut assistant);
+    let prepared = Profile::prepare(server, name, &mut assistant);
     if assistant.left { Ok(None) } else { prepared.map(Some) }
 }
 
 /// Opens the journal of a conversation, and takes up what an earlier run has left in it.
 fn take_up(
     mode: Mode,
-    contact: &Contact,
+    profile: &Profile,
     engine: &mut Engine,
     happen: &inbox::Sender,
 ) -> (Option<Journal>, Left) {
-    match mode.live.then(|| journal(contact, engine)) {
+    match mode.live.then(|| journal(profile, engine)) {
         Some(Ok((journal, left))) => {
             engine.resume(left.sealed.clone(), jiff::Timestamp::now().as_millisecond());
             (Some(journal), left)
@@ -286,9 +286,9 @@ fn end_on_interrupt(happen: inbox::Sender) {
 }
 
 /// Lines, objects, or errors alone.
-fn lines_ui(mode: Mode, contact: &Contact, print: Option<Box<dyn Print>>) -> Box<dyn Ui> {
+fn lines_ui(mode: Mode, profile: &Profile, print: Option<Box<dyn Print>>) -> Box<dyn Ui> {
     if mode.json {
-        return Box::new(Json::new(contact.pinned().to_string()));
+        return Box::new(Json::new(profile.pinned().to_string()));
     }
     if mode.once {
         return Box::new(ui::Mute);
@@ -298,14 +298,14 @@ fn lines_ui(mode: Mode, contact: &Contact, print: Option<Box<dyn Print>>) -> Box
 }
 
 /// The end-to-end engine over what the profile stores of this server.
-fn engine(contact: &Arc<Contact>, retries: bool) -> anyhow::Result<Engine> {
-    let folder = Folder::open(&contact.vault, contact.founding())?;
-    Engine::open(contact.clone(), Box::new(folder), retries).map_err(storage::fault)
+fn engine(profile: &Arc<Profile>, retries: bool) -> anyhow::Result<Engine> {
+    let folder = Folder::open(&profile.vault, profile.founding())?;
+    Engine::open(profile.clone(), Box::new(folder), retries).map_err(storage::fault)
 }
 
 /// What is kept of the talk with this server, unless another client of this person has it.
-fn journal(contact: &Contact, engine: &Engine) -> Result<(Journal, Left), String> {
-    let stem = contact.vault.journal_stem(contact.founding());
+fn journal(profile: &Profile, engine: &Engine) -> Result<(Journal, Left), String> {
+    let stem = profile.vault.journal_stem(profile.founding());
     match Journal::open(&stem, engine.line_key()) {
         Ok(Some(opened)) => Ok(opened),
         Ok(None) => {

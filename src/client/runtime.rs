@@ -8,11 +8,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::connection::Dialer;
-use super::contact::Contact;
 use super::ignore_list::IgnoreFile;
 use super::inbox::{Entry, Sender};
 use super::journal::Journal;
 use super::model::{self, Action, Ahead, Happening, Model, Show};
+use super::profile::Profile;
 use super::ui::Ui;
 use crate::chat::{ChannelName, Hidden};
 use crate::crypto::pin_channel::{Pin, PinChannel};
@@ -30,7 +30,7 @@ pub struct Runtime {
     pub journal: Option<Journal>,
     pub ignore_file: Option<IgnoreFile>,
     pub lines_left: Option<u64>,
-    pub contact: Arc<Contact>,
+    pub profile: Arc<Profile>,
     pub happen: Sender,
 }
 
@@ -218,7 +218,7 @@ impl Runtime {
 
     /// Works out what a PIN opens, while everything else goes on.
     fn derive(&self, name: ChannelName, pin: Hidden, made: bool) {
-        let (server, happen) = (*self.contact.founding(), self.happen.clone());
+        let (server, happen) = (*self.profile.founding(), self.happen.clone());
         let job = move || {
             // Each takes 64 MiB.
             static ONE: Mutex<()> = Mutex::new(());

@@ -42,7 +42,7 @@ const ROOMS: &[(&str, &[(&str, u8)])] = &[
             ("inbox", 4),
             ("invited", 4),
             ("model", 3),
-            ("contact", 2),
+            ("profile", 2),
             ("journal", 4),
             ("storage", 3),
             ("trust", 2),

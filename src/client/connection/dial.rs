@@ -8,10 +8,10 @@ use std::time::Duration;
 use super::listen::{ECHO, Listener, waits};
 use super::writer::Writer;
 use crate::chat::{Command, Event, Refusal};
-use crate::client::contact::Contact;
 use crate::client::edge::Asked;
 use crate::client::inbox::{EVENTS_BYTES_MAX, Sender};
 use crate::client::model::{Happening, Loss};
+use crate::client::profile::Profile;
 use crate::crypto::record_cipher::RECORD_BODY_BYTES_MAX;
 use crate::crypto::{Fingerprint, Identity, PublicKey, RecordType};
 use crate::limits::Limits;
@@ -25,7 +25,7 @@ const EVENTS_FIRST_MAX: usize = 64;
 
 /// Makes connections, one after the other.
 pub struct Dialer {
-    contact: Arc<Contact>,
+    profile: Arc<Profile>,
     /// Whether the client takes up each place where it was left.
     resumes: bool,
     writer: Writer,
@@ -36,15 +36,15 @@ pub struct Dialer {
 }
 
 impl Dialer {
-    pub fn new(contact: Arc<Contact>, resumes: bool, happen: Sender) -> Self {
+    pub fn new(profile: Arc<Profile>, resumes: bool, happen: Sender) -> Self {
         let events = happen.bounded(EVENTS_BYTES_MAX);
         let (writer, asked) = (Writer::default(), Asked::default());
-        Dialer { contact, resumes, writer, asked, happen, events }
+        Dialer { profile, resumes, writer, asked, happen, events }
     }
 
     /// Connects after a while; what comes of it happens to the model.
     pub fn dial(&mut self, after_ms: u64) {
-        let (contact, writer) = (Arc::clone(&self.contact), self.writer.clone());
+        let (profile, writer) = (Arc::clone(&self.profile), self.writer.clone());
         let (events, asked, resumes) = (self.events.clone(), self.asked.clone(), self.resumes);
         let job = move || {
             if after_ms > 0 {
@@ -52,10 +52,10 @@ impl Dialer {
                 let _ = events.send(Happening::Wake);
                 return;
             }
-            let loss = match connect(&contact, resumes, &events) {
+            let loss = match connect(&profile, resumes, &events) {
                 Ok((tunnel, first, key)) => {
                     asked.forget();
-                    Listener::new(&contact, key, asked, writer.clone(), events.clone())
+                    Listener::new(&profile, key, asked, writer.clone(), events.clone())
                         .live(tunnel, first)
                 }
                 Err(error) => why(error),
@@ -110,14 +110,14 @@ fn too_long(command: &Command, bytes: usize) -> Event {
 
 /// Logs in with the next key, where there is one, and with the own one where that is not admitted.
 fn connect(
-    contact: &Contact,
+    profile: &Profile,
     resumes: bool,
     happen: &Sender,
 ) -> Result<(Tunnel, Vec<Event>, Fingerprint), DialError> {
-    let server = server_key(contact, happen)?;
+    let server = server_key(profile, happen)?;
     let keys = {
-        let mut keys = contact.keys();
-        if let Some(error) = keys.refresh(&contact.vault) {
+        let mut keys = profile.keys();
+        if let Some(error) = keys.refresh(&profile.vault) {
             let text = format!("the new key is not tried: {error}");
             // At the end nobody may be left to hear of it.
             let _ = happen.send(Happening::Trouble(text));
@@ -126,14 +126,14 @@ fn connect(
     };
     let mut last = Err(DialError::Cut);
     for key in keys.into_iter().flatten() {
-        let (tunnel, first) = log_in(contact, &key, &server, resumes)?;
+        let (tunnel, first) = log_in(profile, &key, &server, resumes)?;
         let admitted =
             |event: &Event| matches!(event, Event::Welcome { .. } | Event::Password { .. });
         let admitted = first.iter().any(admitted);
         let print = key.public().fingerprint();
         last = Ok((tunnel, first, print));
         if admitted {
-            if let Err(error) = contact.keys().admitted(&key, &contact.vault) {
+            if let Err(error) = profile.keys().admitted(&key, &profile.vault) {
                 let text = format!("the new key works and cannot be kept: {error}");
                 let _ = happen.send(Happening::Trouble(text));
             }
@@ -146,20 +146,20 @@ fn connect(
 /// Dials and waits for the event that says whether the key is admitted. It has the deadline of the
 /// whole login, whatever else the server sends.
 fn log_in(
-    contact: &Contact,
+    profile: &Profile,
     identity: &Identity,
     server: &PublicKey,
     resumes: bool,
 ) -> Result<(Tunnel, Vec<Event>), DialError> {
     let login = Login {
-        name: contact.name.clone(),
+        name: profile.name.clone(),
         device: None,
         version: env!("CARGO_PKG_VERSION").to_owned(),
         major: 1,
         features: if resumes { vec!["resume".to_owned()] } else { Vec::new() },
     };
-    let at = contact.server();
-    let suites = contact.suites;
+    let at = profile.server();
+    let suites = profile.suites;
     let to = Dial { host: &at.host, port: at.port, server, suites, patience: PATIENCE };
     let mut tunnel = dial(&to, identity, &login)?;
     let mut first = Vec::new();
@@ -185,13 +185,13 @@ fn decides(event: &Event) -> bool {
 }
 
 /// The pinned server's public key: kept, or asked for with the fingerprint.
-fn server_key(contact: &Contact, happen: &Sender) -> Result<PublicKey, DialError> {
-    let (at, print) = (contact.server(), contact.pinned());
-    if let Ok(Some(key)) = contact.vault.server_key(&print) {
+fn server_key(profile: &Profile, happen: &Sender) -> Result<PublicKey, DialError> {
+    let (at, print) = (profile.server(), profile.pinned());
+    if let Ok(Some(key)) = profile.vault.server_key(&print) {
         return Ok(key);
     }
     let key = fetch_key(&at.host, at.port, &print, PATIENCE)?;
-    if let Err(error) = contact.vault.remember_server_key(&key) {
+    if let Err(error) = profile.vault.remember_server_key(&key) {
         let text = format!("the server's key cannot be kept: {error}");
         let _ = happen.send(Happening::Trouble(text));
     }

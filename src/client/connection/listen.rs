@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 
 use super::writer::Writer;
 use crate::chat::{Code, Event, Opaque};
-use crate::client::contact::Contact;
 use crate::client::edge::{Asked, Edge};
 use crate::client::inbox::{Gone, Sender};
 use crate::client::model::{Happening, Loss};
+use crate::client::profile::Profile;
 use crate::crypto::{Fingerprint, RecordType};
 use crate::net::tunnel::{Incoming, Tunnel, TunnelReader};
 use crate::wire::codec::{self, Parts};
@@ -32,7 +32,7 @@ const OVERFLOW: &str = "the server tells of more than 10,000 conversations: othe
 pub const ECHO: &[u8] = b"echo";
 
 pub struct Listener<'a> {
-    contact: &'a Contact,
+    profile: &'a Profile,
     /// Of the own key, by which the server knows this client.
     key: Fingerprint,
     edge: Edge,
@@ -48,14 +48,14 @@ pub struct Listener<'a> {
 
 impl<'a> Listener<'a> {
     pub fn new(
-        contact: &'a Contact,
+        profile: &'a Profile,
         key: Fingerprint,
         asked: Asked,
         writer: Writer,
         events: Sender,
     ) -> Listener<'a> {
         Listener {
-            contact,
+            profile,
             key,
             edge: Edge::new(asked),
             writer,
@@ -176,7 +176,7 @@ impl<'a> Listener<'a> {
     /// A key that was removed while another one waits was replaced by it, most likely.
     fn rotated(&self, event: &Event) -> Option<Event> {
         let removed = matches!(event, Event::Goodbye { code: Code::Removed, .. });
-        let replaced = removed && self.contact.keys().another(&self.key, &self.contact.vault);
+        let replaced = removed && self.profile.keys().another(&self.key, &self.profile.vault);
         replaced.then(|| {
             let reason = "your key was replaced: logging in with the new one".to_owned();
             Event::Goodbye { code: Code::Shutdown, reason, retry_ms: None }
@@ -189,7 +189,7 @@ impl<'a> Listener<'a> {
         if self.successors > SUCCESSORS_MAX {
             return None;
         }
-        match self.contact.succeed(key.bytes(), signatures.bytes()) {
+        match self.profile.succeed(key.bytes(), signatures.bytes()) {
             Ok(told) => told.map(Happening::Told),
             Err(error) => {
                 Some(Happening::Trouble(format!("the server's key stays pinned: {error:#}")))

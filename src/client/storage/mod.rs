@@ -13,7 +13,7 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::contact::Contact;
+use super::profile::Profile;
 use super::vault::{Settings, Vault};
 use crate::chat::UserName;
 use crate::crypto::{Fingerprint, Identity, PublicKey};
@@ -33,25 +33,25 @@ const SEQUENCES: &str = "chains";
 const SEARCH_LOG: &str = "book";
 const DEVICE_KEY: &str = "key";
 
-impl Account for Contact {
+impl Account for Profile {
     fn name(&self) -> &UserName {
         &self.name
     }
 
     fn founding(&self) -> &Fingerprint {
-        Contact::founding(self)
+        Profile::founding(self)
     }
 
     fn own(&self) -> Arc<Identity> {
-        Contact::own(self)
+        Profile::own(self)
     }
 
     fn openers(&self) -> Vec<Arc<Identity>> {
-        Contact::openers(self)
+        Profile::openers(self)
     }
 
     fn keepers(&self) -> Vec<PublicKey> {
-        Contact::keepers(self)
+        Profile::keepers(self)
     }
 }
 

@@ -20,7 +20,7 @@ use crate::suite::Suites;
 use crate::system::programs;
 
 /// Whom to call, and as whom.
-pub struct Contact {
+pub struct Profile {
     pub vault: Vault,
     keys: Mutex<Keys>,
     /// With the key that is pinned now.
@@ -32,13 +32,13 @@ pub struct Contact {
     new: bool,
 }
 
-impl Contact {
+impl Profile {
     /// Everything that is needed to dial, from what was given, remembered or answered.
     pub fn prepare(
         server: Option<&str>,
         name: Option<UserName>,
         prompt: &mut dyn Prompt,
-    ) -> anyhow::Result<Contact> {
+    ) -> anyhow::Result<Profile> {
         let vault = Vault::open()?;
         let (known, suites) = (vault.servers()?, vault.settings()?.suites);
         let Pinned { mut server, told } = match (server, known.first()) {
@@ -70,15 +70,15 @@ impl Contact {
             // This time it is known.
             prompt.tell(&format!("error: the server is not remembered: {error}"));
         }
-        Ok(Contact { vault, keys, server: Mutex::new(server), name, suites, founding, new })
+        Ok(Profile { vault, keys, server: Mutex::new(server), name, suites, founding, new })
     }
 
     #[cfg(test)]
-    pub fn of(vault: Vault, identity: Identity, server: Server, name: UserName) -> Contact {
+    pub fn of(vault: Vault, identity: Identity, server: Server, name: UserName) -> Profile {
         let founding = server.founding().unwrap();
         let keys = Mutex::new(Keys::new(identity, None, None));
         let suites = Suites::default();
-        Contact { vault, keys, server: Mutex::new(server), name, suites, founding, new: false }
+        Profile { vault, keys, server: Mutex::new(server), name, suites, founding, new: false }
     }
 
     /// The key by which the server knows this person.
@@ -268,7 +268,7 @@ mod tests {
         let vault = Vault::at(folder.path()).unwrap();
         vault.remember_server_key(ana().public()).unwrap();
         let server = Server::new("host".into(), 1, &print(ana()), None);
-        let contact = Contact::of(vault, spare(0), server, "carol".parse().unwrap());
+        let profile = Profile::of(vault, spare(0), server, "carol".parse().unwrap());
         let next = bob().public().to_der();
         let signed = |old, whose, new| Succession::sign(old, whose, new).to_bytes();
         let whole = signed(ana(), Whose::Server, bob());
@@ -291,12 +291,12 @@ mod tests {
             b"",
             &[0; 768],
         ] {
-            let error = contact.succeed(&next, forged).unwrap_err().to_string();
+            let error = profile.succeed(&next, forged).unwrap_err().to_string();
             assert!(error.contains("not both keys have signed that"), "{error}");
-            assert_eq!(contact.pinned(), print(ana()));
+            assert_eq!(profile.pinned(), print(ana()));
         }
-        assert!(contact.succeed(&next, &whole).unwrap().is_some());
-        assert_eq!((contact.pinned(), *contact.founding()), (print(bob()), print(ana())));
-        assert!(contact.succeed(&next, &whole).unwrap().is_none(), "it is known");
+        assert!(profile.succeed(&next, &whole).unwrap().is_some());
+        assert_eq!((profile.pinned(), *profile.founding()), (print(bob()), print(ana())));
+        assert!(profile.succeed(&next, &whole).unwrap().is_none(), "it is known");
     }
 }
