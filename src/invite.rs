@@ -1,6 +1,7 @@
 //! The two lines that people hand to each other: an invite to a server, and a person's public key.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::str::FromStr;
 
 use base64::Engine;
@@ -98,7 +99,32 @@ impl FromStr for Invite {
         if host.is_empty() || host.len() > 253 || !host.chars().all(legal) {
             return Err(InviteError::Server);
         }
-        Ok(Invite { host: host.to_owned(), port, fingerprint, founding })
+        let host = normal_host(host);
+        let last = host.rsplit('.').next().unwrap_or_default();
+        // Other notations of an IPv4 address, such as 127.1 or 0x7f000001, would be further names
+        // of it.
+        let number = last.strip_prefix("0x").unwrap_or(last);
+        let is_number = last.starts_with(|c: char| c.is_ascii_digit())
+            && number.bytes().all(|byte| byte.is_ascii_hexdigit())
+            && (last.starts_with("0x") || number.bytes().all(|byte| byte.is_ascii_digit()));
+        let is_address = host.contains(':') || host.parse::<IpAddr>().is_ok();
+        if host.is_empty() || is_number && !is_address {
+            return Err(InviteError::Server);
+        }
+        Ok(Invite { host, port, fingerprint, founding })
+    }
+}
+
+/// The one form in which hosts are stored and compared: names in lower case without a dot at the
+/// end, IP addresses in their canonical notation.
+pub fn normal_host(host: &str) -> String {
+    let host = host.to_ascii_lowercase();
+    let (address, zone) =
+        host.split_once('%').map_or((&*host, None), |(at, zone)| (at, Some(zone)));
+    match (address.trim_end_matches('.').parse::<IpAddr>(), zone) {
+        (Ok(address), None) => address.to_canonical().to_string(),
+        (Ok(address), Some(zone)) => format!("{address}%{zone}"),
+        (Err(_), _) => host.trim_end_matches('.').to_owned(),
     }
 }
 
@@ -214,12 +240,33 @@ mod tests {
             ("192.168.1.20:6000", "192.168.1.20", 6000),
             ("[fd00::1]:6000", "fd00::1", 6000),
             ("pychat://host", "host", 5000),
+            ("pychat://Chat.Example.", "chat.example", 5000),
+            ("LOCALHOST:5000", "localhost", 5000),
+            ("[FD00:0:0:0:0:0:0:1]", "fd00::1", 5000),
+            ("[::ffff:10.0.0.1]", "10.0.0.1", 5000),
+            ("[FE80::01%eth0]", "fe80::1%eth0", 5000),
+            ("10.0.0.1.", "10.0.0.1", 5000),
+            ("host-7.1a", "host-7.1a", 5000),
         ] {
             let invite: Invite = text.parse().unwrap();
             assert_eq!((invite.host.as_str(), invite.port), (host, port));
         }
-        for bad in ["", ":5000", "host:0", "host:70000", "a b:c", "[fd00::1", "ho/st", "pychat://"]
-        {
+        for bad in [
+            "",
+            ":5000",
+            "host:0",
+            "host:70000",
+            "a b:c",
+            "[fd00::1",
+            "ho/st",
+            "pychat://",
+            ".",
+            "127.1",
+            "0x7f.1",
+            "0x7F000001",
+            "2130706433",
+            "127.0.0.01",
+        ] {
             assert!(bad.parse::<Invite>().is_err(), "{bad}");
         }
         let short = format!("pychat://host:5000/{}", &KEY.fingerprint().to_url()[..40]);
@@ -283,7 +330,7 @@ mod tests {
     proptest! {
         #[test]
         fn an_invite_reads_as_it_was_written(
-            host in "[a-z][a-z0-9.-]{0,30}|fd00::[0-9a-f]{1,4}", port in 1u16.., print in any::<[u8; 32]>(),
+            host in "[a-z][a-z0-9-]{0,20}(\\.[a-z][a-z0-9-]{0,8})?|fd00::[1-9a-f][0-9a-f]{0,3}", port in 1u16.., print in any::<[u8; 32]>(),
             first in any::<Option<[u8; 32]>>(),
         ) {
             let founding = first.filter(|first| *first != print).map(Fingerprint);

@@ -364,6 +364,112 @@ fn a_genuine_invite_leads_to_the_genuine_server_whatever_another_one_claimed() {
     }
 }
 
+/// Answers each request for a lineage at this address as the server with this key would.
+fn lineages(server: &Arc<Identity>, links: Vec<Link>) -> String {
+    let server = Arc::clone(server);
+    world::way::peer(move |stream| {
+        let stream = Arc::new(stream);
+        let mut records = login_reader(&stream, Instant::now() + DEADLINE);
+        let Ok(Some(request)) = records.read() else { return };
+        if let Some(answer) = lineage::answer(server.public(), &links, request) {
+            let _ = write_record(&stream, &answer);
+        }
+    })
+}
+
+#[test]
+fn a_fork_at_a_former_key_is_another_server_and_changes_nothing() {
+    let world = World::new();
+    let mut alice = world.enters("alice");
+    alice.types("/join tea blue kettle 47");
+    alice.sees("you are in #tea~");
+    drop(alice);
+    let first = key(&world);
+    let print = rotates(&world);
+    let alice = world.client("alice", &["--plain"]);
+    alice.sees(TOLD);
+    drop(alice);
+    // The former key is stolen, and signs a key of the thief.
+    let thief = Arc::new(Identity::generate());
+    let shown = thief.public().fingerprint();
+    let succession = Succession::sign(&first, Whose::Server, &thief);
+    let address = lineages(&thief, vec![Link { key: first.public().clone(), succession }]);
+    let known = servers(&world, "alice");
+    let claims = [String::new(), format!("/{}", pychat::crypto::Fingerprint([9; 32]).to_url())];
+    for claim in claims {
+        let lure = format!("pychat://{address}/{}{claim}", shown.to_url());
+        let mut lured = invited(&world, "alice", &lure);
+        lured.is_told("follows a former key of the server of");
+        assert_eq!(lured.ends().code(), Some(6));
+        let (code, told) = trust(&world, "alice", &lure, &["--yes"]);
+        assert!(code == Some(6) && told.contains("follows a former key"), "{told}");
+        assert!(told.contains(&print) && told.contains(&shown.to_string()), "{told}");
+        assert_eq!(servers(&world, "alice"), known);
+    }
+    let alice = invited(&world, "alice", &invite(&world));
+    alice.sees("you are in #tea~");
+}
+
+#[test]
+fn an_invite_without_its_first_key_leads_to_the_whole_server() {
+    let world = World::new();
+    let mut alice = world.enters("alice");
+    alice.types("/join tea blue kettle 47");
+    alice.sees("you are in #tea~");
+    alice.types("before");
+    let first = key(&world).public().fingerprint().to_url();
+    rotates(&world);
+    let line = invite(&world);
+    let short = line.strip_suffix(&format!("/{first}")).unwrap();
+    for (name, unproven) in [("bob", false), ("carol", true)] {
+        world.admit(name);
+        if unproven {
+            // The first key was not known when this entry was made.
+            let (host, port) = world.address.rsplit_once(':').unwrap();
+            let (_, key) = short.rsplit_once('/').unwrap();
+            let entry = serde_json::json!([{"host": host, "port": port.parse::<u16>().unwrap(), "fingerprint": key}]);
+            fs::write(world.vault(name).join("servers.json"), entry.to_string()).unwrap();
+        }
+        let mut member = invited(&world, name, if unproven { &line } else { short });
+        member.sees("you are in #lobby");
+        assert!(servers(&world, name).contains(&first));
+        assert_eq!(servers(&world, name).matches("\"host\"").count(), 1);
+        member.types("/join tea blue kettle 47");
+        member.sees("alice: before");
+    }
+}
+
+#[test]
+fn a_key_that_no_handshake_has_proven_is_not_stored() {
+    let world = World::new();
+    world.admit("bob");
+    let genuine = invite(&world);
+    let (at, _) = genuine.rsplit_once('/').unwrap();
+    let thief = Arc::new(Identity::generate());
+    let wrong = thief.public().fingerprint().to_url();
+    let bob = invited(&world, "bob", &format!("{at}/{wrong}"));
+    bob.sees("the server closed the connection without an answer");
+    drop(bob);
+    assert_eq!(servers(&world, "bob"), "");
+    // Who knows the real key can answer for its lineage, and cannot shake hands with it.
+    let address = lineages(&key(&world), Vec::new());
+    let (code, told) = world::way::sends(&world, "bob", &address);
+    assert!(code != 0, "{told}");
+    assert_eq!(servers(&world, "bob"), "");
+    let bob = invited(&world, "bob", &genuine);
+    bob.sees("you are in #lobby");
+    drop(bob);
+    // Another spelling of the host is the same place.
+    let known = servers(&world, "bob");
+    let port = world.address.rsplit_once(':').unwrap().1;
+    for host in ["127.0.0.1.", "[::ffff:127.0.0.1]", "[::FFFF:7f00:1]"] {
+        let mut bob = invited(&world, "bob", &format!("pychat://{host}:{port}/{wrong}"));
+        bob.is_told("is known by another key");
+        assert_eq!(bob.ends().code(), Some(6));
+        assert_eq!(servers(&world, "bob"), known);
+    }
+}
+
 #[test]
 fn a_first_key_that_cannot_be_proven_now_is_not_guessed() {
     let world = World::new();

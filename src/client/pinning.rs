@@ -34,6 +34,34 @@ impl From<Server> for Pinned {
     }
 }
 
+/// What a key and the verified keys before it are to the known servers.
+#[derive(Debug, PartialEq)]
+pub enum Relation<'a> {
+    /// No known server has any of these keys.
+    Stranger,
+    /// The known server, and what it is with this key: the key is one of its own, or follows the
+    /// pinned one.
+    Same { old: &'a Server, now: Server },
+    /// The keys contain a key of this known server and leave out its pinned one.
+    Fork(&'a Server),
+}
+
+/// Compares a key and its verified lineage with the known servers.
+pub fn relation<'a>(key: &Fingerprint, lineage: &Lineage, known: &'a [Server]) -> Relation<'a> {
+    let chain: Vec<Fingerprint> = lineage.prints().chain([*key]).collect();
+    let pinned_at =
+        |server: &Server| chain.iter().rposition(|print| server.fingerprint() == Some(*print));
+    let related = || known.iter().filter(|it| chain.iter().any(|print| it.is_known_by(print)));
+    if let Some(server) = related().find(|it| !it.is_known_by(key) && pinned_at(it).is_none()) {
+        return Relation::Fork(server);
+    }
+    let Some(old) = related().max_by_key(|it| (it.is_known_by(key), pinned_at(it))) else {
+        return Relation::Stranger;
+    };
+    let now = pinned_at(old).map_or_else(|| old.clone(), |at| old.along(&chain, at));
+    Relation::Same { old, now }
+}
+
 /// A server must be pinned: by the invite, or since it was met before.
 pub fn pin(text: &str, known: &[Server], ask: Ask) -> Result<Pinned, Fault> {
     let invite: Invite = text.parse().map_err(unusable)?;
@@ -46,23 +74,38 @@ pub fn pin(text: &str, known: &[Server], ask: Ask) -> Result<Pinned, Fault> {
         };
         return met.cloned().map(Pinned::from).ok_or_else(unknown);
     };
-    // An invite of before the server changed its key, or to another place of it.
     let same = known_by(print, known);
-    if let Some(server) = same
-        && met.is_none_or(|met| met.founding() == server.founding())
-    {
-        return Ok(server.at(invite.host, invite.port).into());
+    let (host, port) = (invite.host.clone(), invite.port);
+    match same {
+        Some(server) if met.is_none_or(|met| met.founding() == server.founding()) => {
+            // An invite of before the server changed its key, or to another place of it.
+            if claims_nothing_new(&invite, server) {
+                return Ok(server.at(host, port).into());
+            }
+        }
+        // Nobody takes the place of a server by naming one of its keys.
+        _ => {
+            let claimed = || known_by(invite.founding.as_ref()?, known);
+            if let Some(server) = met.or_else(claimed) {
+                return Err(another_key(server, print, same));
+            }
+        }
     }
-    // Nobody takes the place of a server by naming one of its keys.
-    let claimed = || known_by(invite.founding.as_ref()?, known);
-    if let Some(server) = met.or_else(claimed) {
-        return Err(another_key(server, print, same));
-    }
-    let server = Server::new(invite.host.clone(), invite.port, print, None);
-    let Some(founding) = &invite.founding else { return Ok(server.into()) };
-    let lineage = ask(&invite, print).map_err(|error| unasked(&invite, &error))?;
-    let server = server.after(&lineage);
-    let told = (server.founding() != Some(*founding)).then(|| {
+    let lineage = match ask(&invite, print) {
+        Ok(lineage) => lineage,
+        // The connection reports why, tries again, and asks before anything is stored.
+        Err(error) if invite.founding.is_none() && !matches!(error, DialError::Unsigned) => {
+            Lineage::default()
+        }
+        Err(error) => return Err(unasked(&invite, &error)),
+    };
+    let server = match relation(print, &lineage, known) {
+        Relation::Stranger => Server::new(host, port, print, None).after(&lineage),
+        Relation::Same { old, now } if old.is_known_by(print) => now.at(host, port),
+        Relation::Same { old, .. } => return Err(another_key(old, print, None)),
+        Relation::Fork(server) => return Err(fork(server, print)),
+    };
+    let told = invite.founding.filter(|claim| !server.is_known_by(claim)).map(|founding| {
         format!(
             "the invite says that the server's first key was {founding}. The server did not prove it: its \
              key {print} counts as that of another server. If the invite is from somebody whom you trust, \
@@ -72,9 +115,14 @@ pub fn pin(text: &str, known: &[Server], ask: Ask) -> Result<Pinned, Fault> {
     Ok(Pinned { server, told })
 }
 
+/// Whether a known server needs no question about the first key that an invite claims for it.
+pub fn claims_nothing_new(invite: &Invite, server: &Server) -> bool {
+    invite.founding.is_none_or(|founding| server.is_known_by(&founding))
+}
+
 /// The known server at an invite's address.
 pub fn at<'a>(invite: &Invite, known: &'a [Server]) -> Option<&'a Server> {
-    known.iter().find(|server| server.host == invite.host && server.port == invite.port)
+    known.iter().find(|server| server.is_at(&invite.host, invite.port))
 }
 
 /// The known server that has or had this key.
@@ -93,6 +141,19 @@ fn another_key(server: &Server, print: &Fingerprint, same: Option<&Server>) -> F
         whose.unwrap_or_default()
     );
     let hint = "ask the operator whether the key changed; if it did: pychat trust and this invite";
+    Fault::new(code::WRONG_SERVER, error, hint)
+}
+
+/// The lineage of an invite's key leaves that of a known server before its pinned key.
+pub fn fork(server: &Server, print: &Fingerprint) -> Fault {
+    let pinned = server.fingerprint().map_or_else(String::new, |print| print.to_string());
+    let error = format!(
+        "the key of this invite follows a former key of the server of {}:{}, and not its pinned key\n  \
+         pinned  {pinned}\n  invite  {print}",
+        server.host, server.port
+    );
+    let hint = "nothing was changed: somebody may have stolen the former key. Do not use this invite, and \
+                ask the operator";
     Fault::new(code::WRONG_SERVER, error, hint)
 }
 
@@ -157,7 +218,12 @@ mod tests {
                 "{error}"
             );
         }
-        assert_eq!(pin("other.host", &[&other]).unwrap().server.founding(), Some(other));
+        // Another spelling of the address is the same address.
+        for host in ["HOST", "host.", "Host."] {
+            assert!(pin(host, &[&other]).is_err(), "{host}");
+        }
+        let met = super::pin(&line("other.host", &[&other]), known, &|_, _| Ok(Lineage::default()));
+        assert_eq!(met.unwrap().server.founding(), Some(other));
     }
 
     #[test]
@@ -198,6 +264,69 @@ mod tests {
         let fault = pin(&line("evil", &[&real, &evil]), &[], &forges).unwrap_err();
         assert_eq!(fault.code, code::WRONG_SERVER);
         assert!(fault.hint.unwrap_or_default().contains("do not use this invite"));
+    }
+
+    /// The lineage of the last of these keys.
+    fn lineage(keys: &[&Identity]) -> Lineage {
+        let links = keys.windows(2).map(|pair| {
+            let succession = Succession::sign(pair[0], Whose::Server, pair[1]);
+            Link { key: pair[0].public().clone(), succession }
+        });
+        Lineage::verify(links.collect(), keys.last().unwrap().public()).unwrap()
+    }
+
+    #[test]
+    fn a_lineage_is_that_of_a_known_server_only_through_its_pinned_key() {
+        let keys = [0, 1, 2, 3].map(spare);
+        let prints = keys.each_ref().map(print);
+        let server = |host: &str, of: &[usize]| {
+            let first = Server::new(host.into(), 5000, &prints[of[0]], None);
+            of[1..].iter().fold(first, |server, at| server.succeeded_by(&prints[*at]))
+        };
+        // The known server's keys, the chain, and the keys of the server as it is then.
+        for (known, chain, now) in [
+            (&[0, 1][..], &[0, 1, 2][..], &[0, 1, 2][..]),
+            (&[0], &[0, 1, 2], &[0, 1, 2]),
+            (&[0, 1], &[0, 1], &[0, 1]),
+            (&[0, 1], &[0], &[0, 1]),
+            (&[0, 1], &[1], &[0, 1]),
+            (&[0, 1], &[1, 2], &[0, 1, 2]),
+            // The first key was not proven before, and another one is not put before a proven one.
+            (&[1], &[0, 1], &[0, 1]),
+            (&[1], &[0, 1, 2], &[0, 1, 2]),
+            (&[0, 1], &[3, 0, 1], &[0, 1]),
+            // Forks at the first key and at a later former one.
+            (&[0, 1], &[0, 2], &[]),
+            (&[0, 1], &[3, 0, 2], &[]),
+            (&[0, 1, 2], &[0, 1, 3], &[]),
+            (&[0, 1, 2], &[1, 3], &[]),
+        ] {
+            let servers = [server("away", &[3]), server("host", known)];
+            let servers = if chain.contains(&3) { &servers[1..] } else { &servers[..] };
+            let old = servers.last().unwrap();
+            let line = lineage(&chain.iter().map(|at| &keys[*at]).collect::<Vec<_>>());
+            let wanted = match now {
+                [] => Relation::Fork(old),
+                now => Relation::Same { old, now: server("host", now) },
+            };
+            let key = prints[*chain.last().unwrap()];
+            assert_eq!(relation(&key, &line, servers), wanted, "{known:?} {chain:?}");
+        }
+        let others = [server("away", &[3])];
+        assert_eq!(relation(&prints[0], &Lineage::default(), &others), Relation::Stranger);
+        // A fork is one although its own key is known as another server's.
+        let both = [server("away", &[2]), server("host", &[0, 1])];
+        let line = lineage(&[&keys[0], &keys[2]]);
+        assert_eq!(relation(&prints[2], &line, &both), Relation::Fork(&both[1]));
+        // An invite to a fork names both keys, whatever it claims.
+        let known = [server("host", &[0, 1])];
+        let forks = |_: &Invite, _: &Fingerprint| Ok(line.clone());
+        for claim in [None, Some(&prints[3])] {
+            let prints: Vec<_> = [Some(&prints[2]), claim].into_iter().flatten().collect();
+            let fault = pin(&super::tests::line("evil", &prints), &known, &forks).unwrap_err();
+            assert!(fault.error.contains("follows a former key of the server of host:5000"));
+            assert_eq!(fault.code, code::WRONG_SERVER);
+        }
     }
 
     #[test]

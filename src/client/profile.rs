@@ -66,10 +66,6 @@ impl Profile {
         let next = vault.next_identity(passphrase.as_ref(), &mut unlock).unwrap_or_default();
         let keys = Mutex::new(Keys::new(identity, next, passphrase).with_former(&vault));
         server.name = Some(name.clone());
-        if let Err(error) = vault.remember(&server) {
-            // This time it is known.
-            prompt.tell(&format!("error: the server is not remembered: {error}"));
-        }
         Ok(Profile { vault, keys, server: Mutex::new(server), name, suites, founding, new })
     }
 
@@ -108,6 +104,18 @@ impl Profile {
     /// Of the key that the server must hold.
     pub fn pinned(&self) -> Fingerprint {
         self.server().fingerprint().expect("it was looked at when this was made")
+    }
+
+    /// Whether the server has proven its pinned key to this client before.
+    pub fn is_known(&self) -> bool {
+        let known = self.vault.servers().unwrap_or_default();
+        pinning::known_by(&self.pinned(), &known)
+            .is_some_and(|known| known.founding() == Some(self.founding))
+    }
+
+    /// The server has proven that it holds the pinned key at its address: it is known from now on.
+    pub fn met(&self) -> Result<(), FileError> {
+        self.vault.remember(&self.server())
     }
 
     /// Where the server is, and by which key it is known.

@@ -4,7 +4,7 @@
 use std::io::{BufRead, IsTerminal};
 use std::process::ExitCode;
 
-use super::pinning::{self, Ask};
+use super::pinning::{self, Ask, Relation};
 use super::vault::{Server, Vault};
 use crate::crypto::Fingerprint;
 use crate::fault::{Fault, code};
@@ -31,6 +31,8 @@ enum Change {
         /// The new key goes back to the pinned one: what is kept of the server stays with it.
         keeps: bool,
     },
+    /// The server has proven keys before the first one that was known.
+    Founding { old: Server, new: Server },
     /// The invite has the key of another known server, which is at this address now.
     Place { old: Server, new: Server },
 }
@@ -56,6 +58,14 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
                      with a PIN have to be entered again."
                 ),
             }
+            (old, new)
+        }
+        Change::Founding { old, new } => {
+            tells_keys(&old, &new);
+            err!(
+                "The server has proven its first key, which this client did not know: people's keys are pinned \
+                 again, and channels with a PIN have to be entered again."
+            );
             (old, new)
         }
         Change::Place { old, new } => {
@@ -86,36 +96,48 @@ fn change(invite: &Invite, known: &[Server], ask: Ask) -> Result<Change, Fault> 
         let hint = "paste the whole pychat:// line";
         return Err(Fault::new(code::USAGE, "the invite contains no key", hint));
     };
-    let (met, same) = (pinning::at(invite, known), pinning::known_by(print, known));
-    if let Some(server) = same {
-        let place = || server.at(invite.host.clone(), invite.port);
-        return Ok(match met.filter(|met| met.founding() != server.founding()) {
-            Some(old) => Change::Place { old: old.clone(), new: place() },
-            None => Change::Nothing(is_known(server, print, invite)),
-        });
+    let met = pinning::at(invite, known);
+    let other = |server: &Server| met.filter(|met| met.founding() != server.founding());
+    if let Some(server) = pinning::known_by(print, known)
+        && other(server).is_none()
+        && pinning::claims_nothing_new(invite, server)
+    {
+        return Ok(Change::Nothing(is_known(server, print, invite)));
     }
-    let claimed = || pinning::known_by(invite.founding.as_ref()?, known);
-    let old = met.or_else(claimed).ok_or_else(|| {
-        let error = format!("{}:{} is not known yet", invite.host, invite.port);
-        Fault::new(code::USAGE, error, "connect with pychat client INVITE")
-    })?;
     let lineage = ask(invite, print).map_err(|error| pinning::unasked(invite, &error))?;
-    let keeps = lineage.prints().any(|before| old.fingerprint() == Some(before));
-    if met.is_none() && !keeps {
-        let error = format!(
-            "the invite names a key of the server of {}:{}, and its own key {print} does not go back to the \
-             pinned one by signatures",
-            old.host, old.port
-        );
-        let hint = "nothing was changed: ask the operator for the right invite";
-        return Err(Fault::new(code::WRONG_SERVER, error, hint));
-    }
     let (host, port) = (invite.host.clone(), invite.port);
-    let new = match keeps {
-        true => old.followed_by(&lineage, print).at(host, port),
-        false => Server::new(host, port, print, old.name.clone()).after(&lineage),
+    match pinning::relation(print, &lineage, known) {
+        Relation::Fork(server) => Err(pinning::fork(server, print)),
+        Relation::Same { old, now } => Ok(match other(old) {
+            Some(met) => Change::Place { old: met.clone(), new: now.at(host, port) },
+            None if now == *old => Change::Nothing(is_known(old, print, invite)),
+            None if now.founding() != old.founding() => {
+                Change::Founding { old: old.clone(), new: now.at(host, port) }
+            }
+            None => Change::Key { old: old.clone(), new: now.at(host, port), keeps: true },
+        }),
+        Relation::Stranger => {
+            let old = met.ok_or_else(|| unknown(invite, print, known))?.clone();
+            let new = Server::new(host, port, print, old.name.clone()).after(&lineage);
+            Ok(Change::Key { old, new, keeps: false })
+        }
+    }
+}
+
+/// No known server has the key of the invite or is at its address.
+fn unknown(invite: &Invite, print: &Fingerprint, known: &[Server]) -> Fault {
+    let claimed = invite.founding.as_ref().and_then(|claim| pinning::known_by(claim, known));
+    let Some(old) = claimed else {
+        let error = format!("{}:{} is not known yet", invite.host, invite.port);
+        return Fault::new(code::USAGE, error, "connect with pychat client INVITE");
     };
-    Ok(Change::Key { old: old.clone(), new, keeps })
+    let error = format!(
+        "the invite names a key of the server of {}:{}, and its own key {print} does not go back to the \
+         pinned one by signatures",
+        old.host, old.port
+    );
+    let hint = "nothing was changed: ask the operator for the right invite";
+    Fault::new(code::WRONG_SERVER, error, hint)
 }
 
 /// How an invite's key is known already.
@@ -128,7 +150,7 @@ fn is_known(server: &Server, print: &Fingerprint, invite: &Invite) -> String {
              to {print} by signatures"
         );
     }
-    match *host == invite.host && *port == invite.port {
+    match server.is_at(&invite.host, invite.port) {
         true => format!("the server of {host}:{port} is known by this key already, {pinned}"),
         false => format!(
             "this is the key of {host}:{port}, {pinned}, and pychat client INVITE goes to its new address"
@@ -210,11 +232,45 @@ mod tests {
         let mixed = of("host", &other, None, false).unwrap();
         let new = away.at("host".into(), 5000);
         assert_eq!(mixed, Change::Place { old: server.clone(), new });
-        assert!(of("nowhere", &three, None, true).is_err());
+        // A server that proves the pinned key is known at any address.
+        let moved = next.at("nowhere".into(), 5000);
+        assert_eq!(of("nowhere", &three, None, true).map_err(|it| it.error), keeps(&moved));
+        assert!(of("nowhere", &three, None, false).is_err());
         let bare = Invite { host: "host".into(), port: 5000, fingerprint: None, founding: None };
         assert!(change(&bare, &known, &|_, _| Ok(Lineage::default())).is_err());
         let away = |_: &Invite, _: &Fingerprint| Err(DialError::Silent);
         let gone = Invite { fingerprint: Some(three), ..bare };
         assert!(change(&gone, &known, &away).unwrap_err().error.contains("cannot be asked"));
+    }
+
+    #[test]
+    fn a_first_key_is_repaired_and_a_fork_at_a_former_key_changes_nothing() {
+        let keys = [0, 1, 2, 3].map(spare);
+        let [one, two, three, other] = keys.each_ref().map(|key| key.public().fingerprint());
+        let links = keys.windows(2).take(2).map(|pair| {
+            let succession = Succession::sign(&pair[0], Whose::Server, &pair[1]);
+            Link { key: pair[0].public().clone(), succession }
+        });
+        let proof = Lineage::verify(links.collect(), keys[2].public()).unwrap();
+        let before = Server::new("host".into(), 5000, &three, None);
+        let line = |_: &Invite, _: &Fingerprint| Ok(proof.clone());
+        let invite = |host: &str, founding| Invite {
+            host: host.into(),
+            port: 5000,
+            fingerprint: Some(three),
+            founding,
+        };
+        let told =
+            change(&invite("host", Some(one)), std::slice::from_ref(&before), &line).unwrap();
+        let new =
+            Server::new("host".into(), 5000, &one, None).succeeded_by(&two).succeeded_by(&three);
+        assert_eq!(told, Change::Founding { old: before, new });
+        let forked = [Server::new("host".into(), 5000, &one, None).succeeded_by(&other)];
+        for (host, claim) in
+            [("host", None), ("evil", None), ("evil", Some(one)), ("host", Some(two))]
+        {
+            let error = change(&invite(host, claim), &forked, &line).unwrap_err().error;
+            assert!(error.contains(&other.to_string()) && error.contains(&three.to_string()));
+        }
     }
 }

@@ -11,6 +11,7 @@ use crate::crypto::lineage::Lineage;
 use crate::crypto::{Fingerprint, Identity, KeyError, PublicKey};
 use crate::home::file::{make_folder, read_identity, read_text, replace, turn, write_new};
 use crate::home::{FileError, json_file};
+use crate::invite::normal_host;
 use crate::suite::Suites;
 
 /// Gives a passphrase for a locked key, or none where nobody can be asked.
@@ -73,16 +74,24 @@ impl Server {
         server
     }
 
-    /// The same server with a key that goes back to its own.
-    pub fn followed_by(&self, lineage: &Lineage, key: &Fingerprint) -> Server {
-        let own = self.fingerprint();
-        let later = lineage.prints().skip_while(|print| Some(*print) != own).skip(1);
-        later.chain([*key]).fold(self.clone(), |server, print| server.succeeded_by(&print))
+    /// The same server along a chain of keys, each signed by the one before and the next: its
+    /// pinned key is the one at `pinned_at`. Keys before it are new only where none was known.
+    pub fn along(&self, chain: &[Fingerprint], pinned_at: usize) -> Server {
+        let mut server = self.clone();
+        if server.former.is_empty() {
+            server.former = chain[..pinned_at].iter().map(Fingerprint::to_url).collect();
+        }
+        chain[pinned_at + 1..].iter().fold(server, |server, key| server.succeeded_by(key))
     }
 
     /// The same server at another place.
     pub fn at(&self, host: String, port: u16) -> Server {
         Server { host, port, ..self.clone() }
+    }
+
+    /// Whether it is at this address, however the host is spelt.
+    pub fn is_at(&self, host: &str, port: u16) -> bool {
+        normal_host(&self.host) == normal_host(host) && self.port == port
     }
 
     /// Whether this is or was its key.
@@ -247,11 +256,15 @@ impl Vault {
         self.exchange(server, server)
     }
 
-    /// Puts a server in the place of another, and makes it the last used.
+    /// Puts a server in the place of another and of every entry that has a key of it pinned, and
+    /// makes it the last used.
     pub fn exchange(&self, old: &Server, new: &Server) -> Result<(), FileError> {
         let _turn = turn(&self.dir.join("lock"))?;
         let mut servers = self.servers()?;
-        servers.retain(|other| ![old.founding(), new.founding()].contains(&other.founding()));
+        let replaced = [old.founding(), new.founding()];
+        let is_pinned_by =
+            |other: &Server| other.fingerprint().is_some_and(|it| new.is_known_by(&it));
+        servers.retain(|other| !replaced.contains(&other.founding()) && !is_pinned_by(other));
         servers.insert(0, new.clone());
         json_file::save(&self.servers_file(), &servers, 0o600)
     }

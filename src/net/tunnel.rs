@@ -53,6 +53,12 @@ pub enum DialError {
         "the server names keys that it had before, and not both keys of each change have signed it"
     )]
     Unsigned,
+    /// Its first key is another one than this client was started with.
+    #[error(
+        "the server had other keys before, which it did not name when pychat was started: end pychat, and \
+        start it with the invite again"
+    )]
+    Founding,
     #[error("the connection was cut before the login")]
     Cut,
 }

@@ -59,6 +59,11 @@ impl Double {
             let key = self.identity.public();
             let file = format!("servers/{}.pem", key.fingerprint().to_url());
             fs::write(vault.join(file), key.to_pem()).unwrap();
+            let at = self.listener.local_addr().unwrap();
+            let fingerprint = key.fingerprint().to_url();
+            let server =
+                serde_json::json!({"host": at.ip(), "port": at.port(), "fingerprint": fingerprint});
+            fs::write(vault.join("servers.json"), serde_json::json!([server]).to_string()).unwrap();
         }
         vault
     }

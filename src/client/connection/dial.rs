@@ -15,7 +15,7 @@ use crate::client::profile::Profile;
 use crate::crypto::record_cipher::RECORD_BODY_BYTES_MAX;
 use crate::crypto::{Fingerprint, Identity, PublicKey, RecordType};
 use crate::limits::Limits;
-use crate::net::tunnel::{Dial, DialError, Incoming, Tunnel, dial, fetch_key};
+use crate::net::tunnel::{Dial, DialError, Incoming, Tunnel, dial, fetch_lineage};
 use crate::wire::codec::{self, Login};
 
 /// For a connection and its whole login, until the server lets in, asks for a password or refuses.
@@ -127,6 +127,10 @@ fn connect(
     let mut last = Err(DialError::Cut);
     for key in keys.into_iter().flatten() {
         let (tunnel, first) = log_in(profile, &key, &server, resumes)?;
+        if let Err(error) = profile.met() {
+            let text = format!("the server is not remembered: {error}");
+            let _ = happen.send(Happening::Trouble(text));
+        }
         let admitted =
             |event: &Event| matches!(event, Event::Welcome { .. } | Event::Password { .. });
         let admitted = first.iter().any(admitted);
@@ -184,13 +188,18 @@ fn decides(event: &Event) -> bool {
     matches!(event, Event::Welcome { .. } | Event::Password { .. } | Event::Goodbye { .. })
 }
 
-/// The pinned server's public key: kept, or asked for with the fingerprint.
+/// The pinned server's public key: kept, or asked for with the fingerprint. A server that was
+/// never met has to prove its first key, too: it may not have answered when that was asked for.
 fn server_key(profile: &Profile, happen: &Sender) -> Result<PublicKey, DialError> {
     let (at, print) = (profile.server(), profile.pinned());
-    if let Ok(Some(key)) = profile.vault.server_key(&print) {
+    let known = profile.is_known();
+    if known && let Ok(Some(key)) = profile.vault.server_key(&print) {
         return Ok(key);
     }
-    let key = fetch_key(&at.host, at.port, &print, PATIENCE)?;
+    let (key, lineage) = fetch_lineage(&at.host, at.port, &print, PATIENCE)?;
+    if !known && lineage.prints().next().unwrap_or(print) != *profile.founding() {
+        return Err(DialError::Founding);
+    }
     if let Err(error) = profile.vault.remember_server_key(&key) {
         let text = format!("the server's key cannot be kept: {error}");
         let _ = happen.send(Happening::Trouble(text));
