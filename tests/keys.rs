@@ -546,3 +546,18 @@ fn an_invite_is_a_line_a_picture_and_an_object() {
     assert_eq!(code, 3);
     assert!(told.contains("there is no server in /nowhere yet\nhint:  pychat server"), "{told}");
 }
+
+#[test]
+fn names_whose_capitals_look_alike_are_not_registered_beside_each_other() {
+    let world = World::new();
+    let other = key();
+    for (known, alike) in [("tom", "ТОМ"), ("max", "МАХ"), ("mike", "МІКЕ")] {
+        let (code, _, told) = operator(&world, &["users", "add", &line(known, &key()), "--yes"]);
+        assert_eq!(code, 0, "{told}");
+        let (code, _, told) = operator(&world, &["users", "add", &line(alike, &other), "--yes"]);
+        assert!(code != 0 && told.contains(known), "{told}");
+    }
+    // The control: another name in the same letters.
+    let (code, _, told) = operator(&world, &["users", "add", &line("ТОНЯ", &other), "--yes"]);
+    assert_eq!(code, 0, "{told}");
+}

@@ -60,11 +60,19 @@ pub fn odd_letters(name: &UserName, other: &str) -> String {
     odd.join(" ")
 }
 
-/// The UTS 39 skeletons of a name as it is written and in lower case: a capital I looks like a small l, and is
-/// one letter with a small i. The skeleton of some small letters has a capital one.
+/// What a name looks like as it is written, and in lower case: some letters look like others in
+/// one case only.
 fn looks(name: &str) -> [String; 2] {
-    [name.to_owned(), name.to_lowercase()]
-        .map(|name| skeleton(&name).collect::<String>().to_lowercase())
+    [shape(name), shape(&name.to_lowercase())]
+}
+
+/// The UTS 39 skeleton, in any case: letters whose capitals look alike become one in lower case,
+/// whose skeleton is another one again (`m` is `rn`). `i`, `l`, `1` and `I` are one letter.
+fn shape(name: &str) -> String {
+    let fold = |text: &str| skeleton(text).collect::<String>().to_lowercase();
+    let folded = fold(&fold(name));
+    // A capital with a dot is a letter and a dot in lower case.
+    folded.replace('i', "l").replace("l\u{307}", "l")
 }
 
 fn word(looks: &[String; 2]) -> Option<&'static str> {
@@ -115,6 +123,71 @@ mod tests {
         }
         looks.remove(&name("bob"));
         assert_eq!(looks.alike(&name("b0b")), None);
+    }
+
+    /// The known name that another one looks like.
+    fn alike(known: &str, other: &str) -> bool {
+        let mut looks = Looks::default();
+        looks.add(&name(known));
+        looks.alike(&name(other)) == Some(Alike::Person(name(known)))
+    }
+
+    #[test]
+    fn letters_that_look_alike_in_one_case_are_found_in_each() {
+        let pairs = [
+            ("ТОМ", "tom"),
+            ("МАХ", "max"),
+            ("МІКЕ", "mike"),
+            ("АНН", "ahh"),
+            ("ВОВ", "bob"),
+            ("ТІМ", "tim"),
+            ("ΤΟΜ", "tom"),
+            ("ΜΑΧ", "max"),
+            ("ΝΙΚ", "nik"),
+            ("aIice", "alice"),
+            ("al1ce", "alice"),
+            ("a1ice", "alice"),
+            ("ALlCE", "alice"),
+            ("MıKE", "mike"),
+            ("MİKE", "mike"),
+            ("rnax", "max"),
+            ("torn", "TOM"),
+            ("RNAX", "max"),
+            ("B0B", "bob"),
+            ("соре", "COPE"),
+        ];
+        for (one, other) in pairs {
+            assert!(alike(one, other) && alike(other, one), "{one} {other}");
+            let (upper, lower) = (other.to_uppercase(), other.to_lowercase());
+            assert!(alike(one, &upper) && alike(one, &lower), "{one} {upper} {lower}");
+        }
+        // Of two scripts: no name is written so, and its look is the same.
+        assert_eq!(looks("АLICE"), looks("alice"));
+        for word in ["МОDЕRАТОR", "ОРЕRАТОR", "YОU", "ОWNЕR"] {
+            assert!(super::word(&looks(word)).is_some(), "{word}");
+        }
+    }
+
+    #[test]
+    fn a_look_is_folded_to_its_end() {
+        let letters = (0..=0x2ffff).filter_map(char::from_u32);
+        for letter in letters.filter(|letter| letter.is_alphanumeric()) {
+            let look = shape(&letter.to_string());
+            assert_eq!(shape(&look), look, "{letter} U+{:04X}", u32::from(letter));
+        }
+    }
+
+    #[test]
+    fn other_names_stay_other_names() {
+        let names = "alice bob carol dave eve tom tim max mia mike nina nora anna hanna emma ella lea lena \
+                     leo noah liam olivia ian ivan dan dana sam samir kim jim john joan ben bea paul \
+                     paula maria mario marta mara tina lina alina том тома макс михаил анна нина оля \
+                     лена лев иван ирина олег ольга павел вова вика νίκος μαρία άννα 李雷 韩梅梅 さくら";
+        let mut looks = Looks::default();
+        for one in names.split_whitespace().map(name) {
+            assert_eq!(looks.alike(&one), None, "{one}");
+            looks.add(&one);
+        }
     }
 
     #[test]

@@ -63,6 +63,11 @@ fn adding_checks_and_removing_removes() {
     assert!(matches!(again, Err(AddError::Refused(Reason::DuplicateKey(_)))));
     let alike = add(folder.path(), two.public(), &name("ALICE"), None, false);
     assert!(matches!(alike, Err(AddError::Refused(Reason::Confusable(_)))));
+    add(folder.path(), spare(2).public(), &name("tom"), None, false).unwrap();
+    for other in ["ТОМ", "torn", "TOM"] {
+        let alike = add(folder.path(), two.public(), &name(other), None, false);
+        assert!(matches!(alike, Err(AddError::Refused(Reason::Confusable(_)))), "{other}");
+    }
     let word = add(folder.path(), two.public(), &name("Server"), None, false);
     assert!(matches!(word, Err(AddError::Refused(Reason::Word("server")))));
     let taken = add(folder.path(), two.public(), &name("alice"), None, false);
