@@ -197,6 +197,32 @@ fn a_server_drains_and_its_clients_come_back() {
 }
 
 #[test]
+fn a_topic_that_is_typed_in_a_private_conversation_goes_nowhere() {
+    let world = World::new();
+    let (mut alice, mut bob) = (world.enters("alice"), world.enters("bob"));
+    alice.types("/query bob");
+    alice.types("/topic secret");
+    alice.sees("@bob has no topic, and nothing was sent. Name the channel: /topic #CHANNEL TEXT");
+    alice.types("/topic #nest secret");
+    alice.sees("you are not in #nest: nothing was sent");
+    bob.types(r"/query alice");
+    bob.types("/topic");
+    bob.sees("@alice has no topic");
+    let mut program = world.client("alice", &["--json"]);
+    program.sees("\"hello\"");
+    for line in ["/query bob", "/topic secret"] {
+        program.types(&format!(r#"{{"type":"slash","line":"{line}"}}"#));
+    }
+    program.sees("@bob has no topic");
+    // The control: the channel that is named.
+    alice.types("/topic #lobby tea at five");
+    bob.sees("tea at five");
+    alice.types("/topic #lobby");
+    alice.sees("tea at five");
+    assert_eq!(bob.seen("secret") + program.seen("secret"), 0);
+}
+
+#[test]
 fn an_answer_longer_than_a_record_comes_whole() {
     let world = World::with(r#"{"requests_per_s": 1000, "channels_per_user_max": 1000}"#);
     let mut alice = world.enters("alice");

@@ -99,8 +99,14 @@ pub const SLASHES: &[Slash] = &[
         read: |text| Ok(SlashCommand::Me(text)),
     },
     Slash {
-        usage: usage("topic", &[], "[TEXT]", "show or set the channel's topic", "topic green tea"),
-        read: |text| Ok(SlashCommand::Topic(arguments::some(text))),
+        usage: usage(
+            "topic",
+            &[],
+            "[#CHANNEL] [TEXT]",
+            "show or set the topic of a channel: of this one, where none is named",
+            "topic green tea",
+        ),
+        read: arguments::topic,
     },
     Slash {
         usage: usage(
@@ -320,9 +326,8 @@ pub fn is_slip(line: &str) -> bool {
 /// command that says, changes or looks for something there.
 pub fn says_here(line: &str) -> bool {
     match read(line) {
-        Typed::Text(_) | Typed::Command(SlashCommand::Edit(_) | SlashCommand::Topic(Some(_))) => {
-            true
-        }
+        Typed::Text(_) | Typed::Command(SlashCommand::Edit(_)) => true,
+        Typed::Command(SlashCommand::Topic { channel: None, text }) if text.is_some() => true,
         Typed::Command(SlashCommand::Me(text) | SlashCommand::Search(text)) if !text.is_empty() => {
             true
         }

@@ -226,6 +226,60 @@ fn what_was_composed_for_a_sealed_conversation_goes_to_no_open_one() {
     }
 }
 
+/// Operands for a command, with the text that only a person is to read.
+fn operands(usage: &crate::chat::operator_commands::Usage) -> [String; 3] {
+    let example = usage.example.split_once(' ').map_or("", |(_, operands)| operands);
+    [String::new(), "a secret".into(), format!("{example} a secret")]
+}
+
+#[test]
+fn what_is_typed_in_a_private_conversation_goes_to_it_alone() {
+    // These say themselves that others see them, or name who does.
+    let elsewhere = [
+        "pm", "reply", "away", "join", "create", "part", "announce", "motd", "kick", "ban", "mute",
+    ];
+    let asks =
+        ["list", "whois", "fingerprint", "shutdown", "op", "deop", "unban", "unmute", "reload"];
+    for usage in slash::all() {
+        if elsewhere.contains(&usage.name) || asks.contains(&usage.name) {
+            continue;
+        }
+        for operands in operands(usage) {
+            let mut model = inside();
+            typed(&mut model, "/query max", 1);
+            let line = format!("/{} {operands}", usage.name);
+            for action in typed(&mut model, &line, 2) {
+                let Action::Send(command) = action else { continue };
+                let told = serde_json::to_string(&command).unwrap();
+                let here = told.contains("\"@max\"");
+                assert!(here || !told.contains("secret"), "{line}: {told}");
+                assert!(!told.contains("#lobby"), "{line}: {told}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_topic_goes_to_the_channel_that_is_open_or_named() {
+    let mut model = inside();
+    typed(&mut model, "/query max", 1);
+    for line in ["/topic", "/topic a secret", "/topic #nest a secret", "/TOPIC a #lobby secret"] {
+        let told = typed(&mut model, line, 2);
+        assert!(matches!(&told[..], [Action::Show(Show::Error(_))]), "{line}: {told:?}");
+    }
+    // The control: where it is named, and where it is typed.
+    let topic = |told: &[Action]| match told {
+        [Action::Send(Command::Topic { channel, text: Some(text), .. })] => {
+            (channel.to_string(), text.clone())
+        }
+        other => panic!("{other:?}"),
+    };
+    let lobby = |text: &str| ("#lobby".to_owned(), text.to_owned());
+    assert_eq!(topic(&typed(&mut model, "/topic #lobby tea at five", 3)), lobby("tea at five"));
+    typed(&mut model, "/query #lobby", 4);
+    assert_eq!(topic(&typed(&mut model, "/topic tea at #five", 5)), lobby("tea at #five"));
+}
+
 #[test]
 fn a_text_of_a_sealed_conversation_is_no_password() {
     let asks = || Event::Password { wrong: false, retry_ms: None };

@@ -48,13 +48,8 @@ impl Model {
             SlashCommand::Me(text) => self.say(self.target.clone(), text, Kind::Me, chance),
             SlashCommand::Edit(text) => self.change(None, Change::Edit(text.to_owned()), chance),
             SlashCommand::Delete(seq) => self.change(seq, Change::Delete, chance),
-            SlashCommand::Topic(text) => self.in_channel("", |channel| {
-                let text = text.map(str::to_owned);
-                Command::Topic { channel, text, reference: None }
-            }),
-            SlashCommand::List(name) => self.in_channel(name.unwrap_or_default(), |channel| {
-                Command::People { channel, reference: None }
-            }),
+            SlashCommand::Topic { channel, text } => self.topic(channel, text),
+            SlashCommand::List(name) => self.list(name),
             SlashCommand::Channels => self.ask(Command::Channels { reference: None }),
             SlashCommand::Whois(name) => self.ask(Command::Whois { name, reference: None }),
             SlashCommand::Fingerprint { name, confirms } => self.fingerprint(name, confirms),
@@ -199,14 +194,42 @@ impl Model {
         vec![Action::LookUp { name, confirms }]
     }
 
-    fn in_channel(&mut self, name: &str, ask: impl Fn(ChannelName) -> Command) -> Vec<Action> {
-        let place = match (name, &self.target) {
-            ("", Target::Channel(channel)) => Ok(channel.clone()),
-            ("", Target::User(_)) => Ok(ChannelName::lobby()),
-            (name, _) => self.membership.channel(name),
+    /// A text goes to the channel that is open or named. Where neither is, or its person is not in
+    /// it, it goes nowhere.
+    fn topic(&mut self, channel: Option<&str>, text: Option<&str>) -> Vec<Action> {
+        let channel = match (channel, &self.target) {
+            (Some(name), _) => self.membership.channel(name),
+            (None, Target::Channel(channel)) => Ok(channel.clone()),
+            (None, Target::User(_)) => Err(format!(
+                "{} has no topic, and nothing was sent. Name the channel: /topic #CHANNEL TEXT",
+                self.target
+            )),
         };
-        match place {
-            Ok(channel) => self.ask(ask(channel)),
+        let channel = match channel {
+            Ok(channel) => channel,
+            Err(problem) => return vec![error(problem)],
+        };
+        let to = Target::Channel(channel.clone());
+        if text.is_some() && !self.membership.is_in(&to) {
+            let text =
+                format!("you are not in {channel}: nothing was sent. /join {channel} enters it");
+            return vec![error(text)];
+        }
+        if let Some(problem) = self.membership.is_gone(&to).filter(|_| text.is_some()) {
+            return vec![error(problem)];
+        }
+        self.ask(Command::Topic { channel, text: text.map(str::to_owned), reference: None })
+    }
+
+    /// Who is in a channel: in the lobby, where a private conversation is open.
+    fn list(&mut self, name: Option<&str>) -> Vec<Action> {
+        let channel = match (name, &self.target) {
+            (Some(name), _) => self.membership.channel(name),
+            (None, Target::Channel(channel)) => Ok(channel.clone()),
+            (None, Target::User(_)) => Ok(ChannelName::lobby()),
+        };
+        match channel {
+            Ok(channel) => self.ask(Command::People { channel, reference: None }),
             Err(problem) => vec![error(problem)],
         }
     }

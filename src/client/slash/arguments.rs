@@ -69,6 +69,16 @@ pub fn query(operands: &str) -> Parsed<'_> {
     Ok(SlashCommand::Query(Whom::User(name)))
 }
 
+/// `/topic`, `/topic green tea`, `/topic #tea`, `/topic #tea green tea`.
+pub fn topic(operands: &str) -> Parsed<'_> {
+    let (channel, text) = match operands.split_once(char::is_whitespace) {
+        Some((name, text)) if name.starts_with('#') => (Some(name), text.trim()),
+        None if operands.starts_with('#') => (Some(operands), ""),
+        _ => (None, operands),
+    };
+    Ok(SlashCommand::Topic { channel, text: some(text) })
+}
+
 pub fn whois(operands: &str) -> Parsed<'_> {
     let name = user(operands).map_err(|problem| format!("whois {operands}: {problem}"))?;
     Ok(SlashCommand::Whois(name))

@@ -32,7 +32,11 @@ pub enum SlashCommand<'a> {
     Query(Whom<'a>),
     Reply(&'a str),
     Me(&'a str),
-    Topic(Option<&'a str>),
+    Topic {
+        /// The one that is open, where none is named.
+        channel: Option<&'a str>,
+        text: Option<&'a str>,
+    },
     List(Option<&'a str>),
     Channels,
     Whois(UserName),

@@ -33,7 +33,9 @@ fn what_goes_to_the_conversation_is_told_from_what_does_not() {
     for line in ["hi", "//hi", " /join", "/me waves", "/topic x", "/edit x", "/search x", "/x\ny"] {
         assert!(says_here(line), "{line}");
     }
-    for line in ["/join tea", "/topic", "/pm bob x", "/reply x", "/away x", "/jion x"] {
+    for line in
+        ["/join tea", "/topic", "/topic #tea x", "/pm bob x", "/reply x", "/away x", "/jion x"]
+    {
         assert!(!says_here(line), "{line}");
     }
 }
