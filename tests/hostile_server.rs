@@ -479,6 +479,65 @@ fn changes_that_are_told_again_and_that_nobody_has_signed_change_nothing_that_is
 }
 
 #[test]
+fn what_was_read_stays_found_whatever_the_server_says_of_logs_and_retention() {
+    let story = Story::new();
+    let tells = |double: &Double, said: &Value, seq: u64, more: Value| {
+        let mut line = json!({"type": "message", "seq": seq.to_string(), "to": said["to"],
+            "from": "carol", "device": "main", "id": said["id"], "sealed": said["sealed"],
+            "time_ms": now_ms()});
+        line.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        double.tells(line);
+    };
+    let finds = |plain: &mut Program, mark: &str| {
+        let before = plain.shown().len();
+        plain.types("/search kettle");
+        plain.types(&format!("/set {mark}"));
+        plain.sees(&format!("there is no {mark:?}"));
+        let shown = plain.shown();
+        shown[before..].iter().filter(|line| line.contains("You: the kettle sings")).count()
+    };
+    let (mut plain, double) = story.client("--plain");
+    plain.types("/join tea blue kettle 47");
+    plain.sees("you are in #tea~");
+    plain.types("the kettle sings");
+    story.world.until("it is sealed", || double.sealed().is_some());
+    let (said, channel) = (double.sealed().unwrap(), double.channel().unwrap());
+    tells(&double, &said, 1, json!({}));
+    plain.sees("You: the kettle sings");
+    assert_eq!(finds(&mut plain, "one"), 1);
+    // Unasked, each of them: the retention is off, and another log begins.
+    let place = |log: &str, retention: &str| json!({"to": channel, "log": log, "last": "0", "read": "0", "retention": retention});
+    double.tells(json!({"type": "topic", "to": channel, "text": "", "retention": "off"}));
+    plain.sees("the server stores no messages in #tea~");
+    assert_eq!(finds(&mut plain, "two"), 1);
+    let mut again = entered(&channel, None);
+    (again["log"], again["retention"]) = ("00000000000000cd".into(), "off".into());
+    double.tells(again);
+    plain.sees("the server begins anew with #tea~");
+    assert_eq!(finds(&mut plain, "three"), 1);
+    let places = [place("00000000000000ce", "forever"), place("00000000000000cf", "1s")];
+    double.tells(json!({"type": "places", "places": places}));
+    plain.sees("messages for 1s only in #tea~");
+    assert_eq!(finds(&mut plain, "four"), 1);
+    double.tells(json!({"type": "places", "places": [place("00000000000000ab", "off")]}));
+    plain.types("/exit");
+    plain.ends();
+    drop(double);
+    let (mut plain, double) = story.client("--plain");
+    plain.sees("you are in #tea~");
+    plain.types("/query #tea");
+    assert_eq!(finds(&mut plain, "five"), 1);
+    // The control: its sender's own word takes it away.
+    tells(&double, &said, 1, json!({"replay": true}));
+    plain.types("/delete 1");
+    let deletion = || double.sealed().filter(|say| say["kind"] == "delete");
+    story.world.until("a deletion is sealed", || deletion().is_some());
+    tells(&double, &deletion().unwrap(), 2, json!({"kind": "delete", "of": "1"}));
+    plain.sees("You (deleted a line)");
+    assert_eq!(finds(&mut plain, "six"), 0);
+}
+
+#[test]
 fn somebody_who_looks_like_carol_is_not_trusted_at_the_first_meeting() {
     let story = Story::new();
     let key = STANDARD_NO_PAD.encode(story.own.public().to_der());

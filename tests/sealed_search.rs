@@ -113,6 +113,43 @@ fn what_was_read_in_sealed_places_is_found_there_also_after_a_restart_and_gone_w
 }
 
 #[test]
+fn a_server_that_begins_anew_takes_nothing_out_of_the_search() {
+    let world = World::new();
+    let (mut alice, mut bob) = (world.enters("alice"), world.enters("bob"));
+    for who in [&mut alice, &mut bob] {
+        who.types("/join nest half past four");
+        who.sees("you are in #nest~");
+    }
+    alice.types("the kettle sings");
+    bob.sees("alice: the kettle sings");
+    alice.types("/pm bob a kettle for you alone");
+    bob.sees("alice: a kettle for you alone");
+    bob.types("/exit");
+    bob.ends();
+    let stored = kept(&world, "bob", &["kettle"]);
+    let world = world.stopped();
+    for file in fs::read_dir(world.home().join("data")).unwrap().map(Result::unwrap) {
+        if file.file_name().to_string_lossy().starts_with("ledger.db") {
+            fs::remove_file(file.path()).unwrap();
+        }
+    }
+    let world = world.started();
+    let mut bob = world.client("bob", &["--plain"]);
+    bob.sees("you are in #nest~");
+    bob.sees("the server begins anew with #nest~");
+    bob.types("/query #nest");
+    assert_eq!(finds(&mut bob, "kettle", "one").len(), 1, "{:#?}", bob.shown());
+    alice.sees("you are in #nest~");
+    alice.types("a new kettle");
+    bob.sees("alice: a new kettle");
+    let found = finds(&mut bob, "kettle", "two");
+    assert!(found.len() == 2 && found[1].contains("a new kettle"), "{found:#?}");
+    bob.types("/query alice");
+    assert_eq!(finds(&mut bob, "kettle", "three").len(), 1, "{:#?}", bob.shown());
+    assert!(kept(&world, "bob", &["kettle"]) >= stored);
+}
+
+#[test]
 fn a_program_searches_sealed_places_by_the_same_object() {
     let world = World::new();
     let mut alice = world.enters("alice");

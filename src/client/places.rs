@@ -21,7 +21,8 @@ struct PlaceState {
 
 impl PlaceState {
     fn owns(&mut self, message: &Message) {
-        if !message.kind.is_change() && !message.deleted {
+        // A line of an earlier log has no seq here.
+        if !message.kind.is_change() && !message.deleted && message.seq > Seq(0) {
             self.last_own = self.last_own.max(Some(message.seq));
         }
     }

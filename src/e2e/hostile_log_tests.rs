@@ -12,7 +12,7 @@ impl Story {
         let place = PlaceInfo { to, log, last, read: Seq(0), retention };
         let next = self.bob.engine.received(Event::Places { places: vec![place] }, NOW_MS);
         let trouble = |next| match next {
-            Output::Trouble(text) => Some(text),
+            Output::Trouble(text) | Output::Told(text) => Some(text),
             _ => None,
         };
         next.into_iter().filter_map(trouble).collect()
@@ -88,9 +88,27 @@ fn after_a_true_restore_what_was_read_is_told_again_and_what_was_lost_is_missed(
         assert_eq!((seen.texts.len(), seen.flaws), (1, vec![Violation::Missing(1)]));
         assert_eq!(story.honest().flaws, []);
     }
-    let mut story = Story::new("#tea");
-    assert!(story.begins(1, 0, Retention::Off).is_empty());
-    assert!(story.begins(2, 0, Retention::Off).is_empty(), "memory alone: each start is another");
+}
+
+#[test]
+fn another_log_is_told_whatever_the_server_says_of_its_retention() {
+    in_both(|story| {
+        let (off, day) = (Retention::Off, Retention::For("1d".parse().unwrap()));
+        assert!(story.begins(1, story.told, Retention::Forever).is_empty());
+        // That less is stored from now on is told, once.
+        let told = story.begins(1, story.told, day);
+        assert!(told.len() == 1 && told[0].contains("messages for 1d only"), "{told:?}");
+        assert!(story.begins(1, story.told, day).is_empty());
+        let told = story.begins(2, 0, off);
+        assert!(told.len() == 2 && told[0].contains("stores no messages"), "{told:?}");
+        assert!(told[1].contains("as after a restore"), "{told:?}");
+        let told = story.begins(3, 0, off);
+        assert!(told.len() == 1 && told[0].contains("in memory only"), "{told:?}");
+        assert!(story.begins(3, 0, Retention::Forever).is_empty());
+        assert_eq!(story.begins(4, 0, Retention::Forever).len(), 1);
+        story.begins(1, 0, Retention::Forever);
+        story.told = 0;
+    });
 }
 
 #[test]

@@ -7,8 +7,7 @@ use super::device_keys::DeviceKeys;
 use super::history_check::HistoryCheck;
 use super::message_ids::MessageIds;
 use super::output::Output;
-use super::search::Search;
-use super::search_index::Entry;
+use super::search::{Search, told_shorter};
 use super::sequence::{Order, Sequences, Signed};
 use super::storage::{Account, Storage};
 use super::trust::{Prints, TrustState, TrustStore};
@@ -90,43 +89,57 @@ impl Read {
 impl Incoming<'_> {
     /// What the server says of places.
     pub fn begin(&mut self, places: &[PlaceInfo], next: &mut Vec<Output>) {
-        let (mut others, mut entries) = (Vec::new(), Vec::new());
+        // Memory alone has another log after each start of the server.
+        let (mut others, mut in_memory) = (Vec::new(), Vec::new());
         for PlaceInfo { to, log, last, retention, .. } in places {
             let (other, met) = self.sequences.begin(to, *log, *last, self.now_ms);
+            let before = self.retains(to, *retention, next);
             if other {
                 self.ids.forget(to);
                 self.history.skip(to);
             }
-            // What is kept in memory only has another log after each start.
-            if other && met && to.is_sealed() && *retention != Retention::Off {
-                others.push(to.to_string());
+            if other && met && to.is_sealed() {
+                let memory = (before, *retention) == (Some(Retention::Off), Retention::Off);
+                if memory { &mut in_memory } else { &mut others }.push(to.to_string());
             }
-            entries.push(Entry::Log(to.clone(), *log));
-            entries.push(Entry::Kept(to.clone(), *retention));
         }
-        // In one write, however many there are.
-        entries.retain(|entry| entry.place().is_sealed());
-        self.search.note_down(self.storage, &entries, self.now_ms);
         if !others.is_empty() {
             let text = format!(
                 "the server begins anew with {}, as after a restore from a backup: lines that you \
-                 have read may be told again, under their own time, and some may be missing. If \
-                 nobody has restored one, do not trust this server",
+                 have read may be told again, under their own time, and some may be missing. What \
+                 you have read stays for /search. If nobody has restored one, do not trust this server",
                 others.join(", ")
             );
             next.push(Output::Trouble(text));
         }
+        if !in_memory.is_empty() {
+            let text = format!(
+                "the server begins anew with {}: it stores messages there in memory only, and has \
+                 lost them, as after a restart. What you have read stays for /search",
+                in_memory.join(", ")
+            );
+            next.push(Output::Trouble(text));
+        }
+    }
+
+    /// The server says how long it stores messages of a conversation, which holds here for what is
+    /// read from now on. Gives what it said before.
+    fn retains(
+        &mut self,
+        place: &Target,
+        retention: Retention,
+        next: &mut Vec<Output>,
+    ) -> Option<Retention> {
+        let before = self.sequences.retains(place, retention);
+        next.extend(before.and_then(|before| told_shorter(place, before, retention)));
+        before
     }
 
     /// Something else comes between messages.
     pub fn passes(&mut self, event: &Event, next: &mut Vec<Output>) {
         match event {
             Event::Topic { to, retention, .. } => {
-                let place = Target::Channel(to.clone());
-                if place.is_sealed() {
-                    let entry = Entry::Kept(place, *retention);
-                    self.search.note_down(self.storage, &[entry], self.now_ms);
-                }
+                self.retains(&Target::Channel(to.clone()), *retention, next);
             }
             Event::History { .. } => {
                 let violation = Violation::Unlinked;
@@ -226,7 +239,8 @@ impl Incoming<'_> {
         check(allowed, Violation::Downgraded)?;
         message.lock = Lock::Open;
         self.ids.remember(to, message);
-        self.search.remember(self.storage, (to, &*message, None), self.now_ms);
+        let told = self.sequences.told_of(to);
+        self.search.remember(self.storage, (to, &*message, None), told, self.now_ms);
         Ok(())
     }
 
@@ -435,7 +449,8 @@ impl Incoming<'_> {
         (message.body, message.lock, message.deleted) = (Body::Text(text), read.lock, false);
         message.edited &= !message.kind.is_change();
         let changes = read.opened.note.kind.of();
-        self.search.remember(self.storage, (to, &*message, changes), self.now_ms);
+        let told = self.sequences.told_of(to);
+        self.search.remember(self.storage, (to, &*message, changes), told, self.now_ms);
         Ok(())
     }
 

@@ -474,7 +474,8 @@ impl Engine {
                     Target::User(name) => Target::User(self.trust.spelled(name)),
                     channel => channel.clone(),
                 };
-                let question = Question { to, place, text: &text, reference };
+                let (log, _) = self.sequences.told_of(place);
+                let question = Question { to, place, log, text: &text, reference };
                 return self.search.answer(&*self.storage, question, now_ms);
             }
             Command::History { ref to, before, ref reference, .. } if to.is_sealed() => {

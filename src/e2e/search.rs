@@ -1,10 +1,10 @@
 //! What was opened here is looked for here: the words of a search in a sealed place go nowhere.
 
 use super::output::Output;
-use super::search_index::Entry;
+use super::search_index::{Entry, Terms};
 use super::search_log::{self, SearchLog};
 use super::storage::{FileKey, Storage, StorageError};
-use crate::chat::{Event, Message, MsgId, Refusal, Target, Wanted};
+use crate::chat::{Event, LogId, Message, MsgId, Refusal, Retention, Target, Wanted};
 
 /// Bytes of sealed messages that are stored for a search: some fifteen thousand. Beyond, the older
 /// half goes.
@@ -23,6 +23,8 @@ pub struct Question<'a> {
     pub to: Target,
     /// As the log has it.
     pub place: &'a Target,
+    /// The log that the server has of it now.
+    pub log: Option<LogId>,
     pub text: &'a str,
     pub reference: Option<String>,
 }
@@ -49,9 +51,17 @@ impl Search {
         &mut self,
         storage: &mut dyn Storage,
         (place, message, changes): (&Target, &Message, Option<MsgId>),
+        (log, retention): (Option<LogId>, Option<Retention>),
         now_ms: i64,
     ) {
-        if let Some(entry) = Entry::of(place, message, changes) {
+        // Its time counts from now on, by this computer's clock: the server could say any.
+        let until_ms = match retention {
+            None | Some(Retention::Forever) => None,
+            Some(Retention::For(span)) => Some(now_ms.saturating_add(span.as_ms())),
+            Some(Retention::Off) if !message.kind.is_change() => return,
+            Some(Retention::Off) => None,
+        };
+        if let Some(entry) = Entry::of(place, message, changes, Terms { log, until_ms }) {
             self.note_down(storage, &[entry], now_ms);
         }
     }
@@ -99,7 +109,7 @@ impl Search {
 
     /// The answer to a search in a sealed conversation, as the server gives others.
     pub fn answer(&self, storage: &dyn Storage, question: Question, now_ms: i64) -> Vec<Output> {
-        let Question { to, place, text, reference } = question;
+        let Question { to, place, log, text, reference } = question;
         if !stores(storage) {
             return vec![Output::Answer(Refusal::SearchOff.event(None, reference))];
         }
@@ -114,7 +124,7 @@ impl Search {
                 return vec![Output::Trouble(problem)];
             }
         };
-        let (found, more) = index.search(place, &text, now_ms);
+        let (found, more) = index.search(place, &text, now_ms, log);
         let (lines, told) = (found.len(), Some(reference.clone().unwrap_or_default()));
         let line =
             |line| Event::Message(Message { reference: told.clone(), replay: false, ..line });
@@ -145,5 +155,30 @@ impl Search {
                 "search off: what was kept of sealed places is erased from this disk".into(),
             ),
         }
+    }
+}
+
+/// What is told where the server stores messages of a sealed conversation for a shorter time than
+/// before. What was read before stays.
+pub fn told_shorter(place: &Target, before: Retention, now: Retention) -> Option<Output> {
+    if !place.is_sealed() || stored_ms(now) >= stored_ms(before) {
+        return None;
+    }
+    let stores = match now {
+        Retention::Off => "no messages".to_owned(),
+        now => format!("messages for {now} only"),
+    };
+    Some(Output::Told(format!(
+        "the server stores {stores} in {place} from now on, and this computer does the same with what \
+         you read from now on. What you have read before stays for /search; /set search off erases it"
+    )))
+}
+
+/// For how long messages are stored, to compare.
+fn stored_ms(retention: Retention) -> i64 {
+    match retention {
+        Retention::Forever => i64::MAX,
+        Retention::For(span) => span.as_ms(),
+        Retention::Off => 0,
     }
 }

@@ -1,13 +1,12 @@
 //! Lines of sealed places that were opened here, so that nobody else has to be asked for them.
-//! Pure; `shelf.rs` keeps them on disk.
+//! Pure; `search_log.rs` stores them. A line leaves the book by its sender's signed word, by its
+//! person's, or at the time that was noted with it. Nothing that a server says later takes one out.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::chat::{
-    Body, Kind, Lock, LogId, Message, MsgId, Retention, Seq, Target, UserName, Wanted,
-};
+use crate::chat::{Body, Kind, Lock, LogId, Message, MsgId, Seq, Target, UserName, Wanted};
 use crate::clean;
 
 /// Lines of one answer, as the server's.
@@ -17,15 +16,10 @@ const FOUND_MAX: usize = 50;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Entry {
-    /// Which log the server has of a place: lines of another one are other lines.
-    Log(Target, LogId),
-    /// How long lines are kept there.
-    Kept(Target, Retention),
-    Line(Target, Lock, Message),
-    /// The sender of the line with this id and seq gives it another text, or none.
+    Line(Target, Line),
+    /// The sender of the line with this id gives it another text, or none.
     Change {
         place: Target,
-        seq: Seq,
         id: MsgId,
         from: UserName,
         text: Option<String>,
@@ -34,11 +28,31 @@ pub enum Entry {
     Forget(Target),
 }
 
+/// A line as it is kept.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Line {
+    /// The log that its seq is of.
+    pub log: Option<LogId>,
+    /// When it goes, in milliseconds since 1970; none is never.
+    pub until_ms: Option<i64>,
+    pub lock: Lock,
+    pub message: Message,
+}
+
+/// What holds for the lines of a place that are read now.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Terms {
+    pub log: Option<LogId>,
+    pub until_ms: Option<i64>,
+}
+
+/// Lines by who has said them and their id: another log, or another line under the same seq, takes
+/// the place of none.
 #[derive(Default)]
 struct Page {
-    log: Option<LogId>,
-    kept: Option<Retention>,
-    lines: BTreeMap<Seq, (Lock, Message)>,
+    lines: BTreeMap<(UserName, MsgId), Line>,
+    /// The logs, and which one came first.
+    logs: BTreeMap<Option<LogId>, usize>,
 }
 
 #[derive(Default)]
@@ -47,17 +61,18 @@ pub struct SearchIndex(BTreeMap<Target, Page>);
 impl Entry {
     pub fn place(&self) -> &Target {
         match self {
-            Entry::Log(place, _)
-            | Entry::Kept(place, _)
-            | Entry::Line(place, ..)
-            | Entry::Change { place, .. }
-            | Entry::Forget(place) => place,
+            Entry::Line(place, _) | Entry::Change { place, .. } | Entry::Forget(place) => place,
         }
     }
 
     /// What a line does to the book; `changes` is the line that it names itself, where it changes
     /// one.
-    pub fn of(place: &Target, message: &Message, changes: Option<MsgId>) -> Option<Entry> {
+    pub fn of(
+        place: &Target,
+        message: &Message,
+        changes: Option<MsgId>,
+        terms: Terms,
+    ) -> Option<Entry> {
         let (place, from) = (place.clone(), message.from.clone());
         let text = || clean::text(message.body.text());
         match message.kind {
@@ -66,11 +81,12 @@ impl Entry {
             Kind::Say | Kind::Me => {
                 let body = Body::Text(text());
                 let message = Message { body, reference: None, ..message.clone() };
-                Some(Entry::Line(place, message.lock, message))
+                let Terms { log, until_ms } = terms;
+                Some(Entry::Line(place, Line { log, until_ms, lock: message.lock, message }))
             }
-            Kind::Edit { of: seq } | Kind::Delete { of: seq } => {
+            Kind::Edit { .. } | Kind::Delete { .. } => {
                 let text = message.kind.is_edit().then(text);
-                changes.map(|id| Entry::Change { place, seq, id, from, text })
+                changes.map(|id| Entry::Change { place, id, from, text })
             }
         }
     }
@@ -80,26 +96,14 @@ impl SearchIndex {
     pub fn write(&mut self, entry: Entry) {
         let page = self.0.entry(entry.place().clone()).or_default();
         match entry {
-            Entry::Log(_, log) if page.log == Some(log) => {}
-            Entry::Log(_, log) => {
-                page.lines.clear();
-                page.log = Some(log);
-            }
-            Entry::Kept(_, kept) => page.kept = Some(kept),
-            // What nobody has signed takes the place of nothing that somebody has.
-            Entry::Line(_, Lock::Open, message) => {
-                page.lines.entry(message.seq).or_insert((Lock::Open, message));
-            }
-            Entry::Line(_, lock, message) => {
-                page.lines.insert(message.seq, (lock, message));
-            }
-            Entry::Change { seq, id, from, text, .. } => {
-                let own = |line: &&mut (Lock, Message)| line.1.id == id && line.1.from == from;
-                match (page.lines.get_mut(&seq).filter(own), text) {
-                    (Some((_, line)), Some(text)) => {
-                        (line.body, line.edited) = (Body::Text(text), true);
+            Entry::Line(_, line) => page.write(line),
+            Entry::Change { id, from, text, .. } => {
+                let key = (from, id);
+                match (page.lines.get_mut(&key), text) {
+                    (Some(line), Some(text)) => {
+                        (line.message.body, line.message.edited) = (Body::Text(text), true);
                     }
-                    (Some(_), None) => drop(page.lines.remove(&seq)),
+                    (Some(_), None) => drop(page.lines.remove(&key)),
                     (None, _) => {}
                 }
             }
@@ -107,78 +111,94 @@ impl SearchIndex {
         }
     }
 
-    /// Lines that are older than their place keeps them go. Gives when the next one will.
+    /// Lines whose time is over go. Gives when the next one will.
     pub fn expire(&mut self, now_ms: i64) -> Option<i64> {
-        let mut next: Option<i64> = None;
-        for page in self.0.values_mut() {
-            let Some(keeps) = page.keeps_ms() else { continue };
-            page.lines.retain(|_, (_, line)| line.time_ms.saturating_add(keeps) > now_ms);
-            let due = page.lines.values().map(|(_, line)| line.time_ms.saturating_add(keeps)).min();
-            next = next.into_iter().chain(due).min();
-        }
-        next
+        let pages = self.0.values_mut();
+        let next = pages.flat_map(|page| {
+            page.lines.retain(|_, line| line.is_kept(now_ms));
+            page.lines.values().filter_map(|line| line.until_ms)
+        });
+        next.min()
     }
 
     /// Everything that is in it, each place's lines from the oldest on.
     pub fn entries(&self) -> impl Iterator<Item = Entry> {
         self.0.iter().flat_map(|(place, page)| {
-            let log = page.log.map(|log| Entry::Log(place.clone(), log));
-            let kept = page.kept.map(|kept| Entry::Kept(place.clone(), kept));
-            let lines = page.lines.values();
-            let line =
-                |(lock, line): &(Lock, Message)| Entry::Line(place.clone(), *lock, line.clone());
-            log.into_iter().chain(kept).chain(lines.map(line))
+            let lines = page.in_order().into_iter();
+            lines.map(|line| Entry::Line(place.clone(), line.clone()))
         })
     }
 
     /// Only the newest lines stay, of all places together: those whose sizes add up to so much.
+    /// What nobody has signed goes first: a server can make as much of it as it likes.
     pub fn shorten(&mut self, bytes_max: usize, bytes: impl Fn(&Message) -> usize) {
+        let rank = |line: &Line| (line.lock == Lock::Open, std::cmp::Reverse(line.message.time_ms));
         let lines = self.0.values().flat_map(|page| page.lines.values());
-        let mut sizes: Vec<(i64, usize)> =
-            lines.map(|(_, line)| (line.time_ms, bytes(line))).collect();
-        sizes.sort_unstable_by_key(|(time_ms, _)| std::cmp::Reverse(*time_ms));
+        let mut sizes: Vec<_> = lines.map(|line| (rank(line), bytes(&line.message))).collect();
+        sizes.sort_unstable();
         let mut sum = 0;
         let over = sizes.iter().find(|(_, bytes)| {
             sum += bytes;
             sum > bytes_max
         });
-        let Some((since_ms, _)) = over else { return };
-        let since_ms = *since_ms;
-        self.0
-            .values_mut()
-            .for_each(|page| page.lines.retain(|_, (_, line)| line.time_ms > since_ms));
+        let Some((first, _)) = over.copied() else { return };
+        self.0.values_mut().for_each(|page| page.lines.retain(|_, line| rank(line) < first));
     }
 
     /// The newest lines of a place that hold all words of `text`, oldest first, and whether there
-    /// are more of them.
-    pub fn search(&self, place: &Target, text: &str, now_ms: i64) -> (Vec<Message>, bool) {
+    /// are more of them. A line of another log than the present one has the seq 0.
+    pub fn search(
+        &self,
+        place: &Target,
+        text: &str,
+        now_ms: i64,
+        log: Option<LogId>,
+    ) -> (Vec<Message>, bool) {
         let Some(page) = self.0.get(place) else { return (Vec::new(), false) };
         // Its caller has refused what is too long.
         let Ok(wanted) = Wanted::new(text) else { return (Vec::new(), false) };
-        let keeps = page.keeps_ms().unwrap_or(i64::MAX);
-        let is_kept = |line: &Message| line.time_ms.saturating_add(keeps) > now_ms;
-        let hits = page.lines.values().rev();
-        let mut hits = hits.filter(|(_, line)| is_kept(line) && wanted.is_in(line.body.text()));
-        let found = hits.by_ref().take(FOUND_MAX);
-        let line = |(lock, line): &(Lock, Message)| Message { lock: *lock, ..line.clone() };
-        let mut found: Vec<Message> = found.map(line).collect();
+        let hits = page.in_order().into_iter().rev();
+        let mut hits =
+            hits.filter(|line| line.is_kept(now_ms) && wanted.is_in(line.message.body.text()));
+        let message = |line: &Line| {
+            let seq = if line.log == log { line.message.seq } else { Seq(0) };
+            Message { lock: line.lock, seq, ..line.message.clone() }
+        };
+        let mut found: Vec<Message> = hits.by_ref().take(FOUND_MAX).map(message).collect();
         found.reverse();
         (found, hits.next().is_some())
     }
 }
 
 impl Page {
-    /// For how long lines are kept here; none is for ever.
-    fn keeps_ms(&self) -> Option<i64> {
-        self.kept.and_then(keeps_ms)
+    fn write(&mut self, mut line: Line) {
+        let next = self.logs.len();
+        self.logs.entry(line.log).or_insert(next);
+        let key = (line.message.from.clone(), line.message.id);
+        if let Some(before) = self.lines.get(&key) {
+            // What nobody has signed takes the place of nothing that is here.
+            if line.lock == Lock::Open {
+                return;
+            }
+            // The time that was noted first stays, unless a line that nobody has signed has it.
+            line.until_ms = match before.lock {
+                Lock::Open => line.until_ms,
+                _ => before.until_ms,
+            };
+        }
+        self.lines.insert(key, line);
+    }
+
+    /// From the oldest line on.
+    fn in_order(&self) -> Vec<&Line> {
+        let mut lines: Vec<&Line> = self.lines.values().collect();
+        lines.sort_by_cached_key(|line| (self.logs.get(&line.log), line.message.seq));
+        lines
     }
 }
 
-/// For how long lines are kept; none is for ever.
-pub fn keeps_ms(kept: Retention) -> Option<i64> {
-    match kept {
-        Retention::Forever => None,
-        Retention::For(span) => Some(span.as_ms()),
-        Retention::Off => Some(i64::MIN),
+impl Line {
+    fn is_kept(&self, now_ms: i64) -> bool {
+        self.until_ms.is_none_or(|until_ms| until_ms > now_ms)
     }
 }

@@ -8,13 +8,13 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use zeroize::Zeroizing;
 
-use super::search_index::{Entry, SearchIndex, keeps_ms};
+use super::search_index::{Entry, SearchIndex};
 use super::storage::{FileKey, Storage, StorageError};
-use crate::chat::{Message, Seq, Target};
+use crate::chat::Message;
 use crate::crypto::keep;
 
 /// What a line takes beside its text: names, a salt and a tag, in base64.
-const LINE_BYTES: usize = 450;
+const LINE_BYTES: usize = 520;
 /// Lines that are too old are looked for at most this often.
 const TIDY_MS: u64 = 60_000;
 /// What was changed or deleted waits so long for others.
@@ -27,9 +27,8 @@ pub struct SearchLog {
     bytes: u64,
     /// When there are more, the older half of the lines goes.
     bytes_max: u64,
-    /// By place and seq: what the file says of it last.
-    last: HashMap<u64, u64>,
-    pages: HashMap<Target, Page>,
+    /// By place, sender and id: what the file says of the line last.
+    last: HashMap<u64, Noted>,
     hasher: RandomState,
     /// Something is in the file that is not in the book any more.
     stale: bool,
@@ -39,12 +38,11 @@ pub struct SearchLog {
     tidied_ms: i64,
 }
 
-/// What is in the file of one place.
-#[derive(Default)]
-struct Page {
-    /// For how long lines are kept there; none is for ever.
-    keeps_ms: Option<i64>,
-    oldest_ms: Option<i64>,
+/// What the file says of a line: a hash of it, and when it goes.
+#[derive(Clone, Copy)]
+struct Noted {
+    said: u64,
+    until_ms: Option<i64>,
 }
 
 /// What is stored.
@@ -73,7 +71,6 @@ impl SearchLog {
             bytes: storage.open_search_log()?,
             bytes_max,
             last: HashMap::new(),
-            pages: HashMap::new(),
             hasher: RandomState::new(),
             stale: false,
             synced: true,
@@ -91,18 +88,14 @@ impl SearchLog {
         entries: &[Entry],
         now_ms: i64,
     ) -> Result<(), StorageError> {
-        let changes_kept = |entry: &Entry| {
-            let seat = self.seat(entry).filter(|_| matches!(entry, Entry::Kept(..)));
-            seat.is_some_and(|seat| self.last.contains_key(&seat))
-        };
-        // What was too old until now is, whatever is said of it from now on.
-        if self.due_ms.is_some_and(|due_ms| due_ms <= now_ms) && entries.iter().any(changes_kept) {
+        // A line whose time is over is new where it is read again.
+        if entries.iter().any(|entry| self.is_over(entry, now_ms)) {
             self.rewrite(storage, now_ms)?;
         }
         let mut lines = String::new();
         for entry in entries {
-            let text = Zeroizing::new(serde_json::to_vec(entry)?);
-            if self.notes(entry, &text) {
+            if self.notes(entry) {
+                let text = Zeroizing::new(serde_json::to_vec(entry)?);
                 lines.push_str(&locked(&self.key, &text));
             }
         }
@@ -115,46 +108,41 @@ impl SearchLog {
     }
 
     /// Whether an entry says anything new.
-    fn notes(&mut self, entry: &Entry, text: &[u8]) -> bool {
-        let said = self.hasher.hash_one(text);
-        let seat = self.seat(entry);
-        let before = seat.and_then(|seat| self.last.get(&seat).copied());
+    fn notes(&mut self, entry: &Entry) -> bool {
+        let Some(seat) = self.seat(entry) else {
+            self.stale = true;
+            return true;
+        };
+        let (said, before) = (self.said(entry), self.last.get(&seat).copied());
+        let until_ms = before.map_or_else(|| until_ms(entry), |before| before.until_ms);
         match entry {
             // Of lines that are not in the book nothing can change.
             Entry::Change { .. } if before.is_none() => return false,
-            Entry::Line(..) | Entry::Log(..) | Entry::Kept(..) if before == Some(said) => {
-                return false;
-            }
+            Entry::Line(..) if before.is_some_and(|before| before.said == said) => return false,
             _ => self.dates(entry),
         }
-        self.stale |= before.is_some() || seat.is_none();
-        if let Some(seat) = seat {
-            self.last.insert(seat, said);
-        }
+        self.stale |= before.is_some();
+        self.last.insert(seat, Noted { said, until_ms });
         true
     }
 
-    /// When the oldest line of a place is too old.
+    fn is_over(&self, entry: &Entry, now_ms: i64) -> bool {
+        let noted = self.seat(entry).and_then(|seat| self.last.get(&seat));
+        noted.and_then(|noted| noted.until_ms).is_some_and(|until_ms| until_ms <= now_ms)
+    }
+
+    /// What an entry says. When a line goes was noted when it was new.
+    fn said(&self, entry: &Entry) -> u64 {
+        let json = match entry {
+            Entry::Line(_, line) => serde_json::to_vec(&(line.log, line.lock, &line.message)),
+            entry => serde_json::to_vec(entry),
+        };
+        self.hasher.hash_one(Zeroizing::new(json.unwrap_or_default()).as_slice())
+    }
+
+    /// When the first line goes.
     fn dates(&mut self, entry: &Entry) {
-        let place = match entry {
-            Entry::Line(place, _, line) => {
-                let page = self.pages.entry(place.clone()).or_default();
-                page.oldest_ms =
-                    Some(page.oldest_ms.map_or(line.time_ms, |ms| ms.min(line.time_ms)));
-                place
-            }
-            Entry::Kept(place, kept) => {
-                self.pages.entry(place.clone()).or_default().keeps_ms = keeps_ms(*kept);
-                place
-            }
-            _ => return,
-        };
-        let Some(Page { keeps_ms: Some(keeps), oldest_ms: Some(oldest) }) = self.pages.get(place)
-        else {
-            return;
-        };
-        let due_ms = oldest.saturating_add(*keeps);
-        self.due_ms = Some(self.due_ms.map_or(due_ms, |ms| ms.min(due_ms)));
+        self.due_ms = self.due_ms.into_iter().chain(until_ms(entry)).min();
     }
 
     /// What was changed, deleted or has become too old leaves the disk; what is new is on it.
@@ -179,17 +167,12 @@ impl SearchLog {
 
     /// Which seat in the book an entry is about.
     fn seat(&self, entry: &Entry) -> Option<u64> {
-        let seat = |place: &Target, what: u8, seq: Seq| {
-            self.hasher.hash_one((place.to_string(), what, seq))
+        let (place, from, id) = match entry {
+            Entry::Line(place, line) => (place, &line.message.from, &line.message.id),
+            Entry::Change { place, id, from, .. } => (place, from, id),
+            Entry::Forget(_) => return None,
         };
-        match entry {
-            Entry::Log(place, _) => Some(seat(place, 0, Seq(0))),
-            Entry::Kept(place, _) => Some(seat(place, 1, Seq(0))),
-            Entry::Line(place, _, Message { seq, .. }) | Entry::Change { place, seq, .. } => {
-                Some(seat(place, 2, *seq))
-            }
-            Entry::Forget(_) => None,
-        }
+        Some(self.hasher.hash_one((place.to_string(), from, id.0)))
     }
 
     fn append(&mut self, storage: &mut dyn Storage, lines: &str) -> Result<(), StorageError> {
@@ -209,12 +192,12 @@ impl SearchLog {
         }
         let mut text = String::new();
         self.last.clear();
-        self.pages.clear();
         for entry in index.entries() {
             self.dates(&entry);
             let json = Zeroizing::new(serde_json::to_vec(&entry)?);
             if let Some(seat) = self.seat(&entry) {
-                self.last.insert(seat, self.hasher.hash_one(&json[..]));
+                let (said, until_ms) = (self.said(&entry), until_ms(&entry));
+                self.last.insert(seat, Noted { said, until_ms });
             }
             text.push_str(&locked(&self.key, &json));
         }
@@ -222,6 +205,14 @@ impl SearchLog {
         (self.bytes, self.stale, self.synced) = (text.len() as u64, false, true);
         self.tidied_ms = now_ms;
         Ok(())
+    }
+}
+
+/// When a line goes.
+fn until_ms(entry: &Entry) -> Option<i64> {
+    match entry {
+        Entry::Line(_, line) => line.until_ms,
+        _ => None,
     }
 }
 

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
-use crate::chat::{LogId, Opaque, Seq, Target, UserName};
+use crate::chat::{LogId, Opaque, Retention, Seq, Target, UserName};
 use crate::crypto::note::Link;
 
 /// Sessions and lines of one device that are remembered.
@@ -29,6 +29,9 @@ pub struct Sequences {
 #[derive(Clone, Default, Serialize, Deserialize)]
 pub struct SequenceState {
     log: Option<LogId>,
+    /// How long messages are stored, as the server said at last.
+    #[serde(default)]
+    retention: Option<Retention>,
     /// The log is not the first one: what was told before may be told again.
     #[serde(default)]
     again: bool,
@@ -106,6 +109,19 @@ impl Sequences {
         }
         self.changed.insert(to.clone());
         (other, met)
+    }
+
+    /// The server says how long it stores messages of a place that it has told of. Gives what it
+    /// said before.
+    pub fn retains(&mut self, to: &Target, retention: Retention) -> Option<Retention> {
+        self.place(to)?;
+        self.changed.insert(to.clone());
+        self.lines(to).retention.replace(retention)
+    }
+
+    /// The log of a place, and how long messages are stored there, as the server said at last.
+    pub fn told_of(&self, to: &Target) -> (Option<LogId>, Option<Retention>) {
+        self.place(to).map_or((None, None), |lines| (lines.log, lines.retention))
     }
 
     /// When all lines up to the newest one that was told were here already: what is told from now

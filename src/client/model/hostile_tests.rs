@@ -238,8 +238,18 @@ fn what_is_typed_in_a_private_conversation_goes_to_it_alone() {
     let elsewhere = [
         "pm", "reply", "away", "join", "create", "part", "announce", "motd", "kick", "ban", "mute",
     ];
-    let asks =
-        ["list", "whois", "fingerprint", "shutdown", "op", "deop", "unban", "unmute", "reload"];
+    let asks = [
+        "list",
+        "whois",
+        "fingerprint",
+        "shutdown",
+        "op",
+        "deop",
+        "unban",
+        "unmute",
+        "banlist",
+        "reload",
+    ];
     for usage in slash::all() {
         if elsewhere.contains(&usage.name) || asks.contains(&usage.name) {
             continue;

@@ -3,8 +3,8 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::chat::{Kind, Lock, LogId, Message, MsgId, Retention, Seq, Target, Wanted};
-use crate::e2e::search_index::{Entry, SearchIndex};
+use crate::chat::{Kind, Lock, LogId, Message, MsgId, Seq, Target, Wanted};
+use crate::e2e::search_index::{Entry, SearchIndex, Terms};
 use crate::e2e::search_log::{self, SearchLog};
 
 const KEY: [u8; 32] = [7; 32];
@@ -85,7 +85,11 @@ fn line(seq: u64, time_ms: i64, text: &str) -> Message {
 }
 
 fn said(number: u8, message: Message) -> Entry {
-    Entry::of(&place(number), &message, None).unwrap()
+    said_in(number, message, Terms::default())
+}
+
+fn said_in(number: u8, message: Message, terms: Terms) -> Entry {
+    Entry::of(&place(number), &message, None, terms).unwrap()
 }
 
 /// A change of a line, by its sender's word.
@@ -94,7 +98,7 @@ fn change(number: u8, seq: u64, text: Option<&str>) -> Entry {
     let kind = if text.is_some() { Kind::Edit { of } } else { Kind::Delete { of } };
     let text = text.unwrap_or_default();
     let message = Message { kind, ..line(99, 0, text) };
-    Entry::of(&place(number), &message, Some(MsgId([seq as u8; 16]))).unwrap()
+    Entry::of(&place(number), &message, Some(MsgId([seq as u8; 16])), Terms::default()).unwrap()
 }
 
 #[derive(Clone, Debug)]
@@ -126,61 +130,62 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// Lines as anybody would remember them.
+/// Lines as anybody would remember them: each with its log, and when it goes.
 #[derive(Default)]
 struct Naive {
-    lines: Vec<(u8, Message)>,
-    logs: [Option<u64>; 3],
-    kept: [Option<u8>; 3],
+    lines: Vec<(u8, Message, Terms)>,
+    terms: [(Option<LogId>, Option<u8>); 3],
 }
 
 impl Naive {
+    /// What the server says now of a place.
+    fn terms(&self, p: u8, now_ms: i64) -> Terms {
+        let (log, days) = self.terms[usize::from(p)];
+        Terms { log, until_ms: days.map(|days| now_ms + i64::from(days) * DAY_MS) }
+    }
+
     fn does(&mut self, step: &Step, now_ms: i64) {
         let is = |p: &u8, s: &u64| {
-            let (p, s) = (*p, *s);
-            move |one: &(u8, Message)| one.0 == p && one.1.seq == Seq(s)
+            let (p, id) = (*p, MsgId([*s as u8; 16]));
+            move |one: &(u8, Message, Terms)| one.0 == p && one.1.id == id
         };
+        // What is too old is gone for good as soon as anything looks.
+        self.lines.retain(|one| one.2.until_ms.is_none_or(|until_ms| until_ms > now_ms));
         match step {
             Step::Say(p, s, text) => {
-                self.lines.retain(|one| !is(p, s)(one));
-                self.lines.push((*p, line(*s, now_ms, text)));
+                let mut terms = self.terms(*p, now_ms);
+                if let Some(before) = self.lines.iter().position(|one| is(p, s)(one)) {
+                    terms.until_ms = self.lines.remove(before).2.until_ms;
+                }
+                self.lines.push((*p, line(*s, now_ms, text), terms));
             }
             Step::Edit(p, s, text) => {
                 let hit = is(p, s);
                 let hits = self.lines.iter_mut().filter(|one| hit(one));
-                hits.for_each(|(_, line)| (line.body, line.edited) = (text.as_str().into(), true));
+                hits.for_each(|one| (one.1.body, one.1.edited) = (text.as_str().into(), true));
             }
             Step::Delete(p, s) => self.lines.retain(|one| !is(p, s)(one)),
-            Step::Forget(p) => {
-                self.lines.retain(|(place, _)| place != p);
-                (self.logs[usize::from(*p)], self.kept[usize::from(*p)]) = (None, None);
-            }
-            Step::Log(p, log) => {
-                if self.logs[usize::from(*p)].replace(*log) != Some(*log) {
-                    self.lines.retain(|(place, _)| place != p);
-                }
-            }
-            Step::Kept(p, days) => self.kept[usize::from(*p)] = *days,
+            Step::Forget(p) => self.lines.retain(|one| one.0 != *p),
+            Step::Log(p, log) => self.terms[usize::from(*p)].0 = Some(LogId(*log)),
+            Step::Kept(p, days) => self.terms[usize::from(*p)].1 = *days,
             Step::Later(_) | Step::Tidy | Step::Restart => {}
         }
-        // What is too old is gone for good as soon as anything looks.
-        let kept = self.kept;
-        let old = |p: u8, line: &Message| {
-            kept[usize::from(p)]
-                .is_some_and(|days| line.time_ms + i64::from(days) * DAY_MS <= now_ms)
-        };
-        self.lines.retain(|(p, line)| !old(*p, line));
     }
 
-    fn finds(&self, p: u8, text: &str, now_ms: i64) -> Vec<Message> {
+    /// What is found, sorted: which log came first is the book's to know.
+    fn finds(&self, p: u8, text: &str, now_ms: i64) -> Vec<String> {
         let wanted = Wanted::new(text).unwrap();
-        let days = self.kept[usize::from(p)];
-        let lines = self.lines.iter().filter(|(place, line)| {
-            let kept = days.is_none_or(|days| line.time_ms + i64::from(days) * DAY_MS > now_ms);
+        let log = self.terms[usize::from(p)].0;
+        let lines = self.lines.iter().filter(|(place, line, terms)| {
+            let kept = terms.until_ms.is_none_or(|until_ms| until_ms > now_ms);
             *place == p && kept && wanted.is_in(line.body.text())
         });
-        let mut found: Vec<Message> = lines.map(|(_, line)| line.clone()).collect();
-        found.sort_by_key(|line| line.seq);
+        let found = lines.map(|(_, line, terms)| {
+            let seq = if terms.log == log { line.seq } else { Seq(0) };
+            format!("{:?}", Message { seq, ..line.clone() })
+        });
+        let mut found: Vec<_> = found.collect();
+        found.sort();
         found
     }
 }
@@ -190,11 +195,11 @@ fn what_nobody_has_signed_changes_nothing_in_the_book() {
     let mut disk = Disk::new(0, 1 << 20);
     let unsigned = |seq, text| Message { lock: Lock::Open, ..line(seq, 7, text) };
     let deleted = Message { deleted: true, ..unsigned(1, "") };
-    assert_eq!(Entry::of(&place(0), &deleted, None), None);
+    assert_eq!(Entry::of(&place(0), &deleted, None, Terms::default()), None);
     let edit = Message { kind: Kind::Edit { of: Seq(1) }, ..unsigned(9, "tea at nine") };
-    assert_eq!(Entry::of(&place(0), &edit, None), None);
+    assert_eq!(Entry::of(&place(0), &edit, None, Terms::default()), None);
     let found = |disk: &Disk| {
-        let found = disk.index().search(&place(0), "tea", 8).0;
+        let found = disk.index().search(&place(0), "tea", 8, None).0;
         found.into_iter().map(|line| (line.body.text().to_owned(), line.lock)).collect::<Vec<_>>()
     };
     disk.add(said(0, unsigned(1, "tea at one")), 7);
@@ -218,15 +223,13 @@ proptest! {
         let (mut disk, mut naive) = (Disk::new(now_ms, 1 << 20), Naive::default());
         for step in &steps {
             let entry = match step.clone() {
-                Step::Say(p, s, text) => Some(said(p, line(s, now_ms, &text))),
+                Step::Say(p, s, text) => {
+                    Some(said_in(p, line(s, now_ms, &text), naive.terms(p, now_ms)))
+                }
                 Step::Edit(p, s, text) => Some(change(p, s, Some(&text))),
                 Step::Delete(p, s) => Some(change(p, s, None)),
                 Step::Forget(p) => Some(Entry::Forget(place(p))),
-                Step::Log(p, log) => Some(Entry::Log(place(p), LogId(log))),
-                Step::Kept(p, days) => {
-                    let span = days.map(|days| Retention::For(format!("{days}d").parse().unwrap()));
-                    Some(Entry::Kept(place(p), span.unwrap_or(Retention::Forever)))
-                }
+                Step::Log(..) | Step::Kept(..) => None,
                 Step::Later(ms) => {
                     now_ms += ms;
                     None
@@ -244,7 +247,10 @@ proptest! {
             naive.does(step, now_ms);
             let book = disk.index();
             for (p, text) in (0..3).flat_map(|p| ["tea", "grun CAKE", "half-past"].map(|t| (p, t))) {
-                let (found, more) = book.search(&place(p), text, now_ms);
+                let log = naive.terms(p, now_ms).log;
+                let (found, more) = book.search(&place(p), text, now_ms, log);
+                let mut found: Vec<_> = found.iter().map(|line| format!("{line:?}")).collect();
+                found.sort();
                 prop_assert_eq!(found, naive.finds(p, text, now_ms), "{} in {}", text, p);
                 prop_assert!(!more);
             }
@@ -256,18 +262,19 @@ proptest! {
 fn what_is_not_to_be_there_leaves_the_disk() {
     let now_ms = 1_800_000_000_000;
     let mut disk = Disk::new(now_ms, 1 << 20);
+    let until = |until_ms| Terms { log: None, until_ms: Some(until_ms) };
     for (seq, word) in [(1, "edited"), (2, "deleted"), (3, "old"), (4, "stays")] {
-        let time_ms = if word == "old" { now_ms - 3 * DAY_MS } else { now_ms };
-        disk.add(said(0, line(seq, time_ms, word)), now_ms);
-        disk.add(said(0, line(seq, time_ms, word)), now_ms);
+        let terms = until(if word == "old" { now_ms + 1 } else { now_ms + 2 * DAY_MS });
+        disk.add(said_in(0, line(seq, now_ms, word), terms), now_ms);
+        // Told again it stays what it was, and as long.
+        disk.add(said_in(0, line(seq, now_ms, word), until(i64::MAX)), now_ms);
         assert_eq!(disk.entries_with(word), 1, "told again is not written again");
     }
     let raw = disk.bytes();
     assert!(!raw.windows(5).any(|part| part == b"stays"), "it is sealed");
     disk.add(change(0, 1, Some("another")), now_ms);
     disk.add(change(0, 2, None), now_ms);
-    disk.add(Entry::Kept(place(0), Retention::For("2d".parse().unwrap())), now_ms);
-    disk.tidy(now_ms);
+    disk.tidy(now_ms + 1);
     let left =
         ["edited\"", "deleted", "old", "stays", "another"].map(|word| disk.entries_with(word));
     assert_eq!(left, [1, 0, 0, 1, 1], "the first is the mark of an edited line");
@@ -275,10 +282,11 @@ fn what_is_not_to_be_there_leaves_the_disk() {
     let other = Message { from: "bob".parse().unwrap(), ..line(9, 0, "false") };
     let other = Message { kind: Kind::Edit { of: Seq(4) }, ..other };
     for id in [4, 5] {
-        let entry = Entry::of(&place(0), &other, Some(MsgId([id; 16]))).unwrap();
+        let of = Some(MsgId([id; 16]));
+        let entry = Entry::of(&place(0), &other, of, Terms::default()).unwrap();
         disk.add(entry, now_ms);
     }
-    let found = disk.index().search(&place(0), "stays", now_ms);
+    let found = disk.index().search(&place(0), "stays", now_ms, None);
     assert_eq!((found.0.len(), found.0[0].edited), (1, false));
     // Two days later, without a word from anybody.
     disk.tidy(now_ms + 2 * DAY_MS);
@@ -294,13 +302,15 @@ fn what_is_not_to_be_there_leaves_the_disk() {
 fn the_file_has_its_bound_and_the_newest_lines_stay() {
     let mut disk = Disk::new(0, 100_000);
     for number in 0..1_000u64 {
-        let entry = said(number as u8, line(number, number as i64, "marker"));
+        let id = MsgId(u128::from(number).to_be_bytes());
+        let message = Message { id, ..line(number, number as i64, "marker") };
+        let entry = said(number as u8, message);
         disk.add(entry, 0);
         let bytes = disk.bytes().len();
         assert!(bytes <= 100_000, "{bytes}");
     }
     let book = disk.index();
-    let (found, more) = book.search(&place((999 % 256) as u8), "MARKER", 0);
+    let (found, more) = book.search(&place((999 % 256) as u8), "MARKER", 0, None);
     assert!(more || found.len() > 10);
     assert_eq!(found.last().unwrap().seq, Seq(999));
     // Half a line at the end, and a stranger's bytes.
@@ -308,5 +318,28 @@ fn the_file_has_its_bound_and_the_newest_lines_stay() {
     assert!(disk.index().entries().next().is_none());
     disk.restarts(0);
     disk.add(said(0, line(1, 0, "tea")), 0);
-    assert_eq!(disk.index().search(&place(0), "tea", 0).0.len(), 1);
+    assert_eq!(disk.index().search(&place(0), "tea", 0, None).0.len(), 1);
+}
+
+#[test]
+fn nothing_that_a_server_tells_pushes_out_what_somebody_has_signed() {
+    let mut disk = Disk::new(0, 100_000);
+    let terms = |log| Terms { log: Some(LogId(log)), until_ms: None };
+    disk.add(said_in(0, line(1, 7, "the signed tea"), terms(1)), 0);
+    // Other lines under its seq, in this log and in another one, and under its id.
+    for (log, id) in [(1, 2), (9, 3), (9, 1)] {
+        let from = if id == 1 { "bob" } else { "alice" }.parse().unwrap();
+        let other = Message { id: MsgId([id; 16]), from, ..line(1, 8, "another tea") };
+        disk.add(said_in(0, other, terms(log)), 0);
+    }
+    // More than the file takes, of what nobody has signed, and newer by the server's word.
+    for number in 0..1_000u64 {
+        let id = MsgId(u128::from(number + 1_000).to_be_bytes());
+        let made = Message { lock: Lock::Open, id, ..line(number, i64::MAX, "made up") };
+        disk.add(said(1, made), 0);
+    }
+    let (found, _) = disk.index().search(&place(0), "tea", 0, Some(LogId(1)));
+    let told: Vec<_> = found.iter().map(|line| (line.seq.0, line.body.text())).collect();
+    let another = "another tea";
+    assert_eq!(told, [(1, "the signed tea"), (1, another), (0, another), (0, another)]);
 }
