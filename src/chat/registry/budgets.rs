@@ -64,12 +64,16 @@ impl Budgets {
 
     /// Other limits from now on; what was taken stays taken.
     pub fn retune(&mut self, limits: &Limits) {
-        let Budgets { lines, bytes, requests, histories, answers, .. } = self;
-        let Budgets { rejoins, notices, logins, places, .. } = self;
-        let all = [lines, bytes, requests, histories, answers, rejoins, notices, logins, places];
-        for (bucket, (burst, per_s)) in all.into_iter().zip(sizes(limits)) {
+        for (bucket, (burst, per_s)) in self.all().into_iter().zip(sizes(limits)) {
             bucket.retune(burst, per_s);
         }
+    }
+
+    /// All buckets, in the order of the fields.
+    pub fn all(&mut self) -> [&mut Bucket; 9] {
+        let Budgets { lines, bytes, requests, histories, answers, .. } = self;
+        let Budgets { rejoins, notices, logins, places, .. } = self;
+        [lines, bytes, requests, histories, answers, rejoins, notices, logins, places]
     }
 }
 

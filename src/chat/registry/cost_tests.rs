@@ -4,6 +4,7 @@ use super::super::{Kind, MsgId, ReadMark};
 use super::tests::{Chat, notices};
 use super::*;
 use crate::chat::Body;
+use crate::chat::rate::Bucket;
 use std::str::FromStr;
 
 /// A channel with a PIN: tags of greater numbers come later.
@@ -445,4 +446,34 @@ fn first_messages_and_messages_to_whom_is_gone() {
     }
     assert!(matches!(chat.says(alice, "#two", "x"), Err(Refusal::Rate { .. })));
     assert!(chat.says(alice, "#one", "x").is_ok());
+}
+
+#[test]
+fn a_reconnect_after_any_time_refills_no_budget() {
+    let minute = 60_000;
+    let (mut chat, name) = (Chat::new(), "alice".parse().unwrap());
+    // Long after the last message, everything is spent, and the answers are owed for two hours.
+    let (id, late) = (chat.enters("alice"), 600 * minute);
+    let limits = chat.registry.rules.limits.clone();
+    let budgets = &mut chat.registry.user(&name, Stamp(late)).budgets;
+    for bucket in budgets.all() {
+        bucket.take(f64::INFINITY, Stamp(late)).unwrap();
+    }
+    budgets.answers.owe(limits.answer_bytes_per_s * 7_200.0, Stamp(late));
+    chat.registry.leave(id, None, false, Stamp(late));
+    for after in [0, 1, 10, 59, 61, 100, 119] {
+        let now = Stamp(late + after * minute);
+        chat.registry.sweep(now);
+        let budgets = &mut chat.registry.user(&name, now).budgets;
+        assert!(budgets.answers.take(0.0, now).is_err(), "{after} min");
+        let mut spent = Budgets::new(&limits, Stamp(late));
+        for (bucket, fresh) in budgets.all().into_iter().zip(spent.all()) {
+            // As much as has come since, and no more.
+            fresh.take(f64::INFINITY, Stamp(late)).unwrap();
+            let gives = |bucket: &Bucket| bucket.clone().take(f64::INFINITY, now).is_ok();
+            assert!(!gives(bucket) || gives(fresh), "{after} min");
+        }
+    }
+    chat.registry.sweep(Stamp(late + 300 * minute));
+    assert!(chat.registry.users.is_empty(), "what says nothing any more is forgotten");
 }
