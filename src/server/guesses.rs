@@ -5,6 +5,9 @@
 //! sources that the person never came from wait for each other; the person's own sources do not wait
 //! for them. No wait is longer than its bound, so that a thief's guesses delay the owner by no more,
 //! and the source with fewer wrong guesses has the next turn.
+//!
+//! A guess counts as wrong from its turn on, before it is hashed, and a right one is taken back: those
+//! that come at the same moment wait for each other.
 
 use std::collections::HashMap;
 
@@ -26,7 +29,7 @@ const REMEMBERED_MAX: usize = 65_536;
 /// What was wrong this long ago is forgotten.
 const FORGET_MS: u64 = 24 * 3_600_000;
 
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy, Default, PartialEq)]
 struct Wrong {
     count: u32,
     until: Stamp,
@@ -49,6 +52,12 @@ pub struct Guesses {
     known: HashMap<(UserName, Source), Stamp>,
 }
 
+/// The turn of a guess: what it has made others wait, before and after it.
+pub struct Turn {
+    before: Wrong,
+    after: Wrong,
+}
+
 /// A guess of a password: about whom, from where, and whether they have logged in from there lately.
 pub struct Guess<'a> {
     pub user: &'a UserName,
@@ -69,8 +78,17 @@ impl Guesses {
         }
     }
 
-    /// A guess was wrong.
-    pub fn wrong(&mut self, guess: &Guess, now: Stamp) {
+    /// The turn of a guess, which counts as wrong until it is right; none where it has to wait.
+    pub fn take(&mut self, guess: &Guess, now: Stamp) -> Option<Turn> {
+        if self.wait_ms(guess, now) > 0 {
+            return None;
+        }
+        let before = self.of_person(guess);
+        self.wrong(guess, now);
+        Some(Turn { before, after: self.of_person(guess) })
+    }
+
+    fn wrong(&mut self, guess: &Guess, now: Stamp) {
         self.forget(now);
         let key = (guess.user.clone(), guess.source);
         if self.sources.len() < REMEMBERED_MAX || self.sources.contains_key(&key) {
@@ -84,8 +102,17 @@ impl Guesses {
         }
     }
 
-    /// A guess was right: this source is the person's own from now on.
-    pub fn right(&mut self, guess: &Guess, now: Stamp) {
+    /// A guess was right: it makes nobody wait, and this source is the person's own from now on.
+    pub fn right(&mut self, guess: &Guess, turn: Turn, now: Stamp) {
+        if let Some(person) = self.users.get_mut(guess.user)
+            && turn.before != turn.after
+        {
+            match person.wrong == turn.after {
+                true => person.wrong = turn.before,
+                // Others have guessed since, and wait for their own.
+                false => person.wrong.count = person.wrong.count.saturating_sub(1),
+            }
+        }
         let key = (guess.user.clone(), guess.source);
         self.sources.remove(&key);
         if self.known.len() < REMEMBERED_MAX {
@@ -96,6 +123,10 @@ impl Guesses {
     fn of_source(&self, guess: &Guess) -> Wrong {
         let wrong = self.sources.get(&(guess.user.clone(), guess.source));
         wrong.copied().unwrap_or_default()
+    }
+
+    fn of_person(&self, guess: &Guess) -> Wrong {
+        self.users.get(guess.user).map(|person| person.wrong).unwrap_or_default()
     }
 
     fn is_known(&self, guess: &Guess) -> bool {
@@ -159,6 +190,11 @@ mod tests {
         Guess { user, source: source(last), known: false }
     }
 
+    fn comes_in(guesses: &mut Guesses, guess: &Guess, now: Stamp) {
+        let turn = guesses.take(guess, now).expect("no wait");
+        guesses.right(guess, turn, now);
+    }
+
     #[test]
     fn each_wrong_guess_makes_its_source_wait_twice_as_long_up_to_ten_seconds() {
         let (bob, mut guesses) = ("bob".parse().unwrap(), Guesses::default());
@@ -174,15 +210,35 @@ mod tests {
             guesses.wrong(&from(&bob, 1), now);
         }
         assert_eq!(guesses.wait_ms(&from(&bob, 1), now), 10_000);
-        guesses.right(&from(&bob, 1), now);
+        now = Stamp(now.0 + 10_000);
+        comes_in(&mut guesses, &from(&bob, 1), now);
         assert_eq!(guesses.wait_ms(&from(&bob, 1), now), 0);
+    }
+
+    #[test]
+    fn a_right_guess_makes_nobody_wait() {
+        let (bob, mut guesses) = ("bob".parse().unwrap(), Guesses::default());
+        for last in 1..=USER_FREE as u8 {
+            guesses.wrong(&from(&bob, last), Stamp(0));
+        }
+        for last in 20..60 {
+            comes_in(&mut guesses, &from(&bob, last), Stamp(0));
+        }
+        assert_eq!(guesses.wait_ms(&from(&bob, 100), Stamp(0)), 0);
+        // One that others came before, who wait for their own alone.
+        let own = guesses.take(&from(&bob, 100), Stamp(0)).unwrap();
+        assert_eq!(guesses.wait_ms(&from(&bob, 101), Stamp(0)), 1_000);
+        guesses.take(&from(&bob, 101), Stamp(1_000)).unwrap();
+        guesses.right(&from(&bob, 100), own, Stamp(1_100));
+        assert_eq!(guesses.wait_ms(&from(&bob, 102), Stamp(1_100)), 1_900);
+        assert_eq!(guesses.users[&bob].wrong.count, USER_FREE + 1);
     }
 
     #[test]
     fn a_thief_elsewhere_waits_and_the_member_at_home_does_not() {
         let (bob, carol) = ("bob".parse().unwrap(), "carol".parse().unwrap());
         let mut guesses = Guesses::default();
-        guesses.right(&from(&bob, 1), Stamp(0));
+        comes_in(&mut guesses, &from(&bob, 1), Stamp(0));
         for last in 2..100 {
             guesses.wrong(&from(&bob, last), Stamp(0));
         }

@@ -33,8 +33,8 @@ pub struct Login {
 /// How a login queues for the RSA operation.
 struct Queue {
     deadline: Instant,
-    /// Others that may wait already.
-    ahead_max: usize,
+    /// Others that may wait already; none for a peer that is not counted.
+    ahead_max: Option<usize>,
 }
 
 /// What a finished handshake gives.

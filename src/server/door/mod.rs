@@ -189,12 +189,9 @@ impl Waiting {
 }
 
 impl Registered {
-    /// The peer has a session: its source starts with a clean slate.
+    /// The peer has a session. What others did at its source stays for its time.
     pub fn entered(mut self) {
         self.offence = None;
-        if let Some(source) = self.origin.source {
-            self.door.penalties.lock().clear(source);
-        }
     }
 
     /// The peer was refused, for this.
@@ -366,14 +363,7 @@ impl Door {
         let source = Source::from(address);
         let known = self.recent.lock().knows(source, recent::today());
         let (penalties, now) = (self.penalties.lock(), self.now());
-        let standing = match (penalties.refuses(source, now), known) {
-            (true, false) => return None,
-            // Never refused; but for its own offences it comes last.
-            (true, true) => Standing::Suspect,
-            (false, true) => Standing::Known,
-            (false, false) if penalties.suspects(source, now) => Standing::Suspect,
-            (false, false) => Standing::Unknown,
-        };
+        let standing = penalties.standing(source, known, now)?;
         let penalised = penalties.penalises(source, now);
         Some(Origin { source: Some(source), standing, penalised })
     }
@@ -445,12 +435,12 @@ impl Door {
     }
 
     /// How many may wait for an RSA operation before a peer of this standing: for suspects a quarter, so
-    /// that they do not keep others from it.
-    fn ahead_max(&self, standing: Standing) -> usize {
+    /// that they do not keep others from it. Known peers find room, and take none from the others.
+    fn ahead_max(&self, standing: Standing) -> Option<usize> {
         match standing {
-            Standing::Suspect => self.permits.waiting_max() / 4,
-            Standing::Unknown => self.permits.waiting_max(),
-            Standing::Known => usize::MAX,
+            Standing::Suspect => Some(self.permits.waiting_max() / 4),
+            Standing::Unknown => Some(self.permits.waiting_max()),
+            Standing::Known => None,
         }
     }
 

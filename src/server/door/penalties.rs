@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 
 use super::source::{Prefix, Source};
-use super::table::Stage;
+use super::table::{Stage, Standing};
 use crate::chat::rate::Stamp;
 use crate::limits::Limits;
 
@@ -121,6 +121,20 @@ impl Penalties {
         Some(self.until.entry(prefix).or_insert(now))
     }
 
+    /// How a source ranks that somebody has logged in from lately, or not; none where it is refused. A known
+    /// one is never refused. While it has penalties it is preferred no more: a session ends none of them,
+    /// so that a hostile member's logins do not pay for the connections beside them.
+    pub fn standing(&self, source: Source, known: bool, now: Stamp) -> Option<Standing> {
+        match (self.refuses(source, now), known) {
+            (true, false) => None,
+            (true, true) => Some(Standing::Suspect),
+            (false, true) if self.penalises(source, now) => Some(Standing::Unknown),
+            (false, true) => Some(Standing::Known),
+            (false, false) if self.suspects(source, now) => Some(Standing::Suspect),
+            (false, false) => Some(Standing::Unknown),
+        }
+    }
+
     /// Whether a source is refused: its own penalties add up to the bound. Penalties of its neighbours
     /// never refuse it.
     pub fn refuses(&self, source: Source, now: Stamp) -> bool {
@@ -144,13 +158,6 @@ impl Penalties {
         let refuse_ms = self.refuse_ms.saturating_mul(factor as u64);
         let refuse_ms = refuse_ms.min(self.ms_max.max(self.refuse_ms));
         self.until.get(&prefix).is_some_and(|until| until.ms_since(now) >= refuse_ms)
-    }
-
-    /// A login wipes the slate of a source, and not of its neighbours.
-    pub fn clear(&mut self, source: Source) {
-        for (prefix, _) in source.prefixes().take(1) {
-            self.until.remove(&prefix);
-        }
     }
 }
 
@@ -176,9 +183,22 @@ mod tests {
         assert!(!penalties.refuses(two, Stamp(0)));
         assert!(!penalties.refuses(one, Stamp(1)), "below the threshold again");
         assert!(penalties.penalises(one, Stamp(1)) && !penalties.penalises(two, Stamp(1)));
-        penalties.add(one, 10_000, Stamp(1));
-        penalties.clear(one);
-        assert!(!penalties.refuses(one, Stamp(1)));
+    }
+
+    #[test]
+    fn a_known_source_is_preferred_while_it_has_no_penalties_and_is_never_refused() {
+        let [home, fresh] = ["192.0.2.1", "198.51.100.1"].map(source);
+        let mut penalties = Penalties::new(&Limits::default());
+        assert_eq!(penalties.standing(home, true, Stamp(0)), Some(Standing::Known));
+        penalties.add(home, 5_000, Stamp(0));
+        assert_eq!(penalties.standing(home, true, Stamp(4_999)), Some(Standing::Unknown));
+        assert_eq!(penalties.standing(home, true, Stamp(5_000)), Some(Standing::Known));
+        [home, fresh].into_iter().for_each(|one| penalties.add(one, 15_000, Stamp(5_000)));
+        assert_eq!(penalties.standing(home, true, Stamp(5_000)), Some(Standing::Suspect));
+        assert_eq!(penalties.standing(fresh, false, Stamp(5_000)), None);
+        assert_eq!(penalties.standing(fresh, false, Stamp(5_001)), Some(Standing::Unknown));
+        assert_eq!(penalties.standing(home, true, Stamp(5_001)), Some(Standing::Unknown));
+        assert_eq!(penalties.standing(home, true, Stamp(20_000)), Some(Standing::Known));
     }
 
     #[test]
@@ -234,7 +254,7 @@ mod tests {
         }
         assert!(longest_ms <= 1_000, "{longest_ms} ms");
         // Nor does it where they find no room at all.
-        penalties.clear(home);
+        let mut penalties = Penalties::new(&Limits::default());
         for now in (0..60_000).map(Stamp) {
             penalties.turned_away(home, now);
             assert!(!penalties.refuses(home, now) && penalties.penalises(home, now));

@@ -13,6 +13,7 @@ pub struct Permits {
 
 struct State {
     free: usize,
+    /// Those that are counted.
     waiting: usize,
 }
 
@@ -31,23 +32,21 @@ impl Permits {
     }
 
     /// Waits for a permit until `deadline`. None when it passes, and at once when `ahead_max` others
-    /// wait already.
-    pub fn take(&self, deadline: Instant, ahead_max: usize) -> Option<Permit<'_>> {
+    /// wait already. Without `ahead_max` it waits in any case, and is not counted among those that wait.
+    pub fn take(&self, deadline: Instant, ahead_max: Option<usize>) -> Option<Permit<'_>> {
         let mut state = self.state.lock();
-        if state.free == 0 && state.waiting >= ahead_max {
+        if state.free == 0 && ahead_max.is_some_and(|max| state.waiting >= max) {
             return None;
         }
-        state.waiting += 1;
-        while state.free == 0 {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                state.waiting -= 1;
-                return None;
-            }
+        let counted = usize::from(ahead_max.is_some());
+        state.waiting += counted;
+        let mut left = deadline.saturating_duration_since(Instant::now());
+        while state.free == 0 && !left.is_zero() {
             state = self.freed.wait_timeout(state, left);
+            left = deadline.saturating_duration_since(Instant::now());
         }
-        state.waiting -= 1;
-        state.free -= 1;
+        state.waiting -= counted;
+        state.free = state.free.checked_sub(1)?;
         Some(Permit(self))
     }
 }
@@ -61,6 +60,7 @@ impl Drop for Permit<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::thread;
     use std::time::Duration;
 
     use super::*;
@@ -69,13 +69,29 @@ mod tests {
     fn permits_are_few_and_come_back() {
         let permits = Permits::new(1, 0);
         let past = Instant::now();
-        let held = permits.take(past, 0).unwrap();
-        assert!(
-            permits.take(past + Duration::from_secs(60), permits.waiting_max()).is_none(),
-            "no room to wait"
-        );
-        assert!(permits.take(past, usize::MAX).is_none(), "the deadline has passed");
+        let held = permits.take(past, Some(0)).unwrap();
+        let later = past + Duration::from_secs(60);
+        assert!(permits.take(later, Some(permits.waiting_max())).is_none(), "no room to wait");
+        assert!(permits.take(past, None).is_none(), "the deadline has passed");
         drop(held);
-        assert!(permits.take(past, 0).is_some());
+        assert!(permits.take(past, Some(0)).is_some());
+    }
+
+    #[test]
+    fn those_who_are_not_counted_keep_nobody_from_waiting() {
+        let permits = Permits::new(1, 1);
+        let (held, later) =
+            (permits.take(Instant::now(), None), Instant::now() + Duration::from_secs(60));
+        thread::scope(|scope| {
+            let known: Vec<_> =
+                (0..8).map(|_| scope.spawn(|| permits.take(later, None).is_some())).collect();
+            let stranger = scope.spawn(|| permits.take(later, Some(1)).is_some());
+            while permits.state.lock().waiting == 0 && !stranger.is_finished() {
+                thread::yield_now();
+            }
+            assert_eq!(permits.state.lock().waiting, 1);
+            drop(held);
+            assert!(stranger.join().unwrap() && known.into_iter().all(|one| one.join().unwrap()));
+        });
     }
 }

@@ -23,9 +23,10 @@ pub enum Stage {
 pub enum Standing {
     /// Its network's penalties are over their budget. It takes a quarter of each stage at most.
     Suspect,
-    /// Nothing is known of it. It takes what is not reserved.
+    /// Nothing is known of it. It takes what is not reserved for known ones.
     Unknown,
-    /// Exempt, or from a source of a recent login. A quarter of each stage is reserved for it.
+    /// Exempt, or from a source of a recent login that has no penalties. A quarter of each stage is
+    /// reserved for it, and a quarter for the others.
     Known,
 }
 
@@ -71,7 +72,8 @@ pub struct Table<H> {
     bounds: Bounds,
 }
 
-/// One place in so many of each stage is for known peers alone, and suspects have as many at most.
+/// One place in so many of each stage is for known peers alone, and one for the others: a member may be
+/// hostile, too. Suspects have as many at most.
 const PART: usize = 4;
 
 /// The connection that is closed first of some.
@@ -200,7 +202,8 @@ impl<H> Table<H> {
         true
     }
 
-    /// Makes room in a stage, at the cost of suspects first and of known peers last.
+    /// Makes room in a stage, at the cost of suspects first and of known peers last; those who have what
+    /// they may have make room among themselves.
     fn make_room(
         &mut self,
         stage: Stage,
@@ -214,10 +217,11 @@ impl<H> Table<H> {
         let (suspects, unknown, known) = (count(Suspect), count(Unknown), count(Known));
         let (reserved, suspects_max) = (max / PART, (max / PART).max(1));
         let others_fit = suspects + unknown < max - reserved;
+        let known_fit = known < max - reserved;
         let fits = match origin.standing {
             Suspect => others_fit && suspects < suspects_max,
             Unknown => others_fit,
-            Known => true,
+            Known => known_fit,
         };
         if fits && suspects + unknown + known < max {
             return true;
@@ -230,8 +234,12 @@ impl<H> Table<H> {
         let victim = match origin.standing {
             Suspect if suspects >= suspects_max => yields(Suspect),
             Suspect => yields(Suspect).or_else(|| yields(Unknown)),
-            Unknown => yields(Suspect).or_else(|| yields(Unknown)).or_else(|| goes(Suspect)),
-            Known => goes(Suspect).or_else(|| goes(Unknown)).or_else(|| yields(Known)),
+            Unknown => yields(Suspect)
+                .or_else(|| yields(Unknown))
+                .or_else(|| goes(Suspect))
+                .or_else(|| yields(Known).filter(|_| others_fit)),
+            Known if known_fit => goes(Suspect).or_else(|| goes(Unknown)),
+            Known => yields(Known),
         };
         evicted.extend(victim.and_then(|id| self.leave(id)));
         victim.is_some()

@@ -107,11 +107,19 @@ fn those_who_logged_in_lately_have_places_that_nobody_else_takes() {
     }
     // Beyond that, the others go first, whatever they are about.
     assert_eq!(greeted(&mut table, known("192.0.9.1"), 0).1, Ok(vec![first]));
-    for number in 10..21 {
+    for number in 10..17 {
         greeted(&mut table, known(&format!("192.0.{number}.1")), 0).1.unwrap();
     }
-    assert_eq!(greeted(&mut table, known("192.0.99.1"), 0).1, Err(Full), "all are known");
-    assert_eq!(greeted(&mut table, apart(200), 60_000).1, Err(Full), "and none of them goes");
+    assert_eq!(
+        greeted(&mut table, known("192.0.99.1"), 0).1,
+        Err(Full),
+        "three quarters are known"
+    );
+    assert_eq!(table.count(Stage::Greeted), 16, "a quarter is for the others");
+    let (newcomer, oldest) = (greeted(&mut table, apart(200), 1_000).1, table.held.len());
+    assert!(newcomer.is_ok_and(|gone| gone.len() == 1) && oldest > 16, "one of their own goes");
+    let count = |standing| table.in_stage(Stage::Greeted, standing).count();
+    assert_eq!((count(Standing::Known), count(Standing::Unknown)), (12, 4));
 }
 
 #[test]
@@ -249,22 +257,24 @@ fn a_neighbour_without_penalties_comes_before_those_who_have_some() {
     assert_eq!(greeted(penalised(7), 1_000).1, Ok(vec![held[1]]), "and it stays");
 }
 
-/// Hostile steps: from one of so many sources, what it does, as whom, and after which time.
-fn steps(sources: u8) -> impl Strategy<Value = Vec<(u8, u8, bool, u64)>> {
-    prop::collection::vec((0..sources, 0u8..4, any::<bool>(), 0u64..300), 1..200)
+/// What a source does, as whom, and after which time.
+type Step = (u8, u8, Standing, u64);
+
+/// Hostile steps of so many sources.
+fn steps(sources: u8, whom: &'static [Standing]) -> impl Strategy<Value = Vec<Step>> {
+    prop::collection::vec((0..sources, 0u8..4, prop::sample::select(whom), 0u64..300), 1..200)
 }
 
+const STRANGERS: &[Standing] = &[Standing::Unknown, Standing::Suspect];
+const MEMBERS: &[Standing] = &[Standing::Known];
+const ANYBODY: &[Standing] = &[Standing::Known, Standing::Unknown, Standing::Suspect];
+
 /// Fills a table as hard as the steps can. Gives the time after them.
-fn besiege(
-    table: &mut Table<()>,
-    steps: Vec<(u8, u8, bool, u64)>,
-    address: impl Fn(u8) -> String,
-) -> u64 {
+fn besiege(table: &mut Table<()>, steps: Vec<Step>, address: impl Fn(u8) -> String) -> u64 {
     let mut now = 0;
-    for (number, what, is_suspect, pause) in steps {
+    for (number, what, standing, pause) in steps {
         now += pause;
-        let origin = from(&address(number));
-        let origin = if is_suspect { suspect(&address(number)) } else { origin };
+        let origin = Origin { standing, ..from(&address(number)) };
         let (Ok(id), _) = table.enter(origin, (), Stamp(now)) else { continue };
         let stages = [Stage::Greeted, Stage::LoggingIn];
         for stage in stages.into_iter().take(what.into()) {
@@ -284,7 +294,39 @@ fn comes_in(table: &mut Table<()>, origin: Origin, now: u64) -> Result<(), Full>
 
 proptest! {
     #[test]
-    fn a_newcomer_of_another_network_comes_in_whatever_five_networks_do(steps in steps(250)) {
+    fn whoever_is_hostile_strangers_and_members_come_in(
+        members in steps(250, MEMBERS), strangers in steps(250, STRANGERS),
+        anybody in steps(250, ANYBODY),
+    ) {
+        let address = |number: u8| format!("10.{number}.0.1");
+        let (fresh, home) = (from("203.0.113.1"), known("203.0.113.1"));
+        // At once where the others are hostile, and else when those of the same standing have had
+        // their time.
+        let mut table = Table::new(BOUNDS);
+        let now = besiege(&mut table, members, address);
+        prop_assert_eq!(comes_in(&mut table, fresh, now), Ok(()), "hostile members");
+        prop_assert_eq!(comes_in(&mut table, home, now + 2_000), Ok(()), "among members");
+        let mut table = Table::new(BOUNDS);
+        let now = besiege(&mut table, strangers, address);
+        prop_assert_eq!(comes_in(&mut table, home, now), Ok(()), "hostile strangers");
+        for origin in [fresh, home] {
+            let mut table = Table::new(BOUNDS);
+            let now = besiege(&mut table, anybody.clone(), address);
+            prop_assert_eq!(comes_in(&mut table, origin, now + 2_000), Ok(()));
+        }
+    }
+
+    #[test]
+    fn a_member_comes_in_at_once_whatever_few_hostile_members_do(steps in steps(4, ANYBODY)) {
+        let mut table = Table::new(Bounds { logging_in: 16, per_source: 100, ..BOUNDS });
+        let now = besiege(&mut table, steps, |number| format!("10.{number}.0.1"));
+        prop_assert_eq!(comes_in(&mut table, known("203.0.113.1"), now), Ok(()));
+    }
+
+    #[test]
+    fn a_newcomer_of_another_network_comes_in_whatever_five_networks_do(
+        steps in steps(250, STRANGERS),
+    ) {
         for address in [
             |number: u8| format!("192.0.{}.{number}", number % 5),
             |number: u8| format!("2001:db8:{}:{number:x}00::1", number % 5),
@@ -296,7 +338,9 @@ proptest! {
     }
 
     #[test]
-    fn a_newcomer_of_the_same_network_has_its_share(few in steps(3), all in steps(250)) {
+    fn a_newcomer_of_the_same_network_has_its_share(
+        few in steps(3, STRANGERS), all in steps(250, STRANGERS),
+    ) {
         let address = |number: u8| format!("2001:db8:1:{number:x}00::1");
         let member = suspect("2001:db8:1:ff00::1");
         // At once where few sources hold the places, and else when these have had their time.
