@@ -343,8 +343,8 @@ pub fn fuzz_lines(bytes: &[u8]) {
     folder.replace_search_log(text.as_bytes()).expect("its bytes");
     if let Ok(book) = search_log::read(&folder, &key.into()) {
         let place = "@bob".parse().expect("a place");
-        let _ = book.search(&place, "tea", i64::MAX);
-        let _ = book.search(&place, "tea", i64::MIN);
+        let _ = book.search(&place, "tea", i64::MAX, None);
+        let _ = book.search(&place, "tea", i64::MIN, None);
     }
     let _ = SearchLog::open(&mut folder, key.into(), 1_000_000, 512);
 }
