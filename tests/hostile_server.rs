@@ -529,6 +529,9 @@ fn what_was_read_stays_found_whatever_the_server_says_of_logs_and_retention() {
     assert_eq!(finds(&mut plain, "five"), 1);
     // The control: its sender's own word takes it away.
     tells(&double, &said, 1, json!({"replay": true}));
+    plain.shows("the line that is told again", |lines| {
+        lines.iter().filter(|line| line.contains("You: the kettle sings")).count() == 2
+    });
     plain.types("/delete 1");
     let deletion = || double.sealed().filter(|say| say["kind"] == "delete");
     story.world.until("a deletion is sealed", || deletion().is_some());
