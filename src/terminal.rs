@@ -350,7 +350,9 @@ impl Editor {
     pub fn read(&mut self, is_secret: fn(&str) -> bool, is_slip: fn(&str) -> bool) -> Typed {
         at_work();
         let begun = std::mem::take(&mut self.begun);
-        let line = self.lines.readline_with_initial("> ", (&begun, ""));
+        // It stands there once the terminal echoes nothing.
+        let prompt = if HIDDEN.load(Ordering::Relaxed) { "password: " } else { "> " };
+        let line = self.lines.readline_with_initial(prompt, (&begun, ""));
         stage().reading = false;
         STAGE_CHANGED.notify_all();
         let secret = is_secret_line();

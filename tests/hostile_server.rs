@@ -410,6 +410,9 @@ fn who_types_a_message_while_the_server_asks_for_a_password_gives_none() {
         // Nor does what is begun after that, nor what was said before.
         terminal.types("and a second one\r");
         terminal.types("\r");
+        if !face.is_empty() {
+            terminal.shows("password: ");
+        }
         terminal.types("\x1b[A\x19tall tree");
         terminal.shows(&"*".repeat("tall tree".len()));
         terminal.types("\r");
