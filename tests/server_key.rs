@@ -421,22 +421,26 @@ fn an_invite_without_its_first_key_leads_to_the_whole_server() {
     rotates(&world);
     let line = invite(&world);
     let short = line.strip_suffix(&format!("/{first}")).unwrap();
-    for (name, unproven) in [("bob", false), ("carol", true)] {
+    for name in ["bob", "carol"] {
         world.admit(name);
-        if unproven {
-            // The first key was not known when this entry was made.
-            let (host, port) = world.address.rsplit_once(':').unwrap();
-            let (_, key) = short.rsplit_once('/').unwrap();
-            let entry = serde_json::json!([{"host": host, "port": port.parse::<u16>().unwrap(), "fingerprint": key}]);
-            fs::write(world.vault(name).join("servers.json"), entry.to_string()).unwrap();
-        }
-        let mut member = invited(&world, name, if unproven { &line } else { short });
-        member.sees("you are in #lobby");
-        assert!(servers(&world, name).contains(&first));
-        assert_eq!(servers(&world, name).matches("\"host\"").count(), 1);
-        member.types("/join tea blue kettle 47");
-        member.sees("alice: before");
     }
+    let mut bob = invited(&world, "bob", short);
+    bob.sees("you are in #lobby");
+    assert!(servers(&world, "bob").contains(&first));
+    assert_eq!(servers(&world, "bob").matches("\"host\"").count(), 1);
+    bob.types("/join tea blue kettle 47");
+    bob.sees("alice: before");
+    // The first key was not known when this entry was made: what carol has compared since is not set aside
+    // by an invite.
+    let (host, port) = world.address.rsplit_once(':').unwrap();
+    let (_, key) = short.rsplit_once('/').unwrap();
+    let port = port.parse::<u16>().unwrap();
+    let entry = serde_json::json!([{"host": host, "port": port, "fingerprint": key}]).to_string();
+    fs::write(world.vault("carol").join("servers.json"), &entry).unwrap();
+    let mut carol = invited(&world, "carol", &line);
+    carol.is_told("had a key before the first one that is known here");
+    assert_eq!(carol.ends().code(), Some(6));
+    assert_eq!(servers(&world, "carol"), entry);
 }
 
 #[test]

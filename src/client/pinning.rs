@@ -101,6 +101,10 @@ pub fn pin(text: &str, known: &[Server], ask: Ask) -> Result<Pinned, Fault> {
     };
     let server = match relation(print, &lineage, known) {
         Relation::Stranger => Server::new(host, port, print, None).after(&lineage),
+        // What was compared and pinned under the first key would be set aside without a word.
+        Relation::Same { old, now } if now.founding() != old.founding() => {
+            return Err(earlier_key(old, print));
+        }
         Relation::Same { old, now } if old.is_known_by(print) => now.at(host, port),
         Relation::Same { old, .. } => return Err(another_key(old, print, None)),
         Relation::Fork(server) => return Err(fork(server, print)),
@@ -154,6 +158,18 @@ pub fn fork(server: &Server, print: &Fingerprint) -> Fault {
     );
     let hint = "nothing was changed: somebody may have stolen the former key. Do not use this invite, and \
                 ask the operator";
+    Fault::new(code::WRONG_SERVER, error, hint)
+}
+
+/// The invite's lineage begins before the first key by which a server is known.
+fn earlier_key(server: &Server, print: &Fingerprint) -> Fault {
+    let error = format!(
+        "the invite says that the server of {}:{}, whose key is {print}, had a key before the first one that is \
+         known here",
+        server.host, server.port
+    );
+    let hint = "nothing was changed. The people and PIN channels that you know there are those of the first \
+                known key: ask the operator, and if it is so, use pychat trust and this invite";
     Fault::new(code::WRONG_SERVER, error, hint)
 }
 

@@ -75,16 +75,17 @@ impl Password {
         self.stage = Stage::Asked;
         let asks = Show::Event(Origin::Client, Event::Password { wrong, retry_ms });
         // In this client's own words: the server's would ask for one as well as any.
-        let mut actions = vec![Action::Show(asks)];
+        let mut actions = Vec::new();
         if giver == Giver::Person {
-            // Somebody who was in may be in the middle of a message, and not look.
-            if was_in {
-                actions.push(notice(
-                    "first press Enter on an empty line: it hides what you type".into(),
-                ));
-            }
+            // What is typed is hidden before anybody is asked to type it.
             let prompt = if was_in { SecretPrompt::Waits } else { SecretPrompt::Open };
             actions.push(Action::Show(Show::Secret(prompt)));
+        }
+        actions.push(Action::Show(asks));
+        if giver == Giver::Person && was_in {
+            // They may be in the middle of a message, and not look.
+            let text = "first press Enter on an empty line: it hides what you type";
+            actions.push(notice(text.into()));
         }
         Some(actions)
     }
