@@ -28,6 +28,8 @@ const TURN_MS: u64 = 2_000;
 const REMEMBERED_MAX: usize = 65_536;
 /// What was wrong this long ago is forgotten.
 const FORGET_MS: u64 = 24 * 3_600_000;
+/// A source is the person's own for as long after a right password as after a login.
+const KNOWN_MS: u64 = 30 * 24 * 3_600_000;
 
 #[derive(Clone, Copy, Default, PartialEq)]
 struct Wrong {
@@ -71,7 +73,7 @@ impl Guesses {
     pub fn wait_ms(&mut self, guess: &Guess, now: Stamp) -> u64 {
         let own = self.of_source(guess);
         let own_ms = own.until.ms_since(now);
-        let known = self.is_known(guess);
+        let known = self.is_known(guess, now);
         match self.users.get_mut(guess.user) {
             Some(person) if !known => own_ms.max(person.wait_ms(guess.source, own, now)),
             _ => own_ms,
@@ -95,7 +97,7 @@ impl Guesses {
             later(self.sources.entry(key).or_default(), 0, SOURCE_MS, now);
         }
         let remembered = self.users.len() < REMEMBERED_MAX || self.users.contains_key(guess.user);
-        if !self.is_known(guess) && remembered {
+        if !self.is_known(guess, now) && remembered {
             let person = self.users.entry(guess.user.clone()).or_default();
             later(&mut person.wrong, USER_FREE, USER_MS, now);
             person.turn = None;
@@ -115,7 +117,10 @@ impl Guesses {
         }
         let key = (guess.user.clone(), guess.source);
         self.sources.remove(&key);
-        if self.known.len() < REMEMBERED_MAX {
+        if self.known.len() >= REMEMBERED_MAX {
+            self.known.retain(|_, right| now.ms_since(*right) < KNOWN_MS);
+        }
+        if self.known.len() < REMEMBERED_MAX || self.known.contains_key(&key) {
             self.known.insert(key, now);
         }
     }
@@ -129,8 +134,9 @@ impl Guesses {
         self.users.get(guess.user).map(|person| person.wrong).unwrap_or_default()
     }
 
-    fn is_known(&self, guess: &Guess) -> bool {
-        guess.known || self.known.contains_key(&(guess.user.clone(), guess.source))
+    fn is_known(&self, guess: &Guess, now: Stamp) -> bool {
+        let right = self.known.get(&(guess.user.clone(), guess.source));
+        guess.known || right.is_some_and(|right| now.ms_since(*right) < KNOWN_MS)
     }
 
     fn forget(&mut self, now: Stamp) {
@@ -166,10 +172,10 @@ fn later(wrong: &mut Wrong, free: u32, (first_ms, last_ms): (u64, u64), now: Sta
         wrong.count = 0;
     }
     wrong.count = wrong.count.saturating_add(1);
-    if let Some(doubled) = wrong.count.checked_sub(free + 1) {
-        let wait_ms = (first_ms << doubled.min(20)).min(last_ms);
-        wrong.until = Stamp(now.0 + wait_ms);
-    }
+    let doubled = wrong.count.checked_sub(free + 1);
+    let wait_ms = doubled.map_or(0, |doubled| (first_ms << doubled.min(20)).min(last_ms));
+    // Also of a free one: the time of the last guess says when they are forgotten.
+    wrong.until = Stamp(now.0 + wait_ms);
 }
 
 #[cfg(test)]
@@ -250,6 +256,22 @@ mod tests {
         assert_eq!(guesses.wait_ms(&from(&carol, 2), Stamp(0)), 0, "nor does anybody else");
         guesses.wrong(&from(&bob, 1), Stamp(0));
         assert_eq!(guesses.wait_ms(&from(&bob, 1), Stamp(0)), 1_000, "but for its own mistakes");
+        let (last, over) = (Stamp(KNOWN_MS - 1), Stamp(KNOWN_MS));
+        (2..100).for_each(|other| guesses.wrong(&from(&bob, other), last));
+        assert_eq!(guesses.wait_ms(&from(&bob, 1), last), 0);
+        assert!(guesses.wait_ms(&from(&bob, 1), over) > 0, "the source is no longer bob's own");
+    }
+
+    #[test]
+    fn guesses_are_counted_however_long_the_server_runs() {
+        let (bob, mut guesses) = ("bob".parse().unwrap(), Guesses::default());
+        for day in [0, 1, 2, 40] {
+            let now = Stamp(day * (DAY_MS + 60_000));
+            (1..=USER_FREE as u8).for_each(|last| guesses.wrong(&from(&bob, last), now));
+            assert_eq!(guesses.wait_ms(&from(&bob, 100), now), 0, "day {day}");
+            guesses.wrong(&from(&bob, 101), now);
+            assert!(guesses.wait_ms(&from(&bob, 100), now) > 0, "day {day}");
+        }
     }
 
     proptest! {
