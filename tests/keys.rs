@@ -424,7 +424,7 @@ fn users_are_listed_shown_and_removed_for_eyes_and_for_programs() {
     json(&["users", "remove", "bob", "--json"]);
     let gone = json(&["users", "remove", "ALICE", "--json"]);
     assert_eq!(gone["name"], "alice");
-    // The key, and what was set for the first one here: that they own the house.
+    // The key, and what was set for the first one here: that they are the owner.
     assert_eq!(gone["removed"].as_array().unwrap().len(), 2);
     for args in [["users", "remove", "alice"], ["users", "show", "alice"]] {
         let (code, _, told) = operator(&world, &args);

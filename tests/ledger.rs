@@ -362,7 +362,7 @@ fn a_full_disk_refuses_lines_and_the_talk_goes_on() {
     assert_eq!(bob.seen("alice: xxx"), alice.seen("You: xxx") - 1, "one is from the history");
 }
 
-/// A house whose disk fails to sync while the file is there.
+/// A server whose disk fails to sync while the file is there.
 #[cfg(target_os = "linux")]
 fn on_a_failing_disk() -> (tempfile::TempDir, PathBuf, World) {
     let folder = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! The house at its limits, on the real binary: crowds, floods, and peers that misbehave. Whatever
+//! A server at its limits, on the real binary: crowds, floods, and peers that misbehave. Whatever
 //! one does, the others chat on.
 
 mod world;
@@ -181,14 +181,14 @@ fn two_thousand_idle_clients_are_no_burden() {
 }
 
 #[test]
-fn who_found_the_house_full_gets_in_once_somebody_left() {
+fn a_client_of_a_full_server_logs_in_once_another_has_left() {
     let world = World::with(r#"{"connections_max": 2}"#);
     let mut alice = world.enters("alice");
     let mut bob = world.enters("bob");
     world.admit("carol");
     let carol = world.client("carol", &["--plain"]);
     carol.sees("the server is full");
-    world.server.is_told("warn the house is full: 2 connections");
+    world.server.is_told("warn the server is full: 2 connections");
     let mut sends = world.program("carol");
     let sent = sends.args(["client", &world.invite, "--name", "carol", "--send", "hi"]).output();
     let told = String::from_utf8(sent.unwrap().stderr).unwrap();

@@ -131,7 +131,7 @@ fn health_says_when_nothing_is_stored() {
         alice_fills(&world);
         let (ok, told) = world.operator(&["ctl", "health", "--json"]);
         let reply: Value = serde_json::from_str(&told).unwrap();
-        assert_eq!(reply["data"]["door"], true, "{told}");
+        assert_eq!(reply["data"]["admission"], true, "{told}");
         assert_eq!(reply["ok"], ok, "{told}");
         assert_eq!(reply["data"]["storage"], ok, "{told}");
         !ok

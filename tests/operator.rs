@@ -1,4 +1,4 @@
-//! The operator's house: who may do what, who is kept out, and how it is told. On the real binary.
+//! Roles and operator commands: permissions, bans, and notices. On the real binary.
 
 mod world;
 
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use world::World;
 
 /// A world with an owner, a moderator and a member, all connected.
-fn house() -> (World, [world::Program; 3]) {
+fn server_with_roles() -> (World, [world::Program; 3]) {
     let world = World::new();
     let people = ["olga", "mona", "bob"].map(|name| world.enters(name));
     for (name, role) in [("olga", "owner"), ("mona", "moderator")] {
@@ -21,7 +21,7 @@ fn house() -> (World, [world::Program; 3]) {
 
 #[test]
 fn power_goes_downwards_from_the_chat() {
-    let (world, [mut olga, mut mona, mut bob]) = house();
+    let (world, [mut olga, mut mona, mut bob]) = server_with_roles();
     bob.types("/kick mona");
     bob.sees("any operator's word: not for a member");
     mona.types("/op bob");
@@ -55,7 +55,7 @@ fn power_goes_downwards_from_the_chat() {
 
 #[test]
 fn a_ban_ends_sessions_is_told_with_its_end_and_outlives_a_restart() {
-    let (world, [_olga, mut mona, mut bob]) = house();
+    let (world, [_olga, mut mona, mut bob]) = server_with_roles();
     let begun = Instant::now();
     mona.types("/ban bob 1d12h too much noise");
     bob.sees("you are banned until 20");
@@ -77,7 +77,7 @@ fn a_ban_ends_sessions_is_told_with_its_end_and_outlives_a_restart() {
 
 #[test]
 fn keys_and_address_ranges_are_banned_too_but_never_the_owner() {
-    let (world, [mut olga, _mona, bob]) = house();
+    let (world, [mut olga, _mona, bob]) = server_with_roles();
     let (_, shown) = world.operator(&["users", "show", "bob", "--json"]);
     let shown: serde_json::Value = serde_json::from_str(&shown).unwrap();
     let print = shown["fingerprints"][0].as_str().unwrap();
@@ -112,7 +112,7 @@ fn keys_and_address_ranges_are_banned_too_but_never_the_owner() {
 
 #[test]
 fn who_is_muted_reads_on_and_says_nothing() {
-    let (world, [_olga, mut mona, mut bob]) = house();
+    let (world, [_olga, mut mona, mut bob]) = server_with_roles();
     bob.types("before");
     mona.sees("bob: before");
     mona.types("/mute Bob 1h shouting");
@@ -135,7 +135,7 @@ fn who_is_muted_reads_on_and_says_nothing() {
 
 #[test]
 fn what_is_set_for_a_person_must_be_readable() {
-    let (world, [_olga, _mona, bob]) = house();
+    let (world, [_olga, _mona, bob]) = server_with_roles();
     let file = world.home().join("users/bob.json");
     fs::write(&file, r#"{"role": "king"}"#).unwrap();
     world.server.is_told("bob.json");
@@ -157,7 +157,7 @@ fn what_is_set_for_a_person_must_be_readable() {
 
 #[test]
 fn the_message_of_the_day_is_changed_from_the_chat() {
-    let (world, [mut olga, ..]) = house();
+    let (world, [mut olga, ..]) = server_with_roles();
     olga.types("/motd mind the step");
     olga.sees("it is set");
     let world = world.restarted();
@@ -166,7 +166,7 @@ fn the_message_of_the_day_is_changed_from_the_chat() {
 
 #[test]
 fn the_only_owner_stays_and_a_new_one_of_a_name_begins_with_nothing() {
-    let (world, _people) = house();
+    let (world, _people) = server_with_roles();
     let (ok, told) = world.operator(&["users", "role", "olga", "member"]);
     assert!(!ok && told.contains("the only owner"), "{told}");
     // Neither word is about an owner, whoever says it and however lately one became that.

@@ -121,7 +121,7 @@ fn every_cell_of_the_table_holds() {
         client.types(r#"{"type":"quit"}"#);
         assert_eq!(client.ends().code(), Some(0));
     }
-    // Whoever holds the house has the operators' words, and no seat to say anything from.
+    // The console has the operators' commands, and no session that could send messages.
     for (act, cells) in &table {
         let operate = request(act).contains("operate");
         assert_eq!(cells[3], operate, "{act} by the console");

@@ -100,7 +100,7 @@ fn others_chat_and_load_history_beside_the_worst_searches_which_end_with_their_s
     assert!(world.operator(&["ctl", "kick", "alice"]).0);
     let (healthy, told) = world.operator(&["ctl", "health", "--json"]);
     assert!(healthy, "{told}");
-    for part in ["door", "ledger", "history", "search", "replay", "storage"] {
+    for part in ["admission", "ledger", "history", "search", "replay", "storage"] {
         assert!(told.contains(&format!("\"{part}\":true")), "{part} in {told}");
     }
     bob.shows("the last answer", end("9-2"));

@@ -49,11 +49,11 @@ macro_rules! operator_commands {
 }
 
 operator_commands! {
-    Channels "channels" &[], House, "", "list channels and the people in them", "channels";
-    Stats "stats" &[], House, "", "show all counters since the start", "stats";
-    Status "status" &[], House, "", "show the most important counters in one line", "status";
-    Health "health" &[], House, "", "check that each part of the server works", "health";
-    Users "users" &[], House, "", "list registered people and their devices that are connected", "users";
+    Channels "channels" &[], Administer, "", "list channels and the people in them", "channels";
+    Stats "stats" &[], Administer, "", "show all counters since the start", "stats";
+    Status "status" &[], Administer, "", "show the most important counters in one line", "status";
+    Health "health" &[], Administer, "", "check that each part of the server works", "health";
+    Users "users" &[], Administer, "", "list registered people and their devices that are connected", "users";
     Kick "kick" &[], Kick, "WHOM [REASON]", "end all sessions of a person, a key or an address",
         "kick bob flooding";
     Ban "ban" &[], Ban, "WHOM [TIME] [REASON]", "refuse a person, a key or an address range",
@@ -67,15 +67,15 @@ operator_commands! {
     Deop "deop" &[], Deop, "NAME", "make a moderator a member", "deop alice";
     Announce "announce" &[], Announce, "TEXT", "send a notice to everybody, with your name",
         "announce restart at six";
-    Say "say" &[], House, "TEXT", "send a notice to everybody", "say restart at six";
+    Say "say" &[], Administer, "TEXT", "send a notice to everybody", "say restart at six";
     Motd "motd" &[], Motd, "[TEXT or -]", "show or set the message of the day; - removes it",
         "motd welcome";
-    Retention "retention" &[], House, "[dry-run or now]",
+    Retention "retention" &[], Administer, "[dry-run or now]",
         "show how long messages are stored; count or remove old ones", "retention dry-run";
-    Erase "erase" &[], House, "NAME", "erase the texts of all messages of a person", "erase bob";
+    Erase "erase" &[], Administer, "NAME", "erase the texts of all messages of a person", "erase bob";
     Reload "reload" &[], Reload, "", "read config.json and users/ again", "reload";
     Help "help" &[], Operate, "", "list the commands that you may use", "help";
-    Exit "exit" &["quit"], House, "", "leave the console; the server continues", "exit";
+    Exit "exit" &["quit"], Administer, "", "leave the console; the server continues", "exit";
     Shutdown "shutdown" &[], Shutdown, "[DELAY or -]",
         "stop the server, now or in 10s, 5m, 1h; - cancels it", "shutdown 10m";
 }
@@ -95,7 +95,7 @@ impl OperatorCommand {
     /// Whether people type it in the chat, as a slash command. The others are for the console and for
     /// `pychat ctl` alone.
     pub fn is_slash(&self) -> bool {
-        !matches!(self.act, Act::House | Act::Operate)
+        !matches!(self.act, Act::Administer | Act::Operate)
     }
 
     /// Whether it may take minutes, with years of history.

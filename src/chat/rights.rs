@@ -7,7 +7,7 @@ use std::str::FromStr;
 use super::id::as_text;
 use super::{Command, Kind};
 
-/// What a person is in this house, from the least to the most.
+/// A user's role on this server, from the least to the most.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Role {
     #[default]
@@ -93,8 +93,8 @@ acts! {
     Motd "motd" Owner,
     Reload "reload" Owner,
     Shutdown "shutdown" Owner,
-    /// Figures, everybody's channels, retention, erasing and whatever else is the house's own.
-    House "stats, users, retention, erase ..." Console,
+    /// Counters, all channels, retention, erasing and other administration of the server.
+    Administer "stats, users, retention, erase ..." Console,
 }
 
 /// Whether somebody of this role, who stands so, may do this at all.
@@ -120,7 +120,7 @@ pub fn may(role: Role, state: State, act: Act) -> bool {
         ),
         State::Banned => act == Act::Quit,
     };
-    // Who holds the house has no seat in it.
+    // The console has no session.
     let seat = role != Role::Console || act.least() > Role::Member;
     stands && seat && role >= act.least()
 }

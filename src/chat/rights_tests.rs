@@ -33,7 +33,7 @@ const CELLS: &[(Act, &str, &str)] = &[
     (Act::Motd, "nnyy", "nnnn"),
     (Act::Reload, "nnyy", "nnnn"),
     (Act::Shutdown, "nnyy", "nnnn"),
-    (Act::House, "nnny", "nnnn"),
+    (Act::Administer, "nnny", "nnnn"),
 ];
 
 #[test]

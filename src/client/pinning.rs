@@ -38,7 +38,7 @@ impl From<Server> for Pinned {
 #[derive(Debug, PartialEq)]
 pub enum Relation<'a> {
     /// No known server has any of these keys.
-    Stranger,
+    KeyHolder,
     /// The known server, and what it is with this key: the key is one of its own, or follows the
     /// pinned one.
     Same { old: &'a Server, now: Server },
@@ -56,7 +56,7 @@ pub fn relation<'a>(key: &Fingerprint, lineage: &Lineage, known: &'a [Server]) -
         return Relation::Fork(server);
     }
     let Some(old) = related().max_by_key(|it| (it.is_known_by(key), pinned_at(it))) else {
-        return Relation::Stranger;
+        return Relation::KeyHolder;
     };
     let now = pinned_at(old).map_or_else(|| old.clone(), |at| old.along(&chain, at));
     Relation::Same { old, now }
@@ -100,7 +100,7 @@ pub fn pin(text: &str, known: &[Server], ask: Ask) -> Result<Pinned, Fault> {
         Err(error) => return Err(unasked(&invite, &error)),
     };
     let server = match relation(print, &lineage, known) {
-        Relation::Stranger => Server::new(host, port, print, None).after(&lineage),
+        Relation::KeyHolder => Server::new(host, port, print, None).after(&lineage),
         // What was compared and pinned under the first key would be set aside without a word.
         Relation::Same { old, now } if now.founding() != old.founding() => {
             return Err(earlier_key(old, print));
@@ -329,7 +329,7 @@ mod tests {
             assert_eq!(relation(&key, &line, servers), wanted, "{known:?} {chain:?}");
         }
         let others = [server("away", &[3])];
-        assert_eq!(relation(&prints[0], &Lineage::default(), &others), Relation::Stranger);
+        assert_eq!(relation(&prints[0], &Lineage::default(), &others), Relation::KeyHolder);
         // A fork is one although its own key is known as another server's.
         let both = [server("away", &[2]), server("host", &[0, 1])];
         let line = lineage(&[&keys[0], &keys[2]]);

@@ -116,7 +116,7 @@ fn change(invite: &Invite, known: &[Server], ask: Ask) -> Result<Change, Fault> 
             }
             None => Change::Key { old: old.clone(), new: now.at(host, port), keeps: true },
         }),
-        Relation::Stranger => {
+        Relation::KeyHolder => {
             let old = met.ok_or_else(|| unknown(invite, print, known))?.clone();
             let new = Server::new(host, port, print, old.name.clone()).after(&lineage);
             Ok(Change::Key { old, new, keeps: false })

@@ -71,7 +71,7 @@ impl Story {
     /// The server tells it under alice's name.
     fn message(&self, id: MsgId, body: &[u8]) -> Message {
         let (to, body) = (self.conversation(), Body::Sealed(Opaque::new(body).unwrap()));
-        Message { to, id, body, ..self.house.lines[0].clone() }
+        Message { to, id, body, ..self.server.lines[0].clone() }
     }
 }
 
@@ -86,12 +86,12 @@ fn a_message_is_never_shown_as_somebodys_whom_the_server_gives_its_senders_key()
             assert_eq!(story.honest().texts, ["hi"]);
         }
         let line = story.lines(1).remove(0);
-        let keys = story.house.keys[&alice].clone();
-        story.house.keys.insert(carol.clone(), keys);
+        let keys = story.server.keys[&alice].clone();
+        story.server.keys.insert(carol.clone(), keys);
         let flaws = story.hides(Message { from: carol.clone(), ..line });
         // The key is alice's; or, at the first meeting, her name is in what she has signed.
         assert_eq!(flaws, [if first { Violation::Closed } else { Violation::Unconfirmed }]);
-        story.house.keys.remove(&carol);
+        story.server.keys.remove(&carol);
     });
 }
 
@@ -142,7 +142,7 @@ fn a_message_is_never_shown_in_another_conversation() {
             Target::User(_) => Target::Channel(tag(7).0),
         };
         story.hides(moved);
-        story.bob.is_told(&mut story.house, Event::Message(line));
+        story.bob.is_told(&mut story.server, Event::Message(line));
     });
 }
 
@@ -174,17 +174,17 @@ fn a_certificate_of_another_server_is_of_no_use() {
         let body = story.sealed(&story.context(), &note, (&other, &signing));
         assert_eq!(story.never_shown(story.message(note.id, &body)), Violation::Forged);
         // Nor is anything sealed for it, whether bob knows her or not.
-        let honest = story.house.keys[&story.alice.name].clone();
+        let honest = story.server.keys[&story.alice.name].clone();
         let told = device_key(&own, Some(Opaque::new(other.bytes()).unwrap()));
-        story.house.keys.insert(story.alice.name.clone(), vec![told]);
+        story.server.keys.insert(story.alice.name.clone(), vec![told]);
         let forgets = story.chance.random_bool(0.5);
         story.begins_anew(forgets);
-        let before = story.house.lines.len();
-        story.bob.says(&mut story.house, "@alice", "a secret");
-        let sealed = story.house.lines.last().unwrap().body.sealed().unwrap().clone();
-        story.house.lines.truncate(before);
+        let before = story.server.lines.len();
+        story.bob.says(&mut story.server, "@alice", "a secret");
+        let sealed = story.server.lines.last().unwrap().body.sealed().unwrap().clone();
+        story.server.lines.truncate(before);
         assert!(!Parsed::parse(sealed.bytes()).is_ok_and(|parsed| parsed.is_for(&other.hash)));
-        story.house.keys.insert(story.alice.name.clone(), honest);
+        story.server.keys.insert(story.alice.name.clone(), honest);
         story.begins_anew(true);
         assert_eq!(story.honest().texts, ["hi"]);
     });
@@ -236,7 +236,7 @@ fn a_client_that_is_restored_from_a_snapshot_uses_no_key_twice() {
 }
 
 /// What goes out for this message of a person, which is not stored.
-fn sends(person: &mut Person, house: &mut House, to: &Target) -> Option<Vec<u8>> {
+fn sends(person: &mut Person, server: &mut Server, to: &Target) -> Option<Vec<u8>> {
     let (to, id, text) = (to.clone(), MsgId([7; 16]), "hi".to_owned());
     let say = Command::Say(NewMessage::text(to, id, &text));
     let mut next = VecDeque::from(person.engine.send(say, NOW_MS));
@@ -246,7 +246,7 @@ fn sends(person: &mut Person, house: &mut House, to: &Target) -> Option<Vec<u8>>
                 return Some(message.body.sealed()?.bytes().to_vec());
             }
             Output::Send(command) => {
-                let answers = house.obeys(&person.name, command);
+                let answers = server.obeys(&person.name, command);
                 let told = |event| person.engine.received(event, NOW_MS);
                 next.extend(answers.into_iter().flat_map(told));
             }
@@ -261,19 +261,19 @@ fn under_another_name_a_message_is_sealed_again_and_only_once_its_user_agrees() 
     for place in ["#tea", "@bob"] {
         let mut story = Story::new(place);
         let to = story.conversation();
-        let Story { house, alice, bob, .. } = &mut story;
-        let before = sends(alice, house, &to).unwrap();
-        alice.enters(house);
-        assert_eq!(sends(alice, house, &to).unwrap(), before, "the same bytes each time");
+        let Story { server, alice, bob, .. } = &mut story;
+        let before = sends(alice, server, &to).unwrap();
+        alice.enters(server);
+        assert_eq!(sends(alice, server, &to).unwrap(), before, "the same bytes each time");
         // The operator has renamed her, or the server says so.
         alice.name = "alicia".parse().unwrap();
-        alice.enters(house);
-        assert_eq!(sends(alice, house, &to), None);
+        alice.enters(server);
+        assert_eq!(sends(alice, server, &to), None);
         for confirms in [false, true] {
             let next = alice.engine.look_up(&alice.name, confirms, NOW_MS);
-            assert!(alice.follows(house, next).texts.is_empty());
+            assert!(alice.follows(server, next).texts.is_empty());
         }
-        let after = sends(alice, house, &to).unwrap();
+        let after = sends(alice, server, &to).unwrap();
         assert_ne!(after, before);
         let context = Context::new(&SERVER, &alice.name, &to);
         let (certificate, _) = alice.engine.devices.signing().unwrap();

@@ -89,8 +89,8 @@ fn enters(
 /// As after a crash: with what is on the disk.
 fn crashes(story: &mut Story) {
     story.bob.restarts();
-    let Story { house, bob, .. } = story;
-    bob.enters(house);
+    let Story { server, bob, .. } = story;
+    bob.enters(server);
 }
 
 #[test]
@@ -119,16 +119,16 @@ fn what_somebody_has_decided_outlives_a_crash_and_so_does_a_key_that_was_sealed_
     let [carol, dave, erin]: [UserName; 3] =
         ["carol", "dave", "erin"].map(|it| it.parse().unwrap());
     for (name, key) in [(&carol, 3), (&dave, 4), (&erin, 5)] {
-        story.house.keys.insert(name.clone(), vec![device_key(&spare(key), None)]);
+        story.server.keys.insert(name.clone(), vec![device_key(&spare(key), None)]);
     }
     story.bob.engine.keep_people().unwrap();
     // Alice has a new key.
     let new = device_key(&spare(2), None);
-    story.house.keys.get_mut(&alice).unwrap().push(new);
+    story.server.keys.get_mut(&alice).unwrap().push(new);
     crashes(&mut story);
     let looks = |story: &mut Story, name: &UserName, confirms| {
         let next = story.bob.engine.look_up(name, confirms, NOW_MS);
-        story.bob.follows(&mut story.house, next)
+        story.bob.follows(&mut story.server, next)
     };
     looks(&mut story, &alice, false);
     let before = kept(&story.bob);
@@ -141,9 +141,9 @@ fn what_somebody_has_decided_outlives_a_crash_and_so_does_a_key_that_was_sealed_
     looks(&mut story, &carol, true);
     assert_eq!(kept(&story.bob)[&carol], 1, "confirmed as she was met");
     let before = writes(&story.bob);
-    assert_eq!(story.bob.says(&mut story.house, "@dave", "a secret").texts, ["a secret"]);
+    assert_eq!(story.bob.says(&mut story.server, "@dave", "a secret").texts, ["a secret"]);
     assert_eq!((writes(&story.bob) - before, kept(&story.bob)[&dave]), (1, 1));
-    story.bob.says(&mut story.house, "@dave", "another");
+    story.bob.says(&mut story.server, "@dave", "another");
     assert_eq!(writes(&story.bob) - before, 1);
     crashes(&mut story);
     for name in [&alice, &carol, &dave, &erin] {
@@ -151,8 +151,8 @@ fn what_somebody_has_decided_outlives_a_crash_and_so_does_a_key_that_was_sealed_
     }
     assert!(kept(&story.bob).contains_key(&bob));
     // A server that has another key for one of them is found out.
-    story.house.keys.insert(dave, vec![device_key(&spare(3), None)]);
-    let seen = story.bob.says(&mut story.house, "@dave", "a secret");
+    story.server.keys.insert(dave, vec![device_key(&spare(3), None)]);
+    let seen = story.bob.says(&mut story.server, "@dave", "a secret");
     assert_eq!((seen.refused, seen.texts.len()), (1, 0));
 }
 
@@ -160,10 +160,10 @@ fn what_somebody_has_decided_outlives_a_crash_and_so_does_a_key_that_was_sealed_
 fn nothing_is_sealed_for_a_key_that_cannot_be_kept() {
     let mut story = Story::new("#tea");
     story.bob.storage.content().full = true;
-    let seen = story.bob.says(&mut story.house, "@mallory", "a secret");
+    let seen = story.bob.says(&mut story.server, "@mallory", "a secret");
     assert_eq!((seen.refused, seen.texts.len()), (1, 0));
     story.bob.storage.content().full = false;
-    assert_eq!(story.bob.says(&mut story.house, "@mallory", "a secret").texts, ["a secret"]);
+    assert_eq!(story.bob.says(&mut story.server, "@mallory", "a secret").texts, ["a secret"]);
 }
 
 #[test]
@@ -183,23 +183,23 @@ fn whoever_is_known_stays_known_whatever_people_a_server_invents() {
     // Of a newcomer no line is shown before bob wants to know them.
     story.place = tag(7).0.as_str().to_owned();
     let mut line = {
-        let Story { house, mallory, place, .. } = &mut story;
-        mallory.says(house, place, "hi");
-        house.lines.last().unwrap().clone()
+        let Story { server, mallory, place, .. } = &mut story;
+        mallory.says(server, place, "hi");
+        server.lines.last().unwrap().clone()
     };
     line.seq = Seq(1);
-    let seen = story.bob.is_told(&mut story.house, Event::Message(line.clone()));
+    let seen = story.bob.is_told(&mut story.server, Event::Message(line.clone()));
     assert_eq!((seen.texts.len(), seen.flaws), (0, vec![Violation::NoKeys]));
-    let seen = story.bob.says(&mut story.house, "@mallory", "who are you?");
+    let seen = story.bob.says(&mut story.server, "@mallory", "who are you?");
     assert_eq!(seen.texts, ["who are you?"]);
     assert!(kept(&story.bob).contains_key(&mallory));
-    story.mallory.says(&mut story.house, &story.place.clone(), "I am mallory");
-    let line = Message { seq: Seq(2), ..story.house.lines.last().unwrap().clone() };
-    let seen = story.bob.is_told(&mut story.house, Event::Message(line));
+    story.mallory.says(&mut story.server, &story.place.clone(), "I am mallory");
+    let line = Message { seq: Seq(2), ..story.server.lines.last().unwrap().clone() };
+    let seen = story.bob.is_told(&mut story.server, Event::Message(line));
     assert_eq!(seen.texts, ["I am mallory"]);
     // Alice is not met a second time.
-    story.house.keys.insert(alice, vec![device_key(&spare(5), None)]);
+    story.server.keys.insert(alice, vec![device_key(&spare(5), None)]);
     crashes(&mut story);
-    let seen = story.bob.says(&mut story.house, "@alice", "a secret");
+    let seen = story.bob.says(&mut story.server, "@alice", "a secret");
     assert_eq!((seen.refused, seen.texts.len()), (1, 0));
 }

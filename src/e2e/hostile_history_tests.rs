@@ -22,34 +22,34 @@ fn answer(lines: &[Message], reference: &str) -> Vec<Message> {
 impl Story {
     /// Some lines of alice's, two of which she changes.
     fn talk(&mut self) -> Vec<Message> {
-        let (first, place) = (self.house.lines.len(), self.place.clone());
+        let (first, place) = (self.server.lines.len(), self.place.clone());
         for number in 0..6 {
             self.lines(1);
-            let seq = self.house.lines.last().unwrap().seq;
+            let seq = self.server.lines.last().unwrap().seq;
             let change = match number {
                 1 => ("better", Kind::Edit { of: seq }),
                 3 => ("", Kind::Delete { of: seq }),
                 _ => continue,
             };
             if self.chance.random_bool(0.5) {
-                let Story { house, alice, .. } = self;
-                alice.asks(house, &place, change.0, change.1);
+                let Story { server, alice, .. } = self;
+                alice.asks(server, &place, change.0, change.1);
             }
         }
-        self.house.lines[first..].to_vec()
+        self.server.lines[first..].to_vec()
     }
 
     fn is_answered(&mut self, lines: Vec<Message>) -> Seen {
         let count = lines.len();
         let mut all = Seen::default();
         for line in lines {
-            let seen = self.bob.is_told(&mut self.house, Event::Message(line));
+            let seen = self.bob.is_told(&mut self.server, Event::Message(line));
             all.texts.extend(seen.texts);
             all.flaws.extend(seen.flaws);
         }
         let (to, reference) = (Some(self.seen_as()), Some("history".into()));
         let end = Event::History { to, lines: count, more: true, partial: false, reference };
-        all.flaws.extend(self.bob.is_told(&mut self.house, end).flaws);
+        all.flaws.extend(self.bob.is_told(&mut self.server, end).flaws);
         all
     }
 }
@@ -102,11 +102,11 @@ fn nobody_changes_anothers_line() {
         let of = line.seq;
         let kind = [Kind::Edit { of }, Kind::Delete { of }][story.chance.random_range(0..2)];
         let text = if kind.is_edit() { "forged" } else { "" };
-        let Story { house, mallory, .. } = &mut story;
+        let Story { server, mallory, .. } = &mut story;
         mallory.engine.ids.remember(&line.to, &line);
-        mallory.asks(house, &place, text, kind);
+        mallory.asks(server, &place, text, kind);
         let kind = if kind.is_edit() { Kind::Edit { of: told } } else { Kind::Delete { of: told } };
-        let change = Message { kind, ..house.lines.pop().unwrap() };
+        let change = Message { kind, ..server.lines.pop().unwrap() };
         assert_eq!(story.never_shown(change), Violation::Spliced);
         story.heals();
     }
@@ -124,9 +124,9 @@ fn what_was_not_found_good_names_no_line() {
         let seat = Seq(story.told);
         let told = Message { seq: seat, reference: Some("history".into()), ..one };
         assert_eq!(story.is_answered(vec![told]).texts, ["hi"]);
-        let Story { house, alice, .. } = story;
-        alice.asks(house, &place, "of the second", Kind::Edit { of: two.seq });
-        let mut edit = house.lines.last().unwrap().clone();
+        let Story { server, alice, .. } = story;
+        alice.asks(server, &place, "of the second", Kind::Edit { of: two.seq });
+        let mut edit = server.lines.last().unwrap().clone();
         edit.kind = Kind::Edit { of: seat };
         assert_eq!(story.never_shown(edit), Violation::Spliced);
         story.heals();

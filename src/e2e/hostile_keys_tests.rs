@@ -27,30 +27,30 @@ pub fn restarts(story: &mut Story, forgets: bool) -> Seen {
         text_bytes_max: 8_192,
         motd: None,
     };
-    story.bob.is_told(&mut story.house, welcome)
+    story.bob.is_told(&mut story.server, welcome)
 }
 
 #[test]
 fn a_key_beside_ones_own_is_shown_from_the_first_sight_on_and_nothing_is_sealed_for_it() {
     let mut story = Story::new("@bob");
-    let honest = story.house.keys.clone();
+    let honest = story.server.keys.clone();
     let print = story.mallory.account.own().public().fingerprint().0;
     for _ in 0..TRIES {
         let (key, hash) = false_key(&story);
-        let own = story.house.keys.get_mut(&story.bob.name).unwrap();
+        let own = story.server.keys.get_mut(&story.bob.name).unwrap();
         let at = story.chance.random_range(0..=1);
         own.insert(at, key.clone());
         // The server tells the same to both, so that they would compare the same number.
         assert_eq!(restarts(&mut story, true).changed, 1, "it is shown");
-        let seen = story.bob.says(&mut story.house, "@alice", "a secret");
+        let seen = story.bob.says(&mut story.server, "@alice", "a secret");
         assert_eq!((seen.refused, seen.texts.len()), (0, 1), "{:?}", seen.flaws);
-        let sealed = story.house.lines.last().unwrap().body.sealed().unwrap().clone();
+        let sealed = story.server.lines.last().unwrap().body.sealed().unwrap().clone();
         let parsed = Parsed::parse(sealed.bytes()).unwrap();
         assert!(!parsed.is_for(&hash) && !parsed.is_for(&print));
         // It may also be told of alone.
-        story.house.keys.insert(story.bob.name.clone(), vec![key]);
+        story.server.keys.insert(story.bob.name.clone(), vec![key]);
         assert_eq!(restarts(&mut story, true).changed, 1);
-        story.house.keys = honest.clone();
+        story.server.keys = honest.clone();
         assert_eq!(restarts(&mut story, true).changed, 0);
     }
 }
@@ -60,26 +60,26 @@ fn anothers_keys_are_not_ones_own_because_the_server_gives_one_their_name() {
     let mut story = Story::new("@bob");
     let (bob, alice) = (story.bob.name.clone(), story.alice.name.clone());
     let hers = story.alice.engine.devices.signing().unwrap().0.hash;
-    let honest = story.house.keys.clone();
+    let honest = story.server.keys.clone();
     for round in 0..TRIES {
         // Both of them, as if they were two devices of one person.
         let both = [&honest[&alice][..], &honest[&bob]].concat();
-        story.house.keys.insert(alice.clone(), both);
+        story.server.keys.insert(alice.clone(), both);
         story.bob.name = alice.clone();
         restarts(&mut story, false);
         for _ in 0..2 {
             let next = story.bob.engine.look_up(&alice, true, NOW_MS);
-            story.bob.follows(&mut story.house, next);
+            story.bob.follows(&mut story.server, next);
         }
-        let seen = story.bob.says(&mut story.house, "@mallory", "not for alice, nor by her");
+        let seen = story.bob.says(&mut story.server, "@mallory", "not for alice, nor by her");
         assert_eq!((seen.refused, seen.texts.len()), (1, 0), "round {round}");
         let sealed_for = story.bob.engine.trust.own_devices(&alice, NOW_MS);
         let is_hers = |one: &Recipient| one.certificate.iter().any(|one| one.hash == hers);
         assert!(!sealed_for.iter().any(is_hers), "round {round}");
         story.bob.name = bob.clone();
-        story.house.keys = honest.clone();
+        story.server.keys = honest.clone();
         restarts(&mut story, false);
-        let seen = story.bob.says(&mut story.house, "@alice", "for alice");
+        let seen = story.bob.says(&mut story.server, "@alice", "for alice");
         assert_eq!((seen.refused, seen.texts.len()), (0, 1), "{:?}", seen.flaws);
     }
 }
@@ -88,18 +88,18 @@ fn anothers_keys_are_not_ones_own_because_the_server_gives_one_their_name() {
 fn a_key_that_is_slipped_in_while_people_compare_is_not_confirmed() {
     let mut story = Story::new("@bob");
     let alice: UserName = "alice".parse().unwrap();
-    let honest = story.house.keys[&alice].clone();
+    let honest = story.server.keys[&alice].clone();
     let new = device_key(&spare(3), None);
     for _ in 0..TRIES {
         let (key, _) = false_key(&story);
         let replaces = story.chance.random_bool(0.5);
         // She has a new key, truly, and bob looks at it.
         let mut keys = [honest.clone(), vec![new.clone()]].concat();
-        story.house.keys.insert(alice.clone(), keys.clone());
+        story.server.keys.insert(alice.clone(), keys.clone());
         restarts(&mut story, false);
         let looks = |story: &mut Story, confirms| {
             let next = story.bob.engine.look_up(&alice, confirms, NOW_MS);
-            story.bob.follows(&mut story.house, next);
+            story.bob.follows(&mut story.server, next);
         };
         looks(&mut story, false);
         if replaces {
@@ -107,9 +107,9 @@ fn a_key_that_is_slipped_in_while_people_compare_is_not_confirmed() {
         }
         keys.push(key);
         let event = Event::Keys { name: alice.clone(), keys, more: false, reference: None };
-        assert_eq!(story.bob.is_told(&mut story.house, event).changed, 1);
+        assert_eq!(story.bob.is_told(&mut story.server, event).changed, 1);
         looks(&mut story, true);
-        let seen = story.bob.says(&mut story.house, "@alice", "a secret");
+        let seen = story.bob.says(&mut story.server, "@alice", "a secret");
         assert_eq!((seen.refused, seen.texts.len()), (1, 0), "nothing was confirmed");
     }
 }
@@ -191,11 +191,11 @@ fn nothing_is_sealed_for_ones_own_other_device_that_a_server_has_not_told_of_for
     let certificate =
         Certificate::issue(&other, &SERVER, &signing, &opening, (NOW_MS / 1000) as u64);
     let key = device_key(&other, Some(Opaque::new(certificate.bytes()).unwrap()));
-    story.house.keys.get_mut(&name).unwrap().push(key);
+    story.server.keys.get_mut(&name).unwrap().push(key);
     restarts(&mut story, false);
     for _ in 0..2 {
         let next = story.bob.engine.look_up(&name, true, NOW_MS);
-        story.bob.follows(&mut story.house, next);
+        story.bob.follows(&mut story.server, next);
     }
     let sealed_for = |story: &Story, now_ms| story.bob.engine.trust.own_devices(&name, now_ms);
     assert_eq!(sealed_for(&story, NOW_MS + 27 * DAY_MS).len(), 2);
@@ -225,5 +225,5 @@ fn keys_that_a_server_had_no_time_for_are_asked_for_again_and_nobody_is_bothered
         now_ms += retry_ms as i64;
         next = story.bob.engine.tend(now_ms);
     }
-    assert_eq!(story.bob.follows(&mut story.house, next).texts, ["hi"], "the line goes at last");
+    assert_eq!(story.bob.follows(&mut story.server, next).texts, ["hi"], "the line goes at last");
 }

@@ -133,7 +133,7 @@ fn who_is_put_out_of_a_channel_keeps_its_key_and_is_told_nothing_anew() {
             true => Event::Parted { channel: channel.clone(), reference },
             false => Refusal::NotMember(channel.clone()).event(None, reference),
         };
-        story.bob.is_told(&mut story.house, event);
+        story.bob.is_told(&mut story.server, event);
         assert!(story.bob.engine.channels.key(&channel).is_some());
         assert_eq!(story.never_shown(line), Violation::Again);
     }
@@ -183,7 +183,7 @@ fn a_key_whose_time_is_over_signs_nothing_that_is_new() {
         let chains = &mut story.bob.engine.sequences;
         chains.begin(&to, LogId(1), Seq(story.told), NOW_MS);
         let (shown, flaws) = story.shown(replayed, late_ms);
-        let time_ms = NOW_MS + story.house.ids as i64;
+        let time_ms = NOW_MS + story.server.ids as i64;
         assert_eq!((shown.len(), flaws), (1, vec![Violation::Dated(time_ms)]));
     });
 }
@@ -218,13 +218,13 @@ fn writes_after_a_restart(
     now_ms: i64,
 ) -> (Option<Opaque>, usize) {
     let alice: UserName = "alice".parse().unwrap();
-    story.house.keys.get_mut(&alice).unwrap()[0].certificate = told;
+    story.server.keys.get_mut(&alice).unwrap()[0].certificate = told;
     story.bob.engine.keep_people().unwrap();
     story.bob.restarts();
-    let Story { house, bob, .. } = story;
-    bob.enters(house);
-    house.ids += 1;
-    let id = MsgId(u128::from(house.ids).to_be_bytes());
+    let Story { server, bob, .. } = story;
+    bob.enters(server);
+    server.ids += 1;
+    let id = MsgId(u128::from(server.ids).to_be_bytes());
     let (to, text) = (Target::User(alice), "a secret".to_owned());
     let say = Command::Say(NewMessage::text(to, id, &text));
     let mut next = VecDeque::from(bob.engine.send(say, now_ms));
@@ -235,7 +235,7 @@ fn writes_after_a_restart(
                 return (message.body.sealed().cloned(), refused);
             }
             Output::Send(command) => {
-                let answers = house.obeys(&bob.name, command);
+                let answers = server.obeys(&bob.name, command);
                 let told = |event| bob.engine.received(event, now_ms);
                 next.extend(answers.into_iter().flat_map(told));
             }

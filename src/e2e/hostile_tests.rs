@@ -53,7 +53,7 @@ struct Seen {
 
 /// An honest server's memory.
 #[derive(Default)]
-struct House {
+struct Server {
     keys: HashMap<UserName, Vec<DeviceKey>>,
     lines: Vec<Message>,
     ids: u64,
@@ -87,27 +87,27 @@ impl Person {
         self.engine = Engine::open(self.account.clone(), storage, true).unwrap();
     }
 
-    fn says(&mut self, house: &mut House, to: &str, text: &str) -> Seen {
-        self.asks(house, to, text, Kind::Say)
+    fn says(&mut self, server: &mut Server, to: &str, text: &str) -> Seen {
+        self.asks(server, to, text, Kind::Say)
     }
 
-    fn asks(&mut self, house: &mut House, to: &str, text: &str, kind: Kind) -> Seen {
-        house.ids += 1;
-        let id = MsgId(u128::from(house.ids).to_be_bytes());
+    fn asks(&mut self, server: &mut Server, to: &str, text: &str, kind: Kind) -> Seen {
+        server.ids += 1;
+        let id = MsgId(u128::from(server.ids).to_be_bytes());
         let (to, body) = (to.parse().unwrap(), text.into());
         // Each a millisecond after the one before.
-        let now_ms = NOW_MS + house.ids as i64;
+        let now_ms = NOW_MS + server.ids as i64;
         let say = Command::Say(NewMessage { to, id, kind, body });
         let next = self.engine.send(say, now_ms);
-        self.follows(house, next)
+        self.follows(server, next)
     }
 
-    fn is_told(&mut self, house: &mut House, event: Event) -> Seen {
+    fn is_told(&mut self, server: &mut Server, event: Event) -> Seen {
         let next = self.engine.received(event, NOW_MS);
-        self.follows(house, next)
+        self.follows(server, next)
     }
 
-    fn follows(&mut self, house: &mut House, next: Vec<Output>) -> Seen {
+    fn follows(&mut self, server: &mut Server, next: Vec<Output>) -> Seen {
         let mut seen = Seen::default();
         let mut next = VecDeque::from(next);
         while let Some(one) = next.pop_front() {
@@ -119,7 +119,7 @@ impl Person {
                 Output::KeyChanged { .. } => seen.changed += 1,
                 Output::Answer(Event::Refused { .. }) => seen.refused += 1,
                 Output::Send(command) => {
-                    let answers = house.obeys(&self.name, command);
+                    let answers = server.obeys(&self.name, command);
                     let told = |event| self.engine.received(event, NOW_MS);
                     next.extend(answers.into_iter().flat_map(told));
                 }
@@ -130,9 +130,9 @@ impl Person {
     }
 
     /// The client logs in.
-    fn enters(&mut self, house: &mut House) {
+    fn enters(&mut self, server: &mut Server) {
         let key = device_key(&self.account.own(), None);
-        house.keys.insert(self.name.clone(), vec![key]);
+        server.keys.insert(self.name.clone(), vec![key]);
         self.engine.lost();
         let welcome = Event::Welcome {
             name: self.name.clone(),
@@ -141,11 +141,11 @@ impl Person {
             text_bytes_max: 8_192,
             motd: None,
         };
-        assert!(self.is_told(house, welcome).flaws.is_empty());
+        assert!(self.is_told(server, welcome).flaws.is_empty());
     }
 }
 
-impl House {
+impl Server {
     fn obeys(&mut self, from: &UserName, command: Command) -> Vec<Event> {
         match command {
             Command::Certify { certificate } => {
@@ -192,7 +192,7 @@ impl House {
 
 /// Alice has said some lines in a place, which a server can now tell bob as it likes.
 struct Story {
-    house: House,
+    server: Server,
     alice: Person,
     bob: Person,
     mallory: Person,
@@ -204,7 +204,7 @@ struct Story {
 impl Story {
     fn new(place: &str) -> Story {
         let mut story = Story {
-            house: House::default(),
+            server: Server::default(),
             alice: Person::new("alice", 0),
             bob: Person::new("bob", 1),
             mallory: Person::new("mallory", 2),
@@ -215,8 +215,8 @@ impl Story {
             chance: StdRng::seed_from_u64(7),
             told: 0,
         };
-        let Story { house, alice, bob, mallory, .. } = &mut story;
-        [alice, bob, mallory].into_iter().for_each(|person| person.enters(house));
+        let Story { server, alice, bob, mallory, .. } = &mut story;
+        [alice, bob, mallory].into_iter().for_each(|person| person.enters(server));
         for _ in 0..2 {
             // So that bob knows her.
             assert_eq!(story.honest().texts, ["hi"]);
@@ -226,19 +226,19 @@ impl Story {
 
     /// Some lines of alice's, as her server has them.
     fn lines(&mut self, count: usize) -> Vec<Message> {
-        let first = self.house.lines.len();
+        let first = self.server.lines.len();
         for _ in 0..count {
-            let seen = self.alice.says(&mut self.house, &self.place.clone(), "hi");
+            let seen = self.alice.says(&mut self.server, &self.place.clone(), "hi");
             assert_eq!((seen.texts.len(), seen.flaws.len()), (1, 0), "{:?}", seen.flaws);
         }
-        self.house.lines[first..].to_vec()
+        self.server.lines[first..].to_vec()
     }
 
     /// Tells bob a line, under seqs without a hole.
     fn tells(&mut self, mut line: Message) -> Seen {
         self.told += 1;
         line.seq = Seq(self.told);
-        self.bob.is_told(&mut self.house, Event::Message(line))
+        self.bob.is_told(&mut self.server, Event::Message(line))
     }
 
     fn honest(&mut self) -> Seen {
@@ -260,7 +260,7 @@ impl Story {
     fn heals(&mut self) {
         let (to, upto) = (self.seen_as(), Seq(self.told));
         let gap = Event::Gap { to, from_seq: upto, to_seq: upto, kept: false };
-        assert!(self.bob.is_told(&mut self.house, gap).flaws.is_empty());
+        assert!(self.bob.is_told(&mut self.server, gap).flaws.is_empty());
     }
 
     fn seen_as(&self) -> Target {
@@ -304,9 +304,9 @@ fn a_member_cannot_speak_as_another_nor_a_server_as_anybody() {
     in_both(|story| {
         let place = story.place.clone();
         let mut line = {
-            let Story { house, mallory, .. } = story;
-            mallory.says(house, &place, "I am alice");
-            house.lines.last().unwrap().clone()
+            let Story { server, mallory, .. } = story;
+            mallory.says(server, &place, "I am alice");
+            server.lines.last().unwrap().clone()
         };
         // The server lends a hand.
         line.from = "alice".parse().unwrap();
@@ -329,7 +329,7 @@ fn a_stolen_certificate_signs_nothing() {
         let context = &Context::new(&SERVER, &story.alice.name, &to);
         let draft = Draft { context, note: &note, text: "I am alice" };
         let body = key.seal(&draft, (&certificate, &SigningKey::generate())).unwrap();
-        let mut line = story.house.lines[0].clone();
+        let mut line = story.server.lines[0].clone();
         (line.id, line.to) = (id, to.clone());
         line.body = Body::Sealed(Opaque::new(&body).unwrap());
         assert_eq!(story.never_shown(line), Violation::Forged);
@@ -350,9 +350,9 @@ fn a_line_of_another_place_is_never_shown() {
             Target::User(name) => {
                 *name = "bob".parse().unwrap();
                 let place = "@mallory";
-                let Story { house, alice, .. } = story;
-                alice.says(house, place, "for mallory");
-                line.body = house.lines.last().unwrap().body.clone();
+                let Story { server, alice, .. } = story;
+                alice.says(server, place, "for mallory");
+                line.body = server.lines.last().unwrap().body.clone();
             }
         }
         story.never_shown(line);
@@ -464,32 +464,32 @@ fn anothers_key_in_a_name_is_shown_and_neither_read_nor_written_to() {
             let bytes = Opaque::new(certificate.bytes()).unwrap();
             let false_key = device_key(&own, Some(bytes));
             let name: UserName = "alice".parse().unwrap();
-            let honest = story.house.keys[&name].clone();
+            let honest = story.server.keys[&name].clone();
             let keys = match story.chance.random_bool(0.5) {
                 true => vec![false_key],
                 false => [honest.clone(), vec![false_key]].concat(),
             };
-            story.house.keys.insert(name.clone(), keys.clone());
+            story.server.keys.insert(name.clone(), keys.clone());
             story.bob.engine.lost();
             let event = Event::Keys { name: name.clone(), keys, more: false, reference: None };
-            let seen = story.bob.is_told(&mut story.house, event);
+            let seen = story.bob.is_told(&mut story.server, event);
             assert_eq!(seen.changed, 1, "it is shown");
-            let seen = story.bob.says(&mut story.house, "@alice", "a secret");
+            let seen = story.bob.says(&mut story.server, "@alice", "a secret");
             assert_eq!((seen.refused, seen.texts.len()), (1, 0), "nothing is sealed for it");
             let place = story.place.clone();
-            let Story { house, mallory, .. } = &mut story;
-            mallory.says(house, &place, "I am alice");
-            let mut line = house.lines.pop().unwrap();
+            let Story { server, mallory, .. } = &mut story;
+            mallory.says(server, &place, "I am alice");
+            let mut line = server.lines.pop().unwrap();
             line.from = name.clone();
             assert_eq!(story.never_shown(line), Violation::Unconfirmed);
             // The server gives up.
-            story.house.keys.insert(name, honest);
+            story.server.keys.insert(name, honest);
             story.bob.engine.lost();
         }
         // Her own key was not listed for a while.
         for confirms in [false, false, true] {
             let next = story.bob.engine.look_up(&"alice".parse().unwrap(), confirms, NOW_MS);
-            story.bob.follows(&mut story.house, next);
+            story.bob.follows(&mut story.server, next);
         }
         let seen = story.honest();
         assert_eq!(seen.texts, ["hi"], "{:?}", seen.flaws);
@@ -505,9 +505,9 @@ fn edits_and_deletions_are_their_senders_own() {
         let seq = line.seq;
         story.tells(line.clone());
         let of = Seq(story.told);
-        let Story { house, alice, .. } = &mut story;
-        alice.asks(house, &place, "better", Kind::Edit { of: seq });
-        let mut edit = house.lines.last().unwrap().clone();
+        let Story { server, alice, .. } = &mut story;
+        alice.asks(server, &place, "better", Kind::Edit { of: seq });
+        let mut edit = server.lines.last().unwrap().clone();
         edit.kind = Kind::Edit { of };
         assert_eq!(story.tells(edit.clone()).texts, ["better"]);
         alice_deletes(&mut story, &place, seq, of);
@@ -518,9 +518,9 @@ fn edits_and_deletions_are_their_senders_own() {
 }
 
 fn alice_deletes(story: &mut Story, place: &str, seq: Seq, of: Seq) {
-    let Story { house, alice, .. } = story;
-    alice.asks(house, place, "", Kind::Delete { of: seq });
-    let mut delete = house.lines.last().unwrap().clone();
+    let Story { server, alice, .. } = story;
+    alice.asks(server, place, "", Kind::Delete { of: seq });
+    let mut delete = server.lines.last().unwrap().clone();
     delete.kind = Kind::Delete { of };
     let seen = story.tells(delete.clone());
     assert_eq!((seen.texts.len(), seen.flaws.len()), (1, 0), "{:?}", seen.flaws);

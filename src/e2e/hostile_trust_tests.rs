@@ -7,9 +7,9 @@ use super::*;
 /// The server lists these keys, unasked. How often bob is told of a change.
 fn lists(story: &mut Story, name: &UserName, keys: &[&DeviceKey]) -> usize {
     let keys: Vec<_> = keys.iter().map(|key| (*key).clone()).collect();
-    story.house.keys.insert(name.clone(), keys.clone());
+    story.server.keys.insert(name.clone(), keys.clone());
     let event = Event::Keys { name: name.clone(), keys, more: false, reference: None };
-    story.bob.is_told(&mut story.house, event).changed
+    story.bob.is_told(&mut story.server, event).changed
 }
 
 /// What bob is told of `/fingerprint NAME`.
@@ -20,7 +20,7 @@ fn looks_up(story: &mut Story, name: &UserName, confirms: bool) -> String {
         _ => None,
     });
     let told = told.collect();
-    story.bob.follows(&mut story.house, next);
+    story.bob.follows(&mut story.server, next);
     told
 }
 
@@ -29,33 +29,33 @@ fn seals(story: &mut Story, name: &UserName) -> bool {
     let mut next = Vec::new();
     let Engine { key_requests, trust, .. } = &mut story.bob.engine;
     key_requests.ask(name.clone(), trust, &mut next);
-    story.bob.follows(&mut story.house, next);
+    story.bob.follows(&mut story.server, next);
     story.bob.engine.trust.recipients(name, NOW_MS).is_ok()
 }
 
 /// Bob's client refuses to write to them.
 #[track_caller]
 fn refuses(story: &mut Story, name: &UserName) {
-    let seen = story.bob.says(&mut story.house, &format!("@{name}"), "a secret");
+    let seen = story.bob.says(&mut story.server, &format!("@{name}"), "a secret");
     assert_eq!((seen.refused, seen.texts.len()), (1, 0), "{:?}", seen.flaws);
 }
 
 /// A message that mallory has sealed for bob, told as alice's.
 fn forged(story: &mut Story) -> Message {
-    let Story { house, mallory, .. } = story;
-    mallory.says(house, "@bob", "I am alice");
-    Message { from: story.alice.name.clone(), ..house.lines.last().unwrap().clone() }
+    let Story { server, mallory, .. } = story;
+    mallory.says(server, "@bob", "I am alice");
+    Message { from: story.alice.name.clone(), ..server.lines.last().unwrap().clone() }
 }
 
 #[test]
 fn a_key_that_was_compared_away_or_replaced_comes_back_as_a_strangers() {
     let mut story = Story::new("@bob");
     let (alice, mallory) = (story.alice.name.clone(), story.mallory.name.clone());
-    let [hers, servers] = [&alice, &mallory].map(|name| story.house.keys[name][0].clone());
+    let [hers, servers] = [&alice, &mallory].map(|name| story.server.keys[name][0].clone());
     // The server has one key of its own for alice, and says nothing of mallory.
-    story.house.keys.remove(&mallory);
+    story.server.keys.remove(&mallory);
     for round in 0..TRIES {
-        story.house.keys.insert(alice.clone(), vec![hers.clone(), servers.clone()]);
+        story.server.keys.insert(alice.clone(), vec![hers.clone(), servers.clone()]);
         assert_eq!(restarts(&mut story, true).changed, 0);
         assert!(seals(&mut story, &alice), "the first meeting is the server's word");
         let told = lists(&mut story, &alice, &[&hers]);
@@ -76,7 +76,7 @@ fn a_key_that_was_compared_away_or_replaced_comes_back_as_a_strangers() {
             true => assert!(lists(&mut story, &alice, again) > 0),
             false => {
                 let again = again.iter().map(|key| (*key).clone()).collect();
-                story.house.keys.insert(alice.clone(), again);
+                story.server.keys.insert(alice.clone(), again);
                 story.bob.engine.trust.stale(&alice);
             }
         }
@@ -99,7 +99,7 @@ fn what_a_retired_key_signs_is_shown_as_old_and_never_as_new() {
         assert_eq!(story.tells(old.clone()).texts, ["hi"]);
         let (mut line, live) = (story.lines(1).remove(0), story.chance.random_bool(0.5));
         // The operator gives her another key.
-        let hers = story.house.keys[&alice].clone();
+        let hers = story.server.keys[&alice].clone();
         lists(&mut story, &alice, &[&new]);
         looks_up(&mut story, &alice, false);
         looks_up(&mut story, &alice, true);
@@ -108,9 +108,9 @@ fn what_a_retired_key_signs_is_shown_as_old_and_never_as_new() {
         // An answer to `/history`.
         let (seq, reference) = (Seq(story.told - 1), Some("history".to_owned()));
         let told = Message { seq, reference, ..old };
-        assert_eq!(story.bob.is_told(&mut story.house, Event::Message(told)).texts, ["hi"]);
+        assert_eq!(story.bob.is_told(&mut story.server, Event::Message(told)).texts, ["hi"]);
         // It is hers again.
-        story.house.keys.insert(alice.clone(), hers.clone());
+        story.server.keys.insert(alice.clone(), hers.clone());
         let hers: Vec<_> = hers.iter().collect();
         lists(&mut story, &alice, &hers);
         looks_up(&mut story, &alice, false);
@@ -124,23 +124,23 @@ fn what_a_retired_key_signs_is_shown_as_old_and_never_as_new() {
 fn a_key_of_one_person_is_no_other_persons() {
     let mut story = Story::new("@bob");
     let (alice, mallory) = (story.alice.name.clone(), story.mallory.name.clone());
-    let [hers, others] = [&alice, &mallory].map(|name| story.house.keys[name][0].clone());
+    let [hers, others] = [&alice, &mallory].map(|name| story.server.keys[name][0].clone());
     for _ in 0..TRIES {
         let forgets = story.chance.random_bool(0.5);
         let with_own = story.chance.random_bool(0.5);
         let both = vec![hers.clone(), others.clone()];
         let keys = both.into_iter().take(1 + usize::from(with_own)).collect();
-        story.house.keys.insert(mallory.clone(), vec![others.clone()]);
+        story.server.keys.insert(mallory.clone(), vec![others.clone()]);
         restarts(&mut story, forgets);
         assert!(seals(&mut story, &alice));
-        story.house.keys.insert(mallory.clone(), keys);
+        story.server.keys.insert(mallory.clone(), keys);
         story.bob.engine.trust.stale(&mallory);
         refuses(&mut story, &mallory);
         // What alice says to bob is told as mallory's.
         let line = story.lines(1).remove(0);
         let seen = story.tells(Message { from: mallory.clone(), ..line });
         assert_eq!((seen.texts.len(), seen.flaws.len()), (0, 1), "{:?}", seen.flaws);
-        story.house.keys.insert(mallory.clone(), vec![others.clone()]);
+        story.server.keys.insert(mallory.clone(), vec![others.clone()]);
         story.bob.engine.trust.stale(&mallory);
         story.heals();
     }
@@ -150,11 +150,11 @@ fn a_key_of_one_person_is_no_other_persons() {
 fn somebody_whom_the_operator_renames_is_confirmed_once() {
     let mut story = Story::new("@bob");
     let (alice, alicia) = (story.alice.name.clone(), "alicia".parse::<UserName>().unwrap());
-    let honest = story.house.keys[&alice].clone();
+    let honest = story.server.keys[&alice].clone();
     for round in 0..TRIES {
         let (old, new) = if round % 2 == 0 { (&alice, &alicia) } else { (&alicia, &alice) };
-        story.house.keys.remove(old);
-        story.house.keys.insert(new.clone(), honest.clone());
+        story.server.keys.remove(old);
+        story.server.keys.insert(new.clone(), honest.clone());
         restarts(&mut story, false);
         refuses(&mut story, new);
         let shown = looks_up(&mut story, new, false);
@@ -166,7 +166,7 @@ fn somebody_whom_the_operator_renames_is_confirmed_once() {
         assert!(seals(&mut story, new), "round {round}, after a restart");
         refuses(&mut story, old);
         // Nor is the old name given to somebody else with the key.
-        story.house.keys.insert(old.clone(), honest.clone());
+        story.server.keys.insert(old.clone(), honest.clone());
         story.bob.engine.trust.stale(old);
         refuses(&mut story, old);
     }

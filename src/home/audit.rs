@@ -26,7 +26,7 @@ pub struct Audit {
 /// Something that was decided.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Decision<'a> {
-    /// A person, or how the house's own account was used: `console`, `ctl`, `cli`, `server`.
+    /// A person, or how the server's own account was used: `console`, `ctl`, `cli`, `server`.
     pub actor: &'a str,
     pub action: &'a str,
     /// Whom or what it is about.

@@ -8,13 +8,13 @@ use crate::home::{add, remove, succeed};
 
 const DAY: i64 = 86_400_000;
 
-struct House {
+struct Home {
     folder: tempfile::TempDir,
     known: Known,
     now_ms: i64,
 }
 
-impl House {
+impl Home {
     fn look(&mut self) -> Vec<String> {
         self.now_ms += 1;
         let (users, rejected) = Users::load(self.folder.path()).unwrap();
@@ -36,28 +36,28 @@ impl House {
 #[test]
 fn whoever_gets_another_key_is_noticed_however_it_came() {
     let folder = tempfile::tempdir().unwrap();
-    let mut house = House { folder, known: Known::default(), now_ms: 1_000 * DAY };
+    let mut home = Home { folder, known: Known::default(), now_ms: 1_000 * DAY };
     let [one, two, three, four] = [0, 1, 2, 3].map(spare);
     let print = |key: &Identity| key.public().fingerprint();
-    house.add("bob", None, &one, false);
-    assert_eq!(house.look(), Vec::<String>::new(), "who comes first changes nothing");
-    assert_eq!(house.look(), Vec::<String>::new());
-    house.add("bob", None, &two, true);
-    let told = house.look();
+    home.add("bob", None, &one, false);
+    assert_eq!(home.look(), Vec::<String>::new(), "who comes first changes nothing");
+    assert_eq!(home.look(), Vec::<String>::new());
+    home.add("bob", None, &two, true);
+    let told = home.look();
     assert!(told[0].starts_with("the operator gave bob another key: SHA256:"), "{told:?}");
     assert!(
         told[0].contains(&print(&two).to_string()) && told[0].contains(&print(&one).to_string())
     );
-    house.add("bob", Some("phone"), &three, false);
-    assert_eq!(house.look(), [format!("bob has a further device, phone: {}", print(&three))]);
+    home.add("bob", Some("phone"), &three, false);
+    assert_eq!(home.look(), [format!("bob has a further device, phone: {}", print(&three))]);
 
     // The old key's word counts, and nobody else's.
-    let (name, bob) = (house.folder.path().to_owned(), "bob".parse().unwrap());
+    let (name, bob) = (home.folder.path().to_owned(), "bob".parse().unwrap());
     let by = |old: &Identity| Succession::sign(old, Whose::Person, &four);
     assert!(succeed(&name, four.public(), &bob, &by(&one)).is_err());
     succeed(&name, four.public(), &bob, &by(&two)).unwrap();
     assert_eq!(
-        house.look(),
+        home.look(),
         [format!("bob has a new key, signed by the one before: {}", print(&four))]
     );
     let forged = fs::read_to_string(name.join("bob.pem")).unwrap();
@@ -65,53 +65,53 @@ fn whoever_gets_another_key_is_noticed_however_it_came() {
 
     // The same key again is no other key.
     remove(&name, &bob, None).unwrap();
-    assert_eq!(house.look(), Vec::<String>::new());
+    assert_eq!(home.look(), Vec::<String>::new());
     fs::write(name.join("bob.pem"), &forged).unwrap();
-    assert_eq!(house.look(), Vec::<String>::new());
+    assert_eq!(home.look(), Vec::<String>::new());
 
     // Taken away first and given anew later is no way around it.
     remove(&name, &bob, None).unwrap();
-    assert_eq!(house.look(), Vec::<String>::new());
-    house.add("bob", None, &two, false);
-    assert!(house.look()[0].starts_with("the operator gave bob another key"));
+    assert_eq!(home.look(), Vec::<String>::new());
+    home.add("bob", None, &two, false);
+    assert!(home.look()[0].starts_with("the operator gave bob another key"));
     // A signature that holds for other keys is none.
     fs::write(
         name.join("bob.pem"),
         forged.replace(&four.public().to_pem(), &one.public().to_pem()),
     )
     .unwrap();
-    assert!(house.look()[0].starts_with("the operator gave bob another key"));
+    assert!(home.look()[0].starts_with("the operator gave bob another key"));
 
     // Whoever was away is told of all of it, once.
     let carol = spare(4);
-    house.add("carol", None, &carol, false);
-    house.look();
-    assert_eq!(house.known.missed(&print(&carol)), vec![]);
-    house.add("bob", None, &three, true);
-    house.look();
-    assert_eq!(house.known.missed(&print(&carol)).len(), 1);
-    house.known.see(&[print(&carol)], house.now_ms);
-    assert_eq!(house.known.missed(&print(&carol)), vec![]);
+    home.add("carol", None, &carol, false);
+    home.look();
+    assert_eq!(home.known.missed(&print(&carol)), vec![]);
+    home.add("bob", None, &three, true);
+    home.look();
+    assert_eq!(home.known.missed(&print(&carol)).len(), 1);
+    home.known.see(&[print(&carol)], home.now_ms);
+    assert_eq!(home.known.missed(&print(&carol)), vec![]);
 }
 
 #[test]
 fn a_device_is_old_by_the_time_that_the_server_ran() {
     let folder = tempfile::tempdir().unwrap();
-    let mut house = House { folder, known: Known::default(), now_ms: 1_000 * DAY };
+    let mut home = Home { folder, known: Known::default(), now_ms: 1_000 * DAY };
     let (alice, bob) = (spare(0), spare(1));
-    house.known.begin(house.now_ms);
-    house.add("alice", None, &alice, false);
-    house.add("bob", Some("phone"), &bob, false);
-    house.look();
-    let start = house.now_ms;
-    house.known.see(&[alice.public().fingerprint()], start + 40 * DAY);
-    let old = house.known.unseen_since(start + 10 * DAY);
+    home.known.begin(home.now_ms);
+    home.add("alice", None, &alice, false);
+    home.add("bob", Some("phone"), &bob, false);
+    home.look();
+    let start = home.now_ms;
+    home.known.see(&[alice.public().fingerprint()], start + 40 * DAY);
+    let old = home.known.unseen_since(start + 10 * DAY);
     assert_eq!(old.len(), 1);
     assert_eq!((old[0].0.as_str(), old[0].1.as_str()), ("bob", "phone"));
     // A year without the server is nobody's absence, and a clock set back makes nobody younger.
-    house.known.begin(start + 400 * DAY);
-    assert_eq!(house.known.unseen_since(start + 370 * DAY).len(), 1);
-    assert_eq!(house.known.unseen_since(start + 355 * DAY), vec![]);
-    house.known.begin(start);
-    assert_eq!(house.known.unseen_since(start + 1).len(), 2);
+    home.known.begin(start + 400 * DAY);
+    assert_eq!(home.known.unseen_since(start + 370 * DAY).len(), 1);
+    assert_eq!(home.known.unseen_since(start + 355 * DAY), vec![]);
+    home.known.begin(start);
+    assert_eq!(home.known.unseen_since(start + 1).len(), 2);
 }

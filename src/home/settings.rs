@@ -36,7 +36,7 @@ impl Settings {
     pub fn read(path: &Path) -> Result<Settings, FileError> {
         let settings: Settings = json_file::load(path, json_file::SMALL)?.unwrap_or_default();
         match settings.role {
-            // Nobody is given the house by a file.
+            // No file grants the console's rights.
             Role::Console => Err(FileError::damaged(path, "a role is owner, moderator or member")),
             _ => Ok(settings),
         }

@@ -1,5 +1,5 @@
 //! A connection and a handshake make a tunnel: records in, records out. The client's way in is
-//! here; the server's is its door.
+//! here; the server's is its admission.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream, ToSocketAddrs};

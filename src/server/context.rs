@@ -8,7 +8,7 @@ use super::access::Access;
 use super::accounts::Accounts;
 use super::accounts::directory::Directory;
 use super::accounts::key_history::KeyHistory;
-use super::door::Door;
+use super::admission::Admission;
 use super::hub::Hub;
 use super::ledger_jobs::LedgerJobs;
 use super::passwords::Passwords;
@@ -41,7 +41,7 @@ pub struct Context {
     pub decided: Arc<Decided>,
     pub access: Arc<Access>,
     pub passwords: Passwords,
-    pub door: Arc<Door>,
+    pub admission: Arc<Admission>,
     /// What is written down beside the chat.
     pub records: Arc<Records>,
     pub stop: Arc<Stop>,

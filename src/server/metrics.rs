@@ -7,35 +7,35 @@ use super::observe::prometheus::Page;
 
 /// All figures.
 pub fn text(context: &Context) -> String {
-    let (hub, door) = (context.hub.stats(), context.door.stats());
+    let (hub, admission) = (context.hub.stats(), context.admission.stats());
     let counters = context.hub.counters();
     let mut page = Page::default();
     page.one("uptime_seconds", "gauge", "Since the start.", hub.uptime_ms as f64 / 1000.0);
-    page.one("connections", "gauge", "Connections now, all of them.", door.connections);
+    page.one("connections", "gauge", "Connections now, all of them.", admission.connections);
     page.one(
         "connections_max",
         "gauge",
         "Connections that may have a thread.",
-        door.connections_max,
+        admission.connections_max,
     );
     let help = "Connections that have not shown a key.";
-    page.one("unauthenticated", "gauge", help, door.unauthenticated);
+    page.one("unauthenticated", "gauge", help, admission.unauthenticated);
     page.one("sessions", "gauge", "Connections that are logged in.", hub.sessions);
     page.one("people", "gauge", "People with a session.", hub.people);
     page.one("channels", "gauge", "Channels.", hub.channels);
     page.head("handshakes_total", "counter", "Newcomers by what became of them.");
     let results = [
-        ("ok", door.logins),
-        ("asked", door.asked),
-        ("failed", door.failures),
-        ("refused", door.refused),
-        ("evicted", door.evicted),
-        ("busy", door.busy),
+        ("ok", admission.logins),
+        ("asked", admission.asked),
+        ("failed", admission.failures),
+        ("refused", admission.refused),
+        ("evicted", admission.evicted),
+        ("busy", admission.busy),
     ];
     for (result, count) in results {
         page.row("handshakes_total", &format!("{{result=\"{result}\"}}"), count);
     }
-    page.one("rsa_operations_total", "counter", "RSA private operations.", door.rsa);
+    page.one("rsa_operations_total", "counter", "RSA private operations.", admission.rsa);
     page.one("messages_total", "counter", "Lines that were stored.", hub.lines);
     let help = "Spans of lines and notices that a socket took at once.";
     page.one("deliveries_total", "counter", help, counters.deliveries());

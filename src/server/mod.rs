@@ -2,11 +2,11 @@
 
 mod access;
 pub mod accounts;
+mod admission;
+mod authentication;
 pub(crate) mod commit;
 mod context;
 pub(crate) mod delivery;
-mod door;
-mod guesses;
 pub(crate) mod hub;
 mod ledger_jobs;
 mod liveness;
@@ -14,10 +14,8 @@ pub mod metrics;
 pub mod observe;
 pub mod operator;
 mod passwords;
-mod prompts;
 mod readers;
 mod records;
-mod second;
 mod session;
 mod stop;
 mod upkeep;
@@ -45,13 +43,13 @@ use access::Access;
 use accounts::Accounts;
 use accounts::directory::Directory;
 use accounts::key_history::{self, KeyHistory};
+pub use admission::capacity::{ARENAS, has_little_address_space};
+use admission::{Admission, KeyHolder, RecentLogins};
 use context::Context;
 use delivery::{
     backfill,
     flusher::{self, Flusher},
 };
-pub use door::capacity::{ARENAS, has_little_address_space};
-use door::{Door, RecentLogins, Stranger};
 use hub::Hub;
 use ledger_jobs::LedgerJobs;
 use observe::{log, prometheus, systemd};
@@ -96,8 +94,9 @@ pub fn run(options: Options) -> anyhow::Result<()> {
     // Before users/ is read: what comes between is noticed later.
     let watch = UsersWatch::new(home.users_dir());
     let keys = Arc::new(Snapshot::new(keys));
-    let door = Door::new(Arc::clone(&keys), &config, listener.address(), recent_logins(&home));
-    let given = Given { home, config, keys, log_level, hub, readers, door, stop };
+    let admission =
+        Admission::new(Arc::clone(&keys), &config, listener.address(), recent_logins(&home));
+    let given = Given { home, config, keys, log_level, hub, readers, admission, stop };
     let context = Arc::new(open_context(given)?);
     let own = Actor::own("server");
     context.records.record(&Decision { target: env!("CARGO_PKG_VERSION"), ..own.did("start") });
@@ -106,7 +105,7 @@ pub fn run(options: Options) -> anyhow::Result<()> {
 
     let bound = listener.address();
     let socket = start_jobs(&context, watch)?;
-    let doorkeeper = open_door(&context, listener)?;
+    let admission_thread = open_admission(&context, listener)?;
     on_ready(bound);
     systemd::notify(&format!("READY=1\nSTATUS=listening on {bound}"));
     let watched = Arc::clone(&context);
@@ -114,7 +113,7 @@ pub fn run(options: Options) -> anyhow::Result<()> {
     console::attend(operator(&context, "console"), Arc::clone(&context.stop));
 
     context.stop.wait();
-    shut_down(&context, socket, doorkeeper, &commit_thread);
+    shut_down(&context, socket, admission_thread, &commit_thread);
     match context.stop.fault() {
         None => Ok(()),
         Some(fault) => anyhow::bail!("{fault}: what was not acknowledged may not be stored"),
@@ -142,24 +141,24 @@ fn start_jobs(context: &Arc<Context>, watch: UsersWatch) -> anyhow::Result<ctl::
 }
 
 /// The thread that lets people in.
-fn open_door(context: &Arc<Context>, listener: Listener) -> anyhow::Result<JoinHandle<()>> {
+fn open_admission(context: &Arc<Context>, listener: Listener) -> anyhow::Result<JoinHandle<()>> {
     let next = AtomicU64::new(1);
     let own = Arc::clone(context);
-    let serve = move |stranger: Stranger| {
+    let serve = move |stranger: KeyHolder| {
         let id = SessionId(next.fetch_add(1, Ordering::Relaxed));
         let entered = session::enter(&own, stranger, id)?;
-        Some(Box::new(move || entered.serve()) as door::Stay)
+        Some(Box::new(move || entered.serve()) as admission::Stay)
     };
-    let serve: door::Serve = Arc::new(serve);
-    let (door, stop) = (Arc::clone(&context.door), Arc::clone(&context.stop));
-    essential("door", &context.stop, move || door.run(&listener, &stop, &serve))
+    let serve: admission::Serve = Arc::new(serve);
+    let (admission, stop) = (Arc::clone(&context.admission), Arc::clone(&context.stop));
+    essential("admission", &context.stop, move || admission.run(&listener, &stop, &serve))
 }
 
 /// Tells everybody, and writes what is still to be written, within the time for it.
 fn shut_down(
     context: &Context,
     socket: ctl::Socket,
-    doorkeeper: JoinHandle<()>,
+    admission_thread: JoinHandle<()>,
     commit_thread: &JoinHandle<()>,
 ) {
     let drain_time = Duration::from_millis(context.config.get().limits.drain_ms_max);
@@ -169,8 +168,8 @@ fn shut_down(
     context.key_history.see();
     upkeep::keep_sources(context);
     drop(socket);
-    // The door is woken by the stop and closes behind itself.
-    let _ = doorkeeper.join();
+    // The admission is woken by the stop and closes behind itself.
+    let _ = admission_thread.join();
     drain(context, deadline);
     context.records.record(&Actor::own("server").did("stop"));
     context.hub.close();
@@ -197,13 +196,13 @@ struct Given {
     log_level: Option<LevelFilter>,
     hub: Arc<Hub>,
     readers: Arc<Readers>,
-    door: Arc<Door>,
+    admission: Arc<Admission>,
     stop: Arc<Stop>,
 }
 
 /// Each part with what the home says, handed what it uses.
 fn open_context(given: Given) -> anyhow::Result<Context> {
-    let Given { home, config, keys, log_level, hub, readers, door, stop } = given;
+    let Given { home, config, keys, log_level, hub, readers, admission, stop } = given;
     let config = Arc::new(Snapshot::new(config));
     let (users, rejected) = Users::load(&home.users_dir())
         .with_context(|| format!("cannot read {}", home.users_dir().display()))?;
@@ -250,7 +249,7 @@ fn open_context(given: Given) -> anyhow::Result<Context> {
         host_keys: keys,
         decided,
         access,
-        door,
+        admission,
         records,
         stop,
     })

@@ -9,14 +9,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::accounts::{self, host_key};
+use super::admission::{KeyHolder, Offence};
+use super::authentication::{self, Candidate};
 use super::context::Context;
 use super::delivery::send_queue::SendQueue;
-use super::door::{Offence, Stranger};
 use super::hub::Said;
 use super::observe::log as server_log;
 use super::operator::{self, Actor, moderation};
 use super::readers;
-use super::second::{self, Asker};
 use crate::chat::rights::{self, Role, State};
 use crate::chat::{
     Body, Code, Command, DeviceName, Event, NewMessage, Refusal, SessionId, Target, UserName,
@@ -51,7 +51,7 @@ enum End {
 }
 
 struct Session {
-    house: Arc<Context>,
+    context: Arc<Context>,
     queue: Arc<SendQueue>,
     user: UserName,
     device: DeviceName,
@@ -79,31 +79,31 @@ pub struct Entered {
 }
 
 /// Lets a peer in that has proven its key; none where it may not come in, and was told why.
-pub fn enter(house: &Arc<Context>, stranger: Stranger, id: SessionId) -> Option<Entered> {
-    let Some((user, device)) = house.accounts.admit(&stranger.key) else {
-        not_admitted(house, stranger);
+pub fn enter(context: &Arc<Context>, stranger: KeyHolder, id: SessionId) -> Option<Entered> {
+    let Some((user, device)) = context.accounts.admit(&stranger.key) else {
+        not_admitted(context, stranger);
         return None;
     };
-    let Stranger { login, key, mut reader, sealer, stream, waiting, peer } = stranger;
+    let KeyHolder { login, key, mut reader, sealer, stream, waiting, peer } = stranger;
     // Dropped before the peer has entered, it penalises the source.
     let registered = waiting.registered();
     let address = peer.ip();
     let whom = Whom { user: &user, key: key.fingerprint(), address: Some(address) };
-    let muted = house.access.standing(whom).1 == State::Muted;
+    let muted = context.access.standing(whom).1 == State::Muted;
     // A person's only key may be on any device: that one may name itself, where others may see names
     // that this person makes up.
     let device = match login.device {
         Some(own) if device.is_default() && !muted => own,
         _ => device,
     };
-    let answers_max = house.config.get().limits.answers_bytes_max;
+    let answers_max = context.config.get().limits.answers_bytes_max;
     let queue = Arc::new(SendQueue::new(id, key.fingerprint(), stream, sealer, answers_max));
-    let session = Session { house: Arc::clone(house), queue, user, device, address };
+    let session = Session { context: Arc::clone(context), queue, user, device, address };
     if session.is_barred() {
         return None;
     }
-    let asker = Asker { user: &session.user, address, queue: &session.queue };
-    let proof = match second::knows(house, &asker, &mut reader) {
+    let candidate = Candidate { user: &session.user, address, queue: &session.queue };
+    let proof = match authentication::authenticate(context, &candidate, &mut reader) {
         Ok(proof) => proof,
         Err(offence) => {
             registered.refused(offence);
@@ -114,9 +114,9 @@ pub fn enter(house: &Arc<Context>, stranger: Stranger, id: SessionId) -> Option<
     let resumes = login.features.iter().any(|feature| feature == "resume");
     session.standing();
     let welcome = session.welcome();
-    if let Err(refusal) = house.hub.enter(&session.queue, user, device, resumes, welcome) {
+    if let Err(refusal) = context.hub.enter(&session.queue, user, device, resumes, welcome) {
         let (code, reason) = (refusal.code(), refusal.to_string());
-        house.hub.counters().refused(code);
+        context.hub.counters().refused(code);
         let retry_ms = refusal.retry_ms().or(Some(10_000));
         let event = Event::Goodbye { code, reason, retry_ms };
         session.queue.end(Some(&event), "refused");
@@ -125,22 +125,22 @@ pub fn enter(house: &Arc<Context>, stranger: Stranger, id: SessionId) -> Option<
     }
     registered.entered();
     log::info!("{} ({}) entered", session.user, session.device);
-    house.door.note_login(&session.user, address);
+    context.admission.note_login(&session.user, address);
     let leaving = Leaving { session, cut: true };
     // A key that was removed between the look at it and the entering is noticed here, and another
     // password.
-    if house.accounts.admit(&key).is_none() {
-        house.hub.end_key(&key.fingerprint(), Code::Removed, "your key was removed");
+    if context.accounts.admit(&key).is_none() {
+        context.hub.end_key(&key.fingerprint(), Code::Removed, "your key was removed");
     }
-    if !proof.holds(house, &leaving.session.user) {
+    if !proof.holds(context, &leaving.session.user) {
         let subject = Subject::User(leaving.session.user.clone());
-        house.access.end_subject(&subject, Code::Password, accounts::PASSWORD_CHANGED, None);
+        context.access.end_subject(&subject, Code::Password, accounts::PASSWORD_CHANGED, None);
     }
     let session = &leaving.session;
     session.is_barred();
-    let successor = host_key::successor(&house.host_keys.get());
+    let successor = host_key::successor(&context.host_keys.get());
     successor.iter().for_each(|event| session.answer(event));
-    house.key_history.missed(&session.queue.key).iter().for_each(|event| session.answer(event));
+    context.key_history.missed(&session.queue.key).iter().for_each(|event| session.answer(event));
     Some(Entered { leaving, reader })
 }
 
@@ -172,17 +172,17 @@ impl Entered {
 }
 
 /// Tells a stranger, inside the channel, what to do to be let in.
-fn not_admitted(house: &Context, stranger: Stranger) {
-    let Stranger { login, key, sealer, stream, waiting, peer, .. } = stranger;
+fn not_admitted(context: &Context, stranger: KeyHolder) {
+    let KeyHolder { login, key, sealer, stream, waiting, peer, .. } = stranger;
     let fingerprint = key.fingerprint();
     let from = server_log::address(peer);
     log::info!("not admitted: {} from {from} with {fingerprint}", login.name);
     waiting.not_registered();
-    house.hub.counters().refused(Code::NotAdmitted);
+    context.hub.counters().refused(Code::NotAdmitted);
     let reason =
         format!("{fingerprint} is not registered here: send your key line to the operator");
     let event = Event::Goodbye { code: Code::NotAdmitted, reason, retry_ms: Some(2_000) };
-    let limit = house.config.get().limits.answers_bytes_max;
+    let limit = context.config.get().limits.answers_bytes_max;
     let queue = SendQueue::new(SessionId(0), fingerprint, stream, sealer, limit);
     queue.end(Some(&event), "not_admitted");
 }
@@ -198,7 +198,7 @@ impl Drop for Leaving {
     fn drop(&mut self) {
         let queue = &self.session.queue;
         self.session.standing();
-        self.session.house.hub.leave(queue, queue.farewell().as_deref(), self.cut);
+        self.session.context.hub.leave(queue, queue.farewell().as_deref(), self.cut);
     }
 }
 
@@ -208,8 +208,8 @@ impl Session {
             name: self.user.clone(),
             device: self.device.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            text_bytes_max: self.house.config.get().limits.text_bytes_max,
-            motd: self.house.decided.now().motd_over(&self.house.config.get()),
+            text_bytes_max: self.context.config.get().limits.text_bytes_max,
+            motd: self.context.decided.now().motd_over(&self.context.config.get()),
         }
     }
 
@@ -219,9 +219,9 @@ impl Session {
 
     /// Who may not be here is told why, and that is the end of it.
     fn is_barred(&self) -> bool {
-        let Some(event) = self.house.access.bars(self.whom()) else { return false };
+        let Some(event) = self.context.access.bars(self.whom()) else { return false };
         if let Event::Goodbye { code, .. } = &event {
-            self.house.hub.counters().refused(*code);
+            self.context.hub.counters().refused(*code);
         }
         log::info!("{} ({}) may not come in", self.user, self.device);
         self.queue.end(Some(&event), "refused");
@@ -231,7 +231,7 @@ impl Session {
     /// The person's role, how they stand now, and what they are told of it. What others are told of this
     /// person's next step goes by it.
     fn standing(&self) -> (Role, State, Option<String>) {
-        let standing = self.house.access.standing(self.whom());
+        let standing = self.context.access.standing(self.whom());
         self.queue.set_muted(standing.1 == State::Muted);
         standing
     }
@@ -253,7 +253,7 @@ impl Session {
         let (role, state, _) = self.standing();
         let name = self.user.to_string();
         let actor = Actor { role, state, name, whom: Some(self.whom()) };
-        let mut reply = operator::obey(&self.house, &actor, words);
+        let mut reply = operator::obey(&self.context, &actor, words);
         clip(&mut reply.text, REPLY_BYTES_MAX);
         if !reply.ok {
             return Err(Refusal::Operator(reply.text));
@@ -263,7 +263,7 @@ impl Session {
     }
 
     fn run(&self, mut reader: TunnelReader) -> End {
-        let config = self.house.config.get();
+        let config = self.context.config.get();
         let limits = &config.limits;
         let ping = Duration::from_secs(limits.ping_s);
         let silence = Duration::from_secs(limits.silence_s_max);
@@ -344,7 +344,7 @@ impl Session {
         let codec::Names { id, reference } = error.names;
         let reference = reference.filter(|reference| reference.len() <= REF_BYTES_MAX);
         let event = Event::Refused { code: Code::BadRequest, hint, id, retry_ms: None, reference };
-        self.house.hub.counters().refused(Code::BadRequest);
+        self.context.hub.counters().refused(Code::BadRequest);
         self.pay();
         self.answer(&event);
     }
@@ -352,7 +352,7 @@ impl Session {
     /// What is no command, or is refused, has the price of a request: its own sender waits until it
     /// can be paid, and nobody else.
     fn pay(&self) {
-        while let Err(Refusal::Rate { retry_ms }) = self.house.hub.pay(&self.queue) {
+        while let Err(Refusal::Rate { retry_ms }) = self.context.hub.pay(&self.queue) {
             if self.queue.is_over() {
                 return;
             }
@@ -385,10 +385,10 @@ impl Session {
                 }
                 None => {
                     if let Refusal::PinJoins { max, refused, .. } = &refusal {
-                        moderation::note_pin_joins(&self.house, &self.user, *max, *refused);
+                        moderation::note_pin_joins(&self.context, &self.user, *max, *refused);
                     }
                     let (id, reference) = command.names();
-                    self.house.hub.counters().refused(refusal.code());
+                    self.context.hub.counters().refused(refusal.code());
                     self.pay();
                     return self.answer(&refusal.event(id, reference.cloned()));
                 }
@@ -397,8 +397,8 @@ impl Session {
     }
 
     fn obey(&self, command: &Command) -> Result<(), Refusal> {
-        let directory = |name: &UserName| self.house.accounts.find(name);
-        let hub = &self.house.hub;
+        let directory = |name: &UserName| self.context.accounts.find(name);
+        let hub = &self.context.hub;
         self.may(command)?;
         match command {
             Command::Say(message) => {
@@ -427,13 +427,13 @@ impl Session {
                 self.answer(&self.whois(name, reference.clone())?);
             }
             Command::Certify { certificate } => {
-                let (users, server) = (self.house.accounts.get(), self.house.host_keys.get());
-                let directory = &self.house.directory;
+                let (users, server) = (self.context.accounts.get(), self.context.host_keys.get());
+                let directory = &self.context.directory;
                 directory.publish(&users, &server.founding(), &self.queue.key, certificate)?;
             }
             Command::Keys { names, reference } => {
-                let users = self.house.accounts.get();
-                let events = self.house.directory.keys(&users, names, reference)?;
+                let users = self.context.accounts.get();
+                let events = self.context.directory.keys(&users, names, reference)?;
                 events.iter().for_each(|event| self.answer(event));
             }
             _ => {}
@@ -443,23 +443,23 @@ impl Session {
 
     fn whois(&self, name: &UserName, reference: Option<String>) -> Result<Event, Refusal> {
         let name =
-            self.house.accounts.find(name).ok_or_else(|| Refusal::NoSuchUser(name.clone()))?;
-        let presence = self.house.hub.presence(&name, self.queue.id);
+            self.context.accounts.find(name).ok_or_else(|| Refusal::NoSuchUser(name.clone()))?;
+        let presence = self.context.hub.presence(&name, self.queue.id);
         let (devices, idle_ms, away, channels) = match presence {
             Some(found) => (found.devices, Some(found.idle_ms), found.away, found.channels),
             None => (Vec::new(), None, None, Vec::new()),
         };
-        let fingerprints = self.house.accounts.fingerprints(&name);
+        let fingerprints = self.context.accounts.fingerprints(&name);
         Ok(Event::Whois { name, fingerprints, devices, idle_ms, away, channels, reference })
     }
 
     fn answer(&self, event: &Event) {
-        self.house.hub.answer(&self.queue, event);
+        self.context.hub.answer(&self.queue, event);
     }
 
     fn send(&self, kind: RecordType, body: &[u8]) {
         if self.queue.send(kind, body) {
-            self.house.hub.flusher().watch(Arc::clone(&self.queue));
+            self.context.hub.flusher().watch(Arc::clone(&self.queue));
         }
     }
 }

@@ -88,7 +88,7 @@ pub fn keep_sources(context: &Context) {
     let path = context.home.sources_file();
     let users = context.accounts.get();
     let kept = match context.config.get().log_ip {
-        true => match context.door.recent_text(|user| users.find(user) == Some(user)) {
+        true => match context.admission.recent_text(|user| users.find(user) == Some(user)) {
             Some(text) => file::replace(&path, text.as_bytes(), 0o600),
             None => Ok(()),
         },

@@ -127,13 +127,13 @@ fn modules_use_lower_floors_only() {
 
 #[test]
 fn a_forbidden_arrow_is_noticed() {
-    let server = |text: &str| faults(&["server", "door"], text);
+    let server = |text: &str| faults(&["server", "admission"], text);
     for text in [
         "use crate::client::vault;",
         "use crate::{chat::Event, client::vault};",
         "use crate::{\n    chat::{Event, Place as Spot, id::{self}},\n    client::{self, vault},\n};",
         "use super::super::client::vault;",
-        "use super::{super::{client, chat}, house};",
+        "use super::{super::{client, chat}, context};",
         "fn f() { super::super::client::x(crate::chat::y()) }",
         "mod tests {\n    use super::super::super::client;\n}",
     ] {
@@ -142,7 +142,7 @@ fn a_forbidden_arrow_is_noticed() {
     for text in [
         "use crate::chat::Event;",
         "use crate::{chat::{client, Event}, net};",
-        "use super::{house::client, client};",
+        "use super::{context::client, client};",
         "mod tests {\n    use super::super::client;\n}",
         "mod tests {\n}\nuse super::client;",
     ] {

@@ -1,4 +1,4 @@
-//! A house with people in it: the real binary, real sockets, folders of its own, deadlines.
+//! A server with clients: the real binary, real sockets, folders of its own, deadlines.
 #![allow(dead_code)]
 
 pub mod checker;

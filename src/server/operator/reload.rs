@@ -81,7 +81,7 @@ fn read_again(context: &Context, author: Option<Whom>) -> Result<Reloaded, Strin
 fn apply(context: &Context, config: Config) -> anyhow::Result<()> {
     log::apply(&config, context.log_level, &context.home)?;
     context.hub.retune(&config);
-    context.door.retune(&config);
+    context.admission.retune(&config);
     context.config.set(config);
     context.access.turn_out();
     Ok(())

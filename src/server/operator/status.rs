@@ -44,31 +44,31 @@ pub fn stats(context: &Context) -> Reply {
 
 /// The most important counters in one line.
 pub fn brief(context: &Context) -> Reply {
-    let (hub, door) = (context.hub.stats(), context.door.stats());
+    let (hub, admission) = (context.hub.stats(), context.admission.stats());
     let up = TimeSpan::from_s(hub.uptime_ms / 1000).map_or("0s".to_owned(), |up| up.to_string());
     let text = format!(
         "up {up}, {} people in {} sessions, {} of {} connections",
-        hub.people, hub.sessions, door.connections, door.connections_max
+        hub.people, hub.sessions, admission.connections, admission.connections_max
     );
     with(text, counters(context))
 }
 
 fn counters(context: &Context) -> Value {
-    let (hub, door) = (context.hub.stats(), context.door.stats());
+    let (hub, admission) = (context.hub.stats(), context.admission.stats());
     json!({
-        "version": env!("CARGO_PKG_VERSION"), "address": door.address.to_string(),
+        "version": env!("CARGO_PKG_VERSION"), "address": admission.address.to_string(),
         "sessions": hub.sessions, "people": hub.people, "channels": hub.channels,
         "lines": hub.lines, "uptime_ms": hub.uptime_ms,
-        "connections": door.connections, "connections_max": door.connections_max,
-        "unauthenticated": door.unauthenticated, "evicted": door.evicted,
-        "logins": door.logins, "login_failures": door.failures, "key_requests": door.asked, "refused": door.refused,
-        "busy": door.busy, "rsa_operations": door.rsa,
+        "connections": admission.connections, "connections_max": admission.connections_max,
+        "unauthenticated": admission.unauthenticated, "evicted": admission.evicted,
+        "logins": admission.logins, "login_failures": admission.failures, "key_requests": admission.asked, "refused": admission.refused,
+        "busy": admission.busy, "rsa_operations": admission.rsa,
     })
 }
 
 /// Whether the parts that everybody needs do their work.
 pub fn health(context: &Context) -> Reply {
-    let mut parts = vec![("door", context.door.is_open())];
+    let mut parts = vec![("admission", context.admission.is_open())];
     parts.extend(context.ledger.answers(HEALTH_PATIENCE));
     parts.extend([
         ("storage", !context.hub.counters().is_failing()),
@@ -89,7 +89,7 @@ pub fn health(context: &Context) -> Reply {
 /// not in it: another start would not change that.
 pub fn threads_answer(context: &Context) -> Result<(), String> {
     let health = health(context);
-    let threads = ["door", "ledger", "history", "search", "replay"];
+    let threads = ["admission", "ledger", "history", "search", "replay"];
     match threads.iter().all(|part| health.data[part] == true) {
         true => Ok(()),
         false => Err(health.text),

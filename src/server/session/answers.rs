@@ -16,12 +16,12 @@ const SEARCH_LINES: usize = 50;
 impl Session {
     /// An answer from the ledger, by the reader of its kind.
     pub(super) fn read(&self, command: &Command) -> Result<(), Refusal> {
-        let directory = |name: &UserName| self.house.accounts.find(name);
-        let (hub, readers) = (&self.house.hub, &self.house.readers);
+        let directory = |name: &UserName| self.context.accounts.find(name);
+        let (hub, readers) = (&self.context.hub, &self.context.readers);
         if self.queue.is_behind() {
             return Err(Refusal::Unread);
         }
-        let cpu_max = Duration::from_millis(self.house.config.get().limits.search_ms_max);
+        let cpu_max = Duration::from_millis(self.context.config.get().limits.search_ms_max);
         let (to, reference, done) = match command {
             Command::History { to, before, lines, span, reference } => {
                 let seat = readers.history.seat(&self.user)?;
@@ -71,7 +71,7 @@ impl Session {
 
     /// What one answer may hold.
     fn page(&self, lines: usize) -> Page {
-        let config = self.house.config.get();
+        let config = self.context.config.get();
         let limits = &config.limits;
         let lines_max = lines.clamp(1, limits.history_lines_max);
         Page { lines_max, bytes_max: limits.answers_bytes_max / 4 }

@@ -1,4 +1,4 @@
-//! The sources that people have logged in from lately: they come first at the door. On disk by day
+//! The sources that people have logged in from lately: they come first at the admission. On disk by day
 //! and source, in `data/sources.json`, unless the operator wants no addresses written.
 
 use std::collections::{BTreeMap, HashMap};

@@ -12,7 +12,7 @@ use std::time::Instant;
 use super::connection::Connection;
 use super::penalties::Offence;
 use super::table::Stage;
-use super::{Door, Serve, Slot, Stay, Stranger, Waiting};
+use super::{Admission, KeyHolder, Serve, Slot, Stay, Waiting};
 use crate::crypto::handshake::ServerGated;
 use crate::crypto::{PublicKey, RecordType, Sealer};
 use crate::net::tunnel::{BUSY, Incoming, Socket, TunnelReader, write_record};
@@ -40,7 +40,7 @@ struct Queue {
 /// What a finished handshake gives.
 type Proven = (codec::Login, PublicKey, TunnelReader, Sealer);
 
-impl Door {
+impl Admission {
     /// Gives a connection a thread, or tells it that the server is full.
     pub fn begin(self: &Arc<Self>, login: Login, serve: &Serve) {
         let full = |login: Login| {
@@ -48,9 +48,9 @@ impl Door {
             self.end(&connection, connection.turned_away(Offence::Full));
         };
         let Some(slot) = self.slot() else { return full(login) };
-        let (door, serve) = (Arc::clone(self), Arc::clone(serve));
+        let (admission, serve) = (Arc::clone(self), Arc::clone(serve));
         let peer = login.connection.peer;
-        let job = move |login| door.log_in(login, slot, &serve);
+        let job = move |login| admission.log_in(login, slot, &serve);
         if let Err((error, login)) = on_own_thread(peer, login, job) {
             log::warn!("no thread for {}: {error}", server_log::address(peer));
             login.into_iter().for_each(full);
@@ -78,13 +78,13 @@ impl Door {
     }
 
     /// RSA, R3 and the LOGIN, all before the deadline.
-    fn shake_hands(&self, login: Login) -> Result<Stranger, (Waiting, Offence)> {
+    fn shake_hands(&self, login: Login) -> Result<KeyHolder, (Waiting, Offence)> {
         let Login { connection, gated } = login;
         let Connection { stream, records, peer, waiting, deadline, .. } = connection;
         let queue = Queue { deadline, ahead_max: self.ahead_max(waiting.origin.standing) };
         match self.prove(&stream, records, *gated, queue) {
             Ok((login, key, reader, sealer)) => {
-                Ok(Stranger { login, key, reader, sealer, stream, peer, waiting })
+                Ok(KeyHolder { login, key, reader, sealer, stream, peer, waiting })
             }
             Err(offence) => {
                 let late = Instant::now() >= deadline && offence != Offence::Unserved;

@@ -7,11 +7,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::accounts::PASSWORD_CHANGED;
+use super::admission::Offence;
 use super::context::Context;
 use super::delivery::send_queue::SendQueue;
-use super::door::Offence;
-use super::guesses::Guess;
-use super::prompts::{Place, Prompt};
+use super::passwords::prompts::{Place, Prompt};
+use super::passwords::throttle::Guess;
 use crate::chat::{Code, Command, Event, Hidden, UserName};
 use crate::crypto::RecordType;
 use crate::crypto::password::PasswordHash;
@@ -26,15 +26,15 @@ const GUESSES_MAX: u32 = 3;
 const CLOSED_RETRY_MS: u64 = 2_000;
 
 /// Who asks for a way in.
-pub struct Asker<'a> {
+pub struct Candidate<'a> {
     pub user: &'a UserName,
     pub address: IpAddr,
     pub queue: &'a Arc<SendQueue>,
 }
 
-impl Asker<'_> {
-    fn guess(&self, house: &Context) -> Guess<'_> {
-        let known = house.door.knows(self.user, self.address);
+impl Candidate<'_> {
+    fn guess(&self, context: &Context) -> Guess<'_> {
+        let known = context.admission.knows(self.user, self.address);
         Guess { user: self.user, source: self.address.into(), known }
     }
 }
@@ -44,8 +44,8 @@ pub struct Proof(Option<PasswordHash>);
 
 impl Proof {
     /// Whether it is enough still: a password may have been set meanwhile, or another one.
-    pub fn holds(&self, house: &Context, user: &UserName) -> bool {
-        let now = house.accounts.get().settings(user).password;
+    pub fn holds(&self, context: &Context, user: &UserName) -> bool {
+        let now = context.accounts.get().settings(user).password;
         now.is_none() || now == self.0
     }
 }
@@ -64,75 +64,81 @@ enum Answer {
 ///
 /// # Errors
 /// The connection has ended, and its source is penalised for this.
-pub fn knows(house: &Context, asker: &Asker, reader: &mut TunnelReader) -> Result<Proof, Offence> {
-    let password = house.accounts.get().settings(asker.user).password;
+pub fn authenticate(
+    context: &Context,
+    candidate: &Candidate,
+    reader: &mut TunnelReader,
+) -> Result<Proof, Offence> {
+    let password = context.accounts.get().settings(candidate.user).password;
     let Some(hash) = password else {
-        if house.config.get().passwords == crate::config::Passwords::All {
+        if context.config.get().passwords == crate::config::Passwords::All {
             let reason = "everybody needs a password here: the operator sets yours".to_owned();
-            end(house, asker, reason, None);
+            end(context, candidate, reason, None);
             return Err(Offence::NotAdmitted);
         }
         return Ok(Proof(None));
     };
-    let _place = match place(house, asker) {
+    let _place = match place(context, candidate) {
         Ok(place) => place,
         Err(ms) => {
-            house.hub.counters().refused(Code::Password);
-            refuse_prompt(asker.queue, ms.max(1_000));
+            context.hub.counters().refused(Code::Password);
+            refuse_prompt(candidate.queue, ms.max(1_000));
             return Err(Offence::Unserved);
         }
     };
-    match ask(house, asker, &hash, reader) {
+    match ask(context, candidate, &hash, reader) {
         Ok(Answer::Right) => return Ok(Proof(Some(hash))),
         Ok(Answer::Wrong) => {
-            let wait_ms = house.passwords.guess_wait_ms(&asker.guess(house)).max(1_000);
-            end(house, asker, "this is not your password".into(), Some(wait_ms));
+            let wait_ms = context.passwords.guess_wait_ms(&candidate.guess(context)).max(1_000);
+            end(context, candidate, "this is not your password".into(), Some(wait_ms));
         }
-        Ok(Answer::TooMuch) => end(house, asker, "too much came before your password".into(), None),
-        Ok(Answer::Changed) => end(house, asker, PASSWORD_CHANGED.into(), Some(1_000)),
+        Ok(Answer::TooMuch) => {
+            end(context, candidate, "too much came before your password".into(), None)
+        }
+        Ok(Answer::Changed) => end(context, candidate, PASSWORD_CHANGED.into(), Some(1_000)),
         // The peer is gone, or speaks something else.
-        Err(_) => end(house, asker, "no password came".into(), Some(5_000)),
+        Err(_) => end(context, candidate, "no password came".into(), Some(5_000)),
     }
     Err(Offence::NoPassword)
 }
 
 fn ask(
-    house: &Context,
-    asker: &Asker,
+    context: &Context,
+    candidate: &Candidate,
     hash: &PasswordHash,
     reader: &mut TunnelReader,
 ) -> io::Result<Answer> {
-    let seconds = house.config.get().limits.password_s_max;
+    let seconds = context.config.get().limits.password_s_max;
     let deadline = Instant::now() + Duration::from_secs(seconds);
     let (mut wrong, mut left) = (0, Allowance::default());
-    tell(house, asker, false);
+    tell(context, candidate, false);
     while wrong < GUESSES_MAX {
-        let guess = match next(asker, reader, deadline, &mut left)? {
+        let guess = match next(candidate, reader, deadline, &mut left)? {
             Next::Guess(guess) => guess,
             Next::Other => continue,
             Next::TooMuch => return Ok(Answer::TooMuch),
         };
-        if house.accounts.get().settings(asker.user).password.as_ref() != Some(hash) {
+        if context.accounts.get().settings(candidate.user).password.as_ref() != Some(hash) {
             return Ok(Answer::Changed);
         }
         // Looked at once it is its turn, so that those that come together wait for each other too.
-        let looked = house.passwords.hash(deadline, || {
-            house.passwords.guess(&asker.guess(house), || hash.fits(guess.reveal()))
+        let looked = context.passwords.hash(deadline, || {
+            context.passwords.guess(&candidate.guess(context), || hash.fits(guess.reveal()))
         });
         match looked {
             None => return Err(io::ErrorKind::TimedOut.into()),
             Some(Some(true)) => return Ok(Answer::Right),
             Some(Some(false)) => {
                 wrong += 1;
-                house.hub.counters().refused(Code::Password);
-                log::info!("a wrong password for {}", asker.user);
+                context.hub.counters().refused(Code::Password);
+                log::info!("a wrong password for {}", candidate.user);
                 if wrong < GUESSES_MAX {
-                    tell(house, asker, true);
+                    tell(context, candidate, true);
                 }
             }
             Some(None) => {
-                house.hub.counters().refused(Code::Rate);
-                tell(house, asker, false);
+                context.hub.counters().refused(Code::Rate);
+                tell(context, candidate, false);
             }
         }
     }
@@ -169,7 +175,7 @@ enum Next {
 }
 
 fn next(
-    asker: &Asker,
+    candidate: &Candidate,
     reader: &mut TunnelReader,
     deadline: Instant,
     left: &mut Allowance,
@@ -187,7 +193,7 @@ fn next(
         }
         Incoming::Record(RecordType::Ping, body) => {
             // What a socket does not take is kept, and this one is watched by nobody yet.
-            let _ = asker.queue.send(RecordType::Pong, body);
+            let _ = candidate.queue.send(RecordType::Pong, body);
             Ok(Next::Other)
         }
         Incoming::Record(..) => Ok(Next::Other),
@@ -195,28 +201,31 @@ fn next(
     }
 }
 
-fn tell(house: &Context, asker: &Asker, wrong: bool) {
-    let wait_ms = house.passwords.guess_wait_ms(&asker.guess(house));
+fn tell(context: &Context, candidate: &Candidate, wrong: bool) {
+    let wait_ms = context.passwords.guess_wait_ms(&candidate.guess(context));
     let retry_ms = (wait_ms > 0).then_some(wait_ms);
     // A peer that does not read this gets nothing else either.
-    let _ = asker.queue.answer(&Event::Password { wrong, retry_ms });
+    let _ = candidate.queue.answer(&Event::Password { wrong, retry_ms });
 }
 
 /// A place among the connections that are asked for a password.
 ///
 /// # Errors
 /// Too many are, for so many milliseconds.
-fn place<'a>(house: &'a Context, asker: &Asker) -> Result<Place<'a, Arc<SendQueue>>, u64> {
+fn place<'a>(
+    context: &'a Context,
+    candidate: &Candidate,
+) -> Result<Place<'a, Arc<SendQueue>>, u64> {
     let prompt = Prompt {
-        user: asker.user.clone(),
-        key: asker.queue.key,
-        source: asker.address.into(),
-        known: house.door.knows(asker.user, asker.address),
-        since: house.hub.now(),
-        handle: Arc::clone(asker.queue),
+        user: candidate.user.clone(),
+        key: candidate.queue.key,
+        source: candidate.address.into(),
+        known: context.admission.knows(candidate.user, candidate.address),
+        since: context.hub.now(),
+        handle: Arc::clone(candidate.queue),
     };
-    let max = house.config.get().limits.sessions_per_user_max;
-    let (place, closed) = house.passwords.open(prompt, max)?;
+    let max = context.config.get().limits.sessions_per_user_max;
+    let (place, closed) = context.passwords.open(prompt, max)?;
     closed.iter().for_each(|queue| refuse_prompt(queue, CLOSED_RETRY_MS));
     Ok(place)
 }
@@ -228,8 +237,8 @@ fn refuse_prompt(queue: &SendQueue, retry_ms: u64) {
     queue.end(Some(&event), "password");
 }
 
-fn end(house: &Context, asker: &Asker, reason: String, retry_ms: Option<u64>) {
-    house.hub.counters().refused(Code::Password);
+fn end(context: &Context, candidate: &Candidate, reason: String, retry_ms: Option<u64>) {
+    context.hub.counters().refused(Code::Password);
     let event = Event::Goodbye { code: Code::Password, reason, retry_ms };
-    asker.queue.end(Some(&event), "password");
+    candidate.queue.end(Some(&event), "password");
 }

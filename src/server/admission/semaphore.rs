@@ -1,11 +1,11 @@
-//! Permits for the RSA operation: a few at once, a bounded queue, and a deadline.
+//! Semaphore for the RSA operation: a few at once, a bounded queue, and a deadline.
 
 use std::time::Instant;
 
 use crate::sync::{Condvar, Mutex, Rank};
 
 /// A counted lock around the dear part of the handshake.
-pub struct Permits {
+pub struct Semaphore {
     state: Mutex<State>,
     freed: Condvar,
     waiting_max: usize,
@@ -18,12 +18,12 @@ struct State {
 }
 
 /// The right to one operation, given back when dropped.
-pub struct Permit<'a>(&'a Permits);
+pub struct Permit<'a>(&'a Semaphore);
 
-impl Permits {
+impl Semaphore {
     pub fn new(permits: usize, waiting_max: usize) -> Self {
-        let state = Mutex::new(Rank::Permits, State { free: permits, waiting: 0 });
-        Permits { state, freed: Condvar::new(), waiting_max }
+        let state = Mutex::new(Rank::Semaphore, State { free: permits, waiting: 0 });
+        Semaphore { state, freed: Condvar::new(), waiting_max }
     }
 
     /// How many may wait.
@@ -67,7 +67,7 @@ mod tests {
 
     #[test]
     fn permits_are_few_and_come_back() {
-        let permits = Permits::new(1, 0);
+        let permits = Semaphore::new(1, 0);
         let past = Instant::now();
         let held = permits.take(past, Some(0)).unwrap();
         let later = past + Duration::from_secs(60);
@@ -79,7 +79,7 @@ mod tests {
 
     #[test]
     fn those_who_are_not_counted_keep_nobody_from_waiting() {
-        let permits = Permits::new(1, 1);
+        let permits = Semaphore::new(1, 1);
         let (held, later) =
             (permits.take(Instant::now(), None), Instant::now() + Duration::from_secs(60));
         thread::scope(|scope| {

@@ -3,10 +3,10 @@
 
 use std::collections::HashMap;
 
-use super::door::source::Source;
 use crate::chat::UserName;
 use crate::chat::rate::Stamp;
 use crate::crypto::Fingerprint;
+use crate::server::admission::source::Source;
 use crate::sync::{Mutex, MutexGuard, Rank};
 
 /// All sources of a person that they have not logged in from lately have so many times the prompts of one

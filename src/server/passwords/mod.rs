@@ -1,15 +1,18 @@
 //! What password authentication is limited by: wrong guesses, open prompts, hashes at once.
 
+pub mod prompts;
+pub mod throttle;
+
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::delivery::send_queue::SendQueue;
-use super::door::permits::Permits;
-use super::guesses::{Guess, Guesses};
-use super::hub::Hub;
-use super::prompts::{Place, Prompt, Prompts, Wait};
 use crate::chat::rate::Stamp;
+use crate::server::admission::semaphore::Semaphore;
+use crate::server::delivery::send_queue::SendQueue;
+use crate::server::hub::Hub;
 use crate::sync::{Mutex, Rank};
+use prompts::{Place, Prompt, Prompts, Wait};
+use throttle::{Guess, PasswordThrottle};
 
 /// Passwords that are hashed at once, 19 MiB each, and those that may wait for it.
 const HASHES_AT_ONCE: usize = 2;
@@ -22,19 +25,19 @@ pub type Opened<'a> = (Place<'a, Arc<SendQueue>>, Option<Arc<SendQueue>>);
 pub struct Passwords {
     /// Its clock is the limits' one.
     hub: Arc<Hub>,
-    guesses: Mutex<Guesses>,
+    guesses: Mutex<PasswordThrottle>,
     /// Connections that are asked for a password now.
     prompts: Prompts<Arc<SendQueue>>,
-    hashing: Permits,
+    hashing: Semaphore,
 }
 
 impl Passwords {
     pub fn new(hub: Arc<Hub>) -> Passwords {
         Passwords {
             hub,
-            guesses: Mutex::new(Rank::Guesses, Guesses::default()),
+            guesses: Mutex::new(Rank::PasswordThrottle, PasswordThrottle::default()),
             prompts: Prompts::default(),
-            hashing: Permits::new(HASHES_AT_ONCE, HASHES_WAITING_MAX),
+            hashing: Semaphore::new(HASHES_AT_ONCE, HASHES_WAITING_MAX),
         }
     }
 
@@ -67,7 +70,7 @@ impl Passwords {
 /// Whether a guess is right; none where it has to wait. It has its turn before it is hashed, so that of
 /// those that come at the same moment no more are looked at than of those that come one by one.
 fn try_one(
-    guesses: &Mutex<Guesses>,
+    guesses: &Mutex<PasswordThrottle>,
     guess: &Guess,
     now: impl Fn() -> Stamp,
     fits: impl FnOnce() -> bool,
@@ -91,7 +94,7 @@ mod tests {
     const THREADS: u8 = 32;
 
     /// How many guesses are looked at of many that come at once, each from the source that `last` gives.
-    fn looked_at(guesses: &Mutex<Guesses>, now: Stamp, last: fn(u8) -> u8) -> usize {
+    fn looked_at(guesses: &Mutex<PasswordThrottle>, now: Stamp, last: fn(u8) -> u8) -> usize {
         let bob = "bob".parse().unwrap();
         // No guess is decided before each has been looked at, or told to wait.
         let all = Barrier::new(THREADS.into());
@@ -117,11 +120,11 @@ mod tests {
 
     #[test]
     fn guesses_at_the_same_moment_are_as_few_as_one_after_the_other() {
-        let guesses = Mutex::new(Rank::Guesses, Guesses::default());
+        let guesses = Mutex::new(Rank::PasswordThrottle, PasswordThrottle::default());
         assert_eq!(looked_at(&guesses, Stamp(0), |_| 1), 1, "of one source");
         assert_eq!(looked_at(&guesses, Stamp(999), |_| 1), 0);
         assert_eq!(looked_at(&guesses, Stamp(1_000), |_| 1), 1);
-        let guesses = Mutex::new(Rank::Guesses, Guesses::default());
+        let guesses = Mutex::new(Rank::PasswordThrottle, PasswordThrottle::default());
         let each = |number| number;
         assert_eq!(looked_at(&guesses, Stamp(0), each), 6, "five make nobody wait, the sixth does");
         assert_eq!(looked_at(&guesses, Stamp(999), each), 0);

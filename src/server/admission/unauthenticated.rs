@@ -16,7 +16,7 @@ use super::connection::{Connection, Progress};
 use super::login::Login;
 use super::penalties::Offence;
 use super::table::Stage;
-use super::{Door, Serve};
+use super::{Admission, Serve};
 use crate::net::listener::Listener;
 use crate::server::observe::log as server_log;
 use crate::server::stop::Stop;
@@ -30,7 +30,7 @@ const ACCEPTS_MAX: usize = 64;
 
 /// The connections that have no thread.
 pub struct Unauthenticated<'a> {
-    door: &'a Arc<Door>,
+    admission: &'a Arc<Admission>,
     serve: &'a Serve,
     connections: BTreeMap<u64, Connection>,
     /// No connection is accepted until then.
@@ -38,14 +38,14 @@ pub struct Unauthenticated<'a> {
 }
 
 impl<'a> Unauthenticated<'a> {
-    pub fn new(door: &'a Arc<Door>, serve: &'a Serve) -> Self {
-        Unauthenticated { door, serve, connections: BTreeMap::new(), paused: None }
+    pub fn new(admission: &'a Arc<Admission>, serve: &'a Serve) -> Self {
+        Unauthenticated { admission, serve, connections: BTreeMap::new(), paused: None }
     }
 
     /// Until the server stops.
     pub fn run(mut self, listener: &Listener, stop: &Stop) {
         while !stop.is_told() {
-            self.door.looks();
+            self.admission.looks();
             let now = Instant::now();
             let paused = self.paused.is_some_and(|until| now < until);
             let (ready, arrived) = self.poll((!paused).then_some(listener), now);
@@ -105,11 +105,11 @@ impl<'a> Unauthenticated<'a> {
 
     fn take_in(&mut self, stream: TcpStream, peer: SocketAddr) {
         let stream = Arc::new(stream);
-        let (waiting, evicted) = self.door.enter(&stream, peer);
+        let (waiting, evicted) = self.admission.enter(&stream, peer);
         self.forget(&evicted);
         let Some(waiting) = waiting else { return };
         let id = waiting.id();
-        let deadline = Instant::now() + self.door.login_time();
+        let deadline = Instant::now() + self.admission.login_time();
         self.connections.insert(id, Connection::new(stream, peer, waiting, deadline));
         // A client's hello comes with its connection.
         self.advance(id);
@@ -118,7 +118,7 @@ impl<'a> Unauthenticated<'a> {
     /// Takes what a connection has sent.
     fn advance(&mut self, id: u64) {
         let Some(connection) = self.connections.get_mut(&id) else { return };
-        let advance = || connection.advance(self.door);
+        let advance = || connection.advance(self.admission);
         // One peer's bug is that peer's problem.
         let progress = catch_unwind(AssertUnwindSafe(advance));
         match progress.unwrap_or(Err(Offence::Garbage)) {
@@ -128,16 +128,16 @@ impl<'a> Unauthenticated<'a> {
                 match connection.waiting.moves_on(Stage::LoggingIn) {
                     Ok(evicted) => {
                         self.forget(&evicted);
-                        self.door.begin(Login { connection, gated }, self.serve);
+                        self.admission.begin(Login { connection, gated }, self.serve);
                     }
                     Err(_) => {
-                        self.door.end(&connection, connection.turned_away(Offence::Unserved));
+                        self.admission.end(&connection, connection.turned_away(Offence::Unserved));
                     }
                 }
             }
             Err(offence) => {
                 if let Some(connection) = self.connections.remove(&id) {
-                    self.door.end(&connection, offence);
+                    self.admission.end(&connection, offence);
                 }
             }
         }
@@ -147,7 +147,7 @@ impl<'a> Unauthenticated<'a> {
     fn expire(&mut self) {
         let now = Instant::now();
         let late = self.connections.extract_if(.., |_, connection| connection.deadline <= now);
-        late.for_each(|(_, connection)| self.door.end(&connection, Offence::Late));
+        late.for_each(|(_, connection)| self.admission.end(&connection, Offence::Late));
     }
 
     /// Those that were closed for another one.

@@ -1,4 +1,4 @@
-//! The door. Unauthenticated connections cost no thread: one loop holds them until R2 is whole, has one
+//! The admission. Unauthenticated connections cost no thread: one loop holds them until R2 is whole, has one
 //! deadline for the whole login, and answers every fault with the same silence. Where there are too many,
 //! the oldest silent ones are closed.
 
@@ -6,8 +6,8 @@ pub mod capacity;
 mod connection;
 mod login;
 mod penalties;
-pub mod permits;
-mod recent;
+mod recent_logins;
+pub mod semaphore;
 pub mod source;
 mod table;
 mod unauthenticated;
@@ -34,25 +34,25 @@ use crate::wire::codec::Login;
 use connection::Connection;
 pub use penalties::Offence;
 use penalties::Penalties;
-use permits::Permits;
-pub use recent::RecentLogins;
+pub use recent_logins::RecentLogins;
+use semaphore::Semaphore;
 use source::Source;
 use table::{Bounds, Full, Held, Origin, Stage, Standing, Table};
 use unauthenticated::Unauthenticated;
 
-/// A door that has not looked for this long is stuck.
+/// A admission that has not looked for this long is stuck.
 const SLEEP_MS_MAX: u64 = 5_000;
 /// That the server is full is logged once in this time.
 const FULL_MS: u64 = 60_000;
 
-/// The server's door.
-pub struct Door {
+/// The server's admission.
+pub struct Admission {
     keys: Arc<Snapshot<ServerKeys>>,
     rules: Snapshot<Rules>,
     /// Where peers connect to.
     address: SocketAddr,
     room: capacity::Room,
-    permits: Permits,
+    permits: Semaphore,
     table: Mutex<Table<Arc<TcpStream>>>,
     penalties: Mutex<Penalties>,
     recent: Mutex<RecentLogins>,
@@ -102,9 +102,9 @@ struct Counts {
     rsa: AtomicU64,
 }
 
-/// Figures of the door since the start.
+/// Figures of the admission since the start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct DoorStats {
+pub struct AdmissionStats {
     pub address: SocketAddr,
     /// All connections, those without a thread too.
     pub connections: usize,
@@ -124,7 +124,7 @@ pub struct DoorStats {
 }
 
 /// A peer that owns `key`: registered or not, it has proven that.
-pub struct Stranger {
+pub struct KeyHolder {
     pub login: Login,
     pub key: PublicKey,
     pub reader: TunnelReader,
@@ -136,7 +136,7 @@ pub struct Stranger {
 
 /// A connection's place among the unauthenticated, given back when dropped.
 pub struct Waiting {
-    door: Arc<Door>,
+    admission: Arc<Admission>,
     id: u64,
     origin: Origin,
 }
@@ -144,13 +144,13 @@ pub struct Waiting {
 /// A peer with a registered key that has no session yet. Its source is penalised when this is dropped,
 /// unless the peer has entered: a ban or a wrong password costs as much as any failed login.
 pub struct Registered {
-    door: Arc<Door>,
+    admission: Arc<Admission>,
     origin: Origin,
     offence: Option<Offence>,
 }
 
 /// A connection's place among those that have a thread, given back when dropped.
-struct Slot(Arc<Door>);
+struct Slot(Arc<Admission>);
 
 impl Waiting {
     fn id(&self) -> u64 {
@@ -159,8 +159,8 @@ impl Waiting {
 
     /// The peer's key is registered. Its place is free for others, and what becomes of it is open.
     pub fn registered(self) -> Registered {
-        let (door, origin) = (Arc::clone(&self.door), self.origin);
-        Registered { door, origin, offence: Some(Offence::NotAdmitted) }
+        let (admission, origin) = (Arc::clone(&self.admission), self.origin);
+        Registered { admission, origin, offence: Some(Offence::NotAdmitted) }
     }
 
     /// The peer's key is not registered.
@@ -170,21 +170,21 @@ impl Waiting {
 
     /// The connection is in a later stage. Gives the ids of those that were closed for it.
     fn moves_on(&self, stage: Stage) -> Result<Vec<u64>, Full> {
-        let evicted = self.door.table.lock().move_to(self.id, stage, self.door.now())?;
-        Ok(self.door.evict(evicted))
+        let evicted = self.admission.table.lock().move_to(self.id, stage, self.admission.now())?;
+        Ok(self.admission.evict(evicted))
     }
 
     /// The login has failed. Where the connection was closed for another one, that has been counted.
     fn fails(&self, offence: Offence) {
-        let Some(held) = self.door.table.lock().leave(self.id) else { return };
-        let counts = &self.door.counts;
+        let Some(held) = self.admission.table.lock().leave(self.id) else { return };
+        let counts = &self.admission.counts;
         let counter = match offence {
             Offence::Asked => &counts.asked,
             Offence::Unserved | Offence::Full => &counts.busy,
             _ => &counts.failures,
         };
         counter.fetch_add(1, Ordering::Relaxed);
-        self.door.penalise(held.origin, offence, self.door.now().ms_since(held.came));
+        self.admission.penalise(held.origin, offence, self.admission.now().ms_since(held.came));
     }
 }
 
@@ -203,14 +203,14 @@ impl Registered {
 impl Drop for Registered {
     fn drop(&mut self) {
         if let Some(offence) = self.offence {
-            self.door.penalise(self.origin, offence, 0);
+            self.admission.penalise(self.origin, offence, 0);
         }
     }
 }
 
 impl Drop for Waiting {
     fn drop(&mut self) {
-        self.door.table.lock().leave(self.id);
+        self.admission.table.lock().leave(self.id);
     }
 }
 
@@ -224,26 +224,26 @@ impl Drop for Slot {
 pub type Stay = Box<dyn FnOnce() + Send>;
 
 /// Lets a peer in, or tells it why not.
-pub type Serve = Arc<dyn Fn(Stranger) -> Option<Stay> + Send + Sync>;
+pub type Serve = Arc<dyn Fn(KeyHolder) -> Option<Stay> + Send + Sync>;
 
-impl Door {
+impl Admission {
     pub fn new(
         keys: Arc<Snapshot<ServerKeys>>,
         config: &Config,
         address: SocketAddr,
         recent: RecentLogins,
-    ) -> Arc<Door> {
+    ) -> Arc<Admission> {
         let limits = &config.limits;
         let cores = thread::available_parallelism().map_or(1, usize::from);
         let permits = if limits.rsa_permits == 0 { (cores / 2).max(1) } else { limits.rsa_permits };
         let waiting = limits.strangers_max.saturating_add(limits.handshakes_max);
         let room = capacity::room(limits.connections_max, waiting);
-        Arc::new(Door {
+        Arc::new(Admission {
             keys,
             rules: Snapshot::new(Rules::of(config, address.ip())),
             address,
             room,
-            permits: Permits::new(permits, limits.rsa_waiting_max),
+            permits: Semaphore::new(permits, limits.rsa_waiting_max),
             table: Mutex::new(Rank::Unauthenticated, Table::new(bounds(limits, room))),
             penalties: Mutex::new(Rank::Penalties, Penalties::new(limits)),
             recent: Mutex::new(Rank::RecentLogins, recent),
@@ -285,7 +285,7 @@ impl Door {
         self.rules().suites
     }
 
-    /// Notes that the door looks for new connections.
+    /// Notes that the admission looks for new connections.
     fn looks(&self) {
         self.looked.store(self.now().0, Ordering::Relaxed);
     }
@@ -296,13 +296,13 @@ impl Door {
         self.now().ms_since(looked) < SLEEP_MS_MAX
     }
 
-    pub fn stats(&self) -> DoorStats {
+    pub fn stats(&self) -> AdmissionStats {
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let unauthenticated = {
             let table = self.table.lock();
             table.count(Stage::Silent) + table.count(Stage::Greeted)
         };
-        DoorStats {
+        AdmissionStats {
             address: self.address,
             connections: self.connections.load(Ordering::Relaxed) + unauthenticated,
             connections_max: self.room.connections,
@@ -338,7 +338,7 @@ impl Door {
             if let (Err(Full), Some(source)) = (id, origin.source) {
                 self.penalties.lock().turned_away(source, self.now());
             }
-            Some(Waiting { door: Arc::clone(self), id: id.ok()?, origin })
+            Some(Waiting { admission: Arc::clone(self), id: id.ok()?, origin })
         });
         if entered.is_none() {
             self.counts.refused.fetch_add(1, Ordering::Relaxed);
@@ -361,7 +361,7 @@ impl Door {
         }
         drop(rules);
         let source = Source::from(address);
-        let known = self.recent.lock().knows(source, recent::today());
+        let known = self.recent.lock().knows(source, recent_logins::today());
         let (penalties, now) = (self.penalties.lock(), self.now());
         let standing = penalties.standing(source, known, now)?;
         let penalised = penalties.penalises(source, now);
@@ -371,18 +371,19 @@ impl Door {
     /// Somebody has logged in from there.
     pub fn note_login(&self, user: &UserName, address: IpAddr) {
         if self.tells_apart(address) {
-            self.recent.lock().note(user, address.into(), recent::today());
+            self.recent.lock().note(user, address.into(), recent_logins::today());
         }
     }
 
     /// Whether this person has logged in from there lately.
     pub fn knows(&self, user: &UserName, address: IpAddr) -> bool {
-        self.tells_apart(address) && self.recent.lock().has(user, address.into(), recent::today())
+        self.tells_apart(address)
+            && self.recent.lock().has(user, address.into(), recent_logins::today())
     }
 
     /// The text of the file that remembers where people log in from, where there is something new for it.
     pub fn recent_text(&self, is_user: impl Fn(&UserName) -> bool) -> Option<String> {
-        self.recent.lock().text(recent::today(), is_user)
+        self.recent.lock().text(recent_logins::today(), is_user)
     }
 
     /// Whether an address says anything about who comes from it.
@@ -430,7 +431,7 @@ impl Door {
         });
         if told.is_ok() {
             let max = self.room.connections;
-            log::warn!("the house is full: {max} connections; others are told so");
+            log::warn!("the server is full: {max} connections; further ones are refused");
         }
     }
 

@@ -1,4 +1,4 @@
-//! The house under pressure: one person's flood, a full house of silent peers, secrets that must not
+//! A server under load: one person's flood, a server full of silent peers, secrets that must not
 //! reach a log, and a backup while everybody talks. On the real binary.
 
 mod world;
@@ -191,7 +191,7 @@ fn a_backup_under_load_is_whole_and_comes_back() {
 }
 
 #[test]
-fn a_house_moves_with_its_bans_and_its_trail() {
+fn a_home_moves_with_its_bans_and_its_audit_trail() {
     let world = World::new();
     drop(world.enters("bob"));
     for words in [&["ctl", "ban", "bob", "1d", "too loud"][..], &["ctl", "motd", "shoes off"]] {

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use super::penalties::Offence;
 use super::table::Stage;
-use super::{Door, Waiting};
+use super::{Admission, Waiting};
 use crate::crypto::handshake::{ServerGated, ServerHello};
 use crate::crypto::hello::Greeting;
 use crate::net::tunnel::{BUSY, Socket, VERSIONS, login_reader, write_record};
@@ -55,7 +55,7 @@ impl Connection {
     }
 
     /// Takes what has come, and answers it.
-    pub fn advance(&mut self, door: &Door) -> Result<Progress, Offence> {
+    pub fn advance(&mut self, admission: &Admission) -> Result<Progress, Offence> {
         let mut evicted = Vec::new();
         loop {
             let record = match self.records.read() {
@@ -73,13 +73,13 @@ impl Connection {
                     let gated = hello.gate(record).map_err(|_| Offence::Garbage)?;
                     return Ok(Progress::Gated(Box::new(gated)));
                 }
-                Expected::Greeting => door.greeting(record).ok_or(Offence::Garbage)?,
-                Expected::Hello => match door.greeting(record) {
+                Expected::Greeting => admission.greeting(record).ok_or(Offence::Garbage)?,
+                Expected::Hello => match admission.greeting(record) {
                     None | Some(Greeting::Ask(_)) => return Err(Offence::Garbage),
                     Some(greeting) => greeting,
                 },
             };
-            if door.is_full() {
+            if admission.is_full() {
                 return Err(self.turned_away(Offence::Full));
             }
             // The peer knows the server's fingerprint.
@@ -87,7 +87,7 @@ impl Connection {
                 Ok(gone) => evicted.extend(gone),
                 Err(_) => return Err(self.turned_away(Offence::Unserved)),
             }
-            self.expected = self.answer(greeting, door.suites())?;
+            self.expected = self.answer(greeting, admission.suites())?;
         }
     }
 

@@ -11,9 +11,9 @@
 
 use std::collections::HashMap;
 
-use super::door::source::Source;
 use crate::chat::UserName;
 use crate::chat::rate::Stamp;
+use crate::server::admission::source::Source;
 
 /// A source waits this long after its first wrong guess, and twice as long after each further one, up to
 /// the second value: 8,640 guesses a day from one source.
@@ -47,7 +47,7 @@ struct Person {
 
 /// What is remembered of guesses.
 #[derive(Default)]
-pub struct Guesses {
+pub struct PasswordThrottle {
     sources: HashMap<(UserName, Source), Wrong>,
     users: HashMap<UserName, Person>,
     /// Sources that a person's right password has come from.
@@ -67,7 +67,7 @@ pub struct Guess<'a> {
     pub known: bool,
 }
 
-impl Guesses {
+impl PasswordThrottle {
     /// How long this guess has to wait, in milliseconds. One that has to wait has the next turn, unless a
     /// source with as few wrong guesses has it.
     pub fn wait_ms(&mut self, guess: &Guess, now: Stamp) -> u64 {
@@ -196,14 +196,14 @@ mod tests {
         Guess { user, source: source(last), known: false }
     }
 
-    fn comes_in(guesses: &mut Guesses, guess: &Guess, now: Stamp) {
+    fn comes_in(guesses: &mut PasswordThrottle, guess: &Guess, now: Stamp) {
         let turn = guesses.take(guess, now).expect("no wait");
         guesses.right(guess, turn, now);
     }
 
     #[test]
     fn each_wrong_guess_makes_its_source_wait_twice_as_long_up_to_ten_seconds() {
-        let (bob, mut guesses) = ("bob".parse().unwrap(), Guesses::default());
+        let (bob, mut guesses) = ("bob".parse().unwrap(), PasswordThrottle::default());
         let mut now = Stamp(1_000);
         for wait in [1_000, 2_000, 4_000, 8_000] {
             assert_eq!(guesses.wait_ms(&from(&bob, 1), now), 0);
@@ -223,7 +223,7 @@ mod tests {
 
     #[test]
     fn a_right_guess_makes_nobody_wait() {
-        let (bob, mut guesses) = ("bob".parse().unwrap(), Guesses::default());
+        let (bob, mut guesses) = ("bob".parse().unwrap(), PasswordThrottle::default());
         for last in 1..=USER_FREE as u8 {
             guesses.wrong(&from(&bob, last), Stamp(0));
         }
@@ -243,7 +243,7 @@ mod tests {
     #[test]
     fn a_thief_elsewhere_waits_and_the_member_at_home_does_not() {
         let (bob, carol) = ("bob".parse().unwrap(), "carol".parse().unwrap());
-        let mut guesses = Guesses::default();
+        let mut guesses = PasswordThrottle::default();
         comes_in(&mut guesses, &from(&bob, 1), Stamp(0));
         for last in 2..100 {
             guesses.wrong(&from(&bob, last), Stamp(0));
@@ -264,7 +264,7 @@ mod tests {
 
     #[test]
     fn guesses_are_counted_however_long_the_server_runs() {
-        let (bob, mut guesses) = ("bob".parse().unwrap(), Guesses::default());
+        let (bob, mut guesses) = ("bob".parse().unwrap(), PasswordThrottle::default());
         for day in [0, 1, 2, 40] {
             let now = Stamp(day * (DAY_MS + 60_000));
             (1..=USER_FREE as u8).for_each(|last| guesses.wrong(&from(&bob, last), now));
@@ -281,7 +281,7 @@ mod tests {
         fn the_owner_has_a_try_in_time_whatever_the_thief_guesses(
             sources in 1u8..60, step_ms in 1u64..700, at_ms in 0u64..120_000,
         ) {
-            let (bob, mut guesses) = ("bob".parse().unwrap(), Guesses::default());
+            let (bob, mut guesses) = ("bob".parse().unwrap(), PasswordThrottle::default());
             (1..=sources).for_each(|last| guesses.wrong(&from(&bob, last), Stamp(0)));
             let (mut now, mut next_try, mut tried) = (0, at_ms, None);
             while now < at_ms + 30_000 && tried.is_none() {
@@ -308,7 +308,7 @@ mod tests {
         fn guesses_of_a_day_are_bounded_whatever_their_sources(
             tries in prop::collection::vec((any::<u8>(), 0u64..3_000), 2_000),
         ) {
-            let (bob, mut guesses) = ("bob".parse().unwrap(), Guesses::default());
+            let (bob, mut guesses) = ("bob".parse().unwrap(), PasswordThrottle::default());
             let (mut now, mut looked_at) = (0, 0);
             let mut by_source = HashMap::new();
             for (last, pause) in tries {
