@@ -6,24 +6,35 @@
 
 pub mod chat;
 pub mod clean;
+#[cfg(not(target_family = "wasm"))]
 pub mod cli;
+#[cfg(not(target_family = "wasm"))]
 pub mod client;
+#[cfg(not(target_family = "wasm"))]
 pub mod config;
 pub mod crypto;
 pub mod e2e;
+#[cfg(not(target_family = "wasm"))]
 pub mod fault;
+#[cfg(not(target_family = "wasm"))]
 pub mod home;
+#[cfg(not(target_family = "wasm"))]
 pub mod invite;
 #[cfg(feature = "server")]
 pub mod ledger;
 pub mod limits;
+#[cfg(not(target_family = "wasm"))]
 pub mod net;
+#[cfg(not(target_family = "wasm"))]
 pub mod print;
 #[cfg(feature = "server")]
 pub mod server;
 pub mod suite;
+#[cfg(not(target_family = "wasm"))]
 pub mod sync;
+#[cfg(not(target_family = "wasm"))]
 pub mod system;
+#[cfg(not(target_family = "wasm"))]
 pub mod terminal;
 pub mod wire;
 #[cfg(all(test, feature = "server"))]

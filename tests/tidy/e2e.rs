@@ -1,7 +1,10 @@
 //! The end-to-end engine does without files, clocks, threads and sockets, so that it runs in a
-//! browser as well: it has its ports for what it needs, and is told what time it is.
+//! browser as well: it has its ports for what it needs, and is told what time it is. What it is made
+//! of compiles for `wasm32-unknown-unknown`, which `.ci/run` tries where it can.
 
-use super::graph;
+use std::collections::BTreeSet;
+
+use super::graph::{self, Graph};
 
 /// What none of its files names.
 const OUTSIDE: &[&str] = &[
@@ -36,6 +39,53 @@ fn outside(text: &str) -> Vec<&'static str> {
         words.any(|word| word == module)
     };
     OUTSIDE.iter().copied().filter(|name| code.contains(name) || grouped(name)).collect()
+}
+
+/// The crate's modules that a browser has, and those that it has not.
+fn split(lib: &str) -> (BTreeSet<&str>, BTreeSet<&str>) {
+    let (mut here, mut elsewhere) = (BTreeSet::new(), BTreeSet::new());
+    let mut gate = "";
+    for line in lib.lines() {
+        match line.strip_prefix("pub mod ").and_then(|rest| rest.strip_suffix(';')) {
+            Some(name) if gate.is_empty() => here.insert(name),
+            Some(name) => elsewhere.insert(name),
+            None => false,
+        };
+        let gates = line.starts_with("#[cfg(") && !line.contains("test");
+        gate = if gates { line } else { "" };
+    }
+    (here, elsewhere)
+}
+
+/// Which of the browser's files use what it lacks.
+fn lacking(graph: &Graph, lib: &str) -> Vec<String> {
+    let (here, elsewhere) = split(lib);
+    let top = |file: &str| file.split("::").next().unwrap().to_owned();
+    let lacks =
+        |(from, to): &(&str, &str)| here.contains(&*top(from)) && elsewhere.contains(&*top(to));
+    graph.arrows().filter(lacks).map(|(from, to)| format!("{from} uses {to}")).collect()
+}
+
+#[test]
+fn what_a_browser_runs_uses_nothing_that_it_lacks() {
+    let sources = graph::sources();
+    let lib = &sources.iter().find(|(path, _)| path == "lib.rs").unwrap().1;
+    let (here, elsewhere) = split(lib);
+    for name in ["chat", "clean", "crypto", "e2e", "limits", "wire"] {
+        assert!(here.contains(name), "{name} is not for browsers");
+    }
+    for name in ["cli", "client", "home", "ledger", "net", "server", "system"] {
+        assert!(elsewhere.contains(name), "{name} is for browsers");
+    }
+    assert_eq!(lacking(&Graph::of_the_crate(), lib), [""; 0]);
+}
+
+#[test]
+fn a_module_that_a_browser_lacks_is_noticed() {
+    let lib = "pub mod a;\n#[cfg(not(target_family = \"wasm\"))]\npub mod b;\npub mod c;\n";
+    let graph = |a: &str| Graph::new([("a.rs", a), ("b.rs", ""), ("c/mod.rs", "")]);
+    assert_eq!(lacking(&graph("use crate::b::B;"), lib), ["a uses b"]);
+    assert!(lacking(&graph("use crate::c::C;"), lib).is_empty());
 }
 
 #[test]
