@@ -26,7 +26,7 @@ use std::time::{Duration, Instant};
 
 use clap::{Parser, ValueEnum};
 use client::Client;
-use pychat::chat::{Body, Kind, MsgId, Place, Seq, Wanted};
+use pychat::chat::{Body, Conversation, Kind, MsgId, Seq, Wanted};
 use pychat::crypto::RecordType;
 use pychat::ledger::{Draft, Ledger, Older, Page, Reader, Record, Sqlite, Verdict, Work};
 use rustix::event::{PollFd, PollFlags, poll};
@@ -200,15 +200,15 @@ fn growth(options: &Options, keys: &Arc<Crowd>) {
     }
 }
 
-fn place(name: &str) -> Place {
+fn conversation(name: &str) -> Conversation {
     name.parse().unwrap()
 }
 
-fn line(place: &Place, age: usize) -> Record {
+fn line(conversation: &Conversation, age: usize) -> Record {
     let word = || format!("w{}", (rand::random::<f64>().powi(4) * VOCABULARY) as usize);
     let text: Vec<String> = (0..WORDS).map(|_| word()).collect();
     Record::line(Draft {
-        place: place.clone(),
+        conversation: conversation.clone(),
         from: format!("person{}", rand::random_range(0..PEOPLE)).parse().unwrap(),
         device: "main".parse().unwrap(),
         id: MsgId(rand::random()),
@@ -218,22 +218,22 @@ fn line(place: &Place, age: usize) -> Record {
     })
 }
 
-/// All but a few hundred lines in one place, some in the private conversation of two people.
+/// All but a few hundred lines in one conversation, some in the private conversation of two people.
 fn fill(ledger: &mut Sqlite, lines: usize) {
-    let (busy, private) = (place("#lobby"), place("@ana@bob"));
+    let (busy, private) = (conversation("#lobby"), conversation("@ana@bob"));
     let of = |age: usize| if age % 4 == 3 { &private } else { &busy };
     let ages: Vec<usize> = (0..lines).rev().collect();
     for ages in ages.chunks(5_000) {
         let batch: Vec<Record> = ages.iter().map(|age| line(of(*age), *age)).collect();
         ledger.commit(&batch).unwrap();
     }
-    let quiet: Vec<Record> = (0..300).map(|_| line(&place("#tea"), 0)).collect();
+    let quiet: Vec<Record> = (0..300).map(|_| line(&conversation("#tea"), 0)).collect();
     ledger.commit(&quiet).unwrap();
 }
 
 fn calls(ledger: &mut Sqlite, lines: usize) -> Vec<(&'static str, f64)> {
     let reader = ledger.reader();
-    let (lobby, tea) = (place("#lobby"), place("#tea"));
+    let (lobby, tea) = (conversation("#lobby"), conversation("#tea"));
     let last = match ledger.commit(&[line(&lobby, 0)]).unwrap()[0] {
         Verdict::Stored(seq) => seq,
         other => panic!("{other:?}"),
@@ -243,9 +243,9 @@ fn calls(ledger: &mut Sqlite, lines: usize) -> Vec<(&'static str, f64)> {
         let older = Older { before: before.map(Seq), since_ms };
         reader.history(&lobby, older, PAGE, &Arc::new(Work::unbounded())).unwrap()
     };
-    let search = |place: &Place, text: &str| {
+    let search = |conversation: &Conversation, text: &str| {
         let (wanted, work) = (Wanted::new(text).unwrap(), Arc::new(Work::unbounded()));
-        reader.search_place(place, &wanted, PAGE, &work).unwrap()
+        reader.search_conversation(conversation, &wanted, PAGE, &work).unwrap()
     };
     let mut rows = vec![
         ("resume, the last 100 lines", middle(CALLS, || page(last.0 - 100))),
@@ -253,11 +253,14 @@ fn calls(ledger: &mut Sqlite, lines: usize) -> Vec<(&'static str, f64)> {
         ("`/history`", middle(CALLS, || history(None, None))),
         ("`/history` from the middle", middle(CALLS, || history(Some(last.0 / 2), None))),
         ("`/history 1d`", middle(CALLS, || history(None, Some(NOW_MS - 86_400_000)))),
-        ("`/history 1m` of a silent place", middle(CALLS, || history(None, Some(NOW_MS + 1)))),
+        (
+            "`/history 1m` of a silent conversation",
+            middle(CALLS, || history(None, Some(NOW_MS + 1))),
+        ),
         ("`/search`, in most lines", middle(CALLS, || search(&lobby, "w0"))),
         ("`/search`, in few lines", middle(CALLS, || search(&lobby, "w19321"))),
         ("`/search`, in no line", middle(CALLS, || search(&lobby, "nowhere"))),
-        ("`/search` of a quiet place", middle(CALLS, || search(&tea, "w0 w1 w2"))),
+        ("`/search` of a quiet conversation", middle(CALLS, || search(&tea, "w0 w1 w2"))),
         ("`/search`, one letter", middle(CALLS / 10, || search(&lobby, "w"))),
     ];
     let mut commit = |count: usize, calls: usize| {

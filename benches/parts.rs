@@ -8,7 +8,8 @@ use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_mai
 use pychat::chat::rate::Stamp;
 use pychat::chat::registry::{Registry, Rules};
 use pychat::chat::{
-    Command, Event, LogId, Message, MsgId, NewMessage, Place, Retention, Seq, SessionId, Target,
+    Command, Conversation, Event, LogId, Message, MsgId, NewMessage, Retention, Seq, SessionId,
+    Target,
 };
 use pychat::crypto::handshake::{ClientSent, ClientStart, R3_BYTES, ServerHello, Transport};
 use pychat::crypto::hello::{Greeting, R0_BYTES};
@@ -64,7 +65,8 @@ fn records(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// Each step of both suites, and whole logins of both in turn, so that their ratio is of the same minute.
+/// Each step of both suites, and whole logins of both in turn, so that their ratio is of the same
+/// minute.
 fn handshake(criterion: &mut Criterion) {
     for suite in Suite::ALL {
         steps(criterion, suite);
@@ -201,9 +203,9 @@ fn codecs(criterion: &mut Criterion) {
 fn registry(criterion: &mut Criterion) {
     let limits =
         Limits { lines_burst: u32::MAX, lines_per_s: 1e12, bytes_per_s: 1e12, ..Limits::default() };
-    let retention = Box::new(|_: &Place| Retention::Forever);
+    let retention = Box::new(|_: &Conversation| Retention::Forever);
     let configured = Box::new(|_: &_| false);
-    let forgets = Box::new(|_: &Place| false);
+    let forgets = Box::new(|_: &Conversation| false);
     let (kept, passing) = (LogId(1), LogId(2));
     let rules = Rules { limits, retention, configured, forgets, kept, passing };
     let mut registry = Registry::new(rules, Seq(0));

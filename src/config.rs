@@ -9,7 +9,7 @@ use std::str::FromStr;
 use log::LevelFilter;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use crate::chat::{ChannelName, Place, Retention, TimeSpan};
+use crate::chat::{ChannelName, Conversation, Retention, TimeSpan};
 use crate::limits::Limits;
 use crate::suite::Suites;
 
@@ -143,7 +143,7 @@ mod level {
     }
 }
 
-/// How long the lines of each place are kept.
+/// How long the lines of each conversation are kept.
 #[derive(Clone, Debug)]
 pub struct Retentions {
     default: Retention,
@@ -152,39 +152,40 @@ pub struct Retentions {
 }
 
 impl Retentions {
-    /// Whether some place would go from memory to disk, or from disk to memory.
+    /// Whether some conversation would go from memory to disk, or from disk to memory.
     pub fn moves(&self, to: &Retentions) -> bool {
         let off = |one: Retention| one == Retention::Off;
         let named = self.channels.keys().chain(to.channels.keys());
-        let mut named = named.map(|channel| Place::Channel(channel.clone()));
+        let mut named = named.map(|channel| Conversation::Channel(channel.clone()));
         off(self.default) != off(to.default)
-            || named.any(|place| off(self.of(&place)) != off(to.of(&place)))
+            || named.any(|conversation| off(self.of(&conversation)) != off(to.of(&conversation)))
     }
 
-    /// The same for every place.
+    /// The same for every conversation.
     pub fn all(default: Retention) -> Retentions {
         Retentions { default, channels: BTreeMap::new(), forget_empty: false }
     }
 
-    pub fn of(&self, place: &Place) -> Retention {
-        match place {
+    pub fn of(&self, conversation: &Conversation) -> Retention {
+        match conversation {
             // A rule for a name holds for its channels with a PIN too.
-            Place::Channel(channel) => {
+            Conversation::Channel(channel) => {
                 let own = self.channels.get(channel);
                 *own.or_else(|| self.channels.get(&channel.bare())).unwrap_or(&self.default)
             }
-            Place::Private(..) => self.default,
+            Conversation::Private(..) => self.default,
         }
     }
 
     /// Whether there is a rule for just this channel.
-    pub fn names(&self, place: &Place) -> bool {
-        matches!(place, Place::Channel(channel) if self.channels.contains_key(channel))
+    pub fn names(&self, conversation: &Conversation) -> bool {
+        matches!(conversation, Conversation::Channel(channel) if self.channels.contains_key(channel))
     }
 
-    /// Whether a place's lines go at once when nobody is left in it.
-    pub fn forgets(&self, place: &Place) -> bool {
-        self.forget_empty && matches!(place, Place::Channel(channel) if channel.has_pin())
+    /// Whether a conversation's lines go at once when nobody is left in it.
+    pub fn forgets(&self, conversation: &Conversation) -> bool {
+        self.forget_empty
+            && matches!(conversation, Conversation::Channel(channel) if channel.has_pin())
     }
 }
 

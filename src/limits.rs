@@ -143,7 +143,7 @@ limits! {
     /// Logins of one user, per second. The burst is ten times as many.
     logins_per_s: f64 = 2.0,
     /// Conversations in which one user sends a first message, per hour. The burst is the same number.
-    places_per_h: f64 = 120.0,
+    conversations_per_h: f64 = 120.0,
     /// Channels with a PIN that one user joins for the first time, per hour.
     pin_joins_per_h: usize = 10,
     /// Time from the connection to the login, in milliseconds. Partial data does not extend it.
@@ -241,7 +241,7 @@ impl Limits {
             ("answer_bytes_per_s", self.answer_bytes_per_s),
             ("notices_per_s", self.notices_per_s),
             ("logins_per_s", self.logins_per_s),
-            ("places_per_h", self.places_per_h),
+            ("conversations_per_h", self.places_per_h),
         ];
         if let Some((name, _)) = rates.iter().find(|(_, rate)| !rate.is_finite() || *rate <= 0.0) {
             return Err((name, "a rate is a number above 0"));

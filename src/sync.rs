@@ -45,7 +45,7 @@ ranks! {
     SendQueue "one session's sealer, cursors and unsent bytes",
     Reader "requests that wait for one reader of the ledger",
     Backfill "sessions that wait for older messages",
-    Flusher "sockets that are full, and places to deliver",
+    Flusher "sockets that are full, and conversations to deliver",
     Records "audit entries and files that wait to be written",
     Commits "counters of commits",
     Refusals "counters of refusals",

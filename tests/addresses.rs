@@ -137,7 +137,7 @@ fn a_reload_changes_limits_at_once_and_names_what_waits_for_the_next_start() {
     assert!(ok, "{told}");
     world.until("lines of the lobby are too old", || {
         let (_, told) = world.operator(&["ctl", "retention", "--dry-run"]);
-        told.contains("of 1 places would be removed")
+        told.contains("of 1 conversations would be removed")
     });
     // What is wrong with a person's file is said too, and what was set for them before holds.
     fs::write(world.home().join("users/bob.json"), r#"{"role": "king"}"#).unwrap();

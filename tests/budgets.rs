@@ -1,5 +1,5 @@
-//! Budgets are a person's, whichever of their sessions spends them, and nothing outlives its use: on the real
-//! binary. docs/security.md has the bounds.
+//! Budgets are a person's, whichever of their sessions spends them, and nothing outlives its use:
+//! on the real binary. docs/security.md has the bounds.
 
 mod world;
 
@@ -103,7 +103,7 @@ fn count(world: &World, of: &str) -> i64 {
 }
 
 #[test]
-fn nothing_is_left_of_places_whose_messages_are_gone() {
+fn nothing_is_left_of_conversations_whose_messages_are_gone() {
     let world = World::configured(&format!(
         r##"{{"retention": "1s", "channels": {{"#kept": {{"retention": "1s"}}}}, "forget_empty": true,
             "limits": {{"channel_empty_s": 0, "resume_window_s": 0, {FAST}}}}}"##
@@ -124,14 +124,14 @@ fn nothing_is_left_of_places_whose_messages_are_gone() {
         }
         alice.sends(&say.to_string());
         alice.sees(&id(number));
-        let read = json!({"type": "read", "places": [{"to": channel, "seq": "1"}]});
+        let read = json!({"type": "read", "conversations": [{"to": channel, "seq": "1"}]});
         alice.asks(&read.to_string());
     }
     let say = json!({"type": "say", "to": "@bob", "id": id(999), "text": "are you there?"});
     alice.sends(&say.to_string());
     alice.sees(&id(999));
     world.until("all of it is on disk", || count(&world, "reads") >= 20);
-    assert!(count(&world, "places WHERE topic IS NOT NULL") >= 20);
+    assert!(count(&world, "conversations WHERE topic IS NOT NULL") >= 20);
     for channel in &channels {
         alice.asks(&json!({"type": "part", "channel": channel}).to_string());
     }
@@ -140,13 +140,14 @@ fn nothing_is_left_of_places_whose_messages_are_gone() {
     // Only what the configuration names stays.
     world.until("nothing of it is there any more", || {
         assert!(world.operator(&["ctl", "retention", "--now"]).0);
-        count(&world, "places WHERE name NOT IN ('#lobby', '#kept')") == 0
+        count(&world, "conversations WHERE name NOT IN ('#lobby', '#kept')") == 0
     });
     assert_eq!(count(&world, "lines"), 0);
-    assert_eq!(count(&world, "places WHERE topic IS NOT NULL"), 1);
+    assert_eq!(count(&world, "conversations WHERE topic IS NOT NULL"), 1);
     assert!(count(&world, "reads") <= 2, "one for #kept, and one for #lobby");
 
-    // They begin again, behind what clients may have of them, and nothing is unread; over a restart too.
+    // They begin again, behind what clients may have of them, and nothing is unread; over a restart
+    // too.
     let again = |world: &World, after: u64, message: u32| {
         let mut alice = Peer::enters(world, "alice", "laptop");
         let mut join = json!({"type": "join", "channel": "#channel7", "ref": "r"});
@@ -168,7 +169,7 @@ fn nothing_is_left_of_places_whose_messages_are_gone() {
     assert!(seq > 1, "{seq}");
     world.until("it is gone again", || {
         assert!(world.operator(&["ctl", "retention", "--now"]).0);
-        count(&world, "places WHERE name = '#channel7'") == 0
+        count(&world, "conversations WHERE name = '#channel7'") == 0
     });
     let world = world.restarted();
     assert!(again(&world, seq, 3_000) > seq);

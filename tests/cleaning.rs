@@ -1,4 +1,5 @@
-//! What others send stays among the lines: it moves, colours, rings and answers nothing, on the real binary.
+//! What others send stays among the lines: it moves, colours, rings and answers nothing, on the
+//! real binary.
 
 mod world;
 
@@ -80,8 +81,8 @@ fn nothing_received_reaches_beyond_the_lines() {
     let after_wide = screen.chars().zip(screen.chars().skip(1));
     let glued = |(c, next): &(char, char)| !c.is_ascii() && next.is_ascii() && *next != '\u{1b}';
     assert_eq!(after_wide.filter(glued).count(), 0);
-    // All that the terminal was ever told: places, looks, erasing, modes. No colour (NO_COLOR), no
-    // question whose answer would be typed, no title.
+    // All that the terminal was ever told: conversations, looks, erasing, modes. No colour
+    // (NO_COLOR), no question whose answer would be typed, no title.
     let known = ["[H", "[m", "[J", "[K", "[?h", "[?l"].map(str::to_owned);
     let sequences = alice.sequences();
     assert!(sequences.iter().all(|one| known.contains(one)), "{sequences:?}");

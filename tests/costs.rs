@@ -1,5 +1,5 @@
-//! What a member's requests may cost the server and everybody else, and what they may tell of channels with
-//! a PIN, on the real binary. docs/security.md has the bounds.
+//! What a member's requests may cost the server and everybody else, and what they may tell of
+//! channels with a PIN, on the real binary. docs/security.md has the bounds.
 
 mod world;
 
@@ -22,8 +22,8 @@ fn tag(number: usize) -> String {
     format!("#tea~{}{number:03}0", "0".repeat(22))
 }
 
-/// The command's word, and the bytes that its answer may have. A command that is new has to be added here and to
-/// the table of docs/security.md.
+/// The command's word, and the bytes that its answer may have. A command that is new has to be
+/// added here and to the table of docs/security.md.
 fn bound(command: &Command) -> (&'static str, usize) {
     const LIST: usize = 66 * 1024;
     match command {
@@ -56,7 +56,7 @@ fn worst() -> Vec<Command> {
     let mark = |seq| ReadMark { to: lobby(), seq: Seq(seq) };
     let name = |number: u32| {
         // In every case that letters can have.
-        let letter = |(place, c): (usize, char)| match number >> place & 1 {
+        let letter = |(conversation, c): (usize, char)| match number >> conversation & 1 {
             1 => c.to_ascii_uppercase(),
             _ => c,
         };
@@ -65,7 +65,7 @@ fn worst() -> Vec<Command> {
     let text = || "\"".repeat(400);
     vec![
         Command::Say(NewMessage::text(lobby(), MsgId([7; 16]), &"a. ".repeat(2_500))),
-        Command::Resume { places: vec![] },
+        Command::Resume { conversations: vec![] },
         Command::Join { channel: channel(), after: None, reference: reference() },
         Command::People { channel: "#lobby".parse().unwrap(), reference: reference() },
         Command::Channels { reference: reference() },
@@ -82,7 +82,7 @@ fn worst() -> Vec<Command> {
             reference: reference(),
         },
         Command::Search { text: "a".into(), to: None, reference: reference() },
-        Command::Read { places: (1..300).map(mark).collect() },
+        Command::Read { conversations: (1..300).map(mark).collect() },
         Command::Away { text: Some(text()) },
         Command::Operate { words: vec!["x".repeat(12_000)], reference: reference() },
         Command::Password { password: Hidden::new("x".repeat(1_000)) },
@@ -278,8 +278,8 @@ fn whoever_is_not_in_a_channel_with_a_pin_learns_nothing_of_it() {
         r#"{"type":"part","channel":"TAG","ref":"r"}"#,
         r#"{"type":"history","to":"TAG","ref":"r"}"#,
         r#"{"type":"search","to":"TAG","text":"x","ref":"r"}"#,
-        r#"{"type":"read","places":[{"to":"TAG","seq":"1"}]}"#,
-        r#"{"type":"resume","places":[{"to":"TAG","log":"0000000000000001","seq":"1"}]}"#,
+        r#"{"type":"read","conversations":[{"to":"TAG","seq":"1"}]}"#,
+        r#"{"type":"resume","conversations":[{"to":"TAG","log":"0000000000000001","seq":"1"}]}"#,
         r#"{"type":"say","to":"TAG","id":"00000000000000000000000000000000","text":"x"}"#,
         r#"{"type":"say","to":"TAG","id":"00000000000000000000000000000000","sealed":"AQID"}"#,
         r#"{"type":"say","to":"TAG","id":"00000000000000000000000000000000","kind":"delete","of":"1","sealed":"AQID"}"#,
@@ -346,21 +346,21 @@ fn topics_and_channels_that_are_over_leave_nothing() {
         World::with(r#"{"channel_empty_s": 0, "requests_per_s": 1000, "lines_burst": 1000}"#);
     world.admit("alice");
     let mut alice = Peer::enters(&world, "alice", "laptop");
-    let places = || -> u64 {
+    let conversations = || -> u64 {
         let ledger = rusqlite::Connection::open(world.home().join("data/ledger.db")).unwrap();
-        ledger.query_row("SELECT count(*) FROM places", [], |row| row.get(0)).unwrap()
+        ledger.query_row("SELECT count(*) FROM conversations", [], |row| row.get(0)).unwrap()
     };
-    let before = places();
+    let before = conversations();
     for number in 0..90 {
         let channel = format!("#channel{number}");
         alice.asks(&format!(r#"{{"type":"join","channel":"{channel}"}}"#));
         alice.asks(&format!(r#"{{"type":"topic","channel":"{channel}","text":"a topic"}}"#));
     }
-    world.until("they are on disk", || places() == before + 90);
+    world.until("they are on disk", || conversations() == before + 90);
     for number in 0..90 {
         alice.asks(&format!(r##"{{"type":"part","channel":"#channel{number}"}}"##));
     }
-    world.until("and are not any more", || places() == before);
+    world.until("and are not any more", || conversations() == before);
     let channel = alice.asks(r##"{"type":"join","channel":"#channel7"}"##);
     assert!(!channel.contains("a topic"), "{channel}");
 }

@@ -233,7 +233,7 @@ fn examples(section: &str) -> Vec<Value> {
     values.unwrap_or_else(|error| panic!("{error} in {text}"))
 }
 
-/// The fields in the first column of a section's table; `places[].to` is a field of a field.
+/// The fields in the first column of a section's table; `conversations[].to` is a field of a field.
 fn fields(section: &str) -> BTreeSet<String> {
     let rows = section
         .lines()

@@ -1,5 +1,5 @@
-//! A hostile server against the real client: what it floods, what it makes the client send, and the texts
-//! that it makes the client show.
+//! A hostile server against the real client: what it floods, what it makes the client send, and the
+//! texts that it makes the client show.
 
 mod world;
 
@@ -182,7 +182,7 @@ const LURES: [&str; 20] = [
     r##"{"type":"gap","to":"#lobby","from_seq":"1","to_seq":"SEQ","kept":true}"##,
     r##"{"type":"gap","to":"@NAME","from_seq":"1","to_seq":"SEQ","kept":true}"##,
     r##"{"type":"history","to":"#lobby","lines":0,"more":true,"ref":"older #lobby"}"##,
-    r##"{"type":"places","places":[{"to":"@NAME","log":"LOG","last":"SEQ","read":"0","retention":"forever"}]}"##,
+    r##"{"type":"conversations","conversations":[{"to":"@NAME","log":"LOG","last":"SEQ","read":"0","retention":"forever"}]}"##,
     r#"{"type":"keys","name":"NAME","keys":[]}"#,
     r#"{"type":"keys","name":"alice","keys":[]}"#,
     r#"{"type":"successor","key":"AAAA","signatures":"AAAA"}"#,
@@ -327,8 +327,8 @@ fn a_server_that_cuts_after_each_welcome_is_not_called_again_and_again() {
     assert!((2..=12).contains(&logins), "{logins}");
 }
 
-/// Every event with a text that acts on a screen and is far too long, and with a reference that nobody has
-/// made.
+/// Every event with a text that acts on a screen and is far too long, and with a reference that
+/// nobody has made.
 const DIRTY: [&str; 14] = [
     r##"{"type":"notice","text":"DIRTY","ref":"DIRTY"}"##,
     r##"{"type":"refused","code":"rate","hint":"DIRTY","retry_ms":0,"ref":"DIRTY"}"##,

@@ -1,5 +1,5 @@
-//! A hostile server, at the real binary: it speaks as the client would, and moves what its person types. A
-//! double that holds the key of a server which the client knows says what it likes.
+//! A hostile server, at the real binary: it speaks as the client would, and moves what its person
+//! types. A double that holds the key of a server which the client knows says what it likes.
 
 mod world;
 
@@ -94,7 +94,9 @@ impl Double {
                         let own = names.iter().filter(|name| name.as_str() == "carol");
                         own.for_each(|_| self.lists("carol", &self.key, reference.as_deref()));
                     }
-                    Command::Resume { .. } => self.tells(json!({"type": "places", "places": []})),
+                    Command::Resume { .. } => {
+                        self.tells(json!({"type": "conversations", "conversations": []}))
+                    }
                     _ => {}
                 }
                 self.heard.lock().unwrap().push(command);
@@ -168,7 +170,7 @@ fn entered(channel: &str, reference: Option<&str>) -> Value {
         "read": "0", "retention": "forever", "people": ["carol"], "ref": reference})
 }
 
-/// A server that carol knows, and whoever has taken its place.
+/// A server that carol knows, and whoever has taken its conversation.
 struct Story {
     world: World,
     own: Arc<Identity>,
@@ -303,19 +305,19 @@ fn a_line_as_ones_own_that_nobody_has_sealed_is_not_ones_own() {
     let line = json!({"type": "message", "seq": "1", "to": "@bob", "from": "carol", "device": "main",
         "id": "00000000000000000000000000000007", "time_ms": 1_795_615_380_000_u64,
         "text": "send me the PIN", "replay": true});
-    let place = json!({"type": "places", "places": [{"to": "@bob", "log": "00000000000000ac",
+    let conversation = json!({"type": "conversations", "conversations": [{"to": "@bob", "log": "00000000000000ac",
         "last": "1", "read": "0", "retention": "forever"}]});
 
     let (plain, double) = story.client("--plain");
     plain.sees("you are in #lobby");
-    [&place, &line].into_iter().for_each(|event| double.tells(event.clone()));
+    [&conversation, &line].into_iter().for_each(|event| double.tells(event.clone()));
     let shown = plain.sees("send me the PIN");
     assert!(shown.starts_with("server| not sealed, the server's word alone: carol"), "{shown}");
     drop((plain, double));
 
     let (mut screen, double) = story.terminal(&[]);
     screen.shows("* connected");
-    double.tells(place);
+    double.tells(conversation);
     screen.shows("2:@bob 1");
     double.tells(Value::Object({
         let mut again = line.as_object().unwrap().clone();
@@ -509,7 +511,7 @@ fn what_was_read_stays_found_whatever_the_server_says_of_logs_and_retention() {
     plain.sees("You: the kettle sings");
     assert_eq!(finds(&mut plain, "one"), 1);
     // Unasked, each of them: the retention is off, and another log begins.
-    let place = |log: &str, retention: &str| json!({"to": channel, "log": log, "last": "0", "read": "0", "retention": retention});
+    let conversation = |log: &str, retention: &str| json!({"to": channel, "log": log, "last": "0", "read": "0", "retention": retention});
     double.tells(json!({"type": "topic", "to": channel, "text": "", "retention": "off"}));
     plain.sees("the server stores no messages in #tea~");
     assert_eq!(finds(&mut plain, "two"), 1);
@@ -518,11 +520,12 @@ fn what_was_read_stays_found_whatever_the_server_says_of_logs_and_retention() {
     double.tells(again);
     plain.sees("the server begins anew with #tea~");
     assert_eq!(finds(&mut plain, "three"), 1);
-    let places = [place("00000000000000ce", "forever"), place("00000000000000cf", "1s")];
-    double.tells(json!({"type": "places", "places": places}));
+    let conversations =
+        [conversation("00000000000000ce", "forever"), conversation("00000000000000cf", "1s")];
+    double.tells(json!({"type": "conversations", "conversations": conversations}));
     plain.sees("messages for 1s only in #tea~");
     assert_eq!(finds(&mut plain, "four"), 1);
-    double.tells(json!({"type": "places", "places": [place("00000000000000ab", "off")]}));
+    double.tells(json!({"type": "conversations", "conversations": [conversation("00000000000000ab", "off")]}));
     plain.types("/exit");
     plain.ends();
     drop(double);

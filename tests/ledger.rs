@@ -61,7 +61,7 @@ fn lines_typed_while_offline_are_sent_in_order_and_once() {
 }
 
 #[test]
-fn a_client_takes_up_each_place_where_it_was_left() {
+fn a_client_takes_up_each_conversation_where_it_was_left() {
     let world = World::with(r#"{"resume_lines_max": 3, "lines_burst": 100}"#);
     let mut alice = world.enters("alice");
     let mut bob = world.enters("bob");
@@ -217,9 +217,17 @@ fn what_is_too_old_goes_from_the_disk_and_leaves_a_gap() {
     alice.sees("You: zebramarker old");
     assert!(world.found_in("home/data", "zebramarker") > 0, "the control: it is there");
     world.until("a line is old enough", || {
-        world.operator(&["ctl", "retention", "--dry-run"]).1.contains("2 lines of 1 places would")
+        world
+            .operator(&["ctl", "retention", "--dry-run"])
+            .1
+            .contains("2 lines of 1 conversations would")
     });
-    assert!(world.operator(&["ctl", "retention", "--now"]).1.contains("2 lines of 1 places were"));
+    assert!(
+        world
+            .operator(&["ctl", "retention", "--now"])
+            .1
+            .contains("2 lines of 1 conversations were")
+    );
     assert_eq!(world.found_in("home/data", "zebramarker"), 0);
     alice.types("/history");
     alice.sees("server| 0 lines");
@@ -296,7 +304,7 @@ fn what_retention_removed_is_in_nobodys_mailbox() {
     alice.sees("as many as one sender may leave");
     world.until("both lines are too old", || {
         let told = world.operator(&["ctl", "retention", "--dry-run"]).1;
-        told.contains("2 lines of 1 places")
+        told.contains("2 lines of 1 conversations")
     });
     assert!(world.operator(&["ctl", "retention", "--now"]).0);
     alice.types("/pm bob four");
@@ -311,7 +319,7 @@ fn backups_are_made_while_it_runs_and_restored_while_it_does_not() {
     alice.sees("You: in the backup");
     let copy = world.home().join("copy.db");
     let (ok, told) = world.operator(&["backup", copy.to_str().unwrap()]);
-    assert!(ok && told.contains("1 lines of 1 places"), "{told}");
+    assert!(ok && told.contains("1 lines of 1 conversations"), "{told}");
     alice.types("after the backup");
     alice.sees("You: after the backup");
     let (ok, told) = world.operator(&["verify"]);
@@ -469,13 +477,16 @@ fn whoever_reads_beside_the_server_is_waited_for_and_named() {
     alice.types("zebramarker");
     alice.sees("You: zebramarker");
     world.until("the line is old enough", || {
-        world.operator(&["ctl", "retention", "--dry-run"]).1.contains("1 lines of 1 places would")
+        world
+            .operator(&["ctl", "retention", "--dry-run"])
+            .1
+            .contains("1 lines of 1 conversations would")
     });
     let reader = rusqlite::Connection::open(world.home().join("data/ledger.db")).unwrap();
     reader.execute_batch("BEGIN; SELECT count(*) FROM lines;").unwrap();
     let (ok, told) = world.operator(&["ctl", "retention", "--now"]);
     assert!(
-        !ok && told.contains("1 lines of 1 places were removed; their texts are still"),
+        !ok && told.contains("1 lines of 1 conversations were removed; their texts are still"),
         "{told}"
     );
     assert!(world.found_in("home/data", "zebramarker") > 0, "and they are");

@@ -1,5 +1,5 @@
-//! Keeping a server running: its health, its figures, its log, and what is wrong with a home. On the
-//! real binary.
+//! Keeping a server running: its health, its figures, its log, and what is wrong with a home. On
+//! the real binary.
 
 mod world;
 
@@ -32,8 +32,8 @@ fn metrics_count_what_happens_and_name_nobody() {
     let mut garbage = TcpStream::connect(&world.address).unwrap();
     garbage.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
     let _ = garbage.read(&mut [0; 1]);
-    // Two lines to two people, one by one, and the notice of who came: what is delivered is counted a
-    // moment later, and not where a socket took nothing at once.
+    // Two lines to two people, one by one, and the notice of who came: what is delivered is counted
+    // a moment later, and not where a socket took nothing at once.
     world.until("all is counted", || figure(&world.metrics(), "pychat_deliveries_total") >= 3.0);
     let page = world.metrics();
     assert!(
@@ -233,7 +233,7 @@ fn check_names_everything_that_is_wrong_at_once() {
     let (_, told) = world.operator(&["check", "--json"]);
     let reply: Value = serde_json::from_str(&told).unwrap();
     assert!(reply["problems"].as_array().unwrap().len() >= 6, "{told}");
-    // Where the server listens by its environment is tried in config.json's place.
+    // Where the server listens by its environment is tried in config.json's conversation.
     let by_environment = |address: &str| {
         let mut command = world.program("operator");
         command.args(["check", "--home"]).arg(&home).env("PYCHAT_LISTEN", address);

@@ -1,5 +1,5 @@
-//! A search in a channel with a PIN and in a private conversation, on the real binary: what this client
-//! has read is found by it, and nobody else is asked.
+//! A search in a channel with a PIN and in a private conversation, on the real binary: what this
+//! client has read is found by it, and nobody else is asked.
 
 mod world;
 
@@ -32,7 +32,8 @@ fn kept(world: &World, who: &str, words: &[&str]) -> u64 {
 }
 
 #[test]
-fn what_was_read_in_sealed_places_is_found_there_also_after_a_restart_and_gone_when_switched_off() {
+fn what_was_read_in_sealed_conversations_is_found_there_also_after_a_restart_and_gone_when_switched_off()
+ {
     let world = World::new();
     let (mut alice, mut bob) = (world.enters("alice"), world.enters("bob"));
     for who in [&mut alice, &mut bob] {
@@ -150,7 +151,7 @@ fn a_server_that_begins_anew_takes_nothing_out_of_the_search() {
 }
 
 #[test]
-fn a_program_searches_sealed_places_by_the_same_object() {
+fn a_program_searches_sealed_conversations_by_the_same_object() {
     let world = World::new();
     let mut alice = world.enters("alice");
     let mut bob = world.enters_as("bob", "--json");

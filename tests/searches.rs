@@ -1,5 +1,5 @@
-//! The worst that a member may search for, on the real binary: it is refused or cut short, and others
-//! chat, come back and load history meanwhile.
+//! The worst that a member may search for, on the real binary: it is refused or cut short, and
+//! others chat, come back and load history meanwhile.
 
 mod world;
 
@@ -32,7 +32,7 @@ fn filled(lines: u32, text: &str, limits: &str) -> World {
     let mut ledger = Sqlite::open(&world.home().join("data/ledger.db"), 60).unwrap();
     let line = |number: u32| {
         Record::line(Draft {
-            place: "#lobby".parse().unwrap(),
+            conversation: "#lobby".parse().unwrap(),
             from: "bob".parse().unwrap(),
             device: "main".parse().unwrap(),
             id: MsgId(u128::from(number).to_be_bytes()),
@@ -126,7 +126,8 @@ fn crowd(world: &World) -> Vec<Peer> {
     crowd
 }
 
-/// What the searches of such a crowd cost from now on, where this comes over it once they have begun.
+/// What the searches of such a crowd cost from now on, where this comes over it once they have
+/// begun.
 fn cost(world: &World, carol: &mut Peer, ends: impl FnOnce(Vec<Peer>)) -> Duration {
     let before = searching(world);
     let crowd = crowd(world);

@@ -141,7 +141,8 @@ fn confirms_own(bob: &mut Program) {
     bob.sees("the keys of bob are confirmed");
 }
 
-/// Into the channel where the client was before, and then once more because its user wants to talk there.
+/// Into the channel where the client was before, and then once more because its user wants to talk
+/// there.
 fn comes_back(client: &Program) {
     let entered = |line: &&String| line.contains("you are in #tea~");
     client.shows("the channel twice", |shown| shown.iter().filter(entered).count() == 2);
@@ -315,7 +316,8 @@ fn another_key_of_a_known_person_is_shown_and_nothing_is_sealed_for_it() {
     alice.sees("the keys of bob are confirmed");
     alice.types("/retry");
     bob.sees("alice: not for the other");
-    // A second word is about the other device, which has no certificate, and it says what it permits.
+    // A second word is about the other device, which has no certificate, and it says what it
+    // permits.
     alice.types("/fingerprint bob confirm");
     let told = alice
         .sees("private messages for bob may be sealed to the RSA key alone, without device keys");
@@ -437,8 +439,9 @@ fn in_memory(program: &Program, text: &str) -> usize {
     found
 }
 
-/// Of words said in channels with a PIN and in private or looked for there, and of a PIN, none reaches the server: not its
-/// files, write-ahead log, logs and backups, and not its memory. A word of the lobby does reach them all.
+/// Of words said in channels with a PIN and in private or looked for there, and of a PIN, none
+/// reaches the server: not its files, write-ahead log, logs and backups, and not its memory. A word
+/// of the lobby does reach them all.
 #[test]
 fn no_canary_flies_to_the_server() {
     let log = r#"{"log": {"level": "debug", "file": "data/log"}}"#;
@@ -473,8 +476,8 @@ fn no_canary_flies_to_the_server() {
     bob.types("/history");
     bob.sees("lines");
     // What they look for there is known to them alone, also where it was never said.
-    for (who, place) in [(&mut alice, "bob"), (&mut bob, "#nest")] {
-        who.types(&format!("/query {place}"));
+    for (who, conversation) in [(&mut alice, "bob"), (&mut bob, "#nest")] {
+        who.types(&format!("/query {conversation}"));
         who.types("/search canaryseven");
         who.sees("0 lines");
     }

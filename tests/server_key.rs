@@ -66,8 +66,9 @@ fn another() -> World {
     world.started()
 }
 
-/// Halves of signatures that a hostile server has for `real` as the key that follows its own: its own half is
-/// right, and the other one is anything that it can make, or that `real` has signed in other rotations.
+/// Halves of signatures that a hostile server has for `real` as the key that follows its own: its
+/// own half is right, and the other one is anything that it can make, or that `real` has signed in
+/// other rotations.
 fn halves(evil: &Identity, real: &Identity) -> Vec<[u8; 384]> {
     let (before, after) = (Identity::generate(), Identity::generate());
     let server = |old, new| Succession::sign(old, Whose::Server, new).to_bytes();
@@ -94,7 +95,8 @@ fn successor(new: &Identity, signatures: &[u8]) -> Event {
     Event::Successor { key, signatures }
 }
 
-/// A server by another's hands that holds a key which clients know, lets carol in, says this, and stays.
+/// A server by another's hands that holds a key which clients know, lets carol in, says this, and
+/// stays.
 fn says(stream: TcpStream, own: &Arc<Identity>, events: &[Event]) {
     let (mut reader, mut sealer, stream) = lets_in(stream, own);
     assert!(matches!(reader.receive(), Ok(Incoming::Record(RecordType::Login, _))));
@@ -156,7 +158,8 @@ fn a_server_cannot_name_another_servers_key_as_its_next_one() {
         let now = servers(&world, "carol");
         assert_eq!((now.len(), now.contains("former")), (known.len(), false), "{now}");
     }
-    // A key that nobody knows and that has signed nothing, and one that the pinned key has not signed.
+    // A key that nobody knows and that has signed nothing, and one that the pinned key has not
+    // signed.
     let thief = Identity::generate();
     let signed = |old, whose, new| Succession::sign(old, whose, new).to_bytes();
     let by_thief = signed(&thief, Whose::Server, &thief);
@@ -255,7 +258,8 @@ fn many_missed_rotations_are_followed_by_the_lineage() {
     }
     let bob = world.client("bob", &["--plain"]);
     bob.sees("You: before");
-    // A link whose signatures are another rotation's proves nothing, also in the file of the server itself.
+    // A link whose signatures are another rotation's proves nothing, also in the file of the server
+    // itself.
     drop((alice, bob));
     let world = world.stopped();
     let path = world.home().join("keys/server.json");
@@ -430,8 +434,8 @@ fn an_invite_without_its_first_key_leads_to_the_whole_server() {
     assert_eq!(servers(&world, "bob").matches("\"host\"").count(), 1);
     bob.types("/join tea blue kettle 47");
     bob.sees("alice: before");
-    // The first key was not known when this entry was made: what carol has compared since is not set aside
-    // by an invite.
+    // The first key was not known when this entry was made: what carol has compared since is not
+    // set aside by an invite.
     let (host, port) = world.address.rsplit_once(':').unwrap();
     let (_, key) = short.rsplit_once('/').unwrap();
     let port = port.parse::<u16>().unwrap();
@@ -463,7 +467,7 @@ fn a_key_that_no_handshake_has_proven_is_not_stored() {
     let bob = invited(&world, "bob", &genuine);
     bob.sees("you are in #lobby");
     drop(bob);
-    // Another spelling of the host is the same place.
+    // Another spelling of the host is the same conversation.
     let known = servers(&world, "bob");
     let port = world.address.rsplit_once(':').unwrap().1;
     for host in ["127.0.0.1.", "[::ffff:127.0.0.1]", "[::FFFF:7f00:1]"] {

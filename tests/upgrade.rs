@@ -1,5 +1,5 @@
-//! A home that an older pychat has made goes on, and one of a newer pychat is left alone. On the real
-//! binary.
+//! A home that an older pychat has made goes on, and one of a newer pychat is left alone. On the
+//! real binary.
 
 mod world;
 
@@ -9,8 +9,8 @@ use std::path::Path;
 use rusqlite::Connection;
 use world::World;
 
-/// What of a home was there at first: the seeds' two keys in config.json, the server's key, people's
-/// keys, and a ledger of the first schema.
+/// What of a home was there at first: the seeds' two keys in config.json, the server's key,
+/// people's keys, and a ledger of the first schema.
 fn made_old(home: &Path) {
     let config = r#"{"server_ip": "127.0.0.1", "server_port": 5000}"#;
     fs::write(home.join("config.json"), config).unwrap();
@@ -34,15 +34,15 @@ fn made_old(home: &Path) {
                  INSERT INTO words (rowid, text) VALUES (new.line, new.text);
              END;
              ALTER TABLE meta DROP COLUMN floor;
-             ALTER TABLE places DROP COLUMN first;
+             ALTER TABLE conversations DROP COLUMN first;
              DROP TABLE spent;
              CREATE TABLE spent (
-                 place INTEGER NOT NULL REFERENCES places,
+                 conversation INTEGER NOT NULL REFERENCES conversations,
                  sender TEXT NOT NULL,
                  id BLOB NOT NULL,
                  seq INTEGER NOT NULL,
                  time_ms INTEGER NOT NULL,
-                 PRIMARY KEY (place, sender, id)
+                 PRIMARY KEY (conversation, sender, id)
              ) STRICT, WITHOUT ROWID;
              PRAGMA user_version = 1",
         )
@@ -104,17 +104,17 @@ fn a_home_of_a_newer_pychat_is_refused_with_a_sentence_and_left_alone() {
 const UNRELEASED: &str = "
 PRAGMA journal_mode = WAL;
 CREATE TABLE meta (log INTEGER NOT NULL) STRICT;
-CREATE TABLE places (
-    place INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, last INTEGER NOT NULL DEFAULT 0, topic TEXT
+CREATE TABLE conversations (
+    conversation INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, last INTEGER NOT NULL DEFAULT 0, topic TEXT
 ) STRICT;
 CREATE TABLE lines (
-    line INTEGER PRIMARY KEY, place INTEGER NOT NULL REFERENCES places, seq INTEGER NOT NULL,
+    line INTEGER PRIMARY KEY, conversation INTEGER NOT NULL REFERENCES conversations, seq INTEGER NOT NULL,
     id BLOB NOT NULL, sender TEXT NOT NULL, device TEXT NOT NULL, time_ms INTEGER NOT NULL,
     kind INTEGER NOT NULL, target INTEGER, state INTEGER NOT NULL DEFAULT 0, text TEXT NOT NULL,
-    checksum INTEGER NOT NULL, UNIQUE (place, seq), UNIQUE (place, sender, id)
+    checksum INTEGER NOT NULL, UNIQUE (conversation, seq), UNIQUE (conversation, sender, id)
 ) STRICT;
 INSERT INTO meta VALUES (7);
-INSERT INTO places VALUES (1, '#lobby', 1, NULL);
+INSERT INTO conversations VALUES (1, '#lobby', 1, NULL);
 INSERT INTO lines VALUES (1, 1, 1, x'00', 'alice', 'main', 0, 0, NULL, 0, 'tea at five', 0);
 PRAGMA user_version = 1;
 ";
@@ -145,7 +145,7 @@ fn a_ledger_from_before_the_first_release_is_refused_and_left_alone() {
     assert_eq!(fs::read(&file).unwrap(), before);
     let names = fs::read_dir(&data).unwrap().map(|entry| entry.unwrap().file_name());
     assert!(!names.into_iter().any(|name| name.to_str().unwrap().contains("backup")));
-    // Its place is free once it was moved away.
+    // Its conversation is free once it was moved away.
     fs::rename(&file, data.join("old.db")).unwrap();
     world.started().enters("bob");
 }

@@ -1,5 +1,5 @@
-//! A command line that is wrong is answered in two lines, what and what to do, and with 2; nothing that might
-//! be a password is repeated.
+//! A command line that is wrong is answered in two lines, what and what to do, and with 2; nothing
+//! that might be a password is repeated.
 
 mod world;
 
@@ -88,7 +88,7 @@ fn a_home_or_a_file_that_is_not_there_is_named_and_not_made() {
 }
 
 #[test]
-fn a_password_in_a_wrong_place_is_not_repeated() {
+fn a_password_in_a_wrong_conversation_is_not_repeated() {
     for line in [
         "users passwd bob hunter2",
         "users passwd bob --remove=hunter2",

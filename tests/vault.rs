@@ -88,35 +88,36 @@ fn written_at_last(pid: Pid) -> (u64, u64) {
 }
 
 /// What a client writes that is told of so many private conversations.
-fn first_login(conversations: usize) -> (u64, u64) {
+fn first_login(count: usize) -> (u64, u64) {
     let double = Double::new();
     let client = double.client("alice", &["--json"]);
     let mut guest = double.lets_in();
     guest.welcomes("alice");
     guest.is_asked("resume");
     let before = written_at_last(client.pid());
-    let place = |n: usize| {
+    let conversation = |n: usize| {
         format!(r#"{{"to":"@p{n}","log":"{n:016x}","last":"3","read":"0","retention":"forever"}}"#)
     };
-    let places: Vec<_> = (0..conversations).map(place).collect();
+    let conversations: Vec<_> = (0..count).map(conversation).collect();
     let began = (Instant::now(), client.cpu());
-    guest.says(&format!(r#"{{"type":"places","places":[{}]}}"#, places.join(",")));
+    guest.says(&format!(
+        r#"{{"type":"conversations","conversations":[{}]}}"#,
+        conversations.join(",")
+    ));
     // And something new in each of them.
-    for n in 0..conversations {
+    for n in 0..count {
         let said = format!(
             "{{\"type\":\"gap\",\"to\":\"@p{n}\",\"from_seq\":\"1\",\"to_seq\":\"3\",\"kept\":true}}"
         );
         guest.says(&said);
     }
     client.shows("all", |lines| {
-        lines.iter().filter(|line| line.contains("\"gap\"")).count() == conversations
+        lines.iter().filter(|line| line.contains("\"gap\"")).count() == count
     });
     let (took, cpu) = (began.0.elapsed(), client.cpu() - began.1);
     let after = written_at_last(client.pid());
     let (bytes, calls) = (after.0 - before.0, after.1 - before.1);
-    println!(
-        "{conversations} conversations: {bytes} bytes in {calls} writes, {took:?}, CPU {cpu:?}"
-    );
+    println!("{count} conversations: {bytes} bytes in {calls} writes, {took:?}, CPU {cpu:?}");
     (bytes, calls)
 }
 

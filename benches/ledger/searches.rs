@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use pychat::chat::{Body, Kind, MsgId, Place};
+use pychat::chat::{Body, Conversation, Kind, MsgId};
 use pychat::crypto::RecordType;
 use pychat::ledger::{Draft, Ledger, Record, Sqlite};
 use rustix::event::{PollFd, PollFlags, poll};
@@ -55,9 +55,9 @@ pub fn table(lines: usize, unbounded: bool, keys: &Arc<Crowd>) {
 
 fn fill(file: &Path, lines: usize) {
     let mut ledger = Sqlite::open(file, 60).unwrap();
-    let line = |place: &Place| {
+    let line = |conversation: &Conversation| {
         Record::line(Draft {
-            place: place.clone(),
+            conversation: conversation.clone(),
             from: "load".parse().unwrap(),
             device: "main".parse().unwrap(),
             id: MsgId(rand::random()),
@@ -66,7 +66,7 @@ fn fill(file: &Path, lines: usize) {
             body: Body::Text("a b c d e f g h".to_owned()),
         })
     };
-    let (lobby, tea) = (crate::place("#lobby"), crate::place("#tea"));
+    let (lobby, tea) = (crate::conversation("#lobby"), crate::conversation("#tea"));
     for begin in (0..lines).step_by(5_000) {
         let batch: Vec<Record> = (begin..lines.min(begin + 5_000)).map(|_| line(&lobby)).collect();
         ledger.commit(&batch).unwrap();

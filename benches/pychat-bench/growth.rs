@@ -1,5 +1,5 @@
-//! Cost as work grows: the same load with 1, 10 and 100 times as many members, rooms, stored lines or
-//! registered people. The slope is the exponent: 0 is flat, 1 grows with it.
+//! Cost as work grows: the same load with 1, 10 and 100 times as many members, rooms, stored lines
+//! or registered people. The slope is the exponent: 0 is flat, 1 grows with it.
 
 use std::fs;
 use std::path::Path;
@@ -130,7 +130,7 @@ fn store(file: &Path, lines: usize) {
     let line = |number: usize| {
         let word = |step: usize| format!("w{}", number * step % 9_973);
         Record::line(Draft {
-            place: "#lobby".parse().unwrap(),
+            conversation: "#lobby".parse().unwrap(),
             from: "alice".parse().unwrap(),
             device: "main".parse().unwrap(),
             id: MsgId(rand::random()),
@@ -146,8 +146,8 @@ fn store(file: &Path, lines: usize) {
     }
 }
 
-/// People who are registered and never come. Their keys are numbers of the size of a modulus: to make
-/// so many real ones would take hours.
+/// People who are registered and never come. Their keys are numbers of the size of a modulus: to
+/// make so many real ones would take hours.
 fn register(folder: &Path, people: usize, keys: &Crowd) {
     let mut modulus = *keys.public().modulus();
     for number in 0..people {

@@ -9,7 +9,8 @@ pub struct Bar {
     pub us: f64,
 }
 
-/// Each server's colour, and its shape, a path from its middle: who does not see colours sees those.
+/// Each server's colour, and its shape, a path from its middle: who does not see colours sees
+/// those.
 const MARKS: [(&str, &str); 6] = [
     ("#0b6e4f", "m-5 0a5 5 0 1 0 10 0a5 5 0 1 0 -10 0"),
     ("#6bbf59", "m-4.5 -4.5h9v9h-9z"),
@@ -46,7 +47,8 @@ pub fn draw(bars: &[Bar]) -> String {
             }
         }
     }
-    let place = |list: &[&str], name: &str| list.iter().position(|one| *one == name).unwrap();
+    let conversation =
+        |list: &[&str], name: &str| list.iter().position(|one| *one == name).unwrap();
     let height = TOP + ROW * (rows.len() as f64 + 1.0);
     let mut svg = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{}\" height=\"{}\" font-family=\"sans-serif\" font-size=\"12\">\n\
@@ -78,8 +80,8 @@ pub fn draw(bars: &[Bar]) -> String {
         line(format!("<path d=\"M{LEFT} {at}h{WIDTH}\" stroke=\"#eee\"/>"));
     }
     for bar in bars {
-        let at = TOP + ROW * (place(&rows, &bar.row) as f64 + 0.5);
-        line(mark(place(&servers, &bar.server), x(bar.us), at));
+        let at = TOP + ROW * (conversation(&rows, &bar.row) as f64 + 0.5);
+        line(mark(conversation(&servers, &bar.server), x(bar.us), at));
     }
     svg.push_str("</svg>\n");
     svg

@@ -1,6 +1,6 @@
-//! Every decoder that meets bytes of others, or of a disk, as a function of bytes that must neither panic
-//! nor hang. Plain functions, so that they compile with the stable toolchain and suit any fuzzer;
-//! `main.rs` runs one on a file or on stdin, as AFL++ and honggfuzz want it.
+//! Every decoder that meets bytes of others, or of a disk, as a function of bytes that must neither
+//! panic nor hang. Plain functions, so that they compile with the stable toolchain and suit any
+//! fuzzer; `main.rs` runs one on a file or on stdin, as AFL++ and honggfuzz want it.
 #![forbid(unsafe_code)]
 
 use std::io::Read;
@@ -9,7 +9,7 @@ use std::sync::{Arc, LazyLock, OnceLock};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use pychat::chat::{
-    ChannelName, Command, Event, LogId, Opaque, Place, Seq, Target, TimeSpan, UserName,
+    ChannelName, Command, Conversation, Event, LogId, Opaque, Seq, Target, TimeSpan, UserName,
 };
 use pychat::client::ignore_list::IgnoreList;
 use pychat::client::journal::Journal;
@@ -163,7 +163,7 @@ pub fn fuzz_certificate(bytes: &[u8]) {
 
 /// What alice says there.
 fn context(to: &str) -> Context {
-    let (alice, to) = ("alice".parse().expect("a name"), to.parse().expect("a place"));
+    let (alice, to) = ("alice".parse().expect("a name"), to.parse().expect("a conversation"));
     Context::new(&SERVER, &alice, &to)
 }
 
@@ -297,7 +297,8 @@ fn profile() -> (tempfile::TempDir, Folder) {
     (profile, folder)
 }
 
-/// What it keeps sealed to the person's key, once that is open: people and channels, and its device's keys.
+/// What it keeps sealed to the person's key, once that is open: people and channels, and its
+/// device's keys.
 pub fn fuzz_secrets(bytes: &[u8]) {
     let (_profile, mut folder) = profile();
     let sealed = keep::seal_for(&[identity().public()], bytes);
@@ -316,10 +317,10 @@ pub fn fuzz_secrets(bytes: &[u8]) {
     let _ = DeviceKeys::default().refresh(&folder, &Alice);
 }
 
-/// Up to where it has been told each sealed place, and what follows then.
+/// Up to where it has been told each sealed conversation, and what follows then.
 pub fn fuzz_chains(bytes: &[u8]) {
     let Ok(mut chains) = serde_json::from_slice::<Sequences>(bytes) else { return };
-    let (to, who) = ("@bob".parse().expect("a place"), "bob".parse().expect("a name"));
+    let (to, who) = ("@bob".parse().expect("a conversation"), "bob".parse().expect("a name"));
     let log = LogId(u64::MAX);
     for seq in [Seq(0), Seq(1), Seq(u64::MAX)] {
         let _ = chains.arrives(&to, seq, None);
@@ -342,9 +343,9 @@ pub fn fuzz_lines(bytes: &[u8]) {
     let text: String = bytes.split(|byte| *byte == b'\n').map(locked).collect();
     folder.replace_search_log(text.as_bytes()).expect("its bytes");
     if let Ok(book) = search_log::read(&folder, &key.into()) {
-        let place = "@bob".parse().expect("a place");
-        let _ = book.search(&place, "tea", i64::MAX, None);
-        let _ = book.search(&place, "tea", i64::MIN, None);
+        let conversation = "@bob".parse().expect("a conversation");
+        let _ = book.search(&conversation, "tea", i64::MAX, None);
+        let _ = book.search(&conversation, "tea", i64::MIN, None);
     }
     let _ = SearchLog::open(&mut folder, key.into(), 1_000_000, 512);
 }
@@ -388,7 +389,7 @@ pub fn fuzz_texts(bytes: &[u8]) {
     let _ = text.parse::<UserName>();
     let _ = text.parse::<ChannelName>();
     let _ = text.parse::<Target>();
-    let _ = text.parse::<Place>();
+    let _ = text.parse::<Conversation>();
     let _ = text.parse::<TimeSpan>();
     let _ = text.parse::<IpRange>();
     let _ = text.parse::<Invite>();

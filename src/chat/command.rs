@@ -6,7 +6,7 @@ use super::{
     ChannelName, Hidden, Mark, MsgId, NewMessage, Opaque, Seq, Target, TimeSpan, UserName,
 };
 
-/// Up to where a client has a place.
+/// Up to where a client has a conversation.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Position {
     pub to: Target,
@@ -14,7 +14,7 @@ pub struct Position {
     pub mark: Mark,
 }
 
-/// Up to where a person has read a place.
+/// Up to where a person has read a conversation.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ReadMark {
     pub to: Target,
@@ -29,7 +29,7 @@ pub enum Command {
     Say(NewMessage),
     /// Sent once after the welcome by who announced the feature `resume`: what it has of the lobby
     /// and of private conversations. What it lacks follows, then what is new.
-    Resume { places: Vec<Position> },
+    Resume { conversations: Vec<Position> },
     /// Enter a channel, which is made if nobody is in it. What follows `after` is told first.
     Join {
         channel: ChannelName,
@@ -77,7 +77,7 @@ pub enum Command {
         #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
         reference: Option<String>,
     },
-    /// Lines of a place before `before`: at most `lines`, and none older than `span`.
+    /// Lines of a conversation before `before`: at most `lines`, and none older than `span`.
     History {
         to: Target,
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -89,7 +89,7 @@ pub enum Command {
         #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
         reference: Option<String>,
     },
-    /// Lines that hold all words of `text`, in one place or in all that the asker may read.
+    /// Lines that hold all words of `text`, in one conversation or in all that the asker may read.
     Search {
         text: String,
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -98,7 +98,7 @@ pub enum Command {
         reference: Option<String>,
     },
     /// This person has read so far; all their devices are told.
-    Read { places: Vec<ReadMark> },
+    Read { conversations: Vec<ReadMark> },
     /// Away with a reason, or back without one. Seen in `whois` and by who writes a private
     /// message.
     Away {

@@ -14,9 +14,9 @@ fn is_zero(value: &usize) -> bool {
     *value == 0
 }
 
-/// What the server knows of a place for the one who is told.
+/// What the server knows of a conversation for the one who is told.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct PlaceInfo {
+pub struct ConversationInfo {
     pub to: Target,
     pub log: LogId,
     /// The newest line.
@@ -67,8 +67,8 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         motd: Option<String>,
     },
-    /// Before the welcome: this person's password is wanted. `wrong` after a wrong one; a guess within
-    /// `retry_ms` is not looked at.
+    /// Before the welcome: this person's password is wanted. `wrong` after a wrong one; a guess
+    /// within `retry_ms` is not looked at.
     Password {
         wrong: bool,
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -81,25 +81,26 @@ pub enum Event {
         to: Target,
         seq: Seq,
     },
-    /// Lines between what was told before and what is told now are left out: `kept` ones can be asked
-    /// for, others are gone.
+    /// Lines between what was told before and what is told now are left out: `kept` ones can be
+    /// asked for, others are gone.
     Gap {
         to: Target,
         from_seq: Seq,
         to_seq: Seq,
         kept: bool,
     },
-    /// After `Resume`: the places that this person can read, beside channels.
-    Places {
-        places: Vec<PlaceInfo>,
+    /// After `Resume`: the conversations that this person can read, beside channels.
+    Conversations {
+        conversations: Vec<ConversationInfo>,
     },
     /// Another device of this person has read so far.
     Read {
         to: Target,
         seq: Seq,
     },
-    /// The end of an answer to `History` or `Search`, whose lines came before it. Where `more`, older
-    /// ones are left; where `partial`, some were not looked at, because that would have cost too much.
+    /// The end of an answer to `History` or `Search`, whose lines came before it. Where `more`,
+    /// older ones are left; where `partial`, some were not looked at, because that would have cost
+    /// too much.
     History {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         to: Option<Target>,
@@ -158,8 +159,8 @@ pub enum Event {
     },
     Channels {
         channels: Vec<ChannelInfo>,
-        /// Channels that did not fit: those with the fewest people, none of them the asker's while others
-        /// can be left out.
+        /// Channels that did not fit: those with the fewest people, none of them the asker's while
+        /// others can be left out.
         #[serde(default, skip_serializing_if = "is_zero")]
         omitted: usize,
         #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
@@ -190,7 +191,8 @@ pub enum Event {
         #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
         reference: Option<String>,
     },
-    /// The server has another key (SPKI, DER), with the signatures of the key before it and of the new one.
+    /// The server has another key (SPKI, DER), with the signatures of the key before it and of the
+    /// new one.
     Successor {
         key: Opaque,
         signatures: Opaque,

@@ -5,13 +5,14 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// A message's position in its place: 1, 2, 3 and so on without a hole. Decimal text on the wire.
+/// A message's position in its conversation: 1, 2, 3 and so on without a hole. Decimal text on the
+/// wire.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Seq(pub u64);
 
-/// One place's log from its first message on. A log that begins anew (kept in memory only, or
-/// brought back from a backup) has another id, so that nobody takes its seqs for those of the old
-/// one. 16 hex digits on the wire.
+/// One conversation's log from its first message on. A log that begins anew (kept in memory only,
+/// or brought back from a backup) has another id, so that nobody takes its seqs for those of the
+/// old one. 16 hex digits on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LogId(pub u64);
 

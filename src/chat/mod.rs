@@ -2,6 +2,7 @@
 //! a socket, a file, a thread, a clock or a random number; what it needs of them is handed in.
 
 mod command;
+mod conversation;
 mod event;
 mod hidden;
 mod id;
@@ -10,7 +11,6 @@ mod message;
 mod name;
 mod opaque;
 pub mod operator_commands;
-mod place;
 pub mod rate;
 mod refusal;
 pub mod registry;
@@ -20,13 +20,13 @@ mod span;
 mod words;
 
 pub use command::{Command, Position, ReadMark};
-pub use event::{ChannelInfo, DeviceKey, Event, PlaceInfo};
+pub use conversation::Conversation;
+pub use event::{ChannelInfo, ConversationInfo, DeviceKey, Event};
 pub use hidden::Hidden;
 pub use id::{LogId, Mark, MsgId, Seq, SessionId};
 pub use message::{Body, Kind, Lock, Message, NewMessage};
 pub use name::{ChannelName, DeviceName, NameError, Target, UserName};
 pub use opaque::{Opaque, OpaqueError};
-pub use place::Place;
 pub use refusal::{Code, Refusal};
 pub use span::{Retention, TimeSpan, TimeSpanError};
 pub use words::Wanted;

@@ -52,7 +52,7 @@ pub enum Refusal {
         "a line may have {max_bytes} bytes and this one has {bytes}: nothing of it was sent; split it"
     )]
     TooLong { bytes: usize, max_bytes: usize },
-    #[error("nothing of sealed places is kept here: /set search on keeps it from now on")]
+    #[error("nothing of sealed conversations is kept here: /set search on keeps it from now on")]
     SearchOff,
     #[error("a search may have {max} {of} and this one has {found}: search for fewer of them")]
     SearchTooLong { found: usize, max: usize, of: &'static str },

@@ -76,7 +76,7 @@ acts! {
     Keys "keys" Member,
     /// To publish the certificate of one's device.
     Certify "certify" Member,
-    /// Up to where one has a place, and has read it.
+    /// Up to where one has a conversation, and has read it.
     Read "resume, read" Member,
     Quit "exit" Member,
     /// The operator's words as such; each is then looked up by itself.
@@ -136,7 +136,7 @@ pub fn may_against(by: Role, of: Role, act: Act) -> bool {
 }
 
 /// Whether `by` may take back what somebody of the role `decided` has decided, or put another in
-/// its place: an owner's word and the console's hold until one of them says otherwise.
+/// its conversation: an owner's word and the console's hold until one of them says otherwise.
 pub fn may_undo(by: Role, decided: Role) -> bool {
     by >= Role::Moderator && by >= decided.min(Role::Owner)
 }

@@ -12,7 +12,7 @@ impl Event {
             + match self {
                 Event::Message(message) => message.body.len() + 128,
                 Event::Welcome { version, motd, .. } => version.len() + text(motd),
-                Event::Places { places } => 128 * places.len(),
+                Event::Conversations { conversations } => 128 * conversations.len(),
                 Event::Entered { people, topic, .. } => names(people) + text(topic),
                 Event::People { people, .. } => names(people),
                 Event::Left { reason, .. } => text(reason),

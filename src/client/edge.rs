@@ -1,6 +1,6 @@
-//! The wire's edge: every event of a server passes here before anything else of the client has it. A
-//! server is not trusted: its texts are cleaned and bounded, its delays have a floor and a ceiling, and
-//! it answers only what was asked.
+//! The wire's edge: every event of a server passes here before anything else of the client has it.
+//! A server is not trusted: its texts are cleaned and bounded, its delays have a floor and a
+//! ceiling, and it answers only what was asked.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -32,7 +32,8 @@ struct Requests {
     references: HashSet<String>,
     /// The same in their order.
     newest: VecDeque<String>,
-    /// Whatever a server tells of one is kept in memory and on disk: in this run so many are told of.
+    /// Whatever a server tells of one is kept in memory and on disk: in this run so many are told
+    /// of.
     conversations: HashSet<Target>,
 }
 
@@ -128,10 +129,10 @@ impl Edge {
     /// Whether what is told is of a conversation that is known, or may be.
     fn is_of_a_conversation(&mut self, event: &mut Event) -> bool {
         let known = match event {
-            Event::Places { places } => {
-                let told = places.len();
-                places.retain(|place| self.asked.knows(&place.to));
-                self.overflows |= places.len() < told;
+            Event::Conversations { conversations } => {
+                let told = conversations.len();
+                conversations.retain(|conversation| self.asked.knows(&conversation.to));
+                self.overflows |= conversations.len() < told;
                 return true;
             }
             Event::Message(message) => {
@@ -165,7 +166,7 @@ fn reference(event: &mut Event) -> Option<&mut Option<String>> {
         | Event::Password { .. }
         | Event::Stored { .. }
         | Event::Gap { .. }
-        | Event::Places { .. }
+        | Event::Conversations { .. }
         | Event::Read { .. }
         | Event::Joined { .. }
         | Event::Left { .. }
@@ -190,7 +191,7 @@ fn bound(event: &mut Event) {
             *text_bytes_max = (*text_bytes_max).clamp(1, TEXT_BYTES_MAX);
         }
         Event::Password { retry_ms, .. } => delay(retry_ms),
-        Event::Places { places } => places.truncate(ANSWER_ROWS_MAX),
+        Event::Conversations { conversations } => conversations.truncate(ANSWER_ROWS_MAX),
         Event::Entered { people, omitted, topic, .. } => {
             cut(people, omitted);
             text(topic);

@@ -21,7 +21,7 @@ fn all() -> Vec<Value> {
             "id": id, "time_ms": i64::MIN, "text": dirty}),
         json!({"type": "stored", "id": id, "to": "#lobby", "seq": seq}),
         json!({"type": "gap", "to": "#lobby", "from_seq": seq, "to_seq": seq, "kept": true}),
-        json!({"type": "places", "places": vec![json!({"to": "@bob", "log": log, "last": seq,
+        json!({"type": "conversations", "conversations": vec![json!({"to": "@bob", "log": log, "last": seq,
             "read": seq, "retention": "2d"}); 20_000]}),
         json!({"type": "read", "to": "#lobby", "seq": seq}),
         json!({"type": "history", "to": "#lobby", "lines": usize::MAX, "more": true,
@@ -171,7 +171,7 @@ fn a_server_says_welcome_once_and_first() {
         let event = all().into_iter().find(|event| event["type"] == kind).unwrap();
         edge.admit(serde_json::from_value(event).unwrap()).is_some()
     };
-    for kind in ["message", "entered", "places", "keys", "stored", "topic"] {
+    for kind in ["message", "entered", "conversations", "keys", "stored", "topic"] {
         assert!(!admits(kind), "{kind} before the welcome");
     }
     assert!(["password", "refused", "goodbye"].map(&mut admits).into_iter().all(|it| it));

@@ -19,7 +19,7 @@ pub enum Happening {
     TypedIn { to: Target, within: Option<Target>, line: String },
     /// What was typed ahead has been taken.
     Caught,
-    /// Somebody has looked at a place up to here.
+    /// Somebody has looked at a conversation up to here.
     Seen { to: Target, seq: Seq },
     /// The server answered a sign of life after this many milliseconds.
     Answered(u64),

@@ -1,5 +1,6 @@
 //! What a client keeps of its talk with one server: lines that are not stored yet, and up to where
-//! it has each place. Files of the vault (0600), under a key that only the person's own opens.
+//! it has each conversation. Files of the vault (0600), under a key that only the person's own
+//! opens.
 
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
@@ -122,7 +123,7 @@ impl Journal {
         self.write(&Entry::Retry(id))
     }
 
-    /// Up to where the client has each place. What was typed is on the disk after this, too.
+    /// Up to where the client has each conversation. What was typed is on the disk after this, too.
     pub fn keep(&mut self, positions: &[Position]) -> io::Result<()> {
         self.outbox.sync_data()?;
         let is_new = |one: &&Position| self.kept.get(&one.to) != Some(&one.mark);

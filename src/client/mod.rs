@@ -1,6 +1,7 @@
 //! The client: a runtime around a pure model, with user interfaces for people and for programs.
 
 mod connection;
+pub(crate) mod conversations;
 mod edge;
 mod happening;
 pub mod ignore_list;
@@ -12,7 +13,6 @@ pub mod model;
 pub(crate) mod outbox;
 mod password_file;
 mod pinning;
-pub(crate) mod places;
 mod profile;
 mod prompt;
 mod runtime;
@@ -36,11 +36,11 @@ use crate::print::err;
 use crate::system;
 use crate::terminal;
 use connection::Dialer;
+use conversations::Conversations;
 use ignore_list::{IgnoreFile, IgnoreList};
 use journal::{Journal, Left};
 use model::{Giver, Happening, Model, Use};
 use outbox::Outbox;
-use places::Places;
 use profile::Profile;
 use runtime::Runtime;
 use storage::Folder;
@@ -141,8 +141,8 @@ impl Mode {
         }
     }
 
-    /// Who can give a secret: a line editor and the full screen hide it, and a program has an object
-    /// for it.
+    /// Who can give a secret: a line editor and the full screen hide it, and a program has an
+    /// object for it.
     fn giver(self) -> Giver {
         match (self.json, self.able) {
             _ if !self.live => Giver::Nobody,
@@ -195,12 +195,13 @@ fn start(args: &Args) -> anyhow::Result<u8> {
         None => lines_ui(mode, &profile, print),
     };
     let dialer = Dialer::new(Arc::clone(&profile), mode.live, happen.clone());
-    let (outbox, places) = (Outbox::of(left.outbox, &left.refused), Places::of(left.positions));
+    let (outbox, conversations) =
+        (Outbox::of(left.outbox, &left.refused), Conversations::of(left.positions));
     // A program sees everybody, unless it asks otherwise itself.
     let person = (mode.live && usage.retries).then(|| IgnoreFile::open(stem(), engine.line_key()));
     let (ignore_file, ignore_list) = person
         .map_or((None, IgnoreList::default()), |(file, ignore_list)| (Some(file), ignore_list));
-    let model = Model::new(usage, target, channels, outbox, places);
+    let model = Model::new(usage, target, channels, outbox, conversations);
     let model = model.with(ignore_list, engine.left().clone()).with_password(password);
     let lines_left = args.tail.filter(|lines| *lines > 0);
     let runtime =
@@ -254,8 +255,8 @@ fn take_up(
     }
 }
 
-/// Reads what is typed or piped in, on a thread of its own; gives the line editor's output where there
-/// is an editor.
+/// Reads what is typed or piped in, on a thread of its own; gives the line editor's output where
+/// there is an editor.
 fn read_input(args: &Args, mode: Mode, happen: &inbox::Sender) -> Option<Box<dyn Print>> {
     let typed = happen.bounded(inbox::INPUT_BYTES_MAX);
     match (&args.send, args.tail) {

@@ -54,10 +54,10 @@ impl Outbox {
         found.and_then(|index| self.0.remove(index)).map(|one| one.message)
     }
 
-    /// What was said last in a place, where that is still on its way.
-    pub fn last_said(&self, place: &Target) -> Option<MsgId> {
+    /// What was said last in a conversation, where that is still on its way.
+    pub fn last_said(&self, conversation: &Target) -> Option<MsgId> {
         let says = |Outgoing { message, stage }: &&Outgoing| {
-            *stage != Stage::Refused && message.to == *place && !message.kind.is_change()
+            *stage != Stage::Refused && message.to == *conversation && !message.kind.is_change()
         };
         self.0.iter().rev().find(says).map(|one| one.message.id)
     }

@@ -1,5 +1,6 @@
-//! Which server an invite leads to. Only a key that is pinned, or one of its predecessors, makes a server a
-//! known one: an invite can claim any founding key, and such a claim is believed where signatures prove it.
+//! Which server an invite leads to. Only a key that is pinned, or one of its predecessors, makes a
+//! server a known one: an invite can claim any founding key, and such a claim is believed where
+//! signatures prove it.
 
 use std::time::Duration;
 
@@ -78,12 +79,12 @@ pub fn pin(text: &str, known: &[Server], ask: Ask) -> Result<Pinned, Fault> {
     let (host, port) = (invite.host.clone(), invite.port);
     match same {
         Some(server) if met.is_none_or(|met| met.founding() == server.founding()) => {
-            // An invite of before the server changed its key, or to another place of it.
+            // An invite of before the server changed its key, or to another address of it.
             if claims_nothing_new(&invite, server) {
                 return Ok(server.at(host, port).into());
             }
         }
-        // Nobody takes the place of a server by naming one of its keys.
+        // Nobody takes the entry of a server by naming one of its keys.
         _ => {
             let claimed = || known_by(invite.founding.as_ref()?, known);
             if let Some(server) = met.or_else(claimed) {
@@ -264,7 +265,8 @@ mod tests {
         }
         let met = pin(&line("host", &[&next, &real]), &known, &ask).unwrap().server;
         assert!(met.is_known_by(&real) && met.fingerprint() == Some(next));
-        // Once the real one is known the thief gets no further, and at the thief's address nobody else.
+        // Once the real one is known the thief gets no further, and at the thief's address nobody
+        // else.
         let known = [met];
         assert!(pin(&line("evil", &[&evil, &real]), &known, &ask).is_err());
         assert!(pin(&line("evil", &[&evil, &next]), &known, &ask).is_err());

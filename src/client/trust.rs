@@ -1,5 +1,5 @@
-//! `pychat trust`: a known server has another key, which this client could not learn from the one before:
-//! it is taken from the new invite, once a person has compared it.
+//! `pychat trust`: a known server has another key, which this client could not learn from the one
+//! before: it is taken from the new invite, once a person has compared it.
 
 use std::io::{BufRead, IsTerminal};
 use std::process::ExitCode;
@@ -34,7 +34,7 @@ enum Change {
     /// The server has proven keys before the first one that was known.
     Founding { old: Server, new: Server },
     /// The invite has the key of another known server, which is at this address now.
-    Place { old: Server, new: Server },
+    Conversation { old: Server, new: Server },
 }
 
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
@@ -68,7 +68,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
             );
             (old, new)
         }
-        Change::Place { old, new } => {
+        Change::Conversation { old, new } => {
             tells_keys(&old, &new);
             err!(
                 "This is the key of a server that this client knows at another address. What it stores of that \
@@ -109,7 +109,7 @@ fn change(invite: &Invite, known: &[Server], ask: Ask) -> Result<Change, Fault> 
     match pinning::relation(print, &lineage, known) {
         Relation::Fork(server) => Err(pinning::fork(server, print)),
         Relation::Same { old, now } => Ok(match other(old) {
-            Some(met) => Change::Place { old: met.clone(), new: now.at(host, port) },
+            Some(met) => Change::Conversation { old: met.clone(), new: now.at(host, port) },
             None if now == *old => Change::Nothing(is_known(old, print, invite)),
             None if now.founding() != old.founding() => {
                 Change::Founding { old: old.clone(), new: now.at(host, port) }
@@ -231,7 +231,7 @@ mod tests {
         }
         let mixed = of("host", &other, None, false).unwrap();
         let new = away.at("host".into(), 5000);
-        assert_eq!(mixed, Change::Place { old: server.clone(), new });
+        assert_eq!(mixed, Change::Conversation { old: server.clone(), new });
         // A server that proves the pinned key is known at any address.
         let moved = next.at("nowhere".into(), 5000);
         assert_eq!(of("nowhere", &three, None, true).map_err(|it| it.error), keeps(&moved));

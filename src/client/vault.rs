@@ -43,7 +43,7 @@ pub struct Server {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
-    /// Lines of sealed places are kept here, so that they can be looked for.
+    /// Lines of sealed conversations are kept here, so that they can be looked for.
     pub search: bool,
     /// The suites of the handshake that this client accepts.
     pub suites: Suites,
@@ -84,7 +84,7 @@ impl Server {
         chain[pinned_at + 1..].iter().fold(server, |server, key| server.succeeded_by(key))
     }
 
-    /// The same server at another place.
+    /// The same server at another address.
     pub fn at(&self, host: String, port: u16) -> Server {
         Server { host, port, ..self.clone() }
     }
@@ -248,7 +248,7 @@ impl Vault {
     }
 
     /// Adds or renews a server and makes it the last used. One entry for each server, by its first
-    /// key: one that moved is found at its new place, and one with another key is known by it.
+    /// key: one that moved is found at its new address, and one with another key is known by it.
     pub fn remember(&self, server: &Server) -> Result<(), FileError> {
         if self.servers()?.first() == Some(server) {
             return Ok(());

@@ -31,10 +31,10 @@ pub enum SealError {
     Forged,
 }
 
-/// A sender's own count of its lines in one place.
+/// A sender's own count of its lines in one conversation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Link {
-    /// One run of one client in one place.
+    /// One run of one client in one conversation.
     pub session: [u8; 16],
     /// The lines of the session before this one.
     pub n: u64,

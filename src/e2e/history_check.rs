@@ -22,7 +22,7 @@ pub struct HistoryCheck {
     now: Answer,
     /// Up to where lines were asked for, by the question.
     asked: VecDeque<(Target, String, Seq)>,
-    /// Of each place the older end of what was told without a hole.
+    /// Of each conversation the older end of what was told without a hole.
     ends: HashMap<Target, End>,
 }
 
@@ -59,7 +59,7 @@ struct Seats {
     free: u64,
 }
 
-/// The first lines that were told of a place.
+/// The first lines that were told of a conversation.
 struct End {
     first: Seq,
     /// The first line of each device.

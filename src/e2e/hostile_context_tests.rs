@@ -27,7 +27,7 @@ impl Story {
 
     /// The conversation as alice names it.
     fn conversation(&self) -> Target {
-        self.place.parse().unwrap()
+        self.conversation.parse().unwrap()
     }
 
     fn context(&self) -> Context {
@@ -206,8 +206,10 @@ fn a_message_of_an_unknown_type_is_no_text_and_is_not_missed() {
 #[test]
 fn a_client_that_is_restored_from_a_snapshot_uses_no_key_twice() {
     // Certificate, head and 58 bytes; or header and two devices.
-    for (place, head, text) in [("#tea", 542..582, 598 + 58), ("@bob", 542..641, 641 + 2 * 496)] {
-        let mut story = Story::new(place);
+    for (conversation, head, text) in
+        [("#tea", 542..582, 598 + 58), ("@bob", 542..641, 641 + 2 * 496)]
+    {
+        let mut story = Story::new(conversation);
         let to = story.conversation();
         let mut says = |text: &str, restored: bool| {
             let secrets = &mut story.alice.engine;
@@ -258,8 +260,8 @@ fn sends(person: &mut Person, server: &mut Server, to: &Target) -> Option<Vec<u8
 
 #[test]
 fn under_another_name_a_message_is_sealed_again_and_only_once_its_user_agrees() {
-    for place in ["#tea", "@bob"] {
-        let mut story = Story::new(place);
+    for conversation in ["#tea", "@bob"] {
+        let mut story = Story::new(conversation);
         let to = story.conversation();
         let Story { server, alice, bob, .. } = &mut story;
         let before = sends(alice, server, &to).unwrap();

@@ -181,10 +181,10 @@ fn whoever_is_known_stays_known_whatever_people_a_server_invents() {
     assert!(count <= MET_KEYS_MAX, "{count}");
     crashes(&mut story);
     // Of a newcomer no line is shown before bob wants to know them.
-    story.place = tag(7).0.as_str().to_owned();
+    story.conversation = tag(7).0.as_str().to_owned();
     let mut line = {
-        let Story { server, mallory, place, .. } = &mut story;
-        mallory.says(server, place, "hi");
+        let Story { server, mallory, conversation, .. } = &mut story;
+        mallory.says(server, conversation, "hi");
         server.lines.last().unwrap().clone()
     };
     line.seq = Seq(1);
@@ -193,7 +193,7 @@ fn whoever_is_known_stays_known_whatever_people_a_server_invents() {
     let seen = story.bob.says(&mut story.server, "@mallory", "who are you?");
     assert_eq!(seen.texts, ["who are you?"]);
     assert!(kept(&story.bob).contains_key(&mallory));
-    story.mallory.says(&mut story.server, &story.place.clone(), "I am mallory");
+    story.mallory.says(&mut story.server, &story.conversation.clone(), "I am mallory");
     let line = Message { seq: Seq(2), ..story.server.lines.last().unwrap().clone() };
     let seen = story.bob.is_told(&mut story.server, Event::Message(line));
     assert_eq!(seen.texts, ["I am mallory"]);

@@ -22,7 +22,7 @@ fn answer(lines: &[Message], reference: &str) -> Vec<Message> {
 impl Story {
     /// Some lines of alice's, two of which she changes.
     fn talk(&mut self) -> Vec<Message> {
-        let (first, place) = (self.server.lines.len(), self.place.clone());
+        let (first, conversation) = (self.server.lines.len(), self.conversation.clone());
         for number in 0..6 {
             self.lines(1);
             let seq = self.server.lines.last().unwrap().seq;
@@ -33,7 +33,7 @@ impl Story {
             };
             if self.chance.random_bool(0.5) {
                 let Story { server, alice, .. } = self;
-                alice.asks(server, &place, change.0, change.1);
+                alice.asks(server, &conversation, change.0, change.1);
             }
         }
         self.server.lines[first..].to_vec()
@@ -93,7 +93,7 @@ fn lines_of_an_answer_that_are_swapped_or_told_twice_show() {
 #[test]
 fn nobody_changes_anothers_line() {
     let mut story = Story::new("#tea");
-    let place = story.place.clone();
+    let conversation = story.conversation.clone();
     for _ in 0..TRIES {
         let line = story.lines(1).remove(0);
         assert_eq!(story.tells(line.clone()).texts, ["hi"]);
@@ -104,7 +104,7 @@ fn nobody_changes_anothers_line() {
         let text = if kind.is_edit() { "forged" } else { "" };
         let Story { server, mallory, .. } = &mut story;
         mallory.engine.ids.remember(&line.to, &line);
-        mallory.asks(server, &place, text, kind);
+        mallory.asks(server, &conversation, text, kind);
         let kind = if kind.is_edit() { Kind::Edit { of: told } } else { Kind::Delete { of: told } };
         let change = Message { kind, ..server.lines.pop().unwrap() };
         assert_eq!(story.never_shown(change), Violation::Spliced);
@@ -115,7 +115,7 @@ fn nobody_changes_anothers_line() {
 #[test]
 fn what_was_not_found_good_names_no_line() {
     in_both(|story| {
-        let place = story.place.clone();
+        let conversation = story.conversation.clone();
         let (one, two) = (story.lines(1).remove(0), story.lines(1).remove(0));
         // Under the seat of the first the server tells rubbish that has the second one's id.
         let mut rubbish = Message { id: two.id, ..one.clone() };
@@ -125,7 +125,7 @@ fn what_was_not_found_good_names_no_line() {
         let told = Message { seq: seat, reference: Some("history".into()), ..one };
         assert_eq!(story.is_answered(vec![told]).texts, ["hi"]);
         let Story { server, alice, .. } = story;
-        alice.asks(server, &place, "of the second", Kind::Edit { of: two.seq });
+        alice.asks(server, &conversation, "of the second", Kind::Edit { of: two.seq });
         let mut edit = server.lines.last().unwrap().clone();
         edit.kind = Kind::Edit { of: seat };
         assert_eq!(story.never_shown(edit), Violation::Spliced);

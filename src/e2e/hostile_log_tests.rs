@@ -1,7 +1,7 @@
 //! A server that begins anew, truly or not, and lines under keys whose time is over.
 
 use super::*;
-use crate::chat::{LogId, PlaceInfo, Retention};
+use crate::chat::{ConversationInfo, LogId, Retention};
 
 const DAY_MS: i64 = 86_400_000;
 
@@ -9,8 +9,11 @@ impl Story {
     /// Bob is told which log there is, and its newest line.
     fn begins(&mut self, log: u64, last: u64, retention: Retention) -> Vec<String> {
         let (to, log, last) = (self.seen_as(), LogId(log), Seq(last));
-        let place = PlaceInfo { to, log, last, read: Seq(0), retention };
-        let next = self.bob.engine.received(Event::Places { places: vec![place] }, NOW_MS);
+        let conversation = ConversationInfo { to, log, last, read: Seq(0), retention };
+        let next = self
+            .bob
+            .engine
+            .received(Event::Conversations { conversations: vec![conversation] }, NOW_MS);
         let trouble = |next| match next {
             Output::Trouble(text) | Output::Told(text) => Some(text),
             _ => None,
@@ -72,8 +75,8 @@ fn old_lines_are_never_new_words_whatever_log_the_server_claims() {
 
 #[test]
 fn after_a_true_restore_what_was_read_is_told_again_and_what_was_lost_is_missed() {
-    for place in ["#tea", "@bob"] {
-        let mut story = Story::new(place);
+    for conversation in ["#tea", "@bob"] {
+        let mut story = Story::new(conversation);
         story.begins(1, story.told, Retention::Forever);
         let lines = story.lines(4);
         lines.iter().for_each(|line| assert_eq!(story.tells(line.clone()).texts, ["hi"]));

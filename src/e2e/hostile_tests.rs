@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 
 use super::memory_tests::{Me, Memory};
 use super::*;
-use crate::chat::{Body, DeviceKey, DeviceName, Kind, NewMessage, Place, Retention, Seq};
+use crate::chat::{Body, Conversation, DeviceKey, DeviceName, Kind, NewMessage, Retention, Seq};
 use crate::crypto::certificate::{Certificate, OpeningKey, SigningKey};
 use crate::crypto::context::Context;
 use crate::crypto::note::{ContentType, Draft, Link, Note};
@@ -164,8 +164,9 @@ impl Server {
                 names.into_iter().map(event).collect()
             }
             Command::Say(NewMessage { to, id, kind, body }) => {
-                let place = Place::of(from, to.clone());
-                let here = |line: &&Message| Place::of(&line.from, line.to.clone()) == place;
+                let conversation = Conversation::of(from, to.clone());
+                let here =
+                    |line: &&Message| Conversation::of(&line.from, line.to.clone()) == conversation;
                 let seq = Seq(self.lines.iter().filter(here).count() as u64 + 1);
                 let line = Message {
                     seq,
@@ -190,25 +191,25 @@ impl Server {
     }
 }
 
-/// Alice has said some lines in a place, which a server can now tell bob as it likes.
+/// Alice has said some lines in a conversation, which a server can now tell bob as it likes.
 struct Story {
     server: Server,
     alice: Person,
     bob: Person,
     mallory: Person,
-    place: String,
+    conversation: String,
     chance: StdRng,
     told: u64,
 }
 
 impl Story {
-    fn new(place: &str) -> Story {
+    fn new(conversation: &str) -> Story {
         let mut story = Story {
             server: Server::default(),
             alice: Person::new("alice", 0),
             bob: Person::new("bob", 1),
             mallory: Person::new("mallory", 2),
-            place: match place {
+            conversation: match conversation {
                 "#tea" => tag(7).0.as_str().to_owned(),
                 other => other.to_owned(),
             },
@@ -228,7 +229,7 @@ impl Story {
     fn lines(&mut self, count: usize) -> Vec<Message> {
         let first = self.server.lines.len();
         for _ in 0..count {
-            let seen = self.alice.says(&mut self.server, &self.place.clone(), "hi");
+            let seen = self.alice.says(&mut self.server, &self.conversation.clone(), "hi");
             assert_eq!((seen.texts.len(), seen.flaws.len()), (1, 0), "{:?}", seen.flaws);
         }
         self.server.lines[first..].to_vec()
@@ -264,16 +265,16 @@ impl Story {
     }
 
     fn seen_as(&self) -> Target {
-        match self.place.as_str() {
+        match self.conversation.as_str() {
             "@bob" => "@alice".parse().unwrap(),
-            place => place.parse().unwrap(),
+            conversation => conversation.parse().unwrap(),
         }
     }
 }
 
 fn in_both(tries: impl Fn(&mut Story)) {
-    for place in ["#tea", "@bob"] {
-        let mut story = Story::new(place);
+    for conversation in ["#tea", "@bob"] {
+        let mut story = Story::new(conversation);
         (0..TRIES).for_each(|_| tries(&mut story));
     }
 }
@@ -302,10 +303,10 @@ fn an_altered_line_is_never_shown() {
 #[test]
 fn a_member_cannot_speak_as_another_nor_a_server_as_anybody() {
     in_both(|story| {
-        let place = story.place.clone();
+        let conversation = story.conversation.clone();
         let mut line = {
             let Story { server, mallory, .. } = story;
-            mallory.says(server, &place, "I am alice");
+            mallory.says(server, &conversation, "I am alice");
             server.lines.last().unwrap().clone()
         };
         // The server lends a hand.
@@ -337,7 +338,7 @@ fn a_stolen_certificate_signs_nothing() {
 }
 
 #[test]
-fn a_line_of_another_place_is_never_shown() {
+fn a_line_of_another_conversation_is_never_shown() {
     in_both(|story| {
         let mut line = story.lines(1).remove(0);
         // The same name with another PIN, and the conversation with somebody else.
@@ -349,9 +350,9 @@ fn a_line_of_another_place_is_never_shown() {
             }
             Target::User(name) => {
                 *name = "bob".parse().unwrap();
-                let place = "@mallory";
+                let conversation = "@mallory";
                 let Story { server, alice, .. } = story;
-                alice.says(server, place, "for mallory");
+                alice.says(server, conversation, "for mallory");
                 line.body = server.lines.last().unwrap().body.clone();
             }
         }
@@ -453,8 +454,8 @@ fn a_hole_in_the_servers_own_count_is_missed() {
 
 #[test]
 fn anothers_key_in_a_name_is_shown_and_neither_read_nor_written_to() {
-    for place in ["#tea", "@bob"] {
-        let mut story = Story::new(place);
+    for conversation in ["#tea", "@bob"] {
+        let mut story = Story::new(conversation);
         for _ in 0..TRIES {
             // The server adds a key of its own, or puts it in the place of hers, and signs with it.
             let own = story.mallory.account.own();
@@ -476,9 +477,9 @@ fn anothers_key_in_a_name_is_shown_and_neither_read_nor_written_to() {
             assert_eq!(seen.changed, 1, "it is shown");
             let seen = story.bob.says(&mut story.server, "@alice", "a secret");
             assert_eq!((seen.refused, seen.texts.len()), (1, 0), "nothing is sealed for it");
-            let place = story.place.clone();
+            let conversation = story.conversation.clone();
             let Story { server, mallory, .. } = &mut story;
-            mallory.says(server, &place, "I am alice");
+            mallory.says(server, &conversation, "I am alice");
             let mut line = server.lines.pop().unwrap();
             line.from = name.clone();
             assert_eq!(story.never_shown(line), Violation::Unconfirmed);
@@ -499,27 +500,27 @@ fn anothers_key_in_a_name_is_shown_and_neither_read_nor_written_to() {
 #[test]
 fn edits_and_deletions_are_their_senders_own() {
     let mut story = Story::new("#tea");
-    let place = story.place.clone();
+    let conversation = story.conversation.clone();
     for _ in 0..TRIES {
         let line = story.lines(1).remove(0);
         let seq = line.seq;
         story.tells(line.clone());
         let of = Seq(story.told);
         let Story { server, alice, .. } = &mut story;
-        alice.asks(server, &place, "better", Kind::Edit { of: seq });
+        alice.asks(server, &conversation, "better", Kind::Edit { of: seq });
         let mut edit = server.lines.last().unwrap().clone();
         edit.kind = Kind::Edit { of };
         assert_eq!(story.tells(edit.clone()).texts, ["better"]);
-        alice_deletes(&mut story, &place, seq, of);
+        alice_deletes(&mut story, &conversation, seq, of);
         // The same change under another line's name.
         edit.kind = Kind::Edit { of: Seq(1) };
         assert_eq!(story.never_shown(edit), Violation::Spliced);
     }
 }
 
-fn alice_deletes(story: &mut Story, place: &str, seq: Seq, of: Seq) {
+fn alice_deletes(story: &mut Story, conversation: &str, seq: Seq, of: Seq) {
     let Story { server, alice, .. } = story;
-    alice.asks(server, place, "", Kind::Delete { of: seq });
+    alice.asks(server, conversation, "", Kind::Delete { of: seq });
     let mut delete = server.lines.last().unwrap().clone();
     delete.kind = Kind::Delete { of };
     let seen = story.tells(delete.clone());

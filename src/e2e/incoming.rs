@@ -14,8 +14,8 @@ use super::trust::{Prints, TrustState, TrustStore};
 use super::trust_file::TrustFile;
 use super::violation::Violation;
 use crate::chat::{
-    Body, ChannelName, Event, Kind, Lock, Message, MsgId, Opaque, PlaceInfo, Retention, Target,
-    UserName,
+    Body, ChannelName, ConversationInfo, Event, Kind, Lock, Message, MsgId, Opaque, Retention,
+    Target, UserName,
 };
 use crate::crypto::Fingerprint;
 use crate::crypto::certificate::{Certificate, CertificateHash};
@@ -87,11 +87,11 @@ impl Read {
 }
 
 impl Incoming<'_> {
-    /// What the server says of places.
-    pub fn begin(&mut self, places: &[PlaceInfo], next: &mut Vec<Output>) {
+    /// What the server says of conversations.
+    pub fn begin(&mut self, conversations: &[ConversationInfo], next: &mut Vec<Output>) {
         // Memory alone has another log after each start of the server.
         let (mut others, mut in_memory) = (Vec::new(), Vec::new());
-        for PlaceInfo { to, log, last, retention, .. } in places {
+        for ConversationInfo { to, log, last, retention, .. } in conversations {
             let (other, met) = self.sequences.begin(to, *log, *last, self.now_ms);
             let before = self.retains(to, *retention, next);
             if other {
@@ -126,12 +126,12 @@ impl Incoming<'_> {
     /// read from now on. Gives what it said before.
     fn retains(
         &mut self,
-        place: &Target,
+        conversation: &Target,
         retention: Retention,
         next: &mut Vec<Output>,
     ) -> Option<Retention> {
-        let before = self.sequences.retains(place, retention);
-        next.extend(before.and_then(|before| told_shorter(place, before, retention)));
+        let before = self.sequences.retains(conversation, retention);
+        next.extend(before.and_then(|before| told_shorter(conversation, before, retention)));
         before
     }
 

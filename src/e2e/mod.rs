@@ -30,7 +30,8 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use crate::chat::{
-    ChannelName, Code, Command, Event, Message, MsgId, Opaque, PlaceInfo, Refusal, Target, UserName,
+    ChannelName, Code, Command, ConversationInfo, Event, Message, MsgId, Opaque, Refusal, Target,
+    UserName,
 };
 use crate::crypto::pin_channel::PinChannel;
 use channels::Channels;
@@ -230,9 +231,9 @@ impl Engine {
         if !self.channels.remove(name) {
             return Ok(());
         }
-        let place = Target::Channel(name.clone());
-        self.sequences.forget(&place);
-        self.search.note_down(&mut *self.storage, &[Entry::Forget(place)], now_ms);
+        let conversation = Target::Channel(name.clone());
+        self.sequences.forget(&conversation);
+        self.search.note_down(&mut *self.storage, &[Entry::Forget(conversation)], now_ms);
         self.save(|kept| kept.forget_channel(name))
     }
 
@@ -339,13 +340,15 @@ impl Engine {
                 self.renew(now_ms, next);
                 self.key_requests.meet(std::slice::from_ref(name), &mut self.trust, next);
             }
-            Event::Places { ref places } => self.incoming(now_ms).begin(places, next),
+            Event::Conversations { ref conversations } => {
+                self.incoming(now_ms).begin(conversations, next)
+            }
             Event::Entered { ref channel, log, last, read, retention, ref people, .. }
                 if channel.has_pin() =>
             {
                 let to = Target::Channel(channel.clone());
-                let place = PlaceInfo { to, log, last, read, retention };
-                self.incoming(now_ms).begin(&[place], next);
+                let conversation = ConversationInfo { to, log, last, read, retention };
+                self.incoming(now_ms).begin(&[conversation], next);
                 self.key_requests.meet(people, &mut self.trust, next);
             }
             Event::Joined { ref to, ref who, .. } if to.has_pin() => {
@@ -470,12 +473,12 @@ impl Engine {
             }
             // What is looked for there is for nobody's eyes.
             Command::Search { text, to: Some(to), reference } if to.is_sealed() => {
-                let place = &match &to {
+                let conversation = &match &to {
                     Target::User(name) => Target::User(self.trust.spelled(name)),
                     channel => channel.clone(),
                 };
-                let (log, _) = self.sequences.told_of(place);
-                let question = Question { to, place, log, text: &text, reference };
+                let (log, _) = self.sequences.told_of(conversation);
+                let question = Question { to, conversation, log, text: &text, reference };
                 return self.search.answer(&*self.storage, question, now_ms);
             }
             Command::History { ref to, before, ref reference, .. } if to.is_sealed() => {

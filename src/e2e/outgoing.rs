@@ -1,5 +1,5 @@
-//! Lines on their way out. Of each place one is under way at a time, so that each can name the one
-//! before it, and no count is ever used for two.
+//! Lines on their way out. Of each conversation one is under way at a time, so that each can name
+//! the one before it, and no count is ever used for two.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
@@ -101,11 +101,11 @@ impl Outgoing {
     }
 
     pub fn say(&mut self, message: NewMessage, with: &mut Sealing, next: &mut Vec<Output>) {
-        let place = match &message.to {
+        let conversation = match &message.to {
             Target::User(name) => Target::User(with.trust.spelled(name)),
             channel => channel.clone(),
         };
-        let queue = self.queues.entry(place.clone()).or_default();
+        let queue = self.queues.entry(conversation.clone()).or_default();
         match queue.postponed {
             Some(postponed) if postponed == message.id => {
                 queue.postponed = None;
@@ -113,34 +113,34 @@ impl Outgoing {
             }
             _ => queue.waiting.push_back(message),
         }
-        self.pump(&place, with, next);
+        self.pump(&conversation, with, next);
     }
 
     /// Something has changed that messages may have waited for.
     pub fn pump_all(&mut self, with: &mut Sealing, next: &mut Vec<Output>) {
-        for place in self.queues.keys().cloned().collect::<Vec<_>>() {
-            self.pump(&place, with, next);
+        for conversation in self.queues.keys().cloned().collect::<Vec<_>>() {
+            self.pump(&conversation, with, next);
         }
     }
 
     /// Sends the next message of a conversation, if none is under way.
-    fn pump(&mut self, place: &Target, with: &mut Sealing, next: &mut Vec<Output>) {
+    fn pump(&mut self, conversation: &Target, with: &mut Sealing, next: &mut Vec<Output>) {
         loop {
-            let Some(queue) = self.queues.get_mut(place) else { return };
+            let Some(queue) = self.queues.get_mut(conversation) else { return };
             if queue.under_way.is_some() || queue.postponed.is_some() {
                 return;
             }
             let Some(message) = queue.waiting.pop_front() else { return };
             let NewMessage { id, kind, .. } = message;
-            match self.seal(&message, place, with, next) {
+            match self.seal(&message, conversation, with, next) {
                 Ok((to, sealed)) => {
                     let body = Body::Sealed(sealed);
                     next.push(Output::Send(Command::Say(NewMessage { to, id, kind, body })));
-                    let queue = self.queues.get_mut(place).expect("it was just there");
+                    let queue = self.queues.get_mut(conversation).expect("it was just there");
                     return queue.under_way = Some(id);
                 }
                 Err(Not::Wait(name)) => {
-                    let queue = self.queues.get_mut(place).expect("it was just there");
+                    let queue = self.queues.get_mut(conversation).expect("it was just there");
                     queue.waiting.push_front(message);
                     return with.requests.ask(name, with.trust, next);
                 }
@@ -160,7 +160,7 @@ impl Outgoing {
             self.sealed.remove(&id);
         }
         let found = self.queues.iter_mut().find(|(_, queue)| queue.under_way == Some(id));
-        let Some((place, queue)) = found else { return };
+        let Some((conversation, queue)) = found else { return };
         queue.under_way = None;
         match how {
             Settled::Stored => {}
@@ -168,20 +168,20 @@ impl Outgoing {
             // Its count stays its own, whenever it is sent again: others begin anew.
             Settled::Refused => queue.sessions = Default::default(),
         }
-        let place = place.clone();
-        self.pump(&place, with, next);
+        let conversation = conversation.clone();
+        self.pump(&conversation, with, next);
     }
 
     /// A message as it goes out: the same bytes each time.
     fn seal(
         &mut self,
         message: &NewMessage,
-        place: &Target,
+        conversation: &Target,
         with: &mut Sealing,
         next: &mut Vec<Output>,
     ) -> Result<(Target, Opaque), Not> {
         let NewMessage { id, kind, body, .. } = message;
-        let to = match place {
+        let to = match conversation {
             Target::User(name) => Target::User(with.trust.spelled(name)),
             channel => channel.clone(),
         };
@@ -196,11 +196,11 @@ impl Outgoing {
         if body.text().trim().is_empty() && !matches!(kind, Kind::Delete { .. }) {
             return Err(Refusal::Empty.into());
         }
-        let queue = self.queues.get_mut(place).expect("the message waits in it");
+        let queue = self.queues.get_mut(conversation).expect("the message waits in it");
         let session = *queue.session(*kind);
-        let (to, body) = match place {
+        let (to, body) = match conversation {
             Target::Channel(channel) => {
-                (place.clone(), with.seal_channel(channel, message, session)?)
+                (conversation.clone(), with.seal_channel(channel, message, session)?)
             }
             Target::User(name) => with.seal_private(name, message, session, next)?,
         };
@@ -210,7 +210,7 @@ impl Outgoing {
             let (bytes, max_bytes) = (sealed.wire_len(), WIRE_BYTES_MAX);
             return Err(Refusal::TooLong { bytes, max_bytes }.into());
         }
-        let queue = self.queues.get_mut(place).expect("the message waits in it");
+        let queue = self.queues.get_mut(conversation).expect("the message waits in it");
         queue.session(*kind).n += 1;
         self.sealed.insert(*id, sealed.clone());
         next.push(Output::Store(*id, sealed.clone()));

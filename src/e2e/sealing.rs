@@ -72,13 +72,13 @@ impl Sealing<'_> {
         message: &NewMessage,
         session: Session,
     ) -> Result<Sealed, Not> {
-        let place = Target::Channel(channel.clone());
-        let note = self.note(&place, message, session)?;
+        let conversation = Target::Channel(channel.clone());
+        let note = self.note(&conversation, message, session)?;
         let Some(key) = self.channels.key(channel) else {
             let hint = format!("the PIN of {channel} is not known here: /join it with it");
             return Err(Not::Refused(Code::NotMember, hint));
         };
-        let context = &self.context(&place);
+        let context = &self.context(&conversation);
         let draft = Draft { context, note: &note, text: message.body.text() };
         Ok(key.seal(&draft, self.signing()?))
     }
@@ -154,13 +154,13 @@ impl Sealing<'_> {
 
     fn note(
         &self,
-        place: &Target,
+        conversation: &Target,
         message: &NewMessage,
         Session { id: session, n }: Session,
     ) -> Result<Note, Not> {
         let id_of = |seq: Seq| {
             let hint = "this line was not seen here: /history first";
-            let known = self.ids.id_of(place, seq);
+            let known = self.ids.id_of(conversation, seq);
             known.ok_or_else(|| Not::Refused(Code::NoSuchLine, hint.into()))
         };
         let kind = match message.kind {
@@ -170,7 +170,7 @@ impl Sealing<'_> {
             Kind::Delete { of } => Kind::Delete { of: id_of(of)? },
         };
         let own = self.account.own().public().fingerprint();
-        let prev = self.sequences.newest(place, &own.to_url(), kind.is_change());
+        let prev = self.sequences.newest(conversation, &own.to_url(), kind.is_change());
         let (time_ms, link) = (self.now_ms.max(0) as u64, Link { session, n, prev });
         Ok(Note { id: message.id, time_ms, kind, content: ContentType::TEXT, link })
     }

@@ -1,4 +1,5 @@
-//! What was opened here is looked for here: the words of a search in a sealed place go nowhere.
+//! What was opened here is looked for here: the words of a search in a sealed conversation go
+//! nowhere.
 
 use super::output::Output;
 use super::search_index::{Entry, Terms};
@@ -22,7 +23,7 @@ pub struct Question<'a> {
     /// As it was asked.
     pub to: Target,
     /// As the log has it.
-    pub place: &'a Target,
+    pub conversation: &'a Target,
     /// The log that the server has of it now.
     pub log: Option<LogId>,
     pub text: &'a str,
@@ -50,7 +51,7 @@ impl Search {
     pub fn remember(
         &mut self,
         storage: &mut dyn Storage,
-        (place, message, changes): (&Target, &Message, Option<MsgId>),
+        (conversation, message, changes): (&Target, &Message, Option<MsgId>),
         (log, retention): (Option<LogId>, Option<Retention>),
         now_ms: i64,
     ) {
@@ -61,7 +62,7 @@ impl Search {
             Some(Retention::Off) if !message.kind.is_change() => return,
             Some(Retention::Off) => None,
         };
-        if let Some(entry) = Entry::of(place, message, changes, Terms { log, until_ms }) {
+        if let Some(entry) = Entry::of(conversation, message, changes, Terms { log, until_ms }) {
             self.note_down(storage, &[entry], now_ms);
         }
     }
@@ -109,7 +110,7 @@ impl Search {
 
     /// The answer to a search in a sealed conversation, as the server gives others.
     pub fn answer(&self, storage: &dyn Storage, question: Question, now_ms: i64) -> Vec<Output> {
-        let Question { to, place, log, text, reference } = question;
+        let Question { to, conversation, log, text, reference } = question;
         if !stores(storage) {
             return vec![Output::Answer(Refusal::SearchOff.event(None, reference))];
         }
@@ -124,7 +125,7 @@ impl Search {
                 return vec![Output::Trouble(problem)];
             }
         };
-        let (found, more) = index.search(place, &text, now_ms, log);
+        let (found, more) = index.search(conversation, &text, now_ms, log);
         let (lines, told) = (found.len(), Some(reference.clone().unwrap_or_default()));
         let line =
             |line| Event::Message(Message { reference: told.clone(), replay: false, ..line });
@@ -148,11 +149,11 @@ impl Search {
             (Err(problem), _) => Output::Trouble(problem),
             (Ok(()), None) => Output::Told(format!("search {word}")),
             (Ok(()), Some(true)) => Output::Told(
-                "search on: lines of sealed places that you read are kept here, sealed to your key"
+                "search on: lines of sealed conversations that you read are kept here, sealed to your key"
                     .into(),
             ),
             (Ok(()), Some(false)) => Output::Told(
-                "search off: what was kept of sealed places is erased from this disk".into(),
+                "search off: what was kept of sealed conversations is erased from this disk".into(),
             ),
         }
     }
@@ -160,8 +161,8 @@ impl Search {
 
 /// What is told where the server stores messages of a sealed conversation for a shorter time than
 /// before. What was read before stays.
-pub fn told_shorter(place: &Target, before: Retention, now: Retention) -> Option<Output> {
-    if !place.is_sealed() || stored_ms(now) >= stored_ms(before) {
+pub fn told_shorter(conversation: &Target, before: Retention, now: Retention) -> Option<Output> {
+    if !conversation.is_sealed() || stored_ms(now) >= stored_ms(before) {
         return None;
     }
     let stores = match now {
@@ -169,7 +170,7 @@ pub fn told_shorter(place: &Target, before: Retention, now: Retention) -> Option
         now => format!("messages for {now} only"),
     };
     Some(Output::Told(format!(
-        "the server stores {stores} in {place} from now on, and this computer does the same with what \
+        "the server stores {stores} in {conversation} from now on, and this computer does the same with what \
          you read from now on. What you have read before stays for /search; /set search off erases it"
     )))
 }

@@ -1,6 +1,7 @@
-//! Lines of sealed places that were opened here, so that nobody else has to be asked for them.
-//! Pure; `search_log.rs` stores them. A line leaves the book by its sender's signed word, by its
-//! person's, or at the time that was noted with it. Nothing that a server says later takes one out.
+//! Lines of sealed conversations that were opened here, so that nobody else has to be asked for
+//! them. Pure; `search_log.rs` stores them. A line leaves the book by its sender's signed word, by
+//! its person's, or at the time that was noted with it. Nothing that a server says later takes one
+//! out.
 
 use std::collections::BTreeMap;
 
@@ -19,12 +20,12 @@ pub enum Entry {
     Line(Target, Line),
     /// The sender of the line with this id gives it another text, or none.
     Change {
-        place: Target,
+        conversation: Target,
         id: MsgId,
         from: UserName,
         text: Option<String>,
     },
-    /// Nothing of a place is wanted any more.
+    /// Nothing of a conversation is wanted any more.
     Forget(Target),
 }
 
@@ -39,7 +40,7 @@ pub struct Line {
     pub message: Message,
 }
 
-/// What holds for the lines of a place that are read now.
+/// What holds for the lines of a conversation that are read now.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Terms {
     pub log: Option<LogId>,
@@ -59,21 +60,23 @@ struct Page {
 pub struct SearchIndex(BTreeMap<Target, Page>);
 
 impl Entry {
-    pub fn place(&self) -> &Target {
+    pub fn conversation(&self) -> &Target {
         match self {
-            Entry::Line(place, _) | Entry::Change { place, .. } | Entry::Forget(place) => place,
+            Entry::Line(conversation, _)
+            | Entry::Change { conversation, .. }
+            | Entry::Forget(conversation) => conversation,
         }
     }
 
     /// What a line does to the book; `changes` is the line that it names itself, where it changes
     /// one.
     pub fn of(
-        place: &Target,
+        conversation: &Target,
         message: &Message,
         changes: Option<MsgId>,
         terms: Terms,
     ) -> Option<Entry> {
-        let (place, from) = (place.clone(), message.from.clone());
+        let (conversation, from) = (conversation.clone(), message.from.clone());
         let text = || clean::text(message.body.text());
         match message.kind {
             // A deletion is signed, and names its line; what is left of the line says nothing.
@@ -82,11 +85,11 @@ impl Entry {
                 let body = Body::Text(text());
                 let message = Message { body, reference: None, ..message.clone() };
                 let Terms { log, until_ms } = terms;
-                Some(Entry::Line(place, Line { log, until_ms, lock: message.lock, message }))
+                Some(Entry::Line(conversation, Line { log, until_ms, lock: message.lock, message }))
             }
             Kind::Edit { .. } | Kind::Delete { .. } => {
                 let text = message.kind.is_edit().then(text);
-                changes.map(|id| Entry::Change { place, id, from, text })
+                changes.map(|id| Entry::Change { conversation, id, from, text })
             }
         }
     }
@@ -94,7 +97,7 @@ impl Entry {
 
 impl SearchIndex {
     pub fn write(&mut self, entry: Entry) {
-        let page = self.0.entry(entry.place().clone()).or_default();
+        let page = self.0.entry(entry.conversation().clone()).or_default();
         match entry {
             Entry::Line(_, line) => page.write(line),
             Entry::Change { id, from, text, .. } => {
@@ -107,7 +110,7 @@ impl SearchIndex {
                     (None, _) => {}
                 }
             }
-            Entry::Forget(place) => drop(self.0.remove(&place)),
+            Entry::Forget(conversation) => drop(self.0.remove(&conversation)),
         }
     }
 
@@ -121,16 +124,16 @@ impl SearchIndex {
         next.min()
     }
 
-    /// Everything that is in it, each place's lines from the oldest on.
+    /// Everything that is in it, each conversation's lines from the oldest on.
     pub fn entries(&self) -> impl Iterator<Item = Entry> {
-        self.0.iter().flat_map(|(place, page)| {
+        self.0.iter().flat_map(|(conversation, page)| {
             let lines = page.in_order().into_iter();
-            lines.map(|line| Entry::Line(place.clone(), line.clone()))
+            lines.map(|line| Entry::Line(conversation.clone(), line.clone()))
         })
     }
 
-    /// Only the newest lines stay, of all places together: those whose sizes add up to so much.
-    /// What nobody has signed goes first: a server can make as much of it as it likes.
+    /// Only the newest lines stay, of all conversations together: those whose sizes add up to so
+    /// much. What nobody has signed goes first: a server can make as much of it as it likes.
     pub fn shorten(&mut self, bytes_max: usize, bytes: impl Fn(&Message) -> usize) {
         let rank = |line: &Line| (line.lock == Lock::Open, std::cmp::Reverse(line.message.time_ms));
         let lines = self.0.values().flat_map(|page| page.lines.values());
@@ -145,16 +148,16 @@ impl SearchIndex {
         self.0.values_mut().for_each(|page| page.lines.retain(|_, line| rank(line) < first));
     }
 
-    /// The newest lines of a place that hold all words of `text`, oldest first, and whether there
-    /// are more of them. A line of another log than the present one has the seq 0.
+    /// The newest lines of a conversation that hold all words of `text`, oldest first, and whether
+    /// there are more of them. A line of another log than the present one has the seq 0.
     pub fn search(
         &self,
-        place: &Target,
+        conversation: &Target,
         text: &str,
         now_ms: i64,
         log: Option<LogId>,
     ) -> (Vec<Message>, bool) {
-        let Some(page) = self.0.get(place) else { return (Vec::new(), false) };
+        let Some(page) = self.0.get(conversation) else { return (Vec::new(), false) };
         // Its caller has refused what is too long.
         let Ok(wanted) = Wanted::new(text) else { return (Vec::new(), false) };
         let hits = page.in_order().into_iter().rev();
@@ -176,7 +179,7 @@ impl Page {
         self.logs.entry(line.log).or_insert(next);
         let key = (line.message.from.clone(), line.message.id);
         if let Some(before) = self.lines.get(&key) {
-            // What nobody has signed takes the place of nothing that is here.
+            // What nobody has signed replaces nothing that is here.
             if line.lock == Lock::Open {
                 return;
             }

@@ -27,7 +27,7 @@ pub struct SearchLog {
     bytes: u64,
     /// When there are more, the older half of the lines goes.
     bytes_max: u64,
-    /// By place, sender and id: what the file says of the line last.
+    /// By conversation, sender and id: what the file says of the line last.
     last: HashMap<u64, Noted>,
     hasher: RandomState,
     /// Something is in the file that is not in the book any more.
@@ -167,12 +167,12 @@ impl SearchLog {
 
     /// Which seat in the book an entry is about.
     fn seat(&self, entry: &Entry) -> Option<u64> {
-        let (place, from, id) = match entry {
-            Entry::Line(place, line) => (place, &line.message.from, &line.message.id),
-            Entry::Change { place, id, from, .. } => (place, from, id),
+        let (conversation, from, id) = match entry {
+            Entry::Line(conversation, line) => (conversation, &line.message.from, &line.message.id),
+            Entry::Change { conversation, id, from, .. } => (conversation, from, id),
             Entry::Forget(_) => return None,
         };
-        Some(self.hasher.hash_one((place.to_string(), from, id.0)))
+        Some(self.hasher.hash_one((conversation.to_string(), from, id.0)))
     }
 
     fn append(&mut self, storage: &mut dyn Storage, lines: &str) -> Result<(), StorageError> {

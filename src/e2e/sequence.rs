@@ -16,16 +16,16 @@ use crate::crypto::note::Link;
 const SESSIONS_MAX: usize = 32;
 const LINES_MAX: usize = 16;
 
-/// What is remembered of all sealed places.
+/// What is remembered of all sealed conversations.
 #[derive(Default, Serialize, Deserialize)]
 pub struct Sequences {
-    places: Vec<(Target, SequenceState)>,
+    conversations: Vec<(Target, SequenceState)>,
     /// Since the last call of `take_changed`.
     #[serde(skip)]
     changed: BTreeSet<Target>,
 }
 
-/// What is remembered of one place.
+/// What is remembered of one conversation.
 #[derive(Clone, Default, Serialize, Deserialize)]
 pub struct SequenceState {
     log: Option<LogId>,
@@ -92,8 +92,8 @@ pub enum Order {
 }
 
 impl Sequences {
-    /// What the server says of a place: its log, and the newest line there. Whether the log is
-    /// another one than before, and whether there was one.
+    /// What the server says of a conversation: its log, and the newest line there. Whether the log
+    /// is another one than before, and whether there was one.
     pub fn begin(&mut self, to: &Target, log: LogId, newest: Seq, now_ms: i64) -> (bool, bool) {
         let lines = self.lines(to);
         let (other, met) = (lines.log != Some(log), lines.log.is_some());
@@ -111,28 +111,29 @@ impl Sequences {
         (other, met)
     }
 
-    /// The server says how long it stores messages of a place that it has told of. Gives what it
-    /// said before.
+    /// The server says how long it stores messages of a conversation that it has told of. Gives
+    /// what it said before.
     pub fn retains(&mut self, to: &Target, retention: Retention) -> Option<Retention> {
-        self.place(to)?;
+        self.conversation(to)?;
         self.changed.insert(to.clone());
         self.lines(to).retention.replace(retention)
     }
 
-    /// The log of a place, and how long messages are stored there, as the server said at last.
+    /// The log of a conversation, and how long messages are stored there, as the server said at
+    /// last.
     pub fn told_of(&self, to: &Target) -> (Option<LogId>, Option<Retention>) {
-        self.place(to).map_or((None, None), |lines| (lines.log, lines.retention))
+        self.conversation(to).map_or((None, None), |lines| (lines.log, lines.retention))
     }
 
     /// When all lines up to the newest one that was told were here already: what is told from now
     /// on was stored since, by the server's own word of then.
     pub fn told_ms(&self, to: &Target) -> i64 {
-        self.place(to).map_or(0, |lines| lines.told_ms)
+        self.conversation(to).map_or(0, |lines| lines.told_ms)
     }
 
     /// Whether lines of an earlier log may be told again.
     pub fn tells_again(&self, to: &Target) -> bool {
-        self.place(to).is_some_and(|lines| lines.again)
+        self.conversation(to).is_some_and(|lines| lines.again)
     }
 
     /// Lines up to here are not told: what follows may follow anything.
@@ -218,46 +219,53 @@ impl Sequences {
     /// The newest line of a device that says something, or changes another: zeros where none is
     /// known.
     pub fn newest(&self, to: &Target, device: &str, changes: bool) -> [u8; 32] {
-        let device = self.place(to).and_then(|lines| lines.devices.get(device));
+        let device = self.conversation(to).and_then(|lines| lines.devices.get(device));
         let newest = device.and_then(|device| device.lines[usize::from(changes)].back());
         newest.and_then(|line| line.bytes().try_into().ok()).unwrap_or_default()
     }
 
-    /// Nothing more is known of a place.
+    /// Nothing more is known of a conversation.
     pub fn forget(&mut self, to: &Target) {
-        self.places.retain(|(place, _)| place != to);
+        self.conversations.retain(|(conversation, _)| conversation != to);
         self.changed.insert(to.clone());
     }
 
-    /// As it was kept: of each place what was kept last.
+    /// As it was kept: of each conversation what was kept last.
     pub fn of(entries: Vec<(Target, Option<SequenceState>)>) -> Sequences {
         let entries = entries.into_iter().collect::<BTreeMap<_, _>>().into_iter();
-        let places = entries.filter_map(|(to, lines)| Some((to, lines?))).collect();
-        Sequences { places, changed: BTreeSet::new() }
+        let conversations = entries.filter_map(|(to, lines)| Some((to, lines?))).collect();
+        Sequences { conversations, changed: BTreeSet::new() }
     }
 
-    /// The places of which there is something to keep since the last call, or nothing any more.
+    /// The conversations of which there is something to keep since the last call, or nothing any
+    /// more.
     pub fn take_changed(&mut self) -> Vec<(Target, Option<SequenceState>)> {
         let changed = std::mem::take(&mut self.changed).into_iter();
-        changed.map(|to| (self.place(&to).cloned(), to)).map(|(lines, to)| (to, lines)).collect()
+        changed
+            .map(|to| (self.conversation(&to).cloned(), to))
+            .map(|(lines, to)| (to, lines))
+            .collect()
     }
 
     /// Everything, to be kept.
     pub fn all(&self) -> Vec<(Target, Option<SequenceState>)> {
-        self.places.iter().map(|(to, lines)| (to.clone(), Some(lines.clone()))).collect()
+        self.conversations.iter().map(|(to, lines)| (to.clone(), Some(lines.clone()))).collect()
     }
 
-    fn place(&self, to: &Target) -> Option<&SequenceState> {
-        self.places.iter().find(|(place, _)| place == to).map(|(_, lines)| lines)
+    fn conversation(&self, to: &Target) -> Option<&SequenceState> {
+        self.conversations
+            .iter()
+            .find(|(conversation, _)| conversation == to)
+            .map(|(_, lines)| lines)
     }
 
     fn lines(&mut self, to: &Target) -> &mut SequenceState {
-        let index = self.places.iter().position(|(place, _)| place == to);
+        let index = self.conversations.iter().position(|(conversation, _)| conversation == to);
         let index = index.unwrap_or_else(|| {
-            self.places.push((to.clone(), SequenceState::default()));
-            self.places.len() - 1
+            self.conversations.push((to.clone(), SequenceState::default()));
+            self.conversations.len() - 1
         });
-        &mut self.places[index].1
+        &mut self.conversations[index].1
     }
 }
 
@@ -340,7 +348,7 @@ mod tests {
         assert_eq!(talk.says(1, 9, 9, 10), Order::Missing(1), "that excuse was used");
         // However many of them a file says there are.
         let lines = serde_json::json!({"last": "7", "devices": {}, "spent": {"ana": u64::MAX}});
-        let kept = serde_json::json!({"places": [[TEA, lines]]});
+        let kept = serde_json::json!({"conversations": [[TEA, lines]]});
         let mut many: Sequences = serde_json::from_value(kept).unwrap();
         many.spent(&tea, &"ana".parse().unwrap());
         assert_eq!(talk.0.arrives(&tea, Seq(8), None), (true, 0));

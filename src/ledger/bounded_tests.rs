@@ -20,10 +20,10 @@ fn looks(count: u64) -> Arc<Work> {
     Arc::new(Work::new(LONG, move || looks.fetch_add(1, Ordering::Relaxed) >= count))
 }
 
-fn fill(made: &mut Made, place: &str, lines: u32, text: &dyn Fn(u32) -> String) {
+fn fill(made: &mut Made, conversation: &str, lines: u32, text: &dyn Fn(u32) -> String) {
     let line = |number: u32| {
         let id = MsgId(u128::from(number).to_be_bytes());
-        Record::line(Draft { id, ..draft(place, "ana", 0, &text(number)) })
+        Record::line(Draft { id, ..draft(conversation, "ana", 0, &text(number)) })
     };
     let lines: Vec<Record> = (1..=lines).map(line).collect();
     made.ledger.commit(&lines).unwrap();
@@ -33,7 +33,7 @@ fn fill(made: &mut Made, place: &str, lines: u32, text: &dyn Fn(u32) -> String) 
 fn a_read_that_is_cut_short_tells_the_newest_lines_and_the_next_one_is_whole() {
     for mut made in [memory(), sqlite()] {
         fill(&mut made, "#tea", 2_000, &|number| format!("tea {number}"));
-        let tea: Place = "#tea".parse().unwrap();
+        let tea: Conversation = "#tea".parse().unwrap();
         let all = Page { lines_max: 2_000, bytes_max: 1 << 30 };
         let search = |work: &Arc<Work>| {
             made.reader.search(std::slice::from_ref(&tea), &wanted("tea"), all, work).unwrap()
@@ -61,10 +61,10 @@ fn a_read_that_is_cut_short_tells_the_newest_lines_and_the_next_one_is_whole() {
 fn a_search_that_finds_nothing_is_cut_short_too() {
     let mut made = sqlite();
     fill(&mut made, "#tea", 20_000, &|_| "a b a b".into());
-    let tea: Place = "#tea".parse().unwrap();
+    let tea: Conversation = "#tea".parse().unwrap();
     for text in ["a.".repeat(32), "b ".repeat(29) + "a.a.a"] {
         let search = |work: &Arc<Work>| {
-            made.reader.search_place(&tea, &wanted(&text), PAGE, work).unwrap().0.len()
+            made.reader.search_conversation(&tea, &wanted(&text), PAGE, work).unwrap().0.len()
         };
         let whole = free();
         assert_eq!(search(&whole), 0, "{text}");
@@ -74,7 +74,7 @@ fn a_search_that_finds_nothing_is_cut_short_too() {
         assert!(work.is_partial() && work.looks() < 10, "{} looks", work.looks());
     }
     assert_eq!(
-        made.reader.search_place(&tea, &wanted("a.b"), PAGE, &free()).unwrap().0.len(),
+        made.reader.search_conversation(&tea, &wanted("a.b"), PAGE, &free()).unwrap().0.len(),
         1_000
     );
 }
@@ -104,8 +104,8 @@ fn a_commit_does_not_wait_for_a_reader() {
             }
             false
         }));
-        let tea: Place = "#tea".parse().unwrap();
-        let (lines, _) = reader.search_place(&tea, &wanted("tea"), PAGE, &work).unwrap();
+        let tea: Conversation = "#tea".parse().unwrap();
+        let (lines, _) = reader.search_conversation(&tea, &wanted("tea"), PAGE, &work).unwrap();
         assert!(lines.len() >= 100 && work.looks() > 4 && !work.is_partial());
         assert!(reader.history(&tea, since(None), PAGE, &work).unwrap().0.len() >= 104);
         drop(work);
@@ -113,25 +113,28 @@ fn a_commit_does_not_wait_for_a_reader() {
     }
 }
 
-/// A reader for which one place is a quarry without end.
+/// A reader for which one conversation is a quarry without end.
 fn quarry() -> Acting {
-    Acting::searching(|place, work| {
-        let endless = *place == "#quarry".parse().unwrap();
+    Acting::searching(|conversation, work| {
+        let endless = *conversation == "#quarry".parse().unwrap();
         while endless && !work.is_spent() {}
-        let line = Draft { place: place.clone(), ..draft("#tea", "ana", 1, &"x".repeat(1_000)) };
+        let line = Draft {
+            conversation: conversation.clone(),
+            ..draft("#tea", "ana", 1, &"x".repeat(1_000))
+        };
         Ok((vec![message(line, Seq(1), false, false); 10], endless))
     })
 }
 
 #[test]
-fn a_place_in_which_much_is_to_be_looked_at_hides_nothing_of_the_others() {
-    let places = ["#quarry", "#tea", "#quarry", "#coffee"].map(|name| name.parse().unwrap());
+fn a_conversation_in_which_much_is_to_be_looked_at_hides_nothing_of_the_others() {
+    let conversations = ["#quarry", "#tea", "#quarry", "#coffee"].map(|name| name.parse().unwrap());
     let work = Arc::new(Work::new(Duration::from_millis(40), || false));
-    let (lines, more) = quarry().search(&places, &wanted("x"), PAGE, &work).unwrap();
+    let (lines, more) = quarry().search(&conversations, &wanted("x"), PAGE, &work).unwrap();
     assert!(more && work.is_partial() && lines.len() == 40, "{} lines", lines.len());
     assert!(work.spent() < Duration::from_secs(10));
     let small = Page { lines_max: 7, bytes_max: 1 << 20 };
-    let tea: Vec<Place> = vec!["#tea".parse().unwrap(); 1_000];
+    let tea: Vec<Conversation> = vec!["#tea".parse().unwrap(); 1_000];
     let (lines, more) = quarry().search(&tea, &wanted("x"), small, &free()).unwrap();
     assert_eq!((lines.len(), more), (7, true));
 }
@@ -144,13 +147,14 @@ fn the_index_divides_no_text_into_more_words_than_bytes_allow() {
     let reader = ledger.reader();
     // Letters that are newer than the index's tables divide words there, and not here.
     for text in ["\u{1e922}a".repeat(42), "\u{10d4a}a".repeat(50), "\"*^:(){}-".repeat(25)] {
-        let found = reader.search_place(&"#tea".parse().unwrap(), &wanted(&text), PAGE, &free());
+        let found =
+            reader.search_conversation(&"#tea".parse().unwrap(), &wanted(&text), PAGE, &free());
         assert!(found.unwrap().0.is_empty(), "{text}");
     }
 }
 
 #[test]
-fn all_of_memory_is_bounded_and_the_largest_place_pays() {
+fn all_of_memory_is_bounded_and_the_largest_conversation_pays() {
     let mut memory = Memory::new(LogId(7), (1 << 20, 40_000), 60);
     for id in 0..100 {
         let large = [Record::line(draft("#large", "alice", id, &"x".repeat(500)))];
@@ -159,9 +163,14 @@ fn all_of_memory_is_bounded_and_the_largest_place_pays() {
             memory.commit(&[Record::line(draft("#small", "alice", id, "x"))]).unwrap();
         }
     }
-    let texts = |place: &str| {
-        let place = place.parse().unwrap();
-        memory.read(&place, Seq(0), Seq(999), PAGE).unwrap().iter().map(|line| line.seq.0).collect()
+    let texts = |conversation: &str| {
+        let conversation = conversation.parse().unwrap();
+        memory
+            .read(&conversation, Seq(0), Seq(999), PAGE)
+            .unwrap()
+            .iter()
+            .map(|line| line.seq.0)
+            .collect()
     };
     let (large, small): (Vec<u64>, Vec<u64>) = (texts("#large"), texts("#small"));
     assert_eq!(small, [1, 2, 3]);
@@ -172,12 +181,12 @@ fn all_of_memory_is_bounded_and_the_largest_place_pays() {
 }
 
 #[test]
-fn a_sweep_goes_on_where_its_last_turn_ended_and_counts_each_place_once() {
+fn a_sweep_goes_on_where_its_last_turn_ended_and_counts_each_conversation_once() {
     let (mut disk, _folder, _path) = on_disk();
     let reader = disk.reader();
-    let line = |(place, number): (&str, u32)| {
+    let line = |(conversation, number): (&str, u32)| {
         let id = MsgId(u128::from(number).to_be_bytes());
-        Record::line(Draft { id, ..draft(place, "alice", 0, "tea") })
+        Record::line(Draft { id, ..draft(conversation, "alice", 0, "tea") })
     };
     let many = (0..450).map(|number| ("#tea", number));
     let lines: Vec<Record> = many.chain([("#coffee", 1), ("#lobby", 1)]).map(line).collect();
@@ -190,14 +199,14 @@ fn a_sweep_goes_on_where_its_last_turn_ended_and_counts_each_place_once() {
     loop {
         let swept = kept.sweep(now_ms, false).unwrap();
         assert!(swept.lines <= 200, "{} lines at once", swept.lines);
-        (turns, gone.lines, gone.places) =
-            (turns + 1, gone.lines + swept.lines, gone.places + swept.places);
+        (turns, gone.lines, gone.conversations) =
+            (turns + 1, gone.lines + swept.lines, gone.conversations + swept.conversations);
         let left = kept.sweep(now_ms, true).unwrap();
         assert_eq!(left.lines + gone.lines, 452, "a count beside it counts all that is left");
         if !swept.more {
             break;
         }
     }
-    assert_eq!((gone.lines, gone.places), (452, 3));
+    assert_eq!((gone.lines, gone.conversations), (452, 3));
     assert!(turns >= 3, "{turns} turns");
 }

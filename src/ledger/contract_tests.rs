@@ -35,9 +35,9 @@ pub(super) fn on_disk() -> (Sqlite, tempfile::TempDir, PathBuf) {
     (Sqlite::open(&path, CHANGE_S_MAX).unwrap(), folder, path)
 }
 
-pub(super) fn draft(place: &str, from: &str, id: u8, text: &str) -> Draft {
+pub(super) fn draft(conversation: &str, from: &str, id: u8, text: &str) -> Draft {
     Draft {
-        place: place.parse().unwrap(),
+        conversation: conversation.parse().unwrap(),
         from: from.parse().unwrap(),
         device: "main".parse().unwrap(),
         id: MsgId([id; 16]),
@@ -74,9 +74,9 @@ impl Made {
         self.ledger.commit(&[Record::line(draft)]).unwrap()[0]
     }
 
-    fn texts(&self, place: &str) -> Vec<(u64, String)> {
-        let place = place.parse().unwrap();
-        let lines = self.reader.read(&place, Seq(0), Seq(u64::MAX), PAGE).unwrap();
+    fn texts(&self, conversation: &str) -> Vec<(u64, String)> {
+        let conversation = conversation.parse().unwrap();
+        let lines = self.reader.read(&conversation, Seq(0), Seq(u64::MAX), PAGE).unwrap();
         lines.into_iter().map(|line| (line.seq.0, line.body.text().to_owned())).collect()
     }
 }
@@ -103,7 +103,7 @@ macro_rules! contract {
 }
 
 contract! {
-    seqs_are_contiguous_in_each_place(made) {
+    seqs_are_contiguous_in_each_conversation(made) {
         let batch: Vec<Record> = (1..=9)
             .map(|id| Record::line(draft(if id % 3 == 0 { "#tea" } else { "#lobby" }, "ana", id, "x")))
             .collect();
@@ -137,8 +137,8 @@ contract! {
         let late = Draft { time_ms: 62_000, ..edit("ana", 5, 1, "late") };
         assert_eq!(made.says(late), Verdict::TooLate);
         assert_eq!(made.says(delete("ana", 6, 1)), Verdict::Stored(Seq(3)));
-        let place = "#tea".parse().unwrap();
-        let lines = made.reader.read(&place, Seq(0), Seq(9), PAGE).unwrap();
+        let conversation = "#tea".parse().unwrap();
+        let lines = made.reader.read(&conversation, Seq(0), Seq(9), PAGE).unwrap();
         assert!(lines[0].deleted && lines[0].body.is_empty() && lines[1].body.is_empty());
         assert_eq!(made.says(edit("ana", 7, 1, "again")), Verdict::NoSuchLine);
     }
@@ -147,9 +147,9 @@ contract! {
         for id in 1..=20 {
             made.says(draft("#tea", "ana", id, &format!("line {id}")));
         }
-        let place: Place = "#tea".parse().unwrap();
+        let conversation: Conversation = "#tea".parse().unwrap();
         let read = |after, upto, page| {
-            let lines = made.reader.read(&place, Seq(after), Seq(upto), page).unwrap();
+            let lines = made.reader.read(&conversation, Seq(after), Seq(upto), page).unwrap();
             lines.iter().map(|line| line.seq.0).collect::<Vec<_>>()
         };
         assert_eq!(read(5, 8, PAGE), [6, 7, 8]);
@@ -158,18 +158,18 @@ contract! {
         assert_eq!(read(0, 20, Page { bytes_max: 1, ..PAGE }), [1], "one at least");
         let history = |before: Option<u64>, lines_max| {
             let page = Page { lines_max, ..PAGE };
-            let (lines, more) = made.reader.history(&place, Older { before: before.map(Seq), since_ms: None }, page, &free()).unwrap();
+            let (lines, more) = made.reader.history(&conversation, Older { before: before.map(Seq), since_ms: None }, page, &free()).unwrap();
             (lines.iter().map(|line| line.seq.0).collect::<Vec<_>>(), more)
         };
         assert_eq!(history(None, 2), (vec![19, 20], true));
         assert_eq!(history(Some(3), 5), (vec![1, 2], false));
-        let late = made.reader.history(&place, since(Some(1_001)), PAGE, &free()).unwrap();
+        let late = made.reader.history(&conversation, since(Some(1_001)), PAGE, &free()).unwrap();
         assert_eq!(late.0.len(), 0);
         made.says(Draft { time_ms: 2_000, ..draft("#tea", "ana", 21, "later") });
         made.says(Draft { time_ms: 3_000, ..draft("#tea", "ana", 22, "later") });
         let not_older = |since_ms, lines_max| {
             let page = Page { lines_max, ..PAGE };
-            let (lines, more) = made.reader.history(&place, since(Some(since_ms)), page, &free()).unwrap();
+            let (lines, more) = made.reader.history(&conversation, since(Some(since_ms)), page, &free()).unwrap();
             (lines.iter().map(|line| line.seq.0).collect::<Vec<_>>(), more)
         };
         assert_eq!(not_older(1_001, 9), (vec![21, 22], false));
@@ -179,14 +179,14 @@ contract! {
         assert!(made.reader.read(&elsewhere, Seq(0), Seq(9), PAGE).unwrap().is_empty());
     }
 
-    search_finds_all_words_in_the_given_places_only(made) {
+    search_finds_all_words_in_the_given_conversations_only(made) {
         made.says(draft("#tea", "ana", 1, "Green tea and cake"));
         made.says(draft("#tea", "ana", 2, "black tea"));
         made.says(draft("#secret", "ana", 3, "green tea too"));
         made.says(draft("#tea", "ana", 4, "\"quoted\" OR (green"));
         let search = |text: &str| {
-            let places = ["#tea".parse().unwrap()];
-            let (lines, _) = made.reader.search(&places, &wanted(text), PAGE, &free()).unwrap();
+            let conversations = ["#tea".parse().unwrap()];
+            let (lines, _) = made.reader.search(&conversations, &wanted(text), PAGE, &free()).unwrap();
             lines.iter().map(|line| line.seq.0).collect::<Vec<_>>()
         };
         assert_eq!(search("tea green"), [1]);
@@ -204,8 +204,8 @@ contract! {
             made.says(draft("#tea", "alice", id as u8 + 1, text));
         }
         let search = |text: &str| {
-            let places = ["#tea".parse().unwrap()];
-            let (lines, _) = made.reader.search(&places, &wanted(text), PAGE, &free()).unwrap();
+            let conversations = ["#tea".parse().unwrap()];
+            let (lines, _) = made.reader.search(&conversations, &wanted(text), PAGE, &free()).unwrap();
             lines.iter().map(|line| line.seq.0).collect::<Vec<_>>()
         };
         let asked = ["kase", "KA\u{308}SE", "CAF\u{c9}", "angstrom", "naive", "e", "STRA\u{df}E",
@@ -216,19 +216,19 @@ contract! {
         assert_eq!(search("strasse"), [] as [u64; 0]);
     }
 
-    search_gives_the_newest_of_all_places(made) {
+    search_gives_the_newest_of_all_conversations(made) {
         let lines: Vec<Record> = (1..=9u8)
             .map(|id| {
-                let place = ["#tea", "#cake", "@ana@bob"][usize::from(id) % 3];
+                let conversation = ["#tea", "#cake", "@ana@bob"][usize::from(id) % 3];
                 let time_ms = i64::from(id) * 1_000;
-                Record::line(Draft { time_ms, ..draft(place, "ana", id, "a marker") })
+                Record::line(Draft { time_ms, ..draft(conversation, "ana", id, "a marker") })
             })
             .collect();
         made.ledger.commit(&lines).unwrap();
-        let places = ["#tea", "#cake", "@ana@bob"].map(|place| place.parse().unwrap());
+        let conversations = ["#tea", "#cake", "@ana@bob"].map(|conversation| conversation.parse().unwrap());
         let search = |lines_max| {
             let page = Page { lines_max, ..PAGE };
-            let (lines, more) = made.reader.search(&places, &wanted("MARKER"), page, &free()).unwrap();
+            let (lines, more) = made.reader.search(&conversations, &wanted("MARKER"), page, &free()).unwrap();
             (lines.iter().map(|line| line.time_ms / 1_000).collect::<Vec<_>>(), more)
         };
         assert_eq!(search(4), (vec![6, 7, 8, 9], true));
@@ -240,15 +240,15 @@ contract! {
         made.says(draft("#tea", "bob", 2, "another marker"));
         made.says(delete("ana", 3, 1));
         made.says(edit("bob", 4, 2, "nothing"));
-        let places = ["#tea".parse().unwrap()];
-        assert!(made.reader.search(&places, &wanted("marker"), PAGE, &free()).unwrap().0.is_empty());
-        assert_eq!(made.reader.search(&places, &wanted("nothing"), PAGE, &free()).unwrap().0[0].seq, Seq(2));
+        let conversations = ["#tea".parse().unwrap()];
+        assert!(made.reader.search(&conversations, &wanted("marker"), PAGE, &free()).unwrap().0.is_empty());
+        assert_eq!(made.reader.search(&conversations, &wanted("nothing"), PAGE, &free()).unwrap().0[0].seq, Seq(2));
     }
 
     the_newest_line_says_its_time(made) {
         assert_eq!(made.ledger.newest_ms().unwrap(), None);
-        for (id, place, time_ms) in [(1, "#tea", 1_000), (2, "#cake", 2_000), (3, "#tea", 3_000)] {
-            made.says(Draft { time_ms, ..draft(place, "alice", id, "x") });
+        for (id, conversation, time_ms) in [(1, "#tea", 1_000), (2, "#cake", 2_000), (3, "#tea", 3_000)] {
+            made.says(Draft { time_ms, ..draft(conversation, "alice", id, "x") });
         }
         assert_eq!(made.ledger.newest_ms().unwrap(), Some(3_000));
     }
@@ -258,14 +258,14 @@ contract! {
             let line = Draft { time_ms: i64::from(id) * 1_000, ..draft("#tea", "ana", id, "x") };
             made.says(line);
         }
-        let place = "#tea".parse().unwrap();
-        assert_eq!(made.ledger.expire(&place, 3_000, 100, true).unwrap(), 2);
+        let conversation = "#tea".parse().unwrap();
+        assert_eq!(made.ledger.expire(&conversation, 3_000, 100, true).unwrap(), 2);
         assert_eq!(made.texts("#tea").len(), 4, "that was a dry run");
-        assert_eq!(made.ledger.expire(&place, 3_000, 100, false).unwrap(), 2);
+        assert_eq!(made.ledger.expire(&conversation, 3_000, 100, false).unwrap(), 2);
         made.ledger.scrub(3_000).unwrap();
         assert_eq!(made.texts("#tea"), [(3, "x".into()), (4, "x".into())]);
         assert_eq!(made.says(draft("#tea", "ana", 5, "x")), Verdict::Stored(Seq(5)));
-        let empty = made.ledger.expire(&place, i64::MAX, 100, false).unwrap();
+        let empty = made.ledger.expire(&conversation, i64::MAX, 100, false).unwrap();
         assert_eq!(empty, 3);
         assert_eq!(made.says(draft("#tea", "ana", 6, "x")), Verdict::Stored(Seq(6)));
     }
@@ -277,8 +277,8 @@ contract! {
         assert_eq!(made.ledger.erase(&"ana".parse().unwrap()).unwrap(), 2);
         assert_eq!(made.texts("#tea"), [(1, String::new()), (2, "not mine".into())]);
         assert_eq!(made.texts("@ana@bob"), [(1, String::new())]);
-        let places = ["#tea".parse().unwrap(), "@ana@bob".parse().unwrap()];
-        let (found, _) = made.reader.search(&places, &wanted("mine"), PAGE, &free()).unwrap();
+        let conversations = ["#tea".parse().unwrap(), "@ana@bob".parse().unwrap()];
+        let (found, _) = made.reader.search(&conversations, &wanted("mine"), PAGE, &free()).unwrap();
         assert_eq!(found.len(), 1);
     }
 }
@@ -286,15 +286,15 @@ contract! {
 #[test]
 fn memory_is_bounded_whatever_the_lines_are() {
     let mut memory = Memory::new(LogId(7), (10_000, 1 << 30), CHANGE_S_MAX);
-    let place: Place = "#tea".parse().unwrap();
+    let conversation: Conversation = "#tea".parse().unwrap();
     for number in 0..1_000u128 {
         let line = Draft { id: MsgId(number.to_be_bytes()), ..draft("#tea", "ana", 0, "") };
         memory.commit(&[Record::line(line)]).unwrap();
     }
-    let kept = memory.read(&place, Seq(0), Seq(u64::MAX), PAGE).unwrap();
+    let kept = memory.read(&conversation, Seq(0), Seq(u64::MAX), PAGE).unwrap();
     assert!(kept.len() > 10 && kept.len() < 50, "{}", kept.len());
     assert_eq!(kept.last().unwrap().seq, Seq(1_000));
-    memory.expire(&place, i64::MAX, 0, false).unwrap();
+    memory.expire(&conversation, i64::MAX, 0, false).unwrap();
     let line = draft("#tea", "ana", 0, "x".repeat(9_000).as_str());
     let verdicts = memory.commit(&[Record::line(line.clone()), Record::line(line)]).unwrap();
     assert_eq!(verdicts, [Verdict::Stored(Seq(1_001)), Verdict::Known(Seq(1_001))]);
@@ -303,7 +303,7 @@ fn memory_is_bounded_whatever_the_lines_are() {
 #[test]
 fn only_lines_that_came_after_somebody_left_wait_and_no_more_are_counted_than_may() {
     let (mut ledger, _folder, _path) = on_disk();
-    let private: Place = "@ana@bob".parse().unwrap();
+    let private: Conversation = "@ana@bob".parse().unwrap();
     let line = |id| Record::line(draft("@ana@bob", "ana", id, "x"));
     ledger.commit(&(1..=5).map(line).collect::<Vec<_>>()).unwrap();
     ledger.commit(&[Record::Away("bob".parse().unwrap(), vec![private])]).unwrap();
@@ -320,8 +320,8 @@ fn only_lines_that_came_after_somebody_left_wait_and_no_more_are_counted_than_ma
 fn what_was_committed_is_there_after_a_restart() {
     let (mut ledger, _folder, path) = on_disk();
     let (ana, bob): (UserName, UserName) = ("ana".parse().unwrap(), "bob".parse().unwrap());
-    let tea: Place = "#tea".parse().unwrap();
-    let private = Place::private(ana.clone(), bob.clone());
+    let tea: Conversation = "#tea".parse().unwrap();
+    let private = Conversation::private(ana.clone(), bob.clone());
     let records = [
         Record::line(draft("#tea", "ana", 1, "x")),
         Record::line(draft("@ana@bob", "ana", 2, "x")),
@@ -337,7 +337,7 @@ fn what_was_committed_is_there_after_a_restart() {
     let mut ledger = Sqlite::open(&path, CHANGE_S_MAX).unwrap();
     assert_eq!(ledger.log_id(), log);
     let mut remembered = ledger.remembered(1_000).unwrap();
-    remembered.sort_by_key(|one| one.place.clone());
+    remembered.sort_by_key(|one| one.conversation.clone());
     assert_eq!(remembered[0].topic.as_deref(), Some("green"));
     assert_eq!(remembered[0].reads, [(bob.clone(), Seq(1))]);
     assert_eq!((remembered[1].last, &remembered[1].waiting), (Seq(2), &vec![(ana, 0), (bob, 1)]));
@@ -400,8 +400,9 @@ fn a_full_disk_refuses_and_recovers() {
     };
     assert!(matches!(error, LedgerError::Engine { .. }), "{error}");
     let reader = ledger.reader();
-    let place = "#tea".parse().unwrap();
-    let lines = reader.read(&place, Seq(0), Seq(u64::MAX), Page { bytes_max: 1 << 30, ..PAGE });
+    let conversation = "#tea".parse().unwrap();
+    let lines =
+        reader.read(&conversation, Seq(0), Seq(u64::MAX), Page { bytes_max: 1 << 30, ..PAGE });
     assert_eq!(lines.unwrap().len() as u64, stored, "reading goes on");
     ledger.limit_pages(10_000);
     let next = ledger.commit(&[Record::line(draft("#tea", "ana", 200, &text))]).unwrap();
@@ -422,8 +423,8 @@ pub(super) fn found_on_disk(folder: &std::path::Path, marker: &str) -> usize {
 fn what_is_removed_cannot_be_read_from_the_disk() {
     let (mut ledger, folder, _path) = on_disk();
     let lines = (0..200u8).map(|id| {
-        let place = if id < 100 { "#old" } else { "#changed" };
-        Record::line(draft(place, "ana", id, &format!("zebramarker{id} and more words")))
+        let conversation = if id < 100 { "#old" } else { "#changed" };
+        Record::line(draft(conversation, "ana", id, &format!("zebramarker{id} and more words")))
     });
     ledger.commit(&lines.collect::<Vec<_>>()).unwrap();
     assert!(found_on_disk(folder.path(), "zebramarker") > 200, "the control: they are there");
@@ -447,7 +448,7 @@ fn a_backup_is_whole_and_a_restore_begins_new_logs() {
     ledger.commit(&[Record::line(draft("#tea", "ana", 2, "after the backup"))]).unwrap();
     drop(ledger);
     let verified = SqliteFile::new(&copy).verify().unwrap();
-    assert_eq!(verified, Verified { places: 1, lines: 1 });
+    assert_eq!(verified, Verified { conversations: 1, lines: 1 });
     let aside = SqliteFile::new(&path).restore(&copy).unwrap().unwrap();
     assert_eq!(SqliteFile::new(&aside).verify().unwrap().lines, 2, "what was there is kept");
     let ledger = Sqlite::open(&path, CHANGE_S_MAX).unwrap();
@@ -473,7 +474,7 @@ fn a_newer_schema_is_refused_and_an_older_one_is_copied_first() {
 }
 
 #[test]
-fn a_place_that_is_not_kept_is_in_memory_only() {
+fn a_conversation_that_is_not_kept_is_in_memory_only() {
     let (disk, folder, _path) = on_disk();
     let reader = disk.reader();
     let memory = Memory::new(LogId(7), (1 << 20, 1 << 30), CHANGE_S_MAX);
@@ -481,9 +482,9 @@ fn a_place_that_is_not_kept_is_in_memory_only() {
     let (mut kept, reader) = Kept::new(Some((Box::new(disk), Box::new(reader))), memory, off);
     let (verdicts, fault) = kept.commit(vec![Record::line(draft("#tea", "ana", 1, "zebramarker"))]);
     assert_eq!((verdicts, fault.is_none()), (vec![Verdict::Stored(Seq(1))], true));
-    let place = "#tea".parse().unwrap();
-    assert_eq!(reader.read(&place, Seq(0), Seq(9), PAGE).unwrap().len(), 1);
+    let conversation = "#tea".parse().unwrap();
+    assert_eq!(reader.read(&conversation, Seq(0), Seq(9), PAGE).unwrap().len(), 1);
     assert_eq!(found_on_disk(folder.path(), "zebramarker"), 0);
-    kept.forget(&place, 0).unwrap();
-    assert!(reader.read(&place, Seq(0), Seq(9), PAGE).unwrap().is_empty());
+    kept.forget(&conversation, 0).unwrap();
+    assert!(reader.read(&conversation, Seq(0), Seq(9), PAGE).unwrap().is_empty());
 }

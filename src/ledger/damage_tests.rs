@@ -25,7 +25,7 @@ fn seqs(reader: &impl Reader) -> Vec<u64> {
 }
 
 #[test]
-fn a_damaged_line_and_its_edit_are_left_out_and_its_place_goes_on() {
+fn a_damaged_line_and_its_edit_are_left_out_and_its_conversation_goes_on() {
     let (mut ledger, folder, path) = on_disk();
     said(&mut ledger, 1, "one");
     said(&mut ledger, 2, "zebramarker two");
@@ -76,7 +76,7 @@ fn around_a_damaged_page_everything_is_read_and_written() {
 
     let mut ledger = Sqlite::open(&path, CHANGE_S_MAX).unwrap();
     let reader = ledger.reader();
-    let tea: Place = "#tea".parse().unwrap();
+    let tea: Conversation = "#tea".parse().unwrap();
     let told = reader.read(&tea, Seq(0), Seq(300), ALL).unwrap();
     let lost: Vec<u64> = (1..=300).filter(|seq| told.iter().all(|l| l.seq.0 != *seq)).collect();
     assert!(lost.contains(&150) && lost.len() < 20, "{lost:?}");
@@ -129,7 +129,7 @@ fn where_the_newest_page_or_all_are_damaged_an_answer_still_comes() {
         bytes[page..page + 8].fill(0xff);
         std::fs::write(&path, bytes).unwrap();
         let reader = Sqlite::open(&path, CHANGE_S_MAX).unwrap().reader();
-        let tea: Place = "#tea".parse().unwrap();
+        let tea: Conversation = "#tea".parse().unwrap();
         let (history, _) = reader.history(&tea, since(None), ALL, &free()).unwrap();
         let read = reader.read(&tea, Seq(0), Seq(u64::MAX), ALL).unwrap();
         assert!(history == read, "{} {}", history.len(), read.len());
@@ -145,7 +145,7 @@ fn of_200_flipped_bits_none_changes_what_anybody_said() {
         said(&mut ledger, id, &format!("line {id} of words that are looked for"));
     }
     assert_eq!(commit(&mut ledger, edit("alice", 121, 7, "mended")), Verdict::Stored(Seq(121)));
-    let tea: Place = "#tea".parse().unwrap();
+    let tea: Conversation = "#tea".parse().unwrap();
     let sound = ledger.reader().read(&tea, Seq(0), Seq(999), ALL).unwrap();
     assert_eq!(sound.len(), 121);
     drop(ledger);

@@ -10,7 +10,7 @@ use rand::rngs::StdRng;
 use super::{
     Draft, Ledger, LedgerError, Memory, Older, Page, Reader, Record, Remembered, Verdict, Work,
 };
-use crate::chat::{LogId, Message, Place, Seq, UserName, Wanted};
+use crate::chat::{Conversation, LogId, Message, Seq, UserName, Wanted};
 
 /// A ledger that outlives the server's processes and fails now and then.
 pub struct Faulty {
@@ -51,28 +51,34 @@ impl Ledger for Faulty {
 
     fn stored(&self, line: &Draft) -> Option<Seq> {
         let page = Page { lines_max: usize::MAX, bytes_max: usize::MAX };
-        let lines = self.memory.read(&line.place, Seq(0), Seq(u64::MAX), page).unwrap();
+        let lines = self.memory.read(&line.conversation, Seq(0), Seq(u64::MAX), page).unwrap();
         lines.iter().find(|one| (&one.from, one.id) == (&line.from, line.id)).map(|one| one.seq)
     }
 
-    fn expire(&mut self, _: &Place, _: i64, _: usize, _: bool) -> Result<usize, LedgerError> {
+    fn expire(
+        &mut self,
+        _: &Conversation,
+        _: i64,
+        _: usize,
+        _: bool,
+    ) -> Result<usize, LedgerError> {
         Ok(0)
     }
 
-    fn drop_empty(&mut self, place: &Place) -> Result<(), LedgerError> {
-        self.memory.drop_empty(place)
+    fn drop_empty(&mut self, conversation: &Conversation) -> Result<(), LedgerError> {
+        self.memory.drop_empty(conversation)
     }
 
-    fn emptied(&self, place: &Place) -> Result<Option<Seq>, LedgerError> {
-        self.memory.emptied(place)
+    fn emptied(&self, conversation: &Conversation) -> Result<Option<Seq>, LedgerError> {
+        self.memory.emptied(conversation)
     }
 
     fn floor(&self) -> Seq {
         self.memory.floor()
     }
 
-    fn places(&self) -> Vec<Place> {
-        self.memory.places()
+    fn conversations(&self) -> Vec<Conversation> {
+        self.memory.conversations()
     }
 
     fn scrub(&mut self, _now_ms: i64) -> Result<bool, LedgerError> {
@@ -96,12 +102,13 @@ impl Ledger for Faulty {
     }
 }
 
-/// What a test's reader finds of a place.
+/// What a test's reader finds of a conversation.
 pub type Found = Result<(Vec<Message>, bool), LedgerError>;
 
-type Search = dyn Fn(&Place, &Arc<Work>) -> Found + Send + Sync;
+type Search = dyn Fn(&Conversation, &Arc<Work>) -> Found + Send + Sync;
 
-/// A reader that does what a test wants instead of a search, and that finds nothing, or fails, otherwise.
+/// A reader that does what a test wants instead of a search, and that finds nothing, or fails,
+/// otherwise.
 #[derive(Clone)]
 pub struct Acting {
     search: Arc<Search>,
@@ -110,7 +117,7 @@ pub struct Acting {
 
 impl Acting {
     pub fn searching(
-        search: impl Fn(&Place, &Arc<Work>) -> Found + Send + Sync + 'static,
+        search: impl Fn(&Conversation, &Arc<Work>) -> Found + Send + Sync + 'static,
     ) -> Acting {
         Acting { search: Arc::new(search), fails: false }
     }
@@ -127,16 +134,22 @@ fn unreadable() -> Found {
 }
 
 impl Reader for Acting {
-    fn read(&self, _: &Place, _: Seq, _: Seq, _: Page) -> Result<Vec<Message>, LedgerError> {
+    fn read(&self, _: &Conversation, _: Seq, _: Seq, _: Page) -> Result<Vec<Message>, LedgerError> {
         if self.fails { unreadable().map(|(lines, _)| lines) } else { Ok(Vec::new()) }
     }
 
-    fn history(&self, _: &Place, _: Older, _: Page, _: &Arc<Work>) -> Found {
+    fn history(&self, _: &Conversation, _: Older, _: Page, _: &Arc<Work>) -> Found {
         if self.fails { unreadable() } else { Ok((Vec::new(), false)) }
     }
 
-    fn search_place(&self, place: &Place, _: &Wanted, _: Page, work: &Arc<Work>) -> Found {
-        (self.search)(place, work)
+    fn search_conversation(
+        &self,
+        conversation: &Conversation,
+        _: &Wanted,
+        _: Page,
+        work: &Arc<Work>,
+    ) -> Found {
+        (self.search)(conversation, work)
     }
 
     fn another(&self) -> Box<dyn Reader> {

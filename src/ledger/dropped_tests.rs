@@ -1,4 +1,4 @@
-//! What is left of a place whose last line is gone.
+//! What is left of a conversation whose last line is gone.
 
 use super::contract_tests::{draft, memory, on_disk, sqlite};
 use super::*;
@@ -8,26 +8,27 @@ use crate::config::Retentions;
 const CHANGE_S_MAX: u64 = 60;
 
 #[test]
-fn a_place_without_a_line_is_dropped_and_lines_of_later_ones_come_behind_its_own() {
+fn a_conversation_without_a_line_is_dropped_and_lines_of_later_ones_come_behind_its_own() {
     for mut made in [memory(), sqlite()] {
-        let (tea, coffee): (Place, Place) = ("#tea".parse().unwrap(), "#coffee".parse().unwrap());
-        let line = |place: &str, id| Record::line(draft(place, "ana", id, "x"));
+        let (tea, coffee): (Conversation, Conversation) =
+            ("#tea".parse().unwrap(), "#coffee".parse().unwrap());
+        let line = |conversation: &str, id| Record::line(draft(conversation, "ana", id, "x"));
         let topic = Record::Topic("#tea".parse().unwrap(), Some("green".into()));
         let read = Record::Read("ana".parse().unwrap(), tea.clone(), Seq(2));
         let records = [line("#tea", 1), line("#tea", 2), line("#coffee", 1), topic, read];
         made.ledger.commit(&records).unwrap();
         assert_eq!(made.ledger.emptied(&tea).unwrap(), None);
         made.ledger.drop_empty(&tea).unwrap();
-        assert_eq!(made.ledger.places().len(), 2, "it has lines");
+        assert_eq!(made.ledger.conversations().len(), 2, "it has lines");
         made.ledger.expire(&tea, 2_000, 100, false).unwrap();
         assert_eq!(made.ledger.emptied(&tea).unwrap(), Some(Seq(2)));
         made.ledger.drop_empty(&tea).unwrap();
-        assert_eq!(made.ledger.places(), [coffee]);
+        assert_eq!(made.ledger.conversations(), [coffee]);
         assert_eq!((made.ledger.emptied(&tea).unwrap(), made.ledger.floor()), (None, Seq(2)));
         let verdicts = made.ledger.commit(&[line("#tea", 3), line("#coffee", 2)]).unwrap();
         assert_eq!(verdicts, [Verdict::Stored(Seq(3)), Verdict::Stored(Seq(2))]);
         let mut remembered = made.ledger.remembered(9).unwrap();
-        remembered.sort_by_key(|one| one.place.clone());
+        remembered.sort_by_key(|one| one.conversation.clone());
         let [coffee, tea] = &remembered[..] else { panic!("{remembered:?}") };
         assert_eq!((coffee.first, coffee.last, coffee.stored), (Seq(0), Seq(2), true));
         assert_eq!((tea.first, tea.last, tea.stored), (Seq(2), Seq(3), true));
@@ -36,22 +37,23 @@ fn a_place_without_a_line_is_dropped_and_lines_of_later_ones_come_behind_its_own
 }
 
 #[test]
-fn what_is_known_of_dropped_places_outlives_a_restart() {
+fn what_is_known_of_dropped_conversations_outlives_a_restart() {
     let (mut ledger, _folder, path) = on_disk();
-    let tea: Place = "#tea".parse().unwrap();
+    let tea: Conversation = "#tea".parse().unwrap();
     ledger.commit(&[Record::line(draft("#tea", "ana", 1, "x"))]).unwrap();
     ledger.expire(&tea, 2_000, 100, false).unwrap();
     ledger.drop_empty(&tea).unwrap();
     drop(ledger);
     let mut ledger = Sqlite::open(&path, CHANGE_S_MAX).unwrap();
-    assert_eq!((ledger.floor(), ledger.places().len()), (Seq(1), 0));
-    let again = ["#tea", "#coffee"].map(|place| Record::line(draft(place, "ana", 1, "x")));
+    assert_eq!((ledger.floor(), ledger.conversations().len()), (Seq(1), 0));
+    let again =
+        ["#tea", "#coffee"].map(|conversation| Record::line(draft(conversation, "ana", 1, "x")));
     let verdicts = ledger.commit(&again).unwrap();
     assert_eq!(verdicts, [Verdict::Known(Seq(1)), Verdict::Stored(Seq(2))], "its ids are known");
 }
 
 #[test]
-fn what_is_left_on_disk_of_a_place_that_is_in_memory_only_now_is_dropped() {
+fn what_is_left_on_disk_of_a_conversation_that_is_in_memory_only_now_is_dropped() {
     let (mut disk, _folder, path) = on_disk();
     let reader = disk.reader();
     let topic = Record::Topic("#tea".parse().unwrap(), Some("green".into()));
@@ -60,7 +62,11 @@ fn what_is_left_on_disk_of_a_place_that_is_in_memory_only_now_is_dropped() {
     let off = Retentions::all(Retention::Off);
     let (mut kept, _) = Kept::new(Some((Box::new(disk), Box::new(reader))), memory, off);
     assert_eq!(kept.sweep(2_000, true).unwrap().lines, 1);
-    assert_eq!(Sqlite::open(&path, CHANGE_S_MAX).unwrap().places().len(), 1, "it only counts");
+    assert_eq!(
+        Sqlite::open(&path, CHANGE_S_MAX).unwrap().conversations().len(),
+        1,
+        "it only counts"
+    );
     assert!(kept.sweep(2_000, false).unwrap().emptied.is_empty());
-    assert!(Sqlite::open(&path, CHANGE_S_MAX).unwrap().places().is_empty());
+    assert!(Sqlite::open(&path, CHANGE_S_MAX).unwrap().conversations().is_empty());
 }

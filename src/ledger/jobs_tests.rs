@@ -37,15 +37,15 @@ CREATE TRIGGER lines_added AFTER INSERT ON lines WHEN new.text <> '' BEGIN
     INSERT INTO words (rowid, text) VALUES (new.line, new.text);
 END;
 ALTER TABLE meta DROP COLUMN floor;
-ALTER TABLE places DROP COLUMN first;
+ALTER TABLE conversations DROP COLUMN first;
 DROP TABLE spent;
 CREATE TABLE spent (
-    place INTEGER NOT NULL REFERENCES places,
+    conversation INTEGER NOT NULL REFERENCES conversations,
     sender TEXT NOT NULL,
     id BLOB NOT NULL,
     seq INTEGER NOT NULL,
     time_ms INTEGER NOT NULL,
-    PRIMARY KEY (place, sender, id)
+    PRIMARY KEY (conversation, sender, id)
 ) STRICT, WITHOUT ROWID;
 PRAGMA user_version = 1";
 
@@ -63,7 +63,7 @@ fn of_schema_1() -> (tempfile::TempDir, PathBuf) {
 #[test]
 fn a_file_of_an_older_schema_is_verified_restored_and_erased_from() {
     let (_folder, old) = of_schema_1();
-    assert_eq!(SqliteFile::new(&old).verify().unwrap(), Verified { places: 1, lines: 3 });
+    assert_eq!(SqliteFile::new(&old).verify().unwrap(), Verified { conversations: 1, lines: 3 });
     let (other, _home, path) = on_disk();
     drop(other);
     SqliteFile::new(&path).restore(&old).unwrap();
@@ -110,7 +110,7 @@ fn a_second_restore_keeps_what_the_first_one_kept() {
 fn a_verification_holds_up_nobody_and_is_held_up_by_nobody() {
     let (mut ledger, _folder, path) = on_disk();
     says(&mut ledger, 1, "one");
-    ledger.break_with("BEGIN IMMEDIATE; UPDATE places SET topic = 'tea'");
+    ledger.break_with("BEGIN IMMEDIATE; UPDATE conversations SET topic = 'tea'");
     let began = std::time::Instant::now();
     assert_eq!(SqliteFile::new(&path).verify().unwrap().lines, 1);
     assert!(began.elapsed() < std::time::Duration::from_secs(4), "it waited for the writer");
@@ -148,10 +148,11 @@ fn the_words_of_lines_that_are_changed_in_the_commit_that_stores_them_are_the_ne
     let records: Vec<Record> = records.into_iter().map(Record::line).collect();
     ledger.commit(&records).unwrap();
     assert_eq!(SqliteFile::new(&path).verify().unwrap().lines, 5);
-    let places = ["#tea".parse().unwrap(), "#lobby".parse().unwrap()];
+    let conversations = ["#tea".parse().unwrap(), "#lobby".parse().unwrap()];
     let page = Page { lines_max: 9, bytes_max: 1 << 20 };
     let found = |word: &str| {
-        let (lines, _) = ledger.reader().search(&places, &wanted(word), page, &free()).unwrap();
+        let (lines, _) =
+            ledger.reader().search(&conversations, &wanted(word), page, &free()).unwrap();
         lines.iter().map(|line| (line.to.to_string(), line.seq.0)).collect::<Vec<_>>()
     };
     assert_eq!(found("green"), [("#lobby".into(), 1)]);

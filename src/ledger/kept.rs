@@ -1,4 +1,4 @@
-//! Which ledger a place is in: on disk, or in memory where nothing of it is to be kept.
+//! Which ledger a conversation is in: on disk, or in memory where nothing of it is to be kept.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -8,24 +8,25 @@ use super::{
     Draft, Ledger, LedgerError, Memory, Older, Page, Reader, Record, Remembered, Swept, Verdict,
     Work,
 };
-use crate::chat::{LogId, Message, MsgId, Place, Retention, Seq, UserName, Wanted};
+use crate::chat::{Conversation, LogId, Message, MsgId, Retention, Seq, UserName, Wanted};
 use crate::config::Retentions;
 
-/// The writing half of all places.
+/// The writing half of all conversations.
 pub struct Kept {
     disk: Option<Box<dyn Ledger>>,
     memory: Memory,
     retentions: Retentions,
     /// Lines of a commit whose sync failed.
     doubtful: HashSet<LineName>,
-    /// Places that the sweep under way has still to look at, and whether it has counted the place.
-    unswept: Vec<(Place, bool)>,
+    /// Conversations that the sweep under way has still to look at, and whether each has been
+    /// counted.
+    unswept: Vec<(Conversation, bool)>,
 }
 
 /// What tells lines apart.
-type LineName = (Place, UserName, MsgId);
+type LineName = (Conversation, UserName, MsgId);
 
-/// The reading half of all places.
+/// The reading half of all conversations.
 pub struct KeptReader {
     disk: Option<Box<dyn Reader>>,
     memory: Memory,
@@ -34,7 +35,7 @@ pub struct KeptReader {
 
 /// Lines that are removed at once, while commits wait: some ten milliseconds.
 const SWEEP_LINES: usize = 200;
-/// A sweep looks at places for so long while commits wait.
+/// A sweep looks at conversations for so long while commits wait.
 const SWEEP_TURN: Duration = Duration::from_millis(5);
 
 /// A disk ledger's two halves.
@@ -61,13 +62,13 @@ impl Kept {
         (kept, Arc::new(KeptReader { disk: reader, memory, retentions }))
     }
 
-    /// Other rules from now on, under which no place moves between disk and memory.
+    /// Other rules from now on, under which no conversation moves between disk and memory.
     pub fn set_retentions(&mut self, retentions: Retentions) {
         self.retentions = retentions;
     }
 
-    /// One verdict for each record. Where the disk fails, the records for it have failed; the reason
-    /// is given beside.
+    /// One verdict for each record. Where the disk fails, the records for it have failed; the
+    /// reason is given beside.
     pub fn commit(&mut self, records: Vec<Record>) -> (Vec<Verdict>, Option<LedgerError>) {
         let Some(disk) = &mut self.disk else {
             return (commit_to_memory(&mut self.memory, &records), None);
@@ -99,43 +100,48 @@ impl Kept {
         (verdicts.map(|verdict| verdict.expect("one for each record")).collect(), fault)
     }
 
-    /// Removes what is older than its place's retention, a bounded part of it at once: while there is
-    /// `more`, the next call goes on where this one ended. Only counts it, of all places, when `dry`.
+    /// Removes what is older than its conversation's retention, a bounded part of it at once: while
+    /// there is `more`, the next call goes on where this one ended. Only counts it, of all
+    /// conversations, when `dry`.
     pub fn sweep(&mut self, now_ms: i64, dry: bool) -> Result<Swept, LedgerError> {
         let Some(disk) = &mut self.disk else { return Ok(Swept::default()) };
-        let all = || disk.places().into_iter().map(|place| (place, false)).collect();
+        let all =
+            || disk.conversations().into_iter().map(|conversation| (conversation, false)).collect();
         // A count beside a sweep does not go on with it.
-        let mut places: Vec<_> = match std::mem::take(&mut self.unswept) {
+        let mut conversations: Vec<_> = match std::mem::take(&mut self.unswept) {
             unswept if dry => {
-                let places = all();
+                let conversations = all();
                 self.unswept = unswept;
-                places
+                conversations
             }
             unswept if unswept.is_empty() => all(),
             unswept => unswept,
         };
         let (mut swept, began) = (Swept::default(), Instant::now());
-        while let Some((place, counted)) = places.pop() {
-            let before_ms = match self.retentions.of(&place) {
+        while let Some((conversation, counted)) = conversations.pop() {
+            let before_ms = match self.retentions.of(&conversation) {
                 Retention::Forever => continue,
                 Retention::For(span) => now_ms - span.as_ms(),
                 // What was stored before the operator turned it off goes too.
                 Retention::Off => i64::MAX,
             };
             let lines_max = SWEEP_LINES.saturating_sub(swept.lines);
-            let lines = disk.expire(&place, before_ms, lines_max, dry)?;
+            let lines = disk.expire(&conversation, before_ms, lines_max, dry)?;
             swept.lines += lines;
-            swept.places += usize::from(lines > 0 && !counted);
+            swept.conversations += usize::from(lines > 0 && !counted);
             if !dry && lines < lines_max {
-                let place = place.clone();
-                note_empty(&mut **disk, &self.retentions, place, &mut swept.emptied)?;
+                let conversation = conversation.clone();
+                note_empty(&mut **disk, &self.retentions, conversation, &mut swept.emptied)?;
             }
             if !dry && lines == lines_max {
-                places.push((place, counted || lines > 0));
+                conversations.push((conversation, counted || lines > 0));
             }
-            if !dry && (lines == lines_max || began.elapsed() >= SWEEP_TURN) && !places.is_empty() {
+            if !dry
+                && (lines == lines_max || began.elapsed() >= SWEEP_TURN)
+                && !conversations.is_empty()
+            {
                 swept.more = true;
-                self.unswept = places;
+                self.unswept = conversations;
                 return Ok(swept);
             }
         }
@@ -156,15 +162,15 @@ impl Kept {
         Ok(kept + passing)
     }
 
-    /// Nobody is left in a place: what is in memory goes, and what is on disk where the operator
-    /// wants that.
-    pub fn forget(&mut self, place: &Place, now_ms: i64) -> Result<(), LedgerError> {
-        self.memory.forget(place);
+    /// Nobody is left in a conversation: what is in memory goes, and what is on disk where the
+    /// operator wants that.
+    pub fn forget(&mut self, conversation: &Conversation, now_ms: i64) -> Result<(), LedgerError> {
+        self.memory.forget(conversation);
         let Some(disk) = &mut self.disk else { return Ok(()) };
-        let forgets = self.retentions.forgets(place);
-        while forgets && disk.expire(place, i64::MAX, SWEEP_LINES, false)? > 0 {}
-        if !self.retentions.names(place) {
-            disk.drop_empty(place)?;
+        let forgets = self.retentions.forgets(conversation);
+        while forgets && disk.expire(conversation, i64::MAX, SWEEP_LINES, false)? > 0 {}
+        if !self.retentions.names(conversation) {
+            disk.drop_empty(conversation)?;
         }
         if forgets {
             // Where somebody reads beside, the next sweep does it.
@@ -173,7 +179,7 @@ impl Kept {
         Ok(())
     }
 
-    /// Lines of a place that begins now on disk come behind this seq.
+    /// Lines of a conversation that begins now on disk come behind this seq.
     pub fn floor(&self) -> Seq {
         self.disk.as_ref().map_or(Seq(0), |disk| disk.floor())
     }
@@ -181,7 +187,7 @@ impl Kept {
     pub fn remembered(&self, waiting_max: usize) -> Result<Vec<Remembered>, LedgerError> {
         let Some(disk) = &self.disk else { return Ok(Vec::new()) };
         let mut all = disk.remembered(waiting_max)?;
-        all.retain(|remembered| self.retentions.of(&remembered.place) != Retention::Off);
+        all.retain(|remembered| self.retentions.of(&remembered.conversation) != Retention::Off);
         Ok(all)
     }
 
@@ -191,33 +197,33 @@ impl Kept {
     }
 }
 
-/// Notes a place without a line for those who know whether somebody is in it. One that is in memory only
-/// is dropped here: what is left of it on disk is from before that.
+/// Notes a conversation without a line for those who know whether somebody is in it. One that is in
+/// memory only is dropped here: what is left of it on disk is from before that.
 fn note_empty(
     disk: &mut dyn Ledger,
     retentions: &Retentions,
-    place: Place,
-    emptied: &mut Vec<(Place, Seq)>,
+    conversation: Conversation,
+    emptied: &mut Vec<(Conversation, Seq)>,
 ) -> Result<(), LedgerError> {
-    let Some(last) = disk.emptied(&place)? else { return Ok(()) };
-    if retentions.of(&place) != Retention::Off {
-        emptied.push((place, last));
-    } else if !retentions.names(&place) {
-        disk.drop_empty(&place)?;
+    let Some(last) = disk.emptied(&conversation)? else { return Ok(()) };
+    if retentions.of(&conversation) != Retention::Off {
+        emptied.push((conversation, last));
+    } else if !retentions.names(&conversation) {
+        disk.drop_empty(&conversation)?;
     }
     Ok(())
 }
 
 fn is_kept(retentions: &Retentions, record: &Record) -> bool {
     match record {
-        Record::Line(draft) => retentions.of(&draft.place) != Retention::Off,
+        Record::Line(draft) => retentions.of(&draft.conversation) != Retention::Off,
         Record::Topic(channel, _) => {
-            retentions.of(&Place::Channel(channel.clone())) != Retention::Off
+            retentions.of(&Conversation::Channel(channel.clone())) != Retention::Off
         }
-        Record::Read(_, place, _) => retentions.of(place) != Retention::Off,
-        Record::Away(_, places) => {
-            places.first().is_some_and(|place| retentions.of(place) != Retention::Off)
-        }
+        Record::Read(_, conversation, _) => retentions.of(conversation) != Retention::Off,
+        Record::Away(_, conversations) => conversations
+            .first()
+            .is_some_and(|conversation| retentions.of(conversation) != Retention::Off),
     }
 }
 
@@ -237,7 +243,7 @@ fn line(record: &Record) -> Option<&Draft> {
 }
 
 fn name(line: &Draft) -> LineName {
-    (line.place.clone(), line.from.clone(), line.id)
+    (line.conversation.clone(), line.from.clone(), line.id)
 }
 
 fn commit_to_memory(memory: &mut Memory, records: &[Record]) -> Vec<Verdict> {
@@ -245,9 +251,9 @@ fn commit_to_memory(memory: &mut Memory, records: &[Record]) -> Vec<Verdict> {
 }
 
 impl KeptReader {
-    fn of(&self, place: &Place) -> &dyn Reader {
+    fn of(&self, conversation: &Conversation) -> &dyn Reader {
         match &self.disk {
-            Some(disk) if self.retentions.of(place) != Retention::Off => &**disk,
+            Some(disk) if self.retentions.of(conversation) != Retention::Off => &**disk,
             _ => &self.memory,
         }
     }
@@ -256,32 +262,32 @@ impl KeptReader {
 impl Reader for KeptReader {
     fn read(
         &self,
-        place: &Place,
+        conversation: &Conversation,
         after: Seq,
         upto: Seq,
         page: Page,
     ) -> Result<Vec<Message>, LedgerError> {
-        self.of(place).read(place, after, upto, page)
+        self.of(conversation).read(conversation, after, upto, page)
     }
 
     fn history(
         &self,
-        place: &Place,
+        conversation: &Conversation,
         older: Older,
         page: Page,
         work: &Arc<Work>,
     ) -> Result<(Vec<Message>, bool), LedgerError> {
-        self.of(place).history(place, older, page, work)
+        self.of(conversation).history(conversation, older, page, work)
     }
 
-    fn search_place(
+    fn search_conversation(
         &self,
-        place: &Place,
+        conversation: &Conversation,
         wanted: &Wanted,
         page: Page,
         work: &Arc<Work>,
     ) -> Result<(Vec<Message>, bool), LedgerError> {
-        self.of(place).search_place(place, wanted, page, work)
+        self.of(conversation).search_conversation(conversation, wanted, page, work)
     }
 
     fn another(&self) -> Box<dyn Reader> {

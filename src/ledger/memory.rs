@@ -1,4 +1,4 @@
-//! A ledger in memory: the newest lines of each place, gone with the process.
+//! A ledger in memory: the newest lines of each conversation, gone with the process.
 
 use std::collections::{HashMap, VecDeque, vec_deque};
 use std::sync::Arc;
@@ -7,30 +7,30 @@ use super::rules::{known_as, may_change};
 use super::{
     Draft, Ledger, LedgerError, Older, Page, Reader, Record, Remembered, Verdict, Work, message,
 };
-use crate::chat::{Body, LogId, Message, MsgId, Place, Seq, UserName, Wanted};
+use crate::chat::{Body, Conversation, LogId, Message, MsgId, Seq, UserName, Wanted};
 use crate::sync::{Mutex, MutexGuard, Rank};
 
 /// What a line counts beside its text: about its size.
 const LINE_BYTES: usize = 256;
-/// Lines that a reader takes at once under the lock that commits need: their texts are shared, so it is
-/// as many counters.
+/// Lines that a reader takes at once under the lock that commits need: their texts are shared, so
+/// it is as many counters.
 const SLICE_LINES: usize = 500;
 
 /// Shared by its writer and its readers.
 #[derive(Clone)]
 pub struct Memory {
-    places: Arc<Mutex<Places>>,
+    conversations: Arc<Mutex<Conversations>>,
     log: LogId,
     change_s_max: u64,
 }
 
-struct Places {
-    places: HashMap<Place, Lines>,
-    /// Of all places together.
+struct Conversations {
+    conversations: HashMap<Conversation, Lines>,
+    /// Of all conversations together.
     bytes: usize,
-    place_bytes_max: usize,
+    conversation_bytes_max: usize,
     bytes_max: usize,
-    /// Lines of a new place come behind this seq.
+    /// Lines of a new conversation come behind this seq.
     floor: Seq,
 }
 
@@ -55,20 +55,25 @@ struct Line {
 }
 
 impl Memory {
-    /// Keeps `bytes_max` of each place, its newest line at least, and of all together. A line can be
-    /// changed for `change_s_max` seconds.
+    /// Keeps `bytes_max` of each conversation, its newest line at least, and of all together. A
+    /// line can be changed for `change_s_max` seconds.
     pub fn new(log: LogId, bytes_max: (usize, usize), change_s_max: u64) -> Memory {
-        let (place_bytes_max, bytes_max) = bytes_max;
-        let (places, floor) = (HashMap::new(), Seq(0));
-        let places = Places { places, bytes: 0, place_bytes_max, bytes_max, floor };
-        Memory { places: Arc::new(Mutex::new(Rank::Ledger, places)), log, change_s_max }
+        let (conversation_bytes_max, bytes_max) = bytes_max;
+        let (conversations, floor) = (HashMap::new(), Seq(0));
+        let conversations =
+            Conversations { conversations, bytes: 0, conversation_bytes_max, bytes_max, floor };
+        Memory {
+            conversations: Arc::new(Mutex::new(Rank::Ledger, conversations)),
+            log,
+            change_s_max,
+        }
     }
 
-    /// Forgets a place altogether: whoever makes it again begins anew.
-    pub fn forget(&self, place: &Place) {
+    /// Forgets a conversation altogether: whoever makes it again begins anew.
+    pub fn forget(&self, conversation: &Conversation) {
         let gone = {
             let mut all = self.lock();
-            let gone = all.places.remove(place);
+            let gone = all.conversations.remove(conversation);
             all.bytes -= gone.as_ref().map_or(0, |gone| gone.bytes);
             gone
         };
@@ -76,18 +81,19 @@ impl Memory {
         drop(gone);
     }
 
-    /// The newest lines of a place before `before`, newest first: as many as are taken at once.
-    fn slice(&self, place: &Place, before: Seq) -> Vec<Line> {
+    /// The newest lines of a conversation before `before`, newest first: as many as are taken at
+    /// once.
+    fn slice(&self, conversation: &Conversation, before: Seq) -> Vec<Line> {
         let all = self.lock();
-        let Some(lines) = all.places.get(place) else { return Vec::new() };
+        let Some(lines) = all.conversations.get(conversation) else { return Vec::new() };
         lines.between(Seq(0), before).rev().take(SLICE_LINES).cloned().collect()
     }
 
-    /// The newest lines of a place before `before` that are `wanted`, oldest first, and whether there
-    /// are more. The lock is free while they are looked at.
+    /// The newest lines of a conversation before `before` that are `wanted`, oldest first, and
+    /// whether there are more. The lock is free while they are looked at.
     fn newest(
         &self,
-        place: &Place,
+        conversation: &Conversation,
         before: Option<Seq>,
         (page, work): (Page, &Work),
         wanted: &dyn Fn(&Line) -> bool,
@@ -95,7 +101,7 @@ impl Memory {
         let mut before = before.unwrap_or(Seq(u64::MAX));
         let (mut newest, mut bytes) = (Vec::new(), 0);
         let more = 'lines: loop {
-            let slice = self.slice(place, before);
+            let slice = self.slice(conversation, before);
             let Some(last) = slice.last() else { break false };
             before = last.seq;
             for line in slice {
@@ -116,29 +122,29 @@ impl Memory {
         (newest, more)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Places> {
-        self.places.lock()
+    fn lock(&self) -> MutexGuard<'_, Conversations> {
+        self.conversations.lock()
     }
 }
 
-impl Places {
-    fn entry(&mut self, place: &Place) -> &mut Lines {
+impl Conversations {
+    fn entry(&mut self, conversation: &Conversation) -> &mut Lines {
         let floor = self.floor;
         let new = || Lines { first: floor, last: floor, ..Lines::default() };
-        self.places.entry(place.clone()).or_insert_with(new)
+        self.conversations.entry(conversation.clone()).or_insert_with(new)
     }
 
     fn append(&mut self, draft: &Arc<Draft>, change_s_max: u64) -> Verdict {
-        let place_bytes_max = self.place_bytes_max;
-        let lines = self.entry(&draft.place);
+        let conversation_bytes_max = self.conversation_bytes_max;
+        let lines = self.entry(&draft.conversation);
         let before = lines.bytes;
         let verdict = lines.append(draft, change_s_max);
-        lines.shrink(place_bytes_max);
+        lines.shrink(conversation_bytes_max);
         let after = lines.bytes;
         self.bytes = self.bytes - before + after;
         while self.bytes > self.bytes_max {
             // Half of the largest goes at once, so that it is seldom looked for.
-            let largest = self.places.values_mut().max_by_key(|lines| lines.bytes);
+            let largest = self.conversations.values_mut().max_by_key(|lines| lines.bytes);
             let Some(lines) = largest.filter(|lines| lines.lines.len() > 1) else { break };
             let before = lines.bytes;
             lines.shrink(before / 2);
@@ -233,7 +239,7 @@ impl Ledger for Memory {
         let mut write = |record: &Record| match record {
             Record::Line(draft) => all.append(draft, self.change_s_max),
             Record::Topic(channel, topic) => {
-                all.entry(&Place::Channel(channel.clone())).topic = topic.clone();
+                all.entry(&Conversation::Channel(channel.clone())).topic = topic.clone();
                 Verdict::Stored(Seq(0))
             }
             // The registry remembers them as long as this process does.
@@ -249,13 +255,13 @@ impl Ledger for Memory {
 
     fn expire(
         &mut self,
-        place: &Place,
+        conversation: &Conversation,
         before_ms: i64,
         _lines_max: usize,
         dry: bool,
     ) -> Result<usize, LedgerError> {
         let mut all = self.lock();
-        let Some(lines) = all.places.get_mut(place) else { return Ok(0) };
+        let Some(lines) = all.conversations.get_mut(conversation) else { return Ok(0) };
         let before = lines.bytes;
         let old = lines.lines.iter().filter(|line| line.draft.time_ms < before_ms).count();
         if !dry {
@@ -270,20 +276,20 @@ impl Ledger for Memory {
         Ok(old)
     }
 
-    fn drop_empty(&mut self, place: &Place) -> Result<(), LedgerError> {
-        if let Some(last) = self.emptied(place)? {
+    fn drop_empty(&mut self, conversation: &Conversation) -> Result<(), LedgerError> {
+        if let Some(last) = self.emptied(conversation)? {
             {
                 let mut all = self.lock();
                 all.floor = all.floor.max(last);
             }
-            self.forget(place);
+            self.forget(conversation);
         }
         Ok(())
     }
 
-    fn emptied(&self, place: &Place) -> Result<Option<Seq>, LedgerError> {
+    fn emptied(&self, conversation: &Conversation) -> Result<Option<Seq>, LedgerError> {
         let all = self.lock();
-        let empty = all.places.get(place).filter(|lines| lines.lines.is_empty());
+        let empty = all.conversations.get(conversation).filter(|lines| lines.lines.is_empty());
         Ok(empty.map(|lines| lines.last))
     }
 
@@ -291,8 +297,8 @@ impl Ledger for Memory {
         self.lock().floor
     }
 
-    fn places(&self) -> Vec<Place> {
-        self.lock().places.keys().cloned().collect()
+    fn conversations(&self) -> Vec<Conversation> {
+        self.lock().conversations.keys().cloned().collect()
     }
 
     fn scrub(&mut self, _now_ms: i64) -> Result<bool, LedgerError> {
@@ -301,22 +307,22 @@ impl Ledger for Memory {
 
     fn newest_ms(&self) -> Result<Option<i64>, LedgerError> {
         let all = self.lock();
-        let lines = all.places.values().flat_map(|place| place.lines.back());
+        let lines = all.conversations.values().flat_map(|conversation| conversation.lines.back());
         Ok(lines.map(|line| line.draft.time_ms).max())
     }
 
     fn erase(&mut self, user: &UserName) -> Result<usize, LedgerError> {
         let mut all = self.lock();
         let (mut erased, mut bytes) = (0, 0);
-        for place in all.places.values_mut() {
+        for conversation in all.conversations.values_mut() {
             let own = |line: &&mut Line| line.draft.from == *user && !line.deleted;
-            for line in place.lines.iter_mut().filter(own) {
-                place.bytes -= line.draft.body.len();
+            for line in conversation.lines.iter_mut().filter(own) {
+                conversation.bytes -= line.draft.body.len();
                 Arc::make_mut(&mut line.draft).body = Body::default();
                 line.deleted = true;
                 erased += 1;
             }
-            bytes += place.bytes;
+            bytes += conversation.bytes;
         }
         all.bytes = bytes;
         Ok(erased)
@@ -324,8 +330,8 @@ impl Ledger for Memory {
 
     fn remembered(&self, _waiting_max: usize) -> Result<Vec<Remembered>, LedgerError> {
         let all = self.lock();
-        let remember = |(place, lines): (&Place, &Lines)| Remembered {
-            place: place.clone(),
+        let remember = |(conversation, lines): (&Conversation, &Lines)| Remembered {
+            conversation: conversation.clone(),
             first: lines.first,
             last: lines.last,
             stored: !lines.lines.is_empty(),
@@ -333,7 +339,7 @@ impl Ledger for Memory {
             reads: Vec::new(),
             waiting: Vec::new(),
         };
-        Ok(all.places.iter().map(remember).collect())
+        Ok(all.conversations.iter().map(remember).collect())
     }
 
     fn log_id(&self) -> LogId {
@@ -344,14 +350,14 @@ impl Ledger for Memory {
 impl Reader for Memory {
     fn read(
         &self,
-        place: &Place,
+        conversation: &Conversation,
         after: Seq,
         upto: Seq,
         page: Page,
     ) -> Result<Vec<Message>, LedgerError> {
         let taken: Vec<(Line, Option<Arc<Draft>>)> = {
             let all = self.lock();
-            let Some(lines) = all.places.get(place) else { return Ok(Vec::new()) };
+            let Some(lines) = all.conversations.get(conversation) else { return Ok(Vec::new()) };
             let target = |line: &Line| {
                 let target = line.draft.kind.of().and_then(|of| lines.line(of))?;
                 Some(Arc::clone(&target.draft))
@@ -365,7 +371,7 @@ impl Reader for Memory {
 
     fn history(
         &self,
-        place: &Place,
+        conversation: &Conversation,
         older: Older,
         page: Page,
         work: &Arc<Work>,
@@ -374,19 +380,19 @@ impl Reader for Memory {
             older.since_ms.is_none_or(|since| line.draft.time_ms >= since)
                 && !line.draft.kind.is_change()
         };
-        Ok(self.newest(place, older.before, (page, work), &said))
+        Ok(self.newest(conversation, older.before, (page, work), &said))
     }
 
-    fn search_place(
+    fn search_conversation(
         &self,
-        place: &Place,
+        conversation: &Conversation,
         wanted: &Wanted,
         page: Page,
         work: &Arc<Work>,
     ) -> Result<(Vec<Message>, bool), LedgerError> {
         let holds =
             |line: &Line| !line.draft.kind.is_change() && wanted.is_in(line.draft.body.text());
-        Ok(self.newest(place, None, (page, work), &holds))
+        Ok(self.newest(conversation, None, (page, work), &holds))
     }
 
     fn another(&self) -> Box<dyn Reader> {
@@ -401,8 +407,8 @@ impl Page {
         said_bytes + 200
     }
 
-    /// Whether a line finds room that comes after `lines` others and makes `bytes` with them; the first
-    /// one does.
+    /// Whether a line finds room that comes after `lines` others and makes `bytes` with them; the
+    /// first one does.
     pub(super) fn holds(self, lines: usize, bytes: usize) -> bool {
         lines == 0 || (lines < self.lines_max && bytes <= self.bytes_max)
     }

@@ -1,6 +1,6 @@
-//! The ledger gives order and durability: every line passes it once, gets its place's next seq, and
-//! is committed before anybody sees it. Two of a kind, one contract (`contract_tests.rs`): SQLite on
-//! disk, and memory for places whose lines are not kept.
+//! The ledger gives order and durability: every line passes it once, gets its conversation's next
+//! seq, and is committed before anybody sees it. Two of a kind, one contract (`contract_tests.rs`):
+//! SQLite on disk, and memory for conversations whose lines are not kept.
 
 mod kept;
 mod memory;
@@ -13,7 +13,8 @@ use std::sync::Arc;
 
 pub use crate::chat::registry::Remembered;
 use crate::chat::{
-    Body, ChannelName, DeviceName, Kind, Lock, LogId, Message, MsgId, Place, Seq, UserName, Wanted,
+    Body, ChannelName, Conversation, DeviceName, Kind, Lock, LogId, Message, MsgId, Seq, UserName,
+    Wanted,
 };
 pub use kept::{Kept, KeptReader};
 pub use memory::Memory;
@@ -23,7 +24,7 @@ pub use work::Work;
 /// A line before it has its seq.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Draft {
-    pub place: Place,
+    pub conversation: Conversation,
     pub from: UserName,
     pub device: DeviceName,
     pub id: MsgId,
@@ -38,10 +39,10 @@ pub struct Draft {
 pub enum Record {
     Line(Arc<Draft>),
     Topic(ChannelName, Option<String>),
-    /// A person has read a place up to a seq.
-    Read(UserName, Place, Seq),
+    /// A person has read a conversation up to a seq.
+    Read(UserName, Conversation, Seq),
     /// A person's last session ended: what comes to these private conversations now waits for them.
-    Away(UserName, Vec<Place>),
+    Away(UserName, Vec<Conversation>),
 }
 
 impl Record {
@@ -57,7 +58,7 @@ pub enum Verdict {
     Stored(Seq),
     /// The same line was stored before, under this seq.
     Known(Seq),
-    /// Another line of this sender in this place has the id.
+    /// Another line of this sender in this conversation has the id.
     Conflict,
     NoSuchLine,
     NotOwn,
@@ -68,7 +69,7 @@ pub enum Verdict {
     InDoubt,
 }
 
-/// How much of a place to read at once; what comes first ends it.
+/// How much of a conversation to read at once; what comes first ends it.
 #[derive(Clone, Copy, Debug)]
 pub struct Page {
     pub lines_max: usize,
@@ -76,7 +77,7 @@ pub struct Page {
     pub bytes_max: usize,
 }
 
-/// Which lines of a place an answer to `/history` is made of.
+/// Which lines of a conversation an answer to `/history` is made of.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Older {
     /// Those before this one; none is from the newest on.
@@ -89,9 +90,9 @@ pub struct Older {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Swept {
     pub lines: usize,
-    pub places: usize,
-    /// Places that have no line any more, and their last seqs.
-    pub emptied: Vec<(Place, Seq)>,
+    pub conversations: usize,
+    /// Conversations that have no line any more, and their last seqs.
+    pub emptied: Vec<(Conversation, Seq)>,
     /// There is more to do.
     pub more: bool,
     /// What went can still be read from the files.
@@ -143,28 +144,28 @@ pub trait Ledger: Send {
     /// The seq of a line that was stored before, also where nothing can be stored now.
     fn stored(&self, line: &Draft) -> Option<Seq>;
 
-    /// Removes lines of `place` that are older than `before_ms`, at most `lines_max` at once so that
-    /// nobody waits long for the next commit; only counts them all when `dry`.
+    /// Removes lines of `conversation` that are older than `before_ms`, at most `lines_max` at once
+    /// so that nobody waits long for the next commit; only counts them all when `dry`.
     fn expire(
         &mut self,
-        place: &Place,
+        conversation: &Conversation,
         before_ms: i64,
         lines_max: usize,
         dry: bool,
     ) -> Result<usize, LedgerError>;
 
-    /// Forgets a place that has no line, with its topic and what people have read of it. Lines of a place
-    /// that begins later come behind its last one.
-    fn drop_empty(&mut self, place: &Place) -> Result<(), LedgerError>;
+    /// Forgets a conversation that has no line, with its topic and what people have read of it.
+    /// Lines of a conversation that begins later come behind its last one.
+    fn drop_empty(&mut self, conversation: &Conversation) -> Result<(), LedgerError>;
 
-    /// The last seq of a place that has no line; none where it has lines or is not known.
-    fn emptied(&self, place: &Place) -> Result<Option<Seq>, LedgerError>;
+    /// The last seq of a conversation that has no line; none where it has lines or is not known.
+    fn emptied(&self, conversation: &Conversation) -> Result<Option<Seq>, LedgerError>;
 
-    /// Lines of a place that begins now come behind this seq.
+    /// Lines of a conversation that begins now come behind this seq.
     fn floor(&self) -> Seq;
 
-    /// All places.
-    fn places(&self) -> Vec<Place>;
+    /// All conversations.
+    fn conversations(&self) -> Vec<Conversation>;
 
     /// Nothing of what was removed can be read from the medium any more, or else false: somebody
     /// reads what was there before. Ids of removed lines are forgotten after a week.
@@ -176,8 +177,8 @@ pub trait Ledger: Send {
     /// Takes the texts of all lines of a person away; their seats stay.
     fn erase(&mut self, user: &UserName) -> Result<usize, LedgerError>;
 
-    /// All places with lines or a topic. Of the lines that wait for a person, `waiting_max` are
-    /// counted at most.
+    /// All conversations with lines or a topic. Of the lines that wait for a person, `waiting_max`
+    /// are counted at most.
     fn remembered(&self, waiting_max: usize) -> Result<Vec<Remembered>, LedgerError>;
 
     /// The id of its logs.
@@ -189,7 +190,7 @@ pub trait Reader: Send + Sync {
     /// Lines with `after < seq <= upto`, oldest first.
     fn read(
         &self,
-        place: &Place,
+        conversation: &Conversation,
         after: Seq,
         upto: Seq,
         page: Page,
@@ -199,39 +200,39 @@ pub trait Reader: Send + Sync {
     /// among those.
     fn history(
         &self,
-        place: &Place,
+        conversation: &Conversation,
         older: Older,
         page: Page,
         work: &Arc<Work>,
     ) -> Result<(Vec<Message>, bool), LedgerError>;
 
-    /// The newest lines of a place that hold all words of `wanted` as whole words, in any case, oldest
-    /// first, and whether there are more.
-    fn search_place(
+    /// The newest lines of a conversation that hold all words of `wanted` as whole words, in any
+    /// case, oldest first, and whether there are more.
+    fn search_conversation(
         &self,
-        place: &Place,
+        conversation: &Conversation,
         wanted: &Wanted,
         page: Page,
         work: &Arc<Work>,
     ) -> Result<(Vec<Message>, bool), LedgerError>;
 
-    /// The same of all these places together. Each has a share of the work, so that a place in which
-    /// much has to be looked at hides nothing of the others.
+    /// The same of all these conversations together. Each has a share of the work, so that a
+    /// conversation in which much has to be looked at hides nothing of the others.
     fn search(
         &self,
-        places: &[Place],
+        conversations: &[Conversation],
         wanted: &Wanted,
         page: Page,
         work: &Arc<Work>,
     ) -> Result<(Vec<Message>, bool), LedgerError> {
         let (mut newest, mut more) = (Vec::new(), false);
-        for (index, place) in places.iter().enumerate() {
-            work.share(places.len() - index);
+        for (index, conversation) in conversations.iter().enumerate() {
+            work.share(conversations.len() - index);
             if work.is_spent() {
                 more = true;
                 continue;
             }
-            let (found, more_here) = self.search_place(place, wanted, page, work)?;
+            let (found, more_here) = self.search_conversation(conversation, wanted, page, work)?;
             newest.extend(found);
             // What one answer cannot hold is not gathered.
             let (kept, left) = page.newest(newest);
@@ -275,7 +276,7 @@ pub trait Jobs {
 /// What `verify` found in a sound file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Verified {
-    pub places: usize,
+    pub conversations: usize,
     pub lines: usize,
 }
 
@@ -283,7 +284,7 @@ pub struct Verified {
 fn message(draft: Draft, seq: Seq, edited: bool, deleted: bool) -> Message {
     Message {
         seq,
-        to: draft.place.as_seen_by(&draft.from),
+        to: draft.conversation.as_seen_by(&draft.from),
         from: draft.from,
         device: draft.device,
         id: draft.id,

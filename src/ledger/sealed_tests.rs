@@ -110,11 +110,12 @@ fn what_is_left_in_an_empty_channel_with_a_pin_goes_where_the_operator_wants_tha
         let (mut kept, reader) = Kept::new(Some(disk), memory, config.retentions());
         let open = draft("#tea", "alice", 2, "hi");
         kept.commit(vec![Record::line(sealed(1, b"zebramarker")), Record::line(open)]);
-        for place in [TEA, "#tea"] {
-            kept.forget(&place.parse().unwrap(), 0).unwrap();
+        for conversation in [TEA, "#tea"] {
+            kept.forget(&conversation.parse().unwrap(), 0).unwrap();
         }
-        let count =
-            |place: &str| reader.read(&place.parse().unwrap(), Seq(0), Seq(9), PAGE).unwrap().len();
+        let count = |conversation: &str| {
+            reader.read(&conversation.parse().unwrap(), Seq(0), Seq(9), PAGE).unwrap().len()
+        };
         assert_eq!((count(TEA), count("#tea")), (usize::from(!forget_empty), 1));
         let found = super::contract_tests::found_on_disk(folder.path(), "zebramarker");
         assert_eq!(found > 0, !forget_empty);

@@ -1,5 +1,5 @@
-//! The second factor: whose password is set proves that they know it, inside the tunnel and on their
-//! own thread, before they are anybody here.
+//! The second factor: whose password is set proves that they know it, inside the tunnel and on
+//! their own thread, before they are anybody here.
 
 use std::io;
 use std::net::IpAddr;
@@ -10,7 +10,7 @@ use super::accounts::PASSWORD_CHANGED;
 use super::admission::Offence;
 use super::context::Context;
 use super::delivery::send_queue::SendQueue;
-use super::passwords::prompts::{Place, Prompt};
+use super::passwords::prompts::{Prompt, Slot};
 use super::passwords::throttle::Guess;
 use crate::chat::{Code, Command, Event, Hidden, UserName};
 use crate::crypto::RecordType;
@@ -78,8 +78,8 @@ pub fn authenticate(
         }
         return Ok(Proof(None));
     };
-    let _place = match place(context, candidate) {
-        Ok(place) => place,
+    let _slot = match slot(context, candidate) {
+        Ok(slot) => slot,
         Err(ms) => {
             context.hub.counters().refused(Code::Password);
             refuse_prompt(candidate.queue, ms.max(1_000));
@@ -208,14 +208,11 @@ fn tell(context: &Context, candidate: &Candidate, wrong: bool) {
     let _ = candidate.queue.answer(&Event::Password { wrong, retry_ms });
 }
 
-/// A place among the connections that are asked for a password.
+/// A slot among the connections that are asked for a password.
 ///
 /// # Errors
 /// Too many are, for so many milliseconds.
-fn place<'a>(
-    context: &'a Context,
-    candidate: &Candidate,
-) -> Result<Place<'a, Arc<SendQueue>>, u64> {
+fn slot<'a>(context: &'a Context, candidate: &Candidate) -> Result<Slot<'a, Arc<SendQueue>>, u64> {
     let prompt = Prompt {
         user: candidate.user.clone(),
         key: candidate.queue.key,
@@ -225,9 +222,9 @@ fn place<'a>(
         handle: Arc::clone(candidate.queue),
     };
     let max = context.config.get().limits.sessions_per_user_max;
-    let (place, closed) = context.passwords.open(prompt, max)?;
+    let (slot, closed) = context.passwords.open(prompt, max)?;
     closed.iter().for_each(|queue| refuse_prompt(queue, CLOSED_RETRY_MS));
-    Ok(place)
+    Ok(slot)
 }
 
 /// Ends a connection that may not be asked, or not any more: there are too many of them.

@@ -1,5 +1,5 @@
-//! The commit thread, the one that owns the ledger's writing half: what waits is committed together, and what was
-//! committed is delivered.
+//! The commit thread, the one that owns the ledger's writing half: what waits is committed
+//! together, and what was committed is delivered.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -89,10 +89,10 @@ mod tests {
         );
         let (flusher, _ear) = Flusher::new().unwrap();
         let hub = Hub::new(registry, config.limits, flusher);
-        let tea: crate::chat::Place = "#tea".parse().unwrap();
+        let tea: crate::chat::Conversation = "#tea".parse().unwrap();
         let say = |id: u8| {
             let line = Draft {
-                place: tea.clone(),
+                conversation: tea.clone(),
                 from: "alice".parse().unwrap(),
                 device: "main".parse().unwrap(),
                 id: MsgId([id; 16]),

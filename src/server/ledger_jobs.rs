@@ -1,4 +1,5 @@
-//! What the ledger is asked to do beside chat messages: expiry, erasing, counts, and whether it answers.
+//! What the ledger is asked to do beside chat messages: expiry, erasing, counts, and whether it
+//! answers.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
@@ -38,8 +39,8 @@ impl LedgerJobs {
         result.recv().ok()
     }
 
-    /// Whether each thread of the ledger answers in time: the writer, and those that read for history,
-    /// for searches and for sessions that come back.
+    /// Whether each thread of the ledger answers in time: the writer, and those that read for
+    /// history, for searches and for sessions that come back.
     pub fn answers(&self, patience: Duration) -> [(&'static str, bool); 4] {
         let (done, answered) = mpsc::channel();
         // Where too much waits already, that is the answer.
@@ -65,15 +66,15 @@ impl LedgerJobs {
         self.swept_by_hand.store(true, Ordering::Relaxed);
     }
 
-    /// Removes messages that are older than their place's retention, or only counts them, in short
-    /// turns between commits. None where the server stops first.
+    /// Removes messages that are older than their conversation's retention, or only counts them, in
+    /// short turns between commits. None where the server stops first.
     pub fn sweep(&self, now_ms: i64, dry: bool) -> Option<Result<Swept, LedgerError>> {
         let mut all = Swept::default();
         loop {
             match self.ask(move |ledger| ledger.sweep(now_ms, dry))? {
                 Ok(swept) => {
                     all.lines += swept.lines;
-                    all.places += swept.places;
+                    all.conversations += swept.conversations;
                     all.remains = swept.remains;
                     self.hub.emptied(swept.emptied);
                     if !swept.more {
@@ -95,9 +96,9 @@ impl LedgerJobs {
         // Where it cannot be read, the mailboxes stay as full as they were.
         if let Some(Ok(known)) = known {
             self.hub.recount(known.into_iter().flat_map(|remembered| {
-                let place = remembered.place;
+                let conversation = remembered.conversation;
                 let waiting = remembered.waiting.into_iter();
-                waiting.map(move |(name, count)| (place.clone(), name, count))
+                waiting.map(move |(name, count)| (conversation.clone(), name, count))
             }));
         }
     }

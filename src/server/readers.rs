@@ -1,6 +1,7 @@
 //! Readers: one thread that reads the ledger for `/history` and one for `/search`, each with a
-//! connection of its own, so that a search keeps nobody from loading history or coming back. A reader
-//! serves people in the order in which they ask; each person has one request there at a time.
+//! connection of its own, so that a search keeps nobody from loading history or coming back. A
+//! reader serves people in the order in which they ask; each person has one request there at a
+//! time.
 
 use std::collections::{HashSet, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -46,7 +47,7 @@ struct State {
     closed: bool,
 }
 
-/// A person's place with a reader, until dropped.
+/// A person's conversation with a reader, until dropped.
 pub struct Seat<'a> {
     lane: &'a Lane,
     user: UserName,
@@ -67,7 +68,7 @@ impl Readers {
 }
 
 impl Lane {
-    /// A place for a person's request.
+    /// A conversation for a person's request.
     ///
     /// # Errors
     ///
@@ -121,8 +122,8 @@ impl Lane {
 }
 
 impl Seat<'_> {
-    /// Has the reader do something for a session and waits for it, as long as the session lasts: then
-    /// what is under way is interrupted. At most `cpu_max` is spent on it.
+    /// Has the reader do something for a session and waits for it, as long as the session lasts:
+    /// then what is under way is interrupted. At most `cpu_max` is spent on it.
     ///
     /// # Errors
     ///
@@ -261,10 +262,10 @@ mod tests {
             assert!(works(&readers.search, LONG), "while nothing is asked");
             let searches = scope.spawn(|| {
                 let seat = readers.search.seat(&user("alice")).unwrap();
-                let place = "#tea".parse().unwrap();
+                let conversation = "#tea".parse().unwrap();
                 let wanted = Wanted::new("tea").unwrap();
                 let search = move |reader: &dyn Reader, work: &Arc<Work>| {
-                    reader.search(&[place], &wanted, page, work).map(|_| ())
+                    reader.search(&[conversation], &wanted, page, work).map(|_| ())
                 };
                 seat.read(&queue(), LONG, search).map(|_| ())
             });

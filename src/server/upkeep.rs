@@ -13,7 +13,7 @@ const WATCH_EVERY: Duration = Duration::from_millis(250);
 /// Empty channels are looked for this often.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
 
-/// A look for lines that are older than their place's retention this often.
+/// A look for lines that are older than their conversation's retention this often.
 const EXPIRE_EVERY: Duration = Duration::from_secs(60);
 
 /// A clock that leaps by more than this, or begins as far ahead of the newest line, has to hold for
@@ -75,7 +75,11 @@ fn expire(context: &Context) {
     context.records.expire(jiff::Timestamp::now().as_millisecond());
     match context.ledger.sweep(jiff::Timestamp::now().as_millisecond(), false) {
         Some(Ok(swept)) if swept.lines > 0 => {
-            log::info!("{} lines of {} places were too old", swept.lines, swept.places);
+            log::info!(
+                "{} lines of {} conversations were too old",
+                swept.lines,
+                swept.conversations
+            );
         }
         Some(Err(error)) => log::error!("old lines stay for now: {error}"),
         _ => {}

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use super::link::{Arrived, Link};
 use crate::chat::{ChannelName, MsgId, NewMessage, Position, SessionId, Target, UserName};
+use crate::client::conversations::Conversations;
 use crate::client::model::{Giver, Model, Use};
 use crate::client::outbox::Outbox;
-use crate::client::places::Places;
 use crate::crypto::Opener;
 use crate::wire::codec::Parts;
 use crate::wire::record::RecordReader;
@@ -66,6 +66,7 @@ pub fn model(
     let secrets = Giver::Nobody;
     let usage = Use { once: false, resumes: true, reads: true, retries: true, secrets };
     let target = Target::Channel(ChannelName::lobby());
-    let (outbox, places) = (Outbox::of(outbox.to_vec(), refused), Places::of(positions.to_vec()));
-    Model::new(usage, target, joined, outbox, places)
+    let (outbox, conversations) =
+        (Outbox::of(outbox.to_vec(), refused), Conversations::of(positions.to_vec()));
+    Model::new(usage, target, joined, outbox, conversations)
 }

@@ -17,8 +17,8 @@ use rand::{RngExt, SeedableRng};
 
 use crate::chat::registry::{Registry, Rules};
 use crate::chat::{
-    ChannelName, Code, Command, DeviceName, Event, Lock, LogId, Place, Seq, SessionId, Target,
-    UserName,
+    ChannelName, Code, Command, Conversation, DeviceName, Event, Lock, LogId, Seq, SessionId,
+    Target, UserName,
 };
 use crate::client::model::{Action, Happening, Loss, Show};
 use crate::config::Config;
@@ -78,11 +78,11 @@ struct World {
     devices: Vec<Device>,
     sessions_made: u64,
     lines_typed: usize,
-    /// What each place's members have sent, been told and shown, by device.
-    runs: BTreeMap<Place, Run>,
+    /// What each conversation's members have sent, been told and shown, by device.
+    runs: BTreeMap<Conversation, Run>,
 }
 
-fn place(name: &str) -> Place {
+fn conversation(name: &str) -> Conversation {
     name.parse().unwrap()
 }
 
@@ -96,7 +96,7 @@ impl World {
             answer_bytes_per_s: 1e12,
             notices_per_s: 1e6,
             logins_per_s: 1e6,
-            places_per_h: 1e6,
+            conversations_per_h: 1e6,
             sessions_per_user_max: 1_000,
             resume_lines_max: 1 << 20,
             first_lines_max: 1 << 20,
@@ -121,7 +121,7 @@ impl World {
         let devices = PEOPLE.iter().map(|name| Device::new(name));
         let run = |name: &&str| {
             let shown = vec![Vec::new(); PEOPLE.len()];
-            (place(name), Run { shown, ..Run::default() })
+            (conversation(name), Run { shown, ..Run::default() })
         };
         World {
             seed,
@@ -153,7 +153,7 @@ impl World {
             Action::Send(command) => {
                 if let Command::Say(message) = &command
                     && let Some(run) =
-                        self.runs.get_mut(&Place::of(&device.user, message.to.clone()))
+                        self.runs.get_mut(&Conversation::of(&device.user, message.to.clone()))
                 {
                     run.refused.remove(&message.id.to_string());
                 }
@@ -166,9 +166,9 @@ impl World {
                 session.incoming.push_back(bytes);
             }
             Action::Keep(message) => {
-                let place = Place::of(&device.user, message.to.clone());
+                let conversation = Conversation::of(&device.user, message.to.clone());
                 let (id, text) = (message.id.to_string(), message.body.text().to_owned());
-                self.runs.get_mut(&place).unwrap().sent.insert(id, text);
+                self.runs.get_mut(&conversation).unwrap().sent.insert(id, text);
                 device.outbox.push(message);
             }
             Action::Drop(id) => {
@@ -200,12 +200,14 @@ impl World {
         match show {
             Show::Message(message) => {
                 let to = message.conversation(Some(&user));
-                let run = self.runs.get_mut(&Place::of(&user, to)).expect("a known place");
+                let run =
+                    self.runs.get_mut(&Conversation::of(&user, to)).expect("a known conversation");
                 let (id, text) = (message.id.to_string(), message.body.text().to_owned());
                 run.shown[number].push(Line { seq: message.seq.0, id, text });
             }
             Show::Ack { id, to, seq } => {
-                let run = self.runs.get_mut(&Place::of(&user, to)).expect("a known place");
+                let run =
+                    self.runs.get_mut(&Conversation::of(&user, to)).expect("a known conversation");
                 run.acked.insert(id.to_string(), seq.0);
             }
             Show::Event(_, Event::Refused { code: Code::InDoubt, .. }) => {}
@@ -507,22 +509,27 @@ impl World {
             });
             assert_eq!(open.count(), 0, "seed {}: lines never answered", self.seed);
         }
-        for (place, run) in &mut self.runs {
-            let stored = self.reader.read(place, Seq(0), Seq(u64::MAX), PAGE).unwrap();
+        for (conversation, run) in &mut self.runs {
+            let stored = self.reader.read(conversation, Seq(0), Seq(u64::MAX), PAGE).unwrap();
             let line = |line: crate::chat::Message| Line {
                 seq: line.seq.0,
                 id: line.id.to_string(),
                 text: line.body.text().to_owned(),
             };
             run.stored = stored.into_iter().map(line).collect();
-            let others =
-                |user: &str| place.people().is_some_and(|p| p.iter().all(|p| p.as_str() != user));
+            let others = |user: &str| {
+                conversation.people().is_some_and(|p| p.iter().all(|p| p.as_str() != user))
+            };
             for number in (0..PEOPLE.len()).rev().filter(|number| others(PEOPLE[*number])) {
                 let shown = run.shown.remove(number);
-                assert!(shown.is_empty(), "seed {}: {place} was shown to another", self.seed);
+                assert!(
+                    shown.is_empty(),
+                    "seed {}: {conversation} was shown to another",
+                    self.seed
+                );
             }
             let faults = check(run);
-            assert!(faults.is_empty(), "seed {}: {place}: {faults:?}", self.seed);
+            assert!(faults.is_empty(), "seed {}: {conversation}: {faults:?}", self.seed);
         }
     }
 }
@@ -550,8 +557,10 @@ fn lives(seed: u64) -> usize {
     world.fails.lock().unwrap().one_in = [0, 20, 60][world.chance.random_range(0..3)];
     (0..STEPS).for_each(|_| world.step());
     world.settles();
-    let stored =
-        world.runs.keys().map(|place| world.reader.read(place, Seq(0), Seq(u64::MAX), PAGE));
+    let stored = world
+        .runs
+        .keys()
+        .map(|conversation| world.reader.read(conversation, Seq(0), Seq(u64::MAX), PAGE));
     let stored = stored.map(|lines| lines.unwrap().len()).sum();
     world.check();
     stored

@@ -52,7 +52,7 @@ const ROOMS: &[(&str, &[(&str, u8)])] = &[
             ("ignore_list", 0),
             ("outbox", 0),
             ("password_file", 0),
-            ("places", 0),
+            ("conversations", 0),
             ("slash", 0),
             ("vault", 0),
         ],

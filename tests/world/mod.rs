@@ -31,7 +31,8 @@ use spare::SpareKeys;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_pychat");
 
-/// Another client, of Rust alone say, for everybody but alice: they talk to each other all the same.
+/// Another client, of Rust alone say, for everybody but alice: they talk to each other all the
+/// same.
 const OTHER_CLIENT: &str = "PYCHAT_CLIENT";
 
 /// Whatever does not happen within this time does not happen.
@@ -117,7 +118,8 @@ impl World {
         self.server.is_told(&format!("registered with {print}"));
     }
 
-    /// Registers a key for a device of a person and gives its fingerprint; the server may not know it yet.
+    /// Registers a key for a device of a person and gives its fingerprint; the server may not know
+    /// it yet.
     pub fn registers_key_of(&self, name: &str) -> String {
         let vault = self.vault(name);
         self.keys.give(&vault);
@@ -238,7 +240,7 @@ impl World {
                     folders.push(entry.path());
                 } else if entry.file_type().unwrap().is_file() {
                     let bytes = match fs::read(entry.path()) {
-                        // It was renamed into its place meanwhile.
+                        // It was renamed into its conversation meanwhile.
                         Err(error) if error.kind() == ErrorKind::NotFound => continue,
                         bytes => bytes.unwrap(),
                     };

@@ -26,7 +26,7 @@ pub(super) struct Budgets {
     pub notices: Bucket,
     pub logins: Bucket,
     /// Conversations and channels in which this person is the first to write.
-    pub places: Bucket,
+    pub conversations: Bucket,
 }
 
 /// Burst and rate per second of each bucket, in the order of the fields.
@@ -42,23 +42,34 @@ fn sizes(limits: &Limits) -> [(f64, f64); 9] {
         hourly(limits.channels_per_user_max as f64),
         tenfold(limits.notices_per_s),
         tenfold(limits.logins_per_s),
-        hourly(limits.places_per_h),
+        hourly(limits.conversations_per_h),
     ]
 }
 
 impl Budgets {
     pub fn new(limits: &Limits, now: Stamp) -> Budgets {
         let buckets = sizes(limits).map(|(burst, per_s)| Bucket::new(burst, per_s, now));
-        let [lines, bytes, requests, histories, answers, rejoins, notices, logins, places] =
+        let [lines, bytes, requests, histories, answers, rejoins, notices, logins, conversations] =
             buckets;
-        Budgets { lines, bytes, requests, histories, answers, rejoins, notices, logins, places }
+        Budgets {
+            lines,
+            bytes,
+            requests,
+            histories,
+            answers,
+            rejoins,
+            notices,
+            logins,
+            conversations,
+        }
     }
 
     /// Whether nothing is spent or owed, so that forgetting them gives nobody anything.
     pub fn are_full(&self, now: Stamp) -> bool {
         let Budgets { lines, bytes, requests, histories, answers, .. } = self;
-        let Budgets { rejoins, notices, logins, places, .. } = self;
-        let all = [lines, bytes, requests, histories, answers, rejoins, notices, logins, places];
+        let Budgets { rejoins, notices, logins, conversations, .. } = self;
+        let all =
+            [lines, bytes, requests, histories, answers, rejoins, notices, logins, conversations];
         all.into_iter().all(|bucket| bucket.is_full(now))
     }
 
@@ -72,8 +83,8 @@ impl Budgets {
     /// All buckets, in the order of the fields.
     pub fn all(&mut self) -> [&mut Bucket; 9] {
         let Budgets { lines, bytes, requests, histories, answers, .. } = self;
-        let Budgets { rejoins, notices, logins, places, .. } = self;
-        [lines, bytes, requests, histories, answers, rejoins, notices, logins, places]
+        let Budgets { rejoins, notices, logins, conversations, .. } = self;
+        [lines, bytes, requests, histories, answers, rejoins, notices, logins, conversations]
     }
 }
 

@@ -5,7 +5,8 @@ use std::cmp::Reverse;
 use super::{Channel, Effect, Fact, Joining, Outcome, Registry, Seat, Session};
 use crate::chat::rate::Stamp;
 use crate::chat::{
-    ChannelInfo, ChannelName, Event, Place, PlaceInfo, Refusal, Retention, Seq, SessionId, UserName,
+    ChannelInfo, ChannelName, Conversation, ConversationInfo, Event, Refusal, Retention, Seq,
+    SessionId, UserName,
 };
 use crate::limits::LIST_BYTES_MAX;
 
@@ -13,8 +14,8 @@ use crate::limits::LIST_BYTES_MAX;
 const ROW_BYTES: usize = 96;
 
 impl Registry {
-    /// Whether a session may join a channel; true where the channel has a PIN and was not known to its
-    /// person.
+    /// Whether a session may join a channel; true where the channel has a PIN and was not known to
+    /// its person.
     ///
     /// # Errors
     ///
@@ -55,20 +56,20 @@ impl Registry {
     /// Whether a person is in a channel, made it, or was in it when there were messages.
     fn knows(&self, who: &UserName, channel: &ChannelName) -> bool {
         let live = self.channels.get(channel).is_some_and(|channel| channel.counts_for(who));
-        let log = self.logs.get(&Place::Channel(channel.clone()));
+        let log = self.logs.get(&Conversation::Channel(channel.clone()));
         live || log.is_some_and(|log| log.reads.contains_key(who))
     }
 
-    /// Remembers over a restart that a person knows a channel with a PIN. Only where there are messages:
-    /// guesses leave nothing on the disk.
+    /// Remembers over a restart that a person knows a channel with a PIN. Only where there are
+    /// messages: guesses leave nothing on the disk.
     fn remember_member(&mut self, who: &UserName, channel: &ChannelName) -> Option<Effect> {
-        let place = Place::Channel(channel.clone());
-        let log = self.logs.get_mut(&place).filter(|log| channel.has_pin() && log.stored)?;
+        let conversation = Conversation::Channel(channel.clone());
+        let log = self.logs.get_mut(&conversation).filter(|log| channel.has_pin() && log.stored)?;
         if log.reads.contains_key(who) {
             return None;
         }
         log.reads.insert(who.clone(), Seq(0));
-        Some(Effect::Remember(Fact::Read(who.clone(), place, Seq(0))))
+        Some(Effect::Remember(Fact::Read(who.clone(), conversation, Seq(0))))
     }
 
     pub(super) fn join(&mut self, from: SessionId, joining: Joining, now: Stamp) -> Outcome {
@@ -105,8 +106,9 @@ impl Registry {
             effects.push(Effect::Notice(name.clone(), event));
         }
         effects.extend(self.remember_member(&who, &name));
-        let place = Place::Channel(name.clone());
-        let PlaceInfo { log, last, read, retention, .. } = self.place_info(&who, &place);
+        let conversation = Conversation::Channel(name.clone());
+        let ConversationInfo { log, last, read, retention, .. } =
+            self.conversation_info(&who, &conversation);
         let (people, omitted) = self.people_that_fit(&name);
         let topic = self.topics.get(&name).cloned();
         let lobby = name.is_lobby();
@@ -124,11 +126,11 @@ impl Registry {
         // Who resumes says what it has of the lobby once it is in.
         if new && !(lobby && resumes) {
             let start = match after {
-                Some(_) => self.start(&place, after),
-                None if lobby => self.start_now(&place),
-                None => self.start(&place, None),
+                Some(_) => self.start(&conversation, after),
+                None if lobby => self.start_now(&conversation),
+                None => self.start(&conversation, None),
             };
-            effects.push(Effect::Follow(place, vec![from], start));
+            effects.push(Effect::Follow(conversation, vec![from], start));
         }
         Ok(effects)
     }
@@ -169,7 +171,7 @@ impl Registry {
         let session = self.sessions.get_mut(&from).expect("the hub knows its sessions");
         session.channels.remove(name);
         let who = session.user.clone();
-        let mut effects = vec![Effect::Unfollow(Place::Channel(name.clone()), from)];
+        let mut effects = vec![Effect::Unfollow(Conversation::Channel(name.clone()), from)];
         let channel = self.channels.get_mut(name).expect("members keep a channel alive");
         let here_before = channel.people.len();
         let seat = channel.people.get_mut(&who).expect("a member has a seat");
@@ -200,21 +202,21 @@ impl Registry {
         effects
     }
 
-    /// Nobody is left in a channel. Its topic and what people have read of it go with its last line,
-    /// unless the configuration names it.
+    /// Nobody is left in a channel. Its topic and what people have read of it go with its last
+    /// line, unless the configuration names it.
     pub(super) fn forget_channel(&mut self, name: &ChannelName) -> Effect {
-        let place = Place::Channel(name.clone());
-        let passing = (self.rules.retention)(&place) == Retention::Off;
-        let stored = self.logs.get(&place).is_some_and(|log| log.stored);
-        let stays = stored && !passing && !(self.rules.forgets)(&place);
+        let conversation = Conversation::Channel(name.clone());
+        let passing = (self.rules.retention)(&conversation) == Retention::Off;
+        let stored = self.logs.get(&conversation).is_some_and(|log| log.stored);
+        let stays = stored && !passing && !(self.rules.forgets)(&conversation);
         let configured = (self.rules.configured)(name);
         if !stays && !configured {
             self.topics.remove(name);
         }
         if !stays && (passing || !configured) {
-            self.forget_log(&place);
+            self.forget_log(&conversation);
         }
-        Effect::Forget(place)
+        Effect::Forget(conversation)
     }
 
     pub(super) fn topic(
@@ -227,8 +229,8 @@ impl Registry {
         if !self.is_member(from, name) {
             return Err(Refusal::NotMember(name.clone()));
         }
-        let place = Place::Channel(name.clone());
-        let retention = (self.rules.retention)(&place);
+        let conversation = Conversation::Channel(name.clone());
+        let retention = (self.rules.retention)(&conversation);
         let to = name.clone();
         let Some(text) = text else {
             let text = self.topics.get(name).cloned();
@@ -249,11 +251,11 @@ impl Registry {
         Ok(vec![Effect::Notice(name.clone(), event), Effect::Remember(fact)])
     }
 
-    /// The rows of `/channels` that fit an answer, and how many do not: the asker's own come first, then
-    /// those with the most people.
+    /// The rows of `/channels` that fit an answer, and how many do not: the asker's own come first,
+    /// then those with the most people.
     pub(super) fn channels_for(&self, asker: SessionId) -> (Vec<ChannelInfo>, usize) {
-        // Of a channel with a PIN that the asker is not in, nothing may depend on the tag, by which its PIN
-        // can be guessed: not the name, and not the order.
+        // Of a channel with a PIN that the asker is not in, nothing may depend on the tag, by which
+        // its PIN can be guessed: not the name, and not the order.
         let mut rows = Vec::with_capacity(self.channels.len());
         for (name, channel) in &self.channels {
             let rank = (Reverse(self.is_member(asker, name)), Reverse(channel.people.len()));
@@ -279,8 +281,8 @@ impl Registry {
         (rows.into_iter().map(info).collect(), omitted)
     }
 
-    /// Whether a session may be told who is in a channel: open channels are open to everybody, and of one
-    /// with a PIN only its members learn anything, not even whether it exists.
+    /// Whether a session may be told who is in a channel: open channels are open to everybody, and
+    /// of one with a PIN only its members learn anything, not even whether it exists.
     pub(super) fn may_look(&self, from: SessionId, channel: &ChannelName) -> Result<(), Refusal> {
         if channel.has_pin() && !self.is_member(from, channel) {
             return Err(Refusal::NotMember(channel.clone()));

@@ -12,11 +12,19 @@ fn tag(number: usize) -> String {
     format!("#tea~{}{number:02}0", "0".repeat(23))
 }
 
-/// A place with lines of an earlier run, up to this seq.
-pub(super) fn past(place: &str, last: u64) -> Remembered {
+/// A conversation with lines of an earlier run, up to this seq.
+pub(super) fn past(conversation: &str, last: u64) -> Remembered {
     let (first, last, stored, topic) = (Seq(0), Seq(last), last > 0, None);
     let (reads, waiting) = (Vec::new(), Vec::new());
-    Remembered { place: place.parse().unwrap(), first, last, stored, topic, reads, waiting }
+    Remembered {
+        conversation: conversation.parse().unwrap(),
+        first,
+        last,
+        stored,
+        topic,
+        reads,
+        waiting,
+    }
 }
 
 fn join(channel: &str) -> Command {
@@ -63,7 +71,7 @@ fn who_is_not_in_a_channel_with_a_pin_cannot_tell_whether_it_exists() {
         },
         &|to| {
             let to = to.parse().unwrap();
-            Command::Read { places: vec![ReadMark { to, seq: Seq(3) }] }
+            Command::Read { conversations: vec![ReadMark { to, seq: Seq(3) }] }
         },
         &|to| {
             let body = Body::Sealed(super::super::Opaque::new(&[1]).unwrap());
@@ -148,16 +156,19 @@ fn a_channel_with_a_pin_that_had_messages_stays_known_over_a_restart() {
     let alice = chat.enters("alice");
     chat.joins(alice, &tag(1)).unwrap();
     chat.joins(alice, &tag(2)).unwrap();
-    let place: Place = tag(1).parse().unwrap();
-    chat.registry.committed(&place, Seq(1));
+    let conversation: Conversation = tag(1).parse().unwrap();
+    chat.registry.committed(&conversation, Seq(1));
     let known = |effects: Vec<Effect>| {
         let known = |effect| match effect {
-            Effect::Remember(Fact::Read(_, place, Seq(0))) => Some(place),
+            Effect::Remember(Fact::Read(_, conversation, Seq(0))) => Some(conversation),
             _ => None,
         };
         effects.into_iter().filter_map(known).collect::<Vec<_>>()
     };
-    assert_eq!(known(chat.does(alice, part(&tag(1))).unwrap()), std::slice::from_ref(&place));
+    assert_eq!(
+        known(chat.does(alice, part(&tag(1))).unwrap()),
+        std::slice::from_ref(&conversation)
+    );
     assert_eq!(known(chat.does(alice, part(&tag(2))).unwrap()), [], "a guess leaves nothing");
     let mut later = Chat::new();
     let reads = vec![("alice".parse().unwrap(), Seq(0))];
@@ -286,22 +297,22 @@ fn nobody_is_forgotten_who_has_spent_something() {
     assert!(chat.registry.users.is_empty());
 }
 
-/// What is left in memory of a place that nobody is in.
-fn traces(chat: &Chat, place: &str) -> usize {
-    let place: Place = place.parse().unwrap();
-    let topic = match &place {
-        Place::Channel(name) => chat.registry.topics.contains_key(name),
-        Place::Private(..) => false,
+/// What is left in memory of a conversation that nobody is in.
+fn traces(chat: &Chat, conversation: &str) -> usize {
+    let conversation: Conversation = conversation.parse().unwrap();
+    let topic = match &conversation {
+        Conversation::Channel(name) => chat.registry.topics.contains_key(name),
+        Conversation::Private(..) => false,
     };
     let partners = chat.registry.partners.len();
-    usize::from(topic) + usize::from(chat.registry.logs.contains_key(&place)) + partners
+    usize::from(topic) + usize::from(chat.registry.logs.contains_key(&conversation)) + partners
 }
 
 #[test]
 fn nothing_is_left_of_a_channel_whose_last_line_is_gone() {
     let mut chat = Chat::new();
     let alice = chat.enters("alice");
-    let tea: Place = "#tea".parse().unwrap();
+    let tea: Conversation = "#tea".parse().unwrap();
     let minute = 61_000;
     let forgets = |effects: &[Effect]| effects.contains(&Effect::Forget("#tea".parse().unwrap()));
     chat.joins(alice, "#tea").unwrap();
@@ -320,7 +331,8 @@ fn nothing_is_left_of_a_channel_whose_last_line_is_gone() {
     assert!(forgets(&empty(&mut chat, 8)));
     assert_eq!(traces(&chat, "#tea"), 0);
     assert!(empty(&mut chat, 8).is_empty());
-    // What is said there later comes behind whatever a client may have of it, and nothing is unread.
+    // What is said there later comes behind whatever a client may have of it, and nothing is
+    // unread.
     let entered = chat.joins(alice, "#tea").unwrap();
     let found = entered.iter().find_map(|effect| match effect {
         Effect::Answer(Event::Entered { last, read, topic, .. }) => Some((*last, *read, topic)),
@@ -332,8 +344,8 @@ fn nothing_is_left_of_a_channel_whose_last_line_is_gone() {
     assert_eq!((start.after, start.upto), (Seq(8), Seq(8)), "no gap");
     // One that the configuration names keeps what it has.
     chat.registry.remember(Remembered { topic: Some("x".into()), ..past("#configured", 3) });
-    let place: Place = "#configured".parse().unwrap();
-    assert!(chat.registry.emptied(vec![(place, Seq(3))], Stamp(minute)).is_empty());
+    let conversation: Conversation = "#configured".parse().unwrap();
+    assert!(chat.registry.emptied(vec![(conversation, Seq(3))], Stamp(minute)).is_empty());
     assert_eq!(traces(&chat, "#configured"), 2);
 }
 
@@ -341,9 +353,9 @@ fn nothing_is_left_of_a_channel_whose_last_line_is_gone() {
 fn nothing_is_left_of_a_conversation_whose_last_line_is_gone() {
     let mut chat = Chat::new();
     let alice = chat.enters("alice");
-    let place: Place = "@alice@bob".parse().unwrap();
+    let conversation: Conversation = "@alice@bob".parse().unwrap();
     chat.says(alice, "@bob", "psst").unwrap();
-    chat.registry.committed(&place, Seq(1));
+    chat.registry.committed(&conversation, Seq(1));
     let emptied = |chat: &mut Chat, ms| {
         chat.registry.emptied(vec![("@alice@bob".parse().unwrap(), Seq(1))], Stamp(ms));
         chat.registry.sweep(Stamp(ms + 31_000))
@@ -351,7 +363,7 @@ fn nothing_is_left_of_a_conversation_whose_last_line_is_gone() {
     assert!(emptied(&mut chat, 0).is_empty(), "alice is here");
     assert!(traces(&chat, "@alice@bob") > 0);
     chat.registry.leave(alice, None, false, Stamp(40_000));
-    assert_eq!(chat.registry.sweep(Stamp(75_000)), [Effect::Forget(place)]);
+    assert_eq!(chat.registry.sweep(Stamp(75_000)), [Effect::Forget(conversation)]);
     assert_eq!(traces(&chat, "@alice@bob"), 0);
     // Long after both have gone, too.
     chat.registry.remember(past("@alice@bob", 1));
@@ -411,23 +423,25 @@ fn lists_fit_an_answer_and_say_what_is_left_out() {
 fn a_position_is_told_and_written_once_however_often_it_moves_in_a_request() {
     let mut chat = Chat::new();
     let (laptop, _phone) = (chat.enters("alice"), chat.enters("alice"));
-    chat.registry.committed(&Place::Channel(ChannelName::lobby()), Seq(500));
+    chat.registry.committed(&Conversation::Channel(ChannelName::lobby()), Seq(500));
     let logs = chat.registry.logs.len();
-    let mut places: Vec<_> = (1..=500)
+    let mut conversations: Vec<_> = (1..=500)
         .map(|seq| ReadMark { to: Target::Channel(ChannelName::lobby()), seq: Seq(seq) })
         .collect();
-    places.push(ReadMark { to: "@bob".parse().unwrap(), seq: Seq(9) });
-    let effects = chat.does(laptop, Command::Read { places: places.clone() }).unwrap();
+    conversations.push(ReadMark { to: "@bob".parse().unwrap(), seq: Seq(9) });
+    let effects =
+        chat.does(laptop, Command::Read { conversations: conversations.clone() }).unwrap();
     assert_eq!(effects.len(), 2, "a record and a word to the phone");
     assert_eq!(chat.registry.logs.len(), logs, "nothing begins by being read");
-    let again = (0..3).map(|_| chat.does(laptop, Command::Read { places: places.clone() }));
+    let again =
+        (0..3).map(|_| chat.does(laptop, Command::Read { conversations: conversations.clone() }));
     assert!(again.last().unwrap().is_err(), "many positions cost as much as many requests");
 }
 
 #[test]
 fn first_messages_and_messages_to_whom_is_gone() {
     let mut chat = Chat::new();
-    chat.registry.rules.limits.places_per_h = 2.0;
+    chat.registry.rules.limits.conversations_per_h = 2.0;
     let alice = chat.enters("alice");
     let waiting = vec![("dave".parse().unwrap(), 1)];
     chat.registry.remember(Remembered { waiting, ..past("@alice@dave", 1) });

@@ -1,47 +1,47 @@
-//! The places' logs: how far each goes, where a session begins to read it, and how far people have
-//! read.
+//! The conversations' logs: how far each goes, where a session begins to read it, and how far
+//! people have read.
 
 use std::collections::{BTreeMap, HashMap};
 
 use super::{Directory, Effect, Fact, Log, Registry, Remembered, Start};
 use crate::chat::rate::Stamp;
 use crate::chat::{
-    ChannelName, Event, LogId, Mark, Place, PlaceInfo, Position, ReadMark, Refusal, Retention, Seq,
-    SessionId, Target, UserName,
+    ChannelName, Conversation, ConversationInfo, Event, LogId, Mark, Position, ReadMark, Refusal,
+    Retention, Seq, SessionId, Target, UserName,
 };
 
 impl Registry {
-    /// What is known of a place from before this run.
+    /// What is known of a conversation from before this run.
     pub fn remember(&mut self, known: Remembered) {
-        let Remembered { place, first, last, stored, topic, reads, waiting } = known;
-        if let (Place::Channel(channel), Some(topic)) = (&place, topic) {
+        let Remembered { conversation, first, last, stored, topic, reads, waiting } = known;
+        if let (Conversation::Channel(channel), Some(topic)) = (&conversation, topic) {
             self.topics.insert(channel.clone(), topic);
         }
-        let log = self.log(&place);
+        let log = self.log(&conversation);
         (log.first, log.last) = (first, last);
         (log.begun, log.stored) = (stored, stored);
         log.reads = reads.into_iter().collect();
         for (name, count) in waiting.into_iter().filter(|(_, count)| *count > 0) {
-            self.user(&name, Stamp(0)).wait_for(&place, &name, count);
+            self.user(&name, Stamp(0)).wait_for(&conversation, &name, count);
         }
         // Where nothing is left, the channel is forgotten again unless somebody comes.
-        if let Place::Channel(channel) = place
+        if let Conversation::Channel(channel) = conversation
             && !stored
         {
             self.channels.entry(channel).or_default().empty_since = Some(Stamp(0));
         }
     }
 
-    pub(super) fn log(&mut self, place: &Place) -> &mut Log {
+    pub(super) fn log(&mut self, conversation: &Conversation) -> &mut Log {
         let rules = &self.rules;
-        self.logs.entry(place.clone()).or_insert_with(|| {
-            if let Some([one, other]) = place.people() {
+        self.logs.entry(conversation.clone()).or_insert_with(|| {
+            if let Some([one, other]) = conversation.people() {
                 for (name, partner) in [(one, other), (other, one)] {
                     let partners = self.partners.entry(name.clone()).or_default();
                     partners.insert(partner.clone());
                 }
             }
-            let (id, first) = match (rules.retention)(place) {
+            let (id, first) = match (rules.retention)(conversation) {
                 Retention::Off => {
                     self.logs_made += 1;
                     (LogId(rules.passing.0.wrapping_add(self.logs_made)), Seq(0))
@@ -54,29 +54,30 @@ impl Registry {
     }
 
     /// A line was committed.
-    pub fn committed(&mut self, place: &Place, seq: Seq) {
-        let log = self.log(place);
+    pub fn committed(&mut self, conversation: &Conversation, seq: Seq) {
+        let log = self.log(conversation);
         (log.last, log.stored) = (seq, true);
     }
 
-    /// The ledger has found no line of these places, whose last seqs were these. Those that nobody is in
-    /// are forgotten: channels now, conversations once both people have been away for long enough.
-    pub fn emptied(&mut self, places: Vec<(Place, Seq)>, now: Stamp) -> Vec<Effect> {
+    /// The ledger has found no line of these conversations, whose last seqs were these. Those that
+    /// nobody is in are forgotten: channels now, conversations once both people have been away for
+    /// long enough.
+    pub fn emptied(&mut self, conversations: Vec<(Conversation, Seq)>, now: Stamp) -> Vec<Effect> {
         let mut effects = Vec::new();
-        for (place, last) in places {
+        for (conversation, last) in conversations {
             // A line that was stored meanwhile has another seq.
-            let Some(log) = self.logs.get_mut(&place).filter(|log| log.last == last) else {
+            let Some(log) = self.logs.get_mut(&conversation).filter(|log| log.last == last) else {
                 continue;
             };
             log.stored = false;
-            match &place {
-                Place::Channel(name) => {
+            match &conversation {
+                Conversation::Channel(name) => {
                     if !self.channels.contains_key(name) && !(self.rules.configured)(name) {
                         effects.push(self.forget_channel(name));
                     }
                 }
-                Place::Private(..) => {
-                    for name in place.people().into_iter().flatten() {
+                Conversation::Private(..) => {
+                    for name in conversation.people().into_iter().flatten() {
                         if self.sessions_of(name).is_empty() {
                             self.left.entry(name.clone()).or_insert(now);
                         }
@@ -87,17 +88,18 @@ impl Registry {
         effects
     }
 
-    /// Forgets what is known of a place's log. Lines of places that begin later come behind its last one.
-    pub(super) fn forget_log(&mut self, place: &Place) {
-        let Some(log) = self.logs.remove(place) else { return };
+    /// Forgets what is known of a conversation's log. Lines of conversations that begin later come
+    /// behind its last one.
+    pub(super) fn forget_log(&mut self, conversation: &Conversation) {
+        let Some(log) = self.logs.remove(conversation) else { return };
         if log.id == self.rules.kept {
             self.floor = self.floor.max(log.last);
         }
     }
 
     /// A line was not stored: it does not wait for anybody.
-    pub fn refused(&mut self, place: &Place, from: &UserName) {
-        for person in place.people().into_iter().flatten().filter(|person| *person != from) {
+    pub fn refused(&mut self, conversation: &Conversation, from: &UserName) {
+        for person in conversation.people().into_iter().flatten().filter(|person| *person != from) {
             let Some(user) = self.users.get_mut(person) else { continue };
             let Some(count) = user.waiting.get_mut(from) else { continue };
             *count -= 1;
@@ -107,25 +109,25 @@ impl Registry {
         }
     }
 
-    /// The newest seq of a place.
-    pub fn last(&self, place: &Place) -> Seq {
-        self.logs.get(place).map_or(Seq(0), |log| log.last)
+    /// The newest seq of a conversation.
+    pub fn last(&self, conversation: &Conversation) -> Seq {
+        self.logs.get(conversation).map_or(Seq(0), |log| log.last)
     }
 
-    /// The places that a session may read.
-    pub fn readable(&self, id: SessionId) -> Vec<Place> {
+    /// The conversations that a session may read.
+    pub fn readable(&self, id: SessionId) -> Vec<Conversation> {
         let Some(session) = self.sessions.get(&id) else { return Vec::new() };
-        let channels = session.channels.iter().cloned().map(Place::Channel);
+        let channels = session.channels.iter().cloned().map(Conversation::Channel);
         channels.chain(self.conversations(&session.user)).collect()
     }
 
-    pub(super) fn conversations(&self, user: &UserName) -> Vec<Place> {
+    pub(super) fn conversations(&self, user: &UserName) -> Vec<Conversation> {
         let partners = self.partners.get(user).into_iter().flatten();
-        partners.map(|partner| Place::private(user.clone(), partner.clone())).collect()
+        partners.map(|partner| Conversation::private(user.clone(), partner.clone())).collect()
     }
 
-    /// What was kept in memory only, and what has no line any more, goes once both people have been away
-    /// for the resume window.
+    /// What was kept in memory only, and what has no line any more, goes once both people have been
+    /// away for the resume window.
     pub(super) fn forget_conversations(&mut self, window_ms: u64, now: Stamp) -> Vec<Effect> {
         let over = |(_, since): &(&UserName, &Stamp)| now.ms_since(**since) >= window_ms;
         let gone = self.left.iter().filter(over).map(|(name, _)| name.clone());
@@ -134,32 +136,32 @@ impl Registry {
         let mut effects = Vec::new();
         for name in gone {
             for partner in self.partners.get(&name).cloned().unwrap_or_default() {
-                let place = Place::private(name.clone(), partner.clone());
+                let conversation = Conversation::private(name.clone(), partner.clone());
                 let is_here = !self.sessions_of(&partner).is_empty();
-                let stays = (self.rules.retention)(&place) != Retention::Off
-                    && self.logs.get(&place).is_some_and(|log| log.stored);
+                let stays = (self.rules.retention)(&conversation) != Retention::Off
+                    && self.logs.get(&conversation).is_some_and(|log| log.stored);
                 // Who left a moment ago may be back, and is looked at later.
                 if is_here || self.left.contains_key(&partner) || stays {
                     continue;
                 }
-                self.forget_log(&place);
+                self.forget_log(&conversation);
                 for (one, other) in [(&name, &partner), (&partner, &name)] {
                     if let Some(partners) = self.partners.get_mut(one) {
                         partners.remove(other);
                     }
                 }
-                effects.push(Effect::Forget(place));
+                effects.push(Effect::Forget(conversation));
             }
         }
         self.partners.retain(|_, partners| !partners.is_empty());
         effects
     }
 
-    /// Where a session that has `mark` of a place begins to read it.
-    pub(super) fn start(&mut self, place: &Place, mark: Option<Mark>) -> Start {
+    /// Where a session that has `mark` of a conversation begins to read it.
+    pub(super) fn start(&mut self, conversation: &Conversation, mark: Option<Mark>) -> Start {
         let (resume_max, first_max) =
             (self.rules.limits.resume_lines_max, self.rules.limits.first_lines_max);
-        let log = self.log(place);
+        let log = self.log(conversation);
         let first = log.first;
         let known = mark.filter(|mark| mark.log == log.id && mark.seq <= log.last);
         match known {
@@ -172,22 +174,22 @@ impl Registry {
     }
 
     /// From now on, without anything of before.
-    pub(super) fn start_now(&mut self, place: &Place) -> Start {
-        let last = self.log(place).last;
+    pub(super) fn start_now(&mut self, conversation: &Conversation) -> Start {
+        let last = self.log(conversation).last;
         Start { after: last, upto: last, lines_max: 0, fresh: true }
     }
 
-    /// The place that a session means, if it may read it: a channel that it is in, or a private
-    /// conversation of its person.
+    /// The conversation that a session means, if it may read it: a channel that it is in, or a
+    /// private conversation of its person.
     pub fn may_read(
         &self,
         from: SessionId,
         to: &Target,
         directory: Directory,
-    ) -> Result<Place, Refusal> {
+    ) -> Result<Conversation, Refusal> {
         match to {
             Target::Channel(channel) if self.is_member(from, channel) => {
-                Ok(Place::Channel(channel.clone()))
+                Ok(Conversation::Channel(channel.clone()))
             }
             Target::Channel(channel) => Err(Refusal::NotMember(channel.clone())),
             Target::User(name) => {
@@ -202,7 +204,7 @@ impl Registry {
                     Target::User(name) => Refusal::NoSuchUser(name.clone()),
                     Target::Channel(channel) => Refusal::NotMember(channel.clone()),
                 })?;
-                Ok(Place::private(user.clone(), name))
+                Ok(Conversation::private(user.clone(), name))
             }
         }
     }
@@ -211,7 +213,7 @@ impl Registry {
     pub(super) fn resume(
         &mut self,
         from: SessionId,
-        places: &[Position],
+        conversations: &[Position],
         directory: Directory,
         now: Stamp,
     ) -> Vec<Effect> {
@@ -220,22 +222,24 @@ impl Registry {
             return Vec::new();
         }
         let mut marks = HashMap::new();
-        for position in places {
-            if let Ok(place) = self.may_read(from, &position.to, directory) {
-                marks.insert(place, position.mark);
+        for position in conversations {
+            if let Ok(conversation) = self.may_read(from, &position.to, directory) {
+                marks.insert(conversation, position.mark);
             }
         }
-        let lobby = Place::Channel(ChannelName::lobby());
+        let lobby = Conversation::Channel(ChannelName::lobby());
         let mut effects = Vec::new();
         let mut infos = Vec::new();
-        for place in std::iter::once(lobby).chain(self.conversations(&user)) {
-            let mark = marks.get(&place).copied();
-            infos.push(self.place_info(&user, &place));
-            let start = self.start(&place, mark);
-            effects.push(Effect::Follow(place, vec![from], start));
+        for conversation in std::iter::once(lobby).chain(self.conversations(&user)) {
+            let mark = marks.get(&conversation).copied();
+            infos.push(self.conversation_info(&user, &conversation));
+            let start = self.start(&conversation, mark);
+            effects.push(Effect::Follow(conversation, vec![from], start));
         }
         // A record holds some hundred of them.
-        let tell = |infos: &[PlaceInfo]| Effect::Answer(Event::Places { places: infos.to_vec() });
+        let tell = |infos: &[ConversationInfo]| {
+            Effect::Answer(Event::Conversations { conversations: infos.to_vec() })
+        };
         let missed = self.missed(from, now);
         infos.chunks(50).map(tell).chain(missed).chain(effects).collect()
     }
@@ -265,45 +269,56 @@ impl Registry {
         left.chain(came).collect()
     }
 
-    pub(super) fn place_info(&mut self, user: &UserName, place: &Place) -> PlaceInfo {
-        let retention = (self.rules.retention)(place);
-        let log = self.log(place);
+    pub(super) fn conversation_info(
+        &mut self,
+        user: &UserName,
+        conversation: &Conversation,
+    ) -> ConversationInfo {
+        let retention = (self.rules.retention)(conversation);
+        let log = self.log(conversation);
         let read = log.reads.get(user).copied().unwrap_or_default().max(log.first);
-        PlaceInfo { to: place.as_seen_by(user), log: log.id, last: log.last, read, retention }
+        ConversationInfo {
+            to: conversation.as_seen_by(user),
+            log: log.id,
+            last: log.last,
+            read,
+            retention,
+        }
     }
 
     /// A person has read: remembered, and told to their other sessions.
     pub(super) fn read(
         &mut self,
         from: SessionId,
-        places: &[ReadMark],
+        conversations: &[ReadMark],
         directory: Directory,
     ) -> Vec<Effect> {
         let user = self.session(from).user.clone();
         let mut others = self.sessions_of(&user).to_vec();
         others.retain(|id| *id != from);
-        // Of several positions in one place, the last is meant: each would be written and told.
+        // Of several positions in one conversation, the last is meant: each would be written and
+        // told.
         let mut newest = BTreeMap::new();
-        for ReadMark { to, seq } in places {
-            let Ok(place) = self.may_read(from, to, directory) else { continue };
-            let known: &mut Seq = newest.entry(place).or_default();
+        for ReadMark { to, seq } in conversations {
+            let Ok(conversation) = self.may_read(from, to, directory) else { continue };
+            let known: &mut Seq = newest.entry(conversation).or_default();
             *known = (*known).max(*seq);
         }
         let mut effects = Vec::new();
-        for (place, seq) in newest {
+        for (conversation, seq) in newest {
             // A conversation does not begin by being read.
-            let Some(log) = self.logs.get_mut(&place) else { continue };
+            let Some(log) = self.logs.get_mut(&conversation) else { continue };
             let seq = seq.min(log.last);
             let read = log.reads.entry(user.clone()).or_default();
             if seq <= *read {
                 continue;
             }
             *read = seq;
-            let to = place.as_seen_by(&user);
+            let to = conversation.as_seen_by(&user);
             if !others.is_empty() {
                 effects.push(Effect::Tell(others.clone(), Event::Read { to, seq }));
             }
-            effects.push(Effect::Remember(Fact::Read(user.clone(), place, seq)));
+            effects.push(Effect::Remember(Fact::Read(user.clone(), conversation, seq)));
         }
         effects
     }

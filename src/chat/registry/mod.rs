@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::rate::{Stamp, take_both};
 use super::{
-    ChannelName, Command, DeviceName, Event, Kind, LogId, Mark, NewMessage, Place, Refusal,
+    ChannelName, Command, Conversation, DeviceName, Event, Kind, LogId, Mark, NewMessage, Refusal,
     Retention, Seq, SessionId, Target, UserName,
 };
 use crate::limits::{Limits, MAILBOX_SENDERS};
@@ -24,25 +24,25 @@ const READS_PER_REQUEST: usize = 10;
 /// What the hub does next, in this order.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Effect {
-    /// The line that came with the command goes to the ledger, for this place.
-    Line(Place),
+    /// The line that came with the command goes to the ledger, for this conversation.
+    Line(Conversation),
     /// A notice goes into a channel's log.
     Notice(ChannelName, Event),
-    /// These sessions read a place from here on.
-    Follow(Place, Vec<SessionId>, Start),
-    /// The session no longer reads a place.
-    Unfollow(Place, SessionId),
+    /// These sessions read a conversation from here on.
+    Follow(Conversation, Vec<SessionId>, Start),
+    /// The session no longer reads a conversation.
+    Unfollow(Conversation, SessionId),
     /// An answer for the session that asked.
     Answer(Event),
     /// The same for other sessions.
     Tell(Vec<SessionId>, Event),
     /// To be remembered over a restart.
     Remember(Fact),
-    /// Nobody is left who could come back to this place's log.
-    Forget(Place),
+    /// Nobody is left who could come back to this conversation's log.
+    Forget(Conversation),
 }
 
-/// Where a session begins to read a place.
+/// Where a session begins to read a conversation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Start {
     /// It has everything up to here ...
@@ -51,7 +51,7 @@ pub struct Start {
     pub upto: Seq,
     /// Of that, at most this many, the newest.
     pub lines_max: usize,
-    /// It never had anything of the place: what is left out is no gap.
+    /// It never had anything of the conversation: what is left out is no gap.
     pub fresh: bool,
 }
 
@@ -59,9 +59,9 @@ pub struct Start {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Fact {
     Topic(ChannelName, Option<String>),
-    Read(UserName, Place, Seq),
+    Read(UserName, Conversation, Seq),
     /// A person's last session ended; these are their private conversations.
-    Away(UserName, Vec<Place>),
+    Away(UserName, Vec<Conversation>),
 }
 
 type Outcome = Result<Vec<Effect>, Refusal>;
@@ -84,7 +84,7 @@ struct Session {
     channels: BTreeSet<ChannelName>,
     /// It was cut off then: its seats are kept for the resume window.
     cut: Option<Stamp>,
-    /// It says what it has of each place before it reads it.
+    /// It says what it has of each conversation before it reads it.
     resumes: bool,
     /// Until then: who was in the lobby, and since when, as it was told.
     told: BTreeMap<UserName, Stamp>,
@@ -97,14 +97,14 @@ struct User {
     away: Option<String>,
     active: Stamp,
     budgets: Budgets,
-    /// Private lines since the last session ended by sender, those that the ledger has not decided about
-    /// included.
+    /// Private lines since the last session ended by sender, those that the ledger has not decided
+    /// about included.
     waiting: BTreeMap<UserName, usize>,
     /// Nothing that this person does is told to others.
     muted: bool,
 }
 
-/// What is known of a place's log.
+/// What is known of a conversation's log.
 struct Log {
     id: LogId,
     /// Its lines come behind this seq ...
@@ -112,16 +112,16 @@ struct Log {
     /// ... and up to this one.
     last: Seq,
     reads: HashMap<UserName, Seq>,
-    /// Somebody has written here, and has paid for the place.
+    /// Somebody has written here, and has paid for the conversation.
     begun: bool,
     /// The ledger has lines of it.
     stored: bool,
 }
 
-/// What is known of a place from before this run.
+/// What is known of a conversation from before this run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Remembered {
-    pub place: Place,
+    pub conversation: Conversation,
     /// Its lines come behind this seq ...
     pub first: Seq,
     /// ... and up to this one.
@@ -163,7 +163,7 @@ pub struct Registry {
     users: HashMap<UserName, User>,
     channels: BTreeMap<ChannelName, Channel>,
     topics: HashMap<ChannelName, String>,
-    logs: HashMap<Place, Log>,
+    logs: HashMap<Conversation, Log>,
     /// With whom a person has talked in private.
     partners: HashMap<UserName, BTreeSet<UserName>>,
     /// Joins of channels with a PIN that were new to a person.
@@ -172,20 +172,20 @@ pub struct Registry {
     left: BTreeMap<UserName, Stamp>,
     rules: Rules,
     logs_made: u64,
-    /// Lines of places that begin from now on come behind this seq: no mark of a place that was forgotten
-    /// reaches further than what is said there later.
+    /// Lines of conversations that begin from now on come behind this seq: no mark of a
+    /// conversation that was forgotten reaches further than what is said there later.
     floor: Seq,
 }
 
 /// What the operator has decided.
 pub struct Rules {
     pub limits: Limits,
-    /// How long a place's lines are kept.
-    pub retention: Box<dyn Fn(&Place) -> Retention + Send>,
+    /// How long a conversation's lines are kept.
+    pub retention: Box<dyn Fn(&Conversation) -> Retention + Send>,
     /// Whether the configuration names a channel: it keeps its topic when everybody has left.
     pub configured: Box<dyn Fn(&ChannelName) -> bool + Send>,
-    /// Whether a place's lines go at once when nobody is left in it.
-    pub forgets: Box<dyn Fn(&Place) -> bool + Send>,
+    /// Whether a conversation's lines go at once when nobody is left in it.
+    pub forgets: Box<dyn Fn(&Conversation) -> bool + Send>,
     /// The id of the logs that are kept.
     pub kept: LogId,
     /// The ids of the others are counted from here on.
@@ -193,7 +193,7 @@ pub struct Rules {
 }
 
 impl Registry {
-    /// Without any place; lines of new ones come behind `floor`.
+    /// Without any conversation; lines of new ones come behind `floor`.
     pub fn new(rules: Rules, floor: Seq) -> Self {
         let channels = BTreeMap::from([(ChannelName::lobby(), Channel::default())]);
         Registry {
@@ -229,7 +229,9 @@ impl Registry {
         self.pay(from, command, now)?;
         match command {
             Command::Say(message) => self.say(from, message, directory, now),
-            Command::Resume { places } => Ok(self.resume(from, places, directory, now)),
+            Command::Resume { conversations } => {
+                Ok(self.resume(from, conversations, directory, now))
+            }
             Command::Join { channel, after, reference } => {
                 let strange = self.may_join(from, channel, now)?;
                 let (channel, reference) = (channel.clone(), reference.clone());
@@ -249,7 +251,7 @@ impl Registry {
             Command::Topic { channel, text, reference } => {
                 self.topic(from, channel, text.as_deref(), reference.clone())
             }
-            Command::Read { places } => Ok(self.read(from, places, directory)),
+            Command::Read { conversations } => Ok(self.read(from, conversations, directory)),
             Command::Away { text } => {
                 self.user_of(from).away = text.clone();
                 Ok(Vec::new())
@@ -364,8 +366,8 @@ impl Registry {
             Command::Channels { .. } => {
                 budgets.requests.take(parts(channels, CHANNELS_PER_REQUEST), now)
             }
-            Command::Read { places } => {
-                budgets.requests.take(parts(places.len(), READS_PER_REQUEST), now)
+            Command::Read { conversations } => {
+                budgets.requests.take(parts(conversations.len(), READS_PER_REQUEST), now)
             }
             Command::Quit => Ok(()),
             _ => budgets.requests.take(1.0, now),
@@ -400,23 +402,25 @@ impl Registry {
         directory: Directory,
         now: Stamp,
     ) -> Outcome {
-        let place = self.may_read(from, &message.to, directory)?;
+        let conversation = self.may_read(from, &message.to, directory)?;
         if let Target::User(name) = &message.to
             && !matches!(message.kind, Kind::Delete { .. })
             && directory(name).is_none()
         {
             return Err(Refusal::NotRegistered(name.clone()));
         }
-        self.begin(from, &place, now)?;
-        let Some([one, other]) = place.people() else { return Ok(vec![Effect::Line(place)]) };
+        self.begin(from, &conversation, now)?;
+        let Some([one, other]) = conversation.people() else {
+            return Ok(vec![Effect::Line(conversation)]);
+        };
         let sender = self.session(from).user.clone();
         let name = if *one == sender { other.clone() } else { one.clone() };
         if self.sessions_of(&name).is_empty() {
-            self.leave_for(&name, &sender, &place, now)?;
+            self.leave_for(&name, &sender, &conversation, now)?;
         }
-        let begins = !self.logs.contains_key(&place);
-        let start = self.start_now(&place);
-        self.log(&place).begun = true;
+        let begins = !self.logs.contains_key(&conversation);
+        let start = self.start_now(&conversation);
+        self.log(&conversation).begun = true;
         let mut effects = Vec::new();
         for person in if name == sender { vec![name] } else { vec![name, sender] } {
             // Who still has to say what it has of before gets this line with the rest.
@@ -424,24 +428,30 @@ impl Registry {
             let readers = self.sessions_of(&person).iter().copied().filter(|id| !resumes(id));
             let readers: Vec<SessionId> = readers.collect();
             if begins {
-                let places = vec![self.place_info(&person, &place)];
-                effects.push(Effect::Tell(readers.clone(), Event::Places { places }));
+                let conversations = vec![self.conversation_info(&person, &conversation)];
+                effects.push(Effect::Tell(readers.clone(), Event::Conversations { conversations }));
             }
-            effects.push(Effect::Follow(place.clone(), readers, start));
+            effects.push(Effect::Follow(conversation.clone(), readers, start));
         }
-        effects.push(Effect::Line(place));
+        effects.push(Effect::Line(conversation));
         Ok(effects)
     }
 
-    /// The first message in a place is paid for: the server remembers the place from then on.
-    fn begin(&mut self, from: SessionId, place: &Place, now: Stamp) -> Result<(), Refusal> {
-        if self.logs.get(place).is_some_and(|log| log.begun) {
+    /// The first message in a conversation is paid for: the server remembers the conversation from
+    /// then on.
+    fn begin(
+        &mut self,
+        from: SessionId,
+        conversation: &Conversation,
+        now: Stamp,
+    ) -> Result<(), Refusal> {
+        if self.logs.get(conversation).is_some_and(|log| log.begun) {
             return Ok(());
         }
-        let paid = self.user_of(from).budgets.places.take(1.0, now);
+        let paid = self.user_of(from).budgets.conversations.take(1.0, now);
         paid.map_err(|retry_ms| Refusal::Rate { retry_ms })?;
         // A private conversation begins with the message, which may yet be refused.
-        if let Some(log) = self.logs.get_mut(place) {
+        if let Some(log) = self.logs.get_mut(conversation) {
             log.begun = true;
         }
         Ok(())
@@ -452,10 +462,10 @@ impl Registry {
         &mut self,
         name: &UserName,
         sender: &UserName,
-        place: &Place,
+        conversation: &Conversation,
         now: Stamp,
     ) -> Result<(), Refusal> {
-        if (self.rules.retention)(place) == Retention::Off {
+        if (self.rules.retention)(conversation) == Retention::Off {
             return Err(Refusal::NotHere(name.clone()));
         }
         let max = self.rules.limits.mailbox_lines_max;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Budgets, Effect, Fact, Joining, Outcome, Presence, Registry, Session, User};
 use crate::chat::rate::Stamp;
-use crate::chat::{ChannelName, DeviceName, Place, Refusal, SessionId, UserName};
+use crate::chat::{ChannelName, Conversation, DeviceName, Refusal, SessionId, UserName};
 
 impl Registry {
     /// A session of `user` begins, in the lobby.
@@ -37,8 +37,8 @@ impl Registry {
         self.join(id, Joining { channel, after: None, reference: None, strange: false }, now)
     }
 
-    /// A session ends; its person leaves the channels where this was the last one, at once or, where
-    /// the session was cut off, unless they are back within the resume window.
+    /// A session ends; its person leaves the channels where this was the last one, at once or,
+    /// where the session was cut off, unless they are back within the resume window.
     pub fn leave(
         &mut self,
         id: SessionId,
@@ -69,19 +69,19 @@ impl Registry {
         }
         if last {
             self.left.insert(user.clone(), now);
-            let places = self.conversations(&user);
-            effects.push(Effect::Remember(Fact::Away(user, places)));
+            let conversations = self.conversations(&user);
+            effects.push(Effect::Remember(Fact::Away(user, conversations)));
         }
         effects
     }
 
     /// So many private lines wait for people who are away, and for nobody else.
-    pub fn recount(&mut self, waiting: impl Iterator<Item = (Place, UserName, usize)>) {
+    pub fn recount(&mut self, waiting: impl Iterator<Item = (Conversation, UserName, usize)>) {
         let away = |user: &&mut User| user.sessions.is_empty();
         self.users.values_mut().filter(away).for_each(|user| user.waiting.clear());
-        for (place, name, count) in waiting {
+        for (conversation, name, count) in waiting {
             if let Some(user) = self.users.get_mut(&name).filter(|user| user.sessions.is_empty()) {
-                user.wait_for(&place, &name, count);
+                user.wait_for(&conversation, &name, count);
             }
         }
     }
@@ -120,7 +120,8 @@ impl Registry {
         })
     }
 
-    /// What is known of a person who is connected. Of channels with a PIN, those that `asker` is in too.
+    /// What is known of a person who is connected. Of channels with a PIN, those that `asker` is in
+    /// too.
     pub fn presence(&self, name: &UserName, asker: SessionId, now: Stamp) -> Option<Presence> {
         let user = self.users.get(name).filter(|user| !user.sessions.is_empty())?;
         let devices = user.sessions.iter().map(|id| self.sessions[id].device.clone());
@@ -162,8 +163,8 @@ impl Registry {
 
 impl User {
     /// So many lines of a private conversation wait for `name`, this person.
-    pub(super) fn wait_for(&mut self, place: &Place, name: &UserName, count: usize) {
-        let [one, other] = place.people().unwrap_or([name, name]);
+    pub(super) fn wait_for(&mut self, conversation: &Conversation, name: &UserName, count: usize) {
+        let [one, other] = conversation.people().unwrap_or([name, name]);
         let sender = if one == name { other } else { one };
         if count > 0 {
             *self.waiting.entry(sender.clone()).or_default() += count;

@@ -10,14 +10,15 @@ pub(super) struct Chat {
 impl Chat {
     pub fn new() -> Self {
         let limits = Limits { lines_burst: 1000, ..Limits::default() };
-        let retention = Box::new(|place: &Place| match place {
-            Place::Channel(channel) if channel.to_string() == "#passing" => Retention::Off,
-            place if place.to_string() == "@bob@carol" => Retention::Off,
+        let retention = Box::new(|conversation: &Conversation| match conversation {
+            Conversation::Channel(channel) if channel.to_string() == "#passing" => Retention::Off,
+            conversation if conversation.to_string() == "@bob@carol" => Retention::Off,
             _ => Retention::Forever,
         });
         let configured = Box::new(|channel: &ChannelName| channel.as_str() == "#configured");
         let (kept, passing) = (LogId(1), LogId(100));
-        let forgets = Box::new(|place: &Place| place.to_string().starts_with("#leaky~"));
+        let forgets =
+            Box::new(|conversation: &Conversation| conversation.to_string().starts_with("#leaky~"));
         let rules = Rules { limits, retention, configured, forgets, kept, passing };
         Chat { registry: Registry::new(rules, Seq(0)), next: 0 }
     }
@@ -76,8 +77,8 @@ fn channels_are_isolated() {
     chat.joins(alice, "#tea").unwrap();
     let tea: ChannelName = "#tea".parse().unwrap();
     assert_eq!(chat.says(bob, "#tea", "hi"), Err(Refusal::NotMember(tea.clone())));
-    let place = Place::Channel(tea);
-    assert_eq!(chat.says(alice, "#Tea", "hi").unwrap(), vec![Effect::Line(place)]);
+    let conversation = Conversation::Channel(tea);
+    assert_eq!(chat.says(alice, "#Tea", "hi").unwrap(), vec![Effect::Line(conversation)]);
 }
 
 #[test]
@@ -85,13 +86,13 @@ fn a_private_line_reaches_all_devices_of_both() {
     let mut chat = Chat::new();
     let (alice, phone, bob) = (chat.enters("alice"), chat.enters("alice"), chat.enters("bob"));
     let effects = chat.says(bob, "@Alice", "psst").unwrap();
-    let place = Place::private("bob".parse().unwrap(), "alice".parse().unwrap());
+    let conversation = Conversation::private("bob".parse().unwrap(), "alice".parse().unwrap());
     let start = Start { after: Seq(0), upto: Seq(0), lines_max: 0, fresh: true };
-    let follow = |readers| Effect::Follow(place.clone(), readers, start);
-    let begins = |effect: &Effect| matches!(effect, Effect::Tell(_, Event::Places { .. }));
+    let follow = |readers| Effect::Follow(conversation.clone(), readers, start);
+    let begins = |effect: &Effect| matches!(effect, Effect::Tell(_, Event::Conversations { .. }));
     let (begun, rest): (Vec<_>, Vec<_>) = effects.into_iter().partition(begins);
     assert_eq!(begun.len(), 2, "both learn of the conversation");
-    let line = Effect::Line(place.clone());
+    let line = Effect::Line(conversation.clone());
     assert_eq!(rest, [follow(vec![alice, phone]), follow(vec![bob]), line]);
     let begun = chat.says(bob, "@alice", "psst").unwrap().into_iter().filter(begins).count();
     assert_eq!(begun, 0, "once");
@@ -107,13 +108,13 @@ fn who_has_yet_to_resume_is_told_a_private_line_then() {
     chat.registry.enter(id, "alice".parse().unwrap(), device, true, Stamp(0)).unwrap();
     let followers = |effects: Vec<Effect>| {
         let follow = |effect| match effect {
-            Effect::Follow(Place::Private(..), sessions, _) => sessions,
+            Effect::Follow(Conversation::Private(..), sessions, _) => sessions,
             _ => Vec::new(),
         };
         effects.into_iter().flat_map(follow).collect::<Vec<_>>()
     };
     assert_eq!(followers(chat.says(bob, "@alice", "psst").unwrap()), [bob]);
-    let resumed = chat.does(id, Command::Resume { places: Vec::new() }).unwrap();
+    let resumed = chat.does(id, Command::Resume { conversations: Vec::new() }).unwrap();
     assert_eq!(followers(resumed), [id]);
 }
 
@@ -133,7 +134,7 @@ fn who_has_yet_to_resume_is_told_then_who_came_and_went() {
         };
         effects.into_iter().filter_map(told).collect::<Vec<_>>()
     };
-    let resumed = chat.does(id, Command::Resume { places: Vec::new() }).unwrap();
+    let resumed = chat.does(id, Command::Resume { conversations: Vec::new() }).unwrap();
     assert_eq!(told(resumed), ["bob left 2", "carol came 2"]);
 }
 
@@ -241,7 +242,7 @@ fn told(effects: &[Effect]) -> Vec<&Event> {
 
 fn starts(effects: &[Effect]) -> Vec<(String, Start)> {
     let start = |effect: &Effect| match effect {
-        Effect::Follow(place, _, start) => Some((place.to_string(), *start)),
+        Effect::Follow(conversation, _, start) => Some((conversation.to_string(), *start)),
         _ => None,
     };
     effects.iter().filter_map(start).collect()
@@ -280,7 +281,7 @@ fn private_lines_wait_for_who_is_away_until_the_mailbox_is_full() {
     let (bob, carol) = (chat.enters("bob"), chat.enters("carol"));
     let [alice, sender, other] =
         ["alice", "bob", "carol"].map(|name| name.parse::<UserName>().unwrap());
-    let private = |name: &UserName| Place::private(name.clone(), alice.clone());
+    let private = |name: &UserName| Conversation::private(name.clone(), alice.clone());
     assert!(chat.says(bob, "@alice", "psst").is_ok());
     chat.registry.committed(&private(&sender), Seq(1));
     let share = Err(Refusal::MailboxShare(alice.clone(), 1));
@@ -297,7 +298,7 @@ fn private_lines_wait_for_who_is_away_until_the_mailbox_is_full() {
 }
 
 #[test]
-fn each_place_is_taken_up_where_it_was_left() {
+fn each_conversation_is_taken_up_where_it_was_left() {
     let mut chat = Chat::new();
     let alice: UserName = "alice".parse().unwrap();
     let reads = vec![(alice.clone(), Seq(30))];
@@ -311,15 +312,15 @@ fn each_place_is_taken_up_where_it_was_left() {
         to: to.parse().unwrap(),
         mark: Mark { log: LogId(log), seq: Seq(seq) },
     };
-    let places = vec![mark("#lobby", 1, 35), mark("@bob", 99, 5)];
-    let resumed = chat.does(id, Command::Resume { places }).unwrap();
-    let [Event::Places { places }] = told(&resumed)[..] else { panic!() };
-    assert_eq!((places[0].read, places[0].last), (Seq(30), Seq(40)));
+    let conversations = vec![mark("#lobby", 1, 35), mark("@bob", 99, 5)];
+    let resumed = chat.does(id, Command::Resume { conversations }).unwrap();
+    let [Event::Conversations { conversations }] = told(&resumed)[..] else { panic!() };
+    assert_eq!((conversations[0].read, conversations[0].last), (Seq(30), Seq(40)));
     let known = Start { after: Seq(35), upto: Seq(40), lines_max: 500, fresh: false };
     let fresh = Start { after: Seq(0), upto: Seq(7), lines_max: 100, fresh: true };
     let wanted = [("#lobby".to_owned(), known), ("@alice@bob".to_owned(), fresh)];
     assert_eq!(starts(&resumed), wanted, "another log's mark says nothing");
-    let again = chat.does(id, Command::Resume { places: vec![] }).unwrap();
+    let again = chat.does(id, Command::Resume { conversations: vec![] }).unwrap();
     assert_eq!(again, [], "once is enough");
 }
 
@@ -327,11 +328,11 @@ fn each_place_is_taken_up_where_it_was_left() {
 fn reading_is_told_to_the_other_devices_and_never_goes_back() {
     let mut chat = Chat::new();
     let (laptop, phone) = (chat.enters("alice"), chat.enters("alice"));
-    let lobby = Place::Channel(ChannelName::lobby());
+    let lobby = Conversation::Channel(ChannelName::lobby());
     chat.registry.committed(&lobby, Seq(5));
     let mut reads = |seq| {
-        let places = vec![ReadMark { to: "#lobby".parse().unwrap(), seq: Seq(seq) }];
-        chat.does(laptop, Command::Read { places }).unwrap()
+        let conversations = vec![ReadMark { to: "#lobby".parse().unwrap(), seq: Seq(seq) }];
+        chat.does(laptop, Command::Read { conversations }).unwrap()
     };
     let effects = reads(99);
     let event = Event::Read { to: "#lobby".parse().unwrap(), seq: Seq(5) };
@@ -447,12 +448,12 @@ fn a_conversation_in_memory_is_forgotten_once_both_have_been_away() {
     let [alice, bob, carol] = ["alice", "bob", "carol"].map(|name| chat.enters(name));
     chat.says(bob, "@carol", "in memory").unwrap();
     chat.says(bob, "@alice", "kept").unwrap();
-    let place = |text: &str| text.parse::<Place>().unwrap();
-    chat.registry.committed(&place("@alice@bob"), Seq(1));
+    let conversation = |text: &str| text.parse::<Conversation>().unwrap();
+    chat.registry.committed(&conversation("@alice@bob"), Seq(1));
     let forgotten = |chat: &mut Chat, ms| {
         let effects = chat.registry.sweep(Stamp(ms));
         let forgets = effects.into_iter().filter_map(|effect| match effect {
-            Effect::Forget(place) => Some(place),
+            Effect::Forget(conversation) => Some(conversation),
             _ => None,
         });
         forgets.collect::<Vec<_>>()
@@ -464,14 +465,14 @@ fn a_conversation_in_memory_is_forgotten_once_both_have_been_away() {
     assert_eq!(forgotten(&mut chat, 2 * window_ms - 1), [], "he may be back");
     let bob = chat.enters("bob");
     assert_eq!(forgotten(&mut chat, 2 * window_ms), [], "and is");
-    let log = chat.registry.log(&place("@bob@carol")).id;
+    let log = chat.registry.log(&conversation("@bob@carol")).id;
     chat.registry.leave(bob, None, false, Stamp(2 * window_ms));
-    assert_eq!(forgotten(&mut chat, 3 * window_ms), [place("@bob@carol")]);
+    assert_eq!(forgotten(&mut chat, 3 * window_ms), [conversation("@bob@carol")]);
     assert_eq!(forgotten(&mut chat, 9 * window_ms), []);
     let names = |name: &str| chat.registry.conversations(&name.parse().unwrap());
-    assert_eq!(names("bob"), [place("@alice@bob")]);
+    assert_eq!(names("bob"), [conversation("@alice@bob")]);
     assert_eq!(names("carol"), []);
-    let new = chat.registry.log(&place("@bob@carol")).id;
+    let new = chat.registry.log(&conversation("@bob@carol")).id;
     assert_ne!(new, log, "whoever talks again begins anew");
 }
 

@@ -103,10 +103,10 @@ fn named(file: &Path) -> anyhow::Result<&Path> {
 }
 
 fn say(json: bool, file: &Path, found: Verified, what: &str) -> std::io::Result<()> {
-    let Verified { places, lines } = found;
+    let Verified { conversations, lines } = found;
     if json {
-        out!("{}", json!({"file": file, "places": places, "lines": lines}))
+        out!("{}", json!({"file": file, "conversations": conversations, "lines": lines}))
     } else {
-        out!("{what} {lines} lines of {places} places ({})", file.display())
+        out!("{what} {lines} lines of {conversations} conversations ({})", file.display())
     }
 }

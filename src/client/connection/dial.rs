@@ -26,7 +26,7 @@ const EVENTS_FIRST_MAX: usize = 64;
 /// Makes connections, one after the other.
 pub struct Dialer {
     profile: Arc<Profile>,
-    /// Whether the client takes up each place where it was left.
+    /// Whether the client takes up each conversation where it was left.
     resumes: bool,
     writer: Writer,
     asked: Asked,

@@ -19,7 +19,7 @@ pub enum Action {
     Retry(MsgId),
     /// What is hidden, for the next run too.
     Ignore(IgnoreList),
-    /// Up to where this client has each place.
+    /// Up to where this client has each conversation.
     Remember(Vec<Position>),
     /// `Happening::Waited` in this many milliseconds, and not later than an earlier one.
     Wait(u64),
@@ -34,7 +34,7 @@ pub enum Action {
         name: UserName,
         confirms: bool,
     },
-    /// Whether opened lines of sealed places are kept for a search: told, or set.
+    /// Whether opened lines of sealed conversations are kept for a search: told, or set.
     SetSearch(Option<bool>),
     /// A channel's PIN is no longer wanted.
     Forget(ChannelName),

@@ -2,7 +2,7 @@
 
 use super::requests::Wish;
 use super::*;
-use crate::chat::{Body, Code, Event, Message, PlaceInfo, Seq};
+use crate::chat::{Body, Code, ConversationInfo, Event, Message, Seq};
 use crate::clean;
 use crate::e2e::Violation;
 
@@ -17,18 +17,18 @@ impl Model {
                 actions.extend(self.end_when_settled());
                 actions
             }
-            Event::Places { places } => self.places_told(places),
+            Event::Conversations { conversations } => self.conversations_told(conversations),
             Event::Gap { to: Target::Channel(ref channel), .. }
                 if !self.membership.is_in(&Target::Channel(channel.clone())) =>
             {
                 self.membership.stray(Stray::Told, &channel.clone())
             }
             Event::Gap { ref to, to_seq, .. } => {
-                self.places.skip(to, to_seq);
+                self.conversations.skip(to, to_seq);
                 vec![Action::Show(Show::Event(Origin::Server, event))]
             }
             Event::Read { ref to, seq } => {
-                self.places.read(to, seq, false);
+                self.conversations.read(to, seq, false);
                 vec![Action::Show(Show::Event(Origin::Server, event))]
             }
             Event::Message(message) => self.message(message),
@@ -52,17 +52,17 @@ impl Model {
         }
     }
 
-    /// The login is complete: takes up every place, and sends what waited for it.
+    /// The login is complete: takes up every conversation, and sends what waited for it.
     fn welcomed(&mut self, event: Event) -> Vec<Action> {
         let Event::Welcome { ref name, .. } = event else { return Vec::new() };
         let old = if self.connection.was_in() { 0 } else { self.outgoing.refused() };
         let mut actions = self.connection.logged_in(name);
         actions.push(Action::Show(Show::Event(Origin::Server, event)));
         if self.usage.resumes {
-            let places = self.places.resume();
-            actions.push(Action::Send(Command::Resume { places }));
+            let conversations = self.conversations.resume();
+            actions.push(Action::Send(Command::Resume { conversations }));
         }
-        let marks = self.places.positions();
+        let marks = self.conversations.positions();
         let channels = self.membership.joined().clone().into_iter();
         let joins = channels.map(|channel| {
             let after = mark(&marks, &channel);
@@ -81,17 +81,22 @@ impl Model {
         actions
     }
 
-    /// The newest message and the read position of each place of this person.
-    fn places_told(&mut self, places: Vec<PlaceInfo>) -> Vec<Action> {
+    /// The newest message and the read position of each conversation of this person.
+    fn conversations_told(&mut self, conversations: Vec<ConversationInfo>) -> Vec<Action> {
         let mut actions = Vec::new();
-        for place in places {
-            if !self.membership.is_in(&place.to) {
+        for conversation in conversations {
+            if !self.membership.is_in(&conversation.to) {
                 continue;
             }
-            let (to, last, read) = (place.to.clone(), place.last, place.read);
-            actions.push(Action::Show(Show::Place { to, last, read }));
-            let lines = self.places.learn(&place.to, place.log, place.last, place.read);
-            actions.extend(self.unread(place.to, lines));
+            let (to, last, read) = (conversation.to.clone(), conversation.last, conversation.read);
+            actions.push(Action::Show(Show::Conversation { to, last, read }));
+            let lines = self.conversations.learn(
+                &conversation.to,
+                conversation.log,
+                conversation.last,
+                conversation.read,
+            );
+            actions.extend(self.unread(conversation.to, lines));
         }
         actions
     }
@@ -103,8 +108,8 @@ impl Model {
             Event::Goodbye { .. } => self.goodbye(event, Origin::Client),
             Event::Message(message) => {
                 if self.name() == Some(&message.from) {
-                    let place = message.conversation(self.name());
-                    self.places.own(&place, &message);
+                    let conversation = message.conversation(self.name());
+                    self.conversations.own(&conversation, &message);
                 }
                 vec![Action::Show(Show::Found(message))]
             }
@@ -169,12 +174,12 @@ impl Model {
             Ok(theirs) => *reference = theirs,
             Err(stray) => return stray,
         }
-        let place = Target::Channel(channel.clone());
-        let lines = self.places.learn(&place, *log, *last, *read);
+        let conversation = Target::Channel(channel.clone());
+        let lines = self.conversations.learn(&conversation, *log, *last, *read);
         let first = first && self.pins.is_first(&channel);
         let mut actions = vec![Action::Show(Show::Event(Origin::Server, event))];
         if !channel.is_lobby() {
-            actions.extend(self.unread(place, lines));
+            actions.extend(self.unread(conversation, lines));
         }
         if first {
             let text = "you are the first here: if others should be, check the PIN";
@@ -202,16 +207,16 @@ impl Model {
         }
         if asked {
             if own {
-                let place = message.conversation(self.name());
-                self.places.own(&place, &message);
+                let conversation = message.conversation(self.name());
+                self.conversations.own(&conversation, &message);
             }
             return vec![Action::Show(Show::Message(message))];
         }
         if own {
             actions.extend(self.settle(message.id, message.to.clone(), message.seq));
         }
-        let place = message.conversation(self.name());
-        let arrival = self.places.arrive(&place, &message, own);
+        let conversation = message.conversation(self.name());
+        let arrival = self.conversations.arrive(&conversation, &message, own);
         let known = arrival.known || self.shown.contains(message.id);
         if !known && !says_nothing && !self.ignore_list.ignores(&message.from) {
             self.shown.add(message.id);
@@ -219,10 +224,10 @@ impl Model {
                 self.reply.wrote(&message.from);
             }
             if arrival.divider {
-                actions.push(Action::Show(Show::Divider(place.clone())));
+                actions.push(Action::Show(Show::Divider(conversation.clone())));
             }
             if self.usage.reads {
-                self.places.read(&place, message.seq, true);
+                self.conversations.read(&conversation, message.seq, true);
             }
             actions.push(Action::Show(Show::Message(message)));
         }
@@ -248,7 +253,7 @@ impl Model {
             return vec![shown];
         }
         let own = self.name() == Some(&message.from);
-        let known = self.places.arrive(&to, &message, own).known;
+        let known = self.conversations.arrive(&to, &message, own).known;
         let mut actions = Vec::new();
         if own {
             actions.extend(self.settle(message.id, message.to, message.seq));
@@ -262,7 +267,7 @@ impl Model {
     fn settle(&mut self, id: MsgId, to: Target, seq: Seq) -> Vec<Action> {
         let Some(settled) = self.outgoing.settle(id, seq) else { return Vec::new() };
         if !settled.message.kind.is_change() {
-            self.places.said(&to, seq);
+            self.conversations.said(&to, seq);
         }
         let mut actions = vec![Action::Drop(id), Action::Show(Show::Ack { id, to, seq })];
         actions.extend(settled.changes.into_iter().flat_map(|change| self.post(change)));
@@ -270,7 +275,7 @@ impl Model {
     }
 
     fn unread(&self, to: Target, lines: u64) -> Option<Action> {
-        let new = lines > 0 && self.usage.resumes && self.places.mark(&to).is_some();
+        let new = lines > 0 && self.usage.resumes && self.conversations.mark(&to).is_some();
         new.then_some(Action::Show(Show::Unread { to, lines }))
     }
 }
@@ -317,7 +322,7 @@ fn cleaned(mut event: Event) -> Event {
     event
 }
 
-/// One line of the server's, in which nothing looks like the sign of a sealed place.
+/// One line of the server's, in which nothing looks like the sign of a sealed conversation.
 fn unlocked(text: &str) -> String {
     without_locks(&clean::line(text)).trim().to_owned()
 }

@@ -1,5 +1,5 @@
-//! A server that answers what nobody asked and moves what it can: whatever it says, and whenever, typed
-//! text goes where its person has typed it, and what is sealed is sent nowhere in the clear.
+//! A server that answers what nobody asked and moves what it can: whatever it says, and whenever,
+//! typed text goes where its person has typed it, and what is sealed is sent nowhere in the clear.
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -26,8 +26,8 @@ fn parted(channel: ChannelName, reference: Option<String>) -> Event {
     Event::Parted { channel, reference }
 }
 
-fn place(to: &str) -> crate::chat::PlaceInfo {
-    crate::chat::PlaceInfo {
+fn conversation(to: &str) -> crate::chat::ConversationInfo {
+    crate::chat::ConversationInfo {
         to: to.parse().unwrap(),
         log: crate::chat::LogId(9),
         last: Seq(7),
@@ -54,7 +54,9 @@ fn unasked(chance: &mut StdRng) -> Vec<Happening> {
         0 | 1 => parted(channel.parse().unwrap(), reference),
         2 | 3 => return vec![entered(channel, reference)],
         4 => other,
-        5 => Event::Places { places: vec![place("@carol"), place(channel)] },
+        5 => Event::Conversations {
+            conversations: vec![conversation("@carol"), conversation(channel)],
+        },
         6 => Event::Message(message(chance.random_range(50..250), "carol", channel)),
         _ => {
             let lost = Happening::Lost(Loss::Cut);

@@ -1,5 +1,5 @@
-//! Which channels this client is in. Only what this person asks for changes that: the server answers,
-//! and is believed where that was asked.
+//! Which channels this client is in. Only what this person asks for changes that: the server
+//! answers, and is believed where that was asked.
 
 use std::collections::BTreeSet;
 
@@ -61,8 +61,8 @@ impl Membership {
     }
 
     /// Whether the server has a reason to tell of a channel.
-    pub fn is_in(&self, place: &Target) -> bool {
-        match place {
+    pub fn is_in(&self, conversation: &Target) -> bool {
+        match conversation {
             Target::Channel(channel) => channel.is_lobby() || self.joined.contains(channel),
             Target::User(_) => true,
         }
@@ -84,8 +84,8 @@ impl Membership {
         }
     }
 
-    /// This session is in a channel: in the lobby of itself, in others because it has asked. Gives the
-    /// reference of the program that has asked, or what is told where nobody has.
+    /// This session is in a channel: in the lobby of itself, in others because it has asked. Gives
+    /// the reference of the program that has asked, or what is told where nobody has.
     pub fn entered(
         &mut self,
         channel: &ChannelName,
@@ -211,7 +211,7 @@ impl Membership {
         vec![Action::Show(Show::Gone(channel)), error(text)]
     }
 
-    /// Why nothing can be said in a place now.
+    /// Why nothing can be said in a conversation now.
     pub fn is_gone(&self, to: &Target) -> Option<String> {
         let Target::Channel(channel) = to else { return None };
         self.gone.contains(channel).then(|| {
@@ -238,7 +238,8 @@ impl Membership {
         vec![error(text)]
     }
 
-    /// A channel as people type it: the `#` may be missing, and of its tag all that tells it from others.
+    /// A channel as people type it: the `#` may be missing, and of its tag all that tells it from
+    /// others.
     pub fn channel(&self, name: &str) -> Result<ChannelName, String> {
         let meant: Vec<_> = self.joined.iter().filter(|one| one.is_meant_by(name)).collect();
         match meant[..] {

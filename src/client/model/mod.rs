@@ -16,10 +16,10 @@ mod slashes;
 
 use std::collections::BTreeSet;
 
+use super::conversations::Conversations;
 pub use super::happening::{Happening, Loss};
 use super::ignore_list::IgnoreList;
 use super::outbox::Outbox;
-use super::places::Places;
 use super::slash;
 use crate::chat::{
     ChannelName, Command, Hidden, Kind, Mark, MsgId, NewMessage, Position, Target, UserName,
@@ -43,7 +43,7 @@ use shown::Shown;
 pub struct Use {
     /// `--send`: every failure ends it. Otherwise somebody is there: go on trying.
     pub once: bool,
-    /// It takes up each place where it was left.
+    /// It takes up each conversation where it was left.
     pub resumes: bool,
     /// Somebody reads what is shown.
     pub reads: bool,
@@ -59,7 +59,7 @@ pub struct Model {
     target: Target,
     timestamps: bool,
     ignore_list: IgnoreList,
-    places: Places,
+    conversations: Conversations,
     connection: Connection,
     membership: Membership,
     pins: Pins,
@@ -76,14 +76,14 @@ impl Model {
         target: Target,
         joined: BTreeSet<ChannelName>,
         outbox: Outbox,
-        places: Places,
+        conversations: Conversations,
     ) -> Self {
         Model {
             usage,
             target,
             timestamps: true,
             ignore_list: IgnoreList::default(),
-            places,
+            conversations,
             connection: Connection::dialing(),
             membership: Membership::new(joined),
             pins: Pins::default(),
@@ -110,7 +110,7 @@ impl Model {
 
     /// Whether a tick is due soon.
     pub fn wants_tick(&self) -> bool {
-        self.places.is_changed()
+        self.conversations.is_changed()
     }
 
     /// What follows from what happened. `chance` is 16 random bytes: a message's id, or jitter.
@@ -123,7 +123,7 @@ impl Model {
             Happening::TypedIn { to, within, line } => self.typed_in(to, within, &line, chance),
             Happening::Caught => self.end_when_settled(),
             Happening::Seen { to, seq } => {
-                self.places.read(&to, seq, true);
+                self.conversations.read(&to, seq, true);
                 Vec::new()
             }
             Happening::Answered(ms) => vec![Action::Show(Show::Latency(ms))],
@@ -213,14 +213,14 @@ impl Model {
 
     /// Keeps and tells what has changed.
     fn tick(&mut self) -> Vec<Action> {
-        if !self.places.take_changed() {
+        if !self.conversations.take_changed() {
             return Vec::new();
         }
-        let mut actions = vec![Action::Remember(self.places.positions())];
+        let mut actions = vec![Action::Remember(self.conversations.positions())];
         if self.connection.is_up() {
-            let places = self.places.take_read();
-            if !places.is_empty() {
-                actions.push(Action::Send(Command::Read { places }));
+            let conversations = self.conversations.take_read();
+            if !conversations.is_empty() {
+                actions.push(Action::Send(Command::Read { conversations }));
             }
         }
         actions
@@ -241,8 +241,8 @@ impl Model {
         actions
     }
 
-    /// When input has ended and nothing waits for a connection or an answer, so does the program: whoever
-    /// asks through a pipe gets what they asked for.
+    /// When input has ended and nothing waits for a connection or an answer, so does the program:
+    /// whoever asks through a pipe gets what they asked for.
     fn end_when_settled(&mut self) -> Vec<Action> {
         let settled = self.outgoing.is_settled() && self.pins.is_settled();
         if !settled || (self.usage.once && !self.connection.was_in()) {
@@ -379,7 +379,7 @@ impl Model {
 
     /// Enters a channel, and takes it up where it was left.
     fn enter_again(&mut self, channel: ChannelName) -> Vec<Action> {
-        let after = mark(&self.places.positions(), &channel);
+        let after = mark(&self.conversations.positions(), &channel);
         self.enter(channel, after, None)
     }
 

@@ -1,5 +1,5 @@
-//! What this client sends: messages until they are stored, changes of messages that are not stored yet,
-//! and requests that wait for the first connection.
+//! What this client sends: messages until they are stored, changes of messages that are not stored
+//! yet, and requests that wait for the first connection.
 
 use super::super::outbox::{Outbox, Stage};
 use super::action::{Action, error, notice};
@@ -47,7 +47,8 @@ pub(super) struct Outgoing {
     outbox: Outbox,
     /// Changes of messages that are still on their way.
     changes: Vec<WaitingChange>,
-    /// Requests that are no messages, typed before the first connection, each behind so many messages.
+    /// Requests that are no messages, typed before the first connection, each behind so many
+    /// messages.
     early: Vec<(usize, Command)>,
 }
 
@@ -198,8 +199,8 @@ impl Outgoing {
         actions
     }
 
-    /// A change of the last message in a place, where that is still on its way; otherwise it is given
-    /// back.
+    /// A change of the last message in a conversation, where that is still on its way; otherwise it
+    /// is given back.
     pub fn change_last(&mut self, to: &Target, id: MsgId, change: Change) -> Option<Change> {
         match self.outbox.last_said(to) {
             Some(behind) => {

@@ -39,15 +39,16 @@ pub enum Show {
         id: MsgId,
         to: Target,
     },
-    /// What follows in this place is new to this person.
+    /// What follows in this conversation is new to this person.
     Divider(Target),
-    /// So many lines of a place were not read.
+    /// So many lines of a conversation were not read.
     Unread {
         to: Target,
         lines: u64,
     },
-    /// A place that this person can read: its newest line, and up to where they have read it.
-    Place {
+    /// A conversation that this person can read: its newest line, and up to where they have read
+    /// it.
+    Conversation {
         to: Target,
         last: Seq,
         read: Seq,
@@ -79,7 +80,7 @@ pub enum Show {
     Error(String),
     /// What to do about the error before.
     Hint(&'static str),
-    /// The place that typed text goes to.
+    /// The conversation that typed text goes to.
     Target(Target),
     /// This person is not in a channel that they have not left: what is typed there stays there.
     Gone(ChannelName),
@@ -88,8 +89,8 @@ pub enum Show {
     Bye(String),
 }
 
-/// Whether what is typed next is a secret. What is half typed stays what it was begun as: a message does not
-/// become a secret, nor a secret a message.
+/// Whether what is typed next is a secret. What is half typed stays what it was begun as: a message
+/// does not become a secret, nor a secret a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SecretPrompt {
     /// Messages are typed.
@@ -113,8 +114,8 @@ impl Show {
     }
 }
 
-/// Whether a message stands in a sealed conversation and nobody has sealed it: it is the server's word
-/// alone, whoever's name it has, and changes nothing.
+/// Whether a message stands in a sealed conversation and nobody has sealed it: it is the server's
+/// word alone, whoever's name it has, and changes nothing.
 pub fn is_unsealed(message: &Message) -> bool {
     message.to.is_sealed() && message.lock == Lock::Open
 }

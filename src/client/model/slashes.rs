@@ -140,7 +140,7 @@ impl Model {
             None => self.outgoing.change_last(&to, id, change),
         };
         let Some(change) = change else { return Vec::new() };
-        match seq.or_else(|| self.places.last_own(&to)) {
+        match seq.or_else(|| self.conversations.last_own(&to)) {
             Some(of) => self.post(change.of(to, id, of)),
             None => vec![error(format!("you have said nothing in {to} yet"))],
         }

@@ -11,7 +11,7 @@ const LIVE: Use =
 
 fn model(usage: Use) -> Model {
     let lobby = Target::Channel(ChannelName::lobby());
-    Model::new(usage, lobby, BTreeSet::new(), Outbox::default(), Places::default())
+    Model::new(usage, lobby, BTreeSet::new(), Outbox::default(), Conversations::default())
 }
 
 fn model_once() -> Model {
@@ -126,7 +126,7 @@ fn what_was_refused_last_time_is_not_sent_unasked() {
         Target::Channel(ChannelName::lobby()),
         BTreeSet::new(),
         outbox,
-        Places::default(),
+        Conversations::default(),
     );
     let actions = model.update(Happening::Event(welcome()), [0; 16]);
     let sent = actions.iter().filter_map(|action| match action {
@@ -163,7 +163,7 @@ fn what_may_be_stored_is_not_cancelled() {
 #[test]
 fn a_line_that_was_here_is_not_shown_again_and_a_gap_moves_on() {
     let mut model = connected();
-    let info = |log, last, read| crate::chat::PlaceInfo {
+    let info = |log, last, read| crate::chat::ConversationInfo {
         to: "#lobby".parse().unwrap(),
         log: crate::chat::LogId(log),
         last: Seq(last),
@@ -172,7 +172,7 @@ fn a_line_that_was_here_is_not_shown_again_and_a_gap_moves_on() {
     };
     let mut tell = |event| model.update(Happening::Event(event), [0; 16]);
     let line = |id, seq| Event::Message(Message { seq: Seq(seq), ..message(id, "ana", "#lobby") });
-    tell(Event::Places { places: vec![info(1, 4, 2)] });
+    tell(Event::Conversations { conversations: vec![info(1, 4, 2)] });
     let shows = |actions: &[Action]| {
         actions.iter().filter(|action| matches!(action, Action::Show(Show::Message(_)))).count()
     };
@@ -187,31 +187,35 @@ fn a_line_that_was_here_is_not_shown_again_and_a_gap_moves_on() {
     let last = tell(line(4, 4));
     assert_eq!((shows(&last), last.len()), (1, 1), "one divider is enough");
     // The server lost its log: what it tells now is new, even under old seqs.
-    tell(Event::Places { places: vec![info(2, 1, 0)] });
+    tell(Event::Conversations { conversations: vec![info(2, 1, 0)] });
     assert_eq!(shows(&tell(line(9, 1))), 1);
 }
 
 #[test]
 fn what_was_read_is_kept_and_told_together() {
     let mut model = connected();
-    let place = crate::chat::PlaceInfo {
+    let conversation = crate::chat::ConversationInfo {
         to: "#lobby".parse().unwrap(),
         log: crate::chat::LogId(1),
         last: Seq(0),
         read: Seq(0),
         retention: crate::chat::Retention::Forever,
     };
-    model.update(Happening::Event(Event::Places { places: vec![place] }), [0; 16]);
+    model.update(
+        Happening::Event(Event::Conversations { conversations: vec![conversation] }),
+        [0; 16],
+    );
     for seq in 1..=3 {
         let line = Message { seq: Seq(seq), ..message(seq as u8, "ana", "#lobby") };
         model.update(Happening::Event(Event::Message(line)), [0; 16]);
     }
     assert!(model.wants_tick());
     let actions = model.update(Happening::Tick, [0; 16]);
-    let [Action::Remember(positions), Action::Send(Command::Read { places })] = &actions[..] else {
+    let [Action::Remember(positions), Action::Send(Command::Read { conversations })] = &actions[..]
+    else {
         panic!("{actions:?}")
     };
-    assert_eq!((positions[0].mark.seq, places[0].seq), (Seq(3), Seq(3)));
+    assert_eq!((positions[0].mark.seq, conversations[0].seq), (Seq(3), Seq(3)));
     assert!(!model.wants_tick());
 }
 

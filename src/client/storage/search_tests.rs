@@ -62,7 +62,7 @@ impl Disk {
     }
 }
 
-fn place(number: u8) -> Target {
+fn conversation(number: u8) -> Target {
     ["@alice", "@bob", "@carol"][usize::from(number) % 3].parse().unwrap()
 }
 
@@ -89,7 +89,7 @@ fn said(number: u8, message: Message) -> Entry {
 }
 
 fn said_in(number: u8, message: Message, terms: Terms) -> Entry {
-    Entry::of(&place(number), &message, None, terms).unwrap()
+    Entry::of(&conversation(number), &message, None, terms).unwrap()
 }
 
 /// A change of a line, by its sender's word.
@@ -98,7 +98,8 @@ fn change(number: u8, seq: u64, text: Option<&str>) -> Entry {
     let kind = if text.is_some() { Kind::Edit { of } } else { Kind::Delete { of } };
     let text = text.unwrap_or_default();
     let message = Message { kind, ..line(99, 0, text) };
-    Entry::of(&place(number), &message, Some(MsgId([seq as u8; 16])), Terms::default()).unwrap()
+    Entry::of(&conversation(number), &message, Some(MsgId([seq as u8; 16])), Terms::default())
+        .unwrap()
 }
 
 #[derive(Clone, Debug)]
@@ -115,15 +116,15 @@ enum Step {
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let (place, seq) = (0..3u8, 1..9u64);
+    let (conversation, seq) = (0..3u8, 1..9u64);
     let text = "(tea|cake|Grün|half|past|,| ){1,6}";
     prop_oneof![
-        6 => (place.clone(), seq.clone(), text).prop_map(|(p, s, t)| Step::Say(p, s, t)),
-        3 => (place.clone(), seq.clone(), text).prop_map(|(p, s, t)| Step::Edit(p, s, t)),
-        2 => (place.clone(), seq).prop_map(|(p, s)| Step::Delete(p, s)),
-        1 => place.clone().prop_map(Step::Forget),
-        1 => (place.clone(), 0..2u64).prop_map(|(p, log)| Step::Log(p, log)),
-        1 => (place, prop::option::of(1..3u8)).prop_map(|(p, days)| Step::Kept(p, days)),
+        6 => (conversation.clone(), seq.clone(), text).prop_map(|(p, s, t)| Step::Say(p, s, t)),
+        3 => (conversation.clone(), seq.clone(), text).prop_map(|(p, s, t)| Step::Edit(p, s, t)),
+        2 => (conversation.clone(), seq).prop_map(|(p, s)| Step::Delete(p, s)),
+        1 => conversation.clone().prop_map(Step::Forget),
+        1 => (conversation.clone(), 0..2u64).prop_map(|(p, log)| Step::Log(p, log)),
+        1 => (conversation, prop::option::of(1..3u8)).prop_map(|(p, days)| Step::Kept(p, days)),
         2 => (0..DAY_MS).prop_map(Step::Later),
         1 => Just(Step::Tidy),
         1 => Just(Step::Restart),
@@ -138,7 +139,7 @@ struct Naive {
 }
 
 impl Naive {
-    /// What the server says now of a place.
+    /// What the server says now of a conversation.
     fn terms(&self, p: u8, now_ms: i64) -> Terms {
         let (log, days) = self.terms[usize::from(p)];
         Terms { log, until_ms: days.map(|days| now_ms + i64::from(days) * DAY_MS) }
@@ -176,9 +177,9 @@ impl Naive {
     fn finds(&self, p: u8, text: &str, now_ms: i64) -> Vec<String> {
         let wanted = Wanted::new(text).unwrap();
         let log = self.terms[usize::from(p)].0;
-        let lines = self.lines.iter().filter(|(place, line, terms)| {
+        let lines = self.lines.iter().filter(|(conversation, line, terms)| {
             let kept = terms.until_ms.is_none_or(|until_ms| until_ms > now_ms);
-            *place == p && kept && wanted.is_in(line.body.text())
+            *conversation == p && kept && wanted.is_in(line.body.text())
         });
         let found = lines.map(|(_, line, terms)| {
             let seq = if terms.log == log { line.seq } else { Seq(0) };
@@ -195,16 +196,16 @@ fn what_nobody_has_signed_changes_nothing_in_the_book() {
     let mut disk = Disk::new(0, 1 << 20);
     let unsigned = |seq, text| Message { lock: Lock::Open, ..line(seq, 7, text) };
     let deleted = Message { deleted: true, ..unsigned(1, "") };
-    assert_eq!(Entry::of(&place(0), &deleted, None, Terms::default()), None);
+    assert_eq!(Entry::of(&conversation(0), &deleted, None, Terms::default()), None);
     let edit = Message { kind: Kind::Edit { of: Seq(1) }, ..unsigned(9, "tea at nine") };
-    assert_eq!(Entry::of(&place(0), &edit, None, Terms::default()), None);
+    assert_eq!(Entry::of(&conversation(0), &edit, None, Terms::default()), None);
     let found = |disk: &Disk| {
-        let found = disk.index().search(&place(0), "tea", 8, None).0;
+        let found = disk.index().search(&conversation(0), "tea", 8, None).0;
         found.into_iter().map(|line| (line.body.text().to_owned(), line.lock)).collect::<Vec<_>>()
     };
     disk.add(said(0, unsigned(1, "tea at one")), 7);
     assert_eq!(found(&disk), [("tea at one".to_owned(), Lock::Open)]);
-    // Its sender's own words take its place, and keep it.
+    // Its sender's own text takes its place, and keeps it.
     for text in ["tea at five", "tea at five"] {
         disk.add(said(0, line(1, 7, text)), 7);
         disk.add(said(0, unsigned(1, "tea at six")), 7);
@@ -228,7 +229,7 @@ proptest! {
                 }
                 Step::Edit(p, s, text) => Some(change(p, s, Some(&text))),
                 Step::Delete(p, s) => Some(change(p, s, None)),
-                Step::Forget(p) => Some(Entry::Forget(place(p))),
+                Step::Forget(p) => Some(Entry::Forget(conversation(p))),
                 Step::Log(..) | Step::Kept(..) => None,
                 Step::Later(ms) => {
                     now_ms += ms;
@@ -248,7 +249,7 @@ proptest! {
             let book = disk.index();
             for (p, text) in (0..3).flat_map(|p| ["tea", "grun CAKE", "half-past"].map(|t| (p, t))) {
                 let log = naive.terms(p, now_ms).log;
-                let (found, more) = book.search(&place(p), text, now_ms, log);
+                let (found, more) = book.search(&conversation(p), text, now_ms, log);
                 let mut found: Vec<_> = found.iter().map(|line| format!("{line:?}")).collect();
                 found.sort();
                 prop_assert_eq!(found, naive.finds(p, text, now_ms), "{} in {}", text, p);
@@ -283,16 +284,16 @@ fn what_is_not_to_be_there_leaves_the_disk() {
     let other = Message { kind: Kind::Edit { of: Seq(4) }, ..other };
     for id in [4, 5] {
         let of = Some(MsgId([id; 16]));
-        let entry = Entry::of(&place(0), &other, of, Terms::default()).unwrap();
+        let entry = Entry::of(&conversation(0), &other, of, Terms::default()).unwrap();
         disk.add(entry, now_ms);
     }
-    let found = disk.index().search(&place(0), "stays", now_ms, None);
+    let found = disk.index().search(&conversation(0), "stays", now_ms, None);
     assert_eq!((found.0.len(), found.0[0].edited), (1, false));
     // Two days later, without a word from anybody.
     disk.tidy(now_ms + 2 * DAY_MS);
     assert_eq!(disk.entries_with("stays") + disk.entries_with("another"), 0);
     disk.add(said(1, line(1, now_ms, "parted")), now_ms);
-    disk.add(Entry::Forget(place(1)), now_ms);
+    disk.add(Entry::Forget(conversation(1)), now_ms);
     assert_eq!(disk.entries_with("parted"), 0);
     disk.folder.erase_search_logs().unwrap();
     assert!(!disk.folder.search_log_file().exists());
@@ -310,7 +311,7 @@ fn the_file_has_its_bound_and_the_newest_lines_stay() {
         assert!(bytes <= 100_000, "{bytes}");
     }
     let book = disk.index();
-    let (found, more) = book.search(&place((999 % 256) as u8), "MARKER", 0, None);
+    let (found, more) = book.search(&conversation((999 % 256) as u8), "MARKER", 0, None);
     assert!(more || found.len() > 10);
     assert_eq!(found.last().unwrap().seq, Seq(999));
     // Half a line at the end, and a stranger's bytes.
@@ -318,7 +319,7 @@ fn the_file_has_its_bound_and_the_newest_lines_stay() {
     assert!(disk.index().entries().next().is_none());
     disk.restarts(0);
     disk.add(said(0, line(1, 0, "tea")), 0);
-    assert_eq!(disk.index().search(&place(0), "tea", 0, None).0.len(), 1);
+    assert_eq!(disk.index().search(&conversation(0), "tea", 0, None).0.len(), 1);
 }
 
 #[test]
@@ -338,7 +339,7 @@ fn nothing_that_a_server_tells_pushes_out_what_somebody_has_signed() {
         let made = Message { lock: Lock::Open, id, ..line(number, i64::MAX, "made up") };
         disk.add(said(1, made), 0);
     }
-    let (found, _) = disk.index().search(&place(0), "tea", 0, Some(LogId(1)));
+    let (found, _) = disk.index().search(&conversation(0), "tea", 0, Some(LogId(1)));
     let told: Vec<_> = found.iter().map(|line| (line.seq.0, line.body.text())).collect();
     let another = "another tea";
     assert_eq!(told, [(1, "the signed tea"), (1, another), (0, another), (0, another)]);

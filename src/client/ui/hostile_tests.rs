@@ -1,5 +1,5 @@
-//! What a hostile server can put on a screen: whatever it says, in whatever event, no row of it stands
-//! where this client's own words begin.
+//! What a hostile server can put on a screen: whatever it says, in whatever event, no row of it
+//! stands where this client's own words begin.
 
 use rand::RngExt;
 use rand::rngs::StdRng;
@@ -21,8 +21,8 @@ const OWN: [&str; 5] = [
     "\u{1f512} sealed: who knows the PIN reads",
 ];
 
-/// A text that would begin a row as this client's own words do, if a terminal, a line break or a long
-/// line let it.
+/// A text that would begin a row as this client's own words do, if a terminal, a line break or a
+/// long line let it.
 pub fn forged(chance: &mut StdRng) -> String {
     let before = ["", "x", "hello there", "漢字", "e\u{301}", "server| ", "[12:00:00] You: hi"];
     let mut text = (*before.choose(chance).unwrap()).to_owned();
@@ -41,7 +41,7 @@ pub fn event(chance: &mut StdRng) -> Value {
     let text = forged(chance);
     let line = text.replace(['\n', '\r', '\u{1b}'], " ");
     let secret = format!("#tea~{}", "0".repeat(26));
-    let place = *["#lobby", "@alice", "@bob"].choose(chance).unwrap();
+    let conversation = *["#lobby", "@alice", "@bob"].choose(chance).unwrap();
     let from = *["alice", "bob"].choose(chance).unwrap();
     match chance.random_range(0..11) {
         0 => json!({"type": "notice", "text": text.replace(['\r', '\u{1b}'], "")}),
@@ -60,7 +60,7 @@ pub fn event(chance: &mut StdRng) -> Value {
         8 => json!({"type": "channels", "channels": [{"channel": "#lobby", "here": 1,
             "member": true, "topic": line}, {"channel": secret, "here": 1, "member": true}]}),
         _ => json!({"type": "message", "seq": chance.random_range(1..9_u8).to_string(),
-            "to": place, "from": from, "device": "main", "id": format!("{:032x}", chance.random::<u64>()),
+            "to": conversation, "from": from, "device": "main", "id": format!("{:032x}", chance.random::<u64>()),
             "time_ms": 1_795_615_380_000_u64, "text": text.replace(['\r', '\u{1b}'], ""),
             "kind": if chance.random() { "say" } else { "me" }}),
     }
@@ -80,7 +80,8 @@ pub fn is_own(row: &str) -> bool {
     row.starts_with(gutter::NOTICE) || row.starts_with(gutter::ERROR)
 }
 
-/// What stands in every field of a server's that is a text: no row of this client's own has the letter.
+/// What stands in every field of a server's that is a text: no row of this client's own has the
+/// letter.
 pub const WORDS: &str =
     "qqqq qqq qqqqq qq qqqqqq qqqq qqq qqqqq qq qqqqqq qqqq qqq qqqqq qq qqqqqq";
 
@@ -92,7 +93,7 @@ fn kind(event: &Event) -> usize {
         Event::Message(_) => 2,
         Event::Stored { .. } => 3,
         Event::Gap { .. } => 4,
-        Event::Places { .. } => 5,
+        Event::Conversations { .. } => 5,
         Event::Read { .. } => 6,
         Event::History { .. } => 7,
         Event::Entered { .. } => 8,
@@ -137,7 +138,7 @@ pub fn every() -> Vec<Event> {
         message("@alice", json!({"deleted": true, "text": "", "replay": true})),
         json!({"type": "stored", "id": id, "to": "#lobby", "seq": seq}),
         json!({"type": "gap", "to": "#lobby", "from_seq": "3", "to_seq": seq, "kept": false}),
-        json!({"type": "places", "places": [{"to": "@bob", "log": log, "last": seq, "read": seq,
+        json!({"type": "conversations", "conversations": [{"to": "@bob", "log": log, "last": seq, "read": seq,
             "retention": "2d"}]}),
         json!({"type": "read", "to": "#lobby", "seq": seq}),
         json!({"type": "history", "to": "#lobby", "lines": 3, "more": true, "ref": WORDS}),
@@ -179,7 +180,8 @@ pub fn shows() -> Vec<Show> {
     every().into_iter().flat_map(show).collect()
 }
 
-/// Whether the words in a row, if it has any, stand behind the server's mark, or in what somebody says.
+/// Whether the words in a row, if it has any, stand behind the server's mark, or in what somebody
+/// says.
 pub fn is_marked(row: &str, show: &Show) -> bool {
     let Some((before, _)) = row.split_once('q') else { return true };
     let says = match show {

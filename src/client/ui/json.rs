@@ -71,7 +71,7 @@ impl Json {
             | Show::Outgoing(_)
             | Show::Dropped(_)
             | Show::Hint(_)
-            | Show::Place { .. }
+            | Show::Conversation { .. }
             | Show::Latency(_)
             | Show::Presence(_)
             | Show::Target(_)

@@ -89,7 +89,7 @@ impl Plain {
     fn message(&self, message: &Message) -> String {
         let own = self.own.as_ref() == Some(&message.from);
         let time = self.time(message.time_ms);
-        let (before, place, arrow) = match &message.to {
+        let (before, conversation, arrow) = match &message.to {
             Target::Channel(channel) if channel.is_lobby() => ("", String::new(), String::new()),
             Target::Channel(channel) => ("", format!("{channel} "), String::new()),
             Target::User(to) if own => ("[Private]", String::new(), format!(" -> {to}")),
@@ -103,10 +103,14 @@ impl Plain {
             _ => format!("{}{}", message.body.text(), words::lock_note(message)),
         };
         match message.kind {
-            Kind::Say => format!("{before}{time}{place}{who}{arrow}: {text}"),
-            Kind::Me => format!("{before}{place}* {name} {text}"),
-            Kind::Edit { .. } => format!("{before}{time}{place}{who}{arrow} (corrected): {text}"),
-            Kind::Delete { .. } => format!("{before}{time}{place}{who}{arrow} (deleted a line)"),
+            Kind::Say => format!("{before}{time}{conversation}{who}{arrow}: {text}"),
+            Kind::Me => format!("{before}{conversation}* {name} {text}"),
+            Kind::Edit { .. } => {
+                format!("{before}{time}{conversation}{who}{arrow} (corrected): {text}")
+            }
+            Kind::Delete { .. } => {
+                format!("{before}{time}{conversation}{who}{arrow} (deleted a line)")
+            }
         }
     }
 
@@ -140,15 +144,15 @@ impl Plain {
                 }
             }
             Event::Joined { to, who, here } => {
-                let place = if to.is_lobby() { String::new() } else { format!("{to} ") };
-                self.line(format!("--> {place}{} joined ({here} here)", painted(who)));
+                let conversation = if to.is_lobby() { String::new() } else { format!("{to} ") };
+                self.line(format!("--> {conversation}{} joined ({here} here)", painted(who)));
             }
             Event::Left { to, who, after_ms, reason, .. } => {
-                let place = if to.is_lobby() { String::new() } else { format!("{to} ") };
+                let conversation = if to.is_lobby() { String::new() } else { format!("{to} ") };
                 let after = span(*after_ms);
-                self.line(format!("<-- {place}{} left (after {after})", painted(who)));
+                self.line(format!("<-- {conversation}{} left (after {after})", painted(who)));
                 if let Some(reason) = reason {
-                    self.says(origin, &format!("{place}{who} left: {reason}"));
+                    self.says(origin, &format!("{conversation}{who} left: {reason}"));
                 }
             }
             Event::Refused { code, hint, .. } => self.fails(origin, &words::refusal(*code, hint)),
@@ -194,8 +198,8 @@ impl Ui for Plain {
             Show::Message(message) if self.stands_there(message) => {}
             Show::Message(message) | Show::Found(message) => self.delivered(message),
             Show::Divider(to) => {
-                let place = if to.is_lobby() { String::new() } else { format!("{to}: ") };
-                self.notice(&format!("{place}new --"));
+                let conversation = if to.is_lobby() { String::new() } else { format!("{to}: ") };
+                self.notice(&format!("{conversation}new --"));
             }
             Show::Unread { to, lines } if self.chatty => {
                 self.notice(&format!("{to}: {lines} not read"));
@@ -242,7 +246,7 @@ impl Ui for Plain {
             | Show::Outgoing(_)
             | Show::Dropped(_)
             | Show::Hint(_)
-            | Show::Place { .. }
+            | Show::Conversation { .. }
             | Show::Latency(_)
             | Show::Presence(_)
             | Show::Unread { .. }

@@ -1,5 +1,5 @@
-//! One transaction's work: lines get their seqs, lines that change others are carried out, and what is
-//! remembered beside them is put down.
+//! One transaction's work: lines get their seqs, lines that change others are carried out, and what
+//! is remembered beside them is put down.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -8,17 +8,17 @@ use rusqlite::{OptionalExtension, Row, Transaction, TransactionBehavior, params}
 
 use super::rows::{COLUMNS, FROM, SEQ_MAX, checksum, is_row_damaged, line_of, read_row, seq};
 use super::{Known, Sqlite};
-use crate::chat::{Body, Opaque, Place, Seq};
+use crate::chat::{Body, Conversation, Opaque, Seq};
 use crate::ledger::rules::{known_as, may_change};
 use crate::ledger::{Draft, Record, Verdict};
 
 pub(super) struct Commit<'a> {
     transaction: Transaction<'a>,
-    places: &'a HashMap<Place, Known>,
-    /// Places as they are once this is committed.
-    touched: &'a mut HashMap<Place, Known>,
+    conversations: &'a HashMap<Conversation, Known>,
+    /// Conversations as they are once this is committed.
+    touched: &'a mut HashMap<Conversation, Known>,
     spent: bool,
-    /// Lines of a new place come behind this seq.
+    /// Lines of a new conversation come behind this seq.
     floor: Seq,
     change_s_max: u64,
     /// New lines whose words are not in the index yet.
@@ -28,13 +28,13 @@ pub(super) struct Commit<'a> {
 impl<'a> Commit<'a> {
     pub fn begin(
         ledger: &'a Sqlite,
-        touched: &'a mut HashMap<Place, Known>,
+        touched: &'a mut HashMap<Conversation, Known>,
     ) -> rusqlite::Result<Commit<'a>> {
         let behavior = TransactionBehavior::Immediate;
         let transaction = Transaction::new_unchecked(&ledger.connection, behavior)?;
         Ok(Commit {
             transaction,
-            places: &ledger.places,
+            conversations: &ledger.conversations,
             touched,
             spent: ledger.spent,
             floor: ledger.floor,
@@ -43,8 +43,8 @@ impl<'a> Commit<'a> {
         })
     }
 
-    /// In their order, but for lines beside each other, which are taken place by place: the index of
-    /// words is written at once only as long as the lines' numbers rise.
+    /// In their order, but for lines beside each other, which are taken conversation by
+    /// conversation: the index of words is written at once only as long as the lines' numbers rise.
     pub fn write_all(&mut self, records: &[Record]) -> rusqlite::Result<Vec<Verdict>> {
         let mut verdicts = vec![Verdict::Failed; records.len()];
         let mut first = 0;
@@ -53,8 +53,11 @@ impl<'a> Commit<'a> {
             let mut order: Vec<usize> = (first..first + run.len()).collect();
             order.sort_by_cached_key(|index| match &records[*index] {
                 Record::Line(draft) => {
-                    let row = self.places.get(&draft.place).map_or(i64::MAX, |known| known.row);
-                    Some((row, draft.place.clone()))
+                    let row = self
+                        .conversations
+                        .get(&draft.conversation)
+                        .map_or(i64::MAX, |known| known.row);
+                    Some((row, draft.conversation.clone()))
                 }
                 _ => None,
             });
@@ -70,23 +73,24 @@ impl<'a> Commit<'a> {
         match record {
             Record::Line(draft) => return self.line(draft),
             Record::Topic(channel, topic) => {
-                let place = self.place(&Place::Channel(channel.clone()))?;
-                let set = "UPDATE places SET topic = ?2 WHERE place = ?1";
-                self.transaction.prepare_cached(set)?.execute(params![place.row, topic])?;
+                let conversation = self.conversation(&Conversation::Channel(channel.clone()))?;
+                let set = "UPDATE conversations SET topic = ?2 WHERE conversation = ?1";
+                self.transaction.prepare_cached(set)?.execute(params![conversation.row, topic])?;
             }
-            Record::Read(user, place, read) => {
-                let place = self.place(place)?;
-                let set = "INSERT INTO reads (person, place, seq) VALUES (?1, ?2, ?3) \
+            Record::Read(user, conversation, read) => {
+                let conversation = self.conversation(conversation)?;
+                let set = "INSERT INTO reads (person, conversation, seq) VALUES (?1, ?2, ?3) \
                      ON CONFLICT DO UPDATE SET seq = max(seq, excluded.seq)";
-                let values = params![user.as_str(), place.row, read.0 as i64];
+                let values = params![user.as_str(), conversation.row, read.0 as i64];
                 self.transaction.prepare_cached(set)?.execute(values)?;
             }
-            Record::Away(user, places) => {
-                for place in places {
-                    let place = self.place(place)?;
-                    let set = "INSERT INTO reads (person, place, away) VALUES (?1, ?2, ?3) \
+            Record::Away(user, conversations) => {
+                for conversation in conversations {
+                    let conversation = self.conversation(conversation)?;
+                    let set = "INSERT INTO reads (person, conversation, away) VALUES (?1, ?2, ?3) \
                          ON CONFLICT DO UPDATE SET away = excluded.away";
-                    let values = params![user.as_str(), place.row, place.last.0 as i64];
+                    let values =
+                        params![user.as_str(), conversation.row, conversation.last.0 as i64];
                     self.transaction.prepare_cached(set)?.execute(values)?;
                 }
             }
@@ -94,45 +98,47 @@ impl<'a> Commit<'a> {
         Ok(Verdict::Stored(Seq(0)))
     }
 
-    fn place(&mut self, place: &Place) -> rusqlite::Result<Known> {
-        if let Some(known) = self.touched.get(place).or_else(|| self.places.get(place)) {
+    fn conversation(&mut self, conversation: &Conversation) -> rusqlite::Result<Known> {
+        if let Some(known) =
+            self.touched.get(conversation).or_else(|| self.conversations.get(conversation))
+        {
             return Ok(*known);
         }
-        let add = "INSERT INTO places (name, first, last) VALUES (?1, ?2, ?2)";
-        let values = params![place.to_string(), self.floor.0 as i64];
+        let add = "INSERT INTO conversations (name, first, last) VALUES (?1, ?2, ?2)";
+        let values = params![conversation.to_string(), self.floor.0 as i64];
         self.transaction.prepare_cached(add)?.execute(values)?;
         let known = Known { row: self.transaction.last_insert_rowid(), last: self.floor };
-        self.touched.insert(place.clone(), known);
+        self.touched.insert(conversation.clone(), known);
         Ok(known)
     }
 
     fn line(&mut self, draft: &Draft) -> rusqlite::Result<Verdict> {
-        let place = self.place(&draft.place)?;
+        let conversation = self.conversation(&draft.conversation)?;
         // A change is looked for first, because it would be made before its own line is added.
         if (draft.kind.is_change() || self.spent)
-            && let Some(verdict) = self.known(place, draft)?
+            && let Some(verdict) = self.known(conversation, draft)?
         {
             return Ok(verdict);
         }
         if let Some(of) = draft.kind.of() {
             // It may be one of these.
             self.index_words()?;
-            if let Err(verdict) = self.change(place, of, draft)? {
+            if let Err(verdict) = self.change(conversation, of, draft)? {
                 return Ok(verdict);
             }
         }
-        let next = Seq(place.last.0 + 1);
+        let next = Seq(conversation.last.0 + 1);
         let mut own = Cow::Borrowed(draft);
         if draft.kind.is_edit() {
             own.to_mut().body = Body::default();
         }
         let add = "INSERT INTO lines \
-             (line, place, id, sender, device, time_ms, kind, target, text, checksum, sealed) \
+             (line, conversation, id, sender, device, time_ms, kind, target, text, checksum, sealed) \
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11) \
-             ON CONFLICT (place, sender, id) DO NOTHING";
+             ON CONFLICT (conversation, sender, id) DO NOTHING";
         let added = self.transaction.prepare_cached(add)?.execute(params![
-            line_of(place.row, next),
-            place.row,
+            line_of(conversation.row, next),
+            conversation.row,
             own.id.0,
             own.from.as_str(),
             own.device.as_str(),
@@ -144,12 +150,12 @@ impl<'a> Commit<'a> {
             own.body.sealed().map(Opaque::bytes),
         ])?;
         if added == 0 {
-            return Ok(self.known(place, draft)?.unwrap_or(Verdict::Conflict));
+            return Ok(self.known(conversation, draft)?.unwrap_or(Verdict::Conflict));
         }
         if !own.body.text().is_empty() {
-            self.unindexed.push(line_of(place.row, next));
+            self.unindexed.push(line_of(conversation.row, next));
         }
-        self.touched.insert(draft.place.clone(), Known { last: next, ..place });
+        self.touched.insert(draft.conversation.clone(), Known { last: next, ..conversation });
         Ok(Verdict::Stored(next))
     }
 
@@ -166,10 +172,11 @@ impl<'a> Commit<'a> {
     }
 
     /// The verdict on a line whose id is known.
-    fn known(&self, place: Known, draft: &Draft) -> rusqlite::Result<Option<Verdict>> {
-        let by_id = params![place.row, draft.from.as_str(), draft.id.0];
-        let find =
-            format!("SELECT {COLUMNS} {FROM} WHERE l.place = ?1 AND l.sender = ?2 AND l.id = ?3");
+    fn known(&self, conversation: Known, draft: &Draft) -> rusqlite::Result<Option<Verdict>> {
+        let by_id = params![conversation.row, draft.from.as_str(), draft.id.0];
+        let find = format!(
+            "SELECT {COLUMNS} {FROM} WHERE l.conversation = ?1 AND l.sender = ?2 AND l.id = ?3"
+        );
         let mut find = self.transaction.prepare_cached(&find)?;
         let verdict = |row: &Row| match read_row(row) {
             Ok((stored, number, state)) => Ok(known_as(&stored, state != 0, number, draft)),
@@ -182,7 +189,7 @@ impl<'a> Commit<'a> {
         if let Some(verdict) = find.query_row(by_id, verdict).optional()? {
             return Ok(Some(verdict));
         }
-        let by_name = params![draft.place.to_string(), draft.from.as_str(), draft.id.0];
+        let by_name = params![draft.conversation.to_string(), draft.from.as_str(), draft.id.0];
         let find = "SELECT seq FROM spent WHERE name = ?1 AND sender = ?2 AND id = ?3";
         let mut find = self.transaction.prepare_cached(find)?;
         let gone = find.query_row(by_name, |row| row.get(0)).optional()?;
@@ -191,11 +198,11 @@ impl<'a> Commit<'a> {
 
     fn change(
         &self,
-        place: Known,
+        conversation: Known,
         of: Seq,
         draft: &Draft,
     ) -> rusqlite::Result<Result<(), Verdict>> {
-        let line = line_of(place.row, of);
+        let line = line_of(conversation.row, of);
         let find = format!("SELECT {COLUMNS} {FROM} WHERE l.line = ?1");
         let mut find = self.transaction.prepare_cached(&find)?;
         let (mut stored, number, state) = match find.query_row([line], read_row).optional() {
@@ -223,7 +230,7 @@ impl<'a> Commit<'a> {
     pub fn end(mut self) -> rusqlite::Result<()> {
         self.index_words()?;
         for known in self.touched.values() {
-            let set = "UPDATE places SET last = ?2 WHERE place = ?1";
+            let set = "UPDATE conversations SET last = ?2 WHERE conversation = ?1";
             let mut set = self.transaction.prepare_cached(set)?;
             set.execute(params![known.row, known.last.0 as i64])?;
         }

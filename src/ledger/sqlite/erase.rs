@@ -40,9 +40,9 @@ pub fn erase_at(path: &Path, user: &UserName) -> Result<usize, LedgerError> {
 fn bury(connection: &Connection, user: &UserName) -> rusqlite::Result<usize> {
     let transaction = connection.unchecked_transaction()?;
     let buried = {
-        // Place by place, where the index of ids has them by their sender.
+        // Conversation by conversation, where the index of ids has them by their sender.
         let find = format!(
-            "SELECT {COLUMNS} FROM places p CROSS JOIN lines l ON l.place = p.place \
+            "SELECT {COLUMNS} FROM conversations p CROSS JOIN lines l ON l.conversation = p.conversation \
              WHERE l.sender = ?1 AND (l.text <> '' OR l.sealed IS NOT NULL OR l.state = 1)"
         );
         let mut find = transaction.prepare(&find)?;

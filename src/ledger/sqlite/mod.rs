@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Connection, Row, params};
 
 use super::{Draft, Ledger, LedgerError, Record, Remembered, Verdict};
-use crate::chat::{LogId, Place, Seq, UserName};
+use crate::chat::{Conversation, LogId, Seq, UserName};
 use commit::Commit;
 use connection::{create, faults, in_doubt, prepare, truncate_log};
 pub use file::SqliteFile;
@@ -35,10 +35,10 @@ pub struct Sqlite {
     path: PathBuf,
     log: LogId,
     change_s_max: u64,
-    places: HashMap<Place, Known>,
+    conversations: HashMap<Conversation, Known>,
     /// Whether any id of a removed line is kept.
     spent: bool,
-    /// Lines of a new place come behind this seq.
+    /// Lines of a new conversation come behind this seq.
     floor: Seq,
     poisoned: bool,
 }
@@ -63,18 +63,28 @@ impl Sqlite {
         let spent = connection
             .query_row("SELECT EXISTS (SELECT 1 FROM spent)", [], |row| row.get(0))
             .map_err(&fault)?;
-        let mut places = HashMap::new();
+        let mut conversations = HashMap::new();
         {
-            let mut query =
-                connection.prepare("SELECT name, place, last FROM places").map_err(&fault)?;
+            let mut query = connection
+                .prepare("SELECT name, conversation, last FROM conversations")
+                .map_err(&fault)?;
             let mut rows = query.query([]).map_err(&fault)?;
             while let Some(row) = rows.next().map_err(&fault)? {
                 let known = read_known(row).map_err(&fault)?;
-                places.insert(known.0, known.1);
+                conversations.insert(known.0, known.1);
             }
         }
         let (path, log, floor) = (path.to_owned(), LogId(log as u64), seq(floor));
-        Ok(Sqlite { connection, path, log, change_s_max, places, spent, floor, poisoned: false })
+        Ok(Sqlite {
+            connection,
+            path,
+            log,
+            change_s_max,
+            conversations,
+            spent,
+            floor,
+            poisoned: false,
+        })
     }
 
     pub fn reader(&self) -> SqliteReader {
@@ -117,9 +127,9 @@ impl Sqlite {
     }
 }
 
-fn read_known(row: &Row) -> rusqlite::Result<(Place, Known)> {
-    let place = parsed(row, 0)?;
-    Ok((place, Known { row: row.get(1)?, last: seq(row.get(2)?) }))
+fn read_known(row: &Row) -> rusqlite::Result<(Conversation, Known)> {
+    let conversation = parsed(row, 0)?;
+    Ok((conversation, Known { row: row.get(1)?, last: seq(row.get(2)?) }))
 }
 
 impl Ledger for Sqlite {
@@ -131,14 +141,14 @@ impl Ledger for Sqlite {
             commit.end()?;
             Ok(verdicts)
         })?;
-        self.places.extend(touched);
+        self.conversations.extend(touched);
         Ok(verdicts)
     }
 
     fn stored(&self, line: &Draft) -> Option<Seq> {
-        let place = self.places.get(&line.place)?;
-        let find = "SELECT line FROM lines WHERE place = ?1 AND sender = ?2 AND id = ?3";
-        let by_id = params![place.row, line.from.as_str(), line.id.0];
+        let conversation = self.conversations.get(&line.conversation)?;
+        let find = "SELECT line FROM lines WHERE conversation = ?1 AND sender = ?2 AND id = ?3";
+        let by_id = params![conversation.row, line.from.as_str(), line.id.0];
         // Where nothing can be read either, nothing is known of it.
         let found = self.connection.query_row(find, by_id, |row| row.get::<_, i64>(0));
         found.ok().map(|line| seq(line & SEQ_MAX))
@@ -146,26 +156,26 @@ impl Ledger for Sqlite {
 
     fn expire(
         &mut self,
-        place: &Place,
+        conversation: &Conversation,
         before_ms: i64,
         lines_max: usize,
         dry: bool,
     ) -> Result<usize, LedgerError> {
-        let Some(known) = self.places.get(place) else { return Ok(0) };
+        let Some(known) = self.conversations.get(conversation) else { return Ok(0) };
         let row = known.row;
         if dry {
-            let count = "SELECT count(*) FROM lines WHERE place = ?1 AND time_ms < ?2";
+            let count = "SELECT count(*) FROM lines WHERE conversation = ?1 AND time_ms < ?2";
             let count = self.connection.query_row(count, [row, before_ms], |row| row.get(0));
             return count.map_err(faults(&self.path));
         }
         let gone = self.write(|ledger| {
             let transaction = ledger.connection.unchecked_transaction()?;
-            let old = "SELECT line FROM lines WHERE place = ?1 AND time_ms < ?2 \
+            let old = "SELECT line FROM lines WHERE conversation = ?1 AND time_ms < ?2 \
                  ORDER BY time_ms LIMIT ?3";
             let values = params![row, before_ms, lines_max];
             let keep = format!(
                 "INSERT OR IGNORE INTO spent SELECT name, sender, id, line & {SEQ_MAX}, time_ms \
-                 FROM lines JOIN places USING (place) WHERE line IN ({old})"
+                 FROM lines JOIN conversations USING (conversation) WHERE line IN ({old})"
             );
             transaction.execute(&keep, values)?;
             let gone =
@@ -177,24 +187,24 @@ impl Ledger for Sqlite {
         Ok(gone)
     }
 
-    fn drop_empty(&mut self, place: &Place) -> Result<(), LedgerError> {
-        let Some(last) = self.emptied(place)? else { return Ok(()) };
-        let row = self.places[place].row;
+    fn drop_empty(&mut self, conversation: &Conversation) -> Result<(), LedgerError> {
+        let Some(last) = self.emptied(conversation)? else { return Ok(()) };
+        let row = self.conversations[conversation].row;
         self.floor = self.floor.max(last);
         self.write(|ledger| {
             let transaction = ledger.connection.unchecked_transaction()?;
-            transaction.execute("DELETE FROM reads WHERE place = ?1", [row])?;
-            transaction.execute("DELETE FROM places WHERE place = ?1", [row])?;
+            transaction.execute("DELETE FROM reads WHERE conversation = ?1", [row])?;
+            transaction.execute("DELETE FROM conversations WHERE conversation = ?1", [row])?;
             transaction.execute("UPDATE meta SET floor = ?1", [ledger.floor.0 as i64])?;
             transaction.commit()
         })?;
-        self.places.remove(place);
+        self.conversations.remove(conversation);
         Ok(())
     }
 
-    fn emptied(&self, place: &Place) -> Result<Option<Seq>, LedgerError> {
-        let Some(known) = self.places.get(place) else { return Ok(None) };
-        let find = "SELECT EXISTS (SELECT 1 FROM lines WHERE place = ?1)";
+    fn emptied(&self, conversation: &Conversation) -> Result<Option<Seq>, LedgerError> {
+        let Some(known) = self.conversations.get(conversation) else { return Ok(None) };
+        let find = "SELECT EXISTS (SELECT 1 FROM lines WHERE conversation = ?1)";
         let lines = self.connection.query_row(find, [known.row], |row| row.get(0));
         let lines: bool = lines.map_err(faults(&self.path))?;
         Ok((!lines).then_some(known.last))
@@ -204,8 +214,8 @@ impl Ledger for Sqlite {
         self.floor
     }
 
-    fn places(&self) -> Vec<Place> {
-        self.places.keys().cloned().collect()
+    fn conversations(&self) -> Vec<Conversation> {
+        self.conversations.keys().cloned().collect()
     }
 
     fn scrub(&mut self, now_ms: i64) -> Result<bool, LedgerError> {
@@ -217,9 +227,8 @@ impl Ledger for Sqlite {
     }
 
     fn newest_ms(&self) -> Result<Option<i64>, LedgerError> {
-        // Place by place, where an index has its times.
-        let find =
-            "SELECT max((SELECT max(time_ms) FROM lines l WHERE l.place = p.place)) FROM places p";
+        // Conversation by conversation, where an index has its times.
+        let find = "SELECT max((SELECT max(time_ms) FROM lines l WHERE l.conversation = p.conversation)) FROM conversations p";
         self.connection.query_row(find, [], |row| row.get(0)).map_err(faults(&self.path))
     }
 
@@ -237,31 +246,31 @@ impl Ledger for Sqlite {
 }
 
 fn remembered(connection: &Connection, waiting_max: usize) -> rusqlite::Result<Vec<Remembered>> {
-    let mut places = connection.prepare(
-        "SELECT name, place, last, first, \
-         EXISTS (SELECT 1 FROM lines l WHERE l.place = p.place), topic FROM places p",
+    let mut conversations = connection.prepare(
+        "SELECT name, conversation, last, first, \
+         EXISTS (SELECT 1 FROM lines l WHERE l.conversation = p.conversation), topic FROM conversations p",
     )?;
-    let mut reads = connection.prepare("SELECT person, seq FROM reads WHERE place = ?1")?;
+    let mut reads = connection.prepare("SELECT person, seq FROM reads WHERE conversation = ?1")?;
     // Who is away does not write: as many lines as may wait are all that has to be looked at.
     let mut waiting = connection.prepare(
         "SELECT count(*) FROM (SELECT sender FROM lines WHERE line > ?1 << 40 | coalesce( \
-         (SELECT away FROM reads WHERE place = ?1 AND person = ?2), 0) \
+         (SELECT away FROM reads WHERE conversation = ?1 AND person = ?2), 0) \
          AND line < (?1 + 1) << 40 LIMIT ?3) WHERE sender <> ?2",
     )?;
     let mut found = Vec::new();
-    let mut rows = places.query([])?;
+    let mut rows = conversations.query([])?;
     while let Some(row) = rows.next()? {
-        let (place, known) = read_known(row)?;
+        let (conversation, known) = read_known(row)?;
         let read = |row: &Row| Ok((parsed(row, 0)?, seq(row.get(1)?)));
         let reads = reads.query_map([known.row], read)?.collect::<Result<_, _>>()?;
         let mut waits = Vec::new();
-        for person in place.people().into_iter().flatten() {
+        for person in conversation.people().into_iter().flatten() {
             let values = params![known.row, person.as_str(), waiting_max];
             waits.push((person.clone(), waiting.query_row(values, |row| row.get(0))?));
         }
         let (first, stored, topic) = (seq(row.get(3)?), row.get(4)?, row.get(5)?);
         let last = known.last;
-        found.push(Remembered { place, first, last, stored, topic, reads, waiting: waits });
+        found.push(Remembered { conversation, first, last, stored, topic, reads, waiting: waits });
     }
     Ok(found)
 }

@@ -11,7 +11,7 @@ use super::connection::{BUSY, faults};
 use super::rows::{
     COLUMNS, FROM, SEQ_BITS, is_page_damaged, is_row_damaged, line_of, read_message, seq,
 };
-use crate::chat::{Message, Place, Seq, Wanted};
+use crate::chat::{Conversation, Message, Seq, Wanted};
 use crate::ledger::{LedgerError, Older, Page, Reader, Work};
 use crate::sync::{Mutex, Rank};
 
@@ -85,10 +85,10 @@ type Lines = (Vec<Message>, bool);
 /// Looks at damaged pages that one answer may cost; beyond them the rest is left out too.
 const LOOKS_MAX: usize = 1_000;
 
-/// What could not be read of a place.
+/// What could not be read of a conversation.
 struct Damage<'a> {
     path: &'a Path,
-    place: &'a Place,
+    conversation: &'a Conversation,
     lines: Cell<usize>,
     /// Pages that were looked at and are damaged.
     looks: Cell<usize>,
@@ -97,9 +97,10 @@ struct Damage<'a> {
 impl Drop for Damage<'_> {
     fn drop(&mut self) {
         if self.lines.get() > 0 {
-            let (path, lines, place) = (self.path.display(), self.lines.get(), self.place);
+            let (path, lines, conversation) =
+                (self.path.display(), self.lines.get(), self.conversation);
             log::error!(
-                "{path}: damaged: {lines} lines of {place} cannot be read and are left out; \
+                "{path}: damaged: {lines} lines of {conversation} cannot be read and are left out; \
                  pychat restore puts a backup in its place"
             );
         }
@@ -107,8 +108,8 @@ impl Drop for Damage<'_> {
 }
 
 impl<'a> Damage<'a> {
-    fn new(path: &'a Path, place: &'a Place) -> Damage<'a> {
-        Damage { path, place, lines: Cell::new(0), looks: Cell::new(0) }
+    fn new(path: &'a Path, conversation: &'a Conversation) -> Damage<'a> {
+        Damage { path, conversation, lines: Cell::new(0), looks: Cell::new(0) }
     }
 
     /// Rows as lines, as many as a page holds and one more to tell whether there are more.
@@ -178,18 +179,20 @@ impl<'a> Damage<'a> {
 impl Reader for SqliteReader {
     fn read(
         &self,
-        place: &Place,
+        conversation: &Conversation,
         after: Seq,
         upto: Seq,
         page: Page,
     ) -> Result<Vec<Message>, LedgerError> {
         self.with(|connection| {
-            let Some((row, last)) = row_of(connection, place)? else { return Ok(Vec::new()) };
+            let Some((row, last)) = row_of(connection, conversation)? else {
+                return Ok(Vec::new());
+            };
             let query = format!(
                 "SELECT {COLUMNS} {FROM} WHERE l.line BETWEEN ?1 + 1 AND ?2 ORDER BY l.line \
                  LIMIT ?3"
             );
-            let damage = Damage::new(&self.path, place);
+            let damage = Damage::new(&self.path, conversation);
             let range = (line_of(row, after.min(last)), line_of(row, upto.min(last)));
             let lines = damage.around(range, false, page.lines_max, &|after, upto| {
                 let mut query = connection.prepare_cached(&query)?;
@@ -201,20 +204,20 @@ impl Reader for SqliteReader {
 
     fn history(
         &self,
-        place: &Place,
+        conversation: &Conversation,
         Older { before, since_ms }: Older,
         page: Page,
         work: &Arc<Work>,
     ) -> Result<(Vec<Message>, bool), LedgerError> {
         self.with_work(work, |connection| {
-            let Some((row, last)) = row_of(connection, place)? else {
+            let Some((row, last)) = row_of(connection, conversation)? else {
                 return Ok((Vec::new(), false));
             };
             let mut first = line_of(row, Seq(0));
             if let Some(since_ms) = since_ms {
                 // Nothing before it need be looked at, so that it costs what it finds. (Where the
                 // clock was set back, lines of before that are left out.)
-                let find = "SELECT line FROM lines WHERE place = ?1 AND time_ms >= ?2 \
+                let find = "SELECT line FROM lines WHERE conversation = ?1 AND time_ms >= ?2 \
                      ORDER BY time_ms LIMIT 1";
                 let mut find = connection.prepare_cached(find)?;
                 let found = find.query_row(params![row, since_ms], |row| row.get(0)).optional()?;
@@ -226,7 +229,7 @@ impl Reader for SqliteReader {
                  AND l.kind < 2 ORDER BY l.line DESC LIMIT ?4"
             );
             let last = before.map_or(last, |before| Seq(before.0.saturating_sub(1)).min(last));
-            let damage = Damage::new(&self.path, place);
+            let damage = Damage::new(&self.path, conversation);
             let (mut lines, more) = damage.around(
                 (first - 1, line_of(row, last)),
                 true,
@@ -246,9 +249,9 @@ impl Reader for SqliteReader {
         })
     }
 
-    fn search_place(
+    fn search_conversation(
         &self,
-        place: &Place,
+        conversation: &Conversation,
         wanted: &Wanted,
         page: Page,
         work: &Arc<Work>,
@@ -256,19 +259,19 @@ impl Reader for SqliteReader {
         let word = |word: &str| format!("\"{}\"", word.replace('"', "\"\""));
         let words: Vec<String> = wanted.text().split_whitespace().map(word).collect();
         let words = words.join(" ");
-        // Whole words of one place at a time: the index gives these from the newest on, so that an
-        // answer costs what it shows, however many lines there are.
+        // Whole words of one conversation at a time: the index gives these from the newest on, so
+        // that an answer costs what it shows, however many lines there are.
         self.with_work(work, |connection| {
             let query = format!(
                 "SELECT {COLUMNS} FROM words w JOIN lines l ON l.line = w.rowid \
-                 JOIN places p USING (place) \
+                 JOIN conversations p USING (conversation) \
                  WHERE words MATCH ?1 AND w.rowid >= ?2 AND w.rowid < ?3 ORDER BY w.rowid DESC"
             );
-            let Some((row, _)) = row_of(connection, place)? else {
+            let Some((row, _)) = row_of(connection, conversation)? else {
                 return Ok((Vec::new(), false));
             };
             let mut query = connection.prepare_cached(&query)?;
-            let damage = Damage::new(&self.path, place);
+            let damage = Damage::new(&self.path, conversation);
             let rows = query.query(params![words, row << SEQ_BITS, (row + 1) << SEQ_BITS])?;
             let (mut lines, more) = damage.take(connection, rows, page)?;
             lines.reverse();
@@ -281,9 +284,13 @@ impl Reader for SqliteReader {
     }
 }
 
-/// A place's row and its newest seq, if it has a row.
-fn row_of(connection: &Connection, place: &Place) -> rusqlite::Result<Option<(i64, Seq)>> {
-    let mut find = connection.prepare_cached("SELECT place, last FROM places WHERE name = ?1")?;
+/// A conversation's row and its newest seq, if it has a row.
+fn row_of(
+    connection: &Connection,
+    conversation: &Conversation,
+) -> rusqlite::Result<Option<(i64, Seq)>> {
+    let mut find = connection
+        .prepare_cached("SELECT conversation, last FROM conversations WHERE name = ?1")?;
     let known = |row: &Row| Ok((row.get(0)?, seq(row.get(1)?)));
-    find.query_row([place.to_string()], known).optional()
+    find.query_row([conversation.to_string()], known).optional()
 }

@@ -7,14 +7,14 @@ use crate::chat::{Body, Kind, Message, MsgId, Opaque, Seq};
 use crate::crypto::sha256;
 use crate::ledger::{Draft, message};
 
-/// Bits of a line's number that are its seq; those above are its place's.
+/// Bits of a line's number that are its seq; those above are its conversation's.
 pub(super) const SEQ_BITS: u32 = 40;
 pub(super) const SEQ_MAX: i64 = (1 << SEQ_BITS) - 1;
 
-/// What `read_row` reads, of lines `l` and places `p`.
+/// What `read_row` reads, of lines `l` and conversations `p`.
 pub(super) const COLUMNS: &str = "l.line, l.id, l.sender, l.device, l.time_ms, l.kind, l.target, \
      l.state, l.text, l.checksum, p.name, l.sealed";
-pub(super) const FROM: &str = "FROM lines l JOIN places p USING (place)";
+pub(super) const FROM: &str = "FROM lines l JOIN conversations p USING (conversation)";
 
 /// A text column that is a name.
 pub(super) fn parsed<T: std::str::FromStr<Err: std::error::Error + Send + Sync + 'static>>(
@@ -36,20 +36,20 @@ pub(super) fn seq(number: i64) -> Seq {
     Seq(number as u64)
 }
 
-/// The number of a place's line.
-pub(super) fn line_of(place: i64, seq: Seq) -> i64 {
-    place << SEQ_BITS | i64::try_from(seq.0).unwrap_or(i64::MAX).min(SEQ_MAX)
+/// The number of a conversation's line.
+pub(super) fn line_of(conversation: i64, seq: Seq) -> i64 {
+    conversation << SEQ_BITS | i64::try_from(seq.0).unwrap_or(i64::MAX).min(SEQ_MAX)
 }
 
 /// Eight bytes over all that a row says, so that a flipped bit on the disk is noticed.
 pub(super) fn checksum(draft: &Draft, seq: Seq, state: i64) -> i64 {
     let of = draft.kind.of().map_or(0, |of| of.0);
-    let place = draft.place.to_string();
+    let conversation = draft.conversation.to_string();
     // A line with a text has the sum that it had before lines could be sealed.
     let sealed = draft.body.sealed().map_or(&[][..], Opaque::bytes);
     let mark = if draft.body.sealed().is_some() { 0x80 } else { 0 };
     let parts: [&[u8]; 10] = [
-        place.as_bytes(),
+        conversation.as_bytes(),
         &[0],
         draft.from.as_str().as_bytes(),
         &[0],
@@ -78,7 +78,7 @@ pub(super) fn read_row(row: &Row) -> rusqlite::Result<(Draft, Seq, i64)> {
         None => Body::Text(row.get(8)?),
     };
     let draft = Draft {
-        place: parsed(row, 10)?,
+        conversation: parsed(row, 10)?,
         from: parsed(row, 2)?,
         device: parsed(row, 3)?,
         id: MsgId(row.get(1)?),
@@ -89,7 +89,7 @@ pub(super) fn read_row(row: &Row) -> rusqlite::Result<(Draft, Seq, i64)> {
     let (line, state): (i64, i64) = (row.get(0)?, row.get(7)?);
     let seq = seq(line & SEQ_MAX);
     if checksum(&draft, seq, state) != row.get::<_, i64>(9)? {
-        let what = format!("line {seq} of {} is not what was stored", draft.place);
+        let what = format!("line {seq} of {} is not what was stored", draft.conversation);
         return Err(damaged(9, what));
     }
     Ok((draft, seq, state))

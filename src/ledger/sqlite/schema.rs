@@ -13,16 +13,16 @@ pub const STEPS: &[&str] = &[
 CREATE TABLE meta (
     log INTEGER NOT NULL            -- the id of this file's logs
 ) STRICT;
-CREATE TABLE places (
-    place INTEGER PRIMARY KEY,
+CREATE TABLE conversations (
+    conversation INTEGER PRIMARY KEY,
     name TEXT NOT NULL UNIQUE,      -- #channel or @one@other
     last INTEGER NOT NULL DEFAULT 0,
     topic TEXT
 ) STRICT;
 CREATE TABLE lines (
-    line INTEGER PRIMARY KEY,       -- place << 40 | seq: a place's lines lie side by side, here and
+    line INTEGER PRIMARY KEY,       -- conversation << 40 | seq: a conversation's lines lie side by side, here and
                                     -- in the index of words, so that a span of them is read at once
-    place INTEGER NOT NULL REFERENCES places,
+    conversation INTEGER NOT NULL REFERENCES conversations,
     id BLOB NOT NULL,
     sender TEXT NOT NULL,
     device TEXT NOT NULL,
@@ -32,23 +32,23 @@ CREATE TABLE lines (
     state INTEGER NOT NULL DEFAULT 0, -- 0 as sent, 1 edited, 2 deleted
     text TEXT NOT NULL,             -- an edit's text stands in its target
     checksum INTEGER NOT NULL,
-    UNIQUE (place, sender, id)
+    UNIQUE (conversation, sender, id)
 ) STRICT;
-CREATE INDEX lines_by_time ON lines (place, time_ms);
+CREATE INDEX lines_by_time ON lines (conversation, time_ms);
 CREATE TABLE spent (                -- ids of lines that are gone, for a week
-    place INTEGER NOT NULL REFERENCES places,
+    conversation INTEGER NOT NULL REFERENCES conversations,
     sender TEXT NOT NULL,
     id BLOB NOT NULL,
     seq INTEGER NOT NULL,
     time_ms INTEGER NOT NULL,
-    PRIMARY KEY (place, sender, id)
+    PRIMARY KEY (conversation, sender, id)
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE reads (
     person TEXT NOT NULL,
-    place INTEGER NOT NULL REFERENCES places,
+    conversation INTEGER NOT NULL REFERENCES conversations,
     seq INTEGER NOT NULL DEFAULT 0,
     away INTEGER,                   -- the newest seq when the person was last here
-    PRIMARY KEY (person, place)
+    PRIMARY KEY (person, conversation)
 ) STRICT, WITHOUT ROWID;
 CREATE VIRTUAL TABLE words USING fts5 (
     text, content = 'lines', content_rowid = 'line', columnsize = 0,
@@ -69,24 +69,25 @@ END;
     "
 ALTER TABLE lines ADD COLUMN sealed BLOB; -- instead of a text: what only people can read
 ",
-    // A commit's new lines go into the index of words together: a trigger is a statement in a statement,
-    // for whose savepoint the index writes all that it has gathered.
+    // A commit's new lines go into the index of words together: a trigger is a statement in a
+    // statement, for whose savepoint the index writes all that it has gathered.
     "
 DROP TRIGGER lines_added;
 ",
-    // Places without a line are dropped. Ids of lines that are gone outlive their places.
+    // Conversations without a line are dropped. Ids of lines that are gone outlive their
+    // conversations.
     "
-ALTER TABLE meta ADD COLUMN floor INTEGER NOT NULL DEFAULT 0; -- the greatest seq of a dropped place
-ALTER TABLE places ADD COLUMN first INTEGER NOT NULL DEFAULT 0; -- its lines come behind this seq
+ALTER TABLE meta ADD COLUMN floor INTEGER NOT NULL DEFAULT 0; -- the greatest seq of a dropped conversation
+ALTER TABLE conversations ADD COLUMN first INTEGER NOT NULL DEFAULT 0; -- its lines come behind this seq
 CREATE TABLE gone (
-    name TEXT NOT NULL,             -- of the place
+    name TEXT NOT NULL,             -- of the conversation
     sender TEXT NOT NULL,
     id BLOB NOT NULL,
     seq INTEGER NOT NULL,
     time_ms INTEGER NOT NULL,
     PRIMARY KEY (name, sender, id)
 ) STRICT, WITHOUT ROWID;
-INSERT INTO gone SELECT name, sender, id, seq, time_ms FROM spent JOIN places USING (place);
+INSERT INTO gone SELECT name, sender, id, seq, time_ms FROM spent JOIN conversations USING (conversation);
 DROP TABLE spent;
 ALTER TABLE gone RENAME TO spent;
 ",

@@ -11,7 +11,7 @@ use super::schema::version;
 use crate::ledger::{LedgerError, Verified};
 
 /// Whether the file is sound: its pages, its index of words, every line as it was written, and each
-/// place's seqs without a double or one beyond the last. A server that uses the file is not
+/// conversation's seqs without a double or one beyond the last. A server that uses the file is not
 /// disturbed: its index of words, which is checked by writing, is checked in a copy in memory.
 pub fn verify(path: &Path) -> Result<Verified, LedgerError> {
     let fault = faults(path);
@@ -34,17 +34,17 @@ pub fn verify(path: &Path) -> Result<Verified, LedgerError> {
     let lines = read_all(&connection, found).map_err(&fault)?;
     let beyond: Option<String> = connection
         .query_row(
-            "SELECT min(name) FROM places JOIN lines USING (place) \
-             WHERE line <= place << 40 OR line > place << 40 | last",
+            "SELECT min(name) FROM conversations JOIN lines USING (conversation) \
+             WHERE line <= conversation << 40 OR line > conversation << 40 | last",
             [],
             |row| row.get(0),
         )
         .map_err(&fault)?;
-    if let Some(place) = beyond {
-        return Err(damaged(format!("{place} has a line that its count does not know")));
+    if let Some(conversation) = beyond {
+        return Err(damaged(format!("{conversation} has a line that its count does not know")));
     }
-    let places = connection
-        .query_row("SELECT count(*) FROM places", [], |row| row.get(0))
+    let conversations = connection
+        .query_row("SELECT count(*) FROM conversations", [], |row| row.get(0))
         .map_err(&fault)?;
-    Ok(Verified { places, lines })
+    Ok(Verified { conversations, lines })
 }

@@ -1,6 +1,6 @@
-//! Which keys people have: what clients seal for, and check signatures by. The keys are those in users/,
-//! the certificates those that people's clients publish. The server cannot make one: each client checks
-//! all of it.
+//! Which keys people have: what clients seal for, and check signatures by. The keys are those in
+//! users/, the certificates those that people's clients publish. The server cannot make one: each
+//! client checks all of it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -45,8 +45,8 @@ impl Directory {
         Ok(Directory { certificates, budgets, began: Instant::now() })
     }
 
-    /// A client has made a certificate for its key and this server, which is named by its first key. An
-    /// older one than is known changes nothing.
+    /// A client has made a certificate for its key and this server, which is named by its first
+    /// key. An older one than is known changes nothing.
     pub fn publish(
         &self,
         users: &Users,
@@ -127,7 +127,8 @@ impl Directory {
     }
 }
 
-/// Whether a certificate keeps its place: not one that is over, nor one of a clock that was ahead.
+/// Whether a certificate keeps its conversation: not one that is over, nor one of a clock that was
+/// ahead.
 fn stays(old: &Certificate, fresh: &Certificate, now_s: u64) -> bool {
     old.is_valid_at(now_s) && old.not_before() >= fresh.not_before()
 }
@@ -139,7 +140,7 @@ mod tests {
     use crate::crypto::test_keys::spare;
 
     #[test]
-    fn a_newer_certificate_takes_the_place_and_so_does_one_after_a_wrong_clock() {
+    fn a_newer_certificate_takes_the_conversation_and_so_does_one_after_a_wrong_clock() {
         let key = spare(0);
         let made = |day: u64| {
             let (signing, opening) = (SigningKey::generate(), OpeningKey::generate());

@@ -7,8 +7,8 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
-use super::send_queue::{Cursor, Offered, PlaceId, Replay, SendQueue};
-use crate::chat::{Event, Place, Seq, SessionId, UserName};
+use super::send_queue::{ConversationId, Cursor, Offered, Replay, SendQueue};
+use crate::chat::{Conversation, Event, Seq, SessionId, UserName};
 use crate::ledger::{LedgerError, Page, Reader};
 use crate::server::liveness::{self, Asks};
 use crate::sync::{Condvar, Mutex, MutexGuard, Rank};
@@ -48,7 +48,7 @@ impl Default for Backfill {
 }
 
 impl Backfill {
-    /// This session has places that it reads from the ledger.
+    /// This session has conversations that it reads from the ledger.
     pub fn add(&self, queue: &Arc<SendQueue>) {
         if !queue.queued.swap(true, Ordering::SeqCst) {
             self.lock().now.push_back(Arc::clone(queue));
@@ -128,7 +128,7 @@ fn pop(waiting: &mut VecDeque<Arc<SendQueue>>) -> Option<Arc<SendQueue>> {
 pub trait Replays: Send + Sync {
     fn backfill(&self) -> &Backfill;
 
-    /// Lets a session's cursors catch up with the tails of all its places.
+    /// Lets a session's cursors catch up with the tails of all its conversations.
     fn catch_up(&self, queue: &Arc<SendQueue>);
 
     /// The session's socket is full as of now.
@@ -136,10 +136,10 @@ pub trait Replays: Send + Sync {
 
     fn user_of(&self, id: SessionId) -> Option<UserName>;
 
-    fn place_of(&self, id: PlaceId) -> Option<Place>;
+    fn conversation_of(&self, id: ConversationId) -> Option<Conversation>;
 
-    /// Tells one reader of a place again who is there.
-    fn tell_people(&self, queue: &Arc<SendQueue>, place: &Place);
+    /// Tells one reader of a conversation again who is there.
+    fn tell_people(&self, queue: &Arc<SendQueue>, conversation: &Conversation);
 }
 
 /// Runs until it is closed.
@@ -150,15 +150,15 @@ pub fn run(hub: &dyn Replays, reader: &dyn Reader) {
     }
 }
 
-/// One page of the first place that wants one.
+/// One page of the first conversation that wants one.
 pub fn turn(hub: &dyn Replays, queue: &Arc<SendQueue>, reader: &dyn Reader) {
-    let wants = |(place, cursor): &(PlaceId, Cursor)| match cursor {
-        Cursor::Replay(replay) => Some((*place, *replay)),
+    let wants = |(conversation, cursor): &(ConversationId, Cursor)| match cursor {
+        Cursor::Replay(replay) => Some((*conversation, *replay)),
         Cursor::Live { .. } => None,
     };
     let Some((id, replay)) = queue.cursors().iter().find_map(wants) else { return };
-    let Some(place) = hub.place_of(id) else { return queue.unfollow(id) };
-    let (bytes, after) = match page(hub, queue, &place, replay, reader) {
+    let Some(conversation) = hub.conversation_of(id) else { return queue.unfollow(id) };
+    let (bytes, after) = match page(hub, queue, &conversation, replay, reader) {
         Ok(page) => page,
         Err(error) => return hub.backfill().put_off(queue, &error),
     };
@@ -166,7 +166,7 @@ pub fn turn(hub: &dyn Replays, queue: &Arc<SendQueue>, reader: &dyn Reader) {
     match queue.tell_again(id, replay, &bytes, after) {
         Offered::Taken => {
             if replay.fell_behind && after >= replay.upto {
-                hub.tell_people(queue, &place);
+                hub.tell_people(queue, &conversation);
             }
             hub.catch_up(queue);
         }
@@ -181,13 +181,13 @@ pub fn turn(hub: &dyn Replays, queue: &Arc<SendQueue>, reader: &dyn Reader) {
 fn page(
     hub: &dyn Replays,
     queue: &SendQueue,
-    place: &Place,
+    conversation: &Conversation,
     replay: Replay,
     reader: &dyn Reader,
 ) -> Result<(Vec<u8>, Seq), LedgerError> {
     let Some(user) = hub.user_of(queue.id) else { return Ok((Vec::new(), replay.upto)) };
-    let to = place.as_seen_by(&user);
-    let lines = reader.read(place, replay.after, replay.upto, PAGE)?;
+    let to = conversation.as_seen_by(&user);
+    let lines = reader.read(conversation, replay.after, replay.upto, PAGE)?;
     let mut bytes = Vec::new();
     let gap = |bytes: &mut Vec<u8>, from: Seq, upto: Seq, kept| {
         if from < upto && !replay.fresh {

@@ -1,5 +1,5 @@
-//! The one thread behind the senders: it watches the sockets that are full and takes over places
-//! whose senders have delivered for others long enough.
+//! The one thread behind the senders: it watches the sockets that are full and takes over
+//! conversations whose senders have delivered for others long enough.
 
 use std::io::{Read, Write};
 use std::os::fd::AsFd;
@@ -8,7 +8,7 @@ use std::sync::{Arc, Weak};
 
 use rustix::event::{PollFd, PollFlags, poll};
 
-use super::send_queue::{PlaceId, SendQueue};
+use super::send_queue::{ConversationId, SendQueue};
 
 use crate::sync::{Mutex, Rank};
 
@@ -21,7 +21,7 @@ pub struct Flusher {
 #[derive(Default)]
 struct Waiting {
     blocked: Vec<Arc<SendQueue>>,
-    places: Vec<PlaceId>,
+    conversations: Vec<ConversationId>,
     rung: bool,
 }
 
@@ -39,9 +39,9 @@ impl Flusher {
         self.add(|waiting| waiting.blocked.push(queue));
     }
 
-    /// Goes on delivering a place.
-    pub fn take_over(&self, place: PlaceId) {
-        self.add(|waiting| waiting.places.push(place));
+    /// Goes on delivering a conversation.
+    pub fn take_over(&self, conversation: ConversationId) {
+        self.add(|waiting| waiting.conversations.push(conversation));
     }
 
     fn add(&self, add: impl FnOnce(&mut Waiting)) {
@@ -54,10 +54,10 @@ impl Flusher {
         }
     }
 
-    fn take(&self) -> (Vec<Arc<SendQueue>>, Vec<PlaceId>) {
+    fn take(&self) -> (Vec<Arc<SendQueue>>, Vec<ConversationId>) {
         let mut waiting = self.waiting.lock();
         waiting.rung = false;
-        (std::mem::take(&mut waiting.blocked), std::mem::take(&mut waiting.places))
+        (std::mem::take(&mut waiting.blocked), std::mem::take(&mut waiting.conversations))
     }
 }
 
@@ -65,11 +65,11 @@ impl Flusher {
 pub trait Deliver: Send + Sync {
     fn flusher(&self) -> &Flusher;
 
-    /// Lets a session's cursors catch up with the tails of all its places.
+    /// Lets a session's cursors catch up with the tails of all its conversations.
     fn catch_up(&self, queue: &Arc<SendQueue>);
 
-    /// Goes on delivering a place that a sender has delivered for long enough.
-    fn go_on(&self, place: PlaceId);
+    /// Goes on delivering a conversation that a sender has delivered for long enough.
+    fn go_on(&self, conversation: ConversationId);
 }
 
 /// Runs until the hub is gone.
@@ -91,7 +91,7 @@ pub fn turn(
     blocked: Vec<Arc<SendQueue>>,
     ready: &[bool],
 ) -> Vec<Arc<SendQueue>> {
-    let (newly, places) = hub.flusher().take();
+    let (newly, conversations) = hub.flusher().take();
     let mut still = Vec::with_capacity(blocked.len());
     for (queue, ready) in blocked.into_iter().zip(ready) {
         if !ready || !queue.resume() {
@@ -101,7 +101,7 @@ pub fn turn(
         }
     }
     still.extend(newly);
-    places.into_iter().for_each(|place| hub.go_on(place));
+    conversations.into_iter().for_each(|conversation| hub.go_on(conversation));
     still
 }
 

@@ -18,9 +18,9 @@ use crate::crypto::{Fingerprint, RecordType, Sealer};
 use crate::sync::{Condvar, Mutex, MutexGuard, Rank};
 use crate::wire::{codec, record};
 
-/// A place's number in this server's run.
+/// A conversation's number in this server's run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct PlaceId(pub u64);
+pub struct ConversationId(pub u64);
 
 /// How an offer of a span ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,7 +33,7 @@ pub enum Offered {
     StillBlocked,
     /// The cursor lies before the span: what is between must come first.
     Behind,
-    /// This session does not read the place, or not yet.
+    /// This session does not read the conversation, or not yet.
     Elsewhere,
     /// The session is over.
     Over,
@@ -60,7 +60,7 @@ pub struct SendQueue {
     state: Mutex<State>,
 }
 
-/// How far a session has read a place.
+/// How far a session has read a conversation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cursor {
     /// In its tail: up to a position, which lies behind the line of `seq`.
@@ -88,7 +88,7 @@ pub struct Replay {
 
 struct State {
     sealer: Sealer,
-    cursors: Vec<(PlaceId, Cursor)>,
+    cursors: Vec<(ConversationId, Cursor)>,
     /// Encoded events for this session alone, not yet sealed.
     answers: Vec<u8>,
     /// Sealed records that the socket has not taken.
@@ -148,9 +148,9 @@ impl SendQueue {
         self.sink.address()
     }
 
-    /// From now on this session reads `place`: what `start` says from the ledger, then the tail
-    /// from `position` on.
-    pub fn follow(&self, place: PlaceId, start: Start, position: u64) {
+    /// From now on this session reads `conversation`: what `start` says from the ledger, then the
+    /// tail from `position` on.
+    pub fn follow(&self, conversation: ConversationId, start: Start, position: u64) {
         let Start { after: told, upto, lines_max, fresh } = start;
         let after = told.max(Seq(upto.0.saturating_sub(lines_max as u64)));
         let cursor = if told == upto {
@@ -159,25 +159,25 @@ impl SendQueue {
             Cursor::Replay(Replay { told, after, upto, fresh, fell_behind: false, position })
         };
         let mut state = self.lock();
-        if let Err(index) = state.cursors.binary_search_by_key(&place, |cursor| cursor.0) {
-            state.cursors.insert(index, (place, cursor));
+        if let Err(index) = state.cursors.binary_search_by_key(&conversation, |cursor| cursor.0) {
+            state.cursors.insert(index, (conversation, cursor));
         }
     }
 
-    pub fn unfollow(&self, place: PlaceId) {
-        self.lock().cursors.retain(|cursor| cursor.0 != place);
+    pub fn unfollow(&self, conversation: ConversationId) {
+        self.lock().cursors.retain(|cursor| cursor.0 != conversation);
     }
 
-    /// The places this session reads, and up to where.
-    pub fn cursors(&self) -> Vec<(PlaceId, Cursor)> {
+    /// The conversations this session reads, and up to where.
+    pub fn cursors(&self) -> Vec<(ConversationId, Cursor)> {
         self.lock().cursors.clone()
     }
 
     /// The tail no longer holds what comes next: read on from the ledger, up to the line `upto`,
     /// behind which lies `position`.
-    pub fn fall_behind(&self, place: PlaceId, upto: Seq, position: u64) {
+    pub fn fall_behind(&self, conversation: ConversationId, upto: Seq, position: u64) {
         let mut state = self.lock();
-        let Some(cursor) = state.cursor(place) else { return };
+        let Some(cursor) = state.cursor(conversation) else { return };
         if let Cursor::Live { position: before, seq: after } = *cursor
             && before < position
         {
@@ -187,9 +187,15 @@ impl SendQueue {
         }
     }
 
-    /// Tells a page from the ledger, which brings the cursor of `place` from `replay` to the line
-    /// `after`; the tail is next once that is the last one.
-    pub fn tell_again(&self, place: PlaceId, replay: Replay, page: &[u8], after: Seq) -> Offered {
+    /// Tells a page from the ledger, which brings the cursor of `conversation` from `replay` to the
+    /// line `after`; the tail is next once that is the last one.
+    pub fn tell_again(
+        &self,
+        conversation: ConversationId,
+        replay: Replay,
+        page: &[u8],
+        after: Seq,
+    ) -> Offered {
         let mut state = self.lock();
         if self.is_over() {
             return Offered::Over;
@@ -197,7 +203,8 @@ impl SendQueue {
         if state.is_waiting() {
             return Offered::StillBlocked;
         }
-        let Some(cursor) = state.cursor(place).filter(|cursor| **cursor == Cursor::Replay(replay))
+        let Some(cursor) =
+            state.cursor(conversation).filter(|cursor| **cursor == Cursor::Replay(replay))
         else {
             return Offered::Elsewhere;
         };
@@ -211,14 +218,14 @@ impl SendQueue {
         if taken { Offered::Taken } else { Offered::Blocked }
     }
 
-    /// Brings the cursor of `place` to the end of `span`, if it lies in it.
-    pub fn offer(&self, place: PlaceId, span: &Span) -> Offered {
+    /// Brings the cursor of `conversation` to the end of `span`, if it lies in it.
+    pub fn offer(&self, conversation: ConversationId, span: &Span) -> Offered {
         let mut state = self.lock();
         if self.is_over() {
             return Offered::Over;
         }
         let still = state.is_waiting();
-        let Some(Cursor::Live { position, seq }) = state.cursor(place) else {
+        let Some(Cursor::Live { position, seq }) = state.cursor(conversation) else {
             return Offered::Elsewhere;
         };
         if *position >= span.end() {
@@ -455,8 +462,8 @@ impl State {
         self.held || !self.unsent.is_empty()
     }
 
-    fn cursor(&mut self, place: PlaceId) -> Option<&mut Cursor> {
-        let index = self.cursors.binary_search_by_key(&place, |cursor| cursor.0).ok()?;
+    fn cursor(&mut self, conversation: ConversationId) -> Option<&mut Cursor> {
+        let index = self.cursors.binary_search_by_key(&conversation, |cursor| cursor.0).ok()?;
         Some(&mut self.cursors[index].1)
     }
 }

@@ -1,5 +1,6 @@
-//! The newest entries of a place, as the encoded bytes that members get. A position is a count of
-//! bytes since the place's log began; a cursor is the position up to which somebody has read.
+//! The newest entries of a conversation, as the encoded bytes that members get. A position is a
+//! count of bytes since the conversation's log began; a cursor is the position up to which somebody
+//! has read.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -9,7 +10,7 @@ use crate::chat::Seq;
 /// A chunk is closed to appending at this size, so that one reader takes a bounded span at a time.
 const CHUNK_BYTES: usize = 64 * 1024;
 
-/// A place's log in memory: bounded, oldest dropped first.
+/// A conversation's log in memory: bounded, oldest dropped first.
 pub struct Tail {
     chunks: VecDeque<Span>,
     end: u64,
@@ -22,7 +23,7 @@ pub struct Tail {
 pub struct Span {
     pub start: u64,
     pub bytes: Arc<Vec<u8>>,
-    /// The place's newest seq at its end.
+    /// The conversation's newest seq at its end.
     pub end_seq: Seq,
 }
 
@@ -37,12 +38,12 @@ impl Span {
 }
 
 impl Tail {
-    /// `last` is the place's newest seq of before.
+    /// `last` is the conversation's newest seq of before.
     pub fn new(bytes_max: usize, last: Seq) -> Self {
         Tail { chunks: VecDeque::new(), end: 0, seq: last, bytes_max }
     }
 
-    /// The place's newest seq.
+    /// The conversation's newest seq.
     pub fn seq(&self) -> Seq {
         self.seq
     }

@@ -1,13 +1,13 @@
 //! To deliver is to let cursors catch up with the logs: outside the hub's lock, one thread at a
-//! time for each place.
+//! time for each conversation.
 
 use std::sync::Arc;
 
 use super::Hub;
-use crate::chat::{Place, SessionId, UserName};
+use crate::chat::{Conversation, SessionId, UserName};
 use crate::server::delivery::backfill::{Backfill, Replays};
 use crate::server::delivery::flusher::{Deliver, Flusher};
-use crate::server::delivery::send_queue::{Cursor, Offered, PlaceId, SendQueue};
+use crate::server::delivery::send_queue::{ConversationId, Cursor, Offered, SendQueue};
 use crate::server::delivery::tail::{FellBehind, Span};
 
 /// Passes that one thread delivers for others before the flusher takes over.
@@ -22,8 +22,8 @@ impl Deliver for Hub {
         Hub::catch_up(self, queue);
     }
 
-    fn go_on(&self, place: PlaceId) {
-        self.deliver(place, true);
+    fn go_on(&self, conversation: ConversationId) {
+        self.deliver(conversation, true);
     }
 }
 
@@ -44,19 +44,19 @@ impl Replays for Hub {
         self.lock().registry.who(id).map(|(user, _)| user.clone())
     }
 
-    fn place_of(&self, id: PlaceId) -> Option<Place> {
-        self.lock().logs.get(&id).map(|log| log.place.clone())
+    fn conversation_of(&self, id: ConversationId) -> Option<Conversation> {
+        self.lock().logs.get(&id).map(|log| log.conversation.clone())
     }
 
-    fn tell_people(&self, queue: &Arc<SendQueue>, place: &Place) {
-        let Place::Channel(channel) = place else { return };
+    fn tell_people(&self, queue: &Arc<SendQueue>, conversation: &Conversation) {
+        let Conversation::Channel(channel) = conversation else { return };
         let event = self.lock().registry.people_event(channel, None);
         self.answer(queue, &event);
     }
 }
 
 impl Hub {
-    /// Lets a session's cursors catch up with the tails of all its places.
+    /// Lets a session's cursors catch up with the tails of all its conversations.
     pub(super) fn catch_up(&self, queue: &Arc<SendQueue>) {
         loop {
             let cursors = queue.cursors();
@@ -64,44 +64,47 @@ impl Hub {
                 self.backfill.add(queue);
             }
             let inner = self.lock();
-            let next = cursors.iter().find_map(|(place, cursor)| {
+            let next = cursors.iter().find_map(|(conversation, cursor)| {
                 let Cursor::Live { position, .. } = cursor else { return None };
-                let tail = &inner.logs.get(place)?.tail;
+                let tail = &inner.logs.get(conversation)?.tail;
                 let read = tail.read(*position).transpose()?;
-                Some((*place, read.map_err(|FellBehind| (tail.seq(), tail.end()))))
+                Some((*conversation, read.map_err(|FellBehind| (tail.seq(), tail.end()))))
             });
             drop(inner);
             match next {
                 None => return,
-                Some((place, Ok(span))) => match queue.offer(place, &span) {
+                Some((conversation, Ok(span))) => match queue.offer(conversation, &span) {
                     Offered::Taken => {}
                     Offered::Blocked => return self.flusher.watch(Arc::clone(queue)),
                     Offered::StillBlocked | Offered::Over => return,
-                    // The cursor moved, or the place is read no more: look again.
+                    // The cursor moved, or the conversation is read no more: look again.
                     Offered::Behind | Offered::Elsewhere => {}
                 },
-                Some((place, Err((upto, position)))) => queue.fall_behind(place, upto, position),
+                Some((conversation, Err((upto, position)))) => {
+                    queue.fall_behind(conversation, upto, position)
+                }
             }
         }
     }
 
-    /// Who fills a place faster than it is delivered waits until it is not.
-    pub(super) fn hold_back(&self, place: PlaceId) {
+    /// Who fills a conversation faster than it is delivered waits until it is not.
+    pub(super) fn hold_back(&self, conversation: ConversationId) {
         let mut inner = self.lock();
-        while inner.logs.get(&place).is_some_and(|log| log.is_crowded(&self.limits)) {
+        while inner.logs.get(&conversation).is_some_and(|log| log.is_crowded(&self.limits)) {
             inner = self.wait(inner);
         }
     }
 
-    /// Offers what is new in a place to its members, until nothing is. One thread at a time does so
-    /// for a place, for all who append meanwhile; after some passes the flusher takes over.
-    pub(super) fn deliver(&self, place: PlaceId, mut mine: bool) {
+    /// Offers what is new in a conversation to its members, until nothing is. One thread at a time
+    /// does so for a conversation, for all who append meanwhile; after some passes the flusher
+    /// takes over.
+    pub(super) fn deliver(&self, conversation: ConversationId, mut mine: bool) {
         for _ in 0..PASSES_MAX {
-            let Some((span, members)) = self.next_span(place, &mut mine) else { return };
+            let Some((span, members)) = self.next_span(conversation, &mut mine) else { return };
             let mut lagging = false;
             let mut taken = 0;
             for queue in members.iter() {
-                match queue.offer(place, &span) {
+                match queue.offer(conversation, &span) {
                     Offered::Taken => taken += 1,
                     Offered::Over => {}
                     Offered::Blocked => {
@@ -113,21 +116,21 @@ impl Hub {
                 }
             }
             self.counters.delivered(taken);
-            if lagging && let Some(log) = self.lock().logs.get_mut(&place) {
+            if lagging && let Some(log) = self.lock().logs.get_mut(&conversation) {
                 log.lagging = true;
             }
         }
-        self.flusher.take_over(place);
+        self.flusher.take_over(conversation);
     }
 
     /// The next span to offer and to whom; none when all is offered or another thread does it.
     pub(super) fn next_span(
         &self,
-        place: PlaceId,
+        conversation: ConversationId,
         mine: &mut bool,
     ) -> Option<(Span, Arc<Vec<Arc<SendQueue>>>)> {
         let mut inner = self.lock();
-        let log = inner.logs.get_mut(&place)?;
+        let log = inner.logs.get_mut(&conversation)?;
         if log.delivering && !*mine {
             return None;
         }

@@ -1,5 +1,5 @@
-//! What follows under the lock from what the registry decided: appended to the places' logs, put into
-//! the ledger's queue, and left to do outside.
+//! What follows under the lock from what the registry decided: appended to the conversations' logs,
+//! put into the ledger's queue, and left to do outside.
 
 use std::sync::Arc;
 
@@ -7,16 +7,16 @@ use super::waiting::Waiting;
 use super::{After, Inner};
 use crate::chat::rate::Stamp;
 use crate::chat::registry::{Effect, Fact};
-use crate::chat::{Place, SessionId, UserName};
+use crate::chat::{Conversation, SessionId, UserName};
 use crate::ledger::Record;
 use crate::limits::Limits;
-use crate::server::delivery::send_queue::{PlaceId, SendQueue};
+use crate::server::delivery::send_queue::{ConversationId, SendQueue};
 use crate::server::delivery::tail::Tail;
 use crate::wire::codec;
 
-/// A place's log and who reads it.
+/// A conversation's log and who reads it.
 pub(super) struct Log {
-    pub(super) place: Place,
+    pub(super) conversation: Conversation,
     pub(super) tail: Tail,
     pub(super) members: Arc<Vec<Arc<SendQueue>>>,
     /// Up to here the members have been offered what there is.
@@ -48,15 +48,15 @@ impl Inner {
                 // Whoever has the line puts it into the ledger's queue.
                 Effect::Line(_) => {}
                 Effect::Notice(channel, event) => {
-                    let id = self.place(&Place::Channel(channel), limits);
+                    let id = self.conversation(&Conversation::Channel(channel), limits);
                     let mut entry = Vec::with_capacity(96);
                     codec::encode(&event, &mut entry);
                     self.log(id).tail.append(&entry);
                     after.deliver.push(id);
                 }
-                Effect::Follow(place, sessions, start) => {
-                    let private = matches!(place, Place::Private(..));
-                    let id = self.place(&place, limits);
+                Effect::Follow(conversation, sessions, start) => {
+                    let private = matches!(conversation, Conversation::Private(..));
+                    let id = self.conversation(&conversation, limits);
                     for session in sessions {
                         let Some(queue) = self.queues.get(&session).cloned() else { continue };
                         if let Some(position) = self.add_member(id, &queue, private) {
@@ -64,8 +64,8 @@ impl Inner {
                         }
                     }
                 }
-                Effect::Unfollow(place, session) => {
-                    let id = self.place(&place, limits);
+                Effect::Unfollow(conversation, session) => {
+                    let id = self.conversation(&conversation, limits);
                     self.remove_member(id, session);
                     if let Some(queue) = self.queues.get(&session) {
                         after.unfollows.push((Arc::clone(queue), id));
@@ -79,18 +79,21 @@ impl Inner {
                 Effect::Remember(fact) => {
                     let record = match fact {
                         Fact::Topic(channel, topic) => Record::Topic(channel, topic),
-                        Fact::Read(user, place, seq) => Record::Read(user, place, seq),
-                        Fact::Away(user, places) => Record::Away(user, places),
+                        Fact::Read(user, conversation, seq) => {
+                            Record::Read(user, conversation, seq)
+                        }
+                        Fact::Away(user, conversations) => Record::Away(user, conversations),
                     };
                     self.waiting.push(Waiting::Record(record));
                 }
-                Effect::Forget(place) => self.forget(place),
+                Effect::Forget(conversation) => self.forget(conversation),
             }
         }
         after
     }
 
-    /// Charges a person for what their sessions were sent in answer to requests since the last time.
+    /// Charges a person for what their sessions were sent in answer to requests since the last
+    /// time.
     pub(super) fn charge_answers(&mut self, user: &UserName, now: Stamp) {
         let sessions = self.registry.sessions_of(user).iter();
         let queues = sessions.filter_map(|id| self.queues.get(id));
@@ -98,34 +101,38 @@ impl Inner {
         self.registry.answered(user, bytes, now);
     }
 
-    pub(super) fn place(&mut self, place: &Place, limits: &Limits) -> PlaceId {
-        if let Some(id) = self.places.get(place) {
+    pub(super) fn conversation(
+        &mut self,
+        conversation: &Conversation,
+        limits: &Limits,
+    ) -> ConversationId {
+        if let Some(id) = self.conversations.get(conversation) {
             return *id;
         }
-        self.places_made += 1;
-        let id = PlaceId(self.places_made);
+        self.conversations_made += 1;
+        let id = ConversationId(self.conversations_made);
         let log = Log {
-            tail: Tail::new(limits.tail_bytes_max, self.registry.last(place)),
-            place: place.clone(),
+            tail: Tail::new(limits.tail_bytes_max, self.registry.last(conversation)),
+            conversation: conversation.clone(),
             members: Arc::default(),
             offered: 0,
             delivering: false,
             lagging: false,
         };
-        self.places.insert(place.clone(), id);
+        self.conversations.insert(conversation.clone(), id);
         self.logs.insert(id, log);
         id
     }
 
-    pub(super) fn log(&mut self, id: PlaceId) -> &mut Log {
-        self.logs.get_mut(&id).expect("a place that has an id has a log")
+    pub(super) fn log(&mut self, id: ConversationId) -> &mut Log {
+        self.logs.get_mut(&id).expect("a conversation that has an id has a log")
     }
 
     /// Where the new member begins to read; none where it is a member already, which only a private
     /// conversation's may be.
     pub(super) fn add_member(
         &mut self,
-        id: PlaceId,
+        id: ConversationId,
         queue: &Arc<SendQueue>,
         private: bool,
     ) -> Option<u64> {
@@ -137,7 +144,7 @@ impl Inner {
         Some(log.tail.end())
     }
 
-    pub(super) fn remove_member(&mut self, id: PlaceId, session: SessionId) {
+    pub(super) fn remove_member(&mut self, id: ConversationId, session: SessionId) {
         let Some(log) = self.logs.get_mut(&id) else { return };
         if let Some(index) = log.members.iter().position(|member| member.id == session) {
             Arc::make_mut(&mut log.members).swap_remove(index);
@@ -149,14 +156,14 @@ impl Inner {
         }
     }
 
-    pub(super) fn forget(&mut self, place: Place) {
-        if let Some(id) = self.places.remove(&place) {
+    pub(super) fn forget(&mut self, conversation: Conversation) {
+        if let Some(id) = self.conversations.remove(&conversation) {
             self.logs.remove(&id);
         }
         self.waiting.push(Waiting::Job(Box::new(move |ledger| {
             let now_ms = jiff::Timestamp::now().as_millisecond();
-            if let Err(error) = ledger.forget(&place, now_ms) {
-                log::error!("{place} is empty and its lines stay for now: {error}");
+            if let Err(error) = ledger.forget(&conversation, now_ms) {
+                log::error!("{conversation} is empty and its lines stay for now: {error}");
             }
         })));
     }

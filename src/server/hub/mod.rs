@@ -1,5 +1,6 @@
-//! The one lock: the registry, the places' logs and the sessions' queues. Decide and append under
-//! it; seal, send and wait outside. A thread never holds it together with a send queue's lock.
+//! The one lock: the registry, the conversations' logs and the sessions' queues. Decide and append
+//! under it; seal, send and wait outside. A thread never holds it together with a send queue's
+//! lock.
 
 mod deliver;
 mod effects;
@@ -16,12 +17,14 @@ use std::time::{Duration, Instant};
 
 use super::delivery::backfill::Backfill;
 use super::delivery::flusher::Flusher;
-use super::delivery::send_queue::{PlaceId, SendQueue};
+use super::delivery::send_queue::{ConversationId, SendQueue};
 use super::observe::counters::Counters;
 use crate::chat::Seq;
 use crate::chat::rate::Stamp;
 use crate::chat::registry::{Directory, Effect, Registry, Rules, Start};
-use crate::chat::{Code, Command, DeviceName, Event, LogId, Place, Refusal, SessionId, UserName};
+use crate::chat::{
+    Code, Command, Conversation, DeviceName, Event, LogId, Refusal, SessionId, UserName,
+};
 use crate::config::Config;
 use crate::ledger::Draft;
 use crate::limits::{ANSWER_MS, Limits};
@@ -35,7 +38,7 @@ const PROGRESS_WAIT: Duration = Duration::from_millis(50);
 /// Everything that sessions share.
 pub struct Hub {
     inner: Mutex<Inner>,
-    /// A span of some congested place was offered, or the ledger has decided.
+    /// A span of some congested conversation was offered, or the ledger has decided.
     progress: Condvar,
     /// Something waits for the ledger.
     written: Condvar,
@@ -48,8 +51,8 @@ pub struct Hub {
 
 struct Inner {
     registry: Registry,
-    places: HashMap<Place, PlaceId>,
-    logs: HashMap<PlaceId, Log>,
+    conversations: HashMap<Conversation, ConversationId>,
+    logs: HashMap<ConversationId, Log>,
     queues: HashMap<SessionId, Arc<SendQueue>>,
     /// For the ledger, in the order of the decisions.
     waiting: Vec<Waiting>,
@@ -59,7 +62,7 @@ struct Inner {
     commit_thread_sleeps: bool,
     /// Threads that wait for progress.
     waiters: usize,
-    places_made: u64,
+    conversations_made: u64,
     lines: u64,
 }
 
@@ -68,11 +71,11 @@ struct Inner {
 struct After {
     answers: Vec<Event>,
     tells: Vec<(Arc<SendQueue>, Event)>,
-    follows: Vec<(Arc<SendQueue>, PlaceId, Start, u64)>,
-    unfollows: Vec<(Arc<SendQueue>, PlaceId)>,
-    deliver: Vec<PlaceId>,
-    /// A line's place where that is crowded: who fills it is held back.
-    crowded: Option<PlaceId>,
+    follows: Vec<(Arc<SendQueue>, ConversationId, Start, u64)>,
+    unfollows: Vec<(Arc<SendQueue>, ConversationId)>,
+    deliver: Vec<ConversationId>,
+    /// A line's conversation where that is crowded: who fills it is held back.
+    crowded: Option<ConversationId>,
 }
 
 /// A line as a session hands it in: its command, and what `line_fields` made of it.
@@ -85,14 +88,14 @@ impl Hub {
     pub fn new(registry: Registry, limits: Limits, flusher: Flusher) -> Self {
         let inner = Inner {
             registry,
-            places: HashMap::new(),
+            conversations: HashMap::new(),
             logs: HashMap::new(),
             queues: HashMap::new(),
             waiting: Vec::new(),
             closed: false,
             commit_thread_sleeps: false,
             waiters: 0,
-            places_made: 0,
+            conversations_made: 0,
             lines: 0,
         };
         Hub {
@@ -168,18 +171,18 @@ impl Hub {
         inner.registry.set_muted(&from, queue.is_muted(), now);
         let effects = inner.registry.apply(queue.id, command, directory, now)?;
         let line = effects.iter().find_map(|effect| match effect {
-            Effect::Line(place) => Some(place.clone()),
+            Effect::Line(conversation) => Some(conversation.clone()),
             _ => None,
         });
         let mut after = inner.carry_out(effects, &self.limits);
-        if let (Some(place), Command::Say(message)) = (line, command) {
+        if let (Some(conversation), Command::Say(message)) = (line, command) {
             if inner.closed {
                 return Err(Refusal::Storage);
             }
-            let said_in = inner.place(&place, &self.limits);
+            let said_in = inner.conversation(&conversation, &self.limits);
             after.crowded = inner.log(said_in).is_crowded(&self.limits).then_some(said_in);
             let draft = Draft {
-                place,
+                conversation,
                 from,
                 device,
                 id: message.id,
@@ -190,7 +193,7 @@ impl Hub {
             queue.undecided.fetch_add(1, Ordering::Relaxed);
             inner.waiting.push(Waiting::Line(Line {
                 draft: Arc::new(draft),
-                place: said_in,
+                conversation: said_in,
                 fields: said.fields,
                 queue: Arc::clone(queue),
             }));
@@ -241,8 +244,8 @@ impl Hub {
         Ok(())
     }
 
-    /// A session is over. Told to the channels it was in, with `reason` where one was given; where it
-    /// was `cut`, only if it does not come back soon.
+    /// A session is over. Told to the channels it was in, with `reason` where one was given; where
+    /// it was `cut`, only if it does not come back soon.
     pub fn leave(&self, queue: &Arc<SendQueue>, reason: Option<&str>, cut: bool) {
         queue.retire();
         let mut inner = self.when_roomy(self.when_decided(queue));
@@ -256,8 +259,8 @@ impl Hub {
         let effects = inner.registry.leave(queue.id, reason, cut, self.now());
         let after = inner.carry_out(effects, &self.limits);
         inner.queues.remove(&queue.id);
-        for place in read {
-            if let Some(id) = inner.places.get(&place).copied() {
+        for conversation in read {
+            if let Some(id) = inner.conversations.get(&conversation).copied() {
                 inner.remove_member(id, queue.id);
             }
         }
@@ -275,7 +278,8 @@ impl Hub {
         inner
     }
 
-    /// The lock, once less waits for the ledger than may: one request more is allowed to queue something.
+    /// The lock, once less waits for the ledger than may: one request more is allowed to queue
+    /// something.
     fn when_roomy<'a>(&self, mut inner: MutexGuard<'a, Inner>) -> MutexGuard<'a, Inner> {
         while self.is_full(&inner) {
             inner = self.wait(inner);
@@ -294,8 +298,8 @@ impl Hub {
         inner
     }
 
-    /// Lets the lock go, and wakes the commit thread where it sleeps and has something to do: to wake nobody
-    /// is a system call all the same.
+    /// Lets the lock go, and wakes the commit thread where it sleeps and has something to do: to
+    /// wake nobody is a system call all the same.
     fn wake_commit_thread(&self, mut inner: MutexGuard<'_, Inner>) {
         let something = !inner.waiting.is_empty() || inner.closed;
         let wakes = something && std::mem::take(&mut inner.commit_thread_sleeps);
@@ -312,7 +316,8 @@ impl Hub {
         }
     }
 
-    /// Other limits and retentions from now on, under which no place moves between disk and memory.
+    /// Other limits and retentions from now on, under which no conversation moves between disk and
+    /// memory.
     pub fn retune(&self, config: &Config) {
         let retentions = config.retentions();
         self.lock().registry.retune(rules(config, LogId(0), LogId(0)));
@@ -324,12 +329,13 @@ impl Hub {
         self.tidies(|registry, now| registry.sweep(now));
     }
 
-    /// These places have no line any more: their last seqs, as the ledger found them.
-    pub fn emptied(&self, places: Vec<(Place, Seq)>) {
-        self.tidies(|registry, now| registry.emptied(places, now));
+    /// These conversations have no line any more: their last seqs, as the ledger found them.
+    pub fn emptied(&self, conversations: Vec<(Conversation, Seq)>) {
+        self.tidies(|registry, now| registry.emptied(conversations, now));
     }
 
-    /// Forgets something. Where the ledger does not keep up it stays until the next time: nobody waits.
+    /// Forgets something. Where the ledger does not keep up it stays until the next time: nobody
+    /// waits.
     fn tidies(&self, tidy: impl FnOnce(&mut Registry, Stamp) -> Vec<Effect>) {
         let now = self.now();
         let mut inner = self.lock();
@@ -344,8 +350,8 @@ impl Hub {
 
     /// Answers, then cursors, then the logs: outside the lock.
     fn finish(&self, queue: &Arc<SendQueue>, mut after: After) {
-        for (queue, place) in std::mem::take(&mut after.unfollows) {
-            queue.unfollow(place);
+        for (queue, conversation) in std::mem::take(&mut after.unfollows) {
+            queue.unfollow(conversation);
         }
         for event in std::mem::take(&mut after.answers) {
             self.answer(queue, &event);
@@ -357,18 +363,18 @@ impl Hub {
         for (queue, event) in after.tells {
             self.answer(&queue, &event);
         }
-        // Once for each session, however many places it begins to read.
+        // Once for each session, however many conversations it begins to read.
         let mut readers: Vec<Arc<SendQueue>> = Vec::new();
-        for (queue, place, start, position) in after.follows {
-            queue.follow(place, start, position);
+        for (queue, conversation, start, position) in after.follows {
+            queue.follow(conversation, start, position);
             if readers.last().is_none_or(|last| !Arc::ptr_eq(last, &queue)) {
                 readers.push(queue);
             }
         }
         readers.iter().for_each(|queue| self.catch_up(queue));
-        after.deliver.into_iter().for_each(|place| self.deliver(place, false));
-        if let Some(place) = after.crowded {
-            self.hold_back(place);
+        after.deliver.into_iter().for_each(|conversation| self.deliver(conversation, false));
+        if let Some(conversation) = after.crowded {
+            self.hold_back(conversation);
         }
     }
 
@@ -393,9 +399,9 @@ pub fn rules(config: &Config, kept: LogId, passing: LogId) -> Rules {
     let forgets = retentions.clone();
     Rules {
         limits: config.limits.clone(),
-        retention: Box::new(move |place| retentions.of(place)),
+        retention: Box::new(move |conversation| retentions.of(conversation)),
         configured: Box::new(move |channel| named.contains_key(channel)),
-        forgets: Box::new(move |place| forgets.forgets(place)),
+        forgets: Box::new(move |conversation| forgets.forgets(conversation)),
         kept,
         passing,
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{Hub, word};
 use crate::chat::registry::{Directory, Presence};
 use crate::chat::{
-    ChannelName, Code, DeviceName, Event, Place, Refusal, SessionId, Target, UserName,
+    ChannelName, Code, Conversation, DeviceName, Event, Refusal, SessionId, Target, UserName,
 };
 use crate::crypto::Fingerprint;
 use crate::server::delivery::send_queue::SendQueue;
@@ -69,18 +69,18 @@ impl Hub {
         self.queues().iter().for_each(|queue| self.answer(queue, event));
     }
 
-    /// The place that a session means, if it may read it.
+    /// The conversation that a session means, if it may read it.
     pub fn may_read(
         &self,
         id: SessionId,
         to: &Target,
         directory: Directory,
-    ) -> Result<Place, Refusal> {
+    ) -> Result<Conversation, Refusal> {
         self.lock().registry.may_read(id, to, directory)
     }
 
-    /// All places that a session may read.
-    pub fn readable(&self, id: SessionId) -> Vec<Place> {
+    /// All conversations that a session may read.
+    pub fn readable(&self, id: SessionId) -> Vec<Conversation> {
         self.lock().registry.readable(id)
     }
 

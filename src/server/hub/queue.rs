@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 
 use super::waiting::{Job, Line, Waiting};
 use super::{Hub, Inner};
-use crate::chat::{Event, MsgId, Place, Refusal, Target, UserName};
+use crate::chat::{Conversation, Event, MsgId, Refusal, Target, UserName};
 use crate::ledger::Verdict;
 use crate::sync::MutexGuard;
 
@@ -52,7 +52,7 @@ impl Hub {
     }
 
     /// Private lines that wait for people, counted anew.
-    pub fn recount(&self, waiting: impl Iterator<Item = (Place, UserName, usize)>) {
+    pub fn recount(&self, waiting: impl Iterator<Item = (Conversation, UserName, usize)>) {
         self.lock().registry.recount(waiting);
     }
 
@@ -65,8 +65,9 @@ impl Hub {
         self.backfill.close();
     }
 
-    /// The ledger has decided about these lines: the stored ones go into their places' tails, in the
-    /// ledger's order, and out to the members; the others are refused to their senders.
+    /// The ledger has decided about these lines: the stored ones go into their conversations'
+    /// tails, in the ledger's order, and out to the members; the others are refused to their
+    /// senders.
     pub fn decided(&self, lines: Vec<Option<Line>>, verdicts: Vec<Verdict>) {
         let mut deliver = Vec::new();
         let mut answers = Vec::new();
@@ -76,19 +77,19 @@ impl Hub {
             line.queue.undecided.fetch_sub(1, Ordering::Relaxed);
             match verdict {
                 Verdict::Stored(seq) => {
-                    let id = if inner.logs.contains_key(&line.place) {
-                        line.place
+                    let id = if inner.logs.contains_key(&line.conversation) {
+                        line.conversation
                     } else {
-                        inner.place(&line.draft.place, &self.limits)
+                        inner.conversation(&line.draft.conversation, &self.limits)
                     };
                     inner.log(id).tail.append_line(seq, &line.fields);
-                    inner.registry.committed(&line.draft.place, seq);
+                    inner.registry.committed(&line.draft.conversation, seq);
                     inner.lines += 1;
                     deliver.push(id);
                 }
                 other => {
-                    inner.registry.refused(&line.draft.place, &line.draft.from);
-                    let to = line.draft.place.as_seen_by(&line.draft.from);
+                    inner.registry.refused(&line.draft.conversation, &line.draft.from);
+                    let to = line.draft.conversation.as_seen_by(&line.draft.from);
                     answers.push((line.queue, self.verdict(other, line.draft.id, to)));
                 }
             }
@@ -103,9 +104,13 @@ impl Hub {
         for (queue, event) in answers {
             self.answer(&queue, &event);
         }
-        for place in deliver {
+        for conversation in deliver {
             // A lone line goes out on the spot; where more waits, it is committed meanwhile.
-            if more { self.flusher.take_over(place) } else { self.deliver(place, false) }
+            if more {
+                self.flusher.take_over(conversation)
+            } else {
+                self.deliver(conversation, false)
+            }
         }
     }
 

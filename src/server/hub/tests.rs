@@ -1,4 +1,5 @@
-//! A thousand faults in single sessions' halves, among the others' deliveries, and a ledger that does not keep up.
+//! A thousand faults in single sessions' halves, among the others' deliveries, and a ledger that
+//! does not keep up.
 
 use std::collections::VecDeque;
 use std::io::{self, Read};
@@ -197,7 +198,7 @@ fn nothing_is_queued_for_the_ledger_beyond_its_bound() {
         &|| drop(applies(Command::Topic { channel: lobby(), text: text(), reference: None })),
         &|| drop(applies(Command::Join { channel: lobby(), after: None, reference: None })),
         &|| drop(applies(Command::Part { channel: lobby(), reference: None })),
-        &|| drop(applies(Command::Read { places: Vec::new() })),
+        &|| drop(applies(Command::Read { conversations: Vec::new() })),
         &|| says(Kind::Say, "x"),
         &|| says(Kind::Delete { of: Seq(1) }, ""),
         &|| hub.add_job(Box::new(|_| {})),

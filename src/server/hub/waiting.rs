@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::ledger::{Draft, Kept, Record};
-use crate::server::delivery::send_queue::{PlaceId, SendQueue};
+use crate::server::delivery::send_queue::{ConversationId, SendQueue};
 
 /// Something for the ledger's owner to do between two commits.
 pub type Job = Box<dyn FnOnce(&mut Kept) + Send>;
@@ -20,9 +20,9 @@ pub enum Waiting {
 /// A line on its way through the ledger.
 pub struct Line {
     pub draft: Arc<Draft>,
-    /// Its place, if that was not forgotten since.
-    pub place: PlaceId,
-    /// What its place's members will get: what `line_fields` made of it.
+    /// Its conversation, if that was not forgotten since.
+    pub conversation: ConversationId,
+    /// What its conversation's members will get: what `line_fields` made of it.
     pub fields: Vec<u8>,
     pub queue: Arc<SendQueue>,
 }

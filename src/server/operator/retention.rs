@@ -8,7 +8,7 @@ use serde_json::json;
 use super::super::context::Context;
 use super::call::Call;
 use super::reply::{Reply, misused, no, with};
-use crate::chat::{ChannelName, Place, UserName};
+use crate::chat::{ChannelName, Conversation, UserName};
 use crate::home::Decision;
 use crate::ledger::{LedgerError, Swept};
 
@@ -36,7 +36,7 @@ fn rules(context: &Context) -> Reply {
     let config = context.config.get();
     let rules = config.channels.iter().map(|(name, rules)| (name, rules.retention));
     let rows: Vec<_> = rules.map(|(name, kept)| format!("{name:<20} {kept}")).collect();
-    let all = config.retentions().of(&Place::Channel(ChannelName::lobby()));
+    let all = config.retentions().of(&Conversation::Channel(ChannelName::lobby()));
     let text = format!("{:<20} {all}\n{}", "everything else", rows.join("\n"));
     let data = json!({"retention": config.retention, "channels": config.channels});
     with(text.trim_end().to_owned(), data)
@@ -57,12 +57,13 @@ fn remove(call: &Call, dry: bool) -> Reply {
         context.records.expire(now_ms);
     }
     let did = if dry { "would be removed" } else { "were removed" };
-    let Swept { lines, places, remains, .. } = swept;
-    let mut text = format!("{lines} lines of {places} places {did}");
+    let Swept { lines, conversations, remains, .. } = swept;
+    let mut text = format!("{lines} lines of {conversations} conversations {did}");
     if remains {
         text.push_str(REMAINS);
     }
-    let data = json!({"lines": lines, "places": places, "dry_run": dry, "remains": remains});
+    let data =
+        json!({"lines": lines, "conversations": conversations, "dry_run": dry, "remains": remains});
     Reply { ok: !remains, ..with(text, data) }
 }
 
@@ -74,7 +75,7 @@ fn sweep(context: &Context, now_ms: i64, dry: bool) -> Option<Result<Swept, Ledg
         match context.ledger.sweep(now_ms, dry)? {
             Ok(swept) => {
                 all.lines += swept.lines;
-                all.places = all.places.max(swept.places);
+                all.conversations = all.conversations.max(swept.conversations);
                 all.remains = swept.remains;
             }
             Err(error) => return Some(Err(error)),

@@ -11,15 +11,15 @@ use crate::server::admission::semaphore::Semaphore;
 use crate::server::delivery::send_queue::SendQueue;
 use crate::server::hub::Hub;
 use crate::sync::{Mutex, Rank};
-use prompts::{Place, Prompt, Prompts, Wait};
+use prompts::{Prompt, Prompts, Slot, Wait};
 use throttle::{Guess, PasswordThrottle};
 
 /// Passwords that are hashed at once, 19 MiB each, and those that may wait for it.
 const HASHES_AT_ONCE: usize = 2;
 const HASHES_WAITING_MAX: usize = 64;
 
-/// A place, and the connection that it closes.
-pub type Opened<'a> = (Place<'a, Arc<SendQueue>>, Option<Arc<SendQueue>>);
+/// A slot, and the connection that it closes.
+pub type Opened<'a> = (Slot<'a, Arc<SendQueue>>, Option<Arc<SendQueue>>);
 
 /// The limits of password authentication.
 pub struct Passwords {
@@ -41,7 +41,8 @@ impl Passwords {
         }
     }
 
-    /// A place among the connections that are asked for a password, and the connection that it closes.
+    /// A slot among the connections that are asked for a password, and the connection that it
+    /// closes.
     ///
     /// # Errors
     /// Too many are, for so many milliseconds.
@@ -59,16 +60,17 @@ impl Passwords {
         try_one(&self.guesses, guess, || self.hub.now(), fits)
     }
 
-    /// Does something that takes a hash's memory and time; few at once. None where its turn does not
-    /// come before the deadline.
+    /// Does something that takes a hash's memory and time; few at once. None where its turn does
+    /// not come before the deadline.
     pub fn hash<T>(&self, deadline: Instant, hash: impl FnOnce() -> T) -> Option<T> {
         let _permit = self.hashing.take(deadline, Some(self.hashing.waiting_max()))?;
         Some(hash())
     }
 }
 
-/// Whether a guess is right; none where it has to wait. It has its turn before it is hashed, so that of
-/// those that come at the same moment no more are looked at than of those that come one by one.
+/// Whether a guess is right; none where it has to wait. It has its turn before it is hashed, so
+/// that of those that come at the same moment no more are looked at than of those that come one by
+/// one.
 fn try_one(
     guesses: &Mutex<PasswordThrottle>,
     guess: &Guess,
@@ -93,7 +95,8 @@ mod tests {
 
     const THREADS: u8 = 32;
 
-    /// How many guesses are looked at of many that come at once, each from the source that `last` gives.
+    /// How many guesses are looked at of many that come at once, each from the source that `last`
+    /// gives.
     fn looked_at(guesses: &Mutex<PasswordThrottle>, now: Stamp, last: fn(u8) -> u8) -> usize {
         let bob = "bob".parse().unwrap();
         // No guess is decided before each has been looked at, or told to wait.

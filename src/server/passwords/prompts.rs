@@ -1,5 +1,5 @@
-//! The connections that are asked for a password. Their number is bounded by key and source, and a thief of
-//! a key who opens many keeps the owner from none. Pure: the moment is handed in.
+//! The connections that are asked for a password. Their number is bounded by key and source, and a
+//! thief of a key who opens many keeps the owner from none. Pure: the moment is handed in.
 
 use std::collections::HashMap;
 
@@ -9,11 +9,11 @@ use crate::crypto::Fingerprint;
 use crate::server::admission::source::Source;
 use crate::sync::{Mutex, MutexGuard, Rank};
 
-/// All sources of a person that they have not logged in from lately have so many times the prompts of one
-/// of them.
+/// All sources of a person that they have not logged in from lately have so many times the prompts
+/// of one of them.
 const SOURCES: usize = 4;
-/// A source's only prompt, and the prompts of one source and key, are not closed for another one before
-/// this age, in milliseconds: the time to type a password.
+/// A source's only prompt, and the prompts of one source and key, are not closed for another one
+/// before this age, in milliseconds: the time to type a password.
 const AGE_MS_MIN: u64 = 10_000;
 
 /// A connection that is asked for a password.
@@ -39,13 +39,13 @@ struct Open<H> {
     next: u64,
 }
 
-/// A place among them, given back when dropped.
-pub struct Place<'a, H> {
+/// A slot among them, given back when dropped.
+pub struct Slot<'a, H> {
     prompts: &'a Prompts<H>,
     id: u64,
 }
 
-/// There is no place before so many milliseconds.
+/// There is no slot before so many milliseconds.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Wait(pub u64);
 
@@ -56,13 +56,13 @@ impl<H> Default for Prompts<H> {
 }
 
 impl<H> Prompts<H> {
-    /// A place, and the prompt that is closed for it. A key has `max` prompts of one source; the oldest
-    /// goes for one more. A person has four times as many of all unknown sources; for one more the oldest
-    /// goes of the source that has most.
+    /// A slot, and the prompt that is closed for it. A key has `max` prompts of one source; the
+    /// oldest goes for one more. A person has four times as many of all unknown sources; for one
+    /// more the oldest goes of the source that has most.
     ///
     /// # Errors
     /// The prompt that would go is too young.
-    pub fn open(&self, prompt: Prompt<H>, max: usize) -> Result<(Place<'_, H>, Option<H>), Wait> {
+    pub fn open(&self, prompt: Prompt<H>, max: usize) -> Result<(Slot<'_, H>, Option<H>), Wait> {
         let mut open = self.lock();
         let closed = match open.victim(&prompt, max)? {
             Some(id) => open.remove(id),
@@ -71,7 +71,7 @@ impl<H> Prompts<H> {
         let id = open.next;
         open.next += 1;
         open.prompts.push((id, prompt));
-        Ok((Place { prompts: self, id }, closed))
+        Ok((Slot { prompts: self, id }, closed))
     }
 
     fn lock(&self) -> MutexGuard<'_, Open<H>> {
@@ -114,7 +114,7 @@ impl<H> Open<H> {
     }
 }
 
-impl<H> Drop for Place<'_, H> {
+impl<H> Drop for Slot<'_, H> {
     fn drop(&mut self) {
         self.prompts.lock().remove(self.id);
     }
@@ -152,8 +152,8 @@ mod tests {
         let prompts = Prompts::default();
         let mut held = Vec::new();
         let mut open = |source: &str, known, since| {
-            let (place, closed) = prompts.open(prompt(1, source, known, since), 2)?;
-            held.push(place);
+            let (slot, closed) = prompts.open(prompt(1, source, known, since), 2)?;
+            held.push(slot);
             Ok(closed)
         };
         assert_eq!(open("192.0.2.1", true, 0), Ok(None));
@@ -185,8 +185,8 @@ mod tests {
             for (number, pause) in thief {
                 now += pause;
                 let source = format!("10.0.{}.{}", number >> 8, number & 255);
-                if let Ok((place, closed)) = prompts.open(prompt(1, &source, false, now), max) {
-                    held.push(place);
+                if let Ok((slot, closed)) = prompts.open(prompt(1, &source, false, now), max) {
+                    held.push(slot);
                     prop_assert!(closed != Some(0), "the prompt at home");
                     prop_assert!(fresh.is_none_or(|since| closed != Some(since)
                         || now >= since + AGE_MS_MIN), "the prompt elsewhere");
@@ -194,8 +194,8 @@ mod tests {
                 if fresh.is_none() {
                     now += 1;
                     match prompts.open(prompt(1, "203.0.113.1", false, now), max) {
-                        Ok((place, _)) => {
-                            held.push(place);
+                        Ok((slot, _)) => {
+                            held.push(slot);
                             fresh = Some(now);
                             now += 1;
                         }

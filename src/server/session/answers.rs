@@ -26,13 +26,13 @@ impl Session {
             Command::History { to, before, lines, span, reference } => {
                 let seat = readers.history.seat(&self.user)?;
                 hub.apply(&self.queue, command, &directory)?;
-                let place = hub.may_read(self.queue.id, to, &directory)?;
+                let conversation = hub.may_read(self.queue.id, to, &directory)?;
                 let now_ms = jiff::Timestamp::now().as_millisecond();
                 let since_ms = span.map(|span| now_ms.saturating_sub(span.as_ms()));
                 let older = Older { before: *before, since_ms };
                 let page = self.page(lines.unwrap_or(HISTORY_LINES));
                 let done = seat.read(&self.queue, cpu_max, move |reader, work| {
-                    reader.history(&place, older, page, work)
+                    reader.history(&conversation, older, page, work)
                 });
                 (Some(to.clone()), reference, done?)
             }
@@ -40,13 +40,13 @@ impl Session {
                 let wanted = Wanted::new(text)?;
                 let seat = readers.search.seat(&self.user)?;
                 hub.apply(&self.queue, command, &directory)?;
-                let places = match to {
+                let conversations = match to {
                     Some(to) => vec![hub.may_read(self.queue.id, to, &directory)?],
                     None => hub.readable(self.queue.id),
                 };
                 let page = self.page(SEARCH_LINES);
                 let done = seat.read(&self.queue, cpu_max, move |reader, work| {
-                    reader.search(&places, &wanted, page, work)
+                    reader.search(&conversations, &wanted, page, work)
                 });
                 (to.clone(), reference, done?)
             }

@@ -274,10 +274,11 @@ impl App {
     }
 
     fn notify(&mut self, wanted: Option<Notify>) {
-        let place = self.window().target.to_string();
+        let conversation = self.window().target.to_string();
         let Some(now) = wanted else {
-            let now = self.settings.notify.get(&place).copied().unwrap_or(Notify::Mentions);
-            return self.notice(self.windows.current(), format!("{place}: {now:?}").to_lowercase());
+            let now = self.settings.notify.get(&conversation).copied().unwrap_or(Notify::Mentions);
+            return self
+                .notice(self.windows.current(), format!("{conversation}: {now:?}").to_lowercase());
         };
         let word = match now {
             Notify::Off => "nothing rings",
@@ -285,11 +286,11 @@ impl App {
             Notify::All => "every line rings",
         };
         match now {
-            Notify::Mentions => self.settings.notify.remove(&place),
-            now => self.settings.notify.insert(place.clone(), now),
+            Notify::Mentions => self.settings.notify.remove(&conversation),
+            now => self.settings.notify.insert(conversation.clone(), now),
         };
         self.effects.push(Effect::Save);
-        self.notice(self.windows.current(), format!("{word} in {place}"));
+        self.notice(self.windows.current(), format!("{word} in {conversation}"));
     }
 
     fn complete(&mut self, back: bool) {

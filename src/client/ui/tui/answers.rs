@@ -15,7 +15,7 @@ pub struct Hit {
     pub line: Line,
 }
 
-/// Older messages of a place that are on their way.
+/// Older messages of a conversation that are on their way.
 struct Gathering {
     to: Target,
     lines: Vec<Line>,
@@ -46,7 +46,7 @@ impl Answers {
         }
     }
 
-    /// The older messages of a place, at the end of their answer.
+    /// The older messages of a conversation, at the end of their answer.
     pub fn take_older(&mut self, to: &Target) -> Vec<Line> {
         match self.gathering.iter().position(|one| one.to == *to) {
             Some(index) => self.gathering.swap_remove(index).lines,

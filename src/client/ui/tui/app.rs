@@ -116,14 +116,14 @@ impl App {
         self.windows.position(target)
     }
 
-    pub fn place(&mut self, target: &Target) -> usize {
-        self.windows.place(target)
+    pub fn conversation(&mut self, target: &Target) -> usize {
+        self.windows.conversation(target)
     }
 
     /// Typed lines go there from now on. Where the person has gone on, they are told where it is:
     /// nothing moves what is half typed.
     pub fn aimed(&mut self, target: &Target) {
-        let index = self.place(target);
+        let index = self.conversation(target);
         if self.untouched && !self.input.is_begun() {
             self.switch(index);
         } else if index != self.windows.current() {
@@ -131,7 +131,7 @@ impl App {
         }
     }
 
-    /// This person has left a place; what they type there meanwhile stays where it is.
+    /// This person has left a conversation; what they type there meanwhile stays where it is.
     pub fn left(&mut self, index: usize) {
         if index == self.windows.current() && self.input.is_begun() && !self.input.hidden {
             self.is_gone(index);
@@ -175,7 +175,7 @@ impl App {
         self.look_at_it();
     }
 
-    /// Whether the person sees the newest line of a place now.
+    /// Whether the person sees the newest line of a conversation now.
     pub fn sees(&self, index: usize) -> bool {
         index == self.windows.current()
             && self.focused != Some(false)
@@ -259,7 +259,7 @@ impl App {
         Paper { look: &self.look, zone, width, times, today, query }
     }
 
-    /// The first line of a place is on the screen: are there older ones?
+    /// The first line of a conversation is on the screen: are there older ones?
     pub fn fetch(&mut self) {
         let up = self.status.is_up();
         let window = self.window_mut();

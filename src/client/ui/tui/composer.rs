@@ -76,7 +76,7 @@ fn visible(line: &str) -> String {
     line.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
-/// How many characters the grapheme before (or behind) this place of a line has.
+/// How many characters the grapheme before (or behind) this position of a line has.
 pub fn grapheme(line: &str, column: usize, before: bool) -> usize {
     let mut first = 0;
     for grapheme in Span::raw(visible(line)).styled_graphemes(Style::new()) {

@@ -285,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn a_persons_own_keys_take_the_place_of_the_usual_ones() {
+    fn a_persons_own_keys_take_the_conversation_of_the_usual_ones() {
         let own = BTreeMap::from([("page-up".to_owned(), vec!["ctrl-b".to_owned()])]);
         let keys = Keys::new(&own).unwrap();
         let act = |code, modifiers| keys.act(&KeyEvent::new(code, modifiers));

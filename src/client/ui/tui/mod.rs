@@ -135,7 +135,7 @@ impl Opened {
         app.own = Some(person.name);
         app.admission = person.admission;
         for room in &person.rooms.open {
-            app.place(room);
+            app.conversation(room);
         }
         person.outbox.into_iter().for_each(|message| app.show(Show::Outgoing(message)));
         let (said, parting) = mpsc::channel();

@@ -1,4 +1,4 @@
-//! The lines of a place as rows of the screen. Pure.
+//! The lines of a conversation as rows of the screen. Pure.
 
 use jiff::tz::TimeZone;
 use ratatui::style::{Modifier, Style};
@@ -159,7 +159,7 @@ impl Paper<'_> {
         time.to_zoned(self.zone.clone()).strftime("%a %-d %b %Y").to_string()
     }
 
-    /// What is seen of a place in so many rows; whether its first line is.
+    /// What is seen of a conversation in so many rows; whether its first line is.
     pub fn view(&self, window: &Window, height: usize) -> (Vec<Row<'static>>, bool) {
         let numbers = window.numbers();
         let (mut number, mut below) = match window.at {

@@ -22,7 +22,7 @@ pub struct Settings {
     pub bell: bool,
     pub mouse: bool,
     pub notifications: Notifications,
-    /// By place: `#work`, `@bob`.
+    /// By conversation: `#work`, `@bob`.
     pub notify: BTreeMap<String, Notify>,
     /// By the name of what the keys do: the keys that do it instead of the usual ones.
     pub keys: BTreeMap<String, Vec<String>>,

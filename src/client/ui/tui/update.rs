@@ -9,7 +9,7 @@ use crate::client::model::{Happening, Origin, Show, State, is_unsealed};
 use crate::client::slash::Notify;
 use crate::client::ui::words;
 
-/// Between two bells of a place, at least.
+/// Between two bells of a conversation, at least.
 const RING_EVERY_MS: i64 = 1_000;
 impl App {
     pub fn show(&mut self, show: Show) {
@@ -24,15 +24,15 @@ impl App {
             }
             Show::Dropped(id) => self.windows.iter_mut().for_each(|window| window.settle(id)),
             Show::Divider(to) => {
-                let index = self.place(&to);
+                let index = self.conversation(&to);
                 self.windows[index].divide();
             }
-            Show::Place { to, last, read } => self.known(&to, last, read),
+            Show::Conversation { to, last, read } => self.known(&to, last, read),
             Show::Latency(ms) => self.status.answered_within(ms),
             Show::Back => self.status.is_back(self.view.now_ms()),
             Show::State(state) => self.connection(state),
             Show::Flaw { to, from, violation, .. } => {
-                let index = self.place(&to);
+                let index = self.conversation(&to);
                 let line = self.line(What::Error(violation.told(&from)));
                 self.push(index, line);
             }
@@ -46,7 +46,7 @@ impl App {
             }
             Show::Target(target) => self.aimed(&target),
             Show::Gone(channel) => {
-                let index = self.place(&Target::Channel(channel));
+                let index = self.conversation(&Target::Channel(channel));
                 self.is_gone(index);
             }
             Show::Secret(prompt) => {
@@ -70,13 +70,13 @@ impl App {
         }
     }
 
-    /// The newest line of a place, and up to where this person has read it.
+    /// The newest line of a conversation, and up to where this person has read it.
     fn known(&mut self, to: &Target, last: Seq, read: Seq) {
         let unread = last.0.saturating_sub(read.0) as usize;
         if self.position(to).is_none() && unread == 0 {
             return;
         }
-        let index = self.place(to);
+        let index = self.conversation(to);
         let window = &mut self.windows[index];
         window.joined = true;
         window.read = window.read.max(read);
@@ -93,7 +93,7 @@ impl App {
         let Some(who) = self.own.clone().filter(|_| !kind.is_change()) else { return };
         let (me, text) = (kind == Kind::Me, body.text().to_owned());
         let line = self.line(What::Outgoing { id, who, text, me, refused: None });
-        let index = self.place(&to);
+        let index = self.conversation(&to);
         if index != self.windows.current() && self.status.is_up() {
             self.flash(format!("to {to}: Alt-{}", index + 1));
         }
@@ -113,7 +113,7 @@ impl App {
         if message.replay {
             self.status.misses_one();
         }
-        let index = self.place(&to);
+        let index = self.conversation(&to);
         let (seq, replay) = (message.seq, message.replay);
         let sees = self.sees(index);
         let window = &mut self.windows[index];
@@ -186,8 +186,8 @@ impl App {
     }
 
     fn ring(&mut self, index: usize, mention: bool) {
-        let place = self.windows[index].target.to_string();
-        let notify = self.settings.notify.get(&place).copied().unwrap_or(Notify::Mentions);
+        let conversation = self.windows[index].target.to_string();
+        let notify = self.settings.notify.get(&conversation).copied().unwrap_or(Notify::Mentions);
         let wanted = match notify {
             Notify::Off => false,
             Notify::Mentions => mention,
@@ -203,7 +203,7 @@ impl App {
             self.effects.push(Effect::Bell);
         }
         let what = if mention { "you are meant in" } else { "news in" };
-        self.effects.push(Effect::Notify(format!("{what} {place}")));
+        self.effects.push(Effect::Notify(format!("{what} {conversation}")));
     }
 
     fn gather(&mut self, to: Target, message: Message) {
@@ -266,7 +266,7 @@ impl App {
                 readers.into_iter().for_each(|text| self.notice(index, text));
             }
             Event::Gap { to, kept, .. } => {
-                let index = self.place(&to);
+                let index = self.conversation(&to);
                 let window = &mut self.windows[index];
                 match kept && window.at == At::End {
                     // What is missing is loaded by scrolling up, and the rest again with it.
@@ -284,14 +284,14 @@ impl App {
             return;
         };
         let to = Target::Channel(channel);
-        let index = self.place(&to);
+        let index = self.conversation(&to);
         let window = &mut self.windows[index];
         (window.retention, window.topic, window.gone) = (retention, topic, false);
         window.gathers(&people, omitted);
         if !window.target.is_lobby() {
             self.known(&to, last, read);
         }
-        let index = self.place(&to);
+        let index = self.conversation(&to);
         self.windows[index].joined = true;
     }
 
@@ -332,7 +332,7 @@ impl App {
         }
     }
 
-    /// A text in a place, as whose words it is.
+    /// A text in a conversation, as whose words it is.
     fn says(&mut self, origin: Origin, index: usize, text: Option<String>) {
         match (origin, text) {
             (_, None) => {}

@@ -1,4 +1,5 @@
-//! One place on the screen: its lines, who is in it, what is new, and where its reader stands. Pure.
+//! One conversation on the screen: its lines, who is in it, what is new, and where its reader
+//! stands. Pure.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -8,7 +9,7 @@ use super::input::Draft;
 use crate::chat::{Kind, Message, MsgId, Retention, Seq, Target, UserName};
 use crate::client::model::Origin;
 
-/// Lines of one place that are kept; older ones are loaded again from the server.
+/// Lines of one conversation that are kept; older ones are loaded again from the server.
 pub const LINES_MAX: usize = 100_000;
 /// Their text, in bytes.
 const BYTES_MAX: usize = 32 << 20;
@@ -76,7 +77,7 @@ pub enum Older {
     None,
 }
 
-/// A person in a place.
+/// A person in a conversation.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Presence {
     /// Otherwise the person was here.
@@ -117,7 +118,7 @@ pub struct Window {
     pub rang_ms: i64,
     /// This person is not in the channel and has not left it: what they type here stays here.
     pub gone: bool,
-    /// What is half typed here while another place is on the screen.
+    /// What is half typed here while another conversation is on the screen.
     pub draft: Draft,
 }
 
@@ -343,7 +344,7 @@ impl Window {
             .any(|line| matches!(&line.what, What::Server { text: one, .. } if one == text))
     }
 
-    /// The oldest line of the place that is here.
+    /// The oldest line of the conversation that is here.
     pub fn oldest(&self) -> Option<Seq> {
         self.lines.iter().find_map(|line| line.seq)
     }

@@ -1,4 +1,4 @@
-//! A place: its lines, and who is in it.
+//! A conversation: its lines, and who is in it.
 
 use super::*;
 

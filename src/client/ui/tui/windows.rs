@@ -5,14 +5,15 @@ use std::ops::{Index, IndexMut};
 use super::window::{Line, Older, Window};
 use crate::chat::{ChannelName, Target};
 
-/// Text of all places together, in bytes; above it the fullest place gives up its oldest lines.
+/// Text of all conversations together, in bytes; above it the fullest conversation gives up its
+/// oldest lines.
 const BYTES_MAX: usize = 96 << 20;
 
 pub struct Windows {
     /// The lobby, then channels and conversations as they came. Never empty.
     list: Vec<Window>,
     current: usize,
-    /// Where the person was before they went round the places with news.
+    /// Where the person was before they went round the conversations with news.
     went_from: Option<Target>,
 }
 
@@ -54,8 +55,8 @@ impl Windows {
         self.list.iter().position(|window| window.target == *target)
     }
 
-    /// The window of a place, made where there is none. Channels stand before conversations.
-    pub fn place(&mut self, target: &Target) -> usize {
+    /// The window of a conversation, made where there is none. Channels stand before conversations.
+    pub fn conversation(&mut self, target: &Target) -> usize {
         if let Some(index) = self.position(target) {
             return index;
         }
@@ -112,7 +113,8 @@ impl Windows {
 
     pub fn push(&mut self, index: usize, line: Line) {
         self.list[index].push(line);
-        // A place is bounded by itself; that there are many of them is looked after now and then.
+        // A conversation is bounded by itself; that there are many of them is looked after now and
+        // then.
         if self.list.len() > 3 && self.list[index].lines.len().is_multiple_of(256) {
             while self.list.iter().map(Window::bytes).sum::<usize>() > BYTES_MAX {
                 let fullest = self.list.iter_mut().max_by_key(|window| window.bytes());

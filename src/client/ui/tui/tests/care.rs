@@ -127,7 +127,7 @@ fn what_one_says_from_elsewhere_is_not_unread() {
     desk.says_as("alice", "@bob", "psst", json!({}));
     assert_eq!(desk.effects(), ["seen @bob 1"]);
     // The server counts the same after the next connection.
-    desk.app.show(Show::Place {
+    desk.app.show(Show::Conversation {
         to: "@bob".parse().unwrap(),
         last: crate::chat::Seq(1),
         read: crate::chat::Seq(0),

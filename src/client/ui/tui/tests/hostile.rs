@@ -1,5 +1,5 @@
-//! A hostile server at the screen: what it says stands behind its mark in every row, and it moves nothing
-//! that is typed.
+//! A hostile server at the screen: what it says stands behind its mark in every row, and it moves
+//! nothing that is typed.
 
 use std::collections::BTreeSet;
 
@@ -9,9 +9,9 @@ use serde_json::json;
 
 use super::*;
 use crate::chat::{ChannelName, Command};
+use crate::client::conversations::Conversations;
 use crate::client::model::{Action, Giver, Model, Use};
 use crate::client::outbox::Outbox;
-use crate::client::places::Places;
 use crate::client::ui::hostile_tests::{ROUNDS, event, is_marked, is_own, shown, shows};
 
 /// The rows of the lines, each from its first column.
@@ -60,7 +60,7 @@ fn every_text_of_a_server_stands_behind_its_mark_or_in_a_message() {
             desk.app.untouched = true;
             desk.effects();
             desk.app.show(show.clone());
-            for place in ["alt-1", "alt-2"] {
+            for conversation in ["alt-1", "alt-2"] {
                 // The title, the panes, the status and what is typed: all of the screen.
                 for row in desk.rows() {
                     assert!(is_marked(&row, &show), "{row:?} of {show:?}");
@@ -70,7 +70,7 @@ fn every_text_of_a_server_stands_behind_its_mark_or_in_a_message() {
                 desk.presses("tab");
                 assert!(desk.rows().iter().all(|row| is_marked(row, &show)), "{show:?}");
                 desk.presses("esc ctrl-a ctrl-k");
-                desk.presses(place);
+                desk.presses(conversation);
             }
             let rings: Vec<_> = desk.effects();
             assert!(!rings.iter().any(|effect| effect.contains('q')), "{rings:?}");
@@ -130,8 +130,8 @@ impl Seat {
         let usage =
             Use { once: false, resumes: true, reads: false, retries: true, secrets: Giver::Person };
         let lobby = Target::Channel(ChannelName::lobby());
-        let (outbox, places) = (Outbox::default(), Places::default());
-        let model = Model::new(usage, lobby, BTreeSet::new(), outbox, places);
+        let (outbox, conversations) = (Outbox::default(), Conversations::default());
+        let model = Model::new(usage, lobby, BTreeSet::new(), outbox, conversations);
         let mut seat = Seat { desk: Desk::new(80, 24), model, sent: Vec::new(), number: 0 };
         seat.hears(json!({"type": "welcome", "name": "alice", "device": "main", "version": "1",
             "text_bytes_max": 8192}));
@@ -145,7 +145,7 @@ impl Seat {
         let opened = Happening::Opened { channel: Ok(pin()), made: None };
         let asked = seat.happens(opened);
         seat.hears(entered(pin().as_str(), asked.as_deref()));
-        assert_eq!(seat.place(), Target::Channel(pin()));
+        assert_eq!(seat.conversation(), Target::Channel(pin()));
         seat
     }
 
@@ -185,7 +185,7 @@ impl Seat {
         asked
     }
 
-    fn place(&self) -> Target {
+    fn conversation(&self) -> Target {
         self.desk.app.window().target.clone()
     }
 }
@@ -204,10 +204,10 @@ fn whatever_comes_while_a_secret_is_typed_it_goes_to_its_conversation_or_stays()
         // Something else was asked for, and its answer is late.
         let late = seat.does(|desk| desk.enter("/join work"));
         seat.does(|desk| desk.presses("alt-2"));
-        let here = seat.place();
+        let here = seat.conversation();
         let joins =
             (here != Target::Channel(pin())).then(|| seat.does(|desk| desk.presses("alt-3")));
-        assert!(joins.is_none() || seat.place() == Target::Channel(pin()));
+        assert!(joins.is_none() || seat.conversation() == Target::Channel(pin()));
         for c in SECRET.chars() {
             if chance.random_range(0..4) == 0 {
                 let channel =
@@ -217,7 +217,7 @@ fn whatever_comes_while_a_secret_is_typed_it_goes_to_its_conversation_or_stays()
                     0 | 1 => seat.hears(json!({"type": "parted", "channel": channel, "ref": reference})),
                     2 => seat.hears(entered("#tea", reference)),
                     3 => seat.hears(entered("#work", late.as_deref())),
-                    4 => seat.hears(json!({"type": "places", "places": [{"to": "@carol",
+                    4 => seat.hears(json!({"type": "conversations", "conversations": [{"to": "@carol",
                         "log": "00000000000000ac", "last": "3", "read": "0", "retention": "forever"}]})),
                     _ => {
                         seat.happens(Happening::Lost(crate::client::model::Loss::Cut));
@@ -228,7 +228,7 @@ fn whatever_comes_while_a_secret_is_typed_it_goes_to_its_conversation_or_stays()
             }
             seat.does(|desk| desk.types(&c.to_string()));
         }
-        assert_eq!(seat.place(), Target::Channel(pin()), "seed {seed}");
+        assert_eq!(seat.conversation(), Target::Channel(pin()), "seed {seed}");
         assert_eq!(seat.desk.app.input.text(), SECRET, "seed {seed}");
         seat.does(|desk| desk.presses("enter"));
         let stays = seat.desk.app.input.text() == SECRET;
@@ -301,7 +301,7 @@ fn what_was_typed_for_a_sealed_conversation_is_sent_to_no_open_one() {
         });
         seat.sent.clear();
         seat.does(|desk| desk.presses("alt-1"));
-        assert!(seat.place().is_lobby());
+        assert!(seat.conversation().is_lobby());
         seat.does(|desk| desk.presses(ways));
         let text = seat.desk.app.input.text();
         assert!(text.ends_with("secret"), "{ways}: {text:?}");
@@ -323,7 +323,7 @@ fn what_was_typed_for_a_sealed_conversation_is_sent_to_no_open_one() {
 }
 
 #[test]
-fn what_nobody_has_sealed_stands_in_nobodys_place_and_changes_nothing() {
+fn what_nobody_has_sealed_stands_in_nobodys_conversation_and_changes_nothing() {
     let mut desk = Desk::new(80, 14);
     desk.says("bob", "@alice", "the real words");
     let open = |from: &str, to: &str, seq: u64, more: Value| {

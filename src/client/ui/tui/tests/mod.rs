@@ -72,15 +72,16 @@ impl Desk {
             "people": people}));
     }
 
-    /// A line, as the server tells it. The seq is the next one of its place.
+    /// A line, as the server tells it. The seq is the next one of its conversation.
     pub fn says(&mut self, from: &str, to: &str, text: &str) {
         self.says_as(from, to, text, json!({}));
     }
 
     pub fn says_as(&mut self, from: &str, to: &str, text: &str, more: Value) {
-        let place: Target =
+        let conversation: Target =
             if to == "@alice" { format!("@{from}") } else { to.into() }.parse().unwrap();
-        let last = self.app.position(&place).map_or(0, |index| self.app.windows[index].last.0);
+        let last =
+            self.app.position(&conversation).map_or(0, |index| self.app.windows[index].last.0);
         let mut line = json!({"type": "message", "seq": (last + 1).to_string(), "to": to,
             "from": from, "device": "main", "id": format!("{:032x}", last + 1),
             "time_ms": self.app.view.now_ms(), "text": text});

@@ -95,7 +95,7 @@ fn rooms_are_reached_by_number_and_one_by_one_and_keep_what_is_half_typed() {
         desk.presses(keys);
         (desk.app.window().target.to_string(), desk.app.input.text())
     };
-    let at = |place: &str, typed: &str| (place.to_owned(), typed.to_owned());
+    let at = |conversation: &str, typed: &str| (conversation.to_owned(), typed.to_owned());
     assert_eq!(walk("alt-2"), at("#tea", ""));
     assert_eq!(walk("ctrl-n"), at("#work", ""));
     assert_eq!(walk("ctrl-n"), at("#lobby", "in the lobby"));
@@ -135,7 +135,7 @@ fn what_is_pasted_into_a_search_is_looked_for() {
 #[test]
 fn a_room_that_was_not_entered_yet_is_left_for_good() {
     let mut desk = Desk::new(60, 12);
-    desk.app.place(&"#tea".parse().unwrap());
+    desk.app.conversation(&"#tea".parse().unwrap());
     desk.presses("alt-2");
     desk.effects();
     desk.enter("/part");
@@ -201,7 +201,7 @@ fn rings(desk: &mut Desk) -> Vec<String> {
 }
 
 #[test]
-fn what_rings_is_what_was_wished_for_each_place() {
+fn what_rings_is_what_was_wished_for_each_conversation() {
     let mut desk = Desk::new(60, 12);
     desk.enters("#tea", 0, 0, &["alice", "bob"]);
     desk.app.input(Told::FocusLost);

@@ -1,14 +1,14 @@
-//! Up to where this client has each place, and up to where its person has read it. Pure.
+//! Up to where this client has each conversation, and up to where its person has read it. Pure.
 
 use std::collections::BTreeMap;
 
 use crate::chat::{LogId, Mark, Message, Position, ReadMark, Seq, Target};
 
-/// Places that a client names when it resumes: as many as fit one record.
+/// Conversations that a client names when it resumes: as many as fit one record.
 const RESUME_MAX: usize = 120;
 
 #[derive(Default)]
-struct PlaceState {
+struct ConversationState {
     mark: Option<Mark>,
     read: Seq,
     /// Not told to the server yet.
@@ -19,7 +19,7 @@ struct PlaceState {
     last_own: Option<Seq>,
 }
 
-impl PlaceState {
+impl ConversationState {
     fn owns(&mut self, message: &Message) {
         // A line of an earlier log has no seq here.
         if !message.kind.is_change() && !message.deleted && message.seq > Seq(0) {
@@ -28,10 +28,10 @@ impl PlaceState {
     }
 }
 
-/// What is known of all places.
+/// What is known of all conversations.
 #[derive(Default)]
-pub struct Places {
-    places: BTreeMap<Target, PlaceState>,
+pub struct Conversations {
+    conversations: BTreeMap<Target, ConversationState>,
     changed: bool,
 }
 
@@ -44,38 +44,38 @@ pub struct Arrival {
     pub divider: bool,
 }
 
-impl Places {
+impl Conversations {
     /// From an earlier run.
-    pub fn of(positions: Vec<Position>) -> Places {
-        let mut places = Places::default();
+    pub fn of(positions: Vec<Position>) -> Conversations {
+        let mut conversations = Conversations::default();
         for Position { to, mark } in positions {
-            places.entry(&to).mark = Some(mark);
+            conversations.entry(&to).mark = Some(mark);
         }
-        places
+        conversations
     }
 
-    /// What the server says of a place; gives how many lines the person has not read.
+    /// What the server says of a conversation; gives how many lines the person has not read.
     pub fn learn(&mut self, to: &Target, log: LogId, last: Seq, read: Seq) -> u64 {
-        let place = self.entry(to);
-        if place.mark.is_none_or(|mark| mark.log != log) {
-            (place.mark, place.read) = (Some(Mark { log, seq: Seq(0) }), read);
+        let conversation = self.entry(to);
+        if conversation.mark.is_none_or(|mark| mark.log != log) {
+            (conversation.mark, conversation.read) = (Some(Mark { log, seq: Seq(0) }), read);
         }
-        place.read = place.read.max(read);
-        (place.last, place.divided) = (last, false);
-        last.0.saturating_sub(place.read.0)
+        conversation.read = conversation.read.max(read);
+        (conversation.last, conversation.divided) = (last, false);
+        last.0.saturating_sub(conversation.read.0)
     }
 
     pub fn mark(&self, to: &Target) -> Option<Mark> {
-        self.places.get(to)?.mark.filter(|mark| mark.seq > Seq(0))
+        self.conversations.get(to)?.mark.filter(|mark| mark.seq > Seq(0))
     }
 
     /// All marks, to be kept and to resume from.
     pub fn positions(&self) -> Vec<Position> {
-        let position = |(to, place): (&Target, &PlaceState)| {
-            let mark = place.mark.filter(|mark| mark.seq > Seq(0))?;
+        let position = |(to, conversation): (&Target, &ConversationState)| {
+            let mark = conversation.mark.filter(|mark| mark.seq > Seq(0))?;
             Some(Position { to: to.clone(), mark })
         };
-        self.places.iter().filter_map(position).collect()
+        self.conversations.iter().filter_map(position).collect()
     }
 
     /// Those of the lobby and of private conversations.
@@ -92,20 +92,21 @@ impl Places {
     /// A line came. `own` lines count as read.
     pub fn arrive(&mut self, to: &Target, message: &Message, own: bool) -> Arrival {
         self.changed = true;
-        let place = self.entry(to);
-        let before = place.mark.map_or(Seq(0), |mark| mark.seq);
-        let known = place.mark.is_some() && message.seq <= before;
-        if !known && let Some(mark) = &mut place.mark {
+        let conversation = self.entry(to);
+        let before = conversation.mark.map_or(Seq(0), |mark| mark.seq);
+        let known = conversation.mark.is_some() && message.seq <= before;
+        if !known && let Some(mark) = &mut conversation.mark {
             mark.seq = message.seq;
         }
         if own {
-            place.owns(message);
+            conversation.owns(message);
         }
-        let old = message.seq <= place.last;
-        let unread = !known && old && !own && !place.divided && message.seq > place.read;
-        place.divided |= unread;
+        let old = message.seq <= conversation.last;
+        let unread =
+            !known && old && !own && !conversation.divided && message.seq > conversation.read;
+        conversation.divided |= unread;
         // Nothing was read before the first visit: a divider above everything says nothing.
-        let divider = unread && place.read > Seq(0);
+        let divider = unread && conversation.read > Seq(0);
         Arrival { known, divider }
     }
 
@@ -124,19 +125,20 @@ impl Places {
 
     /// The person has read here or on another device.
     pub fn read(&mut self, to: &Target, seq: Seq, here: bool) {
-        let place = self.entry(to);
-        if seq > place.read {
-            (place.read, place.read_unsent) = (seq, here);
+        let conversation = self.entry(to);
+        if seq > conversation.read {
+            (conversation.read, conversation.read_unsent) = (seq, here);
             self.changed |= here;
         }
     }
 
     /// What was read here since the last call.
     pub fn take_read(&mut self) -> Vec<ReadMark> {
-        let unsent = self.places.iter_mut().filter(|(_, place)| place.read_unsent);
-        let take = |(to, place): (&Target, &mut PlaceState)| {
-            place.read_unsent = false;
-            ReadMark { to: to.clone(), seq: place.read }
+        let unsent =
+            self.conversations.iter_mut().filter(|(_, conversation)| conversation.read_unsent);
+        let take = |(to, conversation): (&Target, &mut ConversationState)| {
+            conversation.read_unsent = false;
+            ReadMark { to: to.clone(), seq: conversation.read }
         };
         unsent.map(take).take(RESUME_MAX).collect()
     }
@@ -156,13 +158,13 @@ impl Places {
         state.last_own = state.last_own.max(Some(seq));
     }
 
-    /// The newest of one's own lines in a place.
+    /// The newest of one's own lines in a conversation.
     pub fn last_own(&self, to: &Target) -> Option<Seq> {
-        self.places.get(to)?.last_own
+        self.conversations.get(to)?.last_own
     }
 
-    fn entry(&mut self, to: &Target) -> &mut PlaceState {
-        self.places.entry(to.clone()).or_default()
+    fn entry(&mut self, to: &Target) -> &mut ConversationState {
+        self.conversations.entry(to.clone()).or_default()
     }
 }
 
@@ -190,11 +192,14 @@ mod tests {
     }
 
     /// Which of the lines a divider stands before, for somebody who reads each.
-    fn dividers(places: &mut Places, lines: std::ops::RangeInclusive<u64>) -> Vec<u64> {
+    fn dividers(
+        conversations: &mut Conversations,
+        lines: std::ops::RangeInclusive<u64>,
+    ) -> Vec<u64> {
         let lobby: Target = "#lobby".parse().unwrap();
         let shown = lines.filter(|seq| {
-            let arrival = places.arrive(&lobby, &line(*seq), false);
-            places.read(&lobby, Seq(*seq), true);
+            let arrival = conversations.arrive(&lobby, &line(*seq), false);
+            conversations.read(&lobby, Seq(*seq), true);
             arrival.divider
         });
         shown.collect()
@@ -203,10 +208,10 @@ mod tests {
     #[test]
     fn a_divider_stands_before_the_first_unread_line_and_not_at_the_first_visit() {
         let lobby: Target = "#lobby".parse().unwrap();
-        let mut places = Places::default();
-        assert_eq!(places.learn(&lobby, LogId(1), Seq(3), Seq(0)), 3);
-        assert_eq!(dividers(&mut places, 1..=5), [] as [u64; 0]);
-        assert_eq!(places.learn(&lobby, LogId(1), Seq(8), Seq(5)), 3);
-        assert_eq!(dividers(&mut places, 6..=9), [6]);
+        let mut conversations = Conversations::default();
+        assert_eq!(conversations.learn(&lobby, LogId(1), Seq(3), Seq(0)), 3);
+        assert_eq!(dividers(&mut conversations, 1..=5), [] as [u64; 0]);
+        assert_eq!(conversations.learn(&lobby, LogId(1), Seq(8), Seq(5)), 3);
+        assert_eq!(dividers(&mut conversations, 6..=9), [6]);
     }
 }

@@ -1,0 +1,89 @@
+//! Where lines live: a channel, or the private conversation of two people.
+
+use std::fmt;
+use std::str::FromStr;
+
+use super::{ChannelName, NameError, Target, UserName};
+
+/// A channel, or the private conversation of two people (in the order of their names).
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Conversation {
+    Channel(ChannelName),
+    Private(UserName, UserName),
+}
+
+impl Conversation {
+    pub fn private(one: UserName, other: UserName) -> Conversation {
+        if one <= other {
+            Conversation::Private(one, other)
+        } else {
+            Conversation::Private(other, one)
+        }
+    }
+
+    /// The conversation that `user` means by `target`.
+    pub fn of(user: &UserName, target: Target) -> Conversation {
+        match target {
+            Target::Channel(channel) => Conversation::Channel(channel),
+            Target::User(other) => Conversation::private(user.clone(), other),
+        }
+    }
+
+    /// What `user` calls this conversation.
+    pub fn as_seen_by(&self, user: &UserName) -> Target {
+        match self {
+            Conversation::Channel(channel) => Target::Channel(channel.clone()),
+            Conversation::Private(one, other) if one == user => Target::User(other.clone()),
+            Conversation::Private(one, _) => Target::User(one.clone()),
+        }
+    }
+
+    /// The two people of a private conversation.
+    pub fn people(&self) -> Option<[&UserName; 2]> {
+        match self {
+            Conversation::Channel(_) => None,
+            Conversation::Private(one, other) => Some([one, other]),
+        }
+    }
+}
+
+/// For files: `#channel` with its whole tag, or `@one@other`.
+impl fmt::Display for Conversation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Conversation::Channel(channel) => f.write_str(channel.as_str()),
+            Conversation::Private(one, other) => write!(f, "@{one}@{other}"),
+        }
+    }
+}
+
+impl FromStr for Conversation {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        match text.strip_prefix('@').and_then(|names| names.split_once('@')) {
+            Some((one, other)) => Ok(Conversation::private(one.parse()?, other.parse()?)),
+            None => Ok(Conversation::Channel(text.parse()?)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_conversation_is_the_same_for_both_and_is_read_back() {
+        let (ana, bob): (UserName, UserName) = ("ana".parse().unwrap(), "bob".parse().unwrap());
+        let conversation = Conversation::of(&ana, "@bob".parse().unwrap());
+        assert_eq!(conversation, Conversation::of(&bob, "@ana".parse().unwrap()));
+        assert_eq!(conversation.as_seen_by(&ana).to_string(), "@bob");
+        assert_eq!(conversation.as_seen_by(&bob).to_string(), "@ana");
+        for conversation in
+            [conversation, "#tea".parse().unwrap(), Conversation::private(ana.clone(), ana)]
+        {
+            assert_eq!(conversation.to_string().parse::<Conversation>().unwrap(), conversation);
+        }
+        assert!("@ana".parse::<Conversation>().is_err());
+    }
+}
