@@ -15,7 +15,7 @@ pub const TEXT_BYTES_MAX: usize = 8_192;
 pub const WORD_BYTES_MAX: usize = 4_096;
 /// Notice of a server, in bytes: the answer to an operator's command may have many lines.
 pub const ANSWER_BYTES_MAX: usize = 256 << 10;
-/// Rows of one answer of a server (people, channels, places, keys), as a client takes it.
+/// Rows of one answer of a server (people, channels, conversations, keys), as a client takes it.
 pub const ANSWER_ROWS_MAX: usize = 10_000;
 /// Conversations of which a server may tell a client in one run.
 pub const CONVERSATIONS_MAX: usize = 10_000;
@@ -53,7 +53,7 @@ pub const HELD_EVENTS_BYTES_MAX: usize = 32 << 20;
 pub const MET_KEYS_MAX: usize = 10_000;
 /// Text of a search, in bytes (protocol): a sentence.
 pub const SEARCH_BYTES_MAX: usize = 256;
-/// Words of a search, as the index counts them (protocol): each is looked up in each line's place.
+/// Words of a search, as the index counts them (protocol): each is looked up in each message.
 pub const SEARCH_WORDS_MAX: usize = 32;
 /// People whose searches wait for the reader, and whose requests for history wait for theirs: at
 /// `search_ms_max` each, the last one waits for four seconds.
@@ -241,7 +241,7 @@ impl Limits {
             ("answer_bytes_per_s", self.answer_bytes_per_s),
             ("notices_per_s", self.notices_per_s),
             ("logins_per_s", self.logins_per_s),
-            ("conversations_per_h", self.places_per_h),
+            ("conversations_per_h", self.conversations_per_h),
         ];
         if let Some((name, _)) = rates.iter().find(|(_, rate)| !rate.is_finite() || *rate <= 0.0) {
             return Err((name, "a rate is a number above 0"));
