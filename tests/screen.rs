@@ -56,6 +56,28 @@ fn what_is_half_typed_stays_while_lines_come_in() {
     bob.sees("alice: half of a thought");
 }
 
+/// This terminal draws the two halves of a flag in cells of their own, as many do.
+#[test]
+fn what_was_said_before_leaves_nothing_among_later_lines() {
+    let world = World::with(r#"{"lines_burst": 1000}"#);
+    let alice = world.sits_down("alice");
+    let mut bob = world.enters("bob");
+    let hostile = ["คำ", "🇩🇪🇫🇷", "क्षमा", "👨\u{200d}👩", "❤\u{fe0f}", "漢字"];
+    for (number, hostile) in hostile.iter().enumerate() {
+        bob.types(&format!("{hostile} is {number}"));
+        alice.shows(&format!(" is {number}"));
+        for _ in 0..36 {
+            bob.types("x");
+        }
+        bob.types(&format!("end of {number}"));
+        alice.shows(&format!("bob: end of {number}"));
+        for row in &alice.rows()[1..37] {
+            let said = row.split('│').nth(1).unwrap().trim_end();
+            assert!(said.ends_with("] bob: x"), "{hostile}: {row:?}\n{}", alice.screen());
+        }
+    }
+}
+
 #[test]
 fn every_way_out_leaves_a_usable_terminal() {
     let world = World::new();

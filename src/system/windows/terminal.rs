@@ -12,10 +12,10 @@ use ratatui::crossterm::terminal::{disable_raw_mode, is_raw_mode_enabled};
 
 use crate::system::signal::Signal;
 
-/// The other screen.
-pub const ENTER: &[u8] = b"\x1b[?1049h\x1b[2J";
-/// An update that was begun; cursor and screen back.
-const LEAVE: &[u8] = b"\x1b[?2026l\x1b[0m\x1b[?25h\x1b[?1049l";
+/// The other screen, and rows that end at the edge.
+pub const ENTER: &[u8] = b"\x1b[?1049h\x1b[2J\x1b[?7l";
+/// An update that was begun and rows as they were; cursor and screen back.
+const LEAVE: &[u8] = b"\x1b[?2026l\x1b[?7h\x1b[0m\x1b[?25h\x1b[?1049l";
 
 /// Whether the terminal can move its cursor, which it is asked for.
 pub fn is_able() -> bool {

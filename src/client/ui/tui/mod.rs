@@ -14,6 +14,7 @@ mod find;
 mod input;
 mod keys;
 mod layout;
+mod painter;
 mod pane;
 mod rooms;
 mod rows;
@@ -329,7 +330,7 @@ impl Stage {
                     }
                 }
                 Effect::Mouse(on) => self.tty.mouse(on)?,
-                Effect::Redraw => self.tty.redraw()?,
+                Effect::Redraw => self.tty.redraw(),
                 Effect::Suspend => self.suspend()?,
                 Effect::Edit(text) => match self.tty.lend(|| editor::edit(&text))? {
                     Ok(text) => self.app.input.set(&text),

@@ -7,13 +7,14 @@ use std::sync::mpsc::{self, Receiver, Sender, SyncSender};
 use std::thread;
 use std::time::Duration;
 
-use ratatui::backend::{Backend, ClearType, CrosstermBackend, WindowSize};
+use ratatui::backend::{Backend, ClearType, WindowSize};
 use ratatui::buffer::Cell;
 use ratatui::crossterm::event::{self, Event};
-use ratatui::crossterm::terminal::{disable_raw_mode, enable_raw_mode};
+use ratatui::crossterm::terminal::{disable_raw_mode, enable_raw_mode, size};
 use ratatui::layout::{Position, Size};
 use ratatui::{Frame, Terminal};
 
+use super::painter::Painter;
 use super::sgr16::Short;
 use crate::system::{Signal, terminal};
 
@@ -39,7 +40,8 @@ pub enum Word {
 }
 
 pub struct Tty {
-    terminal: Terminal<Contained>,
+    terminal: Terminal<Canvas>,
+    painter: Painter<Short<BufWriter<Stdout>>>,
     /// Lets the reader read on: what it reads next may be for another program.
     read_on: Sender<()>,
     /// Word of each SIGCONT.
@@ -56,11 +58,10 @@ impl Tty {
     ) -> io::Result<Tty> {
         restore_on_panic();
         let continued = heed_signals(words.clone(), wrap)?;
-        let backend =
-            Contained { inner: CrosstermBackend::new(Short::new(out())), updating: false };
-        let terminal = Terminal::new(backend)?;
+        let terminal = Terminal::new(Canvas::default())?;
+        let painter = Painter::new(Short::new(out()));
         let (read_on, may_read) = mpsc::channel();
-        let tty = Tty { terminal, read_on, continued, mouse };
+        let tty = Tty { terminal, painter, read_on, continued, mouse };
         tty.enter()?;
         let read = move || read(&words, wrap, &may_read);
         thread::Builder::new().name("keys".into()).spawn(read)?;
@@ -85,13 +86,13 @@ impl Tty {
     }
 
     pub fn draw(&mut self, draw: impl FnOnce(&mut Frame)) -> io::Result<()> {
-        self.terminal.draw(draw).map(drop)
+        let picture = self.terminal.draw(draw)?.buffer.clone();
+        self.painter.paint(picture, self.terminal.backend().cursor)
     }
 
     /// Everything is drawn anew.
-    pub fn redraw(&mut self) -> io::Result<()> {
-        let size = self.terminal.size()?;
-        self.terminal.resize(ratatui::layout::Rect::from(size))
+    pub fn redraw(&mut self) {
+        self.painter.forget();
     }
 
     pub fn mouse(&mut self, on: bool) -> io::Result<()> {
@@ -111,7 +112,8 @@ impl Tty {
         // Whoever had it may have left it in any state: ours is set, not assumed.
         disable_raw_mode()?;
         self.enter()?;
-        self.redraw()
+        self.redraw();
+        Ok(())
     }
 
     /// Goes to the background until the shell brings the program back. False where no shell would.
@@ -210,41 +212,30 @@ fn out() -> BufWriter<Stdout> {
     BufWriter::with_capacity(64 << 10, io::stdout())
 }
 
-/// A terminal that may have its own opinion of how wide a character is: after each one that is not
-/// plain ASCII the cursor is set anew, so that no text moves its neighbours. It is never asked
-/// anything, since its answer would come between what is typed.
-struct Contained {
-    inner: CrosstermBackend<Short<BufWriter<Stdout>>>,
-    updating: bool,
+/// What pictures are drawn on before they are painted: it has the terminal's size and remembers the
+/// cursor. The terminal is never asked anything, since its answer would come between what is typed.
+#[derive(Default)]
+struct Canvas {
+    cursor: Option<Position>,
 }
 
-impl Backend for Contained {
+impl Backend for Canvas {
     type Error = io::Error;
 
-    fn draw<'a, I>(&mut self, content: I) -> io::Result<()>
+    fn draw<'a, I>(&mut self, _: I) -> io::Result<()>
     where
         I: Iterator<Item = (u16, u16, &'a Cell)>,
     {
-        if !self.updating {
-            self.updating = true;
-            Write::write_all(&mut self.inner, b"\x1b[?2026h")?;
-        }
-        let mut run = Vec::new();
-        for one in content {
-            run.push(one);
-            if !one.2.symbol().is_ascii() {
-                self.inner.draw(run.drain(..))?;
-            }
-        }
-        self.inner.draw(run.into_iter())
+        Ok(())
     }
 
     fn hide_cursor(&mut self) -> io::Result<()> {
-        self.inner.hide_cursor()
+        self.cursor = None;
+        Ok(())
     }
 
     fn show_cursor(&mut self) -> io::Result<()> {
-        self.inner.show_cursor()
+        Ok(())
     }
 
     fn get_cursor_position(&mut self) -> io::Result<Position> {
@@ -252,30 +243,29 @@ impl Backend for Contained {
     }
 
     fn set_cursor_position<P: Into<Position>>(&mut self, position: P) -> io::Result<()> {
-        self.inner.set_cursor_position(position)
+        self.cursor = Some(position.into());
+        Ok(())
     }
 
     fn clear(&mut self) -> io::Result<()> {
-        self.inner.clear()
+        Ok(())
     }
 
-    fn clear_region(&mut self, kind: ClearType) -> io::Result<()> {
-        self.inner.clear_region(kind)
+    fn clear_region(&mut self, _: ClearType) -> io::Result<()> {
+        Ok(())
     }
 
     fn size(&self) -> io::Result<Size> {
-        self.inner.size()
+        let (columns, rows) = size()?;
+        Ok(Size::new(columns, rows))
     }
 
     fn window_size(&mut self) -> io::Result<WindowSize> {
-        self.inner.window_size()
+        Ok(WindowSize { columns_rows: self.size()?, pixels: Size::ZERO })
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        if std::mem::take(&mut self.updating) {
-            Write::write_all(&mut self.inner, b"\x1b[?2026l")?;
-        }
-        Backend::flush(&mut self.inner)
+        Ok(())
     }
 }
 

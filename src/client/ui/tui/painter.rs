@@ -1,0 +1,140 @@
+//! What is written to the terminal so that it shows a picture, however wide it takes a character to
+//! be. Terminals agree on ASCII alone: a flag has two cells here and four there, and a terminal that
+//! draws four is not cleared by two spaces. A row that has, or had, other characters is therefore
+//! written whole. Blanks come first, for cells that a character leaves out. Then each cell is written
+//! in its place, so that the next one covers what a character draws beyond its own.
+
+use std::io::{self, Write};
+
+use ratatui::backend::{Backend, ClearType, CrosstermBackend};
+use ratatui::buffer::{Buffer, Cell, CellWidth};
+use ratatui::crossterm::cursor::{Hide, MoveTo, Show};
+use ratatui::crossterm::queue;
+use ratatui::layout::Position;
+
+/// The terminal shows nothing of a picture before it is complete.
+const BEGIN: &[u8] = b"\x1b[?2026h";
+const END: &[u8] = b"\x1b[?2026l";
+
+/// The line between panes, which stays in its place. It is in most rows.
+const BORDER: &str = "│";
+
+/// A grapheme in its cells.
+struct Unit<'a> {
+    column: u16,
+    cells: u16,
+    cell: &'a Cell,
+}
+
+impl Unit<'_> {
+    /// Whether a row has the same one in the same place.
+    fn is_in(&self, row: &[Unit]) -> bool {
+        let found = row.binary_search_by_key(&self.column, |unit| unit.column);
+        found.is_ok_and(|at| row[at].cell == self.cell)
+    }
+
+    /// Whether terminals agree on its width.
+    fn is_agreed(&self) -> bool {
+        self.cell.symbol().is_ascii()
+    }
+
+    /// Whether a row with it is written whole where the other picture has this row.
+    fn is_doubtful(&self, other: &[Unit]) -> bool {
+        !self.is_agreed() && (self.cell.symbol() != BORDER || !self.is_in(other))
+    }
+}
+
+fn units(row: &[Cell]) -> Vec<Unit<'_>> {
+    let mut units = Vec::with_capacity(row.len());
+    let mut column = 0;
+    while let Some(cell) = row.get(column) {
+        let cells = usize::from(cell.cell_width()).clamp(1, row.len() - column);
+        units.push(Unit { column: column as u16, cells: cells as u16, cell });
+        column += cells;
+    }
+    units
+}
+
+pub struct Painter<W: Write> {
+    out: CrosstermBackend<W>,
+    /// The picture that the terminal shows; none where it may show anything.
+    shown: Option<Buffer>,
+}
+
+impl<W: Write> Painter<W> {
+    pub fn new(to: W) -> Painter<W> {
+        Painter { out: CrosstermBackend::new(to), shown: None }
+    }
+
+    /// The terminal may show anything: the next picture is written whole.
+    pub fn forget(&mut self) {
+        self.shown = None;
+    }
+
+    /// Makes the terminal show a picture.
+    ///
+    /// # Errors
+    ///
+    /// Fails where the terminal is gone.
+    pub fn paint(&mut self, picture: Buffer, cursor: Option<Position>) -> io::Result<()> {
+        self.out.write_all(BEGIN)?;
+        let shown = match self.shown.take() {
+            Some(shown) if shown.area == picture.area => shown,
+            _ => {
+                self.out.clear_region(ClearType::All)?;
+                Buffer::empty(picture.area)
+            }
+        };
+        let width = usize::from(picture.area.width).max(1);
+        let rows = shown.content.chunks(width).zip(picture.content.chunks(width));
+        for (row, (before, now)) in (0..).zip(rows) {
+            if before != now {
+                self.row(row, &units(before), &units(now))?;
+            }
+        }
+        self.shown = Some(picture);
+        match cursor {
+            Some(Position { x, y }) => queue!(self.out, Show, MoveTo(x, y))?,
+            None => queue!(self.out, Hide)?,
+        }
+        self.out.write_all(END)?;
+        Write::flush(&mut self.out)
+    }
+
+    fn row(&mut self, row: u16, before: &[Unit], now: &[Unit]) -> io::Result<()> {
+        let whole = before.iter().any(|unit| unit.is_doubtful(now))
+            || now.iter().any(|unit| unit.is_doubtful(before));
+        if !whole {
+            let changed = now.iter().filter(|unit| !unit.is_in(before));
+            return self.out.draw(changed.map(|unit| (unit.column, row, unit.cell)));
+        }
+        self.blank(row, now)?;
+        let mut run = Vec::new();
+        for unit in now {
+            run.push((unit.column, row, unit.cell));
+            // Where the cursor is now, the terminal alone knows: it is set anew.
+            if !unit.is_agreed() {
+                self.out.draw(run.drain(..))?;
+            }
+        }
+        self.out.draw(run.into_iter())
+    }
+
+    /// Writes spaces, in the looks of what comes there.
+    fn blank(&mut self, row: u16, now: &[Unit]) -> io::Result<()> {
+        let blank = |unit: &Unit| {
+            let mut blank = unit.cell.clone();
+            blank.set_symbol(" ");
+            blank
+        };
+        let blanks: Vec<Cell> = now.iter().map(blank).collect();
+        let cells = now.iter().zip(&blanks).flat_map(|(unit, blank)| {
+            (unit.column..unit.column + unit.cells).map(move |column| (column, row, blank))
+        });
+        self.out.draw(cells)
+    }
+}
+
+#[cfg(test)]
+#[path = "painter_tests.rs"]
+mod tests;
