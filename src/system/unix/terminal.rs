@@ -14,7 +14,7 @@ use crate::system::signal::Signal;
 
 /// The other screen, rows that end at the edge, pastes in brackets, and word of the focus.
 pub const ENTER: &[u8] = b"\x1b[?1049h\x1b[2J\x1b[?7l\x1b[?2004h\x1b[?1004h";
-/// An update that was begun, the mouse, focus, pastes and rows as they were; cursor and screen back.
+/// An update that was begun; mouse, focus, pastes and rows as they were; cursor and screen back.
 pub const LEAVE: &[u8] =
     b"\x1b[?2026l\x1b[?1006l\x1b[?1000l\x1b[?1004l\x1b[?2004l\x1b[?7h\x1b[0m\x1b[?25h\x1b[?1049l";
 /// Presses and the wheel, with columns beyond 223.
