@@ -221,11 +221,18 @@ fn an_invite_makes_no_servers_key_the_next_one_of_another_server() {
         assert_eq!(servers(&world, "carol"), known);
         assert!(!world.vault("bob").join("servers.json").exists());
     }
-    // With both signatures it is what it claims to be.
-    answers(Succession::sign(&own, Whose::Server, &reals), &|| {
-        let (code, told) = trust(&world, "carol", &lure, &["--yes"]);
-        assert!(code == Some(0) && told.contains("Signatures lead from the pinned key"), "{told}");
+    // With both signatures it is what it claims to be, once it has proven its key too.
+    let link = Link {
+        key: own.public().clone(),
+        succession: Succession::sign(&own, Whose::Server, &reals),
+    };
+    let answering = thread::spawn(move || {
+        claims(&listener, &reals, link);
+        lets_in(listener.accept().unwrap().0, &reals);
     });
+    let (code, told) = trust(&world, "carol", &lure, &["--yes"]);
+    assert!(code == Some(0) && told.contains("Signatures lead from the pinned key"), "{told}");
+    answering.join().unwrap();
     assert!(servers(&world, "carol").contains(&print));
 }
 
@@ -412,6 +419,109 @@ fn a_fork_at_a_former_key_is_another_server_and_changes_nothing() {
     }
     let alice = invited(&world, "alice", &invite(&world));
     alice.sees("you are in #tea~");
+}
+
+/// What is stored beside the pinned key of every server, by name.
+fn stored(world: &World, person: &str, folder: &str) -> Vec<String> {
+    let entries = fs::read_dir(world.vault(person).join(folder)).into_iter().flatten();
+    let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let mut names: Vec<_> = names.filter(|name| !name.ends_with(".pem")).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn who_met_the_thief_of_a_former_key_first_comes_to_the_genuine_server() {
+    // The first keys of all worlds are the same, and so the thief has that of the genuine one.
+    let (world, thief) = (World::new(), World::new());
+    let (real, false_) = (rotates(&world), rotates(&thief));
+    let (genuine, lure) = (invite(&world), invite(&thief));
+    world.admit("bob");
+    let pem = fs::read_to_string(world.vault("bob").join("id.pub.pem")).unwrap();
+    thief.registers("bob", &pychat::crypto::PublicKey::from_pem(&pem).unwrap());
+    let mut bob = invited(&world, "bob", &lure);
+    bob.types("/join tea blue kettle 47");
+    bob.sees("you are in #tea~");
+    bob.types("/exit");
+    bob.ends();
+    let known = servers(&world, "bob");
+    assert!(known.contains(&url(&false_)) && !stored(&world, "bob", "device").is_empty());
+    // Nothing but a person who was read the genuine key changes that.
+    let mut refused = invited(&world, "bob", &genuine);
+    refused.is_told("pychat trust and this invite");
+    assert_eq!(refused.ends().code(), Some(6));
+    for args in [&[][..], &["--yes"]] {
+        let (code, told) = trust(&world, "bob", &genuine, args);
+        assert!(code == Some(6) && told.contains(&real) && told.contains(&false_), "{told}");
+    }
+    let spoken = pychat::crypto::Fingerprint::from_url(&url(&real)).unwrap().spoken();
+    let (_, read_out) = world.operator(&["invite"]);
+    assert!(read_out.contains(&spoken), "the operator can read it: {read_out}");
+    let asks = || {
+        let mut command = world.program("bob");
+        command.arg("trust").arg(&genuine);
+        let asked = Terminal::run(&command);
+        asked.shows("Type the server's key as the operator reads it");
+        asked.shows(&format!("the server of {} was not the genuine one", thief.address));
+        assert!(!asked.screen().contains(&spoken), "{}", asked.screen());
+        asked
+    };
+    for wrong in ["y", "", &real] {
+        let mut asked = asks();
+        asked.types(&format!("{wrong}\r"));
+        asked.shows("this is not the key of the invite: nothing was changed");
+        asked.ends_with(1);
+        assert_eq!(servers(&world, "bob"), known);
+    }
+    let mut asked = asks();
+    asked.types(&format!("{}\r", spoken.to_lowercase().replace('-', " ")));
+    asked.shows("whoever runs it could read and change what you wrote and saw there");
+    asked.ends_with(0);
+    assert!(servers(&world, "bob").contains(&url(&real)));
+    assert!(!servers(&world, "bob").contains(&url(&false_)));
+    // Nothing of what was stored of the thief's server is used: it lies beside.
+    assert_eq!(stored(&world, "bob", "servers"), [""; 0]);
+    assert_eq!(stored(&world, "bob", "device"), [""; 0]);
+    assert_eq!(stored(&world, "bob", "set-aside").len(), 1);
+    let bob = world.client("bob", &["--plain"]);
+    bob.sees("you are in #lobby");
+    assert_eq!(bob.seen("#tea~"), 0);
+    drop(bob);
+    let mut lured = invited(&world, "bob", &lure);
+    lured.is_told("is known by another key");
+    assert_eq!(lured.ends().code(), Some(6));
+}
+
+#[test]
+fn trust_stores_no_key_that_the_server_has_not_proven() {
+    let world = World::new();
+    let bob = world.enters("bob");
+    drop(bob);
+    let known = servers(&world, "bob");
+    // It knows another key's public half, and answers for its lineage: with the pinned key in it, and without.
+    let other = Arc::new(Identity::generate());
+    let (host, port) = world.address.rsplit_once(':').unwrap();
+    let own = key(&world);
+    let succession = Succession::sign(&own, Whose::Server, &other);
+    let follows = vec![Link { key: own.public().clone(), succession }];
+    for links in [follows, Vec::new()] {
+        let address = lineages(&other, links);
+        // The server that is known is at the double's address.
+        let entry = known.replace(port, address.rsplit_once(':').unwrap().1);
+        assert_eq!(host, "127.0.0.1");
+        fs::write(world.vault("bob").join("servers.json"), &entry).unwrap();
+        let line = format!("pychat://{address}/{}", other.public().fingerprint().to_url());
+        let (code, told) = trust(&world, "bob", &line, &["--yes"]);
+        assert!(code == Some(4) && told.contains("has not proven the key"), "{told}");
+        assert_eq!(servers(&world, "bob"), entry);
+    }
+    // One that cannot be reached proves nothing either.
+    fs::write(world.vault("bob").join("servers.json"), &known).unwrap();
+    let line = format!("pychat://{}/{}", world.address, other.public().fingerprint().to_url());
+    let world = world.stopped();
+    let (code, told) = trust(&world, "bob", &line, &["--yes"]);
+    assert!(code == Some(4) && told.contains("cannot be asked"), "{told}");
+    assert_eq!(servers(&world, "bob"), known);
 }
 
 #[test]

@@ -12,7 +12,7 @@ use crate::invite::{Invite, InviteError};
 use crate::net::tunnel::{DialError, fetch_lineage};
 
 /// For the answer of a server that is asked for its lineage.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Asks the server of an invite for the verified keys before the one in the invite.
 pub type Ask<'a> = &'a dyn Fn(&Invite, &Fingerprint) -> Result<Lineage, DialError>;
@@ -39,7 +39,7 @@ impl From<Server> for Pinned {
 #[derive(Debug, PartialEq)]
 pub enum Relation<'a> {
     /// No known server has any of these keys.
-    KeyHolder,
+    Unknown,
     /// The known server, and what it is with this key: the key is one of its own, or follows the
     /// pinned one.
     Same { old: &'a Server, now: Server },
@@ -57,7 +57,7 @@ pub fn relation<'a>(key: &Fingerprint, lineage: &Lineage, known: &'a [Server]) -
         return Relation::Fork(server);
     }
     let Some(old) = related().max_by_key(|it| (it.is_known_by(key), pinned_at(it))) else {
-        return Relation::KeyHolder;
+        return Relation::Unknown;
     };
     let now = pinned_at(old).map_or_else(|| old.clone(), |at| old.along(&chain, at));
     Relation::Same { old, now }
@@ -101,7 +101,7 @@ pub fn pin(text: &str, known: &[Server], ask: Ask) -> Result<Pinned, Fault> {
         Err(error) => return Err(unasked(&invite, &error)),
     };
     let server = match relation(print, &lineage, known) {
-        Relation::KeyHolder => Server::new(host, port, print, None).after(&lineage),
+        Relation::Unknown => Server::new(host, port, print, None).after(&lineage),
         // What was compared and pinned under the first key would be set aside without a word.
         Relation::Same { old, now } if now.founding() != old.founding() => {
             return Err(earlier_key(old, print));
@@ -157,8 +157,9 @@ pub fn fork(server: &Server, print: &Fingerprint) -> Fault {
          pinned  {pinned}\n  invite  {print}",
         server.host, server.port
     );
-    let hint = "nothing was changed: somebody may have stolen the former key. Do not use this invite, and \
-                ask the operator";
+    let hint = "nothing was changed: somebody has stolen the former key, and one of the two keys is theirs. Ask \
+                the operator, in person, to read the server's key aloud. If it is the key of this invite: \
+                pychat trust and this invite, in a terminal";
     Fault::new(code::WRONG_SERVER, error, hint)
 }
 
@@ -331,7 +332,7 @@ mod tests {
             assert_eq!(relation(&key, &line, servers), wanted, "{known:?} {chain:?}");
         }
         let others = [server("away", &[3])];
-        assert_eq!(relation(&prints[0], &Lineage::default(), &others), Relation::KeyHolder);
+        assert_eq!(relation(&prints[0], &Lineage::default(), &others), Relation::Unknown);
         // A fork is one although its own key is known as another server's.
         let both = [server("away", &[2]), server("host", &[0, 1])];
         let line = lineage(&[&keys[0], &keys[2]]);

@@ -1,15 +1,19 @@
-//! `pychat trust`: a known server has another key, which this client could not learn from the one
-//! before: it is taken from the new invite, once a person has compared it.
+//! `pychat trust`: a known server has another key, which this client could not learn from the one before.
+//! The key is taken from the new invite, once the server has proven it and a person has compared it.
 
+use std::cell::RefCell;
 use std::io::{BufRead, IsTerminal};
 use std::process::ExitCode;
 
-use super::pinning::{self, Ask, Relation};
+use super::pinning::{self, Ask, PATIENCE, Relation};
 use super::vault::{Server, Vault};
-use crate::crypto::Fingerprint;
+use crate::crypto::{Fingerprint, Identity, PublicKey};
 use crate::fault::{Fault, code};
+use crate::home::FileError;
 use crate::invite::Invite;
+use crate::net::tunnel::{self, Dial, DialError, fetch_lineage};
 use crate::print::{self, err};
+use crate::suite::Suites;
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -25,69 +29,191 @@ pub struct Args {
 enum Change {
     /// Nothing, and why.
     Nothing(String),
-    Key {
-        old: Server,
-        new: Server,
-        /// The new key goes back to the pinned one: what is kept of the server stays with it.
-        keeps: bool,
-    },
-    /// The server has proven keys before the first one that was known.
-    Founding { old: Server, new: Server },
-    /// The invite has the key of another known server, which is at this address now.
-    Conversation { old: Server, new: Server },
+    Replace(Box<Replacement>),
+}
+
+/// One entry of the known servers takes the place of another.
+#[derive(Debug, PartialEq)]
+struct Replacement {
+    /// The entry that is removed.
+    old: Server,
+    new: Server,
+    relation: By,
+}
+
+/// How the new key is related to what is pinned.
+#[derive(Debug, PartialEq)]
+enum By {
+    /// Signatures lead from the pinned key to it.
+    Signatures,
+    /// It is the key of this known server, which is at the old one's address now.
+    Address { known: Server },
+    /// Nothing: it is another server.
+    Nothing,
+    /// Both follow a former key of the server, so one of the two is a thief's.
+    Fork,
 }
 
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let vault = Vault::open()?;
     let invite: Invite = args.invite.parse().map_err(pinning::unusable)?;
-    let (old, new) = match change(&invite, &vault.servers()?, &pinning::ask)? {
+    let key = RefCell::new(None);
+    let ask = |invite: &Invite, print: &Fingerprint| {
+        let (own, lineage) = fetch_lineage(&invite.host, invite.port, print, PATIENCE)?;
+        key.replace(Some(own));
+        Ok(lineage)
+    };
+    let replacement = match change(&invite, &vault.servers()?, &ask)? {
         Change::Nothing(why) => {
             err!("{why}: nothing was changed");
             return Ok(ExitCode::SUCCESS);
         }
-        Change::Key { old, new, keeps } => {
-            tells_keys(&old, &new);
-            match keeps {
-                true => err!(
-                    "Signatures lead from the pinned key to the new one. What this client stores of the \
-                     server stays, and channels with a PIN stay the same."
-                ),
-                false => err!(
-                    "No signature leads from the pinned key to the new one, so it counts as another \
-                     server: unsent messages are not sent there, people's keys are pinned again, and channels \
-                     with a PIN have to be entered again."
-                ),
-            }
-            (old, new)
-        }
-        Change::Founding { old, new } => {
-            tells_keys(&old, &new);
-            err!(
-                "The server has proven its first key, which this client did not know: people's keys are pinned \
-                 again, and channels with a PIN have to be entered again."
-            );
-            (old, new)
-        }
-        Change::Conversation { old, new } => {
-            tells_keys(&old, &new);
-            err!(
-                "This is the key of a server that this client knows at another address. What it stores of that \
-                 server stays; the server that was pinned at this address is removed."
-            );
-            (old, new)
-        }
+        Change::Replace(replacement) => replacement,
     };
-    confirm(args.yes)?;
-    vault.exchange(&old, &new)?;
+    let key = key.into_inner().expect("whatever changes something was asked for");
+    replacement.may_be_confirmed(args.yes, &key.fingerprint())?;
+    prove(&invite, &key, vault.settings()?.suites)?;
+    replacement.tell();
+    replacement.confirm(args.yes, &key.fingerprint())?;
+    store(&vault, &replacement, &key)?;
     err!("the new key is pinned: pychat client");
     Ok(ExitCode::SUCCESS)
 }
 
-fn tells_keys(old: &Server, new: &Server) {
-    let shown =
-        |server: &Server| server.fingerprint().map_or_else(String::new, |it| it.to_string());
-    err!("the server of {}:{}", old.host, old.port);
-    err!("  pinned key   {}\n  new key      {}", shown(old), shown(new));
+/// The server at the invite's address proves the key. The client's key of this handshake is used once: the
+/// server does not learn who asks.
+fn prove(invite: &Invite, key: &PublicKey, suites: Suites) -> Result<(), Fault> {
+    err!("asking {}:{} to prove the key ...", invite.host, invite.port);
+    let (host, port) = (invite.host.as_str(), invite.port);
+    let to = Dial { host, port, server: key, suites, patience: PATIENCE };
+    tunnel::prove(&to, &Identity::generate()).map_err(|error| {
+        let (code, hint) = match error {
+            DialError::WrongKey | DialError::Cut | DialError::Foreign => {
+                (code::WRONG_SERVER, "nothing was stored: what answers there may not be the server")
+            }
+            _ => (code::UNREACHABLE, "nothing was stored: try again when the server runs"),
+        };
+        Fault::new(code, format!("{host}:{port} has not proven the key: {error}"), hint)
+    })
+}
+
+fn store(vault: &Vault, replacement: &Replacement, key: &PublicKey) -> Result<(), FileError> {
+    let Replacement { old, new, relation } = replacement;
+    if *relation == By::Fork {
+        let Server { host, port, .. } = old;
+        err!(
+            "The server of {host}:{port} was not the genuine one: whoever runs it could read and change what \
+             you wrote and saw there."
+        );
+        // What the thief's server said of people must not count as said by the genuine one.
+        if let Some(founding) = old.founding().filter(|founding| new.founding() == Some(*founding))
+        {
+            let folder = vault.set_aside(&founding)?;
+            err!("What this client stored of it is in {} and is not used.", folder.display());
+        }
+    }
+    vault.remember_server_key(key)?;
+    vault.exchange(old, new)
+}
+
+impl Replacement {
+    fn tell(&self) {
+        let Replacement { old, new, relation } = self;
+        let shown =
+            |server: &Server| server.fingerprint().map_or_else(String::new, |it| it.to_string());
+        err!("the server of {}:{}", old.host, old.port);
+        err!("  pinned key   {}\n  new key      {}", shown(old), shown(new));
+        match relation {
+            By::Signatures => {
+                err!("Signatures lead from the pinned key to the new one. {}", stored(old, new));
+            }
+            By::Address { known } => err!(
+                "This is the key of a server that this client knows at another address, {}:{}. The server that \
+                 was pinned at this address is removed. {}",
+                known.host,
+                known.port,
+                stored(known, new)
+            ),
+            By::Nothing => err!(
+                "No signature leads from the pinned key to the new one, so it counts as another server. {}",
+                stored(old, new)
+            ),
+            By::Fork => err!(
+                "Both keys follow a former key of the server, which somebody has stolen: one of the two is \
+                 theirs. If the operator reads you the new key, the server of {}:{} was not the genuine one. \
+                 What this client stores of it is then set aside: people's keys are pinned again, channels \
+                 with a PIN have to be entered again, unsent messages are not sent, and /search finds nothing \
+                 of before.",
+                old.host,
+                old.port
+            ),
+        }
+    }
+
+    /// Whether anybody is there who can compare the key.
+    fn may_be_confirmed(&self, yes: bool, new: &Fingerprint) -> Result<(), Fault> {
+        let terminal = std::io::stdin().is_terminal();
+        match self.relation {
+            By::Fork if !terminal || yes => Err(pinning::fork(&self.old, new)),
+            _ if !terminal && !yes => {
+                let hint = "compare it, then add --yes";
+                Err(Fault::new(code::USAGE, "the key was not compared", hint))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The person compares the key with what the operator says.
+    fn confirm(&self, yes: bool, new: &Fingerprint) -> Result<(), Fault> {
+        let confirmed = match self.relation {
+            By::Fork => {
+                // It is not shown in this form: the one who types it has heard it.
+                let question = "Ask the operator, in person or by a call that you make, to read the server's \
+                                key aloud (pychat invite shows it to them).\nType the server's key as the \
+                                operator reads it, or nothing to change nothing: ";
+                reads_like(new, &answer(question))
+            }
+            _ if yes => true,
+            _ => {
+                let question = "Did the operator announce the change, and read you exactly this new key? [y/N] ";
+                matches!(answer(question).to_lowercase().as_str(), "y" | "yes")
+            }
+        };
+        match confirmed {
+            true => Ok(()),
+            false if self.relation == By::Fork => Err(Fault::plain(
+                code::OTHER,
+                "this is not the key of the invite: nothing was changed",
+            )),
+            false => Err(Fault::plain(code::OTHER, "nothing was changed")),
+        }
+    }
+}
+
+/// What becomes of what the client stores of a server.
+fn stored(old: &Server, new: &Server) -> &'static str {
+    match old.founding() == new.founding() {
+        true => {
+            "What this client stores of the server stays: people's keys, unsent messages, messages for \
+             /search; and channels with a PIN stay the same."
+        }
+        false => {
+            "The first key is another one than the client knew, and everything is stored under the first key: \
+             people's keys are pinned again, channels with a PIN have to be entered again, unsent messages \
+             are not sent, and /search finds nothing of before."
+        }
+    }
+}
+
+/// Whether a text is the spoken form of a key, as people write down what they hear.
+fn reads_like(key: &Fingerprint, text: &str) -> bool {
+    let letters =
+        text.chars().filter(|c| c.is_alphanumeric()).map(|c| match c.to_ascii_uppercase() {
+            'O' => '0',
+            'I' | 'L' => '1',
+            other => other,
+        });
+    letters.eq(key.spoken().chars().filter(|c| *c != '-'))
 }
 
 /// What is to be changed by this invite.
@@ -106,22 +232,23 @@ fn change(invite: &Invite, known: &[Server], ask: Ask) -> Result<Change, Fault> 
     }
     let lineage = ask(invite, print).map_err(|error| pinning::unasked(invite, &error))?;
     let (host, port) = (invite.host.clone(), invite.port);
-    match pinning::relation(print, &lineage, known) {
-        Relation::Fork(server) => Err(pinning::fork(server, print)),
-        Relation::Same { old, now } => Ok(match other(old) {
-            Some(met) => Change::Conversation { old: met.clone(), new: now.at(host, port) },
-            None if now == *old => Change::Nothing(is_known(old, print, invite)),
-            None if now.founding() != old.founding() => {
-                Change::Founding { old: old.clone(), new: now.at(host, port) }
-            }
-            None => Change::Key { old: old.clone(), new: now.at(host, port), keeps: true },
-        }),
-        Relation::KeyHolder => {
-            let old = met.ok_or_else(|| unknown(invite, print, known))?.clone();
+    let (old, new, relation) = match pinning::relation(print, &lineage, known) {
+        Relation::Fork(old) => {
             let new = Server::new(host, port, print, old.name.clone()).after(&lineage);
-            Ok(Change::Key { old, new, keeps: false })
+            (old, new, By::Fork)
         }
-    }
+        Relation::Same { old, now } => match other(old) {
+            Some(met) => (met, now.at(host, port), By::Address { known: old.clone() }),
+            None if now == *old => return Ok(Change::Nothing(is_known(old, print, invite))),
+            None => (old, now.at(host, port), By::Signatures),
+        },
+        Relation::Unknown => {
+            let old = met.ok_or_else(|| unknown(invite, print, known))?;
+            let new = Server::new(host, port, print, old.name.clone()).after(&lineage);
+            (old, new, By::Nothing)
+        }
+    };
+    Ok(Change::Replace(Box::new(Replacement { old: old.clone(), new, relation })))
 }
 
 /// No known server has the key of the invite or is at its address.
@@ -158,23 +285,12 @@ fn is_known(server: &Server, print: &Fingerprint, invite: &Invite) -> String {
     }
 }
 
-/// The person compares the key with what the operator says.
-fn confirm(yes: bool) -> Result<(), Fault> {
-    if yes {
-        return Ok(());
-    }
-    if !std::io::stdin().is_terminal() {
-        let hint = "compare it, then add --yes";
-        return Err(Fault::new(code::USAGE, "the key was not compared", hint));
-    }
-    print::aside("Did the operator announce the change, and read you exactly this new key? [y/N] ");
+/// What the person types. Who hangs up has typed nothing.
+fn answer(question: &str) -> String {
+    print::aside(question);
     let mut answer = String::new();
-    // Who hangs up has not said yes.
     let _ = std::io::stdin().lock().read_line(&mut answer);
-    match answer.trim().to_lowercase().as_str() {
-        "y" | "yes" => Ok(()),
-        _ => Err(Fault::plain(code::OTHER, "nothing was changed")),
-    }
+    answer.trim().to_owned()
 }
 
 #[cfg(test)]
@@ -216,7 +332,7 @@ mod tests {
         let next = server.succeeded_by(&three);
         let keeps = |new: &Server| {
             let (old, new) = (server.clone(), new.clone());
-            Ok(Change::Key { old, new, keeps: true })
+            Ok(Change::Replace(Box::new(Replacement { old, new, relation: By::Signatures })))
         };
         assert_eq!(of("host", &three, None, true).map_err(|it| it.error), keeps(&next));
         let moved = next.at("new.host".into(), 5000);
@@ -224,14 +340,16 @@ mod tests {
         // A claim alone is worth nothing.
         assert!(of("new.host", &three, Some(one), false).is_err());
         for claim in [None, Some(one), Some(other)] {
-            let Change::Key { new, keeps, .. } = of("host", &three, claim, false).unwrap() else {
+            let Change::Replace(other) = of("host", &three, claim, false).unwrap() else {
                 panic!("it has another key")
             };
-            assert!(!keeps && new.name == server.name && new.founding() == Some(three));
+            assert_eq!((&other.relation, other.new.founding()), (&By::Nothing, Some(three)));
+            assert_eq!(other.new.name, server.name);
         }
         let mixed = of("host", &other, None, false).unwrap();
-        let new = away.at("host".into(), 5000);
-        assert_eq!(mixed, Change::Conversation { old: server.clone(), new });
+        let (new, relation) = (away.at("host".into(), 5000), By::Address { known: away });
+        let replaces = Replacement { old: server.clone(), new, relation };
+        assert_eq!(mixed, Change::Replace(Box::new(replaces)));
         // A server that proves the pinned key is known at any address.
         let moved = next.at("nowhere".into(), 5000);
         assert_eq!(of("nowhere", &three, None, true).map_err(|it| it.error), keeps(&moved));
@@ -260,17 +378,50 @@ mod tests {
             fingerprint: Some(three),
             founding,
         };
-        let told =
-            change(&invite("host", Some(one)), std::slice::from_ref(&before), &line).unwrap();
+        let told = |known: &[Server]| match change(&invite("host", Some(one)), known, &line) {
+            Ok(Change::Replace(replacement)) => *replacement,
+            other => panic!("{:?}", other.map_err(|fault| fault.error)),
+        };
         let new =
             Server::new("host".into(), 5000, &one, None).succeeded_by(&two).succeeded_by(&three);
-        assert_eq!(told, Change::Founding { old: before, new });
-        let forked = [Server::new("host".into(), 5000, &one, None).succeeded_by(&other)];
-        for (host, claim) in
-            [("host", None), ("evil", None), ("evil", Some(one)), ("host", Some(two))]
+        let told_of = |old: &Server, relation| {
+            let (old, new) = (old.clone(), new.clone());
+            Replacement { old, new, relation }
+        };
+        let known = [before.clone()];
+        assert_eq!(told(&known), told_of(&before, By::Signatures));
+        assert!(stored(&before, &new).contains("pinned again"));
+        // The same where another server was at this address.
+        let (there, here) =
+            (before.at("there".into(), 5000), Server::new("host".into(), 5000, &other, None));
+        let by = By::Address { known: there.clone() };
+        assert_eq!(told(&[here.clone(), there.clone()]), told_of(&here, by));
+        assert!(stored(&there, &new).contains("pinned again"));
+        let there = Server::new("there".into(), 5000, &one, None).succeeded_by(&two);
+        let by = By::Address { known: there.clone() };
+        assert_eq!(told(&[here.clone(), there.clone()]), told_of(&here, by));
+        assert!(stored(&there, &new).contains("stays"));
+        // A thief of the first key was met before the server.
+        let forked = Server::new("evil".into(), 5000, &one, None).succeeded_by(&other);
+        assert_eq!(told(std::slice::from_ref(&forked)), told_of(&forked, By::Fork));
+        let fork = told_of(&forked, By::Fork);
+        for yes in [true, false] {
+            let fault = fork.may_be_confirmed(yes, &three).unwrap_err().error;
+            assert!(fault.contains(&other.to_string()) && fault.contains(&three.to_string()));
+        }
+    }
+
+    #[test]
+    fn a_key_is_read_as_people_write_what_they_hear() {
+        let key = Fingerprint(std::array::from_fn(|at| at as u8));
+        let spoken = key.spoken();
+        let written = spoken.to_lowercase().replace('-', " ").replace('0', "o").replace('1', "l");
+        assert!(reads_like(&key, &spoken) && reads_like(&key, &written), "{written}");
+        let mut wrong = spoken.clone();
+        wrong.replace_range(0..1, "Z");
+        for text in ["", "y", "yes", &wrong, &spoken[..22], &format!("{spoken}0"), &key.to_string()]
         {
-            let error = change(&invite(host, claim), &forked, &line).unwrap_err().error;
-            assert!(error.contains(&other.to_string()) && error.contains(&three.to_string()));
+            assert!(!reads_like(&key, text), "{text}");
         }
     }
 }

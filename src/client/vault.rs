@@ -1,5 +1,7 @@
 //! What a client keeps on disk: its key and the servers it knows (0600 in a 0700 folder).
 
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use etcetera::BaseStrategy;
@@ -13,6 +15,7 @@ use crate::home::file::{make_folder, read_identity, read_text, replace, turn, wr
 use crate::home::{FileError, json_file};
 use crate::invite::normal_host;
 use crate::suite::Suites;
+use crate::system::files;
 
 /// Gives a passphrase for a locked key, or none where nobody can be asked.
 pub type Ask<'a> = &'a mut dyn FnMut() -> Option<Zeroizing<String>>;
@@ -267,6 +270,41 @@ impl Vault {
         servers.retain(|other| !replaced.contains(&other.founding()) && !is_pinned_by(other));
         servers.insert(0, new.clone());
         json_file::save(&self.servers_file(), &servers, 0o600)
+    }
+
+    /// Moves what is stored under a server's first key out of use, and returns the folder that has it now.
+    ///
+    /// # Errors
+    /// A client uses it, or it cannot be moved.
+    pub fn set_aside(&self, founding: &Fingerprint) -> Result<PathBuf, FileError> {
+        let outbox = self.journal_stem(founding).with_extension("outbox");
+        if let Ok(file) = files::private().write(true).open(&outbox)
+            && !files::try_lock(&file).map_err(FileError::io(&outbox))?
+        {
+            let used = io::Error::other("a client of this server runs: end it first");
+            return Err(FileError::io(&outbox)(used));
+        }
+        let name = founding.to_url();
+        let folder = |number: u32| self.dir.join("set-aside").join(format!("{name}-{number}"));
+        let free = (1..).map(folder).find(|folder| !folder.exists());
+        let folder = free.expect("one of four thousand million numbers is free");
+        make_folder(&folder, 0o700)?;
+        let servers = self.dir.join("servers");
+        for entry in fs::read_dir(&servers).map_err(FileError::io(&servers))?.flatten() {
+            // Public keys of servers are named like this too.
+            let (path, file) = (entry.path(), entry.file_name());
+            let is_key = path.extension().is_some_and(|ending| ending == "pem");
+            if file.to_string_lossy().starts_with(&format!("{name}.")) && !is_key {
+                fs::rename(&path, folder.join(file)).map_err(FileError::io(&path))?;
+            }
+        }
+        let devices = self.devices_dir(founding);
+        match fs::rename(&devices, folder.join("device")) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(FileError::io(&devices)(error))
+            }
+            _ => Ok(folder),
+        }
     }
 
     /// The public key of a server, once fetched, checked against its fingerprint.

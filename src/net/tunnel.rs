@@ -248,6 +248,23 @@ pub struct Dial<'a> {
 /// Connects, shakes hands under the pinned key and sends `login`. All of it, and what is read until the
 /// caller sets another timeout, has one deadline.
 pub fn dial(to: &Dial<'_>, identity: &Identity, login: &Login) -> Result<Tunnel, DialError> {
+    let mut tunnel = shake_hands(to, identity)?;
+    let mut body = Vec::new();
+    codec::encode(login, &mut body);
+    tunnel.writer.send(RecordType::Login, &body).map_err(|_| DialError::Cut)?;
+    Ok(tunnel)
+}
+
+/// Connects, lets the server prove its key by a handshake, and ends the connection.
+///
+/// # Errors
+/// The server cannot be reached, or does not hold the key.
+pub fn prove(to: &Dial<'_>, identity: &Identity) -> Result<(), DialError> {
+    shake_hands(to, identity)?.writer.close("quit");
+    Ok(())
+}
+
+fn shake_hands(to: &Dial<'_>, identity: &Identity) -> Result<Tunnel, DialError> {
     let deadline = Instant::now() + to.patience;
     let (stream, peer) = connect(to.host, to.port, deadline)?;
     let mut records = login_reader(&stream, deadline);
@@ -262,10 +279,7 @@ pub fn dial(to: &Dial<'_>, identity: &Identity, login: &Login) -> Result<Tunnel,
     write_record(&stream, &r2).map_err(|_| DialError::Cut)?;
     let r3 = answer(&mut records)?.ok_or(DialError::Cut)?;
     let transport = sent.finish(r3).map_err(|_| DialError::WrongKey)?;
-    let mut writer = TunnelWriter { stream, sealer: transport.sealer, sealed: Vec::new() };
-    let mut body = Vec::new();
-    codec::encode(login, &mut body);
-    writer.send(RecordType::Login, &body).map_err(|_| DialError::Cut)?;
+    let writer = TunnelWriter { stream, sealer: transport.sealer, sealed: Vec::new() };
     let mut reader = TunnelReader::new(records, transport.opener);
     reader.set_deadline(deadline);
     let parts = Parts::default();

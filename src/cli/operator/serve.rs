@@ -126,6 +126,7 @@ pub fn invite(
     err!("send this line to {} (it is public):", name.unwrap_or("your friend"));
     out!("{line}")?;
     err!("the command is:  pychat client {line}");
+    err!("the server's key, to read aloud:  {}", keys.own.public().fingerprint().spoken());
     if address.ip().is_loopback() && config.invite_host.is_none() {
         err!("note: the server listens on this computer only; see server_ip in config.json");
     }
