@@ -10,10 +10,12 @@ use std::sync::{Arc, LazyLock};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use pychat::crypto::handshake::ClientStart;
 use pychat::crypto::{Identity, PublicKey};
 use pychat::invite::Invite;
-use pychat::net::tunnel::{Dial, DialError, Incoming, dial};
+use pychat::net::tunnel::{Dial, DialError, Incoming, dial, write_record};
 use pychat::suite::Suites;
+use pychat::wire::record::RecordReader;
 use socket2::{Domain, Socket, Type};
 use world::peer::login;
 use world::proxy::Proxy;
@@ -221,6 +223,76 @@ fn a_member_comes_in_where_everybody_has_the_same_address() {
     let plan = Plan { addresses: 256, address: botnet, each: 8, hold, says: vec![], per_s: 1_000 };
     comes_in_under(&world, &plan, &[never_seen]);
     assert!(world.figure("evicted") > 0);
+}
+
+/// Members whose sources hold the door, and sources of each.
+const HOSTILE: (usize, usize) = (22, 7);
+
+/// A hostile member's source, in a network of its own.
+fn theirs(member: usize, number: usize) -> [u8; 4] {
+    [127, 30 + number as u8, member as u8, 1]
+}
+
+/// Where the member has logged in from before.
+const HOME: [u8; 4] = [127, 250, 1, 1];
+
+/// Where people have logged in from, as the server stores it.
+fn sources() -> String {
+    let text = |source: [u8; 4]| std::net::Ipv4Addr::from(source).to_string();
+    let today = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    let today = today.as_secs() / 86_400;
+    let of = |name: String, sources: Vec<[u8; 4]>| {
+        (name, sources.into_iter().map(|one| (text(one), today)).collect::<Vec<_>>())
+    };
+    let hostile =
+        |member| of(format!("m{member}"), (0..HOSTILE.1).map(|it| theirs(member, it)).collect());
+    let all = (0..HOSTILE.0).map(hostile).chain([of("bob".into(), vec![HOME])]);
+    serde_json::to_string(&all.collect::<std::collections::BTreeMap<_, _>>()).unwrap()
+}
+
+/// A connection that has sent R2 and sends no LOGIN; none where the server has no room for it.
+fn half_logged_in(to: SocketAddr, from: [u8; 4], server: &PublicKey) -> Option<TcpStream> {
+    let stream = connect(from, to).ok()?;
+    stream.set_nonblocking(false).ok()?;
+    stream.set_read_timeout(Some(DEADLINE)).ok()?;
+    let (start, r0) = ClientStart::new(&KEY, server, Suites::default());
+    write_record(&stream, &r0).ok()?;
+    let mut records = RecordReader::new(&stream, 2_048);
+    let (_, r2) = start.answer(records.read().ok()??).ok()?;
+    write_record(&stream, &r2).ok()?;
+    // R3 comes once it has a thread.
+    records.read().ok()??;
+    Some(stream)
+}
+
+#[test]
+fn a_member_comes_in_while_22_members_hold_logins_at_7_sources_each() {
+    let world = World::configured(r#"{"exempt": []}"#);
+    let (_, server) = member(&world);
+    (0..HOSTILE.0).for_each(|member| drop(world.registers_key_of(&format!("m{member}"))));
+    let world = world.stopped();
+    std::fs::write(world.home().join("data/sources.json"), sources()).unwrap();
+    let world = world.started();
+    let to: SocketAddr = world.address.parse().unwrap();
+    let way = Proxy::from_source(&world.address, HOME);
+    let (host, port) = way.address.split_once(':').unwrap();
+    let (port, suites, patience) = (port.parse().unwrap(), Suites::default(), DEADLINE);
+    let dials = Dial { host, port, server: &server, suites, patience };
+    // Every source has one connection that is safe for 2 s, and bob comes before they are over.
+    let server = &server;
+    let held: Vec<_> = thread::scope(|scope| {
+        let hold =
+            |member| (0..HOSTILE.1).map(move |it| half_logged_in(to, theirs(member, it), server));
+        let threads: Vec<_> = (0..HOSTILE.0)
+            .map(|member| scope.spawn(move || hold(member).collect::<Vec<_>>()))
+            .collect();
+        threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+    });
+    let began = Instant::now();
+    let mut bob = dial(&dials, &KEY, &login("bob")).expect("the first try");
+    assert!(matches!(bob.reader.receive(), Ok(Incoming::Record(..))));
+    println!("{} held, bob in after {:?}", held.iter().flatten().count(), began.elapsed());
+    assert!(held.iter().flatten().count() > 90, "they hold what they can have");
 }
 
 /// The figures of docs/security.md: `cargo test --test flood -- --ignored --nocapture`.

@@ -361,7 +361,7 @@ impl Admission {
         }
         drop(rules);
         let source = Source::from(address);
-        let known = self.recent.lock().knows(source, recent_logins::today());
+        let known = self.recent.lock().prefers(source, recent_logins::today());
         let (penalties, now) = (self.penalties.lock(), self.now());
         let standing = penalties.standing(source, known, now)?;
         let penalised = penalties.penalises(source, now);
@@ -371,7 +371,8 @@ impl Admission {
     /// Somebody has logged in from there.
     pub fn note_login(&self, user: &UserName, address: IpAddr) {
         if self.tells_apart(address) {
-            self.recent.lock().note(user, address.into(), recent_logins::today());
+            let displaced = self.recent.lock().note(user, address.into(), recent_logins::today());
+            displaced.iter().for_each(|source| self.table.lock().demote(*source));
         }
     }
 

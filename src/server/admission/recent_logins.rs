@@ -12,12 +12,16 @@ use crate::home::{FileError, json_file};
 const DAYS: i64 = 30;
 /// Sources of one person that are remembered, the newest: no member pushes out another one's.
 const SOURCES_PER_USER_MAX: usize = 16;
+/// So many of them are preferred among unauthenticated connections, the newest. Each preferred source in a
+/// network of its own holds a place that is safe for 2 s, so a member has few.
+const PREFERRED_PER_USER_MAX: usize = 4;
+
 #[derive(Default)]
 pub struct RecentLogins {
-    /// The day of the last login from each source of each person, days counted since 1970.
-    users: BTreeMap<UserName, BTreeMap<Source, i64>>,
-    /// The newest of those days, by source.
-    days: HashMap<Source, i64>,
+    /// The sources of each person, the newest login last, with its day, counted since 1970.
+    users: BTreeMap<UserName, Vec<(Source, i64)>>,
+    /// The newest of those days, by preferred source.
+    preferred: HashMap<Source, i64>,
     /// Something was noted that is not on disk.
     changed: bool,
 }
@@ -44,11 +48,10 @@ impl RecentLogins {
     /// The file's text, where there is something new for it. People who are not registered any
     /// more, sources beyond a person's number and what is too old are forgotten.
     pub fn text(&mut self, today: i64, is_user: impl Fn(&UserName) -> bool) -> Option<String> {
-        let count =
-            |users: &BTreeMap<_, BTreeMap<_, _>>| users.values().map(BTreeMap::len).sum::<usize>();
+        let count = |users: &BTreeMap<_, Vec<_>>| users.values().map(Vec::len).sum::<usize>();
         let before = count(&self.users);
         for sources in self.users.values_mut() {
-            sources.retain(|_, day| is_recent(*day, today));
+            sources.retain(|(_, day)| is_recent(*day, today));
         }
         self.users.retain(|user, sources| !sources.is_empty() && is_user(user));
         let changed = std::mem::take(&mut self.changed) || count(&self.users) != before;
@@ -59,42 +62,52 @@ impl RecentLogins {
         Some(serde_json::to_string_pretty(&self.users).expect("names and days are plain JSON"))
     }
 
-    /// Somebody has logged in.
-    pub fn note(&mut self, user: &UserName, source: Source, today: i64) {
+    /// Somebody has logged in. Returns a source that is preferred no more, if this one took its place.
+    pub fn note(&mut self, user: &UserName, source: Source, today: i64) -> Option<Source> {
         let sources = self.users.entry(user.clone()).or_default();
-        if sources.insert(source, today) == Some(today) {
-            return;
+        if sources.last() == Some(&(source, today)) {
+            return None;
         }
-        let day = self.days.entry(source).or_insert(today);
-        *day = (*day).max(today);
-        while sources.len() > SOURCES_PER_USER_MAX {
-            let oldest = sources.iter().filter(|(one, _)| **one != source);
-            let Some(oldest) = oldest.min_by_key(|(_, day)| **day).map(|(one, _)| *one) else {
-                break;
-            };
-            sources.remove(&oldest);
-        }
+        let was_preferred = preferred(sources).iter().any(|(one, _)| *one == source);
+        let displaced = preferred(sources).first().map(|(one, _)| *one);
+        let displaces = !was_preferred && sources.len() >= PREFERRED_PER_USER_MAX;
+        sources.retain(|(one, _)| *one != source);
+        sources.push((source, today));
+        let beyond = sources.len().saturating_sub(SOURCES_PER_USER_MAX);
+        sources.drain(..beyond);
         self.changed = true;
+        if !displaces {
+            let day = self.preferred.entry(source).or_insert(today);
+            *day = (*day).max(today);
+            return None;
+        }
+        self.index();
+        displaced.filter(|one| !self.preferred.contains_key(one))
     }
 
-    /// Whether anybody has logged in from there lately.
-    pub fn knows(&self, source: Source, today: i64) -> bool {
-        self.days.get(&source).is_some_and(|day| is_recent(*day, today))
+    /// Whether somebody has logged in from there lately, and the source is one of their newest few.
+    pub fn prefers(&self, source: Source, today: i64) -> bool {
+        self.preferred.get(&source).is_some_and(|day| is_recent(*day, today))
     }
 
-    /// Whether this person has.
+    /// Whether this person has logged in from there lately.
     pub fn has(&self, user: &UserName, source: Source, today: i64) -> bool {
-        let day = self.users.get(user).and_then(|sources| sources.get(&source));
-        day.is_some_and(|day| is_recent(*day, today))
+        let mut sources = self.users.get(user).into_iter().flatten();
+        sources.any(|(one, day)| *one == source && is_recent(*day, today))
     }
 
     fn index(&mut self) {
-        self.days.clear();
-        for (source, day) in self.users.values().flatten() {
-            let newest = self.days.entry(*source).or_insert(*day);
+        self.preferred.clear();
+        for (source, day) in self.users.values().flat_map(|sources| preferred(sources)) {
+            let newest = self.preferred.entry(*source).or_insert(*day);
             *newest = (*newest).max(*day);
         }
     }
+}
+
+/// The newest few of a person's sources.
+fn preferred(sources: &[(Source, i64)]) -> &[(Source, i64)] {
+    &sources[sources.len().saturating_sub(PREFERRED_PER_USER_MAX)..]
 }
 
 fn is_recent(day: i64, today: i64) -> bool {
@@ -117,19 +130,19 @@ mod tests {
         recent.note(&alice, home, 100);
         recent.note(&alice, source("2001:db8::7"), 120);
         let text = recent.text(120, |_| true).unwrap();
-        assert!(text.contains("\"2001:db8::\": 120"), "a /64 and a day, no more: {text}");
+        assert!(text.contains("\"2001:db8::\",\n      120"), "a /64 and a day, no more: {text}");
         assert_eq!(recent.text(120, |_| true), None, "nothing new");
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("sources.json");
         file::replace(&path, text.as_bytes(), 0o600).unwrap();
         let mut again = RecentLogins::load(&path).unwrap();
-        assert!(again.knows(home, 130) && again.has(&alice, home, 130));
-        assert!(!again.knows(home, 131) && !again.has(&alice, home, 131));
-        assert!(!again.knows(source("192.0.2.2"), 130));
+        assert!(again.prefers(home, 130) && again.has(&alice, home, 130));
+        assert!(!again.prefers(home, 131) && !again.has(&alice, home, 131));
+        assert!(!again.prefers(source("192.0.2.2"), 130));
         assert!(!again.has(&"bob".parse().unwrap(), home, 130));
         assert!(!again.text(131, |_| true).unwrap().contains("192.0.2.1"));
         assert_eq!(again.text(131, |_| false).as_deref(), Some("{}"), "nobody is registered");
-        assert!(!again.knows(source("2001:db8::1"), 131));
+        assert!(!again.prefers(source("2001:db8::1"), 131));
         file::replace(&path, b"[]", 0o600).unwrap();
         assert!(matches!(RecentLogins::load(&path), Err(FileError::Damaged { .. })));
     }
@@ -142,9 +155,34 @@ mod tests {
         for number in 0..1_000 {
             let from = source(&format!("10.0.{}.{}", number >> 8, number & 255));
             recent.note(&bob, from, 2);
-            assert!(recent.knows(from, 2), "the newest is there");
+            assert!(recent.prefers(from, 2), "the newest is there");
         }
-        assert!(recent.text(2, |_| true).is_some() && recent.knows(home, 2));
-        assert_eq!(recent.days.len(), 1 + SOURCES_PER_USER_MAX);
+        assert!(recent.text(2, |_| true).is_some() && recent.prefers(home, 2));
+        assert_eq!(recent.preferred.len(), 1 + PREFERRED_PER_USER_MAX);
+        assert_eq!(recent.users[&bob].len(), SOURCES_PER_USER_MAX);
+    }
+
+    #[test]
+    fn the_newest_four_sources_of_a_person_are_preferred_also_after_a_restart() {
+        let (alice, bob) = ("alice".parse().unwrap(), "bob".parse().unwrap());
+        let from = |last: u8| source(&format!("192.0.2.{last}"));
+        let mut recent = RecentLogins::default();
+        let displaced: Vec<_> = (1..=6).map(|last| recent.note(&bob, from(last), 9)).collect();
+        assert_eq!(displaced, [None, None, None, None, Some(from(1)), Some(from(2))]);
+        assert!(recent.has(&bob, from(1), 9), "it stays one that bob is known by");
+        // Somebody else's word counts for itself.
+        assert_eq!(recent.note(&alice, from(3), 9), None);
+        assert_eq!(recent.note(&bob, from(1), 9), None, "3 is preferred for alice");
+        assert_eq!(recent.note(&bob, from(4), 10), None, "it was preferred before");
+        assert_eq!(recent.note(&bob, from(2), 10), Some(from(5)));
+        let preferred = |recent: &RecentLogins| {
+            (1..=6).filter(|last| recent.prefers(from(*last), 10)).collect::<Vec<u8>>()
+        };
+        assert_eq!(preferred(&recent), [1, 2, 3, 4, 6]);
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("sources.json");
+        let text = recent.text(10, |_| true).unwrap();
+        file::replace(&path, text.as_bytes(), 0o600).unwrap();
+        assert_eq!(preferred(&RecentLogins::load(&path).unwrap()), [1, 2, 3, 4, 6]);
     }
 }

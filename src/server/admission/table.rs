@@ -157,6 +157,15 @@ impl<H> Table<H> {
         Ok(evicted)
     }
 
+    /// A source is preferred no more: its connections count as unknown from now on.
+    pub fn demote(&mut self, source: Source) {
+        let known = |held: &&mut Held<H>| held.origin.standing == Standing::Known;
+        let of_source = |held: &&mut Held<H>| held.origin.source == Some(source);
+        for held in self.held.values_mut().filter(known).filter(of_source) {
+            held.origin.standing = Standing::Unknown;
+        }
+    }
+
     /// A connection has logged in or gone; none where it was closed for another one before.
     pub fn leave(&mut self, id: u64) -> Option<Held<H>> {
         let held = self.held.remove(&id)?;
