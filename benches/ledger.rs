@@ -28,7 +28,7 @@ use clap::{Parser, ValueEnum};
 use client::Client;
 use pychat::chat::{Body, Conversation, Kind, MsgId, Seq, Wanted};
 use pychat::crypto::RecordType;
-use pychat::ledger::{Draft, Ledger, Older, Page, Reader, Record, Sqlite, Verdict, Work};
+use pychat::ledger::{Draft, Ledger, Older, Outcome, Page, Reader, Record, Sqlite, Work};
 use rustix::event::{PollFd, PollFlags, poll};
 use server::{Crowd, Member, NO_LIMITS, Server};
 
@@ -235,7 +235,7 @@ fn calls(ledger: &mut Sqlite, lines: usize) -> Vec<(&'static str, f64)> {
     let reader = ledger.reader();
     let (lobby, tea) = (conversation("#lobby"), conversation("#tea"));
     let last = match ledger.commit(&[line(&lobby, 0)]).unwrap()[0] {
-        Verdict::Stored(seq) => seq,
+        Outcome::Stored(seq) => seq,
         other => panic!("{other:?}"),
     };
     let page = |after: u64| reader.read(&lobby, Seq(after), last, PAGE).unwrap();

@@ -174,7 +174,7 @@ fn codecs(criterion: &mut Criterion) {
         time_ms,
         kind,
         body,
-        lock: pychat::chat::Lock::Open,
+        confidentiality: pychat::chat::Confidentiality::Open,
         edited: false,
         deleted: false,
         replay: false,

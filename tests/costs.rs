@@ -8,7 +8,7 @@ use std::fs;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use pychat::chat::{Command, Hidden, MsgId, NewMessage, Opaque, ReadMark, Seq};
+use pychat::chat::{Command, MsgId, NewMessage, Opaque, ReadMark, SecretText, Seq};
 use pychat::crypto::certificate::{Certificate, OpeningKey, SigningKey};
 use pychat::crypto::{Identity, RecordType};
 use pychat::net::tunnel::Incoming;
@@ -85,7 +85,7 @@ fn worst() -> Vec<Command> {
         Command::Read { conversations: (1..300).map(mark).collect() },
         Command::Away { text: Some(text()) },
         Command::Operate { words: vec!["x".repeat(12_000)], reference: reference() },
-        Command::Password { password: Hidden::new("x".repeat(1_000)) },
+        Command::Password { password: SecretText::new("x".repeat(1_000)) },
         Command::Unknown,
         Command::Part { channel: channel(), reference: reference() },
     ]
@@ -241,7 +241,7 @@ fn certificates_are_few_for_a_person_whichever_key_they_are_for() {
     let mut refused = Vec::new();
     for (key, device) in [("carol0", "laptop"), ("carol0.phone", "phone")] {
         world.admit(key);
-        let pem = fs::read_to_string(world.vault(key).join("id.pem")).unwrap();
+        let pem = fs::read_to_string(world.data_folder(key).join("id.pem")).unwrap();
         let own = Identity::from_pem(&pem, None).unwrap();
         let mut carol = Peer::enters(&world, key, device);
         let publish = |carol: &mut Peer, at_s| {

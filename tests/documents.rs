@@ -418,9 +418,9 @@ fn arms(source: &str) -> BTreeSet<String> {
 }
 
 #[test]
-fn the_contract_for_programs_has_each_flaw() {
+fn the_contract_for_programs_has_each_violation() {
     let contract = read("docs/json.md").replace("\n### ", "\n## ");
-    let listed: BTreeSet<_> = cells(&contract, "Flaws").into_iter().collect();
+    let listed: BTreeSet<_> = cells(&contract, "Violations").into_iter().collect();
     assert_eq!(listed, arms(&source_with("=> \"not_for_me\"")));
     assert_eq!(arms("A => \"one\", B(_) => \"Two words\""), ["one".to_owned()].into());
 }

@@ -25,10 +25,10 @@ fn kept(world: &World, who: &str, words: &[&str]) -> u64 {
     for word in words {
         assert_eq!(world.found_in(who, word), 0, "{word}");
     }
-    let folder = fs::read_dir(world.vault(who).join("servers")).unwrap();
-    let books =
-        folder.map(Result::unwrap).filter(|one| one.path().extension() == Some("book".as_ref()));
-    books.map(|book| book.metadata().unwrap().len()).sum()
+    let folder = fs::read_dir(world.data_folder(who).join("servers")).unwrap();
+    let logs =
+        folder.map(Result::unwrap).filter(|one| one.path().extension() == Some("search".as_ref()));
+    logs.map(|log| log.metadata().unwrap().len()).sum()
 }
 
 #[test]
@@ -165,7 +165,10 @@ fn a_program_searches_sealed_conversations_by_the_same_object() {
     let end = bob.sees(r#""type":"history""#);
     assert!(end.contains(r#""lines":1"#) && end.contains(r#""ref":"q1""#), "{end}");
     let hit = bob.sees(r#""ref":"q1","#);
-    assert!(hit.contains("the kettle sings") && hit.contains(r#""lock":"sealed""#), "{hit}");
+    assert!(
+        hit.contains("the kettle sings") && hit.contains(r#""confidentiality":"sealed""#),
+        "{hit}"
+    );
     bob.types(r#"{"type":"slash","line":"/set search off"}"#);
     bob.sees("search off");
     bob.types(r#"{"type":"search","to":"@alice","text":"kettle","ref":"q2"}"#);

@@ -19,7 +19,7 @@ fn makes(maker: &mut Program, channel: &str) -> String {
 
 /// Where the keys of a device for this server lie.
 fn device_keys(world: &World, name: &str) -> PathBuf {
-    let mut servers = fs::read_dir(world.vault(name).join("device")).unwrap();
+    let mut servers = fs::read_dir(world.data_folder(name).join("device")).unwrap();
     let folder = servers.next().unwrap().unwrap().path();
     assert!(servers.next().is_none(), "there is one server");
     folder
@@ -40,8 +40,8 @@ fn who_was_met_just_before_the_end_is_kept() {
     let (mut alice, mut bob) = (world.enters("alice"), world.enters("bob"));
     certified(&world, 2);
     let bytes = || {
-        let files = fs::read_dir(world.vault("bob").join("servers")).unwrap();
-        let is = |path: &std::path::PathBuf| path.extension().is_some_and(|it| it == "secrets");
+        let files = fs::read_dir(world.data_folder("bob").join("servers")).unwrap();
+        let is = |path: &std::path::PathBuf| path.extension().is_some_and(|it| it == "trust");
         let file = files.map(|file| file.unwrap().path()).find(is).unwrap();
         fs::metadata(file).unwrap().len()
     };
@@ -268,7 +268,7 @@ fn who_has_lost_a_key_compares_one_number_with_those_who_knew_it() {
     bob.types("/exit");
     bob.ends();
     // His computer is gone, with all that was on it.
-    fs::remove_dir_all(world.vault("bob")).unwrap();
+    fs::remove_dir_all(world.data_folder("bob")).unwrap();
     let made = world.program("bob").arg("keygen").output().unwrap();
     assert!(made.status.success());
     let shown = world.program("bob").args(["key", "show", "--name", "bob"]).output().unwrap();
@@ -374,9 +374,9 @@ fn a_program_is_told_who_can_read_and_what_is_kept_is_for_ones_own_eyes() {
     let topic = bob.sees(r#""type":"topic""#);
     assert!(topic.contains(r#""readers":"pin""#), "{topic}");
     bob.types(r#"{"type":"slash","line":"/me waits"}"#);
-    bob.sees(r#""lock":"pin""#);
+    bob.sees(r#""confidentiality":"pin""#);
     let mut files = 0;
-    for folder in [world.vault("bob").join("servers"), device_keys(&world, "bob")] {
+    for folder in [world.data_folder("bob").join("servers"), device_keys(&world, "bob")] {
         for file in fs::read_dir(folder).unwrap() {
             let file = file.unwrap();
             // The server's public key is for everybody.

@@ -39,7 +39,7 @@ fn invite(world: &World) -> String {
 }
 
 fn servers(world: &World, person: &str) -> String {
-    fs::read_to_string(world.vault(person).join("servers.json")).unwrap_or_default()
+    fs::read_to_string(world.data_folder(person).join("servers.json")).unwrap_or_default()
 }
 
 fn invited(world: &World, name: &str, invite: &str) -> Program {
@@ -219,7 +219,7 @@ fn an_invite_makes_no_servers_key_the_next_one_of_another_server() {
             assert_eq!(bob.ends().code(), Some(6));
         });
         assert_eq!(servers(&world, "carol"), known);
-        assert!(!world.vault("bob").join("servers.json").exists());
+        assert!(!world.data_folder("bob").join("servers.json").exists());
     }
     // With both signatures it is what it claims to be, once it has proven its key too.
     let link = Link {
@@ -423,7 +423,7 @@ fn a_fork_at_a_former_key_is_another_server_and_changes_nothing() {
 
 /// What is stored beside the pinned key of every server, by name.
 fn stored(world: &World, person: &str, folder: &str) -> Vec<String> {
-    let entries = fs::read_dir(world.vault(person).join(folder)).into_iter().flatten();
+    let entries = fs::read_dir(world.data_folder(person).join(folder)).into_iter().flatten();
     let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
     let mut names: Vec<_> = names.filter(|name| !name.ends_with(".pem")).collect();
     names.sort();
@@ -437,7 +437,7 @@ fn who_met_the_thief_of_a_former_key_first_comes_to_the_genuine_server() {
     let (real, false_) = (rotates(&world), rotates(&thief));
     let (genuine, lure) = (invite(&world), invite(&thief));
     world.admit("bob");
-    let pem = fs::read_to_string(world.vault("bob").join("id.pub.pem")).unwrap();
+    let pem = fs::read_to_string(world.data_folder("bob").join("id.pub.pem")).unwrap();
     thief.registers("bob", &pychat::crypto::PublicKey::from_pem(&pem).unwrap());
     let mut bob = invited(&world, "bob", &lure);
     bob.types("/join tea blue kettle 47");
@@ -509,14 +509,14 @@ fn trust_stores_no_key_that_the_server_has_not_proven() {
         // The server that is known is at the double's address.
         let entry = known.replace(port, address.rsplit_once(':').unwrap().1);
         assert_eq!(host, "127.0.0.1");
-        fs::write(world.vault("bob").join("servers.json"), &entry).unwrap();
+        fs::write(world.data_folder("bob").join("servers.json"), &entry).unwrap();
         let line = format!("pychat://{address}/{}", other.public().fingerprint().to_url());
         let (code, told) = trust(&world, "bob", &line, &["--yes"]);
         assert!(code == Some(4) && told.contains("has not proven the key"), "{told}");
         assert_eq!(servers(&world, "bob"), entry);
     }
     // One that cannot be reached proves nothing either.
-    fs::write(world.vault("bob").join("servers.json"), &known).unwrap();
+    fs::write(world.data_folder("bob").join("servers.json"), &known).unwrap();
     let line = format!("pychat://{}/{}", world.address, other.public().fingerprint().to_url());
     let world = world.stopped();
     let (code, told) = trust(&world, "bob", &line, &["--yes"]);
@@ -550,7 +550,7 @@ fn an_invite_without_its_first_key_leads_to_the_whole_server() {
     let (_, key) = short.rsplit_once('/').unwrap();
     let port = port.parse::<u16>().unwrap();
     let entry = serde_json::json!([{"host": host, "port": port, "fingerprint": key}]).to_string();
-    fs::write(world.vault("carol").join("servers.json"), &entry).unwrap();
+    fs::write(world.data_folder("carol").join("servers.json"), &entry).unwrap();
     let mut carol = invited(&world, "carol", &line);
     carol.is_told("had a key before the first one that is known here");
     assert_eq!(carol.ends().code(), Some(6));
@@ -598,7 +598,7 @@ fn a_first_key_that_cannot_be_proven_now_is_not_guessed() {
     let mut bob = invited(&world, "bob", &format!("pychat://{address}/{own}/{first}"));
     bob.is_told("cannot be asked which keys it had before");
     assert_eq!(bob.ends().code(), Some(4));
-    assert!(!world.vault("bob").join("servers.json").exists());
+    assert!(!world.data_folder("bob").join("servers.json").exists());
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! The suites of the handshake on the real binary: which one is taken, and that nobody on the way takes the
-//! better one away.
+//! The suites of the handshake on the real binary: which one is taken, and that nobody on the way
+//! takes the better one away.
 
 mod world;
 
@@ -19,7 +19,7 @@ const R1_BYTES: [usize; 2] = [40, 1224];
 
 /// The client accepts these from now on.
 fn accepts(world: &World, name: &str, suites: &str) {
-    let settings = world.vault(name).join("settings.json");
+    let settings = world.data_folder(name).join("settings.json");
     fs::write(settings, format!("{{\"suites\": {suites}}}")).unwrap();
 }
 
@@ -40,8 +40,8 @@ fn write(stream: &mut TcpStream, record: &[u8]) -> Option<()> {
     stream.write_all(&[&length[..], record].concat()).ok()
 }
 
-/// Somebody on the way to the server who has its invite, too. `tamper` gets R0 and R1 by their numbers;
-/// the rest goes through. Gives its address, and how long the last R1 of the server was.
+/// Somebody on the way to the server who has its invite, too. `tamper` gets R0 and R1 by their
+/// numbers; the rest goes through. Gives its address, and how long the last R1 of the server was.
 fn on_the_way(
     world: &World,
     tamper: impl Fn(usize, Vec<u8>) -> Vec<u8> + Send + Sync + 'static,
@@ -164,7 +164,8 @@ fn an_r1_of_another_connection_ends_the_login() {
     drop(world.enters("bob"));
     accepts(&world, "bob", "[1, 2]");
     let (print, server) = (print(&world), world.address.clone());
-    // The control: the same hands, which fetch that R1 and pass on the client's own, are no obstacle.
+    // The control: the same hands, which fetch that R1 and pass on the client's own, are no
+    // obstacle.
     for (suites, swaps) in
         [1, 2, 3].into_iter().flat_map(|suites| [(suites, true), (suites, false)])
     {

@@ -197,7 +197,7 @@ fn a_passphrase_locks_the_key_that_waits_too_and_the_next_one() {
     run(&["key", "passphrase"], &new);
     assert_eq!((locked("BEGIN ENCRYPTED PRIVATE KEY"), locked("BEGIN PRIVATE KEY")), (2, 0));
     for file in ["id.next.pem", "id.next.pub.pem"] {
-        std::fs::remove_file(world.vault("alice").join(file)).unwrap();
+        std::fs::remove_file(world.data_folder("alice").join(file)).unwrap();
     }
     run(&["key", "rotate", "--name", "alice"], &[("passphrase: ", "tall tree\r")]);
     assert_eq!((locked("BEGIN ENCRYPTED PRIVATE KEY"), locked("BEGIN PRIVATE KEY")), (2, 0));

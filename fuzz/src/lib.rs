@@ -11,20 +11,20 @@ use base64::engine::general_purpose::STANDARD_NO_PAD;
 use pychat::chat::{
     ChannelName, Command, Conversation, Event, LogId, Opaque, Seq, Target, TimeSpan, UserName,
 };
+use pychat::client::data_folder::{self, DataFolder};
 use pychat::client::ignore_list::IgnoreList;
 use pychat::client::journal::Journal;
 use pychat::client::storage::Folder;
-use pychat::client::vault::{self, Vault};
 use pychat::config::{Config, IpRange};
 use pychat::crypto::certificate::{Certificate, OpeningKey};
 use pychat::crypto::context::Context;
 use pychat::crypto::handshake::{ClientSent, ClientStart, ServerHello};
+use pychat::crypto::header::{Link, claimed_sender};
 use pychat::crypto::hello::{self, Greeting};
-use pychat::crypto::note::{Link, claimed_sender};
 use pychat::crypto::pin_channel::PinChannel;
 use pychat::crypto::private::Parsed;
 use pychat::crypto::succession::{Succession, Whose};
-use pychat::crypto::{Fingerprint, Identity, PublicKey, keep, key_request};
+use pychat::crypto::{Fingerprint, Identity, PublicKey, at_rest, key_request};
 use pychat::e2e::device_keys::DeviceKeys;
 use pychat::e2e::search_log::{self, SearchLog};
 use pychat::e2e::sequence::{Sequences, Signed};
@@ -65,7 +65,7 @@ pub const TARGETS: &[Decoder] = &[
     ("succession", fuzz_succession),
     ("home", fuzz_home),
     ("ledger", fuzz_ledger),
-    ("vault", fuzz_vault),
+    ("data_folder", fuzz_data_folder),
     ("secrets", fuzz_secrets),
     ("chains", fuzz_chains),
     ("lines", fuzz_lines),
@@ -195,8 +195,8 @@ pub fn fuzz_pin_channel(bytes: &[u8]) {
 }
 
 pub fn fuzz_kept(bytes: &[u8]) {
-    let _ = keep::open_by(identity(), bytes);
-    let _ = keep::unlock(&[7; 32], bytes);
+    let _ = at_rest::open_by(identity(), bytes);
+    let _ = at_rest::unlock(&[7; 32], bytes);
 }
 
 /// What two keys say of each other.
@@ -257,9 +257,9 @@ pub fn fuzz_ledger(bytes: &[u8]) {
 }
 
 /// What a client keeps in clear.
-pub fn fuzz_vault(bytes: &[u8]) {
-    let _ = serde_json::from_slice::<Vec<vault::Server>>(bytes);
-    let _ = serde_json::from_slice::<vault::Settings>(bytes);
+pub fn fuzz_data_folder(bytes: &[u8]) {
+    let _ = serde_json::from_slice::<Vec<data_folder::Server>>(bytes);
+    let _ = serde_json::from_slice::<data_folder::Settings>(bytes);
     let _ = serde_json::from_slice::<IgnoreList>(bytes);
 }
 
@@ -292,8 +292,8 @@ impl Account for Alice {
 /// An empty profile.
 fn profile() -> (tempfile::TempDir, Folder) {
     let profile = tempfile::tempdir().expect("a folder for files");
-    let vault = Vault::at(profile.path()).expect("a folder for files");
-    let folder = Folder::open(&vault, &SERVER).expect("a folder for files");
+    let data_folder = DataFolder::at(profile.path()).expect("a folder for files");
+    let folder = Folder::open(&data_folder, &SERVER).expect("a folder for files");
     (profile, folder)
 }
 
@@ -301,7 +301,7 @@ fn profile() -> (tempfile::TempDir, Folder) {
 /// device's keys.
 pub fn fuzz_secrets(bytes: &[u8]) {
     let (_profile, mut folder) = profile();
-    let sealed = keep::seal_for(&[identity().public()], bytes);
+    let sealed = at_rest::seal_for(&[identity().public()], bytes);
     folder.update_trust(&mut |_| Ok(sealed.clone())).expect("its bytes");
     if let Ok(store) = TrustFile::open(&mut folder, &Alice) {
         let people = TrustStore::of(SERVER, store.kept.people.iter());
@@ -339,7 +339,7 @@ pub fn fuzz_chains(bytes: &[u8]) {
 /// The sealed lines that it has opened, for `/search`: each line of the file is under a key.
 pub fn fuzz_lines(bytes: &[u8]) {
     let ((_profile, mut folder), key) = (profile(), [7; 32]);
-    let locked = |line| STANDARD_NO_PAD.encode(keep::lock(&key, line)) + "\n";
+    let locked = |line| STANDARD_NO_PAD.encode(at_rest::lock(&key, line)) + "\n";
     let text: String = bytes.split(|byte| *byte == b'\n').map(locked).collect();
     folder.replace_search_log(text.as_bytes()).expect("its bytes");
     if let Ok(book) = search_log::read(&folder, &key.into()) {
@@ -355,7 +355,7 @@ pub fn fuzz_outbox(bytes: &[u8]) {
     let folder = tempfile::tempdir().expect("a folder for files");
     let (stem, key) = (folder.path().join("server"), [7; 32]);
     let locked = |line: &[u8]| {
-        let locked = Opaque::new(&keep::lock(&key, line)).expect("a salt at least");
+        let locked = Opaque::new(&at_rest::lock(&key, line)).expect("a salt at least");
         let line = serde_json::json!({ "locked": locked }).to_string();
         [line.as_bytes(), b"\n"].concat()
     };

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ChannelName, Hidden, Mark, MsgId, NewMessage, Opaque, Seq, Target, TimeSpan, UserName,
+    ChannelName, Mark, MsgId, NewMessage, Opaque, SecretText, Seq, Target, TimeSpan, UserName,
 };
 
 /// Up to where a client has a conversation.
@@ -113,7 +113,7 @@ pub enum Command {
         reference: Option<String>,
     },
     /// The answer to `Event::Password`, before the welcome.
-    Password { password: Hidden },
+    Password { password: SecretText },
     /// The person leaves for good, rather than by a cut connection.
     Quit,
     /// A word that this server does not know: refused, never fatal.

@@ -81,13 +81,13 @@ pub enum Event {
         to: Target,
         seq: Seq,
     },
-    /// Lines between what was told before and what is told now are left out: `kept` ones can be
+    /// Lines between what was told before and what is told now are left out: `stored` ones can be
     /// asked for, others are gone.
     Gap {
         to: Target,
         from_seq: Seq,
         to_seq: Seq,
-        kept: bool,
+        stored: bool,
     },
     /// After `Resume`: the conversations that this person can read, beside channels.
     Conversations {

@@ -196,7 +196,7 @@ impl NewMessage {
 /// Who could read a message, as its reader's client has found. Never on the wire.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Lock {
+pub enum Confidentiality {
     /// The server and its operator too.
     #[default]
     Open,
@@ -221,7 +221,7 @@ pub struct Message {
     pub time_ms: i64,
     pub kind: Kind,
     pub body: Body,
-    pub lock: Lock,
+    pub confidentiality: Confidentiality,
     /// The body is not the first one.
     pub edited: bool,
     /// The body was deleted; this is the tombstone.
@@ -358,7 +358,7 @@ impl<'de> Deserialize<'de> for Message {
             time_ms: fields.time_ms,
             kind: kind_of(&fields.kind, fields.of).map_err(de::Error::custom)?,
             body: Body::from_fields(fields.text, fields.sealed).map_err(de::Error::custom)?,
-            lock: Lock::Open,
+            confidentiality: Confidentiality::Open,
             edited: fields.edited,
             deleted: fields.deleted,
             replay: fields.replay,

@@ -7,7 +7,7 @@ use clap::Subcommand;
 use zeroize::Zeroizing;
 
 use crate::chat::UserName;
-use crate::client::vault::Vault;
+use crate::client::data_folder::DataFolder;
 use crate::crypto::succession::{Succession, Whose};
 use crate::crypto::{Identity, PublicKey};
 use crate::fault::{Fault, code};
@@ -40,45 +40,45 @@ pub enum Job {
 
 /// Generates the key; refuses where there is one.
 pub fn generate() -> anyhow::Result<ExitCode> {
-    let vault = Vault::open()?;
+    let data_folder = DataFolder::open()?;
     err!("generating an RSA-3072 key ...");
-    let identity = vault.create_identity()?;
-    err!("wrote {} ({})", vault.key_file().display(), files::READERS);
+    let identity = data_folder.create_identity()?;
+    err!("wrote {} ({})", data_folder.key_file().display(), files::READERS);
     out!("{}", identity.public().fingerprint())?;
     Ok(ExitCode::SUCCESS)
 }
 
 pub fn run(job: Job) -> anyhow::Result<ExitCode> {
-    let vault = Vault::open()?;
+    let data_folder = DataFolder::open()?;
     match job {
         Job::Show { name, pem } => {
-            let key = vault.public()?.ok_or_else(no_key)?;
+            let key = data_folder.public()?.ok_or_else(no_key)?;
             if pem {
                 print::result(key.to_pem())?;
             } else {
-                show(&vault, name, &key)?;
+                show(&data_folder, name, &key)?;
             }
         }
         Job::Passphrase => {
-            let (identity, known) = open(&vault)?;
+            let (identity, known) = open(&data_folder)?;
             let mut unlock = || ask("passphrase of the new key: ");
-            let next = vault.next_identity(known.as_ref(), &mut unlock)?;
+            let next = data_folder.next_identity(known.as_ref(), &mut unlock)?;
             let passphrase = ask_twice(NEW_PASSPHRASE)?;
             let passphrase = Some(passphrase.as_str()).filter(|text| !text.is_empty());
-            vault.lock(&identity, passphrase)?;
+            data_folder.lock(&identity, passphrase)?;
             if let Some(next) = next {
-                vault.lock_next(&next, passphrase)?;
+                data_folder.lock_next(&next, passphrase)?;
             }
             if let Some(passphrase) = passphrase {
-                vault.lock_old(passphrase)?;
+                data_folder.lock_old(passphrase)?;
             }
             let state = if passphrase.is_some() { "locked" } else { "no longer locked" };
             err!("the key is {state}");
         }
         Job::Rotate { name } => {
-            let (old, passphrase) = open(&vault)?;
+            let (old, passphrase) = open(&data_folder)?;
             let mut unlock = || ask("passphrase of the new key: ");
-            let next = match vault.next_identity(passphrase.as_ref(), &mut unlock)? {
+            let next = match data_folder.next_identity(passphrase.as_ref(), &mut unlock)? {
                 Some(next) => {
                     err!("a new key is already waiting for admission; its line is:");
                     next
@@ -87,7 +87,7 @@ pub fn run(job: Job) -> anyhow::Result<ExitCode> {
                     // The new key gets the passphrase of the old one.
                     err!("generating an RSA-3072 key ...");
                     let passphrase = passphrase.as_ref().map(|text| text.as_str());
-                    let next = vault.create_next_identity(passphrase)?;
+                    let next = data_folder.create_next_identity(passphrase)?;
                     err!(
                         "send this line to the operator (pychat users add). Both keys have signed"
                     );
@@ -95,7 +95,7 @@ pub fn run(job: Job) -> anyhow::Result<ExitCode> {
                     next
                 }
             };
-            let name = own_name(&vault, name)?;
+            let name = own_name(&data_folder, name)?;
             let succession = Succession::sign(&old, Whose::Person, &next);
             out!("{}", next_line(&name, next.public(), &succession))?;
             say(next.public());
@@ -105,9 +105,9 @@ pub fn run(job: Job) -> anyhow::Result<ExitCode> {
 }
 
 /// The client's key, and its passphrase where it has one.
-fn open(vault: &Vault) -> anyhow::Result<(Identity, Option<Zeroizing<String>>)> {
+fn open(data_folder: &DataFolder) -> anyhow::Result<(Identity, Option<Zeroizing<String>>)> {
     let mut passphrase = None;
-    let identity = vault.identity(&mut || {
+    let identity = data_folder.identity(&mut || {
         passphrase = ask("passphrase: ");
         passphrase.clone()
     })?;
@@ -115,8 +115,8 @@ fn open(vault: &Vault) -> anyhow::Result<(Identity, Option<Zeroizing<String>>)> 
 }
 
 /// Prints the line to send, and the fingerprint to read aloud.
-fn show(vault: &Vault, name: Option<UserName>, key: &PublicKey) -> anyhow::Result<()> {
-    out!("{}", key_line(&own_name(vault, name)?, key))?;
+fn show(data_folder: &DataFolder, name: Option<UserName>, key: &PublicKey) -> anyhow::Result<()> {
+    out!("{}", key_line(&own_name(data_folder, name)?, key))?;
     say(key);
     Ok(())
 }
@@ -127,8 +127,8 @@ fn say(key: &PublicKey) {
 }
 
 /// The given name, or the user's name on the server that was used last.
-fn own_name(vault: &Vault, name: Option<UserName>) -> anyhow::Result<UserName> {
-    let last = vault.servers()?.into_iter().next().and_then(|server| server.name);
+fn own_name(data_folder: &DataFolder, name: Option<UserName>) -> anyhow::Result<UserName> {
+    let last = data_folder.servers()?.into_iter().next().and_then(|server| server.name);
     let name = name.or(last);
     Ok(name.ok_or_else(|| Fault::new(code::USAGE, "the name is missing", "add --name NAME"))?)
 }

@@ -183,7 +183,7 @@ mod tests {
             time_ms: 0,
             kind: Kind::Say,
             body: "hi".into(),
-            lock: crate::chat::Lock::Open,
+            confidentiality: crate::chat::Confidentiality::Open,
             edited: false,
             deleted: false,
             replay: true,

@@ -20,7 +20,7 @@ fn all() -> Vec<Value> {
         json!({"type": "message", "seq": seq, "to": "#lobby", "from": "bob", "device": "main",
             "id": id, "time_ms": i64::MIN, "text": dirty}),
         json!({"type": "stored", "id": id, "to": "#lobby", "seq": seq}),
-        json!({"type": "gap", "to": "#lobby", "from_seq": seq, "to_seq": seq, "kept": true}),
+        json!({"type": "gap", "to": "#lobby", "from_seq": seq, "to_seq": seq, "stored": true}),
         json!({"type": "conversations", "conversations": vec![json!({"to": "@bob", "log": log, "last": seq,
             "read": seq, "retention": "2d"}); 20_000]}),
         json!({"type": "read", "to": "#lobby", "seq": seq}),

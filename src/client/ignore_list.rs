@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::chat::UserName;
-use crate::crypto::keep;
+use crate::crypto::at_rest;
 use crate::home::FileError;
 use crate::home::file::replace;
 
@@ -54,7 +54,7 @@ impl IgnoreFile {
     /// `stem` is the journal's path without its endings. A file that cannot be read ignores nobody.
     pub fn open(stem: PathBuf, key: Zeroizing<[u8; 32]>) -> (IgnoreFile, IgnoreList) {
         let file = IgnoreFile { path: stem.with_extension("ignored"), key };
-        let text = fs::read(&file.path).ok().and_then(|locked| keep::unlock(&file.key, &locked));
+        let text = fs::read(&file.path).ok().and_then(|locked| at_rest::unlock(&file.key, &locked));
         let mut ignore_list: IgnoreList =
             text.and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default();
         ignore_list.ignored.truncate(IGNORED_MAX);
@@ -63,6 +63,6 @@ impl IgnoreFile {
 
     pub fn save(&self, ignore_list: &IgnoreList) -> Result<(), FileError> {
         let text = serde_json::to_vec(ignore_list).expect("names are plain JSON");
-        replace(&self.path, &keep::lock(&self.key, &text), 0o600)
+        replace(&self.path, &at_rest::lock(&self.key, &text), 0o600)
     }
 }

@@ -7,18 +7,18 @@ use std::sync::mpsc::{self, Receiver};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::model::Happening;
+use super::model::Input;
 
 /// Bytes, in memory, of events from the server that are not shown yet.
 pub const EVENTS_BYTES_MAX: usize = 1 << 20;
 /// Bytes of typed or piped lines that are not handled yet.
 pub const INPUT_BYTES_MAX: usize = 256 << 10;
-/// What a happening takes beside what its source counts: the queue's entry and what is shown of it.
+/// What a input takes beside what its source counts: the queue's entry and what is shown of it.
 const ENTRY_BYTES: usize = 512;
 
 /// One thing that happens, and its share of the budget of whoever has sent it.
 pub struct Entry {
-    pub happening: Happening,
+    pub input: Input,
     pub permit: Option<Permit>,
 }
 
@@ -47,14 +47,14 @@ impl Sender {
     }
 
     /// Sends something of no size.
-    pub fn send(&self, happening: Happening) -> Result<(), Gone> {
-        self.send_sized(happening, 0, Duration::MAX, || {})
+    pub fn send(&self, input: Input) -> Result<(), Gone> {
+        self.send_sized(input, 0, Duration::MAX, || {})
     }
 
     /// Sends something of `bytes` bytes. `idle` is called each time it has waited for so long.
     pub fn send_sized(
         &self,
-        happening: Happening,
+        input: Input,
         bytes: usize,
         patience: Duration,
         mut idle: impl FnMut(),
@@ -67,7 +67,7 @@ impl Sender {
                 idle();
             }
         });
-        self.queue.send(Entry { happening, permit }).map_err(|_| Gone)
+        self.queue.send(Entry { input, permit }).map_err(|_| Gone)
     }
 }
 
@@ -134,15 +134,15 @@ mod tests {
             scope.spawn(move || {
                 for _ in 0..100 {
                     let idle = || said.send(()).unwrap_or_default();
-                    source.send_sized(Happening::Tick, 0, Duration::from_millis(1), idle).unwrap();
+                    source.send_sized(Input::Tick, 0, Duration::from_millis(1), idle).unwrap();
                 }
             });
             is_full.recv().unwrap();
             // What has no budget goes on.
-            happen.send(Happening::Interrupt).unwrap();
+            happen.send(Input::Interrupt).unwrap();
             let held: Vec<Entry> = entries.iter().take(11).collect();
             assert!(held[..10].iter().all(|entry| entry.permit.is_some()));
-            assert!(matches!(held[10].happening, Happening::Interrupt));
+            assert!(matches!(held[10].input, Input::Interrupt));
             drop(held);
             assert_eq!(entries.iter().take(90).count(), 90);
         });

@@ -1,6 +1,6 @@
 //! What a client keeps of its talk with one server: lines that are not stored yet, and up to where
-//! it has each conversation. Files of the vault (0600), under a key that only the person's own
-//! opens.
+//! it has each conversation. Files of the data folder (0600), under a key that only the person's
+//! own opens.
 
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 
 use super::storage::SealedMap;
 use crate::chat::{Mark, MsgId, NewMessage, Opaque, Position, Target};
-use crate::crypto::keep;
+use crate::crypto::at_rest;
 use crate::system::files;
 
 /// One entry of the outbox file.
@@ -136,7 +136,7 @@ impl Journal {
 
     fn write_locked(&mut self, entry: &Entry) -> io::Result<()> {
         let text = Zeroizing::new(serde_json::to_vec(entry)?);
-        let locked = keep::lock(&self.key, &text);
+        let locked = at_rest::lock(&self.key, &text);
         self.write(&Entry::Locked(Opaque::new(&locked).expect("a salt at least")))
     }
 
@@ -158,7 +158,7 @@ fn read_entries(text: &[u8], key: &[u8; 32]) -> Left {
     let mut left = Left::default();
     for line in text.split(|byte| *byte == b'\n') {
         let entry = match serde_json::from_slice(line) {
-            Ok(Entry::Locked(locked)) => keep::unlock(key, locked.bytes())
+            Ok(Entry::Locked(locked)) => at_rest::unlock(key, locked.bytes())
                 .and_then(|text| serde_json::from_slice::<Entry>(&text).ok()),
             other => other.ok(),
         };

@@ -1,11 +1,11 @@
-//! Which keys this client logs in with: the vault's own, and the one that `key rotate` has made.
-//! Both may change in the vault while the client runs.
+//! Which keys this client logs in with: the data folder's own, and the one that `key rotate` has
+//! made. Both may change in the data folder while the client runs.
 
 use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
-use super::vault::Vault;
+use super::data_folder::DataFolder;
 use crate::crypto::{Fingerprint, Identity, PublicKey};
 use crate::home::FileError;
 
@@ -32,24 +32,26 @@ impl Keys {
     }
 
     /// With the former key, where it is there and opens.
-    pub fn with_former(mut self, vault: &Vault) -> Keys {
-        let former = vault.old_identity(self.passphrase.as_ref());
+    pub fn with_former(mut self, data_folder: &DataFolder) -> Keys {
+        let former = data_folder.old_identity(self.passphrase.as_ref());
         self.former = former.ok().flatten().map(Arc::new);
         self
     }
 
-    /// Takes up what has changed in the vault. Gives what stands in the way of a key there.
-    pub fn refresh(&mut self, vault: &Vault) -> Option<FileError> {
+    /// Takes up what has changed in the data folder. Gives what stands in the way of a key there.
+    pub fn refresh(&mut self, data_folder: &DataFolder) -> Option<FileError> {
         let known = self.passphrase.clone();
-        let own = match vault.public() {
+        let own = match data_folder.public() {
             // Another client has made the next key the own one.
-            Ok(Some(own)) if own != *self.own.public() => vault.identity(&mut || known.clone()),
+            Ok(Some(own)) if own != *self.own.public() => {
+                data_folder.identity(&mut || known.clone())
+            }
             _ => Ok(None),
         };
         if let Ok(Some(own)) = own {
             self.former = Some(std::mem::replace(&mut self.own, Arc::new(own)));
         }
-        let waiting = match vault.next_public() {
+        let waiting = match data_folder.next_public() {
             Ok(waiting) => waiting,
             Err(error) => return Some(error),
         };
@@ -61,7 +63,7 @@ impl Keys {
             return None;
         }
         self.next = None;
-        match vault.next_identity(known.as_ref(), &mut || None) {
+        match data_folder.next_identity(known.as_ref(), &mut || None) {
             Ok(next) => {
                 self.next = next.map(Arc::new);
                 None
@@ -74,19 +76,23 @@ impl Keys {
     }
 
     /// Whether there is another key than this one to log in with.
-    pub fn another(&mut self, key: &Fingerprint, vault: &Vault) -> bool {
+    pub fn another(&mut self, key: &Fingerprint, data_folder: &DataFolder) -> bool {
         // What stands in the way of one is told with the next connection.
-        let _ = self.refresh(vault);
+        let _ = self.refresh(data_folder);
         let keys = self.next.iter().chain([&self.own]);
         keys.into_iter().any(|one| one.public().fingerprint() != *key)
     }
 
     /// A server has admitted a key: where it is the next one, it becomes the own one.
-    pub fn admitted(&mut self, key: &Arc<Identity>, vault: &Vault) -> Result<(), FileError> {
+    pub fn admitted(
+        &mut self,
+        key: &Arc<Identity>,
+        data_folder: &DataFolder,
+    ) -> Result<(), FileError> {
         if self.next.as_ref().is_some_and(|next| Arc::ptr_eq(next, key)) {
             self.next = None;
             self.former = Some(std::mem::replace(&mut self.own, Arc::clone(key)));
-            vault.promote_next(key)?;
+            data_folder.promote_next(key)?;
         }
         Ok(())
     }
@@ -101,45 +107,45 @@ mod tests {
     }
 
     #[test]
-    fn two_clients_of_a_vault_never_promote_a_key_that_nobody_admitted() {
+    fn two_clients_of_a_profile_never_promote_a_key_that_nobody_admitted() {
         let folder = tempfile::tempdir().unwrap();
-        let vault = Vault::at(folder.path()).unwrap();
-        let old = print(&vault.create_identity().unwrap());
-        let first = print(&vault.create_next_identity(None).unwrap());
+        let data_folder = DataFolder::at(folder.path()).unwrap();
+        let old = print(&data_folder.create_identity().unwrap());
+        let first = print(&data_folder.create_next_identity(None).unwrap());
         let open = || {
-            let own = vault.identity(&mut || None).unwrap().unwrap();
-            Keys::new(own, vault.next_identity(None, &mut || None).unwrap(), None)
+            let own = data_folder.identity(&mut || None).unwrap().unwrap();
+            Keys::new(own, data_folder.next_identity(None, &mut || None).unwrap(), None)
         };
         let (mut one, mut two) = (open(), open());
         let next = one.next.clone().unwrap();
-        one.admitted(&next, &vault).unwrap();
+        one.admitted(&next, &data_folder).unwrap();
         assert_eq!((print(&one.own), one.next.is_none()), (first, true));
-        assert!(!one.another(&first, &vault));
+        assert!(!one.another(&first, &data_folder));
         // A later key waits when the second client gets in with the one that it knows.
-        let later = print(&vault.create_next_identity(None).unwrap());
+        let later = print(&data_folder.create_next_identity(None).unwrap());
         let next = two.next.clone().unwrap();
-        two.admitted(&next, &vault).unwrap();
-        assert_eq!(vault.public().unwrap().unwrap().fingerprint(), first);
-        assert_eq!(print(&vault.identity(&mut || None).unwrap().unwrap()), first);
-        assert_eq!(vault.next_public().unwrap().unwrap().fingerprint(), later);
-        assert!(old != first && two.another(&first, &vault));
+        two.admitted(&next, &data_folder).unwrap();
+        assert_eq!(data_folder.public().unwrap().unwrap().fingerprint(), first);
+        assert_eq!(print(&data_folder.identity(&mut || None).unwrap().unwrap()), first);
+        assert_eq!(data_folder.next_public().unwrap().unwrap().fingerprint(), later);
+        assert!(old != first && two.another(&first, &data_folder));
         assert_eq!(two.next.map(|next| print(&next)), Some(later));
     }
 
     #[test]
     fn what_another_client_took_up_is_taken_up_and_a_locked_key_is_told_once() {
         let folder = tempfile::tempdir().unwrap();
-        let vault = Vault::at(folder.path()).unwrap();
-        let old = vault.create_identity().unwrap();
+        let data_folder = DataFolder::at(folder.path()).unwrap();
+        let old = data_folder.create_identity().unwrap();
         let mut keys = Keys::new(old, None, Some(Zeroizing::new("tall tree".into())));
-        let next = vault.create_next_identity(Some("small tree")).unwrap();
-        assert!(keys.refresh(&vault).is_some() && keys.refresh(&vault).is_none());
+        let next = data_folder.create_next_identity(Some("small tree")).unwrap();
+        assert!(keys.refresh(&data_folder).is_some() && keys.refresh(&data_folder).is_none());
         assert!(keys.next.is_none());
-        vault.lock_next(&next, Some("tall tree")).unwrap();
-        assert!(keys.refresh(&vault).is_none());
+        data_folder.lock_next(&next, Some("tall tree")).unwrap();
+        assert!(keys.refresh(&data_folder).is_none());
         assert_eq!(keys.next.as_ref().map(|next| print(next)), Some(print(&next)));
-        vault.promote_next(&next).unwrap();
-        assert!(keys.refresh(&vault).is_none());
+        data_folder.promote_next(&next).unwrap();
+        assert!(keys.refresh(&data_folder).is_none());
         assert_eq!((print(&keys.own), keys.next.is_none()), (print(&next), true));
     }
 }

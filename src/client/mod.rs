@@ -2,10 +2,11 @@
 
 mod connection;
 pub(crate) mod conversations;
+pub mod data_folder;
 mod edge;
-mod happening;
 pub mod ignore_list;
 mod inbox;
+mod input;
 mod invited;
 pub mod journal;
 mod keys;
@@ -20,7 +21,6 @@ pub mod slash;
 pub mod storage;
 pub mod trust;
 mod ui;
-pub mod vault;
 
 use std::io::IsTerminal;
 use std::path::PathBuf;
@@ -39,7 +39,7 @@ use connection::Dialer;
 use conversations::Conversations;
 use ignore_list::{IgnoreFile, IgnoreList};
 use journal::{Journal, Left};
-use model::{Giver, Happening, Model, Use};
+use model::{Giver, Input, Model, Use};
 use outbox::Outbox;
 use profile::Profile;
 use runtime::Runtime;
@@ -158,7 +158,7 @@ fn start(args: &Args) -> anyhow::Result<u8> {
     require_text(args)?;
     let password = args.password_file.as_deref().map(password_file::read).transpose()?;
     let mode = Mode::of(args);
-    let (happen, happenings) = inbox::open();
+    let (happen, inputs) = inbox::open();
     let colour = colored::control::SHOULD_COLORIZE.should_colorize();
     let mut screen = if mode.full { Some(Opened::open(colour)?) } else { None };
     let Some(profile) = profile(args, screen.as_mut())? else { return Ok(code::INTERRUPTED) };
@@ -182,7 +182,7 @@ fn start(args: &Args) -> anyhow::Result<u8> {
         end_on_interrupt(happen.clone());
         profile.announce();
     }
-    let stem = || profile.vault.journal_stem(profile.founding());
+    let stem = || profile.data_folder.journal_stem(profile.founding());
     let ui: Box<dyn Ui> = match screen {
         Some(screen) => {
             let rooms = Rooms::load(stem(), engine.line_key());
@@ -206,7 +206,7 @@ fn start(args: &Args) -> anyhow::Result<u8> {
     let lines_left = args.tail.filter(|lines| *lines > 0);
     let runtime =
         Runtime { model, engine, dialer, ui, journal, ignore_file, lines_left, profile, happen };
-    Ok(runtime.run(&happenings))
+    Ok(runtime.run(&inputs))
 }
 
 /// `--send TEXT` has a text.
@@ -246,7 +246,7 @@ fn take_up(
         Some(Err(trouble)) => {
             match mode.full {
                 // The caller has the receiver.
-                true => drop(happen.send(Happening::Trouble(trouble))),
+                true => drop(happen.send(Input::Trouble(trouble))),
                 false => err!("{trouble}"),
             }
             (None, Left::default())
@@ -279,7 +279,7 @@ fn read_input(args: &Args, mode: Mode, happen: &inbox::Sender) -> Option<Box<dyn
 fn end_on_interrupt(happen: inbox::Sender) {
     // Without the handler Ctrl-C ends the program all the same.
     let _ = ctrlc::set_handler(move || {
-        let _ = happen.send(Happening::Interrupt);
+        let _ = happen.send(Input::Interrupt);
         // Whatever hangs then (a terminal that takes nothing) is not waited for.
         thread::sleep(END_PATIENCE);
         std::process::exit(code::INTERRUPTED.into());
@@ -300,13 +300,13 @@ fn lines_ui(mode: Mode, profile: &Profile, print: Option<Box<dyn Print>>) -> Box
 
 /// The end-to-end engine over what the profile stores of this server.
 fn engine(profile: &Arc<Profile>, retries: bool) -> anyhow::Result<Engine> {
-    let folder = Folder::open(&profile.vault, profile.founding())?;
+    let folder = Folder::open(&profile.data_folder, profile.founding())?;
     Engine::open(profile.clone(), Box::new(folder), retries).map_err(storage::fault)
 }
 
 /// What is kept of the talk with this server, unless another client of this person has it.
 fn journal(profile: &Profile, engine: &Engine) -> Result<(Journal, Left), String> {
-    let stem = profile.vault.journal_stem(profile.founding());
+    let stem = profile.data_folder.journal_stem(profile.founding());
     match Journal::open(&stem, engine.line_key()) {
         Ok(Some(opened)) => Ok(opened),
         Ok(None) => {

@@ -1,5 +1,5 @@
-//! The file that holds the password for a client nobody sits at. A command line and an environment can be read
-//! by others on the computer.
+//! The file that holds the password for a client nobody sits at. A command line and an environment
+//! can be read by others on the computer.
 
 use std::fs::File;
 use std::io::Read;
@@ -7,7 +7,7 @@ use std::path::Path;
 
 use zeroize::Zeroizing;
 
-use crate::chat::Hidden;
+use crate::chat::SecretText;
 use crate::clean;
 use crate::fault::{Fault, code};
 use crate::limits::PASSWORD_BYTES_MAX;
@@ -17,7 +17,7 @@ use crate::system::files;
 ///
 /// # Errors
 /// The file cannot be read, others than its owner can read it, or its first line is no password.
-pub fn read(path: &Path) -> Result<Hidden, Fault> {
+pub fn read(path: &Path) -> Result<SecretText, Fault> {
     let shown = clean::line(&path.display().to_string());
     let fault =
         |error: &str, hint: &str| Fault::new(code::UNREADABLE, format!("{shown}: {error}"), hint);
@@ -38,7 +38,7 @@ pub fn read(path: &Path) -> Result<Hidden, Fault> {
             let error = format!("a password has at most {PASSWORD_BYTES_MAX} bytes");
             Err(fault(&error, format))
         }
-        Ok(password) => Ok(Hidden::new(password.to_owned())),
+        Ok(password) => Ok(SecretText::new(password.to_owned())),
         Err(_) => Err(fault("it is not UTF-8", format)),
     }
 }

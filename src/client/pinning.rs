@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use super::vault::Server;
+use super::data_folder::Server;
 use crate::crypto::Fingerprint;
 use crate::crypto::lineage::Lineage;
 use crate::fault::{Fault, code};

@@ -5,10 +5,10 @@ use std::thread;
 
 use zeroize::Zeroizing;
 
+use super::data_folder::{DataFolder, Server};
 use super::keys::Keys;
 use super::pinning::{self, Pinned, pin};
 use super::prompt::{Prompt, Question};
-use super::vault::{Server, Vault};
 use crate::chat::UserName;
 use crate::crypto::succession::{Succession, Whose};
 use crate::crypto::{Fingerprint, Identity, KeyError, PublicKey};
@@ -21,7 +21,7 @@ use crate::system::programs;
 
 /// Whom to call, and as whom.
 pub struct Profile {
-    pub vault: Vault,
+    pub data_folder: DataFolder,
     keys: Mutex<Keys>,
     /// With the key that is pinned now.
     server: Mutex<Server>,
@@ -39,8 +39,8 @@ impl Profile {
         name: Option<UserName>,
         prompt: &mut dyn Prompt,
     ) -> anyhow::Result<Profile> {
-        let vault = Vault::open()?;
-        let (known, suites) = (vault.servers()?, vault.settings()?.suites);
+        let data_folder = DataFolder::open()?;
+        let (known, suites) = (data_folder.servers()?, data_folder.settings()?.suites);
         let Pinned { mut server, told } = match (server, known.first()) {
             (Some(text), _) => pin(text, &known, &pinning::ask)?,
             (None, Some(server)) => server.clone().into(),
@@ -56,25 +56,38 @@ impl Profile {
             None => ask_name(prompt)?,
         };
         let mut passphrase = None;
-        let (identity, new) = match open_key(&vault, &mut passphrase, prompt)? {
+        let (identity, new) = match open_key(&data_folder, &mut passphrase, prompt)? {
             Some(identity) => (identity, false),
-            None => (make_key(&vault, prompt)?, true),
+            None => (make_key(&data_folder, prompt)?, true),
         };
         let other = passphrase.as_ref().map(|_| "the new key has another passphrase");
         let mut unlock = || prompt.ask(&Question::Passphrase, other);
         // What stands in its way is told with the first connection.
-        let next = vault.next_identity(passphrase.as_ref(), &mut unlock).unwrap_or_default();
-        let keys = Mutex::new(Keys::new(identity, next, passphrase).with_former(&vault));
+        let next = data_folder.next_identity(passphrase.as_ref(), &mut unlock).unwrap_or_default();
+        let keys = Mutex::new(Keys::new(identity, next, passphrase).with_former(&data_folder));
         server.name = Some(name.clone());
-        Ok(Profile { vault, keys, server: Mutex::new(server), name, suites, founding, new })
+        Ok(Profile { data_folder, keys, server: Mutex::new(server), name, suites, founding, new })
     }
 
     #[cfg(test)]
-    pub fn of(vault: Vault, identity: Identity, server: Server, name: UserName) -> Profile {
+    pub fn of(
+        data_folder: DataFolder,
+        identity: Identity,
+        server: Server,
+        name: UserName,
+    ) -> Profile {
         let founding = server.founding().unwrap();
         let keys = Mutex::new(Keys::new(identity, None, None));
         let suites = Suites::default();
-        Profile { vault, keys, server: Mutex::new(server), name, suites, founding, new: false }
+        Profile {
+            data_folder,
+            keys,
+            server: Mutex::new(server),
+            name,
+            suites,
+            founding,
+            new: false,
+        }
     }
 
     /// The key by which the server knows this person.
@@ -95,8 +108,8 @@ impl Profile {
         keepers.map(|key| key.public().clone()).collect()
     }
 
-    /// Of the server's first key: what is kept of the server, and what is derived from it, stays with it
-    /// when its key changes.
+    /// Of the server's first key: what is kept of the server, and what is derived from it, stays
+    /// with it when its key changes.
     pub fn founding(&self) -> &Fingerprint {
         &self.founding
     }
@@ -108,14 +121,14 @@ impl Profile {
 
     /// Whether the server has proven its pinned key to this client before.
     pub fn is_known(&self) -> bool {
-        let known = self.vault.servers().unwrap_or_default();
+        let known = self.data_folder.servers().unwrap_or_default();
         pinning::known_by(&self.pinned(), &known)
             .is_some_and(|known| known.founding() == Some(self.founding))
     }
 
     /// The server has proven that it holds the pinned key at its address: it is known from now on.
     pub fn met(&self) -> Result<(), FileError> {
-        self.vault.remember(&self.server())
+        self.data_folder.remember(&self.server())
     }
 
     /// Where the server is, and by which key it is known.
@@ -123,21 +136,21 @@ impl Profile {
         self.server.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The server names the key that follows its own: where the pinned one and the new one have signed it, it
-    /// is pinned from now on. Gives what a person is told, if anything is new.
+    /// The server names the key that follows its own: where the pinned one and the new one have
+    /// signed it, it is pinned from now on. Gives what a person is told, if anything is new.
     ///
     /// # Errors
-    /// One of the two has not signed it, or the vault cannot be written: the pinned key stays.
+    /// One of the two has not signed it, or the data folder cannot be written: the pinned key stays.
     pub fn succeed(&self, key: &[u8], signatures: &[u8]) -> anyhow::Result<Option<String>> {
         let key = PublicKey::from_der(key)?;
         let (server, print) = (self.server(), key.fingerprint());
         if server.is_known_by(&print) {
             return Ok(None);
         }
-        let old = self.vault.server_key(&self.pinned())?;
+        let old = self.data_folder.server_key(&self.pinned())?;
         let signed = old.zip(Succession::from_bytes(signatures));
         if !signed.is_some_and(|(old, signed)| signed.holds(&old, Whose::Server, &key)) {
-            let known = self.vault.servers().unwrap_or_default();
+            let known = self.data_folder.servers().unwrap_or_default();
             let whose = pinning::known_by(&print, &known).map_or_else(String::new, |other| {
                 format!(" (the key of {}:{})", other.host, other.port)
             });
@@ -146,8 +159,8 @@ impl Profile {
             );
         }
         let server = server.succeeded_by(&print);
-        self.vault.remember_server_key(&key)?;
-        self.vault.remember(&server)?;
+        self.data_folder.remember_server_key(&key)?;
+        self.data_folder.remember(&server)?;
         *self.server.lock().unwrap_or_else(PoisonError::into_inner) = server;
         Ok(Some(format!("the server has a new key, signed by the one before: {print}")))
     }
@@ -218,7 +231,7 @@ fn ask_name(prompt: &mut dyn Prompt) -> Result<UserName, Fault> {
 
 /// The key; none where there is none yet. What opened it is kept for the next one.
 fn open_key(
-    vault: &Vault,
+    data_folder: &DataFolder,
     passphrase: &mut Option<Zeroizing<String>>,
     prompt: &mut dyn Prompt,
 ) -> anyhow::Result<Option<Identity>> {
@@ -229,7 +242,7 @@ fn open_key(
             *passphrase = prompt.ask(&Question::Passphrase, trouble.as_deref());
             passphrase.clone()
         };
-        match vault.identity(&mut unlock) {
+        match data_folder.identity(&mut unlock) {
             Err(FileError::Key { error: error @ KeyError::Passphrase, .. }) if patient => {
                 trouble = Some(error.to_string());
             }
@@ -239,20 +252,20 @@ fn open_key(
 }
 
 /// Makes the key, and locks it where the person wants that.
-fn make_key(vault: &Vault, prompt: &mut dyn Prompt) -> anyhow::Result<Identity> {
+fn make_key(data_folder: &DataFolder, prompt: &mut dyn Prompt) -> anyhow::Result<Identity> {
     let identity = thread::scope(|scope| {
-        let making = scope.spawn(|| vault.create_identity());
+        let making = scope.spawn(|| data_folder.create_identity());
         prompt.wait("making an RSA-3072 key", &|| making.is_finished());
         making.join().expect("a key is made without a panic")
     })?;
-    prompt.tell(&format!("made {}", vault.key_file().display()));
+    prompt.tell(&format!("made {}", data_folder.key_file().display()));
     let mut trouble = None;
     while let Some(first) = prompt.ask(&Question::NewPassphrase, trouble)
         && !first.is_empty()
     {
         match prompt.ask(&Question::NewPassphraseAgain, None) {
             Some(again) if again == first => {
-                vault.lock(&identity, Some(&first))?;
+                data_folder.lock(&identity, Some(&first))?;
                 break;
             }
             _ => trouble = Some("these were two different ones"),
@@ -273,10 +286,10 @@ mod tests {
     #[test]
     fn a_key_follows_the_pinned_one_only_where_both_have_signed_it() {
         let folder = tempfile::tempdir().unwrap();
-        let vault = Vault::at(folder.path()).unwrap();
-        vault.remember_server_key(ana().public()).unwrap();
+        let data_folder = DataFolder::at(folder.path()).unwrap();
+        data_folder.remember_server_key(ana().public()).unwrap();
         let server = Server::new("host".into(), 1, &print(ana()), None);
-        let profile = Profile::of(vault, spare(0), server, "carol".parse().unwrap());
+        let profile = Profile::of(data_folder, spare(0), server, "carol".parse().unwrap());
         let next = bob().public().to_der();
         let signed = |old, whose, new| Succession::sign(old, whose, new).to_bytes();
         let whole = signed(ana(), Whose::Server, bob());

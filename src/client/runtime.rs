@@ -11,12 +11,12 @@ use super::connection::Dialer;
 use super::ignore_list::IgnoreFile;
 use super::inbox::{Entry, Sender};
 use super::journal::Journal;
-use super::model::{self, Action, Ahead, Happening, Model, Show};
+use super::model::{self, Action, Ahead, Input, Model, Output};
 use super::profile::Profile;
 use super::ui::Ui;
-use crate::chat::{ChannelName, Hidden};
+use crate::chat::{ChannelName, SecretText};
 use crate::crypto::pin_channel::{Pin, PinChannel};
-use crate::e2e::{Engine, Output};
+use crate::e2e::{self, Engine};
 use crate::print::err;
 
 /// Things that happen in a row are kept and told once.
@@ -44,16 +44,16 @@ struct Waits {
 
 impl Runtime {
     /// The client's life; the exit code says how it ended.
-    pub fn run(mut self, happenings: &Receiver<Entry>) -> u8 {
-        let code = self.turn(happenings);
+    pub fn run(mut self, inputs: &Receiver<Entry>) -> u8 {
+        let code = self.turn(inputs);
         if let Err(problem) = self.engine.keep_people() {
             err!("error: {problem}");
         }
         code
     }
 
-    fn turn(&mut self, happenings: &Receiver<Entry>) -> u8 {
-        self.ui.show(&Show::State(model::State::Connecting));
+    fn turn(&mut self, inputs: &Receiver<Entry>) -> u8 {
+        self.ui.show(&Output::State(model::State::Connecting));
         self.dialer.dial(0);
         let mut waits = Waits::default();
         loop {
@@ -61,17 +61,17 @@ impl Runtime {
             let tends = Instant::now() + Duration::from_millis(rests_ms);
             let due = waits.tick.into_iter().chain(waits.wait).fold(tends, Instant::min);
             let left = due.saturating_duration_since(Instant::now());
-            let (happening, permit) = match happenings.recv_timeout(left) {
-                Ok(Entry { happening, permit }) => (happening, permit),
+            let (input, permit) = match inputs.recv_timeout(left) {
+                Ok(Entry { input, permit }) => (input, permit),
                 Err(RecvTimeoutError::Timeout) if waits.wait == Some(due) => {
                     waits.wait = None;
-                    (Happening::Waited, None)
+                    (Input::Waited, None)
                 }
-                Err(RecvTimeoutError::Timeout) => (Happening::Tick, None),
+                Err(RecvTimeoutError::Timeout) => (Input::Tick, None),
                 Err(RecvTimeoutError::Disconnected) => return 0,
             };
             self.ui.carries(permit);
-            if let Some(code) = self.happens(happening, &mut waits) {
+            if let Some(code) = self.happens(input, &mut waits) {
                 return code;
             }
             self.ui.carries(None);
@@ -84,31 +84,31 @@ impl Runtime {
     }
 
     /// One thing, and all that follows from it.
-    fn happens(&mut self, happening: Happening, waits: &mut Waits) -> Option<u8> {
+    fn happens(&mut self, input: Input, waits: &mut Waits) -> Option<u8> {
         let now_ms = jiff::Timestamp::now().as_millisecond();
         let tended = self.engine.tend(now_ms);
-        let next = match happening {
-            Happening::Event(event) => outputs(self.engine.received(event, now_ms)),
-            Happening::Answer(event) => outputs(self.engine.answered(event, now_ms)),
-            Happening::Derived { name, key, made } => {
+        let next = match input {
+            Input::Event(event) => outputs(self.engine.received(event, now_ms)),
+            Input::Answer(event) => outputs(self.engine.answered(event, now_ms)),
+            Input::Derived { name, key, made } => {
                 let channel = self.engine.add_channel(key, &name);
-                vec![Next::Input(Happening::Opened { channel, made })]
+                vec![Next::Input(Input::Opened { channel, made })]
             }
-            Happening::Lost(loss) => {
+            Input::Lost(loss) => {
                 self.engine.lost();
-                vec![Next::Input(Happening::Lost(loss))]
+                vec![Next::Input(Input::Lost(loss))]
             }
             other => vec![Next::Input(other)],
         };
         let tended = tended.into_iter().map(Next::Output);
         let mut next: VecDeque<Next> = tended.chain(next).collect();
         while let Some(one) = next.pop_front() {
-            let happening = match one {
-                Next::Input(happening) => Some(happening),
+            let input = match one {
+                Next::Input(input) => Some(input),
                 Next::Output(output) => self.performs(output),
             };
-            let Some(happening) = happening else { continue };
-            let actions = self.model.update(happening, rand::random());
+            let Some(input) = input else { continue };
+            let actions = self.model.update(input, rand::random());
             let mut follows = VecDeque::new();
             for action in actions {
                 match self.does(action, now_ms, waits) {
@@ -125,7 +125,7 @@ impl Runtime {
 
     fn does(&mut self, action: Action, now_ms: i64, waits: &mut Waits) -> Done {
         match action {
-            Action::Show(show) => return self.shows(&show),
+            Action::Output(output) => return self.shows(&output),
             Action::Send(command) => {
                 let next = self.engine.send(command, now_ms);
                 return Done::Go(self.goes_out(next));
@@ -144,7 +144,7 @@ impl Runtime {
             Action::Ignore(ignore_list) => {
                 let saved = self.ignore_file.as_ref().map(|file| file.save(&ignore_list));
                 if let Some(Err(error)) = saved {
-                    self.ui.show(&Show::Error(format!("it holds for this run only: {error}")));
+                    self.ui.show(&Output::Error(format!("it holds for this run only: {error}")));
                 }
             }
             Action::Wait(ms) => {
@@ -178,9 +178,9 @@ impl Runtime {
     }
 
     /// Shows one thing; the last message that was wanted ends the program.
-    fn shows(&mut self, show: &Show) -> Done {
-        self.ui.show(show);
-        if let (Show::Message(_), Some(left)) = (show, &mut self.lines_left) {
+    fn shows(&mut self, output: &Output) -> Done {
+        self.ui.show(output);
+        if let (Output::Message(_), Some(left)) = (output, &mut self.lines_left) {
             *left -= 1;
             if *left == 0 {
                 self.dialer.close();
@@ -192,32 +192,34 @@ impl Runtime {
     }
 
     /// Sends and stores at once; gives what the model takes.
-    fn goes_out(&mut self, outputs: Vec<Output>) -> Vec<Happening> {
+    fn goes_out(&mut self, outputs: Vec<e2e::Output>) -> Vec<Input> {
         outputs.into_iter().filter_map(|output| self.performs(output)).collect()
     }
 
     /// What the engine wants done; gives what the model takes of it.
-    fn performs(&mut self, output: Output) -> Option<Happening> {
+    fn performs(&mut self, output: e2e::Output) -> Option<Input> {
         Some(match output {
-            Output::Send(command) => {
+            e2e::Output::Send(command) => {
                 self.dialer.send(&command);
                 return None;
             }
-            Output::Store(id, sealed) => {
+            e2e::Output::Store(id, sealed) => {
                 self.write(|journal| journal.seal(id, &sealed));
                 return None;
             }
-            Output::Event(event) => Happening::Event(event),
-            Output::Answer(event) => Happening::Answer(event),
-            Output::Violation { message, violation } => Happening::Flawed { message, violation },
-            Output::KeyChanged { name, text } => Happening::KeyChanged { name, text },
-            Output::Told(text) => Happening::Told(text),
-            Output::Trouble(text) => Happening::Trouble(text),
+            e2e::Output::Event(event) => Input::Event(event),
+            e2e::Output::Answer(event) => Input::Answer(event),
+            e2e::Output::Violation { message, violation } => {
+                Input::Violation { message, violation }
+            }
+            e2e::Output::KeyChanged { name, text } => Input::KeyChanged { name, text },
+            e2e::Output::Told(text) => Input::Told(text),
+            e2e::Output::Trouble(text) => Input::Trouble(text),
         })
     }
 
     /// Works out what a PIN opens, while everything else goes on.
-    fn derive(&self, name: ChannelName, pin: Hidden, made: bool) {
+    fn derive(&self, name: ChannelName, pin: SecretText, made: bool) {
         let (server, happen) = (*self.profile.founding(), self.happen.clone());
         let job = move || {
             // Each takes 64 MiB.
@@ -225,7 +227,7 @@ impl Runtime {
             let _turn = ONE.lock().unwrap_or_else(PoisonError::into_inner);
             let key = PinChannel::derive(&Pin::new(pin.reveal()), &server, name.letters());
             // At the end nobody may be left to hear of it.
-            let _ = happen.send(Happening::Derived { name, key, made: made.then_some(pin) });
+            let _ = happen.send(Input::Derived { name, key, made: made.then_some(pin) });
         };
         let spawned = thread::Builder::new().name("pin".into()).spawn(job);
         spawned.expect("a client can start a thread");
@@ -238,36 +240,36 @@ impl Runtime {
         {
             self.journal = None;
             let text = format!("lines typed while offline are not kept from here on: {error}");
-            self.ui.show(&Show::Error(text));
+            self.ui.show(&Output::Error(text));
         }
     }
 }
 
 /// The lines that were typed while a PIN was worked out, as if they were typed now.
-fn typed_ahead(lines: Vec<Ahead>) -> Vec<Happening> {
+fn typed_ahead(lines: Vec<Ahead>) -> Vec<Input> {
     let typed = |Ahead { line, within }: Ahead| {
         let line = line.reveal().to_owned();
         match within {
-            Some(within) => Happening::Composed { within, line },
-            None => Happening::Line(line),
+            Some(within) => Input::Composed { within, line },
+            None => Input::Line(line),
         }
     };
-    lines.into_iter().map(typed).chain([Happening::Caught]).collect()
+    lines.into_iter().map(typed).chain([Input::Caught]).collect()
 }
 
 /// What waits for its turn.
 enum Next {
-    Input(Happening),
-    Output(Output),
+    Input(Input),
+    Output(e2e::Output),
 }
 
-fn outputs(outputs: Vec<Output>) -> Vec<Next> {
+fn outputs(outputs: Vec<e2e::Output>) -> Vec<Next> {
     outputs.into_iter().map(Next::Output).collect()
 }
 
 /// What is left of an action.
 enum Done {
-    Go(Vec<Happening>),
+    Go(Vec<Input>),
     /// The program ends with this code.
     End(u8),
 }

@@ -5,8 +5,8 @@ use std::cell::RefCell;
 use std::io::{BufRead, IsTerminal};
 use std::process::ExitCode;
 
+use super::data_folder::{DataFolder, Server};
 use super::pinning::{self, Ask, PATIENCE, Relation};
-use super::vault::{Server, Vault};
 use crate::crypto::{Fingerprint, Identity, PublicKey};
 use crate::fault::{Fault, code};
 use crate::home::FileError;
@@ -55,7 +55,7 @@ enum By {
 }
 
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let vault = Vault::open()?;
+    let data_folder = DataFolder::open()?;
     let invite: Invite = args.invite.parse().map_err(pinning::unusable)?;
     let key = RefCell::new(None);
     let ask = |invite: &Invite, print: &Fingerprint| {
@@ -63,7 +63,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         key.replace(Some(own));
         Ok(lineage)
     };
-    let replacement = match change(&invite, &vault.servers()?, &ask)? {
+    let replacement = match change(&invite, &data_folder.servers()?, &ask)? {
         Change::Nothing(why) => {
             err!("{why}: nothing was changed");
             return Ok(ExitCode::SUCCESS);
@@ -72,10 +72,10 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     };
     let key = key.into_inner().expect("whatever changes something was asked for");
     replacement.may_be_confirmed(args.yes, &key.fingerprint())?;
-    prove(&invite, &key, vault.settings()?.suites)?;
+    prove(&invite, &key, data_folder.settings()?.suites)?;
     replacement.tell();
     replacement.confirm(args.yes, &key.fingerprint())?;
-    store(&vault, &replacement, &key)?;
+    store(&data_folder, &replacement, &key)?;
     err!("the new key is pinned: pychat client");
     Ok(ExitCode::SUCCESS)
 }
@@ -97,7 +97,11 @@ fn prove(invite: &Invite, key: &PublicKey, suites: Suites) -> Result<(), Fault> 
     })
 }
 
-fn store(vault: &Vault, replacement: &Replacement, key: &PublicKey) -> Result<(), FileError> {
+fn store(
+    data_folder: &DataFolder,
+    replacement: &Replacement,
+    key: &PublicKey,
+) -> Result<(), FileError> {
     let Replacement { old, new, relation } = replacement;
     if *relation == By::Fork {
         let Server { host, port, .. } = old;
@@ -108,12 +112,12 @@ fn store(vault: &Vault, replacement: &Replacement, key: &PublicKey) -> Result<()
         // What the thief's server said of people must not count as said by the genuine one.
         if let Some(founding) = old.founding().filter(|founding| new.founding() == Some(*founding))
         {
-            let folder = vault.set_aside(&founding)?;
+            let folder = data_folder.set_aside(&founding)?;
             err!("What this client stored of it is in {} and is not used.", folder.display());
         }
     }
-    vault.remember_server_key(key)?;
-    vault.exchange(old, new)
+    data_folder.remember_server_key(key)?;
+    data_folder.exchange(old, new)
 }
 
 impl Replacement {

@@ -2,18 +2,18 @@
 //! end to end (certificates, private messages, channels with a PIN). Pure: bytes in, bytes out.
 //! `docs/protocol.md` is the authority for every byte.
 
+pub mod at_rest;
 pub mod certificate;
 pub mod context;
 mod dhkem;
 pub mod handshake;
 mod handshake_error;
+pub mod header;
 pub mod hello;
 mod hybrid;
 pub mod identity;
-pub mod keep;
 pub mod key_request;
 pub mod lineage;
-pub mod note;
 mod parameters;
 pub mod password;
 pub mod pin_channel;

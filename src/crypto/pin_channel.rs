@@ -8,8 +8,8 @@ use zeroize::{Zeroize, Zeroizing};
 use super::Fingerprint;
 use super::certificate::{CERTIFICATE_BYTES, Certificate, CertificateHash, SigningKey, redacted};
 use super::context::Context;
+use super::header::{Draft, HEADER_BYTES, Header, Opened, SealError, VERSION, pad, take};
 use super::identity::CROCKFORD;
-use super::note::{Draft, NOTE_BYTES, Note, Opened, SealError, VERSION, pad, take};
 use super::primitives::{Secret, hedged, hmac_sha256, open, random, seal, sha256};
 
 /// Memory, passes and lanes of Argon2id.
@@ -18,7 +18,7 @@ const SIGNATURE_BYTES: usize = 64;
 /// Session, count, id and salt: what the server sees of a message beside the certificate.
 const HEAD_BYTES: usize = 16 + 8 + 16 + 16;
 /// A note without what stands in the head.
-const INNER_BYTES: usize = NOTE_BYTES - 16 - 8 - 16;
+const INNER_BYTES: usize = HEADER_BYTES - 16 - 8 - 16;
 
 /// A PIN as a person types it; wiped when dropped.
 #[derive(Clone)]
@@ -178,7 +178,7 @@ fn expand(key: &Secret, info: &[&[u8]]) -> Secret {
 }
 
 /// A note as what the server sees of it, and the rest.
-fn split(note: &Note, salt: &[u8; 16]) -> ([u8; HEAD_BYTES], [u8; INNER_BYTES]) {
+fn split(note: &Header, salt: &[u8; 16]) -> ([u8; HEAD_BYTES], [u8; INNER_BYTES]) {
     let bytes = note.to_bytes();
     let (id, rest) = bytes.split_at(16);
     let (before, rest) = rest.split_at(INNER_BYTES - 32);
@@ -187,10 +187,10 @@ fn split(note: &Note, salt: &[u8; 16]) -> ([u8; HEAD_BYTES], [u8; INNER_BYTES]) 
     (head, [before, prev].concat().try_into().expect("both parts have their lengths"))
 }
 
-fn joined(head: &[u8; HEAD_BYTES], inner: &[u8]) -> Option<Note> {
+fn joined(head: &[u8; HEAD_BYTES], inner: &[u8]) -> Option<Header> {
     let (link, rest) = head.split_at(24);
     let (before, prev) = inner.split_at(INNER_BYTES - 32);
-    Note::from_bytes(&[&rest[..16], before, link, prev].concat())
+    Header::from_bytes(&[&rest[..16], before, link, prev].concat())
 }
 
 fn signed(aad: &[u8], inner: &[u8], padded: &[u8]) -> Vec<u8> {

@@ -6,8 +6,8 @@ use zeroize::Zeroizing;
 use super::certificate::{CERTIFICATE_BYTES, Certificate, CertificateHash, OpeningKey, SigningKey};
 use super::context::Context;
 use super::dhkem::Ephemeral;
+use super::header::{Draft, HEADER_BYTES, Header, Opened, SealError, VERSION, pad, take};
 use super::identity::MODULUS_BYTES;
-use super::note::{Draft, NOTE_BYTES, Note, Opened, SealError, VERSION, pad, take};
 use super::primitives::{Secret, hedged, hkdf, open, seal, sha256};
 use super::{Identity, PublicKey};
 
@@ -61,7 +61,7 @@ impl Device<'_> {
 
 /// A body taken apart; nothing of it is believed yet.
 pub struct Parsed<'a> {
-    pub note: Note,
+    pub note: Header,
     from: [u8; CERTIFICATE_BYTES],
     devices: Vec<[u8; 32]>,
     /// All before the wraps.
@@ -140,7 +140,7 @@ impl Parsed<'_> {
             return None;
         }
         let from = take(&mut rest)?;
-        let note = Note::from_bytes(&take::<NOTE_BYTES>(&mut rest)?)?;
+        let note = Header::from_bytes(&take::<HEADER_BYTES>(&mut rest)?)?;
         let [count] = take(&mut rest)?;
         if count == 0 || usize::from(count) > DEVICES_MAX {
             return None;

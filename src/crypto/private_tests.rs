@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::chat::{Kind, MsgId};
 use crate::crypto::Fingerprint;
-use crate::crypto::note::{ContentType, Link};
+use crate::crypto::header::{ContentType, Link};
 use crate::crypto::primitives::random;
 use crate::crypto::test_keys::{ana, bob};
 
@@ -37,10 +37,10 @@ impl Party {
     }
 }
 
-fn note() -> Note {
+fn note() -> Header {
     let link = Link { session: [3; 16], n: 9, prev: [4; 32] };
     let id = MsgId([1; 16]);
-    Note { id, time_ms: 5, kind: Kind::Say, content: ContentType::TEXT, link }
+    Header { id, time_ms: 5, kind: Kind::Say, content: ContentType::TEXT, link }
 }
 
 fn sealed(from: &Party, to: &[&Party]) -> Vec<u8> {
@@ -53,7 +53,7 @@ fn sealed(from: &Party, to: &[&Party]) -> Vec<u8> {
     seal_to(&draft(&note(), &context(), "psst"), by, &devices).unwrap()
 }
 
-fn draft<'a>(note: &'a Note, context: &'a Context, text: &'a str) -> Draft<'a> {
+fn draft<'a>(note: &'a Header, context: &'a Context, text: &'a str) -> Draft<'a> {
     Draft { context, note, text }
 }
 
@@ -217,7 +217,7 @@ fn a_content_of_another_type_is_no_text() {
     let devices = [Device::Certified(&bob.certificate, bob.identity.public())];
     let by = (&ana.certificate, &ana.signing);
     for content in 1..=255 {
-        let note = Note { content: ContentType(content), ..note() };
+        let note = Header { content: ContentType(content), ..note() };
         let body = seal_to(&draft(&note, &context(), "psst"), by, &devices).unwrap();
         let opened = bob.opens(&body, &ana.certificate).unwrap();
         assert_eq!(opened, Opened { note, text: None });

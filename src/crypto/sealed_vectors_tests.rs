@@ -11,8 +11,8 @@ use super::Fingerprint;
 use super::certificate::{Certificate, OpeningKey, SigningKey};
 use super::context::Context;
 use super::dhkem::Ephemeral;
+use super::header::{ContentType, Draft, Header, Link, Opened, body_hash};
 use super::identity::MODULUS_BYTES;
-use super::note::{ContentType, Draft, Link, Note, Opened, body_hash};
 use super::pin_channel::{Pin, PinChannel};
 use super::private::{Device, Fresh, Parsed, Under, seal_with};
 use super::test_keys::{ana, bob};
@@ -53,13 +53,13 @@ fn opening(seed: u8) -> OpeningKey {
 /// Of a message that is in no vector.
 const EDIT: Kind<MsgId> = Kind::Edit { of: MsgId([0xaa; 16]) };
 
-fn note(kind: Kind<MsgId>, n: u64, prev: [u8; 32]) -> Note {
+fn note(kind: Kind<MsgId>, n: u64, prev: [u8; 32]) -> Header {
     let link = Link { session: [0x44; 16], n, prev };
     let (id, content) = (MsgId([0xa0 + n as u8; 16]), ContentType::TEXT);
-    Note { id, time_ms: 1_764_079_391_123, kind, content, link }
+    Header { id, time_ms: 1_764_079_391_123, kind, content, link }
 }
 
-fn described(note: &Note) -> Value {
+fn described(note: &Header) -> Value {
     json!({
         "id": hex(&note.id.0), "time_ms": note.time_ms, "kind": note.kind.code(),
         "content": note.content.0, "of": hex(&note.kind.of().unwrap_or(MsgId([0; 16])).0), "session": hex(&note.link.session),

@@ -9,9 +9,9 @@ use zeroize::Zeroizing;
 
 use super::storage::{Account, Storage, StorageError, Stored};
 use super::trust_file::secret;
-use crate::chat::{Hidden, Opaque};
+use crate::chat::{Opaque, SecretText};
+use crate::crypto::at_rest;
 use crate::crypto::certificate::{Certificate, CertificateHash, OpeningKey, SigningKey};
-use crate::crypto::keep;
 
 /// A certificate is followed by another after a week ...
 const RENEWED_AFTER_S: u64 = 7 * 86_400;
@@ -19,10 +19,10 @@ const RENEWED_AFTER_S: u64 = 7 * 86_400;
 const DELETED_AFTER_S: u64 = 14 * 86_400;
 
 #[derive(Serialize, Deserialize)]
-struct Kept {
+struct StoredKey {
     certificate: Opaque,
-    signing: Hidden,
-    opening: Hidden,
+    signing: SecretText,
+    opening: SecretText,
 }
 
 struct Own {
@@ -63,7 +63,7 @@ impl DeviceKeys {
         self.own.iter().any(|own| own.certificate.hash == certificate.hash)
     }
 
-    fn add(&mut self, name: String, certificate: Certificate, kept: &Kept) {
+    fn add(&mut self, name: String, certificate: Certificate, kept: &StoredKey) {
         let (Some(signing), Some(opening)) = (secret(&kept.signing), secret(&kept.opening)) else {
             return;
         };
@@ -96,15 +96,15 @@ impl DeviceKeys {
         let (signing, opening) = (SigningKey::generate(), OpeningKey::generate());
         let certificate =
             Certificate::issue(&identity, account.founding(), &signing, &opening, now_s);
-        let hidden = |bytes: &[u8; 32]| Hidden::new(STANDARD_NO_PAD.encode(bytes));
-        let kept = Kept {
+        let hidden = |bytes: &[u8; 32]| SecretText::new(STANDARD_NO_PAD.encode(bytes));
+        let kept = StoredKey {
             certificate: Opaque::new(certificate.bytes()).expect("a certificate has bytes"),
             signing: hidden(signing.seed()),
             opening: hidden(opening.private()),
         };
         let text = Zeroizing::new(serde_json::to_vec(&kept).expect("keys are plain JSON"));
         let keepers = account.keepers();
-        let sealed = keep::seal_for(&keepers.iter().collect::<Vec<_>>(), &text);
+        let sealed = at_rest::seal_for(&keepers.iter().collect::<Vec<_>>(), &text);
         let name: String = certificate.hash[..8].iter().map(|byte| format!("{byte:02x}")).collect();
         storage.add_device_key(&name, &sealed)?;
         self.add(name, certificate, &kept);
@@ -139,14 +139,14 @@ fn read(
     name: &str,
     storage: &dyn Storage,
     account: &dyn Account,
-) -> Result<Option<(Kept, Certificate)>, StorageError> {
+) -> Result<Option<(StoredKey, Certificate)>, StorageError> {
     let Some(sealed) = storage.device_key(name)? else { return Ok(None) };
     let openers = account.openers();
-    let text = openers.iter().find_map(|opener| keep::open_by(opener, &sealed));
+    let text = openers.iter().find_map(|opener| at_rest::open_by(opener, &sealed));
     let Some(text) = text else { return Ok(None) };
     let damaged =
         |error: serde_json::Error| storage.damaged(Stored::DeviceKey(name), error.to_string());
-    let kept: Kept = serde_json::from_slice(&text).map_err(damaged)?;
+    let kept: StoredKey = serde_json::from_slice(&text).map_err(damaged)?;
     let certificate = openers.iter().find_map(|opener| {
         Certificate::verify(kept.certificate.bytes(), opener.public(), account.founding())
     });

@@ -9,7 +9,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 
 use super::sequence::Order;
 use crate::chat::{Body, Message, Seq, Target, UserName};
-use crate::crypto::note::Link;
+use crate::crypto::header::Link;
 
 /// Lines of a device of which the next session may name any: two clients may speak at once.
 const LINES_MAX: usize = 16;

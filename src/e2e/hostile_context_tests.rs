@@ -12,10 +12,11 @@ impl Story {
     #[track_caller]
     fn hides(&mut self, message: Message) -> Vec<Violation> {
         let seen = self.tells(message);
-        assert_eq!(seen.texts, [""; 0], "{:?}", seen.flaws);
-        let flaws: Vec<_> = seen.flaws.into_iter().filter(|flaw| !flaw.is_shown()).collect();
-        assert_eq!(flaws.len(), 1);
-        flaws
+        assert_eq!(seen.texts, [""; 0], "{:?}", seen.violations);
+        let violations: Vec<_> =
+            seen.violations.into_iter().filter(|violation| !violation.is_shown()).collect();
+        assert_eq!(violations.len(), 1);
+        violations
     }
 
     /// Bob's client does, with whom it knows or without; the PIN is entered again.
@@ -34,14 +35,14 @@ impl Story {
         Context::new(&SERVER, &self.alice.name, &self.conversation())
     }
 
-    fn note(&mut self, content: ContentType) -> Note {
+    fn note(&mut self, content: ContentType) -> Header {
         let link = Link { session: self.chance.random(), n: 0, prev: [0; 32] };
         let id = MsgId(self.chance.random());
-        Note { id, time_ms: NOW_MS as u64 + self.told, kind: Kind::Say, content, link }
+        Header { id, time_ms: NOW_MS as u64 + self.told, kind: Kind::Say, content, link }
     }
 
     /// What a double of alice's client seals for bob, under her certificate or another one of hers.
-    fn sealed(&self, context: &Context, note: &Note, by: (&Certificate, &SigningKey)) -> Vec<u8> {
+    fn sealed(&self, context: &Context, note: &Header, by: (&Certificate, &SigningKey)) -> Vec<u8> {
         let draft = Draft { context, note, text: "a word" };
         match self.conversation() {
             Target::Channel(_) => tag(7).1.seal(&draft, by).unwrap(),
@@ -88,9 +89,9 @@ fn a_message_is_never_shown_as_somebodys_whom_the_server_gives_its_senders_key()
         let line = story.lines(1).remove(0);
         let keys = story.server.keys[&alice].clone();
         story.server.keys.insert(carol.clone(), keys);
-        let flaws = story.hides(Message { from: carol.clone(), ..line });
+        let violations = story.hides(Message { from: carol.clone(), ..line });
         // The key is alice's; or, at the first meeting, her name is in what she has signed.
-        assert_eq!(flaws, [if first { Violation::Closed } else { Violation::Unconfirmed }]);
+        assert_eq!(violations, [if first { Violation::Closed } else { Violation::Unconfirmed }]);
         story.server.keys.remove(&carol);
     });
 }
@@ -199,7 +200,7 @@ fn a_message_of_an_unknown_type_is_no_text_and_is_not_missed() {
             story.sealed(&story.context(), &note, story.alice.engine.devices.signing().unwrap());
         assert_eq!(story.never_shown(story.message(note.id, &body)), Violation::Newer);
         let seen = story.honest();
-        assert_eq!((seen.texts, seen.flaws), (vec!["hi".to_owned()], vec![]));
+        assert_eq!((seen.texts, seen.violations), (vec!["hi".to_owned()], vec![]));
     });
 }
 

@@ -189,7 +189,7 @@ fn whoever_is_known_stays_known_whatever_people_a_server_invents() {
     };
     line.seq = Seq(1);
     let seen = story.bob.is_told(&mut story.server, Event::Message(line.clone()));
-    assert_eq!((seen.texts.len(), seen.flaws), (0, vec![Violation::NoKeys]));
+    assert_eq!((seen.texts.len(), seen.violations), (0, vec![Violation::NoKeys]));
     let seen = story.bob.says(&mut story.server, "@mallory", "who are you?");
     assert_eq!(seen.texts, ["who are you?"]);
     assert!(kept(&story.bob).contains_key(&mallory));

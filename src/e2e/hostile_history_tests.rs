@@ -1,7 +1,7 @@
 //! A server that answers `/history` with less than there is, or with something else.
 
 use super::*;
-use crate::chat::Lock;
+use crate::chat::Confidentiality;
 
 /// The answer of an honest server: what changes lines is not told, and each line is as it is now.
 fn answer(lines: &[Message], reference: &str) -> Vec<Message> {
@@ -45,11 +45,11 @@ impl Story {
         for line in lines {
             let seen = self.bob.is_told(&mut self.server, Event::Message(line));
             all.texts.extend(seen.texts);
-            all.flaws.extend(seen.flaws);
+            all.violations.extend(seen.violations);
         }
         let (to, reference) = (Some(self.seen_as()), Some("history".into()));
         let end = Event::History { to, lines: count, more: true, partial: false, reference };
-        all.flaws.extend(self.bob.is_told(&mut self.server, end).flaws);
+        all.violations.extend(self.bob.is_told(&mut self.server, end).violations);
         all
     }
 }
@@ -60,12 +60,12 @@ fn a_line_that_is_left_out_of_an_answer_is_missed() {
         let talk = story.talk();
         let mut lines = answer(&talk, "history");
         let honest = story.is_answered(lines.clone());
-        assert_eq!((honest.texts.len(), honest.flaws), (6, vec![]));
+        assert_eq!((honest.texts.len(), honest.violations), (6, vec![]));
         // Neither the first nor the last, nor one that was changed: those may be any.
         let index = [2, 4][story.chance.random_range(0..2)];
         lines.remove(index);
         let seen = story.is_answered(lines);
-        assert_eq!((seen.texts.len(), seen.flaws), (5, vec![Violation::Missing(1)]));
+        assert_eq!((seen.texts.len(), seen.violations), (5, vec![Violation::Missing(1)]));
     });
 }
 
@@ -81,12 +81,12 @@ fn lines_of_an_answer_that_are_swapped_or_told_twice_show() {
             (swapped[2].seq, swapped[4].seq) = (one.seq, two.seq);
         }
         let seen = story.is_answered(swapped);
-        assert!(seen.flaws.contains(&Violation::Again), "{:?}", seen.flaws);
+        assert!(seen.violations.contains(&Violation::Again), "{:?}", seen.violations);
         let mut twice = answer(&story.talk(), "history");
         let one = twice[2].clone();
         twice.insert(4, Message { seq: Seq(twice[3].seq.0), ..one });
         let seen = story.is_answered(twice);
-        assert_eq!((seen.texts.len(), seen.flaws), (6, vec![Violation::Again]));
+        assert_eq!((seen.texts.len(), seen.violations), (6, vec![Violation::Again]));
     });
 }
 
@@ -146,7 +146,7 @@ fn the_last_line_of_an_answer_that_is_left_out_is_missed() {
         let before = Some(line.seq);
         story.told = line.seq.0 - 1;
         story.heals();
-        assert_eq!(story.tells(line).flaws, []);
+        assert_eq!(story.tells(line).violations, []);
         let mut lines = answer(&lines, "history");
         let dropped = story.chance.random_range(0..=1);
         lines.truncate(4 - dropped);
@@ -156,7 +156,7 @@ fn the_last_line_of_an_answer_that_is_left_out_is_missed() {
         assert!(matches!(asked[..], [Output::Send(Command::History { .. })]));
         let seen = story.is_answered(lines);
         assert_eq!(
-            (seen.texts.len(), seen.flaws),
+            (seen.texts.len(), seen.violations),
             (4 - dropped, vec![Violation::Unlinked; dropped])
         );
     });
@@ -185,7 +185,8 @@ fn a_change_that_is_told_again_and_that_nobody_has_signed_is_the_servers_word() 
             for one in &happened {
                 match one {
                     Output::Event(Event::Message(message)) => {
-                        let unsealed = message.to.is_sealed() && message.lock == Lock::Open;
+                        let unsealed = message.to.is_sealed()
+                            && message.confidentiality == Confidentiality::Open;
                         assert!(unsealed, "{kind:?}");
                     }
                     Output::Violation { .. } => {}

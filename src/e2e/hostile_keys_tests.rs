@@ -13,7 +13,7 @@ fn false_key(story: &Story) -> (DeviceKey, [u8; 32]) {
     (device_key(&own, Some(Opaque::new(certificate.bytes()).unwrap())), hash)
 }
 
-/// Bob's client begins anew, with what is in its vault or with nothing.
+/// Bob's client begins anew, with what is in its data folder or with nothing.
 pub fn restarts(story: &mut Story, forgets: bool) -> Seen {
     story.bob.engine.keep_people().unwrap();
     if forgets {
@@ -43,7 +43,7 @@ fn a_key_beside_ones_own_is_shown_from_the_first_sight_on_and_nothing_is_sealed_
         // The server tells the same to both, so that they would compare the same number.
         assert_eq!(restarts(&mut story, true).changed, 1, "it is shown");
         let seen = story.bob.says(&mut story.server, "@alice", "a secret");
-        assert_eq!((seen.refused, seen.texts.len()), (0, 1), "{:?}", seen.flaws);
+        assert_eq!((seen.refused, seen.texts.len()), (0, 1), "{:?}", seen.violations);
         let sealed = story.server.lines.last().unwrap().body.sealed().unwrap().clone();
         let parsed = Parsed::parse(sealed.bytes()).unwrap();
         assert!(!parsed.is_for(&hash) && !parsed.is_for(&print));
@@ -80,7 +80,7 @@ fn anothers_keys_are_not_ones_own_because_the_server_gives_one_their_name() {
         story.server.keys = honest.clone();
         restarts(&mut story, false);
         let seen = story.bob.says(&mut story.server, "@alice", "for alice");
-        assert_eq!((seen.refused, seen.texts.len()), (0, 1), "{:?}", seen.flaws);
+        assert_eq!((seen.refused, seen.texts.len()), (0, 1), "{:?}", seen.violations);
     }
 }
 

@@ -33,15 +33,15 @@ impl Story {
         self.told += 1;
         line.seq = Seq(self.told);
         let next = self.bob.engine.received(Event::Message(line), now_ms);
-        let (mut lines, mut flaws) = (Vec::new(), Vec::new());
+        let (mut lines, mut violations) = (Vec::new(), Vec::new());
         for next in next {
             match next {
                 Output::Event(Event::Message(line)) => lines.push(line),
-                Output::Violation { violation, .. } => flaws.push(violation),
+                Output::Violation { violation, .. } => violations.push(violation),
                 _ => {}
             }
         }
-        (lines, flaws)
+        (lines, violations)
     }
 }
 
@@ -61,13 +61,13 @@ fn old_lines_are_never_new_words_whatever_log_the_server_claims() {
         assert_eq!(story.never_shown(old.clone()), Violation::Again);
         // Told again they are what they are: once, and under their own time.
         old.replay = true;
-        let (shown, flaws) = story.shown(old.clone(), NOW_MS);
-        assert_eq!((shown.len(), flaws), (1, vec![]));
+        let (shown, violations) = story.shown(old.clone(), NOW_MS);
+        assert_eq!((shown.len(), violations), (1, vec![]));
         assert!(shown[0].replay && shown[0].time_ms < old.time_ms);
         assert_eq!(story.never_shown(old), Violation::Again);
         let kept = serde_json::to_string(&story.bob.engine.sequences).unwrap();
         story.bob.engine.sequences = serde_json::from_str(&kept).unwrap();
-        assert_eq!(story.honest().flaws, [], "and those who talk go on");
+        assert_eq!(story.honest().violations, [], "and those who talk go on");
         story.begins(1, 0, Retention::Forever);
         story.told = 0;
     });
@@ -84,12 +84,12 @@ fn after_a_true_restore_what_was_read_is_told_again_and_what_was_lost_is_missed(
         story.lines(1);
         story.restores(2);
         for line in &lines[..2] {
-            let (shown, flaws) = story.shown(Message { replay: true, ..line.clone() }, NOW_MS);
-            assert_eq!((shown.len(), flaws), (1, vec![]));
+            let (shown, violations) = story.shown(Message { replay: true, ..line.clone() }, NOW_MS);
+            assert_eq!((shown.len(), violations), (1, vec![]));
         }
         let seen = story.honest();
-        assert_eq!((seen.texts.len(), seen.flaws), (1, vec![Violation::Missing(1)]));
-        assert_eq!(story.honest().flaws, []);
+        assert_eq!((seen.texts.len(), seen.violations), (1, vec![Violation::Missing(1)]));
+        assert_eq!(story.honest().violations, []);
     }
 }
 
@@ -173,21 +173,21 @@ fn a_key_whose_time_is_over_signs_nothing_that_is_new() {
         // A thief of her signing key dates a line back, so that its certificate holds.
         let late_ms = NOW_MS + story.chance.random_range(31..300) * DAY_MS;
         let forged = Message { time_ms: late_ms, ..line.clone() };
-        let (shown, flaws) = story.shown(forged.clone(), late_ms);
-        assert_eq!((shown.len(), flaws), (0, vec![Violation::Expired]));
+        let (shown, violations) = story.shown(forged.clone(), late_ms);
+        assert_eq!((shown.len(), violations), (0, vec![Violation::Expired]));
         // As one of those that came while bob was away: all there were are here since yesterday.
         let to = story.seen_as();
         let chains = &mut story.bob.engine.sequences;
         chains.begin(&to, LogId(1), Seq(story.told), late_ms - DAY_MS);
         let replayed = Message { replay: true, ..forged.clone() };
-        let (shown, flaws) = story.shown(replayed.clone(), late_ms);
-        assert_eq!((shown.len(), flaws), (0, vec![Violation::Expired]));
+        let (shown, violations) = story.shown(replayed.clone(), late_ms);
+        assert_eq!((shown.len(), violations), (0, vec![Violation::Expired]));
         // Who was away as long as the line is old is told it, and when it was said.
         let chains = &mut story.bob.engine.sequences;
         chains.begin(&to, LogId(1), Seq(story.told), NOW_MS);
-        let (shown, flaws) = story.shown(replayed, late_ms);
+        let (shown, violations) = story.shown(replayed, late_ms);
         let time_ms = NOW_MS + story.server.ids as i64;
-        assert_eq!((shown.len(), flaws), (1, vec![Violation::Dated(time_ms)]));
+        assert_eq!((shown.len(), violations), (1, vec![Violation::Dated(time_ms)]));
     });
 }
 
@@ -205,9 +205,9 @@ fn a_server_that_never_tells_keys_fills_no_memory() {
         let event = Event::Notice { text: text.clone(), reference: None };
         let next = story.bob.engine.received(event, NOW_MS);
         told += next.len();
-        let flawed =
+        let violated =
             |next: &Output| matches!(next, Output::Violation { violation: Violation::NoKeys, .. });
-        assert!(next.is_empty() || flawed(&next[0]), "and nobody is suspected of a forgery");
+        assert!(next.is_empty() || violated(&next[0]), "and nobody is suspected of a forgery");
     }
     assert!((longest - 2..=longest + 2).contains(&told), "{told} of {longest}");
     assert!(story.bob.engine.pending.is_empty());

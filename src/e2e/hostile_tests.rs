@@ -14,7 +14,7 @@ use super::*;
 use crate::chat::{Body, Conversation, DeviceKey, DeviceName, Kind, NewMessage, Retention, Seq};
 use crate::crypto::certificate::{Certificate, OpeningKey, SigningKey};
 use crate::crypto::context::Context;
-use crate::crypto::note::{ContentType, Draft, Link, Note};
+use crate::crypto::header::{ContentType, Draft, Header, Link};
 use crate::crypto::test_keys::spare;
 use crate::crypto::{Fingerprint, Identity};
 
@@ -46,7 +46,7 @@ struct Person {
 #[derive(Default)]
 struct Seen {
     texts: Vec<String>,
-    flaws: Vec<Violation>,
+    violations: Vec<Violation>,
     changed: usize,
     refused: usize,
 }
@@ -115,7 +115,7 @@ impl Person {
                 Output::Event(Event::Message(message)) => {
                     seen.texts.push(message.body.text().to_owned());
                 }
-                Output::Violation { violation, .. } => seen.flaws.push(violation),
+                Output::Violation { violation, .. } => seen.violations.push(violation),
                 Output::KeyChanged { .. } => seen.changed += 1,
                 Output::Answer(Event::Refused { .. }) => seen.refused += 1,
                 Output::Send(command) => {
@@ -141,7 +141,7 @@ impl Person {
             text_bytes_max: 8_192,
             motd: None,
         };
-        assert!(self.is_told(server, welcome).flaws.is_empty());
+        assert!(self.is_told(server, welcome).violations.is_empty());
     }
 }
 
@@ -177,7 +177,7 @@ impl Server {
                     time_ms: NOW_MS,
                     kind,
                     body,
-                    lock: Default::default(),
+                    confidentiality: Default::default(),
                     edited: false,
                     deleted: false,
                     replay: false,
@@ -230,7 +230,7 @@ impl Story {
         let first = self.server.lines.len();
         for _ in 0..count {
             let seen = self.alice.says(&mut self.server, &self.conversation.clone(), "hi");
-            assert_eq!((seen.texts.len(), seen.flaws.len()), (1, 0), "{:?}", seen.flaws);
+            assert_eq!((seen.texts.len(), seen.violations.len()), (1, 0), "{:?}", seen.violations);
         }
         self.server.lines[first..].to_vec()
     }
@@ -251,17 +251,17 @@ impl Story {
     #[track_caller]
     fn never_shown(&mut self, line: Message) -> Violation {
         let seen = self.tells(line);
-        assert_eq!(seen.texts, [""; 0], "{:?}", seen.flaws);
-        assert_eq!(seen.flaws.len(), 1, "{:?}", seen.flaws);
-        assert!(!seen.flaws[0].is_shown());
-        seen.flaws[0]
+        assert_eq!(seen.texts, [""; 0], "{:?}", seen.violations);
+        assert_eq!(seen.violations.len(), 1, "{:?}", seen.violations);
+        assert!(!seen.violations[0].is_shown());
+        seen.violations[0]
     }
 
     /// A gap heals what was broken on purpose.
     fn heals(&mut self) {
         let (to, upto) = (self.seen_as(), Seq(self.told));
-        let gap = Event::Gap { to, from_seq: upto, to_seq: upto, kept: false };
-        assert!(self.bob.is_told(&mut self.server, gap).flaws.is_empty());
+        let gap = Event::Gap { to, from_seq: upto, to_seq: upto, stored: false };
+        assert!(self.bob.is_told(&mut self.server, gap).violations.is_empty());
     }
 
     fn seen_as(&self) -> Target {
@@ -283,7 +283,7 @@ fn in_both(tries: impl Fn(&mut Story)) {
 fn an_honest_server_is_never_suspected() {
     in_both(|story| {
         let seen = story.honest();
-        assert_eq!((seen.texts, seen.flaws), (vec!["hi".to_owned()], vec![]));
+        assert_eq!((seen.texts, seen.violations), (vec!["hi".to_owned()], vec![]));
     });
 }
 
@@ -326,7 +326,7 @@ fn a_stolen_certificate_signs_nothing() {
         let link = Link { session: [3; 16], n, prev: [0; 32] };
         let id = MsgId([n as u8; 16]);
         let content = ContentType::TEXT;
-        let note = Note { id, time_ms: NOW_MS as u64, kind: Kind::Say, content, link };
+        let note = Header { id, time_ms: NOW_MS as u64, kind: Kind::Say, content, link };
         let context = &Context::new(&SERVER, &story.alice.name, &to);
         let draft = Draft { context, note: &note, text: "I am alice" };
         let body = key.seal(&draft, (&certificate, &SigningKey::generate())).unwrap();
@@ -389,7 +389,7 @@ fn a_line_that_is_told_twice_is_shown_once() {
 #[test]
 fn a_line_that_is_left_out_or_swapped_is_missed() {
     in_both(|story| {
-        assert!(story.honest().flaws.is_empty());
+        assert!(story.honest().violations.is_empty());
         let mut lines = story.lines(5);
         let index = story.chance.random_range(0..4);
         let dropped = story.chance.random_bool(0.5);
@@ -398,8 +398,8 @@ fn a_line_that_is_left_out_or_swapped_is_missed() {
             false => lines.swap(index, index + 1),
         }
         let seen: Vec<_> = lines.into_iter().map(|line| story.tells(line)).collect();
-        let flaws: Vec<_> = seen.iter().flat_map(|seen| &seen.flaws).collect();
-        assert!(flaws.contains(&&Violation::Missing(1)), "{dropped} {flaws:?}");
+        let violations: Vec<_> = seen.iter().flat_map(|seen| &seen.violations).collect();
+        assert!(violations.contains(&&Violation::Missing(1)), "{dropped} {violations:?}");
         story.heals();
     });
 }
@@ -412,7 +412,7 @@ fn the_end_of_a_session_that_is_left_out_is_missed() {
         // A new run of alice's client.
         story.alice.engine.outgoing.forgets_counts();
         let seen = story.honest();
-        assert_eq!(seen.flaws, [Violation::Unlinked]);
+        assert_eq!(seen.violations, [Violation::Unlinked]);
         story.heals();
     });
 }
@@ -448,7 +448,7 @@ fn a_hole_in_the_servers_own_count_is_missed() {
     in_both(|story| {
         story.told += 3;
         let seen = story.honest();
-        assert_eq!(seen.flaws, [Violation::Missing(3)]);
+        assert_eq!(seen.violations, [Violation::Missing(3)]);
     });
 }
 
@@ -493,7 +493,7 @@ fn anothers_key_in_a_name_is_shown_and_neither_read_nor_written_to() {
             story.bob.follows(&mut story.server, next);
         }
         let seen = story.honest();
-        assert_eq!(seen.texts, ["hi"], "{:?}", seen.flaws);
+        assert_eq!(seen.texts, ["hi"], "{:?}", seen.violations);
     }
 }
 
@@ -524,7 +524,7 @@ fn alice_deletes(story: &mut Story, conversation: &str, seq: Seq, of: Seq) {
     let mut delete = server.lines.last().unwrap().clone();
     delete.kind = Kind::Delete { of };
     let seen = story.tells(delete.clone());
-    assert_eq!((seen.texts.len(), seen.flaws.len()), (1, 0), "{:?}", seen.flaws);
+    assert_eq!((seen.texts.len(), seen.violations.len()), (1, 0), "{:?}", seen.violations);
     // A deletion that nobody has signed.
     delete.body = Body::default();
     assert_eq!(story.never_shown(delete), Violation::Downgraded);

@@ -37,7 +37,7 @@ fn seals(story: &mut Story, name: &UserName) -> bool {
 #[track_caller]
 fn refuses(story: &mut Story, name: &UserName) {
     let seen = story.bob.says(&mut story.server, &format!("@{name}"), "a secret");
-    assert_eq!((seen.refused, seen.texts.len()), (1, 0), "{:?}", seen.flaws);
+    assert_eq!((seen.refused, seen.texts.len()), (1, 0), "{:?}", seen.violations);
 }
 
 /// A message that mallory has sealed for bob, told as alice's.
@@ -139,7 +139,7 @@ fn a_key_of_one_person_is_no_other_persons() {
         // What alice says to bob is told as mallory's.
         let line = story.lines(1).remove(0);
         let seen = story.tells(Message { from: mallory.clone(), ..line });
-        assert_eq!((seen.texts.len(), seen.flaws.len()), (0, 1), "{:?}", seen.flaws);
+        assert_eq!((seen.texts.len(), seen.violations.len()), (0, 1), "{:?}", seen.violations);
         story.server.keys.insert(mallory.clone(), vec![others.clone()]);
         story.bob.engine.trust.stale(&mallory);
         story.heals();

@@ -14,13 +14,13 @@ use super::trust::{Prints, TrustState, TrustStore};
 use super::trust_file::TrustFile;
 use super::violation::Violation;
 use crate::chat::{
-    Body, ChannelName, ConversationInfo, Event, Kind, Lock, Message, MsgId, Opaque, Retention,
-    Target, UserName,
+    Body, ChannelName, Confidentiality, ConversationInfo, Event, Kind, Message, MsgId, Opaque,
+    Retention, Target, UserName,
 };
 use crate::crypto::Fingerprint;
 use crate::crypto::certificate::{Certificate, CertificateHash};
 use crate::crypto::context::Context;
-use crate::crypto::note::{Note, Opened, body_hash, claimed_sender};
+use crate::crypto::header::{Header, Opened, body_hash, claimed_sender};
 use crate::crypto::private::{Parsed, Under};
 
 /// Certificates that were checked.
@@ -67,7 +67,7 @@ struct Arrival {
 /// A message that its sender has signed.
 struct Read {
     opened: Opened,
-    lock: Lock,
+    confidentiality: Confidentiality,
     certificate: Certificate,
     hash: [u8; 32],
 }
@@ -231,13 +231,13 @@ impl Incoming<'_> {
         if seat && empty && (message.deleted || message.kind.is_edit()) {
             // It excuses a count, and changes nothing: not what is shown, and not what is kept.
             self.is_spent(message, to, arrival);
-            message.lock = Lock::Open;
+            message.confidentiality = Confidentiality::Open;
             return Ok(());
         }
         let is_private = matches!(to, Target::User(_));
         let allowed = is_private && (before || !self.trust.seals(&message.from));
         check(allowed, Violation::Downgraded)?;
-        message.lock = Lock::Open;
+        message.confidentiality = Confidentiality::Open;
         self.ids.remember(to, message);
         let told = self.sequences.told_of(to);
         self.search.remember(self.storage, (to, &*message, None), told, self.now_ms);
@@ -247,7 +247,7 @@ impl Incoming<'_> {
     /// Whether somebody whose key this is has sealed it, for whom it was sealed.
     fn open(&mut self, message: &Message, to: &Target, body: &Opaque) -> Result<Read, Violation> {
         let certificate = self.certificate(&message.from, body.bytes())?;
-        let (opened, lock) = match to {
+        let (opened, confidentiality) = match to {
             Target::Channel(channel) => {
                 self.open_channel(channel, message, body.bytes(), &certificate)?
             }
@@ -256,7 +256,7 @@ impl Incoming<'_> {
         // A certificate holds for its own time only.
         let holds = certificate.is_valid_at(opened.note.time_ms / 1000);
         check(holds, Violation::Forged)?;
-        Ok(Read { opened, lock, certificate, hash: body_hash(body.bytes()) })
+        Ok(Read { opened, confidentiality, certificate, hash: body_hash(body.bytes()) })
     }
 
     fn open_channel(
@@ -265,10 +265,10 @@ impl Incoming<'_> {
         message: &Message,
         body: &[u8],
         certificate: &Certificate,
-    ) -> Result<(Opened, Lock), Violation> {
+    ) -> Result<(Opened, Confidentiality), Violation> {
         let context = self.context(&message.from, &Target::Channel(channel.clone()));
         let key = self.channels.key(channel).ok_or(Violation::NoKey)?;
-        Ok((key.open(&context, body, certificate)?, Lock::Pin))
+        Ok((key.open(&context, body, certificate)?, Confidentiality::Pin))
     }
 
     fn open_private(
@@ -277,7 +277,7 @@ impl Incoming<'_> {
         message: &Message,
         body: &[u8],
         certificate: &Certificate,
-    ) -> Result<(Opened, Lock), Violation> {
+    ) -> Result<(Opened, Confidentiality), Violation> {
         // What others say in private is said to the person of this client, whatever the server
         // says.
         let recipient = if message.from == *self.own { with } else { self.own };
@@ -295,11 +295,11 @@ impl Incoming<'_> {
         let Prints { theirs, news, gone } = self.trust.prints(recipient);
         let mut prints = theirs.iter().chain(&news).chain(&gone);
         let bare = prints.any(|print| parsed.is_for(&print.0));
-        let lock = match under {
-            Under::Certificate if !bare => Lock::Sealed,
-            _ => Lock::RsaAlone,
+        let confidentiality = match under {
+            Under::Certificate if !bare => Confidentiality::Sealed,
+            _ => Confidentiality::RsaAlone,
         };
-        Ok((opened, lock))
+        Ok((opened, confidentiality))
     }
 
     fn context(&self, sender: &UserName, conversation: &Target) -> Context {
@@ -359,7 +359,12 @@ impl Incoming<'_> {
     }
 
     /// Whether the server's word for a message is its sender's.
-    fn agrees(&self, message: &Message, to: &Target, note: &Note) -> Result<Agreement, Violation> {
+    fn agrees(
+        &self,
+        message: &Message,
+        to: &Target,
+        note: &Header,
+    ) -> Result<Agreement, Violation> {
         let names = |of: Option<MsgId>| self.ids.names(to, message, of);
         let itself = note.id == message.id && note.kind.code() == message.kind.code();
         let agrees = match message.kind {
@@ -446,7 +451,8 @@ impl Incoming<'_> {
     ) -> Result<(), Violation> {
         let text = read.opened.text.ok_or(Violation::Newer)?;
         // What is signed says itself whether it is deleted.
-        (message.body, message.lock, message.deleted) = (Body::Text(text), read.lock, false);
+        (message.body, message.confidentiality, message.deleted) =
+            (Body::Text(text), read.confidentiality, false);
         message.edited &= !message.kind.is_change();
         let changes = read.opened.note.kind.of();
         let told = self.sequences.told_of(to);

@@ -145,7 +145,7 @@ impl Keys<'_> {
             Called::Anothers => Some(format!(
                 "the server calls you {own}, whom you know with other keys than yours: none of \
                  them is taken for your own. If the operator has not given you that name, do not \
-                 trust this server; if so, meet everybody anew (move the .secrets file in your \
+                 trust this server; if so, meet everybody anew (move the .trust file in your \
                  folder away)"
             )),
         };

@@ -51,7 +51,7 @@ use search_index::Entry;
 use sequence::Sequences;
 use storage::{Account, FileKey, Storage, StorageError};
 use trust::{Part, TrustStore};
-use trust_file::{Kept, TrustFile};
+use trust_file::{StoredTrust, TrustFile};
 pub use violation::Violation;
 
 #[cfg(test)]
@@ -205,7 +205,7 @@ impl Engine {
     }
 
     /// This is stored, and with it all that was learned of people.
-    fn save(&mut self, change: impl FnOnce(&mut Kept)) -> Result<(), String> {
+    fn save(&mut self, change: impl FnOnce(&mut StoredTrust)) -> Result<(), String> {
         self.file.save(&mut *self.storage, &*self.account, &self.trust, change)
     }
 

@@ -13,7 +13,7 @@ use super::trust_file::TrustFile;
 use crate::chat::{ChannelName, Code, Kind, NewMessage, Opaque, Refusal, Seq, Target, UserName};
 use crate::crypto::certificate::{Certificate, SigningKey};
 use crate::crypto::context::Context;
-use crate::crypto::note::{ContentType, Draft, Link, Note, SealError, claimed_sender};
+use crate::crypto::header::{ContentType, Draft, Header, Link, SealError, claimed_sender};
 use crate::crypto::private::{DEVICES_MAX, Device, Parsed, seal_to};
 use crate::crypto::record_cipher::RECORD_BODY_BYTES_MAX;
 use crate::crypto::{Fingerprint, random};
@@ -157,7 +157,7 @@ impl Sealing<'_> {
         conversation: &Target,
         message: &NewMessage,
         Session { id: session, n }: Session,
-    ) -> Result<Note, Not> {
+    ) -> Result<Header, Not> {
         let id_of = |seq: Seq| {
             let hint = "this line was not seen here: /history first";
             let known = self.ids.id_of(conversation, seq);
@@ -172,7 +172,7 @@ impl Sealing<'_> {
         let own = self.account.own().public().fingerprint();
         let prev = self.sequences.newest(conversation, &own.to_url(), kind.is_change());
         let (time_ms, link) = (self.now_ms.max(0) as u64, Link { session, n, prev });
-        Ok(Note { id: message.id, time_ms, kind, content: ContentType::TEXT, link })
+        Ok(Header { id: message.id, time_ms, kind, content: ContentType::TEXT, link })
     }
 
     fn recipients(&mut self, name: &UserName) -> Result<Vec<Recipient>, Not> {

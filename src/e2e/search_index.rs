@@ -1,5 +1,5 @@
 //! Lines of sealed conversations that were opened here, so that nobody else has to be asked for
-//! them. Pure; `search_log.rs` stores them. A line leaves the book by its sender's signed word, by
+//! them. Pure; `search_log.rs` stores them. A line leaves the index by its sender's signed word, by
 //! its person's, or at the time that was noted with it. Nothing that a server says later takes one
 //! out.
 
@@ -7,13 +7,15 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::chat::{Body, Kind, Lock, LogId, Message, MsgId, Seq, Target, UserName, Wanted};
+use crate::chat::{
+    Body, Confidentiality, Kind, LogId, Message, MsgId, Seq, Target, UserName, Wanted,
+};
 use crate::clean;
 
 /// Lines of one answer, as the server's.
 const FOUND_MAX: usize = 50;
 
-/// What is written into the book.
+/// What is written into the index.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Entry {
@@ -36,7 +38,7 @@ pub struct Line {
     pub log: Option<LogId>,
     /// When it goes, in milliseconds since 1970; none is never.
     pub until_ms: Option<i64>,
-    pub lock: Lock,
+    pub confidentiality: Confidentiality,
     pub message: Message,
 }
 
@@ -68,7 +70,7 @@ impl Entry {
         }
     }
 
-    /// What a line does to the book; `changes` is the line that it names itself, where it changes
+    /// What a line does to the index; `changes` is the line that it names itself, where it changes
     /// one.
     pub fn of(
         conversation: &Target,
@@ -85,7 +87,10 @@ impl Entry {
                 let body = Body::Text(text());
                 let message = Message { body, reference: None, ..message.clone() };
                 let Terms { log, until_ms } = terms;
-                Some(Entry::Line(conversation, Line { log, until_ms, lock: message.lock, message }))
+                Some(Entry::Line(
+                    conversation,
+                    Line { log, until_ms, confidentiality: message.confidentiality, message },
+                ))
             }
             Kind::Edit { .. } | Kind::Delete { .. } => {
                 let text = message.kind.is_edit().then(text);
@@ -135,7 +140,9 @@ impl SearchIndex {
     /// Only the newest lines stay, of all conversations together: those whose sizes add up to so
     /// much. What nobody has signed goes first: a server can make as much of it as it likes.
     pub fn shorten(&mut self, bytes_max: usize, bytes: impl Fn(&Message) -> usize) {
-        let rank = |line: &Line| (line.lock == Lock::Open, std::cmp::Reverse(line.message.time_ms));
+        let rank = |line: &Line| {
+            (line.confidentiality == Confidentiality::Open, std::cmp::Reverse(line.message.time_ms))
+        };
         let lines = self.0.values().flat_map(|page| page.lines.values());
         let mut sizes: Vec<_> = lines.map(|line| (rank(line), bytes(&line.message))).collect();
         sizes.sort_unstable();
@@ -165,7 +172,7 @@ impl SearchIndex {
             hits.filter(|line| line.is_kept(now_ms) && wanted.is_in(line.message.body.text()));
         let message = |line: &Line| {
             let seq = if line.log == log { line.message.seq } else { Seq(0) };
-            Message { lock: line.lock, seq, ..line.message.clone() }
+            Message { confidentiality: line.confidentiality, seq, ..line.message.clone() }
         };
         let mut found: Vec<Message> = hits.by_ref().take(FOUND_MAX).map(message).collect();
         found.reverse();
@@ -180,12 +187,12 @@ impl Page {
         let key = (line.message.from.clone(), line.message.id);
         if let Some(before) = self.lines.get(&key) {
             // What nobody has signed replaces nothing that is here.
-            if line.lock == Lock::Open {
+            if line.confidentiality == Confidentiality::Open {
                 return;
             }
             // The time that was noted first stays, unless a line that nobody has signed has it.
-            line.until_ms = match before.lock {
-                Lock::Open => line.until_ms,
+            line.until_ms = match before.confidentiality {
+                Confidentiality::Open => line.until_ms,
                 _ => before.until_ms,
             };
         }

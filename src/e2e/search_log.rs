@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 use super::search_index::{Entry, SearchIndex};
 use super::storage::{FileKey, Storage, StorageError};
 use crate::chat::Message;
-use crate::crypto::keep;
+use crate::crypto::at_rest;
 
 /// What a line takes beside its text: names, a salt and a tag, in base64.
 const LINE_BYTES: usize = 520;
@@ -30,7 +30,7 @@ pub struct SearchLog {
     /// By conversation, sender and id: what the file says of the line last.
     last: HashMap<u64, Noted>,
     hasher: RandomState,
-    /// Something is in the file that is not in the book any more.
+    /// Something is in the file that is not in the index any more.
     stale: bool,
     synced: bool,
     /// When the first line is too old.
@@ -51,7 +51,7 @@ pub fn read(storage: &dyn Storage, key: &FileKey) -> Result<SearchIndex, Storage
     // What was not written whole does not open, and is not there.
     for line in storage.search_log()?.split(|byte| *byte == b'\n') {
         let locked = STANDARD_NO_PAD.decode(line).unwrap_or_default();
-        let text = keep::unlock(key, &locked);
+        let text = at_rest::unlock(key, &locked);
         let entry = text.and_then(|text| serde_json::from_slice(&text).ok());
         entry.into_iter().for_each(|entry| index.write(entry));
     }
@@ -116,7 +116,7 @@ impl SearchLog {
         let (said, before) = (self.said(entry), self.last.get(&seat).copied());
         let until_ms = before.map_or_else(|| until_ms(entry), |before| before.until_ms);
         match entry {
-            // Of lines that are not in the book nothing can change.
+            // Of lines that are not in the index nothing can change.
             Entry::Change { .. } if before.is_none() => return false,
             Entry::Line(..) if before.is_some_and(|before| before.said == said) => return false,
             _ => self.dates(entry),
@@ -134,7 +134,9 @@ impl SearchLog {
     /// What an entry says. When a line goes was noted when it was new.
     fn said(&self, entry: &Entry) -> u64 {
         let json = match entry {
-            Entry::Line(_, line) => serde_json::to_vec(&(line.log, line.lock, &line.message)),
+            Entry::Line(_, line) => {
+                serde_json::to_vec(&(line.log, line.confidentiality, &line.message))
+            }
             entry => serde_json::to_vec(entry),
         };
         self.hasher.hash_one(Zeroizing::new(json.unwrap_or_default()).as_slice())
@@ -165,7 +167,7 @@ impl SearchLog {
         self.stale.then(|| rest_ms.saturating_sub(now_ms.abs_diff(self.tidied_ms)))
     }
 
-    /// Which seat in the book an entry is about.
+    /// Which seat in the index an entry is about.
     fn seat(&self, entry: &Entry) -> Option<u64> {
         let (conversation, from, id) = match entry {
             Entry::Line(conversation, line) => (conversation, &line.message.from, &line.message.id),
@@ -217,5 +219,5 @@ fn until_ms(entry: &Entry) -> Option<i64> {
 }
 
 fn locked(key: &[u8; 32], text: &[u8]) -> String {
-    STANDARD_NO_PAD.encode(keep::lock(key, text)) + "\n"
+    STANDARD_NO_PAD.encode(at_rest::lock(key, text)) + "\n"
 }

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use serde::{Deserialize, Serialize};
 
 use crate::chat::{LogId, Opaque, Retention, Seq, Target, UserName};
-use crate::crypto::note::Link;
+use crate::crypto::header::Link;
 
 /// Sessions and lines of one device that are remembered.
 const SESSIONS_MAX: usize = 32;

@@ -10,24 +10,24 @@ use zeroize::Zeroizing;
 
 use super::storage::{Account, FileKey, Storage, StorageError, Stored};
 use super::trust::{Known, TrustStore};
-use crate::chat::{ChannelName, Hidden, UserName};
+use crate::chat::{ChannelName, SecretText, UserName};
 use crate::crypto::pin_channel::PinChannel;
-use crate::crypto::{keep, random, sha256};
+use crate::crypto::{at_rest, random, sha256};
 
 /// The file's content.
 #[derive(Serialize, Deserialize)]
-pub struct Kept {
+pub struct StoredTrust {
     /// Of what is written record by record.
-    key: Hidden,
+    key: SecretText,
     pub people: Vec<Known>,
     /// Roots of channels with a PIN.
-    channels: Vec<(ChannelName, Hidden)>,
+    channels: Vec<(ChannelName, SecretText)>,
     /// Names of channels with a PIN that were left: who writes to one by its name alone is asked.
     pub left: BTreeSet<ChannelName>,
 }
 
 pub struct TrustFile {
-    pub kept: Kept,
+    pub kept: StoredTrust,
     /// Of the file that `kept` was read from or written to: as long as it lies there nothing is
     /// opened.
     hash: Option<[u8; 32]>,
@@ -49,9 +49,9 @@ impl TrustFile {
         storage: &mut dyn Storage,
         account: &dyn Account,
     ) -> Result<TrustFile, StorageError> {
-        let key = Hidden::new(STANDARD_NO_PAD.encode(random::<32>()));
+        let key = SecretText::new(STANDARD_NO_PAD.encode(random::<32>()));
         let (channels, left) = (Vec::new(), BTreeSet::new());
-        let kept = Kept { key, people: Vec::new(), channels, left };
+        let kept = StoredTrust { key, people: Vec::new(), channels, left };
         let unsaved = BTreeSet::new();
         let mut file = TrustFile { kept, hash: None, bytes: 0, unsaved, unsaved_ms: None };
         match storage.trust()? {
@@ -69,7 +69,7 @@ impl TrustFile {
         &mut self,
         storage: &mut dyn Storage,
         account: &dyn Account,
-        change: impl FnOnce(&mut Kept),
+        change: impl FnOnce(&mut StoredTrust),
     ) -> Result<(), StorageError> {
         let (mut change, mut unreadable, mut written) = (Some(change), None, None);
         let updated = storage.update_trust(&mut |before| {
@@ -82,7 +82,7 @@ impl TrustFile {
             change.take().into_iter().for_each(|change| change(&mut self.kept));
             let text = Zeroizing::new(serde_json::to_vec(&self.kept).expect("it is plain JSON"));
             let keepers = account.keepers();
-            let sealed = keep::seal_for(&keepers.iter().collect::<Vec<_>>(), &text);
+            let sealed = at_rest::seal_for(&keepers.iter().collect::<Vec<_>>(), &text);
             written = Some((sha256(&[&sealed]), sealed.len() as u64));
             Ok(sealed)
         });
@@ -102,7 +102,7 @@ impl TrustFile {
         storage: &mut dyn Storage,
         account: &dyn Account,
         trust: &TrustStore,
-        change: impl FnOnce(&mut Kept),
+        change: impl FnOnce(&mut StoredTrust),
     ) -> Result<(), String> {
         self.unsaved_ms = None;
         let known: Vec<_> = self.unsaved.iter().filter_map(|name| trust.known(name)).collect();
@@ -160,13 +160,13 @@ impl TrustFile {
     }
 }
 
-impl Kept {
+impl StoredTrust {
     /// A channel's PIN was given.
     pub fn add_channel(&mut self, name: &ChannelName, key: &PinChannel) {
         self.forget_channel(name);
         self.left.remove(&name.bare());
         let root = Zeroizing::new(STANDARD_NO_PAD.encode(&key.root()[..]));
-        self.channels.push((name.clone(), Hidden::new(root.to_string())));
+        self.channels.push((name.clone(), SecretText::new(root.to_string())));
     }
 
     pub fn forget_channel(&mut self, name: &ChannelName) {
@@ -194,15 +194,15 @@ fn damaged(storage: &dyn Storage, reason: String) -> StorageError {
     storage.damaged(Stored::Trust, reason)
 }
 
-fn open(sealed: &[u8], account: &dyn Account) -> Result<Kept, String> {
+fn open(sealed: &[u8], account: &dyn Account) -> Result<StoredTrust, String> {
     let what = "it is not sealed to your key: move it away to meet everybody anew";
     let openers = account.openers();
-    let text = openers.iter().find_map(|opener| keep::open_by(opener, sealed));
+    let text = openers.iter().find_map(|opener| at_rest::open_by(opener, sealed));
     serde_json::from_slice(&text.ok_or(what)?).map_err(|error| error.to_string())
 }
 
 /// A key of 32 bytes, as it is stored.
-pub fn secret(text: &Hidden) -> Option<FileKey> {
+pub fn secret(text: &SecretText) -> Option<FileKey> {
     let bytes = Zeroizing::new(STANDARD_NO_PAD.decode(text.reveal()).ok()?);
     Some(Zeroizing::new(bytes[..].try_into().ok()?))
 }

@@ -1,7 +1,7 @@
 //! What may be wrong with a sealed line.
 
 use crate::chat::UserName;
-use crate::crypto::note::SealError;
+use crate::crypto::header::SealError;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Violation {

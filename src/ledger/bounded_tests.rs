@@ -100,7 +100,7 @@ fn a_commit_does_not_wait_for_a_reader() {
                 let (ask, answered) = &*hand.lock().unwrap();
                 ask.send(number as u8).unwrap();
                 let stored = answered.recv_timeout(Duration::from_secs(60));
-                assert!(matches!(stored, Ok(Verdict::Stored(_))), "a commit waits for the reader");
+                assert!(matches!(stored, Ok(Outcome::Stored(_))), "a commit waits for the reader");
             }
             false
         }));
@@ -193,7 +193,7 @@ fn a_sweep_goes_on_where_its_last_turn_ended_and_counts_each_conversation_once()
     disk.commit(&lines).unwrap();
     let memory = Memory::new(LogId(7), (1 << 20, 1 << 30), 60);
     let week = Retentions::all("7d".parse().unwrap());
-    let (mut kept, _) = Kept::new(Some((Box::new(disk), Box::new(reader))), memory, week);
+    let (mut kept, _) = SplitLedger::new(Some((Box::new(disk), Box::new(reader))), memory, week);
     let now_ms = 30 * 86_400_000;
     let (mut turns, mut gone) = (0, Swept::default());
     loop {

@@ -70,7 +70,7 @@ pub(super) fn free() -> Arc<Work> {
 }
 
 impl Made {
-    pub fn says(&mut self, draft: Draft) -> Verdict {
+    pub fn says(&mut self, draft: Draft) -> Outcome {
         self.ledger.commit(&[Record::line(draft)]).unwrap()[0]
     }
 
@@ -107,40 +107,40 @@ contract! {
         let batch: Vec<Record> = (1..=9)
             .map(|id| Record::line(draft(if id % 3 == 0 { "#tea" } else { "#lobby" }, "ana", id, "x")))
             .collect();
-        let verdicts = made.ledger.commit(&batch).unwrap();
-        let wanted = [1, 2, 1, 3, 4, 2, 5, 6, 3].map(|seq| Verdict::Stored(Seq(seq)));
-        assert_eq!(verdicts, wanted);
-        assert_eq!(made.says(draft("#tea", "bob", 9, "x")), Verdict::Stored(Seq(4)));
+        let outcomes = made.ledger.commit(&batch).unwrap();
+        let wanted = [1, 2, 1, 3, 4, 2, 5, 6, 3].map(|seq| Outcome::Stored(Seq(seq)));
+        assert_eq!(outcomes, wanted);
+        assert_eq!(made.says(draft("#tea", "bob", 9, "x")), Outcome::Stored(Seq(4)));
         assert_eq!(made.texts("#tea").len(), 4);
     }
 
     a_repeat_has_the_same_seq_and_another_text_is_refused(made) {
-        assert_eq!(made.says(draft("#tea", "ana", 1, "hi")), Verdict::Stored(Seq(1)));
-        assert_eq!(made.says(draft("#tea", "ana", 1, "hi")), Verdict::Known(Seq(1)));
-        assert_eq!(made.says(draft("#tea", "ana", 1, "ho")), Verdict::Conflict);
-        assert_eq!(made.says(draft("#tea", "bob", 1, "ho")), Verdict::Stored(Seq(2)), "bob's own id");
-        assert_eq!(made.says(draft("#lobby", "ana", 1, "ho")), Verdict::Stored(Seq(1)), "elsewhere");
+        assert_eq!(made.says(draft("#tea", "ana", 1, "hi")), Outcome::Stored(Seq(1)));
+        assert_eq!(made.says(draft("#tea", "ana", 1, "hi")), Outcome::Known(Seq(1)));
+        assert_eq!(made.says(draft("#tea", "ana", 1, "ho")), Outcome::Conflict);
+        assert_eq!(made.says(draft("#tea", "bob", 1, "ho")), Outcome::Stored(Seq(2)), "bob's own id");
+        assert_eq!(made.says(draft("#lobby", "ana", 1, "ho")), Outcome::Stored(Seq(1)), "elsewhere");
         let twice = [Record::line(draft("#tea", "ana", 5, "x")), Record::line(draft("#tea", "ana", 5, "x"))];
-        let verdicts = made.ledger.commit(&twice).unwrap();
-        assert_eq!(verdicts, [Verdict::Stored(Seq(3)), Verdict::Known(Seq(3))], "in one batch");
+        let outcomes = made.ledger.commit(&twice).unwrap();
+        assert_eq!(outcomes, [Outcome::Stored(Seq(3)), Outcome::Known(Seq(3))], "in one batch");
         assert_eq!(made.texts("#tea").len(), 3);
     }
 
     a_sender_may_edit_and_delete_for_a_while(made) {
         made.says(draft("#tea", "ana", 1, "helo"));
-        assert_eq!(made.says(edit("ana", 2, 1, "hello")), Verdict::Stored(Seq(2)));
+        assert_eq!(made.says(edit("ana", 2, 1, "hello")), Outcome::Stored(Seq(2)));
         assert_eq!(made.texts("#tea"), [(1, "hello".into()), (2, "hello".into())]);
-        assert_eq!(made.says(edit("ana", 2, 1, "hello")), Verdict::Known(Seq(2)));
-        assert_eq!(made.says(edit("bob", 3, 1, "bye")), Verdict::NotOwn);
-        assert_eq!(made.says(edit("ana", 4, 9, "bye")), Verdict::NoSuchLine);
-        assert_eq!(made.says(edit("ana", 4, 2, "bye")), Verdict::NoSuchLine, "an edit");
+        assert_eq!(made.says(edit("ana", 2, 1, "hello")), Outcome::Known(Seq(2)));
+        assert_eq!(made.says(edit("bob", 3, 1, "bye")), Outcome::NotOwn);
+        assert_eq!(made.says(edit("ana", 4, 9, "bye")), Outcome::NoSuchLine);
+        assert_eq!(made.says(edit("ana", 4, 2, "bye")), Outcome::NoSuchLine, "an edit");
         let late = Draft { time_ms: 62_000, ..edit("ana", 5, 1, "late") };
-        assert_eq!(made.says(late), Verdict::TooLate);
-        assert_eq!(made.says(delete("ana", 6, 1)), Verdict::Stored(Seq(3)));
+        assert_eq!(made.says(late), Outcome::TooLate);
+        assert_eq!(made.says(delete("ana", 6, 1)), Outcome::Stored(Seq(3)));
         let conversation = "#tea".parse().unwrap();
         let lines = made.reader.read(&conversation, Seq(0), Seq(9), PAGE).unwrap();
         assert!(lines[0].deleted && lines[0].body.is_empty() && lines[1].body.is_empty());
-        assert_eq!(made.says(edit("ana", 7, 1, "again")), Verdict::NoSuchLine);
+        assert_eq!(made.says(edit("ana", 7, 1, "again")), Outcome::NoSuchLine);
     }
 
     reading_goes_by_seq_and_by_page(made) {
@@ -264,10 +264,10 @@ contract! {
         assert_eq!(made.ledger.expire(&conversation, 3_000, 100, false).unwrap(), 2);
         made.ledger.scrub(3_000).unwrap();
         assert_eq!(made.texts("#tea"), [(3, "x".into()), (4, "x".into())]);
-        assert_eq!(made.says(draft("#tea", "ana", 5, "x")), Verdict::Stored(Seq(5)));
+        assert_eq!(made.says(draft("#tea", "ana", 5, "x")), Outcome::Stored(Seq(5)));
         let empty = made.ledger.expire(&conversation, i64::MAX, 100, false).unwrap();
         assert_eq!(empty, 3);
-        assert_eq!(made.says(draft("#tea", "ana", 6, "x")), Verdict::Stored(Seq(6)));
+        assert_eq!(made.says(draft("#tea", "ana", 6, "x")), Outcome::Stored(Seq(6)));
     }
 
     a_person_is_erased_and_nobody_else(made) {
@@ -296,8 +296,8 @@ fn memory_is_bounded_whatever_the_lines_are() {
     assert_eq!(kept.last().unwrap().seq, Seq(1_000));
     memory.expire(&conversation, i64::MAX, 0, false).unwrap();
     let line = draft("#tea", "ana", 0, "x".repeat(9_000).as_str());
-    let verdicts = memory.commit(&[Record::line(line.clone()), Record::line(line)]).unwrap();
-    assert_eq!(verdicts, [Verdict::Stored(Seq(1_001)), Verdict::Known(Seq(1_001))]);
+    let outcomes = memory.commit(&[Record::line(line.clone()), Record::line(line)]).unwrap();
+    assert_eq!(outcomes, [Outcome::Stored(Seq(1_001)), Outcome::Known(Seq(1_001))]);
 }
 
 #[test]
@@ -342,7 +342,7 @@ fn what_was_committed_is_there_after_a_restart() {
     assert_eq!(remembered[0].reads, [(bob.clone(), Seq(1))]);
     assert_eq!((remembered[1].last, &remembered[1].waiting), (Seq(2), &vec![(ana, 0), (bob, 1)]));
     let again = ledger.commit(&[Record::line(draft("#tea", "ana", 1, "x"))]).unwrap();
-    assert_eq!(again, [Verdict::Known(Seq(1))], "ids are known over a restart");
+    assert_eq!(again, [Outcome::Known(Seq(1))], "ids are known over a restart");
 }
 
 #[test]
@@ -355,10 +355,10 @@ fn ids_of_lines_that_are_gone_are_known_for_a_week() {
     drop(ledger);
     let mut ledger = Sqlite::open(&path, CHANGE_S_MAX).unwrap();
     let again = ledger.commit(&[Record::line(draft("#tea", "ana", 1, "x"))]).unwrap();
-    assert_eq!(again, [Verdict::Known(Seq(1))]);
+    assert_eq!(again, [Outcome::Known(Seq(1))]);
     ledger.scrub(1_001 + week_ms).unwrap();
     let again = ledger.commit(&[Record::line(draft("#tea", "ana", 1, "x"))]).unwrap();
-    assert_eq!(again, [Verdict::Stored(Seq(2))]);
+    assert_eq!(again, [Outcome::Stored(Seq(2))]);
 }
 
 #[test]
@@ -375,9 +375,9 @@ fn a_commit_that_fails_at_any_line_stores_nothing_and_the_next_goes_on() {
             (1..=10).map(|id| Record::line(draft("#tea", "ana", id, "x"))).collect();
         assert!(ledger.commit(&batch).is_err());
         ledger.break_with("DROP TRIGGER fails");
-        let verdicts = ledger.commit(&batch).unwrap();
-        assert_eq!(verdicts[0], Verdict::Stored(Seq(2)), "no seq was lost");
-        assert_eq!(verdicts[9], Verdict::Stored(Seq(11)));
+        let outcomes = ledger.commit(&batch).unwrap();
+        assert_eq!(outcomes[0], Outcome::Stored(Seq(2)), "no seq was lost");
+        assert_eq!(outcomes[9], Outcome::Stored(Seq(11)));
     }
 }
 
@@ -390,9 +390,9 @@ fn a_full_disk_refuses_and_recovers() {
     let error = loop {
         let line = Record::line(draft("#tea", "ana", stored as u8 + 1, &text));
         match ledger.commit(&[line]) {
-            Ok(verdicts) => {
+            Ok(outcomes) => {
                 stored += 1;
-                assert_eq!(verdicts, [Verdict::Stored(Seq(stored))]);
+                assert_eq!(outcomes, [Outcome::Stored(Seq(stored))]);
                 assert!(stored < 100, "the limit does not hold");
             }
             Err(error) => break error,
@@ -406,7 +406,7 @@ fn a_full_disk_refuses_and_recovers() {
     assert_eq!(lines.unwrap().len() as u64, stored, "reading goes on");
     ledger.limit_pages(10_000);
     let next = ledger.commit(&[Record::line(draft("#tea", "ana", 200, &text))]).unwrap();
-    assert_eq!(next, [Verdict::Stored(Seq(stored + 1))]);
+    assert_eq!(next, [Outcome::Stored(Seq(stored + 1))]);
 }
 
 /// Whether any file of the ledger holds the bytes.
@@ -479,9 +479,10 @@ fn a_conversation_that_is_not_kept_is_in_memory_only() {
     let reader = disk.reader();
     let memory = Memory::new(LogId(7), (1 << 20, 1 << 30), CHANGE_S_MAX);
     let off = Retentions::all(Retention::Off);
-    let (mut kept, reader) = Kept::new(Some((Box::new(disk), Box::new(reader))), memory, off);
-    let (verdicts, fault) = kept.commit(vec![Record::line(draft("#tea", "ana", 1, "zebramarker"))]);
-    assert_eq!((verdicts, fault.is_none()), (vec![Verdict::Stored(Seq(1))], true));
+    let (mut kept, reader) =
+        SplitLedger::new(Some((Box::new(disk), Box::new(reader))), memory, off);
+    let (outcomes, fault) = kept.commit(vec![Record::line(draft("#tea", "ana", 1, "zebramarker"))]);
+    assert_eq!((outcomes, fault.is_none()), (vec![Outcome::Stored(Seq(1))], true));
     let conversation = "#tea".parse().unwrap();
     assert_eq!(reader.read(&conversation, Seq(0), Seq(9), PAGE).unwrap().len(), 1);
     assert_eq!(found_on_disk(folder.path(), "zebramarker"), 0);

@@ -11,11 +11,11 @@ const ALL: Page = Page { bytes_max: 1 << 30, lines_max: 10_000 };
 const CHANGE_S_MAX: u64 = 3_600;
 
 fn said(ledger: &mut Sqlite, id: u8, text: &str) {
-    let verdicts = ledger.commit(&[Record::line(draft("#tea", "alice", id, text))]).unwrap();
-    assert!(matches!(verdicts[..], [Verdict::Stored(_)]));
+    let outcomes = ledger.commit(&[Record::line(draft("#tea", "alice", id, text))]).unwrap();
+    assert!(matches!(outcomes[..], [Outcome::Stored(_)]));
 }
 
-fn commit(ledger: &mut Sqlite, draft: Draft) -> Verdict {
+fn commit(ledger: &mut Sqlite, draft: Draft) -> Outcome {
     ledger.commit(&[Record::line(draft)]).unwrap()[0]
 }
 
@@ -30,7 +30,7 @@ fn a_damaged_line_and_its_edit_are_left_out_and_its_conversation_goes_on() {
     said(&mut ledger, 1, "one");
     said(&mut ledger, 2, "zebramarker two");
     let change = edit("alice", 3, 1, "zebramarker one, mended");
-    assert_eq!(commit(&mut ledger, change), Verdict::Stored(Seq(3)));
+    assert_eq!(commit(&mut ledger, change), Outcome::Stored(Seq(3)));
     let reader = ledger.reader();
     assert_eq!(seqs(&reader), [1, 2, 3]);
     // Of the text that the edit is told with, and that stands in the first line, one letter.
@@ -41,9 +41,9 @@ fn a_damaged_line_and_its_edit_are_left_out_and_its_conversation_goes_on() {
     assert_eq!((told.len(), more), (1, false));
 
     let again = draft("#tea", "alice", 1, "one");
-    assert_eq!(commit(&mut ledger, again), Verdict::Known(Seq(1)), "it was stored once");
+    assert_eq!(commit(&mut ledger, again), Outcome::Known(Seq(1)), "it was stored once");
     let change = edit("alice", 4, 1, "again");
-    assert_eq!(commit(&mut ledger, change), Verdict::NoSuchLine);
+    assert_eq!(commit(&mut ledger, change), Outcome::NoSuchLine);
     said(&mut ledger, 5, "four");
     assert_eq!(seqs(&reader), [2, 4]);
 
@@ -105,7 +105,7 @@ fn around_a_damaged_page_everything_is_read_and_written() {
     assert!(more);
     let before = told.partition_point(|line| line.seq < Seq(160));
     assert!(newest.len() == 30 && newest == told[before - 30..before]);
-    assert_eq!(commit(&mut ledger, draft("#tea", "bob", 1, "next")), Verdict::Stored(Seq(301)));
+    assert_eq!(commit(&mut ledger, draft("#tea", "bob", 1, "next")), Outcome::Stored(Seq(301)));
     assert!(SqliteFile::new(&path).verify().unwrap_err().to_string().contains("ledger.db"));
 }
 
@@ -117,7 +117,7 @@ fn where_the_newest_page_or_all_are_damaged_an_answer_still_comes() {
         for seq in 1..=300u64 {
             let id = MsgId(u128::from(seq).to_be_bytes());
             let line = Draft { id, ..draft("#tea", "alice", 0, &text(seq)) };
-            assert_eq!(commit(&mut ledger, line), Verdict::Stored(Seq(seq)));
+            assert_eq!(commit(&mut ledger, line), Outcome::Stored(Seq(seq)));
         }
         let root = "SELECT rootpage FROM sqlite_schema WHERE name = 'lines'";
         let root: usize = ledger.ask(root);
@@ -144,7 +144,7 @@ fn of_200_flipped_bits_none_changes_what_anybody_said() {
     for id in 1..=120 {
         said(&mut ledger, id, &format!("line {id} of words that are looked for"));
     }
-    assert_eq!(commit(&mut ledger, edit("alice", 121, 7, "mended")), Verdict::Stored(Seq(121)));
+    assert_eq!(commit(&mut ledger, edit("alice", 121, 7, "mended")), Outcome::Stored(Seq(121)));
     let tea: Conversation = "#tea".parse().unwrap();
     let sound = ledger.reader().read(&tea, Seq(0), Seq(999), ALL).unwrap();
     assert_eq!(sound.len(), 121);

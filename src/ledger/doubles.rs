@@ -8,7 +8,7 @@ use rand::RngExt;
 use rand::rngs::StdRng;
 
 use super::{
-    Draft, Ledger, LedgerError, Memory, Older, Page, Reader, Record, Remembered, Verdict, Work,
+    Draft, Ledger, LedgerError, Memory, Older, Outcome, Page, Reader, Record, Remembered, Work,
 };
 use crate::chat::{Conversation, LogId, Message, Seq, UserName, Wanted};
 
@@ -28,7 +28,7 @@ pub struct Fails {
 }
 
 impl Ledger for Faulty {
-    fn commit(&mut self, records: &[Record]) -> Result<Vec<Verdict>, LedgerError> {
+    fn commit(&mut self, records: &[Record]) -> Result<Vec<Outcome>, LedgerError> {
         let mut fails = self.fails.lock().unwrap();
         let path = PathBuf::from("memory");
         if fails.poisoned {

@@ -25,8 +25,8 @@ fn a_conversation_without_a_line_is_dropped_and_lines_of_later_ones_come_behind_
         made.ledger.drop_empty(&tea).unwrap();
         assert_eq!(made.ledger.conversations(), [coffee]);
         assert_eq!((made.ledger.emptied(&tea).unwrap(), made.ledger.floor()), (None, Seq(2)));
-        let verdicts = made.ledger.commit(&[line("#tea", 3), line("#coffee", 2)]).unwrap();
-        assert_eq!(verdicts, [Verdict::Stored(Seq(3)), Verdict::Stored(Seq(2))]);
+        let outcomes = made.ledger.commit(&[line("#tea", 3), line("#coffee", 2)]).unwrap();
+        assert_eq!(outcomes, [Outcome::Stored(Seq(3)), Outcome::Stored(Seq(2))]);
         let mut remembered = made.ledger.remembered(9).unwrap();
         remembered.sort_by_key(|one| one.conversation.clone());
         let [coffee, tea] = &remembered[..] else { panic!("{remembered:?}") };
@@ -48,8 +48,8 @@ fn what_is_known_of_dropped_conversations_outlives_a_restart() {
     assert_eq!((ledger.floor(), ledger.conversations().len()), (Seq(1), 0));
     let again =
         ["#tea", "#coffee"].map(|conversation| Record::line(draft(conversation, "ana", 1, "x")));
-    let verdicts = ledger.commit(&again).unwrap();
-    assert_eq!(verdicts, [Verdict::Known(Seq(1)), Verdict::Stored(Seq(2))], "its ids are known");
+    let outcomes = ledger.commit(&again).unwrap();
+    assert_eq!(outcomes, [Outcome::Known(Seq(1)), Outcome::Stored(Seq(2))], "its ids are known");
 }
 
 #[test]
@@ -60,7 +60,7 @@ fn what_is_left_on_disk_of_a_conversation_that_is_in_memory_only_now_is_dropped(
     disk.commit(&[Record::line(draft("#tea", "ana", 1, "x")), topic]).unwrap();
     let memory = Memory::new(LogId(7), (1 << 20, 1 << 30), CHANGE_S_MAX);
     let off = Retentions::all(Retention::Off);
-    let (mut kept, _) = Kept::new(Some((Box::new(disk), Box::new(reader))), memory, off);
+    let (mut kept, _) = SplitLedger::new(Some((Box::new(disk), Box::new(reader))), memory, off);
     assert_eq!(kept.sweep(2_000, true).unwrap().lines, 1);
     assert_eq!(
         Sqlite::open(&path, CHANGE_S_MAX).unwrap().conversations().len(),

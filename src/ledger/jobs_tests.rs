@@ -8,7 +8,7 @@ const CHANGE_S_MAX: u64 = 60;
 fn says(ledger: &mut Sqlite, number: u64, text: &str) {
     let id = MsgId(u128::from(number).to_be_bytes());
     let line = Record::line(Draft { id, ..draft("#tea", "alice", 0, text) });
-    assert_eq!(ledger.commit(&[line]).unwrap(), [Verdict::Stored(Seq(number))]);
+    assert_eq!(ledger.commit(&[line]).unwrap(), [Outcome::Stored(Seq(number))]);
 }
 
 #[test]
@@ -55,7 +55,7 @@ fn of_schema_1() -> (tempfile::TempDir, PathBuf) {
     says(&mut ledger, 1, "zebramarker one");
     says(&mut ledger, 2, "two");
     let change = edit("alice", 99, 2, "two, mended");
-    assert_eq!(ledger.commit(&[Record::line(change)]).unwrap(), [Verdict::Stored(Seq(3))]);
+    assert_eq!(ledger.commit(&[Record::line(change)]).unwrap(), [Outcome::Stored(Seq(3))]);
     ledger.break_with(TO_SCHEMA_1);
     (folder, path)
 }

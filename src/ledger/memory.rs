@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::rules::{known_as, may_change};
 use super::{
-    Draft, Ledger, LedgerError, Older, Page, Reader, Record, Remembered, Verdict, Work, message,
+    Draft, Ledger, LedgerError, Older, Outcome, Page, Reader, Record, Remembered, Work, message,
 };
 use crate::chat::{Body, Conversation, LogId, Message, MsgId, Seq, UserName, Wanted};
 use crate::sync::{Mutex, MutexGuard, Rank};
@@ -134,11 +134,11 @@ impl Conversations {
         self.conversations.entry(conversation.clone()).or_insert_with(new)
     }
 
-    fn append(&mut self, draft: &Arc<Draft>, change_s_max: u64) -> Verdict {
+    fn append(&mut self, draft: &Arc<Draft>, change_s_max: u64) -> Outcome {
         let conversation_bytes_max = self.conversation_bytes_max;
         let lines = self.entry(&draft.conversation);
         let before = lines.bytes;
-        let verdict = lines.append(draft, change_s_max);
+        let outcome = lines.append(draft, change_s_max);
         lines.shrink(conversation_bytes_max);
         let after = lines.bytes;
         self.bytes = self.bytes - before + after;
@@ -150,20 +150,20 @@ impl Conversations {
             lines.shrink(before / 2);
             self.bytes = self.bytes - before + lines.bytes;
         }
-        verdict
+        outcome
     }
 }
 
 impl Lines {
-    fn append(&mut self, draft: &Arc<Draft>, change_s_max: u64) -> Verdict {
+    fn append(&mut self, draft: &Arc<Draft>, change_s_max: u64) -> Outcome {
         let id = (draft.from.clone(), draft.id);
         if let Some(known) = self.by_id.get(&id).and_then(|seq| self.line(*seq)) {
             return known_as(&known.draft, known.edited || known.deleted, known.seq, draft);
         }
         if let Some(target) = draft.kind.of()
-            && let Err(verdict) = self.change(target, draft, change_s_max)
+            && let Err(outcome) = self.change(target, draft, change_s_max)
         {
-            return verdict;
+            return outcome;
         }
         self.last.0 += 1;
         let (seq, mut draft) = (self.last, Arc::clone(draft));
@@ -174,7 +174,7 @@ impl Lines {
         self.bytes += LINE_BYTES + draft.body.len();
         self.lines.push_back(Line { seq, draft, edited: false, deleted: false });
         self.by_id.insert(id, seq);
-        Verdict::Stored(seq)
+        Outcome::Stored(seq)
     }
 
     /// Its oldest lines go, down to so many bytes or its newest line.
@@ -191,8 +191,8 @@ impl Lines {
         self.by_id.remove(&(gone.draft.from.clone(), gone.draft.id));
     }
 
-    fn change(&mut self, target: Seq, draft: &Draft, change_s_max: u64) -> Result<(), Verdict> {
-        let index = self.index(target).ok_or(Verdict::NoSuchLine)?;
+    fn change(&mut self, target: Seq, draft: &Draft, change_s_max: u64) -> Result<(), Outcome> {
+        let index = self.index(target).ok_or(Outcome::NoSuchLine)?;
         let target = &mut self.lines[index];
         may_change(&target.draft, target.deleted, draft, change_s_max)?;
         let before = target.draft.body.len();
@@ -234,16 +234,16 @@ impl Line {
 }
 
 impl Ledger for Memory {
-    fn commit(&mut self, records: &[Record]) -> Result<Vec<Verdict>, LedgerError> {
+    fn commit(&mut self, records: &[Record]) -> Result<Vec<Outcome>, LedgerError> {
         let mut all = self.lock();
         let mut write = |record: &Record| match record {
             Record::Line(draft) => all.append(draft, self.change_s_max),
             Record::Topic(channel, topic) => {
                 all.entry(&Conversation::Channel(channel.clone())).topic = topic.clone();
-                Verdict::Stored(Seq(0))
+                Outcome::Stored(Seq(0))
             }
             // The registry remembers them as long as this process does.
-            Record::Read(..) | Record::Away(..) => Verdict::Stored(Seq(0)),
+            Record::Read(..) | Record::Away(..) => Outcome::Stored(Seq(0)),
         };
         Ok(records.iter().map(&mut write).collect())
     }

@@ -2,9 +2,9 @@
 //! seq, and is committed before anybody sees it. Two of a kind, one contract (`contract_tests.rs`):
 //! SQLite on disk, and memory for conversations whose lines are not kept.
 
-mod kept;
 mod memory;
 mod rules;
+mod split;
 mod sqlite;
 mod work;
 
@@ -13,11 +13,11 @@ use std::sync::Arc;
 
 pub use crate::chat::registry::Remembered;
 use crate::chat::{
-    Body, ChannelName, Conversation, DeviceName, Kind, Lock, LogId, Message, MsgId, Seq, UserName,
-    Wanted,
+    Body, ChannelName, Confidentiality, Conversation, DeviceName, Kind, LogId, Message, MsgId, Seq,
+    UserName, Wanted,
 };
-pub use kept::{Kept, KeptReader};
 pub use memory::Memory;
+pub use split::{SplitLedger, SplitReader};
 pub use sqlite::{Sqlite, SqliteFile};
 pub use work::Work;
 
@@ -53,7 +53,7 @@ impl Record {
 
 /// What became of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum Outcome {
     /// Committed; a line under this seq.
     Stored(Seq),
     /// The same line was stored before, under this seq.
@@ -137,9 +137,9 @@ impl LedgerError {
 
 /// The writing half; one thread owns it.
 pub trait Ledger: Send {
-    /// Commits all records in their order, or none; one verdict for each. On return what is stored
+    /// Commits all records in their order, or none; one outcome for each. On return what is stored
     /// is as durable as the ledger makes it.
-    fn commit(&mut self, records: &[Record]) -> Result<Vec<Verdict>, LedgerError>;
+    fn commit(&mut self, records: &[Record]) -> Result<Vec<Outcome>, LedgerError>;
 
     /// The seq of a line that was stored before, also where nothing can be stored now.
     fn stored(&self, line: &Draft) -> Option<Seq>;
@@ -291,7 +291,7 @@ fn message(draft: Draft, seq: Seq, edited: bool, deleted: bool) -> Message {
         time_ms: draft.time_ms,
         kind: draft.kind,
         body: draft.body,
-        lock: Lock::Open,
+        confidentiality: Confidentiality::Open,
         edited,
         deleted,
         replay: true,

@@ -39,13 +39,13 @@ fn some(bytes: &[u8]) -> Option<Vec<u8>> {
 #[test]
 fn sealed_lines_are_kept_changed_and_taken_away_as_clear_ones_are() {
     for mut made in [memory(), sqlite()] {
-        assert_eq!(made.says(sealed(1, b"tea at five")), Verdict::Stored(Seq(1)));
-        assert_eq!(made.says(sealed(1, b"tea at five")), Verdict::Known(Seq(1)));
-        assert_eq!(made.says(sealed(1, b"tea at six")), Verdict::Conflict);
-        assert_eq!(made.says(sealed(2, &[0, 255, 3])), Verdict::Stored(Seq(2)));
+        assert_eq!(made.says(sealed(1, b"tea at five")), Outcome::Stored(Seq(1)));
+        assert_eq!(made.says(sealed(1, b"tea at five")), Outcome::Known(Seq(1)));
+        assert_eq!(made.says(sealed(1, b"tea at six")), Outcome::Conflict);
+        assert_eq!(made.says(sealed(2, &[0, 255, 3])), Outcome::Stored(Seq(2)));
         assert_eq!(
             made.says(changed(Kind::Edit { of: Seq(1) }, 3, b"at six")),
-            Verdict::Stored(Seq(3))
+            Outcome::Stored(Seq(3))
         );
         let lines = [
             (1, some(b"at six"), true, false),
@@ -56,7 +56,7 @@ fn sealed_lines_are_kept_changed_and_taken_away_as_clear_ones_are() {
         // What a deletion says stays: it is its sender's word for it.
         assert_eq!(
             made.says(changed(Kind::Delete { of: Seq(1) }, 4, b"gone")),
-            Verdict::Stored(Seq(4))
+            Outcome::Stored(Seq(4))
         );
         let lines = [
             (1, None, false, true),
@@ -107,7 +107,7 @@ fn what_is_left_in_an_empty_channel_with_a_pin_goes_where_the_operator_wants_tha
         assert_eq!(config.retention, Retention::Forever);
         let memory = Memory::new(LogId(7), (1 << 20, 1 << 30), 60);
         let disk: (Box<dyn Ledger>, Box<dyn Reader>) = (Box::new(disk), reader);
-        let (mut kept, reader) = Kept::new(Some(disk), memory, config.retentions());
+        let (mut kept, reader) = SplitLedger::new(Some(disk), memory, config.retentions());
         let open = draft("#tea", "alice", 2, "hi");
         kept.commit(vec![Record::line(sealed(1, b"zebramarker")), Record::line(open)]);
         for conversation in [TEA, "#tea"] {
@@ -120,7 +120,7 @@ fn what_is_left_in_an_empty_channel_with_a_pin_goes_where_the_operator_wants_tha
         let found = super::contract_tests::found_on_disk(folder.path(), "zebramarker");
         assert_eq!(found > 0, !forget_empty);
         // The count goes on: nobody takes a new line for one of before.
-        let (verdicts, _) = kept.commit(vec![Record::line(sealed(3, b"new"))]);
-        assert_eq!(verdicts, [Verdict::Stored(Seq(2))]);
+        let (outcomes, _) = kept.commit(vec![Record::line(sealed(3, b"new"))]);
+        assert_eq!(outcomes, [Outcome::Stored(Seq(2))]);
     }
 }

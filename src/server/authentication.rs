@@ -12,7 +12,7 @@ use super::context::Context;
 use super::delivery::send_queue::SendQueue;
 use super::passwords::prompts::{Prompt, Slot};
 use super::passwords::throttle::Guess;
-use crate::chat::{Code, Command, Event, Hidden, UserName};
+use crate::chat::{Code, Command, Event, SecretText, UserName};
 use crate::crypto::RecordType;
 use crate::crypto::password::PasswordHash;
 use crate::limits::{PROMPT_BYTES_MAX, PROMPT_RECORDS_MAX};
@@ -169,7 +169,7 @@ impl Allowance {
 
 /// What came next.
 enum Next {
-    Guess(Hidden),
+    Guess(SecretText),
     Other,
     TooMuch,
 }

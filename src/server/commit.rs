@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::hub::{Hub, Line, Waiting};
-use crate::ledger::{Kept, Record};
+use crate::ledger::{Record, SplitLedger};
 
 /// Runs until the hub is told that nothing more will come.
-pub fn run(hub: &Hub, mut ledger: Kept) {
+pub fn run(hub: &Hub, mut ledger: SplitLedger) {
     let mut waiting = Vec::new();
     while hub.next_waiting(&mut waiting) {
         work(hub, &mut ledger, &mut waiting);
@@ -23,7 +23,7 @@ struct Batch {
 }
 
 /// Commits all that waits and does the jobs between, in their order.
-pub fn work(hub: &Hub, ledger: &mut Kept, waiting: &mut Vec<Waiting>) {
+pub fn work(hub: &Hub, ledger: &mut SplitLedger, waiting: &mut Vec<Waiting>) {
     let mut batch = Batch {
         records: Vec::with_capacity(waiting.len()),
         lines: Vec::with_capacity(waiting.len()),
@@ -48,18 +48,18 @@ pub fn work(hub: &Hub, ledger: &mut Kept, waiting: &mut Vec<Waiting>) {
 }
 
 /// Commits a batch and lets everybody know.
-fn write(hub: &Hub, ledger: &mut Kept, Batch { records, lines }: Batch) {
+fn write(hub: &Hub, ledger: &mut SplitLedger, Batch { records, lines }: Batch) {
     if records.is_empty() {
         return;
     }
     let began = Instant::now();
-    let (verdicts, fault) = ledger.commit(records);
+    let (outcomes, fault) = ledger.commit(records);
     let has_line = lines.iter().any(Option::is_some);
     hub.counters().committed(began.elapsed(), fault.is_some(), has_line);
     if let Some(fault) = fault {
         log::error!("lines are not stored: {fault}");
     }
-    hub.decided(lines, verdicts);
+    hub.decided(lines, outcomes);
 }
 
 #[cfg(test)]
@@ -75,7 +75,7 @@ mod tests {
     fn a_job_comes_between_the_records_that_were_decided_before_and_after_it() {
         let config = Config::default();
         let memory = Memory::new(LogId(1), (1 << 20, 1 << 30), 60);
-        let (mut ledger, reader) = Kept::new(None, memory, config.retentions());
+        let (mut ledger, reader) = SplitLedger::new(None, memory, config.retentions());
         let registry = Registry::new(
             Rules {
                 limits: config.limits.clone(),
@@ -104,7 +104,7 @@ mod tests {
         };
         let forget = {
             let tea = tea.clone();
-            Waiting::Job(Box::new(move |ledger: &mut Kept| ledger.forget(&tea, 0).unwrap()))
+            Waiting::Job(Box::new(move |ledger: &mut SplitLedger| ledger.forget(&tea, 0).unwrap()))
         };
         work(&hub, &mut ledger, &mut vec![say(1), say(2), forget, say(3)]);
         let page = Page { lines_max: 10, bytes_max: 1 << 20 };

@@ -9,7 +9,7 @@ use super::hub::Hub;
 use super::liveness;
 use super::readers::Readers;
 use crate::config::Config;
-use crate::ledger::{Kept, LedgerError, Swept};
+use crate::ledger::{LedgerError, SplitLedger, Swept};
 use crate::sync::Snapshot;
 
 /// The way to the ledger's threads.
@@ -29,7 +29,7 @@ impl LedgerJobs {
     /// Has the ledger's owner do something and waits for it; none where the server stops first.
     pub fn ask<T: Send + 'static>(
         &self,
-        job: impl FnOnce(&mut Kept) -> T + Send + 'static,
+        job: impl FnOnce(&mut SplitLedger) -> T + Send + 'static,
     ) -> Option<T> {
         let (done, result) = mpsc::channel();
         self.hub.add_job(Box::new(move |ledger| {

@@ -35,7 +35,7 @@ use crate::chat::{Code, Event, LogId, SessionId};
 use crate::config::{Config, History};
 use crate::home::sanctions::Decided;
 use crate::home::{Audit, Decision, Home, ServerKeys, Users, UsersWatch};
-use crate::ledger::{Kept, KeptReader, Memory, Reader, Sqlite};
+use crate::ledger::{Memory, Reader, SplitLedger, SplitReader, Sqlite};
 use crate::net::listener::Listener;
 use crate::sync::{Mutex, Rank, Snapshot};
 use crate::terminal;
@@ -72,7 +72,8 @@ pub struct Options {
     pub on_ready: Box<dyn FnOnce(SocketAddr)>,
 }
 
-/// How much lower the priority of the thread that searches is (`nice`; it is a thread's own on Linux).
+/// How much lower the priority of the thread that searches is (`nice`; it is a thread's own on
+/// Linux).
 const SEARCH_NICE: i32 = 10;
 
 /// After the drain the last lines are written, within this time.
@@ -100,7 +101,8 @@ pub fn run(options: Options) -> anyhow::Result<()> {
     let context = Arc::new(open_context(given)?);
     let own = Actor::own("server");
     context.records.record(&Decision { target: env!("CARGO_PKG_VERSION"), ..own.did("start") });
-    // The trail has it before anybody is told that the server runs, unless another process holds the trail.
+    // The trail has it before anybody is told that the server runs, unless another process holds
+    // the trail.
     context.records.settle(operator::RECORD_PATIENCE);
 
     let bound = listener.address();
@@ -276,7 +278,7 @@ fn open_storage(home: &Home, config: &Config, stop: &Arc<Stop>) -> anyhow::Resul
 }
 
 /// The ledger of a home: on disk unless the operator wants nothing kept.
-fn open_ledger(home: &Home, config: &Config) -> anyhow::Result<(Kept, Arc<KeptReader>)> {
+fn open_ledger(home: &Home, config: &Config) -> anyhow::Result<(SplitLedger, Arc<SplitReader>)> {
     let limits = &config.limits;
     let passing = LogId(rand::random::<u64>() >> 1);
     let bytes_max = (limits.tail_bytes_max, limits.memory_bytes_max);
@@ -289,11 +291,15 @@ fn open_ledger(home: &Home, config: &Config) -> anyhow::Result<(Kept, Arc<KeptRe
             Some((Box::new(ledger) as _, Box::new(reader) as _))
         }
     };
-    Ok(Kept::new(disk, memory, config.retentions()))
+    Ok(SplitLedger::new(disk, memory, config.retentions()))
 }
 
 /// The threads that read the ledger, each with a reader of its own.
-fn read_for(hub: &Arc<Hub>, reader: &KeptReader, stop: &Arc<Stop>) -> anyhow::Result<Arc<Readers>> {
+fn read_for(
+    hub: &Arc<Hub>,
+    reader: &SplitReader,
+    stop: &Arc<Stop>,
+) -> anyhow::Result<Arc<Readers>> {
     let readers = Arc::new(Readers::default());
     let (own_hub, own) = (Arc::clone(hub), reader.another());
     essential("backfill", stop, move || backfill::run(&*own_hub, &*own))?;
@@ -309,7 +315,7 @@ fn read_for(hub: &Arc<Hub>, reader: &KeptReader, stop: &Arc<Stop>) -> anyhow::Re
 }
 
 /// The registry with what the ledger remembers.
-fn registry(ledger: &Kept, config: &Config) -> anyhow::Result<Registry> {
+fn registry(ledger: &SplitLedger, config: &Config) -> anyhow::Result<Registry> {
     let passing = LogId(rand::random::<u64>() >> 1);
     let mut registry = Registry::new(hub::rules(config, ledger.log_id(), passing), ledger.floor());
     for known in ledger.remembered(config.limits.mailbox_lines_max)? {
@@ -318,7 +324,8 @@ fn registry(ledger: &Kept, config: &Config) -> anyhow::Result<Registry> {
     Ok(registry)
 }
 
-/// Ends the process after `time` if the stop has not done so: nothing that is acknowledged is lost by it.
+/// Ends the process after `time` if the stop has not done so: nothing that is acknowledged is lost
+/// by it.
 fn end_for_certain(time: Duration) {
     let ended = spawn("end", move || {
         thread::sleep(time);
@@ -330,8 +337,8 @@ fn end_for_certain(time: Duration) {
     }
 }
 
-/// Where people have logged in from lately. A file that cannot be read costs them only that they come
-/// first.
+/// Where people have logged in from lately. A file that cannot be read costs them only that they
+/// come first.
 fn recent_logins(home: &Home) -> RecentLogins {
     RecentLogins::load(&home.sources_file()).unwrap_or_else(|error| {
         ::log::error!("where people log in from is not known: {error}");

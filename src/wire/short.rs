@@ -6,8 +6,8 @@ use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
 use crate::chat::{
-    Body, Command, DeviceName, Event, Kind, Lock, Message, MsgId, NewMessage, Opaque, Seq, Target,
-    UserName,
+    Body, Command, Confidentiality, DeviceName, Event, Kind, Message, MsgId, NewMessage, Opaque,
+    Seq, Target, UserName,
 };
 
 /// `["#lobby","000...","hi"]`: what a client says.
@@ -45,7 +45,7 @@ pub fn read_event(json: &[u8]) -> serde_json::Result<Event> {
         time_ms,
         kind: Kind::Say,
         body: Body::Text(text),
-        lock: Lock::Open,
+        confidentiality: Confidentiality::Open,
         edited: false,
         deleted: false,
         replay: false,

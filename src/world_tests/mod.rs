@@ -17,15 +17,15 @@ use rand::{RngExt, SeedableRng};
 
 use crate::chat::registry::{Registry, Rules};
 use crate::chat::{
-    ChannelName, Code, Command, Conversation, DeviceName, Event, Lock, LogId, Seq, SessionId,
-    Target, UserName,
+    ChannelName, Code, Command, Confidentiality, Conversation, DeviceName, Event, LogId, Seq,
+    SessionId, Target, UserName,
 };
-use crate::client::model::{Action, Happening, Loss, Show};
+use crate::client::model::{Action, Input, Loss, Output};
 use crate::config::Config;
 use crate::crypto::record_cipher::{RECORD_BYTES_MAX, pair};
 use crate::crypto::{Fingerprint, RecordType};
 use crate::ledger::doubles::{Acting, Fails, Faulty};
-use crate::ledger::{Kept, KeptReader, Memory, Page, Reader};
+use crate::ledger::{Memory, Page, Reader, SplitLedger, SplitReader};
 use crate::limits::Limits;
 use crate::server::commit;
 use crate::server::delivery::backfill;
@@ -71,8 +71,8 @@ struct World {
     seed: u64,
     chance: StdRng,
     limits: Limits,
-    kept: Kept,
-    reader: Arc<KeptReader>,
+    kept: SplitLedger,
+    reader: Arc<SplitReader>,
     fails: Arc<Mutex<Fails>>,
     server: Server,
     devices: Vec<Device>,
@@ -116,7 +116,7 @@ impl World {
         let disk = (Box::new(faulty) as _, Box::new(memory) as _);
         let passing = Memory::new(LogId(8), (1 << 20, 1 << 30), 60);
         let retentions = Config::default().retentions();
-        let (kept, reader) = Kept::new(Some(disk), passing, retentions);
+        let (kept, reader) = SplitLedger::new(Some(disk), passing, retentions);
         let server = serve(&kept, &limits);
         let devices = PEOPLE.iter().map(|name| Device::new(name));
         let run = |name: &&str| {
@@ -138,8 +138,8 @@ impl World {
         }
     }
 
-    fn happens(&mut self, device: usize, happening: Happening) {
-        let actions = self.devices[device].model.update(happening, self.chance.random());
+    fn happens(&mut self, device: usize, input: Input) {
+        let actions = self.devices[device].model.update(input, self.chance.random());
         for action in actions {
             self.obey(device, action);
         }
@@ -149,7 +149,7 @@ impl World {
     fn obey(&mut self, number: usize, action: Action) {
         let device = &mut self.devices[number];
         match action {
-            Action::Show(show) => self.shows(number, show),
+            Action::Output(output) => self.shows(number, output),
             Action::Send(command) => {
                 if let Command::Say(message) = &command
                     && let Some(run) =
@@ -195,36 +195,36 @@ impl World {
         }
     }
 
-    fn shows(&mut self, number: usize, show: Show) {
+    fn shows(&mut self, number: usize, output: Output) {
         let user = self.devices[number].user.clone();
-        match show {
-            Show::Message(message) => {
+        match output {
+            Output::Message(message) => {
                 let to = message.conversation(Some(&user));
                 let run =
                     self.runs.get_mut(&Conversation::of(&user, to)).expect("a known conversation");
                 let (id, text) = (message.id.to_string(), message.body.text().to_owned());
                 run.shown[number].push(Line { seq: message.seq.0, id, text });
             }
-            Show::Ack { id, to, seq } => {
+            Output::Ack { id, to, seq } => {
                 let run =
                     self.runs.get_mut(&Conversation::of(&user, to)).expect("a known conversation");
                 run.acked.insert(id.to_string(), seq.0);
             }
-            Show::Event(_, Event::Refused { code: Code::InDoubt, .. }) => {}
-            Show::Event(_, Event::Refused { id: Some(id), .. }) => {
+            Output::Event(_, Event::Refused { code: Code::InDoubt, .. }) => {}
+            Output::Event(_, Event::Refused { id: Some(id), .. }) => {
                 let id = id.to_string();
                 let run = self.runs.values_mut().find(|run| run.sent.contains_key(&id));
                 run.expect("a line that was sent").refused.insert(id);
             }
             // A room that is open is open the next time.
-            Show::Event(_, Event::Entered { channel, .. })
-            | Show::Target(Target::Channel(channel)) => {
+            Output::Event(_, Event::Entered { channel, .. })
+            | Output::Target(Target::Channel(channel)) => {
                 self.devices[number].joined.insert(channel);
             }
-            Show::Event(_, Event::Refused { code, hint, .. }) => {
+            Output::Event(_, Event::Refused { code, hint, .. }) => {
                 panic!("seed {}: {code:?}: {hint}", self.seed)
             }
-            Show::Event(_, Event::Gap { to, from_seq, to_seq, .. }) => {
+            Output::Event(_, Event::Gap { to, from_seq, to_seq, .. }) => {
                 panic!("seed {}: a gap in {to}: {from_seq} to {to_seq}", self.seed)
             }
             _ => {}
@@ -243,7 +243,7 @@ impl World {
         let other = if self.devices[device].user.as_str() == "alice" { "bob" } else { "alice" };
         let pm = device < 3 && self.chance.random_bool(0.3);
         let line = if pm { format!("/pm {other} {text}") } else { text.trim().to_owned() };
-        self.happens(device, Happening::Line(line));
+        self.happens(device, Input::Line(line));
     }
 
     /// A dialling client comes in.
@@ -363,9 +363,9 @@ impl World {
                 && matches!(message.to, Target::User(_))
             {
                 // The secrets, which are not in this world, have opened it.
-                message.lock = Lock::Sealed;
+                message.confidentiality = Confidentiality::Sealed;
             }
-            self.happens(number, Happening::Event(event));
+            self.happens(number, Input::Event(event));
         }
         !arrived.is_empty()
     }
@@ -375,7 +375,7 @@ impl World {
         let device = &mut self.devices[number];
         let cut = device.connection.take_if(|connection| connection.link.is_cut()).is_some();
         if cut {
-            self.happens(number, Happening::Lost(Loss::Cut));
+            self.happens(number, Input::Lost(Loss::Cut));
         }
         cut
     }
@@ -405,7 +405,7 @@ impl World {
 
     /// The person ends a client and starts it again.
     fn restarts(&mut self, number: usize) {
-        self.happens(number, Happening::Tick);
+        self.happens(number, Input::Tick);
         let device = &mut self.devices[number];
         if let Some(connection) = device.connection.take() {
             connection.link.cut();
@@ -444,8 +444,8 @@ impl World {
                 }
             }
             945..970 if self.devices[device].dials => self.connects(device),
-            970..980 => self.happens(device, Happening::Tick),
-            980..985 => self.happens(device, Happening::Line("/retry".into())),
+            970..980 => self.happens(device, Input::Tick),
+            980..985 => self.happens(device, Input::Line("/retry".into())),
             985..990 => self.joins(device),
             990..994 => self.restarts(device),
             994..996 => self.is_killed(),
@@ -457,7 +457,7 @@ impl World {
         let tea: ChannelName = "#tea".parse().unwrap();
         let device = &self.devices[number];
         if device.model.name().is_some() && !device.joined.contains(&tea) {
-            self.happens(number, Happening::Line("/join #tea".into()));
+            self.happens(number, Input::Line("/join #tea".into()));
         }
     }
 
@@ -492,7 +492,7 @@ impl World {
                     busy = true;
                 }
                 self.joins(number);
-                self.happens(number, Happening::Tick);
+                self.happens(number, Input::Tick);
             }
             busy |= self.server.sessions.iter().any(|session| !session.incoming.is_empty());
             if !busy {
@@ -534,7 +534,7 @@ impl World {
     }
 }
 
-fn serve(kept: &Kept, limits: &Limits) -> Server {
+fn serve(kept: &SplitLedger, limits: &Limits) -> Server {
     let rules = Rules {
         limits: limits.clone(),
         retention: Box::new(|_| crate::chat::Retention::Forever),

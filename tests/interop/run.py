@@ -285,9 +285,9 @@ def messages_are_sealed(world, a, ana, carol):
     sealed.check_certificate(certificate, key, device.server)
     # A text, one that ben is said to have said, and one of a type that is to come.
     for content, sender, shown in [
-        (sealed.TEXT, "Ana", ['"message"', "sealed by hand", '"lock":"sealed"']),
-        (sealed.TEXT, "ben", ['"flaw"', '"closed"']),
-        (7, "ana", ['"flaw"', '"newer"']),
+        (sealed.TEXT, "Ana", ['"message"', "sealed by hand", '"confidentiality":"sealed"']),
+        (sealed.TEXT, "ben", ['"violation"', '"closed"']),
+        (7, "ana", ['"violation"', '"newer"']),
     ]:
         note = device.note(content)
         body = device.seals(note, "sealed by hand", "@carol", (key, certificate), sender)
@@ -303,7 +303,7 @@ def messages_are_sealed(world, a, ana, carol):
     carol.sees('"entered"', name)
     a.tell(type="join", channel=name)
     a.wait(type="entered", channel=name)
-    for sender, shown in [("ana", ['"message"', "tea at five"]), ("ben", ['"flaw"', '"closed"'])]:
+    for sender, shown in [("ana", ['"message"', "tea at five"]), ("ben", ['"violation"', '"closed"'])]:
         note, context = device.note(), sealed.context(device.server, sender, name)
         signed = device.certificate, device.signing
         device.says(name, note, channel.seal(context, note, b"tea at five", *signed, os.urandom(16)))

@@ -1,6 +1,6 @@
 //! The end-to-end engine does without files, clocks, threads and sockets, so that it runs in a
-//! browser as well: it has its ports for what it needs, and is told what time it is. What it is made
-//! of compiles for `wasm32-unknown-unknown`, which `.ci/run` tries where it can.
+//! browser as well: it has its ports for what it needs, and is told what time it is. What it is
+//! made of compiles for `wasm32-unknown-unknown`, which `.ci/run` tries where it can.
 
 use std::collections::BTreeSet;
 
@@ -106,7 +106,7 @@ fn a_file_or_a_clock_in_the_engine_is_noticed() {
         ("use std::{\n    fs::{self, File},\n    time,\n};", &["std::fs", "std::time"]),
         ("let now = std::time::SystemTime::now();", &["std::time", "SystemTime"]),
         ("let now = jiff::Timestamp::now();", &["Timestamp::now"]),
-        ("use crate::client::vault;", &["crate::client"]),
+        ("use crate::client::data_folder;", &["crate::client"]),
     ] {
         assert_eq!(outside(text), named, "{text}");
     }

@@ -129,10 +129,10 @@ fn modules_use_lower_floors_only() {
 fn a_forbidden_arrow_is_noticed() {
     let server = |text: &str| faults(&["server", "admission"], text);
     for text in [
-        "use crate::client::vault;",
-        "use crate::{chat::Event, client::vault};",
-        "use crate::{\n    chat::{Event, Place as Spot, id::{self}},\n    client::{self, vault},\n};",
-        "use super::super::client::vault;",
+        "use crate::client::data_folder;",
+        "use crate::{chat::Event, client::data_folder};",
+        "use crate::{\n    chat::{Event, Place as Spot, id::{self}},\n    client::{self, data_folder},\n};",
+        "use super::super::client::data_folder;",
         "use super::{super::{client, chat}, context};",
         "fn f() { super::super::client::x(crate::chat::y()) }",
         "mod tests {\n    use super::super::super::client;\n}",
@@ -209,8 +209,8 @@ fn the_operators_guide_lists_every_limit_with_its_default() {
     }
 }
 
-/// Holds what a document has between `<!-- NAME -->` and `<!-- /NAME -->` against what the code says.
-/// `PYCHAT_WRITE_DOCS=1 cargo test --test tidy` writes it instead.
+/// Holds what a document has between `<!-- NAME -->` and `<!-- /NAME -->` against what the code
+/// says. `PYCHAT_WRITE_DOCS=1 cargo test --test tidy` writes it instead.
 fn generated(file: &str, name: &str, wanted: &str) {
     // Several tables of one document are checked at once.
     static TURN: Mutex<()> = Mutex::new(());

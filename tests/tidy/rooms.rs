@@ -45,7 +45,7 @@ const ROOMS: &[(&str, &[(&str, u8)])] = &[
             ("storage", 3),
             ("trust", 2),
             ("edge", 1),
-            ("happening", 1),
+            ("input", 1),
             ("keys", 1),
             ("pinning", 1),
             ("prompt", 0),
@@ -54,7 +54,7 @@ const ROOMS: &[(&str, &[(&str, u8)])] = &[
             ("password_file", 0),
             ("conversations", 0),
             ("slash", 0),
-            ("vault", 0),
+            ("data_folder", 0),
         ],
     ),
     (
@@ -84,7 +84,10 @@ const ROOMS: &[(&str, &[(&str, u8)])] = &[
             ("violation", 0),
         ],
     ),
-    ("ledger", &[("kept", 4), ("sqlite", 3), ("memory", 3), ("rules", 2), ("mod", 1), ("work", 0)]),
+    (
+        "ledger",
+        &[("split", 4), ("sqlite", 3), ("memory", 3), ("rules", 2), ("mod", 1), ("work", 0)],
+    ),
 ];
 
 /// Arrows between rooms that are not cut yet. It only gets shorter.

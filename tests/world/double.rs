@@ -1,5 +1,5 @@
-//! A server that does what a hostile one could: it shakes hands as the protocol wants, and then says
-//! whatever a test makes it say to the real client.
+//! A server that does what a hostile one could: it shakes hands as the protocol wants, and then
+//! says whatever a test makes it say to the real client.
 
 use std::io::{ErrorKind, Write};
 use std::net::{TcpListener, TcpStream};
@@ -51,26 +51,27 @@ impl Double {
     }
 
     /// The folder of a person, who has a key and has met this server.
-    pub fn vault(&self, name: &str) -> PathBuf {
-        let vault = self.folder.path().join(name).join("pychat");
-        if !vault.join("id.pem").exists() {
-            self.keys.give(&vault);
-            fs::create_dir(vault.join("servers")).unwrap();
+    pub fn data_folder(&self, name: &str) -> PathBuf {
+        let data_folder = self.folder.path().join(name).join("pychat");
+        if !data_folder.join("id.pem").exists() {
+            self.keys.give(&data_folder);
+            fs::create_dir(data_folder.join("servers")).unwrap();
             let key = self.identity.public();
             let file = format!("servers/{}.pem", key.fingerprint().to_url());
-            fs::write(vault.join(file), key.to_pem()).unwrap();
+            fs::write(data_folder.join(file), key.to_pem()).unwrap();
             let at = self.listener.local_addr().unwrap();
             let fingerprint = key.fingerprint().to_url();
             let server =
                 serde_json::json!({"host": at.ip(), "port": at.port(), "fingerprint": fingerprint});
-            fs::write(vault.join("servers.json"), serde_json::json!([server]).to_string()).unwrap();
+            fs::write(data_folder.join("servers.json"), serde_json::json!([server]).to_string())
+                .unwrap();
         }
-        vault
+        data_folder
     }
 
     /// What starts a person's client.
     pub fn command(&self, name: &str, args: &[&str]) -> Command {
-        self.vault(name);
+        self.data_folder(name);
         let mut command = clean(Command::new(BINARY), &self.folder, name);
         command.args(["client", &self.invite, "--name", name]).args(args);
         command
@@ -133,7 +134,8 @@ impl Double {
 }
 
 impl Guest {
-    /// One record with these messages; false where the client is gone, or takes nothing for `patience`.
+    /// One record with these messages; false where the client is gone, or takes nothing for
+    /// `patience`.
     pub fn tells(&mut self, messages: &str, patience: Duration) -> bool {
         self.sends(RecordType::Json, format!("{messages}\n").as_bytes(), patience)
     }
@@ -166,8 +168,8 @@ impl Guest {
         Some((kind, body.to_vec()))
     }
 
-    /// What the client asks next; none at the end or when it has said nothing for so long. Pings are left
-    /// out.
+    /// What the client asks next; none at the end or when it has said nothing for so long. Pings
+    /// are left out.
     pub fn hears(&mut self, patience: Duration) -> Option<Vec<Value>> {
         let until = Instant::now() + patience;
         loop {

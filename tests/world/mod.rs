@@ -94,8 +94,8 @@ impl World {
         World::open(folder, keys, &address, "true")
     }
 
-    /// A person's vault.
-    pub fn vault(&self, person: &str) -> PathBuf {
+    /// A person's data folder.
+    pub fn data_folder(&self, person: &str) -> PathBuf {
         self.folder.path().join(person).join("pychat")
     }
 
@@ -121,9 +121,9 @@ impl World {
     /// Registers a key for a device of a person and gives its fingerprint; the server may not know
     /// it yet.
     pub fn registers_key_of(&self, name: &str) -> String {
-        let vault = self.vault(name);
-        self.keys.give(&vault);
-        let pem = fs::read_to_string(vault.join("id.pub.pem")).unwrap();
+        let data_folder = self.data_folder(name);
+        self.keys.give(&data_folder);
+        let pem = fs::read_to_string(data_folder.join("id.pub.pem")).unwrap();
         let print = PublicKey::from_pem(&pem).unwrap().fingerprint();
         fs::write(self.home().join(format!("users/{name}.pem")), pem).unwrap();
         print.to_string()

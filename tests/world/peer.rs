@@ -39,7 +39,7 @@ impl Peer {
 
     /// The same, before the server has said anything.
     pub fn knocks(world: &World, name: &str, device: &str) -> Peer {
-        let pem = fs::read_to_string(world.vault(name).join("id.pem")).unwrap();
+        let pem = fs::read_to_string(world.data_folder(name).join("id.pem")).unwrap();
         let key = Identity::from_pem(&pem, None).unwrap();
         let (invite, server) = (world.parsed_invite(), world.server_key());
         let login = Login { device: Some(device.parse().unwrap()), ..login(name) };

@@ -12,7 +12,7 @@ use super::args::{HomeArgs, address, level};
 use crate::chat::rights::Role;
 use crate::chat::{UserName, look};
 use crate::cli::report::told;
-use crate::client::vault::{Server, Vault};
+use crate::client::data_folder::{DataFolder, Server};
 use crate::config::Config;
 use crate::crypto::lineage::Lineage;
 use crate::crypto::{Fingerprint, PublicKey};
@@ -196,26 +196,27 @@ fn ask_mode() -> anyhow::Result<Mode> {
 
 /// Registers the account that starts the server in an empty users/, with the key of its client.
 /// Later starts find it again, so that its client follows the server to another port.
-fn owner(home: &Home) -> Option<(Vault, UserName)> {
-    let admit = || -> anyhow::Result<Option<(Vault, UserName)>> {
-        let vault = Vault::open()?;
+fn owner(home: &Home) -> Option<(DataFolder, UserName)> {
+    let admit = || -> anyhow::Result<Option<(DataFolder, UserName)>> {
+        let data_folder = DataFolder::open()?;
         let (users, _) = Users::load(&home.users_dir())?;
-        let known = vault.public()?.and_then(|key| users.by_key(&key).map(|one| one.0.clone()));
+        let known =
+            data_folder.public()?.and_then(|key| users.by_key(&key).map(|one| one.0.clone()));
         if let Some(name) = known {
-            return Ok(Some((vault, name)));
+            return Ok(Some((data_folder, name)));
         }
         if !users.is_empty() {
             return Ok(None);
         }
-        let key = match vault.public()? {
+        let key = match data_folder.public()? {
             Some(key) => key,
-            None => vault.create_identity()?.public().clone(),
+            None => data_folder.create_identity()?.public().clone(),
         };
         let name = account_name();
         home::add(&home.users_dir(), &key, &name, None, false)?;
         Settings::change(&home.users_dir(), &name, |settings| settings.role = Role::Owner)?;
         err!("  registered you as {name}, the owner of this server (users/{name}.pem)");
-        Ok(Some((vault, name)))
+        Ok(Some((data_folder, name)))
     };
     admit().unwrap_or_else(|error| {
         err!("  you were not registered: {}", told(&error));
@@ -235,7 +236,7 @@ fn account_name() -> UserName {
 fn greet(
     key: PublicKey,
     lineage: &Lineage,
-    owner: Option<(Vault, UserName)>,
+    owner: Option<(DataFolder, UserName)>,
     config: &Config,
 ) -> Box<dyn FnOnce(SocketAddr)> {
     let (config, lineage) = (config.clone(), lineage.clone());
@@ -243,13 +244,14 @@ fn greet(
         let print = key.fingerprint();
         err!("  listening on {bound}");
         err!("  server fingerprint  {print}");
-        if let Some((vault, name)) = owner {
+        if let Some((data_folder, name)) = owner {
             let host = match bound.ip() {
                 ip if ip.is_unspecified() => Ipv4Addr::LOCALHOST.to_string(),
                 ip => ip.to_string(),
             };
             let server = Server::new(host, bound.port(), &print, Some(name)).after(&lineage);
-            let kept = vault.remember_server_key(&key).and_then(|()| vault.remember(&server));
+            let kept =
+                data_folder.remember_server_key(&key).and_then(|()| data_folder.remember(&server));
             match kept {
                 Ok(()) => err!("  to chat here:       pychat client"),
                 Err(error) => err!("  your client does not know the server: {error}"),

@@ -10,7 +10,7 @@ use super::writer::Writer;
 use crate::chat::{Command, Event, Refusal};
 use crate::client::edge::Asked;
 use crate::client::inbox::{EVENTS_BYTES_MAX, Sender};
-use crate::client::model::{Happening, Loss};
+use crate::client::model::{Input, Loss};
 use crate::client::profile::Profile;
 use crate::crypto::record_cipher::RECORD_BODY_BYTES_MAX;
 use crate::crypto::{Fingerprint, Identity, PublicKey, RecordType};
@@ -49,7 +49,7 @@ impl Dialer {
         let job = move || {
             if after_ms > 0 {
                 thread::sleep(Duration::from_millis(after_ms));
-                let _ = events.send(Happening::Wake);
+                let _ = events.send(Input::Wake);
                 return;
             }
             let loss = match connect(&profile, resumes, &events) {
@@ -62,7 +62,7 @@ impl Dialer {
             };
             writer.clear();
             // At the end nobody may be left to hear of it.
-            let _ = events.send(Happening::Lost(loss));
+            let _ = events.send(Input::Lost(loss));
         };
         let spawned = thread::Builder::new().name("connection".into()).spawn(job);
         spawned.expect("a client can start a thread");
@@ -73,7 +73,7 @@ impl Dialer {
         codec::encode(command, &mut body);
         if body.len() > RECORD_BODY_BYTES_MAX {
             // At the end nobody may be left to hear of it.
-            let _ = self.happen.send(Happening::Answer(too_long(command, body.len())));
+            let _ = self.happen.send(Input::Answer(too_long(command, body.len())));
             return;
         }
         self.asked.note(command);
@@ -117,10 +117,10 @@ fn connect(
     let server = server_key(profile, happen)?;
     let keys = {
         let mut keys = profile.keys();
-        if let Some(error) = keys.refresh(&profile.vault) {
+        if let Some(error) = keys.refresh(&profile.data_folder) {
             let text = format!("the new key is not tried: {error}");
             // At the end nobody may be left to hear of it.
-            let _ = happen.send(Happening::Trouble(text));
+            let _ = happen.send(Input::Trouble(text));
         }
         [keys.next.clone(), Some(Arc::clone(&keys.own))]
     };
@@ -129,7 +129,7 @@ fn connect(
         let (tunnel, first) = log_in(profile, &key, &server, resumes)?;
         if let Err(error) = profile.met() {
             let text = format!("the server is not remembered: {error}");
-            let _ = happen.send(Happening::Trouble(text));
+            let _ = happen.send(Input::Trouble(text));
         }
         let admitted =
             |event: &Event| matches!(event, Event::Welcome { .. } | Event::Password { .. });
@@ -137,9 +137,9 @@ fn connect(
         let print = key.public().fingerprint();
         last = Ok((tunnel, first, print));
         if admitted {
-            if let Err(error) = profile.keys().admitted(&key, &profile.vault) {
+            if let Err(error) = profile.keys().admitted(&key, &profile.data_folder) {
                 let text = format!("the new key works and cannot be kept: {error}");
-                let _ = happen.send(Happening::Trouble(text));
+                let _ = happen.send(Input::Trouble(text));
             }
             break;
         }
@@ -193,16 +193,16 @@ fn decides(event: &Event) -> bool {
 fn server_key(profile: &Profile, happen: &Sender) -> Result<PublicKey, DialError> {
     let (at, print) = (profile.server(), profile.pinned());
     let known = profile.is_known();
-    if known && let Ok(Some(key)) = profile.vault.server_key(&print) {
+    if known && let Ok(Some(key)) = profile.data_folder.server_key(&print) {
         return Ok(key);
     }
     let (key, lineage) = fetch_lineage(&at.host, at.port, &print, PATIENCE)?;
     if !known && lineage.prints().next().unwrap_or(print) != *profile.founding() {
         return Err(DialError::Founding);
     }
-    if let Err(error) = profile.vault.remember_server_key(&key) {
+    if let Err(error) = profile.data_folder.remember_server_key(&key) {
         let text = format!("the server's key cannot be kept: {error}");
-        let _ = happen.send(Happening::Trouble(text));
+        let _ = happen.send(Input::Trouble(text));
     }
     Ok(key)
 }

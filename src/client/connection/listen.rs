@@ -1,5 +1,6 @@
-//! The reading half of a connection, from the welcome to its end. What the server says is admitted by
-//! the edge (`edge.rs`) and waits for the user interface (`inbox.rs`); what keeps the connection alive does not.
+//! The reading half of a connection, from the welcome to its end. What the server says is admitted
+//! by the edge (`edge.rs`) and waits for the user interface (`inbox.rs`); what keeps the connection
+//! alive does not.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -8,7 +9,7 @@ use super::writer::Writer;
 use crate::chat::{Code, Event, Opaque};
 use crate::client::edge::{Asked, Edge};
 use crate::client::inbox::{Gone, Sender};
-use crate::client::model::{Happening, Loss};
+use crate::client::model::{Input, Loss};
 use crate::client::profile::Profile;
 use crate::crypto::{Fingerprint, RecordType};
 use crate::net::tunnel::{Incoming, Tunnel, TunnelReader};
@@ -79,7 +80,7 @@ impl<'a> Listener<'a> {
         }
         closer.cut();
         if began.elapsed() >= LASTS {
-            let _ = self.tell(Happening::Lasted, 0);
+            let _ = self.tell(Input::Lasted, 0);
         }
         Loss::Cut
     }
@@ -97,11 +98,11 @@ impl<'a> Listener<'a> {
                 }
                 Ok(Incoming::Record(RecordType::Ping, body)) => self.pong(body),
                 Ok(Incoming::Record(RecordType::Pong, body)) => {
-                    let happening = match body == ECHO {
-                        true => Happening::Echoed,
-                        false => Happening::Answered(self.pinged.elapsed().as_millis() as u64),
+                    let input = match body == ECHO {
+                        true => Input::Echoed,
+                        false => Input::Answered(self.pinged.elapsed().as_millis() as u64),
                     };
-                    self.tell(happening, 0)?;
+                    self.tell(input, 0)?;
                 }
                 Ok(Incoming::Record(..)) => {}
                 Ok(Incoming::Closed(reason)) => {
@@ -109,7 +110,7 @@ impl<'a> Listener<'a> {
                         let reason = "it is time for fresh keys: logging in again".to_owned();
                         let code = Code::Shutdown;
                         let goodbye = Event::Goodbye { code, reason, retry_ms: None };
-                        self.tell(Happening::Answer(goodbye), 0)?;
+                        self.tell(Input::Answer(goodbye), 0)?;
                     }
                     return Ok(());
                 }
@@ -131,30 +132,31 @@ impl<'a> Listener<'a> {
     /// What the server has said, as far as it may say it.
     fn event(&mut self, event: Event) -> Result<(), Gone> {
         if let Some(goodbye) = self.rotated(&event) {
-            return self.tell(Happening::Answer(goodbye), 0);
+            return self.tell(Input::Answer(goodbye), 0);
         }
         let overflowed = self.edge.overflows;
         let admitted = self.edge.admit(event);
         if self.edge.overflows && !overflowed {
-            self.tell(Happening::Trouble(OVERFLOW.to_owned()), OVERFLOW.len())?;
+            self.tell(Input::Trouble(OVERFLOW.to_owned()), OVERFLOW.len())?;
         }
         let Some(event) = admitted else { return Ok(()) };
         match event {
             Event::Successor { key, signatures } => match self.succeeds(&key, &signatures) {
-                Some(happening) => self.tell(happening, 0),
+                Some(input) => self.tell(input, 0),
                 None => Ok(()),
             },
             event => {
                 let bytes = event.bytes_in_memory();
-                self.tell(Happening::Event(event), bytes)
+                self.tell(Input::Event(event), bytes)
             }
         }
     }
 
-    /// Waits until the user interface is ready for it. The server hears meanwhile that this client lives.
-    fn tell(&mut self, happening: Happening, bytes: usize) -> Result<(), Gone> {
+    /// Waits until the user interface is ready for it. The server hears meanwhile that this client
+    /// lives.
+    fn tell(&mut self, input: Input, bytes: usize) -> Result<(), Gone> {
         let events = self.events.clone();
-        events.send_sized(happening, bytes, PING_AFTER, || self.ping())
+        events.send_sized(input, bytes, PING_AFTER, || self.ping())
     }
 
     fn ping(&mut self) {
@@ -176,7 +178,7 @@ impl<'a> Listener<'a> {
     /// A key that was removed while another one waits was replaced by it, most likely.
     fn rotated(&self, event: &Event) -> Option<Event> {
         let removed = matches!(event, Event::Goodbye { code: Code::Removed, .. });
-        let replaced = removed && self.profile.keys().another(&self.key, &self.profile.vault);
+        let replaced = removed && self.profile.keys().another(&self.key, &self.profile.data_folder);
         replaced.then(|| {
             let reason = "your key was replaced: logging in with the new one".to_owned();
             Event::Goodbye { code: Code::Shutdown, reason, retry_ms: None }
@@ -184,16 +186,14 @@ impl<'a> Listener<'a> {
     }
 
     /// The server names the key that follows its own.
-    fn succeeds(&mut self, key: &Opaque, signatures: &Opaque) -> Option<Happening> {
+    fn succeeds(&mut self, key: &Opaque, signatures: &Opaque) -> Option<Input> {
         self.successors = self.successors.saturating_add(1);
         if self.successors > SUCCESSORS_MAX {
             return None;
         }
         match self.profile.succeed(key.bytes(), signatures.bytes()) {
-            Ok(told) => told.map(Happening::Told),
-            Err(error) => {
-                Some(Happening::Trouble(format!("the server's key stays pinned: {error:#}")))
-            }
+            Ok(told) => told.map(Input::Told),
+            Err(error) => Some(Input::Trouble(format!("the server's key stays pinned: {error:#}"))),
         }
     }
 }

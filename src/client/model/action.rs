@@ -1,13 +1,15 @@
 //! What is to be done.
 
 use super::super::ignore_list::IgnoreList;
-use super::show::Show;
-use crate::chat::{ChannelName, Command, Hidden, MsgId, NewMessage, Position, Target, UserName};
+use super::output::Output;
+use crate::chat::{
+    ChannelName, Command, MsgId, NewMessage, Position, SecretText, Target, UserName,
+};
 
 /// What is to be done.
 #[derive(Debug, PartialEq)]
 pub enum Action {
-    Show(Show),
+    Output(Output),
     Send(Command),
     /// A line of one's own goes on disk until it is stored ...
     Keep(NewMessage),
@@ -21,12 +23,12 @@ pub enum Action {
     Ignore(IgnoreList),
     /// Up to where this client has each conversation.
     Remember(Vec<Position>),
-    /// `Happening::Waited` in this many milliseconds, and not later than an earlier one.
+    /// `Input::Waited` in this many milliseconds, and not later than an earlier one.
     Wait(u64),
-    /// `Happening::Derived` of a channel's name and PIN, which takes a moment.
+    /// `Input::Derived` of a channel's name and PIN, which takes a moment.
     Derive {
         name: ChannelName,
-        pin: Hidden,
+        pin: SecretText,
         made: bool,
     },
     /// Whose keys are whose: told, or confirmed.
@@ -55,14 +57,14 @@ pub enum Action {
 /// A line that was typed ahead.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Ahead {
-    pub line: Hidden,
+    pub line: SecretText,
     pub within: Option<Target>,
 }
 
 pub(super) fn notice(text: String) -> Action {
-    Action::Show(Show::Notice(text))
+    Action::Output(Output::Notice(text))
 }
 
 pub(super) fn error(text: String) -> Action {
-    Action::Show(Show::Error(text))
+    Action::Output(Output::Error(text))
 }

@@ -1,8 +1,8 @@
 //! The connection, and what follows when it is lost.
 
-use super::super::happening::Loss;
+use super::super::input::Loss;
 use super::action::{Action, error};
-use super::show::{Show, State};
+use super::output::{Output, State};
 use crate::chat::{Code, UserName};
 use crate::fault::code;
 
@@ -76,7 +76,7 @@ impl Connection {
             return Vec::new();
         }
         self.phase = Phase::Dialing;
-        vec![Action::Show(Show::State(State::Connecting)), Action::Dial(0)]
+        vec![Action::Output(Output::State(State::Connecting)), Action::Dial(0)]
     }
 
     /// The login is complete.
@@ -85,8 +85,8 @@ impl Connection {
         (self.phase, self.goodbye, self.suspects) = (Phase::LoggedIn, None, false);
         self.name = Some(name.clone());
         let state = State::Connected { name: name.clone() };
-        let back = back.then_some(Action::Show(Show::Back));
-        [Action::Show(Show::State(state))].into_iter().chain(back).collect()
+        let back = back.then_some(Action::Output(Output::Back));
+        [Action::Output(Output::State(state))].into_iter().chain(back).collect()
     }
 
     /// The connection has lasted for a while: the next one need not wait.
@@ -112,8 +112,8 @@ impl Connection {
             Some((Code::NotAdmitted, _)) => self.not_admitted(open.once),
             // The reason was shown.
             Some((code, _)) if self.ends_with(code, open.once) => {
-                let refused = Show::State(State::Refused { code });
-                vec![Action::Show(refused), Action::Quit(code::NOT_ADMITTED)]
+                let refused = Output::State(State::Refused { code });
+                vec![Action::Output(refused), Action::Quit(code::NOT_ADMITTED)]
             }
             _ if open.once => self.not_acknowledged(loss, open.messages),
             goodbye => {
@@ -138,13 +138,13 @@ impl Connection {
             let hint = "pychat key show prints the line for the operator, who admits it";
             return vec![
                 error("your key is not admitted".to_owned()),
-                Action::Show(Show::Hint(hint)),
+                Action::Output(Output::Hint(hint)),
                 Action::Quit(code::NOT_ADMITTED),
             ];
         }
         self.attempts += 1;
         let retry_ms = (POLL_MS.0 * u64::from(self.attempts)).min(POLL_MS.1);
-        vec![Action::Show(Show::State(State::NotAdmitted { retry_ms })), Action::Dial(retry_ms)]
+        vec![Action::Output(Output::State(State::NotAdmitted { retry_ms })), Action::Dial(retry_ms)]
     }
 
     /// `--send` has lost its connection: what is not acknowledged decides how it ends.
@@ -166,7 +166,7 @@ impl Connection {
             _ => String::new(),
         };
         let text = format!("{}{open}", why(loss));
-        vec![error(text), Action::Show(Show::Hint(hint)), Action::Quit(code)]
+        vec![error(text), Action::Output(Output::Hint(hint)), Action::Quit(code)]
     }
 
     /// Dials again after `least_ms` and a random time below a bound that doubles.
@@ -183,14 +183,14 @@ impl Connection {
         if *loss == Loss::WrongServer && !std::mem::replace(&mut self.suspects, true) {
             actions.push(error(wrong_server("nothing is sent to it until it does")));
         }
-        actions.push(Action::Show(Show::State(State::Offline { retry_ms })));
+        actions.push(Action::Output(Output::State(State::Offline { retry_ms })));
         actions.push(Action::Dial(retry_ms));
         actions
     }
 }
 
-/// Whether a client that was never logged in ends with this loss. Anybody on the path can pretend it: a
-/// client that was logged in goes on, because the right server may be back at this address.
+/// Whether a client that was never logged in ends with this loss. Anybody on the path can pretend
+/// it: a client that was logged in goes on, because the right server may be back at this address.
 fn is_final(loss: &Loss) -> bool {
     matches!(loss, Loss::WrongServer | Loss::Version(_) | Loss::Suite(_))
 }

@@ -25,11 +25,11 @@ impl Model {
             }
             Event::Gap { ref to, to_seq, .. } => {
                 self.conversations.skip(to, to_seq);
-                vec![Action::Show(Show::Event(Origin::Server, event))]
+                vec![Action::Output(Output::Event(Origin::Server, event))]
             }
             Event::Read { ref to, seq } => {
                 self.conversations.read(to, seq, false);
-                vec![Action::Show(Show::Event(Origin::Server, event))]
+                vec![Action::Output(Output::Event(Origin::Server, event))]
             }
             Event::Message(message) => self.message(message),
             Event::Refused { .. } => self.refusal(event, Origin::Server),
@@ -44,11 +44,11 @@ impl Model {
             }
             // That somebody was put out is more than coming and going.
             Event::Joined { .. } | Event::Left { reason: None, .. } if self.ignore_list.quiet => {
-                vec![Action::Show(Show::Presence(event))]
+                vec![Action::Output(Output::Presence(event))]
             }
             Event::Goodbye { .. } => self.goodbye(event, Origin::Server),
             Event::Unknown => Vec::new(),
-            event => vec![Action::Show(Show::Event(Origin::Server, event))],
+            event => vec![Action::Output(Output::Event(Origin::Server, event))],
         }
     }
 
@@ -57,7 +57,7 @@ impl Model {
         let Event::Welcome { ref name, .. } = event else { return Vec::new() };
         let old = if self.connection.was_in() { 0 } else { self.outgoing.refused() };
         let mut actions = self.connection.logged_in(name);
-        actions.push(Action::Show(Show::Event(Origin::Server, event)));
+        actions.push(Action::Output(Output::Event(Origin::Server, event)));
         if self.usage.resumes {
             let conversations = self.conversations.resume();
             actions.push(Action::Send(Command::Resume { conversations }));
@@ -89,7 +89,7 @@ impl Model {
                 continue;
             }
             let (to, last, read) = (conversation.to.clone(), conversation.last, conversation.read);
-            actions.push(Action::Show(Show::Conversation { to, last, read }));
+            actions.push(Action::Output(Output::Conversation { to, last, read }));
             let lines = self.conversations.learn(
                 &conversation.to,
                 conversation.log,
@@ -111,9 +111,9 @@ impl Model {
                     let conversation = message.conversation(self.name());
                     self.conversations.own(&conversation, &message);
                 }
-                vec![Action::Show(Show::Found(message))]
+                vec![Action::Output(Output::Found(message))]
             }
-            event => vec![Action::Show(Show::Event(Origin::Client, event))],
+            event => vec![Action::Output(Output::Event(Origin::Client, event))],
         }
     }
 
@@ -130,7 +130,7 @@ impl Model {
             }
             // It stays among the lines on their way: the next connection settles it.
             (Code::InDoubt, ..) if !self.usage.once => {
-                return vec![Action::Show(Show::Event(origin, event))];
+                return vec![Action::Output(Output::Event(origin, event))];
             }
             _ => {}
         }
@@ -138,7 +138,7 @@ impl Model {
         if let Some(wish) = &wish {
             reference.clone_from(&wish.theirs);
         }
-        let mut actions = vec![Action::Show(Show::Event(origin, event))];
+        let mut actions = vec![Action::Output(Output::Event(origin, event))];
         let retries = self.usage.retries;
         if let Some(refused) = id.and_then(|id| self.outgoing.refuse(id, retries)) {
             self.ending.fails();
@@ -159,7 +159,7 @@ impl Model {
         self.connection.goodbye(code, retry_ms);
         match code {
             Code::NotAdmitted => Vec::new(),
-            _ => vec![Action::Show(Show::Event(origin, event))],
+            _ => vec![Action::Output(Output::Event(origin, event))],
         }
     }
 
@@ -177,7 +177,7 @@ impl Model {
         let conversation = Target::Channel(channel.clone());
         let lines = self.conversations.learn(&conversation, *log, *last, *read);
         let first = first && self.pins.is_first(&channel);
-        let mut actions = vec![Action::Show(Show::Event(Origin::Server, event))];
+        let mut actions = vec![Action::Output(Output::Event(Origin::Server, event))];
         if !channel.is_lobby() {
             actions.extend(self.unread(conversation, lines));
         }
@@ -210,7 +210,7 @@ impl Model {
                 let conversation = message.conversation(self.name());
                 self.conversations.own(&conversation, &message);
             }
-            return vec![Action::Show(Show::Message(message))];
+            return vec![Action::Output(Output::Message(message))];
         }
         if own {
             actions.extend(self.settle(message.id, message.to.clone(), message.seq));
@@ -224,26 +224,26 @@ impl Model {
                 self.reply.wrote(&message.from);
             }
             if arrival.divider {
-                actions.push(Action::Show(Show::Divider(conversation.clone())));
+                actions.push(Action::Output(Output::Divider(conversation.clone())));
             }
             if self.usage.reads {
                 self.conversations.read(&conversation, message.seq, true);
             }
-            actions.push(Action::Show(Show::Message(message)));
+            actions.push(Action::Output(Output::Message(message)));
         }
         actions.extend(self.end_when_settled());
         actions
     }
 
     /// A line that is not what it should be, or before which others are missing.
-    pub(super) fn flawed(&mut self, message: Message, violation: Violation) -> Vec<Action> {
+    pub(super) fn violated(&mut self, message: Message, violation: Violation) -> Vec<Action> {
         let to = message.conversation(self.name());
         if let Target::Channel(channel) = &to
             && !self.membership.is_in(&to)
         {
             return self.membership.stray(Stray::Told, channel);
         }
-        let shown = Action::Show(Show::Flaw {
+        let shown = Action::Output(Output::Violation {
             to: to.clone(),
             from: message.from.clone(),
             seq: message.seq,
@@ -269,14 +269,14 @@ impl Model {
         if !settled.message.kind.is_change() {
             self.conversations.said(&to, seq);
         }
-        let mut actions = vec![Action::Drop(id), Action::Show(Show::Ack { id, to, seq })];
+        let mut actions = vec![Action::Drop(id), Action::Output(Output::Ack { id, to, seq })];
         actions.extend(settled.changes.into_iter().flat_map(|change| self.post(change)));
         actions
     }
 
     fn unread(&self, to: Target, lines: u64) -> Option<Action> {
         let new = lines > 0 && self.usage.resumes && self.conversations.mark(&to).is_some();
-        new.then_some(Action::Show(Show::Unread { to, lines }))
+        new.then_some(Action::Output(Output::Unread { to, lines }))
     }
 }
 

@@ -16,7 +16,7 @@ fn pin() -> ChannelName {
 fn inside() -> Model {
     let mut model = connected();
     goes(&mut model, "#tea");
-    let opened = model.update(Happening::Opened { channel: Ok(pin()), made: None }, [0; 16]);
+    let opened = model.update(Input::Opened { channel: Ok(pin()), made: None }, [0; 16]);
     model.update(entered(pin().as_str(), reference(&opened)), [0; 16]);
     assert_eq!(model.target, Target::Channel(pin()));
     model
@@ -37,7 +37,7 @@ fn conversation(to: &str) -> crate::chat::ConversationInfo {
 }
 
 /// Something that nobody has asked for.
-fn unasked(chance: &mut StdRng) -> Vec<Happening> {
+fn unasked(chance: &mut StdRng) -> Vec<Input> {
     let references =
         [None, Some("1"), Some("pychat-1"), Some("pychat-2"), Some("pychat-3"), Some("")];
     let reference = references[chance.random_range(0..references.len())].map(str::to_owned);
@@ -59,11 +59,11 @@ fn unasked(chance: &mut StdRng) -> Vec<Happening> {
         },
         6 => Event::Message(message(chance.random_range(50..250), "carol", channel)),
         _ => {
-            let lost = Happening::Lost(Loss::Cut);
-            return vec![lost, Happening::Event(welcome()), entered("#tea", reference)];
+            let lost = Input::Lost(Loss::Cut);
+            return vec![lost, Input::Event(welcome()), entered("#tea", reference)];
         }
     };
-    vec![Happening::Event(event)]
+    vec![Input::Event(event)]
 }
 
 fn said(actions: &[Action]) -> Vec<(Target, String)> {
@@ -78,7 +78,7 @@ fn said(actions: &[Action]) -> Vec<(Target, String)> {
 
 fn is_moved(actions: &[Action]) -> bool {
     let moves =
-        |action: &Action| matches!(action, Action::Show(Show::Target(_)) | Action::Forget(_));
+        |action: &Action| matches!(action, Action::Output(Output::Target(_)) | Action::Forget(_));
     actions.iter().any(moves)
 }
 
@@ -89,17 +89,17 @@ fn nothing_that_the_server_says_moves_typed_text_or_deletes_a_key() {
         let mut model = inside();
         let here = Target::Channel(pin());
         for round in 0..chance.random_range(1..12_u8) {
-            for happening in unasked(&mut chance) {
-                let actions = model.update(happening, [round; 16]);
+            for input in unasked(&mut chance) {
+                let actions = model.update(input, [round; 16]);
                 assert!(!is_moved(&actions), "seed {seed}: {actions:?}");
             }
             assert_eq!(model.target, here, "seed {seed}");
             // As each user interface gives it.
             let line = "a secret".to_owned();
             let typed = match chance.random_range(0..3) {
-                0 => Happening::Line(line),
-                1 => Happening::Composed { within: here.clone(), line },
-                _ => Happening::TypedIn { to: here.clone(), within: Some(here.clone()), line },
+                0 => Input::Line(line),
+                1 => Input::Composed { within: here.clone(), line },
+                _ => Input::TypedIn { to: here.clone(), within: Some(here.clone()), line },
             };
             let actions = model.update(typed, [100 + round; 16]);
             for (to, _) in said(&actions) {
@@ -125,12 +125,12 @@ fn an_answer_moves_nothing_however_late_it_comes() {
             "it goes where its person says, at once"
         );
         typed(&mut model, "/query @alice", 2);
-        let mut late = [entered("#work", reference(&asked)), Happening::Event(parted(pin(), None))];
+        let mut late = [entered("#work", reference(&asked)), Input::Event(parted(pin(), None))];
         if chance.random() {
             late.reverse();
         }
-        for happening in late {
-            assert!(!is_moved(&model.update(happening, [0; 16])), "seed {seed}");
+        for input in late {
+            assert!(!is_moved(&model.update(input, [0; 16])), "seed {seed}");
         }
         let actions = typed(&mut model, "a secret", 3);
         assert!(said(&actions).iter().all(|(to, _)| *to == "@alice".parse().unwrap()));
@@ -140,17 +140,16 @@ fn an_answer_moves_nothing_however_late_it_comes() {
 #[test]
 fn whoever_is_put_out_of_a_channel_is_told_and_what_they_type_stays() {
     let mut model = inside();
-    let told = model.update(Happening::Event(parted(pin(), None)), [0; 16]);
-    let gone =
-        |action: &Action| matches!(action, Action::Show(Show::Gone(channel)) if *channel == pin());
+    let told = model.update(Input::Event(parted(pin(), None)), [0; 16]);
+    let gone = |action: &Action| matches!(action, Action::Output(Output::Gone(channel)) if *channel == pin());
     assert!(told.iter().any(gone), "{told:?}");
-    let again = model.update(Happening::Event(parted(pin(), None)), [0; 16]);
+    let again = model.update(Input::Event(parted(pin(), None)), [0; 16]);
     assert_eq!(again, [], "it is said once");
     for line in ["a secret", "/me whispers", "/edit a secret"] {
         let actions = typed(&mut model, line, 3);
         assert!(said(&actions).is_empty(), "{line}");
         assert!(
-            matches!(&actions[..], [Action::Show(Show::Error(text))] if text.contains("no longer in")),
+            matches!(&actions[..], [Action::Output(Output::Error(text))] if text.contains("no longer in")),
             "{line}: {actions:?}"
         );
     }
@@ -165,7 +164,7 @@ fn a_channel_is_left_by_its_persons_word_whatever_the_server_answers() {
     let channel = pin();
     let refused = |code, reference| {
         let hint = "no".into();
-        Happening::Event(Event::Refused { code, hint, id: None, retry_ms: None, reference })
+        Input::Event(Event::Refused { code, hint, id: None, retry_ms: None, reference })
     };
     for answer in 0..4 {
         let mut model = inside();
@@ -173,14 +172,15 @@ fn a_channel_is_left_by_its_persons_word_whatever_the_server_answers() {
         assert!(model.target.is_lobby());
         let reference = reference(&asked);
         let actions = match answer {
-            0 => model.update(Happening::Event(parted(channel.clone(), reference)), [0; 16]),
+            0 => model.update(Input::Event(parted(channel.clone(), reference)), [0; 16]),
             1 => model.update(refused(Code::NotMember, reference), [0; 16]),
-            2 => model.update(Happening::Lost(Loss::Cut), [0; 16]),
+            2 => model.update(Input::Lost(Loss::Cut), [0; 16]),
             // Under another reference it is no answer.
-            _ => model.update(Happening::Event(parted(channel.clone(), Some("1".into()))), [0; 16]),
+            _ => model.update(Input::Event(parted(channel.clone(), Some("1".into()))), [0; 16]),
         };
-        let left =
-            |action: &Action| matches!(action, Action::Show(Show::Event(_, Event::Parted { .. })));
+        let left = |action: &Action| {
+            matches!(action, Action::Output(Output::Event(_, Event::Parted { .. })))
+        };
         assert_eq!(actions.iter().any(left), answer < 3, "{answer}: {actions:?}");
         assert_eq!(actions.contains(&Action::Forget(channel.clone())), answer == 2, "{answer}");
         assert_eq!(model.membership.joined().contains(&channel), answer == 3, "{answer}");
@@ -190,12 +190,14 @@ fn a_channel_is_left_by_its_persons_word_whatever_the_server_answers() {
 #[test]
 fn the_name_of_a_channel_that_had_a_pin_means_no_open_one() {
     let mut model = connected();
-    let opened = model.update(Happening::Opened { channel: Ok(pin()), made: None }, [0; 16]);
+    let opened = model.update(Input::Opened { channel: Ok(pin()), made: None }, [0; 16]);
     model.update(entered(pin().as_str(), reference(&opened)), [0; 16]);
     let asked = typed(&mut model, "/part", 1);
-    model.update(Happening::Event(parted(pin(), reference(&asked))), [0; 16]);
+    model.update(Input::Event(parted(pin(), reference(&asked))), [0; 16]);
     let query = typed(&mut model, "/query #tea", 2);
-    assert!(matches!(&query[..], [Action::Show(Show::Error(text))] if text.contains("had a PIN")));
+    assert!(
+        matches!(&query[..], [Action::Output(Output::Error(text))] if text.contains("had a PIN"))
+    );
     typed(&mut model, "/query #tea~open", 3);
     assert_eq!(model.target, "#tea".parse().unwrap());
 }
@@ -209,20 +211,19 @@ fn what_was_composed_for_a_sealed_conversation_goes_to_no_open_one() {
             let mut model = inside();
             typed(&mut model, "/query #lobby", 1);
             let (there, text) = (Some(within.clone()), line.to_owned());
-            let composed = Happening::Composed { within: within.clone(), line: text.clone() };
+            let composed = Input::Composed { within: within.clone(), line: text.clone() };
             let to = Target::Channel(ChannelName::lobby());
-            let recalled = Happening::TypedIn { to, within: there, line: text };
-            for happening in [composed, recalled] {
-                let actions = model.update(happening, [7; 16]);
+            let recalled = Input::TypedIn { to, within: there, line: text };
+            for input in [composed, recalled] {
+                let actions = model.update(input, [7; 16]);
                 assert!(
-                    matches!(&actions[..], [Action::Show(Show::Error(text))] if text.contains("sealed")),
+                    matches!(&actions[..], [Action::Output(Output::Error(text))] if text.contains("sealed")),
                     "{line}: {actions:?}"
                 );
             }
             // What is no text of the conversation's is carried out.
             let within = within.clone();
-            let actions =
-                model.update(Happening::Composed { within, line: "/list".into() }, [7; 16]);
+            let actions = model.update(Input::Composed { within, line: "/list".into() }, [7; 16]);
             assert!(matches!(&actions[..], [Action::Send(Command::People { .. })]), "{actions:?}");
         }
     }
@@ -277,7 +278,7 @@ fn a_topic_goes_to_the_channel_that_is_open_or_named() {
     typed(&mut model, "/query max", 1);
     for line in ["/topic", "/topic a secret", "/topic #nest a secret", "/TOPIC a #lobby secret"] {
         let told = typed(&mut model, line, 2);
-        assert!(matches!(&told[..], [Action::Show(Show::Error(_))]), "{line}: {told:?}");
+        assert!(matches!(&told[..], [Action::Output(Output::Error(_))]), "{line}: {told:?}");
     }
     // The control: where it is named, and where it is typed.
     let topic = |told: &[Action]| match told {
@@ -298,26 +299,26 @@ fn a_text_of_a_sealed_conversation_is_no_password() {
     let is_password = |action: &Action| matches!(action, Action::Send(Command::Password { .. }));
     let within = Target::Channel(pin());
     let line = || "a secret".to_owned();
-    let composed = Happening::Composed { within: within.clone(), line: line() };
+    let composed = Input::Composed { within: within.clone(), line: line() };
     let typed_in =
-        Happening::TypedIn { to: within.clone(), within: Some(within.clone()), line: line() };
-    for happening in [composed, typed_in, Happening::Slash("/join #tea 4711".into())] {
+        Input::TypedIn { to: within.clone(), within: Some(within.clone()), line: line() };
+    for input in [composed, typed_in, Input::Slash("/join #tea 4711".into())] {
         let mut model = inside();
         // The server cuts, and asks before it says welcome.
-        model.update(Happening::Lost(Loss::Cut), [0; 16]);
-        model.update(Happening::Event(asks()), [0; 16]);
-        let actions = model.update(happening, [7; 16]);
+        model.update(Input::Lost(Loss::Cut), [0; 16]);
+        model.update(Input::Event(asks()), [0; 16]);
+        let actions = model.update(input, [7; 16]);
         assert!(!actions.iter().any(is_password), "{actions:?}");
         // Nor is any other line, wherever it was begun.
         for line in [
-            Happening::Line("tea for two".into()),
-            Happening::Composed { within: Target::Channel(ChannelName::lobby()), line: line() },
-            Happening::Ask(Ok(Command::Channels { reference: None })),
+            Input::Line("tea for two".into()),
+            Input::Composed { within: Target::Channel(ChannelName::lobby()), line: line() },
+            Input::Ask(Ok(Command::Channels { reference: None })),
         ] {
             let actions = model.update(line, [8; 16]);
             assert!(!actions.iter().any(is_password), "{actions:?}");
         }
-        let secret = Happening::Secret(Hidden::new("tea for two".into()));
+        let secret = Input::Secret(SecretText::new("tea for two".into()));
         let actions = model.update(secret, [8; 16]);
         assert!(actions.iter().any(is_password), "{actions:?}");
     }
@@ -330,10 +331,10 @@ fn lines_behind_a_pin_go_nowhere_where_its_channel_is_not_entered() {
         typed(&mut model, "/join tea 1234", 1);
         assert_eq!(typed(&mut model, "a secret", 2), []);
         if cut {
-            model.update(Happening::Lost(Loss::Cut), [0; 16]);
+            model.update(Input::Lost(Loss::Cut), [0; 16]);
         }
-        let actions = model.update(Happening::Opened { channel: opened, made: None }, [0; 16]);
-        let is_error = |action: &Action| matches!(action, Action::Show(Show::Error(text)) if text.contains("was not sent (1)"));
+        let actions = model.update(Input::Opened { channel: opened, made: None }, [0; 16]);
+        let is_error = |action: &Action| matches!(action, Action::Output(Output::Error(text)) if text.contains("was not sent (1)"));
         assert!(actions.iter().any(is_error), "{actions:?}");
         let mut again = actions.iter();
         assert!(!again.any(|action| matches!(action, Action::Again(_) | Action::Send(_))));
@@ -345,8 +346,8 @@ fn lines_behind_a_pin_wait_for_its_channel() {
     let mut model = connected();
     typed(&mut model, "/join tea 1234", 1);
     assert_eq!(typed(&mut model, "a secret", 2), []);
-    assert_eq!(model.update(Happening::InputEnd, [0; 16]), []);
-    let actions = model.update(Happening::Opened { channel: Ok(pin()), made: None }, [0; 16]);
+    assert_eq!(model.update(Input::InputEnd, [0; 16]), []);
+    let actions = model.update(Input::Opened { channel: Ok(pin()), made: None }, [0; 16]);
     let again = |action: &Action| match action {
         Action::Again(ahead) => Some(ahead.clone()),
         _ => None,
@@ -354,18 +355,18 @@ fn lines_behind_a_pin_wait_for_its_channel() {
     let ahead = actions.iter().find_map(again).expect("it is their turn");
     assert!(!actions.iter().any(|action| matches!(action, Action::Echo | Action::Quit(_))));
     let line = ahead[0].line.reveal().to_owned();
-    let said = said(&model.update(Happening::Line(line), [3; 16]));
+    let said = said(&model.update(Input::Line(line), [3; 16]));
     assert_eq!(said[0], (Target::Channel(pin()), "a secret".to_owned()));
-    assert_eq!(model.update(Happening::Caught, [0; 16]), [], "it is not acknowledged yet");
+    assert_eq!(model.update(Input::Caught, [0; 16]), [], "it is not acknowledged yet");
 }
 
 #[test]
 fn a_reply_goes_to_nobody_who_wrote_meanwhile() {
     let mut model = connected();
     let private = |from: &str, id: u8| {
-        let lock = crate::chat::Lock::Sealed;
+        let confidentiality = crate::chat::Confidentiality::Sealed;
         let (seq, line) = (Seq(id.into()), message(id, from, "@bob"));
-        Happening::Event(Event::Message(Message { lock, seq, ..line }))
+        Input::Event(Event::Message(Message { confidentiality, seq, ..line }))
     };
     model.update(private("alice", 1), [0; 16]);
     assert_eq!(said(&typed(&mut model, "/reply hi", 2))[0].0, "@alice".parse().unwrap());
@@ -373,7 +374,7 @@ fn a_reply_goes_to_nobody_who_wrote_meanwhile() {
     assert!(said(&typed(&mut model, "/reply hi", 4)).is_empty());
     assert_eq!(said(&typed(&mut model, "/reply hi", 5))[0].0, "@carol".parse().unwrap());
     // What nobody has sealed is nobody's word.
-    model.update(Happening::Event(Event::Message(message(6, "alice", "@bob"))), [0; 16]);
+    model.update(Input::Event(Event::Message(message(6, "alice", "@bob"))), [0; 16]);
     assert_eq!(said(&typed(&mut model, "/reply hi", 7))[0].0, "@carol".parse().unwrap());
 }
 
@@ -383,7 +384,7 @@ fn what_comes_over_the_wire_is_the_servers_and_what_is_made_here_is_not() {
     let refused = || crate::chat::Refusal::NoTopic.event(None, None);
     let origins = |actions: Vec<Action>| {
         let origin = |action| match action {
-            Action::Show(show) => Some(show.origin()),
+            Action::Output(output) => Some(output.origin()),
             _ => None,
         };
         actions.into_iter().filter_map(origin).collect::<Vec<_>>()
@@ -392,13 +393,13 @@ fn what_comes_over_the_wire_is_the_servers_and_what_is_made_here_is_not() {
     let goodbye = || Event::Goodbye { code, reason: reason.clone(), retry_ms: None };
     let notice = || Event::Notice { text: reason.clone(), reference: None };
     for event in [refused(), goodbye(), notice()] {
-        let wire = model.update(Happening::Event(event.clone()), [0; 16]);
+        let wire = model.update(Input::Event(event.clone()), [0; 16]);
         assert_eq!(origins(wire), [Origin::Server]);
-        let own = model.update(Happening::Answer(event), [0; 16]);
+        let own = model.update(Input::Answer(event), [0; 16]);
         assert_eq!(origins(own), [Origin::Client]);
     }
     let topic = "the topic is not what you set".to_owned();
-    let line = model.update(Happening::Told(topic), [0; 16]);
+    let line = model.update(Input::Told(topic), [0; 16]);
     assert_eq!(origins(line), [Origin::Client]);
 }
 
@@ -413,8 +414,9 @@ fn no_lock_stands_in_what_the_server_says() {
             serde_json::from_value(serde_json::json!({"type": "channels", "channels":
             [{"channel": "#tea", "here": 1, "member": true, "topic": text}]}))
             .unwrap();
-        let shown = model.update(Happening::Event(event), [0; 16]);
-        let [Action::Show(Show::Event(_, Event::Channels { channels, .. }))] = &shown[..] else {
+        let shown = model.update(Input::Event(event), [0; 16]);
+        let [Action::Output(Output::Event(_, Event::Channels { channels, .. }))] = &shown[..]
+        else {
             panic!("{shown:?}")
         };
         let topic = channels[0].topic.as_deref().unwrap();
@@ -427,6 +429,9 @@ fn no_lock_stands_in_what_the_server_says() {
     let topic: Event = serde_json::from_value(serde_json::json!({"type": "topic",
         "to": pin().as_str(), "text": "now open", "retention": "forever"}))
     .unwrap();
-    let shown = inside().update(Happening::Event(topic), [0; 16]);
-    assert!(matches!(&shown[..], [Action::Show(Show::Event(_, Event::Topic { text: None, .. }))]));
+    let shown = inside().update(Input::Event(topic), [0; 16]);
+    assert!(matches!(
+        &shown[..],
+        [Action::Output(Output::Event(_, Event::Topic { text: None, .. }))]
+    ));
 }

@@ -4,8 +4,8 @@
 use std::collections::BTreeSet;
 
 use super::action::{Action, error};
+use super::output::{Origin, Output};
 use super::requests::{Request, Requests, Wish};
-use super::show::{Origin, Show};
 use crate::chat::{ChannelName, Code, Command, Event, Target};
 
 /// Of what nobody asked for so much is told over one connection.
@@ -113,7 +113,7 @@ impl Membership {
             Some(request) => {
                 self.has_left(&channel, here);
                 let event = Event::Parted { channel, reference: request.theirs };
-                vec![Action::Show(Show::Event(Origin::Server, event))]
+                vec![Action::Output(Output::Event(Origin::Server, event))]
             }
             None if self.joined.contains(&channel) => self.put_out(
                 channel,
@@ -128,7 +128,7 @@ impl Membership {
         self.has_left(&channel, here);
         let forget = channel.has_pin().then(|| Action::Forget(channel.clone()));
         let event = Event::Parted { channel, reference: None };
-        let shown = Action::Show(Show::Event(Origin::Client, event));
+        let shown = Action::Output(Output::Event(Origin::Client, event));
         [shown].into_iter().chain(forget).collect()
     }
 
@@ -158,7 +158,7 @@ impl Membership {
             Wish::Leave if code == Code::NotMember => {
                 self.has_left(&channel, here);
                 let event = Event::Parted { channel, reference: theirs };
-                vec![Action::Show(Show::Event(Origin::Client, event))]
+                vec![Action::Output(Output::Event(Origin::Client, event))]
             }
             Wish::Leave => Vec::new(),
         }
@@ -175,7 +175,7 @@ impl Membership {
             self.has_left(&channel, here);
             actions.extend(channel.has_pin().then(|| Action::Forget(channel.clone())));
             let event = Event::Parted { channel, reference: None };
-            actions.push(Action::Show(Show::Event(Origin::Client, event)));
+            actions.push(Action::Output(Output::Event(Origin::Client, event)));
         }
         actions
     }
@@ -208,7 +208,7 @@ impl Membership {
             "you are no longer in {channel}: {why}. What you type there is not sent; \
              /join {channel} goes back, /part leaves it"
         );
-        vec![Action::Show(Show::Gone(channel)), error(text)]
+        vec![Action::Output(Output::Gone(channel)), error(text)]
     }
 
     /// Why nothing can be said in a conversation now.

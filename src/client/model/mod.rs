@@ -6,23 +6,23 @@ mod ending;
 mod events;
 mod membership;
 mod outgoing;
+mod output;
 mod password;
 mod pins;
 mod reply;
 mod requests;
-mod show;
 mod shown;
 mod slashes;
 
 use std::collections::BTreeSet;
 
 use super::conversations::Conversations;
-pub use super::happening::{Happening, Loss};
 use super::ignore_list::IgnoreList;
+pub use super::input::{Input, Loss};
 use super::outbox::Outbox;
 use super::slash;
 use crate::chat::{
-    ChannelName, Command, Hidden, Kind, Mark, MsgId, NewMessage, Position, Target, UserName,
+    ChannelName, Command, Kind, Mark, MsgId, NewMessage, Position, SecretText, Target, UserName,
 };
 use crate::fault::code;
 pub use action::{Action, Ahead};
@@ -31,11 +31,11 @@ use connection::{Connection, Open, why};
 use ending::{Ending, Next};
 use membership::{Membership, Stray};
 use outgoing::Outgoing;
+pub use output::{Origin, Output, SecretPrompt, State, is_unsealed};
 pub use password::Giver;
 use password::Password;
 use pins::Pins;
 use reply::Reply;
-pub use show::{Origin, SecretPrompt, Show, State, is_unsealed};
 use shown::Shown;
 
 /// How this client is used.
@@ -103,7 +103,7 @@ impl Model {
     }
 
     /// With a password that is known from the start.
-    pub fn with_password(mut self, password: Option<Hidden>) -> Model {
+    pub fn with_password(mut self, password: Option<SecretText>) -> Model {
         self.password = Password::known(password);
         self
     }
@@ -114,50 +114,50 @@ impl Model {
     }
 
     /// What follows from what happened. `chance` is 16 random bytes: a message's id, or jitter.
-    pub fn update(&mut self, happening: Happening, chance: [u8; 16]) -> Vec<Action> {
-        match happening {
-            Happening::Secret(secret) => self.give_password(secret),
-            Happening::Slash(line) => self.line(&line, chance),
-            Happening::Line(line) => self.typed(None, line, chance),
-            Happening::Composed { within, line } => self.typed(Some(within), line, chance),
-            Happening::TypedIn { to, within, line } => self.typed_in(to, within, &line, chance),
-            Happening::Caught => self.end_when_settled(),
-            Happening::Seen { to, seq } => {
+    pub fn update(&mut self, input: Input, chance: [u8; 16]) -> Vec<Action> {
+        match input {
+            Input::Secret(secret) => self.give_password(secret),
+            Input::Slash(line) => self.line(&line, chance),
+            Input::Line(line) => self.typed(None, line, chance),
+            Input::Composed { within, line } => self.typed(Some(within), line, chance),
+            Input::TypedIn { to, within, line } => self.typed_in(to, within, &line, chance),
+            Input::Caught => self.end_when_settled(),
+            Input::Seen { to, seq } => {
                 self.conversations.read(&to, seq, true);
                 Vec::new()
             }
-            Happening::Answered(ms) => vec![Action::Show(Show::Latency(ms))],
-            Happening::Trouble(text) => vec![error(text)],
-            Happening::Ask(Ok(Command::Quit)) => self.exit(),
-            Happening::Ask(Ok(command)) => self.program_asks(command),
-            Happening::Ask(Err(problem)) => {
+            Input::Answered(ms) => vec![Action::Output(Output::Latency(ms))],
+            Input::Trouble(text) => vec![error(text)],
+            Input::Ask(Ok(Command::Quit)) => self.exit(),
+            Input::Ask(Ok(command)) => self.program_asks(command),
+            Input::Ask(Err(problem)) => {
                 self.ending.fails();
                 vec![error(problem)]
             }
-            Happening::Event(event) => self.event(event),
-            Happening::Answer(event) => self.answer(event),
-            Happening::Flawed { message, violation } => self.flawed(message, violation),
-            Happening::KeyChanged { name, text } => {
-                vec![Action::Show(Show::KeyChanged { name, text })]
+            Input::Event(event) => self.event(event),
+            Input::Answer(event) => self.answer(event),
+            Input::Violation { message, violation } => self.violated(message, violation),
+            Input::KeyChanged { name, text } => {
+                vec![Action::Output(Output::KeyChanged { name, text })]
             }
-            Happening::Told(text) => vec![notice(text)],
+            Input::Told(text) => vec![notice(text)],
             // The runtime has what it takes.
-            Happening::Derived { .. } => Vec::new(),
-            Happening::Opened { channel, made } => self.opened(channel, made),
-            Happening::Lasted => {
+            Input::Derived { .. } => Vec::new(),
+            Input::Opened { channel, made } => self.opened(channel, made),
+            Input::Lasted => {
                 self.connection.lasted();
                 Vec::new()
             }
-            Happening::Lost(loss) => self.lost(&loss, chance),
-            Happening::Wake => self.connection.dial(),
-            Happening::Tick => self.tick(),
-            Happening::Waited => self.waited(),
-            Happening::InputEnd => self.input_ends(),
-            Happening::Echoed => {
+            Input::Lost(loss) => self.lost(&loss, chance),
+            Input::Wake => self.connection.dial(),
+            Input::Tick => self.tick(),
+            Input::Waited => self.waited(),
+            Input::InputEnd => self.input_ends(),
+            Input::Echoed => {
                 self.ending.awaits(false);
                 self.end_when_settled()
             }
-            Happening::Interrupt => {
+            Input::Interrupt => {
                 let mut actions = self.tick();
                 actions.extend([Action::Close, Action::Quit(code::INTERRUPTED)]);
                 actions
@@ -208,7 +208,7 @@ impl Model {
 
     fn aim(&mut self, target: Target) -> Vec<Action> {
         self.target = target.clone();
-        vec![Action::Show(Show::Target(target))]
+        vec![Action::Output(Output::Target(target))]
     }
 
     /// Keeps and tells what has changed.
@@ -236,7 +236,7 @@ impl Model {
             }
             false => {}
         }
-        let bye = Action::Show(Show::Bye("you left".into()));
+        let bye = Action::Output(Output::Bye("you left".into()));
         actions.extend([Action::Close, bye, Action::Quit(0)]);
         actions
     }
@@ -354,7 +354,7 @@ impl Model {
     fn opened(
         &mut self,
         channel: Result<ChannelName, String>,
-        made: Option<Hidden>,
+        made: Option<SecretText>,
     ) -> Vec<Action> {
         let channel = match channel {
             Ok(channel) => channel,
@@ -398,7 +398,7 @@ impl Model {
     }
 
     /// What is given as a secret, and as nothing else.
-    fn give_password(&mut self, password: Hidden) -> Vec<Action> {
+    fn give_password(&mut self, password: SecretText) -> Vec<Action> {
         match password.reveal() {
             "/exit" if self.password.is_asked() => self.exit(),
             _ => self.password.give(password, self.connection.was_in()),

@@ -3,7 +3,7 @@
 
 use super::super::outbox::{Outbox, Stage};
 use super::action::{Action, error, notice};
-use super::show::Show;
+use super::output::Output;
 use crate::chat::{Body, Command, Kind, MsgId, NewMessage, Seq, Target};
 
 /// A server that refuses messages as too fast gets them no faster than this.
@@ -86,7 +86,7 @@ impl Outgoing {
     pub fn post(&mut self, message: NewMessage, is_up: bool) -> Vec<Action> {
         let (id, to) = (message.id, message.to.clone());
         let mut actions =
-            vec![Action::Keep(message.clone()), Action::Show(Show::Outgoing(message.clone()))];
+            vec![Action::Keep(message.clone()), Action::Output(Output::Outgoing(message.clone()))];
         let stage = match is_up {
             // What was said before it has not gone yet.
             true if self.outbox.is_held() => Stage::Later,
@@ -95,7 +95,7 @@ impl Outgoing {
         };
         actions.push(match stage {
             Stage::Sent => Action::Send(Command::Say(message.clone())),
-            _ => Action::Show(Show::Pending { id, to }),
+            _ => Action::Output(Output::Pending { id, to }),
         });
         self.outbox.add(message, stage);
         actions
@@ -176,7 +176,7 @@ impl Outgoing {
             return vec![notice("everything was sent".into())];
         }
         let send = |message: NewMessage| {
-            let shown = Action::Show(Show::Outgoing(message.clone()));
+            let shown = Action::Output(Output::Outgoing(message.clone()));
             [Action::Retry(message.id), shown, Action::Send(Command::Say(message))]
         };
         again.into_iter().flat_map(send).collect()
@@ -186,7 +186,7 @@ impl Outgoing {
     pub fn cancel(&mut self) -> Vec<Action> {
         let dropped = self.outbox.cancel();
         let count = dropped.len();
-        let drop = |id| [Action::Drop(id), Action::Show(Show::Dropped(id))];
+        let drop = |id| [Action::Drop(id), Action::Output(Output::Dropped(id))];
         let mut actions: Vec<Action> = dropped.iter().copied().flat_map(drop).collect();
         actions.extend(dropped.into_iter().filter_map(|id| self.drop_changes(id)));
         let in_doubt = self.outbox.in_doubt();

@@ -1,9 +1,9 @@
 //! The password that a server may ask for: who gives it, and which one is known. Only
-//! `Happening::Secret` is one; no line of a message ever is.
+//! `Input::Secret` is one; no line of a message ever is.
 
 use super::action::{Action, error, notice};
-use super::show::{Origin, SecretPrompt, Show};
-use crate::chat::{Command, Event, Hidden};
+use super::output::{Origin, Output, SecretPrompt};
+use crate::chat::{Command, Event, SecretText};
 use crate::fault::code;
 
 /// A server that asks again and again is answered no faster than this.
@@ -36,11 +36,11 @@ enum Stage {
 pub(super) struct Password {
     stage: Stage,
     /// The one that was given at the start, or that was right last time.
-    known: Option<Hidden>,
+    known: Option<SecretText>,
 }
 
 impl Password {
-    pub fn known(password: Option<Hidden>) -> Password {
+    pub fn known(password: Option<SecretText>) -> Password {
         Password { stage: Stage::NotAsked, known: password }
     }
 
@@ -48,8 +48,8 @@ impl Password {
         self.stage == Stage::Asked
     }
 
-    /// The server wants a password: the one that is known, or one that is given now. None where nobody
-    /// gives it. `was_in` says that this client was logged in before.
+    /// The server wants a password: the one that is known, or one that is given now. None where
+    /// nobody gives it. `was_in` says that this client was logged in before.
     pub fn ask(
         &mut self,
         wrong: bool,
@@ -73,15 +73,15 @@ impl Password {
             return None;
         }
         self.stage = Stage::Asked;
-        let asks = Show::Event(Origin::Client, Event::Password { wrong, retry_ms });
+        let asks = Output::Event(Origin::Client, Event::Password { wrong, retry_ms });
         // In this client's own words: the server's would ask for one as well as any.
         let mut actions = Vec::new();
         if giver == Giver::Person {
             // What is typed is hidden before anybody is asked to type it.
             let prompt = if was_in { SecretPrompt::Waits } else { SecretPrompt::Open };
-            actions.push(Action::Show(Show::Secret(prompt)));
+            actions.push(Action::Output(Output::Secret(prompt)));
         }
-        actions.push(Action::Show(asks));
+        actions.push(Action::Output(asks));
         if giver == Giver::Person && was_in {
             // They may be in the middle of a message, and not look.
             let text = "first press Enter on an empty line: it hides what you type";
@@ -91,7 +91,7 @@ impl Password {
     }
 
     /// What is given as a secret, and as nothing else.
-    pub fn give(&mut self, password: Hidden, was_in: bool) -> Vec<Action> {
+    pub fn give(&mut self, password: SecretText, was_in: bool) -> Vec<Action> {
         if password.reveal().is_empty() {
             return Vec::new();
         }
@@ -105,7 +105,7 @@ impl Password {
         }
         self.stage = Stage::Sent;
         vec![
-            Action::Show(Show::Secret(SecretPrompt::Closed)),
+            Action::Output(Output::Secret(SecretPrompt::Closed)),
             Action::Send(Command::Password { password }),
         ]
     }
@@ -114,7 +114,7 @@ impl Password {
     pub fn lost(&mut self) -> Option<Action> {
         let asked = self.is_asked();
         self.stage = Stage::NotAsked;
-        asked.then_some(Action::Show(Show::Secret(SecretPrompt::Closed)))
+        asked.then_some(Action::Output(Output::Secret(SecretPrompt::Closed)))
     }
 
     /// The time that the server wanted has passed.
@@ -146,7 +146,7 @@ mod tests {
 
     #[test]
     fn a_password_that_was_given_again_is_not_repeated_after_an_older_wait() {
-        let secret = |text: &str| Hidden::new(text.to_owned());
+        let secret = |text: &str| SecretText::new(text.to_owned());
         let mut password = Password::known(Some(secret("small tree")));
         let asked = password.ask(false, Some(5), Giver::Person, false);
         assert_eq!(asked, Some(vec![Action::Wait(5)]));
@@ -159,7 +159,7 @@ mod tests {
 
     #[test]
     fn a_known_password_is_repeated_once_after_the_wait() {
-        let known = Hidden::new("tall tree".to_owned());
+        let known = SecretText::new("tall tree".to_owned());
         let mut password = Password::known(Some(known.clone()));
         let sends = || Action::Send(Command::Password { password: known.clone() });
         assert_eq!(password.ask(false, None, Giver::Nobody, false), Some(vec![sends()]));

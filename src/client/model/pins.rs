@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::super::slash;
 use super::action::{Action, Ahead, error, notice};
-use crate::chat::{ChannelName, Hidden, Target};
+use crate::chat::{ChannelName, SecretText, Target};
 use crate::crypto::pin_channel::Pin;
 
 /// Guessing times of PINs: who has a channel's tag tries one each 120 ms on one core.
@@ -55,7 +55,7 @@ impl Pins {
 
     /// A line was typed while a PIN is worked out.
     pub fn typed(&mut self, line: String, within: Option<Target>) {
-        self.ahead.push(Ahead { line: Hidden::new(line), within });
+        self.ahead.push(Ahead { line: SecretText::new(line), within });
     }
 
     /// What was typed ahead is taken once no PIN is being worked out.
@@ -64,7 +64,8 @@ impl Pins {
         is_due.then(|| Action::Again(std::mem::take(&mut self.ahead)))
     }
 
-    /// What was typed ahead for a channel that is not entered goes nowhere; commands are carried out.
+    /// What was typed ahead for a channel that is not entered goes nowhere; commands are carried
+    /// out.
     pub fn drop_ahead(&mut self, channel: &str) -> Option<Action> {
         let before = self.ahead.len();
         self.ahead.retain(|one| !slash::says_here(one.line.reveal()));
@@ -78,16 +79,16 @@ impl Pins {
 
     /// `/join CHANNEL PIN`.
     pub fn join(&mut self, name: ChannelName, pin: &str) -> Vec<Action> {
-        self.derive(name, Hidden::new(pin.to_owned()), false)
+        self.derive(name, SecretText::new(pin.to_owned()), false)
     }
 
     /// `/create CHANNEL`: a channel with a PIN that nobody has to think of.
     pub fn create(&mut self, name: ChannelName) -> Vec<Action> {
-        let pin = Hidden::new(Pin::generate().text().to_owned());
+        let pin = SecretText::new(Pin::generate().text().to_owned());
         self.derive(name, pin, true)
     }
 
-    fn derive(&mut self, name: ChannelName, pin: Hidden, made: bool) -> Vec<Action> {
+    fn derive(&mut self, name: ChannelName, pin: SecretText, made: bool) -> Vec<Action> {
         if name.is_lobby() {
             return vec![error("everybody is in #lobby: it has no PIN".into())];
         }
@@ -105,7 +106,7 @@ impl Pins {
     }
 
     /// The key of a channel is worked out. Gives what the person should know of its PIN.
-    pub fn opens(&mut self, channel: &ChannelName, made: Option<&Hidden>) -> Option<Action> {
+    pub fn opens(&mut self, channel: &ChannelName, made: Option<&SecretText>) -> Option<Action> {
         let bare = channel.bare();
         let at = self.derivations.iter().position(|one| one.channel == bare);
         let derivation = at.map(|index| self.derivations.remove(index));

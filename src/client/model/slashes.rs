@@ -65,10 +65,10 @@ impl Model {
             SlashCommand::Reconnect => self.connection.dial(),
             SlashCommand::Timestamp => {
                 self.timestamps = !self.timestamps;
-                vec![Action::Show(Show::Timestamps(self.timestamps))]
+                vec![Action::Output(Output::Timestamps(self.timestamps))]
             }
-            SlashCommand::Clear => vec![Action::Show(Show::Clear)],
-            SlashCommand::Set(Setting::Show) => vec![Action::SetSearch(None)],
+            SlashCommand::Clear => vec![Action::Output(Output::Clear)],
+            SlashCommand::Set(Setting::Output) => vec![Action::SetSearch(None)],
             SlashCommand::Set(Setting::Search(on)) => vec![Action::SetSearch(on)],
             SlashCommand::Set(Setting::Screen(_)) | SlashCommand::Screen(_) => {
                 vec![error("this is for the full screen".into())]

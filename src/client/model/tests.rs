@@ -20,7 +20,7 @@ fn model_once() -> Model {
 
 fn connected() -> Model {
     let mut model = model(LIVE);
-    model.update(Happening::Event(welcome()), [0; 16]);
+    model.update(Input::Event(welcome()), [0; 16]);
     model
 }
 
@@ -44,7 +44,7 @@ fn message(id: u8, from: &str, to: &str) -> Message {
         time_ms: 0,
         kind: Kind::Say,
         body: "hi\u{1b}[2J".into(),
-        lock: crate::chat::Lock::Open,
+        confidentiality: crate::chat::Confidentiality::Open,
         edited: false,
         deleted: false,
         replay: false,
@@ -57,7 +57,7 @@ fn said(id: u8) -> NewMessage {
 }
 
 fn typed(model: &mut Model, line: &str, id: u8) -> Vec<Action> {
-    model.update(Happening::Line(line.into()), [id; 16])
+    model.update(Input::Line(line.into()), [id; 16])
 }
 
 #[test]
@@ -66,16 +66,14 @@ fn a_line_is_sent_acknowledged_and_shown_once_and_clean() {
     let actions = typed(&mut model, "hi", 7);
     assert!(matches!(
         &actions[..],
-        [Action::Keep(_), Action::Show(Show::Outgoing(_)), Action::Send(Command::Say(_))]
+        [Action::Keep(_), Action::Output(Output::Outgoing(_)), Action::Send(Command::Say(_))]
     ));
-    let actions =
-        model.update(Happening::Event(Event::Message(message(7, "bob", "#lobby"))), [0; 16]);
+    let actions = model.update(Input::Event(Event::Message(message(7, "bob", "#lobby"))), [0; 16]);
     assert!(
-        matches!(&actions[..], [Action::Drop(_), Action::Show(Show::Ack { .. }), Action::Show(Show::Message(shown))]
+        matches!(&actions[..], [Action::Drop(_), Action::Output(Output::Ack { .. }), Action::Output(Output::Message(shown))]
         if shown.body.text() == "hi[2J")
     );
-    let again =
-        model.update(Happening::Event(Event::Message(message(7, "bob", "#lobby"))), [0; 16]);
+    let again = model.update(Input::Event(Event::Message(message(7, "bob", "#lobby"))), [0; 16]);
     assert_eq!(again, vec![]);
 }
 
@@ -83,16 +81,16 @@ fn a_line_is_sent_acknowledged_and_shown_once_and_clean() {
 fn what_was_not_acknowledged_is_sent_again_under_its_id() {
     let mut model = connected();
     typed(&mut model, "hi", 7);
-    let actions = model.update(Happening::Lost(Loss::Cut), [9; 16]);
+    let actions = model.update(Input::Lost(Loss::Cut), [9; 16]);
     assert!(matches!(actions.last(), Some(Action::Dial(_))));
-    let again = model.update(Happening::Event(welcome()), [0; 16]);
+    let again = model.update(Input::Event(welcome()), [0; 16]);
     assert!(
         matches!(again.last(), Some(Action::Send(Command::Say(message))) if message.id == MsgId([7; 16]))
     );
     let (id, to) = (MsgId([7; 16]), "#lobby".parse().unwrap());
     let stored = Event::Stored { id, to, seq: Seq(3) };
-    let actions = model.update(Happening::Event(stored), [0; 16]);
-    assert!(matches!(&actions[..], [Action::Drop(_), Action::Show(Show::Ack { .. })]));
+    let actions = model.update(Input::Event(stored), [0; 16]);
+    assert!(matches!(&actions[..], [Action::Drop(_), Action::Output(Output::Ack { .. })]));
 }
 
 #[test]
@@ -100,21 +98,21 @@ fn a_refused_line_waits_for_retry_or_cancel() {
     let mut model = connected();
     let refuse = |model: &mut Model, id: u8| {
         let refused = crate::chat::Refusal::Storage.event(Some(MsgId([id; 16])), None);
-        model.update(Happening::Event(refused), [0; 16])
+        model.update(Input::Event(refused), [0; 16])
     };
     typed(&mut model, "hi", 7);
     refuse(&mut model, 7);
     let again = typed(&mut model, "/retry", 8);
     assert!(matches!(
         &again[..],
-        [Action::Retry(_), Action::Show(Show::Outgoing(_)), Action::Send(Command::Say(message))]
+        [Action::Retry(_), Action::Output(Output::Outgoing(_)), Action::Send(Command::Say(message))]
             if message.id == MsgId([7; 16])
     ));
     refuse(&mut model, 7);
     let dropped = typed(&mut model, "/cancel", 9);
     assert_eq!(dropped[0], Action::Drop(MsgId([7; 16])));
-    assert_eq!(dropped[1], Action::Show(Show::Dropped(MsgId([7; 16]))));
-    assert!(matches!(&typed(&mut model, "/retry", 8)[..], [Action::Show(Show::Notice(_))]));
+    assert_eq!(dropped[1], Action::Output(Output::Dropped(MsgId([7; 16]))));
+    assert!(matches!(&typed(&mut model, "/retry", 8)[..], [Action::Output(Output::Notice(_))]));
 }
 
 #[test]
@@ -128,14 +126,14 @@ fn what_was_refused_last_time_is_not_sent_unasked() {
         outbox,
         Conversations::default(),
     );
-    let actions = model.update(Happening::Event(welcome()), [0; 16]);
+    let actions = model.update(Input::Event(welcome()), [0; 16]);
     let sent = actions.iter().filter_map(|action| match action {
         Action::Send(Command::Say(message)) => Some(message.id),
         _ => None,
     });
     assert_eq!(sent.collect::<Vec<_>>(), [MsgId([8; 16])]);
     assert!(
-        matches!(actions.last(), Some(Action::Show(Show::Notice(text))) if text.contains("/retry"))
+        matches!(actions.last(), Some(Action::Output(Output::Notice(text))) if text.contains("/retry"))
     );
     assert!(typed(&mut model, "/retry", 9).contains(&Action::Send(Command::Say(said(7)))));
 }
@@ -144,15 +142,15 @@ fn what_was_refused_last_time_is_not_sent_unasked() {
 fn what_may_be_stored_is_not_cancelled() {
     let mut model = connected();
     typed(&mut model, "sent", 7);
-    model.update(Happening::Lost(Loss::Cut), [0; 16]);
+    model.update(Input::Lost(Loss::Cut), [0; 16]);
     typed(&mut model, "typed offline", 8);
     let dropped = typed(&mut model, "/cancel", 9);
     assert_eq!(dropped[0], Action::Drop(MsgId([8; 16])));
     let again = typed(&mut model, "/cancel", 9);
     assert!(
-        matches!(&again[..], [Action::Show(Show::Notice(text))] if text.contains("may be stored"))
+        matches!(&again[..], [Action::Output(Output::Notice(text))] if text.contains("may be stored"))
     );
-    let actions = model.update(Happening::Event(welcome()), [0; 16]);
+    let actions = model.update(Input::Event(welcome()), [0; 16]);
     assert!(
         actions.iter().any(
             |a| matches!(a, Action::Send(Command::Say(message)) if message.id == MsgId([7; 16]))
@@ -170,19 +168,19 @@ fn a_line_that_was_here_is_not_shown_again_and_a_gap_moves_on() {
         read: Seq(read),
         retention: crate::chat::Retention::Forever,
     };
-    let mut tell = |event| model.update(Happening::Event(event), [0; 16]);
+    let mut tell = |event| model.update(Input::Event(event), [0; 16]);
     let line = |id, seq| Event::Message(Message { seq: Seq(seq), ..message(id, "ana", "#lobby") });
     tell(Event::Conversations { conversations: vec![info(1, 4, 2)] });
     let shows = |actions: &[Action]| {
-        actions.iter().filter(|action| matches!(action, Action::Show(Show::Message(_)))).count()
+        actions.iter().filter(|action| matches!(action, Action::Output(Output::Message(_)))).count()
     };
     assert_eq!(shows(&tell(line(1, 1))), 1);
     let to: Target = "#lobby".parse().unwrap();
-    let gap = Event::Gap { to: to.clone(), from_seq: Seq(2), to_seq: Seq(2), kept: false };
+    let gap = Event::Gap { to: to.clone(), from_seq: Seq(2), to_seq: Seq(2), stored: false };
     tell(gap);
     assert_eq!(shows(&tell(line(2, 2))), 0);
     let first_new = tell(line(3, 3));
-    assert_eq!(first_new[0], Action::Show(Show::Divider(to)));
+    assert_eq!(first_new[0], Action::Output(Output::Divider(to)));
     assert_eq!(shows(&tell(line(3, 3))), 0);
     let last = tell(line(4, 4));
     assert_eq!((shows(&last), last.len()), (1, 1), "one divider is enough");
@@ -201,16 +199,13 @@ fn what_was_read_is_kept_and_told_together() {
         read: Seq(0),
         retention: crate::chat::Retention::Forever,
     };
-    model.update(
-        Happening::Event(Event::Conversations { conversations: vec![conversation] }),
-        [0; 16],
-    );
+    model.update(Input::Event(Event::Conversations { conversations: vec![conversation] }), [0; 16]);
     for seq in 1..=3 {
         let line = Message { seq: Seq(seq), ..message(seq as u8, "ana", "#lobby") };
-        model.update(Happening::Event(Event::Message(line)), [0; 16]);
+        model.update(Input::Event(Event::Message(line)), [0; 16]);
     }
     assert!(model.wants_tick());
-    let actions = model.update(Happening::Tick, [0; 16]);
+    let actions = model.update(Input::Tick, [0; 16]);
     let [Action::Remember(positions), Action::Send(Command::Read { conversations })] = &actions[..]
     else {
         panic!("{actions:?}")
@@ -230,12 +225,12 @@ fn reference(actions: &[Action]) -> Option<String> {
     actions.iter().find_map(asks)
 }
 
-fn entered(channel: &str, reference: Option<String>) -> Happening {
+fn entered(channel: &str, reference: Option<String>) -> Input {
     let people = vec!["bob".parse().unwrap()];
     let (log, retention) = (crate::chat::LogId(1), crate::chat::Retention::Forever);
     let (channel, topic) = (channel.parse().unwrap(), None);
     let (last, read) = (Seq(0), Seq(0));
-    Happening::Event(Event::Entered {
+    Input::Event(Event::Entered {
         channel,
         log,
         last,
@@ -260,8 +255,8 @@ fn joined_channels_are_joined_again_after_a_reconnect() {
     let tea: ChannelName = "#tea".parse().unwrap();
     goes(&mut model, "#tea");
     assert_eq!(model.target, Target::Channel(tea.clone()));
-    model.update(Happening::Lost(Loss::Cut), [0; 16]);
-    let actions = model.update(Happening::Event(welcome()), [0; 16]);
+    model.update(Input::Lost(Loss::Cut), [0; 16]);
+    let actions = model.update(Input::Event(welcome()), [0; 16]);
     let joins = |action: &&Action| matches!(action, Action::Send(Command::Join { channel, .. }) if *channel == tea);
     assert_eq!(actions.iter().filter(joins).count(), 1, "{actions:?}");
 }
@@ -270,26 +265,27 @@ fn joined_channels_are_joined_again_after_a_reconnect() {
 fn a_wrong_server_ends_a_client_that_never_was_in_and_warns_one_that_was() {
     let (mut inside, mut warnings) = (connected(), 0);
     for _ in 0..10 {
-        let actions = inside.update(Happening::Lost(Loss::WrongServer), [0; 16]);
+        let actions = inside.update(Input::Lost(Loss::WrongServer), [0; 16]);
         assert!(matches!(actions.last(), Some(Action::Dial(_))));
-        warnings += actions.iter().filter(|a| matches!(a, Action::Show(Show::Error(_)))).count();
+        warnings +=
+            actions.iter().filter(|a| matches!(a, Action::Output(Output::Error(_)))).count();
     }
     assert_eq!(warnings, 1, "once");
-    let actions = model(LIVE).update(Happening::Lost(Loss::WrongServer), [0; 16]);
+    let actions = model(LIVE).update(Input::Lost(Loss::WrongServer), [0; 16]);
     assert_eq!(actions.last(), Some(&Action::Quit(6)));
     let mut once = model_once();
-    let actions = once.update(Happening::Lost(Loss::WrongServer), [0; 16]);
+    let actions = once.update(Input::Lost(Loss::WrongServer), [0; 16]);
     assert_eq!(actions.last(), Some(&Action::Quit(6)));
 }
 
 #[test]
 fn a_claim_about_majors_ends_a_client_that_never_was_in_and_no_other() {
-    let loss = || Happening::Lost(Loss::Version("2-3".into()));
+    let loss = || Input::Lost(Loss::Version("2-3".into()));
     let (mut inside, mut told) = (connected(), 0);
     for _ in 0..10 {
         let actions = inside.update(loss(), [0; 16]);
         assert!(matches!(actions.last(), Some(Action::Dial(_))));
-        told += actions.iter().filter(|a| matches!(a, Action::Show(Show::Error(_)))).count();
+        told += actions.iter().filter(|a| matches!(a, Action::Output(Output::Error(_)))).count();
     }
     assert_eq!(told, 1, "once");
     assert_eq!(model(LIVE).update(loss(), [0; 16]).last(), Some(&Action::Quit(7)));
@@ -299,7 +295,7 @@ fn a_claim_about_majors_ends_a_client_that_never_was_in_and_no_other() {
 fn backoff_grows_and_is_bounded() {
     let mut model = connected();
     for _ in 0..50 {
-        let actions = model.update(Happening::Lost(Loss::Cut), [0xff; 16]);
+        let actions = model.update(Input::Lost(Loss::Cut), [0xff; 16]);
         let Some(Action::Dial(ms)) = actions.last() else { panic!("no dial") };
         assert!(*ms < 30_000);
     }
@@ -317,9 +313,8 @@ fn every_command_of_the_table_is_known() {
 fn the_end_of_input_waits_for_what_is_pending() {
     let mut model = connected();
     typed(&mut model, "hi", 7);
-    assert_eq!(model.update(Happening::InputEnd, [0; 16]), vec![]);
-    let actions =
-        model.update(Happening::Event(Event::Message(message(7, "bob", "#lobby"))), [0; 16]);
+    assert_eq!(model.update(Input::InputEnd, [0; 16]), vec![]);
+    let actions = model.update(Input::Event(Event::Message(message(7, "bob", "#lobby"))), [0; 16]);
     assert_eq!(actions.last(), Some(&Action::Quit(0)));
 }
 
@@ -327,17 +322,17 @@ fn the_end_of_input_waits_for_what_is_pending() {
 fn the_end_of_input_waits_for_the_answers_to_what_was_asked() {
     let mut model = connected();
     typed(&mut model, "/list", 7);
-    assert_eq!(model.update(Happening::InputEnd, [0; 16]), vec![Action::Echo]);
-    let actions = model.update(Happening::Echoed, [0; 16]);
+    assert_eq!(model.update(Input::InputEnd, [0; 16]), vec![Action::Echo]);
+    let actions = model.update(Input::Echoed, [0; 16]);
     assert_eq!(actions.last(), Some(&Action::Quit(0)));
     // What was asked before the first connection, too.
     let mut model = self::model(LIVE);
     typed(&mut model, "/list", 7);
-    assert_eq!(model.update(Happening::InputEnd, [0; 16]), vec![]);
-    let actions = model.update(Happening::Event(welcome()), [0; 16]);
+    assert_eq!(model.update(Input::InputEnd, [0; 16]), vec![]);
+    let actions = model.update(Input::Event(welcome()), [0; 16]);
     assert_eq!(actions.last(), Some(&Action::Echo));
     // An answer that is lost is no success.
-    let actions = model.update(Happening::Lost(Loss::Cut), [0; 16]);
+    let actions = model.update(Input::Lost(Loss::Cut), [0; 16]);
     assert_eq!(actions.last(), Some(&Action::Quit(8)));
 }
 
@@ -345,9 +340,9 @@ fn the_end_of_input_waits_for_the_answers_to_what_was_asked() {
 fn a_program_slash_is_no_guess_at_a_password() {
     let mut model = model(LIVE);
     let asks = Event::Password { wrong: false, retry_ms: None };
-    model.update(Happening::Event(asks), [0; 16]);
-    assert_eq!(model.update(Happening::Slash("/list".into()), [0; 16]), vec![]);
-    let actions = model.update(Happening::Secret(Hidden::new("tall tree".into())), [0; 16]);
+    model.update(Input::Event(asks), [0; 16]);
+    assert_eq!(model.update(Input::Slash("/list".into()), [0; 16]), vec![]);
+    let actions = model.update(Input::Secret(SecretText::new("tall tree".into())), [0; 16]);
     assert!(matches!(actions.last(), Some(Action::Send(Command::Password { .. }))));
 }
 
@@ -355,11 +350,11 @@ fn a_program_slash_is_no_guess_at_a_password() {
 fn whoever_is_ignored_is_ignored_however_the_name_is_written() {
     let mut model = connected();
     typed(&mut model, "/ignore ALICE", 7);
-    let line = Happening::Event(Event::Message(message(1, "alice", "#lobby")));
+    let line = Input::Event(Event::Message(message(1, "alice", "#lobby")));
     assert_eq!(model.update(line, [0; 16]), vec![]);
     typed(&mut model, "/ignore Alice", 7);
-    let line = Happening::Event(Event::Message(message(2, "alice", "#lobby")));
-    assert!(matches!(model.update(line, [0; 16])[..], [Action::Show(Show::Message(_))]));
+    let line = Input::Event(Event::Message(message(2, "alice", "#lobby")));
+    assert!(matches!(model.update(line, [0; 16])[..], [Action::Output(Output::Message(_))]));
 }
 
 #[test]
@@ -368,10 +363,14 @@ fn what_was_typed_before_the_connection_is_sent_with_it() {
     let actions = typed(&mut model, "hi", 7);
     assert!(matches!(
         &actions[..],
-        [Action::Keep(_), Action::Show(Show::Outgoing(_)), Action::Show(Show::Pending { .. })]
+        [
+            Action::Keep(_),
+            Action::Output(Output::Outgoing(_)),
+            Action::Output(Output::Pending { .. })
+        ]
     ));
-    assert_eq!(model.update(Happening::InputEnd, [0; 16]), vec![]);
-    let actions = model.update(Happening::Event(welcome()), [0; 16]);
+    assert_eq!(model.update(Input::InputEnd, [0; 16]), vec![]);
+    let actions = model.update(Input::Event(welcome()), [0; 16]);
     assert!(matches!(actions.last(), Some(Action::Send(Command::Say(_)))));
 }
 
@@ -381,13 +380,13 @@ fn a_line_that_came_too_fast_is_sent_later_and_what_follows_it_waits() {
     typed(&mut model, "one", 1);
     let refused = |id| {
         let refusal = crate::chat::Refusal::Rate { retry_ms: 3_500 };
-        Happening::Event(refusal.event(Some(MsgId([id; 16])), None))
+        Input::Event(refusal.event(Some(MsgId([id; 16])), None))
     };
     let actions = model.update(refused(1), [0; 16]);
-    assert!(matches!(&actions[..], [Action::Show(Show::Notice(_)), Action::Wait(3_500)]));
+    assert!(matches!(&actions[..], [Action::Output(Output::Notice(_)), Action::Wait(3_500)]));
     let actions = typed(&mut model, "two", 2);
-    assert!(matches!(actions.last(), Some(Action::Show(Show::Pending { .. }))), "{actions:?}");
-    let sent = model.update(Happening::Waited, [0; 16]);
+    assert!(matches!(actions.last(), Some(Action::Output(Output::Pending { .. }))), "{actions:?}");
+    let sent = model.update(Input::Waited, [0; 16]);
     let texts = sent.iter().map(|action| match action {
         Action::Send(Command::Say(message)) => message.body.text(),
         other => panic!("{other:?}"),
@@ -395,8 +394,8 @@ fn a_line_that_came_too_fast_is_sent_later_and_what_follows_it_waits() {
     assert_eq!(texts.collect::<Vec<_>>(), ["one", "two"]);
     // And lines that wait when the connection goes are sent over the next one.
     model.update(refused(2), [0; 16]);
-    model.update(Happening::Lost(Loss::Cut), [0; 16]);
-    let actions = model.update(Happening::Event(welcome()), [0; 16]);
+    model.update(Input::Lost(Loss::Cut), [0; 16]);
+    let actions = model.update(Input::Event(welcome()), [0; 16]);
     let said = |action: &&Action| matches!(action, Action::Send(Command::Say(_)));
     assert_eq!(actions.iter().filter(said).count(), 2);
 }
@@ -404,14 +403,14 @@ fn a_line_that_came_too_fast_is_sent_later_and_what_follows_it_waits() {
 #[test]
 fn the_last_line_of_an_earlier_run_can_be_edited_once_it_was_loaded() {
     let mut model = connected();
-    assert!(matches!(&typed(&mut model, "/edit tea", 1)[..], [Action::Show(Show::Error(_))]));
+    assert!(matches!(&typed(&mut model, "/edit tea", 1)[..], [Action::Output(Output::Error(_))]));
     for (seq, from, deleted) in
         [(5, "bob", false), (4, "bob", false), (6, "ana", false), (7, "bob", true)]
     {
         let reference = Some("older #lobby".into());
         let line =
             Message { seq: Seq(seq), reference, deleted, ..message(seq as u8, from, "#lobby") };
-        model.update(Happening::Event(Event::Message(line)), [0; 16]);
+        model.update(Input::Event(Event::Message(line)), [0; 16]);
     }
     let edited = typed(&mut model, "/edit tea", 2);
     let five = |action: &Action| {
@@ -428,20 +427,20 @@ fn who_joins_a_channel_again_goes_there() {
     typed(&mut model, "/query #lobby", 1);
     let again = typed(&mut model, "/join tea", 2);
     let tea: Target = "#tea".parse().unwrap();
-    assert_eq!(again.last(), Some(&Action::Show(Show::Target(tea))));
+    assert_eq!(again.last(), Some(&Action::Output(Output::Target(tea))));
 }
 
 #[test]
 fn a_channel_that_is_left_offline_is_not_entered_again() {
     let mut model = connected();
     goes(&mut model, "#tea");
-    model.update(Happening::Lost(Loss::Cut), [9; 16]);
+    model.update(Input::Lost(Loss::Cut), [9; 16]);
     let left = typed(&mut model, "/part", 1);
     assert!(
-        matches!(&left[..], [Action::Show(Show::Event(Origin::Client, Event::Parted { .. })), Action::Show(Show::Target(to))]
+        matches!(&left[..], [Action::Output(Output::Event(Origin::Client, Event::Parted { .. })), Action::Output(Output::Target(to))]
         if to.is_lobby())
     );
-    let again = model.update(Happening::Event(welcome()), [0; 16]);
+    let again = model.update(Input::Event(welcome()), [0; 16]);
     let joins = |action: &Action| matches!(action, Action::Send(Command::Join { .. }));
     assert!(!again.iter().any(joins), "{again:?}");
 }
@@ -458,7 +457,7 @@ fn a_change_waits_for_the_line_it_is_meant_for() {
     let lobby = Target::Channel(ChannelName::lobby());
     let stored = |id, seq| {
         let (id, to) = (MsgId([id; 16]), lobby.clone());
-        Happening::Event(Event::Stored { id, to, seq: Seq(seq) })
+        Input::Event(Event::Stored { id, to, seq: Seq(seq) })
     };
     let mut model = connected();
     typed(&mut model, "first", 1);
@@ -473,9 +472,11 @@ fn a_change_waits_for_the_line_it_is_meant_for() {
     typed(&mut model, "third", 6);
     assert_eq!(typed(&mut model, "/delete", 7), []);
     let refused = crate::chat::Refusal::Storage.event(Some(MsgId([6; 16])), None);
-    let actions = model.update(Happening::Event(refused), [0; 16]);
+    let actions = model.update(Input::Event(refused), [0; 16]);
     let told = |text: &str| text.contains("nothing to change");
-    assert!(actions.iter().any(|it| matches!(it, Action::Show(Show::Error(text)) if told(text))));
+    assert!(
+        actions.iter().any(|it| matches!(it, Action::Output(Output::Error(text)) if told(text)))
+    );
     assert_eq!(typed(&mut model, "/retry", 8).len(), 3);
     assert_eq!(sent(&model.update(stored(6, 3), [0; 16])), []);
 }
@@ -492,16 +493,16 @@ fn told_of_a_pin(model: &mut Model, line: &str, made: bool) -> [String; 2] {
     let made = pin.filter(|_| made);
     let words = |actions: Vec<Action>| {
         let text = |action| match action {
-            Action::Show(Show::Notice(text)) => Some(text),
-            Action::Show(Show::Target(target)) => Some(format!("to {target}")),
+            Action::Output(Output::Notice(text)) => Some(text),
+            Action::Output(Output::Target(target)) => Some(format!("to {target}")),
             _ => None,
         };
         actions.into_iter().filter_map(text).collect::<Vec<_>>().join("\n")
     };
-    let opened = Happening::Opened { channel: Ok(channel.clone()), made };
+    let opened = Input::Opened { channel: Ok(channel.clone()), made };
     let mut before = model.update(opened, [0; 16]);
     if !model.connection.is_up() {
-        before.extend(model.update(Happening::Event(welcome()), [0; 16]));
+        before.extend(model.update(Input::Event(welcome()), [0; 16]));
     }
     let entered = entered(channel.as_str(), reference(&before));
     [words(before), words(model.update(entered, [0; 16]))]

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use crate::chat::operator_commands::OperatorCommand;
 use crate::chat::{Seq, TimeSpan, UserName};
 
-/// A slash command with its arguments. A channel is a text as it was typed: what it means depends on the
-/// channels that the client is in.
+/// A slash command with its arguments. A channel is a text as it was typed: what it means depends
+/// on the channels that the client is in.
 #[derive(Clone, Debug, PartialEq)]
 pub enum SlashCommand<'a> {
     Help(HelpOn<'a>),
@@ -128,7 +128,7 @@ pub enum Notifications {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Setting {
     /// Shows all of them.
-    Show,
+    Output,
     /// Shows the setting, or changes it.
     Search(Option<bool>),
     Screen(ScreenSetting),

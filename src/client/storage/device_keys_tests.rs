@@ -20,8 +20,8 @@ struct Client<'a> {
 }
 
 impl<'a> Client<'a> {
-    fn open(vault: &Vault, me: &'a Me) -> Client<'a> {
-        let folder = Folder::open(vault, me.founding()).unwrap();
+    fn open(data_folder: &DataFolder, me: &'a Me) -> Client<'a> {
+        let folder = Folder::open(data_folder, me.founding()).unwrap();
         let mut client = Client { keys: DeviceKeys::default(), folder, me };
         client.refresh();
         client
@@ -39,10 +39,10 @@ impl<'a> Client<'a> {
 #[test]
 fn a_certificate_lasts_a_week_and_its_private_parts_six() {
     let profile = tempfile::tempdir().unwrap();
-    let vault = Vault::at(profile.path()).unwrap();
+    let data_folder = DataFolder::at(profile.path()).unwrap();
     let me = account(0);
-    let open = || Client::open(&vault, &me);
-    let files = || fs::read_dir(vault.devices_dir(&SERVER)).unwrap().count();
+    let open = || Client::open(&data_folder, &me);
+    let files = || fs::read_dir(data_folder.devices_dir(&SERVER)).unwrap().count();
     let mut client = open();
     assert!(client.keys.signing().is_none());
     client.renew(100 * DAY);
@@ -74,11 +74,11 @@ fn a_certificate_lasts_a_week_and_its_private_parts_six() {
 #[test]
 fn two_servers_see_no_key_in_common() {
     let profile = tempfile::tempdir().unwrap();
-    let vault = Vault::at(profile.path()).unwrap();
+    let data_folder = DataFolder::at(profile.path()).unwrap();
     let other = Fingerprint([8; 32]);
     let contacts = [SERVER, other].map(|server| Me::new("alice", server, spare(0)));
     let [one, two] = contacts.each_ref().map(|me| {
-        let mut client = Client::open(&vault, me);
+        let mut client = Client::open(&data_folder, me);
         client.renew(100 * DAY);
         client
     });
@@ -92,15 +92,15 @@ fn two_servers_see_no_key_in_common() {
     let name = one.folder.device_keys().unwrap().remove(0);
     let (from, to) = (one.folder.device_key_file(&name), two.folder.device_key_file(&name));
     fs::copy(from, to).unwrap();
-    assert_eq!(Client::open(&vault, &contacts[1]).keys.opening().len(), 1);
+    assert_eq!(Client::open(&data_folder, &contacts[1]).keys.opening().len(), 1);
 }
 
 #[test]
-fn two_clients_of_a_vault_open_what_is_sealed_for_either() {
+fn two_clients_of_a_profile_open_what_is_sealed_for_either() {
     let profile = tempfile::tempdir().unwrap();
-    let vault = Vault::at(profile.path()).unwrap();
+    let data_folder = DataFolder::at(profile.path()).unwrap();
     let me = account(0);
-    let [mut one, mut two] = [(); 2].map(|()| Client::open(&vault, &me));
+    let [mut one, mut two] = [(); 2].map(|()| Client::open(&data_folder, &me));
     one.renew(100 * DAY);
     two.refresh();
     two.renew(100 * DAY);
@@ -122,19 +122,19 @@ fn two_clients_of_a_vault_open_what_is_sealed_for_either() {
 #[test]
 fn the_files_are_of_no_use_without_the_key() {
     let profile = tempfile::tempdir().unwrap();
-    let vault = Vault::at(profile.path()).unwrap();
+    let data_folder = DataFolder::at(profile.path()).unwrap();
     let next = spare(1).public().clone();
     let mut before = account(0);
     before.next = Some(next.clone());
-    let mut client = Client::open(&vault, &before);
+    let mut client = Client::open(&data_folder, &before);
     client.renew(100 * DAY);
     let stranger = account(2);
-    let other = Client::open(&vault, &stranger);
+    let other = Client::open(&data_folder, &stranger);
     assert!(other.keys.signing().is_none() && other.keys.opening().is_empty());
     // The successor has them for what was sealed before, and makes its own.
     let mut me = account(1);
     me.openers.extend(account(0).openers);
-    let mut after = Client::open(&vault, &me);
+    let mut after = Client::open(&data_folder, &me);
     assert_eq!(after.keys.opening().len(), 1);
     after.renew(100 * DAY);
     let signing = after.keys.signing().unwrap().0.fingerprint();

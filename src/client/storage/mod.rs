@@ -13,8 +13,8 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::data_folder::{DataFolder, Settings};
 use super::profile::Profile;
-use super::vault::{Settings, Vault};
 use crate::chat::UserName;
 use crate::crypto::{Fingerprint, Identity, PublicKey};
 use crate::e2e::storage::{
@@ -28,9 +28,9 @@ pub use sealed_map::SealedMap;
 /// What is read of a search log that somebody else has made larger.
 const READ_BYTES_MAX: u64 = 64 << 20;
 
-const TRUST: &str = "secrets";
-const SEQUENCES: &str = "chains";
-const SEARCH_LOG: &str = "book";
+const TRUST: &str = "trust";
+const SEQUENCES: &str = "sequences";
+const SEARCH_LOG: &str = "search";
 const DEVICE_KEY: &str = "key";
 
 impl Account for Profile {
@@ -57,7 +57,7 @@ impl Account for Profile {
 
 /// One server's files in the profile's folder (0600 in 0700).
 pub struct Folder {
-    vault: Vault,
+    data_folder: DataFolder,
     /// The path of the server's files, without their endings.
     stem: PathBuf,
     devices: PathBuf,
@@ -67,11 +67,11 @@ pub struct Folder {
 
 impl Folder {
     /// The server is named by the fingerprint of its first key.
-    pub fn open(vault: &Vault, server: &Fingerprint) -> Result<Folder, FileError> {
-        let (stem, devices) = (vault.journal_stem(server), vault.devices_dir(server));
+    pub fn open(data_folder: &DataFolder, server: &Fingerprint) -> Result<Folder, FileError> {
+        let (stem, devices) = (data_folder.journal_stem(server), data_folder.devices_dir(server));
         make_folder(&devices, 0o700)?;
-        let vault = vault.clone();
-        Ok(Folder { vault, stem, devices, sequences: None, search_log: None })
+        let data_folder = data_folder.clone();
+        Ok(Folder { data_folder, stem, devices, sequences: None, search_log: None })
     }
 
     fn trust_file(&self) -> PathBuf {
@@ -113,7 +113,7 @@ impl Storage for Folder {
     }
 
     fn update_trust(&mut self, change: ChangeTrust) -> Result<(), StorageError> {
-        let _turn = turn(&self.stem.with_extension("secrets.lock"))?;
+        let _turn = turn(&self.stem.with_extension("trust.lock"))?;
         let path = self.trust_file();
         let sealed = change(read(&path)?)?;
         Ok(replace(&path, &sealed, 0o600)?)
@@ -165,12 +165,12 @@ impl Storage for Folder {
     }
 
     fn stores_messages(&self) -> Result<bool, StorageError> {
-        Ok(self.vault.settings()?.search)
+        Ok(self.data_folder.settings()?.search)
     }
 
     fn set_stores_messages(&mut self, stores: bool) -> Result<(), StorageError> {
-        let settings = self.vault.settings()?;
-        Ok(self.vault.set(&Settings { search: stores, ..settings })?)
+        let settings = self.data_folder.settings()?;
+        Ok(self.data_folder.set(&Settings { search: stores, ..settings })?)
     }
 
     fn search_log(&self) -> Result<Vec<u8>, StorageError> {

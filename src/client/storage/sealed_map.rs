@@ -12,7 +12,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use zeroize::Zeroizing;
 
-use crate::crypto::keep;
+use crate::crypto::at_rest;
 use crate::home::file::replace;
 use crate::system::files;
 
@@ -47,7 +47,7 @@ impl SealedMap {
         let mut entries = Vec::new();
         for line in text[..whole].split(|byte| *byte == b'\n') {
             let locked = STANDARD_NO_PAD.decode(line).unwrap_or_default();
-            let opened = keep::unlock(&key, &locked);
+            let opened = at_rest::unlock(&key, &locked);
             let some: Option<Vec<_>> = opened.and_then(|text| serde_json::from_slice(&text).ok());
             entries.extend(some.into_iter().flatten());
         }
@@ -85,7 +85,7 @@ impl SealedMap {
 
     fn line<K: Serialize, V: Serialize>(&self, entries: &[(K, Option<V>)]) -> io::Result<String> {
         let text = Zeroizing::new(serde_json::to_vec(entries)?);
-        Ok(STANDARD_NO_PAD.encode(keep::lock(&self.key, &text)) + "\n")
+        Ok(STANDARD_NO_PAD.encode(at_rest::lock(&self.key, &text)) + "\n")
     }
 }
 

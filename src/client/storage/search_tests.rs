@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::chat::{Kind, Lock, LogId, Message, MsgId, Seq, Target, Wanted};
+use crate::chat::{Confidentiality, Kind, LogId, Message, MsgId, Seq, Target, Wanted};
 use crate::e2e::search_index::{Entry, SearchIndex, Terms};
 use crate::e2e::search_log::{self, SearchLog};
 
@@ -21,15 +21,15 @@ struct Disk {
 impl Disk {
     fn new(now_ms: i64, bytes_max: u64) -> Disk {
         let profile = tempfile::tempdir().unwrap();
-        let vault = Vault::at(profile.path()).unwrap();
-        let mut folder = Folder::open(&vault, &Fingerprint([9; 32])).unwrap();
+        let data_folder = DataFolder::at(profile.path()).unwrap();
+        let mut folder = Folder::open(&data_folder, &Fingerprint([9; 32])).unwrap();
         let log = SearchLog::open(&mut folder, KEY.into(), now_ms, bytes_max).unwrap();
         Disk { folder, profile, log, bytes_max }
     }
 
     fn restarts(&mut self, now_ms: i64) {
-        let vault = Vault::at(self.profile.path()).unwrap();
-        self.folder = Folder::open(&vault, &Fingerprint([9; 32])).unwrap();
+        let data_folder = DataFolder::at(self.profile.path()).unwrap();
+        self.folder = Folder::open(&data_folder, &Fingerprint([9; 32])).unwrap();
         let folder = &mut self.folder;
         self.log = SearchLog::open(folder, KEY.into(), now_ms, self.bytes_max).unwrap();
     }
@@ -56,7 +56,7 @@ impl Disk {
         let lines = self.bytes();
         let opened = lines.split(|byte| *byte == b'\n').filter_map(|line| {
             let locked = base64::engine::general_purpose::STANDARD_NO_PAD.decode(line).ok()?;
-            crate::crypto::keep::unlock(&KEY, &locked)
+            crate::crypto::at_rest::unlock(&KEY, &locked)
         });
         opened.filter(|entry| entry.windows(text.len()).any(|part| part == text.as_bytes())).count()
     }
@@ -76,7 +76,7 @@ fn line(seq: u64, time_ms: i64, text: &str) -> Message {
         time_ms,
         kind: Kind::Say,
         body: text.into(),
-        lock: Lock::Sealed,
+        confidentiality: Confidentiality::Sealed,
         edited: false,
         deleted: false,
         replay: false,
@@ -173,7 +173,7 @@ impl Naive {
         }
     }
 
-    /// What is found, sorted: which log came first is the book's to know.
+    /// What is found, sorted: which log came first is the index's to know.
     fn finds(&self, p: u8, text: &str, now_ms: i64) -> Vec<String> {
         let wanted = Wanted::new(text).unwrap();
         let log = self.terms[usize::from(p)].0;
@@ -194,24 +194,28 @@ impl Naive {
 #[test]
 fn what_nobody_has_signed_changes_nothing_in_the_book() {
     let mut disk = Disk::new(0, 1 << 20);
-    let unsigned = |seq, text| Message { lock: Lock::Open, ..line(seq, 7, text) };
+    let unsigned =
+        |seq, text| Message { confidentiality: Confidentiality::Open, ..line(seq, 7, text) };
     let deleted = Message { deleted: true, ..unsigned(1, "") };
     assert_eq!(Entry::of(&conversation(0), &deleted, None, Terms::default()), None);
     let edit = Message { kind: Kind::Edit { of: Seq(1) }, ..unsigned(9, "tea at nine") };
     assert_eq!(Entry::of(&conversation(0), &edit, None, Terms::default()), None);
     let found = |disk: &Disk| {
         let found = disk.index().search(&conversation(0), "tea", 8, None).0;
-        found.into_iter().map(|line| (line.body.text().to_owned(), line.lock)).collect::<Vec<_>>()
+        found
+            .into_iter()
+            .map(|line| (line.body.text().to_owned(), line.confidentiality))
+            .collect::<Vec<_>>()
     };
     disk.add(said(0, unsigned(1, "tea at one")), 7);
-    assert_eq!(found(&disk), [("tea at one".to_owned(), Lock::Open)]);
+    assert_eq!(found(&disk), [("tea at one".to_owned(), Confidentiality::Open)]);
     // Its sender's own text takes its place, and keeps it.
     for text in ["tea at five", "tea at five"] {
         disk.add(said(0, line(1, 7, text)), 7);
         disk.add(said(0, unsigned(1, "tea at six")), 7);
-        assert_eq!(found(&disk), [(text.to_owned(), Lock::Sealed)]);
+        assert_eq!(found(&disk), [(text.to_owned(), Confidentiality::Sealed)]);
         disk.restarts(7);
-        assert_eq!(found(&disk), [(text.to_owned(), Lock::Sealed)]);
+        assert_eq!(found(&disk), [(text.to_owned(), Confidentiality::Sealed)]);
     }
 }
 
@@ -246,10 +250,10 @@ proptest! {
             };
             entry.into_iter().for_each(|entry| disk.add(entry, now_ms));
             naive.does(step, now_ms);
-            let book = disk.index();
+            let index = disk.index();
             for (p, text) in (0..3).flat_map(|p| ["tea", "grun CAKE", "half-past"].map(|t| (p, t))) {
                 let log = naive.terms(p, now_ms).log;
-                let (found, more) = book.search(&conversation(p), text, now_ms, log);
+                let (found, more) = index.search(&conversation(p), text, now_ms, log);
                 let mut found: Vec<_> = found.iter().map(|line| format!("{line:?}")).collect();
                 found.sort();
                 prop_assert_eq!(found, naive.finds(p, text, now_ms), "{} in {}", text, p);
@@ -310,8 +314,8 @@ fn the_file_has_its_bound_and_the_newest_lines_stay() {
         let bytes = disk.bytes().len();
         assert!(bytes <= 100_000, "{bytes}");
     }
-    let book = disk.index();
-    let (found, more) = book.search(&conversation((999 % 256) as u8), "MARKER", 0, None);
+    let index = disk.index();
+    let (found, more) = index.search(&conversation((999 % 256) as u8), "MARKER", 0, None);
     assert!(more || found.len() > 10);
     assert_eq!(found.last().unwrap().seq, Seq(999));
     // Half a line at the end, and a stranger's bytes.
@@ -336,7 +340,11 @@ fn nothing_that_a_server_tells_pushes_out_what_somebody_has_signed() {
     // More than the file takes, of what nobody has signed, and newer by the server's word.
     for number in 0..1_000u64 {
         let id = MsgId(u128::from(number + 1_000).to_be_bytes());
-        let made = Message { lock: Lock::Open, id, ..line(number, i64::MAX, "made up") };
+        let made = Message {
+            confidentiality: Confidentiality::Open,
+            id,
+            ..line(number, i64::MAX, "made up")
+        };
         disk.add(said(1, made), 0);
     }
     let (found, _) = disk.index().search(&conversation(0), "tea", 0, Some(LogId(1)));

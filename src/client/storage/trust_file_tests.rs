@@ -7,19 +7,19 @@ use crate::crypto::pin_channel::PinChannel;
 use crate::crypto::test_keys::spare;
 use crate::e2e::memory_tests::Me;
 use crate::e2e::trust::Known;
-use crate::e2e::trust_file::{Kept, TrustFile};
+use crate::e2e::trust_file::{StoredTrust, TrustFile};
 
 const SERVER: Fingerprint = Fingerprint([9; 32]);
 
 #[test]
 fn what_is_kept_is_there_again_for_two_clients_and_sealed() {
     let profile = tempfile::tempdir().unwrap();
-    let vault = Vault::at(profile.path()).unwrap();
+    let data_folder = DataFolder::at(profile.path()).unwrap();
     let me = Me::new("alice", SERVER, spare(0));
-    let folder = || Folder::open(&vault, &SERVER).unwrap();
+    let folder = || Folder::open(&data_folder, &SERVER).unwrap();
     let open = || TrustFile::open(&mut folder(), &me).unwrap();
     let (mut one, mut two) = (open(), open());
-    let update = |file: &mut TrustFile, change: &dyn Fn(&mut Kept)| {
+    let update = |file: &mut TrustFile, change: &dyn Fn(&mut StoredTrust)| {
         file.update(&mut folder(), &me, change).unwrap();
     };
     let tea: ChannelName = format!("#tea~{}", "0".repeat(26)).parse().unwrap();
@@ -56,7 +56,7 @@ fn what_is_kept_is_there_again_for_two_clients_and_sealed() {
     ];
     for error in refused {
         let told = fault(error).to_string();
-        assert!(told.contains("not sealed to your key") && told.contains(".secrets"), "{told}");
+        assert!(told.contains("not sealed to your key") && told.contains(".trust"), "{told}");
     }
     assert_eq!(fs::read(&file).unwrap(), bytes);
 }

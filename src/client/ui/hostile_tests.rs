@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::gutter;
 use crate::chat::{Event, Message};
-use crate::client::model::{Origin, Show};
+use crate::client::model::{Origin, Output};
 
 pub const ROUNDS: u64 = 200;
 
@@ -67,10 +67,10 @@ pub fn event(chance: &mut StdRng) -> Value {
 }
 
 /// It comes over the wire.
-pub fn shown(event: Value) -> Show {
+pub fn shown(event: Value) -> Output {
     match serde_json::from_value(event).unwrap() {
-        Event::Message(message) => Show::Message(Message { ..message }),
-        event => Show::Event(Origin::Server, event),
+        Event::Message(message) => Output::Message(Message { ..message }),
+        event => Output::Event(Origin::Server, event),
     }
 }
 
@@ -137,7 +137,7 @@ pub fn every() -> Vec<Event> {
         message("@alice", json!({"kind": "delete", "of": "1", "replay": true})),
         message("@alice", json!({"deleted": true, "text": "", "replay": true})),
         json!({"type": "stored", "id": id, "to": "#lobby", "seq": seq}),
-        json!({"type": "gap", "to": "#lobby", "from_seq": "3", "to_seq": seq, "kept": false}),
+        json!({"type": "gap", "to": "#lobby", "from_seq": "3", "to_seq": seq, "stored": false}),
         json!({"type": "conversations", "conversations": [{"to": "@bob", "log": log, "last": seq, "read": seq,
             "retention": "2d"}]}),
         json!({"type": "read", "to": "#lobby", "seq": seq}),
@@ -170,22 +170,22 @@ pub fn every() -> Vec<Event> {
 }
 
 /// Everything that a user interface shows of these events.
-pub fn shows() -> Vec<Show> {
-    let show = |event: Event| match event {
+pub fn shows() -> Vec<Output> {
+    let output = |event: Event| match event {
         Event::Message(message) => {
-            vec![Show::Message(message.clone()), Show::Found(message)]
+            vec![Output::Message(message.clone()), Output::Found(message)]
         }
-        event => vec![Show::Presence(event.clone()), Show::Event(Origin::Server, event)],
+        event => vec![Output::Presence(event.clone()), Output::Event(Origin::Server, event)],
     };
-    every().into_iter().flat_map(show).collect()
+    every().into_iter().flat_map(output).collect()
 }
 
 /// Whether the words in a row, if it has any, stand behind the server's mark, or in what somebody
 /// says.
-pub fn is_marked(row: &str, show: &Show) -> bool {
+pub fn is_marked(row: &str, output: &Output) -> bool {
     let Some((before, _)) = row.split_once('q') else { return true };
-    let says = match show {
-        Show::Message(message) | Show::Found(message) => {
+    let says = match output {
+        Output::Message(message) | Output::Found(message) => {
             let own_row = before.ends_with("bob: ") || before.ends_with("* bob ");
             !crate::client::model::is_unsealed(message)
                 && (own_row || (before.starts_with("  ") && before.trim().is_empty()))
@@ -197,7 +197,7 @@ pub fn is_marked(row: &str, show: &Show) -> bool {
 
 #[test]
 fn what_is_no_mark_is_noticed() {
-    let notice = Show::Notice(WORDS.into());
+    let notice = Output::Notice(WORDS.into());
     assert!(!is_marked("-- qqq", &notice) && !is_marked("  qqq", &notice));
     assert!(is_marked("server| qqq", &notice) && is_marked("-- ", &notice));
 }

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use super::json;
 use super::stdout::Print;
-use crate::chat::Hidden;
+use crate::chat::SecretText;
 use crate::client::inbox::Sender;
-use crate::client::model::Happening;
+use crate::client::model::Input;
 use crate::client::slash::{self, SlashCommand};
 use crate::terminal::{self, Typed};
 
@@ -17,7 +17,7 @@ const LINE_BYTES_MAX: usize = 1 << 20;
 
 /// Lines of stdin, as they are.
 pub fn lines(happen: Sender) {
-    read(happen, Happening::Line);
+    read(happen, Input::Line);
 }
 
 /// Objects of stdin (docs/json.md).
@@ -28,11 +28,11 @@ pub fn objects(happen: Sender) {
 /// The one text, or every line of stdin; a leading slash is part of the text.
 pub fn lines_to_send(text: Option<&str>, happen: Sender) {
     let Some(text) = text else {
-        return read(happen, |line| Happening::Line(literal(line)));
+        return read(happen, |line| Input::Line(literal(line)));
     };
     // The receiver outlives this: it is in the hands of the caller.
-    let _ = happen.send(Happening::Line(literal(text.to_owned())));
-    let _ = happen.send(Happening::InputEnd);
+    let _ = happen.send(Input::Line(literal(text.to_owned())));
+    let _ = happen.send(Input::InputEnd);
 }
 
 /// A line that is a text, whatever it begins with.
@@ -43,7 +43,7 @@ fn literal(line: String) -> String {
     }
 }
 
-fn read(happen: Sender, make: impl Fn(String) -> Happening + Send + 'static) {
+fn read(happen: Sender, make: impl Fn(String) -> Input + Send + 'static) {
     spawn(move || {
         let mut stdin = std::io::stdin().lock();
         let mut line = Vec::new();
@@ -61,20 +61,20 @@ fn read(happen: Sender, make: impl Fn(String) -> Happening + Send + 'static) {
             while line.last().is_some_and(|byte| matches!(byte, b'\n' | b'\r')) {
                 line.pop();
             }
-            let refused = |why: &str| Happening::Ask(Err(format!("{why}: nothing of it was sent")));
-            let happening = match std::str::from_utf8(&line) {
+            let refused = |why: &str| Input::Ask(Err(format!("{why}: nothing of it was sent")));
+            let input = match std::str::from_utf8(&line) {
                 _ if !whole => refused("a line is longer than a megabyte"),
                 Ok("") => continue,
                 Ok(text) => make(text.to_owned()),
                 Err(_) => refused("a line is not UTF-8"),
             };
-            let sent = happen.send_sized(happening, line.len(), Duration::MAX, || {});
+            let sent = happen.send_sized(input, line.len(), Duration::MAX, || {});
             if sent.is_err() {
                 return;
             }
         }
         // At the end nobody may be left to hear of it.
-        let _ = happen.send(Happening::InputEnd);
+        let _ = happen.send(Input::InputEnd);
     });
 }
 
@@ -86,27 +86,27 @@ pub fn editor(happen: &Sender) -> Option<Box<dyn Print>> {
     spawn(move || {
         loop {
             // What ends the program ends the reading first, so that the terminal is left in peace.
-            let (happening, end) = match editor.read(slash::is_secret, slash::is_slip) {
+            let (input, end) = match editor.read(slash::is_secret, slash::is_slip) {
                 // Several lines were pasted: they are a text, whatever they begin with.
                 Typed::Line(line, within) => {
                     let several = line.contains('\n');
                     let exit =
                         matches!(slash::read(&line), slash::Typed::Command(SlashCommand::Exit));
                     let line = if several { literal(line) } else { line };
-                    let happening = match within {
-                        Some(within) => Happening::Composed { within, line },
-                        None => Happening::Line(line),
+                    let input = match within {
+                        Some(within) => Input::Composed { within, line },
+                        None => Input::Line(line),
                     };
-                    (happening, exit && !several)
+                    (input, exit && !several)
                 }
                 Typed::Secret(secret) => {
                     let exit = secret == "/exit";
-                    (Happening::Secret(Hidden::new(secret)), exit)
+                    (Input::Secret(SecretText::new(secret)), exit)
                 }
-                Typed::Interrupt => (Happening::Interrupt, true),
-                Typed::End => (Happening::Line("/exit".into()), true),
+                Typed::Interrupt => (Input::Interrupt, true),
+                Typed::End => (Input::Line("/exit".into()), true),
             };
-            if happen.send(happening).is_err() || end {
+            if happen.send(input).is_err() || end {
                 return;
             }
         }

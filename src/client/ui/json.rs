@@ -3,9 +3,9 @@
 use serde_json::{Value, json};
 
 use super::Ui;
-use crate::chat::{Command, Event, Lock, Message, MsgId};
+use crate::chat::{Command, Confidentiality, Event, Message, MsgId};
 use crate::client::inbox::Permit;
-use crate::client::model::{Happening, Origin, Show, State, is_unsealed};
+use crate::client::model::{Input, Origin, Output, State, is_unsealed};
 use crate::client::ui::stdout::{Print, Stdout};
 
 pub struct Json {
@@ -22,19 +22,19 @@ impl Json {
     }
 
     /// With whose words it has.
-    fn object(&self, show: &Show) -> Option<Value> {
-        let mut object = self.bare(show)?;
-        object["origin"] = json!(show.origin());
+    fn object(&self, output: &Output) -> Option<Value> {
+        let mut object = self.bare(output)?;
+        object["origin"] = json!(output.origin());
         Some(object)
     }
 
-    fn bare(&self, show: &Show) -> Option<Value> {
-        Some(match show {
-            Show::State(state) => self::state(state),
-            Show::Message(message) | Show::Found(message) => self::message(message),
-            Show::Pending { id, to } => json!({"type": "pending", "id": id, "to": to}),
-            Show::Ack { id, to, seq } => json!({"type": "ack", "id": id, "to": to, "seq": seq}),
-            Show::Event(_, Event::Welcome { name, device, motd, .. }) => {
+    fn bare(&self, output: &Output) -> Option<Value> {
+        Some(match output {
+            Output::State(state) => self::state(state),
+            Output::Message(message) | Output::Found(message) => self::message(message),
+            Output::Pending { id, to } => json!({"type": "pending", "id": id, "to": to}),
+            Output::Ack { id, to, seq } => json!({"type": "ack", "id": id, "to": to, "seq": seq}),
+            Output::Event(_, Event::Welcome { name, device, motd, .. }) => {
                 let mut object = json!({
                     "type": "hello", "v": 1, "name": name, "device": device, "server": self.server,
                 });
@@ -43,10 +43,10 @@ impl Json {
                 }
                 object
             }
-            Show::Event(_, Event::Goodbye { code, reason, .. }) => {
+            Output::Event(_, Event::Goodbye { code, reason, .. }) => {
                 json!({"type": "error", "code": code, "hint": reason})
             }
-            Show::Event(
+            Output::Event(
                 _,
                 event @ (Event::Entered { channel, .. } | Event::Topic { to: channel, .. }),
             ) => {
@@ -54,40 +54,40 @@ impl Json {
                 object["readers"] = if channel.has_pin() { "pin" } else { "operator" }.into();
                 object
             }
-            Show::Event(_, event) => serde_json::to_value(event).ok()?,
-            Show::Gone(channel) => json!({"type": "gone", "channel": channel}),
-            Show::Notice(text) => json!({"type": "notice", "text": text}),
-            Show::Error(text) => json!({"type": "error", "code": "client", "hint": text}),
-            Show::Unread { to, lines } => json!({"type": "unread", "to": to, "lines": lines}),
-            Show::Back => json!({"type": "notice", "text": "back"}),
-            Show::Flaw { to, from, seq, violation } => json!({
-                "type": "flaw", "to": to, "from": from, "seq": seq, "code": violation.code(),
+            Output::Event(_, event) => serde_json::to_value(event).ok()?,
+            Output::Gone(channel) => json!({"type": "gone", "channel": channel}),
+            Output::Notice(text) => json!({"type": "notice", "text": text}),
+            Output::Error(text) => json!({"type": "error", "code": "client", "hint": text}),
+            Output::Unread { to, lines } => json!({"type": "unread", "to": to, "lines": lines}),
+            Output::Back => json!({"type": "notice", "text": "back"}),
+            Output::Violation { to, from, seq, violation } => json!({
+                "type": "violation", "to": to, "from": from, "seq": seq, "code": violation.code(),
                 "hint": violation.told(from),
             }),
-            Show::KeyChanged { name, text } => {
+            Output::KeyChanged { name, text } => {
                 json!({"type": "key_changed", "name": name, "hint": text})
             }
-            Show::Divider(_)
-            | Show::Outgoing(_)
-            | Show::Dropped(_)
-            | Show::Hint(_)
-            | Show::Conversation { .. }
-            | Show::Latency(_)
-            | Show::Presence(_)
-            | Show::Target(_)
-            | Show::Timestamps(_)
-            | Show::Clear
-            | Show::Secret(_)
-            | Show::Bye(_) => return None,
+            Output::Divider(_)
+            | Output::Outgoing(_)
+            | Output::Dropped(_)
+            | Output::Hint(_)
+            | Output::Conversation { .. }
+            | Output::Latency(_)
+            | Output::Presence(_)
+            | Output::Target(_)
+            | Output::Timestamps(_)
+            | Output::Clear
+            | Output::Secret(_)
+            | Output::Bye(_) => return None,
         })
     }
 }
 
 impl Ui for Json {
-    fn show(&mut self, show: &Show) {
-        if let Show::Bye(reason) = show {
+    fn show(&mut self, output: &Output) {
+        if let Output::Bye(reason) = output {
             self.bye = Some(reason.clone());
-        } else if let Some(object) = self.object(show) {
+        } else if let Some(object) = self.object(output) {
             self.out.print(object.to_string());
         }
     }
@@ -132,11 +132,11 @@ fn message(message: &Message) -> Value {
         "type": "message", "to": message.to, "from": message.from, "device": message.device,
         "seq": message.seq, "id": message.id, "time": format!("{time:.3}"),
         "text": message.body.text(), "kind": message.kind.word(), "replay": message.replay,
-        "lock": match message.lock {
-            Lock::Open => "open",
-            Lock::Pin => "pin",
-            Lock::Sealed => "sealed",
-            Lock::RsaAlone => "rsa_alone",
+        "confidentiality": match message.confidentiality {
+            Confidentiality::Open => "open",
+            Confidentiality::Pin => "pin",
+            Confidentiality::Sealed => "sealed",
+            Confidentiality::RsaAlone => "rsa_alone",
         },
     });
     let flags = [("edited", message.edited), ("deleted", message.deleted)];
@@ -157,8 +157,8 @@ fn message(message: &Message) -> Value {
 
 /// One line of a program: a command of the protocol (an id is made where it names none), `me`,
 /// `list`, or `slash`.
-pub fn read(line: &str) -> Happening {
-    let fault = |text: String| Happening::Ask(Err(text));
+pub fn read(line: &str) -> Input {
+    let fault = |text: String| Input::Ask(Err(text));
     let mut value: Value = match serde_json::from_str(line) {
         Ok(value) => value,
         Err(error) => return fault(format!("not an object of docs/json.md: {error}")),
@@ -169,7 +169,7 @@ pub fn read(line: &str) -> Happening {
     match object.get("type").and_then(Value::as_str) {
         Some("slash") => {
             return match object.get("line").and_then(Value::as_str) {
-                Some(line) if line.starts_with('/') => Happening::Slash(line.to_owned()),
+                Some(line) if line.starts_with('/') => Input::Slash(line.to_owned()),
                 _ => fault("a slash object has a line that begins with /".into()),
             };
         }
@@ -178,7 +178,7 @@ pub fn read(line: &str) -> Happening {
             let (name, pin) = (field("channel"), field("pin"));
             return match name.contains(char::is_whitespace) || pin.trim().is_empty() {
                 true => fault("a join with a PIN has a channel and a pin, as texts".into()),
-                false => Happening::Slash(format!("/join {name} {pin}")),
+                false => Input::Slash(format!("/join {name} {pin}")),
             };
         }
         Some(kind @ ("me" | "edit" | "delete")) => {
@@ -203,8 +203,8 @@ pub fn read(line: &str) -> Happening {
         // The model does that by itself.
         Ok(Command::Resume { .. }) => fault("there is no such type: see docs/json.md".into()),
         Ok(Command::Unknown) => fault("there is no such type: see docs/json.md".into()),
-        Ok(Command::Password { password }) => Happening::Secret(password),
-        Ok(command) => Happening::Ask(Ok(command)),
+        Ok(Command::Password { password }) => Input::Secret(password),
+        Ok(command) => Input::Ask(Ok(command)),
         Err(error) => fault(format!("not an object of docs/json.md: {error}")),
     }
 }
@@ -216,18 +216,18 @@ mod tests {
     #[test]
     fn objects_become_commands() {
         let say = read(r##"{"type":"me","to":"#lobby","text":"waves"}"##);
-        let Happening::Ask(Ok(Command::Say(say))) = say else { panic!("{say:?}") };
+        let Input::Ask(Ok(Command::Say(say))) = say else { panic!("{say:?}") };
         assert_eq!(say.kind, crate::chat::Kind::Me);
         let list = read(r#"{"type":"list","ref":"q1"}"#);
-        assert!(matches!(list, Happening::Ask(Ok(Command::People { reference: Some(_), .. }))));
+        assert!(matches!(list, Input::Ask(Ok(Command::People { reference: Some(_), .. }))));
         let secret = read(r#"{"type":"password","password":"tall tree"}"#);
-        assert!(matches!(secret, Happening::Secret(secret) if secret.reveal() == "tall tree"));
+        assert!(matches!(secret, Input::Secret(secret) if secret.reveal() == "tall tree"));
         let slash = read(r#"{"type":"slash","line":"/topic tea"}"#);
-        assert!(matches!(slash, Happening::Slash(line) if line == "/topic tea"));
+        assert!(matches!(slash, Input::Slash(line) if line == "/topic tea"));
         for bad in
             ["", "{", "[]", "{}", r#"{"type":"fly"}"#, r#"{"type":"say","to":"x","text":""}"#]
         {
-            assert!(matches!(read(bad), Happening::Ask(Err(_))), "{bad}");
+            assert!(matches!(read(bad), Input::Ask(Err(_))), "{bad}");
         }
     }
 
@@ -248,10 +248,10 @@ mod tests {
         }
         let channel = "#tea".parse().unwrap();
         for own in [
-            Show::Notice("compare this with bob".into()),
-            Show::Error("no".into()),
-            Show::Gone(channel),
-            Show::Event(Origin::Client, crate::chat::Refusal::NoTopic.event(None, None)),
+            Output::Notice("compare this with bob".into()),
+            Output::Error("no".into()),
+            Output::Gone(channel),
+            Output::Event(Origin::Client, crate::chat::Refusal::NoTopic.event(None, None)),
         ] {
             assert_eq!(json.object(&own).unwrap()["origin"], "client", "{own:?}");
         }
@@ -261,10 +261,10 @@ mod tests {
     fn every_text_of_a_server_is_in_an_object_of_the_servers() {
         use crate::client::ui::hostile_tests::shows;
         let json = Json::new("SHA256:x".into());
-        for show in shows() {
-            let Some(object) = json.object(&show) else { continue };
+        for output in shows() {
+            let Some(object) = json.object(&output) else { continue };
             // A message that was opened here may be found here again.
-            let opened = matches!(&show, Show::Found(message) if !is_unsealed(message));
+            let opened = matches!(&output, Output::Found(message) if !is_unsealed(message));
             if object.to_string().contains("qq") && !opened {
                 assert_eq!(object["origin"], "server", "{object}");
             }
@@ -274,6 +274,6 @@ mod tests {
     #[test]
     fn a_program_seals_nothing_itself() {
         let both = r#"{"type":"say","to":"@bob","text":"a secret","sealed":"AXB5"}"#;
-        assert!(matches!(read(both), Happening::Ask(Err(_))));
+        assert!(matches!(read(both), Input::Ask(Err(_))));
     }
 }

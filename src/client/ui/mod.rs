@@ -1,5 +1,5 @@
-//! User interfaces: how the client looks to a person or to a program. They show what the model decides and
-//! never touch a socket.
+//! User interfaces: how the client looks to a person or to a program. They show what the model
+//! decides and never touch a socket.
 
 mod gutter;
 pub mod input;
@@ -13,14 +13,14 @@ mod words;
 mod hostile_tests;
 
 use super::inbox::Permit;
-use super::model::{Origin, Show};
+use super::model::{Origin, Output};
 use crate::chat::Event;
 use crate::print::err;
 use crate::terminal;
 
 /// Shows things.
 pub trait Ui: Send {
-    fn show(&mut self, show: &Show);
+    fn show(&mut self, output: &Output);
     /// What is shown from now on comes of what has this permit, which is held until it was shown.
     fn carries(&mut self, _permit: Option<Permit>) {}
 
@@ -32,12 +32,12 @@ pub trait Ui: Send {
 pub struct Mute;
 
 impl Ui for Mute {
-    fn show(&mut self, show: &Show) {
-        match show {
-            Show::Error(text) => err!("error: {text}"),
-            Show::Hint(text) => err!("hint:  {text}"),
-            Show::Event(origin, Event::Refused { hint, .. }) => tell(*origin, hint),
-            Show::Event(origin, Event::Goodbye { reason, .. }) => tell(*origin, reason),
+    fn show(&mut self, output: &Output) {
+        match output {
+            Output::Error(text) => err!("error: {text}"),
+            Output::Hint(text) => err!("hint:  {text}"),
+            Output::Event(origin, Event::Refused { hint, .. }) => tell(*origin, hint),
+            Output::Event(origin, Event::Goodbye { reason, .. }) => tell(*origin, reason),
             _ => {}
         }
     }

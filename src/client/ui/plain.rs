@@ -9,7 +9,7 @@ use super::words::{self, PALETTE, describe, shade, span};
 use super::{Ui, gutter};
 use crate::chat::{Event, Kind, Message, MsgId, Target, UserName};
 use crate::client::inbox::Permit;
-use crate::client::model::{Origin, SecretPrompt, Show, State, is_unsealed};
+use crate::client::model::{Origin, Output, SecretPrompt, State, is_unsealed};
 use crate::client::ui::stdout::Print;
 use crate::terminal;
 
@@ -192,39 +192,39 @@ impl Plain {
 }
 
 impl Ui for Plain {
-    fn show(&mut self, show: &Show) {
-        match show {
-            Show::Outgoing(message) if self.chatty => drop(self.typed.insert(message.id)),
-            Show::Message(message) if self.stands_there(message) => {}
-            Show::Message(message) | Show::Found(message) => self.delivered(message),
-            Show::Divider(to) => {
+    fn show(&mut self, output: &Output) {
+        match output {
+            Output::Outgoing(message) if self.chatty => drop(self.typed.insert(message.id)),
+            Output::Message(message) if self.stands_there(message) => {}
+            Output::Message(message) | Output::Found(message) => self.delivered(message),
+            Output::Divider(to) => {
                 let conversation = if to.is_lobby() { String::new() } else { format!("{to}: ") };
                 self.notice(&format!("{conversation}new --"));
             }
-            Show::Unread { to, lines } if self.chatty => {
+            Output::Unread { to, lines } if self.chatty => {
                 self.notice(&format!("{to}: {lines} not read"));
             }
-            Show::Pending { .. } => self.notice("this is sent once there is a connection"),
-            Show::Flaw { to, from, violation, .. } => {
+            Output::Pending { .. } => self.notice("this is sent once there is a connection"),
+            Output::Violation { to, from, violation, .. } => {
                 self.error(&format!("{to}: {}", violation.told(from)));
             }
-            Show::KeyChanged { text, .. } => self.error(text),
-            Show::Event(origin, event) => self.event(*origin, event),
-            Show::Notice(text) => self.notice(text),
-            Show::Error(text) => self.error(text),
-            Show::Target(target) => {
+            Output::KeyChanged { text, .. } => self.error(text),
+            Output::Event(origin, event) => self.event(*origin, event),
+            Output::Notice(text) => self.notice(text),
+            Output::Error(text) => self.error(text),
+            Output::Target(target) => {
                 terminal::aim(target.clone());
                 if self.chatty {
                     let open = if target.is_sealed() { "" } else { ", which is open" };
                     self.notice(&format!("what you type goes to {target} now{open}"));
                 }
             }
-            Show::Secret(SecretPrompt::Open) => terminal::hide(true),
-            Show::Secret(SecretPrompt::Closed) => terminal::hide(false),
-            Show::Secret(SecretPrompt::Waits) => terminal::hide_after_enter(),
-            Show::Timestamps(on) => self.timestamps = *on,
-            Show::Clear if self.clears => self.print.print("\u{1b}[2J\u{1b}[H".into()),
-            Show::State(state) => {
+            Output::Secret(SecretPrompt::Open) => terminal::hide(true),
+            Output::Secret(SecretPrompt::Closed) => terminal::hide(false),
+            Output::Secret(SecretPrompt::Waits) => terminal::hide_after_enter(),
+            Output::Timestamps(on) => self.timestamps = *on,
+            Output::Clear if self.clears => self.print.print("\u{1b}[2J\u{1b}[H".into()),
+            Output::State(state) => {
                 if let State::Connected { name } = state {
                     self.own = Some(name.clone());
                 }
@@ -235,23 +235,23 @@ impl Ui for Plain {
                     self.told = Some(state.clone());
                 }
             }
-            Show::Bye(text) => {
+            Output::Bye(text) => {
                 self.quits = true;
                 if self.chatty {
                     self.notice(text);
                 }
             }
-            Show::Back => self.notice("back"),
-            Show::Ack { .. }
-            | Show::Outgoing(_)
-            | Show::Dropped(_)
-            | Show::Hint(_)
-            | Show::Conversation { .. }
-            | Show::Latency(_)
-            | Show::Presence(_)
-            | Show::Unread { .. }
-            | Show::Gone(_)
-            | Show::Clear => {}
+            Output::Back => self.notice("back"),
+            Output::Ack { .. }
+            | Output::Outgoing(_)
+            | Output::Dropped(_)
+            | Output::Hint(_)
+            | Output::Conversation { .. }
+            | Output::Latency(_)
+            | Output::Presence(_)
+            | Output::Unread { .. }
+            | Output::Gone(_)
+            | Output::Clear => {}
         }
     }
 
@@ -274,9 +274,9 @@ mod tests {
     use std::sync::{Arc, Mutex};
 
     use super::*;
-    use crate::chat::{Lock, MsgId, Seq};
+    use crate::chat::{Confidentiality, MsgId, Seq};
 
-    fn shown(shows: &[Show]) -> Vec<String> {
+    fn shown(shows: &[Output]) -> Vec<String> {
         colored::control::set_override(false);
         let lines = Arc::new(Mutex::new(Vec::new()));
         let sink = Arc::clone(&lines);
@@ -284,14 +284,14 @@ mod tests {
             Plain::new(Box::new(move |line| sink.lock().unwrap().push(line)), false, false);
         (plain.zone, plain.cells) = (TimeZone::UTC, || None);
         let name = "bob".parse().unwrap();
-        plain.show(&Show::State(State::Connected { name }));
-        shows.iter().for_each(|show| plain.show(show));
+        plain.show(&Output::State(State::Connected { name }));
+        shows.iter().for_each(|output| plain.show(output));
         drop(plain);
         Arc::try_unwrap(lines).unwrap().into_inner().unwrap()
     }
 
-    fn message(from: &str, to: &str, kind: Kind, text: &str) -> Show {
-        Show::Message(Message {
+    fn message(from: &str, to: &str, kind: Kind, text: &str) -> Output {
+        Output::Message(Message {
             seq: Seq(1),
             to: to.parse().unwrap(),
             from: from.parse().unwrap(),
@@ -300,7 +300,11 @@ mod tests {
             time_ms: jiff::Timestamp::now().as_millisecond() / 86_400_000 * 86_400_000 + 50_591_000,
             kind,
             body: text.into(),
-            lock: if to.starts_with('@') { Lock::Sealed } else { Lock::Open },
+            confidentiality: if to.starts_with('@') {
+                Confidentiality::Sealed
+            } else {
+                Confidentiality::Open
+            },
             edited: false,
             deleted: false,
             replay: false,
@@ -321,10 +325,10 @@ mod tests {
             message("alice", "@bob", Kind::Say, "psst"),
             message("bob", "@alice", Kind::Say, "yes?"),
             message("alice", "#lobby", Kind::Me, "waves"),
-            Show::Event(Origin::Server, Event::Joined { to, who, here: 3 }),
-            Show::Event(Origin::Server, left),
-            Show::Notice("one\ntwo".into()),
-            Show::Error("no".into()),
+            Output::Event(Origin::Server, Event::Joined { to, who, here: 3 }),
+            Output::Event(Origin::Server, left),
+            Output::Notice("one\ntwo".into()),
+            Output::Error("no".into()),
         ]);
         let wanted = [
             "[14:03:11] alice: hi",
@@ -342,7 +346,7 @@ mod tests {
     }
 
     /// The rows that a terminal of so many columns shows of these.
-    fn on_a_terminal(shows: Vec<Show>) -> Vec<String> {
+    fn on_a_terminal(shows: Vec<Output>) -> Vec<String> {
         const CELLS: usize = 40;
         colored::control::set_override(false);
         let lines = Arc::new(Mutex::new(Vec::new()));
@@ -350,7 +354,7 @@ mod tests {
         let mut plain =
             Plain::new(Box::new(move |line| sink.lock().unwrap().push(line)), true, false);
         (plain.zone, plain.cells) = (TimeZone::UTC, || Some(CELLS));
-        shows.iter().for_each(|show| plain.show(show));
+        shows.iter().for_each(|output| plain.show(output));
         let lines = lines.lock().unwrap().clone();
         let cells = |row: &str| ratatui::text::Span::raw(row.to_owned()).width();
         let rows = lines.iter().flat_map(|line| line.split('\n'));
@@ -377,7 +381,7 @@ mod tests {
             let mut chance = rand::rngs::StdRng::seed_from_u64(seed);
             let told = event(&mut chance);
             let name = "alice".parse().unwrap();
-            let mut shows = vec![Show::State(State::Connected { name })];
+            let mut shows = vec![Output::State(State::Connected { name })];
             let before = on_a_terminal(shows.clone());
             shows.push(shown(told.clone()));
             let rows = on_a_terminal(shows).split_off(before.len());
@@ -389,7 +393,7 @@ mod tests {
             }
         }
         // The control: this client's own words do.
-        let own = on_a_terminal(vec![Show::Notice("sealed".into()), Show::Error("no".into())]);
+        let own = on_a_terminal(vec![Output::Notice("sealed".into()), Output::Error("no".into())]);
         assert!(own.iter().all(|row| is_own(row)), "{own:?}");
     }
 
@@ -397,9 +401,9 @@ mod tests {
     fn every_text_of_a_server_stands_behind_its_mark_or_in_a_message() {
         use crate::client::ui::hostile_tests::{is_marked, shows};
         let mut marked = 0;
-        for show in shows() {
-            for row in on_a_terminal(vec![show.clone()]) {
-                assert!(is_marked(&row, &show), "{row:?} of {show:?}");
+        for output in shows() {
+            for row in on_a_terminal(vec![output.clone()]) {
+                assert!(is_marked(&row, &output), "{row:?} of {output:?}");
                 marked += usize::from(row.contains('q'));
             }
         }
@@ -408,10 +412,10 @@ mod tests {
 
     #[test]
     fn what_nobody_has_sealed_is_the_servers_word() {
-        let Show::Message(message) = message("bob", "@alice", Kind::Say, "psst\nsecond") else {
+        let Output::Message(message) = message("bob", "@alice", Kind::Say, "psst\nsecond") else {
             unreachable!()
         };
-        let open = Show::Message(Message { lock: Lock::Open, ..message });
+        let open = Output::Message(Message { confidentiality: Confidentiality::Open, ..message });
         let lines = shown(&[open]);
         let wanted =
             "server| not sealed, the server's word alone: bob -> @alice: psst\nserver| second";

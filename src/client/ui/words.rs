@@ -1,6 +1,8 @@
 //! What is said in words, the same by every user interface for people.
 
-use crate::chat::{ChannelInfo, Code, Event, Kind, Lock, Message, Retention, Target, UserName};
+use crate::chat::{
+    ChannelInfo, Code, Confidentiality, Event, Kind, Message, Retention, Target, UserName,
+};
 use crate::client::model::State;
 
 /// Colours of names, readable on dark and on light.
@@ -42,9 +44,9 @@ pub fn told(event: &Event) -> Option<String> {
             Some(format!("{wrong}{wait}type your password and Enter"))
         }
         Event::Notice { text, .. } => Some(text.clone()),
-        Event::Gap { to, from_seq, to_seq, kept } => {
+        Event::Gap { to, from_seq, to_seq, stored } => {
             let lines = to_seq.0.saturating_sub(from_seq.0).saturating_add(1);
-            Some(gap(to, lines, *kept))
+            Some(gap(to, lines, *stored))
         }
         Event::History { lines, more, partial, .. } => {
             let more = match (partial, more) {
@@ -95,8 +97,8 @@ fn whois(event: &Event) -> Option<String> {
 }
 
 /// Messages that the server left out.
-fn gap(to: &Target, lines: u64, kept: bool) -> String {
-    let (what, where_to) = match (lines, kept) {
+fn gap(to: &Target, lines: u64, stored: bool) -> String {
+    let (what, where_to) = match (lines, stored) {
         (1, true) => ("1 line".to_owned(), "is left out: /history shows it"),
         (1, false) => ("1 line".to_owned(), "is left out: it is gone"),
         (lines, true) => (format!("{lines} lines"), "are left out: /history shows them"),
@@ -129,7 +131,8 @@ pub fn describe(state: &State) -> String {
 /// What stands for a channel with a PIN.
 pub const LOCK: &str = "\u{1f512}";
 
-/// What this client itself knows of a channel of which an event tells: who can read what is said there.
+/// What this client itself knows of a channel of which an event tells: who can read what is said
+/// there.
 pub fn readers(event: &Event) -> Option<String> {
     let (Event::Entered { channel, .. } | Event::Topic { to: channel, who: None, .. }) = event
     else {
@@ -141,13 +144,14 @@ pub fn readers(event: &Event) -> Option<String> {
     })
 }
 
-/// What is said before a message that nobody has sealed, in a conversation where messages are sealed.
+/// What is said before a message that nobody has sealed, in a conversation where messages are
+/// sealed.
 pub const UNSEALED: &str = "not sealed, the server's word alone";
 
 /// What is said beside a private line that is less safe than others are.
 pub fn lock_note(message: &Message) -> &'static str {
-    match message.lock {
-        Lock::RsaAlone => " (sealed under the RSA key alone: no certificate there yet)",
+    match message.confidentiality {
+        Confidentiality::RsaAlone => " (sealed under the RSA key alone: no certificate there yet)",
         _ => "",
     }
 }

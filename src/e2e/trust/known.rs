@@ -41,7 +41,7 @@ impl KnownKey {
 }
 
 impl Known {
-    /// Another client of this vault may have learned more.
+    /// Another client of this data folder may have learned more.
     pub fn joins(&mut self, other: &Known) {
         self.certified |= other.certified;
         for theirs in &other.keys {

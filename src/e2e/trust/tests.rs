@@ -321,7 +321,7 @@ fn a_key_that_is_not_in_use_any_more_is_shown_as_such() {
 }
 
 #[test]
-fn what_two_clients_of_a_vault_have_learned_is_kept_together() {
+fn what_two_clients_of_a_profile_have_learned_is_kept_together() {
     let [one, two] = [1, 2].map(|byte| {
         let key = Opaque::new(&[byte; 9]).unwrap();
         KnownKey { key, changes: 0, retired_ms: None }

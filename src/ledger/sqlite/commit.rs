@@ -10,7 +10,7 @@ use super::rows::{COLUMNS, FROM, SEQ_MAX, checksum, is_row_damaged, line_of, rea
 use super::{Known, Sqlite};
 use crate::chat::{Body, Conversation, Opaque, Seq};
 use crate::ledger::rules::{known_as, may_change};
-use crate::ledger::{Draft, Record, Verdict};
+use crate::ledger::{Draft, Outcome, Record};
 
 pub(super) struct Commit<'a> {
     transaction: Transaction<'a>,
@@ -45,8 +45,8 @@ impl<'a> Commit<'a> {
 
     /// In their order, but for lines beside each other, which are taken conversation by
     /// conversation: the index of words is written at once only as long as the lines' numbers rise.
-    pub fn write_all(&mut self, records: &[Record]) -> rusqlite::Result<Vec<Verdict>> {
-        let mut verdicts = vec![Verdict::Failed; records.len()];
+    pub fn write_all(&mut self, records: &[Record]) -> rusqlite::Result<Vec<Outcome>> {
+        let mut outcomes = vec![Outcome::Failed; records.len()];
         let mut first = 0;
         let is_line = |record: &Record| matches!(record, Record::Line(_));
         for run in records.chunk_by(|one, next| is_line(one) && is_line(next)) {
@@ -62,14 +62,14 @@ impl<'a> Commit<'a> {
                 _ => None,
             });
             for index in order {
-                verdicts[index] = self.write(&records[index])?;
+                outcomes[index] = self.write(&records[index])?;
             }
             first += run.len();
         }
-        Ok(verdicts)
+        Ok(outcomes)
     }
 
-    fn write(&mut self, record: &Record) -> rusqlite::Result<Verdict> {
+    fn write(&mut self, record: &Record) -> rusqlite::Result<Outcome> {
         match record {
             Record::Line(draft) => return self.line(draft),
             Record::Topic(channel, topic) => {
@@ -95,7 +95,7 @@ impl<'a> Commit<'a> {
                 }
             }
         }
-        Ok(Verdict::Stored(Seq(0)))
+        Ok(Outcome::Stored(Seq(0)))
     }
 
     fn conversation(&mut self, conversation: &Conversation) -> rusqlite::Result<Known> {
@@ -112,19 +112,19 @@ impl<'a> Commit<'a> {
         Ok(known)
     }
 
-    fn line(&mut self, draft: &Draft) -> rusqlite::Result<Verdict> {
+    fn line(&mut self, draft: &Draft) -> rusqlite::Result<Outcome> {
         let conversation = self.conversation(&draft.conversation)?;
         // A change is looked for first, because it would be made before its own line is added.
         if (draft.kind.is_change() || self.spent)
-            && let Some(verdict) = self.known(conversation, draft)?
+            && let Some(outcome) = self.known(conversation, draft)?
         {
-            return Ok(verdict);
+            return Ok(outcome);
         }
         if let Some(of) = draft.kind.of() {
             // It may be one of these.
             self.index_words()?;
-            if let Err(verdict) = self.change(conversation, of, draft)? {
-                return Ok(verdict);
+            if let Err(outcome) = self.change(conversation, of, draft)? {
+                return Ok(outcome);
             }
         }
         let next = Seq(conversation.last.0 + 1);
@@ -150,13 +150,13 @@ impl<'a> Commit<'a> {
             own.body.sealed().map(Opaque::bytes),
         ])?;
         if added == 0 {
-            return Ok(self.known(conversation, draft)?.unwrap_or(Verdict::Conflict));
+            return Ok(self.known(conversation, draft)?.unwrap_or(Outcome::Conflict));
         }
         if !own.body.text().is_empty() {
             self.unindexed.push(line_of(conversation.row, next));
         }
         self.touched.insert(draft.conversation.clone(), Known { last: next, ..conversation });
-        Ok(Verdict::Stored(next))
+        Ok(Outcome::Stored(next))
     }
 
     /// In one statement: for each, the index writes what it has gathered before.
@@ -171,29 +171,29 @@ impl<'a> Commit<'a> {
         Ok(())
     }
 
-    /// The verdict on a line whose id is known.
-    fn known(&self, conversation: Known, draft: &Draft) -> rusqlite::Result<Option<Verdict>> {
+    /// The outcome on a line whose id is known.
+    fn known(&self, conversation: Known, draft: &Draft) -> rusqlite::Result<Option<Outcome>> {
         let by_id = params![conversation.row, draft.from.as_str(), draft.id.0];
         let find = format!(
             "SELECT {COLUMNS} {FROM} WHERE l.conversation = ?1 AND l.sender = ?2 AND l.id = ?3"
         );
         let mut find = self.transaction.prepare_cached(&find)?;
-        let verdict = |row: &Row| match read_row(row) {
+        let outcome = |row: &Row| match read_row(row) {
             Ok((stored, number, state)) => Ok(known_as(&stored, state != 0, number, draft)),
             // It was stored; whether it was the same nobody can tell any more.
             Err(error) if is_row_damaged(&error) => {
-                Ok(Verdict::Known(seq(row.get::<_, i64>(0)? & SEQ_MAX)))
+                Ok(Outcome::Known(seq(row.get::<_, i64>(0)? & SEQ_MAX)))
             }
             Err(error) => Err(error),
         };
-        if let Some(verdict) = find.query_row(by_id, verdict).optional()? {
-            return Ok(Some(verdict));
+        if let Some(outcome) = find.query_row(by_id, outcome).optional()? {
+            return Ok(Some(outcome));
         }
         let by_name = params![draft.conversation.to_string(), draft.from.as_str(), draft.id.0];
         let find = "SELECT seq FROM spent WHERE name = ?1 AND sender = ?2 AND id = ?3";
         let mut find = self.transaction.prepare_cached(find)?;
         let gone = find.query_row(by_name, |row| row.get(0)).optional()?;
-        Ok(gone.map(|number| Verdict::Known(seq(number))))
+        Ok(gone.map(|number| Outcome::Known(seq(number))))
     }
 
     fn change(
@@ -201,19 +201,19 @@ impl<'a> Commit<'a> {
         conversation: Known,
         of: Seq,
         draft: &Draft,
-    ) -> rusqlite::Result<Result<(), Verdict>> {
+    ) -> rusqlite::Result<Result<(), Outcome>> {
         let line = line_of(conversation.row, of);
         let find = format!("SELECT {COLUMNS} {FROM} WHERE l.line = ?1");
         let mut find = self.transaction.prepare_cached(&find)?;
         let (mut stored, number, state) = match find.query_row([line], read_row).optional() {
             Ok(Some(found)) => found,
-            Ok(None) => return Ok(Err(Verdict::NoSuchLine)),
+            Ok(None) => return Ok(Err(Outcome::NoSuchLine)),
             // Nobody is shown it, so there is nothing to change.
-            Err(error) if is_row_damaged(&error) => return Ok(Err(Verdict::NoSuchLine)),
+            Err(error) if is_row_damaged(&error) => return Ok(Err(Outcome::NoSuchLine)),
             Err(error) => return Err(error),
         };
-        if let Err(verdict) = may_change(&stored, state == 2, draft, self.change_s_max) {
-            return Ok(Err(verdict));
+        if let Err(outcome) = may_change(&stored, state == 2, draft, self.change_s_max) {
+            return Ok(Err(outcome));
         }
         let (state, body) =
             if draft.kind.is_edit() { (1, draft.body.clone()) } else { (2, Body::default()) };

@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, Row, params};
 
-use super::{Draft, Ledger, LedgerError, Record, Remembered, Verdict};
+use super::{Draft, Ledger, LedgerError, Outcome, Record, Remembered};
 use crate::chat::{Conversation, LogId, Seq, UserName};
 use commit::Commit;
 use connection::{create, faults, in_doubt, prepare, truncate_log};
@@ -133,16 +133,16 @@ fn read_known(row: &Row) -> rusqlite::Result<(Conversation, Known)> {
 }
 
 impl Ledger for Sqlite {
-    fn commit(&mut self, records: &[Record]) -> Result<Vec<Verdict>, LedgerError> {
+    fn commit(&mut self, records: &[Record]) -> Result<Vec<Outcome>, LedgerError> {
         let mut touched = HashMap::new();
-        let verdicts = self.write(|ledger| {
+        let outcomes = self.write(|ledger| {
             let mut commit = Commit::begin(ledger, &mut touched)?;
-            let verdicts = commit.write_all(records)?;
+            let outcomes = commit.write_all(records)?;
             commit.end()?;
-            Ok(verdicts)
+            Ok(outcomes)
         })?;
         self.conversations.extend(touched);
-        Ok(verdicts)
+        Ok(outcomes)
     }
 
     fn stored(&self, line: &Draft) -> Option<Seq> {

@@ -189,10 +189,10 @@ fn page(
     let to = conversation.as_seen_by(&user);
     let lines = reader.read(conversation, replay.after, replay.upto, PAGE)?;
     let mut bytes = Vec::new();
-    let gap = |bytes: &mut Vec<u8>, from: Seq, upto: Seq, kept| {
+    let gap = |bytes: &mut Vec<u8>, from: Seq, upto: Seq, stored| {
         if from < upto && !replay.fresh {
             let (from_seq, to_seq) = (Seq(from.0 + 1), upto);
-            codec::encode(&Event::Gap { to: to.clone(), from_seq, to_seq, kept }, bytes);
+            codec::encode(&Event::Gap { to: to.clone(), from_seq, to_seq, stored }, bytes);
         }
     };
     gap(&mut bytes, replay.told, replay.after, true);

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use super::waiting::{Job, Line, Waiting};
 use super::{Hub, Inner};
 use crate::chat::{Conversation, Event, MsgId, Refusal, Target, UserName};
-use crate::ledger::Verdict;
+use crate::ledger::Outcome;
 use crate::sync::MutexGuard;
 
 impl Hub {
@@ -68,15 +68,15 @@ impl Hub {
     /// The ledger has decided about these lines: the stored ones go into their conversations'
     /// tails, in the ledger's order, and out to the members; the others are refused to their
     /// senders.
-    pub fn decided(&self, lines: Vec<Option<Line>>, verdicts: Vec<Verdict>) {
+    pub fn decided(&self, lines: Vec<Option<Line>>, outcomes: Vec<Outcome>) {
         let mut deliver = Vec::new();
         let mut answers = Vec::new();
         let mut inner = self.lock();
-        for (line, verdict) in lines.into_iter().zip(verdicts) {
+        for (line, outcome) in lines.into_iter().zip(outcomes) {
             let Some(line) = line else { continue };
             line.queue.undecided.fetch_sub(1, Ordering::Relaxed);
-            match verdict {
-                Verdict::Stored(seq) => {
+            match outcome {
+                Outcome::Stored(seq) => {
                     let id = if inner.logs.contains_key(&line.conversation) {
                         line.conversation
                     } else {
@@ -90,7 +90,7 @@ impl Hub {
                 other => {
                     inner.registry.refused(&line.draft.conversation, &line.draft.from);
                     let to = line.draft.conversation.as_seen_by(&line.draft.from);
-                    answers.push((line.queue, self.verdict(other, line.draft.id, to)));
+                    answers.push((line.queue, self.outcome(other, line.draft.id, to)));
                 }
             }
         }
@@ -115,15 +115,15 @@ impl Hub {
     }
 
     /// What the sender of a line is told that was not stored now.
-    pub(super) fn verdict(&self, verdict: Verdict, id: MsgId, to: Target) -> Event {
-        let refusal = match verdict {
-            Verdict::Known(seq) | Verdict::Stored(seq) => return Event::Stored { id, to, seq },
-            Verdict::Conflict => Refusal::IdConflict,
-            Verdict::NoSuchLine => Refusal::NoSuchLine,
-            Verdict::NotOwn => Refusal::NotOwn,
-            Verdict::TooLate => Refusal::TooLate(self.limits.change_s_max),
-            Verdict::InDoubt => Refusal::InDoubt,
-            Verdict::Failed => Refusal::Storage,
+    pub(super) fn outcome(&self, outcome: Outcome, id: MsgId, to: Target) -> Event {
+        let refusal = match outcome {
+            Outcome::Known(seq) | Outcome::Stored(seq) => return Event::Stored { id, to, seq },
+            Outcome::Conflict => Refusal::IdConflict,
+            Outcome::NoSuchLine => Refusal::NoSuchLine,
+            Outcome::NotOwn => Refusal::NotOwn,
+            Outcome::TooLate => Refusal::TooLate(self.limits.change_s_max),
+            Outcome::InDoubt => Refusal::InDoubt,
+            Outcome::Failed => Refusal::Storage,
         };
         refusal.event(Some(id), None)
     }

@@ -14,7 +14,7 @@ use crate::chat::registry::Rules;
 use crate::chat::{DeviceName, LogId, MsgId, NewMessage, Retention, Target};
 use crate::crypto::record_cipher::{RECORD_BYTES_MAX, pair};
 use crate::crypto::{Fingerprint, Opener};
-use crate::ledger::{Kept, Memory};
+use crate::ledger::{Memory, SplitLedger};
 use crate::server::commit;
 use crate::server::delivery::sink::Sink;
 use crate::wire::record::RecordReader;
@@ -58,7 +58,7 @@ struct Member {
 
 struct Room {
     hub: Hub,
-    kept: Kept,
+    kept: SplitLedger,
     entered: u64,
     lines: u64,
     members: Vec<Member>,
@@ -75,7 +75,7 @@ impl Room {
             ..config.limits.clone()
         };
         let memory = Memory::new(LogId(1), (1 << 20, 1 << 30), 60);
-        let (kept, _) = Kept::new(None, memory, config.retentions());
+        let (kept, _) = SplitLedger::new(None, memory, config.retentions());
         let registry = Registry::new(
             Rules {
                 limits: Limits { sessions_per_user_max: 1_000_000, ..limits.clone() },

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use crate::ledger::{Draft, Kept, Record};
+use crate::ledger::{Draft, Record, SplitLedger};
 use crate::server::delivery::send_queue::{ConversationId, SendQueue};
 
 /// Something for the ledger's owner to do between two commits.
-pub type Job = Box<dyn FnOnce(&mut Kept) + Send>;
+pub type Job = Box<dyn FnOnce(&mut SplitLedger) + Send>;
 
 /// What waits for the ledger.
 pub enum Waiting {

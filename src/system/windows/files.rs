@@ -1,5 +1,5 @@
 //! Files. There are no modes: who may read one is what its folder passes on, and a person's
-//! profile, where the vault is, is for that person, the administrators and the system.
+//! profile, where the data folder is, is for that person, the administrators and the system.
 
 use std::fs::{self, File, Metadata, OpenOptions, Permissions, TryLockError};
 use std::io;

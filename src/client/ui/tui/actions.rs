@@ -11,9 +11,9 @@ use super::layout;
 use super::pane::Pane;
 use super::theme::Theme;
 use super::windows::News;
-use crate::chat::{Hidden, Target, UserName};
+use crate::chat::{SecretText, Target, UserName};
 use crate::clean;
-use crate::client::model::Happening;
+use crate::client::model::Input;
 use crate::client::slash::{self, HelpOn, Notify, ScreenCommand, Setting, SlashCommand, Typed};
 
 /// Rows that a turn of the wheel moves.
@@ -137,12 +137,12 @@ impl App {
         if !self.input.is_empty() {
             self.input.set("");
         } else if self.status.leaves(self.view.now_ms()) {
-            self.happen(Happening::Interrupt);
+            self.happen(Input::Interrupt);
         }
     }
 
     fn leave(&mut self) {
-        self.happen(Happening::Line("/exit".into()));
+        self.happen(Input::Line("/exit".into()));
     }
 
     fn send(&mut self) {
@@ -168,8 +168,8 @@ impl App {
 
     fn send_secret(&mut self) {
         if !self.input.is_empty() {
-            let secret = Hidden::new(self.input.take_secret());
-            self.happen(Happening::Secret(secret));
+            let secret = SecretText::new(self.input.take_secret());
+            self.happen(Input::Secret(secret));
         }
     }
 
@@ -217,7 +217,7 @@ impl App {
             false => line.to_owned(),
         };
         let to = self.window().target.clone();
-        self.happen(Happening::TypedIn { to, within, line });
+        self.happen(Input::TypedIn { to, within, line });
     }
 
     /// Commands of the screen itself; whether it was one.
@@ -231,7 +231,7 @@ impl App {
             SlashCommand::PartHere if !self.window().joined => {
                 // It may be entered just now: the server hears of it all the same.
                 let (index, to) = (self.windows.current(), self.window().target.clone());
-                self.happen(Happening::TypedIn { to, within: None, line: "/part".to_owned() });
+                self.happen(Input::TypedIn { to, within: None, line: "/part".to_owned() });
                 self.close(index);
             }
             SlashCommand::Screen(ScreenCommand::Theme(name)) => self.theme(name),
@@ -240,7 +240,7 @@ impl App {
                 self.flash(if self.look.names { "names are coloured" } else { "names are plain" });
             }
             SlashCommand::Screen(ScreenCommand::Notify(notify)) => self.notify(*notify),
-            SlashCommand::Set(Setting::Show) => {
+            SlashCommand::Set(Setting::Output) => {
                 self.notice(self.windows.current(), self.settings.to_string());
                 // What holds for every user interface is told behind it.
                 return false;

@@ -5,7 +5,7 @@ use jiff::tz::TimeZone;
 use ratatui::buffer::CellWidth;
 
 use super::answers::Answers;
-use super::input::Input;
+use super::input::InputLine;
 use super::keys::Keys;
 use super::layout::Areas;
 use super::pane::Pane;
@@ -19,12 +19,12 @@ use super::window::{At, Line, Older, What, Window};
 use super::windows::Windows;
 use super::wrap;
 use crate::chat::{Command, Seq, Target, UserName};
-use crate::client::model::Happening;
+use crate::client::model::Input;
 
 /// What is to be done.
 #[derive(Debug)]
 pub enum Effect {
-    Happen(Happening),
+    Happen(Input),
     Bell,
     /// A notification that names who and where, and no text of theirs.
     Notify(String),
@@ -48,7 +48,7 @@ const OLDER_LINES: usize = 200;
 pub struct App {
     pub own: Option<UserName>,
     pub windows: Windows,
-    pub input: Input,
+    pub input: InputLine,
     pub status: Status,
     pub answers: Answers,
     pub overlay: Option<Overlay>,
@@ -80,7 +80,7 @@ impl App {
         Ok(App {
             own: None,
             windows: Windows::new(),
-            input: Input::new(),
+            input: InputLine::new(),
             status: Status::new(),
             answers: Answers::default(),
             overlay: None,
@@ -99,8 +99,8 @@ impl App {
         })
     }
 
-    pub fn happen(&mut self, happening: Happening) {
-        self.effects.push(Effect::Happen(happening));
+    pub fn happen(&mut self, input: Input) {
+        self.effects.push(Effect::Happen(input));
     }
 
     pub fn window(&self) -> &Window {
@@ -188,7 +188,7 @@ impl App {
             && let Some(seq) = self.window_mut().seen()
         {
             let to = self.window().target.clone();
-            self.happen(Happening::Seen { to, seq });
+            self.happen(Input::Seen { to, seq });
         }
     }
 
@@ -276,6 +276,6 @@ impl App {
         let reference = Some(format!("older {to}"));
         let lines = Some(OLDER_LINES);
         let ask = Command::History { to, before, lines, span: None, reference };
-        self.happen(Happening::Ask(Ok(ask)));
+        self.happen(Input::Ask(Ok(ask)));
     }
 }

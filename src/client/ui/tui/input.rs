@@ -23,7 +23,7 @@ pub struct Draft {
     pub within: Option<Target>,
 }
 
-pub struct Input {
+pub struct InputLine {
     area: TextArea<'static>,
     /// The conversation that is typed in, where it is a sealed one ...
     here: Option<Target>,
@@ -67,9 +67,9 @@ struct Completing {
     chosen: usize,
 }
 
-impl Input {
-    pub fn new() -> Input {
-        Input {
+impl InputLine {
+    pub fn new() -> InputLine {
+        InputLine {
             area: area(""),
             here: None,
             within: None,
@@ -118,8 +118,8 @@ impl Input {
         self.put(typed);
     }
 
-    /// Another conversation has the line: what was half typed is given for what is half typed there. A
-    /// secret is of no conversation and stays.
+    /// Another conversation has the line: what was half typed is given for what is half typed
+    /// there. A secret is of no conversation and stays.
     pub fn exchange(&mut self, draft: Draft, there: &Target) -> Draft {
         self.finding = None;
         self.here = Some(there.clone()).filter(Target::is_sealed);
@@ -353,8 +353,8 @@ impl Input {
         (before, after)
     }
 
-    /// Goes through the candidates, or begins to. `find` gives where the word begins, and what it may
-    /// become.
+    /// Goes through the candidates, or begins to. `find` gives where the word begins, and what it
+    /// may become.
     pub fn complete(&mut self, back: bool, find: impl Fn(&str) -> (usize, Vec<String>)) {
         if self.hidden {
             return;
@@ -406,7 +406,7 @@ fn area(text: &str) -> TextArea<'static> {
 mod tests {
     use super::*;
 
-    fn typed(input: &mut Input, text: &str) {
+    fn typed(input: &mut InputLine, text: &str) {
         for c in text.chars() {
             input.key(&KeyEvent::new(KeyCode::Char(c), KeyModifiers::NONE));
         }
@@ -414,7 +414,7 @@ mod tests {
 
     #[test]
     fn what_was_typed_comes_back_and_the_draft_too() {
-        let mut input = Input::new();
+        let mut input = InputLine::new();
         for line in ["one", "two", "/join #tea 1234", "/jion #tea 1234", "/join #tea"] {
             input.remember(line, None);
         }
@@ -435,7 +435,7 @@ mod tests {
 
     #[test]
     fn ctrl_r_finds_and_enter_takes() {
-        let mut input = Input::new();
+        let mut input = InputLine::new();
         for line in ["tea at five", "coffee", "tea at six"] {
             input.remember(line, None);
         }
@@ -450,7 +450,7 @@ mod tests {
 
     #[test]
     fn completion_goes_round_and_leaves_what_follows() {
-        let mut input = Input::new();
+        let mut input = InputLine::new();
         typed(&mut input, "hi al!");
         input.act(Act::Left);
         let find = |before: &str| {

@@ -43,7 +43,7 @@ use ratatui::crossterm::style::force_color_output;
 use super::Ui;
 use crate::chat::{NewMessage, UserName};
 use crate::client::inbox::{self, Permit};
-use crate::client::model::{Happening, Origin, Show};
+use crate::client::model::{Input, Origin, Output};
 use crate::client::slash::Notifications;
 use crate::fault::{Fault, code};
 use crate::print::err;
@@ -67,7 +67,7 @@ const END_PATIENCE: Duration = Duration::from_secs(1);
 /// What the screen's thread is told.
 enum Cause {
     /// With the permit of what it comes of, until it is shown.
-    Show(Show, Option<Permit>),
+    Output(Output, Option<Permit>),
     Word(Word),
     End,
 }
@@ -138,7 +138,7 @@ impl Opened {
         for room in &person.rooms.open {
             app.conversation(room);
         }
-        person.outbox.into_iter().for_each(|message| app.show(Show::Outgoing(message)));
+        person.outbox.into_iter().for_each(|message| app.show(Output::Outgoing(message)));
         let (said, parting) = mpsc::channel();
         let fetched = Instant::now() - FETCH_EVERY;
         let rooms = person.rooms;
@@ -155,9 +155,9 @@ impl Opened {
 }
 
 impl Ui for Screen {
-    fn show(&mut self, show: &Show) {
+    fn show(&mut self, output: &Output) {
         // A screen that has ended ends the program, which is under way then.
-        let _ = self.causes.send(Cause::Show(show.clone(), self.permit.clone()));
+        let _ = self.causes.send(Cause::Output(output.clone(), self.permit.clone()));
     }
 
     fn carries(&mut self, permit: Option<Permit>) {
@@ -223,7 +223,7 @@ impl Stage {
             };
             self.app.pass(now_ms());
             match cause {
-                Ok(Cause::Show(show, _permit)) => self.app.show(show),
+                Ok(Cause::Output(output, _permit)) => self.app.show(output),
                 Ok(Cause::Word(word)) => match self.word(word) {
                     Ok(true) => {}
                     Ok(false) | Err(_) => return self.gone(told),
@@ -249,7 +249,7 @@ impl Stage {
     fn gone(self, told: &Receiver<Cause>) -> Parting {
         tty::leave();
         // The runtime may have ended already.
-        let _ = self.happen.send(Happening::Interrupt);
+        let _ = self.happen.send(Input::Interrupt);
         while !matches!(told.recv(), Ok(Cause::End) | Err(_)) {}
         Parting::default()
     }
@@ -281,7 +281,7 @@ impl Stage {
             }
             Word::Gone => return Ok(false),
             // The runtime may have ended already.
-            Word::Stop => drop(self.happen.send(Happening::Interrupt)),
+            Word::Stop => drop(self.happen.send(Input::Interrupt)),
             Word::Suspend => self.suspend()?,
             Word::Continue => self.tty.take_again()?,
         }
@@ -310,7 +310,7 @@ impl Stage {
         for effect in std::mem::take(&mut self.app.effects) {
             match effect {
                 // The runtime may have ended already.
-                Effect::Happen(happening) => drop(self.happen.send(happening)),
+                Effect::Happen(input) => drop(self.happen.send(input)),
                 Effect::Bell => self.tty.write(b"\x07")?,
                 Effect::Notify(text) => match self.app.settings.notifications {
                     Notifications::Off => {}

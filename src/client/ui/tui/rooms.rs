@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use zeroize::Zeroizing;
 
 use crate::chat::{ChannelName, Target};
-use crate::crypto::keep;
+use crate::crypto::at_rest;
 use crate::home::FileError;
 use crate::home::file::replace;
 
@@ -25,7 +25,7 @@ impl Rooms {
     /// `stem` is the journal's path without its endings. A file that cannot be read opens no room.
     pub fn load(stem: PathBuf, key: Zeroizing<[u8; 32]>) -> Rooms {
         let file = stem.with_extension("rooms");
-        let text = fs::read(&file).ok().and_then(|locked| keep::unlock(&key, &locked));
+        let text = fs::read(&file).ok().and_then(|locked| at_rest::unlock(&key, &locked));
         let mut open: Vec<Target> =
             text.and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default();
         open.truncate(ROOMS_MAX);
@@ -47,6 +47,6 @@ impl Rooms {
     pub fn save(&self) -> Result<(), FileError> {
         let open = &self.open[..self.open.len().min(ROOMS_MAX)];
         let text = serde_json::to_vec(open).expect("names are plain JSON");
-        replace(&self.file, &keep::lock(&self.key, &text), 0o600)
+        replace(&self.file, &at_rest::lock(&self.key, &text), 0o600)
     }
 }

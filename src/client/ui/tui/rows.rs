@@ -30,7 +30,7 @@ pub struct Paper<'a> {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Times {
-    Hidden,
+    SecretText,
     Minutes,
     Seconds,
 }
@@ -146,7 +146,7 @@ impl Paper<'_> {
 
     fn time(&self, time_ms: i64) -> String {
         let format = match self.times {
-            Times::Hidden => return String::new(),
+            Times::SecretText => return String::new(),
             Times::Minutes => "%H:%M ",
             Times::Seconds => "[%H:%M:%S] ",
         };

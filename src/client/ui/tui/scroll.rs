@@ -6,7 +6,7 @@ use super::app::App;
 use super::find::Needle;
 use super::keys::Act;
 use super::window::{At, Older};
-use crate::client::model::Happening;
+use crate::client::model::Input;
 
 /// Ctrl-F: what is looked for, and the line that was found last.
 pub struct Finder {
@@ -131,7 +131,7 @@ impl App {
             None if up && exhausted => {
                 let line = format!("/search {query}");
                 let to = self.window().target.clone();
-                self.happen(Happening::TypedIn { to, within: None, line });
+                self.happen(Input::TypedIn { to, within: None, line });
                 let from = self.scroll.finder.take().expect("it was just there").from;
                 self.go_to(from, false);
             }

@@ -5,58 +5,58 @@ use super::app::{App, Effect, Overlay};
 use super::pane::Pane;
 use super::window::{At, Line, Older, What, mentions};
 use crate::chat::{Code, Event, Kind, Message, NewMessage, Seq, Target, UserName};
-use crate::client::model::{Happening, Origin, Show, State, is_unsealed};
+use crate::client::model::{Input, Origin, Output, State, is_unsealed};
 use crate::client::slash::Notify;
 use crate::client::ui::words;
 
 /// Between two bells of a conversation, at least.
 const RING_EVERY_MS: i64 = 1_000;
 impl App {
-    pub fn show(&mut self, show: Show) {
-        match show {
-            Show::Message(message) => self.message(message, Origin::Server),
-            Show::Found(message) => self.message(message, Origin::Client),
-            Show::Outgoing(message) => self.outgoing(message),
-            Show::Ack { id, to, .. } => {
+    pub fn show(&mut self, output: Output) {
+        match output {
+            Output::Message(message) => self.message(message, Origin::Server),
+            Output::Found(message) => self.message(message, Origin::Client),
+            Output::Outgoing(message) => self.outgoing(message),
+            Output::Ack { id, to, .. } => {
                 if let Some(index) = self.position(&to) {
                     self.windows[index].settle(id);
                 }
             }
-            Show::Dropped(id) => self.windows.iter_mut().for_each(|window| window.settle(id)),
-            Show::Divider(to) => {
+            Output::Dropped(id) => self.windows.iter_mut().for_each(|window| window.settle(id)),
+            Output::Divider(to) => {
                 let index = self.conversation(&to);
                 self.windows[index].divide();
             }
-            Show::Conversation { to, last, read } => self.known(&to, last, read),
-            Show::Latency(ms) => self.status.answered_within(ms),
-            Show::Back => self.status.is_back(self.view.now_ms()),
-            Show::State(state) => self.connection(state),
-            Show::Flaw { to, from, violation, .. } => {
+            Output::Conversation { to, last, read } => self.known(&to, last, read),
+            Output::Latency(ms) => self.status.answered_within(ms),
+            Output::Back => self.status.is_back(self.view.now_ms()),
+            Output::State(state) => self.connection(state),
+            Output::Violation { to, from, violation, .. } => {
                 let index = self.conversation(&to);
                 let line = self.line(What::Error(violation.told(&from)));
                 self.push(index, line);
             }
-            Show::KeyChanged { text, .. } => self.error(text),
-            Show::Event(origin, event) => self.event(origin, event, true),
-            Show::Presence(event) => self.event(Origin::Server, event, false),
-            Show::Notice(text) => self.notice(self.windows.current(), text),
-            Show::Error(text) => {
+            Output::KeyChanged { text, .. } => self.error(text),
+            Output::Event(origin, event) => self.event(origin, event, true),
+            Output::Presence(event) => self.event(Origin::Server, event, false),
+            Output::Notice(text) => self.notice(self.windows.current(), text),
+            Output::Error(text) => {
                 self.status.fails(Origin::Client, text.clone());
                 self.error(text);
             }
-            Show::Target(target) => self.aimed(&target),
-            Show::Gone(channel) => {
+            Output::Target(target) => self.aimed(&target),
+            Output::Gone(channel) => {
                 let index = self.conversation(&Target::Channel(channel));
                 self.is_gone(index);
             }
-            Show::Secret(prompt) => {
+            Output::Secret(prompt) => {
                 self.input.wants(prompt);
                 self.prompts();
             }
-            Show::Timestamps(on) => self.view.show_times(on),
-            Show::Clear => self.window_mut().clear(Older::Later),
+            Output::Timestamps(on) => self.view.show_times(on),
+            Output::Clear => self.window_mut().clear(Older::Later),
             // The line itself says that it waits, and the rooms say what is unread.
-            Show::Pending { .. } | Show::Unread { .. } | Show::Hint(_) | Show::Bye(_) => {}
+            Output::Pending { .. } | Output::Unread { .. } | Output::Hint(_) | Output::Bye(_) => {}
         }
     }
 
@@ -152,7 +152,7 @@ impl App {
             self.scroll.unmark();
         }
         if let Some(seq) = read {
-            self.happen(Happening::Seen { to, seq });
+            self.happen(Input::Seen { to, seq });
         }
         if !replay && !own {
             self.ring(index, mention);
@@ -265,10 +265,10 @@ impl App {
                 self.says(origin, index, text);
                 readers.into_iter().for_each(|text| self.notice(index, text));
             }
-            Event::Gap { to, kept, .. } => {
+            Event::Gap { to, stored, .. } => {
                 let index = self.conversation(&to);
                 let window = &mut self.windows[index];
-                match kept && window.at == At::End {
+                match stored && window.at == At::End {
                     // What is missing is loaded by scrolling up, and the rest again with it.
                     true => window.clear(Older::Perhaps),
                     false => self.says(origin, index, text),

@@ -1,5 +1,5 @@
-//! What a picture depends on besides what it shows: the terminal's size, the time, and which parts are
-//! wanted.
+//! What a picture depends on besides what it shows: the terminal's size, the time, and which parts
+//! are wanted.
 
 use jiff::tz::TimeZone;
 use ratatui::layout::Rect;
@@ -59,7 +59,7 @@ impl View {
 
     pub fn times(&self) -> Times {
         match (self.timestamps, self.size.width >= WIDE) {
-            (false, _) => Times::Hidden,
+            (false, _) => Times::SecretText,
             (true, true) => Times::Seconds,
             (true, false) => Times::Minutes,
         }

@@ -18,7 +18,7 @@ fn half_of_a_password_is_shown_nowhere_and_drafts_stay_in_their_rooms() {
     desk.presses("alt-2");
     desk.types("for tea");
     desk.presses("alt-1");
-    desk.app.show(Show::Secret(SecretPrompt::Open));
+    desk.app.show(Output::Secret(SecretPrompt::Open));
     desk.types("secret");
     // It is of no room, no editor, no history, and not to be put anywhere else.
     desk.presses("alt-2 ctrl-x up ctrl-r tab");
@@ -28,7 +28,7 @@ fn half_of_a_password_is_shown_nowhere_and_drafts_stay_in_their_rooms() {
     desk.types("right");
     desk.presses("enter");
     assert_eq!(desk.effects().last().unwrap(), "secret: right");
-    desk.app.show(Show::Secret(SecretPrompt::Closed));
+    desk.app.show(Output::Secret(SecretPrompt::Closed));
     assert_eq!(desk.app.input.text(), "for tea");
     desk.presses("ctrl-y");
     assert_eq!(desk.app.input.text(), "for tea");
@@ -45,9 +45,9 @@ fn what_is_half_typed_when_the_prompt_changes_stays_what_it_was_begun_as() {
             [(SecretPrompt::Closed, SecretPrompt::Open), (SecretPrompt::Open, SecretPrompt::Closed)]
         {
             let mut desk = Desk::new(60, 12);
-            desk.app.show(Show::Secret(begins));
+            desk.app.show(Output::Secret(begins));
             desk.types(first);
-            desk.app.show(Show::Secret(ends));
+            desk.app.show(Output::Secret(ends));
             desk.types(rest);
             desk.presses("enter");
             let begun = if at == 0 { ends } else { begins };
@@ -64,7 +64,7 @@ fn what_is_half_typed_when_the_prompt_changes_stays_what_it_was_begun_as() {
     }
     // Of somebody who was in, only Enter on an empty line makes the next one a secret.
     let mut desk = Desk::new(60, 12);
-    desk.app.show(Show::Secret(SecretPrompt::Waits));
+    desk.app.show(Output::Secret(SecretPrompt::Waits));
     desk.enter(MESSAGE);
     desk.enter(MESSAGE);
     desk.enter("");
@@ -74,7 +74,7 @@ fn what_is_half_typed_when_the_prompt_changes_stays_what_it_was_begun_as() {
     assert_eq!(sent[sent.len() - 3..], [&message, &message, "secret: tall tree"]);
     // Nor does a paste that waits for its answer become one, nor what was said before.
     pastes(&mut desk, "one\ntwo");
-    desk.app.show(Show::Secret(SecretPrompt::Open));
+    desk.app.show(Output::Secret(SecretPrompt::Open));
     desk.presses("tab");
     assert!(!desk.app.input.hidden && desk.app.input.text() == "one\ntwo");
     desk.presses("enter up ctrl-y");
@@ -84,7 +84,7 @@ fn what_is_half_typed_when_the_prompt_changes_stays_what_it_was_begun_as() {
 #[test]
 fn a_pasted_password_is_no_paste_of_lines() {
     let mut desk = Desk::new(60, 12);
-    desk.app.show(Show::Secret(SecretPrompt::Open));
+    desk.app.show(Output::Secret(SecretPrompt::Open));
     pastes(&mut desk, "secret\nand more");
     assert!(desk.app.overlay.is_none());
     assert!(desk.rows()[11].starts_with("password> ******"), "{}", desk.picture());
@@ -127,7 +127,7 @@ fn what_one_says_from_elsewhere_is_not_unread() {
     desk.says_as("alice", "@bob", "psst", json!({}));
     assert_eq!(desk.effects(), ["seen @bob 1"]);
     // The server counts the same after the next connection.
-    desk.app.show(Show::Conversation {
+    desk.app.show(Output::Conversation {
         to: "@bob".parse().unwrap(),
         last: crate::chat::Seq(1),
         read: crate::chat::Seq(0),
@@ -282,13 +282,13 @@ fn the_room_of_a_bar_without_colours_is_marked() {
 #[test]
 fn what_was_missed_is_said_in_words_that_fit() {
     let mut desk = Desk::new(60, 8);
-    desk.app.show(Show::Back);
+    desk.app.show(Output::Back);
     assert!(desk.lines().contains("* back, nothing was missed"), "{}", desk.picture());
     desk.presses("alt-n");
     assert!(desk.lines().contains("missed | no other mention here"), "{}", desk.picture());
     desk.presses("esc");
     assert!(desk.lines().contains("* connected 12 ms  "), "{}", desk.picture());
-    desk.app.show(Show::Back);
+    desk.app.show(Output::Back);
     desk.says_as("bob", "#lobby", "one", json!({"replay": true}));
     assert!(desk.lines().contains("* back, 1 missed message loaded"), "{}", desk.picture());
 }

@@ -47,7 +47,7 @@ fn no_row_of_a_hostile_server_begins_as_this_clients_own_do() {
     }
     // The control: this client's own words do.
     let mut desk = Desk::new(60, 20);
-    desk.app.show(Show::Notice("sealed".into()));
+    desk.app.show(Output::Notice("sealed".into()));
     assert!(rows_of_lines(&mut desk).iter().any(|row| is_own(row)));
 }
 
@@ -55,20 +55,20 @@ fn no_row_of_a_hostile_server_begins_as_this_clients_own_do() {
 fn every_text_of_a_server_stands_behind_its_mark_or_in_a_message() {
     let mut marked = 0;
     for width in [80, 44] {
-        for show in shows() {
+        for output in shows() {
             let mut desk = Desk::new(width, 30);
             desk.app.untouched = true;
             desk.effects();
-            desk.app.show(show.clone());
+            desk.app.show(output.clone());
             for conversation in ["alt-1", "alt-2"] {
                 // The title, the panes, the status and what is typed: all of the screen.
                 for row in desk.rows() {
-                    assert!(is_marked(&row, &show), "{row:?} of {show:?}");
+                    assert!(is_marked(&row, &output), "{row:?} of {output:?}");
                     marked += usize::from(row.contains('q'));
                 }
                 desk.types("/join #");
                 desk.presses("tab");
-                assert!(desk.rows().iter().all(|row| is_marked(row, &show)), "{show:?}");
+                assert!(desk.rows().iter().all(|row| is_marked(row, &output)), "{output:?}");
                 desk.presses("esc ctrl-a ctrl-k");
                 desk.presses(conversation);
             }
@@ -142,7 +142,7 @@ impl Seat {
     fn inside() -> Seat {
         let mut seat = Seat::new();
         seat.desk.app.untouched = true;
-        let opened = Happening::Opened { channel: Ok(pin()), made: None };
+        let opened = Input::Opened { channel: Ok(pin()), made: None };
         let asked = seat.happens(opened);
         seat.hears(entered(pin().as_str(), asked.as_deref()));
         assert_eq!(seat.conversation(), Target::Channel(pin()));
@@ -150,16 +150,16 @@ impl Seat {
     }
 
     fn hears(&mut self, event: Value) {
-        self.happens(Happening::Event(serde_json::from_value(event).unwrap()));
+        self.happens(Input::Event(serde_json::from_value(event).unwrap()));
     }
 
     /// Gives the reference of what was asked.
-    fn happens(&mut self, happening: Happening) -> Option<String> {
+    fn happens(&mut self, input: Input) -> Option<String> {
         self.number = self.number.wrapping_add(1);
         let mut asked = None;
-        for action in self.model.update(happening, [self.number; 16]) {
+        for action in self.model.update(input, [self.number; 16]) {
             match action {
-                Action::Show(show) => self.desk.app.show(show),
+                Action::Output(output) => self.desk.app.show(output),
                 Action::Send(Command::Say(message)) => {
                     self.sent.push((message.to, message.body.text().to_owned()));
                 }
@@ -178,8 +178,8 @@ impl Seat {
         act(&mut self.desk);
         let mut asked = None;
         for effect in std::mem::take(&mut self.desk.app.effects) {
-            if let Effect::Happen(happening) = effect {
-                asked = self.happens(happening).or(asked);
+            if let Effect::Happen(input) = effect {
+                asked = self.happens(input).or(asked);
             }
         }
         asked
@@ -220,7 +220,7 @@ fn whatever_comes_while_a_secret_is_typed_it_goes_to_its_conversation_or_stays()
                     4 => seat.hears(json!({"type": "conversations", "conversations": [{"to": "@carol",
                         "log": "00000000000000ac", "last": "3", "read": "0", "retention": "forever"}]})),
                     _ => {
-                        seat.happens(Happening::Lost(crate::client::model::Loss::Cut));
+                        seat.happens(Input::Lost(crate::client::model::Loss::Cut));
                         seat.hears(json!({"type": "welcome", "name": "carol", "device": "main",
                             "version": "1", "text_bytes_max": 8192}));
                     }
@@ -376,7 +376,7 @@ fn the_server_speaks_behind_its_mark() {
     desk.hears(json!({"type": "refused", "code": "muted", "id": "07".repeat(16), "hint":
         "you may not speak until five o'clock, because of the noise that you have made here"}));
     desk.hears(json!({"type": "topic", "to": "#lobby", "text": "tea", "retention": "forever"}));
-    desk.app.show(Show::Notice(
+    desk.app.show(Output::Notice(
         "the keys of bob are confirmed: what was refused goes with /retry".into(),
     ));
     insta::assert_snapshot!(desk.picture(), @"

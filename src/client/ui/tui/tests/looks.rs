@@ -61,7 +61,7 @@ fn lively(theme: Theme) -> Desk {
     desk.says("carol", "#lobby", "alice, look");
     desk.says("alice", "#lobby", "seen");
     desk.sends(1, "#lobby", "soon");
-    desk.app.show(Show::Error("no".into()));
+    desk.app.show(Output::Error("no".into()));
     desk
 }
 

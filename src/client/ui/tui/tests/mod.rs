@@ -21,8 +21,8 @@ use super::draw::draw;
 use super::keys;
 use super::settings::Settings;
 use super::theme::Theme;
-use crate::chat::{Event, Lock, MsgId, NewMessage, Target};
-use crate::client::model::{Happening, Origin, SecretPrompt, Show, State};
+use crate::chat::{Confidentiality, Event, MsgId, NewMessage, Target};
+use crate::client::model::{Input, Origin, Output, SecretPrompt, State};
 
 /// Wednesday, 25 November 2026, 14:03 UTC.
 const NOON_MS: i64 = 1_795_615_380_000;
@@ -43,11 +43,11 @@ impl Desk {
         app.view.pass(NOON_MS);
         let terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
         let mut desk = Desk { app, terminal };
-        desk.app.show(Show::State(State::Connected { name: "alice".parse().unwrap() }));
+        desk.app.show(Output::State(State::Connected { name: "alice".parse().unwrap() }));
         desk.hears(json!({"type": "welcome", "name": "alice", "device": "main", "version": "1",
             "text_bytes_max": 8192}));
         desk.enters("#lobby", 0, 0, &["alice", "bob", "carol"]);
-        desk.app.show(Show::Latency(12));
+        desk.app.show(Output::Latency(12));
         desk.picture();
         desk
     }
@@ -58,11 +58,11 @@ impl Desk {
             Event::Message(mut message) => {
                 if matches!(message.to, Target::User(_)) {
                     // The secrets have opened it.
-                    message.lock = Lock::Sealed;
+                    message.confidentiality = Confidentiality::Sealed;
                 }
-                self.app.show(Show::Message(message));
+                self.app.show(Output::Message(message));
             }
-            event => self.app.show(Show::Event(Origin::Server, event)),
+            event => self.app.show(Output::Event(Origin::Server, event)),
         }
     }
 
@@ -95,7 +95,7 @@ impl Desk {
     /// A line of alice's own that is on its way, with this byte in its id.
     pub fn sends(&mut self, id: u8, to: &str, text: &str) {
         let message = NewMessage::text(to.parse().unwrap(), MsgId([id; 16]), text);
-        self.app.show(Show::Outgoing(message));
+        self.app.show(Output::Outgoing(message));
     }
 
     pub fn waits(&mut self, ms: i64) {
@@ -125,11 +125,11 @@ impl Desk {
     /// What was to be done since the last call, in words.
     pub fn effects(&mut self) -> Vec<String> {
         let words = |effect| match effect {
-            Effect::Happen(Happening::TypedIn { to, line, .. }) => format!("{to}: {line}"),
-            Effect::Happen(Happening::Line(line)) => line,
-            Effect::Happen(Happening::Secret(secret)) => format!("secret: {}", secret.reveal()),
-            Effect::Happen(Happening::Seen { to, seq }) => format!("seen {to} {seq}"),
-            Effect::Happen(Happening::Ask(Ok(ask))) => serde_json::to_string(&ask).unwrap(),
+            Effect::Happen(Input::TypedIn { to, line, .. }) => format!("{to}: {line}"),
+            Effect::Happen(Input::Line(line)) => line,
+            Effect::Happen(Input::Secret(secret)) => format!("secret: {}", secret.reveal()),
+            Effect::Happen(Input::Seen { to, seq }) => format!("seen {to} {seq}"),
+            Effect::Happen(Input::Ask(Ok(ask))) => serde_json::to_string(&ask).unwrap(),
             effect => format!("{effect:?}"),
         };
         std::mem::take(&mut self.app.effects).into_iter().map(words).collect()

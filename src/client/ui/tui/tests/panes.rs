@@ -177,7 +177,7 @@ fn who_is_not_admitted_sees_what_to_send() {
         ["Send this line:", "pychat-key1.alice.MIIBoj", "read them this:", "M4T9A"]
             .map(str::to_owned)
             .into();
-    desk.app.show(Show::State(State::NotAdmitted { retry_ms: 6_000 }));
+    desk.app.show(Output::State(State::NotAdmitted { retry_ms: 6_000 }));
     assert_snapshot!(desk.picture(), @"
     #lobby                                       open: members and the operator read
      not admitted yet
@@ -193,7 +193,7 @@ fn who_is_not_admitted_sees_what_to_send() {
     alice>
     cursor 7,11
     ");
-    desk.app.show(Show::State(State::Connected { name: "alice".parse().unwrap() }));
+    desk.app.show(Output::State(State::Connected { name: "alice".parse().unwrap() }));
     assert!(!desk.picture().contains("pychat-key1"));
 }
 

@@ -10,7 +10,7 @@ fn family(width: u16, height: u16) -> Desk {
     let mut desk = Desk::new(width, height);
     desk.enters("#work", 0, 0, &["alice", "bob"]);
     desk.enters("#family", 1, 1, &["alice", "bob", "carol"]);
-    desk.app.show(Show::Target("#family".parse().unwrap()));
+    desk.app.show(Output::Target("#family".parse().unwrap()));
     desk.hears(json!({"type": "topic", "to": "#family", "who": "bob", "text": "tea at five",
         "retention": "forever"}));
     desk.says("bob", "#family", "morning");
@@ -124,7 +124,7 @@ fn every_kind_of_line_and_mark() {
     desk.sends(2, "#lobby", "too fast");
     desk.hears(json!({"type": "refused", "code": "rate", "hint": "wait 2 s",
         "id": "02020202020202020202020202020202"}));
-    desk.app.show(Show::Error("there is no /jion: did you mean /join?".into()));
+    desk.app.show(Output::Error("there is no /jion: did you mean /join?".into()));
     assert_snapshot!(desk.picture(), @"
     #lobby         open: members and the operator read  3 online
                                                 │people
@@ -148,7 +148,7 @@ fn every_kind_of_line_and_mark() {
     ");
     // What is stored comes from the server, in its place.
     desk.says("alice", "#lobby", "on its way");
-    desk.app.show(Show::Ack {
+    desk.app.show(Output::Ack {
         id: MsgId([1; 16]),
         to: "#lobby".parse().unwrap(),
         seq: crate::chat::Seq(8),
@@ -197,7 +197,7 @@ fn a_days_line_and_folded_comings_and_goings() {
 fn states_of_the_connection() {
     let mut desk = Desk::new(80, 5);
     let status = |desk: &mut Desk, state: State| {
-        desk.app.show(Show::State(state));
+        desk.app.show(Output::State(state));
         desk.rows()[3].clone()
     };
     let mut seen = vec![status(&mut desk, State::Connecting)];
@@ -206,13 +206,13 @@ fn states_of_the_connection() {
     seen.push(desk.rows()[3].clone());
     seen.push(status(&mut desk, State::Connecting));
     seen.push(status(&mut desk, State::Connected { name: "alice".parse().unwrap() }));
-    desk.app.show(Show::Back);
+    desk.app.show(Output::Back);
     for text in ["one", "two", "three"] {
         desk.says_as("bob", "#lobby", text, json!({"replay": true}));
     }
     seen.push(desk.rows()[3].clone());
     desk.waits(10_000);
-    desk.app.show(Show::Latency(7));
+    desk.app.show(Output::Latency(7));
     seen.push(desk.rows()[3].clone());
     seen.push(status(&mut desk, State::Refused { code: crate::chat::Code::Forbidden }));
     assert_snapshot!(seen.join("\n"), @"
@@ -349,9 +349,9 @@ fn a_line_that_is_longer_than_the_screen_wraps_where_it_is_typed() {
 #[test]
 fn a_password_is_never_shown() {
     let mut desk = Desk::new(60, 6);
-    desk.app.show(Show::Secret(SecretPrompt::Open));
+    desk.app.show(Output::Secret(SecretPrompt::Open));
     let asks = crate::chat::Event::Password { wrong: false, retry_ms: None };
-    desk.app.show(Show::Event(crate::client::model::Origin::Client, asks));
+    desk.app.show(Output::Event(crate::client::model::Origin::Client, asks));
     desk.types("tall tree");
     assert_snapshot!(desk.picture(), @"
     #lobby         open: members and the operator read  3 online
@@ -364,7 +364,7 @@ fn a_password_is_never_shown() {
     ");
     desk.presses("enter");
     assert_eq!(desk.effects().last().unwrap(), "secret: tall tree");
-    desk.app.show(Show::Secret(SecretPrompt::Closed));
+    desk.app.show(Output::Secret(SecretPrompt::Closed));
     desk.presses("up");
     assert!(!desk.picture().contains("tree"), "it is not remembered");
 }

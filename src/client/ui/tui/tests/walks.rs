@@ -323,7 +323,7 @@ fn nothing_is_asked_of_the_terminal_when_nothing_happens() {
     assert_eq!(desk.app.next_change_ms(), Some(10_000));
     desk.waits(10_000);
     assert_eq!(desk.app.next_change_ms(), None);
-    desk.app.show(Show::State(State::Offline { retry_ms: 4_500 }));
+    desk.app.show(Output::State(State::Offline { retry_ms: 4_500 }));
     let due = desk.app.next_change_ms().unwrap();
     assert!((1..=1_000).contains(&due), "the countdown goes on by seconds: {due}");
 }

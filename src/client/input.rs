@@ -2,16 +2,16 @@
 
 use std::fmt;
 
-use crate::chat::{ChannelName, Command, Event, Hidden, Message, Seq, Target, UserName};
+use crate::chat::{ChannelName, Command, Event, Message, SecretText, Seq, Target, UserName};
 use crate::crypto::pin_channel::PinChannel;
 use crate::e2e::Violation;
 
 /// What happens to the client.
-pub enum Happening {
+pub enum Input {
     /// A line was typed, or came from a pipe: a message or a command.
     Line(String),
     /// A secret was given as one: nothing else is ever sent as a password.
-    Secret(Hidden),
+    Secret(SecretText),
     /// A line was typed at a prompt, and begun while lines went to that conversation.
     Composed { within: Target, line: String },
     /// A line was typed for this conversation, which others go to from now on. A text that was
@@ -36,15 +36,15 @@ pub enum Happening {
     /// This client itself answers, as a server would.
     Answer(Event),
     /// A line that came is not what it should be; its text is not in it.
-    Flawed { message: Message, violation: Violation },
+    Violation { message: Message, violation: Violation },
     /// The server knows a key of a person that was not there before.
     KeyChanged { name: UserName, text: String },
     /// An answer of this client's own.
     Told(String),
     /// A PIN was worked out; it is in hand where it was made here.
-    Derived { name: ChannelName, key: PinChannel, made: Option<Hidden> },
+    Derived { name: ChannelName, key: PinChannel, made: Option<SecretText> },
     /// The channel of a name and a PIN, which is known from now on.
-    Opened { channel: Result<ChannelName, String>, made: Option<Hidden> },
+    Opened { channel: Result<ChannelName, String>, made: Option<SecretText> },
     /// The connection that ends now has lasted for a while: the next one need not wait.
     Lasted,
     /// The connection ended, or could not be made.
@@ -62,11 +62,11 @@ pub enum Happening {
 }
 
 /// What was typed may be a secret.
-impl fmt::Debug for Happening {
+impl fmt::Debug for Input {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Happening::Interrupt => "Interrupt",
-            _ => "Happening(...)",
+            Input::Interrupt => "Interrupt",
+            _ => "Input(...)",
         })
     }
 }

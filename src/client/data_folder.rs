@@ -22,7 +22,7 @@ pub type Ask<'a> = &'a mut dyn FnMut() -> Option<Zeroizing<String>>;
 
 /// The client's folder: `$XDG_DATA_HOME/pychat` or the platform's own.
 #[derive(Clone)]
-pub struct Vault {
+pub struct DataFolder {
     dir: PathBuf,
 }
 
@@ -114,17 +114,17 @@ impl Server {
     }
 }
 
-impl Vault {
+impl DataFolder {
     /// Opens or makes the folder (0700).
-    pub fn open() -> anyhow::Result<Vault> {
+    pub fn open() -> anyhow::Result<DataFolder> {
         let dir = etcetera::choose_base_strategy()?.data_dir().join("pychat");
-        Ok(Vault::at(&dir)?)
+        Ok(DataFolder::at(&dir)?)
     }
 
     /// The same of another folder.
-    pub fn at(dir: &Path) -> Result<Vault, FileError> {
+    pub fn at(dir: &Path) -> Result<DataFolder, FileError> {
         make_folder(&dir.join("servers"), 0o700)?;
-        Ok(Vault { dir: dir.to_owned() })
+        Ok(DataFolder { dir: dir.to_owned() })
     }
 
     pub fn dir(&self) -> &Path {
@@ -372,34 +372,34 @@ mod tests {
     #[test]
     fn clients_that_start_at_once_forget_no_server() {
         let folder = tempfile::tempdir().unwrap();
-        let vault = Vault::at(folder.path()).unwrap();
+        let data_folder = DataFolder::at(folder.path()).unwrap();
         thread::scope(|scope| {
             for number in 0..16 {
-                let vault = &vault;
+                let data_folder = &data_folder;
                 let key = Fingerprint([number; 32]);
                 let server = Server::new("host".into(), 5000 + u16::from(number), &key, None);
-                scope.spawn(move || vault.remember(&server).unwrap());
+                scope.spawn(move || data_folder.remember(&server).unwrap());
             }
         });
-        let servers = vault.servers().unwrap();
+        let servers = data_folder.servers().unwrap();
         assert_eq!(servers.len(), 16);
         // What is known already is not written anew: the disk may be full.
-        let file = || std::fs::metadata(vault.servers_file()).unwrap().ino();
+        let file = || std::fs::metadata(data_folder.servers_file()).unwrap().ino();
         let written = file();
-        vault.remember(&servers[0]).unwrap();
+        data_folder.remember(&servers[0]).unwrap();
         assert_eq!(file(), written);
     }
 
     #[test]
     fn a_server_with_another_key_is_the_same_server() {
         let folder = tempfile::tempdir().unwrap();
-        let vault = Vault::at(folder.path()).unwrap();
+        let data_folder = DataFolder::at(folder.path()).unwrap();
         let [one, two, three] = [1, 2, 3].map(|number| Fingerprint([number; 32]));
         let server = Server::new("host".into(), 5000, &one, None);
-        vault.remember(&server).unwrap();
+        data_folder.remember(&server).unwrap();
         let server = server.succeeded_by(&two).succeeded_by(&three);
-        vault.remember(&server).unwrap();
-        assert_eq!(vault.servers().unwrap(), std::slice::from_ref(&server));
+        data_folder.remember(&server).unwrap();
+        assert_eq!(data_folder.servers().unwrap(), std::slice::from_ref(&server));
         assert_eq!((server.fingerprint(), server.founding()), (Some(three), Some(one)));
         assert!([one, two, three].iter().all(|key| server.is_known_by(key)));
         assert!(!server.is_known_by(&Fingerprint([4; 32])));

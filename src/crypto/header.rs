@@ -9,7 +9,7 @@ use super::primitives::sha256;
 use crate::chat::{Kind, MsgId};
 
 /// Bytes of a note.
-pub const NOTE_BYTES: usize = 16 + 8 + 1 + 1 + 16 + 16 + 8 + 32;
+pub const HEADER_BYTES: usize = 16 + 8 + 1 + 1 + 16 + 16 + 8 + 32;
 /// Every sealed line begins with it.
 pub(super) const VERSION: u8 = 1;
 /// A content and its length are padded to a multiple of this.
@@ -48,7 +48,7 @@ pub struct ContentType(pub u8);
 
 /// What a line says of itself. The server's word for it must be the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Note {
+pub struct Header {
     pub id: MsgId,
     /// By the sender's clock, in milliseconds since 1970.
     pub time_ms: u64,
@@ -62,14 +62,14 @@ pub struct Note {
 #[derive(Clone, Copy)]
 pub struct Draft<'a> {
     pub context: &'a Context,
-    pub note: &'a Note,
+    pub note: &'a Header,
     pub text: &'a str,
 }
 
 /// A message as its sender meant it.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Opened {
-    pub note: Note,
+    pub note: Header,
     /// None where the content is of a type that this version does not know.
     pub text: Option<String>,
 }
@@ -79,7 +79,7 @@ impl ContentType {
 }
 
 impl Opened {
-    pub(super) fn new(note: Note, padded: &[u8]) -> Result<Opened, SealError> {
+    pub(super) fn new(note: Header, padded: &[u8]) -> Result<Opened, SealError> {
         let content = unpad(padded).ok_or(SealError::Malformed)?;
         let text = match note.content {
             ContentType::TEXT => {
@@ -92,8 +92,8 @@ impl Opened {
     }
 }
 
-impl Note {
-    pub(super) fn to_bytes(self) -> [u8; NOTE_BYTES] {
+impl Header {
+    pub(super) fn to_bytes(self) -> [u8; HEADER_BYTES] {
         let kind = [self.kind.code(), self.content.0];
         let of = self.kind.of().unwrap_or(NONE);
         let (time, n) = (self.time_ms.to_be_bytes(), self.link.n.to_be_bytes());
@@ -102,13 +102,13 @@ impl Note {
         parts.concat().try_into().expect("the parts have these lengths")
     }
 
-    pub(super) fn from_bytes(bytes: &[u8]) -> Option<Note> {
+    pub(super) fn from_bytes(bytes: &[u8]) -> Option<Header> {
         let mut bytes = bytes;
         let id = MsgId(take(&mut bytes)?);
         let time_ms = u64::from_be_bytes(take(&mut bytes)?);
         let [code, content] = take(&mut bytes)?;
         let of = Some(MsgId(take(&mut bytes)?)).filter(|of| *of != NONE);
-        let note = Note {
+        let note = Header {
             id,
             time_ms,
             kind: Kind::from_code(code, of)?,
@@ -182,7 +182,7 @@ mod tests {
             if let Some(Ok(text)) = unpad(&bytes).map(str::from_utf8) {
                 prop_assert_eq!(&pad(text).unwrap()[..], &bytes[..]);
             }
-            if let Some(note) = Note::from_bytes(&bytes) {
+            if let Some(note) = Header::from_bytes(&bytes) {
                 prop_assert_eq!(&note.to_bytes()[..], &bytes[..]);
             }
         }

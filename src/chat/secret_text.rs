@@ -7,11 +7,11 @@ use zeroize::Zeroizing;
 
 /// A password as it was typed.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Hidden(Zeroizing<String>);
+pub struct SecretText(Zeroizing<String>);
 
-impl Hidden {
-    pub fn new(text: String) -> Hidden {
-        Hidden(Zeroizing::new(text))
+impl SecretText {
+    pub fn new(text: String) -> SecretText {
+        SecretText(Zeroizing::new(text))
     }
 
     /// The secret itself, for whoever needs it.
@@ -20,8 +20,8 @@ impl Hidden {
     }
 }
 
-impl fmt::Debug for Hidden {
+impl fmt::Debug for SecretText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Hidden")
+        f.write_str("SecretText")
     }
 }

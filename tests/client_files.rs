@@ -41,10 +41,10 @@ fn no_file_names_people_channels_or_what_was_said() {
     alice.types("/msg carol a patient word");
     alice.sees("this is sent once there is a connection");
     alice.kill();
-    let files = ["marks", "ignored", "rooms", "outbox", "secrets", "chains", "book"];
-    let vault = world.vault("alice").join("servers");
+    let files = ["marks", "ignored", "rooms", "outbox", "trust", "sequences", "search"];
+    let data_folder = world.data_folder("alice").join("servers");
     let names: Vec<_> =
-        fs::read_dir(vault).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        fs::read_dir(data_folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     for file in files {
         let is = |name: &&std::ffi::OsString| name.to_string_lossy().ends_with(&format!(".{file}"));
         assert!(names.iter().any(|name| is(&name)), "no {file} in {names:?}");
@@ -107,7 +107,7 @@ fn first_login(count: usize) -> (u64, u64) {
     // And something new in each of them.
     for n in 0..count {
         let said = format!(
-            "{{\"type\":\"gap\",\"to\":\"@p{n}\",\"from_seq\":\"1\",\"to_seq\":\"3\",\"kept\":true}}"
+            "{{\"type\":\"gap\",\"to\":\"@p{n}\",\"from_seq\":\"1\",\"to_seq\":\"3\",\"stored\":true}}"
         );
         guest.says(&said);
     }

@@ -3,8 +3,8 @@
 
 use zeroize::Zeroizing;
 
+use super::header::take;
 use super::identity::MODULUS_BYTES;
-use super::note::take;
 use super::primitives::{Secret, TAG_BYTES, hkdf, open, random, seal, sha256};
 use super::{Identity, PublicKey};
 

@@ -5,14 +5,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{
-    Draft, Ledger, LedgerError, Memory, Older, Page, Reader, Record, Remembered, Swept, Verdict,
+    Draft, Ledger, LedgerError, Memory, Older, Outcome, Page, Reader, Record, Remembered, Swept,
     Work,
 };
 use crate::chat::{Conversation, LogId, Message, MsgId, Retention, Seq, UserName, Wanted};
 use crate::config::Retentions;
 
 /// The writing half of all conversations.
-pub struct Kept {
+pub struct SplitLedger {
     disk: Option<Box<dyn Ledger>>,
     memory: Memory,
     retentions: Retentions,
@@ -27,7 +27,7 @@ pub struct Kept {
 type LineName = (Conversation, UserName, MsgId);
 
 /// The reading half of all conversations.
-pub struct KeptReader {
+pub struct SplitReader {
     disk: Option<Box<dyn Reader>>,
     memory: Memory,
     retentions: Retentions,
@@ -41,25 +41,25 @@ const SWEEP_TURN: Duration = Duration::from_millis(5);
 /// A disk ledger's two halves.
 pub type Disk = (Box<dyn Ledger>, Box<dyn Reader>);
 
-impl Kept {
+impl SplitLedger {
     /// Without a `disk` everything is in memory, whatever the retentions say.
     pub fn new(
         disk: Option<Disk>,
         memory: Memory,
         retentions: Retentions,
-    ) -> (Kept, Arc<KeptReader>) {
+    ) -> (SplitLedger, Arc<SplitReader>) {
         let (disk, reader) = match disk {
             Some((disk, reader)) => (Some(disk), Some(reader)),
             None => (None, None),
         };
-        let kept = Kept {
+        let kept = SplitLedger {
             disk,
             memory: memory.clone(),
             retentions: retentions.clone(),
             doubtful: HashSet::new(),
             unswept: Vec::new(),
         };
-        (kept, Arc::new(KeptReader { disk: reader, memory, retentions }))
+        (kept, Arc::new(SplitReader { disk: reader, memory, retentions }))
     }
 
     /// Other rules from now on, under which no conversation moves between disk and memory.
@@ -67,9 +67,9 @@ impl Kept {
         self.retentions = retentions;
     }
 
-    /// One verdict for each record. Where the disk fails, the records for it have failed; the
+    /// One outcome for each record. Where the disk fails, the records for it have failed; the
     /// reason is given beside.
-    pub fn commit(&mut self, records: Vec<Record>) -> (Vec<Verdict>, Option<LedgerError>) {
+    pub fn commit(&mut self, records: Vec<Record>) -> (Vec<Outcome>, Option<LedgerError>) {
         let Some(disk) = &mut self.disk else {
             return (commit_to_memory(&mut self.memory, &records), None);
         };
@@ -78,26 +78,26 @@ impl Kept {
         let (kept, passing) = split(records, &on_disk);
         let mut passing = commit_to_memory(&mut self.memory, &passing).into_iter();
         let (kept, fault) = match disk.commit(&kept) {
-            Ok(verdicts) => (verdicts, None),
+            Ok(outcomes) => (outcomes, None),
             Err(error) => {
                 if let LedgerError::InDoubt { .. } = error {
                     self.doubtful.extend(kept.iter().filter_map(line).map(name));
                 }
-                let verdict = |record: &Record| match line(record) {
+                let outcome = |record: &Record| match line(record) {
                     Some(line) => match disk.stored(line) {
-                        Some(seq) => Verdict::Known(seq),
-                        None if self.doubtful.contains(&name(line)) => Verdict::InDoubt,
-                        None => Verdict::Failed,
+                        Some(seq) => Outcome::Known(seq),
+                        None if self.doubtful.contains(&name(line)) => Outcome::InDoubt,
+                        None => Outcome::Failed,
                     },
-                    None => Verdict::Failed,
+                    None => Outcome::Failed,
                 };
-                (kept.iter().map(verdict).collect(), Some(error))
+                (kept.iter().map(outcome).collect(), Some(error))
             }
         };
         let mut kept = kept.into_iter();
         let next = |on_disk: bool| if on_disk { kept.next() } else { passing.next() };
-        let verdicts = on_disk.into_iter().map(next);
-        (verdicts.map(|verdict| verdict.expect("one for each record")).collect(), fault)
+        let outcomes = on_disk.into_iter().map(next);
+        (outcomes.map(|outcome| outcome.expect("one for each record")).collect(), fault)
     }
 
     /// Removes what is older than its conversation's retention, a bounded part of it at once: while
@@ -246,11 +246,11 @@ fn name(line: &Draft) -> LineName {
     (line.conversation.clone(), line.from.clone(), line.id)
 }
 
-fn commit_to_memory(memory: &mut Memory, records: &[Record]) -> Vec<Verdict> {
+fn commit_to_memory(memory: &mut Memory, records: &[Record]) -> Vec<Outcome> {
     memory.commit(records).expect("memory does not fail")
 }
 
-impl KeptReader {
+impl SplitReader {
     fn of(&self, conversation: &Conversation) -> &dyn Reader {
         match &self.disk {
             Some(disk) if self.retentions.of(conversation) != Retention::Off => &**disk,
@@ -259,7 +259,7 @@ impl KeptReader {
     }
 }
 
-impl Reader for KeptReader {
+impl Reader for SplitReader {
     fn read(
         &self,
         conversation: &Conversation,
@@ -293,6 +293,6 @@ impl Reader for KeptReader {
     fn another(&self) -> Box<dyn Reader> {
         let disk = self.disk.as_ref().map(|disk| disk.another());
         let (memory, retentions) = (self.memory.clone(), self.retentions.clone());
-        Box::new(KeptReader { disk, memory, retentions })
+        Box::new(SplitReader { disk, memory, retentions })
     }
 }

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::chat::{
-    ChannelName, Code, Event, Lock, Message, MsgId, NewMessage, Seq, Target, UserName,
+    ChannelName, Code, Confidentiality, Event, Message, MsgId, NewMessage, Seq, Target, UserName,
 };
 use crate::e2e::Violation;
 
@@ -19,7 +19,7 @@ pub enum Origin {
 
 /// What a user interface shows.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Show {
+pub enum Output {
     State(State),
     /// A message that the server has delivered.
     Message(Message),
@@ -60,7 +60,7 @@ pub enum Show {
     /// An event of the server's, or an answer of this client's own that has the same form.
     Event(Origin, Event),
     /// A line is not what it should be, or others are missing before it.
-    Flaw {
+    Violation {
         to: Target,
         from: UserName,
         seq: Seq,
@@ -101,14 +101,14 @@ pub enum SecretPrompt {
     Open,
 }
 
-impl Show {
+impl Output {
     /// Whose words it is.
     pub fn origin(&self) -> Origin {
         match self {
-            Show::Event(origin, _) => *origin,
+            Output::Event(origin, _) => *origin,
             // It was kept as the server's word.
-            Show::Found(message) if is_unsealed(message) => Origin::Server,
-            Show::Message(_) | Show::Presence(_) | Show::Ack { .. } => Origin::Server,
+            Output::Found(message) if is_unsealed(message) => Origin::Server,
+            Output::Message(_) | Output::Presence(_) | Output::Ack { .. } => Origin::Server,
             _ => Origin::Client,
         }
     }
@@ -117,7 +117,7 @@ impl Show {
 /// Whether a message stands in a sealed conversation and nobody has sealed it: it is the server's
 /// word alone, whoever's name it has, and changes nothing.
 pub fn is_unsealed(message: &Message) -> bool {
-    message.to.is_sealed() && message.lock == Lock::Open
+    message.to.is_sealed() && message.confidentiality == Confidentiality::Open
 }
 
 /// The connection as a person sees it.
