@@ -13,12 +13,13 @@ use std::time::{Duration, Instant};
 use pychat::crypto::handshake::ClientStart;
 use pychat::crypto::{Identity, PublicKey};
 use pychat::invite::Invite;
-use pychat::net::tunnel::{Dial, DialError, Incoming, dial, write_record};
+use pychat::net::tunnel::{Dial, DialError, Incoming, dial};
 use pychat::suite::Suites;
 use pychat::wire::record::RecordReader;
 use socket2::{Domain, Socket, Type};
 use world::peer::login;
 use world::proxy::Proxy;
+use world::way::write_record;
 use world::{DEADLINE, World};
 
 /// The key of the member who logs in.

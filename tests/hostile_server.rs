@@ -15,11 +15,14 @@ use pychat::chat::{Command, Event};
 use pychat::crypto::handshake::ServerHello;
 use pychat::crypto::hello::Greeting;
 use pychat::crypto::{Identity, RecordType, Sealer};
-use pychat::net::tunnel::{Incoming, TunnelReader, login_reader, write_record};
+use pychat::net::link::RecordSource;
+use pychat::net::tcp;
+use pychat::net::tunnel::{Incoming, TunnelReader};
 use pychat::suite::Suites;
 use pychat::wire::codec;
 use serde_json::{Value, json};
 use world::pty::Terminal;
+use world::way::write_record;
 use world::{DEADLINE, Program, World};
 
 const SECRET: &str = "the key is under the mat";
@@ -53,7 +56,7 @@ impl Double {
     /// Carol's client has logged in, and waits for the welcome.
     fn meets(listener: &TcpListener, own: &Arc<Identity>) -> Double {
         let stream = Arc::new(listener.accept().unwrap().0);
-        let mut records = login_reader(&stream, Instant::now() + DEADLINE);
+        let mut records = tcp::source(&stream, Instant::now() + DEADLINE);
         let r0 = records.read().unwrap().unwrap().to_vec();
         let Some(Greeting::Hello(hello)) = Greeting::read(&r0, [own]) else { panic!("not an R0") };
         let (hello, r1) = ServerHello::start(hello, Suites::default());
@@ -61,9 +64,9 @@ impl Double {
         let (key, r3, transport) =
             hello.gate(records.read().unwrap().unwrap()).unwrap().finish().unwrap();
         write_record(&stream, &r3).unwrap();
-        let mut reader = TunnelReader::new(records, transport.opener);
+        let mut reader = TunnelReader::new(Box::new(records), transport.opener);
         assert!(matches!(reader.receive(), Ok(Incoming::Record(RecordType::Login, _))));
-        reader.set_deadline(Instant::now() + 9 * DEADLINE);
+        reader.set_deadline(Instant::now() + 9 * DEADLINE).unwrap();
         let sealer = Arc::new(Mutex::new(transport.sealer));
         let key = STANDARD_NO_PAD.encode(key.to_der());
         let double = Double { stream, sealer, heard: Arc::default(), key };

@@ -13,13 +13,13 @@ use pychat::chat::Event;
 use pychat::crypto::handshake::ClientStart;
 use pychat::crypto::record_cipher::RECORD_BYTES_MAX;
 use pychat::crypto::{Identity, Opener, PublicKey, RecordType, Sealer};
-use pychat::net::tunnel::write_record;
 use pychat::suite::Suites;
 use pychat::wire::codec;
-use pychat::wire::record::{RecordReader, frame};
+use pychat::wire::record::RecordReader;
 use rustix::process::{Resource, Rlimit, getrlimit, prlimit, setrlimit};
 
 use socket2::{Domain, Socket, Type};
+use world::way::{framed, write_record};
 use world::{DEADLINE, Program, World};
 
 /// One key for whoever is not a person of the story.
@@ -54,9 +54,9 @@ impl Peer {
     }
 
     fn sealed(&mut self, kind: RecordType, body: &[u8]) -> Vec<u8> {
-        let mut framed = Vec::new();
-        frame(&mut framed, |out| self.sealer.seal(kind, body, out)).unwrap();
-        framed
+        let mut record = Vec::new();
+        self.sealer.seal(kind, body, &mut record).unwrap();
+        framed(&record)
     }
 
     fn sends(&mut self, kind: RecordType, body: &[u8]) {

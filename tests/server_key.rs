@@ -13,11 +13,13 @@ use pychat::chat::{Event, Opaque};
 use pychat::crypto::lineage::{self, Link};
 use pychat::crypto::succession::{Succession, Whose};
 use pychat::crypto::{Identity, RecordType};
-use pychat::net::tunnel::{Incoming, login_reader, write_record};
+use pychat::net::link::RecordSource;
+use pychat::net::tcp;
+use pychat::net::tunnel::Incoming;
 use pychat::wire::codec;
 use serde_json::Value;
 use world::pty::Terminal;
-use world::way::lets_in;
+use world::way::{lets_in, write_record};
 use world::{DEADLINE, Program, World};
 
 const TOLD: &str = "the server has a new key, signed by the one before: SHA256:";
@@ -100,7 +102,7 @@ fn successor(new: &Identity, signatures: &[u8]) -> Event {
 fn says(stream: TcpStream, own: &Arc<Identity>, events: &[Event]) {
     let (mut reader, mut sealer, stream) = lets_in(stream, own);
     assert!(matches!(reader.receive(), Ok(Incoming::Record(RecordType::Login, _))));
-    reader.set_deadline(Instant::now() + DEADLINE);
+    reader.set_deadline(Instant::now() + DEADLINE).unwrap();
     let welcome = Event::Welcome {
         name: "carol".parse().unwrap(),
         device: "main".parse().unwrap(),
@@ -184,7 +186,7 @@ fn a_server_cannot_name_another_servers_key_as_its_next_one() {
 /// Answers one request for a lineage with these links, signed or not.
 fn claims(listener: &TcpListener, server: &Identity, link: Link) {
     let stream = Arc::new(listener.accept().unwrap().0);
-    let mut records = login_reader(&stream, Instant::now() + DEADLINE);
+    let mut records = tcp::source(&stream, Instant::now() + DEADLINE);
     let request = records.read().unwrap().unwrap().to_vec();
     let answer = lineage::answer(server.public(), &[link], &request).unwrap();
     write_record(&stream, &answer).unwrap();
@@ -380,7 +382,7 @@ fn lineages(server: &Arc<Identity>, links: Vec<Link>) -> String {
     let server = Arc::clone(server);
     world::way::peer(move |stream| {
         let stream = Arc::new(stream);
-        let mut records = login_reader(&stream, Instant::now() + DEADLINE);
+        let mut records = tcp::source(&stream, Instant::now() + DEADLINE);
         let Ok(Some(request)) = records.read() else { return };
         if let Some(answer) = lineage::answer(server.public(), &links, request) {
             let _ = write_record(&stream, &answer);

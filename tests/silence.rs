@@ -11,10 +11,10 @@ use std::time::{Duration, Instant};
 
 use pychat::crypto::hello::R0_BYTES;
 use pychat::crypto::{Identity, RecordType};
-use pychat::net::tunnel::{Dial, DialError, dial, write_record};
+use pychat::net::tunnel::{Dial, DialError, dial};
 use pychat::suite::Suites;
 use world::peer::login;
-use world::way::{joins, lets_in, peer, sends};
+use world::way::{joins, lets_in, peer, sends, write_record};
 use world::{DEADLINE, World};
 
 /// A way to the server on which the first connections with a handshake end before R3.

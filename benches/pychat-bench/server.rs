@@ -12,9 +12,9 @@ use pychat::crypto::handshake::ClientStart;
 use pychat::crypto::record_cipher::RECORD_BYTES_MAX;
 use pychat::crypto::{Fingerprint, Identity, Opener, PublicKey, RecordType, Sealer};
 use pychat::invite::Invite;
-use pychat::net::tunnel::{BUSY, fetch_key, write_record};
+use pychat::net::tunnel::{BUSY, fetch_key};
 use pychat::suite::Suites;
-use pychat::wire::record::{RecordReader, frame};
+use pychat::wire::record::{RecordReader, head};
 
 use crate::client::{Client, House, WhatIsThere, connect};
 use crate::process::Process;
@@ -155,9 +155,9 @@ pub struct Member {
 
 impl Member {
     pub fn send(&mut self, kind: RecordType, body: &[u8]) {
-        let mut framed = Vec::new();
-        frame(&mut framed, |out| self.sealer.seal(kind, body, out)).unwrap();
-        (&*self.stream).write_all(&framed).unwrap();
+        let mut record = Vec::new();
+        self.sealer.seal(kind, body, &mut record).unwrap();
+        write_record(&self.stream, &record).unwrap();
     }
 }
 
@@ -190,4 +190,8 @@ impl Client for Member {
             }
         }
     }
+}
+
+fn write_record(mut stream: &TcpStream, record: &[u8]) -> io::Result<()> {
+    stream.write_all(&[&head(record.len())[..], record].concat())
 }

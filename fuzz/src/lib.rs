@@ -36,8 +36,8 @@ use pychat::home::sanctions::Decisions;
 use pychat::home::{Audit, Decision, Home, Settings, Users};
 use pychat::invite::{Invite, read_key_line};
 use pychat::ledger::{Jobs, Sqlite, SqliteFile};
+use pychat::net::http;
 use pychat::server::accounts::directory::Directory;
-use pychat::server::observe::prometheus;
 use pychat::server::operator::ctl;
 use pychat::suite::{Suite, Suites};
 use pychat::wire::codec::{self, Login, Parts};
@@ -370,7 +370,7 @@ pub fn fuzz_outbox(bytes: &[u8]) {
 /// A question to the listener for metrics, in pieces.
 pub fn fuzz_metrics(bytes: &[u8]) {
     let mut rest = bytes;
-    let _ = prometheus::is_wanted(|part| rest.read(part));
+    let _ = http::is_wanted("/metrics", |part| rest.read(part));
 }
 
 /// A request to the control socket.

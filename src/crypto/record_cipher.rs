@@ -18,6 +18,11 @@ const REKEY_RECORDS: u64 = 65_536;
 /// Records in one direction of a session.
 const RECORDS_MAX: u64 = 1 << 32;
 
+/// Bytes of the sealed record of a body.
+pub fn sealed_bytes(body_bytes: usize) -> usize {
+    (1 + body_bytes).next_multiple_of(PADDING_BYTES) + TAG_BYTES
+}
+
 /// The one failure of opening or sealing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the record does not open")]
@@ -133,7 +138,7 @@ impl Sealer {
         let start = out.len();
         out.push(kind.into());
         out.extend_from_slice(body);
-        out.resize(start + (1 + body.len()).next_multiple_of(PADDING_BYTES), b' ');
+        out.resize(start + sealed_bytes(body.len()) - TAG_BYTES, b' ');
         let plain = &mut out[start..];
         let tag = self.0.key.seal(nonce(counter), b"", plain);
         out.extend_from_slice(&tag.ok_or(RecordError)?);

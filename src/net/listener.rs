@@ -1,10 +1,13 @@
 //! Listening: a backlog for all clients that come back at once, and an accept that never waits.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsFd, BorrowedFd};
 
 use socket2::{Domain, Protocol, Socket, Type};
+
+use super::link::Link;
+use super::tcp;
 
 /// A socket that connections arrive at.
 pub struct Listener {
@@ -43,16 +46,16 @@ impl Listener {
         self.address
     }
 
-    /// The next connection, which does not block either; none where none has arrived.
+    /// The next connection, whose source does not wait either; none where none has arrived.
     ///
     /// # Errors
     /// The system has no descriptor for it, say. A connection that is gone again is none.
-    pub fn accept(&self) -> io::Result<Option<(TcpStream, SocketAddr)>> {
+    pub fn accept(&self) -> io::Result<Option<Link>> {
         match self.socket.accept() {
             Ok((stream, peer)) => {
                 stream.set_nonblocking(true)?;
                 stream.set_nodelay(true)?;
-                Ok(Some((stream, peer)))
+                Ok(Some(tcp::accepted(stream, peer)))
             }
             Err(error) => match error.kind() {
                 io::ErrorKind::WouldBlock | io::ErrorKind::ConnectionAborted => Ok(None),

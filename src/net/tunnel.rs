@@ -1,20 +1,20 @@
 //! A connection and a handshake make a tunnel: records in, records out. The client's way in is
 //! here; the server's is its admission.
 
-use std::io::{self, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream, ToSocketAddrs};
+use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::link::{Link, Patience, RecordSink, RecordSource, send_record};
+use super::tcp;
 use crate::crypto::handshake::{self, ClientStart};
 use crate::crypto::key_request::{self, ANSWER_BYTES};
 use crate::crypto::lineage::{self, AnswerError, Lineage};
-use crate::crypto::record_cipher::RECORD_BYTES_MAX;
+use crate::crypto::record_cipher::{RECORD_BYTES_MAX, sealed_bytes};
 use crate::crypto::{Fingerprint, Identity, Opener, PublicKey, RecordType, Sealer};
-use crate::limits::RECORD_LOGIN_BYTES_MAX;
 use crate::suite::{Suite, Suites};
 use crate::wire::codec::{self, Login, Parts};
-use crate::wire::record::{self, RecordReader};
 
 /// What a server says in the clear to peers that have an invite, instead of the next record of the handshake.
 pub const BUSY: &[u8] = b"PYCHAT!busy";
@@ -77,31 +77,22 @@ fn refused(suite: Suite) -> String {
     )
 }
 
-/// A socket whose reads share one absolute deadline, or a time for each record.
-pub struct Socket {
-    stream: Arc<TcpStream>,
-    deadline: Option<Instant>,
-    /// A record that comes byte by byte has no more time than one that does not come.
-    patience: Duration,
-    asked: Instant,
-}
-
 /// The reading half after the handshake.
 pub struct TunnelReader {
-    records: RecordReader<Socket>,
+    source: Box<dyn RecordSource>,
     opener: Opener,
 }
 
 /// The client's writing half after the handshake.
 pub struct TunnelWriter {
-    stream: Arc<TcpStream>,
+    sink: Arc<dyn RecordSink>,
     sealer: Sealer,
     sealed: Vec<u8>,
 }
 
-/// Cuts a tunnel's socket from any thread.
+/// Cuts a tunnel's connection from any thread.
 #[derive(Clone)]
-pub struct Closer(Arc<TcpStream>);
+pub struct Closer(Arc<dyn RecordSink>);
 
 /// Both halves, and who is at the other end.
 pub struct Tunnel {
@@ -121,68 +112,34 @@ pub enum Incoming<'a> {
     Closed(Option<String>),
 }
 
-impl Read for Socket {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if let Some(deadline) = self.deadline {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return Err(io::ErrorKind::TimedOut.into());
-            }
-            self.stream.set_read_timeout(Some(left))?;
-        } else if self.asked.elapsed() >= self.patience {
-            return Err(io::ErrorKind::WouldBlock.into());
-        }
-        (&*self.stream).read(buffer)
-    }
-}
-
-/// Reads records of the handshake from a fresh connection, all before one deadline.
-pub fn login_reader(stream: &Arc<TcpStream>, deadline: Instant) -> RecordReader<Socket> {
-    let stream = Arc::clone(stream);
-    let deadline = Some(deadline);
-    let socket = Socket { stream, deadline, patience: Duration::MAX, asked: Instant::now() };
-    RecordReader::new(socket, RECORD_LOGIN_BYTES_MAX)
-}
-
-/// Writes one record of the handshake in clear framing.
-pub fn write_record(stream: &TcpStream, body: &[u8]) -> io::Result<()> {
-    let mut framed = Vec::with_capacity(body.len() + 2);
-    record::frame(&mut framed, |out| out.extend_from_slice(body));
-    let mut stream = stream;
-    stream.write_all(&framed)
-}
-
 impl TunnelReader {
-    /// `records` is what read the handshake: bytes may have come behind it.
-    pub fn new(records: RecordReader<Socket>, opener: Opener) -> Self {
-        TunnelReader { records, opener }
+    /// `source` is what read the handshake: bytes may have come behind it.
+    pub fn new(source: Box<dyn RecordSource>, opener: Opener) -> Self {
+        TunnelReader { source, opener }
     }
 
     /// The login is over: longer records are legal, and one `receive` takes `timeout` at most, or
     /// twice as long where a record began to come.
     pub fn set_timeout(&mut self, timeout: Duration) -> io::Result<()> {
-        self.records.set_bytes_max(RECORD_BYTES_MAX);
-        let socket = self.records.source_mut();
-        (socket.deadline, socket.patience) = (None, timeout);
-        socket.stream.set_read_timeout(Some(timeout))
+        self.source.set_record_bytes_max(RECORD_BYTES_MAX);
+        self.source.set_patience(Patience::Each(timeout))
     }
 
     /// The login is over: longer records are legal, and all reads share a deadline.
-    pub fn set_deadline(&mut self, deadline: Instant) {
-        self.records.set_bytes_max(RECORD_BYTES_MAX);
-        self.records.source_mut().deadline = Some(deadline);
+    pub fn set_deadline(&mut self, deadline: Instant) -> io::Result<()> {
+        self.source.set_record_bytes_max(RECORD_BYTES_MAX);
+        self.source.set_patience(Patience::Until(deadline))
     }
 
     /// Whether a whole record is at hand without another read.
     pub fn has_record(&self) -> bool {
-        self.records.has_record()
+        self.source.has_record()
     }
 
     /// The next record. `WouldBlock` or `TimedOut` after a time of silence; `InvalidData` where a
     /// record does not open, and nothing that follows will.
     pub fn receive(&mut self) -> io::Result<Incoming<'_>> {
-        self.records.source_mut().asked = Instant::now();
-        let record = match self.records.read() {
+        let record = match self.source.read() {
             Ok(Some(record)) => record,
             Ok(None) => return Ok(Incoming::Closed(None)),
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
@@ -202,12 +159,17 @@ impl TunnelReader {
 }
 
 impl TunnelWriter {
-    /// Seals and writes one record; waits for a slow network, at most for the write timeout.
+    pub fn new(sink: Arc<dyn RecordSink>, sealer: Sealer) -> Self {
+        TunnelWriter { sink, sealer, sealed: Vec::new() }
+    }
+
+    /// Seals and sends one record.
     pub fn send(&mut self, kind: RecordType, body: &[u8]) -> io::Result<()> {
         self.sealed.clear();
-        record::frame(&mut self.sealed, |out| self.sealer.seal(kind, body, out))
-            .map_err(io::Error::other)?;
-        (&*self.stream).write_all(&self.sealed)
+        self.sink.frame(sealed_bytes(body.len()), &mut self.sealed);
+        self.sealer.seal(kind, body, &mut self.sealed).map_err(io::Error::other)?;
+        // What a sink keeps for later is sent by its owner.
+        self.sink.send(&self.sealed).map(drop)
     }
 
     /// Ends the session so that the other side knows it was meant.
@@ -215,23 +177,19 @@ impl TunnelWriter {
         let reason = serde_json::to_string(reason).expect("a string is plain JSON");
         // Whoever is gone already needs no goodbye.
         let _ = self.send(RecordType::Close, reason.as_bytes());
-        let _ = self.stream.shutdown(Shutdown::Write);
+        self.sink.finish();
     }
 
     pub fn closer(&self) -> Closer {
-        Closer(Arc::clone(&self.stream))
+        Closer(Arc::clone(&self.sink))
     }
 }
 
 impl Closer {
     pub fn cut(&self) {
-        // A socket that is gone already is what is wanted.
-        let _ = self.0.shutdown(Shutdown::Both);
+        self.0.cut();
     }
 }
-
-/// A write that the network does not take for this long ends a client's session.
-const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The server to dial, and how.
 pub struct Dial<'a> {
@@ -266,22 +224,21 @@ pub fn prove(to: &Dial<'_>, identity: &Identity) -> Result<(), DialError> {
 
 fn shake_hands(to: &Dial<'_>, identity: &Identity) -> Result<Tunnel, DialError> {
     let deadline = Instant::now() + to.patience;
-    let (stream, peer) = connect(to.host, to.port, deadline)?;
-    let mut records = login_reader(&stream, deadline);
+    let Link { mut source, sink, peer } = connect(to.host, to.port, deadline)?;
     let (start, r0) = ClientStart::new(identity, to.server, to.suites);
-    write_record(&stream, &r0).map_err(|_| DialError::Silent)?;
-    let r1 = first_answer(&mut records)?;
+    send_record(&*sink, &r0).map_err(|_| DialError::Silent)?;
+    let r1 = first_answer(&mut *source)?;
     let refused = match handshake::suite_of(r1) {
         Some(suite) if !to.suites.contains(suite) => DialError::Suite(suite),
         _ => DialError::Foreign,
     };
     let (sent, r2) = start.answer(r1).map_err(|_| refused)?;
-    write_record(&stream, &r2).map_err(|_| DialError::Cut)?;
-    let r3 = answer(&mut records)?.ok_or(DialError::Cut)?;
+    send_record(&*sink, &r2).map_err(|_| DialError::Cut)?;
+    let r3 = answer(&mut *source)?.ok_or(DialError::Cut)?;
     let transport = sent.finish(r3).map_err(|_| DialError::WrongKey)?;
-    let writer = TunnelWriter { stream, sealer: transport.sealer, sealed: Vec::new() };
-    let mut reader = TunnelReader::new(records, transport.opener);
-    reader.set_deadline(deadline);
+    let writer = TunnelWriter::new(sink, transport.sealer);
+    let mut reader = TunnelReader::new(source, transport.opener);
+    reader.set_deadline(deadline).map_err(|_| DialError::Cut)?;
     let parts = Parts::default();
     Ok(Tunnel { reader, writer, parts, session_id: transport.session_id, peer })
 }
@@ -294,11 +251,11 @@ pub fn fetch_key(
     patience: Duration,
 ) -> Result<PublicKey, DialError> {
     let deadline = Instant::now() + patience;
-    let (stream, _) = connect(host, port, deadline)?;
+    let mut link = connect(host, port, deadline)?;
     let nonce = rand::random();
-    write_record(&stream, &key_request::ask(server, nonce)).map_err(|_| DialError::Silent)?;
-    let mut records = login_reader(&stream, deadline);
-    let sealed = first_answer(&mut records)?;
+    let ask = key_request::ask(server, nonce);
+    send_record(&*link.sink, &ask).map_err(|_| DialError::Silent)?;
+    let sealed = first_answer(&mut *link.source)?;
     if sealed.len() != ANSWER_BYTES {
         return Err(DialError::Foreign);
     }
@@ -313,45 +270,24 @@ pub fn fetch_lineage(
     patience: Duration,
 ) -> Result<(PublicKey, Lineage), DialError> {
     let deadline = Instant::now() + patience;
-    let (stream, _) = connect(host, port, deadline)?;
+    let mut link = connect(host, port, deadline)?;
     let nonce = rand::random();
-    write_record(&stream, &lineage::ask(server, nonce)).map_err(|_| DialError::Silent)?;
-    let mut records = login_reader(&stream, deadline);
-    records.set_bytes_max(RECORD_BYTES_MAX);
-    let sealed = first_answer(&mut records)?;
+    send_record(&*link.sink, &lineage::ask(server, nonce)).map_err(|_| DialError::Silent)?;
+    link.source.set_record_bytes_max(RECORD_BYTES_MAX);
+    let sealed = first_answer(&mut *link.source)?;
     lineage::read_answer(server, nonce, sealed).map_err(|error| match error {
         AnswerError::Foreign => DialError::Foreign,
         AnswerError::Unsigned => DialError::Unsigned,
     })
 }
 
-fn connect(
-    host: &str,
-    port: u16,
-    deadline: Instant,
-) -> Result<(Arc<TcpStream>, SocketAddr), DialError> {
-    let addresses = (host, port).to_socket_addrs().map_err(DialError::Connect)?;
-    let mut last = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
-    for address in addresses {
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Err(DialError::Timeout);
-        }
-        match TcpStream::connect_timeout(&address, left) {
-            Ok(stream) => {
-                stream.set_nodelay(true).map_err(DialError::Connect)?;
-                stream.set_write_timeout(Some(WRITE_TIMEOUT)).map_err(DialError::Connect)?;
-                return Ok((Arc::new(stream), address));
-            }
-            Err(error) => last = error,
-        }
-    }
-    Err(DialError::Connect(last))
+fn connect(host: &str, port: u16, deadline: Instant) -> Result<Link, DialError> {
+    tcp::connect(host, port, deadline).map_err(DialError::Connect)?.ok_or(DialError::Timeout)
 }
 
 /// The server's first record.
-fn first_answer(records: &mut RecordReader<Socket>) -> Result<&[u8], DialError> {
-    match answer(records) {
+fn first_answer(source: &mut dyn RecordSource) -> Result<&[u8], DialError> {
+    match answer(source) {
         Ok(Some(record)) => Ok(record),
         Ok(None) | Err(DialError::Cut) => Err(DialError::Silent),
         Err(error) => Err(error),
@@ -359,8 +295,8 @@ fn first_answer(records: &mut RecordReader<Socket>) -> Result<&[u8], DialError> 
 }
 
 /// One record of the handshake from the server; none where it closed instead.
-fn answer(records: &mut RecordReader<Socket>) -> Result<Option<&[u8]>, DialError> {
-    match records.read() {
+fn answer(source: &mut dyn RecordSource) -> Result<Option<&[u8]>, DialError> {
+    match source.read() {
         Ok(Some(record)) => match record.strip_prefix(b"PYCHAT!") {
             Some(word) => Err(said_in_the_clear(word)),
             None => Ok(Some(record)),

@@ -60,7 +60,7 @@ impl Access {
     /// Ends the sessions of those who may not be here any more.
     pub fn turn_out(&self) {
         for (user, queue) in self.hub.sessions() {
-            let whom = Whom { user: &user, key: queue.key, address: queue.address() };
+            let whom = Whom { user: &user, key: queue.key, address: Some(queue.address()) };
             if let Some(event) = self.bars(whom) {
                 queue.end(Some(&event), "refused");
                 log::info!("{user} may not be here any more");
@@ -99,7 +99,7 @@ impl Access {
         let mut sessions = self.hub.sessions();
         sessions.retain(|(user, queue)| {
             let spared = spares_owners && users.role(user) >= Role::Owner;
-            !spared && subject.holds(Whom { user, key: queue.key, address: queue.address() })
+            !spared && subject.holds(Whom { user, key: queue.key, address: Some(queue.address()) })
         });
         sessions.into_iter().map(|(_, queue)| queue).collect()
     }

@@ -180,7 +180,7 @@ fn next(
     deadline: Instant,
     left: &mut Allowance,
 ) -> io::Result<Next> {
-    reader.set_deadline(deadline);
+    reader.set_deadline(deadline)?;
     match reader.receive()? {
         Incoming::Record(_, body) if !left.takes(body.len()) => Ok(Next::TooMuch),
         Incoming::Record(RecordType::Json, body) => {

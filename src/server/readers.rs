@@ -178,9 +178,6 @@ pub fn run(lane: &Lane, reader: &dyn Reader) {
 
 #[cfg(test)]
 mod tests {
-    use std::io;
-    use std::net::IpAddr;
-    use std::os::fd::BorrowedFd;
     use std::thread;
     use std::time::Instant;
 
@@ -190,37 +187,16 @@ mod tests {
     use crate::crypto::record_cipher::pair;
     use crate::ledger::doubles::Acting;
     use crate::ledger::{Memory, Page};
-    use crate::server::delivery::sink::Sink;
+    use crate::net::memory;
+    use crate::server::delivery::send_queue::Outgoing;
 
     const LONG: Duration = Duration::from_secs(60);
 
-    struct Nowhere;
-
-    impl Sink for Nowhere {
-        fn send(&self, bytes: &[u8]) -> io::Result<usize> {
-            Ok(bytes.len())
-        }
-
-        fn cut(&self) {}
-
-        fn address(&self) -> Option<IpAddr> {
-            None
-        }
-
-        fn fd(&self) -> BorrowedFd<'_> {
-            unimplemented!("nobody polls it")
-        }
-    }
-
     fn queue() -> Arc<SendQueue> {
         let (sealer, _) = pair([7; 32]);
-        Arc::new(SendQueue::new(
-            SessionId(1),
-            Fingerprint([7; 32]),
-            Arc::new(Nowhere),
-            sealer,
-            1 << 20,
-        ))
+        let ([link, _], _) = memory::pair(usize::MAX);
+        let outgoing = Outgoing { sink: link.sink, sealer, address: link.peer.ip() };
+        Arc::new(SendQueue::new(SessionId(1), Fingerprint([7; 32]), outgoing, 1 << 20))
     }
 
     fn user(name: &str) -> UserName {

@@ -84,7 +84,7 @@ pub fn enter(context: &Arc<Context>, stranger: KeyHolder, id: SessionId) -> Opti
         not_admitted(context, stranger);
         return None;
     };
-    let KeyHolder { login, key, mut reader, sealer, stream, waiting, peer } = stranger;
+    let KeyHolder { login, key, mut reader, outgoing, waiting, peer } = stranger;
     // Dropped before the peer has entered, it penalises the source.
     let registered = waiting.registered();
     let address = peer.ip();
@@ -97,7 +97,7 @@ pub fn enter(context: &Arc<Context>, stranger: KeyHolder, id: SessionId) -> Opti
         _ => device,
     };
     let answers_max = context.config.get().limits.answers_bytes_max;
-    let queue = Arc::new(SendQueue::new(id, key.fingerprint(), stream, sealer, answers_max));
+    let queue = Arc::new(SendQueue::new(id, key.fingerprint(), outgoing, answers_max));
     let session = Session { context: Arc::clone(context), queue, user, device, address };
     if session.is_barred() {
         return None;
@@ -173,7 +173,7 @@ impl Entered {
 
 /// Tells a stranger, inside the channel, what to do to be let in.
 fn not_admitted(context: &Context, stranger: KeyHolder) {
-    let KeyHolder { login, key, sealer, stream, waiting, peer, .. } = stranger;
+    let KeyHolder { login, key, outgoing, waiting, peer, .. } = stranger;
     let fingerprint = key.fingerprint();
     let from = server_log::address(peer);
     log::info!("not admitted: {} from {from} with {fingerprint}", login.name);
@@ -183,7 +183,7 @@ fn not_admitted(context: &Context, stranger: KeyHolder) {
         format!("{fingerprint} is not registered here: send your key line to the operator");
     let event = Event::Goodbye { code: Code::NotAdmitted, reason, retry_ms: Some(2_000) };
     let limit = context.config.get().limits.answers_bytes_max;
-    let queue = SendQueue::new(SessionId(0), fingerprint, stream, sealer, limit);
+    let queue = SendQueue::new(SessionId(0), fingerprint, outgoing, limit);
     queue.end(Some(&event), "not_admitted");
 }
 

@@ -86,14 +86,9 @@ impl<R: Read> RecordReader<R> {
     }
 }
 
-/// Appends a record's frame to `out`: `fill` appends the record itself. Gives what `fill` gives.
-pub fn frame<T>(out: &mut Vec<u8>, fill: impl FnOnce(&mut Vec<u8>) -> T) -> T {
-    let start = out.len();
-    out.extend_from_slice(&[0, 0]);
-    let result = fill(out);
-    let bytes = u16::try_from(out.len() - start - 2).expect("a record has at most 65535 bytes");
-    out[start..start + 2].copy_from_slice(&bytes.to_be_bytes());
-    result
+/// What stands before a record of so many bytes.
+pub fn head(record_bytes: usize) -> [u8; 2] {
+    u16::try_from(record_bytes).expect("a record has at most 65535 bytes").to_be_bytes()
 }
 
 #[cfg(test)]
@@ -142,7 +137,8 @@ mod tests {
         ) {
             let mut bytes = Vec::new();
             for record in &records {
-                frame(&mut bytes, |out| out.extend_from_slice(record));
+                bytes.extend(head(record.len()));
+                bytes.extend(record);
             }
             let read = read_all(Dripping { bytes, pieces, late: false }, 65_535).unwrap();
             prop_assert_eq!(read, records);
@@ -151,7 +147,8 @@ mod tests {
         #[test]
         fn a_cut_stream_is_an_error_and_never_a_record(cut in 1usize..10) {
             let mut bytes = Vec::new();
-            frame(&mut bytes, |out| out.extend_from_slice(&[7; 9]));
+            bytes.extend(head(9));
+            bytes.extend([7; 9]);
             bytes.truncate(cut);
             let read = read_all(Dripping { bytes, pieces: vec![], late: false }, 65_535);
             prop_assert_eq!(read.unwrap_err().kind(), io::ErrorKind::UnexpectedEof);

@@ -3,21 +3,21 @@
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
-use super::link::{Arrived, Link};
 use crate::chat::{ChannelName, MsgId, NewMessage, Position, SessionId, Target, UserName};
 use crate::client::conversations::Conversations;
 use crate::client::model::{Giver, Model, Use};
 use crate::client::outbox::Outbox;
-use crate::crypto::Opener;
+use crate::net::memory::Pipe;
+use crate::net::tunnel::{TunnelReader, TunnelWriter};
 use crate::wire::codec::Parts;
-use crate::wire::record::RecordReader;
 
 /// A client's end of a link.
 pub struct Connection {
     pub id: SessionId,
-    pub link: Arc<Link>,
-    pub records: RecordReader<Arrived>,
-    pub opener: Opener,
+    pub reader: TunnelReader,
+    pub writer: TunnelWriter,
+    /// From the server to here.
+    pub pipe: Arc<Pipe>,
     pub parts: Parts,
 }
 

@@ -5,9 +5,8 @@
 #[path = "../../tests/world/checker.rs"]
 mod checker;
 mod device;
-mod link;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::io;
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex};
@@ -22,23 +21,22 @@ use crate::chat::{
 };
 use crate::client::model::{Action, Input, Loss, Output};
 use crate::config::Config;
-use crate::crypto::record_cipher::{RECORD_BYTES_MAX, pair};
+use crate::crypto::record_cipher::pair;
 use crate::crypto::{Fingerprint, RecordType};
 use crate::ledger::doubles::{Acting, Fails, Faulty};
 use crate::ledger::{Memory, Page, Reader, SplitLedger, SplitReader};
 use crate::limits::Limits;
+use crate::net::memory::{self, Pipe};
+use crate::net::tunnel::{Incoming, TunnelReader, TunnelWriter};
 use crate::server::commit;
 use crate::server::delivery::backfill;
 use crate::server::delivery::flusher::{self, Flusher};
-use crate::server::delivery::send_queue::SendQueue;
-use crate::server::delivery::sink::Sink;
+use crate::server::delivery::send_queue::{Outgoing, SendQueue};
 use crate::server::hub::{Hub, Said};
 use crate::wire::codec::{self, Parts};
-use crate::wire::record::RecordReader;
 use crate::wire::stored_fields;
 use checker::{Line, Run, check};
 use device::{Connection, Device};
-use link::{Arrived, Link, LinkState};
 
 const SEEDS: u64 = 500;
 /// What one world does before its faults end.
@@ -53,19 +51,21 @@ const PAGE: Page = Page { lines_max: 1 << 20, bytes_max: 1 << 30 };
 struct Server {
     hub: Hub,
     blocked: Vec<Arc<SendQueue>>,
-    /// Each with its link and what its client has sent.
     sessions: Vec<Session>,
     _ear: UnixStream,
 }
 
 struct Session {
     queue: Arc<SendQueue>,
-    link: Arc<Link>,
+    reader: TunnelReader,
+    /// From its client to here.
+    pipe: Arc<Pipe>,
     user: UserName,
     device: DeviceName,
-    /// From its client, as encoded messages.
-    incoming: VecDeque<Vec<u8>>,
 }
+
+/// Bytes that reach a server at once. Of what it has not got yet, a link that breaks loses some.
+const PIECE: usize = 64;
 
 struct World {
     seed: u64,
@@ -157,13 +157,11 @@ impl World {
                 {
                     run.refused.remove(&message.id.to_string());
                 }
-                let Some(connection) = &device.connection else { return };
-                let mut sessions = self.server.sessions.iter_mut();
-                let session = sessions.find(|session| session.queue.id == connection.id);
-                let (Some(session), false) = (session, connection.link.is_cut()) else { return };
+                let Some(connection) = &mut device.connection else { return };
                 let mut bytes = Vec::new();
                 codec::encode(&command, &mut bytes);
-                session.incoming.push_back(bytes);
+                // A link that is cut takes nothing.
+                let _ = connection.writer.send(RecordType::Json, &bytes);
             }
             Action::Keep(message) => {
                 let conversation = Conversation::of(&device.user, message.to.clone());
@@ -251,31 +249,27 @@ impl World {
         self.sessions_made += 1;
         let id = SessionId(self.sessions_made);
         let room = self.chance.random_range(300..20_000);
-        let state = LinkState { bytes: VecDeque::new(), room, cut: false };
-        let link = Arc::new(Link { state: Mutex::new(state) });
+        let ([server, client], [down, up]) = memory::pair(room);
         let (sealer, opener) = pair(self.chance.random());
-        let sink: Arc<dyn Sink> = Arc::clone(&link) as _;
+        let outgoing = Outgoing { sink: server.sink, sealer, address: server.peer.ip() };
         let key = Fingerprint([number as u8; 32]);
         let answers_max = self.limits.answers_bytes_max;
-        let queue = Arc::new(SendQueue::new(id, key, sink, sealer, answers_max));
+        let queue = Arc::new(SendQueue::new(id, key, outgoing, answers_max));
+        let reader = TunnelReader::new(client.source, opener);
+        let (sealer, opener) = pair(self.chance.random());
+        let writer = TunnelWriter::new(client.sink, sealer);
         let device = &mut self.devices[number];
         device.dials = false;
-        let records = RecordReader::new(Arrived::default(), RECORD_BYTES_MAX);
-        device.connection = Some(Connection {
-            id,
-            link: Arc::clone(&link),
-            records,
-            opener,
-            parts: Parts::default(),
-        });
+        device.connection =
+            Some(Connection { id, reader, writer, pipe: down, parts: Parts::default() });
         let user = device.user.clone();
         let name: DeviceName = format!("d{number}").parse().unwrap();
         self.server.sessions.push(Session {
             queue: Arc::clone(&queue),
-            link,
+            reader: TunnelReader::new(server.source, opener),
+            pipe: up,
             user: user.clone(),
             device: name.clone(),
-            incoming: VecDeque::new(),
         });
         let welcome = Event::Welcome {
             name: user.clone(),
@@ -289,9 +283,22 @@ impl World {
 
     /// The session's thread takes the next message.
     fn takes(&mut self, session: usize) {
-        let Some(bytes) = self.server.sessions[session].incoming.pop_front() else { return };
-        let mut commands = codec::decode::<Command>(&bytes);
-        let command = commands.next().expect("a message").expect("it is well-formed");
+        let Session { reader, pipe, .. } = &mut self.server.sessions[session];
+        let command = loop {
+            match reader.receive() {
+                Ok(Incoming::Record(_, body)) => {
+                    let mut commands = codec::decode::<Command>(body);
+                    break commands.next().expect("a message").expect("it is well-formed");
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    if pipe.carry(PIECE) == 0 && !pipe.is_cut() {
+                        return;
+                    }
+                }
+                Ok(Incoming::Closed(None)) => return,
+                other => panic!("seed {}: {other:?}", self.seed),
+            }
+        };
         if !matches!(command, Command::Say(_)) {
             // Anything else waits until the ledger has decided.
             self.writes();
@@ -340,20 +347,16 @@ impl World {
     /// Up to `bytes_max` bytes reach a client, and it obeys what they say; whether there were any.
     fn arrives(&mut self, number: usize, bytes_max: usize) -> bool {
         let Some(connection) = &mut self.devices[number].connection else { return false };
-        let arrived = connection.link.with(|state| {
-            let bytes = state.bytes.len().min(bytes_max);
-            state.bytes.drain(..bytes).collect::<Vec<u8>>()
-        });
-        connection.records.source_mut().0.extend(&arrived);
+        let arrived = connection.pipe.carry(bytes_max);
         let mut events = Vec::new();
         loop {
-            match connection.records.read() {
-                Ok(Some(record)) => {
-                    let (kind, body) = connection.opener.open(record).expect("it opens");
+            match connection.reader.receive() {
+                Ok(Incoming::Record(kind, body)) => {
                     assert_eq!(kind, RecordType::Json);
                     let messages = connection.parts.join(body).expect("short enough");
                     events.extend(codec::decode::<Event>(messages).map(|event| event.unwrap()));
                 }
+                Ok(Incoming::Closed(None)) => break,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 other => panic!("seed {}: {other:?}", self.seed),
             }
@@ -367,13 +370,13 @@ impl World {
             }
             self.happens(number, Input::Event(event));
         }
-        !arrived.is_empty()
+        arrived > 0
     }
 
     /// The client notices that its link is cut.
     fn notices(&mut self, number: usize) -> bool {
         let device = &mut self.devices[number];
-        let cut = device.connection.take_if(|connection| connection.link.is_cut()).is_some();
+        let cut = device.connection.take_if(|connection| connection.pipe.is_cut()).is_some();
         if cut {
             self.happens(number, Input::Lost(Loss::Cut));
         }
@@ -383,22 +386,16 @@ impl World {
     /// A link breaks: some of what was under way still arrives, on either side.
     fn breaks(&mut self, number: usize) {
         let Some(connection) = &self.devices[number].connection else { return };
-        let arrive = self.chance.random::<f64>();
-        connection.link.with(|state| {
-            state.cut = true;
-            let bytes = state.bytes.len() as f64 * arrive;
-            state.bytes.truncate(bytes as usize);
-        });
-        let of = |session: &&mut Session| session.queue.id == connection.id;
-        if let Some(session) = self.server.sessions.iter_mut().find(of) {
-            let messages = self.chance.random_range(0..=session.incoming.len());
-            session.incoming.truncate(messages);
+        connection.pipe.break_off(self.chance.random());
+        let of = |session: &&Session| session.queue.id == connection.id;
+        if let Some(session) = self.server.sessions.iter().find(of) {
+            session.pipe.break_off(self.chance.random());
         }
     }
 
     /// Every process of the server ends without a word, and the next one begins.
     fn is_killed(&mut self) {
-        self.server.sessions.iter().for_each(|session| session.link.cut());
+        self.server.sessions.iter().for_each(|session| session.queue.retire());
         self.fails.lock().unwrap().poisoned = false;
         self.server = serve(&self.kept, &self.limits);
     }
@@ -408,7 +405,7 @@ impl World {
         self.happens(number, Input::Tick);
         let device = &mut self.devices[number];
         if let Some(connection) = device.connection.take() {
-            connection.link.cut();
+            connection.writer.closer().cut();
         }
         device.start();
     }
@@ -425,7 +422,7 @@ impl World {
         match self.chance.random_range(0..1_000) {
             0..200 => self.types(device),
             200..400 => {
-                if let Some(session) = self.any_session(|session| !session.incoming.is_empty()) {
+                if let Some(session) = self.any_session(|session| !session.pipe.is_empty()) {
                     self.takes(session);
                 }
             }
@@ -439,7 +436,7 @@ impl World {
             880..910 => self.breaks(device),
             910..930 => drop(self.notices(device)),
             930..945 => {
-                if let Some(session) = self.any_session(|session| session.link.is_cut()) {
+                if let Some(session) = self.any_session(|session| session.pipe.is_cut()) {
                     self.leaves(session);
                 }
             }
@@ -470,11 +467,11 @@ impl World {
         for round in 0.. {
             assert!(round < ROUNDS_MAX, "seed {}: it never settles", self.seed);
             let mut busy = false;
-            while let Some(session) = self.any_session(|session| !session.incoming.is_empty()) {
+            while let Some(session) = self.any_session(|session| !session.pipe.is_empty()) {
                 self.takes(session);
                 busy = true;
             }
-            while let Some(session) = self.any_session(|session| session.link.is_cut()) {
+            while let Some(session) = self.any_session(|session| session.pipe.is_cut()) {
                 self.leaves(session);
                 busy = true;
             }
@@ -494,7 +491,7 @@ impl World {
                 self.joins(number);
                 self.happens(number, Input::Tick);
             }
-            busy |= self.server.sessions.iter().any(|session| !session.incoming.is_empty());
+            busy |= self.server.sessions.iter().any(|session| !session.pipe.is_empty());
             if !busy {
                 return;
             }

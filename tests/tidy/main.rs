@@ -289,6 +289,22 @@ fn a_foreign_lock_is_noticed() {
 }
 
 #[test]
+fn sockets_are_named_in_net_only() {
+    let sources = graph::sources();
+    let named = sources.iter().filter(|(path, text)| {
+        let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap();
+        !path.starts_with("net/") && !graph::is_test(path) && names_a_socket(code)
+    });
+    assert_eq!(named.map(|(path, _)| path.as_str()).collect::<Vec<_>>(), [""; 0]);
+    let is_net = |path: &str| sources.iter().any(|(one, text)| one == path && names_a_socket(text));
+    assert!(is_net("net/tcp.rs") && is_net("net/listener.rs"));
+}
+
+fn names_a_socket(code: &str) -> bool {
+    ["TcpStream", "TcpListener", "socket2::"].iter().any(|word| code.contains(word))
+}
+
+#[test]
 fn the_contract_for_programs_lists_every_code() {
     let contract = read("docs/json.md");
     let rows = rows(&contract, "Codes");

@@ -14,11 +14,12 @@ use pychat::crypto::hello::Greeting;
 use pychat::crypto::record_cipher::RECORD_BYTES_MAX;
 use pychat::crypto::{Identity, Opener, RecordType, Sealer};
 use pychat::suite::Suites;
-use pychat::wire::record::{RecordReader, frame};
+use pychat::wire::record::RecordReader;
 use serde_json::Value;
 
 use super::pty::Terminal;
 use super::spare::SpareKeys;
+use super::way::{self, write_record};
 use super::{BINARY, DEADLINE, Program, clean};
 
 pub struct Double {
@@ -117,11 +118,7 @@ impl Double {
         let greeting = Greeting::read(records.read().ok()??, [&self.identity])?;
         let Greeting::Hello(hello) = greeting else { return None };
         let (hello, r1) = ServerHello::start(hello, Suites::default());
-        let write = |record: &[u8]| {
-            let mut framed = Vec::new();
-            frame(&mut framed, |out| out.extend_from_slice(record));
-            (&stream).write_all(&framed)
-        };
+        let write = |record: &[u8]| write_record(&stream, record);
         write(&r1).ok()?;
         let gated = hello.gate(records.read().ok()??).ok()?;
         let (_, r3, transport) = gated.finish().ok()?;
@@ -143,7 +140,9 @@ impl Guest {
     pub fn sends(&mut self, kind: RecordType, body: &[u8], patience: Duration) -> bool {
         let mut framed = Vec::new();
         for part in body.chunks(16_000) {
-            frame(&mut framed, |out| self.sealer.seal(kind, part, out)).unwrap();
+            let mut record = Vec::new();
+            self.sealer.seal(kind, part, &mut record).unwrap();
+            framed.extend(way::framed(&record));
         }
         self.stream.set_write_timeout(Some(patience)).unwrap();
         self.stream.write_all(&framed).is_ok()

@@ -25,7 +25,6 @@ use pychat::crypto::{Identity, PublicKey};
 use pychat::invite::Invite;
 use pychat::net::tunnel::fetch_key;
 use pychat::suite::Suites;
-use pychat::wire::record::frame;
 use rustix::process::Signal;
 use spare::SpareKeys;
 
@@ -270,14 +269,14 @@ impl World {
     /// The first record of a client that has this server's invite, with its length.
     pub fn hello(&self) -> Vec<u8> {
         let invite = self.parsed_invite();
-        framed_record(&r0(&invite.fingerprint.unwrap(), Suites::default()))
+        way::framed(&r0(&invite.fingerprint.unwrap(), Suites::default()))
     }
 
     /// The same of another major.
     pub fn hello_of(&self, major: char) -> Vec<u8> {
         let invite = self.parsed_invite();
         let head = format!("PYCHAT/{major} of the future").into_bytes();
-        framed_record(&[&head[..], &mac(&invite.fingerprint.unwrap(), &head)].concat())
+        way::framed(&[&head[..], &mac(&invite.fingerprint.unwrap(), &head)].concat())
     }
 
     pub fn operator(&self, args: &[&str]) -> (bool, String) {
@@ -313,12 +312,6 @@ impl World {
         let reply: serde_json::Value = serde_json::from_str(&text).unwrap();
         reply["data"][name].as_u64().unwrap()
     }
-}
-
-fn framed_record(record: &[u8]) -> Vec<u8> {
-    let mut framed = Vec::new();
-    frame(&mut framed, |out| out.extend_from_slice(record));
-    framed
 }
 
 /// A folder with a home and its config.json.

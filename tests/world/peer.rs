@@ -47,7 +47,7 @@ impl Peer {
         let to = Dial { host, port, server: &server, suites, patience: DEADLINE };
         let tunnel = dial(&to, &key, &login).unwrap();
         let mut peer = Peer { reader: tunnel.reader, writer: tunnel.writer, asked: 0 };
-        peer.reader.set_deadline(Instant::now() + 3 * DEADLINE);
+        peer.reader.set_deadline(Instant::now() + 3 * DEADLINE).unwrap();
         peer
     }
 

@@ -1,6 +1,6 @@
 //! Somebody on the way to the server: peers at addresses of their own, and the server's side of a handshake.
 
-use std::io;
+use std::io::{self, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::process::Stdio;
 use std::sync::Arc;
@@ -10,8 +10,11 @@ use std::time::Instant;
 use pychat::crypto::handshake::ServerHello;
 use pychat::crypto::hello::Greeting;
 use pychat::crypto::{Identity, Sealer};
-use pychat::net::tunnel::{TunnelReader, login_reader, write_record};
+use pychat::net::link::RecordSource;
+use pychat::net::tcp;
+use pychat::net::tunnel::TunnelReader;
 use pychat::suite::Suites;
+use pychat::wire::record::head;
 
 use super::{DEADLINE, World};
 
@@ -52,7 +55,7 @@ pub fn sends(world: &World, name: &str, address: &str) -> (i32, String) {
 /// The server's side of a handshake under its own key, up to the client's LOGIN.
 pub fn lets_in(stream: TcpStream, own: &Arc<Identity>) -> (TunnelReader, Sealer, Arc<TcpStream>) {
     let stream = Arc::new(stream);
-    let mut records = login_reader(&stream, Instant::now() + DEADLINE);
+    let mut records = tcp::source(&stream, Instant::now() + DEADLINE);
     let r0 = records.read().unwrap().unwrap().to_vec();
     let Some(Greeting::Hello(hello)) = Greeting::read(&r0, [own]) else { panic!("not an R0") };
     let (hello, r1) = ServerHello::start(hello, Suites::default());
@@ -60,5 +63,15 @@ pub fn lets_in(stream: TcpStream, own: &Arc<Identity>) -> (TunnelReader, Sealer,
     let gated = hello.gate(records.read().unwrap().unwrap()).unwrap();
     let (_, r3, transport) = gated.finish().unwrap();
     write_record(&stream, &r3).unwrap();
-    (TunnelReader::new(records, transport.opener), transport.sealer, stream)
+    (TunnelReader::new(Box::new(records), transport.opener), transport.sealer, stream)
+}
+
+/// A record in its frame.
+pub fn framed(record: &[u8]) -> Vec<u8> {
+    [&head(record.len())[..], record].concat()
+}
+
+/// Writes one record as it is.
+pub fn write_record(mut stream: &TcpStream, record: &[u8]) -> io::Result<()> {
+    stream.write_all(&framed(record))
 }

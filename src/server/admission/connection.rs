@@ -1,8 +1,6 @@
 //! One unauthenticated connection: its first records, read and answered without ever waiting.
 
 use std::io;
-use std::net::{SocketAddr, TcpStream};
-use std::sync::Arc;
 use std::time::Instant;
 
 use super::penalties::Offence;
@@ -10,15 +8,13 @@ use super::table::Stage;
 use super::{Admission, Waiting};
 use crate::crypto::handshake::{ServerGated, ServerHello};
 use crate::crypto::hello::Greeting;
-use crate::net::tunnel::{BUSY, Socket, VERSIONS, login_reader, write_record};
+use crate::net::link::{Link, send_record};
+use crate::net::tunnel::{BUSY, VERSIONS};
 use crate::suite::Suites;
-use crate::wire::record::RecordReader;
 
 /// A connection that has no thread yet. Its buffer grows with what has come.
 pub struct Connection {
-    pub stream: Arc<TcpStream>,
-    pub records: RecordReader<Socket>,
-    pub peer: SocketAddr,
+    pub link: Link,
     pub waiting: Waiting,
     /// For the whole login.
     pub deadline: Instant,
@@ -44,21 +40,15 @@ pub enum Progress {
 }
 
 impl Connection {
-    pub fn new(
-        stream: Arc<TcpStream>,
-        peer: SocketAddr,
-        waiting: Waiting,
-        deadline: Instant,
-    ) -> Self {
-        let records = login_reader(&stream, deadline);
-        Connection { stream, records, peer, waiting, deadline, expected: Expected::Greeting }
+    pub fn new(link: Link, waiting: Waiting, deadline: Instant) -> Self {
+        Connection { link, waiting, deadline, expected: Expected::Greeting }
     }
 
     /// Takes what has come, and answers it.
     pub fn advance(&mut self, admission: &Admission) -> Result<Progress, Offence> {
         let mut evicted = Vec::new();
         loop {
-            let record = match self.records.read() {
+            let record = match self.link.source.read() {
                 Ok(Some(record)) => record,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     return Ok(Progress::Waits(evicted));
@@ -95,16 +85,16 @@ impl Connection {
         let gone = |_| Offence::EarlyEnd(Stage::Greeted);
         match greeting {
             Greeting::Ask(answer) => {
-                write_record(&self.stream, &answer[..]).map_err(gone)?;
+                send_record(&*self.link.sink, &answer[..]).map_err(gone)?;
                 Ok(Expected::Hello)
             }
             Greeting::Hello(hello) => {
                 let (hello, r1) = ServerHello::start(hello, suites);
-                write_record(&self.stream, &r1).map_err(gone)?;
+                send_record(&*self.link.sink, &r1).map_err(gone)?;
                 Ok(Expected::R2(Box::new(hello)))
             }
             Greeting::OtherMajor => {
-                write_record(&self.stream, VERSIONS).map_err(gone)?;
+                send_record(&*self.link.sink, VERSIONS).map_err(gone)?;
                 Err(Offence::EarlyEnd(Stage::Silent))
             }
         }
@@ -113,7 +103,7 @@ impl Connection {
     /// Tells a peer that knows the server that there is no room.
     pub fn turned_away(&self, why: Offence) -> Offence {
         // A peer that does not wait for the answer needs none.
-        let _ = write_record(&self.stream, BUSY);
+        let _ = send_record(&*self.link.sink, BUSY);
         why
     }
 }

@@ -2,7 +2,7 @@
 //! and hands over to a fresh one that stays.
 
 use std::io;
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -14,12 +14,13 @@ use super::penalties::Offence;
 use super::table::Stage;
 use super::{Admission, KeyHolder, Serve, Slot, Stay, Waiting};
 use crate::crypto::handshake::ServerGated;
-use crate::crypto::{PublicKey, RecordType, Sealer};
-use crate::net::tunnel::{BUSY, Incoming, Socket, TunnelReader, write_record};
+use crate::crypto::{PublicKey, RecordType};
+use crate::net::link::{Link, Patience, send_record};
+use crate::net::tunnel::{BUSY, Incoming, TunnelReader};
+use crate::server::delivery::send_queue::Outgoing;
 use crate::server::observe::log as server_log;
 use crate::sync::{Mutex, Rank};
 use crate::wire::codec;
-use crate::wire::record::RecordReader;
 
 /// Stack of a client's thread, in bytes: enough for parsing, small enough for ten thousand.
 const STACK_BYTES: usize = 128 * 1024;
@@ -38,7 +39,7 @@ struct Queue {
 }
 
 /// What a finished handshake gives.
-type Proven = (codec::Login, PublicKey, TunnelReader, Sealer);
+type Proven = (codec::Login, PublicKey, TunnelReader, Outgoing);
 
 impl Admission {
     /// Gives a connection a thread, or tells it that the server is full.
@@ -49,7 +50,7 @@ impl Admission {
         };
         let Some(slot) = self.slot() else { return full(login) };
         let (admission, serve) = (Arc::clone(self), Arc::clone(serve));
-        let peer = login.connection.peer;
+        let peer = login.connection.link.peer;
         let job = move |login| admission.log_in(login, slot, &serve);
         if let Err((error, login)) = on_own_thread(peer, login, job) {
             log::warn!("no thread for {}: {error}", server_log::address(peer));
@@ -60,7 +61,7 @@ impl Admission {
     /// Shakes hands, lets in, and hands over to a thread that has done neither: what that has touched
     /// of its stack and kept of its memory goes with it, before the client stays for hours.
     fn log_in(&self, login: Login, slot: Slot, serve: &Serve) {
-        let peer = login.connection.peer;
+        let peer = login.connection.link.peer;
         let stranger = match self.shake_hands(login) {
             Ok(stranger) => stranger,
             Err((waiting, offence)) => {
@@ -80,11 +81,12 @@ impl Admission {
     /// RSA, R3 and the LOGIN, all before the deadline.
     fn shake_hands(&self, login: Login) -> Result<KeyHolder, (Waiting, Offence)> {
         let Login { connection, gated } = login;
-        let Connection { stream, records, peer, waiting, deadline, .. } = connection;
+        let Connection { link, waiting, deadline, .. } = connection;
+        let peer = link.peer;
         let queue = Queue { deadline, ahead_max: self.ahead_max(waiting.origin.standing) };
-        match self.prove(&stream, records, *gated, queue) {
-            Ok((login, key, reader, sealer)) => {
-                Ok(KeyHolder { login, key, reader, sealer, stream, peer, waiting })
+        match self.prove(link, *gated, queue) {
+            Ok((login, key, reader, outgoing)) => {
+                Ok(KeyHolder { login, key, reader, outgoing, peer, waiting })
             }
             Err(offence) => {
                 let late = Instant::now() >= deadline && offence != Offence::Unserved;
@@ -94,26 +96,20 @@ impl Admission {
     }
 
     /// A failure closes the socket without a byte.
-    fn prove(
-        &self,
-        stream: &TcpStream,
-        records: RecordReader<Socket>,
-        gated: ServerGated,
-        queue: Queue,
-    ) -> Result<Proven, Offence> {
+    fn prove(&self, link: Link, gated: ServerGated, queue: Queue) -> Result<Proven, Offence> {
         let gone = |_: io::Error| Offence::EarlyEnd(Stage::LoggingIn);
-        stream.set_nonblocking(false).map_err(gone)?;
-        stream.set_write_timeout(Some(self.login_time())).map_err(gone)?;
+        let Link { mut source, sink, peer } = link;
+        source.set_patience(Patience::Until(queue.deadline)).map_err(gone)?;
         let Some(permit) = self.permits.take(queue.deadline, queue.ahead_max) else {
             // A peer that does not wait for the answer needs none.
-            let _ = write_record(stream, BUSY);
+            let _ = send_record(&*sink, BUSY);
             return Err(Offence::Unserved);
         };
         self.counts.rsa.fetch_add(1, Ordering::Relaxed);
         let (key, r3, transport) = gated.finish().map_err(|_| Offence::Garbage)?;
         drop(permit);
-        write_record(stream, &r3).map_err(gone)?;
-        let mut reader = TunnelReader::new(records, transport.opener);
+        send_record(&*sink, &r3).map_err(gone)?;
+        let mut reader = TunnelReader::new(source, transport.opener);
         let login = match reader.receive() {
             Ok(Incoming::Record(RecordType::Login, body)) => {
                 let login = codec::decode::<codec::Login>(body).next();
@@ -122,7 +118,8 @@ impl Admission {
             Ok(Incoming::Record(..)) => return Err(Offence::Garbage),
             _ => return Err(Offence::EarlyEnd(Stage::LoggingIn)),
         };
-        Ok((login, key, reader, transport.sealer))
+        let outgoing = Outgoing { sink, sealer: transport.sealer, address: peer.ip() };
+        Ok((login, key, reader, outgoing))
     }
 }
 

@@ -12,20 +12,22 @@ pub mod source;
 mod table;
 mod unauthenticated;
 
-use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::delivery::send_queue::Outgoing;
 use super::stop::Stop;
 use crate::chat::UserName;
 use crate::chat::rate::Stamp;
 use crate::config::{Config, IpRange, admits};
+use crate::crypto::PublicKey;
 use crate::crypto::hello::Greeting;
-use crate::crypto::{PublicKey, Sealer};
 use crate::home::ServerKeys;
 use crate::limits::Limits;
+use crate::net::link::{Link, RecordSink};
 use crate::net::listener::Listener;
 use crate::net::tunnel::TunnelReader;
 use crate::suite::Suites;
@@ -53,7 +55,7 @@ pub struct Admission {
     address: SocketAddr,
     room: capacity::Room,
     permits: Semaphore,
-    table: Mutex<Table<Arc<TcpStream>>>,
+    table: Mutex<Table<Arc<dyn RecordSink>>>,
     penalties: Mutex<Penalties>,
     recent: Mutex<RecentLogins>,
     began: Instant,
@@ -128,8 +130,7 @@ pub struct KeyHolder {
     pub login: Login,
     pub key: PublicKey,
     pub reader: TunnelReader,
-    pub sealer: Sealer,
-    pub stream: Arc<TcpStream>,
+    pub outgoing: Outgoing,
     pub peer: SocketAddr,
     pub waiting: Waiting,
 }
@@ -326,14 +327,10 @@ impl Admission {
 
     /// A place for a connection among the unauthenticated, where it may have one; and the ids of those
     /// that were closed for it.
-    fn enter(
-        self: &Arc<Self>,
-        stream: &Arc<TcpStream>,
-        peer: SocketAddr,
-    ) -> (Option<Waiting>, Vec<u64>) {
+    fn enter(self: &Arc<Self>, link: &Link) -> (Option<Waiting>, Vec<u64>) {
         let mut evicted = Vec::new();
-        let entered = self.origin(peer.ip()).and_then(|origin| {
-            let (id, gone) = self.table.lock().enter(origin, Arc::clone(stream), self.now());
+        let entered = self.origin(link.peer.ip()).and_then(|origin| {
+            let (id, gone) = self.table.lock().enter(origin, Arc::clone(&link.sink), self.now());
             evicted = gone;
             if let (Err(Full), Some(source)) = (id, origin.source) {
                 self.penalties.lock().turned_away(source, self.now());
@@ -393,10 +390,10 @@ impl Admission {
     }
 
     /// Closes connections to make room for others; gives their ids.
-    fn evict(&self, evicted: Vec<Held<Arc<TcpStream>>>) -> Vec<u64> {
-        let close = |held: Held<Arc<TcpStream>>| {
-            // One that is gone already is what is wanted; a thread that reads from it ends.
-            let _ = held.handle.shutdown(std::net::Shutdown::Both);
+    fn evict(&self, evicted: Vec<Held<Arc<dyn RecordSink>>>) -> Vec<u64> {
+        let close = |held: Held<Arc<dyn RecordSink>>| {
+            // A thread that reads from it ends.
+            held.handle.cut();
             self.counts.evicted.fetch_add(1, Ordering::Relaxed);
             // One that others have pushed out before its time has done less.
             let ripe = held.is_ripe(self.now());
@@ -422,7 +419,7 @@ impl Admission {
             self.tell_full();
         }
         connection.waiting.fails(offence);
-        log::debug!("{} did not log in", super::observe::log::address(connection.peer));
+        log::debug!("{} did not log in", super::observe::log::address(connection.link.peer));
     }
 
     fn tell_full(&self) {

@@ -3,7 +3,6 @@
 //! one.
 
 use std::collections::BTreeMap;
-use std::net::{SocketAddr, TcpStream};
 use std::os::fd::AsFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -17,6 +16,7 @@ use super::login::Login;
 use super::penalties::Offence;
 use super::table::Stage;
 use super::{Admission, Serve};
+use crate::net::link::Link;
 use crate::net::listener::Listener;
 use crate::server::observe::log as server_log;
 use crate::server::stop::Stop;
@@ -67,7 +67,9 @@ impl<'a> Unauthenticated<'a> {
             (until.saturating_duration_since(now) + Duration::from_millis(1)).min(PATIENCE)
         });
         let listeners = listener.into_iter().map(|listener| listener.as_fd());
-        let streams = self.connections.values().map(|connection| connection.stream.as_fd());
+        let sinks = self.connections.iter().map(|(id, connection)| (id, &connection.link.sink));
+        let (ids, streams): (Vec<u64>, Vec<_>) =
+            sinks.filter_map(|(id, sink)| Some((*id, sink.fd()?))).unzip();
         let mut fds: Vec<PollFd> = listeners
             .chain(streams)
             .map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN))
@@ -80,16 +82,16 @@ impl<'a> Unauthenticated<'a> {
         }
         let mut ready = fds.iter().map(|fd| !fd.revents().is_empty());
         let arrived = listener.is_some() && ready.next().is_some_and(|ready| ready);
-        let ids = self.connections.keys().zip(ready).filter(|(_, ready)| *ready);
-        (ids.map(|(id, _)| *id).collect(), arrived)
+        let ids = ids.into_iter().zip(ready).filter(|(_, ready)| *ready);
+        (ids.map(|(id, _)| id).collect(), arrived)
     }
 
     fn accept(&mut self, listener: &Listener) {
         for _ in 0..ACCEPTS_MAX {
             match listener.accept() {
-                Ok(Some((stream, peer))) => {
+                Ok(Some(link)) => {
                     self.paused = None;
-                    self.take_in(stream, peer);
+                    self.take_in(link);
                 }
                 Ok(None) => return,
                 Err(error) => {
@@ -103,14 +105,13 @@ impl<'a> Unauthenticated<'a> {
         }
     }
 
-    fn take_in(&mut self, stream: TcpStream, peer: SocketAddr) {
-        let stream = Arc::new(stream);
-        let (waiting, evicted) = self.admission.enter(&stream, peer);
+    fn take_in(&mut self, link: Link) {
+        let (waiting, evicted) = self.admission.enter(&link);
         self.forget(&evicted);
         let Some(waiting) = waiting else { return };
         let id = waiting.id();
         let deadline = Instant::now() + self.admission.login_time();
-        self.connections.insert(id, Connection::new(stream, peer, waiting, deadline));
+        self.connections.insert(id, Connection::new(link, waiting, deadline));
         // A client's hello comes with its connection.
         self.advance(id);
     }
@@ -154,7 +155,7 @@ impl<'a> Unauthenticated<'a> {
     fn forget(&mut self, evicted: &[u64]) {
         for id in evicted {
             if let Some(connection) = self.connections.remove(id) {
-                log::debug!("{} made room", server_log::address(connection.peer));
+                log::debug!("{} made room", server_log::address(connection.link.peer));
             }
         }
     }

@@ -110,7 +110,10 @@ fn wait(ear: &UnixStream, blocked: &[Arc<SendQueue>]) -> Vec<bool> {
     let mut fds = Vec::with_capacity(blocked.len() + 1);
     fds.push(PollFd::from_borrowed_fd(ear.as_fd(), PollFlags::IN));
     for queue in blocked {
-        fds.push(PollFd::from_borrowed_fd(queue.sink().fd(), PollFlags::OUT));
+        let writable = queue.sink().fd().map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::OUT));
+        // What nobody can poll is never ready.
+        let never = || PollFd::from_borrowed_fd(ear.as_fd(), PollFlags::empty());
+        fds.push(writable.unwrap_or_else(never));
     }
     match poll(&mut fds, None) {
         Ok(_) => fds[1..].iter().map(|fd| !fd.revents().is_empty()).collect(),

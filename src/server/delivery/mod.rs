@@ -5,5 +5,4 @@ pub mod backfill;
 pub mod flusher;
 mod records;
 pub mod send_queue;
-pub mod sink;
 pub mod tail;

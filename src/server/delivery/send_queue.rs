@@ -1,5 +1,5 @@
-//! The writing half of a session: its sealer, its cursors, and what its socket has not taken yet.
-//! Nothing here waits: what a socket will not take waits until it is writable.
+//! The writing half of a session: its sealer, its cursors, and what its sink is not given yet.
+//! Nothing here waits: where a sink is full, the rest waits until it takes more.
 
 use std::cell::RefCell;
 use std::io;
@@ -10,13 +10,14 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use super::records::split;
-use super::sink::Sink;
 use super::tail::Span;
 use crate::chat::registry::Start;
 use crate::chat::{Event, Seq, SessionId};
+use crate::crypto::record_cipher::sealed_bytes;
 use crate::crypto::{Fingerprint, RecordType, Sealer};
+use crate::net::link::RecordSink;
 use crate::sync::{Condvar, Mutex, MutexGuard, Rank};
-use crate::wire::{codec, record};
+use crate::wire::codec;
 
 /// A conversation's number in this server's run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -44,7 +45,9 @@ pub struct SendQueue {
     pub id: SessionId,
     /// The key that this session has proven.
     pub key: Fingerprint,
-    sink: Arc<dyn Sink>,
+    sink: Arc<dyn RecordSink>,
+    /// Where the peer is.
+    address: IpAddr,
     answers_bytes_max: usize,
     /// Lines of this session that the ledger has not decided about. Changed under the hub's lock.
     pub undecided: AtomicUsize,
@@ -58,6 +61,14 @@ pub struct SendQueue {
     over: AtomicBool,
     ended: Condvar,
     state: Mutex<State>,
+}
+
+/// What a session writes to.
+pub struct Outgoing {
+    pub sink: Arc<dyn RecordSink>,
+    pub sealer: Sealer,
+    /// Where the peer is.
+    pub address: IpAddr,
 }
 
 /// How far a session has read a conversation.
@@ -91,8 +102,8 @@ struct State {
     cursors: Vec<(ConversationId, Cursor)>,
     /// Encoded events for this session alone, not yet sealed.
     answers: Vec<u8>,
-    /// Sealed records that the socket has not taken.
-    unsent: Vec<u8>,
+    /// The sink has not taken all that it was given.
+    blocked: bool,
     /// Its welcome comes first: until then all else waits.
     held: bool,
     /// This side ended it.
@@ -111,15 +122,15 @@ impl SendQueue {
     pub fn new(
         id: SessionId,
         key: Fingerprint,
-        sink: Arc<dyn Sink>,
-        sealer: Sealer,
+        outgoing: Outgoing,
         answers_bytes_max: usize,
     ) -> Self {
+        let Outgoing { sink, sealer, address } = outgoing;
         let state = State {
             sealer,
             cursors: Vec::new(),
             answers: Vec::new(),
-            unsent: Vec::new(),
+            blocked: false,
             held: false,
             ended: false,
             farewell: None,
@@ -128,6 +139,7 @@ impl SendQueue {
             id,
             key,
             sink,
+            address,
             answers_bytes_max,
             undecided: AtomicUsize::new(0),
             queued: AtomicBool::new(false),
@@ -139,13 +151,13 @@ impl SendQueue {
         }
     }
 
-    pub fn sink(&self) -> &dyn Sink {
+    pub fn sink(&self) -> &dyn RecordSink {
         &*self.sink
     }
 
-    /// Where the peer is; none once it is gone.
-    pub fn address(&self) -> Option<IpAddr> {
-        self.sink.address()
+    /// Where the peer is.
+    pub fn address(&self) -> IpAddr {
+        self.address
     }
 
     /// From now on this session reads `conversation`: what `start` says from the ledger, then the
@@ -249,7 +261,7 @@ impl SendQueue {
     /// Bytes that wait here for the peer's socket.
     pub fn queued_bytes(&self) -> usize {
         let state = self.lock();
-        state.unsent.len() + state.answers.len()
+        self.sink.unsent_bytes() + state.answers.len()
     }
 
     /// Bytes of answers since this was asked last.
@@ -267,7 +279,7 @@ impl SendQueue {
 
     /// Whether the peer has not taken all that was sent to it.
     pub fn is_behind(&self) -> bool {
-        !self.lock().unsent.is_empty()
+        self.lock().blocked
     }
 
     /// An event for this session alone. True where the socket is full as of now.
@@ -320,8 +332,7 @@ impl SendQueue {
         if self.is_over() {
             return true;
         }
-        let unsent = std::mem::take(&mut state.unsent);
-        if !self.alone(&mut state, |state| self.push(state, &unsent)) {
+        if !self.alone(&mut state, |state| self.settle(state, self.sink.flush())) {
             return false;
         }
         let answers = std::mem::take(&mut state.answers);
@@ -336,7 +347,7 @@ impl SendQueue {
             return;
         }
         state.ended = true;
-        if state.unsent.is_empty() {
+        if !state.blocked {
             let mut body = Vec::new();
             if let Some(event) = last {
                 codec::encode(event, &mut body);
@@ -390,13 +401,13 @@ impl SendQueue {
     fn cut(&self, state: &mut State) {
         self.over.store(true, Ordering::SeqCst);
         self.ended.notify_all();
-        state.unsent = Vec::new();
+        state.blocked = false;
         state.answers = Vec::new();
         self.sink.cut();
     }
 
     /// Seals `body` as one or more records, cut between messages, and sends them in as few calls as
-    /// the socket allows. False when it has not taken all; the rest is kept.
+    /// the sink allows. False when the connection has not taken all; the sink keeps the rest.
     fn write(&self, state: &mut State, kind: RecordType, body: &[u8]) -> bool {
         self.alone(state, |state| self.seal_and_push(state, kind, body))
     }
@@ -416,8 +427,8 @@ impl SendQueue {
             let mut rest = body;
             loop {
                 let (head, tail) = split(rest);
-                let result = record::frame(sealed, |out| state.sealer.seal(kind, head, out));
-                if result.is_err() {
+                self.sink.frame(sealed_bytes(head.len()), sealed);
+                if state.sealer.seal(kind, head, sealed).is_err() {
                     self.cut(state);
                     return true;
                 }
@@ -426,27 +437,17 @@ impl SendQueue {
                     break;
                 }
             }
-            self.push(state, sealed)
+            self.settle(state, self.sink.send(sealed))
         })
     }
 
-    /// Hands bytes to the socket; what it does not take is kept. False when something is kept.
-    fn push(&self, state: &mut State, mut bytes: &[u8]) -> bool {
-        while !bytes.is_empty() {
-            match self.sink.send(bytes) {
-                Ok(taken) => bytes = &bytes[taken..],
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    state.unsent = bytes.to_vec();
-                    return false;
-                }
-                Err(_) => {
-                    self.cut(state);
-                    return true;
-                }
-            }
+    /// What a sink has said: false where it keeps something for later.
+    fn settle(&self, state: &mut State, sent: io::Result<bool>) -> bool {
+        match sent {
+            Ok(all) => state.blocked = !all,
+            Err(_) => self.cut(state),
         }
-        true
+        !state.blocked
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -459,7 +460,7 @@ impl SendQueue {
 impl State {
     /// Something has to be sent before anything else is.
     fn is_waiting(&self) -> bool {
-        self.held || !self.unsent.is_empty()
+        self.held || self.blocked
     }
 
     fn cursor(&mut self, conversation: ConversationId) -> Option<&mut Cursor> {

@@ -1,57 +1,53 @@
 //! A thousand faults in single sessions' halves, among the others' deliveries, and a ledger that
 //! does not keep up.
 
-use std::collections::VecDeque;
-use std::io::{self, Read};
-use std::net::IpAddr;
-use std::os::fd::BorrowedFd;
-use std::sync::Mutex;
+use std::io;
 use std::sync::atomic::AtomicBool;
 
 use super::*;
 use crate::chat::Kind;
 use crate::chat::registry::Rules;
 use crate::chat::{DeviceName, LogId, MsgId, NewMessage, Retention, Target};
-use crate::crypto::record_cipher::{RECORD_BYTES_MAX, pair};
-use crate::crypto::{Fingerprint, Opener};
+use crate::crypto::Fingerprint;
+use crate::crypto::record_cipher::pair;
 use crate::ledger::{Memory, SplitLedger};
+use crate::net::link::RecordSink;
+use crate::net::memory::{self, Pipe};
+use crate::net::tunnel::{Incoming, TunnelReader};
 use crate::server::commit;
-use crate::server::delivery::sink::Sink;
-use crate::wire::record::RecordReader;
+use crate::server::delivery::send_queue::Outgoing;
 use crate::wire::{codec, stored_fields};
 
-/// A peer whose socket takes everything, until it faults.
-#[derive(Default)]
-struct Peer {
-    bytes: Mutex<Vec<u8>>,
-    faults: AtomicBool,
-    cut: AtomicBool,
+/// A sink that takes everything, until it faults.
+struct Faulting {
+    sink: Arc<dyn RecordSink>,
+    faults: Arc<AtomicBool>,
 }
 
-impl Sink for Peer {
-    fn send(&self, bytes: &[u8]) -> io::Result<usize> {
+impl RecordSink for Faulting {
+    fn frame(&self, record_bytes: usize, out: &mut Vec<u8>) {
+        self.sink.frame(record_bytes, out);
+    }
+
+    fn send(&self, framed: &[u8]) -> io::Result<bool> {
         assert!(!self.faults.load(Ordering::Relaxed), "planted");
-        self.bytes.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
+        self.sink.send(framed)
+    }
+
+    fn finish(&self) {
+        self.sink.finish();
     }
 
     fn cut(&self) {
-        self.cut.store(true, Ordering::Relaxed);
-    }
-
-    fn address(&self) -> Option<IpAddr> {
-        None
-    }
-
-    fn fd(&self) -> BorrowedFd<'_> {
-        unimplemented!("nobody polls memory")
+        self.sink.cut();
     }
 }
 
 struct Member {
-    peer: Arc<Peer>,
+    faults: Arc<AtomicBool>,
+    pipe: Arc<Pipe>,
     queue: Arc<SendQueue>,
-    opener: Opener,
+    reader: TunnelReader,
     /// The first line that comes after it entered.
     first: u64,
 }
@@ -94,15 +90,18 @@ impl Room {
     fn enters(&mut self) {
         self.entered += 1;
         let (sealer, opener) = pair([7; 32]);
-        let peer = Arc::new(Peer::default());
-        let sink: Arc<dyn Sink> = Arc::clone(&peer) as _;
-        let key = Fingerprint([7; 32]);
-        let queue = Arc::new(SendQueue::new(SessionId(self.entered), key, sink, sealer, 1 << 20));
+        let ([own, other], [pipe, _]) = memory::pair(usize::MAX);
+        let faults = Arc::new(AtomicBool::new(false));
+        let sink = Arc::new(Faulting { sink: own.sink, faults: Arc::clone(&faults) });
+        let outgoing = Outgoing { sink, sealer, address: own.peer.ip() };
+        let id = SessionId(self.entered);
+        let queue = Arc::new(SendQueue::new(id, Fingerprint([7; 32]), outgoing, 1 << 20));
+        let reader = TunnelReader::new(other.source, opener);
         let (user, device): (UserName, DeviceName) =
             ("alice".parse().unwrap(), "main".parse().unwrap());
         let welcome = Event::Notice { text: "hello".into(), reference: None };
         self.hub.enter(&queue, user, device, false, welcome).unwrap();
-        self.members.push(Member { peer, queue, opener, first: self.lines + 1 });
+        self.members.push(Member { faults, pipe, queue, reader, first: self.lines + 1 });
     }
 
     /// One member says a line, and the ledger's thread delivers it.
@@ -122,11 +121,9 @@ impl Room {
 
 /// The seqs of the lines in what a peer has got.
 fn seqs(member: &mut Member) -> Vec<u64> {
-    let bytes = std::mem::take(&mut *member.peer.bytes.lock().unwrap());
-    let mut records = RecordReader::new(Bytes(bytes.into()), RECORD_BYTES_MAX);
+    member.pipe.carry(usize::MAX);
     let mut found = Vec::new();
-    while let Ok(Some(record)) = records.read() {
-        let (_, body) = member.opener.open(record).unwrap();
+    while let Ok(Incoming::Record(_, body)) = member.reader.receive() {
         for event in codec::decode::<Event>(body) {
             if let Event::Message(line) = event.unwrap() {
                 found.push(line.seq.0);
@@ -134,14 +131,6 @@ fn seqs(member: &mut Member) -> Vec<u64> {
         }
     }
     found
-}
-
-struct Bytes(VecDeque<u8>);
-
-impl Read for Bytes {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.0.read(buffer)
-    }
 }
 
 #[test]
@@ -159,10 +148,10 @@ fn a_thousand_panics_in_single_sessions_harm_no_other() {
     (0..MEMBERS).for_each(|_| room.enters());
     for round in 0..1_000 {
         let faulty = round * 7 % MEMBERS;
-        room.members[faulty].peer.faults.store(true, Ordering::Relaxed);
+        room.members[faulty].faults.store(true, Ordering::Relaxed);
         room.says((faulty + 3) % MEMBERS);
         let gone = room.members.remove(faulty);
-        assert!(gone.peer.cut.load(Ordering::Relaxed), "its session ends");
+        assert!(gone.pipe.is_cut(), "its session ends");
         room.hub.leave(&gone.queue, None, false);
         room.says(round % (MEMBERS - 1));
         room.enters();

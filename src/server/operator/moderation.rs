@@ -257,7 +257,7 @@ fn check(call: &Call, subject: &Subject) -> Said<()> {
     };
     let here = context.hub.sessions().into_iter();
     let here = here.filter(|(user, queue)| {
-        subject.holds(Whom { user, key: queue.key, address: queue.address() })
+        subject.holds(Whom { user, key: queue.key, address: Some(queue.address()) })
     });
     for name in held.into_iter().chain(here.map(|(user, _)| user)) {
         let role = users.role(&name);

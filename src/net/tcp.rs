@@ -1,0 +1,227 @@
+//! Records over TCP: a big-endian u16 length before each (docs/protocol.md, "Framing").
+
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream, ToSocketAddrs};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::link::{Link, Patience, RecordSink, RecordSource};
+use crate::limits::RECORD_LOGIN_BYTES_MAX;
+use crate::wire::record::{self, RecordReader};
+
+/// A write that the network does not take for this long ends a client's session.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A client's link, whose reads share the deadline. None where the deadline has passed.
+///
+/// # Errors
+/// None of the host's addresses takes a connection.
+pub fn connect(host: &str, port: u16, deadline: Instant) -> io::Result<Option<Link>> {
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
+    for peer in (host, port).to_socket_addrs()? {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Ok(None);
+        }
+        match TcpStream::connect_timeout(&peer, left) {
+            Ok(stream) => {
+                stream.set_nodelay(true)?;
+                stream.set_write_timeout(Some(WRITE_TIMEOUT))?;
+                let stream = Arc::new(stream);
+                let source = Box::new(source(&stream, deadline));
+                return Ok(Some(Link { source, sink: Arc::new(WaitingSink(stream)), peer }));
+            }
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+/// Reads the records of a login from a fresh connection, all before one deadline.
+pub fn source(stream: &Arc<TcpStream>, deadline: Instant) -> TcpSource {
+    TcpSource::new(Arc::clone(stream), Patience::Until(deadline))
+}
+
+/// The server's link over a connection that does not block: its source does not wait yet.
+#[cfg(feature = "server")]
+pub fn accepted(stream: TcpStream, peer: SocketAddr) -> Link {
+    let stream = Arc::new(stream);
+    let source = Box::new(TcpSource::new(Arc::clone(&stream), Patience::None));
+    Link { source, sink: Arc::new(server::TcpSink::new(stream)), peer }
+}
+
+/// The reading half.
+pub struct TcpSource(RecordReader<Socket>);
+
+/// A socket that reads as long as its patience lasts.
+struct Socket {
+    stream: Arc<TcpStream>,
+    patience: Patience,
+    /// When the record at hand was asked for: one that comes byte by byte has no more time than one
+    /// that does not come.
+    asked: Instant,
+}
+
+impl TcpSource {
+    fn new(stream: Arc<TcpStream>, patience: Patience) -> TcpSource {
+        let socket = Socket { stream, patience, asked: Instant::now() };
+        TcpSource(RecordReader::new(socket, RECORD_LOGIN_BYTES_MAX))
+    }
+}
+
+impl RecordSource for TcpSource {
+    fn read(&mut self) -> io::Result<Option<&mut [u8]>> {
+        self.0.source_mut().asked = Instant::now();
+        self.0.read()
+    }
+
+    fn has_record(&self) -> bool {
+        self.0.has_record()
+    }
+
+    fn set_record_bytes_max(&mut self, bytes_max: usize) {
+        self.0.set_bytes_max(bytes_max);
+    }
+
+    fn set_patience(&mut self, patience: Patience) -> io::Result<()> {
+        let socket = self.0.source_mut();
+        let blocks = patience != Patience::None;
+        if blocks != (socket.patience != Patience::None) {
+            socket.stream.set_nonblocking(!blocks)?;
+        }
+        if let Patience::Each(time) = patience {
+            socket.stream.set_read_timeout(Some(time))?;
+        }
+        socket.patience = patience;
+        Ok(())
+    }
+}
+
+impl Read for Socket {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self.patience {
+            Patience::None => {}
+            Patience::Until(deadline) => {
+                let left = deadline.saturating_duration_since(Instant::now());
+                if left.is_zero() {
+                    return Err(io::ErrorKind::TimedOut.into());
+                }
+                self.stream.set_read_timeout(Some(left))?;
+            }
+            Patience::Each(time) if self.asked.elapsed() >= time => {
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+            Patience::Each(_) => {}
+        }
+        (&*self.stream).read(buffer)
+    }
+}
+
+/// A client's writing half: it waits for a slow network, at most for the write timeout.
+struct WaitingSink(Arc<TcpStream>);
+
+impl RecordSink for WaitingSink {
+    fn frame(&self, record_bytes: usize, out: &mut Vec<u8>) {
+        out.extend_from_slice(&record::head(record_bytes));
+    }
+
+    fn send(&self, framed: &[u8]) -> io::Result<bool> {
+        (&*self.0).write_all(framed)?;
+        Ok(true)
+    }
+
+    fn finish(&self) {
+        // A socket that is gone already is what is wanted.
+        let _ = self.0.shutdown(Shutdown::Write);
+    }
+
+    fn cut(&self) {
+        let _ = self.0.shutdown(Shutdown::Both);
+    }
+}
+
+#[cfg(feature = "server")]
+mod server {
+    use std::os::fd::{AsFd, BorrowedFd};
+
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    use rustix::net::SendFlags;
+
+    use super::*;
+    use crate::sync::{Mutex, Rank};
+
+    /// A server's writing half: it never waits.
+    pub struct TcpSink {
+        stream: Arc<TcpStream>,
+        /// Framed records that the socket has not taken.
+        unsent: Mutex<Vec<u8>>,
+    }
+
+    impl TcpSink {
+        pub fn new(stream: Arc<TcpStream>) -> TcpSink {
+            TcpSink { stream, unsent: Mutex::new(Rank::Sink, Vec::new()) }
+        }
+
+        /// What the socket does not take now.
+        fn push<'a>(&self, mut bytes: &'a [u8]) -> io::Result<&'a [u8]> {
+            let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+            while !bytes.is_empty() {
+                match rustix::net::send(&*self.stream, bytes, flags).map_err(io::Error::from) {
+                    Ok(taken) => bytes = &bytes[taken..],
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                    Err(error) => return Err(error),
+                }
+            }
+            Ok(bytes)
+        }
+    }
+
+    impl RecordSink for TcpSink {
+        fn frame(&self, record_bytes: usize, out: &mut Vec<u8>) {
+            out.extend_from_slice(&record::head(record_bytes));
+        }
+
+        fn send(&self, framed: &[u8]) -> io::Result<bool> {
+            let mut unsent = self.unsent.lock();
+            let rest = if unsent.is_empty() { self.push(framed)? } else { framed };
+            unsent.extend_from_slice(rest);
+            Ok(unsent.is_empty())
+        }
+
+        fn flush(&self) -> io::Result<bool> {
+            let mut unsent = self.unsent.lock();
+            let bytes = std::mem::take(&mut *unsent);
+            let rest = self.push(&bytes)?;
+            // The room of what was taken is given back.
+            *unsent = rest.to_vec();
+            Ok(unsent.is_empty())
+        }
+
+        fn unsent_bytes(&self) -> usize {
+            self.unsent.lock().len()
+        }
+
+        fn finish(&self) {
+            // A socket that is gone already is what is wanted.
+            let _ = self.stream.shutdown(Shutdown::Write);
+        }
+
+        fn cut(&self) {
+            let _ = self.stream.shutdown(Shutdown::Both);
+            *self.unsent.lock() = Vec::new();
+        }
+
+        fn is_deserted(&self) -> bool {
+            let ends = PollFlags::RDHUP | PollFlags::HUP | PollFlags::ERR;
+            let mut fds = [PollFd::new(&*self.stream, ends)];
+            let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+            let polled = poll(&mut fds, Some(&now));
+            polled.is_ok_and(|ready| ready > 0) && fds[0].revents().intersects(ends)
+        }
+
+        fn fd(&self) -> Option<BorrowedFd<'_>> {
+            Some(self.stream.as_fd())
+        }
+    }
+}
