@@ -131,6 +131,7 @@ fn guesses_that_come_at_once_are_not_all_looked_at() {
         counts.map(|line| line.rsplit(' ').next().unwrap().parse::<usize>().unwrap()).sum::<usize>()
     };
     world.until("each had its answer", || refused() >= AT_ONCE);
+    world.server.is_told("a wrong password");
     let looked =
         world.server.told().iter().filter(|line| line.contains("a wrong password")).count();
     let (at_once, turns) = (2, 1 + began.elapsed().as_secs() as usize);

@@ -45,6 +45,11 @@ impl Bucket {
         Err((wait_ms.ceil() as u64).max(1))
     }
 
+    /// Gives back `amount` of what was taken for something that was not done.
+    pub fn give_back(&mut self, amount: f64) {
+        self.tokens = (self.tokens + amount).min(self.burst);
+    }
+
     /// Takes `amount` for what is already done, however much it is: the next take waits until all of
     /// it is paid.
     pub fn owe(&mut self, amount: f64, now: Stamp) {
@@ -124,6 +129,16 @@ mod tests {
         bucket.retune(4.0, 2.0);
         assert_eq!(bucket.take(1.0, Stamp(1_500)), Err(100_500), "also under other limits");
         assert!(!bucket.is_full(Stamp(103_499)) && bucket.is_full(Stamp(103_500)));
+    }
+
+    #[test]
+    fn what_was_given_back_can_be_taken_again_and_no_more() {
+        let mut bucket = Bucket::new(2.0, 1.0, Stamp(0));
+        bucket.take(1.0, Stamp(0)).unwrap();
+        bucket.give_back(1.0);
+        bucket.give_back(1.0);
+        bucket.take(2.0, Stamp(0)).unwrap();
+        assert_eq!(bucket.take(1.0, Stamp(0)), Err(1_000));
     }
 
     #[test]

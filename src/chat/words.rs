@@ -9,7 +9,7 @@ use crate::limits::{SEARCH_BYTES_MAX, SEARCH_WORDS_MAX};
 
 /// What is looked for: lines that hold all its words, whole. Bounded in bytes and in words, because
 /// a search costs each line that it looks at once for each word.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Wanted {
     text: String,
     rows: Vec<Vec<String>>,

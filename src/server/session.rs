@@ -15,7 +15,7 @@ use super::context::Context;
 use super::delivery::send_queue::SendQueue;
 use super::hub::Said;
 use super::observe::log as server_log;
-use super::operator::{self, Actor, moderation};
+use super::operator::moderation;
 use super::readers;
 use crate::chat::rights::{self, Role, State};
 use crate::chat::{
@@ -25,7 +25,7 @@ use crate::clean;
 use crate::crypto::RecordType;
 use crate::crypto::record_cipher::RECORD_BODY_BYTES_MAX;
 use crate::home::sanctions::{Subject, Whom};
-use crate::limits::{REF_BYTES_MAX, REPLY_BYTES_MAX};
+use crate::limits::REF_BYTES_MAX;
 use crate::net::tunnel::{Incoming, TunnelReader};
 use crate::wire::{codec, stored_fields};
 
@@ -248,20 +248,6 @@ impl Session {
         }
     }
 
-    /// An operator's word in the chat.
-    fn operate(&self, words: &[String], reference: Option<String>) -> Result<(), Refusal> {
-        let (role, state, _) = self.standing();
-        let name = self.user.to_string();
-        let actor = Actor { role, state, name, whom: Some(self.whom()) };
-        let mut reply = operator::obey(&self.context, &actor, words);
-        clip(&mut reply.text, REPLY_BYTES_MAX);
-        if !reply.ok {
-            return Err(Refusal::Operator(reply.text));
-        }
-        self.answer(&Event::Notice { text: reply.text, reference });
-        Ok(())
-    }
-
     fn run(&self, mut reader: TunnelReader) -> End {
         let config = self.context.config.get();
         let limits = &config.limits;
@@ -368,7 +354,7 @@ impl Session {
         }
         let began = Instant::now();
         loop {
-            let Err(refusal) = self.obey(&command) else { return };
+            let Err(refusal) = self.run_command(&command) else { return };
             let wait = match refusal {
                 Refusal::Rate { retry_ms } => Some(Duration::from_millis(retry_ms)),
                 Refusal::ReadersBusy => Some(readers::TURN),
@@ -396,61 +382,43 @@ impl Session {
         }
     }
 
-    fn obey(&self, command: &Command) -> Result<(), Refusal> {
-        let directory = |name: &UserName| self.context.accounts.find(name);
-        let hub = &self.context.hub;
+    /// Asks the hub, and answers what it leaves to the session.
+    fn run_command(&self, command: &Command) -> Result<(), Refusal> {
         self.may(command)?;
-        match command {
-            Command::Say(message) => {
-                let to = match &message.to {
-                    Target::User(name) => Target::User(directory(name).unwrap_or(name.clone())),
-                    channel => channel.clone(),
-                };
-                let time_ms = jiff::Timestamp::now().as_millisecond();
-                let fields = stored_fields(&to, &self.user, &self.device, time_ms, message);
-                fits(&fields)?;
-                let said = Said { time_ms, fields };
-                return hub.say(&self.queue, command, said, &directory);
-            }
-            Command::History { .. } | Command::Search { .. } => return self.read(command),
-            // A long answer waits until the ones before it are read: nothing of it is held here.
-            Command::People { .. } | Command::Channels { .. } | Command::Keys { .. }
-                if self.queue.is_behind() =>
-            {
-                return Err(Refusal::Rate { retry_ms: BEHIND_MS });
-            }
-            _ => hub.apply(&self.queue, command, &directory)?,
-        }
-        match command {
-            Command::Operate { words, reference } => self.operate(words, reference.clone())?,
-            Command::Whois { name, reference } => {
-                self.answer(&self.whois(name, reference.clone())?);
-            }
-            Command::Certify { certificate } => {
-                let (users, server) = (self.context.accounts.get(), self.context.host_keys.get());
-                let directory = &self.context.directory;
-                directory.publish(&users, &server.founding(), &self.queue.key, certificate)?;
-            }
-            Command::Keys { names, reference } => {
-                let users = self.context.accounts.get();
-                let events = self.context.directory.keys(&users, names, reference)?;
-                events.iter().for_each(|event| self.answer(event));
-            }
-            _ => {}
-        }
-        Ok(())
+        self.may_draw(command)?;
+        let directory = |name: &UserName| self.context.accounts.find(name);
+        let said = match command {
+            Command::Say(message) => self.said(message)?,
+            _ => Said::default(),
+        };
+        let query = self.context.hub.run(&self.queue, command, said, &directory)?;
+        query.map_or(Ok(()), |query| self.answer_query(query, command.names().1))
     }
 
-    fn whois(&self, name: &UserName, reference: Option<String>) -> Result<Event, Refusal> {
-        let name =
-            self.context.accounts.find(name).ok_or_else(|| Refusal::NoSuchUser(name.clone()))?;
-        let presence = self.context.hub.presence(&name, self.queue.id);
-        let (devices, idle_ms, away, channels) = match presence {
-            Some(found) => (found.devices, Some(found.idle_ms), found.away, found.channels),
-            None => (Vec::new(), None, None, Vec::new()),
+    /// A long answer waits until the ones before it are read: nothing of it is held here.
+    fn may_draw(&self, command: &Command) -> Result<(), Refusal> {
+        let unread = match command {
+            Command::History { .. } | Command::Search { .. } => Refusal::Unread,
+            Command::People { .. } | Command::Channels { .. } | Command::Keys { .. } => {
+                Refusal::Rate { retry_ms: BEHIND_MS }
+            }
+            _ => return Ok(()),
         };
-        let fingerprints = self.context.accounts.fingerprints(&name);
-        Ok(Event::Whois { name, fingerprints, devices, idle_ms, away, channels, reference })
+        if self.queue.is_behind() { Err(unread) } else { Ok(()) }
+    }
+
+    /// A message as its readers will get it.
+    fn said(&self, message: &NewMessage) -> Result<Said, Refusal> {
+        let to = match &message.to {
+            Target::User(name) => {
+                Target::User(self.context.accounts.find(name).unwrap_or(name.clone()))
+            }
+            channel => channel.clone(),
+        };
+        let time_ms = jiff::Timestamp::now().as_millisecond();
+        let fields = stored_fields(&to, &self.user, &self.device, time_ms, message);
+        fits(&fields)?;
+        Ok(Said { time_ms, fields })
     }
 
     fn answer(&self, event: &Event) {
@@ -468,18 +436,6 @@ impl Session {
 fn fits(fields: &[u8]) -> Result<(), Refusal> {
     let (bytes, max_bytes) = (fields.len(), RECORD_BODY_BYTES_MAX - LINE_HEAD_BYTES);
     if bytes > max_bytes { Err(Refusal::TooLong { bytes, max_bytes }) } else { Ok(()) }
-}
-
-/// Cuts a text of several lines behind a line, and says how many are left out.
-fn clip(text: &mut String, bytes_max: usize) {
-    if text.len() <= bytes_max {
-        return;
-    }
-    let most = text.floor_char_boundary(bytes_max);
-    let end = text[..most].rfind('\n').unwrap_or(most);
-    let omitted = text[end..].lines().filter(|line| !line.is_empty()).count();
-    text.truncate(end);
-    text.push_str(&format!("\n... and {omitted} more: pychat ctl shows all of them"));
 }
 
 fn waits(error: &io::Error) -> bool {

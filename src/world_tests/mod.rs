@@ -309,9 +309,9 @@ impl World {
         let result = match &command {
             Command::Say(message) => {
                 let fields = stored_fields(&message.to, user, device, 1_000, message);
-                hub.say(queue, &command, Said { time_ms: 1_000, fields }, &directory)
+                hub.run(queue, &command, Said { time_ms: 1_000, fields }, &directory)
             }
-            command => hub.apply(queue, command, &directory),
+            command => hub.run(queue, command, Said::default(), &directory),
         };
         if let Err(refusal) = result {
             hub.answer(queue, &refusal.event(command.names().0, None));

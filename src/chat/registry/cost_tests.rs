@@ -280,7 +280,7 @@ fn a_client_comes_back_to_all_its_channels_and_no_more_often_than_that() {
     assert_eq!(joins.filter(|joined| *joined).count(), 5);
     // Another session of the same person has no joins of its own; an hour brings five.
     let hour = Stamp(1_000 + 3_600_000);
-    let joins = (0..9).map(|_| chat.registry.apply(alice, &join("#tea"), &|_| None, hour).is_ok());
+    let joins = (0..9).map(|_| chat.registry.decide(alice, &join("#tea"), &|_| None, hour).is_ok());
     assert_eq!(joins.filter(|joined| *joined).count(), 5);
 }
 

@@ -3,6 +3,7 @@
 
 mod budgets;
 mod channels;
+mod decision;
 mod logs;
 mod sessions;
 
@@ -11,58 +12,16 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use super::rate::{Stamp, take_both};
 use super::{
     ChannelName, Command, Conversation, DeviceName, Event, Kind, LogId, Mark, NewMessage, Refusal,
-    Retention, Seq, SessionId, Target, UserName,
+    Retention, Seq, SessionId, Target, UserName, Wanted,
 };
 use crate::limits::{Limits, MAILBOX_SENDERS};
 use budgets::{Budgets, PinJoins};
+pub use decision::{Decision, Effect, Fact, Query, Start};
 
 /// Channels that `/channels` looks at for the price of one request.
 const CHANNELS_PER_REQUEST: usize = 1_000;
 /// Read positions that a session moves for the price of one request.
 const READS_PER_REQUEST: usize = 10;
-
-/// What the hub does next, in this order.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Effect {
-    /// The line that came with the command goes to the ledger, for this conversation.
-    Line(Conversation),
-    /// A notice goes into a channel's log.
-    Notice(ChannelName, Event),
-    /// These sessions read a conversation from here on.
-    Follow(Conversation, Vec<SessionId>, Start),
-    /// The session no longer reads a conversation.
-    Unfollow(Conversation, SessionId),
-    /// An answer for the session that asked.
-    Answer(Event),
-    /// The same for other sessions.
-    Tell(Vec<SessionId>, Event),
-    /// To be remembered over a restart.
-    Remember(Fact),
-    /// Nobody is left who could come back to this conversation's log.
-    Forget(Conversation),
-}
-
-/// Where a session begins to read a conversation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Start {
-    /// It has everything up to here ...
-    pub after: Seq,
-    /// ... and is told again what follows, up to here; then what is new.
-    pub upto: Seq,
-    /// Of that, at most this many, the newest.
-    pub lines_max: usize,
-    /// It never had anything of the conversation: what is left out is no gap.
-    pub fresh: bool,
-}
-
-/// What outlives the server's run.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Fact {
-    Topic(ChannelName, Option<String>),
-    Read(UserName, Conversation, Seq),
-    /// A person's last session ended; these are their private conversations.
-    Away(UserName, Vec<Conversation>),
-}
 
 type Outcome = Result<Vec<Effect>, Refusal>;
 
@@ -218,57 +177,74 @@ impl Registry {
         self.rules = Rules { kept, passing, ..rules };
     }
 
-    /// What follows from a command of a session. `text_bytes` is the length of a line's text.
-    pub fn apply(
+    /// Decides about a command of a session, which pays for it.
+    ///
+    /// # Errors
+    ///
+    /// It is not allowed, or not paid for.
+    pub fn decide<'a>(
         &mut self,
         from: SessionId,
-        command: &Command,
+        command: &'a Command,
         directory: Directory,
         now: Stamp,
-    ) -> Outcome {
+    ) -> Result<Decision<'a>, Refusal> {
         self.pay(from, command, now)?;
-        match command {
-            Command::Say(message) => self.say(from, message, directory, now),
+        Ok(match command {
+            Command::Say(message) => self.say(from, message, directory, now)?,
             Command::Resume { conversations } => {
-                Ok(self.resume(from, conversations, directory, now))
+                Decision::Effects(self.resume(from, conversations, directory, now))
             }
             Command::Join { channel, after, reference } => {
                 let strange = self.may_join(from, channel, now)?;
                 let (channel, reference) = (channel.clone(), reference.clone());
-                self.join(from, Joining { channel, after: *after, reference, strange }, now)
+                let joining = Joining { channel, after: *after, reference, strange };
+                Decision::Effects(self.join(from, joining, now)?)
             }
             Command::Part { channel, reference } => {
-                self.part(from, channel, reference.clone(), now)
+                Decision::Effects(self.part(from, channel, reference.clone(), now)?)
             }
             Command::People { channel, reference } => {
                 self.may_look(from, channel)?;
-                Ok(vec![Effect::Answer(self.people_event(channel, reference.clone()))])
+                let event = self.people_event(channel, reference.clone());
+                Decision::Effects(vec![Effect::Answer(event)])
             }
             Command::Channels { reference } => {
                 let ((channels, omitted), reference) = (self.channels_for(from), reference.clone());
-                Ok(vec![Effect::Answer(Event::Channels { channels, omitted, reference })])
+                let event = Event::Channels { channels, omitted, reference };
+                Decision::Effects(vec![Effect::Answer(event)])
             }
             Command::Topic { channel, text, reference } => {
-                self.topic(from, channel, text.as_deref(), reference.clone())
+                Decision::Effects(self.topic(from, channel, text.as_deref(), reference.clone())?)
             }
-            Command::Read { conversations } => Ok(self.read(from, conversations, directory)),
+            Command::Read { conversations } => {
+                Decision::Effects(self.read(from, conversations, directory))
+            }
             Command::Away { text } => {
                 self.user_of(from).away = text.clone();
-                Ok(Vec::new())
+                Decision::Effects(Vec::new())
             }
-            Command::History { to, .. } => self.may_read(from, to, directory).map(|_| Vec::new()),
-            Command::Search { to: Some(to), .. } => {
-                self.may_read(from, to, directory).map(|_| Vec::new())
+            Command::History { to, before, lines, span, .. } => {
+                let conversation = self.may_read(from, to, directory)?;
+                let (before, lines, span) = (*before, *lines, *span);
+                Decision::Query(Query::History { to, conversation, before, lines, span })
             }
-            // The shell answers these: they need what is on disk, or end the session.
-            Command::Search { .. }
-            | Command::Certify { .. }
-            | Command::Keys { .. }
-            | Command::Whois { .. }
-            | Command::Operate { .. }
-            | Command::Quit => Ok(Vec::new()),
-            Command::Password { .. } | Command::Unknown => Err(Refusal::Unknown),
-        }
+            Command::Search { text, to, .. } => {
+                let conversations = match to {
+                    Some(to) => vec![self.may_read(from, to, directory)?],
+                    None => self.readable(from),
+                };
+                let (to, wanted) = (to.as_ref(), Wanted::new(text)?);
+                Decision::Query(Query::Search { to, conversations, wanted })
+            }
+            Command::Whois { name, .. } => Decision::Query(Query::Whois(name)),
+            Command::Keys { names, .. } => Decision::Query(Query::Keys(names)),
+            Command::Certify { certificate } => Decision::Query(Query::Certify(certificate)),
+            Command::Operate { words, .. } => Decision::Query(Query::Operate(words)),
+            // The session ends itself.
+            Command::Quit => Decision::Effects(Vec::new()),
+            Command::Password { .. } | Command::Unknown => return Err(Refusal::Unknown),
+        })
     }
 
     /// Forgets what has been over for long enough: sessions that were cut off, empty channels, and
@@ -314,6 +290,13 @@ impl Registry {
     pub fn charge_histories(&mut self, from: SessionId, answers: f64, now: Stamp) {
         if self.sessions.contains_key(&from) {
             self.user_of(from).budgets.histories.owe(answers.max(0.0), now);
+        }
+    }
+
+    /// Gives the price of an answer to `/history` or `/search` back, which nobody had time to read.
+    pub fn give_back_history(&mut self, from: SessionId) {
+        if self.sessions.contains_key(&from) {
+            self.user_of(from).budgets.histories.give_back(1.0);
         }
     }
 
@@ -391,17 +374,18 @@ impl Registry {
                 fits(text, limits.topic_bytes_max)
             }
             Command::Search { text, .. } if text.trim().is_empty() => Err(Refusal::Empty),
+            Command::Search { text, .. } => Wanted::new(text).map(drop),
             _ => Ok(()),
         }
     }
 
-    fn say(
+    fn say<'a>(
         &mut self,
         from: SessionId,
-        message: &NewMessage,
+        message: &'a NewMessage,
         directory: Directory,
         now: Stamp,
-    ) -> Outcome {
+    ) -> Result<Decision<'a>, Refusal> {
         let conversation = self.may_read(from, &message.to, directory)?;
         if let Target::User(name) = &message.to
             && !matches!(message.kind, Kind::Delete { .. })
@@ -411,7 +395,7 @@ impl Registry {
         }
         self.begin(from, &conversation, now)?;
         let Some([one, other]) = conversation.people() else {
-            return Ok(vec![Effect::Line(conversation)]);
+            return Ok(Decision::Say { message, conversation, effects: Vec::new() });
         };
         let sender = self.session(from).user.clone();
         let name = if *one == sender { other.clone() } else { one.clone() };
@@ -433,8 +417,7 @@ impl Registry {
             }
             effects.push(Effect::Follow(conversation.clone(), readers, start));
         }
-        effects.push(Effect::Line(conversation));
-        Ok(effects)
+        Ok(Decision::Say { message, conversation, effects })
     }
 
     /// The first message in a conversation is paid for: the server remembers the conversation from
@@ -494,5 +477,7 @@ struct Joining {
 
 #[cfg(test)]
 mod cost_tests;
+#[cfg(test)]
+mod query_tests;
 #[cfg(test)]
 mod tests;

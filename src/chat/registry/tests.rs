@@ -4,6 +4,8 @@ use super::*;
 
 pub(super) struct Chat {
     pub registry: Registry,
+    /// The conversation of the last message.
+    said_in: Option<Conversation>,
     next: u64,
 }
 
@@ -20,7 +22,7 @@ impl Chat {
         let forgets =
             Box::new(|conversation: &Conversation| conversation.to_string().starts_with("#leaky~"));
         let rules = Rules { limits, retention, configured, forgets, kept, passing };
-        Chat { registry: Registry::new(rules, Seq(0)), next: 0 }
+        Chat { registry: Registry::new(rules, Seq(0)), said_in: None, next: 0 }
     }
 
     pub fn enters(&mut self, name: &str) -> SessionId {
@@ -36,7 +38,14 @@ impl Chat {
             let folded: UserName = name.as_str().to_lowercase().parse().ok()?;
             ["alice", "bob", "carol"].contains(&folded.as_str()).then_some(folded)
         };
-        self.registry.apply(id, &command, &known, Stamp(1_000))
+        Ok(match self.registry.decide(id, &command, &known, Stamp(1_000))? {
+            Decision::Effects(effects) => effects,
+            Decision::Query(_) => Vec::new(),
+            Decision::Say { conversation, effects, .. } => {
+                self.said_in = Some(conversation);
+                effects
+            }
+        })
     }
 
     pub fn joins(&mut self, id: SessionId, channel: &str) -> Outcome {
@@ -78,7 +87,8 @@ fn channels_are_isolated() {
     let tea: ChannelName = "#tea".parse().unwrap();
     assert_eq!(chat.says(bob, "#tea", "hi"), Err(Refusal::NotMember(tea.clone())));
     let conversation = Conversation::Channel(tea);
-    assert_eq!(chat.says(alice, "#Tea", "hi").unwrap(), vec![Effect::Line(conversation)]);
+    assert_eq!(chat.says(alice, "#Tea", "hi").unwrap(), []);
+    assert_eq!(chat.said_in, Some(conversation));
 }
 
 #[test]
@@ -92,8 +102,8 @@ fn a_private_line_reaches_all_devices_of_both() {
     let begins = |effect: &Effect| matches!(effect, Effect::Tell(_, Event::Conversations { .. }));
     let (begun, rest): (Vec<_>, Vec<_>) = effects.into_iter().partition(begins);
     assert_eq!(begun.len(), 2, "both learn of the conversation");
-    let line = Effect::Line(conversation.clone());
-    assert_eq!(rest, [follow(vec![alice, phone]), follow(vec![bob]), line]);
+    assert_eq!(rest, [follow(vec![alice, phone]), follow(vec![bob])]);
+    assert_eq!(chat.said_in, Some(conversation));
     let begun = chat.says(bob, "@alice", "psst").unwrap().into_iter().filter(begins).count();
     assert_eq!(begun, 0, "once");
     let nobody = chat.says(bob, "@dave", "psst");
@@ -389,7 +399,8 @@ fn a_channel_with_a_pin_is_one_of_its_own_and_takes_sealed_lines_only() {
         let (to, id_, kind) = (to.parse().unwrap(), crate::chat::MsgId([2; 16]), Kind::Say);
         chat.does(id, Command::Say(NewMessage { to, id: id_, kind, body }))
     };
-    assert_eq!(say(&mut chat, alice, &tea), Ok(vec![Effect::Line(tea.parse().unwrap())]));
+    assert_eq!(say(&mut chat, alice, &tea), Ok(Vec::new()));
+    assert_eq!(chat.said_in, Some(tea.parse().unwrap()));
     assert_eq!(say(&mut chat, bob, &tea), Err(Refusal::NotMember(tea.parse().unwrap())));
     assert_eq!(say(&mut chat, bob, "#tea"), Err(Refusal::MustNotSeal));
     assert!(say(&mut chat, bob, "@alice").is_ok());

@@ -45,8 +45,6 @@ impl Inner {
         let mut after = After::default();
         for effect in effects {
             match effect {
-                // Whoever has the line puts it into the ledger's queue.
-                Effect::Line(_) => {}
                 Effect::Notice(channel, event) => {
                     let id = self.conversation(&Conversation::Channel(channel), limits);
                     let mut entry = Vec::with_capacity(96);

@@ -21,7 +21,7 @@ use super::delivery::send_queue::{ConversationId, SendQueue};
 use super::observe::counters::Counters;
 use crate::chat::Seq;
 use crate::chat::rate::Stamp;
-use crate::chat::registry::{Directory, Effect, Registry, Rules, Start};
+use crate::chat::registry::{Decision, Directory, Effect, Query, Registry, Rules, Start};
 use crate::chat::{
     Code, Command, Conversation, DeviceName, Event, LogId, Refusal, SessionId, UserName,
 };
@@ -78,7 +78,8 @@ struct After {
     crowded: Option<ConversationId>,
 }
 
-/// A line as a session hands it in: its command, and what `line_fields` made of it.
+/// What a session hands in with a message: when it came, and what `stored_fields` made of it.
+#[derive(Default)]
 pub struct Said {
     pub time_ms: i64,
     pub fields: Vec<u8>,
@@ -155,52 +156,59 @@ impl Hub {
         Ok(())
     }
 
-    /// A line of a session goes to the ledger. It comes back when it is stored.
-    pub fn say(
+    /// Runs a command of a session. A message goes to the ledger and comes back when it is stored;
+    /// for everything else the session's messages of before are decided first. Gives the query that
+    /// the session has to answer, if it was one.
+    pub fn run<'a>(
         &self,
         queue: &Arc<SendQueue>,
-        command: &Command,
+        command: &'a Command,
         said: Said,
         directory: Directory,
-    ) -> Result<(), Refusal> {
+    ) -> Result<Option<Query<'a>>, Refusal> {
         let now = self.now();
-        let mut inner = self.when_roomy(self.lock());
+        let is_message = matches!(command, Command::Say(_));
+        let inner = if is_message { self.lock() } else { self.when_decided(queue) };
+        let mut inner = if may_store(command) { self.when_roomy(inner) } else { inner };
         // Its end may have come between the read and this.
-        let Some((from, device)) = inner.registry.who(queue.id) else { return Ok(()) };
-        let (from, device) = (from.clone(), device.clone());
-        inner.registry.set_muted(&from, queue.is_muted(), now);
-        let effects = inner.registry.apply(queue.id, command, directory, now)?;
-        let line = effects.iter().find_map(|effect| match effect {
-            Effect::Line(conversation) => Some(conversation.clone()),
-            _ => None,
-        });
-        let mut after = inner.carry_out(effects, &self.limits);
-        if let (Some(conversation), Command::Say(message)) = (line, command) {
-            if inner.closed {
-                return Err(Refusal::Storage);
-            }
-            let said_in = inner.conversation(&conversation, &self.limits);
-            after.crowded = inner.log(said_in).is_crowded(&self.limits).then_some(said_in);
-            let draft = Draft {
-                conversation,
-                from,
-                device,
-                id: message.id,
-                time_ms: said.time_ms,
-                kind: message.kind,
-                body: message.body.clone(),
-            };
-            queue.undecided.fetch_add(1, Ordering::Relaxed);
-            inner.waiting.push(Waiting::Line(Line {
-                draft: Arc::new(draft),
-                conversation: said_in,
-                fields: said.fields,
-                queue: Arc::clone(queue),
-            }));
+        let Some((user, device)) = inner.registry.who(queue.id) else { return Ok(None) };
+        let (user, device) = (user.clone(), device.clone());
+        inner.registry.set_muted(&user, queue.is_muted(), now);
+        if !is_message {
+            inner.charge_answers(&user, now);
         }
+        let (after, query) = match inner.registry.decide(queue.id, command, directory, now)? {
+            Decision::Effects(effects) => (inner.carry_out(effects, &self.limits), None),
+            Decision::Query(query) => (After::default(), Some(query)),
+            Decision::Say { message, conversation, effects } => {
+                let mut after = inner.carry_out(effects, &self.limits);
+                if inner.closed {
+                    return Err(Refusal::Storage);
+                }
+                let said_in = inner.conversation(&conversation, &self.limits);
+                after.crowded = inner.log(said_in).is_crowded(&self.limits).then_some(said_in);
+                let draft = Draft {
+                    conversation,
+                    from: user,
+                    device,
+                    id: message.id,
+                    time_ms: said.time_ms,
+                    kind: message.kind,
+                    body: message.body.clone(),
+                };
+                queue.undecided.fetch_add(1, Ordering::Relaxed);
+                inner.waiting.push(Waiting::Line(Line {
+                    draft: Arc::new(draft),
+                    conversation: said_in,
+                    fields: said.fields,
+                    queue: Arc::clone(queue),
+                }));
+                (after, None)
+            }
+        };
         self.wake_commit_thread(inner);
         self.finish(queue, after);
-        Ok(())
+        Ok(query)
     }
 
     /// Takes the price of a request that was no command. A refusal says how long to wait.
@@ -221,27 +229,9 @@ impl Hub {
         self.lock().registry.charge_histories(queue.id, answers - 1.0, now);
     }
 
-    /// Any other command of a session; its lines of before are decided first.
-    pub fn apply(
-        &self,
-        queue: &Arc<SendQueue>,
-        command: &Command,
-        directory: Directory,
-    ) -> Result<(), Refusal> {
-        let now = self.now();
-        let mut inner = self.when_decided(queue);
-        if may_store(command) {
-            inner = self.when_roomy(inner);
-        }
-        let Some((user, _)) = inner.registry.who(queue.id) else { return Ok(()) };
-        let user = user.clone();
-        inner.registry.set_muted(&user, queue.is_muted(), now);
-        inner.charge_answers(&user, now);
-        let effects = inner.registry.apply(queue.id, command, directory, now)?;
-        let after = inner.carry_out(effects, &self.limits);
-        self.wake_commit_thread(inner);
-        self.finish(queue, after);
-        Ok(())
+    /// A query was paid for, and no reader had time for it.
+    pub fn give_back(&self, queue: &SendQueue) {
+        self.lock().registry.give_back_history(queue.id);
     }
 
     /// A session is over. Told to the channels it was in, with `reason` where one was given; where
@@ -384,10 +374,12 @@ impl Hub {
     }
 }
 
-/// Whether something may be stored of a command that is no line.
+/// Whether something may be stored of a command.
 fn may_store(command: &Command) -> bool {
     match command {
-        Command::Join { .. } | Command::Part { .. } | Command::Read { .. } => true,
+        Command::Say(_) | Command::Join { .. } | Command::Part { .. } | Command::Read { .. } => {
+            true
+        }
         Command::Topic { text, .. } => text.is_some(),
         _ => false,
     }

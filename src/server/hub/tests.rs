@@ -114,7 +114,7 @@ impl Room {
         let (user, device) = ("alice".parse().unwrap(), "main".parse().unwrap());
         let fields = stored_fields(&to, &user, &device, 0, &message);
         let said = Said { time_ms: 0, fields };
-        self.hub.say(queue, &Command::Say(message), said, &|name| Some(name.clone())).unwrap();
+        self.hub.run(queue, &Command::Say(message), said, &|name| Some(name.clone())).unwrap();
         commit::work(&self.hub, &mut self.kept, &mut self.hub.take_waiting());
     }
 }
@@ -172,13 +172,14 @@ fn nothing_is_queued_for_the_ledger_beyond_its_bound() {
     (0..2).for_each(|_| room.enters());
     let Room { hub, members, .. } = &room;
     let (queue, leaves) = (&members[0].queue, &members[1].queue);
-    let applies = |command: Command| hub.apply(queue, &command, &|name| Some(name.clone()));
+    let applies = |command: Command| {
+        hub.run(queue, &command, Said::default(), &|name| Some(name.clone())).map(drop)
+    };
     let lobby = || "#lobby".parse().unwrap();
     let says = |kind, text: &str| {
         let (to, id, body) = (Target::Channel(lobby()), MsgId([7; 16]), text.into());
         let command = Command::Say(NewMessage { to, id, kind, body });
-        let said = Said { time_ms: 0, fields: Vec::new() };
-        hub.say(queue, &command, said, &|name| Some(name.clone())).unwrap();
+        applies(command).unwrap();
         queue.undecided.store(0, Ordering::Relaxed);
     };
     let text = || Some("tea".to_owned());

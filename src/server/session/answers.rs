@@ -1,11 +1,17 @@
-//! Answers to `/history` and `/search`: paid for, read by the readers, told.
+//! Answers to queries, which the hub has allowed: from the ledger's readers, from the directory and from
+//! the operators' commands.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::Session;
-use crate::chat::{Command, Event, Message, Refusal, UserName, Wanted};
+use crate::chat::registry::Query;
+use crate::chat::{Event, Message, Refusal, Target, UserName};
 use crate::crypto::RecordType;
-use crate::ledger::{Older, Page};
+use crate::ledger::{LedgerError, Older, Page, Reader, Work};
+use crate::limits::REPLY_BYTES_MAX;
+use crate::server::operator::{self, Actor};
+use crate::server::readers::Lane;
 use crate::wire::codec;
 
 /// Lines of an answer to `/history` where no number was asked for.
@@ -13,59 +19,103 @@ const HISTORY_LINES: usize = 100;
 /// Lines of an answer to `/search`.
 const SEARCH_LINES: usize = 50;
 
+/// What a reader has found, or what went wrong.
+type Found = Result<(Vec<Message>, bool), LedgerError>;
+
+/// Messages for an answer.
+struct Answer {
+    lines: Vec<Message>,
+    more: bool,
+    /// Not everything was looked at.
+    partial: bool,
+}
+
 impl Session {
-    /// An answer from the ledger, by the reader of its kind.
-    pub(super) fn read(&self, command: &Command) -> Result<(), Refusal> {
-        let directory = |name: &UserName| self.context.accounts.find(name);
-        let (hub, readers) = (&self.context.hub, &self.context.readers);
-        if self.queue.is_behind() {
-            return Err(Refusal::Unread);
-        }
-        let cpu_max = Duration::from_millis(self.context.config.get().limits.search_ms_max);
-        let (to, reference, done) = match command {
-            Command::History { to, before, lines, span, reference } => {
-                let seat = readers.history.seat(&self.user)?;
-                hub.apply(&self.queue, command, &directory)?;
-                let conversation = hub.may_read(self.queue.id, to, &directory)?;
+    /// Answers a query that the hub has allowed.
+    pub(super) fn answer_query(
+        &self,
+        query: Query,
+        reference: Option<&String>,
+    ) -> Result<(), Refusal> {
+        let reference = reference.cloned();
+        let readers = &self.context.readers;
+        match query {
+            Query::History { to, conversation, before, lines, span } => {
                 let now_ms = jiff::Timestamp::now().as_millisecond();
                 let since_ms = span.map(|span| now_ms.saturating_sub(span.as_ms()));
-                let older = Older { before: *before, since_ms };
+                let older = Older { before, since_ms };
                 let page = self.page(lines.unwrap_or(HISTORY_LINES));
-                let done = seat.read(&self.queue, cpu_max, move |reader, work| {
+                let found = self.read(&readers.history, move |reader, work| {
                     reader.history(&conversation, older, page, work)
-                });
-                (Some(to.clone()), reference, done?)
+                })?;
+                self.tell_found(Some(to.clone()), found, reference);
             }
-            Command::Search { text, to, reference } => {
-                let wanted = Wanted::new(text)?;
-                let seat = readers.search.seat(&self.user)?;
-                hub.apply(&self.queue, command, &directory)?;
-                let conversations = match to {
-                    Some(to) => vec![hub.may_read(self.queue.id, to, &directory)?],
-                    None => hub.readable(self.queue.id),
-                };
+            Query::Search { to, conversations, wanted } => {
                 let page = self.page(SEARCH_LINES);
-                let done = seat.read(&self.queue, cpu_max, move |reader, work| {
+                let found = self.read(&readers.search, move |reader, work| {
                     reader.search(&conversations, &wanted, page, work)
-                });
-                (to.clone(), reference, done?)
+                })?;
+                self.tell_found(to.cloned(), found, reference);
             }
-            _ => return Ok(()),
-        };
-        let (found, work) = done;
+            Query::Whois(name) => self.answer(&self.whois(name, reference)?),
+            Query::Keys(names) => {
+                let users = self.context.accounts.get();
+                let events = self.context.directory.keys(&users, names, &reference)?;
+                events.iter().for_each(|event| self.answer(event));
+            }
+            Query::Certify(certificate) => {
+                let (users, server) = (self.context.accounts.get(), self.context.host_keys.get());
+                let directory = &self.context.directory;
+                directory.publish(&users, &server.founding(), &self.queue.key, certificate)?;
+            }
+            Query::Operate(words) => self.operate(words, reference)?,
+        }
+        Ok(())
+    }
+
+    /// Has a reader of the ledger look for messages, which is paid for. Where none has time, the price
+    /// is given back.
+    fn read(
+        &self,
+        lane: &Lane,
+        read: impl FnOnce(&dyn Reader, &Arc<Work>) -> Found + Send + 'static,
+    ) -> Result<Answer, Refusal> {
+        let hub = &self.context.hub;
+        let cpu_max = Duration::from_millis(self.context.config.get().limits.search_ms_max);
+        let seat = lane.seat(&self.user).inspect_err(|_| hub.give_back(&self.queue))?;
+        let (found, work) = seat.read(&self.queue, cpu_max, read)?;
         hub.charge(&self.queue, work.spent());
         let (lines, more) = found.map_err(|error| {
             log::error!("{error}");
             Refusal::Storage
         })?;
-        let end = Event::History {
-            to,
-            lines: lines.len(),
-            more: more || work.is_partial(),
-            partial: work.is_partial(),
-            reference: reference.clone(),
+        let partial = work.is_partial();
+        Ok(Answer { lines, more: more || partial, partial })
+    }
+
+    fn whois(&self, name: &UserName, reference: Option<String>) -> Result<Event, Refusal> {
+        let name =
+            self.context.accounts.find(name).ok_or_else(|| Refusal::NoSuchUser(name.clone()))?;
+        let presence = self.context.hub.presence(&name, self.queue.id);
+        let (devices, idle_ms, away, channels) = match presence {
+            Some(found) => (found.devices, Some(found.idle_ms), found.away, found.channels),
+            None => (Vec::new(), None, None, Vec::new()),
         };
-        self.tell_again(lines, &end, reference);
+        let fingerprints = self.context.accounts.fingerprints(&name);
+        Ok(Event::Whois { name, fingerprints, devices, idle_ms, away, channels, reference })
+    }
+
+    /// An operator's word in the chat.
+    fn operate(&self, words: &[String], reference: Option<String>) -> Result<(), Refusal> {
+        let (role, state, _) = self.standing();
+        let name = self.user.to_string();
+        let actor = Actor { role, state, name, whom: Some(self.whom()) };
+        let mut reply = operator::obey(&self.context, &actor, words);
+        clip(&mut reply.text, REPLY_BYTES_MAX);
+        if !reply.ok {
+            return Err(Refusal::Operator(reply.text));
+        }
+        self.answer(&Event::Notice { text: reply.text, reference });
         Ok(())
     }
 
@@ -77,15 +127,30 @@ impl Session {
         Page { lines_max, bytes_max: limits.answers_bytes_max / 4 }
     }
 
-    /// Lines of the ledger and the end of the answer.
-    fn tell_again(&self, lines: Vec<Message>, end: &Event, reference: &Option<String>) {
+    /// Messages of the ledger and the end of the answer.
+    fn tell_found(&self, to: Option<Target>, found: Answer, reference: Option<String>) {
+        let Answer { lines, more, partial } = found;
+        let count = lines.len();
         let mut body = Vec::new();
         for mut line in lines {
             // So that the asker can tell them from lines that are new.
             line.reference = Some(reference.clone().unwrap_or_default());
             codec::encode(&Event::Message(line), &mut body);
         }
-        codec::encode(end, &mut body);
+        let end = Event::History { to, lines: count, more, partial, reference };
+        codec::encode(&end, &mut body);
         self.send(RecordType::Json, &body);
     }
+}
+
+/// Cuts a text of several lines behind a line, and says how many are left out.
+fn clip(text: &mut String, bytes_max: usize) {
+    if text.len() <= bytes_max {
+        return;
+    }
+    let most = text.floor_char_boundary(bytes_max);
+    let end = text[..most].rfind('\n').unwrap_or(most);
+    let omitted = text[end..].lines().filter(|line| !line.is_empty()).count();
+    text.truncate(end);
+    text.push_str(&format!("\n... and {omitted} more: pychat ctl shows all of them"));
 }
