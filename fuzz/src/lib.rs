@@ -35,7 +35,7 @@ use pychat::home::known::Known;
 use pychat::home::sanctions::Decisions;
 use pychat::home::{Audit, Decision, Home, Settings, Users};
 use pychat::invite::{Invite, read_key_line};
-use pychat::ledger::{Jobs, Sqlite, SqliteFile};
+use pychat::ledger::{Jobs, Sqlite, jobs};
 use pychat::net::http;
 use pychat::server::accounts::directory::Directory;
 use pychat::server::operator::ctl;
@@ -252,7 +252,7 @@ pub fn fuzz_ledger(bytes: &[u8]) {
     let folder = tempfile::tempdir().expect("a folder for a file");
     let path = folder.path().join("ledger.db");
     std::fs::write(&path, bytes).expect("its bytes");
-    let _ = SqliteFile::new(&path).verify();
+    let _ = jobs(&path).verify();
     let _ = Sqlite::open(&path, 60);
 }
 

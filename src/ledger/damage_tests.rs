@@ -51,7 +51,7 @@ fn a_damaged_line_and_its_edit_are_left_out_and_its_conversation_goes_on() {
     ledger.erase(&"alice".parse().unwrap()).unwrap();
     assert_eq!(found_on_disk(folder.path(), "zebramarker"), 0, "damaged texts are erased too");
     drop((ledger, reader));
-    let error = SqliteFile::new(&path).verify().unwrap_err().to_string();
+    let error = jobs(&path).verify().unwrap_err().to_string();
     assert!(error.contains("ledger.db") && error.contains("line 1"), "{error}");
 }
 
@@ -106,7 +106,7 @@ fn around_a_damaged_page_everything_is_read_and_written() {
     let before = told.partition_point(|line| line.seq < Seq(160));
     assert!(newest.len() == 30 && newest == told[before - 30..before]);
     assert_eq!(commit(&mut ledger, draft("#tea", "bob", 1, "next")), Outcome::Stored(Seq(301)));
-    assert!(SqliteFile::new(&path).verify().unwrap_err().to_string().contains("ledger.db"));
+    assert!(jobs(&path).verify().unwrap_err().to_string().contains("ledger.db"));
 }
 
 #[test]
@@ -173,7 +173,7 @@ fn of_200_flipped_bits_none_changes_what_anybody_said() {
                 }
                 if told.len() < sound.len() {
                     left_out += 1;
-                    assert!(SqliteFile::new(&flipped).verify().is_err(), "byte {byte}, bit {bit}");
+                    assert!(jobs(&flipped).verify().is_err(), "byte {byte}, bit {bit}");
                 }
             }
         }

@@ -18,7 +18,7 @@ fn a_backup_ends_however_much_is_said_meanwhile() {
     (1..=1_200).for_each(|number| says(&mut ledger, number, &text));
     let copy = folder.path().join("copy.db");
     let mut steps = 0;
-    SqliteFile::new(&path)
+    jobs(&path)
         .backup(&copy, &mut |_| {
             steps += 1;
             assert!(steps < 100, "it begins anew after each line");
@@ -26,7 +26,7 @@ fn a_backup_ends_however_much_is_said_meanwhile() {
         })
         .unwrap();
     assert!(steps > 1, "the control: more than one step");
-    assert_eq!(SqliteFile::new(&copy).verify().unwrap().lines, 1_200, "as it was when it began");
+    assert_eq!(jobs(&copy).verify().unwrap().lines, 1_200, "as it was when it began");
     let left = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name());
     assert!(left.into_iter().all(|name| !name.to_string_lossy().starts_with('.')));
 }
@@ -63,10 +63,10 @@ fn of_schema_1() -> (tempfile::TempDir, PathBuf) {
 #[test]
 fn a_file_of_an_older_schema_is_verified_restored_and_erased_from() {
     let (_folder, old) = of_schema_1();
-    assert_eq!(SqliteFile::new(&old).verify().unwrap(), Verified { conversations: 1, lines: 3 });
+    assert_eq!(jobs(&old).verify().unwrap(), Verified { conversations: 1, lines: 3 });
     let (other, _home, path) = on_disk();
     drop(other);
-    SqliteFile::new(&path).restore(&old).unwrap();
+    jobs(&path).restore(&old).unwrap();
     let ledger = Sqlite::open(&path, CHANGE_S_MAX).unwrap();
     let page = Page { lines_max: 9, bytes_max: 1 << 20 };
     let told = ledger.reader().read(&"#tea".parse().unwrap(), Seq(0), Seq(9), page).unwrap();
@@ -74,7 +74,7 @@ fn a_file_of_an_older_schema_is_verified_restored_and_erased_from() {
     assert_eq!(texts, ["zebramarker one", "two, mended", "two, mended"]);
 
     let (folder, old) = of_schema_1();
-    assert_eq!(SqliteFile::new(&old).erase(&"alice".parse().unwrap()).unwrap(), 2);
+    assert_eq!(jobs(&old).erase(&"alice".parse().unwrap()).unwrap(), 2);
     // In the copy of before the change of the schema it still is: that is the operator's to remove.
     std::fs::remove_file(folder.path().join("ledger.schema-1.backup")).unwrap();
     assert_eq!(found_on_disk(folder.path(), "zebramarker"), 0);
@@ -87,7 +87,7 @@ fn a_change_of_the_schema_that_broke_off_is_made_again_and_no_copy_is_lost() {
     std::fs::write(copy("ledger.schema-1.backup"), "an earlier try").unwrap();
     Sqlite::open(&path, CHANGE_S_MAX).unwrap();
     assert_eq!(std::fs::read(copy("ledger.schema-1.backup")).unwrap(), b"an earlier try");
-    assert_eq!(SqliteFile::new(&copy("ledger.schema-1-2.backup")).verify().unwrap().lines, 3);
+    assert_eq!(jobs(&copy("ledger.schema-1-2.backup")).verify().unwrap().lines, 3);
 }
 
 #[test]
@@ -95,15 +95,15 @@ fn a_second_restore_keeps_what_the_first_one_kept() {
     let (mut ledger, folder, path) = on_disk();
     says(&mut ledger, 1, "one");
     let copy = folder.path().join("copy.db");
-    SqliteFile::new(&path).backup(&copy, &mut |_| {}).unwrap();
+    jobs(&path).backup(&copy, &mut |_| {}).unwrap();
     says(&mut ledger, 2, "two");
     drop(ledger);
-    let first = SqliteFile::new(&path).restore(&copy).unwrap().unwrap();
-    let second = SqliteFile::new(&path).restore(&copy).unwrap().unwrap();
+    let first = jobs(&path).restore(&copy).unwrap().unwrap();
+    let second = jobs(&path).restore(&copy).unwrap().unwrap();
     assert_ne!(first, second);
-    assert_eq!(SqliteFile::new(&first).verify().unwrap().lines, 2, "the original");
-    assert_eq!(SqliteFile::new(&second).verify().unwrap().lines, 1);
-    assert_eq!(SqliteFile::new(&path).verify().unwrap().lines, 1);
+    assert_eq!(jobs(&first).verify().unwrap().lines, 2, "the original");
+    assert_eq!(jobs(&second).verify().unwrap().lines, 1);
+    assert_eq!(jobs(&path).verify().unwrap().lines, 1);
 }
 
 #[test]
@@ -112,12 +112,12 @@ fn a_verification_holds_up_nobody_and_is_held_up_by_nobody() {
     says(&mut ledger, 1, "one");
     ledger.break_with("BEGIN IMMEDIATE; UPDATE conversations SET topic = 'tea'");
     let began = std::time::Instant::now();
-    assert_eq!(SqliteFile::new(&path).verify().unwrap().lines, 1);
+    assert_eq!(jobs(&path).verify().unwrap().lines, 1);
     assert!(began.elapsed() < std::time::Duration::from_secs(4), "it waited for the writer");
     ledger.break_with("COMMIT");
     ledger
         .break_with("INSERT INTO words (words, rowid, text) VALUES ('delete', 1 << 40 | 1, 'one')");
-    assert!(SqliteFile::new(&path).verify().is_err(), "an index that lacks a word");
+    assert!(jobs(&path).verify().is_err(), "an index that lacks a word");
 }
 
 #[test]
@@ -147,7 +147,7 @@ fn the_words_of_lines_that_are_changed_in_the_commit_that_stores_them_are_the_ne
     ];
     let records: Vec<Record> = records.into_iter().map(Record::line).collect();
     ledger.commit(&records).unwrap();
-    assert_eq!(SqliteFile::new(&path).verify().unwrap().lines, 5);
+    assert_eq!(jobs(&path).verify().unwrap().lines, 5);
     let conversations = ["#tea".parse().unwrap(), "#lobby".parse().unwrap()];
     let page = Page { lines_max: 9, bytes_max: 1 << 20 };
     let found = |word: &str| {

@@ -2,6 +2,7 @@
 //! seq, and is committed before anybody sees it. Two of a kind, one contract (`contract_tests.rs`):
 //! SQLite on disk, and memory for conversations whose lines are not kept.
 
+mod feed;
 mod memory;
 mod rules;
 mod split;
@@ -16,9 +17,10 @@ use crate::chat::{
     Body, ChannelName, Confidentiality, Conversation, DeviceName, Kind, LogId, Message, MsgId, Seq,
     UserName, Wanted,
 };
+pub use feed::{Feed, OwnFeed, StoredMessage};
 pub use memory::Memory;
 pub use split::{SplitLedger, SplitReader};
-pub use sqlite::{Sqlite, SqliteFile};
+pub use sqlite::{Sqlite, jobs};
 pub use work::Work;
 
 /// A line before it has its seq.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::hub::{Hub, Line, Waiting};
-use crate::ledger::{Record, SplitLedger};
+use crate::ledger::{Outcome, OwnFeed, Record, SplitLedger, StoredMessage};
 
 /// Runs until the hub is told that nothing more will come.
 pub fn run(hub: &Hub, mut ledger: SplitLedger) {
@@ -47,8 +47,9 @@ pub fn work(hub: &Hub, ledger: &mut SplitLedger, waiting: &mut Vec<Waiting>) {
     write(hub, ledger, batch);
 }
 
-/// Commits a batch and lets everybody know.
-fn write(hub: &Hub, ledger: &mut SplitLedger, Batch { records, lines }: Batch) {
+/// Commits a batch and lets everybody know: what is stored comes back by the feed, before the senders
+/// go on.
+fn write(hub: &Hub, ledger: &mut SplitLedger, Batch { records, mut lines }: Batch) {
     if records.is_empty() {
         return;
     }
@@ -59,7 +60,15 @@ fn write(hub: &Hub, ledger: &mut SplitLedger, Batch { records, lines }: Batch) {
     if let Some(fault) = fault {
         log::error!("lines are not stored: {fault}");
     }
+    let mut feed = OwnFeed::default();
+    for (line, outcome) in lines.iter_mut().zip(&outcomes) {
+        let (Some(line), Outcome::Stored(seq)) = (line, outcome) else { continue };
+        let (draft, fields) = (Arc::clone(&line.draft), std::mem::take(&mut line.fields));
+        feed.push(StoredMessage { seq: *seq, draft, fields: Some(fields) });
+    }
+    let arrived = hub.arrived(&mut feed);
     hub.decided(lines, outcomes);
+    hub.deliver_all(arrived);
 }
 
 #[cfg(test)]

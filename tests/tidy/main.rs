@@ -305,6 +305,22 @@ fn names_a_socket(code: &str) -> bool {
 }
 
 #[test]
+fn only_one_folder_knows_the_ledgers_engine() {
+    let sources = graph::sources();
+    let named = sources.iter().filter(|(path, text)| {
+        let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap();
+        let outside = !path.starts_with("ledger/sqlite/") && !graph::is_test(path);
+        outside && code.contains("rusqlite")
+    });
+    assert_eq!(named.map(|(path, _)| path.as_str()).collect::<Vec<_>>(), [""; 0]);
+    assert!(
+        sources.iter().any(|(path, text)| {
+            path.starts_with("ledger/sqlite/") && text.contains("rusqlite")
+        })
+    );
+}
+
+#[test]
 fn the_contract_for_programs_lists_every_code() {
     let contract = read("docs/json.md");
     let rows = rows(&contract, "Codes");

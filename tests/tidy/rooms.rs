@@ -86,7 +86,15 @@ const ROOMS: &[(&str, &[(&str, u8)])] = &[
     ),
     (
         "ledger",
-        &[("split", 4), ("sqlite", 3), ("memory", 3), ("rules", 2), ("mod", 1), ("work", 0)],
+        &[
+            ("split", 4),
+            ("sqlite", 3),
+            ("memory", 3),
+            ("rules", 2),
+            ("feed", 2),
+            ("mod", 1),
+            ("work", 0),
+        ],
     ),
 ];
 

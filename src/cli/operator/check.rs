@@ -15,7 +15,7 @@ use crate::fault::code;
 use crate::home::known::Known;
 use crate::home::sanctions::Decisions;
 use crate::home::{Audit, FileError, Folder, Home, LockError, Users};
-use crate::ledger::{Jobs, SqliteFile};
+use crate::ledger::{Jobs, jobs};
 use crate::net::listener::Listener;
 use crate::print::out;
 
@@ -100,7 +100,7 @@ fn look(home: &Home, listen: Option<SocketAddr>, found: &mut Findings) {
     found.take(Audit::of(home).verify());
     let config = config.unwrap_or_default();
     if config.history == History::On && home.ledger_file().exists() {
-        found.take(SqliteFile::new(&home.ledger_file()).verify());
+        found.take(jobs(&home.ledger_file()).verify());
     }
     if config.history == History::Off || config.retention == Retention::Off {
         found.notes.push("messages are in memory only, and are lost when the server stops".into());

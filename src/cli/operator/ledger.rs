@@ -12,7 +12,7 @@ use super::audit;
 use crate::chat::UserName;
 use crate::fault::{Fault, code};
 use crate::home::Home;
-use crate::ledger::{Jobs, SqliteFile, Verified};
+use crate::ledger::{Jobs, Verified, jobs};
 use crate::print::{self, err, out};
 use crate::server::operator::ctl;
 
@@ -23,11 +23,11 @@ pub fn backup(home: &Home, file: &Path, json: bool) -> anyhow::Result<ExitCode> 
             print::aside(format_args!("\r{percent:>3} %"));
         }
     };
-    SqliteFile::new(&existing(home)?).backup(file, &mut progress)?;
+    jobs(&existing(home)?).backup(file, &mut progress)?;
     if terminal {
         print::aside("\n");
     }
-    let found = SqliteFile::new(file).verify()?;
+    let found = jobs(file).verify()?;
     audit::note(home, "backup", "", None);
     say(json, file, found, "the copy has")?;
     err!(
@@ -42,11 +42,11 @@ pub fn restore(home: &Home, file: &Path, json: bool) -> anyhow::Result<ExitCode>
     home.make_folders()?;
     let _lock = home.lock()?;
     let to = home.ledger_file();
-    if let Some(aside) = SqliteFile::new(&to).restore(file)? {
+    if let Some(aside) = jobs(&to).restore(file)? {
         err!("the previous ledger is now {}", aside.display());
     }
     audit::note(home, "restore", "", None);
-    say(json, &to, SqliteFile::new(&to).verify()?, "restored:")?;
+    say(json, &to, jobs(&to).verify()?, "restored:")?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -55,7 +55,7 @@ pub fn verify(home: &Home, file: Option<&Path>, json: bool) -> anyhow::Result<Ex
         Some(file) => named(file)?.to_owned(),
         None => existing(home)?,
     };
-    say(json, &path, SqliteFile::new(&path).verify()?, "valid:")?;
+    say(json, &path, jobs(&path).verify()?, "valid:")?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -72,7 +72,7 @@ pub fn erase(home: &Home, name: &UserName) -> anyhow::Result<()> {
     }
     let Ok(path) = existing(home) else { return Ok(()) };
     let _lock = home.lock()?;
-    err!("{} lines of {name} were erased", SqliteFile::new(&path).erase(name)?);
+    err!("{} lines of {name} were erased", jobs(&path).erase(name)?);
     audit::note(home, "erase", name.as_str(), None);
     Ok(())
 }

@@ -7,12 +7,11 @@ use crate::chat::UserName;
 use crate::ledger::{Jobs, LedgerError, Verified};
 
 /// A ledger's file, which a server may have open.
-pub struct SqliteFile<'a>(&'a Path);
+struct SqliteFile<'a>(&'a Path);
 
-impl<'a> SqliteFile<'a> {
-    pub fn new(path: &'a Path) -> Self {
-        SqliteFile(path)
-    }
+/// The jobs on a ledger's file.
+pub fn jobs(path: &Path) -> impl Jobs {
+    SqliteFile(path)
 }
 
 impl Jobs for SqliteFile<'_> {

@@ -21,7 +21,7 @@ use super::{Draft, Ledger, LedgerError, Outcome, Record, Remembered};
 use crate::chat::{Conversation, LogId, Seq, UserName};
 use commit::Commit;
 use connection::{create, faults, in_doubt, prepare, truncate_log};
-pub use file::SqliteFile;
+pub use file::jobs;
 use migrate::migrate;
 pub use reader::SqliteReader;
 use rows::{SEQ_MAX, parsed, seq};

@@ -59,9 +59,18 @@ impl Tail {
     }
 
     /// Appends a message that was committed under `seq`: it goes in front of `fields`, an object's
-    /// or, in the short form, an array's, and a newline.
-    pub fn append_line(&mut self, seq: Seq, fields: &[u8]) {
-        debug_assert_eq!(seq.0, self.seq.0 + 1, "seqs are contiguous");
+    /// or, in the short form, an array's, and a newline. False for one that the tail had already.
+    /// Where messages are missing before it, whoever reads the tail has fallen behind, and reads
+    /// them from the ledger.
+    pub fn append_line(&mut self, seq: Seq, fields: &[u8]) -> bool {
+        if seq <= self.seq {
+            return false;
+        }
+        if seq.0 > self.seq.0 + 1 {
+            self.chunks.clear();
+            // No position of before lies at the beginning of what follows.
+            self.end += 1;
+        }
         self.seq = seq;
         let (open, rest) = fields.split_at(1);
         let head = match open {
@@ -69,6 +78,7 @@ impl Tail {
             _ => format!("{{\"type\":\"message\",\"seq\":\"{seq}\","),
         };
         self.push(&[head.as_bytes(), rest]);
+        true
     }
 
     /// What follows `position`, as far as one chunk goes; none at the end.
@@ -179,5 +189,22 @@ mod tests {
         tail.release(4);
         assert_eq!(tail.read(0).err(), Some(FellBehind));
         assert_eq!(read_all(&tail, 4).unwrap(), b"two\n");
+    }
+
+    #[test]
+    fn a_message_comes_once_and_a_missing_one_is_noticed() {
+        let mut tail = Tail::new(200_000, Seq(6));
+        assert!(tail.append_line(Seq(7), b"[\"seven\"]\n"));
+        let seven = tail.end();
+        assert!(!tail.append_line(Seq(7), b"[\"again\"]\n") && tail.end() == seven);
+        assert!(!tail.append_line(Seq(3), b"[\"older\"]\n") && tail.seq() == Seq(7));
+        assert!(tail.append_line(Seq(9), b"[\"nine\"]\n"));
+        for position in [0, seven] {
+            assert_eq!(tail.read(position).err(), Some(FellBehind), "eight is missing");
+        }
+        assert_eq!(tail.seq(), Seq(9));
+        let nine = tail.end();
+        assert!(tail.append_line(Seq(10), b"[\"ten\"]\n"));
+        assert_eq!(read_all(&tail, nine).unwrap(), b"[\"10\",\"ten\"]\n");
     }
 }

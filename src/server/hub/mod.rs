@@ -199,7 +199,6 @@ impl Hub {
                 queue.undecided.fetch_add(1, Ordering::Relaxed);
                 inner.waiting.push(Waiting::Line(Line {
                     draft: Arc::new(draft),
-                    conversation: said_in,
                     fields: said.fields,
                     queue: Arc::clone(queue),
                 }));

@@ -4,9 +4,11 @@ use std::sync::atomic::Ordering;
 
 use super::waiting::{Job, Line, Waiting};
 use super::{Hub, Inner};
-use crate::chat::{Conversation, Event, MsgId, Refusal, Target, UserName};
-use crate::ledger::Outcome;
+use crate::chat::{Conversation, Event, MsgId, NewMessage, Refusal, Target, UserName};
+use crate::ledger::{Draft, Feed, Outcome, StoredMessage};
+use crate::server::delivery::send_queue::ConversationId;
 use crate::sync::MutexGuard;
+use crate::wire::stored_fields;
 
 impl Hub {
     /// Puts what waits for the ledger into `waiting`, which is empty and keeps its room, as soon as
@@ -65,52 +67,60 @@ impl Hub {
         self.backfill.close();
     }
 
-    /// The ledger has decided about these lines: the stored ones go into their conversations'
-    /// tails, in the ledger's order, and out to the members; the others are refused to their
-    /// senders.
+    /// Stored messages go into their conversations' tails, in the feed's order. Gives the
+    /// conversations that have something to deliver.
+    pub fn arrived(&self, feed: &mut dyn Feed) -> Vec<ConversationId> {
+        let mut arrived = Vec::new();
+        let mut inner = self.lock();
+        while let Some(StoredMessage { seq, draft, fields }) = feed.next() {
+            let id = inner.conversation(&draft.conversation, &self.limits);
+            let fields = fields.unwrap_or_else(|| encoded(&draft));
+            if inner.log(id).tail.append_line(seq, &fields) {
+                inner.registry.committed(&draft.conversation, seq);
+                inner.lines += 1;
+                arrived.push(id);
+            }
+        }
+        drop(inner);
+        arrived.sort_unstable();
+        arrived.dedup();
+        arrived
+    }
+
+    /// Delivers what has arrived.
+    pub fn deliver_all(&self, arrived: Vec<ConversationId>) {
+        // A lone message goes out on the spot; where more waits, it is committed meanwhile.
+        let more = !arrived.is_empty() && !self.lock().waiting.is_empty();
+        for conversation in arrived {
+            if more {
+                self.flusher.take_over(conversation)
+            } else {
+                self.deliver(conversation, false)
+            }
+        }
+    }
+
+    /// The ledger has decided about these messages, and those that it has stored have arrived: their
+    /// senders go on. The others are refused to them.
     pub fn decided(&self, lines: Vec<Option<Line>>, outcomes: Vec<Outcome>) {
-        let mut deliver = Vec::new();
         let mut answers = Vec::new();
         let mut inner = self.lock();
         for (line, outcome) in lines.into_iter().zip(outcomes) {
             let Some(line) = line else { continue };
             line.queue.undecided.fetch_sub(1, Ordering::Relaxed);
-            match outcome {
-                Outcome::Stored(seq) => {
-                    let id = if inner.logs.contains_key(&line.conversation) {
-                        line.conversation
-                    } else {
-                        inner.conversation(&line.draft.conversation, &self.limits)
-                    };
-                    inner.log(id).tail.append_line(seq, &line.fields);
-                    inner.registry.committed(&line.draft.conversation, seq);
-                    inner.lines += 1;
-                    deliver.push(id);
-                }
-                other => {
-                    inner.registry.refused(&line.draft.conversation, &line.draft.from);
-                    let to = line.draft.conversation.as_seen_by(&line.draft.from);
-                    answers.push((line.queue, self.outcome(other, line.draft.id, to)));
-                }
+            if !matches!(outcome, Outcome::Stored(_)) {
+                inner.registry.refused(&line.draft.conversation, &line.draft.from);
+                let to = line.draft.conversation.as_seen_by(&line.draft.from);
+                answers.push((line.queue, self.outcome(outcome, line.draft.id, to)));
             }
         }
-        deliver.sort_unstable();
-        deliver.dedup();
-        let (more, waiters) = (!inner.waiting.is_empty(), inner.waiters);
+        let waiters = inner.waiters;
         drop(inner);
         if waiters > 0 {
             self.progress.notify_all();
         }
         for (queue, event) in answers {
             self.answer(&queue, &event);
-        }
-        for conversation in deliver {
-            // A lone line goes out on the spot; where more waits, it is committed meanwhile.
-            if more {
-                self.flusher.take_over(conversation)
-            } else {
-                self.deliver(conversation, false)
-            }
         }
     }
 
@@ -127,4 +137,12 @@ impl Hub {
         };
         refusal.event(Some(id), None)
     }
+}
+
+/// A message of another's commit as its readers get it.
+fn encoded(draft: &Draft) -> Vec<u8> {
+    let Draft { conversation, from, device, id, time_ms, kind, body } = draft;
+    let to = conversation.as_seen_by(from);
+    let message = NewMessage { to: to.clone(), id: *id, kind: *kind, body: body.clone() };
+    stored_fields(&to, from, device, *time_ms, &message)
 }

@@ -1,6 +1,7 @@
 //! A thousand faults in single sessions' halves, among the others' deliveries, and a ledger that
 //! does not keep up.
 
+use std::collections::VecDeque;
 use std::io;
 use std::sync::atomic::AtomicBool;
 
@@ -10,7 +11,7 @@ use crate::chat::registry::Rules;
 use crate::chat::{DeviceName, LogId, MsgId, NewMessage, Retention, Target};
 use crate::crypto::Fingerprint;
 use crate::crypto::record_cipher::pair;
-use crate::ledger::{Memory, SplitLedger};
+use crate::ledger::{Feed, Memory, SplitLedger, StoredMessage};
 use crate::net::link::RecordSink;
 use crate::net::memory::{self, Pipe};
 use crate::net::tunnel::{Incoming, TunnelReader};
@@ -162,6 +163,49 @@ fn a_thousand_panics_in_single_sessions_harm_no_other() {
         assert_eq!(seqs(member), (member.first..=last).collect::<Vec<_>>());
     }
     assert_eq!(room.hub.stats().sessions, MEMBERS);
+}
+
+/// Messages of others, as a ledger that others write to too would give them.
+struct Shared(VecDeque<StoredMessage>);
+
+impl Feed for Shared {
+    fn next(&mut self) -> Option<StoredMessage> {
+        self.0.pop_front()
+    }
+}
+
+#[test]
+fn messages_that_others_have_committed_are_delivered_in_their_order_and_once() {
+    let mut room = Room::new();
+    (0..3).for_each(|_| room.enters());
+    let foreign = |seq: u64| {
+        let draft = Draft {
+            conversation: "#lobby".parse().unwrap(),
+            from: "bob".parse().unwrap(),
+            device: "main".parse().unwrap(),
+            id: MsgId([seq as u8; 16]),
+            time_ms: 5,
+            kind: Kind::Say,
+            body: "from elsewhere".into(),
+        };
+        StoredMessage { seq: Seq(seq), draft: Arc::new(draft), fields: None }
+    };
+    room.says(0);
+    let mut feed = Shared([2, 2, 3, 1].map(foreign).into());
+    let arrived = room.hub.arrived(&mut feed);
+    assert_eq!(arrived.len(), 1);
+    room.hub.deliver_all(arrived);
+    assert!(feed.0.is_empty());
+    for member in &mut room.members {
+        assert_eq!(seqs(member), [1, 2, 3]);
+    }
+    // One is missing: members read on from the ledger, and nobody is shown the next one before it.
+    let arrived = room.hub.arrived(&mut Shared([5].map(foreign).into()));
+    room.hub.deliver_all(arrived);
+    for member in &mut room.members {
+        assert_eq!(seqs(member), [0; 0]);
+        assert!(member.queue.queued.load(Ordering::Relaxed), "it waits for the backfill");
+    }
 }
 
 /// Whoever has something for the ledger waits while too much waits there already.

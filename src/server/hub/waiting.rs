@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::ledger::{Draft, Record, SplitLedger};
-use crate::server::delivery::send_queue::{ConversationId, SendQueue};
+use crate::server::delivery::send_queue::SendQueue;
 
 /// Something for the ledger's owner to do between two commits.
 pub type Job = Box<dyn FnOnce(&mut SplitLedger) + Send>;
@@ -20,9 +20,7 @@ pub enum Waiting {
 /// A line on its way through the ledger.
 pub struct Line {
     pub draft: Arc<Draft>,
-    /// Its conversation, if that was not forgotten since.
-    pub conversation: ConversationId,
-    /// What its conversation's members will get: what `line_fields` made of it.
+    /// What its conversation's members will get: what `stored_fields` made of it.
     pub fields: Vec<u8>,
     pub queue: Arc<SendQueue>,
 }
