@@ -35,6 +35,7 @@ ranks! {
     Certificates "which certificates each key may publish yet",
     Decision "one change at a time of a value that is kept on disk",
     Prompts "connections that are asked for a password",
+    Tickets "tickets of devices that have come in by a password",
     PasswordThrottle "wrong passwords",
     Semaphore "permits for operations that cost memory or a core",
     Handover "a login on its way to its thread",

@@ -389,9 +389,9 @@ fn the_contract_for_programs_has_each_object() {
     let source = source_with("{\"type\": \"bye\"");
     let mut written = types(source.split("#[cfg(test)]").next().unwrap());
     // Events of the server are passed on as they are. `welcome` and `goodbye` become other objects,
-    // and two concern the client alone.
+    // and three concern the client alone.
     let events = variants(&source_with("pub enum Event {\n"), "Event");
-    let own = ["welcome", "goodbye", "keys", "successor"];
+    let own = ["welcome", "goodbye", "keys", "successor", "ticket"];
     written.extend(events.into_iter().filter(|event| !own.contains(&event.as_str())));
     assert_eq!(listed, written);
     assert_eq!(types("json!({\"type\": \"bye\"})"), ["bye".to_owned()].into());

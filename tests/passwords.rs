@@ -5,12 +5,15 @@ mod world;
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use pychat::chat::Ticket;
 use pychat::crypto::RecordType;
+use pychat::wire::codec::Login;
 use serde_json::{Value, json};
-use world::peer::Peer;
+use world::peer::{Peer, login};
 use world::proxy::Proxy;
 use world::pty::Terminal;
 use world::{Program, World};
@@ -184,12 +187,15 @@ fn a_thief_of_a_key_who_guesses_elsewhere_keeps_nobody_out_at_home() {
         bob.sees("\"hello\"");
         bob.types(r#"{"type":"quit"}"#);
         bob.ends();
+        // It is the address that counts, and no ticket.
+        fs::remove_file(ticket_file(&world)).unwrap();
     };
     enters_at_home();
+    stolen_key(&world);
     // Each guess comes from an address that was never seen.
     let prompt = |last: u8| {
         let proxy = Proxy::from_source(&world.address, [127, 0, 7, last]);
-        let thief = world.client_by("bob", &proxy.address, &["--json"]);
+        let thief = world.client_by("bob.thief", &proxy.address, &["--json"]);
         let asked = object(&thief.sees("\"password\""));
         (thief, asked)
     };
@@ -410,4 +416,145 @@ fn the_full_screen_hides_it_too() {
     bob.types("visible\r");
     bob.shows("You: visible");
     assert!(!bob.bytes().contains("tea for"), "{}", bob.bytes());
+}
+
+/// Somebody has stolen bob's key, and nothing else of his.
+fn stolen_key(world: &World) {
+    let (from, to) = (world.data_folder("bob"), world.data_folder("bob.thief"));
+    fs::create_dir_all(&to).unwrap();
+    for file in ["id.pem", "id.pub.pem"] {
+        fs::copy(from.join(file), to.join(file)).unwrap();
+    }
+}
+
+/// Where bob's client stores its ticket.
+fn ticket_file(world: &World) -> PathBuf {
+    let files = fs::read_dir(world.data_folder("bob").join("servers")).unwrap();
+    let mut paths = files.map(|file| file.unwrap().path());
+    let is_ticket = |path: &PathBuf| path.extension().is_some_and(|ending| ending == "ticket");
+    paths.find(is_ticket).expect("the client stores a ticket")
+}
+
+/// The tickets that the server stores, as text.
+fn stored_tickets(world: &World) -> String {
+    fs::read_to_string(world.home().join("data/tickets.json")).unwrap_or_default()
+}
+
+/// Bob's client comes in by his password, and leaves. What it was asked at first.
+fn comes_in(world: &World, name: &str, password: &str) -> Value {
+    let mut bob = world.client(name, &["--json"]);
+    let asked = object(&bob.sees(ASKED));
+    guesses(&mut bob, password);
+    bob.sees(ENTERED);
+    bob.types(r#"{"type":"quit"}"#);
+    assert!(bob.ends().success());
+    assert_eq!(bob.seen("ticket"), 0, "it is nothing for a program");
+    asked
+}
+
+#[test]
+fn a_device_that_knew_the_password_waits_for_no_thief_of_its_key_at_its_own_address() {
+    // Everybody has one address, as behind a proxy or an onion service.
+    let world = World::with(r#"{"sessions_per_user_max": 3}"#);
+    world.admit("bob");
+    assert!(passwd(&world, "bob", PASSWORD).0);
+    comes_in(&world, "bob", PASSWORD);
+    let kept = ticket_file(&world);
+    assert_eq!(fs::metadata(&kept).unwrap().permissions().mode() & 0o777, 0o600);
+    // The thief has as many prompts as an address may have, and guesses at each.
+    stolen_key(&world);
+    let mut thief: Vec<Program> = (0..3).map(|_| world.client("bob.thief", &["--json"])).collect();
+    thief.iter().for_each(|prompt| drop(prompt.sees(ASKED)));
+    for _ in 0..2 {
+        thief.iter_mut().for_each(|prompt| guesses(prompt, "wrong guess"));
+        world.until("a guess was looked at", || {
+            thief.iter().any(|prompt| prompt.seen("\"wrong\":true") > 0)
+        });
+    }
+    let more = world.client("bob.thief", &["--json"]);
+    more.sees("too many of your connections");
+    assert_eq!(comes_in(&world, "bob", PASSWORD).get("retry_ms"), None, "nobody makes it wait");
+    assert!(thief.iter().all(|prompt| prompt.seen("too many") == 0), "each has its own places");
+    // The password is needed all the same.
+    let mut wrong = world.client("bob", &["--json"]);
+    wrong.sees(ASKED);
+    guesses(&mut wrong, "wrong guess");
+    wrong.sees("\"wrong\":true");
+    drop(wrong);
+    // It is the ticket: without it bob is one of those who come from this address.
+    fs::remove_file(&kept).unwrap();
+    let without = world.client("bob", &["--json"]);
+    without.sees("too many of your connections");
+}
+
+#[test]
+fn a_ticket_counts_until_the_password_or_the_key_is_another_one_or_its_owner_is_banned() {
+    let world = World::new();
+    world.admit("bob");
+    assert!(passwd(&world, "bob", PASSWORD).0);
+    let count = |world: &World| stored_tickets(world).matches("\"ticket\"").count();
+    comes_in(&world, "bob", PASSWORD);
+    comes_in(&world, "bob", PASSWORD);
+    let world = world.restarted();
+    assert_eq!(count(&world), 1, "it is renewed and not given again: {}", stored_tickets(&world));
+    comes_in(&world, "bob", PASSWORD);
+    let world = world.restarted();
+    assert_eq!(count(&world), 1, "{}", stored_tickets(&world));
+    // Another password.
+    assert!(passwd(&world, "bob", "coffee for two").0);
+    world.until("it is erased", || count(&world) == 0);
+    comes_in(&world, "bob", "coffee for two");
+    let world = world.restarted();
+    assert_eq!(count(&world), 1);
+    // A ban, also where it is lifted again.
+    for word in ["ban", "unban"] {
+        let (ok, told) = world.operator(&["ctl", word, "bob"]);
+        assert!(ok, "{told}");
+    }
+    let world = world.restarted();
+    assert_eq!(count(&world), 0, "{}", stored_tickets(&world));
+    comes_in(&world, "bob", "coffee for two");
+    let world = world.restarted();
+    assert_eq!(count(&world), 1);
+    assert!(world.operator(&["users", "remove", "bob"]).0);
+    world.until("it is erased with its owner", || count(&world) == 0);
+}
+
+#[test]
+fn a_ticket_is_given_for_a_password_only_to_devices_that_store_it() {
+    let world = World::new();
+    world.admit("bob");
+    let login = |features: &[&str], ticket| Login {
+        features: features.iter().map(|it| it.to_string()).collect(),
+        ticket,
+        ..login("bob")
+    };
+    let asks = |login: &Login, password: bool| {
+        let mut peer = Peer::says(&world, "bob", login);
+        if password {
+            peer.sees("\"password\"");
+            peer.sends(&json!({"type": "password", "password": PASSWORD}).to_string());
+        }
+        peer.sees("\"entered\"");
+        let told = peer.asks(r#"{"type":"channels"}"#);
+        let ticket = told.lines().map(object).find(|event| event["type"] == "ticket");
+        peer.sends(r#"{"type":"quit"}"#);
+        ticket.map(|event| event["ticket"].as_str().unwrap().to_owned())
+    };
+    assert_eq!(asks(&login(&["ticket"], None), false), None, "there is no password");
+    assert!(passwd(&world, "bob", PASSWORD).0);
+    assert_eq!(asks(&login(&["resume"], None), true), None);
+    let one = asks(&login(&["ticket"], None), true).unwrap();
+    let other = asks(&login(&["ticket"], None), true).unwrap();
+    assert!(one != other && one.len() == 43);
+    let ticket = |text: &str| Some(serde_json::from_value::<Ticket>(text.into()).unwrap());
+    assert_eq!(asks(&login(&["ticket"], ticket(&one)), true), None, "it has one");
+    let forged = asks(&login(&["ticket"], ticket(&"A".repeat(43))), true);
+    assert!(forged.is_some(), "it has none");
+    // The server stores none of them, and logs none.
+    let world = world.stopped();
+    for text in [&one, &other] {
+        assert_eq!(world.found_in("home", text), 0);
+        assert!(!world.server.told().iter().any(|line| line.contains(text.as_str())));
+    }
 }

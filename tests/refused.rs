@@ -40,6 +40,7 @@ impl Bob {
             version: "0".into(),
             major: 1,
             features: vec![],
+            ticket: None,
         };
         let to = Dial {
             host,

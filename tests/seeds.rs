@@ -25,6 +25,7 @@ fn a_name_encrypted_to_the_servers_key_is_not_enough_to_log_in() {
         version: "0".into(),
         major: 1,
         features: vec![],
+        ticket: None,
     };
     // Knows the server's key and the name, and has a key of its own that nobody registered.
     let thief = Identity::generate();

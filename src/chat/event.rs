@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ChannelName, Code, DeviceName, LogId, Message, MsgId, Opaque, Retention, Seq, Target, UserName,
+    ChannelName, Code, DeviceName, LogId, Message, MsgId, Opaque, Retention, Seq, Target, Ticket,
+    UserName,
 };
 
 fn is_false(value: &bool) -> bool {
@@ -196,6 +197,10 @@ pub enum Event {
     Successor {
         key: Opaque,
         signatures: Opaque,
+    },
+    /// What this device sends with its next login, beside its password.
+    Ticket {
+        ticket: Ticket,
     },
     /// A channel's topic; `who` set it just now, or nobody did and this answers a question.
     Topic {

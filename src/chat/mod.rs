@@ -17,6 +17,7 @@ pub mod rights;
 mod secret_text;
 mod size;
 mod span;
+mod ticket;
 mod words;
 
 pub use command::{Command, Position, ReadMark};
@@ -29,4 +30,5 @@ pub use opaque::{Opaque, OpaqueError};
 pub use refusal::{Code, Refusal};
 pub use secret_text::SecretText;
 pub use span::{Retention, TimeSpan, TimeSpanError};
+pub use ticket::{TICKET_BYTES, Ticket};
 pub use words::Wanted;

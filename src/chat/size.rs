@@ -44,6 +44,7 @@ impl Event {
                 | Event::History { .. }
                 | Event::Parted { .. }
                 | Event::Joined { .. }
+                | Event::Ticket { .. }
                 | Event::Unknown => 0,
             }
     }

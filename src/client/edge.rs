@@ -171,6 +171,7 @@ fn reference(event: &mut Event) -> Option<&mut Option<String>> {
         | Event::Joined { .. }
         | Event::Left { .. }
         | Event::Successor { .. }
+        | Event::Ticket { .. }
         | Event::Goodbye { .. }
         | Event::Unknown => None,
     }
@@ -230,6 +231,7 @@ fn bound(event: &mut Event) {
         | Event::Parted { .. }
         | Event::Joined { .. }
         | Event::Successor { .. }
+        | Event::Ticket { .. }
         | Event::Unknown => {}
     }
 }

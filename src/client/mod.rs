@@ -19,6 +19,7 @@ mod prompt;
 mod runtime;
 pub mod slash;
 pub mod storage;
+mod ticket;
 pub mod trust;
 mod ui;
 

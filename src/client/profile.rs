@@ -1,5 +1,6 @@
 //! The first contact: which server, which name, which key.
 
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
@@ -9,7 +10,8 @@ use super::data_folder::{DataFolder, Server};
 use super::keys::Keys;
 use super::pinning::{self, Pinned, pin};
 use super::prompt::{Prompt, Question};
-use crate::chat::UserName;
+use super::ticket;
+use crate::chat::{Ticket, UserName};
 use crate::crypto::succession::{Succession, Whose};
 use crate::crypto::{Fingerprint, Identity, KeyError, PublicKey};
 use crate::fault::{Fault, code};
@@ -129,6 +131,20 @@ impl Profile {
     /// The server has proven that it holds the pinned key at its address: it is known from now on.
     pub fn met(&self) -> Result<(), FileError> {
         self.data_folder.remember(&self.server())
+    }
+
+    /// The ticket that the server has given to this device.
+    pub fn ticket(&self) -> Option<Ticket> {
+        ticket::load(&self.ticket_file(), &self.openers())
+    }
+
+    /// The server has given this device a ticket, in the place of the one before.
+    pub fn keep_ticket(&self, ticket: &Ticket) -> Result<(), FileError> {
+        ticket::store(&self.ticket_file(), ticket, &self.keepers())
+    }
+
+    fn ticket_file(&self) -> PathBuf {
+        self.data_folder.journal_stem(&self.founding).with_extension("ticket")
     }
 
     /// Where the server is, and by which key it is known.

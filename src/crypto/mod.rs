@@ -22,6 +22,7 @@ pub mod private;
 mod provider;
 pub mod record_cipher;
 pub mod succession;
+pub mod ticket;
 
 pub use identity::{Fingerprint, Identity, KeyError, PublicKey};
 pub use primitives::{equal, hmac_sha256, random, sha256};

@@ -49,6 +49,11 @@ impl PasswordHash {
         Ok(PasswordHash(hash.expect("a salt of 16 bytes is legal").to_string()))
     }
 
+    /// The hash in PHC form, with its salt.
+    pub fn text(&self) -> &str {
+        &self.0
+    }
+
     /// Whether this is the password. Takes as long for every answer.
     pub fn fits(&self, password: &str) -> bool {
         let Ok(hash) = Phc::new(&self.0) else { return false };

@@ -335,6 +335,10 @@ const SERVER_SAYS: &[(RecordType, &str)] = &[
          [\"7\",\"#lobby\",\"bob\",\"laptop\",\"000102030405060708090a0b0c0d0e0f\",\
          1764079391123,\"gr\u{fc}n\"]\n",
     ),
+    (
+        RecordType::Json,
+        "{\"type\":\"ticket\",\"ticket\":\"CAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAg\"}\n",
+    ),
     (RecordType::Pong, "42"),
     // A body without a byte: 63 bytes of padding.
     (RecordType::Ping, ""),
@@ -345,7 +349,7 @@ const CLIENT_SAYS: &[(RecordType, &str)] = &[
     (
         RecordType::Login,
         "{\"name\":\"bob\",\"device\":\"laptop\",\"version\":\"0.1.0\",\"major\":1,\
-         \"features\":[]}\n",
+         \"features\":[\"ticket\"],\"ticket\":\"BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc\"}\n",
     ),
     (RecordType::Json, "[\"#lobby\",\"000102030405060708090a0b0c0d0e0f\",\"gr\u{fc}n\"]\n"),
     (RecordType::Ping, "42"),

@@ -93,6 +93,11 @@ impl Home {
         self.dir.join("data").join("sources.json")
     }
 
+    /// Tickets of devices that have come in by a password.
+    pub fn tickets_file(&self) -> PathBuf {
+        self.dir.join("data").join("tickets.json")
+    }
+
     /// Where the ledger is on disk.
     pub fn ledger_file(&self) -> PathBuf {
         self.dir.join("data").join("ledger.db")

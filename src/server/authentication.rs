@@ -7,14 +7,17 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::accounts::PASSWORD_CHANGED;
-use super::admission::Offence;
+use super::admission::{Offence, today};
 use super::context::Context;
 use super::delivery::send_queue::SendQueue;
 use super::passwords::prompts::{Prompt, Slot};
 use super::passwords::throttle::Guess;
-use crate::chat::{Code, Command, Event, SecretText, UserName};
-use crate::crypto::RecordType;
+use super::passwords::throttle_key::ThrottleKey;
+use super::passwords::tickets::Owner;
+use crate::chat::{Code, Command, Event, SecretText, Ticket, UserName};
 use crate::crypto::password::PasswordHash;
+use crate::crypto::ticket::Digest;
+use crate::crypto::{Fingerprint, RecordType};
 use crate::limits::{PROMPT_BYTES_MAX, PROMPT_RECORDS_MAX};
 use crate::net::tunnel::{Incoming, TunnelReader};
 use crate::wire::codec;
@@ -30,23 +33,64 @@ pub struct Candidate<'a> {
     pub user: &'a UserName,
     pub address: IpAddr,
     pub queue: &'a Arc<SendQueue>,
+    /// What the device has sent as its ticket.
+    pub ticket: Option<&'a Ticket>,
 }
 
-impl Candidate<'_> {
-    fn guess(&self, context: &Context) -> Guess<'_> {
-        let known = context.admission.knows(self.user, self.address);
-        Guess { user: self.user, source: self.address.into(), known }
+/// A candidate whose password is set.
+struct Attempt<'a> {
+    candidate: &'a Candidate<'a>,
+    password: PasswordHash,
+    /// The candidate's own ticket, where it has a valid one.
+    ticket: Option<Digest>,
+}
+
+impl<'a> Candidate<'a> {
+    fn attempt(&'a self, context: &Context, password: PasswordHash) -> Attempt<'a> {
+        let owner = Owner { user: self.user, key: self.queue.key, password: &password };
+        let tickets = context.passwords.tickets.lock();
+        let ticket = self.ticket.and_then(|ticket| tickets.find(&owner, ticket, today()));
+        drop(tickets);
+        Attempt { candidate: self, password, ticket }
     }
 }
 
-/// What somebody has come in by.
-pub struct Proof(Option<PasswordHash>);
+impl Attempt<'_> {
+    fn counted_by(&self) -> ThrottleKey {
+        let source = || ThrottleKey::Source(self.candidate.address.into());
+        self.ticket.map_or_else(source, ThrottleKey::Ticket)
+    }
+
+    fn is_known(&self, context: &Context) -> bool {
+        let Candidate { user, address, .. } = self.candidate;
+        self.ticket.is_some() || context.admission.knows(user, *address)
+    }
+
+    fn guess(&self, context: &Context) -> Guess<'_> {
+        let (counted_by, known) = (self.counted_by(), self.is_known(context));
+        Guess { user: self.candidate.user, counted_by, known }
+    }
+}
+
+/// What somebody has come in by: the password, and the ticket beside it.
+pub struct Proof(Option<(PasswordHash, Option<Digest>)>);
 
 impl Proof {
     /// Whether it is enough still: a password may have been set meanwhile, or another one.
     pub fn holds(&self, context: &Context, user: &UserName) -> bool {
         let now = context.accounts.get().settings(user).password;
-        now.is_none() || now == self.0
+        now.is_none() || now.as_ref() == self.0.as_ref().map(|(password, _)| password)
+    }
+
+    /// The ticket for a device that has come in by its password. One that has a valid ticket keeps it.
+    pub fn ticket(&self, context: &Context, user: &UserName, key: Fingerprint) -> Option<Event> {
+        let (password, ticket) = self.0.as_ref()?;
+        let mut tickets = context.passwords.tickets.lock();
+        if let Some(ticket) = ticket {
+            tickets.renew(user, *ticket, today());
+            return None;
+        }
+        Some(Event::Ticket { ticket: tickets.give(&Owner { user, key, password }, today()) })
     }
 }
 
@@ -78,7 +122,8 @@ pub fn authenticate(
         }
         return Ok(Proof(None));
     };
-    let _slot = match slot(context, candidate) {
+    let attempt = candidate.attempt(context, hash);
+    let _slot = match slot(context, &attempt) {
         Ok(slot) => slot,
         Err(ms) => {
             context.hub.counters().refused(Code::Password);
@@ -86,10 +131,10 @@ pub fn authenticate(
             return Err(Offence::Unserved);
         }
     };
-    match ask(context, candidate, &hash, reader) {
-        Ok(Answer::Right) => return Ok(Proof(Some(hash))),
+    match ask(context, &attempt, reader) {
+        Ok(Answer::Right) => return Ok(Proof(Some((attempt.password, attempt.ticket)))),
         Ok(Answer::Wrong) => {
-            let wait_ms = context.passwords.guess_wait_ms(&candidate.guess(context)).max(1_000);
+            let wait_ms = context.passwords.guess_wait_ms(&attempt.guess(context)).max(1_000);
             end(context, candidate, "this is not your password".into(), Some(wait_ms));
         }
         Ok(Answer::TooMuch) => {
@@ -102,16 +147,12 @@ pub fn authenticate(
     Err(Offence::NoPassword)
 }
 
-fn ask(
-    context: &Context,
-    candidate: &Candidate,
-    hash: &PasswordHash,
-    reader: &mut TunnelReader,
-) -> io::Result<Answer> {
+fn ask(context: &Context, attempt: &Attempt, reader: &mut TunnelReader) -> io::Result<Answer> {
+    let Attempt { candidate, password: hash, .. } = attempt;
     let seconds = context.config.get().limits.password_s_max;
     let deadline = Instant::now() + Duration::from_secs(seconds);
     let (mut wrong, mut left) = (0, Allowance::default());
-    tell(context, candidate, false);
+    tell(context, attempt, false);
     while wrong < GUESSES_MAX {
         let guess = match next(candidate, reader, deadline, &mut left)? {
             Next::Guess(guess) => guess,
@@ -123,7 +164,7 @@ fn ask(
         }
         // Looked at once it is its turn, so that those that come together wait for each other too.
         let looked = context.passwords.hash(deadline, || {
-            context.passwords.guess(&candidate.guess(context), || hash.fits(guess.reveal()))
+            context.passwords.guess(&attempt.guess(context), || hash.fits(guess.reveal()))
         });
         match looked {
             None => return Err(io::ErrorKind::TimedOut.into()),
@@ -133,12 +174,12 @@ fn ask(
                 context.hub.counters().refused(Code::Password);
                 log::info!("a wrong password for {}", candidate.user);
                 if wrong < GUESSES_MAX {
-                    tell(context, candidate, true);
+                    tell(context, attempt, true);
                 }
             }
             Some(None) => {
                 context.hub.counters().refused(Code::Rate);
-                tell(context, candidate, false);
+                tell(context, attempt, false);
             }
         }
     }
@@ -201,23 +242,24 @@ fn next(
     }
 }
 
-fn tell(context: &Context, candidate: &Candidate, wrong: bool) {
-    let wait_ms = context.passwords.guess_wait_ms(&candidate.guess(context));
+fn tell(context: &Context, attempt: &Attempt, wrong: bool) {
+    let wait_ms = context.passwords.guess_wait_ms(&attempt.guess(context));
     let retry_ms = (wait_ms > 0).then_some(wait_ms);
     // A peer that does not read this gets nothing else either.
-    let _ = candidate.queue.answer(&Event::Password { wrong, retry_ms });
+    let _ = attempt.candidate.queue.answer(&Event::Password { wrong, retry_ms });
 }
 
 /// A slot among the connections that are asked for a password.
 ///
 /// # Errors
 /// Too many are, for so many milliseconds.
-fn slot<'a>(context: &'a Context, candidate: &Candidate) -> Result<Slot<'a, Arc<SendQueue>>, u64> {
+fn slot<'a>(context: &'a Context, attempt: &Attempt) -> Result<Slot<'a, Arc<SendQueue>>, u64> {
+    let candidate = attempt.candidate;
     let prompt = Prompt {
         user: candidate.user.clone(),
         key: candidate.queue.key,
-        source: candidate.address.into(),
-        known: context.admission.knows(candidate.user, candidate.address),
+        counted_by: attempt.counted_by(),
+        known: attempt.is_known(context),
         since: context.hub.now(),
         handle: Arc::clone(candidate.queue),
     };

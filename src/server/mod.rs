@@ -55,6 +55,7 @@ use ledger_jobs::LedgerJobs;
 use observe::{log, prometheus, systemd};
 use operator::{Actor, console, ctl};
 use passwords::Passwords;
+use passwords::tickets::Tickets;
 use readers::Readers;
 use records::Records;
 use stop::{Stop, essential, spawn};
@@ -169,6 +170,7 @@ fn shut_down(
     systemd::notify("STOPPING=1");
     context.key_history.see();
     upkeep::keep_sources(context);
+    upkeep::keep_tickets(context);
     drop(socket);
     // The admission is woken by the stop and closes behind itself.
     let _ = admission_thread.join();
@@ -239,7 +241,7 @@ fn open_context(given: Given) -> anyhow::Result<Context> {
     };
     Ok(Context {
         ledger: LedgerJobs::new(Arc::clone(&config), Arc::clone(&hub), Arc::clone(&readers)),
-        passwords: Passwords::new(Arc::clone(&hub)),
+        passwords: Passwords::new(Arc::clone(&hub), tickets(&home)),
         config,
         home,
         log_level,
@@ -343,6 +345,14 @@ fn recent_logins(home: &Home) -> RecentLogins {
     RecentLogins::load(&home.sources_file()).unwrap_or_else(|error| {
         ::log::error!("where people log in from is not known: {error}");
         RecentLogins::default()
+    })
+}
+
+/// Which devices have tickets. A file that cannot be read costs them only their own budget of guesses.
+fn tickets(home: &Home) -> Tickets {
+    Tickets::load(&home.tickets_file()).unwrap_or_else(|error| {
+        ::log::error!("which devices have tickets is not known: {error}");
+        Tickets::default()
     })
 }
 

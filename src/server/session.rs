@@ -102,7 +102,8 @@ pub fn enter(context: &Arc<Context>, stranger: KeyHolder, id: SessionId) -> Opti
     if session.is_barred() {
         return None;
     }
-    let candidate = Candidate { user: &session.user, address, queue: &session.queue };
+    let (user, ticket) = (&session.user, login.ticket.as_ref());
+    let candidate = Candidate { user, address, queue: &session.queue, ticket };
     let proof = match authentication::authenticate(context, &candidate, &mut reader) {
         Ok(proof) => proof,
         Err(offence) => {
@@ -111,7 +112,8 @@ pub fn enter(context: &Arc<Context>, stranger: KeyHolder, id: SessionId) -> Opti
         }
     };
     let (user, device) = (session.user.clone(), session.device.clone());
-    let resumes = login.features.iter().any(|feature| feature == "resume");
+    let has = |wanted: &str| login.features.iter().any(|feature| feature == wanted);
+    let (resumes, keeps_ticket) = (has("resume"), has("ticket"));
     session.standing();
     let welcome = session.welcome();
     if let Err(refusal) = context.hub.enter(&session.queue, user, device, resumes, welcome) {
@@ -138,6 +140,10 @@ pub fn enter(context: &Arc<Context>, stranger: KeyHolder, id: SessionId) -> Opti
     }
     let session = &leaving.session;
     session.is_barred();
+    if keeps_ticket {
+        let ticket = proof.ticket(context, &session.user, session.queue.key);
+        ticket.iter().for_each(|event| session.answer(event));
+    }
     let successor = host_key::successor(&context.host_keys.get());
     successor.iter().for_each(|event| session.answer(event));
     context.key_history.missed(&session.queue.key).iter().for_each(|event| session.answer(event));

@@ -4,7 +4,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::accounts::host_key::HostKey;
+use super::admission::today;
 use super::context::Context;
+use crate::chat::UserName;
+use crate::chat::rights::State;
+use crate::crypto::Fingerprint;
+use crate::home::sanctions::Whom;
 use crate::home::{UsersWatch, file};
 
 /// A look at users/ this often: whom the operator admits is in, whom he removes is out.
@@ -40,6 +45,7 @@ pub fn keep(context: &Context, mut watch: UsersWatch) {
                 log::error!("users/ cannot be read, so it stays as it was: {error}");
             }
             unread = read.is_err();
+            keep_tickets(context);
         }
         host_key.look();
         if swept.elapsed() >= SWEEP_EVERY {
@@ -64,6 +70,7 @@ pub fn sweep(context: &Context) {
         wait = EXPIRE_EVERY;
         context.key_history.see();
         keep_sources(context);
+        keep_tickets(context);
         context.key_history.expire();
         if expiry.believes(Instant::now(), now_ms(), context.ledger.was_swept_by_hand()) {
             expire(context);
@@ -100,6 +107,23 @@ pub fn keep_sources(context: &Context) {
     };
     if let Err(error) = kept {
         log::error!("where people log in from is not kept: {error}");
+    }
+}
+
+/// Writes which devices have tickets, where that is new. Tickets of people who are banned, of removed keys and
+/// of former passwords are forgotten.
+pub fn keep_tickets(context: &Context) {
+    let users = context.accounts.get();
+    let owner = |user: &UserName, key: &Fingerprint| {
+        let registered = users.keys_of(user).any(|own| own.fingerprint() == *key);
+        let whom = Whom { user, key: *key, address: None };
+        let banned = context.access.standing(whom).1 == State::Banned;
+        users.settings(user).password.filter(|_| registered && !banned)
+    };
+    let text = context.passwords.tickets.lock().text(today(), owner);
+    let path = context.home.tickets_file();
+    if let Some(Err(error)) = text.map(|text| file::replace(&path, text.as_bytes(), 0o600)) {
+        log::error!("which devices have tickets is not kept: {error}");
     }
 }
 

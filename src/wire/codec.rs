@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::short;
-use crate::chat::{Body, Command, DeviceName, Event, Kind, MsgId, NewMessage, UserName};
+use crate::chat::{Body, Command, DeviceName, Event, Kind, MsgId, NewMessage, Ticket, UserName};
 use crate::limits::MESSAGE_BYTES_MAX;
 
 /// The body of the LOGIN record: the client's first under the new keys.
@@ -20,6 +20,9 @@ pub struct Login {
     pub major: u8,
     #[serde(default)]
     pub features: Vec<String>,
+    /// What the server has given to this device after an earlier password.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ticket: Option<Ticket>,
 }
 
 /// A message is not what it should be.

@@ -86,8 +86,10 @@ def read(line):
 class Session:
     """A login, and the messages that come."""
 
-    def __init__(self, invite, own, name, device=None, server=None, suites=(2,)):
+    def __init__(self, invite, own, name, device=None, server=None, suites=(2,), ticket=None):
         """`server` is the pinned key; where it is not given, the server is asked for it."""
+        # What the server has given to this device, to be stored and sent with the next login.
+        self.ticket = ticket
         host, port, print_, _ = hop.parse_invite(invite)
         self.connection = connection = Connection(host, port)
         self.inbox = []
@@ -101,7 +103,9 @@ class Session:
         connection.send(handshake.answer(r1))
         self.sealer, self.opener, self.id = handshake.finish(connection.receive())
         connection.bytes_max = RECORD_BYTES_MAX
-        login = {"name": name, "version": "0", "major": 1, "features": []}
+        login = {"name": name, "version": "0", "major": 1, "features": ["ticket"]}
+        if ticket:
+            login["ticket"] = ticket
         if device:
             login["device"] = device
         self.send(hop.LOGIN, json.dumps(login).encode())
@@ -150,6 +154,9 @@ class Session:
             if kind == hop.JSON:
                 *messages, self.part = (self.part + body).split(b"\n")
                 self.inbox += [read(line) for line in messages if line.strip()]
+                for message in self.inbox:
+                    if message["type"] == "ticket":
+                        self.ticket = message["ticket"]
 
     def ping(self, count, body=b"?"):
         """Sends pings, and waits for the pong of each."""

@@ -76,9 +76,10 @@ class World:
         config = {"server_ip": "127.0.0.1", "limits": {"requests_per_s": 100_000, "answer_bytes_per_s": 1e9}, **more}
         pathlib.Path(self.home, "config.json").write_text(json.dumps(config))
 
-    def run(self, *args):
+    def run(self, *args, text=None):
         command = [self.binary, *args]
-        done = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=DEADLINE)
+        given = {"input": text, "capture_output": True, "encoding": "utf-8"}
+        done = subprocess.run(command, timeout=DEADLINE, **given)
         if done.returncode:
             sys.exit(f"pychat {args[0]}: {done.stderr}")
         return done.stdout
@@ -375,6 +376,28 @@ def suite_1_is_for_those_who_want_it(world, ben):
         logs_in(suites)
 
 
+def a_device_that_knew_the_password_has_a_ticket(world):
+    cem = rsa.generate_private_key(65537, 3072)
+    world.admit(hop.key_line("cem", cem.public_key()))
+    world.run("users", "passwd", "cem", "--home", world.home, text="tea for two\n")
+    world.server.sees("cem has a new password now")
+
+    def logs_in(ticket):
+        session = Session(world.invite, cem, "cem", ticket=ticket)
+        session.wait(type="password", wrong=False)
+        session.tell(type="password", password="tea for two")
+        session.wait(type="entered", channel="#lobby")
+        session.tell(type="channels", ref="1")
+        session.wait(type="channels", ref="1")
+        session.close()
+        return session.ticket
+
+    ticket = logs_in(None)
+    same(len(from_base64(ticket)), 32)
+    same(logs_in(ticket), ticket)
+    assert logs_in(base64_of(bytes(32))) != base64_of(bytes(32))
+
+
 def every_end_has_its_word(world, a, b, ben):
     b.tell(type="quit")
     same(b.ended(), "quit")
@@ -408,6 +431,7 @@ def main():
             the_real_client_joins_in(world, a, ana)
             the_server_changes_its_key(world, a, ben)
             suite_1_is_for_those_who_want_it(world, ben)
+            a_device_that_knew_the_password_has_a_ticket(world)
             every_end_has_its_word(world, a, b, ben)
         finally:
             world.server.process.kill()

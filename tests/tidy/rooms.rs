@@ -55,6 +55,7 @@ const ROOMS: &[(&str, &[(&str, u8)])] = &[
             ("conversations", 0),
             ("slash", 0),
             ("data_folder", 0),
+            ("ticket", 0),
         ],
     ),
     (

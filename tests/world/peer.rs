@@ -19,6 +19,7 @@ pub fn login(name: &str) -> Login {
         version: "0".into(),
         major: 1,
         features: vec![],
+        ticket: None,
     }
 }
 
@@ -39,13 +40,18 @@ impl Peer {
 
     /// The same, before the server has said anything.
     pub fn knocks(world: &World, name: &str, device: &str) -> Peer {
+        let login = Login { device: Some(device.parse().unwrap()), ..login(name) };
+        Peer::says(world, name, &login)
+    }
+
+    /// The same, with this LOGIN.
+    pub fn says(world: &World, name: &str, login: &Login) -> Peer {
         let pem = fs::read_to_string(world.data_folder(name).join("id.pem")).unwrap();
         let key = Identity::from_pem(&pem, None).unwrap();
         let (invite, server) = (world.parsed_invite(), world.server_key());
-        let login = Login { device: Some(device.parse().unwrap()), ..login(name) };
         let (host, port, suites) = (invite.host.as_str(), invite.port, Suites::default());
         let to = Dial { host, port, server: &server, suites, patience: DEADLINE };
-        let tunnel = dial(&to, &key, &login).unwrap();
+        let tunnel = dial(&to, &key, login).unwrap();
         let mut peer = Peer { reader: tunnel.reader, writer: tunnel.writer, asked: 0 };
         peer.reader.set_deadline(Instant::now() + 3 * DEADLINE).unwrap();
         peer

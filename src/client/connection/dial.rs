@@ -155,12 +155,14 @@ fn log_in(
     server: &PublicKey,
     resumes: bool,
 ) -> Result<(Tunnel, Vec<Event>), DialError> {
+    let features = ["ticket"].into_iter().chain(resumes.then_some("resume"));
     let login = Login {
         name: profile.name.clone(),
         device: None,
         version: env!("CARGO_PKG_VERSION").to_owned(),
         major: 1,
-        features: if resumes { vec!["resume".to_owned()] } else { Vec::new() },
+        features: features.map(str::to_owned).collect(),
+        ticket: profile.ticket(),
     };
     let at = profile.server();
     let suites = profile.suites;

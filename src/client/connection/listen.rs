@@ -6,7 +6,7 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use super::writer::Writer;
-use crate::chat::{Code, Event, Opaque};
+use crate::chat::{Code, Event, Opaque, Ticket};
 use crate::client::edge::{Asked, Edge};
 use crate::client::inbox::{Gone, Sender};
 use crate::client::model::{Input, Loss};
@@ -45,6 +45,8 @@ pub struct Listener<'a> {
     pongs: (u32, Instant),
     /// How often the server has named a key that follows its own.
     successors: u32,
+    /// The server has given a ticket: one for each connection.
+    has_ticket: bool,
 }
 
 impl<'a> Listener<'a> {
@@ -64,6 +66,7 @@ impl<'a> Listener<'a> {
             pinged: Instant::now(),
             pongs: (0, Instant::now()),
             successors: 0,
+            has_ticket: false,
         }
     }
 
@@ -145,6 +148,10 @@ impl<'a> Listener<'a> {
                 Some(input) => self.tell(input, 0),
                 None => Ok(()),
             },
+            Event::Ticket { ticket } => match self.keeps(&ticket) {
+                Some(input) => self.tell(input, 0),
+                None => Ok(()),
+            },
             event => {
                 let bytes = event.bytes_in_memory();
                 self.tell(Input::Event(event), bytes)
@@ -183,6 +190,15 @@ impl<'a> Listener<'a> {
             let reason = "your key was replaced: logging in with the new one".to_owned();
             Event::Goodbye { code: Code::Shutdown, reason, retry_ms: None }
         })
+    }
+
+    /// The server has given this device a ticket.
+    fn keeps(&mut self, ticket: &Ticket) -> Option<Input> {
+        if std::mem::replace(&mut self.has_ticket, true) {
+            return None;
+        }
+        let error = self.profile.keep_ticket(ticket).err()?;
+        Some(Input::Trouble(format!("the device's ticket cannot be stored: {error}")))
     }
 
     /// The server names the key that follows its own.

@@ -36,7 +36,7 @@ use crate::wire::codec::Login;
 use connection::Connection;
 pub use penalties::Offence;
 use penalties::Penalties;
-pub use recent_logins::RecentLogins;
+pub use recent_logins::{RecentLogins, today};
 use semaphore::Semaphore;
 use source::Source;
 use table::{Bounds, Full, Held, Origin, Stage, Standing, Table};

@@ -11,6 +11,7 @@ use super::reply::{Reply, misused, no, with, yes};
 use crate::chat::rights::{Role, may_against};
 use crate::chat::{Code, Event, TimeSpan, UserName};
 use crate::clean;
+use crate::crypto::Fingerprint;
 use crate::home::sanctions::{Decisions, Kind, Sanction, Stands, Subject, Whom};
 use crate::home::{Decision, Settings};
 
@@ -190,7 +191,14 @@ fn tell(context: &Context, actor: &Actor, sanction: &Sanction) -> usize {
     let (subject, text) = (&sanction.subject, sanction.notice());
     let farewell = told(&format!("banned by {}", actor.title()), sanction.reason.as_deref());
     match sanction.kind {
-        Kind::Ban => context.access.end_subject(subject, Code::Banned, &text, Some(&farewell)),
+        Kind::Ban => {
+            // Whoever is let in again proves the password first, as a stranger does.
+            let holds = |user: &UserName, key: &Fingerprint| {
+                subject.holds(Whom { user, key: *key, address: None })
+            };
+            context.passwords.tickets.lock().forget(holds);
+            context.access.end_subject(subject, Code::Banned, &text, Some(&farewell))
+        }
         Kind::Mute => context.access.tell_subject(subject, &text),
     }
 }

@@ -2,6 +2,8 @@
 
 pub mod prompts;
 pub mod throttle;
+pub mod throttle_key;
+pub mod tickets;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -13,6 +15,7 @@ use crate::server::hub::Hub;
 use crate::sync::{Mutex, Rank};
 use prompts::{Prompt, Prompts, Slot, Wait};
 use throttle::{Guess, PasswordThrottle};
+use tickets::Tickets;
 
 /// Passwords that are hashed at once, 19 MiB each, and those that may wait for it.
 const HASHES_AT_ONCE: usize = 2;
@@ -29,15 +32,17 @@ pub struct Passwords {
     /// Connections that are asked for a password now.
     prompts: Prompts<Arc<SendQueue>>,
     hashing: Semaphore,
+    pub tickets: Mutex<Tickets>,
 }
 
 impl Passwords {
-    pub fn new(hub: Arc<Hub>) -> Passwords {
+    pub fn new(hub: Arc<Hub>, tickets: Tickets) -> Passwords {
         Passwords {
             hub,
             guesses: Mutex::new(Rank::PasswordThrottle, PasswordThrottle::default()),
             prompts: Prompts::default(),
             hashing: Semaphore::new(HASHES_AT_ONCE, HASHES_WAITING_MAX),
+            tickets: Mutex::new(Rank::Tickets, tickets),
         }
     }
 
@@ -91,6 +96,7 @@ mod tests {
     use std::sync::Barrier;
     use std::thread;
 
+    use super::throttle_key::ThrottleKey;
     use super::*;
 
     const THREADS: u8 = 32;
@@ -102,8 +108,8 @@ mod tests {
         // No guess is decided before each has been looked at, or told to wait.
         let all = Barrier::new(THREADS.into());
         let tries = |number: u8| {
-            let source = IpAddr::from([192, 0, 2, last(number)]).into();
-            let guess = Guess { user: &bob, source, known: false };
+            let counted_by = ThrottleKey::Source(IpAddr::from([192, 0, 2, last(number)]).into());
+            let guess = Guess { user: &bob, counted_by, known: false };
             let decided = || {
                 all.wait();
                 false

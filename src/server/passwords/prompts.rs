@@ -3,10 +3,10 @@
 
 use std::collections::HashMap;
 
+use super::throttle_key::ThrottleKey;
 use crate::chat::UserName;
 use crate::chat::rate::Stamp;
 use crate::crypto::Fingerprint;
-use crate::server::admission::source::Source;
 use crate::sync::{Mutex, MutexGuard, Rank};
 
 /// All sources of a person that they have not logged in from lately have so many times the prompts
@@ -21,8 +21,8 @@ const AGE_MS_MIN: u64 = 10_000;
 pub struct Prompt<H> {
     pub user: UserName,
     pub key: Fingerprint,
-    pub source: Source,
-    /// The person has logged in from there lately.
+    pub counted_by: ThrottleKey,
+    /// It is the person's own: they have logged in from there lately, or the device has a ticket.
     pub known: bool,
     pub since: Stamp,
     /// What ends the connection.
@@ -83,8 +83,8 @@ impl<H> Open<H> {
     /// Which prompt goes for another one, where one has to.
     fn victim(&self, newcomer: &Prompt<H>, max: usize) -> Result<Option<u64>, Wait> {
         let of_user = || self.prompts.iter().filter(|(_, one)| one.user == newcomer.user);
-        let mut same =
-            of_user().filter(|(_, one)| (one.key, one.source) == (newcomer.key, newcomer.source));
+        let mut same = of_user()
+            .filter(|(_, one)| (one.key, one.counted_by) == (newcomer.key, newcomer.counted_by));
         let ripe = |(id, one): &(u64, Prompt<H>)| match AGE_MS_MIN
             .saturating_sub(newcomer.since.ms_since(one.since))
         {
@@ -99,13 +99,13 @@ impl<H> Open<H> {
             return Ok(None);
         }
         let mut sources = HashMap::new();
-        unknown().for_each(|(_, one)| *sources.entry(one.source).or_insert(0usize) += 1);
+        unknown().for_each(|(_, one)| *sources.entry(one.counted_by).or_insert(0usize) += 1);
         let count = |source| sources.get(&source).copied().unwrap_or(0);
-        let most = unknown().map(|(_, one)| count(one.source)).max().unwrap_or(0);
-        let Some(oldest) = unknown().find(|(_, one)| count(one.source) == most) else {
+        let most = unknown().map(|(_, one)| count(one.counted_by)).max().unwrap_or(0);
+        let Some(oldest) = unknown().find(|(_, one)| count(one.counted_by) == most) else {
             return Ok(None);
         };
-        if most > count(newcomer.source) + 1 { Ok(Some(oldest.0)) } else { ripe(oldest) }
+        if most > count(newcomer.counted_by) + 1 { Ok(Some(oldest.0)) } else { ripe(oldest) }
     }
 
     fn remove(&mut self, id: u64) -> Option<H> {
@@ -123,12 +123,14 @@ impl<H> Drop for Slot<'_, H> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::chat::Ticket;
+    use crate::crypto::ticket::Digest;
     use proptest::prelude::*;
 
     fn prompt(key: u8, source: &str, known: bool, since: u64) -> Prompt<u64> {
         let (user, key) = ("bob".parse().unwrap(), Fingerprint([key; 32]));
-        let source = source.parse().unwrap();
-        Prompt { user, key, source, known, since: Stamp(since), handle: since }
+        let counted_by = ThrottleKey::Source(source.parse().unwrap());
+        Prompt { user, key, counted_by, known, since: Stamp(since), handle: since }
     }
 
     #[test]
@@ -170,6 +172,31 @@ mod tests {
         assert_eq!(open("203.0.113.5", false, 24), Err(Wait(9_987)));
         assert_eq!(open("203.0.113.5", false, 10_011), Ok(Some(11)));
         assert_eq!(open("192.0.2.1", true, 10_012), Ok(None), "nobody goes for a known source");
+    }
+
+    #[test]
+    fn prompts_without_the_ticket_close_none_of_the_device_that_has_it() {
+        let prompts = Prompts::default();
+        // All from one address, as behind a proxy.
+        let open = |ticket: bool, since| {
+            let prompt = prompt(1, "127.0.0.1", ticket, since);
+            let digest = Digest::of(&Ticket::new([7; 32]));
+            let counted_by = if ticket { ThrottleKey::Ticket(digest) } else { prompt.counted_by };
+            prompts.open(Prompt { counted_by, ..prompt }, 2)
+        };
+        let mut held = Vec::new();
+        for since in 0..100 {
+            held.extend(open(false, since).ok().map(|(slot, _)| slot));
+        }
+        assert!(open(false, 100).is_err(), "the thief has what one source may have");
+        let (_slot, closed) = open(true, 100).map_err(|_| "the device").unwrap();
+        assert_eq!(closed, None);
+        for since in (10_000..100_000).step_by(1_000) {
+            if let Ok((slot, closed)) = open(false, since) {
+                held.push(slot);
+                assert_ne!(closed, Some(100), "at {since}");
+            }
+        }
     }
 
     proptest! {

@@ -11,9 +11,9 @@
 
 use std::collections::HashMap;
 
+use super::throttle_key::ThrottleKey;
 use crate::chat::UserName;
 use crate::chat::rate::Stamp;
-use crate::server::admission::source::Source;
 
 /// A source waits this long after its first wrong guess, and twice as long after each further one, up to
 /// the second value: 8,640 guesses a day from one source.
@@ -42,16 +42,16 @@ struct Wrong {
 struct Person {
     wrong: Wrong,
     /// The source that has the next turn, and how many wrong guesses it had.
-    turn: Option<(Source, u32)>,
+    turn: Option<(ThrottleKey, u32)>,
 }
 
 /// What is remembered of guesses.
 #[derive(Default)]
 pub struct PasswordThrottle {
-    sources: HashMap<(UserName, Source), Wrong>,
+    sources: HashMap<(UserName, ThrottleKey), Wrong>,
     users: HashMap<UserName, Person>,
     /// Sources that a person's right password has come from.
-    known: HashMap<(UserName, Source), Stamp>,
+    known: HashMap<(UserName, ThrottleKey), Stamp>,
 }
 
 /// The turn of a guess: what it has made others wait, before and after it.
@@ -60,10 +60,10 @@ pub struct Turn {
     after: Wrong,
 }
 
-/// A guess of a password: about whom, from where, and whether they have logged in from there lately.
+/// A guess of a password: about whom, what it is counted by, and whether that is the person's own.
 pub struct Guess<'a> {
     pub user: &'a UserName,
-    pub source: Source,
+    pub counted_by: ThrottleKey,
     pub known: bool,
 }
 
@@ -75,7 +75,7 @@ impl PasswordThrottle {
         let own_ms = own.until.ms_since(now);
         let known = self.is_known(guess, now);
         match self.users.get_mut(guess.user) {
-            Some(person) if !known => own_ms.max(person.wait_ms(guess.source, own, now)),
+            Some(person) if !known => own_ms.max(person.wait_ms(guess.counted_by, own, now)),
             _ => own_ms,
         }
     }
@@ -92,7 +92,7 @@ impl PasswordThrottle {
 
     fn wrong(&mut self, guess: &Guess, now: Stamp) {
         self.forget(now);
-        let key = (guess.user.clone(), guess.source);
+        let key = (guess.user.clone(), guess.counted_by);
         if self.sources.len() < REMEMBERED_MAX || self.sources.contains_key(&key) {
             later(self.sources.entry(key).or_default(), 0, SOURCE_MS, now);
         }
@@ -115,7 +115,7 @@ impl PasswordThrottle {
                 false => person.wrong.count = person.wrong.count.saturating_sub(1),
             }
         }
-        let key = (guess.user.clone(), guess.source);
+        let key = (guess.user.clone(), guess.counted_by);
         self.sources.remove(&key);
         if self.known.len() >= REMEMBERED_MAX {
             self.known.retain(|_, right| now.ms_since(*right) < KNOWN_MS);
@@ -126,7 +126,7 @@ impl PasswordThrottle {
     }
 
     fn of_source(&self, guess: &Guess) -> Wrong {
-        let wrong = self.sources.get(&(guess.user.clone(), guess.source));
+        let wrong = self.sources.get(&(guess.user.clone(), guess.counted_by));
         wrong.copied().unwrap_or_default()
     }
 
@@ -135,7 +135,7 @@ impl PasswordThrottle {
     }
 
     fn is_known(&self, guess: &Guess, now: Stamp) -> bool {
-        let right = self.known.get(&(guess.user.clone(), guess.source));
+        let right = self.known.get(&(guess.user.clone(), guess.counted_by));
         guess.known || right.is_some_and(|right| now.ms_since(*right) < KNOWN_MS)
     }
 
@@ -149,18 +149,18 @@ impl PasswordThrottle {
 
 impl Person {
     /// How long a source has to wait for the person's other unknown sources, in milliseconds.
-    fn wait_ms(&mut self, source: Source, own: Wrong, now: Stamp) -> u64 {
+    fn wait_ms(&mut self, counted_by: ThrottleKey, own: Wrong, now: Stamp) -> u64 {
         let until = self.wrong.until;
         let turn_ends = Stamp(until.0 + TURN_MS);
         let others_ms = match self.turn {
-            Some((other, count)) if other != source && count <= own.count => {
+            Some((other, count)) if other != counted_by && count <= own.count => {
                 turn_ends.ms_since(now)
             }
             _ => 0,
         };
         // A source whose own wait is longer could not take the turn.
         if others_ms == 0 && own.until <= until && now < until {
-            self.turn = Some((source, own.count));
+            self.turn = Some((counted_by, own.count));
         }
         until.ms_since(now).max(others_ms)
     }
@@ -185,15 +185,17 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::chat::Ticket;
+    use crate::crypto::ticket::Digest;
 
     const DAY_MS: u64 = 24 * 3_600_000;
 
-    fn source(last: u8) -> Source {
-        IpAddr::from([192, 0, 2, last]).into()
+    fn source(last: u8) -> ThrottleKey {
+        ThrottleKey::Source(IpAddr::from([192, 0, 2, last]).into())
     }
 
     fn from(user: &UserName, last: u8) -> Guess<'_> {
-        Guess { user, source: source(last), known: false }
+        Guess { user, counted_by: source(last), known: false }
     }
 
     fn comes_in(guesses: &mut PasswordThrottle, guess: &Guess, now: Stamp) {
@@ -260,6 +262,23 @@ mod tests {
         (2..100).for_each(|other| guesses.wrong(&from(&bob, other), last));
         assert_eq!(guesses.wait_ms(&from(&bob, 1), last), 0);
         assert!(guesses.wait_ms(&from(&bob, 1), over) > 0, "the source is no longer bob's own");
+    }
+
+    #[test]
+    fn a_device_with_a_ticket_waits_for_its_own_mistakes_only() {
+        let (bob, mut guesses) = ("bob".parse().unwrap(), PasswordThrottle::default());
+        let ticket = ThrottleKey::Ticket(Digest::of(&Ticket::new([7; 32])));
+        let device = || Guess { user: &bob, counted_by: ticket, known: true };
+        // The thief comes from the device's own address, which is known.
+        let thief = || Guess { known: true, ..from(&bob, 1) };
+        for _ in 0..100 {
+            guesses.wrong(&thief(), Stamp(0));
+            guesses.wrong(&from(&bob, 2), Stamp(0));
+        }
+        assert_eq!(guesses.wait_ms(&thief(), Stamp(0)), 10_000);
+        assert_eq!(guesses.wait_ms(&device(), Stamp(0)), 0);
+        guesses.wrong(&device(), Stamp(0));
+        assert_eq!(guesses.wait_ms(&device(), Stamp(0)), 1_000);
     }
 
     #[test]

@@ -1,0 +1,225 @@
+//! Device tickets, as the server stores them: hashes, so that a thief of the server's disk has none. On disk
+//! in `data/tickets.json`.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use crate::chat::{Ticket, UserName};
+use crate::crypto::Fingerprint;
+use crate::crypto::password::PasswordHash;
+use crate::crypto::ticket::{Digest, fresh};
+use crate::home::{FileError, json_file};
+
+/// A ticket counts for this many days after the last login with it.
+const DAYS: i64 = 30;
+/// Tickets of one person that are stored, the newest: one for each device, and more than a person has.
+const TICKETS_PER_USER_MAX: usize = 16;
+
+/// What a ticket is bound to.
+pub struct Owner<'a> {
+    pub user: &'a UserName,
+    pub key: Fingerprint,
+    pub password: &'a PasswordHash,
+}
+
+/// A ticket that was given away.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Given {
+    ticket: Digest,
+    /// The device's key: base64url of its fingerprint.
+    key: String,
+    /// Of the password's hash.
+    password: Digest,
+    /// The day of the last login with it, counted since 1970.
+    day: i64,
+}
+
+/// The tickets of each person, the one that was used last at the end.
+#[derive(Default)]
+pub struct Tickets {
+    users: BTreeMap<UserName, Vec<Given>>,
+    /// Something changed that is not on disk.
+    changed: bool,
+}
+
+impl Owner<'_> {
+    fn has(&self, given: &Given) -> bool {
+        given.key == self.key.to_url() && given.password == Digest::of_password(self.password)
+    }
+}
+
+impl Tickets {
+    /// What a file remembers; nothing where there is none.
+    ///
+    /// # Errors
+    /// The file cannot be read, or holds something else.
+    pub fn load(path: &Path) -> Result<Tickets, FileError> {
+        let users = json_file::load(path, json_file::LARGE)?.unwrap_or_default();
+        Ok(Tickets { users, changed: false })
+    }
+
+    /// Which of the owner's tickets this is; none where it is none of them, or too old.
+    pub fn find(&self, owner: &Owner, ticket: &Ticket, today: i64) -> Option<Digest> {
+        let digest = Digest::of(ticket);
+        let given = self.users.get(owner.user).into_iter().flatten();
+        // Each is compared, so that the time says nothing of which one it is.
+        let fits = |given: &Given| {
+            given.ticket.is_same(&digest) & (owner.has(given) && is_recent(given, today))
+        };
+        (given.filter(|given| fits(given)).count() > 0).then_some(digest)
+    }
+
+    /// A new ticket for a device that has come in by its password.
+    pub fn give(&mut self, owner: &Owner, today: i64) -> Ticket {
+        let ticket = fresh();
+        let given = Given {
+            ticket: Digest::of(&ticket),
+            key: owner.key.to_url(),
+            password: Digest::of_password(owner.password),
+            day: today,
+        };
+        let tickets = self.users.entry(owner.user.clone()).or_default();
+        tickets.push(given);
+        let beyond = tickets.len().saturating_sub(TICKETS_PER_USER_MAX);
+        tickets.drain(..beyond);
+        self.changed = true;
+        ticket
+    }
+
+    /// A device has come in by its password and this ticket, which counts on.
+    pub fn renew(&mut self, user: &UserName, ticket: Digest, today: i64) {
+        let Some(tickets) = self.users.get_mut(user) else { return };
+        // An operator may have taken it back meanwhile.
+        let Some(at) = tickets.iter().position(|given| given.ticket == ticket) else { return };
+        let given = Given { day: today, ..tickets.remove(at) };
+        tickets.push(given);
+        self.changed = true;
+    }
+
+    /// Forgets a person's tickets, or those of some keys.
+    pub fn forget(&mut self, of: impl Fn(&UserName, &Fingerprint) -> bool) {
+        self.retain(|user, given| {
+            Fingerprint::from_url(&given.key).is_some_and(|key| !of(user, &key))
+        });
+    }
+
+    /// The file's text, where there is something new for it. Tickets are forgotten that are too old, and
+    /// those whose owner has another password now, or none by that key.
+    pub fn text(
+        &mut self,
+        today: i64,
+        password: impl Fn(&UserName, &Fingerprint) -> Option<PasswordHash>,
+    ) -> Option<String> {
+        self.retain(|user, given| {
+            let key = Fingerprint::from_url(&given.key);
+            let now = key.and_then(|key| password(user, &key));
+            let same = now.is_some_and(|now| Digest::of_password(&now) == given.password);
+            is_recent(given, today) && same
+        });
+        let changed = std::mem::take(&mut self.changed);
+        changed.then(|| serde_json::to_string(&self.users).expect("names and texts are plain JSON"))
+    }
+
+    fn retain(&mut self, stays: impl Fn(&UserName, &Given) -> bool) {
+        for (user, tickets) in &mut self.users {
+            let before = tickets.len();
+            tickets.retain(|given| stays(user, given));
+            self.changed |= tickets.len() < before;
+        }
+        self.users.retain(|_, tickets| !tickets.is_empty());
+    }
+}
+
+fn is_recent(given: &Given, today: i64) -> bool {
+    today.saturating_sub(given.day) <= DAYS
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::home::file;
+    use base64::Engine;
+    use base64::engine::general_purpose::STANDARD_NO_PAD;
+
+    const KEY: Fingerprint = Fingerprint([1; 32]);
+
+    fn bob() -> UserName {
+        "bob".parse().unwrap()
+    }
+
+    fn owner<'a>(user: &'a UserName, password: &'a PasswordHash) -> Owner<'a> {
+        Owner { user, key: KEY, password }
+    }
+
+    #[test]
+    fn a_ticket_is_its_owners_with_that_key_and_password_for_a_month() {
+        let (bob, carol) = (bob(), "carol".parse().unwrap());
+        let [old, new] =
+            ["tea for two", "coffee for two"].map(|text| PasswordHash::of(text).unwrap());
+        let mut tickets = Tickets::default();
+        let ticket = tickets.give(&owner(&bob, &old), 100);
+        let other = Tickets::default().give(&owner(&bob, &old), 100);
+        let find = |owner: &Owner, today| tickets.find(owner, &ticket, today).is_some();
+        assert!(find(&owner(&bob, &old), 100) && find(&owner(&bob, &old), 130));
+        assert!(!find(&owner(&bob, &old), 131), "it is too old");
+        assert!(!find(&owner(&bob, &new), 100), "the password is another one");
+        assert!(!find(&owner(&carol, &old), 100), "it is bob's");
+        assert!(!find(&Owner { key: Fingerprint([2; 32]), ..owner(&bob, &old) }, 100));
+        assert!(tickets.find(&owner(&bob, &old), &other, 100).is_none(), "it was not given here");
+        let id = tickets.find(&owner(&bob, &old), &ticket, 125).unwrap();
+        tickets.renew(&bob, id, 125);
+        assert!(tickets.find(&owner(&bob, &old), &ticket, 155).is_some(), "it was used");
+    }
+
+    #[test]
+    fn the_file_has_hashes_of_few_tickets_that_count() {
+        let (bob, password) = (bob(), PasswordHash::of("tea for two").unwrap());
+        let other = PasswordHash::of("coffee for two").unwrap();
+        let mut tickets = Tickets::default();
+        let first = tickets.give(&owner(&bob, &password), 1);
+        let given: Vec<_> = (0..40).map(|_| tickets.give(&owner(&bob, &password), 1)).collect();
+        let holds = |user: &UserName, _: &Fingerprint| (*user == bob).then(|| password.clone());
+        let text = tickets.text(1, holds).unwrap();
+        assert_eq!(tickets.text(1, holds), None, "nothing new");
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("tickets.json");
+        file::replace(&path, text.as_bytes(), 0o600).unwrap();
+        let load = || Tickets::load(&path).unwrap();
+        let found = |ticket| load().find(&owner(&bob, &password), ticket, 1).is_some();
+        assert!(
+            !found(&first) && given.iter().filter(|one| found(one)).count() == TICKETS_PER_USER_MAX
+        );
+        assert!(found(given.last().unwrap()), "the newest is there");
+        for ticket in &given {
+            let secret = STANDARD_NO_PAD.encode(ticket.reveal());
+            assert!(!text.contains(&secret), "a secret is on disk");
+        }
+        // Whatever makes one worthless removes it from the file.
+        assert_eq!(load().text(32, holds).as_deref(), Some("{}"), "too old");
+        assert_eq!(load().text(1, |_, _| None).as_deref(), Some("{}"), "not registered, or banned");
+        let changed = load().text(1, |_, _| Some(other.clone()));
+        assert_eq!(changed.as_deref(), Some("{}"), "another password");
+        let mut kicked = load();
+        kicked.forget(|user, _| *user == bob);
+        assert_eq!(kicked.text(1, holds).as_deref(), Some("{}"));
+        file::replace(&path, b"[]", 0o600).unwrap();
+        assert!(matches!(Tickets::load(&path), Err(FileError::Damaged { .. })));
+    }
+
+    #[test]
+    fn the_ticket_that_was_used_last_is_the_last_to_go() {
+        let (bob, password) = (bob(), PasswordHash::of("tea for two").unwrap());
+        let mut tickets = Tickets::default();
+        let first = tickets.give(&owner(&bob, &password), 1);
+        let second = tickets.give(&owner(&bob, &password), 1);
+        let id = tickets.find(&owner(&bob, &password), &first, 1).unwrap();
+        (2..TICKETS_PER_USER_MAX).for_each(|_| drop(tickets.give(&owner(&bob, &password), 1)));
+        tickets.renew(&bob, id, 1);
+        tickets.give(&owner(&bob, &password), 1);
+        let find = |ticket| tickets.find(&owner(&bob, &password), ticket, 1).is_some();
+        assert!(find(&first) && !find(&second));
+    }
+}
