@@ -1,5 +1,7 @@
 //! The terminal: a line editor above which others may print meanwhile, left as it was found.
 
+mod strokes;
+
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::io::{IsTerminal, Write};
@@ -20,6 +22,8 @@ use rustyline::{
     EventHandler, ExternalPrinter, Helper, KeyEvent, RepeatCount, Result,
 };
 
+use strokes::Strokes;
+
 use crate::chat::Target;
 use crate::system::terminal::Modes;
 
@@ -27,6 +31,8 @@ use crate::system::terminal::Modes;
 pub enum Typed {
     /// A line, and where lines went when it was begun, or when the line was that it was made of.
     Line(String, Option<Target>),
+    /// A line that is sent when Enter is pressed on it once more.
+    Asked(String),
     /// A line that was a secret from its first character on.
     Secret(String),
     /// Ctrl-C.
@@ -35,11 +41,30 @@ pub enum Typed {
     End,
 }
 
+/// What becomes of lines.
+pub struct Rules {
+    /// It is not remembered.
+    pub is_secret: fn(&str) -> bool,
+    /// It comes back to be corrected.
+    pub is_slip: fn(&str) -> bool,
+    /// It comes back, and is taken when Enter is pressed on it again.
+    pub is_asked: fn(&str) -> bool,
+}
+
+/// Each line is taken.
+impl Default for Rules {
+    fn default() -> Rules {
+        Rules { is_secret: |_| false, is_slip: |_| false, is_asked: |_| false }
+    }
+}
+
 /// Reads lines; what was typed before is there with the arrow keys, in memory only.
 pub struct Editor {
     lines: LineEditor<Mask, Remembered>,
-    /// What the next line begins with: the last one, where that is to be mended.
+    /// What the next line begins with: the last one, where that is to be corrected or confirmed.
     begun: String,
+    /// ... and where that one went.
+    begun_within: Option<Target>,
 }
 
 /// Shows stars for letters while a secret is typed.
@@ -159,6 +184,9 @@ struct Yanks;
 
 impl ConditionalEventHandler for Yanks {
     fn handle(&self, event: &Event, _: RepeatCount, _: bool, _: &EventContext) -> Option<Cmd> {
+        if let Some(pasted) = event.get(0).and_then(strokes::pasted) {
+            return Some(pasted);
+        }
         if is_secret_line() || aims(|aims| aims.cut_secret) {
             return Some(Cmd::Noop);
         }
@@ -317,8 +345,10 @@ pub fn open() -> Option<(Editor, Printer)> {
     for yank in [KeyEvent::ctrl('Y'), KeyEvent::alt('y')] {
         editor.bind_sequence(yank, EventHandler::Conditional(Box::new(Yanks)));
     }
+    editor.bind_sequence(Event::Any, EventHandler::Conditional(Box::new(Strokes)));
     let printer = editor.create_external_printer().ok()?;
-    Some((Editor { lines: editor, begun: String::new() }, Printer(Some(Box::new(printer)))))
+    let editor = Editor { lines: editor, begun: String::new(), begun_within: None };
+    Some((editor, Printer(Some(Box::new(printer)))))
 }
 
 /// Ends the editor's hold on the terminal, which a program that ends in the middle of a line would
@@ -345,11 +375,11 @@ impl Drop for Guard {
 }
 
 impl Editor {
-    /// The next line, which is not remembered where it is a secret, and comes back where it is to be
-    /// mended.
-    pub fn read(&mut self, is_secret: fn(&str) -> bool, is_slip: fn(&str) -> bool) -> Typed {
+    /// The next line.
+    pub fn read(&mut self, rules: &Rules) -> Typed {
         at_work();
         let begun = std::mem::take(&mut self.begun);
+        made_within(self.begun_within.take().as_ref());
         // It stands there once the terminal echoes nothing.
         let prompt = if HIDDEN.load(Ordering::Relaxed) { "password: " } else { "> " };
         let line = self.lines.readline_with_initial(prompt, (&begun, ""));
@@ -372,22 +402,28 @@ impl Editor {
                 if line.is_empty() && aims(|aims| std::mem::take(&mut aims.hides_next)) {
                     HIDDEN.store(true, Ordering::Relaxed);
                 }
-                if !is_secret(&line) {
-                    // A history that is full or takes no duplicates is no error.
-                    let _ = self.lines.add_history_entry(&line);
-                    let remembered = &mut self.lines.history_mut().within;
-                    match within.clone().filter(Target::is_sealed) {
-                        Some(within) => drop(remembered.insert(line.clone(), within)),
-                        None => drop(remembered.remove(&line)),
-                    }
+                if !(rules.is_secret)(&line) {
+                    self.remember(&line, within.clone());
                 }
-                if is_slip(&line) {
+                let asked = (rules.is_asked)(&line) && line != begun;
+                if asked || (rules.is_slip)(&line) {
                     self.begun.clone_from(&line);
+                    self.begun_within.clone_from(&within);
                 }
-                Typed::Line(line, within)
+                if asked { Typed::Asked(line) } else { Typed::Line(line, within) }
             }
             Err(ReadlineError::Interrupted) => Typed::Interrupt,
             Err(_) => Typed::End,
+        }
+    }
+
+    fn remember(&mut self, line: &str, within: Option<Target>) {
+        // A history that is full or takes no duplicates is no error.
+        let _ = self.lines.add_history_entry(line);
+        let remembered = &mut self.lines.history_mut().within;
+        match within.filter(Target::is_sealed) {
+            Some(within) => drop(remembered.insert(line.to_owned(), within)),
+            None => drop(remembered.remove(line)),
         }
     }
 }

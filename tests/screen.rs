@@ -299,6 +299,56 @@ fn a_paste_of_several_lines_asks_and_runs_no_command() {
 }
 
 #[test]
+fn a_paste_without_an_end_takes_neither_ctrl_c_nor_what_is_typed_later() {
+    let world = World::new();
+    let mut alice = world.sits_down("alice");
+    let bob = world.enters("bob");
+    alice.types("\x1b[200~half a paste");
+    alice.shows_row(|row| row.starts_with("alice> half a paste"));
+    alice.types(" and a word\r");
+    bob.sees("alice: half a paste and a word");
+    alice.types("\x1b[200~another\x03");
+    alice.shows("Ctrl-C again leaves");
+    alice.types("gone\r");
+    bob.sees("alice: gone");
+    alice.types("\x1b[200~another");
+    alice.shows_row(|row| row.starts_with("alice> another"));
+    alice.types("\x03\x03\x03");
+    alice.ends_with(130);
+    alice.is_usable();
+}
+
+#[test]
+fn what_came_together_with_esc_is_not_said() {
+    let world = World::new();
+    let mut alice = world.sits_down("alice");
+    let bob = world.enters("bob");
+    let eve = world.enters("eve");
+    alice.types("\x1b/pm eve secret\r");
+    eve.sees("alice: secret");
+    alice.types("\x1b1that was it\r");
+    bob.sees("alice: that was it");
+    assert_eq!(bob.seen("secret"), 0);
+}
+
+#[test]
+fn a_command_with_a_secret_behind_blanks_or_a_slip_is_asked_about() {
+    let world = World::new();
+    let mut alice = world.sits_down("alice");
+    let bob = world.enters("bob");
+    for line in ["   /join #tea 4711", "//join #tea 4711", "\u{ff0f}pm bob 4711", ".join #tea 4711"]
+    {
+        alice.types(&format!("{line}\r"));
+        alice.shows("Enter again says it here as a text");
+        alice.types("\x15that was it\r");
+        bob.sees("alice: that was it");
+    }
+    assert_eq!(bob.seen("4711"), 0);
+    alice.types("  /join #tea 4712\r\r");
+    bob.sees("alice:   /join #tea 4712");
+}
+
+#[test]
 fn a_text_can_be_written_in_an_editor() {
     let world = World::new();
     world.admit("alice");

@@ -4,6 +4,8 @@ mod world;
 
 use std::fs;
 use std::process::{Command, Stdio};
+use std::thread;
+use std::time::Duration;
 
 use rustix::process::Signal;
 use world::World;
@@ -78,6 +80,69 @@ fn a_paste_of_several_lines_is_one_text_and_runs_no_command() {
     bob.sees("alice: one");
     bob.sees("alice: two");
     alice.shows_row(|row| row == "> three");
+}
+
+#[test]
+fn a_paste_without_an_end_takes_neither_ctrl_c_nor_what_is_typed_later() {
+    let world = World::new();
+    let mut alice = sits_down(&world, "alice");
+    let bob = world.enters("bob");
+    alice.types("\x1b[200~half a paste");
+    alice.shows_row(|row| row == "> half a paste");
+    // A terminal pastes without a pause.
+    thread::sleep(Duration::from_millis(2_500));
+    alice.types(" and a word\r");
+    bob.sees("alice: half a paste and a word");
+    alice.types("\x1b[200~another");
+    alice.shows_row(|row| row == "> another");
+    thread::sleep(Duration::from_millis(500));
+    alice.types("\x03");
+    alice.ends_with(130);
+    alice.is_usable();
+}
+
+#[test]
+fn what_came_together_with_esc_is_not_said() {
+    let world = World::new();
+    let mut alice = sits_down(&world, "alice");
+    let bob = world.enters("bob");
+    let eve = world.enters("eve");
+    alice.types("\x1b/pm eve secret\r");
+    eve.sees("[Private]");
+    eve.sees("alice: secret");
+    alice.types("that was it\r");
+    bob.sees("alice: that was it");
+    assert_eq!(bob.seen("secret"), 0);
+}
+
+#[test]
+fn a_command_with_a_secret_behind_blanks_or_a_slip_is_asked_about() {
+    let world = World::new();
+    let mut alice = sits_down(&world, "alice");
+    let mut bob = world.enters("bob");
+    for line in ["   /join #tea 4711", "//join #tea 4711", "\u{ff0f}pm bob 4711", ".join #tea 4711"]
+    {
+        alice.types(&format!("{line}\r"));
+        alice.shows("Enter again says it here as a text");
+        alice.shows_row(|row| row.trim_end() == format!("> {line}").trim_end());
+        alice.types("\x15/clear\r");
+        alice.shows_all(|rows| rows.concat().trim() == ">");
+    }
+    alice.types("that was it\r");
+    bob.sees("alice: that was it");
+    assert_eq!(bob.seen("4711"), 0);
+    // Asked and confirmed.
+    alice.types("  /join #tea 4712\r");
+    alice.shows("Enter again says it here as a text");
+    alice.types("\r");
+    bob.sees("alice:   /join #tea 4712");
+    // Nobody can be asked through a pipe.
+    bob.types(" /join #tea 4713");
+    bob.types(" /join #tea 4713");
+    bob.sees("looks like /join");
+    bob.types("that was all");
+    alice.shows("bob: that was all");
+    assert!(!alice.screen().contains("4713"));
 }
 
 #[test]

@@ -10,6 +10,7 @@ mod input;
 mod invited;
 pub mod journal;
 mod keys;
+mod mistyped;
 pub mod model;
 pub(crate) mod outbox;
 mod password_file;

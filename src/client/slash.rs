@@ -289,7 +289,7 @@ pub enum Typed<'a> {
 }
 
 /// Reads a line: `/` in column one is a command, `//` a text that begins with a slash, and a space
-/// before it makes it a text.
+/// before it makes it a text. A face asks before it sends a text that was `mistyped`.
 pub fn read(line: &str) -> Typed<'_> {
     let Some(rest) = line.strip_prefix('/') else { return Typed::Text(line) };
     if rest.starts_with('/') {
@@ -391,13 +391,18 @@ fn unknown(word: &str) -> String {
     if operator_commands::find(word).is_some() {
         return format!("/{word} is for the operator, at the server's console or by pychat ctl");
     }
+    match nearest(word) {
+        Some(name) => format!("there is no /{word}: did you mean /{name}? (// sends a slash)"),
+        None => format!("there is no /{word}: /help lists what there is (// sends a slash)"),
+    }
+}
+
+/// The name of a command that a word is nearly.
+pub fn nearest(word: &str) -> Option<&'static str> {
     let names =
         all().flat_map(|usage| [usage.name].into_iter().chain(usage.aliases.iter().copied()));
     let near = names.map(|name| (strsim::damerau_levenshtein(name, word), name)).min();
-    match near.filter(|(distance, name)| *distance <= 2 && *distance < name.len()) {
-        Some((_, name)) => format!("there is no /{word}: did you mean /{name}? (// sends a slash)"),
-        None => format!("there is no /{word}: /help lists what there is (// sends a slash)"),
-    }
+    near.filter(|(distance, name)| *distance <= 2 && *distance < name.len()).map(|(_, name)| name)
 }
 
 #[cfg(test)]

@@ -9,4 +9,6 @@ pub enum Signal {
     /// Into the background, and back from it.
     Suspend,
     Continue,
+    /// The window has another size.
+    Resize,
 }

@@ -53,6 +53,7 @@ const ROOMS: &[(&str, &[(&str, u8)])] = &[
             ("outbox", 0),
             ("password_file", 0),
             ("conversations", 0),
+            ("mistyped", 1),
             ("slash", 0),
             ("data_folder", 0),
             ("ticket", 0),

@@ -1,6 +1,6 @@
 //! Where a user interface's input comes from: each source is read on a thread of its own.
 
-use std::io::{BufRead, Read};
+use std::io::{BufRead, IsTerminal, Read};
 use std::thread;
 use std::time::Duration;
 
@@ -8,16 +8,34 @@ use super::json;
 use super::stdout::Print;
 use crate::chat::SecretText;
 use crate::client::inbox::Sender;
+use crate::client::mistyped;
 use crate::client::model::Input;
 use crate::client::slash::{self, SlashCommand};
-use crate::terminal::{self, Typed};
+use crate::terminal::{self, Rules, Typed};
 
 /// Longer lines are refused unread: far above what a server takes, far below what hurts.
 const LINE_BYTES_MAX: usize = 1 << 20;
 
-/// Lines of stdin, as they are.
+/// Lines of stdin, as they are. A text that was meant as a command is sent where a person has typed
+/// it twice.
 pub fn lines(happen: Sender) {
-    read(happen, Input::Line);
+    let person = std::io::stdin().is_terminal();
+    let mut asked = None;
+    read(happen, move |line| match mistyped::mistyped(&line) {
+        Some(_) if person && asked.take().as_ref() == Some(&line) => Input::Line(line),
+        Some(command) if person => {
+            asked = Some(line);
+            Input::Trouble(mistyped::question(command))
+        }
+        Some(command) => Input::Ask(Err(format!(
+            "a line looks like /{command} and does not begin with it: it was not sent; --send says a \
+             text as it is"
+        ))),
+        None => {
+            asked = None;
+            Input::Line(line)
+        }
+    });
 }
 
 /// Objects of stdin (docs/json.md).
@@ -43,7 +61,7 @@ fn literal(line: String) -> String {
     }
 }
 
-fn read(happen: Sender, make: impl Fn(String) -> Input + Send + 'static) {
+fn read(happen: Sender, mut make: impl FnMut(String) -> Input + Send + 'static) {
     spawn(move || {
         let mut stdin = std::io::stdin().lock();
         let mut line = Vec::new();
@@ -78,6 +96,13 @@ fn read(happen: Sender, make: impl Fn(String) -> Input + Send + 'static) {
     });
 }
 
+/// What the line editor does with what is typed.
+const RULES: Rules = Rules {
+    is_secret: mistyped::is_secret,
+    is_slip: slash::is_slip,
+    is_asked: |line| mistyped::mistyped(line).is_some(),
+};
+
 /// A line editor on a terminal: what is half typed stays while lines come in above it.
 /// None where the terminal has none.
 pub fn editor(happen: &Sender) -> Option<Box<dyn Print>> {
@@ -86,7 +111,7 @@ pub fn editor(happen: &Sender) -> Option<Box<dyn Print>> {
     spawn(move || {
         loop {
             // What ends the program ends the reading first, so that the terminal is left in peace.
-            let (input, end) = match editor.read(slash::is_secret, slash::is_slip) {
+            let (input, end) = match editor.read(&RULES) {
                 // Several lines were pasted: they are a text, whatever they begin with.
                 Typed::Line(line, within) => {
                     let several = line.contains('\n');
@@ -102,6 +127,10 @@ pub fn editor(happen: &Sender) -> Option<Box<dyn Print>> {
                 Typed::Secret(secret) => {
                     let exit = secret == "/exit";
                     (Input::Secret(SecretText::new(secret)), exit)
+                }
+                Typed::Asked(line) => {
+                    let command = mistyped::mistyped(&line).unwrap_or_default();
+                    (Input::Trouble(mistyped::question(command)), false)
                 }
                 Typed::Interrupt => (Input::Interrupt, true),
                 Typed::End => (Input::Line("/exit".into()), true),

@@ -9,7 +9,7 @@ use super::super::stop::Stop;
 use super::ctl::Handler;
 use crate::chat::operator_commands::{self, Name};
 use crate::print::err;
-use crate::terminal::{self, Typed};
+use crate::terminal::{self, Rules, Typed};
 
 /// Reads the operator's words where stdin is a terminal. At its end the server goes on.
 pub fn attend(handler: Handler, stop: Arc<Stop>) {
@@ -35,10 +35,10 @@ pub fn attend(handler: Handler, stop: Arc<Stop>) {
 fn edit(mut editor: terminal::Editor, handler: &Handler, stop: &Stop) {
     // What stops the server ends the reading first, so that the terminal is left in peace.
     while !stop.is_told() {
-        match editor.read(|_| false, |_| false) {
+        match editor.read(&Rules::default()) {
             Typed::Line(line, _) if !obey(&line, handler) => break,
-            // Nobody asks for a secret here.
-            Typed::Line(_, _) | Typed::Secret(_) => {}
+            // No secret is asked for here, and no line about.
+            Typed::Line(_, _) | Typed::Secret(_) | Typed::Asked(_) => {}
             Typed::Interrupt => {
                 // As without an editor: the first stops the server, the second ends it at once.
                 let own = rustix::process::getpid();

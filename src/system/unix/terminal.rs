@@ -5,12 +5,18 @@ use std::thread;
 
 use ratatui::crossterm::event::Event;
 use ratatui::crossterm::terminal::disable_raw_mode;
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
 use rustix::process::{getpgid, getpgrp, getpid, getppid, getsid, kill_process};
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
-use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGTERM, SIGTSTP};
+use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGTERM, SIGTSTP, SIGWINCH};
 use signal_hook::iterator::Signals;
 
+use super::keys::Decoder;
 use crate::system::signal::Signal;
+
+/// Bytes that are read at once.
+const READ_BYTES_MAX: usize = 4_096;
 
 /// The other screen, rows that end at the edge, pastes in brackets, and word of the focus.
 pub const ENTER: &[u8] = b"\x1b[?1049h\x1b[2J\x1b[?7l\x1b[?2004h\x1b[?1004h";
@@ -37,9 +43,49 @@ pub fn give_back() {
     let _ = rustix::io::write(io::stdout(), LEAVE);
 }
 
-/// What was typed, as it was meant.
-pub fn meant(event: Event) -> Event {
-    event
+/// What is typed at the terminal, in raw mode.
+pub struct Keys {
+    decoder: Decoder,
+    read: Box<[u8; READ_BYTES_MAX]>,
+}
+
+impl Keys {
+    pub fn open() -> Keys {
+        Keys { decoder: Decoder::new(), read: Box::new([0; READ_BYTES_MAX]) }
+    }
+
+    /// Waits for the next thing that is typed.
+    ///
+    /// # Errors
+    ///
+    /// Fails where the terminal is gone.
+    pub fn wait(&mut self) -> io::Result<Event> {
+        loop {
+            if let Some(event) = self.decoder.next() {
+                return Ok(event);
+            }
+            let stdin = io::stdin();
+            if let Some(patience) = self.decoder.patience() {
+                let patience = patience.try_into().map_err(io::Error::other)?;
+                let mut ready = [PollFd::new(&stdin, PollFlags::IN)];
+                match poll(&mut ready, Some(&patience)) {
+                    Ok(0) => {
+                        self.decoder.lapses();
+                        continue;
+                    }
+                    Ok(_) => {}
+                    Err(Errno::INTR) => continue,
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            match rustix::io::read(&stdin, &mut self.read[..]) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(bytes) => self.decoder.takes(&self.read[..bytes]),
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
 }
 
 /// How a terminal was at a moment.
@@ -64,13 +110,14 @@ impl Modes {
 
 /// Tells each signal, on a thread of its own, until `tell` wants no more.
 pub fn heed_signals(mut tell: impl FnMut(Signal) -> bool + Send + 'static) -> io::Result<()> {
-    let mut signals = Signals::new([SIGTERM, SIGHUP, SIGINT, SIGTSTP, SIGCONT])?;
+    let mut signals = Signals::new([SIGTERM, SIGHUP, SIGINT, SIGTSTP, SIGCONT, SIGWINCH])?;
     let heed = move || {
         for signal in &mut signals {
             let signal = match signal {
                 SIGINT => Signal::Interrupt,
                 SIGTSTP => Signal::Suspend,
                 SIGCONT => Signal::Continue,
+                SIGWINCH => Signal::Resize,
                 _ => Signal::End,
             };
             if !tell(signal) {

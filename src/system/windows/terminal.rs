@@ -5,8 +5,8 @@ use std::fs::OpenOptions;
 use std::io::{self, Write};
 
 use ratatui::crossterm::ansi_support::supports_ansi;
+use ratatui::crossterm::event::{self, Event, KeyCode, KeyModifiers};
 use ratatui::crossterm::event::{DisableMouseCapture, EnableMouseCapture};
-use ratatui::crossterm::event::{Event, KeyCode, KeyModifiers};
 use ratatui::crossterm::execute;
 use ratatui::crossterm::terminal::{disable_raw_mode, is_raw_mode_enabled};
 
@@ -40,9 +40,27 @@ pub fn give_back() {
     let _ = OpenOptions::new().write(true).open("CONOUT$").and_then(|mut out| out.write(LEAVE));
 }
 
+/// What is typed at the console.
+pub struct Keys;
+
+impl Keys {
+    pub fn open() -> Keys {
+        Keys
+    }
+
+    /// Waits for the next thing that is typed.
+    ///
+    /// # Errors
+    ///
+    /// Fails where the console is gone.
+    pub fn wait(&mut self) -> io::Result<Event> {
+        event::read().map(meant)
+    }
+}
+
 /// What was typed, as it was meant: AltGr is told as Ctrl and Alt, and what it makes is a
 /// character.
-pub fn meant(event: Event) -> Event {
+fn meant(event: Event) -> Event {
     let alt_gr = KeyModifiers::CONTROL | KeyModifiers::ALT;
     match event {
         Event::Key(mut key)

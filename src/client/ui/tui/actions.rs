@@ -1,7 +1,7 @@
 //! What keys, pastes and clicks do.
 
-use ratatui::crossterm::event::{Event, KeyEvent, KeyEventKind, MouseButton, MouseEvent};
-use ratatui::crossterm::event::{KeyCode, MouseEventKind};
+use ratatui::crossterm::event::{Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
+use ratatui::crossterm::event::{MouseButton, MouseEvent, MouseEventKind};
 use ratatui::layout::Position;
 
 use super::app::{App, Effect, Overlay};
@@ -13,6 +13,7 @@ use super::theme::Theme;
 use super::windows::News;
 use crate::chat::{SecretText, Target, UserName};
 use crate::clean;
+use crate::client::mistyped;
 use crate::client::model::Input;
 use crate::client::slash::{self, HelpOn, Notify, ScreenCommand, Setting, SlashCommand, Typed};
 
@@ -59,6 +60,12 @@ impl App {
 
     fn key(&mut self, key: &KeyEvent) {
         let act = self.keys.act(key);
+        if act.is_none() && key.modifiers.contains(KeyModifiers::ALT) {
+            // Esc came together with what was typed behind it.
+            self.key(&KeyEvent::new(KeyCode::Esc, KeyModifiers::NONE));
+            let modifiers = key.modifiers - KeyModifiers::ALT;
+            return self.key(&KeyEvent { modifiers, ..*key });
+        }
         if self.overlay.is_some() && self.over(key, act) {
             return;
         }
@@ -184,6 +191,12 @@ impl App {
         let within = self.input.within().filter(|_| says && !target.is_sealed());
         if let Some(within) = within {
             self.flash(format!("typed for {within}, which is sealed: it stays here"));
+            return true;
+        }
+        if let Some(command) = mistyped::mistyped(line)
+            && !self.input.is_confirmed(line)
+        {
+            self.flash(mistyped::question(command));
             return true;
         }
         self.is_too_long(line)

@@ -69,7 +69,7 @@ impl<'a> Assistant<'a> {
                 let _ = self.opened.tty.suspend();
             }
             Cause::Word(Word::Gone | Word::Stop) | Cause::End => self.left = true,
-            Cause::Output(..) => {}
+            Cause::Output(..) | Cause::Word(Word::Resize) => {}
         }
         None
     }

@@ -8,8 +8,8 @@ use ratatui_textarea::{CursorMove, TextArea};
 use super::composer::{self, Typed};
 use super::keys::Act;
 use crate::chat::Target;
+use crate::client::mistyped;
 use crate::client::model::SecretPrompt;
-use crate::client::slash;
 
 /// Lines that are remembered.
 const TYPED_MAX: usize = 500;
@@ -43,6 +43,8 @@ pub struct InputLine {
     next: SecretPrompt,
     /// What is half typed in this conversation while a secret is typed.
     aside: Draft,
+    /// The text that Enter was pressed on, and that was asked about.
+    asked: Option<String>,
 }
 
 /// Ctrl-R: a search of what was typed.
@@ -82,7 +84,15 @@ impl InputLine {
             hidden: false,
             next: SecretPrompt::Closed,
             aside: Draft::default(),
+            asked: None,
         }
+    }
+
+    /// Whether Enter was pressed on this text before, and nothing else was sent since.
+    pub fn is_confirmed(&mut self, text: &str) -> bool {
+        let confirmed = self.asked.take().is_some_and(|asked| asked == text);
+        self.asked = (!confirmed).then(|| text.to_owned());
+        confirmed
     }
 
     /// What is typed next is a secret, or no longer one; what is half typed stays what it is.
@@ -121,7 +131,7 @@ impl InputLine {
     /// Another conversation has the line: what was half typed is given for what is half typed
     /// there. A secret is of no conversation and stays.
     pub fn exchange(&mut self, draft: Draft, there: &Target) -> Draft {
-        self.finding = None;
+        (self.finding, self.asked) = (None, None);
         self.here = Some(there.clone()).filter(Target::is_sealed);
         if self.hidden {
             return std::mem::replace(&mut self.aside, draft);
@@ -208,7 +218,7 @@ impl InputLine {
 
     /// A line is remembered, unless it may hold a PIN.
     pub fn remember(&mut self, line: &str, within: Option<Target>) {
-        if slash::is_secret(line)
+        if mistyped::is_secret(line)
             || line.trim().is_empty()
             || self.typed.back().is_some_and(|one| one.text == line && one.within == within)
         {

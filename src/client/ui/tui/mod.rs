@@ -284,6 +284,7 @@ impl Stage {
             Word::Stop => drop(self.happen.send(Input::Interrupt)),
             Word::Suspend => self.suspend()?,
             Word::Continue => self.tty.take_again()?,
+            Word::Resize => {}
         }
         Ok(true)
     }

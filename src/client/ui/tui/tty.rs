@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use ratatui::backend::{Backend, ClearType, WindowSize};
 use ratatui::buffer::Cell;
-use ratatui::crossterm::event::{self, Event};
+use ratatui::crossterm::event::Event;
 use ratatui::crossterm::terminal::{disable_raw_mode, enable_raw_mode, size};
 use ratatui::layout::{Position, Size};
 use ratatui::{Frame, Terminal};
@@ -37,6 +37,8 @@ pub enum Word {
     /// The program is to go into the background, or is back from it.
     Suspend,
     Continue,
+    /// The window has another size, which is asked for before each picture.
+    Resize,
 }
 
 pub struct Tty {
@@ -176,6 +178,7 @@ fn heed_signals<W: Send + 'static>(
             Signal::Interrupt | Signal::End => Word::Stop,
             Signal::Suspend => Word::Suspend,
             Signal::Continue => Word::Continue,
+            Signal::Resize => Word::Resize,
         };
         match word {
             // Nobody waits for it unless the program is stopped.
@@ -197,9 +200,10 @@ fn end_anyway() {
 }
 
 fn read<W>(words: &SyncSender<W>, wrap: fn(Word) -> W, may_read: &Receiver<()>) {
+    let mut keys = terminal::Keys::open();
     loop {
-        let (word, gone) = match event::read() {
-            Ok(event) => (Word::Input(terminal::meant(event)), false),
+        let (word, gone) = match keys.wait() {
+            Ok(event) => (Word::Input(event), false),
             Err(_) => (Word::Gone, true),
         };
         if words.send(wrap(word)).is_err() || gone || may_read.recv().is_err() {

@@ -161,7 +161,7 @@ fn a_search_ends_where_it_began_and_a_long_one_shows_its_end() {
     }
     desk.presses("pageup pageup");
     let before = desk.rows();
-    desk.presses("ctrl-f alt-x");
+    desk.presses("ctrl-f");
     desk.types("line 59.");
     assert!(desk.lines().contains("bob: line 59."));
     assert!(desk.rows()[11].starts_with("search: line 59."), "{}", desk.picture());
@@ -171,6 +171,44 @@ fn a_search_ends_where_it_began_and_a_long_one_shows_its_end() {
     desk.types(&format!("{} the end", "words ".repeat(20)));
     let row = desk.rows()[11].clone();
     assert!(row.starts_with("search: ~") && row.contains("words  the end"), "{row}");
+}
+
+#[test]
+fn alt_with_a_key_that_does_nothing_is_esc_and_that_key() {
+    let mut desk = Desk::new(60, 12);
+    desk.presses("f1");
+    assert!(desk.picture().contains("Esc closes"));
+    desk.presses("alt-/");
+    desk.types("pm eve secret");
+    assert!(!desk.picture().contains("Esc closes"));
+    assert!(desk.rows()[11].starts_with("alice> /pm eve secret"), "{}", desk.picture());
+    desk.presses("alt-ctrl-c");
+    assert_eq!(desk.app.input.text(), "");
+}
+
+#[test]
+fn a_text_that_looks_like_a_command_with_a_secret_is_asked_about() {
+    let mut desk = Desk::new(100, 12);
+    let said = |desk: &mut Desk| {
+        let effects = std::mem::take(&mut desk.app.effects);
+        effects.iter().filter(|one| matches!(one, Effect::Happen(Input::TypedIn { .. }))).count()
+    };
+    for line in ["   /join #tea 4711", "//join #tea 4711", ".pm bob psst"] {
+        desk.enter(line);
+        assert_eq!(said(&mut desk), 0, "{line}");
+        assert_eq!(desk.app.input.text(), line);
+        assert!(desk.picture().contains("Enter again says it here"), "{}", desk.picture());
+        // Another one is asked about anew, and so is this one after a look elsewhere.
+        desk.types("2");
+        desk.presses("enter");
+        assert_eq!(said(&mut desk), 0, "{line}");
+        desk.presses("enter");
+        assert_eq!(said(&mut desk), 1, "{line}");
+        desk.enter(line);
+        assert_eq!(said(&mut desk), 0, "{line}");
+        desk.presses("ctrl-u up");
+        assert_eq!(desk.app.input.text(), "", "it is not remembered");
+    }
 }
 
 #[test]

@@ -1,0 +1,222 @@
+//! What a terminal sends for keys, pastes, the mouse and the focus. Pure: bytes in, events out, and
+//! the time that has passed without any.
+
+mod sequences;
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use ratatui::crossterm::event::{Event, KeyCode, KeyEvent, KeyModifiers};
+
+const ESCAPE: u8 = 0x1b;
+const CTRL_C: u8 = 0x03;
+const PASTE_END: &[u8] = b"\x1b[201~";
+
+/// A sequence whose rest does not come within this time is Esc and what was typed behind it.
+const SEQUENCE_PAUSE: Duration = Duration::from_millis(50);
+/// A terminal sends a paste without a pause; one that pauses so long has lost the end of it.
+const PASTE_PAUSE: Duration = Duration::from_millis(700);
+/// Of a longer paste the rest is dropped: no message is as long.
+const PASTE_BYTES_MAX: usize = 256 << 10;
+/// What follows a paste without an end and is longer was not typed: it is the rest of the paste.
+const TYPED_BYTES_MAX: usize = 64;
+
+/// One step through the bytes.
+enum Step {
+    /// An event of so many bytes; none where they mean nothing.
+    Event(Option<Event>, usize),
+    PasteBegins(usize),
+    /// The rest has not come yet.
+    More,
+}
+
+/// Whether a paste is under way.
+enum Paste {
+    No,
+    Begun(Vec<u8>),
+    /// It has ended without its end, which may come late.
+    Overdue,
+}
+
+/// Makes events of bytes.
+pub struct Decoder {
+    /// Bytes of a sequence that is not complete, or behind one.
+    bytes: Vec<u8>,
+    paste: Paste,
+    events: VecDeque<Event>,
+}
+
+impl Decoder {
+    pub fn new() -> Decoder {
+        Decoder { bytes: Vec::new(), paste: Paste::No, events: VecDeque::new() }
+    }
+
+    pub fn next(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// How long the rest of what has begun is waited for.
+    pub fn patience(&self) -> Option<Duration> {
+        match self.paste {
+            Paste::Begun(_) => Some(PASTE_PAUSE),
+            _ if !self.bytes.is_empty() => Some(SEQUENCE_PAUSE),
+            _ => None,
+        }
+    }
+
+    /// Takes what has come in one read.
+    pub fn takes(&mut self, bytes: &[u8]) {
+        if matches!(self.paste, Paste::Overdue) {
+            let late = bytes.len() > TYPED_BYTES_MAX || find(bytes, PASTE_END).is_some();
+            self.paste = if late { Paste::Begun(Vec::new()) } else { Paste::No };
+        }
+        self.bytes.extend_from_slice(bytes);
+        self.decode(false);
+    }
+
+    /// Nothing has come for as long as it was waited for.
+    pub fn lapses(&mut self) {
+        match std::mem::replace(&mut self.paste, Paste::Overdue) {
+            Paste::Begun(mut text) => {
+                text.append(&mut self.bytes);
+                let keys = text.iter().rev().take_while(|byte| **byte == CTRL_C).count();
+                match keys {
+                    0 => self.pastes(&text),
+                    // Whoever pressed it wants nothing of the paste.
+                    _ => self.events.extend((0..keys).map(|_| control(CTRL_C))),
+                }
+            }
+            before => {
+                self.paste = before;
+                self.decode(true);
+            }
+        }
+    }
+
+    fn pastes(&mut self, text: &[u8]) {
+        self.events.push_back(Event::Paste(String::from_utf8_lossy(text).into_owned()));
+    }
+
+    /// `all`: nothing more comes.
+    fn decode(&mut self, all: bool) {
+        let mut bytes = std::mem::take(&mut self.bytes);
+        let mut rest = &bytes[..];
+        while !rest.is_empty() {
+            let used = match &mut self.paste {
+                Paste::Begun(text) => match find(rest, PASTE_END) {
+                    Some(end) => {
+                        add(text, &rest[..end]);
+                        let text = std::mem::take(text);
+                        self.paste = Paste::No;
+                        self.pastes(&text);
+                        end + PASTE_END.len()
+                    }
+                    None => {
+                        let begun = (0..PASTE_END.len()).rev();
+                        let begun = begun.into_iter().find(|n| rest.ends_with(&PASTE_END[..*n]));
+                        let whole = rest.len() - begun.unwrap_or(0);
+                        add(text, &rest[..whole]);
+                        rest = &rest[whole..];
+                        break;
+                    }
+                },
+                _ => match step(rest, all) {
+                    Step::Event(event, used) => {
+                        self.events.extend(event);
+                        used
+                    }
+                    Step::PasteBegins(used) => {
+                        self.paste = Paste::Begun(Vec::new());
+                        used
+                    }
+                    Step::More => break,
+                },
+            };
+            rest = &rest[used..];
+        }
+        let used = bytes.len() - rest.len();
+        bytes.drain(..used);
+        self.bytes = bytes;
+    }
+}
+
+fn add(text: &mut Vec<u8>, more: &[u8]) {
+    let room = PASTE_BYTES_MAX.saturating_sub(text.len());
+    text.extend_from_slice(&more[..more.len().min(room)]);
+}
+
+fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {
+    bytes.windows(what.len()).position(|window| window == what)
+}
+
+fn step(bytes: &[u8], all: bool) -> Step {
+    if bytes[0] != ESCAPE {
+        return character(bytes, all);
+    }
+    let escape = Step::Event(Some(key(KeyCode::Esc, KeyModifiers::NONE)), 1);
+    match bytes.get(1) {
+        None | Some(&ESCAPE) if all || bytes.len() > 1 => escape,
+        None => Step::More,
+        Some(b'[' | b'O') => match sequences::read(bytes) {
+            // It is no sequence, but was typed behind Esc.
+            None => with_alt(bytes, all),
+            Some(Step::More) if all => with_alt(bytes, all),
+            Some(step) => step,
+        },
+        Some(_) => with_alt(bytes, all),
+    }
+}
+
+/// A key behind Esc in one go: with Alt.
+fn with_alt(bytes: &[u8], all: bool) -> Step {
+    match character(&bytes[1..], all) {
+        Step::Event(Some(Event::Key(mut key)), used) => {
+            key.modifiers |= KeyModifiers::ALT;
+            Step::Event(Some(Event::Key(key)), used + 1)
+        }
+        Step::Event(event, used) => Step::Event(event, used + 1),
+        step => step,
+    }
+}
+
+fn character(bytes: &[u8], all: bool) -> Step {
+    let whole = match bytes[0] {
+        0..=0x1f | 0x7f => return Step::Event(Some(control(bytes[0])), 1),
+        0x20..=0x7e => 1,
+        0xc2..=0xdf => 2,
+        0xe0..=0xef => 3,
+        0xf0..=0xf4 => 4,
+        _ => return Step::Event(None, 1),
+    };
+    let first = &bytes[..whole.min(bytes.len())];
+    match std::str::from_utf8(first) {
+        Ok(text) => {
+            let c = text.chars().next().expect("there is a byte");
+            let shift = if c.is_uppercase() { KeyModifiers::SHIFT } else { KeyModifiers::NONE };
+            Step::Event(Some(key(KeyCode::Char(c), shift)), whole)
+        }
+        Err(error) if error.error_len().is_none() && !all => Step::More,
+        Err(_) => Step::Event(None, 1),
+    }
+}
+
+fn control(byte: u8) -> Event {
+    let ctrl = |c: u8| key(KeyCode::Char(c.into()), KeyModifiers::CONTROL);
+    match byte {
+        b'\r' => key(KeyCode::Enter, KeyModifiers::NONE),
+        b'\t' => key(KeyCode::Tab, KeyModifiers::NONE),
+        0x7f => key(KeyCode::Backspace, KeyModifiers::NONE),
+        0 => ctrl(b' '),
+        1..=0x1a => ctrl(byte - 1 + b'a'),
+        // As a terminal makes them of Ctrl and a digit.
+        _ => ctrl(byte - 0x1c + b'4'),
+    }
+}
+
+fn key(code: KeyCode, modifiers: KeyModifiers) -> Event {
+    Event::Key(KeyEvent::new(code, modifiers))
+}
+
+#[cfg(test)]
+#[path = "keys_tests.rs"]
+mod tests;
