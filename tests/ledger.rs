@@ -432,6 +432,8 @@ fn a_sync_that_fails_while_old_lines_are_removed_is_no_better() {
     let mut alice = world.enters("alice");
     alice.types("first");
     alice.sees("You: first");
+    alice.types("/delete");
+    alice.sees("deleted");
     fs::write(&failing, "").unwrap();
     let (ok, told) = world.operator(&["ctl", "retention", "--now"]);
     assert!(!ok, "{told}");

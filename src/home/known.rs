@@ -1,6 +1,6 @@
-//! data/keys.json: what a server remembers of the keys that it has met. From it everybody is told who
-//! has another key than before, whoever put it there and whether the server ran or not; and it says
-//! which devices have not come for long.
+//! data/keys.json: what a server remembers of the keys that it has met. From it everybody is told
+//! who has another key than before, whoever put it there and whether the server ran or not; and it
+//! says which devices have not come for long.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -138,6 +138,25 @@ impl Known {
         self.changes.drain(..excess);
         self.forget();
         changes
+    }
+
+    /// Names that somebody else has now than before: none of their keys was theirs, and none
+    /// follows one that was, as both have signed.
+    pub fn strangers(&self, users: &Users) -> Vec<UserName> {
+        let is_stranger = |name: &&UserName| {
+            let before: Vec<_> = self.keys.iter().filter(|(_, key)| key.name == **name).collect();
+            let is_known = |key: &PublicKey| {
+                let print = key.fingerprint().to_string();
+                let signed = users.succession(key);
+                let follows = |old: &Key| {
+                    let old = old.public();
+                    old.zip(signed).is_some_and(|(old, by)| by.holds(&old, Whose::Person, key))
+                };
+                before.iter().any(|(known, old)| **known == print || follows(old))
+            };
+            !before.is_empty() && !users.keys_of(name).any(is_known)
+        };
+        users.names().filter(is_stranger).cloned().collect()
     }
 
     /// The key that was in this place: the same device's, or the last of a person who has none now.

@@ -47,6 +47,11 @@ pub(super) fn draft(conversation: &str, from: &str, id: u8, text: &str) -> Draft
     }
 }
 
+/// A topic.
+pub(super) fn green() -> Topic {
+    Topic { text: "green".into(), by: "ana".parse().unwrap() }
+}
+
 pub(super) fn edit(from: &str, id: u8, of: u64, text: &str) -> Draft {
     Draft { kind: Kind::Edit { of: Seq(of) }, ..draft("#tea", from, id, text) }
 }
@@ -259,13 +264,13 @@ contract! {
             made.says(line);
         }
         let conversation = "#tea".parse().unwrap();
-        assert_eq!(made.ledger.expire(&conversation, 3_000, 100, true).unwrap(), 2);
+        assert_eq!(made.ledger.expire(&conversation, 3_000, true).unwrap().0, 2);
         assert_eq!(made.texts("#tea").len(), 4, "that was a dry run");
-        assert_eq!(made.ledger.expire(&conversation, 3_000, 100, false).unwrap(), 2);
+        assert_eq!(made.ledger.expire(&conversation, 3_000, false).unwrap().0, 2);
         made.ledger.scrub(3_000).unwrap();
         assert_eq!(made.texts("#tea"), [(3, "x".into()), (4, "x".into())]);
         assert_eq!(made.says(draft("#tea", "ana", 5, "x")), Outcome::Stored(Seq(5)));
-        let empty = made.ledger.expire(&conversation, i64::MAX, 100, false).unwrap();
+        let empty = made.ledger.expire(&conversation, i64::MAX, false).unwrap().0;
         assert_eq!(empty, 3);
         assert_eq!(made.says(draft("#tea", "ana", 6, "x")), Outcome::Stored(Seq(6)));
     }
@@ -294,7 +299,7 @@ fn memory_is_bounded_whatever_the_lines_are() {
     let kept = memory.read(&conversation, Seq(0), Seq(u64::MAX), PAGE).unwrap();
     assert!(kept.len() > 10 && kept.len() < 50, "{}", kept.len());
     assert_eq!(kept.last().unwrap().seq, Seq(1_000));
-    memory.expire(&conversation, i64::MAX, 0, false).unwrap();
+    memory.expire(&conversation, i64::MAX, false).unwrap();
     let line = draft("#tea", "ana", 0, "x".repeat(9_000).as_str());
     let outcomes = memory.commit(&[Record::line(line.clone()), Record::line(line)]).unwrap();
     assert_eq!(outcomes, [Outcome::Stored(Seq(1_001)), Outcome::Known(Seq(1_001))]);
@@ -327,7 +332,7 @@ fn what_was_committed_is_there_after_a_restart() {
         Record::line(draft("@ana@bob", "ana", 2, "x")),
         Record::Away(bob.clone(), vec![private.clone()]),
         Record::line(draft("@ana@bob", "ana", 3, "x")),
-        Record::Topic("#tea".parse().unwrap(), Some("green".into())),
+        Record::Topic("#tea".parse().unwrap(), Some(green())),
         Record::Read(bob.clone(), tea.clone(), Seq(1)),
         Record::Read(bob.clone(), tea.clone(), Seq(0)),
     ];
@@ -338,7 +343,7 @@ fn what_was_committed_is_there_after_a_restart() {
     assert_eq!(ledger.log_id(), log);
     let mut remembered = ledger.remembered(1_000).unwrap();
     remembered.sort_by_key(|one| one.conversation.clone());
-    assert_eq!(remembered[0].topic.as_deref(), Some("green"));
+    assert_eq!(remembered[0].topic, Some(green()));
     assert_eq!(remembered[0].reads, [(bob.clone(), Seq(1))]);
     assert_eq!((remembered[1].last, &remembered[1].waiting), (Seq(2), &vec![(ana, 0), (bob, 1)]));
     let again = ledger.commit(&[Record::line(draft("#tea", "ana", 1, "x"))]).unwrap();
@@ -350,7 +355,7 @@ fn ids_of_lines_that_are_gone_are_known_for_a_week() {
     let (mut ledger, _folder, path) = on_disk();
     ledger.commit(&[Record::line(draft("#tea", "ana", 1, "x"))]).unwrap();
     let week_ms = 7 * 86_400_000;
-    ledger.expire(&"#tea".parse().unwrap(), 2_000, 100, false).unwrap();
+    ledger.expire(&"#tea".parse().unwrap(), 2_000, false).unwrap();
     ledger.scrub(1_000 + week_ms).unwrap();
     drop(ledger);
     let mut ledger = Sqlite::open(&path, CHANGE_S_MAX).unwrap();
@@ -428,7 +433,7 @@ fn what_is_removed_cannot_be_read_from_the_disk() {
     });
     ledger.commit(&lines.collect::<Vec<_>>()).unwrap();
     assert!(found_on_disk(folder.path(), "zebramarker") > 200, "the control: they are there");
-    ledger.expire(&"#old".parse().unwrap(), 2_000, 1_000, false).unwrap();
+    while ledger.expire(&"#old".parse().unwrap(), 2_000, false).unwrap().1 {}
     ledger.erase(&"ana".parse().unwrap()).unwrap();
     ledger.scrub(2_000).unwrap();
     assert_eq!(found_on_disk(folder.path(), "zebramarker"), 0);
@@ -486,6 +491,6 @@ fn a_conversation_that_is_not_kept_is_in_memory_only() {
     let conversation = "#tea".parse().unwrap();
     assert_eq!(reader.read(&conversation, Seq(0), Seq(9), PAGE).unwrap().len(), 1);
     assert_eq!(found_on_disk(folder.path(), "zebramarker"), 0);
-    kept.forget(&conversation, 0).unwrap();
+    kept.forget(&conversation).unwrap();
     assert!(reader.read(&conversation, Seq(0), Seq(9), PAGE).unwrap().is_empty());
 }

@@ -8,7 +8,8 @@ use rand::RngExt;
 use rand::rngs::StdRng;
 
 use super::{
-    Draft, Ledger, LedgerError, Memory, Older, Outcome, Page, Reader, Record, Remembered, Work,
+    Draft, Erased, Ledger, LedgerError, Memory, Older, Outcome, Page, Reader, Record, Remembered,
+    Tidied, Work,
 };
 use crate::chat::{Conversation, LogId, Message, Seq, UserName, Wanted};
 
@@ -55,14 +56,8 @@ impl Ledger for Faulty {
         lines.iter().find(|one| (&one.from, one.id) == (&line.from, line.id)).map(|one| one.seq)
     }
 
-    fn expire(
-        &mut self,
-        _: &Conversation,
-        _: i64,
-        _: usize,
-        _: bool,
-    ) -> Result<usize, LedgerError> {
-        Ok(0)
+    fn expire(&mut self, _: &Conversation, _: i64, _: bool) -> Result<(usize, bool), LedgerError> {
+        Ok((0, false))
     }
 
     fn drop_empty(&mut self, conversation: &Conversation) -> Result<(), LedgerError> {
@@ -81,16 +76,24 @@ impl Ledger for Faulty {
         self.memory.conversations()
     }
 
-    fn scrub(&mut self, _now_ms: i64) -> Result<bool, LedgerError> {
-        Ok(true)
+    fn tidy(&mut self, now_ms: i64) -> Result<Tidied, LedgerError> {
+        self.memory.tidy(now_ms)
     }
 
     fn newest_ms(&self) -> Result<Option<i64>, LedgerError> {
         self.memory.newest_ms()
     }
 
-    fn erase(&mut self, user: &UserName) -> Result<usize, LedgerError> {
-        self.memory.erase(user)
+    fn begin_erasing(&mut self, user: &UserName) -> Result<(), LedgerError> {
+        self.memory.begin_erasing(user)
+    }
+
+    fn erase_some(&mut self) -> Result<Option<Erased>, LedgerError> {
+        self.memory.erase_some()
+    }
+
+    fn renew(&mut self, user: &UserName) -> Result<(), LedgerError> {
+        self.memory.renew(user)
     }
 
     fn remembered(&self, waiting_max: usize) -> Result<Vec<Remembered>, LedgerError> {

@@ -1,6 +1,6 @@
 //! What is left of a conversation whose last line is gone.
 
-use super::contract_tests::{draft, memory, on_disk, sqlite};
+use super::contract_tests::{draft, green, memory, on_disk, sqlite};
 use super::*;
 use crate::chat::Retention;
 use crate::config::Retentions;
@@ -13,14 +13,14 @@ fn a_conversation_without_a_line_is_dropped_and_lines_of_later_ones_come_behind_
         let (tea, coffee): (Conversation, Conversation) =
             ("#tea".parse().unwrap(), "#coffee".parse().unwrap());
         let line = |conversation: &str, id| Record::line(draft(conversation, "ana", id, "x"));
-        let topic = Record::Topic("#tea".parse().unwrap(), Some("green".into()));
+        let topic = Record::Topic("#tea".parse().unwrap(), Some(green()));
         let read = Record::Read("ana".parse().unwrap(), tea.clone(), Seq(2));
         let records = [line("#tea", 1), line("#tea", 2), line("#coffee", 1), topic, read];
         made.ledger.commit(&records).unwrap();
         assert_eq!(made.ledger.emptied(&tea).unwrap(), None);
         made.ledger.drop_empty(&tea).unwrap();
         assert_eq!(made.ledger.conversations().len(), 2, "it has lines");
-        made.ledger.expire(&tea, 2_000, 100, false).unwrap();
+        made.ledger.expire(&tea, 2_000, false).unwrap();
         assert_eq!(made.ledger.emptied(&tea).unwrap(), Some(Seq(2)));
         made.ledger.drop_empty(&tea).unwrap();
         assert_eq!(made.ledger.conversations(), [coffee]);
@@ -41,7 +41,7 @@ fn what_is_known_of_dropped_conversations_outlives_a_restart() {
     let (mut ledger, _folder, path) = on_disk();
     let tea: Conversation = "#tea".parse().unwrap();
     ledger.commit(&[Record::line(draft("#tea", "ana", 1, "x"))]).unwrap();
-    ledger.expire(&tea, 2_000, 100, false).unwrap();
+    ledger.expire(&tea, 2_000, false).unwrap();
     ledger.drop_empty(&tea).unwrap();
     drop(ledger);
     let mut ledger = Sqlite::open(&path, CHANGE_S_MAX).unwrap();
@@ -56,7 +56,7 @@ fn what_is_known_of_dropped_conversations_outlives_a_restart() {
 fn what_is_left_on_disk_of_a_conversation_that_is_in_memory_only_now_is_dropped() {
     let (mut disk, _folder, path) = on_disk();
     let reader = disk.reader();
-    let topic = Record::Topic("#tea".parse().unwrap(), Some("green".into()));
+    let topic = Record::Topic("#tea".parse().unwrap(), Some(green()));
     disk.commit(&[Record::line(draft("#tea", "ana", 1, "x")), topic]).unwrap();
     let memory = Memory::new(LogId(7), (1 << 20, 1 << 30), CHANGE_S_MAX);
     let off = Retentions::all(Retention::Off);

@@ -32,7 +32,15 @@ fn a_backup_ends_however_much_is_said_meanwhile() {
 }
 
 /// Takes back what the schema's later steps changed.
-pub(super) const TO_SCHEMA_1: &str = "ALTER TABLE lines DROP COLUMN sealed;
+pub(super) const TO_SCHEMA_1: &str = "DROP TABLE erasing;
+DROP TABLE owners;
+ALTER TABLE meta DROP COLUMN removals;
+ALTER TABLE meta DROP COLUMN tidied;
+ALTER TABLE meta DROP COLUMN bulk;
+ALTER TABLE meta DROP COLUMN passes;
+ALTER TABLE conversations DROP COLUMN topic_by;
+ALTER TABLE lines DROP COLUMN owner;
+ALTER TABLE lines DROP COLUMN sealed;
 CREATE TRIGGER lines_added AFTER INSERT ON lines WHEN new.text <> '' BEGIN
     INSERT INTO words (rowid, text) VALUES (new.line, new.text);
 END;

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use super::rules::{known_as, may_change};
 use super::{
-    Draft, Ledger, LedgerError, Older, Outcome, Page, Reader, Record, Remembered, Work, message,
+    Draft, Erased, Ledger, LedgerError, Older, Outcome, Page, Reader, Record, Remembered, Tidied,
+    Topic, Work, message,
 };
 use crate::chat::{Body, Conversation, LogId, Message, MsgId, Seq, UserName, Wanted};
 use crate::sync::{Mutex, MutexGuard, Rank};
@@ -32,6 +33,10 @@ struct Conversations {
     bytes_max: usize,
     /// Lines of a new conversation come behind this seq.
     floor: Seq,
+    /// Whose lines are to be erased.
+    erasing: Vec<UserName>,
+    /// How often a name was given to somebody else.
+    owners: HashMap<UserName, u64>,
 }
 
 #[derive(Default)]
@@ -43,13 +48,15 @@ struct Lines {
     lines: VecDeque<Line>,
     by_id: HashMap<(UserName, MsgId), Seq>,
     bytes: usize,
-    topic: Option<String>,
+    topic: Option<Topic>,
 }
 
 #[derive(Clone)]
 struct Line {
     seq: Seq,
     draft: Arc<Draft>,
+    /// Which holder of the sender's name wrote it.
+    owner: u64,
     edited: bool,
     deleted: bool,
 }
@@ -59,9 +66,15 @@ impl Memory {
     /// line can be changed for `change_s_max` seconds.
     pub fn new(log: LogId, bytes_max: (usize, usize), change_s_max: u64) -> Memory {
         let (conversation_bytes_max, bytes_max) = bytes_max;
-        let (conversations, floor) = (HashMap::new(), Seq(0));
-        let conversations =
-            Conversations { conversations, bytes: 0, conversation_bytes_max, bytes_max, floor };
+        let conversations = Conversations {
+            conversations: HashMap::new(),
+            bytes: 0,
+            conversation_bytes_max,
+            bytes_max,
+            floor: Seq(0),
+            erasing: Vec::new(),
+            owners: HashMap::new(),
+        };
         Memory {
             conversations: Arc::new(Mutex::new(Rank::Ledger, conversations)),
             log,
@@ -135,10 +148,11 @@ impl Conversations {
     }
 
     fn append(&mut self, draft: &Arc<Draft>, change_s_max: u64) -> Outcome {
+        let owner = self.owners.get(&draft.from).copied().unwrap_or(0);
         let conversation_bytes_max = self.conversation_bytes_max;
         let lines = self.entry(&draft.conversation);
         let before = lines.bytes;
-        let outcome = lines.append(draft, change_s_max);
+        let outcome = lines.append(draft, owner, change_s_max);
         lines.shrink(conversation_bytes_max);
         let after = lines.bytes;
         self.bytes = self.bytes - before + after;
@@ -155,13 +169,13 @@ impl Conversations {
 }
 
 impl Lines {
-    fn append(&mut self, draft: &Arc<Draft>, change_s_max: u64) -> Outcome {
+    fn append(&mut self, draft: &Arc<Draft>, owner: u64, change_s_max: u64) -> Outcome {
         let id = (draft.from.clone(), draft.id);
         if let Some(known) = self.by_id.get(&id).and_then(|seq| self.line(*seq)) {
             return known_as(&known.draft, known.edited || known.deleted, known.seq, draft);
         }
         if let Some(target) = draft.kind.of()
-            && let Err(outcome) = self.change(target, draft, change_s_max)
+            && let Err(outcome) = self.change(target, (draft, owner), change_s_max)
         {
             return outcome;
         }
@@ -172,7 +186,7 @@ impl Lines {
             Arc::make_mut(&mut draft).body = Body::default();
         }
         self.bytes += LINE_BYTES + draft.body.len();
-        self.lines.push_back(Line { seq, draft, edited: false, deleted: false });
+        self.lines.push_back(Line { seq, draft, owner, edited: false, deleted: false });
         self.by_id.insert(id, seq);
         Outcome::Stored(seq)
     }
@@ -191,10 +205,16 @@ impl Lines {
         self.by_id.remove(&(gone.draft.from.clone(), gone.draft.id));
     }
 
-    fn change(&mut self, target: Seq, draft: &Draft, change_s_max: u64) -> Result<(), Outcome> {
+    fn change(
+        &mut self,
+        target: Seq,
+        (draft, owner): (&Draft, u64),
+        change_s_max: u64,
+    ) -> Result<(), Outcome> {
         let index = self.index(target).ok_or(Outcome::NoSuchLine)?;
         let target = &mut self.lines[index];
-        may_change(&target.draft, target.deleted, draft, change_s_max)?;
+        let flags = (target.owner == owner, target.deleted);
+        may_change(&target.draft, flags, draft, change_s_max)?;
         let before = target.draft.body.len();
         // Of a deletion the body is empty or, where messages are sealed, of no use.
         target.edited = draft.kind.is_edit();
@@ -257,11 +277,10 @@ impl Ledger for Memory {
         &mut self,
         conversation: &Conversation,
         before_ms: i64,
-        _lines_max: usize,
         dry: bool,
-    ) -> Result<usize, LedgerError> {
+    ) -> Result<(usize, bool), LedgerError> {
         let mut all = self.lock();
-        let Some(lines) = all.conversations.get_mut(conversation) else { return Ok(0) };
+        let Some(lines) = all.conversations.get_mut(conversation) else { return Ok((0, false)) };
         let before = lines.bytes;
         let old = lines.lines.iter().filter(|line| line.draft.time_ms < before_ms).count();
         if !dry {
@@ -273,7 +292,7 @@ impl Ledger for Memory {
         }
         let after = lines.bytes;
         all.bytes = all.bytes - before + after;
-        Ok(old)
+        Ok((old, false))
     }
 
     fn drop_empty(&mut self, conversation: &Conversation) -> Result<(), LedgerError> {
@@ -301,8 +320,8 @@ impl Ledger for Memory {
         self.lock().conversations.keys().cloned().collect()
     }
 
-    fn scrub(&mut self, _now_ms: i64) -> Result<bool, LedgerError> {
-        Ok(true)
+    fn tidy(&mut self, _now_ms: i64) -> Result<Tidied, LedgerError> {
+        Ok(Tidied::Done)
     }
 
     fn newest_ms(&self) -> Result<Option<i64>, LedgerError> {
@@ -311,11 +330,23 @@ impl Ledger for Memory {
         Ok(lines.map(|line| line.draft.time_ms).max())
     }
 
-    fn erase(&mut self, user: &UserName) -> Result<usize, LedgerError> {
+    fn begin_erasing(&mut self, user: &UserName) -> Result<(), LedgerError> {
+        self.lock().erasing.push(user.clone());
+        Ok(())
+    }
+
+    fn renew(&mut self, user: &UserName) -> Result<(), LedgerError> {
+        *self.lock().owners.entry(user.clone()).or_default() += 1;
+        Ok(())
+    }
+
+    fn erase_some(&mut self) -> Result<Option<Erased>, LedgerError> {
         let mut all = self.lock();
+        let Some(user) = all.erasing.pop() else { return Ok(None) };
         let (mut erased, mut bytes) = (0, 0);
         for conversation in all.conversations.values_mut() {
-            let own = |line: &&mut Line| line.draft.from == *user && !line.deleted;
+            conversation.topic.take_if(|topic| topic.by == user);
+            let own = |line: &&mut Line| line.draft.from == user && !line.deleted;
             for line in conversation.lines.iter_mut().filter(own) {
                 conversation.bytes -= line.draft.body.len();
                 Arc::make_mut(&mut line.draft).body = Body::default();
@@ -325,7 +356,7 @@ impl Ledger for Memory {
             bytes += conversation.bytes;
         }
         all.bytes = bytes;
-        Ok(erased)
+        Ok(Some(Erased { user, part: erased, messages: erased, more: false }))
     }
 
     fn remembered(&self, _waiting_max: usize) -> Result<Vec<Remembered>, LedgerError> {

@@ -4,6 +4,7 @@
 
 mod feed;
 mod memory;
+mod pace;
 mod rules;
 mod split;
 mod sqlite;
@@ -11,8 +12,9 @@ mod work;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
-pub use crate::chat::registry::Remembered;
+pub use crate::chat::registry::{Remembered, Topic};
 use crate::chat::{
     Body, ChannelName, Confidentiality, Conversation, DeviceName, Kind, LogId, Message, MsgId, Seq,
     UserName, Wanted,
@@ -40,7 +42,7 @@ pub struct Draft {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Record {
     Line(Arc<Draft>),
-    Topic(ChannelName, Option<String>),
+    Topic(ChannelName, Option<Topic>),
     /// A person has read a conversation up to a seq.
     Read(UserName, Conversation, Seq),
     /// A person's last session ended: what comes to these private conversations now waits for them.
@@ -97,8 +99,29 @@ pub struct Swept {
     pub emptied: Vec<(Conversation, Seq)>,
     /// There is more to do.
     pub more: bool,
-    /// What went can still be read from the files.
-    pub remains: bool,
+}
+
+/// A part of an erasure.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Erased {
+    pub user: UserName,
+    /// Messages whose texts went in this part ...
+    pub part: usize,
+    /// ... and so far.
+    pub messages: usize,
+    /// There are more messages of this person.
+    pub more: bool,
+}
+
+/// How far what was removed is gone from the medium.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tidied {
+    /// Nothing of it can be read any more.
+    Done,
+    /// There is more to do.
+    More,
+    /// Somebody reads what was there before.
+    Blocked,
 }
 
 /// What the engine below a ledger says.
@@ -146,15 +169,15 @@ pub trait Ledger: Send {
     /// The seq of a line that was stored before, also where nothing can be stored now.
     fn stored(&self, line: &Draft) -> Option<Seq>;
 
-    /// Removes lines of `conversation` that are older than `before_ms`, at most `lines_max` at once
-    /// so that nobody waits long for the next commit; only counts them all when `dry`.
+    /// Removes some of the lines of `conversation` that are older than `before_ms`, so that nobody
+    /// waits long for the next commit; only counts them all when `dry`. Gives how many, and whether
+    /// there may be more.
     fn expire(
         &mut self,
         conversation: &Conversation,
         before_ms: i64,
-        lines_max: usize,
         dry: bool,
-    ) -> Result<usize, LedgerError>;
+    ) -> Result<(usize, bool), LedgerError>;
 
     /// Forgets a conversation that has no line, with its topic and what people have read of it.
     /// Lines of a conversation that begins later come behind its last one.
@@ -169,15 +192,50 @@ pub trait Ledger: Send {
     /// All conversations.
     fn conversations(&self) -> Vec<Conversation>;
 
-    /// Nothing of what was removed can be read from the medium any more, or else false: somebody
-    /// reads what was there before. Ids of removed lines are forgotten after a week.
-    fn scrub(&mut self, now_ms: i64) -> Result<bool, LedgerError>;
+    /// Does a part of what is left to do until nothing of what was removed can be read from the
+    /// medium. Ids of removed lines are forgotten after a week.
+    fn tidy(&mut self, now_ms: i64) -> Result<Tidied, LedgerError>;
 
     /// When the newest line was said.
     fn newest_ms(&self) -> Result<Option<i64>, LedgerError>;
 
-    /// Takes the texts of all lines of a person away; their seats stay.
-    fn erase(&mut self, user: &UserName) -> Result<usize, LedgerError>;
+    /// The texts of all messages of a person are to be erased, and topics that they have set;
+    /// tombstones stay. `erase_some` does it, also after a restart.
+    fn begin_erasing(&mut self, user: &UserName) -> Result<(), LedgerError>;
+
+    /// Erases a part of what is to be erased, so that nobody waits long for the next commit; none
+    /// where nothing is.
+    fn erase_some(&mut self) -> Result<Option<Erased>, LedgerError>;
+
+    /// A name was given to somebody else, who may not change what its former holder wrote.
+    fn renew(&mut self, user: &UserName) -> Result<(), LedgerError>;
+
+    /// All of `tidy` at once, for a ledger that nobody waits for; false where somebody is in the
+    /// way.
+    fn scrub(&mut self, now_ms: i64) -> Result<bool, LedgerError> {
+        loop {
+            match self.tidy(now_ms)? {
+                Tidied::More => {}
+                tidied => return Ok(tidied == Tidied::Done),
+            }
+        }
+    }
+
+    /// Erases all messages of a person at once, for a ledger that nobody waits for; gives how many.
+    fn erase(&mut self, user: &UserName) -> Result<usize, LedgerError> {
+        self.begin_erasing(user)?;
+        let mut messages = 0;
+        while let Some(erased) = self.erase_some()? {
+            messages += erased.part;
+        }
+        for _ in 0..SCRUB_TRIES {
+            if self.scrub(0)? {
+                break;
+            }
+            std::thread::sleep(SCRUB_PAUSE);
+        }
+        Ok(messages)
+    }
 
     /// All conversations with lines or a topic. Of the lines that wait for a person, `waiting_max`
     /// are counted at most.
@@ -186,6 +244,11 @@ pub trait Ledger: Send {
     /// The id of its logs.
     fn log_id(&self) -> LogId;
 }
+
+/// After an erasure a reader in the way is waited for so often ...
+const SCRUB_TRIES: usize = 10;
+/// ... and so long each time; then the rest is left to the next sweep.
+const SCRUB_PAUSE: Duration = Duration::from_millis(50);
 
 /// The reading half; shared by threads.
 pub trait Reader: Send + Sync {
@@ -311,6 +374,8 @@ mod damage_tests;
 pub mod doubles;
 #[cfg(test)]
 mod dropped_tests;
+#[cfg(test)]
+mod erase_tests;
 #[cfg(test)]
 mod jobs_tests;
 #[cfg(test)]

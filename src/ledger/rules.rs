@@ -10,17 +10,18 @@ pub fn known_as(known: &Draft, changed: bool, seq: Seq, again: &Draft) -> Outcom
     if known.kind == again.kind && said { Outcome::Known(seq) } else { Outcome::Conflict }
 }
 
-/// Whether `change` may change `target`: one's own line, still there, not too old.
+/// Whether `change` may change `target`: one's own line, still there, not too old. `is_own` is
+/// whether the name that both have is still the same person's.
 pub fn may_change(
     target: &Draft,
-    deleted: bool,
+    (is_own, deleted): (bool, bool),
     change: &Draft,
     change_s_max: u64,
 ) -> Result<(), Outcome> {
     if deleted || target.kind.is_change() {
         return Err(Outcome::NoSuchLine);
     }
-    if target.from != change.from {
+    if target.from != change.from || !is_own {
         return Err(Outcome::NotOwn);
     }
     let age_ms = change.time_ms.saturating_sub(target.time_ms);

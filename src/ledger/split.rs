@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{
-    Draft, Ledger, LedgerError, Memory, Older, Outcome, Page, Reader, Record, Remembered, Swept,
-    Work,
+    Draft, Erased, Ledger, LedgerError, Memory, Older, Outcome, Page, Reader, Record, Remembered,
+    Swept, Tidied, Work,
 };
 use crate::chat::{Conversation, LogId, Message, MsgId, Retention, Seq, UserName, Wanted};
 use crate::config::Retentions;
@@ -18,10 +18,13 @@ pub struct SplitLedger {
     retentions: Retentions,
     /// Lines of a commit whose sync failed.
     doubtful: HashSet<LineName>,
-    /// Conversations that the sweep under way has still to look at, and whether each has been
-    /// counted.
-    unswept: Vec<(Conversation, bool)>,
+    /// What the sweep under way, and the count under way, have still to look at.
+    unswept: Option<Unswept>,
+    uncounted: Option<Unswept>,
 }
+
+/// Conversations, and whether a line of the conversation was found.
+type Unswept = Vec<(Conversation, bool)>;
 
 /// What tells lines apart.
 type LineName = (Conversation, UserName, MsgId);
@@ -33,9 +36,8 @@ pub struct SplitReader {
     retentions: Retentions,
 }
 
-/// Lines that are removed at once, while commits wait: some ten milliseconds.
-const SWEEP_LINES: usize = 200;
-/// A sweep looks at conversations for so long while commits wait.
+/// A sweep looks at conversations for so long while commits wait, or until it has removed
+/// something.
 const SWEEP_TURN: Duration = Duration::from_millis(5);
 
 /// A disk ledger's two halves.
@@ -57,7 +59,8 @@ impl SplitLedger {
             memory: memory.clone(),
             retentions: retentions.clone(),
             doubtful: HashSet::new(),
-            unswept: Vec::new(),
+            unswept: None,
+            uncounted: None,
         };
         (kept, Arc::new(SplitReader { disk: reader, memory, retentions }))
     }
@@ -100,23 +103,16 @@ impl SplitLedger {
         (outcomes.map(|outcome| outcome.expect("one for each record")).collect(), fault)
     }
 
-    /// Removes what is older than its conversation's retention, a bounded part of it at once: while
-    /// there is `more`, the next call goes on where this one ended. Only counts it, of all
-    /// conversations, when `dry`.
+    /// Removes what is older than its conversation's retention, or only counts it when `dry`, a
+    /// bounded part of it at once: while there is `more`, the next call goes on where this one
+    /// ended.
     pub fn sweep(&mut self, now_ms: i64, dry: bool) -> Result<Swept, LedgerError> {
         let Some(disk) = &mut self.disk else { return Ok(Swept::default()) };
         let all =
             || disk.conversations().into_iter().map(|conversation| (conversation, false)).collect();
         // A count beside a sweep does not go on with it.
-        let mut conversations: Vec<_> = match std::mem::take(&mut self.unswept) {
-            unswept if dry => {
-                let conversations = all();
-                self.unswept = unswept;
-                conversations
-            }
-            unswept if unswept.is_empty() => all(),
-            unswept => unswept,
-        };
+        let left = if dry { &mut self.uncounted } else { &mut self.unswept };
+        let mut conversations = left.take().unwrap_or_else(all);
         let (mut swept, began) = (Swept::default(), Instant::now());
         while let Some((conversation, counted)) = conversations.pop() {
             let before_ms = match self.retentions.of(&conversation) {
@@ -125,30 +121,26 @@ impl SplitLedger {
                 // What was stored before the operator turned it off goes too.
                 Retention::Off => i64::MAX,
             };
-            let lines_max = SWEEP_LINES.saturating_sub(swept.lines);
-            let lines = disk.expire(&conversation, before_ms, lines_max, dry)?;
+            let (lines, more) = disk.expire(&conversation, before_ms, dry)?;
             swept.lines += lines;
             swept.conversations += usize::from(lines > 0 && !counted);
-            if !dry && lines < lines_max {
-                let conversation = conversation.clone();
+            if more {
+                conversations.push((conversation, counted || lines > 0));
+            } else if !dry {
                 note_empty(&mut **disk, &self.retentions, conversation, &mut swept.emptied)?;
             }
-            if !dry && lines == lines_max {
-                conversations.push((conversation, counted || lines > 0));
-            }
-            if !dry
-                && (lines == lines_max || began.elapsed() >= SWEEP_TURN)
-                && !conversations.is_empty()
-            {
+            if (!dry && lines > 0) || began.elapsed() >= SWEEP_TURN {
                 swept.more = true;
-                self.unswept = conversations;
+                *left = Some(conversations);
                 return Ok(swept);
             }
         }
-        if !dry {
-            swept.remains = !disk.scrub(now_ms)?;
-        }
         Ok(swept)
+    }
+
+    /// Does a part of what is left to do until nothing of what was removed can be read.
+    pub fn tidy(&mut self, now_ms: i64) -> Result<Tidied, LedgerError> {
+        self.disk.as_mut().map_or(Ok(Tidied::Done), |disk| disk.tidy(now_ms))
     }
 
     /// When the newest line on disk was said.
@@ -156,25 +148,35 @@ impl SplitLedger {
         self.disk.as_ref().map_or(Ok(None), |disk| disk.newest_ms())
     }
 
-    pub fn erase(&mut self, user: &UserName) -> Result<usize, LedgerError> {
-        let passing = self.memory.erase(user)?;
-        let kept = self.disk.as_mut().map_or(Ok(0), |disk| disk.erase(user))?;
-        Ok(kept + passing)
+    /// The texts of all messages of a person are to be erased: `erase_some` does it.
+    pub fn begin_erasing(&mut self, user: &UserName) -> Result<(), LedgerError> {
+        self.memory.begin_erasing(user)?;
+        self.disk.as_mut().map_or(Ok(()), |disk| disk.begin_erasing(user))
+    }
+
+    /// Erases a bounded part of what is to be erased; none where nothing is.
+    pub fn erase_some(&mut self) -> Result<Option<Erased>, LedgerError> {
+        match self.memory.erase_some()? {
+            Some(erased) => Ok(Some(erased)),
+            None => self.disk.as_mut().map_or(Ok(None), |disk| disk.erase_some()),
+        }
+    }
+
+    /// A name was given to somebody else.
+    pub fn renew(&mut self, user: &UserName) -> Result<(), LedgerError> {
+        self.memory.renew(user)?;
+        self.disk.as_mut().map_or(Ok(()), |disk| disk.renew(user))
     }
 
     /// Nobody is left in a conversation: what is in memory goes, and what is on disk where the
     /// operator wants that.
-    pub fn forget(&mut self, conversation: &Conversation, now_ms: i64) -> Result<(), LedgerError> {
+    pub fn forget(&mut self, conversation: &Conversation) -> Result<(), LedgerError> {
         self.memory.forget(conversation);
         let Some(disk) = &mut self.disk else { return Ok(()) };
         let forgets = self.retentions.forgets(conversation);
-        while forgets && disk.expire(conversation, i64::MAX, SWEEP_LINES, false)? > 0 {}
+        while forgets && disk.expire(conversation, i64::MAX, false)?.1 {}
         if !self.retentions.names(conversation) {
             disk.drop_empty(conversation)?;
-        }
-        if forgets {
-            // Where somebody reads beside, the next sweep does it.
-            disk.scrub(now_ms)?;
         }
         Ok(())
     }

@@ -113,7 +113,7 @@ mod tests {
         };
         let forget = {
             let tea = tea.clone();
-            Waiting::Job(Box::new(move |ledger: &mut SplitLedger| ledger.forget(&tea, 0).unwrap()))
+            Waiting::Job(Box::new(move |ledger: &mut SplitLedger| ledger.forget(&tea).unwrap()))
         };
         work(&hub, &mut ledger, &mut vec![say(1), say(2), forget, say(3)]);
         let page = Page { lines_max: 10, bytes_max: 1 << 20 };

@@ -3,13 +3,15 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use super::hub::Hub;
 use super::liveness;
 use super::readers::Readers;
+use crate::chat::UserName;
 use crate::config::Config;
-use crate::ledger::{LedgerError, SplitLedger, Swept};
+use crate::ledger::{LedgerError, SplitLedger, Swept, Tidied};
 use crate::sync::Snapshot;
 
 /// The way to the ledger's threads.
@@ -19,11 +21,39 @@ pub struct LedgerJobs {
     readers: Arc<Readers>,
     /// An operator has had old messages removed.
     swept_by_hand: AtomicBool,
+    erasing: Snapshot<Option<(UserName, usize)>>,
+}
+
+/// A turn of a long job is followed by this many times its duration in which others have the
+/// ledger, where anybody writes.
+const YIELD: u32 = 3;
+/// Somebody has written within this time.
+const RECENT: Duration = Duration::from_secs(1);
+/// Whoever reads the ledger beside the server is looked at this often.
+const READ_PAUSE: Duration = Duration::from_millis(100);
+
+/// Whether others write while a long job is done in turns.
+#[derive(Default)]
+struct Turns {
+    lines: Option<u64>,
+    until: Option<Instant>,
+}
+
+impl Turns {
+    /// `lines` is how many were stored so far.
+    fn others_write(&mut self, lines: u64) -> bool {
+        let now = Instant::now();
+        if self.lines.replace(lines).is_some_and(|before| before < lines) {
+            self.until = Some(now + RECENT);
+        }
+        self.until.is_some_and(|until| now < until)
+    }
 }
 
 impl LedgerJobs {
     pub fn new(config: Arc<Snapshot<Config>>, hub: Arc<Hub>, readers: Arc<Readers>) -> LedgerJobs {
-        LedgerJobs { config, hub, readers, swept_by_hand: AtomicBool::new(false) }
+        let swept_by_hand = AtomicBool::new(false);
+        LedgerJobs { config, hub, readers, swept_by_hand, erasing: Snapshot::new(None) }
     }
 
     /// Has the ledger's owner do something and waits for it; none where the server stops first.
@@ -69,13 +99,12 @@ impl LedgerJobs {
     /// Removes messages that are older than their conversation's retention, or only counts them, in
     /// short turns between commits. None where the server stops first.
     pub fn sweep(&self, now_ms: i64, dry: bool) -> Option<Result<Swept, LedgerError>> {
-        let mut all = Swept::default();
+        let (mut all, mut turns) = (Swept::default(), Turns::default());
         loop {
-            match self.ask(move |ledger| ledger.sweep(now_ms, dry))? {
+            match self.turn(&mut turns, move |ledger| ledger.sweep(now_ms, dry))? {
                 Ok(swept) => {
                     all.lines += swept.lines;
                     all.conversations += swept.conversations;
-                    all.remains = swept.remains;
                     self.hub.emptied(swept.emptied);
                     if !swept.more {
                         if all.lines > 0 && !dry {
@@ -87,6 +116,91 @@ impl LedgerJobs {
                 Err(error) => return Some(Err(error)),
             }
         }
+    }
+
+    /// Overwrites what is left of removed messages, in short turns between commits. False where
+    /// somebody reads the ledger for longer than `patience`; none where the server stops first.
+    pub fn tidy(&self, patience: Duration) -> Option<Result<bool, LedgerError>> {
+        let (mut turns, mut blocked) = (Turns::default(), None::<Instant>);
+        loop {
+            let now_ms = jiff::Timestamp::now().as_millisecond();
+            match self.turn(&mut turns, move |ledger| ledger.tidy(now_ms))? {
+                Ok(Tidied::Done) => return Some(Ok(true)),
+                Ok(Tidied::More) => blocked = None,
+                Ok(Tidied::Blocked) => {
+                    if blocked.get_or_insert_with(Instant::now).elapsed() >= patience {
+                        return Some(Ok(false));
+                    }
+                    thread::sleep(READ_PAUSE);
+                }
+                Err(error) => return Some(Err(error)),
+            }
+        }
+    }
+
+    /// Erases the texts of all messages of a person, in short turns between commits; gives how
+    /// many. None where the server stops first: its next start goes on.
+    pub fn erase(&self, user: &UserName) -> Option<Result<usize, LedgerError>> {
+        let own = user.clone();
+        if let Err(error) = self.ask(move |ledger| ledger.begin_erasing(&own))? {
+            return Some(Err(error));
+        }
+        self.hub.forget_texts(user);
+        self.go_on_erasing(user)
+    }
+
+    /// Goes on with what was not erased before the server was started.
+    pub fn resume_erasing(&self) {
+        let erased = self.ask(|ledger| ledger.erase_some());
+        if let Some(Ok(Some(erased))) = erased {
+            log::info!("the erasure of {} goes on", erased.user);
+            self.hub.forget_texts(&erased.user);
+            if let Some(Err(error)) = self.go_on_erasing(&erased.user) {
+                log::error!("the erasure stops until the next start: {error}");
+            }
+        }
+    }
+
+    fn go_on_erasing(&self, user: &UserName) -> Option<Result<usize, LedgerError>> {
+        let (mut messages, mut turns) = (0, Turns::default());
+        loop {
+            match self.turn(&mut turns, |ledger| ledger.erase_some())? {
+                Ok(Some(erased)) => {
+                    if erased.user == *user {
+                        messages = erased.messages;
+                    }
+                    self.erasing.set(erased.more.then_some((erased.user, erased.messages)));
+                }
+                Ok(None) => break,
+                Err(error) => return Some(Err(error)),
+            }
+        }
+        // Whoever reads from memory reads these messages again, from the ledger.
+        self.hub.forget_texts(user);
+        self.recount_mailboxes();
+        Some(Ok(messages))
+    }
+
+    /// Whose texts are being erased, and of how many messages so far.
+    pub fn erasing(&self) -> Option<(UserName, usize)> {
+        (*self.erasing.get()).clone()
+    }
+
+    /// One turn of a long job. Where people write, they have the ledger for most of the time.
+    fn turn<T: Send + 'static>(
+        &self,
+        turns: &mut Turns,
+        job: impl FnOnce(&mut SplitLedger) -> T + Send + 'static,
+    ) -> Option<T> {
+        let timed = move |ledger: &mut SplitLedger| {
+            let began = Instant::now();
+            (job(ledger), began.elapsed())
+        };
+        let (done, took) = self.ask(timed)?;
+        if turns.others_write(self.hub.stats().lines) {
+            thread::sleep(took * YIELD);
+        }
+        Some(done)
     }
 
     /// What was removed no longer waits for anybody.

@@ -65,6 +65,7 @@ pub fn sweep(context: &Context) {
         Some(Err(_)) | None => 0,
     };
     let mut expiry = Expiry::new(Instant::now(), now_ms(), newest_ms);
+    context.ledger.resume_erasing();
     let mut wait = Duration::ZERO;
     while !context.stop.wait_for(wait) {
         wait = EXPIRE_EVERY;
@@ -74,6 +75,10 @@ pub fn sweep(context: &Context) {
         context.key_history.expire();
         if expiry.believes(Instant::now(), now_ms(), context.ledger.was_swept_by_hand()) {
             expire(context);
+        }
+        // Whatever the clock says: what people have deleted goes.
+        if let Some(Err(error)) = context.ledger.tidy(Duration::ZERO) {
+            log::error!("what was deleted stays in the free space of the ledger for now: {error}");
         }
     }
 }

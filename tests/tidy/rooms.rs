@@ -96,6 +96,7 @@ const ROOMS: &[(&str, &[(&str, u8)])] = &[
             ("feed", 2),
             ("mod", 1),
             ("work", 0),
+            ("pace", 0),
         ],
     ),
 ];

@@ -2,7 +2,7 @@
 
 use std::cmp::Reverse;
 
-use super::{Channel, Effect, Fact, Joining, Outcome, Registry, Seat, Session};
+use super::{Channel, Effect, Fact, Joining, Outcome, Registry, Seat, Session, Topic};
 use crate::chat::rate::Stamp;
 use crate::chat::{
     ChannelInfo, ChannelName, Conversation, ConversationInfo, Event, Refusal, Retention, Seq,
@@ -110,7 +110,7 @@ impl Registry {
         let ConversationInfo { log, last, read, retention, .. } =
             self.conversation_info(&who, &conversation);
         let (people, omitted) = self.people_that_fit(&name);
-        let topic = self.topics.get(&name).cloned();
+        let topic = self.topic_of(&name);
         let lobby = name.is_lobby();
         effects.push(Effect::Answer(Event::Entered {
             channel: name,
@@ -219,6 +219,26 @@ impl Registry {
         Effect::Forget(conversation)
     }
 
+    fn topic_of(&self, name: &ChannelName) -> Option<String> {
+        self.topics.get(name).map(|topic| topic.text.clone())
+    }
+
+    /// Topics that a person has set go, and the members are told.
+    pub fn erase_topics(&mut self, user: &UserName) -> Vec<Effect> {
+        let own = self.topics.iter().filter(|(_, topic)| topic.by == *user);
+        let own: Vec<ChannelName> = own.map(|(name, _)| name.clone()).collect();
+        let mut effects = Vec::new();
+        for name in own {
+            self.topics.remove(&name);
+            let retention = (self.rules.retention)(&Conversation::Channel(name.clone()));
+            let to = name.clone();
+            let event = Event::Topic { to, who: None, text: None, retention, reference: None };
+            effects.push(Effect::Notice(name.clone(), event));
+            effects.push(Effect::Remember(Fact::Topic(name, None)));
+        }
+        effects
+    }
+
     pub(super) fn topic(
         &mut self,
         from: SessionId,
@@ -233,7 +253,7 @@ impl Registry {
         let retention = (self.rules.retention)(&conversation);
         let to = name.clone();
         let Some(text) = text else {
-            let text = self.topics.get(name).cloned();
+            let text = self.topic_of(name);
             let topic = Event::Topic { to, who: None, text, retention, reference };
             return Ok(vec![Effect::Answer(topic)]);
         };
@@ -241,12 +261,14 @@ impl Registry {
         if name.has_pin() && text.is_some() {
             return Err(Refusal::NoTopic);
         }
-        match &text {
-            Some(text) => self.topics.insert(name.clone(), text.clone()),
+        let by = self.session(from).user.clone();
+        let topic = text.clone().map(|text| Topic { text, by: by.clone() });
+        match &topic {
+            Some(topic) => self.topics.insert(name.clone(), topic.clone()),
             None => self.topics.remove(name),
         };
-        let fact = Fact::Topic(name.clone(), text.clone());
-        let who = Some(self.session(from).user.clone());
+        let fact = Fact::Topic(name.clone(), topic);
+        let who = Some(by);
         let event = Event::Topic { to, who, text, retention, reference: None };
         Ok(vec![Effect::Notice(name.clone(), event), Effect::Remember(fact)])
     }
@@ -265,7 +287,7 @@ impl Registry {
         let mut bytes = 0;
         let fits = rows.iter().take_while(|(.., name)| {
             // Quotes in a topic take twice their bytes.
-            let topic = self.topics.get(*name).map_or(0, |topic| 2 * topic.len());
+            let topic = self.topics.get(*name).map_or(0, |topic| 2 * topic.text.len());
             bytes += name.as_str().len() + topic + ROW_BYTES;
             bytes <= LIST_BYTES_MAX
         });
@@ -276,7 +298,7 @@ impl Registry {
         let info = |(rank, (_, sealed), name): (_, (&str, bool), &ChannelName)| {
             let (Reverse(member), Reverse(here)) = rank;
             let channel = if member { name.clone() } else { name.bare() };
-            ChannelInfo { channel, sealed, here, member, topic: self.topics.get(name).cloned() }
+            ChannelInfo { channel, sealed, here, member, topic: self.topic_of(name) }
         };
         (rows.into_iter().map(info).collect(), omitted)
     }

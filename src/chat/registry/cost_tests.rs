@@ -7,6 +7,10 @@ use crate::chat::Body;
 use crate::chat::rate::Bucket;
 use std::str::FromStr;
 
+fn topic_of(text: &str) -> Topic {
+    Topic { text: text.to_owned(), by: "alice".parse().unwrap() }
+}
+
 /// A channel with a PIN: tags of greater numbers come later.
 fn tag(number: usize) -> String {
     format!("#tea~{}{number:02}0", "0".repeat(23))
@@ -343,7 +347,7 @@ fn nothing_is_left_of_a_channel_whose_last_line_is_gone() {
     let start = chat.registry.start(&tea, mark);
     assert_eq!((start.after, start.upto), (Seq(8), Seq(8)), "no gap");
     // One that the configuration names keeps what it has.
-    chat.registry.remember(Remembered { topic: Some("x".into()), ..past("#configured", 3) });
+    chat.registry.remember(Remembered { topic: Some(topic_of("x")), ..past("#configured", 3) });
     let conversation: Conversation = "#configured".parse().unwrap();
     assert!(chat.registry.emptied(vec![(conversation, Seq(3))], Stamp(minute)).is_empty());
     assert_eq!(traces(&chat, "#configured"), 2);
@@ -399,7 +403,7 @@ fn lists_fit_an_answer_and_say_what_is_left_out() {
         )]);
         let channel = Channel { people, ..Channel::default() };
         chat.registry.channels.insert(name.clone(), channel);
-        chat.registry.topics.insert(name, topic.clone());
+        chat.registry.topics.insert(name, topic_of(&topic));
         chat.enters(&long(number));
     }
     chat.joins(alice, "#0").unwrap();

@@ -1,5 +1,6 @@
 //! What the registry decides about a command, and what the hub does then.
 
+use super::Topic;
 use crate::chat::{
     ChannelName, Conversation, Event, NewMessage, Opaque, Seq, SessionId, Target, TimeSpan,
     UserName, Wanted,
@@ -77,7 +78,7 @@ pub struct Start {
 /// What outlives the server's run.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Fact {
-    Topic(ChannelName, Option<String>),
+    Topic(ChannelName, Option<Topic>),
     Read(UserName, Conversation, Seq),
     /// A person's last session ended; these are their private conversations.
     Away(UserName, Vec<Conversation>),

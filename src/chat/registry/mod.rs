@@ -87,10 +87,17 @@ pub struct Remembered {
     pub last: Seq,
     /// It has lines.
     pub stored: bool,
-    pub topic: Option<String>,
+    pub topic: Option<Topic>,
     pub reads: Vec<(UserName, Seq)>,
     /// Lines that came since a person of a private conversation was last here.
     pub waiting: Vec<(UserName, usize)>,
+}
+
+/// What a channel is about, and who has said so.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Topic {
+    pub text: String,
+    pub by: UserName,
 }
 
 /// A person in a channel.
@@ -121,7 +128,7 @@ pub struct Registry {
     sessions: HashMap<SessionId, Session>,
     users: HashMap<UserName, User>,
     channels: BTreeMap<ChannelName, Channel>,
-    topics: HashMap<ChannelName, String>,
+    topics: HashMap<ChannelName, Topic>,
     logs: HashMap<Conversation, Log>,
     /// With whom a person has talked in private.
     partners: HashMap<UserName, BTreeSet<UserName>>,

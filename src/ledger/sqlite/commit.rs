@@ -6,6 +6,8 @@ use std::collections::HashMap;
 
 use rusqlite::{OptionalExtension, Row, Transaction, TransactionBehavior, params};
 
+use super::erase::note_removal;
+use super::owners::Owners;
 use super::rows::{COLUMNS, FROM, SEQ_MAX, checksum, is_row_damaged, line_of, read_row, seq};
 use super::{Known, Sqlite};
 use crate::chat::{Body, Conversation, Opaque, Seq};
@@ -15,6 +17,7 @@ use crate::ledger::{Draft, Outcome, Record};
 pub(super) struct Commit<'a> {
     transaction: Transaction<'a>,
     conversations: &'a HashMap<Conversation, Known>,
+    owners: &'a Owners,
     /// Conversations as they are once this is committed.
     touched: &'a mut HashMap<Conversation, Known>,
     spent: bool,
@@ -23,6 +26,8 @@ pub(super) struct Commit<'a> {
     change_s_max: u64,
     /// New lines whose words are not in the index yet.
     unindexed: Vec<i64>,
+    /// Messages whose texts are changed, and topics.
+    removals: usize,
 }
 
 impl<'a> Commit<'a> {
@@ -35,11 +40,13 @@ impl<'a> Commit<'a> {
         Ok(Commit {
             transaction,
             conversations: &ledger.conversations,
+            owners: &ledger.owners,
             touched,
             spent: ledger.spent,
             floor: ledger.floor,
             change_s_max: ledger.change_s_max,
             unindexed: Vec::new(),
+            removals: 0,
         })
     }
 
@@ -74,8 +81,16 @@ impl<'a> Commit<'a> {
             Record::Line(draft) => return self.line(draft),
             Record::Topic(channel, topic) => {
                 let conversation = self.conversation(&Conversation::Channel(channel.clone()))?;
-                let set = "UPDATE conversations SET topic = ?2 WHERE conversation = ?1";
-                self.transaction.prepare_cached(set)?.execute(params![conversation.row, topic])?;
+                let set =
+                    "UPDATE conversations SET topic = ?2, topic_by = ?3 WHERE conversation = ?1";
+                let text = topic.as_ref().map(|topic| topic.text.as_str());
+                let by = topic.as_ref().map(|topic| topic.by.as_str());
+                self.transaction.prepare_cached(set)?.execute(params![
+                    conversation.row,
+                    text,
+                    by
+                ])?;
+                self.removals += 1;
             }
             Record::Read(user, conversation, read) => {
                 let conversation = self.conversation(conversation)?;
@@ -132,9 +147,10 @@ impl<'a> Commit<'a> {
         if draft.kind.is_edit() {
             own.to_mut().body = Body::default();
         }
+        let owner = self.owners.of(&own.from);
         let add = "INSERT INTO lines \
-             (line, conversation, id, sender, device, time_ms, kind, target, text, checksum, sealed) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11) \
+             (line, conversation, id, sender, device, time_ms, kind, target, text, checksum, sealed, owner) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12) \
              ON CONFLICT (conversation, sender, id) DO NOTHING";
         let added = self.transaction.prepare_cached(add)?.execute(params![
             line_of(conversation.row, next),
@@ -146,8 +162,9 @@ impl<'a> Commit<'a> {
             own.kind.code(),
             own.kind.of().map(|of| of.0 as i64),
             own.body.text(),
-            checksum(&own, next, 0),
+            checksum(&own, (next, owner), 0),
             own.body.sealed().map(Opaque::bytes),
+            owner,
         ])?;
         if added == 0 {
             return Ok(self.known(conversation, draft)?.unwrap_or(Outcome::Conflict));
@@ -179,7 +196,7 @@ impl<'a> Commit<'a> {
         );
         let mut find = self.transaction.prepare_cached(&find)?;
         let outcome = |row: &Row| match read_row(row) {
-            Ok((stored, number, state)) => Ok(known_as(&stored, state != 0, number, draft)),
+            Ok(stored) => Ok(known_as(&stored.draft, stored.state != 0, stored.seq, draft)),
             // It was stored; whether it was the same nobody can tell any more.
             Err(error) if is_row_damaged(&error) => {
                 Ok(Outcome::Known(seq(row.get::<_, i64>(0)? & SEQ_MAX)))
@@ -197,7 +214,7 @@ impl<'a> Commit<'a> {
     }
 
     fn change(
-        &self,
+        &mut self,
         conversation: Known,
         of: Seq,
         draft: &Draft,
@@ -205,35 +222,42 @@ impl<'a> Commit<'a> {
         let line = line_of(conversation.row, of);
         let find = format!("SELECT {COLUMNS} {FROM} WHERE l.line = ?1");
         let mut find = self.transaction.prepare_cached(&find)?;
-        let (mut stored, number, state) = match find.query_row([line], read_row).optional() {
+        let mut stored = match find.query_row([line], read_row).optional() {
             Ok(Some(found)) => found,
             Ok(None) => return Ok(Err(Outcome::NoSuchLine)),
             // Nobody is shown it, so there is nothing to change.
             Err(error) if is_row_damaged(&error) => return Ok(Err(Outcome::NoSuchLine)),
             Err(error) => return Err(error),
         };
-        if let Err(outcome) = may_change(&stored, state == 2, draft, self.change_s_max) {
+        let flags = (stored.owner == self.owners.of(&draft.from), stored.state == 2);
+        if let Err(outcome) = may_change(&stored.draft, flags, draft, self.change_s_max) {
             return Ok(Err(outcome));
         }
         let (state, body) =
             if draft.kind.is_edit() { (1, draft.body.clone()) } else { (2, Body::default()) };
-        stored.body = body;
+        stored.draft.body = body;
         let set =
             "UPDATE lines SET text = ?2, state = ?3, checksum = ?4, sealed = ?5 WHERE line = ?1";
-        let sum = checksum(&stored, number, state);
-        let sealed = stored.body.sealed().map(Opaque::bytes);
-        let values = params![line, stored.body.text(), state, sum, sealed];
+        let sum = checksum(&stored.draft, (stored.seq, stored.owner), state);
+        let sealed = stored.draft.body.sealed().map(Opaque::bytes);
+        let values = params![line, stored.draft.body.text(), state, sum, sealed];
         self.transaction.prepare_cached(set)?.execute(values)?;
+        self.removals += 1;
         Ok(Ok(()))
     }
 
-    pub fn end(mut self) -> rusqlite::Result<()> {
+    /// Commits; gives how many texts were removed.
+    pub fn end(mut self) -> rusqlite::Result<usize> {
         self.index_words()?;
+        if self.removals > 0 {
+            note_removal(&self.transaction)?;
+        }
         for known in self.touched.values() {
             let set = "UPDATE conversations SET last = ?2 WHERE conversation = ?1";
             let mut set = self.transaction.prepare_cached(set)?;
             set.execute(params![known.row, known.last.0 as i64])?;
         }
-        self.transaction.commit()
+        self.transaction.commit()?;
+        Ok(self.removals)
     }
 }

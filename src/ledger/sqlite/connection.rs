@@ -15,7 +15,11 @@ pub const BUSY: Duration = Duration::from_secs(5);
 /// Pages of the file in memory.
 const CACHE_KIB: i64 = 8_192;
 /// Pages in the write-ahead log before they are copied into the file.
-const LOG_PAGES: i64 = 4_000;
+pub const LOG_PAGES: i64 = 4_000;
+
+/// Pages of the file: 64 GiB. In a larger one the first byte of some pages would not tell any more
+/// what they are (`tidy/pages.rs`).
+pub const PAGES_MAX: i64 = (1 << 24) - 1;
 
 /// Makes the file for its owner's eyes only, where it is missing; SQLite gives its log the same
 /// mode.
@@ -26,10 +30,16 @@ pub fn create(path: &Path) -> std::io::Result<()> {
 /// What every connection that writes is set to.
 pub fn prepare(connection: &Connection) -> rusqlite::Result<()> {
     connection.busy_timeout(BUSY)?;
+    // Before anything is written: a file that has this from the start can be made smaller part by
+    // part.
+    if connection.query_row("PRAGMA page_count", [], |row| row.get::<_, i64>(0))? == 0 {
+        connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
+    }
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "secure_delete", "ON")?;
     connection.pragma_update(None, "foreign_keys", "ON")?;
+    connection.pragma_update(None, "max_page_count", PAGES_MAX)?;
     // The pages that writing touches again and again stay at hand, and are copied from the log into
     // the file less often than a page's every change (both 4 times SQLite's own figures).
     connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
@@ -81,8 +91,17 @@ pub fn faults(path: &Path) -> impl Fn(rusqlite::Error) -> LedgerError {
     }
 }
 
+/// The same of what writes: whether it is stored may be open.
+pub fn write_faults(path: &Path) -> impl Fn(rusqlite::Error) -> LedgerError {
+    let (path, faults) = (path.to_owned(), faults(path));
+    move |error| match in_doubt(&error) {
+        true => LedgerError::InDoubt { path: path.clone(), error: error.into() },
+        false => faults(error),
+    }
+}
+
 /// Whether it is open what a failed write left on the disk.
-pub fn in_doubt(error: &rusqlite::Error) -> bool {
+fn in_doubt(error: &rusqlite::Error) -> bool {
     let code = error.sqlite_error().map(|error| error.extended_code);
     matches!(code, Some(ffi::SQLITE_IOERR_FSYNC | ffi::SQLITE_IOERR_DIR_FSYNC | ffi::SQLITE_IOERR))
 }

@@ -1,71 +1,124 @@
-//! A person's texts are taken away.
+//! A person's texts are taken away, part by part: what is done and what is left is in the file, so
+//! that another process goes on where this one was ended.
 
-use std::path::Path;
-use std::time::Duration;
+use std::collections::HashMap;
 
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
-use super::connection::{faults, open_existing, truncate_log};
-use super::migrate::migrate;
-use super::rows::{COLUMNS, checksum, is_row_damaged, read_row};
+use super::rows::{COLUMNS, FROM, checksum, is_row_damaged, parsed, read_row};
 use crate::chat::{Body, UserName};
-use crate::ledger::LedgerError;
+use crate::ledger::Erased;
 
-/// Takes the texts of all lines of a person away, for good.
-pub fn erase(connection: &Connection, user: &UserName) -> rusqlite::Result<usize> {
-    let buried = bury(connection, user)?;
-    // Somebody may just be reading what was there before.
-    for _ in 0..SCRUB_TRIES {
-        if truncate_log(connection)? {
-            break;
-        }
-        std::thread::sleep(SCRUB_PAUSE);
-    }
-    Ok(buried)
-}
-
-/// After an erasure a reader in the way of the write-ahead log is waited for so often ...
-const SCRUB_TRIES: usize = 10;
-/// ... and so long each time; then it is left to the next sweep.
-const SCRUB_PAUSE: Duration = Duration::from_millis(50);
-
-/// The same on a ledger that no server has open.
-pub fn erase_at(path: &Path, user: &UserName) -> Result<usize, LedgerError> {
-    let mut connection = open_existing(path)?;
-    migrate(&mut connection, path)?;
-    erase(&connection, user).map_err(faults(path))
-}
-
-/// Takes the texts of a person's lines away: each becomes a tombstone in its seat.
-fn bury(connection: &Connection, user: &UserName) -> rusqlite::Result<usize> {
+/// Notes that a person's texts are to be erased. Topics that the person has set go at once.
+pub(super) fn begin(connection: &Connection, user: &UserName) -> rusqlite::Result<()> {
     let transaction = connection.unchecked_transaction()?;
-    let buried = {
-        // Conversation by conversation, where the index of ids has them by their sender.
-        let find = format!(
-            "SELECT {COLUMNS} FROM conversations p CROSS JOIN lines l ON l.conversation = p.conversation \
-             WHERE l.sender = ?1 AND (l.text <> '' OR l.sealed IS NOT NULL OR l.state = 1)"
-        );
-        let mut find = transaction.prepare(&find)?;
-        let mut rows = find.query([user.as_str()])?;
-        let mut set = transaction.prepare(
-            "UPDATE lines SET text = '', sealed = NULL, state = 2, checksum = ?2 \
-                 WHERE line = ?1",
-        )?;
-        let mut buried = 0;
-        while let Some(row) = rows.next()? {
-            let sum = match read_row(row) {
-                Ok((mut draft, number, _)) => {
-                    draft.body = Body::default();
-                    checksum(&draft, number, 2)
-                }
-                // Its text goes, and the rest stays as damaged as it was.
-                Err(error) if is_row_damaged(&error) => 0,
-                Err(error) => return Err(error),
-            };
-            buried += set.execute(params![row.get::<_, i64>(0)?, sum])?;
-        }
-        buried
+    transaction.execute("INSERT OR REPLACE INTO erasing (sender) VALUES (?1)", [user.as_str()])?;
+    let topics = "UPDATE conversations SET topic = NULL, topic_by = NULL WHERE topic_by = ?1";
+    transaction.execute(topics, [user.as_str()])?;
+    note_removal(&transaction)?;
+    transaction.commit()
+}
+
+/// Something was removed: its copies in free space are to be overwritten.
+pub(super) fn note_removal(connection: &Connection) -> rusqlite::Result<()> {
+    let note = "UPDATE meta SET removals = removals + 1";
+    connection.prepare_cached(note)?.execute([]).map(drop)
+}
+
+/// Erases the texts of up to `messages_max` messages of whoever is next; none where nobody is.
+pub(super) fn some(
+    connection: &Connection,
+    messages_max: usize,
+) -> rusqlite::Result<Option<Erased>> {
+    let next = "SELECT sender, conversation, id, erased FROM erasing LIMIT 1";
+    let read = |row: &rusqlite::Row| {
+        let erased: i64 = row.get(3)?;
+        Ok((parsed::<UserName>(row, 0)?, row.get(1)?, row.get(2)?, erased as usize))
     };
+    let Some((user, conversation, id, before)) = connection.query_row(next, [], read).optional()?
+    else {
+        return Ok(None);
+    };
+    let (conversation, id): (i64, Vec<u8>) = (conversation, id);
+    let transaction = connection.unchecked_transaction()?;
+    let part = messages(&transaction, &user, (conversation, &id), messages_max)?;
+    let lines: Vec<i64> = part.iter().map(|(line, _)| *line).collect();
+    let buried = bury(&transaction, lines)?;
+    let erased = before + buried;
+    let after = match part.last() {
+        Some((_, id)) if part.len() == messages_max => Some((conversation, id.clone())),
+        // The next conversation that has messages of the person.
+        _ => next_conversation(&transaction, &user, conversation)?
+            .map(|conversation| (conversation, Vec::new())),
+    };
+    match &after {
+        Some((conversation, id)) => transaction.execute(
+            "UPDATE erasing SET conversation = ?2, id = ?3, erased = ?4 WHERE sender = ?1",
+            params![user.as_str(), conversation, id, erased as i64],
+        )?,
+        None => transaction.execute("DELETE FROM erasing WHERE sender = ?1", [user.as_str()])?,
+    };
+    if buried > 0 {
+        note_removal(&transaction)?;
+    }
     transaction.commit()?;
-    Ok(buried)
+    Ok(Some(Erased { user, part: buried, messages: erased, more: after.is_some() }))
+}
+
+/// Messages of a person in a conversation behind an id, in the order of the ids.
+fn messages(
+    transaction: &Transaction,
+    user: &UserName,
+    (conversation, id): (i64, &[u8]),
+    messages_max: usize,
+) -> rusqlite::Result<Vec<(i64, Vec<u8>)>> {
+    let find = "SELECT line, id FROM lines WHERE conversation = ?1 AND sender = ?2 AND id > ?3 \
+         ORDER BY id LIMIT ?4";
+    let mut find = transaction.prepare_cached(find)?;
+    let values = params![conversation, user.as_str(), id, messages_max as i64];
+    find.query_map(values, |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
+}
+
+fn next_conversation(
+    transaction: &Transaction,
+    user: &UserName,
+    conversation: i64,
+) -> rusqlite::Result<Option<i64>> {
+    let find = "SELECT conversation FROM conversations p WHERE conversation > ?1 AND EXISTS \
+         (SELECT 1 FROM lines l WHERE l.conversation = p.conversation AND l.sender = ?2) \
+         ORDER BY conversation LIMIT 1";
+    let mut find = transaction.prepare_cached(find)?;
+    find.query_row(params![conversation, user.as_str()], |row| row.get(0)).optional()
+}
+
+/// Each message with a text becomes a tombstone in its conversation; gives how many did.
+fn bury(transaction: &Transaction, mut lines: Vec<i64>) -> rusqlite::Result<usize> {
+    // The index of words gathers changes only as long as the numbers rise.
+    lines.sort_unstable();
+    let find = format!(
+        "SELECT {COLUMNS} {FROM} WHERE l.line = ?1 \
+         AND (l.text <> '' OR l.sealed IS NOT NULL OR l.state = 1)"
+    );
+    let mut find = transaction.prepare_cached(&find)?;
+    let set = "UPDATE lines SET text = '', sealed = NULL, state = 2, checksum = ?2 WHERE line = ?1";
+    let mut set = transaction.prepare_cached(set)?;
+    let mut sums = HashMap::new();
+    for line in &lines {
+        let sum = |row: &rusqlite::Row| match read_row(row) {
+            Ok(mut stored) => {
+                stored.draft.body = Body::default();
+                Ok(checksum(&stored.draft, (stored.seq, stored.owner), 2))
+            }
+            // Its text goes, and the rest stays as damaged as it was.
+            Err(error) if is_row_damaged(&error) => Ok(0),
+            Err(error) => Err(error),
+        };
+        if let Some(sum) = find.query_row([line], sum).optional()? {
+            sums.insert(line, sum);
+        }
+    }
+    for line in lines.iter().filter(|line| sums.contains_key(line)) {
+        set.execute(params![line, sums[line]])?;
+    }
+    Ok(sums.len())
 }

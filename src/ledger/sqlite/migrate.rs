@@ -34,7 +34,11 @@ pub fn migrate(connection: &mut Connection, path: &Path) -> Result<(), LedgerErr
         transaction.pragma_update(None, "user_version", known)?;
         transaction.commit()
     };
-    step_up().map_err(&fault)
+    step_up().map_err(&fault)?;
+    if found > 0 && found < 5 {
+        connection.execute_batch("PRAGMA auto_vacuum = INCREMENTAL; VACUUM").map_err(&fault)?;
+    }
+    Ok(())
 }
 
 /// Copies a file of an older schema beside itself, under the first name that is free.

@@ -7,24 +7,31 @@ mod connection;
 mod erase;
 mod file;
 mod migrate;
+mod owners;
 mod reader;
 mod rows;
 mod schema;
+mod tidy;
 mod verify;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use rusqlite::{Connection, Row, params};
 
-use super::{Draft, Ledger, LedgerError, Outcome, Record, Remembered};
+use super::pace::Pace;
+use super::{Draft, Erased, Ledger, LedgerError, Outcome, Record, Remembered, Tidied, Topic};
 use crate::chat::{Conversation, LogId, Seq, UserName};
 use commit::Commit;
-use connection::{create, faults, in_doubt, prepare, truncate_log};
+use connection::{create, faults, prepare, write_faults};
+use erase::note_removal;
 pub use file::jobs;
 use migrate::migrate;
+use owners::Owners;
 pub use reader::SqliteReader;
 use rows::{SEQ_MAX, parsed, seq};
+use tidy::Tidy;
 
 /// Ids of lines that are gone are known for this long.
 const SPENT_MS: i64 = 7 * 86_400_000;
@@ -41,7 +48,14 @@ pub struct Sqlite {
     /// Lines of a new conversation come behind this seq.
     floor: Seq,
     poisoned: bool,
+    owners: Owners,
+    tidy: Tidy,
+    /// Messages that are removed at once.
+    pace: Pace,
 }
+
+/// Messages that are removed at once, at least and at most.
+const REMOVED_AT_ONCE: (usize, usize) = (16, 2_000);
 
 #[derive(Clone, Copy)]
 struct Known {
@@ -74,16 +88,18 @@ impl Sqlite {
                 conversations.insert(known.0, known.1);
             }
         }
-        let (path, log, floor) = (path.to_owned(), LogId(log as u64), seq(floor));
         Ok(Sqlite {
-            connection,
-            path,
-            log,
+            log: LogId(log as u64),
             change_s_max,
             conversations,
             spent,
-            floor,
+            floor: seq(floor),
             poisoned: false,
+            owners: Owners::load(&connection).map_err(&fault)?,
+            tidy: Tidy::load(&connection).map_err(&fault)?,
+            pace: Pace::new(REMOVED_AT_ONCE.0, REMOVED_AT_ONCE.1),
+            path: path.to_owned(),
+            connection,
         })
     }
 
@@ -94,20 +110,14 @@ impl Sqlite {
     /// Whatever is written: after a sync that failed nothing is, until the file is opened again.
     fn write<T>(
         &mut self,
-        work: impl FnOnce(&Sqlite) -> rusqlite::Result<T>,
+        work: impl FnOnce(&mut Sqlite) -> rusqlite::Result<T>,
     ) -> Result<T, LedgerError> {
-        let path = || self.path.clone();
         if self.poisoned {
-            return Err(LedgerError::Poisoned { path: path() });
+            return Err(LedgerError::Poisoned { path: self.path.clone() });
         }
-        match work(self) {
-            Err(error) if in_doubt(&error) => {
-                let error = LedgerError::InDoubt { path: path(), error: error.into() };
-                self.poisoned = true;
-                Err(error)
-            }
-            done => done.map_err(faults(&self.path)),
-        }
+        let done = work(self).map_err(write_faults(&self.path));
+        self.poisoned |= matches!(done, Err(LedgerError::InDoubt { .. }));
+        done
     }
 
     /// The file may grow to this many pages and no further.
@@ -135,12 +145,14 @@ fn read_known(row: &Row) -> rusqlite::Result<(Conversation, Known)> {
 impl Ledger for Sqlite {
     fn commit(&mut self, records: &[Record]) -> Result<Vec<Outcome>, LedgerError> {
         let mut touched = HashMap::new();
-        let outcomes = self.write(|ledger| {
+        let (outcomes, removals) = self.write(|ledger| {
             let mut commit = Commit::begin(ledger, &mut touched)?;
             let outcomes = commit.write_all(records)?;
-            commit.end()?;
-            Ok(outcomes)
+            Ok((outcomes, commit.end()?))
         })?;
+        if removals > 0 {
+            self.tidy.note(removals);
+        }
         self.conversations.extend(touched);
         Ok(outcomes)
     }
@@ -158,17 +170,18 @@ impl Ledger for Sqlite {
         &mut self,
         conversation: &Conversation,
         before_ms: i64,
-        lines_max: usize,
         dry: bool,
-    ) -> Result<usize, LedgerError> {
-        let Some(known) = self.conversations.get(conversation) else { return Ok(0) };
+    ) -> Result<(usize, bool), LedgerError> {
+        let Some(known) = self.conversations.get(conversation) else { return Ok((0, false)) };
         let row = known.row;
         if dry {
             let count = "SELECT count(*) FROM lines WHERE conversation = ?1 AND time_ms < ?2";
             let count = self.connection.query_row(count, [row, before_ms], |row| row.get(0));
-            return count.map_err(faults(&self.path));
+            return count.map(|count| (count, false)).map_err(faults(&self.path));
         }
+        let (began, lines_max) = (Instant::now(), self.pace.size());
         let gone = self.write(|ledger| {
+            ledger.tidy.expect(&ledger.connection)?;
             let transaction = ledger.connection.unchecked_transaction()?;
             let old = "SELECT line FROM lines WHERE conversation = ?1 AND time_ms < ?2 \
                  ORDER BY time_ms LIMIT ?3";
@@ -180,11 +193,18 @@ impl Ledger for Sqlite {
             transaction.execute(&keep, values)?;
             let gone =
                 transaction.execute(&format!("DELETE FROM lines WHERE line IN ({old})"), values)?;
+            if gone > 0 {
+                note_removal(&transaction)?;
+            }
             transaction.commit()?;
             Ok(gone)
         })?;
-        self.spent |= gone > 0;
-        Ok(gone)
+        if gone > 0 {
+            self.spent = true;
+            self.tidy.note(gone);
+            self.pace.done(began);
+        }
+        Ok((gone, gone == lines_max))
     }
 
     fn drop_empty(&mut self, conversation: &Conversation) -> Result<(), LedgerError> {
@@ -196,8 +216,11 @@ impl Ledger for Sqlite {
             transaction.execute("DELETE FROM reads WHERE conversation = ?1", [row])?;
             transaction.execute("DELETE FROM conversations WHERE conversation = ?1", [row])?;
             transaction.execute("UPDATE meta SET floor = ?1", [ledger.floor.0 as i64])?;
+            // Its topic.
+            note_removal(&transaction)?;
             transaction.commit()
         })?;
+        self.tidy.note(0);
         self.conversations.remove(conversation);
         Ok(())
     }
@@ -218,12 +241,19 @@ impl Ledger for Sqlite {
         self.conversations.keys().cloned().collect()
     }
 
-    fn scrub(&mut self, now_ms: i64) -> Result<bool, LedgerError> {
-        self.write(|ledger| {
-            let old = [now_ms - SPENT_MS];
-            ledger.connection.execute("DELETE FROM spent WHERE time_ms < ?1", old)?;
-            truncate_log(&ledger.connection)
-        })
+    fn tidy(&mut self, now_ms: i64) -> Result<Tidied, LedgerError> {
+        let (old, ids_max) = (now_ms - SPENT_MS, REMOVED_AT_ONCE.1);
+        let gone = self.write(|ledger| {
+            let gone = "DELETE FROM spent WHERE (name, sender, id) IN \
+                 (SELECT name, sender, id FROM spent WHERE time_ms < ?1 LIMIT ?2)";
+            ledger.connection.prepare_cached(gone)?.execute(params![old, ids_max as i64])
+        })?;
+        if gone == ids_max {
+            return Ok(Tidied::More);
+        }
+        let tidied = self.tidy.some(&self.connection, &self.path);
+        self.poisoned |= matches!(tidied, Err(LedgerError::InDoubt { .. }));
+        tidied
     }
 
     fn newest_ms(&self) -> Result<Option<i64>, LedgerError> {
@@ -232,8 +262,27 @@ impl Ledger for Sqlite {
         self.connection.query_row(find, [], |row| row.get(0)).map_err(faults(&self.path))
     }
 
-    fn erase(&mut self, user: &UserName) -> Result<usize, LedgerError> {
-        self.write(|ledger| erase::erase(&ledger.connection, user))
+    fn begin_erasing(&mut self, user: &UserName) -> Result<(), LedgerError> {
+        self.write(|ledger| erase::begin(&ledger.connection, user))?;
+        self.tidy.note(0);
+        Ok(())
+    }
+
+    fn erase_some(&mut self) -> Result<Option<Erased>, LedgerError> {
+        let (began, messages_max) = (Instant::now(), self.pace.size());
+        let erased = self.write(|ledger| {
+            ledger.tidy.expect(&ledger.connection)?;
+            erase::some(&ledger.connection, messages_max)
+        })?;
+        if let Some(part) = erased.as_ref().map(|erased| erased.part).filter(|part| *part > 0) {
+            self.tidy.note(part);
+            self.pace.done(began);
+        }
+        Ok(erased)
+    }
+
+    fn renew(&mut self, user: &UserName) -> Result<(), LedgerError> {
+        self.write(|ledger| ledger.owners.renew(&ledger.connection, user))
     }
 
     fn remembered(&self, waiting_max: usize) -> Result<Vec<Remembered>, LedgerError> {
@@ -248,7 +297,7 @@ impl Ledger for Sqlite {
 fn remembered(connection: &Connection, waiting_max: usize) -> rusqlite::Result<Vec<Remembered>> {
     let mut conversations = connection.prepare(
         "SELECT name, conversation, last, first, \
-         EXISTS (SELECT 1 FROM lines l WHERE l.conversation = p.conversation), topic FROM conversations p",
+         EXISTS (SELECT 1 FROM lines l WHERE l.conversation = p.conversation), topic, topic_by FROM conversations p",
     )?;
     let mut reads = connection.prepare("SELECT person, seq FROM reads WHERE conversation = ?1")?;
     // Who is away does not write: as many lines as may wait are all that has to be looked at.
@@ -268,8 +317,10 @@ fn remembered(connection: &Connection, waiting_max: usize) -> rusqlite::Result<V
             let values = params![known.row, person.as_str(), waiting_max];
             waits.push((person.clone(), waiting.query_row(values, |row| row.get(0))?));
         }
-        let (first, stored, topic) = (seq(row.get(3)?), row.get(4)?, row.get(5)?);
-        let last = known.last;
+        let (first, stored, last) = (seq(row.get(3)?), row.get(4)?, known.last);
+        let by = row.get::<_, Option<String>>(6)?.and_then(|by| by.parse().ok());
+        let topic = row.get::<_, Option<String>>(5)?.zip(by);
+        let topic = topic.map(|(text, by)| Topic { text, by });
         found.push(Remembered { conversation, first, last, stored, topic, reads, waiting: waits });
     }
     Ok(found)

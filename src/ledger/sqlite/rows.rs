@@ -13,7 +13,7 @@ pub(super) const SEQ_MAX: i64 = (1 << SEQ_BITS) - 1;
 
 /// What `read_row` reads, of lines `l` and conversations `p`.
 pub(super) const COLUMNS: &str = "l.line, l.id, l.sender, l.device, l.time_ms, l.kind, l.target, \
-     l.state, l.text, l.checksum, p.name, l.sealed";
+     l.state, l.text, l.checksum, p.name, l.sealed, l.owner";
 pub(super) const FROM: &str = "FROM lines l JOIN conversations p USING (conversation)";
 
 /// A text column that is a name.
@@ -41,14 +41,27 @@ pub(super) fn line_of(conversation: i64, seq: Seq) -> i64 {
     conversation << SEQ_BITS | i64::try_from(seq.0).unwrap_or(i64::MAX).min(SEQ_MAX)
 }
 
+/// A row as a message.
+pub(super) struct Stored {
+    pub draft: Draft,
+    pub seq: Seq,
+    /// Which holder of the sender's name wrote it.
+    pub owner: i64,
+    /// 0 as sent, 1 edited, 2 deleted.
+    pub state: i64,
+}
+
 /// Eight bytes over all that a row says, so that a flipped bit on the disk is noticed.
-pub(super) fn checksum(draft: &Draft, seq: Seq, state: i64) -> i64 {
+pub(super) fn checksum(draft: &Draft, (seq, owner): (Seq, i64), state: i64) -> i64 {
     let of = draft.kind.of().map_or(0, |of| of.0);
     let conversation = draft.conversation.to_string();
     // A line with a text has the sum that it had before lines could be sealed.
     let sealed = draft.body.sealed().map_or(&[][..], Opaque::bytes);
     let mark = if draft.body.sealed().is_some() { 0x80 } else { 0 };
-    let parts: [&[u8]; 10] = [
+    // A first holder's line has the sum that it had before names could have another.
+    let owner = owner.to_be_bytes();
+    let owner = if owner == [0; 8] { &[][..] } else { &owner[..] };
+    let parts: [&[u8]; 11] = [
         conversation.as_bytes(),
         &[0],
         draft.from.as_str().as_bytes(),
@@ -59,6 +72,7 @@ pub(super) fn checksum(draft: &Draft, seq: Seq, state: i64) -> i64 {
         &[seq.0.to_be_bytes(), draft.time_ms.to_be_bytes(), of.to_be_bytes()].concat(),
         draft.body.text().as_bytes(),
         sealed,
+        owner,
     ];
     i64::from_be_bytes(*sha256(&parts).first_chunk().expect("a hash has 8 bytes"))
 }
@@ -70,7 +84,7 @@ fn read_sealed(row: &Row, column: usize) -> rusqlite::Result<Option<Opaque>> {
 }
 
 /// A row of `COLUMNS` as it was written.
-pub(super) fn read_row(row: &Row) -> rusqlite::Result<(Draft, Seq, i64)> {
+pub(super) fn read_row(row: &Row) -> rusqlite::Result<Stored> {
     let of = row.get::<_, Option<i64>>(6)?.map(seq);
     let kind = Kind::from_code(row.get(5)?, of);
     let body = match read_sealed(row, 11)? {
@@ -87,25 +101,25 @@ pub(super) fn read_row(row: &Row) -> rusqlite::Result<(Draft, Seq, i64)> {
         body,
     };
     let (line, state): (i64, i64) = (row.get(0)?, row.get(7)?);
-    let seq = seq(line & SEQ_MAX);
-    if checksum(&draft, seq, state) != row.get::<_, i64>(9)? {
+    let (seq, owner) = (seq(line & SEQ_MAX), row.get(12)?);
+    if checksum(&draft, (seq, owner), state) != row.get::<_, i64>(9)? {
         let what = format!("line {seq} of {} is not what was stored", draft.conversation);
         return Err(damaged(9, what));
     }
-    Ok((draft, seq, state))
+    Ok(Stored { draft, seq, owner, state })
 }
 
 /// A row as it is told again: an edit with the text that its target has now.
 pub(super) fn read_message(connection: &Connection, row: &Row) -> rusqlite::Result<Message> {
-    let (mut draft, number, state) = read_row(row)?;
+    let Stored { mut draft, seq, state, .. } = read_row(row)?;
     if let Kind::Edit { of } = draft.kind {
-        let line = row.get::<_, i64>(0)? - number.0 as i64;
+        let line = row.get::<_, i64>(0)? - seq.0 as i64;
         let find = format!("SELECT {COLUMNS} {FROM} WHERE l.line = ?1 + ?2");
         let mut find = connection.prepare_cached(&find)?;
         let target = find.query_row([line, of.0 as i64], read_row).optional()?;
-        draft.body = target.map(|(target, ..)| target.body).unwrap_or_default();
+        draft.body = target.map(|target| target.draft.body).unwrap_or_default();
     }
-    Ok(message(draft, number, state == 1, state == 2))
+    Ok(message(draft, seq, state == 1, state == 2))
 }
 
 /// A row does not hold what was written into it.
@@ -131,6 +145,7 @@ pub(super) fn is_page_damaged(error: &rusqlite::Error) -> bool {
 /// Reads every line of a file of any schema; gives how many there are.
 pub(super) fn read_all(connection: &Connection, schema: i64) -> rusqlite::Result<usize> {
     let columns = if schema < 2 { COLUMNS.replace("l.sealed", "NULL") } else { COLUMNS.to_owned() };
+    let columns = if schema < 5 { columns.replace("l.owner", "0") } else { columns };
     let mut query = connection.prepare(&format!("SELECT {columns} {FROM}"))?;
     let mut rows = query.query([])?;
     let mut count = 0;

@@ -91,6 +91,26 @@ INSERT INTO gone SELECT name, sender, id, seq, time_ms FROM spent JOIN conversat
 DROP TABLE spent;
 ALTER TABLE gone RENAME TO spent;
 ",
+    // Names are given to other people, and what is removed is removed in parts.
+    "
+ALTER TABLE lines ADD COLUMN owner INTEGER NOT NULL DEFAULT 0; -- which holder of the sender's name
+CREATE TABLE owners (               -- of names that were given to somebody else: the holder now
+    name TEXT PRIMARY KEY,
+    owner INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+ALTER TABLE conversations ADD COLUMN topic_by TEXT;
+CREATE INDEX spent_by_time ON spent (time_ms);
+CREATE TABLE erasing (              -- whose texts are being erased, and how far
+    sender TEXT PRIMARY KEY,
+    conversation INTEGER NOT NULL DEFAULT 0,
+    id BLOB NOT NULL DEFAULT x'',   -- messages of that conversation up to this id are erased
+    erased INTEGER NOT NULL DEFAULT 0
+) STRICT, WITHOUT ROWID;
+ALTER TABLE meta ADD COLUMN removals INTEGER NOT NULL DEFAULT 0; -- commits that removed a text
+ALTER TABLE meta ADD COLUMN tidied INTEGER NOT NULL DEFAULT 0; -- of those, removed from the free space too
+ALTER TABLE meta ADD COLUMN bulk INTEGER NOT NULL DEFAULT 0; -- 1: the index of words is to be merged
+ALTER TABLE meta ADD COLUMN passes INTEGER NOT NULL DEFAULT 0; -- of cleaned pages
+",
 ];
 
 /// The file's schema, where it is one that this pychat knows.

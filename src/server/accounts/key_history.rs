@@ -40,6 +40,7 @@ impl KeyHistory {
     pub fn open(home: &Home, around: Around) -> Result<KeyHistory, FileError> {
         let mut known = Known::load(&home.known_file())?;
         known.begin(now_ms());
+        known.strangers(&around.users.get()).iter().for_each(|name| around.hub.renew(name));
         let changes = known.compare(&around.users.get(), now_ms());
         known.save(&home.known_file())?;
         let history = KeyHistory {
@@ -51,6 +52,13 @@ impl KeyHistory {
         };
         changes.iter().for_each(|change| history.record(change));
         Ok(history)
+    }
+
+    /// Before anybody is admitted under these keys: who has another person's name may not change
+    /// what that person has written.
+    pub fn renew_strangers(&self, users: &Users) {
+        let strangers = self.known.lock().strangers(users);
+        strangers.iter().for_each(|name| self.around.hub.renew(name));
     }
 
     /// Notices who has another key than before, and tells everybody.
@@ -107,8 +115,8 @@ impl KeyHistory {
         });
     }
 
-    /// Keys that were not here for as long as the operator wants are registered no more; of an owner
-    /// the last one always is.
+    /// Keys that were not here for as long as the operator wants are registered no more; of an
+    /// owner the last one always is.
     pub fn expire(&self) {
         let Some(span) = self.around.config.get().device_expiry else { return };
         let unseen = self.known.lock().unseen_since(now_ms() - span.as_ms());

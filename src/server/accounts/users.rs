@@ -1,4 +1,5 @@
-//! Who is registered: users/ as it was read last, and what another reading changes for live sessions.
+//! Who is registered: users/ as it was read last, and what another reading changes for live
+//! sessions.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -28,8 +29,8 @@ pub struct Accounts {
     pub directory: Arc<Directory>,
     pub key_history: Arc<KeyHistory>,
     pub records: Arc<Records>,
-    /// Problems with files in users/ that were logged: each is logged once. One reading at a time holds it,
-    /// as the watch and an operator's command may coincide.
+    /// Problems with files in users/ that were logged: each is logged once. One reading at a time
+    /// holds it, as the watch and an operator's command may coincide.
     pub logged: Mutex<BTreeSet<String>>,
 }
 
@@ -55,14 +56,15 @@ impl Accounts {
         self.get().keys_of(name).map(|key| key.fingerprint().to_string()).collect()
     }
 
-    /// Reads users/ again; sessions that may not go on end before anything else is done. Returns what was
-    /// refused, and why.
+    /// Reads users/ again; sessions that may not go on end before anything else is done. Returns
+    /// what was refused, and why.
     ///
     /// # Errors
     /// The folder cannot be read; everything stays as it was.
     pub fn reload(&self) -> io::Result<Vec<String>> {
         let mut logged = self.logged.lock();
         let (new, rejected) = Users::load_over(&self.dir, Some(&self.get()))?;
+        self.key_history.renew_strangers(&new);
         let old = self.users.set(new);
         let new = self.get();
         self.end_removed(&old, &new);
@@ -78,8 +80,8 @@ impl Accounts {
         Ok(rejected.iter().map(ToString::to_string).collect())
     }
 
-    /// Ends the sessions of keys that are not registered any more, and those that began under another
-    /// password.
+    /// Ends the sessions of keys that are not registered any more, and those that began under
+    /// another password.
     fn end_removed(&self, old: &Users, new: &Users) {
         for (key, name) in old.keys() {
             if new.by_key(key).is_none_or(|(now, _)| now != name) {

@@ -159,8 +159,7 @@ impl Inner {
             self.logs.remove(&id);
         }
         self.waiting.push(Waiting::Job(Box::new(move |ledger| {
-            let now_ms = jiff::Timestamp::now().as_millisecond();
-            if let Err(error) = ledger.forget(&conversation, now_ms) {
+            if let Err(error) = ledger.forget(&conversation) {
                 log::error!("{conversation} is empty and its lines stay for now: {error}");
             }
         })));

@@ -318,6 +318,17 @@ impl Hub {
         self.tidies(|registry, now| registry.sweep(now));
     }
 
+    /// The texts of a person are being erased: their topics go, and whoever is behind reads the
+    /// rest from the ledger.
+    pub fn forget_texts(&self, user: &UserName) {
+        let mut inner = self.when_roomy(self.lock());
+        let effects = inner.registry.erase_topics(user);
+        inner.logs.values_mut().for_each(|log| log.tail.release(log.tail.end()));
+        let after = inner.carry_out(effects, &self.limits);
+        self.wake_commit_thread(inner);
+        self.finish_for_all(after);
+    }
+
     /// These conversations have no line any more: their last seqs, as the ledger found them.
     pub fn emptied(&self, conversations: Vec<(Conversation, Seq)>) {
         self.tidies(|registry, now| registry.emptied(conversations, now));

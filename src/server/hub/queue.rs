@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use super::waiting::{Job, Line, Waiting};
 use super::{Hub, Inner};
 use crate::chat::{Conversation, Event, MsgId, NewMessage, Refusal, Target, UserName};
-use crate::ledger::{Draft, Feed, Outcome, StoredMessage};
+use crate::ledger::{Draft, Feed, Outcome, SplitLedger, StoredMessage};
 use crate::server::delivery::send_queue::ConversationId;
 use crate::sync::MutexGuard;
 use crate::wire::stored_fields;
@@ -44,6 +44,17 @@ impl Hub {
         if !self.is_full(&inner) {
             self.push_job(inner, job);
         }
+    }
+
+    /// A name was given to somebody else. Nobody waits for that, and whatever is said from now on
+    /// comes after it.
+    pub fn renew(&self, user: &UserName) {
+        let user = user.clone();
+        let renew = move |ledger: &mut SplitLedger| match ledger.renew(&user) {
+            Ok(()) => log::info!("{user} has somebody else's name: what was said under it stays"),
+            Err(error) => log::error!("that {user} is somebody else now is not stored: {error}"),
+        };
+        self.push_job(self.lock(), Box::new(renew));
     }
 
     fn push_job(&self, mut inner: MutexGuard<'_, Inner>, job: Job) {
@@ -100,8 +111,8 @@ impl Hub {
         }
     }
 
-    /// The ledger has decided about these messages, and those that it has stored have arrived: their
-    /// senders go on. The others are refused to them.
+    /// The ledger has decided about these messages, and those that it has stored have arrived:
+    /// their senders go on. The others are refused to them.
     pub fn decided(&self, lines: Vec<Option<Line>>, outcomes: Vec<Outcome>) {
         let mut answers = Vec::new();
         let mut inner = self.lock();

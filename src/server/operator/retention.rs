@@ -10,14 +10,13 @@ use super::call::Call;
 use super::reply::{Reply, misused, no, with};
 use crate::chat::{ChannelName, Conversation, UserName};
 use crate::home::Decision;
-use crate::ledger::{LedgerError, Swept};
+use crate::ledger::Swept;
 
 /// Sessions of a person who was removed are over within this time.
 const LEAVE_TIME: Duration = Duration::from_secs(2);
 
-/// Who reads the ledger beside the server is waited for this long, and looked at this often.
+/// Who reads the ledger beside the server is waited for this long.
 const READ_TIME: Duration = Duration::from_secs(5);
-const READ_PAUSE: Duration = Duration::from_millis(100);
 
 const REMAINS: &str = "; their texts are still in data/ledger.db-wal, because a program reads the ledger \
     beside the server (a backup?): once it has ended, the next minute's sweep or --now takes them away";
@@ -46,8 +45,13 @@ fn rules(context: &Context) -> Reply {
 fn remove(call: &Call, dry: bool) -> Reply {
     let context = call.context;
     let now_ms = jiff::Timestamp::now().as_millisecond();
-    let swept = match sweep(context, now_ms, dry) {
+    let swept = match context.ledger.sweep(now_ms, dry) {
         Some(Ok(swept)) => swept,
+        Some(Err(error)) => return no(&error.to_string()),
+        None => return no("the server stops"),
+    };
+    let remains = match if dry { Some(Ok(true)) } else { context.ledger.tidy(READ_TIME) } {
+        Some(Ok(done)) => !done,
         Some(Err(error)) => return no(&error.to_string()),
         None => return no("the server stops"),
     };
@@ -57,7 +61,7 @@ fn remove(call: &Call, dry: bool) -> Reply {
         context.records.expire(now_ms);
     }
     let did = if dry { "would be removed" } else { "were removed" };
-    let Swept { lines, conversations, remains, .. } = swept;
+    let Swept { lines, conversations, .. } = swept;
     let mut text = format!("{lines} lines of {conversations} conversations {did}");
     if remains {
         text.push_str(REMAINS);
@@ -65,26 +69,6 @@ fn remove(call: &Call, dry: bool) -> Reply {
     let data =
         json!({"lines": lines, "conversations": conversations, "dry_run": dry, "remains": remains});
     Reply { ok: !remains, ..with(text, data) }
-}
-
-/// Removes what is too old, and waits a while for whoever reads beside.
-fn sweep(context: &Context, now_ms: i64, dry: bool) -> Option<Result<Swept, LedgerError>> {
-    let deadline = Instant::now() + READ_TIME;
-    let mut all = Swept::default();
-    loop {
-        match context.ledger.sweep(now_ms, dry)? {
-            Ok(swept) => {
-                all.lines += swept.lines;
-                all.conversations = all.conversations.max(swept.conversations);
-                all.remains = swept.remains;
-            }
-            Err(error) => return Some(Err(error)),
-        }
-        if !all.remains || Instant::now() >= deadline {
-            return Some(Ok(all));
-        }
-        thread::sleep(READ_PAUSE);
-    }
 }
 
 /// Erases the texts of all messages of a person.
@@ -103,18 +87,17 @@ pub fn erase(call: &Call) -> Reply {
     while context.accounts.find(&name).is_none() && is_here() && Instant::now() < deadline {
         thread::sleep(Duration::from_millis(10));
     }
-    let erased = {
-        let name = name.clone();
-        context.ledger.ask(move |ledger| ledger.erase(&name))
-    };
-    match erased {
+    match context.ledger.erase(&name) {
         Some(Ok(lines)) => {
-            context.ledger.recount_mailboxes();
             context.records.record(&Decision { target: name.as_str(), ..call.done() });
-            let text = format!("{lines} lines of {name} were erased");
-            with(text, json!({"lines": lines}))
+            let mut text = format!("{lines} lines of {name} were erased");
+            let remains = !matches!(context.ledger.tidy(READ_TIME), Some(Ok(true)));
+            if remains {
+                text.push_str(REMAINS);
+            }
+            with(text, json!({"lines": lines, "remains": remains}))
         }
         Some(Err(error)) => no(&error.to_string()),
-        None => no("the server stops"),
+        None => no("the server stops: its next start goes on with the erasure"),
     }
 }

@@ -50,6 +50,10 @@ pub fn brief(context: &Context) -> Reply {
         "up {up}, {} people in {} sessions, {} of {} connections",
         hub.people, hub.sessions, admission.connections, admission.connections_max
     );
+    let text = match context.ledger.erasing() {
+        Some((name, lines)) => format!("{text}, erasing {name}: {lines} lines so far"),
+        None => text,
+    };
     with(text, counters(context))
 }
 
@@ -63,6 +67,7 @@ fn counters(context: &Context) -> Value {
         "unauthenticated": admission.unauthenticated, "evicted": admission.evicted,
         "logins": admission.logins, "login_failures": admission.failures, "key_requests": admission.asked, "refused": admission.refused,
         "busy": admission.busy, "rsa_operations": admission.rsa,
+        "erasing": context.ledger.erasing().map(|(name, lines)| json!({"name": name, "lines": lines})),
     })
 }
 

@@ -1,0 +1,272 @@
+//! What is erased, deleted or too old is gone from every byte of the files, in parts between which
+//! others' messages are stored.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use super::contract_tests::{
+    delete, draft, edit, found_on_disk, free, memory, on_disk, sqlite, wanted,
+};
+use super::*;
+
+const CHANGE_S_MAX: u64 = 60;
+const SENDERS: [&str; 4] = ["alice", "bob", "carol", "dave"];
+
+/// Numbers that are different and in no order.
+fn mixed(number: u64) -> u64 {
+    let number = (number + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    (number ^ number >> 29).wrapping_mul(0xbf58_476d_1ce4_e5b9) ^ number >> 32
+}
+
+/// Messages of four people in four conversations, each with a word of its own and with common ones.
+fn fill(ledger: &mut Sqlite, messages: u64) {
+    for batch in 0..messages / 100 {
+        let message = |number: u64| {
+            let chance = mixed(number);
+            let from = SENDERS[(chance % 4) as usize];
+            let conversation = ["#tea", "#lobby", "#work", "@alice@bob"][(chance / 4 % 4) as usize];
+            let is_here = !conversation.starts_with('@') || from == "alice" || from == "bob";
+            let conversation = if is_here { conversation } else { "#tea" };
+            let words =
+                (0..chance / 16 % 20).map(|n| format!("w{}", mixed(number * 20 + n) % 9_000));
+            let words = words.collect::<Vec<_>>().join(" ");
+            let text = format!("the {from}marker{number}x {words}");
+            let id = MsgId((u128::from(chance) << 64 | u128::from(number)).to_be_bytes());
+            let time_ms = 1_000 + number as i64;
+            Record::line(Draft { id, time_ms, ..draft(conversation, from, 0, &text) })
+        };
+        let records: Vec<_> = (batch * 100..batch * 100 + 100).map(message).collect();
+        ledger.commit(&records).unwrap();
+    }
+}
+
+/// Erases a person, and all that is left to do, in parts between which `between` is done; gives how
+/// many messages were erased and how long the longest part took.
+fn erase_in_parts(
+    ledger: &mut Sqlite,
+    user: &str,
+    mut between: impl FnMut(&mut Sqlite),
+) -> (usize, Duration) {
+    ledger.begin_erasing(&user.parse().unwrap()).unwrap();
+    let (mut messages, mut longest) = (0, Duration::ZERO);
+    loop {
+        let began = Instant::now();
+        let erased = ledger.erase_some().unwrap();
+        longest = longest.max(began.elapsed());
+        between(ledger);
+        match erased {
+            Some(erased) => messages = erased.messages,
+            None => break,
+        }
+    }
+    loop {
+        let began = Instant::now();
+        let tidied = ledger.tidy(0).unwrap();
+        longest = longest.max(began.elapsed());
+        between(ledger);
+        if tidied == Tidied::Done {
+            return (messages, longest);
+        }
+    }
+}
+
+fn bytes_of(path: &Path) -> u64 {
+    std::fs::metadata(path).unwrap().len()
+}
+
+#[test]
+fn nothing_of_a_person_is_left_in_any_byte_and_others_write_meanwhile() {
+    let (mut ledger, folder, path) = on_disk();
+    fill(&mut ledger, 8_000);
+    assert!(found_on_disk(folder.path(), "alicemarker") > 2_000, "the control: they are there");
+    let others = jobs(&path).verify().unwrap().lines;
+    let mut said = 0u64;
+    let (messages, _) = erase_in_parts(&mut ledger, "alice", |ledger| {
+        said += 1;
+        let id = MsgId(u128::from(said).to_be_bytes());
+        let line = Draft { id, ..draft("#tea", "bob", 0, &format!("meanwhile {said}")) };
+        assert!(matches!(ledger.commit(&[Record::line(line)]).unwrap()[0], Outcome::Stored(_)));
+    });
+    assert!(messages > 1_500 && said > 10, "{messages} in {said} parts");
+    assert_eq!(found_on_disk(folder.path(), "alicemarker"), 0);
+    assert_eq!(found_on_disk(folder.path(), "licemarker"), 0, "nor as the index's prefix");
+    let verified = jobs(&path).verify().unwrap();
+    assert_eq!(verified.lines as u64, others as u64 + said, "tombstones stay");
+    let page = Page { lines_max: 9, bytes_max: 1 << 20 };
+    let search = |word: &str| {
+        let tea = "#tea".parse().unwrap();
+        ledger.reader().search_conversation(&tea, &wanted(word), page, &free()).unwrap().0.len()
+    };
+    assert_eq!((search("meanwhile"), search("the")), (9, 9), "the index finds the others");
+}
+
+#[test]
+fn what_is_deleted_or_edited_one_by_one_is_gone_too() {
+    let (mut ledger, folder, path) = on_disk();
+    fill(&mut ledger, 3_000);
+    let tea: Conversation = "#tea".parse().unwrap();
+    let all = Page { lines_max: 10_000, bytes_max: 1 << 30 };
+    let own = ledger.reader().read(&tea, Seq(0), Seq(u64::MAX), all).unwrap();
+    let own = own.iter().filter(|line| line.from.as_str() == "carol");
+    let mut gone = Vec::new();
+    for (number, line) in own.enumerate() {
+        let word = line.body.text().split(' ').nth(1).unwrap().to_owned();
+        let change = match number % 2 {
+            0 => delete("carol", 0, line.seq.0),
+            _ => edit("carol", 0, line.seq.0, "something else"),
+        };
+        let id = MsgId((1 << 100 | number as u128).to_be_bytes());
+        let change = Draft { id, time_ms: line.time_ms, ..change };
+        assert!(matches!(ledger.commit(&[Record::line(change)]).unwrap()[0], Outcome::Stored(_)));
+        gone.push(word);
+    }
+    assert!(gone.len() > 200);
+    assert!(ledger.scrub(0).unwrap());
+    let left: Vec<_> = gone.iter().filter(|word| found_on_disk(folder.path(), word) > 0).collect();
+    assert!(left.is_empty(), "{left:?}");
+    jobs(&path).verify().unwrap();
+}
+
+#[test]
+fn another_process_goes_on_where_an_erasure_was_ended() {
+    let (mut ledger, folder, path) = on_disk();
+    fill(&mut ledger, 3_000);
+    ledger.begin_erasing(&"alice".parse().unwrap()).unwrap();
+    let mut before = 0;
+    for _ in 0..3 {
+        let erased = ledger.erase_some().unwrap().unwrap();
+        assert!(erased.more);
+        before = erased.messages;
+    }
+    // As a killed process leaves it.
+    std::mem::forget(ledger);
+    let mut ledger = Sqlite::open(&path, CHANGE_S_MAX).unwrap();
+    let mut messages = 0;
+    while let Some(erased) = ledger.erase_some().unwrap() {
+        assert!(erased.messages >= before);
+        messages = erased.messages;
+        std::mem::forget(std::mem::replace(
+            &mut ledger,
+            Sqlite::open(&path, CHANGE_S_MAX).unwrap(),
+        ));
+    }
+    assert!(messages > before && messages > 600, "{before}, {messages}");
+    // What a pass had done is not known: it is done again.
+    for _ in 0..5 {
+        ledger.tidy(0).unwrap();
+    }
+    std::mem::forget(ledger);
+    let mut ledger = Sqlite::open(&path, CHANGE_S_MAX).unwrap();
+    assert!(ledger.scrub(0).unwrap());
+    assert_eq!(found_on_disk(folder.path(), "alicemarker"), 0);
+    jobs(&path).verify().unwrap();
+}
+
+#[test]
+fn the_file_shrinks_after_a_large_removal() {
+    let (mut ledger, folder, path) = on_disk();
+    fill(&mut ledger, 10_000);
+    ledger.scrub(0).unwrap();
+    let before = bytes_of(&path);
+    for conversation in ["#tea", "#lobby", "#work"] {
+        while ledger.expire(&conversation.parse().unwrap(), 10_000, false).unwrap().1 {}
+    }
+    assert!(ledger.scrub(30 * 86_400_000).unwrap());
+    let after = bytes_of(&path);
+    assert!(after < before / 2, "{before} bytes, then {after}");
+    assert_eq!(found_on_disk(folder.path(), "carolmarker5x"), 0);
+    let verified = jobs(&path).verify().unwrap();
+    assert!(verified.lines > 100, "{verified:?}");
+}
+
+#[test]
+fn a_reader_in_the_way_is_told_of_and_nothing_waits_for_it() {
+    let (mut ledger, _folder, path) = on_disk();
+    fill(&mut ledger, 1_000);
+    ledger.begin_erasing(&"alice".parse().unwrap()).unwrap();
+    while ledger.erase_some().unwrap().is_some() {}
+    let look = rusqlite::Connection::open(&path).unwrap();
+    look.execute_batch("BEGIN; SELECT count(*) FROM lines").unwrap();
+    let began = Instant::now();
+    assert!(!ledger.scrub(0).unwrap());
+    assert!(began.elapsed() < Duration::from_secs(4));
+    drop(look);
+    assert!(ledger.scrub(0).unwrap());
+}
+
+/// The same in memory and on disk.
+#[test]
+fn a_name_that_is_given_to_somebody_else_changes_nothing_that_was_said_under_it() {
+    for mut made in [memory(), sqlite()] {
+        assert_eq!(made.says(draft("#tea", "bob", 1, "of the first bob")), Outcome::Stored(Seq(1)));
+        made.ledger.renew(&"bob".parse().unwrap()).unwrap();
+        assert_eq!(made.says(edit("bob", 2, 1, "of another")), Outcome::NotOwn);
+        assert_eq!(made.says(delete("bob", 3, 1)), Outcome::NotOwn);
+        assert_eq!(made.says(draft("#tea", "bob", 4, "of the second")), Outcome::Stored(Seq(2)));
+        assert_eq!(made.says(edit("bob", 5, 2, "of the second bob")), Outcome::Stored(Seq(3)));
+        made.ledger.renew(&"bob".parse().unwrap()).unwrap();
+        assert_eq!(made.says(delete("bob", 6, 2)), Outcome::NotOwn);
+        assert_eq!(made.says(draft("#tea", "alice", 7, "x")), Outcome::Stored(Seq(4)));
+        assert_eq!(made.says(delete("alice", 8, 4)), Outcome::Stored(Seq(5)), "others go on");
+    }
+}
+
+#[test]
+fn holders_of_a_name_are_known_after_a_restart() {
+    let (mut ledger, _folder, path) = on_disk();
+    ledger.commit(&[Record::line(draft("#tea", "bob", 1, "of the first bob"))]).unwrap();
+    ledger.renew(&"bob".parse().unwrap()).unwrap();
+    ledger.commit(&[Record::line(draft("#tea", "bob", 2, "of the second"))]).unwrap();
+    drop(ledger);
+    let mut ledger = Sqlite::open(&path, CHANGE_S_MAX).unwrap();
+    let changes = [delete("bob", 3, 1), delete("bob", 4, 2)].map(Record::line);
+    let outcomes = ledger.commit(&changes).unwrap();
+    assert_eq!(outcomes, [Outcome::NotOwn, Outcome::Stored(Seq(3))]);
+    assert_eq!(jobs(&path).verify().unwrap().lines, 3);
+}
+
+#[test]
+fn topics_of_an_erased_person_go_and_others_stay() {
+    for mut made in [memory(), sqlite()] {
+        let topic = |channel: &str, by: &str| {
+            let topic = Topic { text: "zebramarker".into(), by: by.parse().unwrap() };
+            Record::Topic(channel.parse().unwrap(), Some(topic))
+        };
+        made.ledger.commit(&[topic("#tea", "alice"), topic("#lobby", "bob")]).unwrap();
+        made.ledger.erase(&"alice".parse().unwrap()).unwrap();
+        let mut topics: Vec<_> = made.ledger.remembered(9).unwrap();
+        topics.sort_by_key(|one| one.conversation.clone());
+        let topics: Vec<_> = topics.iter().map(|one| one.topic.is_some()).collect();
+        assert_eq!(topics, [true, false]);
+    }
+}
+
+/// Prints what parts cost. `MESSAGES=100000 cargo test --release --lib measured -- --ignored
+/// --nocapture`
+#[test]
+#[ignore = "measures"]
+fn an_erasure_is_measured() {
+    let messages = std::env::var("MESSAGES").map_or(100_000, |number| number.parse().unwrap());
+    let (mut ledger, folder, path) = on_disk();
+    fill(&mut ledger, messages);
+    let before = bytes_of(&path);
+    let mut waits = Vec::new();
+    let (began, mut said) = (Instant::now(), 0u64);
+    let (erased, longest) = erase_in_parts(&mut ledger, "alice", |ledger| {
+        said += 1;
+        let id = MsgId(u128::from(said).to_be_bytes());
+        let line = Record::line(Draft { id, ..draft("#tea", "bob", 0, "meanwhile") });
+        let began = Instant::now();
+        ledger.commit(&[line]).unwrap();
+        waits.push(began.elapsed());
+    });
+    let took = began.elapsed();
+    waits.sort_unstable();
+    let wait = waits.last().unwrap();
+    let left = found_on_disk(folder.path(), "alicemarker");
+    println!(
+        "{erased} of {messages}: {took:?} in {said} parts, the longest {longest:?}; a commit between \
+         two at most {wait:?}; {before} bytes, then {}; {left} left",
+        bytes_of(&path)
+    );
+}

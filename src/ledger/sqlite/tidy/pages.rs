@@ -1,0 +1,158 @@
+//! The free space inside the file's pages. SQLite overwrites what is deleted (`secure_delete`), but
+//! where a page is split or filled anew, copies of rows that moved stay between its row pointers
+//! and its rows. They are overwritten in the file itself: nothing that SQLite reads is changed.
+
+use std::fs::{self, File, OpenOptions};
+use std::mem::ManuallyDrop;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use rusqlite::TransactionBehavior;
+
+use super::super::connection::{PAGES_MAX, faults, io, open_existing};
+use crate::ledger::LedgerError;
+
+/// Where SQLite's locks are: a page there is never used.
+const LOCKS_AT: u64 = 1 << 30;
+/// The file's own header is before the header of the first page.
+const FILE_HEADER: usize = 100;
+
+/// The file, opened beside SQLite's connections.
+pub(super) struct Pages {
+    path: PathBuf,
+    /// Never closed: that would take SQLite's locks on the file away from the whole process.
+    file: ManuallyDrop<File>,
+    shape: Shape,
+}
+
+/// What a page is.
+#[derive(Clone, Copy)]
+struct Shape {
+    page_bytes: usize,
+    /// Of these SQLite uses so many.
+    usable: usize,
+    /// Some pages are a table of where the others belong.
+    has_map: bool,
+}
+
+/// What became of a part.
+pub(super) enum Part {
+    /// The next part begins with this page.
+    Next(u64),
+    Done,
+    /// Somebody reads or writes the file: it is to be tried again.
+    Blocked,
+}
+
+impl Pages {
+    pub fn open(path: &Path) -> Result<Pages, LedgerError> {
+        let file = OpenOptions::new().read(true).write(true).open(path).map_err(io(path))?;
+        let file = ManuallyDrop::new(file);
+        let mut header = [0; FILE_HEADER];
+        file.read_exact_at(&mut header, 0).map_err(io(path))?;
+        Ok(Pages { path: path.to_owned(), file, shape: Shape::of(&header) })
+    }
+
+    /// Overwrites the free space of up to `pages_max` pages from `first` on. The write-ahead log
+    /// has to be empty: then nobody else writes into the file while the transaction lasts.
+    pub fn clean(&self, first: u64, pages_max: usize) -> Result<Part, LedgerError> {
+        let fault = faults(&self.path);
+        let mut connection = open_existing(&self.path)?;
+        let begin = connection.transaction_with_behavior(TransactionBehavior::Immediate);
+        let transaction = begin.map_err(&fault)?;
+        if !is_empty(&log_of(&self.path)) {
+            return Ok(Part::Blocked);
+        }
+        let (next, changed) = self.clean_in_file(first, pages_max).map_err(io(&self.path))?;
+        if changed {
+            // Other connections have copies of these pages, and would write them again.
+            transaction.execute("UPDATE meta SET passes = passes + 1", []).map_err(&fault)?;
+            transaction.commit().map_err(&fault)?;
+        }
+        Ok(next.map_or(Part::Done, Part::Next))
+    }
+
+    fn clean_in_file(&self, first: u64, pages_max: usize) -> std::io::Result<(Option<u64>, bool)> {
+        let size = self.shape.page_bytes as u64;
+        let pages = self.file.metadata()?.len() / size;
+        if pages > PAGES_MAX as u64 {
+            log::warn!("{}: too large for its free space to be overwritten", self.path.display());
+            return Ok((None, false));
+        }
+        let end = pages.min(first.saturating_add(pages_max as u64));
+        let mut page = vec![0; self.shape.page_bytes];
+        let mut changed = false;
+        for number in first..end {
+            self.file.read_exact_at(&mut page, number * size)?;
+            let Some((from, upto)) = self.shape.dirty(&page, number) else { continue };
+            let zeros = vec![0; upto - from];
+            self.file.write_all_at(&zeros, number * size + from as u64)?;
+            changed = true;
+        }
+        if changed {
+            self.file.sync_data()?;
+        }
+        Ok(((end < pages).then_some(end), changed))
+    }
+}
+
+impl Shape {
+    fn of(header: &[u8; FILE_HEADER]) -> Shape {
+        let page_bytes = match u16::from_be_bytes([header[16], header[17]]) {
+            1 => 65_536,
+            bytes => usize::from(bytes),
+        };
+        let usable = page_bytes - usize::from(header[20]);
+        Shape { page_bytes, usable, has_map: header[52..56] != [0; 4] }
+    }
+
+    /// Where the free space of a page is that has something in it. `number` counts from 0.
+    fn dirty(self, page: &[u8], number: u64) -> Option<(usize, usize)> {
+        if self.is_map(number + 1) || number == self.locks_at() {
+            return None;
+        }
+        let header = if number == 0 { FILE_HEADER } else { 0 };
+        let word = |at: usize| usize::from(u16::from_be_bytes([page[at], page[at + 1]]));
+        let pointers = match page[header] {
+            2 | 5 => header + 12,
+            10 | 13 => header + 8,
+            _ => return None,
+        };
+        let end = pointers + 2 * word(header + 3);
+        let rows = match word(header + 5) {
+            0 => 65_536,
+            rows => rows,
+        };
+        let is_sound = end <= rows && rows <= self.usable;
+        let all = || (pointers..end).step_by(2).all(|at| (rows..self.usable).contains(&word(at)));
+        let free = is_sound && all() && page[end..rows].iter().any(|byte| *byte != 0);
+        free.then_some((end, rows))
+    }
+
+    /// The table of what is where:
+    /// <https://sqlite.org/fileformat2.html#pointer_map_or_ptrmap_pages>.
+    fn is_map(self, number: u64) -> bool {
+        let each = self.usable as u64 / 5 + 1;
+        if !self.has_map || number < 2 {
+            return false;
+        }
+        let map = (number - 2) / each * each + 2;
+        let map = if map == self.locks_at() + 1 { map + 1 } else { map };
+        map == number
+    }
+
+    /// The number, from 0, of the page that is never used.
+    fn locks_at(self) -> u64 {
+        LOCKS_AT / self.page_bytes as u64
+    }
+}
+
+fn log_of(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push("-wal");
+    PathBuf::from(name)
+}
+
+fn is_empty(path: &Path) -> bool {
+    fs::metadata(path).map_or(true, |about| about.len() == 0)
+}

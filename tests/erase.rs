@@ -1,0 +1,133 @@
+//! Erasing a person, and what a name that is given to somebody else may change.
+
+mod world;
+
+use std::fs;
+
+use rustix::process::Signal;
+use world::World;
+use world::peer::Peer;
+
+fn id(number: u32) -> String {
+    format!("{number:032x}")
+}
+
+/// Says something in the lobby and gives its seq.
+fn says(peer: &mut Peer, number: u32, text: &str) -> String {
+    let line = format!(r##"{{"type":"say","to":"#lobby","id":"{}","text":"{text}"}}"##, id(number));
+    peer.sends(&line);
+    let told = peer.sees(text);
+    let line = told.lines().find(|line| line.contains(text)).unwrap();
+    // The short form is an array that begins with it.
+    let seq = line.strip_prefix("[\"").or_else(|| line.split(r#""seq":""#).nth(1));
+    seq.expect(line).split('"').next().unwrap().to_owned()
+}
+
+/// Deletes a message of the lobby; gives what is told of it.
+fn deletes(peer: &mut Peer, number: u32, seq: &str) -> String {
+    let id = id(number);
+    peer.sends(&format!(
+        r##"{{"type":"say","to":"#lobby","id":"{id}","kind":"delete","of":"{seq}"}}"##
+    ));
+    peer.sees(&id)
+}
+
+#[test]
+fn whoever_is_given_a_name_changes_nothing_of_its_former_holder() {
+    let world = World::new();
+    for name in ["alice", "bob", "carol"] {
+        world.admit(name);
+    }
+    let mut bob = Peer::enters(&world, "bob", "main");
+    let first = says(&mut bob, 1, "of the first bob");
+    // The same person with a further device, and back with the same key.
+    drop(bob);
+    let users = world.home().join("users");
+    let key = fs::read(users.join("bob.pem")).unwrap();
+    let (ok, told) = world.operator(&["users", "remove", "bob"]);
+    assert!(ok, "{told}");
+    fs::write(users.join("bob.pem"), key).unwrap();
+    let (ok, told) = world.operator(&["ctl", "users"]);
+    assert!(ok && told.contains("bob"), "{told}");
+    let mut bob = Peer::enters(&world, "bob", "main");
+    let second = says(&mut bob, 2, "of the same bob");
+    let told = deletes(&mut bob, 3, &second);
+    assert!(!told.contains("forbidden"), "the control: {told}");
+    drop(bob);
+    // Somebody else's key, while the server runs.
+    let gives_to = |other: &str| {
+        for name in ["bob", other] {
+            let (ok, told) = world.operator(&["users", "remove", name]);
+            assert!(ok, "{told}");
+        }
+        fs::copy(world.data_folder(other).join("id.pub.pem"), users.join("bob.pem")).unwrap();
+    };
+    gives_to("carol");
+    let (ok, told) = world.operator(&["ctl", "users"]);
+    assert!(ok && told.contains("bob"), "{told}");
+    let mut peer = enters_with_key_of(&world, "carol");
+    let told = deletes(&mut peer, 4, &first);
+    assert!(told.contains("forbidden"), "{told}");
+    let own = says(&mut peer, 5, "of the second bob");
+    let told = deletes(&mut peer, 6, &own);
+    assert!(!told.contains("forbidden"), "one's own: {told}");
+    drop(peer);
+    // And while it does not.
+    let world = world.stopped();
+    for name in ["bob", "alice"] {
+        fs::remove_file(users.join(format!("{name}.pem"))).unwrap();
+    }
+    fs::copy(world.data_folder("alice").join("id.pub.pem"), users.join("bob.pem")).unwrap();
+    let world = world.started();
+    let mut peer = enters_with_key_of(&world, "alice");
+    let told = deletes(&mut peer, 7, &first);
+    assert!(told.contains("forbidden"), "after a restart: {told}");
+}
+
+/// Logs in as bob with somebody's key.
+fn enters_with_key_of(world: &World, person: &str) -> Peer {
+    let pem = fs::read(world.data_folder(person).join("id.pem")).unwrap();
+    let folder = world.data_folder("bob");
+    fs::write(folder.join("id.pem"), pem).unwrap();
+    Peer::enters(world, "bob", "main")
+}
+
+#[test]
+fn an_erasure_goes_on_after_a_kill_and_takes_topics_along() {
+    let limits = r#"{"lines_burst": 100000, "lines_per_s": 1e6, "bytes_per_s": 1e9}"#;
+    let mut world = World::with(limits);
+    let mut alice = world.enters("alice");
+    let mut bob = world.enters("bob");
+    bob.types("/topic walrusmarker is the topic");
+    alice.sees("walrusmarker is the topic");
+    (0..3_000).for_each(|number| bob.types(&format!("walrusmarker{number} and more")));
+    alice.sees("walrusmarker2999 ");
+    assert!(world.found_in("home", "walrusmarker") > 3_000, "the control");
+    bob.hangs_up();
+    bob.ends();
+    fs::remove_file(world.home().join("users/bob.pem")).unwrap();
+    let mut command = world.program("operator");
+    command.args(["ctl", "erase", "bob", "--home"]).arg(world.home());
+    let mut asked = world::Program::start(command);
+    world.until("it is under way, or done", || {
+        let (_, told) = world.operator(&["ctl", "stats", "--json"]);
+        told.contains(r#""erasing":{"lines""#) || world.found_in("home", "walrusmarker") == 0
+    });
+    world.server.signal(Signal::KILL);
+    world.server.ends();
+    asked.ends();
+    alice.kill();
+    let world = world.started();
+    world.until("the next start goes on", || {
+        let (ok, told) = world.operator(&["ctl", "retention", "--now"]);
+        let (_, stats) = world.operator(&["ctl", "stats", "--json"]);
+        assert!(ok, "{told}");
+        stats.contains(r#""erasing":null"#) && world.found_in("home", "walrusmarker") == 0
+    });
+    let mut alice = world.client("alice", &["--plain"]);
+    alice.sees("you are in #lobby");
+    alice.types("/topic");
+    alice.sees("topic of #lobby: (none)");
+    let (ok, told) = world.operator(&["verify"]);
+    assert!(ok, "{told}");
+}
