@@ -51,6 +51,9 @@ pub const HELD_EVENTS_BYTES_MAX: usize = 32 << 20;
 /// Keys of people whom a client has met by the server's word alone: beyond, it meets whom its person
 /// writes to or asks for. Whoever was met stays, so that nobody is pushed out by people who are invented.
 pub const MET_KEYS_MAX: usize = 10_000;
+/// Messages of which a client remembers how their senders have changed them: 4 MB on its disk. Beyond,
+/// half of them are forgotten.
+pub const CHANGES_MAX: usize = 20_000;
 /// Text of a search, in bytes (protocol): a sentence.
 pub const SEARCH_BYTES_MAX: usize = 256;
 /// Words of a search, as the index counts them (protocol): each is looked up in each message.

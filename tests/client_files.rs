@@ -41,7 +41,7 @@ fn no_file_names_people_channels_or_what_was_said() {
     alice.types("/msg carol a patient word");
     alice.sees("this is sent once there is a connection");
     alice.kill();
-    let files = ["marks", "ignored", "rooms", "outbox", "trust", "sequences", "search"];
+    let files = ["marks", "ignored", "rooms", "outbox", "trust", "sequences", "changes", "search"];
     let data_folder = world.data_folder("alice").join("servers");
     let names: Vec<_> =
         fs::read_dir(data_folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();

@@ -550,6 +550,84 @@ fn what_was_read_stays_found_whatever_the_server_says_of_logs_and_retention() {
 }
 
 #[test]
+fn what_was_edited_or_deleted_never_comes_back_as_it_was() {
+    let story = Story::new();
+    let tells = |double: &Double, said: &Value, more: Value| {
+        let mut line = json!({"type": "message", "to": said["to"], "from": "carol",
+            "device": "main", "id": said["id"], "sealed": said["sealed"], "time_ms": now_ms()});
+        line.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        double.tells(line);
+    };
+    let (mut plain, double) = story.client("--plain");
+    plain.types("/join tea blue kettle 47");
+    plain.sees("you are in #tea~");
+    let mut seq = 0;
+    let mut says = |plain: &mut Program, text: &str, more: Value, shown: &str| {
+        let before = double.sealed();
+        plain.types(text);
+        story.world.until("it is sealed", || double.sealed() != before);
+        let (said, mut more) = (double.sealed().unwrap(), more);
+        seq += 1;
+        more["seq"] = seq.to_string().into();
+        tells(&double, &said, more);
+        plain.sees(shown);
+        said
+    };
+    let edit = || json!({"kind": "edit", "of": "1"});
+    let edited = says(&mut plain, "the kettle sings", json!({}), "You: the kettle sings");
+    let first = says(&mut plain, "/edit the kettle hums", edit(), "the kettle hums");
+    says(&mut plain, "/edit the kettle boils", edit(), "the kettle boils");
+    let deleted = says(&mut plain, "the kettle is lost", json!({}), "You: the kettle is lost");
+    let delete = json!({"kind": "delete", "of": "4"});
+    says(&mut plain, "/delete 4", delete, "You (deleted a line)");
+    let tries = |plain: &mut Program, double: &Double, mark: &str| {
+        let before = plain.shown().len();
+        let is_history = |line: &&str| line.contains(r#""type":"history""#);
+        let asked = || double.heard().lines().filter(is_history).count();
+        let asked_before = asked();
+        plain.types("/query #tea");
+        plain.types("/history");
+        story.world.until("the history is asked for", || asked() > asked_before);
+        let heard = double.heard();
+        let request: Value =
+            serde_json::from_str(heard.lines().rfind(is_history).unwrap()).unwrap();
+        // As it was, under its own seq and under others, and with an older edit.
+        for (number, said) in [(1, &edited), (4, &deleted), (20, &edited), (21, &deleted)] {
+            let seq = json!({"seq": number.to_string(), "ref": request["ref"]});
+            tells(double, said, seq);
+            tells(double, said, json!({"seq": (number + 30).to_string(), "replay": true}));
+            tells(double, said, json!({"seq": number.to_string(), "replay": true}));
+        }
+        let older =
+            json!({"seq": "22", "edited": true, "sealed": first["sealed"], "ref": request["ref"]});
+        tells(double, &edited, older);
+        double.tells(json!({"type": "history", "to": edited["to"], "lines": 5, "more": false, "ref": request["ref"]}));
+        plain.types("/search kettle");
+        plain.types(&format!("/set {mark}"));
+        plain.sees(&format!("there is no {mark:?}"));
+        let shown = plain.shown()[before..].to_vec();
+        let has = |text: &str| shown.iter().filter(|line| line.contains(text)).count();
+        let old = ["the kettle sings", "the kettle is lost", "the kettle hums"].map(has);
+        assert_eq!(old, [0; 3], "{shown:#?}");
+        assert!(has("as it was before they edited or deleted it") >= 1, "{shown:#?}");
+        assert_eq!(has("the kettle boils (edited)"), 1, "{shown:#?}");
+    };
+    tries(&mut plain, &double, "one");
+    plain.types("/exit");
+    plain.ends();
+    drop(double);
+    let (mut plain, double) = story.client("--plain");
+    plain.sees("you are in #tea~");
+    tries(&mut plain, &double, "two");
+    // Another log changes nothing.
+    let mut again = entered(&double.channel().unwrap(), None);
+    again["log"] = "00000000000000cd".into();
+    double.tells(again);
+    plain.sees("the server begins anew with #tea~");
+    tries(&mut plain, &double, "three");
+}
+
+#[test]
 fn somebody_who_looks_like_carol_is_not_trusted_at_the_first_meeting() {
     let story = Story::new();
     let key = STANDARD_NO_PAD.encode(story.own.public().to_der());

@@ -18,6 +18,8 @@ use crate::crypto::header::{ContentType, Draft, Header, Link};
 use crate::crypto::test_keys::spare;
 use crate::crypto::{Fingerprint, Identity};
 
+#[path = "hostile_changes_tests.rs"]
+mod changes;
 #[path = "hostile_context_tests.rs"]
 mod context;
 #[path = "hostile_crowd_tests.rs"]

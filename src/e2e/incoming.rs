@@ -2,12 +2,13 @@
 
 use std::collections::HashMap;
 
+use super::changes::{self, Changes, Version};
 use super::channels::Channels;
 use super::device_keys::DeviceKeys;
 use super::history_check::HistoryCheck;
 use super::message_ids::MessageIds;
 use super::output::Output;
-use super::search::{Search, told_shorter};
+use super::search::{Found, Search, told_shorter};
 use super::sequence::{Order, Sequences, Signed};
 use super::storage::{Account, Storage};
 use super::trust::{Prints, TrustState, TrustStore};
@@ -51,6 +52,7 @@ pub struct Incoming<'a> {
     pub sequences: &'a mut Sequences,
     pub history: &'a mut HistoryCheck,
     pub ids: &'a mut MessageIds,
+    pub changes: &'a mut Changes,
     pub search: &'a mut Search,
     pub now_ms: i64,
 }
@@ -82,7 +84,7 @@ enum Agreement {
 impl Read {
     /// By its sender's clock.
     fn time_ms(&self) -> i64 {
-        self.opened.note.time_ms.min(i64::MAX as u64) as i64
+        changes::time_ms(&self.opened.note)
     }
 }
 
@@ -184,6 +186,7 @@ impl Incoming<'_> {
         let agreement = self.agrees(message, to, &read.opened.note)?;
         let order = self.order(message, to, &read, (arrival, agreement));
         let violation = self.is_in_order(order, message, to, read.time_ms())?;
+        check(self.is_current(message, to, &read.opened.note), Violation::Outdated)?;
         let dated =
             agreement == Agreement::Whole && self.is_dated(message, arrival, read.time_ms());
         let dated = dated.then_some(Violation::Dated(read.time_ms()));
@@ -237,10 +240,12 @@ impl Incoming<'_> {
         let is_private = matches!(to, Target::User(_));
         let allowed = is_private && (before || !self.trust.seals(&message.from));
         check(allowed, Violation::Downgraded)?;
+        let changed = (to.clone(), message.from.clone(), message.id);
+        check(self.changes.takes(changed, None, self.now_ms), Violation::Outdated)?;
         message.confidentiality = Confidentiality::Open;
         self.ids.remember(to, message);
-        let told = self.sequences.told_of(to);
-        self.search.remember(self.storage, (to, &*message, None), told, self.now_ms);
+        let said_ms = message.time_ms;
+        self.is_found(Found { conversation: to, message, changes: None, said_ms });
         Ok(())
     }
 
@@ -442,6 +447,19 @@ impl Incoming<'_> {
         told && message.time_ms.abs_diff(time_ms) > CLOCKS_MS as u64
     }
 
+    /// Whether its sender has not changed it since, as far as this client knows.
+    fn is_current(&mut self, message: &Message, to: &Target, header: &Header) -> bool {
+        let id = header.kind.of().unwrap_or(message.id);
+        let changed = (to.clone(), message.from.clone(), id);
+        self.changes.takes(changed, Version::of(header), self.now_ms)
+    }
+
+    /// It is stored for `/search`.
+    fn is_found(&mut self, found: Found) {
+        let told = self.sequences.told_of(found.conversation);
+        self.search.remember(self.storage, found, told, self.now_ms);
+    }
+
     /// Its text, where this version can show it.
     fn is_shown(
         &mut self,
@@ -449,14 +467,14 @@ impl Incoming<'_> {
         to: &Target,
         read: Read,
     ) -> Result<(), Violation> {
+        let said_ms = read.time_ms();
         let text = read.opened.text.ok_or(Violation::Newer)?;
         // What is signed says itself whether it is deleted.
         (message.body, message.confidentiality, message.deleted) =
             (Body::Text(text), read.confidentiality, false);
         message.edited &= !message.kind.is_change();
         let changes = read.opened.note.kind.of();
-        let told = self.sequences.told_of(to);
-        self.search.remember(self.storage, (to, &*message, changes), told, self.now_ms);
+        self.is_found(Found { conversation: to, message, changes, said_ms });
         Ok(())
     }
 

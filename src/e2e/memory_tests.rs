@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use super::storage::{Account, ChangeTrust, FileKey, Sequenced, Storage, StorageError, Stored};
+use super::storage::{
+    Account, ChangeEntries, ChangeTrust, FileKey, Sequenced, Storage, StorageError, Stored,
+};
 use crate::chat::UserName;
 use crate::crypto::{Fingerprint, Identity, PublicKey};
 
@@ -56,6 +58,7 @@ pub struct Content {
     pub full: bool,
     pub device_keys: BTreeMap<String, Vec<u8>>,
     pub sequences: Sequenced,
+    pub changes: ChangeEntries,
     pub search_log: Vec<u8>,
 }
 
@@ -110,6 +113,23 @@ impl Storage for Memory {
         _: &dyn Fn() -> Sequenced,
     ) -> Result<(), StorageError> {
         self.room()?.sequences.extend(changed.iter().cloned());
+        Ok(())
+    }
+
+    fn changes(&self, _: FileKey) -> Result<ChangeEntries, StorageError> {
+        Ok(self.content().changes.clone())
+    }
+
+    fn open_changes(&mut self, _: FileKey) -> Result<ChangeEntries, StorageError> {
+        Ok(self.content().changes.clone())
+    }
+
+    fn store_changes(
+        &mut self,
+        changed: &ChangeEntries,
+        _: &dyn Fn() -> ChangeEntries,
+    ) -> Result<(), StorageError> {
+        self.room()?.changes.extend(changed.iter().cloned());
         Ok(())
     }
 

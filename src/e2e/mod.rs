@@ -4,6 +4,7 @@
 //!
 //! Each file owns its state. The engine owns the parts, and hands each what it needs.
 
+pub mod changes;
 mod channels;
 pub mod device_keys;
 mod history_check;
@@ -16,11 +17,13 @@ mod message_ids;
 mod outgoing;
 mod output;
 mod pending;
+mod persistence;
 mod sealing;
 mod search;
 pub mod search_index;
 pub mod search_log;
 pub mod sequence;
+mod shares;
 pub mod storage;
 pub mod trust;
 pub mod trust_file;
@@ -34,6 +37,7 @@ use crate::chat::{
     UserName,
 };
 use crate::crypto::pin_channel::PinChannel;
+use changes::Changes;
 use channels::Channels;
 use device_keys::DeviceKeys;
 use history_check::HistoryCheck;
@@ -45,6 +49,7 @@ use message_ids::MessageIds;
 use outgoing::{Outgoing, Settled};
 pub use output::Output;
 use pending::Pending;
+use persistence::Persistence;
 use sealing::Sealing;
 use search::{Question, Search};
 use search_index::Entry;
@@ -80,8 +85,8 @@ pub struct Engine {
     verified: Verified,
     ids: MessageIds,
     sequences: Sequences,
-    /// Sequences are stored: by this client, and as long as that works.
-    stores_sequences: bool,
+    changes: Changes,
+    persistence: Persistence,
     history: HistoryCheck,
     search: Search,
     outgoing: Outgoing,
@@ -105,6 +110,8 @@ impl Engine {
             trust: TrustStore::of(*account.founding(), file.kept.people.iter()),
             channels: Channels::of(file.channels()),
             search: Search::new(file.key()),
+            changes: persistence::changes(&*storage, file.key()),
+            persistence: Persistence::default(),
             account,
             storage,
             file,
@@ -117,7 +124,6 @@ impl Engine {
             verified: Verified::default(),
             ids: MessageIds::default(),
             sequences: Sequences::default(),
-            stores_sequences: false,
             history: HistoryCheck::default(),
             outgoing: Outgoing::default(),
         })
@@ -138,17 +144,11 @@ impl Engine {
         &self.file.kept.left
     }
 
-    /// This client takes up each conversation where the last one left it: messages that it has
-    /// sealed go out as they are, and what comes is held against what came before.
+    /// This client takes up each conversation where the last one left it, and stores what comes.
     pub fn resume(&mut self, sealed: HashMap<MsgId, Opaque>, now_ms: i64) {
         self.outgoing.resume(sealed);
-        match self.storage.open_sequences(self.file.key()) {
-            Ok(entries) => {
-                (self.sequences, self.stores_sequences) = (Sequences::of(entries), true);
-            }
-            // Without it the next message of everybody is taken as it comes.
-            Err(error) => log::warn!("the chains of sealed lines cannot be read: {error}"),
-        }
+        let stored = (&mut self.sequences, &mut self.changes);
+        self.persistence.resume(&mut *self.storage, self.file.key(), stored);
         self.search.begins(&mut *self.storage, now_ms);
     }
 
@@ -165,6 +165,7 @@ impl Engine {
             channels: &self.channels,
             sequences: &self.sequences,
             ids: &self.ids,
+            changes: &self.changes,
             now_ms,
         };
         (&mut self.outgoing, sealing)
@@ -184,6 +185,7 @@ impl Engine {
             sequences: &mut self.sequences,
             history: &mut self.history,
             ids: &mut self.ids,
+            changes: &mut self.changes,
             search: &mut self.search,
             now_ms,
         }
@@ -233,6 +235,7 @@ impl Engine {
         }
         let conversation = Target::Channel(name.clone());
         self.sequences.forget(&conversation);
+        self.changes.forget(&conversation);
         self.search.note_down(&mut *self.storage, &[Entry::Forget(conversation)], now_ms);
         self.save(|kept| kept.forget_channel(name))
     }
@@ -240,20 +243,13 @@ impl Engine {
     /// How far messages were verified is stored with how far they were shown.
     pub fn write_down(&mut self, now_ms: i64) {
         self.search.tidy(&mut *self.storage, now_ms);
-        let changed = self.sequences.take_changed();
-        if self.stores_sequences
-            && let Err(error) = self.storage.store_sequences(&changed, &|| self.sequences.all())
-        {
-            // Messages are verified all the same as long as this client runs.
-            self.stores_sequences = false;
-            log::warn!("{error}");
-        }
+        let stored = (&mut self.sequences, &mut self.changes);
+        self.persistence.store(&mut *self.storage, stored, now_ms);
     }
 
     /// A channel is left where no server could be told.
     pub fn forget(&mut self, channel: &ChannelName, now_ms: i64) -> Vec<Output> {
-        let problem = self.forget_channel(channel, now_ms).err();
-        problem.map(Output::Trouble).into_iter().collect()
+        self.forget_channel(channel, now_ms).err().map(Output::Trouble).into_iter().collect()
     }
 
     /// A message is given up.
@@ -394,8 +390,7 @@ impl Engine {
         settled.into_iter().for_each(|settled| outgoing.settled(settled, &mut sealing, next));
     }
 
-    /// A channel's key and messages go where this person has asked to leave it, and by no word of
-    /// the server's.
+    /// A channel's key and messages go where this person has asked to leave it, and only there.
     fn is_left(
         &mut self,
         channel: &ChannelName,
@@ -419,6 +414,7 @@ impl Engine {
             self.key_requests.rests_ms(now_ms),
             self.file.rest_ms(now_ms),
             self.search.rest_ms(now_ms),
+            self.persistence.rest_ms(&self.changes, now_ms),
             self.key_sync.rest_ms(now_ms),
         ];
         rests_ms.into_iter().flatten().fold(self.maintenance.rest_ms(now_ms), u64::min)
@@ -432,8 +428,9 @@ impl Engine {
             self.keys(now_ms).1.save(&mut next);
         }
         self.key_sync.give_up(now_ms, &mut next);
-        if self.search.rest_ms(now_ms) == Some(0) {
-            self.search.tidy(&mut *self.storage, now_ms);
+        let waits = [self.search.rest_ms(now_ms), self.persistence.rest_ms(&self.changes, now_ms)];
+        if waits.contains(&Some(0)) {
+            self.write_down(now_ms);
         }
         self.key_requests.request(&mut next);
         if self.maintenance.rest_ms(now_ms) == 0 {

@@ -1,5 +1,6 @@
 //! How a message is sealed: with which keys, for whom, under which header.
 
+use super::changes::Changes;
 use super::channels::Channels;
 use super::device_keys::DeviceKeys;
 use super::key_compare::looks_like;
@@ -10,7 +11,9 @@ use super::sequence::Sequences;
 use super::storage::{Account, Storage};
 use super::trust::{NoWay, Recipient, TrustState, TrustStore};
 use super::trust_file::TrustFile;
-use crate::chat::{ChannelName, Code, Kind, NewMessage, Opaque, Refusal, Seq, Target, UserName};
+use crate::chat::{
+    ChannelName, Code, Kind, MsgId, NewMessage, Opaque, Refusal, Seq, Target, UserName,
+};
 use crate::crypto::certificate::{Certificate, SigningKey};
 use crate::crypto::context::Context;
 use crate::crypto::header::{ContentType, Draft, Header, Link, SealError, claimed_sender};
@@ -59,6 +62,7 @@ pub struct Sealing<'a> {
     pub channels: &'a Channels,
     pub sequences: &'a Sequences,
     pub ids: &'a MessageIds,
+    pub changes: &'a Changes,
     pub now_ms: i64,
 }
 
@@ -171,8 +175,22 @@ impl Sealing<'_> {
         };
         let own = self.account.own().public().fingerprint();
         let prev = self.sequences.newest(conversation, &own.to_url(), kind.is_change());
-        let (time_ms, link) = (self.now_ms.max(0) as u64, Link { session, n, prev });
+        let (time_ms, link) = (self.time_ms(conversation, kind)?, Link { session, n, prev });
         Ok(Header { id: message.id, time_ms, kind, content: ContentType::TEXT, link })
+    }
+
+    /// When it is signed. An edit is later than the one before, whatever this device's clock says:
+    /// the latest one holds.
+    fn time_ms(&self, conversation: &Target, kind: Kind<MsgId>) -> Result<u64, Not> {
+        let now_ms = self.now_ms.max(0) as u64;
+        let before = kind.of().and_then(|of| {
+            let changed = (conversation.clone(), self.own.clone(), of);
+            self.changes.edited_ms(&changed)
+        });
+        let after_ms = before.map_or(0, |before| before.max(0) as u64 + 1);
+        let certificate = self.signing()?.0;
+        let holds = certificate.is_valid_at(after_ms / 1000);
+        Ok(if holds { now_ms.max(after_ms) } else { now_ms })
     }
 
     fn recipients(&mut self, name: &UserName) -> Result<Vec<Recipient>, Not> {

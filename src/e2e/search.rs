@@ -7,8 +7,8 @@ use super::search_log::{self, SearchLog};
 use super::storage::{FileKey, Storage, StorageError};
 use crate::chat::{Event, LogId, Message, MsgId, Refusal, Retention, Target, Wanted};
 
-/// Bytes of sealed messages that are stored for a search: some fifteen thousand. Beyond, the older
-/// half goes.
+/// Bytes of sealed messages that are stored for a search: some ten thousand. Beyond, half of them
+/// go.
 const LOG_BYTES_MAX: u64 = 8 << 20;
 
 pub struct Search {
@@ -16,6 +16,16 @@ pub struct Search {
     log: Option<SearchLog>,
     /// This client writes the log.
     writes: bool,
+}
+
+/// A message of a sealed conversation that was found good.
+pub struct Found<'a> {
+    pub conversation: &'a Target,
+    pub message: &'a Message,
+    /// The message that it changes.
+    pub changes: Option<MsgId>,
+    /// When it was signed, by its sender's clock; where nobody has signed it, the server's word.
+    pub said_ms: i64,
 }
 
 /// What somebody looks for.
@@ -46,23 +56,25 @@ impl Search {
         self.tidy(storage, now_ms);
     }
 
-    /// A message of a sealed conversation was opened and found good; where it changes another, that
-    /// is named.
+    /// A message of a sealed conversation was opened and found good. The server says which log it
+    /// has there, and how long it stores messages.
     pub fn remember(
         &mut self,
         storage: &mut dyn Storage,
-        (conversation, message, changes): (&Target, &Message, Option<MsgId>),
+        Found { conversation, message, changes, said_ms }: Found,
         (log, retention): (Option<LogId>, Option<Retention>),
         now_ms: i64,
     ) {
-        // Its time counts from now on, by this computer's clock: the server could say any.
         let until_ms = match retention {
             None | Some(Retention::Forever) => None,
-            Some(Retention::For(span)) => Some(now_ms.saturating_add(span.as_ms())),
+            // The server counts from when it stored the message, which is no earlier than its
+            // sender has signed it, and no later than now.
+            Some(Retention::For(span)) => Some(said_ms.min(now_ms).saturating_add(span.as_ms())),
             Some(Retention::Off) if !message.kind.is_change() => return,
             Some(Retention::Off) => None,
         };
-        if let Some(entry) = Entry::of(conversation, message, changes, Terms { log, until_ms }) {
+        let terms = Terms { log, until_ms, read_ms: now_ms };
+        if let Some(entry) = Entry::of(conversation, message, changes, terms) {
             self.note_down(storage, &[entry], now_ms);
         }
     }

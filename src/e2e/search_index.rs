@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::shares::{Item, fitting};
 use crate::chat::{
     Body, Confidentiality, Kind, LogId, Message, MsgId, Seq, Target, UserName, Wanted,
 };
@@ -38,6 +39,10 @@ pub struct Line {
     pub log: Option<LogId>,
     /// When it goes, in milliseconds since 1970; none is never.
     pub until_ms: Option<i64>,
+    /// When this client read it first, in milliseconds since 1970 ...
+    pub read_ms: i64,
+    /// ... and when it first read something of its sender here.
+    pub since_ms: i64,
     pub confidentiality: Confidentiality,
     pub message: Message,
 }
@@ -47,6 +52,8 @@ pub struct Line {
 pub struct Terms {
     pub log: Option<LogId>,
     pub until_ms: Option<i64>,
+    /// The time, in milliseconds since 1970.
+    pub read_ms: i64,
 }
 
 /// Lines by who has said them and their id: another log, or another line under the same seq, takes
@@ -86,11 +93,11 @@ impl Entry {
             Kind::Say | Kind::Me => {
                 let body = Body::Text(text());
                 let message = Message { body, reference: None, ..message.clone() };
-                let Terms { log, until_ms } = terms;
-                Some(Entry::Line(
-                    conversation,
-                    Line { log, until_ms, confidentiality: message.confidentiality, message },
-                ))
+                let Terms { log, until_ms, read_ms } = terms;
+                let confidentiality = message.confidentiality;
+                let line =
+                    Line { log, until_ms, read_ms, since_ms: read_ms, confidentiality, message };
+                Some(Entry::Line(conversation, line))
             }
             Kind::Edit { .. } | Kind::Delete { .. } => {
                 let text = message.kind.is_edit().then(text);
@@ -121,6 +128,7 @@ impl SearchIndex {
 
     /// Lines whose time is over go. Gives when the next one will.
     pub fn expire(&mut self, now_ms: i64) -> Option<i64> {
+        self.0.values_mut().for_each(Page::date_senders);
         let pages = self.0.values_mut();
         let next = pages.flat_map(|page| {
             page.lines.retain(|_, line| line.is_kept(now_ms));
@@ -137,22 +145,29 @@ impl SearchIndex {
         })
     }
 
-    /// Only the newest lines stay, of all conversations together: those whose sizes add up to so
-    /// much. What nobody has signed goes first: a server can make as much of it as it likes.
+    /// Only so many bytes stay, of all conversations together (`shares.rs`). The newest lines are
+    /// those that were read last: a server can say any time.
     pub fn shorten(&mut self, bytes_max: usize, bytes: impl Fn(&Message) -> usize) {
-        let rank = |line: &Line| {
-            (line.confidentiality == Confidentiality::Open, std::cmp::Reverse(line.message.time_ms))
-        };
-        let lines = self.0.values().flat_map(|page| page.lines.values());
-        let mut sizes: Vec<_> = lines.map(|line| (rank(line), bytes(&line.message))).collect();
-        sizes.sort_unstable();
-        let mut sum = 0;
-        let over = sizes.iter().find(|(_, bytes)| {
-            sum += bytes;
-            sum > bytes_max
+        let lines = self.0.iter().flat_map(|(conversation, page)| {
+            let lines = page.in_order().into_iter();
+            lines.map(move |line| (conversation, line))
         });
-        let Some((first, _)) = over.copied() else { return };
-        self.0.values_mut().for_each(|page| page.lines.retain(|_, line| rank(line) < first));
+        let lines: Vec<_> = lines.collect();
+        let items = lines.iter().map(|(conversation, line)| Item {
+            conversation,
+            from: &line.message.from,
+            signed: line.confidentiality != Confidentiality::Open,
+            read_ms: line.read_ms,
+            since_ms: line.since_ms,
+            bytes: bytes(&line.message),
+        });
+        let stays = fitting(&items.collect::<Vec<_>>(), bytes_max);
+        let gone = lines.iter().zip(stays).filter(|(_, stays)| !stays);
+        let gone = gone.map(|((conversation, line), _)| ((*conversation).clone(), line.key()));
+        for (conversation, key) in gone.collect::<Vec<_>>() {
+            self.0.get_mut(&conversation).map(|page| page.lines.remove(&key));
+        }
+        self.0.retain(|_, page| !page.lines.is_empty());
     }
 
     /// The newest lines of a conversation that hold all words of `text`, oldest first, and whether
@@ -184,19 +199,33 @@ impl Page {
     fn write(&mut self, mut line: Line) {
         let next = self.logs.len();
         self.logs.entry(line.log).or_insert(next);
-        let key = (line.message.from.clone(), line.message.id);
+        let key = line.key();
         if let Some(before) = self.lines.get(&key) {
-            // What nobody has signed replaces nothing that is here.
-            if line.confidentiality == Confidentiality::Open {
+            // What nobody has signed replaces nothing that is here, and an original no edit.
+            if line.confidentiality == Confidentiality::Open
+                || before.message.edited && !line.message.edited
+            {
                 return;
             }
-            // The time that was noted first stays, unless a line that nobody has signed has it.
-            line.until_ms = match before.confidentiality {
-                Confidentiality::Open => line.until_ms,
-                _ => before.until_ms,
-            };
+            // What was noted first stays, unless a line that nobody has signed has it.
+            if before.confidentiality != Confidentiality::Open {
+                line.until_ms = before.until_ms;
+                (line.read_ms, line.since_ms) = (before.read_ms, before.since_ms);
+            }
         }
         self.lines.insert(key, line);
+    }
+
+    /// Each line says when something of its sender was read first, also once that is gone.
+    fn date_senders(&mut self) {
+        let mut since: BTreeMap<UserName, i64> = BTreeMap::new();
+        for ((from, _), line) in &self.lines {
+            let first_ms = since.entry(from.clone()).or_insert(line.since_ms);
+            *first_ms = (*first_ms).min(line.since_ms);
+        }
+        for ((from, _), line) in &mut self.lines {
+            line.since_ms = since[from];
+        }
     }
 
     /// From the oldest line on.
@@ -208,6 +237,10 @@ impl Page {
 }
 
 impl Line {
+    fn key(&self) -> (UserName, MsgId) {
+        (self.message.from.clone(), self.message.id)
+    }
+
     fn is_kept(&self, now_ms: i64) -> bool {
         self.until_ms.is_none_or(|until_ms| until_ms > now_ms)
     }

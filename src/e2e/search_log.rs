@@ -14,7 +14,7 @@ use crate::chat::Message;
 use crate::crypto::at_rest;
 
 /// What a line takes beside its text: names, a salt and a tag, in base64.
-const LINE_BYTES: usize = 520;
+const LINE_BYTES: usize = 600;
 /// Lines that are too old are looked for at most this often.
 const TIDY_MS: u64 = 60_000;
 /// What was changed or deleted waits so long for others.
@@ -25,7 +25,7 @@ const BYTES_PER_MS: u64 = 8 << 10;
 pub struct SearchLog {
     key: FileKey,
     bytes: u64,
-    /// When there are more, the older half of the lines goes.
+    /// When there are more, half of them go.
     bytes_max: u64,
     /// By conversation, sender and id: what the file says of the line last.
     last: HashMap<u64, Noted>,
@@ -94,7 +94,7 @@ impl SearchLog {
         }
         let mut lines = String::new();
         for entry in entries {
-            if self.notes(entry) {
+            if self.notes(entry, now_ms) {
                 let text = Zeroizing::new(serde_json::to_vec(entry)?);
                 lines.push_str(&locked(&self.key, &text));
             }
@@ -108,7 +108,7 @@ impl SearchLog {
     }
 
     /// Whether an entry says anything new.
-    fn notes(&mut self, entry: &Entry) -> bool {
+    fn notes(&mut self, entry: &Entry, now_ms: i64) -> bool {
         let Some(seat) = self.seat(entry) else {
             self.stale = true;
             return true;
@@ -119,6 +119,10 @@ impl SearchLog {
             // Of lines that are not in the index nothing can change.
             Entry::Change { .. } if before.is_none() => return false,
             Entry::Line(..) if before.is_some_and(|before| before.said == said) => return false,
+            // Its time was over when it was read.
+            Entry::Line(..) if before.is_none() && until_ms.is_some_and(|it| it <= now_ms) => {
+                return false;
+            }
             _ => self.dates(entry),
         }
         self.stale |= before.is_some();

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
+use super::changes::{Change, Changed};
 use super::sequence::SequenceState;
 use crate::chat::{Target, UserName};
 use crate::crypto::{Fingerprint, Identity, PublicKey};
@@ -19,6 +20,9 @@ pub type FileKey = Zeroizing<[u8; 32]>;
 
 /// Conversations, each with what is known of its order; none where nothing is any more.
 pub type Sequenced = Vec<(Target, Option<SequenceState>)>;
+
+/// Messages that their senders have changed; none where a change is forgotten.
+pub type ChangeEntries = Vec<(Changed, Option<Change>)>;
 
 /// The person of this client, on one server.
 pub trait Account: Send + Sync {
@@ -76,6 +80,19 @@ pub trait Storage: Send {
         &mut self,
         changed: &Sequenced,
         all: &dyn Fn() -> Sequenced,
+    ) -> Result<(), StorageError>;
+
+    /// What was stored of edits and deletions: of each message the last entry holds.
+    fn changes(&self, key: FileKey) -> Result<ChangeEntries, StorageError>;
+
+    /// The same, for the client that stores more.
+    fn open_changes(&mut self, key: FileKey) -> Result<ChangeEntries, StorageError>;
+
+    /// These are new, or forgotten; `all` gives everything, where it is written anew.
+    fn store_changes(
+        &mut self,
+        changed: &ChangeEntries,
+        all: &dyn Fn() -> ChangeEntries,
     ) -> Result<(), StorageError>;
 
     /// Whether opened messages are stored for `/search`.

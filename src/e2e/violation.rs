@@ -23,6 +23,8 @@ pub enum Violation {
     Spliced,
     /// It was told before.
     Again,
+    /// Its sender has edited or deleted it since.
+    Outdated,
     /// It came in clear where its sender seals.
     Downgraded,
     /// The key of this channel is not here.
@@ -56,6 +58,7 @@ impl Violation {
             Violation::Malformed => "malformed",
             Violation::Spliced => "spliced",
             Violation::Again => "again",
+            Violation::Outdated => "outdated",
             Violation::Downgraded => "downgraded",
             Violation::NoKey => "no_key",
             Violation::Newer => "newer",
@@ -88,6 +91,7 @@ impl Violation {
             Violation::Malformed => not_shown("is not what a sealed line looks like"),
             Violation::Spliced => not_shown("was told as another one than it is"),
             Violation::Again => not_shown("was told before, as another one"),
+            Violation::Outdated => not_shown("was told as it was before they edited or deleted it"),
             Violation::Downgraded => not_shown("came in clear, where they seal"),
             Violation::NoKey => {
                 format!("a line of {from} in a channel whose PIN is not known here")

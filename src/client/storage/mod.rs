@@ -18,7 +18,7 @@ use super::profile::Profile;
 use crate::chat::UserName;
 use crate::crypto::{Fingerprint, Identity, PublicKey};
 use crate::e2e::storage::{
-    Account, ChangeTrust, FileKey, Sequenced, Storage, StorageError, Stored,
+    Account, ChangeEntries, ChangeTrust, FileKey, Sequenced, Storage, StorageError, Stored,
 };
 use crate::home::FileError;
 use crate::home::file::{make_folder, overwrite, replace, turn, wipe, write_new};
@@ -30,6 +30,7 @@ const READ_BYTES_MAX: u64 = 64 << 20;
 
 const TRUST: &str = "trust";
 const SEQUENCES: &str = "sequences";
+const CHANGES: &str = "changes";
 const SEARCH_LOG: &str = "search";
 const DEVICE_KEY: &str = "key";
 
@@ -62,6 +63,7 @@ pub struct Folder {
     stem: PathBuf,
     devices: PathBuf,
     sequences: Option<SealedMap>,
+    changes: Option<SealedMap>,
     search_log: Option<File>,
 }
 
@@ -71,7 +73,7 @@ impl Folder {
         let (stem, devices) = (data_folder.journal_stem(server), data_folder.devices_dir(server));
         make_folder(&devices, 0o700)?;
         let data_folder = data_folder.clone();
-        Ok(Folder { data_folder, stem, devices, sequences: None, search_log: None })
+        Ok(Folder { data_folder, stem, devices, sequences: None, changes: None, search_log: None })
     }
 
     fn trust_file(&self) -> PathBuf {
@@ -159,6 +161,27 @@ impl Storage for Folder {
         all: &dyn Fn() -> Sequenced,
     ) -> Result<(), StorageError> {
         match &mut self.sequences {
+            Some(map) => Ok(map.keep(changed, all)?),
+            None => Ok(()),
+        }
+    }
+
+    fn changes(&self, key: FileKey) -> Result<ChangeEntries, StorageError> {
+        Ok(SealedMap::read(&self.stem.with_extension(CHANGES), &key)?)
+    }
+
+    fn open_changes(&mut self, key: FileKey) -> Result<ChangeEntries, StorageError> {
+        let (map, entries) = SealedMap::open(self.stem.with_extension(CHANGES), key)?;
+        self.changes = Some(map);
+        Ok(entries)
+    }
+
+    fn store_changes(
+        &mut self,
+        changed: &ChangeEntries,
+        all: &dyn Fn() -> ChangeEntries,
+    ) -> Result<(), StorageError> {
+        match &mut self.changes {
             Some(map) => Ok(map.keep(changed, all)?),
             None => Ok(()),
         }

@@ -41,22 +41,24 @@ impl SealedMap {
         key: Zeroizing<[u8; 32]>,
     ) -> io::Result<(SealedMap, Entries<K, V>)> {
         let mut file = open_file(&path, true)?;
-        let mut text = Vec::new();
-        (&mut file).take(READ_BYTES_MAX).read_to_end(&mut text)?;
-        let whole = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1);
-        let mut entries = Vec::new();
-        for line in text[..whole].split(|byte| *byte == b'\n') {
-            let locked = STANDARD_NO_PAD.decode(line).unwrap_or_default();
-            let opened = at_rest::unlock(&key, &locked);
-            let some: Option<Vec<_>> = opened.and_then(|text| serde_json::from_slice(&text).ok());
-            entries.extend(some.into_iter().flatten());
-        }
+        let (whole, entries) = entries(&mut file, &key)?;
         file.set_len(whole as u64)?;
         file.seek(SeekFrom::End(0))?;
         let bytes = whole as u64;
         // It may all be old.
         let map = SealedMap { path, key, file, bytes, whole_bytes: bytes / 4 };
         Ok((map, entries))
+    }
+
+    /// What is there, for whoever writes nothing.
+    pub fn read<K: DeserializeOwned, V: DeserializeOwned>(
+        path: &Path,
+        key: &[u8; 32],
+    ) -> io::Result<Entries<K, V>> {
+        match File::open(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+            other => Ok(entries(&mut other?, key)?.1),
+        }
     }
 
     /// These have changed, or are gone; `all` gives everything that is there now.
@@ -87,6 +89,24 @@ impl SealedMap {
         let text = Zeroizing::new(serde_json::to_vec(entries)?);
         Ok(STANDARD_NO_PAD.encode(at_rest::lock(&self.key, &text)) + "\n")
     }
+}
+
+/// What a file has, and how many bytes of it were written whole.
+fn entries<K: DeserializeOwned, V: DeserializeOwned>(
+    file: &mut File,
+    key: &[u8; 32],
+) -> io::Result<(usize, Entries<K, V>)> {
+    let mut text = Vec::new();
+    file.take(READ_BYTES_MAX).read_to_end(&mut text)?;
+    let whole = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1);
+    let mut entries = Vec::new();
+    for line in text[..whole].split(|byte| *byte == b'\n') {
+        let locked = STANDARD_NO_PAD.decode(line).unwrap_or_default();
+        let opened = at_rest::unlock(key, &locked);
+        let some: Option<Vec<_>> = opened.and_then(|text| serde_json::from_slice(&text).ok());
+        entries.extend(some.into_iter().flatten());
+    }
+    Ok((whole, entries))
 }
 
 fn open_file(path: &Path, create: bool) -> io::Result<File> {

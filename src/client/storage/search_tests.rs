@@ -1,9 +1,13 @@
 //! The search log as a file, against lines that are simply remembered.
 
+use std::collections::HashMap;
+
 use proptest::prelude::*;
 
 use super::*;
 use crate::chat::{Confidentiality, Kind, LogId, Message, MsgId, Seq, Target, Wanted};
+use crate::crypto::header::{ContentType, Header, Link};
+use crate::e2e::changes::{Changes, Version};
 use crate::e2e::search_index::{Entry, SearchIndex, Terms};
 use crate::e2e::search_log::{self, SearchLog};
 
@@ -15,6 +19,7 @@ struct Disk {
     folder: Folder,
     profile: tempfile::TempDir,
     log: SearchLog,
+    changes: Changes,
     bytes_max: u64,
 }
 
@@ -24,14 +29,26 @@ impl Disk {
         let data_folder = DataFolder::at(profile.path()).unwrap();
         let mut folder = Folder::open(&data_folder, &Fingerprint([9; 32])).unwrap();
         let log = SearchLog::open(&mut folder, KEY.into(), now_ms, bytes_max).unwrap();
-        Disk { folder, profile, log, bytes_max }
+        let changes = Changes::of(folder.open_changes(KEY.into()).unwrap());
+        Disk { folder, profile, log, changes, bytes_max }
     }
 
     fn restarts(&mut self, now_ms: i64) {
+        let unstored = self.changes.take_unstored();
+        self.folder.store_changes(&unstored, &|| self.changes.all()).unwrap();
         let data_folder = DataFolder::at(self.profile.path()).unwrap();
         self.folder = Folder::open(&data_folder, &Fingerprint([9; 32])).unwrap();
         let folder = &mut self.folder;
         self.log = SearchLog::open(folder, KEY.into(), now_ms, self.bytes_max).unwrap();
+        self.changes = Changes::of(self.folder.open_changes(KEY.into()).unwrap());
+    }
+
+    /// As the engine does: what its sender has changed since is not stored.
+    fn takes(&mut self, number: u8, seq: u64, version: Option<Version>, entry: Entry, now_ms: i64) {
+        let changed = (conversation(number), "alice".parse().unwrap(), MsgId([seq as u8; 16]));
+        if self.changes.takes(changed, version, now_ms) {
+            self.add(entry, now_ms);
+        }
     }
 
     fn add(&mut self, entry: Entry, now_ms: i64) {
@@ -102,10 +119,24 @@ fn change(number: u8, seq: u64, text: Option<&str>) -> Entry {
         .unwrap()
 }
 
+/// What an edit says is decided by when it was signed.
+const EDITS: [&str; 4] = ["tea at six", "cake", "Grün, half past tea", "half cake"];
+
+/// The edit that was signed at this time, or a deletion.
+fn version(edit: Option<usize>) -> Option<Version> {
+    let (time, of) = (edit.unwrap_or_default(), MsgId([1; 16]));
+    let kind = if edit.is_some() { Kind::Edit { of } } else { Kind::Delete { of } };
+    let link = Link { session: [0; 16], n: 0, prev: [0; 32] };
+    let (id, time_ms) = (MsgId([100 + time as u8; 16]), time as u64);
+    Version::of(&Header { id, time_ms, kind, content: ContentType::TEXT, link })
+}
+
 #[derive(Clone, Debug)]
 enum Step {
     Say(u8, u64, String),
-    Edit(u8, u64, String),
+    /// An edit is told, by itself or in its message.
+    Edit(u8, u64, usize),
+    Edited(u8, u64, usize),
     Delete(u8, u64),
     Forget(u8),
     Log(u8, u64),
@@ -120,7 +151,8 @@ fn step() -> impl Strategy<Value = Step> {
     let text = "(tea|cake|Grün|half|past|,| ){1,6}";
     prop_oneof![
         6 => (conversation.clone(), seq.clone(), text).prop_map(|(p, s, t)| Step::Say(p, s, t)),
-        3 => (conversation.clone(), seq.clone(), text).prop_map(|(p, s, t)| Step::Edit(p, s, t)),
+        3 => (conversation.clone(), seq.clone(), 0..EDITS.len()).prop_map(|(p, s, e)| Step::Edit(p, s, e)),
+        3 => (conversation.clone(), seq.clone(), 0..EDITS.len()).prop_map(|(p, s, e)| Step::Edited(p, s, e)),
         2 => (conversation.clone(), seq).prop_map(|(p, s)| Step::Delete(p, s)),
         1 => conversation.clone().prop_map(Step::Forget),
         1 => (conversation.clone(), 0..2u64).prop_map(|(p, log)| Step::Log(p, log)),
@@ -136,13 +168,15 @@ fn step() -> impl Strategy<Value = Step> {
 struct Naive {
     lines: Vec<(u8, Message, Terms)>,
     terms: [(Option<LogId>, Option<u8>); 3],
+    /// Of each message the newest edit that was told, or that it was deleted.
+    newest: HashMap<(u8, u64), Option<usize>>,
 }
 
 impl Naive {
     /// What the server says now of a conversation.
     fn terms(&self, p: u8, now_ms: i64) -> Terms {
         let (log, days) = self.terms[usize::from(p)];
-        Terms { log, until_ms: days.map(|days| now_ms + i64::from(days) * DAY_MS) }
+        Terms { log, until_ms: days.map(|days| now_ms + i64::from(days) * DAY_MS), read_ms: now_ms }
     }
 
     fn does(&mut self, step: &Step, now_ms: i64) {
@@ -153,23 +187,51 @@ impl Naive {
         // What is too old is gone for good as soon as anything looks.
         self.lines.retain(|one| one.2.until_ms.is_none_or(|until_ms| until_ms > now_ms));
         match step {
-            Step::Say(p, s, text) => {
-                let mut terms = self.terms(*p, now_ms);
-                if let Some(before) = self.lines.iter().position(|one| is(p, s)(one)) {
-                    terms.until_ms = self.lines.remove(before).2.until_ms;
-                }
-                self.lines.push((*p, line(*s, now_ms, text), terms));
+            Step::Say(p, s, text) if !self.newest.contains_key(&(*p, *s)) => {
+                self.says(*p, line(*s, now_ms, text), now_ms);
             }
-            Step::Edit(p, s, text) => {
+            Step::Edit(p, s, edit) if self.edits(*p, *s, *edit) => {
                 let hit = is(p, s);
                 let hits = self.lines.iter_mut().filter(|one| hit(one));
-                hits.for_each(|one| (one.1.body, one.1.edited) = (text.as_str().into(), true));
+                hits.for_each(|one| (one.1.body, one.1.edited) = (EDITS[*edit].into(), true));
             }
-            Step::Delete(p, s) => self.lines.retain(|one| !is(p, s)(one)),
-            Step::Forget(p) => self.lines.retain(|one| one.0 != *p),
+            Step::Edited(p, s, edit) if self.edits(*p, *s, *edit) => {
+                let edited = Message { edited: true, ..line(*s, now_ms, EDITS[*edit]) };
+                self.says(*p, edited, now_ms);
+            }
+            Step::Say(..) | Step::Edit(..) | Step::Edited(..) => {}
+            Step::Delete(p, s) => {
+                self.newest.insert((*p, *s), None);
+                self.lines.retain(|one| !is(p, s)(one));
+            }
+            Step::Forget(p) => {
+                self.newest.retain(|one, _| one.0 != *p);
+                self.lines.retain(|one| one.0 != *p);
+            }
             Step::Log(p, log) => self.terms[usize::from(*p)].0 = Some(LogId(*log)),
             Step::Kept(p, days) => self.terms[usize::from(*p)].1 = *days,
             Step::Later(_) | Step::Tidy | Step::Restart => {}
+        }
+    }
+
+    fn says(&mut self, p: u8, message: Message, now_ms: i64) {
+        let mut terms = self.terms(p, now_ms);
+        let is = |one: &(u8, Message, Terms)| one.0 == p && one.1.id == message.id;
+        if let Some(before) = self.lines.iter().position(is) {
+            terms.until_ms = self.lines.remove(before).2.until_ms;
+        }
+        self.lines.push((p, message, terms));
+    }
+
+    /// Whether an edit is the newest one.
+    fn edits(&mut self, p: u8, s: u64, edit: usize) -> bool {
+        match self.newest.get(&(p, s)) {
+            Some(None) => false,
+            Some(Some(newest)) if edit < *newest => false,
+            _ => {
+                self.newest.insert((p, s), Some(edit));
+                true
+            }
         }
     }
 
@@ -227,28 +289,29 @@ proptest! {
         let mut now_ms = 1_800_000_000_000;
         let (mut disk, mut naive) = (Disk::new(now_ms, 1 << 20), Naive::default());
         for step in &steps {
-            let entry = match step.clone() {
+            match step.clone() {
                 Step::Say(p, s, text) => {
-                    Some(said_in(p, line(s, now_ms, &text), naive.terms(p, now_ms)))
+                    let entry = said_in(p, line(s, now_ms, &text), naive.terms(p, now_ms));
+                    disk.takes(p, s, None, entry, now_ms);
                 }
-                Step::Edit(p, s, text) => Some(change(p, s, Some(&text))),
-                Step::Delete(p, s) => Some(change(p, s, None)),
-                Step::Forget(p) => Some(Entry::Forget(conversation(p))),
-                Step::Log(..) | Step::Kept(..) => None,
-                Step::Later(ms) => {
-                    now_ms += ms;
-                    None
+                Step::Edit(p, s, edit) => {
+                    disk.takes(p, s, version(Some(edit)), change(p, s, Some(EDITS[edit])), now_ms);
                 }
-                Step::Tidy => {
-                    disk.tidy(now_ms);
-                    None
+                Step::Edited(p, s, edit) => {
+                    let message = Message { edited: true, ..line(s, now_ms, EDITS[edit]) };
+                    let entry = said_in(p, message, naive.terms(p, now_ms));
+                    disk.takes(p, s, version(Some(edit)), entry, now_ms);
                 }
-                Step::Restart => {
-                    disk.restarts(now_ms);
-                    None
+                Step::Delete(p, s) => disk.takes(p, s, version(None), change(p, s, None), now_ms),
+                Step::Forget(p) => {
+                    disk.changes.forget(&conversation(p));
+                    disk.add(Entry::Forget(conversation(p)), now_ms);
                 }
-            };
-            entry.into_iter().for_each(|entry| disk.add(entry, now_ms));
+                Step::Log(..) | Step::Kept(..) => {}
+                Step::Later(ms) => now_ms += ms,
+                Step::Tidy => disk.tidy(now_ms),
+                Step::Restart => disk.restarts(now_ms),
+            }
             naive.does(step, now_ms);
             let index = disk.index();
             for (p, text) in (0..3).flat_map(|p| ["tea", "grun CAKE", "half-past"].map(|t| (p, t))) {
@@ -267,7 +330,7 @@ proptest! {
 fn what_is_not_to_be_there_leaves_the_disk() {
     let now_ms = 1_800_000_000_000;
     let mut disk = Disk::new(now_ms, 1 << 20);
-    let until = |until_ms| Terms { log: None, until_ms: Some(until_ms) };
+    let until = |until_ms| Terms { until_ms: Some(until_ms), ..Terms::default() };
     for (seq, word) in [(1, "edited"), (2, "deleted"), (3, "old"), (4, "stays")] {
         let terms = until(if word == "old" { now_ms + 1 } else { now_ms + 2 * DAY_MS });
         disk.add(said_in(0, line(seq, now_ms, word), terms), now_ms);
@@ -326,10 +389,76 @@ fn the_file_has_its_bound_and_the_newest_lines_stay() {
     assert_eq!(disk.index().search(&conversation(0), "tea", 0, None).0.len(), 1);
 }
 
+/// A private message of this person to bob, in the conversation with him.
+fn own(number: u64, text: &str) -> Message {
+    Message { id: MsgId(u128::from(number).to_be_bytes()), ..line(number, 7, text) }
+}
+
+/// A signed message in somebody's conversation with this person, or in a channel.
+fn of(conversation: &str, from: &str, number: u64, read_ms: i64) -> Entry {
+    let message = Message { from: from.parse().unwrap(), ..own(number, "made up") };
+    let terms = Terms { read_ms, ..Terms::default() };
+    Entry::of(&conversation.parse().unwrap(), &message, None, terms).unwrap()
+}
+
+fn found(disk: &Disk, conversation: &str, text: &str) -> usize {
+    disk.index().search(&conversation.parse().unwrap(), text, 0, None).0.len()
+}
+
+#[test]
+fn a_flood_costs_only_itself_also_over_many_rewrites() {
+    let tea = format!("#tea~{}", "0".repeat(26));
+    let mut disk = Disk::new(0, 400_000);
+    let real = |number| Terms { read_ms: number as i64, ..Terms::default() };
+    for number in 0..20 {
+        let message = own(number, "my own words");
+        let conversation = "@bob".parse().unwrap();
+        disk.add(Entry::of(&conversation, &message, None, real(number)).unwrap(), 0);
+        disk.add(of("@bob", "bob", 100 + number, number as i64), 0);
+        disk.add(of(&tea, "carol", 200 + number, number as i64), 0);
+        // Carol has written, and got no answer.
+        disk.add(of("@carol", "carol", 300 + number % 2, number as i64), 0);
+    }
+    let before = ["@bob", &tea, "@carol"].map(|conversation| {
+        found(&disk, conversation, "made up") + found(&disk, conversation, "words")
+    });
+    assert_eq!(before, [40, 20, 2]);
+    let mut rewrites = 0;
+    for number in 1_000..4_000u64 {
+        let (invented, now_ms) = (format!("made{number}"), number as i64 / 500);
+        let flood = [
+            of(&format!("@{invented}"), &invented, number, now_ms),
+            of(&tea, &invented, number, now_ms),
+            of(&tea, "mallory", number, now_ms),
+            of("@mallory", "mallory", number, now_ms),
+        ];
+        let bytes = disk.bytes().len();
+        disk.log.add(&mut disk.folder, &flood, now_ms).unwrap();
+        rewrites += usize::from(disk.bytes().len() < bytes);
+        assert!(disk.bytes().len() <= 400_000);
+        if number % 1_000 == 0 {
+            disk.restarts(now_ms);
+        }
+    }
+    assert!(rewrites > 10, "{rewrites}");
+    let after = ["@bob", &tea, "@carol"].map(|conversation| {
+        let is_real = |line: &Message| !line.from.as_str().starts_with("ma");
+        let index = disk.index();
+        let lines = index.entries().filter_map(|entry| match entry {
+            Entry::Line(at, line) if at == conversation.parse().unwrap() => Some(line.message),
+            _ => None,
+        });
+        lines.filter(is_real).count()
+    });
+    assert_eq!(after, before);
+    // Half of the room is used: nothing that was read at one time is gone as a whole.
+    assert!(disk.index().entries().count() > 80 + 40, "{}", disk.index().entries().count());
+}
+
 #[test]
 fn nothing_that_a_server_tells_pushes_out_what_somebody_has_signed() {
     let mut disk = Disk::new(0, 100_000);
-    let terms = |log| Terms { log: Some(LogId(log)), until_ms: None };
+    let terms = |log| Terms { log: Some(LogId(log)), ..Terms::default() };
     disk.add(said_in(0, line(1, 7, "the signed tea"), terms(1)), 0);
     // Other lines under its seq, in this log and in another one, and under its id.
     for (log, id) in [(1, 2), (9, 3), (9, 1)] {

@@ -1,0 +1,151 @@
+//! What the senders of sealed messages have made of them since: an edit, or a deletion. A server
+//! that delivers a message as it was before is found out by it. Pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use super::shares::{Item, fitting};
+use crate::chat::{Kind, MsgId, Target, UserName};
+use crate::crypto::header::Header;
+use crate::limits::CHANGES_MAX;
+
+/// The message that was changed: its conversation, its sender, its id.
+pub type Changed = (Target, UserName, MsgId);
+
+/// A signed edit or deletion. A later one is greater; nothing is later than a deletion.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Version {
+    deleted: bool,
+    /// By the sender's clock, in milliseconds since 1970.
+    time_ms: i64,
+    /// Of the edit. All deletions of a message are the same one.
+    id: MsgId,
+}
+
+/// The newest change of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Change {
+    version: Version,
+    /// When this client read it, in milliseconds since 1970.
+    read_ms: i64,
+}
+
+#[derive(Default)]
+pub struct Changes {
+    newest: BTreeMap<Changed, Change>,
+    /// Since they were stored last.
+    unstored: BTreeSet<Changed>,
+}
+
+impl Version {
+    /// The change that a message is; none where it changes nothing.
+    pub fn of(header: &Header) -> Option<Version> {
+        let time_ms = time_ms(header);
+        match header.kind {
+            Kind::Say | Kind::Me => None,
+            Kind::Edit { .. } => Some(Version { deleted: false, time_ms, id: header.id }),
+            Kind::Delete { .. } => {
+                Some(Version { deleted: true, time_ms: i64::MAX, id: MsgId([0; 16]) })
+            }
+        }
+    }
+}
+
+/// When a message was signed, by its sender's clock.
+pub fn time_ms(header: &Header) -> i64 {
+    header.time_ms.min(i64::MAX as u64) as i64
+}
+
+impl Changes {
+    /// As they were stored: of each message the last entry holds.
+    pub fn of(entries: Vec<(Changed, Option<Change>)>) -> Changes {
+        let mut changes = Changes::default();
+        for (changed, change) in entries {
+            match change {
+                Some(change) => changes.newest.insert(changed, change),
+                None => changes.newest.remove(&changed),
+            };
+        }
+        changes.shorten();
+        changes
+    }
+
+    /// Whether some are not stored yet.
+    pub fn waits(&self) -> bool {
+        !self.unstored.is_empty()
+    }
+
+    /// What is to be stored since the last call: new changes, and those that are forgotten.
+    pub fn take_unstored(&mut self) -> Vec<(Changed, Option<Change>)> {
+        let unstored = std::mem::take(&mut self.unstored).into_iter();
+        let entry = |changed: Changed| (changed.clone(), self.newest.get(&changed).copied());
+        unstored.map(entry).collect()
+    }
+
+    /// Everything, to be stored.
+    pub fn all(&self) -> Vec<(Changed, Option<Change>)> {
+        self.newest.iter().map(|(changed, change)| (changed.clone(), Some(*change))).collect()
+    }
+
+    /// A message, as its sender has signed it, or a change of it. Whether its sender has not
+    /// changed it since, as far as this client knows.
+    pub fn takes(&mut self, changed: Changed, version: Option<Version>, now_ms: i64) -> bool {
+        let known = self.newest.get(&changed).copied();
+        let before = known.map(|change| change.version);
+        if version > before
+            && let Some(version) = version
+        {
+            let read_ms = known.map_or(now_ms, |change| change.read_ms);
+            self.newest.insert(changed.clone(), Change { version, read_ms });
+            self.unstored.insert(changed);
+            if self.newest.len() > CHANGES_MAX {
+                self.shorten();
+            }
+        }
+        version >= before
+    }
+
+    /// The time of the newest edit of a message: the next one has to be later.
+    pub fn edited_ms(&self, changed: &Changed) -> Option<i64> {
+        let version = self.newest.get(changed)?.version;
+        (!version.deleted).then_some(version.time_ms)
+    }
+
+    #[cfg(test)]
+    pub fn count(&self) -> usize {
+        self.newest.len()
+    }
+
+    /// The user has left a conversation.
+    pub fn forget(&mut self, conversation: &Target) {
+        let of_conversation = |changed: &&Changed| changed.0 == *conversation;
+        let gone = self.newest.keys().filter(of_conversation).cloned().collect();
+        self.remove(gone);
+    }
+
+    /// More than there is room for: half of them go, those first that others could have made up.
+    fn shorten(&mut self) {
+        if self.newest.len() <= CHANGES_MAX {
+            return;
+        }
+        let items = self.newest.iter().map(|((conversation, from, _), change)| Item {
+            conversation,
+            from,
+            signed: true,
+            read_ms: change.read_ms,
+            since_ms: change.read_ms,
+            bytes: 1,
+        });
+        let items: Vec<_> = items.collect();
+        let stays = fitting(&items, CHANGES_MAX / 2);
+        let gone = self.newest.keys().zip(stays).filter(|(_, stays)| !stays);
+        let gone = gone.map(|(changed, _)| changed.clone()).collect();
+        self.remove(gone);
+    }
+
+    fn remove(&mut self, gone: BTreeSet<Changed>) {
+        self.newest.retain(|changed, _| !gone.contains(changed));
+        self.unstored.extend(gone);
+    }
+}
