@@ -6,6 +6,7 @@ pub mod at_rest;
 pub mod certificate;
 pub mod context;
 mod dhkem;
+pub mod file;
 pub mod handshake;
 mod handshake_error;
 pub mod header;

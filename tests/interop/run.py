@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
+import check_files
 import check_sealed
 import check_vectors
 import hop
@@ -418,6 +419,7 @@ def main():
     binary = str(Path(sys.argv[1]).resolve())
     check_vectors.main()
     check_sealed.main()
+    check_files.main()
     ana, ben = (rsa.generate_private_key(65537, 3072) for _ in range(2))
     with tempfile.TemporaryDirectory() as folder:
         world = World(binary, Path(folder))
