@@ -1,4 +1,5 @@
-//! Every limit, named once with its unit and settable under `"limits"` in config.json.
+//! Every limit, named once with its unit. Those in `Limits` are settable under `"limits"` in
+//! config.json; the constants are part of the protocol or of a bound that others depend on.
 
 use serde::{Deserialize, Serialize};
 
@@ -67,7 +68,7 @@ pub const ANSWER_MS: u64 = 25;
 
 macro_rules! limits {
     ($($(#[$doc:meta])* $name:ident: $kind:ty = $value:expr,)+) => {
-        /// The settable limits. Each field's document says what it bounds and why it is what it is.
+        /// The settable limits. Each field's document says what it bounds, and its unit.
         #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
         #[serde(default, deny_unknown_fields)]
         pub struct Limits {
@@ -142,7 +143,7 @@ limits! {
     /// Answers to the requests of one user, in bytes per second. The burst is ten times as many.
     answer_bytes_per_s: f64 = 262_144.0,
     /// Announced joins of one user, per second. The burst is ten times as many. Joins beyond the rate are not announced.
-    notices_per_s: f64 = 1.0,
+    joins_announced_per_s: f64 = 1.0,
     /// Logins of one user, per second. The burst is ten times as many.
     logins_per_s: f64 = 2.0,
     /// Conversations in which one user sends a first message, per hour. The burst is the same number.
@@ -242,7 +243,7 @@ impl Limits {
             ("requests_per_s", self.requests_per_s),
             ("histories_per_s", self.histories_per_s),
             ("answer_bytes_per_s", self.answer_bytes_per_s),
-            ("notices_per_s", self.notices_per_s),
+            ("joins_announced_per_s", self.joins_announced_per_s),
             ("logins_per_s", self.logins_per_s),
             ("conversations_per_h", self.conversations_per_h),
         ];

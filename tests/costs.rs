@@ -56,7 +56,7 @@ fn worst() -> Vec<Command> {
     let mark = |seq| ReadMark { to: lobby(), seq: Seq(seq) };
     let name = |number: u32| {
         // In every case that letters can have.
-        let letter = |(conversation, c): (usize, char)| match number >> conversation & 1 {
+        let letter = |(bit, c): (usize, char)| match number >> bit & 1 {
             1 => c.to_ascii_uppercase(),
             _ => c,
         };

@@ -579,7 +579,7 @@ fn a_key_that_no_handshake_has_proven_is_not_stored() {
     let bob = invited(&world, "bob", &genuine);
     bob.sees("you are in #lobby");
     drop(bob);
-    // Another spelling of the host is the same conversation.
+    // Another spelling of the host is the same address.
     let known = servers(&world, "bob");
     let port = world.address.rsplit_once(':').unwrap().1;
     for host in ["127.0.0.1.", "[::ffff:127.0.0.1]", "[::FFFF:7f00:1]"] {

@@ -136,7 +136,7 @@ pub fn may_against(by: Role, of: Role, act: Act) -> bool {
 }
 
 /// Whether `by` may take back what somebody of the role `decided` has decided, or put another in
-/// its conversation: an owner's word and the console's hold until one of them says otherwise.
+/// its place: an owner's word and the console's hold until one of them says otherwise.
 pub fn may_undo(by: Role, decided: Role) -> bool {
     by >= Role::Moderator && by >= decided.min(Role::Owner)
 }

@@ -80,14 +80,14 @@ pub fn from_file(
         if line.is_empty() {
             continue;
         }
-        let conversation = format!("line {}", number + 1);
+        let position = format!("line {}", number + 1);
         let (name, pin) = line
             .split_once(char::is_whitespace)
-            .ok_or_else(|| unreadable(&conversation, "a CHANNEL and its PIN in each line"))?;
+            .ok_or_else(|| unreadable(&position, "a CHANNEL and its PIN in each line"))?;
         let full = if name.starts_with('#') { name.to_owned() } else { format!("#{name}") };
         let name: ChannelName = full
             .parse()
-            .map_err(|error| unreadable(&format!("{conversation}: {error}"), "correct it"))?;
+            .map_err(|error| unreadable(&format!("{position}: {error}"), "correct it"))?;
         err!("working out the key of {name} ...");
         let key = PinChannel::derive(&Pin::new(pin.trim()), server, name.letters());
         let channel = engine.add_channel(key, &name);

@@ -1,6 +1,6 @@
 //! The format of an encrypted file: chunks of 64 KiB under a key of their own, in the STREAM
 //! construction (Hoang, Reyhanitabar, Rogaway, Vizar: "Online Authenticated-Encryption and its
-//! Nonce-Reuse Misuse-Resistance", CRYPTO 2015), as age uses it. docs/protocol.md, "Files".
+//! Nonce-Reuse Misuse-Resistance", CRYPTO 2015), as age uses it. docs/protocol.md, "Encrypted files".
 
 use zeroize::Zeroizing;
 

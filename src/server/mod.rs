@@ -147,9 +147,9 @@ fn start_jobs(context: &Arc<Context>, watch: UsersWatch) -> anyhow::Result<ctl::
 fn open_admission(context: &Arc<Context>, listener: Listener) -> anyhow::Result<JoinHandle<()>> {
     let next = AtomicU64::new(1);
     let own = Arc::clone(context);
-    let serve = move |stranger: KeyHolder| {
+    let serve = move |holder: KeyHolder| {
         let id = SessionId(next.fetch_add(1, Ordering::Relaxed));
-        let entered = session::enter(&own, stranger, id)?;
+        let entered = session::enter(&own, holder, id)?;
         Some(Box::new(move || entered.serve()) as admission::Stay)
     };
     let serve: admission::Serve = Arc::new(serve);

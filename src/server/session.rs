@@ -79,12 +79,12 @@ pub struct Entered {
 }
 
 /// Lets a peer in that has proven its key; none where it may not come in, and was told why.
-pub fn enter(context: &Arc<Context>, stranger: KeyHolder, id: SessionId) -> Option<Entered> {
-    let Some((user, device)) = context.accounts.admit(&stranger.key) else {
-        not_admitted(context, stranger);
+pub fn enter(context: &Arc<Context>, holder: KeyHolder, id: SessionId) -> Option<Entered> {
+    let Some((user, device)) = context.accounts.admit(&holder.key) else {
+        not_admitted(context, holder);
         return None;
     };
-    let KeyHolder { login, key, mut reader, outgoing, waiting, peer } = stranger;
+    let KeyHolder { login, key, mut reader, outgoing, waiting, peer } = holder;
     // Dropped before the peer has entered, it penalises the source.
     let registered = waiting.registered();
     let address = peer.ip();
@@ -177,9 +177,9 @@ impl Entered {
     }
 }
 
-/// Tells a stranger, inside the channel, what to do to be let in.
-fn not_admitted(context: &Context, stranger: KeyHolder) {
-    let KeyHolder { login, key, outgoing, waiting, peer, .. } = stranger;
+/// Tells a client whose key is not registered, inside the channel, what to do to be let in.
+fn not_admitted(context: &Context, holder: KeyHolder) {
+    let KeyHolder { login, key, outgoing, waiting, peer, .. } = holder;
     let fingerprint = key.fingerprint();
     let from = server_log::address(peer);
     log::info!("not admitted: {} from {from} with {fingerprint}", login.name);

@@ -94,7 +94,7 @@ impl World {
             requests_per_s: 1e6,
             bytes_per_s: 1e12,
             answer_bytes_per_s: 1e12,
-            notices_per_s: 1e6,
+            joins_announced_per_s: 1e6,
             logins_per_s: 1e6,
             conversations_per_h: 1e6,
             sessions_per_user_max: 1_000,

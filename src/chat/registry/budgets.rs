@@ -10,82 +10,69 @@ use crate::limits::Limits;
 /// An hour, for budgets that refill slowly.
 const HOUR_MS: u64 = 3_600_000;
 
-/// The token buckets of one person.
-pub(super) struct Budgets {
+/// Burst and rate per second of a limit per second.
+fn tenfold(per_s: f64) -> (f64, f64) {
+    (per_s * 10.0, per_s)
+}
+
+/// Burst and rate per second of a limit per hour.
+fn hourly(per_h: f64) -> (f64, f64) {
+    (per_h, per_h / 3_600.0)
+}
+
+/// One row for each bucket: its name, and its burst and rate per second by the limits.
+macro_rules! budgets {
+    ($limits:ident; $($(#[$doc:meta])* $name:ident: $size:expr,)+) => {
+        /// The token buckets of one person.
+        pub(super) struct Budgets {
+            $($(#[$doc])* pub $name: Bucket,)+
+        }
+
+        impl Budgets {
+            pub fn new($limits: &Limits, now: Stamp) -> Budgets {
+                let bucket = |(burst, per_s)| Bucket::new(burst, per_s, now);
+                Budgets { $($name: bucket($size),)+ }
+            }
+
+            /// Applies other limits; what was taken stays taken.
+            pub fn retune(&mut self, $limits: &Limits) {
+                $(
+                    let (burst, per_s) = $size;
+                    self.$name.retune(burst, per_s);
+                )+
+            }
+
+            /// Whether nothing is spent or owed, so that forgetting them gives nobody anything.
+            pub fn are_full(&self, now: Stamp) -> bool {
+                [$(&self.$name),+].into_iter().all(|bucket| bucket.is_full(now))
+            }
+
+            /// All buckets.
+            #[cfg(test)]
+            pub fn all(&mut self) -> Vec<&mut Bucket> {
+                vec![$(&mut self.$name),+]
+            }
+        }
+    };
+}
+
+budgets! {
+    limits;
     /// Messages and topics: whatever others are shown.
-    pub lines: Bucket,
+    lines: (limits.lines_burst.into(), limits.lines_per_s),
     /// Bytes of those.
-    pub bytes: Bucket,
-    pub requests: Bucket,
-    pub histories: Bucket,
+    bytes: tenfold(limits.bytes_per_s),
+    requests: tenfold(limits.requests_per_s),
+    histories: tenfold(limits.histories_per_s),
     /// Bytes that were sent in answer to requests. It may fall below zero.
-    pub answers: Bucket,
-    /// Joins that do not wait for `answers`: a client that comes back joins all its channels.
-    pub rejoins: Bucket,
+    answers: tenfold(limits.answer_bytes_per_s),
+    /// Joins that do not wait for `answers`: a client that reconnects joins all its channels.
+    rejoins: hourly(limits.channels_per_user_max as f64),
     /// Joins that are announced.
-    pub notices: Bucket,
-    pub logins: Bucket,
+    announced_joins: tenfold(limits.joins_announced_per_s),
+    logins: tenfold(limits.logins_per_s),
     /// Conversations and channels in which this person is the first to write.
-    pub conversations: Bucket,
-}
-
-/// Burst and rate per second of each bucket, in the order of the fields.
-fn sizes(limits: &Limits) -> [(f64, f64); 9] {
-    let tenfold = |per_s: f64| (per_s * 10.0, per_s);
-    let hourly = |per_h: f64| (per_h, per_h / 3_600.0);
-    [
-        (limits.lines_burst.into(), limits.lines_per_s),
-        tenfold(limits.bytes_per_s),
-        tenfold(limits.requests_per_s),
-        tenfold(limits.histories_per_s),
-        tenfold(limits.answer_bytes_per_s),
-        hourly(limits.channels_per_user_max as f64),
-        tenfold(limits.notices_per_s),
-        tenfold(limits.logins_per_s),
-        hourly(limits.conversations_per_h),
-    ]
-}
-
-impl Budgets {
-    pub fn new(limits: &Limits, now: Stamp) -> Budgets {
-        let buckets = sizes(limits).map(|(burst, per_s)| Bucket::new(burst, per_s, now));
-        let [lines, bytes, requests, histories, answers, rejoins, notices, logins, conversations] =
-            buckets;
-        Budgets {
-            lines,
-            bytes,
-            requests,
-            histories,
-            answers,
-            rejoins,
-            notices,
-            logins,
-            conversations,
-        }
-    }
-
-    /// Whether nothing is spent or owed, so that forgetting them gives nobody anything.
-    pub fn are_full(&self, now: Stamp) -> bool {
-        let Budgets { lines, bytes, requests, histories, answers, .. } = self;
-        let Budgets { rejoins, notices, logins, conversations, .. } = self;
-        let all =
-            [lines, bytes, requests, histories, answers, rejoins, notices, logins, conversations];
-        all.into_iter().all(|bucket| bucket.is_full(now))
-    }
-
-    /// Other limits from now on; what was taken stays taken.
-    pub fn retune(&mut self, limits: &Limits) {
-        for (bucket, (burst, per_s)) in self.all().into_iter().zip(sizes(limits)) {
-            bucket.retune(burst, per_s);
-        }
-    }
-
-    /// All buckets, in the order of the fields.
-    pub fn all(&mut self) -> [&mut Bucket; 9] {
-        let Budgets { lines, bytes, requests, histories, answers, .. } = self;
-        let Budgets { rejoins, notices, logins, conversations, .. } = self;
-        [lines, bytes, requests, histories, answers, rejoins, notices, logins, conversations]
-    }
+    conversations: hourly(limits.conversations_per_h),
 }
 
 /// The channels with a PIN that a person has joined within the last hour and did not know before. A

@@ -90,7 +90,7 @@ impl Registry {
         let first = new && seat.sessions == 1;
         if first {
             // Nobody tries a PIN unseen.
-            let told = user.budgets.notices.take(1.0, now).is_ok() || strange;
+            let told = user.budgets.announced_joins.take(1.0, now).is_ok() || strange;
             seat.silent = user.muted || !told;
         }
         let silent = seat.silent;

@@ -68,7 +68,7 @@ impl Model {
                 vec![Action::Output(Output::Timestamps(self.timestamps))]
             }
             SlashCommand::Clear => vec![Action::Output(Output::Clear)],
-            SlashCommand::Set(Setting::Output) => vec![Action::SetSearch(None)],
+            SlashCommand::Set(Setting::Show) => vec![Action::SetSearch(None)],
             SlashCommand::Set(Setting::Search(on)) => vec![Action::SetSearch(on)],
             SlashCommand::Set(Setting::Screen(_)) | SlashCommand::Screen(_) => {
                 vec![error("this is for the full screen".into())]

@@ -145,7 +145,7 @@ pub fn set(operands: &str) -> Parsed<'_> {
     let (key, value) = operands.split_once(char::is_whitespace).unwrap_or((operands, ""));
     let value = value.trim();
     let setting = match key {
-        "" => Setting::Output,
+        "" => Setting::Show,
         "search" => Setting::Search(some(value).map(|_| switch(key, value)).transpose()?),
         "bell" => Setting::Screen(ScreenSetting::Bell(switch(key, value)?)),
         "mouse" => Setting::Screen(ScreenSetting::Mouse(switch(key, value)?)),

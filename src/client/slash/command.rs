@@ -128,7 +128,7 @@ pub enum Notifications {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Setting {
     /// Shows all of them.
-    Output,
+    Show,
     /// Shows the setting, or changes it.
     Search(Option<bool>),
     Screen(ScreenSetting),

@@ -42,7 +42,7 @@ use source::Source;
 use table::{Bounds, Full, Held, Origin, Stage, Standing, Table};
 use unauthenticated::Unauthenticated;
 
-/// A admission that has not looked for this long is stuck.
+/// An admission thread that has not polled for this long is stuck, in milliseconds.
 const SLEEP_MS_MAX: u64 = 5_000;
 /// That the server is full is logged once in this time.
 const FULL_MS: u64 = 60_000;

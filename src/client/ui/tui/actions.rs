@@ -253,7 +253,7 @@ impl App {
                 self.flash(if self.look.names { "names are coloured" } else { "names are plain" });
             }
             SlashCommand::Screen(ScreenCommand::Notify(notify)) => self.notify(*notify),
-            SlashCommand::Set(Setting::Output) => {
+            SlashCommand::Set(Setting::Show) => {
                 self.notice(self.windows.current(), self.settings.to_string());
                 // What holds for every user interface is told behind it.
                 return false;
