@@ -206,8 +206,8 @@ fn registry(criterion: &mut Criterion) {
     let retention = Box::new(|_: &Conversation| Retention::Forever);
     let configured = Box::new(|_: &_| false);
     let forgets = Box::new(|_: &Conversation| false);
-    let (kept, passing) = (LogId(1), LogId(2));
-    let rules = Rules { limits, retention, configured, forgets, kept, passing };
+    let (persistent, ephemeral) = (LogId(1), LogId(2));
+    let rules = Rules { limits, retention, configured, forgets, persistent, ephemeral };
     let mut registry = Registry::new(rules, Seq(0));
     for number in 0..1_000 {
         let name = format!("person{number}").parse().unwrap();

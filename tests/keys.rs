@@ -306,7 +306,7 @@ fn a_key_that_cannot_be_registered_is_refused_with_its_reason() {
         (&private, &["--as", "bob"], 3, "this is a private key"),
         (half, &["--as", "bob"], 3, "not an RSA key in PEM form (it breaks off)"),
         (&bob.to_pem(), &[], 2, "the user's name is missing"),
-        (&bob.to_pem(), &["--as", "b b"], 2, "a name has letters"),
+        (&bob.to_pem(), &["--as", "b b"], 2, "names contain only letters"),
         ("hello", &[], 3, "a key line begins with pychat-key1."),
         ("pychat-key1.bob", &[], 3, "the line is incomplete"),
         (cut, &[], 3, "the line is incomplete: 402 of 584 characters"),

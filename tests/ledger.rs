@@ -29,7 +29,7 @@ fn history_and_search_outlive_the_server() {
     bob.types("/search tea green");
     bob.sees("server| 1 line");
     bob.types("/history 10x");
-    bob.sees("a time is written");
+    bob.sees("a time span is written");
     bob.types("/history 1h");
     bob.sees("server| 2 lines");
 }
@@ -116,7 +116,7 @@ fn a_full_mailbox_is_refused_to_the_sender() {
     for number in 1..=3 {
         alice.types(&format!("/pm bob number {number}"));
     }
-    alice.sees("bob is away and has 2 messages of yours waiting");
+    alice.sees("bob is offline with 2 messages of yours waiting");
     let bob = world.client("bob", &["--plain"]);
     bob.sees("alice: number 2");
     alice.types("/retry");
@@ -161,7 +161,7 @@ fn lines_are_edited_and_deleted_by_their_senders() {
     bob.types("/edit not mine");
     bob.sees("you have said nothing");
     bob.types("/delete 1");
-    bob.sees("only one's own lines");
+    bob.sees("only your own messages");
     alice.types("/delete");
     bob.sees("alice (deleted a line)");
     let carol = world.enters("carol");
@@ -252,10 +252,10 @@ fn with_history_off_nothing_is_on_disk_and_a_short_drop_loses_nothing() {
     let bob = world.client("bob", &["--plain"]);
     bob.sees("alice: while bob is away");
     alice.types("/pm carol hi");
-    alice.sees("nobody here is called carol");
+    alice.sees("no user is called carol");
     world.admit("carol");
     alice.types("/pm carol hi");
-    alice.sees("this server keeps no private messages");
+    alice.sees("this server does not store private messages");
     assert!(!world.home().join("data/ledger.db").exists());
     assert_eq!(world.found_in("home", "zebramarker"), 0);
 }
@@ -301,7 +301,7 @@ fn what_retention_removed_is_in_nobodys_mailbox() {
         alice.sees(&format!("You -> bob: {text}"));
     }
     alice.types("/pm bob three");
-    alice.sees("as many as one sender may leave");
+    alice.sees("the most per sender");
     world.until("both lines are too old", || {
         let told = world.operator(&["ctl", "retention", "--dry-run"]).1;
         told.contains("2 lines of 1 conversations")
@@ -353,7 +353,7 @@ fn a_full_disk_refuses_lines_and_the_talk_goes_on() {
     let bob = world.enters("bob");
     let text = "x".repeat(8_000);
     let mut sent = 0;
-    while alice.shown().iter().all(|line| !line.contains("the server cannot store lines now")) {
+    while alice.shown().iter().all(|line| !line.contains("the server cannot store messages now")) {
         alice.types(&text);
         sent += 1;
         assert!(sent < 60, "the disk never got full");
@@ -395,10 +395,10 @@ fn a_sync_that_fails_leaves_nobody_with_a_lie() {
     fs::write(&failing, "").unwrap();
     alice.types("in doubt");
     world.server.is_told("the disk failed while it synced");
-    alice.sees("whether this line is stored shows when its operator has started it again");
+    alice.sees("a restart of the server will show whether this message is stored");
     fs::remove_file(&failing).unwrap();
     alice.types("too late");
-    alice.sees("the server cannot store lines now");
+    alice.sees("the server cannot store messages now");
     alice.types("/whois bob");
     alice.sees("bob on main");
     assert_eq!((alice.seen("You: in doubt"), bob.seen("in doubt")), (0, 0), "no answer is known");
@@ -422,7 +422,7 @@ fn who_only_sends_is_told_what_a_failing_disk_leaves_open() {
     fs::write(&failing, "").unwrap();
     let mut alice = world.client("alice", &["--send", "in doubt"]);
     assert_eq!(alice.ends().code(), Some(8), "{:?}", alice.told());
-    alice.is_told("whether this line is stored");
+    alice.is_told("whether this message is stored");
 }
 
 #[test]
@@ -439,7 +439,7 @@ fn a_sync_that_fails_while_old_lines_are_removed_is_no_better() {
     assert!(!ok, "{told}");
     fs::remove_file(&failing).unwrap();
     alice.types("too late");
-    alice.sees("the server cannot store lines now");
+    alice.sees("the server cannot store messages now");
     assert_eq!(alice.seen("You: too late"), 0);
 }
 

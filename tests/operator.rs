@@ -23,18 +23,18 @@ fn server_with_roles() -> (World, [world::Program; 3]) {
 fn power_goes_downwards_from_the_chat() {
     let (world, [mut olga, mut mona, mut bob]) = server_with_roles();
     bob.types("/kick mona");
-    bob.sees("any operator's word: not for a member");
+    bob.sees("any operator command: not allowed for a member");
     mona.types("/op bob");
-    mona.sees("op: not for a moderator");
+    mona.sees("op: not allowed for a moderator");
     mona.types("/ban olga 1h");
-    mona.sees("olga is owner here: not for a moderator to ban");
+    mona.sees("olga is owner here: not allowed for a moderator");
     mona.types("/ban mona");
     mona.sees("that is you");
     mona.types("/ban 127.0.0.0/8");
     mona.sees("that is you");
     for slip in ["1x", "-1d", "+2h", ".5h"] {
         mona.types(&format!("/ban bob {slip} noise"));
-        mona.sees(&format!("{slip}: a time is written"));
+        mona.sees(&format!("{slip}: a time span is written"));
     }
     let (_, list) = world.operator(&["ctl", "banlist"]);
     assert!(list.contains("nobody is banned"), "{list}");
@@ -42,12 +42,12 @@ fn power_goes_downwards_from_the_chat() {
     olga.sees("bob is moderator now");
     bob.sees("you are moderator here now");
     bob.types("/kick mona");
-    bob.sees("mona is moderator here: not for a moderator to kick");
+    bob.sees("mona is moderator here: not allowed for a moderator");
     olga.types("/deop bob");
     bob.sees("you are member here now");
     bob.types("/banlist");
     bob.shows("refused a second time", |lines| {
-        lines.iter().filter(|line| line.contains("not for a member")).count() == 2
+        lines.iter().filter(|line| line.contains("not allowed for a member")).count() == 2
     });
     olga.types("/announce tea at five");
     bob.sees("server| olga announces: tea at five");

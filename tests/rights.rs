@@ -30,7 +30,7 @@ fn request(act: &str) -> String {
         "resume, read" => typed(r##""read","conversations":[{"to":"#lobby","seq":"1"}]"##),
         // The client asks and tells these by itself.
         "exit" | "keys" | "certify" => String::new(),
-        "any operator's word" => operate(r#""help""#),
+        "any operator command" => operate(r#""help""#),
         "shutdown" => operate(r#""shutdown","never""#),
         "stats, users, retention, erase ..." => operate(r#""stats""#),
         word => operate(&format!("{word:?}")),
@@ -78,7 +78,7 @@ fn may(client: &mut Program, act: &str, asked: &mut usize) -> bool {
     client.sees(&format!("asked{asked}\""));
     let denied = |line: &String| {
         let object: Value = serde_json::from_str(line).unwrap();
-        let right = object["hint"].as_str().is_some_and(|hint| hint.contains("not for a"));
+        let right = object["hint"].as_str().is_some_and(|hint| hint.contains("not allowed for a"));
         object["type"] == "refused"
             && (object["code"] == "muted" || (object["code"] == "forbidden" && right))
     };
@@ -127,7 +127,7 @@ fn every_cell_of_the_table_holds() {
         assert_eq!(cells[3], operate, "{act} by the console");
         if operate && !act.contains(' ') {
             let (_, told) = world.operator(&["ctl", act, "never"]);
-            assert!(!told.contains("not for a"), "{act}: {told}");
+            assert!(!told.contains("not allowed for a"), "{act}: {told}");
         }
     }
     // Who is banned gets no session.
@@ -180,7 +180,7 @@ fn every_cell_of_what_is_done_to_others_holds() {
             let before = decided();
             let refused = says(&world, actors[column].as_mut(), &[act, target]);
             let denied = refused.is_some_and(|hint| {
-                hint.contains("not for a")
+                hint.contains("not allowed for a")
                     || hint.contains("only an owner")
                     || hint.contains("only pychat")
             });

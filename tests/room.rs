@@ -46,7 +46,7 @@ fn a_private_line_reaches_all_devices_and_nobody_else() {
     carol.sees("You: marker");
     assert_eq!(carol.seen("under the mat"), 0);
     alice.types("/pm nobody hi");
-    alice.sees("nobody here is called nobody");
+    alice.sees("no user is called nobody");
 }
 
 #[test]
@@ -146,7 +146,7 @@ fn a_long_line_is_refused_whole_and_harms_nobody() {
     let mut alice = world.enters("alice");
     let bob = world.enters("bob");
     alice.types(&"x".repeat(9_000));
-    alice.sees("a line may have 8192 bytes");
+    alice.sees("a message may have 8192 bytes");
     alice.types(&"\"".repeat(8_100));
     alice.types("still here");
     bob.sees("alice: still here");
@@ -161,7 +161,7 @@ fn the_operator_sees_kicks_says_and_stops() {
     let (_, channels) = world.operator(&["ctl", "channels"]);
     assert!(channels.contains("#lobby  2 members\n    alice\n    bob\n"), "{channels}");
     alice.types("/shutdown");
-    alice.sees("any operator's word: not for a member");
+    alice.sees("any operator command: not allowed for a member");
     world.operator(&["ctl", "say", "tea is ready"]);
     alice.sees("server| tea is ready");
     let (ok, _) = world.operator(&["ctl", "kick", "bob", "noise"]);

@@ -125,7 +125,7 @@ fn the_first_contact_is_inside_the_screen() {
     bob.types(&format!("\x15\x1b[200~{half}\r\n{rest}\x1b[201~\r"));
     bob.shows("Your name there? [bob]");
     bob.types("no name\r");
-    bob.shows("=!= a name has letters");
+    bob.shows("=!= names contain only letters");
     bob.types("\r");
     bob.shows("A passphrase for your new key?");
     bob.types("tall tree\r");

@@ -97,7 +97,7 @@ fn what_was_read_in_sealed_conversations_is_found_there_also_after_a_restart_and
     bob.types("/pm alice another kettle");
     bob.sees("You -> alice: another kettle");
     bob.types("/search kettle");
-    bob.sees("/set search on keeps it from now on");
+    bob.sees("/set search on starts one");
     bob.types("/exit");
     bob.ends();
     assert_eq!(kept(&world, "bob", &words), 0, "nor after the end");

@@ -98,7 +98,7 @@ fn a_users_shutdown_does_not_stop_the_server() {
     let mut alice = world.enters("alice");
     let mut bob = world.enters("bob");
     alice.types("/shutdown");
-    alice.sees("not for a member");
+    alice.sees("not allowed for a member");
     alice.types("//shutdown");
     bob.sees("alice: /shutdown");
     bob.types("still here");
@@ -119,7 +119,7 @@ fn no_pin_travels_and_nobody_bans_by_a_display_name() {
         assert_eq!(world.found_in(folder, "zebramarker"), 0, "{folder}");
     }
     alice.types("/ban bob");
-    alice.sees("not for a member");
+    alice.sees("not allowed for a member");
     bob.types("unharmed");
     alice.sees("bob: unharmed");
 }

@@ -209,7 +209,7 @@ fn the_first_contact_asks_on_a_terminal() {
     bob.types(&format!("{}\r", world.invite));
     bob.shows("Your name [bob]: ");
     bob.types("no name\r");
-    bob.shows("a name has letters");
+    bob.shows("names contain only letters");
     bob.types("\r");
     bob.shows("pychat-key1.bob.");
     bob.shows("waiting to be admitted");

@@ -28,7 +28,7 @@ fn are_two_lines(told: &str) {
 
 #[test]
 fn what_is_wrong_is_said_in_two_lines() {
-    let time = "a time is written 45s, 10m, 2h, 7d, 3w, 6mo, 1y or 1d12h: nothing was done\nhint:  \
+    let time = "a time span is written 45s, 10m, 2h, 7d, 3w, 6mo, 1y or 1d12h: nothing was done\nhint:  \
         pychat ctl --help";
     for (line, wanted) in [
         ("ctl ban bob -1d", format!("error: -1d: {time}").as_str()),
@@ -39,7 +39,7 @@ fn what_is_wrong_is_said_in_two_lines() {
         ("ctl stats --now --dry-run", "error: --now cannot be combined with --dry-run\n"),
         ("ctl stats --json --json", "error: --json is given twice\n"),
         ("users role bob admin", "error: <ROLE>: a role is owner, moderator or member\n"),
-        ("users remove a/b", "error: <NAME>: a name has letters"),
+        ("users remove a/b", "error: <NAME>: names contain only letters"),
         (
             "users show",
             "error: <NAME> is missing\nhint:  pychat users show [OPTIONS] <NAME>  (--help",
@@ -115,10 +115,10 @@ fn what_the_running_server_does_not_understand_is_said_alike() {
         ("kick", "whom? kick WHOM [REASON]"),
         ("kick 192.0.2.7/24", "192.0.2.7/24 "),
         ("ban bob", "nobody is registered as bob"),
-        ("ban bob 0d", "0d: a time is written 45s"),
-        ("ban bob +1d", "+1d: a time is written 45s"),
-        ("mute bob 1.5h", "1.5h: a time is written 45s"),
-        ("mute bob 101y", "101y: a time is written 45s"),
+        ("ban bob 0d", "0d: a time span is written 45s"),
+        ("ban bob +1d", "+1d: a time span is written 45s"),
+        ("mute bob 1.5h", "1.5h: a time span is written 45s"),
+        ("mute bob 101y", "101y: a time span is written 45s"),
         ("shutdown 10x", "a delay is written 10s, 5m or 1h"),
         ("retention tomorrow", "retention, retention dry-run or retention now"),
         ("erase a/b", "whose lines? erase NAME"),

@@ -1,4 +1,4 @@
-//! All that a client may ask. `docs/protocol.md` shows each as JSON.
+//! Requests of clients. `docs/protocol.md` shows each as JSON.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,7 +6,7 @@ use super::{
     ChannelName, Mark, MsgId, NewMessage, Opaque, SecretText, Seq, Target, TimeSpan, UserName,
 };
 
-/// Up to where a client has a conversation.
+/// The newest message of a conversation that a client has.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Position {
     pub to: Target,
@@ -14,23 +14,24 @@ pub struct Position {
     pub mark: Mark,
 }
 
-/// Up to where a person has read a conversation.
+/// The last message of a conversation that a user has read.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ReadMark {
     pub to: Target,
     pub seq: Seq,
 }
 
-/// One request of a client. Whatever names a `ref` gets its answer with the same `ref`.
+/// A request of a client. The answer repeats the request's `ref`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "lowercase")]
 pub enum Command {
-    /// A message for a channel or a person, or a change of one.
+    /// Sends a message to a channel or a user, or changes one.
     Say(NewMessage),
-    /// Sent once after the welcome by who announced the feature `resume`: what it has of the lobby
-    /// and of private conversations. What it lacks follows, then what is new.
+    /// Sent once after the welcome by clients with the feature `resume`: the newest messages they
+    /// have of the lobby and of private conversations. The server sends what is missing, then live
+    /// messages.
     Resume { conversations: Vec<Position> },
-    /// Enter a channel, which is made if nobody is in it. What follows `after` is told first.
+    /// Enters a channel and creates it if nobody is in it. Messages after `after` are sent first.
     Join {
         channel: ChannelName,
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -38,30 +39,30 @@ pub enum Command {
         #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
         reference: Option<String>,
     },
-    /// Leave a channel. The lobby cannot be left.
+    /// Leaves a channel. The lobby cannot be left.
     Part {
         channel: ChannelName,
         #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
         reference: Option<String>,
     },
-    /// Who is in a channel.
+    /// Lists the people in a channel.
     People {
         channel: ChannelName,
         #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
         reference: Option<String>,
     },
-    /// Which channels there are.
+    /// Lists the channels.
     Channels {
         #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
         reference: Option<String>,
     },
-    /// Fingerprints, devices and idle time of a person.
+    /// Shows fingerprints, devices and idle time of a user.
     Whois {
         name: UserName,
         #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
         reference: Option<String>,
     },
-    /// A channel's topic: shown without `text`, set with it.
+    /// Shows a channel's topic or, with `text`, sets it.
     Topic {
         channel: ChannelName,
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -69,15 +70,16 @@ pub enum Command {
         #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
         reference: Option<String>,
     },
-    /// This device's certificate, for whoever seals something for it.
+    /// Publishes this device's certificate, which others need to seal messages for it.
     Certify { certificate: Opaque },
-    /// Keys and certificates of people.
+    /// Requests keys and certificates of users.
     Keys {
         names: Vec<UserName>,
         #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
         reference: Option<String>,
     },
-    /// Lines of a conversation before `before`: at most `lines`, and none older than `span`.
+    /// Requests messages of a conversation before `before`: at most `lines`, none older than
+    /// `span`.
     History {
         to: Target,
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -89,7 +91,8 @@ pub enum Command {
         #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
         reference: Option<String>,
     },
-    /// Lines that hold all words of `text`, in one conversation or in all that the asker may read.
+    /// Finds messages with all words of `text`, in one conversation or in all that the user may
+    /// read.
     Search {
         text: String,
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -97,16 +100,15 @@ pub enum Command {
         #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
         reference: Option<String>,
     },
-    /// This person has read so far; all their devices are told.
+    /// Moves this user's read positions; the user's other sessions are notified.
     Read { conversations: Vec<ReadMark> },
-    /// Away with a reason, or back without one. Seen in `whois` and by who writes a private
-    /// message.
+    /// Marks the user as away with a reason, or as back without one. `whois` shows it, and so does
+    /// the client of whoever writes a private message.
     Away {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         text: Option<String>,
     },
-    /// An operator's word and what follows it: `["ban","bob","1h","noise"]`. Answered with a
-    /// notice.
+    /// An operator command and its arguments: `["ban","bob","1h","noise"]`. The answer is a notice.
     Operate {
         words: Vec<String>,
         #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
@@ -114,15 +116,15 @@ pub enum Command {
     },
     /// The answer to `Event::Password`, before the welcome.
     Password { password: SecretText },
-    /// The person leaves for good, rather than by a cut connection.
+    /// Ends the session for good: it is not kept for a resume, as it is after a lost connection.
     Quit,
-    /// A word that this server does not know: refused, never fatal.
+    /// An unknown request: refused, never fatal.
     #[serde(other)]
     Unknown,
 }
 
 impl Command {
-    /// What an answer to it names: a line's id, or the reference of another request.
+    /// Returns what an answer refers to: the id of a message, or the `ref` of another request.
     pub fn names(&self) -> (Option<MsgId>, Option<&String>) {
         match self {
             Command::Say(message) => (Some(message.id), None),

@@ -1,11 +1,11 @@
-//! Where lines live: a channel, or the private conversation of two people.
+//! Conversations: a channel, or the private messages of two users.
 
 use std::fmt;
 use std::str::FromStr;
 
 use super::{ChannelName, NameError, Target, UserName};
 
-/// A channel, or the private conversation of two people (in the order of their names).
+/// A channel, or a private conversation of two users, ordered by their names.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Conversation {
     Channel(ChannelName),
@@ -21,7 +21,7 @@ impl Conversation {
         }
     }
 
-    /// The conversation that `user` means by `target`.
+    /// Returns the conversation that `target` names for `user`.
     pub fn of(user: &UserName, target: Target) -> Conversation {
         match target {
             Target::Channel(channel) => Conversation::Channel(channel),
@@ -29,7 +29,7 @@ impl Conversation {
         }
     }
 
-    /// What `user` calls this conversation.
+    /// Returns the target by which `user` addresses this conversation.
     pub fn as_seen_by(&self, user: &UserName) -> Target {
         match self {
             Conversation::Channel(channel) => Target::Channel(channel.clone()),
@@ -38,7 +38,7 @@ impl Conversation {
         }
     }
 
-    /// The two people of a private conversation.
+    /// Returns the two users of a private conversation.
     pub fn people(&self) -> Option<[&UserName; 2]> {
         match self {
             Conversation::Channel(_) => None,
@@ -47,7 +47,7 @@ impl Conversation {
     }
 }
 
-/// For files: `#channel` with its whole tag, or `@one@other`.
+/// The form in files: `#channel` with its whole tag, or `@one@other`.
 impl fmt::Display for Conversation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -73,7 +73,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_conversation_is_the_same_for_both_and_is_read_back() {
+    fn a_conversation_is_equal_for_both_users_and_round_trips() {
         let (ana, bob): (UserName, UserName) = ("ana".parse().unwrap(), "bob".parse().unwrap());
         let conversation = Conversation::of(&ana, "@bob".parse().unwrap());
         assert_eq!(conversation, Conversation::of(&bob, "@ana".parse().unwrap()));

@@ -1,4 +1,4 @@
-//! All that a server may tell. `docs/protocol.md` shows each as JSON.
+//! Events that a server sends. `docs/protocol.md` shows each as JSON.
 
 use serde::{Deserialize, Serialize};
 
@@ -15,14 +15,14 @@ fn is_zero(value: &usize) -> bool {
     *value == 0
 }
 
-/// What the server knows of a conversation for the one who is told.
+/// The state of a conversation, as sent to one of its readers.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ConversationInfo {
     pub to: Target,
     pub log: LogId,
-    /// The newest line.
+    /// The seq of the newest message.
     pub last: Seq,
-    /// Up to here this person has read, on any device.
+    /// The last message that this user has read, on any device.
     pub read: Seq,
     pub retention: Retention,
 }
@@ -30,20 +30,20 @@ pub struct ConversationInfo {
 /// One row of `/channels`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ChannelInfo {
-    /// Who is not a member of a channel with a PIN is told its bare name.
+    /// The bare name where the channel has a PIN and the asking user is not a member.
     pub channel: ChannelName,
-    /// It has a PIN.
+    /// Whether the channel has a PIN.
     #[serde(default, skip_serializing_if = "is_false")]
     pub sealed: bool,
-    /// People, not sessions.
+    /// Counts people, not sessions.
     pub here: usize,
-    /// Whether the one who asked is a member.
+    /// Whether the asking session is a member.
     pub member: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub topic: Option<String>,
 }
 
-/// A registered key of a person, and the newest certificate that it has signed.
+/// A registered key of a user, and the newest certificate that it has signed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DeviceKey {
     pub device: DeviceName,
@@ -53,55 +53,54 @@ pub struct DeviceKey {
     pub certificate: Option<Opaque>,
 }
 
-/// One thing that a server tells.
+/// One event of a server.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "lowercase")]
 pub enum Event {
-    /// The first event: the login holds. Names are as the server has them.
+    /// The first event: the login succeeded. Names are spelled as registered.
     Welcome {
         name: UserName,
         device: DeviceName,
-        /// The server's version, for people.
+        /// The server's version, for display.
         version: String,
-        /// The longest text of a line, in bytes of UTF-8.
+        /// The longest text of a message, in bytes of UTF-8.
         text_bytes_max: usize,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         motd: Option<String>,
     },
-    /// Before the welcome: this person's password is wanted. `wrong` after a wrong one; a guess
-    /// within `retry_ms` is not looked at.
+    /// Sent before the welcome: the server needs this user's password. `wrong` after a wrong one;
+    /// the server ignores attempts within `retry_ms`.
     Password {
         wrong: bool,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         retry_ms: Option<u64>,
     },
     Message(Message),
-    /// A line that was sent again had been stored before: under this seq.
+    /// A message that was sent again is already stored, under this seq.
     Stored {
         id: MsgId,
         to: Target,
         seq: Seq,
     },
-    /// Lines between what was told before and what is told now are left out: `stored` ones can be
-    /// asked for, others are gone.
+    /// Messages are left out here. Those that are `stored` can be requested; others are deleted.
     Gap {
         to: Target,
         from_seq: Seq,
         to_seq: Seq,
         stored: bool,
     },
-    /// After `Resume`: the conversations that this person can read, beside channels.
+    /// The answer to `Resume`: the private conversations of this user, and the lobby.
     Conversations {
         conversations: Vec<ConversationInfo>,
     },
-    /// Another device of this person has read so far.
+    /// Another session of this user has read up to here.
     Read {
         to: Target,
         seq: Seq,
     },
-    /// The end of an answer to `History` or `Search`, whose lines came before it. Where `more`,
-    /// older ones are left; where `partial`, some were not looked at, because that would have cost
-    /// too much.
+    /// Ends an answer to `History` or `Search`, whose messages come before it. `more`: older
+    /// messages exist. `partial`: some messages were not searched, because the search became too
+    /// expensive.
     History {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         to: Option<Target>,
@@ -112,7 +111,7 @@ pub enum Event {
         #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
         reference: Option<String>,
     },
-    /// This session is now in a channel.
+    /// This session has entered a channel.
     Entered {
         channel: ChannelName,
         log: LogId,
@@ -120,7 +119,7 @@ pub enum Event {
         read: Seq,
         retention: Retention,
         people: Vec<UserName>,
-        /// People who are here and did not fit.
+        /// The number of people who are left out because the answer is full.
         #[serde(default, skip_serializing_if = "is_zero")]
         omitted: usize,
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -128,19 +127,19 @@ pub enum Event {
         #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
         reference: Option<String>,
     },
-    /// This session is no longer in a channel.
+    /// This session has left a channel.
     Parted {
         channel: ChannelName,
         #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
         reference: Option<String>,
     },
-    /// A person came into a channel; `here` people are in it now.
+    /// A user entered a channel, which has `here` people now.
     Joined {
         to: ChannelName,
         who: UserName,
         here: usize,
     },
-    /// A person's last session left a channel after `after_ms`; `reason` where one was given.
+    /// A user's last session left a channel after `after_ms`, with a `reason` if one was given.
     Left {
         to: ChannelName,
         who: UserName,
@@ -152,7 +151,7 @@ pub enum Event {
     People {
         channel: ChannelName,
         people: Vec<UserName>,
-        /// People who are here and did not fit.
+        /// The number of people who are left out because the answer is full.
         #[serde(default, skip_serializing_if = "is_zero")]
         omitted: usize,
         #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
@@ -160,8 +159,8 @@ pub enum Event {
     },
     Channels {
         channels: Vec<ChannelInfo>,
-        /// Channels that did not fit: those with the fewest people, none of them the asker's while
-        /// others can be left out.
+        /// The number of channels that are left out because the answer is full: those with the
+        /// fewest people, and the user's own last.
         #[serde(default, skip_serializing_if = "is_zero")]
         omitted: usize,
         #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
@@ -169,21 +168,21 @@ pub enum Event {
     },
     Whois {
         name: UserName,
-        /// `SHA256:...` of each registered key.
+        /// The fingerprint (`SHA256:...`) of each registered key.
         fingerprints: Vec<String>,
-        /// Devices that are connected now.
+        /// The devices that are connected.
         devices: Vec<DeviceName>,
-        /// Since the last line of this person; none when nobody is connected.
+        /// Time since this user's last message; absent when no session is connected.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         idle_ms: Option<u64>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         away: Option<String>,
-        /// The open channels that this person is in, and those with a PIN that the asker is in too.
+        /// The open channels of this user, and those with a PIN that the asking session is in too.
         channels: Vec<ChannelName>,
         #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
         reference: Option<String>,
     },
-    /// A person's keys: none where nobody is registered by the name. Where `more`, others follow.
+    /// A user's keys; empty for an unregistered name. `more`: further keys follow.
     Keys {
         name: UserName,
         keys: Vec<DeviceKey>,
@@ -192,7 +191,7 @@ pub enum Event {
         #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
         reference: Option<String>,
     },
-    /// The server has another key (SPKI, DER), with the signatures of the key before it and of the
+    /// The server's key was replaced by this one (SPKI, DER), signed by the previous key and by the
     /// new one.
     Successor {
         key: Opaque,
@@ -209,12 +208,12 @@ pub enum Event {
         who: Option<UserName>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         text: Option<String>,
-        /// How long the channel's lines are kept.
+        /// How long the channel's messages are stored.
         retention: Retention,
         #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
         reference: Option<String>,
     },
-    /// A request was not carried out. `id` names a line, `ref` any other request.
+    /// A request was refused. `id` names a message, `ref` any other request.
     Refused {
         code: Code,
         hint: String,
@@ -225,20 +224,21 @@ pub enum Event {
         #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
         reference: Option<String>,
     },
-    /// A word from the server or its operator, or the answer to an operator's own word.
+    /// A notice of the server or its operator, or the answer to an operator command.
     Notice {
         text: String,
         #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
         reference: Option<String>,
     },
-    /// The server ends the session; come back after `retry_ms`, or not at all where there is none.
+    /// The server ends the session. The client reconnects after `retry_ms`; without it, it does
+    /// not.
     Goodbye {
         code: Code,
         reason: String,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         retry_ms: Option<u64>,
     },
-    /// A word that this client does not know: skipped.
+    /// An unknown event: skipped.
     #[serde(other)]
     Unknown,
 }

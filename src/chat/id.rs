@@ -1,39 +1,39 @@
-//! Numbers that name things. On the wire they are text: a browser's numbers stop at 2^53.
+//! Identifiers. They are text on the wire, because JavaScript numbers are exact only up to 2^53.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// A message's position in its conversation: 1, 2, 3 and so on without a hole. Decimal text on the
+/// A message's position in its conversation: 1, 2, 3 and so on without gaps. Decimal text on the
 /// wire.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Seq(pub u64);
 
-/// One conversation's log from its first message on. A log that begins anew (kept in memory only,
-/// or brought back from a backup) has another id, so that nobody takes its seqs for those of the
-/// old one. 16 hex digits on the wire.
+/// The epoch of a conversation's log. A log that starts again (because it was in memory only, or
+/// restored from a backup) gets a new id, so that a client does not mistake its seqs for those of
+/// the old log. 16 hex digits on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LogId(pub u64);
 
-/// Up to where somebody has a log.
+/// A position in a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mark {
     pub log: LogId,
     pub seq: Seq,
 }
 
-/// A message's name, made by its sender: 128 random bits, 32 lower-case hex digits on the wire.
+/// A message's id, chosen by the sender: 128 random bits, 32 lower-case hex digits on the wire.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MsgId(pub [u8; 16]);
 
 const HEX: &[u8; 16] = b"0123456789abcdef";
 
-/// One authenticated connection of this server's run. Never on the wire.
+/// An authenticated connection, unique while the server runs. Never on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SessionId(pub u64);
 
-/// The text is not an id of the wanted form.
+/// The text is not an id of the expected form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct IdError(&'static str);
@@ -71,9 +71,9 @@ impl FromStr for LogId {
 }
 
 impl MsgId {
-    /// Hands its digits to `take`.
+    /// Calls `take` with the id's digits.
     fn with_digits<T>(&self, take: impl FnOnce(&str) -> T) -> T {
-        // Each line is told with its id: a table, and no formatting of numbers.
+        // Every message is sent with its id: a table is faster than formatting numbers.
         let mut hex = [0; 32];
         for (pair, byte) in hex.chunks_exact_mut(2).zip(self.0) {
             pair[0] = HEX[usize::from(byte >> 4)];
@@ -120,7 +120,7 @@ impl FromStr for MsgId {
     }
 }
 
-/// Serde as text, by `Display` and `FromStr`.
+/// Implements serde as text, by `Display` and `FromStr`.
 macro_rules! as_text {
     ($($kind:ty),+) => {$(
         impl serde::Serialize for $kind {
@@ -133,7 +133,7 @@ macro_rules! as_text {
     )+};
 }
 
-/// Read from a text by `FromStr`.
+/// Implements `Deserialize` from text, by `FromStr`.
 macro_rules! read_text {
     ($($kind:ty),+) => {$(
         impl<'de> serde::Deserialize<'de> for $kind {

@@ -1,5 +1,5 @@
-//! Names that look alike. People tell each other apart by what they see: the server registers no two names
-//! that look alike, and a client trusts none at the first meeting that looks like one it knows.
+//! Names that look alike. The server registers no two names that look alike, and a client does not
+//! trust a new name on first use if it looks like one it knows.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -8,22 +8,22 @@ use unicode_security::skeleton;
 
 use super::UserName;
 
-/// Words by which the program itself names somebody: no person is called so.
+/// Words by which the program itself names somebody: no user can have them as a name.
 const WORDS: [&str; 7] = ["console", "lobby", "moderator", "operator", "owner", "server", "you"];
 
-/// What a name looks like, without being it.
+/// What a name looks like without being equal to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Alike {
     Person(UserName),
     Word(&'static str),
 }
 
-/// The names that are known, by how they look.
+/// Known names, indexed by their looks.
 #[derive(Default)]
 pub struct Looks(HashMap<String, UserName>);
 
 impl Looks {
-    /// Of names that look alike the first one counts.
+    /// Adds a name; of names that look alike, the first one stays.
     pub fn add(&mut self, name: &UserName) {
         for look in looks(name.as_str()) {
             self.0.entry(look).or_insert_with(|| name.clone());
@@ -34,7 +34,7 @@ impl Looks {
         self.0.retain(|_, known| known != name);
     }
 
-    /// The known name, or the word, that a name looks like.
+    /// Returns the known name, or the reserved word, that a name looks like.
     pub fn alike(&self, name: &UserName) -> Option<Alike> {
         let looks = looks(name.as_str());
         let known: Vec<_> = looks.iter().filter_map(|look| self.0.get(look)).collect();
@@ -46,12 +46,13 @@ impl Looks {
     }
 }
 
-/// Whether a name looks like a word that names no person.
+/// Whether a name looks like a reserved word.
 pub fn is_word(name: &UserName) -> bool {
     word(&looks(name.as_str())).is_some()
 }
 
-/// Letters of a name that the other one does not have, by their numbers: on a screen they look the same.
+/// Lists the letters of a name that the other one does not have, as code points: on a screen they
+/// look the same.
 pub fn odd_letters(name: &UserName, other: &str) -> String {
     let (name, other) = (name.as_str().to_lowercase(), other.to_lowercase());
     let mut odd: Vec<char> = name.chars().filter(|c| !other.contains(*c)).collect();
@@ -60,18 +61,18 @@ pub fn odd_letters(name: &UserName, other: &str) -> String {
     odd.join(" ")
 }
 
-/// What a name looks like as it is written, and in lower case: some letters look like others in
-/// one case only.
+/// Returns the looks of a name as written and in lower case, because some letters look alike in one
+/// case only.
 fn looks(name: &str) -> [String; 2] {
     [shape(name), shape(&name.to_lowercase())]
 }
 
-/// The UTS 39 skeleton, in any case: letters whose capitals look alike become one in lower case,
-/// whose skeleton is another one again (`m` is `rn`). `i`, `l`, `1` and `I` are one letter.
+/// Returns the UTS 39 skeleton, in any case. The skeleton is folded twice, because lower-case
+/// letters have skeletons of their own (`m` is `rn`). `i`, `l`, `1` and `I` are one letter.
 fn shape(name: &str) -> String {
     let fold = |text: &str| skeleton(text).collect::<String>().to_lowercase();
     let folded = fold(&fold(name));
-    // A capital with a dot is a letter and a dot in lower case.
+    // The lower case of a dotted capital is a letter and a combining dot.
     folded.replace('i', "l").replace("l\u{307}", "l")
 }
 
@@ -125,7 +126,7 @@ mod tests {
         assert_eq!(looks.alike(&name("b0b")), None);
     }
 
-    /// The known name that another one looks like.
+    /// The known name that `other` looks like.
     fn alike(known: &str, other: &str) -> bool {
         let mut looks = Looks::default();
         looks.add(&name(known));
@@ -161,7 +162,7 @@ mod tests {
             let (upper, lower) = (other.to_uppercase(), other.to_lowercase());
             assert!(alike(one, &upper) && alike(one, &lower), "{one} {upper} {lower}");
         }
-        // Of two scripts: no name is written so, and its look is the same.
+        // Mixed scripts: such names are illegal, but their looks are equal.
         assert_eq!(looks("АLICE"), looks("alice"));
         for word in ["МОDЕRАТОR", "ОРЕRАТОR", "YОU", "ОWNЕR"] {
             assert!(super::word(&looks(word)).is_some(), "{word}");
@@ -169,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn a_look_is_folded_to_its_end() {
+    fn looks_are_folded_completely() {
         let letters = (0..=0x2ffff).filter_map(char::from_u32);
         for letter in letters.filter(|letter| letter.is_alphanumeric()) {
             let look = shape(&letter.to_string());
@@ -178,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn other_names_stay_other_names() {
+    fn names_that_look_different_are_not_alike() {
         let names = "alice bob carol dave eve tom tim max mia mike nina nora anna hanna emma ella lea lena \
                      leo noah liam olivia ian ivan dan dana sam samir kim jim john joan ben bea paul \
                      paula maria mario marta mara tina lina alina том тома макс михаил анна нина оля \
@@ -191,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn the_letters_that_differ_are_named() {
+    fn the_letters_that_differ_are_listed() {
         assert_eq!(odd_letters(&name("сорос"), "copoc"), "U+0441 U+043E U+0440 U+043E U+0441");
         assert_eq!(odd_letters(&name("a1ice"), "Alice"), "U+0031");
         assert_eq!(odd_letters(&name("ALICE"), "alice"), "");

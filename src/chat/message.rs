@@ -1,4 +1,4 @@
-//! A message as a value: what it is, what it says, and the form that it has on the wire.
+//! Messages: kinds, bodies, and the form on the wire.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -7,16 +7,16 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::{DeviceName, MsgId, Opaque, Refusal, Seq, Target, UserName};
 
-/// The words of the kinds on the wire, by their numbers.
+/// The kinds on the wire, by their numbers.
 const WORDS: [&str; 4] = ["say", "me", "edit", "delete"];
 
-/// What a message is: something new, or a change of one of the sender's own messages. `Of` is what
-/// names the message that is changed: its seq on the wire, its id where the sender signs.
+/// Whether a message is new or changes one of the sender's own messages. `Of` identifies the
+/// changed message: its seq on the wire, its id in what the sender signs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Kind<Of = Seq> {
     #[default]
     Say,
-    /// `/me`.
+    /// An action (`/me`).
     Me,
     /// The body replaces the body of `of`.
     Edit { of: Of },
@@ -25,7 +25,7 @@ pub enum Kind<Of = Seq> {
 }
 
 impl<Of: Copy> Kind<Of> {
-    /// The message that a change is about.
+    /// Returns the message that this one changes.
     pub fn of(self) -> Option<Of> {
         match self {
             Kind::Say | Kind::Me => None,
@@ -41,7 +41,7 @@ impl<Of: Copy> Kind<Of> {
         matches!(self, Kind::Edit { .. })
     }
 
-    /// The number of the kind in a signed header and in the ledger.
+    /// Returns the kind's number in a signed header and in the ledger.
     pub fn code(self) -> u8 {
         match self {
             Kind::Say => 0,
@@ -51,13 +51,13 @@ impl<Of: Copy> Kind<Of> {
         }
     }
 
-    /// The kind's word on the wire.
+    /// Returns the kind's name on the wire.
     pub fn word(self) -> &'static str {
         WORDS[usize::from(self.code())]
     }
 
-    /// The kind with this number; none where the number is unknown, or where `of` is there and the
-    /// kind takes none, or the other way round.
+    /// Returns the kind with this number. `None` for an unknown number, and unless `of` is present
+    /// exactly for edits and deletions.
     pub fn from_code(code: u8, of: Option<Of>) -> Option<Kind<Of>> {
         match (code, of) {
             (0, None) => Some(Kind::Say),
@@ -69,16 +69,17 @@ impl<Of: Copy> Kind<Of> {
     }
 }
 
-/// What a message says. A deleted one, and a deletion in an open conversation, has an empty text.
+/// The content of a message. It is an empty text for deleted messages, and for deletions in open
+/// conversations.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Body {
     Text(String),
-    /// Only people can read it.
+    /// Encrypted end to end.
     Sealed(Opaque),
 }
 
 impl Body {
-    /// Empty where it is sealed.
+    /// Returns the text; empty for a sealed body.
     pub fn text(&self) -> &str {
         match self {
             Body::Text(text) => text,
@@ -97,7 +98,7 @@ impl Body {
         matches!(self, Body::Text(text) if text.is_empty())
     }
 
-    /// Bytes of text, or sealed bytes.
+    /// Length in bytes of the text or of the sealed bytes.
     pub fn len(&self) -> usize {
         match self {
             Body::Text(text) => text.len(),
@@ -105,7 +106,7 @@ impl Body {
         }
     }
 
-    /// Bytes on the wire, before quotes in a text are escaped.
+    /// Length in bytes on the wire, before the text is escaped.
     pub fn wire_len(&self) -> usize {
         match self {
             Body::Text(text) => text.len(),
@@ -113,7 +114,7 @@ impl Body {
         }
     }
 
-    /// Takes the sealed bytes out; an empty text stays.
+    /// Takes the sealed bytes out; a text stays.
     pub fn take_sealed(&mut self) -> Option<Opaque> {
         match std::mem::take(self) {
             Body::Sealed(sealed) => Some(sealed),
@@ -124,7 +125,7 @@ impl Body {
         }
     }
 
-    /// The body in its fields on the wire, where at most one says something.
+    /// Builds the body from its wire fields, of which at most one may be set.
     fn from_fields(text: Cow<str>, sealed: Option<Cow<Opaque>>) -> Result<Body, &'static str> {
         match sealed {
             None => Ok(Body::Text(text.into_owned())),
@@ -146,7 +147,7 @@ impl From<&str> for Body {
     }
 }
 
-/// Its size: what people say stands in no log.
+/// Prints the size only: message texts must not appear in logs.
 impl fmt::Debug for Body {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = if self.sealed().is_some() { "Sealed" } else { "Text" };
@@ -154,30 +155,28 @@ impl fmt::Debug for Body {
     }
 }
 
-/// A message as its sender's client asks the server to store it.
+/// A message that a client asks the server to store.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NewMessage {
     pub to: Target,
-    /// The client's own: the message comes back with it, and is stored once however often it is
-    /// sent.
+    /// Chosen by the client. The stored message carries it, and repeated sends are stored once.
     pub id: MsgId,
     pub kind: Kind,
     pub body: Body,
 }
 
 impl NewMessage {
-    /// A message that says a text.
+    /// Creates a new message with a text.
     pub fn text(to: Target, id: MsgId, text: &str) -> NewMessage {
         NewMessage { to, id, kind: Kind::Say, body: text.into() }
     }
 
-    /// Whether the body is what the kind and the conversation want: only a deletion says nothing, a
-    /// channel with a PIN takes nothing that others could read, and an open one nothing that nobody
-    /// could.
+    /// Checks that the body suits the kind and the conversation: only deletions are empty, a
+    /// channel with a PIN accepts sealed bodies only, and an open channel accepts texts only.
     ///
     /// # Errors
     ///
-    /// What is wrong with the message.
+    /// Refuses a message whose body does not suit.
     pub fn check(&self) -> Result<(), Refusal> {
         let sealed = self.body.sealed().is_some();
         match &self.to {
@@ -193,23 +192,22 @@ impl NewMessage {
     }
 }
 
-/// Who could read a message, as its reader's client has found. Never on the wire.
+/// Who can read a message, as the reader's client has verified. Never on the wire.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Confidentiality {
     /// The server and its operator too.
     #[default]
     Open,
-    /// Who knows the channel's PIN.
+    /// Members who know the channel's PIN.
     Pin,
-    /// The two who talk.
+    /// The two users of the private conversation.
     Sealed,
-    /// The same, as long as nobody has the recipient's RSA key: a device of theirs has no
-    /// certificate yet.
+    /// The same, but protected by RSA alone: a device of the recipient has no certificate yet.
     RsaAlone,
 }
 
-/// A stored message as every member gets it, and as its sender gets it back for an acknowledgement.
+/// A stored message as every member receives it. To the sender it is the acknowledgement.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Message {
     pub seq: Seq,
@@ -217,23 +215,23 @@ pub struct Message {
     pub from: UserName,
     pub device: DeviceName,
     pub id: MsgId,
-    /// Milliseconds since 1970, by the server's clock; for display only.
+    /// Milliseconds since 1970 by the server's clock; for display only.
     pub time_ms: i64,
     pub kind: Kind,
     pub body: Body,
     pub confidentiality: Confidentiality,
-    /// The body is not the first one.
+    /// Whether the body was edited.
     pub edited: bool,
-    /// The body was deleted; this is the tombstone.
+    /// Whether the body was deleted and this is the tombstone.
     pub deleted: bool,
-    /// Sent again from the ledger.
+    /// Whether the message comes from the ledger again.
     pub replay: bool,
-    /// Part of an answer to `History` or `Search`.
+    /// The `ref` of the `History` or `Search` request that this message answers.
     pub reference: Option<String>,
 }
 
 impl Message {
-    /// The conversation of the message, as its reader calls it: a private one by the other person.
+    /// Returns the conversation as the reader addresses it: a private one by the other user.
     pub fn conversation(&self, reader: Option<&UserName>) -> Target {
         match &self.to {
             Target::User(_) if reader != Some(&self.from) => Target::User(self.from.clone()),
@@ -252,7 +250,7 @@ fn say() -> Cow<'static, str> {
     WORDS[0].into()
 }
 
-/// A new message's fields on the wire.
+/// The wire fields of a new message.
 #[derive(Serialize, Deserialize)]
 struct NewFields<'a> {
     to: Cow<'a, Target>,
@@ -293,7 +291,7 @@ impl<'de> Deserialize<'de> for NewMessage {
     }
 }
 
-/// A stored message's fields on the wire.
+/// The wire fields of a stored message.
 #[derive(Serialize, Deserialize)]
 struct Fields<'a> {
     seq: Seq,
@@ -376,7 +374,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_conversation_takes() {
+    fn conversations_accept_suitable_bodies_only() {
         let tea = format!("#tea~{}", "0".repeat(26));
         let sealed = || Body::Sealed(Opaque::new(&[1]).unwrap());
         let say = |to, body| message(Kind::Say, to, body);
@@ -395,7 +393,7 @@ mod tests {
     }
 
     #[test]
-    fn fields_that_contradict_each_other_are_no_message() {
+    fn contradictory_fields_are_rejected() {
         let read = |rest: &str| {
             let id = "0".repeat(32);
             let json = format!(r##"{{"to":"#tea","id":"{id}"{rest}}}"##);
@@ -411,7 +409,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_is_not_in_what_is_logged() {
+    fn debug_output_contains_no_text() {
         let message = NewMessage::text("@bob".parse().unwrap(), MsgId([0; 16]), "psst");
         assert!(!format!("{message:?}").contains("psst"));
     }

@@ -1,5 +1,5 @@
-//! The domain: names, commands, events, refusals and the registry that decides. Nothing here knows
-//! a socket, a file, a thread, a clock or a random number; what it needs of them is handed in.
+//! The domain: names, commands, events, refusals, and the registry that decides. Nothing here uses
+//! a socket, a file, a thread, a clock or a random number; callers pass in what is needed.
 
 mod command;
 mod conversation;

@@ -1,4 +1,4 @@
-//! Names of people, devices and channels. A name is legal because it exists: parse once, then trust.
+//! Names of users, devices and channels. Parsing validates a name; a value of these types is valid.
 
 use std::fmt;
 use std::str::FromStr;
@@ -11,54 +11,54 @@ use unicode_security::{GeneralSecurityProfile, MixedScript};
 use super::id::{as_text, read_text};
 use crate::clean;
 
-/// Characters in a person's, a device's or a channel's name (the `#` not counted).
+/// The longest name in characters, without a channel's `#`.
 pub const NAME_CHARS_MAX: usize = 32;
 
-/// Letters of a tag, and those of them that people are shown.
+/// The length of a tag, and how many of its characters are displayed.
 const TAG_CHARS: usize = 26;
 const SHOWN_CHARS: usize = 4;
 
-/// A person's name: NFC, 1 to 32 letters, digits, `-` and `_`, of one script (Latin digits aside),
-/// beginning with a letter or a digit.
+/// A user's name: NFC, 1 to 32 letters, digits, `-` and `_` of one script (Latin digits may be
+/// mixed in), starting with a letter or a digit.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UserName(Arc<str>);
 
-/// One of a person's devices: `laptop`, `phone`. The same letters as a person's name.
+/// A user's device: `laptop`, `phone`. The same characters as in a user's name.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DeviceName(Arc<str>);
 
-/// A channel: `#` and a name, folded to lower case, so that `#Tea` and `#tea` are one channel. One with a
-/// PIN is told apart by the tag that its members have from the PIN: `#tea~` and 26 letters. People are
-/// shown the first few of them.
+/// A channel: `#` and a name in lower case, so that `#Tea` and `#tea` are one channel. A channel
+/// with a PIN has a tag that is derived from the PIN: `#tea~` and 26 characters. Only the first few
+/// are displayed.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ChannelName(Arc<str>);
 
-/// Where a line goes: `#channel` or `@person`.
+/// The recipient of a message: `#channel` or `@user`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Target {
     Channel(ChannelName),
     User(UserName),
 }
 
-/// Why a text is no name.
+/// Why a text is not a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
-    #[error("a name has 1 to {NAME_CHARS_MAX} characters")]
+    #[error("names have 1 to {NAME_CHARS_MAX} characters")]
     Length,
-    #[error("a name has letters, digits, - and _ only, and begins with a letter or a digit")]
+    #[error("names contain only letters, digits, - and _, and start with a letter or a digit")]
     Character,
-    #[error("a name keeps to one script: letters that look alike must not be mixed")]
+    #[error("names use one script: letters that look alike must not be mixed")]
     MixedScript,
     #[error("a channel is written #name")]
     NoChannel,
     #[error("a channel with a PIN is written #name~ and 26 letters")]
     Tag,
-    #[error("a line goes to #channel or @name")]
+    #[error("messages are sent to #channel or @name")]
     NoTarget,
 }
 
 impl DeviceName {
-    /// The device of a key file that names none.
+    /// Returns the device of key files that name none.
     pub fn main() -> Self {
         DeviceName("main".into())
     }
@@ -69,7 +69,7 @@ impl DeviceName {
 }
 
 impl ChannelName {
-    /// The channel that everybody is in.
+    /// Returns the channel that every user is in.
     pub fn lobby() -> Self {
         ChannelName("#lobby".into())
     }
@@ -78,33 +78,38 @@ impl ChannelName {
         &*self.0 == "#lobby"
     }
 
-    /// Whether its lines are sealed under a PIN.
+    /// Whether its messages are sealed under a PIN.
     pub fn has_pin(&self) -> bool {
         self.tag().is_some()
     }
 
-    /// What the PIN made of it.
+    /// Returns the tag, which is derived from the PIN.
     pub fn tag(&self) -> Option<&str> {
         self.0.split_once('~').map(|(_, tag)| tag)
     }
 
-    /// The channel of this name and PIN.
+    /// Returns the channel of the same name with this tag.
+    ///
+    /// # Errors
+    ///
+    /// Refuses a text that is not a tag.
     pub fn with_tag(&self, tag: &str) -> Result<ChannelName, NameError> {
         format!("{}~{tag}", self.bare()).parse()
     }
 
-    /// The channel of this name that has no PIN.
+    /// Returns the channel of the same name without a PIN.
     pub fn bare(&self) -> ChannelName {
         ChannelName(format!("#{}", self.letters()).into())
     }
 
-    /// The name alone.
+    /// Returns the name without `#` and tag.
     pub fn letters(&self) -> &str {
         let name = self.0.split_once('~').map_or(&*self.0, |(name, _)| name);
         &name[1..]
     }
 
-    /// As people write it, who have seen a part of its tag; `#tea~open` is the one without a PIN.
+    /// Whether `text` names this channel: a tag may be abbreviated, and `#tea~open` is the channel
+    /// without a PIN.
     pub fn is_meant_by(&self, text: &str) -> bool {
         let (name, tag) = text.split_once('~').unwrap_or((text, ""));
         let name = name.strip_prefix('#').unwrap_or(name).to_lowercase();
@@ -122,7 +127,7 @@ impl Target {
         matches!(self, Target::Channel(channel) if channel.is_lobby())
     }
 
-    /// Whether what is said there is sealed: for a person, or under a PIN.
+    /// Whether messages to it are sealed: to a user, or under a PIN.
     pub fn is_sealed(&self) -> bool {
         match self {
             Target::Channel(channel) => channel.has_pin(),
@@ -131,19 +136,19 @@ impl Target {
     }
 }
 
-/// `text` as the letters of a name, or why not.
+/// Validates the characters of a name and returns it normalized.
 fn letters(text: &str) -> Result<String, NameError> {
     if is_plain(text) { Ok(text.to_owned()) } else { any_letters(text) }
 }
 
-/// Most names: ASCII is in NFC and of one script.
+/// The fast path for most names: ASCII is in NFC and of one script.
 fn is_plain(text: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
     let first = text.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric());
     first && text.len() <= NAME_CHARS_MAX && text.bytes().all(plain)
 }
 
-/// The same for a text of any characters.
+/// The general case of `letters`.
 fn any_letters(text: &str) -> Result<String, NameError> {
     let name: String = text.nfc().take(NAME_CHARS_MAX + 1).collect();
     if name.is_empty() || name.chars().count() > NAME_CHARS_MAX {
@@ -223,7 +228,7 @@ impl fmt::Display for Target {
     }
 }
 
-/// As people are shown it: of a tag enough to tell it from others.
+/// The form on screen: enough of the tag to tell channels apart.
 impl fmt::Display for ChannelName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.tag() {
@@ -233,13 +238,14 @@ impl fmt::Display for ChannelName {
     }
 }
 
-/// 128 bits as Crockford's base32 in lower case, whose last letter has two bits too many.
+/// Whether `text` is 128 bits as Crockford's base32 in lower case. Its last letter has two bits too
+/// many.
 fn is_tag(text: &str) -> bool {
     let legal = |byte: u8| b"0123456789abcdefghjkmnpqrstvwxyz".contains(&byte);
     text.len() == TAG_CHARS && text.bytes().all(legal) && b"048cgmrw".contains(&text.as_bytes()[25])
 }
 
-/// What every name has: its text, shown as it is.
+/// Implements what all names have: their text, and a `Debug` that prints it.
 macro_rules! names {
     ($($kind:ident),+) => {$(
         impl $kind {
@@ -271,7 +277,7 @@ impl fmt::Display for DeviceName {
     }
 }
 
-/// On the wire and in files a channel has its whole name.
+/// The wire and files have the whole name with its tag.
 impl Serialize for ChannelName {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&self.0)
@@ -295,7 +301,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn people_are_named_in_one_script() {
+    fn user_names_have_one_script() {
         for good in ["alice", "Bob-2", "ünal", "анна", "李雷", "a_b", "7up"] {
             assert_eq!(good.parse::<UserName>().unwrap().as_str(), good);
         }
@@ -324,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn a_channel_with_a_pin_has_a_tag_that_people_see_a_part_of() {
+    fn the_tag_of_a_channel_with_a_pin_is_abbreviated_on_screen() {
         let tag = "kq3f0123456789abcdefghjkm0";
         let tea: ChannelName = format!("#Tea~{tag}").parse().unwrap();
         assert_eq!((tea.letters(), tea.tag()), ("tea", Some(tag)));
@@ -359,7 +365,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_short_way_comes_to_the_same(text in "[ -~]{0,34}|[a-zA-Z0-9_-]{0,34}") {
+        fn the_fast_path_agrees_with_the_general_case(text in "[ -~]{0,34}|[a-zA-Z0-9_-]{0,34}") {
             prop_assert_eq!(letters(&text), any_letters(&text));
         }
 

@@ -1,5 +1,5 @@
-//! Bytes that a server keeps and passes on, and has no way to read: what people have sealed for
-//! each other, and their keys. Base64 on the wire.
+//! Bytes that a server stores and forwards without interpreting them: sealed bodies and keys.
+//! Base64 on the wire.
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,13 +8,13 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-/// Never empty.
+/// A byte string that is never empty.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Opaque(Arc<[u8]>);
 
-/// There are no bytes.
+/// The byte string is empty or not base64.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("base64 of one byte at least, without padding")]
+#[error("expected base64 of at least one byte, without padding")]
 pub struct OpaqueError;
 
 impl Opaque {
@@ -26,7 +26,7 @@ impl Opaque {
         &self.0
     }
 
-    /// Characters on the wire.
+    /// Length in characters on the wire.
     pub fn wire_len(&self) -> usize {
         (4 * self.0.len()).div_ceil(3)
     }
@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bytes_travel_as_base64_and_nothing_else_is_taken_for_them() {
+    fn bytes_are_base64_on_the_wire_and_nothing_else_parses() {
         let opaque = Opaque::new(&[0, 255, 7, 9]).unwrap();
         let text = serde_json::to_string(&opaque).unwrap();
         assert_eq!(text.len() - 2, opaque.wire_len());

@@ -1,9 +1,9 @@
-//! The table of operator commands: what client and server both need in order to parse, complete, check
-//! and document them. The handlers are in `server/operator/`.
+//! The table of operator commands, from which client and server parse, complete, authorise and
+//! document them. The handlers are in `server/operator/`.
 
 use super::rights::{self, Act, Role, State};
 
-/// How a command is typed, and what it does.
+/// The syntax and the description of a command.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Usage {
     pub name: &'static str,
@@ -20,20 +20,20 @@ pub struct Usage {
 pub struct OperatorCommand {
     pub name: Name,
     pub usage: Usage,
-    /// The right that it needs.
+    /// The right that the command needs.
     pub act: Act,
 }
 
 macro_rules! operator_commands {
     ($($name:ident $word:literal $aliases:expr, $act:ident, $operands:literal, $does:literal,
        $example:literal;)+) => {
-        /// Names an operator command.
+        /// The name of an operator command.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum Name {
             $($name,)+
         }
 
-        /// Every operator command, in the order of its help.
+        /// Every operator command, in the order of the help.
         pub const OPERATOR_COMMANDS: &[OperatorCommand] = &[$(OperatorCommand {
             name: Name::$name,
             usage: Usage {
@@ -53,7 +53,7 @@ operator_commands! {
     Stats "stats" &[], Administer, "", "show all counters since the start", "stats";
     Status "status" &[], Administer, "", "show the most important counters in one line", "status";
     Health "health" &[], Administer, "", "check that each part of the server works", "health";
-    Users "users" &[], Administer, "", "list registered people and their devices that are connected", "users";
+    Users "users" &[], Administer, "", "list registered users and their connected devices", "users";
     Kick "kick" &[], Kick, "WHOM [REASON]", "end all sessions of a person, a key or an address",
         "kick bob flooding";
     Ban "ban" &[], Ban, "WHOM [TIME] [REASON]", "refuse a person, a key or an address range",
@@ -92,24 +92,24 @@ impl Usage {
 }
 
 impl OperatorCommand {
-    /// Whether people type it in the chat, as a slash command. The others are for the console and for
-    /// `pychat ctl` alone.
+    /// Whether the command is also a slash command in the chat. The others are for the console and
+    /// for `pychat ctl` only.
     pub fn is_slash(&self) -> bool {
         !matches!(self.act, Act::Administer | Act::Operate)
     }
 
-    /// Whether it may take minutes, with years of history.
+    /// Whether the command may take minutes with years of history.
     pub fn is_slow(&self) -> bool {
         matches!(self.name, Name::Retention | Name::Erase)
     }
 }
 
-/// The command with a name or an alias, in lower case.
+/// Returns the command with a name or an alias, in lower case.
 pub fn find(word: &str) -> Option<&'static OperatorCommand> {
     OPERATOR_COMMANDS.iter().find(|command| command.usage.is_called(word))
 }
 
-/// The table of docs/operating.md.
+/// Renders the table of docs/operating.md.
 pub fn table() -> String {
     let mut text = String::from("| command | does | least role | example |\n|---|---|---|---|\n");
     for command in OPERATOR_COMMANDS {

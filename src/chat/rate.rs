@@ -1,6 +1,6 @@
-//! Token buckets: how much of something a person may do, at once and over time.
+//! Token buckets, which limit bursts and sustained rates.
 
-/// A moment of the monotonic clock, handed in as a value: milliseconds since the server's start.
+/// A time of the monotonic clock, passed in as a value: milliseconds since the server's start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Stamp(pub u64);
 
@@ -11,7 +11,7 @@ impl Stamp {
     }
 }
 
-/// A bucket of `burst` tokens, filled at `per_s`. Full at first.
+/// A bucket of `burst` tokens that refills at `per_s`. It starts full.
 #[derive(Clone, Debug)]
 pub struct Bucket {
     burst: f64,
@@ -25,15 +25,18 @@ impl Bucket {
         Bucket { burst, per_s, tokens: burst, filled: now }
     }
 
-    /// Another burst and rate from now on; what was taken stays taken.
+    /// Changes burst and rate; tokens already taken stay taken.
     pub fn retune(&mut self, burst: f64, per_s: f64) {
         let debt = self.tokens.min(0.0);
         self.tokens = (self.tokens + burst - self.burst).clamp(debt, burst);
         (self.burst, self.per_s) = (burst, per_s);
     }
 
-    /// Takes `amount` (at most a burst's worth counts), or tells in how many milliseconds it may be
-    /// taken. A refused take costs nothing.
+    /// Takes `amount` tokens (at most `burst`).
+    ///
+    /// # Errors
+    ///
+    /// Returns the wait in milliseconds. A refused call takes nothing.
     pub fn take(&mut self, amount: f64, now: Stamp) -> Result<(), u64> {
         let amount = amount.min(self.burst);
         self.fill(now);
@@ -45,19 +48,19 @@ impl Bucket {
         Err((wait_ms.ceil() as u64).max(1))
     }
 
-    /// Gives back `amount` of what was taken for something that was not done.
+    /// Returns `amount` tokens that were taken for work that was not done.
     pub fn give_back(&mut self, amount: f64) {
         self.tokens = (self.tokens + amount).min(self.burst);
     }
 
-    /// Takes `amount` for what is already done, however much it is: the next take waits until all of
-    /// it is paid.
+    /// Takes `amount` tokens for work already done, below zero if need be: the next `take` waits
+    /// until the debt is paid.
     pub fn owe(&mut self, amount: f64, now: Stamp) {
         self.fill(now);
         self.tokens -= amount;
     }
 
-    /// Whether nothing of what was taken is missing any more: a new bucket is the same.
+    /// Whether the bucket is in the state of a new one.
     pub fn is_full(&self, now: Stamp) -> bool {
         let mut bucket = self.clone();
         bucket.fill(now);
@@ -71,7 +74,11 @@ impl Bucket {
     }
 }
 
-/// Takes from two buckets at once, or from neither: then it tells when both may give.
+/// Takes from two buckets at once, or from neither.
+///
+/// # Errors
+///
+/// Returns the longer wait in milliseconds.
 pub fn take_both(
     (one, of_one): (&mut Bucket, f64),
     (other, of_other): (&mut Bucket, f64),
@@ -93,16 +100,16 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn a_pair_gives_all_or_nothing_and_says_when_it_will() {
+    fn a_pair_is_taken_from_atomically_and_returns_the_longer_wait() {
         let mut lines = Bucket::new(2.0, 1.0, Stamp(0));
         let mut bytes = Bucket::new(100.0, 10.0, Stamp(0));
         let mut both = |size, ms| take_both((&mut lines, 1.0), (&mut bytes, size), Stamp(ms));
         both(60.0, 0).unwrap();
         for _ in 0..5 {
-            assert_eq!(both(60.0, 0), Err(2_000), "and it costs no line");
+            assert_eq!(both(60.0, 0), Err(2_000), "a refused call takes nothing");
         }
         both(40.0, 0).unwrap();
-        assert_eq!(both(5.0, 0), Err(1_000), "the longer wait");
+        assert_eq!(both(5.0, 0), Err(1_000), "the longer of both waits");
         both(5.0, 1_000).unwrap();
     }
 
@@ -118,21 +125,21 @@ mod tests {
     }
 
     #[test]
-    fn what_is_done_already_is_paid_before_the_next() {
+    fn debt_is_paid_before_the_next_take() {
         let mut bucket = Bucket::new(4.0, 2.0, Stamp(0));
         bucket.take(1.0, Stamp(0)).unwrap();
         bucket.owe(5.0, Stamp(0));
         assert_eq!(bucket.take(1.0, Stamp(0)), Err(1_500));
         bucket.take(1.0, Stamp(1_500)).unwrap();
         bucket.owe(200.0, Stamp(1_500));
-        assert_eq!(bucket.take(1.0, Stamp(1_500)), Err(100_500), "all of it is owed");
+        assert_eq!(bucket.take(1.0, Stamp(1_500)), Err(100_500), "the whole debt counts");
         bucket.retune(4.0, 2.0);
-        assert_eq!(bucket.take(1.0, Stamp(1_500)), Err(100_500), "also under other limits");
+        assert_eq!(bucket.take(1.0, Stamp(1_500)), Err(100_500), "the debt outlives a retune");
         assert!(!bucket.is_full(Stamp(103_499)) && bucket.is_full(Stamp(103_500)));
     }
 
     #[test]
-    fn what_was_given_back_can_be_taken_again_and_no_more() {
+    fn returned_tokens_can_be_taken_again_up_to_the_burst() {
         let mut bucket = Bucket::new(2.0, 1.0, Stamp(0));
         bucket.take(1.0, Stamp(0)).unwrap();
         bucket.give_back(1.0);
@@ -142,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn a_retuned_bucket_gives_nothing_twice() {
+    fn retuning_refills_nothing() {
         let mut bucket = Bucket::new(5.0, 2.0, Stamp(0));
         bucket.take(5.0, Stamp(0)).unwrap();
         bucket.retune(7.0, 1.0);
@@ -154,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_set_back_gives_nothing() {
+    fn a_clock_set_back_refills_nothing() {
         let mut bucket = Bucket::new(1.0, 1.0, Stamp(10_000));
         bucket.take(1.0, Stamp(10_000)).unwrap();
         assert!(bucket.take(1.0, Stamp(0)).is_err());

@@ -1,11 +1,11 @@
-//! Every way to say no.
+//! Refusals and their messages.
 
 use serde::{Deserialize, Serialize};
 
 use super::rights::{Act, Role};
 use super::{ChannelName, Event, MsgId, TimeSpan, UserName};
 
-/// The kinds of refusal and of goodbye: one list, for programs. `docs/json.md` explains each.
+/// The codes of refusals and goodbyes, for programs. `docs/json.md` explains each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Code {
@@ -14,137 +14,132 @@ pub enum Code {
     NotMember,
     NoSuchUser,
     NoSuchChannel,
-    NoSuchLine,
+    NoSuchMessage,
     Forbidden,
     Storage,
-    /// Whether the line is stored shows when the server has been started again.
+    /// A restart of the server will show whether the message is stored.
     InDoubt,
     Busy,
     Slow,
     Unavailable,
     IdConflict,
-    /// A person who is away has as many private messages waiting as may wait.
+    /// The mailbox of an offline user is full.
     MailboxFull,
     BadRequest,
     NotAdmitted,
-    /// A password was wanted and not given, or is a new one now.
+    /// A password is missing, or was changed.
     Password,
     /// The operator ended this session.
     Kicked,
-    /// An operator took the word from this person for a while.
+    /// An operator muted this user for a while.
     Muted,
-    /// An operator shut this person, key or address out.
+    /// An operator banned this user, key or address.
     Banned,
-    /// This person's key was removed.
+    /// This user's key was removed.
     Removed,
-    /// The server stops or starts again.
+    /// The server stops or restarts.
     Shutdown,
     #[serde(other)]
     Unknown,
 }
 
-/// Why a command was not carried out, in words for the person who asked.
+/// Why a request was refused, with a message for the user.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     #[error("too fast: wait {} s", retry_ms.div_ceil(1000))]
     Rate { retry_ms: u64 },
     #[error(
-        "a line may have {max_bytes} bytes and this one has {bytes}: nothing of it was sent; split it"
+        "a message may have {max_bytes} bytes and this one has {bytes}: it was not sent; split it"
     )]
     TooLong { bytes: usize, max_bytes: usize },
-    #[error("nothing of sealed conversations is kept here: /set search on keeps it from now on")]
+    #[error("this device has no search index of sealed messages: /set search on starts one")]
     SearchOff,
-    #[error("a search may have {max} {of} and this one has {found}: search for fewer of them")]
+    #[error("a search may have {max} {of} and this one has {found}: search for fewer")]
     SearchTooLong { found: usize, max: usize, of: &'static str },
-    #[error("as many people search or load history as may at once: try again in a moment")]
+    #[error("too many people are searching or loading history: try again in a moment")]
     ReadersBusy,
-    #[error("an empty line was not sent")]
+    #[error("an empty message was not sent")]
     Empty,
     #[error("you are not in {0}: /join {0} first")]
     NotMember(ChannelName),
-    #[error("nobody here is called {0}: /list shows who is")]
+    #[error("no user is called {0}: /list shows who is here")]
     NoSuchUser(UserName),
-    #[error(
-        "{0} is not connected, and this server keeps no private messages for people who are away"
-    )]
+    #[error("{0} is offline, and this server does not store private messages for offline users")]
     NotHere(UserName),
-    #[error("{0} is away and has {1} private messages waiting, as many as may: try later")]
+    #[error("{0} is offline with {1} private messages waiting, the most allowed: try later")]
     MailboxFull(UserName, usize),
-    #[error(
-        "{0} is away and has {1} messages of yours waiting, as many as one sender may leave: try later"
-    )]
+    #[error("{0} is offline with {1} messages of yours waiting, the most per sender: try later")]
     MailboxShare(UserName, usize),
-    #[error("{0} is no longer registered here: nothing was sent")]
+    #[error("{0} is no longer registered here: the message was not sent")]
     NotRegistered(UserName),
-    #[error("the server cannot store lines now: its operator has to look")]
+    #[error("the server cannot store messages now: its operator has to check its log")]
     Storage,
     #[error(
-        "the server's disk failed: whether this line is stored shows when its operator has started it \
-         again"
+        "the server's disk failed: a restart of the server will show whether this message is stored"
     )]
     InDoubt,
-    #[error("another line had this id: nothing was sent")]
+    #[error("another message has this id: nothing was sent")]
     IdConflict,
-    #[error("there is no such line")]
-    NoSuchLine,
-    #[error("only one's own lines can be changed")]
+    #[error("no such message")]
+    NoSuchMessage,
+    #[error("you can change only your own messages")]
     NotOwn,
-    #[error("a line can be changed for {} after it was sent", window(*.0))]
+    #[error("a message can be changed for {} after it was sent", window(*.0))]
     TooLate(u64),
-    #[error("a line is changed with its seq and, for an edit, a text")]
+    #[error("an edit needs a seq and a text, a deletion a seq only")]
     BadChange,
-    #[error("a channel with a PIN takes sealed lines only: update pychat")]
+    #[error("a channel with a PIN accepts sealed messages only: update pychat")]
     MustSeal,
-    #[error("nobody could read a sealed line here")]
+    #[error("this conversation does not accept sealed messages")]
     MustNotSeal,
     #[error("a channel with a PIN has no topic: the operator could read it")]
     NoTopic,
-    #[error("this is no certificate of your key: nothing was published")]
+    #[error("the certificate is not signed by your key: it was not published")]
     NotOwnCertificate,
-    #[error("so many people's keys are not asked for at once")]
+    #[error("the request names too many users")]
     TooManyNames,
-    #[error("a ref is longer than 64 bytes")]
+    #[error("a ref may have 64 bytes")]
     LongReference,
-    #[error("you have not read what you asked for before: read on first")]
+    #[error("you have not read the answers to earlier requests: read them first")]
     Unread,
-    #[error("there is no channel {0}: /channels shows them, /join makes it")]
+    #[error("there is no channel {0}: /channels lists channels, /join creates one")]
     NoSuchChannel(ChannelName),
-    #[error("everybody stays in #lobby: /exit leaves the chat")]
+    #[error("#lobby cannot be left: /exit leaves the chat")]
     LobbyStays,
-    #[error("{max} channels are yours, as many as one may be in or have made: /part one first")]
+    #[error("you are in {max} channels or created them, the most allowed: /part one first")]
     TooManyChannels { max: usize },
     #[error(
-        "you have joined {max} channels with a PIN that were new to you within an hour, as many as may be \
-         joined or created: again in {} min", retry_ms.div_ceil(60_000)
+        "you joined {max} channels with a PIN that were new to you within an hour, the most allowed: try \
+         again in {} min", retry_ms.div_ceil(60_000)
     )]
     PinJoins {
         max: usize,
-        /// Such refusals since a join was last allowed.
+        /// Refused joins since the last allowed one.
         refused: u32,
         retry_ms: u64,
     },
-    #[error("a muted person joins no channel that is new: {0}")]
+    #[error("muted users cannot join a channel that is new: {0}")]
     MutedJoin(ChannelName),
-    #[error("you have logged in too often: again in {} s", retry_ms.div_ceil(1000))]
+    #[error("too many logins: try again in {} s", retry_ms.div_ceil(1000))]
     TooManyLogins { retry_ms: u64 },
     #[error(
-        "your sessions have loaded as much as they may for now: again in {} s", retry_ms.div_ceil(1000)
+        "your sessions have loaded too much: try again in {} s", retry_ms.div_ceil(1000)
     )]
     Unpaid { retry_ms: u64 },
-    #[error("you are connected {max} times, as often as one may be: end another session first")]
+    #[error("you have {max} sessions, the most allowed: end another one first")]
     TooManySessions { max: usize },
-    #[error("the server has as many channels as it may have: join one that exists")]
+    #[error("the server has the maximum number of channels: join an existing one")]
     ServerFull,
     #[error("{0}")]
     Muted(String),
     #[error("{0}")]
     Banned(String),
-    #[error("{word}: not for a {role}", word = .0.word(), role = .1)]
+    #[error("{word}: not allowed for a {role}", word = .0.word(), role = .1)]
     NotAllowed(Act, Role),
-    /// An operator's word was not carried out.
+    /// An operator command failed.
     #[error("{0}")]
     Operator(String),
-    #[error("this server does not know that request: update pychat on one side")]
+    #[error("the server does not support this request: update pychat on one side")]
     Unknown,
 }
 
@@ -164,7 +159,7 @@ impl Refusal {
             | Refusal::NotOwnCertificate
             | Refusal::TooManyNames
             | Refusal::LongReference => Code::BadRequest,
-            Refusal::NoSuchLine => Code::NoSuchLine,
+            Refusal::NoSuchMessage => Code::NoSuchMessage,
             Refusal::MailboxFull(..) | Refusal::MailboxShare(..) => Code::MailboxFull,
             Refusal::Storage => Code::Storage,
             Refusal::InDoubt => Code::InDoubt,
@@ -185,13 +180,13 @@ impl Refusal {
         }
     }
 
-    /// The event that tells it to the one who asked.
+    /// Returns the event that reports this refusal.
     pub fn event(&self, id: Option<MsgId>, reference: Option<String>) -> Event {
         let (code, hint, retry_ms) = (self.code(), self.to_string(), self.retry_ms());
         Event::Refused { code, hint, id, retry_ms, reference }
     }
 
-    /// When to try again, which is never at once.
+    /// Returns the wait before a retry in milliseconds, at least 1.
     pub fn retry_ms(&self) -> Option<u64> {
         match self {
             Refusal::Rate { retry_ms }

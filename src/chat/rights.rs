@@ -1,5 +1,5 @@
-//! Who may do what: one pure table of every act against every role and state. What the table does
-//! not name is denied.
+//! Rights: a pure table of every act against every role and state. What the table does not name is
+//! denied.
 
 use std::fmt;
 use std::str::FromStr;
@@ -14,11 +14,11 @@ pub enum Role {
     Member,
     Moderator,
     Owner,
-    /// Whoever holds the server's own account: its terminal and `pychat ctl`. No user has it.
+    /// The server's own operating-system account: its terminal and `pychat ctl`. No user has it.
     Console,
 }
 
-/// How a person stands.
+/// The sanction in force against a user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
     Free,
@@ -26,14 +26,14 @@ pub enum State {
     Banned,
 }
 
-/// The text is no role that a user can have.
+/// The text is not a role that a user can have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a role is owner, moderator or member")]
 pub struct RoleError;
 
 macro_rules! acts {
     ($($(#[$doc:meta])* $act:ident $word:literal $least:ident,)+) => {
-        /// Everything that can be asked of a server.
+        /// Everything that a server can be asked to do.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum Act {
             $($(#[$doc])* $act,)+
@@ -42,14 +42,14 @@ macro_rules! acts {
         impl Act {
             pub const ALL: &'static [Act] = &[$(Act::$act),+];
 
-            /// As in the table of the documents.
+            /// Returns the name in the tables of the documents.
             pub fn word(self) -> &'static str {
                 match self {
                     $(Act::$act => $word),+
                 }
             }
 
-            /// The least role that has it.
+            /// Returns the lowest role that has the right.
             fn least(self) -> Role {
                 match self {
                     $(Act::$act => Role::$least),+
@@ -74,13 +74,13 @@ acts! {
     History "history" Member,
     Search "search" Member,
     Keys "keys" Member,
-    /// To publish the certificate of one's device.
+    /// Publishes the certificate of a device.
     Certify "certify" Member,
-    /// Up to where one has a conversation, and has read it.
+    /// Sends positions and read positions.
     Read "resume, read" Member,
     Quit "exit" Member,
-    /// The operator's words as such; each is then looked up by itself.
-    Operate "any operator's word" Moderator,
+    /// Operator commands in general; each command is then checked by itself.
+    Operate "any operator command" Moderator,
     Kick "kick" Moderator,
     Ban "ban" Moderator,
     Unban "unban" Moderator,
@@ -97,11 +97,11 @@ acts! {
     Administer "stats, users, retention, erase ..." Console,
 }
 
-/// Whether somebody of this role, who stands so, may do this at all.
+/// Whether a role in this state has the right.
 pub fn may(role: Role, state: State, act: Act) -> bool {
-    let stands = match state {
+    let in_state = match state {
         State::Free => true,
-        // Who is muted reads on, tidies up, and says nothing that others would see.
+        // Muted users can read and delete, but do nothing that others see.
         State::Muted => matches!(
             act,
             Act::Delete
@@ -120,13 +120,13 @@ pub fn may(role: Role, state: State, act: Act) -> bool {
         ),
         State::Banned => act == Act::Quit,
     };
-    // The console has no session.
-    let seat = role != Role::Console || act.least() > Role::Member;
-    stands && seat && role >= act.least()
+    // The rights of members need a session, which the console does not have.
+    let applies = role != Role::Console || act.least() > Role::Member;
+    in_state && applies && role >= act.least()
 }
 
-/// Whether somebody of the role `of` may be kicked, banned, muted, raised or lowered by `by`: only
-/// from above, and an owner is kicked at most.
+/// Whether `by` may kick, ban, mute, promote or demote a user of the role `of`. Only higher roles
+/// may, and owners can only be kicked.
 pub fn may_against(by: Role, of: Role, act: Act) -> bool {
     match act {
         Act::Kick => by > of,
@@ -141,7 +141,7 @@ pub fn may_undo(by: Role, decided: Role) -> bool {
     by >= Role::Moderator && by >= decided.min(Role::Owner)
 }
 
-/// The act behind a client's request; none for what this server does not know.
+/// Returns the right that a request needs; `None` for unknown requests.
 pub fn act_of(command: &Command) -> Option<Act> {
     Some(match command {
         Command::Say(message) => match message.kind {
@@ -151,7 +151,7 @@ pub fn act_of(command: &Command) -> Option<Act> {
         },
         Command::Topic { text: None, .. } => Act::Topic,
         Command::Topic { text: Some(_), .. } => Act::SetTopic,
-        // Whoever is back says nothing.
+        // Coming back shows no text of the user.
         Command::Away { text: None } => Act::Read,
         Command::Away { text: Some(_) } => Act::Away,
         Command::Join { .. } => Act::Join,
@@ -166,21 +166,21 @@ pub fn act_of(command: &Command) -> Option<Act> {
         Command::Resume { .. } | Command::Read { .. } => Act::Read,
         Command::Quit => Act::Quit,
         Command::Operate { .. } => Act::Operate,
-        // It has its time before the welcome.
+        // Valid before the welcome only.
         Command::Password { .. } | Command::Unknown => return None,
     })
 }
 
 const ROLES: [Role; 4] = [Role::Member, Role::Moderator, Role::Owner, Role::Console];
 
-/// The table of docs/operating.md.
+/// Renders the table of rights in docs/operating.md.
 pub fn table() -> String {
     let mut text =
         String::from("| act | member | moderator | owner | console | muted | banned |\n");
     text.push_str("|---|---|---|---|---|---|---|\n");
     for act in Act::ALL {
         let free = ROLES.map(|role| may(role, State::Free, *act));
-        // Of who is muted or banned, the mightiest that can be.
+        // Moderators are the highest role that can be muted or banned.
         let bound = [State::Muted, State::Banned].map(|state| may(Role::Moderator, state, *act));
         let cells = free.iter().chain(&bound).map(|may| if *may { "yes" } else { "-" });
         let cells: Vec<_> = cells.collect();
@@ -189,7 +189,8 @@ pub fn table() -> String {
     text
 }
 
-/// The table of docs/operating.md of what is done to others, and to what others have decided.
+/// Renders the table in docs/operating.md of what each role may do to others, and to sanctions of
+/// others.
 pub fn table_of_targets() -> String {
     let mut text = String::from("| act | about | member | moderator | owner | console |\n");
     text.push_str("|---|---|---|---|---|---|\n");

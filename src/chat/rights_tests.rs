@@ -1,7 +1,7 @@
 use super::*;
 
-/// Every cell, written out by hand: act; member, moderator, owner, console when free; then the same
-/// four when muted. Banned is below.
+/// Every cell, written by hand: the act, then member, moderator, owner and console when free, then
+/// the same four when muted. Banned is tested below.
 const CELLS: &[(Act, &str, &str)] = &[
     (Act::Say, "yyyn", "nnnn"),
     (Act::Edit, "yyyn", "nnnn"),
@@ -37,7 +37,7 @@ const CELLS: &[(Act, &str, &str)] = &[
 ];
 
 #[test]
-fn every_cell_is_as_written_here() {
+fn every_cell_matches_the_table_below() {
     assert_eq!(CELLS.len(), Act::ALL.len());
     for ((act, free, muted), listed) in CELLS.iter().zip(Act::ALL) {
         assert_eq!(act, listed);
@@ -56,7 +56,7 @@ fn every_cell_is_as_written_here() {
 }
 
 #[test]
-fn power_goes_downwards_only_and_owners_are_safe() {
+fn only_higher_roles_may_act_and_owners_can_only_be_kicked() {
     let against = [
         // by, of; kick; ban, mute, op and deop
         (Role::Moderator, Role::Member, true, true),
@@ -80,8 +80,8 @@ fn power_goes_downwards_only_and_owners_are_safe() {
 }
 
 #[test]
-fn what_an_owner_decided_only_an_owner_undoes() {
-    // Who would undo it; decided by a moderator, an owner, the console.
+fn only_owners_revoke_what_an_owner_decided() {
+    // Columns: the revoking role; decided by a moderator, an owner, the console.
     let cells = [
         (Role::Member, "nnn"),
         (Role::Moderator, "ynn"),
@@ -96,7 +96,7 @@ fn what_an_owner_decided_only_an_owner_undoes() {
 }
 
 #[test]
-fn every_request_of_the_protocol_has_an_act_and_the_unknown_has_none() {
+fn every_known_request_needs_a_right() {
     let act = |json: &str| act_of(&serde_json::from_str::<Command>(json).unwrap());
     let id = "0".repeat(32);
     for (kind, expected) in [
@@ -115,7 +115,7 @@ fn every_request_of_the_protocol_has_an_act_and_the_unknown_has_none() {
 }
 
 #[test]
-fn console_is_no_role_to_give() {
+fn the_console_role_cannot_be_granted() {
     assert_eq!("Owner".parse(), Ok(Role::Owner));
     assert_eq!("console".parse::<Role>(), Err(RoleError));
 }

@@ -1,11 +1,11 @@
-//! A secret that somebody types: never shown, never logged, wiped when dropped.
+//! Typed secrets: never shown, never logged, wiped when dropped.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-/// A password as it was typed.
+/// A password as typed.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SecretText(Zeroizing<String>);
 
@@ -14,7 +14,7 @@ impl SecretText {
         SecretText(Zeroizing::new(text))
     }
 
-    /// The secret itself, for whoever needs it.
+    /// Returns the secret.
     pub fn reveal(&self) -> &str {
         &self.0
     }

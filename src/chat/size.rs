@@ -1,12 +1,12 @@
-//! What an event takes in memory.
+//! The size of events in memory.
 
 use super::{DeviceKey, Event, Opaque, UserName};
 
 impl Event {
-    /// What an event takes in memory, about.
+    /// Estimates the bytes that an event takes in memory.
     pub fn bytes_in_memory(&self) -> usize {
         let text = |text: &Option<String>| text.as_ref().map_or(0, String::len);
-        // A name is a pointer and what it points to.
+        // A name is a pointer to a separate allocation.
         let names = |names: &[UserName]| names.len() * 2 * size_of::<UserName>() + 32 * names.len();
         size_of::<Event>()
             + match self {

@@ -1,17 +1,17 @@
-//! Lengths of time as people write them: `10m`, `2d`, `1d12h`.
+//! Time spans as users write them: `10m`, `2d`, `1d12h`.
 
 use std::fmt;
 use std::str::FromStr;
 
 use super::id::as_text;
 
-/// A length of time in whole seconds, at least one and at most a hundred years.
+/// A time span in whole seconds, from one second to a hundred years.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct TimeSpan(u64);
 
-/// The text is no length of time.
+/// The text is not a time span.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a time is written 45s, 10m, 2h, 7d, 3w, 6mo, 1y or 1d12h")]
+#[error("a time span is written 45s, 10m, 2h, 7d, 3w, 6mo, 1y or 1d12h")]
 pub struct TimeSpanError;
 
 /// A month is 30 days and a year 365.
@@ -72,12 +72,12 @@ impl fmt::Display for TimeSpan {
     }
 }
 
-/// How long lines are kept.
+/// How long messages are stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Retention {
     Forever,
     For(TimeSpan),
-    /// In memory only, and not for long.
+    /// In memory only, for a limited time.
     Off,
 }
 
@@ -126,7 +126,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_shown_is_read_back(seconds in 1..=SECONDS_MAX) {
+        fn displayed_spans_parse_back(seconds in 1..=SECONDS_MAX) {
             let span = TimeSpan(seconds);
             prop_assert_eq!(span.to_string().parse(), Ok(span));
         }

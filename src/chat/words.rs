@@ -1,5 +1,5 @@
-//! Words as a search knows them: letters and digits in a row, in any case, with or without the
-//! marks on Latin letters. The same as SQLite's index of the ledger knows.
+//! Words of the search: runs of letters and digits, in any case, with or without diacritics on
+//! Latin letters. SQLite's index of the ledger splits texts in the same way.
 
 use unicode_normalization::UnicodeNormalization;
 use unicode_normalization::char::is_combining_mark;
@@ -7,8 +7,8 @@ use unicode_normalization::char::is_combining_mark;
 use super::Refusal;
 use crate::limits::{SEARCH_BYTES_MAX, SEARCH_WORDS_MAX};
 
-/// What is looked for: lines that hold all its words, whole. Bounded in bytes and in words, because
-/// a search costs each line that it looks at once for each word.
+/// A search: it finds texts that contain all its words, whole. Bounded in bytes and words, because
+/// each candidate text is compared with each word.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Wanted {
     text: String,
@@ -16,8 +16,8 @@ pub struct Wanted {
 }
 
 impl Wanted {
-    /// What stands between blanks is one word or, where there is more than letters in it, several
-    /// in a row: `a.a.a` counts as three.
+    /// Parses a search. A part between blanks is one word or, with other characters between
+    /// letters, several adjacent words: `a.a.a` counts as three.
     ///
     /// # Errors
     ///
@@ -34,12 +34,12 @@ impl Wanted {
         Ok(Wanted { text: text.to_owned(), rows })
     }
 
-    /// The text as it was given.
+    /// Returns the text as it was given.
     pub fn text(&self) -> &str {
         &self.text
     }
 
-    /// Nothing is in no line.
+    /// Whether a text contains all words. A search without words finds nothing.
     pub fn is_in(&self, text: &str) -> bool {
         let words: Vec<String> = words(text).collect();
         let holds = |row: &Vec<String>| words.windows(row.len()).any(|part| part == row);
@@ -47,7 +47,7 @@ impl Wanted {
     }
 }
 
-/// The words of a text.
+/// Splits a text into words.
 fn words(text: &str) -> impl Iterator<Item = String> {
     let letter = |c: char| c.is_alphanumeric() && !is_combining_mark(c);
     let parts = text.split(move |c: char| !letter(c) && !is_accent(c));
@@ -55,17 +55,17 @@ fn words(text: &str) -> impl Iterator<Item = String> {
     parts.map(word).filter(|word: &String| !word.is_empty())
 }
 
-/// Marks that are written upon letters behind them; others divide words.
+/// Combining marks that belong to the letter before them; other marks separate words.
 fn is_accent(c: char) -> bool {
     matches!(c, '\u{300}'..='\u{331}')
 }
 
-/// A character in lower case, a Latin letter without its marks.
+/// Folds a character to lower case and a Latin letter to its base letter.
 fn plain(c: char) -> char {
     let mut lower = c.to_lowercase();
     let lower = match (lower.next(), lower.next()) {
         (Some(one), None) => one,
-        // Turkish capital I: its dot is a mark.
+        // The lower case of the Turkish capital I has its dot as a combining mark.
         (Some(one @ 'a'..='z'), Some(_)) => one,
         _ => c,
     };
@@ -84,7 +84,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn words_are_whole_and_in_any_case_and_what_is_joined_stands_in_a_row() {
+    fn words_match_whole_in_any_case_and_joined_words_in_order() {
         let finds = |wanted: &str, text: &str| Wanted::new(wanted).unwrap().is_in(text);
         assert!(finds("TEA green", "Green tea and cake"));
         assert!(!finds("gree", "green tea") && !finds("tea water", "green tea"));
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn a_search_is_bounded_in_bytes_and_in_words_as_the_index_counts_them() {
+    fn a_search_is_bounded_in_bytes_and_words() {
         let refused = |text: &str| Wanted::new(text).err().map(|refusal| refusal.to_string());
         assert_eq!(refused(&"tea ".repeat(SEARCH_WORDS_MAX)), None);
         let seven = |word: &str| refused(&word.repeat(7_000)).unwrap();
@@ -107,20 +107,20 @@ mod tests {
             assert!(told.contains("32 words and this one has") || text.len() > 256, "{told}");
             assert!(told.contains("search for fewer"), "{told}");
         }
-        assert_eq!(refused(&"中".repeat(80)), None, "a row of letters is one word");
-        assert_eq!(refused(&".".repeat(256)), None, "and what is no letter is none");
+        assert_eq!(refused(&"中".repeat(80)), None, "letters without separators are one word");
+        assert_eq!(refused(&".".repeat(256)), None, "other characters are no words");
     }
 
     proptest! {
         #[test]
-        fn each_word_of_a_text_is_in_it(text in "\\PC{0,60}") {
+        fn each_word_of_a_text_is_found(text in "\\PC{0,60}") {
             for word in words(&text) {
                 prop_assert!(Wanted::new(&word).unwrap().is_in(&text), "{word:?} in {text:?}");
             }
         }
     }
 
-    /// Every letter of the scripts that most people write, beside SQLite's own.
+    /// Every letter of the most common scripts, compared with SQLite's tokenizer.
     #[cfg(feature = "server")]
     #[test]
     fn words_are_those_of_sqlite() {
@@ -129,7 +129,8 @@ mod tests {
         let others =
             [0x1e00..0x1f16, 0x3041..0x3097, 0x30a0..0x3100, 0x4e00..0x9fa6, 0xac00..0xd7a4];
         let all = scripts.into_iter().chain(others).flatten().filter_map(char::from_u32);
-        // Not: two letters with two marks each, an old s with a dot, and Greek letters as symbols.
+        // Except two letters with two marks each, an old s with a dot, and Greek letters as
+        // symbols.
         let letter = |c: &char| c.is_alphanumeric() && !"Ǡǡẛϐϑϕϖϰϱϵ".contains(*c);
         let letters: Vec<char> = all.filter(letter).collect();
         let db = rusqlite::Connection::open_in_memory().unwrap();

@@ -68,7 +68,7 @@ pub fn describe(name: &UserName, trust: &mut TrustStore, me: &UserName) -> Strin
     let alike = looks_like(name, trust, me).filter(|_| !in_use.is_empty());
     let mut text = alike.map_or(String::new(), |alike| format!("{alike}\n"));
     if in_use.is_empty() {
-        text = format!("nobody here is called {name}\n");
+        text = format!("no user is called {name}\n");
     } else if name != me {
         let number = safety_number(&own.theirs, &in_use);
         text.push_str(&format!(

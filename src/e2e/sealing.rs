@@ -165,7 +165,7 @@ impl Sealing<'_> {
         let id_of = |seq: Seq| {
             let hint = "this line was not seen here: /history first";
             let known = self.ids.id_of(conversation, seq);
-            known.ok_or_else(|| Not::Refused(Code::NoSuchLine, hint.into()))
+            known.ok_or_else(|| Not::Refused(Code::NoSuchMessage, hint.into()))
         };
         let kind = match message.kind {
             Kind::Say => Kind::Say,

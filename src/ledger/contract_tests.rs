@@ -137,15 +137,15 @@ contract! {
         assert_eq!(made.texts("#tea"), [(1, "hello".into()), (2, "hello".into())]);
         assert_eq!(made.says(edit("ana", 2, 1, "hello")), Outcome::Known(Seq(2)));
         assert_eq!(made.says(edit("bob", 3, 1, "bye")), Outcome::NotOwn);
-        assert_eq!(made.says(edit("ana", 4, 9, "bye")), Outcome::NoSuchLine);
-        assert_eq!(made.says(edit("ana", 4, 2, "bye")), Outcome::NoSuchLine, "an edit");
+        assert_eq!(made.says(edit("ana", 4, 9, "bye")), Outcome::NoSuchMessage);
+        assert_eq!(made.says(edit("ana", 4, 2, "bye")), Outcome::NoSuchMessage, "an edit");
         let late = Draft { time_ms: 62_000, ..edit("ana", 5, 1, "late") };
         assert_eq!(made.says(late), Outcome::TooLate);
         assert_eq!(made.says(delete("ana", 6, 1)), Outcome::Stored(Seq(3)));
         let conversation = "#tea".parse().unwrap();
         let lines = made.reader.read(&conversation, Seq(0), Seq(9), PAGE).unwrap();
         assert!(lines[0].deleted && lines[0].body.is_empty() && lines[1].body.is_empty());
-        assert_eq!(made.says(edit("ana", 7, 1, "again")), Outcome::NoSuchLine);
+        assert_eq!(made.says(edit("ana", 7, 1, "again")), Outcome::NoSuchMessage);
     }
 
     reading_goes_by_seq_and_by_page(made) {

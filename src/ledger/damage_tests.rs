@@ -43,7 +43,7 @@ fn a_damaged_line_and_its_edit_are_left_out_and_its_conversation_goes_on() {
     let again = draft("#tea", "alice", 1, "one");
     assert_eq!(commit(&mut ledger, again), Outcome::Known(Seq(1)), "it was stored once");
     let change = edit("alice", 4, 1, "again");
-    assert_eq!(commit(&mut ledger, change), Outcome::NoSuchLine);
+    assert_eq!(commit(&mut ledger, change), Outcome::NoSuchMessage);
     said(&mut ledger, 5, "four");
     assert_eq!(seqs(&reader), [2, 4]);
 

@@ -211,7 +211,7 @@ impl Lines {
         (draft, owner): (&Draft, u64),
         change_s_max: u64,
     ) -> Result<(), Outcome> {
-        let index = self.index(target).ok_or(Outcome::NoSuchLine)?;
+        let index = self.index(target).ok_or(Outcome::NoSuchMessage)?;
         let target = &mut self.lines[index];
         let flags = (target.owner == owner, target.deleted);
         may_change(&target.draft, flags, draft, change_s_max)?;

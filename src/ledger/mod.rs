@@ -64,7 +64,7 @@ pub enum Outcome {
     Known(Seq),
     /// Another line of this sender in this conversation has the id.
     Conflict,
-    NoSuchLine,
+    NoSuchMessage,
     NotOwn,
     TooLate,
     /// It is certain that nothing was stored.

@@ -19,7 +19,7 @@ pub fn may_change(
     change_s_max: u64,
 ) -> Result<(), Outcome> {
     if deleted || target.kind.is_change() {
-        return Err(Outcome::NoSuchLine);
+        return Err(Outcome::NoSuchMessage);
     }
     if target.from != change.from || !is_own {
         return Err(Outcome::NotOwn);

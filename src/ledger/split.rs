@@ -77,14 +77,14 @@ impl SplitLedger {
             return (commit_to_memory(&mut self.memory, &records), None);
         };
         let on_disk: Vec<bool> =
-            records.iter().map(|record| is_kept(&self.retentions, record)).collect();
-        let (kept, passing) = split(records, &on_disk);
-        let mut passing = commit_to_memory(&mut self.memory, &passing).into_iter();
-        let (kept, fault) = match disk.commit(&kept) {
+            records.iter().map(|record| is_persistent(&self.retentions, record)).collect();
+        let (persistent, ephemeral) = split(records, &on_disk);
+        let mut ephemeral = commit_to_memory(&mut self.memory, &ephemeral).into_iter();
+        let (persistent, fault) = match disk.commit(&persistent) {
             Ok(outcomes) => (outcomes, None),
             Err(error) => {
                 if let LedgerError::InDoubt { .. } = error {
-                    self.doubtful.extend(kept.iter().filter_map(line).map(name));
+                    self.doubtful.extend(persistent.iter().filter_map(line).map(name));
                 }
                 let outcome = |record: &Record| match line(record) {
                     Some(line) => match disk.stored(line) {
@@ -94,11 +94,11 @@ impl SplitLedger {
                     },
                     None => Outcome::Failed,
                 };
-                (kept.iter().map(outcome).collect(), Some(error))
+                (persistent.iter().map(outcome).collect(), Some(error))
             }
         };
-        let mut kept = kept.into_iter();
-        let next = |on_disk: bool| if on_disk { kept.next() } else { passing.next() };
+        let mut persistent = persistent.into_iter();
+        let next = |on_disk: bool| if on_disk { persistent.next() } else { ephemeral.next() };
         let outcomes = on_disk.into_iter().map(next);
         (outcomes.map(|outcome| outcome.expect("one for each record")).collect(), fault)
     }
@@ -216,7 +216,7 @@ fn note_empty(
     Ok(())
 }
 
-fn is_kept(retentions: &Retentions, record: &Record) -> bool {
+fn is_persistent(retentions: &Retentions, record: &Record) -> bool {
     match record {
         Record::Line(draft) => retentions.of(&draft.conversation) != Retention::Off,
         Record::Topic(channel, _) => {
@@ -230,11 +230,11 @@ fn is_kept(retentions: &Retentions, record: &Record) -> bool {
 }
 
 fn split(records: Vec<Record>, on_disk: &[bool]) -> (Vec<Record>, Vec<Record>) {
-    let (mut kept, mut passing) = (Vec::new(), Vec::new());
+    let (mut persistent, mut ephemeral) = (Vec::new(), Vec::new());
     for (record, on_disk) in records.into_iter().zip(on_disk) {
-        if *on_disk { kept.push(record) } else { passing.push(record) }
+        if *on_disk { persistent.push(record) } else { ephemeral.push(record) }
     }
-    (kept, passing)
+    (persistent, ephemeral)
 }
 
 fn line(record: &Record) -> Option<&Draft> {

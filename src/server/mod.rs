@@ -282,9 +282,9 @@ fn open_storage(home: &Home, config: &Config, stop: &Arc<Stop>) -> anyhow::Resul
 /// The ledger of a home: on disk unless the operator wants nothing kept.
 fn open_ledger(home: &Home, config: &Config) -> anyhow::Result<(SplitLedger, Arc<SplitReader>)> {
     let limits = &config.limits;
-    let passing = LogId(rand::random::<u64>() >> 1);
+    let ephemeral = LogId(rand::random::<u64>() >> 1);
     let bytes_max = (limits.tail_bytes_max, limits.memory_bytes_max);
-    let memory = Memory::new(passing, bytes_max, limits.change_s_max);
+    let memory = Memory::new(ephemeral, bytes_max, limits.change_s_max);
     let disk = match config.history {
         History::Off => None,
         History::On => {
@@ -318,8 +318,9 @@ fn read_for(
 
 /// The registry with what the ledger remembers.
 fn registry(ledger: &SplitLedger, config: &Config) -> anyhow::Result<Registry> {
-    let passing = LogId(rand::random::<u64>() >> 1);
-    let mut registry = Registry::new(hub::rules(config, ledger.log_id(), passing), ledger.floor());
+    let ephemeral = LogId(rand::random::<u64>() >> 1);
+    let mut registry =
+        Registry::new(hub::rules(config, ledger.log_id(), ephemeral), ledger.floor());
     for known in ledger.remembered(config.limits.mailbox_lines_max)? {
         registry.remember(known);
     }

@@ -114,9 +114,9 @@ impl World {
             fails: Arc::clone(&fails),
         };
         let disk = (Box::new(faulty) as _, Box::new(memory) as _);
-        let passing = Memory::new(LogId(8), (1 << 20, 1 << 30), 60);
+        let ephemeral = Memory::new(LogId(8), (1 << 20, 1 << 30), 60);
         let retentions = Config::default().retentions();
-        let (kept, reader) = SplitLedger::new(Some(disk), passing, retentions);
+        let (kept, reader) = SplitLedger::new(Some(disk), ephemeral, retentions);
         let server = serve(&kept, &limits);
         let devices = PEOPLE.iter().map(|name| Device::new(name));
         let run = |name: &&str| {
@@ -537,8 +537,8 @@ fn serve(kept: &SplitLedger, limits: &Limits) -> Server {
         retention: Box::new(|_| crate::chat::Retention::Forever),
         configured: Box::new(|_| false),
         forgets: Box::new(|_| false),
-        kept: kept.log_id(),
-        passing: LogId(100),
+        persistent: kept.log_id(),
+        ephemeral: LogId(100),
     };
     let mut registry = Registry::new(rules, kept.floor());
     for known in kept.remembered(1_000).unwrap() {

@@ -1,5 +1,5 @@
-//! What a person may do over time, whichever of their sessions does it: one budget for each kind of
-//! cost. A budget outlives the session, so that a reconnect refills nothing.
+//! Rate limits per user, shared by all their sessions: one budget for each kind of cost. A budget
+//! outlives the session, so that a reconnect refills nothing.
 
 use std::collections::VecDeque;
 
@@ -20,10 +20,10 @@ fn hourly(per_h: f64) -> (f64, f64) {
     (per_h, per_h / 3_600.0)
 }
 
-/// One row for each bucket: its name, and its burst and rate per second by the limits.
+/// One row for each bucket: its name, and its burst and rate per second.
 macro_rules! budgets {
     ($limits:ident; $($(#[$doc:meta])* $name:ident: $size:expr,)+) => {
-        /// The token buckets of one person.
+        /// The token buckets of one user.
         pub(super) struct Budgets {
             $($(#[$doc])* pub $name: Bucket,)+
         }
@@ -34,7 +34,7 @@ macro_rules! budgets {
                 Budgets { $($name: bucket($size),)+ }
             }
 
-            /// Applies other limits; what was taken stays taken.
+            /// Changes the limits; what was taken stays taken.
             pub fn retune(&mut self, $limits: &Limits) {
                 $(
                     let (burst, per_s) = $size;
@@ -42,12 +42,13 @@ macro_rules! budgets {
                 )+
             }
 
-            /// Whether nothing is spent or owed, so that forgetting them gives nobody anything.
+            /// Whether nothing is spent or owed. Only then can the budgets be dropped without a
+            /// refill.
             pub fn are_full(&self, now: Stamp) -> bool {
                 [$(&self.$name),+].into_iter().all(|bucket| bucket.is_full(now))
             }
 
-            /// All buckets.
+            /// Returns all buckets.
             #[cfg(test)]
             pub fn all(&mut self) -> Vec<&mut Bucket> {
                 vec![$(&mut self.$name),+]
@@ -58,42 +59,45 @@ macro_rules! budgets {
 
 budgets! {
     limits;
-    /// Messages and topics: whatever others are shown.
+    /// Messages and topics, which others see.
     lines: (limits.lines_burst.into(), limits.lines_per_s),
-    /// Bytes of those.
+    /// Bytes of messages and topics.
     bytes: tenfold(limits.bytes_per_s),
     requests: tenfold(limits.requests_per_s),
     histories: tenfold(limits.histories_per_s),
-    /// Bytes that were sent in answer to requests. It may fall below zero.
+    /// Bytes sent in answer to requests. May fall below zero.
     answers: tenfold(limits.answer_bytes_per_s),
-    /// Joins that do not wait for `answers`: a client that reconnects joins all its channels.
+    /// Joins that are exempt from `answers`: a client that reconnects joins all its channels.
     rejoins: hourly(limits.channels_per_user_max as f64),
-    /// Joins that are announced.
+    /// Joins that are announced to others.
     announced_joins: tenfold(limits.joins_announced_per_s),
     logins: tenfold(limits.logins_per_s),
-    /// Conversations and channels in which this person is the first to write.
+    /// Conversations and channels in which this user writes the first message.
     conversations: hourly(limits.conversations_per_h),
 }
 
-/// The channels with a PIN that a person has joined within the last hour and did not know before. A
-/// join tells whether a PIN is right, so that their number bounds how fast PINs can be tried.
+/// The channels with a PIN that were new to a user and joined within the last hour. A join reveals
+/// whether a PIN is right, so this number bounds how fast PINs can be guessed.
 #[derive(Default)]
 pub(super) struct PinJoins {
     joined: VecDeque<(Stamp, ChannelName)>,
-    /// Refusals since a join was last allowed.
+    /// Refused joins since the last allowed one.
     refused: u32,
 }
 
-/// The budget is spent.
+/// The budget is used up.
 pub(super) struct Spent {
     pub retry_ms: u64,
-    /// Refusals so far, this one included.
+    /// Refused joins so far, this one included.
     pub refused: u32,
 }
 
 impl PinJoins {
-    /// Counts a join of a channel that was not known before, at most `max` in any hour. The same
-    /// channel again costs nothing.
+    /// Counts a join of a channel that is new to the user. The same channel counts once.
+    ///
+    /// # Errors
+    ///
+    /// Refuses more than `max` channels in any hour.
     pub fn take(&mut self, channel: &ChannelName, max: usize, now: Stamp) -> Result<(), Spent> {
         self.expire(now);
         if self.joined.iter().any(|(_, known)| known == channel) {
@@ -110,7 +114,7 @@ impl PinJoins {
         Ok(())
     }
 
-    /// Forgets joins that no longer count. True where none is left.
+    /// Drops joins that no longer count. Returns true if none is left.
     pub fn expire(&mut self, now: Stamp) -> bool {
         self.joined.retain(|(since, _)| now.ms_since(*since) < HOUR_MS);
         self.joined.is_empty()
@@ -122,7 +126,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn as_many_new_channels_with_a_pin_as_may_be_in_any_hour() {
+    fn new_channels_with_a_pin_are_limited_in_any_hour() {
         let tag = |number: usize| -> ChannelName {
             format!("#tea~{}{number:02}0", "0".repeat(23)).parse().unwrap()
         };
@@ -130,7 +134,7 @@ mod tests {
         for number in 0..10 {
             assert!(joins.take(&tag(number), 10, Stamp(1_000 * number as u64)).is_ok());
         }
-        assert!(joins.take(&tag(3), 10, Stamp(10_000)).is_ok(), "it is known by now");
+        assert!(joins.take(&tag(3), 10, Stamp(10_000)).is_ok(), "it was joined before");
         for count in 1..=3 {
             let spent = joins.take(&tag(10), 10, Stamp(10_000)).err().unwrap();
             assert_eq!((spent.refused, spent.retry_ms), (count, HOUR_MS - 10_000));

@@ -1,8 +1,8 @@
-//! Channels: who is in them, what they are about, and when they are gone.
+//! Channels: membership, topics, and when a channel is dropped.
 
 use std::cmp::Reverse;
 
-use super::{Channel, Effect, Fact, Joining, Outcome, Registry, Seat, Session, Topic};
+use super::{Channel, Effect, Fact, Joining, Member, Outcome, Registry, Session, Topic};
 use crate::chat::rate::Stamp;
 use crate::chat::{
     ChannelInfo, ChannelName, Conversation, ConversationInfo, Event, Refusal, Retention, Seq,
@@ -10,16 +10,16 @@ use crate::chat::{
 };
 use crate::limits::LIST_BYTES_MAX;
 
-/// What a row of `/channels` takes as JSON beside its name and topic.
+/// JSON bytes of a row of `/channels` beside its name and topic.
 const ROW_BYTES: usize = 96;
 
 impl Registry {
-    /// Whether a session may join a channel; true where the channel has a PIN and was not known to
-    /// its person.
+    /// Checks whether a session may join a channel. Returns true where the channel has a PIN and is
+    /// new to the user.
     ///
     /// # Errors
     ///
-    /// Before a channel with a PIN is paid for, no refusal depends on whether the channel exists.
+    /// No refusal depends on whether a channel with a PIN exists, until the join is counted.
     pub(super) fn may_join(
         &mut self,
         from: SessionId,
@@ -31,15 +31,15 @@ impl Registry {
         let (full, exists) =
             (self.channels.len() >= limits.channels_max, self.channels.contains_key(channel));
         let who = self.session(from).user.clone();
-        let strange = channel.has_pin() && !self.knows(&who, channel);
-        if self.user_of(from).muted && (strange || (!exists && !channel.has_pin())) {
+        let is_new_pin = channel.has_pin() && !self.knows(&who, channel);
+        if self.user_of(from).muted && (is_new_pin || (!exists && !channel.has_pin())) {
             return Err(Refusal::MutedJoin(channel.clone()));
         }
         let theirs = self.channels.get(channel).is_some_and(|channel| channel.counts_for(&who));
         if !theirs && self.user_of(from).channels >= max {
             return Err(Refusal::TooManyChannels { max });
         }
-        if strange {
+        if is_new_pin {
             let joins = self.pin_joins.entry(who).or_default();
             joins.take(channel, pins_max, now).map_err(|spent| Refusal::PinJoins {
                 max: pins_max,
@@ -50,18 +50,18 @@ impl Registry {
         if full && !exists {
             return Err(Refusal::ServerFull);
         }
-        Ok(strange)
+        Ok(is_new_pin)
     }
 
-    /// Whether a person is in a channel, made it, or was in it when there were messages.
+    /// Whether a user is in a channel, created it, or was in it when it had messages.
     fn knows(&self, who: &UserName, channel: &ChannelName) -> bool {
         let live = self.channels.get(channel).is_some_and(|channel| channel.counts_for(who));
         let log = self.logs.get(&Conversation::Channel(channel.clone()));
         live || log.is_some_and(|log| log.reads.contains_key(who))
     }
 
-    /// Remembers over a restart that a person knows a channel with a PIN. Only where there are
-    /// messages: guesses leave nothing on the disk.
+    /// Stores that a user knows a channel with a PIN. Only if the channel has messages: PIN guesses
+    /// must not write to the disk.
     fn remember_member(&mut self, who: &UserName, channel: &ChannelName) -> Option<Effect> {
         let conversation = Conversation::Channel(channel.clone());
         let log = self.logs.get_mut(&conversation).filter(|log| channel.has_pin() && log.stored)?;
@@ -73,7 +73,7 @@ impl Registry {
     }
 
     pub(super) fn join(&mut self, from: SessionId, joining: Joining, now: Stamp) -> Outcome {
-        let Joining { channel: name, after, reference, strange } = joining;
+        let Joining { channel: name, after, reference, is_new_pin } = joining;
         let session = self.sessions.get_mut(&from).expect("the hub knows its sessions");
         let (who, new) = (session.user.clone(), session.channels.insert(name.clone()));
         let resumes = session.resumes;
@@ -84,20 +84,20 @@ impl Registry {
         channel.empty_since = None;
         let user = self.users.get_mut(&who).expect("a session has its user");
         user.channels += theirs;
-        let seat = || Seat { sessions: 0, since: now, silent: false };
-        let seat = channel.people.entry(who.clone()).or_insert_with(seat);
-        seat.sessions += usize::from(new);
-        let first = new && seat.sessions == 1;
+        let member = || Member { sessions: 0, since: now, silent: false };
+        let member = channel.people.entry(who.clone()).or_insert_with(member);
+        member.sessions += usize::from(new);
+        let first = new && member.sessions == 1;
         if first {
             // Nobody tries a PIN unseen.
-            let told = user.budgets.announced_joins.take(1.0, now).is_ok() || strange;
-            seat.silent = user.muted || !told;
+            let told = user.budgets.announced_joins.take(1.0, now).is_ok() || is_new_pin;
+            member.silent = user.muted || !told;
         }
-        let silent = seat.silent;
+        let silent = member.silent;
         let here = channel.people.len();
         let announces = here <= self.rules.limits.announce_people_max;
         if name.is_lobby() && resumes && announces {
-            let told = channel.people.iter().map(|(who, seat)| (who.clone(), seat.since));
+            let told = channel.people.iter().map(|(who, member)| (who.clone(), member.since));
             session.told = told.collect();
         }
         let mut effects = Vec::new();
@@ -123,7 +123,7 @@ impl Registry {
             topic,
             reference,
         }));
-        // Who resumes says what it has of the lobby once it is in.
+        // Resuming clients send their position in the lobby after they have entered it.
         if new && !(lobby && resumes) {
             let start = match after {
                 Some(_) => self.start(&conversation, after),
@@ -160,7 +160,7 @@ impl Registry {
         Ok(effects)
     }
 
-    /// Takes a session out of a channel, and its person with the last one.
+    /// Removes a session from a channel, and its user with the last session.
     pub(super) fn depart(
         &mut self,
         from: SessionId,
@@ -174,12 +174,12 @@ impl Registry {
         let mut effects = vec![Effect::Unfollow(Conversation::Channel(name.clone()), from)];
         let channel = self.channels.get_mut(name).expect("members keep a channel alive");
         let here_before = channel.people.len();
-        let seat = channel.people.get_mut(&who).expect("a member has a seat");
-        seat.sessions -= 1;
-        if seat.sessions > 0 {
+        let member = channel.people.get_mut(&who).expect("a user in a channel is its member");
+        member.sessions -= 1;
+        if member.sessions > 0 {
             return effects;
         }
-        let (after_ms, silent) = (now.ms_since(seat.since), seat.silent);
+        let (after_ms, silent) = (now.ms_since(member.since), member.silent);
         channel.people.remove(&who);
         if !channel.counts_for(&who)
             && let Some(user) = self.users.get_mut(&who)
@@ -188,7 +188,7 @@ impl Registry {
         }
         let here = channel.people.len();
         let muted = self.users.get(&who).is_some_and(|user| user.muted);
-        // An operator's reason is told of whomever it is about.
+        // An operator's reason is always announced.
         let quiet = (silent || muted) && reason.is_none();
         if here == 0 {
             channel.empty_since = Some(now);
@@ -202,18 +202,18 @@ impl Registry {
         effects
     }
 
-    /// Nobody is left in a channel. Its topic and what people have read of it go with its last
-    /// line, unless the configuration names it.
+    /// Drops an empty channel. Its topic and read positions are dropped with its last message,
+    /// unless the configuration names the channel.
     pub(super) fn forget_channel(&mut self, name: &ChannelName) -> Effect {
         let conversation = Conversation::Channel(name.clone());
-        let passing = (self.rules.retention)(&conversation) == Retention::Off;
+        let ephemeral = (self.rules.retention)(&conversation) == Retention::Off;
         let stored = self.logs.get(&conversation).is_some_and(|log| log.stored);
-        let stays = stored && !passing && !(self.rules.forgets)(&conversation);
+        let stays = stored && !ephemeral && !(self.rules.forgets)(&conversation);
         let configured = (self.rules.configured)(name);
         if !stays && !configured {
             self.topics.remove(name);
         }
-        if !stays && (passing || !configured) {
+        if !stays && (ephemeral || !configured) {
             self.forget_log(&conversation);
         }
         Effect::Forget(conversation)
@@ -273,11 +273,11 @@ impl Registry {
         Ok(vec![Effect::Notice(name.clone(), event), Effect::Remember(fact)])
     }
 
-    /// The rows of `/channels` that fit an answer, and how many do not: the asker's own come first,
-    /// then those with the most people.
+    /// Returns the rows of `/channels` that fit an answer, and how many do not. The user's own
+    /// channels come first, then those with the most people.
     pub(super) fn channels_for(&self, asker: SessionId) -> (Vec<ChannelInfo>, usize) {
-        // Of a channel with a PIN that the asker is not in, nothing may depend on the tag, by which
-        // its PIN can be guessed: not the name, and not the order.
+        // The tag is derived from the PIN and allows guessing it offline. For a channel with a PIN
+        // that the session is not in, neither name nor order may depend on the tag.
         let mut rows = Vec::with_capacity(self.channels.len());
         for (name, channel) in &self.channels {
             let rank = (Reverse(self.is_member(asker, name)), Reverse(channel.people.len()));
@@ -303,8 +303,9 @@ impl Registry {
         (rows.into_iter().map(info).collect(), omitted)
     }
 
-    /// Whether a session may be told who is in a channel: open channels are open to everybody, and
-    /// of one with a PIN only its members learn anything, not even whether it exists.
+    /// Checks whether a session may see the members of a channel. Open channels are visible to
+    /// everybody. Channels with a PIN are visible to members only; others do not even learn whether
+    /// they exist.
     pub(super) fn may_look(&self, from: SessionId, channel: &ChannelName) -> Result<(), Refusal> {
         if channel.has_pin() && !self.is_member(from, channel) {
             return Err(Refusal::NotMember(channel.clone()));
@@ -315,7 +316,7 @@ impl Registry {
         }
     }
 
-    /// As many people of a channel as fit an answer, and how many do not.
+    /// Returns the people of a channel that fit an answer, and how many do not.
     fn people_that_fit(&self, channel: &ChannelName) -> (Vec<UserName>, usize) {
         let Some(channel) = self.channels.get(channel) else { return (Vec::new(), 0) };
         let mut bytes = 0;
@@ -333,13 +334,13 @@ impl Registry {
         self.sessions.get(&id).is_some_and(|session| session.channels.contains(channel))
     }
 
-    /// Who is in a channel.
+    /// Returns the event that lists the people in a channel.
     pub fn people_event(&self, channel: &ChannelName, reference: Option<String>) -> Event {
         let (people, omitted) = self.people_that_fit(channel);
         Event::People { channel: channel.clone(), people, omitted, reference }
     }
 
-    /// Channels with the people in them, in the order of their names.
+    /// Returns the channels and their people, ordered by name.
     pub fn channels(&self) -> impl Iterator<Item = (&ChannelName, Vec<&UserName>)> {
         self.channels.iter().map(|(name, channel)| (name, channel.people.keys().collect()))
     }

@@ -1,4 +1,4 @@
-//! What requests may cost, and what they tell of channels with a PIN.
+//! The cost of requests, and what answers reveal about channels with a PIN.
 
 use super::super::{Kind, MsgId, ReadMark};
 use super::tests::{Chat, notices};
@@ -16,7 +16,7 @@ fn tag(number: usize) -> String {
     format!("#tea~{}{number:02}0", "0".repeat(23))
 }
 
-/// A conversation with lines of an earlier run, up to this seq.
+/// A conversation with messages of an earlier run, up to seq `last`.
 pub(super) fn past(conversation: &str, last: u64) -> Remembered {
     let (first, last, stored, topic) = (Seq(0), Seq(last), last > 0, None);
     let (reads, waiting) = (Vec::new(), Vec::new());
@@ -43,7 +43,7 @@ fn part(channel: &str) -> Command {
     Command::Part { channel: channel.parse().unwrap(), reference: None }
 }
 
-/// What is left of an answer where a channel's name stood.
+/// The outcome without the channel's name.
 fn without(outcome: Outcome, channel: &str) -> String {
     let name: ChannelName = channel.parse().unwrap();
     let told = format!("{outcome:?}");
@@ -51,7 +51,7 @@ fn without(outcome: Outcome, channel: &str) -> String {
 }
 
 #[test]
-fn who_is_not_in_a_channel_with_a_pin_cannot_tell_whether_it_exists() {
+fn outsiders_cannot_tell_whether_a_channel_with_a_pin_exists() {
     let mut chat = Chat::new();
     let (alice, bob) = (chat.enters("alice"), chat.enters("bob"));
     let (there, nowhere) = (tag(1), tag(2));
@@ -89,7 +89,7 @@ fn who_is_not_in_a_channel_with_a_pin_cannot_tell_whether_it_exists() {
         assert_eq!(answers[0], answers[1], "{:?}", request(&there));
     }
     let unknown = chat.registry.presence(&"alice".parse().unwrap(), bob, Stamp(0)).unwrap();
-    assert_eq!(unknown.channels, [ChannelName::lobby()], "nor that alice is in it");
+    assert_eq!(unknown.channels, [ChannelName::lobby()], "it does not show that alice is in it");
     assert!(chat.does(alice, people(&there)).is_ok());
 }
 
@@ -107,7 +107,7 @@ fn neither_the_order_nor_the_selection_of_channels_depends_on_tags() {
 }
 
 #[test]
-fn open_channels_are_open_to_everybody() {
+fn open_channels_are_visible_to_everybody() {
     let mut chat = Chat::new();
     let (alice, bob) = (chat.enters("alice"), chat.enters("bob"));
     chat.joins(alice, "#open").unwrap();
@@ -123,7 +123,7 @@ fn open_channels_are_open_to_everybody() {
 }
 
 #[test]
-fn new_channels_with_a_pin_are_few_in_an_hour_whatever_one_does() {
+fn joins_of_new_channels_with_a_pin_are_limited_per_hour() {
     let mut chat = Chat::new();
     let (alice, bob) = (chat.enters("alice"), chat.enters("bob"));
     chat.joins(alice, &tag(99)).unwrap();
@@ -137,10 +137,14 @@ fn new_channels_with_a_pin_are_few_in_an_hour_whatever_one_does() {
         other => panic!("{other:?}"),
     };
     assert_eq!(refused(chat.joins(bob, &tag(99))), 1);
-    assert_eq!(refused(chat.joins(bob, &tag(98))), 2, "whether it exists or not");
-    assert!(chat.joins(bob, &tag(3)).is_ok(), "one that was joined within the hour");
+    assert_eq!(
+        refused(chat.joins(bob, &tag(98))),
+        2,
+        "existing and new channels are refused alike"
+    );
+    assert!(chat.joins(bob, &tag(3)).is_ok(), "a channel that was joined within the hour");
     assert!(chat.joins(bob, "#open").is_ok());
-    // Another session, and later ones.
+    // Further sessions share the budget.
     let phone = chat.enters("bob");
     assert_eq!(refused(chat.joins(phone, &tag(97))), 3);
     for id in [bob, phone] {
@@ -173,7 +177,7 @@ fn a_channel_with_a_pin_that_had_messages_stays_known_over_a_restart() {
         known(chat.does(alice, part(&tag(1))).unwrap()),
         std::slice::from_ref(&conversation)
     );
-    assert_eq!(known(chat.does(alice, part(&tag(2))).unwrap()), [], "a guess leaves nothing");
+    assert_eq!(known(chat.does(alice, part(&tag(2))).unwrap()), [], "a guess is not stored");
     let mut later = Chat::new();
     let reads = vec![("alice".parse().unwrap(), Seq(0))];
     later.registry.remember(Remembered { reads, ..past(&tag(1), 1) });
@@ -185,7 +189,7 @@ fn a_channel_with_a_pin_that_had_messages_stays_known_over_a_restart() {
 }
 
 #[test]
-fn who_is_muted_makes_no_noise() {
+fn joins_of_muted_users_are_not_announced() {
     let mut chat = Chat::new();
     let (alice, bob) = (chat.enters("alice"), chat.enters("bob"));
     let name: UserName = "bob".parse().unwrap();
@@ -205,15 +209,15 @@ fn who_is_muted_makes_no_noise() {
         let refused = Err(Refusal::MutedJoin(channel.parse().unwrap()));
         assert_eq!(chat.joins(bob, channel), refused);
     }
-    let kicked = chat.registry.leave(bob, Some("kicked by mona"), false, Stamp(0));
-    assert_eq!(notices(&kicked), 1, "an operator's word is told");
+    let kicked = chat.registry.leave(bob, Some("kicked by carol"), false, Stamp(0));
+    assert_eq!(notices(&kicked), 1, "a reason of an operator is announced");
     chat.registry.set_muted(&name, false, Stamp(0));
     let bob = chat.enters("bob");
     assert_eq!(notices(&chat.joins(bob, "#new").unwrap()), 1);
 }
 
 #[test]
-fn who_comes_and_goes_all_the_time_is_soon_not_told_any_more() {
+fn announcements_of_one_user_are_limited() {
     let mut chat = Chat::new();
     let (alice, bob) = (chat.enters("alice"), chat.enters("bob"));
     chat.joins(alice, "#open").unwrap();
@@ -222,7 +226,7 @@ fn who_comes_and_goes_all_the_time_is_soon_not_told_any_more() {
         noise += notices(&chat.joins(bob, "#open").unwrap());
         noise += notices(&chat.does(bob, part("#open")).unwrap());
     }
-    // Ten at once and one in the second since the login; bob's login was one.
+    // A burst of ten and one more for the second since the login, minus one for the login itself.
     assert_eq!(noise, 2 * 10);
     let carol = (0..30).map(|number| {
         let (name, device) = ("carol".parse().unwrap(), "main".parse().unwrap());
@@ -231,7 +235,7 @@ fn who_comes_and_goes_all_the_time_is_soon_not_told_any_more() {
         chat.registry.leave(id, None, false, Stamp(0));
         entered.is_ok()
     });
-    assert_eq!(carol.filter(|entered| *entered).count(), 20, "nor logs in all the time");
+    assert_eq!(carol.filter(|entered| *entered).count(), 20, "logins are limited too");
 }
 
 #[test]
@@ -256,14 +260,14 @@ fn answers_are_paid_before_more_is_asked() {
     chat.registry.answered(&name, 50 << 20, Stamp(1_000));
     let Err(Refusal::Rate { retry_ms }) = chat.does(alice, people("#lobby")) else { panic!() };
     assert!((190_000..=191_000).contains(&retry_ms), "all of it: {retry_ms}");
-    assert!(chat.does(other, people("#lobby")).is_err(), "another session has no other budget");
-    // Nor has one that begins, also after all of them have ended and the person was forgotten.
+    assert!(chat.does(other, people("#lobby")).is_err(), "sessions share the budget");
+    // So does a session that begins after all others have ended.
     let enters = |chat: &mut Chat, ms| {
         let (id, device) = (SessionId(1_000 + ms), "main".parse().unwrap());
         chat.registry.enter(id, name.clone(), device, false, Stamp(ms)).map(|_| id)
     };
     assert_eq!(enters(&mut chat, 1_000), Err(Refusal::Unpaid { retry_ms }));
-    assert!(chat.says(alice, "#lobby", "x").is_ok(), "what draws nothing goes on");
+    assert!(chat.says(alice, "#lobby", "x").is_ok(), "requests without an answer are free");
     for id in [alice, other] {
         chat.registry.leave(id, None, false, Stamp(1_000));
     }
@@ -274,7 +278,7 @@ fn answers_are_paid_before_more_is_asked() {
 }
 
 #[test]
-fn a_client_comes_back_to_all_its_channels_and_no_more_often_than_that() {
+fn a_client_may_rejoin_all_its_channels_once() {
     let mut chat = Chat::new();
     chat.registry.rules.limits.requests_per_s = 1e6;
     chat.registry.rules.limits.channels_per_user_max = 5;
@@ -282,26 +286,26 @@ fn a_client_comes_back_to_all_its_channels_and_no_more_often_than_that() {
     chat.registry.answered(&"alice".parse().unwrap(), 1 << 30, Stamp(1_000));
     let joins = (0..9).map(|_| chat.does(alice, join("#tea")).is_ok());
     assert_eq!(joins.filter(|joined| *joined).count(), 5);
-    // Another session of the same person has no joins of its own; an hour brings five.
+    // Sessions share the joins; an hour refills five.
     let hour = Stamp(1_000 + 3_600_000);
     let joins = (0..9).map(|_| chat.registry.decide(alice, &join("#tea"), &|_| None, hour).is_ok());
     assert_eq!(joins.filter(|joined| *joined).count(), 5);
 }
 
-/// Who was forgotten would come back with new budgets.
+/// Users who are dropped come back with new budgets.
 #[test]
-fn nobody_is_forgotten_who_has_spent_something() {
+fn users_with_spent_budgets_are_not_dropped() {
     let mut chat = Chat::new();
     let alice = chat.enters("alice");
     chat.registry.answered(&"alice".parse().unwrap(), 2 << 30, Stamp(0));
     chat.registry.leave(alice, None, false, Stamp(0));
     chat.registry.sweep(Stamp(2 * 3_600_000));
-    assert_eq!(chat.registry.users.len(), 1, "2 GiB take longer");
+    assert_eq!(chat.registry.users.len(), 1, "2 GiB take longer to pay");
     chat.registry.sweep(Stamp(3 * 3_600_000));
     assert!(chat.registry.users.is_empty());
 }
 
-/// What is left in memory of a conversation that nobody is in.
+/// Counts what memory holds of a conversation that nobody is in.
 fn traces(chat: &Chat, conversation: &str) -> usize {
     let conversation: Conversation = conversation.parse().unwrap();
     let topic = match &conversation {
@@ -313,7 +317,7 @@ fn traces(chat: &Chat, conversation: &str) -> usize {
 }
 
 #[test]
-fn nothing_is_left_of_a_channel_whose_last_line_is_gone() {
+fn a_channel_is_dropped_with_its_last_message() {
     let mut chat = Chat::new();
     let alice = chat.enters("alice");
     let tea: Conversation = "#tea".parse().unwrap();
@@ -329,14 +333,13 @@ fn nothing_is_left_of_a_channel_whose_last_line_is_gone() {
     assert!(empty(&mut chat, 7).is_empty() && traces(&chat, "#tea") == 2, "alice is in it");
     chat.registry.committed(&tea, Seq(8));
     chat.does(alice, part("#tea")).unwrap();
-    assert!(forgets(&chat.registry.sweep(Stamp(minute))), "its tail goes");
-    assert_eq!(traces(&chat, "#tea"), 2, "there is a line");
-    assert!(empty(&mut chat, 7).is_empty(), "a line came since");
+    assert!(forgets(&chat.registry.sweep(Stamp(minute))), "its tail is dropped");
+    assert_eq!(traces(&chat, "#tea"), 2, "a message is stored");
+    assert!(empty(&mut chat, 7).is_empty(), "a message was stored since");
     assert!(forgets(&empty(&mut chat, 8)));
     assert_eq!(traces(&chat, "#tea"), 0);
     assert!(empty(&mut chat, 8).is_empty());
-    // What is said there later comes behind whatever a client may have of it, and nothing is
-    // unread.
+    // Later messages get higher seqs than any client can have, and nothing is unread.
     let entered = chat.joins(alice, "#tea").unwrap();
     let found = entered.iter().find_map(|effect| match effect {
         Effect::Answer(Event::Entered { last, read, topic, .. }) => Some((*last, *read, topic)),
@@ -354,7 +357,7 @@ fn nothing_is_left_of_a_channel_whose_last_line_is_gone() {
 }
 
 #[test]
-fn nothing_is_left_of_a_conversation_whose_last_line_is_gone() {
+fn a_private_conversation_is_dropped_with_its_last_message() {
     let mut chat = Chat::new();
     let alice = chat.enters("alice");
     let conversation: Conversation = "@alice@bob".parse().unwrap();
@@ -369,7 +372,7 @@ fn nothing_is_left_of_a_conversation_whose_last_line_is_gone() {
     chat.registry.leave(alice, None, false, Stamp(40_000));
     assert_eq!(chat.registry.sweep(Stamp(75_000)), [Effect::Forget(conversation)]);
     assert_eq!(traces(&chat, "@alice@bob"), 0);
-    // Long after both have gone, too.
+    // Also long after both have left.
     chat.registry.remember(past("@alice@bob", 1));
     assert_eq!(chat.registry.sweep(Stamp(200_000)), []);
     assert_eq!(emptied(&mut chat, 300_000).len(), 1);
@@ -377,7 +380,7 @@ fn nothing_is_left_of_a_conversation_whose_last_line_is_gone() {
 }
 
 #[test]
-fn a_channel_whose_lines_go_with_its_people_leaves_nothing() {
+fn a_channel_with_erase_on_empty_is_dropped_at_once() {
     let mut chat = Chat::new();
     let alice = chat.enters("alice");
     let leaky = format!("#leaky~{}", "0".repeat(26));
@@ -389,7 +392,7 @@ fn a_channel_whose_lines_go_with_its_people_leaves_nothing() {
 }
 
 #[test]
-fn lists_fit_an_answer_and_say_what_is_left_out() {
+fn lists_fit_an_answer_and_count_what_is_left_out() {
     let mut chat = Chat::new();
     chat.registry.rules.limits.announce_people_max = 0;
     let long = |number: usize| format!("{number:04}{}", "中".repeat(28));
@@ -399,7 +402,7 @@ fn lists_fit_an_answer_and_say_what_is_left_out() {
         let name: ChannelName = format!("#{}", long(number)).parse().unwrap();
         let people = BTreeMap::from([(
             UserName::from_str(&format!("bob{number}")).unwrap(),
-            Seat { sessions: 1, since: Stamp(0), silent: false },
+            Member { sessions: 1, since: Stamp(0), silent: false },
         )]);
         let channel = Channel { people, ..Channel::default() };
         chat.registry.channels.insert(name.clone(), channel);
@@ -418,13 +421,17 @@ fn lists_fit_an_answer_and_say_what_is_left_out() {
         assert!(json.to_string().len() <= 66 * 1024, "{}", json.to_string().len());
         if let Command::Channels { .. } = command {
             let own = |row: &&serde_json::Value| row["member"] == true;
-            assert_eq!(listed.iter().filter(own).count(), 2, "one's own are never left out");
+            assert_eq!(
+                listed.iter().filter(own).count(),
+                2,
+                "the user's own channels are never left out"
+            );
         }
     }
 }
 
 #[test]
-fn a_position_is_told_and_written_once_however_often_it_moves_in_a_request() {
+fn a_request_writes_and_sends_each_read_position_once() {
     let mut chat = Chat::new();
     let (laptop, _phone) = (chat.enters("alice"), chat.enters("alice"));
     chat.registry.committed(&Conversation::Channel(ChannelName::lobby()), Seq(500));
@@ -435,15 +442,15 @@ fn a_position_is_told_and_written_once_however_often_it_moves_in_a_request() {
     conversations.push(ReadMark { to: "@bob".parse().unwrap(), seq: Seq(9) });
     let effects =
         chat.does(laptop, Command::Read { conversations: conversations.clone() }).unwrap();
-    assert_eq!(effects.len(), 2, "a record and a word to the phone");
-    assert_eq!(chat.registry.logs.len(), logs, "nothing begins by being read");
+    assert_eq!(effects.len(), 2, "a fact and an event for the phone");
+    assert_eq!(chat.registry.logs.len(), logs, "reading creates no conversation");
     let again =
         (0..3).map(|_| chat.does(laptop, Command::Read { conversations: conversations.clone() }));
     assert!(again.last().unwrap().is_err(), "many positions cost as much as many requests");
 }
 
 #[test]
-fn first_messages_and_messages_to_whom_is_gone() {
+fn first_messages_and_messages_to_removed_users() {
     let mut chat = Chat::new();
     chat.registry.rules.limits.conversations_per_h = 2.0;
     let alice = chat.enters("alice");
@@ -454,7 +461,7 @@ fn first_messages_and_messages_to_whom_is_gone() {
     let (to, id, body) = ("@dave".parse().unwrap(), MsgId([1; 16]), Body::default());
     let kind = Kind::Delete { of: Seq(1) };
     let delete = Command::Say(NewMessage { to, id, kind, body });
-    assert!(chat.does(alice, delete).is_ok(), "what was said can be taken back");
+    assert!(chat.does(alice, delete).is_ok(), "earlier messages can be deleted");
     for channel in ["#one", "#two", "#three"] {
         chat.joins(alice, channel).unwrap();
     }
@@ -470,7 +477,7 @@ fn first_messages_and_messages_to_whom_is_gone() {
 fn a_reconnect_after_any_time_refills_no_budget() {
     let minute = 60_000;
     let (mut chat, name) = (Chat::new(), "alice".parse().unwrap());
-    // Long after the last message, everything is spent, and the answers are owed for two hours.
+    // Everything is spent; the answers take two hours to pay.
     let (id, late) = (chat.enters("alice"), 600 * minute);
     let limits = chat.registry.rules.limits.clone();
     let budgets = &mut chat.registry.user(&name, Stamp(late)).budgets;
@@ -486,12 +493,12 @@ fn a_reconnect_after_any_time_refills_no_budget() {
         assert!(budgets.answers.take(0.0, now).is_err(), "{after} min");
         let mut spent = Budgets::new(&limits, Stamp(late));
         for (bucket, fresh) in budgets.all().into_iter().zip(spent.all()) {
-            // As much as has come since, and no more.
+            // Only the refill of that time is there.
             fresh.take(f64::INFINITY, Stamp(late)).unwrap();
             let gives = |bucket: &Bucket| bucket.clone().take(f64::INFINITY, now).is_ok();
             assert!(!gives(bucket) || gives(fresh), "{after} min");
         }
     }
     chat.registry.sweep(Stamp(late + 300 * minute));
-    assert!(chat.registry.users.is_empty(), "what says nothing any more is forgotten");
+    assert!(chat.registry.users.is_empty(), "a user with full budgets is dropped");
 }

@@ -1,4 +1,4 @@
-//! What the registry decides about a command, and what the hub does then.
+//! Decisions of the registry about commands, and the effects that the hub applies.
 
 use super::Topic;
 use crate::chat::{
@@ -6,22 +6,22 @@ use crate::chat::{
     UserName, Wanted,
 };
 
-/// What follows from a command that is allowed and paid for.
+/// The outcome of a command that is allowed and paid for.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Decision<'a> {
     Effects(Vec<Effect>),
-    /// The effects, and then the message goes to the ledger, for this conversation.
+    /// Applies the effects and then stores the message in this conversation.
     Say {
         message: &'a NewMessage,
         conversation: Conversation,
         effects: Vec<Effect>,
     },
-    /// To be answered outside the hub's lock.
+    /// Answers a query outside the hub's lock.
     Query(Query<'a>),
 }
 
-/// A question that is allowed and paid for. Its answer needs what is on disk, or what the registry
-/// does not know.
+/// A request that is allowed and paid for. Its answer needs data on disk, or data that the registry
+/// does not have.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Query<'a> {
     History {
@@ -31,7 +31,7 @@ pub enum Query<'a> {
         lines: Option<usize>,
         span: Option<TimeSpan>,
     },
-    /// In these conversations; `to` is the one that was named.
+    /// Searches `conversations`; `to` is the one that the request names.
     Search {
         to: Option<&'a Target>,
         conversations: Vec<Conversation>,
@@ -43,43 +43,43 @@ pub enum Query<'a> {
     Operate(&'a [String]),
 }
 
-/// What the hub does next, in this order.
+/// What the hub has to do, in order.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Effect {
-    /// A notice goes into a channel's log.
+    /// Appends a notice to a channel's log.
     Notice(ChannelName, Event),
-    /// These sessions read a conversation from here on.
+    /// Lets these sessions read a conversation from here on.
     Follow(Conversation, Vec<SessionId>, Start),
-    /// The session no longer reads a conversation.
+    /// Stops a session from reading a conversation.
     Unfollow(Conversation, SessionId),
-    /// An answer for the session that asked.
+    /// Sends an answer to the session that asked.
     Answer(Event),
-    /// The same for other sessions.
-    Tell(Vec<SessionId>, Event),
-    /// To be remembered over a restart.
+    /// Sends an event to other sessions.
+    Send(Vec<SessionId>, Event),
+    /// Stores a fact for the next run.
     Remember(Fact),
-    /// Nobody is left who could come back to this conversation's log.
+    /// Drops a conversation's tail: nobody can return to it.
     Forget(Conversation),
 }
 
-/// Where a session begins to read a conversation.
+/// Where a session starts to read a conversation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Start {
-    /// It has everything up to here ...
+    /// The session has everything up to here.
     pub after: Seq,
-    /// ... and is told again what follows, up to here; then what is new.
+    /// Messages after `after` and up to here are sent from the ledger, later ones live.
     pub upto: Seq,
-    /// Of that, at most this many, the newest.
+    /// The most stored messages to send; the newest are chosen.
     pub lines_max: usize,
-    /// It never had anything of the conversation: what is left out is no gap.
+    /// The session had nothing of the conversation before: omitted messages are not a gap.
     pub fresh: bool,
 }
 
-/// What outlives the server's run.
+/// Facts that outlive a run of the server.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Fact {
     Topic(ChannelName, Option<Topic>),
     Read(UserName, Conversation, Seq),
-    /// A person's last session ended; these are their private conversations.
+    /// A user's last session ended; these are the user's private conversations.
     Away(UserName, Vec<Conversation>),
 }

@@ -1,5 +1,4 @@
-//! The conversations' logs: how far each goes, where a session begins to read it, and how far
-//! people have read.
+//! Logs of conversations: their bounds, where sessions start to read, and read positions.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -11,7 +10,7 @@ use crate::chat::{
 };
 
 impl Registry {
-    /// What is known of a conversation from before this run.
+    /// Restores a conversation of an earlier run.
     pub fn remember(&mut self, known: Remembered) {
         let Remembered { conversation, first, last, stored, topic, reads, waiting } = known;
         if let (Conversation::Channel(channel), Some(topic)) = (&conversation, topic) {
@@ -24,7 +23,7 @@ impl Registry {
         for (name, count) in waiting.into_iter().filter(|(_, count)| *count > 0) {
             self.user(&name, Stamp(0)).wait_for(&conversation, &name, count);
         }
-        // Where nothing is left, the channel is forgotten again unless somebody comes.
+        // A channel without messages is dropped again unless somebody joins.
         if let Conversation::Channel(channel) = conversation
             && !stored
         {
@@ -44,28 +43,28 @@ impl Registry {
             let (id, first) = match (rules.retention)(conversation) {
                 Retention::Off => {
                     self.logs_made += 1;
-                    (LogId(rules.passing.0.wrapping_add(self.logs_made)), Seq(0))
+                    (LogId(rules.ephemeral.0.wrapping_add(self.logs_made)), Seq(0))
                 }
-                _ => (rules.kept, self.floor),
+                _ => (rules.persistent, self.floor),
             };
             let reads = HashMap::new();
             Log { id, first, last: first, reads, begun: false, stored: false }
         })
     }
 
-    /// A line was committed.
+    /// Records that a message was stored.
     pub fn committed(&mut self, conversation: &Conversation, seq: Seq) {
         let log = self.log(conversation);
         (log.last, log.stored) = (seq, true);
     }
 
-    /// The ledger has found no line of these conversations, whose last seqs were these. Those that
-    /// nobody is in are forgotten: channels now, conversations once both people have been away for
-    /// long enough.
+    /// Handles conversations in which the ledger found no message up to the given seqs. Those
+    /// without people are dropped: channels now, private conversations once both users have been
+    /// offline for the resume window.
     pub fn emptied(&mut self, conversations: Vec<(Conversation, Seq)>, now: Stamp) -> Vec<Effect> {
         let mut effects = Vec::new();
         for (conversation, last) in conversations {
-            // A line that was stored meanwhile has another seq.
+            // A message that was stored meanwhile has a higher seq.
             let Some(log) = self.logs.get_mut(&conversation).filter(|log| log.last == last) else {
                 continue;
             };
@@ -88,16 +87,16 @@ impl Registry {
         effects
     }
 
-    /// Forgets what is known of a conversation's log. Lines of conversations that begin later come
-    /// behind its last one.
+    /// Drops a conversation's log. The floor moves up, so that later logs get higher seqs than this
+    /// one.
     pub(super) fn forget_log(&mut self, conversation: &Conversation) {
         let Some(log) = self.logs.remove(conversation) else { return };
-        if log.id == self.rules.kept {
+        if log.id == self.rules.persistent {
             self.floor = self.floor.max(log.last);
         }
     }
 
-    /// A line was not stored: it does not wait for anybody.
+    /// Undoes the mailbox count of a message that was not stored.
     pub fn refused(&mut self, conversation: &Conversation, from: &UserName) {
         for person in conversation.people().into_iter().flatten().filter(|person| *person != from) {
             let Some(user) = self.users.get_mut(person) else { continue };
@@ -109,12 +108,12 @@ impl Registry {
         }
     }
 
-    /// The newest seq of a conversation.
+    /// Returns the newest seq of a conversation.
     pub fn last(&self, conversation: &Conversation) -> Seq {
         self.logs.get(conversation).map_or(Seq(0), |log| log.last)
     }
 
-    /// The conversations that a session may read.
+    /// Returns the conversations that a session may read.
     pub fn readable(&self, id: SessionId) -> Vec<Conversation> {
         let Some(session) = self.sessions.get(&id) else { return Vec::new() };
         let channels = session.channels.iter().cloned().map(Conversation::Channel);
@@ -126,8 +125,8 @@ impl Registry {
         partners.map(|partner| Conversation::private(user.clone(), partner.clone())).collect()
     }
 
-    /// What was kept in memory only, and what has no line any more, goes once both people have been
-    /// away for the resume window.
+    /// Drops private conversations that are in memory only or have no message, once both users have
+    /// been offline for the resume window.
     pub(super) fn forget_conversations(&mut self, window_ms: u64, now: Stamp) -> Vec<Effect> {
         let over = |(_, since): &(&UserName, &Stamp)| now.ms_since(**since) >= window_ms;
         let gone = self.left.iter().filter(over).map(|(name, _)| name.clone());
@@ -140,7 +139,7 @@ impl Registry {
                 let is_here = !self.sessions_of(&partner).is_empty();
                 let stays = (self.rules.retention)(&conversation) != Retention::Off
                     && self.logs.get(&conversation).is_some_and(|log| log.stored);
-                // Who left a moment ago may be back, and is looked at later.
+                // The partner has left more recently: checked again when their window ends.
                 if is_here || self.left.contains_key(&partner) || stays {
                     continue;
                 }
@@ -157,7 +156,7 @@ impl Registry {
         effects
     }
 
-    /// Where a session that has `mark` of a conversation begins to read it.
+    /// Returns where a session with the position `mark` starts to read a conversation.
     pub(super) fn start(&mut self, conversation: &Conversation, mark: Option<Mark>) -> Start {
         let (resume_max, first_max) =
             (self.rules.limits.resume_lines_max, self.rules.limits.first_lines_max);
@@ -173,14 +172,17 @@ impl Registry {
         }
     }
 
-    /// From now on, without anything of before.
+    /// Starts after the newest message.
     pub(super) fn start_now(&mut self, conversation: &Conversation) -> Start {
         let last = self.log(conversation).last;
         Start { after: last, upto: last, lines_max: 0, fresh: true }
     }
 
-    /// The conversation that a session means, if it may read it: a channel that it is in, or a
-    /// private conversation of its person.
+    /// Returns the conversation that `to` names for a session.
+    ///
+    /// # Errors
+    ///
+    /// Refuses channels that the session is not in, and unknown users.
     pub fn may_read(
         &self,
         from: SessionId,
@@ -195,7 +197,7 @@ impl Registry {
             Target::User(name) => {
                 let user = &self.session(from).user;
                 let known = || {
-                    // Who is no longer registered has still said what they said.
+                    // Conversations with removed users stay readable.
                     let partners = self.partners.get(user);
                     partners.and_then(|names| names.get(name)).cloned()
                 };
@@ -209,7 +211,7 @@ impl Registry {
         }
     }
 
-    /// The lobby and all private conversations are read from where the client has them.
+    /// Starts the lobby and all private conversations at the client's positions.
     pub(super) fn resume(
         &mut self,
         from: SessionId,
@@ -236,15 +238,15 @@ impl Registry {
             let start = self.start(&conversation, mark);
             effects.push(Effect::Follow(conversation, vec![from], start));
         }
-        // A record holds some hundred of them.
-        let tell = |infos: &[ConversationInfo]| {
+        // Splits the list, because a record holds about a hundred conversations.
+        let event = |infos: &[ConversationInfo]| {
             Effect::Answer(Event::Conversations { conversations: infos.to_vec() })
         };
         let missed = self.missed(from, now);
-        infos.chunks(50).map(tell).chain(missed).chain(effects).collect()
+        infos.chunks(50).map(event).chain(missed).chain(effects).collect()
     }
 
-    /// Who came and went between a session's welcome and its resuming: it read no log then.
+    /// Returns joins and leaves between a session's welcome and its resume, when it read no log.
     fn missed(&mut self, from: SessionId, now: Stamp) -> Vec<Effect> {
         let told = std::mem::take(&mut self.sessions.get_mut(&from).expect("it asks").told);
         let (to, limits) = (ChannelName::lobby(), &self.rules.limits);
@@ -261,7 +263,7 @@ impl Registry {
             Effect::Answer(Event::Left { to, who, here, after_ms, reason: None })
         });
         let came =
-            lobby.people.iter().filter(|(who, seat)| !told.contains_key(*who) && !seat.silent);
+            lobby.people.iter().filter(|(who, member)| !told.contains_key(*who) && !member.silent);
         let came = came.map(|(who, _)| {
             let (to, who) = (to.clone(), who.clone());
             Effect::Answer(Event::Joined { to, who, here })
@@ -286,7 +288,7 @@ impl Registry {
         }
     }
 
-    /// A person has read: remembered, and told to their other sessions.
+    /// Stores read positions and sends them to the user's other sessions.
     pub(super) fn read(
         &mut self,
         from: SessionId,
@@ -296,8 +298,7 @@ impl Registry {
         let user = self.session(from).user.clone();
         let mut others = self.sessions_of(&user).to_vec();
         others.retain(|id| *id != from);
-        // Of several positions in one conversation, the last is meant: each would be written and
-        // told.
+        // Only the newest of several positions in one conversation is written and sent.
         let mut newest = BTreeMap::new();
         for ReadMark { to, seq } in conversations {
             let Ok(conversation) = self.may_read(from, to, directory) else { continue };
@@ -306,7 +307,7 @@ impl Registry {
         }
         let mut effects = Vec::new();
         for (conversation, seq) in newest {
-            // A conversation does not begin by being read.
+            // Reading does not create a conversation.
             let Some(log) = self.logs.get_mut(&conversation) else { continue };
             let seq = seq.min(log.last);
             let read = log.reads.entry(user.clone()).or_default();
@@ -316,7 +317,7 @@ impl Registry {
             *read = seq;
             let to = conversation.as_seen_by(&user);
             if !others.is_empty() {
-                effects.push(Effect::Tell(others.clone(), Event::Read { to, seq }));
+                effects.push(Effect::Send(others.clone(), Event::Read { to, seq }));
             }
             effects.push(Effect::Remember(Fact::Read(user.clone(), conversation, seq)));
         }

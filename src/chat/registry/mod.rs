@@ -1,5 +1,5 @@
-//! Who is connected, who is in which channel, and what follows from a command. Pure: it decides
-//! under the hub's lock, and the hub carries out the effects in their order.
+//! The registry: who is connected, who is in which channel, and what a command causes. Pure: it
+//! decides under the hub's lock, and the hub applies the effects in order.
 
 mod budgets;
 mod channels;
@@ -18,17 +18,17 @@ use crate::limits::{Limits, MAILBOX_SENDERS};
 use budgets::{Budgets, PinJoins};
 pub use decision::{Decision, Effect, Fact, Query, Start};
 
-/// Channels that `/channels` looks at for the price of one request.
+/// Channels that `/channels` may scan for the price of one request.
 const CHANNELS_PER_REQUEST: usize = 1_000;
-/// Read positions that a session moves for the price of one request.
+/// Read positions that a session may move for the price of one request.
 const READS_PER_REQUEST: usize = 10;
 
 type Outcome = Result<Vec<Effect>, Refusal>;
 
-/// Finds the registered spelling of a name, whatever its case.
+/// Returns the registered spelling of a name, whatever its case.
 pub type Directory<'a> = &'a dyn Fn(&UserName) -> Option<UserName>;
 
-/// What is known of a connected person.
+/// The state of a connected user.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Presence {
     pub devices: Vec<DeviceName>,
@@ -41,55 +41,55 @@ struct Session {
     user: UserName,
     device: DeviceName,
     channels: BTreeSet<ChannelName>,
-    /// It was cut off then: its seats are kept for the resume window.
+    /// When the connection was lost: the session stays in its channels for the resume window.
     cut: Option<Stamp>,
-    /// It says what it has of each conversation before it reads it.
+    /// The client has still to send `resume`; until then the session reads nothing.
     resumes: bool,
-    /// Until then: who was in the lobby, and since when, as it was told.
+    /// The people in the lobby and since when, as announced before the resume.
     told: BTreeMap<UserName, Stamp>,
 }
 
 struct User {
     sessions: Vec<SessionId>,
-    /// How many channels are theirs: they are in them, or have made them.
+    /// How many channels the user is in or has created.
     channels: usize,
     away: Option<String>,
     active: Stamp,
     budgets: Budgets,
-    /// Private lines since the last session ended by sender, those that the ledger has not decided
-    /// about included.
+    /// Private messages by sender since the last session ended, including those that are not
+    /// committed yet.
     waiting: BTreeMap<UserName, usize>,
-    /// Nothing that this person does is told to others.
+    /// Actions of a muted user are not announced.
     muted: bool,
 }
 
-/// What is known of a conversation's log.
+/// The state of a conversation's log.
 struct Log {
     id: LogId,
-    /// Its lines come behind this seq ...
+    /// The seq before the first message.
     first: Seq,
-    /// ... and up to this one.
+    /// The seq of the newest message.
     last: Seq,
     reads: HashMap<UserName, Seq>,
-    /// Somebody has written here, and has paid for the conversation.
+    /// Somebody wrote here and was charged for the conversation.
     begun: bool,
-    /// The ledger has lines of it.
+    /// The ledger has messages of it.
     stored: bool,
 }
 
-/// What is known of a conversation from before this run.
+/// A conversation of an earlier run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Remembered {
     pub conversation: Conversation,
-    /// Its lines come behind this seq ...
+    /// The seq before the first message.
     pub first: Seq,
-    /// ... and up to this one.
+    /// The seq of the newest message.
     pub last: Seq,
-    /// It has lines.
+    /// Whether the ledger has messages of it.
     pub stored: bool,
     pub topic: Option<Topic>,
     pub reads: Vec<(UserName, Seq)>,
-    /// Lines that came since a person of a private conversation was last here.
+    /// Messages since each user of a private conversation was last online.
     pub waiting: Vec<(UserName, usize)>,
 }
 
@@ -101,65 +101,65 @@ pub struct Topic {
 }
 
 /// A person in a channel.
-struct Seat {
+struct Member {
     sessions: usize,
     since: Stamp,
-    /// Others were not told that this person came, and are not told that they go.
+    /// The join was not announced, so the leave is not either.
     silent: bool,
 }
 
 #[derive(Default)]
 struct Channel {
-    people: BTreeMap<UserName, Seat>,
+    people: BTreeMap<UserName, Member>,
     empty_since: Option<Stamp>,
-    /// Who came first: it is among their channels as long as it is there.
+    /// The user who created the channel, and whose limit it counts against until it is dropped.
     maker: Option<UserName>,
 }
 
 impl Channel {
-    /// Whether it is among a person's channels.
+    /// Whether it counts against a user's channel limit.
     fn counts_for(&self, who: &UserName) -> bool {
         self.maker.as_ref() == Some(who) || self.people.contains_key(who)
     }
 }
 
-/// The maps. Every method takes the moment it happens at.
+/// The registry's state. Every method that depends on time takes it as an argument.
 pub struct Registry {
     sessions: HashMap<SessionId, Session>,
     users: HashMap<UserName, User>,
     channels: BTreeMap<ChannelName, Channel>,
     topics: HashMap<ChannelName, Topic>,
     logs: HashMap<Conversation, Log>,
-    /// With whom a person has talked in private.
+    /// The users with whom a user has a private conversation.
     partners: HashMap<UserName, BTreeSet<UserName>>,
-    /// Joins of channels with a PIN that were new to a person.
+    /// Recent joins of channels with a PIN that were new to a user.
     pin_joins: HashMap<UserName, PinJoins>,
-    /// Since when people are away whose private conversations may have to be forgotten.
+    /// When users went offline whose private conversations may have to be dropped.
     left: BTreeMap<UserName, Stamp>,
     rules: Rules,
     logs_made: u64,
-    /// Lines of conversations that begin from now on come behind this seq: no mark of a
-    /// conversation that was forgotten reaches further than what is said there later.
+    /// Conversations that begin from now on get seqs above this one, so that no client's position
+    /// in a dropped conversation lies beyond later messages.
     floor: Seq,
 }
 
-/// What the operator has decided.
+/// The operator's configuration.
 pub struct Rules {
     pub limits: Limits,
-    /// How long a conversation's lines are kept.
+    /// How long a conversation's messages are stored.
     pub retention: Box<dyn Fn(&Conversation) -> Retention + Send>,
     /// Whether the configuration names a channel: it keeps its topic when everybody has left.
     pub configured: Box<dyn Fn(&ChannelName) -> bool + Send>,
-    /// Whether a conversation's lines go at once when nobody is left in it.
+    /// Whether a conversation's messages are erased as soon as nobody is left in it.
     pub forgets: Box<dyn Fn(&Conversation) -> bool + Send>,
-    /// The id of the logs that are kept.
-    pub kept: LogId,
-    /// The ids of the others are counted from here on.
-    pub passing: LogId,
+    /// The id of logs on disk.
+    pub persistent: LogId,
+    /// The base from which the ids of logs in memory are counted.
+    pub ephemeral: LogId,
 }
 
 impl Registry {
-    /// Without any conversation; lines of new ones come behind `floor`.
+    /// Creates a registry without conversations; new ones get seqs above `floor`.
     pub fn new(rules: Rules, floor: Seq) -> Self {
         let channels = BTreeMap::from([(ChannelName::lobby(), Channel::default())]);
         Registry {
@@ -177,18 +177,18 @@ impl Registry {
         }
     }
 
-    /// Other rules from now on, for everybody. The ids of logs stay.
+    /// Changes the rules for everybody. The ids of logs stay.
     pub fn retune(&mut self, rules: Rules) {
         self.users.values_mut().for_each(|user| user.budgets.retune(&rules.limits));
-        let (kept, passing) = (self.rules.kept, self.rules.passing);
-        self.rules = Rules { kept, passing, ..rules };
+        let (persistent, ephemeral) = (self.rules.persistent, self.rules.ephemeral);
+        self.rules = Rules { persistent, ephemeral, ..rules };
     }
 
-    /// Decides about a command of a session, which pays for it.
+    /// Decides about a session's command and charges for it.
     ///
     /// # Errors
     ///
-    /// It is not allowed, or not paid for.
+    /// Refuses what rights, limits or the state do not allow.
     pub fn decide<'a>(
         &mut self,
         from: SessionId,
@@ -203,9 +203,9 @@ impl Registry {
                 Decision::Effects(self.resume(from, conversations, directory, now))
             }
             Command::Join { channel, after, reference } => {
-                let strange = self.may_join(from, channel, now)?;
+                let is_new_pin = self.may_join(from, channel, now)?;
                 let (channel, reference) = (channel.clone(), reference.clone());
-                let joining = Joining { channel, after: *after, reference, strange };
+                let joining = Joining { channel, after: *after, reference, is_new_pin };
                 Decision::Effects(self.join(from, joining, now)?)
             }
             Command::Part { channel, reference } => {
@@ -254,8 +254,8 @@ impl Registry {
         })
     }
 
-    /// Forgets what has been over for long enough: sessions that were cut off, empty channels, and
-    /// private conversations that are kept in memory only and have nobody left.
+    /// Drops what has expired: lost sessions, empty channels, and private conversations without
+    /// users that are in memory only.
     pub fn sweep(&mut self, now: Stamp) -> Vec<Effect> {
         let window_ms = self.rules.limits.resume_window_s * 1000;
         let over =
@@ -287,45 +287,45 @@ impl Registry {
         effects
     }
 
-    /// Takes the price of a request from a person.
+    /// Charges a user for one request.
     pub fn pay_request(&mut self, user: &UserName, now: Stamp) -> Result<(), Refusal> {
         let paid = self.user(user, now).budgets.requests.take(1.0, now);
         paid.map_err(|retry_ms| Refusal::Rate { retry_ms })
     }
 
-    /// Takes what answers to `/history` and `/search` have cost beyond what was paid for them.
+    /// Charges a user for answers to `/history` and `/search` beyond what was paid in advance.
     pub fn charge_histories(&mut self, from: SessionId, answers: f64, now: Stamp) {
         if self.sessions.contains_key(&from) {
             self.user_of(from).budgets.histories.owe(answers.max(0.0), now);
         }
     }
 
-    /// Gives the price of an answer to `/history` or `/search` back, which nobody had time to read.
+    /// Refunds an answer to `/history` or `/search` that no reader had time for.
     pub fn give_back_history(&mut self, from: SessionId) {
         if self.sessions.contains_key(&from) {
             self.user_of(from).budgets.histories.give_back(1.0);
         }
     }
 
-    /// So many bytes were sent to a person's sessions in answer to requests.
+    /// Charges a user for bytes sent in answer to requests.
     pub fn answered(&mut self, to: &UserName, bytes: usize, now: Stamp) {
         if bytes > 0 {
             self.user(to, now).budgets.answers.owe(bytes as f64, now);
         }
     }
 
-    /// Whether a person is muted, as of what they do next.
+    /// Mutes or unmutes a user from now on.
     pub fn set_muted(&mut self, user: &UserName, muted: bool, now: Stamp) {
         self.user(user, now).muted = muted;
     }
 
-    /// Takes what a command costs from its person's budgets.
+    /// Charges a user for a command.
     fn pay(&mut self, from: SessionId, command: &Command, now: Stamp) -> Result<(), Refusal> {
         self.check_texts(command)?;
         let channels = self.channels.len();
         let user = self.user_of(from);
         let budgets = &mut user.budgets;
-        // What draws an answer waits until the answers of before are paid.
+        // A request with an answer waits until earlier answers are paid.
         let draws = match command {
             Command::Join { .. } => budgets.rejoins.take(1.0, now).is_err(),
             Command::Topic { text, .. } => text.is_none(),
@@ -347,7 +347,7 @@ impl Registry {
                 let bytes = message.body.len() as f64;
                 take_both((&mut budgets.lines, 1.0), (&mut budgets.bytes, bytes), now)
             }
-            // Others are shown it, as a message.
+            // A topic is shown to others like a message.
             Command::Topic { text: Some(text), .. } => {
                 let bytes = text.len() as f64;
                 take_both((&mut budgets.lines, 1.0), (&mut budgets.bytes, bytes), now)
@@ -365,7 +365,7 @@ impl Registry {
         paid.map_err(|retry_ms| Refusal::Rate { retry_ms })
     }
 
-    /// Whether the texts of a command are as long as they may be, and there where they must be.
+    /// Checks that the command's texts are present and within their limits.
     fn check_texts(&self, command: &Command) -> Result<(), Refusal> {
         let fits = |text: &str, max_bytes: usize| match text.len() {
             bytes if bytes > max_bytes => Err(Refusal::TooLong { bytes, max_bytes }),
@@ -414,20 +414,20 @@ impl Registry {
         self.log(&conversation).begun = true;
         let mut effects = Vec::new();
         for person in if name == sender { vec![name] } else { vec![name, sender] } {
-            // Who still has to say what it has of before gets this line with the rest.
+            // Sessions that have still to resume get this message then.
             let resumes = |id: &SessionId| self.session(*id).resumes;
             let readers = self.sessions_of(&person).iter().copied().filter(|id| !resumes(id));
             let readers: Vec<SessionId> = readers.collect();
             if begins {
                 let conversations = vec![self.conversation_info(&person, &conversation)];
-                effects.push(Effect::Tell(readers.clone(), Event::Conversations { conversations }));
+                effects.push(Effect::Send(readers.clone(), Event::Conversations { conversations }));
             }
             effects.push(Effect::Follow(conversation.clone(), readers, start));
         }
         Ok(Decision::Say { message, conversation, effects })
     }
 
-    /// The first message in a conversation is paid for: the server remembers the conversation from
+    /// Charges for the first message in a conversation, because the server keeps state for it from
     /// then on.
     fn begin(
         &mut self,
@@ -440,14 +440,15 @@ impl Registry {
         }
         let paid = self.user_of(from).budgets.conversations.take(1.0, now);
         paid.map_err(|retry_ms| Refusal::Rate { retry_ms })?;
-        // A private conversation begins with the message, which may yet be refused.
+        // The log of a private conversation is created later, since the message may still be
+        // refused.
         if let Some(log) = self.logs.get_mut(conversation) {
             log.begun = true;
         }
         Ok(())
     }
 
-    /// A private message waits for somebody who is away.
+    /// Counts a private message for an offline user.
     fn leave_for(
         &mut self,
         name: &UserName,
@@ -473,13 +474,13 @@ impl Registry {
     }
 }
 
-/// A channel that a session enters.
+/// A join that was allowed.
 struct Joining {
     channel: ChannelName,
     after: Option<Mark>,
     reference: Option<String>,
-    /// It has a PIN, and was not known to this person.
-    strange: bool,
+    /// The channel has a PIN and is new to the user.
+    is_new_pin: bool,
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Sessions and their people: who comes, who goes, and who was only cut off.
+//! Sessions and their users: login, leave, and lost connections.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,7 +7,7 @@ use crate::chat::rate::Stamp;
 use crate::chat::{ChannelName, Conversation, DeviceName, Refusal, SessionId, UserName};
 
 impl Registry {
-    /// A session of `user` begins, in the lobby.
+    /// Starts a session of `user`, in the lobby.
     pub fn enter(
         &mut self,
         id: SessionId,
@@ -23,7 +23,8 @@ impl Registry {
         }
         let paid = entry.budgets.logins.take(1.0, now);
         paid.map_err(|retry_ms| Refusal::TooManyLogins { retry_ms })?;
-        // What a session is told when it begins is owed: it begins when the ones before are paid.
+        // What a new session is sent is charged afterwards: it starts once earlier answers are
+        // paid.
         let drawn = entry.budgets.answers.take(0.0, now);
         drawn.map_err(|retry_ms| Refusal::Unpaid { retry_ms })?;
         entry.sessions.push(id);
@@ -34,11 +35,11 @@ impl Registry {
         let session = Session { user, device, channels, cut: None, resumes, told };
         self.sessions.insert(id, session);
         let channel = ChannelName::lobby();
-        self.join(id, Joining { channel, after: None, reference: None, strange: false }, now)
+        self.join(id, Joining { channel, after: None, reference: None, is_new_pin: false }, now)
     }
 
-    /// A session ends; its person leaves the channels where this was the last one, at once or,
-    /// where the session was cut off, unless they are back within the resume window.
+    /// Ends a session. Its user leaves the channels in which this was the last session: at once, or
+    /// after the resume window if the connection was lost.
     pub fn leave(
         &mut self,
         id: SessionId,
@@ -60,7 +61,7 @@ impl Registry {
         } else {
             effects.extend(self.remove(id, reason, now));
             if last {
-                // Who leaves for good does not linger by an earlier session that was cut.
+                // A regular leave also ends earlier sessions whose connection was lost.
                 let lingering = self.cut_sessions(|session| session.user == user);
                 for id in lingering {
                     effects.extend(self.remove(id, reason, now));
@@ -75,7 +76,7 @@ impl Registry {
         effects
     }
 
-    /// So many private lines wait for people who are away, and for nobody else.
+    /// Recounts the private messages that wait for offline users.
     pub fn recount(&mut self, waiting: impl Iterator<Item = (Conversation, UserName, usize)>) {
         let away = |user: &&mut User| user.sessions.is_empty();
         self.users.values_mut().filter(away).for_each(|user| user.waiting.clear());
@@ -86,7 +87,7 @@ impl Registry {
         }
     }
 
-    /// Takes a session out of all its channels.
+    /// Removes a session from all its channels.
     pub(super) fn remove(
         &mut self,
         id: SessionId,
@@ -120,8 +121,8 @@ impl Registry {
         })
     }
 
-    /// What is known of a person who is connected. Of channels with a PIN, those that `asker` is in
-    /// too.
+    /// Returns the state of a connected user. Channels with a PIN are included only if `asker` is
+    /// in them.
     pub fn presence(&self, name: &UserName, asker: SessionId, now: Stamp) -> Option<Presence> {
         let user = self.users.get(name).filter(|user| !user.sessions.is_empty())?;
         let devices = user.sessions.iter().map(|id| self.sessions[id].device.clone());
@@ -136,17 +137,17 @@ impl Registry {
         })
     }
 
-    /// How many people are connected.
+    /// Returns the number of connected users.
     pub fn people(&self) -> usize {
         self.users.values().filter(|user| !user.sessions.is_empty()).count()
     }
 
-    /// The sessions of a person.
+    /// Returns the sessions of a user.
     pub fn sessions_of(&self, name: &UserName) -> &[SessionId] {
         self.users.get(name).map_or(&[], |user| &user.sessions)
     }
 
-    /// Who sits in a session, and on which device.
+    /// Returns the user and the device of a session.
     pub fn who(&self, id: SessionId) -> Option<(&UserName, &DeviceName)> {
         self.sessions.get(&id).map(|session| (&session.user, &session.device))
     }
@@ -162,7 +163,7 @@ impl Registry {
 }
 
 impl User {
-    /// So many lines of a private conversation wait for `name`, this person.
+    /// Counts messages of a private conversation that wait for this user, `name`.
     pub(super) fn wait_for(&mut self, conversation: &Conversation, name: &UserName, count: usize) {
         let [one, other] = conversation.people().unwrap_or([name, name]);
         let sender = if one == name { other } else { one };

@@ -13,15 +13,15 @@ impl Chat {
     pub fn new() -> Self {
         let limits = Limits { lines_burst: 1000, ..Limits::default() };
         let retention = Box::new(|conversation: &Conversation| match conversation {
-            Conversation::Channel(channel) if channel.to_string() == "#passing" => Retention::Off,
+            Conversation::Channel(channel) if channel.to_string() == "#ephemeral" => Retention::Off,
             conversation if conversation.to_string() == "@bob@carol" => Retention::Off,
             _ => Retention::Forever,
         });
         let configured = Box::new(|channel: &ChannelName| channel.as_str() == "#configured");
-        let (kept, passing) = (LogId(1), LogId(100));
+        let (persistent, ephemeral) = (LogId(1), LogId(100));
         let forgets =
             Box::new(|conversation: &Conversation| conversation.to_string().starts_with("#leaky~"));
-        let rules = Rules { limits, retention, configured, forgets, kept, passing };
+        let rules = Rules { limits, retention, configured, forgets, persistent, ephemeral };
         Chat { registry: Registry::new(rules, Seq(0)), said_in: None, next: 0 }
     }
 
@@ -66,7 +66,7 @@ pub(super) fn notices(effects: &[Effect]) -> usize {
 }
 
 #[test]
-fn a_second_device_neither_joins_nor_leaves_for_the_others() {
+fn a_second_device_is_not_announced() {
     let mut chat = Chat::new();
     let laptop = chat.enters("alice");
     let phone = chat.enters("alice");
@@ -76,7 +76,7 @@ fn a_second_device_neither_joins_nor_leaves_for_the_others() {
     let effects = chat.registry.leave(laptop, None, false, Stamp(5));
     assert_eq!(notices(&effects), 0);
     let effects = chat.registry.leave(phone, None, false, Stamp(5));
-    assert_eq!(notices(&effects), 1, "the lobby hears it; #tea is empty");
+    assert_eq!(notices(&effects), 1, "announced in the lobby; #tea is empty");
 }
 
 #[test]
@@ -92,14 +92,14 @@ fn channels_are_isolated() {
 }
 
 #[test]
-fn a_private_line_reaches_all_devices_of_both() {
+fn a_private_message_reaches_all_devices_of_both() {
     let mut chat = Chat::new();
     let (alice, phone, bob) = (chat.enters("alice"), chat.enters("alice"), chat.enters("bob"));
     let effects = chat.says(bob, "@Alice", "psst").unwrap();
     let conversation = Conversation::private("bob".parse().unwrap(), "alice".parse().unwrap());
     let start = Start { after: Seq(0), upto: Seq(0), lines_max: 0, fresh: true };
     let follow = |readers| Effect::Follow(conversation.clone(), readers, start);
-    let begins = |effect: &Effect| matches!(effect, Effect::Tell(_, Event::Conversations { .. }));
+    let begins = |effect: &Effect| matches!(effect, Effect::Send(_, Event::Conversations { .. }));
     let (begun, rest): (Vec<_>, Vec<_>) = effects.into_iter().partition(begins);
     assert_eq!(begun.len(), 2, "both learn of the conversation");
     assert_eq!(rest, [follow(vec![alice, phone]), follow(vec![bob])]);
@@ -111,7 +111,7 @@ fn a_private_line_reaches_all_devices_of_both() {
 }
 
 #[test]
-fn who_has_yet_to_resume_is_told_a_private_line_then() {
+fn a_session_gets_private_messages_once_it_resumes() {
     let mut chat = Chat::new();
     let bob = chat.enters("bob");
     let (id, device) = (SessionId(50), "phone".parse().unwrap());
@@ -129,7 +129,7 @@ fn who_has_yet_to_resume_is_told_a_private_line_then() {
 }
 
 #[test]
-fn who_has_yet_to_resume_is_told_then_who_came_and_went() {
+fn a_session_gets_missed_joins_and_leaves_once_it_resumes() {
     let mut chat = Chat::new();
     let bob = chat.enters("bob");
     let (id, device) = (SessionId(50), "main".parse().unwrap());
@@ -149,7 +149,7 @@ fn who_has_yet_to_resume_is_told_then_who_came_and_went() {
 }
 
 #[test]
-fn an_empty_channel_is_forgotten_after_a_minute_and_not_before() {
+fn an_empty_channel_is_dropped_after_a_minute() {
     let mut chat = Chat::new();
     let alice = chat.enters("alice");
     chat.joins(alice, "#tea").unwrap();
@@ -168,7 +168,7 @@ fn limits_refuse_and_change_nothing() {
     let alice = chat.enters("alice");
     chat.joins(alice, "#one").unwrap();
     assert_eq!(chat.joins(alice, "#two"), Err(Refusal::TooManyChannels { max: 2 }));
-    assert!(chat.joins(alice, "#one").is_ok(), "being in it already is no new channel");
+    assert!(chat.joins(alice, "#one").is_ok(), "a channel that the user is in counts once");
     let again = chat.registry.enter(
         SessionId(99),
         "alice".parse().unwrap(),
@@ -184,7 +184,7 @@ fn limits_refuse_and_change_nothing() {
 }
 
 #[test]
-fn channels_are_counted_for_a_person_over_all_sessions_and_while_they_last() {
+fn the_channel_limit_counts_all_sessions_and_created_channels() {
     let mut chat = Chat::new();
     chat.registry.rules.limits.channels_per_user_max = 4;
     let alice = chat.enters("alice");
@@ -195,7 +195,7 @@ fn channels_are_counted_for_a_person_over_all_sessions_and_while_they_last() {
         chat.does(id, Command::Part { channel: name.parse().unwrap(), reference: None }).unwrap()
     };
     let refused = Err(Refusal::TooManyChannels { max: 4 });
-    // The lobby is one of them.
+    // The lobby counts.
     for (id, name) in [(alice, "#one"), (phone, "#two"), (phone, "#one"), (alice, "#three")] {
         assert!(chat.joins(id, name).is_ok(), "{name}");
     }
@@ -203,20 +203,20 @@ fn channels_are_counted_for_a_person_over_all_sessions_and_while_they_last() {
         (chat.joins(alice, "#four"), chat.joins(phone, "#four")),
         (refused.clone(), refused.clone())
     );
-    assert!(chat.joins(alice, "#two").is_ok(), "it is theirs by the other session");
-    // What they have made is theirs until it is gone.
+    assert!(chat.joins(alice, "#two").is_ok(), "the other session is in it");
+    // A created channel counts until it is dropped.
     part(&mut chat, alice, "#three");
     assert_eq!(chat.joins(phone, "#four"), refused);
     assert!(chat.joins(phone, "#three").is_ok());
     part(&mut chat, phone, "#three");
     chat.registry.sweep(Stamp(61_000));
     assert!(chat.joins(phone, "#four").is_ok());
-    // What others have made is theirs while they are in it.
+    // Other channels count while the user is in them.
     let bob = chat.enters("bob");
     chat.joins(bob, "#five").unwrap();
     assert_eq!(chat.joins(alice, "#five"), refused);
     chat.registry.leave(phone, None, false, Stamp(70_000));
-    assert_eq!(chat.joins(alice, "#five"), refused, "#four is empty and still there");
+    assert_eq!(chat.joins(alice, "#five"), refused, "#four is empty but not dropped yet");
     chat.registry.sweep(Stamp(140_000));
     assert!(chat.joins(alice, "#five").is_ok());
     part(&mut chat, alice, "#five");
@@ -225,11 +225,11 @@ fn channels_are_counted_for_a_person_over_all_sessions_and_while_they_last() {
     chat.registry.leave(bob, None, false, Stamp(150_000));
     chat.registry.sweep(Stamp(220_000));
     let none = |user: &super::User| user.channels == 0;
-    assert!(chat.registry.users.values().all(none), "nothing is counted for ever");
+    assert!(chat.registry.users.values().all(none), "nothing is counted any more");
 }
 
 #[test]
-fn a_crowd_is_not_told_who_comes_and_goes() {
+fn large_channels_announce_no_joins_and_leaves() {
     let mut chat = Chat::new();
     chat.registry.rules.limits.announce_people_max = 2;
     chat.enters("alice");
@@ -259,7 +259,7 @@ fn starts(effects: &[Effect]) -> Vec<(String, Start)> {
 }
 
 #[test]
-fn a_cut_that_is_short_is_neither_a_leave_nor_a_join() {
+fn a_short_disconnect_is_not_announced() {
     let mut chat = Chat::new();
     let (alice, bob) = (chat.enters("alice"), chat.enters("bob"));
     chat.joins(alice, "#tea").unwrap();
@@ -269,13 +269,13 @@ fn a_cut_that_is_short_is_neither_a_leave_nor_a_join() {
     assert_eq!(notices(&chat.registry.sweep(Stamp(30_999))), 0);
     let again = chat.enters("alice");
     assert_eq!(notices(&chat.joins(again, "#tea").unwrap()), 0);
-    assert_eq!(notices(&chat.registry.sweep(Stamp(31_000))), 0, "they are back");
+    assert_eq!(notices(&chat.registry.sweep(Stamp(31_000))), 0, "back within the window");
     chat.registry.leave(again, None, true, Stamp(40_000));
-    assert_eq!(notices(&chat.registry.sweep(Stamp(70_000))), 2, "they are not");
+    assert_eq!(notices(&chat.registry.sweep(Stamp(70_000))), 2, "not back within the window");
 }
 
 #[test]
-fn who_leaves_for_good_does_not_linger_by_an_earlier_cut() {
+fn a_regular_leave_ends_lost_sessions_too() {
     let mut chat = Chat::new();
     let alice = chat.enters("alice");
     chat.enters("bob");
@@ -285,7 +285,7 @@ fn who_leaves_for_good_does_not_linger_by_an_earlier_cut() {
 }
 
 #[test]
-fn private_lines_wait_for_who_is_away_until_the_mailbox_is_full() {
+fn private_messages_wait_for_offline_users_until_the_mailbox_is_full() {
     let mut chat = Chat::new();
     chat.registry.rules.limits.mailbox_lines_max = 3;
     let (bob, carol) = (chat.enters("bob"), chat.enters("carol"));
@@ -295,10 +295,10 @@ fn private_lines_wait_for_who_is_away_until_the_mailbox_is_full() {
     assert!(chat.says(bob, "@alice", "psst").is_ok());
     chat.registry.committed(&private(&sender), Seq(1));
     let share = Err(Refusal::MailboxShare(alice.clone(), 1));
-    assert_eq!(chat.says(bob, "@alice", "psst"), share, "the rest is for others");
+    assert_eq!(chat.says(bob, "@alice", "psst"), share, "the rest is for other senders");
     assert!(chat.says(carol, "@alice", "psst").is_ok());
     chat.registry.refused(&private(&sender), &sender);
-    assert!(chat.says(bob, "@alice", "psst").is_ok(), "the ledger refused one");
+    assert!(chat.says(bob, "@alice", "psst").is_ok(), "the ledger refused a message");
     let waits = |name: &UserName| (private(name), alice.clone(), 2);
     chat.registry.recount([waits(&sender), waits(&other)].into_iter());
     let full = Err(Refusal::MailboxFull(alice.clone(), 3));
@@ -308,7 +308,7 @@ fn private_lines_wait_for_who_is_away_until_the_mailbox_is_full() {
 }
 
 #[test]
-fn each_conversation_is_taken_up_where_it_was_left() {
+fn each_conversation_resumes_at_the_client_position() {
     let mut chat = Chat::new();
     let alice: UserName = "alice".parse().unwrap();
     let reads = vec![(alice.clone(), Seq(30))];
@@ -317,7 +317,7 @@ fn each_conversation_is_taken_up_where_it_was_left() {
     let id = SessionId(70);
     let device: DeviceName = "main".parse().unwrap();
     let entered = chat.registry.enter(id, alice, device, true, Stamp(0)).unwrap();
-    assert_eq!(starts(&entered), [], "first it says what it has");
+    assert_eq!(starts(&entered), [], "nothing before the resume");
     let mark = |to: &str, log, seq| Position {
         to: to.parse().unwrap(),
         mark: Mark { log: LogId(log), seq: Seq(seq) },
@@ -329,13 +329,13 @@ fn each_conversation_is_taken_up_where_it_was_left() {
     let known = Start { after: Seq(35), upto: Seq(40), lines_max: 500, fresh: false };
     let fresh = Start { after: Seq(0), upto: Seq(7), lines_max: 100, fresh: true };
     let wanted = [("#lobby".to_owned(), known), ("@alice@bob".to_owned(), fresh)];
-    assert_eq!(starts(&resumed), wanted, "another log's mark says nothing");
+    assert_eq!(starts(&resumed), wanted, "a mark of another log is ignored");
     let again = chat.does(id, Command::Resume { conversations: vec![] }).unwrap();
-    assert_eq!(again, [], "once is enough");
+    assert_eq!(again, [], "a second resume is ignored");
 }
 
 #[test]
-fn reading_is_told_to_the_other_devices_and_never_goes_back() {
+fn read_positions_reach_other_devices_and_never_go_back() {
     let mut chat = Chat::new();
     let (laptop, phone) = (chat.enters("alice"), chat.enters("alice"));
     let lobby = Conversation::Channel(ChannelName::lobby());
@@ -346,30 +346,30 @@ fn reading_is_told_to_the_other_devices_and_never_goes_back() {
     };
     let effects = reads(99);
     let event = Event::Read { to: "#lobby".parse().unwrap(), seq: Seq(5) };
-    assert_eq!(effects[0], Effect::Tell(vec![phone], event), "no further than there is");
+    assert_eq!(effects[0], Effect::Send(vec![phone], event), "not beyond the newest message");
     assert!(matches!(effects[1], Effect::Remember(Fact::Read(..))));
     assert_eq!(reads(3), []);
 }
 
 #[test]
-fn a_passing_channel_begins_anew_once_it_is_forgotten() {
+fn a_dropped_ephemeral_channel_gets_a_new_log() {
     let mut chat = Chat::new();
     let alice = chat.enters("alice");
     let log = |effects: &[Effect]| match told(effects)[0] {
         Event::Entered { log, retention, .. } => (*log, *retention),
         other => panic!("{other:?}"),
     };
-    let first = log(&chat.joins(alice, "#passing").unwrap());
+    let first = log(&chat.joins(alice, "#ephemeral").unwrap());
     assert_eq!(first.1, Retention::Off);
-    let part = Command::Part { channel: "#passing".parse().unwrap(), reference: None };
+    let part = Command::Part { channel: "#ephemeral".parse().unwrap(), reference: None };
     chat.does(alice, part).unwrap();
     chat.registry.sweep(Stamp(100_000));
-    assert_ne!(log(&chat.joins(alice, "#passing").unwrap()).0, first.0);
+    assert_ne!(log(&chat.joins(alice, "#ephemeral").unwrap()).0, first.0);
     assert_eq!(log(&chat.joins(alice, "#tea").unwrap()).0, LogId(1));
 }
 
 #[test]
-fn an_edit_has_a_text_and_a_deletion_has_none() {
+fn edits_need_a_text_and_deletions_have_none() {
     let mut chat = Chat::new();
     let alice = chat.enters("alice");
     let mut says = |kind, text: &str| {
@@ -384,7 +384,7 @@ fn an_edit_has_a_text_and_a_deletion_has_none() {
 }
 
 #[test]
-fn a_channel_with_a_pin_is_one_of_its_own_and_takes_sealed_lines_only() {
+fn channels_with_a_pin_are_separate_and_accept_sealed_messages_only() {
     let mut chat = Chat::new();
     let (alice, bob) = (chat.enters("alice"), chat.enters("bob"));
     let tea = format!("#tea~{}", "1".repeat(25) + "0");
@@ -408,7 +408,7 @@ fn a_channel_with_a_pin_is_one_of_its_own_and_takes_sealed_lines_only() {
     let text = Some("five".to_owned());
     let topic = Command::Topic { channel, text, reference: None };
     assert_eq!(chat.does(alice, topic), Err(Refusal::NoTopic));
-    // Who is not in it sees that it is there, and nothing to guess its PIN by.
+    // Outsiders see that it exists, but nothing that allows guessing the PIN.
     let rows = |chat: &mut Chat, id| {
         let effects = chat.does(id, Command::Channels { reference: None }).unwrap();
         let Effect::Answer(Event::Channels { channels, .. }) = effects[0].clone() else { panic!() };
@@ -424,7 +424,7 @@ fn a_channel_with_a_pin_is_one_of_its_own_and_takes_sealed_lines_only() {
 }
 
 #[test]
-fn of_a_channel_that_is_gone_nothing_stays_that_nobody_said() {
+fn a_dropped_channel_without_messages_leaves_no_state() {
     let mut chat = Chat::new();
     let alice = chat.enters("alice");
     let logs = chat.registry.logs.len();
@@ -433,27 +433,27 @@ fn of_a_channel_that_is_gone_nothing_stays_that_nobody_said() {
         text: Some("tea".into()),
         reference: None,
     };
-    for channel in ["#silent", "#said", "#named", "#passing", "#configured"] {
+    for channel in ["#silent", "#said", "#named", "#ephemeral", "#configured"] {
         chat.joins(alice, channel).unwrap();
     }
     chat.registry.committed(&"#said".parse().unwrap(), Seq(1));
-    chat.registry.committed(&"#passing".parse().unwrap(), Seq(1));
-    for channel in ["#said", "#named", "#passing", "#configured"] {
+    chat.registry.committed(&"#ephemeral".parse().unwrap(), Seq(1));
+    for channel in ["#said", "#named", "#ephemeral", "#configured"] {
         chat.does(alice, topic(channel)).unwrap();
     }
-    for channel in ["#silent", "#said", "#named", "#passing", "#configured"] {
+    for channel in ["#silent", "#said", "#named", "#ephemeral", "#configured"] {
         let channel = channel.parse().unwrap();
         chat.does(alice, Command::Part { channel, reference: None }).unwrap();
     }
     assert_eq!(chat.registry.sweep(Stamp(100_000)).len(), 5);
-    assert_eq!(chat.registry.logs.len(), logs + 2, "of those with a line or a rule of their own");
+    assert_eq!(chat.registry.logs.len(), logs + 2, "only those with a message or a configuration");
     let mut topics: Vec<_> = chat.registry.topics.keys().map(ChannelName::as_str).collect();
     topics.sort_unstable();
     assert_eq!(topics, ["#configured", "#said"]);
 }
 
 #[test]
-fn a_conversation_in_memory_is_forgotten_once_both_have_been_away() {
+fn a_conversation_in_memory_is_dropped_once_both_are_offline() {
     let mut chat = Chat::new();
     let window_ms = chat.registry.rules.limits.resume_window_s * 1000;
     let [alice, bob, carol] = ["alice", "bob", "carol"].map(|name| chat.enters(name));
@@ -471,7 +471,7 @@ fn a_conversation_in_memory_is_forgotten_once_both_have_been_away() {
     };
     chat.registry.leave(alice, None, false, Stamp(0));
     chat.registry.leave(carol, None, true, Stamp(0));
-    assert_eq!(forgotten(&mut chat, window_ms), [], "bob is here");
+    assert_eq!(forgotten(&mut chat, window_ms), [], "bob is online");
     chat.registry.leave(bob, None, false, Stamp(window_ms));
     assert_eq!(forgotten(&mut chat, 2 * window_ms - 1), [], "he may be back");
     let bob = chat.enters("bob");
@@ -484,11 +484,11 @@ fn a_conversation_in_memory_is_forgotten_once_both_have_been_away() {
     assert_eq!(names("bob"), [conversation("@alice@bob")]);
     assert_eq!(names("carol"), []);
     let new = chat.registry.log(&conversation("@bob@carol")).id;
-    assert_ne!(new, log, "whoever talks again begins anew");
+    assert_ne!(new, log, "the next message starts a new log");
 }
 
 #[test]
-fn a_line_that_is_too_much_costs_no_line() {
+fn a_refused_message_costs_nothing() {
     let mut chat = Chat::new();
     chat.registry.rules.limits.bytes_per_s = 10.0;
     let alice = chat.enters("alice");

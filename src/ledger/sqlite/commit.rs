@@ -224,9 +224,9 @@ impl<'a> Commit<'a> {
         let mut find = self.transaction.prepare_cached(&find)?;
         let mut stored = match find.query_row([line], read_row).optional() {
             Ok(Some(found)) => found,
-            Ok(None) => return Ok(Err(Outcome::NoSuchLine)),
+            Ok(None) => return Ok(Err(Outcome::NoSuchMessage)),
             // Nobody is shown it, so there is nothing to change.
-            Err(error) if is_row_damaged(&error) => return Ok(Err(Outcome::NoSuchLine)),
+            Err(error) if is_row_damaged(&error) => return Ok(Err(Outcome::NoSuchMessage)),
             Err(error) => return Err(error),
         };
         let flags = (stored.owner == self.owners.of(&draft.from), stored.state == 2);

@@ -70,7 +70,7 @@ impl Inner {
                     }
                 }
                 Effect::Answer(event) => after.answers.push(event),
-                Effect::Tell(sessions, event) => {
+                Effect::Send(sessions, event) => {
                     let queues = sessions.iter().filter_map(|id| self.queues.get(id));
                     after.tells.extend(queues.map(|one| (Arc::clone(one), event.clone())));
                 }

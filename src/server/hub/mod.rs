@@ -396,7 +396,7 @@ fn may_store(command: &Command) -> bool {
 }
 
 /// What a configuration says to the registry.
-pub fn rules(config: &Config, kept: LogId, passing: LogId) -> Rules {
+pub fn rules(config: &Config, persistent: LogId, ephemeral: LogId) -> Rules {
     let (retentions, named) = (config.retentions(), config.channels.clone());
     let forgets = retentions.clone();
     Rules {
@@ -404,8 +404,8 @@ pub fn rules(config: &Config, kept: LogId, passing: LogId) -> Rules {
         retention: Box::new(move |conversation| retentions.of(conversation)),
         configured: Box::new(move |channel| named.contains_key(channel)),
         forgets: Box::new(move |conversation| forgets.forgets(conversation)),
-        kept,
-        passing,
+        persistent,
+        ephemeral,
     }
 }
 

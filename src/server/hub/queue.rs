@@ -140,7 +140,7 @@ impl Hub {
         let refusal = match outcome {
             Outcome::Known(seq) | Outcome::Stored(seq) => return Event::Stored { id, to, seq },
             Outcome::Conflict => Refusal::IdConflict,
-            Outcome::NoSuchLine => Refusal::NoSuchLine,
+            Outcome::NoSuchMessage => Refusal::NoSuchMessage,
             Outcome::NotOwn => Refusal::NotOwn,
             Outcome::TooLate => Refusal::TooLate(self.limits.change_s_max),
             Outcome::InDoubt => Refusal::InDoubt,

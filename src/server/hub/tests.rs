@@ -79,8 +79,8 @@ impl Room {
                 retention: Box::new(|_| Retention::Off),
                 configured: Box::new(|_| false),
                 forgets: Box::new(|_| false),
-                kept: LogId(1),
-                passing: LogId(2),
+                persistent: LogId(1),
+                ephemeral: LogId(2),
             },
             Seq(0),
         );

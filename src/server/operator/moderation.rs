@@ -270,8 +270,8 @@ fn check(call: &Call, subject: &Subject) -> Said<()> {
     for name in held.into_iter().chain(here.map(|(user, _)| user)) {
         let role = users.role(&name);
         if !may_against(actor.role, role, act) {
-            let (own, word) = (actor.role, act.word());
-            return Err(no(&format!("{name} is {role} here: not for a {own} to {word}")));
+            let own = actor.role;
+            return Err(no(&format!("{name} is {role} here: not allowed for a {own}")));
         }
     }
     Ok(())
