@@ -326,22 +326,6 @@ fn names_that_hide_something_are_refused() {
 }
 
 #[test]
-fn a_tail_prints_as_many_lines_and_ends() {
-    let world = World::new();
-    let mut alice = world.enters("alice");
-    world.admit("bob");
-    let mut tail = world.client("bob", &["--tail", "2"]);
-    alice.sees("--> bob joined");
-    for line in ["one", "two", "three"] {
-        alice.types(line);
-        alice.sees(&format!("You: {line}"));
-    }
-    assert_eq!(tail.ends().code(), Some(0));
-    tail.sees("alice: two");
-    assert_eq!((tail.seen("alice: one"), tail.seen("alice: three")), (1, 0));
-}
-
-#[test]
 fn the_contract_for_programs_holds() {
     let world = World::new();
     world.admit("bob");

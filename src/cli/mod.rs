@@ -57,6 +57,9 @@ const HELP: [ErrorKind; 3] = [
 /// Runs the program and returns its exit code.
 pub fn run() -> ExitCode {
     let _terminal = terminal::Guard;
+    if std::env::var_os("TERM").is_some_and(|term| term == "dumb") {
+        colored::control::set_override(false);
+    }
     let job = match Cli::try_parse_from(words(std::env::args_os())) {
         Ok(cli) => cli.job,
         // Help was asked for, or a command lacks its subcommand.

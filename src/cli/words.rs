@@ -1,14 +1,15 @@
-//! Joins the pieces of a key line that was broken when it was pasted into one argument. A piece may
-//! begin with `-`, like an option.
+//! Arguments that begin with `-` and are no options: pieces of a key line that was broken when it
+//! was pasted, and the text of `--send`.
 
 use std::ffi::{OsStr, OsString};
 
 use crate::invite::is_key_line;
 
-/// The arguments of the command line, with the pieces of a key line joined.
+/// The arguments of the command line, with the pieces of a key line joined, and a text joined to
+/// its `--send`.
 pub fn words(typed: impl Iterator<Item = OsString>) -> Vec<OsString> {
     let mut words: Vec<OsString> = Vec::new();
-    for word in typed {
+    for word in sent(typed) {
         let for_users = words.get(1).is_some_and(|job| job == "users");
         match words.last_mut().filter(|_| for_users) {
             Some(last) if last.to_str().is_some_and(is_key_line) && is_piece(&word) => {
@@ -18,6 +19,39 @@ pub fn words(typed: impl Iterator<Item = OsString>) -> Vec<OsString> {
         }
     }
     words
+}
+
+/// Joins `--send` and a text that begins with `-`, or that stands behind `--`.
+fn sent(typed: impl Iterator<Item = OsString>) -> impl Iterator<Item = OsString> {
+    let mut typed = typed.peekable();
+    let mut is_client = false;
+    std::iter::from_fn(move || {
+        let word = typed.next()?;
+        is_client |= word == "client";
+        if !is_client || word != "--send" {
+            return Some(word);
+        }
+        let text = match typed.next_if(|next| next == "--") {
+            Some(_) => typed.next(),
+            None => typed.next_if(|next| is_dashed_text(next)),
+        };
+        Some(match text {
+            Some(text) => {
+                let mut joined = OsString::from("--send=");
+                joined.push(text);
+                joined
+            }
+            None => word,
+        })
+    })
+}
+
+/// A text that begins with `-`: an option has no blank, and a letter behind its dashes.
+fn is_dashed_text(word: &OsStr) -> bool {
+    let word = word.to_string_lossy();
+    let named = word.trim_start_matches('-').starts_with(|c: char| c.is_ascii_alphabetic());
+    let name = word.split('=').next().unwrap_or_default();
+    word.starts_with('-') && (!named || name.contains(char::is_whitespace))
 }
 
 /// Options have two dashes, or one and a letter.
@@ -32,6 +66,27 @@ fn is_piece(word: &OsStr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_text_that_begins_with_a_dash_is_that_of_send() {
+        for (typed, wanted) in [
+            (&["client", "--send", "- milk"][..], "client|--send=- milk"),
+            (&["client", "--send", "--", "--to"], "client|--send=--to"),
+            (&["client", "--send", "--to", "bob"], "client|--send|--to|bob"),
+            (&["client", "--send", "-5", "-h"], "client|--send=-5|-h"),
+            (
+                &["client", "--send", "-v is short", "--to=a b"],
+                "client|--send=-v is short|--to=a b",
+            ),
+            (&["client", "--send", "--to=a b"], "client|--send|--to=a b"),
+            (&["client", "--send", "---", "x"], "client|--send=---|x"),
+            (&["client", "--send", "--"], "client|--send"),
+            (&["ctl", "--send", "- milk"], "ctl|--send|- milk"),
+        ] {
+            let typed = typed.iter().map(OsString::from);
+            assert_eq!(words(typed).join(OsStr::new("|")), OsString::from(wanted));
+        }
+    }
 
     #[test]
     fn pieces_of_a_key_line_are_one_word_and_options_are_their_own() {

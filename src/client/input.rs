@@ -31,6 +31,8 @@ pub enum Input {
     Echoed,
     /// A program asks for something; as text where it is no command.
     Ask(Result<Command, String>),
+    /// The same, where the open channel of a name is meant and no other.
+    AskOpen(Command),
     /// The server told something: nothing else makes one of these.
     Event(Event),
     /// This client itself answers, as a server would.

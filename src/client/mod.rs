@@ -31,7 +31,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use crate::chat::{Target, UserName};
+use crate::chat::{ChannelName, Target, UserName};
 use crate::e2e::Engine;
 use crate::fault::{Fault, code};
 use crate::print::err;
@@ -41,7 +41,7 @@ use connection::Dialer;
 use conversations::Conversations;
 use ignore_list::{IgnoreFile, IgnoreList};
 use journal::{Journal, Left};
-use model::{Giver, Input, Model, Use};
+use model::{Giver, Input, Model, TailOptions, Use};
 use outbox::Outbox;
 use profile::Profile;
 use runtime::Runtime;
@@ -77,10 +77,13 @@ pub struct Args {
     /// Send TEXT, or each line of stdin, and exit: 0 only if the server has acknowledged everything
     #[arg(long, value_name = "TEXT", num_args = 0..=1, group = "ui")]
     send: Option<Option<String>>,
-    /// Print N messages as they arrive and exit; 0 does not exit
+    /// Print the last N messages of --to and exit
     #[arg(long, value_name = "N", group = "ui")]
-    tail: Option<u64>,
-    /// The destination of --send and of typed text: #CHANNEL or NAME
+    tail: Option<usize>,
+    /// Continue with the messages that follow the last N
+    #[arg(short, long, requires = "tail")]
+    follow: bool,
+    /// The destination of --send and of typed text, the conversation of --tail: #CHANNEL or NAME
     #[arg(long, value_name = "PLACE", default_value = "#lobby")]
     to: String,
     /// When to colour names
@@ -125,8 +128,8 @@ struct Mode {
 
 impl Mode {
     fn of(args: &Args) -> Mode {
-        let (json, once) = (args.json, args.send.is_some());
-        let live = !once && args.tail.is_none();
+        let once = args.send.is_some() || args.tail.is_some() && !args.follow;
+        let (json, live) = (args.json, args.send.is_none() && args.tail.is_none());
         let on_terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
         let able = on_terminal && system::terminal::is_able();
         let full = able && live && !json && !args.plain;
@@ -170,10 +173,14 @@ fn start(args: &Args) -> anyhow::Result<u8> {
         channels.extend(invited::from_file(file, profile.founding(), &mut engine)?);
     }
     let target = invited::target(&args.to, &engine)?;
-    channels.extend(match &target {
+    let named = match &target {
         Target::Channel(channel) if !channel.is_lobby() => Some(channel.clone()),
         _ => None,
-    });
+    };
+    // One job creates no channel, unless it is told to.
+    let is_meant = mode.live || named.as_ref().is_some_and(ChannelName::has_pin);
+    let unknown = named.clone().filter(|channel| !is_meant && !channels.contains(channel));
+    channels.extend(named.filter(|_| unknown.is_none()));
     let (journal, left) = take_up(mode, &profile, &mut engine, &happen);
     if mode.live {
         channels.extend(engine.channels().cloned());
@@ -194,7 +201,7 @@ fn start(args: &Args) -> anyhow::Result<u8> {
             let person = Person { name, admission, outbox: left.on_their_way(), rooms };
             Box::new(screen.play(person, happen.clone()))
         }
-        None => lines_ui(mode, &profile, print),
+        None => lines_ui(args, mode, &profile, print),
     };
     let dialer = Dialer::new(Arc::clone(&profile), mode.live, happen.clone());
     let (outbox, conversations) =
@@ -203,11 +210,12 @@ fn start(args: &Args) -> anyhow::Result<u8> {
     let person = (mode.live && usage.retries).then(|| IgnoreFile::open(stem(), engine.line_key()));
     let (ignore_file, ignore_list) = person
         .map_or((None, IgnoreList::default()), |(file, ignore_list)| (Some(file), ignore_list));
+    let follows = args.follow;
+    let tail = args.tail.map(|lines| TailOptions { to: target.clone(), lines, follows });
     let model = Model::new(usage, target, channels, outbox, conversations);
     let model = model.with(ignore_list, engine.left().clone()).with_password(password);
-    let lines_left = args.tail.filter(|lines| *lines > 0);
-    let runtime =
-        Runtime { model, engine, dialer, ui, journal, ignore_file, lines_left, profile, happen };
+    let model = model.with_destination(unknown).with_tail(tail);
+    let runtime = Runtime { model, engine, dialer, ui, journal, ignore_file, profile, happen };
     Ok(runtime.run(&inputs))
 }
 
@@ -289,14 +297,22 @@ fn end_on_interrupt(happen: inbox::Sender) {
 }
 
 /// Lines, objects, or errors alone.
-fn lines_ui(mode: Mode, profile: &Profile, print: Option<Box<dyn Print>>) -> Box<dyn Ui> {
+fn lines_ui(
+    args: &Args,
+    mode: Mode,
+    profile: &Profile,
+    print: Option<Box<dyn Print>>,
+) -> Box<dyn Ui> {
     if mode.json {
         return Box::new(Json::new(profile.pinned().to_string()));
+    }
+    let print = print.unwrap_or_else(|| Box::new(Stdout::new()));
+    if args.tail.is_some() {
+        return Box::new(ui::Messages::new(print));
     }
     if mode.once {
         return Box::new(ui::Mute);
     }
-    let print = print.unwrap_or_else(|| Box::new(Stdout::new()));
     Box::new(Plain::new(print, mode.on_terminal && mode.live, mode.able && mode.live))
 }
 

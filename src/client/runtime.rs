@@ -29,7 +29,6 @@ pub struct Runtime {
     pub ui: Box<dyn Ui>,
     pub journal: Option<Journal>,
     pub ignore_file: Option<IgnoreFile>,
-    pub lines_left: Option<u64>,
     pub profile: Arc<Profile>,
     pub happen: Sender,
 }
@@ -125,7 +124,7 @@ impl Runtime {
 
     fn does(&mut self, action: Action, now_ms: i64, waits: &mut Waits) -> Done {
         match action {
-            Action::Output(output) => return self.shows(&output),
+            Action::Output(output) => self.ui.show(&output),
             Action::Send(command) => {
                 let next = self.engine.send(command, now_ms);
                 return Done::Go(self.goes_out(next));
@@ -172,20 +171,6 @@ impl Runtime {
             Action::Quit(code) => {
                 self.ui.end(code);
                 return Done::End(code);
-            }
-        }
-        Done::Go(Vec::new())
-    }
-
-    /// Shows one thing; the last message that was wanted ends the program.
-    fn shows(&mut self, output: &Output) -> Done {
-        self.ui.show(output);
-        if let (Output::Message(_), Some(left)) = (output, &mut self.lines_left) {
-            *left -= 1;
-            if *left == 0 {
-                self.dialer.close();
-                self.ui.end(0);
-                return Done::End(0);
             }
         }
         Done::Go(Vec::new())

@@ -9,6 +9,9 @@ use crate::e2e::Violation;
 impl Model {
     pub(super) fn event(&mut self, event: Event) -> Vec<Action> {
         let event = cleaned(event);
+        if let Some(actions) = self.destination(&event) {
+            return actions;
+        }
         match event {
             Event::Welcome { .. } => self.welcomed(event),
             Event::Password { wrong, retry_ms } => self.ask_password(wrong, retry_ms),
@@ -46,6 +49,9 @@ impl Model {
             Event::Joined { .. } | Event::Left { reason: None, .. } if self.ignore_list.quiet => {
                 vec![Action::Output(Output::Presence(event))]
             }
+            Event::History { ref reference, more, .. } if self.tail.is_some() => {
+                self.tail_pages(reference.as_deref(), more)
+            }
             Event::Goodbye { .. } => self.goodbye(event, Origin::Server),
             Event::Unknown => Vec::new(),
             event => vec![Action::Output(Output::Event(Origin::Server, event))],
@@ -62,6 +68,10 @@ impl Model {
             let conversations = self.conversations.resume();
             actions.push(Action::Send(Command::Resume { conversations }));
         }
+        if let Some(question) = self.destination.question() {
+            actions.push(Action::Send(question));
+            return actions;
+        }
         let marks = self.conversations.positions();
         let channels = self.membership.joined().clone().into_iter();
         let joins = channels.map(|channel| {
@@ -72,6 +82,7 @@ impl Model {
         for command in joins.chain(self.outgoing.all_typed()) {
             actions.push(Action::Send(self.membership.requested(command)));
         }
+        actions.extend(self.tail_begins());
         if old > 0 {
             let what = if old == 1 { "a line" } else { "lines" };
             let text = format!("{what} of last time had been refused: /retry or /cancel");
@@ -134,6 +145,10 @@ impl Model {
             }
             _ => {}
         }
+        if self.tail_is_refused(reference.as_deref()) {
+            let shown = Action::Output(Output::Event(origin, event));
+            return vec![shown, Action::Close, Action::Quit(code::NOT_ACKNOWLEDGED)];
+        }
         let wish = self.membership.refused(reference.as_deref());
         if let Some(wish) = &wish {
             reference.clone_from(&wish.theirs);
@@ -194,6 +209,9 @@ impl Model {
             && message.reference.is_none()
         {
             return self.membership.stray(Stray::Told, channel);
+        }
+        if self.tail_takes(&message) {
+            return Vec::new();
         }
         let asked = message.reference.is_some();
         // What nobody has signed is nobody's own.

@@ -2,17 +2,21 @@
 
 mod action;
 mod connection;
+mod destination;
 mod ending;
 mod events;
+mod jobs;
 mod membership;
 mod outgoing;
 mod output;
 mod password;
 mod pins;
+mod programs;
 mod reply;
 mod requests;
 mod shown;
 mod slashes;
+mod tail;
 
 use std::collections::BTreeSet;
 
@@ -28,6 +32,7 @@ use crate::fault::code;
 pub use action::{Action, Ahead};
 use action::{error, notice};
 use connection::{Connection, Open, why};
+use destination::Destination;
 use ending::{Ending, Next};
 use membership::{Membership, Stray};
 use outgoing::Outgoing;
@@ -37,6 +42,8 @@ use password::Password;
 use pins::Pins;
 use reply::Reply;
 use shown::Shown;
+use tail::Tail;
+pub use tail::TailOptions;
 
 /// How this client is used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,6 +75,10 @@ pub struct Model {
     reply: Reply,
     password: Password,
     ending: Ending,
+    /// What a program asked while a PIN is worked out.
+    asked_ahead: Vec<Command>,
+    destination: Destination,
+    tail: Option<Tail>,
 }
 
 impl Model {
@@ -92,6 +103,9 @@ impl Model {
             reply: Reply::default(),
             password: Password::default(),
             ending: Ending::new(),
+            asked_ahead: Vec::new(),
+            destination: Destination::default(),
+            tail: None,
         }
     }
 
@@ -117,7 +131,7 @@ impl Model {
     pub fn update(&mut self, input: Input, chance: [u8; 16]) -> Vec<Action> {
         match input {
             Input::Secret(secret) => self.give_password(secret),
-            Input::Slash(line) => self.line(&line, chance),
+            Input::Slash(line) => self.slash(&line, chance),
             Input::Line(line) => self.typed(None, line, chance),
             Input::Composed { within, line } => self.typed(Some(within), line, chance),
             Input::TypedIn { to, within, line } => self.typed_in(to, within, &line, chance),
@@ -130,6 +144,7 @@ impl Model {
             Input::Trouble(text) => vec![error(text)],
             Input::Ask(Ok(Command::Quit)) => self.exit(),
             Input::Ask(Ok(command)) => self.program_asks(command),
+            Input::AskOpen(command) => self.program_asks_exactly(command),
             Input::Ask(Err(problem)) => {
                 self.ending.fails();
                 vec![error(problem)]
@@ -203,7 +218,8 @@ impl Model {
 
     /// Sends a message; without a connection it waits for one.
     fn post(&mut self, message: NewMessage) -> Vec<Action> {
-        self.outgoing.post(message, self.connection.is_up())
+        let is_up = self.connection.is_up() && !self.destination.is_open();
+        self.outgoing.post(message, is_up)
     }
 
     fn aim(&mut self, target: Target) -> Vec<Action> {
@@ -244,7 +260,10 @@ impl Model {
     /// When input has ended and nothing waits for a connection or an answer, so does the program:
     /// whoever asks through a pipe gets what they asked for.
     fn end_when_settled(&mut self) -> Vec<Action> {
-        let settled = self.outgoing.is_settled() && self.pins.is_settled();
+        let settled = self.outgoing.is_settled()
+            && self.pins.is_settled()
+            && self.asked_ahead.is_empty()
+            && self.tail.is_none();
         if !settled || (self.usage.once && !self.connection.was_in()) {
             return Vec::new();
         }
@@ -311,17 +330,6 @@ impl Model {
         self.line(line, chance)
     }
 
-    /// A program asks: it goes where it enters, as a person does.
-    fn program_asks(&mut self, command: Command) -> Vec<Action> {
-        match command {
-            Command::Join { channel, after, reference } => self.enter(channel, after, reference),
-            Command::Part { channel, reference } if self.connection.is_up() => {
-                self.leave(channel, reference)
-            }
-            command => self.ask(command),
-        }
-    }
-
     /// Asks to be in a channel. What is typed from now on goes there, whenever the answer comes.
     fn enter(
         &mut self,
@@ -361,6 +369,7 @@ impl Model {
             Err(problem) => {
                 self.pins.fails();
                 let mut actions = vec![error(problem)];
+                actions.extend(self.drop_asked());
                 actions.extend(self.goes_on_without("the channel"));
                 return actions;
             }
@@ -386,10 +395,12 @@ impl Model {
     /// What was typed ahead is taken once no PIN is being worked out; where there is nothing, this
     /// may be the end.
     fn goes_on(&mut self) -> Vec<Action> {
+        let mut actions = self.asks_again();
         match self.pins.take_ahead() {
-            Some(again) => vec![again],
-            None => self.end_when_settled(),
+            Some(again) => actions.push(again),
+            None => actions.extend(self.end_when_settled()),
         }
+        actions
     }
 
     fn goes_on_without(&mut self, channel: &str) -> Vec<Action> {

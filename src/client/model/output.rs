@@ -78,6 +78,8 @@ pub enum Output {
     /// This client's own words, as are errors and hints: no text of the server's is ever in them.
     Notice(String),
     Error(String),
+    /// A program typed a line that is no command.
+    Misused(String),
     /// What to do about the error before.
     Hint(&'static str),
     /// The conversation that typed text goes to.

@@ -58,6 +58,7 @@ impl Json {
             Output::Gone(channel) => json!({"type": "gone", "channel": channel}),
             Output::Notice(text) => json!({"type": "notice", "text": text}),
             Output::Error(text) => json!({"type": "error", "code": "client", "hint": text}),
+            Output::Misused(text) => json!({"type": "error", "code": "bad_request", "hint": text}),
             Output::Unread { to, lines } => json!({"type": "unread", "to": to, "lines": lines}),
             Output::Back => json!({"type": "notice", "text": "back"}),
             Output::Violation { to, from, seq, violation } => json!({
@@ -196,6 +197,10 @@ pub fn read(line: &str) -> Input {
     if object.contains_key("sealed") {
         return fault("what goes sealed is sealed by the client: give it the text alone".into());
     }
+    if object.get("lines").is_some_and(|lines| *lines == 0) {
+        return fault("lines is 1 or more".into());
+    }
+    let is_open = ["to", "channel"].into_iter().any(|field| means_open(object, field));
     if object.get("type").and_then(Value::as_str) == Some("say") {
         object.entry("id").or_insert_with(|| MsgId(rand::random()).to_string().into());
     }
@@ -204,9 +209,20 @@ pub fn read(line: &str) -> Input {
         Ok(Command::Resume { .. }) => fault("there is no such type: see docs/json.md".into()),
         Ok(Command::Unknown) => fault("there is no such type: see docs/json.md".into()),
         Ok(Command::Password { password }) => Input::Secret(password),
+        Ok(command) if is_open => Input::AskOpen(command),
         Ok(command) => Input::Ask(Ok(command)),
         Err(error) => fault(format!("not an object of docs/json.md: {error}")),
     }
+}
+
+/// Whether a field names the open channel of a name, which is the name alone on the wire.
+fn means_open(object: &mut serde_json::Map<String, Value>, field: &str) -> bool {
+    let name = object.get(field).and_then(Value::as_str);
+    let Some(name) = name.and_then(|name| name.strip_suffix("~open")).map(str::to_owned) else {
+        return false;
+    };
+    object.insert(field.into(), name.into());
+    true
 }
 
 #[cfg(test)]

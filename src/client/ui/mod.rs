@@ -34,12 +34,43 @@ pub struct Mute;
 impl Ui for Mute {
     fn show(&mut self, output: &Output) {
         match output {
-            Output::Error(text) => err!("error: {text}"),
+            Output::Error(text) | Output::Misused(text) => err!("error: {text}"),
             Output::Hint(text) => err!("hint:  {text}"),
             Output::Event(origin, Event::Refused { hint, .. }) => tell(*origin, hint),
             Output::Event(origin, Event::Goodbye { reason, .. }) => tell(*origin, reason),
             _ => {}
         }
+    }
+}
+
+/// Shows messages and nothing else on stdout: for `--tail`. Errors are on stderr.
+pub struct Messages(plain::Plain);
+
+impl Messages {
+    pub fn new(print: Box<dyn stdout::Print>) -> Messages {
+        Messages(plain::Plain::bare(print))
+    }
+}
+
+impl Ui for Messages {
+    fn show(&mut self, output: &Output) {
+        match output {
+            Output::Message(_)
+            | Output::Found(_)
+            | Output::State(super::model::State::Connected { .. }) => self.0.show(output),
+            Output::Violation { to, from, violation, .. } => {
+                err!("error: {to}: {}", violation.told(from));
+            }
+            output => Mute.show(output),
+        }
+    }
+
+    fn carries(&mut self, permit: Option<Permit>) {
+        self.0.carries(permit);
+    }
+
+    fn end(&mut self, code: u8) {
+        self.0.end(code);
     }
 }
 

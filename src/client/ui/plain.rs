@@ -20,6 +20,8 @@ pub struct Plain {
     own: Option<UserName>,
     zone: TimeZone,
     timestamps: bool,
+    /// A row says which day it is.
+    days: bool,
     /// Of the last line.
     day: Option<jiff::civil::Date>,
     /// A person sits there: states are told, which are noise in a pipe, and what they typed stands
@@ -44,6 +46,7 @@ impl Plain {
             own: None,
             zone,
             timestamps: true,
+            days: true,
             day: None,
             chatty,
             clears,
@@ -51,6 +54,11 @@ impl Plain {
             told: None,
             typed: HashSet::new(),
         }
+    }
+
+    /// Prints messages without the days between them.
+    pub fn bare(print: Box<dyn Print>) -> Plain {
+        Plain { days: false, ..Plain::new(print, false, false) }
     }
 
     /// What others say and do. Further rows stand under the first, never in column one.
@@ -121,7 +129,7 @@ impl Plain {
         let before = self.day.replace(day);
         let today = jiff::Timestamp::now().to_zoned(self.zone.clone()).date();
         // A talk that begins today needs no date.
-        if before != Some(day) && (before.is_some() || day != today) {
+        if self.days && before != Some(day) && (before.is_some() || day != today) {
             self.notice(&format!("{} --", day.strftime("%a %-d %b %Y")));
         }
     }
@@ -211,7 +219,7 @@ impl Ui for Plain {
             Output::KeyChanged { text, .. } => self.error(text),
             Output::Event(origin, event) => self.event(*origin, event),
             Output::Notice(text) => self.notice(text),
-            Output::Error(text) => self.error(text),
+            Output::Error(text) | Output::Misused(text) => self.error(text),
             Output::Target(target) => {
                 terminal::aim(target.clone());
                 if self.chatty {

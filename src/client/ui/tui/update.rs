@@ -40,7 +40,7 @@ impl App {
             Output::Event(origin, event) => self.event(origin, event, true),
             Output::Presence(event) => self.event(Origin::Server, event, false),
             Output::Notice(text) => self.notice(self.windows.current(), text),
-            Output::Error(text) => {
+            Output::Error(text) | Output::Misused(text) => {
                 self.status.fails(Origin::Client, text.clone());
                 self.error(text);
             }

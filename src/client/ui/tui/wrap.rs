@@ -16,25 +16,35 @@ struct Piece {
     style: Style,
 }
 
+impl Piece {
+    /// A row may end at a space, and beside each character of a script that has none.
+    fn ends(&self) -> bool {
+        self.text == " " || self.width > 1
+    }
+}
+
 /// The rows of a text that holds its own line breaks. All rows but the first are indented.
 pub fn rows(spans: &[Span], width: usize, indent: usize) -> Vec<Line<'static>> {
     let width = width.max(4);
     // Never none: what is inside of a text begins no row.
     let indent = indent.min(width / 2);
+    let mut line = Vec::new();
     let mut wrap = Wrap { rows: Vec::new(), row: Vec::new(), used: 0, width, indent };
     for span in spans {
         for (number, part) in span.content.split('\n').enumerate() {
             if number > 0 {
-                wrap.end_row();
+                wrap.line(std::mem::take(&mut line));
             }
             let part = part.replace('\t', TAB);
             let part = Span::styled(part, span.style);
-            for grapheme in part.styled_graphemes(Style::new()) {
-                wrap.push(grapheme.symbol, grapheme.style);
-            }
+            line.extend(part.styled_graphemes(Style::new()).map(|grapheme| Piece {
+                text: grapheme.symbol.to_owned(),
+                width: usize::from(grapheme.symbol.cell_width()),
+                style: grapheme.style,
+            }));
         }
     }
-    wrap.end_row();
+    wrap.line(line);
     wrap.rows
 }
 
@@ -58,26 +68,42 @@ struct Wrap {
 }
 
 impl Wrap {
-    fn push(&mut self, symbol: &str, style: Style) {
-        let width = usize::from(symbol.cell_width());
-        if self.used + width > self.room() {
-            if symbol == " " {
+    /// A line of the text, up to its break.
+    fn line(&mut self, pieces: Vec<Piece>) {
+        // Cells of the rest of its word, from each piece on.
+        let mut rests = vec![0; pieces.len() + 1];
+        for (at, piece) in pieces.iter().enumerate().rev() {
+            rests[at] = if piece.ends() { 0 } else { piece.width + rests[at + 1] };
+        }
+        for (piece, rest) in pieces.into_iter().zip(rests) {
+            self.push(piece, rest);
+        }
+        self.end_row();
+    }
+
+    fn push(&mut self, piece: Piece, rest: usize) {
+        if self.used + piece.width > self.room() {
+            if piece.text == " " {
                 return self.end_row();
             }
-            // A row may end at a space, and beside each character of a script that has none.
-            let ends = |piece: &Piece| piece.text == " " || piece.width > 1;
-            let rest = match self.row.iter().rposition(ends) {
-                _ if width > 1 => Vec::new(),
-                // A word longer than half a row is cut rather than leave a hole.
-                Some(end) if end * 2 > self.row.len() => self.row.split_off(end + 1),
-                _ => Vec::new(),
-            };
+            let begun = if piece.ends() { Vec::new() } else { self.take_word(rest) };
             self.end_row();
-            self.used = rest.iter().map(|piece| piece.width).sum();
-            self.row = rest;
+            self.used = begun.iter().map(|piece| piece.width).sum();
+            self.row = begun;
         }
-        self.used += width;
-        self.row.push(Piece { text: symbol.to_owned(), width, style });
+        self.used += piece.width;
+        self.row.push(piece);
+    }
+
+    /// What the row has of a word, where the whole word fits the next row. A longer one is cut
+    /// rather than leave a hole.
+    fn take_word(&mut self, rest: usize) -> Vec<Piece> {
+        let Some(end) = self.row.iter().rposition(Piece::ends) else { return Vec::new() };
+        let begun: usize = self.row[end + 1..].iter().map(|piece| piece.width).sum();
+        match begun + rest <= self.width - self.indent {
+            true => self.row.split_off(end + 1),
+            false => Vec::new(),
+        }
     }
 
     fn room(&self) -> usize {
@@ -154,6 +180,9 @@ mod tests {
     fn words_stay_whole_and_wide_characters_are_not_cut() {
         assert_eq!(texts("one two three", 8, 2), ["one two ", "  three"]);
         assert_eq!(texts("abcdefghijkl", 5, 0), ["abcde", "fghij", "kl"]);
+        // A word that fits a row is never cut, and a longer one leaves no hole.
+        assert_eq!(texts("a bcdefghij", 10, 1), ["a ", " bcdefghij"]);
+        assert_eq!(texts("a bcdefghijk", 10, 1), ["a bcdefghi", " jk"]);
         assert_eq!(texts("漢字漢字", 5, 0), ["漢字", "漢字"]);
         assert_eq!(texts("says: 漢字漢字", 10, 0), ["says: 漢字", "漢字"]);
         assert_eq!(texts("漢字漢字漢abc", 12, 0), ["漢字漢字漢", "abc"]);

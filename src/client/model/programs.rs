@@ -1,0 +1,83 @@
+//! What a program asks for in an object of its own.
+
+use super::*;
+
+impl Model {
+    /// A program types a command. Anything else is for `say`, and goes nowhere.
+    pub(super) fn slash(&mut self, line: &str, chance: [u8; 16]) -> Vec<Action> {
+        let problem = match slash::read(line) {
+            slash::Typed::Command(_) => return self.line(line, chance),
+            slash::Typed::Misused(misuse) => misuse.problem,
+            slash::Typed::Unknown(problem) => problem,
+            slash::Typed::Text(_) => "this is a text and no command: say sends it".to_owned(),
+        };
+        self.ending.fails();
+        vec![Action::Output(Output::Misused(problem))]
+    }
+
+    /// A program asks. The bare name of a channel means the one of that name that it is in.
+    pub(super) fn program_asks(&mut self, mut command: Command) -> Vec<Action> {
+        if self.pins.is_busy() {
+            // It may be for the channel of the PIN that is being worked out.
+            self.asked_ahead.push(command);
+            return Vec::new();
+        }
+        if let Some(channel) = named(&mut command)
+            && !channel.has_pin()
+            && !channel.is_lobby()
+        {
+            match self.membership.channel(&channel.to_string()) {
+                Ok(meant) => *channel = meant,
+                Err(problem) => {
+                    self.ending.fails();
+                    return vec![error(problem)];
+                }
+            }
+        }
+        self.program_asks_exactly(command)
+    }
+
+    /// The same, with each channel as it is named. It goes where it enters, as a person does.
+    pub(super) fn program_asks_exactly(&mut self, command: Command) -> Vec<Action> {
+        match command {
+            Command::Join { channel, after, reference } => self.enter(channel, after, reference),
+            Command::Part { channel, reference } if self.connection.is_up() => {
+                self.leave(channel, reference)
+            }
+            command => self.ask(command),
+        }
+    }
+
+    /// What a program asked while a PIN was worked out.
+    pub(super) fn asks_again(&mut self) -> Vec<Action> {
+        let asked = match self.pins.is_busy() {
+            true => Vec::new(),
+            false => std::mem::take(&mut self.asked_ahead),
+        };
+        asked.into_iter().flat_map(|command| self.program_asks(command)).collect()
+    }
+
+    /// No channel was entered: a message that may be for it is sent nowhere.
+    pub(super) fn drop_asked(&mut self) -> Option<Action> {
+        let before = self.asked_ahead.len();
+        self.asked_ahead.retain(|command| !matches!(command, Command::Say(_)));
+        let dropped = before - self.asked_ahead.len();
+        (dropped > 0).then(|| {
+            self.ending.fails();
+            error(format!("the channel was not entered: what followed was not sent ({dropped})"))
+        })
+    }
+}
+
+/// The channel that a command is about; not the one to enter, whose bare name is the open one.
+fn named(command: &mut Command) -> Option<&mut ChannelName> {
+    match command {
+        Command::Say(NewMessage { to: Target::Channel(channel), .. })
+        | Command::History { to: Target::Channel(channel), .. }
+        | Command::Search { to: Some(Target::Channel(channel)), .. }
+        | Command::Topic { channel, .. }
+        | Command::People { channel, .. }
+        | Command::Part { channel, .. } => Some(channel),
+        _ => None,
+    }
+}

@@ -1,0 +1,41 @@
+//! `--tail N`: the newest messages of a conversation, in their order, and those that follow.
+
+use crate::chat::{Command, Message, Seq, Target};
+
+pub const REFERENCE: &str = "tail";
+
+/// What `--tail` wants.
+#[derive(Clone, Debug)]
+pub struct TailOptions {
+    pub to: Target,
+    pub lines: usize,
+    /// It does not end with the newest message.
+    pub follows: bool,
+}
+
+pub(super) struct Tail {
+    pub options: TailOptions,
+    pub begun: bool,
+    /// The messages that are found, oldest first, and those of the page that comes.
+    pub found: Vec<Message>,
+    pub page: Vec<Message>,
+    /// Messages that were delivered meanwhile; none once the found ones are shown.
+    pub meanwhile: Option<Vec<Message>>,
+}
+
+impl Tail {
+    pub fn new(options: TailOptions) -> Tail {
+        let meanwhile = Some(Vec::new());
+        Tail { options, begun: false, found: Vec::new(), page: Vec::new(), meanwhile }
+    }
+
+    pub fn asks(&self, before: Option<Seq>) -> Command {
+        Command::History {
+            to: self.options.to.clone(),
+            before,
+            lines: Some(self.options.lines - self.found.len()),
+            span: None,
+            reference: Some(REFERENCE.to_owned()),
+        }
+    }
+}

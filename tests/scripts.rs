@@ -1,0 +1,158 @@
+//! What scripts rely on, on the real binary.
+
+mod world;
+
+use std::process::{Output, Stdio};
+
+use world::World;
+
+/// Runs one job of bob's to its end.
+fn job(world: &World, args: &[&str]) -> Output {
+    let mut command = world.program("bob");
+    command.args(["client", &world.invite, "--name", "bob"]).args(args);
+    command.stdin(Stdio::null()).output().unwrap()
+}
+
+/// Its exit code, and what it printed on stdout and stderr.
+fn ended(output: &Output) -> (i32, String, String) {
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    (output.status.code().unwrap(), text(&output.stdout), text(&output.stderr))
+}
+
+#[test]
+fn the_bare_name_of_a_channel_is_the_one_that_a_program_is_in() {
+    let world = World::new();
+    let mut alice = world.enters_as("alice", "--json");
+    alice.sees("connected");
+    // In one go: the key of the channel is still being worked out.
+    alice.types(r##"{"type":"join","channel":"#work","pin":"half past four"}"##);
+    alice.types(r##"{"type":"say","to":"#work","text":"behind the PIN"}"##);
+    let said = alice.sees("behind the PIN");
+    assert!(
+        said.contains(r##""to":"#work~"##) && said.contains(r#""confidentiality":"pin""#),
+        "{said}"
+    );
+    alice.types(r##"{"type":"history","to":"#work","lines":5,"ref":"h"}"##);
+    alice.sees(r#""ref":"h""#);
+    // Of two, the error names both.
+    alice.types(r##"{"type":"join","channel":"#work"}"##);
+    alice.sees(r##""channel":"#work","##);
+    alice.types(r##"{"type":"say","to":"#work","text":"to which one"}"##);
+    let which = alice.sees("which one?");
+    assert!(which.contains("#work~open") && which.contains(" or "), "{which}");
+    alice.types(r##"{"type":"say","to":"#work~open","text":"to the open one"}"##);
+    let said = alice.sees("to the open one");
+    assert!(said.contains(r#""confidentiality":"open""#), "{said}");
+    assert_eq!(alice.seen(r#""text":"to which one""#), 0);
+}
+
+#[test]
+fn a_text_that_begins_with_a_dash_is_sent() {
+    let world = World::new();
+    let alice = world.enters("alice");
+    world.admit("bob");
+    for (args, text) in [
+        (&["--send", "- milk"][..], "- milk"),
+        (&["--send", "--", "- bread"], "- bread"),
+        (&["--send=-butter"], "-butter"),
+        (&["--send", "-5 degrees", "--to", "#lobby"], "-5 degrees"),
+    ] {
+        let (code, _, told) = ended(&job(&world, args));
+        assert_eq!(code, 0, "{args:?}: {told}");
+        alice.sees(&format!("bob: {text}"));
+    }
+}
+
+#[test]
+fn a_channel_that_is_not_there_is_created_only_where_that_is_asked_for() {
+    let world = World::new();
+    let mut alice = world.enters("alice");
+    alice.types("/join alerts");
+    alice.sees("you are in #alerts");
+    world.admit("bob");
+    let (code, out, told) = ended(&job(&world, &["--send", "fire", "--to", "#aletrs"]));
+    assert_eq!((code, out.as_str()), (8, ""), "{told}");
+    assert!(told.contains("no channel #aletrs, did you mean #alerts?"), "{told}");
+    let (code, _, told) = ended(&job(&world, &["--tail", "1", "--to", "#elsewhere"]));
+    assert_eq!(code, 8, "{told}");
+    let (_, channels) = world.operator(&["ctl", "channels"]);
+    assert!(!channels.contains("aletrs") && !channels.contains("elsewhere"), "{channels}");
+    let (code, _, told) = ended(&job(&world, &["--send", "fire", "--to", "#alerts"]));
+    assert_eq!(code, 0, "{told}");
+    alice.sees("bob: fire");
+    let new = ["--send", "first", "--to", "#new", "--join", "#new"];
+    let (code, _, told) = ended(&job(&world, &new));
+    assert_eq!(code, 0, "{told}");
+}
+
+#[test]
+fn a_tail_prints_the_last_messages_and_nothing_else() {
+    let world = World::with(r#"{"history_lines_max": 2, "lines_burst": 1000}"#);
+    let mut alice = world.enters("alice");
+    world.admit("bob");
+    for line in ["one", "two", "three", "four", "five"] {
+        alice.types(line);
+        alice.sees(&format!("You: {line}"));
+    }
+    let texts = |out: &str| -> Vec<String> {
+        out.lines().map(|line| line.split("alice: ").nth(1).unwrap_or(line).to_owned()).collect()
+    };
+    let tails = |lines: &str| {
+        let (code, out, told) = ended(&job(&world, &["--tail", lines]));
+        assert_eq!((code, told.as_str()), (0, ""));
+        texts(&out)
+    };
+    assert_eq!(tails("2"), ["four", "five"]);
+    // More than the server gives at once, and more than there are.
+    assert_eq!(tails("4"), ["two", "three", "four", "five"]);
+    assert_eq!(tails("100"), ["one", "two", "three", "four", "five"]);
+    assert_eq!(tails("0"), [""; 0]);
+    let mut tail = world.client("bob", &["--tail", "2", "-f"]);
+    tail.sees("alice: five");
+    alice.types("six");
+    tail.sees("alice: six");
+    assert_eq!(texts(&tail.shown().join("\n")), ["four", "five", "six"]);
+    tail.signal(rustix::process::Signal::INT);
+    assert_eq!(tail.ends().code(), Some(130));
+}
+
+#[test]
+fn what_a_program_types_wrongly_is_an_error_with_a_code() {
+    let world = World::new();
+    let bob = world.enters("bob");
+    world.admit("alice");
+    for line in ["/frobnicate", "//join #tea 4711", "/whois b!b", "/"] {
+        let mut alice = world.client("alice", &["--json"]);
+        alice.sees("connected");
+        alice.types(&serde_json::json!({"type": "slash", "line": line}).to_string());
+        let told = alice.sees(r#""type":"error""#);
+        assert!(told.contains(r#""code":"bad_request""#), "{line}: {told}");
+        alice.hangs_up();
+        assert_eq!(alice.ends().code(), Some(8), "{line}");
+    }
+    let mut alice = world.client("alice", &["--json"]);
+    alice.sees("connected");
+    alice.types(r##"{"type":"history","to":"#lobby","lines":0}"##);
+    alice.sees("lines is 1 or more");
+    alice.types(r##"{"type":"say","to":"#lobby","text":" /join #tea as it is"}"##);
+    bob.sees("alice:  /join #tea as it is");
+    assert_eq!(bob.seen("4711"), 0);
+}
+
+#[test]
+fn a_dumb_terminal_gets_no_colours() {
+    let world = World::new();
+    world.admit("bob");
+    for (term, colours) in [("dumb", false), ("xterm", true)] {
+        let mut command = world.program("bob");
+        command.args(["client", &world.invite, "--name", "bob", "--send", "hi"]);
+        command.env_remove("NO_COLOR");
+        assert!(command.output().unwrap().status.success());
+        let mut command = world.program("bob");
+        command.args(["client", &world.invite, "--name", "bob", "--tail", "1"]);
+        // Colours would be wanted otherwise, pipe or not.
+        command.env_remove("NO_COLOR").env("CLICOLOR_FORCE", "1").env("TERM", term);
+        let out = String::from_utf8(command.output().unwrap().stdout).unwrap();
+        assert_eq!(out.contains('\u{1b}'), colours, "{term}: {out:?}");
+    }
+}
