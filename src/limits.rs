@@ -62,6 +62,10 @@ pub const SEARCH_WORDS_MAX: usize = 32;
 /// People whose searches wait for the reader, and whose requests for history wait for theirs: at
 /// `search_ms_max` each, the last one waits for four seconds.
 pub const READS_WAITING_MAX: usize = 16;
+/// Seconds that a request waits for its reader: as long as all that may be before it and its own take, of
+/// 2 s each, and 6 s more. A reader that is stuck holds a session no longer than this, which is less than
+/// the time after which a client ends a silent connection.
+pub const READ_WAIT_S_MAX: u64 = 2 * (READS_WAITING_MAX as u64 + 1) + 6;
 /// An answer to `/history` or `/search` that cost more CPU time than this, in milliseconds, counts as
 /// several: a person's searches cost the server 50 ms each second at the default rate, whatever they are.
 pub const ANSWER_MS: u64 = 25;

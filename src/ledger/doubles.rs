@@ -26,12 +26,18 @@ pub struct Fails {
     pub one_in: u32,
     /// A sync failed: nothing more is stored until the next process.
     pub poisoned: bool,
+    /// The next commit panics.
+    pub panics: bool,
 }
 
 impl Ledger for Faulty {
     fn commit(&mut self, records: &[Record]) -> Result<Vec<Outcome>, LedgerError> {
         let mut fails = self.fails.lock().unwrap();
         let path = PathBuf::from("memory");
+        if fails.panics {
+            drop(fails);
+            panic!("planted");
+        }
         if fails.poisoned {
             return Err(LedgerError::Poisoned { path });
         }

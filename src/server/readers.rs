@@ -6,14 +6,15 @@
 use std::collections::{HashSet, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::delivery::send_queue::SendQueue;
 use super::liveness::{self, Asks};
 use crate::chat::{Refusal, UserName};
 use crate::ledger::{Reader, Work};
-use crate::limits::READS_WAITING_MAX;
+use crate::limits::{READ_WAIT_S_MAX, READS_WAITING_MAX};
 use crate::sync::{Condvar, Mutex, MutexGuard, Rank};
 
 /// Whoever has a request with a reader already, or finds too many there, asks again after this.
@@ -36,6 +37,8 @@ pub struct Readers {
 pub struct Lane {
     state: Mutex<State>,
     changed: Condvar,
+    /// A session waits for so long at most.
+    patience: Duration,
 }
 
 #[derive(Default)]
@@ -55,7 +58,7 @@ pub struct Seat<'a> {
 
 impl Default for Lane {
     fn default() -> Lane {
-        Lane { state: Mutex::new(Rank::Reader, State::default()), changed: Condvar::new() }
+        Lane::with_patience(Duration::from_secs(READ_WAIT_S_MAX))
     }
 }
 
@@ -68,6 +71,11 @@ impl Readers {
 }
 
 impl Lane {
+    fn with_patience(patience: Duration) -> Lane {
+        let state = Mutex::new(Rank::Reader, State::default());
+        Lane { state, changed: Condvar::new(), patience }
+    }
+
     /// A conversation for a person's request.
     ///
     /// # Errors
@@ -127,7 +135,8 @@ impl Seat<'_> {
     ///
     /// # Errors
     ///
-    /// Refuses where the server stops, or reading ended in a panic.
+    /// Refuses where the server stops, where reading ended in a panic, and where the reader does not
+    /// answer in time.
     pub fn read<T: Send + 'static>(
         &self,
         queue: &Arc<SendQueue>,
@@ -135,25 +144,32 @@ impl Seat<'_> {
         read: impl FnOnce(&dyn Reader, &Arc<Work>) -> T + Send + 'static,
     ) -> Result<(T, Arc<Work>), Refusal> {
         let (answer, answered) = channel();
-        let waits = Arc::clone(queue);
+        let (waits, given_up) = (Arc::clone(queue), Arc::new(AtomicBool::new(false)));
+        let given_up_too = Arc::clone(&given_up);
         let job = move |reader: &dyn Reader| {
-            let work = Arc::new(Work::new(cpu_max, move || waits.is_deserted()));
+            let over = move || given_up_too.load(Ordering::Relaxed) || waits.is_deserted();
+            let work = Arc::new(Work::new(cpu_max, over));
             // Its session may have gone meanwhile.
             let _ = answer.send((read(reader, &work), work));
         };
         {
             let mut state = self.lane.lock();
-            if state.closed {
+            // A reader that is stuck leaves behind the requests of those who have given up.
+            if state.closed || state.jobs.len() >= READS_WAITING_MAX {
                 return Err(Refusal::ReadersBusy);
             }
             state.jobs.push_back(Box::new(job));
             self.lane.changed.notify_one();
         }
+        let until = Instant::now() + self.lane.patience;
         loop {
             match answered.recv_timeout(LOOK) {
                 Ok(done) => return Ok(done),
-                Err(RecvTimeoutError::Timeout) if !queue.is_over() => {}
-                Err(_) => return Err(Refusal::Storage),
+                Err(RecvTimeoutError::Timeout) if !queue.is_over() && Instant::now() < until => {}
+                Err(_) => {
+                    given_up.store(true, Ordering::Relaxed);
+                    return Err(Refusal::Storage);
+                }
             }
         }
     }
@@ -253,6 +269,53 @@ mod tests {
             go_on.send(()).unwrap();
             assert!(searches.join().unwrap().is_ok() && works(&readers.search, LONG));
             drop(closing);
+        });
+    }
+
+    #[test]
+    fn a_reader_that_is_stuck_holds_no_session_for_long_and_collects_no_requests() {
+        let ((go_on, held), (begins, begun)) = (channel(), channel());
+        let hold = std::sync::Mutex::new((begins, held));
+        let stuck = Acting::searching(move |_, _| {
+            let (begins, held) = &*hold.lock().unwrap();
+            begins.send(()).unwrap();
+            // Or until the test has failed.
+            let _ = held.recv();
+            Ok((Vec::new(), false))
+        });
+        let page = Page { lines_max: 1, bytes_max: 1 };
+        let readers = Readers {
+            search: Lane::with_patience(Duration::from_millis(100)),
+            ..Readers::default()
+        };
+        let searches = |name: &str| {
+            let search = move |reader: &dyn Reader, work: &Arc<Work>| {
+                let conversation = "#tea".parse().unwrap();
+                // What was given up is not looked for any more.
+                work.is_spent()
+                    || reader
+                        .search(&[conversation], &Wanted::new("tea").unwrap(), page, work)
+                        .is_err()
+            };
+            readers.search.seat(&user(name))?.read(&queue(), LONG, search).map(|_| ())
+        };
+        thread::scope(|scope| {
+            let go_on = go_on;
+            let closing = Closing(&readers);
+            scope.spawn(|| run(&readers.search, &stuck));
+            assert_eq!(searches("alice"), Err(Refusal::Storage), "it does not come back");
+            begun.recv_timeout(LONG).unwrap();
+            for number in 0..READS_WAITING_MAX {
+                assert_eq!(searches(&format!("bob{number}")), Err(Refusal::Storage));
+            }
+            assert_eq!(searches("carol"), Err(Refusal::ReadersBusy), "enough wait");
+            // Once it is back, nobody waits for those who have gone.
+            go_on.send(()).unwrap();
+            while searches("carol") == Err(Refusal::ReadersBusy) {
+                thread::yield_now();
+            }
+            assert_eq!(begun.try_iter().count(), 1, "it looked for carol's alone");
+            drop((go_on, closing));
         });
     }
 

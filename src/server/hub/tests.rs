@@ -3,20 +3,27 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::sync::Mutex;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use super::*;
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+
 use crate::chat::Kind;
 use crate::chat::registry::Rules;
 use crate::chat::{DeviceName, LogId, MsgId, NewMessage, Retention, Target};
 use crate::crypto::Fingerprint;
 use crate::crypto::record_cipher::pair;
+use crate::ledger::doubles::{Fails, Faulty};
 use crate::ledger::{Feed, Memory, SplitLedger, StoredMessage};
 use crate::net::link::RecordSink;
 use crate::net::memory::{self, Pipe};
 use crate::net::tunnel::{Incoming, TunnelReader};
 use crate::server::commit;
 use crate::server::delivery::send_queue::Outgoing;
+use crate::server::stop::{Stop, essential};
 use crate::wire::{codec, stored_fields};
 
 /// A sink that takes everything, until it faults.
@@ -108,15 +115,52 @@ impl Room {
     /// One member says a line, and the ledger's thread delivers it.
     fn says(&mut self, member: usize) {
         self.lines += 1;
-        let queue = &self.members[member].queue;
-        let to = Target::Channel("#lobby".parse().unwrap());
-        let id = MsgId(u128::from(self.lines).to_be_bytes());
-        let message = NewMessage::text(to.clone(), id, "x");
-        let (user, device) = ("alice".parse().unwrap(), "main".parse().unwrap());
-        let fields = stored_fields(&to, &user, &device, 0, &message);
-        let said = Said { time_ms: 0, fields };
-        self.hub.run(queue, &Command::Say(message), said, &|name| Some(name.clone())).unwrap();
+        say(&self.hub, &self.members[member].queue, self.lines);
         commit::work(&self.hub, &mut self.kept, &mut self.hub.take_waiting());
+    }
+}
+
+/// A session says its line of this number.
+fn say(hub: &Hub, queue: &Arc<SendQueue>, number: u64) {
+    let to = Target::Channel("#lobby".parse().unwrap());
+    let id = MsgId(u128::from(number).to_be_bytes());
+    let message = NewMessage::text(to.clone(), id, "x");
+    let (user, device) = ("alice".parse().unwrap(), "main".parse().unwrap());
+    let fields = stored_fields(&to, &user, &device, 0, &message);
+    let said = Said { time_ms: 0, fields };
+    hub.run(queue, &Command::Say(message), said, &|name| Some(name.clone())).unwrap();
+}
+
+#[test]
+fn a_panic_of_the_commit_thread_stops_the_server_with_an_error_and_holds_no_session() {
+    const LONG: Duration = Duration::from_secs(60);
+    let fails = Fails { panics: true, ..Fails::default() };
+    let memory = Memory::new(LogId(7), (1 << 20, 1 << 30), 60);
+    let faulty = Faulty {
+        memory: memory.clone(),
+        chance: StdRng::seed_from_u64(1),
+        fails: Arc::new(Mutex::new(fails)),
+    };
+    let disk = (Box::new(faulty) as _, Box::new(memory) as _);
+    let passing = Memory::new(LogId(8), (1 << 20, 1 << 30), 60);
+    let mut room = Room::new();
+    room.kept = SplitLedger::new(Some(disk), passing, Config::default().retentions()).0;
+    room.enters();
+    room.enters();
+    let Room { hub, kept, mut members, .. } = room;
+    let (hub, stop) = (Arc::new(hub), Arc::new(Stop::default()));
+    let own = Arc::clone(&hub);
+    let thread = essential("commit", &stop, move || commit::run(&own, kept)).unwrap();
+    say(&hub, &members[0].queue, 1);
+    assert!(stop.wait_for(LONG), "the server is told to stop");
+    assert_eq!(stop.fault(), Some("the commit thread ended in a panic"));
+    assert!(thread.join().is_err());
+    // What is said after that is not acknowledged, and its session ends with all others.
+    say(&hub, &members[1].queue, 2);
+    let reason = "the server stops".to_owned();
+    hub.end_all(&Event::Goodbye { code: Code::Shutdown, reason, retry_ms: None }, "shutdown");
+    for member in &mut members {
+        assert!(member.queue.is_over() && seqs(member).is_empty());
     }
 }
 
