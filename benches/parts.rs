@@ -207,7 +207,8 @@ fn registry(criterion: &mut Criterion) {
     let configured = Box::new(|_: &_| false);
     let forgets = Box::new(|_: &Conversation| false);
     let (persistent, ephemeral) = (LogId(1), LogId(2));
-    let rules = Rules { limits, retention, configured, forgets, persistent, ephemeral };
+    let rules =
+        Rules { limits, retention, configured, forgets, persistent, ephemeral, next: LogId(3) };
     let mut registry = Registry::new(rules, Seq(0));
     for number in 0..1_000 {
         let name = format!("person{number}").parse().unwrap();

@@ -54,10 +54,29 @@ impl Conversations {
         conversations
     }
 
+    /// What is wrong with what the server says of a conversation, before it is learnt: it has lost
+    /// messages that were here.
+    pub fn loss(&self, to: &Target, log: LogId, last: Seq) -> Option<String> {
+        let mark = self.mark(to)?;
+        if mark.log != log {
+            return Some(format!(
+                "the server begins anew with {to}, as after a restore from a backup or a loss: messages \
+                 that you have read may be told again, and some may be missing"
+            ));
+        }
+        (mark.seq > last).then(|| {
+            format!(
+                "the server has lost messages of {to}: it ends at number {last}, and number {} was here. \
+                 Tell its operator",
+                mark.seq
+            )
+        })
+    }
+
     /// What the server says of a conversation; gives how many lines the person has not read.
     pub fn learn(&mut self, to: &Target, log: LogId, last: Seq, read: Seq) -> u64 {
         let conversation = self.entry(to);
-        if conversation.mark.is_none_or(|mark| mark.log != log) {
+        if conversation.mark.is_none_or(|mark| mark.log != log || mark.seq > last) {
             (conversation.mark, conversation.read) = (Some(Mark { log, seq: Seq(0) }), read);
         }
         conversation.read = conversation.read.max(read);

@@ -4,16 +4,18 @@ mod audit;
 pub mod file;
 pub mod json_file;
 pub mod known;
+mod ledger_head;
 pub mod sanctions;
 mod server_keys;
 mod settings;
 mod users;
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 pub use audit::{Audit, AuditEntry, AuditError, Decision};
 pub use file::FileError;
+pub use ledger_head::{LedgerHead, LedgerHeadFile};
 pub use server_keys::{KeyStamp, RotateError, ServerKeys};
 pub use settings::Settings;
 pub use users::{
@@ -101,6 +103,21 @@ impl Home {
     /// Where the ledger is on disk.
     pub fn ledger_file(&self) -> PathBuf {
         self.dir.join("data").join("ledger.db")
+    }
+
+    /// How far the ledger has been.
+    pub fn ledger_head_file(&self) -> PathBuf {
+        self.key_path("ledger.head")
+    }
+
+    /// Whether a server has run here before: it has left what its ledger or its audit trail was.
+    pub fn was_used(&self) -> bool {
+        self.ledger_head_file().exists() || self.key_path("audit.head").exists()
+    }
+
+    /// Whether there is no ledger, or a file with nothing in it.
+    pub fn lacks_ledger(&self) -> bool {
+        fs::metadata(self.ledger_file()).map_or(true, |about| about.len() == 0)
     }
 
     /// Takes the home for this process alone, until the lock is dropped.

@@ -109,6 +109,14 @@ impl Ledger for Faulty {
     fn log_id(&self) -> LogId {
         self.memory.log_id()
     }
+
+    fn stored_ever(&self) -> u64 {
+        self.memory.stored_ever()
+    }
+
+    fn begin_log(&mut self, log: LogId) -> Result<(), LedgerError> {
+        self.memory.begin_log(log)
+    }
 }
 
 /// What a test's reader finds of a conversation.

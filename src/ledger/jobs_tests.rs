@@ -38,6 +38,7 @@ ALTER TABLE meta DROP COLUMN removals;
 ALTER TABLE meta DROP COLUMN tidied;
 ALTER TABLE meta DROP COLUMN bulk;
 ALTER TABLE meta DROP COLUMN passes;
+ALTER TABLE meta DROP COLUMN dropped;
 ALTER TABLE conversations DROP COLUMN topic_by;
 ALTER TABLE lines DROP COLUMN owner;
 ALTER TABLE lines DROP COLUMN sealed;

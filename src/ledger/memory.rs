@@ -33,6 +33,8 @@ struct Conversations {
     bytes_max: usize,
     /// Lines of a new conversation come behind this seq.
     floor: Seq,
+    /// Lines that were stored in conversations that were dropped.
+    dropped: u64,
     /// Whose lines are to be erased.
     erasing: Vec<UserName>,
     /// How often a name was given to somebody else.
@@ -72,6 +74,7 @@ impl Memory {
             conversation_bytes_max,
             bytes_max,
             floor: Seq(0),
+            dropped: 0,
             erasing: Vec::new(),
             owners: HashMap::new(),
         };
@@ -88,6 +91,7 @@ impl Memory {
             let mut all = self.lock();
             let gone = all.conversations.remove(conversation);
             all.bytes -= gone.as_ref().map_or(0, |gone| gone.bytes);
+            all.dropped += gone.as_ref().map_or(0, |gone| gone.last.0 - gone.first.0);
             gone
         };
         // What it held is freed without the lock.
@@ -375,6 +379,16 @@ impl Ledger for Memory {
 
     fn log_id(&self) -> LogId {
         self.log
+    }
+
+    fn stored_ever(&self) -> u64 {
+        let all = self.lock();
+        all.dropped + all.conversations.values().map(|one| one.last.0 - one.first.0).sum::<u64>()
+    }
+
+    fn begin_log(&mut self, log: LogId) -> Result<(), LedgerError> {
+        self.log = log;
+        Ok(())
     }
 }
 

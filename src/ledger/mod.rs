@@ -243,6 +243,13 @@ pub trait Ledger: Send {
 
     /// The id of its logs.
     fn log_id(&self) -> LogId;
+
+    /// Messages that were ever stored, of which some may be gone.
+    fn stored_ever(&self) -> u64;
+
+    /// What is here is less than what was: its logs have this id from now on, so that nobody takes
+    /// a new message for one of before.
+    fn begin_log(&mut self, log: LogId) -> Result<(), LedgerError>;
 }
 
 /// After an erasure a reader in the way is waited for so often ...
@@ -324,6 +331,12 @@ pub trait Jobs {
     /// # Errors
     /// The backup is damaged, or the folder takes no file.
     fn restore(&self, from: &Path) -> Result<Option<PathBuf>, LedgerError>;
+
+    /// The id of its logs, and how many messages were ever stored.
+    ///
+    /// # Errors
+    /// It cannot be opened.
+    fn head(&self) -> Result<(LogId, u64), LedgerError>;
 
     /// Checks pages, index and every message.
     ///

@@ -21,7 +21,12 @@ pub struct SplitLedger {
     /// What the sweep under way, and the count under way, have still to look at.
     unswept: Option<Unswept>,
     uncounted: Option<Unswept>,
+    watch: Option<Watch>,
 }
+
+/// What is told, after each commit to the disk, the id of its logs and how many messages were ever
+/// stored.
+type Watch = Box<dyn FnMut(LogId, u64) + Send>;
 
 /// Conversations, and whether a line of the conversation was found.
 type Unswept = Vec<(Conversation, bool)>;
@@ -61,8 +66,14 @@ impl SplitLedger {
             doubtful: HashSet::new(),
             unswept: None,
             uncounted: None,
+            watch: None,
         };
         (kept, Arc::new(SplitReader { disk: reader, memory, retentions }))
+    }
+
+    /// From now on `watch` is told how far the disk is, before anybody else is.
+    pub fn watch(&mut self, watch: Watch) {
+        self.watch = Some(watch);
     }
 
     /// Other rules from now on, under which no conversation moves between disk and memory.
@@ -81,7 +92,12 @@ impl SplitLedger {
         let (persistent, ephemeral) = split(records, &on_disk);
         let mut ephemeral = commit_to_memory(&mut self.memory, &ephemeral).into_iter();
         let (persistent, fault) = match disk.commit(&persistent) {
-            Ok(outcomes) => (outcomes, None),
+            Ok(outcomes) => {
+                if let Some(watch) = &mut self.watch {
+                    watch(disk.log_id(), disk.stored_ever());
+                }
+                (outcomes, None)
+            }
             Err(error) => {
                 if let LedgerError::InDoubt { .. } = error {
                     self.doubtful.extend(persistent.iter().filter_map(line).map(name));
@@ -191,6 +207,21 @@ impl SplitLedger {
         let mut all = disk.remembered(waiting_max)?;
         all.retain(|remembered| self.retentions.of(&remembered.conversation) != Retention::Off);
         Ok(all)
+    }
+
+    /// Messages that were ever stored on disk.
+    pub fn stored_ever(&self) -> u64 {
+        self.disk.as_ref().map_or(0, |disk| disk.stored_ever())
+    }
+
+    /// The logs on disk have another id from now on.
+    pub fn begin_log(&mut self, log: LogId) -> Result<(), LedgerError> {
+        let Some(disk) = &mut self.disk else { return Ok(()) };
+        disk.begin_log(log)?;
+        if let Some(watch) = &mut self.watch {
+            watch(log, disk.stored_ever());
+        }
+        Ok(())
     }
 
     /// The id of the logs on disk.

@@ -47,8 +47,8 @@ pub fn work(hub: &Hub, ledger: &mut SplitLedger, waiting: &mut Vec<Waiting>) {
     write(hub, ledger, batch);
 }
 
-/// Commits a batch and lets everybody know: what is stored comes back by the feed, before the senders
-/// go on.
+/// Commits a batch and lets everybody know: what is stored comes back by the feed, before the
+/// senders go on.
 fn write(hub: &Hub, ledger: &mut SplitLedger, Batch { records, mut lines }: Batch) {
     if records.is_empty() {
         return;
@@ -93,6 +93,7 @@ mod tests {
                 forgets: Box::new(|_| false),
                 persistent: LogId(1),
                 ephemeral: LogId(2),
+                next: LogId(3),
             },
             Seq(0),
         );

@@ -18,6 +18,7 @@ mod readers;
 mod records;
 mod session;
 mod stop;
+mod storage;
 mod upkeep;
 
 use std::collections::BTreeSet;
@@ -30,12 +31,10 @@ use std::time::{Duration, Instant};
 use ::log::LevelFilter;
 use anyhow::Context as _;
 
-use crate::chat::registry::Registry;
-use crate::chat::{Code, Event, LogId, SessionId};
+use crate::chat::{Code, Event, SessionId};
 use crate::config::{Config, History};
 use crate::home::sanctions::Decided;
 use crate::home::{Audit, Decision, Home, ServerKeys, Users, UsersWatch};
-use crate::ledger::{Memory, Reader, SplitLedger, SplitReader, Sqlite};
 use crate::net::listener::Listener;
 use crate::sync::{Mutex, Rank, Snapshot};
 use crate::terminal;
@@ -46,10 +45,6 @@ use accounts::key_history::{self, KeyHistory};
 pub use admission::capacity::{ARENAS, has_little_address_space};
 use admission::{Admission, KeyHolder, RecentLogins};
 use context::Context;
-use delivery::{
-    backfill,
-    flusher::{self, Flusher},
-};
 use hub::Hub;
 use ledger_jobs::LedgerJobs;
 use observe::{log, prometheus, systemd};
@@ -59,6 +54,8 @@ use passwords::tickets::Tickets;
 use readers::Readers;
 use records::Records;
 use stop::{Stop, essential, spawn};
+use storage::Storage;
+pub use storage::check_ledger;
 
 /// What a server is started with.
 pub struct Options {
@@ -69,13 +66,11 @@ pub struct Options {
     pub listen: SocketAddr,
     /// Instead of the configuration's own.
     pub log_level: Option<LevelFilter>,
+    /// A home that was used before may begin a new ledger.
+    pub new_ledger: bool,
     /// Called once with the address that is really listened on.
     pub on_ready: Box<dyn FnOnce(SocketAddr)>,
 }
-
-/// How much lower the priority of the thread that searches is (`nice`; it is a thread's own on
-/// Linux).
-const SEARCH_NICE: i32 = 10;
 
 /// After the drain the last lines are written, within this time.
 const COMMIT_GRACE: Duration = Duration::from_millis(800);
@@ -85,14 +80,17 @@ const END_GRACE: Duration = Duration::from_secs(5);
 
 /// Runs a server until it is told to stop; every session has been told when this returns.
 pub fn run(options: Options) -> anyhow::Result<()> {
-    let Options { home, config, keys, listen, log_level, on_ready } = options;
+    let Options { home, config, keys, listen, log_level, new_ledger, on_ready } = options;
     log::apply(&config, log_level, &home)?;
     // Before its port is found taken, which would say less.
     let _lock = home.lock()?;
     let listener = Listener::bind(listen, config.limits.listen_backlog)?;
     let stop = Arc::new(Stop::default());
     stop::on_signals(Arc::clone(&stop))?;
-    let Storage { hub, readers, commit_thread } = open_storage(&home, &config, &stop)?;
+    if config.history == History::On && !new_ledger {
+        check_ledger(&home)?;
+    }
+    let Storage { hub, readers, commit_thread, lost } = storage::open(&home, &config, &stop)?;
     // Before users/ is read: what comes between is noticed later.
     let watch = UsersWatch::new(home.users_dir());
     let keys = Arc::new(Snapshot::new(keys));
@@ -102,6 +100,10 @@ pub fn run(options: Options) -> anyhow::Result<()> {
     let context = Arc::new(open_context(given)?);
     let own = Actor::own("server");
     context.records.record(&Decision { target: env!("CARGO_PKG_VERSION"), ..own.did("start") });
+    if let Some(lost) = lost {
+        let (action, reason) = ("ledger lost messages", lost.to_string());
+        context.records.record(&Decision { reason: Some(&reason), ..own.did(action) });
+    }
     // The trail has it before anybody is told that the server runs, unless another process holds
     // the trail.
     context.records.settle(operator::RECORD_PATIENCE);
@@ -259,74 +261,6 @@ fn open_context(given: Given) -> anyhow::Result<Context> {
     })
 }
 
-/// The hub, and the threads of the ledger.
-struct Storage {
-    hub: Arc<Hub>,
-    readers: Arc<Readers>,
-    commit_thread: JoinHandle<()>,
-}
-
-fn open_storage(home: &Home, config: &Config, stop: &Arc<Stop>) -> anyhow::Result<Storage> {
-    let (ledger, reader) = open_ledger(home, config)?;
-    let (flusher, ear) = Flusher::new().context("cannot make the flusher's bell")?;
-    let registry = registry(&ledger, config)?;
-    let hub = Arc::new(Hub::new(registry, config.limits.clone(), flusher));
-    let weak = Arc::downgrade(&hub);
-    essential("flusher", stop, move || flusher::run(weak, ear))?;
-    let own = Arc::clone(&hub);
-    let commit_thread = essential("commit", stop, move || commit::run(&own, ledger))?;
-    let readers = read_for(&hub, &reader, stop)?;
-    Ok(Storage { hub, readers, commit_thread })
-}
-
-/// The ledger of a home: on disk unless the operator wants nothing kept.
-fn open_ledger(home: &Home, config: &Config) -> anyhow::Result<(SplitLedger, Arc<SplitReader>)> {
-    let limits = &config.limits;
-    let ephemeral = LogId(rand::random::<u64>() >> 1);
-    let bytes_max = (limits.tail_bytes_max, limits.memory_bytes_max);
-    let memory = Memory::new(ephemeral, bytes_max, limits.change_s_max);
-    let disk = match config.history {
-        History::Off => None,
-        History::On => {
-            let ledger = Sqlite::open(&home.ledger_file(), limits.change_s_max)?;
-            let reader = ledger.reader();
-            Some((Box::new(ledger) as _, Box::new(reader) as _))
-        }
-    };
-    Ok(SplitLedger::new(disk, memory, config.retentions()))
-}
-
-/// The threads that read the ledger, each with a reader of its own.
-fn read_for(
-    hub: &Arc<Hub>,
-    reader: &SplitReader,
-    stop: &Arc<Stop>,
-) -> anyhow::Result<Arc<Readers>> {
-    let readers = Arc::new(Readers::default());
-    let (own_hub, own) = (Arc::clone(hub), reader.another());
-    essential("backfill", stop, move || backfill::run(&*own_hub, &*own))?;
-    let (own_readers, own) = (Arc::clone(&readers), reader.another());
-    essential("history", stop, move || readers::run(&own_readers.history, &*own))?;
-    let (own_readers, own) = (Arc::clone(&readers), reader.another());
-    essential("search", stop, move || {
-        // Searches give way to everything else. Where the system has no priorities, they do not.
-        let _ = rustix::process::nice(SEARCH_NICE);
-        readers::run(&own_readers.search, &*own);
-    })?;
-    Ok(readers)
-}
-
-/// The registry with what the ledger remembers.
-fn registry(ledger: &SplitLedger, config: &Config) -> anyhow::Result<Registry> {
-    let ephemeral = LogId(rand::random::<u64>() >> 1);
-    let mut registry =
-        Registry::new(hub::rules(config, ledger.log_id(), ephemeral), ledger.floor());
-    for known in ledger.remembered(config.limits.mailbox_lines_max)? {
-        registry.remember(known);
-    }
-    Ok(registry)
-}
-
 /// Ends the process after `time` if the stop has not done so: nothing that is acknowledged is lost
 /// by it.
 fn end_for_certain(time: Duration) {
@@ -349,7 +283,8 @@ fn recent_logins(home: &Home) -> RecentLogins {
     })
 }
 
-/// Which devices have tickets. A file that cannot be read costs them only their own budget of guesses.
+/// Which devices have tickets. A file that cannot be read costs them only their own budget of
+/// guesses.
 fn tickets(home: &Home) -> Tickets {
     Tickets::load(&home.tickets_file()).unwrap_or_else(|error| {
         ::log::error!("which devices have tickets is not known: {error}");

@@ -539,6 +539,7 @@ fn serve(kept: &SplitLedger, limits: &Limits) -> Server {
         forgets: Box::new(|_| false),
         persistent: kept.log_id(),
         ephemeral: LogId(100),
+        next: LogId(99),
     };
     let mut registry = Registry::new(rules, kept.floor());
     for known in kept.remembered(1_000).unwrap() {

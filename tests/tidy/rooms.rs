@@ -18,6 +18,7 @@ const ROOMS: &[(&str, &[(&str, u8)])] = &[
             ("passwords", 5),
             ("accounts", 4),
             ("ledger_jobs", 4),
+            ("storage", 4),
             ("access", 3),
             ("commit", 3),
             ("readers", 3),

@@ -107,6 +107,7 @@ impl Registry {
         }
         effects.extend(self.remember_member(&who, &name));
         let conversation = Conversation::Channel(name.clone());
+        effects.extend(self.notice_loss(&conversation, after));
         let ConversationInfo { log, last, read, retention, .. } =
             self.conversation_info(&who, &conversation);
         let (people, omitted) = self.people_that_fit(&name);

@@ -2,7 +2,7 @@
 
 use super::Topic;
 use crate::chat::{
-    ChannelName, Conversation, Event, NewMessage, Opaque, Seq, SessionId, Target, TimeSpan,
+    ChannelName, Conversation, Event, LogId, NewMessage, Opaque, Seq, SessionId, Target, TimeSpan,
     UserName, Wanted,
 };
 
@@ -60,6 +60,18 @@ pub enum Effect {
     Remember(Fact),
     /// Drops a conversation's tail: nobody can return to it.
     Forget(Conversation),
+    /// Clients have more of a conversation than the ledger: its logs have this id from now on.
+    BeginLog(LogId, Lost),
+}
+
+/// What a client has that the ledger lacks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lost {
+    pub conversation: Conversation,
+    /// The newest message of the ledger ...
+    pub last: Seq,
+    /// ... and of the client.
+    pub known: Seq,
 }
 
 /// Where a session starts to read a conversation.

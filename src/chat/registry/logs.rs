@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::{Directory, Effect, Fact, Log, Registry, Remembered, Start};
+use super::{Directory, Effect, Fact, Log, Lost, Registry, Remembered, Start};
 use crate::chat::rate::Stamp;
 use crate::chat::{
     ChannelName, Conversation, ConversationInfo, Event, LogId, Mark, Position, ReadMark, Refusal,
@@ -156,6 +156,26 @@ impl Registry {
         effects
     }
 
+    /// A client whose sync point is behind the last message has what the ledger has lost: all logs
+    /// get another id, so that nobody takes new messages for old ones. Only once in a run, because
+    /// anybody can claim it.
+    pub(super) fn notice_loss(
+        &mut self,
+        conversation: &Conversation,
+        mark: Option<Mark>,
+    ) -> Option<Effect> {
+        let (persistent, next) = (self.rules.persistent, self.rules.next);
+        let mark = mark.filter(|mark| mark.log == persistent && persistent != next)?;
+        let log = self.logs.get(conversation)?;
+        if log.id != persistent || mark.seq <= log.last {
+            return None;
+        }
+        let (conversation, last, known) = (conversation.clone(), log.last, mark.seq);
+        self.rules.persistent = next;
+        self.logs.values_mut().filter(|log| log.id == persistent).for_each(|log| log.id = next);
+        Some(Effect::BeginLog(next, Lost { conversation, last, known }))
+    }
+
     /// Returns where a session with the position `mark` starts to read a conversation.
     pub(super) fn start(&mut self, conversation: &Conversation, mark: Option<Mark>) -> Start {
         let (resume_max, first_max) =
@@ -230,7 +250,8 @@ impl Registry {
             }
         }
         let lobby = Conversation::Channel(ChannelName::lobby());
-        let mut effects = Vec::new();
+        let lost = marks.iter().find_map(|(one, mark)| self.notice_loss(one, Some(*mark)));
+        let mut effects: Vec<Effect> = lost.into_iter().collect();
         let mut infos = Vec::new();
         for conversation in std::iter::once(lobby).chain(self.conversations(&user)) {
             let mark = marks.get(&conversation).copied();

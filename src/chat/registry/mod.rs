@@ -16,7 +16,7 @@ use super::{
 };
 use crate::limits::{Limits, MAILBOX_SENDERS};
 use budgets::{Budgets, PinJoins};
-pub use decision::{Decision, Effect, Fact, Query, Start};
+pub use decision::{Decision, Effect, Fact, Lost, Query, Start};
 
 /// Channels that `/channels` may scan for the price of one request.
 const CHANNELS_PER_REQUEST: usize = 1_000;
@@ -156,6 +156,8 @@ pub struct Rules {
     pub persistent: LogId,
     /// The base from which the ids of logs in memory are counted.
     pub ephemeral: LogId,
+    /// The id of the stored logs after a loss is noticed, at most once in a run.
+    pub next: LogId,
 }
 
 impl Registry {
@@ -180,8 +182,9 @@ impl Registry {
     /// Changes the rules for everybody. The ids of logs stay.
     pub fn retune(&mut self, rules: Rules) {
         self.users.values_mut().for_each(|user| user.budgets.retune(&rules.limits));
-        let (persistent, ephemeral) = (self.rules.persistent, self.rules.ephemeral);
-        self.rules = Rules { persistent, ephemeral, ..rules };
+        let (persistent, ephemeral, next) =
+            (self.rules.persistent, self.rules.ephemeral, self.rules.next);
+        self.rules = Rules { persistent, ephemeral, next, ..rules };
     }
 
     /// Decides about a session's command and charges for it.

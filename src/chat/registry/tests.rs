@@ -21,7 +21,8 @@ impl Chat {
         let (persistent, ephemeral) = (LogId(1), LogId(100));
         let forgets =
             Box::new(|conversation: &Conversation| conversation.to_string().starts_with("#leaky~"));
-        let rules = Rules { limits, retention, configured, forgets, persistent, ephemeral };
+        let rules =
+            Rules { limits, retention, configured, forgets, persistent, ephemeral, next: LogId(9) };
         Chat { registry: Registry::new(rules, Seq(0)), said_in: None, next: 0 }
     }
 

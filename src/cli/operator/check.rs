@@ -14,10 +14,11 @@ use crate::config::{Config, History, admits};
 use crate::fault::code;
 use crate::home::known::Known;
 use crate::home::sanctions::Decisions;
-use crate::home::{Audit, FileError, Folder, Home, LockError, Users};
+use crate::home::{Audit, FileError, Folder, Home, LedgerHead, LockError, Users};
 use crate::ledger::{Jobs, jobs};
 use crate::net::listener::Listener;
 use crate::print::out;
+use crate::server::check_ledger;
 
 /// Free space below which a server soon stops storing messages, in bytes.
 const FREE_BYTES_MIN: u64 = 100 << 20;
@@ -101,6 +102,10 @@ fn look(home: &Home, listen: Option<SocketAddr>, found: &mut Findings) {
     let config = config.unwrap_or_default();
     if config.history == History::On && home.ledger_file().exists() {
         found.take(jobs(&home.ledger_file()).verify());
+    }
+    if config.history == History::On {
+        found.take(check_ledger(home));
+        found.take(LedgerHead::read(&home.ledger_head_file()));
     }
     if config.history == History::Off || config.retention == Retention::Off {
         found.notes.push("messages are in memory only, and are lost when the server stops".into());

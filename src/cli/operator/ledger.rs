@@ -11,7 +11,7 @@ use super::args::NO_HOME;
 use super::audit;
 use crate::chat::UserName;
 use crate::fault::{Fault, code};
-use crate::home::Home;
+use crate::home::{Home, LedgerHead, LedgerHeadFile};
 use crate::ledger::{Jobs, Verified, jobs};
 use crate::print::{self, err, out};
 use crate::server::operator::ctl;
@@ -45,6 +45,8 @@ pub fn restore(home: &Home, file: &Path, json: bool) -> anyhow::Result<ExitCode>
     if let Some(aside) = jobs(&to).restore(file)? {
         err!("the previous ledger is now {}", aside.display());
     }
+    let (log, messages) = jobs(&to).head()?;
+    LedgerHeadFile::open(home.ledger_head_file(), LedgerHead { log, messages })?;
     audit::note(home, "restore", "", None);
     say(json, &to, jobs(&to).verify()?, "restored:")?;
     Ok(ExitCode::SUCCESS)

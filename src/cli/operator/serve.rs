@@ -37,6 +37,9 @@ pub struct Args {
     /// Do not register the account that starts the server
     #[arg(long)]
     no_owner: bool,
+    /// Begin without messages where the ledger of a home that was used before is missing
+    #[arg(long)]
+    new_ledger: bool,
     /// The log level instead of config.json's
     #[arg(long, value_name = "LEVEL", env = "PYCHAT_LOG", value_parser = level)]
     log: Option<log::LevelFilter>,
@@ -80,8 +83,9 @@ pub fn serve(args: Args) -> anyhow::Result<ExitCode> {
     }
     let owner = if args.no_owner { None } else { owner(&home) };
     let on_ready = greet(keys.own.public().clone(), &keys.lineage, owner, &config);
-    let log_level = args.log;
-    let served = server::run(Options { home, config, keys, listen, log_level, on_ready });
+    let (log_level, new_ledger) = (args.log, args.new_ledger);
+    let options = Options { home, config, keys, listen, log_level, new_ledger, on_ready };
+    let served = server::run(options);
     server::observe::log::print_plainly();
     served?;
     Ok(ExitCode::SUCCESS)

@@ -2,7 +2,7 @@
 
 use super::requests::Wish;
 use super::*;
-use crate::chat::{Body, Code, ConversationInfo, Event, Message, Seq};
+use crate::chat::{Body, Code, ConversationInfo, Event, Message, Retention, Seq};
 use crate::clean;
 use crate::e2e::Violation;
 
@@ -101,6 +101,7 @@ impl Model {
             }
             let (to, last, read) = (conversation.to.clone(), conversation.last, conversation.read);
             actions.push(Action::Output(Output::Conversation { to, last, read }));
+            actions.extend(self.loss(&conversation));
             let lines = self.conversations.learn(
                 &conversation.to,
                 conversation.log,
@@ -110,6 +111,15 @@ impl Model {
             actions.extend(self.unread(conversation.to, lines));
         }
         actions
+    }
+
+    /// What a conversation that is stored has lost. Sealed ones are told of by whoever opens them,
+    /// and what is in memory only is expected to begin anew.
+    fn loss(&self, told: &ConversationInfo) -> Option<Action> {
+        let loss = self.conversations.loss(&told.to, told.log, told.last)?;
+        let is_other = self.conversations.mark(&told.to).is_some_and(|mark| mark.log != told.log);
+        let is_silent = is_other && (told.to.is_sealed() || told.retention == Retention::Off);
+        (!is_silent).then(|| error(loss))
     }
 
     /// An answer of this client's own, in the form of the server's.
@@ -181,7 +191,8 @@ impl Model {
     /// This session is in a channel.
     fn entered(&mut self, mut event: Event) -> Vec<Action> {
         let first = is_first(&event);
-        let Event::Entered { channel, log, last, read, reference, .. } = &mut event else {
+        let Event::Entered { channel, log, last, read, retention, reference, .. } = &mut event
+        else {
             return Vec::new();
         };
         let channel = channel.clone();
@@ -190,9 +201,13 @@ impl Model {
             Err(stray) => return stray,
         }
         let conversation = Target::Channel(channel.clone());
-        let lines = self.conversations.learn(&conversation, *log, *last, *read);
+        let (to, log, last) = (conversation.clone(), *log, *last);
+        let told = ConversationInfo { to, log, last, read: *read, retention: *retention };
+        let loss = self.loss(&told);
+        let lines = self.conversations.learn(&conversation, log, last, *read);
         let first = first && self.pins.is_first(&channel);
         let mut actions = vec![Action::Output(Output::Event(Origin::Server, event))];
+        actions.extend(loss);
         if !channel.is_lobby() {
             actions.extend(self.unread(conversation, lines));
         }

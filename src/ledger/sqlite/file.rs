@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::{Sqlite, backup, verify};
-use crate::chat::UserName;
+use crate::chat::{LogId, UserName};
 use crate::ledger::{Jobs, Ledger, LedgerError, Verified};
 
 /// A ledger's file, which a server may have open.
@@ -21,6 +21,11 @@ impl Jobs for SqliteFile<'_> {
 
     fn restore(&self, from: &Path) -> Result<Option<PathBuf>, LedgerError> {
         backup::restore(from, self.0)
+    }
+
+    fn head(&self) -> Result<(LogId, u64), LedgerError> {
+        let ledger = Sqlite::open(self.0, 0)?;
+        Ok((ledger.log_id(), ledger.stored_ever()))
     }
 
     fn verify(&self) -> Result<Verified, LedgerError> {

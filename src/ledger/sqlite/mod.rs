@@ -48,6 +48,8 @@ pub struct Sqlite {
     /// Lines of a new conversation come behind this seq.
     floor: Seq,
     poisoned: bool,
+    /// Messages that were ever stored.
+    stored_ever: u64,
     owners: Owners,
     tidy: Tidy,
     /// Messages that are removed at once.
@@ -77,6 +79,13 @@ impl Sqlite {
         let spent = connection
             .query_row("SELECT EXISTS (SELECT 1 FROM spent)", [], |row| row.get(0))
             .map_err(&fault)?;
+        let stored_ever: i64 = connection
+            .query_row(
+                "SELECT dropped + (SELECT coalesce(sum(last - first), 0) FROM conversations) FROM meta",
+                [],
+                |row| row.get(0),
+            )
+            .map_err(&fault)?;
         let mut conversations = HashMap::new();
         {
             let mut query = connection
@@ -95,6 +104,7 @@ impl Sqlite {
             spent,
             floor: seq(floor),
             poisoned: false,
+            stored_ever: seq(stored_ever).0,
             owners: Owners::load(&connection).map_err(&fault)?,
             tidy: Tidy::load(&connection).map_err(&fault)?,
             pace: Pace::new(REMOVED_AT_ONCE.0, REMOVED_AT_ONCE.1),
@@ -153,6 +163,8 @@ impl Ledger for Sqlite {
         if removals > 0 {
             self.tidy.note(removals);
         }
+        let is_stored = |outcome: &&Outcome| matches!(outcome, Outcome::Stored(seq) if seq.0 > 0);
+        self.stored_ever += outcomes.iter().filter(is_stored).count() as u64;
         self.conversations.extend(touched);
         Ok(outcomes)
     }
@@ -214,6 +226,9 @@ impl Ledger for Sqlite {
         self.write(|ledger| {
             let transaction = ledger.connection.unchecked_transaction()?;
             transaction.execute("DELETE FROM reads WHERE conversation = ?1", [row])?;
+            let dropped = "UPDATE meta SET dropped = dropped + \
+                 (SELECT last - first FROM conversations WHERE conversation = ?1)";
+            transaction.execute(dropped, [row])?;
             transaction.execute("DELETE FROM conversations WHERE conversation = ?1", [row])?;
             transaction.execute("UPDATE meta SET floor = ?1", [ledger.floor.0 as i64])?;
             // Its topic.
@@ -291,6 +306,18 @@ impl Ledger for Sqlite {
 
     fn log_id(&self) -> LogId {
         self.log
+    }
+
+    fn stored_ever(&self) -> u64 {
+        self.stored_ever
+    }
+
+    fn begin_log(&mut self, log: LogId) -> Result<(), LedgerError> {
+        self.write(|ledger| {
+            ledger.connection.execute("UPDATE meta SET log = ?1", [log.0 as i64]).map(drop)
+        })?;
+        self.log = log;
+        Ok(())
     }
 }
 

@@ -111,6 +111,10 @@ ALTER TABLE meta ADD COLUMN tidied INTEGER NOT NULL DEFAULT 0; -- of those, remo
 ALTER TABLE meta ADD COLUMN bulk INTEGER NOT NULL DEFAULT 0; -- 1: the index of words is to be merged
 ALTER TABLE meta ADD COLUMN passes INTEGER NOT NULL DEFAULT 0; -- of cleaned pages
 ",
+    // How many messages were ever stored.
+    "
+ALTER TABLE meta ADD COLUMN dropped INTEGER NOT NULL DEFAULT 0; -- of those, in dropped conversations
+",
 ];
 
 /// The file's schema, where it is one that this pychat knows.

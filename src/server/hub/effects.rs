@@ -6,8 +6,8 @@ use std::sync::Arc;
 use super::waiting::Waiting;
 use super::{After, Inner};
 use crate::chat::rate::Stamp;
-use crate::chat::registry::{Effect, Fact};
-use crate::chat::{Conversation, SessionId, UserName};
+use crate::chat::registry::{Effect, Fact, Lost};
+use crate::chat::{Conversation, LogId, SessionId, UserName};
 use crate::ledger::Record;
 use crate::limits::Limits;
 use crate::server::delivery::send_queue::{ConversationId, SendQueue};
@@ -85,6 +85,7 @@ impl Inner {
                     self.waiting.push(Waiting::Record(record));
                 }
                 Effect::Forget(conversation) => self.forget(conversation),
+                Effect::BeginLog(log, lost) => self.begin_log(log, lost),
             }
         }
         after
@@ -152,6 +153,22 @@ impl Inner {
             let end = log.tail.end();
             log.tail.release(end);
         }
+    }
+
+    /// The ledger went back, as a client has noticed.
+    fn begin_log(&mut self, id: LogId, lost: Lost) {
+        let Lost { conversation, last, known } = lost;
+        log::error!(
+            "the ledger has lost messages: it ends at number {last} of {conversation}, and a client has \
+             number {known}. Was an older copy of data/ put back? Clients are told that the logs \
+             begin anew"
+        );
+        self.lost = self.lost.max(known.0 - last.0);
+        self.waiting.push(Waiting::Job(Box::new(move |ledger| {
+            if let Err(error) = ledger.begin_log(id) {
+                log::error!("that the logs begin anew is not stored: {error}");
+            }
+        })));
     }
 
     pub(super) fn forget(&mut self, conversation: Conversation) {

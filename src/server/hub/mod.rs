@@ -64,6 +64,8 @@ struct Inner {
     waiters: usize,
     conversations_made: u64,
     lines: u64,
+    /// Messages that the ledger has lost, at least.
+    lost: u64,
 }
 
 /// What is left to do once the lock is free.
@@ -98,6 +100,7 @@ impl Hub {
             waiters: 0,
             conversations_made: 0,
             lines: 0,
+            lost: 0,
         };
         Hub {
             inner: Mutex::new(Rank::Hub, inner),
@@ -318,6 +321,12 @@ impl Hub {
         self.tidies(|registry, now| registry.sweep(now));
     }
 
+    /// The ledger was found to lack messages.
+    pub fn note_lost(&self, messages: u64) {
+        let mut inner = self.lock();
+        inner.lost = inner.lost.max(messages);
+    }
+
     /// The texts of a person are being erased: their topics go, and whoever is behind reads the
     /// rest from the ledger.
     pub fn forget_texts(&self, user: &UserName) {
@@ -406,6 +415,7 @@ pub fn rules(config: &Config, persistent: LogId, ephemeral: LogId) -> Rules {
         forgets: Box::new(move |conversation| forgets.forgets(conversation)),
         persistent,
         ephemeral,
+        next: LogId(rand::random::<u64>() >> 1),
     }
 }
 

@@ -17,6 +17,8 @@ pub struct HubStats {
     pub people: usize,
     pub channels: usize,
     pub lines: u64,
+    /// Messages that the ledger was found to lack since the start, at least.
+    pub lost: u64,
     pub uptime_ms: u64,
 }
 
@@ -114,6 +116,7 @@ impl Hub {
             people: inner.registry.people(),
             channels: inner.registry.channels().count(),
             lines: inner.lines,
+            lost: inner.lost,
             uptime_ms,
         }
     }

@@ -88,6 +88,7 @@ impl Room {
                 forgets: Box::new(|_| false),
                 persistent: LogId(1),
                 ephemeral: LogId(2),
+                next: LogId(3),
             },
             Seq(0),
         );

@@ -54,6 +54,10 @@ pub fn brief(context: &Context) -> Reply {
         Some((name, lines)) => format!("{text}, erasing {name}: {lines} lines so far"),
         None => text,
     };
+    let text = match hub.lost {
+        0 => text,
+        lost => format!("{text}, {lost} messages or more were lost before the start (see the log)"),
+    };
     with(text, counters(context))
 }
 
@@ -62,7 +66,7 @@ fn counters(context: &Context) -> Value {
     json!({
         "version": env!("CARGO_PKG_VERSION"), "address": admission.address.to_string(),
         "sessions": hub.sessions, "people": hub.people, "channels": hub.channels,
-        "lines": hub.lines, "uptime_ms": hub.uptime_ms,
+        "lines": hub.lines, "lost": hub.lost, "uptime_ms": hub.uptime_ms,
         "connections": admission.connections, "connections_max": admission.connections_max,
         "unauthenticated": admission.unauthenticated, "evicted": admission.evicted,
         "logins": admission.logins, "login_failures": admission.failures, "key_requests": admission.asked, "refused": admission.refused,
@@ -82,7 +86,10 @@ pub fn health(context: &Context) -> Reply {
     ]);
     let ill: Vec<_> = parts.iter().filter(|(_, well)| !well).map(|(name, _)| *name).collect();
     let text = match ill.is_empty() {
-        true => "healthy".to_owned(),
+        true => match context.hub.stats().lost {
+            0 => "healthy".to_owned(),
+            lost => format!("healthy, but {lost} messages or more were lost before the start"),
+        },
         false => format!("not healthy: {}", ill.join(", ")),
     };
     let data: serde_json::Map<_, _> =
@@ -90,8 +97,8 @@ pub fn health(context: &Context) -> Reply {
     Reply { ok: ill.is_empty(), ..with(text, data.into()) }
 }
 
-/// What is wrong where a thread that everybody needs does not answer. Whether the disk takes lines is
-/// not in it: another start would not change that.
+/// What is wrong where a thread that everybody needs does not answer. Whether the disk takes lines
+/// is not in it: another start would not change that.
 pub fn threads_answer(context: &Context) -> Result<(), String> {
     let health = health(context);
     let threads = ["admission", "ledger", "history", "search", "replay"];

@@ -1,0 +1,152 @@
+//! The ledger of a home, and the threads that own it. What it has lost is noticed here.
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use anyhow::Context as _;
+
+use super::commit;
+use super::delivery::{
+    backfill,
+    flusher::{self, Flusher},
+};
+use super::hub::{self, Hub};
+use super::readers::{self, Readers};
+use super::stop::{Stop, essential};
+use crate::chat::LogId;
+use crate::chat::registry::Registry;
+use crate::config::{Config, History};
+use crate::fault::{Fault, code};
+use crate::home::{Home, LedgerHead, LedgerHeadFile};
+use crate::ledger::{Memory, Reader, SplitLedger, SplitReader, Sqlite};
+
+/// How much lower the priority of the thread that searches is (`nice`; it is a thread's own on
+/// Linux).
+const SEARCH_NICE: i32 = 10;
+
+/// The hub, and the threads of the ledger.
+pub struct Storage {
+    pub hub: Arc<Hub>,
+    pub readers: Arc<Readers>,
+    pub commit_thread: JoinHandle<()>,
+    /// Messages that the ledger lacks, where it was found to lack any.
+    pub lost: Option<u64>,
+}
+
+/// A home that was used before has a ledger, or it was lost.
+///
+/// # Errors
+/// There is none.
+pub fn check_ledger(home: &Home) -> Result<(), Fault> {
+    if !home.was_used() || !home.lacks_ledger() {
+        return Ok(());
+    }
+    let error = format!(
+        "{} is missing or empty, and a server has run here before",
+        home.ledger_file().display()
+    );
+    let hint = "pychat restore FILE puts a backup in its place; pychat server --new-ledger begins \
+                without the messages of before";
+    Err(Fault::new(code::UNREADABLE, error, hint))
+}
+
+/// Opens the ledger, and starts the threads that own it.
+///
+/// # Errors
+/// A file cannot be read or written, or a thread not started.
+pub fn open(home: &Home, config: &Config, stop: &Arc<Stop>) -> anyhow::Result<Storage> {
+    let (mut ledger, reader) = open_ledger(home, config)?;
+    let lost = match config.history {
+        History::Off => None,
+        History::On => notice_loss(home, &mut ledger)?,
+    };
+    let (flusher, ear) = Flusher::new().context("cannot make the flusher's bell")?;
+    let registry = registry(&ledger, config)?;
+    let hub = Arc::new(Hub::new(registry, config.limits.clone(), flusher));
+    let weak = Arc::downgrade(&hub);
+    essential("flusher", stop, move || flusher::run(weak, ear))?;
+    let own = Arc::clone(&hub);
+    let commit_thread = essential("commit", stop, move || commit::run(&own, ledger))?;
+    let readers = read_for(&hub, &reader, stop)?;
+    hub.note_lost(lost.unwrap_or(0));
+    Ok(Storage { hub, readers, commit_thread, lost })
+}
+
+/// A ledger that is behind of what it was, or another one, has lost messages: its logs begin anew,
+/// so that clients notice it and no new message is taken for an old one. Gives how many are
+/// missing.
+fn notice_loss(home: &Home, ledger: &mut SplitLedger) -> anyhow::Result<Option<u64>> {
+    let path = home.ledger_head_file();
+    let before = LedgerHead::read(&path).unwrap_or_else(|error| {
+        ::log::error!("{error}: what the ledger may have lost is not known");
+        None
+    });
+    let is_behind = |before: &LedgerHead| {
+        before.log != ledger.log_id() || before.messages > ledger.stored_ever()
+    };
+    let lost = before.filter(is_behind).map(|before| {
+        let lost = before.messages.saturating_sub(ledger.stored_ever());
+        ::log::error!(
+            "the ledger lacks {lost} messages that were stored: the end of {0}-wal is damaged, or {0} \
+             was replaced by an older copy. Clients are told that the logs begin anew; pychat restore \
+             puts a backup in its place",
+            home.ledger_file().display()
+        );
+        lost
+    });
+    if lost.is_some() {
+        ledger.begin_log(LogId(rand::random::<u64>() >> 1))?;
+    }
+    let head = LedgerHead { log: ledger.log_id(), messages: ledger.stored_ever() };
+    let mut file = LedgerHeadFile::open(path, head)?;
+    ledger.watch(Box::new(move |log, messages| file.set(LedgerHead { log, messages })));
+    Ok(lost)
+}
+
+/// The ledger of a home: on disk unless the operator wants nothing kept.
+fn open_ledger(home: &Home, config: &Config) -> anyhow::Result<(SplitLedger, Arc<SplitReader>)> {
+    let limits = &config.limits;
+    let ephemeral = LogId(rand::random::<u64>() >> 1);
+    let bytes_max = (limits.tail_bytes_max, limits.memory_bytes_max);
+    let memory = Memory::new(ephemeral, bytes_max, limits.change_s_max);
+    let disk = match config.history {
+        History::Off => None,
+        History::On => {
+            let ledger = Sqlite::open(&home.ledger_file(), limits.change_s_max)?;
+            let reader = ledger.reader();
+            Some((Box::new(ledger) as _, Box::new(reader) as _))
+        }
+    };
+    Ok(SplitLedger::new(disk, memory, config.retentions()))
+}
+
+/// The threads that read the ledger, each with a reader of its own.
+fn read_for(
+    hub: &Arc<Hub>,
+    reader: &SplitReader,
+    stop: &Arc<Stop>,
+) -> anyhow::Result<Arc<Readers>> {
+    let readers = Arc::new(Readers::default());
+    let (own_hub, own) = (Arc::clone(hub), reader.another());
+    essential("backfill", stop, move || backfill::run(&*own_hub, &*own))?;
+    let (own_readers, own) = (Arc::clone(&readers), reader.another());
+    essential("history", stop, move || readers::run(&own_readers.history, &*own))?;
+    let (own_readers, own) = (Arc::clone(&readers), reader.another());
+    essential("search", stop, move || {
+        // Searches give way to everything else. Where the system has no priorities, they do not.
+        let _ = rustix::process::nice(SEARCH_NICE);
+        readers::run(&own_readers.search, &*own);
+    })?;
+    Ok(readers)
+}
+
+/// The registry with what the ledger remembers.
+fn registry(ledger: &SplitLedger, config: &Config) -> anyhow::Result<Registry> {
+    let ephemeral = LogId(rand::random::<u64>() >> 1);
+    let mut registry =
+        Registry::new(hub::rules(config, ledger.log_id(), ephemeral), ledger.floor());
+    for known in ledger.remembered(config.limits.mailbox_lines_max)? {
+        registry.remember(known);
+    }
+    Ok(registry)
+}
