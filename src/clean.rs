@@ -1,14 +1,17 @@
 //! Text from elsewhere, made safe to show: nothing that is shown can move a cursor, change a
 //! title, hide or reorder other text. Applied once, where text is decoded.
 
+mod joiners;
+
 use unicode_normalization::char::canonical_combining_class;
 
 /// Combining marks kept on one base character; what is above it in a pile is dropped.
 const MARKS_MAX: usize = 4;
 
-/// `text` without the characters that would act on a screen rather than stand on it: C0 but newline
-/// and tab, DEL, C1, bidi controls, zero-width, tag and private-use characters, noncharacters, and
-/// more than four combining marks on one base. CR LF becomes LF.
+/// `text` without the characters that would act on a screen rather than stand on it: C0 but
+/// newline and tab, DEL, C1, bidi controls, zero-width characters, noncharacters, and more than
+/// four combining marks on one base. Joiners and tags stay where they mean something, and symbols
+/// for private use because they stand in a cell as others do. CR LF becomes LF.
 pub fn text(text: &str) -> String {
     if is_plain(text) { text.to_owned() } else { any_text(text) }
 }
@@ -28,18 +31,20 @@ fn is_plain(text: &str) -> bool {
 /// The same for a text of any characters.
 fn any_text(text: &str) -> String {
     let mut marks = 0;
-    let mut clean = String::with_capacity(text.len());
+    let mut clean = Vec::with_capacity(text.len());
     for c in text.chars() {
+        // A joiner gives no room for another pile.
         if is_mark(c) {
             marks += 1;
-        } else {
+        } else if !joiners::may_stay(c) {
             marks = 0;
         }
-        if marks <= MARKS_MAX && (c == '\n' || c == '\t' || !acts(c)) {
+        let stands = matches!(c, '\n' | '\t') || is_private(c) || joiners::may_stay(c);
+        if marks <= MARKS_MAX && (stands || !acts(c)) {
             clean.push(c);
         }
     }
-    clean
+    joiners::settled(&clean)
 }
 
 /// `text` on one line: cleaned, newlines and tabs turned to spaces. For names, topics and notices.
@@ -60,6 +65,12 @@ pub fn acts(c: char) -> bool {
         || (c as u32) & 0xfffe == 0xfffe
 }
 
+/// Characters without a meaning of their own, such as the symbols of some fonts.
+pub fn is_private(c: char) -> bool {
+    let noncharacter = (c as u32) & 0xfffe == 0xfffe;
+    matches!(c, '\u{e000}'..='\u{f8ff}' | '\u{f0000}'..='\u{10ffff}') && !noncharacter
+}
+
 fn is_mark(c: char) -> bool {
     canonical_combining_class(c) != 0 || unicode_normalization::char::is_combining_mark(c)
 }
@@ -72,10 +83,21 @@ mod tests {
     #[test]
     fn what_acts_goes_and_what_stands_stays() {
         assert_eq!(text("a\u{1b}[2Jb\r\nc\td\u{7f}\u{9b}e"), "a[2Jb\nc\tde");
-        assert_eq!(text("x\u{202e}y\u{200b}z\u{e0041}\u{e000}"), "xyz");
+        assert_eq!(text("x\u{202e}y\u{200b}z\u{e0041}\u{fdd0}"), "xyz");
         assert_eq!(text("grün 漢字 👍 \u{202e}"), "grün 漢字 👍 ");
         assert_eq!(text(&format!("e{}", "\u{301}".repeat(9))), format!("e{}", "\u{301}".repeat(4)));
         assert_eq!(line("a\nb\tc"), "a b c");
+    }
+
+    /// The vectors of docs/protocol.md.
+    #[test]
+    fn the_vectors_of_the_document_agree() {
+        let vectors = include_str!("../tests/data/texts.json");
+        let vectors: Vec<serde_json::Value> = serde_json::from_str(vectors).unwrap();
+        for vector in vectors {
+            let field = |name: &str| vector[name].as_str().unwrap();
+            assert_eq!(text(field("sent")), field("cleaned"), "{}", field("what"));
+        }
     }
 
     proptest! {
@@ -83,7 +105,18 @@ mod tests {
         fn cleaning_is_idempotent_and_leaves_nothing_that_acts(dirty in any::<String>()) {
             let clean = text(&dirty);
             prop_assert_eq!(&text(&clean), &clean);
-            prop_assert!(clean.chars().all(|c| c == '\n' || c == '\t' || !acts(c)));
+            let joins = |c| joiners::may_stay(c) || is_private(c);
+            prop_assert!(clean.chars().all(|c| c == '\n' || c == '\t' || joins(c) || !acts(c)));
+        }
+
+        #[test]
+        fn joiners_stay_or_go_for_good(
+            dirty in "([a-z]|می|خ|د|क|\u{94d}|é|\u{301}|👩|❤\u{fe0f}|🏽|🏴|\u{200c}|\u{200d}|[\u{e0061}-\u{e007f}]|\u{200b}){0,16}",
+        ) {
+            let clean = text(&dirty);
+            prop_assert_eq!(&text(&clean), &clean);
+            let seen = |text: &str| text.chars().filter(|c| !acts(*c)).collect::<String>();
+            prop_assert_eq!(seen(&clean).replace('\u{301}', ""), seen(&dirty).replace('\u{301}', ""));
         }
 
         #[test]

@@ -140,6 +140,31 @@ fn what_a_program_types_wrongly_is_an_error_with_a_code() {
 }
 
 #[test]
+fn joiners_that_mean_something_arrive() {
+    let world = World::new();
+    let alice = world.enters_as("alice", "--json");
+    alice.sees("connected");
+    world.admit("bob");
+    let england = "\u{1f3f4}\u{e0067}\u{e0062}\u{e0065}\u{e006e}\u{e0067}\u{e007f}";
+    let family = "\u{1f468}\u{200d}\u{1f469}\u{200d}\u{1f467}";
+    let persian = "\u{645}\u{6cc}\u{200c}\u{62e}\u{648}\u{627}\u{647}\u{645}";
+    for text in [england, family, persian, "\u{e0b0}"] {
+        for to in ["#lobby", "alice"] {
+            let said = format!("{text} to {to}");
+            let (code, _, told) = ended(&job(&world, &["--send", &said, "--to", to]));
+            assert_eq!(code, 0, "{told}");
+            alice.sees(&said);
+        }
+    }
+    // Sealed, as disguises are that no server has seen.
+    for to in ["#lobby", "alice"] {
+        let said = format!("pay\u{200d}pal\u{200c}\u{e0041} to {to}");
+        assert_eq!(ended(&job(&world, &["--send", &said, "--to", to])).0, 0);
+        alice.sees(&format!("paypal to {to}"));
+    }
+}
+
+#[test]
 fn a_dumb_terminal_gets_no_colours() {
     let world = World::new();
     world.admit("bob");

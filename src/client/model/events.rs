@@ -361,7 +361,8 @@ fn unlocked(text: &str) -> String {
 }
 
 fn without_locks(text: &str) -> String {
-    text.chars().filter(|c| !is_lock(*c)).collect()
+    // Some fonts have locks among their own symbols.
+    text.chars().filter(|c| !is_lock(*c) && !clean::is_private(*c)).collect()
 }
 
 /// Locks, keys and shields.
