@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::io::Read;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -12,6 +13,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use crate::chat::{ChannelName, Conversation, Retention, TimeSpan};
 use crate::limits::Limits;
 use crate::suite::Suites;
+use crate::system::files;
 
 /// The seeds' two keys are a whole config.json; the rest has defaults.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -206,6 +208,17 @@ pub enum ConfigError {
     Value { path: PathBuf, place: String, problem: String, hint: Option<String> },
 }
 
+/// The text of a file; whatever else is there, as a pipe, is not waited for.
+fn read(path: &Path) -> std::io::Result<String> {
+    let mut file = files::open_to_read(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(std::io::Error::other("it is no file"));
+    }
+    let mut text = String::new();
+    file.read_to_string(&mut text)?;
+    Ok(text)
+}
+
 impl Config {
     /// Whether connections from loopback are everybody's: those of an onion service, and, where a
     /// server listens on loopback alone, those of a proxy or a tunnel, come from there.
@@ -239,7 +252,7 @@ impl Config {
 
     /// Reads a configuration; the defaults where there is no file.
     pub fn load(path: &Path) -> Result<Config, ConfigError> {
-        match std::fs::read_to_string(path) {
+        match read(path) {
             Ok(text) => Config::parse(&text, path),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Config::default()),
             Err(error) => Err(ConfigError::Io { path: path.to_owned(), error }),

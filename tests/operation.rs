@@ -357,3 +357,51 @@ fn the_package_has_the_manual_page_and_the_version_of_this_program() {
     let version = format!("pychat ({}) ", env!("CARGO_PKG_VERSION"));
     assert!(changes.starts_with(&version), "{version} comes first in packaging/changelog");
 }
+
+#[test]
+fn check_finds_what_the_server_would_stumble_over() {
+    let world = World::new().stopped();
+    let home = world.home();
+    let (ok, told) = world.operator(&["check"]);
+    assert!(ok, "the control: {told}");
+    let config = home.join("config.json");
+    let before = fs::read(&config).unwrap();
+    let finds = |what: &str| {
+        let (ok, told) = world.operator(&["check"]);
+        assert!(!ok && told.contains(what), "{what}: {told}");
+    };
+    let certificates = home.join("data/certificates.json");
+    fs::write(&certificates, "{").unwrap();
+    fs::set_permissions(&certificates, fs::Permissions::from_mode(0o600)).unwrap();
+    finds("certificates.json");
+    fs::remove_file(&certificates).unwrap();
+
+    let socket = home.join("data/ctl.sock");
+    fs::create_dir(&socket).unwrap();
+    fs::set_permissions(&socket, fs::Permissions::from_mode(0o700)).unwrap();
+    finds("ctl.sock is a folder");
+    fs::remove_dir(&socket).unwrap();
+
+    for (text, what) in [
+        (r#"{"server_port": 43217, "metrics": "127.0.0.1:43217"}"#, "43217"),
+        (r#"{"log": {"file": "none/pychat.log"}}"#, "the log cannot be written"),
+        (r#"{"log": {"file": "data"}}"#, "the log cannot be written"),
+    ] {
+        fs::write(&config, text).unwrap();
+        finds(what);
+    }
+    // It has no writer, and nobody waits for one.
+    fs::remove_file(&config).unwrap();
+    assert!(Command::new("mkfifo").arg(&config).status().unwrap().success());
+    finds("config.json: it is no file");
+    fs::remove_file(&config).unwrap();
+    fs::write(&config, before).unwrap();
+
+    let deep = world.home().join("long/".repeat(20));
+    fs::create_dir_all(&deep).unwrap();
+    let deep = deep.display().to_string();
+    let mut command = world.program("operator");
+    command.args(["check", "--home", &deep]);
+    let told = String::from_utf8(command.output().unwrap().stdout).unwrap();
+    assert!(told.contains("and a socket can have 107"), "{told}");
+}

@@ -18,10 +18,14 @@ use crate::home::{Audit, FileError, Folder, Home, LedgerHead, LockError, Users};
 use crate::ledger::{Jobs, jobs};
 use crate::net::listener::Listener;
 use crate::print::out;
+use crate::server::accounts::directory::Directory;
 use crate::server::check_ledger;
 
 /// Free space below which a server soon stops storing messages, in bytes.
 const FREE_BYTES_MIN: u64 = 100 << 20;
+
+/// Bytes of a socket's path (`sun_path`, which ends with a zero).
+const SOCKET_BYTES_MAX: usize = 107;
 
 /// The results of all checks.
 #[derive(Default)]
@@ -99,6 +103,11 @@ fn look(home: &Home, listen: Option<SocketAddr>, found: &mut Findings) {
     found.take(Decisions::load(&home.decisions_file()));
     found.take(Known::load(&home.known_file()));
     found.take(Audit::of(home).verify());
+    found.take(Directory::open(home.certificates_file()));
+    socket(&home.ctl_socket(), found);
+    for path in [home.dir().join("keys"), home.dir().join("data"), home.ledger_file()] {
+        writable(&path, found);
+    }
     let config = config.unwrap_or_default();
     if config.history == History::On && home.ledger_file().exists() {
         found.take(jobs(&home.ledger_file()).verify());
@@ -115,6 +124,9 @@ fn look(home: &Home, listen: Option<SocketAddr>, found: &mut Findings) {
         found.notes.push("clients on this computer may not connect (allow, deny)".into());
     }
     space(home.dir(), found);
+    if let Some(file) = &config.log.file {
+        log_file(&home.dir().join(file), found);
+    }
     let listen = listen.unwrap_or(SocketAddr::new(config.server_ip, config.server_port));
     loopback_rule(&config, listen.ip(), found);
     addresses(home, [Some(listen), config.metrics], found);
@@ -199,7 +211,46 @@ fn addresses(home: &Home, wanted: [Option<SocketAddr>; 2], found: &mut Findings)
         Some(Ok(lock)) => Some(lock),
         None => None,
     };
-    for address in wanted.into_iter().flatten() {
-        found.take(Listener::bind(address, 1));
+    // Each stays bound: two of them may be the same.
+    let bound = wanted.into_iter().flatten().map(|address| found.take(Listener::bind(address, 1)));
+    drop(bound.collect::<Vec<_>>());
+}
+
+/// Where `pychat ctl` reaches the server.
+fn socket(path: &Path, found: &mut Findings) {
+    let bytes = path.as_os_str().len();
+    if bytes > SOCKET_BYTES_MAX {
+        let what = format!(
+            "{} has {bytes} bytes, and a socket can have {SOCKET_BYTES_MAX}",
+            path.display()
+        );
+        found.problem(what, "choose a home with a shorter path");
+    }
+    if path.is_dir() {
+        let what = format!("{} is a folder, where the server makes a socket", path.display());
+        found.problem(what, "remove the folder");
+    }
+}
+
+fn writable(path: &Path, found: &mut Findings) {
+    if path.exists() && rustix::fs::access(path, rustix::fs::Access::WRITE_OK).is_err() {
+        let what = format!("this account cannot write {}", path.display());
+        found.problem(what, "run the command as the server's account, or give it the file");
+    }
+}
+
+/// Whether the log can be written. Nothing is made.
+fn log_file(path: &Path, found: &mut Findings) {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let opened = match path.exists() {
+        true => fs::OpenOptions::new().append(true).open(path).map(drop),
+        false => fs::read_dir(folder).map(drop),
+    };
+    if let Err(error) = opened {
+        let what = format!("the log cannot be written: {}: {error}", path.display());
+        found.problem(what, "choose another file in config.json (log.file)");
+    }
+    if !path.exists() {
+        writable(folder, found);
     }
 }
