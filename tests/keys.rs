@@ -315,6 +315,7 @@ fn a_key_that_cannot_be_registered_is_refused_with_its_reason() {
         (&line("alice", &bob), &[], 1, "alice has another key already"),
         (&line("ALICE", &bob), &[], 1, "the name looks like alice"),
         (&line("a1ice", &bob), &[], 1, "the name looks like alice"),
+        (&line("aIice", &bob), &[], 1, "the name looks like alice"),
     ];
     for (index, (text, args, code, reason)) in refusals.iter().enumerate() {
         let file = world.home().join(format!("sent{index}"));
@@ -335,6 +336,17 @@ fn a_key_that_cannot_be_registered_is_refused_with_its_reason() {
     let (code, _, told) = operator(&world, &["users", "add", &line("сорос", &bob), "--yes"]);
     assert_eq!(code, 1);
     assert!(told.contains("the name looks like copoc"), "{told}");
+    // Names that are only similar are people's own; the operator is told.
+    for (one, other) in [("maria", "marla"), ("clara", "dara"), ("anna", "ama")] {
+        let (code, _, told) = operator(&world, &["users", "add", &line(one, &key()), "--yes"]);
+        assert!(code == 0 && !told.contains("warning"), "{told}");
+        let (code, _, told) = operator(&world, &["users", "add", &line(other, &key()), "--yes"]);
+        assert_eq!(code, 0, "{told}");
+        let warning = format!("warning: the name {other} is similar to {one}");
+        assert!(told.contains(&warning), "{told}");
+        let (_, told, _) = operator(&world, &["check"]);
+        assert!(told.contains(" is similar to "), "{told}");
+    }
 
     let (code, _, told) = operator(&world, &["users", "add", &bob_line]);
     assert_eq!(code, 2, "nobody was asked");
@@ -342,6 +354,32 @@ fn a_key_that_cannot_be_registered_is_refused_with_its_reason() {
     let (code, _, told) = operator(&world, &["users", "add", "/nowhere/bob.pem", "--yes"]);
     assert_eq!(code, 3);
     assert!(told.contains("neither a file nor a key line"), "{told}");
+}
+
+#[test]
+fn a_file_that_comes_later_takes_nobodys_name_and_key() {
+    let world = World::new();
+    drop(world.enters("alice"));
+    let users = world.home().join("users");
+    let alice = fs::read(users.join("alice.pem")).unwrap();
+    // They sort before alice's file, and claim to be older.
+    for (name, pem) in [("a1ice.pem", key().to_pem().into_bytes()), ("aaron.pem", alice)] {
+        fs::write(users.join(name), pem).unwrap();
+        let file = fs::File::options().write(true).open(users.join(name)).unwrap();
+        file.set_modified(std::time::UNIX_EPOCH).unwrap();
+    }
+    let (code, told, _) = operator(&world, &["check"]);
+    assert!(
+        code == 3 && told.contains("a1ice.pem is ignored: the name looks like alice"),
+        "{told}"
+    );
+    assert!(told.contains("aaron.pem is ignored: the same key is registered for alice"), "{told}");
+    let world = world.stopped().started();
+    let client = world.client("alice", &["--plain"]);
+    client.sees("you are in #lobby (1 here: alice)");
+    let (_, list, told) = operator(&world, &["users", "list"]);
+    assert!(list.contains("alice") && !list.contains("a1ice") && !list.contains("aaron"), "{list}");
+    assert!(told.contains("a1ice.pem is ignored"), "{told}");
 }
 
 #[test]

@@ -1,9 +1,11 @@
 //! Names that look alike. The server registers no two names that look alike, and a client does not
-//! trust a new name on first use if it looks like one it knows.
+//! trust a new name on first use if it looks like one it knows. Both report names that are only
+//! similar (`marla` and `maria`, `cl` and `d`).
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
+use unicode_normalization::UnicodeNormalization;
 use unicode_security::skeleton;
 
 use super::UserName;
@@ -20,35 +22,45 @@ pub enum Alike {
 
 /// Known names, indexed by their looks.
 #[derive(Default)]
-pub struct Looks(HashMap<String, UserName>);
+pub struct Looks {
+    alike: HashMap<String, UserName>,
+    similar: HashMap<String, UserName>,
+}
 
 impl Looks {
     /// Adds a name; of names that look alike, the first one stays.
     pub fn add(&mut self, name: &UserName) {
         for look in looks(name.as_str()) {
-            self.0.entry(look).or_insert_with(|| name.clone());
+            self.alike.entry(look).or_insert_with(|| name.clone());
         }
+        self.similar.entry(rough(name.as_str())).or_insert_with(|| name.clone());
     }
 
     pub fn remove(&mut self, name: &UserName) {
-        self.0.retain(|_, known| known != name);
+        self.alike.retain(|_, known| known != name);
+        self.similar.retain(|_, known| known != name);
     }
 
     /// Returns the known name, or the reserved word, that a name looks like.
     pub fn alike(&self, name: &UserName) -> Option<Alike> {
         let looks = looks(name.as_str());
-        let known: Vec<_> = looks.iter().filter_map(|look| self.0.get(look)).collect();
+        let known: Vec<_> = looks.iter().filter_map(|look| self.alike.get(look)).collect();
         match known.iter().find(|known| **known != name) {
             Some(other) => Some(Alike::Person((*other).clone())),
-            None if known.is_empty() => word(&looks).map(Alike::Word),
+            None if known.is_empty() => word(name.as_str()).map(Alike::Word),
             None => None,
         }
+    }
+
+    /// The known name that a name is similar to. Both may be people's own names.
+    pub fn similar(&self, name: &UserName) -> Option<&UserName> {
+        self.similar.get(&rough(name.as_str())).filter(|known| *known != name)
     }
 }
 
 /// Whether a name looks like a reserved word.
 pub fn is_word(name: &UserName) -> bool {
-    word(&looks(name.as_str())).is_some()
+    word(name.as_str()).is_some()
 }
 
 /// Lists the letters of a name that the other one does not have, as code points: on a screen they
@@ -61,30 +73,116 @@ pub fn odd_letters(name: &UserName, other: &str) -> String {
     odd.join(" ")
 }
 
-/// Returns the looks of a name as written and in lower case, because some letters look alike in one
-/// case only.
-fn looks(name: &str) -> [String; 2] {
-    [shape(name), shape(&name.to_lowercase())]
+/// What a name looks like: exactly, and in any case with each reading of its strokes. Some letters
+/// look like others in one case only, so that the name in lower case counts too.
+fn looks(name: &str) -> [String; 5] {
+    let lower = name.to_lowercase();
+    let exact = format!("={}", skeleton(name).collect::<String>());
+    let [l, i, lower_l, lower_i] = [(name, 'l'), (name, 'i'), (&lower, 'l'), (&lower, 'i')]
+        .map(|(name, stroke)| shape(name, stroke));
+    [exact, l, i, lower_l, lower_i]
 }
 
-/// Returns the UTS 39 skeleton, in any case. The skeleton is folded twice, because lower-case
-/// letters have skeletons of their own (`m` is `rn`). `i`, `l`, `1` and `I` are one letter.
-fn shape(name: &str) -> String {
-    let fold = |text: &str| skeleton(text).collect::<String>().to_lowercase();
-    let folded = fold(&fold(name));
-    // The lower case of a dotted capital is a letter and a combining dot.
-    folded.replace('i', "l").replace("l\u{307}", "l")
+/// The shape of a name, whose strokes are read as `stroke` where they may be either: `I`, `l` and
+/// `1` are one stroke, and what it is depends on its neighbours.
+fn shape(name: &str, stroke: char) -> String {
+    let mut folded = read(name, stroke);
+    loop {
+        // Letters whose capitals look alike become one in lower case, whose skeleton is another one
+        // again (`m` is `rn`).
+        let next = skeleton(&folded).collect::<String>().to_lowercase();
+        // A capital with a dot is a letter and a dot in lower case.
+        let next = next.replace("i\u{307}", "i").replace("l\u{307}", "l").replace('w', "vv");
+        let next = single(&next);
+        if next == folded {
+            return folded;
+        }
+        folded = next;
+    }
 }
 
-fn word(looks: &[String; 2]) -> Option<&'static str> {
-    static LOOKS: LazyLock<Vec<(String, &str)>> = LazyLock::new(|| {
-        let look = |word| {
-            let [look, _] = self::looks(word);
-            (look, word)
-        };
-        WORDS.map(look).into()
-    });
-    LOOKS.iter().find(|(known, _)| looks.contains(known)).map(|(_, word)| *word)
+/// The name with each stroke as the `i` or `l` that it is read as.
+fn read(name: &str, stroke: char) -> String {
+    let letters: Vec<char> = name.nfd().collect();
+    let shouts = shouts(&letters);
+    let mut begins = true;
+    let read = |letter: char| {
+        let first = std::mem::replace(&mut begins, matches!(letter, '-' | '_'));
+        if !is_stroke(letter) {
+            return letter;
+        }
+        match kind(letter) {
+            // Among capitals, and as the first letter, it is what it says; elsewhere it deceives.
+            Stroke::CapitalI if shouts || first => 'i',
+            Stroke::SmallL if !shouts => 'l',
+            _ => stroke,
+        }
+    };
+    letters.into_iter().map(read).collect()
+}
+
+/// What has the form of a stroke.
+#[derive(PartialEq)]
+enum Stroke {
+    CapitalI,
+    SmallL,
+    /// A digit, or a letter that has no case.
+    Other,
+}
+
+fn is_stroke(letter: char) -> bool {
+    skeleton(letter.encode_utf8(&mut [0; 4])).eq(['l'])
+}
+
+fn kind(letter: char) -> Stroke {
+    if letter.is_uppercase() {
+        Stroke::CapitalI
+    } else if letter.is_lowercase() {
+        Stroke::SmallL
+    } else {
+        Stroke::Other
+    }
+}
+
+/// Whether a name is written in capitals. Strokes say nothing of that.
+fn shouts(letters: &[char]) -> bool {
+    let plain = || letters.iter().filter(|letter| !is_stroke(**letter));
+    let capitals = plain().filter(|letter| letter.is_uppercase()).count();
+    let small = plain().filter(|letter| letter.is_lowercase()).count();
+    let all = small == 0 && !letters.iter().any(|letter| letter.is_lowercase());
+    capitals > small && (capitals > 1 || all)
+}
+
+/// Each `_` and `-` once: several run into one line.
+fn single(name: &str) -> String {
+    let mut single = String::with_capacity(name.len());
+    for letter in name.chars() {
+        if !(matches!(letter, '-' | '_') && single.ends_with(letter)) {
+            single.push(letter);
+        }
+    }
+    single
+}
+
+/// What a name looks like at a glance: other names look the same.
+fn rough(name: &str) -> String {
+    let shape = shape(name, 'l').replace(['-', '_'], "").replace('i', "l").replace("rn", "nn");
+    let letter = |letter| match letter {
+        '2' => 'z',
+        '5' => 's',
+        '8' => 'b',
+        '9' => 'g',
+        other => other,
+    };
+    shape.chars().map(letter).collect::<String>().replace('d', "cl")
+}
+
+/// No person is called so: there a similar name is as bad.
+fn word(name: &str) -> Option<&'static str> {
+    static LOOKS: LazyLock<[(String, &str); 7]> =
+        LazyLock::new(|| WORDS.map(|word| (rough(word), word)));
+    let rough = rough(name);
+    LOOKS.iter().find(|(known, _)| *known == rough).map(|(_, word)| *word)
 }
 
 #[cfg(test)]
@@ -162,10 +260,75 @@ mod tests {
             let (upper, lower) = (other.to_uppercase(), other.to_lowercase());
             assert!(alike(one, &upper) && alike(one, &lower), "{one} {upper} {lower}");
         }
-        // Mixed scripts: such names are illegal, but their looks are equal.
-        assert_eq!(looks("АLICE"), looks("alice"));
-        for word in ["МОDЕRАТОR", "ОРЕRАТОR", "YОU", "ОWNЕR"] {
-            assert!(super::word(&looks(word)).is_some(), "{word}");
+        // Of two scripts: no name is written so, and its look is the same.
+        assert_eq!(looks("АLICE")[1..], looks("ALICE")[1..]);
+        for word in ["МОDЕRАТОR", "ОРЕRАТОR", "YОU", "ОWNЕR", "iobby", "ovvner", "rnoclerator"]
+        {
+            assert!(super::word(word).is_some(), "{word}");
+        }
+    }
+
+    #[test]
+    fn two_letters_that_look_like_one_are_found() {
+        let pairs = [
+            ("vvalter", "walter"),
+            ("VVALTER", "Walter"),
+            ("tomrny", "tommy"),
+            ("rnarla", "marla"),
+            ("a__b", "a_b"),
+            ("a_b", "a___b"),
+            ("a--b", "a-b"),
+            ("bob__", "bob_"),
+            ("marIa", "marla"),
+            ("marIa", "maria"),
+            ("MarIa", "MARLA"),
+            ("MARlA", "MARIA"),
+            ("mar1a", "marla"),
+            ("mar1a", "maria"),
+            ("CAR1", "carl"),
+            ("Ian", "lan"),
+            ("Al", "AI"),
+        ];
+        for (one, other) in pairs {
+            assert!(alike(one, other) && alike(other, one), "{one} {other}");
+        }
+    }
+
+    #[test]
+    fn other_names_that_are_similar_are_both_registered_and_reported() {
+        let pairs = [
+            ("marla", "maria"),
+            ("MARLA", "maria"),
+            ("MARIA", "marla"),
+            ("MARLA", "MARIA"),
+            ("Marla", "Maria"),
+            ("carl", "cari"),
+            ("Carl", "Cari"),
+            ("Ian", "Lan"),
+            ("ian", "lan"),
+            ("Al", "Ai"),
+            ("lena", "iena"),
+            ("clara", "dara"),
+            ("claudia", "daudia"),
+            ("anna", "ama"),
+            ("hannah", "hamah"),
+            ("bob", "8ob"),
+            ("bob5", "bobs"),
+            ("anna2", "annaz"),
+            ("alice", "alice_"),
+            ("anna_lena", "annalena"),
+            ("a-b", "a_b"),
+        ];
+        for (one, other) in pairs {
+            for (one, other) in [(one, other), (other, one)] {
+                let mut looks = Looks::default();
+                looks.add(&name(one));
+                assert_eq!(looks.alike(&name(other)), None, "{one} {other}");
+                assert_eq!(looks.similar(&name(other)), Some(&name(one)), "{one} {other}");
+                assert_eq!(looks.similar(&name(one)), None);
+                looks.remove(&name(one));
+                assert_eq!(looks.similar(&name(other)), None);
+            }
         }
     }
 
@@ -173,8 +336,10 @@ mod tests {
     fn looks_are_folded_completely() {
         let letters = (0..=0x2ffff).filter_map(char::from_u32);
         for letter in letters.filter(|letter| letter.is_alphanumeric()) {
-            let look = shape(&letter.to_string());
-            assert_eq!(shape(&look), look, "{letter} U+{:04X}", u32::from(letter));
+            for stroke in ['l', 'i'] {
+                let look = shape(&letter.to_string(), stroke);
+                assert_eq!(shape(&look, stroke), look, "{letter} U+{:04X}", u32::from(letter));
+            }
         }
     }
 
@@ -186,7 +351,7 @@ mod tests {
                      лена лев иван ирина олег ольга павел вова вика νίκος μαρία άννα 李雷 韩梅梅 さくら";
         let mut looks = Looks::default();
         for one in names.split_whitespace().map(name) {
-            assert_eq!(looks.alike(&one), None, "{one}");
+            assert_eq!((looks.alike(&one), looks.similar(&one)), (None, None), "{one}");
             looks.add(&one);
         }
     }

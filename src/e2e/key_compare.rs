@@ -24,6 +24,12 @@ pub fn told_changes(name: &UserName, learned: &Learned, own: &UserName) -> Optio
              trust this server"
         ));
     }
+    if let Some(other) = learned.similar.as_ref().filter(|_| !is_own) {
+        told.push(format!(
+            "you meet {name} for the first time: the name is similar to {other}, whom you know. \
+             Compare /fingerprint {name} if you took one for the other"
+        ));
+    }
     if !learned.changed.is_empty() && alike.is_none() {
         let prints = list(&learned.changed);
         let what = match is_own {

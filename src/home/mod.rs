@@ -6,6 +6,7 @@ pub mod json_file;
 pub mod known;
 mod ledger_head;
 pub mod sanctions;
+mod seniority;
 mod server_keys;
 mod settings;
 mod users;
@@ -20,7 +21,7 @@ pub use server_keys::{KeyStamp, RotateError, ServerKeys};
 pub use settings::Settings;
 pub use users::{
     AddError, Folder, Reason, Rejected, Users, UsersWatch, add, may_add, remove, remove_key,
-    succeed,
+    similar, succeed,
 };
 
 use crate::system::files;
@@ -87,7 +88,7 @@ impl Home {
 
     /// What the server remembers of people's keys.
     pub fn known_file(&self) -> PathBuf {
-        self.dir.join("data").join("keys.json")
+        self.dir.join(seniority::KEYS_FILE)
     }
 
     /// Where people have logged in from lately.

@@ -230,7 +230,7 @@ fn open_context(given: Given) -> anyhow::Result<Context> {
     };
     let key_history = Arc::new(KeyHistory::open(&home, around)?);
     let mut logged = BTreeSet::new();
-    accounts::log_rejected(&mut logged, &rejected);
+    accounts::log_rejected(&mut logged, &rejected, &users.get());
     let accounts = Accounts {
         dir: home.users_dir(),
         users,

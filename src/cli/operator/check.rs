@@ -185,6 +185,7 @@ fn people(home: &Home, found: &mut Findings) {
             found.notes.push(format!("{path} is ignored: {why}"));
         }
     }
+    found.notes.extend(users.warnings());
     if users.is_empty() {
         found.notes.push("nobody is registered yet: pychat users add LINE".into());
     } else if users.owners().next().is_none() {

@@ -150,7 +150,7 @@ pub fn run(job: Job) -> anyhow::Result<ExitCode> {
                 return Ok(ExitCode::SUCCESS);
             }
             // A key that cannot be registered need not be compared.
-            home::may_add(&dir, &key, &name, device.as_ref(), replace)?;
+            may_add(&dir, &key, &name, device.as_ref(), replace)?;
             confirm(&name, &key, yes)?;
             let first = read_users(&dir)?.0.is_empty();
             let path = home::add(&dir, &key, &name, device.as_ref(), replace)?;
@@ -342,6 +342,21 @@ fn new_password() -> anyhow::Result<Zeroizing<String>> {
     Ok(Zeroizing::new(line.trim_end_matches(['\r', '\n']).to_owned()))
 }
 
+/// Whether a key may be registered; a name that is similar to another one gets a warning.
+fn may_add(
+    dir: &Path,
+    key: &PublicKey,
+    name: &UserName,
+    device: Option<&DeviceName>,
+    replace: bool,
+) -> anyhow::Result<()> {
+    home::may_add(dir, key, name, device, replace)?;
+    if let Some(other) = read_users(dir)?.0.similar_to(name) {
+        err!("warning: {}", home::similar(name, other));
+    }
+    Ok(())
+}
+
 /// The operator compares what the person reads aloud.
 fn confirm(name: &UserName, key: &PublicKey, yes: bool) -> anyhow::Result<()> {
     let print = key.fingerprint();
@@ -382,6 +397,7 @@ fn list(dir: &Path, json: bool) -> anyhow::Result<()> {
         out!("{name:<20} {:<10} {}", users.role(name), prints(&users, name).join(" "))?;
     }
     rejected.iter().for_each(|file| err!("{file}"));
+    users.warnings().for_each(|warning| err!("warning: {warning}"));
     Ok(())
 }
 

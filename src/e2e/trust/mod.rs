@@ -118,6 +118,8 @@ pub struct Learned {
     pub retired: Vec<Fingerprint>,
     /// Whom they look like, who were therefore not met: their keys wait.
     pub alike: Option<Alike>,
+    /// Somebody who is known under a similar name, where they were met.
+    pub similar: Option<UserName>,
 }
 
 /// Keys of a person that are listened to.
@@ -271,6 +273,8 @@ impl TrustStore {
         let meets = person.name.is_none() && !listed.is_empty() && alike.is_none();
         let mut learned = Learned { pinned: meets || noted, ..Learned::default() };
         if meets {
+            learned.similar =
+                self.looks.similar(name).filter(|other| fold(other) != folded).cloned();
             person.name = Some(name.clone());
             self.looks.add(name);
         }

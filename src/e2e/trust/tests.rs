@@ -396,5 +396,23 @@ fn who_looks_like_somebody_is_met_by_no_word_of_the_servers() {
     assert!(people.meet(&name("pax")) && people.meet(&name("paxa")));
     people.learn(&name("pax"), all(vec![listed(&one, true)]), 1_000_000).unwrap();
     let learned = people.learn(&name("paxa"), all(vec![listed(&two, true)]), 1_000_000).unwrap();
-    assert!(learned.pinned && learned.alike.is_none());
+    assert!(learned.pinned && learned.alike.is_none() && learned.similar.is_none());
+    // A similar name is met, and reported once.
+    for (other, wanted) in [("vvalter", None), ("marla", Some("maria"))] {
+        let mut people = TrustStore::default();
+        for known in ["walter", "maria"].map(name) {
+            assert!(people.meet(&known));
+            people.learn(&known, all(vec![listed(&one, true)]), 1_000_000).unwrap();
+        }
+        let other = name(other);
+        assert!(people.meet(&other));
+        let learned = people.learn(&other, all(vec![listed(&two, true)]), 1_000_000).unwrap();
+        assert_eq!(
+            (learned.similar, learned.alike.is_none()),
+            (wanted.map(name), wanted.is_some())
+        );
+        assert_eq!(people.recipients(&other, 1_000_000).is_ok(), wanted.is_some());
+        let again = people.learn(&other, all(vec![listed(&two, true)]), 1_000_000).unwrap();
+        assert_eq!(again.similar, None);
+    }
 }

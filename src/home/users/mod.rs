@@ -17,6 +17,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::Settings;
 use super::file;
+use super::seniority;
 use crate::chat::look::{Alike, Looks};
 use crate::chat::rights::Role;
 use crate::chat::{DeviceName, NameError, UserName};
@@ -34,6 +35,8 @@ pub struct Users {
     names: BTreeMap<UserName, Vec<PublicKey>>,
     folded: HashMap<String, UserName>,
     looks: Looks,
+    /// Names that are similar to one that was registered before.
+    similar: BTreeMap<UserName, UserName>,
     settings: HashMap<UserName, Settings>,
     /// What each key's file says that it and the one before have signed. Nobody has verified it yet.
     successions: HashMap<PublicKey, Succession>,
@@ -86,7 +89,8 @@ impl fmt::Display for Rejected {
 
 impl Users {
     /// Reads users/. A file that registers nobody is reported and never stops the others. Of two
-    /// files with one key, and of two names that look alike, the first in the order of names wins.
+    /// files with one key, and of two names that look alike, the one that was registered first
+    /// wins: before, if a server runs or has run here, or else the older file.
     pub fn load(dir: &Path) -> io::Result<(Users, Vec<Rejected>)> {
         Users::load_over(dir, None)
     }
@@ -97,14 +101,25 @@ impl Users {
     /// # Errors
     /// The folder cannot be read.
     pub fn load_over(dir: &Path, old: Option<&Users>) -> io::Result<(Users, Vec<Rejected>)> {
-        let folder = Folder::read(dir)?;
+        let mut folder = Folder::read(dir)?;
         let (mut users, mut rejected) = (Users::default(), Vec::new());
+        let before = match old {
+            Some(old) => old.names.keys().cloned().collect(),
+            None => dir.parent().map(seniority::registered).unwrap_or_default(),
+        };
+        folder.keys.sort_by_cached_key(|file| {
+            let before = file.owner.as_ref().is_ok_and(|(name, _)| before.contains(name));
+            let changed = std::fs::metadata(&file.path).and_then(|about| about.modified());
+            (!before, changed.ok())
+        });
         for file in &folder.keys {
             if let Err(reason) = users.read(file, old) {
                 rejected.push(Rejected { file: file.path.clone(), reason });
             }
         }
         rejected.extend(users.read_settings(&folder, old));
+        let device = |key: &PublicKey| users.keys.get(key).map(|(_, device)| device.clone());
+        users.names.values_mut().for_each(|keys| keys.sort_by_cached_key(device));
         Ok((users, rejected))
     }
 
@@ -164,6 +179,7 @@ impl Users {
         self.keys.retain(|_, (owner, _)| owner != name);
         self.folded.retain(|_, owner| owner != name);
         self.looks.remove(name);
+        self.similar.retain(|one, other| one != name && other != name);
     }
 
     /// What is set for a person; the defaults for who is not registered.
@@ -186,6 +202,9 @@ impl Users {
         device: DeviceName,
     ) -> Result<(), Reason> {
         self.check(&key, &name)?;
+        if let Some(other) = self.similar_to(&name) {
+            self.similar.insert(name.clone(), other.clone());
+        }
         self.folded.insert(fold(&name), name.clone());
         self.looks.add(&name);
         self.names.entry(name.clone()).or_default().push(key.clone());
@@ -209,6 +228,16 @@ impl Users {
             Some(Alike::Word(word)) => Err(Reason::Word(word)),
             None => Ok(()),
         }
+    }
+
+    /// Who is registered under a name that is similar to this one: both may be people's own.
+    pub fn similar_to(&self, name: &UserName) -> Option<&UserName> {
+        self.looks.similar(name).filter(|_| !self.names.contains_key(name))
+    }
+
+    /// What the operator should know of names that are similar.
+    pub fn warnings(&self) -> impl Iterator<Item = String> {
+        self.similar.iter().map(|(name, other)| similar(name, other))
     }
 
     pub fn by_key(&self, key: &PublicKey) -> Option<(&UserName, &DeviceName)> {
@@ -241,6 +270,13 @@ impl Users {
     pub fn is_empty(&self) -> bool {
         self.keys.is_empty()
     }
+}
+
+/// The warning about a name that is similar to a registered one.
+pub fn similar(name: &UserName, other: &UserName) -> String {
+    format!(
+        "the name {name} is similar to {other}, who is registered too: one may be taken for the other"
+    )
 }
 
 /// The key in a file, and what it says that both keys have signed; none where the file is gone.

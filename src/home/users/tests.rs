@@ -64,7 +64,8 @@ fn adding_checks_and_removing_removes() {
     let alike = add(folder.path(), two.public(), &name("ALICE"), None, false);
     assert!(matches!(alike, Err(AddError::Refused(Reason::Confusable(_)))));
     add(folder.path(), spare(2).public(), &name("tom"), None, false).unwrap();
-    for other in ["ТОМ", "torn", "TOM"] {
+    add(folder.path(), spare(3).public(), &name("walter_maria"), None, false).unwrap();
+    for other in ["ТОМ", "torn", "TOM", "vvalter_maria", "walter__maria", "walter_mar1a"] {
         let alike = add(folder.path(), two.public(), &name(other), None, false);
         assert!(matches!(alike, Err(AddError::Refused(Reason::Confusable(_)))), "{other}");
     }
@@ -77,6 +78,54 @@ fn adding_checks_and_removing_removes() {
     assert_eq!(remove(folder.path(), &name("alice"), None).unwrap().len(), 2);
     let gone = remove(folder.path(), &name("alice"), None);
     assert!(matches!(gone, Err(AddError::Nobody(_))));
+}
+
+#[test]
+fn whoever_was_registered_first_keeps_name_and_key() {
+    let home = tempfile::tempdir().unwrap();
+    let users = home.path().join("users");
+    fs::create_dir_all(home.path().join("data")).unwrap();
+    fs::create_dir(&users).unwrap();
+    let name = |text: &str| text.parse::<UserName>().unwrap();
+    let put = |file: &str, key: usize, age_s: u64| {
+        let path = users.join(file);
+        fs::write(&path, spare(key).public().to_pem()).unwrap();
+        let then = std::time::SystemTime::now() - Duration::from_secs(age_s);
+        fs::File::options().write(true).open(&path).unwrap().set_modified(then).unwrap();
+    };
+    let names = |users: &Users| users.names().map(ToString::to_string).collect::<Vec<_>>();
+    // Nothing is known but the age of the files: a name that comes first in order is no older.
+    put("alice.pem", 0, 1_000);
+    put("a1ice.pem", 1, 10);
+    put("aaron.pem", 0, 10);
+    let (first, rejected) = Users::load(&users).unwrap();
+    assert_eq!((names(&first), rejected.len()), (vec!["alice".to_owned()], 2), "{rejected:?}");
+    assert!(rejected.iter().any(|one| one.to_string().contains("looks like alice")));
+    assert!(rejected.iter().any(|one| one.to_string().contains("registered for alice already")));
+    // A server runs, or has run: files that claim to be older change nothing.
+    put("a1ice.pem", 1, 9_000);
+    put("aaron.pem", 0, 9_000);
+    let (now, _) = Users::load_over(&users, Some(&first)).unwrap();
+    assert_eq!(names(&now), ["alice"]);
+    let mut known = crate::home::known::Known::default();
+    known.compare(&now, 1_000);
+    known.save(&home.path().join("data/keys.json")).unwrap();
+    assert_eq!(names(&Users::load(&users).unwrap().0), ["alice"]);
+    // Her key is replaced, and the server begins again.
+    put("alice.pem", 2, 0);
+    let (now, _) = Users::load(&users).unwrap();
+    assert!(now.find(&name("alice")).is_some() && now.find(&name("a1ice")).is_none());
+    assert_eq!(now.by_key(spare(2).public()).unwrap().0.as_str(), "alice");
+    // Similar names are both registered, and reported.
+    put("marla.pem", 3, 10);
+    put("maria.pem", 4, 20);
+    let (now, _) = Users::load(&users).unwrap();
+    assert!(now.find(&name("marla")).is_some() && now.find(&name("maria")).is_some());
+    let warnings: Vec<_> = now.warnings().collect();
+    assert!(
+        warnings.len() == 1 && warnings[0].contains("marla is similar to maria"),
+        "{warnings:?}"
+    );
 }
 
 #[test]

@@ -69,7 +69,7 @@ impl Accounts {
         let new = self.get();
         self.end_removed(&old, &new);
         self.access.turn_out();
-        log_rejected(&mut logged, &rejected);
+        log_rejected(&mut logged, &rejected, &new);
         self.announce_admitted(&old, &new);
         for name in new.names().filter(|name| new.role(name) != old.role(name)) {
             let role = new.role(name);
@@ -131,8 +131,9 @@ impl Accounts {
 }
 
 /// Logs what was not logged before, and remembers what holds now.
-pub fn log_rejected(logged: &mut BTreeSet<String>, rejected: &[Rejected]) {
-    let now: BTreeSet<_> = rejected.iter().map(ToString::to_string).collect();
+pub fn log_rejected(logged: &mut BTreeSet<String>, rejected: &[Rejected], users: &Users) {
+    let rejected = rejected.iter().map(ToString::to_string);
+    let now: BTreeSet<_> = rejected.chain(users.warnings()).collect();
     now.difference(logged).for_each(|file| log::warn!("{file}"));
     *logged = now;
 }
