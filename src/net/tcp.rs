@@ -1,7 +1,7 @@
 //! Records over TCP: a big-endian u16 length before each (docs/protocol.md, "Framing").
 
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream, ToSocketAddrs};
+use std::net::{Shutdown, TcpStream, ToSocketAddrs};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -44,7 +44,7 @@ pub fn source(stream: &Arc<TcpStream>, deadline: Instant) -> TcpSource {
 
 /// The server's link over a connection that does not block: its source does not wait yet.
 #[cfg(feature = "server")]
-pub fn accepted(stream: TcpStream, peer: SocketAddr) -> Link {
+pub fn accepted(stream: TcpStream, peer: std::net::SocketAddr) -> Link {
     let stream = Arc::new(stream);
     let source = Box::new(TcpSource::new(Arc::clone(&stream), Patience::None));
     Link { source, sink: Arc::new(server::TcpSink::new(stream)), peer }
