@@ -41,6 +41,7 @@ pub fn work(hub: &Hub, ledger: &mut SplitLedger, waiting: &mut Vec<Waiting>) {
             Waiting::Job(job) => {
                 write(hub, ledger, std::mem::take(&mut batch));
                 job(ledger);
+                hub.counters().took_turn();
             }
         }
     }
@@ -57,6 +58,7 @@ fn write(hub: &Hub, ledger: &mut SplitLedger, Batch { records, mut lines }: Batc
     let (outcomes, fault) = ledger.commit(records);
     let has_line = lines.iter().any(Option::is_some);
     hub.counters().committed(began.elapsed(), fault.is_some(), has_line);
+    hub.counters().took_turn();
     if let Some(fault) = fault {
         log::error!("lines are not stored: {fault}");
     }
@@ -117,6 +119,7 @@ mod tests {
             Waiting::Job(Box::new(move |ledger: &mut SplitLedger| ledger.forget(&tea).unwrap()))
         };
         work(&hub, &mut ledger, &mut vec![say(1), say(2), forget, say(3)]);
+        assert_eq!(hub.counters().turns(), 3, "two commits and a job are progress");
         let page = Page { lines_max: 10, bytes_max: 1 << 20 };
         let lines = reader.read(&tea, Seq(0), Seq(10), page).unwrap();
         let lines: Vec<_> = lines.iter().map(|line| (line.seq, line.body.text())).collect();

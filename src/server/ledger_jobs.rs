@@ -73,7 +73,8 @@ impl LedgerJobs {
     /// history, for searches and for sessions that come back.
     pub fn answers(&self, patience: Duration) -> [(&'static str, bool); 4] {
         let (done, answered) = mpsc::channel();
-        // Where too much waits already, that is the answer.
+        let before = self.hub.counters().turns();
+        // Where too much waits already, it is dropped: then it counts whether that becomes less.
         self.hub.try_job(Box::new(move |_| {
             let _ = done.send(());
         }));
@@ -84,7 +85,9 @@ impl LedgerJobs {
             ("search", self.readers.search.ask()),
             ("replay", self.hub.backfill().ask()),
         ];
-        asked.map(|(name, answer)| (name, liveness::answers(&answer, deadline)))
+        let progresses = |name| name == "ledger" && self.hub.counters().turns() > before;
+        asked
+            .map(|(name, answer)| (name, liveness::answers(&answer, deadline, || progresses(name))))
     }
 
     /// Whether an operator has had old messages removed since this was asked last.

@@ -242,8 +242,9 @@ mod tests {
         });
         let memory = Memory::new(LogId(1), (1 << 20, 1 << 20), 60);
         let page = Page { lines_max: 1, bytes_max: 1 };
-        let works =
-            |lane: &Lane, patience| liveness::answers(&lane.ask(), Instant::now() + patience);
+        let works = |lane: &Lane, patience| {
+            liveness::answers(&lane.ask(), Instant::now() + patience, || false)
+        };
         let readers = Readers::default();
         thread::scope(|scope| {
             // Where the test fails, the reader is let go with this.

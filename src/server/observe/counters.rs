@@ -19,6 +19,8 @@ pub struct Counters {
     refusals: Mutex<BTreeMap<Code, u64>>,
     /// The last commit failed: the disk takes nothing.
     failing: AtomicBool,
+    /// Commits, and jobs of the commit thread.
+    turns: AtomicU64,
 }
 
 /// How long commits took.
@@ -37,6 +39,7 @@ impl Default for Counters {
             commits: Mutex::new(Rank::Commits, Commits::default()),
             refusals: Mutex::new(Rank::Refusals, BTreeMap::new()),
             failing: AtomicBool::new(false),
+            turns: AtomicU64::new(0),
         }
     }
 }
@@ -59,6 +62,15 @@ impl Counters {
         for (within, bound) in commits.within.iter_mut().zip(COMMIT_BOUNDS_S) {
             *within += u64::from(took_s <= bound);
         }
+    }
+
+    /// The commit thread has done something.
+    pub fn took_turn(&self) {
+        self.turns.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub fn turns(&self) -> u64 {
+        self.turns.load(Ordering::Relaxed)
     }
 
     pub fn refused(&self, code: Code) {
