@@ -194,7 +194,7 @@ fn start(args: &Args) -> anyhow::Result<u8> {
     let stem = || profile.data_folder.journal_stem(profile.founding());
     let ui: Box<dyn Ui> = match screen {
         Some(screen) => {
-            let rooms = Rooms::load(stem(), engine.line_key());
+            let rooms = Rooms::load(stem(), engine.record_key());
             // A channel whose PIN is no longer known could not be read.
             channels.extend(rooms.channels().filter(|channel| !channel.has_pin()));
             let (name, admission) = (profile.name.clone(), profile.admission());
@@ -207,7 +207,8 @@ fn start(args: &Args) -> anyhow::Result<u8> {
     let (outbox, conversations) =
         (Outbox::of(left.outbox, &left.refused), Conversations::of(left.positions));
     // A program sees everybody, unless it asks otherwise itself.
-    let person = (mode.live && usage.retries).then(|| IgnoreFile::open(stem(), engine.line_key()));
+    let person =
+        (mode.live && usage.retries).then(|| IgnoreFile::open(stem(), engine.record_key()));
     let (ignore_file, ignore_list) = person
         .map_or((None, IgnoreList::default()), |(file, ignore_list)| (Some(file), ignore_list));
     let follows = args.follow;
@@ -325,7 +326,7 @@ fn engine(profile: &Arc<Profile>, retries: bool) -> anyhow::Result<Engine> {
 /// What is kept of the talk with this server, unless another client of this person has it.
 fn journal(profile: &Profile, engine: &Engine) -> Result<(Journal, Left), String> {
     let stem = profile.data_folder.journal_stem(profile.founding());
-    match Journal::open(&stem, engine.line_key()) {
+    match Journal::open(&stem, engine.record_key()) {
         Ok(Some(opened)) => Ok(opened),
         Ok(None) => {
             Err("note: another client runs: messages typed here while offline are not stored"

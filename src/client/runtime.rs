@@ -45,7 +45,7 @@ impl Runtime {
     /// The client's life; the exit code says how it ended.
     pub fn run(mut self, inputs: &Receiver<Entry>) -> u8 {
         let code = self.turn(inputs);
-        if let Err(problem) = self.engine.keep_people() {
+        if let Err(problem) = self.engine.save_trust() {
             err!("error: {problem}");
         }
         code
@@ -85,7 +85,7 @@ impl Runtime {
     /// One thing, and all that follows from it.
     fn happens(&mut self, input: Input, waits: &mut Waits) -> Option<u8> {
         let now_ms = jiff::Timestamp::now().as_millisecond();
-        let tended = self.engine.tend(now_ms);
+        let tended = self.engine.maintain(now_ms);
         let next = match input {
             Input::Event(event) => outputs(self.engine.received(event, now_ms)),
             Input::Answer(event) => outputs(self.engine.answered(event, now_ms)),
@@ -131,13 +131,13 @@ impl Runtime {
             }
             Action::Keep(message) => self.write(|journal| journal.add(&message)),
             Action::Drop(id) => {
-                self.engine.drop_line(id);
+                self.engine.discard(id);
                 self.write(|journal| journal.done(id));
             }
             Action::Refused(id) => self.write(|journal| journal.refused(id)),
             Action::Retry(id) => self.write(|journal| journal.retry(id)),
             Action::Remember(positions) => {
-                self.engine.write_down(now_ms);
+                self.engine.store_progress(now_ms);
                 self.write(|journal| journal.keep(&positions));
             }
             Action::Ignore(ignore_list) => {
@@ -198,7 +198,7 @@ impl Runtime {
                 Input::Violation { message, violation }
             }
             e2e::Output::KeyChanged { name, text } => Input::KeyChanged { name, text },
-            e2e::Output::Told(text) => Input::Told(text),
+            e2e::Output::Reply(text) => Input::Told(text),
             e2e::Output::Trouble(text) => Input::Trouble(text),
         })
     }

@@ -1,4 +1,4 @@
-//! Channels whose PINs are known. Pure.
+//! The PIN channels whose keys this client has. Pure.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -7,7 +7,7 @@ use crate::crypto::pin_channel::PinChannel;
 
 pub struct Channels {
     keys: HashMap<ChannelName, PinChannel>,
-    /// Those that this person has asked to leave, and under which reference.
+    /// Channels that the user has asked to leave, with the reference of the request.
     leaving: BTreeMap<ChannelName, Option<String>>,
 }
 
@@ -28,29 +28,29 @@ impl Channels {
         self.keys.insert(name, key);
     }
 
-    /// Whether it was known.
+    /// Removes the channel and returns whether it was known.
     pub fn remove(&mut self, name: &ChannelName) -> bool {
         self.keys.remove(name).is_some()
     }
 
-    /// This person asks to leave it.
+    /// Records that the user has asked to leave this channel.
     pub fn leaves(&mut self, name: &ChannelName, reference: Option<&String>) {
         self.leaving.insert(name.clone(), reference.cloned());
     }
 
-    /// The server says that it is left. Whether this person has asked for that.
-    pub fn is_left(&mut self, name: &ChannelName, told: Option<&String>) -> bool {
-        let asked = self.leaving.get(name).is_some_and(|asked| asked.as_ref() == told);
+    /// Handles a confirmed part. Returns whether the user had asked for it.
+    pub fn confirm_left(&mut self, name: &ChannelName, reference: Option<&String>) -> bool {
+        let asked = self.leaving.get(name).is_some_and(|asked| asked.as_ref() == reference);
         asked && self.leaving.remove(name).is_some()
     }
 
-    /// The one that was to be left by this request.
+    /// Returns the channel that the request with this reference was to leave.
     pub fn left_by(&self, reference: Option<&String>) -> Option<ChannelName> {
         let mut leaving = self.leaving.iter();
         leaving.find(|(_, asked)| asked.as_ref() == reference).map(|(name, _)| name.clone())
     }
 
-    /// The connection is gone, and with it what was asked.
+    /// Forgets open requests when the connection is lost.
     pub fn lost(&mut self) {
         self.leaving.clear();
     }

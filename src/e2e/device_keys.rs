@@ -1,6 +1,6 @@
-//! The keys that this device uses on one server: a new certificate each week, and the private parts
-//! of old ones until nothing that was sealed for them can wait any more. One file for each, so that
-//! two clients of one person never write over each other's.
+//! The keys of this device on one server: a new certificate each week, and the private keys of old
+//! ones until no message sealed for them can still be waiting. Each has its own file, so that two
+//! clients of one user never overwrite each other's keys.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
@@ -13,9 +13,9 @@ use crate::chat::{Opaque, SecretText};
 use crate::crypto::at_rest;
 use crate::crypto::certificate::{Certificate, CertificateHash, OpeningKey, SigningKey};
 
-/// A certificate is followed by another after a week ...
+/// Age after which a certificate is replaced: one week.
 const RENEWED_AFTER_S: u64 = 7 * 86_400;
-/// ... and its private parts are deleted so long after it ends.
+/// Time from the end of a certificate to the deletion of its private keys: two weeks.
 const DELETED_AFTER_S: u64 = 14 * 86_400;
 
 #[derive(Serialize, Deserialize)]
@@ -26,7 +26,7 @@ struct StoredKey {
 }
 
 struct Own {
-    /// Under which it is stored.
+    /// File name.
     name: String,
     certificate: Certificate,
     signing: SigningKey,
@@ -34,14 +34,14 @@ struct Own {
 
 #[derive(Default)]
 pub struct DeviceKeys {
-    /// The newest last.
+    /// Oldest first.
     own: Vec<Own>,
     opening: Vec<(CertificateHash, OpeningKey)>,
 }
 
 impl DeviceKeys {
-    /// Takes up what another client of this person has made since. What another key has made, or
-    /// for another server, is of no use and stays unread.
+    /// Loads key files that another client of this user has added. Files of another key or another
+    /// server are of no use and are not opened.
     pub fn refresh(
         &mut self,
         storage: &dyn Storage,
@@ -58,7 +58,7 @@ impl DeviceKeys {
         Ok(())
     }
 
-    /// Whether a certificate was made here.
+    /// Returns whether this profile made the certificate.
     pub fn has(&self, certificate: &Certificate) -> bool {
         self.own.iter().any(|own| own.certificate.hash == certificate.hash)
     }
@@ -72,8 +72,8 @@ impl DeviceKeys {
         self.own.push(Own { name, certificate, signing });
     }
 
-    /// The certificate to use, made anew where the last one is a week old. It is stored for whoever
-    /// holds a key that may take over.
+    /// Returns the certificate to use and makes a new one when the last is a week old. It is also
+    /// sealed for the key that may take over.
     pub fn renew(
         &mut self,
         storage: &mut dyn Storage,
@@ -87,7 +87,7 @@ impl DeviceKeys {
             let age_s = now_s.abs_diff(own.certificate.made_at());
             own.certificate.fingerprint() == print && age_s < RENEWED_AFTER_S
         };
-        // One of a clock that was wrong may stand behind it.
+        // A certificate made while the clock was wrong may be the last one.
         if let Some(index) = self.own.iter().rposition(is_fresh) {
             let fresh = self.own.remove(index);
             self.own.push(fresh);
@@ -111,7 +111,7 @@ impl DeviceKeys {
         Ok(())
     }
 
-    /// Private parts that nobody needs any more go.
+    /// Deletes private keys that are no longer needed.
     pub fn expire(&mut self, storage: &mut dyn Storage, now_s: u64) -> Result<(), StorageError> {
         let over = |own: &Own| now_s > own.certificate.not_after() + DELETED_AFTER_S;
         for own in self.own.iter().filter(|own| over(own)) {
@@ -124,12 +124,12 @@ impl DeviceKeys {
         Ok(())
     }
 
-    /// What this device signs with.
+    /// The certificate and key for signing.
     pub fn signing(&self) -> Option<(&Certificate, &SigningKey)> {
         self.own.last().map(|own| (&own.certificate, &own.signing))
     }
 
-    /// What opens messages for this device.
+    /// The keys that open messages for this device.
     pub fn opening(&self) -> &[(CertificateHash, OpeningKey)] {
         &self.opening
     }

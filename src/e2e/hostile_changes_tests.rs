@@ -77,7 +77,7 @@ impl Story {
 
     /// Bob's client ends, and begins again with what is stored.
     fn bob_returns(&mut self) {
-        self.bob.engine.write_down(NOW_MS);
+        self.bob.engine.store_progress(NOW_MS);
         self.bob.restarts();
         self.bob.engine.resume(HashMap::new(), NOW_MS);
         let Story { server, bob, .. } = self;
@@ -274,8 +274,8 @@ fn a_retention_counts_from_when_a_message_was_signed() {
             // It leaves the disk, too.
             let before = story.bob.storage.content().search_log.len();
             let later_ms = until_ms.max(read_ms) + number * 60_000;
-            story.bob.engine.tend(later_ms);
-            story.bob.engine.write_down(later_ms);
+            story.bob.engine.maintain(later_ms);
+            story.bob.engine.store_progress(later_ms);
             let after = story.bob.storage.content().search_log.len();
             assert!(after < before || expected == 0, "{read_hours}: {before} {after}");
         }

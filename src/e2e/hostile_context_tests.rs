@@ -1,5 +1,5 @@
-//! A server, and readers that help it, that show a message as somebody else's, in another
-//! conversation or on another server; and clients that were restored from a snapshot.
+//! Hostile servers, with readers that help them, that present a message under another name, in
+//! another conversation or on another server; and clients restored from a snapshot.
 
 use super::keys::restarts;
 use super::*;
@@ -8,7 +8,7 @@ use crate::crypto::private::{Device, Parsed, seal_to};
 const ELSEWHERE: Fingerprint = Fingerprint([8; 32]);
 
 impl Story {
-    /// What is told is not shown. Gives what is told instead.
+    /// Delivers a message that must not be shown. Returns the violations.
     #[track_caller]
     fn hides(&mut self, message: Message) -> Vec<Violation> {
         let seen = self.tells(message);
@@ -19,14 +19,14 @@ impl Story {
         violations
     }
 
-    /// Bob's client does, with whom it knows or without; the PIN is entered again.
-    fn begins_anew(&mut self, forgets: bool) {
+    /// Bob's client restarts, with or without its trust store; the PIN is entered again.
+    fn restarts_client(&mut self, forgets: bool) {
         restarts(self, forgets);
         let (tea, key) = tag(7);
         self.bob.engine.channels.add(tea, key);
     }
 
-    /// The conversation as alice names it.
+    /// The conversation from alice's side.
     fn conversation(&self) -> Target {
         self.conversation.parse().unwrap()
     }
@@ -41,7 +41,7 @@ impl Story {
         Header { id, time_ms: NOW_MS as u64 + self.told, kind: Kind::Say, content, link }
     }
 
-    /// What a double of alice's client seals for bob, under her certificate or another one of hers.
+    /// Seals for bob on a double of alice's client, under her certificate or another of hers.
     fn sealed(&self, context: &Context, note: &Header, by: (&Certificate, &SigningKey)) -> Vec<u8> {
         let draft = Draft { context, note, text: "a word" };
         match self.conversation() {
@@ -54,8 +54,7 @@ impl Story {
         }
     }
 
-    /// What a reader makes of it: what alice has signed in one context, sealed for bob in another
-    /// one.
+    /// Seals again for bob, in another context, what a reader got from alice.
     fn sealed_again(&self, body: &[u8], contexts: [&Context; 2]) -> Vec<u8> {
         let (certificate, _) = self.alice.engine.devices.signing().unwrap();
         match self.conversation() {
@@ -69,7 +68,7 @@ impl Story {
         }
     }
 
-    /// The server tells it under alice's name.
+    /// The message under alice's name, as the server delivers it.
     fn message(&self, id: MsgId, body: &[u8]) -> Message {
         let (to, body) = (self.conversation(), Body::Sealed(Opaque::new(body).unwrap()));
         Message { to, id, body, ..self.server.lines[0].clone() }
@@ -77,12 +76,12 @@ impl Story {
 }
 
 #[test]
-fn a_message_is_never_shown_as_somebodys_whom_the_server_gives_its_senders_key() {
+fn a_message_is_never_shown_under_a_name_that_was_given_the_senders_key() {
     let (alice, carol): (UserName, UserName) = ("alice".parse().unwrap(), "carol".parse().unwrap());
     in_both(|story| {
-        // Bob knows alice, or meets carol before he meets anybody.
+        // Bob either knows alice, or meets carol first.
         let first = story.chance.random_bool(0.5);
-        story.begins_anew(true);
+        story.restarts_client(true);
         if !first {
             assert_eq!(story.honest().texts, ["hi"]);
         }
@@ -90,7 +89,7 @@ fn a_message_is_never_shown_as_somebodys_whom_the_server_gives_its_senders_key()
         let keys = story.server.keys[&alice].clone();
         story.server.keys.insert(carol.clone(), keys);
         let violations = story.hides(Message { from: carol.clone(), ..line });
-        // The key is alice's; or, at the first meeting, her name is in what she has signed.
+        // Either the key is known as alice's, or the name in the signed context is hers.
         assert_eq!(violations, [if first { Violation::Closed } else { Violation::Unconfirmed }]);
         story.server.keys.remove(&carol);
     });
@@ -148,11 +147,11 @@ fn a_message_is_never_shown_in_another_conversation() {
 }
 
 #[test]
-fn what_was_said_to_another_in_private_is_not_shown_as_said_to_oneself() {
+fn a_private_message_to_another_user_is_never_shown_as_ones_own() {
     let mut story = Story::new("@bob");
     let mallory: UserName = "mallory".parse().unwrap();
     for _ in 0..TRIES {
-        // The server has given alice bob's key as mallory's.
+        // The server has listed bob's key as mallory's to alice.
         let context = Context::new(&SERVER, &story.alice.name, &Target::User(mallory.clone()));
         let note = story.note(ContentType::TEXT);
         let body = story.sealed(&context, &note, story.alice.engine.devices.signing().unwrap());
@@ -174,25 +173,25 @@ fn a_certificate_of_another_server_is_of_no_use() {
         let note = story.note(ContentType::TEXT);
         let body = story.sealed(&story.context(), &note, (&other, &signing));
         assert_eq!(story.never_shown(story.message(note.id, &body)), Violation::Forged);
-        // Nor is anything sealed for it, whether bob knows her or not.
+        // Bob seals nothing for it, known or not.
         let honest = story.server.keys[&story.alice.name].clone();
         let told = device_key(&own, Some(Opaque::new(other.bytes()).unwrap()));
         story.server.keys.insert(story.alice.name.clone(), vec![told]);
         let forgets = story.chance.random_bool(0.5);
-        story.begins_anew(forgets);
+        story.restarts_client(forgets);
         let before = story.server.lines.len();
         story.bob.says(&mut story.server, "@alice", "a secret");
         let sealed = story.server.lines.last().unwrap().body.sealed().unwrap().clone();
         story.server.lines.truncate(before);
         assert!(!Parsed::parse(sealed.bytes()).is_ok_and(|parsed| parsed.is_for(&other.hash)));
         story.server.keys.insert(story.alice.name.clone(), honest);
-        story.begins_anew(true);
+        story.restarts_client(true);
         assert_eq!(story.honest().texts, ["hi"]);
     });
 }
 
 #[test]
-fn a_message_of_an_unknown_type_is_no_text_and_is_not_missed() {
+fn a_message_of_an_unknown_type_is_counted_and_not_shown() {
     in_both(|story| {
         let content = ContentType(story.chance.random_range(1..=u8::MAX));
         let note = story.note(content);
@@ -205,7 +204,7 @@ fn a_message_of_an_unknown_type_is_no_text_and_is_not_missed() {
 }
 
 #[test]
-fn a_client_that_is_restored_from_a_snapshot_uses_no_key_twice() {
+fn a_client_restored_from_a_snapshot_uses_no_key_twice() {
     // Certificate, head and 58 bytes; or header and two devices.
     for (conversation, head, text) in
         [("#tea", 542..582, 598 + 58), ("@bob", 542..641, 641 + 2 * 496)]
@@ -226,7 +225,7 @@ fn a_client_that_is_restored_from_a_snapshot_uses_no_key_twice() {
         let mut seen = Vec::new();
         says("the same words, then five", false);
         for words in ["five", "nine", "five"].into_iter().cycle().take(TRIES) {
-            // The same count, id and time, and the same words at its beginning.
+            // The same count, id and time, and the same beginning of the text.
             let body = says(&format!("the same words, then {words}"), true);
             assert_eq!(body[head.clone()].len(), head.len());
             seen.push((body[head.clone()].to_vec(), body[text..text + 16].to_vec()));
@@ -234,11 +233,11 @@ fn a_client_that_is_restored_from_a_snapshot_uses_no_key_twice() {
         assert!(seen.iter().all(|(head, _)| *head == seen[0].0), "the count is used again");
         seen.sort();
         seen.dedup();
-        assert_eq!(seen.len(), TRIES, "no two are under one key");
+        assert_eq!(seen.len(), TRIES, "no key is used for two messages");
     }
 }
 
-/// What goes out for this message of a person, which is not stored.
+/// The sealed body that a client sends for a message that is not stored.
 fn sends(person: &mut Person, server: &mut Server, to: &Target) -> Option<Vec<u8>> {
     let (to, id, text) = (to.clone(), MsgId([7; 16]), "hi".to_owned());
     let say = Command::Say(NewMessage::text(to, id, &text));
@@ -260,7 +259,7 @@ fn sends(person: &mut Person, server: &mut Server, to: &Target) -> Option<Vec<u8
 }
 
 #[test]
-fn under_another_name_a_message_is_sealed_again_and_only_once_its_user_agrees() {
+fn under_another_name_a_message_is_sealed_again_after_a_confirmation() {
     for conversation in ["#tea", "@bob"] {
         let mut story = Story::new(conversation);
         let to = story.conversation();
@@ -268,7 +267,7 @@ fn under_another_name_a_message_is_sealed_again_and_only_once_its_user_agrees() 
         let before = sends(alice, server, &to).unwrap();
         alice.enters(server);
         assert_eq!(sends(alice, server, &to).unwrap(), before, "the same bytes each time");
-        // The operator has renamed her, or the server says so.
+        // The operator has renamed her, or the server claims so.
         alice.name = "alicia".parse().unwrap();
         alice.enters(server);
         assert_eq!(sends(alice, server, &to), None);

@@ -1,18 +1,17 @@
-//! What is learned of people costs few writes whoever is met, and what somebody has decided is on
-//! the disk before it is told as done: also where a server invents people, or this client is cut
-//! off.
+//! Cost and durability of trust: pinning causes few writes, even where a server invents users; and
+//! a decision of the user is on the disk before it is reported, even where the client is killed.
 
 use super::*;
 use crate::chat::LogId;
 use crate::e2e::trust_file::LEARNED_MS;
 use crate::limits::MET_KEYS_MAX;
 
-/// How often the trust file was written.
+/// Count of writes to the trust file.
 fn writes(person: &Person) -> usize {
     person.storage.content().writes
 }
 
-/// What the trust file says of people, by name.
+/// Pinned keys per name in the trust file.
 fn kept(person: &Person) -> HashMap<UserName, usize> {
     let mut storage = person.storage.clone();
     let file = TrustFile::open(&mut storage, &*person.account).unwrap();
@@ -38,15 +37,15 @@ fn entered(people: Vec<UserName>) -> Event {
     }
 }
 
-/// A key of their own for each: this one with other bytes in its modulus.
+/// Another key: the same with other bytes in its modulus.
 fn anothers(key: &DeviceKey, name: &UserName) -> DeviceKey {
     let mut der = key.key.bytes().to_vec();
     der[100..108].copy_from_slice(&crate::crypto::sha256(&[name.as_str().as_bytes()])[..8]);
     DeviceKey { key: Opaque::new(&der).unwrap(), ..key.clone() }
 }
 
-/// Bob enters a channel, and of its people one more is told of after each so many milliseconds.
-/// Gives what he is told.
+/// Bob enters a channel whose members are listed one by one, with a pause in milliseconds before
+/// each. Returns what he is shown.
 fn enters(
     story: &mut Story,
     people: Vec<UserName>,
@@ -60,10 +59,10 @@ fn enters(
     let mut told = Vec::new();
     loop {
         let Some(one) = next.pop_front() else {
-            // Many are asked about at once, and not all at once.
+            // Requests are batched, with pauses.
             let Some(rest_ms) = story.bob.engine.key_requests.rests_ms(*now_ms) else { break };
             *now_ms += rest_ms as i64;
-            next.extend(story.bob.engine.tend(*now_ms));
+            next.extend(story.bob.engine.maintain(*now_ms));
             continue;
         };
         match one {
@@ -72,7 +71,7 @@ fn enters(
                     let (keys, reference) = (vec![anothers(&key, &name)], reference.clone());
                     let event = Event::Keys { name, keys, more: false, reference };
                     *now_ms += answer_ms;
-                    next.extend(story.bob.engine.tend(*now_ms));
+                    next.extend(story.bob.engine.maintain(*now_ms));
                     next.extend(story.bob.engine.received(event, *now_ms));
                     let bound = (*now_ms - begun_ms) as u64 / LEARNED_MS + 1;
                     let count = (writes(&story.bob) - before) as u64;
@@ -86,7 +85,7 @@ fn enters(
     told
 }
 
-/// As after a crash: with what is on the disk.
+/// Simulates a crash: restarts from the disk.
 fn crashes(story: &mut Story) {
     story.bob.restarts();
     let Story { server, bob, .. } = story;
@@ -97,23 +96,23 @@ fn crashes(story: &mut Story) {
 fn a_big_channel_costs_a_write_each_second() {
     let mut story = Story::new("#tea");
     let mut now_ms = NOW_MS;
-    story.bob.engine.tend(now_ms + LEARNED_MS as i64);
+    story.bob.engine.maintain(now_ms + LEARNED_MS as i64);
     let people = names("guest", 2_000);
     assert!(enters(&mut story, people.clone(), 2, &mut now_ms).is_empty());
     let rests_ms = story.bob.engine.rests_ms(now_ms);
     assert!(rests_ms <= LEARNED_MS, "{rests_ms}");
     let before = writes(&story.bob);
-    story.bob.engine.tend(now_ms + rests_ms as i64);
+    story.bob.engine.maintain(now_ms + rests_ms as i64);
     assert_eq!(writes(&story.bob) - before, 1);
     let kept = kept(&story.bob);
     assert!(people.iter().all(|name| kept.get(name) == Some(&1)));
-    story.bob.engine.tend(now_ms + 10 * LEARNED_MS as i64);
-    story.bob.engine.keep_people().unwrap();
+    story.bob.engine.maintain(now_ms + 10 * LEARNED_MS as i64);
+    story.bob.engine.save_trust().unwrap();
     assert_eq!(writes(&story.bob) - before, 1, "there is nothing else to write");
 }
 
 #[test]
-fn what_somebody_has_decided_outlives_a_crash_and_so_does_a_key_that_was_sealed_for() {
+fn decisions_and_pins_of_recipients_survive_a_crash() {
     let mut story = Story::new("#tea");
     let (alice, bob) = (story.alice.name.clone(), story.bob.name.clone());
     let [carol, dave, erin]: [UserName; 3] =
@@ -121,7 +120,7 @@ fn what_somebody_has_decided_outlives_a_crash_and_so_does_a_key_that_was_sealed_
     for (name, key) in [(&carol, 3), (&dave, 4), (&erin, 5)] {
         story.server.keys.insert(name.clone(), vec![device_key(&spare(key), None)]);
     }
-    story.bob.engine.keep_people().unwrap();
+    story.bob.engine.save_trust().unwrap();
     // Alice has a new key.
     let new = device_key(&spare(2), None);
     story.server.keys.get_mut(&alice).unwrap().push(new);
@@ -134,12 +133,12 @@ fn what_somebody_has_decided_outlives_a_crash_and_so_does_a_key_that_was_sealed_
     let before = kept(&story.bob);
     looks(&mut story, &alice, true);
     assert_eq!((before[&alice], kept(&story.bob)[&alice]), (1, 2));
-    // Whoever is met now is written soon; what depends on it is not told, nor goes out, before.
+    // A new pin is written soon, and always before something that depends on it.
     looks(&mut story, &erin, false);
     looks(&mut story, &carol, false);
     assert!(!kept(&story.bob).contains_key(&carol));
     looks(&mut story, &carol, true);
-    assert_eq!(kept(&story.bob)[&carol], 1, "confirmed as she was met");
+    assert_eq!(kept(&story.bob)[&carol], 1, "confirmed after she was pinned");
     let before = writes(&story.bob);
     assert_eq!(story.bob.says(&mut story.server, "@dave", "a secret").texts, ["a secret"]);
     assert_eq!((writes(&story.bob) - before, kept(&story.bob)[&dave]), (1, 1));
@@ -150,14 +149,14 @@ fn what_somebody_has_decided_outlives_a_crash_and_so_does_a_key_that_was_sealed_
         assert!(kept(&story.bob).contains_key(name), "{name}");
     }
     assert!(kept(&story.bob).contains_key(&bob));
-    // A server that has another key for one of them is found out.
+    // A server with another key for one of them is detected.
     story.server.keys.insert(dave, vec![device_key(&spare(3), None)]);
     let seen = story.bob.says(&mut story.server, "@dave", "a secret");
     assert_eq!((seen.refused, seen.texts.len()), (1, 0));
 }
 
 #[test]
-fn nothing_is_sealed_for_a_key_that_cannot_be_kept() {
+fn nothing_is_sealed_for_a_key_that_cannot_be_stored() {
     let mut story = Story::new("#tea");
     story.bob.storage.content().full = true;
     let seen = story.bob.says(&mut story.server, "@mallory", "a secret");
@@ -167,7 +166,7 @@ fn nothing_is_sealed_for_a_key_that_cannot_be_kept() {
 }
 
 #[test]
-fn whoever_is_known_stays_known_whatever_people_a_server_invents() {
+fn invented_users_push_out_no_pinned_user() {
     let mut story = Story::new("@bob");
     let (alice, mallory) = (story.alice.name.clone(), story.mallory.name.clone());
     let mut now_ms = NOW_MS;
@@ -175,12 +174,12 @@ fn whoever_is_known_stays_known_whatever_people_a_server_invents() {
         .iter()
         .flat_map(|who| enters(&mut story, names(who, 50_000), 0, &mut now_ms))
         .collect();
-    assert_eq!((told.len(), told[0].contains("no more are met")), (1, true), "{told:?}");
-    story.bob.engine.keep_people().unwrap();
+    assert_eq!((told.len(), told[0].contains("no more are pinned")), (1, true), "{told:?}");
+    story.bob.engine.save_trust().unwrap();
     let count = kept(&story.bob).len();
     assert!(count <= MET_KEYS_MAX, "{count}");
     crashes(&mut story);
-    // Of a newcomer no line is shown before bob wants to know them.
+    // No message of a new user is shown before bob names them.
     story.conversation = tag(7).0.as_str().to_owned();
     let mut line = {
         let Story { server, mallory, conversation, .. } = &mut story;
@@ -197,7 +196,7 @@ fn whoever_is_known_stays_known_whatever_people_a_server_invents() {
     let line = Message { seq: Seq(2), ..story.server.lines.last().unwrap().clone() };
     let seen = story.bob.is_told(&mut story.server, Event::Message(line));
     assert_eq!(seen.texts, ["I am mallory"]);
-    // Alice is not met a second time.
+    // Alice is not pinned a second time.
     story.server.keys.insert(alice, vec![device_key(&spare(5), None)]);
     crashes(&mut story);
     let seen = story.bob.says(&mut story.server, "@alice", "a secret");

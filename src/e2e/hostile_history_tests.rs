@@ -1,9 +1,9 @@
-//! A server that answers `/history` with less than there is, or with something else.
+//! Hostile servers that answer `/history` with missing or other messages.
 
 use super::*;
 use crate::chat::Confidentiality;
 
-/// The answer of an honest server: what changes lines is not told, and each line is as it is now.
+/// The answer of an honest server: without changes, each message in its current state.
 fn answer(lines: &[Message], reference: &str) -> Vec<Message> {
     let says = |line: &&Message| !line.kind.is_change();
     let now = |line: &Message| {
@@ -20,7 +20,7 @@ fn answer(lines: &[Message], reference: &str) -> Vec<Message> {
 }
 
 impl Story {
-    /// Some lines of alice's, two of which she changes.
+    /// Some messages of alice, two of which she changes.
     fn talk(&mut self) -> Vec<Message> {
         let (first, conversation) = (self.server.lines.len(), self.conversation.clone());
         for number in 0..6 {
@@ -55,13 +55,13 @@ impl Story {
 }
 
 #[test]
-fn a_line_that_is_left_out_of_an_answer_is_missed() {
+fn a_message_missing_from_an_answer_is_detected() {
     in_both(|story| {
         let talk = story.talk();
         let mut lines = answer(&talk, "history");
         let honest = story.is_answered(lines.clone());
         assert_eq!((honest.texts.len(), honest.violations), (6, vec![]));
-        // Neither the first nor the last, nor one that was changed: those may be any.
+        // Neither the first, nor the last, nor a changed one: those cannot be detected.
         let index = [2, 4][story.chance.random_range(0..2)];
         lines.remove(index);
         let seen = story.is_answered(lines);
@@ -70,13 +70,13 @@ fn a_line_that_is_left_out_of_an_answer_is_missed() {
 }
 
 #[test]
-fn lines_of_an_answer_that_are_swapped_or_told_twice_show() {
+fn swapped_and_repeated_messages_of_an_answer_are_detected() {
     in_both(|story| {
         let lines = answer(&story.talk(), "history");
         let [one, two] = [2, 4].map(|index| lines[index].clone());
         let mut swapped = lines.clone();
         (swapped[2], swapped[4]) = (two.clone(), one.clone());
-        // Under their own seqs, or under each other's.
+        // Under their own seqs, or each other's.
         if story.chance.random_bool(0.5) {
             (swapped[2].seq, swapped[4].seq) = (one.seq, two.seq);
         }
@@ -91,14 +91,14 @@ fn lines_of_an_answer_that_are_swapped_or_told_twice_show() {
 }
 
 #[test]
-fn nobody_changes_anothers_line() {
+fn nobody_changes_another_users_message() {
     let mut story = Story::new("#tea");
     let conversation = story.conversation.clone();
     for _ in 0..TRIES {
         let line = story.lines(1).remove(0);
         assert_eq!(story.tells(line.clone()).texts, ["hi"]);
         let told = Seq(story.told);
-        // Mallory's client is a double: it signs a change of alice's line, and the server helps.
+        // Mallory's client signs a change of alice's message, and the server helps.
         let of = line.seq;
         let kind = [Kind::Edit { of }, Kind::Delete { of }][story.chance.random_range(0..2)];
         let text = if kind.is_edit() { "forged" } else { "" };
@@ -113,11 +113,11 @@ fn nobody_changes_anothers_line() {
 }
 
 #[test]
-fn what_was_not_found_good_names_no_line() {
+fn a_rejected_message_is_no_target_of_a_change() {
     in_both(|story| {
         let conversation = story.conversation.clone();
         let (one, two) = (story.lines(1).remove(0), story.lines(1).remove(0));
-        // Under the seat of the first the server tells rubbish that has the second one's id.
+        // The server sends rubbish with the seq of the first and the id of the second.
         let mut rubbish = Message { id: two.id, ..one.clone() };
         rubbish.body = Body::Sealed(Opaque::new(&[1; 700]).unwrap());
         story.never_shown(rubbish);
@@ -134,11 +134,10 @@ fn what_was_not_found_good_names_no_line() {
 }
 
 #[test]
-fn the_last_line_of_an_answer_that_is_left_out_is_missed() {
+fn a_missing_last_message_of_an_answer_is_detected() {
     in_both(|story| {
         let lines = story.lines(4);
-        // What is here begins with the line after them, which may be of another run of alice's
-        // client.
+        // The local messages begin after these, perhaps with another session of alice's client.
         if story.chance.random_bool(0.5) {
             story.alice.engine.outgoing.forgets_counts();
         }
@@ -163,12 +162,12 @@ fn the_last_line_of_an_answer_that_is_left_out_is_missed() {
 }
 
 #[test]
-fn a_change_that_is_told_again_and_that_nobody_has_signed_is_the_servers_word() {
+fn a_replayed_unsigned_change_has_no_effect() {
     in_both(|story| {
         let line = story.lines(1).remove(0);
         story.tells(line.clone());
         let seq = Seq(story.told);
-        // Said to be deleted, with the words that its sender has signed: those count.
+        // The server claims a deletion of a signed message; the signature counts.
         let told = Message { seq, replay: true, deleted: true, ..line.clone() };
         let happened = story.bob.engine.received(Event::Message(told), NOW_MS);
         let shown = happened.iter().find_map(|one| match one {

@@ -1,10 +1,10 @@
-//! A server that puts keys of its own among those that people compare, or beside one's own.
+//! Hostile servers that add keys to those that users compare, or to the own ones.
 
 use super::*;
 use crate::crypto::private::Parsed;
 use crate::e2e::trust::Recipient;
 
-/// Mallory's key under another name, and the certificate's hash.
+/// Mallory's key under another name, and the hash of its certificate.
 fn false_key(story: &Story) -> (DeviceKey, [u8; 32]) {
     let own = story.mallory.account.own();
     let (signing, opening) = (SigningKey::generate(), OpeningKey::generate());
@@ -13,9 +13,9 @@ fn false_key(story: &Story) -> (DeviceKey, [u8; 32]) {
     (device_key(&own, Some(Opaque::new(certificate.bytes()).unwrap())), hash)
 }
 
-/// Bob's client begins anew, with what is in its data folder or with nothing.
+/// Bob's client restarts, with its data folder or with an empty one.
 pub fn restarts(story: &mut Story, forgets: bool) -> Seen {
-    story.bob.engine.keep_people().unwrap();
+    story.bob.engine.save_trust().unwrap();
     if forgets {
         story.bob.storage.content().trust = None;
     }
@@ -31,7 +31,7 @@ pub fn restarts(story: &mut Story, forgets: bool) -> Seen {
 }
 
 #[test]
-fn a_key_beside_ones_own_is_shown_from_the_first_sight_on_and_nothing_is_sealed_for_it() {
+fn a_key_added_to_ones_own_is_reported_and_nothing_is_sealed_for_it() {
     let mut story = Story::new("@bob");
     let honest = story.server.keys.clone();
     let print = story.mallory.account.own().public().fingerprint().0;
@@ -40,14 +40,14 @@ fn a_key_beside_ones_own_is_shown_from_the_first_sight_on_and_nothing_is_sealed_
         let own = story.server.keys.get_mut(&story.bob.name).unwrap();
         let at = story.chance.random_range(0..=1);
         own.insert(at, key.clone());
-        // The server tells the same to both, so that they would compare the same number.
+        // The server lists the same for both sides, so that their numbers would match.
         assert_eq!(restarts(&mut story, true).changed, 1, "it is shown");
         let seen = story.bob.says(&mut story.server, "@alice", "a secret");
         assert_eq!((seen.refused, seen.texts.len()), (0, 1), "{:?}", seen.violations);
         let sealed = story.server.lines.last().unwrap().body.sealed().unwrap().clone();
         let parsed = Parsed::parse(sealed.bytes()).unwrap();
         assert!(!parsed.is_for(&hash) && !parsed.is_for(&print));
-        // It may also be told of alone.
+        // The key may also be listed alone.
         story.server.keys.insert(story.bob.name.clone(), vec![key]);
         assert_eq!(restarts(&mut story, true).changed, 1);
         story.server.keys = honest.clone();
@@ -56,13 +56,13 @@ fn a_key_beside_ones_own_is_shown_from_the_first_sight_on_and_nothing_is_sealed_
 }
 
 #[test]
-fn anothers_keys_are_not_ones_own_because_the_server_gives_one_their_name() {
+fn a_name_given_by_the_server_makes_no_key_ones_own() {
     let mut story = Story::new("@bob");
     let (bob, alice) = (story.bob.name.clone(), story.alice.name.clone());
     let hers = story.alice.engine.devices.signing().unwrap().0.hash;
     let honest = story.server.keys.clone();
     for round in 0..TRIES {
-        // Both of them, as if they were two devices of one person.
+        // Both, as if they were two devices of one user.
         let both = [&honest[&alice][..], &honest[&bob]].concat();
         story.server.keys.insert(alice.clone(), both);
         story.bob.name = alice.clone();
@@ -85,7 +85,7 @@ fn anothers_keys_are_not_ones_own_because_the_server_gives_one_their_name() {
 }
 
 #[test]
-fn a_key_that_is_slipped_in_while_people_compare_is_not_confirmed() {
+fn a_key_added_during_a_comparison_is_not_confirmed() {
     let mut story = Story::new("@bob");
     let alice: UserName = "alice".parse().unwrap();
     let honest = story.server.keys[&alice].clone();
@@ -93,7 +93,7 @@ fn a_key_that_is_slipped_in_while_people_compare_is_not_confirmed() {
     for _ in 0..TRIES {
         let (key, _) = false_key(&story);
         let replaces = story.chance.random_bool(0.5);
-        // She has a new key, truly, and bob looks at it.
+        // She does have a new key, and bob looks at it.
         let mut keys = [honest.clone(), vec![new.clone()]].concat();
         story.server.keys.insert(alice.clone(), keys.clone());
         restarts(&mut story, false);
@@ -115,7 +115,7 @@ fn a_key_that_is_slipped_in_while_people_compare_is_not_confirmed() {
 }
 
 #[test]
-fn where_no_keys_come_it_is_said_that_there_is_no_number() {
+fn missing_keys_are_reported_after_a_while() {
     let told = |next: &[Output]| {
         let tells = |one: &&Output| matches!(one, Output::Trouble(text) if text.contains("no number can be shown"));
         next.iter().filter(tells).count()
@@ -125,25 +125,25 @@ fn where_no_keys_come_it_is_said_that_there_is_no_number() {
         let carol: UserName = format!("carol{round}").parse().unwrap();
         let at_ms = NOW_MS + round * 60_000;
         let next = bob.engine.look_up(&carol, round % 2 == 0, at_ms);
-        assert!(matches!(&next[0], Output::Told(text) if text.contains("asking")));
-        // Whatever else the server says meanwhile comes as its own words.
+        assert!(matches!(&next[0], Output::Reply(text) if text.contains("asking")));
+        // Other texts of the server in between are shown as the server's.
         let text = "compare this with carol: 12345".to_owned();
         let said = bob.engine.received(Event::Notice { text, reference: None }, at_ms);
         assert!(matches!(&said[..], [Output::Event(Event::Notice { .. })]));
-        assert!(bob.engine.rests_ms(at_ms) <= 10_000, "it is thought of in time");
-        assert_eq!(told(&bob.engine.tend(at_ms + 9_999)), 0);
-        assert_eq!(told(&bob.engine.tend(at_ms + 10_000)), 1);
-        assert_eq!(told(&bob.engine.tend(at_ms + 20_000)), 0, "once");
-        // Keys that come after that are no answer any more.
+        assert!(bob.engine.rests_ms(at_ms) <= 10_000, "the timer was set");
+        assert_eq!(told(&bob.engine.maintain(at_ms + 9_999)), 0);
+        assert_eq!(told(&bob.engine.maintain(at_ms + 10_000)), 1);
+        assert_eq!(told(&bob.engine.maintain(at_ms + 20_000)), 0, "once");
+        // Keys that arrive later are no longer an answer.
         let event = Event::Keys { name: carol, keys: Vec::new(), more: false, reference: None };
         let late = bob.engine.received(event, at_ms + 20_000);
-        assert!(!late.iter().any(|one| matches!(one, Output::Told(_))));
+        assert!(!late.iter().any(|one| matches!(one, Output::Reply(_))));
     }
 }
 
 const DAY_MS: i64 = 86_400_000;
 
-/// Certificates that a client publishes now.
+/// The certificates that a client publishes.
 fn published(next: &[Output]) -> Vec<Opaque> {
     let certify = |one: &Output| match one {
         Output::Send(Command::Certify { certificate }) => Some(certificate.clone()),
@@ -153,38 +153,39 @@ fn published(next: &[Output]) -> Vec<Opaque> {
 }
 
 #[test]
-fn a_connection_that_never_ends_keeps_no_key_alive() {
+fn device_keys_are_renewed_on_an_endless_connection() {
     let mut story = Story::new("@bob");
     let storage = story.bob.storage.clone();
     let files = || storage.content().device_keys.len();
     let first = story.bob.engine.devices.signing().unwrap().0.clone();
     let begun_ms = first.made_at() as i64 * 1000;
     let mut certificates = vec![Opaque::new(first.bytes()).unwrap()];
-    // The server says nothing at all.
+    // The server sends nothing.
     for hour in 1..=43 * 24 {
         let now_ms = begun_ms + hour * DAY_MS / 24;
         assert_eq!(story.bob.engine.rests_ms(now_ms), 0, "an hour has passed");
-        let next = story.bob.engine.tend(now_ms);
+        let next = story.bob.engine.maintain(now_ms);
         let asks = |one: &Output| matches!(one, Output::Send(Command::Keys { names, .. }) if names.len() == 1);
         assert!(next.iter().any(asks), "of one's own other devices");
         certificates.extend(published(&next));
         certificates.dedup();
-        assert!(story.bob.engine.tend(now_ms + 1).is_empty());
+        assert!(story.bob.engine.maintain(now_ms + 1).is_empty());
         assert!(story.bob.engine.rests_ms(now_ms + 1) > 0);
-        // 28 days, and two weeks.
+        // 28 days of validity and two weeks.
         let holds = story.bob.engine.devices.has(&first);
         assert_eq!(holds, now_ms <= begun_ms + 42 * DAY_MS, "after {hour} hours");
     }
-    assert_eq!(certificates.len(), 7, "one each week");
+    assert_eq!(certificates.len(), 7, "one a week");
     assert_eq!((files(), story.bob.engine.devices.opening().len()), (6, 6));
-    // Nor does it need a server: what is over goes, and nothing is made that nobody is told of.
+    // Nor does it need a server: expired keys are deleted, and new ones are made only for
+    // publication.
     story.bob.engine.lost();
-    let next = story.bob.engine.tend(begun_ms + 400 * DAY_MS);
+    let next = story.bob.engine.maintain(begun_ms + 400 * DAY_MS);
     assert!(next.is_empty() && files() == 0, "{next:?}");
 }
 
 #[test]
-fn nothing_is_sealed_for_ones_own_other_device_that_a_server_has_not_told_of_for_weeks() {
+fn nothing_is_sealed_for_an_own_device_whose_certificate_has_expired() {
     let mut story = Story::new("@bob");
     let (other, name) = (Identity::generate(), story.bob.name.clone());
     let (signing, opening) = (SigningKey::generate(), OpeningKey::generate());
@@ -203,10 +204,10 @@ fn nothing_is_sealed_for_ones_own_other_device_that_a_server_has_not_told_of_for
 }
 
 #[test]
-fn keys_that_a_server_had_no_time_for_are_asked_for_again_and_nobody_is_bothered() {
+fn refused_key_requests_are_retried_silently() {
     let mut story = Story::new("@bob");
     let (alice, mut now_ms) = ("alice".parse().unwrap(), NOW_MS);
-    story.bob.engine.keep_people().unwrap();
+    story.bob.engine.save_trust().unwrap();
     story.bob.engine.trust.stale(&alice);
     let (id, text) = (MsgId([9; 16]), "hi".to_owned());
     let to = Target::User(alice.clone());
@@ -219,11 +220,16 @@ fn keys_that_a_server_had_no_time_for_are_asked_for_again_and_nobody_is_bothered
         assert!(names.len() == 1 && names[0] == alice, "{names:?}");
         let retry_ms = story.chance.random_range(500..2_000);
         let refused = Refusal::Rate { retry_ms }.event(None, reference.clone());
-        assert!(story.bob.engine.received(refused, now_ms).is_empty(), "nobody hears of it");
+        assert!(story.bob.engine.received(refused, now_ms).is_empty(), "there is no notice");
         assert_eq!(story.bob.engine.rests_ms(now_ms), retry_ms);
-        assert!(story.bob.engine.tend(now_ms + retry_ms as i64 - 1).is_empty());
+        assert!(story.bob.engine.maintain(now_ms + retry_ms as i64 - 1).is_empty());
         now_ms += retry_ms as i64;
-        next = story.bob.engine.tend(now_ms);
+        next = story.bob.engine.maintain(now_ms);
     }
-    assert_eq!(story.bob.follows(&mut story.server, next).texts, ["hi"], "the line goes at last");
+    assert_eq!(
+        story.bob.follows(&mut story.server, next).texts,
+        ["hi"],
+        "the message is sent at \
+     last"
+    );
 }

@@ -1,4 +1,4 @@
-//! A server that begins anew, truly or not, and lines under keys whose time is over.
+//! Servers whose log was replaced, in truth or by claim, and messages under expired keys.
 
 use super::*;
 use crate::chat::{ConversationInfo, LogId, Retention};
@@ -6,7 +6,7 @@ use crate::chat::{ConversationInfo, LogId, Retention};
 const DAY_MS: i64 = 86_400_000;
 
 impl Story {
-    /// Bob is told which log there is, and its newest line.
+    /// The server states its log and newest seq to bob. Returns the notices.
     fn begins(&mut self, log: u64, last: u64, retention: Retention) -> Vec<String> {
         let (to, log, last) = (self.seen_as(), LogId(log), Seq(last));
         let conversation = ConversationInfo { to, log, last, read: Seq(0), retention };
@@ -15,20 +15,21 @@ impl Story {
             .engine
             .received(Event::Conversations { conversations: vec![conversation] }, NOW_MS);
         let trouble = |next| match next {
-            Output::Trouble(text) | Output::Told(text) => Some(text),
+            Output::Trouble(text) | Output::Reply(text) => Some(text),
             _ => None,
         };
         next.into_iter().filter_map(trouble).collect()
     }
 
-    /// Another log begins, whose lines are counted from one.
+    /// Another log begins, with seqs from one.
     fn restores(&mut self, log: u64) {
         let told = self.begins(log, 0, Retention::Forever);
         assert!(told.len() == 1 && told[0].contains("as after a restore"), "{told:?}");
         self.told = 0;
     }
 
-    /// The lines that bob is shown of what is told, each with whether it is an old one.
+    /// Returns the messages that bob is shown, each with whether it is an old one, and the
+    /// violations.
     fn shown(&mut self, mut line: Message, now_ms: i64) -> (Vec<Message>, Vec<Violation>) {
         self.told += 1;
         line.seq = Seq(self.told);
@@ -46,7 +47,7 @@ impl Story {
 }
 
 #[test]
-fn old_lines_are_never_new_words_whatever_log_the_server_claims() {
+fn old_messages_are_never_new_in_any_log() {
     in_both(|story| {
         story.begins(1, story.told, Retention::Forever);
         let lines = story.lines(3);
@@ -56,10 +57,10 @@ fn old_lines_are_never_new_words_whatever_log_the_server_claims() {
         let log = story.chance.random_range(2..u64::MAX);
         story.restores(log);
         let mut old = lines[story.chance.random_range(0..3)].clone();
-        // As new ones they are not shown, whatever the server says of their time.
+        // As new messages they are not shown, whatever time the server states.
         old.time_ms += 60_000;
         assert_eq!(story.never_shown(old.clone()), Violation::Again);
-        // Told again they are what they are: once, and under their own time.
+        // A replay shows them once, under their own time.
         old.replay = true;
         let (shown, violations) = story.shown(old.clone(), NOW_MS);
         assert_eq!((shown.len(), violations), (1, vec![]));
@@ -67,20 +68,20 @@ fn old_lines_are_never_new_words_whatever_log_the_server_claims() {
         assert_eq!(story.never_shown(old), Violation::Again);
         let kept = serde_json::to_string(&story.bob.engine.sequences).unwrap();
         story.bob.engine.sequences = serde_json::from_str(&kept).unwrap();
-        assert_eq!(story.honest().violations, [], "and those who talk go on");
+        assert_eq!(story.honest().violations, [], "and the conversation continues");
         story.begins(1, 0, Retention::Forever);
         story.told = 0;
     });
 }
 
 #[test]
-fn after_a_true_restore_what_was_read_is_told_again_and_what_was_lost_is_missed() {
+fn after_a_restore_read_messages_are_replayed_and_lost_ones_are_missed() {
     for conversation in ["#tea", "@bob"] {
         let mut story = Story::new(conversation);
         story.begins(1, story.told, Retention::Forever);
         let lines = story.lines(4);
         lines.iter().for_each(|line| assert_eq!(story.tells(line.clone()).texts, ["hi"]));
-        // A line that bob was not told goes with the old log, and so do the last two that he was.
+        // The old log is lost with a message that bob never received and the last two that he did.
         story.lines(1);
         story.restores(2);
         for line in &lines[..2] {
@@ -94,11 +95,11 @@ fn after_a_true_restore_what_was_read_is_told_again_and_what_was_lost_is_missed(
 }
 
 #[test]
-fn another_log_is_told_whatever_the_server_says_of_its_retention() {
+fn another_log_is_reported_whatever_the_retention() {
     in_both(|story| {
         let (off, day) = (Retention::Off, Retention::For("1d".parse().unwrap()));
         assert!(story.begins(1, story.told, Retention::Forever).is_empty());
-        // That less is stored from now on is told, once.
+        // A shorter retention is reported, once.
         let told = story.begins(1, story.told, day);
         assert!(told.len() == 1 && told[0].contains("messages for 1d only"), "{told:?}");
         assert!(story.begins(1, story.told, day).is_empty());
@@ -115,7 +116,7 @@ fn another_log_is_told_whatever_the_server_says_of_its_retention() {
 }
 
 #[test]
-fn a_seq_that_was_told_is_not_told_as_new() {
+fn a_received_seq_is_never_new() {
     in_both(|story| {
         let line = story.lines(1).remove(0);
         assert_eq!(story.tells(line.clone()).texts, ["hi"]);
@@ -125,7 +126,7 @@ fn a_seq_that_was_told_is_not_told_as_new() {
 }
 
 #[test]
-fn who_is_put_out_of_a_channel_keeps_its_key_and_is_told_nothing_anew() {
+fn a_removed_member_keeps_the_key_and_accepts_no_repetition() {
     let mut story = Story::new("#tea");
     let (channel, _) = tag(7);
     for round in 0..TRIES {
@@ -143,7 +144,7 @@ fn who_is_put_out_of_a_channel_keeps_its_key_and_is_told_nothing_anew() {
 }
 
 #[test]
-fn a_channels_key_goes_by_its_persons_word_alone() {
+fn only_the_user_deletes_a_channel_key() {
     let (channel, _) = tag(7);
     for answer in 0..4 {
         let mut story = Story::new("#tea");
@@ -166,23 +167,23 @@ fn a_channels_key_goes_by_its_persons_word_alone() {
 }
 
 #[test]
-fn a_key_whose_time_is_over_signs_nothing_that_is_new() {
+fn an_expired_key_signs_no_new_message() {
     in_both(|story| {
         story.begins(1, story.told, Retention::Forever);
         let line = story.lines(1).remove(0);
-        // A thief of her signing key dates a line back, so that its certificate holds.
+        // A thief of her signing key backdates a message into the certificate's validity.
         let late_ms = NOW_MS + story.chance.random_range(31..300) * DAY_MS;
         let forged = Message { time_ms: late_ms, ..line.clone() };
         let (shown, violations) = story.shown(forged.clone(), late_ms);
         assert_eq!((shown.len(), violations), (0, vec![Violation::Expired]));
-        // As one of those that came while bob was away: all there were are here since yesterday.
+        // Sent as one that bob missed, though all messages were here the day before.
         let to = story.seen_as();
         let chains = &mut story.bob.engine.sequences;
         chains.begin(&to, LogId(1), Seq(story.told), late_ms - DAY_MS);
         let replayed = Message { replay: true, ..forged.clone() };
         let (shown, violations) = story.shown(replayed.clone(), late_ms);
         assert_eq!((shown.len(), violations), (0, vec![Violation::Expired]));
-        // Who was away as long as the line is old is told it, and when it was said.
+        // A reader who was away that long is shown it, with its signed time.
         let chains = &mut story.bob.engine.sequences;
         chains.begin(&to, LogId(1), Seq(story.told), NOW_MS);
         let (shown, violations) = story.shown(replayed, late_ms);
@@ -192,7 +193,7 @@ fn a_key_whose_time_is_over_signs_nothing_that_is_new() {
 }
 
 #[test]
-fn a_server_that_never_tells_keys_fills_no_memory() {
+fn a_server_without_keys_fills_no_memory() {
     let mut story = Story::new("@bob");
     let line = story.lines(1).remove(0);
     let stranger = Message { from: "carol".parse().unwrap(), ..line };
@@ -207,14 +208,14 @@ fn a_server_that_never_tells_keys_fills_no_memory() {
         told += next.len();
         let violated =
             |next: &Output| matches!(next, Output::Violation { violation: Violation::NoKeys, .. });
-        assert!(next.is_empty() || violated(&next[0]), "and nobody is suspected of a forgery");
+        assert!(next.is_empty() || violated(&next[0]), "and no forgery is reported");
     }
     assert!((longest - 2..=longest + 2).contains(&told), "{told} of {longest}");
     assert!(story.bob.engine.pending.is_empty());
 }
 
-/// Bob's client begins anew and wants to write to alice, while the server tells of this
-/// certificate. Gives what goes out, and how often it was refused.
+/// Bob's client restarts and writes to alice, while the server lists this certificate. Returns what
+/// it sends, and the count of refusals.
 fn writes_after_a_restart(
     story: &mut Story,
     told: Option<Opaque>,
@@ -222,7 +223,7 @@ fn writes_after_a_restart(
 ) -> (Option<Opaque>, usize) {
     let alice: UserName = "alice".parse().unwrap();
     story.server.keys.get_mut(&alice).unwrap()[0].certificate = told;
-    story.bob.engine.keep_people().unwrap();
+    story.bob.engine.save_trust().unwrap();
     story.bob.restarts();
     let Story { server, bob, .. } = story;
     bob.enters(server);
@@ -250,7 +251,7 @@ fn writes_after_a_restart(
 }
 
 #[test]
-fn who_had_a_certificate_is_not_reached_under_the_rsa_key_because_it_is_kept_back() {
+fn a_withheld_certificate_causes_no_downgrade() {
     let mut story = Story::new("@bob");
     let own = story.alice.account.own();
     let newest = story.alice.engine.devices.signing().unwrap().0.hash;
@@ -261,11 +262,11 @@ fn who_had_a_certificate_is_not_reached_under_the_rsa_key_because_it_is_kept_bac
         let older = Opaque::new(old.bytes()).unwrap();
         let told = story.chance.random_bool(0.5).then_some(older);
         let (sealed, refused) = writes_after_a_restart(&mut story, told.clone(), NOW_MS);
-        let sealed = sealed.expect("it goes out");
+        let sealed = sealed.expect("it is sent");
         let parsed = crate::crypto::private::Parsed::parse(sealed.bytes()).unwrap();
         assert!(parsed.is_for(&newest) && !parsed.is_for(&old.hash));
         assert!(refused == 0 && !parsed.is_for(&own.public().fingerprint().0));
-        // Once it is over nothing goes out.
+        // Nothing is sent once it has expired.
         let late_ms = NOW_MS + story.chance.random_range(29..300) * DAY_MS;
         assert_eq!(writes_after_a_restart(&mut story, told, late_ms), (None, 1));
     }

@@ -1,6 +1,6 @@
-//! Hostile doubles: a server that forges, replays, drops, swaps and downgrades, and a member that
-//! speaks as another. Each is found out, two hundred times of two hundred, and what it says is
-//! never shown as anybody's words; an honest server is never suspected.
+//! Hostile servers that forge, replay, drop, swap and downgrade messages, and a member who writes
+//! under another name. Each is detected two hundred times out of two hundred, and none of its
+//! messages is shown as a user's; an honest server is never suspected.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -83,7 +83,7 @@ impl Person {
         person
     }
 
-    /// The client begins anew, with what is stored.
+    /// Restarts the client with its stored state.
     fn restarts(&mut self) {
         let storage = Box::new(self.storage.clone());
         self.engine = Engine::open(self.account.clone(), storage, true).unwrap();
@@ -131,7 +131,7 @@ impl Person {
         seen
     }
 
-    /// The client logs in.
+    /// Logs the client in.
     fn enters(&mut self, server: &mut Server) {
         let key = device_key(&self.account.own(), None);
         server.keys.insert(self.name.clone(), vec![key]);
@@ -188,12 +188,12 @@ impl Server {
                 self.lines.push(line.clone());
                 vec![Event::Message(line)]
             }
-            other => panic!("nobody asks {other:?}"),
+            other => panic!("no request expected: {other:?}"),
         }
     }
 }
 
-/// Alice has said some lines in a conversation, which a server can now tell bob as it likes.
+/// A conversation with messages of alice that a server may deliver to bob in any way.
 struct Story {
     server: Server,
     alice: Person,
@@ -221,13 +221,13 @@ impl Story {
         let Story { server, alice, bob, mallory, .. } = &mut story;
         [alice, bob, mallory].into_iter().for_each(|person| person.enters(server));
         for _ in 0..2 {
-            // So that bob knows her.
+            // So that bob has pinned her key.
             assert_eq!(story.honest().texts, ["hi"]);
         }
         story
     }
 
-    /// Some lines of alice's, as her server has them.
+    /// Some messages of alice, as the server stores them.
     fn lines(&mut self, count: usize) -> Vec<Message> {
         let first = self.server.lines.len();
         for _ in 0..count {
@@ -237,7 +237,7 @@ impl Story {
         self.server.lines[first..].to_vec()
     }
 
-    /// Tells bob a line, under seqs without a hole.
+    /// Delivers a message to bob, under seqs without a gap.
     fn tells(&mut self, mut line: Message) -> Seen {
         self.told += 1;
         line.seq = Seq(self.told);
@@ -249,7 +249,7 @@ impl Story {
         self.tells(line)
     }
 
-    /// What is told is not shown.
+    /// Delivers a message that must not be shown. Returns the violation.
     #[track_caller]
     fn never_shown(&mut self, line: Message) -> Violation {
         let seen = self.tells(line);
@@ -259,7 +259,7 @@ impl Story {
         seen.violations[0]
     }
 
-    /// A gap heals what was broken on purpose.
+    /// A gap resets the checks after a deliberate violation.
     fn heals(&mut self) {
         let (to, upto) = (self.seen_as(), Seq(self.told));
         let gap = Event::Gap { to, from_seq: upto, to_seq: upto, stored: false };
@@ -290,7 +290,7 @@ fn an_honest_server_is_never_suspected() {
 }
 
 #[test]
-fn an_altered_line_is_never_shown() {
+fn an_altered_message_is_never_shown() {
     in_both(|story| {
         let mut line = story.lines(1).remove(0);
         let mut bytes = line.body.sealed().unwrap().bytes().to_vec();
@@ -303,7 +303,7 @@ fn an_altered_line_is_never_shown() {
 }
 
 #[test]
-fn a_member_cannot_speak_as_another_nor_a_server_as_anybody() {
+fn neither_a_member_nor_a_server_writes_under_another_name() {
     in_both(|story| {
         let conversation = story.conversation.clone();
         let mut line = {
@@ -311,7 +311,7 @@ fn a_member_cannot_speak_as_another_nor_a_server_as_anybody() {
             mallory.says(server, &conversation, "I am alice");
             server.lines.last().unwrap().clone()
         };
-        // The server lends a hand.
+        // The server helps.
         line.from = "alice".parse().unwrap();
         assert_eq!(story.never_shown(line), Violation::Forged);
     });
@@ -324,7 +324,7 @@ fn a_stolen_certificate_signs_nothing() {
     let certificate = story.alice.engine.devices.signing().unwrap().0.clone();
     let to = Target::Channel(channel);
     for n in 0..TRIES as u64 {
-        // Whoever knows the PIN can seal, but not sign.
+        // A member who knows the PIN can seal, but not sign.
         let link = Link { session: [3; 16], n, prev: [0; 32] };
         let id = MsgId([n as u8; 16]);
         let content = ContentType::TEXT;
@@ -340,10 +340,10 @@ fn a_stolen_certificate_signs_nothing() {
 }
 
 #[test]
-fn a_line_of_another_conversation_is_never_shown() {
+fn a_message_of_another_conversation_is_never_shown() {
     in_both(|story| {
         let mut line = story.lines(1).remove(0);
-        // The same name with another PIN, and the conversation with somebody else.
+        // The same name with another PIN, and a conversation with another user.
         match &mut line.to {
             Target::Channel(channel) => {
                 let (other, key) = tag(8);
@@ -364,7 +364,7 @@ fn a_line_of_another_conversation_is_never_shown() {
 }
 
 #[test]
-fn a_line_that_is_told_as_another_is_never_shown() {
+fn a_message_with_another_messages_header_is_never_shown() {
     in_both(|story| {
         let (one, two) = (story.lines(1).remove(0), story.lines(1).remove(0));
         let mut line = one.clone();
@@ -380,7 +380,7 @@ fn a_line_that_is_told_as_another_is_never_shown() {
 }
 
 #[test]
-fn a_line_that_is_told_twice_is_shown_once() {
+fn a_repeated_message_is_shown_once() {
     in_both(|story| {
         let line = story.lines(1).remove(0);
         assert_eq!(story.tells(line.clone()).texts, ["hi"]);
@@ -389,7 +389,7 @@ fn a_line_that_is_told_twice_is_shown_once() {
 }
 
 #[test]
-fn a_line_that_is_left_out_or_swapped_is_missed() {
+fn missing_and_swapped_messages_are_detected() {
     in_both(|story| {
         assert!(story.honest().violations.is_empty());
         let mut lines = story.lines(5);
@@ -407,7 +407,7 @@ fn a_line_that_is_left_out_or_swapped_is_missed() {
 }
 
 #[test]
-fn the_end_of_a_session_that_is_left_out_is_missed() {
+fn the_missing_end_of_a_session_is_detected() {
     in_both(|story| {
         let line = story.lines(2).remove(0);
         story.tells(line);
@@ -420,7 +420,7 @@ fn the_end_of_a_session_that_is_left_out_is_missed() {
 }
 
 #[test]
-fn a_message_is_not_deleted_or_blanked_by_the_servers_word_alone() {
+fn a_server_can_neither_delete_nor_blank_a_message() {
     in_both(|story| {
         let line = story.lines(1).remove(0);
         let of = line.seq;
@@ -436,17 +436,17 @@ fn a_message_is_not_deleted_or_blanked_by_the_servers_word_alone() {
 }
 
 #[test]
-fn words_in_clear_are_never_a_persons_who_seals() {
+fn unencrypted_text_of_an_encrypting_user_is_never_shown() {
     in_both(|story| {
         let mut line = story.lines(1).remove(0);
-        line.body = "in clear".into();
+        line.body = "unencrypted".into();
         assert_eq!(story.never_shown(line), Violation::Downgraded);
         story.heals();
     });
 }
 
 #[test]
-fn a_hole_in_the_servers_own_count_is_missed() {
+fn a_gap_in_the_seqs_is_detected() {
     in_both(|story| {
         story.told += 3;
         let seen = story.honest();
@@ -455,11 +455,11 @@ fn a_hole_in_the_servers_own_count_is_missed() {
 }
 
 #[test]
-fn anothers_key_in_a_name_is_shown_and_neither_read_nor_written_to() {
+fn a_foreign_key_under_a_name_is_reported_and_not_used() {
     for conversation in ["#tea", "@bob"] {
         let mut story = Story::new(conversation);
         for _ in 0..TRIES {
-            // The server adds a key of its own, or puts it in the place of hers, and signs with it.
+            // The server adds a key of its own, or replaces hers, and signs with it.
             let own = story.mallory.account.own();
             let (signing, opening) = (SigningKey::generate(), OpeningKey::generate());
             let now_s = (NOW_MS / 1000) as u64;
@@ -485,7 +485,7 @@ fn anothers_key_in_a_name_is_shown_and_neither_read_nor_written_to() {
             let mut line = server.lines.pop().unwrap();
             line.from = name.clone();
             assert_eq!(story.never_shown(line), Violation::Unconfirmed);
-            // The server gives up.
+            // The server restores the honest list.
             story.server.keys.insert(name, honest);
             story.bob.engine.lost();
         }
@@ -500,7 +500,7 @@ fn anothers_key_in_a_name_is_shown_and_neither_read_nor_written_to() {
 }
 
 #[test]
-fn edits_and_deletions_are_their_senders_own() {
+fn only_the_sender_edits_and_deletes() {
     let mut story = Story::new("#tea");
     let conversation = story.conversation.clone();
     for _ in 0..TRIES {
@@ -514,7 +514,7 @@ fn edits_and_deletions_are_their_senders_own() {
         edit.kind = Kind::Edit { of };
         assert_eq!(story.tells(edit.clone()).texts, ["better"]);
         alice_deletes(&mut story, &conversation, seq, of);
-        // The same change under another line's name.
+        // The same change with another target.
         edit.kind = Kind::Edit { of: Seq(1) };
         assert_eq!(story.never_shown(edit), Violation::Spliced);
     }
@@ -527,7 +527,7 @@ fn alice_deletes(story: &mut Story, conversation: &str, seq: Seq, of: Seq) {
     delete.kind = Kind::Delete { of };
     let seen = story.tells(delete.clone());
     assert_eq!((seen.texts.len(), seen.violations.len()), (1, 0), "{:?}", seen.violations);
-    // A deletion that nobody has signed.
+    // An unsigned deletion.
     delete.body = Body::default();
     assert_eq!(story.never_shown(delete), Violation::Downgraded);
 }

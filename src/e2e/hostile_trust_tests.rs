@@ -1,10 +1,10 @@
-//! A server that brings back a key that was compared away or replaced, gives one person's key to
-//! another, or lists nobody for a while.
+//! Hostile servers that list a removed or replaced key again, give one user's key to another, or
+//! list no keys for a while.
 
 use super::keys::restarts;
 use super::*;
 
-/// The server lists these keys, unasked. How often bob is told of a change.
+/// The server sends an unsolicited key list. Returns how often bob is notified of a change.
 fn lists(story: &mut Story, name: &UserName, keys: &[&DeviceKey]) -> usize {
     let keys: Vec<_> = keys.iter().map(|key| (*key).clone()).collect();
     story.server.keys.insert(name.clone(), keys.clone());
@@ -12,11 +12,11 @@ fn lists(story: &mut Story, name: &UserName, keys: &[&DeviceKey]) -> usize {
     story.bob.is_told(&mut story.server, event).changed
 }
 
-/// What bob is told of `/fingerprint NAME`.
+/// The reply to bob's `/fingerprint NAME`.
 fn looks_up(story: &mut Story, name: &UserName, confirms: bool) -> String {
     let next = story.bob.engine.look_up(name, confirms, NOW_MS);
     let told = next.iter().filter_map(|one| match one {
-        Output::Told(text) => Some(text.clone()),
+        Output::Reply(text) => Some(text.clone()),
         _ => None,
     });
     let told = told.collect();
@@ -24,23 +24,23 @@ fn looks_up(story: &mut Story, name: &UserName, confirms: bool) -> String {
     told
 }
 
-/// Whether bob's client would seal for them, by what the server says now.
+/// Whether bob's client would seal for a user by the current list.
 fn seals(story: &mut Story, name: &UserName) -> bool {
     let mut next = Vec::new();
     let Engine { key_requests, trust, .. } = &mut story.bob.engine;
-    key_requests.ask(name.clone(), trust, &mut next);
+    key_requests.request_named(name.clone(), trust, &mut next);
     story.bob.follows(&mut story.server, next);
     story.bob.engine.trust.recipients(name, NOW_MS).is_ok()
 }
 
-/// Bob's client refuses to write to them.
+/// Bob's client refuses to write to a user.
 #[track_caller]
 fn refuses(story: &mut Story, name: &UserName) {
     let seen = story.bob.says(&mut story.server, &format!("@{name}"), "a secret");
     assert_eq!((seen.refused, seen.texts.len()), (1, 0), "{:?}", seen.violations);
 }
 
-/// A message that mallory has sealed for bob, told as alice's.
+/// A message that mallory has sealed for bob, under alice's name.
 fn forged(story: &mut Story) -> Message {
     let Story { server, mallory, .. } = story;
     mallory.says(server, "@bob", "I am alice");
@@ -48,20 +48,20 @@ fn forged(story: &mut Story) -> Message {
 }
 
 #[test]
-fn a_key_that_was_compared_away_or_replaced_comes_back_as_a_strangers() {
+fn a_removed_key_needs_a_new_confirmation() {
     let mut story = Story::new("@bob");
     let (alice, mallory) = (story.alice.name.clone(), story.mallory.name.clone());
     let [hers, servers] = [&alice, &mallory].map(|name| story.server.keys[name][0].clone());
-    // The server has one key of its own for alice, and says nothing of mallory.
+    // The server has its own key for alice and does not list mallory.
     story.server.keys.remove(&mallory);
     for round in 0..TRIES {
         story.server.keys.insert(alice.clone(), vec![hers.clone(), servers.clone()]);
         assert_eq!(restarts(&mut story, true).changed, 0);
-        assert!(seals(&mut story, &alice), "the first meeting is the server's word");
+        assert!(seals(&mut story, &alice), "the first key is the server's choice");
         let told = lists(&mut story, &alice, &[&hers]);
-        assert_eq!(told, 1, "round {round}: that one is not listed any more");
+        assert_eq!(told, 1, "round {round}: that key is no longer listed");
         if story.chance.random_bool(0.5) {
-            // What they compare is right.
+            // The compared keys match.
             looks_up(&mut story, &alice, false);
             assert!(looks_up(&mut story, &alice, true).contains("are confirmed"));
         }
@@ -71,7 +71,7 @@ fn a_key_that_was_compared_away_or_replaced_comes_back_as_a_strangers() {
         }
         let both = [&hers, &servers];
         let again = if story.chance.random_bool(0.5) { &both[..] } else { &both[1..] };
-        // Whether it is asked for or not.
+        // Requested or not.
         match story.chance.random_bool(0.5) {
             true => assert!(lists(&mut story, &alice, again) > 0),
             false => {
@@ -90,7 +90,7 @@ fn a_key_that_was_compared_away_or_replaced_comes_back_as_a_strangers() {
 }
 
 #[test]
-fn what_a_retired_key_signs_is_shown_as_old_and_never_as_new() {
+fn a_retired_key_signs_old_messages_only() {
     let mut story = Story::new("@bob");
     let alice = story.alice.name.clone();
     let new = device_key(&spare(3), None);
@@ -121,7 +121,7 @@ fn what_a_retired_key_signs_is_shown_as_old_and_never_as_new() {
 }
 
 #[test]
-fn a_key_of_one_person_is_no_other_persons() {
+fn a_key_belongs_to_one_user() {
     let mut story = Story::new("@bob");
     let (alice, mallory) = (story.alice.name.clone(), story.mallory.name.clone());
     let [hers, others] = [&alice, &mallory].map(|name| story.server.keys[name][0].clone());
@@ -136,7 +136,7 @@ fn a_key_of_one_person_is_no_other_persons() {
         story.server.keys.insert(mallory.clone(), keys);
         story.bob.engine.trust.stale(&mallory);
         refuses(&mut story, &mallory);
-        // What alice says to bob is told as mallory's.
+        // Alice's message to bob is delivered under mallory's name.
         let line = story.lines(1).remove(0);
         let seen = story.tells(Message { from: mallory.clone(), ..line });
         assert_eq!((seen.texts.len(), seen.violations.len()), (0, 1), "{:?}", seen.violations);
@@ -147,7 +147,7 @@ fn a_key_of_one_person_is_no_other_persons() {
 }
 
 #[test]
-fn somebody_whom_the_operator_renames_is_confirmed_once() {
+fn a_renamed_user_is_confirmed_once() {
     let mut story = Story::new("@bob");
     let (alice, alicia) = (story.alice.name.clone(), "alicia".parse::<UserName>().unwrap());
     let honest = story.server.keys[&alice].clone();
@@ -165,7 +165,7 @@ fn somebody_whom_the_operator_renames_is_confirmed_once() {
         restarts(&mut story, false);
         assert!(seals(&mut story, new), "round {round}, after a restart");
         refuses(&mut story, old);
-        // Nor is the old name given to somebody else with the key.
+        // Nor does the old name pass to another user with the key.
         story.server.keys.insert(old.clone(), honest.clone());
         story.bob.engine.trust.stale(old);
         refuses(&mut story, old);

@@ -1,4 +1,5 @@
-//! Messages that come in: opened, and held against what the server says of them.
+//! Verification of incoming messages: opens them and compares their signed headers with what the
+//! server states.
 
 use std::collections::HashMap;
 
@@ -8,7 +9,7 @@ use super::device_keys::DeviceKeys;
 use super::history_check::HistoryCheck;
 use super::message_ids::MessageIds;
 use super::output::Output;
-use super::search::{Found, Search, told_shorter};
+use super::search::{Found, Search, retention_notice};
 use super::sequence::{Order, Sequences, Signed};
 use super::storage::{Account, Storage};
 use super::trust::{Prints, TrustState, TrustStore};
@@ -24,22 +25,22 @@ use crate::crypto::context::Context;
 use crate::crypto::header::{Header, Opened, body_hash, claimed_sender};
 use crate::crypto::private::{Parsed, Under};
 
-/// Certificates that were checked.
+/// Verified certificates in the cache.
 const CHECKED_MAX: usize = 1_000;
-/// Clocks differ by less, or it is told.
+/// Difference between two clocks, in milliseconds, above which the user is notified.
 const CLOCKS_MS: i64 = 86_400_000;
 
-/// Who has signed a sealed message, as it says itself.
+/// The signing key that a sealed message claims.
 pub fn claimed(message: &Message) -> Option<Fingerprint> {
     let sealed = message.body.sealed()?;
     claimed_sender(sealed.bytes()).ok().map(Certificate::issuer)
 }
 
-/// Certificates that were verified, by their hashes.
+/// Cache of verified certificates, by hash.
 #[derive(Default)]
 pub struct Verified(HashMap<CertificateHash, Certificate>);
 
-/// What a message is verified against, and by what it is opened.
+/// The state that messages are verified against, and the keys that open them.
 pub struct Incoming<'a> {
     pub account: &'a dyn Account,
     pub storage: &'a mut dyn Storage,
@@ -57,16 +58,16 @@ pub struct Incoming<'a> {
     pub now_ms: i64,
 }
 
-/// How a message came.
+/// How a message arrived.
 #[derive(Clone, Copy)]
 struct Arrival {
-    /// It is the first one under its seq, and no answer.
+    /// The first one with its seq, and not part of an answer.
     new: bool,
-    /// It was stored just now.
+    /// Stored by the server just now.
     live: bool,
 }
 
-/// A message that its sender has signed.
+/// An opened message with a valid signature.
 struct Read {
     opened: Opened,
     confidentiality: Confidentiality,
@@ -77,30 +78,30 @@ struct Read {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Agreement {
     Whole,
-    /// It is what a later change has made of it.
+    /// The body is that of a later change.
     Changed,
 }
 
 impl Read {
-    /// By its sender's clock.
+    /// The signed time, in milliseconds since 1970.
     fn time_ms(&self) -> i64 {
         changes::time_ms(&self.opened.note)
     }
 }
 
 impl Incoming<'_> {
-    /// What the server says of conversations.
+    /// Takes the server's list of conversations.
     pub fn begin(&mut self, conversations: &[ConversationInfo], next: &mut Vec<Output>) {
-        // Memory alone has another log after each start of the server.
+        // A log in memory changes with each start of the server.
         let (mut others, mut in_memory) = (Vec::new(), Vec::new());
         for ConversationInfo { to, log, last, retention, .. } in conversations {
-            let (other, met) = self.sequences.begin(to, *log, *last, self.now_ms);
+            let (other, known) = self.sequences.begin(to, *log, *last, self.now_ms);
             let before = self.retains(to, *retention, next);
             if other {
                 self.ids.forget(to);
                 self.history.skip(to);
             }
-            if other && met && to.is_sealed() {
+            if other && known && to.is_sealed() {
                 let memory = (before, *retention) == (Some(Retention::Off), Retention::Off);
                 if memory { &mut in_memory } else { &mut others }.push(to.to_string());
             }
@@ -124,8 +125,8 @@ impl Incoming<'_> {
         }
     }
 
-    /// The server says how long it stores messages of a conversation, which holds here for what is
-    /// read from now on. Gives what it said before.
+    /// Records the retention of a conversation, which also applies to messages read from now on.
+    /// Returns the previous one.
     fn retains(
         &mut self,
         conversation: &Target,
@@ -133,11 +134,11 @@ impl Incoming<'_> {
         next: &mut Vec<Output>,
     ) -> Option<Retention> {
         let before = self.sequences.retains(conversation, retention);
-        next.extend(before.and_then(|before| told_shorter(conversation, before, retention)));
+        next.extend(before.and_then(|before| retention_notice(conversation, before, retention)));
         before
     }
 
-    /// Something else comes between messages.
+    /// Handles the events that come between messages.
     pub fn passes(&mut self, event: &Event, next: &mut Vec<Output>) {
         match event {
             Event::Topic { to, retention, .. } => {
@@ -145,7 +146,7 @@ impl Incoming<'_> {
             }
             Event::History { .. } => {
                 let violation = Violation::Unlinked;
-                let missed = self.history.ends().into_iter();
+                let missed = self.history.finish().into_iter();
                 next.extend(missed.map(|message| Output::Violation { message, violation }));
             }
             Event::Gap { to, to_seq, .. } => {
@@ -156,7 +157,7 @@ impl Incoming<'_> {
         }
     }
 
-    /// The message as it is shown, or what is wrong with it.
+    /// Returns the message to show, or the violation.
     pub fn verify(&mut self, mut message: Message, to: &Target, next: &mut Vec<Output>) -> Output {
         match self.judge(&mut message, to, next) {
             Ok(()) => Output::Event(Event::Message(message)),
@@ -164,8 +165,7 @@ impl Incoming<'_> {
         }
     }
 
-    /// All checks, in their order. What is wrong with a message that is shown all the same goes to
-    /// `next`.
+    /// Runs all checks, in order. Violations of a message that is shown all the same go to `next`.
     fn judge(
         &mut self,
         message: &mut Message,
@@ -179,16 +179,16 @@ impl Incoming<'_> {
         check(!self.ids.is_anothers(to, message), Violation::Spliced)?;
         check(arrival.new || !arrival.live, Violation::Again)?;
         let Some(sealed) = message.body.take_sealed() else {
-            return self.is_in_clear(message, to, arrival);
+            return self.verify_unsigned(message, to, arrival);
         };
         let read = self.open(message, to, &sealed)?;
-        self.is_in_time(message, to, &read, arrival)?;
+        self.check_time(message, to, &read, arrival)?;
         let agreement = self.agrees(message, to, &read.opened.note)?;
         let order = self.order(message, to, &read, (arrival, agreement));
-        let violation = self.is_in_order(order, message, to, read.time_ms())?;
+        let violation = self.check_order(order, message, to, read.time_ms())?;
         check(self.is_current(message, to, &read.opened.note), Violation::Outdated)?;
         let dated =
-            agreement == Agreement::Whole && self.is_dated(message, arrival, read.time_ms());
+            agreement == Agreement::Whole && self.has_other_time(message, arrival, read.time_ms());
         let dated = dated.then_some(Violation::Dated(read.time_ms()));
         let violations = violation.into_iter().chain(dated);
         next.extend(violations.map(|violation| rejected(message.clone(), violation)));
@@ -196,16 +196,16 @@ impl Incoming<'_> {
         self.is_shown(message, to, read)
     }
 
-    /// Whether it is new, and stands where it should.
+    /// Checks the seq, and returns whether the message is new.
     fn arrives(
         &mut self,
         message: &Message,
         to: &Target,
         next: &mut Vec<Output>,
     ) -> Result<Arrival, Violation> {
-        // An answer goes by itself: what it tells is no news.
+        // Answers to requests do not advance the conversation.
         if let Some(reference) = &message.reference {
-            let goes_on = self.history.goes_on(to, reference, message.seq);
+            let goes_on = self.history.advance(to, reference, message.seq);
             check(goes_on, Violation::Again)?;
             return Ok(Arrival { new: false, live: false });
         }
@@ -217,23 +217,24 @@ impl Incoming<'_> {
         Ok(Arrival { new, live })
     }
 
-    /// A message without anything sealed where messages are sealed.
-    fn is_in_clear(
+    /// Checks a message without a sealed body in a sealed conversation.
+    fn verify_unsigned(
         &mut self,
         message: &mut Message,
         to: &Target,
         arrival: Arrival,
     ) -> Result<(), Violation> {
-        // The seat of a deleted message, and of a change whose message was changed again.
+        // The tombstone of a deleted message, or of a change whose message was changed again.
         let seat = message.deleted || message.kind.is_change();
         let empty = message.body.is_empty();
-        // What was said before they sealed is told again, and by the server's word alone.
+        // Messages from before the sender used encryption are replayed unsigned.
         let before = message.replay || message.reference.is_some();
-        // A change that is made now is signed.
+        // A new change must be signed.
         check(!seat || !empty || before, Violation::Downgraded)?;
         if seat && empty && (message.deleted || message.kind.is_edit()) {
-            // It excuses a count, and changes nothing: not what is shown, and not what is kept.
-            self.is_spent(message, to, arrival);
+            // A tombstone excuses one missing count. It changes neither the screen nor the stored
+            // messages.
+            self.count_tombstone(message, to, arrival);
             message.confidentiality = Confidentiality::Open;
             return Ok(());
         }
@@ -249,7 +250,7 @@ impl Incoming<'_> {
         Ok(())
     }
 
-    /// Whether somebody whose key this is has sealed it, for whom it was sealed.
+    /// Opens a sealed message and checks its certificate and signature.
     fn open(&mut self, message: &Message, to: &Target, body: &Opaque) -> Result<Read, Violation> {
         let certificate = self.certificate(&message.from, body.bytes())?;
         let (opened, confidentiality) = match to {
@@ -258,7 +259,7 @@ impl Incoming<'_> {
             }
             Target::User(with) => self.open_private(with, message, body.bytes(), &certificate)?,
         };
-        // A certificate holds for its own time only.
+        // The signed time must lie within the certificate's validity.
         let holds = certificate.is_valid_at(opened.note.time_ms / 1000);
         check(holds, Violation::Forged)?;
         Ok(Read { opened, confidentiality, certificate, hash: body_hash(body.bytes()) })
@@ -283,13 +284,14 @@ impl Incoming<'_> {
         body: &[u8],
         certificate: &Certificate,
     ) -> Result<(Opened, Confidentiality), Violation> {
-        // What others say in private is said to the person of this client, whatever the server
-        // says.
+        // A private message of another user is addressed to the own user, whatever the server
+        // states.
         let recipient = if message.from == *self.own { with } else { self.own };
         let context = self.context(&message.from, &Target::User(recipient.clone()));
         let parsed = Parsed::parse(body)?;
         if !self.devices.opening().iter().any(|(hash, _)| parsed.is_for(hash)) {
-            // Another client of this profile may have made it; what cannot be read opens nothing.
+            // Another client of this profile may have made the key. Keys that cannot be read open
+            // nothing.
             let _ = self.devices.refresh(self.storage, self.account);
         }
         let (own, openers) = (self.devices.opening(), self.account.openers());
@@ -311,10 +313,10 @@ impl Incoming<'_> {
         Context::new(self.account.founding(), sender, conversation)
     }
 
-    /// The certificate in a body, if a key of this person has signed it.
+    /// Returns the certificate in a body if it is signed by a key of this user.
     fn certificate(&mut self, from: &UserName, body: &[u8]) -> Result<Certificate, Violation> {
         let bytes = claimed_sender(body)?;
-        let key = match self.trust.standing(from, &Certificate::issuer(bytes)) {
+        let key = match self.trust.trust_state(from, &Certificate::issuer(bytes)) {
             TrustState::Theirs(key) | TrustState::Retired(key) => key,
             TrustState::Unconfirmed => return Err(Violation::Unconfirmed),
             TrustState::Unknown if self.trust.is_listed(from) => return Err(Violation::Forged),
@@ -338,16 +340,15 @@ impl Incoming<'_> {
         Ok(certificate)
     }
 
-    /// Whether its certificate, and the key that signed that, were of use when it was signed.
-    fn is_in_time(
+    /// Checks that the certificate and its signing key were valid when the message was signed.
+    fn check_time(
         &self,
         message: &Message,
         to: &Target,
         read: &Read,
         arrival: Arrival,
     ) -> Result<(), Violation> {
-        // A message that is not old was signed when its key was of use: a stolen one that is over
-        // signs none.
+        // A new message was signed when its key was valid, so an expired stolen key signs none.
         let since_ms = match (arrival.live, arrival.new) {
             (true, _) => self.now_ms,
             (false, true) => self.sequences.told_ms(to).min(self.now_ms),
@@ -355,7 +356,7 @@ impl Incoming<'_> {
         };
         let over = read.certificate.is_over_since(since_ms.saturating_sub(CLOCKS_MS) / 1000);
         check(!over, Violation::Expired)?;
-        // Nor is one that was retired before it.
+        // The same holds for keys that were retired before it.
         let print = read.certificate.fingerprint();
         let time_ms = read.time_ms().saturating_sub(CLOCKS_MS);
         let since_ms = if arrival.live { i64::MAX } else { since_ms };
@@ -363,28 +364,28 @@ impl Incoming<'_> {
         check(!late, Violation::Retired)
     }
 
-    /// Whether the server's word for a message is its sender's.
+    /// Compares the signed header with what the server states about the message.
     fn agrees(
         &self,
         message: &Message,
         to: &Target,
-        note: &Header,
+        header: &Header,
     ) -> Result<Agreement, Violation> {
         let names = |of: Option<MsgId>| self.ids.names(to, message, of);
-        let itself = note.id == message.id && note.kind.code() == message.kind.code();
+        let itself = header.id == message.id && header.kind.code() == message.kind.code();
         let agrees = match message.kind {
-            Kind::Say | Kind::Me if message.edited => note.kind == Kind::Edit { of: message.id },
-            // A later change has its place.
+            Kind::Say | Kind::Me if message.edited => header.kind == Kind::Edit { of: message.id },
+            // A later change has a message of its own.
             Kind::Edit { .. } if !itself && message.replay => {
-                note.kind.is_edit() && names(note.kind.of())
+                header.kind.is_edit() && names(header.kind.of())
             }
-            _ => itself && names(note.kind.of()),
+            _ => itself && names(header.kind.of()),
         };
         check(agrees, Violation::Spliced)?;
         Ok(if itself { Agreement::Whole } else { Agreement::Changed })
     }
 
-    /// Where it stands among the messages of its sender's device.
+    /// Checks the place of the message among those of its device.
     fn order(
         &mut self,
         message: &Message,
@@ -396,30 +397,30 @@ impl Incoming<'_> {
         let (link, time_ms, hash) = (&read.opened.note.link, read.time_ms(), read.hash);
         let changes = read.opened.note.kind.is_change();
         match agreement {
-            // What the message said first is nowhere any more.
+            // The original body no longer exists.
             Agreement::Changed => {
-                self.is_spent(message, to, arrival);
+                self.count_tombstone(message, to, arrival);
                 Order::Good
             }
             Agreement::Whole if arrival.new => {
                 let signed = Signed { link, changes, time_ms, hash };
-                let order = self.sequences.takes(to, &message.from, &device, signed);
-                // The older end of what is here.
+                let order = self.sequences.check(to, &message.from, &device, signed);
+                // Extends the contiguous range at its older end.
                 if !changes && order != Order::Again {
-                    self.history.is_told(to, message, Some((&device, link)));
+                    self.history.record(to, message, Some((&device, link)));
                 }
                 order
             }
             Agreement::Whole if message.reference.is_some() => {
-                self.history.takes(message, &device, link, hash)
+                self.history.check(message, &device, link, hash)
             }
             Agreement::Whole => Order::Good,
         }
     }
 
-    /// What is missing before it, if anything; one that was told before is told again in another
-    /// log only.
-    fn is_in_order(
+    /// Returns what is missing before the message, if anything. A message that was received before
+    /// is accepted in another log only.
+    fn check_order(
         &self,
         order: Order,
         message: &mut Message,
@@ -431,8 +432,8 @@ impl Incoming<'_> {
             Order::Missing(lines) => Ok(Some(Violation::Missing(lines))),
             Order::Unlinked => Ok(Some(Violation::Unlinked)),
             Order::Again => {
-                // Old messages are told again as what they are: under one seq of this log.
-                let again = self.sequences.tells_again(to) && !self.ids.is_elsewhere(to, message);
+                // A replayed message has one seq in this log.
+                let again = self.sequences.may_replay(to) && !self.ids.is_elsewhere(to, message);
                 check(message.replay && again, Violation::Again)?;
                 message.time_ms = time_ms;
                 Ok(None)
@@ -440,9 +441,9 @@ impl Incoming<'_> {
         }
     }
 
-    /// Whether its sender's clock says another time than the server's. A change has its own time,
-    /// of which the server says nothing where it tells the message.
-    fn is_dated(&self, message: &Message, arrival: Arrival, time_ms: i64) -> bool {
+    /// Returns whether the sender's clock differs too much from the server's. A change is skipped:
+    /// the server does not state its time where it shows the message.
+    fn has_other_time(&self, message: &Message, arrival: Arrival, time_ms: i64) -> bool {
         let told = arrival.new || message.reference.is_some();
         told && message.time_ms.abs_diff(time_ms) > CLOCKS_MS as u64
     }
@@ -456,11 +457,11 @@ impl Incoming<'_> {
 
     /// It is stored for `/search`.
     fn is_found(&mut self, found: Found) {
-        let told = self.sequences.told_of(found.conversation);
+        let told = self.sequences.log_and_retention(found.conversation);
         self.search.remember(self.storage, found, told, self.now_ms);
     }
 
-    /// Its text, where this version can show it.
+    /// Returns the text, if this version can show its type.
     fn is_shown(
         &mut self,
         message: &mut Message,
@@ -469,7 +470,7 @@ impl Incoming<'_> {
     ) -> Result<(), Violation> {
         let said_ms = read.time_ms();
         let text = read.opened.text.ok_or(Violation::Newer)?;
-        // What is signed says itself whether it is deleted.
+        // The signed header decides whether the message is deleted.
         (message.body, message.confidentiality, message.deleted) =
             (Body::Text(text), read.confidentiality, false);
         message.edited &= !message.kind.is_change();
@@ -478,13 +479,13 @@ impl Incoming<'_> {
         Ok(())
     }
 
-    /// What a message said first is not told.
-    fn is_spent(&mut self, message: &Message, to: &Target, arrival: Arrival) {
+    /// Counts a message whose original body is gone.
+    fn count_tombstone(&mut self, message: &Message, to: &Target, arrival: Arrival) {
         match message.reference {
             Some(_) => self.history.spent(&message.from),
             None if arrival.new => {
                 self.sequences.spent(to, &message.from);
-                self.history.is_told(to, message, None);
+                self.history.record(to, message, None);
             }
             None => {}
         }

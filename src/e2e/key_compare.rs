@@ -1,22 +1,22 @@
-//! What a person is told of keys: of other ones, and what they compare. Pure.
+//! Notices about changed keys, and the text of `/fingerprint NAME`. Pure.
 
 use super::trust::{Learned, Prints, TrustStore, safety_number};
 use crate::chat::UserName;
 use crate::chat::look::{Alike, odd_letters};
 use crate::crypto::Fingerprint;
 
-pub const CROWD: &str = "so many people are known here, or told of by the server, that no more are met by its word \
+pub const LIMIT_REACHED: &str = "so many people are known here, or told of by the server, that no more are met by its word \
      alone: lines of others are not shown before you write to them or type /fingerprint NAME. Unless \
      there are thousands here, do not trust this server";
 
-/// What is told of another list of a person's keys, if anything.
-pub fn told_changes(name: &UserName, learned: &Learned, own: &UserName) -> Option<String> {
+/// The notice about a changed key list, if one is due.
+pub fn change_notice(name: &UserName, learned: &Learned, own: &UserName) -> Option<String> {
     let is_own = name == own;
     let whose = if is_own { "your".to_owned() } else { format!("{name}'s") };
     let mut told = Vec::new();
     let alike = learned.alike.as_ref().filter(|_| !learned.changed.is_empty());
     if let Some(alike) = alike {
-        let named = told_alike(name, alike, own);
+        let named = describe_alike(name, alike, own);
         told.push(format!(
             "{named}. Its keys are not trusted at the first meeting: nothing is sealed for it and \
              none of its messages are shown. If this is another person whom you know: compare \
@@ -43,7 +43,7 @@ pub fn told_changes(name: &UserName, learned: &Learned, own: &UserName) -> Optio
              compared /fingerprint {name} and typed /fingerprint {name} confirm"
         ));
     }
-    // Of one's own other name the login has told.
+    // The login has already warned about the user's other name.
     for (print, owner) in learned.anothers.iter().filter(|_| !is_own) {
         told.push(format!(
             "the server lists {owner}'s key {print} as {whose} key: it is not accepted. If the \
@@ -61,13 +61,13 @@ pub fn told_changes(name: &UserName, learned: &Learned, own: &UserName) -> Optio
     (!told.is_empty()).then(|| told.join(". "))
 }
 
-/// What is said of somebody who was not met because they look like somebody else.
+/// Describes the look-alike because of which a user was not pinned.
 pub fn looks_like(name: &UserName, trust: &TrustStore, own: &UserName) -> Option<String> {
-    Some(told_alike(name, &trust.alike(name)?, own))
+    Some(describe_alike(name, &trust.alike(name)?, own))
 }
 
-/// The number is of the keys that are in use, so that it is the same for somebody who was met
-/// under an older one; of one's own, those that one has confirmed.
+/// The safety number covers the keys in use, so that it is the same for a user who was pinned under
+/// an older key. Of the own keys it covers the confirmed ones.
 pub fn describe(name: &UserName, trust: &mut TrustStore, me: &UserName) -> String {
     let (own, Prints { theirs, news, gone }) = (trust.prints(me), trust.shows(name));
     let in_use = [&theirs[..], &news].concat();
@@ -108,8 +108,8 @@ pub fn describe(name: &UserName, trust: &mut TrustStore, me: &UserName) -> Strin
     text.trim_end().to_owned()
 }
 
-/// The two names, and the letters by which they differ.
-fn told_alike(name: &UserName, alike: &Alike, own: &UserName) -> String {
+/// The two names, and the characters in which they differ.
+fn describe_alike(name: &UserName, alike: &Alike, own: &UserName) -> String {
     let (other, is) = match alike {
         Alike::Person(other) if other == own => (other.as_str(), "your own name"),
         Alike::Person(other) => (other.as_str(), "whom you know"),

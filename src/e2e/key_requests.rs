@@ -1,4 +1,4 @@
-//! Whom the server was asked about, and when it is asked again where it had no time for it. Pure.
+//! Key requests to the server: batches, pauses and retries. Pure.
 
 use std::collections::VecDeque;
 
@@ -7,29 +7,31 @@ use super::trust::TrustStore;
 use crate::chat::{Command, UserName};
 use crate::crypto::random;
 
-/// People that are asked for at once.
+/// Users per request.
 const NAMES_MAX: usize = 50;
-/// A server that has no time is asked again no sooner and no later, whatever it says.
+/// Bounds of the time before a retry, whatever the server states, in milliseconds.
 const AGAIN_MS: (u64, u64) = (500, 60_000);
-/// Requests at once, and a pause for each that was made: a server can bring up people without end.
+/// Burst of requests, and the pause that each one costs. The limit holds because a server can
+/// mention invented users without end.
 const REQUESTS_MAX: u64 = 10;
 const PAUSE_MS: u64 = 500;
-/// Requests of which an answer is still expected.
+/// Requests whose answers are outstanding.
 const OPEN_MAX: usize = 100;
 
 pub struct KeyRequests {
-    /// Of the newest request: the first is random, because programs choose references as they like.
+    /// Number of the newest request. The first is random, because programs choose references
+    /// freely.
     number: u64,
-    /// Requests that are not answered, as far as is known.
+    /// Requests without an answer so far.
     open: VecDeque<(u64, Vec<UserName>)>,
-    /// Whom it is asked about as soon as may be.
+    /// Users for the next request.
     wanted: VecDeque<UserName>,
-    /// Whom it is asked about again ...
+    /// Users for a retry ...
     again: Vec<UserName>,
-    /// ... so many milliseconds after this time.
+    /// ... after a time in milliseconds, counted from this moment.
     waits: Option<(i64, u64)>,
     now_ms: i64,
-    /// The pauses of all requests so far would be over then.
+    /// End of the pauses of all requests so far.
     paused_until_ms: i64,
 }
 
@@ -52,9 +54,9 @@ fn reference(number: u64) -> String {
 }
 
 impl KeyRequests {
-    /// So late is it now. Whom it is time to ask about again is wanted.
+    /// Sets the current time and moves users whose retry is due to the next request.
     pub fn clock(&mut self, now_ms: i64) {
-        // A clock that was set back does not stop it.
+        // A clock that was set back does not stop requests.
         if now_ms < self.now_ms {
             self.paused_until_ms = now_ms;
         }
@@ -65,36 +67,46 @@ impl KeyRequests {
         }
     }
 
-    /// The person of this client waits for the answer: it is asked about before all others.
+    /// Puts a user first, because the local user waits for the answer.
     pub fn want_first(&mut self, name: UserName) {
         self.wanted.push_front(name);
     }
 
-    /// The server is to be asked about these.
+    /// Adds users to the next request.
     pub fn want(&mut self, names: Vec<UserName>) {
         self.wanted.extend(names);
     }
 
-    /// The person of this client wants to know somebody.
-    pub fn ask(&mut self, name: UserName, trust: &mut TrustStore, next: &mut Vec<Output>) {
-        if trust.ask(&name) {
+    /// Requests the keys of a user whom the local user has named.
+    pub fn request_named(
+        &mut self,
+        name: UserName,
+        trust: &mut TrustStore,
+        next: &mut Vec<Output>,
+    ) {
+        if trust.wants_named(&name) {
             self.want_first(name);
             self.request(next);
         }
     }
 
-    /// The server has brought them up.
-    pub fn meet(&mut self, names: &[UserName], trust: &mut TrustStore, next: &mut Vec<Output>) {
-        self.want(names.iter().filter(|name| trust.meet(name)).cloned().collect());
+    /// Requests the keys of users whom the server has mentioned.
+    pub fn request_mentioned(
+        &mut self,
+        names: &[UserName],
+        trust: &mut TrustStore,
+        next: &mut Vec<Output>,
+    ) {
+        self.want(names.iter().filter(|name| trust.wants_mentioned(name)).cloned().collect());
         self.request(next);
     }
 
-    /// What may go out now does.
+    /// Sends the requests that may go out now.
     pub fn request(&mut self, next: &mut Vec<Output>) {
         next.extend(std::iter::from_fn(|| self.next_request()).map(Output::Send));
     }
 
-    /// What goes out now: many people in one request, and few requests at once.
+    /// Returns the next request: many users in each, few requests at once.
     pub fn next_request(&mut self) -> Option<Command> {
         if self.wanted.is_empty() || self.pause_ms(self.now_ms) > 0 {
             return None;
@@ -109,13 +121,14 @@ impl KeyRequests {
         Some(Command::Keys { names, reference: Some(reference(self.number)) })
     }
 
-    /// Until the next request may go out.
+    /// Time until the next request may go out, in milliseconds.
     fn pause_ms(&self, now_ms: i64) -> u64 {
         let paused = u64::try_from(self.paused_until_ms.saturating_sub(now_ms)).unwrap_or_default();
         (paused + PAUSE_MS).saturating_sub(REQUESTS_MAX * PAUSE_MS)
     }
 
-    /// The connection is gone, and all that was asked over it. The next one is asked no faster.
+    /// Forgets requests when the connection is lost. The pauses stay, so that reconnecting gains
+    /// nothing.
     pub fn lost(&mut self) {
         self.open.clear();
         self.wanted.clear();
@@ -123,14 +136,14 @@ impl KeyRequests {
         self.waits = None;
     }
 
-    /// A server answers in order: all requests before this one are answered.
+    /// Handles an answer. A server answers in order, so all earlier requests are answered too.
     pub fn answered(&mut self, told: Option<&str>) {
         if let Some(at) = self.position(told) {
             self.open.drain(..at);
         }
     }
 
-    /// The server was asked too fast; whether it was one of these requests.
+    /// Handles a rate refusal. Returns whether it refused one of these requests.
     pub fn refused(&mut self, told: &str, retry_ms: u64, now_ms: i64) -> bool {
         let Some((_, names)) = self.position(Some(told)).and_then(|at| self.open.remove(at)) else {
             return false;
@@ -140,7 +153,7 @@ impl KeyRequests {
         true
     }
 
-    /// In how many milliseconds somebody is asked about.
+    /// Time until the next request is due, in milliseconds.
     pub fn rests_ms(&self, now_ms: i64) -> Option<u64> {
         let wanted = (!self.wanted.is_empty()).then(|| self.pause_ms(now_ms));
         wanted.into_iter().chain(self.again_rest_ms(now_ms)).min()
@@ -164,9 +177,9 @@ mod tests {
         names.iter().map(|name| name.parse().unwrap()).collect()
     }
 
-    fn asks(asking: &mut KeyRequests, whom: &[&str]) -> String {
-        asking.want(names(whom));
-        match asking.next_request() {
+    fn asks(requests: &mut KeyRequests, whom: &[&str]) -> String {
+        requests.want(names(whom));
+        match requests.next_request() {
             Some(Command::Keys { names: asked, reference: Some(reference) })
                 if asked == names(whom) =>
             {
@@ -176,66 +189,69 @@ mod tests {
         }
     }
 
-    /// Whom it is asked about at this time.
-    fn due(asking: &mut KeyRequests, now_ms: i64) -> Vec<UserName> {
-        asking.clock(now_ms);
-        match asking.next_request() {
+    /// The users requested at this time.
+    fn due(requests: &mut KeyRequests, now_ms: i64) -> Vec<UserName> {
+        requests.clock(now_ms);
+        match requests.next_request() {
             Some(Command::Keys { names, .. }) => names,
             _ => Vec::new(),
         }
     }
 
     #[test]
-    fn what_was_asked_too_fast_is_asked_again_in_its_time_and_once() {
-        let mut asking = KeyRequests::default();
+    fn a_refused_request_is_retried_once_when_due() {
+        let mut requests = KeyRequests::default();
         let [one, two] =
-            [["alice", "bob"], ["carol", "alice"]].map(|them| asks(&mut asking, &them));
-        assert!(!asking.refused("q1", 700, 0), "a program asked that");
-        asking.answered(None);
-        assert!(asking.refused(&one, 700, 10_000));
-        assert!(!asking.refused(&one, 700, 10_000), "it has one answer");
-        assert!(asking.refused(&two, 900, 10_000));
-        assert_eq!((asking.rests_ms(10_100), due(&mut asking, 10_899)), (Some(800), names(&[])));
+            [["alice", "bob"], ["carol", "alice"]].map(|them| asks(&mut requests, &them));
+        assert!(!requests.refused("q1", 700, 0), "a program asked that");
+        requests.answered(None);
+        assert!(requests.refused(&one, 700, 10_000));
+        assert!(!requests.refused(&one, 700, 10_000), "there is one answer");
+        assert!(requests.refused(&two, 900, 10_000));
+        assert_eq!(
+            (requests.rests_ms(10_100), due(&mut requests, 10_899)),
+            (Some(800), names(&[]))
+        );
         let all = names(&["alice", "bob", "carol", "alice"]);
-        assert_eq!(due(&mut asking, 10_900), all);
-        assert_eq!((due(&mut asking, 99_000), asking.rests_ms(99_000)), (names(&[]), None));
+        assert_eq!(due(&mut requests, 10_900), all);
+        assert_eq!((due(&mut requests, 99_000), requests.rests_ms(99_000)), (names(&[]), None));
     }
 
     #[test]
-    fn no_server_is_asked_without_a_pause_nor_never_again() {
+    fn retry_times_are_bounded() {
         for (told_ms, waits_ms) in [(0, 500), (u64::MAX, 60_000)] {
-            let mut asking = KeyRequests::default();
-            let one = asks(&mut asking, &["bob"]);
-            assert!(asking.refused(&one, told_ms, 1_000));
-            assert_eq!(asking.rests_ms(1_000), Some(waits_ms));
-            // Nor when a clock was set back by years.
-            assert_eq!(due(&mut asking, -9_000_000_000), names(&["bob"]));
+            let mut requests = KeyRequests::default();
+            let one = asks(&mut requests, &["bob"]);
+            assert!(requests.refused(&one, told_ms, 1_000));
+            assert_eq!(requests.rests_ms(1_000), Some(waits_ms));
+            // A clock that was set back by years does not matter.
+            assert_eq!(due(&mut requests, -9_000_000_000), names(&["bob"]));
         }
     }
 
     #[test]
-    fn a_server_that_brings_up_people_without_end_is_asked_twice_a_second() {
-        let mut asking = KeyRequests::default();
-        let mut requests = 0;
+    fn invented_users_cause_two_requests_a_second() {
+        let mut requests = KeyRequests::default();
+        let mut count = 0;
         for now_ms in 1_000_000..1_010_000 {
-            asking.want(names(&["alice"]));
-            asking.clock(now_ms);
-            requests += u64::from(asking.next_request().is_some());
-            // Neither does it help to cut the connection.
+            requests.want(names(&["alice"]));
+            requests.clock(now_ms);
+            count += u64::from(requests.next_request().is_some());
+            // Reconnecting does not help either.
             if now_ms % 1_000 == 0 {
-                asking.lost();
+                requests.lost();
             }
         }
-        assert!((REQUESTS_MAX + 19..=REQUESTS_MAX + 21).contains(&requests), "{requests}");
-        assert!(asking.wanted.is_empty() || asking.rests_ms(1_010_000) <= Some(PAUSE_MS));
-        assert!(asking.open.len() <= OPEN_MAX);
+        assert!((REQUESTS_MAX + 19..=REQUESTS_MAX + 21).contains(&count), "{count}");
+        assert!(requests.wanted.is_empty() || requests.rests_ms(1_010_000) <= Some(PAUSE_MS));
+        assert!(requests.open.len() <= OPEN_MAX);
     }
 
     #[test]
-    fn requests_before_an_answered_one_are_not_remembered() {
-        let mut asking = KeyRequests::default();
-        let [one, two] = [["alice"], ["bob"]].map(|them| asks(&mut asking, &them));
-        asking.answered(Some(&two));
-        assert!(!asking.refused(&one, 500, 0) && asking.open.len() == 1);
+    fn an_answer_settles_earlier_requests() {
+        let mut requests = KeyRequests::default();
+        let [one, two] = [["alice"], ["bob"]].map(|them| asks(&mut requests, &them));
+        requests.answered(Some(&two));
+        assert!(!requests.refused(&one, 500, 0) && requests.open.len() == 1);
     }
 }

@@ -1,11 +1,11 @@
-//! Whose keys are whose, as far as the server tells: asked for before a message can be judged,
-//! learned, stored, and shown to a person who compares them.
+//! Key lists of users: requested before a message can be verified, recorded, stored, and shown to a
+//! user who compares them.
 
 use std::collections::BTreeMap;
 
 use super::device_keys::DeviceKeys;
 use super::incoming;
-use super::key_compare::{describe, list, told_changes};
+use super::key_compare::{change_notice, describe, list};
 use super::key_requests::KeyRequests;
 use super::output::Output;
 use super::storage::{Account, Storage};
@@ -13,22 +13,22 @@ use super::trust::{Called, Confirmed, Part, TrustState, TrustStore};
 use super::trust_file::TrustFile;
 use crate::chat::{Event, UserName};
 
-/// Whoever wants to see keys is told after this time that the server has brought none.
+/// Time in milliseconds after which the user is notified that the server has not sent keys.
 const KEYS_WITHIN_MS: u64 = 10_000;
 
 const COPIED: &str = "a copy of your key is in use elsewhere, and private messages are sealed for that copy \
      alone: give each device a key of its own (pychat keygen)";
 
-/// What somebody waits for, or was told.
+/// Open `/fingerprint` commands and notices already given.
 #[derive(Default)]
 pub struct KeySync {
-    /// Whose keys somebody wants to see once they are here, and since when.
+    /// `/fingerprint` commands that wait for keys, each with its start time.
     looked_up: BTreeMap<UserName, i64>,
-    /// It was told that another profile has this key.
+    /// The notice that another profile has this key was given.
     copied: bool,
 }
 
-/// Whose keys are known, and where that is stored.
+/// The state that key lists change.
 pub struct Keys<'a> {
     pub account: &'a dyn Account,
     pub storage: &'a mut dyn Storage,
@@ -40,18 +40,18 @@ pub struct Keys<'a> {
     pub now_ms: i64,
 }
 
-/// Whose keys must be asked for before this can be judged.
-pub fn wants(event: &Event, trust: &TrustStore) -> Option<UserName> {
+/// Returns the user whose keys are needed to verify this event.
+pub fn missing_keys(event: &Event, trust: &TrustStore) -> Option<UserName> {
     let Event::Message(message) = event else { return None };
     let print = incoming::claimed(message)?;
-    let known = trust.standing(&message.from, &print);
+    let known = trust.trust_state(&message.from, &print);
     let asks = known == TrustState::Unknown && !trust.is_listed(&message.from);
-    let asks = asks && trust.may_meet(&message.from);
+    let asks = asks && trust.may_pin(&message.from);
     asks.then(|| message.from.clone())
 }
 
 impl KeySync {
-    /// The server lists the keys of a person. Whether that is all of them.
+    /// Takes a part of a user's key list. Returns whether the list is complete.
     pub fn learn(
         &mut self,
         name: &UserName,
@@ -66,7 +66,7 @@ impl KeySync {
                 with.save(next);
             }
         }
-        if let Some(text) = told_changes(name, &learned, with.own) {
+        if let Some(text) = change_notice(name, &learned, with.own) {
             next.push(Output::KeyChanged { name: name.clone(), text });
         }
         if name == with.own && !self.copied && with.is_copied() {
@@ -74,13 +74,12 @@ impl KeySync {
             next.push(Output::Trouble(COPIED.into()));
         }
         if self.looked_up.remove(name).is_some() {
-            next.push(Output::Told(describe(name, with.trust, with.own)));
+            next.push(Output::Reply(describe(name, with.trust, with.own)));
         }
         true
     }
 
-    /// `/fingerprint NAME`: whose keys these are, and the number to compare. Whether something may
-    /// have changed.
+    /// Runs `/fingerprint NAME`. Returns whether trust may have changed.
     pub fn look_up(
         &mut self,
         name: &UserName,
@@ -91,26 +90,27 @@ impl KeySync {
         let name = with.trust.spelled(name);
         if !with.trust.is_listed(&name) {
             let text = format!("asking the server for the keys of {name} ...");
-            next.push(Output::Told(text));
+            next.push(Output::Reply(text));
             self.looked_up.insert(name.clone(), with.now_ms);
-            with.requests.ask(name, with.trust, next);
+            with.requests.request_named(name, with.trust, next);
             return false;
         }
         let text = match confirms {
             true => with.confirm(&name, next),
             false => describe(&name, with.trust, with.own),
         };
-        next.push(Output::Told(text));
+        next.push(Output::Reply(text));
         confirms
     }
 
-    /// Until somebody who wants to see keys is told that there are none.
+    /// Time until the first open `/fingerprint` command expires, in milliseconds.
     pub fn rest_ms(&self, now_ms: i64) -> Option<u64> {
         let rest = |since_ms: &i64| KEYS_WITHIN_MS.saturating_sub(now_ms.abs_diff(*since_ms));
         self.looked_up.values().map(rest).min()
     }
 
-    /// A server that brings no keys leaves no hole that other words of its could fill.
+    /// Ends expired `/fingerprint` commands with an error, so that a silent server cannot answer
+    /// later with other text.
     pub fn give_up(&mut self, now_ms: i64, next: &mut Vec<Output>) {
         let late = |since_ms: i64| now_ms.abs_diff(since_ms) >= KEYS_WITHIN_MS;
         let looked_up = std::mem::take(&mut self.looked_up).into_iter();
@@ -128,9 +128,9 @@ impl KeySync {
 }
 
 impl Keys<'_> {
-    /// The server has said welcome, and calls this person so.
+    /// Takes the name that the server gave at login.
     pub fn login(&mut self, next: &mut Vec<Output>) {
-        // The key may be another one since the last login.
+        // The key may have changed since the last login.
         let saved = self.file.save(self.storage, self.account, self.trust, |_| {});
         next.extend(saved.err().map(Output::Trouble));
         let mine = self.account.openers().iter().map(|key| key.public().fingerprint()).collect();
@@ -152,25 +152,25 @@ impl Keys<'_> {
         next.extend(text.map(Output::Trouble));
     }
 
-    /// All that was learned of people is stored now.
+    /// Stores pending changes of trust.
     pub fn save(&mut self, next: &mut Vec<Output>) {
         let saved = self.file.save_learned(self.storage, self.account, self.trust);
         next.extend(saved.err().map(Output::Trouble));
     }
 
-    /// Private messages are sealed for the newest certificate of a key: of two profiles with one
-    /// key only one can open them.
+    /// Returns whether another profile uses this key. Private messages are sealed for the newest
+    /// certificate of a key, so only one of two such profiles can open them.
     fn is_copied(&mut self) -> bool {
         let print = self.account.own().public().fingerprint();
         let devices = self.trust.own_devices(self.own, self.now_ms).into_iter();
         let own = devices.filter(|one| one.key.fingerprint() == print);
         let Some(other) = own.filter_map(|one| one.certificate).next() else { return false };
-        // A client that cannot read its profile has told so.
+        // A client that cannot read its profile has already reported it.
         let _ = self.devices.refresh(self.storage, self.account);
         !self.devices.has(&other)
     }
 
-    /// The user has compared the keys of a person. Gives what is told.
+    /// Confirms the compared keys of a user. Returns the reply.
     fn confirm(&mut self, name: &UserName, next: &mut Vec<Output>) -> String {
         let (losers, bare) = match self.trust.confirm(name, self.now_ms) {
             Confirmed::News(losers) => (losers, Vec::new()),
@@ -189,7 +189,7 @@ impl Keys<'_> {
                 );
             }
         };
-        // Also where they were met just now.
+        // The user may have been pinned by this very command.
         self.file.is_learned(name, self.now_ms);
         losers.iter().for_each(|loser| self.file.is_learned(loser, self.now_ms));
         let holds = match self.file.save_learned(self.storage, self.account, self.trust) {

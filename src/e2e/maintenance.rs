@@ -1,32 +1,30 @@
-//! What is done by this client's own clock, so that no server has to help with it, nor can hinder
-//! it: the keys of this device are made anew each week, and those for which nothing can wait any
-//! more are deleted.
+//! Hourly maintenance of device keys by this client's own clock, which no server can hinder: new
+//! certificates each week, and deletion of private keys that no waiting message needs.
 
 use super::device_keys::DeviceKeys;
 use super::output::Output;
 use super::storage::{Account, Storage, StorageError};
 use crate::chat::{Command, Opaque};
 
-/// Between two looks at the device's keys.
+/// Time between two runs.
 const EVERY_MS: u64 = 60 * 60 * 1000;
 
 #[derive(Default)]
 pub struct Maintenance {
-    /// When the device's keys were looked at.
+    /// Time of the last run.
     done_ms: Option<i64>,
-    /// The server has said welcome on this connection.
+    /// This connection is logged in.
     pub is_in: bool,
 }
 
 impl Maintenance {
-    /// Until the device's keys are looked at.
+    /// Time until the next run, in milliseconds.
     pub fn rest_ms(&self, now_ms: i64) -> u64 {
         let since_ms = self.done_ms.map_or(EVERY_MS, |then| now_ms.abs_diff(then));
         EVERY_MS.saturating_sub(since_ms)
     }
 
-    /// The device's keys that are over are deleted; where there is a server to tell, those in use
-    /// are renewed and published.
+    /// Deletes expired device keys. While logged in, it also renews and publishes the current one.
     pub fn renew(
         &mut self,
         devices: &mut DeviceKeys,
@@ -37,7 +35,7 @@ impl Maintenance {
         self.done_ms = Some(now_ms);
         let mut next = Vec::new();
         if let Err(error) = self.renew_stored(devices, storage, account, now_ms) {
-            let text = format!("the keys of this device cannot be kept: {error}");
+            let text = format!("the keys of this device cannot be stored: {error}");
             next.push(Output::Trouble(text));
         }
         if let Some((certificate, _)) = devices.signing().filter(|_| self.is_in) {

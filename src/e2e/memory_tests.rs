@@ -1,4 +1,4 @@
-//! An account and a store in memory. Whoever clones the store has the same one.
+//! An account and a store in memory. Clones share one store.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -14,7 +14,7 @@ pub struct Me {
     server: Fingerprint,
     /// The own key first.
     pub openers: Vec<Arc<Identity>>,
-    /// Of the key that may take over.
+    /// The key that may take over.
     pub next: Option<PublicKey>,
 }
 
@@ -52,9 +52,9 @@ pub struct Memory(Arc<Mutex<Content>>);
 #[derive(Default)]
 pub struct Content {
     pub trust: Option<Vec<u8>>,
-    /// How often the trust file was written.
+    /// Count of writes to the trust file.
     pub writes: usize,
-    /// No more can be written.
+    /// Every write fails.
     pub full: bool,
     pub device_keys: BTreeMap<String, Vec<u8>>,
     pub sequences: Sequenced,
@@ -95,7 +95,7 @@ impl Storage for Memory {
 
     fn add_device_key(&mut self, name: &str, sealed: &[u8]) -> Result<(), StorageError> {
         let before = self.room()?.device_keys.insert(name.to_owned(), sealed.to_vec());
-        if before.is_some() { Err("it is there already".into()) } else { Ok(()) }
+        if before.is_some() { Err("it exists already".into()) } else { Ok(()) }
     }
 
     fn remove_device_key(&mut self, name: &str) -> Result<(), StorageError> {

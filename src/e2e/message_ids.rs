@@ -1,12 +1,12 @@
-//! Which messages were found good, and whose they are. Pure.
+//! Ids and senders of verified messages, by seq. Pure.
 
 use std::collections::{BTreeMap, HashMap};
 
 use crate::chat::{Message, MsgId, Seq, Target, UserName};
 
-/// Messages of a conversation whose ids are known: as many as a window of the full screen has.
+/// Ids per conversation: as many as a window of the full screen has messages.
 const IDS_MAX: usize = 100_000;
-/// The same of all conversations together: of the largest the oldest go.
+/// Ids of all conversations together. The oldest of the largest conversation are dropped.
 const IDS_ALL_MAX: usize = 200_000;
 
 type Ids = BTreeMap<Seq, (MsgId, UserName)>;
@@ -23,8 +23,8 @@ impl MessageIds {
         self.at(to, seq).map(|(id, _)| *id)
     }
 
-    /// Whether a change names the message that it changes, and that one is its sender's. One that
-    /// was not seen here is changed nowhere here.
+    /// Returns whether a change names the message that it changes and has the same sender. A target
+    /// that was not seen here has no effect here.
     pub fn names(&self, to: &Target, change: &Message, of: Option<MsgId>) -> bool {
         match change.kind.of().map(|seq| self.at(to, seq)) {
             Some(Some((id, whose))) => of == Some(*id) && *whose == change.from,
@@ -33,13 +33,13 @@ impl MessageIds {
         }
     }
 
-    /// Whether another message was found good under its seq.
+    /// Returns whether another message was verified under the same seq.
     pub fn is_anothers(&self, to: &Target, message: &Message) -> bool {
         let known = self.at(to, message.seq);
         known.is_some_and(|(id, whose)| *id != message.id || *whose != message.from)
     }
 
-    /// Whether it was found good under another seq.
+    /// Returns whether the message was verified under another seq.
     pub fn is_elsewhere(&self, to: &Target, message: &Message) -> bool {
         let mut known = self.0.get(to).into_iter().flatten();
         known.any(|(seq, (id, _))| *id == message.id && *seq != message.seq)
@@ -59,7 +59,7 @@ impl MessageIds {
         }
     }
 
-    /// There is another log.
+    /// Forgets a conversation whose log was replaced.
     pub fn forget(&mut self, to: &Target) {
         self.0.remove(to);
     }

@@ -1,8 +1,9 @@
-//! Between the model, which knows texts, and the connection, which in private conversations and in
-//! channels with a PIN carries what only people can read. Messages go out sealed and signed, one at
-//! a time in each conversation; what comes in is opened and verified before anybody sees it.
+//! The end-to-end engine, between the model, which has texts, and the connection, which carries
+//! sealed messages of private conversations and PIN channels. Outgoing messages are sealed and
+//! signed, one at a time in each conversation. Incoming messages are opened and verified before
+//! they are shown.
 //!
-//! Each file owns its state. The engine owns the parts, and hands each what it needs.
+//! Each file owns its state. The engine owns the parts and lends each what it needs.
 
 pub mod changes;
 mod channels;
@@ -67,20 +68,20 @@ pub(crate) mod memory_tests;
 pub struct Engine {
     account: Arc<dyn Account>,
     storage: Box<dyn Storage>,
-    /// By which name the server knows this person.
+    /// The user's name on this server.
     own: UserName,
-    /// What came too fast is sent again by itself.
+    /// Messages refused for their rate are sent again automatically.
     retries: bool,
     trust: TrustStore,
     file: TrustFile,
     devices: DeviceKeys,
     channels: Channels,
-    /// It was told that nobody else is met by the server's word.
-    told_full: bool,
+    /// The notice about the first-use limit was given.
+    full_reported: bool,
     key_requests: KeyRequests,
     key_sync: KeySync,
     maintenance: Maintenance,
-    /// What came after a message whose sender's keys are asked for.
+    /// Events after a message whose sender key was requested.
     pending: Pending,
     verified: Verified,
     ids: MessageIds,
@@ -93,13 +94,17 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// With what is stored of this server.
+    /// Opens the engine with the stored state of this server.
+    ///
+    /// # Errors
+    /// A stored file that cannot be read.
     pub fn open(
         account: Arc<dyn Account>,
         mut storage: Box<dyn Storage>,
         retries: bool,
     ) -> Result<Engine, StorageError> {
-        // A setting that cannot be read is told before anything is done by it.
+        // Reads the setting now, so that an unreadable one is reported before anything depends on
+        // it.
         storage.stores_messages()?;
         let file = TrustFile::open(&mut *storage, &*account)?;
         let mut devices = DeviceKeys::default();
@@ -116,7 +121,7 @@ impl Engine {
             storage,
             file,
             devices,
-            told_full: false,
+            full_reported: false,
             key_requests: KeyRequests::default(),
             key_sync: KeySync::default(),
             maintenance: Maintenance::default(),
@@ -129,17 +134,17 @@ impl Engine {
         })
     }
 
-    /// The key of what is written record by record.
-    pub fn line_key(&self) -> FileKey {
+    /// The key of files that are written record by record.
+    pub fn record_key(&self) -> FileKey {
         self.file.key()
     }
 
-    /// The channels whose PINs are known.
+    /// The PIN channels whose keys are known.
     pub fn channels(&self) -> impl Iterator<Item = &ChannelName> {
         self.channels.names()
     }
 
-    /// Names of channels with a PIN that this person has left.
+    /// Names of PIN channels that the user has left.
     pub fn left(&self) -> &BTreeSet<ChannelName> {
         &self.file.kept.left
     }
@@ -149,10 +154,10 @@ impl Engine {
         self.outgoing.resume(sealed);
         let stored = (&mut self.sequences, &mut self.changes);
         self.persistence.resume(&mut *self.storage, self.file.key(), stored);
-        self.search.begins(&mut *self.storage, now_ms);
+        self.search.start(&mut *self.storage, now_ms);
     }
 
-    /// What messages are sealed with.
+    /// The outgoing queue, and the state that sealing uses.
     fn sealing(&mut self, now_ms: i64) -> (&mut Outgoing, Sealing<'_>) {
         let sealing = Sealing {
             account: &*self.account,
@@ -171,7 +176,7 @@ impl Engine {
         (&mut self.outgoing, sealing)
     }
 
-    /// What messages are verified against.
+    /// The state that verification uses.
     fn incoming(&mut self, now_ms: i64) -> Incoming<'_> {
         Incoming {
             account: &*self.account,
@@ -191,7 +196,7 @@ impl Engine {
         }
     }
 
-    /// Whose keys are known.
+    /// Key synchronisation, and the state that it uses.
     fn keys(&mut self, now_ms: i64) -> (&mut KeySync, Keys<'_>) {
         let keys = Keys {
             account: &*self.account,
@@ -206,17 +211,17 @@ impl Engine {
         (&mut self.key_sync, keys)
     }
 
-    /// This is stored, and with it all that was learned of people.
+    /// Applies a change and stores it with all pending changes of trust.
     fn save(&mut self, change: impl FnOnce(&mut StoredTrust)) -> Result<(), String> {
         self.file.save(&mut *self.storage, &*self.account, &self.trust, change)
     }
 
-    /// All that was learned of people is stored now.
-    pub fn keep_people(&mut self) -> Result<(), String> {
+    /// Stores all pending changes of trust.
+    pub fn save_trust(&mut self) -> Result<(), String> {
         self.file.save_learned(&mut *self.storage, &*self.account, &self.trust)
     }
 
-    /// A channel's PIN is known from now on.
+    /// Stores the key of a PIN channel and returns the channel's full name.
     pub fn add_channel(
         &mut self,
         key: PinChannel,
@@ -228,7 +233,7 @@ impl Engine {
         Ok(name)
     }
 
-    /// Its key and its messages go, and which messages were told: its person has left it.
+    /// Deletes the key, the messages and the sequence of a channel that the user has left.
     fn forget_channel(&mut self, name: &ChannelName, now_ms: i64) -> Result<(), String> {
         if !self.channels.remove(name) {
             return Ok(());
@@ -236,28 +241,28 @@ impl Engine {
         let conversation = Target::Channel(name.clone());
         self.sequences.forget(&conversation);
         self.changes.forget(&conversation);
-        self.search.note_down(&mut *self.storage, &[Entry::Forget(conversation)], now_ms);
+        self.search.record(&mut *self.storage, &[Entry::Forget(conversation)], now_ms);
         self.save(|kept| kept.forget_channel(name))
     }
 
-    /// How far messages were verified is stored with how far they were shown.
-    pub fn write_down(&mut self, now_ms: i64) {
+    /// Stores the sequences together with the read positions.
+    pub fn store_progress(&mut self, now_ms: i64) {
         self.search.tidy(&mut *self.storage, now_ms);
         let stored = (&mut self.sequences, &mut self.changes);
         self.persistence.store(&mut *self.storage, stored, now_ms);
     }
 
-    /// A channel is left where no server could be told.
+    /// Leaves a channel while offline.
     pub fn forget(&mut self, channel: &ChannelName, now_ms: i64) -> Vec<Output> {
         self.forget_channel(channel, now_ms).err().map(Output::Trouble).into_iter().collect()
     }
 
-    /// A message is given up.
-    pub fn drop_line(&mut self, id: MsgId) {
-        self.outgoing.give_up(id);
+    /// Discards an unsent message.
+    pub fn discard(&mut self, id: MsgId) {
+        self.outgoing.discard(id);
     }
 
-    /// The connection is gone; what is open is sent again by the model.
+    /// Resets the state of the connection. The model sends open messages again.
     pub fn lost(&mut self) {
         self.pending.clear();
         self.history.lost();
@@ -268,7 +273,7 @@ impl Engine {
         self.outgoing.lost();
     }
 
-    /// The server has told something.
+    /// Handles an event from the server.
     pub fn received(&mut self, event: Event, now_ms: i64) -> Vec<Output> {
         self.key_requests.clock(now_ms);
         let mut next = Vec::new();
@@ -278,7 +283,7 @@ impl Engine {
                 let part = Part { keys, more, asked: reference.is_some() };
                 self.learn(&name, part, now_ms, &mut next);
             }
-            // Nobody has asked but this client.
+            // Only this client has sent these requests, so the model need not see the refusal.
             Event::Refused {
                 code: Code::Rate, reference: Some(told), retry_ms: Some(ms), ..
             } if self.key_requests.refused(&told, ms, now_ms) => {}
@@ -289,31 +294,31 @@ impl Engine {
                 while let Some(pending) = self.pending.pop() {
                     self.pass(pending, now_ms, &mut next);
                 }
-                match key_sync::wants(&event, &self.trust) {
+                match key_sync::missing_keys(&event, &self.trust) {
                     Some(name) => {
                         self.pending.push(event);
-                        self.key_requests.meet(&[name], &mut self.trust, &mut next);
+                        self.key_requests.request_mentioned(&[name], &mut self.trust, &mut next);
                     }
                     None => self.pass(event, now_ms, &mut next),
                 }
             }
         }
-        if self.trust.is_full() && !std::mem::replace(&mut self.told_full, true) {
-            next.push(Output::Trouble(key_compare::CROWD.into()));
+        if self.trust.is_full() && !std::mem::replace(&mut self.full_reported, true) {
+            next.push(Output::Trouble(key_compare::LIMIT_REACHED.into()));
         }
         next
     }
 
-    /// The server lists the keys of a person: what waited for that goes on.
+    /// Takes a key list and continues with the events that waited for it.
     fn learn(&mut self, name: &UserName, part: Part, now_ms: i64, next: &mut Vec<Output>) {
         let (key_sync, mut keys) = self.keys(now_ms);
         if !key_sync.learn(name, part, &mut keys, next) {
             return;
         }
         while let Some(event) = self.pending.pop() {
-            if let Some(name) = key_sync::wants(&event, &self.trust) {
+            if let Some(name) = key_sync::missing_keys(&event, &self.trust) {
                 self.pending.push_back_in_front(event);
-                self.key_requests.meet(&[name], &mut self.trust, next);
+                self.key_requests.request_mentioned(&[name], &mut self.trust, next);
                 break;
             }
             self.pass(event, now_ms, next);
@@ -334,7 +339,11 @@ impl Engine {
                 self.keys(now_ms).1.login(next);
                 self.maintenance.is_in = true;
                 self.renew(now_ms, next);
-                self.key_requests.meet(std::slice::from_ref(name), &mut self.trust, next);
+                self.key_requests.request_mentioned(
+                    std::slice::from_ref(name),
+                    &mut self.trust,
+                    next,
+                );
             }
             Event::Conversations { ref conversations } => {
                 self.incoming(now_ms).begin(conversations, next)
@@ -345,10 +354,14 @@ impl Engine {
                 let to = Target::Channel(channel.clone());
                 let conversation = ConversationInfo { to, log, last, read, retention };
                 self.incoming(now_ms).begin(&[conversation], next);
-                self.key_requests.meet(people, &mut self.trust, next);
+                self.key_requests.request_mentioned(people, &mut self.trust, next);
             }
             Event::Joined { ref to, ref who, .. } if to.has_pin() => {
-                self.key_requests.meet(std::slice::from_ref(who), &mut self.trust, next);
+                self.key_requests.request_mentioned(
+                    std::slice::from_ref(who),
+                    &mut self.trust,
+                    next,
+                );
             }
             Event::Topic { .. } | Event::History { .. } | Event::Gap { .. } => {
                 self.incoming(now_ms).passes(&event, next);
@@ -377,7 +390,7 @@ impl Engine {
         self.settled(stored, now_ms, next);
     }
 
-    /// This client itself answers a request that was on its way out.
+    /// Answers a request locally instead of the server.
     pub fn answered(&mut self, event: Event, now_ms: i64) -> Vec<Output> {
         let settled = outgoing::settles(&event, self.retries);
         let mut next = vec![Output::Answer(event)];
@@ -394,11 +407,11 @@ impl Engine {
     fn is_left(
         &mut self,
         channel: &ChannelName,
-        told: Option<&String>,
+        reference: Option<&String>,
         now_ms: i64,
         next: &mut Vec<Output>,
     ) {
-        if self.channels.is_left(channel, told) {
+        if self.channels.confirm_left(channel, reference) {
             next.extend(self.forget_channel(channel, now_ms).err().map(Output::Trouble));
         }
     }
@@ -408,7 +421,7 @@ impl Engine {
         next.extend(self.maintenance.renew(&mut self.devices, storage, account, now_ms));
     }
 
-    /// In how many milliseconds `tend` has something to do, at the latest.
+    /// Time until `maintain` has work at the latest, in milliseconds.
     pub fn rests_ms(&self, now_ms: i64) -> u64 {
         let rests_ms = [
             self.key_requests.rests_ms(now_ms),
@@ -420,8 +433,8 @@ impl Engine {
         rests_ms.into_iter().flatten().fold(self.maintenance.rest_ms(now_ms), u64::min)
     }
 
-    /// Time has passed.
-    pub fn tend(&mut self, now_ms: i64) -> Vec<Output> {
+    /// Runs what is due by the clock.
+    pub fn maintain(&mut self, now_ms: i64) -> Vec<Output> {
         self.key_requests.clock(now_ms);
         let mut next = Vec::new();
         if self.file.rest_ms(now_ms) == Some(0) {
@@ -430,7 +443,7 @@ impl Engine {
         self.key_sync.give_up(now_ms, &mut next);
         let waits = [self.search.rest_ms(now_ms), self.persistence.rest_ms(&self.changes, now_ms)];
         if waits.contains(&Some(0)) {
-            self.write_down(now_ms);
+            self.store_progress(now_ms);
         }
         self.key_requests.request(&mut next);
         if self.maintenance.rest_ms(now_ms) == 0 {
@@ -443,7 +456,7 @@ impl Engine {
         next
     }
 
-    /// `/fingerprint NAME`: whose keys these are, and the number to compare.
+    /// Runs `/fingerprint NAME`: shows the keys and the safety number, or confirms the keys.
     pub fn look_up(&mut self, name: &UserName, confirms: bool, now_ms: i64) -> Vec<Output> {
         self.key_requests.clock(now_ms);
         let mut next = Vec::new();
@@ -454,12 +467,12 @@ impl Engine {
         next
     }
 
-    /// `/set` and `/set search on` or `off`, which erases what is stored of every server.
+    /// Runs `/set` and `/set search on` or `off`; `off` erases the stored messages of every server.
     pub fn set_search(&mut self, search: Option<bool>) -> Vec<Output> {
         vec![self.search.set(&mut *self.storage, search)]
     }
 
-    /// The model wants something sent.
+    /// Sends a command of the model.
     pub fn send(&mut self, command: Command, now_ms: i64) -> Vec<Output> {
         self.key_requests.clock(now_ms);
         let mut next = Vec::new();
@@ -468,27 +481,30 @@ impl Engine {
                 let (outgoing, mut sealing) = self.sealing(now_ms);
                 outgoing.say(message, &mut sealing, &mut next);
             }
-            // What is looked for there is for nobody's eyes.
+            // The server must not see what the user searches for in a sealed conversation.
             Command::Search { text, to: Some(to), reference } if to.is_sealed() => {
                 let conversation = &match &to {
                     Target::User(name) => Target::User(self.trust.spelled(name)),
                     channel => channel.clone(),
                 };
-                let (log, _) = self.sequences.told_of(conversation);
+                let (log, _) = self.sequences.log_and_retention(conversation);
                 let question = Question { to, conversation, log, text: &text, reference };
                 return self.search.answer(&*self.storage, question, now_ms);
             }
             Command::History { ref to, before, ref reference, .. } if to.is_sealed() => {
-                // Without an end the newest lines are told, which are here already.
+                // Without an upper bound the answer has the newest messages, which are already
+                // here.
                 let reference = reference.as_deref().unwrap_or_default();
-                before.into_iter().for_each(|before| self.history.asked(to, reference, before));
+                before
+                    .into_iter()
+                    .for_each(|before| self.history.record_request(to, reference, before));
                 next.push(Output::Send(command));
             }
             Command::Part { ref channel, ref reference } => {
                 self.channels.leaves(channel, reference.as_ref());
                 next.push(Output::Send(command));
             }
-            // The server would refuse it, but have seen it.
+            // The server would refuse the topic, but would have read it.
             Command::Topic { ref channel, text: Some(_), ref reference } if channel.has_pin() => {
                 let refused = Refusal::NoTopic.event(None, reference.clone());
                 next.push(Output::Answer(refused));

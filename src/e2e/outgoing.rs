@@ -1,37 +1,37 @@
-//! Lines on their way out. Of each conversation one is under way at a time, so that each can name
-//! the one before it, and no count is ever used for two.
+//! Outgoing queues. One message of each conversation is in flight at a time, so that each can link
+//! to the one before it and no count is used twice.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use super::output::Output;
-use super::sealing::{Not, Sealing, Session, WIRE_BYTES_MAX};
+use super::sealing::{NotSealed, Sealing, Session, WIRE_BYTES_MAX};
 use crate::chat::{Body, Code, Command, Event, Kind, MsgId, NewMessage, Opaque, Refusal, Target};
 
-/// One conversation's way out.
+/// The queue of one conversation.
 struct Queue {
     waiting: VecDeque<NewMessage>,
-    under_way: Option<MsgId>,
-    /// It came too fast and is sent again soon: nothing overtakes it.
+    in_flight: Option<MsgId>,
+    /// A message that was refused for its rate and is sent again soon. Nothing overtakes it.
     postponed: Option<MsgId>,
-    /// Lines that say something, and lines that change others: each kind counts its own.
+    /// One session for messages and one for changes; each has its own counts.
     sessions: [Session; 2],
 }
 
 impl Default for Queue {
     fn default() -> Queue {
         let sessions = Default::default();
-        Queue { waiting: VecDeque::new(), under_way: None, postponed: None, sessions }
+        Queue { waiting: VecDeque::new(), in_flight: None, postponed: None, sessions }
     }
 }
 
 impl Queue {
     fn lost(&mut self) {
         self.waiting.clear();
-        (self.under_way, self.postponed) = (None, None);
+        (self.in_flight, self.postponed) = (None, None);
     }
 
-    /// A line whose count is used will not be sent: others begin anew.
-    fn given_up(&mut self, id: MsgId) {
+    /// Discards a message. Its count was used and will not be sent, so new sessions start.
+    fn discard(&mut self, id: MsgId) {
         if self.postponed.take_if(|postponed| *postponed == id).is_some() {
             self.sessions = Default::default();
         }
@@ -42,21 +42,21 @@ impl Queue {
     }
 }
 
-/// What became of a line.
+/// The outcome of a message.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Settled {
     Stored,
     Refused,
-    /// It is sent again by itself.
+    /// It is sent again automatically.
     Postponed,
 }
 
 /// The outgoing queue of each conversation.
 pub struct Outgoing {
     queues: BTreeMap<Target, Queue>,
-    /// Messages that were sealed and are not stored yet, as far as is known.
+    /// Sealed messages that are not known to be stored by the server.
     sealed: HashMap<MsgId, Opaque>,
-    /// As the server says.
+    /// The server's limit.
     pub text_bytes_max: usize,
 }
 
@@ -68,29 +68,29 @@ impl Default for Outgoing {
 }
 
 impl Outgoing {
-    /// What an earlier run has sealed goes out as it is.
+    /// Restores the sealed messages of an earlier run; they go out unchanged.
     pub fn resume(&mut self, sealed: HashMap<MsgId, Opaque>) {
         self.sealed = sealed;
     }
 
-    /// The connection is gone.
+    /// Resets the queues when the connection is lost.
     pub fn lost(&mut self) {
         self.queues.values_mut().for_each(Queue::lost);
     }
 
-    /// A message is given up.
-    pub fn give_up(&mut self, id: MsgId) {
+    /// Discards a message.
+    pub fn discard(&mut self, id: MsgId) {
         self.sealed.remove(&id);
-        self.queues.values_mut().for_each(|queue| queue.given_up(id));
+        self.queues.values_mut().for_each(|queue| queue.discard(id));
     }
 
-    /// As after a restart, with other counts.
+    /// Simulates a restart, with new sessions.
     #[cfg(test)]
     pub fn forgets_counts(&mut self) {
         self.queues.clear();
     }
 
-    /// As after a restart from a snapshot that was taken before the last message, or just now.
+    /// Simulates a restart from a snapshot taken after the last message, or before it.
     #[cfg(test)]
     pub fn is_restored(&mut self, to: &Target, before: bool) {
         self.sealed.clear();
@@ -116,18 +116,18 @@ impl Outgoing {
         self.pump(&conversation, with, next);
     }
 
-    /// Something has changed that messages may have waited for.
+    /// Continues all queues after a change that messages may have waited for.
     pub fn pump_all(&mut self, with: &mut Sealing, next: &mut Vec<Output>) {
         for conversation in self.queues.keys().cloned().collect::<Vec<_>>() {
             self.pump(&conversation, with, next);
         }
     }
 
-    /// Sends the next message of a conversation, if none is under way.
+    /// Sends the next message of a conversation if none is in flight.
     fn pump(&mut self, conversation: &Target, with: &mut Sealing, next: &mut Vec<Output>) {
         loop {
             let Some(queue) = self.queues.get_mut(conversation) else { return };
-            if queue.under_way.is_some() || queue.postponed.is_some() {
+            if queue.in_flight.is_some() || queue.postponed.is_some() {
                 return;
             }
             let Some(message) = queue.waiting.pop_front() else { return };
@@ -136,20 +136,20 @@ impl Outgoing {
                 Ok((to, sealed)) => {
                     let body = Body::Sealed(sealed);
                     next.push(Output::Send(Command::Say(NewMessage { to, id, kind, body })));
-                    let queue = self.queues.get_mut(conversation).expect("it was just there");
-                    return queue.under_way = Some(id);
+                    let queue = self.queues.get_mut(conversation).expect("the queue exists");
+                    return queue.in_flight = Some(id);
                 }
-                Err(Not::Wait(name)) => {
-                    let queue = self.queues.get_mut(conversation).expect("it was just there");
+                Err(NotSealed::Wait(name)) => {
+                    let queue = self.queues.get_mut(conversation).expect("the queue exists");
                     queue.waiting.push_front(message);
-                    return with.requests.ask(name, with.trust, next);
+                    return with.requests.request_named(name, with.trust, next);
                 }
-                Err(Not::Refused(code, hint)) => next.push(refused(id, code, hint)),
+                Err(NotSealed::Refused(code, hint)) => next.push(refused(id, code, hint)),
             }
         }
     }
 
-    /// The server has decided about a message.
+    /// Records the outcome of a message.
     pub fn settled(
         &mut self,
         (id, how): (MsgId, Settled),
@@ -159,27 +159,28 @@ impl Outgoing {
         if how == Settled::Stored {
             self.sealed.remove(&id);
         }
-        let found = self.queues.iter_mut().find(|(_, queue)| queue.under_way == Some(id));
+        let found = self.queues.iter_mut().find(|(_, queue)| queue.in_flight == Some(id));
         let Some((conversation, queue)) = found else { return };
-        queue.under_way = None;
+        queue.in_flight = None;
         match how {
             Settled::Stored => {}
             Settled::Postponed => queue.postponed = Some(id),
-            // Its count stays its own, whenever it is sent again: others begin anew.
+            // A refused message keeps its count, however late it is sent again, so new sessions
+            // start.
             Settled::Refused => queue.sessions = Default::default(),
         }
         let conversation = conversation.clone();
         self.pump(&conversation, with, next);
     }
 
-    /// A message as it goes out: the same bytes each time.
+    /// Seals a message, or returns the same bytes as before.
     fn seal(
         &mut self,
         message: &NewMessage,
         conversation: &Target,
         with: &mut Sealing,
         next: &mut Vec<Output>,
-    ) -> Result<(Target, Opaque), Not> {
+    ) -> Result<(Target, Opaque), NotSealed> {
         let NewMessage { id, kind, body, .. } = message;
         let to = match conversation {
             Target::User(name) => Target::User(with.trust.spelled(name)),
@@ -196,7 +197,7 @@ impl Outgoing {
         if body.text().trim().is_empty() && !matches!(kind, Kind::Delete { .. }) {
             return Err(Refusal::Empty.into());
         }
-        let queue = self.queues.get_mut(conversation).expect("the message waits in it");
+        let queue = self.queues.get_mut(conversation).expect("the queue of the message exists");
         let session = *queue.session(*kind);
         let (to, body) = match conversation {
             Target::Channel(channel) => {
@@ -204,13 +205,13 @@ impl Outgoing {
             }
             Target::User(name) => with.seal_private(name, message, session, next)?,
         };
-        let body = body.map_err(|_| Not::from(Refusal::Unknown))?;
+        let body = body.map_err(|_| NotSealed::from(Refusal::Unknown))?;
         let sealed = Opaque::new(&body).expect("a sealed message has bytes");
         if sealed.wire_len() > WIRE_BYTES_MAX {
             let (bytes, max_bytes) = (sealed.wire_len(), WIRE_BYTES_MAX);
             return Err(Refusal::TooLong { bytes, max_bytes }.into());
         }
-        let queue = self.queues.get_mut(conversation).expect("the message waits in it");
+        let queue = self.queues.get_mut(conversation).expect("the queue of the message exists");
         queue.session(*kind).n += 1;
         self.sealed.insert(*id, sealed.clone());
         next.push(Output::Store(*id, sealed.clone()));
@@ -223,7 +224,7 @@ fn refused(id: MsgId, code: Code, hint: String) -> Output {
     Output::Answer(event)
 }
 
-/// What becomes of a message by an event.
+/// Returns the outcome that an event has for a message.
 pub fn settles(event: &Event, retries: bool) -> Option<(MsgId, Settled)> {
     match event {
         Event::Stored { id, .. } => Some((*id, Settled::Stored)),

@@ -1,4 +1,4 @@
-//! What the engine wants done, in its order.
+//! Actions that the engine asks for, in order.
 
 use super::violation::Violation;
 use crate::chat::{Command, Event, Message, MsgId, Opaque, UserName};
@@ -6,24 +6,24 @@ use crate::chat::{Command, Event, Message, MsgId, Opaque, UserName};
 #[derive(Debug)]
 pub enum Output {
     Send(Command),
-    /// This is the sealed body of a message, now and whenever it is sent again: it is to be stored.
+    /// Store the sealed body of a message: the same bytes go out whenever it is sent again.
     Store(MsgId, Opaque),
-    /// The server told this; what was sealed is opened and verified.
+    /// A server event. Sealed messages in it are opened and verified.
     Event(Event),
-    /// The engine answers by itself, as a server would.
+    /// A local answer, in the form of a server event.
     Answer(Event),
-    /// A message is not what it should be; its text is not in it.
+    /// A message that violates the protocol, without its text.
     Violation {
         message: Message,
         violation: Violation,
     },
-    /// The server lists other keys of a person than before.
+    /// The server lists other keys of a user than before.
     KeyChanged {
         name: UserName,
         text: String,
     },
-    /// An answer to the person of this client.
-    Told(String),
-    /// Something failed, or looks wrong.
+    /// A reply to the local user.
+    Reply(String),
+    /// A failure, or a warning about the server.
     Trouble(String),
 }

@@ -1,5 +1,4 @@
-//! What came after a line whose sender's keys are asked for, in its order, and no more of it than
-//! there is room for.
+//! Events after a message whose sender key was requested, in order and within a bound.
 
 use std::collections::VecDeque;
 
@@ -17,7 +16,7 @@ impl Pending {
         self.events.is_empty()
     }
 
-    /// A server that never tells the keys is not waited for any more.
+    /// Returns whether the bound is reached; then the engine no longer waits for the keys.
     pub fn is_full(&self) -> bool {
         self.events.len() >= HELD_EVENTS_MAX || self.bytes >= HELD_EVENTS_BYTES_MAX
     }
@@ -28,7 +27,7 @@ impl Pending {
         self.events.push_back((event, bytes));
     }
 
-    /// It has to wait on.
+    /// Puts back the event that still has to wait.
     pub fn push_back_in_front(&mut self, event: Event) {
         let bytes = event.bytes_in_memory();
         self.bytes += bytes;
@@ -51,24 +50,24 @@ mod tests {
     use super::*;
 
     fn filled(text: &str) -> (usize, Pending) {
-        let mut held = Pending::default();
+        let mut pending = Pending::default();
         let mut count = 0;
-        while !held.is_full() && count < 2 * HELD_EVENTS_MAX {
-            held.push(Event::Notice { text: text.into(), reference: None });
+        while !pending.is_full() && count < 2 * HELD_EVENTS_MAX {
+            pending.push(Event::Notice { text: text.into(), reference: None });
             count += 1;
         }
-        (count, held)
+        (count, pending)
     }
 
     #[test]
-    fn a_few_long_events_fill_it_as_many_short_ones_do() {
+    fn count_and_size_are_bounded() {
         let (count, _) = filled("");
         assert_eq!(count, HELD_EVENTS_MAX);
         let long = "x".repeat(1 << 16);
-        let (count, mut held) = filled(&long);
+        let (count, mut pending) = filled(&long);
         assert!(count <= HELD_EVENTS_BYTES_MAX / long.len(), "{count}");
-        while held.pop().is_some() {}
-        assert_eq!(held.bytes, 0);
-        assert!(held.is_empty() && !held.is_full());
+        while pending.pop().is_some() {}
+        assert_eq!(pending.bytes, 0);
+        assert!(pending.is_empty() && !pending.is_full());
     }
 }

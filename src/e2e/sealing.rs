@@ -1,4 +1,4 @@
-//! How a message is sealed: with which keys, for whom, under which header.
+//! Sealing of messages: keys, recipients and header.
 
 use super::changes::Changes;
 use super::channels::Channels;
@@ -21,7 +21,7 @@ use crate::crypto::private::{DEVICES_MAX, Device, Parsed, seal_to};
 use crate::crypto::record_cipher::RECORD_BODY_BYTES_MAX;
 use crate::crypto::{Fingerprint, random};
 
-/// Room for what a record has beside the sealed bytes.
+/// Room for the other fields of the record, in bytes.
 const HEAD_BYTES: usize = 1_024;
 pub const WIRE_BYTES_MAX: usize = RECORD_BODY_BYTES_MAX - HEAD_BYTES;
 
@@ -37,20 +37,20 @@ impl Default for Session {
     }
 }
 
-/// Why a message is not sealed.
-pub enum Not {
-    /// This person's keys are asked for first.
+/// Why a message cannot be sealed.
+pub enum NotSealed {
+    /// The keys of this user have to be requested first.
     Wait(UserName),
     Refused(Code, String),
 }
 
-impl From<Refusal> for Not {
-    fn from(refusal: Refusal) -> Not {
-        Not::Refused(refusal.code(), refusal.to_string())
+impl From<Refusal> for NotSealed {
+    fn from(refusal: Refusal) -> NotSealed {
+        NotSealed::Refused(refusal.code(), refusal.to_string())
     }
 }
 
-/// What messages are sealed with, and for whom.
+/// The keys and the state that sealing uses.
 pub struct Sealing<'a> {
     pub account: &'a dyn Account,
     pub storage: &'a mut dyn Storage,
@@ -66,7 +66,7 @@ pub struct Sealing<'a> {
     pub now_ms: i64,
 }
 
-/// A sealed body, or none where the message cannot be sealed.
+/// A sealed body, or the error of the cipher.
 pub type Sealed = Result<Vec<u8>, SealError>;
 
 impl Sealing<'_> {
@@ -75,46 +75,49 @@ impl Sealing<'_> {
         channel: &ChannelName,
         message: &NewMessage,
         session: Session,
-    ) -> Result<Sealed, Not> {
+    ) -> Result<Sealed, NotSealed> {
         let conversation = Target::Channel(channel.clone());
-        let note = self.note(&conversation, message, session)?;
+        let note = self.header(&conversation, message, session)?;
         let Some(key) = self.channels.key(channel) else {
-            let hint = format!("the PIN of {channel} is not known here: /join it with it");
-            return Err(Not::Refused(Code::NotMember, hint));
+            let hint = format!(
+                "the PIN of {channel} is not known here: /join {channel} with its \
+                                PIN"
+            );
+            return Err(NotSealed::Refused(Code::NotMember, hint));
         };
         let context = &self.context(&conversation);
         let draft = Draft { context, note: &note, text: message.body.text() };
         Ok(key.seal(&draft, self.signing()?))
     }
 
-    /// Gives the registered name, too, whatever was typed.
+    /// Also returns the registered spelling of the name.
     pub fn seal_private(
         &mut self,
         name: &UserName,
         message: &NewMessage,
         session: Session,
         next: &mut Vec<Output>,
-    ) -> Result<(Target, Sealed), Not> {
+    ) -> Result<(Target, Sealed), NotSealed> {
         let recipients = self.recipients(name)?;
-        // Nothing goes out for a key that could be another one after a crash.
+        // The pin must be on the disk first: after a crash the name could be pinned to another key.
         let saved = self.file.save_learned(self.storage, self.account, self.trust);
-        saved.map_err(|hint| Not::Refused(Code::Storage, hint))?;
-        self.tell_left_out(name, next);
+        saved.map_err(|hint| NotSealed::Refused(Code::Storage, hint))?;
+        self.report_left_out(name, next);
         let to = Target::User(self.trust.spelled(name));
-        let note = self.note(&to, message, session)?;
+        let note = self.header(&to, message, session)?;
         let context = &self.context(&to);
         let draft = Draft { context, note: &note, text: message.body.text() };
         let sealed = self.seal_for(&draft, recipients)?;
         Ok((to, sealed))
     }
 
-    /// What a message of this person in this conversation is sealed and signed with.
+    /// The context that messages of the user in this conversation are bound to.
     fn context(&self, conversation: &Target) -> Context {
         Context::new(self.account.founding(), self.own, conversation)
     }
 
-    /// Whether a message that was sealed once may still go out as it is: under a certificate that
-    /// is over, or under names that do not hold any more, nobody would read it.
+    /// Returns whether an earlier sealed body may still go out. Under an expired certificate or an
+    /// outdated name no reader could open it.
     pub fn holds(&self, to: &Target, sealed: &Opaque) -> bool {
         let (body, own) = (sealed.bytes(), self.account.own());
         let verify = |bytes| Certificate::verify(bytes, own.public(), self.account.founding());
@@ -134,38 +137,38 @@ impl Sealing<'_> {
         opens && !certificate.is_over_since(self.now_ms / 1000)
     }
 
-    /// A server that gives the user another's name does not get messages that are signed under it.
-    pub fn has_own_name(&self) -> Result<(), Not> {
+    /// Refuses to sign under a name that belongs to other keys.
+    pub fn has_own_name(&self) -> Result<(), NotSealed> {
         let (own, print) = (self.own, self.account.own().public().fingerprint());
-        match self.trust.standing(own, &print) {
+        match self.trust.trust_state(own, &print) {
             TrustState::Theirs(_) => Ok(()),
-            _ if !self.trust.is_listed(own) => Err(Not::Wait(own.clone())),
+            _ if !self.trust.is_listed(own) => Err(NotSealed::Wait(own.clone())),
             _ => {
                 let hint = format!(
-                    "the server calls you {own}, and your key is not {own}'s as far as this client \
-                     knows: nothing is sealed under this name. If the operator has renamed you: \
+                    "the server calls you {own}, but your key is not a known key of {own}: \
+                     nothing is sealed under this name. If the operator has renamed you: \
                      /fingerprint {own}, then /fingerprint {own} confirm, then /retry"
                 );
-                Err(Not::Refused(Code::Forbidden, hint))
+                Err(NotSealed::Refused(Code::Forbidden, hint))
             }
         }
     }
 
-    fn signing(&self) -> Result<(&Certificate, &SigningKey), Not> {
-        let hint = "this device has no keys to seal with: its disk has to be looked at";
-        self.devices.signing().ok_or_else(|| Not::Refused(Code::Storage, hint.into()))
+    fn signing(&self) -> Result<(&Certificate, &SigningKey), NotSealed> {
+        let hint = "this device has no keys for sealing: check its disk";
+        self.devices.signing().ok_or_else(|| NotSealed::Refused(Code::Storage, hint.into()))
     }
 
-    fn note(
+    fn header(
         &self,
         conversation: &Target,
         message: &NewMessage,
         Session { id: session, n }: Session,
-    ) -> Result<Header, Not> {
+    ) -> Result<Header, NotSealed> {
         let id_of = |seq: Seq| {
-            let hint = "this line was not seen here: /history first";
+            let hint = "this client has not seen that message: load it with /history first";
             let known = self.ids.id_of(conversation, seq);
-            known.ok_or_else(|| Not::Refused(Code::NoSuchMessage, hint.into()))
+            known.ok_or_else(|| NotSealed::Refused(Code::NoSuchMessage, hint.into()))
         };
         let kind = match message.kind {
             Kind::Say => Kind::Say,
@@ -181,7 +184,7 @@ impl Sealing<'_> {
 
     /// When it is signed. An edit is later than the one before, whatever this device's clock says:
     /// the latest one holds.
-    fn time_ms(&self, conversation: &Target, kind: Kind<MsgId>) -> Result<u64, Not> {
+    fn time_ms(&self, conversation: &Target, kind: Kind<MsgId>) -> Result<u64, NotSealed> {
         let now_ms = self.now_ms.max(0) as u64;
         let before = kind.of().and_then(|of| {
             let changed = (conversation.clone(), self.own.clone(), of);
@@ -193,7 +196,7 @@ impl Sealing<'_> {
         Ok(if holds { now_ms.max(after_ms) } else { now_ms })
     }
 
-    fn recipients(&mut self, name: &UserName) -> Result<Vec<Recipient>, Not> {
+    fn recipients(&mut self, name: &UserName) -> Result<Vec<Recipient>, NotSealed> {
         let now_ms = self.now_ms;
         match self.trust.recipients(name, now_ms) {
             Ok(recipients) => Ok(recipients),
@@ -201,10 +204,10 @@ impl Sealing<'_> {
                 if self.trust.is_listed(name) {
                     self.trust.stale(name);
                 }
-                Err(Not::Wait(name.clone()))
+                Err(NotSealed::Wait(name.clone()))
             }
             Err(NoWay::Nobody) => {
-                // They may be registered by the next time.
+                // The user may register before the next attempt.
                 self.trust.stale(name);
                 Err(Refusal::NoSuchUser(name.clone()).into())
             }
@@ -216,43 +219,43 @@ impl Sealing<'_> {
             }
             Err(NoWay::Over) => {
                 let hint = format!(
-                    "{name} had certificates, and the server tells of none that holds now: they \
-                     were not here for weeks, it keeps theirs back, or a clock is wrong. Wait for \
-                     {name}, or type /fingerprint {name} confirm to seal for their RSA key alone, \
-                     then /retry"
+                    "{name} had certificates, but the server lists no valid one: {name} was \
+                     offline for weeks, the server withholds it, or a clock is wrong. Wait for \
+                     {name}, or type /fingerprint {name} confirm to seal for their RSA key \
+                     alone, then /retry"
                 );
-                Err(Not::Refused(Code::Forbidden, hint))
+                Err(NotSealed::Refused(Code::Forbidden, hint))
             }
             Err(NoWay::Changed) => {
                 let alike = looks_like(name, self.trust, self.own)
                     .map_or(String::new(), |alike| alike + ". ");
                 let hint = format!(
-                    "{alike}{name} has a key that you have not confirmed: compare /fingerprint {name} \
-                     with them, then /fingerprint {name} confirm"
+                    "{alike}{name} has a key that you have not confirmed: compare /fingerprint \
+                     {name} with them, then type /fingerprint {name} confirm"
                 );
-                Err(Not::Refused(Code::Forbidden, hint))
+                Err(NotSealed::Refused(Code::Forbidden, hint))
             }
         }
     }
 
-    /// For which keys of the two nothing is sealed any more; once in a run.
-    fn tell_left_out(&mut self, name: &UserName, next: &mut Vec<Output>) {
+    /// Reports, once in a run, the keys of both users for which messages are no longer sealed.
+    fn report_left_out(&mut self, name: &UserName, next: &mut Vec<Output>) {
         let (own, this) = (self.own.clone(), self.account.own().public().fingerprint());
         for whose in if *name == own { vec![name] } else { vec![name, &own] } {
             let left_out = self.trust.left_out(whose).into_iter();
             for print in left_out.filter(|print| *print != this) {
                 let text = format!(
-                    "the certificate of a device of {whose} is over ({print}): nothing is sealed \
-                     for it until it is here again, or you type /fingerprint {whose} confirm, \
-                     which seals for its RSA key alone"
+                    "the certificate of a device of {whose} has expired ({print}): nothing is \
+                     sealed for it until it is renewed, or you type /fingerprint {whose} \
+                     confirm, which seals for its RSA key alone"
                 );
-                next.push(Output::Told(text));
+                next.push(Output::Reply(text));
             }
         }
     }
 
-    /// For all devices of a person, for one's own others, and for this one.
-    fn seal_for(&self, draft: &Draft, mut recipients: Vec<Recipient>) -> Result<Sealed, Not> {
+    /// Seals for all devices of a user, the other own devices, and this one.
+    fn seal_for(&self, draft: &Draft, mut recipients: Vec<Recipient>) -> Result<Sealed, NotSealed> {
         let signing = self.signing()?;
         let own = self.account.own();
         let key = own.public();
@@ -269,19 +272,20 @@ impl Sealing<'_> {
         let count = recipients.len();
         let hint = if count > DEVICES_MAX {
             Some(format!(
-                "you two have {count} devices: a message is sealed for {DEVICES_MAX} at most"
+                "the two of you have {count} devices: a message can be sealed for at most \
+                 {DEVICES_MAX}"
             ))
         } else {
             let room = (WIRE_BYTES_MAX / 4 * 3).saturating_sub(900 + 496 * count);
             (draft.text.len() > room).then(|| {
                 format!(
-                    "a private message for {count} devices may have {room} bytes: nothing of it \
-                     was sent; split it"
+                    "a private message for {count} devices is limited to {room} bytes: nothing \
+                     was sent; split the message"
                 )
             })
         };
         if let Some(hint) = hint {
-            return Err(Not::Refused(Code::TooLong, hint));
+            return Err(NotSealed::Refused(Code::TooLong, hint));
         }
         let devices: Vec<Device> = recipients.iter().map(Recipient::device).collect();
         Ok(seal_to(draft, signing, &devices))

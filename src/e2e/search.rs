@@ -1,5 +1,4 @@
-//! What was opened here is looked for here: the words of a search in a sealed conversation go
-//! nowhere.
+//! Local search in sealed conversations. The search text stays on this computer.
 
 use super::output::Output;
 use super::search_index::{Entry, Terms};
@@ -28,19 +27,19 @@ pub struct Found<'a> {
     pub said_ms: i64,
 }
 
-/// What somebody looks for.
+/// A search request.
 pub struct Question<'a> {
-    /// As it was asked.
+    /// As typed by the user.
     pub to: Target,
-    /// As the log has it.
+    /// As the index names it.
     pub conversation: &'a Target,
-    /// The log that the server has of it now.
+    /// The server's current log of the conversation.
     pub log: Option<LogId>,
     pub text: &'a str,
     pub reference: Option<String>,
 }
 
-/// Whether messages are stored; another client of this person may have changed it just now.
+/// Returns whether messages are stored. Another client of this user may have changed the setting.
 fn stores(storage: &dyn Storage) -> bool {
     storage.stores_messages().unwrap_or(false)
 }
@@ -50,8 +49,8 @@ impl Search {
         Search { key, log: None, writes: false }
     }
 
-    /// This client has the journal.
-    pub fn begins(&mut self, storage: &mut dyn Storage, now_ms: i64) {
+    /// Starts to write the log, in the client that owns the journal.
+    pub fn start(&mut self, storage: &mut dyn Storage, now_ms: i64) {
         self.writes = true;
         self.tidy(storage, now_ms);
     }
@@ -75,28 +74,28 @@ impl Search {
         };
         let terms = Terms { log, until_ms, read_ms: now_ms };
         if let Some(entry) = Entry::of(conversation, message, changes, terms) {
-            self.note_down(storage, &[entry], now_ms);
+            self.record(storage, &[entry], now_ms);
         }
     }
 
-    pub fn note_down(&mut self, storage: &mut dyn Storage, entries: &[Entry], now_ms: i64) {
+    pub fn record(&mut self, storage: &mut dyn Storage, entries: &[Entry], now_ms: i64) {
         if !entries.is_empty() {
-            self.on_log(storage, now_ms, |log, storage| log.add(storage, entries, now_ms));
+            self.with_log(storage, now_ms, |log, storage| log.add(storage, entries, now_ms));
         }
     }
 
-    /// Until something has to leave the disk.
+    /// Time until a message has to leave the disk, in milliseconds.
     pub fn rest_ms(&self, now_ms: i64) -> Option<u64> {
         self.log.as_ref()?.rests_ms(now_ms)
     }
 
-    /// What should not be on the disk any more leaves it.
+    /// Removes expired and replaced messages from the disk.
     pub fn tidy(&mut self, storage: &mut dyn Storage, now_ms: i64) {
-        self.on_log(storage, now_ms, |log, storage| log.tidy(storage, now_ms));
+        self.with_log(storage, now_ms, |log, storage| log.tidy(storage, now_ms));
     }
 
-    /// One that fails is told of once.
-    fn on_log(
+    /// Runs a change of the log. The first failure is reported once.
+    fn with_log(
         &mut self,
         storage: &mut dyn Storage,
         now_ms: i64,
@@ -116,11 +115,13 @@ impl Search {
         };
         if let Err(error) = written {
             (self.log, self.writes) = (None, false);
-            log::warn!("sealed lines are not kept for /search from here on: {error}");
+            log::warn!(
+                "messages of sealed conversations are no longer stored for /search: {error}"
+            );
         }
     }
 
-    /// The answer to a search in a sealed conversation, as the server gives others.
+    /// Answers a search in a sealed conversation as the server answers other searches.
     pub fn answer(&self, storage: &dyn Storage, question: Question, now_ms: i64) -> Vec<Output> {
         let Question { to, conversation, log, text, reference } = question;
         if !stores(storage) {
@@ -133,7 +134,7 @@ impl Search {
         let index = match search_log::read(storage, &self.key) {
             Ok(index) => index,
             Err(error) => {
-                let problem = format!("what is kept for /search cannot be read: {error}");
+                let problem = format!("the messages stored for /search cannot be read: {error}");
                 return vec![Output::Trouble(problem)];
             }
         };
@@ -145,7 +146,7 @@ impl Search {
         found.into_iter().map(line).chain([end]).map(Output::Answer).collect()
     }
 
-    /// `/set` and `/set search on` or `off`, which erases what is kept of every server.
+    /// Runs `/set` and `/set search on` or `off`; `off` erases the stored messages of every server.
     pub fn set(&mut self, storage: &mut dyn Storage, search: Option<bool>) -> Output {
         let set = search.map_or(Ok(()), |search| storage.set_stores_messages(search));
         let erased = set.map_err(|error| error.to_string()).and_then(|()| {
@@ -154,26 +155,33 @@ impl Search {
             }
             self.log = None;
             let erased = storage.erase_search_logs();
-            erased.map_err(|error| format!("what is kept cannot be erased: {error}"))
+            erased.map_err(|error| format!("the stored messages cannot be erased: {error}"))
         });
         let word = if stores(storage) { "on" } else { "off" };
         match (erased, search) {
             (Err(problem), _) => Output::Trouble(problem),
-            (Ok(()), None) => Output::Told(format!("search {word}")),
-            (Ok(()), Some(true)) => Output::Told(
-                "search on: lines of sealed conversations that you read are kept here, sealed to your key"
+            (Ok(()), None) => Output::Reply(format!("search {word}")),
+            (Ok(()), Some(true)) => Output::Reply(
+                "search on: messages of sealed conversations that you read are stored here, \
+                 sealed to your key"
                     .into(),
             ),
-            (Ok(()), Some(false)) => Output::Told(
-                "search off: what was kept of sealed conversations is erased from this disk".into(),
+            (Ok(()), Some(false)) => Output::Reply(
+                "search off: the stored messages of sealed conversations were erased from this \
+                 disk"
+                    .into(),
             ),
         }
     }
 }
 
-/// What is told where the server stores messages of a sealed conversation for a shorter time than
-/// before. What was read before stays.
-pub fn told_shorter(conversation: &Target, before: Retention, now: Retention) -> Option<Output> {
+/// The notice about a shorter retention in a sealed conversation. Messages read before are not
+/// affected.
+pub fn retention_notice(
+    conversation: &Target,
+    before: Retention,
+    now: Retention,
+) -> Option<Output> {
     if !conversation.is_sealed() || stored_ms(now) >= stored_ms(before) {
         return None;
     }
@@ -181,13 +189,13 @@ pub fn told_shorter(conversation: &Target, before: Retention, now: Retention) ->
         Retention::Off => "no messages".to_owned(),
         now => format!("messages for {now} only"),
     };
-    Some(Output::Told(format!(
+    Some(Output::Reply(format!(
         "the server stores {stores} in {conversation} from now on, and this computer does the same with what \
          you read from now on. What you have read before stays for /search; /set search off erases it"
     )))
 }
 
-/// For how long messages are stored, to compare.
+/// Retention in milliseconds, for comparison.
 fn stored_ms(retention: Retention) -> i64 {
     match retention {
         Retention::Forever => i64::MAX,

@@ -1,7 +1,6 @@
-//! Lines of sealed conversations that were opened here, so that nobody else has to be asked for
-//! them. Pure; `search_log.rs` stores them. A line leaves the index by its sender's signed word, by
-//! its person's, or at the time that was noted with it. Nothing that a server says later takes one
-//! out.
+//! Index of opened messages of sealed conversations. Pure; `search_log.rs` stores it. A message
+//! leaves the index by a deletion that its sender has signed, by a command of the user, or at the
+//! time noted with it. Later statements of the server remove none.
 
 use std::collections::BTreeMap;
 
@@ -13,31 +12,31 @@ use crate::chat::{
 };
 use crate::clean;
 
-/// Lines of one answer, as the server's.
+/// Messages per answer, as many as the server sends.
 const FOUND_MAX: usize = 50;
 
-/// What is written into the index.
+/// A change of the index.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Entry {
     Line(Target, Line),
-    /// The sender of the line with this id gives it another text, or none.
+    /// The sender of the message with this id replaces or deletes its text.
     Change {
         conversation: Target,
         id: MsgId,
         from: UserName,
         text: Option<String>,
     },
-    /// Nothing of a conversation is wanted any more.
+    /// Removes a conversation.
     Forget(Target),
 }
 
-/// A line as it is kept.
+/// An indexed message.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Line {
-    /// The log that its seq is of.
+    /// The log that its seq belongs to.
     pub log: Option<LogId>,
-    /// When it goes, in milliseconds since 1970; none is never.
+    /// Expiry in milliseconds since 1970; `None` is never.
     pub until_ms: Option<i64>,
     /// When this client read it first, in milliseconds since 1970 ...
     pub read_ms: i64,
@@ -47,7 +46,7 @@ pub struct Line {
     pub message: Message,
 }
 
-/// What holds for the lines of a conversation that are read now.
+/// The log and expiry of messages that are read now.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Terms {
     pub log: Option<LogId>,
@@ -56,12 +55,12 @@ pub struct Terms {
     pub read_ms: i64,
 }
 
-/// Lines by who has said them and their id: another log, or another line under the same seq, takes
-/// the place of none.
+/// Messages by sender and id, so that neither another log nor another message with the same seq
+/// replaces one.
 #[derive(Default)]
 struct Page {
     lines: BTreeMap<(UserName, MsgId), Line>,
-    /// The logs, and which one came first.
+    /// The logs, numbered by first appearance.
     logs: BTreeMap<Option<LogId>, usize>,
 }
 
@@ -77,8 +76,8 @@ impl Entry {
         }
     }
 
-    /// What a line does to the index; `changes` is the line that it names itself, where it changes
-    /// one.
+    /// Returns what a message changes in the index; `changes` is the id of the message that it
+    /// changes.
     pub fn of(
         conversation: &Target,
         message: &Message,
@@ -88,7 +87,8 @@ impl Entry {
         let (conversation, from) = (conversation.clone(), message.from.clone());
         let text = || clean::text(message.body.text());
         match message.kind {
-            // A deletion is signed, and names its line; what is left of the line says nothing.
+            // A deletion arrives as a signed change of its own; the tombstone itself carries
+            // nothing.
             _ if message.deleted => None,
             Kind::Say | Kind::Me => {
                 let body = Body::Text(text());
@@ -126,7 +126,7 @@ impl SearchIndex {
         }
     }
 
-    /// Lines whose time is over go. Gives when the next one will.
+    /// Removes expired messages. Returns the next expiry.
     pub fn expire(&mut self, now_ms: i64) -> Option<i64> {
         self.0.values_mut().for_each(Page::date_senders);
         let pages = self.0.values_mut();
@@ -137,7 +137,7 @@ impl SearchIndex {
         next.min()
     }
 
-    /// Everything that is in it, each conversation's lines from the oldest on.
+    /// All entries, oldest first in each conversation.
     pub fn entries(&self) -> impl Iterator<Item = Entry> {
         self.0.iter().flat_map(|(conversation, page)| {
             let lines = page.in_order().into_iter();
@@ -170,8 +170,8 @@ impl SearchIndex {
         self.0.retain(|_, page| !page.lines.is_empty());
     }
 
-    /// The newest lines of a conversation that hold all words of `text`, oldest first, and whether
-    /// there are more of them. A line of another log than the present one has the seq 0.
+    /// Returns the newest messages of a conversation that contain all words of `text`, oldest
+    /// first, and whether there are more. A message of a former log has seq 0.
     pub fn search(
         &self,
         conversation: &Target,
@@ -180,7 +180,7 @@ impl SearchIndex {
         log: Option<LogId>,
     ) -> (Vec<Message>, bool) {
         let Some(page) = self.0.get(conversation) else { return (Vec::new(), false) };
-        // Its caller has refused what is too long.
+        // The caller has already refused a text that is too long.
         let Ok(wanted) = Wanted::new(text) else { return (Vec::new(), false) };
         let hits = page.in_order().into_iter().rev();
         let mut hits =
@@ -228,7 +228,7 @@ impl Page {
         }
     }
 
-    /// From the oldest line on.
+    /// Oldest first.
     fn in_order(&self) -> Vec<&Line> {
         let mut lines: Vec<&Line> = self.lines.values().collect();
         lines.sort_by_cached_key(|line| (self.logs.get(&line.log), line.message.seq));

@@ -1,5 +1,5 @@
-//! The search index, as it is stored: a log of entries, each under the key of what is written so.
-//! Whoever has the journal writes it, and every client of the person reads it.
+//! The stored search index: a log of entries, each encrypted under the record key. The client that
+//! owns the journal writes it; every client of the user reads it.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
@@ -13,13 +13,13 @@ use super::storage::{FileKey, Storage, StorageError};
 use crate::chat::Message;
 use crate::crypto::at_rest;
 
-/// What a line takes beside its text: names, a salt and a tag, in base64.
+/// Size of a record apart from its text: names, salt and tag, in base64.
 const LINE_BYTES: usize = 600;
-/// Lines that are too old are looked for at most this often.
+/// Minimum time between two searches for expired messages.
 const TIDY_MS: u64 = 60_000;
-/// What was changed or deleted waits so long for others.
+/// Delay before changed and deleted messages leave the disk, so that several leave at once.
 const STALE_MS: u64 = 500;
-/// A file that is written again and again takes a second for 8 MiB.
+/// Time between two rewrites of a large file, given as bytes per millisecond: 1 s for 8 MiB.
 const BYTES_PER_MS: u64 = 8 << 10;
 
 pub struct SearchLog {
@@ -27,28 +27,28 @@ pub struct SearchLog {
     bytes: u64,
     /// When there are more, half of them go.
     bytes_max: u64,
-    /// By conversation, sender and id: what the file says of the line last.
+    /// The last record of each message, by a hash of conversation, sender and id.
     last: HashMap<u64, Noted>,
     hasher: RandomState,
-    /// Something is in the file that is not in the index any more.
+    /// The file has content that is no longer in the index.
     stale: bool,
     synced: bool,
-    /// When the first line is too old.
+    /// Expiry of the first message.
     due_ms: Option<i64>,
     tidied_ms: i64,
 }
 
-/// What the file says of a line: a hash of it, and when it goes.
+/// What the file has of a message: a hash of it and its expiry.
 #[derive(Clone, Copy)]
 struct Noted {
     said: u64,
     until_ms: Option<i64>,
 }
 
-/// What is stored.
+/// Reads the stored index.
 pub fn read(storage: &dyn Storage, key: &FileKey) -> Result<SearchIndex, StorageError> {
     let mut index = SearchIndex::default();
-    // What was not written whole does not open, and is not there.
+    // A record that was cut off does not open and is skipped.
     for line in storage.search_log()?.split(|byte| *byte == b'\n') {
         let locked = STANDARD_NO_PAD.decode(line).unwrap_or_default();
         let text = at_rest::unlock(key, &locked);
@@ -59,7 +59,7 @@ pub fn read(storage: &dyn Storage, key: &FileKey) -> Result<SearchIndex, Storage
 }
 
 impl SearchLog {
-    /// With nothing in it that should not be there.
+    /// Opens the log for writing, and removes what has expired.
     pub fn open(
         storage: &mut dyn Storage,
         key: FileKey,
@@ -81,14 +81,14 @@ impl SearchLog {
         Ok(log)
     }
 
-    /// Writes what is not there yet, at once.
+    /// Appends new entries at once.
     pub fn add(
         &mut self,
         storage: &mut dyn Storage,
         entries: &[Entry],
         now_ms: i64,
     ) -> Result<(), StorageError> {
-        // A line whose time is over is new where it is read again.
+        // A message that has expired is new again when it is read again.
         if entries.iter().any(|entry| self.is_over(entry, now_ms)) {
             self.rewrite(storage, now_ms)?;
         }
@@ -107,7 +107,7 @@ impl SearchLog {
         Ok(())
     }
 
-    /// Whether an entry says anything new.
+    /// Returns whether an entry changes the file.
     fn notes(&mut self, entry: &Entry, now_ms: i64) -> bool {
         let Some(seat) = self.seat(entry) else {
             self.stale = true;
@@ -116,7 +116,7 @@ impl SearchLog {
         let (said, before) = (self.said(entry), self.last.get(&seat).copied());
         let until_ms = before.map_or_else(|| until_ms(entry), |before| before.until_ms);
         match entry {
-            // Of lines that are not in the index nothing can change.
+            // A message that is not in the index cannot be changed.
             Entry::Change { .. } if before.is_none() => return false,
             Entry::Line(..) if before.is_some_and(|before| before.said == said) => return false,
             // Its time was over when it was read.
@@ -135,7 +135,7 @@ impl SearchLog {
         noted.and_then(|noted| noted.until_ms).is_some_and(|until_ms| until_ms <= now_ms)
     }
 
-    /// What an entry says. When a line goes was noted when it was new.
+    /// Hash of the content of an entry, without the expiry, which was set when the message was new.
     fn said(&self, entry: &Entry) -> u64 {
         let json = match entry {
             Entry::Line(_, line) => {
@@ -146,12 +146,12 @@ impl SearchLog {
         self.hasher.hash_one(Zeroizing::new(json.unwrap_or_default()).as_slice())
     }
 
-    /// When the first line goes.
+    /// Takes an entry's expiry into account.
     fn dates(&mut self, entry: &Entry) {
         self.due_ms = self.due_ms.into_iter().chain(until_ms(entry)).min();
     }
 
-    /// What was changed, deleted or has become too old leaves the disk; what is new is on it.
+    /// Removes changed, deleted and expired messages from the disk, and syncs new ones to it.
     pub fn tidy(&mut self, storage: &mut dyn Storage, now_ms: i64) -> Result<(), StorageError> {
         let since_ms = now_ms.abs_diff(self.tidied_ms);
         let old = self.due_ms.is_some_and(|due_ms| due_ms <= now_ms) && since_ms >= TIDY_MS;
@@ -164,14 +164,14 @@ impl SearchLog {
         Ok(())
     }
 
-    /// Until something that was changed or deleted has to leave the disk. A large file is not
-    /// written again and again.
+    /// Time until changed or deleted messages have to leave the disk, in milliseconds. The larger
+    /// the file, the rarer the rewrites.
     pub fn rests_ms(&self, now_ms: i64) -> Option<u64> {
         let rest_ms = STALE_MS.max(self.bytes / BYTES_PER_MS);
         self.stale.then(|| rest_ms.saturating_sub(now_ms.abs_diff(self.tidied_ms)))
     }
 
-    /// Which seat in the index an entry is about.
+    /// The key of the indexed message that an entry is about.
     fn seat(&self, entry: &Entry) -> Option<u64> {
         let (conversation, from, id) = match entry {
             Entry::Line(conversation, line) => (conversation, &line.message.from, &line.message.id),
@@ -188,7 +188,7 @@ impl SearchLog {
         Ok(())
     }
 
-    /// The log anew, with what is in the index; the old one's bytes are overwritten.
+    /// Rewrites the log from the index; the old file's bytes are overwritten.
     fn rewrite(&mut self, storage: &mut dyn Storage, now_ms: i64) -> Result<(), StorageError> {
         let mut index = read(storage, &self.key)?;
         self.due_ms = index.expire(now_ms);
@@ -214,7 +214,7 @@ impl SearchLog {
     }
 }
 
-/// When a line goes.
+/// Expiry of an entry.
 fn until_ms(entry: &Entry) -> Option<i64> {
     match entry {
         Entry::Line(_, line) => line.until_ms,

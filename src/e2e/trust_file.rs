@@ -1,5 +1,5 @@
-//! What is stored of one server's people and channels: whose key is whose, and the keys of channels
-//! with a PIN. Sealed to the person's key.
+//! The trust file of one server: pinned keys of users, and keys of PIN channels. Sealed to the
+//! user's key.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,31 +17,31 @@ use crate::crypto::{at_rest, random, sha256};
 /// The file's content.
 #[derive(Serialize, Deserialize)]
 pub struct StoredTrust {
-    /// Of what is written record by record.
+    /// The key of files that are written record by record.
     key: SecretText,
     pub people: Vec<Known>,
-    /// Roots of channels with a PIN.
+    /// Roots of PIN channels.
     channels: Vec<(ChannelName, SecretText)>,
-    /// Names of channels with a PIN that were left: who writes to one by its name alone is asked.
+    /// PIN channels that were left. Sending to one by its name alone needs a confirmation.
     pub left: BTreeSet<ChannelName>,
 }
 
 pub struct TrustFile {
     pub kept: StoredTrust,
-    /// Of the file that `kept` was read from or written to: as long as it lies there nothing is
-    /// opened.
+    /// Hash of the file that `kept` was read from or written to. While it is unchanged the file is
+    /// not opened.
     hash: Option<[u8; 32]>,
-    /// Of the file as it was written last.
+    /// Size of the last written file.
     bytes: u64,
-    /// Of whom something was learned that is not stored ...
+    /// Users with changes that are not stored ...
     unsaved: BTreeSet<UserName>,
-    /// ... since when, unless it could not be written.
+    /// ... and since when, unless writing has failed.
     unsaved_ms: Option<i64>,
 }
 
-/// What was learned of people is written after so many milliseconds, in one piece.
+/// Delay in milliseconds before changes of trust are written, all at once.
 pub(super) const LEARNED_MS: u64 = 1_000;
-/// ... or later where the file is large: it is written anew each time.
+/// A larger file waits longer, because each write replaces it whole.
 const BYTES_PER_MS: u64 = 4_000;
 
 impl TrustFile {
@@ -58,13 +58,13 @@ impl TrustFile {
             Some(sealed) => {
                 file.takes(&sealed, account).map_err(|error| damaged(storage, error))?
             }
-            // Of two clients that begin at once the first one's key holds.
+            // If two clients start at once, the first one's key counts.
             None => file.update(storage, account, |_| {})?,
         }
         Ok(file)
     }
 
-    /// Changes what is stored now, which another client of this person may have changed meanwhile.
+    /// Changes the stored content, which another client of this user may have changed meanwhile.
     pub fn update(
         &mut self,
         storage: &mut dyn Storage,
@@ -77,7 +77,7 @@ impl TrustFile {
                 unreadable = Some(error.clone());
                 return Err(error.into());
             }
-            // Where it cannot be written, what is stored counts the next time.
+            // After a failed write the stored content is read again.
             self.hash = None;
             change.take().into_iter().for_each(|change| change(&mut self.kept));
             let text = Zeroizing::new(serde_json::to_vec(&self.kept).expect("it is plain JSON"));
@@ -96,7 +96,7 @@ impl TrustFile {
         Ok(())
     }
 
-    /// This is stored, and with it all that was learned of people.
+    /// Applies a change and stores it with all pending changes of trust.
     pub fn save(
         &mut self,
         storage: &mut dyn Storage,
@@ -110,12 +110,12 @@ impl TrustFile {
             kept.set_people(known);
             change(kept);
         });
-        saved.map_err(|error| format!("this cannot be kept: {error}"))?;
+        saved.map_err(|error| format!("this cannot be stored: {error}"))?;
         self.unsaved.clear();
         Ok(())
     }
 
-    /// All that was learned of people is stored now.
+    /// Stores all pending changes of trust.
     pub fn save_learned(
         &mut self,
         storage: &mut dyn Storage,
@@ -125,19 +125,19 @@ impl TrustFile {
         if self.unsaved.is_empty() { Ok(()) } else { self.save(storage, account, trust, |_| {}) }
     }
 
-    /// Something of a person is to be stored, soon.
+    /// Marks a user's trust as changed; it is stored soon.
     pub fn is_learned(&mut self, name: &UserName, now_ms: i64) {
         self.unsaved.insert(name.clone());
         self.unsaved_ms.get_or_insert(now_ms);
     }
 
-    /// Until what was learned of people is stored.
+    /// Time until pending changes have to be stored, in milliseconds.
     pub fn rest_ms(&self, now_ms: i64) -> Option<u64> {
         let rest_ms = LEARNED_MS.max(self.bytes / BYTES_PER_MS);
         self.unsaved_ms.map(|since_ms| rest_ms.saturating_sub(now_ms.abs_diff(since_ms)))
     }
 
-    /// Takes up what is stored.
+    /// Reads the stored content.
     fn takes(&mut self, sealed: &[u8], account: &dyn Account) -> Result<(), String> {
         let hash = Some(sha256(&[sealed]));
         if self.hash != hash {
@@ -147,7 +147,7 @@ impl TrustFile {
         Ok(())
     }
 
-    /// The key of what is written record by record.
+    /// The key of files that are written record by record.
     pub fn key(&self) -> FileKey {
         secret(&self.kept.key).unwrap_or_default()
     }
@@ -161,7 +161,7 @@ impl TrustFile {
 }
 
 impl StoredTrust {
-    /// A channel's PIN was given.
+    /// Adds the key of a PIN channel.
     pub fn add_channel(&mut self, name: &ChannelName, key: &PinChannel) {
         self.forget_channel(name);
         self.left.remove(&name.bare());
@@ -174,14 +174,14 @@ impl StoredTrust {
         self.left.insert(name.bare());
     }
 
-    /// What is known of these people is this.
+    /// Replaces the trust in these users.
     pub fn set_people(&mut self, news: Vec<Known>) {
         let seats = self.people.iter().enumerate().map(|(at, one)| (one.name.clone(), at));
         let seats: BTreeMap<_, _> = seats.collect();
         for mut known in news {
             match seats.get(&known.name).map(|at| &mut self.people[*at]) {
                 Some(before) => {
-                    known.joins(before);
+                    known.merge(before);
                     *before = known;
                 }
                 None => self.people.push(known),
@@ -195,13 +195,13 @@ fn damaged(storage: &dyn Storage, reason: String) -> StorageError {
 }
 
 fn open(sealed: &[u8], account: &dyn Account) -> Result<StoredTrust, String> {
-    let what = "it is not sealed to your key: move it away to meet everybody anew";
+    let what = "it is not sealed to your key: move it away to pin everybody again";
     let openers = account.openers();
     let text = openers.iter().find_map(|opener| at_rest::open_by(opener, sealed));
     serde_json::from_slice(&text.ok_or(what)?).map_err(|error| error.to_string())
 }
 
-/// A key of 32 bytes, as it is stored.
+/// Decodes a stored key of 32 bytes.
 pub fn secret(text: &SecretText) -> Option<FileKey> {
     let bytes = Zeroizing::new(STANDARD_NO_PAD.decode(text.reveal()).ok()?);
     Some(Zeroizing::new(bytes[..].try_into().ok()?))

@@ -1,46 +1,46 @@
-//! What may be wrong with a sealed line.
+//! Protocol violations of a sealed message.
 
 use crate::chat::UserName;
 use crate::crypto::header::SealError;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Violation {
-    /// No key of the person has signed it.
+    /// Signed by no key of its sender.
     Forged,
-    /// The server does not tell whose keys are whose.
+    /// The server does not list the sender's keys.
     NoKeys,
-    /// Its certificate was over when it came.
+    /// Its certificate had expired when it arrived.
     Expired,
-    /// A key has signed it that was not its sender's any more.
+    /// Signed by a former key of its sender.
     Retired,
-    /// A key has signed it that the server calls theirs, and nobody has confirmed.
+    /// Signed by a key that the server lists and nobody has confirmed.
     Unconfirmed,
-    /// It was altered, or was said elsewhere or by somebody else.
+    /// Altered, or from another conversation or sender.
     Closed,
     NotForMe,
     Malformed,
-    /// It says of itself something else than the server says of it.
+    /// The signed header differs from what the server states.
     Spliced,
-    /// It was told before.
+    /// It was received before.
     Again,
     /// Its sender has edited or deleted it since.
     Outdated,
-    /// It came in clear where its sender seals.
+    /// Unencrypted, although its sender encrypts.
     Downgraded,
-    /// The key of this channel is not here.
+    /// The key of this channel is not known.
     NoKey,
-    /// Its content is of a type that this version does not know.
+    /// A content type that this version does not know.
     Newer,
-    /// So many lines before it are missing ...
+    /// This many messages before it are missing.
     Missing(u64),
-    /// ... or some, nobody knows how many.
+    /// An unknown number of messages before it are missing.
     Unlinked,
-    /// Its sender's clock says another time than the server's: in milliseconds since 1970.
+    /// The sender's clock differs from the server's; the signed time in milliseconds since 1970.
     Dated(i64),
 }
 
 impl Violation {
-    /// Whether the line is whole in itself, and shown.
+    /// Returns whether the message is authentic and shown.
     pub fn is_shown(self) -> bool {
         matches!(self, Violation::Missing(_) | Violation::Unlinked | Violation::Dated(_))
     }

@@ -1,5 +1,4 @@
-//! Keys that two people compare: which are shown, what their word changes, and the number that both
-//! have. Pure.
+//! Key comparison between two users: the displayed keys, confirmation, and the safety number. Pure.
 
 use std::collections::BTreeSet;
 
@@ -8,35 +7,35 @@ use super::{TrustStore, fold};
 use crate::chat::UserName;
 use crate::crypto::{Fingerprint, sha256};
 
-/// A person's keys, as they are shown.
+/// A user's keys for display.
 #[derive(Debug, Default, PartialEq)]
 pub struct Prints {
-    /// Those that are theirs, and that the server lists.
+    /// Confirmed or pinned keys that the server lists.
     pub theirs: Vec<Fingerprint>,
-    /// Those that the server lists and nobody has confirmed.
+    /// Listed keys that nobody has confirmed.
     pub news: Vec<Fingerprint>,
-    /// Those that were theirs, and that the server does not list any more.
+    /// Former keys that the server no longer lists.
     pub gone: Vec<Fingerprint>,
 }
 
-/// What the confirmation of a person's keys has changed.
+/// The result of a confirmation.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Confirmed {
-    /// The keys that are listed are theirs, and no others. These people had one of them before.
+    /// The listed keys are now the user's only keys. The named users owned one of them before.
     News(Vec<UserName>),
-    /// All were theirs already. Private messages may be sealed for these under RSA alone, as they
-    /// have no certificate that holds.
+    /// All keys were already pinned. These have no valid certificate; private messages may now be
+    /// sealed for them under RSA alone.
     Bare(Vec<Fingerprint>),
-    /// The listed keys are not those that were shown: nothing.
+    /// The listed keys differ from the displayed ones; nothing was changed.
     Unseen,
-    /// They are said to be one's own, and known as another person's: nothing.
+    /// The local user's name belongs to other keys; nothing was changed.
     Anothers,
-    /// One of them is this client's own: nothing.
+    /// One of the keys is the local user's; nothing was changed.
     Own,
 }
 
 impl TrustStore {
-    /// A person's keys, for somebody who compares them: what was shown can be confirmed.
+    /// Returns a user's keys for display and remembers them, so that they can be confirmed.
     pub fn shows(&mut self, name: &UserName) -> Prints {
         let prints = self.prints(name);
         let shown = prints.theirs.iter().chain(&prints.news).map(|print| print.0);
@@ -44,8 +43,8 @@ impl TrustStore {
         prints
     }
 
-    /// The person has compared the keys that were shown: from now on these are theirs and no
-    /// others. Where all were theirs already, it is about those without a certificate.
+    /// Confirms the displayed keys: they become the user's only keys. If all were pinned already,
+    /// the confirmation is about those without a certificate.
     pub fn confirm(&mut self, name: &UserName, now_ms: i64) -> Confirmed {
         let is_own = self.person(name).mine.is_some();
         let own = self.all.values().find_map(|person| person.mine.as_ref()?.own);
@@ -56,7 +55,7 @@ impl TrustStore {
         let listed = person.listed.clone().unwrap_or_default();
         let prints: BTreeSet<_> = listed.iter().map(|one| one.print.0).collect();
         let is_news = listed.iter().any(|one| !person.has(&one.print));
-        // The server may list another one, or one less, while they are on the phone.
+        // The server may change its list while the two users are talking.
         let seen = person.shown.as_ref();
         if seen.map_or(is_news, |shown| *shown != prints) {
             return Confirmed::Unseen;
@@ -71,7 +70,7 @@ impl TrustStore {
             return Confirmed::Own;
         }
         person.retires(now_ms, |print| !prints.contains(&print.0));
-        // Whoever looks like somebody else is met now.
+        // A look-alike name is pinned now.
         person.name.get_or_insert_with(|| name.clone());
         self.looks.add(name);
         let mut losers = Vec::new();
@@ -85,18 +84,18 @@ impl TrustStore {
         Confirmed::News(losers)
     }
 
-    /// A key is this person's from now on. Gives whose it was.
+    /// Moves a key to this user. Returns the previous owner.
     fn moves(&mut self, name: &UserName, print: &Fingerprint, now_ms: i64) -> Option<UserName> {
         let before =
             self.owners.insert(print.0, fold(name)).filter(|owner| *owner != fold(name))?;
         let other = self.all.get_mut(&before)?;
         other.retires(now_ms, |one| one == print);
-        // What the server said of them was before that.
-        other.unheard();
+        // The server's earlier list of that user is outdated.
+        other.drop_listing();
         other.name.clone()
     }
 
-    /// Which keys a person has, and has had.
+    /// A user's current, unconfirmed and former keys.
     pub fn prints(&self, name: &UserName) -> Prints {
         let Some(person) = self.all.get(&fold(name)) else { return Prints::default() };
         let listed = person.listed.iter().flatten().map(|one| one.print);
@@ -109,7 +108,8 @@ impl TrustStore {
     }
 }
 
-/// 60 digits that are the same for two people only if each has the other's keys (docs/protocol.md).
+/// Returns the safety number: 60 digits, equal on both sides only if each user has the other's keys
+/// (docs/protocol.md).
 pub fn safety_number(one: &[Fingerprint], other: &[Fingerprint]) -> String {
     let half = |prints: &[Fingerprint]| {
         let mut prints: Vec<&[u8]> = prints.iter().map(|print| &print.0[..]).collect();

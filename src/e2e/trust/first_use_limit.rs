@@ -1,6 +1,6 @@
-//! How many people may be met. A server can invent them without end: then newcomers are not met,
-//! and nobody who was met is forgotten, because whoever is met again is taken as the server tells
-//! them. Pure.
+//! Limit on pinned users. A server can invent users without end; beyond the limit new ones are not
+//! pinned. Pinned users are never dropped, because the next key that the server lists would then be
+//! accepted for them. Pure.
 
 use super::{Person, TrustStore, fold};
 use crate::chat::UserName;
@@ -8,8 +8,8 @@ use crate::chat::look::Alike;
 use crate::limits::MET_KEYS_MAX;
 
 impl TrustStore {
-    /// Whether a person whom the server has brought up is known, or may be met.
-    pub fn may_meet(&self, name: &UserName) -> bool {
+    /// Returns whether a user mentioned by the server is pinned, or may be.
+    pub fn may_pin(&self, name: &UserName) -> bool {
         let room = self.keys < MET_KEYS_MAX;
         match self.all.get(&fold(name)) {
             Some(person) => person.name.is_some() || person.wanted || room,
@@ -17,8 +17,8 @@ impl TrustStore {
         }
     }
 
-    /// Whom somebody looks like who was not met: a person who was, the person of this client, or a
-    /// word by which this program names somebody.
+    /// Returns what an unpinned name looks like: a pinned user, the local user, or a word that this
+    /// program uses for a person.
     pub fn alike(&self, name: &UserName) -> Option<Alike> {
         let person = self.all.get(&fold(name));
         let is_known = |person: &Person| person.name.is_some() || person.mine.is_some();
@@ -30,41 +30,41 @@ impl TrustStore {
         }
     }
 
-    /// Whether nobody else is met by the server's word alone.
+    /// Returns whether the limit is reached.
     pub fn is_full(&self) -> bool {
         self.keys.max(self.all.len()) >= MET_KEYS_MAX
     }
 
-    /// Whether the server should be asked about somebody whom it has brought up.
-    pub fn meet(&mut self, name: &UserName) -> bool {
-        self.may_meet(name) && self.asks(name)
+    /// Returns whether to request the keys of a user whom the server has mentioned.
+    pub fn wants_mentioned(&mut self, name: &UserName) -> bool {
+        self.may_pin(name) && self.wants(name)
     }
 
-    /// The same of somebody whom the person of this client wants to know.
-    pub fn ask(&mut self, name: &UserName) -> bool {
+    /// Returns whether to request the keys of a user whom the local user has named.
+    pub fn wants_named(&mut self, name: &UserName) -> bool {
         self.person(name).wanted = true;
-        self.asks(name)
+        self.wants(name)
     }
 
-    fn asks(&mut self, name: &UserName) -> bool {
+    fn wants(&mut self, name: &UserName) -> bool {
         let person = self.person(name);
         person.listed.is_none() && !std::mem::replace(&mut person.asked, true)
     }
 
-    /// The server's answers are forgotten when they are too many; whoever needs one asks again.
-    pub(super) fn makes_room(&mut self, name: &UserName, keys: usize) {
-        self.heard += keys;
-        if self.heard > MET_KEYS_MAX {
-            let told = fold(name);
+    /// Drops the server's key lists when there are too many; they are requested again on demand.
+    pub(super) fn make_room(&mut self, name: &UserName, keys: usize) {
+        self.listed_keys += keys;
+        if self.listed_keys > MET_KEYS_MAX {
+            let folded = fold(name);
             for (other, person) in &mut self.all {
-                if *other != told && person.mine.is_none() {
-                    // What was asked is answered still.
+                if *other != folded && person.mine.is_none() {
+                    // An open request still gets its answer.
                     let asked = person.asked && person.listed.is_none();
-                    person.unheard();
+                    person.drop_listing();
                     person.asked = asked;
                 }
             }
-            self.heard = keys;
+            self.listed_keys = keys;
         }
     }
 }

@@ -1,39 +1,40 @@
-//! What is kept of a person from one run to the next. Pure.
+//! The stored trust in one user. Pure.
 
 use serde::{Deserialize, Serialize};
 
 use crate::chat::{Opaque, UserName};
 use crate::crypto::certificate::Certificate;
 
-/// What is kept of a person.
+/// The stored trust in one user.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Known {
     pub name: Option<UserName>,
     pub keys: Vec<KnownKey>,
-    /// They have published a certificate: what they say in private is sealed.
+    /// The user has published a certificate, so their private messages must be sealed.
     pub certified: bool,
-    /// The newest certificate of each of these keys that was ever seen here.
+    /// The newest certificate seen for each of these keys.
     #[serde(default)]
     pub certificates: Vec<Opaque>,
 }
 
-/// A key that is or was a person's.
+/// A current or former key of a user.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct KnownKey {
     /// SPKI.
     pub key: Opaque,
-    /// How often it was pinned and retired: of what two clients have kept, the later holds.
+    /// Count of pins and retirements. When two clients have stored different states, the higher
+    /// count wins.
     #[serde(default)]
     pub changes: u64,
-    /// Since when it is not theirs any more, in milliseconds since 1970.
+    /// Time of its retirement, in milliseconds since 1970.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retired_ms: Option<i64>,
 }
 
 impl KnownKey {
-    /// Of as many changes, that it was retired.
+    /// At equal counts, retirement wins.
     fn is_after(&self, other: &KnownKey) -> bool {
         let order = |one: &KnownKey| (one.changes, one.retired_ms.is_some());
         order(self) > order(other)
@@ -41,8 +42,8 @@ impl KnownKey {
 }
 
 impl Known {
-    /// Another client of this data folder may have learned more.
-    pub fn joins(&mut self, other: &Known) {
+    /// Merges what another client of this data folder has stored.
+    pub fn merge(&mut self, other: &Known) {
         self.certified |= other.certified;
         for theirs in &other.keys {
             match self.keys.iter_mut().find(|own| own.key == theirs.key) {

@@ -1,4 +1,4 @@
-//! What the server lists of a person. Pure.
+//! The server's key list of a user. Pure.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ pub struct Part {
     pub keys: Vec<DeviceKey>,
     /// Another part follows.
     pub more: bool,
-    /// It answers a request: a list that comes unasked may come between two parts of an answer.
+    /// It answers a request. An unsolicited list may arrive between two parts of an answer.
     pub asked: bool,
 }
 
@@ -22,7 +22,7 @@ pub struct Listed {
     pub print: Fingerprint,
     pub key: PublicKey,
     pub certificate: Option<Certificate>,
-    /// It had one, and none that holds is told.
+    /// The key had a certificate, and no valid one is listed.
     pub over: bool,
 }
 
@@ -42,8 +42,8 @@ impl Listed {
 }
 
 impl Person {
-    /// The list, each key once, when its last part is here; and whether a certificate in it is to
-    /// be kept.
+    /// Collects the parts. With the last one, returns the list without duplicates, and whether a
+    /// certificate in it has to be stored.
     pub fn takes(
         &mut self,
         part: Part,
@@ -78,9 +78,9 @@ impl Person {
         Some((listed, noted))
     }
 
-    /// A certificate of a key that is listed or pinned; whether it is to be kept.
+    /// Takes a certificate of a listed or pinned key. Returns whether to store it.
     pub fn sees(&mut self, certificate: &Certificate, now_ms: i64) -> bool {
-        // One of a clock that is far ahead would stand before all others.
+        // A certificate of a clock that is far ahead would outrank all others.
         if !certificate.has_begun_at((now_ms / 1000) as u64) {
             return false;
         }
@@ -97,7 +97,7 @@ impl Person {
         newer && self.pin(&print).is_some()
     }
 
-    /// Whether the server lists a key now.
+    /// Returns whether the server lists this key now.
     pub fn lists(&self, print: &Fingerprint) -> bool {
         self.listed.iter().flatten().any(|one| one.print == *print)
     }

@@ -1,6 +1,6 @@
-//! Whose key is whose. Keys are pinned when a person is first met; later ones wait until the user
-//! confirms them. A key that the server stops listing is retired, and one key belongs to one
-//! person. Pure.
+//! Trust store: which key belongs to which user. The first keys of a user are pinned; later ones
+//! need the local user's confirmation. A key that the server stops listing is retired, and each key
+//! belongs to one user. Pure.
 
 mod compare;
 mod first_use_limit;
@@ -25,52 +25,52 @@ use listing::Listed;
 pub use listing::Part;
 use pins::Pin;
 
-/// A person, as far as this client knows.
+/// The state of one user.
 #[derive(Default)]
 struct Person {
-    /// The registered spelling, once they were met.
+    /// The registered spelling, once the user is pinned.
     name: Option<UserName>,
-    /// Keys that are or were theirs.
+    /// Current and former keys.
     pins: Vec<Pin>,
-    /// They have published a certificate.
+    /// The user has published a certificate.
     certified: bool,
-    /// What the server says now.
+    /// The server's current key list.
     listed: Option<Vec<Listed>>,
-    /// The newest certificate of each key that was ever seen here: the server may tell of an older
-    /// one, or of none.
+    /// The newest certificate seen for each key. The server may list an older one, or none.
     newest: BTreeMap<[u8; 32], Certificate>,
-    /// Keys that were confirmed as ones without a certificate that holds, until there is one.
+    /// Keys that were confirmed without a valid certificate; an entry ends with the next
+    /// certificate.
     bare: BTreeSet<[u8; 32]>,
-    /// Keys of which it was told that nothing is sealed for them.
+    /// Keys for which the notice that nothing is sealed was given.
     left_out: BTreeSet<[u8; 32]>,
-    /// The listed keys that were shown last, to be compared.
+    /// The listed keys that were last displayed for comparison.
     shown: Option<BTreeSet<[u8; 32]>>,
-    /// It is this client's own person: no key is theirs because a server says so.
+    /// The local user: no key becomes theirs because a server lists it.
     mine: Option<Mine>,
-    /// That is the server's word alone: it was known as somebody else's name, with other keys.
+    /// The server uses this name for the local user, but it is pinned to other keys.
     anothers: bool,
-    /// Lists that are not whole yet: one that comes unasked, and an answer.
+    /// Incomplete lists: an unsolicited one, and an answer.
     coming: [Vec<DeviceKey>; 2],
     asked: bool,
-    /// That was the wish of this client's person.
+    /// The local user has named this user.
     wanted: bool,
     learned_ms: i64,
 }
 
-/// The keys in the folder of the person whose client this is.
+/// The keys in the local user's profile.
 struct Mine {
-    /// The one of this login; none under a name that is not confirmed as theirs.
+    /// The key of this login; `None` while the name is not confirmed as the local user's.
     own: Option<Fingerprint>,
     all: Vec<Fingerprint>,
 }
 
-/// What a key is to a person.
+/// The trust state of a key for a user.
 #[derive(Debug, PartialEq)]
 pub enum TrustState<'a> {
     Theirs(&'a PublicKey),
-    /// It was theirs: it proves old messages and no new ones.
+    /// A former key: it verifies old messages and no new ones.
     Retired(&'a PublicKey),
-    /// The server says so, and nobody has confirmed it.
+    /// Listed by the server and not confirmed.
     Unconfirmed,
     Unknown,
 }
@@ -82,70 +82,70 @@ pub struct Recipient {
     pub certificate: Option<Certificate>,
 }
 
-/// Why nothing is sealed for a person.
+/// Why messages cannot be sealed for a user.
 #[derive(Debug, PartialEq, Eq)]
 pub enum NoWay {
     /// The server has to be asked first.
     Ask,
     Nobody,
-    /// They have a key that is not confirmed.
+    /// The user has an unconfirmed key.
     Changed,
-    /// They had certificates, and the server tells of none that holds.
+    /// The user had certificates, and the server lists no valid one.
     Over,
 }
 
-/// What is known of the name by which the server calls the person whose client this is.
+/// The state of the name that the server uses for the local user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Called {
-    /// It is theirs, or new with everything else.
+    /// It belongs to the local user, or nothing is known yet.
     Known,
-    /// They had another one.
+    /// The local user had another name.
     Renamed,
-    /// Somebody else's, who has other keys.
+    /// It belongs to a user with other keys.
     Anothers,
 }
 
-/// What was new in an answer.
+/// What a key list has changed.
 #[derive(Debug, Default, PartialEq)]
 pub struct Learned {
-    /// To be kept.
+    /// Something has to be stored.
     pub pinned: bool,
-    /// Keys that are listed and wait for a confirmation.
+    /// Listed keys that wait for confirmation.
     pub changed: Vec<Fingerprint>,
-    /// The same of keys that are another person's, who is named.
+    /// Listed keys that belong to another user.
     pub anothers: Vec<(Fingerprint, UserName)>,
-    /// Keys that are not listed any more.
+    /// Keys that are no longer listed.
     pub retired: Vec<Fingerprint>,
-    /// Whom they look like, who were therefore not met: their keys wait.
+    /// The look-alike because of which the user was not pinned; the keys wait.
     pub alike: Option<Alike>,
     /// Somebody who is known under a similar name, where they were met.
     pub similar: Option<UserName>,
 }
 
-/// Keys of a person that are listened to.
+/// Keys per user that are taken from a list.
 const KEYS_MAX: usize = 1_000;
 
-/// A key and a certificate, in bytes: what is longer is neither.
+/// Bound for a key and for a certificate, in bytes; longer ones are invalid.
 const KEY_BYTES_MAX: usize = 1_024;
 
-/// An answer of the server holds for so long.
+/// Validity of a key list, in milliseconds.
 const FRESH_MS: i64 = 5 * 60 * 1000;
 
 pub struct TrustStore {
-    /// The fingerprint of the server's first key: certificates are for this server.
+    /// Fingerprint of the server's first host key: certificates name it.
     server: Fingerprint,
     all: BTreeMap<String, Person>,
-    /// The names of those who were met, and one's own, by how they look.
+    /// Names of pinned users and of the local user, by appearance.
     looks: Looks,
-    /// Whose each key is, or was last: a person's folded name.
+    /// The last owner of each key, as a folded name.
     owners: HashMap<[u8; 32], String>,
-    /// Of those who were met, or their number if that is more.
+    /// Count of pinned keys, or of pinned users if that is higher.
     keys: usize,
-    /// Keys that the server has told of since its answers were last forgotten.
-    heard: usize,
+    /// Keys listed since the key lists were last dropped.
+    listed_keys: usize,
 }
 
-/// Names are the same in any case, as the server takes them.
+/// Returns the folded name: the server compares names without case.
 fn fold(name: &UserName) -> String {
     name.as_str().to_lowercase()
 }
@@ -154,7 +154,7 @@ impl TrustStore {
     pub fn of<'a>(server: Fingerprint, known: impl Iterator<Item = &'a Known>) -> TrustStore {
         let (all, owners) = (BTreeMap::new(), HashMap::new());
         let looks = Looks::default();
-        let mut people = TrustStore { server, all, looks, owners, keys: 0, heard: 0 };
+        let mut people = TrustStore { server, all, looks, owners, keys: 0, listed_keys: 0 };
         for known in known {
             let Some(name) = &known.name else { continue };
             let mut person = Person { name: Some(name.clone()), ..Person::default() };
@@ -170,12 +170,12 @@ impl TrustStore {
             people.looks.add(name);
             people.all.insert(fold(name), person);
         }
-        people.finds_owners();
+        people.assign_owners();
         people
     }
 
-    /// Two clients of a folder may have pinned a key for two people: it is the first one's.
-    fn finds_owners(&mut self) {
+    /// Two clients of a folder may have pinned one key for two users; the first owner keeps it.
+    fn assign_owners(&mut self) {
         for (name, person) in &mut self.all {
             for pin in person.pins.iter_mut().filter(|pin| pin.is_theirs()) {
                 let owner = self.owners.entry(pin.print.0).or_insert_with(|| name.clone());
@@ -191,7 +191,7 @@ impl TrustStore {
         }
     }
 
-    /// Whose a key is, or was last, where that is somebody else.
+    /// Returns the owner of a key if that is another user.
     pub fn other_owner(&self, name: &UserName, print: &Fingerprint) -> Option<&UserName> {
         let owner = self.owners.get(&print.0).filter(|owner| **owner != fold(name))?;
         self.all.get(owner)?.name.as_ref()
@@ -201,23 +201,24 @@ impl TrustStore {
         self.all.entry(fold(name)).or_default()
     }
 
-    /// The registered spelling, where it is known.
+    /// Returns the registered spelling if it is known.
     pub fn spelled(&self, name: &UserName) -> UserName {
         let known = self.all.get(&fold(name)).and_then(|person| person.name.clone());
         known.unwrap_or_else(|| name.clone())
     }
 
-    /// What is to be kept of a person.
+    /// Returns the trust to store for a user.
     pub fn known(&self, name: &UserName) -> Option<Known> {
         self.all.get(&fold(name)).filter(|person| person.name.is_some()).map(Person::known)
     }
 
-    /// Whether a person has ever published a certificate: what they say in private is sealed.
+    /// Returns whether a user has ever published a certificate; their private messages must then be
+    /// sealed.
     pub fn seals(&self, name: &UserName) -> bool {
         self.all.get(&fold(name)).is_some_and(|person| person.certified)
     }
 
-    /// The server calls the person whose client this is so; these keys are in their folder, the one
+    /// Records the name that the server uses for the local user, and the keys of the profile, that
     /// of this login first.
     pub fn is_own(&mut self, name: &UserName, all: Vec<Fingerprint>) -> Called {
         self.all.values_mut().for_each(|person| (person.mine, person.anothers) = (None, false));
@@ -234,7 +235,7 @@ impl TrustStore {
             false => Called::Anothers,
         };
         person.anothers = is == Called::Anothers;
-        // Under a second name not even this key is theirs before the person has said so.
+        // Under another name not even this key counts as the local user's before a confirmation.
         let own = all.first().copied().filter(|_| is == Called::Known);
         if let Some(own) = own {
             self.owners.entry(own.0).or_insert(folded);
@@ -243,33 +244,33 @@ impl TrustStore {
         is
     }
 
-    /// Whether the server has said something of a person on this connection.
+    /// Returns whether the server has listed this user's keys on this connection.
     pub fn is_listed(&self, name: &UserName) -> bool {
         self.all.get(&fold(name)).is_some_and(|person| person.listed.is_some())
     }
 
-    /// The connection is gone: what the server said may no longer hold.
+    /// Drops the server's key lists when the connection is lost.
     pub fn disconnected(&mut self) {
         self.all.retain(|_, person| person.name.is_some());
-        self.all.values_mut().for_each(Person::unheard);
-        self.heard = 0;
+        self.all.values_mut().for_each(Person::drop_listing);
+        self.listed_keys = 0;
     }
 
-    /// The server lists the keys of a person; none while more of them come.
+    /// Takes a part of a user's key list; returns `None` while more parts follow.
     pub fn learn(&mut self, name: &UserName, part: Part, now_ms: i64) -> Option<Learned> {
-        if !self.may_meet(name) {
+        if !self.may_pin(name) {
             return None;
         }
-        self.makes_room(name, part.keys.len().min(KEYS_MAX));
+        self.make_room(name, part.keys.len().min(KEYS_MAX));
         let (folded, alike) = (fold(name), self.alike(name));
-        // Whom nobody here has asked about is not met by the server's word alone.
+        // A user whose keys were not requested is not pinned.
         let person = self.all.get_mut(&folded)?;
         if !person.asked && person.name.is_none() {
             return None;
         }
         let had = person.counts();
         let (listed, noted) = person.takes(part, &self.server, now_ms)?;
-        // Somebody who looks like another one is met by no word of the server's.
+        // A look-alike is not pinned on first use.
         let meets = person.name.is_none() && !listed.is_empty() && alike.is_none();
         let mut learned = Learned { pinned: meets || noted, ..Learned::default() };
         if meets {
@@ -289,14 +290,14 @@ impl TrustStore {
         let gone = person.retires(now_ms, |print| !is_listed(print) && own != Some(*print));
         learned.pinned |= !gone.is_empty();
         let mine = |print: &Fingerprint| person.mine.iter().any(|mine| mine.all.contains(print));
-        // Of one's own former key one has heard.
+        // The retirement of an own former key is no news.
         learned.retired = gone.into_iter().filter(|print| !mine(print)).collect();
         let certified = listed.iter().any(|one| one.certificate.is_some());
         learned.pinned |= certified && !std::mem::replace(&mut person.certified, true);
         let waits = |print: &Fingerprint| !person.has(print) && !person.lists(print);
         let waiting: Vec<_> = listed.iter().map(|one| one.print).filter(waits).collect();
         (person.listed, person.learned_ms) = (Some(listed), now_ms);
-        person.forgets_strangers();
+        person.drop_unknown();
         self.keys += person.counts() - had;
         for print in waiting {
             match self.other_owner(name, &print) {
@@ -307,8 +308,7 @@ impl TrustStore {
         Some(learned)
     }
 
-    /// A line of a person came with a certificate that one of their keys has signed. Whether there
-    /// is something to be kept.
+    /// Takes a valid certificate from a message. Returns whether something has to be stored.
     pub fn saw(&mut self, name: &UserName, certificate: &Certificate, now_ms: i64) -> bool {
         let person = self.person(name);
         let first = !std::mem::replace(&mut person.certified, true);
@@ -325,8 +325,8 @@ impl TrustStore {
         noted || first
     }
 
-    /// What a key is to a person.
-    pub fn standing(&self, name: &UserName, print: &Fingerprint) -> TrustState<'_> {
+    /// Returns the trust state of a key for a user.
+    pub fn trust_state(&self, name: &UserName, print: &Fingerprint) -> TrustState<'_> {
         let Some(person) = self.all.get(&fold(name)) else { return TrustState::Unknown };
         match person.pin(print) {
             Some(pin) if pin.is_theirs() => TrustState::Theirs(&pin.key),
@@ -336,8 +336,8 @@ impl TrustStore {
         }
     }
 
-    /// Whether a key was retired before a message that it has signed: one that cannot be older than
-    /// `since_ms`, and has this time.
+    /// Returns whether a key was retired before it signed a message with this signed time, which
+    /// cannot be older than `since_ms`.
     pub fn is_late(
         &self,
         name: &UserName,
@@ -350,7 +350,7 @@ impl TrustStore {
         retired_ms.is_some_and(|retired_ms| since_ms >= retired_ms || time_ms > retired_ms)
     }
 
-    /// The keys of a person that the server says are still theirs.
+    /// Returns the keys to seal for: pinned, and listed by the server now.
     pub fn recipients(&self, name: &UserName, now_ms: i64) -> Result<Vec<Recipient>, NoWay> {
         let person = self.all.get(&fold(name)).ok_or(NoWay::Ask)?;
         let fresh = now_ms.abs_diff(person.learned_ms) < FRESH_MS as u64;
@@ -361,18 +361,18 @@ impl TrustStore {
         if listed.iter().any(|one| !person.has(&one.print)) {
             return Err(NoWay::Changed);
         }
-        // Who had certificates is not reached under RSA keys alone because a server says so.
+        // A server cannot downgrade a user with certificates to RSA keys alone.
         let good = |one: &Listed| one.certificate.is_some() || person.bare.contains(&one.print.0);
         if person.certified && !listed.iter().any(good) {
-            // They may have published one since.
+            // The user may have published one since.
             let just_now = now_ms == person.learned_ms;
             return Err(if just_now { NoWay::Over } else { NoWay::Ask });
         }
         Ok(person.sealable().map(Listed::recipient).collect())
     }
 
-    /// The same of one's own other devices, without keys that are not confirmed. The server may
-    /// have been silent about them for long.
+    /// Returns the own other devices to seal for, without unconfirmed keys. The server's list may
+    /// be old.
     pub fn own_devices(&self, name: &UserName, now_ms: i64) -> Vec<Recipient> {
         let person = self.all.get(&fold(name)).filter(|person| !person.anothers);
         let Some(person) = person else { return Vec::new() };
@@ -381,8 +381,7 @@ impl TrustStore {
         person.sealable().filter(holds).map(Listed::recipient).collect()
     }
 
-    /// Keys for which nothing is sealed because their certificates are over, as far as it was not
-    /// told.
+    /// Returns keys left out for an expired certificate, each once.
     pub fn left_out(&mut self, name: &UserName) -> Vec<Fingerprint> {
         let person = self.person(name);
         let over = person.listed.iter().flatten();
@@ -391,7 +390,7 @@ impl TrustStore {
         over.into_iter().filter(|print| person.left_out.insert(print.0)).collect()
     }
 
-    /// What the server said of a person is asked for anew.
+    /// Marks a key list as outdated.
     pub fn stale(&mut self, name: &UserName) {
         let person = self.person(name);
         (person.listed, person.asked) = (None, false);
@@ -399,21 +398,21 @@ impl TrustStore {
 }
 
 impl Person {
-    /// The pinned keys that lines are sealed for.
+    /// The pinned keys to seal for.
     fn sealable(&self) -> impl Iterator<Item = &Listed> {
         let listed = self.listed.iter().flatten().filter(|one| self.has(&one.print));
         listed.filter(|one| !one.over || self.bare.contains(&one.print.0))
     }
 
-    /// What the server has said is forgotten.
-    fn unheard(&mut self) {
+    /// Drops the server's key list.
+    fn drop_listing(&mut self) {
         (self.listed, self.asked) = (None, false);
         self.coming = Default::default();
-        self.forgets_strangers();
+        self.drop_unknown();
     }
 
-    /// Nothing is kept of keys that are neither theirs nor told of now.
-    fn forgets_strangers(&mut self) {
+    /// Drops state of keys that are neither pinned nor listed.
+    fn drop_unknown(&mut self) {
         let prints = self.listed.iter().flatten().map(|one| one.print);
         let prints = prints.chain(self.pins.iter().map(|pin| pin.print));
         let prints: BTreeSet<_> = prints.map(|print| print.0).collect();

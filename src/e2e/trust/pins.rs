@@ -1,17 +1,17 @@
-//! The pins of one person: keys that are theirs, and keys that were. Pure.
+//! Current and former keys of one user. Pure.
 
 use super::{Known, KnownKey, Listed, Person};
 use crate::chat::Opaque;
 use crate::crypto::certificate::Certificate;
 use crate::crypto::{Fingerprint, PublicKey};
 
-/// A key that is or was a person's.
+/// A current or former key of a user.
 pub struct Pin {
     pub print: Fingerprint,
     pub key: PublicKey,
-    /// How often it was pinned and retired.
+    /// Count of pins and retirements.
     changes: u64,
-    /// Since when it is not theirs any more.
+    /// Time of its retirement.
     pub retired_ms: Option<i64>,
 }
 
@@ -20,7 +20,7 @@ impl Pin {
         Pin { print, key, changes: 0, retired_ms: None }
     }
 
-    /// None where what was kept is no key.
+    /// Returns `None` if the stored bytes are no key.
     pub fn of(known: &KnownKey) -> Option<Pin> {
         let key = PublicKey::from_der(known.key.bytes()).ok()?;
         let (print, KnownKey { changes, retired_ms, .. }) = (key.fingerprint(), known);
@@ -46,12 +46,12 @@ impl Person {
         self.pins.iter().find(|pin| pin.print == *print)
     }
 
-    /// Whether a key is theirs.
+    /// Returns whether a key is pinned.
     pub fn has(&self, print: &Fingerprint) -> bool {
         self.pin(print).is_some_and(Pin::is_theirs)
     }
 
-    /// A key is theirs from now on. Whether it was not.
+    /// Pins a key. Returns whether that is a change.
     pub fn pins(&mut self, one: &Listed) -> bool {
         match self.pins.iter_mut().find(|pin| pin.print == one.print) {
             Some(pin) if pin.is_theirs() => return false,
@@ -61,7 +61,7 @@ impl Person {
         true
     }
 
-    /// Retires those of their keys that `goes` names.
+    /// Retires the pinned keys that `goes` selects.
     pub fn retires(
         &mut self,
         now_ms: i64,
@@ -75,12 +75,12 @@ impl Person {
         .collect()
     }
 
-    /// How many keys of those that may be met they take.
+    /// How much this user counts towards the first-use limit.
     pub fn counts(&self) -> usize {
         if self.name.is_some() { self.pins.len().max(1) } else { 0 }
     }
 
-    /// What is to be kept of them.
+    /// Returns the trust to store.
     pub fn known(&self) -> Known {
         let newest =
             self.newest.iter().filter(|(print, _)| self.pin(&Fingerprint(**print)).is_some());

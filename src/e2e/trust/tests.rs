@@ -1,4 +1,4 @@
-//! Pins, certificates and what a server may say of them.
+//! Pins, certificates, and the server's statements about them.
 
 use super::*;
 use crate::crypto::Identity;
@@ -14,7 +14,7 @@ impl Default for TrustStore {
     }
 }
 
-/// A whole answer.
+/// A complete answer.
 pub fn all(keys: Vec<DeviceKey>) -> Part {
     Part { keys, more: false, asked: true }
 }
@@ -39,12 +39,12 @@ pub fn listed_bare(key: &Identity) -> DeviceKey {
 }
 
 #[test]
-fn a_person_is_pinned_at_first_sight_and_another_key_waits_for_a_word() {
+fn the_first_key_is_pinned_and_another_waits_for_confirmation() {
     let (one, two) = (spare(0), spare(1));
     let (bob, print) = ("bob".parse().unwrap(), two.public().fingerprint());
     let mut people = TrustStore::default();
     assert_eq!(people.recipients(&bob, 0).err(), Some(NoWay::Ask));
-    assert!(people.ask(&bob) && !people.ask(&bob));
+    assert!(people.wants_named(&bob) && !people.wants_named(&bob));
     assert_eq!(people.learn(&bob, more(vec![listed(&one, true)]), 1_000_000), None);
     let learned = people.learn(&bob, all(vec![]), 1_000_000).unwrap();
     assert_eq!((learned.pinned, learned.changed.len()), (true, 0));
@@ -54,13 +54,13 @@ fn a_person_is_pinned_at_first_sight_and_another_key_waits_for_a_word() {
     let learned = people.learn(&bob, all(both.clone()), 1_000_000).unwrap();
     assert_eq!((learned.pinned, learned.changed), (false, vec![print]));
     let again = people.learn(&bob, all(both), 1_000_000).unwrap();
-    assert_eq!(again.changed, [], "it was told once");
-    assert_eq!(people.standing(&bob, &print), TrustState::Unconfirmed);
+    assert_eq!(again.changed, [], "it was reported once");
+    assert_eq!(people.trust_state(&bob, &print), TrustState::Unconfirmed);
     assert_eq!(people.recipients(&bob, 1_000_000).err(), Some(NoWay::Changed));
     let kept = people.known(&bob).unwrap();
     assert_eq!(people.confirm(&bob, 1_000_000), Confirmed::Unseen);
     assert_eq!(people.shows(&bob).news, [print]);
-    // While they compare it, another one is told of.
+    // The list changes during the comparison.
     let third = listed(&spare(2), false);
     let three = vec![listed(&one, true), listed(&two, false), third];
     people.learn(&bob, all(three), 1_000_000).unwrap();
@@ -68,39 +68,39 @@ fn a_person_is_pinned_at_first_sight_and_another_key_waits_for_a_word() {
     people.learn(&bob, all(vec![listed(&one, true), listed(&two, false)]), 1_000_000).unwrap();
     let confirmed = [people.confirm(&bob, 1_000_000), people.confirm(&bob, 1_000_000)];
     assert_eq!(confirmed, [Confirmed::News(vec![]), Confirmed::Bare(vec![print])]);
-    assert!(matches!(people.standing(&bob, &print), TrustState::Theirs(_)));
+    assert!(matches!(people.trust_state(&bob, &print), TrustState::Theirs(_)));
     assert_eq!(people.recipients(&bob, 1_000_000).unwrap().len(), 2);
     assert_eq!(people.recipients(&bob, 1_000_000 + FRESH_MS).err(), Some(NoWay::Ask));
     // Over a restart.
     let mut people = TrustStore::of(SERVER, [kept].iter());
-    assert_eq!(people.standing(&bob, &print), TrustState::Unknown);
+    assert_eq!(people.trust_state(&bob, &print), TrustState::Unknown);
     let learned = people.learn(&bob, all(vec![listed(&two, false)]), 0).unwrap();
     assert_eq!(learned.changed, [print]);
     let carol = "carol".parse().unwrap();
-    assert_eq!(people.learn(&carol, all(vec![listed(&two, false)]), 0), None, "not met");
+    assert_eq!(people.learn(&carol, all(vec![listed(&two, false)]), 0), None, "not pinned");
     people.disconnected();
-    assert!(people.ask(&bob));
+    assert!(people.wants_named(&bob));
     people.learn(&bob, all(vec![]), 0).unwrap();
     assert_eq!(people.recipients(&bob, 0).err(), Some(NoWay::Nobody));
 }
 
 #[test]
-fn a_certificate_that_another_key_signed_is_none() {
+fn a_certificate_signed_by_another_key_is_ignored() {
     let (one, two) = (spare(0), spare(1));
     let bob = "bob".parse().unwrap();
     let mut forged = listed(&one, true);
     forged.certificate = listed(&two, true).certificate;
     let mut people = TrustStore::default();
-    people.ask(&bob);
+    people.wants_named(&bob);
     people.learn(&bob, all(vec![forged]), 1_000_000).unwrap();
     assert!(people.recipients(&bob, 1_000_000).unwrap()[0].certificate.is_none());
     let old = 1_000_000 + 30 * 86_400_000;
     people.learn(&bob, all(vec![listed(&one, true)]), old).unwrap();
-    assert!(people.recipients(&bob, old).unwrap()[0].certificate.is_none(), "it is over");
+    assert!(people.recipients(&bob, old).unwrap()[0].certificate.is_none(), "it has expired");
 }
 
 #[test]
-fn a_server_that_keeps_a_certificate_back_or_tells_of_an_older_one_is_not_followed() {
+fn withheld_and_older_certificates_are_not_used() {
     let (key, bob) = (spare(0), "bob".parse().unwrap());
     let [old, new] = [1_000_000, 1_100_000].map(|made_s| {
         let (signing, opening) = (SigningKey::generate(), OpeningKey::generate());
@@ -114,17 +114,17 @@ fn a_server_that_keeps_a_certificate_back_or_tells_of_an_older_one_is_not_follow
     let now_ms = 1_100_000_000;
     for told in [told(Some(&old)), told(Some(&new)), told(Some(&old)), told(None)] {
         people.disconnected();
-        people.ask(&bob);
+        people.wants_named(&bob);
         people.learn(&bob, all(vec![told]), now_ms).unwrap();
     }
     let to = people.recipients(&bob, now_ms).unwrap();
     assert_eq!(to[0].certificate, Some(new.clone()));
-    // After a restart too, and once it is over nothing goes out until the person says so.
+    // The same holds after a restart, and after the expiry nothing goes out without a confirmation.
     let kept = serde_json::to_vec(&people.known(&bob).unwrap()).unwrap();
     let kept: Known = serde_json::from_slice(&kept).unwrap();
     let told_after = |told: DeviceKey, now_ms: i64| {
         let mut people = TrustStore::of(SERVER, [kept.clone()].iter());
-        people.ask(&bob);
+        people.wants_named(&bob);
         people.learn(&bob, all(vec![told]), now_ms).unwrap();
         people
     };
@@ -145,18 +145,18 @@ fn a_server_that_keeps_a_certificate_back_or_tells_of_an_older_one_is_not_follow
     later.confirm(&bob, 1_000_000);
     let to = later.recipients(&bob, later_ms).unwrap();
     assert!(to.len() == 1 && to[0].certificate.is_none());
-    // A certificate ends that, however it comes.
+    // A certificate ends that, however it arrives.
     let (signing, opening) = (SigningKey::generate(), OpeningKey::generate());
     let next = Certificate::issue(&key, &SERVER, &signing, &opening, later_ms as u64 / 1000);
     assert!(later.saw(&bob, &next, later_ms) && !later.saw(&bob, &next, later_ms));
     assert_eq!(later.recipients(&bob, later_ms).unwrap()[0].certificate, Some(next.clone()));
-    // One of a clock that is ahead stands before none.
+    // A certificate of a clock that is ahead does not block others.
     assert!(
         !told_after(told(Some(&next)), now_ms).person(&bob).newest.values().any(|one| *one == next)
     );
-    // Without the key that had certificates, another one is not good enough.
+    // Another key does not replace the one that had certificates.
     let mut fewer = TrustStore::of(SERVER, [kept.clone()].iter());
-    fewer.ask(&bob);
+    fewer.wants_named(&bob);
     let other = listed(&spare(2), false);
     fewer.learn(&bob, all(vec![other]), now_ms).unwrap();
     fewer.shows(&bob);
@@ -164,8 +164,8 @@ fn a_server_that_keeps_a_certificate_back_or_tells_of_an_older_one_is_not_follow
     assert_eq!(fewer.recipients(&bob, now_ms).err(), Some(NoWay::Over));
     fewer.confirm(&bob, 1_000_000);
     assert!(fewer.recipients(&bob, now_ms).is_ok());
-    // Keys without an end are not kept.
-    people.ask(&bob);
+    // The count of stored keys is bounded.
+    people.wants_named(&bob);
     for _ in 0..10 {
         people.learn(&bob, more(vec![told(None); 500]), now_ms);
     }
@@ -177,13 +177,13 @@ fn a_server_that_keeps_a_certificate_back_or_tells_of_an_older_one_is_not_follow
 }
 
 #[test]
-fn of_ones_own_keys_only_those_that_are_here_are_ones_own() {
+fn only_the_profiles_keys_are_ones_own() {
     let [mine, other] = [0, 1].map(spare);
     let alice = "alice".parse().unwrap();
     let [mine_is, other_is] = [&mine, &other].map(|one| one.public().fingerprint());
     let mut people = TrustStore::default();
     people.is_own(&alice, vec![mine_is]);
-    people.ask(&alice);
+    people.wants_named(&alice);
     let both = vec![listed(&mine, true), listed(&other, true)];
     let learned = people.learn(&alice, all(both), 1_000_000).unwrap();
     assert_eq!((learned.pinned, learned.changed), (true, vec![other_is]));
@@ -202,23 +202,23 @@ fn ones_own_keys_have_one_name() {
     let is_called = |people: &mut TrustStore, name: &UserName, key: &Identity| {
         people.disconnected();
         let own = people.is_own(name, vec![mine_is]);
-        people.ask(name);
+        people.wants_named(name);
         people.learn(name, all(vec![listed(key, true)]), 1_000_000).unwrap();
         own
     };
     assert_eq!(is_called(&mut people, &bob, &mine), Called::Known);
-    // Before anybody called alice was met.
+    // Before any alice was pinned.
     assert_eq!(is_called(&mut people, &alice, &mine), Called::Renamed);
     assert_eq!(is_called(&mut people, &bob, &mine), Called::Known);
-    people.ask(&alice);
+    people.wants_named(&alice);
     let learned = people.learn(&alice, all(vec![listed(&hers, true)]), 1_000_000).unwrap();
-    assert_eq!(learned.changed, [hers_is], "her first sight is spoilt, and nothing else");
+    assert_eq!(learned.changed, [hers_is], "her first use is blocked, and nothing else");
     people.shows(&alice);
     assert_eq!(people.confirm(&alice, 1_000_000), Confirmed::News(vec![]));
     assert_eq!(people.prints(&alice).theirs, [hers_is]);
-    assert_eq!(is_called(&mut people, &alice, &hers), Called::Anothers, "so she stays another");
+    assert_eq!(is_called(&mut people, &alice, &hers), Called::Anothers, "she remains another user");
     assert_eq!(people.own_devices(&alice, 1_000_000).len(), 0);
-    // Somebody whom the operator has renamed says so once.
+    // A renamed user confirms once.
     let robert = "robert".parse().unwrap();
     for own in [Called::Renamed, Called::Renamed] {
         assert_eq!(is_called(&mut people, &robert, &mine), own);
@@ -231,27 +231,27 @@ fn ones_own_keys_have_one_name() {
 }
 
 #[test]
-fn a_server_that_invents_people_fills_no_memory_and_pushes_nobody_out() {
+fn invented_users_fill_no_memory_and_push_nobody_out() {
     let [known, other] = [0, 1].map(spare);
     let alice = "alice".parse().unwrap();
     let print = known.public().fingerprint();
     let mut people = TrustStore::default();
-    people.ask(&alice);
+    people.wants_named(&alice);
     people.learn(&alice, all(vec![listed(&known, false)]), 0).unwrap();
     let invented = |number: usize| format!("guest{number}").parse::<UserName>().unwrap();
     let mut met = 0;
     for number in 0..100_000 {
-        // Without a question, too.
+        // Without a request, too.
         people.learn(&invented(number + 100_000), all(vec![listed_bare(&other)]), 0);
-        if people.meet(&invented(number)) {
+        if people.wants_mentioned(&invented(number)) {
             met += 1;
             people.learn(&invented(number), all(vec![listed_bare(&other)]), 0).unwrap();
         }
     }
     assert_eq!((met, people.all.len()), (MET_KEYS_MAX - 1, MET_KEYS_MAX));
-    // One who was asked for is met, and another's keys are heard of, but not all at once.
+    // A user with an open request is pinned; the lists of others are bounded.
     let dave: UserName = "dave".parse().unwrap();
-    assert!(people.is_full() && !people.meet(&dave) && people.ask(&dave));
+    assert!(people.is_full() && !people.wants_mentioned(&dave) && people.wants_named(&dave));
     assert!(people.learn(&dave, all(vec![listed_bare(&known)]), 0).unwrap().pinned);
     for number in 0..20 {
         people.learn(&invented(number), more(vec![listed_bare(&known); KEYS_MAX]), 0);
@@ -263,27 +263,27 @@ fn a_server_that_invents_people_fills_no_memory_and_pushes_nobody_out() {
     let held: usize = people.all.values().map(held).sum();
     assert!(held <= MET_KEYS_MAX + KEYS_MAX, "{held}");
     people.disconnected();
-    people.ask(&alice);
+    people.wants_named(&alice);
     let learned = people.learn(&alice, all(vec![listed_bare(&other)]), 0).unwrap();
-    assert_eq!((learned.anothers.len(), learned.retired.len()), (1, 1), "hers are known");
-    assert!(matches!(people.standing(&alice, &print), TrustState::Retired(_)));
-    // Who has no keys is remembered no longer than the connection.
+    assert_eq!((learned.anothers.len(), learned.retired.len()), (1, 1), "her keys are pinned");
+    assert!(matches!(people.trust_state(&alice, &print), TrustState::Retired(_)));
+    // Users without keys are forgotten with the connection.
     let mut people = TrustStore::default();
     for number in 0..100_000 {
-        people.meet(&invented(number));
+        people.wants_mentioned(&invented(number));
     }
     assert!(people.is_full());
     people.disconnected();
-    assert!(people.all.is_empty() && people.meet(&alice));
+    assert!(people.all.is_empty() && people.wants_mentioned(&alice));
 }
 
-/// A person's many keys count as many people.
+/// Many keys of one user count as many users.
 #[test]
-fn people_with_many_keys_fill_it_sooner() {
+fn many_keys_of_one_user_count_as_many_users() {
     let key = listed_bare(&spare(0));
     let mut people = TrustStore::default();
     let invented = |number: u8| format!("guest{number}").parse::<UserName>().unwrap();
-    assert!((0..80).all(|number| people.meet(&invented(number))));
+    assert!((0..80).all(|number| people.wants_mentioned(&invented(number))));
     let mut learns = |number: &u8| {
         let mut der = key.key.bytes().to_vec();
         let keys = (0..=u8::MAX).map(|last| {
@@ -299,20 +299,23 @@ fn people_with_many_keys_fill_it_sooner() {
 }
 
 #[test]
-fn a_key_that_is_not_in_use_any_more_is_shown_as_such() {
+fn a_retired_key_is_shown_as_retired() {
     let [old, new] = [0, 1].map(spare);
     let bob = "bob".parse().unwrap();
     let [old_is, new_is] = [&old, &new].map(|one| one.public().fingerprint());
     let mut people = TrustStore::default();
-    people.ask(&bob);
+    people.wants_named(&bob);
     people.learn(&bob, all(vec![listed(&old, true)]), 1_000_000).unwrap();
     people.learn(&bob, all(vec![listed(&new, true)]), 1_000_000).unwrap();
     let prints = |theirs, news| Prints { theirs, news, gone: vec![old_is] };
     assert_eq!(people.shows(&bob), prints(vec![], vec![new_is]));
     people.confirm(&bob, 1_000_000);
     assert_eq!(people.prints(&bob), prints(vec![new_is], vec![]));
-    assert!(matches!(people.standing(&bob, &old_is), TrustState::Retired(_)), "for old messages");
-    // Of keys that nobody has confirmed nothing is kept once they are not told of.
+    assert!(
+        matches!(people.trust_state(&bob, &old_is), TrustState::Retired(_)),
+        "for old messages"
+    );
+    // State of unconfirmed keys is dropped once they are no longer listed.
     for index in 2..5 {
         let stranger = listed(&spare(index), true);
         people.learn(&bob, all(vec![listed(&new, true), stranger]), 1_000_000).unwrap();
@@ -321,7 +324,7 @@ fn a_key_that_is_not_in_use_any_more_is_shown_as_such() {
 }
 
 #[test]
-fn what_two_clients_of_a_profile_have_learned_is_kept_together() {
+fn the_trust_of_two_clients_is_merged() {
     let [one, two] = [1, 2].map(|byte| {
         let key = Opaque::new(&[byte; 9]).unwrap();
         KnownKey { key, changes: 0, retired_ms: None }
@@ -332,13 +335,13 @@ fn what_two_clients_of_a_profile_have_learned_is_kept_together() {
         ..Known::default()
     };
     let mut first = known(&one, false);
-    first.joins(&known(&two, true));
-    first.joins(&known(&one, false));
+    first.merge(&known(&two, true));
+    first.merge(&known(&one, false));
     assert_eq!((first.keys, first.certified), (vec![one, two], true));
 }
 
 #[test]
-fn both_see_one_number_and_another_key_another() {
+fn the_safety_number_is_symmetric_and_depends_on_the_keys() {
     let prints: Vec<_> = (1..=3).map(|byte| Fingerprint([byte; 32])).collect();
     let number = safety_number(&prints[..1], &prints[1..]);
     assert_eq!(number.bytes().filter(u8::is_ascii_digit).count(), 60);
@@ -348,12 +351,12 @@ fn both_see_one_number_and_another_key_another() {
 }
 
 #[test]
-fn who_looks_like_somebody_is_met_by_no_word_of_the_servers() {
+fn a_look_alike_is_not_pinned_on_first_use() {
     let (one, two) = (spare(0), spare(1));
     let print = two.public().fingerprint();
     let name = |text: &str| text.parse::<UserName>().unwrap();
     let alike_to = |known: &str| Some(Alike::Person(name(known)));
-    // In other letters, in figures, like one's own name, and like a word.
+    // In other letters, in digits, like the own name, and like a reserved word.
     for (known, other, wanted) in [
         ("pax", "рах", alike_to("pax")),
         ("alice", "a1ice", alike_to("alice")),
@@ -363,7 +366,7 @@ fn who_looks_like_somebody_is_met_by_no_word_of_the_servers() {
     ] {
         let mut people = TrustStore::default();
         people.is_own(&name("meow"), vec![spare(2).public().fingerprint()]);
-        assert!(people.meet(&name(known)));
+        assert!(people.wants_mentioned(&name(known)));
         assert!(people.learn(&name(known), all(vec![listed(&one, true)]), 1_000_000).is_some());
         for restarts in [false, true] {
             if restarts {
@@ -372,28 +375,32 @@ fn who_looks_like_somebody_is_met_by_no_word_of_the_servers() {
                 people.is_own(&name("meow"), vec![spare(2).public().fingerprint()]);
             }
             let other = name(other);
-            // Also where the person of this client writes to it.
-            assert!(if restarts { people.ask(&other) } else { people.meet(&other) });
+            // Also if the local user writes to it.
+            assert!(if restarts {
+                people.wants_named(&other)
+            } else {
+                people.wants_mentioned(&other)
+            });
             let learned = people.learn(&other, all(vec![listed(&two, true)]), 1_000_000).unwrap();
             assert_eq!((learned.alike, &learned.changed[..]), (wanted.clone(), &[print][..]));
-            assert_eq!(people.standing(&other, &print), TrustState::Unconfirmed);
+            assert_eq!(people.trust_state(&other, &print), TrustState::Unconfirmed);
             assert_eq!(people.recipients(&other, 1_000_000).err(), Some(NoWay::Changed));
-            assert_eq!(people.known(&other), None, "nothing of it is kept");
+            assert_eq!(people.known(&other), None, "nothing is stored");
         }
-        // Somebody who knows better says so, once.
+        // One confirmation overrides it.
         let other = name(other);
         people.shows(&other);
         assert_eq!(people.confirm(&other, 1_000_000), Confirmed::News(vec![]));
         assert!(people.recipients(&other, 1_000_000).is_ok() && people.alike(&other).is_none());
         let kept = [people.known(&name(known)).unwrap(), people.known(&other).unwrap()];
         let mut people = TrustStore::of(SERVER, kept.iter());
-        assert!(people.meet(&other));
+        assert!(people.wants_mentioned(&other));
         let learned = people.learn(&other, all(vec![listed(&two, true)]), 1_000_000).unwrap();
         assert_eq!((learned.alike, learned.changed.len()), (None, 0));
     }
-    // The control: another name is met.
+    // The control: another name is pinned.
     let mut people = TrustStore::default();
-    assert!(people.meet(&name("pax")) && people.meet(&name("paxa")));
+    assert!(people.wants_mentioned(&name("pax")) && people.wants_mentioned(&name("paxa")));
     people.learn(&name("pax"), all(vec![listed(&one, true)]), 1_000_000).unwrap();
     let learned = people.learn(&name("paxa"), all(vec![listed(&two, true)]), 1_000_000).unwrap();
     assert!(learned.pinned && learned.alike.is_none() && learned.similar.is_none());
@@ -401,11 +408,11 @@ fn who_looks_like_somebody_is_met_by_no_word_of_the_servers() {
     for (other, wanted) in [("vvalter", None), ("marla", Some("maria"))] {
         let mut people = TrustStore::default();
         for known in ["walter", "maria"].map(name) {
-            assert!(people.meet(&known));
+            assert!(people.wants_mentioned(&known));
             people.learn(&known, all(vec![listed(&one, true)]), 1_000_000).unwrap();
         }
         let other = name(other);
-        assert!(people.meet(&other));
+        assert!(people.wants_mentioned(&other));
         let learned = people.learn(&other, all(vec![listed(&two, true)]), 1_000_000).unwrap();
         assert_eq!(
             (learned.similar, learned.alike.is_none()),

@@ -1,5 +1,5 @@
-//! Random lists, comparisons, restarts and renamed people, held against a small model of who may be
-//! sealed for.
+//! Random key lists, comparisons, restarts and renames, checked against a small model of the keys
+//! to seal for.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,11 +18,11 @@ const KEYS: usize = 5;
 
 type Keys = BTreeSet<usize>;
 
-/// What happened to each key of each person last, and what the server lists now.
+/// The last event of each key of each user, and the server's current list.
 #[derive(Default)]
 struct Model {
     met: BTreeSet<usize>,
-    /// Whether a key became a person's (true) or was lost; by name and key.
+    /// Whether a key was gained (true) or lost, by name and key.
     last: BTreeMap<(usize, usize), bool>,
     owner: BTreeMap<usize, usize>,
     listed: BTreeMap<usize, Keys>,
@@ -39,7 +39,7 @@ impl Model {
         self.owner.insert(key, name);
     }
 
-    /// The keys that a person has lost.
+    /// The keys that a user has lost.
     fn loses_all_but(&mut self, name: usize, keys: &Keys) -> Keys {
         let lost = (0..KEYS).filter(|key| self.is_theirs(name, *key) && !keys.contains(key));
         let lost: Keys = lost.collect();
@@ -56,7 +56,7 @@ impl Model {
         self.loses_all_but(name, keys)
     }
 
-    /// Whether the comparison counts.
+    /// Returns whether the confirmation counts.
     fn confirms(&mut self, name: usize) -> bool {
         let keys = self.listed[&name].clone();
         let news = keys.iter().any(|key| !self.is_theirs(name, *key));
@@ -74,7 +74,7 @@ impl Model {
         true
     }
 
-    /// The keys that messages are sealed for; none where they are refused or nothing is known.
+    /// The keys to seal for; `None` if sealing is refused or nothing is known.
     fn sealed_for(&self, name: usize) -> Option<Keys> {
         let listed = self.listed.get(&name).filter(|listed| !listed.is_empty())?;
         let theirs = listed.iter().all(|key| self.is_theirs(name, *key));
@@ -91,7 +91,7 @@ fn random_keys(chance: &mut StdRng) -> Keys {
     (0..KEYS).filter(|key| *key == one || chance.random_bool(0.2)).collect()
 }
 
-/// The client and the model agree on everybody.
+/// Checks that the client and the model agree on everybody.
 fn agree(people: &TrustStore, model: &Model, prints: &[Fingerprint], round: u64) {
     for at in 0..NAMES {
         let sealed = people.recipients(&name(at), 0).ok().map(|to| {
@@ -101,17 +101,17 @@ fn agree(people: &TrustStore, model: &Model, prints: &[Fingerprint], round: u64)
         });
         assert_eq!(sealed, model.sealed_for(at), "round {round}, {}", name(at));
         for (key, print) in prints.iter().enumerate() {
-            let standing = people.standing(&name(at), print);
-            let theirs = matches!(standing, TrustState::Theirs(_));
-            assert_eq!(theirs, model.is_theirs(at, key), "round {round}, {standing:?}");
+            let trust_state = people.trust_state(&name(at), print);
+            let theirs = matches!(trust_state, TrustState::Theirs(_));
+            assert_eq!(theirs, model.is_theirs(at, key), "round {round}, {trust_state:?}");
             let listed = model.listed.get(&at).is_some_and(|listed| listed.contains(&key));
-            assert!(theirs || !listed || standing == TrustState::Unconfirmed, "{standing:?}");
+            assert!(theirs || !listed || trust_state == TrustState::Unconfirmed, "{trust_state:?}");
         }
     }
 }
 
 #[test]
-fn nothing_is_sealed_for_a_key_that_was_not_met_first_or_compared_last() {
+fn keys_are_sealed_for_only_if_pinned_first_or_confirmed_last() {
     let keys: Vec<Identity> = (0..KEYS).map(spare).collect();
     let prints: Vec<_> = keys.iter().map(|key| key.public().fingerprint()).collect();
     for round in 0..ROUNDS {
@@ -123,19 +123,19 @@ fn nothing_is_sealed_for_a_key_that_was_not_met_first_or_compared_last() {
             match chance.random_range(0..10) {
                 0..5 => {
                     let mut listed = random_keys(&mut chance);
-                    // What was listed before is listed most often, or less of it.
+                    // Mostly the previous list, or a part of it.
                     if let Some(before) = model.listed.get(&at)
                         && chance.random_bool(0.6)
                     {
                         listed =
                             before.iter().copied().filter(|_| chance.random_bool(0.7)).collect();
                     }
-                    people.ask(&who);
+                    people.wants_named(&who);
                     let told = listed.iter().map(|key| listed_bare(&keys[*key])).collect();
                     let learned = people.learn(&who, all(told), 0).unwrap();
                     let lost = model.lists(at, &listed);
                     let retired = lost.into_iter().map(|key| prints[key]).collect::<Vec<_>>();
-                    assert_eq!(learned.retired.len(), retired.len(), "it is told");
+                    assert_eq!(learned.retired.len(), retired.len(), "it is reported");
                     assert!(retired.iter().all(|print| learned.retired.contains(print)));
                 }
                 5..7 if model.listed.contains_key(&at) => {
@@ -169,12 +169,12 @@ fn nothing_is_sealed_for_a_key_that_was_not_met_first_or_compared_last() {
 }
 
 #[test]
-fn of_two_clients_of_a_folder_the_later_decision_holds() {
+fn the_later_decision_of_two_clients_wins() {
     let (key, bob) = (spare(0), "bob".parse().unwrap());
     let print = key.public().fingerprint();
     let mut people = TrustStore::default();
     let kept = |people: &TrustStore| people.known(&bob).unwrap();
-    people.ask(&bob);
+    people.wants_named(&bob);
     people.learn(&bob, all(vec![listed_bare(&key)]), 5).unwrap();
     let pinned = kept(&people);
     people.learn(&bob, all(vec![]), 7).unwrap();
@@ -188,17 +188,21 @@ fn of_two_clients_of_a_folder_the_later_decision_holds() {
     {
         for (one, other) in [(older, newer), (newer, older)] {
             let mut joined = one.clone();
-            joined.joins(other);
+            joined.merge(other);
             assert_eq!(joined, *newer);
             let people = TrustStore::of(SERVER, [joined].iter());
-            assert_eq!(matches!(people.standing(&bob, &print), TrustState::Theirs(_)), theirs);
+            assert_eq!(matches!(people.trust_state(&bob, &print), TrustState::Theirs(_)), theirs);
         }
     }
-    // Each has met another person with it.
+    // Each has pinned it for another user.
     let carol = Known { name: Some("carol".parse().unwrap()), ..pinned.clone() };
     let people = TrustStore::of(SERVER, [carol, pinned].iter());
-    let standing = ["bob", "carol"].map(|name| people.standing(&name.parse().unwrap(), &print));
-    assert!(matches!(standing, [TrustState::Theirs(_), TrustState::Retired(_)]), "{standing:?}");
+    let trust_state =
+        ["bob", "carol"].map(|name| people.trust_state(&name.parse().unwrap(), &print));
+    assert!(
+        matches!(trust_state, [TrustState::Theirs(_), TrustState::Retired(_)]),
+        "{trust_state:?}"
+    );
 }
 
 #[test]
@@ -208,26 +212,29 @@ fn a_key_has_one_owner_and_moves_once_its_new_name_is_confirmed() {
         ["bob", "robert", "carol"].map(|name| name.parse().unwrap());
     let [hers_is, his_is] = [&hers, &his].map(|one| one.public().fingerprint());
     let mut people = TrustStore::default();
-    assert!([&bob, &robert, &carol].into_iter().all(|name| people.ask(name)));
+    assert!([&bob, &robert, &carol].into_iter().all(|name| people.wants_named(name)));
     people.learn(&bob, all(vec![listed_bare(&his)]), 0).unwrap();
-    // At the first meeting, and later.
+    // At the first use, and later.
     for _ in 0..2 {
         let both = all(vec![listed_bare(&hers), listed_bare(&his)]);
         let learned = people.learn(&carol, both, 0).unwrap();
         assert_eq!(learned.anothers, [(his_is, bob.clone())]);
-        assert_eq!(people.standing(&carol, &his_is), TrustState::Unconfirmed);
+        assert_eq!(people.trust_state(&carol, &his_is), TrustState::Unconfirmed);
         assert_eq!(people.recipients(&carol, 0).err(), Some(NoWay::Changed));
         people.learn(&carol, all(vec![listed_bare(&hers)]), 0).unwrap();
         assert!(people.recipients(&carol, 0).is_ok());
     }
-    assert!(matches!(people.standing(&carol, &hers_is), TrustState::Theirs(_)));
+    assert!(matches!(people.trust_state(&carol, &hers_is), TrustState::Theirs(_)));
     // The operator renames bob.
     let learned = people.learn(&robert, all(vec![listed_bare(&his)]), 0).unwrap();
     assert_eq!((learned.changed, learned.anothers), (vec![], vec![(his_is, bob.clone())]));
     people.shows(&robert);
     assert_eq!(people.confirm(&robert, 8), Confirmed::News(vec![bob.clone()]));
-    assert!(matches!(people.standing(&robert, &his_is), TrustState::Theirs(_)));
-    assert!(matches!(people.standing(&bob, &his_is), TrustState::Retired(_)), "for old messages");
+    assert!(matches!(people.trust_state(&robert, &his_is), TrustState::Theirs(_)));
+    assert!(
+        matches!(people.trust_state(&bob, &his_is), TrustState::Retired(_)),
+        "for old messages"
+    );
     assert!(people.is_late(&bob, &his_is, 8, 7) && people.is_late(&bob, &his_is, 0, 9));
     assert!(!people.is_late(&bob, &his_is, 7, 8));
     let learned = people.learn(&bob, all(vec![listed_bare(&his)]), 0).unwrap();
@@ -235,53 +242,52 @@ fn a_key_has_one_owner_and_moves_once_its_new_name_is_confirmed() {
 }
 
 #[test]
-fn ones_own_key_is_nobody_elses() {
+fn the_own_key_belongs_to_no_other_user() {
     let [mine, hers] = [0, 1].map(spare);
     let [alice, bob]: [UserName; 2] = ["alice", "bob"].map(|name| name.parse().unwrap());
     let [mine_is, hers_is] = [&mine, &hers].map(|one| one.public().fingerprint());
     let mut people = TrustStore::default();
     people.is_own(&bob, vec![mine_is]);
-    people.ask(&alice);
+    people.wants_named(&alice);
     let both = all(vec![listed_bare(&hers), listed_bare(&mine)]);
     let learned = people.learn(&alice, both, 0).unwrap();
     assert_eq!(learned.changed, [mine_is]);
     people.shows(&alice);
     assert_eq!(people.confirm(&alice, 0), Confirmed::Own);
-    people.ask(&bob);
+    people.wants_named(&bob);
     people.learn(&bob, all(vec![listed_bare(&mine)]), 0).unwrap();
     assert_eq!(people.own_devices(&bob, 0).len(), 1);
-    // The server does not say that it is retired, and a former key of one's own that comes back
-    // waits.
+    // The own retirement is no news, and a former own key that returns waits for confirmation.
     people.is_own(&bob, vec![hers_is, mine_is]);
     assert_eq!(people.is_own(&bob, vec![mine_is]), Called::Known);
     assert_eq!(people.learn(&bob, all(vec![]), 0).unwrap().retired, []);
-    assert!(matches!(people.standing(&bob, &mine_is), TrustState::Theirs(_)));
+    assert!(matches!(people.trust_state(&bob, &mine_is), TrustState::Theirs(_)));
 }
 
 #[test]
-fn a_former_key_of_ones_own_that_is_listed_again_waits() {
+fn a_former_own_key_that_is_listed_again_waits() {
     let [old, new] = [0, 1].map(spare);
     let bob: UserName = "bob".parse().unwrap();
     let [old_is, new_is] = [&old, &new].map(|one| one.public().fingerprint());
     let mut people = TrustStore::default();
     people.is_own(&bob, vec![old_is]);
-    people.ask(&bob);
+    people.wants_named(&bob);
     people.learn(&bob, all(vec![listed_bare(&old)]), 0).unwrap();
     assert_eq!(people.is_own(&bob, vec![new_is, old_is]), Called::Known);
     let learned = people.learn(&bob, all(vec![listed_bare(&new)]), 0).unwrap();
     assert_eq!((learned.changed, learned.retired), (vec![], vec![]), "that was their own doing");
-    assert!(matches!(people.standing(&bob, &old_is), TrustState::Retired(_)));
+    assert!(matches!(people.trust_state(&bob, &old_is), TrustState::Retired(_)));
     let both = all(vec![listed_bare(&old), listed_bare(&new)]);
     assert_eq!(people.learn(&bob, both, 0).unwrap().changed, [old_is]);
     assert_eq!(people.own_devices(&bob, 0).len(), 1);
 }
 
 #[test]
-fn a_list_that_comes_between_two_parts_of_an_answer_retires_nothing() {
+fn an_unsolicited_list_within_an_answer_retires_nothing() {
     let keys = [0, 1].map(spare);
     let bob: UserName = "bob".parse().unwrap();
     let mut people = TrustStore::default();
-    people.ask(&bob);
+    people.wants_named(&bob);
     let part = |key: &Identity, more, asked| Part { keys: vec![listed_bare(key)], more, asked };
     for _ in 0..2 {
         assert_eq!(people.learn(&bob, part(&keys[0], true, true), 0), None);
