@@ -285,7 +285,7 @@ fn who_asks_through_a_pipe_gets_the_answer() {
     assert_eq!(object(answer)["people"], serde_json::json!(["bob"]));
     let (code, told) = fed(&world, "bob", &["--plain"], b"one\n/whois bob\n/history\n");
     assert_eq!(code, 0, "{told}");
-    for text in ["You: one", "server| bob on main", "server| 1 line"] {
+    for text in ["You: one", "server| bob on main", "server| 1 message"] {
         assert!(told.contains(text), "{told}");
     }
 }

@@ -270,7 +270,7 @@ fn a_secret_that_is_half_typed_when_the_server_moves_things_stays_sealed() {
     let (mut plain, double) = story.terminal(&["--plain"]);
     plain.shows("you are in #tea~");
     plain.types("/query #tea\r");
-    plain.shows("what you type goes to #tea~");
+    plain.shows("typed text now goes to #tea~");
     plain.types(first);
     plain.shows_row(|row| row == format!("> {first}"));
     double.moves(&story.world);
@@ -280,7 +280,7 @@ fn a_secret_that_is_half_typed_when_the_server_moves_things_stays_sealed() {
     plain.shows("nothing was sent");
     // Nor is what was recalled sent elsewhere.
     plain.types("/query #lobby\r");
-    plain.shows("what you type goes to #lobby now, which is open");
+    plain.shows("typed text now goes to #lobby, which is open");
     plain.types("\x1b[A\x1b[A\r");
     plain.shows("this was typed for #tea~");
     plain.types("hello\r");
@@ -358,8 +358,7 @@ fn asks(double: &Double) {
 
 #[test]
 fn a_server_that_asks_for_a_password_gets_no_message_as_one() {
-    const REFUSED: &str =
-        "the server asks for a password, and a line of a message is never sent as one";
+    const REFUSED: &str = "the server asks for a password, and a message line is never sent as one";
     let story = Story::new();
     let client = |args: &[&str]| story.world.client_by("carol", &story.address(), args);
 

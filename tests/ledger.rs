@@ -24,10 +24,10 @@ fn history_and_search_outlive_the_server() {
     bob.sees("tea at five");
     bob.sees("alice: the green tea");
     bob.types("/history 1");
-    bob.sees("server| 1 line; there are older ones");
+    bob.sees("server| 1 message; there are older ones");
     assert_eq!((bob.seen("green tea"), bob.seen("black tea")), (1, 2));
     bob.types("/search tea green");
-    bob.sees("server| 1 line");
+    bob.sees("server| 1 message");
     bob.types("/history 10x");
     bob.sees("a time span is written");
     bob.types("/history 1h");
@@ -83,7 +83,7 @@ fn a_client_takes_up_each_conversation_where_it_was_left() {
     alice.sees("You: many 5");
     let bob = world.client("bob", &["--plain"]);
     bob.sees("alice: many 5");
-    bob.sees("2 lines of #lobby are left out: /history shows them");
+    bob.sees("2 messages of #lobby were omitted: /history shows them");
     assert_eq!((bob.seen("many 2"), bob.seen("many 3")), (0, 1));
 }
 
@@ -196,8 +196,8 @@ fn what_is_too_old_goes_from_the_disk_and_leaves_a_gap() {
     let mut alice = world.enters("alice");
     let mut bob = world.enters("bob");
     alice.types("/join #old,#never");
-    alice.sees("lines are kept for 1s");
-    alice.sees("lines are not kept");
+    alice.sees("messages are stored for 1s");
+    alice.sees("messages are not stored");
     bob.types("/join #old");
     bob.sees("you are in #old");
     bob.types("I was here");
@@ -211,7 +211,7 @@ fn what_is_too_old_goes_from_the_disk_and_leaves_a_gap() {
     alice.types("/query #old");
     alice.types("/topic");
     alice.shows("the retention beside the topic", |lines| {
-        lines.iter().filter(|line| line.contains("lines are kept for 1s")).count() == 2
+        lines.iter().filter(|line| line.contains("messages are stored for 1s")).count() == 2
     });
     alice.types("zebramarker old");
     alice.sees("You: zebramarker old");
@@ -235,7 +235,7 @@ fn what_is_too_old_goes_from_the_disk_and_leaves_a_gap() {
     alice.sees("You: after the sweep");
     let bob = world.client("bob", &["--plain", "--join", "#old"]);
     bob.sees("alice: after the sweep");
-    bob.sees("1 line of #old is left out: it is gone");
+    bob.sees("1 message of #old was omitted: it is gone");
 }
 
 #[test]
@@ -366,7 +366,7 @@ fn a_full_disk_refuses_lines_and_the_talk_goes_on() {
     alice.types("/whois bob");
     alice.sees("bob on main");
     alice.types("/history 1");
-    alice.sees("server| 1 line");
+    alice.sees("server| 1 message");
     assert_eq!(bob.seen("alice: xxx"), alice.seen("You: xxx") - 1, "one is from the history");
 }
 

@@ -495,7 +495,7 @@ fn what_a_kicked_session_had_sent_before_is_not_obeyed_after() {
     alice.sees("<-- crowd left");
     settles(&world, "sessions", 1);
     alice.types("/history");
-    alice.sees("server| 1 line");
+    alice.sees("server| 1 message");
     assert_eq!((alice.seen("two"), alice.seen("three")), (0, 0));
 }
 

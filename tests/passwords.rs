@@ -313,8 +313,8 @@ fn a_script_gives_its_password_by_a_file_or_a_pipe_and_never_by_a_line() {
     // A line of a message is none, however it comes.
     let mut piped = world.client("bob", &["--plain"]);
     piped.types("by a line");
-    piped.sees("=!= the server asks for a password, and a line of a message is never sent as one");
-    piped.sees("-- 1 lines wait to be sent the next time");
+    piped.sees("=!= the server asks for a password, and a message line is never sent as one");
+    piped.sees("-- unsent messages: 1; they will be sent the next time");
     assert_eq!(piped.ends().code(), Some(5));
     let file = world.home().join("password");
     let path = file.to_str().unwrap().to_owned();
@@ -335,7 +335,7 @@ fn a_script_gives_its_password_by_a_file_or_a_pipe_and_never_by_a_line() {
     }
     writes("coffee for two\n", 0o600);
     let mut refused = client(&["--send", "hi"]);
-    refused.is_told("the server does not take the password that was given");
+    refused.is_told("the server does not accept the given password");
     assert_eq!(refused.ends().code(), Some(5));
     writes("tea for two\nand more\n", 0o600);
     assert!(client(&["--send", "by a file"]).ends().success());

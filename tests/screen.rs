@@ -131,7 +131,7 @@ fn the_first_contact_is_inside_the_screen() {
     bob.types("tall tree\r");
     bob.shows("once more?");
     bob.types("tall bee\r");
-    bob.shows("=!= these were two different ones");
+    bob.shows("=!= the two passphrases differ");
     bob.types("tall tree\r");
     bob.shows("once more?");
     bob.types("tall tree\r");
@@ -265,7 +265,7 @@ fn who_is_first_in_a_room_with_a_pin_is_told_there() {
     let mut alice = world.sits_down("alice");
     alice.types("/join tea half past four\r");
     alice.shows_row(|row| row.starts_with("#tea~"));
-    alice.shows("you are the first here: if others should be");
+    alice.shows("you are the first here: if you expected others");
     alice.types("\x1b1");
     alice.shows_row(|row| row.starts_with("#lobby"));
     assert!(!alice.screen().contains("you are the first here"), "{}", alice.screen());
@@ -279,7 +279,7 @@ fn a_paste_of_several_lines_asks_and_runs_no_command() {
     alice.types("\x1b[200~/exit\r\nsecond\x1b[201~");
     alice.shows("2 lines were pasted.");
     alice.types("x\x1b[200~lost\x1b[201~");
-    alice.shows("there is a question to answer first");
+    alice.shows("answer the open question first");
     alice.types("\r");
     bob.sees("alice: /exit");
     bob.sees("    second");
@@ -367,7 +367,7 @@ fn a_text_can_be_written_in_an_editor() {
     let mut alice = Terminal::run(&command);
     alice.shows("* connected");
     alice.types("a long work\x18");
-    let told = alice.shows("=!= it is no UTF-8, and lies in ");
+    let told = alice.shows("=!= it is not UTF-8, and is kept in ");
     let file = told.split("lies in ").nth(1).unwrap().split(".txt").next().unwrap();
     let file = format!("{file}.txt");
     assert_eq!(std::fs::read(&file).unwrap(), b"a long work\xff");
@@ -395,7 +395,7 @@ fn what_is_meant_for_somebody_rings_while_they_look_elsewhere() {
     bob.types("/pm alice psst");
     alice.shows("2:@bob 1!");
     assert_eq!(bells(&alice), 2);
-    assert!(alice.bytes().contains("\u{1b}]9;pychat: you are meant in @bob\u{7}"));
+    assert!(alice.bytes().contains("\u{1b}]9;pychat: mention in @bob\u{7}"));
     alice.types("/notify off\r");
     alice.shows("nothing rings in #lobby");
     bob.types("alice, quietly");
@@ -426,8 +426,8 @@ fn what_came_too_fast_is_said_later_and_in_order() {
         carol.types(line);
         alice.types(&format!("{line}\r"));
     }
-    alice.shows("it is sent then");
-    carol.sees("it is sent then");
+    alice.shows("it is then sent");
+    carol.sees("it is then sent");
     for name in ["alice", "carol"] {
         bob.sees(&format!("{name}: three"));
         let said =
@@ -517,7 +517,7 @@ fn a_dead_server_leaves_a_usable_terminal() {
     alice.shows("You: kept for later ...");
     alice.types("\x04");
     alice.ends_with(0);
-    alice.shows("a line of yours was not sent yet: it is sent the next time");
+    alice.shows("one of your messages was not sent yet: it will be sent the next time");
     alice.is_usable();
 }
 

@@ -92,7 +92,7 @@ fn what_was_read_in_sealed_conversations_is_found_there_also_after_a_restart_and
     // Switched off, nothing is kept and nothing is found.
     bob.types("/query alice");
     bob.types("/set search off");
-    bob.sees("search off: what was kept");
+    bob.sees("search off: the stored messages");
     assert_eq!(kept(&world, "bob", &words), 0);
     bob.types("/pm alice another kettle");
     bob.sees("You -> alice: another kettle");

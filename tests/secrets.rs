@@ -65,8 +65,8 @@ fn who_has_the_pin_reads_and_another_pin_is_another_channel() {
     alice.types("the first line");
     alice.sees("You: the first line");
     bob.types(&line);
-    bob.sees("working out the key");
-    bob.sees("only who knows the PIN can read it");
+    bob.sees("deriving the key");
+    bob.sees("only those who know the PIN can read it");
     bob.sees("alice: the first line");
     assert_eq!(bob.seen("you are the first here"), 0);
     carol.types("/join tea 1234");
@@ -409,7 +409,7 @@ fn an_empty_channel_vanishes_and_its_lines_stay_or_go_as_the_operator_wants() {
         bob.types(&line);
         bob.sees("only who knows the PIN");
         bob.types("/history");
-        bob.sees(if forgets { "server| 0 lines" } else { "server| 1 line" });
+        bob.sees(if forgets { "server| 0 messages" } else { "server| 1 message" });
         assert_eq!(bob.seen("alice: still here") > 0, !forgets, "{:#?}", bob.shown());
     }
 }
@@ -482,7 +482,7 @@ fn no_canary_flies_to_the_server() {
         who.sees("0 lines");
     }
     bob.types("/search canarytwo");
-    bob.sees("-- 1 line");
+    bob.sees("-- 1 message");
     // The control: it is read, and it is found.
     alice.types("/query #lobby");
     alice.types("controlbird sings");

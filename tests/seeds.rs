@@ -112,7 +112,7 @@ fn no_pin_travels_and_nobody_bans_by_a_display_name() {
     let mut bob = world.enters("bob");
     alice.types("/join #tea zebramarker");
     // A mistyped one would not make an empty channel without a word.
-    alice.sees("you are the first here: if others should be, check the PIN");
+    alice.sees("you are the first here: if you expected others, check the PIN");
     bob.types("/channels");
     bob.sees("#tea");
     for folder in ["home", "alice"] {

@@ -152,7 +152,7 @@ fn a_server_cannot_name_another_servers_key_as_its_next_one() {
         .chain([successor(&reals, &[0; 384]), successor(&reals, &[7; 769])])
         .collect();
     let refused = format!(
-        "the server names {print} (the key of {}) as its next key, and not both keys have signed that",
+        "the server announces {print} (the key of {}) as its next key without the signatures of both keys",
         real.address
     );
     for events in said.chunks(4) {
@@ -171,7 +171,7 @@ fn a_server_cannot_name_another_servers_key_as_its_next_one() {
         signed(&own, Whose::Person, &thief),
         signed(&reals, Whose::Server, &thief),
     ];
-    let refused = format!("the server names {} as its next key", thief.public().fingerprint());
+    let refused = format!("the server announces {} as its next key", thief.public().fingerprint());
     let events = bad.map(|signatures| successor(&thief, &signatures));
     carol_hears(&world, &own, events.to_vec(), &refused);
     assert_eq!(pinned(&thief.public().fingerprint().to_url()), 0);
@@ -598,7 +598,7 @@ fn a_first_key_that_cannot_be_proven_now_is_not_guessed() {
     drop(listener);
     let [own, first] = [1, 2].map(|byte| pychat::crypto::Fingerprint([byte; 32]).to_url());
     let mut bob = invited(&world, "bob", &format!("pychat://{address}/{own}/{first}"));
-    bob.is_told("cannot be asked which keys it had before");
+    bob.is_told("cannot be fetched");
     assert_eq!(bob.ends().code(), Some(4));
     assert!(!world.data_folder("bob").join("servers.json").exists());
 }

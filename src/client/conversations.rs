@@ -1,19 +1,19 @@
-//! Up to where this client has each conversation, and up to where its person has read it. Pure.
+//! Received and read positions of each conversation. Pure.
 
 use std::collections::BTreeMap;
 
 use crate::chat::{LogId, Mark, Message, Position, ReadMark, Seq, Target};
 
-/// Conversations that a client names when it resumes: as many as fit one record.
+/// Conversations that a client resumes: as many as fit one record.
 const RESUME_MAX: usize = 120;
 
 #[derive(Default)]
 struct ConversationState {
     mark: Option<Mark>,
     read: Seq,
-    /// Not told to the server yet.
+    /// Not yet sent to the server.
     read_unsent: bool,
-    /// The newest line when the connection began: up to here lines are old ones.
+    /// Newest message at the start of the connection; up to it messages are old.
     last: Seq,
     divided: bool,
     last_own: Option<Seq>,
@@ -21,31 +21,31 @@ struct ConversationState {
 
 impl ConversationState {
     fn owns(&mut self, message: &Message) {
-        // A line of an earlier log has no seq here.
+        // A message of an earlier log has no seq here.
         if !message.kind.is_change() && !message.deleted && message.seq > Seq(0) {
             self.last_own = self.last_own.max(Some(message.seq));
         }
     }
 }
 
-/// What is known of all conversations.
+/// The state of all conversations.
 #[derive(Default)]
 pub struct Conversations {
     conversations: BTreeMap<Target, ConversationState>,
     changed: bool,
 }
 
-/// What a line is to this client.
+/// How this client sees a message.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Arrival {
-    /// It was here before.
+    /// It was received before.
     pub known: bool,
-    /// It is the first one that the person has not read.
+    /// It is the first one that the user has not read.
     pub divider: bool,
 }
 
 impl Conversations {
-    /// From an earlier run.
+    /// Restores the positions of an earlier run.
     pub fn of(positions: Vec<Position>) -> Conversations {
         let mut conversations = Conversations::default();
         for Position { to, mark } in positions {
@@ -54,8 +54,8 @@ impl Conversations {
         conversations
     }
 
-    /// What is wrong with what the server says of a conversation, before it is learnt: it has lost
-    /// messages that were here.
+    /// Returns an error if the server has lost messages that were received here. Called before
+    /// `learn`.
     pub fn loss(&self, to: &Target, log: LogId, last: Seq) -> Option<String> {
         let mark = self.mark(to)?;
         if mark.log != log {
@@ -73,7 +73,7 @@ impl Conversations {
         })
     }
 
-    /// What the server says of a conversation; gives how many lines the person has not read.
+    /// Takes the server's positions of a conversation. Returns the count of unread messages.
     pub fn learn(&mut self, to: &Target, log: LogId, last: Seq, read: Seq) -> u64 {
         let conversation = self.entry(to);
         if conversation.mark.is_none_or(|mark| mark.log != log || mark.seq > last) {
@@ -88,7 +88,7 @@ impl Conversations {
         self.conversations.get(to)?.mark.filter(|mark| mark.seq > Seq(0))
     }
 
-    /// All marks, to be kept and to resume from.
+    /// All positions, for storage and for resuming.
     pub fn positions(&self) -> Vec<Position> {
         let position = |(to, conversation): (&Target, &ConversationState)| {
             let mark = conversation.mark.filter(|mark| mark.seq > Seq(0))?;
@@ -97,7 +97,7 @@ impl Conversations {
         self.conversations.iter().filter_map(position).collect()
     }
 
-    /// Those of the lobby and of private conversations.
+    /// The positions of the lobby and of private conversations.
     pub fn resume(&self) -> Vec<Position> {
         let mut positions = self.positions();
         positions.retain(|position| match &position.to {
@@ -108,7 +108,7 @@ impl Conversations {
         positions
     }
 
-    /// A line came. `own` lines count as read.
+    /// Records a message. `own` messages count as read.
     pub fn arrive(&mut self, to: &Target, message: &Message, own: bool) -> Arrival {
         self.changed = true;
         let conversation = self.entry(to);
@@ -124,17 +124,18 @@ impl Conversations {
         let unread =
             !known && old && !own && !conversation.divided && message.seq > conversation.read;
         conversation.divided |= unread;
-        // Nothing was read before the first visit: a divider above everything says nothing.
+        // Before the first visit everything is unread; a divider above all messages would be
+        // useless.
         let divider = unread && conversation.read > Seq(0);
         Arrival { known, divider }
     }
 
-    /// A line of this person's own that was asked for.
+    /// Records an own message from an answer to a request.
     pub fn own(&mut self, to: &Target, message: &Message) {
         self.entry(to).owns(message);
     }
 
-    /// Lines up to here will not come.
+    /// Skips messages up to this seq, which will not arrive.
     pub fn skip(&mut self, to: &Target, upto: Seq) {
         self.changed = true;
         if let Some(mark) = &mut self.entry(to).mark {
@@ -142,7 +143,7 @@ impl Conversations {
         }
     }
 
-    /// The person has read here or on another device.
+    /// Records that the user has read up to this seq, here or on another device.
     pub fn read(&mut self, to: &Target, seq: Seq, here: bool) {
         let conversation = self.entry(to);
         if seq > conversation.read {
@@ -151,7 +152,7 @@ impl Conversations {
         }
     }
 
-    /// What was read here since the last call.
+    /// The read positions that changed here since the last call.
     pub fn take_read(&mut self) -> Vec<ReadMark> {
         let unsent =
             self.conversations.iter_mut().filter(|(_, conversation)| conversation.read_unsent);
@@ -162,7 +163,7 @@ impl Conversations {
         unsent.map(take).take(RESUME_MAX).collect()
     }
 
-    /// Whether there is something to keep or to tell since the last call.
+    /// Returns whether anything to store or to send changed since the last call.
     pub fn take_changed(&mut self) -> bool {
         std::mem::take(&mut self.changed)
     }
@@ -171,13 +172,13 @@ impl Conversations {
         self.changed
     }
 
-    /// A line of one's own is stored there.
+    /// Records that an own message was stored under this seq.
     pub fn said(&mut self, to: &Target, seq: Seq) {
         let state = self.entry(to);
         state.last_own = state.last_own.max(Some(seq));
     }
 
-    /// The newest of one's own lines in a conversation.
+    /// The newest own message in a conversation.
     pub fn last_own(&self, to: &Target) -> Option<Seq> {
         self.conversations.get(to)?.last_own
     }
@@ -210,7 +211,7 @@ mod tests {
         }
     }
 
-    /// Which of the lines a divider stands before, for somebody who reads each.
+    /// The messages before which a divider is shown, for a user who reads each.
     fn dividers(
         conversations: &mut Conversations,
         lines: std::ops::RangeInclusive<u64>,
@@ -225,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn a_divider_stands_before_the_first_unread_line_and_not_at_the_first_visit() {
+    fn the_divider_precedes_the_first_unread_message_except_at_the_first_visit() {
         let lobby: Target = "#lobby".parse().unwrap();
         let mut conversations = Conversations::default();
         assert_eq!(conversations.learn(&lobby, LogId(1), Seq(3), Seq(0)), 3);

@@ -1,4 +1,4 @@
-//! What a client keeps on disk: its key and the servers it knows (0600 in a 0700 folder).
+//! The profile on disk: the key and the known servers (files 0600 in a folder 0700).
 
 use std::fs;
 use std::io;
@@ -17,16 +17,16 @@ use crate::invite::normal_host;
 use crate::suite::Suites;
 use crate::system::files;
 
-/// Gives a passphrase for a locked key, or none where nobody can be asked.
+/// Asks for the passphrase of a locked key; `None` if nobody can answer.
 pub type Ask<'a> = &'a mut dyn FnMut() -> Option<Zeroizing<String>>;
 
-/// The client's folder: `$XDG_DATA_HOME/pychat` or the platform's own.
+/// The profile's folder: `$XDG_DATA_HOME/pychat` or the platform's equivalent.
 #[derive(Clone)]
 pub struct DataFolder {
     dir: PathBuf,
 }
 
-/// A server that was met or invited to: pinned by its fingerprint.
+/// A known server, pinned by its fingerprint.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Server {
@@ -34,21 +34,21 @@ pub struct Server {
     pub port: u16,
     /// As in an invite: 43 characters of base64url.
     fingerprint: String,
-    /// Of the keys that it had before, the first one first: each has signed the next one.
+    /// Fingerprints of its former keys, oldest first; each has signed the next.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     former: Vec<String>,
-    /// The name by which this client goes there.
+    /// The user's name on this server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<UserName>,
 }
 
-/// What holds for every user interface and every server.
+/// Settings for every user interface and every server.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
-    /// Lines of sealed conversations are kept here, so that they can be looked for.
+    /// Messages of sealed conversations are stored for `/search`.
     pub search: bool,
-    /// The suites of the handshake that this client accepts.
+    /// Accepted handshake suites.
     pub suites: Suites,
 }
 
@@ -59,26 +59,26 @@ impl Default for Settings {
 }
 
 impl Server {
-    /// A server whose first key this is, as far as anything is proven.
+    /// A server whose founding key this is, as far as proven.
     pub fn new(host: String, port: u16, key: &Fingerprint, name: Option<UserName>) -> Self {
         Server { host, port, fingerprint: key.to_url(), former: Vec::new(), name }
     }
 
-    /// The same server, which had these keys before.
+    /// The same server with these former keys.
     pub fn after(&self, lineage: &Lineage) -> Server {
         let former = lineage.prints().map(|print| print.to_url()).collect();
         Server { former, ..self.clone() }
     }
 
-    /// The same server with the key that follows its own.
+    /// The same server after a rotation to this key.
     pub fn succeeded_by(&self, key: &Fingerprint) -> Server {
         let mut server = Server { fingerprint: key.to_url(), ..self.clone() };
         server.former.push(self.fingerprint.clone());
         server
     }
 
-    /// The same server along a chain of keys, each signed by the one before and the next: its
-    /// pinned key is the one at `pinned_at`. Keys before it are new only where none was known.
+    /// The same server with a chain of keys, each signed by its neighbours; the pinned key is at
+    /// `pinned_at`. Earlier keys are taken from the chain only if none was known.
     pub fn along(&self, chain: &[Fingerprint], pinned_at: usize) -> Server {
         let mut server = self.clone();
         if server.former.is_empty() {
@@ -92,36 +92,36 @@ impl Server {
         Server { host, port, ..self.clone() }
     }
 
-    /// Whether it is at this address, however the host is spelt.
+    /// Returns whether it has this address, in any spelling of the host.
     pub fn is_at(&self, host: &str, port: u16) -> bool {
         normal_host(&self.host) == normal_host(host) && self.port == port
     }
 
-    /// Whether this is or was its key.
+    /// Returns whether this is its current or a former key.
     pub fn is_known_by(&self, key: &Fingerprint) -> bool {
         let key = key.to_url();
         self.fingerprint == key || self.former.contains(&key)
     }
 
-    /// Its first key's fingerprint, which stays what it is.
+    /// Fingerprint of its founding key, which never changes.
     pub fn founding(&self) -> Option<Fingerprint> {
         Fingerprint::from_url(self.former.first().unwrap_or(&self.fingerprint))
     }
 
-    /// The pinned fingerprint; none only if the file was tampered with.
+    /// The pinned fingerprint; `None` only if the file was tampered with.
     pub fn fingerprint(&self) -> Option<Fingerprint> {
         Fingerprint::from_url(&self.fingerprint)
     }
 }
 
 impl DataFolder {
-    /// Opens or makes the folder (0700).
+    /// Opens or creates the folder (0700).
     pub fn open() -> anyhow::Result<DataFolder> {
         let dir = etcetera::choose_base_strategy()?.data_dir().join("pychat");
         Ok(DataFolder::at(&dir)?)
     }
 
-    /// The same of another folder.
+    /// Opens or creates this folder.
     pub fn at(dir: &Path) -> Result<DataFolder, FileError> {
         make_folder(&dir.join("servers"), 0o700)?;
         Ok(DataFolder { dir: dir.to_owned() })
@@ -135,8 +135,8 @@ impl DataFolder {
         self.dir.join("id.pem")
     }
 
-    /// The public key; none where there is no key yet. Needs no passphrase but for a locked key
-    /// that another program made.
+    /// The public key; `None` before a key exists. Only a locked key that another program made
+    /// needs a passphrase.
     pub fn public(&self) -> Result<Option<PublicKey>, FileError> {
         match read_public(&self.dir.join("id.pub.pem"))? {
             Some(key) => Ok(Some(key)),
@@ -144,13 +144,13 @@ impl DataFolder {
         }
     }
 
-    /// The private key; `ask` is called only where the file is locked.
+    /// The private key; `ask` is called only if the file is locked.
     pub fn identity(&self, ask: Ask) -> Result<Option<Identity>, FileError> {
         read_identity(&self.key_file(), ask)
     }
 
-    /// The key that `key rotate` made and no server has admitted yet. `known` is tried before `ask`
-    /// is called.
+    /// The key from `key rotate` that no server has admitted yet. `known` is tried before `ask` is
+    /// called.
     pub fn next_identity(
         &self,
         known: Option<&Zeroizing<String>>,
@@ -165,7 +165,7 @@ impl DataFolder {
         }
     }
 
-    /// The public half of that key.
+    /// The public key of that key.
     pub fn next_public(&self) -> Result<Option<PublicKey>, FileError> {
         if !self.dir.join("id.next.pem").exists() {
             return Ok(None);
@@ -176,7 +176,7 @@ impl DataFolder {
         }
     }
 
-    /// Makes the key. Never replaces one.
+    /// Creates the key. Never replaces one.
     pub fn create_identity(&self) -> Result<Identity, FileError> {
         let identity = Identity::generate();
         write_new(&self.key_file(), identity.to_pem(None).as_bytes(), 0o600)?;
@@ -184,7 +184,7 @@ impl DataFolder {
         Ok(identity)
     }
 
-    /// Makes the next key, which takes over once a server has admitted it.
+    /// Creates the next key, which takes over once a server has admitted it.
     pub fn create_next_identity(&self, passphrase: Option<&str>) -> Result<Identity, FileError> {
         let identity = Identity::generate();
         let pem = identity.to_pem(passphrase);
@@ -193,11 +193,12 @@ impl DataFolder {
         Ok(identity)
     }
 
-    /// A server admitted the next key: it becomes the key; the old one stays as `id.old.pem`. There
-    /// is an `id.pem` at every moment, and what breaks off is done again at the next login.
+    /// Makes the next key the own key after a server has admitted it; the old one stays as
+    /// `id.old.pem`. `id.pem` exists at every moment, and an interrupted promotion is completed at
+    /// the next login.
     pub fn promote_next(&self, next: &Identity) -> Result<(), FileError> {
         if self.next_public()?.as_ref() != Some(next.public()) {
-            // Another client was first, and the key that waits now may be a later one.
+            // Another client was first, and the current next key may be a later one.
             return Ok(());
         }
         let (key, old, waiting) =
@@ -207,22 +208,22 @@ impl DataFolder {
             replace(&old, pem.as_bytes(), 0o600)?;
         }
         std::fs::rename(&waiting, &key).map_err(FileError::io(&waiting))?;
-        // Without its key it says nothing.
+        // Without its private key this file is useless.
         let _ = std::fs::remove_file(self.dir.join("id.next.pub.pem"));
         Ok(())
     }
 
-    /// Writes the key again under another passphrase, or under none.
+    /// Rewrites the key under another passphrase, or under none.
     pub fn lock(&self, identity: &Identity, passphrase: Option<&str>) -> Result<(), FileError> {
         replace(&self.key_file(), identity.to_pem(passphrase).as_bytes(), 0o600)
     }
 
-    /// The same for the key that waits to be admitted.
+    /// Rewrites the next key in the same way.
     pub fn lock_next(&self, next: &Identity, passphrase: Option<&str>) -> Result<(), FileError> {
         replace(&self.dir.join("id.next.pem"), next.to_pem(passphrase).as_bytes(), 0o600)
     }
 
-    /// A key of earlier times that lies open is locked too: other servers may admit it still.
+    /// Locks the former key too, because other servers may still admit it.
     pub fn lock_old(&self, passphrase: &str) -> Result<(), FileError> {
         let path = self.dir.join("id.old.pem");
         match read_identity(&path, &mut || None) {
@@ -232,7 +233,7 @@ impl DataFolder {
         }
     }
 
-    /// What the person has set.
+    /// The user's settings.
     pub fn settings(&self) -> Result<Settings, FileError> {
         Ok(json_file::load(&self.settings_file(), json_file::SMALL)?.unwrap_or_default())
     }
@@ -245,13 +246,13 @@ impl DataFolder {
         self.dir.join("settings.json")
     }
 
-    /// All servers, the last used first.
+    /// All servers, last used first.
     pub fn servers(&self) -> Result<Vec<Server>, FileError> {
         Ok(json_file::load(&self.servers_file(), json_file::SMALL)?.unwrap_or_default())
     }
 
-    /// Adds or renews a server and makes it the last used. One entry for each server, by its first
-    /// key: one that moved is found at its new address, and one with another key is known by it.
+    /// Adds or updates a server and makes it the last used. Each server has one entry, found by its
+    /// founding key, so that a new address or key updates it.
     pub fn remember(&self, server: &Server) -> Result<(), FileError> {
         if self.servers()?.first() == Some(server) {
             return Ok(());
@@ -259,8 +260,8 @@ impl DataFolder {
         self.exchange(server, server)
     }
 
-    /// Puts a server in the place of another and of every entry that has a key of it pinned, and
-    /// makes it the last used.
+    /// Replaces a server, and every entry that has one of its keys pinned, with another, and makes
+    /// that the last used.
     pub fn exchange(&self, old: &Server, new: &Server) -> Result<(), FileError> {
         let _turn = turn(&self.dir.join("lock"))?;
         let mut servers = self.servers()?;
@@ -272,16 +273,16 @@ impl DataFolder {
         json_file::save(&self.servers_file(), &servers, 0o600)
     }
 
-    /// Moves what is stored under a server's first key out of use, and returns the folder that has it now.
+    /// Moves the files stored under a founding key aside, and returns their new folder.
     ///
     /// # Errors
-    /// A client uses it, or it cannot be moved.
+    /// A client uses the files, or they cannot be moved.
     pub fn set_aside(&self, founding: &Fingerprint) -> Result<PathBuf, FileError> {
         let outbox = self.journal_stem(founding).with_extension("outbox");
         if let Ok(file) = files::private().write(true).open(&outbox)
             && !files::try_lock(&file).map_err(FileError::io(&outbox))?
         {
-            let used = io::Error::other("a client of this server runs: end it first");
+            let used = io::Error::other("a client of this server is running: close it first");
             return Err(FileError::io(&outbox)(used));
         }
         let name = founding.to_url();
@@ -291,7 +292,7 @@ impl DataFolder {
         make_folder(&folder, 0o700)?;
         let servers = self.dir.join("servers");
         for entry in fs::read_dir(&servers).map_err(FileError::io(&servers))?.flatten() {
-            // Public keys of servers are named like this too.
+            // Public keys of servers have similar names.
             let (path, file) = (entry.path(), entry.file_name());
             let is_key = path.extension().is_some_and(|ending| ending == "pem");
             if file.to_string_lossy().starts_with(&format!("{name}.")) && !is_key {
@@ -307,12 +308,12 @@ impl DataFolder {
         }
     }
 
-    /// The public key of a server, once fetched, checked against its fingerprint.
+    /// The stored public key of a server, checked against its fingerprint.
     pub fn server_key(&self, server: &Fingerprint) -> Result<Option<PublicKey>, FileError> {
         let path = self.server_key_file(server);
         match read_public(&path)? {
             Some(key) if key.fingerprint() != *server => {
-                Err(FileError::damaged(&path, "it holds another key than its name says"))
+                Err(FileError::damaged(&path, "the key in it does not match its name"))
             }
             key => Ok(key),
         }
@@ -323,13 +324,12 @@ impl DataFolder {
         replace(&path, key.to_pem().as_bytes(), 0o600)
     }
 
-    /// The keys that this device uses on a server, which is named by the fingerprint of its first
-    /// key.
+    /// Folder of the device keys for a server, named by the fingerprint of its founding key.
     pub fn devices_dir(&self, founding: &Fingerprint) -> PathBuf {
         self.dir.join("device").join(founding.to_url())
     }
 
-    /// The key before this one: it may open what was sealed for it.
+    /// The former key, which may open older sealed content.
     pub fn old_identity(
         &self,
         known: Option<&Zeroizing<String>>,
@@ -337,8 +337,8 @@ impl DataFolder {
         read_identity(&self.dir.join("id.old.pem"), &mut || known.cloned())
     }
 
-    /// Where the journal of the talk with a server lies, without its files' endings: by its first
-    /// key, whatever it has now.
+    /// Path of the journal for a server, without extensions. It is named by the founding key, so a
+    /// rotation does not change it.
     pub fn journal_stem(&self, founding: &Fingerprint) -> PathBuf {
         self.dir.join("servers").join(founding.to_url())
     }
@@ -370,7 +370,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn clients_that_start_at_once_forget_no_server() {
+    fn clients_that_start_at_once_lose_no_server() {
         let folder = tempfile::tempdir().unwrap();
         let data_folder = DataFolder::at(folder.path()).unwrap();
         thread::scope(|scope| {
@@ -383,7 +383,7 @@ mod tests {
         });
         let servers = data_folder.servers().unwrap();
         assert_eq!(servers.len(), 16);
-        // What is known already is not written anew: the disk may be full.
+        // An unchanged entry is not written, because the disk may be full.
         let file = || std::fs::metadata(data_folder.servers_file()).unwrap().ino();
         let written = file();
         data_folder.remember(&servers[0]).unwrap();

@@ -1,6 +1,5 @@
-//! The wire's edge: every event of a server passes here before anything else of the client has it.
-//! A server is not trusted: its texts are cleaned and bounded, its delays have a floor and a
-//! ceiling, and it answers only what was asked.
+//! Edge of the client: every server event passes here first. The server is not trusted: its texts
+//! are cleaned and bounded, its delays have bounds, and it can answer only requests that were made.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,32 +12,31 @@ use crate::limits::{
     TEXT_BYTES_MAX, WORD_BYTES_MAX,
 };
 
-/// What one connection's server may say.
+/// Filter for the events of one connection.
 pub struct Edge {
     asked: Asked,
-    /// By which name the server has said welcome, which it says once.
+    /// The name in the welcome, which the server sends once.
     welcomed: Option<UserName>,
-    /// It tells of more conversations than there can be.
+    /// The server lists more conversations than allowed.
     pub overflows: bool,
 }
 
-/// What this client has asked, and which conversations there are.
+/// Open requests and known conversations.
 #[derive(Clone, Default)]
 pub struct Asked(Arc<Mutex<Requests>>);
 
 #[derive(Default)]
 struct Requests {
-    /// Of what was asked over this connection: a server makes none.
+    /// References of requests made over this connection; a server cannot add any.
     references: HashSet<String>,
-    /// The same in their order.
+    /// The same, oldest first.
     newest: VecDeque<String>,
-    /// Whatever a server tells of one is kept in memory and on disk: in this run so many are told
-    /// of.
+    /// Known conversations. Each takes memory and disk space, so their count is bounded in one run.
     conversations: HashSet<Target>,
 }
 
 impl Asked {
-    /// A command goes out.
+    /// Records an outgoing command.
     pub fn note(&self, command: &Command) {
         let mut asked = self.lock();
         match command {
@@ -48,7 +46,7 @@ impl Asked {
             }
             _ => {}
         }
-        // A longer one comes back in no answer.
+        // The server does not return a longer one in its answer.
         let reference = command.names().1.filter(|it| it.len() <= REF_BYTES_MAX);
         let Some(reference) = reference else { return };
         if asked.references.insert(reference.clone()) {
@@ -61,19 +59,19 @@ impl Asked {
         }
     }
 
-    /// Another connection: what was asked over the one before is not answered any more.
+    /// Forgets the requests of the previous connection.
     pub fn forget(&self) {
         let mut asked = self.lock();
         asked.references.clear();
         asked.newest.clear();
     }
 
-    /// An answer to a question without a reference has an empty one.
+    /// A request without a reference is answered with an empty one.
     fn has(&self, reference: &str) -> bool {
         reference.is_empty() || self.lock().references.contains(reference)
     }
 
-    /// Whether a conversation is known, or there is room for it.
+    /// Returns whether a conversation is known, or can be added.
     fn knows(&self, to: &Target) -> bool {
         let mut asked = self.lock();
         let room = asked.conversations.len() < CONVERSATIONS_MAX;
@@ -90,7 +88,7 @@ impl Edge {
         Edge { asked, welcomed: None, overflows: false }
     }
 
-    /// The event as the client may have it; none where it is not for a server to say.
+    /// Returns the event in its safe form, or `None` if the server may not send it.
     pub fn admit(&mut self, mut event: Event) -> Option<Event> {
         let now = match &event {
             Event::Welcome { name, .. } => {
@@ -112,8 +110,8 @@ impl Edge {
         Some(event)
     }
 
-    /// Without a reference that nobody has made; a line that has one is dropped, because without it
-    /// it would be a new one.
+    /// Removes a reference that no request has. A message with such a reference is dropped, because
+    /// without it it would count as new.
     fn refers(&self, event: &mut Event) -> bool {
         if let Event::Message(Message { reference, .. }) = event {
             return reference.as_ref().is_none_or(|reference| self.asked.has(reference));
@@ -126,7 +124,7 @@ impl Edge {
 }
 
 impl Edge {
-    /// Whether what is told is of a conversation that is known, or may be.
+    /// Returns whether the event belongs to a conversation that is known, or can be added.
     fn is_of_a_conversation(&mut self, event: &mut Event) -> bool {
         let known = match event {
             Event::Conversations { conversations } => {
@@ -177,10 +175,10 @@ fn reference(event: &mut Event) -> Option<&mut Option<String>> {
     }
 }
 
-/// Cleans and bounds what an event says.
+/// Cleans and bounds the contents of an event.
 fn bound(event: &mut Event) {
     match event {
-        // It is cleaned where it is opened (`Model::message`).
+        // The text is cleaned after it is opened (`Model::message`).
         Event::Message(message) => {
             if let Body::Text(text) = &mut message.body {
                 clip(text, TEXT_BYTES_MAX);
@@ -236,7 +234,7 @@ fn bound(event: &mut Event) {
     }
 }
 
-/// Rows beyond the bound are counted with those that the server has left out.
+/// Rows beyond the bound are added to those that the server has omitted.
 fn cut<T>(rows: &mut Vec<T>, omitted: &mut usize) {
     *omitted = omitted.saturating_add(rows.len().saturating_sub(ANSWER_ROWS_MAX));
     rows.truncate(ANSWER_ROWS_MAX);
@@ -246,7 +244,7 @@ fn text(text: &mut Option<String>) {
     text.iter_mut().for_each(line);
 }
 
-/// One line of a few words.
+/// Makes a text a single short line.
 fn line(text: &mut String) {
     clip(text, WORD_BYTES_MAX);
     *text = clean::line(text);

@@ -2,14 +2,14 @@ use serde_json::{Value, json};
 
 use super::*;
 
-/// What acts on a screen, and what is far too long.
+/// Control characters, and excessive length.
 const ACTS: &str = "a\u{1b}[2J\u{7}\u{9b}31m\u{202e}b\u{200b}\r\nc";
 
 fn dirty() -> String {
     ACTS.repeat(40_000)
 }
 
-/// Every event that a server may say, with such texts wherever it has any.
+/// Every event that a server may send, with such texts in all places.
 fn all() -> Vec<Value> {
     let (id, seq, dirty) = ("0".repeat(32), "7", dirty());
     let (log, names) = ("00000000000000ff", vec!["bob"; 20_000]);
@@ -59,7 +59,7 @@ fn welcomed() -> (Edge, Asked) {
     (edge, asked)
 }
 
-/// The texts of an object, and what they are called.
+/// The texts of an object, with their names.
 fn texts<'a>(name: &'a str, value: &'a Value, found: &mut Vec<(&'a str, &'a str)>) {
     match value {
         Value::String(text) => found.push((name, text)),
@@ -70,7 +70,7 @@ fn texts<'a>(name: &'a str, value: &'a Value, found: &mut Vec<(&'a str, &'a str)
 }
 
 #[test]
-fn no_text_of_a_server_comes_in_as_it_is() {
+fn every_server_text_is_cleaned() {
     let mut kinds = Vec::new();
     for told in all() {
         let kind = told["type"].as_str().unwrap().to_owned();
@@ -80,15 +80,15 @@ fn no_text_of_a_server_comes_in_as_it_is() {
             edge = Edge::new(Asked::default());
         }
         let Some(event) = edge.admit(event) else {
-            assert_eq!(kind, "password", "after the welcome there is none");
+            assert_eq!(kind, "password", "only one welcome is allowed");
             continue;
         };
         let admitted = serde_json::to_value(&event).unwrap();
         let mut found = Vec::new();
         texts("", &admitted, &mut found);
-        assert!(found.iter().all(|(name, _)| *name != "ref"), "{kind}: nobody has asked that");
+        assert!(found.iter().all(|(name, _)| *name != "ref"), "{kind}: there is no such request");
         for (name, text) in found {
-            // The text of a message is cleaned by the model, because it may be sealed yet.
+            // The model cleans the text of a message, which may still be sealed here.
             let acts = |c: char| clean::acts(c) && c != '\n';
             let is_message = kind == "message" && name == "text";
             assert!(is_message || !text.chars().any(acts), "{kind} {name}");
@@ -115,7 +115,7 @@ fn no_text_of_a_server_comes_in_as_it_is() {
 }
 
 #[test]
-fn an_answer_has_the_reference_of_a_question_and_a_line_with_another_is_dropped() {
+fn answers_need_the_reference_of_a_request() {
     let (mut edge, asked) = welcomed();
     let ask = |reference: Option<&str>| Command::Channels { reference: reference.map(Into::into) };
     let told = |edge: &mut Edge, kind: &str, reference: &str| {
@@ -134,7 +134,7 @@ fn an_answer_has_the_reference_of_a_question_and_a_line_with_another_is_dropped(
     assert_eq!(told(&mut edge, "notice", "q1"), Some(Some("q1".into())));
     assert_eq!(told(&mut edge, "line", "q1"), Some(Some("q1".into())));
     assert_eq!(told(&mut edge, "line", ""), Some(Some(String::new())), "to one without any");
-    // Of many questions the newest are remembered, and of another connection none.
+    // The newest of many requests are remembered, and none of another connection.
     (0..ASKED_REFS_MAX).for_each(|n| asked.note(&ask(Some(&format!("r{n}")))));
     assert_eq!(told(&mut edge, "line", "q1"), None);
     assert!(told(&mut edge, "line", "r0").is_some());
@@ -143,7 +143,7 @@ fn an_answer_has_the_reference_of_a_question_and_a_line_with_another_is_dropped(
 }
 
 #[test]
-fn of_so_many_conversations_a_server_tells_and_of_those_that_one_writes_to() {
+fn the_count_of_conversations_is_bounded() {
     let (mut edge, asked) = welcomed();
     let tells = |edge: &mut Edge, from: &str| {
         let line = json!({"type": "message", "seq": "7", "to": "@alice", "from": from,
@@ -165,7 +165,7 @@ fn of_so_many_conversations_a_server_tells_and_of_those_that_one_writes_to() {
 }
 
 #[test]
-fn a_server_says_welcome_once_and_first() {
+fn the_welcome_comes_once_and_first() {
     let mut edge = Edge::new(Asked::default());
     let mut admits = |kind: &str| {
         let event = all().into_iter().find(|event| event["type"] == kind).unwrap();

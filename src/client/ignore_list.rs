@@ -1,5 +1,4 @@
-//! Whom this person ignores, and whether comings and goings are hidden: kept beside the journal of
-//! the talk with a server, for the next time.
+//! Ignored users, and whether joins and parts are hidden. Stored beside the journal of the server.
 
 use std::fs;
 use std::path::PathBuf;
@@ -12,7 +11,7 @@ use crate::crypto::at_rest;
 use crate::home::FileError;
 use crate::home::file::replace;
 
-/// More people than these are not remembered.
+/// Bound on ignored users.
 const IGNORED_MAX: usize = 1_000;
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -23,12 +22,12 @@ pub struct IgnoreList {
 }
 
 impl IgnoreList {
-    /// However the name is written.
+    /// Returns whether a name is ignored, in any case.
     pub fn ignores(&self, name: &UserName) -> bool {
         self.ignored.iter().any(|ignored| is_same(ignored, name))
     }
 
-    /// Ignores a person, or no longer; whether they are ignored now.
+    /// Ignores a user, or stops ignoring. Returns whether the user is ignored now.
     pub fn toggle(&mut self, name: UserName) -> bool {
         let before = self.ignored.len();
         self.ignored.retain(|ignored| !is_same(ignored, &name));
@@ -44,14 +43,14 @@ fn is_same(one: &UserName, other: &UserName) -> bool {
     one.as_str().to_lowercase() == other.as_str().to_lowercase()
 }
 
-/// `STEM.ignored`, 0600, under the key of what is written line by line.
+/// `STEM.ignored`, 0600, under the record key.
 pub struct IgnoreFile {
     path: PathBuf,
     key: Zeroizing<[u8; 32]>,
 }
 
 impl IgnoreFile {
-    /// `stem` is the journal's path without its endings. A file that cannot be read ignores nobody.
+    /// `stem` is the journal's path without extensions. An unreadable file counts as an empty list.
     pub fn open(stem: PathBuf, key: Zeroizing<[u8; 32]>) -> (IgnoreFile, IgnoreList) {
         let file = IgnoreFile { path: stem.with_extension("ignored"), key };
         let text = fs::read(&file.path).ok().and_then(|locked| at_rest::unlock(&file.key, &locked));

@@ -1,7 +1,6 @@
-//! What happens to the client, on its way to the runtime, which takes it in order. Whatever comes
-//! from a socket or from stdin has a budget: a source that has spent it waits until what it has
-//! sent before was handled and written to the terminal or to stdout. So TCP pushes back, and memory
-//! is bounded.
+//! Queue of inputs to the runtime, in order. Each source from a socket or from stdin has a budget:
+//! once it is used up the source blocks until its earlier inputs were handled and written out. That
+//! gives TCP backpressure and bounds memory.
 
 use std::sync::mpsc::{self, Receiver};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -9,49 +8,49 @@ use std::time::Duration;
 
 use super::model::Input;
 
-/// Bytes, in memory, of events from the server that are not shown yet.
+/// Budget for server events that are not shown yet, in bytes of memory.
 pub const EVENTS_BYTES_MAX: usize = 1 << 20;
-/// Bytes of typed or piped lines that are not handled yet.
+/// Budget for typed or piped lines that are not handled yet, in bytes.
 pub const INPUT_BYTES_MAX: usize = 256 << 10;
-/// What a input takes beside what its source counts: the queue's entry and what is shown of it.
+/// Fixed cost of an input in bytes: the queue's entry and its output.
 const ENTRY_BYTES: usize = 512;
 
-/// One thing that happens, and its share of the budget of whoever has sent it.
+/// An input, with its share of the sender's budget.
 pub struct Entry {
     pub input: Input,
     pub permit: Option<Permit>,
 }
 
-/// The way in. Every source has its own.
+/// Sending half of the queue; each source has its own.
 #[derive(Clone)]
 pub struct Sender {
     queue: mpsc::Sender<Entry>,
     budget: Option<Budget>,
 }
 
-/// The runtime is gone.
+/// The runtime has ended.
 #[derive(Debug)]
 pub struct Gone;
 
-/// Makes the queue, with a way in that never waits.
+/// Creates the queue, with a sender that never blocks.
 pub fn open() -> (Sender, Receiver<Entry>) {
     let (queue, entries) = mpsc::channel();
     (Sender { queue, budget: None }, entries)
 }
 
 impl Sender {
-    /// A source of its own, which waits where it has sent more than `bytes_max` bytes that are not
+    /// Returns a sender of its own, which blocks while more than `bytes_max` bytes from it are not
     /// shown.
     pub fn bounded(&self, bytes_max: usize) -> Sender {
         Sender { queue: self.queue.clone(), budget: Some(Budget::new(bytes_max)) }
     }
 
-    /// Sends something of no size.
+    /// Sends an input of no size.
     pub fn send(&self, input: Input) -> Result<(), Gone> {
         self.send_sized(input, 0, Duration::MAX, || {})
     }
 
-    /// Sends something of `bytes` bytes. `idle` is called each time it has waited for so long.
+    /// Sends an input of `bytes` bytes. `idle` is called after each such time of waiting.
     pub fn send_sized(
         &self,
         input: Input,
@@ -71,7 +70,7 @@ impl Sender {
     }
 }
 
-/// How many bytes of one source may be on their way.
+/// Bound on the bytes of one source in the queue.
 #[derive(Clone)]
 struct Budget(Arc<Account>);
 
@@ -81,9 +80,9 @@ struct Account {
     freed: Condvar,
 }
 
-/// A share of a budget, which comes back when its last clone is dropped.
+/// A share of a budget, which is returned when its last clone is dropped.
 #[derive(Clone)]
-pub struct Permit(#[expect(dead_code, reason = "its end counts")] Arc<Share>);
+pub struct Permit(#[expect(dead_code, reason = "its drop returns the budget")] Arc<Share>);
 
 struct Share {
     account: Arc<Account>,
@@ -96,7 +95,7 @@ impl Budget {
         Budget(Arc::new(account))
     }
 
-    /// Waits at most for `patience`. What is larger than the whole budget goes alone.
+    /// Waits at most for `patience`. An input larger than the whole budget passes alone.
     fn take(&self, bytes: usize, patience: Duration) -> Option<Permit> {
         let Account { bytes_max, taken, freed } = &*self.0;
         let full = |taken: &mut usize| *taken > 0 && taken.saturating_add(bytes) > *bytes_max;
@@ -126,9 +125,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_source_that_is_not_heard_waits_and_goes_on_when_it_is() {
-        let (happen, entries) = open();
-        let source = happen.bounded(10 * ENTRY_BYTES);
+    fn a_source_blocks_until_its_inputs_are_handled() {
+        let (inputs, entries) = open();
+        let source = inputs.bounded(10 * ENTRY_BYTES);
         thread::scope(|scope| {
             let (said, is_full) = mpsc::channel();
             scope.spawn(move || {
@@ -138,8 +137,8 @@ mod tests {
                 }
             });
             is_full.recv().unwrap();
-            // What has no budget goes on.
-            happen.send(Input::Interrupt).unwrap();
+            // A sender without a budget does not block.
+            inputs.send(Input::Interrupt).unwrap();
             let held: Vec<Entry> = entries.iter().take(11).collect();
             assert!(held[..10].iter().all(|entry| entry.permit.is_some()));
             assert!(matches!(held[10].input, Input::Interrupt));
@@ -149,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_larger_than_all_goes_alone_and_clones_count_once() {
+    fn an_oversized_input_passes_alone_and_clones_count_once() {
         let budget = Budget::new(10);
         let all = budget.take(1_000, Duration::ZERO).unwrap();
         let same = all.clone();

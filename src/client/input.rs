@@ -1,4 +1,4 @@
-//! What happens to the client, as the model is told it.
+//! Inputs of the model.
 
 use std::fmt;
 
@@ -6,64 +6,64 @@ use crate::chat::{ChannelName, Command, Event, Message, SecretText, Seq, Target,
 use crate::crypto::pin_channel::PinChannel;
 use crate::e2e::Violation;
 
-/// What happens to the client.
+/// An event that the model handles.
 pub enum Input {
-    /// A line was typed, or came from a pipe: a message or a command.
+    /// A typed or piped line: a message or a command.
     Line(String),
-    /// A secret was given as one: nothing else is ever sent as a password.
+    /// A password. Nothing else is ever sent as one.
     Secret(SecretText),
-    /// A line was typed at a prompt, and begun while lines went to that conversation.
+    /// A line of a prompt, begun while this conversation was the target.
     Composed { within: Target, line: String },
-    /// A line was typed for this conversation, which others go to from now on. A text that was
-    /// composed `within` a sealed one goes to no open one.
+    /// A line typed for this conversation, which becomes the target. Text composed `within` a
+    /// sealed conversation never goes to an open one.
     TypedIn { to: Target, within: Option<Target>, line: String },
-    /// What was typed ahead has been taken.
-    Caught,
-    /// Somebody has looked at a conversation up to here.
+    /// All lines typed ahead were replayed.
+    TypeAheadReplayed,
+    /// The user has seen a conversation up to here.
     Seen { to: Target, seq: Seq },
-    /// The server answered a sign of life after this many milliseconds.
-    Answered(u64),
-    /// Something of this computer failed.
+    /// The round-trip time of a keepalive ping, in milliseconds.
+    Pong(u64),
+    /// A local failure.
     Trouble(String),
-    /// A program types a slash command.
+    /// A slash command from a program.
     Slash(String),
-    /// What was sent before `Action::Echo` has been answered.
+    /// Everything sent before `Action::Echo` was answered.
     Echoed,
-    /// A program asks for something; as text where it is no command.
+    /// A request from a program; as text if it is no valid command.
     Ask(Result<Command, String>),
-    /// The same, where the open channel of a name is meant and no other.
+    /// The same, but only for the open channel of the name.
     AskOpen(Command),
-    /// The server told something: nothing else makes one of these.
+    /// A server event. Nothing else makes this variant.
     Event(Event),
-    /// This client itself answers, as a server would.
+    /// A local answer in the form of a server event.
     Answer(Event),
-    /// A line that came is not what it should be; its text is not in it.
+    /// A message that violates the protocol, without its text.
     Violation { message: Message, violation: Violation },
-    /// The server knows a key of a person that was not there before.
+    /// The server lists a new key of a user.
     KeyChanged { name: UserName, text: String },
-    /// An answer of this client's own.
-    Told(String),
-    /// A PIN was worked out; it is in hand where it was made here.
+    /// A reply of this client to a command.
+    Reply(String),
+    /// The key derived from a PIN, and the PIN itself if this client has made it.
     Derived { name: ChannelName, key: PinChannel, made: Option<SecretText> },
-    /// The channel of a name and a PIN, which is known from now on.
+    /// The channel of a name and a PIN, whose key is now stored.
     Opened { channel: Result<ChannelName, String>, made: Option<SecretText> },
-    /// The connection that ends now has lasted for a while: the next one need not wait.
-    Lasted,
+    /// The connection has lasted for a while, so the next one need not be delayed.
+    ConnectionStable,
     /// The connection ended, or could not be made.
     Lost(Loss),
-    /// It is time to dial again.
+    /// The delay before the next connection is over.
     Wake,
-    /// What `Action::Wait` asked for has passed.
+    /// The time from `Action::Wait` is over.
     Waited,
-    /// A while has passed since something changed that is kept or told with others of its kind.
+    /// Changes that are stored or sent together are due.
     Tick,
     /// No more input will come.
     InputEnd,
-    /// The person wants out (Ctrl-C).
+    /// The user has pressed Ctrl-C.
     Interrupt,
 }
 
-/// What was typed may be a secret.
+/// Typed text may be a secret.
 impl fmt::Debug for Input {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -78,9 +78,9 @@ impl fmt::Debug for Input {
 pub enum Loss {
     Cut,
     Unreachable(String),
-    /// What answers there cannot prove that it holds the pinned key.
+    /// The server cannot prove that it holds the pinned key.
     WrongServer,
-    /// The majors that the server claims to speak.
+    /// The protocol majors that the server claims.
     Version(String),
     /// The server claims to have no suite that this client accepts.
     Suite(String),

@@ -1,5 +1,5 @@
-//! Channels that the command line names, and the file that names some with their PINs: what is
-//! written on a command line everybody on the computer can read.
+//! Channels from the command line, and from a file with PINs. Every user of the computer can read a
+//! command line, so PINs belong in the file.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -16,7 +16,7 @@ use crate::fault::{Fault, code};
 use crate::print::err;
 use crate::system::files;
 
-/// Where `--to` points: of a name with several channels, to the one whose PIN is known.
+/// Resolves `--to`. A name with several channels means the one whose PIN is known.
 pub fn target(text: &str, engine: &Engine) -> Result<Target, Fault> {
     let full = if text.starts_with(['#', '@']) { text.to_owned() } else { format!("@{text}") };
     let wrong = |error: String| {
@@ -38,21 +38,21 @@ pub fn target(text: &str, engine: &Engine) -> Result<Target, Fault> {
             [one] => return Ok(Target::Channel(one.clone())),
             _ => {
                 let names: Vec<_> = known.iter().map(ToString::to_string).collect();
-                return Err(wrong(format!("which one? {}", names.join(" or "))));
+                return Err(wrong(format!("ambiguous: {}", names.join(" or "))));
             }
         }
     }
     full.trim_end_matches("~open").parse().map_err(|error| wrong(format!("{error}")))
 }
 
-/// The channels of `--join`, which has no PINs.
+/// The channels of `--join`, which takes no PINs.
 pub fn channels(join: &[String]) -> Result<BTreeSet<ChannelName>, Fault> {
     let wrong = |error: String, hint: &str| Fault::new(code::USAGE, error, hint);
     let channel = |name: &String| {
         if name.contains(|c: char| c == ':' || c.is_whitespace()) {
-            let hint = "everybody on this computer can read a command line: type /join CHANNEL PIN \
-                in the chat, or use --join-file";
-            return Err(wrong("--join: a PIN does not belong here".into(), hint));
+            let hint = "every user of this computer can read a command line: type /join CHANNEL \
+                PIN in the chat, or use --join-file";
+            return Err(wrong("--join takes no PIN".into(), hint));
         }
         let full = if name.starts_with('#') { name.clone() } else { format!("#{name}") };
         full.parse().map_err(|error| wrong(format!("--join: {error}"), "--join CHANNEL"))
@@ -60,7 +60,7 @@ pub fn channels(join: &[String]) -> Result<BTreeSet<ChannelName>, Fault> {
     join.iter().map(channel).collect()
 }
 
-/// The channels of `--join-file`: a CHANNEL and its PIN in each line.
+/// The channels of `--join-file`: CHANNEL PIN on each line.
 pub fn from_file(
     path: &Path,
     server: &Fingerprint,
@@ -70,9 +70,9 @@ pub fn from_file(
     let unreadable = |error: &dyn std::fmt::Display, hint: &str| {
         Fault::new(code::UNREADABLE, format!("{shown}: {error}"), hint)
     };
-    let io = |error: std::io::Error| unreadable(&error, "a CHANNEL and its PIN in each line");
+    let io = |error: std::io::Error| unreadable(&error, "each line must be: CHANNEL PIN");
     if files::exposed(path).map_err(io)?.is_some() {
-        return Err(unreadable(&"others can read it", &format!("chmod 600 {shown}")));
+        return Err(unreadable(&"other users can read it", &format!("chmod 600 {shown}")));
     }
     let text = Zeroizing::new(fs::read_to_string(path).map_err(io)?);
     let mut channels = BTreeSet::new();
@@ -83,15 +83,15 @@ pub fn from_file(
         let position = format!("line {}", number + 1);
         let (name, pin) = line
             .split_once(char::is_whitespace)
-            .ok_or_else(|| unreadable(&position, "a CHANNEL and its PIN in each line"))?;
+            .ok_or_else(|| unreadable(&position, "each line must be: CHANNEL PIN"))?;
         let full = if name.starts_with('#') { name.to_owned() } else { format!("#{name}") };
         let name: ChannelName = full
             .parse()
             .map_err(|error| unreadable(&format!("{position}: {error}"), "correct it"))?;
-        err!("working out the key of {name} ...");
+        err!("deriving the key of {name} ...");
         let key = PinChannel::derive(&Pin::new(pin.trim()), server, name.letters());
         let channel = engine.add_channel(key, &name);
-        channels.insert(channel.map_err(|error| unreadable(&error, "look at the disk"))?);
+        channels.insert(channel.map_err(|error| unreadable(&error, "check the disk"))?);
     }
     Ok(channels)
 }

@@ -1,6 +1,6 @@
-//! What a client keeps of its talk with one server: lines that are not stored yet, and up to where
-//! it has each conversation. Files of the data folder (0600), under a key that only the person's
-//! own opens.
+//! Stored client state for one server: messages that the server has not stored yet, and the
+//! positions of each conversation. Files of the profile (0600), under a key that only the user's
+//! own key opens.
 
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
@@ -15,53 +15,53 @@ use crate::chat::{Mark, MsgId, NewMessage, Opaque, Position, Target};
 use crate::crypto::at_rest;
 use crate::system::files;
 
-/// One entry of the outbox file.
+/// An entry of the outbox file.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Entry {
     Add(NewMessage),
     Done(MsgId),
-    /// The server refused it.
+    /// The server has refused it.
     Refused(MsgId),
-    /// The person wants it sent all the same.
+    /// The user wants it sent again.
     Retry(MsgId),
-    /// How a line goes out that only people can read.
+    /// The sealed body of a message.
     Sealed(MsgId, Opaque),
-    /// One of these, under the key of what is written line by line.
+    /// One of these, encrypted under the record key.
     Locked(Opaque),
 }
 
-/// The open files; one client at a time has them.
+/// The open files, owned by one client at a time.
 pub struct Journal {
     outbox: File,
     key: Zeroizing<[u8; 32]>,
     open: usize,
     marks: SealedMap,
-    /// As they are on disk.
+    /// The positions on disk.
     kept: HashMap<Target, Mark>,
 }
 
-/// What an earlier run has left.
+/// The state that an earlier run has left.
 #[derive(Default)]
 pub struct Left {
     pub outbox: Vec<NewMessage>,
-    /// Which of them were refused: only the person sends those again.
+    /// Refused messages, which are sent again only by the user.
     pub refused: HashSet<MsgId>,
     pub sealed: HashMap<MsgId, Opaque>,
     pub positions: Vec<Position>,
 }
 
 impl Left {
-    /// Those lines that were not refused.
-    pub fn on_their_way(&self) -> Vec<NewMessage> {
+    /// The messages that were not refused.
+    pub fn in_transit(&self) -> Vec<NewMessage> {
         let goes = |message: &&NewMessage| !self.refused.contains(&message.id);
         self.outbox.iter().filter(goes).cloned().collect()
     }
 }
 
 impl Journal {
-    /// `stem` is the files' path without their endings, and under `key` lies what was typed. None
-    /// where another client has them.
+    /// `stem` is the files' path without extensions, and `key` encrypts what was typed. Returns
+    /// `None` if another client owns the files.
     pub fn open(stem: &Path, key: Zeroizing<[u8; 32]>) -> io::Result<Option<(Journal, Left)>> {
         let path = stem.with_extension("outbox");
         let mut options = files::private();
@@ -72,10 +72,10 @@ impl Journal {
         }
         let mut text = Vec::new();
         outbox.read_to_end(&mut text)?;
-        // What was not written whole was never said to be kept.
+        // An entry that was cut off was never reported as stored.
         let whole = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1);
         let left = read_entries(&text[..whole], &key);
-        // Without them the newest lines are shown again, and nothing is lost.
+        // Without the positions the newest messages are shown again; nothing is lost.
         let (marks, entries) = SealedMap::open(stem.with_extension("marks"), key.clone())?;
         let mut kept: HashMap<Target, Mark> = HashMap::new();
         for (to, mark) in entries {
@@ -86,25 +86,25 @@ impl Journal {
         }
         let position = |(to, mark): (&Target, &Mark)| Position { to: to.clone(), mark: *mark };
         let positions = kept.iter().map(position).collect();
-        // The lines stay where they are until all are stored: nothing is lost by an end in between,
-        // nor by a disk that is full.
+        // The entries stay in the file until all messages are stored, so neither a crash nor a full
+        // disk loses any.
         let mut journal = Journal { outbox, key, open: left.outbox.len(), marks, kept };
         journal.shorten(if left.outbox.is_empty() { 0 } else { whole as u64 })?;
         Ok(Some((journal, Left { positions, ..left })))
     }
 
-    /// A line was typed.
+    /// Adds a typed message.
     pub fn add(&mut self, message: &NewMessage) -> io::Result<()> {
         self.open += 1;
         self.write_locked(&Entry::Add(message.clone()))
     }
 
-    /// A line goes out like this, whenever it is sent.
+    /// Stores the sealed body that goes out for a message.
     pub fn seal(&mut self, id: MsgId, sealed: &Opaque) -> io::Result<()> {
         self.write_locked(&Entry::Sealed(id, sealed.clone()))
     }
 
-    /// A line is stored, or dropped.
+    /// Records that a message was stored by the server, or dropped.
     pub fn done(&mut self, id: MsgId) -> io::Result<()> {
         self.open = self.open.saturating_sub(1);
         if self.open == 0 {
@@ -113,17 +113,17 @@ impl Journal {
         self.write(&Entry::Done(id))
     }
 
-    /// The server refused a line.
+    /// Records that the server has refused a message.
     pub fn refused(&mut self, id: MsgId) -> io::Result<()> {
         self.write(&Entry::Refused(id))
     }
 
-    /// It is sent again.
+    /// Records that a message is sent again.
     pub fn retry(&mut self, id: MsgId) -> io::Result<()> {
         self.write(&Entry::Retry(id))
     }
 
-    /// Up to where the client has each conversation. What was typed is on the disk after this, too.
+    /// Stores the positions of conversations, and syncs typed messages to the disk.
     pub fn keep(&mut self, positions: &[Position]) -> io::Result<()> {
         self.outbox.sync_data()?;
         let is_new = |one: &&Position| self.kept.get(&one.to) != Some(&one.mark);
@@ -131,7 +131,7 @@ impl Journal {
         let changed: Vec<_> = positions.iter().filter(is_new).map(new).collect();
         self.kept.extend(changed.iter().filter_map(|(to, mark)| Some((to.clone(), (*mark)?))));
         let all = || self.kept.iter().map(|(to, mark)| (to.clone(), Some(*mark))).collect();
-        self.marks.keep(&changed, all)
+        self.marks.store(&changed, all)
     }
 
     fn write_locked(&mut self, entry: &Entry) -> io::Result<()> {
@@ -146,14 +146,14 @@ impl Journal {
         self.outbox.write_all(&line)
     }
 
-    /// What follows is written behind so many bytes.
+    /// Truncates the file; new entries follow at this length.
     fn shorten(&mut self, bytes: u64) -> io::Result<()> {
         self.outbox.set_len(bytes)?;
         self.outbox.seek(SeekFrom::Start(bytes)).map(drop)
     }
 }
 
-/// Lines that were added and are not done, which of them were refused, and how they go out.
+/// Returns the open messages, which of them were refused, and their sealed bodies.
 fn read_entries(text: &[u8], key: &[u8; 32]) -> Left {
     let mut left = Left::default();
     for line in text.split(|byte| *byte == b'\n') {
@@ -194,12 +194,12 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_stored_is_there_again_and_what_is_stored_is_not() {
+    fn only_unstored_messages_are_restored() {
         let folder = tempfile::tempdir().unwrap();
         let stem = folder.path().join("server");
         let (mut journal, left) = Journal::open(&stem, key()).unwrap().unwrap();
         assert!(left.outbox.is_empty());
-        assert!(Journal::open(&stem, key()).unwrap().is_none(), "another client has it");
+        assert!(Journal::open(&stem, key()).unwrap().is_none(), "another client owns it");
         (1..=3).for_each(|id| journal.add(&say(id)).unwrap());
         journal.done(say(2).id).unwrap();
         let body = Opaque::new(b"sealed").unwrap();
@@ -215,7 +215,7 @@ mod tests {
             let (journal, left) = Journal::open(&stem, key()).unwrap().unwrap();
             assert_eq!(left.outbox, [say(1), say(3)]);
             assert_eq!(left.sealed, HashMap::from([(say(3).id, body.clone())]));
-            // Nothing is written anew, which a kill or a full disk could break off.
+            // Nothing is rewritten that a kill or a full disk could interrupt.
             assert!(std::fs::read(&path).unwrap() == written);
             drop(journal);
         }
@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn positions_are_kept() {
+    fn positions_are_stored() {
         let folder = tempfile::tempdir().unwrap();
         let stem = folder.path().join("server");
         let text = r##"[{"to":"#lobby","log":"00000000000000ff","seq":"7"}]"##;

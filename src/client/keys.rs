@@ -1,5 +1,5 @@
-//! Which keys this client logs in with: the data folder's own, and the one that `key rotate` has
-//! made. Both may change in the data folder while the client runs.
+//! Login keys: the profile's own, and the one from `key rotate`. Both may change on disk while the
+//! client runs.
 
 use std::sync::Arc;
 
@@ -11,13 +11,13 @@ use crate::home::FileError;
 
 pub struct Keys {
     pub own: Arc<Identity>,
-    /// Tried first: a server that admits it makes it the own one.
+    /// Tried first; once a server admits it, it becomes the own key.
     pub next: Option<Arc<Identity>>,
-    /// The one before the own one: what was sealed for it opens still.
+    /// The previous own key, for content that was sealed for it.
     pub former: Option<Arc<Identity>>,
-    /// What opened the own key, for those that come later.
+    /// The passphrase of the own key, tried for later keys too.
     passphrase: Option<Zeroizing<String>>,
-    /// A next key that cannot be opened, which is told once.
+    /// A next key that cannot be opened; reported once.
     closed: Option<PublicKey>,
 }
 
@@ -31,18 +31,18 @@ impl Keys {
         Keys { own, next, former: None, passphrase, closed: None }
     }
 
-    /// With the former key, where it is there and opens.
+    /// Adds the former key if it exists and can be opened.
     pub fn with_former(mut self, data_folder: &DataFolder) -> Keys {
         let former = data_folder.old_identity(self.passphrase.as_ref());
         self.former = former.ok().flatten().map(Arc::new);
         self
     }
 
-    /// Takes up what has changed in the data folder. Gives what stands in the way of a key there.
+    /// Reloads keys that changed on disk. Returns an error that blocks one of them.
     pub fn refresh(&mut self, data_folder: &DataFolder) -> Option<FileError> {
         let known = self.passphrase.clone();
         let own = match data_folder.public() {
-            // Another client has made the next key the own one.
+            // Another client has promoted the next key.
             Ok(Some(own)) if own != *self.own.public() => {
                 data_folder.identity(&mut || known.clone())
             }
@@ -75,15 +75,15 @@ impl Keys {
         }
     }
 
-    /// Whether there is another key than this one to log in with.
+    /// Returns whether there is a login key other than this one.
     pub fn another(&mut self, key: &Fingerprint, data_folder: &DataFolder) -> bool {
-        // What stands in the way of one is told with the next connection.
+        // An error is reported with the next connection.
         let _ = self.refresh(data_folder);
         let keys = self.next.iter().chain([&self.own]);
         keys.into_iter().any(|one| one.public().fingerprint() != *key)
     }
 
-    /// A server has admitted a key: where it is the next one, it becomes the own one.
+    /// Records that a server has admitted a key. If it is the next key, it is promoted.
     pub fn admitted(
         &mut self,
         key: &Arc<Identity>,
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn two_clients_of_a_profile_never_promote_a_key_that_nobody_admitted() {
+    fn only_an_admitted_key_is_promoted() {
         let folder = tempfile::tempdir().unwrap();
         let data_folder = DataFolder::at(folder.path()).unwrap();
         let old = print(&data_folder.create_identity().unwrap());
@@ -121,7 +121,7 @@ mod tests {
         one.admitted(&next, &data_folder).unwrap();
         assert_eq!((print(&one.own), one.next.is_none()), (first, true));
         assert!(!one.another(&first, &data_folder));
-        // A later key waits when the second client gets in with the one that it knows.
+        // The next key changes while the second client logs in with the one it has loaded.
         let later = print(&data_folder.create_next_identity(None).unwrap());
         let next = two.next.clone().unwrap();
         two.admitted(&next, &data_folder).unwrap();
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn what_another_client_took_up_is_taken_up_and_a_locked_key_is_told_once() {
+    fn a_promotion_by_another_client_is_noticed_and_a_locked_key_is_reported_once() {
         let folder = tempfile::tempdir().unwrap();
         let data_folder = DataFolder::at(folder.path()).unwrap();
         let old = data_folder.create_identity().unwrap();

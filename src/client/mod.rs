@@ -54,7 +54,7 @@ use ui::tui::{Assistant, Opened, Person, Rooms};
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// pychat://HOST:PORT/FINGERPRINT as the operator sent it, or HOST[:PORT] of a known server
+    /// pychat://HOST:PORT/FINGERPRINT as sent by the operator, or HOST[:PORT] of a known server
     server: Option<String>,
     /// Your name on the server
     #[arg(long, env = "PYCHAT_NAME")]
@@ -62,16 +62,16 @@ pub struct Args {
     /// Join these channels
     #[arg(long, value_name = "CHANNEL")]
     join: Vec<String>,
-    /// Join the channels with a PIN in this file (0600): a CHANNEL and its PIN in each line
+    /// Join the PIN channels listed in this file (0600): CHANNEL PIN on each line
     #[arg(long, value_name = "FILE")]
     join_file: Option<PathBuf>,
-    /// The password of the server: the first line of a file (0600) or of a pipe
+    /// The server's password: the first line of a file (0600) or of a pipe
     #[arg(long, value_name = "FILE")]
     password_file: Option<PathBuf>,
-    /// Print lines, for screen readers and pipes
+    /// Print plain lines, for screen readers and pipes
     #[arg(long, group = "ui")]
     plain: bool,
-    /// Read and write one JSON object on each line (docs/json.md)
+    /// Read and write one JSON object per line (docs/json.md)
     #[arg(long, group = "ui")]
     json: bool,
     /// Send TEXT, or each line of stdin, and exit: 0 only if the server has acknowledged everything
@@ -98,7 +98,7 @@ enum Color {
     Never,
 }
 
-/// Runs the client; the exit code says how it ended.
+/// Runs the client and returns the exit code.
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     match args.color {
         Color::Auto => {}
@@ -108,19 +108,19 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     start(&args).map(ExitCode::from)
 }
 
-/// Whoever is interrupted has so long to come to an end.
+/// Time to shut down after Ctrl-C.
 const END_PATIENCE: Duration = Duration::from_secs(3);
 
-/// How the client meets its person or program.
+/// The kind of user interface.
 #[derive(Clone, Copy)]
 struct Mode {
     json: bool,
     once: bool,
-    /// A conversation, and not one job.
+    /// An interactive or program session, not a single job.
     live: bool,
     /// Stdin and stdout are a terminal.
     on_terminal: bool,
-    /// ... that a line editor can use.
+    /// The terminal supports a line editor.
     able: bool,
     /// The full screen.
     full: bool,
@@ -146,7 +146,7 @@ impl Mode {
         }
     }
 
-    /// Who can give a secret: a line editor and the full screen hide it, and a program has an
+    /// Who can enter a secret: the line editor and the full screen hide it, and a program has an
     /// object for it.
     fn giver(self) -> Giver {
         match (self.json, self.able) {
@@ -195,10 +195,10 @@ fn start(args: &Args) -> anyhow::Result<u8> {
     let ui: Box<dyn Ui> = match screen {
         Some(screen) => {
             let rooms = Rooms::load(stem(), engine.record_key());
-            // A channel whose PIN is no longer known could not be read.
+            // A channel whose PIN is not known could not be read.
             channels.extend(rooms.channels().filter(|channel| !channel.has_pin()));
             let (name, admission) = (profile.name.clone(), profile.admission());
-            let person = Person { name, admission, outbox: left.on_their_way(), rooms };
+            let person = Person { name, admission, outbox: left.in_transit(), rooms };
             Box::new(screen.play(person, happen.clone()))
         }
         None => lines_ui(args, mode, &profile, print),
@@ -206,7 +206,7 @@ fn start(args: &Args) -> anyhow::Result<u8> {
     let dialer = Dialer::new(Arc::clone(&profile), mode.live, happen.clone());
     let (outbox, conversations) =
         (Outbox::of(left.outbox, &left.refused), Conversations::of(left.positions));
-    // A program sees everybody, unless it asks otherwise itself.
+    // A program sees every user, unless it ignores some itself.
     let person =
         (mode.live && usage.retries).then(|| IgnoreFile::open(stem(), engine.record_key()));
     let (ignore_file, ignore_list) = person
@@ -220,7 +220,7 @@ fn start(args: &Args) -> anyhow::Result<u8> {
     Ok(runtime.run(&inputs))
 }
 
-/// `--send TEXT` has a text.
+/// Checks that `--send TEXT` has a text.
 fn require_text(args: &Args) -> Result<(), Fault> {
     match &args.send {
         Some(Some(text)) if text.trim().is_empty() => {
@@ -231,7 +231,7 @@ fn require_text(args: &Args) -> Result<(), Fault> {
     }
 }
 
-/// The server, the name and the key; none where the person has left instead of giving them.
+/// The server, the name and the key; `None` if the user has left the dialog.
 fn profile(args: &Args, screen: Option<&mut Opened>) -> anyhow::Result<Option<Profile>> {
     let (server, name) = (args.server.as_deref(), args.name.clone());
     let Some(screen) = screen else {
@@ -242,7 +242,7 @@ fn profile(args: &Args, screen: Option<&mut Opened>) -> anyhow::Result<Option<Pr
     if assistant.left { Ok(None) } else { prepared.map(Some) }
 }
 
-/// Opens the journal of a conversation, and takes up what an earlier run has left in it.
+/// Opens the journal and restores the state of an earlier run.
 fn take_up(
     mode: Mode,
     profile: &Profile,
@@ -256,7 +256,7 @@ fn take_up(
         }
         Some(Err(trouble)) => {
             match mode.full {
-                // The caller has the receiver.
+                // The caller holds the receiver.
                 true => drop(happen.send(Input::Trouble(trouble))),
                 false => err!("{trouble}"),
             }
@@ -266,8 +266,8 @@ fn take_up(
     }
 }
 
-/// Reads what is typed or piped in, on a thread of its own; gives the line editor's output where
-/// there is an editor.
+/// Reads typed or piped input on a thread of its own. Returns the line editor's output, if there is
+/// an editor.
 fn read_input(args: &Args, mode: Mode, happen: &inbox::Sender) -> Option<Box<dyn Print>> {
     let typed = happen.bounded(inbox::INPUT_BYTES_MAX);
     match (&args.send, args.tail) {
@@ -286,18 +286,18 @@ fn read_input(args: &Args, mode: Mode, happen: &inbox::Sender) -> Option<Box<dyn
     None
 }
 
-/// Ctrl-C ends the client in order, and after a while in any case.
+/// Ends the client in order on Ctrl-C, and after a while in any case.
 fn end_on_interrupt(happen: inbox::Sender) {
-    // Without the handler Ctrl-C ends the program all the same.
+    // Without the handler Ctrl-C still ends the program.
     let _ = ctrlc::set_handler(move || {
         let _ = happen.send(Input::Interrupt);
-        // Whatever hangs then (a terminal that takes nothing) is not waited for.
+        // A blocked terminal must not prevent the end.
         thread::sleep(END_PATIENCE);
         std::process::exit(code::INTERRUPTED.into());
     });
 }
 
-/// Lines, objects, or errors alone.
+/// Plain lines, JSON objects, or errors only.
 fn lines_ui(
     args: &Args,
     mode: Mode,
@@ -317,19 +317,20 @@ fn lines_ui(
     Box::new(Plain::new(print, mode.on_terminal && mode.live, mode.able && mode.live))
 }
 
-/// The end-to-end engine over what the profile stores of this server.
+/// The end-to-end engine with the profile's stored state for this server.
 fn engine(profile: &Arc<Profile>, retries: bool) -> anyhow::Result<Engine> {
     let folder = Folder::open(&profile.data_folder, profile.founding())?;
     Engine::open(profile.clone(), Box::new(folder), retries).map_err(storage::fault)
 }
 
-/// What is kept of the talk with this server, unless another client of this person has it.
+/// The journal for this server, unless another client of this user owns it.
 fn journal(profile: &Profile, engine: &Engine) -> Result<(Journal, Left), String> {
     let stem = profile.data_folder.journal_stem(profile.founding());
     match Journal::open(&stem, engine.record_key()) {
         Ok(Some(opened)) => Ok(opened),
         Ok(None) => {
-            Err("note: another client runs: messages typed here while offline are not stored"
+            Err("note: another client is running: messages typed here while offline are not \
+                 stored"
                 .to_owned())
         }
         Err(error) => Err(format!("error: messages typed while offline cannot be stored: {error}")),

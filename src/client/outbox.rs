@@ -1,11 +1,11 @@
-//! The person's own lines that the server has not stored yet, in the order they were typed. Pure;
-//! `journal.rs` keeps them on disk.
+//! The user's messages that the server has not stored yet, in order. Pure; `journal.rs` stores them
+//! on disk.
 
 use std::collections::{HashSet, VecDeque};
 
 use crate::chat::{MsgId, NewMessage, Target};
 
-/// One line on its way.
+/// An outgoing message.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Outgoing {
     pub message: NewMessage,
@@ -16,12 +16,11 @@ pub struct Outgoing {
 pub enum Stage {
     /// There was no connection.
     Waiting,
-    /// Sent; whether it is stored is not known.
+    /// Sent, and not acknowledged.
     Sent,
-    /// It, or one before it, came too fast for the server: it is sent once the time for it has
-    /// come.
+    /// This message, or an earlier one, exceeded the rate; it is sent after the delay.
     Later,
-    /// The server refused it; `/retry` sends it again, `/cancel` drops it.
+    /// Refused by the server; `/retry` sends it again, `/cancel` drops it.
     Refused,
 }
 
@@ -29,7 +28,7 @@ pub enum Stage {
 pub struct Outbox(VecDeque<Outgoing>);
 
 impl Outbox {
-    /// Lines of an earlier run, and which of them were refused.
+    /// Restores the messages of an earlier run, with those that were refused.
     pub fn of(messages: Vec<NewMessage>, refused: &HashSet<MsgId>) -> Outbox {
         let outgoing = |message: NewMessage| {
             let refused = refused.contains(&message.id);
@@ -39,7 +38,7 @@ impl Outbox {
         Outbox(messages.into_iter().map(outgoing).collect())
     }
 
-    /// Lines that wait for the person.
+    /// Count of messages that wait for the user.
     pub fn refused(&self) -> usize {
         self.0.iter().filter(|one| one.stage == Stage::Refused).count()
     }
@@ -48,13 +47,13 @@ impl Outbox {
         self.0.push_back(Outgoing { message, stage });
     }
 
-    /// The line is stored; none where it was not here.
+    /// Removes a stored message; `None` if it was not here.
     pub fn settle(&mut self, id: MsgId) -> Option<NewMessage> {
         let found = self.0.iter().position(|one| one.message.id == id);
         found.and_then(|index| self.0.remove(index)).map(|one| one.message)
     }
 
-    /// What was said last in a conversation, where that is still on its way.
+    /// The last unstored message of a conversation.
     pub fn last_said(&self, conversation: &Target) -> Option<MsgId> {
         let says = |Outgoing { message, stage }: &&Outgoing| {
             *stage != Stage::Refused && message.to == *conversation && !message.kind.is_change()
@@ -62,31 +61,32 @@ impl Outbox {
         self.0.iter().rev().find(says).map(|one| one.message.id)
     }
 
-    /// The line is refused; whether it was here and was not refused before.
+    /// Marks a message as refused. Returns whether that is new.
     pub fn refuse(&mut self, id: MsgId) -> bool {
         let found = self.0.iter_mut().find(|one| one.message.id == id);
         found.is_some_and(|one| std::mem::replace(&mut one.stage, Stage::Refused) != Stage::Refused)
     }
 
-    /// The line came too fast; whether it was on its way.
+    /// Marks a message, and the later ones, as waiting for the rate. Returns whether it was on its
+    /// way.
     pub fn postpone(&mut self, id: MsgId) -> bool {
         let sent = |one: &&mut Outgoing| matches!(one.stage, Stage::Sent | Stage::Later);
         let found = self.0.iter_mut().find(|one| one.message.id == id).filter(sent);
         found.map(|one| one.stage = Stage::Later).is_some()
     }
 
-    /// Whether lines wait for the time that the server wants.
+    /// Returns whether messages wait for the rate.
     pub fn is_held(&self) -> bool {
         self.0.iter().any(|one| one.stage == Stage::Later)
     }
 
-    /// Of the lines that came too fast the first few become ones to send.
+    /// Returns the first few of the messages that wait for the rate, to be sent again.
     pub fn again(&mut self, lines_max: usize) -> Vec<NewMessage> {
         self.resend(Stage::Later, lines_max)
     }
 
-    /// All lines that are not refused, to be sent (again) over a new connection. Their ids make a
-    /// repeat harmless.
+    /// Returns all messages that are not refused, to be sent over a new connection. Their ids make
+    /// a repetition harmless.
     pub fn send_all(&mut self) -> Vec<NewMessage> {
         let open = self.0.iter_mut().filter(|one| one.stage != Stage::Refused);
         let send = |one: &mut Outgoing| {
@@ -96,7 +96,7 @@ impl Outbox {
         open.map(send).collect()
     }
 
-    /// Refused lines become ones to send.
+    /// Returns the refused messages, to be sent again.
     pub fn retry(&mut self) -> Vec<NewMessage> {
         self.resend(Stage::Refused, usize::MAX)
     }
@@ -110,19 +110,20 @@ impl Outbox {
         chosen.map(send).collect()
     }
 
-    /// The connection is gone: what was sent over it may be stored, and is sent again.
+    /// Marks sent messages as unsent when the connection is lost; they may be stored, and are sent
+    /// again.
     pub fn disconnected(&mut self) {
         for one in self.0.iter_mut().filter(|one| one.stage == Stage::Later) {
             one.stage = Stage::Waiting;
         }
     }
 
-    /// Lines of which nobody here knows whether they are stored.
+    /// Count of messages that may or may not be stored.
     pub fn in_doubt(&self) -> usize {
         self.0.iter().filter(|one| one.stage == Stage::Sent).count()
     }
 
-    /// Drops what is not stored: lines that wait or were refused. Gives their ids.
+    /// Drops messages that wait or were refused. Returns their ids.
     pub fn cancel(&mut self) -> Vec<MsgId> {
         let goes = |one: &Outgoing| one.stage != Stage::Sent;
         let ids = self.0.iter().filter(|one| goes(one)).map(|one| one.message.id);
@@ -131,7 +132,7 @@ impl Outbox {
         ids
     }
 
-    /// Whether nothing is open: what was refused waits for the person alone.
+    /// Returns whether nothing is open except refused messages.
     pub fn is_settled(&self) -> bool {
         self.0.iter().all(|one| one.stage == Stage::Refused)
     }

@@ -1,6 +1,5 @@
-//! Which server an invite leads to. Only a key that is pinned, or one of its predecessors, makes a
-//! server a known one: an invite can claim any founding key, and such a claim is believed where
-//! signatures prove it.
+//! Resolution of an invite to a server. Only a pinned key, or a verified predecessor of one,
+//! identifies a known server: an invite can claim any founding key, and the claim needs signatures.
 
 use std::time::Duration;
 
@@ -11,18 +10,18 @@ use crate::fault::{Fault, code};
 use crate::invite::{Invite, InviteError};
 use crate::net::tunnel::{DialError, fetch_lineage};
 
-/// For the answer of a server that is asked for its lineage.
+/// Timeout for a server's answer about its lineage.
 pub const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Asks the server of an invite for the verified keys before the one in the invite.
+/// Fetches the verified keys before the one in an invite.
 pub type Ask<'a> = &'a dyn Fn(&Invite, &Fingerprint) -> Result<Lineage, DialError>;
 
-/// Asks it over the network.
+/// Fetches them over the network.
 pub fn ask(invite: &Invite, print: &Fingerprint) -> Result<Lineage, DialError> {
     Ok(fetch_lineage(&invite.host, invite.port, print, PATIENCE)?.1)
 }
 
-/// The server of an invite, and what is told of it.
+/// The server of an invite, with a notice about it.
 #[derive(Debug, PartialEq)]
 pub struct Pinned {
     pub server: Server,
@@ -35,15 +34,15 @@ impl From<Server> for Pinned {
     }
 }
 
-/// What a key and the verified keys before it are to the known servers.
+/// Relation of a key and its verified lineage to the known servers.
 #[derive(Debug, PartialEq)]
 pub enum Relation<'a> {
     /// No known server has any of these keys.
     Unknown,
-    /// The known server, and what it is with this key: the key is one of its own, or follows the
+    /// The known server, and its new entry with this key: the key is one of its own, or follows the
     /// pinned one.
     Same { old: &'a Server, now: Server },
-    /// The keys contain a key of this known server and leave out its pinned one.
+    /// The lineage contains a key of this known server without its pinned one.
     Fork(&'a Server),
 }
 
@@ -63,7 +62,7 @@ pub fn relation<'a>(key: &Fingerprint, lineage: &Lineage, known: &'a [Server]) -
     Relation::Same { old, now }
 }
 
-/// A server must be pinned: by the invite, or since it was met before.
+/// Finds the server of an invite or an address. It must have a pinned key.
 pub fn pin(text: &str, known: &[Server], ask: Ask) -> Result<Pinned, Fault> {
     let invite: Invite = text.parse().map_err(unusable)?;
     let met = at(&invite, known);
@@ -79,12 +78,12 @@ pub fn pin(text: &str, known: &[Server], ask: Ask) -> Result<Pinned, Fault> {
     let (host, port) = (invite.host.clone(), invite.port);
     match same {
         Some(server) if met.is_none_or(|met| met.founding() == server.founding()) => {
-            // An invite of before the server changed its key, or to another address of it.
+            // An invite from before a rotation, or with another address.
             if claims_nothing_new(&invite, server) {
                 return Ok(server.at(host, port).into());
             }
         }
-        // Nobody takes the entry of a server by naming one of its keys.
+        // Naming one of a server's keys does not suffice to replace its entry.
         _ => {
             let claimed = || known_by(invite.founding.as_ref()?, known);
             if let Some(server) = met.or_else(claimed) {
@@ -94,7 +93,7 @@ pub fn pin(text: &str, known: &[Server], ask: Ask) -> Result<Pinned, Fault> {
     }
     let lineage = match ask(&invite, print) {
         Ok(lineage) => lineage,
-        // The connection reports why, tries again, and asks before anything is stored.
+        // The connection reports the error, retries, and verifies before anything is stored.
         Err(error) if invite.founding.is_none() && !matches!(error, DialError::Unsigned) => {
             Lineage::default()
         }
@@ -102,7 +101,7 @@ pub fn pin(text: &str, known: &[Server], ask: Ask) -> Result<Pinned, Fault> {
     };
     let server = match relation(print, &lineage, known) {
         Relation::Unknown => Server::new(host, port, print, None).after(&lineage),
-        // What was compared and pinned under the first key would be set aside without a word.
+        // Otherwise the trust stored under the first key would silently be abandoned.
         Relation::Same { old, now } if now.founding() != old.founding() => {
             return Err(earlier_key(old, print));
         }
@@ -112,15 +111,16 @@ pub fn pin(text: &str, known: &[Server], ask: Ask) -> Result<Pinned, Fault> {
     };
     let told = invite.founding.filter(|claim| !server.is_known_by(claim)).map(|founding| {
         format!(
-            "the invite says that the server's first key was {founding}. The server did not prove it: its \
-             key {print} counts as that of another server. If the invite is from somebody whom you trust, \
-             ask the operator"
+            "the invite claims that the server's first key was {founding}. The server did not \
+             prove it: its key {print} counts as that of another server. If you trust the source \
+             of the invite, ask the operator"
         )
     });
     Ok(Pinned { server, told })
 }
 
-/// Whether a known server needs no question about the first key that an invite claims for it.
+/// Returns whether the invite's claim about the founding key needs no verification for a known
+/// server.
 pub fn claims_nothing_new(invite: &Invite, server: &Server) -> bool {
     invite.founding.is_none_or(|founding| server.is_known_by(&founding))
 }
@@ -135,7 +135,7 @@ pub fn known_by<'a>(print: &Fingerprint, known: &'a [Server]) -> Option<&'a Serv
     known.iter().find(|server| server.is_known_by(print))
 }
 
-/// The invite's key is not the pinned one; `same` is another server that has it.
+/// The error for an invite whose key is not the pinned one; `same` is another server with that key.
 fn another_key(server: &Server, print: &Fingerprint, same: Option<&Server>) -> Fault {
     let pinned = server.fingerprint().map_or_else(String::new, |print| print.to_string());
     let whose = same.map(|same| format!(" (the key of {}:{})", same.host, same.port));
@@ -149,7 +149,7 @@ fn another_key(server: &Server, print: &Fingerprint, same: Option<&Server>) -> F
     Fault::new(code::WRONG_SERVER, error, hint)
 }
 
-/// The lineage of an invite's key leaves that of a known server before its pinned key.
+/// The error for a lineage that leaves that of a known server before its pinned key.
 pub fn fork(server: &Server, print: &Fingerprint) -> Fault {
     let pinned = server.fingerprint().map_or_else(String::new, |print| print.to_string());
     let error = format!(
@@ -157,36 +157,39 @@ pub fn fork(server: &Server, print: &Fingerprint) -> Fault {
          pinned  {pinned}\n  invite  {print}",
         server.host, server.port
     );
-    let hint = "nothing was changed: somebody has stolen the former key, and one of the two keys is theirs. Ask \
-                the operator, in person, to read the server's key aloud. If it is the key of this invite: \
-                pychat trust and this invite, in a terminal";
+    let hint = "nothing was changed: the former key was stolen, and one of the two keys belongs \
+                to the thief. Ask the operator, in person, to read the server's key aloud. If it \
+                is the key of this invite: pychat trust and this invite, in a terminal";
     Fault::new(code::WRONG_SERVER, error, hint)
 }
 
-/// The invite's lineage begins before the first key by which a server is known.
+/// The error for a lineage that begins before the first known key of a server.
 fn earlier_key(server: &Server, print: &Fingerprint) -> Fault {
     let error = format!(
-        "the invite says that the server of {}:{}, whose key is {print}, had a key before the first one that is \
-         known here",
+        "the invite claims that the server of {}:{}, whose key is {print}, had a key before the \
+         first one that is known here",
         server.host, server.port
     );
-    let hint = "nothing was changed. The people and PIN channels that you know there are those of the first \
-                known key: ask the operator, and if it is so, use pychat trust and this invite";
+    let hint = "nothing was changed. The users and PIN channels that you know there belong to \
+                the first known key: ask the operator, and if the claim is right, use pychat \
+                trust and this invite";
     Fault::new(code::WRONG_SERVER, error, hint)
 }
 
-/// The server cannot be asked for its lineage, or its answer is forged.
+/// The error for a lineage that could not be fetched, or was forged.
 pub fn unasked(invite: &Invite, error: &DialError) -> Fault {
     if matches!(error, DialError::Unsigned) {
         let error = format!("{}:{}: {error}", invite.host, invite.port);
         let hint = "nothing was changed: do not use this invite, and ask the operator";
         return Fault::new(code::WRONG_SERVER, error, hint);
     }
-    let error = format!(
-        "{}:{} cannot be asked which keys it had before: {error}",
-        invite.host, invite.port
-    );
-    Fault::new(code::UNREACHABLE, error, "try again when the server runs; nothing was changed")
+    let error =
+        format!("the earlier keys of {}:{} cannot be fetched: {error}", invite.host, invite.port);
+    Fault::new(
+        code::UNREACHABLE,
+        error,
+        "nothing was changed: try again when the server is running",
+    )
 }
 
 pub fn unusable(error: InviteError) -> Fault {
@@ -216,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn an_invite_of_before_leads_to_the_server_and_a_claim_to_nobody_elses() {
+    fn an_old_invite_resolves_and_a_claim_does_not() {
         let [one, two, other] = [1, 2, 3].map(|number| Fingerprint([number; 32]));
         let name = Some("carol".parse().unwrap());
         let server = Server::new("host".into(), 5000, &one, name).succeeded_by(&two);
@@ -245,13 +248,13 @@ mod tests {
     }
 
     #[test]
-    fn a_claim_that_is_not_proven_stands_in_nobodys_way() {
+    fn an_unproven_claim_blocks_no_server() {
         let [real, next, evil] = [0, 1, 2].map(spare);
         let succession = Succession::sign(&real, Whose::Server, &next);
         let links = vec![Link { key: real.public().clone(), succession }];
         let lineage = Lineage::verify(links, next.public()).unwrap();
         let [real, next, evil] = [&real, &next, &evil].map(print);
-        // The thief's server proves nothing, the real one its lineage.
+        // The thief's server proves nothing; the real one proves its lineage.
         let ask = |_: &Invite, print: &Fingerprint| {
             Ok(if *print == next { lineage.clone() } else { Lineage::default() })
         };
@@ -266,19 +269,15 @@ mod tests {
         }
         let met = pin(&line("host", &[&next, &real]), &known, &ask).unwrap().server;
         assert!(met.is_known_by(&real) && met.fingerprint() == Some(next));
-        // Once the real one is known the thief gets no further, and at the thief's address nobody
-        // else.
+        // Once the real server is known, neither the thief nor another server at the thief's
+        // address is accepted.
         let known = [met];
         assert!(pin(&line("evil", &[&evil, &real]), &known, &ask).is_err());
         assert!(pin(&line("evil", &[&evil, &next]), &known, &ask).is_err());
-        // A first key that cannot be asked for is not guessed.
+        // A founding key that cannot be fetched is not assumed.
         let error = pin(&line("host", &[&next, &real]), &[], &nobody).unwrap_err();
-        assert!(
-            error.error.contains("cannot be asked which keys it had before"),
-            "{}",
-            error.error
-        );
-        // One that is forged is no reason to try again.
+        assert!(error.error.contains("cannot be fetched"), "{}", error.error);
+        // A forged lineage is no temporary failure.
         let forges = |_: &Invite, _: &Fingerprint| Err(DialError::Unsigned);
         let fault = pin(&line("evil", &[&real, &evil]), &[], &forges).unwrap_err();
         assert_eq!(fault.code, code::WRONG_SERVER);
@@ -302,7 +301,7 @@ mod tests {
             let first = Server::new(host.into(), 5000, &prints[of[0]], None);
             of[1..].iter().fold(first, |server, at| server.succeeded_by(&prints[*at]))
         };
-        // The known server's keys, the chain, and the keys of the server as it is then.
+        // The known server's keys, the chain, and the resulting keys of the server.
         for (known, chain, now) in [
             (&[0, 1][..], &[0, 1, 2][..], &[0, 1, 2][..]),
             (&[0], &[0, 1, 2], &[0, 1, 2]),
@@ -310,7 +309,7 @@ mod tests {
             (&[0, 1], &[0], &[0, 1]),
             (&[0, 1], &[1], &[0, 1]),
             (&[0, 1], &[1, 2], &[0, 1, 2]),
-            // The first key was not proven before, and another one is not put before a proven one.
+            // The first key was not proven, and no other key is put before a proven one.
             (&[1], &[0, 1], &[0, 1]),
             (&[1], &[0, 1, 2], &[0, 1, 2]),
             (&[0, 1], &[3, 0, 1], &[0, 1]),
@@ -333,7 +332,7 @@ mod tests {
         }
         let others = [server("away", &[3])];
         assert_eq!(relation(&prints[0], &Lineage::default(), &others), Relation::Unknown);
-        // A fork is one although its own key is known as another server's.
+        // A fork stays one although its key is known as another server's.
         let both = [server("away", &[2]), server("host", &[0, 1])];
         let line = lineage(&[&keys[0], &keys[2]]);
         assert_eq!(relation(&prints[2], &line, &both), Relation::Fork(&both[1]));

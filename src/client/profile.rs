@@ -1,4 +1,4 @@
-//! The first contact: which server, which name, which key.
+//! First contact: the choice of server, name and key.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -21,21 +21,21 @@ use crate::print::err;
 use crate::suite::Suites;
 use crate::system::programs;
 
-/// Whom to call, and as whom.
+/// The server, the user and the keys of a connection.
 pub struct Profile {
     pub data_folder: DataFolder,
     keys: Mutex<Keys>,
-    /// With the key that is pinned now.
+    /// With the currently pinned key.
     server: Mutex<Server>,
     pub name: UserName,
-    /// The suites of the handshake that this client accepts.
+    /// Accepted handshake suites.
     pub suites: Suites,
     founding: Fingerprint,
     new: bool,
 }
 
 impl Profile {
-    /// Everything that is needed to dial, from what was given, remembered or answered.
+    /// Collects everything needed to connect from arguments, stored state and answers.
     pub fn prepare(
         server: Option<&str>,
         name: Option<UserName>,
@@ -50,7 +50,7 @@ impl Profile {
         };
         told.iter().for_each(|text| prompt.tell(text));
         let founding = server.fingerprint().and(server.founding()).ok_or_else(|| {
-            let error = "servers.json: a fingerprint is not whole";
+            let error = "servers.json: a fingerprint is incomplete";
             Fault::new(code::UNREADABLE, error, "use the invite again")
         })?;
         let name = match name.or_else(|| server.name.clone()) {
@@ -64,7 +64,7 @@ impl Profile {
         };
         let other = passphrase.as_ref().map(|_| "the new key has another passphrase");
         let mut unlock = || prompt.ask(&Question::Passphrase, other);
-        // What stands in its way is told with the first connection.
+        // An error of the next key is reported with the first connection.
         let next = data_folder.next_identity(passphrase.as_ref(), &mut unlock).unwrap_or_default();
         let keys = Mutex::new(Keys::new(identity, next, passphrase).with_former(&data_folder));
         server.name = Some(name.clone());
@@ -92,43 +92,43 @@ impl Profile {
         }
     }
 
-    /// The key by which the server knows this person.
+    /// The key that identifies the user to the server.
     pub fn own(&self) -> Arc<Identity> {
         Arc::clone(&self.keys().own)
     }
 
-    /// What may have been sealed for this person was sealed for one of these, the own one first.
+    /// The keys that open content sealed for the user, the own key first.
     pub fn openers(&self) -> Vec<Arc<Identity>> {
         let keys = self.keys();
         [Some(&keys.own), keys.former.as_ref()].into_iter().flatten().cloned().collect()
     }
 
-    /// What is kept is sealed for these: the key, and the one that may take over.
+    /// The keys that stored content is sealed for: the own key, and the one that may take over.
     pub fn keepers(&self) -> Vec<PublicKey> {
         let keys = self.keys();
         let keepers = [Some(&keys.own), keys.next.as_ref()].into_iter().flatten();
         keepers.map(|key| key.public().clone()).collect()
     }
 
-    /// Of the server's first key: what is kept of the server, and what is derived from it, stays
-    /// with it when its key changes.
+    /// Fingerprint of the founding key. Stored state and derived keys refer to it, so that a
+    /// rotation does not change them.
     pub fn founding(&self) -> &Fingerprint {
         &self.founding
     }
 
-    /// Of the key that the server must hold.
+    /// Fingerprint of the key that the server must prove.
     pub fn pinned(&self) -> Fingerprint {
-        self.server().fingerprint().expect("it was looked at when this was made")
+        self.server().fingerprint().expect("it was checked when this was made")
     }
 
-    /// Whether the server has proven its pinned key to this client before.
+    /// Returns whether the server has proven its pinned key to this client before.
     pub fn is_known(&self) -> bool {
         let known = self.data_folder.servers().unwrap_or_default();
         pinning::known_by(&self.pinned(), &known)
             .is_some_and(|known| known.founding() == Some(self.founding))
     }
 
-    /// The server has proven that it holds the pinned key at its address: it is known from now on.
+    /// Records that the server has proven the pinned key at its address.
     pub fn met(&self) -> Result<(), FileError> {
         self.data_folder.remember(&self.server())
     }
@@ -147,16 +147,16 @@ impl Profile {
         self.data_folder.journal_stem(&self.founding).with_extension("ticket")
     }
 
-    /// Where the server is, and by which key it is known.
+    /// The server's address and keys.
     pub fn server(&self) -> Server {
         self.server.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The server names the key that follows its own: where the pinned one and the new one have
-    /// signed it, it is pinned from now on. Gives what a person is told, if anything is new.
+    /// Handles the announcement of the next host key, which must be signed by the pinned and the
+    /// new key. Returns a notice if it is new.
     ///
     /// # Errors
-    /// One of the two has not signed it, or the data folder cannot be written: the pinned key stays.
+    /// A signature is missing, or the data folder cannot be written: the pinned key stays.
     pub fn succeed(&self, key: &[u8], signatures: &[u8]) -> anyhow::Result<Option<String>> {
         let key = PublicKey::from_der(key)?;
         let (server, print) = (self.server(), key.fingerprint());
@@ -171,7 +171,8 @@ impl Profile {
                 format!(" (the key of {}:{})", other.host, other.port)
             });
             anyhow::bail!(
-                "the server names {print}{whose} as its next key, and not both keys have signed that"
+                "the server announces {print}{whose} as its next key without the signatures of \
+                 both keys"
             );
         }
         let server = server.succeeded_by(&print);
@@ -181,7 +182,7 @@ impl Profile {
         Ok(Some(format!("the server has a new key, signed by the one before: {print}")))
     }
 
-    /// A new key is shown as the line to send.
+    /// Shows a new key as the line for the operator.
     pub fn announce(&self) {
         if self.new {
             self.show_key();
@@ -198,7 +199,7 @@ impl Profile {
         }
     }
 
-    /// What the operator needs to admit this person.
+    /// The lines that the operator needs to admit the user.
     pub fn admission(&self) -> Vec<String> {
         let own = Arc::clone(&self.keys().own);
         let key: &PublicKey = own.public();
@@ -245,7 +246,7 @@ fn ask_name(prompt: &mut dyn Prompt) -> Result<UserName, Fault> {
     }
 }
 
-/// The key; none where there is none yet. What opened it is kept for the next one.
+/// Opens the key; `None` before one exists. The passphrase is kept for the next key.
 fn open_key(
     data_folder: &DataFolder,
     passphrase: &mut Option<Zeroizing<String>>,
@@ -267,12 +268,12 @@ fn open_key(
     }
 }
 
-/// Makes the key, and locks it where the person wants that.
+/// Creates the key, and locks it if the user wants that.
 fn make_key(data_folder: &DataFolder, prompt: &mut dyn Prompt) -> anyhow::Result<Identity> {
     let identity = thread::scope(|scope| {
         let making = scope.spawn(|| data_folder.create_identity());
         prompt.wait("making an RSA-3072 key", &|| making.is_finished());
-        making.join().expect("a key is made without a panic")
+        making.join().expect("the key thread does not panic")
     })?;
     prompt.tell(&format!("made {}", data_folder.key_file().display()));
     let mut trouble = None;
@@ -284,7 +285,7 @@ fn make_key(data_folder: &DataFolder, prompt: &mut dyn Prompt) -> anyhow::Result
                 data_folder.lock(&identity, Some(&first))?;
                 break;
             }
-            _ => trouble = Some("these were two different ones"),
+            _ => trouble = Some("the two passphrases differ"),
         }
     }
     Ok(identity)
@@ -300,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_follows_the_pinned_one_only_where_both_have_signed_it() {
+    fn a_rotation_needs_both_signatures() {
         let folder = tempfile::tempdir().unwrap();
         let data_folder = DataFolder::at(folder.path()).unwrap();
         data_folder.remember_server_key(ana().public()).unwrap();
@@ -317,7 +318,8 @@ mod tests {
             &signed(ana(), Whose::Person, bob()),
             &others,
             &back,
-            // The pinned key alone, with anything in the other one's place; and the new one alone.
+            // The pinned key alone, with anything in place of the other signature; and the new key
+            // alone.
             by_old,
             &[by_old, by_old].concat(),
             &[by_old, &[0; 384]].concat(),
@@ -329,7 +331,7 @@ mod tests {
             &[0; 768],
         ] {
             let error = profile.succeed(&next, forged).unwrap_err().to_string();
-            assert!(error.contains("not both keys have signed that"), "{error}");
+            assert!(error.contains("without the signatures of both keys"), "{error}");
             assert_eq!(profile.pinned(), print(ana()));
         }
         assert!(profile.succeed(&next, &whole).unwrap().is_some());

@@ -1,4 +1,4 @@
-//! Who answers what is needed for the first contact: somebody at a terminal, or nobody.
+//! Prompts of the first contact, for a terminal or for nobody.
 
 use std::io::{BufRead, IsTerminal};
 
@@ -6,7 +6,7 @@ use zeroize::Zeroizing;
 
 use crate::print::{self, err};
 
-/// What is asked.
+/// A question.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Question {
     /// The operator's invite.
@@ -14,28 +14,28 @@ pub enum Question {
     Name {
         usual: String,
     },
-    /// It opens the key.
+    /// The passphrase of an existing key.
     Passphrase,
-    /// For a key that was just made; an empty one leaves it open.
+    /// For a new key; an empty one leaves it unlocked.
     NewPassphrase,
     NewPassphraseAgain,
 }
 
 pub trait Prompt {
-    /// One answer; `trouble` says what was wrong with the last one. None where nobody answers.
+    /// Asks once; `trouble` is the error of the previous answer. Returns `None` if nobody answers.
     fn ask(&mut self, question: &Question, trouble: Option<&str>) -> Option<Zeroizing<String>>;
 
-    /// Shows that something takes its time, until it is done.
+    /// Shows that a task is in progress, until it is done.
     fn wait(&mut self, what: &str, done: &dyn Fn() -> bool);
 
-    /// Something was done.
+    /// Shows a notice.
     fn tell(&mut self, text: &str);
 
-    /// Whether a wrong passphrase is asked for again.
+    /// Returns whether a wrong passphrase may be entered again.
     fn is_patient(&self) -> bool;
 }
 
-/// Lines on a terminal; where there is none nobody answers.
+/// Prompts as lines on a terminal; without one nobody answers.
 pub struct Lines;
 
 impl Prompt for Lines {
@@ -50,7 +50,7 @@ impl Prompt for Lines {
             Question::Passphrase => {
                 rpassword::prompt_password("passphrase of your key: ").ok().map(Zeroizing::new)
             }
-            // `pychat key passphrase` locks it whenever the person likes.
+            // The user can lock the key later with `pychat key passphrase`.
             Question::NewPassphrase | Question::NewPassphraseAgain => None,
         }
     }

@@ -1,5 +1,5 @@
-//! Around the model: what happens goes into it, and what is to be done comes out of it. What goes
-//! over the connection, and what comes over it, passes the end-to-end engine.
+//! The loop around the model: inputs go in, actions come out. Traffic of the connection passes the
+//! end-to-end engine.
 
 use std::collections::VecDeque;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -19,7 +19,7 @@ use crate::crypto::pin_channel::{Pin, PinChannel};
 use crate::e2e::{self, Engine};
 use crate::print::err;
 
-/// Things that happen in a row are kept and told once.
+/// Delay before changes are stored and sent together.
 const TICK_AFTER: Duration = Duration::from_millis(500);
 
 pub struct Runtime {
@@ -33,16 +33,16 @@ pub struct Runtime {
     pub happen: Sender,
 }
 
-/// What waits to be told later.
+/// Timers.
 #[derive(Default)]
 struct Waits {
     tick: Option<Instant>,
-    /// When the model wants to be told that it has waited.
+    /// End of the model's `Action::Wait`.
     wait: Option<Instant>,
 }
 
 impl Runtime {
-    /// The client's life; the exit code says how it ended.
+    /// Runs the client and returns the exit code.
     pub fn run(mut self, inputs: &Receiver<Entry>) -> u8 {
         let code = self.turn(inputs);
         if let Err(problem) = self.engine.save_trust() {
@@ -56,9 +56,9 @@ impl Runtime {
         self.dialer.dial(0);
         let mut waits = Waits::default();
         loop {
-            let rests_ms = self.engine.rests_ms(jiff::Timestamp::now().as_millisecond());
-            let tends = Instant::now() + Duration::from_millis(rests_ms);
-            let due = waits.tick.into_iter().chain(waits.wait).fold(tends, Instant::min);
+            let rest_ms = self.engine.rests_ms(jiff::Timestamp::now().as_millisecond());
+            let maintenance_due = Instant::now() + Duration::from_millis(rest_ms);
+            let due = waits.tick.into_iter().chain(waits.wait).fold(maintenance_due, Instant::min);
             let left = due.saturating_duration_since(Instant::now());
             let (input, permit) = match inputs.recv_timeout(left) {
                 Ok(Entry { input, permit }) => (input, permit),
@@ -70,7 +70,7 @@ impl Runtime {
                 Err(RecvTimeoutError::Disconnected) => return 0,
             };
             self.ui.carries(permit);
-            if let Some(code) = self.happens(input, &mut waits) {
+            if let Some(code) = self.handle(input, &mut waits) {
                 return code;
             }
             self.ui.carries(None);
@@ -82,10 +82,10 @@ impl Runtime {
         }
     }
 
-    /// One thing, and all that follows from it.
-    fn happens(&mut self, input: Input, waits: &mut Waits) -> Option<u8> {
+    /// Handles one input and everything that consequences from it.
+    fn handle(&mut self, input: Input, waits: &mut Waits) -> Option<u8> {
         let now_ms = jiff::Timestamp::now().as_millisecond();
-        let tended = self.engine.maintain(now_ms);
+        let maintenance = self.engine.maintain(now_ms);
         let next = match input {
             Input::Event(event) => outputs(self.engine.received(event, now_ms)),
             Input::Answer(event) => outputs(self.engine.answered(event, now_ms)),
@@ -99,35 +99,35 @@ impl Runtime {
             }
             other => vec![Next::Input(other)],
         };
-        let tended = tended.into_iter().map(Next::Output);
-        let mut next: VecDeque<Next> = tended.chain(next).collect();
+        let maintenance = maintenance.into_iter().map(Next::Output);
+        let mut next: VecDeque<Next> = maintenance.chain(next).collect();
         while let Some(one) = next.pop_front() {
             let input = match one {
                 Next::Input(input) => Some(input),
-                Next::Output(output) => self.performs(output),
+                Next::Output(output) => self.perform_output(output),
             };
             let Some(input) = input else { continue };
             let actions = self.model.update(input, rand::random());
-            let mut follows = VecDeque::new();
+            let mut consequences = VecDeque::new();
             for action in actions {
-                match self.does(action, now_ms, waits) {
-                    Done::Go(more) => follows.extend(more.into_iter().map(Next::Input)),
+                match self.perform(action, now_ms, waits) {
+                    Done::Go(more) => consequences.extend(more.into_iter().map(Next::Input)),
                     Done::End(code) => return Some(code),
                 }
             }
-            // What follows from this comes before what came later.
-            follows.extend(next);
-            next = follows;
+            // Consequences come before later inputs.
+            consequences.extend(next);
+            next = consequences;
         }
         None
     }
 
-    fn does(&mut self, action: Action, now_ms: i64, waits: &mut Waits) -> Done {
+    fn perform(&mut self, action: Action, now_ms: i64, waits: &mut Waits) -> Done {
         match action {
             Action::Output(output) => self.ui.show(&output),
             Action::Send(command) => {
                 let next = self.engine.send(command, now_ms);
-                return Done::Go(self.goes_out(next));
+                return Done::Go(self.perform_all(next));
             }
             Action::Keep(message) => self.write(|journal| journal.add(&message)),
             Action::Drop(id) => {
@@ -143,7 +143,9 @@ impl Runtime {
             Action::Ignore(ignore_list) => {
                 let saved = self.ignore_file.as_ref().map(|file| file.save(&ignore_list));
                 if let Some(Err(error)) = saved {
-                    self.ui.show(&Output::Error(format!("it holds for this run only: {error}")));
+                    self.ui.show(&Output::Error(format!(
+                        "the change applies to this run only: {error}"
+                    )));
                 }
             }
             Action::Wait(ms) => {
@@ -153,15 +155,15 @@ impl Runtime {
             Action::Derive { name, pin, made } => self.derive(name, pin, made),
             Action::LookUp { name, confirms } => {
                 let next = self.engine.look_up(&name, confirms, now_ms);
-                return Done::Go(self.goes_out(next));
+                return Done::Go(self.perform_all(next));
             }
             Action::SetSearch(search) => {
                 let next = self.engine.set_search(search);
-                return Done::Go(self.goes_out(next));
+                return Done::Go(self.perform_all(next));
             }
             Action::Forget(channel) => {
                 let next = self.engine.forget(&channel, now_ms);
-                return Done::Go(self.goes_out(next));
+                return Done::Go(self.perform_all(next));
             }
             Action::Again(lines) => return Done::Go(typed_ahead(lines)),
             Action::Dial(after_ms) => self.dialer.dial(after_ms),
@@ -176,13 +178,13 @@ impl Runtime {
         Done::Go(Vec::new())
     }
 
-    /// Sends and stores at once; gives what the model takes.
-    fn goes_out(&mut self, outputs: Vec<e2e::Output>) -> Vec<Input> {
-        outputs.into_iter().filter_map(|output| self.performs(output)).collect()
+    /// Performs the engine's outputs and returns those for the model.
+    fn perform_all(&mut self, outputs: Vec<e2e::Output>) -> Vec<Input> {
+        outputs.into_iter().filter_map(|output| self.perform_output(output)).collect()
     }
 
-    /// What the engine wants done; gives what the model takes of it.
-    fn performs(&mut self, output: e2e::Output) -> Option<Input> {
+    /// Performs an output of the engine, or returns it for the model.
+    fn perform_output(&mut self, output: e2e::Output) -> Option<Input> {
         Some(match output {
             e2e::Output::Send(command) => {
                 self.dialer.send(&command);
@@ -198,39 +200,39 @@ impl Runtime {
                 Input::Violation { message, violation }
             }
             e2e::Output::KeyChanged { name, text } => Input::KeyChanged { name, text },
-            e2e::Output::Reply(text) => Input::Told(text),
+            e2e::Output::Reply(text) => Input::Reply(text),
             e2e::Output::Trouble(text) => Input::Trouble(text),
         })
     }
 
-    /// Works out what a PIN opens, while everything else goes on.
+    /// Derives the key of a PIN on another thread.
     fn derive(&self, name: ChannelName, pin: SecretText, made: bool) {
         let (server, happen) = (*self.profile.founding(), self.happen.clone());
         let job = move || {
-            // Each takes 64 MiB.
+            // Each derivation takes 64 MiB, so only one runs at a time.
             static ONE: Mutex<()> = Mutex::new(());
             let _turn = ONE.lock().unwrap_or_else(PoisonError::into_inner);
             let key = PinChannel::derive(&Pin::new(pin.reveal()), &server, name.letters());
-            // At the end nobody may be left to hear of it.
+            // The runtime may already have ended.
             let _ = happen.send(Input::Derived { name, key, made: made.then_some(pin) });
         };
         let spawned = thread::Builder::new().name("pin".into()).spawn(job);
         spawned.expect("a client can start a thread");
     }
 
-    /// A journal that fails is told of once, and no longer used.
+    /// Writes to the journal. The first failure is reported, and ends its use.
     fn write(&mut self, write: impl FnOnce(&mut Journal) -> std::io::Result<()>) {
         if let Some(journal) = &mut self.journal
             && let Err(error) = write(journal)
         {
             self.journal = None;
-            let text = format!("lines typed while offline are not kept from here on: {error}");
+            let text = format!("messages typed while offline are no longer stored: {error}");
             self.ui.show(&Output::Error(text));
         }
     }
 }
 
-/// The lines that were typed while a PIN was worked out, as if they were typed now.
+/// Replays lines that were typed while a PIN was derived.
 fn typed_ahead(lines: Vec<Ahead>) -> Vec<Input> {
     let typed = |Ahead { line, within }: Ahead| {
         let line = line.reveal().to_owned();
@@ -239,10 +241,10 @@ fn typed_ahead(lines: Vec<Ahead>) -> Vec<Input> {
             None => Input::Line(line),
         }
     };
-    lines.into_iter().map(typed).chain([Input::Caught]).collect()
+    lines.into_iter().map(typed).chain([Input::TypeAheadReplayed]).collect()
 }
 
-/// What waits for its turn.
+/// A queued step.
 enum Next {
     Input(Input),
     Output(e2e::Output),
@@ -252,9 +254,9 @@ fn outputs(outputs: Vec<e2e::Output>) -> Vec<Next> {
     outputs.into_iter().map(Next::Output).collect()
 }
 
-/// What is left of an action.
+/// The result of an action.
 enum Done {
     Go(Vec<Input>),
-    /// The program ends with this code.
+    /// End of the program, with this exit code.
     End(u8),
 }

@@ -1,4 +1,4 @@
-//! The table of slash commands, and how a typed line is read.
+//! The table of slash commands, and the parser of a typed line.
 
 mod arguments;
 mod command;
@@ -8,19 +8,19 @@ pub use command::{
     HelpOn, Notifications, Notify, ScreenCommand, ScreenSetting, Setting, SlashCommand, Whom,
 };
 
-/// One slash command of the client itself.
+/// A slash command of the client itself.
 pub struct Slash {
     pub usage: Usage,
-    /// Reads what follows its name, without spaces around it.
+    /// Parses the trimmed text after its name.
     read: for<'a> fn(&'a str) -> Result<SlashCommand<'a>, Misuse>,
 }
 
-/// A command with arguments that it does not take.
+/// A command with wrong arguments.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Misuse {
-    /// For the person who typed it: what is wrong, and how it is typed.
+    /// For the user: the error, and the usage.
     pub problem: String,
-    /// What was typed may hold a PIN.
+    /// The line may contain a PIN.
     holds_pin: bool,
 }
 
@@ -268,7 +268,7 @@ pub const SLASHES: &[Slash] = &[
     },
 ];
 
-/// What can be set, and what it can be.
+/// Settings and their values.
 pub const SETTINGS: &[(&str, &[&str])] = &[
     ("search", &["on", "off"]),
     ("bell", &["on", "off"]),
@@ -276,15 +276,15 @@ pub const SETTINGS: &[(&str, &[&str])] = &[
     ("notifications", &["off", "osc9", "osc777"]),
 ];
 
-/// What a typed line is.
+/// The meaning of a typed line.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Typed<'a> {
-    /// A text to send, with a leading `//` already made one slash.
+    /// A text to send, with a leading `//` already reduced to one slash.
     Text(&'a str),
     Command(SlashCommand<'a>),
-    /// Shown to the person who typed it, never sent.
+    /// Wrong arguments: reported to the user, never sent.
     Misused(Misuse),
-    /// No such command: shown to the person who typed it, never sent.
+    /// An unknown command: reported to the user, never sent.
     Unknown(String),
 }
 
@@ -306,7 +306,7 @@ pub fn read(line: &str) -> Typed<'_> {
     }
 }
 
-/// Whether a typed line may hold a PIN: nothing remembers it.
+/// Returns whether a typed line may contain a PIN, so that it is not stored in the history.
 pub fn is_secret(line: &str) -> bool {
     match read(line) {
         Typed::Command(SlashCommand::JoinWithPin { .. }) => true,
@@ -315,15 +315,15 @@ pub fn is_secret(line: &str) -> bool {
     }
 }
 
-/// Whether a typed line is a command that there is not. It is there again to be corrected, and nowhere
-/// else: what stands behind `/jion` may be a PIN.
+/// Returns whether a typed line is a mistyped command. It is recalled once for correction and not
+/// stored, because the word after `/jion` may be a PIN.
 pub fn is_slip(line: &str) -> bool {
-    // Several lines are a text, whatever they begin with.
+    // A text of several lines is never a command.
     !line.contains('\n') && matches!(read(line), Typed::Unknown(_))
 }
 
-/// Whether what is typed goes to the conversation that it is typed in: a text, or what stands behind a
-/// command that says, changes or looks for something there.
+/// Returns whether the text of a line goes to the current conversation: a message, or a command
+/// that sends, changes or searches there.
 pub fn says_here(line: &str) -> bool {
     match read(line) {
         Typed::Text(_) | Typed::Command(SlashCommand::Edit(_)) => true,
@@ -331,23 +331,23 @@ pub fn says_here(line: &str) -> bool {
         Typed::Command(SlashCommand::Me(text) | SlashCommand::Search(text)) if !text.is_empty() => {
             true
         }
-        // Several lines are a text, whatever they begin with.
+        // A text of several lines is never a command.
         _ => line.contains('\n'),
     }
 }
 
-/// The operators' commands that are typed in the chat.
+/// The operator commands that can be typed in the chat.
 fn operator_slashes() -> impl Iterator<Item = &'static OperatorCommand> {
     OPERATOR_COMMANDS.iter().filter(|command| command.is_slash())
 }
 
-/// Every slash command, the operators' behind the others.
+/// Every slash command, those for operators last.
 pub fn all() -> impl Iterator<Item = &'static Usage> {
     let own = SLASHES.iter().map(|slash| &slash.usage);
     own.chain(operator_slashes().map(|command| &command.usage))
 }
 
-/// The words that a command takes, where it takes only certain ones.
+/// The possible values of a command's argument, if they are fixed.
 pub fn wishes(slash: &'static Usage) -> Vec<&'static str> {
     let Some(wishes) = slash.operands.strip_prefix('[').and_then(|one| one.strip_suffix(']'))
     else {
@@ -363,7 +363,7 @@ pub fn find(word: &str) -> Option<&'static Usage> {
     all().find(|usage| usage.is_called(word))
 }
 
-/// The text of `/help` and of `/help COMMAND`, which has an example.
+/// The text of `/help` and `/help COMMAND`; the latter has an example.
 pub fn help(on: HelpOn) -> String {
     let line = |usage: &Usage| {
         let call = format!("/{} {}", usage.name, usage.operands);
@@ -389,11 +389,11 @@ pub fn help(on: HelpOn) -> String {
 
 fn unknown(word: &str) -> String {
     if operator_commands::find(word).is_some() {
-        return format!("/{word} is for the operator, at the server's console or by pychat ctl");
+        return format!("/{word} is for the operator, at the server's console or with pychat ctl");
     }
     match nearest(word) {
         Some(name) => format!("there is no /{word}: did you mean /{name}? (// sends a slash)"),
-        None => format!("there is no /{word}: /help lists what there is (// sends a slash)"),
+        None => format!("there is no /{word}: /help lists the commands (// sends a slash)"),
     }
 }
 

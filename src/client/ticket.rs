@@ -11,8 +11,8 @@ use crate::crypto::{Identity, PublicKey, at_rest};
 use crate::home::FileError;
 use crate::home::file::replace;
 
-/// The stored ticket; none where there is none, or where none of these keys opens it: the next password earns
-/// another one.
+/// Loads the stored ticket; `None` if there is none, or no key opens it. The next correct password
+/// earns another one.
 pub fn load(path: &Path, openers: &[Arc<Identity>]) -> Option<Ticket> {
     let sealed = fs::read(path).ok()?;
     let plain = openers.iter().find_map(|own| at_rest::open_by(own, &sealed))?;
@@ -20,10 +20,10 @@ pub fn load(path: &Path, openers: &[Arc<Identity>]) -> Option<Ticket> {
     Some(Ticket::new(*bytes))
 }
 
-/// Stores a ticket in the place of the one that may be there.
+/// Stores a ticket and replaces the previous one.
 ///
 /// # Errors
-/// It cannot be written.
+/// The file cannot be written.
 pub fn store(path: &Path, ticket: &Ticket, keepers: &[PublicKey]) -> Result<(), FileError> {
     let keepers: Vec<_> = keepers.iter().collect();
     replace(path, &at_rest::seal_for(&keepers, ticket.reveal()), 0o600)

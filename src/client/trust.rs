@@ -1,5 +1,5 @@
-//! `pychat trust`: a known server has another key, which this client could not learn from the one before.
-//! The key is taken from the new invite, once the server has proven it and a person has compared it.
+//! `pychat trust`: accepts another key of a known server that no rotation announced. The key comes
+//! from a new invite, once the server has proven it and the user has compared it.
 
 use std::cell::RefCell;
 use std::io::{BufRead, IsTerminal};
@@ -24,33 +24,33 @@ pub struct Args {
     yes: bool,
 }
 
-/// What an invite means for a server that is known.
+/// What an invite changes for a known server.
 #[derive(Debug, PartialEq)]
 enum Change {
-    /// Nothing, and why.
+    /// Nothing, with the reason.
     Nothing(String),
     Replace(Box<Replacement>),
 }
 
-/// One entry of the known servers takes the place of another.
+/// The replacement of an entry of the known servers.
 #[derive(Debug, PartialEq)]
 struct Replacement {
-    /// The entry that is removed.
+    /// The removed entry.
     old: Server,
     new: Server,
     relation: By,
 }
 
-/// How the new key is related to what is pinned.
+/// The relation of the new key to the pinned one.
 #[derive(Debug, PartialEq)]
 enum By {
     /// Signatures lead from the pinned key to it.
     Signatures,
-    /// It is the key of this known server, which is at the old one's address now.
+    /// It is the key of this known server, which now has the other one's address.
     Address { known: Server },
-    /// Nothing: it is another server.
+    /// None: it is another server.
     Nothing,
-    /// Both follow a former key of the server, so one of the two is a thief's.
+    /// Both follow a former key of the server, so one of the two belongs to a thief.
     Fork,
 }
 
@@ -80,8 +80,8 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The server at the invite's address proves the key. The client's key of this handshake is used once: the
-/// server does not learn who asks.
+/// Asks the server at the invite's address to prove the key. The client uses a one-time key, so
+/// that the server does not learn who asks.
 fn prove(invite: &Invite, key: &PublicKey, suites: Suites) -> Result<(), Fault> {
     err!("asking {}:{} to prove the key ...", invite.host, invite.port);
     let (host, port) = (invite.host.as_str(), invite.port);
@@ -109,7 +109,7 @@ fn store(
             "The server of {host}:{port} was not the genuine one: whoever runs it could read and change what \
              you wrote and saw there."
         );
-        // What the thief's server said of people must not count as said by the genuine one.
+        // Key lists from the thief's server must not count as those of the genuine one.
         if let Some(founding) = old.founding().filter(|founding| new.founding() == Some(*founding))
         {
             let folder = data_folder.set_aside(&founding)?;
@@ -154,7 +154,7 @@ impl Replacement {
         }
     }
 
-    /// Whether anybody is there who can compare the key.
+    /// Returns an error if nobody can compare the key.
     fn may_be_confirmed(&self, yes: bool, new: &Fingerprint) -> Result<(), Fault> {
         let terminal = std::io::stdin().is_terminal();
         match self.relation {
@@ -167,11 +167,11 @@ impl Replacement {
         }
     }
 
-    /// The person compares the key with what the operator says.
+    /// Asks the user to compare the key with the operator's.
     fn confirm(&self, yes: bool, new: &Fingerprint) -> Result<(), Fault> {
         let confirmed = match self.relation {
             By::Fork => {
-                // It is not shown in this form: the one who types it has heard it.
+                // The key is not shown in this form, so that typing it shows that it was heard.
                 let question = "Ask the operator, in person or by a call that you make, to read the server's \
                                 key aloud (pychat invite shows it to them).\nType the server's key as the \
                                 operator reads it, or nothing to change nothing: ";
@@ -194,7 +194,7 @@ impl Replacement {
     }
 }
 
-/// What becomes of what the client stores of a server.
+/// The notice about the client's stored state for a server.
 fn stored(old: &Server, new: &Server) -> &'static str {
     match old.founding() == new.founding() {
         true => {
@@ -209,7 +209,7 @@ fn stored(old: &Server, new: &Server) -> &'static str {
     }
 }
 
-/// Whether a text is the spoken form of a key, as people write down what they hear.
+/// Returns whether a text is the spoken form of a key, as users write it down.
 fn reads_like(key: &Fingerprint, text: &str) -> bool {
     let letters =
         text.chars().filter(|c| c.is_alphanumeric()).map(|c| match c.to_ascii_uppercase() {
@@ -220,7 +220,7 @@ fn reads_like(key: &Fingerprint, text: &str) -> bool {
     letters.eq(key.spoken().chars().filter(|c| *c != '-'))
 }
 
-/// What is to be changed by this invite.
+/// Returns what this invite changes.
 fn change(invite: &Invite, known: &[Server], ask: Ask) -> Result<Change, Fault> {
     let Some(print) = &invite.fingerprint else {
         let hint = "paste the whole pychat:// line";
@@ -255,7 +255,7 @@ fn change(invite: &Invite, known: &[Server], ask: Ask) -> Result<Change, Fault> 
     Ok(Change::Replace(Box::new(Replacement { old: old.clone(), new, relation })))
 }
 
-/// No known server has the key of the invite or is at its address.
+/// The error if no known server has the invite's key or its address.
 fn unknown(invite: &Invite, print: &Fingerprint, known: &[Server]) -> Fault {
     let claimed = invite.founding.as_ref().and_then(|claim| pinning::known_by(claim, known));
     let Some(old) = claimed else {
@@ -271,7 +271,7 @@ fn unknown(invite: &Invite, print: &Fingerprint, known: &[Server]) -> Fault {
     Fault::new(code::WRONG_SERVER, error, hint)
 }
 
-/// How an invite's key is known already.
+/// The notice if an invite's key is already known.
 fn is_known(server: &Server, print: &Fingerprint, invite: &Invite) -> String {
     let pinned = server.fingerprint().map_or_else(String::new, |print| print.to_string());
     let Server { host, port, .. } = server;
@@ -289,7 +289,7 @@ fn is_known(server: &Server, print: &Fingerprint, invite: &Invite) -> String {
     }
 }
 
-/// What the person types. Who hangs up has typed nothing.
+/// Reads an answer; the end of the input counts as an empty one.
 fn answer(question: &str) -> String {
     print::aside(question);
     let mut answer = String::new();
@@ -341,7 +341,7 @@ mod tests {
         assert_eq!(of("host", &three, None, true).map_err(|it| it.error), keeps(&next));
         let moved = next.at("new.host".into(), 5000);
         assert_eq!(of("new.host", &three, Some(one), true).map_err(|it| it.error), keeps(&moved));
-        // A claim alone is worth nothing.
+        // A claim alone is not accepted.
         assert!(of("new.host", &three, Some(one), false).is_err());
         for claim in [None, Some(one), Some(other)] {
             let Change::Replace(other) = of("host", &three, claim, false).unwrap() else {
@@ -354,7 +354,7 @@ mod tests {
         let (new, relation) = (away.at("host".into(), 5000), By::Address { known: away });
         let replaces = Replacement { old: server.clone(), new, relation };
         assert_eq!(mixed, Change::Replace(Box::new(replaces)));
-        // A server that proves the pinned key is known at any address.
+        // A server that proves the pinned key is accepted at any address.
         let moved = next.at("nowhere".into(), 5000);
         assert_eq!(of("nowhere", &three, None, true).map_err(|it| it.error), keeps(&moved));
         assert!(of("nowhere", &three, None, false).is_err());
@@ -362,7 +362,7 @@ mod tests {
         assert!(change(&bare, &known, &|_, _| Ok(Lineage::default())).is_err());
         let away = |_: &Invite, _: &Fingerprint| Err(DialError::Silent);
         let gone = Invite { fingerprint: Some(three), ..bare };
-        assert!(change(&gone, &known, &away).unwrap_err().error.contains("cannot be asked"));
+        assert!(change(&gone, &known, &away).unwrap_err().error.contains("cannot be fetched"));
     }
 
     #[test]
@@ -405,7 +405,7 @@ mod tests {
         let by = By::Address { known: there.clone() };
         assert_eq!(told(&[here.clone(), there.clone()]), told_of(&here, by));
         assert!(stored(&there, &new).contains("stays"));
-        // A thief of the first key was met before the server.
+        // A thief of the first key was known before the server.
         let forked = Server::new("evil".into(), 5000, &one, None).succeeded_by(&other);
         assert_eq!(told(std::slice::from_ref(&forked)), told_of(&forked, By::Fork));
         let fork = told_of(&forked, By::Fork);

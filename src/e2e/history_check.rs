@@ -227,8 +227,8 @@ mod tests {
         let (tea, ana): (Target, UserName) = ("#tea".parse().unwrap(), "ana".parse().unwrap());
         let mut answer = HistoryCheck::default();
         let says = |answer: &mut HistoryCheck, session: u8, n: u64| {
-            // Each message names the one before, and the first of the second session the first one's
-            // last.
+            // Each message links to the one before; the first of the second session links to the
+            // last of the first one.
             let hash = |session: u8, n: u64| [session ^ n as u8; 32];
             let prev =
                 if (session, n) == (2, 0) { hash(1, 41) } else { hash(session, n.max(1) - 1) };

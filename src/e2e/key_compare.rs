@@ -5,9 +5,9 @@ use crate::chat::UserName;
 use crate::chat::look::{Alike, odd_letters};
 use crate::crypto::Fingerprint;
 
-pub const LIMIT_REACHED: &str = "so many people are known here, or told of by the server, that no more are met by its word \
-     alone: lines of others are not shown before you write to them or type /fingerprint NAME. Unless \
-     there are thousands here, do not trust this server";
+pub const LIMIT_REACHED: &str = "so many users are known here, or listed by the server, that no more are pinned on first use: \
+     messages of others are not shown before you write to them or type /fingerprint NAME. Unless \
+     there are thousands of users here, do not trust this server";
 
 /// The notice about a changed key list, if one is due.
 pub fn change_notice(name: &UserName, learned: &Learned, own: &UserName) -> Option<String> {

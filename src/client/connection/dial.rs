@@ -1,4 +1,4 @@
-//! The client's connection: dialed on a thread of its own, which then reads it to its end
+//! Connecting and logging in, on a thread of its own, which then reads the connection to its end
 //! (`listen.rs`).
 
 use std::sync::Arc;
@@ -18,20 +18,21 @@ use crate::limits::Limits;
 use crate::net::tunnel::{Dial, DialError, Incoming, Tunnel, dial, fetch_lineage};
 use crate::wire::codec::{self, Login};
 
-/// For a connection and its whole login, until the server lets in, asks for a password or refuses.
+/// Deadline for connecting and the whole login, until the server admits, refuses or asks for a
+/// password.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// The server may say this many things before that.
+/// Events that the server may send before that.
 const EVENTS_FIRST_MAX: usize = 64;
 
-/// Makes connections, one after the other.
+/// Makes connections, one at a time.
 pub struct Dialer {
     profile: Arc<Profile>,
-    /// Whether the client takes up each conversation where it was left.
+    /// This client resumes each conversation at its last position.
     resumes: bool,
     writer: Writer,
     asked: Asked,
     happen: Sender,
-    /// For what the server says: it waits where that is not shown yet.
+    /// Server events. The sender blocks while the user interface is behind.
     events: Sender,
 }
 
@@ -42,7 +43,7 @@ impl Dialer {
         Dialer { profile, resumes, writer, asked, happen, events }
     }
 
-    /// Connects after a while; what comes of it happens to the model.
+    /// Connects after a delay. The outcome is sent to the model.
     pub fn dial(&mut self, after_ms: u64) {
         let (profile, writer) = (Arc::clone(&self.profile), self.writer.clone());
         let (events, asked, resumes) = (self.events.clone(), self.asked.clone(), self.resumes);
@@ -61,7 +62,7 @@ impl Dialer {
                 Err(error) => why(error),
             };
             writer.clear();
-            // At the end nobody may be left to hear of it.
+            // The runtime may already have ended.
             let _ = events.send(Input::Lost(loss));
         };
         let spawned = thread::Builder::new().name("connection".into()).spawn(job);
@@ -72,7 +73,7 @@ impl Dialer {
         let mut body = Vec::new();
         codec::encode(command, &mut body);
         if body.len() > RECORD_BODY_BYTES_MAX {
-            // At the end nobody may be left to hear of it.
+            // The runtime may already have ended.
             let _ = self.happen.send(Input::Answer(too_long(command, body.len())));
             return;
         }
@@ -80,23 +81,23 @@ impl Dialer {
         self.writer.send(RecordType::Json, &body);
     }
 
-    /// Asks for a sign that the server has answered all that it got before.
+    /// Sends a ping whose answer shows that all earlier requests were answered.
     pub fn echo(&mut self) {
         self.writer.send(RecordType::Ping, ECHO);
     }
 
-    /// Ends the connection; the server holds the person's seats for a while.
+    /// Cuts the connection; the server keeps the user's sessions for a while.
     pub fn cut(&mut self) {
         self.writer.cut();
     }
 
-    /// Closes the connection for good, so that the server knows it was meant.
+    /// Says goodbye and closes the connection, so that the server ends the session at once.
     pub fn close(&mut self) {
         self.writer.quit();
     }
 }
 
-/// The refusal of what no record can hold, in the server's own words.
+/// A local refusal of a command that exceeds a record, in the form of the server's.
 fn too_long(command: &Command, bytes: usize) -> Event {
     match command {
         Command::Say(message) => {
@@ -108,7 +109,7 @@ fn too_long(command: &Command, bytes: usize) -> Event {
     }
 }
 
-/// Logs in with the next key, where there is one, and with the own one where that is not admitted.
+/// Logs in with the next key if there is one, and with the own key if the next one is not admitted.
 fn connect(
     profile: &Profile,
     resumes: bool,
@@ -118,8 +119,8 @@ fn connect(
     let keys = {
         let mut keys = profile.keys();
         if let Some(error) = keys.refresh(&profile.data_folder) {
-            let text = format!("the new key is not tried: {error}");
-            // At the end nobody may be left to hear of it.
+            let text = format!("the new key cannot be tried: {error}");
+            // The runtime may already have ended.
             let _ = happen.send(Input::Trouble(text));
         }
         [keys.next.clone(), Some(Arc::clone(&keys.own))]
@@ -128,7 +129,7 @@ fn connect(
     for key in keys.into_iter().flatten() {
         let (tunnel, first) = log_in(profile, &key, &server, resumes)?;
         if let Err(error) = profile.met() {
-            let text = format!("the server is not remembered: {error}");
+            let text = format!("the server cannot be stored: {error}");
             let _ = happen.send(Input::Trouble(text));
         }
         let admitted =
@@ -138,7 +139,7 @@ fn connect(
         last = Ok((tunnel, first, print));
         if admitted {
             if let Err(error) = profile.keys().admitted(&key, &profile.data_folder) {
-                let text = format!("the new key works and cannot be kept: {error}");
+                let text = format!("the new key was admitted and cannot be stored: {error}");
                 let _ = happen.send(Input::Trouble(text));
             }
             break;
@@ -147,7 +148,7 @@ fn connect(
     last
 }
 
-/// Dials and waits for the event that says whether the key is admitted. It has the deadline of the
+/// Connects and waits for the event that shows whether the key is admitted. The deadline covers the
 /// whole login, whatever else the server sends.
 fn log_in(
     profile: &Profile,
@@ -185,13 +186,13 @@ fn log_in(
     Ok((tunnel, first))
 }
 
-/// Whether an event says if the key is admitted.
+/// Returns whether an event shows if the key is admitted.
 fn decides(event: &Event) -> bool {
     matches!(event, Event::Welcome { .. } | Event::Password { .. } | Event::Goodbye { .. })
 }
 
-/// The pinned server's public key: kept, or asked for with the fingerprint. A server that was
-/// never met has to prove its first key, too: it may not have answered when that was asked for.
+/// The pinned server's public key, stored or fetched by its fingerprint. A server on first use must
+/// also prove its founding key, because it may have been unreachable when the invite was read.
 fn server_key(profile: &Profile, happen: &Sender) -> Result<PublicKey, DialError> {
     let (at, print) = (profile.server(), profile.pinned());
     let known = profile.is_known();
@@ -203,7 +204,7 @@ fn server_key(profile: &Profile, happen: &Sender) -> Result<PublicKey, DialError
         return Err(DialError::Founding);
     }
     if let Err(error) = profile.data_folder.remember_server_key(&key) {
-        let text = format!("the server's key cannot be kept: {error}");
+        let text = format!("the server's key cannot be stored: {error}");
         let _ = happen.send(Input::Trouble(text));
     }
     Ok(key)

@@ -1,6 +1,5 @@
-//! The reading half of a connection, from the welcome to its end. What the server says is admitted
-//! by the edge (`edge.rs`) and waits for the user interface (`inbox.rs`); what keeps the connection
-//! alive does not.
+//! Reading half of a connection, from the welcome to its end. Server events pass the edge
+//! (`edge.rs`) and wait for the user interface (`inbox.rs`); keepalives do not wait.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -15,37 +14,37 @@ use crate::crypto::{Fingerprint, RecordType};
 use crate::net::tunnel::{Incoming, Tunnel, TunnelReader};
 use crate::wire::codec::{self, Parts};
 
-/// A silent connection is asked for a sign of life after this time ...
+/// Idle time before a keepalive ping.
 const PING_AFTER: Duration = Duration::from_secs(30);
-/// ... and given up after this.
+/// Idle timeout of the connection.
 const SILENCE_MAX: Duration = Duration::from_secs(75);
-/// Pings that are answered within `PING_AFTER`: a server sends one in that time.
+/// Pings answered within `PING_AFTER`; a server sends one in that time.
 const PONGS_MAX: u32 = 30;
-/// A connection that ends sooner was of no use: the next one is not made at once.
+/// A connection that ends sooner counts as a failure, and the next attempt is delayed.
 const LASTS: Duration = Duration::from_secs(5);
 
-/// Keys that a server may get while a connection lasts, which a client looks at.
+/// Host key rotations that are processed in one connection.
 const SUCCESSORS_MAX: u32 = 4;
 
-const OVERFLOW: &str = "the server tells of more than 10,000 conversations: others are not shown";
+const OVERFLOW: &str = "the server lists more than 10,000 conversations: the others are not shown";
 
-/// What a ping that asks for an echo says.
+/// Body of a ping that asks for an echo.
 pub const ECHO: &[u8] = b"echo";
 
 pub struct Listener<'a> {
     profile: &'a Profile,
-    /// Of the own key, by which the server knows this client.
+    /// Fingerprint of the own key.
     key: Fingerprint,
     edge: Edge,
     writer: Writer,
     events: Sender,
-    /// When the last ping went out that asks for nothing but life.
+    /// Time of the last keepalive ping.
     pinged: Instant,
-    /// Pings that were answered, since when.
+    /// Count of answered pings, since the given time.
     pongs: (u32, Instant),
-    /// How often the server has named a key that follows its own.
+    /// Count of host key rotations.
     successors: u32,
-    /// The server has given a ticket: one for each connection.
+    /// The server has sent a ticket; it may send one per connection.
     has_ticket: bool,
 }
 
@@ -76,20 +75,20 @@ impl<'a> Listener<'a> {
         let Tunnel { mut reader, mut parts, writer, .. } = tunnel;
         let closer = writer.closer();
         self.writer.set(writer);
-        // The runtime may be gone: nobody is left to hear of the end, either.
+        // If the runtime has ended, so does the reader.
         let told = first.into_iter().try_for_each(|event| self.event(event));
         if told.is_ok() && reader.set_timeout(PING_AFTER).is_ok() {
             let _ = self.listen(&mut reader, &mut parts);
         }
         closer.cut();
         if began.elapsed() >= LASTS {
-            let _ = self.tell(Input::Lasted, 0);
+            let _ = self.tell(Input::ConnectionStable, 0);
         }
         Loss::Cut
     }
 
     fn listen(&mut self, reader: &mut TunnelReader, parts: &mut Parts) -> Result<(), Gone> {
-        let mut heard = Instant::now();
+        let mut last_heard = Instant::now();
         self.ping();
         loop {
             match reader.receive() {
@@ -103,14 +102,15 @@ impl<'a> Listener<'a> {
                 Ok(Incoming::Record(RecordType::Pong, body)) => {
                     let input = match body == ECHO {
                         true => Input::Echoed,
-                        false => Input::Answered(self.pinged.elapsed().as_millis() as u64),
+                        false => Input::Pong(self.pinged.elapsed().as_millis() as u64),
                     };
                     self.tell(input, 0)?;
                 }
                 Ok(Incoming::Record(..)) => {}
                 Ok(Incoming::Closed(reason)) => {
                     if reason.as_deref() == Some("rekey") {
-                        let reason = "it is time for fresh keys: logging in again".to_owned();
+                        let reason =
+                            "the session keys have to be renewed: logging in again".to_owned();
                         let code = Code::Shutdown;
                         let goodbye = Event::Goodbye { code, reason, retry_ms: None };
                         self.tell(Input::Answer(goodbye), 0)?;
@@ -118,7 +118,7 @@ impl<'a> Listener<'a> {
                     return Ok(());
                 }
                 Err(error) if waits(&error) => {
-                    let left = SILENCE_MAX.saturating_sub(heard.elapsed());
+                    let left = SILENCE_MAX.saturating_sub(last_heard.elapsed());
                     if left.is_zero() || reader.set_timeout(PING_AFTER.min(left)).is_err() {
                         return Ok(());
                     }
@@ -127,12 +127,12 @@ impl<'a> Listener<'a> {
                 }
                 Err(_) => return Ok(()),
             }
-            // Also after a long time in which the user interface was not ready for it.
-            heard = Instant::now();
+            // The user interface may have been busy for long; that is no silence of the server.
+            last_heard = Instant::now();
         }
     }
 
-    /// What the server has said, as far as it may say it.
+    /// Handles a server event that the edge admits.
     fn event(&mut self, event: Event) -> Result<(), Gone> {
         if let Some(goodbye) = self.rotated(&event) {
             return self.tell(Input::Answer(goodbye), 0);
@@ -144,11 +144,11 @@ impl<'a> Listener<'a> {
         }
         let Some(event) = admitted else { return Ok(()) };
         match event {
-            Event::Successor { key, signatures } => match self.succeeds(&key, &signatures) {
+            Event::Successor { key, signatures } => match self.rotate_host_key(&key, &signatures) {
                 Some(input) => self.tell(input, 0),
                 None => Ok(()),
             },
-            Event::Ticket { ticket } => match self.keeps(&ticket) {
+            Event::Ticket { ticket } => match self.store_ticket(&ticket) {
                 Some(input) => self.tell(input, 0),
                 None => Ok(()),
             },
@@ -159,8 +159,7 @@ impl<'a> Listener<'a> {
         }
     }
 
-    /// Waits until the user interface is ready for it. The server hears meanwhile that this client
-    /// lives.
+    /// Sends an input and waits for room in the queue. Meanwhile pings keep the connection alive.
     fn tell(&mut self, input: Input, bytes: usize) -> Result<(), Gone> {
         let events = self.events.clone();
         events.send_sized(input, bytes, PING_AFTER, || self.ping())
@@ -171,7 +170,7 @@ impl<'a> Listener<'a> {
         self.writer.send(RecordType::Ping, b"");
     }
 
-    /// A server that pings without end is not answered without end.
+    /// Answers a ping, up to a rate.
     fn pong(&mut self, body: &[u8]) {
         if self.pongs.1.elapsed() >= PING_AFTER {
             self.pongs = (0, Instant::now());
@@ -182,7 +181,7 @@ impl<'a> Listener<'a> {
         }
     }
 
-    /// A key that was removed while another one waits was replaced by it, most likely.
+    /// If the key was removed while a next key exists, it was most likely replaced by it.
     fn rotated(&self, event: &Event) -> Option<Event> {
         let removed = matches!(event, Event::Goodbye { code: Code::Removed, .. });
         let replaced = removed && self.profile.keys().another(&self.key, &self.profile.data_folder);
@@ -192,8 +191,8 @@ impl<'a> Listener<'a> {
         })
     }
 
-    /// The server has given this device a ticket.
-    fn keeps(&mut self, ticket: &Ticket) -> Option<Input> {
+    /// Stores the device's ticket for the password.
+    fn store_ticket(&mut self, ticket: &Ticket) -> Option<Input> {
         if std::mem::replace(&mut self.has_ticket, true) {
             return None;
         }
@@ -201,14 +200,14 @@ impl<'a> Listener<'a> {
         Some(Input::Trouble(format!("the device's ticket cannot be stored: {error}")))
     }
 
-    /// The server names the key that follows its own.
-    fn succeeds(&mut self, key: &Opaque, signatures: &Opaque) -> Option<Input> {
+    /// Handles the announcement of the host key that follows the current one.
+    fn rotate_host_key(&mut self, key: &Opaque, signatures: &Opaque) -> Option<Input> {
         self.successors = self.successors.saturating_add(1);
         if self.successors > SUCCESSORS_MAX {
             return None;
         }
         match self.profile.succeed(key.bytes(), signatures.bytes()) {
-            Ok(told) => told.map(Input::Told),
+            Ok(told) => told.map(Input::Reply),
             Err(error) => Some(Input::Trouble(format!("the server's key stays pinned: {error:#}"))),
         }
     }

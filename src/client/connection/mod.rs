@@ -1,4 +1,4 @@
-//! The connection to the server: dialed, logged in and read on a thread of its own.
+//! The connection to the server: connecting, login and reading, on a thread of its own.
 
 mod dial;
 mod listen;

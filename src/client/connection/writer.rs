@@ -1,11 +1,11 @@
-//! The connection's writing half.
+//! Writing half of the connection.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::crypto::RecordType;
 use crate::net::tunnel::TunnelWriter;
 
-/// The writing half, while there is a connection.
+/// The writing half, while connected.
 #[derive(Clone, Default)]
 pub struct Writer(Arc<Mutex<Option<TunnelWriter>>>);
 
@@ -14,8 +14,8 @@ impl Writer {
         *self.lock() = Some(writer);
     }
 
-    /// Sends a record, if there is a connection. One that does not take it ends: the reading half
-    /// notices that and says so.
+    /// Sends a record if connected. If that fails the connection is closed, which the reading half
+    /// reports.
     pub fn send(&self, kind: RecordType, body: &[u8]) {
         if let Some(writer) = &mut *self.lock()
             && writer.send(kind, body).is_err()
@@ -24,14 +24,14 @@ impl Writer {
         }
     }
 
-    /// Cuts the connection, if there is one.
+    /// Cuts the connection, if any.
     pub fn cut(&self) {
         if let Some(writer) = &*self.lock() {
             writer.closer().cut();
         }
     }
 
-    /// Says goodbye, if there is a connection.
+    /// Says goodbye and closes, if connected.
     pub fn quit(&self) {
         if let Some(mut writer) = self.lock().take() {
             writer.close("quit");

@@ -1,4 +1,4 @@
-//! What is to be done.
+//! Actions that the model asks for.
 
 use super::super::ignore_list::IgnoreList;
 use super::output::Output;
@@ -6,49 +6,49 @@ use crate::chat::{
     ChannelName, Command, MsgId, NewMessage, Position, SecretText, Target, UserName,
 };
 
-/// What is to be done.
+/// An action of the runtime.
 #[derive(Debug, PartialEq)]
 pub enum Action {
     Output(Output),
     Send(Command),
-    /// A line of one's own goes on disk until it is stored ...
+    /// Store an own message until the server has stored it ...
     Keep(NewMessage),
-    /// ... or dropped.
+    /// ... or it was dropped.
     Drop(MsgId),
-    /// It was refused, and waits on disk for the person ...
+    /// Record a refusal; the message waits on disk for the user.
     Refused(MsgId),
-    /// ... who wants it sent again.
+    /// Record that the user sends it again.
     Retry(MsgId),
-    /// What is hidden, for the next run too.
+    /// Store the ignore list.
     Ignore(IgnoreList),
-    /// Up to where this client has each conversation.
+    /// Store the positions of conversations.
     Remember(Vec<Position>),
-    /// `Input::Waited` in this many milliseconds, and not later than an earlier one.
+    /// Send `Input::Waited` after this many milliseconds, or earlier if an earlier time is set.
     Wait(u64),
-    /// `Input::Derived` of a channel's name and PIN, which takes a moment.
+    /// Derive the key of a PIN on another thread; `Input::Derived` follows.
     Derive {
         name: ChannelName,
         pin: SecretText,
         made: bool,
     },
-    /// Whose keys are whose: told, or confirmed.
+    /// Show or confirm the keys of a user.
     LookUp {
         name: UserName,
         confirms: bool,
     },
-    /// Whether opened lines of sealed conversations are kept for a search: told, or set.
+    /// Show or change whether messages of sealed conversations are stored for `/search`.
     SetSearch(Option<bool>),
-    /// A channel's PIN is no longer wanted.
+    /// Delete the key of a PIN channel.
     Forget(ChannelName),
-    /// These lines were typed while a PIN was worked out: it is their turn.
+    /// Replay the lines typed while a PIN was derived.
     Again(Vec<Ahead>),
-    /// Dial after this many milliseconds.
+    /// Connect after this many milliseconds.
     Dial(u64),
-    /// Ask for a sign that all that was sent before has been answered.
+    /// Ask for an echo, which shows that all earlier requests were answered.
     Echo,
-    /// Close the connection; the person meant it.
+    /// Close the connection for good.
     Close,
-    /// End the connection as if the network had.
+    /// Cut the connection, as a network failure would.
     Cut,
     /// End the program with this exit code.
     Quit(u8),

@@ -1,4 +1,4 @@
-//! The connection, and what follows when it is lost.
+//! State of the connection, and reconnecting.
 
 use super::super::input::Loss;
 use super::action::{Action, error};
@@ -6,47 +6,48 @@ use super::output::{Output, State};
 use crate::chat::{Code, UserName};
 use crate::fault::code;
 
-/// Backoff: full jitter below a bound that doubles from the first to the last.
+/// Bounds of the backoff in milliseconds: full jitter below a bound that doubles from the first to
+/// the second.
 const BACKOFF_MS: (u64, u64) = (500, 30_000);
-/// The same where connections are made, and soon cut.
+/// Upper bound where connections succeed but are cut soon.
 const CUTS_MS_MAX: u64 = 8_000;
-/// The longest wait that a server can ask for in its goodbye.
+/// Longest delay that a server can ask for in its goodbye.
 const GOODBYE_MS_MAX: u64 = 60_000;
-/// Who waits to be admitted asks this often: soon at first, then calmly.
+/// Bounds of the retry delay while the key is not admitted: short at first.
 const POLL_MS: (u64, u64) = (2_000, 15_000);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
-    /// The next attempt waits for its time.
+    /// The next attempt is scheduled.
     Offline,
-    /// A connection is being made, or logs in.
+    /// Connecting, or logging in.
     Dialing,
     LoggedIn,
 }
 
 pub(super) struct Connection {
     phase: Phase,
-    /// Who this client is, from its first login on.
+    /// The name from the first login.
     name: Option<UserName>,
     attempts: u32,
-    /// Another server was found where this one was, and that was told.
+    /// A warning about another server at this address was shown.
     suspects: bool,
-    /// The last goodbye, which decides what a lost connection means.
+    /// The last goodbye, which decides how a lost connection is handled.
     goodbye: Option<(Code, Option<u64>)>,
 }
 
-/// What a lost connection leaves open.
+/// What a lost connection leaves unfinished.
 pub(super) struct Open {
     /// Every failure ends this client (`--send`).
     pub once: bool,
-    /// Messages that are not acknowledged.
+    /// Count of messages that are not acknowledged.
     pub messages: usize,
     pub was_up: bool,
     pub random: u64,
 }
 
 impl Connection {
-    /// Whoever makes a model dials.
+    /// The state of a new model, which connects at once.
     pub fn dialing() -> Connection {
         Connection {
             phase: Phase::Dialing,
@@ -65,12 +66,12 @@ impl Connection {
         self.name.as_ref()
     }
 
-    /// Whether this client was ever logged in.
+    /// Returns whether this client was ever logged in.
     pub fn was_in(&self) -> bool {
         self.name.is_some()
     }
 
-    /// Connects now, unless that is under way: whoever asked for it first has been heard.
+    /// Connects now, unless an attempt is in progress.
     pub fn dial(&mut self) -> Vec<Action> {
         if self.phase != Phase::Offline {
             return Vec::new();
@@ -79,7 +80,7 @@ impl Connection {
         vec![Action::Output(Output::State(State::Connecting)), Action::Dial(0)]
     }
 
-    /// The login is complete.
+    /// Records a complete login.
     pub fn logged_in(&mut self, name: &UserName) -> Vec<Action> {
         let back = self.attempts > 0 && self.was_in();
         (self.phase, self.goodbye, self.suspects) = (Phase::LoggedIn, None, false);
@@ -89,7 +90,7 @@ impl Connection {
         [Action::Output(Output::State(state))].into_iter().chain(back).collect()
     }
 
-    /// The connection has lasted for a while: the next one need not wait.
+    /// Resets the backoff, because the connection has lasted for a while.
     pub fn lasted(&mut self) {
         self.attempts = 0;
     }
@@ -98,19 +99,19 @@ impl Connection {
         self.goodbye = Some((code, retry_ms));
     }
 
-    /// There is no connection any more; whether there was one.
+    /// Records the loss of the connection. Returns whether there was one.
     pub fn lost(&mut self) -> bool {
         let was_up = self.is_up();
         self.phase = Phase::Offline;
         was_up
     }
 
-    /// Dials again, or ends the client.
+    /// Schedules a reconnect, or ends the client.
     pub fn after(&mut self, loss: &Loss, open: &Open) -> Vec<Action> {
         match self.goodbye.take() {
             _ if !self.was_in() && is_final(loss) => final_loss(loss),
             Some((Code::NotAdmitted, _)) => self.not_admitted(open.once),
-            // The reason was shown.
+            // The reason was already shown.
             Some((code, _)) if self.ends_with(code, open.once) => {
                 let refused = Output::State(State::Refused { code });
                 vec![Action::Output(refused), Action::Quit(code::NOT_ADMITTED)]
@@ -123,7 +124,7 @@ impl Connection {
         }
     }
 
-    /// Whether a goodbye with this code is the end of the client.
+    /// Returns whether a goodbye with this code ends the client.
     fn ends_with(&self, code: Code, once: bool) -> bool {
         match code {
             Code::Kicked | Code::Removed | Code::Banned => true,
@@ -132,10 +133,10 @@ impl Connection {
         }
     }
 
-    /// The key is not admitted: asks again after a while, unless nobody waits for it.
+    /// Retries after a while if the key is not admitted, unless this client sends and exits.
     fn not_admitted(&mut self, once: bool) -> Vec<Action> {
         if once {
-            let hint = "pychat key show prints the line for the operator, who admits it";
+            let hint = "pychat key show prints the line for the operator, who admits your key";
             return vec![
                 error("your key is not admitted".to_owned()),
                 Action::Output(Output::Hint(hint)),
@@ -147,11 +148,11 @@ impl Connection {
         vec![Action::Output(Output::State(State::NotAdmitted { retry_ms })), Action::Dial(retry_ms)]
     }
 
-    /// `--send` has lost its connection: what is not acknowledged decides how it ends.
+    /// Ends `--send` after a lost connection, by what is not acknowledged.
     fn not_acknowledged(&self, loss: &Loss, messages: usize) -> Vec<Action> {
         let (hint, code) = match (self.was_in(), loss) {
             (true, _) => (
-                "/history tells which lines were stored: send the others again",
+                "/history shows which messages were stored: send the others again",
                 code::NOT_ACKNOWLEDGED,
             ),
             (false, Loss::Busy) => ("nothing was sent: try again later", code::UNREACHABLE),
@@ -161,7 +162,7 @@ impl Connection {
         };
         let open = match messages {
             lines @ 1.. if code == code::NOT_ACKNOWLEDGED => {
-                format!("; {lines} lines were not acknowledged")
+                format!("; not acknowledged: {lines}")
             }
             _ => String::new(),
         };
@@ -169,7 +170,7 @@ impl Connection {
         vec![error(text), Action::Output(Output::Hint(hint)), Action::Quit(code)]
     }
 
-    /// Dials again after `least_ms` and a random time below a bound that doubles.
+    /// Reconnects after `least_ms` plus a random time below a bound that doubles.
     fn dial_later(&mut self, loss: &Loss, least_ms: u64, open: &Open) -> Vec<Action> {
         self.attempts += 1;
         let most_ms = if open.was_up { CUTS_MS_MAX } else { BACKOFF_MS.1 };
@@ -189,8 +190,8 @@ impl Connection {
     }
 }
 
-/// Whether a client that was never logged in ends with this loss. Anybody on the path can pretend
-/// it: a client that was logged in goes on, because the right server may be back at this address.
+/// Returns whether a client that was never logged in ends with this loss. Anybody on the path can
+/// forge it, so a client that was logged in keeps trying.
 fn is_final(loss: &Loss) -> bool {
     matches!(loss, Loss::WrongServer | Loss::Version(_) | Loss::Suite(_))
 }
@@ -209,12 +210,12 @@ fn final_loss(loss: &Loss) -> Vec<Action> {
 
 fn wrong_server(sent: &str) -> String {
     format!(
-        "the server does not hold the pinned key: {sent}. \
-        If the operator changed the key, ask for a new invite, and give it to pychat trust"
+        "the server does not hold the pinned key: {sent}. If the operator changed the key, ask \
+         for a new invite, and give it to pychat trust"
     )
 }
 
-/// The reason for a loss, for the person.
+/// The reason for a loss, for the user.
 pub(super) fn why(loss: &Loss) -> String {
     match loss {
         Loss::Cut => "the connection was cut".to_owned(),

@@ -1,28 +1,28 @@
-//! How the client ends once its input has ended: with everything settled, and with an exit code that
-//! says whether something failed.
+//! End of the client after its input has ended: everything is settled first, and the exit code
+//! shows whether something failed.
 
 use crate::fault::code;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Phase {
-    /// Input may come.
+    /// More input may come.
     Running,
-    /// No more input will come: the end is when everything is settled.
+    /// No more input will come; the client ends once everything is settled.
     ClosingWhenSettled,
 }
 
 pub(super) struct Ending {
     phase: Phase,
-    /// Requests that are no messages are on their way: their answers are still to come.
+    /// Requests that are not messages still wait for their answers.
     answers_due: bool,
     /// Something was refused or not acknowledged.
     failed: bool,
 }
 
-/// What the end waits for.
+/// What the end still waits for.
 pub(super) enum Next {
     Stay,
-    /// The answers to all that was sent.
+    /// The answers to all requests.
     Answers,
     /// Nothing: the program ends with this code.
     Quit(u8),
@@ -37,7 +37,7 @@ impl Ending {
         self.failed = true;
     }
 
-    /// Whether answers to requests are still to come.
+    /// Records whether requests wait for their answers.
     pub fn awaits(&mut self, answers: bool) {
         self.answers_due = answers;
     }
@@ -50,14 +50,14 @@ impl Ending {
         self.phase == Phase::ClosingWhenSettled
     }
 
-    /// The connection is lost; whether answers are lost with it that the end has waited for.
+    /// Records the loss of the connection. Returns whether the end was waiting for answers.
     pub fn loses_answers(&mut self) -> bool {
         let loses = self.is_closing() && std::mem::take(&mut self.answers_due);
         self.failed |= loses;
         loses
     }
 
-    /// What follows where everything but answers is settled.
+    /// Returns the next step once everything but answers is settled.
     pub fn settled(&self, is_up: bool) -> Next {
         match (self.phase, self.answers_due && is_up) {
             (Phase::Running, _) => Next::Stay,

@@ -1,4 +1,4 @@
-//! What the server tells.
+//! Handling of server events.
 
 use super::requests::Wish;
 use super::*;
@@ -20,7 +20,7 @@ impl Model {
                 actions.extend(self.end_when_settled());
                 actions
             }
-            Event::Conversations { conversations } => self.conversations_told(conversations),
+            Event::Conversations { conversations } => self.learn_conversations(conversations),
             Event::Gap { to: Target::Channel(ref channel), .. }
                 if !self.membership.is_in(&Target::Channel(channel.clone())) =>
             {
@@ -45,7 +45,7 @@ impl Model {
             {
                 Vec::new()
             }
-            // That somebody was put out is more than coming and going.
+            // A removal by an operator is shown even while joins and parts are hidden.
             Event::Joined { .. } | Event::Left { reason: None, .. } if self.ignore_list.quiet => {
                 vec![Action::Output(Output::Presence(event))]
             }
@@ -58,7 +58,7 @@ impl Model {
         }
     }
 
-    /// The login is complete: takes up every conversation, and sends what waited for it.
+    /// Completes the login: resumes every conversation and sends what was waiting.
     fn welcomed(&mut self, event: Event) -> Vec<Action> {
         let Event::Welcome { ref name, .. } = event else { return Vec::new() };
         let old = if self.connection.was_in() { 0 } else { self.outgoing.refused() };
@@ -85,15 +85,15 @@ impl Model {
         actions.extend(self.tail_begins());
         if old > 0 {
             let what = if old == 1 { "a line" } else { "lines" };
-            let text = format!("{what} of last time had been refused: /retry or /cancel");
+            let text = format!("{what} from the last run were refused: /retry or /cancel");
             actions.push(notice(text));
         }
         actions.extend(self.end_when_settled());
         actions
     }
 
-    /// The newest message and the read position of each conversation of this person.
-    fn conversations_told(&mut self, conversations: Vec<ConversationInfo>) -> Vec<Action> {
+    /// Takes the newest message and the read position of each conversation.
+    fn learn_conversations(&mut self, conversations: Vec<ConversationInfo>) -> Vec<Action> {
         let mut actions = Vec::new();
         for conversation in conversations {
             if !self.membership.is_in(&conversation.to) {
@@ -113,8 +113,8 @@ impl Model {
         actions
     }
 
-    /// What a conversation that is stored has lost. Sealed ones are told of by whoever opens them,
-    /// and what is in memory only is expected to begin anew.
+    /// Returns the error about lost messages of a stored conversation. The engine reports those of
+    /// sealed ones, and a conversation in memory only is expected to start again.
     fn loss(&self, told: &ConversationInfo) -> Option<Action> {
         let loss = self.conversations.loss(&told.to, told.log, told.last)?;
         let is_other = self.conversations.mark(&told.to).is_some_and(|mark| mark.log != told.log);
@@ -122,7 +122,7 @@ impl Model {
         (!is_silent).then(|| error(loss))
     }
 
-    /// An answer of this client's own, in the form of the server's.
+    /// Handles a local answer in the form of a server event.
     pub(super) fn answer(&mut self, event: Event) -> Vec<Action> {
         match event {
             Event::Refused { .. } => self.refusal(event, Origin::Client),
@@ -146,10 +146,10 @@ impl Model {
             (Code::Rate, Some(id), Some(wait_ms))
                 if self.usage.retries && self.outgoing.postpone(id) =>
             {
-                let text = format!("too fast: wait {} s; it is sent then", wait_ms.div_ceil(1000));
+                let text = format!("too fast: wait {} s; it is then sent", wait_ms.div_ceil(1000));
                 return vec![notice(text), Action::Wait(wait_ms)];
             }
-            // It stays among the lines on their way: the next connection settles it.
+            // The message stays in the outbox; the next connection settles it.
             (Code::InDoubt, ..) if !self.usage.once => {
                 return vec![Action::Output(Output::Event(origin, event))];
             }
@@ -188,7 +188,7 @@ impl Model {
         }
     }
 
-    /// This session is in a channel.
+    /// Handles the entry of this session into a channel.
     fn entered(&mut self, mut event: Event) -> Vec<Action> {
         let first = is_first(&event);
         let Event::Entered { channel, log, last, read, retention, reference, .. } = &mut event
@@ -212,7 +212,7 @@ impl Model {
             actions.extend(self.unread(conversation, lines));
         }
         if first {
-            let text = "you are the first here: if others should be, check the PIN";
+            let text = "you are the first here: if you expected others, check the PIN";
             actions.push(notice(text.into()));
         }
         actions
@@ -229,10 +229,10 @@ impl Model {
             return Vec::new();
         }
         let asked = message.reference.is_some();
-        // What nobody has signed is nobody's own.
+        // An unsigned message counts as nobody's own.
         let unsealed = is_unsealed(&message);
         let own = self.name() == Some(&message.from) && !unsealed;
-        // What is left of a change that was itself changed.
+        // The tombstone of a change that was itself changed.
         let says_nothing = unsealed && message.kind.is_edit() && message.body.is_empty();
         let mut actions = Vec::new();
         if asked && says_nothing {
@@ -268,7 +268,7 @@ impl Model {
         actions
     }
 
-    /// A line that is not what it should be, or before which others are missing.
+    /// Handles a message that violates the protocol, or follows missing ones.
     pub(super) fn violated(&mut self, message: Message, violation: Violation) -> Vec<Action> {
         let to = message.conversation(self.name());
         if let Target::Channel(channel) = &to
@@ -296,7 +296,7 @@ impl Model {
         actions
     }
 
-    /// The server has stored a line, of this client where it was in the outbox.
+    /// Handles the acknowledgement of a message. If it was in the outbox it is this client's.
     fn settle(&mut self, id: MsgId, to: Target, seq: Seq) -> Vec<Action> {
         let Some(settled) = self.outgoing.settle(id, seq) else { return Vec::new() };
         if !settled.message.kind.is_change() {
@@ -313,12 +313,12 @@ impl Model {
     }
 }
 
-/// Whether nobody else is in a channel, and nobody has said anything in it.
+/// Returns whether a channel has neither other members nor messages.
 fn is_first(entered: &Event) -> bool {
     matches!(entered, Event::Entered { last: Seq(0), people, .. } if people.len() <= 1)
 }
 
-/// Every text that a server sends is made safe to show, whatever user interface shows it.
+/// Makes all texts of a server safe to show, for every user interface.
 fn cleaned(mut event: Event) -> Event {
     let line = |text: &mut Option<String>| {
         *text = text.take().map(|text| unlocked(&text)).filter(|text| !text.is_empty());
@@ -333,7 +333,7 @@ fn cleaned(mut event: Event) -> Event {
             line(motd);
             *version = clean::line(version);
         }
-        // A channel with a PIN has none.
+        // A PIN channel has no topic.
         Event::Entered { channel, topic, .. } if channel.has_pin() => *topic = None,
         Event::Topic { to, text, .. } if to.has_pin() => *text = None,
         Event::Entered { topic, .. } => line(topic),
@@ -355,7 +355,7 @@ fn cleaned(mut event: Event) -> Event {
     event
 }
 
-/// One line of the server's, in which nothing looks like the sign of a sealed conversation.
+/// Makes a server text one line, without the signs that mark sealed conversations.
 fn unlocked(text: &str) -> String {
     without_locks(&clean::line(text)).trim().to_owned()
 }

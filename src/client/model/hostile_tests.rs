@@ -1,5 +1,6 @@
-//! A server that answers what nobody asked and moves what it can: whatever it says, and whenever,
-//! typed text goes where its person has typed it, and what is sealed is sent nowhere in the clear.
+//! Hostile servers that send unrequested answers and move what they can. Whatever they send and
+//! whenever, typed text goes where the user has typed it, and sealed text is never sent
+//! unencrypted.
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -12,7 +13,7 @@ fn pin() -> ChannelName {
     format!("#tea~{}", "0".repeat(26)).parse().unwrap()
 }
 
-/// Bob, in the lobby, in the open #tea, and typing in the #tea that has a PIN.
+/// Bob, in the lobby and in the open #tea, with the #tea that has a PIN as target.
 fn inside() -> Model {
     let mut model = connected();
     goes(&mut model, "#tea");
@@ -36,7 +37,7 @@ fn conversation(to: &str) -> crate::chat::ConversationInfo {
     }
 }
 
-/// Something that nobody has asked for.
+/// Unrequested events.
 fn unasked(chance: &mut StdRng) -> Vec<Input> {
     let references =
         [None, Some("1"), Some("pychat-1"), Some("pychat-2"), Some("pychat-3"), Some("")];
@@ -83,7 +84,7 @@ fn is_moved(actions: &[Action]) -> bool {
 }
 
 #[test]
-fn nothing_that_the_server_says_moves_typed_text_or_deletes_a_key() {
+fn no_server_event_moves_the_target_or_deletes_a_key() {
     for seed in 0..ROUNDS {
         let mut chance = StdRng::seed_from_u64(seed);
         let mut model = inside();
@@ -94,7 +95,7 @@ fn nothing_that_the_server_says_moves_typed_text_or_deletes_a_key() {
                 assert!(!is_moved(&actions), "seed {seed}: {actions:?}");
             }
             assert_eq!(model.target, here, "seed {seed}");
-            // As each user interface gives it.
+            // From each user interface.
             let line = "a secret".to_owned();
             let typed = match chance.random_range(0..3) {
                 0 => Input::Line(line),
@@ -106,7 +107,7 @@ fn nothing_that_the_server_says_moves_typed_text_or_deletes_a_key() {
                 assert_eq!(to, here, "seed {seed}");
             }
         }
-        // And by its name it is found as long as its person has not left it.
+        // Its name still resolves until the user leaves the channel.
         model.membership.forget_gone();
         typed(&mut model, "/query #tea~0", 7);
         assert_eq!(model.target, here, "seed {seed}");
@@ -114,7 +115,7 @@ fn nothing_that_the_server_says_moves_typed_text_or_deletes_a_key() {
 }
 
 #[test]
-fn an_answer_moves_nothing_however_late_it_comes() {
+fn a_late_answer_moves_no_target() {
     for seed in 0..ROUNDS {
         let mut chance = StdRng::seed_from_u64(seed);
         let mut model = inside();
@@ -122,7 +123,7 @@ fn an_answer_moves_nothing_however_late_it_comes() {
         assert_eq!(
             model.target,
             "#work".parse().unwrap(),
-            "it goes where its person says, at once"
+            "the target changes at once, by the user's command"
         );
         typed(&mut model, "/query @alice", 2);
         let mut late = [entered("#work", reference(&asked)), Input::Event(parted(pin(), None))];
@@ -138,13 +139,13 @@ fn an_answer_moves_nothing_however_late_it_comes() {
 }
 
 #[test]
-fn whoever_is_put_out_of_a_channel_is_told_and_what_they_type_stays() {
+fn a_removed_member_is_notified_and_typed_text_is_not_sent() {
     let mut model = inside();
     let told = model.update(Input::Event(parted(pin(), None)), [0; 16]);
     let gone = |action: &Action| matches!(action, Action::Output(Output::Gone(channel)) if *channel == pin());
     assert!(told.iter().any(gone), "{told:?}");
     let again = model.update(Input::Event(parted(pin(), None)), [0; 16]);
-    assert_eq!(again, [], "it is said once");
+    assert_eq!(again, [], "the notice is shown once");
     for line in ["a secret", "/me whispers", "/edit a secret"] {
         let actions = typed(&mut model, line, 3);
         assert!(said(&actions).is_empty(), "{line}");
@@ -153,14 +154,14 @@ fn whoever_is_put_out_of_a_channel_is_told_and_what_they_type_stays() {
             "{line}: {actions:?}"
         );
     }
-    // Back by their own word, or with the next connection.
+    // Back by the user's command, or with the next connection.
     let asked = typed(&mut model, "/join #tea~0", 4);
     model.update(entered(pin().as_str(), reference(&asked)), [0; 16]);
     assert_eq!(said(&typed(&mut model, "a secret", 5)).len(), 2);
 }
 
 #[test]
-fn a_channel_is_left_by_its_persons_word_whatever_the_server_answers() {
+fn only_the_user_leaves_a_channel() {
     let channel = pin();
     let refused = |code, reference| {
         let hint = "no".into();
@@ -188,7 +189,7 @@ fn a_channel_is_left_by_its_persons_word_whatever_the_server_answers() {
 }
 
 #[test]
-fn the_name_of_a_channel_that_had_a_pin_means_no_open_one() {
+fn the_name_of_a_left_pin_channel_means_no_open_channel() {
     let mut model = connected();
     let opened = model.update(Input::Opened { channel: Ok(pin()), made: None }, [0; 16]);
     model.update(entered(pin().as_str(), reference(&opened)), [0; 16]);
@@ -203,7 +204,7 @@ fn the_name_of_a_channel_that_had_a_pin_means_no_open_one() {
 }
 
 #[test]
-fn what_was_composed_for_a_sealed_conversation_goes_to_no_open_one() {
+fn text_composed_for_a_sealed_conversation_goes_to_no_open_one() {
     let sealed = [Target::Channel(pin()), "@alice".parse().unwrap()];
     for within in sealed {
         for line in ["a secret", "/me whispers", "/topic a secret", "/search a secret", "//secret"]
@@ -221,7 +222,7 @@ fn what_was_composed_for_a_sealed_conversation_goes_to_no_open_one() {
                     "{line}: {actions:?}"
                 );
             }
-            // What is no text of the conversation's is carried out.
+            // Commands without a text for the conversation run.
             let within = within.clone();
             let actions = model.update(Input::Composed { within, line: "/list".into() }, [7; 16]);
             assert!(matches!(&actions[..], [Action::Send(Command::People { .. })]), "{actions:?}");
@@ -229,15 +230,15 @@ fn what_was_composed_for_a_sealed_conversation_goes_to_no_open_one() {
     }
 }
 
-/// Operands for a command, with the text that only a person is to read.
+/// Operands of a command, with the confidential text in one of them.
 fn operands(usage: &crate::chat::operator_commands::Usage) -> [String; 3] {
     let example = usage.example.split_once(' ').map_or("", |(_, operands)| operands);
     [String::new(), "a secret".into(), format!("{example} a secret")]
 }
 
 #[test]
-fn what_is_typed_in_a_private_conversation_goes_to_it_alone() {
-    // These say themselves that others see them, or name who does.
+fn text_typed_in_a_private_conversation_goes_only_there() {
+    // These tell by their form that others see the text, or name the recipient.
     let elsewhere = [
         "pm", "reply", "away", "join", "create", "part", "announce", "motd", "kick", "ban", "mute",
     ];
@@ -273,14 +274,14 @@ fn what_is_typed_in_a_private_conversation_goes_to_it_alone() {
 }
 
 #[test]
-fn a_topic_goes_to_the_channel_that_is_open_or_named() {
+fn a_topic_goes_to_the_open_or_named_channel() {
     let mut model = inside();
     typed(&mut model, "/query max", 1);
     for line in ["/topic", "/topic a secret", "/topic #nest a secret", "/TOPIC a #lobby secret"] {
         let told = typed(&mut model, line, 2);
         assert!(matches!(&told[..], [Action::Output(Output::Error(_))]), "{line}: {told:?}");
     }
-    // The control: where it is named, and where it is typed.
+    // The control: a named channel, or an open target.
     let topic = |told: &[Action]| match told {
         [Action::Send(Command::Topic { channel, text: Some(text), .. })] => {
             (channel.to_string(), text.clone())
@@ -294,7 +295,7 @@ fn a_topic_goes_to_the_channel_that_is_open_or_named() {
 }
 
 #[test]
-fn a_text_of_a_sealed_conversation_is_no_password() {
+fn text_of_a_sealed_conversation_is_never_a_password() {
     let asks = || Event::Password { wrong: false, retry_ms: None };
     let is_password = |action: &Action| matches!(action, Action::Send(Command::Password { .. }));
     let within = Target::Channel(pin());
@@ -304,12 +305,12 @@ fn a_text_of_a_sealed_conversation_is_no_password() {
         Input::TypedIn { to: within.clone(), within: Some(within.clone()), line: line() };
     for input in [composed, typed_in, Input::Slash("/join #tea 4711".into())] {
         let mut model = inside();
-        // The server cuts, and asks before it says welcome.
+        // The server cuts, and asks for the password before the welcome.
         model.update(Input::Lost(Loss::Cut), [0; 16]);
         model.update(Input::Event(asks()), [0; 16]);
         let actions = model.update(input, [7; 16]);
         assert!(!actions.iter().any(is_password), "{actions:?}");
-        // Nor is any other line, wherever it was begun.
+        // Nor does any other line, wherever it was begun.
         for line in [
             Input::Line("tea for two".into()),
             Input::Composed { within: Target::Channel(ChannelName::lobby()), line: line() },
@@ -325,7 +326,7 @@ fn a_text_of_a_sealed_conversation_is_no_password() {
 }
 
 #[test]
-fn lines_behind_a_pin_go_nowhere_where_its_channel_is_not_entered() {
+fn lines_typed_after_a_pin_are_dropped_if_its_channel_is_not_entered() {
     for (cut, opened) in [(true, Ok(pin())), (false, Err("a full disk".to_owned()))] {
         let mut model = connected();
         typed(&mut model, "/join tea 1234", 1);
@@ -334,7 +335,7 @@ fn lines_behind_a_pin_go_nowhere_where_its_channel_is_not_entered() {
             model.update(Input::Lost(Loss::Cut), [0; 16]);
         }
         let actions = model.update(Input::Opened { channel: opened, made: None }, [0; 16]);
-        let is_error = |action: &Action| matches!(action, Action::Output(Output::Error(text)) if text.contains("was not sent (1)"));
+        let is_error = |action: &Action| matches!(action, Action::Output(Output::Error(text)) if text.contains("were not sent (1)"));
         assert!(actions.iter().any(is_error), "{actions:?}");
         let mut again = actions.iter();
         assert!(!again.any(|action| matches!(action, Action::Again(_) | Action::Send(_))));
@@ -342,7 +343,7 @@ fn lines_behind_a_pin_go_nowhere_where_its_channel_is_not_entered() {
 }
 
 #[test]
-fn lines_behind_a_pin_wait_for_its_channel() {
+fn lines_typed_after_a_pin_wait_for_its_channel() {
     let mut model = connected();
     typed(&mut model, "/join tea 1234", 1);
     assert_eq!(typed(&mut model, "a secret", 2), []);
@@ -352,16 +353,16 @@ fn lines_behind_a_pin_wait_for_its_channel() {
         Action::Again(ahead) => Some(ahead.clone()),
         _ => None,
     };
-    let ahead = actions.iter().find_map(again).expect("it is their turn");
+    let ahead = actions.iter().find_map(again).expect("they are replayed");
     assert!(!actions.iter().any(|action| matches!(action, Action::Echo | Action::Quit(_))));
     let line = ahead[0].line.reveal().to_owned();
     let said = said(&model.update(Input::Line(line), [3; 16]));
     assert_eq!(said[0], (Target::Channel(pin()), "a secret".to_owned()));
-    assert_eq!(model.update(Input::Caught, [0; 16]), [], "it is not acknowledged yet");
+    assert_eq!(model.update(Input::TypeAheadReplayed, [0; 16]), [], "it is not acknowledged yet");
 }
 
 #[test]
-fn a_reply_goes_to_nobody_who_wrote_meanwhile() {
+fn a_reply_never_goes_to_a_newer_sender() {
     let mut model = connected();
     let private = |from: &str, id: u8| {
         let confidentiality = crate::chat::Confidentiality::Sealed;
@@ -373,13 +374,13 @@ fn a_reply_goes_to_nobody_who_wrote_meanwhile() {
     model.update(private("carol", 3), [0; 16]);
     assert!(said(&typed(&mut model, "/reply hi", 4)).is_empty());
     assert_eq!(said(&typed(&mut model, "/reply hi", 5))[0].0, "@carol".parse().unwrap());
-    // What nobody has sealed is nobody's word.
+    // An unsealed message has no author.
     model.update(Input::Event(Event::Message(message(6, "alice", "@bob"))), [0; 16]);
     assert_eq!(said(&typed(&mut model, "/reply hi", 7))[0].0, "@carol".parse().unwrap());
 }
 
 #[test]
-fn what_comes_over_the_wire_is_the_servers_and_what_is_made_here_is_not() {
+fn the_origin_separates_server_text_from_client_text() {
     let mut model = inside();
     let refused = || crate::chat::Refusal::NoTopic.event(None, None);
     let origins = |actions: Vec<Action>| {
@@ -399,12 +400,12 @@ fn what_comes_over_the_wire_is_the_servers_and_what_is_made_here_is_not() {
         assert_eq!(origins(own), [Origin::Client]);
     }
     let topic = "the topic is not what you set".to_owned();
-    let line = model.update(Input::Told(topic), [0; 16]);
+    let line = model.update(Input::Reply(topic), [0; 16]);
     assert_eq!(origins(line), [Origin::Client]);
 }
 
 #[test]
-fn no_lock_stands_in_what_the_server_says() {
+fn no_lock_sign_is_shown_in_server_text() {
     let locks =
         ["\u{1f512}", "\u{1f513}", "\u{1f50f}", "\u{1f510}", "\u{1f511}", "\u{1f5dd}\u{fe0f}"];
     for lock in locks {
@@ -425,7 +426,7 @@ fn no_lock_stands_in_what_the_server_says() {
             "{topic}"
         );
     }
-    // A channel with a PIN has no topic, whatever a server says.
+    // A PIN channel has no topic, whatever a server sends.
     let topic: Event = serde_json::from_value(serde_json::json!({"type": "topic",
         "to": pin().as_str(), "text": "now open", "retention": "forever"}))
     .unwrap();

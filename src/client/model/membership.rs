@@ -1,5 +1,5 @@
-//! Which channels this client is in. Only what this person asks for changes that: the server
-//! answers, and is believed where that was asked.
+//! Channels that this client is in. Only requests of the user change that; server events count only
+//! as their answers.
 
 use std::collections::BTreeSet;
 
@@ -8,10 +8,10 @@ use super::output::{Origin, Output};
 use super::requests::{Request, Requests, Wish};
 use crate::chat::{ChannelName, Code, Command, Event, Target};
 
-/// Of what nobody asked for so much is told over one connection.
+/// Notices about unrequested channel events in one connection.
 const STRAYS_MAX: usize = 100;
 
-/// What a server tells of a channel that this client has not asked for.
+/// Kinds of unrequested channel events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Stray {
     Entered,
@@ -20,17 +20,17 @@ pub(super) enum Stray {
 }
 
 pub(super) struct Membership {
-    /// Channels that this client asks to be in at each connection.
+    /// Channels to enter at each connection.
     joined: BTreeSet<ChannelName>,
-    /// Those of them that it has entered over this connection.
+    /// Those that this connection has entered.
     inside: BTreeSet<ChannelName>,
-    /// Those that this person has not left and is not in.
+    /// Those that the user has not left and is not in.
     gone: BTreeSet<ChannelName>,
-    /// Names of channels with a PIN that were left, where nothing that is open is meant by them.
+    /// Left PIN channels whose names must not resolve to open channels.
     left: BTreeSet<ChannelName>,
-    /// Requests to enter and to leave that are not answered.
+    /// Open requests to enter and to leave.
     requests: Requests,
-    /// Of what nobody asked for this was told, over this connection.
+    /// Notices already given in this connection.
     strays: BTreeSet<(Stray, ChannelName)>,
 }
 
@@ -46,7 +46,7 @@ impl Membership {
         }
     }
 
-    /// The channels with a PIN that were left in an earlier run.
+    /// Restores the PIN channels that were left in an earlier run.
     pub fn set_left(&mut self, left: BTreeSet<ChannelName>) {
         self.left = left;
     }
@@ -60,7 +60,7 @@ impl Membership {
         self.gone.clear();
     }
 
-    /// Whether the server has a reason to tell of a channel.
+    /// Returns whether the server may send events of a channel.
     pub fn is_in(&self, conversation: &Target) -> bool {
         match conversation {
             Target::Channel(channel) => channel.is_lobby() || self.joined.contains(channel),
@@ -68,7 +68,7 @@ impl Membership {
         }
     }
 
-    /// The request as it is sent: its answer is known by its reference.
+    /// Records a request and gives it the reference that identifies its answer.
     pub fn requested(&mut self, command: Command) -> Command {
         match command {
             Command::Join { channel, after, reference } => {
@@ -84,8 +84,8 @@ impl Membership {
         }
     }
 
-    /// This session is in a channel: in the lobby of itself, in others because it has asked. Gives
-    /// the reference of the program that has asked, or what is told where nobody has.
+    /// Records the entry into a channel: the lobby without a request, others by request. Returns
+    /// the reference of a program's request, or a notice about an unrequested entry.
     pub fn entered(
         &mut self,
         channel: &ChannelName,
@@ -102,7 +102,7 @@ impl Membership {
         Ok(request.and_then(|request| request.theirs))
     }
 
-    /// This session is no longer in a channel, if this person has asked for that.
+    /// Records that this session has left a channel, if the user has asked for it.
     pub fn parted(
         &mut self,
         channel: ChannelName,
@@ -117,13 +117,14 @@ impl Membership {
             }
             None if self.joined.contains(&channel) => self.put_out(
                 channel,
-                "the server says that you left it, and you have not: its key and its messages stay here",
+                "the server reports that you left it, but you did not: its key and its messages \
+                 stay here",
             ),
             None => self.stray(Stray::Parted, &channel),
         }
     }
 
-    /// Leaves a channel without a connection: it is not entered again.
+    /// Leaves a channel while offline, so that it is not entered again.
     pub fn part_offline(&mut self, channel: ChannelName, here: &Target) -> Vec<Action> {
         self.has_left(&channel, here);
         let forget = channel.has_pin().then(|| Action::Forget(channel.clone()));
@@ -132,29 +133,30 @@ impl Membership {
         [shown].into_iter().chain(forget).collect()
     }
 
-    /// The request that was refused under this reference.
+    /// Returns the request that was refused under this reference.
     pub fn refused(&mut self, reference: Option<&str>) -> Option<Request> {
         self.requests.refused(reference)
     }
 
-    /// Whether this session is in a channel over this connection.
+    /// Returns whether this connection has entered a channel.
     pub fn is_inside(&self, channel: &ChannelName) -> bool {
         channel.is_lobby() || self.inside.contains(channel)
     }
 
-    /// What follows where a request to enter or to leave was refused.
+    /// Handles the refusal of a request to enter or to leave.
     pub fn wish_refused(&mut self, request: Request, code: Code, here: &Target) -> Vec<Action> {
         let Request { wish, channel, fresh, theirs, .. } = request;
         match wish {
             Wish::Enter if self.is_inside(&channel) => Vec::new(),
             Wish::Enter => {
-                // A channel with a PIN stays what its bare name means: never its open twin.
+                // The bare name of a PIN channel keeps its meaning and never resolves to an open
+                // channel.
                 if fresh && !channel.has_pin() {
                     self.joined.remove(&channel);
                 }
-                self.put_out(channel, "the server did not let you in")
+                self.put_out(channel, "the server refused to let you in")
             }
-            // They are where they want to be.
+            // The user is already out.
             Wish::Leave if code == Code::NotMember => {
                 self.has_left(&channel, here);
                 let event = Event::Parted { channel, reference: theirs };
@@ -164,7 +166,7 @@ impl Membership {
         }
     }
 
-    /// Requests that no answer comes to any more: what was left is left.
+    /// Forgets open requests when the connection is lost. A channel that was to be left is left.
     pub fn lost(&mut self, here: &Target) -> Vec<Action> {
         self.inside.clear();
         self.strays.clear();
@@ -180,7 +182,7 @@ impl Membership {
         actions
     }
 
-    /// A channel was left; where typed text goes to it, that text goes nowhere.
+    /// Records that a channel was left. If it is the target, typed text goes nowhere.
     fn has_left(&mut self, channel: &ChannelName, here: &Target) {
         if channel.has_pin() {
             self.left.insert(channel.bare());
@@ -193,53 +195,54 @@ impl Membership {
         }
     }
 
-    /// A PIN opens this channel: its name means it again.
+    /// Records a known PIN for this channel: its name resolves again.
     pub fn opens(&mut self, channel: &ChannelName) {
         self.left.remove(&channel.bare());
     }
 
-    /// This person is not in a channel that they have not left: what they type there goes nowhere.
+    /// Records that the user is not in a channel without having left it: text typed there is not
+    /// sent.
     fn put_out(&mut self, channel: ChannelName, why: &str) -> Vec<Action> {
         self.inside.remove(&channel);
         if !self.gone.insert(channel.clone()) {
             return Vec::new();
         }
         let text = format!(
-            "you are no longer in {channel}: {why}. What you type there is not sent; \
-             /join {channel} goes back, /part leaves it"
+            "you are no longer in {channel}: {why}. Text typed there is not sent; /join \
+             {channel} enters it again, /part leaves it"
         );
         vec![Action::Output(Output::Gone(channel)), error(text)]
     }
 
-    /// Why nothing can be said in a conversation now.
+    /// Returns why nothing can be sent to a conversation now.
     pub fn is_gone(&self, to: &Target) -> Option<String> {
         let Target::Channel(channel) = to else { return None };
         self.gone.contains(channel).then(|| {
             format!(
-                "you are no longer in {channel}: nothing was sent. /join {channel} goes back there, \
-                 /query #lobby elsewhere"
+                "you are no longer in {channel}: nothing was sent. /join {channel} enters it \
+                 again, /query #lobby switches to the lobby"
             )
         })
     }
 
-    /// Nobody has asked for it: it is said once, and changes nothing.
+    /// Reports an unrequested event once; it changes nothing.
     pub fn stray(&mut self, stray: Stray, channel: &ChannelName) -> Vec<Action> {
         let told = self.strays.len() >= STRAYS_MAX;
         if told || !self.strays.insert((stray, channel.clone())) {
             return Vec::new();
         }
         let what = match stray {
-            Stray::Entered => "that you are in",
+            Stray::Entered => "an entry of yours into",
             Stray::Parted => "that you left",
-            Stray::Told => "what happens in",
+            Stray::Told => "events in",
         };
         let text =
-            format!("the server tells {what} {channel}, which you have not asked for: ignored");
+            format!("the server reports {what} {channel}, which you have not requested: ignored");
         vec![error(text)]
     }
 
-    /// A channel as people type it: the `#` may be missing, and of its tag all that tells it from
-    /// others.
+    /// Resolves a typed channel: the `#` is optional, and a tag may be shortened while it stays
+    /// unique.
     pub fn channel(&self, name: &str) -> Result<ChannelName, String> {
         let meant: Vec<_> = self.joined.iter().filter(|one| one.is_meant_by(name)).collect();
         match meant[..] {
@@ -259,15 +262,16 @@ impl Membership {
                     false => format!("{one}~open"),
                 };
                 let names: Vec<_> = meant.iter().map(shown).collect();
-                Err(format!("which one? {}", names.join(" or ")))
+                Err(format!("ambiguous: {}", names.join(" or ")))
             }
         }
     }
 
-    /// The channel of `/join NAME`, and the one of the same name that this client is in.
+    /// Resolves the channel of `/join NAME`, with the channel of the same name that this client is
+    /// in.
     pub fn to_join(&self, name: &str) -> Result<(ChannelName, Option<ChannelName>), String> {
         let known = self.joined.iter().find(|channel| channel.is_meant_by(name));
-        // One of a PIN that is known is meant by its tag alone; by its name, only the open one.
+        // A known PIN channel is meant by its tag only; its bare name means the open channel.
         let channel = match known.filter(|_| name.contains('~')) {
             Some(channel) => channel.clone(),
             None => new_channel(name)?,
@@ -277,7 +281,7 @@ impl Membership {
     }
 }
 
-/// A channel's name; the `#` may be missing.
+/// Parses a channel name; the `#` is optional.
 pub(super) fn new_channel(name: &str) -> Result<ChannelName, String> {
     let full = if name.starts_with('#') { name.to_owned() } else { format!("#{name}") };
     full.trim_end_matches("~open").parse().map_err(|problem| format!("{name}: {problem}"))

@@ -1,4 +1,4 @@
-//! What the client knows and decides: pure, from what happens to what is to be done.
+//! State and decisions of the client. Pure: inputs in, actions out.
 
 mod action;
 mod connection;
@@ -48,21 +48,21 @@ pub use tail::TailOptions;
 /// How this client is used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Use {
-    /// `--send`: every failure ends it. Otherwise somebody is there: go on trying.
+    /// `--send`: every failure ends the client. Otherwise it keeps trying.
     pub once: bool,
-    /// It takes up each conversation where it was left.
+    /// It resumes each conversation at its last position.
     pub resumes: bool,
-    /// Somebody reads what is shown.
+    /// A user reads the output.
     pub reads: bool,
-    /// What came too fast for the server is sent again; a program decides that for itself.
+    /// Messages refused for their rate are sent again automatically; a program decides that itself.
     pub retries: bool,
     pub secrets: Giver,
 }
 
-/// Composes its parts; each of them owns its state, and is handed what it needs of the others.
+/// The model's parts. Each owns its state and is lent what it needs of the others.
 pub struct Model {
     usage: Use,
-    /// Where typed text goes.
+    /// The conversation that typed text goes to.
     target: Target,
     timestamps: bool,
     ignore_list: IgnoreList,
@@ -109,25 +109,25 @@ impl Model {
         }
     }
 
-    /// With what an earlier run was told to hide, and the channels with a PIN that were left.
+    /// Restores the ignore list and the PIN channels that were left.
     pub fn with(mut self, ignore_list: IgnoreList, left: BTreeSet<ChannelName>) -> Model {
         self.ignore_list = ignore_list;
         self.membership.set_left(left);
         self
     }
 
-    /// With a password that is known from the start.
+    /// Sets a password that is known from the start.
     pub fn with_password(mut self, password: Option<SecretText>) -> Model {
         self.password = Password::known(password);
         self
     }
 
-    /// Whether a tick is due soon.
+    /// Returns whether a tick is needed soon.
     pub fn wants_tick(&self) -> bool {
         self.conversations.is_changed()
     }
 
-    /// What follows from what happened. `chance` is 16 random bytes: a message's id, or jitter.
+    /// Handles an input. `chance` is 16 random bytes, for a message id or for jitter.
     pub fn update(&mut self, input: Input, chance: [u8; 16]) -> Vec<Action> {
         match input {
             Input::Secret(secret) => self.give_password(secret),
@@ -135,12 +135,12 @@ impl Model {
             Input::Line(line) => self.typed(None, line, chance),
             Input::Composed { within, line } => self.typed(Some(within), line, chance),
             Input::TypedIn { to, within, line } => self.typed_in(to, within, &line, chance),
-            Input::Caught => self.end_when_settled(),
+            Input::TypeAheadReplayed => self.end_when_settled(),
             Input::Seen { to, seq } => {
                 self.conversations.read(&to, seq, true);
                 Vec::new()
             }
-            Input::Answered(ms) => vec![Action::Output(Output::Latency(ms))],
+            Input::Pong(ms) => vec![Action::Output(Output::Latency(ms))],
             Input::Trouble(text) => vec![error(text)],
             Input::Ask(Ok(Command::Quit)) => self.exit(),
             Input::Ask(Ok(command)) => self.program_asks(command),
@@ -155,11 +155,11 @@ impl Model {
             Input::KeyChanged { name, text } => {
                 vec![Action::Output(Output::KeyChanged { name, text })]
             }
-            Input::Told(text) => vec![notice(text)],
-            // The runtime has what it takes.
+            Input::Reply(text) => vec![notice(text)],
+            // Handled by the runtime.
             Input::Derived { .. } => Vec::new(),
             Input::Opened { channel, made } => self.opened(channel, made),
-            Input::Lasted => {
+            Input::ConnectionStable => {
                 self.connection.lasted();
                 Vec::new()
             }
@@ -195,11 +195,11 @@ impl Model {
         self.post(NewMessage { to, id: MsgId(chance), kind, body: text.into() })
     }
 
-    /// Sends a request. Before the first connection it waits for one.
+    /// Sends a request, or queues it before the first connection.
     fn ask(&mut self, command: Command) -> Vec<Action> {
         match command {
             Command::Say(message) => return self.post(message),
-            // That is answered here.
+            // The engine answers it locally.
             Command::Search { to: Some(ref to), .. } if to.is_sealed() => {
                 return vec![Action::Send(command)];
             }
@@ -210,13 +210,13 @@ impl Model {
             return vec![Action::Send(self.membership.requested(command))];
         }
         if self.connection.was_in() {
-            return vec![error("there is no connection: ask again once it is back".into())];
+            return vec![error("there is no connection: try again once it is back".into())];
         }
         self.outgoing.early(command);
         Vec::new()
     }
 
-    /// Sends a message; without a connection it waits for one.
+    /// Sends a message, or queues it while offline.
     fn post(&mut self, message: NewMessage) -> Vec<Action> {
         let is_up = self.connection.is_up() && !self.destination.is_open();
         self.outgoing.post(message, is_up)
@@ -227,7 +227,7 @@ impl Model {
         vec![Action::Output(Output::Target(target))]
     }
 
-    /// Keeps and tells what has changed.
+    /// Stores and sends the changes since the last tick.
     fn tick(&mut self) -> Vec<Action> {
         if !self.conversations.take_changed() {
             return Vec::new();
@@ -248,7 +248,9 @@ impl Model {
         match self.connection.is_up() {
             true => actions.push(Action::Send(Command::Quit)),
             false if waiting > 0 => {
-                actions.push(notice(format!("{waiting} lines wait to be sent the next time")));
+                actions.push(notice(format!(
+                    "unsent messages: {waiting}; they will be sent the next time"
+                )));
             }
             false => {}
         }
@@ -257,8 +259,8 @@ impl Model {
         actions
     }
 
-    /// When input has ended and nothing waits for a connection or an answer, so does the program:
-    /// whoever asks through a pipe gets what they asked for.
+    /// Ends the program once its input has ended and nothing waits for a connection or an answer,
+    /// so that a pipe receives all answers.
     fn end_when_settled(&mut self) -> Vec<Action> {
         let settled = self.outgoing.is_settled()
             && self.pins.is_settled()
@@ -279,7 +281,7 @@ impl Model {
         }
     }
 
-    /// The connection is lost, or could not be made.
+    /// Handles a lost or failed connection.
     fn lost(&mut self, loss: &Loss, chance: [u8; 16]) -> Vec<Action> {
         let was_up = self.connection.lost();
         let mut actions = self.membership.lost(&self.target);
@@ -296,11 +298,10 @@ impl Model {
         actions
     }
 
-    /// A line of a prompt; where it was composed `within` a sealed conversation, it goes to that
-    /// alone.
+    /// Handles a line of a prompt. A line composed `within` a sealed conversation goes only there.
     fn typed(&mut self, within: Option<Target>, line: String, chance: [u8; 16]) -> Vec<Action> {
         if self.pins.is_busy() {
-            // It may be for the channel of the PIN that is being worked out.
+            // The line may be for the channel of the PIN that is being derived.
             self.pins.typed(line, within);
             return Vec::new();
         }
@@ -314,7 +315,7 @@ impl Model {
         }
     }
 
-    /// A line of a screen, for the conversation that it is typed in.
+    /// Handles a line of a screen, for the conversation that it was typed in.
     fn typed_in(
         &mut self,
         to: Target,
@@ -330,7 +331,7 @@ impl Model {
         self.line(line, chance)
     }
 
-    /// Asks to be in a channel. What is typed from now on goes there, whenever the answer comes.
+    /// Requests entry into a channel. It becomes the target at once, before the answer.
     fn enter(
         &mut self,
         channel: ChannelName,
@@ -345,7 +346,7 @@ impl Model {
         actions
     }
 
-    /// Leaves a channel. What is typed from now on goes to the lobby.
+    /// Leaves a channel. The lobby becomes the target.
     fn leave(&mut self, channel: ChannelName, reference: Option<String>) -> Vec<Action> {
         let here = self.target == Target::Channel(channel.clone()) && !channel.is_lobby();
         let mut actions = match self.connection.is_up() || channel.is_lobby() {
@@ -358,7 +359,7 @@ impl Model {
         actions
     }
 
-    /// A PIN is known: in.
+    /// Enters the channel of a PIN whose key is now known.
     fn opened(
         &mut self,
         channel: Result<ChannelName, String>,
@@ -386,14 +387,13 @@ impl Model {
         actions
     }
 
-    /// Enters a channel, and takes it up where it was left.
+    /// Enters a channel again and resumes it at its last position.
     fn enter_again(&mut self, channel: ChannelName) -> Vec<Action> {
         let after = mark(&self.conversations.positions(), &channel);
         self.enter(channel, after, None)
     }
 
-    /// What was typed ahead is taken once no PIN is being worked out; where there is nothing, this
-    /// may be the end.
+    /// Replays lines typed ahead once no PIN is being derived. Without any, this may be the end.
     fn goes_on(&mut self) -> Vec<Action> {
         let mut actions = self.asks_again();
         match self.pins.take_ahead() {
@@ -408,7 +408,7 @@ impl Model {
         told.into_iter().chain(self.goes_on()).collect()
     }
 
-    /// What is given as a secret, and as nothing else.
+    /// Takes a password from the secret prompt.
     fn give_password(&mut self, password: SecretText) -> Vec<Action> {
         match password.reveal() {
             "/exit" if self.password.is_asked() => self.exit(),
@@ -416,14 +416,14 @@ impl Model {
         }
     }
 
-    /// The server wants a password.
+    /// Handles the server's request for a password.
     fn ask_password(&mut self, wrong: bool, retry_ms: Option<u64>) -> Vec<Action> {
         let giver = if self.ending.is_closing() { Giver::Nobody } else { self.usage.secrets };
         let asks = self.password.ask(wrong, retry_ms, giver, self.connection.was_in());
         asks.unwrap_or_else(|| password::nobody_gives(wrong, self.outgoing.waiting()))
     }
 
-    /// The input has ended: nobody gives what the server waits for.
+    /// Handles the end of the input: nobody can give a password any more.
     fn input_ends(&mut self) -> Vec<Action> {
         self.ending.input_ends();
         match self.password.is_asked() {
@@ -432,7 +432,7 @@ impl Model {
         }
     }
 
-    /// The time that the server wanted has passed.
+    /// Handles the end of the delay that the server asked for.
     fn waited(&mut self) -> Vec<Action> {
         match self.connection.is_up() {
             true => self.outgoing.again(),
@@ -441,7 +441,7 @@ impl Model {
     }
 }
 
-/// Up to where a channel was received.
+/// The received position of a channel.
 fn mark(positions: &[Position], channel: &ChannelName) -> Option<Mark> {
     let is = |one: &&Position| matches!(&one.to, Target::Channel(of) if of == channel);
     positions.iter().find(is).map(|one| one.mark)
@@ -450,8 +450,8 @@ fn mark(positions: &[Position], channel: &ChannelName) -> Option<Mark> {
 fn composed_elsewhere(within: &Target, to: &Target) -> String {
     let open = if to.is_sealed() { "" } else { ", which is open" };
     format!(
-        "this was typed for {within}, which is sealed, and lines go to {to} now{open}: nothing was \
-         sent. /query {within} goes back there"
+        "this was typed for {within}, which is sealed, and typed text now goes to {to}{open}: nothing \
+         was sent. /query {within} switches back"
     )
 }
 

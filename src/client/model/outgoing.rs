@@ -1,17 +1,17 @@
-//! What this client sends: messages until they are stored, changes of messages that are not stored
-//! yet, and requests that wait for the first connection.
+//! Outgoing traffic: messages until they are stored, changes of messages that are not stored yet,
+//! and requests that wait for the first connection.
 
 use super::super::outbox::{Outbox, Stage};
 use super::action::{Action, error, notice};
 use super::output::Output;
 use crate::chat::{Body, Command, Kind, MsgId, NewMessage, Seq, Target};
 
-/// A server that refuses messages as too fast gets them no faster than this.
+/// Minimum delay before messages refused for their rate are sent again.
 const AGAIN_MS: u64 = 1_000;
-/// Messages that are sent again at once: a server that refused them takes two a second.
+/// Messages that are sent again at once; a server that refused them accepts two a second.
 const AGAIN_LINES: usize = 3;
 
-/// What becomes of a message of one's own.
+/// A change of an own message.
 pub(super) enum Change {
     Edit(String),
     Delete,
@@ -36,7 +36,7 @@ impl Change {
     }
 }
 
-/// A message of one's own that the server has stored.
+/// An own message that the server has stored.
 pub(super) struct Settled {
     pub message: NewMessage,
     /// Changes that waited for its seq.
@@ -45,10 +45,9 @@ pub(super) struct Settled {
 
 pub(super) struct Outgoing {
     outbox: Outbox,
-    /// Changes of messages that are still on their way.
+    /// Changes of messages that are not stored yet.
     changes: Vec<WaitingChange>,
-    /// Requests that are no messages, typed before the first connection, each behind so many
-    /// messages.
+    /// Requests typed before the first connection, each after a count of messages.
     early: Vec<(usize, Command)>,
 }
 
@@ -57,38 +56,38 @@ impl Outgoing {
         Outgoing { outbox, changes: Vec::new(), early: Vec::new() }
     }
 
-    /// Messages that are not stored.
+    /// Count of messages that are not stored.
     pub fn messages(&self) -> usize {
         self.outbox.len()
     }
 
-    /// Messages that are sent as soon as there is a connection.
+    /// Count of messages that wait for a connection.
     pub fn waiting(&self) -> usize {
         if self.outbox.is_settled() { 0 } else { self.outbox.len() }
     }
 
-    /// Messages of an earlier run that the server had refused.
+    /// Count of messages that were refused in an earlier run.
     pub fn refused(&self) -> usize {
         self.outbox.refused()
     }
 
-    /// Whether nothing waits for the server's answer about a message, or for a connection.
+    /// Returns whether nothing waits for an acknowledgement or a connection.
     pub fn is_settled(&self) -> bool {
         self.outbox.is_settled() && self.changes.is_empty() && self.early.is_empty()
     }
 
-    /// Whether every message is stored or refused.
+    /// Returns whether every message is stored or refused.
     pub fn is_stored(&self) -> bool {
         self.outbox.is_settled()
     }
 
-    /// A message: sent where there is a connection, and otherwise as soon as there is one.
+    /// Sends a message, or queues it while offline.
     pub fn post(&mut self, message: NewMessage, is_up: bool) -> Vec<Action> {
         let (id, to) = (message.id, message.to.clone());
         let mut actions =
             vec![Action::Keep(message.clone()), Action::Output(Output::Outgoing(message.clone()))];
         let stage = match is_up {
-            // What was said before it has not gone yet.
+            // An earlier message is still waiting.
             true if self.outbox.is_held() => Stage::Later,
             true => Stage::Sent,
             false => Stage::Waiting,
@@ -101,7 +100,7 @@ impl Outgoing {
         actions
     }
 
-    /// A request for the first connection.
+    /// Queues a request for the first connection.
     pub fn early(&mut self, command: Command) {
         self.early.push((self.outbox.len(), command));
     }
@@ -110,7 +109,7 @@ impl Outgoing {
         !self.early.is_empty()
     }
 
-    /// What was typed without a connection, in the order in which it was.
+    /// Returns what was typed while offline, in order.
     pub fn all_typed(&mut self) -> Vec<Command> {
         let mut early = std::mem::take(&mut self.early).into_iter().peekable();
         let mut typed = Vec::new();
@@ -127,7 +126,7 @@ impl Outgoing {
         self.outbox.disconnected();
     }
 
-    /// The server has stored a message; none where it was not one of this client's.
+    /// Records an acknowledgement; `None` for a message of another client.
     pub fn settle(&mut self, id: MsgId, seq: Seq) -> Option<Settled> {
         let message = self.outbox.settle(id)?;
         let changes = std::mem::take(&mut self.changes).into_iter();
@@ -137,12 +136,12 @@ impl Outgoing {
         Some(Settled { message, changes: due.collect() })
     }
 
-    /// A message came too fast; whether it waits for its time now.
+    /// Records a rate refusal. Returns whether the message now waits.
     pub fn postpone(&mut self, id: MsgId) -> bool {
         self.outbox.postpone(id)
     }
 
-    /// The time that the server wanted has passed.
+    /// Sends again after the delay that the server asked for.
     pub fn again(&mut self) -> Vec<Action> {
         let again = self.outbox.again(AGAIN_LINES).into_iter();
         let mut actions: Vec<_> =
@@ -151,8 +150,8 @@ impl Outgoing {
         actions
     }
 
-    /// The server has refused a message, which waits for the person, or is forgotten; none where no
-    /// message of this client is refused.
+    /// Records a refusal. The message waits for the user or is dropped; `None` for a message of
+    /// another client.
     pub fn refuse(&mut self, id: MsgId, waits: bool) -> Option<Vec<Action>> {
         if !self.outbox.refuse(id) {
             return None;
@@ -160,7 +159,7 @@ impl Outgoing {
         let mut actions: Vec<_> = self.drop_changes(id).into_iter().collect();
         actions.push(match waits {
             true => Action::Refused(id),
-            // A program knows it now.
+            // The program was notified.
             false => {
                 self.outbox.settle(id);
                 Action::Drop(id)
@@ -169,11 +168,11 @@ impl Outgoing {
         Some(actions)
     }
 
-    /// Sends again what was refused.
+    /// Sends refused messages again.
     pub fn retry(&mut self) -> Vec<Action> {
         let again = self.outbox.retry();
         if again.is_empty() {
-            return vec![notice("everything was sent".into())];
+            return vec![notice("nothing was refused".into())];
         }
         let send = |message: NewMessage| {
             let shown = Action::Output(Output::Outgoing(message.clone()));
@@ -191,16 +190,18 @@ impl Outgoing {
         actions.extend(dropped.into_iter().filter_map(|id| self.drop_changes(id)));
         let in_doubt = self.outbox.in_doubt();
         actions.push(notice(match count {
-            0 if in_doubt > 0 => "what was sent may be stored already: wait for it".to_owned(),
-            0 => "nothing waits to be sent".to_owned(),
-            1 => "one line was dropped".to_owned(),
-            count => format!("{count} lines were dropped"),
+            0 if in_doubt > 0 => {
+                "messages already sent may be stored: wait for the answer".to_owned()
+            }
+            0 => "no message is waiting".to_owned(),
+            1 => "one message was dropped".to_owned(),
+            count => format!("{count} messages were dropped"),
         }));
         actions
     }
 
-    /// A change of the last message in a conversation, where that is still on its way; otherwise it
-    /// is given back.
+    /// Applies a change to the last message in a conversation if it is not stored yet; otherwise
+    /// returns it.
     pub fn change_last(&mut self, to: &Target, id: MsgId, change: Change) -> Option<Change> {
         match self.outbox.last_said(to) {
             Some(behind) => {
@@ -211,11 +212,11 @@ impl Outgoing {
         }
     }
 
-    /// A message is not stored: what should change it is dropped.
+    /// Drops the changes of a message that is not stored.
     fn drop_changes(&mut self, line: MsgId) -> Option<Action> {
         let before = self.changes.len();
         self.changes.retain(|waiting| waiting.behind != line);
         let dropped = self.changes.len() < before;
-        dropped.then(|| error("the line is not stored: there is nothing to change".into()))
+        dropped.then(|| error("the message is not stored: there is nothing to change".into()))
     }
 }

@@ -1,4 +1,4 @@
-//! What a user interface shows, and whose words it is.
+//! Output of the model for a user interface, with the origin of each text.
 
 use serde::Serialize;
 
@@ -7,108 +7,107 @@ use crate::chat::{
 };
 use crate::e2e::Violation;
 
-/// Who has written a text, as far as this client knows: decided where the text comes into being.
+/// Author of a text, recorded where the text is made or received.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Origin {
-    /// It came over the connection: the server's words, or what it says others have said.
+    /// Received over the connection: text of the server, or what it attributes to users.
     Server,
-    /// This client has made it.
+    /// Made by this client.
     Client,
 }
 
-/// What a user interface shows.
+/// An output of the user interface.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Output {
     State(State),
-    /// A message that the server has delivered.
+    /// A message from the server.
     Message(Message),
-    /// A message that this client has found in what it keeps.
+    /// A message from the local search index.
     Found(Message),
-    /// A line of one's own is on its way, for the first time or again.
+    /// An own message is sent, for the first time or again.
     Outgoing(NewMessage),
     Ack {
         id: MsgId,
         to: Target,
         seq: Seq,
     },
-    /// A line of one's own is given up.
+    /// An own message was dropped.
     Dropped(MsgId),
-    /// A line that cannot be sent yet.
+    /// A message that cannot be sent yet.
     Pending {
         id: MsgId,
         to: Target,
     },
-    /// What follows in this conversation is new to this person.
+    /// Later messages of this conversation are unread.
     Divider(Target),
-    /// So many lines of a conversation were not read.
+    /// Count of unread messages in a conversation.
     Unread {
         to: Target,
         lines: u64,
     },
-    /// A conversation that this person can read: its newest line, and up to where they have read
-    /// it.
+    /// A conversation of the user, with its newest message and read position.
     Conversation {
         to: Target,
         last: Seq,
         read: Seq,
     },
-    /// How fast the server answers, in milliseconds.
+    /// Round-trip time to the server, in milliseconds.
     Latency(u64),
-    /// The connection is there again.
+    /// The connection is back.
     Back,
-    /// An event of the server's, or an answer of this client's own that has the same form.
+    /// A server event, or a local answer in the same form.
     Event(Origin, Event),
-    /// A line is not what it should be, or others are missing before it.
+    /// A message violates the protocol, or follows missing ones.
     Violation {
         to: Target,
         from: UserName,
         seq: Seq,
         violation: Violation,
     },
-    /// A person has a key that was not there before.
+    /// A user has a new key.
     KeyChanged {
         name: UserName,
         text: String,
     },
-    /// Who comes and goes, where nobody wants to be told.
+    /// A join or part while these are hidden.
     Presence(Event),
-    /// Whether a secret is typed next.
+    /// Changes the mode of the secret prompt.
     Secret(SecretPrompt),
-    /// This client's own words, as are errors and hints: no text of the server's is ever in them.
+    /// A text of this client, as are errors and hints; it never contains server text.
     Notice(String),
     Error(String),
-    /// A program typed a line that is no command.
+    /// A program sent a line that is no valid command.
     Misused(String),
-    /// What to do about the error before.
+    /// What to do about the previous error.
     Hint(&'static str),
     /// The conversation that typed text goes to.
     Target(Target),
-    /// This person is not in a channel that they have not left: what is typed there stays there.
+    /// The user is not in this channel without having left it; text typed there is not sent.
     Gone(ChannelName),
     Timestamps(bool),
     Clear,
     Bye(String),
 }
 
-/// Whether what is typed next is a secret. What is half typed stays what it was begun as: a message
-/// does not become a secret, nor a secret a message.
+/// Mode of the secret prompt. Half-typed text keeps its kind: a message never becomes a secret, nor
+/// a secret a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SecretPrompt {
     /// Messages are typed.
     Closed,
     /// Messages, until Enter is pressed on an empty line.
     Waits,
-    /// A secret, which is not shown.
+    /// A secret, which is hidden.
     Open,
 }
 
 impl Output {
-    /// Whose words it is.
+    /// The origin of the text.
     pub fn origin(&self) -> Origin {
         match self {
             Output::Event(origin, _) => *origin,
-            // It was kept as the server's word.
+            // It was stored as text of the server.
             Output::Found(message) if is_unsealed(message) => Origin::Server,
             Output::Message(_) | Output::Presence(_) | Output::Ack { .. } => Origin::Server,
             _ => Origin::Client,
@@ -116,13 +115,13 @@ impl Output {
     }
 }
 
-/// Whether a message stands in a sealed conversation and nobody has sealed it: it is the server's
-/// word alone, whoever's name it has, and changes nothing.
+/// Returns whether a message of a sealed conversation is unsealed. Such a message is only a claim
+/// of the server, whatever its sender, and changes nothing.
 pub fn is_unsealed(message: &Message) -> bool {
     message.to.is_sealed() && message.confidentiality == Confidentiality::Open
 }
 
-/// The connection as a person sees it.
+/// State of the connection, for the user.
 #[derive(Clone, Debug, PartialEq)]
 pub enum State {
     Connecting,

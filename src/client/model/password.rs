@@ -1,33 +1,33 @@
-//! The password that a server may ask for: who gives it, and which one is known. Only
-//! `Input::Secret` is one; no line of a message ever is.
+//! The password of a server: who can enter it, and the one that is known. Only `Input::Secret` is a
+//! password; a message line never is.
 
 use super::action::{Action, error, notice};
 use super::output::{Origin, Output, SecretPrompt};
 use crate::chat::{Command, Event, SecretText};
 use crate::fault::code;
 
-/// A server that asks again and again is answered no faster than this.
+/// Minimum delay before a server that asks repeatedly is answered again.
 const AGAIN_MS: u64 = 1_000;
 
-/// Who gives a secret that the server asks for.
+/// Who can enter a secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Giver {
-    /// Somebody at a terminal, at a prompt that hides it.
+    /// A user at a terminal, at a prompt that hides it.
     Person,
-    /// A program, in an object of its own.
+    /// A program, in an object for it.
     Program,
-    /// Nobody: a pipe has messages only.
+    /// Nobody: a pipe has only messages.
     Nobody,
 }
 
-/// How far the server's request for a password is answered, over this connection.
+/// Progress of the server's request for a password in this connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Stage {
     #[default]
     NotAsked,
-    /// The person or the program is asked for it.
+    /// The user or the program was asked.
     Asked,
-    /// The known one is sent again once the server's wait is over.
+    /// The known password is sent again after the server's delay.
     Delayed,
     Sent,
 }
@@ -35,7 +35,7 @@ enum Stage {
 #[derive(Default)]
 pub(super) struct Password {
     stage: Stage,
-    /// The one that was given at the start, or that was right last time.
+    /// The password from the start, or the last correct one.
     known: Option<SecretText>,
 }
 
@@ -48,8 +48,8 @@ impl Password {
         self.stage == Stage::Asked
     }
 
-    /// The server wants a password: the one that is known, or one that is given now. None where
-    /// nobody gives it. `was_in` says that this client was logged in before.
+    /// Answers the server's request with the known password, or asks for one; `None` if nobody can
+    /// enter it. `was_in` is whether this client was logged in before.
     pub fn ask(
         &mut self,
         wrong: bool,
@@ -74,29 +74,29 @@ impl Password {
         }
         self.stage = Stage::Asked;
         let asks = Output::Event(Origin::Client, Event::Password { wrong, retry_ms });
-        // In this client's own words: the server's would ask for one as well as any.
+        // The prompt is a text of this client, so that server text cannot ask for a password.
         let mut actions = Vec::new();
         if giver == Giver::Person {
-            // What is typed is hidden before anybody is asked to type it.
+            // The input is hidden before the user is asked for it.
             let prompt = if was_in { SecretPrompt::Waits } else { SecretPrompt::Open };
             actions.push(Action::Output(Output::Secret(prompt)));
         }
         actions.push(Action::Output(asks));
         if giver == Giver::Person && was_in {
-            // They may be in the middle of a message, and not look.
+            // The user may be typing a message without looking.
             let text = "first press Enter on an empty line: it hides what you type";
             actions.push(notice(text.into()));
         }
         Some(actions)
     }
 
-    /// What is given as a secret, and as nothing else.
+    /// Takes a password from the secret prompt.
     pub fn give(&mut self, password: SecretText, was_in: bool) -> Vec<Action> {
         if password.reveal().is_empty() {
             return Vec::new();
         }
         if !self.is_asked() && was_in {
-            return vec![error("no password is asked for".into())];
+            return vec![error("no password is requested".into())];
         }
         self.known = Some(password.clone());
         // The server may ask for it later.
@@ -110,14 +110,14 @@ impl Password {
         ]
     }
 
-    /// The connection is gone, and nothing is asked for any more.
+    /// Resets the request when the connection is lost.
     pub fn lost(&mut self) -> Option<Action> {
         let asked = self.is_asked();
         self.stage = Stage::NotAsked;
         asked.then_some(Action::Output(Output::Secret(SecretPrompt::Closed)))
     }
 
-    /// The time that the server wanted has passed.
+    /// Sends the known password after the server's delay.
     pub fn waited(&mut self) -> Option<Action> {
         let password = self.known.clone().filter(|_| self.stage == Stage::Delayed)?;
         self.stage = Stage::Sent;
@@ -125,16 +125,17 @@ impl Password {
     }
 }
 
-/// Nobody gives a password: the client ends. So many messages that wait are sent the next time.
+/// Ends the client because nobody can enter a password; waiting messages are sent the next time.
 pub(super) fn nobody_gives(wrong: bool, waiting: usize) -> Vec<Action> {
     let text = match wrong {
-        true => "the server does not take the password that was given",
-        false => "the server asks for a password, and a line of a message is never sent as one",
+        true => "the server does not accept the given password",
+        false => "the server asks for a password, and a message line is never sent as one",
     };
-    let text = format!("{text}: --password-file FILE has it (chmod 600), or use a terminal");
+    let text = format!("{text}: give it with --password-file FILE (chmod 600), or use a terminal");
     let mut actions = vec![error(text)];
     if waiting > 0 {
-        actions.push(notice(format!("{waiting} lines wait to be sent the next time")));
+        actions
+            .push(notice(format!("unsent messages: {waiting}; they will be sent the next time")));
     }
     actions.extend([Action::Close, Action::Quit(code::NOT_ADMITTED)]);
     actions
@@ -145,12 +146,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_password_that_was_given_again_is_not_repeated_after_an_older_wait() {
+    fn a_new_password_is_not_repeated_after_an_older_delay() {
         let secret = |text: &str| SecretText::new(text.to_owned());
         let mut password = Password::known(Some(secret("small tree")));
         let asked = password.ask(false, Some(5), Giver::Person, false);
         assert_eq!(asked, Some(vec![Action::Wait(5)]));
-        // Before the wait is over the server says that the known one is wrong.
+        // Before the delay is over the server rejects the known one.
         assert!(password.ask(true, None, Giver::Person, false).is_some() && password.is_asked());
         let sent = Action::Send(Command::Password { password: secret("tall tree") });
         assert_eq!(password.give(secret("tall tree"), false).last(), Some(&sent));
@@ -158,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn a_known_password_is_repeated_once_after_the_wait() {
+    fn a_known_password_is_repeated_once_after_the_delay() {
         let known = SecretText::new("tall tree".to_owned());
         let mut password = Password::known(Some(known.clone()));
         let sends = || Action::Send(Command::Password { password: known.clone() });

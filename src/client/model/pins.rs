@@ -1,4 +1,4 @@
-//! Channels with a PIN whose key is worked out, and what is typed meanwhile.
+//! PIN channels whose key is being derived, and the lines typed meanwhile.
 
 use std::collections::BTreeMap;
 
@@ -7,27 +7,23 @@ use super::action::{Action, Ahead, error, notice};
 use crate::chat::{ChannelName, SecretText, Target};
 use crate::crypto::pin_channel::Pin;
 
-/// Guessing times of PINs: who has a channel's tag tries one each 120 ms on one core.
-const TIMES: &str = "whoever has the server's disk can try PINs, one each 120 ms for each core:\n\
-    4 digits        20 minutes\n\
-    6 digits        33 hours\n\
-    8 digits        139 days\n\
-    6 letters       1.2 years\n\
-    8 letters       790 years\n\
-    /create's own   4 million years";
+/// Time to guess PINs: one try takes 120 ms on one core, for an attacker who has the channel's tag.
+const TIMES: &str = "an attacker who has the server's disk can guess PINs, one each 120 ms for \
+    each core:\n4 digits        20 minutes\n6 digits        33 hours\n8 digits        139 \
+    days\n6 letters       1.2 years\n8 letters       790 years\n/create's own   4 million years";
 
-/// PINs below this are warned of.
+/// Strength in bits below which a PIN causes a warning.
 const BITS_ENOUGH: u32 = 45;
 
-/// Whose PIN a channel has, until the channel is entered.
+/// Source of a channel's PIN, until the channel is entered.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Origin {
-    /// This client has made it: nobody else can be there.
+    /// This client has made it, so nobody else can be there.
     Made,
     Given,
 }
 
-/// A PIN whose key is being worked out.
+/// A key derivation in progress.
 struct Derivation {
     channel: ChannelName,
     is_short: bool,
@@ -35,54 +31,53 @@ struct Derivation {
 
 #[derive(Default)]
 pub(super) struct Pins {
-    /// Channels whose PIN was given just now.
+    /// Channels whose PIN was just entered.
     opened: BTreeMap<ChannelName, Origin>,
     derivations: Vec<Derivation>,
-    /// Lines that were typed meanwhile: they may be for the channel of such a PIN.
+    /// Lines typed meanwhile; they may be for the channel of such a PIN.
     ahead: Vec<Ahead>,
 }
 
 impl Pins {
-    /// Whether a PIN is being worked out.
+    /// Returns whether a derivation is in progress.
     pub fn is_busy(&self) -> bool {
         !self.derivations.is_empty()
     }
 
-    /// Whether neither a PIN is worked out nor a line waits for one.
+    /// Returns whether neither a derivation nor a line is pending.
     pub fn is_settled(&self) -> bool {
         self.derivations.is_empty() && self.ahead.is_empty()
     }
 
-    /// A line was typed while a PIN is worked out.
+    /// Queues a line typed during a derivation.
     pub fn typed(&mut self, line: String, within: Option<Target>) {
         self.ahead.push(Ahead { line: SecretText::new(line), within });
     }
 
-    /// What was typed ahead is taken once no PIN is being worked out.
+    /// Returns the queued lines once no derivation is in progress.
     pub fn take_ahead(&mut self) -> Option<Action> {
         let is_due = !self.is_busy() && !self.ahead.is_empty();
         is_due.then(|| Action::Again(std::mem::take(&mut self.ahead)))
     }
 
-    /// What was typed ahead for a channel that is not entered goes nowhere; commands are carried
-    /// out.
+    /// Drops text typed for a channel that was not entered; commands still run.
     pub fn drop_ahead(&mut self, channel: &str) -> Option<Action> {
         let before = self.ahead.len();
         self.ahead.retain(|one| !slash::says_here(one.line.reveal()));
         let dropped = before - self.ahead.len();
         (dropped > 0).then(|| {
             error(format!(
-                "{channel} was not entered: what was typed behind it was not sent ({dropped})"
+                "{channel} was not entered: the messages typed after it were not sent ({dropped})"
             ))
         })
     }
 
-    /// `/join CHANNEL PIN`.
+    /// Starts `/join CHANNEL PIN`.
     pub fn join(&mut self, name: ChannelName, pin: &str) -> Vec<Action> {
         self.derive(name, SecretText::new(pin.to_owned()), false)
     }
 
-    /// `/create CHANNEL`: a channel with a PIN that nobody has to think of.
+    /// Starts `/create CHANNEL`: a channel with a generated PIN.
     pub fn create(&mut self, name: ChannelName) -> Vec<Action> {
         let pin = SecretText::new(Pin::generate().text().to_owned());
         self.derive(name, pin, true)
@@ -90,22 +85,22 @@ impl Pins {
 
     fn derive(&mut self, name: ChannelName, pin: SecretText, made: bool) -> Vec<Action> {
         if name.is_lobby() {
-            return vec![error("everybody is in #lobby: it has no PIN".into())];
+            return vec![error("every user is in #lobby: it has no PIN".into())];
         }
         let is_short = Pin::new(pin.reveal()).bits() < BITS_ENOUGH;
         self.derivations.push(Derivation { channel: name.bare(), is_short });
-        let told = notice(format!("working out the key of {name} ..."));
+        let told = notice(format!("deriving the key of {name} ..."));
         vec![told, Action::Derive { name, pin, made }]
     }
 
-    /// No key was worked out.
+    /// Ends a derivation that has failed.
     pub fn fails(&mut self) {
         if !self.derivations.is_empty() {
             self.derivations.remove(0);
         }
     }
 
-    /// The key of a channel is worked out. Gives what the person should know of its PIN.
+    /// Ends a derivation. Returns the notice about the PIN.
     pub fn opens(&mut self, channel: &ChannelName, made: Option<&SecretText>) -> Option<Action> {
         let bare = channel.bare();
         let at = self.derivations.iter().position(|one| one.channel == bare);
@@ -114,8 +109,8 @@ impl Pins {
         self.opened.insert(channel.clone(), origin);
         let words = match made {
             Some(pin) => Some(format!(
-                "{channel} is made; this line lets others in, so tell it to nobody else:\n\
-                 /join {bare} {}",
+                "{channel} was created; this command lets others in, so give it only to people \
+                 you invite:\n/join {bare} {}",
                 pin.reveal()
             )),
             None => {
@@ -125,12 +120,13 @@ impl Pins {
         words.map(notice)
     }
 
-    /// Nobody else is in a channel; whether that is odd, because others have given its PIN.
+    /// Records that nobody else is in a channel. Returns whether that is unexpected, because its
+    /// PIN came from others.
     pub fn is_first(&mut self, channel: &ChannelName) -> bool {
         self.opened.remove(channel) == Some(Origin::Given)
     }
 
-    /// A channel was not entered.
+    /// Forgets a channel that was not entered.
     pub fn forget(&mut self, channel: &ChannelName) {
         self.opened.remove(channel);
     }

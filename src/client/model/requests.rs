@@ -1,11 +1,11 @@
-//! This client's requests to enter and to leave channels, until they are answered. An answer counts
-//! as one only under the reference and for the channel of such a request.
+//! Open requests to enter and to leave channels. An answer counts only with the reference and the
+//! channel of such a request.
 
 use std::collections::VecDeque;
 
 use crate::chat::ChannelName;
 
-/// Requests whose answers are waited for: a server that answers none makes the oldest forgotten.
+/// Bound on open requests; beyond it the oldest is forgotten.
 const OPEN_MAX: usize = 1_000;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,14 +14,14 @@ pub enum Wish {
     Leave,
 }
 
-/// A request that is not answered yet.
+/// An open request.
 #[derive(Debug, PartialEq)]
 pub struct Request {
     pub wish: Wish,
     pub channel: ChannelName,
-    /// The channel was not among those that this client asks to be in.
+    /// The channel was not among those that this client enters at each connection.
     pub fresh: bool,
-    /// The reference that a program has given it.
+    /// The reference of a program.
     pub theirs: Option<String>,
     reference: String,
 }
@@ -33,7 +33,7 @@ pub struct Requests {
 }
 
 impl Requests {
-    /// Remembers a request; gives the reference under which it is sent.
+    /// Adds a request. Returns the reference to send it with.
     pub fn add(
         &mut self,
         wish: Wish,
@@ -51,7 +51,7 @@ impl Requests {
         sent
     }
 
-    /// The request that this is the answer to.
+    /// Removes and returns the request with this answer.
     pub fn answered(
         &mut self,
         wish: Wish,
@@ -65,13 +65,13 @@ impl Requests {
         self.open.remove(at)
     }
 
-    /// The request that was refused under this reference.
+    /// Removes and returns the request that was refused under this reference.
     pub fn refused(&mut self, reference: Option<&str>) -> Option<Request> {
         let at = self.open.iter().position(|one| Some(one.reference.as_str()) == reference)?;
         self.open.remove(at)
     }
 
-    /// No answer will come; what was asked for.
+    /// Removes and returns all requests when the connection is lost.
     pub fn lost(&mut self) -> impl Iterator<Item = Request> {
         std::mem::take(&mut self.open).into_iter()
     }
@@ -82,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_answer_has_the_reference_and_the_channel_of_a_request() {
+    fn an_answer_needs_the_reference_and_the_channel_of_a_request() {
         let mut requests = Requests::default();
         let [tea, work]: [ChannelName; 2] = ["#tea", "#work"].map(|name| name.parse().unwrap());
         let one = requests.add(Wish::Enter, &tea, true, None);

@@ -1,10 +1,10 @@
-//! Which messages were shown.
+//! Ids of the messages that were shown.
 
 use std::collections::VecDeque;
 
 use crate::chat::MsgId;
 
-/// Ids that are remembered.
+/// Bound on remembered ids.
 const SHOWN_MAX: usize = 4_096;
 
 #[derive(Default)]

@@ -1,4 +1,4 @@
-//! What a typed line does.
+//! Effects of slash commands.
 
 use super::super::slash::{Setting, SlashCommand, Typed, Whom};
 use super::membership::new_channel;
@@ -13,8 +13,8 @@ impl Model {
             Typed::Command(SlashCommand::Reply(_)) if moved => {
                 let name = self.reply.to().into_iter().map(UserName::as_str).collect::<String>();
                 vec![error(format!(
-                    "{name} has written meanwhile: nothing was sent. /reply again goes to {name}, \
-                     /pm NAME TEXT to whom you name"
+                    "{name} has written in the meantime: nothing was sent. /reply again goes to \
+                     {name}, /pm NAME TEXT to a user of your choice"
                 ))]
             }
             Typed::Text(text) if text.trim().is_empty() => Vec::new(),
@@ -43,7 +43,7 @@ impl Model {
             SlashCommand::Query(whom) => self.query(whom),
             SlashCommand::Reply(text) => match self.reply.to().cloned() {
                 Some(name) => self.say(Target::User(name), text, Kind::Say, chance),
-                None => vec![error("nobody has written to you yet".into())],
+                None => vec![error("you have received no private message yet".into())],
             },
             SlashCommand::Me(text) => self.say(self.target.clone(), text, Kind::Me, chance),
             SlashCommand::Edit(text) => self.change(None, Change::Edit(text.to_owned()), chance),
@@ -71,7 +71,7 @@ impl Model {
             SlashCommand::Set(Setting::Show) => vec![Action::SetSearch(None)],
             SlashCommand::Set(Setting::Search(on)) => vec![Action::SetSearch(on)],
             SlashCommand::Set(Setting::Screen(_)) | SlashCommand::Screen(_) => {
-                vec![error("this is for the full screen".into())]
+                vec![error("this command needs the full screen".into())]
             }
             SlashCommand::Nick => {
                 vec![error("names are bound to keys: the operator registers them".into())]
@@ -93,7 +93,7 @@ impl Model {
         }
     }
 
-    /// What is typed goes there from now on.
+    /// Changes the target of typed text.
     fn query(&mut self, whom: Whom) -> Vec<Action> {
         let target = match whom {
             Whom::User(name) => Ok(Target::User(name)),
@@ -107,17 +107,17 @@ impl Model {
 
     fn search(&mut self, text: &str) -> Vec<Action> {
         let (text, reference) = (text.to_owned(), Some("search".into()));
-        // What is looked for among lines that the server cannot read is not told to it.
+        // A search in a sealed conversation stays on this computer.
         let to = Some(self.target.clone()).filter(Target::is_sealed);
         self.ask(Command::Search { text, to, reference })
     }
 
-    /// Away with a text, or back.
+    /// Sets or clears the away text.
     fn away(&mut self, text: Option<&str>) -> Vec<Action> {
         let mut actions = self.ask(Command::Away { text: text.map(str::to_owned) });
         actions.push(notice(match text {
-            Some(_) => "you are away: /back says that you are back".into(),
-            None => "you are back".into(),
+            Some(_) => "you are marked as away: /back ends that".into(),
+            None => "you are no longer marked as away".into(),
         }));
         actions
     }
@@ -125,11 +125,11 @@ impl Model {
     fn quiet(&mut self) -> Vec<Action> {
         self.ignore_list.quiet = !self.ignore_list.quiet;
         let state = if self.ignore_list.quiet { "hidden" } else { "shown" };
-        let told = notice(format!("who comes and goes is {state}"));
+        let told = notice(format!("joins and parts are {state}"));
         vec![Action::Ignore(self.ignore_list.clone()), told]
     }
 
-    /// Changes a line of one's own: the last one here, where none is named.
+    /// Changes an own message; without a number the last one here.
     fn change(&mut self, seq: Option<Seq>, change: Change, chance: [u8; 16]) -> Vec<Action> {
         let (to, id) = (self.target.clone(), MsgId(chance));
         if let Some(problem) = self.membership.is_gone(&to) {
@@ -142,7 +142,7 @@ impl Model {
         let Some(change) = change else { return Vec::new() };
         match seq.or_else(|| self.conversations.last_own(&to)) {
             Some(of) => self.post(change.of(to, id, of)),
-            None => vec![error(format!("you have said nothing in {to} yet"))],
+            None => vec![error(format!("you have not sent any message to {to} yet"))],
         }
     }
 
@@ -151,7 +151,7 @@ impl Model {
         self.ask(Command::History { to, before: None, lines, span, reference })
     }
 
-    /// `/join CHANNEL[,CHANNEL]`.
+    /// Runs `/join CHANNEL[,CHANNEL]`.
     fn join(&mut self, operands: &str) -> Vec<Action> {
         let names = operands.split(',').map(str::trim).filter(|name| !name.is_empty());
         let meant: Vec<_> = names.map(|name| self.membership.to_join(name)).collect();
@@ -173,7 +173,7 @@ impl Model {
         if actions.is_empty() { vec![error("which channel?".into())] } else { actions }
     }
 
-    /// `/part CHANNEL[,CHANNEL]`.
+    /// Runs `/part CHANNEL[,CHANNEL]`.
     fn part(&mut self, operands: &str) -> Vec<Action> {
         let names = operands.split(',').filter(|name| !name.is_empty());
         let mut actions = Vec::new();
@@ -194,8 +194,8 @@ impl Model {
         vec![Action::LookUp { name, confirms }]
     }
 
-    /// A text goes to the channel that is open or named. Where neither is, or its person is not in
-    /// it, it goes nowhere.
+    /// Shows or sets the topic of the open or the named channel. Without one that the user is in,
+    /// nothing is sent.
     fn topic(&mut self, channel: Option<&str>, text: Option<&str>) -> Vec<Action> {
         let channel = match (channel, &self.target) {
             (Some(name), _) => self.membership.channel(name),
@@ -221,7 +221,7 @@ impl Model {
         self.ask(Command::Topic { channel, text: text.map(str::to_owned), reference: None })
     }
 
-    /// Who is in a channel: in the lobby, where a private conversation is open.
+    /// Lists the members of a channel; of the lobby if the target is a private conversation.
     fn list(&mut self, name: Option<&str>) -> Vec<Action> {
         let channel = match (name, &self.target) {
             (Some(name), _) => self.membership.channel(name),
@@ -249,9 +249,7 @@ impl Model {
 
     fn retry(&mut self) -> Vec<Action> {
         if !self.connection.is_up() {
-            return vec![error(
-                "there is no connection: lines are sent as soon as there is".into(),
-            )];
+            return vec![error("there is no connection: messages are sent once it is back".into())];
         }
         self.outgoing.retry()
     }

@@ -61,7 +61,7 @@ fn typed(model: &mut Model, line: &str, id: u8) -> Vec<Action> {
 }
 
 #[test]
-fn a_line_is_sent_acknowledged_and_shown_once_and_clean() {
+fn a_message_is_sent_acknowledged_and_shown_once_and_clean() {
     let mut model = connected();
     let actions = typed(&mut model, "hi", 7);
     assert!(matches!(
@@ -78,7 +78,7 @@ fn a_line_is_sent_acknowledged_and_shown_once_and_clean() {
 }
 
 #[test]
-fn what_was_not_acknowledged_is_sent_again_under_its_id() {
+fn an_unacknowledged_message_is_sent_again_with_its_id() {
     let mut model = connected();
     typed(&mut model, "hi", 7);
     let actions = model.update(Input::Lost(Loss::Cut), [9; 16]);
@@ -94,7 +94,7 @@ fn what_was_not_acknowledged_is_sent_again_under_its_id() {
 }
 
 #[test]
-fn a_refused_line_waits_for_retry_or_cancel() {
+fn a_refused_message_waits_for_retry_or_cancel() {
     let mut model = connected();
     let refuse = |model: &mut Model, id: u8| {
         let refused = crate::chat::Refusal::Storage.event(Some(MsgId([id; 16])), None);
@@ -116,7 +116,7 @@ fn a_refused_line_waits_for_retry_or_cancel() {
 }
 
 #[test]
-fn what_was_refused_last_time_is_not_sent_unasked() {
+fn a_message_refused_in_an_earlier_run_is_sent_only_by_retry() {
     let (line, refused) = (said(7), HashSet::from([MsgId([7; 16])]));
     let outbox = Outbox::of(vec![line, said(8)], &refused);
     let mut model = Model::new(
@@ -139,7 +139,7 @@ fn what_was_refused_last_time_is_not_sent_unasked() {
 }
 
 #[test]
-fn what_may_be_stored_is_not_cancelled() {
+fn a_message_that_may_be_stored_is_not_cancelled() {
     let mut model = connected();
     typed(&mut model, "sent", 7);
     model.update(Input::Lost(Loss::Cut), [0; 16]);
@@ -159,7 +159,7 @@ fn what_may_be_stored_is_not_cancelled() {
 }
 
 #[test]
-fn a_line_that_was_here_is_not_shown_again_and_a_gap_moves_on() {
+fn a_received_message_is_not_shown_again_and_a_gap_is_skipped() {
     let mut model = connected();
     let info = |log, last, read| crate::chat::ConversationInfo {
         to: "#lobby".parse().unwrap(),
@@ -184,13 +184,13 @@ fn a_line_that_was_here_is_not_shown_again_and_a_gap_moves_on() {
     assert_eq!(shows(&tell(line(3, 3))), 0);
     let last = tell(line(4, 4));
     assert_eq!((shows(&last), last.len()), (1, 1), "one divider is enough");
-    // The server lost its log: what it tells now is new, even under old seqs.
+    // The server has lost its log: its messages are new even under old seqs.
     tell(Event::Conversations { conversations: vec![info(2, 1, 0)] });
     assert_eq!(shows(&tell(line(9, 1))), 1);
 }
 
 #[test]
-fn what_was_read_is_kept_and_told_together() {
+fn read_positions_are_stored_and_sent_together() {
     let mut model = connected();
     let conversation = crate::chat::ConversationInfo {
         to: "#lobby".parse().unwrap(),
@@ -214,7 +214,7 @@ fn what_was_read_is_kept_and_told_together() {
     assert!(!model.wants_tick());
 }
 
-/// The reference of the request among these.
+/// The reference of the request among these actions.
 fn reference(actions: &[Action]) -> Option<String> {
     let asks = |action: &Action| match action {
         Action::Send(Command::Join { reference, .. } | Command::Part { reference, .. }) => {
@@ -243,7 +243,7 @@ fn entered(channel: &str, reference: Option<String>) -> Input {
     })
 }
 
-/// Bob goes there, and the server lets him.
+/// Bob enters a channel.
 fn goes(model: &mut Model, channel: &str) -> Vec<Action> {
     let asked = typed(model, &format!("/join {channel}"), 1);
     model.update(entered(channel, reference(&asked)), [0; 16])
@@ -262,7 +262,7 @@ fn joined_channels_are_joined_again_after_a_reconnect() {
 }
 
 #[test]
-fn a_wrong_server_ends_a_client_that_never_was_in_and_warns_one_that_was() {
+fn a_wrong_server_ends_only_a_client_that_was_never_logged_in() {
     let (mut inside, mut warnings) = (connected(), 0);
     for _ in 0..10 {
         let actions = inside.update(Input::Lost(Loss::WrongServer), [0; 16]);
@@ -279,7 +279,7 @@ fn a_wrong_server_ends_a_client_that_never_was_in_and_warns_one_that_was() {
 }
 
 #[test]
-fn a_claim_about_majors_ends_a_client_that_never_was_in_and_no_other() {
+fn a_version_claim_ends_only_a_client_that_was_never_logged_in() {
     let loss = || Input::Lost(Loss::Version("2-3".into()));
     let (mut inside, mut told) = (connected(), 0);
     for _ in 0..10 {
@@ -310,7 +310,7 @@ fn every_command_of_the_table_is_known() {
 }
 
 #[test]
-fn the_end_of_input_waits_for_what_is_pending() {
+fn the_end_of_input_waits_for_pending_messages() {
     let mut model = connected();
     typed(&mut model, "hi", 7);
     assert_eq!(model.update(Input::InputEnd, [0; 16]), vec![]);
@@ -319,25 +319,25 @@ fn the_end_of_input_waits_for_what_is_pending() {
 }
 
 #[test]
-fn the_end_of_input_waits_for_the_answers_to_what_was_asked() {
+fn the_end_of_input_waits_for_answers() {
     let mut model = connected();
     typed(&mut model, "/list", 7);
     assert_eq!(model.update(Input::InputEnd, [0; 16]), vec![Action::Echo]);
     let actions = model.update(Input::Echoed, [0; 16]);
     assert_eq!(actions.last(), Some(&Action::Quit(0)));
-    // What was asked before the first connection, too.
+    // The same holds for requests before the first connection.
     let mut model = self::model(LIVE);
     typed(&mut model, "/list", 7);
     assert_eq!(model.update(Input::InputEnd, [0; 16]), vec![]);
     let actions = model.update(Input::Event(welcome()), [0; 16]);
     assert_eq!(actions.last(), Some(&Action::Echo));
-    // An answer that is lost is no success.
+    // A lost answer is a failure.
     let actions = model.update(Input::Lost(Loss::Cut), [0; 16]);
     assert_eq!(actions.last(), Some(&Action::Quit(8)));
 }
 
 #[test]
-fn a_program_slash_is_no_guess_at_a_password() {
+fn a_slash_command_of_a_program_is_never_a_password() {
     let mut model = model(LIVE);
     let asks = Event::Password { wrong: false, retry_ms: None };
     model.update(Input::Event(asks), [0; 16]);
@@ -347,7 +347,7 @@ fn a_program_slash_is_no_guess_at_a_password() {
 }
 
 #[test]
-fn whoever_is_ignored_is_ignored_however_the_name_is_written() {
+fn ignoring_a_user_ignores_case() {
     let mut model = connected();
     typed(&mut model, "/ignore ALICE", 7);
     let line = Input::Event(Event::Message(message(1, "alice", "#lobby")));
@@ -358,7 +358,7 @@ fn whoever_is_ignored_is_ignored_however_the_name_is_written() {
 }
 
 #[test]
-fn what_was_typed_before_the_connection_is_sent_with_it() {
+fn messages_typed_offline_are_sent_on_connecting() {
     let mut model = model_once();
     let actions = typed(&mut model, "hi", 7);
     assert!(matches!(
@@ -375,7 +375,7 @@ fn what_was_typed_before_the_connection_is_sent_with_it() {
 }
 
 #[test]
-fn a_line_that_came_too_fast_is_sent_later_and_what_follows_it_waits() {
+fn a_rate_limited_message_is_sent_later_and_later_ones_wait() {
     let mut model = connected();
     typed(&mut model, "one", 1);
     let refused = |id| {
@@ -392,7 +392,7 @@ fn a_line_that_came_too_fast_is_sent_later_and_what_follows_it_waits() {
         other => panic!("{other:?}"),
     });
     assert_eq!(texts.collect::<Vec<_>>(), ["one", "two"]);
-    // And lines that wait when the connection goes are sent over the next one.
+    // Waiting messages of a lost connection are sent over the next one.
     model.update(refused(2), [0; 16]);
     model.update(Input::Lost(Loss::Cut), [0; 16]);
     let actions = model.update(Input::Event(welcome()), [0; 16]);
@@ -401,7 +401,7 @@ fn a_line_that_came_too_fast_is_sent_later_and_what_follows_it_waits() {
 }
 
 #[test]
-fn the_last_line_of_an_earlier_run_can_be_edited_once_it_was_loaded() {
+fn the_last_message_of_an_earlier_run_can_be_edited_once_loaded() {
     let mut model = connected();
     assert!(matches!(&typed(&mut model, "/edit tea", 1)[..], [Action::Output(Output::Error(_))]));
     for (seq, from, deleted) in
@@ -421,7 +421,7 @@ fn the_last_line_of_an_earlier_run_can_be_edited_once_it_was_loaded() {
 }
 
 #[test]
-fn who_joins_a_channel_again_goes_there() {
+fn joining_a_channel_again_makes_it_the_target() {
     let mut model = connected();
     goes(&mut model, "#tea");
     typed(&mut model, "/query #lobby", 1);
@@ -446,7 +446,7 @@ fn a_channel_that_is_left_offline_is_not_entered_again() {
 }
 
 #[test]
-fn a_change_waits_for_the_line_it_is_meant_for() {
+fn a_change_waits_for_its_message() {
     let sent = |actions: &[Action]| {
         let targets = actions.iter().filter_map(|action| match action {
             Action::Send(Command::Say(message)) => Some(message.kind.of()),
@@ -466,7 +466,7 @@ fn a_change_waits_for_the_line_it_is_meant_for() {
     assert_eq!(typed(&mut model, "/edit the second", 3), []);
     assert_eq!(typed(&mut model, "/edit second", 4), []);
     assert_eq!(sent(&model.update(stored(2, 2), [0; 16])), [Some(Seq(2)), Some(Seq(2))]);
-    // It is the last one before its line comes by.
+    // It is the last one even before the server has delivered it.
     assert_eq!(sent(&typed(&mut model, "/delete", 5)), [Some(Seq(2))]);
 
     typed(&mut model, "third", 6);
@@ -481,8 +481,8 @@ fn a_change_waits_for_the_line_it_is_meant_for() {
     assert_eq!(sent(&model.update(stored(6, 3), [0; 16])), []);
 }
 
-/// What is told of a PIN that was worked out just now, and again once the channel is entered.
-fn told_of_a_pin(model: &mut Model, line: &str, made: bool) -> [String; 2] {
+/// The notices about a PIN, when it is derived and when the channel is entered.
+fn pin_notices(model: &mut Model, line: &str, made: bool) -> [String; 2] {
     let derive = typed(model, line, 7);
     assert!(!format!("{derive:?}").contains("1234"), "{derive:?}");
     let pin = derive.into_iter().find_map(|action| match action {
@@ -509,18 +509,18 @@ fn told_of_a_pin(model: &mut Model, line: &str, made: bool) -> [String; 2] {
 }
 
 #[test]
-fn what_is_to_be_known_of_a_pin_is_told_in_its_channel() {
+fn the_notice_about_a_pin_is_shown_in_its_channel() {
     for mut model in [connected(), model(LIVE)] {
-        let [made, inside] = told_of_a_pin(&mut model, "/create tea", true);
+        let [made, inside] = pin_notices(&mut model, "/create tea", true);
         let (to, line) = made.split_once('\n').unwrap();
         assert!(to.starts_with("to #tea") && line.contains("\n/join #tea "), "{made}");
         assert_eq!(inside, "");
     }
-    let [given, inside] = told_of_a_pin(&mut connected(), "/join tea 1234", false);
+    let [given, inside] = pin_notices(&mut connected(), "/join tea 1234", false);
     let (to, told) = given.split_once('\n').unwrap();
     assert!(to.starts_with("to #tea") && told.contains("20 minutes"), "{given}");
     assert!(inside.ends_with("check the PIN"), "{inside}");
     let [given, inside] =
-        told_of_a_pin(&mut connected(), "/join tea a long one of many words", false);
+        pin_notices(&mut connected(), "/join tea a long one of many words", false);
     assert!(!given.contains("20 minutes") && inside.contains("check the PIN"), "{given} {inside}");
 }

@@ -1,4 +1,4 @@
-//! The arguments of each slash command that takes some.
+//! Parsers of the slash commands' arguments.
 
 use super::Misuse;
 use super::command::{
@@ -8,12 +8,12 @@ use crate::chat::{NameError, UserName};
 
 type Parsed<'a> = Result<SlashCommand<'a>, Misuse>;
 
-/// The text, where there is one.
+/// The text, unless it is empty.
 pub fn some(text: &str) -> Option<&str> {
     Some(text).filter(|text| !text.is_empty())
 }
 
-/// A person's name; an `@` may stand before it.
+/// A user name with an optional `@`.
 fn user(text: &str) -> Result<UserName, NameError> {
     text.trim_start_matches('@').parse()
 }
@@ -43,7 +43,7 @@ fn with_pin(operands: &str) -> Option<(&str, &str)> {
 pub fn create(operands: &str) -> Parsed<'_> {
     if operands.split_whitespace().count() != 1 {
         let problem = "which channel? /create CHANNEL makes its PIN".to_owned();
-        // It takes no PIN, and whoever gives it one has thought of it.
+        // `/create` takes no PIN, but an extra argument may be meant as one.
         return Err(Misuse { problem, holds_pin: !operands.is_empty() });
     }
     Ok(SlashCommand::Create { channel: operands })
@@ -101,7 +101,7 @@ pub fn history(operands: &str) -> Parsed<'_> {
         "" => (None, None),
         number if number.bytes().all(|byte| byte.is_ascii_digit()) => match number.parse() {
             Ok(lines @ 1..) => (Some(lines), None),
-            _ => return Err("how many lines? /history COUNT".to_owned().into()),
+            _ => return Err("how many messages? /history COUNT".to_owned().into()),
         },
         span => {
             let parsed = span.parse().map_err(|problem| format!("/history {span}: {problem}"))?;
@@ -135,7 +135,11 @@ pub fn notify(operands: &str) -> Parsed<'_> {
         "off" => Some(Notify::Off),
         "mentions" => Some(Notify::Mentions),
         "all" => Some(Notify::All),
-        _ => return Err("which lines ring? /notify off, mentions or all".to_owned().into()),
+        _ => {
+            return Err("which messages ring the bell? /notify off, mentions or all"
+                .to_owned()
+                .into());
+        }
     };
     Ok(SlashCommand::Screen(ScreenCommand::Notify(notify)))
 }
@@ -158,7 +162,7 @@ pub fn set(operands: &str) -> Parsed<'_> {
                 return Err(problem.into());
             }
         })),
-        _ => return Err(format!("there is no {key:?}: /help set names what there is").into()),
+        _ => return Err(format!("there is no setting {key:?}: /help set lists them").into()),
     };
     Ok(SlashCommand::Set(setting))
 }

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use crate::chat::operator_commands::OperatorCommand;
 use crate::chat::{Seq, TimeSpan, UserName};
 
-/// A slash command with its arguments. A channel is a text as it was typed: what it means depends
-/// on the channels that the client is in.
+/// A slash command with its arguments. A channel stays as typed, because its meaning depends on the
+/// channels that the client is in.
 #[derive(Clone, Debug, PartialEq)]
 pub enum SlashCommand<'a> {
     Help(HelpOn<'a>),
@@ -21,7 +21,7 @@ pub enum SlashCommand<'a> {
     Create {
         channel: &'a str,
     },
-    /// The conversation that is open.
+    /// The open conversation.
     PartHere,
     /// Channels, separated by commas.
     Part(&'a str),
@@ -33,7 +33,7 @@ pub enum SlashCommand<'a> {
     Reply(&'a str),
     Me(&'a str),
     Topic {
-        /// The one that is open, where none is named.
+        /// The open one if none is named.
         channel: Option<&'a str>,
         text: Option<&'a str>,
     },
@@ -65,14 +65,14 @@ pub enum SlashCommand<'a> {
     Clear,
     Nick,
     Exit,
-    /// An operator command: the server decides about it.
+    /// An operator command; the server decides about it.
     Operate {
         command: &'static OperatorCommand,
         operands: &'a str,
     },
 }
 
-/// What `/help` is asked for.
+/// The subject of `/help`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum HelpOn<'a> {
     OwnCommands,
@@ -80,7 +80,7 @@ pub enum HelpOn<'a> {
     Command(&'a str),
 }
 
-/// A PIN as it was typed.
+/// A PIN as typed.
 #[derive(Clone, Copy, PartialEq)]
 pub struct Pin<'a>(pub &'a str);
 
@@ -90,14 +90,14 @@ impl fmt::Debug for Pin<'_> {
     }
 }
 
-/// Where typed text is to go.
+/// The new target of typed text.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Whom<'a> {
     Channel(&'a str),
     User(UserName),
 }
 
-/// Commands of the full screen alone.
+/// Commands of the full screen only.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum ScreenCommand<'a> {
     Notify(Option<Notify>),
@@ -105,7 +105,7 @@ pub enum ScreenCommand<'a> {
     Theme(&'a str),
 }
 
-/// Which messages of a conversation ring the bell.
+/// The messages of a conversation that ring the bell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Notify {
@@ -114,7 +114,7 @@ pub enum Notify {
     All,
 }
 
-/// How the terminal is asked to show a notification.
+/// How the terminal is told to show a notification.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Notifications {
@@ -127,9 +127,9 @@ pub enum Notifications {
 /// `/set`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Setting {
-    /// Shows all of them.
+    /// Shows all settings.
     Show,
-    /// Shows the setting, or changes it.
+    /// Shows or changes the setting.
     Search(Option<bool>),
     Screen(ScreenSetting),
 }

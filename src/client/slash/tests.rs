@@ -17,7 +17,7 @@ fn the_rules_on_slashes() {
 }
 
 #[test]
-fn what_may_be_a_pin_is_not_remembered() {
+fn lines_with_a_pin_are_not_remembered() {
     for line in ["/join tea 1234", "/JOIN tea,work 1234", "/create tea 1234", "/jion tea 1234"] {
         assert!(is_secret(line), "{line}");
     }
@@ -29,7 +29,7 @@ fn what_may_be_a_pin_is_not_remembered() {
 }
 
 #[test]
-fn what_goes_to_the_conversation_is_told_from_what_does_not() {
+fn text_for_the_conversation_is_recognised() {
     for line in ["hi", "//hi", " /join", "/me waves", "/topic x", "/edit x", "/search x", "/x\ny"] {
         assert!(says_here(line), "{line}");
     }
@@ -52,7 +52,7 @@ fn names_are_unique() {
 
 proptest! {
     #[test]
-    fn what_begins_with_one_slash_is_never_a_text(rest in "[^/].*") {
+    fn a_line_with_one_leading_slash_is_never_a_text(rest in "[^/].*") {
         let line = format!("/{rest}");
         prop_assert!(!matches!(read(&line), Typed::Text(_)));
     }
@@ -70,7 +70,7 @@ fn each_example_is_a_call_of_its_own_command() {
 }
 
 #[test]
-fn arguments_are_read_once_and_what_is_wrong_is_named() {
+fn arguments_are_parsed_once_and_errors_name_the_problem() {
     let bob: crate::chat::UserName = "bob".parse().unwrap();
     let reads = |line, command| assert_eq!(read(line), Typed::Command(command), "{line}");
     reads("/pm @bob  hi ", SlashCommand::Pm { to: bob.clone(), text: "hi" });

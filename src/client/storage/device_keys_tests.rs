@@ -1,4 +1,4 @@
-//! The keys of a device, as files.
+//! Tests of device keys, as files.
 
 use super::*;
 use crate::crypto::test_keys::spare;
@@ -12,7 +12,7 @@ fn account(key: usize) -> Me {
     Me::new("alice", SERVER, spare(key))
 }
 
-/// A client's device keys, and what they are stored in.
+/// A client's device keys and their storage.
 struct Client<'a> {
     keys: DeviceKeys,
     folder: Folder,
@@ -37,7 +37,7 @@ impl<'a> Client<'a> {
 }
 
 #[test]
-fn a_certificate_lasts_a_week_and_its_private_parts_six() {
+fn a_certificate_is_used_for_a_week_and_its_keys_are_kept_for_six() {
     let profile = tempfile::tempdir().unwrap();
     let data_folder = DataFolder::at(profile.path()).unwrap();
     let me = account(0);
@@ -88,7 +88,7 @@ fn two_servers_see_no_key_in_common() {
     };
     let ((sign, open_one), (other_sign, open_two)) = (seeds(&one), seeds(&two));
     assert!(sign != other_sign && open_one != open_two);
-    // What lies in the wrong folder is of no use.
+    // A file in the wrong folder is of no use.
     let name = one.folder.device_keys().unwrap().remove(0);
     let (from, to) = (one.folder.device_key_file(&name), two.folder.device_key_file(&name));
     fs::copy(from, to).unwrap();
@@ -96,7 +96,7 @@ fn two_servers_see_no_key_in_common() {
 }
 
 #[test]
-fn two_clients_of_a_profile_open_what_is_sealed_for_either() {
+fn two_clients_of_a_profile_open_each_others_messages() {
     let profile = tempfile::tempdir().unwrap();
     let data_folder = DataFolder::at(profile.path()).unwrap();
     let me = account(0);
@@ -105,13 +105,13 @@ fn two_clients_of_a_profile_open_what_is_sealed_for_either() {
     two.refresh();
     two.renew(100 * DAY);
     let signing = |client: &Client| client.keys.signing().unwrap().0.clone();
-    assert_eq!(signing(&one), signing(&two), "none is made anew");
+    assert_eq!(signing(&one), signing(&two), "no new one is made");
     two.renew(107 * DAY);
     let newest = signing(&two);
     assert!(!one.keys.has(&newest));
     one.refresh();
     assert!(one.keys.has(&newest) && one.keys.opening().len() == 2);
-    // What is over is gone for both, whoever is first.
+    // Expired keys are removed for both clients, whichever is first.
     for client in [&mut one, &mut two] {
         client.renew(149 * DAY + 1);
         client.refresh();
@@ -131,7 +131,7 @@ fn the_files_are_of_no_use_without_the_key() {
     let stranger = account(2);
     let other = Client::open(&data_folder, &stranger);
     assert!(other.keys.signing().is_none() && other.keys.opening().is_empty());
-    // The successor has them for what was sealed before, and makes its own.
+    // The successor keeps them for older content, and makes its own.
     let mut me = account(1);
     me.openers.extend(account(0).openers);
     let mut after = Client::open(&data_folder, &me);

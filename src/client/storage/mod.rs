@@ -1,4 +1,4 @@
-//! What the engine stores, in the profile's folder.
+//! Storage of the engine, in the profile's folder.
 
 #[cfg(test)]
 mod device_keys_tests;
@@ -25,7 +25,7 @@ use crate::home::file::{make_folder, overwrite, replace, turn, wipe, write_new};
 use crate::system::files;
 pub use sealed_map::SealedMap;
 
-/// What is read of a search log that somebody else has made larger.
+/// Bytes read of a search log, which another program may have enlarged.
 const READ_BYTES_MAX: u64 = 64 << 20;
 
 const TRUST: &str = "trust";
@@ -56,10 +56,10 @@ impl Account for Profile {
     }
 }
 
-/// One server's files in the profile's folder (0600 in 0700).
+/// The files of one server in the profile's folder (0600 in 0700).
 pub struct Folder {
     data_folder: DataFolder,
-    /// The path of the server's files, without their endings.
+    /// Path of the server's files, without extensions.
     stem: PathBuf,
     devices: PathBuf,
     sequences: Option<SealedMap>,
@@ -68,7 +68,7 @@ pub struct Folder {
 }
 
 impl Folder {
-    /// The server is named by the fingerprint of its first key.
+    /// Opens the folder of the server with this founding key.
     pub fn open(data_folder: &DataFolder, server: &Fingerprint) -> Result<Folder, FileError> {
         let (stem, devices) = (data_folder.journal_stem(server), data_folder.devices_dir(server));
         make_folder(&devices, 0o700)?;
@@ -93,7 +93,7 @@ impl Folder {
     }
 }
 
-/// What a file holds; none where there is none.
+/// The contents of a file; `None` if it does not exist.
 fn read(path: &Path) -> Result<Option<Vec<u8>>, FileError> {
     match fs::read(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -101,7 +101,7 @@ fn read(path: &Path) -> Result<Option<Vec<u8>>, FileError> {
     }
 }
 
-/// The error of a store, as the command line tells it.
+/// Converts a storage error to one for the command line.
 pub fn fault(error: StorageError) -> anyhow::Error {
     match error.downcast::<FileError>() {
         Ok(error) => anyhow::Error::new(*error),
@@ -143,7 +143,7 @@ impl Storage for Folder {
     fn remove_device_key(&mut self, name: &str) -> Result<(), StorageError> {
         let path = self.device_key_file(name);
         match wipe(&path) {
-            // Another client of this person was there first.
+            // Another client of this user was first.
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             other => Ok(other.map_err(FileError::io(&path))?),
         }
@@ -161,7 +161,7 @@ impl Storage for Folder {
         all: &dyn Fn() -> Sequenced,
     ) -> Result<(), StorageError> {
         match &mut self.sequences {
-            Some(map) => Ok(map.keep(changed, all)?),
+            Some(map) => Ok(map.store(changed, all)?),
             None => Ok(()),
         }
     }
@@ -182,7 +182,7 @@ impl Storage for Folder {
         all: &dyn Fn() -> ChangeEntries,
     ) -> Result<(), StorageError> {
         match &mut self.changes {
-            Some(map) => Ok(map.keep(changed, all)?),
+            Some(map) => Ok(map.store(changed, all)?),
             None => Ok(()),
         }
     }

@@ -1,6 +1,5 @@
-//! A map on disk (0600): a file that grows by what has changed, each change under a key that only
-//! the person's own opens, and is written again whole once most of it is old. So much is written as
-//! has changed, however large the map is.
+//! A map on disk (0600), as an encrypted append-only file of changes. It is rewritten once most of
+//! it is outdated, so the cost of a write depends on the changes, not on the size of the map.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -16,12 +15,12 @@ use crate::crypto::at_rest;
 use crate::home::file::replace;
 use crate::system::files;
 
-/// What is read of a file that somebody else has made larger.
+/// Bytes read of a file, which another program may have enlarged.
 const READ_BYTES_MAX: u64 = 64 << 20;
-/// A file that has grown by this and by twice what it had is written again.
+/// A file is rewritten when it has grown by this plus twice its size after the last rewrite.
 const GROWS_BYTES: u64 = 64 << 10;
 
-/// Keys, each with its value, or with none where it is gone.
+/// Keys with their values; `None` for a removed key.
 pub type Entries<K, V> = Vec<(K, Option<V>)>;
 
 pub struct SealedMap {
@@ -29,13 +28,12 @@ pub struct SealedMap {
     key: Zeroizing<[u8; 32]>,
     file: File,
     bytes: u64,
-    /// As it was written whole, or found.
+    /// Size after the last rewrite, or when opened.
     whole_bytes: u64,
 }
 
 impl SealedMap {
-    /// What is there: each key's newest value is the last one. What was not written whole is left
-    /// out.
+    /// Opens the map. The last value of each key counts, and an incomplete record is skipped.
     pub fn open<K: DeserializeOwned, V: DeserializeOwned>(
         path: PathBuf,
         key: Zeroizing<[u8; 32]>,
@@ -45,12 +43,12 @@ impl SealedMap {
         file.set_len(whole as u64)?;
         file.seek(SeekFrom::End(0))?;
         let bytes = whole as u64;
-        // It may all be old.
+        // All of it may be outdated.
         let map = SealedMap { path, key, file, bytes, whole_bytes: bytes / 4 };
         Ok((map, entries))
     }
 
-    /// What is there, for whoever writes nothing.
+    /// Reads the map without opening it for writing.
     pub fn read<K: DeserializeOwned, V: DeserializeOwned>(
         path: &Path,
         key: &[u8; 32],
@@ -61,8 +59,8 @@ impl SealedMap {
         }
     }
 
-    /// These have changed, or are gone; `all` gives everything that is there now.
-    pub fn keep<K: Serialize, V: Serialize>(
+    /// Stores changed and removed keys; `all` returns the whole map for a rewrite.
+    pub fn store<K: Serialize, V: Serialize>(
         &mut self,
         changed: &[(K, Option<V>)],
         all: impl FnOnce() -> Entries<K, V>,
@@ -133,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_kept_last_is_there_again_and_so_much_is_written_as_has_changed() {
+    fn the_last_values_are_restored_and_only_changes_are_written() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("map");
         let (mut map, mut values) = opened(&path);
@@ -141,21 +139,21 @@ mod tests {
         let all = |values: &BTreeMap<u32, u64>| -> Vec<(u32, Option<u64>)> {
             values.iter().map(|(key, value)| (*key, Some(*value))).collect()
         };
-        map.keep(&all(&values), || all(&values)).unwrap();
+        map.store(&all(&values), || all(&values)).unwrap();
         let whole = map.bytes;
         let mut written = 0;
         for round in 0..5_000 {
             let (key, value) = (round % 2_000, u64::from(round));
             values.insert(key, value);
             let before = map.bytes;
-            map.keep(&[(key, Some(value))], || all(&values)).unwrap();
+            map.store(&[(key, Some(value))], || all(&values)).unwrap();
             written += if map.bytes > before { map.bytes - before } else { map.bytes };
         }
         values.remove(&3);
-        map.keep(&[(3, None::<u64>)], || all(&values)).unwrap();
+        map.store(&[(3, None::<u64>)], || all(&values)).unwrap();
         assert!(written < 5_000 * 200 + 10 * whole, "{written} bytes; the whole has {whole}");
         assert!(std::fs::metadata(&path).unwrap().len() < 4 * whole + 2 * GROWS_BYTES);
-        // A write that broke off.
+        // An interrupted write.
         map.file.write_all(b"half").unwrap();
         for _ in 0..2 {
             let (_, found) = opened(&path);

@@ -1,4 +1,4 @@
-//! The search log as a file, against lines that are simply remembered.
+//! Tests of the search log as a file, against a naive model.
 
 use std::collections::HashMap;
 
@@ -14,7 +14,7 @@ use crate::e2e::search_log::{self, SearchLog};
 const KEY: [u8; 32] = [7; 32];
 const DAY_MS: i64 = 86_400_000;
 
-/// A profile, and a search log in it.
+/// A profile with a search log.
 struct Disk {
     folder: Folder,
     profile: tempfile::TempDir,
@@ -67,7 +67,7 @@ impl Disk {
         fs::read(self.folder.search_log_file()).unwrap()
     }
 
-    /// How often a text could be read by who has the key.
+    /// How many records contain a text, for a reader who has the key.
     fn entries_with(&self, text: &str) -> usize {
         use base64::Engine;
         let lines = self.bytes();
@@ -109,7 +109,7 @@ fn said_in(number: u8, message: Message, terms: Terms) -> Entry {
     Entry::of(&conversation(number), &message, None, terms).unwrap()
 }
 
-/// A change of a line, by its sender's word.
+/// A change of a message by its sender.
 fn change(number: u8, seq: u64, text: Option<&str>) -> Entry {
     let of = Seq(seq);
     let kind = if text.is_some() { Kind::Edit { of } } else { Kind::Delete { of } };
@@ -163,7 +163,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// Lines as anybody would remember them: each with its log, and when it goes.
+/// The naive model: messages with their log and expiry.
 #[derive(Default)]
 struct Naive {
     lines: Vec<(u8, Message, Terms)>,
@@ -173,7 +173,7 @@ struct Naive {
 }
 
 impl Naive {
-    /// What the server says now of a conversation.
+    /// The current terms of a conversation.
     fn terms(&self, p: u8, now_ms: i64) -> Terms {
         let (log, days) = self.terms[usize::from(p)];
         Terms { log, until_ms: days.map(|days| now_ms + i64::from(days) * DAY_MS), read_ms: now_ms }
@@ -184,7 +184,7 @@ impl Naive {
             let (p, id) = (*p, MsgId([*s as u8; 16]));
             move |one: &(u8, Message, Terms)| one.0 == p && one.1.id == id
         };
-        // What is too old is gone for good as soon as anything looks.
+        // Expired messages are gone for good with the first access.
         self.lines.retain(|one| one.2.until_ms.is_none_or(|until_ms| until_ms > now_ms));
         match step {
             Step::Say(p, s, text) if !self.newest.contains_key(&(*p, *s)) => {
@@ -223,7 +223,7 @@ impl Naive {
         self.lines.push((p, message, terms));
     }
 
-    /// Whether an edit is the newest one.
+    /// Returns whether an edit is the newest one.
     fn edits(&mut self, p: u8, s: u64, edit: usize) -> bool {
         match self.newest.get(&(p, s)) {
             Some(None) => false,
@@ -235,7 +235,7 @@ impl Naive {
         }
     }
 
-    /// What is found, sorted: which log came first is the index's to know.
+    /// The found texts, sorted, because only the index knows the order of logs.
     fn finds(&self, p: u8, text: &str, now_ms: i64) -> Vec<String> {
         let wanted = Wanted::new(text).unwrap();
         let log = self.terms[usize::from(p)].0;
@@ -254,7 +254,7 @@ impl Naive {
 }
 
 #[test]
-fn what_nobody_has_signed_changes_nothing_in_the_book() {
+fn unsigned_messages_change_nothing_in_the_index() {
     let mut disk = Disk::new(0, 1 << 20);
     let unsigned =
         |seq, text| Message { confidentiality: Confidentiality::Open, ..line(seq, 7, text) };
@@ -271,7 +271,7 @@ fn what_nobody_has_signed_changes_nothing_in_the_book() {
     };
     disk.add(said(0, unsigned(1, "tea at one")), 7);
     assert_eq!(found(&disk), [("tea at one".to_owned(), Confidentiality::Open)]);
-    // Its sender's own text takes its place, and keeps it.
+    // The signed text replaces it, and stays.
     for text in ["tea at five", "tea at five"] {
         disk.add(said(0, line(1, 7, text)), 7);
         disk.add(said(0, unsigned(1, "tea at six")), 7);
@@ -285,7 +285,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(128))]
 
     #[test]
-    fn the_book_finds_what_anybody_would(steps in prop::collection::vec(step(), 1..60)) {
+    fn the_index_finds_the_same_as_a_naive_model(steps in prop::collection::vec(step(), 1..60)) {
         let mut now_ms = 1_800_000_000_000;
         let (mut disk, mut naive) = (Disk::new(now_ms, 1 << 20), Naive::default());
         for step in &steps {
@@ -327,16 +327,16 @@ proptest! {
 }
 
 #[test]
-fn what_is_not_to_be_there_leaves_the_disk() {
+fn expired_and_deleted_messages_leave_the_disk() {
     let now_ms = 1_800_000_000_000;
     let mut disk = Disk::new(now_ms, 1 << 20);
     let until = |until_ms| Terms { until_ms: Some(until_ms), ..Terms::default() };
     for (seq, word) in [(1, "edited"), (2, "deleted"), (3, "old"), (4, "stays")] {
         let terms = until(if word == "old" { now_ms + 1 } else { now_ms + 2 * DAY_MS });
         disk.add(said_in(0, line(seq, now_ms, word), terms), now_ms);
-        // Told again it stays what it was, and as long.
+        // A replay changes neither the message nor its expiry.
         disk.add(said_in(0, line(seq, now_ms, word), until(i64::MAX)), now_ms);
-        assert_eq!(disk.entries_with(word), 1, "told again is not written again");
+        assert_eq!(disk.entries_with(word), 1, "a replay is not written again");
     }
     let raw = disk.bytes();
     assert!(!raw.windows(5).any(|part| part == b"stays"), "it is sealed");
@@ -346,7 +346,7 @@ fn what_is_not_to_be_there_leaves_the_disk() {
     let left =
         ["edited\"", "deleted", "old", "stays", "another"].map(|word| disk.entries_with(word));
     assert_eq!(left, [1, 0, 0, 1, 1], "the first is the mark of an edited line");
-    // Of whoever is not the sender, and of a line with another id, nothing is taken.
+    // A change by another user, or of another id, has no effect.
     let other = Message { from: "bob".parse().unwrap(), ..line(9, 0, "false") };
     let other = Message { kind: Kind::Edit { of: Seq(4) }, ..other };
     for id in [4, 5] {
@@ -356,7 +356,7 @@ fn what_is_not_to_be_there_leaves_the_disk() {
     }
     let found = disk.index().search(&conversation(0), "stays", now_ms, None);
     assert_eq!((found.0.len(), found.0[0].edited), (1, false));
-    // Two days later, without a word from anybody.
+    // Two days later, without any event.
     disk.tidy(now_ms + 2 * DAY_MS);
     assert_eq!(disk.entries_with("stays") + disk.entries_with("another"), 0);
     disk.add(said(1, line(1, now_ms, "parted")), now_ms);
@@ -367,7 +367,7 @@ fn what_is_not_to_be_there_leaves_the_disk() {
 }
 
 #[test]
-fn the_file_has_its_bound_and_the_newest_lines_stay() {
+fn the_file_is_bounded_and_keeps_the_newest_messages() {
     let mut disk = Disk::new(0, 100_000);
     for number in 0..1_000u64 {
         let id = MsgId(u128::from(number).to_be_bytes());
@@ -381,7 +381,7 @@ fn the_file_has_its_bound_and_the_newest_lines_stay() {
     let (found, more) = index.search(&conversation((999 % 256) as u8), "MARKER", 0, None);
     assert!(more || found.len() > 10);
     assert_eq!(found.last().unwrap().seq, Seq(999));
-    // Half a line at the end, and a stranger's bytes.
+    // Half a record at the end, and foreign bytes.
     fs::write(disk.folder.search_log_file(), b"AAAA\n\xff\n\n").unwrap();
     assert!(disk.index().entries().next().is_none());
     disk.restarts(0);
@@ -456,17 +456,17 @@ fn a_flood_costs_only_itself_also_over_many_rewrites() {
 }
 
 #[test]
-fn nothing_that_a_server_tells_pushes_out_what_somebody_has_signed() {
+fn unsigned_messages_push_out_no_signed_one() {
     let mut disk = Disk::new(0, 100_000);
     let terms = |log| Terms { log: Some(LogId(log)), ..Terms::default() };
     disk.add(said_in(0, line(1, 7, "the signed tea"), terms(1)), 0);
-    // Other lines under its seq, in this log and in another one, and under its id.
+    // Other messages with its seq, in this and in other logs, and with its id.
     for (log, id) in [(1, 2), (9, 3), (9, 1)] {
         let from = if id == 1 { "bob" } else { "alice" }.parse().unwrap();
         let other = Message { id: MsgId([id; 16]), from, ..line(1, 8, "another tea") };
         disk.add(said_in(0, other, terms(log)), 0);
     }
-    // More than the file takes, of what nobody has signed, and newer by the server's word.
+    // More unsigned messages than the file holds, newer by the server's claim.
     for number in 0..1_000u64 {
         let id = MsgId(u128::from(number + 1_000).to_be_bytes());
         let made = Message {

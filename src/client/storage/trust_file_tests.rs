@@ -1,4 +1,4 @@
-//! The trust file of two clients.
+//! Tests of a trust file used by two clients.
 
 use super::*;
 use crate::chat::{ChannelName, Opaque};
@@ -12,7 +12,7 @@ use crate::e2e::trust_file::{StoredTrust, TrustFile};
 const SERVER: Fingerprint = Fingerprint([9; 32]);
 
 #[test]
-fn what_is_kept_is_there_again_for_two_clients_and_sealed() {
+fn the_trust_of_two_clients_is_restored_and_sealed() {
     let profile = tempfile::tempdir().unwrap();
     let data_folder = DataFolder::at(profile.path()).unwrap();
     let me = Me::new("alice", SERVER, spare(0));
@@ -37,8 +37,7 @@ fn what_is_kept_is_there_again_for_two_clients_and_sealed() {
     };
     let known = of(&new);
     update(&mut two, &|kept| kept.set_people(vec![known.clone()]));
-    // The one that has seen an older certificate only does not put it in the place of the newer
-    // one.
+    // A client that has only seen an older certificate does not replace the newer one.
     update(&mut one, &|kept| kept.set_people(vec![of(&old)]));
     let three = open();
     assert_eq!(three.key(), one.key());
@@ -48,7 +47,7 @@ fn what_is_kept_is_there_again_for_two_clients_and_sealed() {
     let file = folder().trust_file();
     let bytes = fs::read(&file).unwrap();
     assert!(!bytes.windows(4).any(|window| window == b"#tea" || window == b"bob\""));
-    // Another person's client neither reads it nor writes over it, and names it.
+    // Another user's client neither reads nor overwrites it, and names it in the error.
     let (mut disk, other) = (folder(), Me::new("alice", SERVER, spare(1)));
     let refused = [
         TrustFile::open(&mut disk, &other).err().unwrap(),

@@ -1,25 +1,24 @@
-//! Rows that begin with whose words they are. `server| ` stands before each row of what the server
-//! says, `-- ` and `=!= ` before what this client itself says, and no text from elsewhere begins a
-//! row.
+//! Marks at the start of rows that name the author of a text. `server| ` precedes each row of
+//! server text, `-- ` and `=!= ` precede this client's own texts, and no other text begins a row.
 
 use ratatui::buffer::CellWidth;
 use ratatui::style::Style;
 use ratatui::text::Span;
 
-/// Before each row of the server's words.
+/// Mark of each row of server text.
 pub const SERVER: &str = "server| ";
-/// Before the first row of this client's words, and before that of its errors.
+/// Marks of the first row of a notice, and of an error.
 pub const NOTICE: &str = "-- ";
 pub const ERROR: &str = "=!= ";
 
-/// Rows of a text, each behind `mark`, in so many cells where there is a limit.
+/// Wraps a text into rows with `mark` before each, within a width in cells if given.
 pub fn behind(mark: &str, text: &str, cells: Option<usize>) -> String {
     let rows = text.split('\n').map(|row| format!("{mark}{row}"));
     rows.map(|row| wrapped(&row, mark, cells)).collect::<Vec<_>>().join("\n")
 }
 
-/// A text whose further rows begin with `mark`, its own and those that do not fit into so many
-/// cells: no terminal has to begin a row with what was somewhere inside.
+/// Wraps a text into rows with `mark` before all but the first, so that the terminal never wraps it
+/// itself and no inner text begins a row.
 pub fn under(mark: &str, text: &str, cells: Option<usize>) -> String {
     let rows = text.split('\n').enumerate();
     let rows = rows.map(|(number, row)| match number {
@@ -29,11 +28,11 @@ pub fn under(mark: &str, text: &str, cells: Option<usize>) -> String {
     rows.collect::<Vec<_>>().join("\n")
 }
 
-/// One row of text as rows of a terminal.
+/// Wraps one row of text for a terminal.
 fn wrapped(row: &str, mark: &str, cells: Option<usize>) -> String {
     let mark_cells = usize::from(mark.cell_width());
     let Some(cells) = cells.map(|cells| cells.max(mark_cells + 2)) else { return row.to_owned() };
-    // A tab is as wide as a terminal likes.
+    // The width of a tab depends on the terminal.
     let row = row.replace('\t', "    ");
     let (mut text, mut used) = (String::with_capacity(row.len()), 0);
     for piece in pieces(&row) {
@@ -52,7 +51,7 @@ fn wrapped(row: &str, mark: &str, cells: Option<usize>) -> String {
     text
 }
 
-/// Graphemes, and the sequences by which this client itself colours names.
+/// Graphemes, and the escape sequences with which this client colours names.
 fn pieces(row: &str) -> Vec<String> {
     let mut pieces: Vec<String> = Vec::new();
     for (number, part) in row.split('\u{1b}').enumerate() {

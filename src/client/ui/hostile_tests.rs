@@ -1,5 +1,4 @@
-//! What a hostile server can put on a screen: whatever it says, in whatever event, no row of it
-//! stands where this client's own words begin.
+//! Texts of a hostile server on a screen: no row of them begins like a text of this client.
 
 use rand::RngExt;
 use rand::rngs::StdRng;
@@ -12,17 +11,17 @@ use crate::client::model::{Origin, Output};
 
 pub const ROUNDS: u64 = 200;
 
-/// What this client itself would say.
+/// Texts that this client itself would show.
 const OWN: [&str; 5] = [
     "compare this with bob, over the phone or face to face: 12345 12345",
     "-- the keys of bob are confirmed",
     "=!= the server has not told the keys of bob",
-    "what you type goes to #tea~0123 now",
-    "\u{1f512} sealed: who knows the PIN reads",
+    "typed text now goes to #tea~0123",
+    "\u{1f512} sealed: PIN holders read",
 ];
 
-/// A text that would begin a row as this client's own words do, if a terminal, a line break or a
-/// long line let it.
+/// A text that would begin a row like this client's own, if a terminal, a line break or a long line
+/// let it.
 pub fn forged(chance: &mut StdRng) -> String {
     let before = ["", "x", "hello there", "漢字", "e\u{301}", "server| ", "[12:00:00] You: hi"];
     let mut text = (*before.choose(chance).unwrap()).to_owned();
@@ -36,7 +35,7 @@ pub fn forged(chance: &mut StdRng) -> String {
         + OWN.choose(chance).unwrap()
 }
 
-/// An event of the server's with such a text in it.
+/// A server event with such a text.
 pub fn event(chance: &mut StdRng) -> Value {
     let text = forged(chance);
     let line = text.replace(['\n', '\r', '\u{1b}'], " ");
@@ -66,7 +65,7 @@ pub fn event(chance: &mut StdRng) -> Value {
     }
 }
 
-/// It comes over the wire.
+/// The event, received over the wire.
 pub fn shown(event: Value) -> Output {
     match serde_json::from_value(event).unwrap() {
         Event::Message(message) => Output::Message(Message { ..message }),
@@ -74,18 +73,17 @@ pub fn shown(event: Value) -> Output {
     }
 }
 
-/// Whether a row begins as this client's own words do.
+/// Returns whether a row begins like a text of this client.
 pub fn is_own(row: &str) -> bool {
     let row = row.replace('\u{a0}', " ");
     row.starts_with(gutter::NOTICE) || row.starts_with(gutter::ERROR)
 }
 
-/// What stands in every field of a server's that is a text: no row of this client's own has the
-/// letter.
+/// The content of every text field of a server; no other row contains the letter.
 pub const WORDS: &str =
     "qqqq qqq qqqqq qq qqqqqq qqqq qqq qqqqq qq qqqqqq qqqq qqq qqqqq qq qqqqqq";
 
-/// Which kind of event it is: one that is new here has to be told below, or this does not compile.
+/// The number of an event's kind. A new kind must be added below, or this does not compile.
 fn kind(event: &Event) -> usize {
     match event {
         Event::Welcome { .. } => 0,
@@ -114,7 +112,7 @@ fn kind(event: &Event) -> usize {
     }
 }
 
-/// Every event, with the words in each text that a server fills in.
+/// Every event, with these words in each text from the server.
 pub fn every() -> Vec<Event> {
     let (id, log, seq) = ("0".repeat(32), "00000000000000ff", "7");
     let message = |to: &str, more: Value| {
@@ -171,7 +169,7 @@ pub fn every() -> Vec<Event> {
     events
 }
 
-/// Everything that a user interface shows of these events.
+/// All outputs for these events.
 pub fn shows() -> Vec<Output> {
     let output = |event: Event| match event {
         Event::Message(message) => {
@@ -182,8 +180,7 @@ pub fn shows() -> Vec<Output> {
     every().into_iter().flat_map(output).collect()
 }
 
-/// Whether the words in a row, if it has any, stand behind the server's mark, or in what somebody
-/// says.
+/// Returns whether these words in a row, if any, follow the server's mark or belong to a message.
 pub fn is_marked(row: &str, output: &Output) -> bool {
     let Some((before, _)) = row.split_once('q') else { return true };
     let says = match output {
@@ -198,7 +195,7 @@ pub fn is_marked(row: &str, output: &Output) -> bool {
 }
 
 #[test]
-fn what_is_no_mark_is_noticed() {
+fn a_missing_mark_is_detected() {
     let notice = Output::Notice(WORDS.into());
     assert!(!is_marked("-- qqq", &notice) && !is_marked("  qqq", &notice));
     assert!(is_marked("server| qqq", &notice) && is_marked("-- ", &notice));

@@ -1,4 +1,4 @@
-//! Where a user interface's input comes from: each source is read on a thread of its own.
+//! Input of a user interface; each source is read on a thread of its own.
 
 use std::io::{BufRead, IsTerminal, Read};
 use std::thread;
@@ -13,7 +13,7 @@ use crate::client::model::Input;
 use crate::client::slash::{self, SlashCommand};
 use crate::terminal::{self, Rules, Typed};
 
-/// Longer lines are refused unread: far above what a server takes, far below what hurts.
+/// Longer lines are refused unread. Servers accept far less, and memory holds far more.
 const LINE_BYTES_MAX: usize = 1 << 20;
 
 /// Lines of stdin, as they are. A text that was meant as a command is sent where a person has typed
@@ -38,22 +38,22 @@ pub fn lines(happen: Sender) {
     });
 }
 
-/// Objects of stdin (docs/json.md).
+/// Reads objects of stdin (docs/json.md).
 pub fn objects(happen: Sender) {
     read(happen, |line| json::read(&line));
 }
 
-/// The one text, or every line of stdin; a leading slash is part of the text.
+/// Sends the given text, or every line of stdin; a leading slash is part of the text.
 pub fn lines_to_send(text: Option<&str>, happen: Sender) {
     let Some(text) = text else {
         return read(happen, |line| Input::Line(literal(line)));
     };
-    // The receiver outlives this: it is in the hands of the caller.
+    // The caller holds the receiver.
     let _ = happen.send(Input::Line(literal(text.to_owned())));
     let _ = happen.send(Input::InputEnd);
 }
 
-/// A line that is a text, whatever it begins with.
+/// Makes a line a text, whatever it begins with.
 fn literal(line: String) -> String {
     match line.starts_with('/') {
         true => format!("/{line}"),
@@ -91,7 +91,7 @@ fn read(happen: Sender, mut make: impl FnMut(String) -> Input + Send + 'static) 
                 return;
             }
         }
-        // At the end nobody may be left to hear of it.
+        // The runtime may already have ended.
         let _ = happen.send(Input::InputEnd);
     });
 }
@@ -103,16 +103,16 @@ const RULES: Rules = Rules {
     is_asked: |line| mistyped::mistyped(line).is_some(),
 };
 
-/// A line editor on a terminal: what is half typed stays while lines come in above it.
-/// None where the terminal has none.
+/// Starts a line editor on a terminal, which keeps half-typed text while output appears above it.
+/// Returns `None` if the terminal has none.
 pub fn editor(happen: &Sender) -> Option<Box<dyn Print>> {
     let (mut editor, mut printer) = terminal::open()?;
     let happen = happen.clone();
     spawn(move || {
         loop {
-            // What ends the program ends the reading first, so that the terminal is left in peace.
+            // The reader stops before the program ends, so that the terminal is restored.
             let (input, end) = match editor.read(&RULES) {
-                // Several lines were pasted: they are a text, whatever they begin with.
+                // Several pasted lines are a text, whatever they begin with.
                 Typed::Line(line, within) => {
                     let several = line.contains('\n');
                     let exit =
@@ -141,7 +141,7 @@ pub fn editor(happen: &Sender) -> Option<Box<dyn Print>> {
         }
     });
     Some(Box::new(move |line: String| {
-        // A terminal that is gone has ended the editor, which ends the program.
+        // If the terminal is gone the editor has ended, which ends the program.
         let _ = printer.print(&line);
     }))
 }

@@ -1,4 +1,4 @@
-//! One JSON object a line, both ways: the contract of docs/json.md.
+//! JSON interface, one object per line in both directions (docs/json.md).
 
 use serde_json::{Value, json};
 
@@ -12,7 +12,7 @@ pub struct Json {
     out: Stdout,
     /// The server's fingerprint, for the first object.
     server: String,
-    /// Why it ends, where the model has said so.
+    /// The reason for the end, if the model has given one.
     bye: Option<String>,
 }
 
@@ -21,7 +21,7 @@ impl Json {
         Json { out: Stdout::new(), server, bye: None }
     }
 
-    /// With whose words it has.
+    /// Adds the origin of the text.
     fn object(&self, output: &Output) -> Option<Value> {
         let mut object = self.bare(output)?;
         object["origin"] = json!(output.origin());
@@ -156,7 +156,7 @@ fn message(message: &Message) -> Value {
     object
 }
 
-/// One line of a program: a command of the protocol (an id is made where it names none), `me`,
+/// Parses a line of a program: a command of the protocol (with an id if it names none), `me`,
 /// `list`, or `slash`.
 pub fn read(line: &str) -> Input {
     let fault = |text: String| Input::Ask(Err(text));
@@ -171,14 +171,14 @@ pub fn read(line: &str) -> Input {
         Some("slash") => {
             return match object.get("line").and_then(Value::as_str) {
                 Some(line) if line.starts_with('/') => Input::Slash(line.to_owned()),
-                _ => fault("a slash object has a line that begins with /".into()),
+                _ => fault("the line of a slash object must begin with /".into()),
             };
         }
         Some("join") if object.contains_key("pin") => {
             let field = |name: &str| object.get(name).and_then(Value::as_str).unwrap_or_default();
             let (name, pin) = (field("channel"), field("pin"));
             return match name.contains(char::is_whitespace) || pin.trim().is_empty() {
-                true => fault("a join with a PIN has a channel and a pin, as texts".into()),
+                true => fault("a join with a PIN needs a channel and a pin, as texts".into()),
                 false => Input::Slash(format!("/join {name} {pin}")),
             };
         }
@@ -195,7 +195,7 @@ pub fn read(line: &str) -> Input {
         _ => {}
     }
     if object.contains_key("sealed") {
-        return fault("what goes sealed is sealed by the client: give it the text alone".into());
+        return fault("the client seals messages itself: send only the text".into());
     }
     if object.get("lines").is_some_and(|lines| *lines == 0) {
         return fault("lines is 1 or more".into());
@@ -205,7 +205,7 @@ pub fn read(line: &str) -> Input {
         object.entry("id").or_insert_with(|| MsgId(rand::random()).to_string().into());
     }
     match serde_json::from_value::<Command>(value) {
-        // The model does that by itself.
+        // The model resumes by itself.
         Ok(Command::Resume { .. }) => fault("there is no such type: see docs/json.md".into()),
         Ok(Command::Unknown) => fault("there is no such type: see docs/json.md".into()),
         Ok(Command::Password { password }) => Input::Secret(password),
@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn each_object_says_whose_words_it_has() {
+    fn each_object_names_the_origin_of_its_text() {
         use crate::client::ui::hostile_tests::{ROUNDS, event, shown};
         use rand::SeedableRng;
         let json = Json::new("SHA256:x".into());
@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn every_text_of_a_server_is_in_an_object_of_the_servers() {
+    fn every_server_text_has_the_origin_server() {
         use crate::client::ui::hostile_tests::shows;
         let json = Json::new("SHA256:x".into());
         for output in shows() {

@@ -1,5 +1,5 @@
-//! User interfaces: how the client looks to a person or to a program. They show what the model
-//! decides and never touch a socket.
+//! User interfaces, for people and for programs. They show the model's outputs and never touch a
+//! socket.
 
 mod gutter;
 pub mod input;
@@ -18,17 +18,17 @@ use crate::chat::Event;
 use crate::print::err;
 use crate::terminal;
 
-/// Shows things.
+/// A user interface.
 pub trait Ui: Send {
     fn show(&mut self, output: &Output);
-    /// What is shown from now on comes of what has this permit, which is held until it was shown.
+    /// Sets the permit of the following outputs, which is held until they were shown.
     fn carries(&mut self, _permit: Option<Permit>) {}
 
-    /// The program ends, with this exit code.
+    /// Ends the program with this exit code.
     fn end(&mut self, _code: u8) {}
 }
 
-/// Shows nothing but errors, on stderr: for `--send`.
+/// Shows only errors, on stderr: for `--send`.
 pub struct Mute;
 
 impl Ui for Mute {
@@ -43,7 +43,7 @@ impl Ui for Mute {
     }
 }
 
-/// Shows messages and nothing else on stdout: for `--tail`. Errors are on stderr.
+/// Shows only messages on stdout, and errors on stderr: for `--tail`.
 pub struct Messages(plain::Plain);
 
 impl Messages {
@@ -74,7 +74,7 @@ impl Ui for Messages {
     }
 }
 
-/// An error on stderr; each row of one that the server has written is marked.
+/// Writes an error to stderr; each row of a server text is marked.
 fn tell(origin: Origin, text: &str) {
     match origin {
         Origin::Client => err!("error: {text}"),

@@ -1,4 +1,4 @@
-//! Lines that are only ever appended: for terminals, pipes and screen readers.
+//! Append-only lines, for terminals, pipes and screen readers.
 
 use std::collections::HashSet;
 
@@ -15,25 +15,25 @@ use crate::terminal;
 
 pub struct Plain {
     print: Box<dyn Print>,
-    /// The person has left.
+    /// The user has left.
     quits: bool,
     own: Option<UserName>,
     zone: TimeZone,
     timestamps: bool,
-    /// A row says which day it is.
+    /// Dates are printed.
     days: bool,
-    /// Of the last line.
+    /// The day of the last line.
     day: Option<jiff::civil::Date>,
-    /// A person sits there: states are told, which are noise in a pipe, and what they typed stands
-    /// there already.
+    /// A terminal: states are shown, and typed messages are not repeated. In a pipe both would be
+    /// noise.
     chatty: bool,
-    /// The terminal can be emptied.
+    /// The terminal can be cleared.
     clears: bool,
-    /// Columns of the terminal, where it is one.
+    /// Width of the terminal in cells, if it is one.
     cells: fn() -> Option<usize>,
-    /// The state that was told last: trying again and again is told once.
+    /// The last shown state, so that repeated attempts are shown once.
     told: Option<State>,
-    /// Lines that were typed at this terminal: they stand there already.
+    /// Messages typed at this terminal, which already shows them.
     typed: HashSet<MsgId>,
 }
 
@@ -56,18 +56,18 @@ impl Plain {
         }
     }
 
-    /// Prints messages without the days between them.
+    /// Prints messages without dates.
     pub fn bare(print: Box<dyn Print>) -> Plain {
         Plain { days: false, ..Plain::new(print, false, false) }
     }
 
-    /// What others say and do. Further rows stand under the first, never in column one.
+    /// Prints a message or an event. Further rows are indented, so that none begins in column one.
     fn line(&mut self, line: String) {
         let rows = gutter::under("    ", &line, (self.cells)());
         self.print.print(rows);
     }
 
-    /// This client's own words: a terminal may wrap them as it likes.
+    /// Prints a text of this client, which a terminal may wrap anywhere.
     fn notice(&mut self, text: &str) {
         self.print.print(gutter::behind(gutter::NOTICE, text, None));
     }
@@ -122,13 +122,13 @@ impl Plain {
         }
     }
 
-    /// A line that says which day it is, before the first line of another day.
+    /// Prints the date before the first message of another day.
     fn day(&mut self, time_ms: i64) {
         let time = jiff::Timestamp::from_millisecond(time_ms).unwrap_or_default();
         let day = time.to_zoned(self.zone.clone()).date();
         let before = self.day.replace(day);
         let today = jiff::Timestamp::now().to_zoned(self.zone.clone()).date();
-        // A talk that begins today needs no date.
+        // A session that begins today needs no date.
         if self.days && before != Some(day) && (before.is_some() || day != today) {
             self.notice(&format!("{} --", day.strftime("%a %-d %b %Y")));
         }
@@ -183,7 +183,7 @@ impl Plain {
         }
     }
 
-    /// Whether a message is one that was typed at this terminal.
+    /// Returns whether the terminal already shows a message because it was typed there.
     fn stands_there(&mut self, message: &Message) -> bool {
         let own = self.own.as_ref() == Some(&message.from) && !is_unsealed(message);
         own && self.typed.remove(&message.id)
@@ -224,7 +224,7 @@ impl Ui for Plain {
                 terminal::aim(target.clone());
                 if self.chatty {
                     let open = if target.is_sealed() { "" } else { ", which is open" };
-                    self.notice(&format!("what you type goes to {target} now{open}"));
+                    self.notice(&format!("typed text now goes to {target}{open}"));
                 }
             }
             Output::Secret(SecretPrompt::Open) => terminal::hide(true),
@@ -272,7 +272,7 @@ impl Ui for Plain {
     }
 }
 
-/// A name in its own colour, the same everywhere and always: FNV-1a into the palette.
+/// A name in its constant colour: FNV-1a into the palette.
 fn painted(name: &UserName) -> ColoredString {
     name.as_str().ansi_color(PALETTE[shade(name)])
 }
@@ -353,7 +353,7 @@ mod tests {
         assert_eq!(lines, wanted);
     }
 
-    /// The rows that a terminal of so many columns shows of these.
+    /// The rows that a terminal of this width shows.
     fn on_a_terminal(shows: Vec<Output>) -> Vec<String> {
         const CELLS: usize = 40;
         colored::control::set_override(false);
@@ -367,7 +367,7 @@ mod tests {
         let cells = |row: &str| ratatui::text::Span::raw(row.to_owned()).width();
         let rows = lines.iter().flat_map(|line| line.split('\n'));
         rows.flat_map(|row| {
-            // What is too wide goes on in the first column, as a terminal has it.
+            // A terminal wraps an overlong row to its first column.
             let mut cut = vec![String::new()];
             for c in row.chars() {
                 let last = cut.last_mut().expect("there is one");
@@ -382,7 +382,7 @@ mod tests {
     }
 
     #[test]
-    fn no_row_of_a_hostile_server_begins_as_this_clients_own_do() {
+    fn no_row_of_server_text_begins_like_the_clients_own() {
         use crate::client::ui::hostile_tests::{ROUNDS, event, is_own, shown};
         use rand::SeedableRng;
         for seed in 0..ROUNDS {
@@ -393,20 +393,20 @@ mod tests {
             let before = on_a_terminal(shows.clone());
             shows.push(shown(told.clone()));
             let rows = on_a_terminal(shows).split_off(before.len());
-            // Of a topic this client itself says who can read what is said there.
+            // The note about readers is a text of this client, even in a topic event.
             let readers = |row: &&String| !row.starts_with("-- #lobby is open: the operator");
             let day = |row: &&String| !row.ends_with("2026 --");
             for row in rows.iter().filter(readers).filter(day) {
                 assert!(!is_own(row), "seed {seed}: {row:?} of {told}");
             }
         }
-        // The control: this client's own words do.
+        // The control: this client's own texts do.
         let own = on_a_terminal(vec![Output::Notice("sealed".into()), Output::Error("no".into())]);
         assert!(own.iter().all(|row| is_own(row)), "{own:?}");
     }
 
     #[test]
-    fn every_text_of_a_server_stands_behind_its_mark_or_in_a_message() {
+    fn every_server_text_is_marked_or_in_a_message() {
         use crate::client::ui::hostile_tests::{is_marked, shows};
         let mut marked = 0;
         for output in shows() {
@@ -419,7 +419,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_has_sealed_is_the_servers_word() {
+    fn unsealed_messages_are_marked_as_server_text() {
         let Output::Message(message) = message("bob", "@alice", Kind::Say, "psst\nsecond") else {
             unreachable!()
         };

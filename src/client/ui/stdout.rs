@@ -1,5 +1,5 @@
-//! Stdout on a thread of its own: where nobody reads it, everything else goes on. What is not
-//! written yet holds the budget of what it was made from (`inbox.rs`).
+//! Stdout, written on a thread of its own, so that a blocked reader blocks nothing else. Unwritten
+//! output holds the budget of the input that it was made from (`inbox.rs`).
 
 use std::io::Write;
 use std::sync::Arc;
@@ -10,19 +10,20 @@ use std::time::Duration;
 
 use crate::client::inbox::Permit;
 
-/// Whoever quits waits so long for a reader that takes nothing.
+/// Time that a quitting client waits for a blocked reader.
 const QUIT_PATIENCE: Duration = Duration::from_secs(1);
-/// Whether the reader still takes something is looked at this often.
+/// Interval between checks whether the reader still makes progress.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
 
-/// Where finished lines go.
+/// A sink for complete lines.
 pub trait Print: Send {
     fn print(&mut self, line: String);
 
-    /// Lines from now on come of what has this permit.
+    /// Sets the permit of the following lines.
     fn carries(&mut self, _permit: Option<Permit>) {}
 
-    /// Nothing more comes. All is written after this, unless somebody `quits` and nobody reads.
+    /// Ends the output. All lines are written afterwards, unless the user `quits` while the reader
+    /// is blocked.
     fn finish(&mut self, _quits: bool) {}
 }
 
@@ -33,16 +34,16 @@ impl<F: FnMut(String) + Send> Print for F {
 }
 
 pub struct Stdout {
-    /// None at the end.
+    /// `None` after the end.
     lines: Option<Sender<(String, Option<Permit>)>>,
     permit: Option<Permit>,
-    /// Lines that are written.
+    /// Count of written lines.
     written: Arc<AtomicU64>,
     all: Receiver<()>,
 }
 
 impl Stdout {
-    /// A closed pipe ends the program as it ends every filter.
+    /// A closed pipe ends the program, as with every filter.
     pub fn new() -> Stdout {
         let (lines, said) = mpsc::channel::<(String, Option<Permit>)>();
         let (end, all) = mpsc::channel();
@@ -57,7 +58,7 @@ impl Stdout {
                 }
                 count.fetch_add(1, Ordering::Relaxed);
             }
-            // Whoever waited may have lost patience.
+            // The waiting thread may have timed out.
             let _ = end.send(());
         };
         let spawned = thread::Builder::new().name("stdout".into()).spawn(write);
@@ -69,7 +70,7 @@ impl Stdout {
 impl Print for Stdout {
     fn print(&mut self, line: String) {
         if let Some(lines) = &self.lines {
-            // Its thread ends with the program.
+            // Its thread ends only with the program.
             let _ = lines.send((line, self.permit.clone()));
         }
     }

@@ -1,4 +1,4 @@
-//! What is said in words, the same by every user interface for people.
+//! Texts shared by all user interfaces for people.
 
 use crate::chat::{
     ChannelInfo, Code, Confidentiality, Event, Kind, Message, Retention, Target, UserName,
@@ -9,8 +9,8 @@ use crate::client::model::State;
 pub const PALETTE: [u8; 16] =
     [166, 130, 100, 64, 28, 29, 30, 31, 32, 63, 99, 134, 133, 163, 132, 168];
 
-/// The text of an event for a person; none where a user interface has another form for it. Where
-/// the event comes from says whose words the text is.
+/// The text of an event for a user; `None` if user interfaces show it in another form. The caller
+/// knows the origin.
 pub fn told(event: &Event) -> Option<String> {
     match event {
         Event::Entered { channel, people, omitted, topic, retention, .. } => {
@@ -54,7 +54,7 @@ pub fn told(event: &Event) -> Option<String> {
                 (false, true) => "; there are older ones".to_owned(),
                 (false, false) => String::new(),
             };
-            let what = if *lines == 1 { "line" } else { "lines" };
+            let what = if *lines == 1 { "message" } else { "messages" };
             Some(format!("{lines} {what}{more}"))
         }
         _ => None,
@@ -66,7 +66,7 @@ fn channel_table(channels: &[ChannelInfo], omitted: usize) -> String {
     let row = |row: &ChannelInfo| {
         let topic = row.topic.as_ref().map_or("", String::as_str);
         let mark = if row.member { "*" } else { " " };
-        // The state has a column of its own, before a topic that could claim another one.
+        // The state precedes the topic, which could otherwise imitate it.
         let state = if row.sealed || row.channel.has_pin() { "sealed" } else { "open" };
         let name = row.channel.to_string();
         format!("{mark} {name:<20} {:>4}  {state:<6}  {topic}", row.here)
@@ -75,7 +75,7 @@ fn channel_table(channels: &[ChannelInfo], omitted: usize) -> String {
     channels.iter().map(row).chain(more).collect::<Vec<_>>().join("\n")
 }
 
-/// A person's devices, state, channels and fingerprints, each in a row.
+/// A user's devices, state, channels and fingerprints, a row each.
 fn whois(event: &Event) -> Option<String> {
     let Event::Whois { name, fingerprints, devices, idle_ms, away, channels, .. } = event else {
         return None;
@@ -96,22 +96,22 @@ fn whois(event: &Event) -> Option<String> {
     Some(rows.join("\n"))
 }
 
-/// Messages that the server left out.
+/// A gap in the messages.
 fn gap(to: &Target, lines: u64, stored: bool) -> String {
     let (what, where_to) = match (lines, stored) {
-        (1, true) => ("1 line".to_owned(), "is left out: /history shows it"),
-        (1, false) => ("1 line".to_owned(), "is left out: it is gone"),
-        (lines, true) => (format!("{lines} lines"), "are left out: /history shows them"),
-        (lines, false) => (format!("{lines} lines"), "are left out: they are gone"),
+        (1, true) => ("1 message".to_owned(), "was omitted: /history shows it"),
+        (1, false) => ("1 message".to_owned(), "was omitted: it is gone"),
+        (lines, true) => (format!("{lines} messages"), "were omitted: /history shows them"),
+        (lines, false) => (format!("{lines} messages"), "were omitted: they are gone"),
     };
     format!("{what} of {to} {where_to}")
 }
 
-/// What is told of an answer to `/history` or `/search` that stopped early.
-pub const PARTIAL: &str = "cut short after its share of the server's time: older messages were not looked \
-                           at; search for rarer words, or name a channel or person";
+/// The notice for an answer to `/history` or `/search` that stopped early.
+pub const PARTIAL: &str = "cut short after its share of the server's time: older messages were \
+                           not searched; search for rarer words, or name a channel or person";
 
-/// The connection, to a person.
+/// The state of the connection, for a user.
 pub fn describe(state: &State) -> String {
     match state {
         State::Connecting => "connecting ...".to_owned(),
@@ -128,27 +128,25 @@ pub fn describe(state: &State) -> String {
     }
 }
 
-/// What stands for a channel with a PIN.
+/// The sign of a PIN channel.
 pub const LOCK: &str = "\u{1f512}";
 
-/// What this client itself knows of a channel of which an event tells: who can read what is said
-/// there.
+/// The note of this client about who can read a channel that an event concerns.
 pub fn readers(event: &Event) -> Option<String> {
     let (Event::Entered { channel, .. } | Event::Topic { to: channel, who: None, .. }) = event
     else {
         return None;
     };
     Some(match channel.has_pin() {
-        true => format!("{channel} is sealed: only who knows the PIN can read it"),
+        true => format!("{channel} is sealed: only those who know the PIN can read it"),
         false => format!("{channel} is open: the operator can read it too"),
     })
 }
 
-/// What is said before a message that nobody has sealed, in a conversation where messages are
-/// sealed.
+/// The mark of an unsealed message in a sealed conversation.
 pub const UNSEALED: &str = "not sealed, the server's word alone";
 
-/// What is said beside a private line that is less safe than others are.
+/// The note next to a private message with weaker protection.
 pub fn lock_note(message: &Message) -> &'static str {
     match message.confidentiality {
         Confidentiality::RsaAlone => " (sealed under the RSA key alone: no certificate there yet)",
@@ -156,7 +154,7 @@ pub fn lock_note(message: &Message) -> &'static str {
     }
 }
 
-/// A message that is the server's word alone, in one line or several.
+/// An unsealed message, in one line or several.
 pub fn unsealed(message: &Message) -> String {
     let Message { from, to, body, .. } = message;
     let text = body.text();
@@ -179,12 +177,12 @@ pub fn refusal(code: Code, hint: &str) -> String {
     }
 }
 
-/// What is said of how long lines are kept, where it is not for ever.
+/// The note about a limited retention.
 pub fn kept(retention: Retention) -> String {
     match retention {
         Retention::Forever => String::new(),
-        Retention::Off => "; lines are not kept".to_owned(),
-        Retention::For(span) => format!("; lines are kept for {span}"),
+        Retention::Off => "; messages are not stored".to_owned(),
+        Retention::For(span) => format!("; messages are stored for {span}"),
     }
 }
 
@@ -193,7 +191,7 @@ pub fn names(people: &[UserName]) -> String {
     people.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
-/// `alice, bob and 3 more`, where not all of them fit the answer.
+/// `alice, bob and 3 more`, if not all of them fit the answer.
 fn names_and_more(people: &[UserName], omitted: usize) -> String {
     match omitted {
         0 => names(people),
@@ -211,7 +209,7 @@ pub fn span(ms: u64) -> String {
     }
 }
 
-/// Which of the palette's colours is a name's.
+/// The index of a name's colour in the palette.
 pub fn shade(name: &UserName) -> usize {
     let hash = name.as_str().bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3)

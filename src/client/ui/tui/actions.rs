@@ -1,4 +1,4 @@
-//! What keys, pastes and clicks do.
+//! Effects of keys, pastes and clicks.
 
 use ratatui::crossterm::event::{Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use ratatui::crossterm::event::{MouseButton, MouseEvent, MouseEventKind};
@@ -17,11 +17,11 @@ use crate::client::mistyped;
 use crate::client::model::Input;
 use crate::client::slash::{self, HelpOn, Notify, ScreenCommand, Setting, SlashCommand, Typed};
 
-/// Rows that a turn of the wheel moves.
+/// Rows per step of the wheel.
 const WHEEL_ROWS: i64 = 3;
 
 impl App {
-    /// What the terminal tells.
+    /// Handles an event of the terminal.
     pub fn input(&mut self, event: Event) {
         let touches = match &event {
             Event::Key(key) => key.kind != KeyEventKind::Release,
@@ -39,19 +39,20 @@ impl App {
             }
             Event::FocusLost => {
                 self.focused = Some(false);
-                // What comes from now on is new.
+                // Later messages are new.
                 let window = self.window_mut();
                 if window.unread == 0 {
                     window.divider = None;
                 }
             }
-            // The size is asked for before each picture.
+            // The size is queried before each frame.
             _ => {}
         }
         self.prompts();
     }
 
-    /// A secret is typed where one is wanted, nothing is half typed and no paste waits.
+    /// Opens the secret prompt if a password is requested, the line is empty and no paste is
+    /// pending.
     pub fn prompts(&mut self) {
         if !matches!(self.overlay, Some(Overlay::Paste(_))) {
             self.input.settles();
@@ -132,14 +133,14 @@ impl App {
         }
     }
 
-    /// A key for a pane that this terminal has no room for says so.
+    /// Reports that the terminal is too narrow for a pane.
     fn needs_width(&mut self, what: &str, columns: u16) {
         if self.view.width() < columns {
-            self.flash(format!("{what}: from {columns} columns on"));
+            self.flash(format!("{what}: needs {columns} columns"));
         }
     }
 
-    /// Ctrl-C empties the line, and leaves when it is pressed twice on an empty one.
+    /// Ctrl-C clears the line, and leaves when pressed twice on an empty one.
     fn interrupt(&mut self) {
         if !self.input.is_empty() {
             self.input.set("");
@@ -180,7 +181,7 @@ impl App {
         }
     }
 
-    /// Whether a line stays where it is, and is not sent: that is said.
+    /// Keeps a line that must not be sent, and reports it.
     fn must_stay(&mut self, line: &str) -> bool {
         let says = slash::says_here(line) && !line.trim().is_empty();
         let target = self.window().target.clone();
@@ -202,7 +203,7 @@ impl App {
         self.is_too_long(line)
     }
 
-    /// A text that no server takes stays where it can be shortened.
+    /// Keeps a text that exceeds the server's limit, so that it can be shortened.
     fn is_too_long(&mut self, line: &str) -> bool {
         let command = !line.contains('\n') && !matches!(slash::read(line), Typed::Text(_));
         let (bytes, most) = (line.len(), self.text_bytes_max);
@@ -215,10 +216,10 @@ impl App {
 
     fn say(&mut self, line: &str, within: Option<Target>) {
         self.go_to_end();
-        // Who writes here has heard what rang.
+        // Writing in a conversation acknowledges its bell.
         let window = self.window_mut();
         (window.divider, window.rang_ms) = (None, 0);
-        // Several lines are a text, whatever they begin with.
+        // A text of several lines is never a command.
         let several = line.contains('\n');
         if let (false, Typed::Command(command)) = (several, slash::read(line))
             && self.own_command(&command)
@@ -233,7 +234,7 @@ impl App {
         self.happen(Input::TypedIn { to, within, line });
     }
 
-    /// Commands of the screen itself; whether it was one.
+    /// Runs a command of the screen itself. Returns whether it was one.
     fn own_command(&mut self, command: &SlashCommand) -> bool {
         let private = matches!(self.window().target, Target::User(_));
         match command {
@@ -242,7 +243,7 @@ impl App {
             }
             SlashCommand::PartHere if private => self.close(self.windows.current()),
             SlashCommand::PartHere if !self.window().joined => {
-                // It may be entered just now: the server hears of it all the same.
+                // The entry may be in progress, so the server is notified in any case.
                 let (index, to) = (self.windows.current(), self.window().target.clone());
                 self.happen(Input::TypedIn { to, within: None, line: "/part".to_owned() });
                 self.close(index);
@@ -255,7 +256,7 @@ impl App {
             SlashCommand::Screen(ScreenCommand::Notify(notify)) => self.notify(*notify),
             SlashCommand::Set(Setting::Show) => {
                 self.notice(self.windows.current(), self.settings.to_string());
-                // What holds for every user interface is told behind it.
+                // Other user interfaces have this setting too, so the model shows it as well.
                 return false;
             }
             SlashCommand::Set(Setting::Screen(setting)) => {
@@ -277,7 +278,7 @@ impl App {
                     self.look = theme.look();
                     self.look.names = names;
                 } else {
-                    self.flash("no colour is wanted here: it stays mono");
+                    self.flash("colours are disabled: the theme stays mono");
                 }
                 self.settings.theme = Some(theme);
                 self.effects.push(Effect::Save);
@@ -294,9 +295,9 @@ impl App {
                 .notice(self.windows.current(), format!("{conversation}: {now:?}").to_lowercase());
         };
         let word = match now {
-            Notify::Off => "nothing rings",
-            Notify::Mentions => "mentions ring",
-            Notify::All => "every line rings",
+            Notify::Off => "nothing rings the bell",
+            Notify::Mentions => "mentions ring the bell",
+            Notify::All => "every message rings the bell",
         };
         match now {
             Notify::Mentions => self.settings.notify.remove(&conversation),
@@ -319,7 +320,7 @@ impl App {
         self.input.complete(back, |before| complete::candidates(before, &known));
     }
 
-    /// Who may be meant: those who spoke here last come first.
+    /// Candidates for completion; the latest speakers come first.
     fn likely_people(&self) -> Vec<UserName> {
         let mut people: Vec<(i64, UserName)> = Vec::new();
         for window in [self.window(), &self.windows[0]] {
@@ -339,10 +340,10 @@ impl App {
         known
     }
 
-    /// A paste of one line is typed; of several it is asked about.
+    /// Inserts a pasted line; several lines cause a question.
     fn paste(&mut self, text: &str) {
         if matches!(self.overlay, Some(Overlay::Paste(_))) {
-            return self.flash("there is a question to answer first");
+            return self.flash("answer the open question first");
         }
         let text = clean::text(&text.replace("\r\n", "\n").replace('\r', "\n"));
         let text = text.trim_end_matches('\n');
@@ -364,11 +365,11 @@ impl App {
 
     fn insert(&mut self, text: &str) {
         if !self.input.insert(text) {
-            self.flash("too much to type: it was not taken");
+            self.flash("too long: the text was not inserted");
         }
     }
 
-    /// A key while something is open; whether it was for that.
+    /// Handles a key while something is open. Returns whether it was for that.
     fn over(&mut self, key: &KeyEvent, act: Option<Act>) -> bool {
         if let Some(Overlay::Paste(text)) = &self.overlay {
             let text = text.clone();
@@ -384,7 +385,7 @@ impl App {
                 }
                 (Some(Act::Complete), _) => self.insert(&text),
                 (Some(Act::Close | Act::Interrupt), _) => {}
-                // Anything else is a slip: the question stays.
+                // Another key is a mistake: the question stays open.
                 _ => return true,
             }
             self.overlay = None;
@@ -399,7 +400,7 @@ impl App {
             Some(Act::Older) => pane.scroll(-1, width, height),
             Some(Act::Newer) => pane.scroll(1, width, height),
             Some(Act::Close | Act::Help | Act::Interrupt) => self.overlay = None,
-            // Whoever goes on typing has read it.
+            // Further typing closes the help.
             _ => {
                 self.overlay = None;
                 return false;
@@ -440,7 +441,7 @@ impl App {
         }
     }
 
-    /// Moves what is open, or else the room, by so many rows upwards.
+    /// Scrolls what is open, or the room, up by some rows.
     fn wheel(&mut self, rows: i64) {
         let (width, height) = self.pane_size();
         match &mut self.overlay {
@@ -450,7 +451,7 @@ impl App {
         }
     }
 
-    /// Columns and rows of what a pane says.
+    /// Columns and rows of a pane's content.
     fn pane_size(&self) -> (usize, usize) {
         let area = self.areas().lines;
         (area.width.saturating_sub(2).into(), area.height.saturating_sub(1).into())

@@ -1,21 +1,21 @@
-//! Answers of the server that come in parts: older messages, and what a search has found.
+//! Server answers in parts: older messages, and search results.
 
 use super::window::Line;
 use crate::chat::Target;
 use crate::client::model::Origin;
 
-/// Hits of a search that are listed.
+/// Bound on listed search results.
 const HITS_MAX: usize = 1_000;
 
-/// What a search has found.
+/// A search result.
 pub struct Hit {
-    /// Who has found it.
+    /// The server or the local index.
     pub by: Origin,
     pub to: Target,
     pub line: Line,
 }
 
-/// Older messages of a conversation that are on their way.
+/// Older messages of a conversation that are still arriving.
 struct Gathering {
     to: Target,
     lines: Vec<Line>,
@@ -34,7 +34,7 @@ impl Answers {
         }
     }
 
-    /// What a search has found, at its end.
+    /// The complete search results.
     pub fn take_hits(&mut self) -> Vec<Hit> {
         std::mem::take(&mut self.hits)
     }
@@ -46,7 +46,7 @@ impl Answers {
         }
     }
 
-    /// The older messages of a conversation, at the end of their answer.
+    /// The complete older messages of a conversation.
     pub fn take_older(&mut self, to: &Target) -> Vec<Line> {
         match self.gathering.iter().position(|one| one.to == *to) {
             Some(index) => self.gathering.swap_remove(index).lines,
@@ -54,7 +54,7 @@ impl Answers {
         }
     }
 
-    /// The connection is lost, and no end of an answer will come.
+    /// Drops incomplete answers when the connection is lost.
     pub fn lost(&mut self) {
         self.gathering.clear();
     }

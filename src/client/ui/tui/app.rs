@@ -1,5 +1,4 @@
-//! The state of the full screen, and what changes it. Pure: what is to be done comes out as
-//! effects, the time comes in.
+//! State of the full screen. Pure: effects come out, the time goes in.
 
 use jiff::tz::TimeZone;
 use ratatui::buffer::CellWidth;
@@ -21,29 +20,29 @@ use super::wrap;
 use crate::chat::{Command, Seq, Target, UserName};
 use crate::client::model::Input;
 
-/// What is to be done.
+/// An effect.
 #[derive(Debug)]
 pub enum Effect {
     Happen(Input),
     Bell,
-    /// A notification that names who and where, and no text of theirs.
+    /// A notification with sender and conversation, without message text.
     Notify(String),
     Save,
     Mouse(bool),
     Redraw,
     Suspend,
-    /// Let the person write this in their editor.
+    /// Open this text in the user's editor.
     Edit(String),
 }
 
-/// What is open above the room.
+/// An overlay above the room.
 pub enum Overlay {
     Pane(Pane),
-    /// Several lines were pasted: what is to become of them?
+    /// Several lines were pasted; asks what to do with them.
     Paste(String),
 }
 
-/// Lines that are asked for at once when the person scrolls up.
+/// Messages per request when the user scrolls up.
 const OLDER_LINES: usize = 200;
 pub struct App {
     pub own: Option<UserName>,
@@ -56,17 +55,17 @@ pub struct App {
     pub settings: Settings,
     pub keys: Keys,
     pub look: Look,
-    /// Whether there may be colours (`NO_COLOR`, `--color`).
+    /// Colours are allowed (`NO_COLOR`, `--color`).
     pub colour: bool,
-    /// What the operator needs to admit this person.
+    /// The lines that the operator needs to admit the user.
     pub admission: Vec<String>,
-    /// None where the terminal has not said.
+    /// `None` if the terminal has not reported it.
     pub focused: Option<bool>,
     pub view: View,
     pub text_bytes_max: usize,
-    /// Channels that the server has named.
+    /// Channels that the server has listed.
     pub listed: Vec<String>,
-    /// Nothing was pressed since the last line was typed: what comes of that may move the view.
+    /// No key was pressed since the last line, so its result may switch the view.
     pub untouched: bool,
     pub effects: Vec<Effect>,
 }
@@ -74,7 +73,7 @@ pub struct App {
 impl App {
     pub fn new(settings: Settings, theme: Theme, zone: TimeZone) -> Result<App, String> {
         let keys = Keys::new(&settings.keys)?;
-        // Who wants no colour gets none, whatever theme was chosen.
+        // Without colours the theme is mono, whatever was chosen.
         let colour = theme != Theme::Mono;
         let look = settings.theme.filter(|_| colour).unwrap_or(theme).look();
         Ok(App {
@@ -120,18 +119,18 @@ impl App {
         self.windows.conversation(target)
     }
 
-    /// Typed lines go there from now on. Where the person has gone on, they are told where it is:
-    /// nothing moves what is half typed.
+    /// Sets the target. If the user has typed on, only a notice is shown, so that half-typed text
+    /// does not move.
     pub fn aimed(&mut self, target: &Target) {
         let index = self.conversation(target);
         if self.untouched && !self.input.is_begun() {
             self.switch(index);
         } else if index != self.windows.current() {
-            self.flash(format!("{target} is there: Alt-{}", index + 1));
+            self.flash(format!("{target} is open: Alt-{}", index + 1));
         }
     }
 
-    /// This person has left a conversation; what they type there meanwhile stays where it is.
+    /// Handles that the user has left a conversation.
     pub fn left(&mut self, index: usize) {
         if index == self.windows.current() && self.input.is_begun() && !self.input.hidden {
             self.is_gone(index);
@@ -140,7 +139,7 @@ impl App {
         }
     }
 
-    /// Nothing that is typed there is sent.
+    /// Handles that text typed in a conversation can no longer be sent.
     pub fn is_gone(&mut self, index: usize) {
         let window = &mut self.windows[index];
         (window.gone, window.joined) = (true, false);
@@ -175,14 +174,14 @@ impl App {
         self.look_at_it();
     }
 
-    /// Whether the person sees the newest line of a conversation now.
+    /// Returns whether the user sees the newest message of a conversation now.
     pub fn sees(&self, index: usize) -> bool {
         index == self.windows.current()
             && self.focused != Some(false)
             && self.window().at == At::End
     }
 
-    /// What is on the screen counts as read.
+    /// Marks what is on the screen as read.
     pub fn look_at_it(&mut self) {
         if self.sees(self.windows.current())
             && let Some(seq) = self.window_mut().seen()
@@ -197,7 +196,7 @@ impl App {
         self.push(index, line);
     }
 
-    /// The server's words.
+    /// Adds a text of the server.
     pub fn server_says(&mut self, index: usize, text: String, error: bool) {
         let line = self.line(What::Server { text, error });
         self.push(index, line);
@@ -208,7 +207,7 @@ impl App {
         self.push(self.windows.current(), line);
     }
 
-    /// A line that comes from nowhere but here.
+    /// Adds a line made by this client.
     pub fn line(&self, what: What) -> Line {
         let (time_ms, day) = self.view.stamp(self.view.now_ms());
         Line { time_ms, day, seq: None, what }
@@ -222,12 +221,12 @@ impl App {
         self.status.flash(text.into(), self.view.now_ms());
     }
 
-    /// When something on the screen changes by itself, in milliseconds from now.
+    /// Time until something on the screen changes by itself, in milliseconds.
     pub fn next_change_ms(&self) -> Option<u64> {
         self.status.next_change_ms(self.view.now_ms())
     }
 
-    /// Time has passed.
+    /// Advances the time.
     pub fn pass(&mut self, now_ms: i64) {
         self.view.pass(now_ms);
         self.status.pass(now_ms);
@@ -239,7 +238,7 @@ impl App {
         self.view.areas(rows)
     }
 
-    /// What is typed begins behind so many cells.
+    /// Width of the prompt in cells.
     pub fn prompt_cells(&self) -> u16 {
         self.prompt().as_str().cell_width().min(self.view.width().saturating_sub(1))
     }
@@ -259,7 +258,7 @@ impl App {
         Paper { look: &self.look, zone, width, times, today, query }
     }
 
-    /// The first line of a conversation is on the screen: are there older ones?
+    /// Requests older messages when the first one is on the screen.
     pub fn fetch(&mut self) {
         let up = self.status.is_up();
         let window = self.window_mut();

@@ -1,4 +1,4 @@
-//! The first contact, inside the full screen: server, name, key and passphrase.
+//! First contact in the full screen: server, name, key and passphrase.
 
 use std::time::Duration;
 
@@ -17,25 +17,25 @@ use super::{Cause, Opened};
 use crate::clean;
 use crate::client::prompt::{Prompt, Question};
 
-/// An answer that is longer is none.
+/// Bound on an answer, in bytes.
 const ANSWER_BYTES_MAX: usize = 4_096;
-/// What shows that something is under way moves so often.
+/// Interval of the progress indicator.
 const SPIN: Duration = Duration::from_millis(120);
 
-/// Asks on the screen. `left` is set when the person wants out.
+/// Prompts on the screen. `left` is set when the user leaves.
 pub struct Assistant<'a> {
     opened: &'a mut Opened,
-    /// What was answered so far, and what was done.
+    /// Earlier answers and completed tasks.
     done: Vec<(String, String)>,
     pub left: bool,
 }
 
-/// What is shown.
+/// The content of the screen.
 pub struct Sheet<'a> {
     pub done: &'a [(String, String)],
     pub asked: &'a [&'a str],
     pub trouble: Option<&'a str>,
-    /// None where nothing is asked.
+    /// `None` if no question is open.
     pub typed: Option<&'a str>,
     pub hidden: bool,
 }
@@ -47,11 +47,11 @@ impl<'a> Assistant<'a> {
 
     fn draw(&mut self, sheet: &Sheet) {
         let look = self.opened.app.look;
-        // A terminal that is gone says so to the reader.
+        // The reader reports a terminal that is gone.
         let _ = self.opened.tty.draw(|frame| draw(frame, &look, sheet));
     }
 
-    /// One word of the terminal, if there is one in time; false when the person wants out.
+    /// Waits for an event of the terminal. Returns false when the user leaves.
     fn word(&mut self, wait: Option<Duration>) -> Option<Event> {
         let cause = match wait {
             Some(wait) => self.opened.told.recv_timeout(wait).ok(),
@@ -108,7 +108,7 @@ impl Prompt for Assistant<'_> {
                     }
                 }
                 Some(Event::Paste(text)) => {
-                    // An invite that was broken over several lines is one all the same.
+                    // An invite may be broken over several lines.
                     let text = clean::line(&text.replace(['\r', '\n'], ""));
                     if typed.len() + text.len() <= ANSWER_BYTES_MAX {
                         typed.push_str(text.trim());
@@ -175,7 +175,7 @@ fn asked(question: &Question) -> Vec<String> {
             let usual = if usual.is_empty() { String::new() } else { format!(" [{usual}]") };
             return vec![
                 format!("Your name there?{usual}"),
-                "The operator knows you by it.".into(),
+                "The name that the operator registers for you.".into(),
             ];
         }
         Question::Passphrase => &["The passphrase of your key?"],
@@ -188,7 +188,7 @@ fn asked(question: &Question) -> Vec<String> {
     texts.iter().map(|text| (*text).to_owned()).collect()
 }
 
-/// The assistant's picture.
+/// Draws the assistant.
 pub fn draw(frame: &mut Frame, look: &Look, sheet: &Sheet) {
     let area = frame.area();
     let inner = Rect {

@@ -1,19 +1,19 @@
-//! What Tab may make of a word: commands, channels, names and paths.
+//! Completion candidates of a word: commands, channels, names and paths.
 
 use crate::chat::UserName;
 use crate::client::slash;
 use crate::system::programs;
 
-/// What can be named.
+/// Names that can be completed.
 pub struct Known<'a> {
-    /// In the order in which they are likely: who spoke last comes first.
+    /// Most likely first: the latest speakers.
     pub people: &'a [UserName],
     pub channels: &'a [String],
-    /// The paths that begin with a text.
+    /// Lists the paths that begin with a text.
     pub paths: fn(&str) -> Vec<String>,
 }
 
-/// Where the word before the cursor begins, and what it may become.
+/// Returns the start of the word before the cursor, and its candidates.
 pub fn candidates(before: &str, known: &Known) -> (usize, Vec<String>) {
     let space = before.char_indices().rfind(|(_, c)| c.is_whitespace());
     let start = space.map_or(0, |(at, c)| at + c.len_utf8());
@@ -26,8 +26,7 @@ pub fn candidates(before: &str, known: &Known) -> (usize, Vec<String>) {
     (start, words(word, start, (command, before), known))
 }
 
-/// A path may have spaces in it: the one that begins last goes on to the end, if there is such a
-/// file.
+/// A path may contain spaces: the last possible start extends to the end if such a file exists.
 fn spaced_path(before: &str, known: &Known) -> Option<(usize, Vec<String>)> {
     let begins = |(at, c): (usize, char)| {
         let start = at + c.len_utf8();
@@ -80,12 +79,12 @@ fn words(word: &str, start: usize, (command, before): (&str, &str), known: &Know
     let people = known.people.iter().map(UserName::as_str);
     let people = people.filter(|name| name.to_lowercase().starts_with(&begun));
     let at = if word.starts_with('@') { "@" } else { "" };
-    // Whoever is named first is spoken to.
+    // A name at the start addresses that user.
     let end = if start == 0 { ": " } else { " " };
     people.map(|name| format!("{at}{name}{end}")).collect()
 }
 
-/// What may follow `/set`: a key, and behind it a value.
+/// Candidates after `/set`: a key, then a value.
 fn settings(word: &str, before: &str) -> Vec<String> {
     let known = slash::SETTINGS;
     let all: Vec<&str> = match before.split_whitespace().collect::<Vec<_>>()[1..] {
@@ -97,7 +96,7 @@ fn settings(word: &str, before: &str) -> Vec<String> {
     all.map(|one| format!("{one} ")).collect()
 }
 
-/// Paths of this computer that begin with `text`; folders end with a slash.
+/// Local paths that begin with `text`; folders end with a slash.
 pub fn paths(text: &str) -> Vec<String> {
     let (folder, begun) = text.rsplit_once('/').unwrap_or((".", text));
     let home = || std::env::var(programs::HOME).unwrap_or_default();
@@ -112,7 +111,7 @@ pub fn paths(text: &str) -> Vec<String> {
         .filter_map(Result::ok)
         .filter_map(|entry| {
             let name = entry.file_name().into_string().ok()?;
-            // A name of a file is text from elsewhere, too.
+            // A file name is untrusted text too.
             let fits = name.starts_with(begun) && crate::clean::line(&name) == name;
             let hidden = name.starts_with('.') && begun.is_empty();
             let slash = if entry.path().is_dir() { "/" } else { "" };

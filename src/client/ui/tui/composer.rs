@@ -1,5 +1,5 @@
-//! What is typed, as rows of the screen with the cursor in its cell. Pure. The text area that edits
-//! it counts characters; what is seen goes by graphemes and their cells.
+//! Layout of the typed text: rows, and the cell of the cursor. Pure. The editor counts characters;
+//! the screen has graphemes and cells.
 
 use ratatui::buffer::CellWidth;
 use ratatui::style::Style;
@@ -12,7 +12,7 @@ pub struct Typed {
     pub cursor: (usize, usize),
 }
 
-/// A grapheme: where it ends in the line's text, and the number of its first character.
+/// A grapheme: the end in the line's text, and the index of its first character.
 struct Piece {
     end: usize,
     cells: usize,
@@ -20,7 +20,8 @@ struct Piece {
     is_space: bool,
 }
 
-/// Lines in so many cells. The last cell is for the cursor, and for a space that words end with.
+/// Lays out lines within a width in cells. The last cell is for the cursor, and for a trailing
+/// space.
 pub fn lay_out(lines: &[String], cursor: (usize, usize), secret: bool, cells: usize) -> Typed {
     let width = cells.saturating_sub(1).max(1);
     let mut typed = Typed::default();
@@ -34,7 +35,7 @@ pub fn lay_out(lines: &[String], cursor: (usize, usize), secret: bool, cells: us
             let begins = row.first().map_or_else(|| line.chars().count(), |piece| piece.first);
             if number == cursor.0 && begins <= cursor.1 {
                 let before = row.iter().take_while(|piece| piece.first < cursor.1);
-                // Within a grapheme the cursor stands behind it.
+                // Within a grapheme the cursor is shown after it.
                 typed.cursor = (typed.rows.len(), before.map(|piece| piece.cells).sum());
             }
             let end = row.last().map_or(start, |piece| piece.end);
@@ -63,7 +64,7 @@ fn wrapped(shown: &str, width: usize) -> Vec<Vec<Piece>> {
         used += cells;
         first += grapheme.symbol.chars().count();
     }
-    // Behind a space in the cursor's own cell it stands in the next row.
+    // After a space in its own cell the cursor is shown in the next row.
     if used > width && row.len() > 1 {
         rows.push(std::mem::take(&mut row));
     }
@@ -71,12 +72,12 @@ fn wrapped(shown: &str, width: usize) -> Vec<Vec<Piece>> {
     rows
 }
 
-/// As many characters, and none that ratatui leaves out.
+/// As many characters, without those that ratatui omits.
 fn visible(line: &str) -> String {
     line.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
-/// How many characters the grapheme before (or behind) this position of a line has.
+/// Count of characters in the grapheme before (or after) a position of a line.
 pub fn grapheme(line: &str, column: usize, before: bool) -> usize {
     let mut first = 0;
     for grapheme in Span::raw(visible(line)).styled_graphemes(Style::new()) {
@@ -104,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn words_stay_whole_and_the_cursor_stands_where_it_is_seen() {
+    fn words_stay_whole_and_the_cursor_is_in_its_cell() {
         let of = |rows: &[&str], cursor| Typed {
             rows: rows.iter().map(|row| (*row).to_owned()).collect(),
             cursor,

@@ -1,4 +1,4 @@
-//! The picture: from the state to cells. Nothing here changes anything.
+//! Drawing: from the state to cells. Nothing here changes the state.
 
 use ratatui::Frame;
 use ratatui::layout::{Position, Rect};
@@ -19,7 +19,7 @@ use crate::client::ui::words::{LOCK, span};
 const WAITS: &str = "This goes on by itself once they have. Ctrl-C twice leaves; the next \
     `pychat client` goes on here, and `pychat key show` prints the line for copying.";
 
-/// Draws everything; whether the first line of the room is seen.
+/// Draws everything. Returns whether the first message of the room is visible.
 pub fn draw(app: &App, frame: &mut Frame) -> bool {
     let areas = app.areas();
     title(app, frame, areas.title);
@@ -31,7 +31,7 @@ pub fn draw(app: &App, frame: &mut Frame) -> bool {
     }
     let height = usize::from(areas.lines.height);
     let (view, first) = app.paper(&areas).view(app.window(), height);
-    // Few lines stand at the bottom, beside what is typed.
+    // A few messages are at the bottom, next to the input.
     let above = height.saturating_sub(view.len()) as u16;
     let lines = Rect { y: areas.lines.y + above, height: view.len() as u16, ..areas.lines };
     frame.render_widget(Paragraph::new(view), lines);
@@ -41,7 +41,7 @@ pub fn draw(app: &App, frame: &mut Frame) -> bool {
         Some(Overlay::Pane(pane)) => open(app, frame, areas.lines, pane),
         Some(Overlay::Paste(text)) => open(app, frame, areas.lines, &paste(app, text)),
         None if matches!(app.status.link(), Link::Waiting { .. }) => {
-            // Nothing stands beside what is to be copied.
+            // Nothing is beside text that is meant to be copied.
             let area = Rect { x: 0, width: frame.area().width, ..areas.lines };
             let mut text = app.admission.clone();
             text.extend(["", WAITS].map(str::to_owned));
@@ -52,7 +52,7 @@ pub fn draw(app: &App, frame: &mut Frame) -> bool {
     first
 }
 
-/// A bar with something at its left and something at its right; the left gives way.
+/// Draws a bar with text at both ends; the left one is shortened.
 fn bar(frame: &mut Frame, area: Rect, style: Style, left: Vec<Span>, right: &str) {
     frame.buffer_mut().set_style(area, style);
     let width = usize::from(area.width);
@@ -61,7 +61,7 @@ fn bar(frame: &mut Frame, area: Rect, style: Style, left: Vec<Span>, right: &str
     let mut used = 0;
     let mut spans = Vec::new();
     for one in left {
-        // A separator with nothing behind it says nothing.
+        // A separator with nothing after it is omitted.
         if used + 4 > room && one.content.trim() == "|" {
             break;
         }
@@ -76,7 +76,7 @@ fn bar(frame: &mut Frame, area: Rect, style: Style, left: Vec<Span>, right: &str
 fn title(app: &App, frame: &mut Frame, area: Rect) {
     let window = app.window();
     let mut left = vec![Span::raw(window.target.to_string())];
-    // The topic is the server's word, also in the title.
+    // The topic is server text, also in the title.
     left.extend(window.topic.iter().map(|topic| Span::raw(format!(" {}{topic}", gutter::SERVER))));
     let wide = area.width >= super::layout::WIDE;
     if window.gone {
@@ -87,8 +87,8 @@ fn title(app: &App, frame: &mut Frame, area: Rect) {
     right.push(who_can_read(window, wide));
     match window.retention {
         Retention::Forever => {}
-        Retention::Off => right.push("not kept".to_owned()),
-        Retention::For(time) => right.push(format!("kept {time}")),
+        Retention::Off => right.push("not stored".to_owned()),
+        Retention::For(time) => right.push(format!("stored {time}")),
     }
     match &window.target {
         Target::Channel(_) if !window.joined => {}
@@ -101,20 +101,20 @@ fn title(app: &App, frame: &mut Frame, area: Rect) {
     bar(frame, area, app.look.bar, left, &right.join("  "));
 }
 
-/// The lock, and who can read what is said here.
+/// The lock, and who can read this conversation.
 fn who_can_read(window: &Window, wide: bool) -> String {
     match (&window.target, wide) {
         (Target::Channel(channel), false) if !channel.has_pin() => "open".to_owned(),
         (_, false) => format!("{LOCK} sealed"),
         (Target::Channel(channel), true) if channel.has_pin() => {
-            format!("{LOCK} sealed: who knows the PIN reads")
+            format!("{LOCK} sealed: PIN holders read")
         }
         (Target::Channel(_), true) => "open: members and the operator read".to_owned(),
         (Target::User(_), true) => format!("{LOCK} sealed: you two read"),
     }
 }
 
-/// A room's number, name and what is new in it.
+/// A room's number, name and unread count.
 fn room(app: &App, index: usize) -> (String, Style) {
     let window = &app.windows[index];
     let news = match (window.mentions, window.unread) {
@@ -163,7 +163,7 @@ fn people(app: &App, frame: &mut Frame, area: Rect) {
     };
     names.sort_by_key(|(here, name)| (!here, *name));
     let height = usize::from(inner.height).saturating_sub(1);
-    // Those that a bounded listing has left out are counted with those for whom there is no room.
+    // Members omitted by a bounded list are counted with those that do not fit.
     let more = names.len() > height || window.omitted > 0;
     let room = if more { height.saturating_sub(1) } else { height };
     for (here, name) in names.iter().take(room) {
@@ -219,7 +219,7 @@ fn status(app: &App, frame: &mut Frame, areas: &Areas) {
     bar(frame, area, look.bar, left, help);
 }
 
-/// The rooms, where no pane has them and all of them fit; otherwise those with news.
+/// The rooms, if no pane shows them and all fit; otherwise those with unread messages.
 fn rooms_in_line(app: &App, areas: &Areas, cells: usize) -> Vec<Span<'static>> {
     let span = |index: usize| {
         let (text, mut style) = room(app, index);
@@ -248,7 +248,7 @@ fn rooms_in_line(app: &App, areas: &Areas, cells: usize) -> Vec<Span<'static>> {
     spans
 }
 
-/// What is below a view that is scrolled up.
+/// The hint about messages below the view.
 fn below(window: &Window) -> Option<String> {
     match (window.at, window.unread) {
         (At::End, _) => None,
@@ -264,7 +264,7 @@ fn input(app: &App, frame: &mut Frame, area: Rect) {
     if let Some(finder) = app.scroll.finder() {
         let note = match (finder.found.is_some(), finder.exhausted) {
             (_, true) => "  (no other here: Enter asks the server)",
-            (true, false) => "  (Enter: the one before, Esc: back)",
+            (true, false) => "  (Enter: the previous one, Esc: back)",
             (false, false) => "",
         };
         return line(app, frame, area, "search: ", &finder.query, note);
@@ -278,7 +278,7 @@ fn input(app: &App, frame: &mut Frame, area: Rect) {
     let room = Rect { x: area.x + wide, width: area.width - wide, ..area };
     let typed = app.input.lay_out(room.width.into());
     let (row, column) = typed.cursor;
-    // Of more rows than there are, those up to the cursor's.
+    // If there are more rows than fit, those up to the cursor's.
     let hidden = (row + 1).saturating_sub(room.height.into());
     let rows: Vec<Row> = typed.rows.into_iter().skip(hidden).map(Row::raw).collect();
     frame.render_widget(Clear, room);
@@ -290,7 +290,7 @@ fn input(app: &App, frame: &mut Frame, area: Rect) {
     }
 }
 
-/// A question in the place of what is typed.
+/// Draws a question in place of the input.
 fn line(app: &App, frame: &mut Frame, area: Rect, label: &str, typed: &str, note: &str) {
     let cells = usize::from(area.width).saturating_sub(Row::raw(label).width() + 1);
     let typed = wrap::clip_start(typed, cells);
@@ -302,11 +302,11 @@ fn line(app: &App, frame: &mut Frame, area: Rect, label: &str, typed: &str, note
     frame.set_cursor_position(Position::new(x, area.y));
 }
 
-/// What Tab goes through, above the status line.
+/// Draws the completion candidates above the status line.
 fn suggest(app: &App, frame: &mut Frame, area: Rect, choices: &[String], chosen: usize) {
     let mut spans = Vec::new();
     let mut used = 0;
-    // The chosen one is always there.
+    // The chosen candidate is always visible.
     for (index, choice) in choices.iter().enumerate().skip(chosen.saturating_sub(2)) {
         let text = format!(" {} ", choice.trim_end());
         used += Row::raw(text.as_str()).width();
@@ -321,7 +321,7 @@ fn suggest(app: &App, frame: &mut Frame, area: Rect, choices: &[String], chosen:
     frame.render_widget(Row::from(spans), above);
 }
 
-/// A pane over the lines.
+/// Draws a pane over the messages.
 fn open(app: &App, frame: &mut Frame, area: Rect, pane: &Pane) {
     if area.height < 2 || area.width < 4 {
         return;
@@ -349,13 +349,13 @@ fn paste(app: &App, text: &str) -> Pane {
         format!("{lines} lines were pasted."),
         String::new(),
         "Enter  sends them as one message".to_owned(),
-        "Tab    puts them into what you type".to_owned(),
-        "Esc    forgets them".to_owned(),
+        "Tab    inserts them into your text".to_owned(),
+        "Esc    discards them".to_owned(),
         String::new(),
     ];
     if text.len() > app.text_bytes_max {
         let (bytes, most) = (text.len(), app.text_bytes_max);
-        said.insert(1, format!("They are {bytes} bytes, and a message has {most} at most."));
+        said.insert(1, format!("They are {bytes} bytes, and a message is limited to {most}."));
     }
     said.extend(text.lines().take(20).map(|line| format!("  {}", wrap::clip(line, 200))));
     Pane::new("paste", said)

@@ -1,15 +1,15 @@
-//! What is typed, in the person's own editor.
+//! Editing of the typed text in the user's editor.
 
 use std::io::{Read, Write};
 
 use crate::clean;
 use crate::system::programs;
 
-/// An edited text that is longer is no message of any server.
+/// Bound on the edited text, above every server's limit.
 const TEXT_BYTES_MAX: u64 = 64 << 10;
 
-/// Lets `$VISUAL` or `$EDITOR` change a text; the file (0600) is gone afterwards, unless it is what
-/// cannot be taken.
+/// Runs `$VISUAL` or `$EDITOR` on a text. The file (0600) is removed afterwards, unless its text
+/// cannot be used.
 pub fn edit(text: &str) -> Result<String, String> {
     let named = |name| std::env::var(name).ok().filter(|value| !value.trim().is_empty());
     let editor =
@@ -19,10 +19,10 @@ pub fn edit(text: &str) -> Result<String, String> {
     file.write_all(text.as_bytes()).and_then(|()| file.flush()).map_err(fault)?;
     match programs::edit(&editor, file.path()).status() {
         Ok(status) if status.success() => {}
-        Ok(status) => return Err(format!("{editor}: {status}: the text is as it was")),
+        Ok(status) => return Err(format!("{editor}: {status}: the text was not changed")),
         Err(error) => return Err(format!("{editor}: {error}")),
     }
-    // Many editors put another file in its place.
+    // Many editors replace the file.
     let mut edited = Vec::new();
     let opened = std::fs::File::open(file.path()).map_err(fault)?;
     opened.take(TEXT_BYTES_MAX + 1).read_to_end(&mut edited).map_err(fault)?;
@@ -31,9 +31,9 @@ pub fn edit(text: &str) -> Result<String, String> {
             return Ok(clean::text(text.trim_end_matches(['\r', '\n'])));
         }
         Ok(_) => format!("it is longer than {} KiB", TEXT_BYTES_MAX >> 10),
-        Err(_) => "it is no UTF-8".to_owned(),
+        Err(_) => "it is not UTF-8".to_owned(),
     };
-    // It may be a long work.
+    // The text may be long work, so the file is kept.
     let path = file.into_temp_path().keep().map_err(|error| fault(error.error))?;
-    Err(format!("{trouble}, and lies in {}: the text is as it was", path.display()))
+    Err(format!("{trouble}, and is kept in {}: the text was not changed", path.display()))
 }

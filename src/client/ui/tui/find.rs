@@ -1,14 +1,14 @@
-//! A text looked for in others, in any case. Pure.
+//! Case-insensitive search in texts. Pure.
 
 use std::ops::Range;
 
-/// Where `query` stands in `text`, in any case.
+/// The ranges of `query` in `text`.
 pub fn find(text: &str, query: &str) -> Vec<Range<usize>> {
     let wanted: Vec<char> = query.chars().flat_map(char::to_lowercase).collect();
     if wanted.is_empty() {
         return Vec::new();
     }
-    // Lower case may be longer: each of its characters knows where it came from.
+    // Lower case may be longer, so each of its characters keeps its origin.
     let lower =
         |(at, c): (usize, char)| c.to_lowercase().map(move |lower| (lower, at, at + c.len_utf8()));
     let lowered: Vec<(char, usize, usize)> = text.char_indices().flat_map(lower).collect();
@@ -23,7 +23,7 @@ pub fn find(text: &str, query: &str) -> Vec<Range<usize>> {
     hits
 }
 
-/// What is looked for in many texts.
+/// A query for many texts.
 pub struct Needle {
     lower: Vec<char>,
     ascii: bool,
@@ -35,7 +35,7 @@ impl Needle {
         Needle { lower, ascii: query.is_ascii() }
     }
 
-    /// Whether `find` would find it.
+    /// Returns whether `find` would find it.
     pub fn is_in(&self, text: &str) -> bool {
         let Some(first) = self.lower.first() else { return false };
         if self.ascii && text.is_ascii() {

@@ -1,4 +1,4 @@
-//! The line that is being typed: a text area, what was typed before, and completion. Pure.
+//! The line being typed: text area, history and completion. Pure.
 
 use std::collections::VecDeque;
 
@@ -11,12 +11,12 @@ use crate::chat::Target;
 use crate::client::mistyped;
 use crate::client::model::SecretPrompt;
 
-/// Lines that are remembered.
+/// Lines in the history.
 const TYPED_MAX: usize = 500;
-/// A text that is longer is no message of any server.
+/// Bound on the text, above every server's limit.
 const TEXT_BYTES_MAX: usize = 64 << 10;
 
-/// What is half typed, and the sealed conversation that it was composed in, or a part of it.
+/// Half-typed text, and the sealed conversation that any part of it was composed in.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Draft {
     pub text: String,
@@ -25,29 +25,29 @@ pub struct Draft {
 
 pub struct InputLine {
     area: TextArea<'static>,
-    /// The conversation that is typed in, where it is a sealed one ...
+    /// The current conversation, if it is sealed ...
     here: Option<Target>,
-    /// ... and the one that what is typed, or a part of it, was composed in.
+    /// ... and the one in which any part of the text was composed.
     within: Option<Target>,
-    /// The same of what was cut last, and of what was there before the line became empty.
+    /// The same for the last cut text, and for the text before the line became empty.
     cut: Option<Target>,
     was: Option<Target>,
     typed: VecDeque<Draft>,
-    /// Which of the remembered lines is shown, from the newest; and what was typed before that.
+    /// The recalled history entry, from the newest, and the text before the recall.
     browsing: Option<(usize, Draft)>,
     completing: Option<Completing>,
     pub finding: Option<Finding>,
-    /// What is typed is a secret: stars stand for it, and it is not remembered.
+    /// A secret is typed: it is shown as stars and not stored in the history.
     pub hidden: bool,
-    /// What is to be typed next, once nothing is half typed.
+    /// The next mode, once nothing is half typed.
     next: SecretPrompt,
-    /// What is half typed in this conversation while a secret is typed.
+    /// Half-typed text of this conversation while a secret is typed.
     aside: Draft,
     /// The text that Enter was pressed on, and that was asked about.
     asked: Option<String>,
 }
 
-/// Ctrl-R: a search of what was typed.
+/// Ctrl-R: a search of the history.
 #[derive(Default)]
 pub struct Finding {
     pub query: String,
@@ -62,7 +62,7 @@ impl Finding {
 }
 
 struct Completing {
-    /// What stands before and after the completed word.
+    /// Text before and after the completed word.
     before: String,
     after: String,
     candidates: Vec<String>,
@@ -95,7 +95,7 @@ impl InputLine {
         confirmed
     }
 
-    /// What is typed next is a secret, or no longer one; what is half typed stays what it is.
+    /// Sets the next mode of the prompt; half-typed text keeps its kind.
     pub fn wants(&mut self, next: SecretPrompt) {
         self.next = next;
     }
@@ -107,7 +107,8 @@ impl InputLine {
         }
     }
 
-    /// A secret is taken off the line, and what is typed next is none unless somebody asks anew.
+    /// Takes a secret off the line. The next line is a message, unless a password is requested
+    /// again.
     pub fn take_secret(&mut self) -> String {
         let secret = self.text();
         self.set("");
@@ -115,21 +116,21 @@ impl InputLine {
         secret
     }
 
-    /// Where nothing is half typed, another prompt takes its place.
+    /// Switches the mode if nothing is half typed.
     pub fn settles(&mut self) {
         let hides = self.next == SecretPrompt::Open;
         if hides == self.hidden || !self.is_empty() || self.finding.is_some() {
             return;
         }
         self.hidden = hides;
-        // What was cut of a secret is not put anywhere else, nor of a message into a secret.
+        // Cut text must not move from a secret to a message, or back.
         self.area.set_yank_text("");
         let typed = std::mem::take(&mut self.aside);
         self.put(typed);
     }
 
-    /// Another conversation has the line: what was half typed is given for what is half typed
-    /// there. A secret is of no conversation and stays.
+    /// Switches to another conversation and its draft. Returns the previous draft; a secret belongs
+    /// to no conversation and stays.
     pub fn exchange(&mut self, draft: Draft, there: &Target) -> Draft {
         (self.finding, self.asked) = (None, None);
         self.here = Some(there.clone()).filter(Target::is_sealed);
@@ -141,7 +142,7 @@ impl InputLine {
         before
     }
 
-    /// What is half typed.
+    /// The half-typed text.
     pub fn draft(&self) -> Draft {
         Draft { text: self.text(), within: self.within.clone() }
     }
@@ -150,7 +151,7 @@ impl InputLine {
         self.within.as_ref()
     }
 
-    /// Whether anything is half typed: nothing moves it then.
+    /// Returns whether anything is half typed.
     pub fn is_begun(&self) -> bool {
         !self.is_empty() || !self.aside.text.is_empty() || self.finding.is_some()
     }
@@ -182,7 +183,7 @@ impl InputLine {
         self.was = None;
     }
 
-    /// What is typed now has something of what was composed there, and something of here.
+    /// Adds the origin of inserted text to that of the line.
     fn comes_from(&mut self, within: Option<Target>) {
         let before = self.within.take().or(within).or_else(|| self.here.clone());
         match self.area.is_empty() {
@@ -191,7 +192,7 @@ impl InputLine {
         }
     }
 
-    /// Whether there was room for it.
+    /// Inserts a text. Returns whether it fits.
     pub fn insert(&mut self, text: &str) -> bool {
         let size: usize = self.area.lines().iter().map(|line| line.len() + 1).sum();
         let fits = size + text.len() <= TEXT_BYTES_MAX;
@@ -203,7 +204,7 @@ impl InputLine {
         fits
     }
 
-    /// A key that is bound to nothing: a character, or nothing.
+    /// Handles a key without a binding: a character, or nothing.
     pub fn key(&mut self, key: &KeyEvent) -> bool {
         let KeyCode::Char(c) = key.code else { return false };
         if key.modifiers.intersects(KeyModifiers::CONTROL | KeyModifiers::ALT) {
@@ -216,7 +217,7 @@ impl InputLine {
         true
     }
 
-    /// A line is remembered, unless it may hold a PIN.
+    /// Adds a line to the history, unless it may contain a PIN.
     pub fn remember(&mut self, line: &str, within: Option<Target>) {
         if mistyped::is_secret(line)
             || line.trim().is_empty()
@@ -230,7 +231,7 @@ impl InputLine {
         }
     }
 
-    /// Whether the key was for the text.
+    /// Returns whether the key was for the text.
     pub fn act(&mut self, act: Act) -> bool {
         if self.finding.is_some() {
             return self.find(act);
@@ -241,7 +242,7 @@ impl InputLine {
         let (before, behind) = (beside(true), beside(false));
         let (yank, within) = (area.yank_text(), self.within.clone());
         match act {
-            // A secret is not remembered, and nothing that was said is one.
+            // A secret has no history.
             Act::Older | Act::Newer | Act::FindTyped if self.hidden => {}
             Act::Newline => area.insert_newline(),
             Act::Left => (0..before).for_each(|_| area.move_cursor(CursorMove::Back)),
@@ -333,7 +334,7 @@ impl InputLine {
         true
     }
 
-    /// What Ctrl-R has found.
+    /// The line that Ctrl-R has found.
     pub fn found(&self) -> Option<&str> {
         self.found_draft().map(|line| line.text.as_str())
     }
@@ -345,7 +346,7 @@ impl InputLine {
         hits.get(finding.nth.min(hits.len().saturating_sub(1))).copied()
     }
 
-    /// The text before the cursor, and after it.
+    /// The text before and after the cursor.
     pub fn split(&self) -> (String, String) {
         let (row, column) = (self.area.cursor().0, self.area.cursor().1);
         let lines = self.area.lines();
@@ -363,8 +364,8 @@ impl InputLine {
         (before, after)
     }
 
-    /// Goes through the candidates, or begins to. `find` gives where the word begins, and what it
-    /// may become.
+    /// Starts or continues the completion. `find` returns the start of the word, and its
+    /// candidates.
     pub fn complete(&mut self, back: bool, find: impl Fn(&str) -> (usize, Vec<String>)) {
         if self.hidden {
             return;
@@ -391,14 +392,14 @@ impl InputLine {
         let cursor = self.area.cursor();
         self.area.insert_str(&completing.after);
         self.area.move_cursor(CursorMove::Jump(cursor.0 as u16, cursor.1 as u16));
-        // One candidate is complete: the next Tab begins anew.
+        // A single candidate is complete: the next Tab starts again.
         if completing.candidates.len() > 1 {
             completing.candidates.shrink_to_fit();
             self.completing = Some(completing);
         }
     }
 
-    /// What may be chosen now, and which one is.
+    /// The candidates, and the chosen one.
     pub fn choices(&self) -> Option<(&[String], usize)> {
         self.completing.as_ref().map(|one| (one.candidates.as_slice(), one.chosen))
     }
@@ -423,7 +424,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_typed_comes_back_and_the_draft_too() {
+    fn the_history_and_the_draft_are_recalled() {
         let mut input = InputLine::new();
         for line in ["one", "two", "/join #tea 1234", "/jion #tea 1234", "/join #tea"] {
             input.remember(line, None);
@@ -459,7 +460,7 @@ mod tests {
     }
 
     #[test]
-    fn completion_goes_round_and_leaves_what_follows() {
+    fn completion_cycles_and_keeps_the_text_after_it() {
         let mut input = InputLine::new();
         typed(&mut input, "hi al!");
         input.act(Act::Left);

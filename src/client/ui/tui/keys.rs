@@ -1,4 +1,4 @@
-//! Which key does what: one table, for the program and for F1.
+//! Key bindings, as one table for the program and for F1.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -31,7 +31,7 @@ pub enum Act {
     PageDown,
     Top,
     Bottom,
-    /// The digit of the key says which one.
+    /// The digit of the key selects the room.
     Window,
     NextWindow,
     PreviousWindow,
@@ -51,10 +51,10 @@ pub enum Act {
     Close,
 }
 
-/// One row of the table.
+/// A row of the table.
 pub struct Binding {
     pub act: Act,
-    /// What `keys` in screen.json calls it.
+    /// Its name under `keys` in screen.json.
     pub name: &'static str,
     pub keys: &'static [&'static str],
     pub does: &'static str,
@@ -74,41 +74,41 @@ pub const BINDINGS: &[Binding] = &[
     bind(Act::Send, "send", &["enter"], "send"),
     bind(Act::Newline, "newline", &["alt-enter", "ctrl-j"], "a new line in the message"),
     bind(Act::Complete, "complete", &["tab"], "complete a command, name, channel or path"),
-    bind(Act::CompleteBack, "complete-back", &["shift-tab"], "the completion before"),
-    bind(Act::Older, "older", &["up"], "what you typed before"),
-    bind(Act::Newer, "newer", &["down"], "what you typed after it"),
-    bind(Act::FindTyped, "find-typed", &["ctrl-r"], "find what you typed"),
-    bind(Act::PageUp, "page-up", &["pageup"], "scroll up; loads older lines"),
+    bind(Act::CompleteBack, "complete-back", &["shift-tab"], "the previous completion"),
+    bind(Act::Older, "older", &["up"], "the previous typed line"),
+    bind(Act::Newer, "newer", &["down"], "the next typed line"),
+    bind(Act::FindTyped, "find-typed", &["ctrl-r"], "search the typed lines"),
+    bind(Act::PageUp, "page-up", &["pageup"], "scroll up; loads older messages"),
     bind(Act::PageDown, "page-down", &["pagedown"], "scroll down"),
-    bind(Act::Top, "top", &["alt-home"], "the oldest line that is here"),
-    bind(Act::Bottom, "bottom", &["alt-end"], "the newest line"),
+    bind(Act::Top, "top", &["alt-home"], "the oldest loaded message"),
+    bind(Act::Bottom, "bottom", &["alt-end"], "the newest message"),
     bind(
         Act::Window,
         "window",
         &["alt-1", "alt-2", "alt-3", "alt-4", "alt-5", "alt-6", "alt-7", "alt-8", "alt-9"],
-        "the room of that number",
+        "the room with that number",
     ),
     bind(Act::NextWindow, "next-room", &["ctrl-n", "alt-down"], "the next room"),
-    bind(Act::PreviousWindow, "previous-room", &["ctrl-p", "alt-up"], "the room before"),
+    bind(Act::PreviousWindow, "previous-room", &["ctrl-p", "alt-up"], "the previous room"),
     bind(
         Act::NextActive,
         "next-active",
         &["alt-a"],
-        "the next room with news, mentions first; then back",
+        "the next room with unread messages, mentions first; then back",
     ),
-    bind(Act::FirstUnread, "first-unread", &["alt-u"], "the first line that is new"),
-    bind(Act::PreviousMention, "previous-mention", &["alt-p"], "the mention before"),
+    bind(Act::FirstUnread, "first-unread", &["alt-u"], "the first unread message"),
+    bind(Act::PreviousMention, "previous-mention", &["alt-p"], "the previous mention"),
     bind(Act::NextMention, "next-mention", &["alt-n"], "the next mention"),
-    bind(Act::Search, "search", &["ctrl-f"], "search this room; Enter goes on upwards"),
+    bind(Act::Search, "search", &["ctrl-f"], "search this room; Enter goes further up"),
     bind(Act::Help, "help", &["f1"], "this help"),
-    bind(Act::Rooms, "rooms", &["f7"], "hide or show the rooms"),
-    bind(Act::People, "people", &["f8"], "hide or show the people"),
+    bind(Act::Rooms, "rooms", &["f7"], "hide or show the list of rooms"),
+    bind(Act::People, "people", &["f8"], "hide or show the list of people"),
     bind(Act::Editor, "editor", &["ctrl-x"], "write the message in $EDITOR"),
-    bind(Act::Redraw, "redraw", &["ctrl-l"], "draw everything anew"),
-    bind(Act::Close, "close", &["esc"], "close what is open"),
-    bind(Act::Interrupt, "interrupt", &["ctrl-c"], "empty the line; twice leaves"),
+    bind(Act::Redraw, "redraw", &["ctrl-l"], "redraw the screen"),
+    bind(Act::Close, "close", &["esc"], "close the open pane"),
+    bind(Act::Interrupt, "interrupt", &["ctrl-c"], "clear the line; twice leaves"),
     bind(Act::EndOfInput, "end", &["ctrl-d"], "delete a character; leave on an empty line"),
-    bind(Act::Suspend, "suspend", &["ctrl-z"], "back to the shell; fg comes back here"),
+    bind(Act::Suspend, "suspend", &["ctrl-z"], "suspend; fg resumes"),
     bind(Act::Left, "left", &["left", "ctrl-b"], "a character to the left"),
     bind(Act::Right, "right", &["right"], "a character to the right"),
     bind(Act::WordLeft, "word-left", &["alt-b", "ctrl-left", "alt-left"], "a word to the left"),
@@ -120,29 +120,29 @@ pub const BINDINGS: &[Binding] = &[
     ),
     bind(Act::Home, "home", &["home", "ctrl-a"], "the start of the line"),
     bind(Act::End, "line-end", &["end", "ctrl-e"], "the end of the line"),
-    bind(Act::Erase, "erase", &["backspace", "ctrl-h"], "delete the character before"),
-    bind(Act::EraseNext, "erase-next", &["delete"], "delete the character after"),
+    bind(Act::Erase, "erase", &["backspace", "ctrl-h"], "delete the previous character"),
+    bind(Act::EraseNext, "erase-next", &["delete"], "delete the next character"),
     bind(Act::KillLine, "kill-line", &["ctrl-k"], "cut to the end of the line"),
     bind(Act::KillToHome, "kill-to-home", &["ctrl-u"], "cut to the start of the line"),
-    bind(Act::KillWord, "kill-word", &["ctrl-w", "alt-backspace"], "cut the word before"),
-    bind(Act::KillNextWord, "kill-next-word", &["alt-d"], "cut the word after"),
-    bind(Act::Yank, "yank", &["ctrl-y"], "put what was cut"),
+    bind(Act::KillWord, "kill-word", &["ctrl-w", "alt-backspace"], "cut the previous word"),
+    bind(Act::KillNextWord, "kill-next-word", &["alt-d"], "cut the next word"),
+    bind(Act::Yank, "yank", &["ctrl-y"], "insert the text that was cut last"),
     bind(Act::Undo, "undo", &["ctrl-_"], "undo"),
 ];
 
 type Chord = (KeyCode, KeyModifiers);
 
-/// The bindings in force.
+/// The active bindings.
 pub struct Keys {
     acts: HashMap<Chord, Act>,
     own: BTreeMap<String, Vec<String>>,
 }
 
 impl Keys {
-    /// The table, with a person's own keys in the place of the usual ones.
+    /// Builds the table; the user's keys replace the default ones.
     pub fn new(own: &BTreeMap<String, Vec<String>>) -> Result<Keys, String> {
         if let Some(name) = own.keys().find(|name| !BINDINGS.iter().any(|one| one.name == **name)) {
-            return Err(format!("keys: there is no {name:?}: F1 lists what there is"));
+            return Err(format!("keys: there is no {name:?}: F1 lists the names"));
         }
         let mut acts = HashMap::new();
         for binding in BINDINGS.iter().filter(|binding| !own.contains_key(binding.name)) {
@@ -151,7 +151,7 @@ impl Keys {
         let mut taken = HashMap::new();
         for binding in BINDINGS {
             for key in own.get(binding.name).into_iter().flatten() {
-                let chord = chord(key).ok_or_else(|| format!("keys: {key:?} is no key"))?;
+                let chord = chord(key).ok_or_else(|| format!("keys: {key:?} is not a key"))?;
                 let digit = matches!(chord.0, KeyCode::Char('1'..='9'));
                 if binding.act == Act::Window && !digit {
                     return Err(format!(
@@ -160,7 +160,7 @@ impl Keys {
                 }
                 if let Some(other) = taken.insert(chord, binding.name) {
                     let name = binding.name;
-                    return Err(format!("keys: {key:?} is for {other:?} and for {name:?}"));
+                    return Err(format!("keys: {key:?} is bound to {other:?} and to {name:?}"));
                 }
                 acts.insert(chord, binding.act);
             }
@@ -168,7 +168,8 @@ impl Keys {
         Ok(Keys { acts, own: own.clone() })
     }
 
-    /// F1: every key and what it does. A key that a person has given to something else is not told.
+    /// The text of F1: every key and its action. A default key that the user has bound to another
+    /// action is omitted.
     pub fn help(&self) -> Vec<String> {
         let row = |binding: &Binding| {
             let own =
@@ -195,7 +196,7 @@ impl Keys {
     }
 }
 
-/// Letters carry their case themselves, and Shift-Tab is a key of its own.
+/// The case of letters is part of the character, and Shift-Tab is a key of its own.
 fn normal(key: &KeyEvent) -> Chord {
     let mut modifiers = key.modifiers;
     match key.code {
@@ -211,7 +212,7 @@ fn normal(key: &KeyEvent) -> Chord {
     }
 }
 
-/// `ctrl-x`, `alt-enter`, `f1`, `pageup`.
+/// Parses `ctrl-x`, `alt-enter`, `f1`, `pageup`.
 pub fn chord(text: &str) -> Option<Chord> {
     let mut modifiers = KeyModifiers::NONE;
     let mut rest = text;
@@ -240,7 +241,7 @@ pub fn chord(text: &str) -> Option<Chord> {
         "backspace" => KeyCode::Backspace,
         "delete" => KeyCode::Delete,
         "insert" => KeyCode::Insert,
-        // What a terminal sends for Ctrl-_.
+        // The code that terminals send for Ctrl-_.
         "_" if modifiers == KeyModifiers::CONTROL => KeyCode::Char('7'),
         key => match key.strip_prefix('f').and_then(|number| number.parse().ok()) {
             Some(number @ 1..=24) => KeyCode::F(number),
@@ -285,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn a_persons_own_keys_take_the_conversation_of_the_usual_ones() {
+    fn the_users_keys_replace_the_default_ones() {
         let own = BTreeMap::from([("page-up".to_owned(), vec!["ctrl-b".to_owned()])]);
         let keys = Keys::new(&own).unwrap();
         let act = |code, modifiers| keys.act(&KeyEvent::new(code, modifiers));
@@ -299,15 +300,15 @@ mod tests {
         };
         assert!(error(BTreeMap::from([own("send", &["hyper-x"])])).contains("hyper-x"));
         let same = [own("help", &["ctrl-g"]), own("rooms", &["f9", "ctrl-g"])];
-        assert!(error(BTreeMap::from(same)).contains("for \"help\" and for \"rooms\""));
+        assert!(error(BTreeMap::from(same)).contains("bound to \"help\" and to \"rooms\""));
         assert!(error(BTreeMap::from([own("window", &["f2"])])).contains("digit"));
-        // F1 tells what a key does now, not what it would do.
+        // F1 shows the current action of a key, not its default one.
         let taken = BTreeMap::from([own("help", &["ctrl-f"]), own("undo", &[])]);
         let help = Keys::new(&taken).unwrap().help();
         let row = |does: &str| help.iter().find(|row| row.ends_with(does)).unwrap().clone();
         assert!(row(" this help").starts_with("ctrl-f "));
-        assert!(row("Enter goes on upwards").starts_with("(no key) "));
+        assert!(row("Enter goes further up").starts_with("(no key) "));
         assert!(row(" undo").starts_with("(no key) "));
-        assert!(row("of that number").starts_with("alt-1..9 "));
+        assert!(row("with that number").starts_with("alt-1..9 "));
     }
 }

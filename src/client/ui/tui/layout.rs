@@ -1,14 +1,14 @@
-//! Where everything stands, by the terminal's width. Pure.
+//! Layout of the screen by the terminal's width. Pure.
 
 use ratatui::layout::Rect;
 
-/// From this width on there is room for the people, and for the seconds of a time.
+/// Width from which the list of people, and the seconds of a time, are shown.
 pub const WIDE: u16 = 60;
-/// From this width on there is room for the rooms, too.
+/// Width from which the list of rooms is shown too.
 pub const WIDEST: u16 = 100;
 const ROOMS: u16 = 18;
 const PEOPLE: u16 = 16;
-/// What is typed may take so many rows.
+/// Bound on the rows of the input.
 pub const INPUT_ROWS_MAX: u16 = 6;
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -21,9 +21,9 @@ pub struct Areas {
     pub input: Rect,
 }
 
-/// The areas of a terminal whose input needs so many rows.
+/// The areas of a terminal, for an input of this many rows.
 pub fn areas(size: Rect, input_rows: u16, rooms: bool, people: bool) -> Areas {
-    // The lines keep a row as long as there is one.
+    // The messages keep a row as long as there is one.
     let input_rows = input_rows.clamp(1, INPUT_ROWS_MAX).min(size.height.saturating_sub(3).max(1));
     let mut left = size.height;
     let mut rows = |wanted: u16| {

@@ -1,6 +1,6 @@
-//! The full screen: rooms, lines, people and what is typed. One thread has the state and the
-//! terminal; others hand it what the model shows and what is typed. It draws when something has
-//! changed, and never faster than thirty times a second.
+//! The full screen: rooms, messages, people and the input. One thread owns the state and the
+//! terminal; others send it the model's outputs and the typed keys. It draws after changes, at most
+//! thirty times a second.
 
 mod actions;
 mod answers;
@@ -55,50 +55,50 @@ use theme::Theme;
 use tty::{Tty, Word};
 use window::Window;
 
-/// Between two pictures, at least.
+/// Minimum time between two frames.
 const PICTURE_EVERY: Duration = Duration::from_millis(33);
-/// Older lines are asked for no faster than this, however often a server says that there are some.
+/// Minimum time between two requests for older messages, whatever the server states.
 const FETCH_EVERY: Duration = Duration::from_millis(300);
-/// What waits for the screen; whoever has more for it waits.
+/// Bound on the screen's queue; beyond it senders block.
 const WAITING_MAX: usize = 1_024;
-/// The end waits so long for a terminal that takes nothing.
+/// Time that the end waits for a blocked terminal.
 const END_PATIENCE: Duration = Duration::from_secs(1);
 
-/// What the screen's thread is told.
+/// An input of the screen's thread.
 enum Cause {
-    /// With the permit of what it comes of, until it is shown.
+    /// With the permit of its input, held until it is shown.
     Output(Output, Option<Permit>),
     Word(Word),
     End,
 }
 
-/// The user interface, as the runtime holds it.
+/// The user interface, as the runtime sees it.
 pub struct Screen {
     permit: Option<Permit>,
     causes: SyncSender<Cause>,
     parting: Receiver<Parting>,
 }
 
-/// What the person should know after the end.
+/// State to report after the end.
 #[derive(Default)]
 struct Parting {
     error: Option<(Origin, String)>,
-    /// Lines of theirs that are not stored yet.
+    /// Own messages that are not stored yet.
     waiting: usize,
 }
 
-/// Who sits there, and what is left from an earlier run.
+/// The user, and the state of an earlier run.
 pub struct Person {
     pub name: UserName,
-    /// What the operator needs to admit them.
+    /// The lines that the operator needs to admit the user.
     pub admission: Vec<String>,
-    /// Lines that are not sent yet.
+    /// Messages that are not sent yet.
     pub outbox: Vec<NewMessage>,
-    /// The rooms that were open, and where they are kept.
+    /// The rooms that were open, and their storage.
     pub rooms: Rooms,
 }
 
-/// The terminal is taken; nobody is on it yet.
+/// The terminal after it was taken over, before the chat.
 pub struct Opened {
     app: App,
     tty: Tty,
@@ -108,13 +108,13 @@ pub struct Opened {
 }
 
 impl Opened {
-    /// Takes the terminal.
+    /// Takes over the terminal.
     pub fn open(colour: bool) -> Result<Opened, Fault> {
         let file = Settings::file();
         let settings = file.as_deref().map_or(Ok(Settings::default()), Settings::load)?;
         let mouse = settings.mouse;
         let theme = Theme::of_terminal(colour);
-        // It has been decided: nobody looks at the environment again.
+        // The choice is final: the environment is not read again.
         force_color_output(colour);
         let app = App::new(settings, theme, TimeZone::system()).map_err(|problem| {
             let file = file.as_deref().map_or("screen.json".into(), Path::to_string_lossy);
@@ -129,7 +129,7 @@ impl Opened {
         Ok(Opened { app, tty, file, causes, told })
     }
 
-    /// The chat begins.
+    /// Starts the chat.
     pub fn play(self, person: Person, happen: inbox::Sender) -> Screen {
         let Opened { mut app, tty, file, causes, told } = self;
         app.view.pass(now_ms());
@@ -145,7 +145,7 @@ impl Opened {
         let stage = Stage { app, tty, file, rooms, happen, fetched, wants_older: false };
         let play = move || {
             let parting = stage.play(&told);
-            // The runtime may have ended already.
+            // The runtime may already have ended.
             let _ = said.send(parting);
         };
         let spawned = thread::Builder::new().name("screen".into()).spawn(play);
@@ -156,7 +156,7 @@ impl Opened {
 
 impl Ui for Screen {
     fn show(&mut self, output: &Output) {
-        // A screen that has ended ends the program, which is under way then.
+        // If the screen has ended, the program is ending too.
         let _ = self.causes.send(Cause::Output(output.clone(), self.permit.clone()));
     }
 
@@ -165,7 +165,7 @@ impl Ui for Screen {
     }
 
     fn end(&mut self, code: u8) {
-        // A screen that does not take it hangs on its terminal.
+        // A screen that does not respond is blocked by its terminal.
         let until = Instant::now() + END_PATIENCE;
         while self.causes.try_send(Cause::End).is_err() && Instant::now() < until {
             thread::sleep(Duration::from_millis(5));
@@ -178,8 +178,10 @@ impl Ui for Screen {
         }
         match waiting {
             0 => {}
-            1 => err!("a line of yours was not sent yet: it is sent the next time"),
-            lines => err!("{lines} lines of yours were not sent yet: they are sent the next time"),
+            1 => err!("one of your messages was not sent yet: it will be sent the next time"),
+            lines => {
+                err!("{lines} of your messages were not sent yet: they will be sent the next time")
+            }
         }
     }
 }
@@ -191,13 +193,13 @@ struct Stage {
     file: Option<PathBuf>,
     rooms: Rooms,
     happen: inbox::Sender,
-    /// When older lines were asked for.
+    /// Time of the last request for older messages.
     fetched: Instant,
     wants_older: bool,
 }
 
 impl Stage {
-    /// Until the end.
+    /// Runs to the end.
     fn play(mut self, told: &Receiver<Cause>) -> Parting {
         let mut changed = true;
         let mut drawn = Instant::now() - PICTURE_EVERY;
@@ -245,10 +247,11 @@ impl Stage {
         Parting { error: self.app.status.take_parting(), waiting }
     }
 
-    /// The terminal is gone: what was typed is on disk, and the rest of the program ends as well.
+    /// Ends after the terminal is gone. Typed messages are on disk, and the rest of the program
+    /// ends as well.
     fn gone(self, told: &Receiver<Cause>) -> Parting {
         tty::leave();
-        // The runtime may have ended already.
+        // The runtime may already have ended.
         let _ = self.happen.send(Input::Interrupt);
         while !matches!(told.recv(), Ok(Cause::End) | Err(_)) {}
         Parting::default()
@@ -270,17 +273,17 @@ impl Stage {
         Ok(())
     }
 
-    /// False where the terminal is gone.
+    /// Returns false if the terminal is gone.
     fn word(&mut self, word: Word) -> std::io::Result<bool> {
         match word {
             Word::Input(event) => {
                 self.app.input(event);
-                // What is read next may be for an editor, or for the shell.
+                // The next input may be for an editor, or for the shell.
                 self.carry_out()?;
                 self.tty.read_on();
             }
             Word::Gone => return Ok(false),
-            // The runtime may have ended already.
+            // The runtime may already have ended.
             Word::Stop => drop(self.happen.send(Input::Interrupt)),
             Word::Suspend => self.suspend()?,
             Word::Continue => self.tty.take_again()?,
@@ -289,20 +292,20 @@ impl Stage {
         Ok(true)
     }
 
-    /// The rooms that are open now are open the next time.
+    /// Stores the open rooms for the next run.
     fn keep_rooms(&mut self) {
         let open = self.app.windows.iter().map(|window| &window.target);
         if self.rooms.differ(open.clone()) {
             self.rooms.open = open.cloned().collect();
             if let Err(error) = self.rooms.save() {
-                self.app.error(format!("which rooms are open cannot be kept: {error}"));
+                self.app.error(format!("the list of open rooms cannot be stored: {error}"));
             }
         }
     }
 
     fn suspend(&mut self) -> std::io::Result<()> {
         if !self.tty.suspend()? {
-            self.app.flash("there is no shell to go back to");
+            self.app.flash("there is no shell to return to");
         }
         Ok(())
     }
@@ -310,7 +313,7 @@ impl Stage {
     fn carry_out(&mut self) -> std::io::Result<()> {
         for effect in std::mem::take(&mut self.app.effects) {
             match effect {
-                // The runtime may have ended already.
+                // The runtime may already have ended.
                 Effect::Happen(input) => drop(self.happen.send(input)),
                 Effect::Bell => self.tty.write(b"\x07")?,
                 Effect::Notify(text) => match self.app.settings.notifications {

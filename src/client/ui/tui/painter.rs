@@ -1,8 +1,7 @@
-//! What is written to the terminal so that it shows a picture, however wide it takes a character to
-//! be. Terminals agree on ASCII alone: a flag has two cells here and four there, and a terminal that
-//! draws four is not cleared by two spaces. A row that has, or had, other characters is therefore
-//! written whole. Blanks come first, for cells that a character leaves out. Then each cell is written
-//! in its place, so that the next one covers what a character draws beyond its own.
+//! Output to the terminal, correct for any character widths. Terminals agree on ASCII only: a flag
+//! has two cells on one and four on another, and two spaces do not erase four cells. Therefore a
+//! row that has, or had, other characters is written whole: blanks first, for cells that a
+//! character leaves out, then each cell at its position, so that the next one covers any excess.
 
 use std::io::{self, Write};
 
@@ -12,14 +11,14 @@ use ratatui::crossterm::cursor::{Hide, MoveTo, Show};
 use ratatui::crossterm::queue;
 use ratatui::layout::Position;
 
-/// The terminal shows nothing of a picture before it is complete.
+/// Starts a synchronized update: the terminal shows the frame only when it is complete.
 const BEGIN: &[u8] = b"\x1b[?2026h";
 const END: &[u8] = b"\x1b[?2026l";
 
-/// The line between panes, which stays in its place. It is in most rows.
+/// The border between panes, which keeps its position. It is in most rows.
 const BORDER: &str = "│";
 
-/// A grapheme in its cells.
+/// A grapheme with its cells.
 struct Unit<'a> {
     column: u16,
     cells: u16,
@@ -27,18 +26,18 @@ struct Unit<'a> {
 }
 
 impl Unit<'_> {
-    /// Whether a row has the same one in the same place.
+    /// Returns whether a row has the same one at the same position.
     fn is_in(&self, row: &[Unit]) -> bool {
         let found = row.binary_search_by_key(&self.column, |unit| unit.column);
         found.is_ok_and(|at| row[at].cell == self.cell)
     }
 
-    /// Whether terminals agree on its width.
+    /// Returns whether terminals agree on its width.
     fn is_agreed(&self) -> bool {
         self.cell.symbol().is_ascii()
     }
 
-    /// Whether a row with it is written whole where the other picture has this row.
+    /// Returns whether a row with it must be written whole, given the row of the other frame.
     fn is_doubtful(&self, other: &[Unit]) -> bool {
         !self.is_agreed() && (self.cell.symbol() != BORDER || !self.is_in(other))
     }
@@ -57,7 +56,7 @@ fn units(row: &[Cell]) -> Vec<Unit<'_>> {
 
 pub struct Painter<W: Write> {
     out: CrosstermBackend<W>,
-    /// The picture that the terminal shows; none where it may show anything.
+    /// The frame on the terminal; `None` if unknown.
     shown: Option<Buffer>,
 }
 
@@ -66,16 +65,16 @@ impl<W: Write> Painter<W> {
         Painter { out: CrosstermBackend::new(to), shown: None }
     }
 
-    /// The terminal may show anything: the next picture is written whole.
+    /// Marks the terminal's content as unknown, so that the next frame is written whole.
     pub fn forget(&mut self) {
         self.shown = None;
     }
 
-    /// Makes the terminal show a picture.
+    /// Makes the terminal show a frame.
     ///
     /// # Errors
     ///
-    /// Fails where the terminal is gone.
+    /// The terminal is gone.
     pub fn paint(&mut self, picture: Buffer, cursor: Option<Position>) -> io::Result<()> {
         self.out.write_all(BEGIN)?;
         let shown = match self.shown.take() {
@@ -112,7 +111,7 @@ impl<W: Write> Painter<W> {
         let mut run = Vec::new();
         for unit in now {
             run.push((unit.column, row, unit.cell));
-            // Where the cursor is now, the terminal alone knows: it is set anew.
+            // The cursor's position is unknown after such a character, so it is set again.
             if !unit.is_agreed() {
                 self.out.draw(run.drain(..))?;
             }
@@ -120,7 +119,7 @@ impl<W: Write> Painter<W> {
         self.out.draw(run.into_iter())
     }
 
-    /// Writes spaces, in the looks of what comes there.
+    /// Writes spaces in the styles of the new content.
     fn blank(&mut self, row: u16, now: &[Unit]) -> io::Result<()> {
         let blank = |unit: &Unit| {
             let mut blank = unit.cell.clone();

@@ -1,4 +1,4 @@
-//! The painter in front of terminals that take characters to be wider or narrower than it does.
+//! Tests of the painter on terminals with wider or narrower characters.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -10,7 +10,7 @@ use unicode_normalization::char::is_combining_mark;
 
 use super::*;
 
-/// How many cells a character has on a terminal; 0 where it stands upon the one before.
+/// Width of a character in cells; 0 for a combining one.
 type Widths = fn(char) -> usize;
 
 fn is_joined(c: char) -> bool {
@@ -21,7 +21,7 @@ fn table(c: char) -> usize {
     if is_joined(c) { 0 } else { usize::from(c.to_string().as_str().cell_width()) }
 }
 
-/// Terminals that there are, and some that are worse.
+/// Existing terminals, and some that are worse.
 const TERMINALS: [(&str, Widths); 6] = [
     ("each character by itself", table),
     ("marks in cells of their own", |c| table(c).max(1)),
@@ -31,7 +31,7 @@ const TERMINALS: [(&str, Widths); 6] = [
     ("nothing but ASCII has a cell", |c| usize::from(c.is_ascii())),
 ];
 
-/// A terminal that does not wrap: cells of text, empty behind a wide character.
+/// A terminal that does not wrap: cells of text, empty after a wide character.
 struct Emulator {
     widths: Widths,
     rows: Vec<Vec<String>>,
@@ -85,7 +85,7 @@ impl Emulator {
         self.at.1 = column + cells;
     }
 
-    /// A cell is written over: what has a part of it is gone whole.
+    /// Overwrites a cell; a character that covers it is removed whole.
     fn breaks(&mut self, row: usize, at: usize) {
         let row = &mut self.rows[row];
         let mut first = at;
@@ -99,7 +99,7 @@ impl Emulator {
 
 const AREA: Rect = Rect { x: 0, y: 0, width: 24, height: 3 };
 
-/// A text in each row, from a column on, in the looks of its number.
+/// A text for each row, with its column and style.
 type Frame = Vec<(u16, String, u8)>;
 
 fn picture(frame: &Frame) -> Buffer {
@@ -113,7 +113,7 @@ fn picture(frame: &Frame) -> Buffer {
     picture
 }
 
-/// What was written.
+/// The bytes written.
 #[derive(Clone, Default)]
 struct Written(Rc<RefCell<Vec<u8>>>);
 
@@ -134,7 +134,7 @@ impl Write for Written {
     }
 }
 
-/// What a terminal shows after these pictures.
+/// The content of a terminal after these frames.
 fn shows(widths: Widths, frames: &[Frame]) -> Vec<Vec<String>> {
     let mut emulator = Emulator::new(widths, AREA);
     let written = Written::default();
@@ -146,7 +146,7 @@ fn shows(widths: Widths, frames: &[Frame]) -> Vec<Vec<String>> {
     emulator.rows
 }
 
-/// The last picture is the same as on a terminal that has seen no other.
+/// Checks that the last frame looks as on a fresh terminal.
 fn leaves_nothing(frames: &[Frame]) -> Result<(), TestCaseError> {
     for (name, widths) in TERMINALS {
         let (shown, anew) = (shows(widths, frames), shows(widths, &frames[frames.len() - 1..]));
@@ -161,7 +161,7 @@ fn leaves_nothing(frames: &[Frame]) -> Result<(), TestCaseError> {
 }
 
 #[test]
-fn what_was_said_before_leaves_nothing_in_what_is_said_now() {
+fn an_earlier_row_leaves_nothing_behind() {
     let row = |text: &str| (6, text.to_owned(), 7);
     for hostile in
         ["คำ", "🇩🇪🇫🇷", "क्षमा", "👨\u{200d}👩\u{200d}👧", "❤\u{fe0f}x", "漢字", "│ß│", "e\u{301}"]
@@ -185,7 +185,7 @@ fn a_row_of_ascii_is_not_written_whole() {
 
 proptest! {
     #[test]
-    fn no_picture_leaves_anything_in_the_next(
+    fn no_frame_leaves_anything_behind(
         frames in prop::collection::vec(
             prop::collection::vec(
                 (6u16..9, "([a-c ]|คำ|🇩🇪|क्षमा|👨\u{200d}👩|❤\u{fe0f}|漢|│|é|e\u{301}|한|ᄒ|ᅡ|\u{ff9e}){0,8}", 0u8..3),

@@ -1,4 +1,4 @@
-//! What opens above a room and closes with Esc: help, answers, results.
+//! A pane above a room, closed with Esc: help, answers, results.
 
 use ratatui::text::{Line as Row, Span};
 
@@ -11,9 +11,9 @@ use crate::client::ui::gutter;
 pub struct Pane {
     pub title: String,
     pub text: Vec<String>,
-    /// Rows that are scrolled away above.
+    /// Rows scrolled off the top.
     pub scroll: usize,
-    /// Lines are only cut: what is copied from them is whole.
+    /// Lines are clipped instead of wrapped, so that copied text is whole.
     flat: bool,
     origin: Origin,
 }
@@ -23,7 +23,7 @@ impl Pane {
         Pane { title: title.into(), text, scroll: 0, flat: false, origin: Origin::Client }
     }
 
-    /// With whose words it says.
+    /// Sets the origin of the text.
     pub fn of(self, origin: Origin) -> Pane {
         Pane { origin, ..self }
     }
@@ -32,7 +32,7 @@ impl Pane {
         Pane { flat: true, ..Pane::new(title, text) }
     }
 
-    /// F1 and `/help`.
+    /// The text of F1 and `/help`.
     pub fn help(keys: &Keys) -> Pane {
         let mut text = vec!["Keys".to_owned(), String::new()];
         text.extend(keys.help().into_iter().map(|row| format!("  {row}")));
@@ -46,7 +46,7 @@ impl Pane {
         Pane::new("help", text)
     }
 
-    /// The title, with whose words it has.
+    /// The title, marked by its origin.
     pub fn marked_title(&self) -> String {
         match self.origin {
             Origin::Client => self.title.clone(),
@@ -54,7 +54,7 @@ impl Pane {
         }
     }
 
-    /// The rows in so many cells.
+    /// The rows within a width in cells.
     pub fn rows(&self, width: usize) -> Vec<Row<'static>> {
         match self.origin {
             Origin::Client => self.bare(width),
@@ -69,7 +69,7 @@ impl Pane {
             }
             let (text, indent) = match second_column(line) {
                 None => (line.clone(), 2),
-                // What a line says stands under itself, beyond its first column.
+                // The second column of a line wraps under itself.
                 Some((_, at)) if at * 2 <= width => (line.clone(), at),
                 Some((end, at)) => (format!("{}  {}", &line[..end], &line[at..]), 4),
             };
@@ -84,7 +84,7 @@ impl Pane {
     }
 }
 
-/// Where the first column of a line ends, and where its second one begins.
+/// The end of the first column of a line, and the start of the second.
 fn second_column(line: &str) -> Option<(usize, usize)> {
     let start = line.find(|c| c != ' ')?;
     let end = start + line[start..].find("  ")?;

@@ -1,5 +1,4 @@
-//! Which rooms are open, kept beside the journal of the talk with a server: they are open again the
-//! next time.
+//! The open rooms, stored beside the journal of the server for the next run.
 
 use std::fs;
 use std::path::PathBuf;
@@ -11,18 +10,18 @@ use crate::crypto::at_rest;
 use crate::home::FileError;
 use crate::home::file::replace;
 
-/// More are not remembered.
+/// Bound on stored rooms.
 const ROOMS_MAX: usize = 100;
 
 pub struct Rooms {
     file: PathBuf,
-    /// Of what is written line by line.
+    /// The record key.
     key: Zeroizing<[u8; 32]>,
     pub open: Vec<Target>,
 }
 
 impl Rooms {
-    /// `stem` is the journal's path without its endings. A file that cannot be read opens no room.
+    /// `stem` is the journal's path without extensions. An unreadable file counts as an empty list.
     pub fn load(stem: PathBuf, key: Zeroizing<[u8; 32]>) -> Rooms {
         let file = stem.with_extension("rooms");
         let text = fs::read(&file).ok().and_then(|locked| at_rest::unlock(&key, &locked));
@@ -32,7 +31,7 @@ impl Rooms {
         Rooms { file, key, open }
     }
 
-    /// Whether these are other rooms than were kept.
+    /// Returns whether these rooms differ from the stored ones.
     pub fn differ<'a>(&self, open: impl Iterator<Item = &'a Target>) -> bool {
         !open.take(ROOMS_MAX).eq(self.open.iter().take(ROOMS_MAX))
     }

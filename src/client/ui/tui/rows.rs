@@ -1,4 +1,4 @@
-//! The lines of a conversation as rows of the screen. Pure.
+//! Messages of a conversation as rows of the screen. Pure.
 
 use jiff::tz::TimeZone;
 use ratatui::style::{Modifier, Style};
@@ -13,18 +13,18 @@ use crate::client::model::Origin;
 use crate::client::ui::gutter;
 use crate::client::ui::words::names;
 
-/// Of those who come and go so many are named.
+/// Bound on the names in a line of joins and parts.
 const NAMED_MAX: usize = 8;
 
-/// How lines are shown.
+/// How messages are shown.
 pub struct Paper<'a> {
     pub look: &'a Look,
     pub zone: &'a TimeZone,
     pub width: usize,
     pub times: Times,
-    /// In days since 1970, where the reader is.
+    /// In days since 1970, in the local time zone.
     pub today: i32,
-    /// What is looked for.
+    /// The search text to highlight.
     pub query: &'a str,
 }
 
@@ -36,11 +36,11 @@ pub enum Times {
 }
 
 impl Paper<'_> {
-    /// The rows of a line, with what stands before it: another day, or the divider.
+    /// The rows of a message, with the date or the divider before it.
     pub fn rows(&self, window: &Window, number: i64) -> Vec<Row<'static>> {
         let Some(line) = window.line(number) else { return Vec::new() };
         let mut rows = Vec::new();
-        // Above the first line stands its day, unless that is today.
+        // The first message shows its date, unless that is today.
         let before = window.line(number - 1).map_or(self.today, |before| before.day);
         if before != line.day {
             rows.push(Row::styled(format!("-- {} --", self.date(line.time_ms)), self.look.dim));
@@ -93,7 +93,7 @@ impl Paper<'_> {
                         spans
                             .push(Span::styled(format!("  x not sent, /retry: {why}"), look.error));
                     }
-                    // What the server says of it stands in rows of its own.
+                    // Server text about it gets rows of its own.
                     Some((Origin::Server, _)) => {
                         spans.push(Span::styled("  x not sent, /retry", look.error));
                     }
@@ -125,7 +125,7 @@ impl Paper<'_> {
         (spans, indent)
     }
 
-    /// A line without its looks.
+    /// A message without styles.
     pub fn plain(&self, line: &Line) -> String {
         let date = self.date(line.time_ms);
         let text: String = self.spans(line).0.iter().map(|span| span.content.as_ref()).collect();
@@ -133,7 +133,7 @@ impl Paper<'_> {
         format!("{date} {mark}{}", text.replace('\n', " / "))
     }
 
-    /// A text with what is looked for made visible.
+    /// A text with the search text highlighted.
     fn text(&self, text: &str, style: Style, spans: &mut Vec<Span<'_>>) {
         let mut from = 0;
         for hit in find(text, self.query) {
@@ -159,7 +159,7 @@ impl Paper<'_> {
         time.to_zoned(self.zone.clone()).strftime("%a %-d %b %Y").to_string()
     }
 
-    /// What is seen of a conversation in so many rows; whether its first line is.
+    /// The visible rows of a conversation, and whether they include its first message.
     pub fn view(&self, window: &Window, height: usize) -> (Vec<Row<'static>>, bool) {
         let numbers = window.numbers();
         let (mut number, mut below) = match window.at {
@@ -179,7 +179,7 @@ impl Paper<'_> {
         (view, first)
     }
 
-    /// Where the view stands after a move by so many rows, upwards or downwards.
+    /// The position after scrolling by some rows, up or down.
     pub fn moved(&self, window: &Window, rows: i64, height: usize) -> At {
         let numbers = window.numbers();
         if numbers.is_empty() {
@@ -195,7 +195,7 @@ impl Paper<'_> {
             below -= count(number);
             number -= 1;
         }
-        // The first line stands at the top of the view, not below it.
+        // The first message stops at the top of the view.
         let mut above = count(number) - below;
         let mut next = number;
         while above < height as i64 && next > numbers.start {
@@ -216,7 +216,7 @@ impl Paper<'_> {
         }
     }
 
-    /// The view that begins with the first line.
+    /// The position that begins with the first message.
     pub fn top(&self, window: &Window, height: usize) -> At {
         let numbers = window.numbers();
         let mut rows = 0;
@@ -232,7 +232,7 @@ impl Paper<'_> {
         At::End
     }
 
-    /// A view with this line in its middle, or what is found in it.
+    /// The position with this message, or the hit in it, in the middle.
     pub fn around(&self, window: &Window, number: i64, height: usize) -> At {
         let rows = self.rows(window, number);
         let hit = |row: &Row| row.spans.iter().any(|span| span.style == self.look.hit);
@@ -251,7 +251,7 @@ impl Paper<'_> {
     }
 }
 
-/// Names, of a crowd only the first.
+/// Names; of many only the first.
 fn some(who: &[UserName]) -> String {
     let (named, others) = who.split_at(who.len().min(NAMED_MAX));
     match others.len() {

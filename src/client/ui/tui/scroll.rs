@@ -1,4 +1,4 @@
-//! Where the reader goes in a room: scrolling, the new line, mentions, and Ctrl-F.
+//! Navigation in a room: scrolling, unread messages, mentions, and Ctrl-F.
 
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
@@ -8,25 +8,25 @@ use super::keys::Act;
 use super::window::{At, Older};
 use crate::client::model::Input;
 
-/// Ctrl-F: what is looked for, and the line that was found last.
+/// Ctrl-F: the search text and the last hit.
 pub struct Finder {
     pub query: String,
     pub found: Option<i64>,
     pub exhausted: bool,
-    /// Where the reader was before.
+    /// The position before the search.
     from: At,
 }
 
-/// Where the reader is besides the window's own position.
+/// Reading state beside the window's position.
 #[derive(Default)]
 pub struct Scroll {
     finder: Option<Finder>,
-    /// The mention that was jumped to last, until something else moves the view.
+    /// The last mention that was jumped to, until the view moves otherwise.
     marked: Option<i64>,
 }
 
 impl Scroll {
-    /// Another window is read.
+    /// Resets the state for another window.
     pub fn reset(&mut self) {
         *self = Scroll::default();
     }
@@ -39,12 +39,12 @@ impl Scroll {
         self.finder.is_some()
     }
 
-    /// What Ctrl-F looks for.
+    /// The search text of Ctrl-F.
     pub fn query(&self) -> &str {
         self.finder.as_ref().map_or("", |finder| &finder.query)
     }
 
-    /// Adds to what is looked for; whether anything is.
+    /// Extends the search text. Returns whether a search is open.
     pub fn paste(&mut self, text: &str) -> bool {
         self.finder.iter_mut().for_each(|finder| finder.query.push_str(text));
         self.is_finding()
@@ -55,7 +55,7 @@ impl Scroll {
         self.marked
     }
 
-    /// The view is moved by something else than a jump to a mention.
+    /// Forgets the last mention, because the view has moved otherwise.
     pub fn unmark(&mut self) {
         self.marked = None;
     }
@@ -68,7 +68,7 @@ impl App {
             Some(Finder { query: String::new(), found: None, exhausted: false, from });
     }
 
-    /// A key while something is looked for; whether it was for that.
+    /// Handles a key of an open search. Returns whether it was for that.
     pub fn finds(&mut self, key: &KeyEvent, act: Option<Act>) -> bool {
         let Some(finder) = &mut self.scroll.finder else { return false };
         match act {
@@ -107,7 +107,7 @@ impl App {
         self.find_next(true);
     }
 
-    /// The next hit upwards (or downwards); beyond the last one here, the server is asked.
+    /// Goes to the next hit above (or below). After the last one here the server is asked.
     fn find_next(&mut self, up: bool) {
         let Some(finder) = &self.scroll.finder else { return };
         let (query, found, exhausted) = (finder.query.clone(), finder.found, finder.exhausted);
@@ -125,17 +125,17 @@ impl App {
         match next {
             Some(number) => {
                 self.go_to_line(number);
-                let finder = self.scroll.finder.as_mut().expect("it was just there");
+                let finder = self.scroll.finder.as_mut().expect("the search is open");
                 (finder.found, finder.exhausted) = (Some(number), false);
             }
             None if up && exhausted => {
                 let line = format!("/search {query}");
                 let to = self.window().target.clone();
                 self.happen(Input::TypedIn { to, within: None, line });
-                let from = self.scroll.finder.take().expect("it was just there").from;
+                let from = self.scroll.finder.take().expect("the search is open").from;
                 self.go_to(from, false);
             }
-            None => self.scroll.finder.as_mut().expect("it was just there").exhausted = up,
+            None => self.scroll.finder.as_mut().expect("the search is open").exhausted = up,
         }
     }
 
@@ -144,7 +144,7 @@ impl App {
         self.scroll(up * rows);
     }
 
-    /// Moves the view by so many rows upwards.
+    /// Scrolls the view up by some rows.
     pub fn scroll(&mut self, rows: i64) {
         let areas = self.areas();
         let at = self.paper(&areas).moved(self.window(), rows, areas.lines.height.into());

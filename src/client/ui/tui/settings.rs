@@ -1,4 +1,4 @@
-//! What a person has set for the full screen: `screen.json` in the configuration folder.
+//! Settings of the full screen: `screen.json` in the configuration folder.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -16,7 +16,7 @@ use crate::home::{FileError, json_file};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
-    /// None goes by the terminal.
+    /// `None` adapts to the terminal.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub theme: Option<Theme>,
     pub bell: bool,
@@ -24,7 +24,7 @@ pub struct Settings {
     pub notifications: Notifications,
     /// By conversation: `#work`, `@bob`.
     pub notify: BTreeMap<String, Notify>,
-    /// By the name of what the keys do: the keys that do it instead of the usual ones.
+    /// By the name of a binding: the keys that replace the default ones.
     pub keys: BTreeMap<String, Vec<String>>,
 }
 
@@ -49,7 +49,7 @@ impl Settings {
 
     pub fn load(file: &Path) -> Result<Settings, Fault> {
         let unreadable = |error: FileError| {
-            let hint = "correct it, or remove it for the usual settings";
+            let hint = "correct it, or remove it for the default settings";
             Fault::new(code::UNREADABLE, error.to_string(), hint)
         };
         let settings = json_file::load(file, json_file::SMALL).map_err(unreadable)?;
@@ -62,7 +62,7 @@ impl Settings {
         saved.map_err(|error| error.to_string())
     }
 
-    /// `/set KEY VALUE`.
+    /// Applies `/set KEY VALUE`.
     pub fn set(&mut self, setting: ScreenSetting) {
         match setting {
             ScreenSetting::Bell(on) => self.bell = on,
@@ -72,7 +72,7 @@ impl Settings {
     }
 }
 
-/// What `/set` shows.
+/// The text of `/set`.
 impl fmt::Display for Settings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let word = |on| if on { "on" } else { "off" };

@@ -1,12 +1,12 @@
-//! The first sixteen colours in the numbers that every terminal knows (30 to 37 and 90 to 97, 40 to
-//! 47 and 100 to 107) instead of `38;5;N` and `48;5;N`, which old ones take for something else.
+//! Rewrites the first sixteen colours from `38;5;N` and `48;5;N`, which old terminals misinterpret,
+//! to the basic codes (30 to 37 and 90 to 97, 40 to 47 and 100 to 107).
 
 use std::io::{self, Write};
 
-/// Passes everything on, and of looks (`CSI ... m`) the colours in their short form.
+/// A writer that passes all bytes on and rewrites the colours of `CSI ... m`.
 pub struct Short<W> {
     to: W,
-    /// A sequence that is not whole yet.
+    /// An incomplete sequence.
     begun: Vec<u8>,
 }
 

@@ -1,11 +1,11 @@
-//! The status line: the connection, a word that stays for a while, and what is left for the terminal
-//! after the end.
+//! The status line: connection, temporary notices, and the error that remains on the terminal after
+//! the end.
 
 use crate::client::model::{Origin, State};
 
-/// A word in the status line stays so long.
+/// Duration of a temporary notice.
 const FLASH_MS: i64 = 10_000;
-/// A second Ctrl-C within this time leaves.
+/// Time within which a second Ctrl-C leaves.
 const LEAVING_MS: i64 = 3_000;
 
 /// The connection.
@@ -26,13 +26,13 @@ pub enum Link {
 pub struct Status {
     link: Link,
     latency_ms: Option<u64>,
-    /// A word, and until when it stays.
+    /// A notice and its end.
     flash: Option<(String, i64)>,
-    /// Messages that were missed, while they are counted.
+    /// Missed messages, while they are counted.
     missed: Option<usize>,
-    /// Until when a second Ctrl-C leaves.
+    /// End of the time in which a second Ctrl-C leaves.
     leaving_until_ms: i64,
-    /// The last error, for the terminal that is left behind.
+    /// The last error, for the terminal after the end.
     parting: Option<(Origin, String)>,
 }
 
@@ -70,7 +70,7 @@ impl Status {
 
     pub fn connection(&mut self, state: &State, now_ms: i64) {
         self.link = match state {
-            // It is tried again and again: the countdown says so.
+            // The countdown already shows repeated attempts.
             State::Connecting if matches!(self.link, Link::Waiting { .. }) => self.link.clone(),
             State::Connecting => Link::Connecting,
             State::Connected { .. } => {
@@ -96,13 +96,13 @@ impl Status {
         self.latency_ms = Some(ms);
     }
 
-    /// The connection is there again: what was missed is counted.
+    /// Starts counting missed messages, because the connection is back.
     pub fn is_back(&mut self, now_ms: i64) {
         self.missed = Some(0);
         self.flash(String::new(), now_ms);
     }
 
-    /// A message arrived that was sent while there was no connection.
+    /// Counts a message that was sent while offline.
     pub fn misses_one(&mut self) {
         if let Some(missed) = &mut self.missed {
             *missed += 1;
@@ -117,14 +117,14 @@ impl Status {
         (self.flash, self.missed) = (None, None);
     }
 
-    /// Time has passed.
+    /// Advances the time.
     pub fn pass(&mut self, now_ms: i64) {
         if self.flash.as_ref().is_some_and(|(_, until)| *until <= now_ms) {
             self.clear();
         }
     }
 
-    /// When something in the line changes by itself, in milliseconds from now.
+    /// Time until the line changes by itself, in milliseconds.
     pub fn next_change_ms(&self, now_ms: i64) -> Option<u64> {
         let counts = match self.link {
             Link::Off { retry_at_ms } | Link::Waiting { retry_at_ms } => {
@@ -137,7 +137,7 @@ impl Status {
         [counts, flash].into_iter().flatten().min()
     }
 
-    /// Ctrl-C; whether it is the second one, which leaves.
+    /// Handles Ctrl-C. Returns whether it is the second one, which leaves.
     pub fn leaves(&mut self, now_ms: i64) -> bool {
         let leaves = now_ms < self.leaving_until_ms;
         if !leaves {
@@ -147,7 +147,7 @@ impl Status {
         leaves
     }
 
-    /// The error that is shown after the end, unless another one follows.
+    /// Sets the error to show after the end, unless another one follows.
     pub fn fails(&mut self, origin: Origin, text: String) {
         self.parting = Some((origin, text));
     }

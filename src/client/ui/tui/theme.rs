@@ -1,5 +1,5 @@
-//! Looks: four themes, one style for each role. Mono says with bold and reverse what others say
-//! with colour, so that unread lines and mentions are seen without any.
+//! Themes: four, with a style for each role. Mono uses bold and reverse where others use colour, so
+//! that unread messages and mentions stay visible.
 
 use ratatui::style::{Color, Modifier, Style};
 use serde::{Deserialize, Serialize};
@@ -21,7 +21,7 @@ pub enum Theme {
 #[derive(Clone, Copy)]
 pub struct Look {
     pub theme: Theme,
-    /// Whether names have colours of their own.
+    /// Names have individual colours.
     pub names: bool,
     pub bar: Style,
     pub dim: Style,
@@ -36,7 +36,7 @@ pub struct Look {
 }
 
 impl Theme {
-    /// What this terminal can show.
+    /// The theme for this terminal.
     pub fn of_terminal(colour: bool) -> Theme {
         let term = std::env::var("TERM").unwrap_or_default();
         let rich = std::env::var_os("COLORTERM").is_some() || term.contains("256");
@@ -126,7 +126,7 @@ impl Theme {
 }
 
 impl Look {
-    /// A person's name, in the same colour everywhere and always.
+    /// The style of a user's name, the same everywhere.
     pub fn name(&self, name: &UserName) -> Style {
         const SIXTEEN: [Color; 6] =
             [Color::Red, Color::Green, Color::Yellow, Color::Blue, Color::Magenta, Color::Cyan];
@@ -139,7 +139,7 @@ impl Look {
     }
 }
 
-/// Some terminals say which colours they have (`COLORFGBG=0;15`).
+/// Some terminals report their colours (`COLORFGBG=0;15`).
 fn light_background() -> bool {
     let colours = std::env::var("COLORFGBG").unwrap_or_default();
     let background = colours.rsplit(';').next().and_then(|number| number.parse::<u8>().ok());

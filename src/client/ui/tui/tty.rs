@@ -1,5 +1,5 @@
-//! The terminal as the full screen has it: taken, read on a thread of its own, and given back on
-//! every way out.
+//! The terminal of the full screen: taken over, read on a thread of its own, and restored on every
+//! way out.
 
 use std::io::{self, BufWriter, Stdout, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,23 +18,23 @@ use super::painter::Painter;
 use super::sgr16::Short;
 use crate::system::{Signal, terminal};
 
-/// Who is asked to end and does not is ended after this: its terminal does not take what it writes.
+/// Time after which a program that was asked to end is ended, because its terminal is blocked.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Whether the terminal is in the hands of the full screen.
+/// The full screen owns the terminal.
 static TAKEN: AtomicBool = AtomicBool::new(false);
-/// Whether another program has the terminal: Ctrl-C is for that one.
+/// Another program uses the terminal, so Ctrl-C is for that one.
 static LENT: AtomicBool = AtomicBool::new(false);
 
-/// What the terminal and the system tell.
+/// An event of the terminal or the system.
 #[derive(Debug)]
 pub enum Word {
     Input(Event),
     /// The terminal is gone.
     Gone,
-    /// Somebody asks the program to end.
+    /// A signal asks the program to end.
     Stop,
-    /// The program is to go into the background, or is back from it.
+    /// The program is suspended, or resumed.
     Suspend,
     Continue,
     /// The window has another size, which is asked for before each picture.
@@ -44,15 +44,15 @@ pub enum Word {
 pub struct Tty {
     terminal: Terminal<Canvas>,
     painter: Painter<Short<BufWriter<Stdout>>>,
-    /// Lets the reader read on: what it reads next may be for another program.
+    /// Lets the reader continue: its next input may be for another program.
     read_on: Sender<()>,
-    /// Word of each SIGCONT.
+    /// Receives a notice of each SIGCONT.
     continued: Receiver<()>,
     mouse: bool,
 }
 
 impl Tty {
-    /// Takes the terminal; what it tells goes to `words`, wrapped by `wrap`.
+    /// Takes over the terminal. Its events go to `words`, wrapped by `wrap`.
     pub fn open<W: Send + 'static>(
         words: SyncSender<W>,
         wrap: fn(Word) -> W,
@@ -81,9 +81,9 @@ impl Tty {
         out.flush()
     }
 
-    /// The next thing that was typed may be read.
+    /// Lets the reader read the next input.
     pub fn read_on(&self) {
-        // A reader that is gone has said so.
+        // A reader that has ended has already reported it.
         let _ = self.read_on.send(());
     }
 
@@ -92,7 +92,7 @@ impl Tty {
         self.painter.paint(picture, self.terminal.backend().cursor)
     }
 
-    /// Everything is drawn anew.
+    /// Redraws everything.
     pub fn redraw(&mut self) {
         self.painter.forget();
     }
@@ -103,22 +103,22 @@ impl Tty {
         terminal::hear_mouse(&mut out, on).and_then(|()| out.flush())
     }
 
-    /// Writes what is no part of the picture.
+    /// Writes bytes that are not part of the frame.
     pub fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         let mut out = io::stdout().lock();
         out.write_all(bytes).and_then(|()| out.flush())
     }
 
-    /// Takes the terminal again after somebody else had it.
+    /// Takes over the terminal again after another program used it.
     pub fn take_again(&mut self) -> io::Result<()> {
-        // Whoever had it may have left it in any state: ours is set, not assumed.
+        // The other program may have left any state, so ours is set completely.
         disable_raw_mode()?;
         self.enter()?;
         self.redraw();
         Ok(())
     }
 
-    /// Goes to the background until the shell brings the program back. False where no shell would.
+    /// Suspends the program until the shell resumes it. Returns false if no shell would.
     pub fn suspend(&mut self) -> io::Result<bool> {
         if !terminal::may_stop() {
             return Ok(false);
@@ -126,13 +126,14 @@ impl Tty {
         leave();
         while self.continued.try_recv().is_ok() {}
         terminal::stop()?;
-        // The signal may stop another thread first: this one must not run on until it is undone.
+        // The signal may stop another thread first; this one must wait until the program is
+        // resumed.
         let _ = self.continued.recv();
         self.take_again()?;
         Ok(true)
     }
 
-    /// Runs a program that has the terminal meanwhile.
+    /// Runs a program that uses the terminal.
     pub fn lend<T>(&mut self, run: impl FnOnce() -> T) -> io::Result<T> {
         leave();
         LENT.store(true, Ordering::SeqCst);
@@ -149,14 +150,14 @@ impl Drop for Tty {
     }
 }
 
-/// Gives the terminal back, if it was taken.
+/// Restores the terminal, if it was taken over.
 pub fn leave() {
     if TAKEN.swap(false, Ordering::SeqCst) {
         terminal::give_back();
     }
 }
 
-/// A panic of any thread ends the program, with a terminal that shows what it says.
+/// Makes a panic of any thread end the program, with a restored terminal that shows the message.
 fn restore_on_panic() {
     let usual = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
@@ -166,7 +167,7 @@ fn restore_on_panic() {
     }));
 }
 
-/// Gives word of each SIGCONT.
+/// Reports signals, and each SIGCONT.
 fn heed_signals<W: Send + 'static>(
     words: SyncSender<W>,
     wrap: fn(Word) -> W,
@@ -181,7 +182,7 @@ fn heed_signals<W: Send + 'static>(
             Signal::Resize => Word::Resize,
         };
         match word {
-            // Nobody waits for it unless the program is stopped.
+            // Only a suspended program waits for it.
             Word::Continue => drop(tell.send(())),
             Word::Stop => drop(thread::spawn(end_anyway)),
             _ => {}
@@ -191,7 +192,7 @@ fn heed_signals<W: Send + 'static>(
     Ok(continued)
 }
 
-/// For a program that hangs on a terminal that takes nothing: by then everybody else has ended.
+/// Ends a program that is blocked by its terminal; by then all others have ended.
 fn end_anyway() {
     thread::sleep(PATIENCE);
     thread::spawn(leave);
@@ -216,8 +217,8 @@ fn out() -> BufWriter<Stdout> {
     BufWriter::with_capacity(64 << 10, io::stdout())
 }
 
-/// What pictures are drawn on before they are painted: it has the terminal's size and remembers the
-/// cursor. The terminal is never asked anything, since its answer would come between what is typed.
+/// The surface for frames before they are painted. It stores the terminal's size and the cursor.
+/// The terminal is never queried, because its answer would mix with typed keys.
 #[derive(Default)]
 struct Canvas {
     cursor: Option<Position>,
@@ -291,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn a_panic_gives_the_terminal_back_before_it_says_why() {
+    fn a_panic_restores_the_terminal_before_its_message() {
         let pair = native_pty_system().openpty(PtySize::default()).unwrap();
         let before = pair.master.get_termios().unwrap();
         let mut command = CommandBuilder::new(std::env::current_exe().unwrap());

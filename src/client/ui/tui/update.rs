@@ -1,4 +1,4 @@
-//! What the model shows, on the screen.
+//! Applies the model's outputs to the screen.
 
 use super::answers::Hit;
 use super::app::{App, Effect, Overlay};
@@ -9,7 +9,7 @@ use crate::client::model::{Input, Origin, Output, State, is_unsealed};
 use crate::client::slash::Notify;
 use crate::client::ui::words;
 
-/// Between two bells of a conversation, at least.
+/// Minimum time between two bells of a conversation.
 const RING_EVERY_MS: i64 = 1_000;
 impl App {
     pub fn show(&mut self, output: Output) {
@@ -55,7 +55,7 @@ impl App {
             }
             Output::Timestamps(on) => self.view.show_times(on),
             Output::Clear => self.window_mut().clear(Older::Later),
-            // The line itself says that it waits, and the rooms say what is unread.
+            // The message itself shows that it waits, and the rooms show what is unread.
             Output::Pending { .. } | Output::Unread { .. } | Output::Hint(_) | Output::Bye(_) => {}
         }
     }
@@ -70,7 +70,7 @@ impl App {
         }
     }
 
-    /// The newest line of a conversation, and up to where this person has read it.
+    /// Takes the newest message and the read position of a conversation.
     fn known(&mut self, to: &Target, last: Seq, read: Seq) {
         let unread = last.0.saturating_sub(read.0) as usize;
         if self.position(to).is_none() && unread == 0 {
@@ -117,11 +117,11 @@ impl App {
         let (seq, replay) = (message.seq, message.replay);
         let sees = self.sees(index);
         let window = &mut self.windows[index];
-        // What the server has announced is counted already.
+        // The server's announcement has already counted it.
         let counted = seq <= window.last;
         window.last = window.last.max(seq);
         window.spoke(&message.from, message.time_ms);
-        // What nobody has signed changes nothing.
+        // An unsigned change has no effect.
         if message.kind.is_change() && !is_unsealed(&message) {
             window.change(&message);
             if sees {
@@ -137,7 +137,7 @@ impl App {
         let here = index == self.windows.current();
         let window = &mut self.windows[index];
         window.visited |= here;
-        // Whoever answers from elsewhere has read what was there.
+        // Answering from another device implies that the room was read.
         let read = (own && !sees && window.unread == 0).then(|| window.seen()).flatten();
         if !own && !sees && seq > window.read {
             window.divide();
@@ -160,7 +160,7 @@ impl App {
         self.look_at_it();
     }
 
-    /// A line that somebody said.
+    /// A line for a message.
     fn said(&self, message: Message) -> Line {
         let (time_ms, day) = self.view.stamp(message.time_ms);
         let seq = Some(message.seq);
@@ -193,7 +193,7 @@ impl App {
             Notify::Mentions => mention,
             Notify::All => true,
         };
-        // A crowd of lines is one ring.
+        // Many messages cause one bell.
         let just_now = self.view.now_ms() - self.windows[index].rang_ms < RING_EVERY_MS;
         if !wanted || just_now || self.focused == Some(true) {
             return;
@@ -202,7 +202,7 @@ impl App {
         if self.settings.bell {
             self.effects.push(Effect::Bell);
         }
-        let what = if mention { "you are meant in" } else { "news in" };
+        let what = if mention { "mention in" } else { "unread messages in" };
         self.effects.push(Effect::Notify(format!("{what} {conversation}")));
     }
 
@@ -246,7 +246,7 @@ impl App {
             }
             Event::People { channel, people, omitted, .. } => {
                 if let Some(index) = self.position(&Target::Channel(channel)) {
-                    self.windows[index].gathers(&people, omitted);
+                    self.windows[index].set_members(&people, omitted);
                 }
                 self.says(origin, self.windows.current(), text);
             }
@@ -269,7 +269,7 @@ impl App {
                 let index = self.conversation(&to);
                 let window = &mut self.windows[index];
                 match stored && window.at == At::End {
-                    // What is missing is loaded by scrolling up, and the rest again with it.
+                    // Missing messages are loaded by scrolling up, together with the others.
                     true => window.clear(Older::Perhaps),
                     false => self.says(origin, index, text),
                 }
@@ -287,7 +287,7 @@ impl App {
         let index = self.conversation(&to);
         let window = &mut self.windows[index];
         (window.retention, window.topic, window.gone) = (retention, topic, false);
-        window.gathers(&people, omitted);
+        window.set_members(&people, omitted);
         if !window.target.is_lobby() {
             self.known(&to, last, read);
         }
@@ -295,7 +295,7 @@ impl App {
         self.windows[index].joined = true;
     }
 
-    /// Events that are about no channel.
+    /// Handles events outside channels.
     fn answers(&mut self, origin: Origin, event: Event, text: Option<String>) {
         match event {
             Event::Read { to, seq } => {
@@ -305,7 +305,7 @@ impl App {
             }
             Event::History { to, more, lines, partial, reference } => {
                 if reference.as_deref() == Some("history") {
-                    self.flash(format!("{lines} lines are here: PageUp"));
+                    self.flash(format!("{lines} messages were loaded: PageUp"));
                 }
                 let older = match (partial, more) {
                     (true, _) => Some(words::PARTIAL),
@@ -332,7 +332,7 @@ impl App {
         }
     }
 
-    /// A text in a conversation, as whose words it is.
+    /// Adds a text of this origin to a conversation.
     fn says(&mut self, origin: Origin, index: usize, text: Option<String>) {
         match (origin, text) {
             (_, None) => {}
@@ -348,7 +348,7 @@ impl App {
         }
     }
 
-    /// Somebody came or went; so many are there now.
+    /// Handles a join or part, with the count of members.
     fn moves(&mut self, to: &Target, (who, here): (UserName, usize), came: bool, told: bool) {
         let Some(index) = self.position(to) else { return };
         let stamp = self.view.stamp(self.view.now_ms());
@@ -366,12 +366,12 @@ impl App {
 
     fn open_pane(&mut self, pane: Pane) {
         if matches!(self.overlay, Some(Overlay::Paste(_))) {
-            return self.flash("an answer came: ask again");
+            return self.flash("an answer arrived: ask again to see it");
         }
         self.overlay = Some(Overlay::Pane(pane));
     }
 
-    /// The end of what a search has found.
+    /// Ends the answer to a search.
     fn found(&mut self, origin: Origin, lines: usize, older: Option<&str>) {
         let hits = self.answers.take_hits();
         let areas = self.areas();
@@ -383,7 +383,7 @@ impl App {
         self.open_pane(Pane::new(title, text).of(origin));
     }
 
-    /// The end of an answer with older lines.
+    /// Ends an answer with older messages.
     fn loaded(&mut self, to: Option<Target>, more: bool) {
         let Some(to) = to else { return };
         let lines = self.answers.take_older(&to);
@@ -391,7 +391,7 @@ impl App {
             let window = &mut self.windows[index];
             let before = window.oldest();
             window.merge(lines);
-            // A server that says so and tells none is not asked again and again.
+            // A server that claims more and sends none is not asked again and again.
             let more = more && window.oldest() != before;
             window.older = if more { Older::Perhaps } else { Older::None };
         }

@@ -1,5 +1,4 @@
-//! What a picture depends on besides what it shows: the terminal's size, the time, and which parts
-//! are wanted.
+//! View parameters: the terminal's size, the time, and the visible panes.
 
 use jiff::tz::TimeZone;
 use ratatui::layout::Rect;
@@ -27,7 +26,7 @@ impl View {
         self.now_ms
     }
 
-    /// Time has passed.
+    /// Advances the time.
     pub fn pass(&mut self, now_ms: i64) {
         self.now_ms = now_ms;
     }
@@ -44,7 +43,7 @@ impl View {
         &self.zone
     }
 
-    /// A time with the day that it is in here.
+    /// A time with its local day.
     pub fn stamp(&self, time_ms: i64) -> (i64, i32) {
         (time_ms, day(time_ms, &self.zone))
     }
@@ -75,7 +74,7 @@ impl View {
         self.people = !self.people;
     }
 
-    /// The parts of the screen, with so many rows of input.
+    /// The parts of the screen, with this many rows of input.
     pub fn areas(&self, rows: u16) -> Areas {
         layout::areas(self.size, rows, self.rooms, self.people)
     }

@@ -1,5 +1,4 @@
-//! One conversation on the screen: its lines, who is in it, what is new, and where its reader
-//! stands. Pure.
+//! A conversation on the screen: messages, people, unread count, and scroll position. Pure.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -9,16 +8,16 @@ use super::input::Draft;
 use crate::chat::{Kind, Message, MsgId, Retention, Seq, Target, UserName};
 use crate::client::model::Origin;
 
-/// Lines of one conversation that are kept; older ones are loaded again from the server.
+/// Loaded messages of a conversation; older ones are loaded again from the server.
 pub const LINES_MAX: usize = 100_000;
-/// Their text, in bytes.
+/// Bound on their text, in bytes.
 const BYTES_MAX: usize = 32 << 20;
 
-/// One line.
+/// A line: a message, an event or a notice.
 #[derive(Debug)]
 pub struct Line {
     pub time_ms: i64,
-    /// Days since 1970 where the reader is.
+    /// Days since 1970 in the local time zone.
     pub day: i32,
     pub seq: Option<Seq>,
     pub what: What,
@@ -35,7 +34,7 @@ pub enum What {
         edited: bool,
         deleted: bool,
     },
-    /// A line of one's own that is not stored yet; refused ones say why.
+    /// An own message that is not stored yet; refused ones have the reason.
     Outgoing {
         id: MsgId,
         who: UserName,
@@ -43,82 +42,82 @@ pub enum What {
         me: bool,
         refused: Option<(Origin, String)>,
     },
-    /// Who came and who left, folded.
+    /// Joins and parts, folded into one line.
     Moves {
         joined: Vec<UserName>,
         left: Vec<UserName>,
     },
-    /// This client's own words.
+    /// A text of this client.
     Notice(String),
     Error(String),
-    /// The server's words.
+    /// A text of the server.
     Server {
         text: String,
         error: bool,
     },
 }
 
-/// What stands at the bottom of the view.
+/// The bottom of the view.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum At {
-    /// The newest line, whatever comes.
+    /// The newest line, whatever arrives.
     End,
-    /// This line, but for so many of its last rows.
+    /// This line, without this many of its last rows.
     Line { number: i64, rows_below: usize },
 }
 
-/// What is known of older lines.
+/// Availability of older messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Older {
     Perhaps,
     Asked,
-    /// The server was asked too much: again when the person scrolls.
+    /// The server has refused for its rate; the request is repeated when the user scrolls.
     Later,
     None,
 }
 
-/// A person in a conversation.
+/// A user in a conversation.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Presence {
-    /// Otherwise the person was here.
+    /// Otherwise the user was here.
     pub here: bool,
-    /// When they came, or last said something.
+    /// Time of their join, or of their last message.
     pub active_ms: i64,
 }
 
-/// Who leaves after so much silence leaves unannounced, in milliseconds.
+/// Silence after which a part is not shown, in milliseconds.
 const SILENCE_MS: i64 = 5 * 60_000;
 
 pub struct Window {
     pub target: Target,
     pub lines: VecDeque<Line>,
-    /// The number of the first line: numbers stay while lines come and go at both ends.
+    /// Number of the first line. Numbers are stable while lines are added and removed at both ends.
     first: i64,
     bytes: usize,
     pub unread: usize,
     pub mentions: usize,
-    /// Lines after this one are new.
+    /// Messages after this one are unread.
     pub divider: Option<Seq>,
     pub at: At,
     pub older: Older,
     pub topic: Option<String>,
     pub people: BTreeMap<UserName, Presence>,
-    /// People who are here and whom the server has not named: its lists are bounded.
+    /// Members that the server has not named, because its lists are bounded.
     pub omitted: usize,
     pub retention: Retention,
-    /// Up to here the person has read, on any device.
+    /// The user has read up to here, on any device.
     pub read: Seq,
-    /// The newest line.
+    /// The newest message.
     pub last: Seq,
-    /// Whether the server lets this person read and write here now.
+    /// The server lets the user read and write here now.
     pub joined: bool,
-    /// Whether the person was here: what comes later is new, even if there was nothing.
+    /// The user has been here, so later messages are unread even if there were none.
     pub visited: bool,
-    /// When something here rang last.
+    /// Time of the last bell.
     pub rang_ms: i64,
-    /// This person is not in the channel and has not left it: what they type here stays here.
+    /// The user is not in the channel without having left it; text typed here is not sent.
     pub gone: bool,
-    /// What is half typed here while another conversation is on the screen.
+    /// Half-typed text while another conversation is on the screen.
     pub draft: Draft,
 }
 
@@ -158,7 +157,7 @@ impl Window {
         self.lines.get(usize::try_from(number - self.first).ok()?)
     }
 
-    /// Adds a line at the end; the oldest make room.
+    /// Adds a line at the end and drops the oldest beyond the bound.
     pub fn push(&mut self, line: Line) {
         self.bytes += line.bytes();
         self.lines.push_back(line);
@@ -178,7 +177,7 @@ impl Window {
         }
     }
 
-    /// Somebody came or went; whether that is worth a line.
+    /// Records a join or part. Returns whether to show it.
     pub fn turns(&mut self, who: &UserName, here: bool, time_ms: i64) -> bool {
         let before = self.people.get(who).copied().unwrap_or_default();
         let active_ms = if here { time_ms } else { before.active_ms };
@@ -186,15 +185,15 @@ impl Window {
         here || time_ms - before.active_ms < SILENCE_MS
     }
 
-    /// Somebody said something.
+    /// Records that a user has written.
     pub fn spoke(&mut self, who: &UserName, time_ms: i64) {
         if let Some(presence) = self.people.get_mut(who) {
             presence.active_ms = presence.active_ms.max(time_ms);
         }
     }
 
-    /// Who is here now, as the server says, and how many it has left out.
-    pub fn gathers(&mut self, people: &[UserName], omitted: usize) {
+    /// Sets the members that the server lists, and the count of omitted ones.
+    pub fn set_members(&mut self, people: &[UserName], omitted: usize) {
         self.omitted = omitted;
         self.people.values_mut().for_each(|one| one.here = false);
         for name in people {
@@ -202,7 +201,7 @@ impl Window {
         }
     }
 
-    /// Told in the same line as the comings and goings before it.
+    /// Adds a join or part to the line of the previous ones.
     pub fn moved(&mut self, who: &UserName, came: bool, stamp: (i64, i32)) {
         let folds = matches!(self.lines.back(), Some(Line { what: What::Moves { .. }, .. }));
         if !folds {
@@ -213,20 +212,20 @@ impl Window {
             return;
         };
         let (to, from) = if came { (joined, left) } else { (left, joined) };
-        // Who came and went again in one line's time is not worth two words.
+        // A join and part within one line cancel out.
         match from.iter().position(|one| one == who) {
             Some(index) => drop(from.remove(index)),
             None if to.contains(who) => {}
             None => to.push(who.clone()),
         }
-        let nothing = matches!(&self.lines.back().expect("it was just there").what,
+        let nothing = matches!(&self.lines.back().expect("the line was just found").what,
             What::Moves { joined, left } if joined.is_empty() && left.is_empty());
         if nothing && let Some(line) = self.lines.pop_back() {
             self.bytes -= line.bytes();
         }
     }
 
-    /// A line of one's own is on its way (again).
+    /// Adds an own message that is sent, or sent again.
     pub fn outgoing(&mut self, line: Line) {
         if let What::Outgoing { id, .. } = line.what
             && !self.sent_again(id)
@@ -251,7 +250,7 @@ impl Window {
         true
     }
 
-    /// The line is stored, or dropped: what stays of it comes from the server.
+    /// Removes a stored or dropped message; the stored one comes from the server.
     pub fn settle(&mut self, id: MsgId) {
         if let Some(index) = self.find_outgoing(id)
             && let Some(line) = self.lines.remove(index)
@@ -267,13 +266,13 @@ impl Window {
     }
 
     fn find_outgoing(&self, wanted: MsgId) -> Option<usize> {
-        // They are near the end: the newest first.
+        // Such messages are near the end, so the search starts there.
         self.lines
             .iter()
             .rposition(|line| matches!(&line.what, What::Outgoing { id, .. } if *id == wanted))
     }
 
-    /// An edit or a deletion of a line that is here.
+    /// Applies an edit or deletion to a loaded message.
     pub fn change(&mut self, message: &Message) -> bool {
         let Some(of) = message.kind.of() else { return false };
         let found = self.lines.iter_mut().rev().find(|line| line.seq == Some(of));
@@ -289,11 +288,11 @@ impl Window {
         true
     }
 
-    /// Older lines, in their order, before and between those that are here.
+    /// Inserts older messages, in order, before and between the loaded ones.
     pub fn merge(&mut self, lines: Vec<Line>) {
         for line in lines.into_iter().rev() {
             let seq = line.seq;
-            // Lines without a seq stand where they came.
+            // Lines without a seq keep their place.
             let newer = |one: &Line| one.seq.is_some() && one.seq >= seq;
             let index = self.lines.iter().position(newer).unwrap_or(self.lines.len());
             let known = self.lines.get(index).is_some_and(|one| one.seq == seq);
@@ -304,7 +303,7 @@ impl Window {
             if known || full {
                 continue;
             }
-            // Before the first line that is newer, and before what was told between.
+            // Before the first newer message, and before any notices between.
             let index = if index == self.first_seq() { 0 } else { index };
             self.bytes += line.bytes();
             self.first -= 1;
@@ -317,7 +316,7 @@ impl Window {
         self.lines.iter().position(|line| line.seq.is_some()).unwrap_or(0)
     }
 
-    /// Lines of one's own that are on their way.
+    /// Count of own messages that are not stored.
     pub fn waiting(&self) -> usize {
         let waits = |line: &&Line| matches!(line.what, What::Outgoing { refused: None, .. });
         self.lines.iter().filter(waits).count()
@@ -331,7 +330,7 @@ impl Window {
         self.bytes
     }
 
-    /// A sixteenth of the lines, the oldest, makes room.
+    /// Drops the oldest sixteenth of the lines.
     pub fn drop_some(&mut self) {
         for _ in 0..=self.lines.len() / 16 {
             self.drop_first();
@@ -344,12 +343,12 @@ impl Window {
             .any(|line| matches!(&line.what, What::Server { text: one, .. } if one == text))
     }
 
-    /// The oldest line of the conversation that is here.
+    /// Seq of the oldest loaded message.
     pub fn oldest(&self) -> Option<Seq> {
         self.lines.iter().find_map(|line| line.seq)
     }
 
-    /// Nothing but what is on its way; what was here is loaded again from the server.
+    /// Drops everything except unstored own messages; the rest is loaded again from the server.
     pub fn clear(&mut self, older: Older) {
         self.first += self.lines.len() as i64;
         self.lines.retain(|line| matches!(line.what, What::Outgoing { .. }));
@@ -358,7 +357,7 @@ impl Window {
         (self.at, self.divider, self.older) = (At::End, None, older);
     }
 
-    /// The person reads everything; up to where that is, if it is news.
+    /// Marks everything as read. Returns the position if it is new.
     pub fn seen(&mut self) -> Option<Seq> {
         (self.unread, self.mentions) = (0, 0);
         let news = self.last > self.read;
@@ -366,15 +365,15 @@ impl Window {
         news.then_some(self.read)
     }
 
-    /// Something is there that the person does not see: a divider before the first of it. Where
-    /// the person never was, it would stand above everything and say nothing.
+    /// Sets the divider before the first unread message. Before the first visit there is none,
+    /// because it would be above everything.
     pub fn divide(&mut self) {
         if self.divider.is_none() && (self.visited || self.read > Seq(0)) {
             self.divider = Some(self.read);
         }
     }
 
-    /// Another device has read up to here.
+    /// Records that another device has read up to here.
     pub fn read_elsewhere(&mut self, seq: Seq) {
         self.read = self.read.max(seq);
         if self.read >= self.last {
@@ -382,7 +381,7 @@ impl Window {
         }
     }
 
-    /// Whether the divider stands before this line.
+    /// Returns whether the divider is before this line.
     pub fn divides(&self, number: i64) -> bool {
         let (Some(divider), Some(line)) = (self.divider, self.line(number)) else { return false };
         let mut before = (self.first..number).rev().filter_map(|number| self.line(number));
@@ -390,7 +389,7 @@ impl Window {
             && before.find_map(|one| one.seq).is_none_or(|seq| seq <= divider)
     }
 
-    /// So many are here now: where some are not named, they are the rest.
+    /// Sets the count of members; those without a name are the omitted ones.
     pub fn counts(&mut self, here: usize) {
         if self.omitted > 0 {
             self.omitted = here.saturating_sub(self.named());
@@ -430,7 +429,7 @@ impl Line {
     }
 }
 
-/// The day of a time, in days since 1970, where the reader is.
+/// The local day of a time, in days since 1970.
 pub fn day(time_ms: i64, zone: &TimeZone) -> i32 {
     let time = jiff::Timestamp::from_millisecond(time_ms).unwrap_or_default();
     let midnight = time.to_zoned(zone.clone()).date();
@@ -438,7 +437,7 @@ pub fn day(time_ms: i64, zone: &TimeZone) -> i32 {
     (midnight - epoch).get_days()
 }
 
-/// Whether a text names a person: the whole word, in any case.
+/// Returns whether a text mentions a name: as a whole word, in any case.
 pub fn mentions(text: &str, name: &str) -> bool {
     let word = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_');
     text.split(|c: char| !word(c))

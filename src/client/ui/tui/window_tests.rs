@@ -1,4 +1,4 @@
-//! A conversation: its lines, and who is in it.
+//! Tests of a conversation's lines and members.
 
 use super::*;
 
@@ -45,7 +45,7 @@ fn lines_are_bounded() {
 }
 
 #[test]
-fn who_comes_and_goes_is_folded() {
+fn joins_and_parts_are_folded() {
     let mut window = Window::new("#tea".parse().unwrap());
     let names: Vec<UserName> = ["dave", "erin", "frank"].map(|n| n.parse().unwrap()).into();
     window.moved(&names[0], true, (0, 0));

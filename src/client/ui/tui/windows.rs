@@ -1,30 +1,30 @@
-//! The open conversations, and the one that is on the screen.
+//! The open conversations, and the one on the screen.
 
 use std::ops::{Index, IndexMut};
 
 use super::window::{Line, Older, Window};
 use crate::chat::{ChannelName, Target};
 
-/// Text of all conversations together, in bytes; above it the fullest conversation gives up its
+/// Bound on the text of all conversations, in bytes; beyond it the largest conversation drops its
 /// oldest lines.
 const BYTES_MAX: usize = 96 << 20;
 
 pub struct Windows {
-    /// The lobby, then channels and conversations as they came. Never empty.
+    /// The lobby, then channels and conversations in order of opening. Never empty.
     list: Vec<Window>,
     current: usize,
-    /// Where the person was before they went round the conversations with news.
+    /// The room before the user began to visit those with unread messages.
     went_from: Option<Target>,
 }
 
-/// Where the next news are.
+/// The next room with unread messages.
 pub enum News {
     At {
         index: usize,
         from: Target,
     },
     Here,
-    /// Nowhere: back to where the person was.
+    /// None: back to the former room.
     BackTo(usize),
     Nowhere,
 }
@@ -55,7 +55,8 @@ impl Windows {
         self.list.iter().position(|window| window.target == *target)
     }
 
-    /// The window of a conversation, made where there is none. Channels stand before conversations.
+    /// Returns the window of a conversation and creates it if necessary. Channels precede
+    /// conversations.
     pub fn conversation(&mut self, target: &Target) -> usize {
         if let Some(index) = self.position(target) {
             return index;
@@ -80,18 +81,18 @@ impl Windows {
         }
     }
 
-    /// Another window is the current one; gives the one that was.
+    /// Makes another window the current one. Returns the previous one.
     pub fn choose(&mut self, index: usize) -> usize {
         self.went_from = None;
         std::mem::replace(&mut self.current, index)
     }
 
-    /// The person went to news, from there.
+    /// Records the room that the user came from.
     pub fn came_from(&mut self, from: Target) {
         self.went_from = Some(from);
     }
 
-    /// Where the next news are: mentions first.
+    /// Returns the next room with unread messages: mentions first.
     pub fn next_news(&mut self) -> News {
         let after = |index: &usize| (*index + self.list.len() - self.current) % self.list.len();
         let mut order: Vec<usize> = (0..self.list.len()).collect();
@@ -113,8 +114,7 @@ impl Windows {
 
     pub fn push(&mut self, index: usize, line: Line) {
         self.list[index].push(line);
-        // A conversation is bounded by itself; that there are many of them is looked after now and
-        // then.
+        // Each conversation is bounded by itself; the total is checked now and then.
         if self.list.len() > 3 && self.list[index].lines.len().is_multiple_of(256) {
             while self.list.iter().map(Window::bytes).sum::<usize>() > BYTES_MAX {
                 let fullest = self.list.iter_mut().max_by_key(|window| window.bytes());
@@ -123,7 +123,7 @@ impl Windows {
         }
     }
 
-    /// The connection is lost: channels are entered again, and older messages asked for again.
+    /// Handles a lost connection: channels are entered again, and older messages requested again.
     pub fn disconnected(&mut self) {
         for window in &mut self.list {
             window.joined = matches!(window.target, Target::User(_));
@@ -133,7 +133,7 @@ impl Windows {
         }
     }
 
-    /// The first room that a pane of this height shows: the current one is always there.
+    /// The first room that a pane of this height shows, so that the current one is visible.
     pub fn first_room(&self, height: u16) -> usize {
         let rows = usize::from(height).saturating_sub(1).max(1);
         (self.current + 1).saturating_sub(rows)

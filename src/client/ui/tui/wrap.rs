@@ -1,5 +1,5 @@
-//! Rows from text, by display width: words stay whole where they can, wide characters are never
-//! cut, and further rows stand under the first.
+//! Wrapping of text to rows by display width: words stay whole where possible, wide characters are
+//! never split, and further rows are indented.
 
 use ratatui::buffer::CellWidth;
 use ratatui::style::Style;
@@ -9,7 +9,7 @@ use crate::client::ui::gutter;
 
 const TAB: &str = "    ";
 
-/// One grapheme on its way into a row.
+/// A grapheme to be placed.
 struct Piece {
     text: String,
     width: usize,
@@ -17,16 +17,16 @@ struct Piece {
 }
 
 impl Piece {
-    /// A row may end at a space, and beside each character of a script that has none.
+    /// A row may end at a space, and next to each character of a script without spaces.
     fn ends(&self) -> bool {
         self.text == " " || self.width > 1
     }
 }
 
-/// The rows of a text that holds its own line breaks. All rows but the first are indented.
+/// The rows of a text with its own line breaks. All rows but the first are indented.
 pub fn rows(spans: &[Span], width: usize, indent: usize) -> Vec<Line<'static>> {
     let width = width.max(4);
-    // Never none: what is inside of a text begins no row.
+    // Never zero, so that no inner text begins a row.
     let indent = indent.min(width / 2);
     let mut line = Vec::new();
     let mut wrap = Wrap { rows: Vec::new(), row: Vec::new(), used: 0, width, indent };
@@ -48,7 +48,7 @@ pub fn rows(spans: &[Span], width: usize, indent: usize) -> Vec<Line<'static>> {
     wrap.rows
 }
 
-/// Rows of the server's words: its mark before each, whatever is in them.
+/// Wraps server text with its mark before each row.
 pub fn marked(width: usize, rows: impl FnOnce(usize) -> Vec<Line<'static>>) -> Vec<Line<'static>> {
     let mark = clip(gutter::SERVER, (width / 2).max(2));
     let rows = rows(width.saturating_sub(mark.len()));
@@ -128,7 +128,7 @@ impl Wrap {
     }
 }
 
-/// `text` in at most so many cells, with `~` where something is cut.
+/// `text` in at most this many cells, with `~` where it was cut.
 pub fn clip(text: &str, cells: usize) -> String {
     if usize::from(text.cell_width()) <= cells {
         return text.to_owned();
@@ -149,7 +149,7 @@ pub fn clip(text: &str, cells: usize) -> String {
     clipped
 }
 
-/// The same, with what is cut at the start.
+/// The same, cut at the start.
 pub fn clip_start(text: &str, cells: usize) -> String {
     let span = Span::raw(text);
     let graphemes: Vec<&str> = span.styled_graphemes(Style::new()).map(|one| one.symbol).collect();

@@ -1,4 +1,4 @@
-//! Pictures of the first contact.
+//! Snapshots of the first contact.
 
 use insta::assert_snapshot;
 
@@ -23,7 +23,7 @@ fn done() -> Vec<(String, String)> {
 }
 
 #[test]
-fn a_server_is_asked_for_and_what_was_wrong_is_said() {
+fn the_server_is_requested_and_an_error_is_shown() {
     let sheet = Sheet {
         done: &[],
         asked: &["Which server?", "Paste the line that its operator sent you"],

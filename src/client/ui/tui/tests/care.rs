@@ -1,4 +1,4 @@
-//! What must not be lost, shown or told wrongly.
+//! Tests against lost or wrongly shown text.
 
 use ratatui::crossterm::event::{MouseEvent, MouseEventKind};
 use ratatui::style::Modifier;
@@ -12,7 +12,7 @@ fn pastes(desk: &mut Desk, text: &str) {
 }
 
 #[test]
-fn half_of_a_password_is_shown_nowhere_and_drafts_stay_in_their_rooms() {
+fn a_half_typed_password_is_not_shown_and_drafts_stay_in_their_rooms() {
     let mut desk = Desk::new(60, 12);
     desk.enters("#tea", 0, 0, &["alice"]);
     desk.presses("alt-2");
@@ -20,7 +20,7 @@ fn half_of_a_password_is_shown_nowhere_and_drafts_stay_in_their_rooms() {
     desk.presses("alt-1");
     desk.app.show(Output::Secret(SecretPrompt::Open));
     desk.types("secret");
-    // It is of no room, no editor, no history, and not to be put anywhere else.
+    // It is in no room, no editor, no history, and cannot be pasted elsewhere.
     desk.presses("alt-2 ctrl-x up ctrl-r tab");
     assert!(!desk.effects().iter().any(|effect| effect.contains("Edit")));
     assert!(desk.rows()[11].starts_with("password> ******"), "{}", desk.picture());
@@ -37,7 +37,7 @@ fn half_of_a_password_is_shown_nowhere_and_drafts_stay_in_their_rooms() {
 }
 
 #[test]
-fn what_is_half_typed_when_the_prompt_changes_stays_what_it_was_begun_as() {
+fn half_typed_text_keeps_its_kind_when_the_prompt_changes() {
     const MESSAGE: &str = "the key is under the mat";
     for at in 0..=MESSAGE.len() {
         let (first, rest) = MESSAGE.split_at(at);
@@ -62,7 +62,7 @@ fn what_is_half_typed_when_the_prompt_changes_stays_what_it_was_begun_as() {
             );
         }
     }
-    // Of somebody who was in, only Enter on an empty line makes the next one a secret.
+    // After a login only Enter on an empty line makes the next line a secret.
     let mut desk = Desk::new(60, 12);
     desk.app.show(Output::Secret(SecretPrompt::Waits));
     desk.enter(MESSAGE);
@@ -72,7 +72,7 @@ fn what_is_half_typed_when_the_prompt_changes_stays_what_it_was_begun_as() {
     let message = format!("#lobby: {MESSAGE}");
     let sent = desk.effects();
     assert_eq!(sent[sent.len() - 3..], [&message, &message, "secret: tall tree"]);
-    // Nor does a paste that waits for its answer become one, nor what was said before.
+    // Neither a pending paste nor a history entry becomes a secret.
     pastes(&mut desk, "one\ntwo");
     desk.app.show(Output::Secret(SecretPrompt::Open));
     desk.presses("tab");
@@ -91,7 +91,7 @@ fn a_pasted_password_is_no_paste_of_lines() {
 }
 
 #[test]
-fn a_text_that_no_server_takes_stays_where_it_can_be_shortened() {
+fn a_text_that_is_too_long_stays_in_the_input() {
     let mut desk = Desk::new(100, 12);
     desk.effects();
     pastes(&mut desk, &"x".repeat(8_193));
@@ -100,15 +100,15 @@ fn a_text_that_no_server_takes_stays_where_it_can_be_shortened() {
     assert!(desk.lines().contains("| too long: 8193 bytes of 8192"), "{}", desk.picture());
     desk.presses("backspace enter");
     assert_eq!(desk.effects(), [format!("#lobby: {}", "x".repeat(8_192))]);
-    // Several pasted lines stay as well, and so does what is too much to type at all.
+    // Several pasted lines stay as well, and an oversized paste is refused.
     let many = "line\n".repeat(14_000);
     pastes(&mut desk, &many);
     desk.presses("enter");
     assert!(desk.app.overlay.is_some() && desk.effects().is_empty());
     desk.presses("tab");
-    assert!(desk.lines().contains("too much to type"), "{}", desk.picture());
+    assert!(desk.lines().contains("the text was not inserted"), "{}", desk.picture());
     pastes(&mut desk, &"x".repeat(70_000));
-    assert!(desk.lines().contains("too much to type"), "{}", desk.picture());
+    assert!(desk.lines().contains("the text was not inserted"), "{}", desk.picture());
 }
 
 #[test]
@@ -121,12 +121,12 @@ fn an_answer_does_not_take_a_paste_away() {
 }
 
 #[test]
-fn what_one_says_from_elsewhere_is_not_unread() {
+fn own_messages_from_other_devices_are_not_unread() {
     let mut desk = Desk::new(60, 12);
     desk.effects();
     desk.says_as("alice", "@bob", "psst", json!({}));
     assert_eq!(desk.effects(), ["seen @bob 1"]);
-    // The server counts the same after the next connection.
+    // The server's count is the same after the next connection.
     desk.app.show(Output::Conversation {
         to: "@bob".parse().unwrap(),
         last: crate::chat::Seq(1),
@@ -136,7 +136,7 @@ fn what_one_says_from_elsewhere_is_not_unread() {
 }
 
 #[test]
-fn new_lines_in_a_room_that_was_empty_when_one_left_are_new() {
+fn messages_in_a_formerly_empty_room_are_unread() {
     let mut desk = Desk::new(60, 12);
     desk.enters("#tea", 0, 0, &["alice", "bob"]);
     desk.presses("alt-2 alt-1");
@@ -212,7 +212,7 @@ fn a_text_that_looks_like_a_command_with_a_secret_is_asked_about() {
 }
 
 #[test]
-fn what_is_found_in_a_long_line_is_on_the_screen() {
+fn a_hit_in_a_long_message_is_on_the_screen() {
     let mut desk = Desk::new(60, 12);
     let words = |count| "words ".repeat(count);
     desk.says("bob", "#lobby", &format!("{}needle {}", words(100), words(200)));
@@ -227,7 +227,7 @@ fn what_is_found_in_a_long_line_is_on_the_screen() {
 }
 
 #[test]
-fn what_ctrl_r_has_found_is_edited_and_left_behind() {
+fn a_ctrl_r_hit_can_be_edited_or_left() {
     let mut desk = Desk::new(60, 12);
     desk.enters("#tea", 0, 0, &["alice"]);
     desk.enter("tea at five");
@@ -255,7 +255,7 @@ fn the_wheel_scrolls_what_is_open() {
 }
 
 #[test]
-fn of_a_crowd_that_comes_some_are_named() {
+fn many_joins_are_shortened() {
     let mut desk = Desk::new(60, 12);
     for number in 1..=300 {
         desk.hears(json!({"type": "joined", "to": "#lobby", "who": format!("p{number}"),
@@ -266,7 +266,7 @@ fn of_a_crowd_that_comes_some_are_named() {
 }
 
 #[test]
-fn a_crowd_of_lines_rings_once_a_second() {
+fn many_messages_ring_once_a_second() {
     let mut desk = Desk::new(60, 12);
     desk.effects();
     let mut rings = |wait: i64| {
@@ -289,7 +289,7 @@ fn channels_that_the_server_named_are_completed() {
 }
 
 #[test]
-fn the_cursor_stands_behind_what_is_typed_whatever_that_is() {
+fn the_cursor_follows_text_of_any_width() {
     let mut desk = Desk::new(60, 8);
     pastes(&mut desk, "❤\u{fe0f} 👨\u{200d}👩\u{200d}👧漢");
     // "alice> ", a heart, a space, a family without its joiners (a paste is cleaned), a character.
@@ -318,7 +318,7 @@ fn the_room_of_a_bar_without_colours_is_marked() {
 }
 
 #[test]
-fn what_was_missed_is_said_in_words_that_fit() {
+fn the_notice_about_missed_messages_fits() {
     let mut desk = Desk::new(60, 8);
     desk.app.show(Output::Back);
     assert!(desk.lines().contains("* back, nothing was missed"), "{}", desk.picture());

@@ -1,5 +1,5 @@
-//! A hostile server at the screen: what it says stands behind its mark in every row, and it moves
-//! nothing that is typed.
+//! A hostile server and the screen: each row of server text is marked, and no event moves typed
+//! text.
 
 use std::collections::BTreeSet;
 
@@ -14,7 +14,7 @@ use crate::client::model::{Action, Giver, Model, Use};
 use crate::client::outbox::Outbox;
 use crate::client::ui::hostile_tests::{ROUNDS, event, is_marked, is_own, shown, shows};
 
-/// The rows of the lines, each from its first column.
+/// The rows of messages, each from its first column.
 fn rows_of_lines(desk: &mut Desk) -> Vec<String> {
     desk.draws();
     let area = desk.app.areas().lines;
@@ -24,7 +24,7 @@ fn rows_of_lines(desk: &mut Desk) -> Vec<String> {
 }
 
 #[test]
-fn no_row_of_a_hostile_server_begins_as_this_clients_own_do() {
+fn no_row_of_server_text_begins_like_the_clients_own() {
     for seed in 0..ROUNDS {
         let mut chance = StdRng::seed_from_u64(seed);
         let mut desk = Desk::new(chance.random_range(16..130), 40);
@@ -35,7 +35,7 @@ fn no_row_of_a_hostile_server_begins_as_this_clients_own_do() {
             let rows = rows_of_lines(&mut desk);
             for row in rows {
                 let own = is_own(&row) || (desk.app.overlay.is_some() && is_own(&row[1..]));
-                // Of a topic this client itself says who can read what is said there.
+                // The note about readers is a text of this client, even in a topic event.
                 let readers = "-- #lobby is open: the operator can read it too";
                 let readers = readers.starts_with(row.trim_end());
                 assert!(!own || readers, "seed {seed}: {row:?} of {told}");
@@ -45,14 +45,14 @@ fn no_row_of_a_hostile_server_begins_as_this_clients_own_do() {
             }
         }
     }
-    // The control: this client's own words do.
+    // The control: this client's own texts do.
     let mut desk = Desk::new(60, 20);
     desk.app.show(Output::Notice("sealed".into()));
     assert!(rows_of_lines(&mut desk).iter().any(|row| is_own(row)));
 }
 
 #[test]
-fn every_text_of_a_server_stands_behind_its_mark_or_in_a_message() {
+fn every_server_text_is_marked_or_in_a_message() {
     let mut marked = 0;
     for width in [80, 44] {
         for output in shows() {
@@ -61,7 +61,7 @@ fn every_text_of_a_server_stands_behind_its_mark_or_in_a_message() {
             desk.effects();
             desk.app.show(output.clone());
             for conversation in ["alt-1", "alt-2"] {
-                // The title, the panes, the status and what is typed: all of the screen.
+                // The title, the panes, the status and the input: the whole screen.
                 for row in desk.rows() {
                     assert!(is_marked(&row, &output), "{row:?} of {output:?}");
                     marked += usize::from(row.contains('q'));
@@ -80,7 +80,7 @@ fn every_text_of_a_server_stands_behind_its_mark_or_in_a_message() {
 }
 
 #[test]
-fn people_whom_a_bounded_list_leaves_out_are_counted() {
+fn members_omitted_by_a_bounded_list_are_counted() {
     let mut desk = Desk::new(60, 10);
     let people = |names: &[&str], omitted: usize| {
         json!({"type": "entered", "channel": "#lobby", "log": "00000000000000ab", "last": "0",
@@ -95,13 +95,13 @@ fn people_whom_a_bounded_list_leaves_out_are_counted() {
     let (title, rows) = pane(&mut desk);
     assert!(title.ends_with("39 online"), "{title}");
     assert_eq!(rows[..5], ["people", "* alice", "* bob", "o carol", "and 37 more"]);
-    // Who comes is named, and who goes was one of those who are not, or is named.
+    // A join adds a name; a part removes a name, or one of the omitted.
     desk.hears(json!({"type": "joined", "to": "#lobby", "who": "carol", "here": 40}));
     let (title, rows) = pane(&mut desk);
     assert!(title.ends_with("40 online") && rows[4] == "and 37 more", "{title} {rows:?}");
     desk.hears(json!({"type": "left", "to": "#lobby", "who": "dave", "here": 39, "after_ms": 1}));
     assert!(pane(&mut desk).1.contains(&"and 36 more".to_owned()));
-    // With those for whom there is no room.
+    // Together with those that do not fit.
     let many: Vec<String> = (10..30).map(|number| format!("p{number}")).collect();
     let many: Vec<&str> = many.iter().map(String::as_str).collect();
     desk.hears(people(&many, usize::MAX));
@@ -113,7 +113,7 @@ fn people_whom_a_bounded_list_leaves_out_are_counted() {
     assert_eq!(rows.last(), Some(&format!("and {} more", many.len() + 4 - named)), "{rows:?}");
 }
 
-/// Alice at her screen, with all that is behind it but the server.
+/// Alice at the full screen, with the whole client except the connection.
 struct Seat {
     desk: Desk,
     model: Model,
@@ -138,7 +138,7 @@ impl Seat {
         seat
     }
 
-    /// In the channel with the PIN.
+    /// In the PIN channel.
     fn inside() -> Seat {
         let mut seat = Seat::new();
         seat.desk.app.untouched = true;
@@ -153,7 +153,7 @@ impl Seat {
         self.happens(Input::Event(serde_json::from_value(event).unwrap()));
     }
 
-    /// Gives the reference of what was asked.
+    /// Returns the reference of the request.
     fn happens(&mut self, input: Input) -> Option<String> {
         self.number = self.number.wrapping_add(1);
         let mut asked = None;
@@ -173,7 +173,7 @@ impl Seat {
         asked
     }
 
-    /// Keys, and what follows from them.
+    /// Presses keys and handles the results.
     fn does(&mut self, act: impl FnOnce(&mut Desk)) -> Option<String> {
         act(&mut self.desk);
         let mut asked = None;
@@ -196,12 +196,12 @@ fn entered(channel: &str, reference: Option<&str>) -> Value {
 }
 
 #[test]
-fn whatever_comes_while_a_secret_is_typed_it_goes_to_its_conversation_or_stays() {
+fn confidential_text_goes_to_its_conversation_or_stays() {
     const SECRET: &str = "the key is under the mat";
     for seed in 0..ROUNDS {
         let mut chance = StdRng::seed_from_u64(seed);
         let mut seat = Seat::inside();
-        // Something else was asked for, and its answer is late.
+        // An answer to another request arrives late.
         let late = seat.does(|desk| desk.enter("/join work"));
         seat.does(|desk| desk.presses("alt-2"));
         let here = seat.conversation();
@@ -234,7 +234,7 @@ fn whatever_comes_while_a_secret_is_typed_it_goes_to_its_conversation_or_stays()
         let stays = seat.desk.app.input.text() == SECRET;
         let goes = seat.sent.iter().filter(|(_, text)| text == SECRET).count();
         assert!(seat.sent.iter().all(|(to, _)| *to == Target::Channel(pin())), "{:?}", seat.sent);
-        // After a new connection it waits until its channel is entered again.
+        // After a reconnect it waits until its channel is entered again.
         assert!(if stays { goes == 0 } else { goes <= 1 }, "seed {seed}");
         if stays {
             assert!(seat.desk.lines().contains("you are no longer in #tea~0000"), "seed {seed}");
@@ -243,7 +243,7 @@ fn whatever_comes_while_a_secret_is_typed_it_goes_to_its_conversation_or_stays()
 }
 
 #[test]
-fn whoever_is_put_out_while_they_type_keeps_what_they_typed() {
+fn a_removed_member_keeps_the_half_typed_text() {
     let mut seat = Seat::inside();
     seat.does(|desk| desk.types("half of a th"));
     seat.hears(json!({"type": "parted", "channel": pin().as_str()}));
@@ -268,18 +268,18 @@ fn whoever_is_put_out_while_they_type_keeps_what_they_typed() {
                                                                     │
                                                                     │
                                                                     │
-                                                                    │
-    -- you are the first here: if others should be, check the PIN   │
-    =!= you are no longer in #tea~0000: the server says that you    │
-       left it, and you have not: its key and its messages stay     │
-       here. What you type there is not sent; /join #tea~0000 goes  │
-       back, /part leaves it                                        │
+    -- you are the first here: if you expected others, check the    │
+       PIN                                                          │
+    =!= you are no longer in #tea~0000: the server reports that you │
+       left it, but you did not: its key and its messages stay      │
+       here. Text typed there is not sent; /join #tea~0000 enters   │
+       it again, /part leaves it                                    │
      * connected 12 ms | you are no longer in #tea~0000: it stays here      F1 help
     alice> half of a thought
     cursor 24,23
     ");
     assert_eq!((seat.sent.len(), seat.desk.app.input.text().as_str()), (0, "half of a thought"));
-    // Back again it is sent as it was typed.
+    // After entering the channel again it is sent as typed.
     seat.does(|desk| desk.presses("ctrl-a ctrl-k"));
     let asked = seat.does(|desk| desk.enter("/join #tea~0"));
     seat.hears(entered(pin().as_str(), asked.as_deref()));
@@ -288,8 +288,8 @@ fn whoever_is_put_out_while_they_type_keeps_what_they_typed() {
 }
 
 #[test]
-fn what_was_typed_for_a_sealed_conversation_is_sent_to_no_open_one() {
-    // Recalled, found, cut and put again, cut and undone.
+fn text_typed_for_a_sealed_conversation_goes_to_no_open_one() {
+    // Recalled, found, cut and inserted again, cut and undone.
     for ways in ["up", "ctrl-r enter", "ctrl-y", "up ctrl-u ctrl-_", "up home delete"] {
         let mut seat = Seat::inside();
         seat.does(|desk| match ways {
@@ -308,12 +308,12 @@ fn what_was_typed_for_a_sealed_conversation_is_sent_to_no_open_one() {
         seat.does(|desk| desk.presses("enter"));
         assert_eq!((seat.sent.len(), seat.desk.app.input.text()), (0, text), "{ways}");
         assert!(seat.desk.lines().contains("which is sealed"), "{ways}");
-        // Where it was typed for it goes.
+        // In its own conversation it is sent.
         seat.does(|desk| desk.presses("alt-2"));
         seat.does(|desk| desk.presses(ways));
         seat.does(|desk| desk.presses("enter"));
         assert_eq!(seat.sent.len(), 1, "{ways}");
-        // And what is typed in the lobby goes to the lobby.
+        // And text typed in the lobby goes to the lobby.
         seat.does(|desk| {
             desk.presses("alt-1 ctrl-a ctrl-k");
             desk.enter("hello");
@@ -323,7 +323,7 @@ fn what_was_typed_for_a_sealed_conversation_is_sent_to_no_open_one() {
 }
 
 #[test]
-fn what_nobody_has_sealed_stands_in_nobodys_conversation_and_changes_nothing() {
+fn unsealed_messages_are_marked_and_change_nothing() {
     let mut desk = Desk::new(80, 14);
     desk.says("bob", "@alice", "the real words");
     let open = |from: &str, to: &str, seq: u64, more: Value| {
@@ -361,7 +361,7 @@ fn what_nobody_has_sealed_stands_in_nobodys_conversation_and_changes_nothing() {
 }
 
 #[test]
-fn the_server_speaks_behind_its_mark() {
+fn server_text_is_marked() {
     let mut desk = Desk::new(72, 24);
     desk.hears(json!({"type": "welcome", "name": "alice", "device": "main", "version": "1",
         "text_bytes_max": 8192, "motd": "welcome to the house of tea and of quiet words, be kind"}));

@@ -1,11 +1,11 @@
-//! Themes: what is unread and what is meant for somebody is seen in each of them.
+//! Themes: unread messages and mentions are visible in each of them.
 
 use insta::assert_snapshot;
 use ratatui::style::{Color, Modifier, Style};
 
 use super::*;
 
-/// The styled runs of each row: what stands there, and how.
+/// The styled runs of each row, with their styles.
 fn styled(desk: &mut Desk) -> String {
     let buffer = desk.draws();
     let width = usize::from(buffer.area.width);
@@ -52,7 +52,8 @@ fn how(style: Style) -> String {
     how.join(" ")
 }
 
-/// News in two rooms, a mention, an own line, one on its way, and an error.
+/// Unread messages in two rooms, a mention, an own message, one that is not stored yet, and an
+/// error.
 fn lively(theme: Theme) -> Desk {
     let mut desk = Desk::with(100, 9, theme);
     desk.enters("#work", 0, 0, &["alice", "bob"]);
@@ -111,7 +112,7 @@ fn sixteen_colours() {
 }
 
 #[test]
-fn without_colours_news_are_seen_all_the_same() {
+fn unread_messages_are_visible_without_colours() {
     let mut desk = lively(Theme::Mono);
     assert_snapshot!(styled(&mut desk), @"
     #lobby                                                 open: members and the operator read  3 online [reversed]
@@ -129,7 +130,7 @@ fn without_colours_news_are_seen_all_the_same() {
 }
 
 #[test]
-fn the_theme_is_changed_at_once_and_kept() {
+fn the_theme_changes_at_once_and_is_stored() {
     let mut desk = lively(Theme::Dark);
     desk.enter("/theme light");
     assert_eq!(styled(&mut desk), {
@@ -143,7 +144,7 @@ fn the_theme_is_changed_at_once_and_kept() {
 }
 
 #[test]
-fn who_wants_no_colour_gets_none_whatever_was_chosen() {
+fn disabled_colours_override_the_theme() {
     let settings = Settings { theme: Some(Theme::Light), ..Settings::default() };
     let of = |theme| App::new(settings.clone(), theme, TimeZone::UTC).unwrap().look.theme;
     assert_eq!((of(Theme::Mono), of(Theme::Dark)), (Theme::Mono, Theme::Light));
@@ -156,7 +157,7 @@ fn who_wants_no_colour_gets_none_whatever_was_chosen() {
 }
 
 #[test]
-fn names_have_their_colours_everywhere_and_none_when_they_are_plain() {
+fn names_are_coloured_everywhere_unless_plain() {
     let mut desk = Desk::new(100, 8);
     desk.says("bob", "#lobby", "hi");
     let bob = desk.app.look.name(&"bob".parse().unwrap());

@@ -1,4 +1,4 @@
-//! The full screen without a terminal: a person at a desk, pictures of what they see, and walks.
+//! The full screen without a terminal: a simulated user, snapshots and walks.
 
 mod assistant;
 mod care;
@@ -27,7 +27,7 @@ use crate::client::model::{Input, Origin, Output, SecretPrompt, State};
 /// Wednesday, 25 November 2026, 14:03 UTC.
 const NOON_MS: i64 = 1_795_615_380_000;
 
-/// Alice sits here, connected, in the lobby with bob and carol.
+/// Alice at the full screen, connected, in the lobby with bob and carol.
 pub struct Desk {
     pub app: App,
     terminal: Terminal<TestBackend>,
@@ -52,12 +52,12 @@ impl Desk {
         desk
     }
 
-    /// The server tells something.
+    /// Receives a server event.
     pub fn hears(&mut self, event: Value) {
         match serde_json::from_value(event).unwrap() {
             Event::Message(mut message) => {
                 if matches!(message.to, Target::User(_)) {
-                    // The secrets have opened it.
+                    // The engine has opened it.
                     message.confidentiality = Confidentiality::Sealed;
                 }
                 self.app.show(Output::Message(message));
@@ -72,7 +72,7 @@ impl Desk {
             "people": people}));
     }
 
-    /// A line, as the server tells it. The seq is the next one of its conversation.
+    /// Receives a message with the next seq of its conversation.
     pub fn says(&mut self, from: &str, to: &str, text: &str) {
         self.says_as(from, to, text, json!({}));
     }
@@ -92,7 +92,7 @@ impl Desk {
         self.waits(1_000);
     }
 
-    /// A line of alice's own that is on its way, with this byte in its id.
+    /// Sends an own message, with this byte in its id.
     pub fn sends(&mut self, id: u8, to: &str, text: &str) {
         let message = NewMessage::text(to.parse().unwrap(), MsgId([id; 16]), text);
         self.app.show(Output::Outgoing(message));
@@ -109,7 +109,7 @@ impl Desk {
         }
     }
 
-    /// Keys by their names: `alt-1 pageup`.
+    /// Presses keys by name: `alt-1 pageup`.
     pub fn presses(&mut self, names: &str) {
         for name in names.split_whitespace() {
             let (code, modifiers) = keys::chord(name).unwrap_or_else(|| panic!("{name}"));
@@ -122,7 +122,7 @@ impl Desk {
         self.presses("enter");
     }
 
-    /// What was to be done since the last call, in words.
+    /// The effects since the last call, as text.
     pub fn effects(&mut self) -> Vec<String> {
         let words = |effect| match effect {
             Effect::Happen(Input::TypedIn { to, line, .. }) => format!("{to}: {line}"),
@@ -139,7 +139,7 @@ impl Desk {
         self.terminal.backend_mut().resize(width, height);
     }
 
-    /// Draws as the screen's thread does; the cells.
+    /// Draws like the screen's thread. Returns the cells.
     pub fn draws(&mut self) -> &Buffer {
         let app = &mut self.app;
         let mut first = false;
@@ -155,19 +155,19 @@ impl Desk {
         self.terminal.backend().buffer()
     }
 
-    /// The rows as a person reads them.
+    /// The rows as text.
     pub fn rows(&mut self) -> Vec<String> {
         rows(self.draws())
     }
 
-    /// What a person sees, and where the cursor is.
+    /// The rows as text, and the cursor.
     pub fn picture(&mut self) -> String {
         let rows = self.rows().join("\n");
         let at = self.terminal.backend_mut().get_cursor_position().unwrap();
         format!("{rows}\ncursor {},{}", at.x, at.y)
     }
 
-    /// The rows of a picture that say something.
+    /// The rows that are not empty.
     pub fn lines(&mut self) -> String {
         let rows = self.rows();
         rows.iter().filter(|row| !row.is_empty()).cloned().collect::<Vec<_>>().join("\n")

@@ -1,4 +1,4 @@
-//! Pictures of what opens above the room, and of what stands in the place of the typed line.
+//! Snapshots of panes above the room, and of questions in place of the input.
 
 use insta::assert_snapshot;
 use serde_json::json;
@@ -18,8 +18,8 @@ fn several_pasted_lines_are_asked_about() {
      3 lines were pasted.                       │* alice
                                                 │* bob
      Enter  sends them as one message           │* carol
-     Tab    puts them into what you type        │
-     Esc    forgets them                        │
+     Tab    inserts them into your text         │
+     Esc    discards them                       │
                                                 │
        /exit                                    │
          second line                            │
@@ -37,11 +37,11 @@ fn several_pasted_lines_are_asked_about() {
 }
 
 #[test]
-fn a_paste_that_no_line_can_hold_says_so() {
+fn an_oversized_paste_is_refused() {
     let mut desk = Desk::new(60, 8);
     desk.app.input(Told::Paste("many words\n".repeat(1_000)));
     let picture = desk.picture();
-    assert!(picture.contains("They are 10999 bytes, and a message has"), "{picture}");
+    assert!(picture.contains("They are 10999 bytes, and a message is"), "{picture}");
     desk.presses("esc");
     desk.app.input(Told::Paste("one line\n".into()));
     assert_snapshot!(desk.lines(), @"
@@ -57,7 +57,7 @@ fn a_paste_that_no_line_can_hold_says_so() {
 }
 
 #[test]
-fn help_is_the_tables() {
+fn help_shows_the_tables() {
     let mut desk = Desk::new(100, 16);
     desk.presses("f1");
     assert_snapshot!(desk.picture(), @"
@@ -69,11 +69,11 @@ fn help_is_the_tables() {
                      │   alt-enter, ctrl-j            a new line in the message         │
                      │   tab                          complete a command, name, channel │
                      │                                or path                           │
-                     │   shift-tab                    the completion before             │
-                     │   up                           what you typed before             │
-                     │   down                         what you typed after it           │
-                     │   ctrl-r                       find what you typed               │
-                     │   pageup                       scroll up; loads older lines      │
+                     │   shift-tab                    the previous completion           │
+                     │   up                           the previous typed line           │
+                     │   down                         the next typed line               │
+                     │   ctrl-r                       search the typed lines            │
+                     │   pageup                       scroll up; loads older messages   │
                      │   pagedown                     scroll down                       │
      * connected 12 ms                                                                          F1 help
     alice>
@@ -104,10 +104,10 @@ fn help_fits_a_phone() {
      help             PgUp PgDn  Esc closes
        tab  complete a command, name,
          channel or path
-       shift-tab  the completion before
-       up  what you typed before
-       down  what you typed after it
-       ctrl-r  find what you typed
+       shift-tab  the previous completion
+       up  the previous typed line
+       down  the next typed line
+       ctrl-r  search the typed lines
      * 12 ms                             F1
     alice>
     cursor 7,9
@@ -115,7 +115,7 @@ fn help_fits_a_phone() {
 }
 
 #[test]
-fn who_somebody_is() {
+fn whois_opens_a_pane() {
     let mut desk = Desk::new(80, 8);
     desk.hears(json!({"type": "whois", "name": "bob", "fingerprints": ["SHA256:abc"],
         "devices": ["laptop", "phone"], "idle_ms": 65_000, "channels": ["#lobby", "#tea"]}));
@@ -136,7 +136,7 @@ fn who_somebody_is() {
 }
 
 #[test]
-fn which_channels_there_are() {
+fn the_list_of_channels_opens_a_pane() {
     let mut desk = Desk::new(80, 6);
     desk.hears(json!({"type": "channels", "channels": [
         {"channel": "#lobby", "here": 3, "member": true},
@@ -153,7 +153,7 @@ fn which_channels_there_are() {
 }
 
 #[test]
-fn what_the_server_has_found() {
+fn search_results_open_a_pane() {
     let mut desk = Desk::new(100, 7);
     desk.says_as("bob", "#lobby", "tea at five", json!({"ref": "search"}));
     desk.says_as("carol", "@alice", "tea, then?", json!({"ref": "search"}));
@@ -171,7 +171,7 @@ fn what_the_server_has_found() {
 }
 
 #[test]
-fn who_is_not_admitted_sees_what_to_send() {
+fn a_user_who_is_not_admitted_sees_the_line_to_send() {
     let mut desk = Desk::new(80, 12);
     desk.app.admission =
         ["Send this line:", "pychat-key1.alice.MIIBoj", "read them this:", "M4T9A"]
@@ -198,7 +198,7 @@ fn who_is_not_admitted_sees_what_to_send() {
 }
 
 #[test]
-fn what_tab_goes_through() {
+fn tab_shows_the_candidates() {
     let mut desk = Desk::new(60, 6);
     desk.types("/");
     desk.presses("tab tab");
@@ -235,7 +235,7 @@ fn ctrl_r_shows_what_it_has_found() {
 }
 
 #[test]
-fn ctrl_f_marks_hits_and_goes_on_upwards() {
+fn ctrl_f_marks_hits_and_goes_up() {
     let mut desk = Desk::new(60, 9);
     for number in 1..=40 {
         let drink = if number % 13 == 0 { "Tea" } else { "coffee" };
@@ -259,7 +259,7 @@ fn ctrl_f_marks_hits_and_goes_on_upwards() {
     [14:03:38] bob: Tea for 39                  │
     [14:03:39] bob: coffee for 40               │
      * connected 12 ms                                  F1 help
-    search: tea  (Enter: the one before, Esc: back)
+    search: tea  (Enter: the previous one, Esc: back)
     cursor 11,8
     ");
     desk.presses("enter");

@@ -1,11 +1,11 @@
-//! Pictures of the room, one for each state.
+//! Snapshots of a room in each state.
 
 use insta::assert_snapshot;
 use serde_json::json;
 
 use super::*;
 
-/// A room as a family has it.
+/// A family's room.
 fn family(width: u16, height: u16) -> Desk {
     let mut desk = Desk::new(width, height);
     desk.enters("#work", 0, 0, &["alice", "bob"]);
@@ -110,7 +110,7 @@ fn lines_at_200_columns() {
 }
 
 #[test]
-fn every_kind_of_line_and_mark() {
+fn every_kind_of_message_and_mark() {
     let mut desk = Desk::new(60, 18);
     desk.hears(json!({"type": "notice", "text": "welcome home"}));
     desk.says_as("bob", "#lobby", "waves", json!({"kind": "me"}));
@@ -146,7 +146,7 @@ fn every_kind_of_line_and_mark() {
     alice>
     cursor 7,17
     ");
-    // What is stored comes from the server, in its place.
+    // The stored message comes from the server, in its place.
     desk.says("alice", "#lobby", "on its way");
     desk.app.show(Output::Ack {
         id: MsgId([1; 16]),
@@ -159,7 +159,7 @@ fn every_kind_of_line_and_mark() {
 }
 
 #[test]
-fn a_days_line_and_folded_comings_and_goings() {
+fn a_date_and_folded_joins_and_parts() {
     let mut desk = Desk::new(60, 9);
     desk.says("bob", "#lobby", "good night");
     desk.waits(11 * 3_600_000);
@@ -170,7 +170,7 @@ fn a_days_line_and_folded_comings_and_goings() {
     moves(&mut desk, "joined", "dave");
     moves(&mut desk, "joined", "erin");
     moves(&mut desk, "left", "carol");
-    // Who comes and goes meanwhile is not worth a word.
+    // A user who joins and leaves again in between is not mentioned.
     moves(&mut desk, "joined", "frank");
     moves(&mut desk, "left", "frank");
     assert_snapshot!(desk.picture(), @"
@@ -185,7 +185,7 @@ fn a_days_line_and_folded_comings_and_goings() {
     alice>
     cursor 7,8
     ");
-    // And who was silent for five minutes goes silently.
+    // A user who was silent for five minutes leaves without a notice.
     desk.waits(5 * 60_000);
     moves(&mut desk, "left", "dave");
     let picture = desk.picture();
@@ -228,7 +228,7 @@ fn states_of_the_connection() {
 }
 
 #[test]
-fn scrolled_up_the_view_stays_and_says_what_is_below() {
+fn a_scrolled_view_stays_and_counts_newer_messages() {
     let mut desk = Desk::new(60, 8);
     for number in 1..=30 {
         desk.says("bob", "#lobby", &format!("line {number}"));
@@ -270,7 +270,7 @@ fn a_private_conversation() {
 }
 
 #[test]
-fn wide_and_joined_and_right_to_left_characters_keep_to_their_cells() {
+fn wide_joined_and_right_to_left_characters_stay_in_their_cells() {
     let mut desk = Desk::new(60, 12);
     desk.says("bob", "#lobby", "漢字かな交じり文と한국어が並ぶ長い行はここで折り返される");
     desk.says(
@@ -298,7 +298,7 @@ fn wide_and_joined_and_right_to_left_characters_keep_to_their_cells() {
 }
 
 #[test]
-fn what_is_typed_grows_to_six_lines() {
+fn the_input_grows_to_six_rows() {
     let mut desk = Desk::new(60, 12);
     desk.says("bob", "#lobby", "tell me");
     for line in 1..=8 {
@@ -328,7 +328,7 @@ fn what_is_typed_grows_to_six_lines() {
 }
 
 #[test]
-fn a_line_that_is_longer_than_the_screen_wraps_where_it_is_typed() {
+fn a_long_typed_line_wraps() {
     let mut desk = Desk::new(40, 10);
     desk.types("a long thought that wants more than one row of a phone");
     assert_snapshot!(desk.picture(), @"

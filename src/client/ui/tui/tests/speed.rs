@@ -1,5 +1,5 @@
-//! What things cost with a full scrollback: `cargo test --release --lib screen::tests::speed --
-//! --ignored --nocapture` prints the figures of docs/performance.md.
+//! Costs with a full scrollback: `cargo test --release --lib screen::tests::speed -- --ignored
+//! --nocapture` prints the figures of docs/performance.md.
 
 use std::time::Instant;
 
@@ -8,11 +8,11 @@ use serde_json::json;
 use super::super::window::LINES_MAX;
 use super::*;
 
-/// What a key may cost until it is on the screen, in milliseconds.
+/// Bound on the time from a key to the screen, in milliseconds.
 const KEY_MS: f64 = 50.0;
 
-/// Milliseconds of the dearest of these calls.
-fn dearest(calls: usize, mut call: impl FnMut()) -> f64 {
+/// Milliseconds of the slowest of these calls.
+fn slowest(calls: usize, mut call: impl FnMut()) -> f64 {
     let once = |()| {
         let start = Instant::now();
         call();
@@ -41,7 +41,7 @@ fn a_key_with_100_000_lines() {
     desk.draws();
     let mut slow = Vec::new();
     let mut measure = |what: &str, calls: usize, does: &mut dyn FnMut(&mut Desk)| {
-        let ms = dearest(calls, || {
+        let ms = slowest(calls, || {
             does(&mut desk);
             desk.draws();
         });

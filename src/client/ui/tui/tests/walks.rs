@@ -1,4 +1,4 @@
-//! What keys, clicks and the passing of time do.
+//! Keys, clicks and the passing of time.
 
 use proptest::prelude::*;
 use ratatui::crossterm::event::{MouseButton, MouseEvent, MouseEventKind};
@@ -8,11 +8,11 @@ use super::super::layout;
 use super::super::window::{At, Older};
 use super::*;
 
-/// A desk whose lobby has lines from `first` on to `last`.
+/// A user whose lobby has messages from `first` to `last`.
 fn long(first: u64, last: u64) -> Desk {
     let mut desk = Desk::new(60, 12);
     desk.app.windows[0].last = crate::chat::Seq(first - 1);
-    // The empty room has asked for lines, too.
+    // The empty room has requested messages, too.
     desk.app.windows[0].older = Older::Perhaps;
     for number in first..=last {
         desk.says("bob", "#lobby", &format!("line {number}"));
@@ -39,7 +39,7 @@ fn scrolling_up_loads_older_lines_and_the_view_does_not_jump() {
     assert_eq!((&asked["before"], &asked["lines"]), (&json!("301"), &json!(200)));
     desk.draws();
     assert!(desk.effects().is_empty(), "it is asked for once");
-    // New lines come while the old ones are on their way.
+    // New messages arrive while the old ones are loading.
     desk.says("bob", "#lobby", "line 341");
     for number in 101..=300 {
         let more = json!({"ref": "older #lobby", "seq": format!("{number}")});
@@ -56,7 +56,7 @@ fn scrolling_up_loads_older_lines_and_the_view_does_not_jump() {
     assert_eq!(texts(&mut desk)[7], "line 301");
     desk.presses("alt-end");
     assert_eq!(texts(&mut desk).last().unwrap(), "line 342");
-    // Where there are no older ones, nobody is asked again.
+    // Without older messages there is no further request.
     desk.presses("alt-home");
     desk.draws();
     assert!(desk.effects().last().unwrap().contains("older #lobby"));
@@ -68,7 +68,7 @@ fn scrolling_up_loads_older_lines_and_the_view_does_not_jump() {
 }
 
 #[test]
-fn alt_a_goes_round_mentions_first_and_comes_back() {
+fn alt_a_visits_unread_rooms_mentions_first_and_returns() {
     let mut desk = Desk::new(60, 12);
     desk.enters("#tea", 0, 0, &["alice", "bob"]);
     desk.enters("#work", 0, 0, &["alice", "bob"]);
@@ -86,7 +86,7 @@ fn alt_a_goes_round_mentions_first_and_comes_back() {
 }
 
 #[test]
-fn rooms_are_reached_by_number_and_one_by_one_and_keep_what_is_half_typed() {
+fn rooms_are_reached_by_number_and_keep_their_drafts() {
     let mut desk = Desk::new(60, 12);
     desk.enters("#tea", 0, 0, &["alice"]);
     desk.enters("#work", 0, 0, &["alice"]);
@@ -105,7 +105,7 @@ fn rooms_are_reached_by_number_and_one_by_one_and_keep_what_is_half_typed() {
 }
 
 #[test]
-fn a_line_for_another_room_says_where_it_went() {
+fn a_message_for_another_room_is_announced() {
     let mut desk = Desk::new(60, 8);
     desk.sends(1, "@bob", "psst");
     assert!(desk.rows()[6].contains("| to @bob: Alt-2"), "{}", desk.picture());
@@ -114,7 +114,7 @@ fn a_line_for_another_room_says_where_it_went() {
 }
 
 #[test]
-fn lines_of_another_day_say_which_one() {
+fn messages_of_another_day_have_a_date() {
     let mut desk = Desk::new(60, 8);
     desk.says("bob", "#lobby", "good night");
     assert!(!desk.picture().contains("-- Wed 25 Nov 2026 --"), "that is today");
@@ -124,7 +124,7 @@ fn lines_of_another_day_say_which_one() {
 }
 
 #[test]
-fn what_is_pasted_into_a_search_is_looked_for() {
+fn pasted_text_extends_a_search() {
     let mut desk = long(1, 30);
     desk.presses("ctrl-f");
     desk.app.input(Told::Paste("LINE 7\nand more".into()));
@@ -133,7 +133,7 @@ fn what_is_pasted_into_a_search_is_looked_for() {
 }
 
 #[test]
-fn a_room_that_was_not_entered_yet_is_left_for_good() {
+fn a_room_can_be_left_before_it_is_entered() {
     let mut desk = Desk::new(60, 12);
     desk.app.conversation(&"#tea".parse().unwrap());
     desk.presses("alt-2");
@@ -141,7 +141,7 @@ fn a_room_that_was_not_entered_yet_is_left_for_good() {
     desk.enter("/part");
     assert_eq!(desk.effects(), ["#tea: /part"]);
     assert_eq!(desk.app.windows.len(), 1);
-    // It was on its way; what was asked for then follows.
+    // The entry was in progress; leaving follows it.
     desk.enters("#tea", 0, 0, &["alice"]);
     desk.hears(json!({"type": "parted", "channel": "#tea"}));
     assert_eq!(desk.app.windows.len(), 1);
@@ -171,7 +171,7 @@ fn alt_p_and_alt_n_go_from_mention_to_mention() {
 }
 
 #[test]
-fn alt_u_goes_to_the_first_new_line_and_looking_away_begins_anew() {
+fn alt_u_goes_to_the_first_unread_message() {
     let mut desk = long(1, 30);
     desk.app.input(Told::FocusLost);
     for number in 31..=60 {
@@ -188,12 +188,12 @@ fn alt_u_goes_to_the_first_new_line_and_looking_away_begins_anew() {
     let rows = desk.rows();
     let at = rows.iter().position(|row| row.contains("- new -")).unwrap();
     assert!(rows[at + 1].contains("line 61"), "{rows:#?}");
-    // Who answers has read it.
+    // Answering marks a room as read.
     desk.enter("yes");
     assert!(!desk.picture().contains("- new -"));
 }
 
-/// What rings: bells, and notifications in words.
+/// Bells, and notifications as text.
 fn rings(desk: &mut Desk) -> Vec<String> {
     let mut effects = desk.effects();
     effects.retain(|effect| effect.starts_with("Bell") || effect.starts_with("Notify"));
@@ -201,7 +201,7 @@ fn rings(desk: &mut Desk) -> Vec<String> {
 }
 
 #[test]
-fn what_rings_is_what_was_wished_for_each_conversation() {
+fn each_conversation_rings_as_configured() {
     let mut desk = Desk::new(60, 12);
     desk.enters("#tea", 0, 0, &["alice", "bob"]);
     desk.app.input(Told::FocusLost);
@@ -210,7 +210,7 @@ fn what_rings_is_what_was_wished_for_each_conversation() {
         rings(&mut desk)
     };
     let now = json!({});
-    let mention = ["Bell".to_owned(), "Notify(\"you are meant in #tea\")".to_owned()];
+    let mention = ["Bell".to_owned(), "Notify(\"mention in #tea\")".to_owned()];
     assert_eq!(heard("#tea", "ALICE, look", now.clone()), mention);
     assert_eq!(heard("#tea", "malice", now.clone()), [""; 0]);
     assert_eq!(heard("@alice", "secret", now.clone()).len(), 2);
@@ -277,11 +277,11 @@ fn panes_are_hidden_and_shown() {
     assert!(!desk.lines().contains("columns"));
     let mut desk = Desk::new(80, 8);
     desk.presses("f7");
-    assert!(desk.lines().contains("| rooms: from 100 columns on"), "{}", desk.picture());
+    assert!(desk.lines().contains("| rooms: needs 100 columns"), "{}", desk.picture());
 }
 
 #[test]
-fn ways_out_and_what_others_do() {
+fn leaving_and_terminal_events() {
     let mut desk = Desk::new(60, 8);
     desk.effects();
     let mut does = |keys: &str| {
@@ -316,7 +316,7 @@ fn several_lines_run_no_command() {
 }
 
 #[test]
-fn nothing_is_asked_of_the_terminal_when_nothing_happens() {
+fn an_idle_screen_writes_nothing() {
     let mut desk = Desk::new(60, 8);
     assert_eq!(desk.app.next_change_ms(), None);
     desk.app.flash("a word");
@@ -328,7 +328,7 @@ fn nothing_is_asked_of_the_terminal_when_nothing_happens() {
     assert!((1..=1_000).contains(&due), "the countdown goes on by seconds: {due}");
 }
 
-/// Texts as they are cleaned at the edge, with all that can go wrong with their width.
+/// Texts as cleaned at the edge, with difficult widths.
 fn any_text() -> impl Strategy<Value = String> {
     let odd = "[\u{0}-\u{ff}\u{300}-\u{30f}漢字👍\u{fe0f}\u{200d}\u{202e}\u{5d0}\u{627}\n\t]{0,60}";
     (odd, any::<bool>()).prop_map(
@@ -341,7 +341,8 @@ fn any_text() -> impl Strategy<Value = String> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
-    /// Nothing received reaches a cell outside of the lines, or a terminal's ear.
+    /// Checks that received text reaches neither a cell outside the messages nor the terminal as
+    /// control characters.
     #[test]
     fn no_text_leaves_the_area_of_lines(
         texts in proptest::collection::vec(any_text(), 1..5),
@@ -366,7 +367,7 @@ proptest! {
     }
 
     #[test]
-    fn no_size_and_no_key_is_a_trouble(
+    fn every_size_and_key_works(
         sizes in proptest::collection::vec((0u16..130, 0u16..40), 1..6),
         keys in proptest::collection::vec(0usize..keys::BINDINGS.len(), 0..30),
         text in any_text(),
