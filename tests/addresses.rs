@@ -51,7 +51,7 @@ fn an_address_that_may_not_connect_meets_silence_until_the_list_is_read_again() 
     let begun = Instant::now();
     let (ok, told) = reload(&world, r#"{"allow": ["10.0.0.0/8"]}"#);
     assert!(ok, "{told}");
-    bob.sees("bob may not come in from 127.0.0.1");
+    bob.sees("bob may not connect from 127.0.0.1");
     assert!(begun.elapsed() < Duration::from_secs(1), "took {:?}", begun.elapsed());
     assert!(!answers(&world));
 }
@@ -70,7 +70,7 @@ fn an_owner_in_the_chat_does_not_put_themselves_out() {
     assert!(answers(&world), "the old list holds");
     let (ok, told) = world.operator(&["ctl", "reload"]);
     assert!(ok, "{told}");
-    bob.sees("bob may not come in from 127.0.0.1");
+    bob.sees("bob may not connect from 127.0.0.1");
 }
 
 #[test]
@@ -80,17 +80,17 @@ fn a_persons_own_list_is_theirs_alone() {
     let bob = world.enters("bob");
     let file = world.home().join("users/bob.json");
     fs::write(&file, r#"{"allow": ["192.0.2.0/24", "2001:db8::/32"]}"#).unwrap();
-    bob.sees("bob may not come in from 127.0.0.1");
+    bob.sees("bob may not connect from 127.0.0.1");
     alice.sees("bob left");
-    world.client("bob", &["--plain"]).sees("bob may not come in from 127.0.0.1");
+    world.client("bob", &["--plain"]).sees("bob may not connect from 127.0.0.1");
     // A script is told that, and not that the server is gone.
     let mut script = world.client("bob", &["--send", "hi"]);
     assert_eq!(script.ends().code(), Some(5));
-    script.is_told("bob may not come in");
+    script.is_told("bob may not connect");
     assert!(!script.told().iter().any(|line| line.contains("was cut")), "{:?}", script.told());
     fs::write(&file, r#"{"allow": ["127.0.0.1/8"]}"#).unwrap();
     world.server.is_told("bits beyond its prefix");
-    world.client("bob", &["--plain"]).sees("bob may not come in");
+    world.client("bob", &["--plain"]).sees("bob may not connect");
     fs::write(&file, r#"{"allow": ["127.0.0.0/8"]}"#).unwrap();
     world.until("bob is in again", || world.client("bob", &["--send", "back"]).ends().success());
     alice.sees("bob: back");

@@ -429,7 +429,7 @@ fn messages_to_somebody_who_was_removed_are_refused() {
     alice.sends(&say(1));
     alice.sees("are you there?");
     fs::remove_file(world.home().join("users/bob.pem")).unwrap();
-    world.server.is_told("a key of bob is no longer registered");
+    world.server.is_told("a key of bob was removed");
     let refused = alice.answer(&say(0));
     assert_eq!(refused["code"], "no_such_user", "{refused}");
     assert!(refused["hint"].as_str().unwrap().contains("no longer registered"), "{refused}");

@@ -82,7 +82,7 @@ fn what_an_operator_changes_holds_when_the_command_ends() {
     }
     holds(&["users", "role", "bob", "moderator"], "bob is moderator now");
     holds(&["users", "passwd", "bob", "--remove"], "bob is moderator now");
-    holds(&["users", "remove", "carol"], "a key of carol is no longer registered");
+    holds(&["users", "remove", "carol"], "a key of carol was removed");
     let world = world.stopped();
     let (ok, told) = world.operator(&["users", "remove", "bob"]);
     assert!(ok && !told.contains("the server"), "{told}");

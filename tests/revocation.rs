@@ -97,7 +97,13 @@ fn an_audit_trail_that_another_process_holds_stops_no_revocation() {
     assert_eq!(bob.ends().code(), Some(5));
     world.server.signal(Signal::TERM);
     assert_eq!(world.server.ends().code(), Some(0));
-    assert!(world.server.told().iter().any(|line| line.contains("the audit trail lacks the last")));
+    assert!(
+        world
+            .server
+            .told()
+            .iter()
+            .any(|line| line.contains("the last decisions are missing in the audit trail"))
+    );
 }
 
 /// A public key of the right form; nobody has the private one.
@@ -176,7 +182,7 @@ fn a_name_is_one_in_any_form_and_case_of_its_files() {
     world.until("the settings hold", || {
         let mut zoe = world.client("zoe", &["--send", "hi"]);
         zoe.ends();
-        zoe.told().iter().any(|line| line.contains("may not come in from 127.0.0.1"))
+        zoe.told().iter().any(|line| line.contains("may not connect from 127.0.0.1"))
     });
     let (ok, told) = world.operator(&["users", "role", "zo\u{e9}", "moderator"]);
     assert!(ok, "{told}");

@@ -253,7 +253,7 @@ fn many_missed_rotations_are_followed_by_the_lineage() {
     for _ in 0..3 {
         let print = rotates(&world);
         alice.sees(&format!("signed by the one before: {print}"));
-        world.server.forgets("the server's former key was put away");
+        world.server.forgets("the server's former key was retired");
         prints.push(url(&print));
     }
     let line = invite(&world);
@@ -614,7 +614,7 @@ fn the_former_key_is_put_away_in_time_and_who_comes_later_is_told_what_to_do() {
     let first = world.home().join("keys/server.old.pem");
     let print = rotates(&world);
     alice.sees(TOLD);
-    world.server.is_told("the server's former key was put away");
+    world.server.is_told("the server's former key was retired");
     assert!(!first.exists() && world.home().join("keys/server.retired.pem").exists());
 
     let bob = world.client("bob", &["--plain"]);

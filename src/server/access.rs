@@ -1,4 +1,4 @@
-//! Whether a person may be here: roles, bans, mutes, address rules; and the sessions that these find.
+//! Access control: roles, bans, mutes, address rules, and the sessions that they concern.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use crate::home::Users;
 use crate::home::sanctions::{Decided, Kind, Sanction, Subject, Whom};
 use crate::sync::Snapshot;
 
-/// What decides about access.
+/// Decides who may use the server.
 pub struct Access {
     pub config: Arc<Snapshot<Config>>,
     pub users: Arc<Snapshot<Users>>,
@@ -20,7 +20,7 @@ pub struct Access {
 }
 
 impl Access {
-    /// A person's role, how they stand, and what they are told of it.
+    /// Returns a user's role, the sanction in force, and its notice for the user.
     pub fn standing(&self, whom: Whom) -> (Role, State, Option<String>) {
         let role = self.users.get().role(whom.user);
         if role >= Role::Owner {
@@ -39,7 +39,7 @@ impl Access {
         }
     }
 
-    /// What keeps a person out who holds a registered key, and how their client is told.
+    /// Returns the goodbye for a user with a registered key who may not connect.
     pub fn bars(&self, whom: Whom) -> Option<Event> {
         let (_, state, why) = self.standing(whom);
         if state == State::Banned {
@@ -52,23 +52,23 @@ impl Access {
             || !admits(&settings.allow, &settings.deny, address);
         barred.then(|| {
             let address = address.to_canonical();
-            let reason = format!("{} may not come in from {address}", whom.user);
+            let reason = format!("{} may not connect from {address}", whom.user);
             Event::Goodbye { code: Code::Forbidden, reason, retry_ms: Some(60_000) }
         })
     }
 
-    /// Ends the sessions of those who may not be here any more.
+    /// Ends the sessions of users who may no longer be connected.
     pub fn turn_out(&self) {
         for (user, queue) in self.hub.sessions() {
             let whom = Whom { user: &user, key: queue.key, address: Some(queue.address()) };
             if let Some(event) = self.bars(whom) {
                 queue.end(Some(&event), "refused");
-                log::info!("{user} may not be here any more");
+                log::info!("{user} may no longer be connected");
             }
         }
     }
 
-    /// Ends the sessions that a subject holds, but no owner's; returns how many there were.
+    /// Ends the sessions of a subject, except those of owners. Returns how many there were.
     pub fn end_subject(
         &self,
         subject: &Subject,
@@ -86,7 +86,7 @@ impl Access {
         held.len()
     }
 
-    /// A notice for the sessions that a subject holds; returns how many there are.
+    /// Sends a notice to the sessions of a subject. Returns how many there are.
     pub fn tell_subject(&self, subject: &Subject, text: &str) -> usize {
         let event = Event::Notice { text: text.to_owned(), reference: None };
         let held = self.held(subject, false);

@@ -1,5 +1,5 @@
-//! The second factor: whose password is set proves that they know it, inside the tunnel and on
-//! their own thread, before they are anybody here.
+//! Password authentication, the second factor: users with a password prove it inside the tunnel, on
+//! their connection's thread, before they get a session.
 
 use std::io;
 use std::net::IpAddr;
@@ -22,13 +22,13 @@ use crate::limits::{PROMPT_BYTES_MAX, PROMPT_RECORDS_MAX};
 use crate::net::tunnel::{Incoming, TunnelReader};
 use crate::wire::codec;
 
-/// Wrong guesses of one connection.
+/// Wrong passwords allowed per connection.
 const GUESSES_MAX: u32 = 3;
 
-/// A client whose prompt was closed for another one comes back after this.
+/// The retry delay sent to a client whose prompt was closed for another one.
 const CLOSED_RETRY_MS: u64 = 2_000;
 
-/// Who asks for a way in.
+/// A connection that has to authenticate.
 pub struct Candidate<'a> {
     pub user: &'a UserName,
     pub address: IpAddr,
@@ -76,13 +76,14 @@ impl Attempt<'_> {
 pub struct Proof(Option<(PasswordHash, Option<Digest>)>);
 
 impl Proof {
-    /// Whether it is enough still: a password may have been set meanwhile, or another one.
+    /// Whether the proof is still sufficient: the password may have been set or changed meanwhile.
     pub fn holds(&self, context: &Context, user: &UserName) -> bool {
         let now = context.accounts.get().settings(user).password;
         now.is_none() || now.as_ref() == self.0.as_ref().map(|(password, _)| password)
     }
 
-    /// The ticket for a device that has come in by its password. One that has a valid ticket keeps it.
+    /// The ticket for a device that has come in by its password. One that has a valid ticket keeps
+    /// it.
     pub fn ticket(&self, context: &Context, user: &UserName, key: Fingerprint) -> Option<Event> {
         let (password, ticket) = self.0.as_ref()?;
         let mut tickets = context.passwords.tickets.lock();
@@ -94,7 +95,7 @@ impl Proof {
     }
 }
 
-/// What came of asking.
+/// The result of a prompt.
 enum Answer {
     Right,
     Wrong,
@@ -104,10 +105,11 @@ enum Answer {
     Changed,
 }
 
-/// What this person may come in by: no password is set, or they know it.
+/// Authenticates a user: succeeds without a password, or with the right one.
 ///
 /// # Errors
-/// The connection has ended, and its source is penalised for this.
+///
+/// The connection was ended; the offence penalises its source.
 pub fn authenticate(
     context: &Context,
     candidate: &Candidate,
@@ -116,7 +118,8 @@ pub fn authenticate(
     let password = context.accounts.get().settings(candidate.user).password;
     let Some(hash) = password else {
         if context.config.get().passwords == crate::config::Passwords::All {
-            let reason = "everybody needs a password here: the operator sets yours".to_owned();
+            let reason =
+                "this server requires a password: ask the operator to set yours".to_owned();
             end(context, candidate, reason, None);
             return Err(Offence::NotAdmitted);
         }
@@ -135,14 +138,14 @@ pub fn authenticate(
         Ok(Answer::Right) => return Ok(Proof(Some((attempt.password, attempt.ticket)))),
         Ok(Answer::Wrong) => {
             let wait_ms = context.passwords.guess_wait_ms(&attempt.guess(context)).max(1_000);
-            end(context, candidate, "this is not your password".into(), Some(wait_ms));
+            end(context, candidate, "wrong password".into(), Some(wait_ms));
         }
         Ok(Answer::TooMuch) => {
-            end(context, candidate, "too much came before your password".into(), None)
+            end(context, candidate, "too much data before the password".into(), None)
         }
         Ok(Answer::Changed) => end(context, candidate, PASSWORD_CHANGED.into(), Some(1_000)),
-        // The peer is gone, or speaks something else.
-        Err(_) => end(context, candidate, "no password came".into(), Some(5_000)),
+        // The peer is gone, or violates the protocol.
+        Err(_) => end(context, candidate, "no password was sent".into(), Some(5_000)),
     }
     Err(Offence::NoPassword)
 }
@@ -162,7 +165,7 @@ fn ask(context: &Context, attempt: &Attempt, reader: &mut TunnelReader) -> io::R
         if context.accounts.get().settings(candidate.user).password.as_ref() != Some(hash) {
             return Ok(Answer::Changed);
         }
-        // Looked at once it is its turn, so that those that come together wait for each other too.
+        // Checked when its turn comes, so that simultaneous attempts also wait for each other.
         let looked = context.passwords.hash(deadline, || {
             context.passwords.guess(&attempt.guess(context), || hash.fits(guess.reveal()))
         });
@@ -186,7 +189,7 @@ fn ask(context: &Context, attempt: &Attempt, reader: &mut TunnelReader) -> io::R
     Ok(Answer::Wrong)
 }
 
-/// What a connection may still send before its password is accepted.
+/// What a connection may still send before it is authenticated.
 struct Allowance {
     records: usize,
     bytes: usize,
@@ -199,7 +202,7 @@ impl Default for Allowance {
 }
 
 impl Allowance {
-    /// Counts a record, of whatever type; false where it is one too many.
+    /// Counts a record of any type. Returns false if it exceeds the allowance.
     fn takes(&mut self, bytes: usize) -> bool {
         let left = (self.records.checked_sub(1), self.bytes.checked_sub(bytes));
         let (Some(records), Some(bytes)) = left else { return false };
@@ -208,7 +211,7 @@ impl Allowance {
     }
 }
 
-/// What came next.
+/// The next input.
 enum Next {
     Guess(SecretText),
     Other,
@@ -233,7 +236,8 @@ fn next(
             }
         }
         Incoming::Record(RecordType::Ping, body) => {
-            // What a socket does not take is kept, and this one is watched by nobody yet.
+            // What the socket does not accept stays queued; the flusher does not watch this queue
+            // yet.
             let _ = candidate.queue.send(RecordType::Pong, body);
             Ok(Next::Other)
         }
@@ -249,7 +253,7 @@ fn tell(context: &Context, attempt: &Attempt, wrong: bool) {
     let _ = attempt.candidate.queue.answer(&Event::Password { wrong, retry_ms });
 }
 
-/// A slot among the connections that are asked for a password.
+/// Opens a slot among the password prompts.
 ///
 /// # Errors
 /// Too many are, for so many milliseconds.
@@ -269,9 +273,9 @@ fn slot<'a>(context: &'a Context, attempt: &Attempt) -> Result<Slot<'a, Arc<Send
     Ok(slot)
 }
 
-/// Ends a connection that may not be asked, or not any more: there are too many of them.
+/// Ends a connection because too many prompts are open.
 fn refuse_prompt(queue: &SendQueue, retry_ms: u64) {
-    let reason = "too many of your connections wait for a password".to_owned();
+    let reason = "too many of your connections are waiting for a password".to_owned();
     let event = Event::Goodbye { code: Code::Password, reason, retry_ms: Some(retry_ms) };
     queue.end(Some(&event), "password");
 }

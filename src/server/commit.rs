@@ -1,5 +1,5 @@
-//! The commit thread, the one that owns the ledger's writing half: what waits is committed
-//! together, and what was committed is delivered.
+//! The commit thread, which owns the ledger's writing half: it commits all waiting records together
+//! and delivers the messages among them.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -7,7 +7,7 @@ use std::time::Instant;
 use super::hub::{Hub, Line, Waiting};
 use crate::ledger::{Outcome, OwnFeed, Record, SplitLedger, StoredMessage};
 
-/// Runs until the hub is told that nothing more will come.
+/// Runs until the hub is closed.
 pub fn run(hub: &Hub, mut ledger: SplitLedger) {
     let mut waiting = Vec::new();
     while hub.next_waiting(&mut waiting) {
@@ -15,14 +15,14 @@ pub fn run(hub: &Hub, mut ledger: SplitLedger) {
     }
 }
 
-/// What is committed together: records, and of those that are lines the rest.
+/// Records that are committed together, and the message of each record that is one.
 #[derive(Default)]
 struct Batch {
     records: Vec<Record>,
     lines: Vec<Option<Line>>,
 }
 
-/// Commits all that waits and does the jobs between, in their order.
+/// Commits all that waits; jobs run in between, in order.
 pub fn work(hub: &Hub, ledger: &mut SplitLedger, waiting: &mut Vec<Waiting>) {
     let mut batch = Batch {
         records: Vec::with_capacity(waiting.len()),
@@ -60,7 +60,7 @@ fn write(hub: &Hub, ledger: &mut SplitLedger, Batch { records, mut lines }: Batc
     hub.counters().committed(began.elapsed(), fault.is_some(), has_line);
     hub.counters().took_turn();
     if let Some(fault) = fault {
-        log::error!("lines are not stored: {fault}");
+        log::error!("messages are not stored: {fault}");
     }
     let mut feed = OwnFeed::default();
     for (line, outcome) in lines.iter_mut().zip(&outcomes) {
@@ -83,7 +83,7 @@ mod tests {
     use crate::server::delivery::flusher::Flusher;
 
     #[test]
-    fn a_job_comes_between_the_records_that_were_decided_before_and_after_it() {
+    fn a_job_runs_between_the_records_before_and_after_it() {
         let config = Config::default();
         let memory = Memory::new(LogId(1), (1 << 20, 1 << 30), 60);
         let (mut ledger, reader) = SplitLedger::new(None, memory, config.retentions());

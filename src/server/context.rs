@@ -1,4 +1,5 @@
-//! Handles to the server's parts. It decides nothing: each part owns its state in a file of its own.
+//! Handles to the server's parts. The context decides nothing: each part owns its state in its own
+//! file.
 
 use std::sync::Arc;
 
@@ -20,29 +21,29 @@ use crate::home::sanctions::Decided;
 use crate::home::{Home, ServerKeys};
 use crate::sync::Snapshot;
 
-/// What sessions, operators and periodic jobs are handed.
+/// The parts that sessions, operators and periodic jobs use.
 pub struct Context {
-    /// The configuration that holds now.
+    /// The current configuration.
     pub config: Arc<Snapshot<Config>>,
     pub home: Home,
-    /// The command line's, which wins over the configuration's.
+    /// The log level of the command line, which overrides the configuration.
     pub log_level: Option<LevelFilter>,
     pub hub: Arc<Hub>,
-    /// Who reads the ledger for sessions.
+    /// The ledger's reading threads.
     pub readers: Arc<Readers>,
     pub ledger: LedgerJobs,
-    /// Who is registered.
+    /// Registered users.
     pub accounts: Accounts,
     pub directory: Arc<Directory>,
     pub key_history: Arc<KeyHistory>,
     /// The server's own keys.
     pub host_keys: Arc<Snapshot<ServerKeys>>,
-    /// What operators have decided while the server ran.
+    /// What operators decided at runtime.
     pub decided: Arc<Decided>,
     pub access: Arc<Access>,
     pub passwords: Passwords,
     pub admission: Arc<Admission>,
-    /// What is written down beside the chat.
+    /// The audit trail and the key history.
     pub records: Arc<Records>,
     pub stop: Arc<Stop>,
 }

@@ -1,5 +1,4 @@
-//! What the ledger is asked to do beside chat messages: expiry, erasing, counts, and whether it
-//! answers.
+//! Ledger jobs beside chat messages: expiry, erasing, counts, and liveness checks.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
@@ -14,12 +13,12 @@ use crate::config::Config;
 use crate::ledger::{LedgerError, SplitLedger, Swept, Tidied};
 use crate::sync::Snapshot;
 
-/// The way to the ledger's threads.
+/// Access to the ledger's threads.
 pub struct LedgerJobs {
     config: Arc<Snapshot<Config>>,
     hub: Arc<Hub>,
     readers: Arc<Readers>,
-    /// An operator has had old messages removed.
+    /// An operator has removed old messages.
     swept_by_hand: AtomicBool,
     erasing: Snapshot<Option<(UserName, usize)>>,
 }
@@ -56,21 +55,21 @@ impl LedgerJobs {
         LedgerJobs { config, hub, readers, swept_by_hand, erasing: Snapshot::new(None) }
     }
 
-    /// Has the ledger's owner do something and waits for it; none where the server stops first.
+    /// Runs a job on the commit thread and waits for its result; `None` if the server stops first.
     pub fn ask<T: Send + 'static>(
         &self,
         job: impl FnOnce(&mut SplitLedger) -> T + Send + 'static,
     ) -> Option<T> {
         let (done, result) = mpsc::channel();
         self.hub.add_job(Box::new(move |ledger| {
-            // Who asked may have gone meanwhile.
+            // The caller may have given up meanwhile.
             let _ = done.send(job(ledger));
         }));
         result.recv().ok()
     }
 
-    /// Whether each thread of the ledger answers in time: the writer, and those that read for
-    /// history, for searches and for sessions that come back.
+    /// Checks whether each thread of the ledger answers in time: the commit thread and the readers
+    /// for history, search and backfill.
     pub fn answers(&self, patience: Duration) -> [(&'static str, bool); 4] {
         let (done, answered) = mpsc::channel();
         let before = self.hub.counters().turns();
@@ -90,7 +89,7 @@ impl LedgerJobs {
             .map(|(name, answer)| (name, liveness::answers(&answer, deadline, || progresses(name))))
     }
 
-    /// Whether an operator has had old messages removed since this was asked last.
+    /// Whether an operator has removed old messages since the last call.
     pub fn was_swept_by_hand(&self) -> bool {
         self.swept_by_hand.swap(false, Ordering::Relaxed)
     }
@@ -99,8 +98,8 @@ impl LedgerJobs {
         self.swept_by_hand.store(true, Ordering::Relaxed);
     }
 
-    /// Removes messages that are older than their conversation's retention, or only counts them, in
-    /// short turns between commits. None where the server stops first.
+    /// Removes messages older than their conversation's retention, or only counts them if `dry`. It
+    /// works in short steps between commits. `None` if the server stops first.
     pub fn sweep(&self, now_ms: i64, dry: bool) -> Option<Result<Swept, LedgerError>> {
         let (mut all, mut turns) = (Swept::default(), Turns::default());
         loop {
@@ -210,7 +209,7 @@ impl LedgerJobs {
     pub fn recount_mailboxes(&self) {
         let lines_max = self.config.get().limits.mailbox_lines_max;
         let known = self.ask(move |ledger| ledger.remembered(lines_max));
-        // Where it cannot be read, the mailboxes stay as full as they were.
+        // On errors, the mailboxes keep their counts.
         if let Some(Ok(known)) = known {
             self.hub.recount(known.into_iter().flat_map(|remembered| {
                 let conversation = remembered.conversation;

@@ -1,4 +1,4 @@
-//! Whether a thread that reads the ledger does its work: it answers before its next request.
+//! Liveness checks of reading threads: a thread answers before its next request.
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::thread;
@@ -7,16 +7,16 @@ use std::time::{Duration, Instant};
 use crate::chat::{ChannelName, Conversation, Seq};
 use crate::ledger::{Page, Reader};
 
-/// Those who ask whether a reader does its work.
+/// Pending liveness checks.
 pub type Asks = Vec<Sender<()>>;
 
-/// Answers those who ask whether a reader reads, where it does: it looks up a conversation.
+/// Answers the checks if the reader can look up a conversation.
 pub fn answer(asks: Asks, reader: &dyn Reader) {
     let (lobby, page) =
         (Conversation::Channel(ChannelName::lobby()), Page { lines_max: 1, bytes_max: 1 });
     if !asks.is_empty() && reader.read(&lobby, Seq(0), Seq(0), page).is_ok() {
         for ask in asks {
-            // Who asked may not wait any more.
+            // The caller may have given up meanwhile.
             let _ = ask.send(());
         }
     }

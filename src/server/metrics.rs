@@ -1,29 +1,29 @@
-//! The numbers of a running server, as Prometheus and `pychat ctl metrics` read them.
+//! Metrics of a running server, for Prometheus and `pychat ctl metrics`.
 
 use super::context::Context;
 use super::hub;
 use super::observe::counters::COMMIT_BOUNDS_S;
 use super::observe::prometheus::Page;
 
-/// All figures.
+/// Renders all metrics.
 pub fn text(context: &Context) -> String {
     let (hub, admission) = (context.hub.stats(), context.admission.stats());
     let counters = context.hub.counters();
     let mut page = Page::default();
     page.one("uptime_seconds", "gauge", "Since the start.", hub.uptime_ms as f64 / 1000.0);
-    page.one("connections", "gauge", "Connections now, all of them.", admission.connections);
+    page.one("connections", "gauge", "Open connections.", admission.connections);
     page.one(
         "connections_max",
         "gauge",
-        "Connections that may have a thread.",
+        "The most connections with a thread.",
         admission.connections_max,
     );
-    let help = "Connections that have not shown a key.";
+    let help = "Connections that have not proven a key.";
     page.one("unauthenticated", "gauge", help, admission.unauthenticated);
-    page.one("sessions", "gauge", "Connections that are logged in.", hub.sessions);
+    page.one("sessions", "gauge", "Logged-in connections.", hub.sessions);
     page.one("people", "gauge", "People with a session.", hub.people);
     page.one("channels", "gauge", "Channels.", hub.channels);
-    page.head("handshakes_total", "counter", "Newcomers by what became of them.");
+    page.head("handshakes_total", "counter", "Handshakes by result.");
     let results = [
         ("ok", admission.logins),
         ("asked", admission.asked),
@@ -36,10 +36,10 @@ pub fn text(context: &Context) -> String {
         page.row("handshakes_total", &format!("{{result=\"{result}\"}}"), count);
     }
     page.one("rsa_operations_total", "counter", "RSA private operations.", admission.rsa);
-    page.one("messages_total", "counter", "Lines that were stored.", hub.lines);
-    let help = "Spans of lines and notices that a socket took at once.";
+    page.one("messages_total", "counter", "Stored messages.", hub.lines);
+    let help = "Writes of messages and notices to sockets.";
     page.one("deliveries_total", "counter", help, counters.deliveries());
-    let help = "Bytes that wait for sockets that do not take them.";
+    let help = "Bytes queued for sockets that are not writable.";
     page.one("queue_bytes", "gauge", help, context.hub.queued_bytes());
     page.head("refusals_total", "counter", "Requests and logins refused, by code.");
     for (code, count) in counters.refusals() {
@@ -56,7 +56,7 @@ pub fn text(context: &Context) -> String {
     page.one(
         "storage_failing",
         "gauge",
-        "1 while lines are not stored.",
+        "1 while messages cannot be stored.",
         u8::from(counters.is_failing()),
     );
     page.into_text()

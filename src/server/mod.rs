@@ -1,4 +1,4 @@
-//! The server: start and stop, told top to bottom.
+//! The server: start and stop, from top to bottom.
 
 mod access;
 pub mod accounts;
@@ -57,14 +57,14 @@ use stop::{Stop, essential, spawn};
 use storage::Storage;
 pub use storage::check_ledger;
 
-/// What a server is started with.
+/// The parameters of a server.
 pub struct Options {
     pub home: Home,
     pub config: Config,
     pub keys: ServerKeys,
-    /// Instead of the configuration's own.
+    /// Overrides the address in the configuration.
     pub listen: SocketAddr,
-    /// Instead of the configuration's own.
+    /// Overrides the level in the configuration.
     pub log_level: Option<LevelFilter>,
     /// A home that was used before may begin a new ledger.
     pub new_ledger: bool,
@@ -75,14 +75,15 @@ pub struct Options {
 /// After the drain the last lines are written, within this time.
 const COMMIT_GRACE: Duration = Duration::from_millis(800);
 
-/// A stop that is stuck in a disk, a pipe or another process after this time more ends the process.
+/// The further time after which a stop that hangs on a disk, a pipe or another process ends the
+/// process.
 const END_GRACE: Duration = Duration::from_secs(5);
 
-/// Runs a server until it is told to stop; every session has been told when this returns.
+/// Runs a server until it is stopped. Every session has received a goodbye when this returns.
 pub fn run(options: Options) -> anyhow::Result<()> {
     let Options { home, config, keys, listen, log_level, new_ledger, on_ready } = options;
     log::apply(&config, log_level, &home)?;
-    // Before its port is found taken, which would say less.
+    // Before binding the port, because its error message says more.
     let _lock = home.lock()?;
     let listener = Listener::bind(listen, config.limits.listen_backlog)?;
     let stop = Arc::new(Stop::default());
@@ -121,17 +122,19 @@ pub fn run(options: Options) -> anyhow::Result<()> {
     shut_down(&context, socket, admission_thread, &commit_thread);
     match context.stop.fault() {
         None => Ok(()),
-        Some(fault) => anyhow::bail!("{fault}: what was not acknowledged may not be stored"),
+        Some(fault) => {
+            anyhow::bail!("{fault}: messages without an acknowledgement may not be stored")
+        }
     }
 }
 
-/// What an operator's command goes to, given at the console or through the socket.
+/// Returns the handler for operator commands from the console or the socket.
 fn operator(context: &Arc<Context>, name: &'static str) -> ctl::Handler {
     let context = Arc::clone(context);
     Arc::new(move |words: &[String]| operator::obey(&context, &Actor::own(name), words))
 }
 
-/// Periodic jobs, ctl's socket and the page of metrics.
+/// Starts periodic jobs, the ctl socket and the metrics endpoint.
 fn start_jobs(context: &Arc<Context>, watch: UsersWatch) -> anyhow::Result<ctl::Socket> {
     let keeper = Arc::clone(context);
     essential("keeper", &context.stop, move || upkeep::keep(&keeper, watch))?;
@@ -145,7 +148,7 @@ fn start_jobs(context: &Arc<Context>, watch: UsersWatch) -> anyhow::Result<ctl::
     Ok(socket)
 }
 
-/// The thread that lets people in.
+/// Starts the admission thread.
 fn open_admission(context: &Arc<Context>, listener: Listener) -> anyhow::Result<JoinHandle<()>> {
     let next = AtomicU64::new(1);
     let own = Arc::clone(context);
@@ -159,7 +162,7 @@ fn open_admission(context: &Arc<Context>, listener: Listener) -> anyhow::Result<
     essential("admission", &context.stop, move || admission.run(&listener, &stop, &serve))
 }
 
-/// Tells everybody, and writes what is still to be written, within the time for it.
+/// Ends all sessions and writes what is pending, within the time limits.
 fn shut_down(
     context: &Context,
     socket: ctl::Socket,
@@ -174,7 +177,7 @@ fn shut_down(
     upkeep::keep_sources(context);
     upkeep::keep_tickets(context);
     drop(socket);
-    // The admission is woken by the stop and closes behind itself.
+    // The stop wakes the admission, which closes its listener.
     let _ = admission_thread.join();
     drain(context, deadline);
     context.records.record(&Actor::own("server").did("stop"));
@@ -184,17 +187,19 @@ fn shut_down(
         thread::sleep(Duration::from_millis(5));
     }
     if context.records.settle(deadline.saturating_duration_since(Instant::now())) > 0 {
-        ::log::error!("the audit trail lacks the last decisions: it could not be written in time");
+        ::log::error!(
+            "the last decisions are missing in the audit trail: it could not be written in time"
+        );
     }
     if !commit_thread.is_finished() {
-        context.stop.fail("the disk takes too long over the last lines".to_owned());
+        context.stop.fail("the disk is too slow for the last messages".to_owned());
     }
     log::print_plainly();
     terminal::restore();
     ::log::info!("stopped");
 }
 
-/// What the context is made of.
+/// What the context is built from.
 struct Given {
     home: Home,
     config: Config,
@@ -206,7 +211,7 @@ struct Given {
     stop: Arc<Stop>,
 }
 
-/// Each part with what the home says, handed what it uses.
+/// Builds the context from the home.
 fn open_context(given: Given) -> anyhow::Result<Context> {
     let Given { home, config, keys, log_level, hub, readers, admission, stop } = given;
     let config = Arc::new(Snapshot::new(config));
@@ -274,11 +279,10 @@ fn end_for_certain(time: Duration) {
     }
 }
 
-/// Where people have logged in from lately. A file that cannot be read costs them only that they
-/// come first.
+/// Loads the recent logins. Without them, users are not preferred by the admission.
 fn recent_logins(home: &Home) -> RecentLogins {
     RecentLogins::load(&home.sources_file()).unwrap_or_else(|error| {
-        ::log::error!("where people log in from is not known: {error}");
+        ::log::error!("the recent logins cannot be read: {error}");
         RecentLogins::default()
     })
 }
@@ -294,10 +298,10 @@ fn tickets(home: &Home) -> Tickets {
 
 /// Tells everybody and waits until the sessions' threads are done, or for the deadline.
 fn drain(context: &Context, deadline: Instant) {
-    let reason = "the server stops; your client comes back by itself".to_owned();
+    let reason = "the server stops; your client will reconnect".to_owned();
     let event = Event::Goodbye { code: Code::Shutdown, reason, retry_ms: Some(1_000) };
     while Instant::now() < deadline {
-        // Who was still on the way in is told in a later round.
+        // Sessions that are still logging in get the goodbye in a later round.
         context.hub.end_all(&event, "shutdown");
         if context.hub.stats().sessions == 0 {
             return;

@@ -1,7 +1,6 @@
-//! Readers: one thread that reads the ledger for `/history` and one for `/search`, each with a
-//! connection of its own, so that a search keeps nobody from loading history or coming back. A
-//! reader serves people in the order in which they ask; each person has one request there at a
-//! time.
+//! Readers: one thread reads the ledger for `/history` and one for `/search`, each with its own
+//! connection, so that a search delays neither history nor reconnects. A reader serves requests in
+//! order; each user may have one request there at a time.
 
 use std::collections::{HashSet, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -17,24 +16,24 @@ use crate::ledger::{Reader, Work};
 use crate::limits::{READ_WAIT_S_MAX, READS_WAITING_MAX};
 use crate::sync::{Condvar, Mutex, MutexGuard, Rank};
 
-/// Whoever has a request with a reader already, or finds too many there, asks again after this.
+/// The retry delay for users with a request in progress, and for full queues.
 pub const TURN: Duration = Duration::from_millis(100);
 
-/// A session that waits for its answer looks this often whether it is over.
+/// How often a session that waits for its answer checks whether it has ended.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// What a reader does for a session.
+/// A read for a session.
 type Job = Box<dyn FnOnce(&dyn Reader) + Send>;
 
 /// The readers of a server.
 #[derive(Default)]
 pub struct Readers {
-    pub history: Lane,
-    pub search: Lane,
+    pub history: ReadQueue,
+    pub search: ReadQueue,
 }
 
-/// What waits for one reader.
-pub struct Lane {
+/// The queue of one reader.
+pub struct ReadQueue {
     state: Mutex<State>,
     changed: Condvar,
     /// A session waits for so long at most.
@@ -45,43 +44,43 @@ pub struct Lane {
 struct State {
     jobs: VecDeque<Job>,
     asks: Asks,
-    /// Whose requests wait or are carried out.
+    /// The users whose requests are queued or in progress.
     people: HashSet<UserName>,
     closed: bool,
 }
 
-/// A person's conversation with a reader, until dropped.
-pub struct Seat<'a> {
-    lane: &'a Lane,
+/// A user's slot in a queue, freed on drop.
+pub struct Slot<'a> {
+    read_queue: &'a ReadQueue,
     user: UserName,
 }
 
-impl Default for Lane {
-    fn default() -> Lane {
-        Lane::with_patience(Duration::from_secs(READ_WAIT_S_MAX))
+impl Default for ReadQueue {
+    fn default() -> ReadQueue {
+        ReadQueue::with_patience(Duration::from_secs(READ_WAIT_S_MAX))
     }
 }
 
 impl Readers {
-    /// The threads may end.
+    /// Lets the threads end.
     pub fn close(&self) {
         self.history.close();
         self.search.close();
     }
 }
 
-impl Lane {
-    fn with_patience(patience: Duration) -> Lane {
+impl ReadQueue {
+    fn with_patience(patience: Duration) -> ReadQueue {
         let state = Mutex::new(Rank::Reader, State::default());
-        Lane { state, changed: Condvar::new(), patience }
+        ReadQueue { state, changed: Condvar::new(), patience }
     }
 
     /// A conversation for a person's request.
     ///
     /// # Errors
     ///
-    /// Refuses a person's second request at a time, and whatever would make too many wait.
-    pub fn seat(&self, user: &UserName) -> Result<Seat<'_>, Refusal> {
+    /// Refuses a second request of a user, and any request if the queue is full.
+    pub fn slot(&self, user: &UserName) -> Result<Slot<'_>, Refusal> {
         let mut state = self.lock();
         if state.people.contains(user) {
             return Err(Refusal::Rate { retry_ms: TURN.as_millis() as u64 });
@@ -90,10 +89,10 @@ impl Lane {
             return Err(Refusal::ReadersBusy);
         }
         state.people.insert(user.clone());
-        Ok(Seat { lane: self, user: user.clone() })
+        Ok(Slot { read_queue: self, user: user.clone() })
     }
 
-    /// Asks whether the reader does its work: it says so before its next request.
+    /// Starts a liveness check, which the reader answers before its next request.
     pub fn ask(&self) -> Receiver<()> {
         let (answer, answered) = channel();
         self.lock().asks.push(answer);
@@ -108,7 +107,7 @@ impl Lane {
         self.changed.notify_all();
     }
 
-    /// What comes next: questions, and a job if there is one. None once the lane is closed.
+    /// Waits for liveness checks or a job. `None` once the queue is closed.
     fn next(&self) -> Option<(Asks, Option<Job>)> {
         let mut state = self.lock();
         loop {
@@ -129,14 +128,14 @@ impl Lane {
     }
 }
 
-impl Seat<'_> {
-    /// Has the reader do something for a session and waits for it, as long as the session lasts:
-    /// then what is under way is interrupted. At most `cpu_max` is spent on it.
+impl Slot<'_> {
+    /// Runs a read for a session and waits for the result. The end of the session interrupts the
+    /// read, and so does `cpu_max`.
     ///
     /// # Errors
     ///
-    /// Refuses where the server stops, where reading ended in a panic, and where the reader does not
-    /// answer in time.
+    /// Refuses where the server stops, where reading ended in a panic, and where the reader does
+    /// not answer in time.
     pub fn read<T: Send + 'static>(
         &self,
         queue: &Arc<SendQueue>,
@@ -153,15 +152,15 @@ impl Seat<'_> {
             let _ = answer.send((read(reader, &work), work));
         };
         {
-            let mut state = self.lane.lock();
+            let mut state = self.read_queue.lock();
             // A reader that is stuck leaves behind the requests of those who have given up.
             if state.closed || state.jobs.len() >= READS_WAITING_MAX {
                 return Err(Refusal::ReadersBusy);
             }
             state.jobs.push_back(Box::new(job));
-            self.lane.changed.notify_one();
+            self.read_queue.changed.notify_one();
         }
-        let until = Instant::now() + self.lane.patience;
+        let until = Instant::now() + self.read_queue.patience;
         loop {
             match answered.recv_timeout(LOOK) {
                 Ok(done) => return Ok(done),
@@ -175,18 +174,18 @@ impl Seat<'_> {
     }
 }
 
-impl Drop for Seat<'_> {
+impl Drop for Slot<'_> {
     fn drop(&mut self) {
-        self.lane.lock().people.remove(&self.user);
+        self.read_queue.lock().people.remove(&self.user);
     }
 }
 
-/// A reader's thread: runs until its lane is closed.
-pub fn run(lane: &Lane, reader: &dyn Reader) {
-    while let Some((asks, job)) = lane.next() {
+/// Runs a reader's thread until its queue is closed.
+pub fn run(read_queue: &ReadQueue, reader: &dyn Reader) {
+    while let Some((asks, job)) = read_queue.next() {
         liveness::answer(asks, reader);
         if let Some(job) = job {
-            // A panic over one request ends that request, and is told by the panic hook.
+            // A panic ends this request only; the panic hook logs it.
             let _ = catch_unwind(AssertUnwindSafe(|| job(reader)));
         }
     }
@@ -219,7 +218,7 @@ mod tests {
         name.parse().unwrap()
     }
 
-    /// Readers whose threads end with a test that fails, too.
+    /// Readers whose threads also end if the test fails.
     struct Closing<'a>(&'a Readers);
 
     impl Drop for Closing<'_> {
@@ -229,10 +228,10 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_that_is_stuck_is_found_and_keeps_nobody_from_the_other() {
+    fn a_stuck_reader_is_detected_and_does_not_block_the_other() {
         let ((go_on, held), (begins, begun)) = (channel(), channel());
         let hold = std::sync::Mutex::new((begins, held));
-        // It says that it searches, and does not come back before it is let go.
+        // The search blocks until the test releases it.
         let stuck = Acting::searching(move |_, _| {
             let (begins, held) = &*hold.lock().unwrap();
             begins.send(()).unwrap();
@@ -242,31 +241,31 @@ mod tests {
         });
         let memory = Memory::new(LogId(1), (1 << 20, 1 << 20), 60);
         let page = Page { lines_max: 1, bytes_max: 1 };
-        let works = |lane: &Lane, patience| {
-            liveness::answers(&lane.ask(), Instant::now() + patience, || false)
+        let works = |read_queue: &ReadQueue, patience| {
+            liveness::answers(&read_queue.ask(), Instant::now() + patience, || false)
         };
         let readers = Readers::default();
         thread::scope(|scope| {
-            // Where the test fails, the reader is let go with this.
+            // Dropped when the test fails, which releases the reader.
             let go_on = go_on;
             let closing = Closing(&readers);
             scope.spawn(|| run(&readers.search, &stuck));
             scope.spawn(|| run(&readers.history, &memory));
-            assert!(works(&readers.search, LONG), "while nothing is asked");
+            assert!(works(&readers.search, LONG), "while idle");
             let searches = scope.spawn(|| {
-                let seat = readers.search.seat(&user("alice")).unwrap();
+                let slot = readers.search.slot(&user("alice")).unwrap();
                 let conversation = "#tea".parse().unwrap();
                 let wanted = Wanted::new("tea").unwrap();
                 let search = move |reader: &dyn Reader, work: &Arc<Work>| {
                     reader.search(&[conversation], &wanted, page, work).map(|_| ())
                 };
-                seat.read(&queue(), LONG, search).map(|_| ())
+                slot.read(&queue(), LONG, search).map(|_| ())
             });
             begun.recv_timeout(LONG).unwrap();
             assert!(!works(&readers.search, Duration::from_millis(100)));
             assert!(works(&readers.history, LONG));
-            let seat = readers.history.seat(&user("bob")).unwrap();
-            assert!(seat.read(&queue(), LONG, |_, _| ()).is_ok(), "history is read meanwhile");
+            let slot = readers.history.slot(&user("bob")).unwrap();
+            assert!(slot.read(&queue(), LONG, |_, _| ()).is_ok(), "history is not blocked");
             go_on.send(()).unwrap();
             assert!(searches.join().unwrap().is_ok() && works(&readers.search, LONG));
             drop(closing);
@@ -286,7 +285,7 @@ mod tests {
         });
         let page = Page { lines_max: 1, bytes_max: 1 };
         let readers = Readers {
-            search: Lane::with_patience(Duration::from_millis(100)),
+            search: ReadQueue::with_patience(Duration::from_millis(100)),
             ..Readers::default()
         };
         let searches = |name: &str| {
@@ -298,7 +297,7 @@ mod tests {
                         .search(&[conversation], &Wanted::new("tea").unwrap(), page, work)
                         .is_err()
             };
-            readers.search.seat(&user(name))?.read(&queue(), LONG, search).map(|_| ())
+            readers.search.slot(&user(name))?.read(&queue(), LONG, search).map(|_| ())
         };
         thread::scope(|scope| {
             let go_on = go_on;
@@ -326,8 +325,8 @@ mod tests {
         let memory = Memory::new(LogId(1), (1 << 20, 1 << 20), 60);
         thread::scope(|scope| {
             let closing = Closing(&readers);
-            let lane = &readers.search;
-            scope.spawn(|| run(lane, &memory));
+            let read_queue = &readers.search;
+            scope.spawn(|| run(read_queue, &memory));
             let (kicked, (began, begun)) = (queue(), channel());
             let own = Arc::clone(&kicked);
             let searches = scope.spawn(move || {
@@ -337,49 +336,49 @@ mod tests {
                         thread::yield_now();
                     }
                 };
-                let seat = lane.seat(&user("alice")).unwrap();
-                seat.read(&own, Duration::from_secs(3_600), endless).map(|_| ())
+                let slot = read_queue.slot(&user("alice")).unwrap();
+                slot.read(&own, Duration::from_secs(3_600), endless).map(|_| ())
             });
             begun.recv_timeout(LONG).unwrap();
             kicked.end(None, "kicked");
-            let seat = lane.seat(&user("bob")).unwrap();
+            let slot = read_queue.slot(&user("bob")).unwrap();
             let (answer, answered) = channel();
-            seat.read(&queue(), LONG, move |_, _| answer.send(()).unwrap()).unwrap();
+            slot.read(&queue(), LONG, move |_, _| answer.send(()).unwrap()).unwrap();
             answered.recv_timeout(LONG).unwrap();
-            // Either way its session is told nothing any more.
+            // In either case the session gets no answer.
             let _ = searches.join().unwrap();
             drop(closing);
         });
     }
 
     #[test]
-    fn a_person_has_one_request_at_a_time_and_no_more_wait_than_may() {
-        let lane = Lane::default();
-        let seat = lane.seat(&user("alice")).unwrap();
+    fn a_user_has_one_request_at_a_time_and_the_queue_is_bounded() {
+        let read_queue = ReadQueue::default();
+        let slot = read_queue.slot(&user("alice")).unwrap();
         assert_eq!(
-            lane.seat(&user("alice")).err(),
+            read_queue.slot(&user("alice")).err(),
             Some(Refusal::Rate { retry_ms: TURN.as_millis() as u64 })
         );
-        drop(seat);
+        drop(slot);
         let name = |number: usize| user(&format!("alice{number}"));
         let seats: Vec<_> =
-            (0..READS_WAITING_MAX).map(|number| lane.seat(&name(number)).unwrap()).collect();
-        assert_eq!(lane.seat(&user("bob")).err(), Some(Refusal::ReadersBusy));
+            (0..READS_WAITING_MAX).map(|number| read_queue.slot(&name(number)).unwrap()).collect();
+        assert_eq!(read_queue.slot(&user("bob")).err(), Some(Refusal::ReadersBusy));
         drop(seats);
-        lane.seat(&user("bob")).unwrap();
+        read_queue.slot(&user("bob")).unwrap();
     }
 
     #[test]
-    fn a_panic_over_one_request_ends_that_request_alone() {
+    fn a_panic_ends_one_request_only() {
         let readers = Readers::default();
         let memory = Memory::new(LogId(1), (1 << 20, 1 << 20), 60);
         thread::scope(|scope| {
             let closing = Closing(&readers);
             scope.spawn(|| run(&readers.search, &memory));
-            let seat = readers.search.seat(&user("alice")).unwrap();
+            let slot = readers.search.slot(&user("alice")).unwrap();
             let planted = |_: &dyn Reader, _: &Arc<Work>| panic!("planted");
-            assert_eq!(seat.read(&queue(), LONG, planted).map(|_| ()), Err(Refusal::Storage));
-            assert!(seat.read(&queue(), LONG, |_, _| ()).is_ok());
+            assert_eq!(slot.read(&queue(), LONG, planted).map(|_| ()), Err(Refusal::Storage));
+            assert!(slot.read(&queue(), LONG, |_, _| ()).is_ok());
             drop(closing);
         });
     }

@@ -1,6 +1,5 @@
-//! What is written down beside the chat: the audit trail and the history of people's keys. One
-//! thread writes, so that ending a session never waits for a disk or for another process that holds
-//! the trail.
+//! Records beside the chat: the audit trail and the key history. One thread writes them, so that
+//! ending a session never waits for the disk or for another process that locks the trail.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -12,14 +11,13 @@ use crate::config::{Config, IpRange};
 use crate::home::{Audit, AuditEntry, Decision};
 use crate::sync::{Condvar, Mutex, MutexGuard, Rank, Snapshot};
 
-/// Records that may wait. Further decisions are not written, are counted, and stand in the log
-/// alone.
+/// The most queued records. Further decisions are only logged and counted.
 const WAITING_MAX: usize = 100_000;
 
-/// A record that waits for longer than this makes the server unhealthy.
+/// A record that waits longer makes the server unhealthy.
 const STALL: Duration = Duration::from_secs(5);
 
-/// The way to the thread that writes.
+/// Access to the records thread.
 pub struct Records {
     shared: Arc<Shared>,
     config: Arc<Snapshot<Config>>,
@@ -33,27 +31,26 @@ struct Shared {
 #[derive(Default)]
 struct Queue {
     waiting: VecDeque<Record>,
-    /// Records that were ever added.
+    /// Records ever added.
     added: u64,
-    /// Of those, how many the thread is done with.
+    /// Records ever written.
     done: u64,
-    /// Since when the thread has been busy without a pause.
+    /// When the thread started to be busy without a pause.
     busy_since: Option<Instant>,
 }
 
 enum Record {
     Decision(AuditEntry),
-    /// Something else that is written, a whole file at a time.
+    /// Writes a whole file.
     Save(Box<dyn FnOnce() + Send>),
-    /// Lines of the audit trail from before this time are removed, in milliseconds since 1970.
+    /// Removes entries of the audit trail before this time, in milliseconds since 1970.
     Expire(i64),
 }
 
 impl Records {
     /// Starts the thread.
     ///
-    /// # Errors
-    /// The operating system gives no thread.
+    /// Fails if the operating system starts no thread.
     pub fn start(audit: Audit, config: Arc<Snapshot<Config>>) -> anyhow::Result<Records> {
         let shared = Arc::new(Shared {
             queue: Mutex::new(Rank::Records, Queue::default()),
@@ -64,7 +61,7 @@ impl Records {
         Ok(Records { shared, config })
     }
 
-    /// What was decided goes into the log and, with the time of now, into the audit trail.
+    /// Logs a decision and adds it with the current time to the audit trail.
     pub fn record(&self, decision: &Decision) {
         let Decision { actor, action, target, reason, .. } = decision;
         let logged = match target.parse::<IpRange>() {
@@ -82,19 +79,19 @@ impl Records {
         self.add(Record::Save(Box::new(write)));
     }
 
-    /// Lines of the audit trail that are too old go.
+    /// Removes audit entries that are too old.
     pub fn expire(&self, now_ms: i64) {
         if let Retention::For(span) = self.config.get().audit {
             self.add(Record::Expire(now_ms - span.as_ms()));
         }
     }
 
-    /// How many records were ever added.
+    /// Returns how many records were ever added.
     pub fn added(&self) -> u64 {
         self.shared.queue().added
     }
 
-    /// Waits until all records of before are written. Gives how many still wait after `patience`.
+    /// Waits until all earlier records are written. Returns how many are left after `patience`.
     pub fn settle(&self, patience: Duration) -> u64 {
         let queue = self.shared.queue();
         let wanted = queue.added;
@@ -112,7 +109,7 @@ impl Records {
         let mut queue = self.shared.queue();
         if queue.waiting.len() >= WAITING_MAX {
             drop(queue);
-            return log::error!("a record is not written: {WAITING_MAX} wait for the disk");
+            return log::error!("a record is dropped: {WAITING_MAX} are waiting for the disk");
         }
         queue.added += 1;
         queue.waiting.push_back(record);
@@ -133,14 +130,14 @@ impl Shared {
             write(audit, batch);
             let mut queue = self.queue();
             queue.done += count;
-            // Each batch is progress.
+            // Each batch counts as progress.
             queue.busy_since = (!queue.waiting.is_empty()).then(Instant::now);
             drop(queue);
             self.changed.notify_all();
         }
     }
 
-    /// Everything that waits.
+    /// Waits for records and takes all of them.
     fn next(&self) -> VecDeque<Record> {
         let queue = self.queue();
         let idle = |queue: &mut Queue| queue.waiting.is_empty();
@@ -151,7 +148,7 @@ impl Shared {
     }
 }
 
-/// Writes records in their order; decisions that follow each other share a sync.
+/// Writes records in order; adjacent decisions share a sync.
 fn write(audit: &Audit, batch: VecDeque<Record>) {
     let mut entries = Vec::new();
     for record in batch {
@@ -162,8 +159,10 @@ fn write(audit: &Audit, batch: VecDeque<Record>) {
                 add(audit, &mut entries);
                 match audit.expire(before_ms) {
                     Ok(0) => {}
-                    Ok(lines) => log::info!("{lines} lines of the audit trail were too old"),
-                    Err(error) => log::error!("the audit trail stays as it is: {error}"),
+                    Ok(lines) => log::info!("removed {lines} expired entries of the audit trail"),
+                    Err(error) => {
+                        log::error!("cannot remove old entries of the audit trail: {error}")
+                    }
                 }
             }
         }
@@ -174,6 +173,6 @@ fn write(audit: &Audit, batch: VecDeque<Record>) {
 fn add(audit: &Audit, entries: &mut Vec<AuditEntry>) {
     let entries = std::mem::take(entries);
     if let Err(error) = audit.add_all(&entries) {
-        log::error!("the audit trail lacks {} decisions: {error}", entries.len());
+        log::error!("{} decisions are missing in the audit trail: {error}", entries.len());
     }
 }

@@ -32,8 +32,8 @@ use crate::wire::{codec, stored_fields};
 /// A person who writes a little too fast waits this long at most, and is refused beyond it.
 const PATIENCE_MS: u64 = 3_000;
 
-/// Room for what a line's fields get when it is told: its type, the longest seq, and for one that is
-/// told again the names of its fields, its marks and the longest reference.
+/// Room for what a line's fields get when it is told: its type, the longest seq, and for one that
+/// is told again the names of its fields, its marks and the longest reference.
 const LINE_HEAD_BYTES: usize = 320;
 
 /// A session that has not read its answers is looked at again after this time.
@@ -90,8 +90,8 @@ pub fn enter(context: &Arc<Context>, holder: KeyHolder, id: SessionId) -> Option
     let address = peer.ip();
     let whom = Whom { user: &user, key: key.fingerprint(), address: Some(address) };
     let muted = context.access.standing(whom).1 == State::Muted;
-    // A person's only key may be on any device: that one may name itself, where others may see names
-    // that this person makes up.
+    // A person's only key may be on any device: that one may name itself, where others may see
+    // names that this person makes up.
     let device = match login.device {
         Some(own) if device.is_default() && !muted => own,
         _ => device,
@@ -234,8 +234,8 @@ impl Session {
         true
     }
 
-    /// The person's role, how they stand now, and what they are told of it. What others are told of this
-    /// person's next step goes by it.
+    /// The person's role, how they stand now, and what they are told of it. What others are told of
+    /// this person's next step goes by it.
     fn standing(&self) -> (Role, State, Option<String>) {
         let standing = self.context.access.standing(self.whom());
         self.queue.set_muted(standing.1 == State::Muted);

@@ -115,8 +115,8 @@ pub fn keep_sources(context: &Context) {
     }
 }
 
-/// Writes which devices have tickets, where that is new. Tickets of people who are banned, of removed keys and
-/// of former passwords are forgotten.
+/// Writes which devices have tickets, where that is new. Tickets of people who are banned, of
+/// removed keys and of former passwords are forgotten.
 pub fn keep_tickets(context: &Context) {
     let users = context.accounts.get();
     let owner = |user: &UserName, key: &Fingerprint| {

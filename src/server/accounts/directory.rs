@@ -1,6 +1,6 @@
-//! Which keys people have: what clients seal for, and check signatures by. The keys are those in
-//! users/, the certificates those that people's clients publish. The server cannot make one: each
-//! client checks all of it.
+//! The directory of users' keys and certificates, which clients need to seal and to verify. The
+//! keys are those in users/; clients publish the certificates. The server cannot forge one, because
+//! clients verify all of it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -14,13 +14,13 @@ use crate::home::{FileError, Users, json_file};
 use crate::limits::{CERTIFICATE_EVERY_S, CERTIFICATES_BURST, KEY_NAMES_MAX};
 use crate::sync::{Mutex, Persisted, Rank};
 
-/// Keys in one event, which must fit a record.
+/// Keys in one event, which must fit into a record.
 const KEYS_PER_EVENT: usize = 8;
 
-/// The newest certificate of each key. One after the other is published.
+/// The newest certificate of each key. Publications are serialised.
 pub struct Directory {
     certificates: Persisted<Certificates, FileError>,
-    /// What each person may publish yet, for all their keys; held by who publishes.
+    /// The rate limit for publishing, per user. Locked while a certificate is published.
     budgets: Mutex<BTreeMap<UserName, Bucket>>,
     began: Instant,
 }
@@ -45,8 +45,8 @@ impl Directory {
         Ok(Directory { certificates, budgets, began: Instant::now() })
     }
 
-    /// A client has made a certificate for its key and this server, which is named by its first
-    /// key. An older one than is known changes nothing.
+    /// Stores a certificate that a client has made for its key and this server, identified by its
+    /// first key. A certificate older than the stored one is ignored.
     pub fn publish(
         &self,
         users: &Users,
@@ -66,7 +66,7 @@ impl Directory {
         if old.is_some_and(|old| stays(&old, &fresh, now_s)) {
             return Ok(());
         }
-        // Each one is a write of the whole file.
+        // Each publication writes the whole file.
         let now = Stamp(self.began.elapsed().as_millis() as u64);
         let (burst, per_s) = (f64::from(CERTIFICATES_BURST), 1.0 / CERTIFICATE_EVERY_S as f64);
         let budget = budgets.entry(user.clone());
@@ -79,12 +79,12 @@ impl Directory {
             certificates.retain(|print, _| registered.contains(print));
         });
         kept.map_err(|error| {
-            log::error!("a certificate is not kept: {error}");
+            log::error!("cannot store a certificate: {error}");
             Refusal::Storage
         })
     }
 
-    /// The answer to `Command::Keys`.
+    /// Returns the answer to `Command::Keys`.
     pub fn keys(
         &self,
         users: &Users,
@@ -94,14 +94,14 @@ impl Directory {
         if names.len() > KEY_NAMES_MAX {
             return Err(Refusal::TooManyNames);
         }
-        // Each person once, however often and in whatever case they are named.
+        // Each user once, however often and in whatever case they are named.
         let mut seen = BTreeSet::new();
         let names = names.iter().map(|name| users.find(name).unwrap_or(name));
         let names = names.filter(|name| seen.insert((*name).clone()));
         Ok(names.flat_map(|name| self.keys_of(users, name, reference)).collect())
     }
 
-    /// One person's keys, in one event or several.
+    /// Returns one user's keys, in one or more events.
     pub fn keys_of(
         &self,
         users: &Users,
@@ -140,7 +140,7 @@ mod tests {
     use crate::crypto::test_keys::spare;
 
     #[test]
-    fn a_newer_certificate_takes_the_conversation_and_so_does_one_after_a_wrong_clock() {
+    fn a_newer_certificate_replaces_an_older_one_or_one_of_a_wrong_clock() {
         let key = spare(0);
         let made = |day: u64| {
             let (signing, opening) = (SigningKey::generate(), OpeningKey::generate());
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_publishes_few_certificates_at_once_and_old_ones_cost_none() {
+    fn publishing_is_rate_limited_and_old_certificates_cost_nothing() {
         let folder = tempfile::tempdir().unwrap();
         let key = spare(0);
         std::fs::write(folder.path().join("alice.pem"), key.public().to_pem()).unwrap();
@@ -169,7 +169,7 @@ mod tests {
         let burst = u64::from(CERTIFICATES_BURST);
         for newer in 0..burst {
             assert_eq!(publish(now_s + newer), Ok(()));
-            assert_eq!(publish(now_s - 1), Ok(()), "it changes nothing");
+            assert_eq!(publish(now_s - 1), Ok(()), "an older certificate is ignored");
         }
         assert!(matches!(publish(now_s + burst), Err(Refusal::Rate { retry_ms: 1.. })));
     }

@@ -1,5 +1,5 @@
-//! The server's own next key: taken up while the server runs, told to everybody, and the key before it put
-//! away in time.
+//! Rotation of the server's own key: a new key is loaded while the server runs and announced, and
+//! the former key expires.
 
 use std::sync::Arc;
 
@@ -9,14 +9,14 @@ use crate::server::hub::Hub;
 use crate::server::records::Records;
 use crate::sync::Snapshot;
 
-/// Watches the server's key.
+/// Watches the server's key files.
 pub struct HostKey {
     home: Home,
     keys: Arc<Snapshot<ServerKeys>>,
     hub: Arc<Hub>,
     records: Arc<Records>,
     seen: Option<KeyStamp>,
-    /// What stood in the way of putting the former key away was logged.
+    /// An error while retiring the former key was logged.
     logged: bool,
 }
 
@@ -30,7 +30,7 @@ impl HostKey {
         HostKey { home, keys, hub, records, seen: None, logged: false }
     }
 
-    /// Looks whether the key was changed, and whether the former one's time is over.
+    /// Checks whether the key files changed, and whether the former key has expired.
     pub fn look(&mut self) {
         let now = self.home.server_key_stamp();
         if now.is_some() && now != self.seen {
@@ -45,18 +45,18 @@ impl HostKey {
         }
     }
 
-    /// keys/ has another key: it holds from now on, and everybody is told whose successor it is.
+    /// Switches to a new key in keys/ and announces it as the successor.
     fn take_up(&self) {
         let old = self.keys.get();
         let keys = match self.home.server_keys() {
             Ok(Some(keys)) => keys,
             Ok(None) => return,
-            Err(error) => return log::error!("the server's key stays as it was: {error}"),
+            Err(error) => return log::error!("the server's key is unchanged: {error}"),
         };
         if !keys.follow(old.own.public()) {
             if keys.own.public() != old.own.public() {
                 log::warn!(
-                    "keys/server.pem follows no key that clients know: the next start takes it"
+                    "keys/server.pem is not a successor of the current key: it is used from the next start"
                 );
             }
             return;
@@ -69,14 +69,14 @@ impl HostKey {
         }
     }
 
-    /// The former key's time is over.
+    /// Retires the former key.
     fn retire(&self, now_ms: i64) -> Result<(), ()> {
         let gone = self.home.retire_server_key(now_ms).and_then(|_| self.home.server_keys());
         match gone {
             Ok(Some(keys)) => {
                 let print = keys.own.public().fingerprint().to_string();
                 self.keys.set(keys);
-                let reason = Some("the server's former key was put away");
+                let reason = Some("the server's former key was retired");
                 let (actor, action, target) = ("server", "retire key", print.as_str());
                 self.records.record(&Decision { actor, action, target, reason, until_ms: None });
                 Ok(())
@@ -84,7 +84,7 @@ impl HostKey {
             Ok(None) => Err(()),
             Err(error) => {
                 log::error!(
-                    "the server's former key is accepted no more, and stays in keys/: {error}"
+                    "the server's former key is no longer accepted, but stays in keys/: {error}"
                 );
                 Err(())
             }
@@ -92,7 +92,7 @@ impl HostKey {
     }
 }
 
-/// What tells a client that knows the former key of the one that follows it.
+/// Returns the event that introduces the key to clients that know the former one.
 pub fn successor(keys: &ServerKeys) -> Option<Event> {
     let former = keys.former.as_ref()?;
     let opaque = |bytes: &[u8]| Opaque::new(bytes).expect("keys and signatures have bytes");

@@ -1,5 +1,4 @@
-//! The history of people's keys: members are told who has another key than before, and devices that
-//! have not connected for long lose theirs.
+//! History of users' keys: members are notified of changed keys, and unused keys expire.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -17,14 +16,14 @@ use crate::sync::{Mutex, Rank, Snapshot};
 
 pub struct KeyHistory {
     known: Arc<Mutex<Known>>,
-    /// A save waits for its turn: it will write what is newest then.
+    /// A save is queued: it will write the state at that time.
     saving: Arc<AtomicBool>,
     file: PathBuf,
     users_dir: PathBuf,
     around: Around,
 }
 
-/// What the history of keys uses.
+/// The parts that the key history uses.
 pub struct Around {
     pub config: Arc<Snapshot<Config>>,
     pub users: Arc<Snapshot<Users>>,
@@ -33,10 +32,12 @@ pub struct Around {
 }
 
 impl KeyHistory {
-    /// What a home remembers, beside who is registered now: what has changed meanwhile is recorded.
+    /// Loads the history of a home, compares it with the registered keys, and records what has
+    /// changed.
     ///
     /// # Errors
-    /// The file cannot be read, or not written.
+    ///
+    /// Fails if the file cannot be read or written.
     pub fn open(home: &Home, around: Around) -> Result<KeyHistory, FileError> {
         let mut known = Known::load(&home.known_file())?;
         known.begin(now_ms());
@@ -68,7 +69,7 @@ impl KeyHistory {
             self.record(change);
             self.around.hub.notice_all(&change.to_string());
         }
-        // Whoever was here has been told.
+        // Everybody connected has been notified.
         self.see();
     }
 
@@ -80,7 +81,7 @@ impl KeyHistory {
         self.around.records.record(&Decision { actor, action, target, reason, until_ms: None });
     }
 
-    /// Somebody has connected: what they missed of others' keys.
+    /// Returns the key changes that a client missed since it was last connected.
     pub fn missed(&self, key: &Fingerprint) -> Vec<Event> {
         let mut known = self.known.lock();
         let missed = known.missed(key);
@@ -89,7 +90,7 @@ impl KeyHistory {
         missed.into_iter().map(notice).collect()
     }
 
-    /// Notes who is here now.
+    /// Records who is connected now.
     pub fn see(&self) {
         let here: Vec<_> = self.around.hub.sessions().iter().map(|(_, queue)| queue.key).collect();
         let mut known = self.known.lock();
@@ -99,7 +100,7 @@ impl KeyHistory {
         self.save();
     }
 
-    /// Has the history written by the thread for records.
+    /// Queues a write of the history on the records thread.
     fn save(&self) {
         if self.saving.swap(true, Ordering::AcqRel) {
             return;
@@ -110,7 +111,7 @@ impl KeyHistory {
             saving.store(false, Ordering::Release);
             let known = known.lock().clone();
             if let Err(error) = known.save(&file) {
-                log::error!("the history of keys is not saved: {error}");
+                log::error!("cannot save the history of keys: {error}");
             }
         });
     }
@@ -121,10 +122,12 @@ impl KeyHistory {
         let Some(span) = self.around.config.get().device_expiry else { return };
         let unseen = self.known.lock().unseen_since(now_ms() - span.as_ms());
         for (name, device, print) in unseen {
-            // Each is looked at again: one that went may have left another as the last.
+            // Loaded each time: the removal before may have made this the user's last key.
             let now = match Users::load(&self.users_dir) {
                 Ok((now, _)) => now,
-                Err(error) => return log::error!("keys stay, as users/ cannot be read: {error}"),
+                Err(error) => {
+                    return log::error!("no keys expire, because users/ cannot be read: {error}");
+                }
             };
             let is = |key: &&PublicKey| key.fingerprint().to_string() == print;
             let Some(key) = now.keys_of(&name).find(is) else { continue };
@@ -138,13 +141,13 @@ impl KeyHistory {
             };
             match gone {
                 Ok(()) => self.record_expired(&name, &device, &print, span),
-                Err(error) => log::error!("the key of {name} stays for now: {error}"),
+                Err(error) => log::error!("cannot remove the key of {name}: {error}"),
             }
         }
     }
 
     fn record_expired(&self, name: &UserName, device: &DeviceName, print: &str, span: TimeSpan) {
-        let reason = format!("{device}, {print}: not here for {span}");
+        let reason = format!("{device}, {print}: not connected for {span}");
         let (target, reason) = (name.as_str(), Some(reason.as_str()));
         let (actor, action) = ("server", "expire");
         self.around.records.record(&Decision { actor, action, target, reason, until_ms: None });

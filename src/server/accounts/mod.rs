@@ -1,4 +1,4 @@
-//! Accounts: who is registered, with which keys and certificates, and the server's own key.
+//! Accounts: registered users, their keys and certificates, and the server's own key.
 
 pub mod directory;
 pub mod host_key;

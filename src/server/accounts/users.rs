@@ -17,10 +17,10 @@ use crate::server::hub::Hub;
 use crate::server::records::Records;
 use crate::sync::{Mutex, Snapshot};
 
-/// As somebody is told whose password is another one now.
+/// The reason sent to users whose password was changed.
 pub const PASSWORD_CHANGED: &str = "your password was changed: log in again";
 
-/// Registered people, and who has to know when they change.
+/// Registered users, and the parts that are notified of changes.
 pub struct Accounts {
     pub dir: PathBuf,
     pub users: Arc<Snapshot<Users>>,
@@ -35,23 +35,23 @@ pub struct Accounts {
 }
 
 impl Accounts {
-    /// Who is registered now.
+    /// Returns the registered users.
     pub fn get(&self) -> Arc<Users> {
         self.users.get()
     }
 
-    /// Who registered this key, if anybody has.
+    /// Returns the user and the device that a key is registered for.
     pub fn admit(&self, key: &PublicKey) -> Option<(UserName, DeviceName)> {
         let users = self.get();
         users.by_key(key).map(|(user, device)| (user.clone(), device.clone()))
     }
 
-    /// The registered spelling of a name, whatever its case.
+    /// Returns the registered spelling of a name, whatever its case.
     pub fn find(&self, name: &UserName) -> Option<UserName> {
         self.get().find(name).cloned()
     }
 
-    /// `SHA256:...` of each of a person's keys.
+    /// Returns the fingerprints (`SHA256:...`) of a user's keys.
     pub fn fingerprints(&self, name: &UserName) -> Vec<String> {
         self.get().keys_of(name).map(|key| key.fingerprint().to_string()).collect()
     }
@@ -60,7 +60,8 @@ impl Accounts {
     /// what was refused, and why.
     ///
     /// # Errors
-    /// The folder cannot be read; everything stays as it was.
+    ///
+    /// Fails if the folder cannot be read; then nothing changes.
     pub fn reload(&self) -> io::Result<Vec<String>> {
         let mut logged = self.logged.lock();
         let (new, rejected) = Users::load_over(&self.dir, Some(&self.get()))?;
@@ -87,7 +88,7 @@ impl Accounts {
             if new.by_key(key).is_none_or(|(now, _)| now != name) {
                 let reason = "your key was removed";
                 let ended = self.hub.end_key(&key.fingerprint(), Code::Removed, reason);
-                log::info!("a key of {name} is no longer registered: {ended} sessions ended");
+                log::info!("a key of {name} was removed: {ended} sessions ended");
                 let print = key.fingerprint().to_string();
                 self.record("removed", name, Some(&print));
             }
@@ -106,7 +107,7 @@ impl Accounts {
         }
     }
 
-    /// Tells members of keys that were registered since, or for another name.
+    /// Sends members the keys that were registered, or moved to another name.
     fn announce_admitted(&self, old: &Users, new: &Users) {
         let is_new = |(key, name): &(&PublicKey, &UserName)| {
             old.by_key(key).is_none_or(|(before, _)| before != *name)
@@ -115,7 +116,7 @@ impl Accounts {
             let print = key.fingerprint();
             log::info!("{name} is registered with {print}");
             self.record("admitted", name, Some(&print.to_string()));
-            // Whoever has seal for this person checks whether it is still them.
+            // Clients with messages for this user check the key before they send them.
             let keys = self.directory.keys_of(new, name, &None);
             for (_, queue) in self.hub.sessions() {
                 keys.iter().for_each(|event| self.hub.answer(&queue, event));
@@ -123,7 +124,7 @@ impl Accounts {
         }
     }
 
-    /// What was noticed in users/, whoever did it.
+    /// Records a change in users/, whoever made it.
     fn record(&self, action: &str, name: &UserName, reason: Option<&str>) {
         let (actor, target) = ("users/", name.as_str());
         self.records.record(&Decision { actor, action, target, reason, until_ms: None });

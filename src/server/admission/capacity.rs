@@ -1,5 +1,5 @@
-//! How many connections this system lets the server have. A thread that cannot get its mappings
-//! aborts the whole process, so the cap is known before the first is taken.
+//! The number of connections that the system allows. A thread that cannot map its stack aborts the
+//! whole process, so the cap is computed before the first thread starts.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,8 +12,8 @@ const MAPS_PER_THREAD: usize = 4;
 /// Mappings, descriptors and threads that the rest of the process needs.
 const RESERVE: usize = 512;
 
-/// Descriptors that are in use whoever comes: the standard three, the listener, the operator's
-/// socket, the bell, the lock, and three for each of the ledger's connections.
+/// Descriptors of the server itself: the standard three, the listener, the operator's socket, the
+/// flusher's wakeup pipe, the lock, and three for each ledger connection.
 const OWN_DESCRIPTORS: usize = 32;
 
 /// Address space of a connection, in bytes: the 128 KiB of its thread's stack, the guards, its
@@ -21,28 +21,28 @@ const OWN_DESCRIPTORS: usize = 32;
 const ADDRESS_BYTES: u64 = 256 * 1024;
 /// Address space for the server's own threads and caches, which begin after the count, in bytes.
 const OWN_ADDRESS_BYTES: u64 = 96 << 20;
-/// Where less than this is left, nobody else comes in: an allocation that fails ends the process.
+/// Below this remaining address space, no connection is accepted: a failed allocation would abort
+/// the process.
 const ADDRESS_BYTES_LEFT_MIN: u64 = 16 << 20;
-/// What the allocator reserves for each of its arenas, in bytes, and arenas for each core (glibc)
-/// ...
+/// Address space that glibc's allocator reserves per arena, in bytes.
 const ARENA_BYTES: u64 = 64 << 20;
 const ARENAS_PER_CORE: u64 = 8;
-/// ... unless this variable says how many.
+/// The variable that limits the number of arenas.
 pub const ARENAS: &str = "MALLOC_ARENA_MAX";
-/// Memory of a connection, in bytes: measured 20 KiB in silence, twice that while it logs in, and
-/// something in its queue.
+/// Memory of a connection, in bytes. Measured: 20 KiB idle and twice that during the login. The
+/// rest is for its send queue.
 const MEMORY_BYTES: u64 = 64 * 1024;
 
-/// How many may come.
+/// How many connections the server accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Room {
-    /// Connections that have a thread.
+    /// Connections with a thread.
     pub connections: usize,
-    /// On top of those, connections that have none yet.
+    /// Further connections without a thread.
     pub unauthenticated: usize,
 }
 
-/// `wanted` connections (0 for as many as can be) and `unauthenticated` ones, bounded by what the
+/// Bounds `wanted` connections (0 means as many as possible) and `unauthenticated` ones by what the
 /// system allows. Raises the soft limit of descriptors to the hard one.
 pub fn room(wanted: usize, unauthenticated: usize) -> Room {
     let bounds = [
@@ -61,7 +61,7 @@ pub fn room(wanted: usize, unauthenticated: usize) -> Room {
     room
 }
 
-/// The room where the system allows `bound` of what each connection needs.
+/// Computes the room if the system has resources for `bound` connections.
 fn within(bound: usize, wanted: usize, unauthenticated: usize) -> Room {
     let reserve = RESERVE.min(bound / 4);
     let able = bound - reserve;
@@ -71,20 +71,20 @@ fn within(bound: usize, wanted: usize, unauthenticated: usize) -> Room {
     Room { connections, unauthenticated }
 }
 
-/// The limits of address space, and where /proc/self/statm has what is held against each.
+/// The limits of address space, and the column of /proc/self/statm that counts against each.
 const SPACES: [(Resource, usize); 2] = [(Resource::As, 0), (Resource::Data, 5)];
 
-/// Whether a limit is so low that the allocator's arenas may not find room.
+/// Whether a limit is so low that the allocator's arenas may exhaust it.
 pub fn has_little_address_space() -> bool {
     space_left().is_some_and(|bytes| bytes < 64 * ARENA_BYTES)
 }
 
-/// Whether the process may be about to run out of address space.
+/// Whether the process is about to run out of address space.
 pub fn is_short_of_space() -> bool {
     space_left().is_some_and(|bytes| bytes < ADDRESS_BYTES_LEFT_MIN)
 }
 
-/// Bytes of address space that the limits leave; none where there is no limit.
+/// Returns the bytes of address space that the limits leave; `None` without a limit.
 fn space_left() -> Option<u64> {
     let limits = SPACES.map(|(limit, column)| Some((getrlimit(limit).current?, column)));
     let limits: Vec<_> = limits.into_iter().flatten().collect();
@@ -100,22 +100,22 @@ fn space_left() -> Option<u64> {
     limits.into_iter().map(left).min()
 }
 
-/// Arenas that the allocator may make.
+/// Returns the number of arenas that the allocator may create.
 fn arenas() -> u64 {
     let own = std::env::var(ARENAS).ok().and_then(|text| text.parse().ok());
     let cores = || thread::available_parallelism().map_or(1, |cores| cores.get() as u64);
     own.unwrap_or_else(|| ARENAS_PER_CORE * cores())
 }
 
-/// Connections that fit into so many bytes of address space, beside what the server needs itself.
-/// The allocator takes its part of them, up to half.
+/// Returns how many connections fit into `bytes` of address space beside the server itself. Arenas
+/// take up to half.
 fn fitting(bytes: u64, arenas: u64) -> usize {
     let bytes = bytes.saturating_sub(OWN_ADDRESS_BYTES);
     let arenas = (ARENA_BYTES * arenas).min(bytes / 2);
     ((bytes - arenas) / ADDRESS_BYTES) as usize
 }
 
-/// The folders of this process in the tree of cgroups (version 2): its own and those above it.
+/// Returns the folders of this process in the cgroup tree (version 2): its own and those above it.
 fn own_cgroups() -> Vec<PathBuf> {
     let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
     let Some(own) = groups.lines().find_map(|line| line.strip_prefix("0::/")) else {
@@ -125,12 +125,12 @@ fn own_cgroups() -> Vec<PathBuf> {
     own.map(|group| Path::new("/sys/fs/cgroup").join(group)).collect()
 }
 
-/// The lowest of what each folder allows; `max` is no bound.
+/// Returns the lowest value of the folders; `max` is no bound.
 fn lowest(folders: &[PathBuf], of: impl Fn(&Path) -> Option<u64>) -> Option<u64> {
     folders.iter().filter_map(|folder| of(folder)).min()
 }
 
-/// Bytes that a group may still take.
+/// Returns the bytes that a cgroup may still allocate.
 fn memory_left(folder: &Path) -> Option<u64> {
     let used = number(folder.join("memory.current")).unwrap_or(0);
     number(folder.join("memory.max")).map(|max| max.saturating_sub(used))
@@ -169,11 +169,11 @@ mod tests {
         assert_eq!(within(20_000, 0, 512), room(18_976, 512));
         assert_eq!(within(64, 0, 512), room(36, 12));
         assert_eq!(within(64, 10, 5), room(10, 5));
-        assert_eq!(within(0, 0, 512).connections, 1, "a server for nobody would be none");
+        assert_eq!(within(0, 0, 512).connections, 1, "at least one connection");
     }
 
     #[test]
-    fn address_space_bounds_the_connections_and_leaves_the_allocator_its_part() {
+    fn address_space_bounds_the_connections_beside_the_arenas() {
         let own = OWN_ADDRESS_BYTES;
         assert_eq!(fitting(own + (64 << 30), 16), 258_048, "64 GiB, of which 16 arenas have 1");
         assert_eq!(fitting(own + (512 << 20), 16), 1_024, "half of 512 MiB");
@@ -202,7 +202,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn all_that_come_at_once_fit_with_half_of_the_reserve_to_spare(
+        fn all_connections_fit_with_half_of_the_reserve_to_spare(
             bound in 8usize..100_000,
             wanted in any::<usize>(),
             unauthenticated in 0usize..10_000,

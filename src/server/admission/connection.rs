@@ -1,4 +1,4 @@
-//! One unauthenticated connection: its first records, read and answered without ever waiting.
+//! An unauthenticated connection: reads and answers its first records without blocking.
 
 use std::io;
 use std::time::Instant;
@@ -12,30 +12,31 @@ use crate::net::link::{Link, send_record};
 use crate::net::tunnel::{BUSY, VERSIONS};
 use crate::suite::Suites;
 
-/// A connection that has no thread yet. Its buffer grows with what has come.
+/// A connection without a thread. Its buffer grows with the received bytes.
 pub struct Connection {
     pub link: Link,
     pub waiting: Waiting,
-    /// For the whole login.
+    /// The deadline of the whole login.
     pub deadline: Instant,
     expected: Expected,
 }
 
-/// The record that comes next.
+/// The record that is expected next.
 enum Expected {
     /// R0, or a key request.
     Greeting,
-    /// R0: the key request was answered.
+    /// R0, after a key request was answered.
     Hello,
-    /// R2, for this handshake.
+    /// R2 of this handshake.
     R2(Box<ServerHello>),
 }
 
-/// What has come of the records so far.
+/// How far the login has come.
 pub enum Progress {
-    /// More has to come. Others were closed to make room for this one: their ids.
+    /// More bytes are needed. Contains the ids of connections that were closed to make room for
+    /// this one.
     Waits(Vec<u64>),
-    /// R2 has passed the gate: RSA is next.
+    /// R2 passed the gate: RSA is next.
     Gated(Box<ServerGated>),
 }
 
@@ -44,7 +45,11 @@ impl Connection {
         Connection { link, waiting, deadline, expected: Expected::Greeting }
     }
 
-    /// Takes what has come, and answers it.
+    /// Handles the received records.
+    ///
+    /// # Errors
+    ///
+    /// Returns why the connection has to be closed.
     pub fn advance(&mut self, admission: &Admission) -> Result<Progress, Offence> {
         let mut evicted = Vec::new();
         loop {
@@ -72,7 +77,7 @@ impl Connection {
             if admission.is_full() {
                 return Err(self.turned_away(Offence::Full));
             }
-            // The peer knows the server's fingerprint.
+            // The peer has shown that it knows the server's fingerprint.
             match self.waiting.moves_on(Stage::Greeted) {
                 Ok(gone) => evicted.extend(gone),
                 Err(_) => return Err(self.turned_away(Offence::Unserved)),
@@ -100,7 +105,7 @@ impl Connection {
         }
     }
 
-    /// Tells a peer that knows the server that there is no room.
+    /// Tells a peer that knows the server's fingerprint that there is no room.
     pub fn turned_away(&self, why: Offence) -> Offence {
         // A peer that does not wait for the answer needs none.
         let _ = send_record(&*self.link.sink, BUSY);
@@ -109,7 +114,7 @@ impl Connection {
 }
 
 impl Expected {
-    /// What it is where nothing follows.
+    /// Returns the offence if the peer closes the connection here.
     fn end(&self) -> Offence {
         match self {
             Expected::Greeting => Offence::EarlyEnd(Stage::Silent),

@@ -1,5 +1,5 @@
-//! The part of a login that costs a thread: the RSA operation and the LOGIN. A thread lets the peer in,
-//! and hands over to a fresh one that stays.
+//! The part of a login that costs a thread: the RSA operation and the LOGIN record. One thread
+//! performs the login; a fresh one serves the session.
 
 use std::io;
 use std::net::SocketAddr;
@@ -22,10 +22,11 @@ use crate::server::observe::log as server_log;
 use crate::sync::{Mutex, Rank};
 use crate::wire::codec;
 
-/// Stack of a client's thread, in bytes: enough for parsing, small enough for ten thousand.
+/// Stack of a client's thread, in bytes: enough for parsing, and small enough for ten thousand
+/// threads.
 const STACK_BYTES: usize = 128 * 1024;
 
-/// A connection whose R2 has passed the gate.
+/// A connection whose R2 passed the gate.
 pub struct Login {
     pub connection: Connection,
     pub gated: Box<ServerGated>,
@@ -34,7 +35,7 @@ pub struct Login {
 /// How a login queues for the RSA operation.
 struct Queue {
     deadline: Instant,
-    /// Others that may wait already; none for a peer that is not counted.
+    /// How many logins may wait already; `None` for a peer that is exempt from the limit.
     ahead_max: Option<usize>,
 }
 
@@ -42,7 +43,7 @@ struct Queue {
 type Proven = (codec::Login, PublicKey, TunnelReader, Outgoing);
 
 impl Admission {
-    /// Gives a connection a thread, or tells it that the server is full.
+    /// Starts a thread for a connection, or answers that the server is full.
     pub fn begin(self: &Arc<Self>, login: Login, serve: &Serve) {
         let full = |login: Login| {
             let connection = login.connection;
@@ -58,8 +59,8 @@ impl Admission {
         }
     }
 
-    /// Shakes hands, lets in, and hands over to a thread that has done neither: what that has touched
-    /// of its stack and kept of its memory goes with it, before the client stays for hours.
+    /// Performs the login and then serves the session on a fresh thread: the stack and heap pages
+    /// that the login touched are returned before the client stays for hours.
     fn log_in(&self, login: Login, slot: Slot, serve: &Serve) {
         let peer = login.connection.link.peer;
         let stranger = match self.shake_hands(login) {
@@ -73,12 +74,12 @@ impl Admission {
         let Some(stay) = serve(stranger) else { return };
         let begin = |(stay, _slot): (Stay, Slot)| stay();
         if let Err((_, Some((stay, _slot)))) = on_own_thread(peer, (stay, slot), begin) {
-            // Then this one will do.
+            // Serves on this thread if no fresh one can be started.
             stay();
         }
     }
 
-    /// RSA, R3 and the LOGIN, all before the deadline.
+    /// Performs RSA, R3 and the LOGIN before the deadline.
     fn shake_hands(&self, login: Login) -> Result<KeyHolder, (Waiting, Offence)> {
         let Login { connection, gated } = login;
         let Connection { link, waiting, deadline, .. } = connection;
@@ -123,7 +124,11 @@ impl Admission {
     }
 }
 
-/// Runs `job` on a thread of the client's own; gives back what it was to have where there is none.
+/// Runs `job` on a thread of its own.
+///
+/// # Errors
+///
+/// Returns `given` if no thread can be started.
 fn on_own_thread<T: Send + 'static>(
     peer: SocketAddr,
     given: T,
@@ -134,7 +139,7 @@ fn on_own_thread<T: Send + 'static>(
     let thread = thread::Builder::new().name(server_log::address(peer)).stack_size(STACK_BYTES);
     let spawned = thread.spawn(move || {
         let Some(given) = given.lock().take() else { return };
-        // One client's bug is that client's problem.
+        // A panic must not affect other clients.
         if catch_unwind(AssertUnwindSafe(|| job(given))).is_err() {
             let peer = server_log::address(peer);
             log::error!("the thread of {peer} failed; only its client is gone");

@@ -1,6 +1,6 @@
-//! The admission. Unauthenticated connections cost no thread: one loop holds them until R2 is whole, has one
-//! deadline for the whole login, and answers every fault with the same silence. Where there are too many,
-//! the oldest silent ones are closed.
+//! Admission of connections. Unauthenticated connections cost no thread: one loop reads them until
+//! R2 is complete. A single deadline covers the whole login, and every fault is answered by closing
+//! silently. With too many connections, the oldest silent ones are closed.
 
 pub mod capacity;
 mod connection;
@@ -44,14 +44,14 @@ use unauthenticated::Unauthenticated;
 
 /// An admission thread that has not polled for this long is stuck, in milliseconds.
 const SLEEP_MS_MAX: u64 = 5_000;
-/// That the server is full is logged once in this time.
+/// Minimum time between two log lines about a full server.
 const FULL_MS: u64 = 60_000;
 
-/// The server's admission.
+/// The server's admission control.
 pub struct Admission {
     keys: Arc<Snapshot<ServerKeys>>,
     rules: Snapshot<Rules>,
-    /// Where peers connect to.
+    /// The address that the server listens on.
     address: SocketAddr,
     room: capacity::Room,
     permits: Semaphore,
@@ -61,19 +61,19 @@ pub struct Admission {
     began: Instant,
     /// Connections that have a thread.
     connections: AtomicUsize,
-    /// When it last looked for new connections.
+    /// When the loop last checked for new connections.
     looked: AtomicU64,
-    /// When the log was last told that the server is full; 0 for never.
+    /// When the log last reported a full server; 0 for never.
     told_full: AtomicU64,
     counts: Counts,
 }
 
-/// What `reload` may change.
+/// The settings that `reload` may change.
 struct Rules {
     allow: Vec<IpRange>,
     deny: Vec<IpRange>,
     exempt: Vec<IpRange>,
-    /// Addresses that a proxy gives to everybody: nobody is counted, punished or preferred by them.
+    /// Addresses of proxies, shared by many peers: not counted, penalised or preferred.
     shared: Vec<IpRange>,
     suites: Suites,
     login_time: Duration,
@@ -104,28 +104,28 @@ struct Counts {
     rsa: AtomicU64,
 }
 
-/// Figures of the admission since the start.
+/// Counters of the admission since the start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AdmissionStats {
     pub address: SocketAddr,
-    /// All connections, those without a thread too.
+    /// All connections, including those without a thread.
     pub connections: usize,
     pub connections_max: usize,
     /// Connections without a thread.
     pub unauthenticated: usize,
     pub logins: u64,
     pub failures: u64,
-    /// Peers that asked for the server's key only.
+    /// Peers that only requested the server's key.
     pub asked: u64,
     pub refused: u64,
-    /// Connections that were closed to make room for others.
+    /// Connections closed to make room for others.
     pub evicted: u64,
     pub busy: u64,
     /// RSA private operations.
     pub rsa: u64,
 }
 
-/// A peer that owns `key`: registered or not, it has proven that.
+/// A peer that has proven to own `key`, registered or not.
 pub struct KeyHolder {
     pub login: Login,
     pub key: PublicKey,
@@ -135,22 +135,22 @@ pub struct KeyHolder {
     pub waiting: Waiting,
 }
 
-/// A connection's place among the unauthenticated, given back when dropped.
+/// A connection's entry in the table of unauthenticated connections, removed on drop.
 pub struct Waiting {
     admission: Arc<Admission>,
     id: u64,
     origin: Origin,
 }
 
-/// A peer with a registered key that has no session yet. Its source is penalised when this is dropped,
-/// unless the peer has entered: a ban or a wrong password costs as much as any failed login.
+/// A peer with a registered key that has no session yet. Dropping it penalises the source unless
+/// the peer has entered: a ban or a wrong password costs as much as any failed login.
 pub struct Registered {
     admission: Arc<Admission>,
     origin: Origin,
     offence: Option<Offence>,
 }
 
-/// A connection's place among those that have a thread, given back when dropped.
+/// A place among the connections with a thread, given back on drop.
 struct Slot(Arc<Admission>);
 
 impl Waiting {
@@ -158,7 +158,7 @@ impl Waiting {
         self.id
     }
 
-    /// The peer's key is registered. Its place is free for others, and what becomes of it is open.
+    /// The peer's key is registered: frees its table entry. The outcome of the login is still open.
     pub fn registered(self) -> Registered {
         let (admission, origin) = (Arc::clone(&self.admission), self.origin);
         Registered { admission, origin, offence: Some(Offence::NotAdmitted) }
@@ -169,13 +169,14 @@ impl Waiting {
         self.fails(Offence::NotAdmitted);
     }
 
-    /// The connection is in a later stage. Gives the ids of those that were closed for it.
+    /// Moves the connection to a later stage. Returns the ids of connections that were closed for
+    /// it.
     fn moves_on(&self, stage: Stage) -> Result<Vec<u64>, Full> {
         let evicted = self.admission.table.lock().move_to(self.id, stage, self.admission.now())?;
         Ok(self.admission.evict(evicted))
     }
 
-    /// The login has failed. Where the connection was closed for another one, that has been counted.
+    /// Counts and penalises a failed login, unless the connection was evicted and counted before.
     fn fails(&self, offence: Offence) {
         let Some(held) = self.admission.table.lock().leave(self.id) else { return };
         let counts = &self.admission.counts;
@@ -190,12 +191,12 @@ impl Waiting {
 }
 
 impl Registered {
-    /// The peer has a session. What others did at its source stays for its time.
+    /// The peer has a session. Other penalties of its source stay.
     pub fn entered(mut self) {
         self.offence = None;
     }
 
-    /// The peer was refused, for this.
+    /// The peer was refused for `offence`.
     pub fn refused(mut self, offence: Offence) {
         self.offence = Some(offence);
     }
@@ -221,10 +222,10 @@ impl Drop for Slot {
     }
 }
 
-/// A peer's time here, on its own thread until it ends.
+/// Serves a peer's session, on its own thread until it ends.
 pub type Stay = Box<dyn FnOnce() + Send>;
 
-/// Lets a peer in, or tells it why not.
+/// Admits a peer, or answers why not.
 pub type Serve = Arc<dyn Fn(KeyHolder) -> Option<Stay> + Send + Sync>;
 
 impl Admission {
@@ -256,17 +257,17 @@ impl Admission {
         })
     }
 
-    /// Takes connections in until the server stops; those that log in are served on a thread each.
+    /// Accepts connections until the server stops; each login is served on its own thread.
     pub fn run(self: &Arc<Self>, listener: &Listener, stop: &Stop, serve: &Serve) {
         Unauthenticated::new(self, serve).run(listener, stop);
     }
 
-    /// The keys by which the server is known.
+    /// Returns the server's keys.
     pub fn keys(&self) -> Arc<ServerKeys> {
         self.keys.get()
     }
 
-    /// Another configuration from now on.
+    /// Applies a new configuration.
     pub fn retune(&self, config: &Config) {
         self.table.lock().set_bounds(bounds(&config.limits, self.room));
         self.penalties.lock().retune(&config.limits);
@@ -286,12 +287,12 @@ impl Admission {
         self.rules().suites
     }
 
-    /// Notes that the admission looks for new connections.
+    /// Records that the loop checks for new connections.
     fn looks(&self) {
         self.looked.store(self.now().0, Ordering::Relaxed);
     }
 
-    /// Whether new connections are looked for, and not only could be.
+    /// Whether the loop is checking for new connections.
     pub fn is_open(&self) -> bool {
         let looked = Stamp(self.looked.load(Ordering::Relaxed));
         self.now().ms_since(looked) < SLEEP_MS_MAX
@@ -318,15 +319,15 @@ impl Admission {
         }
     }
 
-    /// What a first record wants, where its MAC holds under a key of the server.
+    /// Parses a first record whose MAC verifies under a key of the server.
     fn greeting(&self, record: &[u8]) -> Option<Greeting> {
         let (keys, now_ms) = (self.keys(), jiff::Timestamp::now().as_millisecond());
         let lineage = || keys.tell_lineage(record, now_ms).map(Greeting::Ask);
         Greeting::read(record, keys.accepted(now_ms)).or_else(lineage)
     }
 
-    /// A place for a connection among the unauthenticated, where it may have one; and the ids of those
-    /// that were closed for it.
+    /// A place for a connection among the unauthenticated, where it may have one; and the ids of
+    /// those that were closed for it.
     fn enter(self: &Arc<Self>, link: &Link) -> (Option<Waiting>, Vec<u64>) {
         let mut evicted = Vec::new();
         let entered = self.origin(link.peer.ip()).and_then(|origin| {
@@ -343,7 +344,7 @@ impl Admission {
         (entered, self.evict(evicted))
     }
 
-    /// How the limits see an address; none where it may not connect.
+    /// Returns how the limits treat an address; `None` if it may not connect.
     fn origin(&self, address: IpAddr) -> Option<Origin> {
         let rules = self.rules();
         let within = |ranges: &[IpRange]| ranges.iter().any(|range| range.contains(address));
@@ -365,7 +366,7 @@ impl Admission {
         Some(Origin { source: Some(source), standing, penalised })
     }
 
-    /// Somebody has logged in from there.
+    /// Records a successful login from an address.
     pub fn note_login(&self, user: &UserName, address: IpAddr) {
         if self.tells_apart(address) {
             let displaced = self.recent.lock().note(user, address.into(), recent_logins::today());
@@ -373,18 +374,18 @@ impl Admission {
         }
     }
 
-    /// Whether this person has logged in from there lately.
+    /// Whether this user logged in from there recently.
     pub fn knows(&self, user: &UserName, address: IpAddr) -> bool {
         self.tells_apart(address)
             && self.recent.lock().has(user, address.into(), recent_logins::today())
     }
 
-    /// The text of the file that remembers where people log in from, where there is something new for it.
+    /// Returns the new content of the file of recent logins, if it changed.
     pub fn recent_text(&self, is_user: impl Fn(&UserName) -> bool) -> Option<String> {
         self.recent.lock().text(recent_logins::today(), is_user)
     }
 
-    /// Whether an address says anything about who comes from it.
+    /// Whether an address identifies its source: not behind a proxy.
     fn tells_apart(&self, address: IpAddr) -> bool {
         !self.rules().shared.iter().any(|range| range.contains(address))
     }
@@ -395,7 +396,7 @@ impl Admission {
             // A thread that reads from it ends.
             held.handle.cut();
             self.counts.evicted.fetch_add(1, Ordering::Relaxed);
-            // One that others have pushed out before its time has done less.
+            // A connection that was evicted before its grace time is penalised less.
             let ripe = held.is_ripe(self.now());
             let offence = if ripe { Offence::Evicted } else { Offence::Unserved };
             self.penalise(held.origin, offence, self.now().ms_since(held.came));
@@ -404,7 +405,7 @@ impl Admission {
         evicted.into_iter().map(close).collect()
     }
 
-    /// Penalises where a connection came from that has held its place for `held_ms`.
+    /// Penalises the source of a connection that held its entry for `held_ms`.
     fn penalise(&self, origin: Origin, offence: Offence, held_ms: u64) {
         let Some(source) = origin.source else { return };
         let ms = offence.penalty_ms(held_ms, self.login_time().as_millis() as u64);
@@ -413,7 +414,7 @@ impl Admission {
         }
     }
 
-    /// A connection without a thread is over.
+    /// Counts the end of a connection without a thread.
     fn end(&self, connection: &Connection, offence: Offence) {
         if offence == Offence::Full {
             self.tell_full();
@@ -433,8 +434,8 @@ impl Admission {
         }
     }
 
-    /// How many may wait for an RSA operation before a peer of this standing: for suspects a quarter, so
-    /// that they do not keep others from it. Known peers find room, and take none from the others.
+    /// How many logins may wait for an RSA operation ahead of this peer: a quarter for suspects, so
+    /// that they do not crowd out others. Known peers always queue, and are not counted.
     fn ahead_max(&self, standing: Standing) -> Option<usize> {
         match standing {
             Standing::Suspect => Some(self.permits.waiting_max() / 4),
@@ -462,7 +463,7 @@ impl Admission {
     }
 }
 
-/// What the table may hold: each connection in it has a descriptor of the room.
+/// Returns the table's bounds: each connection in it needs a descriptor.
 fn bounds(limits: &Limits, room: capacity::Room) -> Bounds {
     let most = |wanted: usize| {
         let all = limits.strangers_max.saturating_add(limits.handshakes_max).max(1);

@@ -1,6 +1,6 @@
-//! Sources that misbehave before they have logged in are refused for a while (the scheme of
-//! OpenSSH's PerSourcePenalties). Newcomers of the networks that they lie in are admitted as suspects.
-//! Pure: the moment is handed in.
+//! Penalties per source: sources that misbehave before they have logged in are refused for a while
+//! (the scheme of OpenSSH's PerSourcePenalties). New connections from their networks are admitted
+//! as suspects. Pure: callers pass in the time.
 
 use std::collections::HashMap;
 
@@ -12,40 +12,42 @@ use crate::limits::Limits;
 /// How an unauthenticated connection ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Offence {
-    /// No login within the time for it.
+    /// No login before the deadline.
     Late,
-    /// Closed for another one, as the oldest of too many.
+    /// Evicted as the oldest of too many.
     Evicted,
-    /// A record of the handshake that is none.
+    /// A malformed handshake record.
     Garbage,
-    /// A proven key that nobody registered, or whose owner may not come in.
+    /// A proven key that is not registered, or whose user may not connect.
     NotAdmitted,
-    /// A proven key, and a password that is wrong, late or missing.
+    /// A proven key, but a password that is wrong, late or missing.
     NoPassword,
-    /// Gone before the login, in this stage.
+    /// Closed by the peer before the login, in this stage.
     EarlyEnd(Stage),
-    /// Gone with the server's key, which is all that it had asked for.
+    /// Closed after it only requested the server's key.
     Asked,
-    /// Told that there is no room for another login or session, or closed before its time for another.
+    /// Refused for lack of room for another login or session, or evicted before its grace time.
     Unserved,
-    /// Told that the server is full, which is nobody's offence.
+    /// Refused because the server is full: no fault of the peer.
     Full,
 }
 
-/// What a connection costs that has held its place for the whole time of a login.
+/// The penalty for holding an entry for the whole time of a login.
 const LATE_MS: u64 = 10_000;
 
-/// A source that finds no room counts as penalised for so long; clients try again later than that.
+/// A source that finds no room counts as penalised for this long, which is shorter than clients
+/// wait before they retry.
 const TURNED_AWAY_MS: u64 = 1_000;
 
 impl Offence {
-    /// What it costs at least.
+    /// Returns the minimum penalty.
     fn ms(self) -> u64 {
         match self {
             Offence::Late => LATE_MS,
             Offence::Evicted | Offence::Garbage => 5_000,
             Offence::NotAdmitted | Offence::NoPassword => 5_000,
-            // It has cost a thread and an RSA operation; a key exchange; nothing but its place.
+            // Costs, in this order: a thread and an RSA operation; a key exchange; a table entry
+            // only.
             Offence::EarlyEnd(Stage::LoggingIn) => 5_000,
             Offence::EarlyEnd(Stage::Greeted) => 2_000,
             Offence::EarlyEnd(Stage::Silent) | Offence::Asked | Offence::Unserved => 1_000,
@@ -53,9 +55,9 @@ impl Offence {
         }
     }
 
-    /// The penalty for a connection that has held its place for `held_ms` of the `login_ms` that a
-    /// login may take: as much of a late one's as it took of the time, so that closing just before the
-    /// end saves nothing.
+    /// Returns the penalty for a connection that held its entry for `held_ms` of at most
+    /// `login_ms`. It grows with the time held, so that closing just before the deadline saves
+    /// nothing.
     pub fn penalty_ms(self, held_ms: u64, login_ms: u64) -> u64 {
         if self == Offence::Full {
             return 0;
@@ -65,7 +67,7 @@ impl Offence {
     }
 }
 
-/// Until when each network's penalties last.
+/// The end of each network's penalties.
 pub struct Penalties {
     until: HashMap<Prefix, Stamp>,
     refuse_ms: u64,
@@ -83,14 +85,14 @@ impl Penalties {
         }
     }
 
-    /// Other limits from now on.
+    /// Applies new limits.
     pub fn retune(&mut self, limits: &Limits) {
         self.refuse_ms = limits.penalty_refuse_s * 1000;
         self.ms_max = limits.penalty_s_max * 1000;
         self.sources_max = limits.penalty_sources_max;
     }
 
-    /// Adds to the penalty of a source, and of the networks that it lies in; none exceeds the cap.
+    /// Adds to the penalties of a source and of its networks, up to the cap.
     pub fn add(&mut self, source: Source, ms: u64, now: Stamp) {
         let cap = Stamp(now.0 + self.ms_max);
         for (prefix, _) in source.prefixes() {
@@ -100,8 +102,8 @@ impl Penalties {
         }
     }
 
-    /// A source was turned away for want of room. It counts as penalised for a moment, so that neighbours
-    /// who try less often come first; however often it tries, this does not add up to a refusal.
+    /// Marks a source that found no room as penalised for a moment, so that neighbours that try
+    /// less often are preferred. Repeated attempts do not add up to a refusal.
     pub fn turned_away(&mut self, source: Source, now: Stamp) {
         for (prefix, _) in source.prefixes().take(1) {
             if let Some(until) = self.until(prefix, now) {
@@ -110,7 +112,7 @@ impl Penalties {
         }
     }
 
-    /// The end of a network's penalties; none where too many networks are remembered.
+    /// Returns the end of a network's penalties; `None` if too many networks are tracked.
     fn until(&mut self, prefix: Prefix, now: Stamp) -> Option<&mut Stamp> {
         if self.until.len() >= self.sources_max && !self.until.contains_key(&prefix) {
             self.until.retain(|_, until| *until > now);
@@ -121,9 +123,10 @@ impl Penalties {
         Some(self.until.entry(prefix).or_insert(now))
     }
 
-    /// How a source ranks that somebody has logged in from lately, or not; none where it is refused. A known
-    /// one is never refused. While it has penalties it is preferred no more: a session ends none of them,
-    /// so that a hostile member's logins do not pay for the connections beside them.
+    /// Returns the standing of a source, where `known` means a recent login from it; `None` if it
+    /// is refused. Known sources are never refused, but lose their preference while they have
+    /// penalties. A successful login clears no penalties, so that a hostile member cannot pay for
+    /// the connections beside it.
     pub fn standing(&self, source: Source, known: bool, now: Stamp) -> Option<Standing> {
         match (self.refuses(source, now), known) {
             (true, false) => None,
@@ -135,26 +138,26 @@ impl Penalties {
         }
     }
 
-    /// Whether a source is refused: its own penalties add up to the bound. Penalties of its neighbours
-    /// never refuse it.
+    /// Whether a source is refused: its own penalties reach the bound. Penalties of its neighbours
+    /// do not count.
     pub fn refuses(&self, source: Source, now: Stamp) -> bool {
         source.prefixes().take(1).any(|(prefix, factor)| self.is_over(prefix, factor, now))
     }
 
-    /// Whether a source has a penalty of its own.
+    /// Whether a source has penalties of its own.
     pub fn penalises(&self, source: Source, now: Stamp) -> bool {
         let mut own = source.prefixes().take(1);
         own.any(|(prefix, _)| self.until.get(&prefix).is_some_and(|until| *until > now))
     }
 
-    /// Whether a network that a source lies in has penalties over its budget: as many times a source's
-    /// bound as the network may hold connections.
+    /// Whether a network of the source exceeds its budget: a source's bound times the number of
+    /// sources that the network counts as.
     pub fn suspects(&self, source: Source, now: Stamp) -> bool {
         source.prefixes().skip(1).any(|(prefix, factor)| self.is_over(prefix, factor, now))
     }
 
     fn is_over(&self, prefix: Prefix, factor: usize, now: Stamp) -> bool {
-        // No network may need more than the cap, or it would never be over.
+        // Bounded by the cap, because penalties never exceed it.
         let refuse_ms = self.refuse_ms.saturating_mul(factor as u64);
         let refuse_ms = refuse_ms.min(self.ms_max.max(self.refuse_ms));
         self.until.get(&prefix).is_some_and(|until| until.ms_since(now) >= refuse_ms)
@@ -171,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn three_bits_of_garbage_and_the_door_stays_shut_for_a_while() {
+    fn three_garbage_records_and_the_source_is_refused_for_a_while() {
         let [one, two] = ["192.0.2.1", "192.0.2.2"].map(source);
         let mut penalties = Penalties::new(&Limits::default());
         let garbage = Offence::Garbage.penalty_ms(0, 10_000);
@@ -212,7 +215,7 @@ mod tests {
         assert_eq!(Offence::EarlyEnd(Stage::Silent).penalty_ms(980, 1_000), 9_800);
         assert_eq!(Offence::Evicted.penalty_ms(100, 10_000), 5_000);
         assert_eq!(Offence::Full.penalty_ms(9_000, 10_000), 0);
-        // Two of those, and the third is refused.
+        // Two such connections are allowed; the third is refused.
         let (one, mut penalties) = (source("192.0.2.1"), Penalties::new(&Limits::default()));
         penalties.add(one, early(9_800), Stamp(9_800));
         assert!(!penalties.refuses(one, Stamp(9_800)));
@@ -221,26 +224,26 @@ mod tests {
     }
 
     #[test]
-    fn a_network_whose_sources_take_turns_is_suspect_and_none_but_they_are_refused() {
+    fn a_network_whose_sources_take_turns_is_suspect_but_its_neighbours_are_not_refused() {
         let mut penalties = Penalties::new(&Limits::default());
         let of_prefix = |network: u32| source(&format!("2001:db8:1:{network:x}00::1"));
-        // Each does too little to be refused for that.
+        // Each stays below its own bound.
         for network in 0..5 {
             penalties.add(of_prefix(network), 10_000, Stamp(0));
             assert!(!penalties.suspects(of_prefix(99), Stamp(0)));
         }
         penalties.add(of_prefix(5), 10_000, Stamp(0));
         assert!(penalties.suspects(of_prefix(99), Stamp(0)), "60 s of the /48");
-        assert!(!penalties.refuses(of_prefix(99), Stamp(0)), "which has done nothing itself");
+        assert!(!penalties.refuses(of_prefix(99), Stamp(0)), "it has no penalties of its own");
         assert!(!penalties.suspects(source("2001:db8:2::1"), Stamp(0)));
         penalties.add(of_prefix(5), 10_000, Stamp(0));
         assert!(penalties.refuses(of_prefix(5), Stamp(0)), "15 s of its own");
     }
 
     #[test]
-    fn a_storm_of_clients_that_find_no_room_comes_back() {
-        // Fifty honest clients of one address, all of whose places are taken: each is refused after the
-        // handshake and tries again after ten seconds, eight at once at most.
+    fn clients_that_found_no_room_are_admitted_later() {
+        // Fifty honest clients share one address that has no room left. Each is refused after the
+        // handshake and retries after ten seconds, at most eight at once.
         let (home, mut penalties) = (source("192.0.2.1"), Penalties::new(&Limits::default()));
         let (mut refused_since, mut longest_ms) = (None, 0);
         for now in (0..3_600_000).step_by(200).map(Stamp) {
@@ -253,7 +256,7 @@ mod tests {
             penalties.add(home, Offence::Unserved.penalty_ms(0, 10_000), now);
         }
         assert!(longest_ms <= 1_000, "{longest_ms} ms");
-        // Nor does it where they find no room at all.
+        // The same where they are refused before the handshake.
         let mut penalties = Penalties::new(&Limits::default());
         for now in (0..60_000).map(Stamp) {
             penalties.turned_away(home, now);
@@ -264,7 +267,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_source_waits_longer_than_the_cap_and_the_table_is_bounded(
+        fn penalties_never_exceed_the_cap_and_the_table_is_bounded(
             steps in prop::collection::vec((any::<u8>(), 0u64..20_000), 1..500),
         ) {
             let limits = Limits { penalty_sources_max: 20, ..Limits::default() };
@@ -282,7 +285,7 @@ mod tests {
         }
 
         #[test]
-        fn no_neighbour_ever_has_a_source_refused(
+        fn penalties_of_neighbours_never_refuse_a_source(
             steps in prop::collection::vec((any::<u8>(), any::<u8>(), 1u64..20_000, 0u64..2_000), 1..500),
         ) {
             let mut penalties = Penalties::new(&Limits::default());

@@ -1,5 +1,5 @@
-//! The sources that people have logged in from lately: they come first at the admission. On disk by day
-//! and source, in `data/sources.json`, unless the operator wants no addresses written.
+//! Recent logins: the sources that users logged in from are preferred by the admission. Stored by
+//! day and source in `data/sources.json`, unless the operator disables logging of addresses.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -8,34 +8,36 @@ use super::source::Source;
 use crate::chat::UserName;
 use crate::home::{FileError, json_file};
 
-/// A login counts for this many days.
+/// How many days a login counts.
 const DAYS: i64 = 30;
-/// Sources of one person that are remembered, the newest: no member pushes out another one's.
+/// The most sources stored per user, the newest ones. A user displaces only their own.
 const SOURCES_PER_USER_MAX: usize = 16;
-/// So many of them are preferred among unauthenticated connections, the newest. Each preferred source in a
-/// network of its own holds a place that is safe for 2 s, so a member has few.
+/// The most sources per user, the newest ones, that are preferred among unauthenticated
+/// connections. Each preferred source in a network of its own can hold a place for 2 s that nobody
+/// else gets, so the number is small.
 const PREFERRED_PER_USER_MAX: usize = 4;
 
 #[derive(Default)]
 pub struct RecentLogins {
-    /// The sources of each person, the newest login last, with its day, counted since 1970.
+    /// The sources of each user, the newest login last, with its day since 1970.
     users: BTreeMap<UserName, Vec<(Source, i64)>>,
-    /// The newest of those days, by preferred source.
+    /// The newest day of each preferred source.
     preferred: HashMap<Source, i64>,
-    /// Something was noted that is not on disk.
+    /// Something changed since the last write.
     changed: bool,
 }
 
-/// Today, as a count of days since 1970.
+/// Returns today as days since 1970.
 pub fn today() -> i64 {
     jiff::Timestamp::now().as_second().div_euclid(86_400)
 }
 
 impl RecentLogins {
-    /// What a file remembers; nothing where there is none.
+    /// Loads the file; empty if there is none.
     ///
     /// # Errors
-    /// The file cannot be read, or holds something else.
+    ///
+    /// Fails if the file cannot be read or parsed.
     pub fn load(path: &Path) -> Result<RecentLogins, FileError> {
         let Some(users) = json_file::load(path, json_file::LARGE)? else {
             return Ok(RecentLogins::default());
@@ -45,8 +47,8 @@ impl RecentLogins {
         Ok(recent)
     }
 
-    /// The file's text, where there is something new for it. People who are not registered any
-    /// more, sources beyond a person's number and what is too old are forgotten.
+    /// Returns the file's new content, if it changed. Drops removed users and sources that are too
+    /// old or too many.
     pub fn text(&mut self, today: i64, is_user: impl Fn(&UserName) -> bool) -> Option<String> {
         let count = |users: &BTreeMap<_, Vec<_>>| users.values().map(Vec::len).sum::<usize>();
         let before = count(&self.users);
@@ -62,7 +64,7 @@ impl RecentLogins {
         Some(serde_json::to_string_pretty(&self.users).expect("names and days are plain JSON"))
     }
 
-    /// Somebody has logged in. Returns a source that is preferred no more, if this one took its place.
+    /// Records a login. Returns the source that this one displaced from the preferred ones.
     pub fn note(&mut self, user: &UserName, source: Source, today: i64) -> Option<Source> {
         let sources = self.users.entry(user.clone()).or_default();
         if sources.last() == Some(&(source, today)) {
@@ -85,12 +87,12 @@ impl RecentLogins {
         displaced.filter(|one| !self.preferred.contains_key(one))
     }
 
-    /// Whether somebody has logged in from there lately, and the source is one of their newest few.
+    /// Whether the source is preferred: one of a user's newest few, with a recent login.
     pub fn prefers(&self, source: Source, today: i64) -> bool {
         self.preferred.get(&source).is_some_and(|day| is_recent(*day, today))
     }
 
-    /// Whether this person has logged in from there lately.
+    /// Whether this user logged in from there recently.
     pub fn has(&self, user: &UserName, source: Source, today: i64) -> bool {
         let mut sources = self.users.get(user).into_iter().flatten();
         sources.any(|(one, day)| *one == source && is_recent(*day, today))
@@ -105,7 +107,7 @@ impl RecentLogins {
     }
 }
 
-/// The newest few of a person's sources.
+/// Returns the preferred ones of a user's sources.
 fn preferred(sources: &[(Source, i64)]) -> &[(Source, i64)] {
     &sources[sources.len().saturating_sub(PREFERRED_PER_USER_MAX)..]
 }
@@ -130,7 +132,7 @@ mod tests {
         recent.note(&alice, home, 100);
         recent.note(&alice, source("2001:db8::7"), 120);
         let text = recent.text(120, |_| true).unwrap();
-        assert!(text.contains("\"2001:db8::\",\n      120"), "a /64 and a day, no more: {text}");
+        assert!(text.contains("\"2001:db8::\",\n      120"), "a /64 and a day only: {text}");
         assert_eq!(recent.text(120, |_| true), None, "nothing new");
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("sources.json");
@@ -141,21 +143,21 @@ mod tests {
         assert!(!again.prefers(source("192.0.2.2"), 130));
         assert!(!again.has(&"bob".parse().unwrap(), home, 130));
         assert!(!again.text(131, |_| true).unwrap().contains("192.0.2.1"));
-        assert_eq!(again.text(131, |_| false).as_deref(), Some("{}"), "nobody is registered");
+        assert_eq!(again.text(131, |_| false).as_deref(), Some("{}"), "no users are registered");
         assert!(!again.prefers(source("2001:db8::1"), 131));
         file::replace(&path, b"[]", 0o600).unwrap();
         assert!(matches!(RecentLogins::load(&path), Err(FileError::Damaged { .. })));
     }
 
     #[test]
-    fn a_member_who_comes_from_everywhere_pushes_out_their_own_sources_only() {
+    fn a_user_with_many_sources_displaces_only_their_own() {
         let (alice, bob) = ("alice".parse().unwrap(), "bob".parse().unwrap());
         let (home, mut recent) = (source("192.0.2.1"), RecentLogins::default());
         recent.note(&alice, home, 1);
         for number in 0..1_000 {
             let from = source(&format!("10.0.{}.{}", number >> 8, number & 255));
             recent.note(&bob, from, 2);
-            assert!(recent.prefers(from, 2), "the newest is there");
+            assert!(recent.prefers(from, 2), "the newest is preferred");
         }
         assert!(recent.text(2, |_| true).is_some() && recent.prefers(home, 2));
         assert_eq!(recent.preferred.len(), 1 + PREFERRED_PER_USER_MAX);
@@ -163,14 +165,14 @@ mod tests {
     }
 
     #[test]
-    fn the_newest_four_sources_of_a_person_are_preferred_also_after_a_restart() {
+    fn the_newest_four_sources_of_a_user_are_preferred_also_after_a_restart() {
         let (alice, bob) = ("alice".parse().unwrap(), "bob".parse().unwrap());
         let from = |last: u8| source(&format!("192.0.2.{last}"));
         let mut recent = RecentLogins::default();
         let displaced: Vec<_> = (1..=6).map(|last| recent.note(&bob, from(last), 9)).collect();
         assert_eq!(displaced, [None, None, None, None, Some(from(1)), Some(from(2))]);
-        assert!(recent.has(&bob, from(1), 9), "it stays one that bob is known by");
-        // Somebody else's word counts for itself.
+        assert!(recent.has(&bob, from(1), 9), "bob is still known from there");
+        // Logins of other users keep a source preferred.
         assert_eq!(recent.note(&alice, from(3), 9), None);
         assert_eq!(recent.note(&bob, from(1), 9), None, "3 is preferred for alice");
         assert_eq!(recent.note(&bob, from(4), 10), None, "it was preferred before");

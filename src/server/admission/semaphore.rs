@@ -1,10 +1,10 @@
-//! Semaphore for the RSA operation: a few at once, a bounded queue, and a deadline.
+//! A semaphore for RSA operations: few at once, a bounded queue, and a deadline.
 
 use std::time::Instant;
 
 use crate::sync::{Condvar, Mutex, Rank};
 
-/// A counted lock around the dear part of the handshake.
+/// A counted lock around the most expensive part of the handshake.
 pub struct Semaphore {
     state: Mutex<State>,
     freed: Condvar,
@@ -13,11 +13,11 @@ pub struct Semaphore {
 
 struct State {
     free: usize,
-    /// Those that are counted.
+    /// Waiting callers that count against the limit.
     waiting: usize,
 }
 
-/// The right to one operation, given back when dropped.
+/// The right to one operation, given back on drop.
 pub struct Permit<'a>(&'a Semaphore);
 
 impl Semaphore {
@@ -26,13 +26,14 @@ impl Semaphore {
         Semaphore { state, freed: Condvar::new(), waiting_max }
     }
 
-    /// How many may wait.
+    /// Returns how many callers may wait.
     pub fn waiting_max(&self) -> usize {
         self.waiting_max
     }
 
-    /// Waits for a permit until `deadline`. None when it passes, and at once when `ahead_max` others
-    /// wait already. Without `ahead_max` it waits in any case, and is not counted among those that wait.
+    /// Waits for a permit until `deadline`. Returns `None` when it passes, and at once if
+    /// `ahead_max` callers wait already. Callers without `ahead_max` always wait and are not
+    /// counted.
     pub fn take(&self, deadline: Instant, ahead_max: Option<usize>) -> Option<Permit<'_>> {
         let mut state = self.state.lock();
         if state.free == 0 && ahead_max.is_some_and(|max| state.waiting >= max) {
@@ -66,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn permits_are_few_and_come_back() {
+    fn permits_are_limited_and_returned_on_drop() {
         let permits = Semaphore::new(1, 0);
         let past = Instant::now();
         let held = permits.take(past, Some(0)).unwrap();
@@ -78,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn those_who_are_not_counted_keep_nobody_from_waiting() {
+    fn uncounted_callers_do_not_use_up_the_queue() {
         let permits = Semaphore::new(1, 1);
         let (held, later) =
             (permits.take(Instant::now(), None), Instant::now() + Duration::from_secs(60));

@@ -1,4 +1,4 @@
-//! Where a connection comes from, as far as limits are concerned.
+//! The source of a connection, as limits count it.
 
 use std::fmt;
 use std::net::{AddrParseError, IpAddr};
@@ -6,24 +6,26 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-/// An IPv4 address or an IPv6 /64: what one household or one attacker has at least.
+/// An IPv4 address or an IPv6 /64: the smallest range that one household or one attacker controls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Source(IpAddr);
 
-/// A network that a source lies in.
+/// A network that contains a source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Prefix {
     network: IpAddr,
     bits: u8,
 }
 
-/// The prefixes in which a source is counted, and how many times the bound of one source each has:
-/// a hosting customer has an IPv6 /48 or /56 as easily as a /64, and a few neighbours in an IPv4 /24.
+/// The prefixes in which a source is counted, and the factor by which each multiplies the bound of
+/// one source. A hosting customer gets an IPv6 /48 or /56 as easily as a /64, and a few neighbours
+/// in an IPv4 /24.
 const V4: [(u8, usize); 2] = [(32, 1), (24, 4)];
 const V6: [(u8, usize); 3] = [(64, 1), (56, 2), (48, 4)];
 
 impl Source {
-    /// The networks in which this source is counted, the smallest first, each with its factor.
+    /// Returns the networks in which this source is counted, the smallest first, each with its
+    /// factor.
     pub fn prefixes(self) -> impl Iterator<Item = (Prefix, usize)> {
         let levels: &[(u8, usize)] = if self.0.is_ipv4() { &V4 } else { &V6 };
         levels.iter().map(move |(bits, factor)| (Prefix::of(self.0, *bits), *factor))

@@ -1,5 +1,5 @@
-//! The unauthenticated connections: how many are held in each stage and of each source, and which is
-//! closed when there are too many. Pure: the moment is handed in.
+//! The table of unauthenticated connections: counts per stage and source, and the choice which to
+//! close when there are too many. Pure: callers pass in the time.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
@@ -7,36 +7,36 @@ use std::collections::{BTreeMap, HashMap};
 use super::source::{Prefix, Source};
 use crate::chat::rate::Stamp;
 
-/// How far a connection has come.
+/// How far the login of a connection has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Stage {
-    /// It has not shown that it knows the server's fingerprint.
+    /// The peer has not shown that it knows the server's fingerprint.
     Silent,
-    /// Its hello or key request was valid.
+    /// The hello or the key request was valid.
     Greeted,
-    /// Its R2 passed the gate: it has a thread, and costs an RSA operation.
+    /// R2 passed the gate: the connection has a thread and costs an RSA operation.
     LoggingIn,
 }
 
-/// How a peer ranks where room is short: a lower one is closed first.
+/// A peer's rank when room is short: lower ranks are closed first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Standing {
-    /// Its network's penalties are over their budget. It takes a quarter of each stage at most.
+    /// Its network's penalties exceed their budget. Suspects get at most a quarter of each stage.
     Suspect,
-    /// Nothing is known of it. It takes what is not reserved for known ones.
+    /// A peer without recent logins. Gets the places that are not reserved for known peers.
     Unknown,
-    /// Exempt, or from a source of a recent login that has no penalties. A quarter of each stage is
-    /// reserved for it, and a quarter for the others.
+    /// An exempt peer, or one from a source with a recent login and without penalties. A quarter of
+    /// each stage is reserved for known peers, and a quarter for the others.
     Known,
 }
 
-/// How the limits see a peer.
+/// How the limits treat a peer.
 #[derive(Clone, Copy, Debug)]
 pub struct Origin {
-    /// What it is counted by; none for peers that are exempt, and for those whose address is everybody's.
+    /// The source that it is counted by; `None` for exempt peers and those behind a proxy.
     pub source: Option<Source>,
     pub standing: Standing,
-    /// Its source has penalties of its own: in its network it makes room for those without.
+    /// Whether its source has penalties: within its network it is evicted before sources without.
     pub penalised: bool,
 }
 
@@ -47,12 +47,12 @@ pub struct Held<H> {
     pub origin: Origin,
     pub stage: Stage,
     pub came: Stamp,
-    /// When it came into its stage.
+    /// When it entered its stage.
     since: Stamp,
     pub handle: H,
 }
 
-/// Most connections in each stage, and of one source over all stages.
+/// The most connections in each stage, and of one source over all stages.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
     pub silent: usize,
@@ -61,7 +61,7 @@ pub struct Bounds {
     pub per_source: usize,
 }
 
-/// There is no room for another connection, and nothing to close for it.
+/// There is no room for another connection, and none may be closed for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Full;
 
@@ -72,21 +72,22 @@ pub struct Table<H> {
     bounds: Bounds,
 }
 
-/// One place in so many of each stage is for known peers alone, and one for the others: a member may be
-/// hostile, too. Suspects have as many at most.
+/// One place in this many of each stage is reserved for known peers, and one for the others,
+/// because members may be hostile too. Suspects get at most this part.
 const PART: usize = 4;
 
-/// The connection that is closed first of some.
+/// The connection among some that is closed first.
 struct Victim {
     id: u64,
-    /// Its network or source has more of them than the newcomer's would have in its place.
+    /// Whether its network or source has more of them than the new connection's would have in its
+    /// place.
     crowds: bool,
 }
 
 impl Stage {
-    /// A connection that came into this stage less than this many milliseconds ago is not closed for
-    /// another one. A client sends its hello with the connect, but needs a round trip for R2, and a
-    /// turn at the RSA operation and a round trip for its LOGIN.
+    /// The time in milliseconds after entering a stage during which a connection is not closed for
+    /// another one. A client sends its hello with the connect. R2 takes a round trip; the LOGIN
+    /// takes a turn at the RSA operation and a round trip.
     fn grace_ms(self) -> u64 {
         match self {
             Stage::Silent => 0,
@@ -119,8 +120,8 @@ impl<H> Table<H> {
         self.held.values().filter(|held| held.stage == stage).count()
     }
 
-    /// Takes a connection in as silent. Returns its id, where there is room, and those that were closed
-    /// for it.
+    /// Adds a silent connection. Returns its id, if there is room, and the connections that were
+    /// closed for it.
     pub fn enter(
         &mut self,
         origin: Origin,
@@ -143,7 +144,11 @@ impl<H> Table<H> {
         (Ok(id), evicted)
     }
 
-    /// Moves a connection into a later stage. Gives those that were closed for it.
+    /// Moves a connection to a later stage. Returns the connections that were closed for it.
+    ///
+    /// # Errors
+    ///
+    /// Fails if there is no room, or the connection was evicted.
     pub fn move_to(&mut self, id: u64, stage: Stage, now: Stamp) -> Result<Vec<Held<H>>, Full> {
         let held = self.held.get(&id).ok_or(Full)?;
         let (from, origin) = (held.stage, held.origin);
@@ -157,7 +162,7 @@ impl<H> Table<H> {
         Ok(evicted)
     }
 
-    /// A source is preferred no more: its connections count as unknown from now on.
+    /// Treats a source's connections as unknown, because it is no longer preferred.
     pub fn demote(&mut self, source: Source) {
         let known = |held: &&mut Held<H>| held.origin.standing == Standing::Known;
         let of_source = |held: &&mut Held<H>| held.origin.source == Some(source);
@@ -166,7 +171,7 @@ impl<H> Table<H> {
         }
     }
 
-    /// A connection has logged in or gone; none where it was closed for another one before.
+    /// Removes a connection; `None` if it was evicted before.
     pub fn leave(&mut self, id: u64) -> Option<Held<H>> {
         let held = self.held.remove(&id)?;
         for prefix in prefixes(held.origin) {
@@ -180,8 +185,8 @@ impl<H> Table<H> {
         Some(held)
     }
 
-    /// Each network has its bound. Where that is reached, a connection of the network goes: a silent
-    /// one first, then one that yields. A known peer answers for its own source only.
+    /// Enforces the bound of each network. At the bound, a connection of the network is closed: a
+    /// silent one first, then one that yields. A known peer is checked against its own source only.
     fn make_room_in_prefixes(
         &mut self,
         origin: Origin,
@@ -211,8 +216,8 @@ impl<H> Table<H> {
         true
     }
 
-    /// Makes room in a stage, at the cost of suspects first and of known peers last; those who have what
-    /// they may have make room among themselves.
+    /// Makes room in a stage: at the cost of suspects first and of known peers last. Groups that
+    /// have used up their share make room among themselves.
     fn make_room(
         &mut self,
         stage: Stage,
@@ -259,9 +264,9 @@ impl<H> Table<H> {
         self.held.values().filter(those)
     }
 
-    /// The first of some connections to be closed for a newcomer: of the network that has the most of
-    /// them, there one that is penalised, of the source that has the most, the oldest. So whoever holds
-    /// many addresses competes with itself, and comes behind a neighbour who has done nothing.
+    /// Chooses which of some connections to close for a new one: from the network with the most,
+    /// there a penalised one, then from the source with the most, the oldest. Owners of many
+    /// addresses thus compete with themselves, and lose against neighbours without penalties.
     fn victim(&self, which: impl Fn(&Held<H>) -> bool, newcomer: Origin) -> Option<Victim> {
         let (mut networks, mut sources) = (HashMap::new(), HashMap::new());
         let those = || self.held.values().filter(|held| which(held));
@@ -283,7 +288,7 @@ impl<H> Table<H> {
         Some(Victim { id: held.id, crowds })
     }
 
-    /// The first of some connections to be closed, where it has had its time or crowds.
+    /// Returns the connection to close, if its grace time is over or it crowds.
     fn yields(
         &self,
         which: impl Fn(&Held<H>) -> bool,
@@ -297,7 +302,7 @@ impl<H> Table<H> {
 }
 
 impl<H> Held<H> {
-    /// Whether the connection has had the time that its stage takes.
+    /// Whether the grace time of the connection's stage is over.
     pub fn is_ripe(&self, now: Stamp) -> bool {
         now.ms_since(self.since) >= self.stage.grace_ms()
     }

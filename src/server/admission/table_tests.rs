@@ -1,4 +1,4 @@
-//! Which connection goes when there are too many.
+//! Eviction from a full table.
 
 use super::*;
 use proptest::prelude::*;
@@ -17,7 +17,7 @@ fn suspect(text: &str) -> Origin {
     Origin { standing: Standing::Suspect, ..from(text) }
 }
 
-/// An origin for each number, each in a network of its own.
+/// An origin for each number, each in its own network.
 fn apart(number: u64) -> Origin {
     from(&format!("10.{}.{}.1", number >> 8, number & 255))
 }
@@ -26,7 +26,7 @@ fn ids(evicted: Vec<Held<()>>) -> Vec<u64> {
     evicted.into_iter().map(|held| held.id).collect()
 }
 
-/// Lets a connection in that must find room; gives its id and the ids of those that went.
+/// Admits a connection, which must find room. Returns its id and the ids of evicted ones.
 #[track_caller]
 fn enters(table: &mut Table<()>, origin: Origin, now: u64) -> (u64, Vec<u64>) {
     let (id, evicted) = table.enter(origin, (), Stamp(now));
@@ -38,26 +38,26 @@ fn greets(table: &mut Table<()>, id: u64, now: u64) -> Result<Vec<u64>, Full> {
 }
 
 #[test]
-fn the_oldest_silent_connection_goes_and_never_the_newest() {
+fn the_oldest_silent_connection_is_evicted_and_never_the_newest() {
     let mut table = Table::new(BOUNDS);
     let first: Vec<u64> = (0..12).map(|number| enters(&mut table, apart(number), 0).0).collect();
-    // The third shows that it knows the server.
+    // The third one greets.
     assert_eq!(greets(&mut table, first[2], 1), Ok(vec![]));
     assert_eq!(
         enters(&mut table, apart(50), 2).1,
         Vec::<u64>::new(),
-        "its place among the silent is free"
+        "its place in the silent stage is free"
     );
     for (number, gone) in [(100, 0), (101, 1), (102, 3), (103, 4)] {
         assert_eq!(enters(&mut table, apart(number), 3).1, [first[gone]]);
     }
-    assert_eq!(table.count(Stage::Silent), 12, "a quarter is for those who were here before");
+    assert_eq!(table.count(Stage::Silent), 12, "a quarter is reserved for known peers");
     assert_eq!(table.count(Stage::Greeted), 1);
-    assert!(table.leave(first[0]).is_none(), "it is counted no more");
+    assert!(table.leave(first[0]).is_none(), "it is no longer counted");
 }
 
 #[test]
-fn a_flood_of_the_silent_touches_nobody_who_has_shown_a_hello() {
+fn a_flood_of_silent_connections_evicts_no_greeted_one() {
     let mut table = Table::new(BOUNDS);
     let members: Vec<u64> = (0..12)
         .map(|number| {
@@ -74,7 +74,7 @@ fn a_flood_of_the_silent_touches_nobody_who_has_shown_a_hello() {
 }
 
 #[test]
-fn who_greets_and_says_no_more_makes_room_after_a_round_trips_time() {
+fn a_greeted_connection_yields_after_its_grace_time() {
     let mut table = Table::new(BOUNDS);
     let mut greeted = Vec::new();
     for number in 0..12 {
@@ -83,14 +83,14 @@ fn who_greets_and_says_no_more_makes_room_after_a_round_trips_time() {
         greeted.push(id);
     }
     let late = enters(&mut table, apart(100), 999).0;
-    assert_eq!(greets(&mut table, late, 999), Err(Full), "they may be on their way");
+    assert_eq!(greets(&mut table, late, 999), Err(Full), "within the grace time");
     assert_eq!(greets(&mut table, late, 1_000), Ok(vec![greeted[0]]));
     assert_eq!(greets(&mut table, late, 1_000), Ok(vec![]), "it is there already");
-    assert_eq!(greets(&mut table, greeted[0], 1_000), Err(Full), "it was closed");
+    assert_eq!(greets(&mut table, greeted[0], 1_000), Err(Full), "it was evicted");
 }
 
 #[test]
-fn those_who_logged_in_lately_have_places_that_nobody_else_takes() {
+fn known_peers_have_reserved_places() {
     let mut table = Table::new(BOUNDS);
     let greeted = |table: &mut Table<()>, origin, now| {
         let id = enters(table, origin, now).0;
@@ -105,7 +105,7 @@ fn those_who_logged_in_lately_have_places_that_nobody_else_takes() {
         let origin = known(&format!("192.0.{number}.1"));
         assert_eq!(greeted(&mut table, origin, 0).1, Ok(vec![]), "the reserve");
     }
-    // Beyond that, the others go first, whatever they are about.
+    // Beyond that, others are evicted first, in any stage.
     assert_eq!(greeted(&mut table, known("192.0.9.1"), 0).1, Ok(vec![first]));
     for number in 10..17 {
         greeted(&mut table, known(&format!("192.0.{number}.1")), 0).1.unwrap();
@@ -115,9 +115,12 @@ fn those_who_logged_in_lately_have_places_that_nobody_else_takes() {
         Err(Full),
         "three quarters are known"
     );
-    assert_eq!(table.count(Stage::Greeted), 16, "a quarter is for the others");
+    assert_eq!(table.count(Stage::Greeted), 16, "a quarter is reserved for the others");
     let (newcomer, oldest) = (greeted(&mut table, apart(200), 1_000).1, table.held.len());
-    assert!(newcomer.is_ok_and(|gone| gone.len() == 1) && oldest > 16, "one of their own goes");
+    assert!(
+        newcomer.is_ok_and(|gone| gone.len() == 1) && oldest > 16,
+        "one of their own is evicted"
+    );
     let count = |standing| table.in_stage(Stage::Greeted, standing).count();
     assert_eq!((count(Standing::Known), count(Standing::Unknown)), (12, 4));
 }
@@ -131,16 +134,16 @@ fn twenty_networks_of_one_ipv6_prefix_are_not_twenty_sources() {
             enters(&mut table, from(&format!("2001:db8:1:{network:x}00::{host:x}")), 0);
         }
     }
-    assert_eq!(table.count(Stage::Silent), 16, "four times one source's, of a /48");
+    assert_eq!(table.count(Stage::Silent), 16, "four times one source's bound for a /48");
     let mut table = Table::new(bounds);
     for network in 0..20 {
         enters(&mut table, from(&format!("2001:db8:1:1{network:02x}::1")), 0);
     }
-    assert_eq!(table.count(Stage::Silent), 8, "twice, of a /56");
+    assert_eq!(table.count(Stage::Silent), 8, "twice for a /56");
     for host in 0..10 {
         enters(&mut table, from(&format!("2001:db8:2::{host:x}")), 0);
     }
-    assert_eq!(table.count(Stage::Silent), 12, "a /64 beside them has its own");
+    assert_eq!(table.count(Stage::Silent), 12, "a /64 beside them has its own bound");
     let mut table = Table::new(bounds);
     for last in 0..200 {
         enters(&mut table, from(&format!("192.0.2.{last}")), 0);
@@ -149,7 +152,7 @@ fn twenty_networks_of_one_ipv6_prefix_are_not_twenty_sources() {
 }
 
 #[test]
-fn logins_that_never_come_hold_no_source() {
+fn abandoned_logins_do_not_block_their_source() {
     let mut table = Table::new(BOUNDS);
     let held: Vec<u64> = (0..4)
         .map(|_| {
@@ -158,12 +161,12 @@ fn logins_that_never_come_hold_no_source() {
             id
         })
         .collect();
-    assert!(table.enter(apart(0), (), Stamp(1_999)).0.is_err(), "they may be on their way");
+    assert!(table.enter(apart(0), (), Stamp(1_999)).0.is_err(), "within the grace time");
     assert_eq!(enters(&mut table, apart(0), 2_000).1, [held[0]]);
 }
 
 #[test]
-fn within_a_source_the_oldest_silent_connection_goes_and_who_is_on_the_way_stays() {
+fn within_a_source_the_oldest_silent_connection_is_evicted_first() {
     let mut table = Table::new(BOUNDS);
     let source = from("192.0.2.1");
     let mine: Vec<u64> = (0..4).map(|_| enters(&mut table, source, 0).0).collect();
@@ -172,9 +175,9 @@ fn within_a_source_the_oldest_silent_connection_goes_and_who_is_on_the_way_stays
     for id in [mine[2], mine[3], mine[3] + 1] {
         greets(&mut table, id, 1).unwrap();
     }
-    assert_eq!(table.enter(source, (), Stamp(2)).0, Err(Full), "all have just said hello");
-    assert_eq!(enters(&mut table, source, 1_000).1, [mine[0]], "but not for ever");
-    // Neighbours do not count against a source that is known, nor is it closed for them.
+    assert_eq!(table.enter(source, (), Stamp(2)).0, Err(Full), "all within their grace time");
+    assert_eq!(enters(&mut table, source, 1_000).1, [mine[0]], "after the grace time");
+    // Neighbours neither count against a known source nor evict it.
     let mut table = Table::new(BOUNDS);
     let own = enters(&mut table, known("192.0.2.200"), 0).0;
     for last in 0..100 {
@@ -185,7 +188,7 @@ fn within_a_source_the_oldest_silent_connection_goes_and_who_is_on_the_way_stays
 }
 
 #[test]
-fn who_is_not_counted_by_source_has_its_place_among_all() {
+fn peers_without_a_source_compete_with_all() {
     let mut table = Table::new(BOUNDS);
     let everybody = Origin { source: None, standing: Standing::Unknown, penalised: false };
     for _ in 0..100 {
@@ -196,7 +199,7 @@ fn who_is_not_counted_by_source_has_its_place_among_all() {
 }
 
 #[test]
-fn suspects_have_a_quarter_of_the_places_and_go_first() {
+fn suspects_get_a_quarter_and_are_evicted_first() {
     let mut table = Table::new(BOUNDS);
     let suspects: Vec<u64> =
         (0..4).map(|net| enters(&mut table, suspect(&format!("192.0.{net}.1")), 0).0).collect();
@@ -206,11 +209,15 @@ fn suspects_have_a_quarter_of_the_places_and_go_first() {
     for gone in [suspects[1], suspects[2], suspects[3], fifth] {
         assert_eq!(enters(&mut table, apart(gone + 100), 3).1, [gone], "the others stay");
     }
-    assert_eq!(enters(&mut table, suspect("192.0.5.1"), 4).1, [others[0]], "it is not shut out");
+    assert_eq!(
+        enters(&mut table, suspect("192.0.5.1"), 4).1,
+        [others[0]],
+        "a suspect still gets in"
+    );
 }
 
 #[test]
-fn a_suspect_makes_room_for_others_before_its_time_where_nobody_else_can() {
+fn a_suspect_is_evicted_within_its_grace_time_as_a_last_resort() {
     let mut table = Table::new(BOUNDS);
     let mut greeted = |origin, now| {
         let id = enters(&mut table, origin, now).0;
@@ -220,13 +227,13 @@ fn a_suspect_makes_room_for_others_before_its_time_where_nobody_else_can() {
     for number in 0..11 {
         greeted(apart(number), 0).1.unwrap();
     }
-    assert_eq!(greeted(suspect("192.0.3.1"), 1).1, Err(Full), "all have just said hello");
+    assert_eq!(greeted(suspect("192.0.3.1"), 1).1, Err(Full), "all within their grace time");
     assert_eq!(greeted(apart(50), 1).1, Ok(vec![first]));
     assert_eq!(greeted(apart(51), 1).1, Err(Full));
 }
 
 #[test]
-fn whoever_holds_many_addresses_competes_with_itself() {
+fn a_network_with_many_addresses_competes_with_itself() {
     let mut table = Table::new(BOUNDS);
     let mut greeted = |origin, now| {
         let id = enters(&mut table, origin, now).0;
@@ -235,15 +242,16 @@ fn whoever_holds_many_addresses_competes_with_itself() {
     let member = greeted(from("203.0.113.1"), 0).0;
     let near: Vec<u64> =
         (1..=11).map(|last| greeted(from(&format!("192.0.2.{last}")), 1).0).collect();
-    // The network has eleven of the twelve places: a newcomer of another one takes its oldest at once.
+    // The network has eleven of twelve places: a new connection from another one evicts its oldest
+    // at once.
     assert_eq!(greeted(from("198.51.100.1"), 2).1, Ok(vec![near[0]]));
-    assert_eq!(greeted(from("192.0.2.50"), 2).1, Err(Full), "one more of its own waits");
-    assert_eq!(greeted(from("192.0.2.50"), 1_001).1, Ok(vec![near[1]]), "and takes its own");
+    assert_eq!(greeted(from("192.0.2.50"), 2).1, Err(Full), "another one of its own is refused");
+    assert_eq!(greeted(from("192.0.2.50"), 1_001).1, Ok(vec![near[1]]), "and later evicts its own");
     assert!(greeted(from("203.0.113.1"), 1_002).1.is_ok_and(|gone| !gone.contains(&member)));
 }
 
 #[test]
-fn a_neighbour_without_penalties_comes_before_those_who_have_some() {
+fn penalised_connections_are_evicted_before_their_neighbours() {
     let mut table = Table::new(BOUNDS);
     let mut greeted = |origin, now| {
         let id = enters(&mut table, origin, now).0;
@@ -251,16 +259,16 @@ fn a_neighbour_without_penalties_comes_before_those_who_have_some() {
     };
     let penalised = |last: u8| Origin { penalised: true, ..suspect(&format!("192.0.2.{last}")) };
     let held: Vec<u64> = (1..=4).map(|last| greeted(penalised(last), 0).0).collect();
-    assert_eq!(greeted(penalised(5), 1).1, Err(Full), "they have just said hello");
+    assert_eq!(greeted(penalised(5), 1).1, Err(Full), "within the grace time");
     assert_eq!(greeted(suspect("192.0.2.6"), 1).1, Ok(vec![held[0]]), "at once");
     assert_eq!(greeted(penalised(7), 999).1, Err(Full));
     assert_eq!(greeted(penalised(7), 1_000).1, Ok(vec![held[1]]), "and it stays");
 }
 
-/// What a source does, as whom, and after which time.
+/// A source's action, its standing, and the delay before it.
 type Step = (u8, u8, Standing, u64);
 
-/// Hostile steps of so many sources.
+/// Hostile actions of so many sources.
 fn steps(sources: u8, whom: &'static [Standing]) -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec((0..sources, 0u8..4, prop::sample::select(whom), 0u64..300), 1..200)
 }
@@ -269,7 +277,7 @@ const STRANGERS: &[Standing] = &[Standing::Unknown, Standing::Suspect];
 const MEMBERS: &[Standing] = &[Standing::Known];
 const ANYBODY: &[Standing] = &[Standing::Known, Standing::Unknown, Standing::Suspect];
 
-/// Fills a table as hard as the steps can. Gives the time after them.
+/// Fills a table with the steps. Returns the time after them.
 fn besiege(table: &mut Table<()>, steps: Vec<Step>, address: impl Fn(u8) -> String) -> u64 {
     let mut now = 0;
     for (number, what, standing, pause) in steps {
@@ -284,7 +292,7 @@ fn besiege(table: &mut Table<()>, steps: Vec<Step>, address: impl Fn(u8) -> Stri
     now
 }
 
-/// A newcomer comes through all stages at once.
+/// Takes a connection through all stages at once.
 fn comes_in(table: &mut Table<()>, origin: Origin, now: u64) -> Result<(), Full> {
     let id = table.enter(origin, (), Stamp(now)).0?;
     table.move_to(id, Stage::Greeted, Stamp(now))?;
@@ -294,14 +302,13 @@ fn comes_in(table: &mut Table<()>, origin: Origin, now: u64) -> Result<(), Full>
 
 proptest! {
     #[test]
-    fn whoever_is_hostile_strangers_and_members_come_in(
+    fn every_standing_gets_in_during_any_attack(
         members in steps(250, MEMBERS), strangers in steps(250, STRANGERS),
         anybody in steps(250, ANYBODY),
     ) {
         let address = |number: u8| format!("10.{number}.0.1");
         let (fresh, home) = (from("203.0.113.1"), known("203.0.113.1"));
-        // At once where the others are hostile, and else when those of the same standing have had
-        // their time.
+        // At once against hostile peers of other standings, otherwise after their grace time.
         let mut table = Table::new(BOUNDS);
         let now = besiege(&mut table, members, address);
         prop_assert_eq!(comes_in(&mut table, fresh, now), Ok(()), "hostile members");
@@ -317,14 +324,14 @@ proptest! {
     }
 
     #[test]
-    fn a_member_comes_in_at_once_whatever_few_hostile_members_do(steps in steps(4, ANYBODY)) {
+    fn a_known_peer_gets_in_at_once_against_few_hostile_known_peers(steps in steps(4, ANYBODY)) {
         let mut table = Table::new(Bounds { logging_in: 16, per_source: 100, ..BOUNDS });
         let now = besiege(&mut table, steps, |number| format!("10.{number}.0.1"));
         prop_assert_eq!(comes_in(&mut table, known("203.0.113.1"), now), Ok(()));
     }
 
     #[test]
-    fn a_newcomer_of_another_network_comes_in_whatever_five_networks_do(
+    fn a_peer_from_another_network_gets_in_against_five_networks(
         steps in steps(250, STRANGERS),
     ) {
         for address in [
@@ -338,12 +345,12 @@ proptest! {
     }
 
     #[test]
-    fn a_newcomer_of_the_same_network_has_its_share(
+    fn a_peer_from_the_same_network_gets_its_share(
         few in steps(3, STRANGERS), all in steps(250, STRANGERS),
     ) {
         let address = |number: u8| format!("2001:db8:1:{number:x}00::1");
         let member = suspect("2001:db8:1:ff00::1");
-        // At once where few sources hold the places, and else when these have had their time.
+        // At once if few sources hold the places, otherwise after their grace time.
         let mut table = Table::new(Bounds { logging_in: 16, ..BOUNDS });
         let now = besiege(&mut table, few, address);
         prop_assert_eq!(comes_in(&mut table, member, now), Ok(()));
@@ -353,7 +360,7 @@ proptest! {
     }
 
     #[test]
-    fn no_bound_is_ever_exceeded_and_nothing_is_left_behind(
+    fn no_bound_is_exceeded_and_counters_return_to_zero(
         steps in prop::collection::vec((any::<u8>(), 0u8..8, 0usize..3, 0u64..700), 1..400),
     ) {
         let mut table = Table::new(BOUNDS);

@@ -1,6 +1,5 @@
-//! One thread holds all connections that have shown nothing yet, and shakes hands with them up to
-//! R2: they cost a descriptor and a buffer each, and no thread. Whoever has passed the gate gets
-//! one.
+//! The loop over unauthenticated connections: one thread handles their handshakes up to R2, so that
+//! each costs a descriptor and a buffer only. A connection that passes the gate gets a thread.
 
 use std::collections::BTreeMap;
 use std::os::fd::AsFd;
@@ -21,19 +20,19 @@ use crate::net::listener::Listener;
 use crate::server::observe::log as server_log;
 use crate::server::stop::Stop;
 
-/// The loop looks this often whether the server stops.
+/// How often the loop checks whether the server stops.
 const PATIENCE: Duration = Duration::from_millis(200);
-/// After a failed accept (no descriptors left, say) the listener is left alone for a while.
+/// The pause after a failed accept, for example without free descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-/// Connections that are accepted between two looks at those that are there.
+/// The most connections accepted before the existing ones are handled again.
 const ACCEPTS_MAX: usize = 64;
 
-/// The connections that have no thread.
+/// The connections without a thread.
 pub struct Unauthenticated<'a> {
     admission: &'a Arc<Admission>,
     serve: &'a Serve,
     connections: BTreeMap<u64, Connection>,
-    /// No connection is accepted until then.
+    /// No connection is accepted before this time.
     paused: Option<Instant>,
 }
 
@@ -42,7 +41,7 @@ impl<'a> Unauthenticated<'a> {
         Unauthenticated { admission, serve, connections: BTreeMap::new(), paused: None }
     }
 
-    /// Until the server stops.
+    /// Runs until the server stops.
     pub fn run(mut self, listener: &Listener, stop: &Stop) {
         while !stop.is_told() {
             self.admission.looks();
@@ -57,13 +56,13 @@ impl<'a> Unauthenticated<'a> {
         }
     }
 
-    /// Waits until something comes, for a while. Gives who has sent something, and whether the
-    /// listener has something to accept.
+    /// Waits for input for a while. Returns the connections with input, and whether the listener
+    /// has connections to accept.
     fn poll(&self, listener: Option<&Listener>, now: Instant) -> (Vec<u64>, bool) {
         let deadlines = self.connections.values().map(|connection| connection.deadline);
         let until = deadlines.chain(self.paused.filter(|until| now < *until)).min();
         let patience = until.map_or(PATIENCE, |until| {
-            // One millisecond more, so that it is past the deadline that the wait ends.
+            // Rounded up by a millisecond, so that the deadline has passed when the wait ends.
             (until.saturating_duration_since(now) + Duration::from_millis(1)).min(PATIENCE)
         });
         let listeners = listener.into_iter().map(|listener| listener.as_fd());
@@ -76,7 +75,8 @@ impl<'a> Unauthenticated<'a> {
             .collect();
         let patience = Timespec { tv_sec: 0, tv_nsec: patience.subsec_nanos().into() };
         if poll(&mut fds, Some(&patience)).is_err() {
-            // Interrupted, or more descriptors than the limit is now: each is tried, after a while.
+            // Interrupted, or the descriptor limit was lowered: tries every connection after a
+            // pause.
             thread::sleep(ACCEPT_PAUSE);
             return (self.connections.keys().copied().collect(), listener.is_some());
         }
@@ -116,11 +116,11 @@ impl<'a> Unauthenticated<'a> {
         self.advance(id);
     }
 
-    /// Takes what a connection has sent.
+    /// Handles what a connection has sent.
     fn advance(&mut self, id: u64) {
         let Some(connection) = self.connections.get_mut(&id) else { return };
         let advance = || connection.advance(self.admission);
-        // One peer's bug is that peer's problem.
+        // A panic must not affect other peers.
         let progress = catch_unwind(AssertUnwindSafe(advance));
         match progress.unwrap_or(Err(Offence::Garbage)) {
             Ok(Progress::Waits(evicted)) => self.forget(&evicted),
@@ -144,14 +144,14 @@ impl<'a> Unauthenticated<'a> {
         }
     }
 
-    /// Closes the connections whose time for a login is over.
+    /// Closes the connections whose login deadline has passed.
     fn expire(&mut self) {
         let now = Instant::now();
         let late = self.connections.extract_if(.., |_, connection| connection.deadline <= now);
         late.for_each(|(_, connection)| self.admission.end(&connection, Offence::Late));
     }
 
-    /// Those that were closed for another one.
+    /// Drops evicted connections.
     fn forget(&mut self, evicted: &[u64]) {
         for id in evicted {
             if let Some(connection) = self.connections.remove(id) {

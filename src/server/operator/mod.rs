@@ -1,5 +1,5 @@
-//! The operators' commands, for the chat, the console and `pychat ctl` alike. The table of the commands is
-//! `chat/operator_commands.rs`; each handler is in a file of this folder.
+//! The operators' commands, for the chat, the console and `pychat ctl` alike. The table of the
+//! commands is `chat/operator_commands.rs`; each handler is in a file of this folder.
 
 mod call;
 pub mod console;

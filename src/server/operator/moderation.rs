@@ -1,5 +1,5 @@
-//! The operators' commands about people: kick, ban, mute, roles. Each is checked against the table of
-//! rights, kept on disk, and holds for live sessions at once.
+//! The operators' commands about people: kick, ban, mute, roles. Each is checked against the table
+//! of rights, kept on disk, and holds for live sessions at once.
 
 use std::fmt::Write;
 
@@ -124,9 +124,9 @@ pub fn list(context: &Context) -> Reply {
     with(text.trim_end().to_owned(), json!(rows))
 }
 
-/// A member has spent the budget of channels with a PIN that are new to them, as somebody does who tries
-/// PINs: operators are told. Of later refusals the tenth, the hundredth and so on are told, so that the
-/// log does not grow with them.
+/// A member has spent the budget of channels with a PIN that are new to them, as somebody does who
+/// tries PINs: operators are told. Of later refusals the tenth, the hundredth and so on are told,
+/// so that the log does not grow with them.
 pub fn note_pin_joins(context: &Context, user: &UserName, max: usize, refused: u32) {
     if refused == 0 || refused != 10_u32.pow(refused.ilog10()) {
         return;

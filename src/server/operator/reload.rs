@@ -33,8 +33,8 @@ pub fn reload(call: &Call) -> Reply {
     }
 }
 
-/// Reads everything again. On an error everything stays as it was. An author in the chat does not put
-/// themselves out.
+/// Reads everything again. On an error everything stays as it was. An author in the chat does not
+/// put themselves out.
 fn read_again(context: &Context, author: Option<Whom>) -> Result<Reloaded, String> {
     let old = context.config.get();
     let mut new = Config::load(&context.home.config_file()).map_err(|error| error.to_string())?;

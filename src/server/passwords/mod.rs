@@ -1,4 +1,4 @@
-//! What password authentication is limited by: wrong guesses, open prompts, hashes at once.
+//! The limits of password authentication: failed attempts, open prompts, concurrent hashes.
 
 pub mod prompts;
 pub mod throttle;
@@ -17,19 +17,19 @@ use prompts::{Prompt, Prompts, Slot, Wait};
 use throttle::{Guess, PasswordThrottle};
 use tickets::Tickets;
 
-/// Passwords that are hashed at once, 19 MiB each, and those that may wait for it.
+/// Concurrent hashes of passwords, 19 MiB each, and how many may wait.
 const HASHES_AT_ONCE: usize = 2;
 const HASHES_WAITING_MAX: usize = 64;
 
-/// A slot, and the connection that it closes.
+/// A slot, and the connection that was closed for it.
 pub type Opened<'a> = (Slot<'a, Arc<SendQueue>>, Option<Arc<SendQueue>>);
 
 /// The limits of password authentication.
 pub struct Passwords {
-    /// Its clock is the limits' one.
+    /// The clock of the limits.
     hub: Arc<Hub>,
     guesses: Mutex<PasswordThrottle>,
-    /// Connections that are asked for a password now.
+    /// Connections that wait for a password.
     prompts: Prompts<Arc<SendQueue>>,
     hashing: Semaphore,
     pub tickets: Mutex<Tickets>,
@@ -46,36 +46,34 @@ impl Passwords {
         }
     }
 
-    /// A slot among the connections that are asked for a password, and the connection that it
-    /// closes.
+    /// Opens a slot among the password prompts, and returns the connection that was closed for it.
     ///
     /// # Errors
-    /// Too many are, for so many milliseconds.
+    ///
+    /// Returns the time in milliseconds for which too many prompts are open.
     pub fn open(&self, prompt: Prompt<Arc<SendQueue>>, max: usize) -> Result<Opened<'_>, u64> {
         self.prompts.open(prompt, max).map_err(|Wait(ms)| ms)
     }
 
-    /// How long a guess of a password has to wait, in milliseconds.
+    /// Returns how long an attempt has to wait, in milliseconds.
     pub fn guess_wait_ms(&self, guess: &Guess) -> u64 {
         self.guesses.lock().wait_ms(guess, self.hub.now())
     }
 
-    /// Whether a guess is right; none where it has to wait.
+    /// Checks a password; `None` if the attempt has to wait.
     pub fn guess(&self, guess: &Guess, fits: impl FnOnce() -> bool) -> Option<bool> {
         try_one(&self.guesses, guess, || self.hub.now(), fits)
     }
 
-    /// Does something that takes a hash's memory and time; few at once. None where its turn does
-    /// not come before the deadline.
+    /// Runs a hash with bounded concurrency; `None` if no permit is free before the deadline.
     pub fn hash<T>(&self, deadline: Instant, hash: impl FnOnce() -> T) -> Option<T> {
         let _permit = self.hashing.take(deadline, Some(self.hashing.waiting_max()))?;
         Some(hash())
     }
 }
 
-/// Whether a guess is right; none where it has to wait. It has its turn before it is hashed, so
-/// that of those that come at the same moment no more are looked at than of those that come one by
-/// one.
+/// Checks a password; `None` if the attempt has to wait. The throttle counts the attempt before the
+/// hash is computed, so that simultaneous attempts get no more checks than sequential ones.
 fn try_one(
     guesses: &Mutex<PasswordThrottle>,
     guess: &Guess,
@@ -101,11 +99,11 @@ mod tests {
 
     const THREADS: u8 = 32;
 
-    /// How many guesses are looked at of many that come at once, each from the source that `last`
-    /// gives.
+    /// Counts how many of many simultaneous attempts are checked, each from the source that `last`
+    /// returns.
     fn looked_at(guesses: &Mutex<PasswordThrottle>, now: Stamp, last: fn(u8) -> u8) -> usize {
         let bob = "bob".parse().unwrap();
-        // No guess is decided before each has been looked at, or told to wait.
+        // No attempt is decided before all have been checked or delayed.
         let all = Barrier::new(THREADS.into());
         let tries = |number: u8| {
             let counted_by = ThrottleKey::Source(IpAddr::from([192, 0, 2, last(number)]).into());
@@ -128,14 +126,18 @@ mod tests {
     }
 
     #[test]
-    fn guesses_at_the_same_moment_are_as_few_as_one_after_the_other() {
+    fn simultaneous_guesses_get_no_more_checks_than_sequential_ones() {
         let guesses = Mutex::new(Rank::PasswordThrottle, PasswordThrottle::default());
-        assert_eq!(looked_at(&guesses, Stamp(0), |_| 1), 1, "of one source");
+        assert_eq!(looked_at(&guesses, Stamp(0), |_| 1), 1, "from one source");
         assert_eq!(looked_at(&guesses, Stamp(999), |_| 1), 0);
         assert_eq!(looked_at(&guesses, Stamp(1_000), |_| 1), 1);
         let guesses = Mutex::new(Rank::PasswordThrottle, PasswordThrottle::default());
         let each = |number| number;
-        assert_eq!(looked_at(&guesses, Stamp(0), each), 6, "five make nobody wait, the sixth does");
+        assert_eq!(
+            looked_at(&guesses, Stamp(0), each),
+            6,
+            "five are free, the sixth makes others wait"
+        );
         assert_eq!(looked_at(&guesses, Stamp(999), each), 0);
         assert_eq!(looked_at(&guesses, Stamp(60_000), each), 1);
     }

@@ -1,5 +1,5 @@
-//! The connections that are asked for a password. Their number is bounded by key and source, and a
-//! thief of a key who opens many keeps the owner from none. Pure: the moment is handed in.
+//! Password prompts: connections that wait for a password. Their number is bounded by key and
+//! source, so that the thief of a key cannot lock its owner out. Pure: callers pass in the time.
 
 use std::collections::HashMap;
 
@@ -9,14 +9,13 @@ use crate::chat::rate::Stamp;
 use crate::crypto::Fingerprint;
 use crate::sync::{Mutex, MutexGuard, Rank};
 
-/// All sources of a person that they have not logged in from lately have so many times the prompts
-/// of one of them.
+/// All unknown sources of a user together may have this many times the prompts of one source.
 const SOURCES: usize = 4;
-/// A source's only prompt, and the prompts of one source and key, are not closed for another one
-/// before this age, in milliseconds: the time to type a password.
+/// The age in milliseconds before which a source's only prompt, and the prompts of one source and
+/// key, are not closed for another one: the time to type a password.
 const AGE_MS_MIN: u64 = 10_000;
 
-/// A connection that is asked for a password.
+/// A connection that waits for a password.
 #[derive(Clone)]
 pub struct Prompt<H> {
     pub user: UserName,
@@ -25,11 +24,11 @@ pub struct Prompt<H> {
     /// It is the person's own: they have logged in from there lately, or the device has a ticket.
     pub known: bool,
     pub since: Stamp,
-    /// What ends the connection.
+    /// Ends the connection.
     pub handle: H,
 }
 
-/// All of them, the oldest first.
+/// All prompts, the oldest first.
 pub struct Prompts<H> {
     open: Mutex<Open<H>>,
 }
@@ -39,13 +38,13 @@ struct Open<H> {
     next: u64,
 }
 
-/// A slot among them, given back when dropped.
+/// An open prompt, removed on drop.
 pub struct Slot<'a, H> {
     prompts: &'a Prompts<H>,
     id: u64,
 }
 
-/// There is no slot before so many milliseconds.
+/// No slot is available for this many milliseconds.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Wait(pub u64);
 
@@ -56,12 +55,13 @@ impl<H> Default for Prompts<H> {
 }
 
 impl<H> Prompts<H> {
-    /// A slot, and the prompt that is closed for it. A key has `max` prompts of one source; the
-    /// oldest goes for one more. A person has four times as many of all unknown sources; for one
-    /// more the oldest goes of the source that has most.
+    /// Opens a prompt, and returns the one that was closed for it. A key may have `max` prompts per
+    /// source; the oldest yields to a new one. A user may have four times as many from all unknown
+    /// sources; the oldest of the source with the most yields.
     ///
     /// # Errors
-    /// The prompt that would go is too young.
+    ///
+    /// Refuses if the prompt that would yield is too young.
     pub fn open(&self, prompt: Prompt<H>, max: usize) -> Result<(Slot<'_, H>, Option<H>), Wait> {
         let mut open = self.lock();
         let closed = match open.victim(&prompt, max)? {
@@ -80,7 +80,7 @@ impl<H> Prompts<H> {
 }
 
 impl<H> Open<H> {
-    /// Which prompt goes for another one, where one has to.
+    /// Returns the prompt that has to be closed for a new one, if any.
     fn victim(&self, newcomer: &Prompt<H>, max: usize) -> Result<Option<u64>, Wait> {
         let of_user = || self.prompts.iter().filter(|(_, one)| one.user == newcomer.user);
         let mut same = of_user()
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn within_a_source_the_oldest_prompt_goes_once_there_was_time_to_type() {
+    fn within_a_source_the_oldest_prompt_yields_after_the_typing_time() {
         let prompts = Prompts::default();
         let open = |prompt| prompts.open(prompt, 10);
         let held: Vec<_> =
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn of_many_sources_the_one_with_most_prompts_loses_its_oldest() {
+    fn the_source_with_the_most_prompts_yields_its_oldest() {
         let prompts = Prompts::default();
         let mut held = Vec::new();
         let mut open = |source: &str, known, since| {
@@ -163,15 +163,15 @@ mod tests {
         {
             assert_eq!(open(&format!("10.0.0.{number}"), false, since), Ok(None));
         }
-        // A fresh source is let in at once; the prompt of a known one is never closed for it.
+        // A new source gets in at once; a prompt of a known source is never closed for it.
         assert_eq!(open("203.0.113.1", false, 20), Ok(Some(1)));
         assert_eq!(open("203.0.113.2", false, 21), Ok(Some(2)));
         assert_eq!(open("203.0.113.3", false, 22), Ok(Some(3)));
         assert_eq!(open("203.0.113.4", false, 23), Ok(Some(4)));
-        // Now each has one, which has its time.
+        // Now each source has one, which is too young.
         assert_eq!(open("203.0.113.5", false, 24), Err(Wait(9_987)));
         assert_eq!(open("203.0.113.5", false, 10_011), Ok(Some(11)));
-        assert_eq!(open("192.0.2.1", true, 10_012), Ok(None), "nobody goes for a known source");
+        assert_eq!(open("192.0.2.1", true, 10_012), Ok(None), "no prompt yields to a known source");
     }
 
     #[test]
@@ -201,7 +201,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn an_owner_keeps_a_prompt_at_home_and_has_time_elsewhere(
+        fn an_owner_keeps_a_prompt_at_home_and_typing_time_elsewhere(
             thief in prop::collection::vec((0u32..500, 0u64..2_000), 1..400),
             max in 1usize..12,
         ) {

@@ -1,13 +1,13 @@
-//! Wrong passwords: each makes the next guess wait, by the source that it came from and by the person
-//! it was about. Pure: the moment is handed in.
+//! Password throttle: each failed attempt delays the next one, per source and per user. Pure:
+//! callers pass in the time.
 //!
-//! Only who holds a person's registered key can guess at all. Where a thief has one, guesses from
-//! sources that the person never came from wait for each other; the person's own sources do not wait
-//! for them. No wait is longer than its bound, so that a thief's guesses delay the owner by no more,
-//! and the source with fewer wrong guesses has the next turn.
+//! Only holders of a user's registered key can attempt a password at all. If a key is stolen,
+//! attempts from sources that the user never came from delay each other; the user's own sources are
+//! not affected. Each delay is bounded, so that a thief's attempts delay the owner by at most that
+//! bound, and the source with fewer failures has the next turn.
 //!
-//! A guess counts as wrong from its turn on, before it is hashed, and a right one is taken back: those
-//! that come at the same moment wait for each other.
+//! An attempt counts as failed from its start, before it is hashed, and a success is taken back:
+//! simultaneous attempts therefore delay each other.
 
 use std::collections::HashMap;
 
@@ -15,20 +15,21 @@ use super::throttle_key::ThrottleKey;
 use crate::chat::UserName;
 use crate::chat::rate::Stamp;
 
-/// A source waits this long after its first wrong guess, and twice as long after each further one, up to
-/// the second value: 8,640 guesses a day from one source.
+/// The delay of a source after its first failure in milliseconds, doubled for each further one, up
+/// to the second value: 8,640 attempts a day from one source.
 const SOURCE_MS: (u64, u64) = (1_000, 10_000);
-/// All unknown sources of a person wait after so many wrong guesses ...
+/// The number of failures from all unknown sources of a user without a delay.
 const USER_FREE: u32 = 5;
-/// ... this long, doubled up to the second value: 17,280 guesses a day from all of them.
+/// The delay after further failures, doubled up to the second value: 17,280 attempts a day from all
+/// unknown sources.
 const USER_MS: (u64, u64) = (1_000, 5_000);
-/// A turn that a source does not take within this time is anybody's.
+/// How long a source may reserve the next turn.
 const TURN_MS: u64 = 2_000;
-/// Sources and people that are remembered.
+/// The most sources and users that are tracked.
 const REMEMBERED_MAX: usize = 65_536;
-/// What was wrong this long ago is forgotten.
+/// When failures are forgotten.
 const FORGET_MS: u64 = 24 * 3_600_000;
-/// A source is the person's own for as long after a right password as after a login.
+/// How long a right password makes a source the user's own: as long as a login.
 const KNOWN_MS: u64 = 30 * 24 * 3_600_000;
 
 #[derive(Clone, Copy, Default, PartialEq)]
@@ -37,24 +38,24 @@ struct Wrong {
     until: Stamp,
 }
 
-/// What all unknown sources of a person have done.
+/// The failures of all unknown sources of a user.
 #[derive(Clone, Copy, Default)]
 struct Person {
     wrong: Wrong,
-    /// The source that has the next turn, and how many wrong guesses it had.
+    /// The source with the next turn, and its failures when it reserved the turn.
     turn: Option<(ThrottleKey, u32)>,
 }
 
-/// What is remembered of guesses.
+/// The state of the throttle.
 #[derive(Default)]
 pub struct PasswordThrottle {
     sources: HashMap<(UserName, ThrottleKey), Wrong>,
     users: HashMap<UserName, Person>,
-    /// Sources that a person's right password has come from.
+    /// Sources from which users gave the right password.
     known: HashMap<(UserName, ThrottleKey), Stamp>,
 }
 
-/// The turn of a guess: what it has made others wait, before and after it.
+/// The delay before and after an attempt, so that a success can be taken back.
 pub struct Turn {
     before: Wrong,
     after: Wrong,
@@ -68,8 +69,8 @@ pub struct Guess<'a> {
 }
 
 impl PasswordThrottle {
-    /// How long this guess has to wait, in milliseconds. One that has to wait has the next turn, unless a
-    /// source with as few wrong guesses has it.
+    /// Returns how long this attempt has to wait, in milliseconds. If it has to wait, it reserves
+    /// the next turn, unless a source with as few failures has it.
     pub fn wait_ms(&mut self, guess: &Guess, now: Stamp) -> u64 {
         let own = self.of_source(guess);
         let own_ms = own.until.ms_since(now);
@@ -80,7 +81,7 @@ impl PasswordThrottle {
         }
     }
 
-    /// The turn of a guess, which counts as wrong until it is right; none where it has to wait.
+    /// Starts an attempt, which counts as failed until it succeeds; `None` if it has to wait.
     pub fn take(&mut self, guess: &Guess, now: Stamp) -> Option<Turn> {
         if self.wait_ms(guess, now) > 0 {
             return None;
@@ -104,14 +105,14 @@ impl PasswordThrottle {
         }
     }
 
-    /// A guess was right: it makes nobody wait, and this source is the person's own from now on.
+    /// Takes a successful attempt back, and makes the source the user's own.
     pub fn right(&mut self, guess: &Guess, turn: Turn, now: Stamp) {
         if let Some(person) = self.users.get_mut(guess.user)
             && turn.before != turn.after
         {
             match person.wrong == turn.after {
                 true => person.wrong = turn.before,
-                // Others have guessed since, and wait for their own.
+                // Others have attempted since; their delays stay.
                 false => person.wrong.count = person.wrong.count.saturating_sub(1),
             }
         }
@@ -148,7 +149,7 @@ impl PasswordThrottle {
 }
 
 impl Person {
-    /// How long a source has to wait for the person's other unknown sources, in milliseconds.
+    /// Returns how long a source has to wait for the user's other unknown sources, in milliseconds.
     fn wait_ms(&mut self, counted_by: ThrottleKey, own: Wrong, now: Stamp) -> u64 {
         let until = self.wrong.until;
         let turn_ends = Stamp(until.0 + TURN_MS);
@@ -158,7 +159,7 @@ impl Person {
             }
             _ => 0,
         };
-        // A source whose own wait is longer could not take the turn.
+        // A source whose own delay is longer could not use the turn.
         if others_ms == 0 && own.until <= until && now < until {
             self.turn = Some((counted_by, own.count));
         }
@@ -166,7 +167,7 @@ impl Person {
     }
 }
 
-/// One more wrong guess, of which the first `free` cost nothing.
+/// Counts a failure, of which the first `free` cause no delay.
 fn later(wrong: &mut Wrong, free: u32, (first_ms, last_ms): (u64, u64), now: Stamp) {
     if wrong.count > 0 && now.ms_since(wrong.until) >= FORGET_MS {
         wrong.count = 0;
@@ -174,7 +175,7 @@ fn later(wrong: &mut Wrong, free: u32, (first_ms, last_ms): (u64, u64), now: Sta
     wrong.count = wrong.count.saturating_add(1);
     let doubled = wrong.count.checked_sub(free + 1);
     let wait_ms = doubled.map_or(0, |doubled| (first_ms << doubled.min(20)).min(last_ms));
-    // Also of a free one: the time of the last guess says when they are forgotten.
+    // Set for free failures too, because it tells when they are forgotten.
     wrong.until = Stamp(now.0 + wait_ms);
 }
 
@@ -204,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn each_wrong_guess_makes_its_source_wait_twice_as_long_up_to_ten_seconds() {
+    fn each_failure_doubles_the_delay_of_its_source_up_to_ten_seconds() {
         let (bob, mut guesses) = ("bob".parse().unwrap(), PasswordThrottle::default());
         let mut now = Stamp(1_000);
         for wait in [1_000, 2_000, 4_000, 8_000] {
@@ -224,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn a_right_guess_makes_nobody_wait() {
+    fn a_right_guess_delays_nobody() {
         let (bob, mut guesses) = ("bob".parse().unwrap(), PasswordThrottle::default());
         for last in 1..=USER_FREE as u8 {
             guesses.wrong(&from(&bob, last), Stamp(0));
@@ -233,7 +234,7 @@ mod tests {
             comes_in(&mut guesses, &from(&bob, last), Stamp(0));
         }
         assert_eq!(guesses.wait_ms(&from(&bob, 100), Stamp(0)), 0);
-        // One that others came before, who wait for their own alone.
+        // A success after attempts of others leaves only their own delays.
         let own = guesses.take(&from(&bob, 100), Stamp(0)).unwrap();
         assert_eq!(guesses.wait_ms(&from(&bob, 101), Stamp(0)), 1_000);
         guesses.take(&from(&bob, 101), Stamp(1_000)).unwrap();
@@ -243,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn a_thief_elsewhere_waits_and_the_member_at_home_does_not() {
+    fn unknown_sources_wait_and_the_owners_source_does_not() {
         let (bob, carol) = ("bob".parse().unwrap(), "carol".parse().unwrap());
         let mut guesses = PasswordThrottle::default();
         comes_in(&mut guesses, &from(&bob, 1), Stamp(0));
@@ -251,13 +252,17 @@ mod tests {
             guesses.wrong(&from(&bob, last), Stamp(0));
         }
         let fresh = guesses.wait_ms(&from(&bob, 200), Stamp(0));
-        assert_eq!(fresh, 5_000, "a fresh source waits too");
-        assert_eq!(guesses.wait_ms(&from(&bob, 1), Stamp(0)), 0, "bob's own does not");
+        assert_eq!(fresh, 5_000, "a new source waits too");
+        assert_eq!(guesses.wait_ms(&from(&bob, 1), Stamp(0)), 0, "bob's own source does not wait");
         let logged_in = Guess { known: true, ..from(&bob, 201) };
-        assert_eq!(guesses.wait_ms(&logged_in, Stamp(0)), 0, "nor one of a recent login");
-        assert_eq!(guesses.wait_ms(&from(&carol, 2), Stamp(0)), 0, "nor does anybody else");
+        assert_eq!(
+            guesses.wait_ms(&logged_in, Stamp(0)),
+            0,
+            "a source of a recent login does not wait"
+        );
+        assert_eq!(guesses.wait_ms(&from(&carol, 2), Stamp(0)), 0, "other users do not wait");
         guesses.wrong(&from(&bob, 1), Stamp(0));
-        assert_eq!(guesses.wait_ms(&from(&bob, 1), Stamp(0)), 1_000, "but for its own mistakes");
+        assert_eq!(guesses.wait_ms(&from(&bob, 1), Stamp(0)), 1_000, "its own failures count");
         let (last, over) = (Stamp(KNOWN_MS - 1), Stamp(KNOWN_MS));
         (2..100).for_each(|other| guesses.wrong(&from(&bob, other), last));
         assert_eq!(guesses.wait_ms(&from(&bob, 1), last), 0);
@@ -282,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn guesses_are_counted_however_long_the_server_runs() {
+    fn guesses_are_counted_at_any_uptime() {
         let (bob, mut guesses) = ("bob".parse().unwrap(), PasswordThrottle::default());
         for day in [0, 1, 2, 40] {
             let now = Stamp(day * (DAY_MS + 60_000));
@@ -294,10 +299,10 @@ mod tests {
     }
 
     proptest! {
-        /// The thief guesses from `sources` addresses whenever it may, tries all the time, and has
-        /// guessed from each of them before.
+        /// The thief attempts from `sources` addresses as often as allowed, and has attempted from
+        /// each before.
         #[test]
-        fn the_owner_has_a_try_in_time_whatever_the_thief_guesses(
+        fn the_owner_gets_an_attempt_in_time_during_any_attack(
             sources in 1u8..60, step_ms in 1u64..700, at_ms in 0u64..120_000,
         ) {
             let (bob, mut guesses) = ("bob".parse().unwrap(), PasswordThrottle::default());
@@ -305,7 +310,7 @@ mod tests {
             let (mut now, mut next_try, mut tried) = (0, at_ms, None);
             while now < at_ms + 30_000 && tried.is_none() {
                 now += step_ms;
-                // The thief comes first each time; the owner when they were told to.
+                // The thief comes first each time; the owner comes at the time the server named.
                 for last in 1..=sources {
                     if guesses.wait_ms(&from(&bob, last), Stamp(now)) == 0 {
                         guesses.wrong(&from(&bob, last), Stamp(now));
@@ -324,7 +329,7 @@ mod tests {
         }
 
         #[test]
-        fn guesses_of_a_day_are_bounded_whatever_their_sources(
+        fn guesses_per_day_are_bounded_from_any_sources(
             tries in prop::collection::vec((any::<u8>(), 0u64..3_000), 2_000),
         ) {
             let (bob, mut guesses) = ("bob".parse().unwrap(), PasswordThrottle::default());
@@ -340,7 +345,7 @@ mod tests {
                     *by_source.entry(last).or_insert(0u64) += 1;
                 }
             }
-            // The first ones come faster: five are free, and the waits grow to their bound.
+            // The first attempts are faster: five are free, and the delays grow to their bound.
             prop_assert!(looked_at <= 9 + now / USER_MS.1, "{looked_at} in {now} ms");
             prop_assert!(by_source.values().all(|count| *count <= 5 + now / SOURCE_MS.1));
             prop_assert!(DAY_MS / USER_MS.1 == 17_280 && DAY_MS / SOURCE_MS.1 == 8_640);

@@ -1,5 +1,5 @@
-//! Device tickets, as the server stores them: hashes, so that a thief of the server's disk has none. On disk
-//! in `data/tickets.json`.
+//! Device tickets, as the server stores them: hashes, so that a thief of the server's disk has
+//! none. On disk in `data/tickets.json`.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -14,7 +14,8 @@ use crate::home::{FileError, json_file};
 
 /// A ticket counts for this many days after the last login with it.
 const DAYS: i64 = 30;
-/// Tickets of one person that are stored, the newest: one for each device, and more than a person has.
+/// Tickets of one person that are stored, the newest: one for each device, and more than a person
+/// has.
 const TICKETS_PER_USER_MAX: usize = 16;
 
 /// What a ticket is bound to.
@@ -106,8 +107,8 @@ impl Tickets {
         });
     }
 
-    /// The file's text, where there is something new for it. Tickets are forgotten that are too old, and
-    /// those whose owner has another password now, or none by that key.
+    /// The file's text, where there is something new for it. Tickets are forgotten that are too
+    /// old, and those whose owner has another password now, or none by that key.
     pub fn text(
         &mut self,
         today: i64,

@@ -1,5 +1,5 @@
-//! Answers to queries, which the hub has allowed: from the ledger's readers, from the directory and from
-//! the operators' commands.
+//! Answers to queries, which the hub has allowed: from the ledger's readers, from the directory and
+//! from the operators' commands.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use crate::crypto::RecordType;
 use crate::ledger::{LedgerError, Older, Page, Reader, Work};
 use crate::limits::REPLY_BYTES_MAX;
 use crate::server::operator::{self, Actor};
-use crate::server::readers::Lane;
+use crate::server::readers::ReadQueue;
 use crate::wire::codec;
 
 /// Lines of an answer to `/history` where no number was asked for.
@@ -73,17 +73,17 @@ impl Session {
         Ok(())
     }
 
-    /// Has a reader of the ledger look for messages, which is paid for. Where none has time, the price
-    /// is given back.
+    /// Has a reader of the ledger look for messages, which is paid for. Where none has time, the
+    /// price is given back.
     fn read(
         &self,
-        lane: &Lane,
+        read_queue: &ReadQueue,
         read: impl FnOnce(&dyn Reader, &Arc<Work>) -> Found + Send + 'static,
     ) -> Result<Answer, Refusal> {
         let hub = &self.context.hub;
         let cpu_max = Duration::from_millis(self.context.config.get().limits.search_ms_max);
-        let seat = lane.seat(&self.user).inspect_err(|_| hub.give_back(&self.queue))?;
-        let (found, work) = seat.read(&self.queue, cpu_max, read)?;
+        let slot = read_queue.slot(&self.user).inspect_err(|_| hub.give_back(&self.queue))?;
+        let (found, work) = slot.read(&self.queue, cpu_max, read)?;
         hub.charge(&self.queue, work.spent());
         let (lines, more) = found.map_err(|error| {
             log::error!("{error}");
