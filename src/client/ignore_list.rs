@@ -1,6 +1,5 @@
 //! Ignored users, and whether joins and parts are hidden. Stored beside the journal of the server.
 
-use std::fs;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -9,10 +8,12 @@ use zeroize::Zeroizing;
 use crate::chat::UserName;
 use crate::crypto::at_rest;
 use crate::home::FileError;
-use crate::home::file::replace;
+use crate::home::file::{read_bytes_up_to, replace};
 
 /// Bound on ignored users.
 const IGNORED_MAX: usize = 1_000;
+/// Bytes read of the file, in which each name has at most 128 bytes.
+const FILE_BYTES_MAX: u64 = 256 << 10;
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -53,7 +54,8 @@ impl IgnoreFile {
     /// `stem` is the journal's path without extensions. An unreadable file counts as an empty list.
     pub fn open(stem: PathBuf, key: Zeroizing<[u8; 32]>) -> (IgnoreFile, IgnoreList) {
         let file = IgnoreFile { path: stem.with_extension("ignored"), key };
-        let text = fs::read(&file.path).ok().and_then(|locked| at_rest::unlock(&file.key, &locked));
+        let text = read_bytes_up_to(&file.path, FILE_BYTES_MAX).ok().flatten();
+        let text = text.and_then(|locked| at_rest::unlock(&file.key, &locked));
         let mut ignore_list: IgnoreList =
             text.and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default();
         ignore_list.ignored.truncate(IGNORED_MAX);

@@ -1,6 +1,5 @@
 //! The device ticket of a server, in the profile's folder, sealed to the user's key.
 
-use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -9,12 +8,15 @@ use zeroize::Zeroizing;
 use crate::chat::Ticket;
 use crate::crypto::{Identity, PublicKey, at_rest};
 use crate::home::FileError;
-use crate::home::file::replace;
+use crate::home::file::{read_bytes_up_to, replace};
+
+/// Bytes read of the file. A ticket that is sealed for two keys has about 1 KiB.
+const FILE_BYTES_MAX: u64 = 4_096;
 
 /// Loads the stored ticket; `None` if there is none, or no key opens it. The next correct password
 /// earns another one.
 pub fn load(path: &Path, openers: &[Arc<Identity>]) -> Option<Ticket> {
-    let sealed = fs::read(path).ok()?;
+    let sealed = read_bytes_up_to(path, FILE_BYTES_MAX).ok()??;
     let plain = openers.iter().find_map(|own| at_rest::open_by(own, &sealed))?;
     let bytes = Zeroizing::new(<[u8; 32]>::try_from(&plain[..]).ok()?);
     Some(Ticket::new(*bytes))
@@ -31,6 +33,8 @@ pub fn store(path: &Path, ticket: &Ticket, keepers: &[PublicKey]) -> Result<(), 
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use crate::crypto::test_keys::spare;
 

@@ -129,6 +129,27 @@ pub fn read_text_up_to(
     read_open(path, &file, bytes_max).map(Some)
 }
 
+/// The bytes of a file of at most so many; none where there is none. A pipe in its place is an error.
+///
+/// # Errors
+/// The file is larger, is no file, or cannot be read.
+pub fn read_bytes_up_to(path: &Path, bytes_max: u64) -> Result<Option<Vec<u8>>, FileError> {
+    let file = match files::open_to_read(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(FileError::io(path)(error)),
+    };
+    if !file.metadata().map_err(FileError::io(path))?.is_file() {
+        return Err(FileError::damaged(path, "it is not a file"));
+    }
+    let mut bytes = Vec::new();
+    file.take(bytes_max + 1).read_to_end(&mut bytes).map_err(FileError::io(path))?;
+    if bytes.len() as u64 > bytes_max {
+        return Err(FileError::damaged(path, format!("it is larger than {bytes_max} bytes")));
+    }
+    Ok(Some(bytes))
+}
+
 fn read_open(path: &Path, file: &File, bytes_max: u64) -> Result<Zeroizing<String>, FileError> {
     let mut text = Zeroizing::new(String::new());
     let bytes = file.take(bytes_max + 1).read_to_string(&mut text);
@@ -169,6 +190,24 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
+
+    #[test]
+    fn a_pipe_a_folder_and_a_larger_file_are_refused_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("bytes");
+        assert_eq!(read_bytes_up_to(&path, 4).unwrap(), None);
+        fs::write(&path, [0xff; 4]).unwrap();
+        assert_eq!(read_bytes_up_to(&path, 4).unwrap().unwrap(), [0xff; 4]);
+        assert!(read_bytes_up_to(&path, 3).is_err());
+        assert!(read_bytes_up_to(folder.path(), 4).is_err());
+        #[cfg(target_os = "linux")]
+        {
+            let pipe = folder.path().join("pipe");
+            let made = std::process::Command::new("mkfifo").arg(&pipe).status().unwrap();
+            assert!(made.success());
+            assert!(read_bytes_up_to(&pipe, 4).is_err());
+        }
+    }
 
     #[test]
     fn a_new_file_never_replaces_one() {

@@ -21,11 +21,11 @@ use crate::e2e::storage::{
     Account, ChangeEntries, ChangeTrust, FileKey, Sequenced, Storage, StorageError, Stored,
 };
 use crate::home::FileError;
-use crate::home::file::{make_folder, overwrite, replace, turn, wipe, write_new};
+use crate::home::file::{make_folder, overwrite, read_bytes_up_to, replace, turn, wipe, write_new};
 use crate::system::files;
 pub use sealed_map::SealedMap;
 
-/// Bytes read of a search log, which another program may have enlarged.
+/// Bytes read of a file, which another program may have enlarged.
 const READ_BYTES_MAX: u64 = 64 << 20;
 
 const TRUST: &str = "trust";
@@ -93,12 +93,9 @@ impl Folder {
     }
 }
 
-/// The contents of a file; `None` if it does not exist.
+/// The content of a file; `None` if there is none.
 fn read(path: &Path) -> Result<Option<Vec<u8>>, FileError> {
-    match fs::read(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        other => other.map(Some).map_err(FileError::io(path)),
-    }
+    read_bytes_up_to(path, READ_BYTES_MAX)
 }
 
 /// Converts a storage error to one for the command line.

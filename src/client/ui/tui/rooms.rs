@@ -1,6 +1,5 @@
 //! The open rooms, stored beside the journal of the server for the next run.
 
-use std::fs;
 use std::path::PathBuf;
 
 use zeroize::Zeroizing;
@@ -8,10 +7,12 @@ use zeroize::Zeroizing;
 use crate::chat::{ChannelName, Target};
 use crate::crypto::at_rest;
 use crate::home::FileError;
-use crate::home::file::replace;
+use crate::home::file::{read_bytes_up_to, replace};
 
 /// Bound on stored rooms.
 const ROOMS_MAX: usize = 100;
+/// Bytes read of the file, in which each room has at most 256 bytes.
+const FILE_BYTES_MAX: u64 = 64 << 10;
 
 pub struct Rooms {
     file: PathBuf,
@@ -24,7 +25,8 @@ impl Rooms {
     /// `stem` is the journal's path without extensions. An unreadable file counts as an empty list.
     pub fn load(stem: PathBuf, key: Zeroizing<[u8; 32]>) -> Rooms {
         let file = stem.with_extension("rooms");
-        let text = fs::read(&file).ok().and_then(|locked| at_rest::unlock(&key, &locked));
+        let text = read_bytes_up_to(&file, FILE_BYTES_MAX).ok().flatten();
+        let text = text.and_then(|locked| at_rest::unlock(&key, &locked));
         let mut open: Vec<Target> =
             text.and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default();
         open.truncate(ROOMS_MAX);
