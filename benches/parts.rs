@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use pychat::chat::rate::Stamp;
-use pychat::chat::registry::{Registry, Rules};
+use pychat::chat::registry::{Purpose, Registry, Rules};
 use pychat::chat::{
     Command, Conversation, Event, LogId, Message, MsgId, NewMessage, Retention, Seq, SessionId,
     Target,
@@ -213,7 +213,7 @@ fn registry(criterion: &mut Criterion) {
     for number in 0..1_000 {
         let name = format!("person{number}").parse().unwrap();
         let device = "main".parse().unwrap();
-        registry.enter(SessionId(number), name, device, false, Stamp(0)).unwrap();
+        registry.enter(SessionId(number), name, device, Purpose::Visit, Stamp(0)).unwrap();
     }
     let (say, mut now) = (Command::Say(say()), 0);
     criterion.bench_function("registry, a say among 1000 people", |bench| {

@@ -140,6 +140,37 @@ fn what_a_program_types_wrongly_is_an_error_with_a_code() {
 }
 
 #[test]
+fn a_job_is_no_visitor_and_hides_from_nobody() {
+    let world = World::new();
+    let mut alice = world.enters("alice");
+    let carol = world.enters("carol");
+    alice.sees("--> carol joined (2 here)");
+    world.admit("bob");
+    assert_eq!(ended(&job(&world, &["--send", "from a job"])).0, 0);
+    alice.sees("bob: from a job");
+    let mut tail = world.client("bob", &["--tail", "1", "-f"]);
+    tail.sees("You: from a job");
+    alice.types("/whois bob");
+    alice.sees("bob on main: idle for");
+    let (_, told) = world.operator(&["ctl", "users"]);
+    assert!(told.lines().any(|row| row.contains("bob") && row.contains("main")), "{told}");
+    // Everybody else sees bob once he is there.
+    alice.types("/list");
+    alice.sees("#lobby (2 here): alice, carol");
+    let mut bob = world.client("bob", &["--plain"]);
+    bob.sees("you are in #lobby (3 here: alice, bob, carol)");
+    alice.sees("--> bob joined (3 here)");
+    bob.types("/exit");
+    bob.ends();
+    tail.signal(rustix::process::Signal::INT);
+    tail.ends();
+    alice.sees("<-- bob left");
+    for person in [&alice, &carol] {
+        assert_eq!((person.seen("bob joined"), person.seen("bob left")), (1, 1));
+    }
+}
+
+#[test]
 fn joiners_that_mean_something_arrive() {
     let world = World::new();
     let alice = world.enters_as("alice", "--json");

@@ -17,6 +17,7 @@ use super::hub::Said;
 use super::observe::log as server_log;
 use super::operator::moderation;
 use super::readers;
+use crate::chat::registry::Purpose;
 use crate::chat::rights::{self, Role, State};
 use crate::chat::{
     Body, Code, Command, DeviceName, Event, NewMessage, Refusal, SessionId, Target, UserName,
@@ -113,10 +114,10 @@ pub fn enter(context: &Arc<Context>, holder: KeyHolder, id: SessionId) -> Option
     };
     let (user, device) = (session.user.clone(), session.device.clone());
     let has = |wanted: &str| login.features.iter().any(|feature| feature == wanted);
-    let (resumes, keeps_ticket) = (has("resume"), has("ticket"));
+    let (purpose, keeps_ticket) = (purpose(has("job"), has("resume")), has("ticket"));
     session.standing();
     let welcome = session.welcome();
-    if let Err(refusal) = context.hub.enter(&session.queue, user, device, resumes, welcome) {
+    if let Err(refusal) = context.hub.enter(&session.queue, user, device, purpose, welcome) {
         let (code, reason) = (refusal.code(), refusal.to_string());
         context.hub.counters().refused(code);
         let retry_ms = refusal.retry_ms().or(Some(10_000));
@@ -456,5 +457,13 @@ fn clean_texts(command: &mut Command) {
         | Command::Away { text: Some(text) }
         | Command::Search { text, .. } => *text = clean::line(text),
         _ => {}
+    }
+}
+
+fn purpose(is_job: bool, resumes: bool) -> Purpose {
+    match (is_job, resumes) {
+        (true, _) => Purpose::Job,
+        (false, true) => Purpose::Resume,
+        (false, false) => Purpose::Visit,
     }
 }

@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
+use crate::chat::registry::Purpose;
 use crate::chat::registry::{Registry, Rules};
 use crate::chat::{
     ChannelName, Code, Command, Confidentiality, Conversation, DeviceName, Event, LogId, Seq,
@@ -278,7 +279,7 @@ impl World {
             text_bytes_max: self.limits.text_bytes_max,
             motd: None,
         };
-        self.server.hub.enter(&queue, user, name, true, welcome).expect("there is room");
+        self.server.hub.enter(&queue, user, name, Purpose::Resume, welcome).expect("there is room");
     }
 
     /// The session's thread takes the next message.

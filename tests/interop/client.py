@@ -86,7 +86,9 @@ def read(line):
 class Session:
     """A login, and the messages that come."""
 
-    def __init__(self, invite, own, name, device=None, server=None, suites=(2,), ticket=None):
+    def __init__(
+        self, invite, own, name, device=None, server=None, suites=(2,), ticket=None, job=False
+    ):
         """`server` is the pinned key; where it is not given, the server is asked for it."""
         # What the server has given to this device, to be stored and sent with the next login.
         self.ticket = ticket
@@ -104,6 +106,8 @@ class Session:
         self.sealer, self.opener, self.id = handshake.finish(connection.receive())
         connection.bytes_max = RECORD_BYTES_MAX
         login = {"name": name, "version": "0", "major": 1, "features": ["ticket"]}
+        if job:
+            login["features"].append("job")
         if ticket:
             login["ticket"] = ticket
         if device:

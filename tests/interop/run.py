@@ -404,6 +404,13 @@ def every_end_has_its_word(world, a, b, ben):
     same(b.ended(), "quit")
     a.wait(type="left", to="#lobby", who="ben")
     world.server.sees("ben (main) ended: left")
+    job = Session(world.invite, ben, "ben", job=True)
+    job.wait(type="entered", channel="#lobby")
+    job.say("#lobby", "of a job")
+    while (told := a.wait()).get("text") != "of a job":
+        if told["type"] == "joined":
+            raise SystemExit("a job was announced")
+    job.close()
     b = Session(world.invite, ben, "ben")
     a.wait(type="joined", to="#lobby", who="ben")
     b.close()

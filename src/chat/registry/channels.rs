@@ -76,7 +76,7 @@ impl Registry {
         let Joining { channel: name, after, reference, is_new_pin } = joining;
         let session = self.sessions.get_mut(&from).expect("the hub knows its sessions");
         let (who, new) = (session.user.clone(), session.channels.insert(name.clone()));
-        let resumes = session.resumes;
+        let (resumes, is_job) = (session.resumes, session.is_job);
         let made = || Channel { maker: Some(who.clone()), ..Channel::default() };
         let mut theirs = usize::from(!self.channels.contains_key(&name));
         let channel = self.channels.entry(name.clone()).or_insert_with(made);
@@ -84,20 +84,23 @@ impl Registry {
         channel.empty_since = None;
         let user = self.users.get_mut(&who).expect("a session has its user");
         user.channels += theirs;
-        let member = || Member { sessions: 0, since: now, silent: false };
+        let member = || Member { sessions: 0, since: now, silent: false, unseen: false };
         let member = channel.people.entry(who.clone()).or_insert_with(member);
         member.sessions += usize::from(new);
-        let first = new && member.sessions == 1;
+        let was_unseen = member.unseen;
+        let first = new && member.enters(is_job, now);
+        channel.unseen = channel.unseen + usize::from(member.unseen) - usize::from(was_unseen);
         if first {
             // Nobody tries a PIN unseen.
             let told = user.budgets.announced_joins.take(1.0, now).is_ok() || is_new_pin;
             member.silent = user.muted || !told;
         }
         let silent = member.silent;
-        let here = channel.people.len();
+        let here = channel.here();
         let announces = here <= self.rules.limits.announce_people_max;
         if name.is_lobby() && resumes && announces {
-            let told = channel.people.iter().map(|(who, member)| (who.clone(), member.since));
+            let seen = channel.people.iter().filter(|(_, member)| !member.unseen);
+            let told = seen.map(|(who, member)| (who.clone(), member.since));
             session.told = told.collect();
         }
         let mut effects = Vec::new();
@@ -174,24 +177,25 @@ impl Registry {
         let who = session.user.clone();
         let mut effects = vec![Effect::Unfollow(Conversation::Channel(name.clone()), from)];
         let channel = self.channels.get_mut(name).expect("members keep a channel alive");
-        let here_before = channel.people.len();
+        let here_before = channel.here();
         let member = channel.people.get_mut(&who).expect("a user in a channel is its member");
         member.sessions -= 1;
         if member.sessions > 0 {
             return effects;
         }
-        let (after_ms, silent) = (now.ms_since(member.since), member.silent);
+        let (after_ms, silent, unseen) = (now.ms_since(member.since), member.silent, member.unseen);
+        channel.unseen -= usize::from(unseen);
         channel.people.remove(&who);
         if !channel.counts_for(&who)
             && let Some(user) = self.users.get_mut(&who)
         {
             user.channels = user.channels.saturating_sub(1);
         }
-        let here = channel.people.len();
+        let (here, is_empty) = (channel.here(), channel.people.is_empty());
         let muted = self.users.get(&who).is_some_and(|user| user.muted);
         // An operator's reason is always announced.
-        let quiet = (silent || muted) && reason.is_none();
-        if here == 0 {
+        let quiet = unseen || (silent || muted) && reason.is_none();
+        if is_empty {
             channel.empty_since = Some(now);
         }
         effects.extend(self.remember_member(&who, name));
@@ -321,13 +325,14 @@ impl Registry {
     fn people_that_fit(&self, channel: &ChannelName) -> (Vec<UserName>, usize) {
         let Some(channel) = self.channels.get(channel) else { return (Vec::new(), 0) };
         let mut bytes = 0;
-        let fits = channel.people.keys().take_while(|name| {
+        let seen = channel.people.iter().filter(|(_, member)| !member.unseen);
+        let fits = seen.map(|(name, _)| name).take_while(|name| {
             // Quotation marks and a comma.
             bytes += name.as_str().len() + 3;
             bytes <= LIST_BYTES_MAX
         });
         let people: Vec<UserName> = fits.cloned().collect();
-        let omitted = channel.people.len() - people.len();
+        let omitted = channel.here() - people.len();
         (people, omitted)
     }
 

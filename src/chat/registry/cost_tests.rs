@@ -231,7 +231,7 @@ fn announcements_of_one_user_are_limited() {
     let carol = (0..30).map(|number| {
         let (name, device) = ("carol".parse().unwrap(), "main".parse().unwrap());
         let id = SessionId(1_000 + number);
-        let entered = chat.registry.enter(id, name, device, false, Stamp(0));
+        let entered = chat.registry.enter(id, name, device, Purpose::Visit, Stamp(0));
         chat.registry.leave(id, None, false, Stamp(0));
         entered.is_ok()
     });
@@ -264,7 +264,7 @@ fn answers_are_paid_before_more_is_asked() {
     // So does a session that begins after all others have ended.
     let enters = |chat: &mut Chat, ms| {
         let (id, device) = (SessionId(1_000 + ms), "main".parse().unwrap());
-        chat.registry.enter(id, name.clone(), device, false, Stamp(ms)).map(|_| id)
+        chat.registry.enter(id, name.clone(), device, Purpose::Visit, Stamp(ms)).map(|_| id)
     };
     assert_eq!(enters(&mut chat, 1_000), Err(Refusal::Unpaid { retry_ms }));
     assert!(chat.says(alice, "#lobby", "x").is_ok(), "requests without an answer are free");
@@ -402,7 +402,7 @@ fn lists_fit_an_answer_and_count_what_is_left_out() {
         let name: ChannelName = format!("#{}", long(number)).parse().unwrap();
         let people = BTreeMap::from([(
             UserName::from_str(&format!("bob{number}")).unwrap(),
-            Member { sessions: 1, since: Stamp(0), silent: false },
+            Member { sessions: 1, since: Stamp(0), silent: false, unseen: false },
         )]);
         let channel = Channel { people, ..Channel::default() };
         chat.registry.channels.insert(name.clone(), channel);

@@ -274,7 +274,7 @@ impl Registry {
         let Some(lobby) = self.channels.get(&to).filter(|_| !told.is_empty()) else {
             return Vec::new();
         };
-        let here = lobby.people.len();
+        let here = lobby.here();
         if here > limits.announce_people_max {
             return Vec::new();
         }

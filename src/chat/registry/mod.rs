@@ -37,6 +37,17 @@ pub struct Presence {
     pub channels: Vec<ChannelName>,
 }
 
+/// What a session is for, as its client says at the login.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// It reads from now on.
+    Visit,
+    /// It says first what it has, and reads nothing before.
+    Resume,
+    /// One job of a script: nobody is told that it comes and goes.
+    Job,
+}
+
 struct Session {
     user: UserName,
     device: DeviceName,
@@ -45,6 +56,8 @@ struct Session {
     cut: Option<Stamp>,
     /// The client has still to send `resume`; until then the session reads nothing.
     resumes: bool,
+    /// It is a job of a script.
+    is_job: bool,
     /// The people in the lobby and since when, as announced before the resume.
     told: BTreeMap<UserName, Stamp>,
 }
@@ -106,17 +119,40 @@ struct Member {
     since: Stamp,
     /// The join was not announced, so the leave is not either.
     silent: bool,
+    /// Every session that it has had is a job: it is no visitor.
+    unseen: bool,
+}
+
+impl Member {
+    /// One more session is in the channel; whether that is the first one that is no job.
+    fn enters(&mut self, is_job: bool, now: Stamp) -> bool {
+        if is_job && self.sessions == 1 {
+            (self.silent, self.unseen) = (true, true);
+        }
+        let first = !is_job && (self.sessions == 1 || self.unseen);
+        if first && std::mem::take(&mut self.unseen) {
+            self.since = now;
+        }
+        first
+    }
 }
 
 #[derive(Default)]
 struct Channel {
     people: BTreeMap<UserName, Member>,
+    /// How many of them are unseen.
+    unseen: usize,
     empty_since: Option<Stamp>,
     /// The user who created the channel, and whose limit it counts against until it is dropped.
     maker: Option<UserName>,
 }
 
 impl Channel {
+    /// How many people are seen in it.
+    fn here(&self) -> usize {
+        self.people.len().saturating_sub(self.unseen)
+    }
+
     /// Whether it counts against a user's channel limit.
     fn counts_for(&self, who: &UserName) -> bool {
         self.maker.as_ref() == Some(who) || self.people.contains_key(who)

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Budgets, Effect, Fact, Joining, Outcome, Presence, Registry, Session, User};
+use super::{Budgets, Effect, Fact, Joining, Outcome, Presence, Purpose, Registry, Session, User};
 use crate::chat::rate::Stamp;
 use crate::chat::{ChannelName, Conversation, DeviceName, Refusal, SessionId, UserName};
 
@@ -13,7 +13,7 @@ impl Registry {
         id: SessionId,
         user: UserName,
         device: DeviceName,
-        resumes: bool,
+        purpose: Purpose,
         now: Stamp,
     ) -> Outcome {
         let max = self.rules.limits.sessions_per_user_max;
@@ -32,7 +32,8 @@ impl Registry {
         self.left.remove(&user);
         let channels = BTreeSet::new();
         let told = BTreeMap::new();
-        let session = Session { user, device, channels, cut: None, resumes, told };
+        let (resumes, is_job) = (purpose == Purpose::Resume, purpose == Purpose::Job);
+        let session = Session { user, device, channels, cut: None, resumes, is_job, told };
         self.sessions.insert(id, session);
         let channel = ChannelName::lobby();
         self.join(id, Joining { channel, after: None, reference: None, is_new_pin: false }, now)

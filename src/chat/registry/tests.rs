@@ -30,7 +30,7 @@ impl Chat {
         self.next += 1;
         let id = SessionId(self.next);
         let device = "main".parse().unwrap();
-        self.registry.enter(id, name.parse().unwrap(), device, false, Stamp(0)).unwrap();
+        self.registry.enter(id, name.parse().unwrap(), device, Purpose::Visit, Stamp(0)).unwrap();
         id
     }
 
@@ -116,7 +116,7 @@ fn a_session_gets_private_messages_once_it_resumes() {
     let mut chat = Chat::new();
     let bob = chat.enters("bob");
     let (id, device) = (SessionId(50), "phone".parse().unwrap());
-    chat.registry.enter(id, "alice".parse().unwrap(), device, true, Stamp(0)).unwrap();
+    chat.registry.enter(id, "alice".parse().unwrap(), device, Purpose::Resume, Stamp(0)).unwrap();
     let followers = |effects: Vec<Effect>| {
         let follow = |effect| match effect {
             Effect::Follow(Conversation::Private(..), sessions, _) => sessions,
@@ -134,7 +134,7 @@ fn a_session_gets_missed_joins_and_leaves_once_it_resumes() {
     let mut chat = Chat::new();
     let bob = chat.enters("bob");
     let (id, device) = (SessionId(50), "main".parse().unwrap());
-    chat.registry.enter(id, "alice".parse().unwrap(), device, true, Stamp(0)).unwrap();
+    chat.registry.enter(id, "alice".parse().unwrap(), device, Purpose::Resume, Stamp(0)).unwrap();
     chat.registry.leave(bob, None, false, Stamp(1));
     chat.enters("carol");
     let told = |effects: Vec<Effect>| {
@@ -174,7 +174,7 @@ fn limits_refuse_and_change_nothing() {
         SessionId(99),
         "alice".parse().unwrap(),
         "phone".parse().unwrap(),
-        false,
+        Purpose::Visit,
         Stamp(0),
     );
     assert_eq!(again, Err(Refusal::TooManySessions { max: 1 }));
@@ -191,7 +191,7 @@ fn the_channel_limit_counts_all_sessions_and_created_channels() {
     let alice = chat.enters("alice");
     let phone = SessionId(77);
     let device = "phone".parse().unwrap();
-    chat.registry.enter(phone, "alice".parse().unwrap(), device, false, Stamp(0)).unwrap();
+    chat.registry.enter(phone, "alice".parse().unwrap(), device, Purpose::Visit, Stamp(0)).unwrap();
     let part = |chat: &mut Chat, id, name: &str| {
         chat.does(id, Command::Part { channel: name.parse().unwrap(), reference: None }).unwrap()
     };
@@ -236,8 +236,13 @@ fn large_channels_announce_no_joins_and_leaves() {
     chat.enters("alice");
     let bob = chat.enters("bob");
     let id = SessionId(50);
-    let entered =
-        chat.registry.enter(id, "carol".parse().unwrap(), "main".parse().unwrap(), false, Stamp(0));
+    let entered = chat.registry.enter(
+        id,
+        "carol".parse().unwrap(),
+        "main".parse().unwrap(),
+        Purpose::Visit,
+        Stamp(0),
+    );
     assert_eq!(notices(&entered.unwrap()), 0);
     assert_eq!(notices(&chat.registry.leave(id, None, false, Stamp(1))), 0);
     assert_eq!(notices(&chat.registry.leave(bob, None, false, Stamp(1))), 1);
@@ -317,7 +322,7 @@ fn each_conversation_resumes_at_the_client_position() {
     chat.registry.remember(past("@alice@bob", 7));
     let id = SessionId(70);
     let device: DeviceName = "main".parse().unwrap();
-    let entered = chat.registry.enter(id, alice, device, true, Stamp(0)).unwrap();
+    let entered = chat.registry.enter(id, alice, device, Purpose::Resume, Stamp(0)).unwrap();
     assert_eq!(starts(&entered), [], "nothing before the resume");
     let mark = |to: &str, log, seq| Position {
         to: to.parse().unwrap(),

@@ -27,7 +27,7 @@ const EVENTS_FIRST_MAX: usize = 64;
 /// Makes connections, one at a time.
 pub struct Dialer {
     profile: Arc<Profile>,
-    /// This client resumes each conversation at its last position.
+    /// This client resumes each conversation at its last position. Otherwise it has one job.
     resumes: bool,
     writer: Writer,
     asked: Asked,
@@ -156,7 +156,7 @@ fn log_in(
     server: &PublicKey,
     resumes: bool,
 ) -> Result<(Tunnel, Vec<Event>), DialError> {
-    let features = ["ticket"].into_iter().chain(resumes.then_some("resume"));
+    let features = ["ticket", if resumes { "resume" } else { "job" }].into_iter();
     let login = Login {
         name: profile.name.clone(),
         device: None,

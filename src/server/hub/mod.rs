@@ -21,7 +21,7 @@ use super::delivery::send_queue::{ConversationId, SendQueue};
 use super::observe::counters::Counters;
 use crate::chat::Seq;
 use crate::chat::rate::Stamp;
-use crate::chat::registry::{Decision, Directory, Effect, Query, Registry, Rules, Start};
+use crate::chat::registry::{Decision, Directory, Effect, Purpose, Query, Registry, Rules, Start};
 use crate::chat::{
     Code, Command, Conversation, DeviceName, Event, LogId, Refusal, SessionId, UserName,
 };
@@ -131,14 +131,14 @@ impl Hub {
         Stamp(self.began.elapsed().as_millis() as u64)
     }
 
-    /// A session begins: `welcome` and the lobby are told to it, the lobby is told of it. One that
-    /// `resumes` says what it has before it reads anything.
+    /// A session begins: `welcome` and the lobby are told to it, and the lobby is told of it unless
+    /// it is a job.
     pub fn enter(
         &self,
         queue: &Arc<SendQueue>,
         user: UserName,
         device: DeviceName,
-        resumes: bool,
+        purpose: Purpose,
         welcome: Event,
     ) -> Result<(), Refusal> {
         let now = self.now();
@@ -146,7 +146,7 @@ impl Hub {
         let mut inner = self.lock();
         inner.registry.set_muted(&user, queue.is_muted(), now);
         inner.charge_answers(&user, now);
-        let effects = inner.registry.enter(queue.id, user, device, resumes, now)?;
+        let effects = inner.registry.enter(queue.id, user, device, purpose, now)?;
         inner.queues.insert(queue.id, Arc::clone(queue));
         let after = inner.carry_out(effects, &self.limits);
         drop(inner);

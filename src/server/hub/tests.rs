@@ -109,7 +109,7 @@ impl Room {
         let (user, device): (UserName, DeviceName) =
             ("alice".parse().unwrap(), "main".parse().unwrap());
         let welcome = Event::Notice { text: "hello".into(), reference: None };
-        self.hub.enter(&queue, user, device, false, welcome).unwrap();
+        self.hub.enter(&queue, user, device, Purpose::Visit, welcome).unwrap();
         self.members.push(Member { faults, pipe, queue, reader, first: self.lines + 1 });
     }
 
