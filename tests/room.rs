@@ -22,8 +22,8 @@ fn two_people_chat_and_leave() {
     alice.sees("SHA256:");
     alice.types("/nick carol");
     alice.sees("names are bound to keys");
-    alice.types("//join is a text");
-    bob.sees("alice: /join is a text");
+    alice.types("//nick is a text");
+    bob.sees("alice: /nick is a text");
     bob.types("/exit");
     assert!(bob.ends().success());
     alice.sees("<-- bob left");
