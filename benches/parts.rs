@@ -8,8 +8,8 @@ use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_mai
 use pychat::chat::rate::Stamp;
 use pychat::chat::registry::{Purpose, Registry, Rules};
 use pychat::chat::{
-    Command, Conversation, Event, LogId, Message, MsgId, NewMessage, Retention, Seq, SessionId,
-    Target,
+    Command, Conversation, Event, LogId, Message, MsgId, NewMessage, Request, Retention, Seq,
+    SessionId, Target,
 };
 use pychat::crypto::handshake::{ClientSent, ClientStart, R3_BYTES, ServerHello, Transport};
 use pychat::crypto::hello::{Greeting, R0_BYTES};
@@ -192,9 +192,9 @@ fn codecs(criterion: &mut Criterion) {
         bench.iter(|| codec::decode::<Event>(black_box(&encoded)).next().unwrap().unwrap())
     });
     let mut asked = Vec::new();
-    codec::encode(&Command::Say(say()), &mut asked);
+    codec::encode(&Request::from(Command::Say(say())), &mut asked);
     group.bench_function("decode a say", |bench| {
-        bench.iter(|| codec::decode::<Command>(black_box(&asked)).next().unwrap().unwrap())
+        bench.iter(|| codec::decode::<Request>(black_box(&asked)).next().unwrap().unwrap())
     });
     group.finish();
 }
@@ -215,7 +215,7 @@ fn registry(criterion: &mut Criterion) {
         let device = "main".parse().unwrap();
         registry.enter(SessionId(number), name, device, Purpose::Visit, Stamp(0)).unwrap();
     }
-    let (say, mut now) = (Command::Say(say()), 0);
+    let (say, mut now) = (Request::from(Command::Say(say())), 0);
     criterion.bench_function("registry, a say among 1000 people", |bench| {
         bench.iter(|| {
             now += 1;

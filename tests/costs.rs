@@ -8,7 +8,7 @@ use std::fs;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use pychat::chat::{Command, MsgId, NewMessage, Opaque, ReadMark, SecretText, Seq};
+use pychat::chat::{Command, MsgId, NewMessage, Opaque, ReadMark, Request, SecretText, Seq};
 use pychat::crypto::certificate::{Certificate, OpeningKey, SigningKey};
 use pychat::crypto::{Identity, RecordType};
 use pychat::net::tunnel::Incoming;
@@ -32,7 +32,7 @@ fn bound(command: &Command) -> (&'static str, usize) {
         Command::Join { .. } => ("join", 200 * 1024),
         Command::Part { .. } => ("part", 1_000),
         Command::People { .. } => ("people", LIST),
-        Command::Channels { .. } => ("channels", LIST),
+        Command::Channels => ("channels", LIST),
         Command::Whois { .. } => ("whois", 20 * 1024),
         Command::Topic { .. } => ("topic", 2_000),
         Command::Certify { .. } => ("certify", 1_000),
@@ -50,7 +50,6 @@ fn bound(command: &Command) -> (&'static str, usize) {
 
 /// Every command, each as costly as a member can make it.
 fn worst() -> Vec<Command> {
-    let reference = || Some("r".repeat(64));
     let lobby = || "#lobby".parse().unwrap();
     let channel = || "#0".parse().unwrap();
     let mark = |seq| ReadMark { to: lobby(), seq: Seq(seq) };
@@ -66,28 +65,22 @@ fn worst() -> Vec<Command> {
     vec![
         Command::Say(NewMessage::text(lobby(), MsgId([7; 16]), &"a. ".repeat(2_500))),
         Command::Resume { conversations: vec![] },
-        Command::Join { channel: channel(), after: None, reference: reference() },
-        Command::People { channel: "#lobby".parse().unwrap(), reference: reference() },
-        Command::Channels { reference: reference() },
-        Command::Whois { name: "carol0".parse().unwrap(), reference: reference() },
-        Command::Topic { channel: channel(), text: Some(text()), reference: reference() },
-        Command::Topic { channel: channel(), text: None, reference: reference() },
+        Command::Join { channel: channel(), after: None },
+        Command::People { channel: "#lobby".parse().unwrap() },
+        Command::Channels,
+        Command::Whois { name: "carol0".parse().unwrap() },
+        Command::Topic { channel: channel(), text: Some(text()) },
+        Command::Topic { channel: channel(), text: None },
         Command::Certify { certificate: Opaque::new(&[7; 541]).unwrap() },
-        Command::Keys { names: (0..50).map(name).collect(), reference: reference() },
-        Command::History {
-            to: lobby(),
-            before: None,
-            lines: Some(usize::MAX),
-            span: None,
-            reference: reference(),
-        },
-        Command::Search { text: "a".into(), to: None, reference: reference() },
+        Command::Keys { names: (0..50).map(name).collect() },
+        Command::History { to: lobby(), before: None, lines: Some(usize::MAX), span: None },
+        Command::Search { text: "a".into(), to: None },
         Command::Read { conversations: (1..300).map(mark).collect() },
         Command::Away { text: Some(text()) },
-        Command::Operate { words: vec!["x".repeat(12_000)], reference: reference() },
+        Command::Operate { words: vec!["x".repeat(12_000)] },
         Command::Password { password: SecretText::new("x".repeat(1_000)) },
         Command::Unknown,
-        Command::Part { channel: channel(), reference: reference() },
+        Command::Part { channel: channel() },
     ]
 }
 
@@ -103,7 +96,7 @@ fn rows() -> BTreeSet<String> {
 
 fn json(command: &Command) -> String {
     let mut json = Vec::new();
-    codec::encode(command, &mut json);
+    codec::encode(&Request::new(command.clone(), Some("r".repeat(64))), &mut json);
     String::from_utf8(json).unwrap()
 }
 

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use pychat::chat::{Command, Event};
+use pychat::chat::{Command, Event, Request};
 use pychat::wire::codec::{Login, decode};
 use serde_json::Value;
 
@@ -293,8 +293,8 @@ fn wrong_section(
 
 fn command(value: &Value) -> Option<Value> {
     let json = value.to_string();
-    let command: Command = decode(json.as_bytes()).next()?.ok()?;
-    serde_json::to_value(Some(command).filter(|command| *command != Command::Unknown)?).ok()
+    let request: Request = decode(json.as_bytes()).next()?.ok()?;
+    serde_json::to_value(Some(request).filter(|one| one.command != Command::Unknown)?).ok()
 }
 
 fn event(value: &Value) -> Option<Value> {

@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
-use pychat::chat::{Command, Event};
+use pychat::chat::{Command, Event, Request};
 use pychat::crypto::handshake::ServerHello;
 use pychat::crypto::hello::Greeting;
 use pychat::crypto::{Identity, RecordType, Sealer};
@@ -34,7 +34,7 @@ const FORGED: &str = "compare this with bob, over the phone or face to face; it 
 struct Double {
     stream: Arc<TcpStream>,
     sealer: Arc<Mutex<Sealer>>,
-    heard: Arc<Mutex<Vec<Command>>>,
+    heard: Arc<Mutex<Vec<Request>>>,
     /// Carol's, in base64.
     key: String,
 }
@@ -77,7 +77,7 @@ impl Double {
 
     fn listens(&self, mut reader: TunnelReader) {
         loop {
-            let commands: Vec<Command> = match reader.receive() {
+            let requests: Vec<Request> = match reader.receive() {
                 Ok(Incoming::Record(RecordType::Json, body)) => {
                     codec::decode(body).filter_map(Result::ok).collect()
                 }
@@ -88,21 +88,22 @@ impl Double {
                 Ok(Incoming::Record(..)) => continue,
                 _ => return,
             };
-            for command in commands {
-                match &command {
-                    Command::Join { channel, reference, .. } => {
-                        self.tells(entered(channel.as_str(), reference.as_deref()));
+            for request in requests {
+                let reference = request.reference.as_deref();
+                match &request.command {
+                    Command::Join { channel, .. } => {
+                        self.tells(entered(channel.as_str(), reference));
                     }
-                    Command::Keys { names, reference } => {
+                    Command::Keys { names } => {
                         let own = names.iter().filter(|name| name.as_str() == "carol");
-                        own.for_each(|_| self.lists("carol", &self.key, reference.as_deref()));
+                        own.for_each(|_| self.lists("carol", &self.key, reference));
                     }
                     Command::Resume { .. } => {
                         self.tells(json!({"type": "conversations", "conversations": []}))
                     }
                     _ => {}
                 }
-                self.heard.lock().unwrap().push(command);
+                self.heard.lock().unwrap().push(request);
             }
         }
     }
@@ -125,7 +126,7 @@ impl Double {
     /// Everything that is said and asked, as it came.
     fn heard(&self) -> String {
         let heard = self.heard.lock().unwrap();
-        heard.iter().map(|command| serde_json::to_string(command).unwrap() + "\n").collect()
+        heard.iter().map(|request| serde_json::to_string(request).unwrap() + "\n").collect()
     }
 
     fn lists(&self, name: &str, key: &str, reference: Option<&str>) {
@@ -137,7 +138,7 @@ impl Double {
     fn sealed(&self) -> Option<Value> {
         let heard = self.heard.lock().unwrap();
         let say = heard.iter().rev().find(
-            |command| matches!(command, Command::Say(message) if message.body.sealed().is_some()),
+            |one| matches!(&one.command, Command::Say(message) if message.body.sealed().is_some()),
         );
         say.map(|say| serde_json::to_value(say).unwrap())
     }
@@ -145,7 +146,7 @@ impl Double {
     /// The channel with a PIN that carol has asked to be in.
     fn channel(&self) -> Option<String> {
         let heard = self.heard.lock().unwrap();
-        heard.iter().find_map(|command| match command {
+        heard.iter().find_map(|request| match &request.command {
             Command::Join { channel, .. } if channel.has_pin() => Some(channel.as_str().to_owned()),
             _ => None,
         })
@@ -344,8 +345,8 @@ fn the_control_an_honest_answer_is_believed() {
     story.world.until("hello is said", || double.heard().contains("hello"));
     screen.types("/part\r");
     story.world.until("it is left", || double.heard().contains(r##""type":"part""##));
-    let reference = double.heard.lock().unwrap().iter().find_map(|command| match command {
-        Command::Part { reference, .. } => reference.clone(),
+    let reference = double.heard.lock().unwrap().iter().find_map(|request| match request.command {
+        Command::Part { .. } => request.reference.clone(),
         _ => None,
     });
     double.tells(json!({"type": "parted", "channel": "#tea", "ref": reference}));

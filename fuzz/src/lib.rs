@@ -9,7 +9,7 @@ use std::sync::{Arc, LazyLock, OnceLock};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use pychat::chat::{
-    ChannelName, Command, Conversation, Event, LogId, Opaque, Seq, Target, TimeSpan, UserName,
+    ChannelName, Conversation, Event, LogId, Opaque, Request, Seq, Target, TimeSpan, UserName,
 };
 use pychat::client::data_folder::{self, DataFolder};
 use pychat::client::ignore_list::IgnoreList;
@@ -87,7 +87,7 @@ fn text(bytes: &[u8]) -> String {
 }
 
 pub fn fuzz_commands(bytes: &[u8]) {
-    codec::decode::<Command>(bytes).for_each(drop);
+    codec::decode::<Request>(bytes).for_each(drop);
 }
 
 pub fn fuzz_events(bytes: &[u8]) {

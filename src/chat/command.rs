@@ -21,7 +21,7 @@ pub struct ReadMark {
     pub seq: Seq,
 }
 
-/// A request of a client. The answer repeats the request's `ref`.
+/// A command of a client.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "lowercase")]
 pub enum Command {
@@ -36,48 +36,25 @@ pub enum Command {
         channel: ChannelName,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         after: Option<Mark>,
-        #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
-        reference: Option<String>,
     },
     /// Leaves a channel. The lobby cannot be left.
-    Part {
-        channel: ChannelName,
-        #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
-        reference: Option<String>,
-    },
+    Part { channel: ChannelName },
     /// Lists the people in a channel.
-    People {
-        channel: ChannelName,
-        #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
-        reference: Option<String>,
-    },
+    People { channel: ChannelName },
     /// Lists the channels.
-    Channels {
-        #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
-        reference: Option<String>,
-    },
+    Channels,
     /// Shows fingerprints, devices and idle time of a user.
-    Whois {
-        name: UserName,
-        #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
-        reference: Option<String>,
-    },
+    Whois { name: UserName },
     /// Shows a channel's topic or, with `text`, sets it.
     Topic {
         channel: ChannelName,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         text: Option<String>,
-        #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
-        reference: Option<String>,
     },
     /// Publishes this device's certificate, which others need to seal messages for it.
     Certify { certificate: Opaque },
     /// Requests keys and certificates of users.
-    Keys {
-        names: Vec<UserName>,
-        #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
-        reference: Option<String>,
-    },
+    Keys { names: Vec<UserName> },
     /// Requests messages of a conversation before `before`: at most `lines`, none older than
     /// `span`.
     History {
@@ -88,8 +65,6 @@ pub enum Command {
         lines: Option<usize>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         span: Option<TimeSpan>,
-        #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
-        reference: Option<String>,
     },
     /// Finds messages with all words of `text`, in one conversation or in all that the user may
     /// read.
@@ -97,8 +72,6 @@ pub enum Command {
         text: String,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         to: Option<Target>,
-        #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
-        reference: Option<String>,
     },
     /// Moves this user's read positions; the user's other sessions are notified.
     Read { conversations: Vec<ReadMark> },
@@ -109,11 +82,7 @@ pub enum Command {
         text: Option<String>,
     },
     /// An operator command and its arguments: `["ban","bob","1h","noise"]`. The answer is a notice.
-    Operate {
-        words: Vec<String>,
-        #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
-        reference: Option<String>,
-    },
+    Operate { words: Vec<String> },
     /// The answer to `Event::Password`, before the welcome.
     Password { password: SecretText },
     /// Ends the session for good: it is not kept for a resume, as it is after a lost connection.
@@ -123,28 +92,72 @@ pub enum Command {
     Unknown,
 }
 
+/// A command and the reference that its answers repeat.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Request {
+    #[serde(flatten)]
+    pub command: Command,
+    /// The client's own, where it gave one.
+    #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
+    pub reference: Option<String>,
+}
+
+impl From<Command> for Request {
+    fn from(command: Command) -> Request {
+        Request { command, reference: None }
+    }
+}
+
 impl Command {
-    /// Returns what an answer refers to: the id of a message, or the `ref` of another request.
-    pub fn names(&self) -> (Option<MsgId>, Option<&String>) {
+    /// Whether its answers carry the reference of its request. Nothing else has a `ref`.
+    fn is_referred_to(&self) -> bool {
         match self {
-            Command::Say(message) => (Some(message.id), None),
-            Command::Join { reference, .. }
-            | Command::History { reference, .. }
-            | Command::Search { reference, .. }
-            | Command::Part { reference, .. }
-            | Command::People { reference, .. }
-            | Command::Channels { reference }
-            | Command::Whois { reference, .. }
-            | Command::Keys { reference, .. }
-            | Command::Operate { reference, .. }
-            | Command::Topic { reference, .. } => (None, reference.as_ref()),
-            Command::Resume { .. }
+            Command::Join { .. }
+            | Command::Part { .. }
+            | Command::People { .. }
+            | Command::Channels
+            | Command::Whois { .. }
+            | Command::Topic { .. }
+            | Command::Keys { .. }
+            | Command::History { .. }
+            | Command::Search { .. }
+            | Command::Operate { .. } => true,
+            Command::Say(_)
+            | Command::Resume { .. }
             | Command::Read { .. }
             | Command::Away { .. }
             | Command::Certify { .. }
             | Command::Password { .. }
             | Command::Quit
-            | Command::Unknown => (None, None),
+            | Command::Unknown => false,
+        }
+    }
+}
+
+impl Request {
+    /// The request of a command that was read, and of its `ref`, which is read where its answers
+    /// carry it.
+    ///
+    /// # Errors
+    ///
+    /// The reference cannot be read.
+    pub fn read<E>(
+        command: Command,
+        reference: impl FnOnce() -> Result<Option<String>, E>,
+    ) -> Result<Request, E> {
+        let reference = if command.is_referred_to() { reference()? } else { None };
+        Ok(Request { command, reference })
+    }
+
+    pub fn new(command: Command, reference: Option<String>) -> Request {
+        Request { command, reference }
+    }
+
+    /// Returns what an answer refers to: the id of a message, or the `ref` of another request.
+    pub fn names(&self) -> (Option<MsgId>, Option<&String>) {
+        match &self.command {
+            Command::Say(message) => (Some(message.id), None),
+            _ => (None, self.reference.as_ref()),
         }
     }
 }

@@ -20,7 +20,7 @@ mod span;
 mod ticket;
 mod words;
 
-pub use command::{Command, Position, ReadMark};
+pub use command::{Command, Position, ReadMark, Request};
 pub use conversation::Conversation;
 pub use event::{ChannelInfo, ConversationInfo, DeviceKey, Event};
 pub use id::{LogId, Mark, MsgId, Seq, SessionId};

@@ -157,7 +157,7 @@ pub fn act_of(command: &Command) -> Option<Act> {
         Command::Join { .. } => Act::Join,
         Command::Part { .. } => Act::Part,
         Command::People { .. } => Act::People,
-        Command::Channels { .. } => Act::Channels,
+        Command::Channels => Act::Channels,
         Command::Whois { .. } => Act::Whois,
         Command::History { .. } => Act::History,
         Command::Search { .. } => Act::Search,

@@ -4,7 +4,7 @@
 use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::chat::{Body, Command, Event, Message, Target, UserName};
+use crate::chat::{Body, Command, Event, Message, Request, Target, UserName};
 use crate::clean;
 use crate::crypto::Fingerprint;
 use crate::limits::{
@@ -37,9 +37,9 @@ struct Requests {
 
 impl Asked {
     /// Records an outgoing command.
-    pub fn note(&self, command: &Command) {
+    pub fn note(&self, request: &Request) {
         let mut asked = self.lock();
-        match command {
+        match &request.command {
             Command::Say(message) => drop(asked.conversations.insert(message.to.clone())),
             Command::Join { channel, .. } => {
                 asked.conversations.insert(Target::Channel(channel.clone()));
@@ -47,7 +47,7 @@ impl Asked {
             _ => {}
         }
         // The server does not return a longer one in its answer.
-        let reference = command.names().1.filter(|it| it.len() <= REF_BYTES_MAX);
+        let reference = request.names().1.filter(|it| it.len() <= REF_BYTES_MAX);
         let Some(reference) = reference else { return };
         if asked.references.insert(reference.clone()) {
             asked.newest.push_back(reference.clone());

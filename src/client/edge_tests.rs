@@ -117,7 +117,7 @@ fn every_server_text_is_cleaned() {
 #[test]
 fn answers_need_the_reference_of_a_request() {
     let (mut edge, asked) = welcomed();
-    let ask = |reference: Option<&str>| Command::Channels { reference: reference.map(Into::into) };
+    let ask = |reference: Option<&str>| Request::new(Command::Channels, reference.map(Into::into));
     let told = |edge: &mut Edge, kind: &str, reference: &str| {
         let event = match kind {
             "line" => json!({"type": "message", "seq": "7", "to": "#lobby", "from": "bob",
@@ -156,7 +156,8 @@ fn the_count_of_conversations_is_bounded() {
     assert!(edge.overflows);
     assert!(tells(&mut edge, "p7"));
     let say = json!({"type": "say", "to": "@bob", "id": "0".repeat(32), "text": "hi"});
-    asked.note(&serde_json::from_value(say).unwrap());
+    let say: Command = serde_json::from_value(say).unwrap();
+    asked.note(&say.into());
     // Another connection changes nothing.
     asked.forget();
     let mut edge = Edge::new(asked);

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::chat::{ChannelName, Command, Event, Message, SecretText, Seq, Target, UserName};
+use crate::chat::{ChannelName, Event, Message, Request, SecretText, Seq, Target, UserName};
 use crate::crypto::pin_channel::PinChannel;
 use crate::e2e::Violation;
 
@@ -30,9 +30,9 @@ pub enum Input {
     /// Everything sent before `Action::Echo` was answered.
     Echoed,
     /// A request from a program; as text if it is no valid command.
-    Ask(Result<Command, String>),
+    Ask(Result<Request, String>),
     /// The same, but only for the open channel of the name.
-    AskOpen(Command),
+    AskOpen(Request),
     /// A server event. Nothing else makes this variant.
     Event(Event),
     /// A local answer in the form of a server event.

@@ -125,8 +125,8 @@ impl Runtime {
     fn perform(&mut self, action: Action, now_ms: i64, waits: &mut Waits) -> Done {
         match action {
             Action::Output(output) => self.ui.show(&output),
-            Action::Send(command) => {
-                let next = self.engine.send(command, now_ms);
+            Action::Send(request) => {
+                let next = self.engine.send(request, now_ms);
                 return Done::Go(self.perform_all(next));
             }
             Action::Keep(message) => self.write(|journal| journal.add(&message)),
@@ -186,8 +186,8 @@ impl Runtime {
     /// Performs an output of the engine, or returns it for the model.
     fn perform_output(&mut self, output: e2e::Output) -> Option<Input> {
         Some(match output {
-            e2e::Output::Send(command) => {
-                self.dialer.send(&command);
+            e2e::Output::Send(request) => {
+                self.dialer.send(&request);
                 return None;
             }
             e2e::Output::Store(id, sealed) => {

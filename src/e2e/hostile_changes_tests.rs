@@ -65,7 +65,7 @@ impl Story {
 
     fn finds_at(&mut self, now_ms: i64) -> Vec<(String, bool)> {
         let (text, to) = ("tea".into(), Some(self.seen_as()));
-        let next = self.bob.engine.send(Command::Search { text, to, reference: None }, now_ms);
+        let next = self.bob.engine.send(Command::Search { text, to }.into(), now_ms);
         let found = next.into_iter().filter_map(|next| match next {
             Output::Answer(Event::Message(line)) => {
                 Some((line.body.text().to_owned(), line.edited))
@@ -178,7 +178,8 @@ fn the_next_edit_is_later_whatever_the_clock_says() {
         let Story { server, alice, .. } = &mut *story;
         server.ids += 1;
         let next = alice.engine.send(
-            Command::Say(NewMessage { id: MsgId(u128::from(server.ids).to_be_bytes()), ..edit }),
+            Command::Say(NewMessage { id: MsgId(u128::from(server.ids).to_be_bytes()), ..edit })
+                .into(),
             NOW_MS - 3_600_000,
         );
         assert_eq!(alice.follows(server, next).violations, []);
@@ -256,7 +257,7 @@ fn a_retention_counts_from_when_a_message_was_signed() {
                 (MsgId(u128::from(story.server.ids).to_be_bytes()), story.conversation.clone());
             let say = NewMessage::text(conversation.parse().unwrap(), id, "tea");
             let Story { server, alice, .. } = &mut story;
-            let next = alice.engine.send(Command::Say(say), NOW_MS);
+            let next = alice.engine.send(Command::Say(say).into(), NOW_MS);
             assert_eq!(alice.follows(server, next).violations, []);
             let message = server.lines.last().unwrap().clone();
             story.told += 1;

@@ -216,8 +216,10 @@ fn a_client_restored_from_a_snapshot_uses_no_key_twice() {
             secrets.outgoing.is_restored(&to, restored);
             let (to, text, id) = (to.clone(), text.to_owned(), MsgId([7; 16]));
             let say = Command::Say(NewMessage::text(to, id, &text));
-            let sent = secrets.send(say, NOW_MS).into_iter().find_map(|next| match next {
-                Output::Send(Command::Say(message)) => message.body.sealed().cloned(),
+            let sent = secrets.send(say.into(), NOW_MS).into_iter().find_map(|next| match next {
+                Output::Send(Request { command: Command::Say(message), .. }) => {
+                    message.body.sealed().cloned()
+                }
                 _ => None,
             });
             sent.expect("it is sent").bytes().to_vec()
@@ -241,14 +243,14 @@ fn a_client_restored_from_a_snapshot_uses_no_key_twice() {
 fn sends(person: &mut Person, server: &mut Server, to: &Target) -> Option<Vec<u8>> {
     let (to, id, text) = (to.clone(), MsgId([7; 16]), "hi".to_owned());
     let say = Command::Say(NewMessage::text(to, id, &text));
-    let mut next = VecDeque::from(person.engine.send(say, NOW_MS));
+    let mut next = VecDeque::from(person.engine.send(say.into(), NOW_MS));
     while let Some(one) = next.pop_front() {
         match one {
-            Output::Send(Command::Say(message)) => {
+            Output::Send(Request { command: Command::Say(message), .. }) => {
                 return Some(message.body.sealed()?.bytes().to_vec());
             }
-            Output::Send(command) => {
-                let answers = server.obeys(&person.name, command);
+            Output::Send(request) => {
+                let answers = server.obeys(&person.name, request);
                 let told = |event| person.engine.received(event, NOW_MS);
                 next.extend(answers.into_iter().flat_map(told));
             }

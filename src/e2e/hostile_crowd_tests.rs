@@ -66,7 +66,7 @@ fn enters(
             continue;
         };
         match one {
-            Output::Send(Command::Keys { names, reference }) => {
+            Output::Send(Request { command: Command::Keys { names }, reference }) => {
                 for name in names {
                     let (keys, reference) = (vec![anothers(&key, &name)], reference.clone());
                     let event = Event::Keys { name, keys, more: false, reference };

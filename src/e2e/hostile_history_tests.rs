@@ -150,9 +150,12 @@ fn a_missing_last_message_of_an_answer_is_detected() {
         let dropped = story.chance.random_range(0..=1);
         lines.truncate(4 - dropped);
         let (to, reference) = (story.seen_as(), Some("history".into()));
-        let ask = Command::History { to, before, lines: None, span: None, reference };
-        let asked = story.bob.engine.send(ask, NOW_MS);
-        assert!(matches!(asked[..], [Output::Send(Command::History { .. })]));
+        let ask = Command::History { to, before, lines: None, span: None };
+        let asked = story.bob.engine.send(Request::new(ask, reference), NOW_MS);
+        assert!(matches!(
+            asked[..],
+            [Output::Send(Request { command: Command::History { .. }, .. })]
+        ));
         let seen = story.is_answered(lines);
         assert_eq!(
             (seen.texts.len(), seen.violations),

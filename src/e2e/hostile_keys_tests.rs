@@ -146,7 +146,9 @@ const DAY_MS: i64 = 86_400_000;
 /// The certificates that a client publishes.
 fn published(next: &[Output]) -> Vec<Opaque> {
     let certify = |one: &Output| match one {
-        Output::Send(Command::Certify { certificate }) => Some(certificate.clone()),
+        Output::Send(Request { command: Command::Certify { certificate }, .. }) => {
+            Some(certificate.clone())
+        }
         _ => None,
     };
     next.iter().filter_map(certify).collect()
@@ -165,7 +167,7 @@ fn device_keys_are_renewed_on_an_endless_connection() {
         let now_ms = begun_ms + hour * DAY_MS / 24;
         assert_eq!(story.bob.engine.rests_ms(now_ms), 0, "an hour has passed");
         let next = story.bob.engine.maintain(now_ms);
-        let asks = |one: &Output| matches!(one, Output::Send(Command::Keys { names, .. }) if names.len() == 1);
+        let asks = |one: &Output| matches!(one, Output::Send(Request { command: Command::Keys { names, .. }, .. }) if names.len() == 1);
         assert!(next.iter().any(asks), "of one's own other devices");
         certificates.extend(published(&next));
         certificates.dedup();
@@ -212,9 +214,10 @@ fn refused_key_requests_are_retried_silently() {
     let (id, text) = (MsgId([9; 16]), "hi".to_owned());
     let to = Target::User(alice.clone());
     let say = Command::Say(NewMessage::text(to, id, &text));
-    let mut next = story.bob.engine.send(say, now_ms);
+    let mut next = story.bob.engine.send(say.into(), now_ms);
     for _ in 0..TRIES {
-        let [Output::Send(Command::Keys { names, reference })] = &next[..] else {
+        let [Output::Send(Request { command: Command::Keys { names }, reference })] = &next[..]
+        else {
             panic!("{next:?}")
         };
         assert!(names.len() == 1 && names[0] == alice, "{names:?}");

@@ -148,9 +148,9 @@ fn only_the_user_deletes_a_channel_key() {
     let (channel, _) = tag(7);
     for answer in 0..4 {
         let mut story = Story::new("#tea");
-        let part = |reference: &str| Command::Part {
-            channel: channel.clone(),
-            reference: Some(reference.into()),
+        let part = |reference: &str| {
+            let command = Command::Part { channel: channel.clone() };
+            Request::new(command, Some(reference.into()))
         };
         story.bob.engine.send(part("pychat-1"), NOW_MS);
         let told = |reference: &str| Some(reference.to_owned());
@@ -198,7 +198,10 @@ fn a_server_without_keys_fills_no_memory() {
     let line = story.lines(1).remove(0);
     let stranger = Message { from: "carol".parse().unwrap(), ..line };
     let asks = story.bob.engine.received(Event::Message(stranger), NOW_MS);
-    assert!(matches!(asks[..], [Output::Send(Command::Keys { .. })]), "{asks:?}");
+    assert!(
+        matches!(asks[..], [Output::Send(Request { command: Command::Keys { .. }, .. })]),
+        "{asks:?}"
+    );
     let text = "x".repeat(1 << 18);
     let mut told = 0;
     let longest = crate::limits::HELD_EVENTS_BYTES_MAX / text.len() + 1;
@@ -231,15 +234,15 @@ fn writes_after_a_restart(
     let id = MsgId(u128::from(server.ids).to_be_bytes());
     let (to, text) = (Target::User(alice), "a secret".to_owned());
     let say = Command::Say(NewMessage::text(to, id, &text));
-    let mut next = VecDeque::from(bob.engine.send(say, now_ms));
+    let mut next = VecDeque::from(bob.engine.send(say.into(), now_ms));
     let mut refused = 0;
     while let Some(one) = next.pop_front() {
         match one {
-            Output::Send(Command::Say(message)) => {
+            Output::Send(Request { command: Command::Say(message), .. }) => {
                 return (message.body.sealed().cloned(), refused);
             }
-            Output::Send(command) => {
-                let answers = server.obeys(&bob.name, command);
+            Output::Send(request) => {
+                let answers = server.obeys(&bob.name, request);
                 let told = |event| bob.engine.received(event, now_ms);
                 next.extend(answers.into_iter().flat_map(told));
             }

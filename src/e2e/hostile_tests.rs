@@ -100,7 +100,7 @@ impl Person {
         // Each a millisecond after the one before.
         let now_ms = NOW_MS + server.ids as i64;
         let say = Command::Say(NewMessage { to, id, kind, body });
-        let next = self.engine.send(say, now_ms);
+        let next = self.engine.send(say.into(), now_ms);
         self.follows(server, next)
     }
 
@@ -120,8 +120,8 @@ impl Person {
                 Output::Violation { violation, .. } => seen.violations.push(violation),
                 Output::KeyChanged { .. } => seen.changed += 1,
                 Output::Answer(Event::Refused { .. }) => seen.refused += 1,
-                Output::Send(command) => {
-                    let answers = server.obeys(&self.name, command);
+                Output::Send(request) => {
+                    let answers = server.obeys(&self.name, request);
                     let told = |event| self.engine.received(event, NOW_MS);
                     next.extend(answers.into_iter().flat_map(told));
                 }
@@ -148,14 +148,15 @@ impl Person {
 }
 
 impl Server {
-    fn obeys(&mut self, from: &UserName, command: Command) -> Vec<Event> {
+    fn obeys(&mut self, from: &UserName, request: Request) -> Vec<Event> {
+        let Request { command, reference } = request;
         match command {
             Command::Certify { certificate } => {
                 let own = self.keys.get_mut(from).unwrap();
                 own[0].certificate = Some(certificate);
                 Vec::new()
             }
-            Command::Keys { names, reference } => {
+            Command::Keys { names } => {
                 let keys = |name: &UserName| self.keys.get(name).cloned().unwrap_or_default();
                 let event = |name: UserName| Event::Keys {
                     keys: keys(&name),

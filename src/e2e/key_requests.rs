@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use super::output::Output;
 use super::trust::TrustStore;
-use crate::chat::{Command, UserName};
+use crate::chat::{Command, Request, UserName};
 use crate::crypto::random;
 
 /// Users per request.
@@ -107,7 +107,7 @@ impl KeyRequests {
     }
 
     /// Returns the next request: many users in each, few requests at once.
-    pub fn next_request(&mut self) -> Option<Command> {
+    pub fn next_request(&mut self) -> Option<Request> {
         if self.wanted.is_empty() || self.pause_ms(self.now_ms) > 0 {
             return None;
         }
@@ -118,7 +118,7 @@ impl KeyRequests {
         if self.open.len() > OPEN_MAX {
             self.open.pop_front();
         }
-        Some(Command::Keys { names, reference: Some(reference(self.number)) })
+        Some(Request::new(Command::Keys { names }, Some(reference(self.number))))
     }
 
     /// Time until the next request may go out, in milliseconds.
@@ -177,23 +177,22 @@ mod tests {
         names.iter().map(|name| name.parse().unwrap()).collect()
     }
 
-    fn asks(requests: &mut KeyRequests, whom: &[&str]) -> String {
-        requests.want(names(whom));
-        match requests.next_request() {
-            Some(Command::Keys { names: asked, reference: Some(reference) })
-                if asked == names(whom) =>
-            {
-                reference
-            }
+    fn asks(asking: &mut KeyRequests, whom: &[&str]) -> String {
+        asking.want(names(whom));
+        match asking.next_request() {
+            Some(Request {
+                command: Command::Keys { names: asked },
+                reference: Some(reference),
+            }) if asked == names(whom) => reference,
             other => panic!("{other:?}"),
         }
     }
 
     /// The users requested at this time.
-    fn due(requests: &mut KeyRequests, now_ms: i64) -> Vec<UserName> {
-        requests.clock(now_ms);
-        match requests.next_request() {
-            Some(Command::Keys { names, .. }) => names,
+    fn due(asking: &mut KeyRequests, now_ms: i64) -> Vec<UserName> {
+        asking.clock(now_ms);
+        match asking.next_request() {
+            Some(Request { command: Command::Keys { names }, .. }) => names,
             _ => Vec::new(),
         }
     }

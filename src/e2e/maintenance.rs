@@ -40,7 +40,7 @@ impl Maintenance {
         }
         if let Some((certificate, _)) = devices.signing().filter(|_| self.is_in) {
             let certificate = Opaque::new(certificate.bytes()).expect("a certificate has bytes");
-            next.push(Output::Send(Command::Certify { certificate }));
+            next.push(Output::Send(Command::Certify { certificate }.into()));
         }
         next
     }

@@ -34,8 +34,8 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use crate::chat::{
-    ChannelName, Code, Command, ConversationInfo, Event, Message, MsgId, Opaque, Refusal, Target,
-    UserName,
+    ChannelName, Code, Command, ConversationInfo, Event, Message, MsgId, Opaque, Refusal, Request,
+    Target, UserName,
 };
 use crate::crypto::pin_channel::PinChannel;
 use changes::Changes;
@@ -473,16 +473,17 @@ impl Engine {
     }
 
     /// Sends a command of the model.
-    pub fn send(&mut self, command: Command, now_ms: i64) -> Vec<Output> {
+    pub fn send(&mut self, request: Request, now_ms: i64) -> Vec<Output> {
         self.key_requests.clock(now_ms);
         let mut next = Vec::new();
+        let Request { command, reference } = request;
         match command {
             Command::Say(message) if message.to.is_sealed() => {
                 let (outgoing, mut sealing) = self.sealing(now_ms);
                 outgoing.say(message, &mut sealing, &mut next);
             }
             // The server must not see what the user searches for in a sealed conversation.
-            Command::Search { text, to: Some(to), reference } if to.is_sealed() => {
+            Command::Search { text, to: Some(to) } if to.is_sealed() => {
                 let conversation = &match &to {
                     Target::User(name) => Target::User(self.trust.spelled(name)),
                     channel => channel.clone(),
@@ -491,25 +492,24 @@ impl Engine {
                 let question = Question { to, conversation, log, text: &text, reference };
                 return self.search.answer(&*self.storage, question, now_ms);
             }
-            Command::History { ref to, before, ref reference, .. } if to.is_sealed() => {
-                // Without an upper bound the answer has the newest messages, which are already
-                // here.
-                let reference = reference.as_deref().unwrap_or_default();
+            Command::History { ref to, before, .. } if to.is_sealed() => {
+                // Without an upper bound the answer has the newest messages, which are already here.
+                let asked = reference.as_deref().unwrap_or_default();
                 before
                     .into_iter()
-                    .for_each(|before| self.history.record_request(to, reference, before));
-                next.push(Output::Send(command));
+                    .for_each(|before| self.history.record_request(to, asked, before));
+                next.push(Output::Send(Request { command, reference }));
             }
-            Command::Part { ref channel, ref reference } => {
+            Command::Part { ref channel } => {
                 self.channels.leaves(channel, reference.as_ref());
-                next.push(Output::Send(command));
+                next.push(Output::Send(Request { command, reference }));
             }
             // The server would refuse the topic, but would have read it.
-            Command::Topic { ref channel, text: Some(_), ref reference } if channel.has_pin() => {
-                let refused = Refusal::NoTopic.event(None, reference.clone());
+            Command::Topic { ref channel, text: Some(_) } if channel.has_pin() => {
+                let refused = Refusal::NoTopic.event(None, reference);
                 next.push(Output::Answer(refused));
             }
-            command => next.push(Output::Send(command)),
+            command => next.push(Output::Send(Request { command, reference })),
         }
         next
     }

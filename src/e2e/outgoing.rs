@@ -135,8 +135,8 @@ impl Outgoing {
             match self.seal(&message, conversation, with, next) {
                 Ok((to, sealed)) => {
                     let body = Body::Sealed(sealed);
-                    next.push(Output::Send(Command::Say(NewMessage { to, id, kind, body })));
-                    let queue = self.queues.get_mut(conversation).expect("the queue exists");
+                    next.push(Output::Send(Command::Say(NewMessage { to, id, kind, body }).into()));
+                    let queue = self.queues.get_mut(conversation).expect("it was just there");
                     return queue.in_flight = Some(id);
                 }
                 Err(NotSealed::Wait(name)) => {

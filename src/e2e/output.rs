@@ -1,11 +1,11 @@
 //! Actions that the engine asks for, in order.
 
 use super::violation::Violation;
-use crate::chat::{Command, Event, Message, MsgId, Opaque, UserName};
+use crate::chat::{Event, Message, MsgId, Opaque, Request, UserName};
 
 #[derive(Debug)]
 pub enum Output {
-    Send(Command),
+    Send(Request),
     /// Store the sealed body of a message: the same bytes go out whenever it is sent again.
     Store(MsgId, Opaque),
     /// A server event. Sealed messages in it are opened and verified.

@@ -14,7 +14,7 @@ use super::passwords::prompts::{Prompt, Slot};
 use super::passwords::throttle::Guess;
 use super::passwords::throttle_key::ThrottleKey;
 use super::passwords::tickets::Owner;
-use crate::chat::{Code, Command, Event, SecretText, Ticket, UserName};
+use crate::chat::{Code, Command, Event, Request, SecretText, Ticket, UserName};
 use crate::crypto::password::PasswordHash;
 use crate::crypto::ticket::Digest;
 use crate::crypto::{Fingerprint, RecordType};
@@ -228,8 +228,8 @@ fn next(
     match reader.receive()? {
         Incoming::Record(_, body) if !left.takes(body.len()) => Ok(Next::TooMuch),
         Incoming::Record(RecordType::Json, body) => {
-            let command = codec::decode::<Command>(body).find_map(Result::ok);
-            match command {
+            let command = codec::decode::<Request>(body).find_map(Result::ok);
+            match command.map(|request| request.command) {
                 Some(Command::Password { password }) => Ok(Next::Guess(password)),
                 Some(Command::Quit) => Err(io::ErrorKind::ConnectionAborted.into()),
                 _ => Ok(Next::Other),

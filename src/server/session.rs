@@ -20,7 +20,8 @@ use super::readers;
 use crate::chat::registry::Purpose;
 use crate::chat::rights::{self, Role, State};
 use crate::chat::{
-    Body, Code, Command, DeviceName, Event, NewMessage, Refusal, SessionId, Target, UserName,
+    Body, Code, Command, DeviceName, Event, NewMessage, Refusal, Request, SessionId, Target,
+    UserName,
 };
 use crate::clean;
 use crate::crypto::RecordType;
@@ -300,18 +301,18 @@ impl Session {
     fn record(&self, kind: RecordType, body: &[u8]) -> Option<End> {
         match kind {
             RecordType::Json => {
-                let mut commands = codec::decode::<Command>(body).peekable();
-                if commands.peek().is_none() {
+                let mut requests = codec::decode::<Request>(body).peekable();
+                if requests.peek().is_none() {
                     self.pay();
                 }
-                for command in commands {
+                for request in requests {
                     // What was sent before the end is not obeyed after it.
                     if self.queue.is_over() {
                         return Some(End::Cut);
                     }
-                    match command {
-                        Ok(Command::Quit) => return Some(End::Quit),
-                        Ok(command) => self.command(command),
+                    match request {
+                        Ok(Request { command: Command::Quit, .. }) => return Some(End::Quit),
+                        Ok(request) => self.request(request),
                         Err(error) => self.malformed(error),
                     }
                 }
@@ -353,15 +354,15 @@ impl Session {
         }
     }
 
-    fn command(&self, mut command: Command) {
-        clean_texts(&mut command);
-        if command.names().1.is_some_and(|reference| reference.len() > REF_BYTES_MAX) {
+    fn request(&self, mut request: Request) {
+        clean_texts(&mut request.command);
+        if request.names().1.is_some_and(|reference| reference.len() > REF_BYTES_MAX) {
             self.pay();
             return self.answer(&Refusal::LongReference.event(None, None));
         }
         let began = Instant::now();
         loop {
-            let Err(refusal) = self.run_command(&command) else { return };
+            let Err(refusal) = self.run_request(&request) else { return };
             let wait = match refusal {
                 Refusal::Rate { retry_ms } => Some(Duration::from_millis(retry_ms)),
                 Refusal::ReadersBusy => Some(readers::TURN),
@@ -380,7 +381,7 @@ impl Session {
                     if let Refusal::PinJoins { max, refused, .. } = &refusal {
                         moderation::note_pin_joins(&self.context, &self.user, *max, *refused);
                     }
-                    let (id, reference) = command.names();
+                    let (id, reference) = request.names();
                     self.context.hub.counters().refused(refusal.code());
                     self.pay();
                     return self.answer(&refusal.event(id, reference.cloned()));
@@ -390,7 +391,8 @@ impl Session {
     }
 
     /// Asks the hub, and answers what it leaves to the session.
-    fn run_command(&self, command: &Command) -> Result<(), Refusal> {
+    fn run_request(&self, request: &Request) -> Result<(), Refusal> {
+        let command = &request.command;
         self.may(command)?;
         self.may_draw(command)?;
         let directory = |name: &UserName| self.context.accounts.find(name);
@@ -398,15 +400,15 @@ impl Session {
             Command::Say(message) => self.said(message)?,
             _ => Said::default(),
         };
-        let query = self.context.hub.run(&self.queue, command, said, &directory)?;
-        query.map_or(Ok(()), |query| self.answer_query(query, command.names().1))
+        let query = self.context.hub.run(&self.queue, request, said, &directory)?;
+        query.map_or(Ok(()), |query| self.answer_query(query, request.reference.clone()))
     }
 
     /// A long answer waits until the ones before it are read: nothing of it is held here.
     fn may_draw(&self, command: &Command) -> Result<(), Refusal> {
         let unread = match command {
             Command::History { .. } | Command::Search { .. } => Refusal::Unread,
-            Command::People { .. } | Command::Channels { .. } | Command::Keys { .. } => {
+            Command::People { .. } | Command::Channels | Command::Keys { .. } => {
                 Refusal::Rate { retry_ms: BEHIND_MS }
             }
             _ => return Ok(()),

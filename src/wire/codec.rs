@@ -3,7 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::short;
-use crate::chat::{Body, Command, DeviceName, Event, Kind, MsgId, NewMessage, Ticket, UserName};
+use crate::chat::{
+    Body, Command, DeviceName, Event, Kind, MsgId, NewMessage, Request, Ticket, UserName,
+};
 use crate::limits::MESSAGE_BYTES_MAX;
 
 /// The body of the LOGIN record: the client's first under the new keys.
@@ -43,6 +45,13 @@ pub struct Names {
     pub reference: Option<String>,
 }
 
+/// The reference of a request.
+#[derive(Deserialize)]
+struct Reference {
+    #[serde(default, rename = "ref")]
+    reference: Option<String>,
+}
+
 /// What a record may say.
 pub trait Wire: Serialize + Sized {
     fn read(json: &[u8]) -> serde_json::Result<Self>;
@@ -58,17 +67,21 @@ impl Wire for Login {
     }
 }
 
-impl Wire for Command {
-    fn read(json: &[u8]) -> serde_json::Result<Command> {
-        if short::is_short(json) { short::read_command(json) } else { serde_json::from_slice(json) }
+impl Wire for Request {
+    fn read(json: &[u8]) -> serde_json::Result<Request> {
+        if short::is_short(json) {
+            return Ok(short::read_command(json)?.into());
+        }
+        let reference = || serde_json::from_slice(json).map(|Reference { reference }| reference);
+        Request::read(serde_json::from_slice(json)?, reference)
     }
 
     fn write(&self, out: &mut Vec<u8>) -> serde_json::Result<()> {
-        match self {
+        match &self.command {
             Command::Say(NewMessage { to, id, kind: Kind::Say, body: Body::Text(text) }) => {
                 serde_json::to_writer(out, &(to, id, text))
             }
-            command => serde_json::to_writer(out, command),
+            _ => serde_json::to_writer(out, self),
         }
     }
 }
@@ -163,11 +176,11 @@ mod tests {
     fn a_line_of_nothing_but_a_text_is_short_and_the_long_form_is_read_as_well() {
         let id = "000102030405060708090a0b0c0d0e0f";
         let long = format!(r##"{{"type":"say","to":"#tea","id":"{id}","text":"a \"b\""}}"##);
-        let say = decode::<Command>(long.as_bytes()).next().unwrap().unwrap();
+        let say = decode::<Request>(long.as_bytes()).next().unwrap().unwrap();
         let mut short = Vec::new();
         encode(&say, &mut short);
         assert_eq!(short, format!("[\"#tea\",\"{id}\",\"a \\\"b\\\"\"]\n").as_bytes());
-        assert_eq!(decode::<Command>(&short).next().unwrap().unwrap(), say);
+        assert_eq!(decode::<Request>(&short).next().unwrap().unwrap(), say);
         let fields = format!(r#""from":"bob","device":"main","id":"{id}","time_ms":5,"text":"hi""#);
         let long = format!(r##"{{"type":"message","seq":"7","to":"#tea",{fields}}}"##);
         let short = format!(r##"["7","#tea","bob","main","{id}",5,"hi"]"##);
@@ -176,19 +189,36 @@ mod tests {
     }
 
     #[test]
+    fn a_reference_is_read_of_commands_whose_answers_carry_it() {
+        let read = |json: &str| decode::<Request>(json.as_bytes()).next().unwrap();
+        let asked = read(r##"{"ref":"q1","type":"channels"}"##).unwrap();
+        assert_eq!(asked, Request::new(Command::Channels, Some("q1".into())));
+        assert_eq!(read(r#"{"type":"channels"}"#).unwrap(), Command::Channels.into());
+        // In others a `ref` is a field like any that is not known.
+        let away = Command::Away { text: None };
+        for json in [r#"{"type":"away","ref":"q1"}"#, r#"{"type":"away","ref":7}"#] {
+            assert_eq!(read(json).unwrap(), away.clone().into());
+        }
+        assert!(read(r#"{"type":"channels","ref":7}"#).is_err());
+        let mut written = Vec::new();
+        encode(&asked, &mut written);
+        assert_eq!(written, b"{\"type\":\"channels\",\"ref\":\"q1\"}\n");
+    }
+
+    #[test]
     fn a_wrong_short_line_is_refused_by_its_id() {
         let id = "000102030405060708090a0b0c0d0e0f";
         for wrong in [format!(r#"["tea","{id}","hi"]"#), format!(r##"["#tea","{id}",7]"##)] {
-            let error = decode::<Command>(wrong.as_bytes()).next().unwrap().unwrap_err();
+            let error = decode::<Request>(wrong.as_bytes()).next().unwrap().unwrap_err();
             assert_eq!(error.names.id, Some(id.parse().unwrap()), "{wrong}");
         }
         for wrong in ["[]", "[1,2,3]", r##"["#tea","0","hi","more"]"##] {
-            let error = decode::<Command>(wrong.as_bytes()).next().unwrap().unwrap_err();
+            let error = decode::<Request>(wrong.as_bytes()).next().unwrap().unwrap_err();
             assert_eq!(error.names.id, None, "{wrong}");
         }
     }
 
-    fn command() -> impl Strategy<Value = Command> {
+    fn request() -> impl Strategy<Value = Request> {
         let name = "[a-z][a-z0-9_-]{0,31}";
         let reference = || prop::option::of(any::<String>());
         let kind = (0..4u8, any::<u64>()).prop_map(|(code, of)| {
@@ -200,19 +230,19 @@ mod tests {
         let body = prop_oneof![any::<String>().prop_map(Body::Text), sealed];
         let say = (name, any::<[u8; 16]>(), kind, body).prop_map(|(name, id, kind, body)| {
             let to = Target::User(name.parse().expect("a name"));
-            Command::Say(NewMessage { to, id: MsgId(id), kind, body })
+            Command::Say(NewMessage { to, id: MsgId(id), kind, body }).into()
         });
         let topic = (name, prop::option::of(any::<String>()), reference());
         let topic = topic.prop_map(|(name, text, reference)| {
             let channel = format!("#{name}").parse().expect("a channel");
-            Command::Topic { channel, text, reference }
+            Request::new(Command::Topic { channel, text }, reference)
         });
         let operate = (prop::collection::vec(any::<String>(), 0..4), reference());
-        let operate = operate.prop_map(|(words, reference)| Command::Operate { words, reference });
-        let search = (any::<String>(), reference()).prop_map(|(text, reference)| Command::Search {
-            text,
-            to: None,
-            reference,
+        let operate = operate
+            .prop_map(|(words, reference)| Request::new(Command::Operate { words }, reference));
+        let search = (any::<String>(), reference());
+        let search = search.prop_map(|(text, reference)| {
+            Request::new(Command::Search { text, to: None }, reference)
         });
         prop_oneof![say, topic, operate, search]
     }
@@ -220,7 +250,7 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_encoded_is_decoded_in_order_whatever_stands_between(
-            commands in prop::collection::vec(command(), 0..8),
+            commands in prop::collection::vec(request(), 0..8),
             noise in "[^\\n{]{0,40}",
         ) {
             let mut body = Vec::new();
@@ -229,7 +259,7 @@ mod tests {
                 body.extend_from_slice(noise.as_bytes());
                 body.push(b'\n');
             }
-            let read: Vec<Command> = decode(&body).filter_map(Result::ok).collect();
+            let read: Vec<Request> = decode(&body).filter_map(Result::ok).collect();
             prop_assert_eq!(read, commands);
         }
 
@@ -237,25 +267,25 @@ mod tests {
         fn whatever_bytes_come_are_an_answer_and_no_panic(
             body in prop::collection::vec(any::<u8>(), 0..600),
         ) {
-            decode::<Command>(&body).for_each(drop);
+            decode::<Request>(&body).for_each(drop);
             decode::<crate::chat::Event>(&body).for_each(drop);
             decode::<Login>(&body).for_each(drop);
         }
 
         #[test]
         fn a_command_that_is_bent_is_another_or_none(
-            command in command(), at in any::<prop::sample::Index>(), bit in 0..8,
+            command in request(), at in any::<prop::sample::Index>(), bit in 0..8,
         ) {
             let mut body = Vec::new();
             encode(&command, &mut body);
             let at = at.index(body.len());
             body[at] ^= 1u8 << bit;
-            prop_assert!(decode::<Command>(&body).count() <= 2);
+            prop_assert!(decode::<Request>(&body).count() <= 2);
         }
 
         #[test]
         fn messages_are_joined_wherever_they_were_cut(
-            commands in prop::collection::vec(command(), 1..8),
+            commands in prop::collection::vec(request(), 1..8),
             cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..8),
         ) {
             let mut text = Vec::new();
@@ -264,7 +294,7 @@ mod tests {
             cuts.extend([0, text.len()]);
             cuts.sort_unstable();
             let mut parts = Parts::default();
-            let mut read: Vec<Command> = Vec::new();
+            let mut read: Vec<Request> = Vec::new();
             for cut in cuts.windows(2) {
                 let whole = parts.join(&text[cut[0]..cut[1]]).expect("short enough");
                 read.extend(decode(whole).map(|one| one.expect("a command")));

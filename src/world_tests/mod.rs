@@ -17,8 +17,8 @@ use rand::{RngExt, SeedableRng};
 use crate::chat::registry::Purpose;
 use crate::chat::registry::{Registry, Rules};
 use crate::chat::{
-    ChannelName, Code, Command, Confidentiality, Conversation, DeviceName, Event, LogId, Seq,
-    SessionId, Target, UserName,
+    ChannelName, Code, Command, Confidentiality, Conversation, DeviceName, Event, LogId, Request,
+    Seq, SessionId, Target, UserName,
 };
 use crate::client::model::{Action, Input, Loss, Output};
 use crate::config::Config;
@@ -151,8 +151,8 @@ impl World {
         let device = &mut self.devices[number];
         match action {
             Action::Output(output) => self.shows(number, output),
-            Action::Send(command) => {
-                if let Command::Say(message) = &command
+            Action::Send(request) => {
+                if let Command::Say(message) = &request.command
                     && let Some(run) =
                         self.runs.get_mut(&Conversation::of(&device.user, message.to.clone()))
                 {
@@ -160,7 +160,7 @@ impl World {
                 }
                 let Some(connection) = &mut device.connection else { return };
                 let mut bytes = Vec::new();
-                codec::encode(&command, &mut bytes);
+                codec::encode(&request, &mut bytes);
                 // A link that is cut takes nothing.
                 let _ = connection.writer.send(RecordType::Json, &bytes);
             }
@@ -285,10 +285,10 @@ impl World {
     /// The session's thread takes the next message.
     fn takes(&mut self, session: usize) {
         let Session { reader, pipe, .. } = &mut self.server.sessions[session];
-        let command = loop {
+        let request = loop {
             match reader.receive() {
                 Ok(Incoming::Record(_, body)) => {
-                    let mut commands = codec::decode::<Command>(body);
+                    let mut commands = codec::decode::<Request>(body);
                     break commands.next().expect("a message").expect("it is well-formed");
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -300,22 +300,22 @@ impl World {
                 other => panic!("seed {}: {other:?}", self.seed),
             }
         };
-        if !matches!(command, Command::Say(_)) {
+        if !matches!(request.command, Command::Say(_)) {
             // Anything else waits until the ledger has decided.
             self.writes();
         }
         let hub = &self.server.hub;
         let Session { queue, user, device, .. } = &self.server.sessions[session];
         let directory = |name: &UserName| PEOPLE.contains(&name.as_str()).then(|| name.clone());
-        let result = match &command {
+        let said = match &request.command {
             Command::Say(message) => {
                 let fields = stored_fields(&message.to, user, device, 1_000, message);
-                hub.run(queue, &command, Said { time_ms: 1_000, fields }, &directory)
+                Said { time_ms: 1_000, fields }
             }
-            command => hub.run(queue, command, Said::default(), &directory),
+            _ => Said::default(),
         };
-        if let Err(refusal) = result {
-            hub.answer(queue, &refusal.event(command.names().0, None));
+        if let Err(refusal) = hub.run(queue, &request, said, &directory) {
+            hub.answer(queue, &refusal.event(request.names().0, None));
         }
     }
 

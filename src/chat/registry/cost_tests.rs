@@ -32,15 +32,15 @@ pub(super) fn past(conversation: &str, last: u64) -> Remembered {
 }
 
 fn join(channel: &str) -> Command {
-    Command::Join { channel: channel.parse().unwrap(), after: None, reference: None }
+    Command::Join { channel: channel.parse().unwrap(), after: None }
 }
 
 fn people(channel: &str) -> Command {
-    Command::People { channel: channel.parse().unwrap(), reference: None }
+    Command::People { channel: channel.parse().unwrap() }
 }
 
 fn part(channel: &str) -> Command {
-    Command::Part { channel: channel.parse().unwrap(), reference: None }
+    Command::Part { channel: channel.parse().unwrap() }
 }
 
 /// The outcome without the channel's name.
@@ -60,18 +60,18 @@ fn outsiders_cannot_tell_whether_a_channel_with_a_pin_exists() {
     let requests: [&dyn Fn(&str) -> Command; 9] = [
         &people,
         &part,
-        &|to| Command::Topic { channel: to.parse().unwrap(), text: None, reference: None },
+        &|to| Command::Topic { channel: to.parse().unwrap(), text: None },
         &|to| {
             let (channel, text) = (to.parse().unwrap(), Some("x".to_owned()));
-            Command::Topic { channel, text, reference: None }
+            Command::Topic { channel, text }
         },
         &|to| {
-            let (to, reference) = (to.parse().unwrap(), None);
-            Command::History { to, before: None, lines: None, span: None, reference }
+            let to = to.parse().unwrap();
+            Command::History { to, before: None, lines: None, span: None }
         },
         &|to| {
             let to = Some(to.parse().unwrap());
-            Command::Search { text: "x".into(), to, reference: None }
+            Command::Search { text: "x".into(), to }
         },
         &|to| {
             let to = to.parse().unwrap();
@@ -100,7 +100,7 @@ fn neither_the_order_nor_the_selection_of_channels_depends_on_tags() {
         let (alice, bob) = (chat.enters("alice"), chat.enters("bob"));
         chat.joins(alice, &tag(theirs)).unwrap();
         chat.joins(bob, &tag(own)).unwrap();
-        let told = chat.does(bob, Command::Channels { reference: None });
+        let told = chat.does(bob, Command::Channels);
         without(told, &tag(own))
     };
     assert_eq!(rows(50, 10), rows(50, 90));
@@ -245,7 +245,7 @@ fn topics_cost_as_much_as_messages() {
     let alice = chat.enters("alice");
     let mut set = || {
         let (channel, text) = (ChannelName::lobby(), Some("tea".to_owned()));
-        chat.does(alice, Command::Topic { channel, text, reference: None })
+        chat.does(alice, Command::Topic { channel, text })
     };
     assert_eq!((0..40).filter(|_| set().is_ok()).count(), 5);
     assert!(matches!(chat.says(alice, "#lobby", "x"), Err(Refusal::Rate { .. })));
@@ -288,7 +288,8 @@ fn a_client_may_rejoin_all_its_channels_once() {
     assert_eq!(joins.filter(|joined| *joined).count(), 5);
     // Sessions share the joins; an hour refills five.
     let hour = Stamp(1_000 + 3_600_000);
-    let joins = (0..9).map(|_| chat.registry.decide(alice, &join("#tea"), &|_| None, hour).is_ok());
+    let joins =
+        (0..9).map(|_| chat.registry.decide(alice, &join("#tea").into(), &|_| None, hour).is_ok());
     assert_eq!(joins.filter(|joined| *joined).count(), 5);
 }
 
@@ -325,7 +326,7 @@ fn a_channel_is_dropped_with_its_last_message() {
     let forgets = |effects: &[Effect]| effects.contains(&Effect::Forget("#tea".parse().unwrap()));
     chat.joins(alice, "#tea").unwrap();
     let (channel, text) = ("#tea".parse().unwrap(), Some("leaves".to_owned()));
-    chat.does(alice, Command::Topic { channel, text, reference: None }).unwrap();
+    chat.does(alice, Command::Topic { channel, text }).unwrap();
     chat.registry.committed(&tea, Seq(7));
     let empty = |chat: &mut Chat, last| {
         chat.registry.emptied(vec![("#tea".parse().unwrap(), Seq(last))], Stamp(2_000))
@@ -410,7 +411,7 @@ fn lists_fit_an_answer_and_count_what_is_left_out() {
         chat.enters(&long(number));
     }
     chat.joins(alice, "#0").unwrap();
-    let answers = [Command::Channels { reference: None }, people("#lobby"), join("#lobby")];
+    let answers = [Command::Channels, people("#lobby"), join("#lobby")];
     for command in answers {
         let effects = chat.does(alice, command.clone()).unwrap();
         let Effect::Answer(event) = &effects[0] else { panic!() };
@@ -419,7 +420,7 @@ fn lists_fit_an_answer_and_count_what_is_left_out() {
         let omitted = json["omitted"].as_u64().unwrap() as usize;
         assert!(listed.len() > 50 && listed.len() + omitted > 1_000, "{}", listed.len());
         assert!(json.to_string().len() <= 66 * 1024, "{}", json.to_string().len());
-        if let Command::Channels { .. } = command {
+        if let Command::Channels = command {
             let own = |row: &&serde_json::Value| row["member"] == true;
             assert_eq!(
                 listed.iter().filter(own).count(),

@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use super::rate::{Stamp, take_both};
 use super::{
     ChannelName, Command, Conversation, DeviceName, Event, Kind, LogId, Mark, NewMessage, Refusal,
-    Retention, Seq, SessionId, Target, UserName, Wanted,
+    Request, Retention, Seq, SessionId, Target, UserName, Wanted,
 };
 use crate::limits::{Limits, MAILBOX_SENDERS};
 use budgets::{Budgets, PinJoins};
@@ -231,36 +231,37 @@ impl Registry {
     pub fn decide<'a>(
         &mut self,
         from: SessionId,
-        command: &'a Command,
+        request: &'a Request,
         directory: Directory,
         now: Stamp,
     ) -> Result<Decision<'a>, Refusal> {
+        let Request { command, reference } = request;
         self.pay(from, command, now)?;
         Ok(match command {
             Command::Say(message) => self.say(from, message, directory, now)?,
             Command::Resume { conversations } => {
                 Decision::Effects(self.resume(from, conversations, directory, now))
             }
-            Command::Join { channel, after, reference } => {
+            Command::Join { channel, after } => {
                 let is_new_pin = self.may_join(from, channel, now)?;
                 let (channel, reference) = (channel.clone(), reference.clone());
                 let joining = Joining { channel, after: *after, reference, is_new_pin };
                 Decision::Effects(self.join(from, joining, now)?)
             }
-            Command::Part { channel, reference } => {
+            Command::Part { channel } => {
                 Decision::Effects(self.part(from, channel, reference.clone(), now)?)
             }
-            Command::People { channel, reference } => {
+            Command::People { channel } => {
                 self.may_look(from, channel)?;
                 let event = self.people_event(channel, reference.clone());
                 Decision::Effects(vec![Effect::Answer(event)])
             }
-            Command::Channels { reference } => {
+            Command::Channels => {
                 let ((channels, omitted), reference) = (self.channels_for(from), reference.clone());
                 let event = Event::Channels { channels, omitted, reference };
                 Decision::Effects(vec![Effect::Answer(event)])
             }
-            Command::Topic { channel, text, reference } => {
+            Command::Topic { channel, text } => {
                 Decision::Effects(self.topic(from, channel, text.as_deref(), reference.clone())?)
             }
             Command::Read { conversations } => {
@@ -270,12 +271,12 @@ impl Registry {
                 self.user_of(from).away = text.clone();
                 Decision::Effects(Vec::new())
             }
-            Command::History { to, before, lines, span, .. } => {
+            Command::History { to, before, lines, span } => {
                 let conversation = self.may_read(from, to, directory)?;
                 let (before, lines, span) = (*before, *lines, *span);
                 Decision::Query(Query::History { to, conversation, before, lines, span })
             }
-            Command::Search { text, to, .. } => {
+            Command::Search { text, to } => {
                 let conversations = match to {
                     Some(to) => vec![self.may_read(from, to, directory)?],
                     None => self.readable(from),
@@ -283,10 +284,10 @@ impl Registry {
                 let (to, wanted) = (to.as_ref(), Wanted::new(text)?);
                 Decision::Query(Query::Search { to, conversations, wanted })
             }
-            Command::Whois { name, .. } => Decision::Query(Query::Whois(name)),
-            Command::Keys { names, .. } => Decision::Query(Query::Keys(names)),
+            Command::Whois { name } => Decision::Query(Query::Whois(name)),
+            Command::Keys { names } => Decision::Query(Query::Keys(names)),
             Command::Certify { certificate } => Decision::Query(Query::Certify(certificate)),
-            Command::Operate { words, .. } => Decision::Query(Query::Operate(words)),
+            Command::Operate { words } => Decision::Query(Query::Operate(words)),
             // The session ends itself.
             Command::Quit => Decision::Effects(Vec::new()),
             Command::Password { .. } | Command::Unknown => return Err(Refusal::Unknown),
@@ -369,7 +370,7 @@ impl Registry {
             Command::Join { .. } => budgets.rejoins.take(1.0, now).is_err(),
             Command::Topic { text, .. } => text.is_none(),
             Command::People { .. }
-            | Command::Channels { .. }
+            | Command::Channels
             | Command::Whois { .. }
             | Command::Keys { .. }
             | Command::History { .. }
@@ -392,9 +393,7 @@ impl Registry {
                 take_both((&mut budgets.lines, 1.0), (&mut budgets.bytes, bytes), now)
             }
             Command::History { .. } | Command::Search { .. } => budgets.histories.take(1.0, now),
-            Command::Channels { .. } => {
-                budgets.requests.take(parts(channels, CHANNELS_PER_REQUEST), now)
-            }
+            Command::Channels => budgets.requests.take(parts(channels, CHANNELS_PER_REQUEST), now),
             Command::Read { conversations } => {
                 budgets.requests.take(parts(conversations.len(), READS_PER_REQUEST), now)
             }

@@ -9,7 +9,7 @@ fn a_query_that_nobody_had_time_for_costs_nothing() {
     let alice = chat.enters("alice");
     let ask = || {
         let to = "#lobby".parse().unwrap();
-        Command::History { to, before: None, lines: None, span: None, reference: None }
+        Command::History { to, before: None, lines: None, span: None }
     };
     let answers =
         |chat: &mut Chat| (0..1_000).take_while(|_| chat.does(alice, ask()).is_ok()).count();
@@ -32,8 +32,8 @@ fn a_query_names_what_may_be_read_and_nothing_else() {
     let known = |name: &UserName| Some(name.clone());
     let mut searched = |who, to: Option<&str>| {
         let to = to.map(|to| to.parse().unwrap());
-        let command = Command::Search { text: "psst".into(), to, reference: None };
-        match chat.registry.decide(who, &command, &known, Stamp(1_000)) {
+        let request = Command::Search { text: "psst".into(), to }.into();
+        match chat.registry.decide(who, &request, &known, Stamp(1_000)) {
             Ok(Decision::Query(Query::Search { conversations, .. })) => {
                 Ok(conversations.iter().map(ToString::to_string).collect::<Vec<_>>())
             }

@@ -39,7 +39,7 @@ impl Chat {
             let folded: UserName = name.as_str().to_lowercase().parse().ok()?;
             ["alice", "bob", "carol"].contains(&folded.as_str()).then_some(folded)
         };
-        Ok(match self.registry.decide(id, &command, &known, Stamp(1_000))? {
+        Ok(match self.registry.decide(id, &command.into(), &known, Stamp(1_000))? {
             Decision::Effects(effects) => effects,
             Decision::Query(_) => Vec::new(),
             Decision::Say { conversation, effects, .. } => {
@@ -50,10 +50,7 @@ impl Chat {
     }
 
     pub fn joins(&mut self, id: SessionId, channel: &str) -> Outcome {
-        self.does(
-            id,
-            Command::Join { channel: channel.parse().unwrap(), after: None, reference: None },
-        )
+        self.does(id, Command::Join { channel: channel.parse().unwrap(), after: None })
     }
 
     pub fn says(&mut self, id: SessionId, to: &str, text: &str) -> Outcome {
@@ -154,10 +151,10 @@ fn an_empty_channel_is_dropped_after_a_minute() {
     let mut chat = Chat::new();
     let alice = chat.enters("alice");
     chat.joins(alice, "#tea").unwrap();
-    chat.does(alice, Command::Part { channel: "#tea".parse().unwrap(), reference: None }).unwrap();
+    chat.does(alice, Command::Part { channel: "#tea".parse().unwrap() }).unwrap();
     assert!(chat.registry.sweep(Stamp(60_999)).is_empty());
     assert_eq!(chat.registry.sweep(Stamp(61_000)).len(), 1);
-    let lobby = Command::Part { channel: ChannelName::lobby(), reference: None };
+    let lobby = Command::Part { channel: ChannelName::lobby() };
     assert_eq!(chat.does(alice, lobby), Err(Refusal::LobbyStays));
 }
 
@@ -193,7 +190,7 @@ fn the_channel_limit_counts_all_sessions_and_created_channels() {
     let device = "phone".parse().unwrap();
     chat.registry.enter(phone, "alice".parse().unwrap(), device, Purpose::Visit, Stamp(0)).unwrap();
     let part = |chat: &mut Chat, id, name: &str| {
-        chat.does(id, Command::Part { channel: name.parse().unwrap(), reference: None }).unwrap()
+        chat.does(id, Command::Part { channel: name.parse().unwrap() }).unwrap()
     };
     let refused = Err(Refusal::TooManyChannels { max: 4 });
     // The lobby counts.
@@ -367,7 +364,7 @@ fn a_dropped_ephemeral_channel_gets_a_new_log() {
     };
     let first = log(&chat.joins(alice, "#ephemeral").unwrap());
     assert_eq!(first.1, Retention::Off);
-    let part = Command::Part { channel: "#ephemeral".parse().unwrap(), reference: None };
+    let part = Command::Part { channel: "#ephemeral".parse().unwrap() };
     chat.does(alice, part).unwrap();
     chat.registry.sweep(Stamp(100_000));
     assert_ne!(log(&chat.joins(alice, "#ephemeral").unwrap()).0, first.0);
@@ -412,11 +409,11 @@ fn channels_with_a_pin_are_separate_and_accept_sealed_messages_only() {
     assert!(say(&mut chat, bob, "@alice").is_ok());
     let channel: ChannelName = tea.parse().unwrap();
     let text = Some("five".to_owned());
-    let topic = Command::Topic { channel, text, reference: None };
+    let topic = Command::Topic { channel, text };
     assert_eq!(chat.does(alice, topic), Err(Refusal::NoTopic));
     // Outsiders see that it exists, but nothing that allows guessing the PIN.
     let rows = |chat: &mut Chat, id| {
-        let effects = chat.does(id, Command::Channels { reference: None }).unwrap();
+        let effects = chat.does(id, Command::Channels).unwrap();
         let Effect::Answer(Event::Channels { channels, .. }) = effects[0].clone() else { panic!() };
         let row = |one: ChannelInfo| (one.channel.as_str().to_owned(), one.sealed, one.here);
         channels.into_iter().map(row).collect::<Vec<_>>()
@@ -437,7 +434,6 @@ fn a_dropped_channel_without_messages_leaves_no_state() {
     let topic = |channel: &str| Command::Topic {
         channel: channel.parse().unwrap(),
         text: Some("tea".into()),
-        reference: None,
     };
     for channel in ["#silent", "#said", "#named", "#ephemeral", "#configured"] {
         chat.joins(alice, channel).unwrap();
@@ -449,7 +445,7 @@ fn a_dropped_channel_without_messages_leaves_no_state() {
     }
     for channel in ["#silent", "#said", "#named", "#ephemeral", "#configured"] {
         let channel = channel.parse().unwrap();
-        chat.does(alice, Command::Part { channel, reference: None }).unwrap();
+        chat.does(alice, Command::Part { channel }).unwrap();
     }
     assert_eq!(chat.registry.sweep(Stamp(100_000)).len(), 5);
     assert_eq!(chat.registry.logs.len(), logs + 2, "only those with a message or a configuration");

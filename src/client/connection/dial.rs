@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::listen::{ECHO, Listener, waits};
 use super::writer::Writer;
-use crate::chat::{Command, Event, Refusal};
+use crate::chat::{Command, Event, Refusal, Request};
 use crate::client::edge::Asked;
 use crate::client::inbox::{EVENTS_BYTES_MAX, Sender};
 use crate::client::model::{Input, Loss};
@@ -69,15 +69,15 @@ impl Dialer {
         spawned.expect("a client can start a thread");
     }
 
-    pub fn send(&mut self, command: &Command) {
+    pub fn send(&mut self, request: &Request) {
         let mut body = Vec::new();
-        codec::encode(command, &mut body);
+        codec::encode(request, &mut body);
         if body.len() > RECORD_BODY_BYTES_MAX {
             // The runtime may already have ended.
-            let _ = self.happen.send(Input::Answer(too_long(command, body.len())));
+            let _ = self.happen.send(Input::Answer(too_long(&request.command, body.len())));
             return;
         }
-        self.asked.note(command);
+        self.asked.note(request);
         self.writer.send(RecordType::Json, &body);
     }
 

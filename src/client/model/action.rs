@@ -3,14 +3,14 @@
 use super::super::ignore_list::IgnoreList;
 use super::output::Output;
 use crate::chat::{
-    ChannelName, Command, MsgId, NewMessage, Position, SecretText, Target, UserName,
+    ChannelName, MsgId, NewMessage, Position, Request, SecretText, Target, UserName,
 };
 
 /// An action of the runtime.
 #[derive(Debug, PartialEq)]
 pub enum Action {
     Output(Output),
-    Send(Command),
+    Send(Request),
     /// Store an own message until the server has stored it ...
     Keep(NewMessage),
     /// ... or it was dropped.

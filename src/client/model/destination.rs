@@ -1,7 +1,7 @@
 //! The destination of one job: an open channel that `--to` names and nobody has asked to create.
 //! Before anything goes there, the server is asked whether it exists.
 
-use crate::chat::{ChannelName, Command};
+use crate::chat::{ChannelName, Command, Request};
 
 /// References of the questions.
 pub const EXISTS: &str = "to-exists";
@@ -19,8 +19,8 @@ impl Destination {
         self.channel.is_some()
     }
 
-    pub fn question(&self) -> Option<Command> {
+    pub fn question(&self) -> Option<Request> {
         let channel = self.channel.clone()?;
-        Some(Command::People { channel, reference: Some(EXISTS.to_owned()) })
+        Some(Request::new(Command::People { channel }, Some(EXISTS.to_owned())))
     }
 }

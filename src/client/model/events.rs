@@ -2,7 +2,7 @@
 
 use super::requests::Wish;
 use super::*;
-use crate::chat::{Body, Code, ConversationInfo, Event, Message, Retention, Seq};
+use crate::chat::{Body, Code, ConversationInfo, Event, Message, Request, Retention, Seq};
 use crate::clean;
 use crate::e2e::Violation;
 
@@ -66,7 +66,7 @@ impl Model {
         actions.push(Action::Output(Output::Event(Origin::Server, event)));
         if self.usage.resumes {
             let conversations = self.conversations.resume();
-            actions.push(Action::Send(Command::Resume { conversations }));
+            actions.push(Action::Send(Command::Resume { conversations }.into()));
         }
         if let Some(question) = self.destination.question() {
             actions.push(Action::Send(question));
@@ -76,11 +76,11 @@ impl Model {
         let channels = self.membership.joined().clone().into_iter();
         let joins = channels.map(|channel| {
             let after = mark(&marks, &channel);
-            Command::Join { channel, after, reference: None }
+            Request::from(Command::Join { channel, after })
         });
         self.ending.awaits(self.outgoing.has_early());
-        for command in joins.chain(self.outgoing.all_typed()) {
-            actions.push(Action::Send(self.membership.requested(command)));
+        for request in joins.chain(self.outgoing.all_typed()) {
+            actions.push(Action::Send(self.membership.requested(request)));
         }
         actions.extend(self.tail_begins());
         if old > 0 {

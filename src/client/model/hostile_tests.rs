@@ -69,7 +69,7 @@ fn unasked(chance: &mut StdRng) -> Vec<Input> {
 
 fn said(actions: &[Action]) -> Vec<(Target, String)> {
     let say = |action: &Action| match action {
-        Action::Send(Command::Say(message)) | Action::Keep(message) => {
+        Action::Send(Request { command: Command::Say(message), .. }) | Action::Keep(message) => {
             Some((message.to.clone(), message.body.text().to_owned()))
         }
         _ => None,
@@ -225,7 +225,13 @@ fn text_composed_for_a_sealed_conversation_goes_to_no_open_one() {
             // Commands without a text for the conversation run.
             let within = within.clone();
             let actions = model.update(Input::Composed { within, line: "/list".into() }, [7; 16]);
-            assert!(matches!(&actions[..], [Action::Send(Command::People { .. })]), "{actions:?}");
+            assert!(
+                matches!(
+                    &actions[..],
+                    [Action::Send(Request { command: Command::People { .. }, .. })]
+                ),
+                "{actions:?}"
+            );
         }
     }
 }
@@ -283,9 +289,11 @@ fn a_topic_goes_to_the_open_or_named_channel() {
     }
     // The control: a named channel, or an open target.
     let topic = |told: &[Action]| match told {
-        [Action::Send(Command::Topic { channel, text: Some(text), .. })] => {
-            (channel.to_string(), text.clone())
-        }
+        [
+            Action::Send(Request {
+                command: Command::Topic { channel, text: Some(text), .. }, ..
+            }),
+        ] => (channel.to_string(), text.clone()),
         other => panic!("{other:?}"),
     };
     let lobby = |text: &str| ("#lobby".to_owned(), text.to_owned());
@@ -297,7 +305,9 @@ fn a_topic_goes_to_the_open_or_named_channel() {
 #[test]
 fn text_of_a_sealed_conversation_is_never_a_password() {
     let asks = || Event::Password { wrong: false, retry_ms: None };
-    let is_password = |action: &Action| matches!(action, Action::Send(Command::Password { .. }));
+    let is_password = |action: &Action| {
+        matches!(action, Action::Send(Request { command: Command::Password { .. }, .. }))
+    };
     let within = Target::Channel(pin());
     let line = || "a secret".to_owned();
     let composed = Input::Composed { within: within.clone(), line: line() };
@@ -314,7 +324,7 @@ fn text_of_a_sealed_conversation_is_never_a_password() {
         for line in [
             Input::Line("tea for two".into()),
             Input::Composed { within: Target::Channel(ChannelName::lobby()), line: line() },
-            Input::Ask(Ok(Command::Channels { reference: None })),
+            Input::Ask(Ok(Command::Channels.into())),
         ] {
             let actions = model.update(line, [8; 16]);
             assert!(!actions.iter().any(is_password), "{actions:?}");

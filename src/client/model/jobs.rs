@@ -26,9 +26,8 @@ impl Model {
             Event::Refused { code: Code::NoSuchChannel, reference, .. }
                 if is(reference, destination::EXISTS) =>
             {
-                Some(vec![Action::Send(Command::Channels {
-                    reference: Some(destination::NEAR.to_owned()),
-                })])
+                let reference = Some(destination::NEAR.to_owned());
+                Some(vec![Action::Send(Request::new(Command::Channels, reference))])
             }
             Event::Channels { channels, reference, .. } if is(reference, destination::NEAR) => {
                 let names = channels.iter().map(|row| row.channel.to_string());
@@ -46,12 +45,12 @@ impl Model {
     /// The channel exists: it is entered, and what waited goes there.
     fn arrives(&mut self, channel: ChannelName) -> Vec<Action> {
         self.destination.channel = None;
-        let join = Command::Join { channel, after: None, reference: None };
+        let join = Request::from(Command::Join { channel, after: None });
         let waiting = self.outgoing.all_typed();
         let mut actions: Vec<_> = [join]
             .into_iter()
             .chain(waiting)
-            .map(|command| Action::Send(self.membership.requested(command)))
+            .map(|request| Action::Send(self.membership.requested(request)))
             .collect();
         actions.extend(self.tail_begins());
         actions.extend(self.end_when_settled());
@@ -122,7 +121,7 @@ impl Model {
         });
         let mut actions: Vec<_> = shown.collect();
         if !follows {
-            actions.extend([Action::Send(Command::Quit), Action::Close, Action::Quit(0)]);
+            actions.extend([Action::Send(Command::Quit.into()), Action::Close, Action::Quit(0)]);
         }
         actions
     }

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 
 use super::action::{Action, error};
 use super::output::{Origin, Output};
-use super::requests::{Request, Requests, Wish};
-use crate::chat::{ChannelName, Code, Command, Event, Target};
+use super::requests::{OpenRequest, Requests, Wish};
+use crate::chat::{ChannelName, Code, Command, Event, Request, Target};
 
 /// Notices about unrequested channel events in one connection.
 const STRAYS_MAX: usize = 100;
@@ -69,19 +69,19 @@ impl Membership {
     }
 
     /// Records a request and gives it the reference that identifies its answer.
-    pub fn requested(&mut self, command: Command) -> Command {
-        match command {
-            Command::Join { channel, after, reference } => {
+    pub fn requested(&mut self, request: Request) -> Request {
+        let Request { command, reference } = request;
+        let reference = match &command {
+            Command::Join { channel, .. } => {
                 let fresh = !channel.is_lobby() && self.joined.insert(channel.clone());
-                let reference = Some(self.requests.add(Wish::Enter, &channel, fresh, reference));
-                Command::Join { channel, after, reference }
+                Some(self.requests.add(Wish::Enter, channel, fresh, reference))
             }
-            Command::Part { channel, reference } => {
-                let reference = Some(self.requests.add(Wish::Leave, &channel, false, reference));
-                Command::Part { channel, reference }
+            Command::Part { channel } => {
+                Some(self.requests.add(Wish::Leave, channel, false, reference))
             }
-            command => command,
-        }
+            _ => reference,
+        };
+        Request { command, reference }
     }
 
     /// Records the entry into a channel: the lobby without a request, others by request. Returns
@@ -134,7 +134,7 @@ impl Membership {
     }
 
     /// Returns the request that was refused under this reference.
-    pub fn refused(&mut self, reference: Option<&str>) -> Option<Request> {
+    pub fn refused(&mut self, reference: Option<&str>) -> Option<OpenRequest> {
         self.requests.refused(reference)
     }
 
@@ -144,8 +144,8 @@ impl Membership {
     }
 
     /// Handles the refusal of a request to enter or to leave.
-    pub fn wish_refused(&mut self, request: Request, code: Code, here: &Target) -> Vec<Action> {
-        let Request { wish, channel, fresh, theirs, .. } = request;
+    pub fn wish_refused(&mut self, request: OpenRequest, code: Code, here: &Target) -> Vec<Action> {
+        let OpenRequest { wish, channel, fresh, theirs, .. } = request;
         match wish {
             Wish::Enter if self.is_inside(&channel) => Vec::new(),
             Wish::Enter => {
@@ -170,7 +170,7 @@ impl Membership {
     pub fn lost(&mut self, here: &Target) -> Vec<Action> {
         self.inside.clear();
         self.strays.clear();
-        let leaves = |one: Request| (one.wish == Wish::Leave).then_some(one.channel);
+        let leaves = |one: OpenRequest| (one.wish == Wish::Leave).then_some(one.channel);
         let left: Vec<_> = self.requests.lost().filter_map(leaves).collect();
         let mut actions = Vec::new();
         for channel in left.into_iter().filter(|one| !one.is_lobby()) {

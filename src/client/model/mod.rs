@@ -26,7 +26,8 @@ pub use super::input::{Input, Loss};
 use super::outbox::Outbox;
 use super::slash;
 use crate::chat::{
-    ChannelName, Command, Kind, Mark, MsgId, NewMessage, Position, SecretText, Target, UserName,
+    ChannelName, Command, Kind, Mark, MsgId, NewMessage, Position, Request, SecretText, Target,
+    UserName,
 };
 use crate::fault::code;
 pub use action::{Action, Ahead};
@@ -76,7 +77,7 @@ pub struct Model {
     password: Password,
     ending: Ending,
     /// What a program asked while a PIN is worked out.
-    asked_ahead: Vec<Command>,
+    asked_ahead: Vec<Request>,
     destination: Destination,
     tail: Option<Tail>,
 }
@@ -142,9 +143,9 @@ impl Model {
             }
             Input::Pong(ms) => vec![Action::Output(Output::Latency(ms))],
             Input::Trouble(text) => vec![error(text)],
-            Input::Ask(Ok(Command::Quit)) => self.exit(),
-            Input::Ask(Ok(command)) => self.program_asks(command),
-            Input::AskOpen(command) => self.program_asks_exactly(command),
+            Input::Ask(Ok(Request { command: Command::Quit, .. })) => self.exit(),
+            Input::Ask(Ok(request)) => self.program_asks(request),
+            Input::AskOpen(request) => self.program_asks_exactly(request),
             Input::Ask(Err(problem)) => {
                 self.ending.fails();
                 vec![error(problem)]
@@ -196,23 +197,24 @@ impl Model {
     }
 
     /// Sends a request, or queues it before the first connection.
-    fn ask(&mut self, command: Command) -> Vec<Action> {
-        match command {
+    fn ask(&mut self, request: impl Into<Request>) -> Vec<Action> {
+        let request = request.into();
+        match request.command {
             Command::Say(message) => return self.post(message),
             // The engine answers it locally.
             Command::Search { to: Some(ref to), .. } if to.is_sealed() => {
-                return vec![Action::Send(command)];
+                return vec![Action::Send(request)];
             }
             _ => {}
         }
         if self.connection.is_up() {
             self.ending.awaits(true);
-            return vec![Action::Send(self.membership.requested(command))];
+            return vec![Action::Send(self.membership.requested(request))];
         }
         if self.connection.was_in() {
             return vec![error("there is no connection: try again once it is back".into())];
         }
-        self.outgoing.early(command);
+        self.outgoing.early(request);
         Vec::new()
     }
 
@@ -236,7 +238,7 @@ impl Model {
         if self.connection.is_up() {
             let conversations = self.conversations.take_read();
             if !conversations.is_empty() {
-                actions.push(Action::Send(Command::Read { conversations }));
+                actions.push(Action::Send(Command::Read { conversations }.into()));
             }
         }
         actions
@@ -246,7 +248,7 @@ impl Model {
         let mut actions = self.tick();
         let waiting = self.outgoing.waiting();
         match self.connection.is_up() {
-            true => actions.push(Action::Send(Command::Quit)),
+            true => actions.push(Action::Send(Command::Quit.into())),
             false if waiting > 0 => {
                 actions.push(notice(format!(
                     "unsent messages: {waiting}; they will be sent the next time"
@@ -274,7 +276,8 @@ impl Model {
             Next::Answers => vec![Action::Echo],
             Next::Quit(code) => {
                 let mut actions = self.tick();
-                actions.extend(self.connection.is_up().then_some(Action::Send(Command::Quit)));
+                actions
+                    .extend(self.connection.is_up().then_some(Action::Send(Command::Quit.into())));
                 actions.extend([Action::Close, Action::Quit(code)]);
                 actions
             }
@@ -339,7 +342,8 @@ impl Model {
         reference: Option<String>,
     ) -> Vec<Action> {
         let asks = self.connection.is_up() || !self.connection.was_in();
-        let mut actions = self.ask(Command::Join { channel: channel.clone(), after, reference });
+        let mut actions =
+            self.ask(Request::new(Command::Join { channel: channel.clone(), after }, reference));
         if asks {
             actions.extend(self.aim(Target::Channel(channel)));
         }
@@ -350,7 +354,7 @@ impl Model {
     fn leave(&mut self, channel: ChannelName, reference: Option<String>) -> Vec<Action> {
         let here = self.target == Target::Channel(channel.clone()) && !channel.is_lobby();
         let mut actions = match self.connection.is_up() || channel.is_lobby() {
-            true => self.ask(Command::Part { channel, reference }),
+            true => self.ask(Request::new(Command::Part { channel }, reference)),
             false => self.membership.part_offline(channel, &self.target),
         };
         if here {

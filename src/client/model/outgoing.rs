@@ -4,7 +4,7 @@
 use super::super::outbox::{Outbox, Stage};
 use super::action::{Action, error, notice};
 use super::output::Output;
-use crate::chat::{Body, Command, Kind, MsgId, NewMessage, Seq, Target};
+use crate::chat::{Body, Command, Kind, MsgId, NewMessage, Request, Seq, Target};
 
 /// Minimum delay before messages refused for their rate are sent again.
 const AGAIN_MS: u64 = 1_000;
@@ -48,7 +48,7 @@ pub(super) struct Outgoing {
     /// Changes of messages that are not stored yet.
     changes: Vec<WaitingChange>,
     /// Requests typed before the first connection, each after a count of messages.
-    early: Vec<(usize, Command)>,
+    early: Vec<(usize, Request)>,
 }
 
 impl Outgoing {
@@ -93,7 +93,7 @@ impl Outgoing {
             false => Stage::Waiting,
         };
         actions.push(match stage {
-            Stage::Sent => Action::Send(Command::Say(message.clone())),
+            Stage::Sent => Action::Send(Command::Say(message.clone()).into()),
             _ => Action::Output(Output::Pending { id, to }),
         });
         self.outbox.add(message, stage);
@@ -101,8 +101,8 @@ impl Outgoing {
     }
 
     /// Queues a request for the first connection.
-    pub fn early(&mut self, command: Command) {
-        self.early.push((self.outbox.len(), command));
+    pub fn early(&mut self, request: Request) {
+        self.early.push((self.outbox.len(), request));
     }
 
     pub fn has_early(&self) -> bool {
@@ -110,15 +110,15 @@ impl Outgoing {
     }
 
     /// Returns what was typed while offline, in order.
-    pub fn all_typed(&mut self) -> Vec<Command> {
+    pub fn all_typed(&mut self) -> Vec<Request> {
         let mut early = std::mem::take(&mut self.early).into_iter().peekable();
         let mut typed = Vec::new();
         for (before, line) in self.outbox.send_all().into_iter().enumerate() {
-            let due = |one: &(usize, Command)| one.0 <= before;
-            typed.extend(std::iter::from_fn(|| early.next_if(due)).map(|(_, command)| command));
-            typed.push(Command::Say(line));
+            let due = |one: &(usize, Request)| one.0 <= before;
+            typed.extend(std::iter::from_fn(|| early.next_if(due)).map(|(_, request)| request));
+            typed.push(Command::Say(line).into());
         }
-        typed.extend(early.map(|(_, command)| command));
+        typed.extend(early.map(|(_, request)| request));
         typed
     }
 
@@ -145,7 +145,7 @@ impl Outgoing {
     pub fn again(&mut self) -> Vec<Action> {
         let again = self.outbox.again(AGAIN_LINES).into_iter();
         let mut actions: Vec<_> =
-            again.map(|message| Action::Send(Command::Say(message))).collect();
+            again.map(|message| Action::Send(Command::Say(message).into())).collect();
         actions.extend(self.outbox.is_held().then_some(Action::Wait(AGAIN_MS)));
         actions
     }
@@ -176,7 +176,7 @@ impl Outgoing {
         }
         let send = |message: NewMessage| {
             let shown = Action::Output(Output::Outgoing(message.clone()));
-            [Action::Retry(message.id), shown, Action::Send(Command::Say(message))]
+            [Action::Retry(message.id), shown, Action::Send(Command::Say(message).into())]
         };
         again.into_iter().flat_map(send).collect()
     }

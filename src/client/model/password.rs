@@ -64,7 +64,7 @@ impl Password {
             let repeats = matches!(self.stage, Stage::Sent | Stage::Delayed);
             let Some(retry_ms) = retry_ms.or(repeats.then_some(AGAIN_MS)) else {
                 self.stage = Stage::Sent;
-                return Some(vec![Action::Send(Command::Password { password })]);
+                return Some(vec![Action::Send(Command::Password { password }.into())]);
             };
             self.stage = Stage::Delayed;
             return Some(vec![Action::Wait(retry_ms)]);
@@ -106,7 +106,7 @@ impl Password {
         self.stage = Stage::Sent;
         vec![
             Action::Output(Output::Secret(SecretPrompt::Closed)),
-            Action::Send(Command::Password { password }),
+            Action::Send(Command::Password { password }.into()),
         ]
     }
 
@@ -121,7 +121,7 @@ impl Password {
     pub fn waited(&mut self) -> Option<Action> {
         let password = self.known.clone().filter(|_| self.stage == Stage::Delayed)?;
         self.stage = Stage::Sent;
-        Some(Action::Send(Command::Password { password }))
+        Some(Action::Send(Command::Password { password }.into()))
     }
 }
 
@@ -153,7 +153,7 @@ mod tests {
         assert_eq!(asked, Some(vec![Action::Wait(5)]));
         // Before the delay is over the server rejects the known one.
         assert!(password.ask(true, None, Giver::Person, false).is_some() && password.is_asked());
-        let sent = Action::Send(Command::Password { password: secret("tall tree") });
+        let sent = Action::Send(Command::Password { password: secret("tall tree") }.into());
         assert_eq!(password.give(secret("tall tree"), false).last(), Some(&sent));
         assert_eq!(password.waited(), None);
     }
@@ -162,7 +162,7 @@ mod tests {
     fn a_known_password_is_repeated_once_after_the_delay() {
         let known = SecretText::new("tall tree".to_owned());
         let mut password = Password::known(Some(known.clone()));
-        let sends = || Action::Send(Command::Password { password: known.clone() });
+        let sends = || Action::Send(Command::Password { password: known.clone() }.into());
         assert_eq!(password.ask(false, None, Giver::Nobody, false), Some(vec![sends()]));
         let again = password.ask(false, None, Giver::Nobody, false);
         assert_eq!(again, Some(vec![Action::Wait(AGAIN_MS)]));

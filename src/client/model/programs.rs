@@ -16,13 +16,13 @@ impl Model {
     }
 
     /// A program asks. The bare name of a channel means the one of that name that it is in.
-    pub(super) fn program_asks(&mut self, mut command: Command) -> Vec<Action> {
+    pub(super) fn program_asks(&mut self, mut request: Request) -> Vec<Action> {
         if self.pins.is_busy() {
             // It may be for the channel of the PIN that is being worked out.
-            self.asked_ahead.push(command);
+            self.asked_ahead.push(request);
             return Vec::new();
         }
-        if let Some(channel) = named(&mut command)
+        if let Some(channel) = named(&mut request.command)
             && !channel.has_pin()
             && !channel.is_lobby()
         {
@@ -34,17 +34,16 @@ impl Model {
                 }
             }
         }
-        self.program_asks_exactly(command)
+        self.program_asks_exactly(request)
     }
 
     /// The same, with each channel as it is named. It goes where it enters, as a person does.
-    pub(super) fn program_asks_exactly(&mut self, command: Command) -> Vec<Action> {
+    pub(super) fn program_asks_exactly(&mut self, request: Request) -> Vec<Action> {
+        let Request { command, reference } = request;
         match command {
-            Command::Join { channel, after, reference } => self.enter(channel, after, reference),
-            Command::Part { channel, reference } if self.connection.is_up() => {
-                self.leave(channel, reference)
-            }
-            command => self.ask(command),
+            Command::Join { channel, after } => self.enter(channel, after, reference),
+            Command::Part { channel } if self.connection.is_up() => self.leave(channel, reference),
+            command => self.ask(Request { command, reference }),
         }
     }
 
@@ -54,13 +53,13 @@ impl Model {
             true => Vec::new(),
             false => std::mem::take(&mut self.asked_ahead),
         };
-        asked.into_iter().flat_map(|command| self.program_asks(command)).collect()
+        asked.into_iter().flat_map(|request| self.program_asks(request)).collect()
     }
 
     /// No channel was entered: a message that may be for it is sent nowhere.
     pub(super) fn drop_asked(&mut self) -> Option<Action> {
         let before = self.asked_ahead.len();
-        self.asked_ahead.retain(|command| !matches!(command, Command::Say(_)));
+        self.asked_ahead.retain(|request| !matches!(request.command, Command::Say(_)));
         let dropped = before - self.asked_ahead.len();
         (dropped > 0).then(|| {
             self.ending.fails();
@@ -76,8 +75,8 @@ fn named(command: &mut Command) -> Option<&mut ChannelName> {
         | Command::History { to: Target::Channel(channel), .. }
         | Command::Search { to: Some(Target::Channel(channel)), .. }
         | Command::Topic { channel, .. }
-        | Command::People { channel, .. }
-        | Command::Part { channel, .. } => Some(channel),
+        | Command::People { channel }
+        | Command::Part { channel } => Some(channel),
         _ => None,
     }
 }

@@ -16,7 +16,7 @@ pub enum Wish {
 
 /// An open request.
 #[derive(Debug, PartialEq)]
-pub struct Request {
+pub struct OpenRequest {
     pub wish: Wish,
     pub channel: ChannelName,
     /// The channel was not among those that this client enters at each connection.
@@ -29,7 +29,7 @@ pub struct Request {
 #[derive(Default)]
 pub struct Requests {
     number: u64,
-    open: VecDeque<Request>,
+    open: VecDeque<OpenRequest>,
 }
 
 impl Requests {
@@ -44,7 +44,7 @@ impl Requests {
         self.number += 1;
         let reference = theirs.clone().unwrap_or_else(|| format!("pychat-{}", self.number));
         let (channel, sent) = (channel.clone(), reference.clone());
-        self.open.push_back(Request { wish, channel, fresh, theirs, reference });
+        self.open.push_back(OpenRequest { wish, channel, fresh, theirs, reference });
         if self.open.len() > OPEN_MAX {
             self.open.pop_front();
         }
@@ -57,8 +57,8 @@ impl Requests {
         wish: Wish,
         channel: &ChannelName,
         reference: Option<&str>,
-    ) -> Option<Request> {
-        let is = |one: &Request| {
+    ) -> Option<OpenRequest> {
+        let is = |one: &OpenRequest| {
             one.wish == wish && one.channel == *channel && Some(one.reference.as_str()) == reference
         };
         let at = self.open.iter().position(is)?;
@@ -66,13 +66,13 @@ impl Requests {
     }
 
     /// Removes and returns the request that was refused under this reference.
-    pub fn refused(&mut self, reference: Option<&str>) -> Option<Request> {
+    pub fn refused(&mut self, reference: Option<&str>) -> Option<OpenRequest> {
         let at = self.open.iter().position(|one| Some(one.reference.as_str()) == reference)?;
         self.open.remove(at)
     }
 
     /// Removes and returns all requests when the connection is lost.
-    pub fn lost(&mut self) -> impl Iterator<Item = Request> {
+    pub fn lost(&mut self) -> impl Iterator<Item = OpenRequest> {
         std::mem::take(&mut self.open).into_iter()
     }
 }

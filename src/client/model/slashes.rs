@@ -4,7 +4,7 @@ use super::super::slash::{Setting, SlashCommand, Typed, Whom};
 use super::membership::new_channel;
 use super::outgoing::Change;
 use super::*;
-use crate::chat::{Seq, TimeSpan};
+use crate::chat::{Request, Seq, TimeSpan};
 
 impl Model {
     pub(super) fn line(&mut self, line: &str, chance: [u8; 16]) -> Vec<Action> {
@@ -50,8 +50,8 @@ impl Model {
             SlashCommand::Delete(seq) => self.change(seq, Change::Delete, chance),
             SlashCommand::Topic { channel, text } => self.topic(channel, text),
             SlashCommand::List(name) => self.list(name),
-            SlashCommand::Channels => self.ask(Command::Channels { reference: None }),
-            SlashCommand::Whois(name) => self.ask(Command::Whois { name, reference: None }),
+            SlashCommand::Channels => self.ask(Command::Channels),
+            SlashCommand::Whois(name) => self.ask(Command::Whois { name }),
             SlashCommand::Fingerprint { name, confirms } => self.fingerprint(name, confirms),
             SlashCommand::History { lines, span } => self.history(lines, span),
             SlashCommand::Search(text) => self.search(text),
@@ -81,7 +81,7 @@ impl Model {
                 let operands = operands.split_whitespace();
                 let words = [command.usage.name].into_iter().chain(operands);
                 let words = words.map(str::to_owned).collect();
-                self.ask(Command::Operate { words, reference: None })
+                self.ask(Command::Operate { words })
             }
         }
     }
@@ -109,7 +109,7 @@ impl Model {
         let (text, reference) = (text.to_owned(), Some("search".into()));
         // A search in a sealed conversation stays on this computer.
         let to = Some(self.target.clone()).filter(Target::is_sealed);
-        self.ask(Command::Search { text, to, reference })
+        self.ask(Request::new(Command::Search { text, to }, reference))
     }
 
     /// Sets or clears the away text.
@@ -148,7 +148,7 @@ impl Model {
 
     fn history(&mut self, lines: Option<usize>, span: Option<TimeSpan>) -> Vec<Action> {
         let (to, reference) = (self.target.clone(), Some("history".into()));
-        self.ask(Command::History { to, before: None, lines, span, reference })
+        self.ask(Request::new(Command::History { to, before: None, lines, span }, reference))
     }
 
     /// Runs `/join CHANNEL[,CHANNEL]`.
@@ -218,7 +218,7 @@ impl Model {
         if let Some(problem) = self.membership.is_gone(&to).filter(|_| text.is_some()) {
             return vec![error(problem)];
         }
-        self.ask(Command::Topic { channel, text: text.map(str::to_owned), reference: None })
+        self.ask(Command::Topic { channel, text: text.map(str::to_owned) })
     }
 
     /// Lists the members of a channel; of the lobby if the target is a private conversation.
@@ -229,7 +229,7 @@ impl Model {
             (None, Target::User(_)) => Ok(ChannelName::lobby()),
         };
         match channel {
-            Ok(channel) => self.ask(Command::People { channel, reference: None }),
+            Ok(channel) => self.ask(Command::People { channel }),
             Err(problem) => vec![error(problem)],
         }
     }

@@ -1,6 +1,6 @@
 //! `--tail N`: the newest messages of a conversation, in their order, and those that follow.
 
-use crate::chat::{Command, Message, Seq, Target};
+use crate::chat::{Command, Message, Request, Seq, Target};
 
 pub const REFERENCE: &str = "tail";
 
@@ -29,13 +29,13 @@ impl Tail {
         Tail { options, begun: false, found: Vec::new(), page: Vec::new(), meanwhile }
     }
 
-    pub fn asks(&self, before: Option<Seq>) -> Command {
-        Command::History {
+    pub fn asks(&self, before: Option<Seq>) -> Request {
+        let command = Command::History {
             to: self.options.to.clone(),
             before,
             lines: Some(self.options.lines - self.found.len()),
             span: None,
-            reference: Some(REFERENCE.to_owned()),
-        }
+        };
+        Request::new(command, Some(REFERENCE.to_owned()))
     }
 }

@@ -66,7 +66,11 @@ fn a_message_is_sent_acknowledged_and_shown_once_and_clean() {
     let actions = typed(&mut model, "hi", 7);
     assert!(matches!(
         &actions[..],
-        [Action::Keep(_), Action::Output(Output::Outgoing(_)), Action::Send(Command::Say(_))]
+        [
+            Action::Keep(_),
+            Action::Output(Output::Outgoing(_)),
+            Action::Send(Request { command: Command::Say(_), .. })
+        ]
     ));
     let actions = model.update(Input::Event(Event::Message(message(7, "bob", "#lobby"))), [0; 16]);
     assert!(
@@ -85,7 +89,7 @@ fn an_unacknowledged_message_is_sent_again_with_its_id() {
     assert!(matches!(actions.last(), Some(Action::Dial(_))));
     let again = model.update(Input::Event(welcome()), [0; 16]);
     assert!(
-        matches!(again.last(), Some(Action::Send(Command::Say(message))) if message.id == MsgId([7; 16]))
+        matches!(again.last(), Some(Action::Send(Request { command: Command::Say(message), .. })) if message.id == MsgId([7; 16]))
     );
     let (id, to) = (MsgId([7; 16]), "#lobby".parse().unwrap());
     let stored = Event::Stored { id, to, seq: Seq(3) };
@@ -105,7 +109,7 @@ fn a_refused_message_waits_for_retry_or_cancel() {
     let again = typed(&mut model, "/retry", 8);
     assert!(matches!(
         &again[..],
-        [Action::Retry(_), Action::Output(Output::Outgoing(_)), Action::Send(Command::Say(message))]
+        [Action::Retry(_), Action::Output(Output::Outgoing(_)), Action::Send(Request { command: Command::Say(message), .. })]
             if message.id == MsgId([7; 16])
     ));
     refuse(&mut model, 7);
@@ -128,14 +132,14 @@ fn a_message_refused_in_an_earlier_run_is_sent_only_by_retry() {
     );
     let actions = model.update(Input::Event(welcome()), [0; 16]);
     let sent = actions.iter().filter_map(|action| match action {
-        Action::Send(Command::Say(message)) => Some(message.id),
+        Action::Send(Request { command: Command::Say(message), .. }) => Some(message.id),
         _ => None,
     });
     assert_eq!(sent.collect::<Vec<_>>(), [MsgId([8; 16])]);
     assert!(
         matches!(actions.last(), Some(Action::Output(Output::Notice(text))) if text.contains("/retry"))
     );
-    assert!(typed(&mut model, "/retry", 9).contains(&Action::Send(Command::Say(said(7)))));
+    assert!(typed(&mut model, "/retry", 9).contains(&Action::Send(Command::Say(said(7)).into())));
 }
 
 #[test]
@@ -153,7 +157,7 @@ fn a_message_that_may_be_stored_is_not_cancelled() {
     let actions = model.update(Input::Event(welcome()), [0; 16]);
     assert!(
         actions.iter().any(
-            |a| matches!(a, Action::Send(Command::Say(message)) if message.id == MsgId([7; 16]))
+            |a| matches!(a, Action::Send(Request { command: Command::Say(message), .. }) if message.id == MsgId([7; 16]))
         )
     );
 }
@@ -206,7 +210,10 @@ fn read_positions_are_stored_and_sent_together() {
     }
     assert!(model.wants_tick());
     let actions = model.update(Input::Tick, [0; 16]);
-    let [Action::Remember(positions), Action::Send(Command::Read { conversations })] = &actions[..]
+    let [
+        Action::Remember(positions),
+        Action::Send(Request { command: Command::Read { conversations }, .. }),
+    ] = &actions[..]
     else {
         panic!("{actions:?}")
     };
@@ -217,9 +224,10 @@ fn read_positions_are_stored_and_sent_together() {
 /// The reference of the request among these actions.
 fn reference(actions: &[Action]) -> Option<String> {
     let asks = |action: &Action| match action {
-        Action::Send(Command::Join { reference, .. } | Command::Part { reference, .. }) => {
-            reference.clone()
-        }
+        Action::Send(Request {
+            command: Command::Join { .. } | Command::Part { .. },
+            reference,
+        }) => reference.clone(),
         _ => None,
     };
     actions.iter().find_map(asks)
@@ -257,7 +265,7 @@ fn joined_channels_are_joined_again_after_a_reconnect() {
     assert_eq!(model.target, Target::Channel(tea.clone()));
     model.update(Input::Lost(Loss::Cut), [0; 16]);
     let actions = model.update(Input::Event(welcome()), [0; 16]);
-    let joins = |action: &&Action| matches!(action, Action::Send(Command::Join { channel, .. }) if *channel == tea);
+    let joins = |action: &&Action| matches!(action, Action::Send(Request { command: Command::Join { channel, .. }, .. }) if *channel == tea);
     assert_eq!(actions.iter().filter(joins).count(), 1, "{actions:?}");
 }
 
@@ -343,7 +351,10 @@ fn a_slash_command_of_a_program_is_never_a_password() {
     model.update(Input::Event(asks), [0; 16]);
     assert_eq!(model.update(Input::Slash("/list".into()), [0; 16]), vec![]);
     let actions = model.update(Input::Secret(SecretText::new("tall tree".into())), [0; 16]);
-    assert!(matches!(actions.last(), Some(Action::Send(Command::Password { .. }))));
+    assert!(matches!(
+        actions.last(),
+        Some(Action::Send(Request { command: Command::Password { .. }, .. }))
+    ));
 }
 
 #[test]
@@ -371,7 +382,7 @@ fn messages_typed_offline_are_sent_on_connecting() {
     ));
     assert_eq!(model.update(Input::InputEnd, [0; 16]), vec![]);
     let actions = model.update(Input::Event(welcome()), [0; 16]);
-    assert!(matches!(actions.last(), Some(Action::Send(Command::Say(_)))));
+    assert!(matches!(actions.last(), Some(Action::Send(Request { command: Command::Say(_), .. }))));
 }
 
 #[test]
@@ -388,7 +399,7 @@ fn a_rate_limited_message_is_sent_later_and_later_ones_wait() {
     assert!(matches!(actions.last(), Some(Action::Output(Output::Pending { .. }))), "{actions:?}");
     let sent = model.update(Input::Waited, [0; 16]);
     let texts = sent.iter().map(|action| match action {
-        Action::Send(Command::Say(message)) => message.body.text(),
+        Action::Send(Request { command: Command::Say(message), .. }) => message.body.text(),
         other => panic!("{other:?}"),
     });
     assert_eq!(texts.collect::<Vec<_>>(), ["one", "two"]);
@@ -396,7 +407,8 @@ fn a_rate_limited_message_is_sent_later_and_later_ones_wait() {
     model.update(refused(2), [0; 16]);
     model.update(Input::Lost(Loss::Cut), [0; 16]);
     let actions = model.update(Input::Event(welcome()), [0; 16]);
-    let said = |action: &&Action| matches!(action, Action::Send(Command::Say(_)));
+    let said =
+        |action: &&Action| matches!(action, Action::Send(Request { command: Command::Say(_), .. }));
     assert_eq!(actions.iter().filter(said).count(), 2);
 }
 
@@ -414,7 +426,9 @@ fn the_last_message_of_an_earlier_run_can_be_edited_once_loaded() {
     }
     let edited = typed(&mut model, "/edit tea", 2);
     let five = |action: &Action| {
-        let Action::Send(Command::Say(message)) = action else { return false };
+        let Action::Send(Request { command: Command::Say(message), .. }) = action else {
+            return false;
+        };
         message.kind == Kind::Edit { of: Seq(5) }
     };
     assert!(edited.iter().any(five), "{edited:?}");
@@ -441,7 +455,9 @@ fn a_channel_that_is_left_offline_is_not_entered_again() {
         if to.is_lobby())
     );
     let again = model.update(Input::Event(welcome()), [0; 16]);
-    let joins = |action: &Action| matches!(action, Action::Send(Command::Join { .. }));
+    let joins = |action: &Action| {
+        matches!(action, Action::Send(Request { command: Command::Join { .. }, .. }))
+    };
     assert!(!again.iter().any(joins), "{again:?}");
 }
 
@@ -449,7 +465,7 @@ fn a_channel_that_is_left_offline_is_not_entered_again() {
 fn a_change_waits_for_its_message() {
     let sent = |actions: &[Action]| {
         let targets = actions.iter().filter_map(|action| match action {
-            Action::Send(Command::Say(message)) => Some(message.kind.of()),
+            Action::Send(Request { command: Command::Say(message), .. }) => Some(message.kind.of()),
             _ => None,
         });
         targets.collect::<Vec<_>>()

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::Ui;
-use crate::chat::{Command, Confidentiality, Event, Message, MsgId};
+use crate::chat::{Command, Confidentiality, Event, Message, MsgId, Request};
 use crate::client::inbox::Permit;
 use crate::client::model::{Input, Origin, Output, State, is_unsealed};
 use crate::client::ui::stdout::{Print, Stdout};
@@ -204,13 +204,19 @@ pub fn read(line: &str) -> Input {
     if object.get("type").and_then(Value::as_str) == Some("say") {
         object.entry("id").or_insert_with(|| MsgId(rand::random()).to_string().into());
     }
-    match serde_json::from_value::<Command>(value) {
+    let reference = value.get("ref").cloned().unwrap_or_default();
+    let command = serde_json::from_value::<Command>(value);
+    match command.and_then(|it| Request::read(it, || serde_json::from_value(reference))) {
         // The model resumes by itself.
-        Ok(Command::Resume { .. }) => fault("there is no such type: see docs/json.md".into()),
-        Ok(Command::Unknown) => fault("there is no such type: see docs/json.md".into()),
-        Ok(Command::Password { password }) => Input::Secret(password),
-        Ok(command) if is_open => Input::AskOpen(command),
-        Ok(command) => Input::Ask(Ok(command)),
+        Ok(Request { command: Command::Resume { .. }, .. }) => {
+            fault("there is no such type: see docs/json.md".into())
+        }
+        Ok(Request { command: Command::Unknown, .. }) => {
+            fault("there is no such type: see docs/json.md".into())
+        }
+        Ok(Request { command: Command::Password { password }, .. }) => Input::Secret(password),
+        Ok(request) if is_open => Input::AskOpen(request),
+        Ok(request) => Input::Ask(Ok(request)),
         Err(error) => fault(format!("not an object of docs/json.md: {error}")),
     }
 }
@@ -232,10 +238,13 @@ mod tests {
     #[test]
     fn objects_become_commands() {
         let say = read(r##"{"type":"me","to":"#lobby","text":"waves"}"##);
-        let Input::Ask(Ok(Command::Say(say))) = say else { panic!("{say:?}") };
+        let Input::Ask(Ok(Request { command: Command::Say(say), .. })) = say else {
+            panic!("{say:?}")
+        };
         assert_eq!(say.kind, crate::chat::Kind::Me);
         let list = read(r#"{"type":"list","ref":"q1"}"#);
-        assert!(matches!(list, Input::Ask(Ok(Command::People { reference: Some(_), .. }))));
+        let Input::Ask(Ok(Request { command, reference })) = list else { panic!("{list:?}") };
+        assert!(matches!(command, Command::People { .. }) && reference.as_deref() == Some("q1"));
         let secret = read(r#"{"type":"password","password":"tall tree"}"#);
         assert!(matches!(secret, Input::Secret(secret) if secret.reveal() == "tall tree"));
         let slash = read(r#"{"type":"slash","line":"/topic tea"}"#);

@@ -23,7 +23,7 @@ use crate::chat::Seq;
 use crate::chat::rate::Stamp;
 use crate::chat::registry::{Decision, Directory, Effect, Purpose, Query, Registry, Rules, Start};
 use crate::chat::{
-    Code, Command, Conversation, DeviceName, Event, LogId, Refusal, SessionId, UserName,
+    Code, Command, Conversation, DeviceName, Event, LogId, Refusal, Request, SessionId, UserName,
 };
 use crate::config::Config;
 use crate::ledger::Draft;
@@ -159,20 +159,20 @@ impl Hub {
         Ok(())
     }
 
-    /// Runs a command of a session. A message goes to the ledger and comes back when it is stored;
+    /// Runs a request of a session. A message goes to the ledger and comes back when it is stored;
     /// for everything else the session's messages of before are decided first. Gives the query that
     /// the session has to answer, if it was one.
     pub fn run<'a>(
         &self,
         queue: &Arc<SendQueue>,
-        command: &'a Command,
+        request: &'a Request,
         said: Said,
         directory: Directory,
     ) -> Result<Option<Query<'a>>, Refusal> {
         let now = self.now();
-        let is_message = matches!(command, Command::Say(_));
+        let is_message = matches!(request.command, Command::Say(_));
         let inner = if is_message { self.lock() } else { self.when_decided(queue) };
-        let mut inner = if may_store(command) { self.when_roomy(inner) } else { inner };
+        let mut inner = if may_store(&request.command) { self.when_roomy(inner) } else { inner };
         // Its end may have come between the read and this.
         let Some((user, device)) = inner.registry.who(queue.id) else { return Ok(None) };
         let (user, device) = (user.clone(), device.clone());
@@ -180,7 +180,7 @@ impl Hub {
         if !is_message {
             inner.charge_answers(&user, now);
         }
-        let (after, query) = match inner.registry.decide(queue.id, command, directory, now)? {
+        let (after, query) = match inner.registry.decide(queue.id, request, directory, now)? {
             Decision::Effects(effects) => (inner.carry_out(effects, &self.limits), None),
             Decision::Query(query) => (After::default(), Some(query)),
             Decision::Say { message, conversation, effects } => {

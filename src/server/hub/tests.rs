@@ -129,7 +129,7 @@ fn say(hub: &Hub, queue: &Arc<SendQueue>, number: u64) {
     let (user, device) = ("alice".parse().unwrap(), "main".parse().unwrap());
     let fields = stored_fields(&to, &user, &device, 0, &message);
     let said = Said { time_ms: 0, fields };
-    hub.run(queue, &Command::Say(message), said, &|name| Some(name.clone())).unwrap();
+    hub.run(queue, &Command::Say(message).into(), said, &|name| Some(name.clone())).unwrap();
 }
 
 #[test]
@@ -262,7 +262,7 @@ fn nothing_is_queued_for_the_ledger_beyond_its_bound() {
     let Room { hub, members, .. } = &room;
     let (queue, leaves) = (&members[0].queue, &members[1].queue);
     let applies = |command: Command| {
-        hub.run(queue, &command, Said::default(), &|name| Some(name.clone())).map(drop)
+        hub.run(queue, &command.into(), Said::default(), &|name| Some(name.clone())).map(drop)
     };
     let lobby = || "#lobby".parse().unwrap();
     let says = |kind, text: &str| {
@@ -274,9 +274,9 @@ fn nothing_is_queued_for_the_ledger_beyond_its_bound() {
     let text = || Some("tea".to_owned());
     type Act<'a> = &'a (dyn Fn() + Sync);
     let acts: [Act; 8] = [
-        &|| drop(applies(Command::Topic { channel: lobby(), text: text(), reference: None })),
-        &|| drop(applies(Command::Join { channel: lobby(), after: None, reference: None })),
-        &|| drop(applies(Command::Part { channel: lobby(), reference: None })),
+        &|| drop(applies(Command::Topic { channel: lobby(), text: text() })),
+        &|| drop(applies(Command::Join { channel: lobby(), after: None })),
+        &|| drop(applies(Command::Part { channel: lobby() })),
         &|| drop(applies(Command::Read { conversations: Vec::new() })),
         &|| says(Kind::Say, "x"),
         &|| says(Kind::Delete { of: Seq(1) }, ""),
@@ -285,7 +285,7 @@ fn nothing_is_queued_for_the_ledger_beyond_its_bound() {
     ];
     let fill = || hub.add_job(Box::new(|_| {}));
     (0..3).for_each(|_| fill());
-    applies(Command::People { channel: lobby(), reference: None }).unwrap();
+    applies(Command::People { channel: lobby() }).unwrap();
     for (number, act) in acts.iter().enumerate() {
         hub.take_waiting();
         (0..3).for_each(|_| fill());

@@ -35,9 +35,8 @@ impl Session {
     pub(super) fn answer_query(
         &self,
         query: Query,
-        reference: Option<&String>,
+        reference: Option<String>,
     ) -> Result<(), Refusal> {
-        let reference = reference.cloned();
         let readers = &self.context.readers;
         match query {
             Query::History { to, conversation, before, lines, span } => {

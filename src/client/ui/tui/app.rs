@@ -17,7 +17,7 @@ use super::view::View;
 use super::window::{At, Line, Older, What, Window};
 use super::windows::Windows;
 use super::wrap;
-use crate::chat::{Command, Seq, Target, UserName};
+use crate::chat::{Command, Request, Seq, Target, UserName};
 use crate::client::model::Input;
 
 /// An effect.
@@ -274,7 +274,7 @@ impl App {
     fn history(&mut self, to: Target, before: Option<Seq>) {
         let reference = Some(format!("older {to}"));
         let lines = Some(OLDER_LINES);
-        let ask = Command::History { to, before, lines, span: None, reference };
+        let ask = Request::new(Command::History { to, before, lines, span: None }, reference);
         self.happen(Input::Ask(Ok(ask)));
     }
 }

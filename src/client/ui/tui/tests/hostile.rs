@@ -8,7 +8,7 @@ use rand::{RngExt, SeedableRng};
 use serde_json::json;
 
 use super::*;
-use crate::chat::{ChannelName, Command};
+use crate::chat::{ChannelName, Command, Request};
 use crate::client::conversations::Conversations;
 use crate::client::model::{Action, Giver, Model, Use};
 use crate::client::outbox::Outbox;
@@ -160,10 +160,13 @@ impl Seat {
         for action in self.model.update(input, [self.number; 16]) {
             match action {
                 Action::Output(output) => self.desk.app.show(output),
-                Action::Send(Command::Say(message)) => {
+                Action::Send(Request { command: Command::Say(message), .. }) => {
                     self.sent.push((message.to, message.body.text().to_owned()));
                 }
-                Action::Send(Command::Join { reference, .. } | Command::Part { reference, .. }) => {
+                Action::Send(Request {
+                    command: Command::Join { .. } | Command::Part { .. },
+                    reference,
+                }) => {
                     asked = reference;
                 }
                 Action::Forget(channel) => panic!("the key of {channel} is gone"),
