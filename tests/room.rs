@@ -65,7 +65,7 @@ fn whoever_is_ignored_is_ignored_the_next_time_too() {
     alice.types("/ignore Bob");
     alice.sees("Bob is ignored");
     alice.types("/quiet");
-    alice.sees("is hidden");
+    alice.sees("are hidden");
     alice.types("/exit");
     alice.ends();
     let mut alice = world.client("alice", &["--plain"]);
