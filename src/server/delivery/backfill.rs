@@ -1,5 +1,6 @@
-//! The one thread that reads for others from the ledger: sessions that come back, and readers that
-//! fell behind a tail. A page for each in turn, so that nobody waits for another's long absence.
+//! Backfill: one thread that reads the ledger for sessions that resume, and for readers that fell
+//! behind a tail. It serves one page per session in turn, so that nobody waits for another's long
+//! absence.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -14,16 +15,16 @@ use crate::server::liveness::{self, Asks};
 use crate::sync::{Condvar, Mutex, MutexGuard, Rank};
 use crate::wire::codec;
 
-/// A page: enough to fill some records, little enough to be a short turn.
+/// A page: large enough for several records, small enough for a short turn.
 const PAGE: Page = Page { lines_max: 200, bytes_max: 48 * 1024 };
 
-/// A ledger that cannot be read now is tried again after this.
+/// When a failed read is retried.
 const RETRY_AFTER: Duration = Duration::from_millis(500);
 
-/// Without anybody to wait for it looks again after this.
+/// How long the thread sleeps without work.
 const IDLE: Duration = Duration::from_secs(3_600);
 
-/// Who waits for a page.
+/// The sessions that wait for a page.
 pub struct Backfill {
     waiting: Mutex<Waiting>,
     added: Condvar,
@@ -32,9 +33,9 @@ pub struct Backfill {
 #[derive(Default)]
 struct Waiting {
     now: VecDeque<Arc<SendQueue>>,
-    /// Nothing could be read for these: they are next again then, in this order.
+    /// Sessions whose read failed, in the order of their retries.
     later: VecDeque<(Instant, Arc<SendQueue>)>,
-    /// The last look failed, and the log says so.
+    /// The last read failed and was logged.
     failing: bool,
     asks: Asks,
     closed: bool,
@@ -48,7 +49,7 @@ impl Default for Backfill {
 }
 
 impl Backfill {
-    /// This session has conversations that it reads from the ledger.
+    /// Queues a session with cursors that read from the ledger.
     pub fn add(&self, queue: &Arc<SendQueue>) {
         if !queue.queued.swap(true, Ordering::SeqCst) {
             self.lock().now.push_back(Arc::clone(queue));
@@ -56,19 +57,19 @@ impl Backfill {
         }
     }
 
-    /// Nothing can be read for this session now (no descriptor left, say): nothing is a gap because
-    /// of that, and nobody else waits for it.
+    /// Retries a session later after a failed read (for example without free descriptors). A
+    /// failure is not reported as a gap, and other sessions do not wait.
     fn put_off(&self, queue: &Arc<SendQueue>, error: &LedgerError) {
         let mut waiting = self.lock();
         if !std::mem::replace(&mut waiting.failing, true) {
-            log::error!("lines cannot be read, which is tried again: {error}");
+            log::error!("cannot read messages, retrying: {error}");
         }
         if !queue.queued.swap(true, Ordering::SeqCst) {
             waiting.later.push_back((Instant::now() + RETRY_AFTER, Arc::clone(queue)));
         }
     }
 
-    /// Asks whether the thread does its work: it says so before its next page.
+    /// Starts a liveness check, which the thread answers before its next page.
     pub fn ask(&self) -> Receiver<()> {
         let (answer, answered) = channel();
         self.lock().asks.push(answer);
@@ -76,13 +77,13 @@ impl Backfill {
         answered
     }
 
-    /// The thread may end.
+    /// Lets the thread end.
     pub fn close(&self) {
         self.lock().closed = true;
         self.added.notify_all();
     }
 
-    /// What comes next: questions, and whose page is to be read. None once it is closed.
+    /// Waits for liveness checks or a session. `None` once it is closed.
     fn next(&self) -> Option<(Asks, Option<Arc<SendQueue>>)> {
         let mut waiting = self.lock();
         loop {
@@ -104,7 +105,7 @@ impl Backfill {
         }
     }
 
-    /// Who is next, if anybody waits, and for however long.
+    /// Returns the next session, whenever it is due.
     #[cfg(test)]
     pub fn try_next(&self) -> Option<Arc<SendQueue>> {
         let mut waiting = self.lock();
@@ -124,25 +125,25 @@ fn pop(waiting: &mut VecDeque<Arc<SendQueue>>) -> Option<Arc<SendQueue>> {
     Some(queue)
 }
 
-/// What the thread asks of the hub.
+/// The hub, as seen by the backfill thread.
 pub trait Replays: Send + Sync {
     fn backfill(&self) -> &Backfill;
 
-    /// Lets a session's cursors catch up with the tails of all its conversations.
+    /// Moves a session's cursors towards the ends of their tails.
     fn catch_up(&self, queue: &Arc<SendQueue>);
 
-    /// The session's socket is full as of now.
+    /// Watches a session whose socket has become full.
     fn watch(&self, queue: Arc<SendQueue>);
 
     fn user_of(&self, id: SessionId) -> Option<UserName>;
 
     fn conversation_of(&self, id: ConversationId) -> Option<Conversation>;
 
-    /// Tells one reader of a conversation again who is there.
+    /// Sends one reader the members of a conversation again.
     fn tell_people(&self, queue: &Arc<SendQueue>, conversation: &Conversation);
 }
 
-/// Runs until it is closed.
+/// Runs until the backfill is closed.
 pub fn run(hub: &dyn Replays, reader: &dyn Reader) {
     while let Some((asks, queue)) = hub.backfill().next() {
         liveness::answer(asks, reader);
@@ -150,7 +151,7 @@ pub fn run(hub: &dyn Replays, reader: &dyn Reader) {
     }
 }
 
-/// One page of the first conversation that wants one.
+/// Sends one page of the first conversation that needs one.
 pub fn turn(hub: &dyn Replays, queue: &Arc<SendQueue>, reader: &dyn Reader) {
     let wants = |(conversation, cursor): &(ConversationId, Cursor)| match cursor {
         Cursor::Replay(replay) => Some((*conversation, *replay)),
@@ -171,13 +172,14 @@ pub fn turn(hub: &dyn Replays, queue: &Arc<SendQueue>, reader: &dyn Reader) {
             hub.catch_up(queue);
         }
         Offered::Blocked => hub.watch(Arc::clone(queue)),
-        // The flusher brings it back once its socket is writable.
+        // The flusher queues it again once its socket is writable.
         Offered::StillBlocked | Offered::Over => {}
         Offered::Elsewhere | Offered::Behind => hub.catch_up(queue),
     }
 }
 
-/// The next lines as their reader is told them, with the gaps between them, and the last one's seq.
+/// Encodes the next messages for their reader, with the gaps between them. Returns the last seq
+/// too.
 fn page(
     hub: &dyn Replays,
     queue: &SendQueue,

@@ -1,5 +1,5 @@
-//! The one thread behind the senders: it watches the sockets that are full and takes over
-//! conversations whose senders have delivered for others long enough.
+//! The flusher: one thread that watches full sockets, and takes conversations over whose senders
+//! have delivered for others long enough.
 
 use std::io::{Read, Write};
 use std::os::fd::AsFd;
@@ -12,7 +12,7 @@ use super::send_queue::{ConversationId, SendQueue};
 
 use crate::sync::{Mutex, Rank};
 
-/// The senders' side of the flusher.
+/// The senders' interface to the flusher.
 pub struct Flusher {
     waiting: Mutex<Waiting>,
     bell: UnixStream,
@@ -26,7 +26,7 @@ struct Waiting {
 }
 
 impl Flusher {
-    /// The flusher, and the end of its bell that the thread listens to.
+    /// Creates the flusher, and the end of its wakeup pipe that the thread reads.
     pub fn new() -> std::io::Result<(Flusher, UnixStream)> {
         let (bell, ear) = UnixStream::pair()?;
         ear.set_nonblocking(true)?;
@@ -34,12 +34,12 @@ impl Flusher {
         Ok((Flusher { waiting: Mutex::new(Rank::Flusher, Waiting::default()), bell }, ear))
     }
 
-    /// Watches a full socket until it takes what waits in its queue.
+    /// Watches a full socket until it accepts what its queue holds.
     pub fn watch(&self, queue: Arc<SendQueue>) {
         self.add(|waiting| waiting.blocked.push(queue));
     }
 
-    /// Goes on delivering a conversation.
+    /// Continues the delivery of a conversation.
     pub fn take_over(&self, conversation: ConversationId) {
         self.add(|waiting| waiting.conversations.push(conversation));
     }
@@ -49,7 +49,7 @@ impl Flusher {
         add(&mut waiting);
         if !waiting.rung {
             waiting.rung = true;
-            // One byte is enough, and a full bell rings already.
+            // One byte wakes the thread. An error means that the pipe is full, which wakes it too.
             let _ = (&self.bell).write(&[1]);
         }
     }
@@ -61,31 +61,31 @@ impl Flusher {
     }
 }
 
-/// What the thread asks of the hub.
+/// The hub, as seen by the flusher thread.
 pub trait Deliver: Send + Sync {
     fn flusher(&self) -> &Flusher;
 
-    /// Lets a session's cursors catch up with the tails of all its conversations.
+    /// Moves a session's cursors towards the ends of their tails.
     fn catch_up(&self, queue: &Arc<SendQueue>);
 
-    /// Goes on delivering a conversation that a sender has delivered for long enough.
+    /// Continues the delivery of a conversation.
     fn go_on(&self, conversation: ConversationId);
 }
 
-/// Runs until the hub is gone.
+/// Runs until the hub is dropped.
 pub fn run(hub: Weak<impl Deliver>, mut ear: UnixStream) {
     let mut blocked: Vec<Arc<SendQueue>> = Vec::new();
     loop {
         let ready = wait(&ear, &blocked);
         let Some(hub) = hub.upgrade() else { return };
-        // Whatever is in the bell, the bell's flag is reset before what waits is taken.
+        // The pipe is drained after its flag is reset and before the work is taken.
         while matches!(ear.read(&mut [0; 16]), Ok(1..)) {}
         blocked = turn(&*hub, blocked, &ready);
     }
 }
 
-/// Lets those that are ready go on, and delivers what was handed over; gives who is full still, or
-/// as of now.
+/// Resumes the queues that are ready and delivers conversations that were handed over. Returns the
+/// queues that are still or newly blocked.
 pub fn turn(
     hub: &dyn Deliver,
     blocked: Vec<Arc<SendQueue>>,
@@ -105,13 +105,13 @@ pub fn turn(
     still
 }
 
-/// Waits for the bell or a writable socket; tells which sockets are.
+/// Waits for the wakeup pipe or a writable socket. Returns which sockets are writable.
 fn wait(ear: &UnixStream, blocked: &[Arc<SendQueue>]) -> Vec<bool> {
     let mut fds = Vec::with_capacity(blocked.len() + 1);
     fds.push(PollFd::from_borrowed_fd(ear.as_fd(), PollFlags::IN));
     for queue in blocked {
         let writable = queue.sink().fd().map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::OUT));
-        // What nobody can poll is never ready.
+        // A sink without a descriptor is never ready.
         let never = || PollFd::from_borrowed_fd(ear.as_fd(), PollFlags::empty());
         fds.push(writable.unwrap_or_else(never));
     }

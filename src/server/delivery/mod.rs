@@ -1,5 +1,5 @@
-//! From a conversation's tail to the members' sockets. Nothing here knows the hub: each of the two
-//! threads says what it asks of it (`flusher::Deliver`, `backfill::Replays`).
+//! Delivery: from a conversation's tail to the members' sockets. Nothing here depends on the hub;
+//! each thread defines what it needs from it (`flusher::Deliver`, `backfill::Replays`).
 
 pub mod backfill;
 pub mod flusher;

@@ -1,9 +1,9 @@
-//! How bodies are cut into records.
+//! Splits bodies into records.
 
 use crate::crypto::record_cipher::RECORD_BODY_BYTES_MAX;
 
-/// What one record holds, and the rest: whole messages where that is possible. A longer one goes on
-/// in the next record, and is cut behind something that is not taken for padding.
+/// Returns the body of one record and the rest. Splits between messages where possible. A longer
+/// message continues in the next record, and is split after a byte that is not taken for padding.
 pub fn split(body: &[u8]) -> (&[u8], &[u8]) {
     let most = body.len().min(RECORD_BODY_BYTES_MAX);
     if most == body.len() {
@@ -37,7 +37,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_longer_than_a_record_is_cut_where_no_padding_is_lost() {
+    fn a_message_longer_than_a_record_is_split_before_no_padding() {
         let spaces =
             [vec![b'x'; RECORD_BODY_BYTES_MAX - 3], vec![b' '; 50], b"y\n".to_vec()].concat();
         for body in [vec![b'x'; 40_000], spaces] {
@@ -47,7 +47,7 @@ mod tests {
             while !rest.is_empty() {
                 let (head, tail) = split(rest);
                 assert!(!head.is_empty() && head.len() <= RECORD_BODY_BYTES_MAX);
-                assert_ne!(head.last(), Some(&b' '), "its reader would take that for padding");
+                assert_ne!(head.last(), Some(&b' '), "a trailing blank would be taken for padding");
                 joined.extend_from_slice(parts.join(head).expect("short enough"));
                 rest = tail;
             }

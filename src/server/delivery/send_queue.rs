@@ -1,5 +1,5 @@
-//! The writing half of a session: its sealer, its cursors, and what its sink is not given yet.
-//! Nothing here waits: where a sink is full, the rest waits until it takes more.
+//! The writing half of a session: sealer, cursors, and the bytes that its sink has not accepted.
+//! Nothing here blocks: while a sink is full, the rest is queued.
 
 use std::cell::RefCell;
 use std::io;
@@ -19,43 +19,43 @@ use crate::net::link::RecordSink;
 use crate::sync::{Condvar, Mutex, MutexGuard, Rank};
 use crate::wire::codec;
 
-/// A conversation's number in this server's run.
+/// A conversation's number while the server runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConversationId(pub u64);
 
-/// How an offer of a span ended.
+/// The result of offering a span.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Offered {
-    /// The socket has all of it.
+    /// The socket accepted all of it.
     Taken,
-    /// The socket is full as of now: watch it.
+    /// The socket has become full and must be watched.
     Blocked,
-    /// The socket was full already: it is being watched.
+    /// The socket was full before and is being watched.
     StillBlocked,
-    /// The cursor lies before the span: what is between must come first.
+    /// The cursor is before the span: the bytes in between must come first.
     Behind,
-    /// This session does not read the conversation, or not yet.
+    /// This session does not read the conversation, or reads it from the ledger.
     Elsewhere,
-    /// The session is over.
+    /// The session has ended.
     Over,
 }
 
-/// One session's way out.
+/// The send queue of a session.
 pub struct SendQueue {
     pub id: SessionId,
-    /// The key that this session has proven.
+    /// The key that the peer has proven.
     pub key: Fingerprint,
     sink: Arc<dyn RecordSink>,
-    /// Where the peer is.
+    /// The peer's address.
     address: IpAddr,
     answers_bytes_max: usize,
-    /// Lines of this session that the ledger has not decided about. Changed under the hub's lock.
+    /// Messages of this session that are not committed yet. Changed under the hub's lock.
     pub undecided: AtomicUsize,
-    /// It waits for the backfill thread.
+    /// Whether it is queued for the backfill.
     pub queued: AtomicBool,
-    /// Bytes of answers that its person has not been charged for yet.
+    /// Bytes of answers that the user has not been charged for yet.
     answered: AtomicUsize,
-    /// Its person may say nothing that others would notice, as of its last request.
+    /// Whether the user was muted at the last request.
     muted: AtomicBool,
     /// Changed under the state's lock.
     over: AtomicBool,
@@ -63,62 +63,62 @@ pub struct SendQueue {
     state: Mutex<State>,
 }
 
-/// What a session writes to.
+/// The transport that a session writes to.
 pub struct Outgoing {
     pub sink: Arc<dyn RecordSink>,
     pub sealer: Sealer,
-    /// Where the peer is.
+    /// The peer's address.
     pub address: IpAddr,
 }
 
 /// How far a session has read a conversation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cursor {
-    /// In its tail: up to a position, which lies behind the line of `seq`.
+    /// Reads the tail: it is at `position`, after the message `seq`.
     Live { position: u64, seq: Seq },
-    /// It reads on from the ledger.
+    /// Reads from the ledger.
     Replay(Replay),
 }
 
-/// What a session is told from the ledger before it goes on in the tail.
+/// What a session reads from the ledger before it continues in the tail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Replay {
-    /// It has been told, or told of the gap, up to here.
+    /// The last seq that was sent or reported as a gap.
     pub told: Seq,
-    /// The next line to read lies behind this one ...
+    /// The next message comes after this seq.
     pub after: Seq,
-    /// ... and the last one is this.
+    /// The last message to read.
     pub upto: Seq,
-    /// What is missing before the first line is no gap.
+    /// Messages missing before the first one are not reported as a gap.
     pub fresh: bool,
-    /// It was in the tail before, and missed notices.
+    /// The session read the tail before and missed notices.
     pub fell_behind: bool,
-    /// Where it goes on in the tail.
+    /// Where it continues in the tail.
     position: u64,
 }
 
 struct State {
     sealer: Sealer,
     cursors: Vec<(ConversationId, Cursor)>,
-    /// Encoded events for this session alone, not yet sealed.
+    /// Encoded events for this session only, not sealed yet.
     answers: Vec<u8>,
-    /// The sink has not taken all that it was given.
+    /// The sink holds bytes that it could not send yet.
     blocked: bool,
-    /// Its welcome comes first: until then all else waits.
+    /// Everything waits until the welcome is sent.
     held: bool,
-    /// This side ended it.
+    /// Whether the server ended the session.
     ended: bool,
-    /// Who did that, and why, as others are told.
+    /// Who ended the session and why, as announced to others.
     farewell: Option<String>,
 }
 
 thread_local! {
-    /// Where records are sealed before they are sent; one for each thread that delivers.
+    /// A buffer for sealing records, one per delivering thread.
     static SEALED: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
 impl SendQueue {
-    /// `answers_bytes_max` bounds what waits for a peer that does not read.
+    /// `answers_bytes_max` bounds the queue for a peer that does not read.
     pub fn new(
         id: SessionId,
         key: Fingerprint,
@@ -155,12 +155,12 @@ impl SendQueue {
         &*self.sink
     }
 
-    /// Where the peer is.
+    /// Returns the peer's address.
     pub fn address(&self) -> IpAddr {
         self.address
     }
 
-    /// From now on this session reads `conversation`: what `start` says from the ledger, then the
+    /// Starts to read `conversation`: the part that `start` describes from the ledger, then the
     /// tail from `position` on.
     pub fn follow(&self, conversation: ConversationId, start: Start, position: u64) {
         let Start { after: told, upto, lines_max, fresh } = start;
@@ -180,13 +180,13 @@ impl SendQueue {
         self.lock().cursors.retain(|cursor| cursor.0 != conversation);
     }
 
-    /// The conversations this session reads, and up to where.
+    /// Returns the cursors of all conversations that this session reads.
     pub fn cursors(&self) -> Vec<(ConversationId, Cursor)> {
         self.lock().cursors.clone()
     }
 
-    /// The tail no longer holds what comes next: read on from the ledger, up to the line `upto`,
-    /// behind which lies `position`.
+    /// Continues from the ledger, because the tail has dropped the next message: up to the message
+    /// `upto`, after which `position` lies.
     pub fn fall_behind(&self, conversation: ConversationId, upto: Seq, position: u64) {
         let mut state = self.lock();
         let Some(cursor) = state.cursor(conversation) else { return };
@@ -199,8 +199,8 @@ impl SendQueue {
         }
     }
 
-    /// Tells a page from the ledger, which brings the cursor of `conversation` from `replay` to the
-    /// line `after`; the tail is next once that is the last one.
+    /// Sends a page from the ledger, which moves the cursor of `conversation` from `replay` to the
+    /// message `after`; the tail is next after the last page.
     pub fn tell_again(
         &self,
         conversation: ConversationId,
@@ -230,7 +230,7 @@ impl SendQueue {
         if taken { Offered::Taken } else { Offered::Blocked }
     }
 
-    /// Brings the cursor of `conversation` to the end of `span`, if it lies in it.
+    /// Sends the rest of `span`, if the cursor of `conversation` is in it.
     pub fn offer(&self, conversation: ConversationId, span: &Span) -> Offered {
         let mut state = self.lock();
         if self.is_over() {
@@ -258,13 +258,13 @@ impl SendQueue {
         }
     }
 
-    /// Bytes that wait here for the peer's socket.
+    /// Returns the bytes that are queued for the peer's socket.
     pub fn queued_bytes(&self) -> usize {
         let state = self.lock();
         self.sink.unsent_bytes() + state.answers.len()
     }
 
-    /// Bytes of answers since this was asked last.
+    /// Returns the bytes of answers since the last call.
     pub fn take_answered(&self) -> usize {
         self.answered.swap(0, Ordering::Relaxed)
     }
@@ -277,12 +277,12 @@ impl SendQueue {
         self.muted.load(Ordering::Relaxed)
     }
 
-    /// Whether the peer has not taken all that was sent to it.
+    /// Whether the peer has not accepted all that was sent.
     pub fn is_behind(&self) -> bool {
         self.lock().blocked
     }
 
-    /// An event for this session alone. True where the socket is full as of now.
+    /// Sends an event to this session only. Returns true if the socket has become full.
     #[must_use = "a blocked queue must be watched"]
     pub fn answer(&self, event: &Event) -> bool {
         let mut body = Vec::with_capacity(256);
@@ -290,12 +290,13 @@ impl SendQueue {
         self.send(RecordType::Json, &body)
     }
 
-    /// Nothing but its welcome is sent from now on.
+    /// Queues everything until `welcome`.
     pub fn hold(&self) {
         self.lock().held = true;
     }
 
-    /// The first event, and what has come since `hold`. True where the socket is full as of now.
+    /// Sends the welcome and then what was queued since `hold`. Returns true if the socket has
+    /// become full.
     #[must_use = "a blocked queue must be watched"]
     pub fn welcome(&self, event: &Event) -> bool {
         let mut body = Vec::with_capacity(256);
@@ -306,7 +307,7 @@ impl SendQueue {
         !self.is_over() && !self.write(&mut state, RecordType::Json, &body)
     }
 
-    /// Encoded events, a ping or a pong. True where the socket is full as of now.
+    /// Sends encoded events, a ping or a pong. Returns true if the socket has become full.
     #[must_use = "a blocked queue must be watched"]
     pub fn send(&self, kind: RecordType, body: &[u8]) -> bool {
         let mut state = self.lock();
@@ -326,7 +327,7 @@ impl SendQueue {
         false
     }
 
-    /// The socket is writable again: true when it has taken all that waited here.
+    /// Sends queued bytes after the socket became writable. Returns true if nothing is left.
     pub fn resume(&self) -> bool {
         let mut state = self.lock();
         if self.is_over() {
@@ -339,7 +340,7 @@ impl SendQueue {
         answers.is_empty() || self.write(&mut state, RecordType::Json, &answers)
     }
 
-    /// Ends the session from this side: a last event, an authenticated close, and the socket's end,
+    /// Ends the session: sends a last event and an authenticated close, and shuts the socket down,
     /// which wakes the session's thread.
     pub fn end(&self, last: Option<&Event>, reason: &str) {
         let mut state = self.lock();
@@ -359,25 +360,24 @@ impl SendQueue {
         self.cut(&mut state);
     }
 
-    /// Whether the session has ended, from either side: nothing that its peer sent before is
-    /// obeyed.
+    /// Whether the session has ended on either side: commands received before are not executed.
     pub fn is_over(&self) -> bool {
         self.over.load(Ordering::SeqCst)
     }
 
-    /// Whether nobody reads an answer any more: the session is over, or its peer has gone.
+    /// Whether nobody reads answers any more: the session has ended, or the peer has gone.
     pub fn is_deserted(&self) -> bool {
         self.is_over() || self.sink.is_deserted()
     }
 
-    /// Waits for `time`, or until the session is over.
+    /// Waits for `time`, or until the session ends.
     pub fn pause(&self, time: Duration) {
         let lasts = |_: &mut State| !self.is_over();
-        // Either way its caller looks again.
+        // The caller checks again in either case.
         let _ = self.ended.wait_timeout_while(self.lock(), time, lasts);
     }
 
-    /// What others are told when it ends.
+    /// Sets the reason that is announced to others when the session ends.
     pub fn say_farewell(&self, text: &str) {
         self.lock().farewell = Some(text.to_owned());
     }
@@ -386,12 +386,12 @@ impl SendQueue {
         self.lock().farewell.clone()
     }
 
-    /// Whether this side ended the session.
+    /// Whether the server ended the session.
     pub fn was_ended(&self) -> bool {
         self.lock().ended
     }
 
-    /// The session is over and reads nothing more.
+    /// Ends the session and drops its cursors.
     pub fn retire(&self) {
         let mut state = self.lock();
         self.cut(&mut state);
@@ -406,13 +406,13 @@ impl SendQueue {
         self.sink.cut();
     }
 
-    /// Seals `body` as one or more records, cut between messages, and sends them in as few calls as
-    /// the sink allows. False when the connection has not taken all; the sink keeps the rest.
+    /// Seals `body` as one or more records, split between messages, and sends them in as few calls
+    /// as possible. Returns false if the sink holds a rest.
     fn write(&self, state: &mut State, kind: RecordType, body: &[u8]) -> bool {
         self.alone(state, |state| self.seal_and_push(state, kind, body))
     }
 
-    /// A panic over one session's bytes ends that session, and no other notices.
+    /// Contains panics: one session's panic ends that session only.
     fn alone(&self, state: &mut State, job: impl FnOnce(&mut State) -> bool) -> bool {
         let done = catch_unwind(AssertUnwindSafe(|| job(state)));
         done.unwrap_or_else(|_| {
@@ -441,7 +441,7 @@ impl SendQueue {
         })
     }
 
-    /// What a sink has said: false where it keeps something for later.
+    /// Handles a sink's result. Returns false if it holds a rest.
     fn settle(&self, state: &mut State, sent: io::Result<bool>) -> bool {
         match sent {
             Ok(all) => state.blocked = !all,
@@ -451,14 +451,13 @@ impl SendQueue {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // A panic while sealing leaves a cursor or a counter behind at worst: the peer would
-        // notice.
+        // A panic during sealing leaves at worst a stale cursor or counter, which the peer detects.
         self.state.lock()
     }
 }
 
 impl State {
-    /// Something has to be sent before anything else is.
+    /// Whether queued bytes must be sent first.
     fn is_waiting(&self) -> bool {
         self.held || self.blocked
     }

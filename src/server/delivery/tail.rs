@@ -1,16 +1,15 @@
-//! The newest entries of a conversation, as the encoded bytes that members get. A position is a
-//! count of bytes since the conversation's log began; a cursor is the position up to which somebody
-//! has read.
+//! The tail of a conversation: its newest entries, encoded as members receive them. A position
+//! counts bytes since the log began; a cursor is the position up to which a session has read.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::chat::Seq;
 
-/// A chunk is closed to appending at this size, so that one reader takes a bounded span at a time.
+/// The size at which a chunk is closed, which bounds what one read returns.
 const CHUNK_BYTES: usize = 64 * 1024;
 
-/// A conversation's log in memory: bounded, oldest dropped first.
+/// A conversation's log in memory: bounded, the oldest entries dropped first.
 pub struct Tail {
     chunks: VecDeque<Span>,
     end: u64,
@@ -18,16 +17,16 @@ pub struct Tail {
     bytes_max: usize,
 }
 
-/// Consecutive entries, each a line of JSON with its newline.
+/// Consecutive entries, each a line of JSON.
 #[derive(Clone)]
 pub struct Span {
     pub start: u64,
     pub bytes: Arc<Vec<u8>>,
-    /// The conversation's newest seq at its end.
+    /// The conversation's newest seq at the end of the span.
     pub end_seq: Seq,
 }
 
-/// The position lies before what is kept.
+/// The position is before the oldest entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FellBehind;
 
@@ -38,37 +37,37 @@ impl Span {
 }
 
 impl Tail {
-    /// `last` is the conversation's newest seq of before.
+    /// `last` is the conversation's newest seq so far.
     pub fn new(bytes_max: usize, last: Seq) -> Self {
         Tail { chunks: VecDeque::new(), end: 0, seq: last, bytes_max }
     }
 
-    /// The conversation's newest seq.
+    /// Returns the conversation's newest seq.
     pub fn seq(&self) -> Seq {
         self.seq
     }
 
-    /// The position after the newest entry.
+    /// Returns the position after the newest entry.
     pub fn end(&self) -> u64 {
         self.end
     }
 
-    /// Appends an entry that has no seq: a notice.
+    /// Appends an entry without a seq: a notice.
     pub fn append(&mut self, entry: &[u8]) {
         self.push(&[entry]);
     }
 
-    /// Appends a message that was committed under `seq`: it goes in front of `fields`, an object's
-    /// or, in the short form, an array's, and a newline. False for one that the tail had already.
-    /// Where messages are missing before it, whoever reads the tail has fallen behind, and reads
-    /// them from the ledger.
+    /// Appends a message that was committed under `seq`, which is put in front of `fields` (an
+    /// object's or, in the short form, an array's) with a newline at the end. Returns false if the
+    /// tail has the message already. After missing messages, all readers have fallen behind and
+    /// read from the ledger.
     pub fn append_line(&mut self, seq: Seq, fields: &[u8]) -> bool {
         if seq <= self.seq {
             return false;
         }
         if seq.0 > self.seq.0 + 1 {
             self.chunks.clear();
-            // No position of before lies at the beginning of what follows.
+            // No earlier position may equal the start of what follows.
             self.end += 1;
         }
         self.seq = seq;
@@ -81,7 +80,7 @@ impl Tail {
         true
     }
 
-    /// What follows `position`, as far as one chunk goes; none at the end.
+    /// Returns what follows `position`, at most to the end of a chunk; `None` at the end.
     pub fn read(&self, position: u64) -> Result<Option<Span>, FellBehind> {
         if position >= self.end {
             return Ok(None);
@@ -91,7 +90,7 @@ impl Tail {
         chunk.filter(|chunk| position < chunk.end()).cloned().map(Some).ok_or(FellBehind)
     }
 
-    /// Drops what lies before `position`: every member has it.
+    /// Drops what is before `position`, which every member has.
     pub fn release(&mut self, position: u64) {
         while self.chunks.front().is_some_and(|chunk| chunk.end() <= position) {
             self.chunks.pop_front();
@@ -99,7 +98,7 @@ impl Tail {
     }
 
     fn push(&mut self, parts: &[&[u8]]) {
-        // A chunk that somebody is reading is left alone: the next one begins behind it.
+        // A chunk that is being read is not changed: a new one is started.
         let end_seq = self.seq;
         let open = self.chunks.back_mut().filter(|chunk| chunk.bytes.len() < CHUNK_BYTES);
         let open = open.and_then(|chunk| {
@@ -137,7 +136,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_cursor_gets_all_that_follows_it_or_learns_that_it_fell_behind(
+        fn a_cursor_reads_all_that_follows_or_falls_behind(
             sizes in prop::collection::vec(1usize..40_000, 1..60),
             held in any::<bool>(),
         ) {
@@ -166,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn a_span_knows_the_seq_at_its_end_and_notices_have_none() {
+    fn a_span_has_the_seq_at_its_end_and_notices_have_none() {
         let mut tail = Tail::new(1_000, Seq(6));
         tail.append_line(Seq(7), b"[1]\n");
         tail.append(b"{\"type\":\"joined\"}\n");
@@ -181,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_released_is_gone_and_what_follows_is_not() {
+    fn released_entries_are_dropped_and_later_ones_stay() {
         let mut tail = Tail::new(1_000, Seq(0));
         tail.append(b"one\n");
         let _held = tail.read(0).unwrap();
@@ -192,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_comes_once_and_a_missing_one_is_noticed() {
+    fn a_message_is_appended_once_and_a_missing_one_is_detected() {
         let mut tail = Tail::new(200_000, Seq(6));
         assert!(tail.append_line(Seq(7), b"[\"seven\"]\n"));
         let seven = tail.end();

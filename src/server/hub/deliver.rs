@@ -1,5 +1,5 @@
-//! To deliver is to let cursors catch up with the logs: outside the hub's lock, one thread at a
-//! time for each conversation.
+//! Delivery from logs to cursors: outside the hub's lock, by one thread at a time for each
+//! conversation.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use crate::server::delivery::flusher::{Deliver, Flusher};
 use crate::server::delivery::send_queue::{ConversationId, Cursor, Offered, SendQueue};
 use crate::server::delivery::tail::{FellBehind, Span};
 
-/// Passes that one thread delivers for others before the flusher takes over.
+/// Passes that a thread delivers for others before the flusher takes over.
 const PASSES_MAX: usize = 8;
 
 impl Deliver for Hub {
@@ -56,7 +56,7 @@ impl Replays for Hub {
 }
 
 impl Hub {
-    /// Lets a session's cursors catch up with the tails of all its conversations.
+    /// Moves a session's cursors towards the ends of their tails.
     pub(super) fn catch_up(&self, queue: &Arc<SendQueue>) {
         loop {
             let cursors = queue.cursors();
@@ -77,7 +77,7 @@ impl Hub {
                     Offered::Taken => {}
                     Offered::Blocked => return self.flusher.watch(Arc::clone(queue)),
                     Offered::StillBlocked | Offered::Over => return,
-                    // The cursor moved, or the conversation is read no more: look again.
+                    // The cursor moved, or the session no longer reads the conversation.
                     Offered::Behind | Offered::Elsewhere => {}
                 },
                 Some((conversation, Err((upto, position)))) => {
@@ -87,7 +87,7 @@ impl Hub {
         }
     }
 
-    /// Who fills a conversation faster than it is delivered waits until it is not.
+    /// Blocks a sender whose conversation grows faster than it is delivered.
     pub(super) fn hold_back(&self, conversation: ConversationId) {
         let mut inner = self.lock();
         while inner.logs.get(&conversation).is_some_and(|log| log.is_crowded(&self.limits)) {
@@ -95,9 +95,9 @@ impl Hub {
         }
     }
 
-    /// Offers what is new in a conversation to its members, until nothing is. One thread at a time
-    /// does so for a conversation, for all who append meanwhile; after some passes the flusher
-    /// takes over.
+    /// Offers new entries of a conversation to its members until none is left. One thread at a time
+    /// delivers a conversation, including what others append meanwhile; after some passes the
+    /// flusher takes over.
     pub(super) fn deliver(&self, conversation: ConversationId, mut mine: bool) {
         for _ in 0..PASSES_MAX {
             let Some((span, members)) = self.next_span(conversation, &mut mine) else { return };
@@ -123,7 +123,8 @@ impl Hub {
         self.flusher.take_over(conversation);
     }
 
-    /// The next span to offer and to whom; none when all is offered or another thread does it.
+    /// Returns the next span and its readers; `None` when all is offered or another thread
+    /// delivers.
     pub(super) fn next_span(
         &self,
         conversation: ConversationId,
@@ -146,7 +147,8 @@ impl Hub {
             nothing => {
                 log.delivering = false;
                 if nothing.is_err() {
-                    // Appended faster than offered: the members learn it from their own cursors.
+                    // Entries were dropped before they were offered: each member's cursor detects
+                    // it.
                     log.offered = log.tail.end();
                     let members = Arc::clone(&log.members);
                     drop(inner);

@@ -1,5 +1,5 @@
-//! What follows under the lock from what the registry decided: appended to the conversations' logs,
-//! put into the ledger's queue, and left to do outside.
+//! Effects that are applied under the lock: appends to logs, records for the ledger, and work that
+//! is left for outside.
 
 use std::sync::Arc;
 
@@ -14,33 +14,33 @@ use crate::server::delivery::send_queue::{ConversationId, SendQueue};
 use crate::server::delivery::tail::Tail;
 use crate::wire::codec;
 
-/// A conversation's log and who reads it.
+/// A conversation's log and its readers.
 pub(super) struct Log {
     pub(super) conversation: Conversation,
     pub(super) tail: Tail,
     pub(super) members: Arc<Vec<Arc<SendQueue>>>,
-    /// Up to here the members have been offered what there is.
+    /// The position up to which entries were offered to members.
     pub(super) offered: u64,
-    /// Somebody is delivering: others only append.
+    /// Whether a thread delivers; others only append.
     pub(super) delivering: bool,
-    /// Some member has not got all that was offered.
+    /// Whether a member did not get all that was offered.
     pub(super) lagging: bool,
 }
 
 impl Log {
-    /// Much of what was appended has not been offered yet.
+    /// Whether much of the tail has not been offered yet.
     pub(super) fn is_congested(&self, limits: &Limits) -> bool {
         self.tail.end() - self.offered > limits.tail_bytes_max as u64 / 2
     }
 
-    /// Somebody delivers, and does not keep up: who fills it has to wait.
+    /// Whether delivery cannot keep up, so that senders have to wait.
     pub(super) fn is_crowded(&self, limits: &Limits) -> bool {
         self.delivering && self.is_congested(limits)
     }
 }
 
 impl Inner {
-    /// Appends, follows and answers as the registry decided.
+    /// Applies effects in order.
     pub(super) fn carry_out(&mut self, effects: Vec<Effect>, limits: &Limits) -> After {
         let mut after = After::default();
         for effect in effects {
@@ -91,8 +91,7 @@ impl Inner {
         after
     }
 
-    /// Charges a person for what their sessions were sent in answer to requests since the last
-    /// time.
+    /// Charges a user for answers to their sessions since the last call.
     pub(super) fn charge_answers(&mut self, user: &UserName, now: Stamp) {
         let sessions = self.registry.sessions_of(user).iter();
         let queues = sessions.filter_map(|id| self.queues.get(id));
@@ -127,8 +126,8 @@ impl Inner {
         self.logs.get_mut(&id).expect("a conversation that has an id has a log")
     }
 
-    /// Where the new member begins to read; none where it is a member already, which only a private
-    /// conversation's may be.
+    /// Adds a member. Returns where it starts to read; `None` if it is a member already, which is
+    /// possible in private conversations only.
     pub(super) fn add_member(
         &mut self,
         id: ConversationId,
@@ -149,7 +148,7 @@ impl Inner {
             Arc::make_mut(&mut log.members).swap_remove(index);
         }
         if log.members.is_empty() {
-            // Nobody is left who could read it.
+            // Nobody is left to read it.
             let end = log.tail.end();
             log.tail.release(end);
         }
@@ -177,7 +176,7 @@ impl Inner {
         }
         self.waiting.push(Waiting::Job(Box::new(move |ledger| {
             if let Err(error) = ledger.forget(&conversation) {
-                log::error!("{conversation} is empty and its lines stay for now: {error}");
+                log::error!("cannot erase the messages of {conversation}, which is empty: {error}");
             }
         })));
     }

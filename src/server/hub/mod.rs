@@ -32,15 +32,15 @@ use crate::sync::{Condvar, Mutex, MutexGuard, Rank};
 use effects::Log;
 pub use waiting::{Line, Waiting};
 
-/// A sender that waits for deliveries to make progress looks again after this time.
+/// How long a sender waits for delivery progress before it checks again.
 const PROGRESS_WAIT: Duration = Duration::from_millis(50);
 
-/// Everything that sessions share.
+/// The state that all sessions share.
 pub struct Hub {
     inner: Mutex<Inner>,
-    /// A span of some congested conversation was offered, or the ledger has decided.
+    /// Signals that a span of a congested conversation was offered, or that records were committed.
     progress: Condvar,
-    /// Something waits for the ledger.
+    /// Signals that something waits for the ledger.
     written: Condvar,
     flusher: Flusher,
     backfill: Backfill,
@@ -54,13 +54,13 @@ struct Inner {
     conversations: HashMap<Conversation, ConversationId>,
     logs: HashMap<ConversationId, Log>,
     queues: HashMap<SessionId, Arc<SendQueue>>,
-    /// For the ledger, in the order of the decisions.
+    /// Records and jobs for the ledger, in order.
     waiting: Vec<Waiting>,
-    /// Nothing more will wait.
+    /// Nothing more is accepted for the ledger.
     closed: bool,
-    /// Nothing waited when the commit thread looked last: it is to be woken.
+    /// Whether the commit thread sleeps and has to be woken.
     commit_thread_sleeps: bool,
-    /// Threads that wait for progress.
+    /// The number of threads that wait for progress.
     waiters: usize,
     conversations_made: u64,
     lines: u64,
@@ -68,7 +68,7 @@ struct Inner {
     lost: u64,
 }
 
-/// What is left to do once the lock is free.
+/// Work that is left to do outside the lock.
 #[derive(Default)]
 struct After {
     answers: Vec<Event>,
@@ -76,11 +76,11 @@ struct After {
     follows: Vec<(Arc<SendQueue>, ConversationId, Start, u64)>,
     unfollows: Vec<(Arc<SendQueue>, ConversationId)>,
     deliver: Vec<ConversationId>,
-    /// A line's conversation where that is crowded: who fills it is held back.
+    /// The conversation of a message, if it is crowded: the sender is held back.
     crowded: Option<ConversationId>,
 }
 
-/// What a session hands in with a message: when it came, and what `stored_fields` made of it.
+/// What a session passes with a message: its time, and the result of `stored_fields`.
 #[derive(Default)]
 pub struct Said {
     pub time_ms: i64,
@@ -126,13 +126,13 @@ impl Hub {
         &self.backfill
     }
 
-    /// The monotonic clock of this server's run.
+    /// Returns the time of the server's monotonic clock.
     pub fn now(&self) -> Stamp {
         Stamp(self.began.elapsed().as_millis() as u64)
     }
 
-    /// A session begins: `welcome` and the lobby are told to it, and the lobby is told of it unless
-    /// it is a job.
+    /// Starts a session: sends it `welcome` and the lobby, and announces it unless it is a job. A
+    /// session that `resumes` sends its positions before it reads anything.
     pub fn enter(
         &self,
         queue: &Arc<SendQueue>,
@@ -154,14 +154,14 @@ impl Hub {
             self.flusher.watch(Arc::clone(queue));
         }
         self.finish(queue, after);
-        // Others may have made it a reader of something meanwhile.
+        // Others may have added it to a conversation meanwhile.
         self.catch_up(queue);
         Ok(())
     }
 
-    /// Runs a request of a session. A message goes to the ledger and comes back when it is stored;
-    /// for everything else the session's messages of before are decided first. Gives the query that
-    /// the session has to answer, if it was one.
+    /// Runs a session's request. A message is queued for the ledger; every other request first
+    /// waits for the session's earlier messages. Returns the query that the session has to answer,
+    /// if any.
     pub fn run<'a>(
         &self,
         queue: &Arc<SendQueue>,
@@ -173,7 +173,7 @@ impl Hub {
         let is_message = matches!(request.command, Command::Say(_));
         let inner = if is_message { self.lock() } else { self.when_decided(queue) };
         let mut inner = if may_store(&request.command) { self.when_roomy(inner) } else { inner };
-        // Its end may have come between the read and this.
+        // The session may have ended since the request was read.
         let Some((user, device)) = inner.registry.who(queue.id) else { return Ok(None) };
         let (user, device) = (user.clone(), device.clone());
         inner.registry.set_muted(&user, queue.is_muted(), now);
@@ -213,7 +213,11 @@ impl Hub {
         Ok(query)
     }
 
-    /// Takes the price of a request that was no command. A refusal says how long to wait.
+    /// Charges for a request that was not a command.
+    ///
+    /// # Errors
+    ///
+    /// Returns how long to wait.
     pub fn pay(&self, queue: &SendQueue) -> Result<(), Refusal> {
         let now = self.now();
         let mut inner = self.lock();
@@ -223,21 +227,20 @@ impl Hub {
         inner.registry.pay_request(&user, now)
     }
 
-    /// An answer from the ledger has cost so much: what is more than an answer's usual cost is paid
-    /// afterwards, from the same budget.
+    /// Charges for an answer from the ledger that cost more than usual.
     pub fn charge(&self, queue: &SendQueue, spent: Duration) {
         let answers = spent.as_millis() as f64 / ANSWER_MS as f64;
         let now = self.now();
         self.lock().registry.charge_histories(queue.id, answers - 1.0, now);
     }
 
-    /// A query was paid for, and no reader had time for it.
+    /// Refunds a query that no reader had time for.
     pub fn give_back(&self, queue: &SendQueue) {
         self.lock().registry.give_back_history(queue.id);
     }
 
-    /// A session is over. Told to the channels it was in, with `reason` where one was given; where
-    /// it was `cut`, only if it does not come back soon.
+    /// Ends a session and announces it with `reason`. A lost connection (`cut`) is announced only
+    /// if the user does not return within the resume window.
     pub fn leave(&self, queue: &Arc<SendQueue>, reason: Option<&str>, cut: bool) {
         queue.retire();
         let mut inner = self.when_roomy(self.when_decided(queue));
@@ -245,7 +248,7 @@ impl Hub {
         if let Some((user, _)) = inner.registry.who(queue.id) {
             let user = user.clone();
             inner.registry.set_muted(&user, queue.is_muted(), self.now());
-            // What it has drawn is owed by the person, who may be back at once.
+            // The user owes what the session has loaded, and may be back at once.
             inner.charge_answers(&user, self.now());
         }
         let effects = inner.registry.leave(queue.id, reason, cut, self.now());
@@ -260,8 +263,8 @@ impl Hub {
         self.finish(queue, after);
     }
 
-    /// The lock, once the ledger has decided about all lines of a session: what it does next comes
-    /// after them for everybody.
+    /// Locks once all messages of the session are committed, so that everybody sees its next action
+    /// after them.
     fn when_decided(&self, queue: &SendQueue) -> MutexGuard<'_, Inner> {
         let mut inner = self.lock();
         while queue.undecided.load(Ordering::Relaxed) > 0 {
@@ -270,8 +273,7 @@ impl Hub {
         inner
     }
 
-    /// The lock, once less waits for the ledger than may: one request more is allowed to queue
-    /// something.
+    /// Locks once the ledger's queue has room, so that the request may add to it.
     fn when_roomy<'a>(&self, mut inner: MutexGuard<'a, Inner>) -> MutexGuard<'a, Inner> {
         while self.is_full(&inner) {
             inner = self.wait(inner);
@@ -290,8 +292,8 @@ impl Hub {
         inner
     }
 
-    /// Lets the lock go, and wakes the commit thread where it sleeps and has something to do: to
-    /// wake nobody is a system call all the same.
+    /// Unlocks, and wakes the commit thread if it sleeps and has work: a wakeup costs a system call
+    /// even if nobody sleeps.
     fn wake_commit_thread(&self, mut inner: MutexGuard<'_, Inner>) {
         let something = !inner.waiting.is_empty() || inner.closed;
         let wakes = something && std::mem::take(&mut inner.commit_thread_sleeps);
@@ -301,22 +303,21 @@ impl Hub {
         }
     }
 
-    /// An event for one session.
+    /// Sends an event to one session.
     pub fn answer(&self, queue: &Arc<SendQueue>, event: &Event) {
         if queue.answer(event) {
             self.flusher.watch(Arc::clone(queue));
         }
     }
 
-    /// Other limits and retentions from now on, under which no conversation moves between disk and
-    /// memory.
+    /// Changes limits and retentions. No conversation may move between disk and memory by it.
     pub fn retune(&self, config: &Config) {
         let retentions = config.retentions();
         self.lock().registry.retune(rules(config, LogId(0), LogId(0)));
         self.add_job(Box::new(move |ledger| ledger.set_retentions(retentions)));
     }
 
-    /// Forgets what has been over for long enough.
+    /// Drops expired state.
     pub fn sweep(&self) {
         self.tidies(|registry, now| registry.sweep(now));
     }
@@ -327,8 +328,8 @@ impl Hub {
         inner.lost = inner.lost.max(messages);
     }
 
-    /// The texts of a person are being erased: their topics go, and whoever is behind reads the
-    /// rest from the ledger.
+    /// Drops a user's topics before their texts are erased; readers that are behind get the rest
+    /// from the ledger.
     pub fn forget_texts(&self, user: &UserName) {
         let mut inner = self.when_roomy(self.lock());
         let effects = inner.registry.erase_topics(user);
@@ -338,13 +339,12 @@ impl Hub {
         self.finish_for_all(after);
     }
 
-    /// These conversations have no line any more: their last seqs, as the ledger found them.
+    /// Handles conversations without messages up to the given seqs, as the ledger found them.
     pub fn emptied(&self, conversations: Vec<(Conversation, Seq)>) {
         self.tidies(|registry, now| registry.emptied(conversations, now));
     }
 
-    /// Forgets something. Where the ledger does not keep up it stays until the next time: nobody
-    /// waits.
+    /// Drops state without waiting: if the ledger's queue is full, it is done the next time.
     fn tidies(&self, tidy: impl FnOnce(&mut Registry, Stamp) -> Vec<Effect>) {
         let now = self.now();
         let mut inner = self.lock();
@@ -357,7 +357,7 @@ impl Hub {
         self.finish_for_all(after);
     }
 
-    /// Answers, then cursors, then the logs: outside the lock.
+    /// Sends answers, then moves cursors, then delivers: outside the lock.
     fn finish(&self, queue: &Arc<SendQueue>, mut after: After) {
         for (queue, conversation) in std::mem::take(&mut after.unfollows) {
             queue.unfollow(conversation);
@@ -372,7 +372,7 @@ impl Hub {
         for (queue, event) in after.tells {
             self.answer(&queue, &event);
         }
-        // Once for each session, however many conversations it begins to read.
+        // Once per session, however many conversations it starts to read.
         let mut readers: Vec<Arc<SendQueue>> = Vec::new();
         for (queue, conversation, start, position) in after.follows {
             queue.follow(conversation, start, position);
@@ -388,12 +388,13 @@ impl Hub {
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        // Every change under this lock is whole before the next can panic: the maps stay usable.
+        // Every change under this lock is complete before the next one can panic, so the maps stay
+        // consistent.
         self.inner.lock()
     }
 }
 
-/// Whether something may be stored of a command.
+/// Whether a command may store something.
 fn may_store(command: &Command) -> bool {
     match command {
         Command::Say(_) | Command::Join { .. } | Command::Part { .. } | Command::Read { .. } => {
@@ -404,7 +405,7 @@ fn may_store(command: &Command) -> bool {
     }
 }
 
-/// What a configuration says to the registry.
+/// Returns the registry's rules for a configuration.
 pub fn rules(config: &Config, persistent: LogId, ephemeral: LogId) -> Rules {
     let (retentions, named) = (config.retentions(), config.channels.clone());
     let forgets = retentions.clone();
@@ -419,8 +420,8 @@ pub fn rules(config: &Config, persistent: LogId, ephemeral: LogId) -> Rules {
     }
 }
 
-/// The word of a code, as it is on the wire.
+/// Returns a code as it is on the wire.
 pub fn word(code: Code) -> String {
-    let text = serde_json::to_string(&code).expect("a code is a word");
+    let text = serde_json::to_string(&code).expect("a code serialises");
     text.trim_matches('"').to_owned()
 }

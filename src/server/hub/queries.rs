@@ -1,4 +1,4 @@
-//! Who is here, what they may read, and a word to all of them.
+//! Queries about sessions, and events for all of them.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use crate::chat::{
 use crate::crypto::Fingerprint;
 use crate::server::delivery::send_queue::SendQueue;
 
-/// Figures for people and for metrics.
+/// Counters for display and metrics.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct HubStats {
     pub sessions: usize,
@@ -23,12 +23,12 @@ pub struct HubStats {
 }
 
 impl Hub {
-    /// Bytes that wait for sockets that do not take them.
+    /// Returns the bytes queued for sockets that are not writable.
     pub fn queued_bytes(&self) -> usize {
         self.queues().iter().map(|queue| queue.queued_bytes()).sum()
     }
 
-    /// Every session with its person.
+    /// Returns every session with its user.
     pub fn sessions(&self) -> Vec<(UserName, Arc<SendQueue>)> {
         let inner = self.lock();
         let who = |queue: &Arc<SendQueue>| {
@@ -38,7 +38,7 @@ impl Hub {
         inner.queues.values().filter_map(who).collect()
     }
 
-    /// Ends all sessions of a key; gives how many there were.
+    /// Ends all sessions of a key. Returns how many there were.
     pub fn end_key(&self, key: &Fingerprint, code: Code, reason: &str) -> usize {
         self.end_some(code, reason, |queue| queue.key == *key)
     }
@@ -56,22 +56,22 @@ impl Hub {
         queues.len()
     }
 
-    /// Ends every session; `last` says why and when to come back.
+    /// Ends every session; `last` contains the reason and the retry delay.
     pub fn end_all(&self, last: &Event, reason: &str) {
         self.queues().iter().for_each(|queue| queue.end(Some(last), reason));
     }
 
-    /// A word to everybody.
+    /// Sends a notice to everybody.
     pub fn notice_all(&self, text: &str) {
         self.tell_all(&Event::Notice { text: text.to_owned(), reference: None });
     }
 
-    /// Everybody is told.
+    /// Sends an event to everybody.
     pub fn tell_all(&self, event: &Event) {
         self.queues().iter().for_each(|queue| self.answer(queue, event));
     }
 
-    /// The conversation that a session means, if it may read it.
+    /// Returns the conversation that a session names, if it may read it.
     pub fn may_read(
         &self,
         id: SessionId,
@@ -81,7 +81,7 @@ impl Hub {
         self.lock().registry.may_read(id, to, directory)
     }
 
-    /// All conversations that a session may read.
+    /// Returns all conversations that a session may read.
     pub fn readable(&self, id: SessionId) -> Vec<Conversation> {
         self.lock().registry.readable(id)
     }
@@ -91,14 +91,14 @@ impl Hub {
         self.lock().registry.presence(name, asker, now)
     }
 
-    /// Channels and the people in them, in the order of their names.
+    /// Returns the channels and the people in them, ordered by name.
     pub fn channels(&self) -> Vec<(ChannelName, Vec<UserName>)> {
         let inner = self.lock();
         let own = |people: Vec<&UserName>| people.into_iter().cloned().collect();
         inner.registry.channels().map(|(name, people)| (name.clone(), own(people))).collect()
     }
 
-    /// Who is connected: name, device, session.
+    /// Returns who is connected: name, device, session.
     pub fn people(&self) -> Vec<(UserName, DeviceName, SessionId)> {
         let inner = self.lock();
         let who = |id: &SessionId| {

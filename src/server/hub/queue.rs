@@ -1,4 +1,4 @@
-//! What waits for the ledger, and what it has decided.
+//! The ledger's queue: what waits for it, and the outcomes.
 
 use std::sync::atomic::Ordering;
 
@@ -11,8 +11,8 @@ use crate::sync::MutexGuard;
 use crate::wire::stored_fields;
 
 impl Hub {
-    /// Puts what waits for the ledger into `waiting`, which is empty and keeps its room, as soon as
-    /// something does. False once nothing more will come.
+    /// Waits for work and swaps it into `waiting`, which is empty and keeps its capacity. Returns
+    /// false once the hub is closed.
     pub fn next_waiting(&self, waiting: &mut Vec<Waiting>) -> bool {
         let mut inner = self.lock();
         while inner.waiting.is_empty() {
@@ -27,18 +27,18 @@ impl Hub {
         true
     }
 
-    /// What waits for the ledger now.
+    /// Takes what waits for the ledger.
     #[cfg(test)]
     pub fn take_waiting(&self) -> Vec<Waiting> {
         std::mem::take(&mut self.lock().waiting)
     }
 
-    /// Something for the ledger's owner to do, once there is room for it.
+    /// Queues a job for the ledger's owner, once there is room.
     pub fn add_job(&self, job: Job) {
         self.push_job(self.when_roomy(self.lock()), job);
     }
 
-    /// The same where there is room now; else the job is dropped.
+    /// Queues a job if there is room now; otherwise drops it.
     pub fn try_job(&self, job: Job) {
         let inner = self.lock();
         if !self.is_full(&inner) {
@@ -46,13 +46,13 @@ impl Hub {
         }
     }
 
-    /// A name was given to somebody else. Nobody waits for that, and whatever is said from now on
-    /// comes after it.
+    /// Records that a name was registered for somebody else. Messages from now on are committed
+    /// after it.
     pub fn renew(&self, user: &UserName) {
         let user = user.clone();
         let renew = move |ledger: &mut SplitLedger| match ledger.renew(&user) {
-            Ok(()) => log::info!("{user} has somebody else's name: what was said under it stays"),
-            Err(error) => log::error!("that {user} is somebody else now is not stored: {error}"),
+            Ok(()) => log::info!("the name {user} belongs to a new user; earlier messages stay"),
+            Err(error) => log::error!("cannot store that {user} is a new user: {error}"),
         };
         self.push_job(self.lock(), Box::new(renew));
     }
@@ -64,12 +64,12 @@ impl Hub {
         self.wake_commit_thread(inner);
     }
 
-    /// Private lines that wait for people, counted anew.
+    /// Recounts the private messages that wait for users.
     pub fn recount(&self, waiting: impl Iterator<Item = (Conversation, UserName, usize)>) {
         self.lock().registry.recount(waiting);
     }
 
-    /// Nothing more goes to the ledger; the records that wait are still written.
+    /// Stops accepting work for the ledger; queued records are still written.
     pub fn close(&self) {
         let mut inner = self.lock();
         inner.closed = true;
@@ -78,8 +78,8 @@ impl Hub {
         self.backfill.close();
     }
 
-    /// Stored messages go into their conversations' tails, in the feed's order. Gives the
-    /// conversations that have something to deliver.
+    /// Appends stored messages to their tails, in the feed's order. Returns the conversations to
+    /// deliver.
     pub fn arrived(&self, feed: &mut dyn Feed) -> Vec<ConversationId> {
         let mut arrived = Vec::new();
         let mut inner = self.lock();
@@ -98,9 +98,10 @@ impl Hub {
         arrived
     }
 
-    /// Delivers what has arrived.
+    /// Delivers conversations with new messages.
     pub fn deliver_all(&self, arrived: Vec<ConversationId>) {
-        // A lone message goes out on the spot; where more waits, it is committed meanwhile.
+        // A lone message is delivered here; with more waiting, the flusher delivers while this
+        // thread commits.
         let more = !arrived.is_empty() && !self.lock().waiting.is_empty();
         for conversation in arrived {
             if more {
@@ -111,8 +112,8 @@ impl Hub {
         }
     }
 
-    /// The ledger has decided about these messages, and those that it has stored have arrived:
-    /// their senders go on. The others are refused to them.
+    /// Handles the outcomes of messages: stored ones have arrived in their tails, others are
+    /// refused.
     pub fn decided(&self, lines: Vec<Option<Line>>, outcomes: Vec<Outcome>) {
         let mut answers = Vec::new();
         let mut inner = self.lock();
@@ -135,7 +136,7 @@ impl Hub {
         }
     }
 
-    /// What the sender of a line is told that was not stored now.
+    /// Returns the answer for the sender of a message that was not stored now.
     pub(super) fn outcome(&self, outcome: Outcome, id: MsgId, to: Target) -> Event {
         let refusal = match outcome {
             Outcome::Known(seq) | Outcome::Stored(seq) => return Event::Stored { id, to, seq },
@@ -150,7 +151,7 @@ impl Hub {
     }
 }
 
-/// A message of another's commit as its readers get it.
+/// Encodes a message of another server's commit.
 fn encoded(draft: &Draft) -> Vec<u8> {
     let Draft { conversation, from, device, id, time_ms, kind, body } = draft;
     let to = conversation.as_seen_by(from);

@@ -1,5 +1,5 @@
-//! A thousand faults in single sessions' halves, among the others' deliveries, and a ledger that
-//! does not keep up.
+//! A thousand panics in single sessions among others' deliveries, and a ledger that does not keep
+//! up.
 
 use std::collections::VecDeque;
 use std::io;
@@ -26,7 +26,7 @@ use crate::server::delivery::send_queue::Outgoing;
 use crate::server::stop::{Stop, essential};
 use crate::wire::{codec, stored_fields};
 
-/// A sink that takes everything, until it faults.
+/// A sink that accepts everything until it panics.
 struct Faulting {
     sink: Arc<dyn RecordSink>,
     faults: Arc<AtomicBool>,
@@ -56,7 +56,7 @@ struct Member {
     pipe: Arc<Pipe>,
     queue: Arc<SendQueue>,
     reader: TunnelReader,
-    /// The first line that comes after it entered.
+    /// The first message after it entered.
     first: u64,
 }
 
@@ -113,7 +113,7 @@ impl Room {
         self.members.push(Member { faults, pipe, queue, reader, first: self.lines + 1 });
     }
 
-    /// One member says a line, and the ledger's thread delivers it.
+    /// One member sends a message, and the commit thread delivers it.
     fn says(&mut self, member: usize) {
         self.lines += 1;
         say(&self.hub, &self.members[member].queue, self.lines);
@@ -165,7 +165,7 @@ fn a_panic_of_the_commit_thread_stops_the_server_with_an_error_and_holds_no_sess
     }
 }
 
-/// The seqs of the lines in what a peer has got.
+/// Returns the seqs of the messages that a peer received.
 fn seqs(member: &mut Member) -> Vec<u64> {
     member.pipe.carry(usize::MAX);
     let mut found = Vec::new();
@@ -183,7 +183,7 @@ fn seqs(member: &mut Member) -> Vec<u64> {
 fn a_thousand_panics_in_single_sessions_harm_no_other() {
     const MEMBERS: usize = 10;
     let hook = std::panic::take_hook();
-    // What is planted need not be told a thousand times.
+    // The planted panics need no backtrace.
     std::panic::set_hook(Box::new(move |panic| {
         let planted = panic.payload().downcast_ref::<&str>() == Some(&"planted");
         if !planted {
@@ -210,7 +210,7 @@ fn a_thousand_panics_in_single_sessions_harm_no_other() {
     assert_eq!(room.hub.stats().sessions, MEMBERS);
 }
 
-/// Messages of others, as a ledger that others write to too would give them.
+/// Messages of others, as from a ledger with several writers.
 struct Shared(VecDeque<StoredMessage>);
 
 impl Feed for Shared {
@@ -220,7 +220,7 @@ impl Feed for Shared {
 }
 
 #[test]
-fn messages_that_others_have_committed_are_delivered_in_their_order_and_once() {
+fn messages_committed_by_others_are_delivered_in_order_and_once() {
     let mut room = Room::new();
     (0..3).for_each(|_| room.enters());
     let foreign = |seq: u64| {
@@ -244,7 +244,7 @@ fn messages_that_others_have_committed_are_delivered_in_their_order_and_once() {
     for member in &mut room.members {
         assert_eq!(seqs(member), [1, 2, 3]);
     }
-    // One is missing: members read on from the ledger, and nobody is shown the next one before it.
+    // One is missing: members read from the ledger, and nobody gets the next one before it.
     let arrived = room.hub.arrived(&mut Shared([5].map(foreign).into()));
     room.hub.deliver_all(arrived);
     for member in &mut room.members {
@@ -253,7 +253,7 @@ fn messages_that_others_have_committed_are_delivered_in_their_order_and_once() {
     }
 }
 
-/// Whoever has something for the ledger waits while too much waits there already.
+/// Requests that store something wait while the ledger's queue is full.
 #[test]
 fn nothing_is_queued_for_the_ledger_beyond_its_bound() {
     let mut room = Room::new();
@@ -298,7 +298,11 @@ fn nothing_is_queued_for_the_ledger_beyond_its_bound() {
             assert!(!acts.is_finished(), "{number} does not wait");
             hub.sweep();
             hub.try_job(Box::new(|_| {}));
-            assert_eq!(hub.take_waiting().len(), 3, "{number}: who cannot wait adds nothing");
+            assert_eq!(
+                hub.take_waiting().len(),
+                3,
+                "{number}: requests that cannot wait add nothing"
+            );
         });
     }
 }

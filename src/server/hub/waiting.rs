@@ -1,26 +1,26 @@
-//! What waits for the ledger.
+//! The entries of the ledger's queue.
 
 use std::sync::Arc;
 
 use crate::ledger::{Draft, Record, SplitLedger};
 use crate::server::delivery::send_queue::SendQueue;
 
-/// Something for the ledger's owner to do between two commits.
+/// A job for the ledger's owner between two commits.
 pub type Job = Box<dyn FnOnce(&mut SplitLedger) + Send>;
 
-/// What waits for the ledger.
+/// An entry of the ledger's queue.
 pub enum Waiting {
     Line(Line),
-    /// Something that is remembered beside lines.
+    /// A fact beside messages.
     Record(Record),
-    /// Something else, for which all that was decided before is written first.
+    /// A job; everything queued before is written first.
     Job(Job),
 }
 
-/// A line on its way through the ledger.
+/// A message on its way through the ledger.
 pub struct Line {
     pub draft: Arc<Draft>,
-    /// What its conversation's members will get: what `stored_fields` made of it.
+    /// The fields for members, from `stored_fields`.
     pub fields: Vec<u8>,
     pub queue: Arc<SendQueue>,
 }

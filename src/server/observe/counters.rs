@@ -1,4 +1,4 @@
-//! What the server counts while it works, for metrics: numbers only, never a name.
+//! Counters of the server for metrics: numbers only, never names.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -12,23 +12,23 @@ pub const COMMIT_BOUNDS_S: [f64; 8] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0
 
 /// Counters since the start.
 pub struct Counters {
-    /// Spans of lines and notices that a session's socket took at once.
+    /// Writes of messages and notices that a session's socket accepted at once.
     deliveries: AtomicU64,
     commits: Mutex<Commits>,
-    /// Requests and logins that were refused, by the reason's code.
+    /// Refused requests and logins by code.
     refusals: Mutex<BTreeMap<Code, u64>>,
-    /// The last commit failed: the disk takes nothing.
+    /// Whether the last commit failed.
     failing: AtomicBool,
     /// Commits, and jobs of the commit thread.
     turns: AtomicU64,
 }
 
-/// How long commits took.
+/// The durations of commits.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Commits {
     pub count: u64,
     pub sum_s: f64,
-    /// Of each bound, how many took no longer.
+    /// For each bound, how many commits took no longer.
     pub within: [u64; COMMIT_BOUNDS_S.len()],
 }
 
@@ -49,8 +49,8 @@ impl Counters {
         self.deliveries.fetch_add(count, Ordering::Relaxed);
     }
 
-    /// A commit took this long, and failed or not. Where the disk is full, what is small may still
-    /// find room: all is well again once a line did.
+    /// Counts a commit. After a failure, storage counts as working only once a message was stored,
+    /// because small records may still fit on a full disk.
     pub fn committed(&self, took: Duration, failed: bool, has_line: bool) {
         if failed || has_line {
             self.failing.store(failed, Ordering::Relaxed);
@@ -100,14 +100,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn storage_is_well_again_once_a_line_was_stored() {
+    fn storage_works_again_once_a_message_is_stored() {
         let counters = Counters::default();
         let commit = |failed, has_line| {
             counters.committed(Duration::from_millis(1), failed, has_line);
             counters.is_failing()
         };
         assert!(!commit(false, true));
-        assert!(commit(true, true) && commit(false, false), "what is small has found room");
+        assert!(commit(true, true) && commit(false, false), "a small record still fits");
         assert!(!commit(false, true));
         assert!(commit(true, false) && counters.commits().count == 5);
     }
