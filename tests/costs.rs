@@ -324,7 +324,10 @@ fn pins_are_tried_ten_times_in_an_hour_and_the_operators_are_told() {
     });
     assert_eq!(there, nowhere);
     assert_eq!(there["code"], "rate");
-    assert!(there["hint"].as_str().unwrap().contains("you joined 10 channels with a PIN"), "{there}");
+    assert!(
+        there["hint"].as_str().unwrap().contains("you joined 10 channels with a PIN"),
+        "{there}"
+    );
     assert_eq!(join(&mut bob, 1)["type"], "entered", "what they know they may join");
     let told = alice.sees("bob may be trying PINs");
     assert!(told.contains("10 channels with a PIN") && !told.contains('~'), "{told}");

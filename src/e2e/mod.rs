@@ -493,7 +493,8 @@ impl Engine {
                 return self.search.answer(&*self.storage, question, now_ms);
             }
             Command::History { ref to, before, .. } if to.is_sealed() => {
-                // Without an upper bound the answer has the newest messages, which are already here.
+                // Without an upper bound the answer has the newest messages, which are already
+                // here.
                 let asked = reference.as_deref().unwrap_or_default();
                 before
                     .into_iter()

@@ -404,7 +404,12 @@ fn a_look_alike_is_not_pinned_on_first_use() {
     people.learn(&name("pax"), all(vec![listed(&one, true)]), 1_000_000).unwrap();
     let learned = people.learn(&name("paxa"), all(vec![listed(&two, true)]), 1_000_000).unwrap();
     assert!(learned.pinned && learned.alike.is_none() && learned.similar.is_none());
-    // A similar name is met, and reported once.
+}
+
+#[test]
+fn a_similar_name_is_pinned_and_reported_once() {
+    let (one, two) = (spare(0), spare(1));
+    let name = |text: &str| text.parse::<UserName>().unwrap();
     for (other, wanted) in [("vvalter", None), ("marla", Some("maria"))] {
         let mut people = TrustStore::default();
         for known in ["walter", "maria"].map(name) {
