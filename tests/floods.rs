@@ -299,19 +299,28 @@ fn a_refused_line_is_not_sent_again_without_a_pause() {
     guest.welcomes("alice");
     guest.is_asked("resume");
     (0..50).for_each(|number| client.types(&format!("line {number}")));
+    // All of them are sent before the first one is refused, however slow this machine is.
+    let mut refused = Vec::new();
+    while refused.len() < 50 {
+        let asked = guest.hears(DEADLINE).expect("all lines are sent").into_iter();
+        refused.extend(asked.filter(|one| one["type"] == "say").map(|one| one["id"].clone()));
+    }
+    let refuse = |guest: &mut Guest, id: &serde_json::Value| {
+        guest.says(&format!(
+            r#"{{"type":"refused","code":"rate","hint":"no","id":{id},"retry_ms":0}}"#
+        ));
+    };
+    refused.iter().for_each(|id| refuse(&mut guest, id));
     let (began, mut says) = (Instant::now(), 0);
     while began.elapsed() < Duration::from_secs(10) {
         for asked in guest.hears(Duration::from_millis(100)).unwrap_or_default() {
             if asked["type"] == "say" {
                 says += 1;
-                let id = &asked["id"];
-                guest.says(&format!(
-                    r#"{{"type":"refused","code":"rate","hint":"no","id":{id},"retry_ms":0}}"#
-                ));
+                refuse(&mut guest, &asked["id"]);
             }
         }
     }
-    assert!((60..=50 + 3 * 11).contains(&says), "{says}");
+    assert!((10..=3 * 11).contains(&says), "{says}");
 }
 
 #[test]
