@@ -500,7 +500,7 @@ fn what_was_read_stays_found_whatever_the_server_says_of_logs_and_retention() {
         let before = plain.shown().len();
         plain.types("/search kettle");
         plain.types(&format!("/set {mark}"));
-        plain.sees(&format!("there is no {mark:?}"));
+        plain.sees(&format!("there is no setting {mark:?}"));
         let shown = plain.shown();
         shown[before..].iter().filter(|line| line.contains("You: the kettle sings")).count()
     };
@@ -604,7 +604,7 @@ fn what_was_edited_or_deleted_never_comes_back_as_it_was() {
         double.tells(json!({"type": "history", "to": edited["to"], "lines": 5, "more": false, "ref": request["ref"]}));
         plain.types("/search kettle");
         plain.types(&format!("/set {mark}"));
-        plain.sees(&format!("there is no {mark:?}"));
+        plain.sees(&format!("there is no setting {mark:?}"));
         let shown = plain.shown()[before..].to_vec();
         let has = |text: &str| shown.iter().filter(|line| line.contains(text)).count();
         let old = ["the kettle sings", "the kettle is lost", "the kettle hums"].map(has);

@@ -31,7 +31,7 @@ fn history_and_search_outlive_the_server() {
     bob.types("/history 10x");
     bob.sees("a time span is written");
     bob.types("/history 1h");
-    bob.sees("server| 2 lines");
+    bob.sees("server| 2 messages");
 }
 
 #[test]
@@ -159,7 +159,7 @@ fn lines_are_edited_and_deleted_by_their_senders() {
     alice.types("/edit see you at seven");
     bob.sees("alice (corrected): see you at seven");
     bob.types("/edit not mine");
-    bob.sees("you have said nothing");
+    bob.sees("you have not sent any message");
     bob.types("/delete 1");
     bob.sees("only your own messages");
     alice.types("/delete");
@@ -230,7 +230,7 @@ fn what_is_too_old_goes_from_the_disk_and_leaves_a_gap() {
     );
     assert_eq!(world.found_in("home/data", "zebramarker"), 0);
     alice.types("/history");
-    alice.sees("server| 0 lines");
+    alice.sees("server| 0 messages");
     alice.types("after the sweep");
     alice.sees("You: after the sweep");
     let bob = world.client("bob", &["--plain", "--join", "#old"]);
@@ -469,7 +469,7 @@ fn a_memory_only_channel_that_is_made_anew_begins_anew() {
     alice.sees("bob: and this");
     assert_eq!((alice.seen("of before"), bob.seen("of before")), (1, 0));
     bob.types("/history");
-    bob.sees("server| 2 lines");
+    bob.sees("server| 2 messages");
 }
 
 #[test]

@@ -473,7 +473,7 @@ fn an_old_session_is_asked_to_log_in_again_and_its_client_does_so_by_itself() {
     let mut alice = world.enters("alice");
     assert_eq!(peer.ends(), "\"rekey\"");
     assert!(began.elapsed() >= Duration::from_secs(1));
-    alice.sees("it is time for fresh keys");
+    alice.sees("the session keys have to be renewed");
     settles(&world, "logins", 3);
     alice.types("the same as before");
     alice.sees("You: the same as before");

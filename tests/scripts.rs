@@ -38,7 +38,7 @@ fn the_bare_name_of_a_channel_is_the_one_that_a_program_is_in() {
     alice.types(r##"{"type":"join","channel":"#work"}"##);
     alice.sees(r##""channel":"#work","##);
     alice.types(r##"{"type":"say","to":"#work","text":"to which one"}"##);
-    let which = alice.sees("which one?");
+    let which = alice.sees("ambiguous: ");
     assert!(which.contains("#work~open") && which.contains(" or "), "{which}");
     alice.types(r##"{"type":"say","to":"#work~open","text":"to the open one"}"##);
     let said = alice.sees("to the open one");

@@ -12,7 +12,7 @@ fn finds(who: &mut Program, words: &str, mark: &str) -> Vec<String> {
     let before = who.shown().len();
     who.types(&format!("/search {words}"));
     who.types(&format!("/set {mark}"));
-    who.sees(&format!("there is no {mark:?}"));
+    who.sees(&format!("there is no setting {mark:?}"));
     let shown = who.shown();
     let end = format!("{mark:?}");
     let lines = shown[before..].iter().take_while(|line| !line.contains(&end));
@@ -52,7 +52,7 @@ fn what_was_read_in_sealed_conversations_is_found_there_also_after_a_restart_and
     assert_eq!(found.len(), 2, "{found:#?}");
     assert!(found[0].contains("alice: the Grüne kettle"), "{found:#?}");
     assert!(found[1].contains("You: the kettle is mine"), "{found:#?}");
-    bob.sees("-- 2 lines");
+    bob.sees("-- 2 messages");
     assert_eq!(finds(&mut bob, "grune kettle", "two").len(), 1);
     assert_eq!(finds(&mut bob, "kett", "three").len(), 0, "words are whole");
     // What was changed is found as it is, and what was deleted is not.
@@ -87,7 +87,7 @@ fn what_was_read_in_sealed_conversations_is_found_there_also_after_a_restart_and
     bob.types("/part");
     bob.sees("you left #nest~");
     bob.types("/join nest half past four");
-    bob.sees("only who knows the PIN");
+    bob.sees("only those who know the PIN");
     assert!(kept(&world, "bob", &words) < before);
     // Switched off, nothing is kept and nothing is found.
     bob.types("/query alice");
@@ -109,7 +109,7 @@ fn what_was_read_in_sealed_conversations_is_found_there_also_after_a_restart_and
     bob.types("/query alice");
     bob.types("/history");
     bob.sees("You -> alice: another kettle");
-    bob.sees("lines");
+    bob.sees("messages");
     assert!(finds(&mut bob, "kettle", "three").len() >= 2, "what /history loads is kept again");
 }
 

@@ -127,7 +127,7 @@ fn a_channel_is_there_again_with_what_was_missed_and_forgotten_when_left() {
     let mut bob = world.client("bob", &["--plain"]);
     bob.sees("you are in #lobby");
     bob.types("/history");
-    bob.sees("lines");
+    bob.sees("messages");
     assert_eq!(bob.seen("you are in #tea"), 0, "{:#?}", bob.shown());
 }
 
@@ -339,7 +339,7 @@ fn no_pin_is_taken_from_the_command_line_and_a_file_of_them_is_for_ones_own_eyes
     for asked in ["tea:half past four", "tea:4711", "tea 4711"] {
         let mut refused = world.client("bob", &["--plain", "--join", asked]);
         assert_eq!(refused.ends().code(), Some(2));
-        refused.is_told("a PIN does not belong here");
+        refused.is_told("--join takes no PIN");
         let hint = refused.is_told("hint:");
         assert!(hint.contains("/join CHANNEL PIN") && hint.contains("--join-file"), "{hint}");
         let told = [refused.told(), refused.shown()].concat().join("\n");
@@ -407,7 +407,7 @@ fn an_empty_channel_vanishes_and_its_lines_stay_or_go_as_the_operator_wants() {
         world.until("it is gone", || !channels().contains("#tea~"));
         let mut bob = world.enters("bob");
         bob.types(&line);
-        bob.sees("only who knows the PIN");
+        bob.sees("only those who know the PIN");
         bob.types("/history");
         bob.sees(if forgets { "server| 0 messages" } else { "server| 1 message" });
         assert_eq!(bob.seen("alice: still here") > 0, !forgets, "{:#?}", bob.shown());
@@ -474,12 +474,12 @@ fn no_canary_flies_to_the_server() {
     bob.sees("canarysix");
     bob.types("/query #nest");
     bob.types("/history");
-    bob.sees("lines");
+    bob.sees("messages");
     // What they look for there is known to them alone, also where it was never said.
     for (who, conversation) in [(&mut alice, "bob"), (&mut bob, "#nest")] {
         who.types(&format!("/query {conversation}"));
         who.types("/search canaryseven");
-        who.sees("0 lines");
+        who.sees("0 messages");
     }
     bob.types("/search canarytwo");
     bob.sees("-- 1 message");

@@ -86,7 +86,7 @@ fn asking_after_many_lines_does_not_disconnect_the_reader() {
     }
     alice.sees("You: line 29.");
     alice.types("/history");
-    alice.sees("server| 30 lines");
+    alice.sees("server| 30 messages");
     assert_eq!(alice.seen("You: line 7."), 2, "live, and once more on demand");
     alice.types("/list");
     alice.sees("#lobby (1 here): alice");

@@ -522,7 +522,7 @@ fn trust_stores_no_key_that_the_server_has_not_proven() {
     let line = format!("pychat://{}/{}", world.address, other.public().fingerprint().to_url());
     let world = world.stopped();
     let (code, told) = trust(&world, "bob", &line, &["--yes"]);
-    assert!(code == Some(4) && told.contains("cannot be asked"), "{told}");
+    assert!(code == Some(4) && told.contains("cannot be fetched"), "{told}");
     assert_eq!(servers(&world, "bob"), known);
 }
 

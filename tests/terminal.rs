@@ -489,7 +489,7 @@ fn a_pin_that_was_typed_is_not_among_the_lines_of_before() {
     alice.types("the first words\r");
     alice.shows_row(|row| row == "> the first words");
     alice.types("/join tea 4711\r");
-    alice.shows("only who knows the PIN");
+    alice.shows("only those who know the PIN");
     alice.types("\x1b[A");
     alice.rests(17, "> the first words");
     // Nor is it behind a slip, which is there to be mended instead.
