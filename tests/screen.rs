@@ -368,7 +368,7 @@ fn a_text_can_be_written_in_an_editor() {
     alice.shows("* connected");
     alice.types("a long work\x18");
     let told = alice.shows("=!= it is not UTF-8, and is kept in ");
-    let file = told.split("lies in ").nth(1).unwrap().split(".txt").next().unwrap();
+    let file = told.split("kept in ").nth(1).unwrap().split(".txt").next().unwrap();
     let file = format!("{file}.txt");
     assert_eq!(std::fs::read(&file).unwrap(), b"a long work\xff");
     std::fs::remove_file(file).unwrap();
@@ -397,7 +397,7 @@ fn what_is_meant_for_somebody_rings_while_they_look_elsewhere() {
     assert_eq!(bells(&alice), 2);
     assert!(alice.bytes().contains("\u{1b}]9;pychat: mention in @bob\u{7}"));
     alice.types("/notify off\r");
-    alice.shows("nothing rings in #lobby");
+    alice.shows("nothing rings the bell in #lobby");
     bob.types("alice, quietly");
     alice.shows("alice, quietly");
     assert_eq!(bells(&alice), 2);
@@ -406,7 +406,7 @@ fn what_is_meant_for_somebody_rings_while_they_look_elsewhere() {
     alice.shows("notifications osc777");
     bob.types("to nobody again");
     alice.shows("bob: to nobody again");
-    assert!(alice.bytes().contains("\u{1b}]777;notify;pychat;news in #lobby\u{7}"));
+    assert!(alice.bytes().contains("\u{1b}]777;notify;pychat;unread messages in #lobby\u{7}"));
     // What is told again rings no more.
     alice.types("/exit\r");
     alice.ends_with(0);
