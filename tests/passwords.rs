@@ -327,7 +327,9 @@ fn a_script_gives_its_password_by_a_file_or_a_pipe_and_never_by_a_line() {
     let mut refused = client(&["--send", "hi"]);
     assert_eq!(refused.ends().code(), Some(3));
     refused.is_told("chmod 600");
-    for (wrong, why) in [("\n", "it contains no password"), (&"x".repeat(1_025), "at most 1024 bytes")] {
+    for (wrong, why) in
+        [("\n", "it contains no password"), (&"x".repeat(1_025), "at most 1024 bytes")]
+    {
         writes(wrong, 0o600);
         let mut refused = client(&["--send", "hi"]);
         assert_eq!(refused.ends().code(), Some(3));

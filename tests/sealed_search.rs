@@ -134,7 +134,7 @@ fn a_server_that_begins_anew_takes_nothing_out_of_the_search() {
             fs::remove_file(file.path()).unwrap();
         }
     }
-    let world = world.started();
+    let world = world.started_with_a_new_ledger();
     let mut bob = world.client("bob", &["--plain"]);
     bob.sees("you are in #nest~");
     bob.sees("the server begins anew with #nest~");

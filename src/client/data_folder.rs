@@ -87,6 +87,20 @@ impl Server {
         chain[pinned_at + 1..].iter().fold(server, |server, key| server.succeeded_by(key))
     }
 
+    /// Another client's view of this server, with the longer one of both chains of keys. None if
+    /// the chains part.
+    fn merged(&self, other: &Server) -> Option<Server> {
+        let chain = |server: &Server| {
+            [&server.former[..], std::slice::from_ref(&server.fingerprint)].concat()
+        };
+        let (own, others) = (chain(self), chain(other));
+        if others.starts_with(&own) {
+            return Some(other.clone());
+        }
+        let (fingerprint, former) = (self.fingerprint.clone(), self.former.clone());
+        own.starts_with(&others).then(|| Server { fingerprint, former, ..other.clone() })
+    }
+
     /// The same server at another address.
     pub fn at(&self, host: String, port: u16) -> Server {
         Server { host, port, ..self.clone() }
@@ -253,18 +267,35 @@ impl DataFolder {
 
     /// Adds or updates a server and makes it the last used. Each server has one entry, found by its
     /// founding key, so that a new address or key updates it.
+    ///
+    /// # Errors
+    /// Another client has stored a key that does not follow this client's: it is kept.
     pub fn remember(&self, server: &Server) -> Result<(), FileError> {
         if self.servers()?.first() == Some(server) {
             return Ok(());
         }
-        self.exchange(server, server)
+        let _turn = turn(&self.dir.join("lock"))?;
+        let servers = self.servers()?;
+        let stored = servers.iter().find(|other| other.founding() == server.founding());
+        let Some(newest) = stored.map_or(Some(server.clone()), |stored| stored.merged(server))
+        else {
+            let differs = "another client of this folder has pinned another key of this server";
+            return Err(FileError::io(&self.servers_file())(io::Error::other(differs)));
+        };
+        if servers.first() == Some(&newest) {
+            return Ok(());
+        }
+        self.put(servers, &newest, &newest)
     }
 
     /// Replaces a server, and every entry that has one of its keys pinned, with another, and makes
     /// that the last used.
     pub fn exchange(&self, old: &Server, new: &Server) -> Result<(), FileError> {
         let _turn = turn(&self.dir.join("lock"))?;
-        let mut servers = self.servers()?;
+        self.put(self.servers()?, old, new)
+    }
+
+    fn put(&self, mut servers: Vec<Server>, old: &Server, new: &Server) -> Result<(), FileError> {
         let replaced = [old.founding(), new.founding()];
         let is_pinned_by =
             |other: &Server| other.fingerprint().is_some_and(|it| new.is_known_by(&it));
@@ -388,6 +419,21 @@ mod tests {
         let written = file();
         data_folder.remember(&servers[0]).unwrap();
         assert_eq!(file(), written);
+    }
+
+    #[test]
+    fn a_client_that_missed_a_rotation_takes_back_no_key() {
+        let folder = tempfile::tempdir().unwrap();
+        let data_folder = DataFolder::at(folder.path()).unwrap();
+        let [one, two, three] = [1, 2, 3].map(|number| Fingerprint([number; 32]));
+        let missed = Server::new("host".into(), 5000, &one, None);
+        let newest = missed.succeeded_by(&two);
+        data_folder.remember(&newest).unwrap();
+        data_folder.remember(&missed.at("other".into(), 5000)).unwrap();
+        assert_eq!(data_folder.servers().unwrap(), [newest.at("other".into(), 5000)]);
+        // A former key names another next one.
+        assert!(data_folder.remember(&missed.succeeded_by(&three)).is_err());
+        assert_eq!(data_folder.servers().unwrap()[0].fingerprint(), Some(two));
     }
 
     #[test]

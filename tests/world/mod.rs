@@ -202,6 +202,12 @@ impl World {
         World::open(folder, keys, &address, "true")
     }
 
+    /// The same without the ledger of before, as the operator confirms.
+    pub fn started_with_a_new_ledger(self) -> World {
+        let World { folder, keys, address, .. } = self;
+        World::open(folder, keys, &address, "set -- \"$@\" --new-ledger")
+    }
+
     /// A server whose files cannot grow beyond so many kibibytes each. The signal that comes with
     /// that is ignored, so that the write fails.
     pub fn full_after(kib: u32) -> World {

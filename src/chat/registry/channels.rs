@@ -76,7 +76,8 @@ impl Registry {
         let Joining { channel: name, after, reference, is_new_pin } = joining;
         let session = self.sessions.get_mut(&from).expect("the hub knows its sessions");
         let (who, new) = (session.user.clone(), session.channels.insert(name.clone()));
-        let (resumes, is_job) = (session.resumes, session.is_job);
+        // A join of a channel with a PIN shows that the PIN is right: its members see every one.
+        let (resumes, is_job) = (session.resumes, session.is_job && !name.has_pin());
         let made = || Channel { maker: Some(who.clone()), ..Channel::default() };
         let mut theirs = usize::from(!self.channels.contains_key(&name));
         let channel = self.channels.entry(name.clone()).or_insert_with(made);
@@ -110,7 +111,7 @@ impl Registry {
         }
         effects.extend(self.remember_member(&who, &name));
         let conversation = Conversation::Channel(name.clone());
-        effects.extend(self.notice_loss(&conversation, after));
+        effects.extend(self.notice_loss(&who, &conversation, after));
         let ConversationInfo { log, last, read, retention, .. } =
             self.conversation_info(&who, &conversation);
         let (people, omitted) = self.people_that_fit(&name);

@@ -60,18 +60,20 @@ pub enum Effect {
     Remember(Fact),
     /// Drops a conversation's tail: nobody can return to it.
     Forget(Conversation),
-    /// Clients have more of a conversation than the ledger: its logs have this id from now on.
-    BeginLog(LogId, Lost),
+    /// A client has messages that the ledger lacks.
+    Loss(Lost),
 }
 
-/// What a client has that the ledger lacks.
+/// Messages that a client has and the ledger lacks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lost {
     pub conversation: Conversation,
-    /// The newest message of the ledger ...
-    pub last: Seq,
-    /// ... and of the client.
-    pub known: Seq,
+    /// The user whose client has them.
+    pub by: UserName,
+    /// How many at least.
+    pub missing: u64,
+    /// The id of the new logs; none as long as one user alone claims a loss.
+    pub log: Option<LogId>,
 }
 
 /// Where a session starts to read a conversation.

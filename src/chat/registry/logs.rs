@@ -156,11 +156,12 @@ impl Registry {
         effects
     }
 
-    /// A client whose sync point is behind the last message has what the ledger has lost: all logs
-    /// get another id, so that nobody takes new messages for old ones. Only once in a run, because
-    /// anybody can claim it.
+    /// Handles a client's claim to have messages behind the last one, which the ledger has then
+    /// lost. The claims of two users start new logs for all conversations, so that nobody takes new
+    /// messages for old ones. One user alone is only reported, because anybody can claim it.
     pub(super) fn notice_loss(
         &mut self,
+        user: &UserName,
         conversation: &Conversation,
         mark: Option<Mark>,
     ) -> Option<Effect> {
@@ -170,10 +171,17 @@ impl Registry {
         if log.id != persistent || mark.seq <= log.last {
             return None;
         }
-        let (conversation, last, known) = (conversation.clone(), log.last, mark.seq);
+        let (conversation, missing) = (conversation.clone(), mark.seq.0 - log.last.0);
+        let by = user.clone();
+        let Some((_, claimed)) = self.loss_claim.clone().filter(|(first, _)| first != user) else {
+            let is_new = self.loss_claim.is_none();
+            self.loss_claim.get_or_insert((by.clone(), missing));
+            return is_new.then_some(Effect::Loss(Lost { conversation, by, missing, log: None }));
+        };
+        let missing = missing.min(claimed);
         self.rules.persistent = next;
         self.logs.values_mut().filter(|log| log.id == persistent).for_each(|log| log.id = next);
-        Some(Effect::BeginLog(next, Lost { conversation, last, known }))
+        Some(Effect::Loss(Lost { conversation, by, missing, log: Some(next) }))
     }
 
     /// Returns where a session with the position `mark` starts to read a conversation.
@@ -250,7 +258,7 @@ impl Registry {
             }
         }
         let lobby = Conversation::Channel(ChannelName::lobby());
-        let lost = marks.iter().find_map(|(one, mark)| self.notice_loss(one, Some(*mark)));
+        let lost = marks.iter().find_map(|(one, mark)| self.notice_loss(&user, one, Some(*mark)));
         let mut effects: Vec<Effect> = lost.into_iter().collect();
         let mut infos = Vec::new();
         for conversation in std::iter::once(lobby).chain(self.conversations(&user)) {

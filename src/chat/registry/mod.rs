@@ -173,6 +173,8 @@ pub struct Registry {
     /// When users went offline whose private conversations may have to be dropped.
     left: BTreeMap<UserName, Stamp>,
     rules: Rules,
+    /// The first user who claimed messages that the ledger lacks, and how many.
+    loss_claim: Option<(UserName, u64)>,
     logs_made: u64,
     /// Conversations that begin from now on get seqs above this one, so that no client's position
     /// in a dropped conversation lies beyond later messages.
@@ -208,6 +210,7 @@ impl Registry {
             logs: HashMap::new(),
             partners: HashMap::new(),
             pin_joins: HashMap::new(),
+            loss_claim: None,
             left: BTreeMap::new(),
             rules,
             logs_made: 0,

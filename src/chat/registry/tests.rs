@@ -78,6 +78,40 @@ fn a_second_device_is_not_announced() {
 }
 
 #[test]
+fn a_job_is_announced_where_a_join_shows_that_a_pin_is_right() {
+    let mut chat = Chat::new();
+    let alice = chat.enters("alice");
+    let secret = "#tea~00000000000000000000000000";
+    chat.joins(alice, "#tea").unwrap();
+    chat.joins(alice, secret).unwrap();
+    let (job, device) = (SessionId(70), "main".parse().unwrap());
+    chat.registry.enter(job, "bob".parse().unwrap(), device, Purpose::Job, Stamp(0)).unwrap();
+    assert_eq!(notices(&chat.joins(job, "#tea").unwrap()), 0);
+    assert_eq!(notices(&chat.joins(job, secret).unwrap()), 1);
+}
+
+#[test]
+fn one_user_alone_cannot_claim_that_messages_are_lost() {
+    let mut chat = Chat::new();
+    let (alice, bob, carol) = (chat.enters("alice"), chat.enters("bob"), chat.enters("carol"));
+    chat.joins(carol, "#tea").unwrap();
+    let claims = |chat: &mut Chat, id, seq| {
+        let after = Some(Mark { log: LogId(1), seq: Seq(seq) });
+        let effects = chat.does(id, Command::Join { channel: "#tea".parse().unwrap(), after });
+        effects.unwrap().into_iter().find_map(|effect| match effect {
+            Effect::Loss(lost) => Some(lost),
+            _ => None,
+        })
+    };
+    let lost = claims(&mut chat, bob, u64::MAX).unwrap();
+    assert_eq!((lost.by.as_str(), lost.log), ("bob", None));
+    assert_eq!(claims(&mut chat, bob, u64::MAX), None, "reported once");
+    let lost = claims(&mut chat, alice, 7).unwrap();
+    assert_eq!((lost.by.as_str(), lost.missing, lost.log), ("alice", 7, Some(LogId(9))));
+    assert_eq!(claims(&mut chat, bob, 9), None, "once in a run");
+}
+
+#[test]
 fn channels_are_isolated() {
     let mut chat = Chat::new();
     let (alice, bob) = (chat.enters("alice"), chat.enters("bob"));

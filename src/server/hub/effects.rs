@@ -7,7 +7,7 @@ use super::waiting::Waiting;
 use super::{After, Inner};
 use crate::chat::rate::Stamp;
 use crate::chat::registry::{Effect, Fact, Lost};
-use crate::chat::{Conversation, LogId, SessionId, UserName};
+use crate::chat::{Conversation, SessionId, UserName};
 use crate::ledger::Record;
 use crate::limits::Limits;
 use crate::server::delivery::send_queue::{ConversationId, SendQueue};
@@ -85,7 +85,7 @@ impl Inner {
                     self.waiting.push(Waiting::Record(record));
                 }
                 Effect::Forget(conversation) => self.forget(conversation),
-                Effect::BeginLog(log, lost) => self.begin_log(log, lost),
+                Effect::Loss(lost) => self.report_loss(lost),
             }
         }
         after
@@ -154,18 +154,30 @@ impl Inner {
         }
     }
 
-    /// The ledger went back, as a client has noticed.
-    fn begin_log(&mut self, id: LogId, lost: Lost) {
-        let Lost { conversation, last, known } = lost;
+    /// Reports a loss to the operator, and starts new logs if two users have claimed it.
+    fn report_loss(&mut self, lost: Lost) {
+        let Lost { conversation, by, missing, log } = lost;
+        // The tag of a channel would let a reader of the log try PINs.
+        let place = match &conversation {
+            Conversation::Channel(channel) => channel.bare().to_string(),
+            Conversation::Private(..) => "a private conversation".to_owned(),
+        };
+        let Some(id) = log else {
+            return log::warn!(
+                "a client of {by} claims {missing} messages of {place} that the ledger does not \
+                 have. Was an older copy of data/ put back? If so, clients of other users report it \
+                 too"
+            );
+        };
         log::error!(
-            "the ledger has lost messages: it ends at number {last} of {conversation}, and a client has \
-             number {known}. Was an older copy of data/ put back? Clients are told that the logs \
-             begin anew"
+            "the ledger has lost messages: clients of two users have messages that it lacks, {by} \
+             {missing} of {place}. Was an older copy of data/ put back? Clients are told that the \
+             logs begin again"
         );
-        self.lost = self.lost.max(known.0 - last.0);
+        self.lost = self.lost.max(missing);
         self.waiting.push(Waiting::Job(Box::new(move |ledger| {
             if let Err(error) = ledger.begin_log(id) {
-                log::error!("that the logs begin anew is not stored: {error}");
+                log::error!("cannot store the id of the new logs: {error}");
             }
         })));
     }
