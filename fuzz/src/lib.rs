@@ -67,7 +67,7 @@ pub const TARGETS: &[Decoder] = &[
     ("ledger", fuzz_ledger),
     ("data_folder", fuzz_data_folder),
     ("secrets", fuzz_secrets),
-    ("chains", fuzz_chains),
+    ("sequences", fuzz_chains),
     ("lines", fuzz_lines),
     ("outbox", fuzz_outbox),
     ("metrics", fuzz_metrics),
@@ -307,7 +307,7 @@ pub fn fuzz_secrets(bytes: &[u8]) {
         let people = TrustStore::of(SERVER, store.kept.people.iter());
         for known in &store.kept.people {
             let mut joined = known.clone();
-            joined.joins(known);
+            joined.merge(known);
             known.name.iter().for_each(|name| drop(people.prints(name)));
         }
         store.channels().for_each(drop);
@@ -319,20 +319,21 @@ pub fn fuzz_secrets(bytes: &[u8]) {
 
 /// Up to where it has been told each sealed conversation, and what follows then.
 pub fn fuzz_chains(bytes: &[u8]) {
-    let Ok(mut chains) = serde_json::from_slice::<Sequences>(bytes) else { return };
+    let Ok(mut sequences) = serde_json::from_slice::<Sequences>(bytes) else { return };
     let (to, who) = ("@bob".parse().expect("a conversation"), "bob".parse().expect("a name"));
     let log = LogId(u64::MAX);
     for seq in [Seq(0), Seq(1), Seq(u64::MAX)] {
-        let _ = chains.arrives(&to, seq, None);
-        chains.spent(&to, &who);
+        let _ = sequences.arrives(&to, seq, None);
+        sequences.spent(&to, &who);
         for n in [0, 1, u64::MAX] {
             let link = Link { session: [7; 16], n, prev: [7; 32] };
             let line = Signed { link: &link, changes: n == 0, time_ms: i64::MAX, hash: [7; 32] };
-            let _ = chains.takes(&to, &who, "x", line);
+            let _ = sequences.check(&to, &who, "x", line);
         }
-        let _ = (chains.told_ms(&to), chains.tells_again(&to), chains.newest(&to, "x", true));
-        chains.skip(&to, seq);
-        let _ = chains.begin(&to, log, seq, i64::MAX);
+        let _ =
+            (sequences.told_ms(&to), sequences.may_replay(&to), sequences.newest(&to, "x", true));
+        sequences.skip(&to, seq);
+        let _ = sequences.begin(&to, log, seq, i64::MAX);
     }
 }
 
