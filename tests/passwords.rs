@@ -429,12 +429,16 @@ fn stolen_key(world: &World) {
     }
 }
 
+/// Where a client stores its ticket, if it has one.
+fn stored_ticket(world: &World, name: &str) -> Option<PathBuf> {
+    let files = fs::read_dir(world.data_folder(name).join("servers")).ok()?;
+    let mut paths = files.map(|file| file.unwrap().path());
+    paths.find(|path| path.extension().is_some_and(|ending| ending == "ticket"))
+}
+
 /// Where bob's client stores its ticket.
 fn ticket_file(world: &World) -> PathBuf {
-    let files = fs::read_dir(world.data_folder("bob").join("servers")).unwrap();
-    let mut paths = files.map(|file| file.unwrap().path());
-    let is_ticket = |path: &PathBuf| path.extension().is_some_and(|ending| ending == "ticket");
-    paths.find(is_ticket).expect("the client stores a ticket")
+    stored_ticket(world, "bob").expect("the client stores a ticket")
 }
 
 /// The tickets that the server stores, as text.
@@ -448,6 +452,8 @@ fn comes_in(world: &World, name: &str, password: &str) -> Value {
     let asked = object(&bob.sees(ASKED));
     guesses(&mut bob, password);
     bob.sees(ENTERED);
+    // It follows the welcome.
+    world.until("the client stores a ticket", || stored_ticket(world, name).is_some());
     bob.types(r#"{"type":"quit"}"#);
     assert!(bob.ends().success());
     assert_eq!(bob.seen("ticket"), 0, "it is nothing for a program");
