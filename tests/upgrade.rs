@@ -29,7 +29,16 @@ fn made_old(home: &Path) {
     let ledger = Connection::open(home.join("data/ledger.db")).unwrap();
     ledger
         .execute_batch(
-            "ALTER TABLE lines DROP COLUMN sealed;
+            "ALTER TABLE lines DROP COLUMN owner;
+             DROP TABLE owners;
+             ALTER TABLE conversations DROP COLUMN topic_by;
+             DROP TABLE erasing;
+             ALTER TABLE meta DROP COLUMN removals;
+             ALTER TABLE meta DROP COLUMN tidied;
+             ALTER TABLE meta DROP COLUMN bulk;
+             ALTER TABLE meta DROP COLUMN passes;
+             ALTER TABLE meta DROP COLUMN dropped;
+             ALTER TABLE lines DROP COLUMN sealed;
              CREATE TRIGGER lines_added AFTER INSERT ON lines WHEN new.text <> '' BEGIN
                  INSERT INTO words (rowid, text) VALUES (new.line, new.text);
              END;
@@ -147,5 +156,5 @@ fn a_ledger_from_before_the_first_release_is_refused_and_left_alone() {
     assert!(!names.into_iter().any(|name| name.to_str().unwrap().contains("backup")));
     // Its conversation is free once it was moved away.
     fs::rename(&file, data.join("old.db")).unwrap();
-    world.started().enters("bob");
+    world.started_with_a_new_ledger().enters("bob");
 }

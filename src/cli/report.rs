@@ -106,7 +106,7 @@ pub fn advice(error: &anyhow::Error) -> (Option<String>, u8) {
         if let Some(error) = cause.downcast_ref::<LedgerError>() {
             let hint = match error {
                 LedgerError::Unreleased { .. } => Some(
-                    "nothing in it was changed; move it away, and the server creates a new one"
+                    "nothing in it was changed; move it away, and pychat server --new-ledger creates a new one"
                         .into(),
                 ),
                 LedgerError::Newer { .. } => Some(
