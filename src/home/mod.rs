@@ -4,6 +4,7 @@ mod audit;
 pub mod file;
 pub mod json_file;
 pub mod known;
+#[cfg(feature = "server")]
 mod ledger_head;
 pub mod sanctions;
 mod seniority;
@@ -16,6 +17,7 @@ use std::path::{Path, PathBuf};
 
 pub use audit::{Audit, AuditEntry, AuditError, Decision};
 pub use file::FileError;
+#[cfg(feature = "server")]
 pub use ledger_head::{LedgerHead, LedgerHeadFile};
 pub use server_keys::{KeyStamp, RotateError, ServerKeys};
 pub use settings::Settings;
