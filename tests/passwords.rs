@@ -185,10 +185,11 @@ fn a_thief_of_a_key_who_guesses_elsewhere_keeps_nobody_out_at_home() {
         assert_eq!(asked.get("retry_ms"), None, "nobody at home waits");
         guesses(&mut bob, PASSWORD);
         bob.sees("\"hello\"");
+        let ticket = ticket_file(&world);
         bob.types(r#"{"type":"quit"}"#);
         bob.ends();
         // It is the address that counts, and no ticket.
-        fs::remove_file(ticket_file(&world)).unwrap();
+        fs::remove_file(ticket).unwrap();
     };
     enters_at_home();
     stolen_key(&world);
@@ -438,7 +439,9 @@ fn stored_ticket(world: &World, name: &str) -> Option<PathBuf> {
 
 /// Where bob's client stores its ticket.
 fn ticket_file(world: &World) -> PathBuf {
-    stored_ticket(world, "bob").expect("the client stores a ticket")
+    // It follows the welcome.
+    world.until("the client stores a ticket", || stored_ticket(world, "bob").is_some());
+    stored_ticket(world, "bob").expect("it stays there")
 }
 
 /// The tickets that the server stores, as text.
