@@ -68,7 +68,8 @@ impl Attempt<'_> {
 
     fn guess(&self, context: &Context) -> Guess<'_> {
         let (counted_by, known) = (self.counted_by(), self.is_known(context));
-        Guess { user: self.candidate.user, counted_by, known }
+        let password = Digest::of_password(&self.password);
+        Guess { user: self.candidate.user, counted_by, password, known }
     }
 }
 

@@ -96,6 +96,8 @@ mod tests {
 
     use super::throttle_key::ThrottleKey;
     use super::*;
+    use crate::chat::Ticket;
+    use crate::crypto::ticket::Digest;
 
     const THREADS: u8 = 32;
 
@@ -107,7 +109,8 @@ mod tests {
         let all = Barrier::new(THREADS.into());
         let tries = |number: u8| {
             let counted_by = ThrottleKey::Source(IpAddr::from([192, 0, 2, last(number)]).into());
-            let guess = Guess { user: &bob, counted_by, known: false };
+            let password = Digest::of(&Ticket::new([0; 32]));
+            let guess = Guess { user: &bob, counted_by, password, known: false };
             let decided = || {
                 all.wait();
                 false

@@ -14,6 +14,7 @@ use std::collections::HashMap;
 use super::throttle_key::ThrottleKey;
 use crate::chat::UserName;
 use crate::chat::rate::Stamp;
+use crate::crypto::ticket::Digest;
 
 /// The delay of a source after its first failure in milliseconds, doubled for each further one, up
 /// to the second value: 8,640 attempts a day from one source.
@@ -25,12 +26,18 @@ const USER_FREE: u32 = 5;
 const USER_MS: (u64, u64) = (1_000, 5_000);
 /// How long a source may reserve the next turn.
 const TURN_MS: u64 = 2_000;
-/// The most sources and users that are tracked.
-const REMEMBERED_MAX: usize = 65_536;
-/// When failures are forgotten.
-const FORGET_MS: u64 = 24 * 3_600_000;
+/// Sources that are tracked for each user. One more replaces the user's own oldest, so that the
+/// failures of one user never cost those of another.
+const SOURCES_PER_USER_MAX: usize = 256;
+/// Sources of a right password that count as the user's own: the newest of them, as many as recent
+/// logins.
+const KNOWN_PER_USER_MAX: usize = 16;
 /// How long a right password makes a source the user's own: as long as a login.
 const KNOWN_MS: u64 = 30 * 24 * 3_600_000;
+/// When failures are forgotten.
+const FORGET_MS: u64 = 24 * 3_600_000;
+/// Users with failures from which on outdated ones are looked for. Each is registered.
+const USERS_TO_SWEEP: usize = 1_024;
 
 #[derive(Clone, Copy, Default, PartialEq)]
 struct Wrong {
@@ -38,21 +45,30 @@ struct Wrong {
     until: Stamp,
 }
 
-/// The failures of all unknown sources of a user.
-#[derive(Clone, Copy, Default)]
+/// The failures about one user.
+#[derive(Default)]
 struct Person {
+    sources: HashMap<ThrottleKey, Wrong>,
+    /// Sources of the right password, the newest at the end.
+    known: Vec<Known>,
+    /// Those of all unknown sources together.
     wrong: Wrong,
     /// The source with the next turn, and its failures when it reserved the turn.
     turn: Option<(ThrottleKey, u32)>,
 }
 
+/// A source from which the right password came.
+struct Known {
+    source: ThrottleKey,
+    /// Of the password's hash: another password makes the source unknown.
+    password: Digest,
+    at: Stamp,
+}
+
 /// The state of the throttle.
 #[derive(Default)]
 pub struct PasswordThrottle {
-    sources: HashMap<(UserName, ThrottleKey), Wrong>,
     users: HashMap<UserName, Person>,
-    /// Sources from which users gave the right password.
-    known: HashMap<(UserName, ThrottleKey), Stamp>,
 }
 
 /// The delay before and after an attempt, so that a success can be taken back.
@@ -65,6 +81,8 @@ pub struct Turn {
 pub struct Guess<'a> {
     pub user: &'a UserName,
     pub counted_by: ThrottleKey,
+    /// Of the hash of the user's present password.
+    pub password: Digest,
     pub known: bool,
 }
 
@@ -74,9 +92,10 @@ impl PasswordThrottle {
     pub fn wait_ms(&mut self, guess: &Guess, now: Stamp) -> u64 {
         let own = self.of_source(guess);
         let own_ms = own.until.ms_since(now);
-        let known = self.is_known(guess, now);
         match self.users.get_mut(guess.user) {
-            Some(person) if !known => own_ms.max(person.wait_ms(guess.counted_by, own, now)),
+            Some(person) if !person.is_known(guess, now) => {
+                own_ms.max(person.wait_ms(guess.counted_by, own, now))
+            }
             _ => own_ms,
         }
     }
@@ -92,14 +111,13 @@ impl PasswordThrottle {
     }
 
     fn wrong(&mut self, guess: &Guess, now: Stamp) {
-        self.forget(now);
-        let key = (guess.user.clone(), guess.counted_by);
-        if self.sources.len() < REMEMBERED_MAX || self.sources.contains_key(&key) {
-            later(self.sources.entry(key).or_default(), 0, SOURCE_MS, now);
+        if self.users.len() >= USERS_TO_SWEEP {
+            self.users.retain(|_, person| !person.is_forgotten(now));
         }
-        let remembered = self.users.len() < REMEMBERED_MAX || self.users.contains_key(guess.user);
-        if !self.is_known(guess, now) && remembered {
-            let person = self.users.entry(guess.user.clone()).or_default();
+        let person = self.users.entry(guess.user.clone()).or_default();
+        person.make_room(guess.counted_by, now);
+        later(person.sources.entry(guess.counted_by).or_default(), 0, SOURCE_MS, now);
+        if !person.is_known(guess, now) {
             later(&mut person.wrong, USER_FREE, USER_MS, now);
             person.turn = None;
         }
@@ -107,48 +125,64 @@ impl PasswordThrottle {
 
     /// Takes a successful attempt back, and makes the source the user's own.
     pub fn right(&mut self, guess: &Guess, turn: Turn, now: Stamp) {
-        if let Some(person) = self.users.get_mut(guess.user)
-            && turn.before != turn.after
-        {
+        let Some(person) = self.users.get_mut(guess.user) else { return };
+        person.sources.remove(&guess.counted_by);
+        person.remember(guess, now);
+        if turn.before != turn.after {
             match person.wrong == turn.after {
                 true => person.wrong = turn.before,
                 // Others have attempted since; their delays stay.
                 false => person.wrong.count = person.wrong.count.saturating_sub(1),
             }
         }
-        let key = (guess.user.clone(), guess.counted_by);
-        self.sources.remove(&key);
-        if self.known.len() >= REMEMBERED_MAX {
-            self.known.retain(|_, right| now.ms_since(*right) < KNOWN_MS);
-        }
-        if self.known.len() < REMEMBERED_MAX || self.known.contains_key(&key) {
-            self.known.insert(key, now);
-        }
     }
 
     fn of_source(&self, guess: &Guess) -> Wrong {
-        let wrong = self.sources.get(&(guess.user.clone(), guess.counted_by));
-        wrong.copied().unwrap_or_default()
+        let person = self.users.get(guess.user);
+        person.and_then(|person| person.sources.get(&guess.counted_by)).copied().unwrap_or_default()
     }
 
     fn of_person(&self, guess: &Guess) -> Wrong {
         self.users.get(guess.user).map(|person| person.wrong).unwrap_or_default()
     }
-
-    fn is_known(&self, guess: &Guess, now: Stamp) -> bool {
-        let right = self.known.get(&(guess.user.clone(), guess.counted_by));
-        guess.known || right.is_some_and(|right| now.ms_since(*right) < KNOWN_MS)
-    }
-
-    fn forget(&mut self, now: Stamp) {
-        if self.sources.len().max(self.users.len()) >= REMEMBERED_MAX {
-            self.sources.retain(|_, wrong| now.ms_since(wrong.until) < FORGET_MS);
-            self.users.retain(|_, person| now.ms_since(person.wrong.until) < FORGET_MS);
-        }
-    }
 }
 
 impl Person {
+    fn is_forgotten(&self, now: Stamp) -> bool {
+        let is_old = |wrong: &Wrong| now.ms_since(wrong.until) >= FORGET_MS;
+        let is_over = |known: &Known| now.ms_since(known.at) >= KNOWN_MS;
+        is_old(&self.wrong) && self.sources.values().all(is_old) && self.known.iter().all(is_over)
+    }
+
+    fn is_known(&self, guess: &Guess, now: Stamp) -> bool {
+        let is_own = |known: &Known| {
+            known.source == guess.counted_by
+                && known.password.is_same(&guess.password)
+                && now.ms_since(known.at) < KNOWN_MS
+        };
+        guess.known || self.known.iter().any(is_own)
+    }
+
+    fn remember(&mut self, guess: &Guess, now: Stamp) {
+        let &Guess { counted_by: source, password, .. } = guess;
+        self.known.retain(|known| known.source != source);
+        self.known.push(Known { source, password, at: now });
+        let beyond = self.known.len().saturating_sub(KNOWN_PER_USER_MAX);
+        self.known.drain(..beyond);
+    }
+
+    /// Makes room for a source that is not tracked yet.
+    fn make_room(&mut self, source: ThrottleKey, now: Stamp) {
+        if self.sources.len() < SOURCES_PER_USER_MAX || self.sources.contains_key(&source) {
+            return;
+        }
+        self.sources.retain(|_, wrong| now.ms_since(wrong.until) < FORGET_MS);
+        let oldest = self.sources.iter().min_by_key(|(_, wrong)| wrong.until).map(|(key, _)| *key);
+        if let Some(oldest) = oldest.filter(|_| self.sources.len() >= SOURCES_PER_USER_MAX) {
+            self.sources.remove(&oldest);
+        }
+    }
+
     /// Returns how long a source has to wait for the user's other unknown sources, in milliseconds.
     fn wait_ms(&mut self, counted_by: ThrottleKey, own: Wrong, now: Stamp) -> u64 {
         let until = self.wrong.until;
@@ -187,16 +221,20 @@ mod tests {
 
     use super::*;
     use crate::chat::Ticket;
-    use crate::crypto::ticket::Digest;
 
     const DAY_MS: u64 = 24 * 3_600_000;
+
+    /// A password, as the throttle knows it.
+    fn password(number: u8) -> Digest {
+        Digest::of(&Ticket::new([number; 32]))
+    }
 
     fn source(last: u8) -> ThrottleKey {
         ThrottleKey::Source(IpAddr::from([192, 0, 2, last]).into())
     }
 
     fn from(user: &UserName, last: u8) -> Guess<'_> {
-        Guess { user, counted_by: source(last), known: false }
+        Guess { user, counted_by: source(last), password: password(0), known: false }
     }
 
     fn comes_in(guesses: &mut PasswordThrottle, guess: &Guess, now: Stamp) {
@@ -266,14 +304,47 @@ mod tests {
         let (last, over) = (Stamp(KNOWN_MS - 1), Stamp(KNOWN_MS));
         (2..100).for_each(|other| guesses.wrong(&from(&bob, other), last));
         assert_eq!(guesses.wait_ms(&from(&bob, 1), last), 0);
+        let changed = Guess { password: password(1), ..from(&bob, 1) };
+        assert!(guesses.wait_ms(&changed, last) > 0, "the password was changed since");
         assert!(guesses.wait_ms(&from(&bob, 1), over) > 0, "the source is no longer bob's own");
+    }
+
+    #[test]
+    fn only_the_newest_sources_of_a_right_password_are_the_users_own() {
+        let (bob, mut guesses) = ("bob".parse().unwrap(), PasswordThrottle::default());
+        let most = KNOWN_PER_USER_MAX as u8;
+        (1..=most + 1).for_each(|last| comes_in(&mut guesses, &from(&bob, last), Stamp(0)));
+        (100..200).for_each(|last| guesses.wrong(&from(&bob, last), Stamp(0)));
+        let is_own = |last| guesses.users[&bob].is_known(&from(&bob, last), Stamp(0));
+        assert!(!is_own(1) && (2..=most + 1).all(is_own));
+    }
+
+    #[test]
+    fn any_number_of_failures_of_one_user_delays_the_others_failures_as_before() {
+        let (bob, carol) = ("bob".parse().unwrap(), "carol".parse().unwrap());
+        let mut guesses = PasswordThrottle::default();
+        guesses.wrong(&from(&carol, 1), Stamp(0));
+        for number in 0..70_000u32 {
+            let mut ticket = [0; 32];
+            ticket[..4].copy_from_slice(&number.to_be_bytes());
+            let counted_by = ThrottleKey::Ticket(Digest::of(&Ticket::new(ticket)));
+            let guess = Guess { user: &bob, counted_by, password: password(0), known: true };
+            guesses.wrong(&guess, Stamp(number.into()));
+        }
+        assert_eq!(guesses.users[&bob].sources.len(), SOURCES_PER_USER_MAX);
+        assert_eq!(guesses.wait_ms(&from(&carol, 1), Stamp(0)), 1_000);
+        // A newcomer is delayed like any other.
+        let fresh = Guess { known: true, ..from(&bob, 9) };
+        guesses.wrong(&fresh, Stamp(70_000));
+        assert_eq!(guesses.wait_ms(&fresh, Stamp(70_000)), 1_000);
     }
 
     #[test]
     fn a_device_with_a_ticket_waits_for_its_own_mistakes_only() {
         let (bob, mut guesses) = ("bob".parse().unwrap(), PasswordThrottle::default());
         let ticket = ThrottleKey::Ticket(Digest::of(&Ticket::new([7; 32])));
-        let device = || Guess { user: &bob, counted_by: ticket, known: true };
+        let device =
+            || Guess { user: &bob, counted_by: ticket, password: password(0), known: true };
         // The thief comes from the device's own address, which is known.
         let thief = || Guess { known: true, ..from(&bob, 1) };
         for _ in 0..100 {
