@@ -111,6 +111,11 @@ impl Server {
         normal_host(&self.host) == normal_host(host) && self.port == port
     }
 
+    /// How many keys it had before the present one.
+    pub fn former_keys(&self) -> usize {
+        self.former.len()
+    }
+
     /// Returns whether this is its current or a former key.
     pub fn is_known_by(&self, key: &Fingerprint) -> bool {
         let key = key.to_url();
@@ -271,16 +276,31 @@ impl DataFolder {
     /// # Errors
     /// Another client has stored a key that does not follow this client's: it is kept.
     pub fn remember(&self, server: &Server) -> Result<(), FileError> {
+        self.write(server, true)
+    }
+
+    /// Updates a server that was stored before.
+    ///
+    /// # Errors
+    /// As `remember`; and the server was removed meanwhile, by `pychat trust`.
+    pub fn update(&self, server: &Server) -> Result<(), FileError> {
+        self.write(server, false)
+    }
+
+    fn write(&self, server: &Server, may_add: bool) -> Result<(), FileError> {
         if self.servers()?.first() == Some(server) {
             return Ok(());
         }
         let _turn = turn(&self.dir.join("lock"))?;
         let servers = self.servers()?;
-        let stored = servers.iter().find(|other| other.founding() == server.founding());
-        let Some(newest) = stored.map_or(Some(server.clone()), |stored| stored.merged(server))
-        else {
-            let differs = "another client of this folder has pinned another key of this server";
-            return Err(FileError::io(&self.servers_file())(io::Error::other(differs)));
+        let refused =
+            |problem: &str| FileError::io(&self.servers_file())(io::Error::other(problem));
+        let newest = match servers.iter().find(|other| other.founding() == server.founding()) {
+            Some(stored) => stored.merged(server).ok_or_else(|| {
+                refused("another client of this folder has pinned another key of this server")
+            })?,
+            None if may_add => server.clone(),
+            None => return Err(refused("this server was removed: exit this client")),
         };
         if servers.first() == Some(&newest) {
             return Ok(());
@@ -302,6 +322,19 @@ impl DataFolder {
         servers.retain(|other| !replaced.contains(&other.founding()) && !is_pinned_by(other));
         servers.insert(0, new.clone());
         json_file::save(&self.servers_file(), &servers, 0o600)
+    }
+
+    /// The folders with files of servers: those in use, and those that were set aside.
+    ///
+    /// # Errors
+    /// A folder cannot be read.
+    pub fn folders_of_servers(&self) -> io::Result<Vec<PathBuf>> {
+        let aside = match fs::read_dir(self.dir.join("set-aside")) {
+            Ok(entries) => entries.map(|entry| Ok(entry?.path())).collect::<io::Result<_>>()?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+            Err(error) => return Err(error),
+        };
+        Ok([vec![self.dir.join("servers")], aside].concat())
     }
 
     /// Moves the files stored under a founding key aside, and returns their new folder.
@@ -434,6 +467,21 @@ mod tests {
         // A former key names another next one.
         assert!(data_folder.remember(&missed.succeeded_by(&three)).is_err());
         assert_eq!(data_folder.servers().unwrap()[0].fingerprint(), Some(two));
+    }
+
+    #[test]
+    fn search_logs_that_were_set_aside_are_erased_too() {
+        use crate::client::storage::Folder;
+        use crate::e2e::storage::Storage;
+        let folder = tempfile::tempdir().unwrap();
+        let data_folder = DataFolder::at(folder.path()).unwrap();
+        let print = Fingerprint([9; 32]);
+        let file = data_folder.journal_stem(&print).with_extension("search");
+        fs::write(&file, "messages").unwrap();
+        let aside = data_folder.set_aside(&print).unwrap().join(file.file_name().unwrap());
+        assert_eq!(fs::read_to_string(&aside).unwrap(), "messages", "the control");
+        Folder::open(&data_folder, &print).unwrap().erase_search_logs().unwrap();
+        assert!(!fs::read_to_string(&aside).unwrap_or_default().contains("messages"));
     }
 
     #[test]

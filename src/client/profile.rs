@@ -1,6 +1,7 @@
 //! First contact: the choice of server, name and key.
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
@@ -12,6 +13,7 @@ use super::pinning::{self, Pinned, pin};
 use super::prompt::{Prompt, Question};
 use super::ticket;
 use crate::chat::{Ticket, UserName};
+use crate::crypto::lineage::LINKS_MAX;
 use crate::crypto::succession::{Succession, Whose};
 use crate::crypto::{Fingerprint, Identity, KeyError, PublicKey};
 use crate::fault::{Fault, code};
@@ -32,6 +34,8 @@ pub struct Profile {
     pub suites: Suites,
     founding: Fingerprint,
     new: bool,
+    /// The server has an entry in `servers.json`.
+    stored: AtomicBool,
 }
 
 impl Profile {
@@ -68,7 +72,10 @@ impl Profile {
         let next = data_folder.next_identity(passphrase.as_ref(), &mut unlock).unwrap_or_default();
         let keys = Mutex::new(Keys::new(identity, next, passphrase).with_former(&data_folder));
         server.name = Some(name.clone());
-        Ok(Profile { data_folder, keys, server: Mutex::new(server), name, suites, founding, new })
+        let known = data_folder.servers()?;
+        let stored = known.iter().any(|other| other.founding() == Some(founding)).into();
+        let server = Mutex::new(server);
+        Ok(Profile { data_folder, keys, server, name, suites, founding, new, stored })
     }
 
     #[cfg(test)]
@@ -89,6 +96,7 @@ impl Profile {
             suites,
             founding,
             new: false,
+            stored: AtomicBool::new(false),
         }
     }
 
@@ -130,7 +138,17 @@ impl Profile {
 
     /// Records that the server has proven the pinned key at its address.
     pub fn met(&self) -> Result<(), FileError> {
-        self.data_folder.remember(&self.server())
+        self.store(&self.server())
+    }
+
+    /// Adds the server at the first contact, and updates it later.
+    fn store(&self, server: &Server) -> Result<(), FileError> {
+        match self.stored.load(Ordering::Relaxed) {
+            true => self.data_folder.update(server)?,
+            false => self.data_folder.remember(server)?,
+        }
+        self.stored.store(true, Ordering::Relaxed);
+        Ok(())
     }
 
     /// The ticket that the server has given to this device.
@@ -163,6 +181,11 @@ impl Profile {
         if server.is_known_by(&print) {
             return Ok(None);
         }
+        if server.former_keys() >= LINKS_MAX {
+            anyhow::bail!(
+                "the server has changed its key {LINKS_MAX} times: no further key is stored"
+            );
+        }
         let old = self.data_folder.server_key(&self.pinned())?;
         let signed = old.zip(Succession::from_bytes(signatures));
         if !signed.is_some_and(|(old, signed)| signed.holds(&old, Whose::Server, &key)) {
@@ -177,7 +200,7 @@ impl Profile {
         }
         let server = server.succeeded_by(&print);
         self.data_folder.remember_server_key(&key)?;
-        self.data_folder.remember(&server)?;
+        self.store(&server)?;
         *self.server.lock().unwrap_or_else(PoisonError::into_inner) = server;
         Ok(Some(format!("the server has a new key, signed by the one before: {print}")))
     }
@@ -298,6 +321,61 @@ mod tests {
 
     fn print(key: &Identity) -> Fingerprint {
         key.public().fingerprint()
+    }
+
+    #[test]
+    fn a_running_client_takes_back_no_server_that_was_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let data_folder = DataFolder::at(folder.path()).unwrap();
+        let old = Server::new("host".into(), 1, &print(ana()), None);
+        let new = Server::new("host".into(), 1, &print(bob()), None);
+        let running =
+            Profile::of(data_folder.clone(), spare(0), old.clone(), "carol".parse().unwrap());
+        running.met().unwrap();
+        data_folder.exchange(&old, &new).unwrap();
+        assert!(running.met().is_err());
+        assert_eq!(data_folder.servers().unwrap(), [new]);
+    }
+
+    #[test]
+    fn a_client_that_missed_a_rotation_follows_no_other_successor() {
+        let folder = tempfile::tempdir().unwrap();
+        let data_folder = DataFolder::at(folder.path()).unwrap();
+        data_folder.remember_server_key(ana().public()).unwrap();
+        let server = Server::new("host".into(), 1, &print(ana()), None);
+        let profile =
+            || Profile::of(data_folder.clone(), spare(0), server.clone(), "carol".parse().unwrap());
+        let (missed, followed) = (profile(), profile());
+        missed.met().unwrap();
+        let signed = |old, new| Succession::sign(old, Whose::Server, new).to_bytes();
+        followed.succeed(&bob().public().to_der(), &signed(ana(), bob())).unwrap();
+        missed.met().unwrap();
+        let thief = spare(1);
+        assert!(missed.succeed(&thief.public().to_der(), &signed(ana(), &thief)).is_err());
+        let known = data_folder.servers().unwrap();
+        assert_eq!((known.len(), known[0].fingerprint()), (1, Some(print(bob()))));
+    }
+
+    #[test]
+    fn no_server_makes_the_file_of_servers_too_large() {
+        let folder = tempfile::tempdir().unwrap();
+        let data_folder = DataFolder::at(folder.path()).unwrap();
+        data_folder.remember_server_key(ana().public()).unwrap();
+        let former = |number: usize| Fingerprint([number as u8; 32]);
+        let first = Server::new("host".into(), 1, &former(1), None);
+        let signed = Succession::sign(ana(), Whose::Server, bob()).to_bytes();
+        for count in [LINKS_MAX - 1, LINKS_MAX] {
+            let server = (2..=count)
+                .fold(first.clone(), |server, number| server.succeeded_by(&former(number)));
+            let server = server.succeeded_by(&print(ana()));
+            let profile =
+                Profile::of(data_folder.clone(), spare(0), server, "carol".parse().unwrap());
+            let told = profile.succeed(&bob().public().to_der(), &signed);
+            match count == LINKS_MAX {
+                true => assert!(told.unwrap_err().to_string().contains("has changed its key")),
+                false => assert!(told.unwrap().is_some(), "the control"),
+            }
+        }
     }
 
     #[test]

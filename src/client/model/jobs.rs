@@ -78,8 +78,18 @@ impl Model {
     pub(super) fn tail_takes(&mut self, message: &Message) -> bool {
         let Some(tail) = &mut self.tail else { return false };
         match (&message.reference, &mut tail.meanwhile) {
-            (Some(reference), _) if reference == tail::REFERENCE => tail.page.push(message.clone()),
-            (None, Some(meanwhile)) => meanwhile.push(message.clone()),
+            (Some(reference), _) if reference == tail::REFERENCE => {
+                // A server that sends more than a page is not followed.
+                if tail.page.len() < tail.options.lines {
+                    tail.page.push(message.clone());
+                }
+            }
+            (None, Some(meanwhile)) => {
+                meanwhile.push_back(message.clone());
+                if meanwhile.len() > tail::MEANWHILE_MAX {
+                    meanwhile.pop_front();
+                }
+            }
             _ => return false,
         }
         true

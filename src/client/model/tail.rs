@@ -1,8 +1,13 @@
 //! `--tail N`: the newest messages of a conversation, in their order, and those that follow.
 
+use std::collections::VecDeque;
+
 use crate::chat::{Command, Message, Request, Seq, Target};
 
 pub const REFERENCE: &str = "tail";
+
+/// Messages that are delivered before the first page is complete, the newest of them.
+pub const MEANWHILE_MAX: usize = 1_000;
 
 /// What `--tail` wants.
 #[derive(Clone, Debug)]
@@ -20,12 +25,12 @@ pub(super) struct Tail {
     pub found: Vec<Message>,
     pub page: Vec<Message>,
     /// Messages that were delivered meanwhile; none once the found ones are shown.
-    pub meanwhile: Option<Vec<Message>>,
+    pub meanwhile: Option<VecDeque<Message>>,
 }
 
 impl Tail {
     pub fn new(options: TailOptions) -> Tail {
-        let meanwhile = Some(Vec::new());
+        let meanwhile = Some(VecDeque::new());
         Tail { options, begun: false, found: Vec::new(), page: Vec::new(), meanwhile }
     }
 

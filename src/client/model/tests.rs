@@ -61,6 +61,22 @@ fn typed(model: &mut Model, line: &str, id: u8) -> Vec<Action> {
 }
 
 #[test]
+fn a_tail_holds_no_more_than_it_shows() {
+    let to = "#lobby".parse().unwrap();
+    let options = TailOptions { to, lines: 2, follows: false };
+    let mut model = model_once().with_tail(Some(options));
+    model.update(Input::Event(welcome()), [0; 16]);
+    for number in 0..5_000 {
+        for reference in [Some("tail".to_owned()), None] {
+            let message = Message { reference, ..message((number % 250) as u8, "alice", "#lobby") };
+            model.update(Input::Event(Event::Message(message)), [0; 16]);
+        }
+    }
+    let tail = model.tail.unwrap();
+    assert_eq!((tail.page.len(), tail.meanwhile.unwrap().len()), (2, super::tail::MEANWHILE_MAX));
+}
+
+#[test]
 fn a_message_is_sent_acknowledged_and_shown_once_and_clean() {
     let mut model = connected();
     let actions = typed(&mut model, "hi", 7);

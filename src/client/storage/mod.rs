@@ -233,10 +233,12 @@ impl Storage for Folder {
 
     fn erase_search_logs(&mut self) -> Result<(), StorageError> {
         self.search_log = None;
-        for entry in fs::read_dir(self.stem.with_file_name(""))? {
-            let path = entry?.path();
-            if path.extension().is_some_and(|extension| extension == SEARCH_LOG) {
-                wipe(&path)?;
+        for folder in self.data_folder.folders_of_servers()? {
+            for entry in fs::read_dir(folder)? {
+                let path = entry?.path();
+                if path.extension().is_some_and(|extension| extension == SEARCH_LOG) {
+                    wipe(&path)?;
+                }
             }
         }
         Ok(())
