@@ -76,7 +76,7 @@ pub enum Command {
     /// Moves this user's read positions; the user's other sessions are notified.
     Read { conversations: Vec<ReadMark> },
     /// Marks the user as away with a reason, or as back without one. `whois` shows it, and so does
-    /// the client of whoever writes a private message.
+    /// the client of a user who sends a private message.
     Away {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         text: Option<String>,

@@ -1,5 +1,5 @@
-//! A device ticket: a secret that a server gives to a device of somebody who knew the password. A
-//! thief of the key alone has none, and so the two are told apart where they have one address.
+//! A device ticket: a secret that a server gives to a device after a correct password. A thief of
+//! the key alone has none, so the server can distinguish the two if they have one address.
 
 use std::fmt;
 

@@ -229,7 +229,7 @@ impl Registry {
         self.topics.get(name).map(|topic| topic.text.clone())
     }
 
-    /// Topics that a person has set go, and the members are told.
+    /// Erases the topics that a user has set, and notifies the members.
     pub fn erase_topics(&mut self, user: &UserName) -> Vec<Effect> {
         let own = self.topics.iter().filter(|(_, topic)| topic.by == *user);
         let own: Vec<ChannelName> = own.map(|(name, _)| name.clone()).collect();

@@ -50,7 +50,10 @@ impl Pages {
         let file = ManuallyDrop::new(file);
         let mut header = [0; FILE_HEADER];
         file.read_exact_at(&mut header, 0).map_err(io(path))?;
-        Ok(Pages { path: path.to_owned(), file, shape: Shape::of(&header) })
+        let shape = Shape::of(&header).ok_or_else(|| {
+            io(path)(std::io::Error::other("the header of the database names no size of a page"))
+        })?;
+        Ok(Pages { path: path.to_owned(), file, shape })
     }
 
     /// Overwrites the free space of up to `pages_max` pages from `first` on. The write-ahead log
@@ -97,13 +100,17 @@ impl Pages {
 }
 
 impl Shape {
-    fn of(header: &[u8; FILE_HEADER]) -> Shape {
+    /// The shape that a file's header names; none if SQLite has no such size.
+    fn of(header: &[u8; FILE_HEADER]) -> Option<Shape> {
         let page_bytes = match u16::from_be_bytes([header[16], header[17]]) {
             1 => 65_536,
             bytes => usize::from(bytes),
         };
+        if page_bytes < 512 || !page_bytes.is_power_of_two() {
+            return None;
+        }
         let usable = page_bytes - usize::from(header[20]);
-        Shape { page_bytes, usable, has_map: header[52..56] != [0; 4] }
+        Some(Shape { page_bytes, usable, has_map: header[52..56] != [0; 4] })
     }
 
     /// Where the free space of a page is that has something in it. `number` counts from 0.
