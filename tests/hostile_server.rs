@@ -602,6 +602,9 @@ fn what_was_edited_or_deleted_never_comes_back_as_it_was() {
             json!({"seq": "22", "edited": true, "sealed": first["sealed"], "ref": request["ref"]});
         tells(double, &edited, older);
         double.tells(json!({"type": "history", "to": edited["to"], "lines": 5, "more": false, "ref": request["ref"]}));
+        // What the server sends and what is typed come on two ways.
+        double.tells(json!({"type": "notice", "text": format!("all was sent: {mark}")}));
+        plain.sees(&format!("all was sent: {mark}"));
         plain.types("/search kettle");
         plain.types(&format!("/set {mark}"));
         plain.sees(&format!("there is no setting {mark:?}"));
