@@ -339,7 +339,7 @@ fn a_command_with_a_secret_behind_blanks_or_a_slip_is_asked_about() {
     for line in ["   /join #tea 4711", "//join #tea 4711", "\u{ff0f}pm bob 4711", ".join #tea 4711"]
     {
         alice.types(&format!("{line}\r"));
-        alice.shows("Enter again says it here as a text");
+        alice.shows("Enter sends it here as a text");
         alice.types("\x15that was it\r");
         bob.sees("alice: that was it");
     }

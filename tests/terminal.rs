@@ -123,7 +123,7 @@ fn a_command_with_a_secret_behind_blanks_or_a_slip_is_asked_about() {
     for line in ["   /join #tea 4711", "//join #tea 4711", "\u{ff0f}pm bob 4711", ".join #tea 4711"]
     {
         alice.types(&format!("{line}\r"));
-        alice.shows("Enter again says it here as a text");
+        alice.shows("Enter sends it here as a text");
         alice.shows_row(|row| row.trim_end() == format!("> {line}").trim_end());
         alice.types("\x15/clear\r");
         alice.shows_all(|rows| rows.concat().trim() == ">");
@@ -133,7 +133,7 @@ fn a_command_with_a_secret_behind_blanks_or_a_slip_is_asked_about() {
     assert_eq!(bob.seen("4711"), 0);
     // Asked and confirmed.
     alice.types("  /join #tea 4712\r");
-    alice.shows("Enter again says it here as a text");
+    alice.shows("Enter sends it here as a text");
     alice.types("\r");
     bob.sees("alice:   /join #tea 4712");
     // Nobody can be asked through a pipe.

@@ -1,29 +1,29 @@
-//! Characters that nobody sees and that join or part others: they stay where Unicode gives them a
-//! meaning (docs/protocol.md, "Texts"), and go where they are a disguise.
+//! Invisible characters that join or separate others. They stay where Unicode gives them a meaning
+//! (docs/protocol.md, "Texts"), and are removed elsewhere, because they could disguise a text.
 
 use unicode_normalization::char::canonical_combining_class;
 
 use super::is_mark;
 
-/// The zero width joiner, and the one that parts.
+/// The zero width joiner and non-joiner.
 const ZWJ: char = '\u{200d}';
 const ZWNJ: char = '\u{200c}';
-/// Shows the character before it as an emoji.
+/// Variation selector 16: displays the previous character as an emoji.
 const EMOJI_STYLE: char = '\u{fe0f}';
-/// A flag whose region the tags behind it spell.
+/// The black flag; tags after it spell a region.
 const BLACK_FLAG: char = '\u{1f3f4}';
 const TAG_END: char = '\u{e007f}';
-/// Letters and digits of a region: two of its country, and one to four of its part.
+/// Letters and digits of a region: two of the country, and one to four of the subdivision.
 const TAGS: std::ops::RangeInclusive<usize> = 3..=6;
 /// The canonical combining class of a virama.
 const VIRAMA: u8 = 9;
 
-/// Whether a character may stay because of what stands beside it.
+/// Returns whether a character stays, given its neighbours.
 pub fn may_stay(c: char) -> bool {
     matches!(c, ZWJ | ZWNJ | '\u{e0020}'..=TAG_END)
 }
 
-/// A text without the joiners and tags that mean nothing where they are.
+/// Removes joiners and tags that have no meaning in their context.
 pub fn settled(text: &[char]) -> String {
     let mut clean = String::with_capacity(text.len());
     let mut at = 0;
@@ -43,7 +43,7 @@ pub fn settled(text: &[char]) -> String {
     clean
 }
 
-/// How many tags behind a flag spell a region, with the one that ends them.
+/// Returns how many tags after a flag spell a region, the cancel tag included.
 fn region(behind: &[char]) -> usize {
     let letter = |c: &&char| matches!(**c, '\u{e0030}'..='\u{e0039}' | '\u{e0061}'..='\u{e007a}');
     let letters = behind.iter().take_while(letter).count();
@@ -66,7 +66,7 @@ fn joins(joiner: char, before: &str, behind: &[char]) -> bool {
     left.is_some_and(|c| is_cursive(c) && !ends_joining(c)) && right.is_some_and(|c| is_cursive(*c))
 }
 
-/// Letters of scripts that are written joined.
+/// Letters of cursive scripts.
 fn is_cursive(c: char) -> bool {
     matches!(c,
         '\u{620}' | '\u{622}'..='\u{63f}' | '\u{641}'..='\u{64a}' | '\u{66e}'..='\u{66f}'
@@ -77,7 +77,7 @@ fn is_cursive(c: char) -> bool {
         | '\u{1880}'..='\u{18aa}' | '\u{a840}'..='\u{a872}' | '\u{1e900}'..='\u{1e943}')
 }
 
-/// Letters of Arabic that never join the next one: a joiner behind them changes nothing.
+/// Arabic letters that never join the next letter, so that a joiner after them has no effect.
 fn ends_joining(c: char) -> bool {
     matches!(c,
         '\u{622}'..='\u{625}' | '\u{627}' | '\u{629}' | '\u{62f}'..='\u{632}' | '\u{648}'

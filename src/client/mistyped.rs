@@ -1,45 +1,45 @@
-//! Texts that were meant as a command with a secret in it. Such a text is the command but for what
-//! stands before it: blanks, another character in the place of the slash, a part of a row that was
-//! copied from the screen. It is not sent before the person has confirmed that it is a text.
+//! Detects texts that were probably meant as a command with a secret. Such a text is a command
+//! after blanks, with another character instead of the slash, or after part of a row that was
+//! copied from the screen. The client sends it only after the user has confirmed that it is a text.
 
 use unicode_normalization::UnicodeNormalization;
 
 use super::slash::{self, SlashCommand, Typed};
 use crate::clean;
 
-/// Commands whose operands are for few: a PIN, or a private text.
+/// Commands with a secret operand: a PIN or a private text.
 const SECRET: [&str; 6] = ["join", "create", "pm", "msg", "dm", "reply"];
 
-/// What is typed in the place of a slash, on the keys beside it or on those of another layout.
+/// Characters on keys near the slash, in several keyboard layouts.
 const NEAR_SLASH: &str = ".,\\?-;:!&7|>'";
 
-/// Letters and digits that are a slip of the fingers, and no words.
+/// Up to this number of letters and digits before a slash count as a typing error.
 const SLIPS_MAX: usize = 2;
 
-/// Characters before the slash that are looked at: a time, a name and the marks of a copied row.
+/// Bound on characters before the slash: a time, a name and the marks of a copied row.
 const BEFORE_MAX: usize = 80;
 
-/// The command that a text was most likely meant as, where that one has a secret in it.
+/// Returns the command with a secret that a text was probably meant as.
 pub fn mistyped(line: &str) -> Option<&'static str> {
-    // Several lines are a text, whatever they begin with.
+    // Several lines are always a text.
     if !line.contains('\n') && !matches!(slash::read(line), Typed::Text(_)) {
         return None;
     }
     line.split('\n').find_map(row)
 }
 
-/// Whether a typed line may hold a secret: nothing remembers it.
+/// Returns whether a typed line may contain a secret, so that the history omits it.
 pub fn is_secret(line: &str) -> bool {
     slash::is_secret(line) || mistyped(line).is_some()
 }
 
-/// What the person is told of a text that was `mistyped` as this command: it is not sent yet.
+/// The notice about a `mistyped` text, which is not sent yet.
 pub fn question(command: &str) -> String {
-    format!("not sent, it looks like /{command}: Enter again says it here as a text")
+    format!("not sent, it looks like /{command}: Enter sends it here as a text")
 }
 
 fn row(row: &str) -> Option<&'static str> {
-    // A full-width slash, a blank of another width, what nobody sees.
+    // Full-width slashes, blanks of other widths, and invisible characters.
     let row: String = clean::line(row).nfkc().collect();
     let row = row.replace(['\u{2044}', '\u{2215}', '\u{29f8}'], "/");
     let head = row.char_indices().take(BEFORE_MAX).filter(|(_, c)| *c == '/');
@@ -59,15 +59,15 @@ fn row(row: &str) -> Option<&'static str> {
     }
 }
 
-/// Whether what stands before a slash was not meant to be said.
+/// Returns whether the text before a slash is a typing error or a copied row.
 fn is_slip(before: &str) -> bool {
     let before = before.trim();
     before.chars().filter(|c| c.is_alphanumeric()).count() <= SLIPS_MAX
         || before.ends_with(['>', ':', '|', ']', '$'])
 }
 
-/// The command with a secret that a text is without its slash. With one, also a word that is nearly
-/// the command's.
+/// Returns the command with a secret that a text without its slash is. `nearly` also accepts a
+/// misspelt command.
 fn secret(text: &str, nearly: bool) -> Option<&'static str> {
     let (word, operands) = text.split_once(char::is_whitespace)?;
     let (word, operands) = (word.to_lowercase(), operands.trim());
@@ -88,7 +88,7 @@ fn secret(text: &str, nearly: bool) -> Option<&'static str> {
     has_secret.then_some(name)
 }
 
-/// Words of every day, such as "join us at five", are no command: its channel or person is marked.
+/// Excludes everyday text such as "join us at five": the operand must begin with `#` or `@`.
 fn names_its_aim(text: &str) -> bool {
     text.starts_with(char::is_lowercase)
         && text.split_whitespace().nth(1).is_some_and(|aim| aim.starts_with(['#', '@']))

@@ -1,5 +1,5 @@
-//! What the senders of sealed messages have made of them since: an edit, or a deletion. A server
-//! that delivers a message as it was before is found out by it. Pure.
+//! The newest signed edit or deletion of each sealed message. With it, the client detects a server
+//! that delivers an earlier version. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,16 +10,16 @@ use crate::chat::{Kind, MsgId, Target, UserName};
 use crate::crypto::header::Header;
 use crate::limits::CHANGES_MAX;
 
-/// The message that was changed: its conversation, its sender, its id.
+/// Key of a changed message: conversation, sender, id.
 pub type Changed = (Target, UserName, MsgId);
 
-/// A signed edit or deletion. A later one is greater; nothing is later than a deletion.
+/// A signed edit or deletion. Later ones are greater, and a deletion is the greatest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Version {
     deleted: bool,
     /// By the sender's clock, in milliseconds since 1970.
     time_ms: i64,
-    /// Of the edit. All deletions of a message are the same one.
+    /// Id of the edit; zero for deletions, which are all equal.
     id: MsgId,
 }
 
@@ -34,12 +34,12 @@ pub struct Change {
 #[derive(Default)]
 pub struct Changes {
     newest: BTreeMap<Changed, Change>,
-    /// Since they were stored last.
+    /// Keys changed since the last write.
     unstored: BTreeSet<Changed>,
 }
 
 impl Version {
-    /// The change that a message is; none where it changes nothing.
+    /// Returns the version of an edit or a deletion; `None` for other messages.
     pub fn of(header: &Header) -> Option<Version> {
         let time_ms = time_ms(header);
         match header.kind {
@@ -52,13 +52,13 @@ impl Version {
     }
 }
 
-/// When a message was signed, by its sender's clock.
+/// Signing time by the sender's clock, in milliseconds since 1970.
 pub fn time_ms(header: &Header) -> i64 {
     header.time_ms.min(i64::MAX as u64) as i64
 }
 
 impl Changes {
-    /// As they were stored: of each message the last entry holds.
+    /// Restores the stored entries; the last entry of each message applies.
     pub fn of(entries: Vec<(Changed, Option<Change>)>) -> Changes {
         let mut changes = Changes::default();
         for (changed, change) in entries {
@@ -71,25 +71,24 @@ impl Changes {
         changes
     }
 
-    /// Whether some are not stored yet.
+    /// Returns whether a write is due.
     pub fn waits(&self) -> bool {
         !self.unstored.is_empty()
     }
 
-    /// What is to be stored since the last call: new changes, and those that are forgotten.
+    /// Takes the entries to store since the last call; `None` for removed ones.
     pub fn take_unstored(&mut self) -> Vec<(Changed, Option<Change>)> {
         let unstored = std::mem::take(&mut self.unstored).into_iter();
         let entry = |changed: Changed| (changed.clone(), self.newest.get(&changed).copied());
         unstored.map(entry).collect()
     }
 
-    /// Everything, to be stored.
+    /// Returns all entries.
     pub fn all(&self) -> Vec<(Changed, Option<Change>)> {
         self.newest.iter().map(|(changed, change)| (changed.clone(), Some(*change))).collect()
     }
 
-    /// A message, as its sender has signed it, or a change of it. Whether its sender has not
-    /// changed it since, as far as this client knows.
+    /// Records a message or a change of it. Returns whether it is the newest known version.
     pub fn takes(&mut self, changed: Changed, version: Option<Version>, now_ms: i64) -> bool {
         let known = self.newest.get(&changed).copied();
         let before = known.map(|change| change.version);
@@ -106,7 +105,7 @@ impl Changes {
         version >= before
     }
 
-    /// The time of the newest edit of a message: the next one has to be later.
+    /// Returns the time of a message's newest edit; the next edit has to be later.
     pub fn edited_ms(&self, changed: &Changed) -> Option<i64> {
         let version = self.newest.get(changed)?.version;
         (!version.deleted).then_some(version.time_ms)
@@ -117,14 +116,14 @@ impl Changes {
         self.newest.len()
     }
 
-    /// The user has left a conversation.
+    /// Removes the entries of a conversation that the user has left.
     pub fn forget(&mut self, conversation: &Target) {
         let of_conversation = |changed: &&Changed| changed.0 == *conversation;
         let gone = self.newest.keys().filter(of_conversation).cloned().collect();
         self.remove(gone);
     }
 
-    /// More than there is room for: half of them go, those first that others could have made up.
+    /// Halves the entries if there are too many; entries that a server could invent go first.
     fn shorten(&mut self) {
         if self.newest.len() <= CHANGES_MAX {
             return;

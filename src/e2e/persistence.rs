@@ -1,23 +1,23 @@
-//! What the engine has verified, from one run of a client to the next: the order of messages, and
-//! which of them were edited or deleted.
+//! Verified state that outlives a run of the client: the order of messages, and their edits and
+//! deletions.
 
 use super::changes::Changes;
 use super::sequence::Sequences;
 use super::storage::{FileKey, Storage, StorageError};
 
-/// Changes are stored at most so often, in milliseconds.
+/// Least time between two writes, in milliseconds.
 const CHANGES_MS: u64 = 500;
 
-/// What this client stores, as long as that works.
+/// Writes the state until a write fails.
 #[derive(Default)]
 pub struct Persistence {
     sequences: bool,
     changes: bool,
-    /// When changes were stored last.
+    /// Time of the last write.
     changes_ms: i64,
 }
 
-/// The changes that are stored, for a client that stores nothing.
+/// Reads the stored changes for a client that writes none.
 pub fn changes(storage: &dyn Storage, key: FileKey) -> Changes {
     let entries = storage.changes(key).unwrap_or_else(|error| {
         log::warn!("stored edits and deletions cannot be read: {error}");
@@ -27,7 +27,7 @@ pub fn changes(storage: &dyn Storage, key: FileKey) -> Changes {
 }
 
 impl Persistence {
-    /// This client takes up what the last one has stored, and stores what comes.
+    /// Loads the state, and stores it from now on.
     pub fn resume(
         &mut self,
         storage: &mut dyn Storage,
@@ -36,7 +36,7 @@ impl Persistence {
     ) {
         match storage.open_sequences(key.clone()) {
             Ok(entries) => (*sequences, self.sequences) = (Sequences::of(entries), true),
-            // Without it the next message of everybody is taken as it comes.
+            // Without it, the next message of each sender is accepted in any order.
             Err(error) => log::warn!("the chains of sealed lines cannot be read: {error}"),
         }
         match storage.open_changes(key) {
@@ -45,8 +45,7 @@ impl Persistence {
         }
     }
 
-    /// What has changed is stored. Where that fails, messages are verified all the same as long as
-    /// this client runs.
+    /// Stores the changed state. If that fails, messages are still verified during this run.
     pub fn store(
         &mut self,
         storage: &mut dyn Storage,
@@ -65,7 +64,7 @@ impl Persistence {
         }
     }
 
-    /// Until changes have to be stored.
+    /// Returns the time until the next write.
     pub fn rest_ms(&self, changes: &Changes, now_ms: i64) -> Option<u64> {
         let waits = self.changes && changes.waits();
         waits.then(|| CHANGES_MS.saturating_sub(now_ms.abs_diff(self.changes_ms)))

@@ -1,4 +1,4 @@
-//! Which items stay where there is no room for all of them. Pure.
+//! Chooses which items stay if there is no room for all of them. Pure.
 //!
 //! Room is shared as by fair queueing: conversations take turns, and in each its senders do, so
 //! that the largest one loses first, and more items of one sender cost other senders nothing. A
@@ -17,18 +17,18 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::chat::{Target, UserName};
 
-/// Conversations or senders of the eldest group.
+/// Conversations or senders in the first group.
 const FIRST: usize = 16;
-/// Of eight parts one is for conversations in which the user has no part.
+/// One of this many parts is for conversations in which the user has no part.
 const PARTS: usize = 8;
 
-/// Something that takes room.
+/// An item that takes room.
 pub struct Item<'a> {
     pub conversation: &'a Target,
     pub from: &'a UserName,
     /// Its sender has signed it.
     pub signed: bool,
-    /// When this client read it first.
+    /// When this client first read it.
     pub read_ms: i64,
     /// When this client first read something of its sender there.
     pub since_ms: i64,
@@ -36,7 +36,8 @@ pub struct Item<'a> {
 }
 
 impl Item<'_> {
-    /// The user has written it, or has entered the channel's PIN: no server can make that up.
+    /// Returns whether the user has written it or has entered the channel's PIN, which no server
+    /// can invent.
     fn is_of_user(&self) -> bool {
         match self.conversation {
             Target::Channel(_) => true,
@@ -45,7 +46,8 @@ impl Item<'_> {
     }
 }
 
-/// Whether each item stays. Of items that were read at the same time the last ones are the newest.
+/// Returns for each item whether it stays. Among items read at the same time, later ones count as
+/// newer.
 pub fn fitting(items: &[Item], bytes_max: usize) -> Vec<bool> {
     let of_user = items.iter().filter(|item| item.is_of_user());
     let of_user: BTreeSet<_> = of_user.map(|item| item.conversation).collect();
@@ -71,7 +73,7 @@ pub fn fitting(items: &[Item], bytes_max: usize) -> Vec<bool> {
     stays
 }
 
-/// Items in the order in which they get room.
+/// Orders items by the turns in which they get room.
 fn by_turns(items: &[Item], class: Vec<usize>) -> Vec<usize> {
     let mut conversations: BTreeMap<&Target, BTreeMap<&UserName, Vec<usize>>> = BTreeMap::new();
     for index in class {

@@ -1,6 +1,6 @@
-//! keys/ledger.head: how far the ledger had been, kept outside of it. Whoever finds a ledger that
-//! is behind knows that messages are missing: its write-ahead log was damaged, or an older copy was
-//! put back.
+//! keys/ledger.head: the number of messages that the ledger has stored, kept outside of it. A
+//! ledger with fewer messages has lost some: its write-ahead log was damaged, or an older copy was
+//! restored.
 
 use std::fs::File;
 use std::io;
@@ -11,17 +11,17 @@ use super::file::{self, FileError};
 use crate::chat::LogId;
 use crate::system::files;
 
-/// How far a ledger has been.
+/// The state of a ledger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LedgerHead {
-    /// The id of its logs.
+    /// Id of its logs.
     pub log: LogId,
-    /// Messages that were ever stored.
+    /// Number of messages ever stored.
     pub messages: u64,
 }
 
 impl LedgerHead {
-    /// What was written last; none where nothing was.
+    /// Reads the file; `None` if it does not exist.
     ///
     /// # Errors
     /// The file cannot be read, or is damaged.
@@ -31,25 +31,25 @@ impl LedgerHead {
         let log = words.next().and_then(|word| word.parse().ok());
         let messages = words.next().and_then(|word| word.parse().ok());
         let (Some(log), Some(messages)) = (log, messages) else {
-            return Err(FileError::damaged(path, "it does not say how far the ledger was"));
+            return Err(FileError::damaged(path, "it has no log id and number of messages"));
         };
         Ok(Some(LedgerHead { log, messages }))
     }
 }
 
-/// The file, open for the next head.
+/// The open file.
 pub struct LedgerHeadFile {
     path: PathBuf,
     file: File,
-    /// The last write failed, and that was logged.
+    /// The last write failed and was logged.
     failing: bool,
 }
 
 impl LedgerHeadFile {
-    /// Opens it, and writes how far the ledger is now.
+    /// Opens the file and writes the present state.
     ///
     /// # Errors
-    /// It cannot be made or written.
+    /// The file cannot be created or written.
     pub fn open(path: PathBuf, head: LedgerHead) -> Result<LedgerHeadFile, FileError> {
         let open = files::private().write(true).create(true).truncate(false).open(&path);
         let file = open.map_err(FileError::io(&path))?;
@@ -57,19 +57,19 @@ impl LedgerHeadFile {
         Ok(LedgerHeadFile { path, file, failing: false })
     }
 
-    /// Messages were stored. It is not synced: after a power cut the ledger may be ahead, never
-    /// behind.
+    /// Writes the state without a sync: after a power failure the ledger may be ahead of the file,
+    /// never behind.
     pub fn set(&mut self, head: LedgerHead) {
         let failed = put(&self.file, head).err();
         if let Some(error) = failed.as_ref().filter(|_| !self.failing) {
             let path = self.path.display();
-            log::error!("{path}: {error}: what the ledger loses from now on is not noticed");
+            log::error!("{path}: {error}: a loss of messages is not detected until this is fixed");
         }
         self.failing = failed.is_some();
     }
 }
 
-/// All of it at once: the text has always the same length.
+/// Overwrites the file in one write, because the text has a constant length.
 fn put(file: &File, LedgerHead { log, messages }: LedgerHead) -> io::Result<()> {
     file.write_all_at(format!("{log} {messages:020}\n").as_bytes(), 0)
 }

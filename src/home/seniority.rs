@@ -1,5 +1,5 @@
-//! Who was registered before, as data/keys.json has it: a file that comes later takes no name and
-//! no key from them.
+//! Users who were registered at the last run, from data/keys.json. A key file that is added later
+//! cannot take their names or keys.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -9,10 +9,10 @@ use serde::Deserialize;
 use super::json_file;
 use crate::chat::UserName;
 
-/// The keys that a server has met.
+/// The keys that the server has recorded.
 pub const KEYS_FILE: &str = "data/keys.json";
 
-/// What is read of the file; `known.rs` writes it.
+/// The fields that are read; `known.rs` writes the file.
 #[derive(Deserialize)]
 struct Keys {
     keys: BTreeMap<String, Key>,
@@ -25,8 +25,8 @@ struct Key {
     gone: bool,
 }
 
-/// The names that were registered when the server of this home ran last. A file that cannot be read
-/// names nobody: the server and `pychat check` report it.
+/// Returns the names that were registered at the last run of this home's server. It returns none
+/// if the file cannot be read; the server and `pychat check` report that.
 pub fn registered(home: &Path) -> BTreeSet<UserName> {
     let file = home.join(KEYS_FILE);
     let keys = json_file::load::<Keys>(&file, json_file::LARGE).ok().flatten();

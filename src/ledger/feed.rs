@@ -1,6 +1,6 @@
-//! What the ledger has stored comes back from here, apart from the outcomes of commits: those
-//! answer senders, and the feed fills the tails. So a message is delivered in one way, whoever has
-//! committed it.
+//! The feed of stored messages. It is separate from the outcomes of commits: outcomes answer
+//! senders, and the feed fills the tails. Every message is therefore delivered in one way,
+//! independent of the process that committed it.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -8,27 +8,27 @@ use std::sync::Arc;
 use super::Draft;
 use crate::chat::Seq;
 
-/// A message that is stored.
+/// A stored message.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StoredMessage {
     pub seq: Seq,
     pub draft: Arc<Draft>,
-    /// How its session has encoded it for its readers; none where it was not committed here.
+    /// The encoding for readers that its session made; `None` if it was not committed here.
     pub fields: Option<Vec<u8>>,
 }
 
-/// Stored messages, own and others' alike, those of a conversation in the order of their seqs.
+/// Stored messages of this and other processes, in the order of seqs in each conversation.
 pub trait Feed {
-    /// The next message; none where no more has come yet.
+    /// Returns the next message; `None` if there is none yet.
     fn next(&mut self) -> Option<StoredMessage>;
 }
 
-/// The feed of a ledger that nobody else writes to: its own commits are all there is.
+/// The feed of a ledger without other writers: its own commits.
 #[derive(Default)]
 pub struct OwnFeed(VecDeque<StoredMessage>);
 
 impl OwnFeed {
-    /// A message was committed.
+    /// Adds a committed message.
     pub fn push(&mut self, stored: StoredMessage) {
         self.0.push_back(stored);
     }

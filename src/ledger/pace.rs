@@ -1,13 +1,14 @@
-//! Sizes the parts of a long job, so that each takes about as long on whatever disk and processor.
+//! Adapts the size of the parts of a long job, so that each part takes about the same time on any
+//! disk and processor.
 
 use std::time::{Duration, Instant};
 
-/// A part that took longer is followed by one of half its size ...
+/// If a part takes longer, the next part has half its size ...
 const LONG: Duration = Duration::from_millis(12);
-/// ... and one that took less by one of twice its size.
+/// ... and if it takes less, twice its size.
 const SHORT: Duration = Duration::from_millis(5);
 
-/// How much one part does, between bounds.
+/// The size of a part, between bounds.
 #[derive(Clone, Copy, Debug)]
 pub struct Pace {
     size: usize,
@@ -16,7 +17,7 @@ pub struct Pace {
 }
 
 impl Pace {
-    /// The first part has the least size.
+    /// Starts with the least size.
     pub fn new(least: usize, most: usize) -> Pace {
         Pace { size: least, least, most }
     }
@@ -25,7 +26,7 @@ impl Pace {
         self.size
     }
 
-    /// A part of this size began then, and is done.
+    /// Records a finished part of this size that began then.
     pub fn done(&mut self, began: Instant) {
         let took = began.elapsed();
         if took > LONG {

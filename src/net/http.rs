@@ -1,25 +1,25 @@
-//! One page by HTTP/1.1: a question and its answer for each connection, one after the other.
+//! One page over HTTP/1.1: one request per connection, one connection at a time.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::time::{Duration, Instant};
 
-/// One question and its answer take no longer; the next waits meanwhile.
+/// Time limit of a request and its response. Further connections wait.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// Bytes of a question.
+/// Bound on a request, in bytes.
 const ASK_BYTES_MAX: usize = 4_096;
 
-/// A listener for questions.
+/// A listener for requests.
 pub struct Http(TcpListener);
 
 impl Http {
     /// # Errors
-    /// The address cannot be listened on.
+    /// The address cannot be bound.
     pub fn bind(address: SocketAddr) -> io::Result<Http> {
         Ok(Http(TcpListener::bind(address)?))
     }
 
-    /// Where it listens, with the port that was taken for port 0.
+    /// Returns the bound address, with the real port if port 0 was requested.
     ///
     /// # Errors
     /// The socket is gone.
@@ -27,7 +27,7 @@ impl Http {
         self.0.local_addr()
     }
 
-    /// Waits for the next question and answers it: with `text` where it is for `path`.
+    /// Waits for the next request, and answers requests for `path` with `text`.
     ///
     /// # Errors
     /// The peer is gone or too slow, or no connection can be accepted.
@@ -57,7 +57,7 @@ impl Http {
     }
 }
 
-/// Reads a question: whether it is for `path`, or none where it is not whole.
+/// Reads a request. Returns whether it is for `path`; `None` if it is incomplete.
 ///
 /// # Errors
 /// It is too long, or cannot be read.

@@ -1,5 +1,6 @@
-//! A connection as whole records: all that a session, the hub and the delivery know of a transport.
-//! A transport is a [`RecordSource`] and a [`RecordSink`] (`tcp.rs`; `memory.rs` in tests).
+//! A connection of whole records, the only view of a transport that sessions, hub and delivery
+//! have. A transport implements [`RecordSource`] and [`RecordSink`] (`tcp.rs`; `memory.rs` in
+//! tests).
 
 use std::io;
 use std::net::SocketAddr;
@@ -8,61 +9,61 @@ use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Both directions of a connection, and where its other end is.
+/// Both directions of a connection, and the peer's address.
 pub struct Link {
     pub source: Box<dyn RecordSource>,
     pub sink: Arc<dyn RecordSink>,
     pub peer: SocketAddr,
 }
 
-/// How long a read waits.
+/// The time limit of a read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Patience {
-    /// Not at all.
+    /// Reads do not wait.
     None,
     /// All reads share this deadline.
     Until(Instant),
-    /// This long for each record, or twice as long where a record began to come.
+    /// This time for each record, doubled once a record has begun to arrive.
     Each(Duration),
 }
 
-/// The reading half. Its only owner is the thread that reads.
+/// The reading half, owned by the reading thread.
 pub trait RecordSource: Send {
-    /// The next record, to be opened in place; `None` at a clean end.
+    /// Reads the next record, to be decrypted in place; `None` at a clean end.
     ///
     /// # Errors
-    /// `WouldBlock` or `TimedOut` after the patience: nothing that was read is lost.
-    /// `UnexpectedEof` at an end inside a record. `InvalidData` for what is no record, or too long.
+    /// `WouldBlock` or `TimedOut` after the patience; bytes read so far are kept. `UnexpectedEof` at
+    /// an end inside a record. `InvalidData` for a malformed or too long record.
     fn read(&mut self) -> io::Result<Option<&mut [u8]>>;
 
-    /// Whether a whole record is at hand without another read.
+    /// Returns whether a whole record is buffered.
     fn has_record(&self) -> bool;
 
-    /// Longer records are `InvalidData` from now on.
+    /// Sets the bound on records; longer ones are `InvalidData`.
     fn set_record_bytes_max(&mut self, bytes_max: usize);
 
-    /// How long the next reads wait.
+    /// Sets the time limit of the next reads.
     ///
     /// # Errors
     /// The connection is gone.
     fn set_patience(&mut self, patience: Patience) -> io::Result<()>;
 }
 
-/// The writing half, shared by threads. It owns how records are framed, and what it was given and
-/// the connection has not taken yet. A server's sink never waits; a client's may wait for a slow
-/// network.
+/// The writing half, shared by threads. It owns the framing of records, and the bytes that the
+/// connection has not accepted yet. A server's sink never waits; a client's sink may wait for a
+/// slow network.
 pub trait RecordSink: Send + Sync {
-    /// Appends to `out` what stands before a record of so many bytes. The record follows there.
+    /// Appends the head of a record of this size to `out`. The caller appends the record.
     fn frame(&self, record_bytes: usize, out: &mut Vec<u8>);
 
-    /// Sends records that `frame` has framed, behind those that wait here. True where the connection
-    /// has taken all; else the rest waits here, and `flush` is next.
+    /// Sends framed records after the queued ones. Returns whether the connection accepted all of
+    /// them; the sink queues the rest for `flush`.
     ///
     /// # Errors
     /// The connection is gone.
     fn send(&self, framed: &[u8]) -> io::Result<bool>;
 
-    /// Sends what waits here. True where nothing does any more.
+    /// Sends queued bytes. Returns whether the queue is empty.
     ///
     /// # Errors
     /// The connection is gone.
@@ -70,33 +71,33 @@ pub trait RecordSink: Send + Sync {
         Ok(true)
     }
 
-    /// Bytes that wait here.
+    /// Returns the number of queued bytes.
     fn unsent_bytes(&self) -> usize {
         0
     }
 
-    /// Nothing more will be sent; the other direction stays.
+    /// Ends the sending direction only.
     fn finish(&self);
 
-    /// Ends both directions, which wakes whoever reads.
+    /// Ends both directions, and so wakes a blocked reader.
     fn cut(&self);
 
-    /// Whether the peer has ended its side: it will ask nothing more, and reads no answer.
+    /// Returns whether the peer has closed: it sends no requests and reads no answers.
     fn is_deserted(&self) -> bool {
         false
     }
 
-    /// What becomes readable with the source and writable with the sink; none where nobody polls.
+    /// The descriptor to poll for both halves; `None` if the transport has none.
     #[cfg(unix)]
     fn fd(&self) -> Option<BorrowedFd<'_>> {
         None
     }
 }
 
-/// Sends one record as it is: one of the handshake.
+/// Sends a single record of the handshake.
 ///
 /// # Errors
-/// The connection is gone, or does not take the record at once.
+/// The connection is gone, or does not accept the record at once.
 pub fn send_record(sink: &dyn RecordSink, record: &[u8]) -> io::Result<()> {
     let mut framed = Vec::with_capacity(record.len() + 4);
     sink.frame(record.len(), &mut framed);

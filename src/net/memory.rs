@@ -1,5 +1,5 @@
-//! Records through memory, for tests: a link that fills up, and that breaks in the middle of a
-//! record. Its framing is another one than TCP's.
+//! An in-memory transport for tests, with a bounded buffer, which can break inside a record. Its
+//! framing differs from that of TCP.
 
 use std::collections::VecDeque;
 use std::io;
@@ -7,16 +7,16 @@ use std::sync::{Arc, Mutex};
 
 use super::link::{Link, Patience, RecordSink, RecordSource};
 
-/// Bytes before a record: its length.
+/// Bytes of a record's head, which is its length.
 const HEAD_BYTES: usize = 4;
 
-/// One direction of a link, as a test sees it.
+/// One direction of a link, controlled by a test.
 pub struct Pipe(Mutex<State>);
 
 struct State {
-    /// Bytes that the reader has.
+    /// Bytes that the reader can read.
     arrived: VecDeque<u8>,
-    /// Bytes on their way; `room` of them at most.
+    /// Bytes in transit, at most `room`.
     sent: VecDeque<u8>,
     room: usize,
     cut: bool,
@@ -32,7 +32,7 @@ impl Pipe {
         change(&mut self.0.lock().unwrap())
     }
 
-    /// Up to `bytes_max` bytes reach the reader; gives how many.
+    /// Delivers up to `bytes_max` bytes to the reader. Returns how many.
     pub fn carry(&self, bytes_max: usize) -> usize {
         self.with(|state| {
             let bytes = state.sent.len().min(bytes_max);
@@ -42,7 +42,7 @@ impl Pipe {
         })
     }
 
-    /// It breaks: of the bytes on their way, this share arrives still.
+    /// Breaks the link. This share of the bytes in transit still arrives.
     pub fn break_off(&self, share: f64) {
         self.with(|state| {
             state.cut = true;
@@ -55,24 +55,24 @@ impl Pipe {
         self.with(|state| state.cut)
     }
 
-    /// Whether nothing is on its way or waits for the reader.
+    /// Returns whether no bytes are in transit or unread.
     pub fn is_empty(&self) -> bool {
         self.with(|state| state.sent.is_empty() && state.arrived.is_empty())
     }
 
-    /// All bytes that are on their way; none once it is cut.
+    /// Takes all bytes in transit; `None` after a cut.
     pub fn take_sent(&self) -> Option<Vec<u8>> {
         self.with(|state| (!state.cut).then(|| state.sent.drain(..).collect()))
     }
 
-    /// From now on so many bytes at most are on their way.
+    /// Bounds the bytes in transit.
     pub fn set_room(&self, room: usize) {
         self.with(|state| state.room = room);
     }
 }
 
-/// The two ends of a link: what the first one sends goes through the first pipe, which holds `room`
-/// bytes; the other direction holds any number.
+/// Creates both ends of a link. The first pipe carries what the first end sends, and holds `room`
+/// bytes; the other direction is unbounded.
 pub fn pair(room: usize) -> ([Link; 2], [Arc<Pipe>; 2]) {
     let pipes = [Pipe::new(room), Pipe::new(usize::MAX)];
     let link = |from: usize, to: usize| Link {
@@ -94,12 +94,12 @@ struct MemorySource {
 
 /// The writing half.
 struct MemorySink {
-    /// The own direction and the other one: both are cut at once.
+    /// The sending direction and the other one; `cut` ends both.
     pipes: [Arc<Pipe>; 2],
     unsent: Mutex<Vec<u8>>,
 }
 
-/// How long the first record is, where all of it has arrived.
+/// Returns the length of the first record if it has arrived completely.
 fn whole(arrived: &VecDeque<u8>) -> Option<usize> {
     let head: Vec<u8> = arrived.iter().copied().take(HEAD_BYTES).collect();
     let bytes = u32::from_le_bytes(head.try_into().ok()?) as usize;

@@ -9,13 +9,13 @@ use super::link::{Link, Patience, RecordSink, RecordSource};
 use crate::limits::RECORD_LOGIN_BYTES_MAX;
 use crate::wire::record::{self, RecordReader};
 
-/// A write that the network does not take for this long ends a client's session.
+/// Write timeout of a client's session.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A client's link, whose reads share the deadline. None where the deadline has passed.
+/// Connects a client. All reads share the deadline. Returns `None` if the deadline has passed.
 ///
 /// # Errors
-/// None of the host's addresses takes a connection.
+/// None of the host's addresses accepts a connection.
 pub fn connect(host: &str, port: u16, deadline: Instant) -> io::Result<Option<Link>> {
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
     for peer in (host, port).to_socket_addrs()? {
@@ -37,12 +37,12 @@ pub fn connect(host: &str, port: u16, deadline: Instant) -> io::Result<Option<Li
     Err(last)
 }
 
-/// Reads the records of a login from a fresh connection, all before one deadline.
+/// The source of a new connection's login records, all before one deadline.
 pub fn source(stream: &Arc<TcpStream>, deadline: Instant) -> TcpSource {
     TcpSource::new(Arc::clone(stream), Patience::Until(deadline))
 }
 
-/// The server's link over a connection that does not block: its source does not wait yet.
+/// The server's link over a non-blocking connection. Its source does not wait yet.
 #[cfg(feature = "server")]
 pub fn accepted(stream: TcpStream, peer: std::net::SocketAddr) -> Link {
     let stream = Arc::new(stream);
@@ -53,12 +53,12 @@ pub fn accepted(stream: TcpStream, peer: std::net::SocketAddr) -> Link {
 /// The reading half.
 pub struct TcpSource(RecordReader<Socket>);
 
-/// A socket that reads as long as its patience lasts.
+/// A socket whose reads are bounded by its patience.
 struct Socket {
     stream: Arc<TcpStream>,
     patience: Patience,
-    /// When the record at hand was asked for: one that comes byte by byte has no more time than one
-    /// that does not come.
+    /// When the present record was requested: a record that arrives byte by byte gets no extra
+    /// time.
     asked: Instant,
 }
 
@@ -117,7 +117,7 @@ impl Read for Socket {
     }
 }
 
-/// A client's writing half: it waits for a slow network, at most for the write timeout.
+/// A client's writing half. It waits for a slow network, up to the write timeout.
 struct WaitingSink(Arc<TcpStream>);
 
 impl RecordSink for WaitingSink {
@@ -131,7 +131,7 @@ impl RecordSink for WaitingSink {
     }
 
     fn finish(&self) {
-        // A socket that is gone already is what is wanted.
+        // A socket that is already closed is fine.
         let _ = self.0.shutdown(Shutdown::Write);
     }
 
@@ -153,7 +153,7 @@ mod server {
     /// A server's writing half: it never waits.
     pub struct TcpSink {
         stream: Arc<TcpStream>,
-        /// Framed records that the socket has not taken.
+        /// Framed records that the socket has not accepted yet.
         unsent: Mutex<Vec<u8>>,
     }
 
@@ -162,7 +162,7 @@ mod server {
             TcpSink { stream, unsent: Mutex::new(Rank::Sink, Vec::new()) }
         }
 
-        /// What the socket does not take now.
+        /// Stores what the socket does not accept now.
         fn push<'a>(&self, mut bytes: &'a [u8]) -> io::Result<&'a [u8]> {
             let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
             while !bytes.is_empty() {
@@ -193,7 +193,7 @@ mod server {
             let mut unsent = self.unsent.lock();
             let bytes = std::mem::take(&mut *unsent);
             let rest = self.push(&bytes)?;
-            // The room of what was taken is given back.
+            // Frees the memory of accepted bytes.
             *unsent = rest.to_vec();
             Ok(unsent.is_empty())
         }
@@ -203,7 +203,7 @@ mod server {
         }
 
         fn finish(&self) {
-            // A socket that is gone already is what is wanted.
+            // A socket that is already closed is fine.
             let _ = self.stream.shutdown(Shutdown::Write);
         }
 

@@ -1,4 +1,4 @@
-//! The ledger of a home, and the threads that own it. What it has lost is noticed here.
+//! The ledger of a home and its threads, and the detection of lost messages.
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -20,8 +20,7 @@ use crate::fault::{Fault, code};
 use crate::home::{Home, LedgerHead, LedgerHeadFile};
 use crate::ledger::{Memory, Reader, SplitLedger, SplitReader, Sqlite};
 
-/// How much lower the priority of the thread that searches is (`nice`; it is a thread's own on
-/// Linux).
+/// The `nice` value of the search thread; it applies to a single thread on Linux.
 const SEARCH_NICE: i32 = 10;
 
 /// The hub, and the threads of the ledger.
@@ -29,14 +28,14 @@ pub struct Storage {
     pub hub: Arc<Hub>,
     pub readers: Arc<Readers>,
     pub commit_thread: JoinHandle<()>,
-    /// Messages that the ledger lacks, where it was found to lack any.
+    /// Number of lost messages, if a loss was detected.
     pub lost: Option<u64>,
 }
 
-/// A home that was used before has a ledger, or it was lost.
+/// Checks that a home that was used before has a ledger.
 ///
 /// # Errors
-/// There is none.
+/// The ledger is missing or empty.
 pub fn check_ledger(home: &Home) -> Result<(), Fault> {
     if !home.was_used() || !home.lacks_ledger() {
         return Ok(());
@@ -45,15 +44,15 @@ pub fn check_ledger(home: &Home) -> Result<(), Fault> {
         "{} is missing or empty, and a server has run here before",
         home.ledger_file().display()
     );
-    let hint = "pychat restore FILE puts a backup in its place; pychat server --new-ledger begins \
-                without the messages of before";
+    let hint = "pychat restore FILE restores a backup; pychat server --new-ledger starts with an empty \
+                ledger";
     Err(Fault::new(code::UNREADABLE, error, hint))
 }
 
-/// Opens the ledger, and starts the threads that own it.
+/// Opens the ledger and starts its threads.
 ///
 /// # Errors
-/// A file cannot be read or written, or a thread not started.
+/// A file cannot be read or written, or a thread cannot be started.
 pub fn open(home: &Home, config: &Config, stop: &Arc<Stop>) -> anyhow::Result<Storage> {
     let (mut ledger, reader) = open_ledger(home, config)?;
     let lost = match config.history {
@@ -72,13 +71,12 @@ pub fn open(home: &Home, config: &Config, stop: &Arc<Stop>) -> anyhow::Result<St
     Ok(Storage { hub, readers, commit_thread, lost })
 }
 
-/// A ledger that is behind of what it was, or another one, has lost messages: its logs begin anew,
-/// so that clients notice it and no new message is taken for an old one. Gives how many are
-/// missing.
+/// Detects a ledger that has lost messages, by its head. It then starts new logs, so that clients
+/// notice the loss and take no new message for an old one. Returns the number of lost messages.
 fn notice_loss(home: &Home, ledger: &mut SplitLedger) -> anyhow::Result<Option<u64>> {
     let path = home.ledger_head_file();
     let before = LedgerHead::read(&path).unwrap_or_else(|error| {
-        ::log::error!("{error}: what the ledger may have lost is not known");
+        ::log::error!("{error}: a loss of messages cannot be detected");
         None
     });
     let is_behind = |before: &LedgerHead| {
@@ -88,8 +86,8 @@ fn notice_loss(home: &Home, ledger: &mut SplitLedger) -> anyhow::Result<Option<u
         let lost = before.messages.saturating_sub(ledger.stored_ever());
         ::log::error!(
             "the ledger lacks {lost} messages that were stored: the end of {0}-wal is damaged, or {0} \
-             was replaced by an older copy. Clients are told that the logs begin anew; pychat restore \
-             puts a backup in its place",
+             was replaced by an older copy. The server starts new logs, and clients report it; pychat \
+             restore restores a backup",
             home.ledger_file().display()
         );
         lost
@@ -103,7 +101,7 @@ fn notice_loss(home: &Home, ledger: &mut SplitLedger) -> anyhow::Result<Option<u
     Ok(lost)
 }
 
-/// The ledger of a home: on disk unless the operator wants nothing kept.
+/// Opens the ledger of a home, on disk unless `history` is off.
 fn open_ledger(home: &Home, config: &Config) -> anyhow::Result<(SplitLedger, Arc<SplitReader>)> {
     let limits = &config.limits;
     let ephemeral = LogId(rand::random::<u64>() >> 1);
@@ -120,7 +118,7 @@ fn open_ledger(home: &Home, config: &Config) -> anyhow::Result<(SplitLedger, Arc
     Ok(SplitLedger::new(disk, memory, config.retentions()))
 }
 
-/// The threads that read the ledger, each with a reader of its own.
+/// Starts the threads that read the ledger, each with its own reader.
 fn read_for(
     hub: &Arc<Hub>,
     reader: &SplitReader,
@@ -133,14 +131,14 @@ fn read_for(
     essential("history", stop, move || readers::run(&own_readers.history, &*own))?;
     let (own_readers, own) = (Arc::clone(&readers), reader.another());
     essential("search", stop, move || {
-        // Searches give way to everything else. Where the system has no priorities, they do not.
+        // Searches have a lower priority, on systems that support it.
         let _ = rustix::process::nice(SEARCH_NICE);
         readers::run(&own_readers.search, &*own);
     })?;
     Ok(readers)
 }
 
-/// The registry with what the ledger remembers.
+/// Creates the registry from the ledger's state.
 fn registry(ledger: &SplitLedger, config: &Config) -> anyhow::Result<Registry> {
     let ephemeral = LogId(rand::random::<u64>() >> 1);
     let mut registry =

@@ -1,6 +1,6 @@
-//! Keys at the prompt that are not what they seem: those of a paste, and one that came together
-//! with Esc. The editor reads a paste to its end, and takes Ctrl-C for a part of it. Here the keys
-//! of a paste are seen one by one, and a pause ends it.
+//! Keys of a paste, and keys that arrive together with Esc, at the line editor's prompt. The editor
+//! itself would read a paste to its end marker, Ctrl-C included. Here each key of a paste is
+//! handled on its own, and a pause ends the paste.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -9,24 +9,24 @@ use rustyline::{
     Cmd, ConditionalEventHandler, Event, EventContext, KeyCode, KeyEvent, Modifiers, RepeatCount,
 };
 
-/// A terminal sends a paste without a pause. After this one a key was typed.
+/// Terminals send a paste without a pause. A key after this pause was typed.
 const PAUSE: Duration = Duration::from_secs(2);
-/// The same for Ctrl-C.
+/// The same pause for Ctrl-C.
 const INTERRUPT_PAUSE: Duration = Duration::from_millis(300);
 
-/// What Alt does with a letter of its own in the editor.
+/// Letters that the editor binds with Alt.
 const ALT_KEYS: &str = "bcdfltuy<>-0123456789";
 
 struct Paste {
-    /// When its last key came; none while nothing is pasted.
+    /// Time of the last pasted key; `None` outside a paste.
     last: Option<Instant>,
-    /// That was a return, and a newline behind it is the same one.
+    /// The last key was a return; a newline after it belongs to it.
     is_return: bool,
 }
 
 static PASTE: Mutex<Paste> = Mutex::new(Paste { last: None, is_return: false });
 
-/// Reads every key that has no handler of its own.
+/// Handles every key without a binding.
 pub struct Strokes;
 
 impl ConditionalEventHandler for Strokes {
@@ -36,7 +36,7 @@ impl ConditionalEventHandler for Strokes {
     }
 }
 
-/// What a key does instead of what it does where it was typed, because it is a part of a paste.
+/// Returns the effect of a key that is part of a paste.
 pub fn pasted(key: &KeyEvent) -> Option<Cmd> {
     let mut paste = PASTE.lock().unwrap_or_else(PoisonError::into_inner);
     match key.0 {
@@ -67,13 +67,13 @@ pub fn pasted(key: &KeyEvent) -> Option<Cmd> {
     }
 }
 
-/// Alt with a letter that does nothing is Esc, which does nothing either, and the letter.
+/// Treats Alt with an unbound letter as Esc, which has no effect, followed by the letter.
 fn behind_escape(key: &KeyEvent) -> Option<Cmd> {
     match key {
         KeyEvent(KeyCode::Char(c), Modifiers::ALT)
             if !c.is_control() && !ALT_KEYS.contains(c.to_ascii_lowercase()) =>
         {
-            // The command that inserts a character would insert the last one again.
+            // The editor's self-insert would insert the previous character again.
             Some(Cmd::Insert(1, c.to_string()))
         }
         _ => None,

@@ -1,20 +1,20 @@
-//! The destination of one job: an open channel that `--to` names and nobody has asked to create.
-//! Before anything goes there, the server is asked whether it exists.
+//! The destination of a job: an open channel that `--to` names, and that must not be created. The
+//! client asks the server whether it exists before it sends anything.
 
 use crate::chat::{ChannelName, Command, Request};
 
-/// References of the questions.
+/// References of the two requests.
 pub const EXISTS: &str = "to-exists";
 pub const NEAR: &str = "to-near";
 
 #[derive(Default)]
 pub(super) struct Destination {
-    /// The channel that is not known to exist.
+    /// The channel whose existence is unknown.
     pub channel: Option<ChannelName>,
 }
 
 impl Destination {
-    /// Whether nothing may go there yet.
+    /// Returns whether sending must wait.
     pub fn is_open(&self) -> bool {
         self.channel.is_some()
     }

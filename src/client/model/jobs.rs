@@ -1,16 +1,16 @@
-//! What one job does: `--send` and `--tail`.
+//! Jobs: `--send` and `--tail`.
 
 use super::*;
 use crate::chat::{Code, Event, Message};
 
 impl Model {
-    /// With a channel that is entered only where it exists.
+    /// Sets a channel that the client enters only if it exists.
     pub fn with_destination(mut self, channel: Option<ChannelName>) -> Model {
         self.destination.channel = channel;
         self
     }
 
-    /// The answer about the destination; none where an event is something else.
+    /// Handles answers about the destination; `None` for other events.
     pub(super) fn destination(&mut self, event: &Event) -> Option<Vec<Action>> {
         let channel = self.destination.channel.clone()?;
         let is = |reference: &Option<String>, question| reference.as_deref() == Some(question);
@@ -42,7 +42,7 @@ impl Model {
         }
     }
 
-    /// The channel exists: it is entered, and what waited goes there.
+    /// Enters the channel, which exists, and sends what waited for it.
     fn arrives(&mut self, channel: ChannelName) -> Vec<Action> {
         self.destination.channel = None;
         let join = Request::from(Command::Join { channel, after: None });
@@ -64,7 +64,7 @@ impl Model {
         self
     }
 
-    /// The conversation can be read: asks for its newest messages, once.
+    /// Requests the newest messages of the conversation, once it is readable.
     pub(super) fn tail_begins(&mut self) -> Vec<Action> {
         let Some(tail) = self.tail.as_mut().filter(|tail| !tail.begun) else { return Vec::new() };
         tail.begun = true;
@@ -74,7 +74,7 @@ impl Model {
         }
     }
 
-    /// Takes a message that was asked for, or that comes before those are shown.
+    /// Takes requested messages, and messages that arrive before these are shown.
     pub(super) fn tail_takes(&mut self, message: &Message) -> bool {
         let Some(tail) = &mut self.tail else { return false };
         match (&message.reference, &mut tail.meanwhile) {
@@ -95,7 +95,7 @@ impl Model {
         true
     }
 
-    /// A page is complete: asks for the one before it, or shows what was found.
+    /// Handles a complete page: requests the previous one, or shows all found messages.
     pub(super) fn tail_pages(&mut self, reference: Option<&str>, more: bool) -> Vec<Action> {
         let Some(tail) = &mut self.tail else { return Vec::new() };
         if reference != Some(tail::REFERENCE) || tail.meanwhile.is_none() {
@@ -110,7 +110,7 @@ impl Model {
         }
     }
 
-    /// Whether this is the answer that no page comes.
+    /// Returns whether the server has refused the page.
     pub(super) fn tail_is_refused(&self, reference: Option<&str>) -> bool {
         self.tail.is_some() && reference == Some(tail::REFERENCE)
     }

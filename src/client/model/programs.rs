@@ -1,9 +1,9 @@
-//! What a program asks for in an object of its own.
+//! Requests of programs (`--json`).
 
 use super::*;
 
 impl Model {
-    /// A program types a command. Anything else is for `say`, and goes nowhere.
+    /// Runs a slash command of a program. Other text is an error: a program sends it by `say`.
     pub(super) fn slash(&mut self, line: &str, chance: [u8; 16]) -> Vec<Action> {
         let problem = match slash::read(line) {
             slash::Typed::Command(_) => return self.line(line, chance),
@@ -15,10 +15,11 @@ impl Model {
         vec![Action::Output(Output::Misused(problem))]
     }
 
-    /// A program asks. The bare name of a channel means the one of that name that it is in.
+    /// Handles a request. The bare name of a channel means the one channel of that name that the
+    /// client is in.
     pub(super) fn program_asks(&mut self, mut request: Request) -> Vec<Action> {
         if self.pins.is_busy() {
-            // It may be for the channel of the PIN that is being worked out.
+            // It may be for the channel whose key is being derived.
             self.asked_ahead.push(request);
             return Vec::new();
         }
@@ -37,7 +38,7 @@ impl Model {
         self.program_asks_exactly(request)
     }
 
-    /// The same, with each channel as it is named. It goes where it enters, as a person does.
+    /// The same without resolving bare names. After a join, the channel becomes the target.
     pub(super) fn program_asks_exactly(&mut self, request: Request) -> Vec<Action> {
         let Request { command, reference } = request;
         match command {
@@ -47,7 +48,7 @@ impl Model {
         }
     }
 
-    /// What a program asked while a PIN was worked out.
+    /// Handles the requests that came while a key was derived.
     pub(super) fn asks_again(&mut self) -> Vec<Action> {
         let asked = match self.pins.is_busy() {
             true => Vec::new(),
@@ -56,7 +57,7 @@ impl Model {
         asked.into_iter().flat_map(|request| self.program_asks(request)).collect()
     }
 
-    /// No channel was entered: a message that may be for it is sent nowhere.
+    /// Refuses messages that may be for a channel that was not entered.
     pub(super) fn drop_asked(&mut self) -> Option<Action> {
         let before = self.asked_ahead.len();
         self.asked_ahead.retain(|request| !matches!(request.command, Command::Say(_)));
@@ -68,7 +69,7 @@ impl Model {
     }
 }
 
-/// The channel that a command is about; not the one to enter, whose bare name is the open one.
+/// Returns the channel of a command. `join` has none: its bare name is the open channel.
 fn named(command: &mut Command) -> Option<&mut ChannelName> {
     match command {
         Command::Say(NewMessage { to: Target::Channel(channel), .. })

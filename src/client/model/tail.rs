@@ -6,25 +6,25 @@ use crate::chat::{Command, Message, Request, Seq, Target};
 
 pub const REFERENCE: &str = "tail";
 
-/// Messages that are delivered before the first page is complete, the newest of them.
+/// Bound on messages that arrive before the pages are complete; the newest stay.
 pub const MEANWHILE_MAX: usize = 1_000;
 
-/// What `--tail` wants.
+/// The options of `--tail`.
 #[derive(Clone, Debug)]
 pub struct TailOptions {
     pub to: Target,
     pub lines: usize,
-    /// It does not end with the newest message.
+    /// Continue with each new message.
     pub follows: bool,
 }
 
 pub(super) struct Tail {
     pub options: TailOptions,
     pub begun: bool,
-    /// The messages that are found, oldest first, and those of the page that comes.
+    /// Found messages, oldest first, and those of the next page.
     pub found: Vec<Message>,
     pub page: Vec<Message>,
-    /// Messages that were delivered meanwhile; none once the found ones are shown.
+    /// Messages that arrived meanwhile; `None` once the found ones are shown.
     pub meanwhile: Option<VecDeque<Message>>,
 }
 

@@ -1,4 +1,5 @@
-//! Which holder of a name wrote a message: a name that is given to somebody else has another one.
+//! The holder of a name at the time of a message. A name that is given to another user gets a new
+//! holder number.
 
 use std::collections::HashMap;
 
@@ -7,7 +8,7 @@ use rusqlite::{Connection, params};
 use super::rows::parsed;
 use crate::chat::UserName;
 
-/// The present holders of names that were given to somebody else. Of other names the holder is 0.
+/// The present holders of reassigned names. Other names have holder 0.
 #[derive(Default)]
 pub(super) struct Owners(HashMap<UserName, i64>);
 
@@ -22,7 +23,7 @@ impl Owners {
         self.0.get(name).copied().unwrap_or(0)
     }
 
-    /// From now on, also where it cannot be stored, a name has another holder.
+    /// Gives a name a new holder, in memory even if it cannot be stored.
     pub fn renew(&mut self, connection: &Connection, name: &UserName) -> rusqlite::Result<()> {
         let owner = self.of(name) + 1;
         self.0.insert(name.clone(), owner);

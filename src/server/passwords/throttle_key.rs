@@ -1,10 +1,10 @@
-//! What prompts and wrong guesses are counted by.
+//! The key by which prompts and wrong passwords are counted.
 
 use crate::crypto::ticket::Digest;
 use crate::server::admission::source::Source;
 
-/// The source, or the ticket of a device that has one. A thief of the key has no ticket, and uses
-/// up nothing of a device that has.
+/// The source, or the ticket of a device that has one. A thief of the key has no ticket, and so
+/// cannot use up the budget of a device with one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ThrottleKey {
     Source(Source),

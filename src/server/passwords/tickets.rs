@@ -1,5 +1,5 @@
-//! Device tickets, as the server stores them: hashes, so that a thief of the server's disk has
-//! none. On disk in `data/tickets.json`.
+//! The server's store of device tickets in `data/tickets.json`. It has hashes only, so that a thief
+//! of the disk gets no ticket.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -12,20 +12,19 @@ use crate::crypto::password::PasswordHash;
 use crate::crypto::ticket::{Digest, fresh};
 use crate::home::{FileError, json_file};
 
-/// A ticket counts for this many days after the last login with it.
+/// Validity after the last login with a ticket, in days.
 const DAYS: i64 = 30;
-/// Tickets of one person that are stored, the newest: one for each device, and more than a person
-/// has.
+/// Stored tickets of one user, the newest. One for each device is enough.
 const TICKETS_PER_USER_MAX: usize = 16;
 
-/// What a ticket is bound to.
+/// The user, key and password that a ticket is bound to.
 pub struct Owner<'a> {
     pub user: &'a UserName,
     pub key: Fingerprint,
     pub password: &'a PasswordHash,
 }
 
-/// A ticket that was given away.
+/// An issued ticket.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Given {
@@ -38,11 +37,11 @@ struct Given {
     day: i64,
 }
 
-/// The tickets of each person, the one that was used last at the end.
+/// The tickets of each user, the last used one at the end.
 #[derive(Default)]
 pub struct Tickets {
     users: BTreeMap<UserName, Vec<Given>>,
-    /// Something changed that is not on disk.
+    /// Changed since the last write.
     changed: bool,
 }
 
@@ -53,27 +52,27 @@ impl Owner<'_> {
 }
 
 impl Tickets {
-    /// What a file remembers; nothing where there is none.
+    /// Loads the file; empty if it does not exist.
     ///
     /// # Errors
-    /// The file cannot be read, or holds something else.
+    /// The file cannot be read or is damaged.
     pub fn load(path: &Path) -> Result<Tickets, FileError> {
         let users = json_file::load(path, json_file::LARGE)?.unwrap_or_default();
         Ok(Tickets { users, changed: false })
     }
 
-    /// Which of the owner's tickets this is; none where it is none of them, or too old.
+    /// Returns the digest of a valid ticket of this owner; `None` otherwise.
     pub fn find(&self, owner: &Owner, ticket: &Ticket, today: i64) -> Option<Digest> {
         let digest = Digest::of(ticket);
         let given = self.users.get(owner.user).into_iter().flatten();
-        // Each is compared, so that the time says nothing of which one it is.
+        // Compares all, so that the time does not reveal which one it is.
         let fits = |given: &Given| {
             given.ticket.is_same(&digest) & (owner.has(given) && is_recent(given, today))
         };
         (given.filter(|given| fits(given)).count() > 0).then_some(digest)
     }
 
-    /// A new ticket for a device that has come in by its password.
+    /// Issues a ticket to a device after a correct password.
     pub fn give(&mut self, owner: &Owner, today: i64) -> Ticket {
         let ticket = fresh();
         let given = Given {
@@ -90,25 +89,25 @@ impl Tickets {
         ticket
     }
 
-    /// A device has come in by its password and this ticket, which counts on.
+    /// Renews a ticket after a login with it.
     pub fn renew(&mut self, user: &UserName, ticket: Digest, today: i64) {
         let Some(tickets) = self.users.get_mut(user) else { return };
-        // An operator may have taken it back meanwhile.
+        // It may have been revoked meanwhile.
         let Some(at) = tickets.iter().position(|given| given.ticket == ticket) else { return };
         let given = Given { day: today, ..tickets.remove(at) };
         tickets.push(given);
         self.changed = true;
     }
 
-    /// Forgets a person's tickets, or those of some keys.
+    /// Removes the tickets that `of` selects by user and key.
     pub fn forget(&mut self, of: impl Fn(&UserName, &Fingerprint) -> bool) {
         self.retain(|user, given| {
             Fingerprint::from_url(&given.key).is_some_and(|key| !of(user, &key))
         });
     }
 
-    /// The file's text, where there is something new for it. Tickets are forgotten that are too
-    /// old, and those whose owner has another password now, or none by that key.
+    /// Returns the new content of the file, if it changed. Removes expired tickets, and those of a
+    /// changed password or a removed key.
     pub fn text(
         &mut self,
         today: i64,

@@ -1,5 +1,5 @@
-//! What was removed goes from everywhere in the file, part by part between commits: from the index
-//! of words, from pages that are free, from free space inside pages, and from the write-ahead log.
+//! Removes deleted content from the whole file, in parts between commits: from the full-text index,
+//! free pages, free space inside pages, and the write-ahead log.
 
 mod pages;
 mod words;
@@ -14,36 +14,36 @@ use crate::ledger::pace::Pace;
 use crate::ledger::{LedgerError, Tidied};
 use pages::{Pages, Part};
 
-/// Free pages that a file may have: they are used again soon.
+/// Free pages that are kept for reuse.
 const FREE_PAGES: i64 = 64;
-/// It is made smaller where they are more than this part of it.
+/// The file shrinks if more than this part of its pages is free.
 const FREE_PART: i64 = 8;
-/// After so many removals, and as many as this part of its pages, the index of words is merged
-/// instead of being changed page by page.
+/// After this many removals, which are also at least this part of the pages, the full-text index is
+/// merged instead of changed page by page.
 const BULK: i64 = 1_000;
 const BULK_PART: i64 = 16;
-/// While much is removed, the write-ahead log is copied into the file after so many pages:
-/// whoever's commit that falls to does not wait long.
+/// Checkpoint interval during removals, in pages, so that the commit that triggers a checkpoint
+/// does not wait long.
 const LOG_PAGES_MEANWHILE: i64 = 400;
 
-/// Where the work is.
+/// The state of the work.
 pub(super) struct Tidy {
-    /// Commits that removed something, and up to which of them everything is done.
+    /// Number of commits that removed content, and of those that are cleaned up.
     removals: i64,
     tidied: i64,
-    /// Messages that were removed since a pass ended.
+    /// Messages removed since the last pass.
     removed: i64,
-    /// The index of words is to be merged.
+    /// The full-text index has to be merged.
     bulk: bool,
-    /// The write-ahead log is kept short.
+    /// The checkpoint interval is short.
     short_log: bool,
     pass: Option<Pass>,
-    /// Of each kind of step.
+    /// One for each kind of step.
     paces: [Pace; 4],
     pages: Option<Pages>,
 }
 
-/// It ends with what was removed before it began.
+/// A pass cleans up removals from before its start.
 struct Pass {
     upto: i64,
     step: Step,
@@ -56,10 +56,10 @@ enum Step {
     Clean { next: u64 },
 }
 
-/// What follows a step.
+/// The result of a step.
 enum Next {
     Step(Step),
-    /// The same step, once nobody reads the file.
+    /// The same step again, once no reader blocks it.
     Blocked,
     End,
 }
@@ -82,13 +82,13 @@ impl Tidy {
         })
     }
 
-    /// A commit has removed something, with so many messages.
+    /// Records a commit that removed this many messages.
     pub fn note(&mut self, messages: usize) {
         self.removals += 1;
         self.removed += messages as i64;
     }
 
-    /// Messages are about to be removed: many, if many were already.
+    /// Prepares for removals; many earlier ones indicate many more.
     pub fn expect(&mut self, connection: &Connection) -> rusqlite::Result<()> {
         self.keep_log_short(connection, true)?;
         if self.bulk || self.removed < BULK {
@@ -111,7 +111,7 @@ impl Tidy {
         Ok(())
     }
 
-    /// One part of what is to be done.
+    /// Runs one part of the work.
     pub fn some(&mut self, connection: &Connection, path: &Path) -> Result<Tidied, LedgerError> {
         let mut pass = match self.pass.take() {
             Some(pass) => pass,
@@ -200,8 +200,7 @@ impl Step {
     }
 }
 
-/// Gives up to `pages_max` free pages back to the file system; whether there are more than a file
-/// may have.
+/// Returns up to `pages_max` free pages to the file system. Returns whether too many are left.
 fn shrink(connection: &Connection, begun: bool, pages_max: usize) -> rusqlite::Result<bool> {
     let ask = |what| connection.query_row(what, [], |row| row.get::<_, i64>(0));
     let (free, all) = (ask("PRAGMA freelist_count")?, ask("PRAGMA page_count")?);
@@ -210,6 +209,6 @@ fn shrink(connection: &Connection, begun: bool, pages_max: usize) -> rusqlite::R
         return Ok(false);
     }
     connection.execute_batch(&format!("PRAGMA incremental_vacuum({pages_max})"))?;
-    // A file of before this was possible stays as large as it is.
+    // A file without incremental vacuum keeps its size.
     Ok(ask("PRAGMA freelist_count")? < free)
 }

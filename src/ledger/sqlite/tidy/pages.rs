@@ -1,6 +1,6 @@
-//! The free space inside the file's pages. SQLite overwrites what is deleted (`secure_delete`), but
-//! where a page is split or filled anew, copies of rows that moved stay between its row pointers
-//! and its rows. They are overwritten in the file itself: nothing that SQLite reads is changed.
+//! The free space inside the database's pages. SQLite overwrites deleted content (`secure_delete`).
+//! But when a page is split or rebuilt, copies of moved rows remain between its cell pointers and
+//! its cells. These copies are overwritten in the file itself, in bytes that SQLite does not read.
 
 use std::fs::{self, File, OpenOptions};
 use std::mem::ManuallyDrop;
@@ -12,35 +12,35 @@ use rusqlite::TransactionBehavior;
 use super::super::connection::{PAGES_MAX, faults, io, open_existing};
 use crate::ledger::LedgerError;
 
-/// Where SQLite's locks are: a page there is never used.
+/// Offset of SQLite's lock bytes. The page there is never used.
 const LOCKS_AT: u64 = 1 << 30;
-/// The file's own header is before the header of the first page.
+/// The database header precedes the header of the first page.
 const FILE_HEADER: usize = 100;
 
-/// The file, opened beside SQLite's connections.
+/// The database file, opened beside SQLite's connections.
 pub(super) struct Pages {
     path: PathBuf,
-    /// Never closed: that would take SQLite's locks on the file away from the whole process.
+    /// Never closed: closing any descriptor of the file releases the process's POSIX locks on it.
     file: ManuallyDrop<File>,
     shape: Shape,
 }
 
-/// What a page is.
+/// The layout of pages.
 #[derive(Clone, Copy)]
 struct Shape {
     page_bytes: usize,
-    /// Of these SQLite uses so many.
+    /// Bytes of a page that SQLite uses.
     usable: usize,
-    /// Some pages are a table of where the others belong.
+    /// The file has pointer-map pages.
     has_map: bool,
 }
 
-/// What became of a part.
+/// The result of a part.
 pub(super) enum Part {
-    /// The next part begins with this page.
+    /// The next part starts with this page.
     Next(u64),
     Done,
-    /// Somebody reads or writes the file: it is to be tried again.
+    /// Another connection uses the write-ahead log: try again.
     Blocked,
 }
 
@@ -56,8 +56,8 @@ impl Pages {
         Ok(Pages { path: path.to_owned(), file, shape })
     }
 
-    /// Overwrites the free space of up to `pages_max` pages from `first` on. The write-ahead log
-    /// has to be empty: then nobody else writes into the file while the transaction lasts.
+    /// Overwrites the free space of up to `pages_max` pages, starting with `first`. The write-ahead
+    /// log has to be empty; then nobody else writes to the file during the transaction.
     pub fn clean(&self, first: u64, pages_max: usize) -> Result<Part, LedgerError> {
         let fault = faults(&self.path);
         let mut connection = open_existing(&self.path)?;
@@ -68,7 +68,8 @@ impl Pages {
         }
         let (next, changed) = self.clean_in_file(first, pages_max).map_err(io(&self.path))?;
         if changed {
-            // Other connections have copies of these pages, and would write them again.
+            // Makes other connections drop cached copies of these pages, which they could write
+            // again.
             transaction.execute("UPDATE meta SET passes = passes + 1", []).map_err(&fault)?;
             transaction.commit().map_err(&fault)?;
         }
@@ -113,7 +114,7 @@ impl Shape {
         Some(Shape { page_bytes, usable, has_map: header[52..56] != [0; 4] })
     }
 
-    /// Where the free space of a page is that has something in it. `number` counts from 0.
+    /// Returns the range of a page's free space if it is not all zeros. `number` counts from 0.
     fn dirty(self, page: &[u8], number: u64) -> Option<(usize, usize)> {
         if self.is_map(number + 1) || number == self.locks_at() {
             return None;
@@ -136,7 +137,7 @@ impl Shape {
         free.then_some((end, rows))
     }
 
-    /// The table of what is where:
+    /// Returns whether a page is a pointer map:
     /// <https://sqlite.org/fileformat2.html#pointer_map_or_ptrmap_pages>.
     fn is_map(self, number: u64) -> bool {
         let each = self.usable as u64 / 5 + 1;
@@ -148,7 +149,7 @@ impl Shape {
         map == number
     }
 
-    /// The number, from 0, of the page that is never used.
+    /// Returns the number, from 0, of the page with the lock bytes.
     fn locks_at(self) -> u64 {
         LOCKS_AT / self.page_bytes as u64
     }

@@ -197,7 +197,7 @@ fn a_text_that_looks_like_a_command_with_a_secret_is_asked_about() {
         desk.enter(line);
         assert_eq!(said(&mut desk), 0, "{line}");
         assert_eq!(desk.app.input.text(), line);
-        assert!(desk.picture().contains("Enter again says it here"), "{}", desk.picture());
+        assert!(desk.picture().contains("Enter sends it here"), "{}", desk.picture());
         // Another one is asked about anew, and so is this one after a look elsewhere.
         desk.types("2");
         desk.presses("enter");
