@@ -10,7 +10,7 @@ use std::thread;
 use std::time::Instant;
 
 use pychat::chat::{Event, Opaque};
-use pychat::crypto::lineage::{self, Link};
+use pychat::crypto::lineage::{self, FormerKey};
 use pychat::crypto::succession::{Succession, Whose};
 use pychat::crypto::{Identity, RecordType};
 use pychat::net::link::RecordSource;
@@ -184,7 +184,7 @@ fn a_server_cannot_name_another_servers_key_as_its_next_one() {
 }
 
 /// Answers one request for a lineage with these links, signed or not.
-fn claims(listener: &TcpListener, server: &Identity, link: Link) {
+fn claims(listener: &TcpListener, server: &Identity, link: FormerKey) {
     let stream = Arc::new(listener.accept().unwrap().0);
     let mut records = tcp::source(&stream, Instant::now() + DEADLINE);
     let request = records.read().unwrap().unwrap().to_vec();
@@ -202,7 +202,7 @@ fn an_invite_makes_no_servers_key_the_next_one_of_another_server() {
     let lure = format!("pychat://{}/{print}/{evil_print}", listener.local_addr().unwrap());
     let known = servers(&world, "carol");
     let answers = |succession: Succession, ask: &dyn Fn()| {
-        let link = Link { key: own.public().clone(), succession };
+        let link = FormerKey { key: own.public().clone(), succession };
         let (listener, server) = (listener.try_clone().unwrap(), Arc::clone(&reals));
         let answering = thread::spawn(move || claims(&listener, &server, link));
         ask();
@@ -224,7 +224,7 @@ fn an_invite_makes_no_servers_key_the_next_one_of_another_server() {
         assert!(!world.data_folder("bob").join("servers.json").exists());
     }
     // With both signatures it is what it claims to be, once it has proven its key too.
-    let link = Link {
+    let link = FormerKey {
         key: own.public().clone(),
         succession: Succession::sign(&own, Whose::Server, &reals),
     };
@@ -378,7 +378,7 @@ fn a_genuine_invite_leads_to_the_genuine_server_whatever_another_one_claimed() {
 }
 
 /// Answers each request for a lineage at this address as the server with this key would.
-fn lineages(server: &Arc<Identity>, links: Vec<Link>) -> String {
+fn lineages(server: &Arc<Identity>, links: Vec<FormerKey>) -> String {
     let server = Arc::clone(server);
     world::way::peer(move |stream| {
         let stream = Arc::new(stream);
@@ -406,7 +406,7 @@ fn a_fork_at_a_former_key_is_another_server_and_changes_nothing() {
     let thief = Arc::new(Identity::generate());
     let shown = thief.public().fingerprint();
     let succession = Succession::sign(&first, Whose::Server, &thief);
-    let address = lineages(&thief, vec![Link { key: first.public().clone(), succession }]);
+    let address = lineages(&thief, vec![FormerKey { key: first.public().clone(), succession }]);
     let known = servers(&world, "alice");
     let claims = [String::new(), format!("/{}", pychat::crypto::Fingerprint([9; 32]).to_url())];
     for claim in claims {
@@ -505,7 +505,7 @@ fn trust_stores_no_key_that_the_server_has_not_proven() {
     let (host, port) = world.address.rsplit_once(':').unwrap();
     let own = key(&world);
     let succession = Succession::sign(&own, Whose::Server, &other);
-    let follows = vec![Link { key: own.public().clone(), succession }];
+    let follows = vec![FormerKey { key: own.public().clone(), succession }];
     for links in [follows, Vec::new()] {
         let address = lineages(&other, links);
         // The server that is known is at the double's address.

@@ -201,7 +201,7 @@ pub fn unusable(error: InviteError) -> Fault {
 mod tests {
     use super::*;
     use crate::crypto::Identity;
-    use crate::crypto::lineage::Link;
+    use crate::crypto::lineage::FormerKey;
     use crate::crypto::succession::{Succession, Whose};
     use crate::crypto::test_keys::spare;
 
@@ -251,7 +251,7 @@ mod tests {
     fn an_unproven_claim_blocks_no_server() {
         let [real, next, evil] = [0, 1, 2].map(spare);
         let succession = Succession::sign(&real, Whose::Server, &next);
-        let links = vec![Link { key: real.public().clone(), succession }];
+        let links = vec![FormerKey { key: real.public().clone(), succession }];
         let lineage = Lineage::verify(links, next.public()).unwrap();
         let [real, next, evil] = [&real, &next, &evil].map(print);
         // The thief's server proves nothing; the real one proves its lineage.
@@ -288,7 +288,7 @@ mod tests {
     fn lineage(keys: &[&Identity]) -> Lineage {
         let links = keys.windows(2).map(|pair| {
             let succession = Succession::sign(pair[0], Whose::Server, pair[1]);
-            Link { key: pair[0].public().clone(), succession }
+            FormerKey { key: pair[0].public().clone(), succession }
         });
         Lineage::verify(links.collect(), keys.last().unwrap().public()).unwrap()
     }

@@ -13,7 +13,7 @@ use super::pinning::{self, Pinned, pin};
 use super::prompt::{Prompt, Question};
 use super::ticket;
 use crate::chat::{Ticket, UserName};
-use crate::crypto::lineage::LINKS_MAX;
+use crate::crypto::lineage::FORMER_KEYS_MAX;
 use crate::crypto::succession::{Succession, Whose};
 use crate::crypto::{Fingerprint, Identity, KeyError, PublicKey};
 use crate::fault::{Fault, code};
@@ -181,9 +181,9 @@ impl Profile {
         if server.is_known_by(&print) {
             return Ok(None);
         }
-        if server.former_keys() >= LINKS_MAX {
+        if server.former_keys() >= FORMER_KEYS_MAX {
             anyhow::bail!(
-                "the server has changed its key {LINKS_MAX} times: no further key is stored"
+                "the server has changed its key {FORMER_KEYS_MAX} times: no further key is stored"
             );
         }
         let old = self.data_folder.server_key(&self.pinned())?;
@@ -364,14 +364,14 @@ mod tests {
         let former = |number: usize| Fingerprint([number as u8; 32]);
         let first = Server::new("host".into(), 1, &former(1), None);
         let signed = Succession::sign(ana(), Whose::Server, bob()).to_bytes();
-        for count in [LINKS_MAX - 1, LINKS_MAX] {
+        for count in [FORMER_KEYS_MAX - 1, FORMER_KEYS_MAX] {
             let server = (2..=count)
                 .fold(first.clone(), |server, number| server.succeeded_by(&former(number)));
             let server = server.succeeded_by(&print(ana()));
             let profile =
                 Profile::of(data_folder.clone(), spare(0), server, "carol".parse().unwrap());
             let told = profile.succeed(&bob().public().to_der(), &signed);
-            match count == LINKS_MAX {
+            match count == FORMER_KEYS_MAX {
                 true => assert!(told.unwrap_err().to_string().contains("has changed its key")),
                 false => assert!(told.unwrap().is_some(), "the control"),
             }

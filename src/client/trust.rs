@@ -300,7 +300,7 @@ fn answer(question: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::crypto::lineage::{Lineage, Link};
+    use crate::crypto::lineage::{FormerKey, Lineage};
     use crate::crypto::succession::{Succession, Whose};
     use crate::crypto::test_keys::spare;
     use crate::net::tunnel::DialError;
@@ -315,7 +315,7 @@ mod tests {
         let known = [server.clone(), away.clone()];
         let links = keys.windows(2).take(2).map(|pair| {
             let succession = Succession::sign(&pair[0], Whose::Server, &pair[1]);
-            Link { key: pair[0].public().clone(), succession }
+            FormerKey { key: pair[0].public().clone(), succession }
         });
         let proof = Lineage::verify(links.collect(), keys[2].public()).unwrap();
         let of = |host: &str, print: &Fingerprint, founding: Option<Fingerprint>, proven: bool| {
@@ -371,7 +371,7 @@ mod tests {
         let [one, two, three, other] = keys.each_ref().map(|key| key.public().fingerprint());
         let links = keys.windows(2).take(2).map(|pair| {
             let succession = Succession::sign(&pair[0], Whose::Server, &pair[1]);
-            Link { key: pair[0].public().clone(), succession }
+            FormerKey { key: pair[0].public().clone(), succession }
         });
         let proof = Lineage::verify(links.collect(), keys[2].public()).unwrap();
         let before = Server::new("host".into(), 5000, &three, None);

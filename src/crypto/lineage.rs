@@ -12,24 +12,25 @@ use super::{Fingerprint, PublicKey};
 /// The first bytes of a request.
 pub const ASK: &[u8; 8] = b"PYCHAT<1";
 /// Keys before the server's own: as many as fit into one record behind the server's key (13).
-pub const LINKS_MAX: usize = (RECORD_BYTES_MAX - MODULUS_BYTES - TAG_BYTES) / LINK_BYTES;
+pub const FORMER_KEYS_MAX: usize =
+    (RECORD_BYTES_MAX - MODULUS_BYTES - TAG_BYTES) / FORMER_KEY_BYTES;
 /// A modulus and two signatures.
-const LINK_BYTES: usize = MODULUS_BYTES + SUCCESSION_BYTES;
+const FORMER_KEY_BYTES: usize = MODULUS_BYTES + SUCCESSION_BYTES;
 
 /// A key, and what it and the next one have signed: that the next one follows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Link {
+pub struct FormerKey {
     pub key: PublicKey,
     pub succession: Succession,
 }
 
-/// Verified links, the oldest first.
+/// Verified former keys, the oldest first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Lineage(Vec<Link>);
+pub struct Lineage(Vec<FormerKey>);
 
 impl Lineage {
     /// None unless each key and the next one have signed the rotation, and the last one and `own`.
-    pub fn verify(links: Vec<Link>, own: &PublicKey) -> Option<Lineage> {
+    pub fn verify(links: Vec<FormerKey>, own: &PublicKey) -> Option<Lineage> {
         let mut next = own;
         for link in links.iter().rev() {
             if !link.succession.holds(&link.key, Whose::Server, next) {
@@ -37,10 +38,10 @@ impl Lineage {
             }
             next = &link.key;
         }
-        (links.len() <= LINKS_MAX).then_some(Lineage(links))
+        (links.len() <= FORMER_KEYS_MAX).then_some(Lineage(links))
     }
 
-    pub fn links(&self) -> &[Link] {
+    pub fn former_keys(&self) -> &[FormerKey] {
         &self.0
     }
 
@@ -61,11 +62,11 @@ pub fn ask(server: &Fingerprint, nonce: [u8; NONCE_BYTES]) -> [u8; REQUEST_BYTES
 }
 
 /// The server's key and the keys before it, sealed. None where the asker does not know the fingerprint.
-pub fn answer(server: &PublicKey, links: &[Link], ask: &[u8]) -> Option<Vec<u8>> {
+pub fn answer(server: &PublicKey, links: &[FormerKey], ask: &[u8]) -> Option<Vec<u8>> {
     let print = server.fingerprint();
     let nonce = heard(ASK, &print, ask)?;
     let mut plain = server.modulus().to_vec();
-    for Link { key, succession } in links {
+    for FormerKey { key, succession } in links {
         plain.extend_from_slice(key.modulus());
         plain.extend_from_slice(&succession.to_bytes());
     }
@@ -100,19 +101,19 @@ fn claimed(
     server: &Fingerprint,
     nonce: &[u8; NONCE_BYTES],
     answer: &[u8],
-) -> Option<(PublicKey, Vec<Link>)> {
+) -> Option<(PublicKey, Vec<FormerKey>)> {
     let plain = open(&answer_key(server, nonce), 0, b"", answer)?;
     let (own, links) = plain.split_first_chunk::<MODULUS_BYTES>()?;
     let own = PublicKey::from_modulus(own).ok().filter(|own| own.fingerprint() == *server)?;
-    if links.len() > LINKS_MAX * LINK_BYTES || links.len() % LINK_BYTES != 0 {
+    if links.len() > FORMER_KEYS_MAX * FORMER_KEY_BYTES || links.len() % FORMER_KEY_BYTES != 0 {
         return None;
     }
     let link = |bytes: &[u8]| {
         let (key, succession) = bytes.split_first_chunk::<MODULUS_BYTES>()?;
         let key = PublicKey::from_modulus(key).ok()?;
-        Some(Link { key, succession: Succession::from_bytes(succession)? })
+        Some(FormerKey { key, succession: Succession::from_bytes(succession)? })
     };
-    let links = links.chunks_exact(LINK_BYTES).map(link).collect::<Option<Vec<_>>>()?;
+    let links = links.chunks_exact(FORMER_KEY_BYTES).map(link).collect::<Option<Vec<_>>>()?;
     Some((own, links))
 }
 
@@ -126,9 +127,9 @@ mod tests {
     use crate::crypto::Identity;
     use crate::crypto::test_keys::spare;
 
-    fn link(old: &Identity, next: &Identity) -> Link {
+    fn link(old: &Identity, next: &Identity) -> FormerKey {
         let succession = Succession::sign(old, Whose::Server, next);
-        Link { key: old.public().clone(), succession }
+        FormerKey { key: old.public().clone(), succession }
     }
 
     #[test]
@@ -138,7 +139,7 @@ mod tests {
         let lineage = Lineage::verify(links.clone(), three.public()).unwrap();
         let prints: Vec<_> = lineage.prints().collect();
         assert_eq!(prints, [&one, &two].map(|key| key.public().fingerprint()));
-        assert_eq!(lineage.before(two.public()).links(), &links[..1]);
+        assert_eq!(lineage.before(two.public()).former_keys(), &links[..1]);
         assert_eq!(lineage.before(three.public()), lineage);
         assert!(Lineage::verify(Vec::new(), three.public()).is_some());
         // Another key at the end, at the beginning or in between, and links that are left out or swapped.
@@ -159,15 +160,17 @@ mod tests {
         }
         assert_eq!(Lineage::verify(links, other.public()), None);
         let succession = Succession::sign(&one, Whose::Person, &two);
-        let person = Link { key: one.public().clone(), succession };
+        let person = FormerKey { key: one.public().clone(), succession };
         assert_eq!(Lineage::verify(vec![person], two.public()), None, "signed for another purpose");
         let pair = [link(&one, &two), link(&two, &one)];
-        let many: Vec<_> = pair.into_iter().cycle().take(LINKS_MAX + 1).collect();
-        let own = [two.public(), one.public()][LINKS_MAX % 2];
+        let many: Vec<_> = pair.into_iter().cycle().take(FORMER_KEYS_MAX + 1).collect();
+        let own = [two.public(), one.public()][FORMER_KEYS_MAX % 2];
         let lineage = Lineage::verify(many[1..].to_vec(), own).unwrap();
         assert_eq!(Lineage::verify(many, own), None);
-        let sealed = answer(own, lineage.links(), &ask(&own.fingerprint(), [5; 16])).unwrap();
-        assert!(sealed.len() <= RECORD_BYTES_MAX && sealed.len() + LINK_BYTES > RECORD_BYTES_MAX);
+        let sealed = answer(own, lineage.former_keys(), &ask(&own.fingerprint(), [5; 16])).unwrap();
+        assert!(
+            sealed.len() <= RECORD_BYTES_MAX && sealed.len() + FORMER_KEY_BYTES > RECORD_BYTES_MAX
+        );
         assert_eq!(read_answer(&own.fingerprint(), [5; 16], &sealed).unwrap().1, lineage);
     }
 
@@ -179,7 +182,7 @@ mod tests {
         let [theirs, thiefs] = [theirs, thiefs].map(|it| it.to_bytes());
         let spliced = |old: &[u8], new: &[u8]| {
             let succession = Succession::from_bytes(&[old, new].concat()).unwrap();
-            vec![Link { key: evil.public().clone(), succession }]
+            vec![FormerKey { key: evil.public().clone(), succession }]
         };
         let (by_thief, by_old, by_new) = (&thiefs[..384], &theirs[..384], &theirs[384..]);
         for new in [by_thief, by_old, by_new] {
@@ -194,16 +197,20 @@ mod tests {
         let lineage = Lineage::verify(vec![link(&one, &two)], two.public()).unwrap();
         let print = two.public().fingerprint();
         let request = ask(&print, [5; 16]);
-        let sealed = answer(two.public(), lineage.links(), &request).unwrap();
+        let sealed = answer(two.public(), lineage.former_keys(), &request).unwrap();
         let read = |print: &Fingerprint, nonce, sealed: &[u8]| read_answer(print, nonce, sealed);
         assert_eq!(read(&print, [5; 16], &sealed), Ok((two.public().clone(), lineage.clone())));
         let foreign = Err(AnswerError::Foreign);
         assert_eq!(read(&print, [6; 16], &sealed), foreign);
         assert_eq!(read(&one.public().fingerprint(), [5; 16], &sealed), foreign);
-        assert_eq!(answer(one.public(), lineage.links(), &request), None);
-        assert_eq!(answer(two.public(), lineage.links(), &request[1..]), None);
+        assert_eq!(answer(one.public(), lineage.former_keys(), &request), None);
+        assert_eq!(answer(two.public(), lineage.former_keys(), &request[1..]), None);
         let key_request = super::super::key_request::ask(&print, [5; 16]);
-        assert_eq!(answer(two.public(), lineage.links(), &key_request), None, "another question");
+        assert_eq!(
+            answer(two.public(), lineage.former_keys(), &key_request),
+            None,
+            "another question"
+        );
         // A thief that seals what it likes: a key that has signed nothing, and half a link.
         let seals = |plain: &[&[u8]]| {
             let plain = [&[&two.public().modulus()[..]], plain].concat().concat();

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::crypto::hello::{Greeting, r0_with};
-use crate::crypto::lineage::{self, Lineage, Link};
+use crate::crypto::lineage::{self, FormerKey, Lineage};
 use crate::crypto::succession::{Succession, Whose};
 use crate::crypto::{Fingerprint, RecordType, key_request};
 
@@ -193,7 +193,7 @@ fn key_request() {
 fn known_lineage(vectors: &Value) -> (PublicKey, Lineage) {
     let [old, own] = ["server", "client"].map(|party| identity(vectors, party));
     let succession = succession(vectors);
-    let links = vec![Link { key: old.public().clone(), succession }];
+    let links = vec![FormerKey { key: old.public().clone(), succession }];
     let own = own.public().clone();
     let lineage = Lineage::verify(links, &own).unwrap();
     (own, lineage)
@@ -207,7 +207,7 @@ fn the_lineage_of_a_server() {
     let (print, nonce) = (own.fingerprint(), array(&known["nonce"]));
     assert_eq!(hex(&lineage::answer_key(&print, &nonce)[..]), known["key"]);
     assert_eq!(hex(&lineage::ask(&print, nonce)), known["ask"]);
-    let answer = lineage::answer(&own, lineage.links(), &bytes(&known["ask"])).unwrap();
+    let answer = lineage::answer(&own, lineage.former_keys(), &bytes(&known["ask"])).unwrap();
     assert_eq!(hex(&answer), known["answer"]);
     assert_eq!(lineage::read_answer(&print, nonce, &answer), Ok((own, lineage)));
 }
@@ -394,7 +394,7 @@ fn rotation(old: &Identity, new: &Identity) -> (Value, Lineage) {
     let signed = succession.to_bytes();
     let [by_old, by_new] = [&signed[..384], &signed[384..]].map(hex);
     let known = json!({"old": "server", "new": "client", "by_old": by_old, "by_new": by_new});
-    let links = vec![Link { key: old.public().clone(), succession }];
+    let links = vec![FormerKey { key: old.public().clone(), succession }];
     (known, Lineage::verify(links, new.public()).unwrap())
 }
 
@@ -455,7 +455,7 @@ fn write() {
             "nonce": hex(&nonce),
             "key": hex(&lineage::answer_key(&client.public().fingerprint(), &nonce)[..]),
             "ask": hex(&ask_lineage),
-            "answer": hex(&lineage::answer(client.public(), lineage.links(), &ask_lineage).unwrap()),
+            "answer": hex(&lineage::answer(client.public(), lineage.former_keys(), &ask_lineage).unwrap()),
         },
         "handshakes": {"1": classic, "2": hybrid},
         "transport": {

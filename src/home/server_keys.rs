@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::Home;
 use super::file::{self, FileError};
 use super::json_file;
-use crate::crypto::lineage::{self, LINKS_MAX, Lineage, Link};
+use crate::crypto::lineage::{self, FORMER_KEYS_MAX, FormerKey, Lineage};
 use crate::crypto::succession::{Succession, Whose};
 use crate::crypto::{Fingerprint, Identity, PublicKey};
 use crate::system::files;
@@ -37,7 +37,7 @@ pub struct Former {
 #[serde(deny_unknown_fields)]
 struct Record {
     /// The keys before the one that holds, the first one first.
-    lineage: Vec<RecordLink>,
+    lineage: Vec<FormerKeyRecord>,
     /// The former key is accepted until then.
     until_ms: i64,
 }
@@ -45,22 +45,22 @@ struct Record {
 /// A key, and the signatures of both keys for the next one, in base64url.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct RecordLink {
+struct FormerKeyRecord {
     spki: String,
     signatures: String,
 }
 
-impl RecordLink {
-    fn of(link: &Link) -> RecordLink {
+impl FormerKeyRecord {
+    fn of(link: &FormerKey) -> FormerKeyRecord {
         let spki = URL_SAFE_NO_PAD.encode(link.key.to_der());
-        RecordLink { spki, signatures: URL_SAFE_NO_PAD.encode(link.succession.to_bytes()) }
+        FormerKeyRecord { spki, signatures: URL_SAFE_NO_PAD.encode(link.succession.to_bytes()) }
     }
 
-    fn link(&self) -> Option<Link> {
+    fn link(&self) -> Option<FormerKey> {
         let key = URL_SAFE_NO_PAD.decode(&self.spki).ok()?;
         let signatures = URL_SAFE_NO_PAD.decode(&self.signatures).ok()?;
         let key = PublicKey::from_der(&key).ok()?;
-        Some(Link { key, succession: Succession::from_bytes(&signatures)? })
+        Some(FormerKey { key, succession: Succession::from_bytes(&signatures)? })
     }
 }
 
@@ -71,7 +71,7 @@ pub enum RotateError {
     NoServer(String),
     #[error("the key was changed a while ago, and the one before is accepted until {0}")]
     Underway(jiff::Timestamp),
-    #[error("the key was changed {LINKS_MAX} times: clients follow no longer chain of keys")]
+    #[error("the key was changed {FORMER_KEYS_MAX} times: clients follow no longer chain of keys")]
     TooOften,
     #[error(transparent)]
     File(#[from] FileError),
@@ -95,7 +95,7 @@ impl ServerKeys {
     /// The answer to a request for the lineage of one of the accepted keys.
     pub fn tell_lineage(&self, request: &[u8], now_ms: i64) -> Option<Vec<u8>> {
         self.accepted(now_ms).find_map(|key| {
-            lineage::answer(key.public(), self.lineage.before(key.public()).links(), request)
+            lineage::answer(key.public(), self.lineage.before(key.public()).former_keys(), request)
         })
     }
 
@@ -120,14 +120,14 @@ impl Home {
         let mut keys = ServerKeys::first(own);
         let Some(record) = self.key_record()? else { return Ok(Some(keys)) };
         let path = self.key_record_file();
-        let links = record.lineage.iter().map(RecordLink::link).collect::<Option<Vec<_>>>();
+        let links = record.lineage.iter().map(FormerKeyRecord::link).collect::<Option<Vec<_>>>();
         let mut links = links.ok_or_else(|| FileError::damaged(&path, "a link is no key's"))?;
         // A change that broke off has left the key as it was.
         links.pop_if(|last| last.key == *keys.own.public());
         // A key that was put there by hand goes back to none.
         keys.lineage = Lineage::verify(links, keys.own.public()).unwrap_or_default();
         if let Some(identity) = file::read_identity(&self.former_key_file(), &mut || None)?
-            && let Some(last) = keys.lineage.links().last()
+            && let Some(last) = keys.lineage.former_keys().last()
             && last.key == *identity.public()
         {
             let (identity, succession) = (Arc::new(identity), last.succession.clone());
@@ -152,8 +152,8 @@ impl Home {
         }
         let _turn = self.keys_turn()?;
         let keys = self.server_keys()?.ok_or_else(none)?;
-        let mut links = keys.lineage.links().to_vec();
-        if links.len() >= LINKS_MAX {
+        let mut links = keys.lineage.former_keys().to_vec();
+        if links.len() >= FORMER_KEYS_MAX {
             return Err(RotateError::TooOften);
         }
         if let Some(former) = &keys.former {
@@ -168,8 +168,8 @@ impl Home {
         let waiting = self.key_path("server.next.pem");
         file::replace(&waiting, next.to_pem(None).as_bytes(), 0o600)?;
         file::replace(&self.former_key_file(), old.to_pem(None).as_bytes(), 0o600)?;
-        links.push(Link { key: old.public().clone(), succession: succession.clone() });
-        let record = Record { lineage: links.iter().map(RecordLink::of).collect(), until_ms };
+        links.push(FormerKey { key: old.public().clone(), succession: succession.clone() });
+        let record = Record { lineage: links.iter().map(FormerKeyRecord::of).collect(), until_ms };
         json_file::save(&self.key_record_file(), &record, 0o600)?;
         fs::rename(&waiting, self.server_key_file()).map_err(FileError::io(&waiting))?;
         let former = Some(Former { identity: old, succession, until_ms });
@@ -265,14 +265,17 @@ mod tests {
         // As if two keys had followed each other in turn; the last one before bob's is ana's.
         let link = |old: &Identity, new: &Identity| {
             let succession = Succession::sign(old, Whose::Server, new);
-            Link { key: old.public().clone(), succession }
+            FormerKey { key: old.public().clone(), succession }
         };
         let links = [link(bob(), ana()), link(ana(), bob())];
-        let links = links.iter().cycle().skip(LINKS_MAX % 2).take(LINKS_MAX);
-        let record = Record { lineage: links.map(RecordLink::of).collect(), until_ms: 0 };
+        let links = links.iter().cycle().skip(FORMER_KEYS_MAX % 2).take(FORMER_KEYS_MAX);
+        let record = Record { lineage: links.map(FormerKeyRecord::of).collect(), until_ms: 0 };
         file::replace(&home.key_record_file(), &serde_json::to_vec(&record).unwrap(), 0o600)
             .unwrap();
-        assert_eq!(home.server_keys().unwrap().unwrap().lineage.links().len(), LINKS_MAX);
+        assert_eq!(
+            home.server_keys().unwrap().unwrap().lineage.former_keys().len(),
+            FORMER_KEYS_MAX
+        );
         assert!(matches!(home.rotate_server_key(1, 10), Err(RotateError::TooOften)));
         let other = spare(0);
         file::replace(&home.server_key_file(), other.to_pem(None).as_bytes(), 0o600).unwrap();
