@@ -2,8 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::rights::Act;
 use super::{
-    ChannelName, Mark, MsgId, NewMessage, Opaque, SecretText, Seq, Target, TimeSpan, UserName,
+    ChannelName, Kind, Mark, MsgId, NewMessage, Opaque, SecretText, Seq, Target, TimeSpan, UserName,
 };
 
 /// The newest message of a conversation that a client has.
@@ -109,6 +110,36 @@ impl From<Command> for Request {
 }
 
 impl Command {
+    /// Returns the right that a request needs; `None` for unknown requests.
+    pub fn act(&self) -> Option<Act> {
+        Some(match self {
+            Command::Say(message) => match message.kind {
+                Kind::Say | Kind::Me => Act::Say,
+                Kind::Edit { .. } => Act::Edit,
+                Kind::Delete { .. } => Act::Delete,
+            },
+            Command::Topic { text: None, .. } => Act::Topic,
+            Command::Topic { text: Some(_), .. } => Act::SetTopic,
+            // Coming back shows no text of the user.
+            Command::Away { text: None } => Act::Read,
+            Command::Away { text: Some(_) } => Act::Away,
+            Command::Join { .. } => Act::Join,
+            Command::Part { .. } => Act::Part,
+            Command::People { .. } => Act::People,
+            Command::Channels => Act::Channels,
+            Command::Whois { .. } => Act::Whois,
+            Command::History { .. } => Act::History,
+            Command::Search { .. } => Act::Search,
+            Command::Keys { .. } => Act::Keys,
+            Command::Certify { .. } => Act::Certify,
+            Command::Resume { .. } | Command::Read { .. } => Act::Read,
+            Command::Quit => Act::Quit,
+            Command::Operate { .. } => Act::Operate,
+            // Valid before the welcome only.
+            Command::Password { .. } | Command::Unknown => return None,
+        })
+    }
+
     /// Whether its answers carry the reference of its request. Nothing else has a `ref`.
     fn is_referred_to(&self) -> bool {
         match self {

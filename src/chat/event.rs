@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ChannelName, Code, DeviceName, LogId, Message, MsgId, Opaque, Retention, Seq, Target, Ticket,
-    UserName,
+    ChannelName, Code, DeviceName, LogId, Message, MsgId, Opaque, Refusal, Retention, Seq, Target,
+    Ticket, UserName,
 };
 
 fn is_false(value: &bool) -> bool {
@@ -241,4 +241,12 @@ pub enum Event {
     /// An unknown event: skipped.
     #[serde(other)]
     Unknown,
+}
+
+impl Refusal {
+    /// Returns the event that reports this refusal.
+    pub fn event(&self, id: Option<MsgId>, reference: Option<String>) -> Event {
+        let (code, hint, retry_ms) = (self.code(), self.to_string(), self.retry_ms());
+        Event::Refused { code, hint, id, retry_ms, reference }
+    }
 }

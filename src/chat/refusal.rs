@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::rights::{Act, Role};
-use super::{ChannelName, Event, MsgId, TimeSpan, UserName};
+use super::{ChannelName, TimeSpan, UserName};
 
 /// The codes of refusals and goodbyes, for programs. `docs/json.md` explains each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -178,12 +178,6 @@ impl Refusal {
                 Code::Busy
             }
         }
-    }
-
-    /// Returns the event that reports this refusal.
-    pub fn event(&self, id: Option<MsgId>, reference: Option<String>) -> Event {
-        let (code, hint, retry_ms) = (self.code(), self.to_string(), self.retry_ms());
-        Event::Refused { code, hint, id, retry_ms, reference }
     }
 
     /// Returns the wait before a retry in milliseconds, at least 1.

@@ -5,7 +5,6 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::id::as_text;
-use super::{Command, Kind};
 
 /// A user's role on this server, from the least to the most.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -139,36 +138,6 @@ pub fn may_against(by: Role, of: Role, act: Act) -> bool {
 /// its place: an owner's word and the console's hold until one of them says otherwise.
 pub fn may_undo(by: Role, decided: Role) -> bool {
     by >= Role::Moderator && by >= decided.min(Role::Owner)
-}
-
-/// Returns the right that a request needs; `None` for unknown requests.
-pub fn act_of(command: &Command) -> Option<Act> {
-    Some(match command {
-        Command::Say(message) => match message.kind {
-            Kind::Say | Kind::Me => Act::Say,
-            Kind::Edit { .. } => Act::Edit,
-            Kind::Delete { .. } => Act::Delete,
-        },
-        Command::Topic { text: None, .. } => Act::Topic,
-        Command::Topic { text: Some(_), .. } => Act::SetTopic,
-        // Coming back shows no text of the user.
-        Command::Away { text: None } => Act::Read,
-        Command::Away { text: Some(_) } => Act::Away,
-        Command::Join { .. } => Act::Join,
-        Command::Part { .. } => Act::Part,
-        Command::People { .. } => Act::People,
-        Command::Channels => Act::Channels,
-        Command::Whois { .. } => Act::Whois,
-        Command::History { .. } => Act::History,
-        Command::Search { .. } => Act::Search,
-        Command::Keys { .. } => Act::Keys,
-        Command::Certify { .. } => Act::Certify,
-        Command::Resume { .. } | Command::Read { .. } => Act::Read,
-        Command::Quit => Act::Quit,
-        Command::Operate { .. } => Act::Operate,
-        // Valid before the welcome only.
-        Command::Password { .. } | Command::Unknown => return None,
-    })
 }
 
 const ROLES: [Role; 4] = [Role::Member, Role::Moderator, Role::Owner, Role::Console];

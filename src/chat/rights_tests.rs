@@ -1,4 +1,5 @@
 use super::*;
+use crate::chat::Command;
 
 /// Every cell, written by hand: the act, then member, moderator, owner and console when free, then
 /// the same four when muted. Banned is tested below.
@@ -97,7 +98,7 @@ fn only_owners_revoke_what_an_owner_decided() {
 
 #[test]
 fn every_known_request_needs_a_right() {
-    let act = |json: &str| act_of(&serde_json::from_str::<Command>(json).unwrap());
+    let act = |json: &str| serde_json::from_str::<Command>(json).unwrap().act();
     let id = "0".repeat(32);
     for (kind, expected) in [
         (r#""say""#, Act::Say),

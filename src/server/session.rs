@@ -246,7 +246,7 @@ impl Session {
 
     /// The table of rights, before anything else is looked at.
     fn may(&self, command: &Command) -> Result<(), Refusal> {
-        let act = rights::act_of(command).ok_or(Refusal::Unknown)?;
+        let act = command.act().ok_or(Refusal::Unknown)?;
         let (role, state, why) = self.standing();
         match state {
             _ if rights::may(role, state, act) => Ok(()),
