@@ -110,7 +110,6 @@ const ARROWS: &[(&str, &str)] = &[];
 
 /// Circles that are not cut yet. It only gets shorter.
 const CIRCLES: &[&[&str]] = &[
-    &["e2e::trust", "e2e::trust::listing", "e2e::trust::pins"],
     &[
         "server::admission",
         "server::admission::connection",

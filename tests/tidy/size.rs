@@ -11,7 +11,6 @@ const COMMENT_COLUMNS_MAX: usize = 100;
 const LONG: &[(&str, &str)] = &[
     ("cli/operator/users.rs", "run"),
     ("cli/report.rs", "advice"),
-    ("e2e/trust/tests.rs", "withheld_and_older_certificates_are_not_used"),
 ];
 
 /// Folders and files right below `src` with wider comments. The list only gets shorter.

@@ -1,11 +1,15 @@
 //! The server's key list of a user. Pure.
 
-use std::collections::BTreeMap;
-
-use super::{KEY_BYTES_MAX, KEYS_MAX, Person, Recipient};
 use crate::chat::DeviceKey;
 use crate::crypto::certificate::Certificate;
+use crate::crypto::private::Device;
 use crate::crypto::{Fingerprint, PublicKey};
+
+/// Keys per user that are taken from a list.
+pub const KEYS_MAX: usize = 1_000;
+
+/// Bound for a key and for a certificate, in bytes; longer ones are invalid.
+pub const KEY_BYTES_MAX: usize = 1_024;
 
 /// A part of a list.
 pub struct Part {
@@ -27,7 +31,7 @@ pub struct Listed {
 }
 
 impl Listed {
-    fn read(one: DeviceKey, server: &Fingerprint, now_ms: i64) -> Option<Listed> {
+    pub fn read(one: DeviceKey, server: &Fingerprint, now_ms: i64) -> Option<Listed> {
         let key = PublicKey::from_der(one.key.bytes()).ok()?;
         let certificate = one.certificate.and_then(|bytes| {
             let certificate = Certificate::verify(bytes.bytes(), &key, server)?;
@@ -41,64 +45,18 @@ impl Listed {
     }
 }
 
-impl Person {
-    /// Collects the parts. With the last one, returns the list without duplicates, and whether a
-    /// certificate in it has to be stored.
-    pub fn takes(
-        &mut self,
-        part: Part,
-        server: &Fingerprint,
-        now_ms: i64,
-    ) -> Option<(Vec<Listed>, bool)> {
-        let coming = &mut self.coming[usize::from(part.asked)];
-        let room = KEYS_MAX.saturating_sub(coming.len());
-        let fits = |one: &DeviceKey| {
-            let certificate = one.certificate.as_ref().map_or(0, |one| one.bytes().len());
-            one.key.bytes().len().max(certificate) <= KEY_BYTES_MAX
-        };
-        coming.extend(part.keys.into_iter().filter(fits).take(room));
-        if part.more {
-            return None;
-        }
-        let (mut listed, mut noted) = (BTreeMap::new(), false);
-        for one in
-            std::mem::take(coming).into_iter().filter_map(|one| Listed::read(one, server, now_ms))
-        {
-            let certificate = one.certificate.as_ref();
-            noted |= certificate.is_some_and(|certificate| self.sees(certificate, now_ms));
-            listed.entry(one.print.0).or_insert(one);
-        }
-        let mut listed: Vec<_> = listed.into_values().collect();
-        for one in &mut listed {
-            let newest = self.newest.get(&one.print.0);
-            let valid = |it: &&Certificate| it.is_valid_at((now_ms / 1000) as u64);
-            one.certificate = newest.filter(valid).cloned();
-            one.over = newest.is_some() && one.certificate.is_none();
-        }
-        Some((listed, noted))
-    }
+/// A key to seal for.
+#[derive(Clone)]
+pub struct Recipient {
+    pub key: PublicKey,
+    pub certificate: Option<Certificate>,
+}
 
-    /// Takes a certificate of a listed or pinned key. Returns whether to store it.
-    pub fn sees(&mut self, certificate: &Certificate, now_ms: i64) -> bool {
-        // A certificate of a clock that is far ahead would outrank all others.
-        if !certificate.has_begun_at((now_ms / 1000) as u64) {
-            return false;
+impl Recipient {
+    pub fn device(&self) -> Device<'_> {
+        match &self.certificate {
+            Some(certificate) => Device::Certified(certificate, &self.key),
+            None => Device::Bare(&self.key),
         }
-        let print = certificate.fingerprint();
-        let known = self.newest.get(&print.0);
-        let newer = known.is_none_or(|known| known.made_at() < certificate.made_at());
-        if newer {
-            self.newest.insert(print.0, certificate.clone());
-        }
-        let newest = &self.newest[&print.0];
-        if newest.is_valid_at((now_ms / 1000) as u64) {
-            self.bare.remove(&print.0);
-        }
-        newer && self.pin(&print).is_some()
-    }
-
-    /// Returns whether the server lists this key now.
-    pub fn lists(&self, print: &Fingerprint) -> bool {
-        self.listed.iter().flatten().any(|one| one.print == *print)
     }
 }

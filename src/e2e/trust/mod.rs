@@ -3,96 +3,28 @@
 //! belongs to one user. Pure.
 
 mod compare;
-mod first_use_limit;
 mod known;
 mod listing;
+mod person;
 mod pins;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
 mod trust_tests;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 
+use crate::chat::UserName;
 use crate::chat::look::{Alike, Looks};
-use crate::chat::{DeviceKey, Opaque, UserName};
-use crate::crypto::certificate::{CERTIFICATE_BYTES, Certificate};
-use crate::crypto::private::Device;
-use crate::crypto::{Fingerprint, PublicKey};
+use crate::crypto::Fingerprint;
+use crate::crypto::certificate::Certificate;
+use crate::limits::MET_KEYS_MAX;
 pub use compare::{Confirmed, Prints, safety_number};
 pub use known::{Known, KnownKey};
-use listing::Listed;
-pub use listing::Part;
-use pins::Pin;
-
-/// The state of one user.
-#[derive(Default)]
-struct Person {
-    /// The registered spelling, once the user is pinned.
-    name: Option<UserName>,
-    /// Current and former keys.
-    pins: Vec<Pin>,
-    /// The user has published a certificate.
-    certified: bool,
-    /// The server's current key list.
-    listed: Option<Vec<Listed>>,
-    /// The newest certificate seen for each key. The server may list an older one, or none.
-    newest: BTreeMap<[u8; 32], Certificate>,
-    /// Keys that were confirmed without a valid certificate; an entry ends with the next
-    /// certificate.
-    bare: BTreeSet<[u8; 32]>,
-    /// Keys for which the notice that nothing is sealed was given.
-    left_out: BTreeSet<[u8; 32]>,
-    /// The listed keys that were last displayed for comparison.
-    shown: Option<BTreeSet<[u8; 32]>>,
-    /// The local user: no key becomes theirs because a server lists it.
-    mine: Option<Mine>,
-    /// The server uses this name for the local user, but it is pinned to other keys.
-    anothers: bool,
-    /// Incomplete lists: an unsolicited one, and an answer.
-    coming: [Vec<DeviceKey>; 2],
-    asked: bool,
-    /// The local user has named this user.
-    wanted: bool,
-    learned_ms: i64,
-}
-
-/// The keys in the local user's profile.
-struct Mine {
-    /// The key of this login; `None` while the name is not confirmed as the local user's.
-    own: Option<Fingerprint>,
-    all: Vec<Fingerprint>,
-}
-
-/// The trust state of a key for a user.
-#[derive(Debug, PartialEq)]
-pub enum TrustState<'a> {
-    Theirs(&'a PublicKey),
-    /// A former key: it verifies old messages and no new ones.
-    Retired(&'a PublicKey),
-    /// Listed by the server and not confirmed.
-    Unconfirmed,
-    Unknown,
-}
-
-/// A key to seal for.
-#[derive(Clone)]
-pub struct Recipient {
-    pub key: PublicKey,
-    pub certificate: Option<Certificate>,
-}
-
-/// Why messages cannot be sealed for a user.
-#[derive(Debug, PartialEq, Eq)]
-pub enum NoWay {
-    /// The server has to be asked first.
-    Ask,
-    Nobody,
-    /// The user has an unconfirmed key.
-    Changed,
-    /// The user had certificates, and the server lists no valid one.
-    Over,
-}
+use listing::KEYS_MAX;
+pub use listing::{Part, Recipient};
+use person::{Comparison, Person};
+pub use person::{NoWay, TrustState};
 
 /// The state of the name that the server uses for the local user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,15 +54,6 @@ pub struct Learned {
     pub similar: Option<UserName>,
 }
 
-/// Keys per user that are taken from a list.
-const KEYS_MAX: usize = 1_000;
-
-/// Bound for a key and for a certificate, in bytes; longer ones are invalid.
-const KEY_BYTES_MAX: usize = 1_024;
-
-/// Validity of a key list, in milliseconds.
-const FRESH_MS: i64 = 5 * 60 * 1000;
-
 pub struct TrustStore {
     /// Fingerprint of the server's first host key: certificates name it.
     server: Fingerprint,
@@ -157,15 +80,7 @@ impl TrustStore {
         let mut people = TrustStore { server, all, looks, owners, keys: 0, listed_keys: 0 };
         for known in known {
             let Some(name) = &known.name else { continue };
-            let mut person = Person { name: Some(name.clone()), ..Person::default() };
-            person.pins = known.keys.iter().filter_map(Pin::of).collect();
-            let bytes = known.certificates.iter().map(Opaque::bytes);
-            let verified = |bytes| {
-                let print = Certificate::issuer(<&[u8; CERTIFICATE_BYTES]>::try_from(bytes).ok()?);
-                Some((print.0, Certificate::verify(bytes, &person.pin(&print)?.key, &server)?))
-            };
-            person.newest = bytes.filter_map(verified).collect();
-            person.certified = known.certified || !person.newest.is_empty();
+            let person = Person::of(known, &server);
             people.keys += person.counts();
             people.looks.add(name);
             people.all.insert(fold(name), person);
@@ -177,16 +92,13 @@ impl TrustStore {
     /// Two clients of a folder may have pinned one key for two users; the first owner keeps it.
     fn assign_owners(&mut self) {
         for (name, person) in &mut self.all {
-            for pin in person.pins.iter_mut().filter(|pin| pin.is_theirs()) {
-                let owner = self.owners.entry(pin.print.0).or_insert_with(|| name.clone());
-                if owner != name {
-                    pin.retire(0);
-                }
-            }
+            let owners = &mut self.owners;
+            person
+                .retires(0, |print| owners.entry(print.0).or_insert_with(|| name.clone()) != name);
         }
         for (name, person) in &self.all {
-            for pin in &person.pins {
-                self.owners.entry(pin.print.0).or_insert_with(|| name.clone());
+            for print in person.all_prints() {
+                self.owners.entry(print.0).or_insert_with(|| name.clone());
             }
         }
     }
@@ -194,7 +106,7 @@ impl TrustStore {
     /// Returns the owner of a key if that is another user.
     pub fn other_owner(&self, name: &UserName, print: &Fingerprint) -> Option<&UserName> {
         let owner = self.owners.get(&print.0).filter(|owner| **owner != fold(name))?;
-        self.all.get(owner)?.name.as_ref()
+        self.all.get(owner)?.name()
     }
 
     fn person(&mut self, name: &UserName) -> &mut Person {
@@ -203,55 +115,53 @@ impl TrustStore {
 
     /// Returns the registered spelling if it is known.
     pub fn spelled(&self, name: &UserName) -> UserName {
-        let known = self.all.get(&fold(name)).and_then(|person| person.name.clone());
+        let known = self.all.get(&fold(name)).and_then(Person::name).cloned();
         known.unwrap_or_else(|| name.clone())
     }
 
     /// Returns the trust to store for a user.
     pub fn known(&self, name: &UserName) -> Option<Known> {
-        self.all.get(&fold(name)).filter(|person| person.name.is_some()).map(Person::known)
+        self.all.get(&fold(name)).filter(|person| person.is_pinned()).map(Person::known)
     }
 
     /// Returns whether a user has ever published a certificate; their private messages must then be
     /// sealed.
     pub fn seals(&self, name: &UserName) -> bool {
-        self.all.get(&fold(name)).is_some_and(|person| person.certified)
+        self.all.get(&fold(name)).is_some_and(Person::is_certified)
     }
 
     /// Records the name that the server uses for the local user, and the keys of the profile, that
     /// of this login first.
     pub fn is_own(&mut self, name: &UserName, all: Vec<Fingerprint>) -> Called {
-        self.all.values_mut().for_each(|person| (person.mine, person.anothers) = (None, false));
+        self.all.values_mut().for_each(Person::is_not_mine);
         self.looks.add(name);
         let folded = fold(name);
         let owner = all.iter().find_map(|print| self.owners.get(&print.0));
         let (is_theirs, elsewhere) = (owner == Some(&folded), owner.is_some());
         let person = self.all.entry(folded.clone()).or_default();
-        let was_theirs = all.iter().any(|print| person.pin(print).is_some());
-        let is = match person.pins.is_empty() || was_theirs {
+        let is = match person.may_own(&all) {
             _ if is_theirs => Called::Known,
             true if elsewhere => Called::Renamed,
             true => Called::Known,
             false => Called::Anothers,
         };
-        person.anothers = is == Called::Anothers;
         // Under another name not even this key counts as the local user's before a confirmation.
         let own = all.first().copied().filter(|_| is == Called::Known);
         if let Some(own) = own {
             self.owners.entry(own.0).or_insert(folded);
         }
-        person.mine = Some(Mine { own, all });
+        person.is_mine(own, all, is == Called::Anothers);
         is
     }
 
     /// Returns whether the server has listed this user's keys on this connection.
     pub fn is_listed(&self, name: &UserName) -> bool {
-        self.all.get(&fold(name)).is_some_and(|person| person.listed.is_some())
+        self.all.get(&fold(name)).is_some_and(Person::is_listed)
     }
 
     /// Drops the server's key lists when the connection is lost.
     pub fn disconnected(&mut self) {
-        self.all.retain(|_, person| person.name.is_some());
+        self.all.retain(|_, person| person.is_pinned());
         self.all.values_mut().for_each(Person::drop_listing);
         self.listed_keys = 0;
     }
@@ -265,23 +175,23 @@ impl TrustStore {
         let (folded, alike) = (fold(name), self.alike(name));
         // A user whose keys were not requested is not pinned.
         let person = self.all.get_mut(&folded)?;
-        if !person.asked && person.name.is_none() {
+        if !person.is_expected() {
             return None;
         }
         let had = person.counts();
         let (listed, noted) = person.takes(part, &self.server, now_ms)?;
         // A look-alike is not pinned on first use.
-        let meets = person.name.is_none() && !listed.is_empty() && alike.is_none();
+        let meets = !person.is_pinned() && !listed.is_empty() && alike.is_none();
         let mut learned = Learned { pinned: meets || noted, ..Learned::default() };
         if meets {
             learned.similar =
                 self.looks.similar(name).filter(|other| fold(other) != folded).cloned();
-            person.name = Some(name.clone());
+            person.meets(name);
             self.looks.add(name);
         }
         learned.alike = alike.filter(|_| !listed.is_empty());
-        let own = person.mine.as_ref().and_then(|mine| mine.own);
-        let meets = meets && person.mine.is_none();
+        let own = person.own();
+        let meets = meets && !person.is_local();
         for one in listed.iter().filter(|one| meets || own == Some(one.print)) {
             let owner = self.owners.entry(one.print.0).or_insert_with(|| folded.clone());
             learned.pinned |= *owner == folded && person.pins(one);
@@ -289,15 +199,13 @@ impl TrustStore {
         let is_listed = |print: &Fingerprint| listed.iter().any(|one| one.print == *print);
         let gone = person.retires(now_ms, |print| !is_listed(print) && own != Some(*print));
         learned.pinned |= !gone.is_empty();
-        let mine = |print: &Fingerprint| person.mine.iter().any(|mine| mine.all.contains(print));
         // The retirement of an own former key is no news.
-        learned.retired = gone.into_iter().filter(|print| !mine(print)).collect();
+        learned.retired = gone.into_iter().filter(|print| !person.is_of_profile(print)).collect();
         let certified = listed.iter().any(|one| one.certificate.is_some());
-        learned.pinned |= certified && !std::mem::replace(&mut person.certified, true);
+        learned.pinned |= certified && person.certifies();
         let waits = |print: &Fingerprint| !person.has(print) && !person.lists(print);
         let waiting: Vec<_> = listed.iter().map(|one| one.print).filter(waits).collect();
-        (person.listed, person.learned_ms) = (Some(listed), now_ms);
-        person.drop_unknown();
+        person.listed(listed, now_ms);
         self.keys += person.counts() - had;
         for print in waiting {
             match self.other_owner(name, &print) {
@@ -310,30 +218,13 @@ impl TrustStore {
 
     /// Takes a valid certificate from a message. Returns whether something has to be stored.
     pub fn saw(&mut self, name: &UserName, certificate: &Certificate, now_ms: i64) -> bool {
-        let person = self.person(name);
-        let first = !std::mem::replace(&mut person.certified, true);
-        let noted = person.sees(certificate, now_ms);
-        let print = certificate.fingerprint();
-        let newest = person.newest.get(&print.0) == Some(certificate);
-        let holds = newest && certificate.is_valid_at((now_ms / 1000) as u64);
-        if let Some(listed) = person.listed.iter_mut().flatten().find(|one| one.print == print) {
-            match holds {
-                true => (listed.certificate, listed.over) = (Some(certificate.clone()), false),
-                false => listed.over |= listed.certificate.is_none(),
-            }
-        }
-        noted || first
+        self.person(name).saw(certificate, now_ms)
     }
 
     /// Returns the trust state of a key for a user.
     pub fn trust_state(&self, name: &UserName, print: &Fingerprint) -> TrustState<'_> {
-        let Some(person) = self.all.get(&fold(name)) else { return TrustState::Unknown };
-        match person.pin(print) {
-            Some(pin) if pin.is_theirs() => TrustState::Theirs(&pin.key),
-            _ if person.lists(print) => TrustState::Unconfirmed,
-            Some(pin) => TrustState::Retired(&pin.key),
-            None => TrustState::Unknown,
-        }
+        let person = self.all.get(&fold(name));
+        person.map_or(TrustState::Unknown, |person| person.trust_state(print))
     }
 
     /// Returns whether a key was retired before it signed a message with this signed time, which
@@ -346,86 +237,134 @@ impl TrustStore {
         time_ms: i64,
     ) -> bool {
         let person = self.all.get(&fold(name));
-        let retired_ms = person.and_then(|person| person.pin(print)?.retired_ms);
+        let retired_ms = person.and_then(|person| person.retired_ms(print));
         retired_ms.is_some_and(|retired_ms| since_ms >= retired_ms || time_ms > retired_ms)
     }
 
     /// Returns the keys to seal for: pinned, and listed by the server now.
     pub fn recipients(&self, name: &UserName, now_ms: i64) -> Result<Vec<Recipient>, NoWay> {
-        let person = self.all.get(&fold(name)).ok_or(NoWay::Ask)?;
-        let fresh = now_ms.abs_diff(person.learned_ms) < FRESH_MS as u64;
-        let listed = person.listed.as_ref().filter(|_| fresh).ok_or(NoWay::Ask)?;
-        if listed.is_empty() {
-            return Err(NoWay::Nobody);
-        }
-        if listed.iter().any(|one| !person.has(&one.print)) {
-            return Err(NoWay::Changed);
-        }
-        // A server cannot downgrade a user with certificates to RSA keys alone.
-        let good = |one: &Listed| one.certificate.is_some() || person.bare.contains(&one.print.0);
-        if person.certified && !listed.iter().any(good) {
-            // The user may have published one since.
-            let just_now = now_ms == person.learned_ms;
-            return Err(if just_now { NoWay::Over } else { NoWay::Ask });
-        }
-        Ok(person.sealable().map(Listed::recipient).collect())
+        self.all.get(&fold(name)).ok_or(NoWay::Ask)?.recipients(now_ms)
     }
 
     /// Returns the own other devices to seal for, without unconfirmed keys. The server's list may
     /// be old.
     pub fn own_devices(&self, name: &UserName, now_ms: i64) -> Vec<Recipient> {
-        let person = self.all.get(&fold(name)).filter(|person| !person.anothers);
-        let Some(person) = person else { return Vec::new() };
-        let holds = |it: &Certificate| it.is_valid_at((now_ms / 1000) as u64);
-        let holds = |one: &&Listed| one.certificate.as_ref().is_none_or(holds);
-        person.sealable().filter(holds).map(Listed::recipient).collect()
+        self.all.get(&fold(name)).map_or(Vec::new(), |person| person.own_devices(now_ms))
     }
 
     /// Returns keys left out for an expired certificate, each once.
     pub fn left_out(&mut self, name: &UserName) -> Vec<Fingerprint> {
-        let person = self.person(name);
-        let over = person.listed.iter().flatten();
-        let over = over.filter(|one| one.over && !person.bare.contains(&one.print.0));
-        let over: Vec<_> = over.map(|one| one.print).collect();
-        over.into_iter().filter(|print| person.left_out.insert(print.0)).collect()
+        self.person(name).left_out()
     }
 
     /// Marks a key list as outdated.
     pub fn stale(&mut self, name: &UserName) {
+        self.person(name).stale();
+    }
+
+    /// Returns a user's keys for display and remembers them, so that they can be confirmed.
+    pub fn shows(&mut self, name: &UserName) -> Prints {
+        self.person(name).shows()
+    }
+
+    /// A user's current, unconfirmed and former keys.
+    pub fn prints(&self, name: &UserName) -> Prints {
+        self.all.get(&fold(name)).map_or_else(Prints::default, Person::prints)
+    }
+
+    /// Confirms the displayed keys: they become the user's only keys. If all were pinned already,
+    /// the confirmation is about those without a certificate.
+    pub fn confirm(&mut self, name: &UserName, now_ms: i64) -> Confirmed {
+        let own = self.all.values().find_map(Person::own);
         let person = self.person(name);
-        (person.listed, person.asked) = (None, false);
+        if person.is_anothers() {
+            return Confirmed::Anothers;
+        }
+        let listed = match person.compares() {
+            Comparison::Unseen => return Confirmed::Unseen,
+            Comparison::Bare(bare) => {
+                person.confirms_bare(&bare);
+                return Confirmed::Bare(bare);
+            }
+            Comparison::News(listed) => listed,
+        };
+        let is_listed = |print: &Fingerprint| listed.iter().any(|one| one.print == *print);
+        if !person.is_local() && own.is_some_and(|own| is_listed(&own)) {
+            return Confirmed::Own;
+        }
+        person.retires(now_ms, |print| !is_listed(print));
+        // A look-alike name is pinned now.
+        person.meets(name);
+        self.looks.add(name);
+        let mut losers = Vec::new();
+        for one in &listed {
+            losers.extend(self.moves(name, &one.print, now_ms));
+            self.person(name).pins(one);
+        }
+        self.person(name).confirms_own(&listed);
+        Confirmed::News(losers)
     }
-}
 
-impl Person {
-    /// The pinned keys to seal for.
-    fn sealable(&self) -> impl Iterator<Item = &Listed> {
-        let listed = self.listed.iter().flatten().filter(|one| self.has(&one.print));
-        listed.filter(|one| !one.over || self.bare.contains(&one.print.0))
+    /// Moves a key to this user. Returns the previous owner.
+    fn moves(&mut self, name: &UserName, print: &Fingerprint, now_ms: i64) -> Option<UserName> {
+        let before =
+            self.owners.insert(print.0, fold(name)).filter(|owner| *owner != fold(name))?;
+        let other = self.all.get_mut(&before)?;
+        other.retires(now_ms, |one| one == print);
+        // The server's earlier list of that user is outdated.
+        other.drop_listing();
+        other.name().cloned()
     }
 
-    /// Drops the server's key list.
-    fn drop_listing(&mut self) {
-        (self.listed, self.asked) = (None, false);
-        self.coming = Default::default();
-        self.drop_unknown();
+    /// Returns whether a user mentioned by the server is pinned, or may be. A server can invent
+    /// users without end: beyond the limit new ones are not pinned. Pinned users are never dropped,
+    /// because the next key that the server lists would then be accepted for them.
+    pub fn may_pin(&self, name: &UserName) -> bool {
+        let room = self.keys < MET_KEYS_MAX;
+        match self.all.get(&fold(name)) {
+            Some(person) => person.is_pinned() || person.is_wanted() || room,
+            None => !self.is_full(),
+        }
     }
 
-    /// Drops state of keys that are neither pinned nor listed.
-    fn drop_unknown(&mut self) {
-        let prints = self.listed.iter().flatten().map(|one| one.print);
-        let prints = prints.chain(self.pins.iter().map(|pin| pin.print));
-        let prints: BTreeSet<_> = prints.map(|print| print.0).collect();
-        self.newest.retain(|print, _| prints.contains(print));
-        self.left_out.retain(|print| prints.contains(print));
+    /// Returns whether the limit is reached.
+    pub fn is_full(&self) -> bool {
+        self.keys.max(self.all.len()) >= MET_KEYS_MAX
     }
-}
 
-impl Recipient {
-    pub fn device(&self) -> Device<'_> {
-        match &self.certificate {
-            Some(certificate) => Device::Certified(certificate, &self.key),
-            None => Device::Bare(&self.key),
+    /// Returns what an unpinned name looks like: a pinned user, the local user, or a word that this
+    /// program uses for a person.
+    pub fn alike(&self, name: &UserName) -> Option<Alike> {
+        let person = self.all.get(&fold(name));
+        let is_known = |person: &Person| person.is_pinned() || person.is_local();
+        let alike = self.looks.alike(name).filter(|_| !person.is_some_and(is_known))?;
+        let is_other = |other: &UserName| fold(other) != fold(name);
+        match &alike {
+            Alike::Person(other) => is_other(other).then_some(alike),
+            Alike::Word(_) => Some(alike),
+        }
+    }
+
+    /// Returns whether to request the keys of a user whom the server has mentioned.
+    pub fn wants_mentioned(&mut self, name: &UserName) -> bool {
+        self.may_pin(name) && self.person(name).asks()
+    }
+
+    /// Returns whether to request the keys of a user whom the local user has named.
+    pub fn wants_named(&mut self, name: &UserName) -> bool {
+        let person = self.person(name);
+        person.is_named();
+        person.asks()
+    }
+
+    /// Drops the server's key lists when there are too many; they are requested again on demand.
+    fn make_room(&mut self, name: &UserName, keys: usize) {
+        self.listed_keys += keys;
+        if self.listed_keys > MET_KEYS_MAX {
+            let folded = fold(name);
+            let others = self.all.iter_mut().filter(|(other, _)| **other != folded);
+            others.for_each(|(_, person)| person.make_room());
+            self.listed_keys = keys;
         }
     }
 }

@@ -1,8 +1,7 @@
 //! Current and former keys of one user. Pure.
 
-use super::{Known, KnownKey, Listed, Person};
+use super::known::KnownKey;
 use crate::chat::Opaque;
-use crate::crypto::certificate::Certificate;
 use crate::crypto::{Fingerprint, PublicKey};
 
 /// A current or former key of a user.
@@ -16,7 +15,7 @@ pub struct Pin {
 }
 
 impl Pin {
-    fn new(print: Fingerprint, key: PublicKey) -> Pin {
+    pub fn new(print: Fingerprint, key: PublicKey) -> Pin {
         Pin { print, key, changes: 0, retired_ms: None }
     }
 
@@ -31,65 +30,19 @@ impl Pin {
         self.retired_ms.is_none()
     }
 
+    /// Makes a retired key a current one. Returns whether it was retired.
+    pub fn renew(&mut self) -> bool {
+        let was_retired = self.retired_ms.take().is_some();
+        self.changes += u64::from(was_retired);
+        was_retired
+    }
+
     pub fn retire(&mut self, now_ms: i64) {
         (self.changes, self.retired_ms) = (self.changes + 1, Some(now_ms));
     }
 
-    fn known(&self) -> KnownKey {
+    pub fn known(&self) -> KnownKey {
         let key = Opaque::new(&self.key.to_der()).expect("a key has bytes");
         KnownKey { key, changes: self.changes, retired_ms: self.retired_ms }
-    }
-}
-
-impl Person {
-    pub fn pin(&self, print: &Fingerprint) -> Option<&Pin> {
-        self.pins.iter().find(|pin| pin.print == *print)
-    }
-
-    /// Returns whether a key is pinned.
-    pub fn has(&self, print: &Fingerprint) -> bool {
-        self.pin(print).is_some_and(Pin::is_theirs)
-    }
-
-    /// Pins a key. Returns whether that is a change.
-    pub fn pins(&mut self, one: &Listed) -> bool {
-        match self.pins.iter_mut().find(|pin| pin.print == one.print) {
-            Some(pin) if pin.is_theirs() => return false,
-            Some(pin) => (pin.changes, pin.retired_ms) = (pin.changes + 1, None),
-            None => self.pins.push(Pin::new(one.print, one.key.clone())),
-        }
-        true
-    }
-
-    /// Retires the pinned keys that `goes` selects.
-    pub fn retires(
-        &mut self,
-        now_ms: i64,
-        goes: impl Fn(&Fingerprint) -> bool,
-    ) -> Vec<Fingerprint> {
-        let pins = self.pins.iter_mut().filter(|pin| pin.is_theirs() && goes(&pin.print));
-        pins.map(|pin| {
-            pin.retire(now_ms);
-            pin.print
-        })
-        .collect()
-    }
-
-    /// How much this user counts towards the first-use limit.
-    pub fn counts(&self) -> usize {
-        if self.name.is_some() { self.pins.len().max(1) } else { 0 }
-    }
-
-    /// Returns the trust to store.
-    pub fn known(&self) -> Known {
-        let newest =
-            self.newest.iter().filter(|(print, _)| self.pin(&Fingerprint(**print)).is_some());
-        let bytes = |one: &Certificate| Opaque::new(one.bytes()).expect("a certificate has bytes");
-        Known {
-            name: self.name.clone(),
-            keys: self.pins.iter().map(Pin::known).collect(),
-            certified: self.certified,
-            certificates: newest.map(|(_, one)| bytes(one)).collect(),
-        }
     }
 }

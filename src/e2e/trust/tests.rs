@@ -1,6 +1,9 @@
 //! Pins, certificates, and the server's statements about them.
 
+use super::listing::KEY_BYTES_MAX;
+use super::person::FRESH_MS;
 use super::*;
+use crate::chat::{DeviceKey, Opaque};
 use crate::crypto::Identity;
 use crate::crypto::certificate::{OpeningKey, SigningKey};
 use crate::crypto::test_keys::spare;
@@ -99,81 +102,127 @@ fn a_certificate_signed_by_another_key_is_ignored() {
     assert!(people.recipients(&bob, old).unwrap()[0].certificate.is_none(), "it has expired");
 }
 
+/// bob's key with two certificates, the older one first, and the time of the newer one.
+struct TwoCertificates {
+    key: Identity,
+    old: Certificate,
+    new: Certificate,
+    now_ms: i64,
+}
+
+impl TwoCertificates {
+    fn new() -> TwoCertificates {
+        let key = spare(0);
+        let [old, new] = [1_000_000, 1_100_000].map(|made_s| certificate(&key, made_s));
+        TwoCertificates { key, old, new, now_ms: 1_100_000_000 }
+    }
+
+    /// What a server lists.
+    fn told(&self, certificate: Option<&Certificate>) -> DeviceKey {
+        DeviceKey {
+            certificate: certificate.map(|one| Opaque::new(one.bytes()).unwrap()),
+            ..listed(&self.key, false)
+        }
+    }
+
+    /// A client that has seen both certificates, and then neither.
+    fn seen(&self) -> TrustStore {
+        let mut people = TrustStore::default();
+        for told in [Some(&self.old), Some(&self.new), Some(&self.old), None] {
+            people.disconnected();
+            people.wants_named(&bob());
+            people.learn(&bob(), all(vec![self.told(told)]), self.now_ms).unwrap();
+        }
+        people
+    }
+
+    /// The same client after a restart.
+    fn restarted(&self) -> TrustStore {
+        let kept = serde_json::to_vec(&self.seen().known(&bob()).unwrap()).unwrap();
+        let kept: Known = serde_json::from_slice(&kept).unwrap();
+        let mut people = TrustStore::of(SERVER, [kept].iter());
+        people.wants_named(&bob());
+        people
+    }
+
+    /// A restarted client that was told this at that time.
+    fn told_after(&self, told: Option<&Certificate>, now_ms: i64) -> TrustStore {
+        let mut people = self.restarted();
+        people.learn(&bob(), all(vec![self.told(told)]), now_ms).unwrap();
+        people
+    }
+}
+
+fn bob() -> UserName {
+    "bob".parse().unwrap()
+}
+
+fn certificate(key: &Identity, made_s: u64) -> Certificate {
+    let (signing, opening) = (SigningKey::generate(), OpeningKey::generate());
+    Certificate::issue(key, &SERVER, &signing, &opening, made_s)
+}
+
 #[test]
 fn withheld_and_older_certificates_are_not_used() {
-    let (key, bob) = (spare(0), "bob".parse().unwrap());
-    let [old, new] = [1_000_000, 1_100_000].map(|made_s| {
-        let (signing, opening) = (SigningKey::generate(), OpeningKey::generate());
-        Certificate::issue(&key, &SERVER, &signing, &opening, made_s)
-    });
-    let told = |certificate: Option<&Certificate>| DeviceKey {
-        certificate: certificate.map(|one| Opaque::new(one.bytes()).unwrap()),
-        ..listed(&key, false)
-    };
-    let mut people = TrustStore::default();
-    let now_ms = 1_100_000_000;
-    for told in [told(Some(&old)), told(Some(&new)), told(Some(&old)), told(None)] {
-        people.disconnected();
-        people.wants_named(&bob);
-        people.learn(&bob, all(vec![told]), now_ms).unwrap();
+    let bobs = TwoCertificates::new();
+    let newest =
+        |people: &TrustStore| people.recipients(&bob(), bobs.now_ms).unwrap().remove(0).certificate;
+    assert_eq!(newest(&bobs.seen()), Some(bobs.new.clone()));
+    for told in [Some(&bobs.old), None] {
+        let people = bobs.told_after(told, bobs.now_ms);
+        assert_eq!(newest(&people), Some(bobs.new.clone()), "after a restart");
     }
-    let to = people.recipients(&bob, now_ms).unwrap();
-    assert_eq!(to[0].certificate, Some(new.clone()));
-    // The same holds after a restart, and after the expiry nothing goes out without a confirmation.
-    let kept = serde_json::to_vec(&people.known(&bob).unwrap()).unwrap();
-    let kept: Known = serde_json::from_slice(&kept).unwrap();
-    let told_after = |told: DeviceKey, now_ms: i64| {
-        let mut people = TrustStore::of(SERVER, [kept.clone()].iter());
-        people.wants_named(&bob);
-        people.learn(&bob, all(vec![told]), now_ms).unwrap();
-        people
-    };
-    for told in [told(Some(&old)), told(None)] {
-        let people = told_after(told, now_ms);
-        assert_eq!(people.recipients(&bob, now_ms).unwrap()[0].certificate, Some(new.clone()));
-    }
-    let later_ms = now_ms + 30 * 86_400_000;
-    let mut later = told_after(told(None), later_ms);
-    assert_eq!(later.recipients(&bob, later_ms).err(), Some(NoWay::Over));
-    assert_eq!(
-        later.recipients(&bob, later_ms + 1).err(),
-        Some(NoWay::Ask),
-        "there may be one now"
-    );
-    assert_eq!(later.own_devices(&bob, 1_000_000).len(), 0);
-    assert_eq!((later.left_out(&bob).len(), later.left_out(&bob).len()), (1, 0));
-    later.confirm(&bob, 1_000_000);
-    let to = later.recipients(&bob, later_ms).unwrap();
+}
+
+#[test]
+fn after_the_expiry_nothing_is_sealed_without_a_confirmation() {
+    let bobs = TwoCertificates::new();
+    let later_ms = bobs.now_ms + 30 * 86_400_000;
+    let mut later = bobs.told_after(None, later_ms);
+    assert_eq!(later.recipients(&bob(), later_ms).err(), Some(NoWay::Over));
+    let after = later.recipients(&bob(), later_ms + 1).err();
+    assert_eq!(after, Some(NoWay::Ask), "there may be one now");
+    assert_eq!(later.own_devices(&bob(), 1_000_000).len(), 0);
+    assert_eq!((later.left_out(&bob()).len(), later.left_out(&bob()).len()), (1, 0));
+    later.confirm(&bob(), 1_000_000);
+    let to = later.recipients(&bob(), later_ms).unwrap();
     assert!(to.len() == 1 && to[0].certificate.is_none());
     // A certificate ends that, however it arrives.
-    let (signing, opening) = (SigningKey::generate(), OpeningKey::generate());
-    let next = Certificate::issue(&key, &SERVER, &signing, &opening, later_ms as u64 / 1000);
-    assert!(later.saw(&bob, &next, later_ms) && !later.saw(&bob, &next, later_ms));
-    assert_eq!(later.recipients(&bob, later_ms).unwrap()[0].certificate, Some(next.clone()));
+    let next = certificate(&bobs.key, later_ms as u64 / 1000);
+    assert!(later.saw(&bob(), &next, later_ms) && !later.saw(&bob(), &next, later_ms));
+    assert_eq!(later.recipients(&bob(), later_ms).unwrap()[0].certificate, Some(next.clone()));
     // A certificate of a clock that is ahead does not block others.
-    assert!(
-        !told_after(told(Some(&next)), now_ms).person(&bob).newest.values().any(|one| *one == next)
-    );
-    // Another key does not replace the one that had certificates.
-    let mut fewer = TrustStore::of(SERVER, [kept.clone()].iter());
-    fewer.wants_named(&bob);
+    let mut ahead = bobs.told_after(Some(&next), bobs.now_ms);
+    assert!(!ahead.person(&bob()).newest().values().any(|one| *one == next));
+}
+
+#[test]
+fn another_key_does_not_replace_the_one_that_had_certificates() {
+    let bobs = TwoCertificates::new();
+    let mut fewer = bobs.restarted();
     let other = listed(&spare(2), false);
-    fewer.learn(&bob, all(vec![other]), now_ms).unwrap();
-    fewer.shows(&bob);
-    assert_eq!(fewer.confirm(&bob, 1_000_000), Confirmed::News(vec![]));
-    assert_eq!(fewer.recipients(&bob, now_ms).err(), Some(NoWay::Over));
-    fewer.confirm(&bob, 1_000_000);
-    assert!(fewer.recipients(&bob, now_ms).is_ok());
-    // The count of stored keys is bounded.
-    people.wants_named(&bob);
+    fewer.learn(&bob(), all(vec![other]), bobs.now_ms).unwrap();
+    fewer.shows(&bob());
+    assert_eq!(fewer.confirm(&bob(), 1_000_000), Confirmed::News(vec![]));
+    assert_eq!(fewer.recipients(&bob(), bobs.now_ms).err(), Some(NoWay::Over));
+    fewer.confirm(&bob(), 1_000_000);
+    assert!(fewer.recipients(&bob(), bobs.now_ms).is_ok());
+}
+
+#[test]
+fn the_count_and_the_size_of_listed_keys_are_bounded() {
+    let bobs = TwoCertificates::new();
+    let mut people = bobs.seen();
+    people.wants_named(&bob());
     for _ in 0..10 {
-        people.learn(&bob, more(vec![told(None); 500]), now_ms);
+        people.learn(&bob(), more(vec![bobs.told(None); 500]), bobs.now_ms);
     }
-    assert_eq!(people.person(&bob).coming[1].len(), KEYS_MAX);
-    people.person(&bob).coming = Default::default();
+    assert_eq!(people.person(&bob()).coming().len(), KEYS_MAX);
+    people.person(&bob()).coming().clear();
     let long = Opaque::new(&[7; KEY_BYTES_MAX + 1]).unwrap();
-    people.learn(&bob, more(vec![DeviceKey { key: long, ..told(None) }]), now_ms);
-    assert_eq!(people.person(&bob).coming[1].len(), 0);
+    let long = DeviceKey { key: long, ..bobs.told(None) };
+    people.learn(&bob(), more(vec![long]), bobs.now_ms);
+    assert_eq!(people.person(&bob()).coming().len(), 0);
 }
 
 #[test]
@@ -257,10 +306,7 @@ fn invented_users_fill_no_memory_and_push_nobody_out() {
         people.learn(&invented(number), more(vec![listed_bare(&known); KEYS_MAX]), 0);
         people.learn(&invented(number), all(vec![]), 0).unwrap();
     }
-    let held = |person: &Person| {
-        person.listed.as_ref().map_or(0, Vec::len) + person.coming.iter().flatten().count()
-    };
-    let held: usize = people.all.values().map(held).sum();
+    let held: usize = people.all.values().map(Person::keys_held).sum();
     assert!(held <= MET_KEYS_MAX + KEYS_MAX, "{held}");
     people.disconnected();
     people.wants_named(&alice);
@@ -294,7 +340,7 @@ fn many_keys_of_one_user_count_as_many_users() {
         people.learn(&invented(*number), all(keys.collect()), 0).is_some()
     };
     assert_eq!((0..80).filter(&mut learns).count(), MET_KEYS_MAX.div_ceil(256));
-    let pinned: usize = people.all.values().map(|person| person.pins.len()).sum();
+    let pinned: usize = people.all.values().map(|person| person.all_prints().count()).sum();
     assert!(pinned == people.keys && pinned < MET_KEYS_MAX + 256, "{pinned}");
 }
 
@@ -319,7 +365,7 @@ fn a_retired_key_is_shown_as_retired() {
     for index in 2..5 {
         let stranger = listed(&spare(index), true);
         people.learn(&bob, all(vec![listed(&new, true), stranger]), 1_000_000).unwrap();
-        assert_eq!(people.person(&bob).newest.len(), 3);
+        assert_eq!(people.person(&bob).newest().len(), 3);
     }
 }
 
