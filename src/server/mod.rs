@@ -159,7 +159,9 @@ fn open_admission(context: &Arc<Context>, listener: Listener) -> anyhow::Result<
     };
     let serve: admission::Serve = Arc::new(serve);
     let (admission, stop) = (Arc::clone(&context.admission), Arc::clone(&context.stop));
-    essential("admission", &context.stop, move || admission.run(&listener, &stop, &serve))
+    essential("admission", &context.stop, move || {
+        admission::run(&admission, &listener, &stop, &serve);
+    })
 }
 
 /// Ends all sessions and writes what is pending, within the time limits.

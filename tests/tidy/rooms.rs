@@ -109,14 +109,7 @@ const ROOMS: &[(&str, &[(&str, u8)])] = &[
 const ARROWS: &[(&str, &str)] = &[];
 
 /// Circles that are not cut yet. It only gets shorter.
-const CIRCLES: &[&[&str]] = &[
-    &[
-        "server::admission",
-        "server::admission::connection",
-        "server::admission::login",
-        "server::admission::unauthenticated",
-    ],
-];
+const CIRCLES: &[&[&str]] = &[];
 
 /// The room of a file in a folder with rooms.
 fn room<'a>(folder: &str, file: &'a str) -> Option<&'a str> {

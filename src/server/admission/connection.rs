@@ -3,13 +3,14 @@
 use std::io;
 use std::time::Instant;
 
+use super::control::{Admission, Waiting};
 use super::penalties::Offence;
 use super::table::Stage;
-use super::{Admission, Waiting};
 use crate::crypto::handshake::{ServerGated, ServerHello};
 use crate::crypto::hello::Greeting;
 use crate::net::link::{Link, send_record};
 use crate::net::tunnel::{BUSY, VERSIONS};
+use crate::server::observe::log as server_log;
 use crate::suite::Suites;
 
 /// A connection without a thread. Its buffer grows with the received bytes.
@@ -103,6 +104,15 @@ impl Connection {
                 Err(Offence::EarlyEnd(Stage::Silent))
             }
         }
+    }
+
+    /// Counts the end of the connection, without a thread.
+    pub fn end(&self, admission: &Admission, offence: Offence) {
+        if offence == Offence::Full {
+            admission.tell_full();
+        }
+        self.waiting.fails(offence);
+        log::debug!("{} did not log in", server_log::address(self.link.peer));
     }
 
     /// Tells a peer that knows the server's fingerprint that there is no room.

@@ -5,14 +5,13 @@ use std::io;
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::Instant;
 
 use super::connection::Connection;
+use super::control::{Admission, Slot, Waiting};
 use super::penalties::Offence;
-use super::table::Stage;
-use super::{Admission, KeyHolder, Serve, Slot, Stay, Waiting};
+use super::table::{Stage, Standing};
 use crate::crypto::handshake::ServerGated;
 use crate::crypto::{PublicKey, RecordType};
 use crate::net::link::{Link, Patience, send_record};
@@ -32,96 +31,113 @@ pub struct Login {
     pub gated: Box<ServerGated>,
 }
 
+/// A peer that has proven to own `key`, registered or not.
+pub struct KeyHolder {
+    pub login: codec::Login,
+    pub key: PublicKey,
+    pub reader: TunnelReader,
+    pub outgoing: Outgoing,
+    pub peer: SocketAddr,
+    pub waiting: Waiting,
+}
+
+/// Serves a peer's session, on its own thread until it ends.
+pub type Stay = Box<dyn FnOnce() + Send>;
+
+/// Admits a peer, or answers why not.
+pub type Serve = Arc<dyn Fn(KeyHolder) -> Option<Stay> + Send + Sync>;
+
 /// How a login queues for the RSA operation.
 struct Queue {
     deadline: Instant,
-    /// How many logins may wait already; `None` for a peer that is exempt from the limit.
-    ahead_max: Option<usize>,
+    standing: Standing,
 }
 
 /// What a finished handshake gives.
 type Proven = (codec::Login, PublicKey, TunnelReader, Outgoing);
 
-impl Admission {
-    /// Starts a thread for a connection, or answers that the server is full.
-    pub fn begin(self: &Arc<Self>, login: Login, serve: &Serve) {
-        let full = |login: Login| {
-            let connection = login.connection;
-            self.end(&connection, connection.turned_away(Offence::Full));
-        };
-        let Some(slot) = self.slot() else { return full(login) };
-        let (admission, serve) = (Arc::clone(self), Arc::clone(serve));
-        let peer = login.connection.link.peer;
-        let job = move |login| admission.log_in(login, slot, &serve);
-        if let Err((error, login)) = on_own_thread(peer, login, job) {
-            log::warn!("no thread for {}: {error}", server_log::address(peer));
-            login.into_iter().for_each(full);
+/// Starts a thread for a connection, or answers that the server is full.
+pub fn begin(admission: &Arc<Admission>, login: Login, serve: &Serve) {
+    let full = |login: Login| {
+        let connection = login.connection;
+        connection.end(admission, connection.turned_away(Offence::Full));
+    };
+    let Some(slot) = admission.slot() else { return full(login) };
+    let (own, serve) = (Arc::clone(admission), Arc::clone(serve));
+    let peer = login.connection.link.peer;
+    let job = move |login| log_in(&own, login, slot, &serve);
+    if let Err((error, login)) = on_own_thread(peer, login, job) {
+        log::warn!("no thread for {}: {error}", server_log::address(peer));
+        login.into_iter().for_each(full);
+    }
+}
+
+/// Performs the login and then serves the session on a fresh thread: the stack and heap pages
+/// that the login touched are returned before the client stays for hours.
+fn log_in(admission: &Admission, login: Login, slot: Slot, serve: &Serve) {
+    let peer = login.connection.link.peer;
+    let holder = match shake_hands(admission, login) {
+        Ok(holder) => holder,
+        Err((waiting, offence)) => {
+            waiting.fails(offence);
+            return log::debug!("{} did not log in", server_log::address(peer));
+        }
+    };
+    admission.logged_in();
+    let Some(stay) = serve(holder) else { return };
+    let begin = |(stay, _slot): (Stay, Slot)| stay();
+    if let Err((_, Some((stay, _slot)))) = on_own_thread(peer, (stay, slot), begin) {
+        // Serves on this thread if no fresh one can be started.
+        stay();
+    }
+}
+
+/// Performs RSA, R3 and the LOGIN before the deadline.
+fn shake_hands(admission: &Admission, login: Login) -> Result<KeyHolder, (Waiting, Offence)> {
+    let Login { connection, gated } = login;
+    let Connection { link, waiting, deadline, .. } = connection;
+    let peer = link.peer;
+    let queue = Queue { deadline, standing: waiting.standing() };
+    match prove(admission, link, *gated, queue) {
+        Ok((login, key, reader, outgoing)) => {
+            Ok(KeyHolder { login, key, reader, outgoing, peer, waiting })
+        }
+        Err(offence) => {
+            let late = Instant::now() >= deadline && offence != Offence::Unserved;
+            Err((waiting, if late { Offence::Late } else { offence }))
         }
     }
+}
 
-    /// Performs the login and then serves the session on a fresh thread: the stack and heap pages
-    /// that the login touched are returned before the client stays for hours.
-    fn log_in(&self, login: Login, slot: Slot, serve: &Serve) {
-        let peer = login.connection.link.peer;
-        let stranger = match self.shake_hands(login) {
-            Ok(stranger) => stranger,
-            Err((waiting, offence)) => {
-                waiting.fails(offence);
-                return log::debug!("{} did not log in", server_log::address(peer));
-            }
-        };
-        self.counts.logins.fetch_add(1, Ordering::Relaxed);
-        let Some(stay) = serve(stranger) else { return };
-        let begin = |(stay, _slot): (Stay, Slot)| stay();
-        if let Err((_, Some((stay, _slot)))) = on_own_thread(peer, (stay, slot), begin) {
-            // Serves on this thread if no fresh one can be started.
-            stay();
+/// A failure closes the socket without a byte.
+fn prove(
+    admission: &Admission,
+    link: Link,
+    gated: ServerGated,
+    queue: Queue,
+) -> Result<Proven, Offence> {
+    let gone = |_: io::Error| Offence::EarlyEnd(Stage::LoggingIn);
+    let Link { mut source, sink, peer } = link;
+    source.set_patience(Patience::Until(queue.deadline)).map_err(gone)?;
+    let Some(permit) = admission.rsa_permit(queue.deadline, queue.standing) else {
+        // A peer that does not wait for the answer needs none.
+        let _ = send_record(&*sink, BUSY);
+        return Err(Offence::Unserved);
+    };
+    let (key, r3, transport) = gated.finish().map_err(|_| Offence::Garbage)?;
+    drop(permit);
+    send_record(&*sink, &r3).map_err(gone)?;
+    let mut reader = TunnelReader::new(source, transport.opener);
+    let login = match reader.receive() {
+        Ok(Incoming::Record(RecordType::Login, body)) => {
+            let login = codec::decode::<codec::Login>(body).next();
+            login.and_then(Result::ok).ok_or(Offence::Garbage)?
         }
-    }
-
-    /// Performs RSA, R3 and the LOGIN before the deadline.
-    fn shake_hands(&self, login: Login) -> Result<KeyHolder, (Waiting, Offence)> {
-        let Login { connection, gated } = login;
-        let Connection { link, waiting, deadline, .. } = connection;
-        let peer = link.peer;
-        let queue = Queue { deadline, ahead_max: self.ahead_max(waiting.origin.standing) };
-        match self.prove(link, *gated, queue) {
-            Ok((login, key, reader, outgoing)) => {
-                Ok(KeyHolder { login, key, reader, outgoing, peer, waiting })
-            }
-            Err(offence) => {
-                let late = Instant::now() >= deadline && offence != Offence::Unserved;
-                Err((waiting, if late { Offence::Late } else { offence }))
-            }
-        }
-    }
-
-    /// A failure closes the socket without a byte.
-    fn prove(&self, link: Link, gated: ServerGated, queue: Queue) -> Result<Proven, Offence> {
-        let gone = |_: io::Error| Offence::EarlyEnd(Stage::LoggingIn);
-        let Link { mut source, sink, peer } = link;
-        source.set_patience(Patience::Until(queue.deadline)).map_err(gone)?;
-        let Some(permit) = self.permits.take(queue.deadline, queue.ahead_max) else {
-            // A peer that does not wait for the answer needs none.
-            let _ = send_record(&*sink, BUSY);
-            return Err(Offence::Unserved);
-        };
-        self.counts.rsa.fetch_add(1, Ordering::Relaxed);
-        let (key, r3, transport) = gated.finish().map_err(|_| Offence::Garbage)?;
-        drop(permit);
-        send_record(&*sink, &r3).map_err(gone)?;
-        let mut reader = TunnelReader::new(source, transport.opener);
-        let login = match reader.receive() {
-            Ok(Incoming::Record(RecordType::Login, body)) => {
-                let login = codec::decode::<codec::Login>(body).next();
-                login.and_then(Result::ok).ok_or(Offence::Garbage)?
-            }
-            Ok(Incoming::Record(..)) => return Err(Offence::Garbage),
-            _ => return Err(Offence::EarlyEnd(Stage::LoggingIn)),
-        };
-        let outgoing = Outgoing { sink, sealer: transport.sealer, address: peer.ip() };
-        Ok((login, key, reader, outgoing))
-    }
+        Ok(Incoming::Record(..)) => return Err(Offence::Garbage),
+        _ => return Err(Offence::EarlyEnd(Stage::LoggingIn)),
+    };
+    let outgoing = Outgoing { sink, sealer: transport.sealer, address: peer.ip() };
+    Ok((login, key, reader, outgoing))
 }
 
 /// Runs `job` on a thread of its own.

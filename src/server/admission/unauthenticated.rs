@@ -11,10 +11,10 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::connection::{Connection, Progress};
-use super::login::Login;
+use super::control::Admission;
+use super::login::{Login, Serve, begin};
 use super::penalties::Offence;
 use super::table::Stage;
-use super::{Admission, Serve};
 use crate::net::link::Link;
 use crate::net::listener::Listener;
 use crate::server::observe::log as server_log;
@@ -129,16 +129,16 @@ impl<'a> Unauthenticated<'a> {
                 match connection.waiting.moves_on(Stage::LoggingIn) {
                     Ok(evicted) => {
                         self.forget(&evicted);
-                        self.admission.begin(Login { connection, gated }, self.serve);
+                        begin(self.admission, Login { connection, gated }, self.serve);
                     }
                     Err(_) => {
-                        self.admission.end(&connection, connection.turned_away(Offence::Unserved));
+                        connection.end(self.admission, connection.turned_away(Offence::Unserved));
                     }
                 }
             }
             Err(offence) => {
                 if let Some(connection) = self.connections.remove(&id) {
-                    self.admission.end(&connection, offence);
+                    connection.end(self.admission, offence);
                 }
             }
         }
@@ -148,7 +148,7 @@ impl<'a> Unauthenticated<'a> {
     fn expire(&mut self) {
         let now = Instant::now();
         let late = self.connections.extract_if(.., |_, connection| connection.deadline <= now);
-        late.for_each(|(_, connection)| self.admission.end(&connection, Offence::Late));
+        late.for_each(|(_, connection)| connection.end(self.admission, Offence::Late));
     }
 
     /// Drops evicted connections.
