@@ -41,103 +41,111 @@ pub fn told(error: &anyhow::Error) -> String {
     text
 }
 
-/// The hint and the exit code of an error.
-pub fn advice(error: &anyhow::Error) -> (Option<String>, u8) {
-    for cause in error.chain() {
-        if let Some(fault) = cause.downcast_ref::<Fault>() {
-            return (fault.hint.clone(), fault.code);
-        }
-        if let Some(error) = cause.downcast_ref::<ConfigError>() {
-            let hint = match error {
-                ConfigError::Value { hint, .. } => hint.clone(),
-                ConfigError::Io { .. } => None,
-            };
-            return (hint.or(Some("docs/operating.md lists every key".into())), code::UNREADABLE);
-        }
-        if let Some(error) = cause.downcast_ref::<AuditError>() {
-            let hint = match error {
-                AuditError::File(error) => file(error),
-                _ => Some("find out who could write to it; the lines before it are valid".into()),
-            };
-            return (hint, code::UNREADABLE);
-        }
-        if let Some(error) = cause.downcast_ref::<FileError>() {
-            return (file(error), code::UNREADABLE);
-        }
-        if cause.downcast_ref::<PasswordError>().is_some() {
-            return (Some("nothing was changed; try again".into()), code::OTHER);
-        }
-        if let Some(error) = cause.downcast_ref::<InviteError>() {
-            return (line(error), code::UNREADABLE);
-        }
-        if let Some(error) = cause.downcast_ref::<KeyError>() {
-            return (key(error), code::UNREADABLE);
-        }
-        if let Some(error) = cause.downcast_ref::<AddError>() {
-            return match error {
-                AddError::File(error) => (file(error), code::UNREADABLE),
-                AddError::Taken(_) => (
-                    Some("--replace replaces the old key, --device NAME adds a device".into()),
-                    code::OTHER,
-                ),
-                AddError::Unsigned(_) => (
-                    Some(
-                        "pychat users replace NAME LINE, after you have compared it over the phone"
-                            .into(),
-                    ),
-                    code::OTHER,
-                ),
-                AddError::Nobody(_) => {
-                    (Some("pychat users list shows who is registered".into()), code::OTHER)
-                }
-                AddError::Refused(Reason::Confusable(_)) => {
-                    (Some("--as NAME registers it under another name".into()), code::OTHER)
-                }
-                AddError::Refused(_) => {
-                    (Some("pychat users list shows who is registered".into()), code::OTHER)
-                }
-                AddError::Io(_) => {
-                    let hint = "this may be no server home: --home DIR selects one";
-                    (Some(hint.into()), code::UNREADABLE)
-                }
-            };
-        }
-        #[cfg(feature = "server")]
-        if let Some(error) = cause.downcast_ref::<LedgerError>() {
-            let hint = match error {
-                LedgerError::Unreleased { .. } => Some(
-                    "nothing in it was changed; move it away, and pychat server --new-ledger creates a new one"
-                        .into(),
-                ),
-                LedgerError::Newer { .. } => Some(
-                    "update pychat, or restore an earlier backup with pychat restore FILE".into(),
-                ),
-                LedgerError::Poisoned { .. } => None,
-                error if error.is_of_the_disk() => Some(DISK.to_owned()),
-                LedgerError::Damaged { .. } | LedgerError::Engine { .. } => Some(
-                    "pychat verify reports details; pychat restore FILE restores a backup".into(),
-                ),
-                LedgerError::Io { path, error } => Some(on_disk(path, error.kind())),
-                LedgerError::InDoubt { .. } => Some(DISK.to_owned()),
-            };
-            return (hint, code::UNREADABLE);
-        }
-        if let Some(LockError::Taken { .. }) = cause.downcast_ref::<LockError>() {
-            let hint = "pychat ctl shutdown stops it; --home DIR selects another home";
-            return (Some(hint.into()), code::UNREACHABLE);
-        }
-        #[cfg(feature = "server")]
-        if let Some(error) = cause.downcast_ref::<ListenError>() {
-            let hint = match error.error.kind() {
-                std::io::ErrorKind::AddrInUse => {
-                    "another program listens there: stop it, or choose another address with --listen IP:PORT"
-                }
-                _ => "choose another address with --listen IP:PORT",
-            };
-            return (Some(hint.into()), code::UNREACHABLE);
-        }
+/// A hint, and an exit code.
+type Advice = (Option<String>, u8);
+
+/// One of the causes of an error.
+type Cause<'a> = &'a (dyn std::error::Error + 'static);
+
+/// The hint and the exit code of an error: those of the first cause that has some.
+pub fn advice(error: &anyhow::Error) -> Advice {
+    let of = |cause| of_files(cause).or_else(|| of_keys(cause)).or_else(|| of_server(cause));
+    error.chain().find_map(of).unwrap_or((None, code::OTHER))
+}
+
+/// Faults with a hint of their own, and files that cannot be used.
+fn of_files(cause: Cause) -> Option<Advice> {
+    if let Some(fault) = cause.downcast_ref::<Fault>() {
+        return Some((fault.hint.clone(), fault.code));
     }
-    (None, code::OTHER)
+    if let Some(error) = cause.downcast_ref::<ConfigError>() {
+        let hint = match error {
+            ConfigError::Value { hint, .. } => hint.clone(),
+            ConfigError::Io { .. } => None,
+        };
+        return Some((hint.or(Some("docs/operating.md lists every key".into())), code::UNREADABLE));
+    }
+    if let Some(error) = cause.downcast_ref::<AuditError>() {
+        let hint = match error {
+            AuditError::File(error) => file(error),
+            _ => Some("find out who could write to it; the lines before it are valid".into()),
+        };
+        return Some((hint, code::UNREADABLE));
+    }
+    let error = cause.downcast_ref::<FileError>()?;
+    Some((file(error), code::UNREADABLE))
+}
+
+/// Keys, lines with keys, passwords, and the registration of users.
+fn of_keys(cause: Cause) -> Option<Advice> {
+    if cause.downcast_ref::<PasswordError>().is_some() {
+        return Some((Some("nothing was changed; try again".into()), code::OTHER));
+    }
+    if let Some(error) = cause.downcast_ref::<InviteError>() {
+        return Some((line(error), code::UNREADABLE));
+    }
+    if let Some(error) = cause.downcast_ref::<KeyError>() {
+        return Some((key(error), code::UNREADABLE));
+    }
+    cause.downcast_ref::<AddError>().map(registration)
+}
+
+fn registration(error: &AddError) -> Advice {
+    let hint = match error {
+        AddError::File(error) => return (file(error), code::UNREADABLE),
+        AddError::Io(_) => {
+            let hint = "this may be no server home: --home DIR selects one";
+            return (Some(hint.into()), code::UNREADABLE);
+        }
+        AddError::Taken(_) => "--replace replaces the old key, --device NAME adds a device",
+        AddError::Unsigned(_) => {
+            "pychat users replace NAME LINE, after you have compared it over the phone"
+        }
+        AddError::Refused(Reason::Confusable(_)) => "--as NAME registers it under another name",
+        AddError::Nobody(_) | AddError::Refused(_) => "pychat users list shows who is registered",
+    };
+    (Some(hint.into()), code::OTHER)
+}
+
+/// A server that cannot start, and its ledger.
+fn of_server(cause: Cause) -> Option<Advice> {
+    #[cfg(feature = "server")]
+    if let Some(error) = cause.downcast_ref::<LedgerError>() {
+        return Some((ledger(error), code::UNREADABLE));
+    }
+    #[cfg(feature = "server")]
+    if let Some(error) = cause.downcast_ref::<ListenError>() {
+        let hint = match error.error.kind() {
+            std::io::ErrorKind::AddrInUse => {
+                "another program listens there: stop it, or choose another address with --listen IP:PORT"
+            }
+            _ => "choose another address with --listen IP:PORT",
+        };
+        return Some((Some(hint.into()), code::UNREACHABLE));
+    }
+    let LockError::Taken { .. } = cause.downcast_ref::<LockError>()? else { return None };
+    let hint = "pychat ctl shutdown stops it; --home DIR selects another home";
+    Some((Some(hint.into()), code::UNREACHABLE))
+}
+
+#[cfg(feature = "server")]
+fn ledger(error: &LedgerError) -> Option<String> {
+    match error {
+        LedgerError::Unreleased { .. } => Some(
+            "nothing in it was changed; move it away, and pychat server --new-ledger creates a new one"
+                .into(),
+        ),
+        LedgerError::Newer { .. } => {
+            Some("update pychat, or restore an earlier backup with pychat restore FILE".into())
+        }
+        LedgerError::Poisoned { .. } => None,
+        error if error.is_of_the_disk() => Some(DISK.to_owned()),
+        LedgerError::Damaged { .. } | LedgerError::Engine { .. } => {
+            Some("pychat verify reports details; pychat restore FILE restores a backup".into())
+        }
+        LedgerError::Io { path, error } => Some(on_disk(path, error.kind())),
+        LedgerError::InDoubt { .. } => Some(DISK.to_owned()),
+    }
 }
 
 fn file(error: &FileError) -> Option<String> {

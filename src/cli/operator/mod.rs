@@ -3,6 +3,7 @@
 mod args;
 mod audit;
 mod check;
+mod given_key;
 mod ledger;
 mod serve;
 mod server_key;

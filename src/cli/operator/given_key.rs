@@ -1,0 +1,90 @@
+//! A user's key as the operator gives it, and its comparison with what the person reads aloud.
+
+use std::io::{BufRead, IsTerminal, Read};
+use std::path::Path;
+
+use crate::chat::{DeviceName, UserName};
+use crate::clean;
+use crate::crypto::PublicKey;
+use crate::crypto::succession::Succession;
+use crate::fault::{Fault, code};
+use crate::home::{self, Users};
+use crate::invite::{KeyLine, is_key_line, read_key_line};
+use crate::print::{self, err};
+
+/// The device whose key is replaced, as its file is named: the one of the only key, or a given one.
+pub fn lost_device(
+    users: &Users,
+    name: &UserName,
+    given: Option<DeviceName>,
+) -> Result<Option<DeviceName>, Fault> {
+    let own = users.keys_of(name).filter_map(|key| Some(users.by_key(key)?.1.clone()));
+    let own: Vec<DeviceName> = own.collect();
+    let device = match (given, &own[..]) {
+        (Some(device), _) if own.contains(&device) => device,
+        (None, [only]) => only.clone(),
+        _ => {
+            let own: Vec<_> = own.iter().map(DeviceName::as_str).collect();
+            let hint = format!("--device is one of {}", own.join(", "));
+            return Err(Fault::new(code::USAGE, format!("which key of {name}?"), hint));
+        }
+    };
+    Ok(Some(device).filter(|device| !device.is_default()))
+}
+
+/// A key as the operator passes it.
+pub struct Given {
+    /// Present in a key line.
+    pub name: Option<UserName>,
+    pub key: PublicKey,
+    /// By the user's previous key and by this one.
+    pub succession: Option<Succession>,
+}
+
+/// A key from a line, a file or stdin.
+pub fn read_key(given: &str) -> anyhow::Result<Given> {
+    if given.trim().is_empty() {
+        let hint = "give the user's key line, a file, or - for stdin";
+        return Err(Fault::new(code::USAGE, "no key was given", hint).into());
+    }
+    let text = if given == "-" {
+        let mut text = String::new();
+        std::io::stdin().lock().take(64 * 1024).read_to_string(&mut text)?;
+        text
+    } else if is_key_line(given) {
+        given.to_owned()
+    } else {
+        let text = home::file::read_text(Path::new(given))?;
+        let text = text.ok_or_else(|| {
+            let error = format!("{}: neither a file nor a key line", clean::line(given));
+            Fault::new(code::UNREADABLE, error, "a key line begins with pychat-key1.")
+        })?;
+        text.to_string()
+    };
+    if text.contains("-----BEGIN") {
+        return Ok(Given { name: None, key: PublicKey::from_pem(&text)?, succession: None });
+    }
+    let KeyLine { name, key, succession } = read_key_line(&text)?;
+    Ok(Given { name: Some(name), key, succession })
+}
+
+/// The operator compares what the person reads aloud.
+pub fn confirm(name: &UserName, key: &PublicKey, yes: bool) -> anyhow::Result<()> {
+    let print = key.fingerprint();
+    err!("{name}: {print}");
+    err!("  {}", print.spoken());
+    if yes {
+        return Ok(());
+    }
+    if !std::io::stdin().is_terminal() {
+        let hint = "compare it, then add --yes";
+        return Err(Fault::new(code::USAGE, "the key was not compared", hint).into());
+    }
+    print::aside(format_args!("Did {name} read you exactly this? [y/N] "));
+    let mut answer = String::new();
+    std::io::stdin().lock().read_line(&mut answer)?;
+    match answer.trim().to_lowercase().as_str() {
+        "y" | "yes" => Ok(()),
+        _ => Err(Fault::plain(code::OTHER, format!("{name} was not registered")).into()),
+    }
+}
