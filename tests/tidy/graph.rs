@@ -179,7 +179,7 @@ pub fn module(path: &str) -> String {
 }
 
 /// Tests stand at a file's end.
-fn without_tests(text: &str) -> &str {
+pub fn without_tests(text: &str) -> &str {
     text.split("\n#[cfg(test)]\nmod tests {").next().unwrap()
 }
 

@@ -5,6 +5,7 @@ mod graph;
 mod paths;
 mod rooms;
 mod size;
+mod walls;
 
 use std::collections::BTreeSet;
 use std::fs;
