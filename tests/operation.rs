@@ -9,6 +9,7 @@ use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
 
+use rustix::process::Signal;
 use serde_json::Value;
 use world::World;
 
@@ -197,6 +198,30 @@ fn the_log_is_text_or_json_of_the_wanted_level_and_rotates() {
         assert!(fs::metadata(world.home().join("data").join(name)).unwrap().len() <= 2_000);
     }
     assert!(!world.home().join("data/log.3").exists());
+}
+
+#[test]
+fn a_hangup_reloads_and_opens_the_log_again() {
+    let world = World::configured(r#"{"log": {"file": "data/log"}}"#);
+    let file = world.home().join("data/log");
+    let read = |name: &str| fs::read_to_string(world.home().join(name)).unwrap_or_default();
+    // As logrotate does it.
+    fs::rename(&file, world.home().join("data/log.old")).unwrap();
+    fs::write(world.home().join("config.json"), r#"{"log": {"file": "data/log"}, "motd": "tea"}"#)
+        .unwrap();
+    world.server.signal(Signal::HUP);
+    world.until("it is told in the new file", || read("data/log").contains("were read again"));
+    assert!(!read("data/log.old").contains("were read again"));
+    let trail = read("data/audit.jsonl");
+    assert!(trail.contains("SIGHUP") && trail.contains("reload"), "{trail}");
+    // An error in config.json is told, in a file that is new again, and the server goes on.
+    fs::rename(&file, world.home().join("data/log.old")).unwrap();
+    fs::write(world.home().join("config.json"), "{").unwrap();
+    world.server.signal(Signal::HUP);
+    world.until("it is told", || read("data/log").contains("everything stays as it was"));
+    world.admit_by_log("alice", "data/log");
+    let alice = world.client("alice", &["--plain"]);
+    alice.sees("tea");
 }
 
 #[test]

@@ -5,7 +5,7 @@ mod world;
 use std::fs;
 use std::process::{Command, Stdio};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use world::World;
@@ -470,6 +470,29 @@ fn a_console_that_is_left_lets_the_server_go_on() {
     server.types("\x03");
     server.ends_with(0);
     server.is_usable();
+}
+
+#[test]
+fn a_terminal_that_goes_away_stops_its_server() {
+    let folder = tempfile::tempdir().unwrap();
+    let home = folder.path().join("home");
+    let mut server = serves(&folder, &["--mode", "localhost", "--log", "info"]);
+    server.shows("ready addr=");
+    // A hangup alone reloads.
+    server.signal(Signal::HUP);
+    server.shows("were read again");
+    server.types("/status\r");
+    server.shows("> ");
+    drop(server);
+    let stopped = || {
+        let audit = fs::read_to_string(home.join("data/audit.jsonl")).unwrap();
+        audit.lines().last().is_some_and(|line| line.contains(r#""stop""#))
+    };
+    let deadline = Instant::now() + world::DEADLINE;
+    while !stopped() {
+        assert!(Instant::now() < deadline, "the server goes on without a terminal");
+        thread::sleep(Duration::from_millis(20));
+    }
 }
 
 #[test]

@@ -25,6 +25,7 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::Receiver;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -87,7 +88,7 @@ pub fn run(options: Options) -> anyhow::Result<()> {
     let _lock = home.lock()?;
     let listener = Listener::bind(listen, config.limits.listen_backlog)?;
     let stop = Arc::new(Stop::default());
-    stop::on_signals(Arc::clone(&stop))?;
+    let hangups = stop::on_signals(Arc::clone(&stop))?;
     if config.history == History::On && !new_ledger {
         check_ledger(&home)?;
     }
@@ -110,7 +111,7 @@ pub fn run(options: Options) -> anyhow::Result<()> {
     context.records.settle(operator::RECORD_PATIENCE);
 
     let bound = listener.address();
-    let socket = start_jobs(&context, watch)?;
+    let socket = start_jobs(&context, watch, hangups)?;
     let admission_thread = open_admission(&context, listener)?;
     on_ready(bound);
     systemd::notify(&format!("READY=1\nSTATUS=listening on {bound}"));
@@ -135,7 +136,13 @@ fn operator(context: &Arc<Context>, name: &'static str) -> ctl::Handler {
 }
 
 /// Starts periodic jobs, the ctl socket and the metrics endpoint.
-fn start_jobs(context: &Arc<Context>, watch: UsersWatch) -> anyhow::Result<ctl::Socket> {
+fn start_jobs(
+    context: &Arc<Context>,
+    watch: UsersWatch,
+    hangups: Receiver<()>,
+) -> anyhow::Result<ctl::Socket> {
+    let reloaded = Arc::clone(context);
+    essential("hangups", &context.stop, move || operator::hangup::attend(&reloaded, &hangups))?;
     let keeper = Arc::clone(context);
     essential("keeper", &context.stop, move || upkeep::keep(&keeper, watch))?;
     let sweeper = Arc::clone(context);

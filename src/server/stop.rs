@@ -1,11 +1,13 @@
 //! The word to stop: from a signal, the console or ctl.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use anyhow::Context;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
 
 use crate::sync::{Condvar, Mutex, MutexGuard, Rank};
 
@@ -93,17 +95,28 @@ impl Stop {
     }
 }
 
-/// SIGINT, SIGTERM and SIGHUP: the first asks for a drain, the second ends the process at once.
-pub fn on_signals(stop: Arc<Stop>) -> anyhow::Result<()> {
-    let again = AtomicBool::new(false);
-    ctrlc::set_handler(move || {
-        if again.swap(true, Ordering::SeqCst) {
-            crate::terminal::restore();
-            std::process::exit(130);
+/// SIGINT and SIGTERM: the first asks for a drain, the second ends the process at once. Each SIGHUP
+/// is received from the channel; several that wait are one.
+pub fn on_signals(stop: Arc<Stop>) -> anyhow::Result<Receiver<()>> {
+    let mut signals =
+        Signals::new([SIGINT, SIGTERM, SIGHUP]).context("cannot listen to signals")?;
+    let (hangups, received) = sync_channel(1);
+    spawn("signals", move || {
+        let mut stopping = false;
+        for signal in &mut signals {
+            if signal == SIGHUP {
+                // One that waits already has the same effect.
+                let _ = hangups.try_send(());
+            } else if stopping {
+                crate::terminal::restore();
+                std::process::exit(130);
+            } else {
+                stopping = true;
+                stop.tell();
+            }
         }
-        stop.tell();
-    })
-    .context("cannot listen to signals")
+    })?;
+    Ok(received)
 }
 
 /// A thread with this name.

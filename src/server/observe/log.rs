@@ -253,11 +253,19 @@ impl Rotating {
     }
 
     fn write(&mut self, line: &str) -> io::Result<()> {
-        if self.bytes > 0 && self.bytes + line.len() as u64 + 1 > self.bytes_max {
-            self.rotate()?;
+        if self.is_full(line) {
+            // Another program may have emptied it.
+            self.bytes = self.file.metadata()?.len();
+            if self.is_full(line) {
+                self.rotate()?;
+            }
         }
         self.bytes += line.len() as u64 + 1;
         self.file.write_all(format!("{line}\n").as_bytes())
+    }
+
+    fn is_full(&self, line: &str) -> bool {
+        self.bytes > 0 && self.bytes + line.len() as u64 + 1 > self.bytes_max
     }
 
     fn rotate(&mut self) -> io::Result<()> {
@@ -323,6 +331,11 @@ mod tests {
         let mut log = Rotating::open(path, &rules).unwrap();
         log.write("six").unwrap();
         assert_eq!(read("log"), "five\nsix\n", "a start goes on");
+        // Another program has emptied it: there is room again, and nothing is renamed.
+        fs::write(folder.path().join("log"), "").unwrap();
+        log.write("six again").unwrap();
+        assert_eq!(read("log"), "six again\n");
+        assert_eq!(read("log.1"), "four four four four four\n");
         // Somebody else has moved it aside: a full one begins anew, and what is kept stays.
         fs::remove_file(folder.path().join("log")).unwrap();
         for line in ["seven seven", "eight eight eight"] {

@@ -4,6 +4,7 @@
 mod call;
 pub mod console;
 pub mod ctl;
+pub mod hangup;
 pub mod moderation;
 mod notices;
 mod reload;

@@ -1,0 +1,50 @@
+//! SIGHUP: reads config.json and users/ again, as `reload` does, and opens the log's file again.
+
+use std::io::stdin;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::Duration;
+
+use super::super::context::Context;
+use super::super::observe::log as server_log;
+use super::{Actor, obey};
+
+/// How often a server that has received SIGHUP checks whether its terminal is there.
+const CHECK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Reloads at each SIGHUP. A server whose terminal is gone after a SIGHUP stops instead: nobody is
+/// left who could stop it with Ctrl-C. The signal may come before the terminal is gone.
+pub fn attend(context: &Context, hangups: &Receiver<()>) {
+    if !has_terminal() {
+        hangups.iter().for_each(|()| reload(context));
+        return;
+    }
+    let mut next = hangups.recv().map_err(RecvTimeoutError::from);
+    while next != Err(RecvTimeoutError::Disconnected) {
+        if !has_terminal() {
+            context.stop.tell();
+            return;
+        }
+        if next.is_ok() {
+            reload(context);
+        }
+        next = hangups.recv_timeout(CHECK_INTERVAL);
+    }
+}
+
+/// Whether stdin is the terminal of this process' session.
+fn has_terminal() -> bool {
+    rustix::termios::tcgetpgrp(stdin()).is_ok()
+}
+
+fn reload(context: &Context) {
+    // For a program that has renamed the file, also where config.json has an error.
+    let config = context.config.get();
+    if let Err(error) = server_log::apply(&config, context.log_level, &context.home) {
+        log::error!("{error:#}");
+    }
+    let reply = obey(context, &Actor::own("SIGHUP"), &["reload".to_owned()]);
+    match reply.ok {
+        true => log::info!("{}", reply.text),
+        false => log::error!("{}", reply.text),
+    }
+}
