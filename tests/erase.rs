@@ -131,3 +131,29 @@ fn an_erasure_goes_on_after_a_kill_and_takes_topics_along() {
     let (ok, told) = world.operator(&["verify"]);
     assert!(ok, "{told}");
 }
+
+#[test]
+fn an_erasure_removes_former_ledgers_too() {
+    for running in [true, false] {
+        let world = World::new();
+        let mut bob = world.enters("bob");
+        bob.types("walrusmarker for all");
+        bob.sees("You: walrusmarker for all");
+        bob.hangs_up();
+        bob.ends();
+        let world = world.stopped();
+        let copy = world.home().with_extension("copy");
+        for job in [["backup", copy.to_str().unwrap()], ["restore", copy.to_str().unwrap()]] {
+            let (ok, told) = world.operator(&job);
+            assert!(ok, "{told}");
+        }
+        let former = world.home().join("data/ledger.before-restore");
+        assert!(fs::read(&former).unwrap().windows(6).any(|bytes| bytes == b"walrus"), "control");
+        let world = if running { world.started() } else { world };
+        let (ok, told) = world.operator(&["users", "remove", "bob", "--erase"]);
+        assert!(ok && told.contains("ledger.before-restore was removed"), "{told}");
+        assert!(!former.exists());
+        let remaining = || world.found_in("home", "walrusmarker");
+        world.until("nothing is left", || remaining() == 0);
+    }
+}

@@ -168,3 +168,21 @@ fn the_words_of_lines_that_are_changed_in_the_commit_that_stores_them_are_the_ne
     assert_eq!(found("black"), [("#tea".into(), 1)]);
     assert_eq!(found("white"), []);
 }
+
+#[test]
+fn only_copies_that_are_old_enough_are_removed() {
+    let (ledger, folder, path) = on_disk();
+    drop(ledger);
+    let copies = ["ledger.before-restore", "ledger.before-restore-2", "ledger.schema-1-2.backup"];
+    let others = ["ledger.before", "mine.before-restore", "ledger.backup", "ledger.db-old"];
+    for name in copies.iter().chain(&others) {
+        std::fs::copy(&path, folder.path().join(name)).unwrap();
+    }
+    let job = jobs(&path);
+    assert_eq!(job.remove_copies(std::time::Duration::from_secs(3_600)).unwrap().len(), 0);
+    let mut removed = job.remove_copies(std::time::Duration::ZERO).unwrap();
+    removed.sort();
+    assert_eq!(removed, copies.map(|name| folder.path().join(name)));
+    assert!(others.iter().all(|name| folder.path().join(name).exists()));
+    assert!(path.exists());
+}

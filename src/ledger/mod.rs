@@ -349,6 +349,13 @@ pub trait Jobs {
     /// # Errors
     /// It cannot be written.
     fn erase(&self, user: &UserName) -> Result<usize, LedgerError>;
+
+    /// Removes the copies beside it that `restore` and a new schema have left, where they are at
+    /// least so old; gives their paths.
+    ///
+    /// # Errors
+    /// The folder cannot be read, or a copy not removed.
+    fn remove_copies(&self, age: Duration) -> Result<Vec<PathBuf>, LedgerError>;
 }
 
 /// What `verify` found in a sound file.

@@ -6,11 +6,12 @@ use std::time::{Duration, Instant};
 use super::accounts::host_key::HostKey;
 use super::admission::today;
 use super::context::Context;
-use crate::chat::UserName;
 use crate::chat::rights::State;
+use crate::chat::{Retention, UserName};
 use crate::crypto::Fingerprint;
 use crate::home::sanctions::Whom;
 use crate::home::{UsersWatch, file};
+use crate::ledger::{Jobs, jobs};
 
 /// A look at users/ this often: whom the operator admits is in, whom he removes is out.
 const WATCH_EVERY: Duration = Duration::from_millis(250);
@@ -20,6 +21,9 @@ const SWEEP_EVERY: Duration = Duration::from_secs(1);
 
 /// A look for lines that are older than their conversation's retention this often.
 const EXPIRE_EVERY: Duration = Duration::from_secs(60);
+
+/// Copies of a former ledger stay this long, or as long as messages do.
+const COPIES_AGE_MAX: Duration = Duration::from_secs(7 * 86_400);
 
 /// A clock that leaps by more than this, or begins as far ahead of the newest line, has to hold for
 /// a while before it is trusted with removing lines ...
@@ -95,6 +99,19 @@ fn expire(context: &Context) {
         }
         Some(Err(error)) => log::error!("old lines stay for now: {error}"),
         _ => {}
+    }
+    let age = match context.config.get().retention {
+        Retention::For(span) => {
+            COPIES_AGE_MAX.min(Duration::from_millis(span.as_ms().unsigned_abs()))
+        }
+        Retention::Forever => COPIES_AGE_MAX,
+        Retention::Off => Duration::ZERO,
+    };
+    match jobs(&context.home.ledger_file()).remove_copies(age) {
+        Ok(removed) => removed.iter().for_each(|copy| {
+            log::info!("{} was removed: it was as old as such copies get", copy.display());
+        }),
+        Err(error) => log::error!("a copy of a former ledger stays for now: {error}"),
     }
 }
 

@@ -3,6 +3,7 @@
 use std::io::IsTerminal;
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context;
 use serde_json::json;
@@ -75,6 +76,9 @@ pub fn erase(home: &Home, name: &UserName) -> anyhow::Result<()> {
     let Ok(path) = existing(home) else { return Ok(()) };
     let _lock = home.lock()?;
     err!("{} lines of {name} were erased", jobs(&path).erase(name)?);
+    for copy in jobs(&path).remove_copies(Duration::ZERO)? {
+        err!("{} was removed", copy.display());
+    }
     audit::note(home, "erase", name.as_str(), None);
     Ok(())
 }

@@ -2,8 +2,9 @@
 
 use std::fs;
 use std::io::ErrorKind;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use rusqlite::Connection;
 use rusqlite::backup::{Backup, StepResult};
@@ -65,6 +66,36 @@ fn set_aside(path: &Path) -> Result<PathBuf, LedgerError> {
         }
     }
     unreachable!("some number is free")
+}
+
+/// Removes what `restore` and a new schema have left beside a ledger, where it is at least so old.
+pub fn remove_copies(ledger: &Path, age: Duration) -> Result<Vec<PathBuf>, LedgerError> {
+    let folder = ledger.parent().unwrap_or(Path::new("."));
+    let mut removed = Vec::new();
+    for entry in fs::read_dir(folder).map_err(io(folder))? {
+        let path = entry.map_err(io(folder))?.path();
+        if !is_copy(ledger, &path) {
+            continue;
+        }
+        // A hard link or a copy with its times changes only this one.
+        let since_s = path.metadata().map_err(io(&path))?.ctime();
+        let since = UNIX_EPOCH + Duration::from_secs(since_s.try_into().unwrap_or(0));
+        if since.elapsed().unwrap_or_default() >= age {
+            remove(&path)?;
+            removed.push(path);
+        }
+    }
+    Ok(removed)
+}
+
+/// Whether `set_aside` or the migration has named it.
+fn is_copy(ledger: &Path, path: &Path) -> bool {
+    let (Some(stem), Some(name)) = (ledger.file_stem(), path.file_name()) else { return false };
+    let (stem, name) = (stem.to_string_lossy(), name.to_string_lossy());
+    let Some(rest) = name.strip_prefix(&*stem) else { return false };
+    rest == ".before-restore"
+        || rest.starts_with(".before-restore-")
+        || (rest.starts_with(".schema-") && rest.ends_with(".backup"))
 }
 
 pub fn copy_to(

@@ -1,6 +1,7 @@
 //! The jobs on a ledger's file.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::{Sqlite, backup, verify};
 use crate::chat::{LogId, UserName};
@@ -35,5 +36,9 @@ impl Jobs for SqliteFile<'_> {
     fn erase(&self, user: &UserName) -> Result<usize, LedgerError> {
         // Nobody changes a message meanwhile.
         Sqlite::open(self.0, 0)?.erase(user)
+    }
+
+    fn remove_copies(&self, age: Duration) -> Result<Vec<PathBuf>, LedgerError> {
+        backup::remove_copies(self.0, age)
     }
 }

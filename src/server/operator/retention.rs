@@ -10,7 +10,7 @@ use super::call::Call;
 use super::reply::{Reply, misused, no, with};
 use crate::chat::{ChannelName, Conversation, UserName};
 use crate::home::Decision;
-use crate::ledger::Swept;
+use crate::ledger::{Jobs, Swept, jobs};
 
 /// Sessions of a person who was removed are over within this time.
 const LEAVE_TIME: Duration = Duration::from_secs(2);
@@ -94,6 +94,15 @@ pub fn erase(call: &Call) -> Reply {
             let remains = !matches!(context.ledger.tidy(READ_TIME), Some(Ok(true)));
             if remains {
                 text.push_str(REMAINS);
+            }
+            // They have the same texts.
+            match jobs(&context.home.ledger_file()).remove_copies(Duration::ZERO) {
+                Ok(removed) => removed
+                    .iter()
+                    .for_each(|copy| text.push_str(&format!("; {} was removed", copy.display()))),
+                Err(error) => {
+                    return no(&format!("{text}; their texts are still in a copy: {error}"));
+                }
             }
             with(text, json!({"lines": lines, "remains": remains}))
         }
