@@ -22,6 +22,10 @@ pub const ANSWER_ROWS_MAX: usize = 10_000;
 pub const CONVERSATIONS_MAX: usize = 10_000;
 /// References of requests that a client remembers: an answer with another one is none of its own.
 pub const ASKED_REFS_MAX: usize = 16_384;
+/// Clients of one profile that store their unsent messages: each has a file of its own.
+pub const OUTBOX_FILES_MAX: usize = 16;
+/// One of these files, in bytes, as a client reads it at its start.
+pub const OUTBOX_FILE_BYTES_MAX: u64 = 64 << 20;
 /// Reference of a request, in bytes (protocol).
 pub const REF_BYTES_MAX: usize = 64;
 /// Bytes of a password.

@@ -227,6 +227,7 @@ impl DataFolder {
             replace(&old, pem.as_bytes(), 0o600)?;
         }
         std::fs::rename(&waiting, &key).map_err(FileError::io(&waiting))?;
+        files::sync_folder(&key).map_err(FileError::io(&key))?;
         // Without its private key this file is useless.
         let _ = std::fs::remove_file(self.dir.join("id.next.pub.pem"));
         Ok(())
@@ -342,19 +343,24 @@ impl DataFolder {
     /// # Errors
     /// A client uses the files, or they cannot be moved.
     pub fn set_aside(&self, founding: &Fingerprint) -> Result<PathBuf, FileError> {
-        let outbox = self.journal_stem(founding).with_extension("outbox");
-        if let Ok(file) = files::private().write(true).open(&outbox)
-            && !files::try_lock(&file).map_err(FileError::io(&outbox))?
-        {
-            let used = io::Error::other("a client of this server is running: close it first");
-            return Err(FileError::io(&outbox)(used));
+        let (name, servers) = (founding.to_url(), self.dir.join("servers"));
+        for entry in fs::read_dir(&servers).map_err(FileError::io(&servers))?.flatten() {
+            let outbox = entry.path();
+            // Each client that runs has locked one of these.
+            let is_outbox =
+                entry.file_name().to_string_lossy().starts_with(&format!("{name}.outbox"));
+            if is_outbox
+                && let Ok(file) = files::private().write(true).open(&outbox)
+                && !files::try_lock(&file).map_err(FileError::io(&outbox))?
+            {
+                let used = io::Error::other("a client of this server is running: close it first");
+                return Err(FileError::io(&outbox)(used));
+            }
         }
-        let name = founding.to_url();
         let folder = |number: u32| self.dir.join("set-aside").join(format!("{name}-{number}"));
         let free = (1..).map(folder).find(|folder| !folder.exists());
         let folder = free.expect("one of four thousand million numbers is free");
         make_folder(&folder, 0o700)?;
-        let servers = self.dir.join("servers");
         for entry in fs::read_dir(&servers).map_err(FileError::io(&servers))?.flatten() {
             // Public keys of servers have similar names.
             let (path, file) = (entry.path(), entry.file_name());

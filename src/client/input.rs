@@ -25,6 +25,8 @@ pub enum Input {
     Pong(u64),
     /// A local failure.
     Trouble(String),
+    /// The outbox is synced to the disk, or cannot be.
+    OutboxSynced(Result<(), ()>),
     /// A slash command from a program.
     Slash(String),
     /// Everything sent before `Action::Echo` was answered.

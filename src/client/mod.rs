@@ -13,6 +13,7 @@ mod keys;
 mod mistyped;
 pub mod model;
 pub(crate) mod outbox;
+mod outbox_file;
 mod password_file;
 mod pinning;
 mod profile;
@@ -34,7 +35,6 @@ use std::time::Duration;
 use crate::chat::{ChannelName, Target, UserName};
 use crate::e2e::Engine;
 use crate::fault::{Fault, code};
-use crate::print::err;
 use crate::system;
 use crate::terminal;
 use connection::Dialer;
@@ -44,7 +44,7 @@ use journal::{Journal, Left};
 use model::{Giver, Input, Model, TailOptions, Use};
 use outbox::Outbox;
 use profile::Profile;
-use runtime::Runtime;
+use runtime::{Disk, Runtime};
 use storage::Folder;
 use ui::Ui;
 use ui::json::Json;
@@ -216,7 +216,9 @@ fn start(args: &Args) -> anyhow::Result<u8> {
     let model = Model::new(usage, target, channels, outbox, conversations);
     let model = model.with(ignore_list, engine.left().clone()).with_password(password);
     let model = model.with_destination(unknown).with_tail(tail);
-    let runtime = Runtime { model, engine, dialer, ui, journal, ignore_file, profile, happen };
+    let disk = Disk::default();
+    let runtime =
+        Runtime { model, engine, dialer, ui, journal, disk, ignore_file, profile, happen };
     Ok(runtime.run(&inputs))
 }
 
@@ -251,15 +253,18 @@ fn take_up(
 ) -> (Option<Journal>, Left) {
     match mode.live.then(|| journal(profile, engine)) {
         Some(Ok((journal, left))) => {
-            engine.resume(left.sealed.clone(), jiff::Timestamp::now().as_millisecond());
+            engine.resume_outgoing(left.sealed.clone());
+            if left.is_first {
+                engine.resume(jiff::Timestamp::now().as_millisecond());
+            }
+            for damage in &left.damage {
+                // The caller holds the receiver.
+                let _ = happen.send(Input::Trouble(damage.clone()));
+            }
             (Some(journal), left)
         }
         Some(Err(trouble)) => {
-            match mode.full {
-                // The caller holds the receiver.
-                true => drop(happen.send(Input::Trouble(trouble))),
-                false => err!("{trouble}"),
-            }
+            let _ = happen.send(Input::Trouble(trouble));
             (None, Left::default())
         }
         None => (None, Left::default()),
@@ -323,16 +328,10 @@ fn engine(profile: &Arc<Profile>, retries: bool) -> anyhow::Result<Engine> {
     Engine::open(profile.clone(), Box::new(folder), retries).map_err(storage::fault)
 }
 
-/// The journal for this server, unless another client of this user owns it.
+/// The journal for this server.
 fn journal(profile: &Profile, engine: &Engine) -> Result<(Journal, Left), String> {
     let stem = profile.data_folder.journal_stem(profile.founding());
-    match Journal::open(&stem, engine.record_key()) {
-        Ok(Some(opened)) => Ok(opened),
-        Ok(None) => {
-            Err("note: another client is running: messages typed here while offline are not \
-                 stored"
-                .to_owned())
-        }
-        Err(error) => Err(format!("error: messages typed while offline cannot be stored: {error}")),
-    }
+    Journal::open(&stem, engine.record_key()).map_err(|error| {
+        format!("messages that are typed while offline are only in memory: {error}")
+    })
 }

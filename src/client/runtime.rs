@@ -28,9 +28,26 @@ pub struct Runtime {
     pub dialer: Dialer,
     pub ui: Box<dyn Ui>,
     pub journal: Option<Journal>,
+    pub disk: Disk,
     pub ignore_file: Option<IgnoreFile>,
     pub profile: Arc<Profile>,
     pub happen: Sender,
+}
+
+/// Delay before a failed sync of the outbox is tried again.
+const SYNC_AGAIN: Duration = Duration::from_secs(5);
+/// Minimum time between two reports that the disk takes nothing.
+const TELL_AGAIN: Duration = Duration::from_secs(60);
+/// Messages that are synced together.
+const SYNC_MESSAGES_MAX: usize = 256;
+
+/// Whether the disk takes what is written.
+#[derive(Default)]
+pub struct Disk {
+    /// When the user was told that it does not.
+    told: Option<Instant>,
+    /// The last sync has failed at this time.
+    failed: Option<Instant>,
 }
 
 /// Timers.
@@ -58,9 +75,11 @@ impl Runtime {
         loop {
             let rest_ms = self.engine.rests_ms(jiff::Timestamp::now().as_millisecond());
             let maintenance_due = Instant::now() + Duration::from_millis(rest_ms);
-            let due = waits.tick.into_iter().chain(waits.wait).fold(maintenance_due, Instant::min);
+            let sync = self.disk.failed.map(|failed| failed + SYNC_AGAIN);
+            let due = waits.tick.into_iter().chain(waits.wait).chain(sync);
+            let due = due.fold(maintenance_due, Instant::min);
             let left = due.saturating_duration_since(Instant::now());
-            let (input, permit) = match inputs.recv_timeout(left) {
+            let (input, permit) = match self.next(inputs, left) {
                 Ok(Entry { input, permit }) => (input, permit),
                 Err(RecvTimeoutError::Timeout) if waits.wait == Some(due) => {
                     waits.wait = None;
@@ -79,6 +98,43 @@ impl Runtime {
                 None => Some(Instant::now() + TICK_AFTER),
                 due => due,
             };
+        }
+    }
+
+    /// The next input; a sync of the outbox is one, once nothing else is there.
+    fn next(
+        &mut self,
+        inputs: &Receiver<Entry>,
+        patience: Duration,
+    ) -> Result<Entry, RecvTimeoutError> {
+        let unsynced = self.model.unsynced();
+        if unsynced.is_none_or(|messages| messages < SYNC_MESSAGES_MAX)
+            && let Ok(entry) = inputs.try_recv()
+        {
+            return Ok(entry);
+        }
+        let again = self.disk.failed.is_some_and(|failed| failed.elapsed() >= SYNC_AGAIN);
+        match unsynced.is_some() || again {
+            true => Ok(Entry { input: self.sync(), permit: None }),
+            false => inputs.recv_timeout(patience),
+        }
+    }
+
+    fn sync(&mut self) -> Input {
+        let Some(journal) = &mut self.journal else {
+            return Input::OutboxSynced(Err(()));
+        };
+        let synced = journal.outbox.sync();
+        self.disk.failed = synced.is_err().then(Instant::now);
+        Input::OutboxSynced(synced.map_err(|error| self.fails(&error)))
+    }
+
+    /// Reports that the disk takes nothing, at most once in a while.
+    fn fails(&mut self, error: &std::io::Error) {
+        if self.disk.told.is_none_or(|told| told.elapsed() >= TELL_AGAIN) {
+            self.disk.told = Some(Instant::now());
+            let text = format!("what the server has not stored is only in memory: {error}");
+            self.ui.show(&Output::Error(text));
         }
     }
 
@@ -129,13 +185,14 @@ impl Runtime {
                 let next = self.engine.send(request, now_ms);
                 return Done::Go(self.perform_all(next));
             }
-            Action::Keep(message) => self.write(|journal| journal.add(&message)),
+            Action::Keep(message) => self.write(|journal| journal.outbox.add(&message)),
             Action::Drop(id) => {
                 self.engine.discard(id);
-                self.write(|journal| journal.done(id));
+                self.write(|journal| journal.outbox.done(id));
             }
-            Action::Refused(id) => self.write(|journal| journal.refused(id)),
-            Action::Retry(id) => self.write(|journal| journal.retry(id)),
+            Action::Sync => return Done::Go(vec![self.sync()]),
+            Action::Refused(id) => self.write(|journal| journal.outbox.refused(id)),
+            Action::Retry(id) => self.write(|journal| journal.outbox.retry(id)),
             Action::Remember(positions) => {
                 self.engine.store_progress(now_ms);
                 self.write(|journal| journal.keep(&positions));
@@ -191,7 +248,7 @@ impl Runtime {
                 return None;
             }
             e2e::Output::Store(id, sealed) => {
-                self.write(|journal| journal.seal(id, &sealed));
+                self.write(|journal| journal.outbox.seal(id, &sealed));
                 return None;
             }
             e2e::Output::Event(event) => Input::Event(event),
@@ -220,14 +277,13 @@ impl Runtime {
         spawned.expect("a client can start a thread");
     }
 
-    /// Writes to the journal. The first failure is reported, and ends its use.
+    /// Writes to the journal. The first of several failures is reported.
     fn write(&mut self, write: impl FnOnce(&mut Journal) -> std::io::Result<()>) {
         if let Some(journal) = &mut self.journal
             && let Err(error) = write(journal)
         {
-            self.journal = None;
-            let text = format!("messages typed while offline are no longer stored: {error}");
-            self.ui.show(&Output::Error(text));
+            self.disk.failed.get_or_insert_with(Instant::now);
+            self.fails(&error);
         }
     }
 }

@@ -79,7 +79,7 @@ impl Story {
     fn bob_returns(&mut self) {
         self.bob.engine.store_progress(NOW_MS);
         self.bob.restarts();
-        self.bob.engine.resume(HashMap::new(), NOW_MS);
+        self.bob.engine.resume(NOW_MS);
         let Story { server, bob, .. } = self;
         bob.enters(server);
         // He knows alice.
@@ -91,7 +91,7 @@ impl Story {
 fn an_edited_message_is_never_again_what_it_was() {
     for conversation in ["#tea", "@bob"] {
         let mut story = Story::new(conversation);
-        story.bob.engine.resume(HashMap::new(), NOW_MS);
+        story.bob.engine.resume(NOW_MS);
         for round in 0..5 {
             let (seq, all) = story.changes(false);
             story.is_outdated(seq, &all[..2]);
@@ -117,7 +117,7 @@ fn an_edited_message_is_never_again_what_it_was() {
 fn a_deleted_message_never_comes_back() {
     for conversation in ["#tea", "@bob"] {
         let mut story = Story::new(conversation);
-        story.bob.engine.resume(HashMap::new(), NOW_MS);
+        story.bob.engine.resume(NOW_MS);
         for round in 0..5 {
             let (seq, all) = story.changes(true);
             story.is_outdated(seq, &all[..3]);
@@ -242,7 +242,7 @@ fn a_retention_counts_from_when_a_message_was_signed() {
     const HOUR_MS: i64 = 3_600_000;
     for conversation in ["#tea", "@bob"] {
         let mut story = Story::new(conversation);
-        story.bob.engine.resume(HashMap::new(), NOW_MS);
+        story.bob.engine.resume(NOW_MS);
         let two_days = Retention::For("2d".parse().unwrap());
         let (to, log, last) = (story.seen_as(), LogId(1), Seq(story.told));
         let info = ConversationInfo { to, log, last, read: Seq(0), retention: two_days };

@@ -149,9 +149,13 @@ impl Engine {
         &self.file.kept.left
     }
 
-    /// This client takes up each conversation where the last one left it, and stores what comes.
-    pub fn resume(&mut self, sealed: HashMap<MsgId, Opaque>, now_ms: i64) {
+    /// Takes up the sealed bodies of messages that are not stored yet.
+    pub fn resume_outgoing(&mut self, sealed: HashMap<MsgId, Opaque>) {
         self.outgoing.resume(sealed);
+    }
+
+    /// This client takes up each conversation where the last one left it, and stores what comes.
+    pub fn resume(&mut self, now_ms: i64) {
         let stored = (&mut self.sequences, &mut self.changes);
         self.persistence.resume(&mut *self.storage, self.file.key(), stored);
         self.search.start(&mut *self.storage, now_ms);

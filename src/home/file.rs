@@ -51,7 +51,7 @@ pub fn make_folder(path: &Path, mode: u32) -> Result<(), FileError> {
 pub fn write_new(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FileError> {
     let temporary = temporary(path, bytes, mode)?;
     temporary.persist_noclobber(path).map_err(|failed| FileError::io(path)(failed.error))?;
-    Ok(())
+    files::sync_folder(path).map_err(FileError::io(path))
 }
 
 /// Writes a file in the place of the one that may be there.

@@ -182,6 +182,7 @@ impl World {
             Action::Wait(_) => panic!("seed {}: a client was told to wait", self.seed),
             Action::Derive { .. }
             | Action::LookUp { .. }
+            | Action::Sync
             | Action::Ignore(_)
             | Action::SetSearch(_)
             | Action::Again(_)

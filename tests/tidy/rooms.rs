@@ -52,6 +52,7 @@ const ROOMS: &[(&str, &[(&str, u8)])] = &[
             ("prompt", 0),
             ("ignore_list", 0),
             ("outbox", 0),
+            ("outbox_file", 0),
             ("password_file", 0),
             ("conversations", 0),
             ("mistyped", 1),

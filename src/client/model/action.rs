@@ -15,6 +15,8 @@ pub enum Action {
     Keep(NewMessage),
     /// ... or it was dropped.
     Drop(MsgId),
+    /// Sync what was stored to the disk; `Input::OutboxSynced` follows.
+    Sync,
     /// Record a refusal; the message waits on disk for the user.
     Refused(MsgId),
     /// Record that the user sends it again.

@@ -11,8 +11,17 @@ enum Phase {
     ClosingWhenSettled,
 }
 
+/// How the user leaves.
+#[derive(Clone, Copy)]
+pub(super) enum Leaving {
+    Exit,
+    Interrupt,
+}
+
 pub(super) struct Ending {
     phase: Phase,
+    /// The user leaves once the outbox is synced.
+    leaving: Option<Leaving>,
     /// Requests that are not messages still wait for their answers.
     answers_due: bool,
     /// Something was refused or not acknowledged.
@@ -30,7 +39,16 @@ pub(super) enum Next {
 
 impl Ending {
     pub fn new() -> Ending {
-        Ending { phase: Phase::Running, answers_due: false, failed: false }
+        Ending { phase: Phase::Running, leaving: None, answers_due: false, failed: false }
+    }
+
+    /// Records that the user leaves once the outbox is synced.
+    pub fn leaves(&mut self, leaving: Leaving) {
+        self.leaving = Some(leaving);
+    }
+
+    pub fn take_leaving(&mut self) -> Option<Leaving> {
+        self.leaving.take()
     }
 
     pub fn fails(&mut self) {

@@ -34,7 +34,7 @@ pub use action::{Action, Ahead};
 use action::{error, notice};
 use connection::{Connection, Open, why};
 use destination::Destination;
-use ending::{Ending, Next};
+use ending::{Ending, Leaving, Next};
 use membership::{Membership, Stray};
 use outgoing::Outgoing;
 pub use output::{Origin, Output, SecretPrompt, State, is_unsealed};
@@ -143,6 +143,7 @@ impl Model {
             }
             Input::Pong(ms) => vec![Action::Output(Output::Latency(ms))],
             Input::Trouble(text) => vec![error(text)],
+            Input::OutboxSynced(stored) => self.synced(stored.is_ok()),
             Input::Ask(Ok(Request { command: Command::Quit, .. })) => self.exit(),
             Input::Ask(Ok(request)) => self.program_asks(request),
             Input::AskOpen(request) => self.program_asks_exactly(request),
@@ -173,12 +174,13 @@ impl Model {
                 self.ending.awaits(false);
                 self.end_when_settled()
             }
-            Input::Interrupt => {
-                let mut actions = self.tick();
-                actions.extend([Action::Close, Action::Quit(code::INTERRUPTED)]);
-                actions
-            }
+            Input::Interrupt => self.interrupted(),
         }
+    }
+
+    /// Count of messages whose user waits for a sync of the outbox; `None` if no sync is due.
+    pub fn unsynced(&self) -> Option<usize> {
+        self.outgoing.unsynced()
     }
 
     pub fn name(&self) -> Option<&UserName> {
@@ -244,11 +246,45 @@ impl Model {
         actions
     }
 
+    /// Handles the outcome of a sync, for which the end may have waited.
+    fn synced(&mut self, is_stored: bool) -> Vec<Action> {
+        let mut actions = self.outgoing.synced(is_stored);
+        actions.extend(match self.ending.take_leaving() {
+            Some(Leaving::Exit) => self.exit(),
+            Some(Leaving::Interrupt) => self.interrupted(),
+            None => Vec::new(),
+        });
+        actions
+    }
+
+    /// Syncs the outbox before the end, if the user counts on it.
+    fn leaves(&mut self, leaving: Leaving) -> Option<Vec<Action>> {
+        self.outgoing.unsynced()?;
+        self.ending.leaves(leaving);
+        Some(vec![Action::Sync])
+    }
+
+    fn interrupted(&mut self) -> Vec<Action> {
+        self.leaves(Leaving::Interrupt).unwrap_or_else(|| {
+            let mut actions = self.tick();
+            actions.extend([Action::Close, Action::Quit(code::INTERRUPTED)]);
+            actions
+        })
+    }
+
     fn exit(&mut self) -> Vec<Action> {
+        if let Some(actions) = self.leaves(Leaving::Exit) {
+            return actions;
+        }
         let mut actions = self.tick();
         let waiting = self.outgoing.waiting();
         match self.connection.is_up() {
             true => actions.push(Action::Send(Command::Quit.into())),
+            false if waiting > 0 && self.outgoing.fails_to_store() => {
+                actions.push(error(format!(
+                    "unsent messages: {waiting}; those that are only in memory are lost"
+                )));
+            }
             false if waiting > 0 => {
                 actions.push(notice(format!(
                     "unsent messages: {waiting}; they will be sent the next time"

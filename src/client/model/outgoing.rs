@@ -26,6 +26,13 @@ struct WaitingChange {
     change: Change,
 }
 
+impl Disk {
+    fn forget(&mut self, id: MsgId) {
+        self.untold.retain(|(one, _)| *one != id);
+        self.in_memory.retain(|(one, _)| *one != id);
+    }
+}
+
 impl Change {
     pub fn of(self, to: Target, id: MsgId, of: Seq) -> NewMessage {
         let (kind, body) = match self {
@@ -49,11 +56,25 @@ pub(super) struct Outgoing {
     changes: Vec<WaitingChange>,
     /// Requests typed before the first connection, each after a count of messages.
     early: Vec<(usize, Request)>,
+    disk: Disk,
+}
+
+/// Which of the messages are on disk.
+#[derive(Default)]
+struct Disk {
+    /// The outbox has changes that the user counts on.
+    is_behind: bool,
+    /// The last sync has failed.
+    fails: bool,
+    /// Waiting messages that the user has not been told of.
+    untold: Vec<(MsgId, Target)>,
+    /// Waiting messages that the user knows to be in memory only.
+    in_memory: Vec<(MsgId, Target)>,
 }
 
 impl Outgoing {
     pub fn new(outbox: Outbox) -> Outgoing {
-        Outgoing { outbox, changes: Vec::new(), early: Vec::new() }
+        Outgoing { outbox, changes: Vec::new(), early: Vec::new(), disk: Disk::default() }
     }
 
     /// Count of messages that are not stored.
@@ -92,11 +113,46 @@ impl Outgoing {
             true => Stage::Sent,
             false => Stage::Waiting,
         };
-        actions.push(match stage {
-            Stage::Sent => Action::Send(Command::Say(message.clone()).into()),
-            _ => Action::Output(Output::Pending { id, to }),
-        });
+        match stage {
+            Stage::Sent => actions.push(Action::Send(Command::Say(message.clone()).into())),
+            // The user is told once it is on disk.
+            _ => {
+                self.disk.untold.push((id, to));
+                self.disk.is_behind = true;
+            }
+        }
         self.outbox.add(message, stage);
+        actions
+    }
+
+    /// Count of messages whose user waits for a sync; `None` if no sync is due.
+    pub fn unsynced(&self) -> Option<usize> {
+        self.disk.is_behind.then_some(self.disk.untold.len())
+    }
+
+    /// Returns whether messages may be in memory only.
+    pub fn fails_to_store(&self) -> bool {
+        self.disk.fails
+    }
+
+    /// Handles the outcome of a sync: the user is told which messages wait.
+    pub fn synced(&mut self, is_stored: bool) -> Vec<Action> {
+        self.disk.is_behind = false;
+        self.disk.fails = !is_stored;
+        let told = std::mem::take(&mut self.disk.untold);
+        let pending = |(id, to): &(MsgId, Target)| {
+            Action::Output(Output::Pending { id: *id, to: to.clone(), stored: is_stored })
+        };
+        let mut actions: Vec<_> = told.iter().map(pending).collect();
+        if !is_stored {
+            self.disk.in_memory.extend(told);
+            return actions;
+        }
+        let saved = std::mem::take(&mut self.disk.in_memory);
+        if !saved.is_empty() {
+            actions.push(notice("the waiting messages are on disk now".into()));
+        }
+        actions.extend(saved.into_iter().map(|(id, to)| Action::Output(Output::Saved { id, to })));
         actions
     }
 
@@ -124,11 +180,13 @@ impl Outgoing {
 
     pub fn disconnected(&mut self) {
         self.outbox.disconnected();
+        self.disk.is_behind |= !self.outbox.is_empty();
     }
 
     /// Records an acknowledgement; `None` for a message of another client.
     pub fn settle(&mut self, id: MsgId, seq: Seq) -> Option<Settled> {
         let message = self.outbox.settle(id)?;
+        self.disk.forget(id);
         let changes = std::mem::take(&mut self.changes).into_iter();
         let (due, others): (Vec<_>, _) = changes.partition(|waiting| waiting.behind == id);
         self.changes = others;
@@ -162,6 +220,7 @@ impl Outgoing {
             // The program was notified.
             false => {
                 self.outbox.settle(id);
+                self.disk.forget(id);
                 Action::Drop(id)
             }
         });
@@ -184,6 +243,8 @@ impl Outgoing {
     /// Drops messages that are certainly not stored.
     pub fn cancel(&mut self) -> Vec<Action> {
         let dropped = self.outbox.cancel();
+        dropped.iter().for_each(|id| self.disk.forget(*id));
+        self.disk.is_behind |= !dropped.is_empty();
         let count = dropped.len();
         let drop = |id| [Action::Drop(id), Action::Output(Output::Dropped(id))];
         let mut actions: Vec<Action> = dropped.iter().copied().flat_map(drop).collect();

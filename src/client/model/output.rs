@@ -34,8 +34,14 @@ pub enum Output {
     },
     /// An own message was dropped.
     Dropped(MsgId),
-    /// A message that cannot be sent yet.
+    /// A message that cannot be sent yet, and whether it is on disk.
     Pending {
+        id: MsgId,
+        to: Target,
+        stored: bool,
+    },
+    /// A message that was only in memory is on disk.
+    Saved {
         id: MsgId,
         to: Target,
     },

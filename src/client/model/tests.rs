@@ -388,17 +388,44 @@ fn ignoring_a_user_ignores_case() {
 fn messages_typed_offline_are_sent_on_connecting() {
     let mut model = model_once();
     let actions = typed(&mut model, "hi", 7);
-    assert!(matches!(
-        &actions[..],
-        [
-            Action::Keep(_),
-            Action::Output(Output::Outgoing(_)),
-            Action::Output(Output::Pending { .. })
-        ]
-    ));
+    assert!(matches!(&actions[..], [Action::Keep(_), Action::Output(Output::Outgoing(_))]));
+    assert_eq!(model.unsynced(), Some(1));
+    let actions = model.update(Input::OutboxSynced(Ok(())), [0; 16]);
+    assert!(matches!(&actions[..], [Action::Output(Output::Pending { stored: true, .. })]));
+    assert_eq!(model.unsynced(), None);
     assert_eq!(model.update(Input::InputEnd, [0; 16]), vec![]);
     let actions = model.update(Input::Event(welcome()), [0; 16]);
     assert!(matches!(actions.last(), Some(Action::Send(Request { command: Command::Say(_), .. }))));
+}
+
+#[test]
+fn a_message_is_called_stored_only_after_a_sync() {
+    let mut model = connected();
+    model.update(Input::Lost(Loss::Cut), [0; 16]);
+    let actions = typed(&mut model, "one", 1);
+    let claims = |action: &Action| {
+        matches!(action, Action::Output(Output::Pending { .. } | Output::Saved { .. }))
+    };
+    assert!(!actions.iter().any(claims), "{actions:?}");
+    // The disk is full ...
+    let actions = model.update(Input::OutboxSynced(Err(())), [0; 16]);
+    assert!(matches!(&actions[..], [Action::Output(Output::Pending { stored: false, .. })]));
+    // ... and is no longer.
+    typed(&mut model, "two", 2);
+    let actions = model.update(Input::OutboxSynced(Ok(())), [0; 16]);
+    assert!(matches!(
+        &actions[..],
+        [
+            Action::Output(Output::Pending { stored: true, id: MsgId([2, ..]), .. }),
+            Action::Output(Output::Notice(_)),
+            Action::Output(Output::Saved { id: MsgId([1, ..]), .. }),
+        ]
+    ));
+    // The end waits for a sync.
+    typed(&mut model, "three", 3);
+    assert_eq!(typed(&mut model, "/exit", 9), vec![Action::Sync]);
+    let actions = model.update(Input::OutboxSynced(Ok(())), [0; 16]);
+    assert_eq!(actions.last(), Some(&Action::Quit(0)), "{actions:?}");
 }
 
 #[test]
@@ -411,7 +438,8 @@ fn a_rate_limited_message_is_sent_later_and_later_ones_wait() {
     };
     let actions = model.update(refused(1), [0; 16]);
     assert!(matches!(&actions[..], [Action::Output(Output::Notice(_)), Action::Wait(3_500)]));
-    let actions = typed(&mut model, "two", 2);
+    typed(&mut model, "two", 2);
+    let actions = model.update(Input::OutboxSynced(Ok(())), [0; 16]);
     assert!(matches!(actions.last(), Some(Action::Output(Output::Pending { .. }))), "{actions:?}");
     let sent = model.update(Input::Waited, [0; 16]);
     let texts = sent.iter().map(|action| match action {

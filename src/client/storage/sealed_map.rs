@@ -78,7 +78,12 @@ impl SealedMap {
             return Ok(());
         }
         let line = self.line(changed)?;
-        self.file.write_all(line.as_bytes())?;
+        if let Err(error) = self.file.write_all(line.as_bytes()) {
+            // A part of a line would hide the next one.
+            let _ = self.file.set_len(self.bytes);
+            let _ = self.file.seek(SeekFrom::Start(self.bytes));
+            return Err(error);
+        }
         self.bytes += line.len() as u64;
         self.file.sync_data()
     }

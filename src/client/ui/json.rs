@@ -32,7 +32,12 @@ impl Json {
         Some(match output {
             Output::State(state) => self::state(state),
             Output::Message(message) | Output::Found(message) => self::message(message),
-            Output::Pending { id, to } => json!({"type": "pending", "id": id, "to": to}),
+            Output::Pending { id, to, stored } => {
+                json!({"type": "pending", "id": id, "to": to, "stored": stored})
+            }
+            Output::Saved { id, to } => {
+                json!({"type": "pending", "id": id, "to": to, "stored": true})
+            }
             Output::Ack { id, to, seq } => json!({"type": "ack", "id": id, "to": to, "seq": seq}),
             Output::Event(_, Event::Welcome { name, device, motd, .. }) => {
                 let mut object = json!({

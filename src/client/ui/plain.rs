@@ -212,7 +212,12 @@ impl Ui for Plain {
             Output::Unread { to, lines } if self.chatty => {
                 self.notice(&format!("{to}: {lines} not read"));
             }
-            Output::Pending { .. } => self.notice("this is sent once there is a connection"),
+            Output::Pending { stored: true, .. } => {
+                self.notice("this is sent once there is a connection");
+            }
+            Output::Pending { stored: false, .. } => {
+                self.notice("this is sent once there is a connection; it is only in memory");
+            }
             Output::Violation { to, from, violation, .. } => {
                 self.error(&format!("{to}: {}", violation.told(from)));
             }
@@ -251,6 +256,7 @@ impl Ui for Plain {
             }
             Output::Back => self.notice("back"),
             Output::Ack { .. }
+            | Output::Saved { .. }
             | Output::Outgoing(_)
             | Output::Dropped(_)
             | Output::Hint(_)

@@ -18,9 +18,29 @@ pub fn private() -> OpenOptions {
     options
 }
 
-/// Makes a folder, and those above it, where it is missing.
+/// Creates a folder, and those above it, where they are missing. A loss of power after this does
+/// not undo it.
 pub fn make_folder(path: &Path, mode: u32) -> io::Result<()> {
-    DirBuilder::new().recursive(true).mode(mode).create(path)
+    let missing: Vec<_> = path.ancestors().take_while(|folder| !is_folder(folder)).collect();
+    DirBuilder::new().recursive(true).mode(mode).create(path)?;
+    missing.into_iter().try_for_each(sync_folder)
+}
+
+fn is_folder(path: &Path) -> bool {
+    path.as_os_str().is_empty() || path.is_dir()
+}
+
+/// Syncs the folder of a file, so that a new or renamed file has its name after a loss of power.
+pub fn sync_folder(path: &Path) -> io::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let synced = File::open(folder.unwrap_or(Path::new("."))).and_then(|folder| folder.sync_all());
+    match synced.as_ref().map_err(io::Error::kind) {
+        // Some file systems cannot sync a folder, and some folders may be written but not read.
+        Err(ErrorKind::InvalidInput | ErrorKind::Unsupported | ErrorKind::PermissionDenied) => {
+            Ok(())
+        }
+        _ => synced,
+    }
 }
 
 /// What a new file with this mode is made with.
@@ -32,15 +52,7 @@ pub fn permissions(mode: u32) -> Option<Permissions> {
 /// the old one back.
 pub fn put(file: NamedTempFile, path: &Path) -> io::Result<()> {
     file.persist(path).map_err(|failed| failed.error)?;
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let synced = File::open(folder.unwrap_or(Path::new("."))).and_then(|folder| folder.sync_all());
-    match synced.as_ref().map_err(io::Error::kind) {
-        // Some file systems cannot sync a folder, and some folders may be written but not read.
-        Err(ErrorKind::InvalidInput | ErrorKind::Unsupported | ErrorKind::PermissionDenied) => {
-            Ok(())
-        }
-        _ => synced,
-    }
+    sync_folder(path)
 }
 
 /// Opens a file to read it; a pipe in its place does not hold the reader up.

@@ -21,6 +21,11 @@ pub fn make_folder(path: &Path, _: u32) -> io::Result<()> {
     fs::create_dir_all(path)
 }
 
+/// Windows writes a folder's entries to its journal itself.
+pub fn sync_folder(_: &Path) -> io::Result<()> {
+    Ok(())
+}
+
 /// What a new file with this mode is made with.
 pub fn permissions(_: u32) -> Option<Permissions> {
     None

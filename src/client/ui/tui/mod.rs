@@ -85,6 +85,8 @@ struct Parting {
     error: Option<(Origin, String)>,
     /// Own messages that are not stored yet.
     waiting: usize,
+    /// They are not on disk.
+    loses: bool,
 }
 
 /// The user, and the state of an earlier run.
@@ -172,12 +174,13 @@ impl Ui for Screen {
         }
         let parting = self.parting.recv_timeout(until.saturating_duration_since(Instant::now()));
         tty::leave();
-        let Parting { error, waiting } = parting.unwrap_or_default();
+        let Parting { error, waiting, loses } = parting.unwrap_or_default();
         if let Some((origin, text)) = error.filter(|_| code != 0 && code != 130) {
             super::tell(origin, &text);
         }
         match waiting {
             0 => {}
+            lines if loses => err!("unsent messages: {lines}; those only in memory are lost"),
             1 => err!("one of your messages was not sent yet: it will be sent the next time"),
             lines => {
                 err!("{lines} of your messages were not sent yet: they will be sent the next time")
@@ -244,7 +247,8 @@ impl Stage {
     fn end(mut self) -> Parting {
         self.keep_rooms();
         let waiting = self.app.windows.iter().map(Window::waiting).sum();
-        Parting { error: self.app.status.take_parting(), waiting }
+        let loses = self.app.status.loses();
+        Parting { error: self.app.status.take_parting(), waiting, loses }
     }
 
     /// Ends after the terminal is gone. Typed messages are on disk, and the rest of the program

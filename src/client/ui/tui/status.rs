@@ -32,6 +32,8 @@ pub struct Status {
     missed: Option<usize>,
     /// End of the time in which a second Ctrl-C leaves.
     leaving_until_ms: i64,
+    /// Messages that wait for a connection are only in memory.
+    loses: bool,
     /// The last error, for the terminal after the end.
     parting: Option<(Origin, String)>,
 }
@@ -44,6 +46,7 @@ impl Status {
             flash: None,
             missed: None,
             leaving_until_ms: 0,
+            loses: false,
             parting: None,
         }
     }
@@ -94,6 +97,15 @@ impl Status {
 
     pub fn answered_within(&mut self, ms: u64) {
         self.latency_ms = Some(ms);
+    }
+
+    /// Records whether waiting messages are on disk.
+    pub fn stores(&mut self, stored: bool) {
+        self.loses = !stored;
+    }
+
+    pub fn loses(&self) -> bool {
+        self.loses
     }
 
     /// Starts counting missed messages, because the connection is back.

@@ -56,7 +56,13 @@ impl App {
             Output::Timestamps(on) => self.view.show_times(on),
             Output::Clear => self.window_mut().clear(Older::Later),
             // The message itself shows that it waits, and the rooms show what is unread.
-            Output::Pending { .. } | Output::Unread { .. } | Output::Hint(_) | Output::Bye(_) => {}
+            Output::Pending { stored: false, to, .. } => {
+                self.status.stores(false);
+                let index = self.conversation(&to);
+                self.notice(index, "the message above is only in memory".into());
+            }
+            Output::Pending { .. } | Output::Saved { .. } => self.status.stores(true),
+            Output::Unread { .. } | Output::Hint(_) | Output::Bye(_) => {}
         }
     }
 

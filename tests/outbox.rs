@@ -1,0 +1,198 @@
+//! What a client says to be on disk is there: after a kill, beside a second client, on a full disk
+//! and with a damaged file.
+
+mod world;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+use rustix::process::{Resource, Rlimit, prlimit};
+use serde_json::Value;
+use world::{Program, World};
+
+const SAYS: &str = r##"{"type":"say","to":"#lobby","text":"TEXT"}"##;
+
+/// A world whose server is down, and alice, who has been there.
+fn offline() -> World {
+    let world = World::with(r#"{"lines_burst": 1000}"#);
+    world.admit("bob");
+    let mut alice = world.enters("alice");
+    alice.types("/exit");
+    assert!(alice.ends().success());
+    world.stopped()
+}
+
+fn says(client: &mut Program, text: &str) {
+    client.types(&SAYS.replace("TEXT", text));
+}
+
+/// The `pending` objects that a client has printed: id and `stored`.
+fn pending(client: &Program) -> Vec<(String, bool)> {
+    let objects = client.shown().into_iter().filter_map(|line| serde_json::from_str(&line).ok());
+    let pending = objects.filter(|object: &Value| object["type"] == "pending");
+    pending.map(|object| (object["id"].to_string(), object["stored"].as_bool().unwrap())).collect()
+}
+
+#[track_caller]
+fn pends(world: &World, client: &Program, count: usize) {
+    world.until("it is pending", || pending(client).len() >= count);
+}
+
+/// Files of alice's outbox.
+fn files(world: &World) -> Vec<PathBuf> {
+    let folder = world.data_folder("alice").join("servers");
+    let all = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    all.filter(|path| path.to_string_lossy().contains(".outbox")).collect()
+}
+
+/// What bob gets of these texts once alice's client is there again.
+fn arrive(world: &World, texts: &[&str]) -> BTreeSet<String> {
+    let bob = world.client("bob", &["--plain"]);
+    bob.sees("you are in #lobby");
+    let alice = world.client("alice", &["--json"]);
+    world.until("her outbox is empty", || {
+        files(world).iter().all(|path| {
+            path.to_string_lossy().ends_with("damaged") || fs::metadata(path).unwrap().len() == 0
+        })
+    });
+    alice.sees("\"connected\"");
+    let last = "the last one";
+    let mut carol = world.enters("carol");
+    carol.types(last);
+    bob.sees(last);
+    texts.iter().filter(|text| bob.seen(text) > 0).map(|text| (*text).to_owned()).collect()
+}
+
+#[test]
+fn each_client_of_a_profile_keeps_what_it_calls_stored() {
+    let world = offline();
+    let mut clients: Vec<_> = (0..3).map(|_| world.client("alice", &["--json"])).collect();
+    clients.iter().for_each(|client| drop(client.sees("offline")));
+    for (number, client) in clients.iter_mut().enumerate() {
+        says(client, &format!("from client {number}"));
+        pends(&world, client, 1);
+        assert!(pending(client)[0].1, "{:?}", client.shown());
+    }
+    clients.iter_mut().for_each(Program::kill);
+    let world = world.started();
+    let texts = ["from client 0", "from client 1", "from client 2"];
+    assert_eq!(arrive(&world, &texts), texts.map(str::to_owned).into());
+}
+
+/// alice's client, whose files cannot grow beyond so many bytes.
+fn with_small_files(world: &World, bytes: u64) -> Program {
+    let mut command = Command::new("sh");
+    let client = world.program("alice");
+    command.args(["-c", "trap '' XFSZ && exec \"$0\" \"$@\""]).arg(client.get_program());
+    command.args(["client", &world.invite, "--name", "alice", "--json"]);
+    command.envs(client.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let client = Program::start(command);
+    client.sees("offline");
+    limits(&client, Some(bytes));
+    client
+}
+
+fn limits(client: &Program, bytes: Option<u64>) {
+    let limit = Rlimit { current: bytes, maximum: None };
+    prlimit(Some(client.pid()), Resource::Fsize, limit).unwrap();
+}
+
+#[test]
+fn a_full_disk_is_told_and_what_waits_is_stored_once_there_is_room() {
+    let world = offline();
+    let mut alice = with_small_files(&world, 600);
+    says(&mut alice, "before");
+    pends(&world, &alice, 1);
+    assert!(pending(&alice)[0].1);
+    let text = "x".repeat(600);
+    says(&mut alice, &format!("{text} one"));
+    says(&mut alice, &format!("{text} two"));
+    pends(&world, &alice, 3);
+    assert!(pending(&alice)[1..].iter().all(|(_, stored)| !stored), "{:?}", alice.shown());
+    let error = alice.sees("only in memory: ");
+    assert!(error.contains(".outbox: ") && error.contains("too large"), "{error}");
+    // There is room again: nobody has to type anything.
+    limits(&alice, None);
+    pends(&world, &alice, 5);
+    assert!(pending(&alice)[3..].iter().all(|(_, stored)| *stored), "{:?}", alice.shown());
+    alice.kill();
+    let world = world.started();
+    let texts = ["before", "xx one", "xx two"];
+    assert_eq!(arrive(&world, &texts), texts.map(str::to_owned).into());
+}
+
+#[test]
+fn what_is_only_in_memory_is_not_promised_at_the_end() {
+    let world = offline();
+    let mut alice = with_small_files(&world, 0);
+    says(&mut alice, "nowhere");
+    pends(&world, &alice, 1);
+    alice.types(r#"{"type":"quit"}"#);
+    alice.sees("unsent messages: 1; those that are only in memory are lost");
+    alice.ends();
+}
+
+#[test]
+fn one_flipped_bit_is_told_and_costs_one_message_at_most() {
+    let texts = ["green tea", "black tea", "white tea", "yellow tea"];
+    for bit in [3, 500, 1_603] {
+        let world = offline();
+        let mut alice = world.client("alice", &["--json"]);
+        texts.iter().for_each(|text| says(&mut alice, text));
+        pends(&world, &alice, texts.len());
+        alice.kill();
+        let file = files(&world).remove(0);
+        let mut bytes = fs::read(&file).unwrap();
+        bytes[bit / 8] ^= 1 << (bit % 8);
+        fs::write(&file, &bytes).unwrap();
+        let mut plain = world.client("alice", &["--plain"]);
+        let told = plain.sees("damaged");
+        assert!(told.contains(&file.display().to_string()), "{told}");
+        plain.kill();
+        let line = bytes.split(|byte| *byte == b'\n').next().unwrap();
+        let aside =
+            files(&world).into_iter().find(|path| path.to_string_lossy().ends_with("damaged"));
+        let aside = fs::read(aside.unwrap()).unwrap();
+        assert!(aside.windows(line.len()).any(|part| part == line), "bit {bit} is set aside");
+        let world = world.started();
+        let arrived = arrive(&world, &texts);
+        assert!(arrived.len() >= 3, "bit {bit}: {arrived:?}");
+    }
+}
+
+/// The system calls of alice's client up to its first `pending`, where strace is there to list them.
+fn calls_before_pending(world: &World) -> Option<Vec<String>> {
+    let trace = world.home().join("trace");
+    let client = world.program("alice");
+    let mut command = Command::new("strace");
+    command.args(["-f", "-y", "-s", "300", "-e", "trace=write,fdatasync,fsync", "-o"]).arg(&trace);
+    command.arg(client.get_program());
+    command.args(["client", &world.invite, "--name", "alice", "--json"]);
+    command.envs(client.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    Command::new("strace").arg("-V").output().ok()?;
+    let mut alice = Program::start(command);
+    alice.sees("offline");
+    says(&mut alice, "on disk");
+    pends(world, &alice, 1);
+    alice.hangs_up();
+    alice.signal(rustix::process::Signal::TERM);
+    let text = fs::read_to_string(trace).unwrap();
+    let before = text.lines().take_while(|call| !call.contains(r#"\"type\":\"pending\""#));
+    Some(before.map(str::to_owned).collect())
+}
+
+#[test]
+fn a_message_is_synced_before_it_is_called_pending() {
+    let world = offline();
+    let Some(calls) = calls_before_pending(&world) else {
+        return println!("not tried: there is no strace");
+    };
+    let written = calls.iter().position(|call| call.contains(r#"{\"locked\":"#));
+    let rest = &calls[written.expect("it is written")..];
+    let synced = |call: &String| call.contains("fdatasync(") && call.contains(".outbox>");
+    assert!(rest.iter().any(synced), "{rest:#?}");
+    let folder = |call: &String| call.contains("fsync(") && call.contains("/servers>");
+    assert!(calls.iter().any(folder), "the folder of a new file is synced: {calls:#?}");
+}
