@@ -22,6 +22,9 @@ pub const ANSWER_ROWS_MAX: usize = 10_000;
 pub const CONVERSATIONS_MAX: usize = 10_000;
 /// References of requests that a client remembers: an answer with another one is none of its own.
 pub const ASKED_REFS_MAX: usize = 16_384;
+/// Lines of stdin that a client takes before the server has acknowledged them and their output is
+/// read, in bytes with 512 for each: some 7,000 messages. Beyond, it stops reading stdin.
+pub const UNSETTLED_BYTES_MAX: usize = 4 << 20;
 /// Clients of one profile that store their unsent messages: each has a file of its own.
 pub const OUTBOX_FILES_MAX: usize = 16;
 /// One of these files, in bytes, as a client reads it at its start.

@@ -14,6 +14,7 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::client;
+use crate::fault::code;
 use crate::print;
 use crate::terminal;
 use report::report;
@@ -63,7 +64,7 @@ pub fn run() -> ExitCode {
     let job = match Cli::try_parse_from(words(std::env::args_os())) {
         Ok(cli) => cli.job,
         // Help was asked for, or a command lacks its subcommand.
-        Err(asked) if HELP.contains(&asked.kind()) => asked.exit(),
+        Err(asked) if HELP.contains(&asked.kind()) => return helps(&asked),
         Err(error) => {
             let typed = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned());
             let typed: Vec<String> = typed.collect();
@@ -84,7 +85,29 @@ pub fn run() -> ExitCode {
         }
         Job::Man => man::page(Cli::command()).map_err(Into::into).and_then(|page| printed(&page)),
     };
-    ended.unwrap_or_else(|error| report(&error))
+    whole(ended)
+}
+
+/// The exit code of a job, which is an error also where its output was cut off.
+fn whole(ended: anyhow::Result<ExitCode>) -> ExitCode {
+    match ended {
+        Ok(code) if code == ExitCode::SUCCESS && print::is_cut() => code::OTHER.into(),
+        Ok(code) => code,
+        Err(error) => report(&error),
+    }
+}
+
+/// Prints the help that was asked for, or that of a command that lacks its subcommand.
+fn helps(asked: &clap::Error) -> ExitCode {
+    if asked.use_stderr() {
+        asked.exit();
+    }
+    let styled = asked.render();
+    let printed = match colored::control::SHOULD_COLORIZE.should_colorize() {
+        true => print::result(styled.ansi()),
+        false => print::result(styled),
+    };
+    whole(printed.map(|()| ExitCode::SUCCESS).map_err(Into::into))
 }
 
 fn printed(text: &[u8]) -> anyhow::Result<ExitCode> {

@@ -10,8 +10,6 @@ use super::model::Input;
 
 /// Budget for server events that are not shown yet, in bytes of memory.
 pub const EVENTS_BYTES_MAX: usize = 1 << 20;
-/// Budget for typed or piped lines that are not handled yet, in bytes.
-pub const INPUT_BYTES_MAX: usize = 256 << 10;
 /// Fixed cost of an input in bytes: the queue's entry and its output.
 const ENTRY_BYTES: usize = 512;
 

@@ -61,8 +61,25 @@ pub enum Input {
     Tick,
     /// No more input will come.
     InputEnd,
+    /// Nothing more can be written to stdout.
+    OutputLost,
     /// The user has pressed Ctrl-C.
     Interrupt,
+}
+
+impl Input {
+    /// Returns whether a person or a program has typed it.
+    pub fn is_typed(&self) -> bool {
+        matches!(
+            self,
+            Input::Line(_)
+                | Input::Composed { .. }
+                | Input::TypedIn { .. }
+                | Input::Slash(_)
+                | Input::Ask(_)
+                | Input::AskOpen(_)
+        )
+    }
 }
 
 /// Typed text may be a secret.

@@ -35,6 +35,7 @@ use std::time::Duration;
 use crate::chat::{ChannelName, Target, UserName};
 use crate::e2e::Engine;
 use crate::fault::{Fault, code};
+use crate::limits::UNSETTLED_BYTES_MAX;
 use crate::system;
 use crate::terminal;
 use connection::Dialer;
@@ -109,7 +110,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
 }
 
 /// Time to shut down after Ctrl-C.
-const END_PATIENCE: Duration = Duration::from_secs(3);
+const END_PATIENCE: Duration = Duration::from_secs(2);
 
 /// The kind of user interface.
 #[derive(Clone, Copy)]
@@ -201,7 +202,7 @@ fn start(args: &Args) -> anyhow::Result<u8> {
             let person = Person { name, admission, outbox: left.in_transit(), rooms };
             Box::new(screen.play(person, happen.clone()))
         }
-        None => lines_ui(args, mode, &profile, print),
+        None => lines_ui(args, mode, &profile, (print, &happen)),
     };
     let dialer = Dialer::new(Arc::clone(&profile), mode.live, happen.clone());
     let (outbox, conversations) =
@@ -274,7 +275,7 @@ fn take_up(
 /// Reads typed or piped input on a thread of its own. Returns the line editor's output, if there is
 /// an editor.
 fn read_input(args: &Args, mode: Mode, happen: &inbox::Sender) -> Option<Box<dyn Print>> {
-    let typed = happen.bounded(inbox::INPUT_BYTES_MAX);
+    let typed = happen.bounded(UNSETTLED_BYTES_MAX);
     match (&args.send, args.tail) {
         _ if mode.full => {}
         (Some(text), _) => ui::input::lines_to_send(text.as_deref(), typed),
@@ -291,12 +292,12 @@ fn read_input(args: &Args, mode: Mode, happen: &inbox::Sender) -> Option<Box<dyn
     None
 }
 
-/// Ends the client in order on Ctrl-C, and after a while in any case.
+/// Ends the client in order on a signal, and after a while in any case.
 fn end_on_interrupt(happen: inbox::Sender) {
-    // Without the handler Ctrl-C still ends the program.
+    // Without the handler a signal still ends the program.
     let _ = ctrlc::set_handler(move || {
         let _ = happen.send(Input::Interrupt);
-        // A blocked terminal must not prevent the end.
+        // A blocked terminal, pipe or disk must not prevent the end.
         thread::sleep(END_PATIENCE);
         std::process::exit(code::INTERRUPTED.into());
     });
@@ -307,17 +308,18 @@ fn lines_ui(
     args: &Args,
     mode: Mode,
     profile: &Profile,
-    print: Option<Box<dyn Print>>,
+    (print, happen): (Option<Box<dyn Print>>, &inbox::Sender),
 ) -> Box<dyn Ui> {
     if mode.json {
-        return Box::new(Json::new(profile.pinned().to_string()));
+        let out = Stdout::new(happen.clone());
+        return Box::new(Json::new(profile.pinned().to_string(), out));
     }
-    let print = print.unwrap_or_else(|| Box::new(Stdout::new()));
+    if mode.once && args.tail.is_none() {
+        return Box::new(ui::Mute);
+    }
+    let print = print.unwrap_or_else(|| Box::new(Stdout::new(happen.clone())));
     if args.tail.is_some() {
         return Box::new(ui::Messages::new(print));
-    }
-    if mode.once {
-        return Box::new(ui::Mute);
     }
     Box::new(Plain::new(print, mode.on_terminal && mode.live, mode.able && mode.live))
 }

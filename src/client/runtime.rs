@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::connection::Dialer;
 use super::ignore_list::IgnoreFile;
-use super::inbox::{Entry, Sender};
+use super::inbox::{Entry, Permit, Sender};
 use super::journal::Journal;
 use super::model::{self, Action, Ahead, Input, Model, Output};
 use super::profile::Profile;
@@ -17,6 +17,7 @@ use super::ui::Ui;
 use crate::chat::{ChannelName, SecretText};
 use crate::crypto::pin_channel::{Pin, PinChannel};
 use crate::e2e::{self, Engine};
+use crate::fault::code;
 use crate::print::err;
 
 /// Delay before changes are stored and sent together.
@@ -72,6 +73,8 @@ impl Runtime {
         self.ui.show(&Output::State(model::State::Connecting));
         self.dialer.dial(0);
         let mut waits = Waits::default();
+        // The budget of inputs that the model still holds.
+        let mut held: Vec<Permit> = Vec::new();
         loop {
             let rest_ms = self.engine.rests_ms(jiff::Timestamp::now().as_millisecond());
             let maintenance_due = Instant::now() + Duration::from_millis(rest_ms);
@@ -88,11 +91,16 @@ impl Runtime {
                 Err(RecvTimeoutError::Timeout) => (Input::Tick, None),
                 Err(RecvTimeoutError::Disconnected) => return 0,
             };
-            self.ui.carries(permit);
+            self.ui.carries(permit.clone());
+            let is_typed = input.is_typed();
             if let Some(code) = self.handle(input, &mut waits) {
                 return code;
             }
             self.ui.carries(None);
+            match self.model.holds_input() {
+                true => held.extend(permit.filter(|_| is_typed)),
+                false => held.clear(),
+            }
             waits.tick = match waits.tick {
                 _ if !self.model.wants_tick() => None,
                 None => Some(Instant::now() + TICK_AFTER),
@@ -228,8 +236,8 @@ impl Runtime {
             Action::Close => self.dialer.close(),
             Action::Cut => self.dialer.cut(),
             Action::Quit(code) => {
-                self.ui.end(code);
-                return Done::End(code);
+                let is_whole = self.ui.end(code);
+                return Done::End(if code == 0 && !is_whole { code::OTHER } else { code });
             }
         }
         Done::Go(Vec::new())

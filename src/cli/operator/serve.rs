@@ -267,7 +267,7 @@ fn greet(
             err!("  the line to share:  {}", invite_to(&config, bound, &print, &founding));
         }
         // Stdout may be closed.
-        let _ = out!("ready addr={bound} fingerprint={print}");
+        print::signal(format_args!("ready addr={bound} fingerprint={print}\n"));
     })
 }
 

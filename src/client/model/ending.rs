@@ -16,6 +16,7 @@ enum Phase {
 pub(super) enum Leaving {
     Exit,
     Interrupt,
+    OutputLost,
 }
 
 pub(super) struct Ending {

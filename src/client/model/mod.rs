@@ -174,13 +174,20 @@ impl Model {
                 self.ending.awaits(false);
                 self.end_when_settled()
             }
-            Input::Interrupt => self.interrupted(),
+            Input::Interrupt => self.ends(Leaving::Interrupt),
+            Input::OutputLost => self.ends(Leaving::OutputLost),
         }
     }
 
     /// Count of messages whose user waits for a sync of the outbox; `None` if no sync is due.
     pub fn unsynced(&self) -> Option<usize> {
         self.outgoing.unsynced()
+    }
+
+    /// Returns whether something that was typed still takes memory: it waits for a connection, an
+    /// answer or a key.
+    pub fn holds_input(&self) -> bool {
+        !(self.outgoing.is_settled() && self.pins.is_settled() && self.asked_ahead.is_empty())
     }
 
     pub fn name(&self) -> Option<&UserName> {
@@ -251,7 +258,7 @@ impl Model {
         let mut actions = self.outgoing.synced(is_stored);
         actions.extend(match self.ending.take_leaving() {
             Some(Leaving::Exit) => self.exit(),
-            Some(Leaving::Interrupt) => self.interrupted(),
+            Some(leaving) => self.ends(leaving),
             None => Vec::new(),
         });
         actions
@@ -264,10 +271,16 @@ impl Model {
         Some(vec![Action::Sync])
     }
 
-    fn interrupted(&mut self) -> Vec<Action> {
-        self.leaves(Leaving::Interrupt).unwrap_or_else(|| {
+    /// Ends at once, without a word to the user.
+    fn ends(&mut self, leaving: Leaving) -> Vec<Action> {
+        let code = match leaving {
+            Leaving::Exit => 0,
+            Leaving::Interrupt => code::INTERRUPTED,
+            Leaving::OutputLost => code::OTHER,
+        };
+        self.leaves(leaving).unwrap_or_else(|| {
             let mut actions = self.tick();
-            actions.extend([Action::Close, Action::Quit(code::INTERRUPTED)]);
+            actions.extend([Action::Close, Action::Quit(code)]);
             actions
         })
     }

@@ -17,8 +17,8 @@ pub struct Json {
 }
 
 impl Json {
-    pub fn new(server: String) -> Self {
-        Json { out: Stdout::new(), server, bye: None }
+    pub fn new(server: String, out: Stdout) -> Self {
+        Json { out, server, bye: None }
     }
 
     /// Adds the origin of the text.
@@ -102,7 +102,7 @@ impl Ui for Json {
         self.out.carries(permit);
     }
 
-    fn end(&mut self, code: u8) {
+    fn end(&mut self, code: u8) -> bool {
         let quits = self.bye.is_some() || code == 130;
         let reason = self.bye.take().unwrap_or_else(|| {
             let reason = match code {
@@ -114,7 +114,7 @@ impl Ui for Json {
         });
         self.out
             .print(json!({"type": "bye", "reason": reason, "origin": Origin::Client}).to_string());
-        self.out.finish(quits);
+        self.out.finish(quits)
     }
 }
 
@@ -265,7 +265,7 @@ mod tests {
     fn each_object_names_the_origin_of_its_text() {
         use crate::client::ui::hostile_tests::{ROUNDS, event, shown};
         use rand::SeedableRng;
-        let json = Json::new("SHA256:x".into());
+        let json = Json::new("SHA256:x".into(), Stdout::new(crate::client::inbox::open().0));
         for seed in 0..ROUNDS {
             let mut chance = rand::rngs::StdRng::seed_from_u64(seed);
             let told = event(&mut chance);
@@ -290,7 +290,7 @@ mod tests {
     #[test]
     fn every_server_text_has_the_origin_server() {
         use crate::client::ui::hostile_tests::shows;
-        let json = Json::new("SHA256:x".into());
+        let json = Json::new("SHA256:x".into(), Stdout::new(crate::client::inbox::open().0));
         for output in shows() {
             let Some(object) = json.object(&output) else { continue };
             // A message that was opened here may be found here again.

@@ -24,8 +24,11 @@ pub trait Ui: Send {
     /// Sets the permit of the following outputs, which is held until they were shown.
     fn carries(&mut self, _permit: Option<Permit>) {}
 
-    /// Ends the program with this exit code.
-    fn end(&mut self, _code: u8) {}
+    /// Ends the output, before the program ends with this exit code. Returns whether all was
+    /// written that had to be.
+    fn end(&mut self, _code: u8) -> bool {
+        true
+    }
 }
 
 /// Shows only errors, on stderr: for `--send`.
@@ -69,8 +72,8 @@ impl Ui for Messages {
         self.0.carries(permit);
     }
 
-    fn end(&mut self, code: u8) {
-        self.0.end(code);
+    fn end(&mut self, code: u8) -> bool {
+        self.0.end(code)
     }
 }
 

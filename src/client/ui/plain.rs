@@ -273,8 +273,8 @@ impl Ui for Plain {
         self.print.carries(permit);
     }
 
-    fn end(&mut self, code: u8) {
-        self.print.finish(self.quits || code == 130);
+    fn end(&mut self, code: u8) -> bool {
+        self.print.finish(self.quits || code == 130)
     }
 }
 

@@ -1,17 +1,20 @@
 //! Stdout, written on a thread of its own, so that a blocked reader blocks nothing else. Unwritten
 //! output holds the budget of the input that it was made from (`inbox.rs`).
 
-use std::io::Write;
+use std::io::{self, ErrorKind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::Duration;
 
-use crate::client::inbox::Permit;
+use crate::client::inbox::{self, Permit};
+use crate::client::model::Input;
+use crate::print::err_if_read;
+use crate::system::terminal::write_out;
 
 /// Time that a quitting client waits for a blocked reader.
-const QUIT_PATIENCE: Duration = Duration::from_secs(1);
+const QUIT_PATIENCE: Duration = Duration::from_millis(500);
 /// Interval between checks whether the reader still makes progress.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
 
@@ -23,8 +26,10 @@ pub trait Print: Send {
     fn carries(&mut self, _permit: Option<Permit>) {}
 
     /// Ends the output. All lines are written afterwards, unless the user `quits` while the reader
-    /// is blocked.
-    fn finish(&mut self, _quits: bool) {}
+    /// is blocked, or writing fails. Returns whether it did not.
+    fn finish(&mut self, _quits: bool) -> bool {
+        true
+    }
 }
 
 impl<F: FnMut(String) + Send> Print for F {
@@ -37,40 +42,60 @@ pub struct Stdout {
     /// `None` after the end.
     lines: Option<Sender<(String, Option<Permit>)>>,
     permit: Option<Permit>,
-    /// Count of written lines.
-    written: Arc<AtomicU64>,
-    all: Receiver<()>,
+    /// Count of lines that wait.
+    waiting: Arc<AtomicUsize>,
+    end: Receiver<io::Result<()>>,
 }
 
 impl Stdout {
-    /// A closed pipe ends the program, as with every filter.
-    pub fn new() -> Stdout {
+    /// An error ends the program, also a closed pipe, as with every filter.
+    pub fn new(happen: inbox::Sender) -> Stdout {
         let (lines, said) = mpsc::channel::<(String, Option<Permit>)>();
-        let (end, all) = mpsc::channel();
-        let written = Arc::new(AtomicU64::new(0));
-        let count = Arc::clone(&written);
+        let (ends, end) = mpsc::channel();
+        let waiting = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&waiting);
         let write = move || {
-            let mut out = std::io::stdout();
             for (mut line, _permit) in said {
                 line.push('\n');
-                if out.write_all(line.as_bytes()).and_then(|()| out.flush()).is_err() {
-                    std::process::exit(0);
+                if let Err(error) = write_out(line.as_bytes()) {
+                    let _ = ends.send(Err(error));
+                    // The runtime may already have ended.
+                    let _ = happen.send(Input::OutputLost);
+                    return;
                 }
-                count.fetch_add(1, Ordering::Relaxed);
+                count.fetch_sub(1, Ordering::Relaxed);
             }
             // The waiting thread may have timed out.
-            let _ = end.send(());
+            let _ = ends.send(Ok(()));
         };
         let spawned = thread::Builder::new().name("stdout".into()).spawn(write);
         spawned.expect("a client can start a thread");
-        Stdout { lines: Some(lines), permit: None, written, all }
+        Stdout { lines: Some(lines), permit: None, waiting, end }
+    }
+
+    /// Waits for the thread. Gives up once the user quits and nothing is read.
+    fn wait(&self, quits: bool) -> Option<io::Result<()>> {
+        let patience = if quits { QUIT_PATIENCE } else { LOOK_EVERY };
+        loop {
+            let before = self.waiting.load(Ordering::Relaxed);
+            match self.end.recv_timeout(patience) {
+                Ok(written) => return Some(written),
+                // Its end was reported before.
+                Err(RecvTimeoutError::Disconnected) => return None,
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+            if quits && self.waiting.load(Ordering::Relaxed) == before {
+                return None;
+            }
+        }
     }
 }
 
 impl Print for Stdout {
     fn print(&mut self, line: String) {
         if let Some(lines) = &self.lines {
-            // Its thread ends only with the program.
+            self.waiting.fetch_add(1, Ordering::Relaxed);
+            // Its thread ends early only with an error, which ends the program.
             let _ = lines.send((line, self.permit.clone()));
         }
     }
@@ -79,17 +104,21 @@ impl Print for Stdout {
         self.permit = permit;
     }
 
-    fn finish(&mut self, quits: bool) {
+    fn finish(&mut self, quits: bool) -> bool {
         self.lines = None;
-        let patience = if quits { QUIT_PATIENCE } else { LOOK_EVERY };
-        loop {
-            let before = self.written.load(Ordering::Relaxed);
-            match self.all.recv_timeout(patience) {
-                Err(RecvTimeoutError::Timeout) => {}
-                Ok(()) | Err(RecvTimeoutError::Disconnected) => return,
+        match self.wait(quits) {
+            Some(Ok(())) => true,
+            Some(Err(error)) => {
+                if error.kind() != ErrorKind::BrokenPipe {
+                    err_if_read(format!("error: stdout: {error}\n"));
+                }
+                false
             }
-            if quits && self.written.load(Ordering::Relaxed) == before {
-                return;
+            None => {
+                let lines = self.waiting.load(Ordering::Relaxed);
+                let text = "lines of output were not written, because nobody reads them";
+                err_if_read(format!("error: {lines} {text}\n"));
+                true
             }
         }
     }

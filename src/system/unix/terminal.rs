@@ -43,6 +43,32 @@ pub fn give_back() {
     let _ = rustix::io::write(io::stdout(), LEAVE);
 }
 
+/// Writes all bytes to stdout, also where another program has made that non-blocking. No lock is
+/// held meanwhile, which the end of the program would wait for.
+///
+/// # Errors
+///
+/// The output takes no more.
+pub fn write_out(mut bytes: &[u8]) -> io::Result<()> {
+    let stdout = io::stdout();
+    while !bytes.is_empty() {
+        match rustix::io::write(&stdout, bytes) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => bytes = &bytes[written..],
+            Err(Errno::INTR) => {}
+            Err(Errno::AGAIN) => {
+                let mut ready = [PollFd::new(&stdout, PollFlags::OUT)];
+                match poll(&mut ready, None) {
+                    Ok(_) | Err(Errno::INTR) => {}
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
 /// What is typed at the terminal, in raw mode.
 pub struct Keys {
     decoder: Decoder,

@@ -112,3 +112,13 @@ pub fn may_stop() -> bool {
 pub fn stop() -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
+
+/// Writes all bytes to stdout.
+///
+/// # Errors
+///
+/// The output takes no more.
+pub fn write_out(bytes: &[u8]) -> io::Result<()> {
+    let mut out = io::stdout();
+    out.write_all(bytes).and_then(|()| out.flush())
+}

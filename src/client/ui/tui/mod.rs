@@ -166,7 +166,7 @@ impl Ui for Screen {
         self.permit = permit;
     }
 
-    fn end(&mut self, code: u8) {
+    fn end(&mut self, code: u8) -> bool {
         // A screen that does not respond is blocked by its terminal.
         let until = Instant::now() + END_PATIENCE;
         while self.causes.try_send(Cause::End).is_err() && Instant::now() < until {
@@ -186,6 +186,7 @@ impl Ui for Screen {
                 err!("{lines} of your messages were not sent yet: they will be sent the next time")
             }
         }
+        true
     }
 }
 

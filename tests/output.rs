@@ -1,0 +1,207 @@
+//! A client whose output is not read, or cannot be written.
+
+mod world;
+
+use std::fs;
+use std::io::{BufRead, BufReader, PipeWriter, Write, pipe};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+use rustix::process::{Pid, Signal, kill_process};
+use world::double::{Double, line};
+use world::program::memory_kib;
+use world::{DEADLINE, World};
+
+/// A process that is ended with the test.
+struct Started(Child);
+
+impl Started {
+    fn pid(&self) -> Pid {
+        Pid::from_child(&self.0)
+    }
+
+    #[track_caller]
+    fn ends(&mut self, what: &str) -> Option<i32> {
+        let until = Instant::now() + DEADLINE;
+        while Instant::now() < until {
+            if let Some(status) = self.0.try_wait().unwrap() {
+                return status.code();
+            }
+            thread::park_timeout(Duration::from_millis(10));
+        }
+        panic!("{what}: it goes on");
+    }
+
+    fn has_thread(&self, name: &str) -> bool {
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.pid().as_raw_nonzero())).unwrap();
+        let names =
+            tasks.filter_map(|task| fs::read_to_string(task.ok()?.path().join("comm")).ok());
+        names.into_iter().any(|comm| comm.trim() == name)
+    }
+}
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A pipe that takes nothing, whose other end stays open.
+fn full_pipe() -> (std::io::PipeReader, PipeWriter) {
+    let (reader, mut writer) = pipe().unwrap();
+    let flags = fcntl_getfl(&writer).unwrap();
+    fcntl_setfl(&writer, flags | OFlags::NONBLOCK).unwrap();
+    while writer.write(&[b'x'; 1]).is_ok() {}
+    fcntl_setfl(&writer, flags).unwrap();
+    (reader, writer)
+}
+
+const SIGNALS: [Signal; 3] = [Signal::INT, Signal::TERM, Signal::HUP];
+
+/// Ends a client by a signal; it may take a few seconds.
+#[track_caller]
+fn signal_ends(mut client: Started, signal: Signal, what: &str) {
+    kill_process(client.pid(), signal).unwrap();
+    let began = Instant::now();
+    let code = client.ends(what);
+    assert_eq!(code, Some(130), "{what} {signal:?}");
+    assert!(began.elapsed() < Duration::from_secs(20), "{what} {signal:?}: {:?}", began.elapsed());
+}
+
+#[test]
+fn each_signal_ends_each_face_that_nobody_reads() {
+    let faces: [&[&str]; 4] =
+        [&["--json"], &["--plain"], &["--tail", "5", "--follow"], &["--tail", "5"]];
+    thread::scope(|scope| {
+        for face in faces {
+            scope.spawn(move || {
+                let double = Double::new();
+                for signal in SIGNALS {
+                    let (_reader, writer) = full_pipe();
+                    let mut command = double.command("alice", face);
+                    command.stdin(Stdio::piped()).stdout(writer).stderr(Stdio::null());
+                    let client = Started(command.spawn().unwrap());
+                    let mut guest = double.lets_in();
+                    guest.welcomes("alice");
+                    let lines: Vec<_> = (1..200).map(|seq| line(seq, "flood")).collect();
+                    guest.tells(&lines.join("\n"), DEADLINE);
+                    signal_ends(client, signal, &format!("{face:?}"));
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn each_signal_ends_a_client_whose_errors_nobody_reads_either() {
+    let double = Double::new();
+    for face in [&["--json"][..], &["--plain"], &["--tail", "5"], &["--send", "hi"]] {
+        for signal in SIGNALS {
+            let (_reader, writer) = full_pipe();
+            let mut command = double.command("alice", face);
+            let both = writer.try_clone().unwrap();
+            command.stdin(Stdio::piped()).stdout(writer).stderr(both);
+            let client = Started(command.spawn().unwrap());
+            let until = Instant::now() + DEADLINE;
+            while !client.has_thread("ctrl-c") {
+                assert!(Instant::now() < until, "no thread waits for signals");
+                thread::park_timeout(Duration::from_millis(10));
+            }
+            signal_ends(client, signal, &format!("{face:?}"));
+        }
+    }
+}
+
+const LINES: usize = 40_000;
+
+#[test]
+fn a_program_that_reads_no_answers_costs_bounded_memory_and_no_message() {
+    let world = World::with(
+        r#"{"lines_burst": 1000000, "lines_per_s": 1e9, "bytes_per_s": 1e12, "text_bytes_max": 8192}"#,
+    );
+    world.admit("alice");
+    let mut command = world.program("alice");
+    command.args(["client", &world.invite, "--name", "alice", "--json"]);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut client = Started(command.spawn().unwrap());
+    let mut out = BufReader::new(client.0.stdout.take().unwrap()).lines();
+    assert!(out.any(|line| line.unwrap().contains(r#""type":"entered""#)));
+    let before_kib = memory_kib(client.pid());
+    let mut stdin = client.0.stdin.take().unwrap();
+    let (count, counted) = std::sync::mpsc::channel();
+    thread::spawn(move || {
+        let text = "x".repeat(300);
+        for _ in 0..LINES {
+            writeln!(stdin, r##"{{"type":"say","to":"#lobby","text":"{text}"}}"##).unwrap();
+            let _ = count.send(());
+        }
+    });
+    // It takes what it has room for.
+    let mut taken = 0;
+    while counted.recv_timeout(Duration::from_secs(3)).is_ok() {
+        taken += 1;
+    }
+    let grown = memory_kib(client.pid()).saturating_sub(before_kib);
+    println!("{grown} KiB more after {taken} lines");
+    assert!(taken < LINES, "all {taken} lines were taken");
+    assert!(grown < 16 << 10, "{grown} KiB more after {taken} lines");
+    // Whoever reads again gets an answer to each of them.
+    let acks = out.map_while(Result::ok).filter(|line| line.contains(r#""type":"ack""#));
+    assert_eq!(acks.take(LINES).count(), LINES);
+}
+
+/// How a face ends whose stdout is this.
+fn ended(world: &World, face: &[&str], stdout: impl Into<Stdio>) -> (Option<i32>, String) {
+    let mut command = world.program("alice");
+    command.args(["client", &world.invite, "--name", "alice"]).args(face);
+    let mut client =
+        command.stdin(Stdio::piped()).stdout(stdout).stderr(Stdio::piped()).spawn().unwrap();
+    // Its input goes on: only its output can end it.
+    let stdin = client.stdin.take();
+    let mut client = Started(client);
+    let code = client.ends(&format!("{face:?}"));
+    drop(stdin);
+    let told = std::io::read_to_string(client.0.stderr.take().unwrap()).unwrap();
+    (code, told)
+}
+
+#[test]
+fn output_that_cannot_be_written_is_an_error_in_every_face() {
+    let world = World::new();
+    let mut bob = world.enters("bob");
+    bob.types("something to print");
+    bob.sees("something to print");
+    world.admit("alice");
+    let faces: [&[&str]; 4] =
+        [&["--json"], &["--plain"], &["--tail", "1"], &["--tail", "1", "--follow"]];
+    for face in faces {
+        let full = fs::File::options().write(true).open("/dev/full").unwrap();
+        let (code, told) = ended(&world, face, full);
+        assert_eq!(code, Some(1), "{face:?}: {told}");
+        assert!(told.contains("error: stdout: No space left"), "{face:?}: {told}");
+        let (reader, writer) = pipe().unwrap();
+        drop(reader);
+        let (code, told) = ended(&world, face, writer);
+        assert_eq!(code, Some(1), "{face:?} into a closed pipe: {told}");
+        assert!(!told.contains("panicked"), "{face:?}: {told}");
+    }
+}
+
+#[test]
+fn output_that_is_dropped_at_the_end_is_counted() {
+    let double = Double::new();
+    let (_reader, writer) = full_pipe();
+    let mut command: Command = double.command("alice", &["--json"]);
+    command.stdin(Stdio::piped()).stdout(writer).stderr(Stdio::piped());
+    let mut client = Started(command.spawn().unwrap());
+    let mut guest = double.lets_in();
+    guest.welcomes("alice");
+    guest.is_asked("resume");
+    writeln!(client.0.stdin.as_ref().unwrap(), r#"{{"type":"quit"}}"#).unwrap();
+    assert_eq!(client.ends("quit"), Some(0));
+    let told = std::io::read_to_string(client.0.stderr.take().unwrap()).unwrap();
+    assert!(told.contains("lines of output were not written"), "{told}");
+}
