@@ -13,8 +13,10 @@ use pychat::crypto::hello::R0_BYTES;
 use pychat::crypto::{Identity, RecordType};
 use pychat::net::tunnel::{Dial, DialError, dial};
 use pychat::suite::Suites;
+use world::double::{Double, line};
 use world::peer::login;
-use world::way::{joins, lets_in, peer, sends, write_record};
+use world::pty::Terminal;
+use world::way::{Flow, Link, joins, lets_in, peer, sends, write_record};
 use world::{DEADLINE, World};
 
 /// A way to the server on which the first connections with a handshake end before R3.
@@ -180,4 +182,77 @@ fn what_is_said_in_the_clear_ends_nobody_who_was_in_and_is_not_shown() {
     assert_eq!(bob.seen("call") + bob.seen("555"), 0, "{:?}", bob.shown());
     bob.types("still here");
     bob.sees("You: still here");
+}
+
+#[test]
+fn a_dead_link_is_shown_within_seconds_and_once() {
+    let world = World::new();
+    for name in ["alice", "bob", "carol"] {
+        world.admit(name);
+    }
+    let link = Link::to(&world.address);
+    let bob = world.client_by("bob", &link.address, &["--plain"]);
+    bob.sees("you are in #lobby");
+    let carol = world.client_by("carol", &link.address, &["--json"]);
+    carol.sees("\"connected\"");
+    let invite = world.invite.replace(&world.address, &link.address);
+    let mut command = world.program("alice");
+    command.args(["client", &invite, "--name", "alice"]);
+    let alice = Terminal::run(&command);
+    alice.shows("* connected");
+    let began = Instant::now();
+    link.set(Flow::Stalls);
+    // Long before the connection is given up, which takes 75 s.
+    bob.sees("the server is silent since ");
+    let silent = carol.sees(r#""state":"silent""#);
+    assert!(silent.contains(r#""since":"20"#), "{silent}");
+    alice.shows("the server is silent for ");
+    assert!(began.elapsed() < Duration::from_secs(60), "{:?}", began.elapsed());
+    let until = began + Duration::from_secs(15);
+    while Instant::now() < until {
+        thread::park_timeout(Duration::from_millis(100));
+    }
+    assert_eq!(bob.seen("the server is silent"), 1, "{:?}", bob.shown());
+    link.set(Flow::Passes);
+    bob.sees("the server answers again");
+    let told = |lines: &[String]| {
+        lines.iter().filter(|line| line.contains(r#""state":"connected""#)).count() == 2
+    };
+    carol.shows("it is connected again", told);
+    alice.shows("* connected");
+}
+
+#[test]
+fn a_message_without_an_answer_is_followed_by_a_ping() {
+    let double = Double::new();
+    let mut client = double.client("alice", &["--json"]);
+    let mut guest = double.lets_in();
+    guest.welcomes("alice");
+    guest.is_asked("resume");
+    assert!(guest.is_pinged(DEADLINE), "the first one of the connection");
+    guest.says(&line(1, "the server is heard"));
+    client.sees("the server is heard");
+    let began = Instant::now();
+    client.types(r##"{"type":"say","to":"#lobby","text":"hello?"}"##);
+    guest.is_asked("say");
+    assert!(guest.is_pinged(DEADLINE));
+    // An idle connection is pinged after 5 s.
+    assert!(began.elapsed() < Duration::from_millis(4_500), "{:?}", began.elapsed());
+    client.sees(r#""state":"silent""#);
+}
+
+#[test]
+fn bytes_that_are_swallowed_cost_no_message() {
+    let world = World::new();
+    world.admit("bob");
+    let carol = world.enters("carol");
+    let link = Link::to(&world.address);
+    let mut bob = world.client_by("bob", &link.address, &["--plain"]);
+    bob.sees("you are in #lobby");
+    link.set(Flow::Swallows);
+    bob.types("into the void");
+    bob.sees("the server is silent since ");
+    bob.types("/reconnect");
+    link.set(Flow::Passes);
+    carol.sees("bob: into the void");
 }

@@ -23,6 +23,8 @@ pub enum Input {
     Seen { to: Target, seq: Seq },
     /// The round-trip time of a keepalive ping, in milliseconds.
     Pong(u64),
+    /// The server has been silent for this time; `None` once it is heard again.
+    Silent { for_ms: Option<u64> },
     /// A local failure.
     Trouble(String),
     /// The outbox is synced to the disk, or cannot be.

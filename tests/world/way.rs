@@ -1,11 +1,11 @@
 //! Somebody on the way to the server: peers at addresses of their own, and the server's side of a handshake.
 
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::process::Stdio;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use pychat::crypto::handshake::ServerHello;
 use pychat::crypto::hello::Greeting;
@@ -74,4 +74,54 @@ pub fn framed(record: &[u8]) -> Vec<u8> {
 /// Writes one record as it is.
 pub fn write_record(mut stream: &TcpStream, record: &[u8]) -> io::Result<()> {
     stream.write_all(&framed(record))
+}
+
+/// What a link does with bytes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Flow {
+    Passes,
+    /// They wait, in both directions.
+    Stalls,
+    /// They are gone, in both directions, and nobody is told.
+    Swallows,
+}
+
+/// A way to a server whose flow a test changes.
+pub struct Link {
+    pub address: String,
+    flow: Arc<Mutex<Flow>>,
+}
+
+impl Link {
+    pub fn to(server: &str) -> Link {
+        let flow = Arc::new(Mutex::new(Flow::Passes));
+        let (server, shared) = (server.to_owned(), Arc::clone(&flow));
+        let address = peer(move |client| {
+            let Ok(upstream) = TcpStream::connect(&server) else { return };
+            let ends = [client.try_clone().unwrap(), upstream.try_clone().unwrap()];
+            let flow = Arc::clone(&shared);
+            thread::spawn(move || flows(client, upstream, &flow));
+            let [client, upstream] = ends;
+            flows(upstream, client, &shared);
+        });
+        Link { address, flow }
+    }
+
+    pub fn set(&self, flow: Flow) {
+        *self.flow.lock().unwrap() = flow;
+    }
+}
+
+fn flows(mut from: TcpStream, mut to: TcpStream, flow: &Mutex<Flow>) {
+    let mut buffer = [0; 4096];
+    while let Ok(bytes @ 1..) = from.read(&mut buffer) {
+        while *flow.lock().unwrap() == Flow::Stalls {
+            thread::park_timeout(Duration::from_millis(20));
+        }
+        let swallows = *flow.lock().unwrap() == Flow::Swallows;
+        if !swallows && to.write_all(&buffer[..bytes]).is_err() {
+            break;
+        }
+    }
+    let _ = (from.shutdown(Shutdown::Both), to.shutdown(Shutdown::Both));
 }

@@ -4,6 +4,7 @@
 use std::io;
 use std::time::{Duration, Instant};
 
+use super::silence::{Due, Silence};
 use super::writer::Writer;
 use crate::chat::{Code, Event, Opaque, Ticket};
 use crate::client::edge::{Asked, Edge};
@@ -14,10 +15,10 @@ use crate::crypto::{Fingerprint, RecordType};
 use crate::net::tunnel::{Incoming, Tunnel, TunnelReader};
 use crate::wire::codec::{self, Parts};
 
-/// Idle time before a keepalive ping.
+/// Interval between checks whether the server is silent.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Time between pings while the user interface is behind.
 const PING_AFTER: Duration = Duration::from_secs(30);
-/// Idle timeout of the connection.
-const SILENCE_MAX: Duration = Duration::from_secs(75);
 /// Pings answered within `PING_AFTER`; a server sends one in that time.
 const PONGS_MAX: u32 = 30;
 /// A connection that ends sooner counts as a failure, and the next attempt is delayed.
@@ -77,7 +78,7 @@ impl<'a> Listener<'a> {
         self.writer.set(writer);
         // If the runtime has ended, so does the reader.
         let told = first.into_iter().try_for_each(|event| self.event(event));
-        if told.is_ok() && reader.set_timeout(PING_AFTER).is_ok() {
+        if told.is_ok() && reader.set_timeout(LOOK_EVERY).is_ok() {
             let _ = self.listen(&mut reader, &mut parts);
         }
         closer.cut();
@@ -88,7 +89,7 @@ impl<'a> Listener<'a> {
     }
 
     fn listen(&mut self, reader: &mut TunnelReader, parts: &mut Parts) -> Result<(), Gone> {
-        let mut last_heard = Instant::now();
+        let mut silence = Silence::new(Instant::now());
         self.ping();
         loop {
             match reader.receive() {
@@ -118,17 +119,24 @@ impl<'a> Listener<'a> {
                     return Ok(());
                 }
                 Err(error) if waits(&error) => {
-                    let left = SILENCE_MAX.saturating_sub(last_heard.elapsed());
-                    if left.is_zero() || reader.set_timeout(PING_AFTER.min(left)).is_err() {
-                        return Ok(());
+                    match silence.due(Instant::now(), self.writer.sent()) {
+                        Some(Due::End) => return Ok(()),
+                        Some(Due::Ping) => self.ping(),
+                        Some(Due::Silent(time)) => {
+                            let for_ms = Some(time.as_millis() as u64);
+                            self.tell(Input::Silent { for_ms }, 0)?;
+                        }
+                        None => {}
                     }
-                    self.ping();
                     continue;
                 }
                 Err(_) => return Ok(()),
             }
             // The user interface may have been busy for long; that is no silence of the server.
-            last_heard = Instant::now();
+            self.writer.is_answered();
+            if silence.ends(Instant::now()) {
+                self.tell(Input::Silent { for_ms: None }, 0)?;
+            }
         }
     }
 

@@ -2,6 +2,7 @@
 
 mod dial;
 mod listen;
+mod silence;
 mod writer;
 
 pub use dial::Dialer;

@@ -90,6 +90,16 @@ impl Connection {
         [Action::Output(Output::State(state))].into_iter().chain(back).collect()
     }
 
+    /// Shows that the server is silent, or is heard again.
+    pub fn is_silent(&self, for_ms: Option<u64>) -> Vec<Action> {
+        let name = self.name.clone().filter(|_| self.is_up());
+        let state = name.map(|name| match for_ms {
+            Some(for_ms) => State::Silent { for_ms },
+            None => State::Connected { name },
+        });
+        state.map(|state| Action::Output(Output::State(state))).into_iter().collect()
+    }
+
     /// Resets the backoff, because the connection has lasted for a while.
     pub fn lasted(&mut self) {
         self.attempts = 0;

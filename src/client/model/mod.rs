@@ -142,6 +142,7 @@ impl Model {
                 Vec::new()
             }
             Input::Pong(ms) => vec![Action::Output(Output::Latency(ms))],
+            Input::Silent { for_ms } => self.connection.is_silent(for_ms),
             Input::Trouble(text) => vec![error(text)],
             Input::OutboxSynced(stored) => self.synced(stored.is_ok()),
             Input::Ask(Ok(Request { command: Command::Quit, .. })) => self.exit(),

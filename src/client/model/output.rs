@@ -131,8 +131,20 @@ pub fn is_unsealed(message: &Message) -> bool {
 #[derive(Clone, Debug, PartialEq)]
 pub enum State {
     Connecting,
-    Connected { name: UserName },
-    Offline { retry_ms: u64 },
-    NotAdmitted { retry_ms: u64 },
-    Refused { code: Code },
+    Connected {
+        name: UserName,
+    },
+    /// Connected, and the server has been silent for this time though something was sent.
+    Silent {
+        for_ms: u64,
+    },
+    Offline {
+        retry_ms: u64,
+    },
+    NotAdmitted {
+        retry_ms: u64,
+    },
+    Refused {
+        code: Code,
+    },
 }

@@ -122,6 +122,12 @@ fn state(state: &State) -> Value {
     match state {
         State::Connecting => json!({"type": "state", "state": "connecting"}),
         State::Connected { .. } => json!({"type": "state", "state": "connected"}),
+        State::Silent { for_ms } => {
+            let now_ms = jiff::Timestamp::now().as_millisecond();
+            let since_ms = now_ms.saturating_sub_unsigned(*for_ms);
+            let since = jiff::Timestamp::from_millisecond(since_ms).unwrap_or_default();
+            json!({"type": "state", "state": "silent", "since": format!("{since:.3}")})
+        }
         State::Offline { retry_ms } => {
             json!({"type": "state", "state": "offline", "retry_ms": retry_ms})
         }

@@ -13,7 +13,7 @@ mod words;
 mod hostile_tests;
 
 use super::inbox::Permit;
-use super::model::{Origin, Output};
+use super::model::{Origin, Output, State};
 use crate::chat::Event;
 use crate::print::err;
 use crate::terminal;
@@ -39,6 +39,7 @@ impl Ui for Mute {
         match output {
             Output::Error(text) | Output::Misused(text) => err!("error: {text}"),
             Output::Hint(text) => err!("hint:  {text}"),
+            Output::State(state @ State::Silent { .. }) => err!("note: {}", words::describe(state)),
             Output::Event(origin, Event::Refused { hint, .. }) => tell(*origin, hint),
             Output::Event(origin, Event::Goodbye { reason, .. }) => tell(*origin, reason),
             _ => {}
@@ -58,9 +59,9 @@ impl Messages {
 impl Ui for Messages {
     fn show(&mut self, output: &Output) {
         match output {
-            Output::Message(_)
-            | Output::Found(_)
-            | Output::State(super::model::State::Connected { .. }) => self.0.show(output),
+            Output::Message(_) | Output::Found(_) | Output::State(State::Connected { .. }) => {
+                self.0.show(output)
+            }
             Output::Violation { to, from, violation, .. } => {
                 err!("error: {to}: {}", violation.told(from));
             }

@@ -86,6 +86,21 @@ impl Plain {
         }
     }
 
+    fn state(&mut self, state: &State) {
+        if let State::Connected { name } = state {
+            self.own = Some(name.clone());
+        }
+        let matters = matches!(state, State::NotAdmitted { .. } | State::Silent { .. });
+        match (&self.told, state) {
+            (Some(State::Silent { .. }), State::Connected { .. }) => {
+                self.notice("the server answers again");
+            }
+            _ if self.is_news(state) && (self.chatty || matters) => self.notice(&describe(state)),
+            _ => return,
+        }
+        self.told = Some(state.clone());
+    }
+
     fn is_news(&self, state: &State) -> bool {
         match (&self.told, state) {
             (Some(State::Offline { .. } | State::NotAdmitted { .. }), State::Connecting) => false,
@@ -212,11 +227,9 @@ impl Ui for Plain {
             Output::Unread { to, lines } if self.chatty => {
                 self.notice(&format!("{to}: {lines} not read"));
             }
-            Output::Pending { stored: true, .. } => {
-                self.notice("this is sent once there is a connection");
-            }
-            Output::Pending { stored: false, .. } => {
-                self.notice("this is sent once there is a connection; it is only in memory");
+            Output::Pending { stored, .. } => {
+                let memory = if *stored { "" } else { "; it is only in memory" };
+                self.notice(&format!("this is sent once there is a connection{memory}"));
             }
             Output::Violation { to, from, violation, .. } => {
                 self.error(&format!("{to}: {}", violation.told(from)));
@@ -237,17 +250,7 @@ impl Ui for Plain {
             Output::Secret(SecretPrompt::Waits) => terminal::hide_after_enter(),
             Output::Timestamps(on) => self.timestamps = *on,
             Output::Clear if self.clears => self.print.print("\u{1b}[2J\u{1b}[H".into()),
-            Output::State(state) => {
-                if let State::Connected { name } = state {
-                    self.own = Some(name.clone());
-                }
-                if self.is_news(state)
-                    && (self.chatty || matches!(state, State::NotAdmitted { .. }))
-                {
-                    self.notice(&describe(state));
-                    self.told = Some(state.clone());
-                }
-            }
+            Output::State(state) => self.state(state),
             Output::Bye(text) => {
                 self.quits = true;
                 if self.chatty {

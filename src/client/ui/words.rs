@@ -111,11 +111,21 @@ fn gap(to: &Target, lines: u64, stored: bool) -> String {
 pub const PARTIAL: &str = "cut short after its share of the server's time: older messages were \
                            not searched; search for rarer words, or name a channel or person";
 
+/// The time before so many milliseconds, in this time zone.
+fn since(ms: u64) -> jiff::Zoned {
+    let since_ms = jiff::Timestamp::now().as_millisecond().saturating_sub_unsigned(ms);
+    let since = jiff::Timestamp::from_millisecond(since_ms).unwrap_or_default();
+    since.to_zoned(jiff::tz::TimeZone::system())
+}
+
 /// The state of the connection, for a user.
 pub fn describe(state: &State) -> String {
     match state {
         State::Connecting => "connecting ...".to_owned(),
         State::Connected { name } => format!("connected as {name}"),
+        State::Silent { for_ms } => {
+            format!("the server is silent since {}", since(*for_ms).strftime("%H:%M:%S"))
+        }
         State::Offline { retry_ms } => {
             format!("offline, retry in {}, and again until it works", span(*retry_ms))
         }

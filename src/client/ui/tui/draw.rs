@@ -190,6 +190,11 @@ fn status(app: &App, frame: &mut Frame, areas: &Areas) {
         (Link::Up, Some(ms)) if narrow => Span::styled(format!("* {ms} ms"), look.good),
         (Link::Up, None) => Span::styled("* connected", look.good),
         (Link::Up, Some(ms)) => Span::styled(format!("* connected {ms} ms"), look.good),
+        (Link::Silent { since_ms }, _) => {
+            let silent = span((app.view.now_ms() - since_ms).max(0) as u64);
+            let server = if narrow { "" } else { "the server is " };
+            Span::styled(format!("o {server}silent for {silent}"), look.error)
+        }
         (Link::Off { retry_at_ms }, _) => {
             let now = if narrow { "" } else { " (/reconnect: now)" };
             let left = left_s(*retry_at_ms);

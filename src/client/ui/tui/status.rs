@@ -13,6 +13,10 @@ const LEAVING_MS: i64 = 3_000;
 pub enum Link {
     Connecting,
     Up,
+    /// Connected to a server that is silent since this time.
+    Silent {
+        since_ms: i64,
+    },
     Off {
         retry_at_ms: i64,
     },
@@ -56,7 +60,7 @@ impl Status {
     }
 
     pub fn is_up(&self) -> bool {
-        self.link == Link::Up
+        matches!(self.link, Link::Up | Link::Silent { .. })
     }
 
     pub fn latency_ms(&self) -> Option<u64> {
@@ -79,6 +83,9 @@ impl Status {
             State::Connected { .. } => {
                 self.parting = None;
                 Link::Up
+            }
+            State::Silent { for_ms } => {
+                Link::Silent { since_ms: now_ms.saturating_sub_unsigned(*for_ms) }
             }
             State::Offline { retry_ms } => Link::Off { retry_at_ms: now_ms + *retry_ms as i64 },
             State::NotAdmitted { retry_ms } => {
@@ -143,6 +150,7 @@ impl Status {
                 let left = retry_at_ms - now_ms;
                 (left > 0).then(|| left.rem_euclid(1_000) as u64 + 1)
             }
+            Link::Silent { since_ms } => Some(1_000 - (now_ms - since_ms).rem_euclid(1_000) as u64),
             _ => None,
         };
         let flash = self.flash.as_ref().map(|(_, until)| (until - now_ms).max(0) as u64);

@@ -68,11 +68,13 @@ impl App {
 
     fn connection(&mut self, state: State) {
         self.status.connection(&state, self.view.now_ms());
-        if let State::Connected { name } = state {
-            self.own = Some(name);
-        } else {
-            self.answers.lost();
-            self.windows.disconnected();
+        match state {
+            State::Connected { name } => self.own = Some(name),
+            State::Silent { .. } => {}
+            _ => {
+                self.answers.lost();
+                self.windows.disconnected();
+            }
         }
     }
 
